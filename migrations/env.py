@@ -7,7 +7,7 @@ from geoalchemy2 import alembic_helpers
 from sqlalchemy import text
 
 from pinpoint.settings import Settings
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 from pinpoint.store.database import owner_engine
 from pinpoint.store.tables import metadata
 
@@ -29,7 +29,7 @@ def _database_url() -> str:
     if configured_url:
         return configured_url
     settings = Settings.from_environment().places
-    return settings.database_url or StackPlaces(settings.home).owner_url()
+    return settings.database_url or StackPaths(settings.home).owner_url()
 
 
 def run_migrations_online() -> None:

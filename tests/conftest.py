@@ -21,10 +21,10 @@ from pathlib import Path
 
 import pytest
 
-from pinpoint.settings import Places, Settings
+from pinpoint.settings import ServiceSettings, Settings
 from pinpoint.stack import lifecycle, migrate, processes
 from pinpoint.stack.lifecycle import StackStatus
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 from pinpoint.stack.postgres import PostgresServer
 from pinpoint.stack.redis import RedisServer
 
@@ -60,10 +60,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def server_places() -> Iterator[StackPlaces]:
+def server_places() -> Iterator[StackPaths]:
     _sweep_killed_runs()
     with home_folder() as home:
-        places = StackPlaces(home)
+        places = StackPaths(home)
         places.create()
         yield places
         shutil.rmtree(places.socket_dir, ignore_errors=True)
@@ -72,8 +72,8 @@ def server_places() -> Iterator[StackPlaces]:
 def _sweep_killed_runs() -> None:
     """Remove the files of runs that a `kill -9` or a power cut kept from doing so themselves."""
     for root in Path(tempfile.gettempdir()).glob("pinpoint-test-*"):
-        places = StackPlaces(root / "home")
-        if root.stat().st_mtime > time.time() - 6 * 3600 or processes.belonging_to(places):
+        places = StackPaths(root / "home")
+        if root.stat().st_mtime > time.time() - 6 * 3600 or processes.find_stack_processes(places):
             continue
         PostgresServer(places).erase()
         for folder in (places.socket_dir, root):
@@ -81,13 +81,13 @@ def _sweep_killed_runs() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(server_places: StackPlaces) -> Iterator[PostgresServer]:
+def postgres(server_places: StackPaths) -> Iterator[PostgresServer]:
     """The run's PostgreSQL, with a migrated template database."""
     server = PostgresServer(server_places, QUICK)
     server.start()
     try:
         server.prepare(TEMPLATE)
-        migrate.upgrade(server_places.owner_url(TEMPLATE))
+        migrate.upgrade_database(server_places.owner_url(TEMPLATE))
         yield server
     finally:
         server.stop()
@@ -103,19 +103,19 @@ def _database(postgres: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(_database: str, server_places: StackPlaces) -> str:
+def database_url(_database: str, server_places: StackPaths) -> str:
     """Owner's URL of this test's own migrated database."""
     return server_places.owner_url(_database)
 
 
 @pytest.fixture
-def api_database_url(_database: str, server_places: StackPlaces) -> str:
+def api_database_url(_database: str, server_places: StackPaths) -> str:
     """The same database under the API's role."""
     return server_places.api_url(_database)
 
 
 @pytest.fixture(scope="session")
-def _redis(server_places: StackPlaces) -> Iterator[RedisServer]:
+def _redis(server_places: StackPaths) -> Iterator[RedisServer]:
     server = RedisServer(server_places)
     server.start()
     try:
@@ -125,7 +125,7 @@ def _redis(server_places: StackPlaces) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def redis_url(_redis: RedisServer, server_places: StackPlaces) -> str:
+def redis_url(_redis: RedisServer, server_places: StackPaths) -> str:
     """Broker URL of the run's Redis, emptied for this test."""
     _redis.flush()
     return server_places.broker_url
@@ -138,7 +138,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir(mode=0o700)
     monkeypatch.setenv("PINPOINT_HOME", str(folder))
     yield folder
-    places = StackPlaces(folder)
+    places = StackPaths(folder)
     for left in (places.socket_dir, places.postgres_socket_dir):
         shutil.rmtree(left, ignore_errors=True)
 
@@ -148,7 +148,7 @@ class RunningStack:
     """A real stack that other tests talk to."""
 
     home: Path
-    places: StackPlaces
+    places: StackPaths
     settings: Settings
     status: StackStatus
 
@@ -171,16 +171,16 @@ class RunningStack:
 def running_stack() -> Iterator[RunningStack]:
     """A stack as `pinpoint up` makes it, in a home of its own; afterwards no process is left."""
     with home_folder() as home:
-        settings = Settings(places=Places(home=home))
-        places = StackPlaces(home)
+        settings = Settings(places=ServiceSettings(home=home))
+        places = StackPaths(home)
         watcher = watch_over(home)
         try:
-            yield RunningStack(home, places, settings, lifecycle.up(settings))
+            yield RunningStack(home, places, settings, lifecycle.start_stack(settings))
         finally:
-            lifecycle.down(settings)
-            left = processes.belonging_to(places)
+            lifecycle.stop_stack(settings)
+            left = processes.find_stack_processes(places)
             dismiss(watcher)
-            lifecycle.erase(settings)
+            lifecycle.erase_stack(settings)
         assert left == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from index_gallery import SPEC, gallery
-from pinpoint.stack.index_swap import OwnedIndex
+from pinpoint.stack.index_swap import RebuildableIndex
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_front import IndexServer
 from pinpoint.store.vectors_qdrant import QdrantIndex
@@ -35,7 +35,7 @@ def index(request, tmp_path):
         yield made
         made.close()
     elif request.param == "owner":
-        live = OwnedIndex(tmp_path / "index", "nowhere:nothing")
+        live = RebuildableIndex(tmp_path / "index", "nowhere:nothing")
         live.load()
         with tempfile.TemporaryDirectory(prefix="pp", dir="/tmp") as short:
             server = IndexServer(Path(short) / "i.sock", live)

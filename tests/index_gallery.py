@@ -10,7 +10,7 @@ from uuid import UUID
 
 import numpy as np
 
-from pinpoint.errors import DatabaseUnavailable
+from pinpoint.errors import DatabaseUnavailableError
 from pinpoint.records import IndexPoint, IndexSpec, Point
 
 DIMS = {"image": 16, "gps": 8}
@@ -91,7 +91,7 @@ class FolderSource:
             if since == 0 and (self.folder / "crash").exists():
                 os._exit(9)
             if since == 0 and (self.folder / "fail").exists():
-                raise DatabaseUnavailable("the database went away")
+                raise DatabaseUnavailableError("the database went away")
             while since == 0 and (self.folder / "slow").exists():
                 time.sleep(0.02)
 

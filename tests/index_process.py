@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from index_gallery import ORG_A, gallery
-from pinpoint.errors import IndexUnavailable
+from pinpoint.errors import IndexUnavailableError
 from pinpoint.records import IndexFilter, IndexQuery
 from pinpoint.store.vectors_remote import RemoteIndex
 
@@ -71,7 +71,7 @@ class Owner:
         assert self.process.poll() is None, self.log.read_text()
         try:
             self.client.ping()
-        except IndexUnavailable:
+        except IndexUnavailableError:
             return False
         return True
 

@@ -71,9 +71,9 @@ def commands_table() -> str:
 
 def routes() -> Iterator[tuple[str, str, str]]:
     """Method, path and summary of every route."""
-    from pinpoint.api.app import create
+    from pinpoint.api.app import create_app
 
-    for path, methods in create().openapi()["paths"].items():
+    for path, methods in create_app().openapi()["paths"].items():
         for method, route in methods.items():
             text = (route.get("description") or route["summary"]).strip().split("\n")[0]
             yield method.upper(), path, text
@@ -96,11 +96,11 @@ def error_kinds():
 
 def errors_table() -> str:
     from pinpoint.api.problems import PREFIX, STATUS, TITLES
-    from pinpoint.cli.exits import EXIT
+    from pinpoint.cli.exits import EXIT_CODES
 
     kinds = error_kinds()
     rows = [
-        (f"`{PREFIX}{kind.reason}`", STATUS[kind], EXIT[kind], TITLES[kind.reason])
+        (f"`{PREFIX}{kind.reason}`", STATUS[kind], EXIT_CODES[kind], TITLES[kind.reason])
         for kind in kinds
     ]
     only_http = {"invalid_request": 422, "method_not_allowed": 405}
@@ -115,25 +115,25 @@ def errors_table() -> str:
 
 
 def exits_table() -> str:
-    from pinpoint.cli.exits import EXIT, FAILED_ITEMS, INTERNAL, INTERRUPTED, USAGE
-    from pinpoint.cli.stack import NOT_UP
-    from pinpoint.errors import NotAllowed
+    from pinpoint.cli.exits import EXIT_CODES, FAILED_ITEMS, INTERNAL, INTERRUPTED, USAGE
+    from pinpoint.cli.stack import STATUS_NOT_UP
+    from pinpoint.errors import ForbiddenError
 
     meaning = {
         0: "it worked",
-        NOT_UP: "`pinpoint status`: the stack is not up",
+        STATUS_NOT_UP: "`pinpoint status`: the stack is not up",
         FAILED_ITEMS: "`pinpoint ingest`: some files failed (rejected ones are no failures); or a "
         "question was answered with no",
         USAGE: "the command line itself was wrong",
         INTERNAL: "a bug; `PINPOINT_LOG_LEVEL=debug` shows where",
         INTERRUPTED: "Ctrl-C; the command says what continues by itself and how to follow it",
     }
-    for code in EXIT.values():
+    for code in EXIT_CODES.values():
         if code not in (0, FAILED_ITEMS, USAGE, INTERNAL):
             meaning[code] = ", ".join(
-                f"`{other.reason}`" for other, same in EXIT.items() if same == code
+                f"`{other.reason}`" for other, same in EXIT_CODES.items() if same == code
             )
-    meaning[EXIT[NotAllowed]] += ", or a file belongs to another user"
+    meaning[EXIT_CODES[ForbiddenError]] += ", or a file belongs to another user"
     return table(("exit code", "meaning"), sorted(meaning.items()))
 
 

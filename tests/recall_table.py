@@ -18,7 +18,7 @@ import numpy as np
 from clustered import OWNERS, START, Clustered, clustered, questions, shapes
 from pinpoint.records import IndexFilter, IndexQuery, IndexSpec
 from pinpoint.store.vectors_edge import EdgeIndex
-from pinpoint.store.vectors_plan import Way, choose
+from pinpoint.store.vectors_plan import SearchStrategy, choose_by_matches
 from pinpoint.store.vectors_qdrant import QdrantIndex
 
 BEST, CHANNEL, SEED = 48, "image", 7
@@ -34,7 +34,7 @@ class Row:
     engine: str
     shape: str
     matched: int
-    way: Way
+    way: SearchStrategy
     chosen: bool
     recall: float
     worst: float
@@ -56,9 +56,9 @@ HEAD = f"{'engine':12} {'filter':24} {'matched':>7} way      recall worst  p50 m
 class Switch:
     """A chooser whose way is set from outside, so that one index is asked every way."""
 
-    way: Way = "exact"
+    way: SearchStrategy = "exact"
 
-    def __call__(self, matched: int) -> Way:
+    def __call__(self, matched: int) -> SearchStrategy:
         """The way set."""
         return self.way
 
@@ -97,7 +97,7 @@ def table(
         best, matched = truth(gallery, where, asked), index.count(where)
         if matched != allowed(gallery, where).sum():
             raise AssertionError(f"{engine}: {shape} lets {matched} through")
-        ways: tuple[Way, ...] = ("exact", "hnsw", "acorn") if switch else ("exact",)
+        ways: tuple[SearchStrategy, ...] = ("exact", "hnsw", "acorn") if switch else ("exact",)
         for way in ways:
             if switch:
                 switch.way = way
@@ -107,7 +107,7 @@ def table(
                 shape,
                 matched,
                 way,
-                switch is None or choose(matched) == way,
+                switch is None or choose_by_matches(matched) == way,
                 float(np.mean(shares)),
                 min(shares),
                 float(np.median(took_ms)),

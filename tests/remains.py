@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from pinpoint.ingest.prune import prune
-from pinpoint.ingest.sweep import sweep
+from pinpoint.ingest.prune import prune_leftovers
+from pinpoint.ingest.sweep import recover_lost_work
 
 DAY_S = 86_400
 
@@ -41,7 +41,7 @@ def found_in_folder(folder, wanted):
 
 
 def swept(rig, tombstone_s=0, rebuild=None):
-    return sweep(
+    return recover_lost_work(
         ledger=rig.ledger,
         queue=rig.queue,
         index=rig.index,
@@ -54,6 +54,6 @@ def swept(rig, tombstone_s=0, rebuild=None):
 
 
 def pruned(rig, closing, orphan_s=DAY_S, audit_s=DAY_S):
-    return prune(
+    return prune_leftovers(
         closing=closing, ledger=rig.ledger, blobs=rig.blobs, orphan_s=orphan_s, audit_s=audit_s
     )

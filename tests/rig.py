@@ -14,18 +14,18 @@ from sqlalchemy import text
 
 from media.pictures import exif, noise, saved
 from pinpoint import jobs
-from pinpoint.bootstrap import LazyEncoder
+from pinpoint.bootstrap import EncoderHandle
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.intake import register_folder
 from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.records import Batch, IndexSpec
 from pinpoint.settings import EncoderSettings, MediaSettings, Settings
-from pinpoint.store.access import Access
+from pinpoint.store.access import ApiKeyStore
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.database import Transactions, api_engine, owner_engine
 from pinpoint.store.handles import CatalogueDatabase
-from pinpoint.store.ledger import Ledger
+from pinpoint.store.ledger import CatalogIngestRepository
 from pinpoint.store.vectors_edge import EdgeIndex
 
 WORKER = "host/1/0.00"
@@ -63,12 +63,12 @@ class Rig:
         self.as_api = Transactions(api_engine(api_database_url, own_login=True), self.queue)
         self.database = CatalogueDatabase(self.as_api, self.settings.worker.chunk)
         self.operator = CatalogueDatabase(self.owner, self.settings.worker.chunk)
-        self.access = Access(self.owner)
-        self.encoder = LazyEncoder(self.settings)
+        self.access = ApiKeyStore(self.owner)
+        self.encoder = EncoderHandle(self.settings)
         self.index = EdgeIndex(folder / "index")
         contract = self.encoder.contract
         self.index.ensure(IndexSpec(contract=contract.digest, dims=contract.dims))
-        self.ledger = Ledger(
+        self.ledger = CatalogIngestRepository(
             self.owner, contract=lambda: contract.digest, lease_s=60, max_attempts=3
         )
         self.blobs = FolderBlobs(folder / "blobs")

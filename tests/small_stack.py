@@ -21,15 +21,15 @@ from sqlalchemy import text
 
 from index_process import until
 from nets.towers import timm_bundle
-from pinpoint.bootstrap import LazyEncoder, build
-from pinpoint.errors import IndexUnavailable
+from pinpoint.bootstrap import EncoderHandle, build_services
+from pinpoint.errors import IndexUnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.intake import register_folder
-from pinpoint.records import Answer, Limits
+from pinpoint.records import Answer, SearchFilter
 from pinpoint.search.pipeline import locate
-from pinpoint.settings import EncoderSettings, Places, Settings
-from pinpoint.stack.places import StackPlaces
-from pinpoint.store.rows import unpack
+from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
+from pinpoint.stack.places import StackPaths
+from pinpoint.store.rows import unpack_vector
 from rig import write_photos
 
 WORKER = "host/1/0.00"
@@ -39,12 +39,12 @@ PHOTOS = 24
 class SmallStack:
     """One home; close it."""
 
-    tiny: LazyEncoder
-    descriptor: LazyEncoder
+    tiny: EncoderHandle
+    descriptor: EncoderHandle
     folder: Path
 
     def __init__(self, home: Path, database_url: str, api_database_url: str, redis: str) -> None:
-        self.places = StackPlaces(home)
+        self.places = StackPaths(home)
         self.places.create()
         self.environment = {
             **{name: value for name, value in os.environ.items() if "PINPOINT" not in name},
@@ -57,7 +57,7 @@ class SmallStack:
             "OMP_NUM_THREADS": "1",
         }
         self.settings = Settings(
-            places=Places(
+            places=ServiceSettings(
                 home=home,
                 database_url=database_url,
                 api_database_url=api_database_url,
@@ -71,7 +71,7 @@ class SmallStack:
             env=self.environment,
             stderr=self._log,
         )
-        self.worker, self.api = (build(self.settings, role) for role in ("worker", "api"))
+        self.worker, self.api = (build_services(self.settings, role) for role in ("worker", "api"))
         until(self._answers)
         self.worker.ensure_index()
         self.organization_id = self.worker.access.create_organization("acme").id
@@ -79,7 +79,7 @@ class SmallStack:
     def _answers(self) -> bool:
         try:
             self.worker.index.ping()
-        except IndexUnavailable:
+        except IndexUnavailableError:
             return False
         return True
 
@@ -111,7 +111,7 @@ class SmallStack:
             lambda encoder: locate(
                 data,
                 file=photo.name,
-                limits=Limits(),
+                limits=SearchFilter(),
                 organization_id=self.organization_id,
                 kind=None,
                 decoder=self.api.decoder,
@@ -157,7 +157,9 @@ class SmallStack:
     def vectors(self, contract: str) -> dict[UUID, np.ndarray]:
         """What PostgreSQL holds under a contract."""
         asked = "SELECT image_id, vector FROM embeddings WHERE contract = :contract"
-        return {row.image_id: unpack(row.vector) for row in self.rows(asked, contract=contract)}
+        return {
+            row.image_id: unpack_vector(row.vector) for row in self.rows(asked, contract=contract)
+        }
 
     def live(self) -> set[UUID]:
         """Images that are not deleted."""
@@ -180,7 +182,7 @@ class SmallStack:
 def two_bundles(made: SmallStack, folder: Path) -> SmallStack:
     """Photos in `folder` under the descriptor, and a tiny tower that could take its place."""
     bundle = timm_bundle(made.places.home / "bundles" / "tiny")
-    made.tiny = LazyEncoder(made.settings, str(bundle))
+    made.tiny = EncoderHandle(made.settings, str(bundle))
     made.descriptor = made.api.encoders.configured
     made.folder = folder
     write_photos(folder, PHOTOS)

@@ -10,33 +10,33 @@ import pytest
 
 from pinpoint import deadline
 from pinpoint.circuit_breaker import CircuitBreaker
-from pinpoint.errors import IndexUnavailable, Unavailable
+from pinpoint.errors import IndexUnavailableError, UnavailableError
 
 
 def test_bounded_s_without_a_deadline_is_the_calls_own_limit():
-    assert deadline.bounded_s(30.0) == 30.0
-    assert deadline.current() is None
+    assert deadline.limit_timeout_s(30.0) == 30.0
+    assert deadline.current_deadline() is None
 
 
 def test_bounded_s_shrinks_and_then_refuses():
-    with deadline.within(0.1):
-        assert 0 < deadline.bounded_s(30.0) <= 0.1
-        assert deadline.bounded_s(0.01) == 0.01
+    with deadline.limit_time(0.1):
+        assert 0 < deadline.limit_timeout_s(30.0) <= 0.1
+        assert deadline.limit_timeout_s(0.01) == 0.01
         time.sleep(0.12)
-        with pytest.raises(Unavailable) as refused:
-            deadline.bounded_s(30.0)
+        with pytest.raises(UnavailableError) as refused:
+            deadline.limit_timeout_s(30.0)
     assert refused.value.reason == "time_budget_used"
-    assert deadline.current() is None
+    assert deadline.current_deadline() is None
 
 
 def test_inner_deadline_is_never_later_than_the_outer():
-    with deadline.within(0.5), deadline.within(60.0):
-        assert deadline.bounded_s(60.0) <= 0.5
+    with deadline.limit_time(0.5), deadline.limit_time(60.0):
+        assert deadline.limit_timeout_s(60.0) <= 0.5
 
 
 def test_pause_is_not_counted():
-    with deadline.within(0.2) as limit:
-        with deadline.not_counted():
+    with deadline.limit_time(0.2) as limit:
+        with deadline.pause_clock():
             assert limit.paused
             time.sleep(0.3)
         assert not limit.paused
@@ -45,9 +45,11 @@ def test_pause_is_not_counted():
 
 def test_deadline_goes_with_the_context_into_threads():
     seen = []
-    with deadline.within(5.0):
+    with deadline.limit_time(5.0):
         context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(lambda: seen.append(deadline.current()),))
+    thread = threading.Thread(
+        target=context.run, args=(lambda: seen.append(deadline.current_deadline()),)
+    )
     thread.start()
     thread.join()
     assert seen[0] is not None
@@ -55,7 +57,7 @@ def test_deadline_goes_with_the_context_into_threads():
 
 def breaker(**options) -> CircuitBreaker:
     return CircuitBreaker(
-        lambda: IndexUnavailable("left alone"),
+        lambda: IndexUnavailableError("left alone"),
         lambda error: isinstance(error, TimeoutError),
         **options,
     )
@@ -81,7 +83,7 @@ def test_breaker_opens_after_failures_in_a_row_only():
     fail(one)
     assert one.is_open
     called = []
-    with pytest.raises(IndexUnavailable, match="left alone"), one.attempt():
+    with pytest.raises(IndexUnavailableError, match="left alone"), one.attempt():
         called.append(1)
     assert called == []
 
@@ -90,7 +92,7 @@ def test_breaker_lets_one_call_try_and_closes_with_its_success():
     one = breaker(failures=1, pause_s=0.05)
     fail(one)
     time.sleep(0.06)
-    with one.attempt(), pytest.raises(IndexUnavailable), one.attempt():
+    with one.attempt(), pytest.raises(IndexUnavailableError), one.attempt():
         pass
     assert not one.is_open
     with one.attempt(), one.attempt():
@@ -102,7 +104,7 @@ def test_breaker_whose_trial_fails_opens_again():
     fail(one)
     time.sleep(0.06)
     fail(one)
-    with pytest.raises(IndexUnavailable), one.attempt():
+    with pytest.raises(IndexUnavailableError), one.attempt():
         pass
     time.sleep(0.06)
     with one.attempt():

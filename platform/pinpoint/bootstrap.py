@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.circuit_breaker import CircuitBreaker
-from pinpoint.errors import OtherContract
+from pinpoint.errors import ModelMismatchError
 from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.nets.bundles import Bundle, bundle_of, find_bundle
+from pinpoint.nets.bundles import Bundle, find_bundle, resolve_bundle
 from pinpoint.nets.digests import public_contract
 from pinpoint.ports import Reranker, VectorIndex
-from pinpoint.records import Contract, IndexSpec, Pixels, PlaceList, SourceKind, Vector
+from pinpoint.records import Contract, CoordinateGallery, IndexSpec, Pixels, SourceKind, Vector
 from pinpoint.settings import Settings
 from pinpoint.stack.broker import (
     BoundedSender,
@@ -26,11 +26,11 @@ from pinpoint.stack.broker import (
     is_broker_failure,
     refuse_broker,
 )
-from pinpoint.stack.places import StackPlaces
-from pinpoint.store.access import Access
-from pinpoint.store.backlog import Backlog
+from pinpoint.stack.places import StackPaths
+from pinpoint.store.access import ApiKeyStore
+from pinpoint.store.backlog import CatalogReembedQueue
 from pinpoint.store.blobs import FolderBlobs
-from pinpoint.store.closing import Closing
+from pinpoint.store.closing import OrganizationDeletion
 from pinpoint.store.database import (
     Transactions,
     api_engine,
@@ -38,23 +38,23 @@ from pinpoint.store.database import (
     owner_engine,
     refuse_database,
 )
-from pinpoint.store.gallery import Gallery
+from pinpoint.store.gallery import CatalogTrainingRows
 from pinpoint.store.handles import CatalogueDatabase
 from pinpoint.store.installation import Installation
-from pinpoint.store.ledger import Ledger
-from pinpoint.store.points import Points
-from pinpoint.store.upkeep import Upkeep
+from pinpoint.store.ledger import CatalogIngestRepository
+from pinpoint.store.points import RebuildSource
+from pinpoint.store.upkeep import MaintenanceStats
 from pinpoint.store.vectors_open import open_index
 
 if TYPE_CHECKING:
     from pinpoint.nets.embedder import Embedder
     from pinpoint.nets.rerankers import BundleReranker
 
-Role = Literal["api", "worker", "operator"]
+ProcessRole = Literal["api", "worker", "operator"]
 T = TypeVar("T")
 
 
-class LazyEncoder:
+class EncoderHandle:
     """Encoder that loads its contract on demand and its weights at the first image.
 
     Importing torch takes seconds, which commands that never encode must not spend.
@@ -122,7 +122,7 @@ class LazyEncoder:
         self.warm()
         return self._loaded_encoder.encode_places(positions)
 
-    def listed_places(self) -> PlaceList:
+    def listed_places(self) -> CoordinateGallery:
         """Coordinate gallery of the bundle, encoded at the first call."""
         self.warm()
         return self._loaded_encoder.listed_places()
@@ -137,15 +137,15 @@ class Encoders:
     def __init__(self, settings: Settings, index: VectorIndex) -> None:
         self._settings, self._index = settings, index
         self._lock = threading.Lock()
-        self.configured = LazyEncoder(settings)
-        self._live_encoder: LazyEncoder | None = None
+        self.configured = EncoderHandle(settings)
+        self._live_encoder: EncoderHandle | None = None
 
     @property
-    def current(self) -> LazyEncoder:
+    def current(self) -> EncoderHandle:
         """Encoder of the index as of the last `follow`."""
         return self._live_encoder or self.follow()
 
-    def follow(self) -> LazyEncoder:
+    def follow(self) -> EncoderHandle:
         """Read the contract of the index and return its encoder.
 
         Raises:
@@ -157,11 +157,11 @@ class Encoders:
             if contract is None:
                 return self._live_encoder or self.configured
             if self._live_encoder is None or self._live_encoder.contract.digest != contract:
-                self._live_encoder = encoder_of(contract, self._settings)
+                self._live_encoder = find_encoder(contract, self._settings)
             return self._live_encoder
 
 
-def encoder_of(contract: str, settings: Settings) -> LazyEncoder:
+def find_encoder(contract: str, settings: Settings) -> EncoderHandle:
     """Find the encoder of a contract.
 
     Args:
@@ -172,8 +172,8 @@ def encoder_of(contract: str, settings: Settings) -> LazyEncoder:
         BadBundle: Its bundle is not installed.
     """
     home, rendition_px = settings.places.home, settings.media.rendition_px
-    name = bundle_of(contract, home, rendition_px, settings.encoder.bundle)
-    return LazyEncoder(settings, name)
+    name = resolve_bundle(contract, home, rendition_px, settings.encoder.bundle)
+    return EncoderHandle(settings, name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,23 +182,23 @@ class Services:
 
     settings: Settings
     database: CatalogueDatabase
-    access: Access
+    access: ApiKeyStore
     index: VectorIndex
     encoders: Encoders
     blobs: FolderBlobs
     jobs: CeleryQueue | BoundedSender
     decoder: ChildDecoder
-    ledger: Ledger | None
+    ledger: CatalogIngestRepository | None
     """Only for workers and operators: the API's role has no access to its tables."""
-    points: Points | None
-    backlog: Backlog | None
-    closing: Closing | None
-    gallery: Gallery | None
-    upkeep: Upkeep
+    points: RebuildSource | None
+    backlog: CatalogReembedQueue | None
+    closing: OrganizationDeletion | None
+    gallery: CatalogTrainingRows | None
+    upkeep: MaintenanceStats
     installation: Installation
 
     @property
-    def encoder(self) -> LazyEncoder:
+    def encoder(self) -> EncoderHandle:
         """Encoder of the index as of the last read of its contract."""
         return self.encoders.current
 
@@ -219,11 +219,11 @@ class Services:
             )
         self.encoders.follow()
 
-    def with_live(self, do: Callable[[LazyEncoder], T]) -> T:
+    def with_live(self, do: Callable[[EncoderHandle], T]) -> T:
         """Call a function with the encoder of the index; repeat it once after a model switch."""
         try:
             return do(self.encoder)
-        except OtherContract:
+        except ModelMismatchError:
             return do(self.encoders.follow())
 
     def ingest_parts(self) -> IngestParts:
@@ -246,14 +246,14 @@ class Services:
         self.database.close()
 
 
-def build(settings: Settings, role: Role) -> Services:
+def build_services(settings: Settings, role: ProcessRole) -> Services:
     """Build all services; opens no connection yet.
 
     Args:
         settings: All settings.
         role: `api` uses the API's database role, which sees views only; the others use the owner.
     """
-    paths = StackPlaces(settings.places.home)
+    paths = StackPaths(settings.places.home)
     queue = _open_queue(settings, paths, role)
     transactions = _open_transactions(settings, paths, queue, role)
     installation = Installation(transactions)
@@ -269,13 +269,13 @@ def build(settings: Settings, role: Role) -> Services:
     return Services(
         settings=settings,
         database=CatalogueDatabase(transactions, settings.worker.chunk),
-        access=Access(transactions),
+        access=ApiKeyStore(transactions),
         index=index,
         encoders=encoders,
         blobs=blobs,
         jobs=queue,
         decoder=ChildDecoder(settings.media, children=2),
-        ledger=Ledger(
+        ledger=CatalogIngestRepository(
             transactions,
             contract=lambda: encoders.current.contract.digest,
             lease_s=settings.worker.lease_s,
@@ -283,23 +283,25 @@ def build(settings: Settings, role: Role) -> Services:
         )
         if is_owner
         else None,
-        points=Points(transactions, lambda: encoders.current.contract) if is_owner else None,
-        backlog=Backlog(transactions) if is_owner else None,
-        closing=Closing(transactions) if is_owner else None,
-        gallery=Gallery(transactions, blobs) if is_owner else None,
-        upkeep=Upkeep(transactions),
+        points=RebuildSource(transactions, lambda: encoders.current.contract) if is_owner else None,
+        backlog=CatalogReembedQueue(transactions) if is_owner else None,
+        closing=OrganizationDeletion(transactions) if is_owner else None,
+        gallery=CatalogTrainingRows(transactions, blobs) if is_owner else None,
+        upkeep=MaintenanceStats(transactions),
         installation=installation,
     )
 
 
-def _open_queue(settings: Settings, paths: StackPlaces, role: Role) -> CeleryQueue | BoundedSender:
+def _open_queue(
+    settings: Settings, paths: StackPaths, role: ProcessRole
+) -> CeleryQueue | BoundedSender:
     queue = CeleryQueue(settings.places.broker_url or paths.broker_url)
     if role != "api":
         return queue
     return BoundedSender(queue, CircuitBreaker(refuse_broker, is_broker_failure))
 
 
-def open_point_source(contract: str | None = None) -> Points:
+def open_point_source(contract: str | None = None) -> RebuildSource:
     """Open the point source of this environment; the index builder's child process calls it.
 
     Args:
@@ -309,16 +311,16 @@ def open_point_source(contract: str | None = None) -> Points:
         BadBundle: No bundle has that contract.
     """
     settings = Settings.from_environment()
-    paths = StackPlaces(settings.places.home)
-    encoder = LazyEncoder(settings) if contract is None else encoder_of(contract, settings)
-    return Points(
+    paths = StackPaths(settings.places.home)
+    encoder = EncoderHandle(settings) if contract is None else find_encoder(contract, settings)
+    return RebuildSource(
         Transactions(owner_engine(settings.places.database_url or paths.owner_url())),
         lambda: encoder.contract,
     )
 
 
 def _open_transactions(
-    settings: Settings, paths: StackPlaces, queue: CeleryQueue | BoundedSender, role: Role
+    settings: Settings, paths: StackPaths, queue: CeleryQueue | BoundedSender, role: ProcessRole
 ) -> Transactions:
     if role != "api":
         return Transactions(owner_engine(settings.places.database_url or paths.owner_url()), queue)

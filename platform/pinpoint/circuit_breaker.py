@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from pinpoint.errors import Unavailable
+from pinpoint.errors import UnavailableError
 
 FAILURES: Final = 5
 PAUSE_S: Final = 2.0
@@ -31,7 +31,7 @@ class CircuitBreaker:
 
     def __init__(
         self,
-        refusal: Callable[[], Unavailable],
+        refusal: Callable[[], UnavailableError],
         failed: Callable[[BaseException], bool],
         *,
         failures: int = FAILURES,

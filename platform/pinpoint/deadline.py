@@ -1,7 +1,7 @@
 """One time budget per request, shared by all its calls to other processes.
 
 The API sets a deadline per request; threads that work for it inherit it with their context. Code
-that waits for another process limits its timeout with `bounded_s`. Workers and commands have no
+that waits for another process limits its timeout with `limit_timeout_s`. Workers and commands have no
 deadline: their calls keep their own timeouts.
 """
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-from pinpoint.errors import Unavailable
+from pinpoint.errors import UnavailableError
 
 REASON: Final = "time_budget_used"
 
@@ -58,13 +58,13 @@ class Deadline:
 _current: ContextVar[Deadline | None] = ContextVar("pinpoint_deadline", default=None)
 
 
-def current() -> Deadline | None:
+def current_deadline() -> Deadline | None:
     """Deadline of the current request; None outside of requests."""
     return _current.get()
 
 
 @contextmanager
-def until(deadline: Deadline) -> Iterator[Deadline]:
+def apply_deadline(deadline: Deadline) -> Iterator[Deadline]:
     """Apply `deadline` inside, in this thread and in threads that copy its context."""
     token = _current.set(deadline)
     try:
@@ -74,16 +74,16 @@ def until(deadline: Deadline) -> Iterator[Deadline]:
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[Deadline]:
+def limit_time(seconds: float) -> Iterator[Deadline]:
     """Apply a deadline of `seconds` inside, or the outer deadline if that is earlier."""
     outer = _current.get()
     budget_s = seconds if outer is None else min(seconds, max(outer.remaining_s(), 0.0))
-    with until(Deadline(budget_s)) as deadline:
+    with apply_deadline(Deadline(budget_s)) as deadline:
         yield deadline
 
 
 @contextmanager
-def not_counted() -> Iterator[None]:
+def pause_clock() -> Iterator[None]:
     """Do not count the time inside against the request; does nothing outside of requests."""
     deadline = _current.get()
     if deadline is None:
@@ -93,7 +93,7 @@ def not_counted() -> Iterator[None]:
         yield
 
 
-def bounded_s(max_s: float) -> float:
+def limit_timeout_s(max_s: float) -> float:
     """Timeout of a call to another process: `max_s`, or the remaining budget if that is less.
 
     Raises:
@@ -104,7 +104,7 @@ def bounded_s(max_s: float) -> float:
         return max_s
     remaining_s = deadline.remaining_s()
     if remaining_s <= 0:
-        raise Unavailable(
+        raise UnavailableError(
             "the request's time budget is used up: a part of the stack answers slowly; try again",
             reason=REASON,
         )

@@ -46,55 +46,55 @@ class PinpointError(Exception):
             self.reason = reason
 
 
-class BadRequest(PinpointError):
+class BadRequestError(PinpointError):
     """The request is invalid."""
 
     reason = "bad_request"
 
 
-class BadPhoto(BadRequest):
+class BadPhotoError(BadRequestError):
     """The bytes are not an accepted image."""
 
     reason = "bad_photo"
 
 
-class BadManifest(BadRequest):
+class BadManifestError(BadRequestError):
     """A manifest cannot be parsed; the message names the line."""
 
     reason = "bad_manifest"
 
 
-class TooLarge(BadRequest):
+class TooLargeError(BadRequestError):
     """A limit is exceeded; the message names the limit and the setting."""
 
     reason = "too_large"
 
 
-class NotAuthenticated(PinpointError):
+class UnauthenticatedError(PinpointError):
     """A required key is missing, unknown or revoked."""
 
     reason = "not_authenticated"
 
 
-class NotAllowed(PinpointError):
+class ForbiddenError(PinpointError):
     """The key is valid but lacks the scope."""
 
     reason = "not_allowed"
 
 
-class NotFound(PinpointError):
+class NotFoundError(PinpointError):
     """The id does not exist in this organization."""
 
     reason = "not_found"
 
 
-class Conflict(PinpointError):
+class ConflictError(PinpointError):
     """The object exists already, or its state does not allow the operation."""
 
     reason = "conflict"
 
 
-class Unavailable(PinpointError):
+class UnavailableError(PinpointError):
     """A component does not answer; the same call may work later."""
 
     reason = "unavailable"
@@ -102,37 +102,37 @@ class Unavailable(PinpointError):
     """Delay in seconds that the server requested before the next call; None if it gave none."""
 
 
-class DatabaseUnavailable(Unavailable):
+class DatabaseUnavailableError(UnavailableError):
     """PostgreSQL does not answer, or its schema revision differs from the code's."""
 
     reason = "database_unavailable"
 
 
-class IndexUnavailable(Unavailable):
+class IndexUnavailableError(UnavailableError):
     """The vector index does not answer or is still loading."""
 
     reason = "index_unavailable"
 
 
-class BrokerUnavailable(Unavailable):
+class BrokerUnavailableError(UnavailableError):
     """The broker does not accept jobs; stored rows remain and their jobs are sent later."""
 
     reason = "broker_unavailable"
 
 
-class BadBundle(PinpointError):
+class BadBundleError(PinpointError):
     """Weights, contract and index do not match."""
 
     reason = "bad_bundle"
 
 
-class OtherContract(BadBundle):
+class ModelMismatchError(BadBundleError):
     """The index holds vectors of another contract; it may have been switched just now."""
 
     reason = "other_contract"
 
 
-class Misconfigured(PinpointError):
+class ConfigurationError(PinpointError):
     """A setting is missing or invalid."""
 
     reason = "misconfigured"

@@ -12,23 +12,23 @@ from uuid import uuid4
 
 from pinpoint import logs
 from pinpoint.errors import (
-    IndexUnavailable,
-    Misconfigured,
-    OtherContract,
+    ConfigurationError,
+    IndexUnavailableError,
+    ModelMismatchError,
     PinpointError,
     StackError,
-    Unavailable,
+    UnavailableError,
 )
 from pinpoint.ports import VectorIndex
 
-OUTAGES: Final = (Unavailable, OtherContract, Misconfigured, StackError)
+OUTAGES: Final = (UnavailableError, ModelMismatchError, ConfigurationError, StackError)
 """Errors of the stack or of its settings, which affect every item."""
 ENGINE_FAILED: Final = "index_engine_failed"
 """Reason of an engine error caused by its disk or by the given values."""
 
 Item = TypeVar("Item")
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 
 def is_outage(error: Exception) -> bool:
@@ -36,7 +36,7 @@ def is_outage(error: Exception) -> bool:
     return isinstance(error, OUTAGES) and getattr(error, "reason", None) != ENGINE_FAILED
 
 
-def do_apart(
+def process_with_bisection(
     items: Sequence[Item],
     do: Callable[[Sequence[Item]], None],
     fail: Callable[[Item, Exception], None],
@@ -63,8 +63,8 @@ def do_apart(
             return
         _log.warning("failed, trying with fewer", items=len(items), error=repr(error))
         half = len(items) // 2
-        do_apart(items[:half], do, fail)
-        do_apart(items[half:], do, fail)
+        process_with_bisection(items[:half], do, fail)
+        process_with_bisection(items[half:], do, fail)
 
 
 class Failures:
@@ -96,7 +96,7 @@ class Failures:
             raise self._first
 
 
-def raise_if_index_is_down(error: Exception, index: VectorIndex) -> None:
+def raise_if_index_down(error: Exception, index: VectorIndex) -> None:
     """Distinguish an engine that accepts no writes from one that rejects a value.
 
     The engine's binding raises the same error for a full disk and for a bad value. This function
@@ -109,4 +109,6 @@ def raise_if_index_is_down(error: Exception, index: VectorIndex) -> None:
         try:
             index.forget([uuid4()])
         except PinpointError as again:
-            raise IndexUnavailable("the index engine accepts no writes; see its log") from again
+            raise IndexUnavailableError(
+                "the index engine accepts no writes; see its log"
+            ) from again

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from pinpoint.errors import Misconfigured
+from pinpoint.errors import ConfigurationError
 
 HOME_NAME: Final = ".pinpoint"
 DEMO_SUFFIX: Final = "-demo"
@@ -47,7 +47,7 @@ def is_home(folder: Path) -> bool:
         return False
 
 
-def foreign_homes(start: Path | None = None) -> list[Path]:
+def list_foreign_homes(start: Path | None = None) -> list[Path]:
     """Folders `.pinpoint` of other users that `find_home` skips, nearest first."""
     candidates = (above / HOME_NAME for above in _list_parents(start or current_folder()))
     return [folder for folder in candidates if folder.is_dir() and not _is_owned_by_user(folder)]
@@ -69,7 +69,7 @@ def current_folder() -> Path:
     try:
         return Path.cwd()
     except FileNotFoundError as error:
-        raise Misconfigured(
+        raise ConfigurationError(
             "the current folder no longer exists; change to another one, or set PINPOINT_HOME"
         ) from error
 

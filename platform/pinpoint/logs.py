@@ -44,22 +44,22 @@ def configure(settings: LogSettings) -> None:
     root.setLevel(level)
 
 
-def bound(**context: object) -> AbstractContextManager[None]:
+def bind_context(**context: object) -> AbstractContextManager[None]:
     """Add `context` to every log line written inside, in this thread."""
     return structlog.contextvars.bound_contextvars(**context)
 
 
-def here() -> dict[str, Any]:
+def current_context() -> dict[str, Any]:
     """Context of log lines in this thread."""
     return dict(structlog.contextvars.get_contextvars())
 
 
-def begin(**context: object) -> None:
+def reset_context(**context: object) -> None:
     """Replace the context of log lines by `context`."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**context)
 
 
-def get(name: str) -> Any:
+def get_logger(name: str) -> Any:
     """Get the logger `name`; this configures nothing."""
     return structlog.get_logger(name)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pinpoint.errors import Misconfigured
+from pinpoint.errors import ConfigurationError
 from pinpoint.homes import find_home
 
 PREFIX: Final = "PINPOINT_"
@@ -20,7 +20,7 @@ STACK_VARIABLE: Final = "PINPOINT_STACK"
 """Environment variable that all processes of a stack inherit; its value is the home's path."""
 
 
-class Places(BaseSettings):
+class ServiceSettings(BaseSettings):
     """Home and service URLs. A service with a URL is used instead of the embedded one."""
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_", frozen=True)
@@ -316,7 +316,7 @@ class Settings:
     def __init__(
         self,
         *,
-        places: Places | None = None,
+        places: ServiceSettings | None = None,
         media: MediaSettings | None = None,
         encoder: EncoderSettings | None = None,
         search: SearchSettings | None = None,
@@ -324,7 +324,7 @@ class Settings:
         api: ApiSettings | None = None,
         log: LogSettings | None = None,
     ) -> None:
-        self.places = places or Places()
+        self.places = places or ServiceSettings()
         self.media = media or MediaSettings()
         self.encoder = encoder or EncoderSettings()
         self.search = search or SearchSettings()
@@ -347,9 +347,9 @@ class Settings:
         from pinpoint.settings_file import apply_file, describe_error
 
         try:
-            settings = cls(places=None if home is None else Places(home=home))
+            settings = cls(places=None if home is None else ServiceSettings(home=home))
         except ValidationError as error:
-            raise Misconfigured(f"the environment: {describe_error(error)}") from error
+            raise ConfigurationError(f"the environment: {describe_error(error)}") from error
         # A process of the stack has every setting in its environment. The file may have changed
         # since `up`; a restarted process must have the same settings as the others.
         if os.environ.get(STACK_VARIABLE) != str(settings.places.home.resolve()):

@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, get_args, get_type_hints
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
-from pinpoint.errors import Misconfigured
+from pinpoint.errors import ConfigurationError
 from pinpoint.settings import PREFIX, Settings
 
 FILE_NAME: Final = "settings.toml"
@@ -99,12 +99,12 @@ def find_setting(name: str) -> Setting:
     if plain in settings:
         return settings[plain]
     if plain == "home":
-        raise Misconfigured(
+        raise ConfigurationError(
             "the home cannot be set in its own file; set PINPOINT_HOME, or give --home"
         )
     near = difflib.get_close_matches(plain, settings, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else "`pinpoint config list` shows all"
-    raise Misconfigured(f"there is no setting {name!r}; {hint}")
+    raise ConfigurationError(f"there is no setting {name!r}; {hint}")
 
 
 def settings_path(home: Path) -> Path:
@@ -129,20 +129,20 @@ def read_file(home: Path) -> dict[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise Misconfigured(f"the settings file {path} cannot be read: {why}") from error
+        raise ConfigurationError(f"the settings file {path} cannot be read: {why}") from error
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise Misconfigured(f"the settings file {path} is not TOML: {error}") from error
+        raise ConfigurationError(f"the settings file {path} is not TOML: {error}") from error
     for name in values:
         try:
             find_setting(name)
-        except Misconfigured as error:
-            raise Misconfigured(f"{path}: {error.message}") from error
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{path}: {error.message}") from error
     values = {find_setting(name).name: value for name, value in values.items()}
     secrets = [name for name in values if list_settings()[name].secret]
     if secrets and path.stat().st_mode & 0o077:
-        raise Misconfigured(
+        raise ConfigurationError(
             f"{path} holds {', '.join(secrets)} and other users may read it; chmod 600 {path}"
         )
     return values
@@ -176,7 +176,7 @@ def convert_value(setting: Setting, value: object, where: str = "") -> BaseSetti
     try:
         return setting.group(**fields)
     except ValidationError as error:
-        raise Misconfigured(where + describe_error(error, value=value)) from error
+        raise ConfigurationError(where + describe_error(error, value=value)) from error
 
 
 def describe_error(error: ValidationError, value: object = None) -> str:
@@ -273,7 +273,7 @@ def _write_lines(home: Path, setting: Setting, line: str | None, value: object) 
     except tomllib.TOMLDecodeError:
         written = {}
     if written != expected:
-        raise Misconfigured(
+        raise ConfigurationError(
             f"{path} is not written one setting a line, so that {setting.name} cannot be changed "
             "by a command; edit the file"
         )
@@ -291,7 +291,7 @@ def _replace_file(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError as error:
-        raise Misconfigured(f"cannot write {path}: {error.strerror}") from error
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _format_toml(value: object) -> str:
@@ -299,12 +299,12 @@ def _format_toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def show_value(setting: Setting, value: object) -> object:
+def mask_value(setting: Setting, value: object) -> object:
     """Value for output: secrets are replaced, None stays None."""
     return HIDDEN if setting.secret and value is not None else value
 
 
-def unknown_variables(names: Iterable[str]) -> list[str]:
+def list_unknown_variables(names: Iterable[str]) -> list[str]:
     """Names that start with the prefix but are not settings."""
     variables = {setting.variable for setting in list_settings().values()}
     return sorted(

@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import Conflict
+from pinpoint.errors import ConflictError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.pipeline import IngestParts
-from pinpoint.ingest.reconcile import reconcile
+from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.jobs import JobName
-from pinpoint.ports import Backlog
+from pinpoint.ports import ReembedQueue
 from pinpoint.records import Drift, Rejected
 
 _MAX_ROUNDS: Final = 20
 _PAGE_SIZE: Final = 512
 
-Progress = Callable[[int, int], None]
+ReembedProgress = Callable[[int, int], None]
 """Called with the number of processed images and their total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Used:
+class SwitchReport:
     """Report of a model switch."""
 
     bundle: str
@@ -47,7 +47,7 @@ class Used:
     """Remaining differences between index and PostgreSQL."""
 
 
-class Switching:
+class ModelSwitch:
     """One switch to another bundle.
 
     Args:
@@ -60,10 +60,10 @@ class Switching:
     def __init__(
         self,
         parts: IngestParts,
-        backlog: Backlog,
+        backlog: ReembedQueue,
         *,
         images_per_s: float | None = None,
-        progress: Progress | None = None,
+        progress: ReembedProgress | None = None,
     ) -> None:
         self._parts, self._backlog = parts, backlog
         self._contract = parts.encoder.contract
@@ -71,7 +71,9 @@ class Switching:
         self._num_reembedded = 0
         self._unreachable: dict[UUID, Rejected] = {}
 
-    def use(self, build: Callable[[Callable[[], None]], None], *, accept_missing: int = 0) -> Used:
+    def use(
+        self, build: Callable[[Callable[[], None]], None], *, accept_missing: int = 0
+    ) -> SwitchReport:
         """Switch the gallery to the bundle.
 
         Args:
@@ -91,7 +93,7 @@ class Switching:
             self._require_reachable(accept_missing)
             build(self.catch_up)
         drift = self._reconcile_index()
-        return Used(
+        return SwitchReport(
             bundle=self._contract.name,
             contract=self._contract.digest,
             build=index.info().build,
@@ -140,7 +142,7 @@ class Switching:
                 f"{n} {why}" for why, n in _count_reasons(self._unreachable).items()
             )
             example = next(iter(self._unreachable.values()))
-            raise Conflict(
+            raise ConflictError(
                 f"{len(unreachable)} of {self._backlog.live()} images would be lost to searches: "
                 f"nothing of them can be encoded ({reasons}; e.g. {example.file}: "
                 f"{example.detail}). Bring their files back and run this again, or "
@@ -160,7 +162,7 @@ class Switching:
         for _ in range(_MAX_ROUNDS):
             image_ids = ledger.lost_images(contract, _PAGE_SIZE)
             pipeline.index_images(image_ids, self._parts)
-            drift = reconcile(
+            drift = reconcile_index_rows(
                 ledger=ledger,
                 index=self._parts.index,
                 queue=queue,

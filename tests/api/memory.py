@@ -9,25 +9,25 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
-from pinpoint.errors import Conflict, NotAuthenticated, NotFound
+from pinpoint.errors import ConflictError, NotFoundError, UnauthenticatedError
 from pinpoint.records import (
-    VERDICTS,
+    FINAL_STATUSES,
     Answer,
     Batch,
     BatchItem,
     Caller,
     Candidate,
     Citation,
+    CredibleDisc,
     Evidence,
     Hit,
     Image,
     ImageLabel,
     IndexInfo,
     Point,
-    Ranked,
-    Region,
-    Similar,
+    RankedCandidate,
     SimilarGroup,
+    SimilarResult,
     Source,
 )
 from pinpoint.settings import Settings
@@ -61,12 +61,12 @@ class Access:
 
     def authenticate(self, secret):
         if secret not in self.secrets:
-            raise NotAuthenticated("unknown or revoked key")
+            raise UnauthenticatedError("unknown or revoked key")
         return self.secrets[secret]
 
     def caller_for(self, organization_name, scopes, key_id=None):
         if organization_name not in self.ids:
-            raise NotFound(f"no organisation {organization_name}")
+            raise NotFoundError(f"no organisation {organization_name}")
         return Caller(
             organization_id=self.ids[organization_name],
             organization=organization_name,
@@ -86,7 +86,7 @@ class Rows:
 
     def _get(self, table, key, what):
         if key not in table:
-            raise NotFound(f"no {what} {key}")
+            raise NotFoundError(f"no {what} {key}")
         return table[key]
 
     def sources(self):
@@ -96,11 +96,11 @@ class Rows:
         for one in self.all_sources.values():
             if str(name_or_id) in (one.name, str(one.id)):
                 return one
-        raise NotFound(f"no source {name_or_id}: `pinpoint sources list` shows the sources")
+        raise NotFoundError(f"no source {name_or_id}: `pinpoint sources list` shows the sources")
 
     def add_source(self, name, kind, *, licence=None, attribution=None, originals="copy"):
         if any(one.name == name for one in self.all_sources.values()):
-            raise Conflict(f"there is a source {name} already")
+            raise ConflictError(f"there is a source {name} already")
         made = Source(
             id=uuid4(), name=name, kind=kind, licence=licence, attribution=attribution,
             originals=originals, created_at=NOW,
@@ -123,7 +123,7 @@ class Rows:
     def batch(self, batch_id):
         held = self._get(self.all_batches, batch_id, "batch")
         states = [item.state for item in held["items"]]
-        counts = {state: states.count(state) for state in ("received", "stored", *VERDICTS)}
+        counts = {state: states.count(state) for state in ("received", "stored", *FINAL_STATUSES)}
         return Batch(
             id=batch_id, source_id=held["source"].id, source=held["source"].name,
             state="open" if held["open"] else "closed", created_at=NOW, closed_at=None,
@@ -147,7 +147,7 @@ class Rows:
     def add_items(self, batch_id, items):
         held = self._get(self.all_batches, batch_id, "batch")
         if not held["open"]:
-            raise Conflict("closed")
+            raise ConflictError("closed")
         for new in items:
             held["items"].append(
                 BatchItem(
@@ -290,7 +290,7 @@ def answer() -> Answer:
     source, ids = uuid4(), [UUID(int=n) for n in range(3)]
     spot = Point(48.85, 2.35)
     ranked = [
-        Ranked(
+        RankedCandidate(
             candidate=Candidate(
                 id=one, source_id=source, kind="photo", point=spot, captured_at=NOW, group="g",
                 score=0.9, rank=rank,
@@ -312,7 +312,7 @@ def answer() -> Answer:
         kind="photo", licence="CC0", attribution="we", point=spot, distance_m=1.5, similarity=0.9,
     )  # fmt: skip
     return Answer(
-        point=spot, regions=(Region(mass=0.5, radius_m=10.0), Region(mass=0.9, radius_m=99.0)),
+        point=spot, regions=(CredibleDisc(mass=0.5, radius_m=10.0), CredibleDisc(mass=0.9, radius_m=99.0)),
         calibrated=False, ranked=tuple(ranked), citations=(cited,), bundle="descriptor",
         bundle_digest="d", bundle_note="sees colours", ranker="vote", ranker_reason=None,
         index_engine="qdrant-edge", index_build="b", candidates_considered=3,
@@ -320,10 +320,12 @@ def answer() -> Answer:
     )  # fmt: skip
 
 
-def similar() -> Similar:
+def similar() -> SimilarResult:
     hit = Hit(
         id=uuid4(), score=0.7, version=1, source_id=uuid4(), kind="street",
         point=Point(1.0, 2.0), captured_at=None, group="g",
     )  # fmt: skip
     group = SimilarGroup(group="g", hits=(hit,))
-    return Similar(groups=[group], bundle="descriptor", index_build="b", timings_ms={"total": 1.0})
+    return SimilarResult(
+        groups=[group], bundle="descriptor", index_build="b", timings_ms={"total": 1.0}
+    )

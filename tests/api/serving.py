@@ -15,10 +15,10 @@ import uvicorn
 
 from api import memory
 from pinpoint import logs
-from pinpoint.api.app import create
-from pinpoint.api.connections import limited_protocol
+from pinpoint.api.app import create_app
+from pinpoint.api.connections import make_limited_protocol
 from pinpoint.geo import gazetteer
-from pinpoint.settings import ApiSettings, LogSettings, MediaSettings, Places, Settings
+from pinpoint.settings import ApiSettings, LogSettings, MediaSettings, ServiceSettings, Settings
 
 HEADER_TIMEOUT_S = 1.0
 
@@ -54,7 +54,7 @@ class Running:
     def begin(self, home: Path, **api: object) -> None:
         """Start over with empty parts; loopback is served without a key unless `api` says no."""
         settings = Settings(
-            places=Places(home=home),
+            places=ServiceSettings(home=home),
             media=MediaSettings(max_bytes=100_000),
             api=ApiSettings(
                 max_upload_files=3, max_upload_bytes=200_000, **{"allow_keyless": True, **api}
@@ -69,7 +69,7 @@ def serve() -> Iterator[Running]:
     logs.configure(LogSettings())
     gazetteer.load_cities()  # as an API does that builds its own parts, before the first question
     parts = SimpleNamespace()
-    peer = Peer(create(parts))
+    peer = Peer(create_app(parts))
     server = uvicorn.Server(
         uvicorn.Config(
             peer,
@@ -77,7 +77,7 @@ def serve() -> Iterator[Running]:
             log_config=None,
             proxy_headers=False,
             lifespan="on",
-            http=limited_protocol(HEADER_TIMEOUT_S),
+            http=make_limited_protocol(HEADER_TIMEOUT_S),
         )
     )
     thread = threading.Thread(target=server.run)

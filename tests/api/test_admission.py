@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pinpoint.api.admission import FairQueue
-from pinpoint.errors import Unavailable
+from pinpoint.errors import UnavailableError
 
 
 def run(coroutine):
@@ -68,11 +68,11 @@ def test_fair_queue_full_of_one_keys_requests_gives_way_to_another_key():
         other = await start(queue, "b")
         await asyncio.sleep(0)
         assert [one.done() for one in mine] == [False, False, True]
-        with pytest.raises(Unavailable) as refused:
+        with pytest.raises(UnavailableError) as refused:
             mine[2].result()
         assert refused.value.reason == "overloaded"
         assert refused.value.retry_after_s
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             await queue.acquire("a", 0, 1.0)
         queue.release("a", 0)
         await asyncio.sleep(0)
@@ -87,7 +87,7 @@ def test_fair_queue_wait_ends_in_time_and_leaves_nothing():
     async def scene():
         queue = FairQueue(1, 100, 10)
         await queue.acquire("a", 0, 1.0)
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             await queue.acquire("b", 0, 0.01)
         assert queue.waiting == 0
         queue.release("a", 0)

@@ -9,12 +9,12 @@ import pytest
 from shapely import box, union_all
 from shapely.geometry import Point, shape
 
-from pinpoint.api.schemas_belief import AreaOut, outlines
+from pinpoint.api.schemas_belief import CredibleRegionOut, merge_boxes
 from pinpoint.geo import areas, kernels
 from pinpoint.geo.gazetteer import cities, most_probable_places, nearest_cities
 from pinpoint.geo.kernels import ANYWHERE_KM, Mixture
 from pinpoint.geo.points import destination, lat_lon
-from pinpoint.records import Area
+from pinpoint.records import CredibleRegion
 
 
 def area_of(places, radius_km, level):
@@ -28,7 +28,7 @@ def area_of(places, radius_km, level):
     positions, weights = kernels.quadrature_nodes(mixture, 1_024)
     dense = kernels.log_density(mixture, positions)
     boxes = areas.hdr_boxes(mixture, kernels.hdr_log_density(dense, weights, level))
-    return Area(
+    return CredibleRegion(
         share=0.9, level=level, area_km2=areas.area_km2(boxes), boxes=tuple(map(tuple, boxes))
     )
 
@@ -45,7 +45,7 @@ def area_of(places, radius_km, level):
 )
 def test_an_area_is_valid_geojson_and_holds_what_its_boxes_hold(places, radius_km):
     area = area_of(places, radius_km, 0.8)
-    said = json.loads(AreaOut.of(area).model_dump_json())
+    said = json.loads(CredibleRegionOut.of(area).model_dump_json())
     whole = shape(said["geometry"])
     assert (said["geometry"]["type"], whole.is_valid) == ("MultiPolygon", True)
     west, south, east, north = whole.bounds
@@ -77,7 +77,7 @@ def test_outlines_are_those_of_boxes_united():
         fine = cells[0] + np.array([(0, 0, -1.25, -1.25), (1.25, 1.25, 0, 0)])
         boxes = np.concatenate([cells[1:], fine])
         united = union_all([box(w, s, e, n) for s, w, n, e in boxes])
-        said = shape({"type": "MultiPolygon", "coordinates": outlines(boxes.tolist())})
+        said = shape({"type": "MultiPolygon", "coordinates": merge_boxes(boxes.tolist())})
         assert said.is_valid
         assert said.equals(united)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from pinpoint.errors import BadRequest, DatabaseUnavailable
+from pinpoint.errors import BadRequestError, DatabaseUnavailableError
 
 
 def _upload(api, monkeypatch, error):
@@ -26,12 +26,12 @@ def _upload(api, monkeypatch, error):
 
 
 def test_bytes_stay_when_nobody_knows_whether_their_row_was_written(api, monkeypatch):
-    answer = _upload(api, monkeypatch, DatabaseUnavailable("lost in the commit"))
+    answer = _upload(api, monkeypatch, DatabaseUnavailableError("lost in the commit"))
     assert answer.status_code == 503
     # A row may name them; where none does, `prune` removes them.
     assert list(api.parts.blobs.kept.values()) == [b"one"]
 
 
 def test_bytes_go_when_their_row_was_refused(api, monkeypatch):
-    assert _upload(api, monkeypatch, BadRequest("no")).status_code == 400
+    assert _upload(api, monkeypatch, BadRequestError("no")).status_code == 400
     assert api.parts.blobs.kept == {}

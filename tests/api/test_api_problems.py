@@ -172,7 +172,7 @@ def test_bytes_do_not_stay_where_the_items_could_not_be_added(api, monkeypatch):
     batch = api.rows().open_batch(source.id)
 
     def fail(*_):
-        raise errors.Conflict("closed meanwhile")
+        raise errors.ConflictError("closed meanwhile")
 
     monkeypatch.setattr(api.rows(), "add_items", fail)
     with api.http() as http:

@@ -242,12 +242,12 @@ def test_client_that_leaves_is_no_server_error(api):
 
 
 def test_every_secured_route_has_a_rule(api):
-    from pinpoint.api.app import ROOMS
+    from pinpoint.api.app import ROUTE_MODULES
     from pinpoint.api.rules import read_rules
 
     rules = {
         (method, rule.route.path)
-        for rule in read_rules(room.router for room in ROOMS)
+        for rule in read_rules(room.router for room in ROUTE_MODULES)
         for method in rule.route.methods
     }
     with api.http() as http:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from api import memory
-from pinpoint.api.schemas_catalogue import FixIn
+from pinpoint.api.schemas_catalogue import ImageUpdateIn
 
 PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
 
@@ -152,7 +152,7 @@ def test_upload_name_that_could_become_another_is_refused(api, name):
     ],
 )
 def test_patch_with_null_or_clear_clears_manual_values(body, cleared):
-    assert FixIn.model_validate(body).record().clear == cleared
+    assert ImageUpdateIn.model_validate(body).record().clear == cleared
 
 
 def test_image_out_shows_origins_and_warnings(api):

@@ -10,7 +10,7 @@ import pytest
 from api.test_api_callers import operator_key
 from api.test_api_problems import problem
 from pinpoint.api.sessions import Sessions
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 from pinpoint.stack.sign_in import make_sign_in_url, use_token
 
 
@@ -22,7 +22,7 @@ def closed(api, tmp_path):
 
 
 def url_of(api, **options) -> str:
-    places = StackPlaces(api.parts.settings.places.home)
+    places = StackPaths(api.parts.settings.places.home)
     url = make_sign_in_url(places, api.url, **options)
     assert url.startswith(f"{api.url}/sign-in?token=")
     return url
@@ -79,9 +79,7 @@ def test_sign_in_token_of_another_home_is_refused(closed, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     with closed.http() as http:
-        problem(
-            http.get(make_sign_in_url(StackPlaces(other), closed.url)), 401, "not_authenticated"
-        )
+        problem(http.get(make_sign_in_url(StackPaths(other), closed.url)), 401, "not_authenticated")
 
 
 @pytest.mark.parametrize(

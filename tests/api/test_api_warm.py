@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from starlette.testclient import TestClient
 
 from pinpoint import bootstrap
-from pinpoint.api.app import create
+from pinpoint.api.app import create_app
 from pinpoint.settings import Settings
 
 
@@ -25,9 +25,9 @@ def test_what_is_loaded_at_the_start_is_never_walked_again(monkeypatch):
         contract=SimpleNamespace(calibrations={}),
     )
     services = SimpleNamespace(settings=Settings(), encoder=encoder, close=lambda: None)
-    monkeypatch.setattr(bootstrap, "build", lambda *_: services)
+    monkeypatch.setattr(bootstrap, "build_services", lambda *_: services)
     try:
-        with TestClient(create()):
+        with TestClient(create_app()):
             until = time.monotonic() + 20
             while (not loaded or walked(loaded[0])) and time.monotonic() < until:
                 time.sleep(0.05)

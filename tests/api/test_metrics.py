@@ -15,15 +15,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from pinpoint import errors
-from pinpoint.api.app import create
+from pinpoint.api.app import create_app
 from pinpoint.api.metrics import METRICS
-from pinpoint.api.standing import Standing
-from pinpoint.records import SCOPES, Drift, Swept
-from pinpoint.settings import ApiSettings, Places
-from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.state import operator_key
-from pinpoint.store.access import Access
-from pinpoint.store.upkeep import MOST, Upkeep
+from pinpoint.api.standing import StatusCollector
+from pinpoint.records import SCOPES, Drift, SweepReport
+from pinpoint.settings import ApiSettings, ServiceSettings
+from pinpoint.stack.places import StackPaths
+from pinpoint.stack.state import load_operator_key
+from pinpoint.store.access import ApiKeyStore
+from pinpoint.store.upkeep import MAX_COUNT, MaintenanceStats
 from rig import Rig, jpeg, plain_jpeg, write_photos
 
 TOKEN = "a-token-for-prometheus"
@@ -40,23 +40,25 @@ def rig(database_url, api_database_url, tmp_path):
 @pytest.fixture
 def served(rig, tmp_path):
     """The application over the rig, as the API's role, with a token for metrics."""
-    places = StackPlaces(tmp_path / "home")
+    places = StackPaths(tmp_path / "home")
     places.home.mkdir(mode=0o700)
-    rig.settings.places = Places(home=places.home)
+    rig.settings.places = ServiceSettings(home=places.home)
     rig.settings.api = ApiSettings(metrics_token=TOKEN)
     parts = SimpleNamespace(
         settings=rig.settings,
         database=rig.database,
-        access=Access(rig.as_api),
+        access=ApiKeyStore(rig.as_api),
         index=rig.index,
         encoder=rig.encoder,
         with_live=lambda do: do(rig.encoder),
         blobs=rig.blobs,
         jobs=rig.queue,
         decoder=rig.parts.decoder,
-        upkeep=Upkeep(rig.as_api),
+        upkeep=MaintenanceStats(rig.as_api),
     )
-    server = uvicorn.Server(uvicorn.Config(create(parts), port=0, log_config=None, lifespan="on"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(parts), port=0, log_config=None, lifespan="on")
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -64,7 +66,7 @@ def served(rig, tmp_path):
             time.sleep(0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
         yield SimpleNamespace(
-            url=f"http://127.0.0.1:{port}", parts=parts, operator=operator_key(places)
+            url=f"http://127.0.0.1:{port}", parts=parts, operator=load_operator_key(places)
         )
     finally:
         server.should_exit = True
@@ -150,9 +152,9 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
 
 
 def test_what_jobs_leave_is_shown(served, rig, fresh):
-    upkeep = Upkeep(rig.owner)
+    upkeep = MaintenanceStats(rig.owner)
     upkeep.note_drift(Drift(checked=10, missing=1, stale=2, extra=3, mended=6))
-    swept = Swept(released=2, items=0, images=0, graves=0, forgotten=0)
+    swept = SweepReport(released=2, items=0, images=0, graves=0, forgotten=0)
     upkeep.note_swept(swept)
     upkeep.note_swept(swept)
     for _ in range(2):
@@ -199,9 +201,9 @@ def test_there_are_few_series_whatever_callers_do(served, rig, fresh, tmp_path):
 
 
 def test_every_metric_is_listed_and_every_listed_one_is_there(served, rig, fresh):
-    upkeep = Upkeep(rig.owner)
+    upkeep = MaintenanceStats(rig.owner)
     upkeep.note_drift(Drift(checked=1, missing=0, stale=0, extra=0, mended=0))
-    upkeep.note_swept(Swept(released=0, items=0, images=0, graves=0, forgotten=0))
+    upkeep.note_swept(SweepReport(released=0, items=0, images=0, graves=0, forgotten=0))
     said = read(served)
     named = set(re.findall(r"^# TYPE (\S+)", said, flags=re.MULTILINE))
     # The client adds the time at which each of its own was made.
@@ -242,7 +244,7 @@ def test_metrics_without_a_key_are_read_only_where_that_is_allowed(served, monke
 
 def test_a_part_that_is_down_is_said_and_its_figures_are_absent(served, fresh, monkeypatch):
     def away(**_):
-        raise errors.DatabaseUnavailable("PostgreSQL does not answer")
+        raise errors.DatabaseUnavailableError("PostgreSQL does not answer")
 
     monkeypatch.setattr(served.parts.upkeep, "totals", away)
     found = samples(read(served))
@@ -260,7 +262,7 @@ def test_the_parts_are_asked_once_in_a_while(served, rig, monkeypatch):
     for _ in range(4):
         read(served)
     assert len(asked) == 1
-    standing = Standing("1", lambda _: "")
+    standing = StatusCollector("1", lambda _: "")
     standing.refresh(served.parts)
     assert len(asked) == 2
 
@@ -291,8 +293,8 @@ def test_the_statement_reads_open_items_by_their_own_index(rig, tmp_path):
             ),
         ):
             explain = f"EXPLAIN SELECT state FROM batch_items WHERE {where}"
-            plan = run(text(f"{explain} ORDER BY {order} LIMIT {MOST}")).scalars().all()
+            plan = run(text(f"{explain} ORDER BY {order} LIMIT {MAX_COUNT}")).scalars().all()
             assert index in "\n".join(plan), plan
     begun = time.perf_counter()
-    assert Upkeep(rig.as_api).totals().open_items == {"received": 0, "stored": 0}
+    assert MaintenanceStats(rig.as_api).totals().open_items == {"received": 0, "stored": 0}
     assert time.perf_counter() - begun < 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from pinpoint.api.schemas_catalogue import FixIn, HintIn
+from pinpoint.api.schemas_catalogue import ImageUpdateIn, MetadataOverrideIn
 from pinpoint.records import limits
 from pinpoint.store.tables import images, sources
 
@@ -14,14 +14,14 @@ CJK = "".join(chr(0x4E00 + n * 7 % 20_000) for n in range(1_000))
 
 @pytest.mark.parametrize("field", ["creator", "sequence", "licence", "panorama_id"])
 def test_hint_with_text_over_its_limit_in_bytes_names_the_field(field):
-    assert HintIn.model_validate({field: "x" * 1_000}).record()
-    assert HintIn.model_validate({field: CJK[:682]}).record()
+    assert MetadataOverrideIn.model_validate({field: "x" * 1_000}).record()
+    assert MetadataOverrideIn.model_validate({field: CJK[:682]}).record()
     with pytest.raises(ValidationError, match="3000 bytes") as caught:
-        HintIn.model_validate({field: CJK})
+        MetadataOverrideIn.model_validate({field: CJK})
     assert caught.value.errors()[0]["loc"] == (field,)
 
 
-@pytest.mark.parametrize("form", [HintIn, FixIn])
+@pytest.mark.parametrize("form", [MetadataOverrideIn, ImageUpdateIn])
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
 def test_time_outside_the_calendar_in_utc_is_refused(form, moment):
     with pytest.raises(ValidationError, match="1 to 9999") as caught:
@@ -31,7 +31,7 @@ def test_time_outside_the_calendar_in_utc_is_refused(form, moment):
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59+01:00"])
 def test_time_at_the_ends_of_the_calendar_is_taken(moment):
-    hint = HintIn.model_validate({"captured_at": moment}).record()
+    hint = MetadataOverrideIn.model_validate({"captured_at": moment}).record()
     assert hint.captured_at is not None
     assert hint.captured_at.utcoffset().total_seconds() == 0
 
@@ -47,7 +47,7 @@ def test_time_at_the_ends_of_the_calendar_is_taken(moment):
 )
 def test_attributes_that_no_store_holds_are_refused(attributes):
     with pytest.raises(ValidationError) as caught:
-        HintIn.model_validate({"attributes": attributes})
+        MetadataOverrideIn.model_validate({"attributes": attributes})
     assert caught.value.errors()[0]["loc"][0] == "attributes"
 
 

@@ -19,12 +19,12 @@ import psycopg
 import qdrant_edge as edge
 
 from pinpoint.geo.points import EARTH_RADIUS_M, unit_xyz
-from pinpoint.records import KINDS
+from pinpoint.records import SOURCE_KINDS
 from pinpoint.search import vote
 from pinpoint.settings import SearchSettings
 from pinpoint.store.neighbours import EVIDENCE
 from pinpoint.store.vectors_edge_terms import search_params
-from pinpoint.store.vectors_payload import shelf
+from pinpoint.store.vectors_payload import partition_key
 
 _CITED = """
     SELECT i.id, i.kind, ST_Y(i.geom), ST_X(i.geom), coalesce(i.licence, s.licence), s.name
@@ -110,7 +110,8 @@ class Bare:
                         filter=edge.Filter(
                             must=[
                                 edge.FieldCondition(
-                                    "shelf", match=edge.MatchValue(shelf(organization, kind))
+                                    "shelf",
+                                    match=edge.MatchValue(partition_key(organization, kind)),
                                 ),
                             ]
                         ),
@@ -118,7 +119,7 @@ class Bare:
                         params=how,
                     )
                     for channel in channels
-                    for kind in KINDS
+                    for kind in SOURCE_KINDS
                 ]
             )
         )
@@ -191,7 +192,7 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
         Candidates best first, and evidence photos by similarity.
     """
     seat = {UUID(str(row.id)): i for i, row in enumerate(chosen)}
-    kinds = np.array([row.payload["kind"] == KINDS[0] for row in chosen])
+    kinds = np.array([row.payload["kind"] == SOURCE_KINDS[0] for row in chosen])
     places = np.array([[r.payload["location"][k] for k in ("lat", "lon")] for r in chosen])
     score = np.array([row.score for row in chosen])
     worth = np.exp(_standard(score) / vote.TEMPERATURE)
@@ -204,14 +205,14 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
     matrix = data.reshape(len(photos), -1).astype(np.float64)
     query = vector.astype(np.float64)
     cosine = np.vecdot(matrix, query) / np.sqrt(np.vecdot(matrix, matrix) * (query @ query))
-    of_kind = np.array([row[2] == KINDS[0] for row in rows])
+    of_kind = np.array([row[2] == SOURCE_KINDS[0] for row in rows])
     silent = np.array([photo in seat for photo in photos])
     said = np.zeros(len(photos))
     for these in (of_kind & ~silent, ~of_kind & ~silent):
         if these.any():
             said[these] = _standard(cosine[these])
     owner, photo, away_m = pairs(rows)
-    loud = np.maximum(np.expm1(np.minimum(said, vote.Z_MOST) - vote.Z_LEAST), 0.0)[photo]
+    loud = np.maximum(np.expm1(np.minimum(said, vote.Z_MAX) - vote.Z_MIN), 0.0)[photo]
     loud *= np.where(of_kind[photo] != kinds[owner], 1.0, vote.SAME_KIND_SHARE)
     loud *= _carry(away_m) * ~silent[photo]
     heard = np.bincount(owner, weights=loud, minlength=len(chosen))

@@ -16,15 +16,15 @@ import torch
 from torch.nn import functional
 
 from bench.bare import Bare, BareAnswer, apart, fair, pairs
-from pinpoint.bootstrap import LazyEncoder
+from pinpoint.bootstrap import EncoderHandle
 from pinpoint.geo import areas, kernels, posteriors
 from pinpoint.geo.gazetteer import most_probable_places
 from pinpoint.geo.points import bearing_deg, destination
 from pinpoint.metrics.geolocation import GEOSCORE_SCALE_KM, THRESHOLDS_KM
-from pinpoint.nets.rerank_numbers import Asked as Tensors
+from pinpoint.nets.rerank_numbers import QueryFeatures as Tensors
 from pinpoint.nets.rerankers import load_reranker
-from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, KINDS, Asked, Calibration
-from pinpoint.search.posterior import NODES
+from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, SOURCE_KINDS, Calibration, QueryFeatures
+from pinpoint.search.posterior import NUM_NODES
 
 _CHANNELS = (IMAGE_CHANNEL, GPS_CHANNEL)
 _PARTS = ("search", "choose", "fetch", "evidence", "tensors", "forward", "belief", "cited")
@@ -32,7 +32,7 @@ _YEAR_S = 365.25 * 86_400
 _LEAST_REACH_M = 500.0
 
 
-def open_bare(shard: Path, database_url: str, encoder: LazyEncoder) -> Bare:
+def open_bare(shard: Path, database_url: str, encoder: EncoderHandle) -> Bare:
     """The bare parts of what this bundle does: with its reranker, where it has one."""
     if encoder.bundle.contract.reranker is None:
         return Bare(shard, database_url, encoder.contract.digest)
@@ -42,7 +42,7 @@ def open_bare(shard: Path, database_url: str, encoder: LazyEncoder) -> Bare:
 class BareJudged(Bare):
     """The parts, open, of a bundle with a location tower, a reranker and its calibration."""
 
-    def __init__(self, shard: Path, database_url: str, encoder: LazyEncoder) -> None:
+    def __init__(self, shard: Path, database_url: str, encoder: EncoderHandle) -> None:
         super().__init__(shard, database_url, encoder.contract.digest)
         network, part = load_reranker(encoder.bundle), encoder.bundle.contract.reranker
         if network is None or part is None:
@@ -81,8 +81,8 @@ class BareJudged(Bare):
     def _choose(self, found: list[list]) -> list:
         """The pictures' seats, then what the places bring anew, then what both have left."""
         most, share = self._settings.candidates, self._settings.gps_share
-        image, gps = found[: len(KINDS)], found[len(KINDS) :]
-        seats: list[list] = [[] for _ in KINDS]
+        image, gps = found[: len(SOURCE_KINDS)], found[len(SOURCE_KINDS) :]
+        seats: list[list] = [[] for _ in SOURCE_KINDS]
         for answers, until in ((image, most - int(most * share)), (gps, most), (image, most)):
             if (free := until - sum(map(len, seats))) == 0:
                 continue
@@ -92,7 +92,7 @@ class BareJudged(Bare):
                 left = [row for row in rows if row.id not in held]
                 fresh.append(apart([*own, *left], self._settings.dedupe_m)[len(own) :])
             for row in fair(fresh, free):
-                seats[KINDS.index(row.payload["kind"])].append(row)
+                seats[SOURCE_KINDS.index(row.payload["kind"])].append(row)
         return [row for own in seats for row in own]
 
 
@@ -116,19 +116,19 @@ def tensors(
     """
     vectors = {row.id: row.vector for row in stored}
     places = np.array([[r.payload["location"][k] for k in ("lat", "lon")] for r in chosen])
-    by = [{row.id for rows in found[at : at + 2] for row in rows} for at in (0, len(KINDS))]
-    shape = (len(chosen), len(KINDS) * per_kind)
+    by = [{row.id for rows in found[at : at + 2] for row in rows} for at in (0, len(SOURCE_KINDS))]
+    shape = (len(chosen), len(SOURCE_KINDS) * per_kind)
     near = np.zeros((*shape, len(vector)), dtype=np.float32)
     away, bearing, age = (np.zeros(shape, dtype=np.float32) for _ in range(3))
     there = np.zeros(shape, dtype=bool)
     if rows:
         _, _, kinds, _, _, times, lats, lons, _, _, _, _, sent = zip(*rows, strict=True)
         owner, photo, away_m = pairs(rows)
-        code = np.array([KINDS.index(kind) for kind in kinds])[photo]
+        code = np.array([SOURCE_KINDS.index(kind) for kind in kinds])[photo]
         order = np.lexsort((away_m, code, owner))
         owner, photo, away_m, code = owner[order], photo[order], away_m[order], code[order]
         _, first, count = np.unique(
-            owner * len(KINDS) + code, return_index=True, return_counts=True
+            owner * len(SOURCE_KINDS) + code, return_index=True, return_counts=True
         )
         seat = (owner, code * per_kind + np.arange(len(owner)) - np.repeat(first, count))
         near[seat] = np.frombuffer(b"".join(sent), dtype="<f2").reshape(len(rows), -1)[photo]
@@ -142,14 +142,14 @@ def tensors(
     def one(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array)[None]
 
-    kinds_near = np.repeat(np.arange(len(KINDS)), per_kind)
+    kinds_near = np.repeat(np.arange(len(SOURCE_KINDS)), per_kind)
     return Tensors(
         query=one(vector.astype(np.float32)),
-        query_kind=torch.tensor([KINDS.index("photo")]),
+        query_kind=torch.tensor([SOURCE_KINDS.index("photo")]),
         image=one(np.array([vectors[row.id][IMAGE_CHANNEL] for row in chosen], dtype=np.float32)),
         gps=one(np.array([vectors[row.id][GPS_CHANNEL] for row in chosen], dtype=np.float32)),
         position=one(places),
-        kind=one(np.array([KINDS.index(row.payload["kind"]) for row in chosen])),
+        kind=one(np.array([SOURCE_KINDS.index(row.payload["kind"]) for row in chosen])),
         found=one(np.array([[row.id in ids for ids in by] for row in chosen])),
         present=torch.ones(1, len(chosen), dtype=torch.bool),
         near=one(near),
@@ -194,7 +194,7 @@ def believe(
     near = (functional.normalize(given.near[0], dim=-1) @ query).numpy()[order] * there
     whole = (alike + near.sum(axis=1)) / (1 + there.sum(axis=1))
     mass = posteriors.softmax(scores)
-    of = Asked(
+    of = QueryFeatures(
         kind="photo",
         points=tuple(map(tuple, refined.tolist())),
         logits=tuple(scores.tolist()),
@@ -205,7 +205,7 @@ def believe(
     )
     _, fit = posteriors.select_fit(of, calibration.strata, calibration.density_cuts)
     belief = posteriors.mixture(of, fit, calibration.kernels_km, calibration.elsewhere_km)
-    positions, weights = kernels.quadrature_nodes(belief, NODES)
+    positions, weights = kernels.quadrature_nodes(belief, NUM_NODES)
     worth = kernels.expected_scores(positions, weights, refined, GEOSCORE_SCALE_KM)
     answer = refined[np.argmax(worth)]
     kernels.masses_within(belief, answer[None], np.array(THRESHOLDS_KM))

@@ -14,13 +14,13 @@ from media.pictures import noise
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.media.process import CHILD_MODULE, ChildProcess
 from pinpoint.media.sandbox import summarize_measures
-from pinpoint.records import Hint, Reading
+from pinpoint.records import DecodedImage, MetadataOverride
 from pinpoint.settings import MediaSettings
 
 TARGET = 1.1
 _SIDES = {"confined": CHILD_MODULE, "limits": "media.child_limits_only"}
 _SIZES = {"small": (640, 480), "large": (4_000, 3_000)}
-_HERE = Hint(lat=48.0, lon=2.0)
+_HERE = MetadataOverride(lat=48.0, lon=2.0)
 
 
 def measure(repetitions: int, say: Say) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _compare(
             begun, used = time.perf_counter(), _cpu_s(decoder)
             for _ in range(times):
                 result = decoder.read("file", data, _HERE)
-                assert isinstance(result, Reading), result
+                assert isinstance(result, DecodedImage), result
             wall_s, cpu_s = time.perf_counter() - begun, _cpu_s(decoder) - used
             took[side].append((wall_s * 1000.0 / times, cpu_s * 1000.0 / times))
     wall = {side: median(one for one, _ in values[1:]) for side, values in took.items()}

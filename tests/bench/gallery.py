@@ -16,8 +16,8 @@ import psycopg
 import pytest
 
 from pinpoint.geo.cells import cell_ids
-from pinpoint.records import KINDS
-from pinpoint.store.rows import pack
+from pinpoint.records import SOURCE_KINDS
+from pinpoint.store.rows import pack_vector
 from shared_data import shared_data
 
 ORGANIZATIONS = tuple(UUID(int=(n + 1) << 100) for n in range(3))
@@ -153,7 +153,7 @@ def fill(
             connection.execute(
                 "INSERT INTO organizations (id, name) VALUES (%s, %s)", (owner, f"org-{number}")
             )
-            for kind, name in enumerate(KINDS):
+            for kind, name in enumerate(SOURCE_KINDS):
                 connection.execute(
                     "INSERT INTO sources (id, organization_id, name, kind, licence, originals)"
                     " VALUES (%s, %s, %s, %s, 'CC-BY-4.0', 'reference')",
@@ -172,9 +172,11 @@ def fill(
                     if i and i % _TELL == 0:
                         say(f"postgresql: {i} vectors")
                     owner = owners[gallery.organization[i]]
-                    copy.write_row((image, contract, "image", owner, pack(gallery.vectors[i])))
+                    copy.write_row(
+                        (image, contract, "image", owner, pack_vector(gallery.vectors[i]))
+                    )
                     if gps is not None:
-                        copy.write_row((image, contract, "gps", owner, pack(gps[i])))
+                        copy.write_row((image, contract, "gps", owner, pack_vector(gps[i])))
         connection.commit()
         connection.autocommit = True
         connection.execute("VACUUM ANALYZE")
@@ -184,12 +186,12 @@ def _row(gallery: Gallery, cells: np.ndarray, i: int, owners: tuple[UUID, ...]) 
     organization, kind = int(gallery.organization[i]), int(gallery.kind[i])
     lat, lon = (float(each) for each in gallery.positions[i])
     # A drive past the place is one sequence; photos of people belong to none.
-    sequence = f"drive-{gallery.place[i]}" if KINDS[kind] == "street" else None
+    sequence = f"drive-{gallery.place[i]}" if SOURCE_KINDS[kind] == "street" else None
     return (
         gallery.ids[i],
         owners[organization],
         source_id(organization, kind),
-        KINDS[kind],
+        SOURCE_KINDS[kind],
         f"{i:07d}.jpg",
         sequence,
         f"SRID=4326;POINT({lon!r} {lat!r})",

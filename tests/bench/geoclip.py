@@ -17,10 +17,10 @@ from PIL import Image
 
 from bench.stack import Say
 from nets.geoclip_package import reference
-from pinpoint.nets.geoclip import GeoClip, build_geoclip, place_vectors
-from pinpoint.nets.geoclip_files import gallery_places, read_geoclip
-from pinpoint.records import Limits, PlaceList
-from pinpoint.search.places import compare
+from pinpoint.nets.geoclip import GeoClip, build_geoclip, encode_positions
+from pinpoint.nets.geoclip_files import gallery_coordinates, read_geoclip
+from pinpoint.records import CoordinateGallery, SearchFilter
+from pinpoint.search.places import compare_coordinates
 
 TARGET = 100
 _TOP, _THEIR_CALLS, _OUR_CALLS = 5, 3, 200
@@ -34,12 +34,12 @@ def measure(say: Say) -> dict[str, object]:
         places once (`encode_once_s`), `places`, `threads`, `calls` of each, and `same_answers`:
         whether both named the same places, to 1e-4 in the probability, at every call of theirs.
     """
-    theirs, net, places = reference(), build_geoclip(read_geoclip()), gallery_places()
+    theirs, net, places = reference(), build_geoclip(read_geoclip()), gallery_coordinates()
     say("geoclip: encoding the places once")
     began = perf_counter()
-    known = PlaceList(
+    known = CoordinateGallery(
         positions=places,
-        vectors=place_vectors(net.location, places),
+        vectors=encode_positions(net.location, places),
         temperature=float(net.logit_scale.exp()),
         digest="",
     )
@@ -89,8 +89,8 @@ class _Features:
 
 @torch.inference_mode()
 def _predict(
-    net: GeoClip, known: PlaceList, feature: torch.Tensor
+    net: GeoClip, known: CoordinateGallery, feature: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best places `[_TOP, 2]` and their shares `[_TOP]` of the softmax over all."""
-    compared = compare(net.image.unit(feature[None])[0].numpy(), known, Limits())
+    compared = compare_coordinates(net.image.unit(feature[None])[0].numpy(), known, SearchFilter())
     return compared.positions[:_TOP], compared.mass[:_TOP]

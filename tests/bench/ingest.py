@@ -13,25 +13,25 @@ from uuid import UUID, uuid4
 
 from bench.files import files
 from bench.stack import Say, Stack
-from pinpoint.bootstrap import LazyEncoder
+from pinpoint.bootstrap import EncoderHandle
 from pinpoint.ingest.intake import register_folder
 from pinpoint.ingest.pipeline import IngestParts, ingest_items
 from pinpoint.ingest.read import SLICE, read_items
 from pinpoint.jobs import INGEST_ITEMS, JobName
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.records import ClaimedItem, Hint, IndexSpec, Pixels, Reading, Source
+from pinpoint.records import ClaimedItem, DecodedImage, IndexSpec, MetadataOverride, Pixels, Source
 from pinpoint.settings import Settings
-from pinpoint.store.access import Access
+from pinpoint.store.access import ApiKeyStore
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.database import Transactions, owner_engine
 from pinpoint.store.handles import CatalogueDatabase
-from pinpoint.store.ledger import Ledger
+from pinpoint.store.ledger import CatalogIngestRepository
 
 TARGET_RATIO = 1.3
 WORKER = "bench/1/0.00"
 _CHUNK = 64
 _BARE = ("encode", "decode", "decode_encode")
-_HINT = Hint(lat=44.8, lon=-1.0)
+_HINT = MetadataOverride(lat=44.8, lon=-1.0)
 _SOURCE = Source(
     id=UUID(int=1),
     name="bench",
@@ -83,7 +83,7 @@ def prepare(running: Stack, images: int, say: Say) -> Prepared:
     say(f"files: {len(made)} from {origin}; tower: {running.tower}")
     queue = Chunks()
     transactions = Transactions(owner_engine(running.places.owner_url()), queue)
-    encoder = LazyEncoder(settings)
+    encoder = EncoderHandle(settings)
     encoder.warm()
     contract = encoder.contract
     running.index.ensure(IndexSpec(contract=contract.digest, dims=contract.dims))
@@ -95,9 +95,9 @@ def prepare(running: Stack, images: int, say: Say) -> Prepared:
         tower=running.tower,
         settings=settings,
         database=CatalogueDatabase(transactions, _CHUNK),
-        organization=Access(transactions).create_organization("bench").id,
+        organization=ApiKeyStore(transactions).create_organization("bench").id,
         parts=IngestParts(
-            ledger=Ledger(
+            ledger=CatalogIngestRepository(
                 transactions, contract=lambda: contract.digest, lease_s=300, max_attempts=3
             ),
             decoder=decoder,
@@ -207,7 +207,7 @@ def _item(path: Path) -> ClaimedItem:
     )
 
 
-def _accepted(reading) -> Reading:
-    if not isinstance(reading, Reading):
+def _accepted(reading) -> DecodedImage:
+    if not isinstance(reading, DecodedImage):
         raise RuntimeError(f"not read: {reading}")
     return reading

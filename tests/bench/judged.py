@@ -20,14 +20,14 @@ from pinpoint import __version__
 from pinpoint.evaluation.fitting import ELSEWHERE_KM, KERNELS_KM
 from pinpoint.geo.posteriors import ALL_QUERIES, FEATURE_NAMES
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
-from pinpoint.nets.bundles import SHIPPED, Bundle, copy_bundle, read_bundle
+from pinpoint.nets.bundles import SHIPPED_FOLDER, Bundle, copy_bundle, read_bundle
 from pinpoint.nets.calibrations import write_calibration
 from pinpoint.nets.digests import digest
-from pinpoint.nets.reranker import Reranker
+from pinpoint.nets.reranker import RerankerNetwork
 from pinpoint.nets.rerankers import write_reranked
-from pinpoint.records import Abstention, Calibration, StratumFit
+from pinpoint.records import AbstentionRule, Calibration, StratumFit
 from pinpoint.search.pipeline import RERANK
-from pinpoint.search.posterior import SHARES
+from pinpoint.search.posterior import REGION_PROBABILITIES
 from pinpoint.settings import EncoderSettings, MediaSettings, SearchSettings
 from pinpoint.training.reranker_config import read_reranker_config
 
@@ -57,7 +57,7 @@ def measure(size: int, questions: int, say: Say) -> dict[str, object]:
 def reranked(bundles: Path) -> tuple[EncoderSettings, str]:
     """`bench.stack.Tower`: the shipped bundle with a reranker and a calibration of it."""
     bundles.mkdir(parents=True, exist_ok=True)
-    folder, shipped = bundles / NAME, read_bundle(SHIPPED / _BUNDLE)
+    folder, shipped = bundles / NAME, read_bundle(SHIPPED_FOLDER / _BUNDLE)
     if shipped.contract.reranker is None:
         config = read_reranker_config(RECIPE)
         torch.manual_seed(0)
@@ -65,13 +65,13 @@ def reranked(bundles: Path) -> tuple[EncoderSettings, str]:
             folder,
             name=NAME,
             bundle=shipped,
-            network=Reranker(config.network.spec(shipped.contract.dims["image"])),
+            network=RerankerNetwork(config.network.spec(shipped.contract.dims["image"])),
             evidence_radius_m=config.gallery.evidence_radius_m,
             evidence_per_kind=config.gallery.evidence_per_kind,
             licence=config.licence,
         )
     else:
-        copy_bundle(SHIPPED / _BUNDLE, folder)
+        copy_bundle(SHIPPED_FOLDER / _BUNDLE, folder)
     made = read_bundle(folder)
     if RERANK not in made.calibrations:
         write_calibration(folder, _calibration(made))
@@ -83,7 +83,7 @@ def _calibration(of: Bundle) -> Calibration:
     part = of.contract.reranker
     if part is None:
         raise ValueError(f"{of.contract.name} has no reranker")
-    as_said = {share: float(share) for share in SHARES}
+    as_said = {share: float(share) for share in REGION_PROBABILITIES}
     fit = StratumFit(
         temperature=1.0,
         crowding=0.0,
@@ -105,7 +105,7 @@ def _calibration(of: Bundle) -> Calibration:
         elsewhere_km=ELSEWHERE_KM,
         density_cuts={},
         strata={ALL_QUERIES: fit},
-        abstention=Abstention(
+        abstention=AbstentionRule(
             signal="elsewhere",
             above=1.0,
             unsupported=None,

@@ -17,8 +17,8 @@ from bench.bare import Bare
 from bench.bare_judged import open_bare
 from bench.files import files, tower
 from bench.stack import Say, Stack, Tower, stack, taken_mib
-from pinpoint.bootstrap import Services, build
-from pinpoint.records import GPS_CHANNEL, Answer, IndexFilter, Limits
+from pinpoint.bootstrap import Services, build_services
+from pinpoint.records import GPS_CHANNEL, Answer, IndexFilter, SearchFilter
 from pinpoint.search.pipeline import locate_encoded
 from pinpoint.store import vectors_plan
 
@@ -53,7 +53,7 @@ def prepared(images: int, questions: int, say: Say, bundle: Tower = tower) -> It
     """A stack with a gallery of so many images, its index built, and a copy for the bare side."""
     with stack(bundle) as running:
         running.quiet()
-        services = build(running.settings, "api")
+        services = build_services(running.settings, "api")
         contract = services.encoder.contract
         # Once while it is empty: what the owner loads for that is no part of a gallery.
         running.rebuild(lambda _: None)
@@ -132,14 +132,14 @@ def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str,
 def searched_exactly(ready: Prepared, owner: UUID) -> bool:
     """Whether the product compares all images of this organisation."""
     own = ready.stack.index.count(IndexFilter(organization_id=owner))
-    return vectors_plan.choose(own) == "exact"
+    return vectors_plan.choose_by_matches(own) == "exact"
 
 
 def ask(ready: Prepared, vector: np.ndarray, owner: UUID) -> Answer:
     """One question through the real flow: owner's socket, API's role, views."""
     return locate_encoded(
         vector,
-        limits=Limits(),
+        limits=SearchFilter(),
         organization_id=owner,
         contract=ready.services.encoder.contract,
         index=ready.services.index,

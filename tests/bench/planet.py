@@ -11,13 +11,13 @@ from statistics import median
 import psutil
 
 from bench.stack import Say, Stack
-from pinpoint.bootstrap import Services, build
-from pinpoint.evaluation.labels import Labelled, read_labels
+from pinpoint.bootstrap import Services, build_services
+from pinpoint.evaluation.labels import LabeledQueries, read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.evaluation.run import Parts, Plan, evaluate
+from pinpoint.evaluation.run import EvaluationComponents, RunConfig, evaluate
 from pinpoint.media.files import read_bytes
-from pinpoint.records import Limits
-from pinpoint.search.pipeline import encoded, locate_encoded
+from pinpoint.records import SearchFilter
+from pinpoint.search.pipeline import encode_photo, locate_encoded
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.world.habits import Shot, generate_shots
 from pinpoint.world.labels import exif_label
@@ -89,7 +89,7 @@ def _drawn(folder: Path) -> tuple[float, float]:
 def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
     """`evaluate` against a loop that asks the same questions by the same flow and keeps nothing."""
     home = running.places.home
-    services = build(running.settings, "operator")
+    services = build_services(running.settings, "operator")
     plan = _gallery(running, services)
     labelled = read_labels(PROTOCOLS["world"], home / "planet" / "queries" / "labels.csv")
     parts = _parts(services)
@@ -117,7 +117,7 @@ def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
     }
 
 
-def _gallery(running: Stack, services: Services) -> Plan:
+def _gallery(running: Stack, services: Services) -> RunConfig:
     """The demo's planet, ingested; one arm is asked, as the bare loop does."""
     planet = make_planet(running.places.home / "planet", preset="demo", seed=SEED)
     organization = services.access.create_organization("planet").id
@@ -127,11 +127,11 @@ def _gallery(running: Stack, services: Services) -> Plan:
             manifest = planet.manifests()[f"test-{kind}"]
             client.ingest_folder(manifest, source=kind, wait=True)
     images = planet.folder / "queries" / "images"
-    return Plan(organization_id=organization, images=images, exclude=())
+    return RunConfig(organization_id=organization, images=images, exclude=())
 
 
-def _parts(services: Services) -> Parts:
-    return Parts(
+def _parts(services: Services) -> EvaluationComponents:
+    return EvaluationComponents(
         decoder=services.decoder,
         encoder=services.encoder,
         index=services.index,
@@ -141,9 +141,9 @@ def _parts(services: Services) -> Parts:
     )
 
 
-def _bare(labelled: Labelled, plan: Plan, parts: Parts) -> None:
+def _bare(labelled: LabeledQueries, plan: RunConfig, parts: EvaluationComponents) -> None:
     for question in labelled.questions:
-        vector = encoded(
+        vector = encode_photo(
             read_bytes(plan.images / question.file, parts.max_bytes),
             file=question.file,
             kind=question.kind,
@@ -153,7 +153,7 @@ def _bare(labelled: Labelled, plan: Plan, parts: Parts) -> None:
         )
         locate_encoded(
             vector,
-            limits=Limits(),
+            limits=SearchFilter(),
             organization_id=plan.organization_id,
             contract=parts.encoder.contract,
             index=parts.index,

@@ -9,7 +9,7 @@ from statistics import median
 from sqlalchemy import text
 
 from bench.locate import OWNERS, Prepared
-from pinpoint.records import Limits
+from pinpoint.records import SearchFilter
 from pinpoint.search import retrieve
 from pinpoint.store.database import Transactions, api_engine
 from pinpoint.store.neighbours import EVIDENCE, evidence_parameters
@@ -37,11 +37,11 @@ def _explain(
     statement = text("EXPLAIN (ANALYZE, TIMING OFF, BUFFERS, FORMAT JSON) " + EVIDENCE.text)
     took, looked, found, indexes = [], [], [], set()
     for vector in ready.vectors[number][:questions]:
-        candidates, _ = retrieve.candidates(
+        candidates, _ = retrieve.retrieve_candidates(
             vector,
             index=services.index,
             organization_id=owner,
-            limits=Limits(),
+            limits=SearchFilter(),
             settings=settings,
             info=info,
         )

@@ -17,9 +17,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.stack import Say
-from pinpoint.nets.rerank_numbers import Asked
-from pinpoint.nets.reranker import Reranker
-from pinpoint.records import KINDS
+from pinpoint.nets.rerank_numbers import RerankBatch
+from pinpoint.nets.reranker import RerankerNetwork
+from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.reranker_config import read_reranker_config
 
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny-reranked.toml"
@@ -41,11 +41,11 @@ def measure(say: Say) -> dict[str, object]:
     spec = read_reranker_config(RECIPE).network.spec(DIM)
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     figures: dict[str, object] = {
-        "parameters": sum(each.numel() for each in Reranker(spec).parameters()),
+        "parameters": sum(each.numel() for each in RerankerNetwork(spec).parameters()),
         "threads": torch.get_num_threads(),
     }
     for device in devices:
-        net = Reranker(spec).eval().to(device)
+        net = RerankerNetwork(spec).eval().to(device)
         for batch in BATCHES:
             say(f"rerank: batch of {batch} on {device}")
             figures[f"{device} {batch}"] = _of_batch(net, batch, device)
@@ -53,7 +53,7 @@ def measure(say: Say) -> dict[str, object]:
 
 
 @torch.no_grad()
-def _of_batch(net: Reranker, batch: int, device: str) -> dict[str, float]:
+def _of_batch(net: RerankerNetwork, batch: int, device: str) -> dict[str, float]:
     given = questions(batch).to(torch.device(device))
     with _Products() as seen:
         net(given)
@@ -87,21 +87,21 @@ def _of_batch(net: Reranker, batch: int, device: str) -> dict[str, float]:
     }
 
 
-def questions(batch: int) -> Asked:
+def questions(batch: int) -> RerankBatch:
     """Questions that fill their shape: every candidate is there, with all of its evidence."""
-    sets = (batch, CANDIDATES, PER_KIND * len(KINDS))
+    sets = (batch, CANDIDATES, PER_KIND * len(SOURCE_KINDS))
     place = torch.randn(*sets[:2], 2).double() * torch.tensor([20.0, 60.0])
-    return Asked(
+    return RerankBatch(
         query=torch.randn(batch, DIM),
         query_kind=torch.zeros(batch, dtype=torch.int64),
         image=torch.randn(*sets[:2], DIM),
         gps=torch.randn(*sets[:2], DIM),
         position=place,
-        kind=torch.randint(0, len(KINDS), sets[:2]),
+        kind=torch.randint(0, len(SOURCE_KINDS), sets[:2]),
         found=torch.ones(*sets[:2], 2, dtype=torch.bool),
         present=torch.ones(sets[:2], dtype=torch.bool),
         near=torch.randn(*sets, DIM),
-        near_kind=torch.randint(0, len(KINDS), sets),
+        near_kind=torch.randint(0, len(SOURCE_KINDS), sets),
         away_m=torch.rand(sets) * 5_000.0,
         bearing_deg=torch.rand(sets) * 360.0,
         age_years=torch.rand(sets),

@@ -16,11 +16,11 @@ import psycopg
 from bench.files import tower
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.client.client import Client
-from pinpoint.client.wire import Wire
-from pinpoint.settings import EncoderSettings, Places, Settings, WorkerSettings
+from pinpoint.client.wire import HttpTransport
+from pinpoint.settings import EncoderSettings, ServiceSettings, Settings, WorkerSettings
 from pinpoint.stack import lifecycle
-from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.programs import environment
+from pinpoint.stack.places import StackPaths
+from pinpoint.stack.programs import build_environment
 from pinpoint.stack.redis import RedisServer
 from pinpoint.stack.state import read_state
 from pinpoint.stack.supervise import Supervisor
@@ -44,8 +44,8 @@ class Stack:
     tower: str
 
     @property
-    def places(self) -> StackPlaces:
-        return StackPlaces(self.settings.places.home)
+    def places(self) -> StackPaths:
+        return StackPaths(self.settings.places.home)
 
     @property
     def index(self) -> RemoteIndex:
@@ -57,7 +57,7 @@ class Stack:
         if state is None:
             raise RuntimeError("the stack is down")
         key = self.places.operator_key_file.read_text().strip()
-        return Client(Wire(state.api_url, key, organization, embedded=True))
+        return Client(HttpTransport(state.api_url, key, organization, embedded=True))
 
     def pid(self, program: str) -> int:
         """Process id of a program that runs."""
@@ -103,7 +103,7 @@ class Stack:
         with (self.places.logs_dir / f"worker{number}.log").open("ab") as log:
             return subprocess.Popen(
                 command,
-                env=environment(self.settings, self.places, state.api_port),
+                env=build_environment(self.settings, self.places, state.api_port),
                 stdout=log,
                 stderr=log,
                 cwd="/",
@@ -128,20 +128,20 @@ def stack(bundle: Tower = tower) -> Iterator[Stack]:
     """Everything below one temporary home, removed afterwards."""
     with home_folder() as home:
         home.mkdir(mode=0o700)
-        encoder, name = bundle(StackPlaces(home).bundles_dir)
+        encoder, name = bundle(StackPaths(home).bundles_dir)
         settings = Settings(
-            places=Places(home=home),
+            places=ServiceSettings(home=home),
             encoder=encoder,
             worker=WorkerSettings(reconcile_s=_NEVER_S, prune_s=_NEVER_S),
         )
         watcher = watch_over(home)
         try:
-            lifecycle.up(settings)
+            lifecycle.start_stack(settings)
             yield Stack(settings, name)
         finally:
-            lifecycle.down(settings)
+            lifecycle.stop_stack(settings)
             dismiss(watcher)
-            lifecycle.erase(settings)
+            lifecycle.erase_stack(settings)
 
 
 def taken_mib(running: Stack) -> dict[str, float]:

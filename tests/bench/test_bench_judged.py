@@ -12,16 +12,16 @@ from bench import gallery as seeded
 from bench.bare_judged import BareJudged, open_bare
 from bench.judged import reranked
 from index_gallery import unit
-from pinpoint.bootstrap import LazyEncoder
+from pinpoint.bootstrap import EncoderHandle
 from pinpoint.geo.distance import haversine_m
-from pinpoint.records import Limits
+from pinpoint.records import SearchFilter
 from pinpoint.search.pipeline import locate_encoded
-from pinpoint.settings import Places, SearchSettings, Settings
-from pinpoint.stack.index_build import build
-from pinpoint.stack.places import StackPlaces
+from pinpoint.settings import SearchSettings, ServiceSettings, Settings
+from pinpoint.stack.index_build import build_index
+from pinpoint.stack.places import StackPaths
 from pinpoint.store.database import Transactions, api_engine, owner_engine
 from pinpoint.store.handles import CatalogueDatabase
-from pinpoint.store.points import Points
+from pinpoint.store.points import RebuildSource
 from pinpoint.store.vectors_edge import EdgeIndex
 
 
@@ -32,15 +32,15 @@ def ends():
 
 
 def test_both_sides_judge_alike(home, database_url, api_database_url, ends):
-    encoder_settings, _ = reranked(StackPlaces(home).bundles_dir)
-    encoder = LazyEncoder(Settings(places=Places(home=home), encoder=encoder_settings))
+    encoder_settings, _ = reranked(StackPaths(home).bundles_dir)
+    encoder = EncoderHandle(Settings(places=ServiceSettings(home=home), encoder=encoder_settings))
     contract, owner = encoder.contract, seeded.ORGANIZATIONS[0]
     made = seeded.make(600, contract.dims["image"])
     placed = unit(np.random.default_rng(3), 600, contract.dims["gps"])
     seeded.fill(made, database_url, contract.digest, gps=placed)
     owned = Transactions(owner_engine(database_url))
     as_api = Transactions(api_engine(api_database_url, own_login=True))
-    build(home / "index", Points(owned, lambda: contract), lambda *_: None)
+    build_index(home / "index", RebuildSource(owned, lambda: contract), lambda *_: None)
     shutil.copytree(home / "index", home / "bare")
     index, bare = EdgeIndex(home / "index"), open_bare(home / "bare/shard", database_url, encoder)
     for each in (bare, index, owned, as_api):
@@ -50,7 +50,7 @@ def test_both_sides_judge_alike(home, database_url, api_database_url, ends):
     for vector in made.queries(5):
         said = locate_encoded(
             vector,
-            limits=Limits(),
+            limits=SearchFilter(),
             organization_id=owner,
             contract=contract,
             index=index,

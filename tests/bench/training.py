@@ -21,11 +21,11 @@ from nets.towers import timm_bundle
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.training import loop
-from pinpoint.training.configs import EmbedderConfig, SourceConfig, read_config
+from pinpoint.training.configs import EmbedderConfig, ManifestSourceConfig, read_config
 from pinpoint.training.features import Features, cache_features
-from pinpoint.training.fronts import Front, open_front
-from pinpoint.training.objective import Networks, Table
-from pinpoint.training.samples import Samples, Source, read_samples
+from pinpoint.training.fronts import FeatureSource, open_feature_source
+from pinpoint.training.objective import FeatureTable, Networks
+from pinpoint.training.samples import ManifestSource, Samples, read_samples
 from pinpoint.training.sampling import BatchSampler
 from pinpoint.world.planets import make_planet
 
@@ -45,7 +45,8 @@ def measure(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
     planet = make_planet(folder / "planet", preset="demo", seed=7)
     made = planet.manifests()
     sources = tuple(
-        SourceConfig(manifest=made[f"test-{kind}"], kind=kind) for kind in ("photo", "street")
+        ManifestSourceConfig(manifest=made[f"test-{kind}"], kind=kind)
+        for kind in ("photo", "street")
     )
     recipe = read_config(RECIPE)
     # No two pictures of one drive in a batch, and this planet has 96 drives.
@@ -53,7 +54,7 @@ def measure(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
     asked = recipe.model_copy(update={"sources": sources, "schedule": schedule})
     settings = Settings(encoder=EncoderSettings(device="cpu"))
     samples = read_samples(
-        [Source(manifest=one.manifest, kind=one.kind) for one in sources],
+        [ManifestSource(manifest=one.manifest, kind=one.kind) for one in sources],
         settings.media,
         resolution=asked.cells,
     ).samples
@@ -75,17 +76,17 @@ def _steps(
     repetitions: int,
     say: Say,
 ) -> dict[str, object]:
-    front = open_front(asked, settings)
+    front = open_feature_source(asked, settings)
     features = _cached(front, samples, decoder, folder / "pixels")
     rows = np.arange(len(samples))
-    table = Table.of(samples, features, rows, asked)
+    table = FeatureTable.of(samples, features, rows, asked)
     sampler = BatchSampler(samples, rows, batch=asked.schedule.batch, seed=0)
     few = {"steps": _STEPS, "checkpoint_steps": _STEPS + 1}
     config = asked.model_copy(update={"schedule": asked.schedule.model_copy(update=few)})
     took: dict[str, list[float]] = {"step": [], "bare": []}
     for number in range(repetitions + 1):
         say(f"training: steps, repetition {number} of {repetitions}, the first is a rehearsal")
-        state = loop.begin(
+        state = loop.init_state(
             config,
             sampler.kinds,
             front.features,
@@ -96,7 +97,7 @@ def _steps(
         out.mkdir()
         where = {"folder": out, "identity": "bench"}
         step_s = _took_s(
-            partial(loop.run, state, table=table, sampler=sampler, config=config, **where)
+            partial(loop.train, state, table=table, sampler=sampler, config=config, **where)
         )
         bare_s = _took_s(_passes(state.nets, table, sampler, config))
         if number:
@@ -113,7 +114,7 @@ def _steps(
 
 
 def _passes(
-    nets: Networks, table: Table, sampler: BatchSampler, config: EmbedderConfig
+    nets: Networks, table: FeatureTable, sampler: BatchSampler, config: EmbedderConfig
 ) -> Callable[[], None]:
     """The same batches with their partners, and as many places, as tensors that lie ready."""
     ready = []
@@ -153,8 +154,8 @@ def _epochs(
     losses = asked.losses.model_copy(update={"cell": 0.0, "picture": 0.0})
     frozen = {"tower": str(bundle), "train_tower": None, "losses": losses}
     config = asked.model_copy(update=frozen)
-    front = open_front(config, settings)
-    nets = loop.begin(config, ("photo", "street"), front.features).nets
+    front = open_feature_source(config, settings)
+    nets = loop.init_state(config, ("photo", "street"), front.features).nets
     took: dict[str, list[float]] = {"cached": [], "decoded": []}
     for number in range(repetitions):
         say(f"training: epochs, repetition {number + 1} of {repetitions}")
@@ -179,7 +180,9 @@ def _epoch(nets: Networks, features: Features, samples: Samples) -> None:
         torch.autograd.backward((seen @ known.T).square().mean())
 
 
-def _cached(front: Front, samples: Samples, decoder: ChildDecoder, folder: Path) -> Features:
+def _cached(
+    front: FeatureSource, samples: Samples, decoder: ChildDecoder, folder: Path
+) -> Features:
     return cache_features(
         folder,
         samples,

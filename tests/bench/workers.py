@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from bench.ingest import Prepared
 from bench.stack import Say, Stack
-from pinpoint.bootstrap import Services, build
+from pinpoint.bootstrap import Services, build_services
 from pinpoint.ingest.intake import register_folder
 
 _LOOK_S, _LIMIT_S = 0.02, 1_800.0
@@ -19,7 +19,7 @@ def measure(
     running: Stack, ready: Prepared, counts: Sequence[int], repetitions: int, say: Say
 ) -> dict[str, object]:
     """The same files by so many workers; the first time through warms weights and connections."""
-    services = build(running.settings, "operator")
+    services = build_services(running.settings, "operator")
     organization = services.access.create_organization("workers").id
     rates: dict[str, float] = {}
     for count in counts:

@@ -10,7 +10,7 @@ import pytest
 from evaluation import supposed
 from pinpoint.cli.main import main
 from pinpoint.cli.search import show_answer
-from pinpoint.nets.bundles import SHIPPED, copy_bundle, find_bundle
+from pinpoint.nets.bundles import SHIPPED_FOLDER, copy_bundle, find_bundle
 from pinpoint.nets.contract import descriptor_contract
 from pinpoint.nets.digests import digest
 
@@ -39,7 +39,7 @@ def asked_of(folder, contract):
 
 
 def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path):
-    shipped = SHIPPED / "world-tiny"
+    shipped = SHIPPED_FOLDER / "world-tiny"
     run = asked_of(tmp_path / "run", find_bundle(str(shipped), tmp_path).contract)
     said = pinpoint("calibrate", run, "--json", "--licence", "CC0-1.0")
     home = tmp_path / "home" / "bundles" / "world-tiny"
@@ -58,7 +58,7 @@ def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path
 def test_what_has_no_place_or_is_of_another_bundle_is_refused(pinpoint, tmp_path):
     run = asked_of(tmp_path / "run", descriptor_contract())
     assert "the descriptor has no folder on disk" in pinpoint("calibrate", run, code=64).err
-    said = pinpoint("calibrate", run, "--bundle", SHIPPED / "world-tiny", code=64).err
+    said = pinpoint("calibrate", run, "--bundle", SHIPPED_FOLDER / "world-tiny", code=64).err
     assert "the run used the bundle descriptor" in said
     assert "contains no run" in pinpoint("calibrate", tmp_path, code=64).err
 

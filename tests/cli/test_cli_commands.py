@@ -246,7 +246,7 @@ def test_the_client_takes_limits_as_python_has_them(api, asked):
 
 
 def test_names_from_a_gallery_cannot_command_the_terminal(capsys):
-    output.table("t", ("name",), [("\x1b[31mred[bold]",)])
+    output.print_table("t", ("name",), [("\x1b[31mred[bold]",)])
     printed = capsys.readouterr().out
     assert "\x1b[31m" not in printed
     assert "red[bold]" in printed
@@ -254,5 +254,5 @@ def test_names_from_a_gallery_cannot_command_the_terminal(capsys):
 
 def test_a_table_is_never_cut(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
-    output.table(None, ("id", ">n"), [("5850ee6b-adcc-5e20-a130-d8416d2332ff", 1234567)])
+    output.print_table(None, ("id", ">n"), [("5850ee6b-adcc-5e20-a130-d8416d2332ff", 1234567)])
     assert "5850ee6b-adcc-5e20-a130-d8416d2332ff  1234567" in capsys.readouterr().out

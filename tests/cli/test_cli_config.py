@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pinpoint.errors import Misconfigured
+from pinpoint.errors import ConfigurationError
 from pinpoint.settings import Settings
 from pinpoint.settings_file import (
     HIDDEN,
@@ -84,7 +84,9 @@ def test_set_value_writes_a_file_for_its_owner_only(home):
 def test_a_secret_that_others_may_read_is_refused(home):
     change(home, "qdrant_api_key", "k" * 20)
     settings_path(home).chmod(0o644)
-    with pytest.raises(Misconfigured, match="qdrant_api_key and other users may read it") as error:
+    with pytest.raises(
+        ConfigurationError, match="qdrant_api_key and other users may read it"
+    ) as error:
         Settings.from_environment()
     assert "kkkk" not in error.value.message
     assert "chmod 600" in error.value.message
@@ -104,14 +106,14 @@ def test_a_secret_that_others_may_read_is_refused(home):
 def test_a_mistake_in_the_file_names_file_and_setting(home, text, words):
     settings_path(home).write_text(text, encoding="utf-8")
     settings_path(home).chmod(0o600)
-    with pytest.raises(Misconfigured) as error:
+    with pytest.raises(ConfigurationError) as error:
         Settings.from_environment()
     assert str(settings_path(home)) in error.value.message
     assert words in error.value.message
 
 
 def test_a_wrong_secret_is_not_repeated(home):
-    with pytest.raises(Misconfigured) as error:
+    with pytest.raises(ConfigurationError) as error:
         change(home, "api_metrics_token", "short-secret")
     assert "short-secret" not in error.value.message
 

@@ -13,7 +13,7 @@ from pinpoint.api.schemas import AnswerOut
 from pinpoint.cli import demo_report
 from pinpoint.records import Point
 from pinpoint.world.cities import nearest_city
-from pinpoint.world.planets import Unseen
+from pinpoint.world.planets import QueryPhoto
 
 TRUTH = Point(48.8566, 2.3522)
 NEARBY = UUID(int=0xABCDEF12 << 96)
@@ -21,7 +21,7 @@ NEARBY = UUID(int=0xABCDEF12 << 96)
 
 def unseen():
     city = nearest_city(TRUTH)
-    return Unseen(path=Path("q.jpg"), point=TRUTH, kind="photo", role="test", city=city)
+    return QueryPhoto(path=Path("q.jpg"), point=TRUTH, kind="photo", role="test", city=city)
 
 
 def answered(lat, lon, radius_m, *, within=None, abstained=None):
@@ -87,12 +87,12 @@ def report():
         answered(51.5, -0.1, 20_000),
         nothing(),
     ]
-    counts = dict.fromkeys((*demo_report.NEW, *demo_report.LOST, "duplicate"), 0)
-    return demo_report.summed_up("http://x", [counts], [unseen()] * len(answers), answers)
+    counts = dict.fromkeys((*demo_report.NEW_STATES, *demo_report.LOST_STATES, "duplicate"), 0)
+    return demo_report.summarize_demo("http://x", [counts], [unseen()] * len(answers), answers)
 
 
 def test_a_line_has_the_answer_its_radius_and_probability_and_what_is_true(report, capsys):
-    demo_report.show({**report, "map": "m.png", "try": ["curl x"]})
+    demo_report.show_demo({**report, "map": "m.png", "try": ["curl x"]})
     sure, guess, blind, silent = (
         " ".join(line.split()) for line in capsys.readouterr().out.splitlines()[1:5]
     )

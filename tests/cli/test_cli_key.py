@@ -8,13 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from pinpoint.cli.main import app
-from pinpoint.errors import NotAllowed, StackError
-from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.state import operator_key
+from pinpoint.errors import ForbiddenError, StackError
+from pinpoint.stack.places import StackPaths
+from pinpoint.stack.state import load_operator_key
 
 
 def test_key_is_printed_alone(home):
-    key = operator_key(StackPlaces(home))
+    key = load_operator_key(StackPaths(home))
     assert CliRunner().invoke(app, ["key"]).stdout == f"{key}\n"
     assert json.loads(CliRunner().invoke(app, ["key", "--json"]).stdout) == {"key": key}
 
@@ -27,11 +27,11 @@ def test_key_that_is_not_there_names_up(home):
 
 
 def test_key_that_others_can_read_is_not_printed(home):
-    places = StackPlaces(home)
-    key = operator_key(places)
+    places = StackPaths(home)
+    key = load_operator_key(places)
     places.operator_key_file.chmod(0o644)
     said = CliRunner().invoke(app, ["key"])
-    assert isinstance(said.exception, NotAllowed)
+    assert isinstance(said.exception, ForbiddenError)
     assert key not in said.output
 
 

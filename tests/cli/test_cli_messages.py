@@ -238,7 +238,7 @@ def test_describe_cause_has_no_words_of_python(tmp_path):
 
 def test_describe_unforeseen_names_the_place_of_a_bug_and_not_its_text():
     with pytest.raises(TypeError, match="has no JSON form") as raised:
-        output.wire(object())
+        output.to_json_value(object())
     told = describe_unforeseen(raised.value)
     assert re.match(r"pinpoint: this is a bug \(TypeError at output\.py:\d+\); repeat", told)
     assert "JSON" not in told

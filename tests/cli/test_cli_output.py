@@ -24,7 +24,7 @@ def test_work_of_hours_says_now_and_then_how_far_it_is(capsys):
 
 
 def test_without_a_terminal_there_is_no_bar_and_short_work_says_nothing(capsys):
-    bar, task = output.progress("asking")
+    bar, task = output.open_progress_bar("asking")
     with bar:
         bar.update(task, completed=1, total=1)
     assert capsys.readouterr().err == ""

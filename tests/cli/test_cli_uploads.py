@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from cli.test_cli_commands import picture, pinpoint  # noqa: F401 - a fixture
-from pinpoint.api.schemas_catalogue import HintIn
-from pinpoint.cli.exits import EXIT
+from pinpoint.api.schemas_catalogue import MetadataOverrideIn
+from pinpoint.cli.exits import EXIT_CODES
 from pinpoint.client import Client
-from pinpoint.client.folders import FILES, Upload, chunks
-from pinpoint.errors import BadRequest
+from pinpoint.client.folders import MAX_FILES_PER_REQUEST, Upload, split_into_requests
+from pinpoint.errors import BadRequestError
 
 ROWS = """file,lat,lon,captured_at,creator,weather
 a/p.png,48.5,2.5,2024-05-01T10:00:00Z,ann,"sunny,
@@ -96,7 +96,7 @@ def test_ingest_of_a_folder_with_a_manifest_uses_it_and_says_so(pinpoint, api, f
     text = pinpoint("ingest", folder, "--source", "walk").out
     assert "manifest m.csv is used (--no-manifest reads without it)" in text
     (folder / "other.csv").write_text("file,lat,lon\n")
-    refused = pinpoint("ingest", folder, "--source", "walk", code=EXIT[BadRequest]).err
+    refused = pinpoint("ingest", folder, "--source", "walk", code=EXIT_CODES[BadRequestError]).err
     assert "m.csv, other.csv; choose one with --manifest" in refused
 
 
@@ -106,7 +106,7 @@ def test_ingest_with_a_root_puts_its_name_before_the_names(pinpoint, api, folder
     assert [name for name, _ in sent(api)] == ["card 1/far.png", "card 1/p.png"]
     for name in ("a/b", "..", " "):
         refused = pinpoint(
-            "ingest", folder, "--source", "walk", "--root", name, code=EXIT[BadRequest]
+            "ingest", folder, "--source", "walk", "--root", name, code=EXIT_CODES[BadRequestError]
         )
         assert "cannot name a root" in refused.err
 
@@ -114,7 +114,7 @@ def test_ingest_with_a_root_puts_its_name_before_the_names(pinpoint, api, folder
 def test_empty_folder_makes_no_source_on_a_server(pinpoint, api, tmp_path):  # noqa: F811
     (tmp_path / "empty").mkdir()
     asked = ["ingest", tmp_path / "empty", "--source", "new", "--kind", "photo"]
-    assert "no files to upload" in pinpoint(*asked, code=EXIT[BadRequest]).err
+    assert "no files to upload" in pinpoint(*asked, code=EXIT_CODES[BadRequestError]).err
     assert api.rows().sources() == []
 
 
@@ -152,7 +152,7 @@ def test_ingest_options_travel_with_uploads_and_tracks_are_refused(pinpoint, api
 )
 def test_hints_of_uploads_that_cannot_be_used_refused(hint):
     with pytest.raises(ValidationError):
-        HintIn.model_validate(hint)
+        MetadataOverrideIn.model_validate(hint)
 
 
 def test_a_file_too_large_for_the_server_stops_nothing(api, tmp_path):
@@ -181,7 +181,13 @@ def test_names_that_cannot_travel_are_rejected_here(api, tmp_path):
 
 def test_requests_stay_under_the_limits(tmp_path):
     path = picture(tmp_path / "p.png")
-    files = [Upload(name=f"{number}.png", path=path) for number in range(2 * FILES + 1)]
-    assert [len(chunk) for chunk in chunks(files)] == [FILES, FILES, 1]
+    files = [
+        Upload(name=f"{number}.png", path=path) for number in range(2 * MAX_FILES_PER_REQUEST + 1)
+    ]
+    assert [len(chunk) for chunk in split_into_requests(files)] == [
+        MAX_FILES_PER_REQUEST,
+        MAX_FILES_PER_REQUEST,
+        1,
+    ]
     twice = [Upload(name="same", path=path)] * 2
-    assert [len(chunk) for chunk in chunks(twice)] == [1, 1]
+    assert [len(chunk) for chunk in split_into_requests(twice)] == [1, 1]

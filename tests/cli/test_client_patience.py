@@ -12,7 +12,7 @@ import pytest
 
 from cli.test_cli_commands import picture, pinpoint  # noqa: F401 - a fixture
 from pinpoint.client import Client, folders, patience
-from pinpoint.errors import NotAllowed, Unavailable
+from pinpoint.errors import ForbiddenError, UnavailableError
 from rig import write_photos
 
 BUSY = b"HTTP/1.1 %d Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -101,7 +101,7 @@ def pauses(monkeypatch):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Five files, sent two at a time."""
-    monkeypatch.setattr(folders, "FILES", 2)
+    monkeypatch.setattr(folders, "MAX_FILES_PER_REQUEST", 2)
     for number in range(5):
         (tmp_path / f"p{number}").mkdir()
         picture(tmp_path / f"p{number}" / "a.png", number + 1)
@@ -144,7 +144,7 @@ def test_an_upload_that_never_came_in_is_sent_again(api, folder, pauses, trouble
 def test_patience_ends(api, folder, pauses):
     api.rows().add_source("walk", "photo")
     with line(api.url, *["refuse"] * 100) as proxy, Client.open(proxy.url) as client:
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             client.ingest_folder(folder, source="walk")
         assert proxy.uploads == len(patience.PAUSES_S) + 1
     assert pauses == list(patience.PAUSES_S)
@@ -152,7 +152,7 @@ def test_patience_ends(api, folder, pauses):
 
 
 def test_a_server_that_wants_peace_for_a_day_is_asked_sooner(pauses):
-    error = Unavailable("later")
+    error = UnavailableError("later")
     error.retry_after_s = 86_400.0
     asked = []
 
@@ -162,8 +162,8 @@ def test_a_server_that_wants_peace_for_a_day_is_asked_sooner(pauses):
             raise error
         return "said"
 
-    patient = patience.Patience()
-    assert (patient.call(ask), patient.repeated, pauses) == ("said", 1, [patience.LONGEST_S])
+    patient = patience.RetryPolicy()
+    assert (patient.call(ask), patient.repeated, pauses) == ("said", 1, [patience.MAX_PAUSE_S])
 
 
 def test_a_name_that_a_manifest_sends_twice_is_not_taken_for_the_first(api, tmp_path, pauses):
@@ -181,7 +181,7 @@ def test_a_key_that_may_not_look_sends_all_of_a_request_again(api, folder, pause
     api.rows().add_source("walk", "photo")
 
     def refused(*_given, **_named):
-        raise NotAllowed("this key may only ingest")
+        raise ForbiddenError("this key may only ingest")
 
     monkeypatch.setattr(Client, "items", refused)
     with line(api.url, "cut") as proxy, Client.open(proxy.url) as client:
@@ -201,7 +201,7 @@ def test_the_command_says_that_requests_were_repeated(api, pinpoint, folder, pau
 def test_the_whole_stack_takes_each_file_once_over_a_bad_line(running_stack, tmp_path, monkeypatch):
     """Real API, worker and index: two answers are lost, one upload never comes in."""
     write_photos(tmp_path / "in", 6, first=9_000)
-    monkeypatch.setattr(folders, "FILES", 2)
+    monkeypatch.setattr(folders, "MAX_FILES_PER_REQUEST", 2)
     with (
         line(running_stack.api_url, "cut", None, "refuse", "cut") as proxy,
         Client.open(proxy.url, running_stack.operator_key) as client,

@@ -11,17 +11,17 @@ import httpx
 import pytest
 
 from pinpoint.client import Client
-from pinpoint.errors import StackError, Unavailable
-from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.state import StackState, operator_key, proof, write_state
+from pinpoint.errors import StackError, UnavailableError
+from pinpoint.stack.places import StackPaths
+from pinpoint.stack.state import StackState, compute_proof, load_operator_key, write_state
 
 
 @pytest.fixture
 def stack(tmp_path, monkeypatch):
     """Writes down that the stack of this home listens on a port."""
     monkeypatch.setenv("PINPOINT_HOME", str(tmp_path))
-    places = StackPlaces(tmp_path)
-    operator_key(places)
+    places = StackPaths(tmp_path)
+    load_operator_key(places)
 
     def at(port):
         write_state(
@@ -31,7 +31,7 @@ def stack(tmp_path, monkeypatch):
                 supervisor_pid=0, pids={}, versions={}, external=[],
             ),
         )  # fmt: skip
-        return operator_key(places)
+        return load_operator_key(places)
 
     return at
 
@@ -75,7 +75,7 @@ def test_the_operator_is_known_by_the_key(api, stack):
 def test_a_stranger_on_the_port_gets_no_key(stack, body):
     with stranger(lambda _: body) as (port, seen):
         key = stack(port)
-        with pytest.raises((StackError, Unavailable)):
+        with pytest.raises((StackError, UnavailableError)):
             Client.open()
     assert len(seen) == 1
     assert key not in str(seen)
@@ -95,10 +95,10 @@ def test_a_stranger_cannot_pass_the_question_on(api, stack):
 
 def test_the_proof_is_given_to_this_machine_only(api):
     nonce = "n" * 20
-    key = operator_key(StackPlaces(api.parts.settings.places.home))
+    key = load_operator_key(StackPaths(api.parts.settings.places.home))
     with api.http() as http:
         said = http.get("/health/live", params={"nonce": nonce}).json()
-        assert said == {"live": True, "proof": proof(key, nonce, urlsplit(api.url).port)}
+        assert said == {"live": True, "proof": compute_proof(key, nonce, urlsplit(api.url).port)}
         assert http.get("/health/live", params={"nonce": "short"}).status_code == 422
         api.peer.address = "203.0.113.9"
         assert http.get("/health/live", params={"nonce": nonce}).json() == {"live": True}

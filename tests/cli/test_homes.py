@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pinpoint import homes
-from pinpoint.errors import Misconfigured
-from pinpoint.settings import Places
+from pinpoint.errors import ConfigurationError
+from pinpoint.settings import ServiceSettings
 
 
 def make_home(folder):
@@ -45,7 +45,7 @@ def test_find_home_passes_over_another_users_folder(tmp_path, monkeypatch):
     below.mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: home.stat().st_uid + 1)
     assert homes.find_home(below) == below / ".pinpoint"
-    assert homes.foreign_homes(below) == [home]
+    assert homes.list_foreign_homes(below) == [home]
 
 
 def test_places_take_the_variable_before_the_search(tmp_path, monkeypatch):
@@ -53,10 +53,10 @@ def test_places_take_the_variable_before_the_search(tmp_path, monkeypatch):
     below = tmp_path / "a"
     below.mkdir()
     monkeypatch.chdir(below)
-    assert Places().home == home
+    assert ServiceSettings().home == home
     monkeypatch.setenv("PINPOINT_HOME", str(tmp_path / "named"))
-    assert Places().home == tmp_path / "named"
-    assert Places(home=Path("given")).home == below / "given"
+    assert ServiceSettings().home == tmp_path / "named"
+    assert ServiceSettings(home=Path("given")).home == below / "given"
 
 
 def test_a_removed_current_folder_is_named(tmp_path, monkeypatch):
@@ -64,8 +64,8 @@ def test_a_removed_current_folder_is_named(tmp_path, monkeypatch):
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    with pytest.raises(Misconfigured, match="no longer exists"):
-        Places()
+    with pytest.raises(ConfigurationError, match="no longer exists"):
+        ServiceSettings()
 
 
 def test_the_demo_home_is_beside_the_home_and_never_the_same(tmp_path):

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from evaluation import planted
-from pinpoint.evaluation.figures import looking
+from pinpoint.evaluation.figures import make_photo_loader
 from pinpoint.evaluation.labels import read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
 from pinpoint.evaluation.report import make_report
 from pinpoint.evaluation.results import write_results
-from pinpoint.evaluation.run import Parts, Plan, evaluate, vector_width
+from pinpoint.evaluation.run import EvaluationComponents, RunConfig, evaluate, vector_width
 from pinpoint.settings import SearchSettings
 from rig import Rig
 
@@ -31,10 +31,10 @@ class Chain:
     folder: Path
     ids: dict[str, uuid.UUID]
     """Image ids by file name."""
-    parts: Parts = field(init=False)
+    parts: EvaluationComponents = field(init=False)
 
     def __post_init__(self) -> None:
-        self.parts = Parts(
+        self.parts = EvaluationComponents(
             decoder=self.rig.parts.decoder,
             encoder=self.rig.encoder,
             index=self.rig.index,
@@ -50,8 +50,10 @@ class Chain:
     def labelled(self):
         return read_labels(PROTOCOLS["custom"], self.folder / "labels.csv")
 
-    def plan(self, **changes) -> Plan:
-        return replace(Plan(organization_id=self.organization_id, images=self.images), **changes)
+    def plan(self, **changes) -> RunConfig:
+        return replace(
+            RunConfig(organization_id=self.organization_id, images=self.images), **changes
+        )
 
     def run(
         self,
@@ -75,7 +77,7 @@ class Chain:
         """A run and its report."""
         run = self.run(out, **changes)
         write_results(out, run, vector_width(self.parts))
-        look = looking(self.images, self.parts.decoder, self.parts.max_bytes)
+        look = make_photo_loader(self.images, self.parts.decoder, self.parts.max_bytes)
         return make_report(out, look, convention)
 
 

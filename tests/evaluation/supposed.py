@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pinpoint.geo.points import destination
-from pinpoint.records import Asked
+from pinpoint.records import QueryFeatures
 from pinpoint.settings import SearchSettings
 
 K = 12
@@ -41,7 +41,7 @@ def questions(count, seed, *, supported=True):
             others[0] = town_index
             skill[0] += 3.0 * similarity
         points = np.array([_scatter_around(towns[other], 3.0, rng) for other in others])
-        features = Asked(
+        features = QueryFeatures(
             kind=kind,
             points=tuple((round(a, 7), round(b, 7)) for a, b in points.tolist()),
             logits=tuple(np.round(3.0 * skill, 5).tolist()),

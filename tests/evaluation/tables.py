@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pinpoint.evaluation.labels import DROPPED, Labelled, read_labels
+from pinpoint.evaluation.labels import DROP_REASONS, LabeledQueries, read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
 
 Position = tuple[float, float]
@@ -28,19 +28,19 @@ def write(path: Path, head: str, rows: Iterable[Sequence[object]], delimiter: st
     return path
 
 
-def read(name: str, path: Path, columns: dict[str, str] | None = None) -> Labelled:
+def read(name: str, path: Path, columns: dict[str, str] | None = None) -> LabeledQueries:
     """Read the labels of a protocol and check the counts."""
     labelled = read_labels(PROTOCOLS[name], path, columns)
     assert labelled.rows == len(labelled.questions) + sum(labelled.dropped.values())
-    assert set(labelled.dropped) <= set(DROPPED)
+    assert set(labelled.dropped) <= set(DROP_REASONS)
     return labelled
 
 
-def custom(tmp_path: Path, head: str, *rows: Sequence[object]) -> Labelled:
+def custom(tmp_path: Path, head: str, *rows: Sequence[object]) -> LabeledQueries:
     """Read a small custom table."""
     return read("custom", write(tmp_path / "labels.csv", head, rows))
 
 
-def truths(labelled: Labelled) -> list[tuple[str, float, float]]:
+def truths(labelled: LabeledQueries) -> list[tuple[str, float, float]]:
     """File and position of every query."""
     return [(q.file, q.truth.lat, q.truth.lon) for q in labelled.questions]

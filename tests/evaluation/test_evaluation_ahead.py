@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from pinpoint.errors import BadRequest
-from pinpoint.evaluation.ahead import in_order
+from pinpoint.errors import BadRequestError
+from pinpoint.evaluation.ahead import ordered_map
 from pinpoint.evaluation.rows import EXCLUDED, read_rows, read_vectors
 from pinpoint.evaluation.run import vector_width
 
@@ -26,7 +26,7 @@ def test_ordered_map_keeps_order_and_limits_concurrency():
             running -= 1
         return number * number
 
-    assert list(in_order(ask, range(20), 3)) == [number * number for number in range(20)]
+    assert list(ordered_map(ask, range(20), 3)) == [number * number for number in range(20)]
     assert 2 <= most <= 3
 
 
@@ -42,15 +42,15 @@ def test_ordered_map_failing_item_raises_in_order_and_stops(at_once):
 
     results = []
     with pytest.raises(KeyError):
-        results.extend(in_order(ask, range(1_000), at_once))
+        results.extend(ordered_map(ask, range(1_000), at_once))
     assert results == [0, 1, 2, 3]
     assert max(started) <= 4 + at_once + 1, "no item is started whose result is not used"
 
 
 @pytest.mark.parametrize("at_once", [0, 9])
 def test_ordered_map_invalid_concurrency_is_rejected(at_once):
-    with pytest.raises(BadRequest, match=f"concurrency must be from 1 to 8, not {at_once}"):
-        list(in_order(str, [1], at_once))
+    with pytest.raises(BadRequestError, match=f"concurrency must be from 1 to 8, not {at_once}"):
+        list(ordered_map(str, [1], at_once))
 
 
 def test_run_concurrent_rows_equal_sequential_rows(chain, finished, tmp_path):
@@ -78,5 +78,5 @@ def test_run_with_exclusions_only_has_one_unchanged_arm(chain, finished, tmp_pat
     text = (tmp_path / "run" / "report.md").read_text()
     assert "as served" not in text
     assert "with exclusions, of all evaluated" in text
-    with pytest.raises(BadRequest, match="nothing to evaluate"):
+    with pytest.raises(BadRequestError, match="nothing to evaluate"):
         chain.run(tmp_path / "none", served=False, exclude=())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pinpoint.evaluation.areas import areas_of, mended_label, released_label, unmatchable
+from pinpoint.evaluation.areas import find_areas, is_unmatchable, normalize_label, osv5m_label
 
 
 def package_says(points: np.ndarray) -> list[dict[str, str]]:
@@ -39,7 +39,7 @@ def joined(names: dict[str, str]) -> dict[str, str]:
 
 
 def test_areas_of_known_positions_are_correct() -> None:
-    paris, waitangi = areas_of([(48.8566, 2.3522), (-43.804769384023, -176.61409250805)])
+    paris, waitangi = find_areas([(48.8566, 2.3522), (-43.804769384023, -176.61409250805)])
     assert paris == {
         "country": "FR",
         "region": "Ile-de-France_FR",
@@ -54,7 +54,7 @@ def test_areas_of_known_positions_are_correct() -> None:
 def test_areas_equal_those_of_reverse_geocoder() -> None:
     rng = np.random.default_rng(5)
     points = np.column_stack([rng.uniform(-90, 90, 3_000), rng.uniform(-180, 180, 3_000)])
-    assert areas_of(points) == [joined(names) for names in package_says(points)]
+    assert find_areas(points) == [joined(names) for names in package_says(points)]
 
 
 def test_areas_use_nearest_city_in_degrees() -> None:
@@ -64,30 +64,30 @@ def test_areas_use_nearest_city_in_degrees() -> None:
     where = np.array([(float(city["lat"]), float(city["lon"])) for city in cities])
     rng = np.random.default_rng(6)
     points = [(89.9, 10.0), (-65.0, 179.9), *rng.uniform((-60, -180), (70, 180), (40, 2)).tolist()]
-    for point, areas in zip(points, areas_of(points), strict=True):
+    for point, areas in zip(points, find_areas(points), strict=True):
         off = ((where - point) ** 2).sum(axis=1)
         nearest = np.flatnonzero(off == off.min())
         assert areas in [joined(cities[row]) for row in nearest]
 
 
 def test_areas_of_nan_position_are_none() -> None:
-    nowhere, somewhere = areas_of([(np.nan, np.nan), (48.8566, 2.3522)])
+    nowhere, somewhere = find_areas([(np.nan, np.nan), (48.8566, 2.3522)])
     assert set(nowhere.values()) == {None}
     assert set(nowhere) == set(somewhere)
     assert somewhere["country"] == "FR"
-    assert areas_of(np.empty((0, 2))) == []
+    assert find_areas(np.empty((0, 2))) == []
     with pytest.raises(ValueError, match=r"expected \[N, 2\]"):
-        areas_of([1.0, 2.0])
+        find_areas([1.0, 2.0])
 
 
 def test_labels_with_nan_are_unmatchable_until_normalized() -> None:
     broken = "Waitangi_NaN_Chatham Islands_NZ"
-    assert unmatchable(broken)
-    assert mended_label(broken) == areas_of([(-43.95, -176.56)])[0]["city"]
+    assert is_unmatchable(broken)
+    assert normalize_label(broken) == find_areas([(-43.95, -176.56)])[0]["city"]
     for label in ("Paris_Paris_Ile-de-France_FR", "NaNtes_FR", "_FR", None):
-        assert not unmatchable(label)
-        assert mended_label(label) == label
-    assert released_label("country", "NA") is None, "pandas takes Namibia for nothing"
-    assert released_label("country", "FR") == "FR"
-    assert released_label("region", "NA") == "NA"
-    assert released_label("city", None) is None
+        assert not is_unmatchable(label)
+        assert normalize_label(label) == label
+    assert osv5m_label("country", "NA") is None, "pandas takes Namibia for nothing"
+    assert osv5m_label("country", "FR") == "FR"
+    assert osv5m_label("region", "NA") == "NA"
+    assert osv5m_label("city", None) is None

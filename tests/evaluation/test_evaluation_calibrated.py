@@ -13,9 +13,9 @@ from shapely.geometry import Point as Place
 from shapely.geometry import shape
 
 from pinpoint.api.schemas import AnswerOut
-from pinpoint.errors import BadBundle
+from pinpoint.errors import BadBundleError
 from pinpoint.evaluation import calibrating, figures_promises, measures
-from pinpoint.evaluation.asked import read_run
+from pinpoint.evaluation.asked import read_manifest
 from pinpoint.evaluation.labels import read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
 from pinpoint.evaluation.report import make_report
@@ -23,10 +23,10 @@ from pinpoint.evaluation.results import read_results, write_results
 from pinpoint.evaluation.rows import read_rows
 from pinpoint.evaluation.run import vector_width
 from pinpoint.metrics.conventions import CONVENTIONS
-from pinpoint.nets.bundles import SHIPPED, copy_bundle, read_bundle
+from pinpoint.nets.bundles import SHIPPED_FOLDER, copy_bundle, read_bundle
 from pinpoint.nets.calibrations import write_calibration
 from pinpoint.nets.digests import public_contract
-from pinpoint.records import Limits
+from pinpoint.records import SearchFilter
 from pinpoint.search.pipeline import locate
 from pinpoint.world.planets import make_planet
 from rig import Rig
@@ -50,7 +50,7 @@ def planet(tmp_path_factory):
 def test_calibration_of_a_bundle_is_used_end_to_end(
     chain, planet, tmp_path, postgres, server_places
 ):
-    folder = copy_bundle(SHIPPED / "world-tiny", tmp_path / "bundle").weights.parent
+    folder = copy_bundle(SHIPPED_FOLDER / "world-tiny", tmp_path / "bundle").weights.parent
     name = "e_calibrated"
     postgres.clone("template_pinpoint", name)
     rig = Rig(
@@ -67,7 +67,7 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
         assert {row["strata"]["role"] for row in before} == {"calibration", "null-train"}
 
-        calibration = calibrating.calibrate(tmp_path / "before")
+        calibration = calibrating.fit_calibration(tmp_path / "before")
         write_calibration(folder, calibration)
         fresh = type(rig.encoder)(rig.settings)
         parts = replace(parts, encoder=fresh)
@@ -83,12 +83,12 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         first = after[0]
         data = (planet.folder / "queries/images" / first["file"]).read_bytes()
         answer = locate(
-            data, file="x", limits=Limits(), organization_id=org, kind=first["kind"],
+            data, file="x", limits=SearchFilter(), organization_id=org, kind=first["kind"],
             decoder=parts.decoder, encoder=fresh, index=parts.index, database=parts.database,
             settings=parts.search,
         )  # fmt: skip
         _check_wire(AnswerOut.of(answer, 3), first)
-        write_results(tmp_path / "after", read_run(tmp_path / "after"), vector_width(parts))
+        write_results(tmp_path / "after", read_manifest(tmp_path / "after"), vector_width(parts))
         _check_figures(tmp_path / "after", after)
     finally:
         rig.close()
@@ -123,8 +123,10 @@ def _check_wire(answer, row):
 
 def _check_figures(folder, after):
     """Areas, probabilities and abstention of the report equal those of the rows."""
-    metrics = measures.measure(read_results(folder)["served"], CONVENTIONS["pinpoint"], (1,))
-    figures = measures.figures(metrics, np.ones(len(after), dtype=bool))
+    metrics = measures.compute_metrics(
+        read_results(folder)["served"], CONVENTIONS["pinpoint"], (1,)
+    )
+    figures = measures.summarize_metrics(metrics, np.ones(len(after), dtype=bool))
     rows = [row["arms"]["served"] for row in after]
     for share, area in figures["densest"].items():
         inside = [row["area_holds"][share] for row in rows]
@@ -136,7 +138,11 @@ def _check_figures(folder, after):
     assert figures["abstention"]["withheld_of_uncovered"] == withheld[~covered].mean()
     assert {strata["calibration"] for strata in metrics.strata} == {row["stratum"] for row in rows}
     drawn = make_report(folder, lambda file: None)["figures"]
-    plots = (figures_promises.RELIABILITY, figures_promises.RISK, figures_promises.RECALL_AREA)
+    plots = (
+        figures_promises.RELIABILITY_FILE,
+        figures_promises.RISK_COVERAGE_FILE,
+        figures_promises.RECALL_AREA_FILE,
+    )
     assert set(plots) <= set(drawn)
     for name in plots:
         with Image.open(folder / name) as image:
@@ -151,5 +157,5 @@ def _check_foreign(folder, calibration):
     ):
         write_calibration(folder, other)
         bundle = read_bundle(folder)
-        with pytest.raises(BadBundle, match=words):
+        with pytest.raises(BadBundleError, match=words):
             public_contract(bundle.contract, 512, bundle.calibrations)

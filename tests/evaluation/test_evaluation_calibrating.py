@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from evaluation import supposed
-from pinpoint.errors import BadBundle, BadRequest
+from pinpoint.errors import BadBundleError, BadRequestError
 from pinpoint.evaluation import calibrating, fitting
 from pinpoint.geo import areas, kernels, posteriors
 from pinpoint.geo.distance import haversine_m
 from pinpoint.metrics.calibration import reliability
 from pinpoint.nets.calibrations import read_calibrations, write_calibration
-from pinpoint.records import Contract, Limits
+from pinpoint.records import Contract, SearchFilter
 from pinpoint.search import posterior
 from pinpoint.settings import SearchSettings
 
@@ -27,14 +27,14 @@ def fitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("supposed") / "run"
     covered = supposed.questions(360, seed=11)
     supposed.run(folder, covered, supposed.questions(40, seed=12, supported=False))
-    return calibrating.calibrate(folder)
+    return calibrating.fit_calibration(folder)
 
 
 @pytest.fixture(scope="module")
 def scored_queries(fitted):
     """New queries with their posteriors."""
     return [
-        (features, truth, posterior.believe(features, fitted))
+        (features, truth, posterior.compute_posterior(features, fitted))
         for features, truth, _ in supposed.questions(210, seed=21)
     ]
 
@@ -74,7 +74,10 @@ def test_regions_have_their_stated_coverage(scored_queries, share):
 def test_uncovered_queries_are_withheld(scored_queries, fitted):
     uncovered = [features for features, _, _ in supposed.questions(40, seed=33, supported=False)]
     withheld = np.mean(
-        [posterior.believe(features, fitted).abstained == "unsupported" for features in uncovered]
+        [
+            posterior.compute_posterior(features, fitted).abstained == "unsupported"
+            for features in uncovered
+        ]
     )
     assert withheld > 0.7
     right = np.array([off_km(belief, truth) <= 25 for _, truth, belief in scored_queries])
@@ -96,7 +99,7 @@ def test_strata_depend_on_kind_and_density_only(fitted):
     ):
         changed = replace(features, kind=kind, density=density)
         assert posteriors.group_names(changed, fitted.density_cuts) == expected
-        assert posterior.believe(changed, fitted).stratum == next(
+        assert posterior.compute_posterior(changed, fitted).stratum == next(
             name for name in expected if name in fitted.strata
         )
 
@@ -131,7 +134,9 @@ def test_log_likelihood_equals_loop_and_gradient_equals_differences():
         replace(questions[0][0], points=questions[0][0].points[:3], logits=(0.1, 0.7, -2.0)),
         *questions[0][1:],
     )
-    table = fitting.tabled([one for one, _, _ in questions], np.array([t for _, t, _ in questions]))
+    table = fitting.design_matrix(
+        [one for one, _, _ in questions], np.array([t for _, t, _ in questions])
+    )
     theta = np.random.default_rng(0).normal(0, 0.5, 14)
     fast, slope = fitting.log_likelihood(theta, table, table.signals)
     assert fast == pytest.approx(likelihood_in_a_loop(theta, questions), rel=1e-9)
@@ -148,7 +153,7 @@ def test_calibrate_uses_calibration_split_only(tmp_path):
     for line in lines[:20]:
         line["strata"]["role"] = "test"
     (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    calibration = calibrating.calibrate(folder)
+    calibration = calibrating.fit_calibration(folder)
     assert (calibration.data["questions"], calibration.authors) == ("40", 14)
     assert calibration.abstention.signal == "elsewhere"
     assert list(calibration.strata) == ["all"]
@@ -156,21 +161,21 @@ def test_calibrate_uses_calibration_split_only(tmp_path):
 
 def test_calibrate_unusable_run_is_rejected(tmp_path):
     few = supposed.run(tmp_path / "few", supposed.questions(9, seed=3))
-    with pytest.raises(BadRequest, match="3 creators"):
-        calibrating.calibrate(few)
+    with pytest.raises(BadRequestError, match="3 creators"):
+        calibrating.fit_calibration(few)
     short = supposed.run(tmp_path / "short", supposed.questions(9, seed=3), labels={"asked": 10})
-    with pytest.raises(BadRequest, match="9 of 10 rows"):
-        calibrating.calibrate(short)
+    with pytest.raises(BadRequestError, match="9 of 10 rows"):
+        calibrating.fit_calibration(short)
     settings = {"ranker": "top1", "kinds": [], "exclude": [], "search": {}}
     top1 = supposed.run(tmp_path / "top1", supposed.questions(9, seed=3), settings=settings)
-    with pytest.raises(BadRequest, match="top1"):
-        calibrating.calibrate(top1)
-    with pytest.raises(BadRequest, match="no run"):
-        calibrating.calibrate(tmp_path / "nothing")
+    with pytest.raises(BadRequestError, match="top1"):
+        calibrating.fit_calibration(top1)
+    with pytest.raises(BadRequestError, match="no run"):
+        calibrating.fit_calibration(tmp_path / "nothing")
     rows = supposed.run(tmp_path / "earlier", supposed.questions(9, seed=3)) / "rows.jsonl"
     rows.write_text(rows.read_text().replace('"surroundings"', '"something"'))
-    with pytest.raises(BadRequest, match="an earlier version"):
-        calibrating.calibrate(rows.parent)
+    with pytest.raises(BadRequestError, match="an earlier version"):
+        calibrating.fit_calibration(rows.parent)
 
 
 def test_calibration_applies_to_matching_settings_only(fitted):
@@ -181,15 +186,17 @@ def test_calibration_applies_to_matching_settings_only(fitted):
     same = SearchSettings().model_dump()
 
     def why(ranker="vote", limits=None, **changes):
-        calibration, note = posterior.usable(contract, ranker, limits or Limits(), same | changes)
+        calibration, note = posterior.select_calibration(
+            contract, ranker, limits or SearchFilter(), same | changes
+        )
         return note if calibration is None else None
 
     assert why() is None
     assert why(cited=9, objective_km=25.0) is None
     assert "no calibration for the ranker top1" in why(ranker="top1")
     assert "candidates" in why(candidates=12)
-    assert "other source kinds" in why(limits=Limits(kinds=("street",)))
-    assert "space or time" in why(limits=Limits(polygon=(None, None, None)))
+    assert "other source kinds" in why(limits=SearchFilter(kinds=("street",)))
+    assert "space or time" in why(limits=SearchFilter(polygon=(None, None, None)))
 
 
 def test_calibration_file_round_trips_and_invalid_files_are_rejected(fitted, tmp_path):
@@ -200,7 +207,7 @@ def test_calibration_file_round_trips_and_invalid_files_are_rejected(fitted, tmp
 
     def refused(changed, match):
         path.write_text(changed)
-        with pytest.raises(BadBundle, match=match):
+        with pytest.raises(BadBundleError, match=match):
             read_calibrations(tmp_path)
 
     refused(text.replace('"temperature": ', '"temperature": 1', 1), "digest differs")
@@ -218,9 +225,9 @@ def test_calibration_file_round_trips_and_invalid_files_are_rejected(fitted, tmp
             "no coefficient",
         ),
     ):
-        with pytest.raises(BadBundle, match=words):
+        with pytest.raises(BadBundleError, match=words):
             write_calibration(tmp_path, replace(fitted, **changed))
-    with pytest.raises(BadBundle, match="sum to 1"):
+    with pytest.raises(BadBundleError, match="sum to 1"):
         write_calibration(
             tmp_path,
             replace(

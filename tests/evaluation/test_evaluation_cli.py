@@ -15,7 +15,7 @@ import pytest
 from evaluation.tables import write
 from media.pictures import saved
 from pinpoint.cli.main import main
-from pinpoint.evaluation.areas import areas_of
+from pinpoint.evaluation.areas import find_areas
 from pinpoint.evaluation.labels import read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
 from search.views import view
@@ -138,7 +138,7 @@ def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k,
     questions = im2gps3k[1]
     truths = [(question.truth.lat, question.truth.lon) for question in questions]
     rows = []
-    for number, (truth, area) in enumerate(zip(truths, areas_of(truths), strict=True)):
+    for number, (truth, area) in enumerate(zip(truths, find_areas(truths), strict=True)):
         named = [area[level] for level in ("country", "region", "sub_region", "city")]
         if number == 0:
             named[2] = ""

@@ -8,18 +8,18 @@ from dataclasses import replace
 
 import pytest
 
-from pinpoint.errors import BadRequest
-from pinpoint.evaluation.asked import read_run
+from pinpoint.errors import BadRequestError
+from pinpoint.evaluation.asked import read_manifest
 from pinpoint.evaluation.compare import compare_runs
 from pinpoint.evaluation.rows import EXCLUDED, SERVED, read_rows
-from pinpoint.records import Limits
+from pinpoint.records import SearchFilter
 
 
 @pytest.fixture(scope="module")
 def narrow(chain, tmp_path_factory):
     """The same queries with street views only."""
     out = tmp_path_factory.mktemp("narrow") / "run"
-    return out, chain.report(out, limits=Limits(kinds=("street",)))
+    return out, chain.report(out, limits=SearchFilter(kinds=("street",)))
 
 
 def test_compare_differences_equal_those_of_the_rows(finished, narrow):
@@ -70,7 +70,7 @@ def test_compare_runs_with_other_labels_is_rejected(chain, finished, tmp_path):
     first = replace(labelled.questions[0], creator="somebody else")
     other = replace(labelled, questions=(first, *labelled.questions[1:]))
     chain.report(tmp_path / "run", labelled=other)
-    with pytest.raises(BadRequest, match=r"have different queries .*only runs with the same"):
+    with pytest.raises(BadRequestError, match=r"have different queries .*only runs with the same"):
         compare_runs(finished[0], tmp_path / "run")
 
 
@@ -82,8 +82,8 @@ def test_compare_omits_arm_with_different_exclusions(chain, finished, tmp_path):
 
 
 def test_compare_folder_without_run_is_rejected(finished, tmp_path):
-    with pytest.raises(BadRequest, match="contains no run"):
+    with pytest.raises(BadRequestError, match="contains no run"):
         compare_runs(finished[0], tmp_path)
-    (tmp_path / "run.json").write_text(json.dumps(read_run(finished[0])))
-    with pytest.raises(BadRequest, match="contains no results"):
+    (tmp_path / "run.json").write_text(json.dumps(read_manifest(finished[0])))
+    with pytest.raises(BadRequestError, match="contains no results"):
         compare_runs(finished[0], tmp_path)

@@ -9,9 +9,14 @@ from PIL import Image
 from evaluation import supposed
 from pinpoint.evaluation import calibrating
 from pinpoint.evaluation.canvas import VERMILION
-from pinpoint.evaluation.figures_promises import RECALL_AREA, RELIABILITY, RISK, draw_promises
-from pinpoint.evaluation.maps import Placed, draw_answers
-from pinpoint.evaluation.measures import CONFIDENT_KM, Measured
+from pinpoint.evaluation.figures_promises import (
+    RECALL_AREA_FILE,
+    RELIABILITY_FILE,
+    RISK_COVERAGE_FILE,
+    draw_calibration_plots,
+)
+from pinpoint.evaluation.maps import MapAnswer, draw_answers
+from pinpoint.evaluation.measures import CONFIDENCE_RADII_KM, ArmMetrics
 from pinpoint.evaluation.rows import EXCLUDED, SERVED
 from pinpoint.geo.areas import contains_positions
 from pinpoint.metrics.conventions import CONVENTIONS, distances_km
@@ -28,7 +33,7 @@ def arms(tmp_path_factory):
     folder = tmp_path_factory.mktemp("supposed") / "run"
     uncovered = supposed.questions(12, seed=12, supported=False)
     supposed.run(folder, supposed.questions(45, seed=11), uncovered)
-    fitted = calibrating.calibrate(folder)
+    fitted = calibrating.fit_calibration(folder)
     return {
         name: measured(supposed.questions(count, seed), fitted)
         for name, count, seed in ((SERVED, 45, 21), (EXCLUDED, 30, 22))
@@ -36,18 +41,18 @@ def arms(tmp_path_factory):
 
 
 def measured(questions, fitted):
-    beliefs = [posterior.believe(features, fitted) for features, _, _ in questions]
+    beliefs = [posterior.compute_posterior(features, fitted) for features, _, _ in questions]
     truth = np.array([at for _, at, _ in questions])
     answers = np.array([(belief.point.lat, belief.point.lon) for belief in beliefs])
     metrics = [dict(zip(SHARES, belief.areas, strict=True)) for belief in beliefs]
     nothing = np.zeros(len(questions), dtype=bool)
-    return Measured(
+    return ArmMetrics(
         convention=CONVENTIONS["pinpoint"],
         clusters=cluster_codes([author for _, _, author in questions]),
         error_km=distances_km(truth, answers, CONVENTIONS["pinpoint"]),
         best_km={},
         mass_within={
-            km: np.array([belief.within[km] for belief in beliefs]) for km in CONFIDENT_KM
+            km: np.array([belief.within[km] for belief in beliefs]) for km in CONFIDENCE_RADII_KM
         },
         radii_km={},
         area_holds={
@@ -74,7 +79,7 @@ def measured(questions, fitted):
 
 @pytest.fixture(scope="module")
 def drawn(arms):
-    return draw_promises(arms)
+    return draw_calibration_plots(arms)
 
 
 def legends(axes):
@@ -82,7 +87,7 @@ def legends(axes):
 
 
 def test_recall_area_plot_equals_loop(arms, drawn):
-    for axes, metrics in zip(drawn[RECALL_AREA].axes, arms.values(), strict=True):
+    for axes, metrics in zip(drawn[RECALL_AREA_FILE].axes, arms.values(), strict=True):
         assert axes.get_xlabel() == "area (km²)"
         for place, kind in enumerate(("photo", "street")):
             rows = [n for n, strata in enumerate(metrics.strata) if strata["kind"] == kind]
@@ -94,10 +99,10 @@ def test_recall_area_plot_equals_loop(arms, drawn):
 
 
 def test_reliability_plot_counts_every_answer_and_shows_ece(arms, drawn):
-    figure = drawn[RELIABILITY]
-    above, below = figure.axes[: len(CONFIDENT_KM)], figure.axes[len(CONFIDENT_KM) :]
+    figure = drawn[RELIABILITY_FILE]
+    above, below = figure.axes[: len(CONFIDENCE_RADII_KM)], figure.axes[len(CONFIDENCE_RADII_KM) :]
     assert [axes.get_title() for axes in above] == [
-        f"probability within {km:g} km" for km in CONFIDENT_KM
+        f"probability within {km:g} km" for km in CONFIDENCE_RADII_KM
     ]
     for axes, counts in zip(above, below, strict=True):
         assert all("debiased ECE 0." in label for label in legends(axes))
@@ -108,7 +113,7 @@ def test_reliability_plot_counts_every_answer_and_shows_ece(arms, drawn):
 
 
 def test_risk_coverage_plot_equals_loop(arms, drawn):
-    (axes,) = drawn[RISK].axes
+    (axes,) = drawn[RISK_COVERAGE_FILE].axes
     for line, mark, metrics in zip(axes.lines[::2], axes.lines[1::2], arms.values(), strict=True):
         sure = metrics.mass_within[25.0]
         for answered, risk in line.get_xydata().tolist():
@@ -124,7 +129,9 @@ def test_risk_coverage_plot_equals_loop(arms, drawn):
 
 
 def test_map_draws_short_arc_across_antimeridian(tmp_path):
-    photo = Placed(truth=Point(50.0, -170.0), answer=Point(50.0, 170.0), inside=False, guess=False)
+    photo = MapAnswer(
+        truth=Point(50.0, -170.0), answer=Point(50.0, 170.0), inside=False, guess=False
+    )
     draw_answers(tmp_path / "map.png", [photo], "title", "underneath")
     with Image.open(tmp_path / "map.png") as image:
         assert image.info["Description"].startswith("underneath; grey: cities, GeoNames")

@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 
 from evaluation.tables import custom, everywhere, read, truths, write
-from pinpoint.errors import BadManifest, TooLarge
-from pinpoint.evaluation.columns import AREAS, load_columns
-from pinpoint.evaluation.describe import describe
-from pinpoint.evaluation.labels import DROPPED, MAX_STRATUM_VALUES, missing, read_labels
+from pinpoint.errors import BadManifestError, TooLargeError
+from pinpoint.evaluation.columns import AREA_LEVELS, load_columns
+from pinpoint.evaluation.describe import describe_labels
+from pinpoint.evaluation.labels import (
+    DROP_REASONS,
+    MAX_STRATUM_VALUES,
+    find_missing_files,
+    read_labels,
+)
 from pinpoint.evaluation.protocols import PROTOCOLS
 from pinpoint.media.checks import REASONS
 from pinpoint.metrics.conventions import CONVENTIONS
@@ -25,7 +30,7 @@ def test_protocol_is_complete(name: str) -> None:
     protocol = PROTOCOLS[name]
     assert protocol.name == name
     assert protocol.convention in CONVENTIONS
-    assert set(protocol.areas) <= set(AREAS)
+    assert set(protocol.areas) <= set(AREA_LEVELS)
     assert bool(protocol.areas) == bool(protocol.area_forms)
     assert protocol.title
     assert protocol.label_format
@@ -37,7 +42,7 @@ def test_protocol_is_complete(name: str) -> None:
 
 def test_drop_reasons_are_media_reasons_and_three_more() -> None:
     ours = {"duplicate", "contradiction", "unreadable_image"}
-    assert set(DROPPED) - ours <= set(REASONS)
+    assert set(DROP_REASONS) - ours <= set(REASONS)
 
 
 def test_read_labels_custom_table(tmp_path: Path) -> None:
@@ -74,9 +79,9 @@ def test_read_labels_mapping_overrides_protocol_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", "name,AUTHOR,LAT,LON", [("a.jpg", "anna", 1.5, 120.5)])
     (question,) = read("im2gps", path, {"file": "name"}).questions
     assert (question.file, question.creator, question.kind) == ("a.jpg", "anna", "photo")
-    with pytest.raises(BadManifest, match="no column who for creator"):
+    with pytest.raises(BadManifestError, match="no column who for creator"):
         read("im2gps", path, {"file": "name", "creator": "who"})
-    with pytest.raises(BadManifest, match="which is not a field"):
+    with pytest.raises(BadManifestError, match="which is not a field"):
         read("im2gps", path, {"name": "file"})
 
 
@@ -110,28 +115,37 @@ def test_missing_lists_absent_image_files(tmp_path: Path) -> None:
     (images / "folder").mkdir()
     for name in ("a.jpg", "b/c.jpg"):
         (images / name).write_bytes(b"x")
-    assert missing(labelled, images) == ("folder", "gone.jpg")
-    assert missing(labelled, tmp_path / "nowhere") == ("a.jpg", "b/c.jpg", "folder", "gone.jpg")
+    assert find_missing_files(labelled, images) == ("folder", "gone.jpg")
+    assert find_missing_files(labelled, tmp_path / "nowhere") == (
+        "a.jpg",
+        "b/c.jpg",
+        "folder",
+        "gone.jpg",
+    )
 
 
 def test_read_labels_unreadable_input_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(BadManifest, match=r"no labels at .*gone\.csv; expected: CSV with file"):
+    with pytest.raises(
+        BadManifestError, match=r"no labels at .*gone\.csv; expected: CSV with file"
+    ):
         read("custom", tmp_path / "gone.csv")
-    with pytest.raises(BadManifest, match=r"no labels at .*labels\.csv"):
+    with pytest.raises(BadManifestError, match=r"no labels at .*labels\.csv"):
         read("world", tmp_path)
-    with pytest.raises(BadManifest, match="no labels at"):
+    with pytest.raises(BadManifestError, match="no labels at"):
         read("custom", tmp_path)
-    with pytest.raises(BadManifest, match="contains no labels"):
+    with pytest.raises(BadManifestError, match="contains no labels"):
         read("im2gps3k", tmp_path)
-    with pytest.raises(BadManifest, match="contains no labels"):
+    with pytest.raises(BadManifestError, match="contains no labels"):
         custom(tmp_path, "file,latitude,longitude")
-    with pytest.raises(BadManifest, match="no column longitude for longitude; there are file, lat"):
+    with pytest.raises(
+        BadManifestError, match="no column longitude for longitude; there are file, lat"
+    ):
         custom(tmp_path, "file,lat", ("a.jpg", 1))
     (tmp_path / "binary.csv").write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff")
-    with pytest.raises(BadManifest, match="not UTF-8"):
+    with pytest.raises(BadManifestError, match="not UTF-8"):
         read("custom", tmp_path / "binary.csv")
     path = write(tmp_path / "m.csv", "file,lat,lon", [("a.jpg", 1, 2)] * 5)
-    with pytest.raises(TooLarge, match="more than 3 rows"):
+    with pytest.raises(TooLargeError, match="more than 3 rows"):
         read_labels(PROTOCOLS["custom"], path, limits=MediaSettings(max_manifest_rows=3))
 
 
@@ -142,7 +156,7 @@ def test_read_labels_hostile_rows_are_dropped(tmp_path: Path) -> None:
     labelled = read("custom", path)
     assert labelled.questions == ()
     assert labelled.dropped == {"bad_name": 1, "bad_row": 2}
-    assert describe(labelled)["latitude_deg"] is None
+    assert describe_labels(labelled)["latitude_deg"] is None
 
 
 def test_describe_equals_loop(tmp_path: Path) -> None:
@@ -156,7 +170,7 @@ def test_describe_equals_loop(tmp_path: Path) -> None:
             (f"{n}.jpg", lat, lon, creator, ["photo", "street"][n % 2], ["FR", ""][n % 3 > 1])
         )
     path = write(tmp_path / "m.csv", "file,latitude,longitude,creator,kind,country", rows)
-    description = describe(read("custom", path))
+    description = describe_labels(read("custom", path))
     assert json.loads(json.dumps(description)) == description, "ready for JSON"
     sharing = most = 0
     for _, lat, lon, *_ in rows:

@@ -27,13 +27,13 @@ def by_hand(vectors, truths):
         members = [
             other
             for other in range(first, len(vectors))
-            if other not in assigned and vectors[first] @ vectors[other] >= placeholders.COSINE
+            if other not in assigned and vectors[first] @ vectors[other] >= placeholders.MIN_COSINE
         ]
         distinct = [
             trio
-            for trio in itertools.combinations(members, placeholders.LEAST_TRUTHS)
+            for trio in itertools.combinations(members, placeholders.MIN_LOCATIONS)
             if all(
-                geodesic_m(Point(*truths[a]), Point(*truths[b])) > placeholders.APART_M
+                geodesic_m(Point(*truths[a]), Point(*truths[b])) > placeholders.MIN_DISTANCE_M
                 for a, b in itertools.combinations(trio, 2)
             )
         ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.tables import read, truths
-from pinpoint.evaluation.describe import describe
+from pinpoint.evaluation.describe import describe_labels
 from shared_data import shared_data
 
 HEAD = "IMG_ID,AUTHOR,LAT,LON,"
@@ -19,7 +19,7 @@ def labels(name: str) -> Path:
 
 
 def test_describe_im2gps_labels() -> None:
-    description = describe(read("im2gps", labels("im2gps")))
+    description = describe_labels(read("im2gps", labels("im2gps")))
     assert (description["rows"], description["questions"], description["dropped"]) == (237, 237, {})
     assert description["latitude_deg"] == [-50.462312, 78.052895]
     assert description["longitude_deg"] == [-156.545133, 173.048229]
@@ -30,7 +30,7 @@ def test_describe_im2gps_labels() -> None:
 
 
 def test_describe_im2gps3k_labels() -> None:
-    description = describe(read("im2gps3k", labels("im2gps3k")))
+    description = describe_labels(read("im2gps3k", labels("im2gps3k")))
     assert (description["rows"], description["questions"], description["dropped"]) == (
         2997,
         2997,

@@ -12,10 +12,10 @@ import pytest
 from geographiclib.geodesic import Geodesic
 from PIL import Image
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.evaluation import figures, figures_promises, measures
-from pinpoint.evaluation.asked import read_run
-from pinpoint.evaluation.report import PLANET_NOTE, finite, make_report
+from pinpoint.evaluation.asked import read_manifest
+from pinpoint.evaluation.report import PLANET_NOTE, make_report, replace_non_finite
 from pinpoint.evaluation.results import write_results
 from pinpoint.evaluation.rows import EXCLUDED, SERVED, read_rows
 from pinpoint.evaluation.run import vector_width
@@ -159,21 +159,21 @@ def test_report_names_convention_and_missing_calibration(finished):
 
 def test_report_can_be_remade_with_another_convention(finished, chain, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
-    look = figures.looking(chain.images, chain.parts.decoder, 10_000_000)
+    look = figures.make_photo_loader(chain.images, chain.parts.decoder, 10_000_000)
     again = make_report(tmp_path / "run", look, "osv5m")
     assert again["convention"]["name"] == "osv5m"
     before = finished[1]["arms"][SERVED]["all"]["median_error_km"]
     assert again["arms"][SERVED]["all"]["median_error_km"] != before
     assert again["arms"][SERVED]["all"]["median_error_km"] == pytest.approx(before, rel=0.01)
     assert make_report(tmp_path / "run", look)["arms"] == finished[1]["arms"]
-    with pytest.raises(BadRequest, match="no convention 'flat'; there are geoestimation"):
+    with pytest.raises(BadRequestError, match="no convention 'flat'; there are geoestimation"):
         make_report(tmp_path / "run", look, "flat")
 
 
 def test_report_of_synthetic_planet_is_marked(finished, chain, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     planet = {"generator": "g1", "preset": "tiny", "seed": 5, "digest": "abc"}
-    run = read_run(tmp_path / "run") | {"planet": planet}
+    run = read_manifest(tmp_path / "run") | {"planet": planet}
     (tmp_path / "run" / "run.json").write_text(json.dumps(run))
     report = make_report(tmp_path / "run", lambda file: None)
     assert report["notes"][0] == PLANET_NOTE
@@ -187,8 +187,8 @@ def test_report_of_synthetic_planet_is_marked(finished, chain, tmp_path):
 
 def test_report_figures_are_written(finished):
     folder, report = finished
-    stated = [figures_promises.RELIABILITY, figures_promises.RISK]
-    expected = [figures.CDF, figures.MAP, *stated, figures.WORST]
+    stated = [figures_promises.RELIABILITY_FILE, figures_promises.RISK_COVERAGE_FILE]
+    expected = [figures.ERROR_CDF_FILE, figures.ERROR_MAP_FILE, *stated, figures.WORST_CASES_FILE]
     assert report["figures"] == expected
     for name in expected:
         with Image.open(folder / name) as image:
@@ -204,7 +204,11 @@ def test_report_of_top1_has_no_confidence(chain, tmp_path):
     assert arm["confidence"] is None
     assert report["leakage"] is None
     assert list(report["arms"]) == [SERVED]
-    assert report["figures"] == [figures.CDF, figures.MAP, figures.WORST]
+    assert report["figures"] == [
+        figures.ERROR_CDF_FILE,
+        figures.ERROR_MAP_FILE,
+        figures.WORST_CASES_FILE,
+    ]
     assert arm["accuracy"]["25"]["value"] == arm["oracle"]["1"]["25"]["value"]
     text = (tmp_path / "run" / "report.md").read_text()
     assert "No confidence is stated" in text
@@ -228,14 +232,14 @@ def test_report_without_answers_has_no_figures(chain, tmp_path):
 
 
 def test_recall_depths_depend_on_number_of_candidates():
-    assert measures.depths_of(48) == (1, 12, 48)
-    assert measures.depths_of(100) == (1, 12, 48)
-    assert measures.depths_of(30) == (1, 12, 30)
-    assert measures.depths_of(1) == (1,)
+    assert measures.recall_depths(48) == (1, 12, 48)
+    assert measures.recall_depths(100) == (1, 12, 48)
+    assert measures.recall_depths(30) == (1, 12, 30)
+    assert measures.recall_depths(1) == (1,)
 
 
 def test_finite_replaces_non_finite_numbers_by_none():
-    assert finite({"a": [1.0, math.nan, math.inf], "b": "nan"}) == {
+    assert replace_non_finite({"a": [1.0, math.nan, math.inf], "b": "nan"}) == {
         "a": [1.0, None, None],
         "b": "nan",
     }

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from evaluation.planted import PLACES
-from pinpoint.errors import BadBundle, BadRequest, Conflict, IndexUnavailable
+from pinpoint.errors import BadBundleError, BadRequestError, ConflictError, IndexUnavailableError
 from pinpoint.evaluation import asked
 from pinpoint.evaluation.results import read_results, write_results
 from pinpoint.evaluation.rows import EXCLUDED, SERVED, read_rows, read_vectors
 from pinpoint.evaluation.run import exclusions_for, vector_width
 from pinpoint.geo.distance import geodesic_m
-from pinpoint.records import Limits, Point
+from pinpoint.records import Point, SearchFilter
 from pinpoint.search import pipeline
 
 
@@ -58,7 +58,7 @@ def test_run_row_equals_answer_of_search_flow(chain, finished):
         answer = pipeline.locate(
             data,
             file="x",
-            limits=Limits(),
+            limits=SearchFilter(),
             organization_id=chain.organization_id,
             kind="photo",
             decoder=chain.parts.decoder,
@@ -156,15 +156,17 @@ def test_run_vector_index_refers_to_query_vector(chain, finished):
 
 def test_run_folder_of_another_run_is_rejected(chain, finished, tmp_path):
     out = finished[0]
-    with pytest.raises(Conflict, match=r"settings\.ranker was 'vote', is 'top1'.*another --out"):
+    with pytest.raises(
+        ConflictError, match=r"settings\.ranker was 'vote', is 'top1'.*another --out"
+    ):
         chain.run(out, ranker="top1")
-    with pytest.raises(Conflict, match=r"labels\.asked was 22, is 3"):
+    with pytest.raises(ConflictError, match=r"labels\.asked was 22, is 3"):
         chain.run(out, first=3)
-    with pytest.raises(Conflict, match=r"settings\.exclude"):
+    with pytest.raises(ConflictError, match=r"settings\.exclude"):
         chain.run(out, exclude=("self",))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
-    with pytest.raises(Conflict, match="contains other files"):
+    with pytest.raises(ConflictError, match="contains other files"):
         chain.run(tmp_path / "photos")
 
 
@@ -173,11 +175,11 @@ def test_run_corrupt_rows_are_rejected(chain, tmp_path):
     chain.run(out, first=3)
     lines = (out / "rows.jsonl").read_text().splitlines()
     (out / "rows.jsonl").write_text("\n".join([lines[0], "{", *lines[1:]]) + "\n")
-    with pytest.raises(BadRequest, match="line 2 is not a row"):
+    with pytest.raises(BadRequestError, match="line 2 is not a row"):
         chain.run(out, first=3)
     (out / "rows.jsonl").write_text("\n".join(lines) + "\n")
     (out / "vectors.f16").write_bytes(b"")
-    with pytest.raises(BadRequest, match="lacks vectors"):
+    with pytest.raises(BadRequestError, match="lacks vectors"):
         chain.run(out, first=3)
 
 
@@ -185,8 +187,8 @@ def test_run_filters_source_kinds_and_sources(chain, tmp_path):
     with chain.rig.database.read(chain.organization_id) as catalogue:
         street = catalogue.source("street").id
     for name, limits in {
-        "kind": Limits(kinds=("street",)),
-        "source": Limits(source_ids=(street,)),
+        "kind": SearchFilter(kinds=("street",)),
+        "source": SearchFilter(source_ids=(street,)),
     }.items():
         run = chain.run(tmp_path / name, limits=limits, first=4)
         for row in read_rows(tmp_path / name):
@@ -200,11 +202,11 @@ def test_run_index_failure_ends_run_without_row(chain, tmp_path):
             self.info, self.count = index.info, index.count
 
         def search(self, queries):
-            raise IndexUnavailable("the index does not answer")
+            raise IndexUnavailableError("the index does not answer")
 
     parts, chain.parts = chain.parts, replace(chain.parts, index=Gone(chain.parts.index))
     try:
-        with pytest.raises(IndexUnavailable):
+        with pytest.raises(IndexUnavailableError):
             chain.run(tmp_path / "run", first=3)
         assert list(read_rows(tmp_path / "run")) == []
     finally:
@@ -217,13 +219,13 @@ def test_run_index_failure_ends_run_without_row(chain, tmp_path):
     ("changes", "words"),
     [
         ({"ranker": "oracle"}, "no ranker 'oracle'; there are vote, top1, rerank"),
-        ({"limits": Limits(kinds=("foto",))}, "no source kind foto; there are photo, street"),
+        ({"limits": SearchFilter(kinds=("foto",))}, "no source kind foto; there are photo, street"),
         ({"exclude": ("self", "country")}, "cannot exclude country; there are self, author"),
         ({"near_duplicate_cosine": 0.0}, "the near-duplicate cosine must be in"),
     ],
 )
 def test_run_invalid_plan_is_rejected(chain, tmp_path, changes, words):
-    with pytest.raises(BadRequest, match=words):
+    with pytest.raises(BadRequestError, match=words):
         chain.run(tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
 
@@ -235,7 +237,7 @@ def test_run_index_of_another_bundle_is_rejected(chain, tmp_path):
 
     parts, chain.parts = chain.parts, replace(chain.parts, index=Other())
     try:
-        with pytest.raises(BadBundle, match="built for bundle another"):
+        with pytest.raises(BadBundleError, match="built for bundle another"):
             chain.run(tmp_path / "run")
     finally:
         chain.parts = parts
@@ -267,7 +269,11 @@ def test_results_equal_rows(chain, finished):
 
 def test_label_digest_changes_with_every_value(chain):
     questions = chain.labelled().questions
-    digests = {asked.digest(questions), asked.digest(questions[1:]), asked.digest(questions[::-1])}
+    digests = {
+        asked.digest_labels(questions),
+        asked.digest_labels(questions[1:]),
+        asked.digest_labels(questions[::-1]),
+    }
     changes = {
         "file": "x",
         "truth": Point(1, 2),
@@ -276,13 +282,13 @@ def test_label_digest_changes_with_every_value(chain):
         "strata": {"a": "b"},
     }
     for name, value in changes.items():
-        digests.add(asked.digest([replace(questions[0], **{name: value}), *questions[1:]]))
+        digests.add(asked.digest_labels([replace(questions[0], **{name: value}), *questions[1:]]))
     assert len(digests) == 3 + len(changes)
-    assert asked.digest(tuple(questions)) == asked.digest(list(questions))
+    assert asked.digest_labels(tuple(questions)) == asked.digest_labels(list(questions))
     assert json.dumps(asdict(questions[0]))
 
 
 def test_results_rewritten_are_identical(finished, chain):
     before = (finished[0] / "results.parquet").read_bytes()
-    run = asked.read_run(finished[0])
+    run = asked.read_manifest(finished[0])
     assert write_results(finished[0], run, vector_width(chain.parts)).read_bytes() == before

@@ -8,8 +8,8 @@ import pytest
 
 from evaluation.tables import custom, everywhere, read, truths, write
 from media.pictures import noise, saved
-from pinpoint.evaluation.axes import axes_of
-from pinpoint.evaluation.describe import describe
+from pinpoint.evaluation.axes import detect_latlon_order
+from pinpoint.evaluation.describe import describe_labels
 
 PLACES365 = "IMG_ID,AUTHOR,LAT,LON,S3_Label"
 OSV5M = (
@@ -65,9 +65,9 @@ def test_swapped_header_unverifiable_gives_note(tmp_path: Path) -> None:
     labelled = custom(tmp_path, "file,latitude,longitude", ("a.jpg", 48.0, 2.0))
     (note,) = labelled.notes
     assert "cannot reveal a wrong header" in note
-    assert axes_of([]).notes == ()
-    assert axes_of([(None, 3.0), (48.0, 120.0)]) == axes_of([(48.0, 120.0)])
-    assert axes_of([(48.0, 120.0)]).notes == ()
+    assert detect_latlon_order([]).notes == ()
+    assert detect_latlon_order([(None, 3.0), (48.0, 120.0)]) == detect_latlon_order([(48.0, 120.0)])
+    assert detect_latlon_order([(48.0, 120.0)]).notes == ()
 
 
 def test_im2gps3k_counts_are_noted(tmp_path: Path) -> None:
@@ -77,7 +77,10 @@ def test_im2gps3k_counts_are_noted(tmp_path: Path) -> None:
     ]
     full = read("im2gps3k", write(tmp_path / "whole.csv", PLACES365, labels))
     assert full.notes == ("3,000 images were released, 2,997 of them with a label",)
-    assert (describe(full)["expected_rows"], describe(full)["released_images"]) == (2997, 3000)
+    assert (describe_labels(full)["expected_rows"], describe_labels(full)["released_images"]) == (
+        2997,
+        3000,
+    )
     part = read("im2gps3k", write(tmp_path / "part.csv", PLACES365, labels[:-7]))
     assert part.notes[0] == "2,990 queries; the release has 2,997 labeled photos"
 
@@ -104,7 +107,7 @@ def test_osv5m_missing_and_nan_area_labels_are_noted(tmp_path: Path) -> None:
     assert None not in second.areas.values()
     assert third.areas["country"] == "NA", "Namibia is a country"
     assert set(fourth.areas.values()) == {None}
-    areas = describe(labelled)["areas"]
+    areas = describe_labels(labelled)["areas"]
     assert areas["sub_region"] == {"as_released": 4, "labelled": 1, "different": 1}
     assert areas["country"] == {"as_released": 4, "labelled": 3, "different": 3}
     notes = "\n".join(labelled.notes)

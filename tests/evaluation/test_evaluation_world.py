@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.evaluation import asked
 from pinpoint.evaluation.labels import read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
@@ -28,12 +28,14 @@ def planet(tmp_path_factory):
 def test_find_resolves_planet_folder(planet, named):
     folder, images = planet.folder, planet.folder / "queries" / "images"
     paths = {
-        "images": lambda: asked.find(None, folder, WORLD.labels_at),
-        "labels": lambda: asked.find(folder, None, WORLD.labels_at),
-        "both": lambda: asked.find(folder, images, WORLD.labels_at),
-        "file": lambda: asked.find(planet.labels, None, WORLD.labels_at),
+        "images": lambda: asked.resolve_label_paths(None, folder, WORLD.labels_at),
+        "labels": lambda: asked.resolve_label_paths(folder, None, WORLD.labels_at),
+        "both": lambda: asked.resolve_label_paths(folder, images, WORLD.labels_at),
+        "file": lambda: asked.resolve_label_paths(planet.labels, None, WORLD.labels_at),
     }[named]()
-    assert paths == asked.Places(labels=planet.labels, images=images, planet=folder / "planet.json")
+    assert paths == asked.LabelPaths(
+        labels=planet.labels, images=images, planet=folder / "planet.json"
+    )
     identity = asked.read_planet(paths.planet)
     assert (identity["preset"], identity["seed"], identity["digest"]) == ("tiny", 3, planet.digest)
 
@@ -41,14 +43,14 @@ def test_find_resolves_planet_folder(planet, named):
 def test_find_resolves_labels_without_planet(tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("file,latitude,longitude\na.jpg,1,2\n")
-    assert asked.find(labels, None, None).images == tmp_path
-    assert asked.find(labels, tmp_path / "x", None).images == tmp_path / "x"
-    assert asked.find(labels, None, None).planet is None
+    assert asked.resolve_label_paths(labels, None, None).images == tmp_path
+    assert asked.resolve_label_paths(labels, tmp_path / "x", None).images == tmp_path / "x"
+    assert asked.resolve_label_paths(labels, None, None).planet is None
     assert asked.read_planet(None) is None
-    with pytest.raises(BadRequest, match="give --labels FILE and --images DIR"):
-        asked.find(None, None, None)
+    with pytest.raises(BadRequestError, match="give --labels FILE and --images DIR"):
+        asked.resolve_label_paths(None, None, None)
     (tmp_path / "planet.json").write_text('{"seed": 3}')
-    with pytest.raises(BadRequest, match="does not describe a planet"):
+    with pytest.raises(BadRequestError, match="does not describe a planet"):
         asked.read_planet(tmp_path / "planet.json")
 
 
@@ -57,7 +59,7 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     source = "test-photo"
     batch = chain.rig.ingest(planet.manifests()[source], org, source=source, kind="photo")
     assert batch.indexed == batch.items > 30
-    paths = asked.find(None, planet.folder, WORLD.labels_at)
+    paths = asked.resolve_label_paths(None, planet.folder, WORLD.labels_at)
     labelled = read_labels(WORLD, paths.labels)
     only = (("role", "test"), ("kind", "photo"))
     run = evaluate(
@@ -89,7 +91,7 @@ def test_run_unknown_stratum_is_rejected(planet, chain, tmp_path):
     labelled = read_labels(WORLD, planet.labels)
     for only in ((("role", "moon"),), (("weather", "wet"),)):
         with pytest.raises(
-            BadRequest, match=r"no query has .*; available strata are covered, kind"
+            BadRequestError, match=r"no query has .*; available strata are covered, kind"
         ):
             chain.run(tmp_path / "run", labelled=labelled, only=only)
     assert not (tmp_path / "run").exists()

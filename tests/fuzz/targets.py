@@ -21,16 +21,16 @@ from uuid import UUID
 from PIL import Image
 
 from index_gallery import DIMS, gallery
-from pinpoint.errors import BadManifest, PinpointError, TooLarge
-from pinpoint.media.capture import Picture, make_capture
-from pinpoint.media.checks import REASONS, Refused
+from pinpoint.errors import BadManifestError, PinpointError, TooLargeError
+from pinpoint.media.capture import FileProperties, make_capture
+from pinpoint.media.checks import REASONS, RejectedFileError
 from pinpoint.media.facts import from_wire, to_wire
 from pinpoint.media.manifests import read_manifest
-from pinpoint.media.metadata import read_facts
+from pinpoint.media.metadata import read_raw_metadata
 from pinpoint.media.renditions import orientation_of
 from pinpoint.media.rows import ManifestRow
-from pinpoint.media.wire import pack, unpack
-from pinpoint.records import Capture, Hint, IndexInfo, IndexSpec, Rejected
+from pinpoint.media.wire import pack_header, unpack_header
+from pinpoint.records import CaptureMetadata, IndexInfo, IndexSpec, MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
 from pinpoint.store import vectors_front, vectors_serve
 from pinpoint.store import vectors_wire as wire
@@ -38,7 +38,7 @@ from pinpoint.store.rows import hint_from_json, hint_to_json, image_id
 from pinpoint.store.vectors_edge import EdgeIndex
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-_PICTURE = Picture(format="jpeg", width_px=1, height_px=1, sha256="00" * 32, size_bytes=1)
+_PICTURE = FileProperties(format="jpeg", width_px=1, height_px=1, sha256="00" * 32, size_bytes=1)
 _ORG, _SOURCE = UUID(int=1), UUID(int=2)
 _IMAGE = Image.new("RGB", (1, 1))
 
@@ -64,12 +64,12 @@ def xmp(data: bytes) -> None:
 
 
 def _facts(image: Image.Image) -> None:
-    facts = read_facts(image)
+    facts = read_raw_metadata(image)
     # `from_wire` is the parent, which calls a child that says more than it may crashed.
-    again = from_wire(unpack(pack(to_wire(facts))[4:]))
+    again = from_wire(unpack_header(pack_header(to_wire(facts))[4:]))
     try:
-        capture = make_capture(_PICTURE, again, Hint(), NOW)
-    except Refused as refused:
+        capture = make_capture(_PICTURE, again, MetadataOverride(), NOW)
+    except RejectedFileError as refused:
         _check_refusal(refused.reason, refused.detail)
         return
     _check_capture(capture)
@@ -89,7 +89,7 @@ def _manifest(name: str, data: bytes) -> None:
     path = folder() / name
     path.write_bytes(data)
     settings = MediaSettings(max_manifest_rows=200)
-    with _promised(BadManifest, TooLarge):
+    with _promised(BadManifestError, TooLargeError):
         for row in read_manifest(path, settings):
             if isinstance(row, Rejected):
                 _check_refusal(row.reason, row.detail)
@@ -113,7 +113,10 @@ def _check_row(row: ManifestRow) -> None:
 
 def frames(data: bytes) -> None:
     """A frame sent to the index owner, and one that reached its engine: both are answered."""
-    for reply in (vectors_front.front(_Owner(), data), vectors_serve.answer(_index(), data)):
+    for reply in (
+        vectors_front.handle_frame(_Owner(), data),
+        vectors_serve.handle_request(_index(), data),
+    ):
         fields, _ = wire.decode(reply)
         name, reason, message = fields.get("error", ("", "", ""))
         if name == "IndexUnavailable" and "engine failed" in str(message):
@@ -136,11 +139,11 @@ class _Owner:
         return {"state": "idle", "build": None, "points": 0, "error": None}
 
     def exchange(self, frame: bytes) -> bytes:
-        return vectors_serve.answer(_index(), frame)
+        return vectors_serve.handle_request(_index(), frame)
 
     def write(self, ids: Iterable[UUID], frame: bytes) -> bytes:
         set(ids)
-        return vectors_serve.answer(_index(), frame)
+        return vectors_serve.handle_request(_index(), frame)
 
 
 @cache
@@ -184,7 +187,7 @@ def _check_refusal(reason: str, detail: str) -> None:
     _check_text(detail)
 
 
-def _check_capture(capture: Capture) -> None:
+def _check_capture(capture: CaptureMetadata) -> None:
     point = capture.point
     if not (abs(point.lat) <= 90 and abs(point.lon) <= 180):
         raise Finding(f"{point} is not on Earth")

@@ -42,11 +42,14 @@ def test_a_few_seeded_mutants_hold(target):
 
 
 def test_every_verb_is_fuzzed():
-    from pinpoint.store.vectors_front import OWN, READS, WRITES
-    from pinpoint.store.vectors_serve import VERBS
+    from pinpoint.store.vectors_front import OWNER_HANDLERS, READS, WRITES
+    from pinpoint.store.vectors_serve import HANDLERS
 
-    assert {fields["verb"] for fields, _ in requests()} | {"rebuild"} == {*VERBS, *OWN}
-    assert READS | set(WRITES) <= set(VERBS)
+    assert {fields["verb"] for fields, _ in requests()} | {"rebuild"} == {
+        *HANDLERS,
+        *OWNER_HANDLERS,
+    }
+    assert READS | set(WRITES) <= set(HANDLERS)
     frame = wire.encode({"verb": "ping"})
     assert twist(frame, 20_000, 1) is not None
     assert twist(b"no frame", 20_000, 1) is None

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from pinpoint.ingest.intake import register
-from pinpoint.records import ImageFix, Point, Reading
+from pinpoint.ingest.intake import register_files
+from pinpoint.records import DecodedImage, ImageUpdate, Point
 from rig import Rig
 
 EVENTS = ("plain", "manifest", "manual", "again", "replace")
@@ -97,7 +97,7 @@ class Play:
         rows = ["file,latitude,longitude,captured_at,creator"]
         for number, path in enumerate(sorted(self.folder.iterdir())):
             read = self.rig.parts.decoder.read(path.name, str(path))
-            capture = read.capture if isinstance(read, Reading) else None
+            capture = read.capture if isinstance(read, DecodedImage) else None
             told = Told(
                 number=number,
                 file=capture.point if capture else None,
@@ -122,8 +122,8 @@ class Play:
     def _correct(self) -> None:
         ids = {row.external_id.split("/")[-1]: row.id for row in self.rows()}
         for name, told in self.photos.items():
-            fix = ImageFix(point=told.manual_position, captured_at=told.manual_time)
-            if name not in ids or fix == ImageFix():
+            fix = ImageUpdate(point=told.manual_position, captured_at=told.manual_time)
+            if name not in ids or fix == ImageUpdate():
                 continue
             with self.rig.database.write(self.org) as catalogue:
                 catalogue.fix_image(ids[name], fix)
@@ -138,7 +138,7 @@ class Play:
                 path.unlink()
                 path.write_bytes(data)
         held = {name: told.held for name, told in self.photos.items()}
-        batch = register(
+        batch = register_files(
             self.folder,
             source=self.source,
             kind="photo",
@@ -224,7 +224,7 @@ class Play:
                 continue
             cleared = "position" if told.manual_position else "captured_at"
             with self.rig.database.write(self.org) as catalogue:
-                catalogue.fix_image(ids[name], ImageFix(clear=frozenset({cleared})))
+                catalogue.fix_image(ids[name], ImageUpdate(clear=frozenset({cleared})))
             told.by_person = False
         self.rig.run()
         self.check("clear")

@@ -9,7 +9,7 @@ from pinpoint import jobs
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.intake import register_folder
 from pinpoint.records import NewItem
-from pinpoint.store.closing import Closing
+from pinpoint.store.closing import OrganizationDeletion
 from remains import DAY_S, pruned
 from rig import WORKER, jpeg, write_photos
 
@@ -84,8 +84,8 @@ def test_prune_removes_what_was_uploaded_for_canceled_files(rig):
         catalogue.add_items(batch.id, [NewItem(external_id="a", file="a", locator=locator)])
     path = rig.blobs.path(locator)
     os.utime(path, (time.time() - 3 * DAY_S,) * 2)
-    assert pruned(rig, Closing(rig.owner)).blobs == 0
+    assert pruned(rig, OrganizationDeletion(rig.owner)).blobs == 0
     with rig.database.write(org) as catalogue:
         assert catalogue.cancel_batch(batch.id) == 1
-    assert pruned(rig, Closing(rig.owner)).blobs == 1
+    assert pruned(rig, OrganizationDeletion(rig.owner)).blobs == 1
     assert not os.path.exists(path)

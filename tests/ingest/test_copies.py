@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from pinpoint.records import Limits
+from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from rig import jpeg, write_photos
 
@@ -15,7 +15,7 @@ def located(rig, org, photo):
     return pipeline.locate(
         photo,
         file="q.jpg",
-        limits=Limits(),
+        limits=SearchFilter(),
         organization_id=org,
         kind=None,
         decoder=rig.parts.decoder,

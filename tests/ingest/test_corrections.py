@@ -9,9 +9,9 @@ from sqlalchemy import text
 
 from ingest.correction_orders import Play, orders
 from media.pictures import exif, noise, saved, xmp
-from pinpoint.errors import BadRequest
-from pinpoint.ingest.intake import register
-from pinpoint.records import ImageFix, IndexFilter, Point
+from pinpoint.errors import BadRequestError
+from pinpoint.ingest.intake import register_files
+from pinpoint.records import ImageUpdate, IndexFilter, Point
 from rig import degrees, jpeg, plain_jpeg
 from trials.soak import compare
 
@@ -40,7 +40,7 @@ def ground(tmp_path):
 
 def ingest(rig, org, folder, **options):
     """Register a folder and run everything; the batch as it ends and its items by file."""
-    batch = register(
+    batch = register_files(
         folder,
         source="photos",
         kind="photo",
@@ -57,7 +57,7 @@ def ingest(rig, org, folder, **options):
 
 def fix(rig, org, image, **fields):
     with rig.database.write(org) as catalogue:
-        catalogue.fix_image(image.id, ImageFix(**fields))
+        catalogue.fix_image(image.id, ImageUpdate(**fields))
     rig.run()
     return row(rig, org, image.external_id)
 
@@ -127,12 +127,12 @@ def test_clearing_the_only_position_is_refused(rig, org, ground):
     (ground / "m.csv").write_text("file,latitude,longitude\na.jpg,49,3\n")
     ingest(rig, org, ground)
     image = row(rig, org, f"{ground.name}/a.jpg")
-    with pytest.raises(BadRequest, match="position was not set manually"):
+    with pytest.raises(BadRequestError, match="position was not set manually"):
         fix(rig, org, image, clear=frozenset({"position"}))
     fix(rig, org, image, point=Point(1, 1))
     with rig.owner.begin() as unit:
         unit.connection.execute(text("UPDATE images SET field_layers = field_layers - 'manifest'"))
-    with pytest.raises(BadRequest, match="cannot be cleared"):
+    with pytest.raises(BadRequestError, match="cannot be cleared"):
         fix(rig, org, image, clear=frozenset({"position"}))
     assert row(rig, org, image.external_id).point == Point(1, 1)
 
@@ -207,14 +207,14 @@ def test_manual_heading_of_a_face_stays_on_that_face(rig, org, ground):
         "front": 90.0, "right": 180.0, "back": 270.0, "left": 0.0,
     }  # fmt: skip
     with rig.database.write(org) as catalogue:
-        catalogue.fix_image(faces["right"].id, ImageFix(heading_deg=181.5))
+        catalogue.fix_image(faces["right"].id, ImageUpdate(heading_deg=181.5))
     rig.run()
     _, items = ingest(rig, org, ground)
     assert items["p.jpg"].state == "duplicate"
     assert headings()["right"].heading_deg == 181.5
     assert headings()["back"].heading_deg == 270.0
     with rig.database.write(org) as catalogue:
-        catalogue.fix_image(faces["right"].id, ImageFix(clear=frozenset({"heading_deg"})))
+        catalogue.fix_image(faces["right"].id, ImageUpdate(clear=frozenset({"heading_deg"})))
     assert headings()["right"].heading_deg == 180.0
 
 

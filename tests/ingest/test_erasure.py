@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import text
 
 from media.pictures import exif, noise, saved, xmp
-from pinpoint.errors import NotFound
+from pinpoint.errors import NotFoundError
 from pinpoint.ingest.erase import erase_organization
 from pinpoint.records import IndexFilter
-from pinpoint.stack.index_build import build
-from pinpoint.stack.scrub import scrub
-from pinpoint.store.closing import Closing
-from pinpoint.store.points import Points
+from pinpoint.stack.index_build import build_index
+from pinpoint.stack.scrub import compact_tables
+from pinpoint.store.closing import OrganizationDeletion
+from pinpoint.store.points import RebuildSource
 from pinpoint.store.vectors_edge import EdgeIndex
 from remains import found_in_folder, found_in_tables, pruned, swept
 from rig import write_photos
@@ -23,7 +23,7 @@ from rig import write_photos
 
 @pytest.fixture
 def closing(rig):
-    return Closing(rig.owner)
+    return OrganizationDeletion(rig.owner)
 
 
 @pytest.fixture
@@ -98,12 +98,12 @@ def test_an_erased_organisation_leaves_no_byte(rig, closing, tmp_path, server_pl
     assert not (rig.folder / "blobs" / str(gone)).exists()
     assert rig.index.count(IndexFilter(organization_id=gone)) == 0
     assert rig.index.count() == before - 4 == rig.index.count(IndexFilter(organization_id=stays))
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         rig.access.organization("acme")
     assert rig.organization("acme") != gone  # the name is free
 
     fresh = rig.folder / "next"
-    build(fresh, Points(rig.owner, lambda: rig.encoder.contract), lambda *_: None)
+    build_index(fresh, RebuildSource(rig.owner, lambda: rig.encoder.contract), lambda *_: None)
     assert EdgeIndex(fresh).count() == 4
     assert str(gone).encode() not in b"".join(
         path.read_bytes() for path in fresh.rglob("*") if path.is_file()
@@ -112,7 +112,9 @@ def test_an_erased_organisation_leaves_no_byte(rig, closing, tmp_path, server_pl
     oid = str(rig.scalar("SELECT oid FROM pg_database WHERE datname = current_database()"))
     rig.owner.close()
     rig.as_api.close()
-    scrub(server_places.superuser_url(urlsplit(database_url).path.strip("/")), private=True)
+    compact_tables(
+        server_places.superuser_url(urlsplit(database_url).path.strip("/")), private=True
+    )
     assert found_in_folder(server_places.pgdata / "base" / oid, wanted) == []
     assert found_in_folder(server_places.pgdata / "pg_wal", wanted) == []
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 from media.mutants import mutants
 from media.poison import ending_large_children, poison
-from pinpoint.ingest.inspect import inspect
+from pinpoint.ingest.inspect import inspect_files
 from pinpoint.media.checks import REASONS
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.settings import MediaSettings
@@ -19,7 +19,7 @@ SETTINGS = MediaSettings(timeout_s=20)
 
 def looked_at(folder, threads):
     with ChildDecoder(SETTINGS, children=threads) as decoder:
-        return list(inspect(folder, decoder, SETTINGS, threads=threads))
+        return list(inspect_files(folder, decoder, SETTINGS, threads=threads))
 
 
 def test_good_files_read_the_same_among_bad_ones(tmp_path):

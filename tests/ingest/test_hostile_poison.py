@@ -10,7 +10,7 @@ import pytest
 
 from media.bombs import BOMBS
 from media.poison import ending_large_children, poison
-from pinpoint.media.decoder import TRIES, ChildDecoder
+from pinpoint.media.decoder import MAX_ATTEMPTS, ChildDecoder
 from pinpoint.settings import MediaSettings
 from rig import jpeg, plain_jpeg, write_photos
 
@@ -35,7 +35,7 @@ def test_a_file_that_kills_its_reader_fails_alone_and_can_be_tried_again(
     item = items_of(rig, org, batch)["0020-poison.png"]
     assert (item.state, item.stage, item.reason) == ("failed", "decode", reason)
     assert item.detail
-    assert len(ended) == TRIES
+    assert len(ended) == MAX_ATTEMPTS
     with rig.database.write(org) as catalogue:
         assert catalogue.retry_batch(batch.id) == 1
     rig.run()

@@ -175,7 +175,7 @@ def real_photos() -> list[tuple[str, bytes]]:
 
 @pytest.mark.timeout(240)
 def test_odd_files_and_mutants_cost_only_themselves(running_stack, api):
-    before = lifecycle.status(running_stack.settings)
+    before = lifecycle.stack_status(running_stack.settings)
     (worker_pid,) = (one.pid for one in before.processes if one.name == "worker")
     watch, odd, begun = Watch(worker_pid), odd_files(), time.monotonic()
     bad = dict(mutants(SEED, COUNT, real_photos()))
@@ -189,7 +189,7 @@ def test_odd_files_and_mutants_cost_only_themselves(running_stack, api):
         watch.rest()
         ended.append(check(running_stack, bad, *ingest(api, bad)))
         watch.rest()
-    after = lifecycle.status(running_stack.settings)
+    after = lifecycle.stack_status(running_stack.settings)
     assert after.state == "up"
     assert [(one.name, one.pid, one.restarts) for one in after.processes] == [
         (one.name, one.pid, one.restarts) for one in before.processes

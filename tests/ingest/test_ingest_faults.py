@@ -12,15 +12,15 @@ from celery import Celery
 from sqlalchemy import text
 
 from pinpoint import jobs
-from pinpoint.errors import DatabaseUnavailable, IndexUnavailable, Unavailable
+from pinpoint.errors import DatabaseUnavailableError, IndexUnavailableError, UnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.intake import register_folder
-from pinpoint.ingest.reconcile import reconcile
-from pinpoint.ingest.sweep import sweep
-from pinpoint.records import ImageFix
+from pinpoint.ingest.reconcile import reconcile_index_rows
+from pinpoint.ingest.sweep import recover_lost_work
+from pinpoint.records import ImageUpdate
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint_workers import runtime
-from pinpoint_workers.beats import Every, Steady
+from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
 from rig import WORKER, write_photos
 
 
@@ -55,7 +55,7 @@ def test_a_full_blob_store_says_so_and_leaves_no_half(tmp_path, monkeypatch):
     blobs = FolderBlobs(tmp_path / "blobs")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", _full)
-        with pytest.raises(Unavailable, match="free space on its disk") as caught:
+        with pytest.raises(UnavailableError, match="free space on its disk") as caught:
             blobs.put(uuid4(), b"bytes")
     assert caught.value.reason == "blobs_unavailable"
     assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
@@ -66,7 +66,7 @@ def test_a_full_blob_store_costs_no_try(rig, waiting, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", _full)
         for _ in range(5):
-            with pytest.raises(Unavailable):
+            with pytest.raises(UnavailableError):
                 pipeline.ingest_items(ids, WORKER, rig.parts)
     assert _tries(rig) == 0
     assert pipeline.ingest_items(ids, WORKER, rig.parts) == 6
@@ -79,18 +79,18 @@ def test_items_are_given_back_when_the_database_has_come_back(rig, waiting, monk
     pauses, give_back = [], rig.ledger.give_back
 
     def away(*_given):
-        raise IndexUnavailable("away")
+        raise IndexUnavailableError("away")
 
     def twice_away(*given):
         if len(pauses) < 2:
-            raise DatabaseUnavailable("away too")
+            raise DatabaseUnavailableError("away too")
         give_back(*given)
 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline.time, "sleep", pauses.append)
         patch.setattr(rig.index, "upsert", away)
         patch.setattr(rig.ledger, "give_back", twice_away)
-        with pytest.raises(IndexUnavailable):
+        with pytest.raises(IndexUnavailableError):
             pipeline.ingest_items(ids, WORKER, rig.parts)
     assert len(pauses) == 2
     assert _tries(rig) == 0
@@ -104,7 +104,7 @@ def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(rig, waiting):
     with rig.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() + interval '1 h'"))
     assert len(rig.ledger.lost_items(10)) == 6
-    found = sweep(
+    found = recover_lost_work(
         ledger=rig.ledger,
         queue=rig.queue,
         index=rig.index,
@@ -118,7 +118,7 @@ def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(rig, waiting):
 
 
 def test_beat_goes_on_when_the_clock_was_set_back():
-    every = Every(30.0, nowfun=lambda: datetime.now(UTC))
+    every = IntervalSchedule(30.0, nowfun=lambda: datetime.now(UTC))
     now = every.now()
     assert every.is_due(now + timedelta(hours=1)).is_due
     assert not every.is_due(now - timedelta(seconds=10)).is_due
@@ -136,9 +136,9 @@ def test_beat_plans_again_when_the_clock_was_set_back(tmp_path):
     clock = _CLOCK
     app = Celery("clock", broker="memory://")
     app.now = _now
-    every = Every(30.0, nowfun=_now)
+    every = IntervalSchedule(30.0, nowfun=_now)
     app.conf.beat_schedule = {"sweep": {"task": "sweep", "schedule": every}}
-    beat = Steady(app=app, schedule_filename=str(tmp_path / "beat"), lazy=True)
+    beat = ClockTolerantScheduler(app=app, schedule_filename=str(tmp_path / "beat"), lazy=True)
     beat.setup_schedule()
     sent = []
     beat.apply_entry = lambda entry, producer=None: sent.append(clock[0])
@@ -159,7 +159,7 @@ def test_beat_plans_again_when_the_clock_was_set_back(tmp_path):
 
 
 def test_a_worker_keeps_its_name_when_the_clock_is_set(monkeypatch):
-    own = runtime.name()
+    own = runtime.worker_name()
     assert runtime.is_alive(own)
     # What a step of the clock changes: the moment the machine was started, by the clock.
     monkeypatch.setattr("psutil._pslinux.boot_time", lambda: 1.0)
@@ -174,7 +174,7 @@ def stale(rig, waiting):
     pipeline.ingest_items(ids, WORKER, rig.parts)
     image_id = next(iter(rig.index.scroll(None, 1)))[0]
     with rig.database.write(org) as catalogue:
-        catalogue.fix_image(image_id, ImageFix(creator="second"))
+        catalogue.fix_image(image_id, ImageUpdate(creator="second"))
     rig.queue.sent.clear()
     reading = rig.ledger.indexing([image_id], rig.encoder.contract.digest)
     points = reading.__enter__()
@@ -184,7 +184,7 @@ def stale(rig, waiting):
 
     def wake():
         rig.index.upsert(points)
-        with pytest.raises(DatabaseUnavailable):
+        with pytest.raises(DatabaseUnavailableError):
             reading.__exit__(None, None, None)
 
     return org, image_id, wake
@@ -202,7 +202,7 @@ def _end_sessions(rig):
 
 
 def _drift(rig):
-    found = reconcile(
+    found = reconcile_index_rows(
         ledger=rig.ledger,
         index=rig.index,
         queue=None,
@@ -215,7 +215,7 @@ def _drift(rig):
 def test_a_worker_that_wakes_up_does_not_overwrite_what_is_newer(rig, stale):
     org, image_id, wake = stale
     with rig.database.write(org) as catalogue:
-        catalogue.fix_image(image_id, ImageFix(creator="third"))
+        catalogue.fix_image(image_id, ImageUpdate(creator="third"))
     rig.run()
     wake()
     found = {each: version for each, version, _ in rig.index.scroll(None, 10)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pinpoint.errors import BadRequest, NotFound
-from pinpoint.records import ImageFix, IndexFilter, Point
+from pinpoint.errors import BadRequestError, NotFoundError
+from pinpoint.records import ImageUpdate, IndexFilter, Point
 from rig import jpeg, plain_jpeg, write_photos
 
 
@@ -143,7 +143,7 @@ def test_a_fix_moves_the_point_and_survives_the_next_ingest(rig, tmp_path):
     rig.ingest(tmp_path / "in", org)
     image = only_image(rig, org)
     with rig.database.write(org) as catalogue:
-        fixed = catalogue.fix_image(image.id, ImageFix(point=Point(lat=-33, lon=151)))
+        fixed = catalogue.fix_image(image.id, ImageUpdate(point=Point(lat=-33, lon=151)))
     assert (fixed.version, fixed.state) == (2, "pending")
     rig.run()
     assert rig.index.fetch([image.id])[0].point.lat == pytest.approx(-33, abs=1e-6)
@@ -156,8 +156,11 @@ def test_an_empty_fix_is_refused(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 1)
     rig.ingest(tmp_path / "in", org)
-    with rig.database.write(org) as catalogue, pytest.raises(BadRequest, match="nothing to fix"):
-        catalogue.fix_image(only_image(rig, org).id, ImageFix())
+    with (
+        rig.database.write(org) as catalogue,
+        pytest.raises(BadRequestError, match="nothing to fix"),
+    ):
+        catalogue.fix_image(only_image(rig, org).id, ImageUpdate())
 
 
 def test_deleting_leaves_nothing_and_the_id_may_come_back(rig, tmp_path):
@@ -168,7 +171,7 @@ def test_deleting_leaves_nothing_and_the_id_may_come_back(rig, tmp_path):
         victim = next(iter(catalogue.images([row[0] for row in rig.index.scroll(None, 10)])))
     with rig.database.write(org) as catalogue:
         catalogue.delete_image(victim)
-    with rig.database.read(org) as catalogue, pytest.raises(NotFound):
+    with rig.database.read(org) as catalogue, pytest.raises(NotFoundError):
         catalogue.image(victim)
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == index_count(rig, org) == 1
@@ -201,7 +204,7 @@ def test_neighbourhood_counters_equal_a_recount(rig, tmp_path):
     with rig.database.write(org) as catalogue:
         rows = [row[0] for row in rig.index.scroll(None, 100)]
         catalogue.delete_image(rows[0])
-        catalogue.fix_image(rows[1], ImageFix(point=Point(lat=1, lon=1)))
+        catalogue.fix_image(rows[1], ImageUpdate(point=Point(lat=1, lon=1)))
     rig.run()
     drift = """
         SELECT count(*) FROM neighbourhoods n FULL JOIN (

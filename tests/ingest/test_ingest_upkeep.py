@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import text
 
 from pinpoint import jobs
-from pinpoint.errors import IndexUnavailable
+from pinpoint.errors import IndexUnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.intake import register_folder
-from pinpoint.ingest.reconcile import reconcile
-from pinpoint.ingest.sweep import sweep
-from pinpoint.records import ImageFix, IndexFilter, Point
+from pinpoint.ingest.reconcile import reconcile_index_rows
+from pinpoint.ingest.sweep import recover_lost_work
+from pinpoint.records import ImageUpdate, IndexFilter, Point
 from rig import WORKER, jpeg, write_photos
 
 
@@ -27,7 +27,7 @@ def register(rig, org, folder):
 
 
 def swept(rig, alive=True):
-    return sweep(
+    return recover_lost_work(
         ledger=rig.ledger,
         queue=rig.queue,
         index=rig.index,
@@ -39,7 +39,7 @@ def swept(rig, alive=True):
 
 
 def reconciled(rig, *, mend=True):
-    return reconcile(
+    return reconcile_index_rows(
         ledger=rig.ledger,
         index=rig.index,
         queue=rig.queue if mend else None,
@@ -124,7 +124,7 @@ def test_an_index_that_is_away_costs_no_try(rig, org, folder, monkeypatch):
     batch = register(rig, org, folder)
 
     def away(*_given):
-        raise IndexUnavailable("away")
+        raise IndexUnavailableError("away")
 
     with monkeypatch.context() as patch:
         patch.setattr(rig.index, "upsert", away)
@@ -134,7 +134,7 @@ def test_an_index_that_is_away_costs_no_try(rig, org, folder, monkeypatch):
                 ingest = name == jobs.INGEST_ITEMS
                 given = (ids, WORKER, rig.parts) if ingest else (ids, rig.parts)
                 run = pipeline.ingest_items if ingest else pipeline.index_images
-                with pytest.raises(IndexUnavailable):
+                with pytest.raises(IndexUnavailableError):
                     run(*given)
             rig.queue.sent.clear()
     standing = batch_of(rig, org, batch)
@@ -173,7 +173,7 @@ def test_an_old_writer_neither_overwrites_nor_resurrects(rig, org, folder):
     image_id = rig.index.scroll(None, 1)[0][0]
     old = rig.index.fetch([image_id], vectors=True)
     with rig.operator.write(org) as catalogue:
-        catalogue.fix_image(image_id, ImageFix(point=Point(lat=5, lon=5)))
+        catalogue.fix_image(image_id, ImageUpdate(point=Point(lat=5, lon=5)))
     rig.run()
     rig.index.upsert(old)
     assert rig.index.fetch([image_id])[0].point.lat == pytest.approx(5, abs=1e-6)
@@ -255,10 +255,10 @@ def test_deleting_while_waiting_fails_the_item(rig, org, folder, monkeypatch):
 
 
 def test_the_source_of_points_is_the_index(rig, org, folder):
-    from pinpoint.store.points import Points
+    from pinpoint.store.points import RebuildSource
 
     rig.ingest(folder, org)
-    points = Points(rig.owner, lambda: rig.encoder.contract)
+    points = RebuildSource(rig.owner, lambda: rig.encoder.contract)
     mark = points.watermark()
     streamed = {point.id: point for chunk in points.stream(chunk=4) for point in chunk}
     held = {p.id: p for p in rig.index.fetch(list(streamed), vectors=True)}
@@ -269,6 +269,6 @@ def test_the_source_of_points_is_the_index(rig, org, folder):
     changed = next(iter(streamed))
     assert [p for chunk in points.stream(points.watermark()) for p in chunk] == []
     with rig.operator.write(org) as catalogue:
-        catalogue.fix_image(changed, ImageFix(heading_deg=12))
+        catalogue.fix_image(changed, ImageUpdate(heading_deg=12))
     rig.run()
     assert [p.id for chunk in points.stream(mark) for p in chunk] == [changed]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from media.pictures import exif, gpx, noise, photo, saved
-from pinpoint.ingest.inspect import Inspected, inspect, used_manifest
+from pinpoint.ingest.inspect import Inspected, inspect_files, used_manifest
 from pinpoint.media.checks import REASONS
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.media.files import SIDECARS
@@ -33,7 +33,7 @@ def found() -> dict[str, Inspected]:
     seen: dict[str, Inspected] = {}
     with ChildDecoder(settings, children=2) as decoder:
         for top in ("photos", "odd"):
-            for one in inspect(root / top, decoder, settings, threads=2):
+            for one in inspect_files(root / top, decoder, settings, threads=2):
                 name = f"{top}/{one.file}"
                 assert name not in seen
                 seen[name] = one
@@ -157,8 +157,8 @@ def test_a_folder_with_all_sorts(tmp_path: Path) -> None:
     (tmp_path / "walk.gpx").write_bytes(gpx((5.0, 6.0, "2020-02-03T12:00:00Z")))
     settings = MediaSettings()
     with ChildDecoder(settings) as decoder:
-        found = {one.file: one for one in inspect(tmp_path, decoder, settings)}
-        (single,) = inspect(tmp_path / "walked.png", decoder, settings)
+        found = {one.file: one for one in inspect_files(tmp_path, decoder, settings)}
+        (single,) = inspect_files(tmp_path / "walked.png", decoder, settings)
     assert list(found) == ["good.jpg", "walked.png"]
     assert found["walked.png"].capture is not None
     assert found["walked.png"].capture.position_source == "gpx"
@@ -171,7 +171,7 @@ def test_a_manifest(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text(text)
     settings = MediaSettings()
     with ChildDecoder(settings) as decoder:
-        found = list(inspect(tmp_path / "m.csv", decoder, settings, threads=2))
+        found = list(inspect_files(tmp_path / "m.csv", decoder, settings, threads=2))
     assert [one.rejected and one.rejected.reason for one in found] == [
         None,
         "missing_file",
@@ -193,8 +193,8 @@ def test_inspect_folder_with_a_manifest_reads_its_rows_and_the_other_photos(
     options = ReadOptions(columns={"y": "latitude", "x": "longitude"})
     assert used_manifest(tmp_path) == path
     with ChildDecoder(settings) as decoder:
-        found = list(inspect(tmp_path, decoder, settings, manifest=path, options=options))
-        plain = list(inspect(tmp_path, decoder, settings))
+        found = list(inspect_files(tmp_path, decoder, settings, manifest=path, options=options))
+        plain = list(inspect_files(tmp_path, decoder, settings))
     assert [one.file for one in found] == ["b.jpg", "c.jpg", "a.jpg"]
     sources = [one.capture and one.capture.position_source for one in found]
     assert sources == ["manifest", None, "exif"]
@@ -207,7 +207,7 @@ def test_inspect_manifest_rows_without_a_position_use_the_track(tmp_path: Path) 
     (tmp_path / "walk.gpx").write_bytes(gpx((5.0, 6.0, "2020-02-03T12:00:00Z")))
     settings = MediaSettings()
     with ChildDecoder(settings) as decoder:
-        (one,) = inspect(tmp_path / "m.csv", decoder, settings)
+        (one,) = inspect_files(tmp_path / "m.csv", decoder, settings)
     assert one.capture is not None
     assert one.capture.position_source == "gpx"
     assert (one.capture.point.lat, one.capture.point.lon) == (5.0, 6.0)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pinpoint.errors import BadManifest, BadRequest, NotFound
-from pinpoint.ingest.inspect import inspect
-from pinpoint.ingest.intake import register
+from pinpoint.errors import BadManifestError, BadRequestError, NotFoundError
+from pinpoint.ingest.inspect import inspect_files
+from pinpoint.ingest.intake import register_files
 from pinpoint.media.missing_files import find_missing_files, has_visible_entries
 from rig import jpeg, plain_jpeg, write_photos
 
@@ -61,7 +61,7 @@ def without_root_rights():
 def take(rig, org, folder, source="photos", **options):
     """Register a folder, run everything; what was registered and the batch as it ends."""
     options = {"kind": "photo"} | options
-    registered = register(
+    registered = register_files(
         folder,
         source=source,
         organization_id=org,
@@ -102,14 +102,14 @@ def test_a_folder_below_a_root_belongs_to_it(rig, org, ground):
     again, batch = take(rig, org, ground / "in" / "day")
     assert (again.root.name, again.root_is_new, batch.duplicate) == ("in", False, 1)
     assert set(ids(rig, org)) == {"in/day/0000.jpg"}
-    with pytest.raises(BadRequest, match="belongs to the root 'in'"):
+    with pytest.raises(BadRequestError, match="belongs to the root 'in'"):
         take(rig, org, ground / "in" / "day", root_name="day")
 
 
 def test_a_folder_around_a_root_is_refused(rig, org, ground):
     write_photos(ground / "in" / "day", 1)
     take(rig, org, ground / "in" / "day")
-    with pytest.raises(BadRequest, match="is the root 'day'"):
+    with pytest.raises(BadRequestError, match="is the root 'day'"):
         take(rig, org, ground / "in")
 
 
@@ -117,9 +117,9 @@ def test_roots_of_one_folder_name_need_names(rig, org, ground):
     write_photos(ground / "a" / "DCIM", 1)
     write_photos(ground / "b" / "DCIM", 1, lat=10.0)
     take(rig, org, ground / "a" / "DCIM")
-    with pytest.raises(BadRequest, match="move-root photos DCIM PATH"):
+    with pytest.raises(BadRequestError, match="move-root photos DCIM PATH"):
         take(rig, org, ground / "b" / "DCIM")
-    with pytest.raises(BadRequest, match="without a /"):
+    with pytest.raises(BadRequestError, match="without a /"):
         take(rig, org, ground / "b" / "DCIM", root_name="b/DCIM")
     take(rig, org, ground / "b" / "DCIM", root_name="card 2")
     assert set(ids(rig, org)) == {"DCIM/0000.jpg", "card 2/0000.jpg"}
@@ -133,7 +133,7 @@ def test_moving_a_root_keeps_ids_and_finds_the_files(rig, org, ground):
     with rig.operator.write(org) as catalogue:
         source = catalogue.source("photos")
         assert catalogue.move_root(source.id, "été 1", str(ground / "neu")) == 3
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             catalogue.move_root(source.id, "neu", str(ground))
     after = ids(rig, org)
     assert set(after) == set(before)
@@ -163,7 +163,7 @@ def test_several_manifests_are_refused_with_their_names(rig, org, ground):
     (ground / "a.jpg").write_bytes(plain_jpeg(1))
     for name in ("m.csv", "n.tsv"):
         (ground / name).write_text("file\tlat\tlon\na.jpg\t1\t2\n")
-    with pytest.raises(BadRequest, match=r"m\.csv, n\.tsv; choose one with --manifest"):
+    with pytest.raises(BadRequestError, match=r"m\.csv, n\.tsv; choose one with --manifest"):
         take(rig, org, ground)
     registered, batch = take(rig, org, ground, manifest=ground / "n.tsv")
     assert (registered.manifest, batch.indexed) == (ground / "n.tsv", 1)
@@ -183,10 +183,10 @@ def test_manifest_row_without_position_takes_the_track(rig, org, ground):
 def test_empty_folder_makes_no_source(rig, org, ground):
     (ground / "in" / "deep").mkdir(parents=True)
     (ground / "in" / "notes.txt").write_text("nothing here")
-    with pytest.raises(BadRequest, match="no files to ingest"):
+    with pytest.raises(BadRequestError, match="no files to ingest"):
         take(rig, org, ground / "in")
     (ground / "in" / "m.csv").write_text("lat,lon\n1,2\n")
-    with pytest.raises(BadManifest):
+    with pytest.raises(BadManifestError):
         take(rig, org, ground / "in" / "m.csv")
     with rig.database.read(org) as catalogue:
         assert catalogue.sources() == []
@@ -201,14 +201,14 @@ def test_unreadable_folder_is_one_rejection(rig, org, open_folder):
     take(rig, org, open_folder, root_name="in")
     (open_folder / "b" / "closed").chmod(0)
     with without_root_rights():
-        registered = register(
+        registered = register_files(
             open_folder,
             source="photos",
             organization_id=org,
             database=rig.operator,
             settings=rig.settings,
         )
-        found = list(inspect(open_folder, rig.parts.decoder, rig.settings.media))
+        found = list(inspect_files(open_folder, rig.parts.decoder, rig.settings.media))
     rig.run()
     told = items(rig, org, registered.batch)
     assert {file: (item.state, item.reason) for file, item in told.items()} == {
@@ -254,7 +254,7 @@ def test_empty_root_loses_nothing(rig, org, ground):
     registered, _ = take(rig, org, folder)
     for photo in folder.iterdir():
         photo.unlink()
-    with pytest.raises(BadRequest, match="nothing was changed"):
+    with pytest.raises(BadRequestError, match="nothing was changed"):
         take(rig, org, folder, confirm_removal=lambda _: True)
     assert len(ids(rig, org)) == 2
     assert not has_visible_entries(folder)

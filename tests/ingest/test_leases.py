@@ -11,11 +11,11 @@ from sqlalchemy import text
 
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.intake import register_folder
-from pinpoint.ingest.sweep import sweep
+from pinpoint.ingest.sweep import recover_lost_work
 from pinpoint.settings import WorkerSettings
-from pinpoint.stack.broker import VISIBILITY_S
+from pinpoint.stack.broker import VISIBILITY_TIMEOUT_S
 from pinpoint.store import holding
-from pinpoint.store.ledger import Ledger
+from pinpoint.store.ledger import CatalogIngestRepository
 from rig import WORKER, write_photos
 
 LEASE_S = 1.2
@@ -44,7 +44,9 @@ def registered(rig, tmp_path):
 
 def ledger_of(rig, lease_s=LEASE_S, max_attempts=3):
     contract = rig.encoder.contract.digest
-    return Ledger(rig.owner, contract=lambda: contract, lease_s=lease_s, max_attempts=max_attempts)
+    return CatalogIngestRepository(
+        rig.owner, contract=lambda: contract, lease_s=lease_s, max_attempts=max_attempts
+    )
 
 
 class SlowEncoder:
@@ -91,15 +93,15 @@ def test_the_lease_of_a_silent_worker_ends(rig, registered):
 
 
 def test_a_chunk_hangs_when_redis_would_hand_it_out_again():
-    assert holding.LONGEST_S == VISIBILITY_S
-    assert WorkerSettings().lease_s < VISIBILITY_S
+    assert holding.MAX_INTERVAL_S == VISIBILITY_TIMEOUT_S
+    assert WorkerSettings().lease_s < VISIBILITY_TIMEOUT_S
 
 
 def test_a_worker_that_hangs_is_not_renewed_for_ever(rig, registered):
     _, _, ids = registered()
     ledger = ledger_of(rig)
     ledger.claim(ids, WORKER)
-    with holding.holding(rig.owner, ids, WORKER, lease_s=LEASE_S, longest_s=0.0):
+    with holding.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S, longest_s=0.0):
         time.sleep(1.5 * LEASE_S)
         assert len(ledger.lost_items(10)) == 6
 
@@ -114,7 +116,7 @@ def test_only_leases_that_are_still_held_are_renewed(rig, registered):
             {"id": ids[0]},
         )
     ledger.give_back([ids[1]], WORKER)
-    with holding.holding(rig.owner, ids, WORKER, lease_s=LEASE_S):
+    with holding.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S):
         time.sleep(2 * LEASE_S)
         assert {item for item, _ in ledger.lost_items(10)} == {ids[0], ids[1]}
 
@@ -128,7 +130,7 @@ def test_renewing_waits_for_no_writer(rig, registered):
         unit.connection.execute(
             text("SELECT 1 FROM batch_items WHERE id = :id FOR UPDATE"), {"id": ids[0]}
         )
-        with holding.holding(rig.owner, ids, WORKER, lease_s=LEASE_S):
+        with holding.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S):
             time.sleep(2 * LEASE_S)
             assert [item for item, _ in ledger.lost_items(10)] == [ids[0]]
             assert [one.name for one in threading.enumerate()].count("leases") == 1
@@ -137,7 +139,7 @@ def test_renewing_waits_for_no_writer(rig, registered):
 
 def swept(rig, ledger):
     """A sweep that finds every worker dead; the jobs that it sends."""
-    sweep(
+    recover_lost_work(
         ledger=ledger,
         queue=rig.queue,
         index=rig.index,

@@ -11,14 +11,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from ingest.poison_kinds import CJK, COLUMNS, HINTS
 from pinpoint import jobs
-from pinpoint.errors import BadRequest, DatabaseUnavailable
+from pinpoint.errors import BadRequestError, DatabaseUnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.intake import register_folder
-from pinpoint.ingest.reconcile import reconcile
-from pinpoint.ingest.sweep import sweep
+from pinpoint.ingest.reconcile import reconcile_index_rows
+from pinpoint.ingest.sweep import recover_lost_work
 from pinpoint.records import NewItem
-from pinpoint.store.backlog import Backlog
-from pinpoint.store.points import Points
+from pinpoint.store.backlog import CatalogReembedQueue
+from pinpoint.store.points import RebuildSource
 from rig import WORKER, jpeg, plain_jpeg, write_photos
 
 GOOD = 4
@@ -100,7 +100,7 @@ def poison_table(rig, table, event, column, value, code="XX000"):
 
 
 def swept(rig):
-    return sweep(
+    return recover_lost_work(
         ledger=rig.ledger,
         queue=rig.queue,
         index=rig.index,
@@ -189,7 +189,7 @@ def test_keep_with_full_disk_is_an_outage_and_costs_no_try(rig, two):
     item_id = poison_item(rig, two, external_id="poison")
     poison_table(rig, "images", "INSERT", "external_id", "poison", code="53100")
     (_, ids) = rig.queue.sent.pop()
-    with pytest.raises(DatabaseUnavailable):
+    with pytest.raises(DatabaseUnavailableError):
         pipeline.ingest_items(ids, WORKER, rig.parts)
     assert item_of(rig, two, item_id).attempts == 0
     assert rig.ledger.leases() == []
@@ -222,7 +222,7 @@ def test_rebuild_with_unreadable_vector_leaves_that_image_out(rig, two):
     with rig.owner.begin() as unit:
         poisoned = unit.connection.execute(text("SELECT min(id::text) FROM images")).scalar_one()
     sql(rig, "UPDATE embeddings SET vector = '\\x01' WHERE image_id::text = :id", id=poisoned)
-    source = Points(rig.owner, lambda: rig.encoder.contract)
+    source = RebuildSource(rig.owner, lambda: rig.encoder.contract)
     points = [point for page in source.stream() for point in page]
     assert len(points) == 2 * GOOD
     assert poisoned not in {str(point.id) for point in points}
@@ -253,7 +253,7 @@ def test_reconcile_with_version_beyond_the_column_mends_the_others(rig, two):
     rig.index.upsert([replace(by_id[first], version=2**40), replace(by_id[second], version=7)])
 
     def compare():
-        return reconcile(
+        return reconcile_index_rows(
             ledger=rig.ledger,
             index=rig.index,
             queue=rig.queue,
@@ -261,7 +261,7 @@ def test_reconcile_with_version_beyond_the_column_mends_the_others(rig, two):
             chunk=64,
         )
 
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequestError):
         compare()
     rig.run()
     versions = {each: version for each, version, _ in rig.index.scroll(None, 100)}
@@ -276,7 +276,7 @@ def test_reembedding_with_row_that_cannot_be_written_does_the_others(rig, two):
         unit.connection.execute(text("DELETE FROM embeddings"))
         ids = list(unit.connection.execute(text("SELECT id FROM images")).scalars())
     poison_table(rig, "embeddings", "INSERT", "image_id", poisoned)
-    done = pipeline.reembed_images(ids, rig.parts, Backlog(rig.owner))
+    done = pipeline.reembed_images(ids, rig.parts, CatalogReembedQueue(rig.owner))
     assert done.done == 2 * GOOD
     assert {str(each): why.reason for each, why in done.unreachable.items()} == {
         poisoned: "internal_error"
@@ -338,20 +338,23 @@ def test_register_with_long_paths_keeps_those_whose_id_fits(rig, tmp_path):
 
 def test_names_over_their_limit_are_refused_in_words(rig):
     org = rig.organization()
-    with rig.database.write(org) as catalogue, pytest.raises(BadRequest, match="name has 3000"):
+    with (
+        rig.database.write(org) as catalogue,
+        pytest.raises(BadRequestError, match="name has 3000"),
+    ):
         catalogue.add_source(CJK, "photo")
-    with pytest.raises(BadRequest, match="name has 3000"):
+    with pytest.raises(BadRequestError, match="name has 3000"):
         rig.access.create_organization(CJK)
 
 
 STATEMENTS = [
-    ("SELECT 1 / 0", BadRequest),
-    ("SELECT '0001-01-01'::timestamptz - interval '9000 years'", BadRequest),
-    ("SELECT repeat('x', 10)::int", BadRequest),
-    ("SET LOCAL statement_timeout = '1ms'; SELECT pg_sleep(1)", DatabaseUnavailable),
-    ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '53300'; END $$", DatabaseUnavailable),
-    ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '57P01'; END $$", DatabaseUnavailable),
-    ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '54000'; END $$", BadRequest),
+    ("SELECT 1 / 0", BadRequestError),
+    ("SELECT '0001-01-01'::timestamptz - interval '9000 years'", BadRequestError),
+    ("SELECT repeat('x', 10)::int", BadRequestError),
+    ("SET LOCAL statement_timeout = '1ms'; SELECT pg_sleep(1)", DatabaseUnavailableError),
+    ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '53300'; END $$", DatabaseUnavailableError),
+    ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '57P01'; END $$", DatabaseUnavailableError),
+    ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '54000'; END $$", BadRequestError),
     ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '23505'; END $$", IntegrityError),
     ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = 'XX000'; END $$", DBAPIError),
     ("SELECT * FROM no_such_table", ProgrammingError),
@@ -362,7 +365,9 @@ def test_database_errors_are_outages_only_where_the_server_is_at_fault(rig):
     for statement, kind in STATEMENTS:
         with pytest.raises(kind) as caught, rig.owner.begin() as unit:
             unit.connection.exec_driver_sql(statement)
-        assert isinstance(caught.value, DatabaseUnavailable) == (kind is DatabaseUnavailable)
+        assert isinstance(caught.value, DatabaseUnavailableError) == (
+            kind is DatabaseUnavailableError
+        )
 
 
 def test_text_that_is_none_is_refused_and_no_outage(rig):
@@ -372,7 +377,7 @@ def test_text_that_is_none_is_refused_and_no_outage(rig):
         batch = catalogue.open_batch(catalogue.source("photos").id)
     for value in ("a\x00b", "a\ud800b"):
         item = NewItem(external_id=value, file="f", locator="file:///f")
-        with pytest.raises(BadRequest) as caught, rig.operator.write(org) as catalogue:
+        with pytest.raises(BadRequestError) as caught, rig.operator.write(org) as catalogue:
             catalogue.add_items(batch.id, [item])
         assert caught.value.reason == "not_storable"
 
@@ -380,6 +385,6 @@ def test_text_that_is_none_is_refused_and_no_outage(rig):
 def test_index_with_text_longer_than_a_page_is_no_outage(rig, two):
     """As `creator` was: the database refuses it whatever is checked before."""
     rig.run()
-    with pytest.raises(BadRequest) as caught:
+    with pytest.raises(BadRequestError) as caught:
         sql(rig, "UPDATE images SET creator = :creator", creator=CJK)
     assert caught.value.reason == "not_storable"

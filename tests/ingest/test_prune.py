@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from pinpoint import jobs
 from pinpoint.records import NewItem
-from pinpoint.store.closing import Closing
+from pinpoint.store.closing import OrganizationDeletion
 from pinpoint.store.erasing import BACKUP_LOCK
 from remains import DAY_S, pruned, swept
 from rig import jpeg, write_photos
@@ -19,7 +19,7 @@ from rig import jpeg, write_photos
 
 @pytest.fixture
 def closing(rig):
-    return Closing(rig.owner)
+    return OrganizationDeletion(rig.owner)
 
 
 @pytest.fixture

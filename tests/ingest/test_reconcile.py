@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
-from pinpoint.ingest.reconcile import reconcile
-from pinpoint.records import ImageFix, IndexFilter, Point
+from pinpoint.ingest.reconcile import reconcile_index_rows
+from pinpoint.records import ImageUpdate, IndexFilter, Point
 from rig import write_photos
 
 
 def reconciled(rig, *, mend=True):
-    found = reconcile(
+    found = reconcile_index_rows(
         ledger=rig.ledger,
         index=rig.index,
         queue=rig.queue if mend else None,
@@ -52,7 +52,7 @@ def restored(rig, image_id, version):
 
 def fixed(rig, image_id, **fields):
     with rig.database.write(rig.org) as catalogue:
-        catalogue.fix_image(image_id, ImageFix(**fields))
+        catalogue.fix_image(image_id, ImageUpdate(**fields))
     rig.run()
 
 

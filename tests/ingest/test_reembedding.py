@@ -11,21 +11,21 @@ import pytest
 from sqlalchemy import text
 
 from nets.towers import timm_bundle
-from pinpoint.bootstrap import LazyEncoder
-from pinpoint.errors import DatabaseUnavailable
+from pinpoint.bootstrap import EncoderHandle
+from pinpoint.errors import DatabaseUnavailableError
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.stored import CHANGED, Pace
+from pinpoint.ingest.stored import MODIFIED_SINCE_INDEXING, RateLimiter
 from pinpoint.records import Embedded
 from pinpoint.settings import EncoderSettings, Settings
-from pinpoint.store.backlog import Backlog
-from pinpoint.store.points import Points
-from pinpoint.store.rows import unpack
+from pinpoint.store.backlog import CatalogReembedQueue
+from pinpoint.store.points import RebuildSource
+from pinpoint.store.rows import unpack_vector
 from rig import jpeg, write_photos
 
 
 @pytest.fixture
 def backlog(rig):
-    return Backlog(rig.owner)
+    return CatalogReembedQueue(rig.owner)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def tiny(rig, tmp_path):
     """The parts of an ingest with a tiny tower instead of the descriptor."""
     folder = timm_bundle(tmp_path / "bundles" / "tiny")
     settings = Settings(encoder=EncoderSettings(bundle=str(folder), device="cpu"))
-    return replace(rig.parts, encoder=LazyEncoder(settings))
+    return replace(rig.parts, encoder=EncoderHandle(settings))
 
 
 def stored(rig, contract):
@@ -41,7 +41,7 @@ def stored(rig, contract):
     asked = text("SELECT image_id, vector FROM embeddings WHERE contract = :contract")
     with rig.owner.begin() as unit:
         rows = unit.connection.execute(asked, {"contract": contract.digest}).all()
-    return {row.image_id: unpack(row.vector) for row in rows}
+    return {row.image_id: unpack_vector(row.vector) for row in rows}
 
 
 def missing(backlog, parts):
@@ -99,7 +99,11 @@ def test_what_cannot_be_reached_is_said_image_by_image(rig, tiny, backlog, tmp_p
         unit.connection.execute(text(nowhere))
     found = pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
     assert found.done == 1
-    assert reasons(found) == {"missing_file": 2, CHANGED: 1, "unsupported_format": 1}
+    assert reasons(found) == {
+        "missing_file": 2,
+        MODIFIED_SINCE_INDEXING: 1,
+        "unsupported_format": 1,
+    }
     assert set(missing(backlog, tiny)) == set(found.unreachable)
 
 
@@ -121,7 +125,7 @@ def test_a_pass_goes_on_where_a_broken_one_stopped(rig, tiny, backlog, tmp_path)
 def test_a_build_that_runs_sees_what_is_encoded_meanwhile(rig, tiny, backlog, tmp_path):
     write_photos(tmp_path / "in", 4)
     rig.ingest(tmp_path / "in", rig.organization())
-    points = Points(rig.owner, lambda: tiny.encoder.contract)
+    points = RebuildSource(rig.owner, lambda: tiny.encoder.contract)
     mark = points.watermark()
     assert (points.bounds(), list(points.stream(since=mark))) == ((0, 0), [])
     pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
@@ -157,11 +161,11 @@ def test_what_a_batch_is_still_at_is_left_to_it(rig, backlog, tmp_path, monkeypa
         catalogue.add_source("photos", "photo", originals="rendition")
 
     def gone(*_args, **_more):
-        raise DatabaseUnavailable("restarted between rows and vectors")
+        raise DatabaseUnavailableError("restarted between rows and vectors")
 
     with monkeypatch.context() as broken:
         broken.setattr(rig.parts.ledger, "save_vectors", gone)
-        with pytest.raises(DatabaseUnavailable):
+        with pytest.raises(DatabaseUnavailableError):
             rig.ingest(folder, org)
     contract = rig.encoder.contract
     asked = contract.digest, contract.dims
@@ -186,10 +190,10 @@ def test_a_vector_that_a_batch_made_meanwhile_stays(rig, tiny, backlog, tmp_path
 
 
 def test_a_pace_is_kept():
-    pace, begun = Pace(200.0), time.monotonic()
+    pace, begun = RateLimiter(200.0), time.monotonic()
     for _ in range(10):
         pace.acquire(10)
     assert 0.45 <= time.monotonic() - begun < 1.5
     begun = time.monotonic()
-    Pace(None).acquire(10_000)
+    RateLimiter(None).acquire(10_000)
     assert time.monotonic() - begun < 0.1

@@ -14,8 +14,8 @@ from media.containers import app1, chunks, jpeg, png, segments, with_chunk, with
 from media.pictures import PARIS, PARIS_LAT, PARIS_LON, exif, noise, saved, xmp
 from media.written import ORIGINAL, TAKEN, facts_of, iptc, utc
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.media.sniff import sniff
-from pinpoint.records import Capture, Reading, Rejected
+from pinpoint.media.sniff import sniff_format
+from pinpoint.records import CaptureMetadata, DecodedImage, Rejected
 from pinpoint.settings import MediaSettings
 
 pillow_heif.register_heif_opener()
@@ -31,9 +31,9 @@ def decoder() -> Iterator[ChildDecoder]:
         yield made
 
 
-def capture_of(decoder: ChildDecoder, data: bytes) -> Capture:
+def capture_of(decoder: ChildDecoder, data: bytes) -> CaptureMetadata:
     result = decoder.read("a.jpg", data)
-    assert isinstance(result, Reading), result
+    assert isinstance(result, DecodedImage), result
     return result.capture
 
 
@@ -252,8 +252,8 @@ def test_heif_of_any_major_brand_is_read_by_its_compatible_ones(
 def test_heif_with_a_long_list_of_brands_is_recognized() -> None:
     data = saved(noise(), "HEIF")
     long = rebranded(data, b"isom", *(b"x%03d" % n for n in range(40)))
-    assert sniff(long[:256]) == "heic"
-    assert sniff(b"\x00\x00\x00\x18ftypisom\x00\x00\x00\x00mp41mp42") is None
+    assert sniff_format(long[:256]) == "heic"
+    assert sniff_format(b"\x00\x00\x00\x18ftypisom\x00\x00\x00\x00mp41mp42") is None
 
 
 def test_a_film_under_a_still_brand_is_undecodable(decoder: ChildDecoder) -> None:

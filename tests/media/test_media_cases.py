@@ -12,7 +12,7 @@ import pytest
 
 from media.written import utc
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.records import Hint, Reading, Rejected
+from pinpoint.records import DecodedImage, MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
 from shared_data import shared_data
 
@@ -73,7 +73,7 @@ def test_case_is_read_as_it_should_be(cases: Path, decoder: ChildDecoder, name: 
         assert isinstance(result, Rejected)
         assert result.reason == expected
         return
-    assert isinstance(result, Reading), result
+    assert isinstance(result, DecodedImage), result
     capture = result.capture
     assert (capture.point.lat, capture.point.lon) == pytest.approx(expected, abs=1e-6)
     assert (capture.captured_at, capture.time_source) == (captured_at, source)
@@ -85,14 +85,14 @@ def test_case_of_an_offset_in_another_spelling(
     cases: Path, decoder: ChildDecoder, name: str
 ) -> None:
     track = str(cases / "F7" / "walk.gpx")
-    result = decoder.read(name, (cases / "F7" / name).read_bytes(), Hint(track=track))
-    assert isinstance(result, Reading), result
+    result = decoder.read(name, (cases / "F7" / name).read_bytes(), MetadataOverride(track=track))
+    assert isinstance(result, DecodedImage), result
     assert (result.capture.captured_at, result.capture.time_source) == (NOON, "exif_original")
     assert result.capture.point.lat == pytest.approx(48.0105, abs=1e-6)
 
 
 def test_case_of_a_drone_has_the_heading_of_its_gimbal(cases: Path, decoder: ChildDecoder) -> None:
     result = decoder.read("a.jpg", (cases / "F12" / "a.jpg").read_bytes())
-    assert isinstance(result, Reading)
+    assert isinstance(result, DecodedImage)
     assert result.capture.heading_deg == pytest.approx(84.2)
     assert result.capture.position_source == "xmp"

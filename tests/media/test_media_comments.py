@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from media.pictures import noise, photo, saved
-from pinpoint.media.checks import Refused
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.comments import read_comments
 from pinpoint.settings import MediaSettings
 from shared_data import shared_data
@@ -64,7 +64,7 @@ def test_padding_lone_markers_and_control_characters(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_broken_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RejectedFileError) as refused:
         comments(tmp_path, data)
     assert refused.value.reason == reason
 
@@ -72,7 +72,7 @@ def test_what_is_broken_is_refused(tmp_path: Path, data: bytes, reason: str) -> 
 def outcome(tmp_path: Path, data: bytes) -> str | tuple[str, ...]:
     try:
         return comments(tmp_path, data)
-    except Refused as refused:
+    except RejectedFileError as refused:
         return refused.reason
 
 
@@ -86,13 +86,13 @@ def test_every_cut_of_a_file_is_read_or_refused(tmp_path: Path) -> None:
 
 def test_the_limits_hold(tmp_path: Path) -> None:
     data = with_comments(photo(), b"x" * 60_000, b"y" * 60_000)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RejectedFileError) as refused:
         comments(tmp_path, data, MediaSettings(max_metadata_bytes=100_000))
     assert refused.value.reason == "metadata_too_large"
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RejectedFileError) as refused:
         comments(tmp_path, data, MediaSettings(max_bytes=100_000))
     assert refused.value.reason == "too_large"
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RejectedFileError) as refused:
         read_comments(tmp_path, SETTINGS)
     assert refused.value.reason == "missing_file"
 
@@ -102,7 +102,7 @@ def test_real_files_say_what_pillow_says(tmp_path: Path) -> None:
     for path in sorted((shared_data() / "photos" / "exif-samples").rglob("*.jpg")):
         try:
             found = read_comments(path, SETTINGS)
-        except Refused:
+        except RejectedFileError:
             continue
         with Image.open(path) as image:
             told = [content for name, content in image.applist if name == "COM"]

@@ -14,25 +14,25 @@ from pathlib import Path
 import pytest
 
 from media.pictures import noise, photo, saved
-from pinpoint.errors import Unavailable
+from pinpoint.errors import UnavailableError
 from pinpoint.media.decoder import ChildDecoder, _read_answer
-from pinpoint.media.facts import Facts, from_wire, limit_warnings, to_wire
-from pinpoint.media.request import Ask
-from pinpoint.media.wire import BrokenWire, TimedPipes, pack, unpack
-from pinpoint.records import Hint, Reading
+from pinpoint.media.facts import RawMetadata, from_wire, limit_warnings, to_wire
+from pinpoint.media.request import DecodeRequest
+from pinpoint.media.wire import PipeBrokenError, TimedPipes, pack_header, unpack_header
+from pinpoint.records import DecodedImage, MetadataOverride
 from pinpoint.settings import MediaSettings
 
 
 def test_threads_share_the_pool_and_agree() -> None:
     files = [saved(noise(200 + n, 150, seed=n)) for n in range(24)]
-    hint = Hint(lat=1.0, lon=2.0)
+    hint = MetadataOverride(lat=1.0, lon=2.0)
     with ChildDecoder(MediaSettings(), children=2) as decoder, ThreadPoolExecutor(6) as pool:
         together = list(pool.map(lambda data: decoder.read("a", data, hint), files))
         assert len(decoder.pids()) <= 2
         for data, result in zip(files, together, strict=True):
             alone = decoder.read("a", data, hint)
-            assert isinstance(result, Reading)
-            assert isinstance(alone, Reading)
+            assert isinstance(result, DecodedImage)
+            assert isinstance(alone, DecodedImage)
             assert result.capture == alone.capture
             assert (result.faces[0].pixels == alone.faces[0].pixels).all()
             assert result.faces[0].thumbnail == alone.faces[0].thumbnail
@@ -42,10 +42,10 @@ def test_a_child_outlives_the_thread_that_started_it() -> None:
     with ChildDecoder(MediaSettings()) as decoder:
         for _ in range(3):
             with ThreadPoolExecutor(1) as pool:
-                assert isinstance(pool.submit(decoder.read, "a", photo()).result(), Reading)
+                assert isinstance(pool.submit(decoder.read, "a", photo()).result(), DecodedImage)
         (pid,) = decoder.pids()
         time.sleep(0.2)
-        assert isinstance(decoder.read("a", photo()), Reading)
+        assert isinstance(decoder.read("a", photo()), DecodedImage)
         assert decoder.pids() == (pid,)
 
 
@@ -91,11 +91,11 @@ def test_a_fork_gets_children_of_its_own() -> None:
         (pid,) = decoder.pids()
         fork = os.fork()
         if fork == 0:
-            ok = isinstance(decoder.read("b", photo()), Reading) and decoder.pids() != (pid,)
+            ok = isinstance(decoder.read("b", photo()), DecodedImage) and decoder.pids() != (pid,)
             decoder.close()
             os._exit(0 if ok else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == 0
-        assert isinstance(decoder.read("c", photo()), Reading)
+        assert isinstance(decoder.read("c", photo()), DecodedImage)
         assert decoder.pids() == (pid,)
 
 
@@ -106,14 +106,14 @@ def test_a_closed_decoder_says_so() -> None:
     decoder.close()
     decoder.close()
     assert not _alive(pid)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         decoder.read("a", photo())
     with pytest.raises(ValueError, match="at least one"):
         ChildDecoder(MediaSettings(), children=0)
 
 
-def ask(*, query: bool = False) -> Ask:
-    return Ask(
+def ask(*, query: bool = False) -> DecodeRequest:
+    return DecodeRequest(
         size=1,
         format="jpeg",
         need_position=False,
@@ -129,7 +129,7 @@ def ask(*, query: bool = False) -> Ask:
 
 def answer(**changes: object) -> dict[str, object]:
     told: dict[str, object] = {
-        "facts": to_wire(Facts()),
+        "facts": to_wire(RawMetadata()),
         "width": 64,
         "height": 64,
         "panorama": None,
@@ -138,7 +138,7 @@ def answer(**changes: object) -> dict[str, object]:
     return told | changes
 
 
-TIMED = Facts(captured_at=datetime(2020, 1, 1, tzinfo=UTC), time_source="exif_original")
+TIMED = RawMetadata(captured_at=datetime(2020, 1, 1, tzinfo=UTC), time_source="exif_original")
 BODY = bytes(12) + b"\xff\xd8\xff"
 
 
@@ -164,14 +164,14 @@ def take(header: dict[str, object], body: bytes = BODY) -> object:
         {"facts": {"camera": "x" * 300}},
         {"facts": {"captured_at": "2020-01-01T00:00:00"}},
         {"facts": {"surprise": 1}},
-        {"facts": {**to_wire(Facts()), "warnings": None}},
-        {"facts": {**to_wire(Facts()), "warnings": "text"}},
-        {"facts": {**to_wire(Facts()), "warnings": ["x"] * 11}},
-        {"facts": {**to_wire(Facts()), "warnings": ["x" * 201]}},
-        {"facts": {**to_wire(Facts()), "warnings": [1]}},
-        {"facts": {**to_wire(Facts()), "warnings": ["a\x00b"]}},
-        {"facts": {**to_wire(Facts()), "time_source": "exif_original"}},
-        {"facts": {**to_wire(Facts()), "captured_at": "2020-01-01T00:00:00+00:00"}},
+        {"facts": {**to_wire(RawMetadata()), "warnings": None}},
+        {"facts": {**to_wire(RawMetadata()), "warnings": "text"}},
+        {"facts": {**to_wire(RawMetadata()), "warnings": ["x"] * 11}},
+        {"facts": {**to_wire(RawMetadata()), "warnings": ["x" * 201]}},
+        {"facts": {**to_wire(RawMetadata()), "warnings": [1]}},
+        {"facts": {**to_wire(RawMetadata()), "warnings": ["a\x00b"]}},
+        {"facts": {**to_wire(RawMetadata()), "time_source": "exif_original"}},
+        {"facts": {**to_wire(RawMetadata()), "captured_at": "2020-01-01T00:00:00+00:00"}},
         {"facts": {**to_wire(TIMED), "time_source": "manual"}},
         {"facts": {**to_wire(TIMED), "time_source": 1}},
         {"facts": {"attributes": {"a": [1]}}},
@@ -189,7 +189,7 @@ def take(header: dict[str, object], body: bytes = BODY) -> object:
     ],
 )
 def test_a_lying_child_is_not_believed(changes: dict[str, object]) -> None:
-    with pytest.raises(BrokenWire):
+    with pytest.raises(PipeBrokenError):
         take(answer(**changes))
 
 
@@ -197,20 +197,22 @@ def test_an_honest_answer_is_taken() -> None:
     take(answer())
     longest = replace(TIMED, warnings=("\u00e4" * 200,) * 10)
     take(answer(facts=to_wire(longest)))
-    assert from_wire(unpack(pack(to_wire(longest))[4:])) == longest
+    assert from_wire(unpack_header(pack_header(to_wire(longest))[4:])) == longest
     assert limit_warnings(["a\x00b", " ", "a  b", *(str(n) for n in range(20))])[:2] == ("a", "a b")
     assert len(limit_warnings(str(n) for n in range(20))) == 10
-    with pytest.raises(BrokenWire, match="no JPEG"):
+    with pytest.raises(PipeBrokenError, match="no JPEG"):
         take(answer(), bytes(15))
-    with pytest.raises(BrokenWire, match="gone"):
+    with pytest.raises(PipeBrokenError, match="gone"):
         take(answer(), BODY[:-1])
 
 
 def test_headers_are_plain_values() -> None:
-    assert unpack(pack({"a": [1, "b", b"c", None]})[4:]) == {"a": [1, "b", b"c", None]}
+    assert unpack_header(pack_header({"a": [1, "b", b"c", None]})[4:]) == {
+        "a": [1, "b", b"c", None]
+    }
     for body in (b"", b"\x01", b"\xc1", b"\xd4\x01\x00", b"\x81\x01\x02"):
-        with pytest.raises(BrokenWire):
-            unpack(body)
+        with pytest.raises(PipeBrokenError):
+            unpack_header(body)
 
 
 def _alive(pid: int) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from media.pictures import gpx, photo
-from pinpoint.errors import BadManifest, TooLarge
-from pinpoint.media.files import find_files, find_photos, tracks
+from pinpoint.errors import BadManifestError, TooLargeError
+from pinpoint.media.files import find_files, find_photos, find_tracks
 from pinpoint.media.manifests import ManifestRow, read_manifest
 from pinpoint.records import Rejected
 from pinpoint.settings import MediaSettings
@@ -54,11 +54,11 @@ def test_links_lead_nowhere_outside(tree: Path, tmp_path: Path) -> None:
 
 def test_tracks_beside_photos(tree: Path) -> None:
     (tree / "a" / "day.gpx").write_bytes(gpx())
-    track_of = tracks(tree)
+    track_of = find_tracks(tree)
     assert track_of(tree / "a" / "z.JPG") == tree / "a" / "day.gpx"
     assert track_of(tree / "b.jpg") is None
     (tree / "a" / "z.gpx").write_bytes(gpx())
-    track_of = tracks(tree)
+    track_of = find_tracks(tree)
     assert track_of(tree / "a" / "z.JPG") == tree / "a" / "z.gpx"
     assert track_of(tree / "a" / "other.jpg") == tree / "a"
 
@@ -129,24 +129,24 @@ def test_one_file_has_one_name(tree: Path) -> None:
 
 
 def test_manifests_that_cannot_be_read(tree: Path) -> None:
-    with pytest.raises(BadManifest, match=r"columns are picture, lat; wanted is `file`"):
+    with pytest.raises(BadManifestError, match=r"columns are picture, lat; wanted is `file`"):
         rows(tree / "m.csv", "picture,lat\nb.jpg,1\n")
-    with pytest.raises(BadManifest, match="twice"):
+    with pytest.raises(BadManifestError, match="twice"):
         rows(tree / "m.csv", "file,lat,latitude\nb.jpg,1,1\n")
-    with pytest.raises(BadManifest, match="nothing"):
+    with pytest.raises(BadManifestError, match="nothing"):
         rows(tree / "m.csv", "")
-    with pytest.raises(BadManifest, match="no manifest"):
+    with pytest.raises(BadManifestError, match="no manifest"):
         list(read_manifest(tree / "gone.csv", SETTINGS))
     (tree / "m.csv").write_bytes(b"file\n\xff\xfe\n")
-    with pytest.raises(BadManifest, match="UTF-8"):
+    with pytest.raises(BadManifestError, match="UTF-8"):
         list(read_manifest(tree / "m.csv", SETTINGS))
     (tree / "m.csv").write_bytes("file,lat,lon\nb.jpg,1,2\n".encode("utf-16"))
-    with pytest.raises(BadManifest, match="save it as UTF-8"):
+    with pytest.raises(BadManifestError, match="save it as UTF-8"):
         list(read_manifest(tree / "m.csv", SETTINGS))
     for text in ("{", "[]", '{"type": "Feature"}'):
-        with pytest.raises(BadManifest):
+        with pytest.raises(BadManifestError):
             rows(tree / "m.geojson", text)
-    with pytest.raises(TooLarge, match="PINPOINT_MEDIA_MAX_MANIFEST_ROWS"):
+    with pytest.raises(TooLargeError, match="PINPOINT_MEDIA_MAX_MANIFEST_ROWS"):
         rows(tree / "m.csv", "file\n" + "b.jpg\n" * 5, MediaSettings(max_manifest_rows=3))
 
 
@@ -155,20 +155,20 @@ def test_what_would_stop_a_manifest_in_its_middle_is_refused_before_its_first_ro
 ) -> None:
     monkeypatch.setattr("pinpoint.media.tables.MAX_LINE_BYTES", 2_000_000)
     (tree / "m.csv").write_bytes(b"file\nb.jpg\n" + b"x" * 4_000_000)
-    with pytest.raises(TooLarge, match="a line of over"):
+    with pytest.raises(TooLargeError, match="a line of over"):
         next(read_manifest(tree / "m.csv", SETTINGS))
     for end in (b"\xff\n", b"\xe2\x82"):
         (tree / "m.csv").write_bytes(b"file\nb.jpg\n" + end)
-        with pytest.raises(BadManifest, match="not UTF-8"):
+        with pytest.raises(BadManifestError, match="not UTF-8"):
             next(read_manifest(tree / "m.csv", SETTINGS))
     few = MediaSettings(max_manifest_rows=3)
     (tree / "m.csv").write_bytes(b"file\r" + b"b.jpg\r" * 5)
-    with pytest.raises(TooLarge, match="MAX_MANIFEST_ROWS"):
+    with pytest.raises(TooLargeError, match="MAX_MANIFEST_ROWS"):
         next(read_manifest(tree / "m.csv", few))
     features = [feature([1, 2], file="b.jpg")] * 4
     text = json.dumps({"type": "FeatureCollection", "features": features})
     (tree / "m.geojson").write_text(text)
-    with pytest.raises(TooLarge, match="MAX_MANIFEST_ROWS"):
+    with pytest.raises(TooLargeError, match="MAX_MANIFEST_ROWS"):
         next(read_manifest(tree / "m.geojson", few))
 
 

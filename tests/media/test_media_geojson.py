@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from media.pictures import photo
-from pinpoint.errors import BadManifest
+from pinpoint.errors import BadManifestError
 from pinpoint.media.manifests import ManifestRow, read_manifest
-from pinpoint.records import Hint, Rejected
+from pinpoint.records import MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
 
 SETTINGS = MediaSettings()
@@ -90,7 +90,7 @@ def test_read_manifest_other_reference_systems_refused(
     if read:
         assert len(list(read_manifest(path, SETTINGS))) == 1
     else:
-        with pytest.raises(BadManifest, match="coordinate reference system"):
+        with pytest.raises(BadManifestError, match="coordinate reference system"):
             list(read_manifest(path, SETTINGS))
 
 
@@ -103,7 +103,7 @@ def test_read_manifest_properties_with_odd_numbers(folder: Path) -> None:
     )
     (row,) = read_manifest(path, SETTINGS)
     assert isinstance(row, ManifestRow)
-    assert row.hint == Hint(
+    assert row.hint == MetadataOverride(
         captured_at=datetime(2019, 11, 24, 12, 30, 15, tzinfo=UTC), attributes={"b": str(10**400)}
     )
 
@@ -116,7 +116,7 @@ def test_read_manifest_messages_hold_no_exception_text(folder: Path) -> None:
         (f"[{'9' * 5000}]", "digits"),
     ):
         path.write_text(text)
-        with pytest.raises(BadManifest) as refused:
+        with pytest.raises(BadManifestError) as refused:
             list(read_manifest(path, SETTINGS))
         assert words in refused.value.message
         assert "Expecting" not in refused.value.message

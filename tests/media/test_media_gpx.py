@@ -8,7 +8,7 @@ import pytest
 
 from media.gpx_files import Gpx, Trk, clock, one_track, render, walk
 from pinpoint.media import gpx as gpx_module
-from pinpoint.media.checks import Refused
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.gpx import GpxFile, decode_xml, read_gpx
 
 NAMES = {
@@ -64,7 +64,7 @@ def test_read_gpx_mark_or_wrong_declaration_reads_points(
 )
 def test_read_gpx_encoding_not_for_text_refused(encoding: str) -> None:
     data = render(one_track(walk(46.5, 6.6)), declared=encoding)
-    with pytest.raises(Refused, match="encoding that is not read; save it as UTF-8"):
+    with pytest.raises(RejectedFileError, match="encoding that is not read; save it as UTF-8"):
         read_gpx("walk.gpx", data)
 
 
@@ -85,13 +85,13 @@ def test_decode_xml_removes_the_declaration() -> None:
     ],
 )
 def test_read_gpx_hostile_or_broken_refused(data: bytes) -> None:
-    with pytest.raises(Refused, match=r"the track walk\.gpx cannot be read"):
+    with pytest.raises(RejectedFileError, match=r"the track walk\.gpx cannot be read"):
         read_gpx("walk.gpx", data)
 
 
 def test_read_gpx_too_many_points_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpx_module, "MAX_POINTS", 20)
-    with pytest.raises(Refused, match="more than 20 points"):
+    with pytest.raises(RejectedFileError, match="more than 20 points"):
         read_gpx("walk.gpx", render(one_track(walk(46.5, 6.6))))
 
 

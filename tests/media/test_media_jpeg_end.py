@@ -14,7 +14,7 @@ from PIL import Image
 from media.pictures import PARIS, exif, noise, saved
 from pinpoint.media import jpeg_end
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.records import Reading, Rejected
+from pinpoint.records import DecodedImage, Rejected
 from pinpoint.settings import MediaSettings
 
 KINDS = {
@@ -76,10 +76,10 @@ def test_jpeg_without_an_end_marker_is_read_with_a_note(
 ) -> None:
     whole = jpeg_of(kind)
     result = decoder.read("a.jpg", whole[:-2] + TRAILERS[trailer])
-    assert isinstance(result, Reading), result
+    assert isinstance(result, DecodedImage), result
     assert result.capture.warnings == (jpeg_end.NOTE,)
     expected = decoder.read("a.jpg", whole)
-    assert isinstance(expected, Reading)
+    assert isinstance(expected, DecodedImage)
     assert expected.capture.warnings == ()
     assert np.array_equal(result.faces[0].pixels, expected.faces[0].pixels)
 
@@ -90,7 +90,7 @@ def test_jpeg_with_its_end_marker_is_left_as_it_is(
     decoder: ChildDecoder, kind: str, trailer: str
 ) -> None:
     result = decoder.read("a.jpg", jpeg_of(kind) + TRAILERS[trailer])
-    assert isinstance(result, Reading), result
+    assert isinstance(result, DecodedImage), result
     assert result.capture.warnings == ()
 
 
@@ -112,26 +112,26 @@ def test_jpeg_cut_at_a_restart_marker_is_undecodable() -> None:
     whole = jpeg_of("restarts")
     for marker in list(re.finditer(rb"\xff[\xd0-\xd7]", whole))[-3:]:
         for at in (marker.start(), marker.end()):
-            assert jpeg_end.complete(whole[:at]) == (None, True)
+            assert jpeg_end.complete_jpeg(whole[:at]) == (None, True)
 
 
 def test_progressive_jpeg_without_its_last_scan_is_undecodable() -> None:
     whole = jpeg_of("progressive")
     last = whole.rindex(b"\xff\xda")
     tables = whole.rindex(b"\xff\xc4")
-    assert jpeg_end.complete(whole[: min(last, tables)]) == (None, True)
+    assert jpeg_end.complete_jpeg(whole[: min(last, tables)]) == (None, True)
 
 
 def test_a_few_missing_bytes_are_missing_pixels() -> None:
     for kind in KINDS:
         whole = jpeg_of(kind)
         for missing in (6, 12, 30):
-            assert jpeg_end.complete(whole[: -2 - missing]) == (None, True), (kind, missing)
+            assert jpeg_end.complete_jpeg(whole[: -2 - missing]) == (None, True), (kind, missing)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xdb\x00", b"\xff\xd8\xff\xda"])
 def test_complete_of_no_jpeg_is_none(data: bytes) -> None:
-    assert jpeg_end.complete(data) == (None, False)
+    assert jpeg_end.complete_jpeg(data) == (None, False)
 
 
 def test_complete_of_seeded_damage_never_raises() -> None:
@@ -141,5 +141,5 @@ def test_complete_of_seeded_damage_never_raises() -> None:
         data = bytearray(whole[: rng.randrange(2, len(whole))])
         for _ in range(rng.choice((1, 4))):
             data[rng.randrange(2, len(data))] = rng.randrange(256)
-        completed, cut_short = jpeg_end.complete(bytes(data))
+        completed, cut_short = jpeg_end.complete_jpeg(bytes(data))
         assert completed is None or (completed.endswith(jpeg_end.END) and not cut_short)

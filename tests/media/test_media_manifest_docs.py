@@ -40,7 +40,7 @@ def test_page_limits_are_those_of_the_code() -> None:
     for sentence in (
         f"at most **{tracks.MAX_GAP_S:.0f} s** apart",
         f"faster than **{tracks.MAX_SPEED_M_S:,.0f} m/s**",
-        f"more than {tracks.MAX_APART_M:.0f} m apart there",
+        f"more than {tracks.MAX_SEGMENT_DISTANCE_M:.0f} m apart there",
         f"more than {gpx.MAX_SAME_TIME_M:.0f} m apart, that moment",
         f"{manifest_times.FIRST_EPOCH_S:,} to {manifest_times.LAST_EPOCH_S:,} are seconds",
         f"Years are {manifest_times.FIRST_YEAR} to {manifest_times.LAST_YEAR}",

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from pinpoint.errors import BadRequest
-from pinpoint.media.checks import Refused
+from pinpoint.errors import BadRequestError
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.clocks import check_zone, find_zone, read_clock_offset, read_offset
 from pinpoint.media.manifest_times import EPOCH_UNITS, FIRST_EPOCH_S, LAST_EPOCH_S, read_time
 
@@ -106,7 +106,7 @@ def test_read_time_edges(text: str, moment: datetime) -> None:
     ],
 )
 def test_read_time_uncertain_refused_with_advice(text: str, what_to_do: str) -> None:
-    with pytest.raises(Refused, match=what_to_do) as refused:
+    with pytest.raises(RejectedFileError, match=what_to_do) as refused:
         read_time(text)
     assert refused.value.reason == "bad_row"
 
@@ -118,7 +118,7 @@ def test_read_time_epoch_ranges_do_not_overlap() -> None:
     assert all(last < first for (_, last), (first, _) in pairwise(edges))
     for first, last in edges:
         assert read_time(str(first)).moment == datetime(1980, 1, 1, tzinfo=UTC)
-        with pytest.raises(Refused):
+        with pytest.raises(RejectedFileError):
             read_time(str(last))
 
 
@@ -133,7 +133,7 @@ def test_read_time_without_an_offset_says_what_was_assumed() -> None:
 
 @pytest.mark.parametrize("text", ["2019-10-27 02:30:00", "2019-03-31 02:30:00"])
 def test_read_time_where_the_clock_changes_refused(text: str) -> None:
-    with pytest.raises(Refused, match="where the clock changes; give an offset"):
+    with pytest.raises(RejectedFileError, match="where the clock changes; give an offset"):
         read_time(text, "Europe/Paris")
 
 
@@ -163,7 +163,7 @@ def test_read_offset_other_text_none(text: str) -> None:
 )
 def test_find_zone_unknown_none_and_refused(text: str) -> None:
     assert find_zone(text) is None
-    with pytest.raises(BadRequest, match="unknown: give an IANA name"):
+    with pytest.raises(BadRequestError, match="unknown: give an IANA name"):
         check_zone(text)
 
 
@@ -184,5 +184,5 @@ def test_read_clock_offset_spellings(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "03:20", "+1h", "00:60:00", "nan", "999999999", "1e3"])
 def test_read_clock_offset_other_text_refused(text: str) -> None:
-    with pytest.raises(BadRequest, match="camera clock offset"):
+    with pytest.raises(BadRequestError, match="camera clock offset"):
         read_clock_offset(text)

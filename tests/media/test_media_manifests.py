@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from media.pictures import photo
-from pinpoint.errors import BadManifest, BadRequest
-from pinpoint.media.columns import COLUMN_NAMES, check_asked, find_column
+from pinpoint.errors import BadManifestError, BadRequestError
+from pinpoint.media.columns import COLUMN_NAMES, find_column, parse_column_options
 from pinpoint.media.manifest_choice import find_one_manifest
 from pinpoint.media.manifests import (
     ManifestRow,
@@ -19,7 +19,7 @@ from pinpoint.media.manifests import (
     find_manifests,
     read_manifest,
 )
-from pinpoint.records import Hint, ReadOptions, Rejected
+from pinpoint.records import MetadataOverride, ReadOptions, Rejected
 from pinpoint.settings import MediaSettings
 
 SETTINGS = MediaSettings()
@@ -39,7 +39,9 @@ def read_text(folder: Path, text: str, options: ReadOptions | None = None) -> li
     return list(read_manifest(path, SETTINGS, options))
 
 
-def read_hint(folder: Path, head: str, row: str, options: ReadOptions | None = None) -> Hint:
+def read_hint(
+    folder: Path, head: str, row: str, options: ReadOptions | None = None
+) -> MetadataOverride:
     """The hint of a manifest with one good row."""
     (found,) = read_text(folder, f"{head}\n{row}\n", options)
     assert isinstance(found, ManifestRow), found
@@ -132,9 +134,9 @@ def test_read_manifest_missing_markers_cost_nothing(folder: Path, empty: str) ->
     head = "file,lat,lon,heading,altitude,captured_at,creator,sequence,licence,panorama,id,note"
     row = ",".join(["p.jpg", "-0.2202", "-78.5123", *[empty] * 8, "x"])
     hint = read_hint(folder, head, row)
-    assert hint == Hint(lat=-0.2202, lon=-78.5123, attributes={"note": "x"})
+    assert hint == MetadataOverride(lat=-0.2202, lon=-78.5123, attributes={"note": "x"})
     # Both coordinates may be missing, too: then the file's own count.
-    assert read_hint(folder, "file,lat,lon", f"p.jpg,{empty},{empty}") == Hint()
+    assert read_hint(folder, "file,lat,lon", f"p.jpg,{empty},{empty}") == MetadataOverride()
 
 
 def test_read_manifest_one_missing_coordinate_refused(folder: Path) -> None:
@@ -226,7 +228,9 @@ def test_read_manifest_hemisphere_that_contradicts_refused(folder: Path) -> None
 )
 def test_read_manifest_position_not_understood_refused_by_name(folder: Path, head: str) -> None:
     name = head.split(",")[-1]
-    with pytest.raises(BadManifest, match="look like a position and are not understood") as refused:
+    with pytest.raises(
+        BadManifestError, match="look like a position and are not understood"
+    ) as refused:
         read_text(folder, f"{head}\np.jpg,1,2\n")
     assert name in refused.value.message
     assert "--column" in refused.value.message
@@ -236,7 +240,7 @@ def test_read_manifest_position_not_understood_refused_by_name(folder: Path, hea
     "name", ["local_time", "photo date", "utc_timestamp", "shot", "exifDateTime2", "unix time"]
 )
 def test_read_manifest_time_not_understood_refused_by_name(folder: Path, name: str) -> None:
-    with pytest.raises(BadManifest, match=f"look like a time and are not understood: {name}"):
+    with pytest.raises(BadManifestError, match=f"look like a time and are not understood: {name}"):
         read_text(folder, f"file,lat,lon,{name}\np.jpg,1,2,3\n")
     # With a time that is understood, it is an attribute.
     head = f"file,lat,lon,captured_at,{name}"
@@ -245,12 +249,12 @@ def test_read_manifest_time_not_understood_refused_by_name(folder: Path, name: s
 
 
 def test_read_manifest_one_axis_only_refused(folder: Path) -> None:
-    with pytest.raises(BadManifest, match=r"has a latitude \(lat\) but not both"):
+    with pytest.raises(BadManifestError, match=r"has a latitude \(lat\) but not both"):
         read_text(folder, "file,lat\np.jpg,1\n")
 
 
 def test_read_manifest_columns_as_a_person_says(folder: Path) -> None:
-    asked = check_asked(
+    asked = parse_column_options(
         ["x=longitude", " y = latitude", "shot=captured_at", "time of day=attribute"]
     )
     options = ReadOptions(columns=asked)
@@ -267,8 +271,8 @@ def test_read_manifest_columns_as_a_person_says(folder: Path) -> None:
 
 @pytest.mark.parametrize("text", ["x", "x=", "=latitude", "x=nothing"])
 def test_check_asked_other_forms_refused(text: str) -> None:
-    with pytest.raises(BadRequest, match="is not NAME=COLUMN"):
-        check_asked([text])
+    with pytest.raises(BadRequestError, match="is not NAME=COLUMN"):
+        parse_column_options([text])
 
 
 def test_read_manifest_harmless_names_are_attributes(folder: Path) -> None:
@@ -290,7 +294,9 @@ def test_describe_manifest_lists_unknown_names(folder: Path) -> None:
 
 
 def test_read_manifest_without_a_file_column_lists_what_is_there(folder: Path) -> None:
-    with pytest.raises(BadManifest, match=r"names no files: its columns are nr, lat, lon; wanted"):
+    with pytest.raises(
+        BadManifestError, match=r"names no files: its columns are nr, lat, lon; wanted"
+    ):
         read_text(folder, "nr,lat,lon\n1,1,2\n")
 
 
@@ -304,7 +310,7 @@ def test_read_manifest_preferred_name_of_several(folder: Path) -> None:
         "CreateDate": "2020:01:01 00:00:00",
         "time_zone": "assumed_utc",
     }
-    with pytest.raises(BadManifest, match="latitude twice: lat, latitude; choose one with"):
+    with pytest.raises(BadManifestError, match="latitude twice: lat, latitude; choose one with"):
         read_text(folder, "file,lat,latitude,lon\np.jpg,1,1,2\n")
 
 
@@ -375,7 +381,7 @@ def test_find_manifests_names_files_only(folder: Path) -> None:
     assert find_one_manifest(folder) == folder / "a.csv"
     assert find_one_manifest(folder / "deep") == folder / "deep" / "b.csv"
     (folder / "b.tsv").write_text("path\tlat\tlon\n")
-    with pytest.raises(BadRequest, match=r"several manifests: a\.csv, b\.tsv"):
+    with pytest.raises(BadRequestError, match=r"several manifests: a\.csv, b\.tsv"):
         find_one_manifest(folder)
     with pytest.raises(NotADirectoryError):
         find_manifests(folder / "a.csv")

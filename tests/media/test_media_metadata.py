@@ -10,7 +10,7 @@ import pytest
 from media.pictures import PARIS, PARIS_LAT, PARIS_LON, exif, noise, photo, ratio, saved, xmp
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.media.xmp import read_xmp
-from pinpoint.records import Capture, Hint, Reading, Rejected
+from pinpoint.records import CaptureMetadata, DecodedImage, MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
 
 
@@ -20,9 +20,11 @@ def decoder() -> Iterator[ChildDecoder]:
         yield made
 
 
-def capture_of(decoder: ChildDecoder, data: bytes, hint: Hint | None = None) -> Capture:
+def capture_of(
+    decoder: ChildDecoder, data: bytes, hint: MetadataOverride | None = None
+) -> CaptureMetadata:
     result = decoder.read("a.jpg", data, hint)
-    assert isinstance(result, Reading), result
+    assert isinstance(result, DecodedImage), result
     return result.capture
 
 
@@ -165,7 +167,7 @@ def test_pose_heading_stands_in_for_a_direction(decoder: ChildDecoder) -> None:
 
 def test_damaged_exif_is_told(decoder: ChildDecoder) -> None:
     data = saved(noise(), exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff" + bytes(8))
-    capture = capture_of(decoder, data, Hint(lat=1.0, lon=2.0))
+    capture = capture_of(decoder, data, MetadataOverride(lat=1.0, lon=2.0))
     assert capture.point.lat == 1.0
 
 
@@ -175,7 +177,7 @@ def test_hint_fields_win(decoder: ChildDecoder) -> None:
         detail={0x9003: "2020:02:03 12:00:00"},
         base={0x013B: "Anna"},
     )
-    hint = Hint(
+    hint = MetadataOverride(
         lat=-1.5,
         lon=179.0,
         captured_at=datetime(2021, 1, 1, tzinfo=UTC),
@@ -195,10 +197,10 @@ def test_hint_fields_win(decoder: ChildDecoder) -> None:
     assert (capture.creator, capture.sequence) == ("Berta", "s1")
     assert (capture.licence, capture.panorama_id) == ("CC0", "p1")
     assert capture.attributes == {"floor": 3}
-    partial = capture_of(decoder, data, Hint(creator="Berta"))
+    partial = capture_of(decoder, data, MetadataOverride(creator="Berta"))
     assert partial.position_source == "exif"
     assert (partial.creator, partial.heading_deg) == ("Berta", 20.0)
-    result = decoder.read("a.jpg", data, Hint(lat=1.0))
+    result = decoder.read("a.jpg", data, MetadataOverride(lat=1.0))
     assert isinstance(result, Rejected)
     assert result.reason == "half_position"
 

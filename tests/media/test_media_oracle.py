@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from media.oracle_files import POSITIONS, TIMES, make_file
-from pinpoint.media.facts import Facts
-from pinpoint.media.metadata import read_facts
+from pinpoint.media.facts import RawMetadata
+from pinpoint.media.metadata import read_raw_metadata
 
 FILES = 60
 
@@ -37,7 +37,9 @@ DIFFERENCES: dict[tuple[str, str], str] = {
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, set[str], Facts, dict]]:
+def answers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[tuple[str, set[str], RawMetadata, dict]]:
     """For each file: its name, its traits, what we read, what exiftool reads."""
     if shutil.which("exiftool") is None:
         pytest.fail("exiftool is missing: `make setup` installs it (libimage-exiftool-perl)")
@@ -58,11 +60,11 @@ def _ask_exiftool(folder: Path) -> dict[str, dict]:
     return {Path(one["SourceFile"]).name: one for one in json.loads(done.stdout)}
 
 
-def _read(path: Path) -> Facts:
+def _read(path: Path) -> RawMetadata:
     image = Image.open(io.BytesIO(path.read_bytes()))
     if image.format == "PNG":
         image.load()
-    return read_facts(image)
+    return read_raw_metadata(image)
 
 
 def _number(value: object) -> float | None:
@@ -109,7 +111,7 @@ def _parse(text: str | None) -> datetime | None:
     return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
 
 
-def _differs(field: str, facts: Facts, told: dict) -> str:
+def _differs(field: str, facts: RawMetadata, told: dict) -> str:
     """Empty where both agree, else what they say."""
     if field == "time":
         ours, theirs = facts.captured_at, _time(told)

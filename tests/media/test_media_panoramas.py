@@ -10,9 +10,9 @@ import pytest
 
 from media.pictures import noise, photo, saved, xmp
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.media.facts import Facts, Sphere
+from pinpoint.media.facts import RawMetadata, Sphere
 from pinpoint.media.panoramas import FACES, Window, cut_faces, face_side, window
-from pinpoint.records import Hint, Panorama, Reading
+from pinpoint.records import DecodedImage, MetadataOverride, Panorama
 from pinpoint.settings import MediaSettings
 
 EQUIRECTANGULAR = {"GPano__ProjectionType": "equirectangular"}
@@ -67,19 +67,19 @@ def test_each_face_looks_its_way() -> None:
 
 def test_a_full_panorama_becomes_four_faces(decoder: ChildDecoder) -> None:
     picture = saved(noise(1_024, 512), xmp=xmp(GPano__PoseHeadingDegrees="300", **EQUIRECTANGULAR))
-    reading = decoder.read("pano.jpg", picture, Hint(lat=1.0, lon=2.0))
-    assert isinstance(reading, Reading)
+    reading = decoder.read("pano.jpg", picture, MetadataOverride(lat=1.0, lon=2.0))
+    assert isinstance(reading, DecodedImage)
     assert [face.name for face in reading.faces] == ["front", "right", "back", "left"]
     assert [face.heading_deg for face in reading.faces] == [300.0, 30.0, 120.0, 210.0]
     assert {face.pixels.shape for face in reading.faces} == {(128, 128, 3)}
     assert reading.capture.panorama == Panorama(
         heading_deg=300.0, full_width_px=1_024, full_height_px=512
     )
-    turned = decoder.read("pano.jpg", picture, Hint(lat=1.0, lon=2.0, heading_deg=90.0))
-    assert isinstance(turned, Reading)
+    turned = decoder.read("pano.jpg", picture, MetadataOverride(lat=1.0, lon=2.0, heading_deg=90.0))
+    assert isinstance(turned, DecodedImage)
     assert turned.faces[1].heading_deg == 180.0
     asked = decoder.read("pano.jpg", picture, query=True)
-    assert isinstance(asked, Reading)
+    assert isinstance(asked, DecodedImage)
     assert [face.heading_deg for face in asked.faces] == [None] * 4
     assert asked.capture.panorama is not None
     assert asked.capture.panorama.heading_deg is None
@@ -87,8 +87,8 @@ def test_a_full_panorama_becomes_four_faces(decoder: ChildDecoder) -> None:
 
 def test_small_panoramas_give_small_faces(decoder: ChildDecoder) -> None:
     picture = saved(noise(200, 100), xmp=xmp(**EQUIRECTANGULAR))
-    reading = decoder.read("pano.jpg", picture, Hint(lat=1.0, lon=2.0))
-    assert isinstance(reading, Reading)
+    reading = decoder.read("pano.jpg", picture, MetadataOverride(lat=1.0, lon=2.0))
+    assert isinstance(reading, DecodedImage)
     assert reading.faces[0].pixels.shape == (50, 50, 3)
     assert reading.faces[0].heading_deg is None
     assert face_side(4_000, 512) == 512
@@ -96,7 +96,7 @@ def test_small_panoramas_give_small_faces(decoder: ChildDecoder) -> None:
 
 def test_a_partial_panorama_stays_a_photo_and_says_so(decoder: ChildDecoder) -> None:
     reading = decoder.read("pano.jpg", photo(xmp=xmp(**EQUIRECTANGULAR)))
-    assert isinstance(reading, Reading)
+    assert isinstance(reading, DecodedImage)
     assert [face.name for face in reading.faces] == [None]
     assert reading.capture.attributes["panorama"] == "partial"
     assert reading.capture.panorama is None
@@ -116,7 +116,7 @@ def test_which_windows_of_the_sphere_can_be_cut(
     sphere: tuple[int, ...], expected: tuple[float, float] | None
 ) -> None:
     names = ("full_width_px", "full_height_px", "left_px", "top_px", "width_px", "height_px")
-    facts = Facts(
+    facts = RawMetadata(
         sphere=Sphere(**dict(zip(names, sphere, strict=True))),
         attributes={"projection": "equirectangular"},
     )
@@ -126,4 +126,4 @@ def test_which_windows_of_the_sphere_can_be_cut(
 
 
 def test_a_plain_photo_is_no_panorama() -> None:
-    assert window(Facts(), 2_000, 1_000) is None
+    assert window(RawMetadata(), 2_000, 1_000) is None

@@ -13,11 +13,11 @@ from PIL import Image, ImageCms, ImageOps
 from media.pictures import PARIS, exif, noise, photo, saved, xmp
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.media.renditions import rendition_size
-from pinpoint.records import Hint, Point, Reading
+from pinpoint.records import DecodedImage, MetadataOverride, Point
 from pinpoint.settings import MediaSettings
 from shared_data import shared_data
 
-HERE = Hint(lat=1.0, lon=2.0)
+HERE = MetadataOverride(lat=1.0, lon=2.0)
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +26,9 @@ def decoder() -> Iterator[ChildDecoder]:
         yield made
 
 
-def read(decoder: ChildDecoder, data: bytes, *, query: bool = False) -> Reading:
+def read(decoder: ChildDecoder, data: bytes, *, query: bool = False) -> DecodedImage:
     result = decoder.read("a", data, HERE, query=query)
-    assert isinstance(result, Reading), result
+    assert isinstance(result, DecodedImage), result
     return result
 
 

@@ -9,9 +9,9 @@ import pytest
 from media.pictures import PARIS, exif, noise, photo, ratio, saved, xmp
 from media.written import facts_of, sign_rationals
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.media.facts import Facts
+from pinpoint.media.facts import RawMetadata
 from pinpoint.media.xmp import read_xmp
-from pinpoint.records import Reading, Rejected
+from pinpoint.records import DecodedImage, Rejected
 from pinpoint.settings import MediaSettings
 
 LIMA = {1: "S", 2: (12.0, 2.0, 47.04), 3: "W", 4: (77.0, 2.0, 34.08)}
@@ -31,7 +31,7 @@ def verdict(decoder: ChildDecoder, data: bytes) -> tuple[float, float] | str:
     result = decoder.read("a.jpg", data)
     if isinstance(result, Rejected):
         return result.reason
-    assert isinstance(result, Reading)
+    assert isinstance(result, DecodedImage)
     return result.capture.point.lat, result.capture.point.lon
 
 
@@ -193,7 +193,7 @@ def test_whole_minutes_without_seconds_are_noted() -> None:
 # --- which position is taken ---------------------------------------------------------------------
 
 
-def read(gps: dict | None, **properties: str) -> Facts:
+def read(gps: dict | None, **properties: str) -> RawMetadata:
     more = {"xmp": xmp(**properties)} if properties else {}
     return facts_of(saved(noise(), exif=exif(gps=gps or {0: b"\x02\x03\x00\x00"}), **more))
 

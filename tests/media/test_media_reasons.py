@@ -28,9 +28,9 @@ from media.pictures import (
 )
 from media.poison import ending_large_children, poison
 from pinpoint.media.checks import REASONS, STAGES
-from pinpoint.media.decoder import TRIES, ChildDecoder
-from pinpoint.media.request import Ask
-from pinpoint.records import Hint, Reading, Rejected
+from pinpoint.media.decoder import MAX_ATTEMPTS, ChildDecoder
+from pinpoint.media.request import DecodeRequest
+from pinpoint.records import DecodedImage, MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
 
 
@@ -93,7 +93,7 @@ GENERATED: list[tuple[str, Callable[[], bytes], dict[str, float]]] = [
 def test_a_made_file_is_refused_for_its_reason(
     usual: ChildDecoder, reason: str, make: Callable[[], bytes], limits: dict[str, float]
 ) -> None:
-    hint = Hint(lat=48.0, lon=2.0) if STAGES[reason] == "decode" else None
+    hint = MetadataOverride(lat=48.0, lon=2.0) if STAGES[reason] == "decode" else None
     made = ChildDecoder(MediaSettings(**limits)) if limits else nullcontext(usual)
     with made as decoder:
         result = decoder.read("a.jpg", make(), hint)
@@ -103,7 +103,7 @@ def test_a_made_file_is_refused_for_its_reason(
         assert result.detail
         # The next file is none the worse for it.
         if "max_bytes" not in limits and "max_metadata_bytes" not in limits:
-            assert isinstance(decoder.read("b.jpg", photo()), Reading)
+            assert isinstance(decoder.read("b.jpg", photo()), DecodedImage)
 
 
 @pytest.mark.parametrize(
@@ -131,16 +131,16 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
 def test_a_child_that_dies_of_something_else_costs_nothing() -> None:
     """The kernel may choose the child when another process takes the memory."""
     with ChildDecoder(MediaSettings()) as decoder:
-        assert isinstance(decoder.read("a.jpg", photo()), Reading)
+        assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
         (pid,) = decoder.pids()
         os.kill(pid, signal.SIGSTOP)
-        results: list[Reading | Rejected] = []
+        results: list[DecodedImage | Rejected] = []
         reading = threading.Thread(target=lambda: results.append(decoder.read("b.jpg", photo())))
         reading.start()
         time.sleep(0.3)
         os.kill(pid, signal.SIGKILL)
         reading.join(30)
-        assert isinstance(results[0], Reading)
+        assert isinstance(results[0], DecodedImage)
         assert decoder.pids() != (pid,)
 
 
@@ -154,17 +154,17 @@ def test_a_child_that_dies_of_something_else_costs_nothing() -> None:
 )
 def test_a_file_that_ends_two_children_is_given_up(number: int, reason: str) -> None:
     with ChildDecoder(MediaSettings()) as decoder, ending_large_children(number) as ended:
-        assert isinstance(decoder.read("a.jpg", photo()), Reading)
+        assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
         result = decoder.read("b.png", poison())
         assert isinstance(result, Rejected)
         assert (result.stage, result.reason) == ("decode", reason)
-        assert len(ended) == TRIES
-        assert isinstance(decoder.read("c.jpg", photo()), Reading)
+        assert len(ended) == MAX_ATTEMPTS
+        assert isinstance(decoder.read("c.jpg", photo()), DecodedImage)
 
 
 def test_cpu_time_is_limited_too() -> None:
     class Hurried(ChildDecoder):
-        def _make_request(self, *given: Any) -> Ask:
+        def _make_request(self, *given: Any) -> DecodeRequest:
             return replace(super()._make_request(*given), cpu_s=0.1)
 
     palette = Image.new("P", (14_000, 14_000))
@@ -177,15 +177,15 @@ def test_cpu_time_is_limited_too() -> None:
 
 def test_a_child_that_dies_while_idle_costs_nothing() -> None:
     with ChildDecoder(MediaSettings()) as decoder:
-        assert isinstance(decoder.read("a.jpg", photo()), Reading)
+        assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
         os.kill(decoder.pids()[0], signal.SIGKILL)
         time.sleep(0.3)
-        assert isinstance(decoder.read("b.jpg", photo()), Reading)
+        assert isinstance(decoder.read("b.jpg", photo()), DecodedImage)
 
 
 def test_a_stopped_child_times_out() -> None:
     with ChildDecoder(MediaSettings(timeout_s=1.0)) as decoder:
-        assert isinstance(decoder.read("a.jpg", photo()), Reading)
+        assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
         os.kill(decoder.pids()[0], signal.SIGSTOP)
         start = time.perf_counter()
         result = decoder.read("b.jpg", photo())
@@ -207,10 +207,10 @@ def test_every_reason_has_a_stage_and_an_explanation() -> None:
 def test_a_large_legal_picture_is_read_quickly() -> None:
     large = saved(Image.new("RGB", (12_000, 9_000), (90, 120, 60)), "JPEG")
     with ChildDecoder(MediaSettings()) as decoder:
-        assert isinstance(decoder.read("a.jpg", photo()), Reading)
+        assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
         start = time.perf_counter()
         result = decoder.read("large.jpg", large, query=True)
-        assert isinstance(result, Reading)
+        assert isinstance(result, DecodedImage)
         assert time.perf_counter() - start < 6.0
         assert result.faces[0].pixels.shape == (512, 683, 3)
         assert (result.capture.width_px, result.capture.height_px) == (12_000, 9_000)

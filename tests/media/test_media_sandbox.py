@@ -19,13 +19,13 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from media import probe_child_user
-from pinpoint.errors import Unavailable
-from pinpoint.media.checks import Refused
+from pinpoint.errors import UnavailableError
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.process import ChildProcess, describe_sandbox
 from pinpoint.media.sandbox import CHILD_UID, Measure, missing_measures, summarize_measures
 from pinpoint.media.wire import Header, TimedPipes
 from pinpoint.settings import MediaSettings
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 from pinpoint.stack.postgres import PostgresServer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
@@ -69,7 +69,7 @@ class Targets:
 
 
 @pytest.fixture
-def targets(postgres: PostgresServer, server_places: StackPlaces) -> Iterator[Targets]:
+def targets(postgres: PostgresServer, server_places: StackPaths) -> Iterator[Targets]:
     sockets = sorted(server_places.postgres_socket_dir.glob(".s.PGSQL.*[0-9]"))
     with (
         TemporaryDirectory(prefix="pinpoint-probe-") as name,
@@ -187,7 +187,7 @@ def test_exploit_in_confined_child_ends_that_child_only(module: str, targets: Ta
     with closing(_Ended(child)):
         _skip_where_missing(child.start())
         for probe, aim in KILLED:
-            with pytest.raises(Refused) as refused:
+            with pytest.raises(RejectedFileError) as refused:
                 run_probe(child, targets, probe, aim)
             assert refused.value.reason == "decoder_crashed", probe
             assert "sandbox forbids" in refused.value.detail, probe
@@ -205,7 +205,7 @@ def test_probe_without_sandbox_succeeds(targets: Targets) -> None:
             _restore(Path(targets.readable))
             try:
                 answer = run_probe(child, targets, probe, aim)
-            except Refused:
+            except RejectedFileError:
                 answer = {"done": "another program took the place of the child"}
             if "done" not in answer:
                 failed[probe, aim] = answer
@@ -263,7 +263,7 @@ def test_child_on_a_poor_system_reports_what_is_missing_and_reads_on() -> None:
 def test_child_on_a_poor_system_with_sandbox_required_does_not_start() -> None:
     child = ChildProcess(MediaSettings(sandbox="required"), "media.child_poor_system")
     with closing(_Ended(child)):
-        with pytest.raises(Unavailable, match=r"landlock.*PINPOINT_MEDIA_SANDBOX") as refused:
+        with pytest.raises(UnavailableError, match=r"landlock.*PINPOINT_MEDIA_SANDBOX") as refused:
             child.start()
         assert refused.value.reason == "decoder_unavailable"
         assert child.pid is None

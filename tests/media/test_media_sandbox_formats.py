@@ -14,12 +14,12 @@ import pytest
 from media.formats import MAKERS
 from media.pictures import noise
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.records import Hint, Reading, Rejected
+from pinpoint.records import DecodedImage, MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
 from shared_data import shared_data
 
 LARGE = (2_400, 1_800)
-HERE = Hint(lat=48.0, lon=2.0)
+HERE = MetadataOverride(lat=48.0, lon=2.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,7 +43,7 @@ def limited() -> Iterator[ChildDecoder]:
         yield made
 
 
-def digest(result: Reading | Rejected) -> object:
+def digest(result: DecodedImage | Rejected) -> object:
     """All that is known of a file, pixels as a hash."""
     if isinstance(result, Rejected):
         return result
@@ -60,7 +60,7 @@ def test_format_in_sandbox_is_decoded_as_without(
     data = MAKERS[kind](noise(*LARGE))
     for query in (False, True):
         result = confined.read(kind, data, HERE, query=query)
-        assert isinstance(result, Reading), result
+        assert isinstance(result, DecodedImage), result
         assert digest(result) == digest(limited.read(kind, data, HERE, query=query))
 
 

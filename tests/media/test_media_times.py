@@ -23,7 +23,7 @@ from media.written import (
     utc,
 )
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.records import Reading
+from pinpoint.records import DecodedImage
 from pinpoint.settings import MediaSettings
 
 # --- F1: what was written later does not outrank when it was taken -------------------------------
@@ -339,7 +339,7 @@ def decoder() -> Iterator[ChildDecoder]:
 
 def test_decoder_carries_source_and_warnings(decoder: ChildDecoder) -> None:
     result = decoder.read("a.jpg", photo(detail={ORIGINAL: EVENING}, gps=fix("1970:01:01", 0)))
-    assert isinstance(result, Reading)
+    assert isinstance(result, DecodedImage)
     capture = result.capture
     assert capture.time_source == "exif_original"
     assert capture.warnings == (

@@ -9,17 +9,17 @@ import pytest
 
 from media.gpx_files import START, Gpx, Trk, clock, one_track, render, walk
 from media.pictures import exif, noise, photo, saved
-from pinpoint.media.checks import Refused
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.media.gpx import Segment
 from pinpoint.media.tracks import (
     add_options,
     explain_gap,
     find_tracks,
-    interpolate,
+    interpolate_position,
     position_at,
 )
-from pinpoint.records import Hint, Reading, ReadOptions, Rejected
+from pinpoint.records import DecodedImage, MetadataOverride, ReadOptions, Rejected
 from pinpoint.settings import MediaSettings
 
 HELSINKI = (60.17, 24.94)
@@ -45,12 +45,12 @@ def decoder():
         yield made
 
 
-def read(decoder: ChildDecoder, data: bytes, hint: Hint) -> Reading | Rejected:
+def read(decoder: ChildDecoder, data: bytes, hint: MetadataOverride) -> DecodedImage | Rejected:
     return decoder.read("a.jpg", data, hint)
 
 
-def placed(result: Reading | Rejected) -> tuple[float, float]:
-    assert isinstance(result, Reading), result
+def placed(result: DecodedImage | Rejected) -> tuple[float, float]:
+    assert isinstance(result, DecodedImage), result
     assert result.capture.position_source == "gpx"
     return result.capture.point.lat, result.capture.point.lon
 
@@ -62,25 +62,29 @@ def test_position_at_two_people_in_one_file_refused_unless_named(tmp_path: Path)
     ]
     path = tmp_path / "both.gpx"
     path.write_bytes(render(Gpx(tracks=tracks)))
-    with pytest.raises(Refused, match=r"both\.gpx#1 \(Aino\), both\.gpx#2 \(Mart\)") as refused:
+    with pytest.raises(
+        RejectedFileError, match=r"both\.gpx#1 \(Aino\), both\.gpx#2 \(Mart\)"
+    ) as refused:
         position_at(path, at(10.5))
     assert refused.value.reason == "ambiguous_track"
     assert position_at(path, at(10.5), "Aino")[:2] == pytest.approx((60.1805, 24.94))
     assert position_at(path, at(10.5), "both.gpx#2")[:2] == pytest.approx((59.4495, 24.75))
-    with pytest.raises(Refused, match=r"no track 'Eve'; there is both\.gpx#1 \(Aino\)"):
+    with pytest.raises(RejectedFileError, match=r"no track 'Eve'; there is both\.gpx#1 \(Aino\)"):
         position_at(path, at(10.5), "Eve")
     # A file's name means all of its tracks.
-    with pytest.raises(Refused, match="overlap"):
+    with pytest.raises(RejectedFileError, match="overlap"):
         position_at(path, at(10.5), "both.gpx")
 
 
 def test_position_at_two_files_of_a_folder_follow_the_same_rule(tmp_path: Path) -> None:
     (tmp_path / "aino.gpx").write_bytes(render(one_track(walk(*HELSINKI))))
     (tmp_path / "mart.GPX").write_bytes(render(one_track(walk(*TALLINN, start=5))))
-    with pytest.raises(Refused, match=r"2 tracks overlap in time \(aino\.gpx#1, mart\.GPX#1\)"):
+    with pytest.raises(
+        RejectedFileError, match=r"2 tracks overlap in time \(aino\.gpx#1, mart\.GPX#1\)"
+    ):
         position_at(tmp_path, at(10))
     # Also where only one of them reaches: the photographer may have been with the other.
-    with pytest.raises(Refused, match="overlap"):
+    with pytest.raises(RejectedFileError, match="overlap"):
         position_at(tmp_path, at(2))
     assert position_at(tmp_path, at(10), "mart.GPX")[0] == pytest.approx(59.445)
 
@@ -96,7 +100,7 @@ def test_position_at_tracks_one_after_the_other_are_all_used(tmp_path: Path) -> 
 def test_position_at_an_unreadable_file_of_a_folder_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "good.gpx").write_bytes(render(one_track(walk(*HELSINKI))))
     (tmp_path / "bad.gpx").write_bytes(b"<gpx")
-    with pytest.raises(Refused, match=r"bad\.gpx cannot be read"):
+    with pytest.raises(RejectedFileError, match=r"bad\.gpx cannot be read"):
         position_at(tmp_path, at(10))
     assert position_at(tmp_path, at(10), "good.gpx")[0] == pytest.approx(60.18)
 
@@ -140,7 +144,7 @@ def test_position_at_impossible_speed_none(tmp_path: Path) -> None:
 def test_position_at_mixed_segment_refused(tmp_path: Path) -> None:
     path = tmp_path / "mixed.gpx"
     path.write_bytes(render(one_track([*walk(*HELSINKI), *walk(*TALLINN)])))
-    with pytest.raises(Refused, match="several travelers") as refused:
+    with pytest.raises(RejectedFileError, match="several travelers") as refused:
         position_at(path, at(10))
     assert refused.value.reason == "ambiguous_track"
 
@@ -148,7 +152,7 @@ def test_position_at_mixed_segment_refused(tmp_path: Path) -> None:
 def test_position_at_segments_that_differ_refused_and_that_agree_used(tmp_path: Path) -> None:
     path = tmp_path / "walk.gpx"
     path.write_bytes(render(one_track(walk(*HELSINKI), walk(*TALLINN, start=10))))
-    with pytest.raises(Refused, match="several travelers"):
+    with pytest.raises(RejectedFileError, match="several travelers"):
         position_at(path, at(5))
     # A logger that starts a new segment two minutes before it ends the old one.
     path.write_bytes(render(one_track(walk(60.0, 24.0, minutes=10), walk(60.008, 24.0, start=8))))
@@ -188,7 +192,7 @@ def test_interpolate_against_a_plain_loop() -> None:
                     segment.lats[i] * (1 - share) + segment.lats[i + 1] * share,
                     lon if lon <= 180 else lon - 360,
                 )
-        found = interpolate(segment, float(time_s))
+        found = interpolate_position(segment, float(time_s))
         assert (found is None) == (expected is None)
         assert found is None or found == pytest.approx(expected)
 
@@ -198,7 +202,7 @@ def test_decoder_a_time_without_an_offset_beside_a_track_refused(
 ) -> None:
     path = tmp_path / "walk.gpx"
     path.write_bytes(render(one_track(walk(*HELSINKI, minutes=300))))
-    hint = Hint(track=str(path))
+    hint = MetadataOverride(track=str(path))
     result = read(decoder, taken(30, None, ahead_h=3), hint)
     assert isinstance(result, Rejected)
     assert (result.stage, result.reason) == ("check", "time_zone_unknown")
@@ -208,7 +212,7 @@ def test_decoder_a_time_without_an_offset_beside_a_track_refused(
     )
     # A position of its own needs no track.
     own = decoder.read("b.jpg", photo(detail={0x9003: "2023:09:10 08:30:00"}), hint)
-    assert isinstance(own, Reading)
+    assert isinstance(own, DecodedImage)
     assert (own.capture.position_source, own.capture.attributes["time_zone"]) == (
         "exif",
         "assumed_utc",
@@ -221,13 +225,15 @@ def test_decoder_a_given_time_zone_is_used(
 ) -> None:
     path = tmp_path / "walk.gpx"
     path.write_bytes(render(one_track(walk(*HELSINKI, minutes=300))))
-    result = read(decoder, taken(30, None, ahead_h=3), Hint(track=str(path), time_zone=zone))
+    result = read(
+        decoder, taken(30, None, ahead_h=3), MetadataOverride(track=str(path), time_zone=zone)
+    )
     assert placed(result) == pytest.approx((60.2, 24.94))
-    assert isinstance(result, Reading)
+    assert isinstance(result, DecodedImage)
     assert result.capture.captured_at == at(30)
     assert result.capture.attributes["time_zone"] == zone
     # The file's own offset counts before the option.
-    other = read(decoder, taken(30), Hint(track=str(path), time_zone="-08:00"))
+    other = read(decoder, taken(30), MetadataOverride(track=str(path), time_zone="-08:00"))
     assert placed(other) == pytest.approx((60.2, 24.94))
 
 
@@ -241,7 +247,7 @@ def test_decoder_a_wall_clock_where_the_clock_changes_refused(
     path = tmp_path / "walk.gpx"
     path.write_bytes(render(one_track(walk(*HELSINKI))))
     data = saved(noise(), exif=exif(detail={0x9003: wall}))
-    result = read(decoder, data, Hint(track=str(path), time_zone="Europe/Helsinki"))
+    result = read(decoder, data, MetadataOverride(track=str(path), time_zone="Europe/Helsinki"))
     assert isinstance(result, Rejected)
     assert result.reason == "time_zone_unknown"
     assert why in result.detail
@@ -250,20 +256,20 @@ def test_decoder_a_wall_clock_where_the_clock_changes_refused(
 def test_decoder_a_camera_clock_offset_is_added(decoder: ChildDecoder, tmp_path: Path) -> None:
     path = tmp_path / "walk.gpx"
     path.write_bytes(render(one_track(walk(*HELSINKI, minutes=300))))
-    slow = Hint(track=str(path), camera_clock_offset_s=600.0)
+    slow = MetadataOverride(track=str(path), camera_clock_offset_s=600.0)
     result = read(decoder, taken(30), slow)
     assert placed(result) == pytest.approx((60.21, 24.94))
-    assert isinstance(result, Reading)
+    assert isinstance(result, DecodedImage)
     assert result.capture.captured_at == at(40)
     assert result.capture.warnings == ("+600 s were added to the camera's time",)
-    fast = Hint(track=str(path), camera_clock_offset_s=-600.0, time_zone="+03:00")
+    fast = MetadataOverride(track=str(path), camera_clock_offset_s=-600.0, time_zone="+03:00")
     assert placed(read(decoder, taken(30, None, ahead_h=3), fast)) == pytest.approx((60.19, 24.94))
     # The satellites' time is not the camera's.
     gps = {29: "2023:09:10", 7: (8.0, 30.0, 0.0)}
     result = read(decoder, saved(noise(), exif=exif(gps=gps)), slow)
     assert placed(result) == pytest.approx((60.2, 24.94))
     # Nor is the time of a manifest.
-    given = Hint(track=str(path), captured_at=at(5), camera_clock_offset_s=600.0)
+    given = MetadataOverride(track=str(path), captured_at=at(5), camera_clock_offset_s=600.0)
     assert placed(read(decoder, taken(30), given)) == pytest.approx((60.175, 24.94))
 
 
@@ -272,7 +278,9 @@ def test_decoder_a_manifest_time_without_an_offset_beside_a_track_refused(
 ) -> None:
     path = tmp_path / "walk.gpx"
     path.write_bytes(render(one_track(walk(*HELSINKI))))
-    hint = Hint(track=str(path), captured_at=at(5), attributes={"time_zone": "assumed_utc"})
+    hint = MetadataOverride(
+        track=str(path), captured_at=at(5), attributes={"time_zone": "assumed_utc"}
+    )
     result = read(decoder, saved(noise()), hint)
     assert isinstance(result, Rejected)
     assert result.reason == "time_zone_unknown"
@@ -285,7 +293,7 @@ def test_decoder_a_bad_track_refused_by_name(
     track = tmp_path / "bad.gpx"
     if data is not None:
         track.write_bytes(data)
-    result = read(decoder, taken(1), Hint(track=str(track)))
+    result = read(decoder, taken(1), MetadataOverride(track=str(track)))
     assert isinstance(result, Rejected)
     assert (result.reason, result.stage) == ("no_position", "check")
     assert "bad.gpx" in result.detail
@@ -309,8 +317,12 @@ def test_find_tracks_by_stem_by_folder_and_by_choice(tmp_path: Path) -> None:
 
 def test_add_options_without_anything_gives_no_hint(tmp_path: Path) -> None:
     assert add_options(None, None, ReadOptions(track="walk.gpx")) is None
-    hint = add_options(Hint(lat=1.0, lon=2.0), tmp_path, ReadOptions(track="x", time_zone="+01:00"))
-    assert hint == Hint(lat=1.0, lon=2.0, track=str(tmp_path), track_name="x", time_zone="+01:00")
+    hint = add_options(
+        MetadataOverride(lat=1.0, lon=2.0), tmp_path, ReadOptions(track="x", time_zone="+01:00")
+    )
+    assert hint == MetadataOverride(
+        lat=1.0, lon=2.0, track=str(tmp_path), track_name="x", time_zone="+01:00"
+    )
 
 
 def test_position_at_moment_in_other_zones_is_the_same(tmp_path: Path) -> None:

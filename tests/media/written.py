@@ -10,8 +10,8 @@ from PIL import Image
 
 from media.containers import tags
 from media.pictures import PARIS, exif, noise, saved, xmp
-from pinpoint.media.facts import Facts
-from pinpoint.media.metadata import read_facts
+from pinpoint.media.facts import RawMetadata
+from pinpoint.media.metadata import read_raw_metadata
 
 TAKEN = "2015:06:01 10:00:00"
 EVENING = "2022:10:30 20:30:00"
@@ -22,11 +22,11 @@ SUBSEC, SUBSEC_ORIGINAL = 0x9290, 0x9291
 
 def facts(
     base: dict | None = None, detail: dict | None = None, gps: dict | None = None, **props: str
-) -> Facts:
+) -> RawMetadata:
     """What is read of a JPEG with these tags and XMP properties."""
     more = {"xmp": xmp(**props)} if props else {}
     data = saved(noise(), exif=exif(base=base, detail=detail, gps={**PARIS, **(gps or {})}), **more)
-    return read_facts(Image.open(io.BytesIO(data)))
+    return read_raw_metadata(Image.open(io.BytesIO(data)))
 
 
 def utc(text: str) -> datetime:
@@ -48,9 +48,9 @@ def iptc(**records: str) -> bytes:
     return b"Photoshop 3.0\x00" + resource
 
 
-def facts_of(data: bytes) -> Facts:
+def facts_of(data: bytes) -> RawMetadata:
     """What is read of a file, without the decoding child."""
-    return read_facts(Image.open(io.BytesIO(data)))
+    return read_raw_metadata(Image.open(io.BytesIO(data)))
 
 
 def sign_rationals(block: bytes, *negative: tuple[int, int]) -> bytes:

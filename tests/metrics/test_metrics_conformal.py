@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pinpoint.metrics.conformal import conformal_level, sample_one_per_author
+from pinpoint.metrics.conformal import conformal_level, sample_one_per_creator
 
 
 @pytest.mark.parametrize(("rows", "share"), [(9, 0.5), (9, 0.9), (50, 0.9), (199, 0.5)])
@@ -34,9 +34,9 @@ def test_the_level_is_a_score_by_its_rank():
 
 def test_one_row_of_each_author():
     authors = ["anna", "bert", "anna", None, None, "bert", "anna"]
-    draws = [sample_one_per_author(authors, seed).tolist() for seed in range(40)]
+    draws = [sample_one_per_creator(authors, seed).tolist() for seed in range(40)]
     for rows in draws:
         assert rows == sorted(rows)
         assert sorted(authors[row] or "" for row in rows) == ["", "", "anna", "bert"]
     assert {row for rows in draws for row in rows} == set(range(7)), "some row is never drawn"
-    assert draws[3] == sample_one_per_author(authors, 3).tolist()
+    assert draws[3] == sample_one_per_creator(authors, 3).tolist()

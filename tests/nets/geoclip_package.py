@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 
-from pinpoint.nets.geoclip_files import VERSION
+from pinpoint.nets.geoclip_files import GEOCLIP_VERSION
 
 _NAME = "geoclip_reference"
 
@@ -52,7 +52,9 @@ def package_folder() -> Path:
     """Where `geoclip` is installed; without it a test skips, but not in CI."""
     spec = importlib.util.find_spec("geoclip")
     if spec is None:
-        missing = f"geoclip is not installed: .venv/bin/pip install --no-deps geoclip=={VERSION}"
+        missing = (
+            f"geoclip is not installed: .venv/bin/pip install --no-deps geoclip=={GEOCLIP_VERSION}"
+        )
         if os.environ.get("CI"):
             pytest.fail(missing)
         pytest.skip(missing)

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nets.towers import TINY, clip_bundle, timm_bundle, timm_weights
-from pinpoint.errors import BadBundle, Conflict, Misconfigured
-from pinpoint.nets.bundles import bundle_of, descriptor_bundle, find_bundle, read_bundle
+from pinpoint.errors import BadBundleError, ConfigurationError, ConflictError
+from pinpoint.nets.bundles import descriptor_bundle, find_bundle, read_bundle, resolve_bundle
 from pinpoint.nets.checkpoint import write_bundle
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
@@ -65,13 +65,13 @@ def test_writing_twice_gives_the_same_bytes(bundle, tmp_path):
 
 
 def test_an_existing_folder_is_left_alone(bundle):
-    with pytest.raises(Conflict, match="exists already"):
+    with pytest.raises(ConflictError, match="exists already"):
         timm_bundle(bundle)
 
 
 def test_a_failed_bundle_leaves_nothing(tmp_path):
     weights = timm_weights(tmp_path / "w.safetensors")
-    with pytest.raises(BadBundle):
+    with pytest.raises(BadBundleError):
         write_bundle(
             tmp_path / "bundles" / "x",
             name="no such/name",
@@ -121,7 +121,7 @@ def test_a_bundle_cut_short_while_written_leaves_nothing(tmp_path, monkeypatch):
 )
 def test_a_contract_that_is_wrong_is_refused_in_words(bundle, changes, words):
     change(bundle, **changes)
-    with pytest.raises(BadBundle) as caught:
+    with pytest.raises(BadBundleError) as caught:
         read_bundle(bundle)
     assert words in caught.value.message
     assert str(bundle) in caught.value.message
@@ -132,7 +132,7 @@ def test_a_contract_that_is_wrong_is_refused_in_words(bundle, changes, words):
 )
 def test_a_contract_that_is_no_json_is_refused(bundle, text):
     (bundle / "contract.json").write_bytes(text)
-    with pytest.raises(BadBundle):
+    with pytest.raises(BadBundleError):
         read_bundle(bundle)
 
 
@@ -141,7 +141,7 @@ def test_changed_weights_are_refused(bundle):
     tensors = load_file(file)
     first = next(iter(tensors))
     save_file({**tensors, first: tensors[first] + 1e-3}, file)
-    with pytest.raises(BadBundle, match="are not those of the contract"):
+    with pytest.raises(BadBundleError, match="are not those of the contract"):
         read_bundle(bundle)
 
 
@@ -157,13 +157,13 @@ def test_changed_weights_are_refused(bundle):
 )
 def test_a_tower_that_does_not_fit_is_refused_in_words(bundle, tmp_path, changes, words):
     change(bundle, **changes)
-    with pytest.raises(BadBundle, match=words):
+    with pytest.raises(BadBundleError, match=words):
         open_encoder(EncoderSettings(bundle="tiny-timm", device="cpu"), tmp_path, 512)
 
 
 def test_a_pickle_is_never_opened(bundle):
     torch.save({"a": torch.zeros(1)}, bundle / "tower.safetensors")
-    with pytest.raises(BadBundle, match="are not those"):
+    with pytest.raises(BadBundleError, match="are not those"):
         read_bundle(bundle)
 
 
@@ -173,9 +173,9 @@ def test_bundles_are_found_by_folder_and_by_name(bundle, tmp_path, monkeypatch):
     assert find_bundle(str(bundle), tmp_path / "elsewhere").contract == by_name
     assert find_bundle("bundles/tiny-timm", tmp_path / "elsewhere").contract == by_name
     assert find_bundle("descriptor", tmp_path).weights is None
-    with pytest.raises(BadBundle, match="there are descriptor, tiny-timm"):
+    with pytest.raises(BadBundleError, match="there are descriptor, tiny-timm"):
         find_bundle("large", tmp_path)
-    with pytest.raises(BadBundle, match=r"it has no contract\.json"):
+    with pytest.raises(BadBundleError, match=r"it has no contract\.json"):
         find_bundle("bundles", tmp_path)
 
 
@@ -194,7 +194,7 @@ def test_a_contract_is_read_without_torch(bundle):
 
 
 def test_renditions_smaller_than_the_input_are_refused(bundle, tmp_path):
-    with pytest.raises(Misconfigured, match="PINPOINT_MEDIA_RENDITION_PX to 128"):
+    with pytest.raises(ConfigurationError, match="PINPOINT_MEDIA_RENDITION_PX to 128"):
         open_encoder(EncoderSettings(), tmp_path, 100)
 
 
@@ -219,10 +219,13 @@ def test_a_bundle_is_found_by_its_contract(tmp_path):
     (home / "bundles" / "broken").mkdir()
     (home / "bundles" / "broken" / CONTRACT_FILE).write_text("{")
     wanted = digest(read_bundle(below).contract, 512)
-    assert bundle_of(wanted, home, 512, DESCRIPTOR_NAME) == str(below)
-    assert bundle_of(wanted, home, 512, str(outside)) == str(outside)
-    assert bundle_of(digest(descriptor_bundle().contract, 512), home, 512, "any") == DESCRIPTOR_NAME
+    assert resolve_bundle(wanted, home, 512, DESCRIPTOR_NAME) == str(below)
+    assert resolve_bundle(wanted, home, 512, str(outside)) == str(outside)
+    assert (
+        resolve_bundle(digest(descriptor_bundle().contract, 512), home, 512, "any")
+        == DESCRIPTOR_NAME
+    )
     below.rename(below.with_name(".draft"))
     for rendition_px, configured in ((512, DESCRIPTOR_NAME), (256, str(outside))):
-        with pytest.raises(BadBundle, match=f"no bundle here has the contract {wanted}"):
-            bundle_of(wanted, home, rendition_px, configured)
+        with pytest.raises(BadBundleError, match=f"no bundle here has the contract {wanted}"):
+            resolve_bundle(wanted, home, rendition_px, configured)

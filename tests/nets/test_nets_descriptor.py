@@ -9,7 +9,7 @@ import torch
 from nets.towers import pictures
 from pinpoint.nets.contract import DESCRIPTOR_DIM, DESCRIPTOR_NOTE, DESCRIPTOR_PREPROCESS
 from pinpoint.nets.descriptor import Descriptor
-from pinpoint.nets.preprocess import prepare
+from pinpoint.nets.preprocess import preprocess_images
 
 SIDE = 16
 
@@ -113,7 +113,7 @@ def test_agrees_with_loops(seed):
 @pytest.mark.parametrize("value", [0, 127, 128, 255])
 def test_a_blank_picture_has_a_finite_descriptor(value):
     image = np.full((80, 60, 3), value, np.uint8)
-    out = Descriptor()(prepare([image], DESCRIPTOR_PREPROCESS))
+    out = Descriptor()(preprocess_images([image], DESCRIPTOR_PREPROCESS))
     assert torch.isfinite(out).all()
     assert out.norm() > 0.5
 
@@ -123,7 +123,9 @@ def test_the_same_view_a_little_later_is_nearer_than_any_other():
     later = [np.roll(view, 2, axis=1).astype(np.int16) + 6 for view in views]
     later = [np.clip(view, 0, 255).astype(np.uint8) for view in later]
     describe = Descriptor()
-    first, second = (describe(prepare(v, DESCRIPTOR_PREPROCESS)).numpy() for v in (views, later))
+    first, second = (
+        describe(preprocess_images(v, DESCRIPTOR_PREPROCESS)).numpy() for v in (views, later)
+    )
     assert ((first @ second.T).argmax(axis=1) == np.arange(12)).all()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nets.towers import clip_bundle, pictures, timm_bundle
-from pinpoint.errors import BadBundle, Misconfigured
+from pinpoint.errors import BadBundleError, ConfigurationError
 from pinpoint.nets.contract import Preprocess
 from pinpoint.nets.embedder import Embedder
 from pinpoint.nets.runtime import choose_device, open_encoder
@@ -128,7 +128,7 @@ def test_a_vector_that_is_none_raises(value):
         device=torch.device("cpu"),
         batch=2 + 1,
     )
-    with pytest.raises(BadBundle, match="image 2 of the batch") as caught:
+    with pytest.raises(BadBundleError, match="image 2 of the batch") as caught:
         broken.encode(pictures(4))
     assert caught.value.reason == "vector_not_finite"
     assert np.isfinite(broken.encode(pictures(2))).all()
@@ -139,9 +139,9 @@ def test_the_device_is_chosen_or_refused_in_words():
     assert choose_device("auto").type == expected
     assert choose_device("cpu") == torch.device("cpu")
     for name in ("quantum", "mps", "meta", "cuda:x"):
-        with pytest.raises(Misconfigured, match="none of auto, cpu"):
+        with pytest.raises(ConfigurationError, match="none of auto, cpu"):
             choose_device(name)
-    with pytest.raises(Misconfigured, match="does not exist"):
+    with pytest.raises(ConfigurationError, match="does not exist"):
         choose_device("cuda:97")
 
 

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nets.geoclip_package import package_folder, reference
-from pinpoint.errors import BadBundle, Unavailable
-from pinpoint.nets.geoclip import GeoClipLocation, build_geoclip, equal_earth, place_vectors
-from pinpoint.nets.geoclip_files import gallery_places, read_geoclip
-from pinpoint.records import Limits, PlaceList
-from pinpoint.search.places import compare
+from pinpoint.errors import BadBundleError, UnavailableError
+from pinpoint.nets.geoclip import GeoClipLocation, build_geoclip, encode_positions, equal_earth
+from pinpoint.nets.geoclip_files import gallery_coordinates, read_geoclip
+from pinpoint.records import CoordinateGallery, SearchFilter
+from pinpoint.search.places import compare_coordinates
 
 FILES = (
     "weights/location_encoder_weights.pth",
@@ -94,17 +94,19 @@ def test_photos_have_the_vectors_of_the_package(ours, theirs):
 @pytest.mark.timeout(600)  # both sides encode 100,000 places: 4 · 10¹² operations
 @torch.inference_mode()
 def test_the_places_are_ranked_as_by_the_package(ours, theirs):
-    asked, at = features(200), gallery_places()
+    asked, at = features(200), gallery_coordinates()
     np.testing.assert_array_equal(at.astype(np.float32), theirs.gps_gallery.numpy())
     expected = theirs(asked, theirs.gps_gallery)
-    vectors = torch.from_numpy(place_vectors(ours.location, at))
+    vectors = torch.from_numpy(encode_positions(ours.location, at))
     found = ours.logit_scale.exp() * (ours.image.unit(asked) @ vectors.T)
     assert_same_ranking(found, expected)
-    known = PlaceList(
+    known = CoordinateGallery(
         positions=at, vectors=vectors.numpy(), temperature=float(ours.logit_scale.exp()), digest=""
     )
     for feature, scores in zip(asked[:10], expected[:10], strict=True):
-        served = compare(ours.image.unit(feature[None])[0].numpy(), known, Limits())
+        served = compare_coordinates(
+            ours.image.unit(feature[None])[0].numpy(), known, SearchFilter()
+        )
         shares, order = scores.softmax(dim=0).sort(descending=True)
         np.testing.assert_allclose(served.mass, shares.numpy(), rtol=1e-3)
         first = theirs.gps_gallery[order[:5]].numpy()
@@ -151,7 +153,7 @@ def test_a_place_has_one_vector_in_any_company(ours):
     order = torch.randperm(64, generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(ours.location.unit(at[order]), together[order], rtol=0, atol=1e-5)
     assert torch.equal(ours.location.unit(at), together)
-    blocks = place_vectors(ours.location, at.numpy().astype(np.float64))
+    blocks = encode_positions(ours.location, at.numpy().astype(np.float64))
     np.testing.assert_allclose(blocks, together.numpy(), rtol=0, atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(blocks, axis=1), 1.0, atol=1e-6)
 
@@ -220,7 +222,7 @@ def test_building_draws_no_random_numbers(tensors):
 )
 def test_tensors_that_do_not_fit_are_refused(tensors, changes, words):
     changed = {name: each for name, each in {**tensors, **changes}.items() if each is not None}
-    with pytest.raises(BadBundle, match=words):
+    with pytest.raises(BadBundleError, match=words):
         build_geoclip(changed)
 
 
@@ -233,7 +235,9 @@ def test_wheel_folder_and_package_give_the_same(tensors, unpacked, tmp_path):
         found = read_geoclip(source)
         assert found.keys() == tensors.keys()
         assert all(torch.equal(found[name], tensors[name]) for name in tensors)
-    np.testing.assert_array_equal(gallery_places(tmp_path / "geoclip.whl"), gallery_places())
+    np.testing.assert_array_equal(
+        gallery_coordinates(tmp_path / "geoclip.whl"), gallery_coordinates()
+    )
 
 
 def test_reading_does_not_import_the_package():
@@ -269,8 +273,8 @@ def test_a_spoiled_file_is_refused_and_never_run(unpacked, tmp_path, name, spoil
             "code": pickle.dumps(_Harmful(tmp_path / "mark")),
         }[spoil]
     )
-    with pytest.raises(BadBundle, match="is not that of geoclip") as caught:
-        (gallery_places if name.endswith(".csv") else read_geoclip)(unpacked)
+    with pytest.raises(BadBundleError, match="is not that of geoclip") as caught:
+        (gallery_coordinates if name.endswith(".csv") else read_geoclip)(unpacked)
     assert name in caught.value.message
     if spoil == "changed":
         assert hashlib.sha256(file.read_bytes()).hexdigest() in caught.value.message
@@ -279,21 +283,21 @@ def test_a_spoiled_file_is_refused_and_never_run(unpacked, tmp_path, name, spoil
 
 def test_missing_files_are_named(unpacked, tmp_path):
     shutil.rmtree(unpacked / "geoclip" / "model" / "weights")
-    with pytest.raises(BadBundle, match=r"weights/logit_scale_weights\.pth"):
+    with pytest.raises(BadBundleError, match=r"weights/logit_scale_weights\.pth"):
         read_geoclip(unpacked)
     (tmp_path / "no.whl").write_bytes(b"PK no wheel")
-    with pytest.raises(BadBundle, match=r"no\.whl is not geoclip"):
+    with pytest.raises(BadBundleError, match=r"no\.whl is not geoclip"):
         read_geoclip(tmp_path / "no.whl")
     with zipfile.ZipFile(tmp_path / "other.whl", "w") as wheel:
         wheel.writestr("other/__init__.py", "")
-    with pytest.raises(BadBundle, match=r"other\.whl is not geoclip"):
+    with pytest.raises(BadBundleError, match=r"other\.whl is not geoclip"):
         read_geoclip(tmp_path / "other.whl")
 
 
 def test_an_absent_package_says_what_to_do(tmp_path, monkeypatch):
-    with pytest.raises(Unavailable, match="does not exist; name a wheel"):
+    with pytest.raises(UnavailableError, match="does not exist; name a wheel"):
         read_geoclip(tmp_path / "absent")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(Unavailable, match="pip install --no-deps geoclip==") as caught:
-        gallery_places()
+    with pytest.raises(UnavailableError, match="pip install --no-deps geoclip==") as caught:
+        gallery_coordinates()
     assert caught.value.reason == "weights_unavailable"

@@ -19,7 +19,7 @@ from pinpoint.nets.losses import (
     cross_source_pairs,
     negative_radius_m,
     negative_weights,
-    place_negatives,
+    sample_negatives,
     sigmoid_contrastive,
 )
 from pinpoint.nets.specs import HeadsSpec, LocationSpec
@@ -218,7 +218,7 @@ def gallery():
 
 
 def test_extra_negatives_are_uniform_over_cells_and_within_each(gallery):
-    drawn = place_negatives(OccupiedCells.of(gallery), 40_000, np.random.default_rng(1))
+    drawn = sample_negatives(OccupiedCells.of(gallery), 40_000, np.random.default_rng(1))
     assert drawn.dtype == np.int64
     cells, counts = np.unique(gallery[drawn], return_counts=True)
     assert set(cells) == set(gallery)
@@ -232,15 +232,15 @@ def test_extra_negatives_are_uniform_over_cells_and_within_each(gallery):
 
 
 def test_extra_negatives_are_those_of_the_loop_and_of_the_seed(gallery):
-    found = place_negatives(OccupiedCells.of(gallery), 500, np.random.default_rng(2))
+    found = sample_negatives(OccupiedCells.of(gallery), 500, np.random.default_rng(2))
     rng = np.random.default_rng(2)
     rows = {cell: np.flatnonzero(gallery == cell) for cell in sorted(set(gallery.tolist()))}
     chosen = [list(rows)[n] for n in rng.integers(len(rows), size=500)]
     within = rng.integers([len(rows[cell]) for cell in chosen])
     assert found.tolist() == [rows[c][n] for c, n in zip(chosen, within, strict=True)]
-    assert place_negatives(OccupiedCells.of(gallery), 0, rng).shape == (0,)
+    assert sample_negatives(OccupiedCells.of(gallery), 0, rng).shape == (0,)
     with pytest.raises(ValueError, match="no images"):
-        place_negatives(OccupiedCells.of(gallery[:0]), 1, rng)
+        sample_negatives(OccupiedCells.of(gallery[:0]), 1, rng)
 
 
 def test_one_batch_is_learned_by_heart():

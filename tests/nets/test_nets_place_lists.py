@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from nets.towers import timm_bundle
-from pinpoint.errors import BadBundle, Conflict
+from pinpoint.errors import BadBundleError, ConflictError
 from pinpoint.nets.bundles import copy_bundle, read_bundle
 from pinpoint.nets.digests import digest
 from pinpoint.nets.embedder import Embedder
 from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
-from pinpoint.nets.place_lists import load_places
+from pinpoint.nets.place_lists import load_coordinates
 from pinpoint.nets.runtime import open_encoder
-from pinpoint.nets.spaces import write_space
+from pinpoint.nets.spaces import write_joint_embedding
 from pinpoint.nets.specs import HeadsSpec, LocationSpec
 from pinpoint.settings import EncoderSettings
 
@@ -43,7 +43,7 @@ def write(tmp_path_factory):
 
     def made(name, **more):
         said = {"name": name, "licence": "CC0", "note": "Random.", "location": location, **more}
-        return write_space(folder / name, tower=tower, heads=heads, **said)
+        return write_joint_embedding(folder / name, tower=tower, heads=heads, **said)
 
     return made
 
@@ -58,7 +58,7 @@ def encoder(folder):
 
 
 def test_the_places_come_back_to_the_last_digit(listing, tmp_path):
-    listed = load_places(copy_bundle(listing, tmp_path / "copy"))
+    listed = load_coordinates(copy_bundle(listing, tmp_path / "copy"))
     np.testing.assert_array_equal(listed.positions, positions())
     assert listed.temperature == 12.0
     file = listing / read_bundle(listing).contract.heads.places.file
@@ -67,7 +67,7 @@ def test_the_places_come_back_to_the_last_digit(listing, tmp_path):
 
 def test_they_change_no_vector_and_so_not_the_digest(listing, write):
     without = read_bundle(write("without"))
-    assert load_places(without) is None
+    assert load_coordinates(without) is None
     assert digest(without.contract, 512) == digest(read_bundle(listing).contract, 512)
 
 
@@ -90,7 +90,7 @@ def test_they_are_encoded_once_whoever_asks(listing, monkeypatch):
 
 
 def test_a_bundle_without_them_says_what_to_do(write):
-    with pytest.raises(Conflict, match="pinpoint bundles import geoclip") as caught:
+    with pytest.raises(ConflictError, match="pinpoint bundles import geoclip") as caught:
         encoder(write("none")).listed_places()
     assert caught.value.reason == "no_places"
     assert "bundle none is in use and has no list of coordinates" in caught.value.message
@@ -110,16 +110,16 @@ def test_a_bundle_without_them_says_what_to_do(write):
 def test_a_list_that_is_none_is_refused(listing, tmp_path, text, words):
     bundle = copy_bundle(listing, tmp_path / "copy")
     bundle.places.write_text(text)
-    with pytest.raises(BadBundle, match=r"places .*places\.csv are not those of the contract"):
+    with pytest.raises(BadBundleError, match=r"places .*places\.csv are not those of the contract"):
         read_bundle(bundle.places.parent)
     path = bundle.places.with_name("contract.json")
     said = json.loads(path.read_text())
     said["heads"]["places"] |= {"sha256": hashlib.sha256(text.encode()).hexdigest(), "count": 2}
     path.write_text(json.dumps(said))
-    with pytest.raises(BadBundle, match=words):
-        load_places(read_bundle(path.parent))
+    with pytest.raises(BadBundleError, match=words):
+        load_coordinates(read_bundle(path.parent))
     bundle.places.unlink()
-    with pytest.raises(BadBundle, match="lacks its places"):
+    with pytest.raises(BadBundleError, match="lacks its places"):
         read_bundle(path.parent)
 
 
@@ -133,5 +133,5 @@ def test_a_list_that_is_none_is_refused(listing, tmp_path, text, words):
     ],
 )
 def test_a_list_that_cannot_be_used_is_not_written(write, said, words):
-    with pytest.raises(BadBundle, match=words):
+    with pytest.raises(BadBundleError, match=words):
         write("bad", **{"places": positions(3), "temperature": 12.0, **said})

@@ -9,7 +9,7 @@ from PIL import Image
 
 from nets.towers import pictures
 from pinpoint.nets.contract import Preprocess
-from pinpoint.nets.preprocess import prepare
+from pinpoint.nets.preprocess import preprocess_images
 
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -46,7 +46,7 @@ def test_agrees_with_pillow(interpolation, resize, crop, size_px):
         std=(0.2, 0.25, 0.3),
     )
     images = pictures(4)
-    ours = prepare(images, spec).numpy()
+    ours = preprocess_images(images, spec).numpy()
     for image, square in zip(images, ours, strict=True):
         # Pillow rounds to whole grey levels after each of its two passes; we do not.
         np.testing.assert_allclose(square, by_pillow(image, spec), atol=2.0 / 255 / 0.2)
@@ -55,33 +55,33 @@ def test_agrees_with_pillow(interpolation, resize, crop, size_px):
 
 def test_a_picture_of_the_right_size_stays_as_it_is():
     image = np.random.default_rng(1).integers(0, 256, (48, 48, 3), dtype=np.uint8)
-    out = prepare([image], Preprocess(size_px=48, resize="shorter"))
+    out = preprocess_images([image], Preprocess(size_px=48, resize="shorter"))
     np.testing.assert_array_equal(out[0].numpy() * 255, image.transpose(2, 0, 1))
 
 
 def test_a_picture_does_not_depend_on_its_batch():
     spec = Preprocess(size_px=50, resize="shorter")
     images = pictures(9)
-    batch = prepare(images, spec)
+    batch = preprocess_images(images, spec)
     for row, image in enumerate(images):
-        assert torch.equal(prepare([image], spec)[0], batch[row])
+        assert torch.equal(preprocess_images([image], spec)[0], batch[row])
 
 
 def test_takes_read_only_and_strided_arrays():
     image = pictures(1)[0]
     spec = Preprocess(size_px=40, resize="squash")
-    wanted = prepare([image.copy()], spec)
+    wanted = preprocess_images([image.copy()], spec)
     frozen = image.copy()
     frozen.setflags(write=False)
-    assert torch.equal(prepare([frozen], spec), wanted)
-    assert torch.equal(prepare([image[:, ::-1].copy()[:, ::-1]], spec), wanted)
+    assert torch.equal(preprocess_images([frozen], spec), wanted)
+    assert torch.equal(preprocess_images([image[:, ::-1].copy()[:, ::-1]], spec), wanted)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 200_000), (200_000, 1), (3, 5)])
 @pytest.mark.parametrize("resize", ["shorter", "squash"])
 def test_odd_shapes_become_squares_without_filling_the_memory(shape, resize):
     image = np.full((*shape, 3), 77, dtype=np.uint8)
-    out = prepare([image], Preprocess(size_px=224, resize=resize))
+    out = preprocess_images([image], Preprocess(size_px=224, resize=resize))
     np.testing.assert_allclose(out.numpy(), 77 / 255, atol=1e-5)
 
 
@@ -96,4 +96,4 @@ def test_odd_shapes_become_squares_without_filling_the_memory(shape, resize):
 )
 def test_refuses_what_is_no_picture(image):
     with pytest.raises(ValueError, match="uint8"):
-        prepare([image], Preprocess(size_px=32, resize="squash"))
+        preprocess_images([image], Preprocess(size_px=32, resize="squash"))

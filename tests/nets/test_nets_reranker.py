@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pinpoint.geo.distance import pairwise_m
-from pinpoint.nets.rerank_numbers import Asked, apart_km, highest, standard
-from pinpoint.nets.reranker import DistanceBias, EvidenceAttention, Reranker, TokenAttention
+from pinpoint.nets.rerank_numbers import RerankBatch, masked_max, pairwise_km, standardize
+from pinpoint.nets.reranker import DistanceBias, EvidenceAttention, RerankerNetwork, TokenAttention
 from pinpoint.nets.specs import RerankerSpec
 
 D, K, E = 12, 7, 4
@@ -21,7 +21,7 @@ SPEC = RerankerSpec(dim=D, width=16, heads=2, evidence_blocks=2, candidate_block
 @pytest.fixture(scope="module", params=[False, True], ids=["numbers", "vectors"])
 def net(request):
     torch.manual_seed(3)
-    made = Reranker(dataclasses.replace(SPEC, vectors=request.param)).eval()
+    made = RerankerNetwork(dataclasses.replace(SPEC, vectors=request.param)).eval()
     # Away from where it starts, so that every part has a say.
     with torch.no_grad():
         for each in made.parameters():
@@ -45,7 +45,7 @@ def asked(questions=5, candidates=K, photos=E, seed=0):
     near = (torch.rand(sets, generator=dice) < 0.6) & present[..., None]
     near[0] = False
     place = torch.stack([normal(*sets[:2]) * 3, 179.5 + normal(*sets[:2])], dim=-1).double()
-    return Asked(
+    return RerankBatch(
         query=normal(questions, D),
         query_kind=whole(3, questions),
         image=normal(*sets[:2], D),
@@ -66,7 +66,7 @@ def asked(questions=5, candidates=K, photos=E, seed=0):
 def mapped(given, do):
     """The same questions, each tensor with its name changed by `do`."""
     fields = [field.name for field in dataclasses.fields(given)]
-    return Asked(**{name: do(name, getattr(given, name)) for name in fields})
+    return RerankBatch(**{name: do(name, getattr(given, name)) for name in fields})
 
 
 def judge(net, given):
@@ -200,7 +200,7 @@ def test_fused_attention_is_the_explicit_one():
     torch.nn.init.normal_(curve.curve.weight)
     torch.nn.init.normal_(curve.apart)
     given = asked(questions=2, candidates=4)
-    bias = curve(apart_km(given.position), given.present)
+    bias = curve(pairwise_km(given.position), given.present)
     tokens = torch.randn(2, 6, 8)
     found = layer(tokens, bias)
     for b in range(2):
@@ -234,20 +234,20 @@ def test_the_bias_is_a_function_of_distance_alone():
 def test_distances_are_those_of_geo_and_numbers_stand_as_they_should():
     given = asked()
     wanted = pairwise_m(given.position[2].numpy()) / 1e3
-    assert apart_km(given.position)[2].numpy() == pytest.approx(wanted, rel=1e-5, abs=1e-4)
+    assert pairwise_km(given.position)[2].numpy() == pytest.approx(wanted, rel=1e-5, abs=1e-4)
     values = torch.tensor([[3.0, 9.0, 5.0, -7.0]])
     there = torch.tensor([[True, False, True, True]])
     kept = np.array([3.0, 5.0, -7.0])
     wanted = (kept - kept.mean()) / kept.std()
-    assert standard(values, there, (1,))[there].numpy() == pytest.approx(wanted, rel=1e-5)
-    assert float(highest(values, there)) == 5.0
-    assert float(highest(values, there & False)) == 0.0
+    assert standardize(values, there, (1,))[there].numpy() == pytest.approx(wanted, rel=1e-5)
+    assert float(masked_max(values, there)) == 5.0
+    assert float(masked_max(values, there & False)) == 0.0
 
 
 @torch.inference_mode()
 def test_without_blocks_a_candidate_is_judged_by_its_own_numbers():
     torch.manual_seed(0)
-    alone, given = Reranker(dataclasses.replace(SPEC, candidate_blocks=0)).eval(), asked()
+    alone, given = RerankerNetwork(dataclasses.replace(SPEC, candidate_blocks=0)).eval(), asked()
     assert torch.isfinite(alone(given).null).all()
     torch.nn.init.normal_(alone.bias.curve.weight)
     said = judge(alone, given)
@@ -257,12 +257,12 @@ def test_without_blocks_a_candidate_is_judged_by_its_own_numbers():
 
 def test_it_starts_as_retrieval_and_stays_small():
     torch.manual_seed(0)
-    large = Reranker(
+    large = RerankerNetwork(
         RerankerSpec(dim=1536, width=256, candidate_blocks=5, evidence_blocks=2, vectors=True)
     )
     assert sum(each.numel() for each in large.parameters()) <= 5_000_000
     torch.manual_seed(0)
-    fresh, given = Reranker(SPEC), asked(questions=20)
+    fresh, given = RerankerNetwork(SPEC), asked(questions=20)
     like = torch.nn.functional.cosine_similarity(given.query[:, None], given.image, dim=-1)
     best = like.masked_fill(~given.present, -2).argmax(1)
     assert (judge(fresh, given).scores.argmax(1) == best).float().mean() > 0.6

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pinpoint.nets.bundles import SHIPPED, copy_bundle, find_bundle, read_bundle
+from pinpoint.nets.bundles import SHIPPED_FOLDER, copy_bundle, find_bundle, read_bundle
 from pinpoint.nets.calibrations import write_calibration
-from pinpoint.nets.reranker import Reranker
+from pinpoint.nets.reranker import RerankerNetwork
 from pinpoint.nets.rerankers import write_reranked
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, SearchSettings
@@ -28,7 +28,7 @@ MOST_BYTES = 12_000_000
 
 
 def test_it_is_small_and_says_what_made_it(tmp_path):
-    folder = SHIPPED / "world-tiny"
+    folder = SHIPPED_FOLDER / "world-tiny"
     assert sum(file.stat().st_size for file in folder.iterdir()) <= MOST_BYTES
     contract = read_bundle(folder).contract
     assert contract.note == RECIPE["note"]
@@ -43,7 +43,7 @@ def test_it_is_small_and_says_what_made_it(tmp_path):
 
 def test_it_judges_and_states_probabilities_by_its_recipe(tmp_path):
     config = read_reranker_config(PAGES / "docs" / "configs" / "world-tiny-reranked.toml")
-    bundle = read_bundle(SHIPPED / "world-tiny")
+    bundle = read_bundle(SHIPPED_FOLDER / "world-tiny")
     part, found = bundle.contract.reranker, bundle.calibrations["rerank"]
     assert part.network == config.network.spec(256)
     assert part.evidence_radius_m == config.gallery.evidence_radius_m
@@ -58,13 +58,15 @@ def test_it_judges_and_states_probabilities_by_its_recipe(tmp_path):
 
 
 def test_what_a_run_has_trained_is_shipped_under_the_name_that_is_there(tmp_path):
-    there = read_bundle(copy_bundle(SHIPPED / "world-tiny", tmp_path / "there").weights.parent)
+    there = read_bundle(
+        copy_bundle(SHIPPED_FOLDER / "world-tiny", tmp_path / "there").weights.parent
+    )
     torch.manual_seed(3)
     trained = write_reranked(
         tmp_path / "trained",
         name="trained",
         bundle=there,
-        network=Reranker(replace(there.contract.reranker.network, width=8, heads=2)),
+        network=RerankerNetwork(replace(there.contract.reranker.network, width=8, heads=2)),
         evidence_radius_m=500.0,
         evidence_per_kind=2,
         licence="CC0-1.0",

@@ -10,19 +10,19 @@ import torch
 
 from nets.geoclip_package import package_folder
 from nets.towers import clip_bundle, pictures, timm_bundle
-from pinpoint.errors import BadBundle, Conflict
+from pinpoint.errors import BadBundleError, ConflictError
 from pinpoint.nets.bundles import copy_bundle, read_bundle
 from pinpoint.nets.checkpoint import load_tower
 from pinpoint.nets.contract import TrainingNote
 from pinpoint.nets.digests import digest
 from pinpoint.nets.geoclip import build_geoclip
-from pinpoint.nets.geoclip_files import gallery_places, read_geoclip
+from pinpoint.nets.geoclip_files import gallery_coordinates, read_geoclip
 from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
-from pinpoint.nets.place_lists import load_places
-from pinpoint.nets.preprocess import prepare
+from pinpoint.nets.place_lists import load_coordinates
+from pinpoint.nets.preprocess import preprocess_images
 from pinpoint.nets.runtime import open_encoder
-from pinpoint.nets.spaces import load_heads, load_location, write_geoclip, write_space
+from pinpoint.nets.spaces import load_heads, load_location, write_geoclip, write_joint_embedding
 from pinpoint.nets.specs import HeadsSpec, LocationSpec
 from pinpoint.settings import EncoderSettings
 
@@ -50,7 +50,7 @@ def made(tower, tmp_path_factory):
 
 def write(folder, tower, heads, location, **more):
     said = {"name": folder.name, "licence": "CC0", "note": "Random weights.", **more}
-    return write_space(folder, tower=tower, heads=heads, location=location, **said)
+    return write_joint_embedding(folder, tower=tower, heads=heads, location=location, **said)
 
 
 def encoder(folder):
@@ -72,7 +72,7 @@ def test_what_was_written_is_what_is_read(made):
 def test_the_encoder_sends_each_kind_through_its_own_adapter(made, tower):
     some, eye = pictures(5), encoder(made)
     heads, _ = networks()
-    seen = prepare(some, tower.contract.preprocess, torch.device("cpu"))
+    seen = preprocess_images(some, tower.contract.preprocess, torch.device("cpu"))
     with torch.inference_mode():
         features = load_tower(tower)(seen)
         for kind in ("photo", "street"):
@@ -118,7 +118,7 @@ def test_a_space_without_a_location_tower_has_no_channel_for_places(tower, tmp_p
     folder = write(tmp_path / "without", tower, networks()[0], None)
     eye = encoder(folder)
     assert eye.contract.dims == {"image": DIM}
-    with pytest.raises(BadBundle, match="has no location tower"):
+    with pytest.raises(BadBundleError, match="has no location tower"):
         eye.encode_places(np.zeros((1, 2)))
 
 
@@ -149,10 +149,10 @@ def test_a_space_that_was_changed_is_refused_in_words(made, tmp_path):
     data = bytearray(copied.heads.read_bytes())
     data[-1] ^= 1
     copied.heads.write_bytes(bytes(data))
-    with pytest.raises(BadBundle, match=r"heads\.safetensors are not those of the contract"):
+    with pytest.raises(BadBundleError, match=r"heads\.safetensors are not those of the contract"):
         read_bundle(copied.heads.parent)
     copied.heads.unlink()
-    with pytest.raises(BadBundle, match="lacks its weights"):
+    with pytest.raises(BadBundleError, match="lacks its weights"):
         read_bundle(copied.heads.parent)
 
 
@@ -178,7 +178,7 @@ def test_a_contract_that_contradicts_itself_is_refused(made, tmp_path, change, w
     said = json.loads(path.read_text())
     change(said)
     path.write_text(json.dumps(said))
-    with pytest.raises(BadBundle, match=words):
+    with pytest.raises(BadBundleError, match=words):
         read_bundle(path.parent)
 
 
@@ -188,7 +188,7 @@ def test_weights_of_another_shape_are_refused(made, tmp_path):
     said = json.loads(path.read_text())
     said["heads"]["image"]["hidden"] = 48
     path.write_text(json.dumps(said))
-    with pytest.raises(BadBundle, match="do not fit the contract"):
+    with pytest.raises(BadBundleError, match="do not fit the contract"):
         load_heads(read_bundle(path.parent))
 
 
@@ -199,13 +199,13 @@ def test_parts_that_do_not_fit_together_leave_nothing(made, tower, tmp_path):
         (tower, wrong, "the heads take features of 97"),
         (read_bundle(made), heads, "without heads"),
     ):
-        with pytest.raises(BadBundle, match=words):
+        with pytest.raises(BadBundleError, match=words):
             write(tmp_path / "bad", base, image, location)
     narrow = LocationTower(LocationSpec(hidden=8, dim=DIM - 1))
-    with pytest.raises(BadBundle, match="heads say"):
+    with pytest.raises(BadBundleError, match="heads say"):
         write(tmp_path / "bad", tower, heads, narrow)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(Conflict, match="exists already"):
+    with pytest.raises(ConflictError, match="exists already"):
         write(made, tower, heads, location)
 
 
@@ -217,11 +217,13 @@ def test_geoclip_behind_a_tower_of_its_width(tmp_path):
     bundle, eye = read_bundle(folder), encoder(folder)
     assert bundle.contract.heads.temperature == pytest.approx(39.7, abs=0.1)
     assert bundle.contract.heads.places.count == 100_000
-    listed = load_places(copy_bundle(folder, tmp_path / "copy"))
-    np.testing.assert_array_equal(listed.positions, gallery_places())
+    listed = load_coordinates(copy_bundle(folder, tmp_path / "copy"))
+    np.testing.assert_array_equal(listed.positions, gallery_coordinates())
     assert listed.temperature == bundle.contract.heads.temperature
     some = pictures(3)
-    features = load_tower(tower)(prepare(some, tower.contract.preprocess, torch.device("cpu")))
+    features = load_tower(tower)(
+        preprocess_images(some, tower.contract.preprocess, torch.device("cpu"))
+    )
     net = build_geoclip(read_geoclip())
     wanted = net.image.unit(features).numpy()
     assert np.allclose(eye.encode(some, "photo"), wanted, atol=1e-6)
@@ -235,8 +237,8 @@ def test_geoclip_behind_a_tower_of_its_width(tmp_path):
 def test_geoclip_behind_another_tower_is_refused(tower, tmp_path):
     package_folder()
     said = {"name": "geoclip", "tower": tower}
-    with pytest.raises(BadBundle, match="GeoCLIP was trained behind open_clip:ViT-L-14"):
+    with pytest.raises(BadBundleError, match="GeoCLIP was trained behind open_clip:ViT-L-14"):
         write_geoclip(tmp_path / "geoclip", **said)
-    with pytest.raises(BadBundle, match="the heads take features of 768"):
+    with pytest.raises(BadBundleError, match="the heads take features of 768"):
         write_geoclip(tmp_path / "geoclip", towers=(str(tower.contract.tower),), **said)
     assert list(tmp_path.iterdir()) == []

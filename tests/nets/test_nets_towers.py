@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nets.towers import CLIP_NAME, clip_weights, register_tiny_clip, timm_weights
-from pinpoint.errors import BadBundle
+from pinpoint.errors import BadBundleError
 from pinpoint.nets.backbone import build_tower, suggested_preprocess
 from pinpoint.nets.contract import TowerSpec
 from pinpoint.nets.torchvision_ops import allow_torchvision
@@ -80,7 +80,7 @@ def test_half_precision_weights_are_computed_in_full(tmp_path):
 def test_weights_that_do_not_fit_are_named(edit, words, tmp_path):
     file = timm_weights(tmp_path / "w.safetensors")
     save_file(edit(load_file(file)), file)
-    with pytest.raises(BadBundle, match=words):
+    with pytest.raises(BadBundleError, match=words):
         build_tower(TowerSpec.parse("timm:test_resnet"), file)
 
 
@@ -88,7 +88,7 @@ def test_weights_that_are_no_safetensors_are_refused(tmp_path):
     spec = TowerSpec.parse("timm:test_resnet")
     (tmp_path / "w.safetensors").write_bytes(b"PK\x03\x04 not tensors")
     for name in ("w.safetensors", "absent.safetensors"):
-        with pytest.raises(BadBundle, match="cannot be read as safetensors"):
+        with pytest.raises(BadBundleError, match="cannot be read as safetensors"):
             build_tower(spec, tmp_path / name)
 
 
@@ -106,13 +106,13 @@ def test_weights_that_are_no_safetensors_are_refused(tmp_path):
 )
 def test_a_tower_that_cannot_be_is_refused_in_words(text, pretrained, arguments, words):
     spec = TowerSpec.parse(text, pretrained=pretrained, **arguments)
-    with pytest.raises(BadBundle, match=words):
+    with pytest.raises(BadBundleError, match=words):
         build_tower(spec, None)
 
 
 @pytest.mark.parametrize("text", ["mobilenet", "timm:", "timm:a/b", "hub:x", "open_clip:hf-hub:a"])
 def test_a_tower_is_written_with_its_library(text):
-    with pytest.raises(BadBundle, match="open_clip:NAME or timm:NAME"):
+    with pytest.raises(BadBundleError, match="open_clip:NAME or timm:NAME"):
         TowerSpec.parse(text)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pinpoint.errors import BadBundle, BadRequest
-from pinpoint.nets.backbone import fresh_tower
+from pinpoint.errors import BadBundleError, BadRequestError
+from pinpoint.nets.backbone import init_tower
 from pinpoint.nets.contract import TowerSpec
 from pinpoint.nets.unfrozen import unfreeze
 
@@ -25,7 +25,7 @@ def trained(tower):
 )
 def test_blocks_are_counted_from_the_end(name, last, before):
     spec = TowerSpec.parse(name)
-    tower = fresh_tower(spec, seed=0)
+    tower = init_tower(spec, seed=0)
     assert not trained(tower)
     unfreeze(tower, spec, 1)
     one = trained(tower)
@@ -41,8 +41,8 @@ def test_blocks_are_counted_from_the_end(name, last, before):
 
 def test_more_blocks_than_there_are_are_refused():
     spec = TowerSpec.parse("timm:test_resnet")
-    with pytest.raises(BadRequest, match="has 5 blocks that can be trained separately, not 6"):
-        unfreeze(fresh_tower(spec, seed=0), spec, 6)
+    with pytest.raises(BadRequestError, match="has 5 blocks that can be trained separately, not 6"):
+        unfreeze(init_tower(spec, seed=0), spec, 6)
 
 
 def test_a_fresh_tower_is_that_of_its_seed_and_leaves_chance_alone():
@@ -50,9 +50,9 @@ def test_a_fresh_tower_is_that_of_its_seed_and_leaves_chance_alone():
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    one, same, other = (fresh_tower(spec, seed).network.state_dict() for seed in (1, 1, 2))
+    one, same, other = (init_tower(spec, seed).network.state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.rand(4), expected)
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert not torch.equal(one["conv1.0.weight"], other["conv1.0.weight"])
-    with pytest.raises(BadBundle, match="cannot be trained"):
-        fresh_tower(TowerSpec(library="pinpoint", name="descriptor-1"), 0)
+    with pytest.raises(BadBundleError, match="cannot be trained"):
+        init_tower(TowerSpec(library="pinpoint", name="descriptor-1"), 0)

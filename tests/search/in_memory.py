@@ -16,20 +16,20 @@ from uuid import UUID, uuid5
 
 import numpy as np
 
-from pinpoint.errors import NotFound
+from pinpoint.errors import NotFoundError
 from pinpoint.geo.distance import geodesic_bearing_deg, geodesic_m, haversine_m
 from pinpoint.geo.points import destination, lat_lon
 from pinpoint.records import (
-    KINDS,
+    SOURCE_KINDS,
     Contract,
+    DecodedImage,
     Evidence,
-    Face,
     Hit,
     Image,
+    ImageFace,
     IndexInfo,
     IndexPoint,
     Point,
-    Reading,
     Rejected,
 )
 
@@ -75,8 +75,8 @@ class PixelDecoder:
         if len(data) != SIDE * SIDE * 3:
             return Rejected(file=file, stage="decode", reason="undecodable", detail="not pixels")
         pixels = np.frombuffer(data, np.uint8).reshape(SIDE, SIDE, 3)
-        face = Face(name=None, heading_deg=None, pixels=pixels, thumbnail=b"")
-        return Reading(capture=SimpleNamespace(), faces=(face,))
+        face = ImageFace(name=None, heading_deg=None, pixels=pixels, thumbnail=b"")
+        return DecodedImage(capture=SimpleNamespace(), faces=(face,))
 
     def close(self):
         return None
@@ -170,7 +170,7 @@ class DictReader:
         for p in self.points:
             if p.id == image_id:
                 return image_of(p)
-        raise NotFound(f"no image {image_id}")
+        raise NotFoundError(f"no image {image_id}")
 
     def images(self, ids):
         self.database.log.append("images")
@@ -194,7 +194,7 @@ class DictReader:
         assert contract == CONTRACT.digest
         found = []
         for candidate in candidates:
-            own = [self._near(candidate, k, radius_m, excluded)[:per_kind] for k in KINDS]
+            own = [self._near(candidate, k, radius_m, excluded)[:per_kind] for k in SOURCE_KINDS]
             found += sorted(chain(*own), key=lambda row: (row.distance_m, row.id.int))
         return found
 

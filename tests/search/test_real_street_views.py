@@ -23,11 +23,11 @@ from conftest import dismiss, home_folder, watch_over
 from nets.mobilenet import mobilenet_bundle
 from pinpoint.client import Client
 from pinpoint.geo.distance import pairwise_m
-from pinpoint.settings import EncoderSettings, Places, Settings
+from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.stack import lifecycle, processes
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 from pinpoint.store.database import Transactions, owner_engine
-from pinpoint.store.rows import unpack
+from pinpoint.store.rows import unpack_vector
 from shared_data import shared_data
 
 NEAR_M = 25.0
@@ -50,19 +50,21 @@ def street(tmp_path_factory):
     folder = shared_data() / "street" / "panoramax"
     bundle = mobilenet_bundle(tmp_path_factory.mktemp("bundle") / "mobilenet")
     with home_folder() as home:
-        settings = Settings(places=Places(home=home), encoder=EncoderSettings(bundle=str(bundle)))
+        settings = Settings(
+            places=ServiceSettings(home=home), encoder=EncoderSettings(bundle=str(bundle))
+        )
         watcher = watch_over(home)
         try:
-            status = lifecycle.up(settings)
-            key = StackPlaces(home).operator_key_file.read_text(encoding="ascii").strip()
+            status = lifecycle.start_stack(settings)
+            key = StackPaths(home).operator_key_file.read_text(encoding="ascii").strip()
             with Client.open(server=status.api_url, key=key) as client:
                 ingest(home, folder)
-                yield stored_views(client, folder, StackPlaces(home))
+                yield stored_views(client, folder, StackPaths(home))
         finally:
-            lifecycle.down(settings)
-            left = processes.belonging_to(StackPlaces(home))
+            lifecycle.stop_stack(settings)
+            left = processes.find_stack_processes(StackPaths(home))
             dismiss(watcher)
-            lifecycle.erase(settings)
+            lifecycle.erase_stack(settings)
         assert left == []
 
 
@@ -100,7 +102,7 @@ def stored_views(client, folder, places):
         ids=[str(row.id) for row in stored],
         panoramas=np.array([row.panorama_id for row in stored]),
         positions=np.array([(row.lat, row.lon) for row in stored]),
-        vectors=np.stack([unpack(row.vector) for row in stored]),
+        vectors=np.stack([unpack_vector(row.vector) for row in stored]),
         photos=[folder.parent / row.external_id for row in stored],
     )
 

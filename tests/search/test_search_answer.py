@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from pinpoint.geo.distance import geodesic_m, haversine_m
-from pinpoint.records import Belief, Believed, Candidate, Evidence, Point, Ranked, Region
+from pinpoint.records import (
+    CalibratedResult,
+    Candidate,
+    CredibleDisc,
+    Evidence,
+    Point,
+    Posterior,
+    RankedCandidate,
+)
 from pinpoint.search import answer
 from search.in_memory import US, DictDatabase, gallery
 
@@ -17,7 +25,7 @@ from search.in_memory import US, DictDatabase, gallery
 def ranked_of(points, masses, evidence=None):
     """Ranked records for gallery points, in this order."""
     return [
-        Ranked(
+        RankedCandidate(
             candidate=Candidate(
                 id=p.id,
                 source_id=p.source_id,
@@ -60,7 +68,9 @@ def points():
 def decide(points, ranked, cited=3, gone=()):
     database = DictDatabase(points, gone=set(gone))
     with database.read(US) as reader:
-        return answer.decide(ranked, Believed(), reader=reader, cited=cited), database.log
+        return answer.decide_answer(
+            ranked, CalibratedResult(), reader=reader, cited=cited
+        ), database.log
 
 
 def test_no_candidates_no_point_no_read(points):
@@ -132,13 +142,13 @@ def test_who_says_where_the_answer_is_is_cited_however_far_it_was_moved(points, 
     ranked = ranked_of(points[:4], [0.7, 0.1, 0.1, 0.1])
     moved = Point(points[0].point.lat + 0.04, points[0].point.lon)
     ranked[0] = replace(ranked[0], refined=moved)
-    sure = Belief(
+    sure = Posterior(
         stratum="all", point=moved, within={25.0: 0.9}, elsewhere=0.0, unsupported=None,
-        regions=(Region(mass=0.9, radius_m=50.0),), areas=(), names=(), abstained=None,
+        regions=(CredibleDisc(mass=0.9, radius_m=50.0),), areas=(), names=(), abstained=None,
     )  # fmt: skip
-    believed = Believed(belief=sure) if calibrated else Believed()
+    believed = CalibratedResult(belief=sure) if calibrated else CalibratedResult()
     with DictDatabase(points).read(US) as reader:
-        decision = answer.decide(ranked, believed, reader=reader, cited=3)
+        decision = answer.decide_answer(ranked, believed, reader=reader, cited=3)
     assert decision.point == moved
     assert [c.image_id for c in decision.citations] == [points[0].id]
     assert decision.citations[0].distance_m == pytest.approx(4_450, rel=0.01)

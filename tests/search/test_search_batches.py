@@ -14,13 +14,13 @@ import torch
 
 from evaluation import supposed
 from pinpoint.evaluation import calibrating
-from pinpoint.nets.bundles import SHIPPED, read_bundle
-from pinpoint.nets.rerank_numbers import Asked
-from pinpoint.nets.reranker import Judged, Reranker
+from pinpoint.nets.bundles import SHIPPED_FOLDER, read_bundle
+from pinpoint.nets.rerank_numbers import RerankBatch
+from pinpoint.nets.reranker import RerankerNetwork, RerankTensors
 from pinpoint.nets.rerankers import open_reranker, write_reranked
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.nets.specs import RerankerSpec
-from pinpoint.records import Limits
+from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import EncoderSettings, SearchSettings
 from search.in_memory import CONTRACT, US, DictDatabase, NumpyIndex, gallery, picture
@@ -43,11 +43,13 @@ def encoder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory):
     torch.manual_seed(0)
-    net = Reranker(RerankerSpec(dim=256, width=32, heads=2, candidate_blocks=2, reach_km=0.05))
+    net = RerankerNetwork(
+        RerankerSpec(dim=256, width=32, heads=2, candidate_blocks=2, reach_km=0.05)
+    )
     folder = write_reranked(
         tmp_path_factory.mktemp("bundles") / "ranked",
         name="ranked",
-        bundle=read_bundle(SHIPPED / "world-tiny"),
+        bundle=read_bundle(SHIPPED_FOLDER / "world-tiny"),
         network=net,
         evidence_radius_m=500.0,
         evidence_per_kind=2,
@@ -70,7 +72,7 @@ def stack(encoder, tmp_path_factory):
         for point, (*of, kind) in zip(gallery(PLACES, VIEWS), seen, strict=True)
     ]
     run = supposed.run(tmp_path_factory.mktemp("run") / "a", supposed.questions(36, seed=8))
-    found = calibrating.calibrate(run)
+    found = calibrating.fit_calibration(run)
     # Without areas, which are made of the same numbers and take longest.
     strata = {k: dataclasses.replace(v, region_levels={}) for k, v in found.strata.items()}
     found = dataclasses.replace(found, ranker="rerank", search={}, strata=strata)
@@ -86,7 +88,7 @@ def stack(encoder, tmp_path_factory):
 
 def answers(stack, judge, vectors, nets):
     """One answer for each photo; what the network says of it is given."""
-    asked = {"limits": Limits(), "organization_id": US, "kind": "photo", **stack}
+    asked = {"limits": SearchFilter(), "organization_id": US, "kind": "photo", **stack}
     found = []
     for vector, net in zip(vectors, nets, strict=True):
         judge._network = net
@@ -97,13 +99,13 @@ def answers(stack, judge, vectors, nets):
 @torch.inference_mode()
 def judged_together(net, given, batches):
     """What the network says of each question, when it judges these at once."""
-    names = [field.name for field in dataclasses.fields(Asked)]
+    names = [field.name for field in dataclasses.fields(RerankBatch)]
     found = [None] * len(given)
     for batch in batches:
-        whole = Asked(**{n: torch.cat([getattr(given[i], n) for i in batch]) for n in names})
+        whole = RerankBatch(**{n: torch.cat([getattr(given[i], n) for i in batch]) for n in names})
         said = dataclasses.asdict(net(whole))
         for seat, i in enumerate(batch):
-            found[i] = Judged(**{name: part[seat : seat + 1] for name, part in said.items()})
+            found[i] = RerankTensors(**{name: part[seat : seat + 1] for name, part in said.items()})
     return found
 
 

@@ -14,7 +14,7 @@ from pinpoint.api.schemas import AnswerOut
 from pinpoint.cli.search import show_answer
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import destination, lat_lon, unit_xyz
-from pinpoint.records import Exclusions, Hit, Limits, Point
+from pinpoint.records import Exclusions, Hit, Point, SearchFilter
 from pinpoint.search import pipeline, retrieve
 from pinpoint.settings import SearchSettings
 from search.in_memory import (
@@ -68,11 +68,11 @@ def index(points):
 
 
 def ask(index, vector, gps=True, settings=SETTINGS, **options):
-    found, _ = retrieve.candidates(
+    found, _ = retrieve.retrieve_candidates(
         vector,
         index=index,
         organization_id=US,
-        limits=options.pop("limits", Limits()),
+        limits=options.pop("limits", SearchFilter()),
         settings=settings,
         info=index.info(),
         gps=gps,
@@ -141,7 +141,7 @@ def test_seats_are_given_as_the_loop_gives_them(seed):
     def answers():
         some = [rng.sample(rows, rng.randint(0, count)) for _ in range(2)]
         return [
-            retrieve.ordered(
+            retrieve.sort_hits(
                 dataclasses.replace(hit, score=rng.randint(0, 20) / 20)
                 for hit in own
                 if hit.kind == kind
@@ -153,12 +153,12 @@ def test_seats_are_given_as_the_loop_gives_them(seed):
     share = rng.randint(0, limit)
     for image, gps in ((answers(), answers()), (answers(), None)):
         asked = {"limit": limit, "share": share, "dedupe_m": rng.choice([0.0, 25.0])}
-        given = retrieve.seated(image, gps, **asked)
+        given = retrieve.merge_channels(image, gps, **asked)
         assert {hit.id for hit in given} == seats_by_loop(image, gps, **asked)
         assert len({hit.id for hit in given}) == len(given) <= limit
         if gps is None:
-            apart = [retrieve.spread_out(hits, asked["dedupe_m"]) for hits in image]
-            assert retrieve.ordered(given) == retrieve.fair_share(apart, limit)
+            apart = [retrieve.suppress_nearby(hits, asked["dedupe_m"]) for hits in image]
+            assert retrieve.sort_hits(given) == retrieve.round_robin_merge(apart, limit)
 
 
 def test_one_request_asks_both_channels_and_one_fetch_knows_the_rest(index, points):
@@ -243,7 +243,7 @@ def test_exclusions_hold_in_both_channels(seed):
     def locate(gallery, exclusions):
         answer = pipeline.locate_encoded(
             vector,
-            limits=Limits(),
+            limits=SearchFilter(),
             organization_id=US,
             contract=BOTH,
             index=NumpyIndex(gallery, NumpyIndex(points).info()),
@@ -264,7 +264,7 @@ def test_answers_show_channels_where_there_are_several(index, points, capsys):
     for name, contract in (("both", BOTH), ("one", CONTRACT)):
         answer = pipeline.locate_encoded(
             vector,
-            limits=Limits(),
+            limits=SearchFilter(),
             organization_id=US,
             contract=contract,
             index=index,

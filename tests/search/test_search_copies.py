@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pinpoint.geo.points import destination
-from pinpoint.records import KINDS, Exclusions, Limits, Point
+from pinpoint.records import SOURCE_KINDS, Exclusions, Point, SearchFilter
 from pinpoint.search import evidence, retrieve
 from pinpoint.settings import SearchSettings
 from search.in_memory import US, DictDatabase, NumpyIndex, PixelEncoder, gallery, picture
@@ -95,7 +95,7 @@ def test_evidence_limited_to_the_copys_source_keeps_the_copy(points):
     near = [each for each in points if each.group == points[0].group]
     asked, seen = near[0], near[1]
     twin = copy_of(seen)
-    limits = Limits(source_ids=(twin.source_id,))
+    limits = SearchFilter(source_ids=(twin.source_id,))
     found = gathered([*points, twin], only=asked.id, limits=limits)
     assert [row.id for row in found[asked.id]] == [twin.id]
 
@@ -119,11 +119,11 @@ def test_candidates_moved_copy_is_merged_and_the_better_score_stays(points):
     worse = replace(points[3], vectors={"image": -points[3].vectors["image"]})
     twin = replace(copy_of(worse, moved_m=40_000.0), vectors=points[3].vectors)
     index = NumpyIndex([each for each in points if each.id != worse.id] + [worse, twin])
-    found, _ = retrieve.candidates(
+    found, _ = retrieve.retrieve_candidates(
         points[3].vectors["image"],
         index=index,
         organization_id=US,
-        limits=Limits(),
+        limits=SearchFilter(),
         settings=SearchSettings(candidates=200),
         info=index.info(),
     )
@@ -142,21 +142,21 @@ def gathered(points, *, only, limits=None, vector=None, exclusions=None):
     """Evidence of one candidate of both kinds."""
     index, database = NumpyIndex(points), DictDatabase(points)
     vector = PixelEncoder().encode_query(picture(0, 1)) if vector is None else vector
-    found, _ = retrieve.candidates(
+    found, _ = retrieve.retrieve_candidates(
         vector,
         index=index,
         organization_id=US,
-        limits=Limits(),
+        limits=SearchFilter(),
         settings=SearchSettings(candidates=len(points)),
         info=index.info(),
     )
     with database.read(US) as reader:
-        return evidence.gather(
+        return evidence.fetch_evidence(
             [each for each in found if each.id == only],
             vector=vector,
             reader=reader,
             contract="d1g357",
-            limits=limits or Limits(kinds=KINDS),
+            limits=limits or SearchFilter(kinds=SOURCE_KINDS),
             radius_m=5_000.0,
             per_kind=20,
             exclusions=exclusions,

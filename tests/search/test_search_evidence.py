@@ -7,7 +7,7 @@ from uuid import uuid5
 
 import pytest
 
-from pinpoint.records import Limits
+from pinpoint.records import SearchFilter
 from pinpoint.search import evidence, retrieve
 from pinpoint.settings import SearchSettings
 from search.in_memory import CONTRACT, START, US, DictDatabase, NumpyIndex, PixelEncoder, picture
@@ -21,21 +21,21 @@ def gallery():
 
 @pytest.fixture
 def gather(gallery):
-    def gather(limits=Limits(), candidates=None, **changes):  # noqa: B008
+    def gather(limits=SearchFilter(), candidates=None, **changes):  # noqa: B008
         found = candidates
         if found is None:
-            found, _ = retrieve.candidates(
+            found, _ = retrieve.retrieve_candidates(
                 PixelEncoder().encode_query(picture(1, 7)),
                 index=NumpyIndex(gallery),
                 organization_id=US,
-                limits=Limits(),
+                limits=SearchFilter(),
                 settings=SearchSettings(candidates=6, dedupe_m=0),
                 info=NumpyIndex(gallery).info(),
             )
         database = DictDatabase(gallery)
         options = {"radius_m": 1_000.0, "per_kind": 8, **changes}
         with database.read(US) as reader:
-            near = evidence.gather(
+            near = evidence.fetch_evidence(
                 found,
                 vector=PixelEncoder().encode_query(picture(1, 7)),
                 reader=reader,
@@ -70,11 +70,11 @@ def test_nothing_is_asked_where_nothing_can_come(gather):
 @pytest.mark.parametrize(
     ("limits", "count"),
     [
-        (Limits(kinds=("street",)), {2, 3}),
-        (Limits(source_ids=(uuid5(US, "photo"),)), {2, 3}),
-        (Limits(since=START + timedelta(days=1)), {3, 4}),
-        (Limits(until=START + timedelta(days=1)), {1, 2}),
-        (Limits(since=START + timedelta(days=9)), {0}),
+        (SearchFilter(kinds=("street",)), {2, 3}),
+        (SearchFilter(source_ids=(uuid5(US, "photo"),)), {2, 3}),
+        (SearchFilter(since=START + timedelta(days=1)), {3, 4}),
+        (SearchFilter(until=START + timedelta(days=1)), {1, 2}),
+        (SearchFilter(since=START + timedelta(days=9)), {0}),
     ],
 )
 def test_limits_on_kind_source_and_time_hold_for_evidence(gather, limits, count):

@@ -13,7 +13,7 @@ import pytest
 
 from media.pictures import saved
 from pinpoint.geo.distance import geodesic_m
-from pinpoint.records import Circle, Exclusions, Limits, Point
+from pinpoint.records import Circle, Exclusions, Point, SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
 from rig import Rig
@@ -85,7 +85,7 @@ def ask(rig):
         return pipeline.locate(
             QUESTION,
             file="q.jpg",
-            limits=Limits(),
+            limits=SearchFilter(),
             organization_id=org,
             kind="photo",
             decoder=rig.parts.decoder,
@@ -181,7 +181,7 @@ def test_a_gallery_without_the_rows_says_the_same(seed):
     # A near-duplicate outside the circle is no candidate, and still no evidence.
     middle = points[0].point
     circle = rng.choice([None, Circle(center=middle, radius_m=30_000 * rng.random())])
-    limits = Limits(circle=circle, kinds=rng.choice([(), ("photo",)]))
+    limits = SearchFilter(circle=circle, kinds=rng.choice([(), ("photo",)]))
     kept = [
         p
         for p in points
@@ -219,7 +219,7 @@ def test_a_crowd_of_copies_costs_few_requests():
     database = in_memory.DictDatabase([*copies, *points])
     answer = pipeline.locate_encoded(
         vector,
-        limits=Limits(),
+        limits=SearchFilter(),
         organization_id=in_memory.US,
         contract=in_memory.CONTRACT,
         index=index,
@@ -247,7 +247,7 @@ def test_top1_is_the_place_of_the_most_similar_candidate():
     def locate(ranker):
         return pipeline.locate_encoded(
             vector,
-            limits=Limits(),
+            limits=SearchFilter(),
             organization_id=in_memory.US,
             contract=in_memory.CONTRACT,
             index=in_memory.NumpyIndex(points),

@@ -8,9 +8,16 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from pinpoint.errors import BadBundle, BadPhoto, BadRequest, Conflict, NotFound, TooLarge
+from pinpoint.errors import (
+    BadBundleError,
+    BadPhotoError,
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    TooLargeError,
+)
 from pinpoint.geo.distance import geodesic_m
-from pinpoint.records import Limits
+from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
 from search.in_memory import (
@@ -42,11 +49,11 @@ class Stack:
         }
 
     def locate(self, data, organization=US, **options):
-        asked = {"file": "q.raw", "limits": Limits(), "kind": None, **options}
+        asked = {"file": "q.raw", "limits": SearchFilter(), "kind": None, **options}
         return pipeline.locate(data, organization_id=organization, **asked, **self.ports)
 
     def similar(self, data, organization=US, **options):
-        asked = {"file": "q.raw", "limits": Limits(), "limit": 5, **options}
+        asked = {"file": "q.raw", "limits": SearchFilter(), "limit": 5, **options}
         return pipeline.similar(data, organization_id=organization, **asked, **self.ports)
 
 
@@ -114,7 +121,7 @@ def test_locating_a_vector_is_locating_the_photo(stack):
     vector = PixelEncoder().encode_query(picture(4, 777))
     encoded = pipeline.locate_encoded(
         vector,
-        limits=Limits(),
+        limits=SearchFilter(),
         organization_id=US,
         contract=CONTRACT,
         index=stack.ports["index"],
@@ -147,10 +154,10 @@ def test_an_empty_gallery_answers_that_it_does_not_know(stack, organization):
 
 
 def test_bytes_that_are_no_photo_are_refused_with_their_reason(stack):
-    with pytest.raises(BadPhoto, match=r"q\.raw: not pixels") as caught:
+    with pytest.raises(BadPhotoError, match=r"q\.raw: not pixels") as caught:
         stack.locate(b"hello")
     assert caught.value.reason == "undecodable"
-    with pytest.raises(TooLarge, match="too big") as caught:
+    with pytest.raises(TooLargeError, match="too big") as caught:
         stack.similar(b"huge")
     assert caught.value.reason == "too_many_pixels"
 
@@ -158,9 +165,9 @@ def test_bytes_that_are_no_photo_are_refused_with_their_reason(stack):
 def test_an_index_of_another_bundle_is_refused(stack):
     index = stack.ports["index"]
     index.state = dataclasses.replace(index.info(), contract="other")
-    with pytest.raises(BadBundle):
+    with pytest.raises(BadBundleError):
         stack.locate(photo(1))
-    with pytest.raises(BadBundle):
+    with pytest.raises(BadBundleError):
         stack.similar(photo(1))
 
 
@@ -197,7 +204,7 @@ def test_similar_to_an_image_leaves_out_itself_or_its_group_or_nothing(stack):
 def test_similar_to_a_foreign_image_is_as_unknown_as_to_none(stack):
     theirs = next(p.id for p in stack.points if p.organization_id == THEM)
     for unknown in (theirs, UUID(int=12345)):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             stack.similar(None, image_id=unknown)
     assert stack.similar(None, image_id=theirs, organization=THEM).groups
 
@@ -205,7 +212,7 @@ def test_similar_to_a_foreign_image_is_as_unknown_as_to_none(stack):
 def test_similar_to_an_image_that_is_not_indexed_says_so(stack):
     own = stack.points[0]
     stack.ports["index"].points = stack.points[1:]
-    with pytest.raises(Conflict, match="not in the index") as caught:
+    with pytest.raises(ConflictError, match="not in the index") as caught:
         stack.similar(None, image_id=own.id)
     assert caught.value.reason == "not_indexed"
 
@@ -214,11 +221,11 @@ def test_similar_to_an_image_that_is_not_indexed_says_so(stack):
     "options", [{"data": None}, {"image_id": UUID(int=1)}, {"limit": 0}, {"per_group": 0}]
 )
 def test_questions_that_make_no_sense_are_refused(stack, options):
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequestError):
         stack.similar(**{"data": photo(1), **options})
 
 
 def test_limits_narrow_the_answer(stack):
-    answer = stack.locate(photo(3), limits=Limits(kinds=("street",)))
+    answer = stack.locate(photo(3), limits=SearchFilter(kinds=("street",)))
     assert {each.candidate.kind for each in answer.ranked} == {"street"}
     assert {c.kind for c in answer.citations} == {"street"}

@@ -10,9 +10,9 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from pinpoint.errors import BadPhoto, BadRequest, Conflict
+from pinpoint.errors import BadPhotoError, BadRequestError, ConflictError
 from pinpoint.geo.distance import haversine_m
-from pinpoint.records import Box, Circle, Limits, PlaceList, Point
+from pinpoint.records import Box, Circle, CoordinateGallery, Point, SearchFilter
 from pinpoint.search import pipeline_places
 from pinpoint.settings import SearchSettings
 from search.in_memory import PixelDecoder, PixelEncoder, picture
@@ -28,7 +28,7 @@ def places(seed=0):
     vectors = rng.normal(0, 1, (COUNT, 192))
     positions[1::10], vectors[1::10] = positions[::10], vectors[::10]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return PlaceList(
+    return CoordinateGallery(
         positions=positions,
         vectors=vectors.astype(np.float32),
         temperature=TEMPERATURE,
@@ -38,17 +38,17 @@ def places(seed=0):
 
 @dataclass
 class Knowing(PixelEncoder):
-    known: PlaceList
+    known: CoordinateGallery
 
     def listed_places(self):
         return self.known
 
 
 def ask(known, seed=3, settings=None, **limits):
-    return pipeline_places.locate_by_places(
+    return pipeline_places.locate_by_coordinates(
         picture(seed).tobytes(),
         file="q.jpg",
-        limits=Limits(**limits),
+        limits=SearchFilter(**limits),
         kind=None,
         decoder=PixelDecoder(),
         encoder=Knowing(known),
@@ -178,19 +178,21 @@ def test_where_no_place_is_there_is_no_answer():
     ],
 )
 def test_limits_that_places_do_not_have_are_refused(limits, word):
-    with pytest.raises(BadRequest, match=f"no source kind, source or time: omit {word},"):
+    with pytest.raises(BadRequestError, match=f"no source kind, source or time: omit {word},"):
         ask(places(), **limits)
 
 
 def test_other_faults_are_those_of_every_question():
     class Without(PixelEncoder):
         def listed_places(self):
-            raise Conflict("knows none", reason="no_places")
+            raise ConflictError("knows none", reason="no_places")
 
-    said = {"file": "q", "limits": Limits(), "kind": None, "settings": SearchSettings()}
-    with pytest.raises(Conflict):
-        pipeline_places.locate_by_places(b"x", decoder=PixelDecoder(), encoder=Without(), **said)
-    with pytest.raises(BadPhoto):
-        pipeline_places.locate_by_places(
+    said = {"file": "q", "limits": SearchFilter(), "kind": None, "settings": SearchSettings()}
+    with pytest.raises(ConflictError):
+        pipeline_places.locate_by_coordinates(
+            b"x", decoder=PixelDecoder(), encoder=Without(), **said
+        )
+    with pytest.raises(BadPhotoError):
+        pipeline_places.locate_by_coordinates(
             b"x", decoder=PixelDecoder(), encoder=Knowing(places()), **said
         )

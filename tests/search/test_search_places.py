@@ -19,12 +19,12 @@ from pinpoint.ingest import reconcile
 from pinpoint.nets.bundles import read_bundle
 from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
-from pinpoint.nets.spaces import write_space
+from pinpoint.nets.spaces import write_joint_embedding
 from pinpoint.nets.specs import HeadsSpec, LocationSpec
-from pinpoint.records import ImageFix, Limits, Point
+from pinpoint.records import ImageUpdate, Point, SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
-from pinpoint.store.points import Points
+from pinpoint.store.points import RebuildSource
 from pinpoint.store.vectors_edge import EdgeIndex
 from rig import Rig
 from search.views import view
@@ -41,7 +41,9 @@ def bundle(tmp_path_factory):
     heads = KindHeads(HeadsSpec(features=tower.contract.dims["image"], hidden=16, dim=DIM))
     location = LocationTower(LocationSpec(hidden=16, dim=DIM))
     said = {"name": "tiny-space", "licence": "CC0", "note": "Random weights."}
-    return write_space(folder / "tiny", tower=tower, heads=heads, location=location, **said)
+    return write_joint_embedding(
+        folder / "tiny", tower=tower, heads=heads, location=location, **said
+    )
 
 
 @pytest.fixture
@@ -106,7 +108,7 @@ def check_place(rig, image_id, lat, lon):
 
 def fix(rig, org, image_id, **fields):
     with rig.database.write(org) as catalogue:
-        catalogue.fix_image(image_id, ImageFix(**fields))
+        catalogue.fix_image(image_id, ImageUpdate(**fields))
     rig.run()
 
 
@@ -182,7 +184,7 @@ def test_a_crash_before_the_index_leaves_a_row_that_gets_both(rig, tmp_path, mon
 def test_a_rebuild_needs_no_encoder_and_holds_both_channels(rig, tmp_path):
     org = rig.organization()
     ids = ingest(rig, org, tmp_path / "photo", everywhere())
-    source = Points(rig.owner, lambda: rig.encoder.contract)
+    source = RebuildSource(rig.owner, lambda: rig.encoder.contract)
     built = EdgeIndex(tmp_path / "next")
     built.ensure(source.spec())
     for points in source.stream(chunk=5):
@@ -194,7 +196,7 @@ def test_a_rebuild_needs_no_encoder_and_holds_both_channels(rig, tmp_path):
             assert set(new.vectors) == {"image", "gps"}
             for channel in new.vectors:
                 np.testing.assert_array_equal(new.vectors[channel], old.vectors[channel])
-        drift = reconcile.reconcile(
+        drift = reconcile.reconcile_index_rows(
             ledger=rig.ledger,
             index=built,
             queue=None,
@@ -209,7 +211,7 @@ def test_a_rebuild_needs_no_encoder_and_holds_both_channels(rig, tmp_path):
 def locate(rig, org, vector, **settings):
     return pipeline.locate_encoded(
         vector,
-        limits=Limits(),
+        limits=SearchFilter(),
         organization_id=org,
         contract=rig.encoder.contract,
         index=rig.index,

@@ -16,14 +16,14 @@ import torch
 
 from pinpoint.api.schemas import AnswerOut
 from pinpoint.cli.explaining import show_explanation
-from pinpoint.errors import BadBundle, BadRequest
+from pinpoint.errors import BadBundleError, BadRequestError
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.nets import rerankers
 from pinpoint.nets.bundles import read_bundle
-from pinpoint.nets.reranker import Reranker
+from pinpoint.nets.reranker import RerankerNetwork
 from pinpoint.nets.rerankers import BundleReranker, load_reranker, write_reranked
 from pinpoint.nets.specs import RerankerSpec
-from pinpoint.records import Limits
+from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
 from search.in_memory import (
@@ -43,16 +43,16 @@ REACH_KM = 0.03
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     """`world-tiny` with a reranker whose vectors are as wide as those of the pixels."""
-    from pinpoint.nets.bundles import SHIPPED
+    from pinpoint.nets.bundles import SHIPPED_FOLDER
 
     torch.manual_seed(0)
     spec = RerankerSpec(dim=256, width=16, heads=2, candidate_blocks=1, reach_km=REACH_KM)
-    net = Reranker(spec)
+    net = RerankerNetwork(spec)
     folder = tmp_path_factory.mktemp("bundles") / "ranked"
     write_reranked(
         folder,
         name="ranked",
-        bundle=read_bundle(SHIPPED / "world-tiny"),
+        bundle=read_bundle(SHIPPED_FOLDER / "world-tiny"),
         network=net,
         evidence_radius_m=500.0,
         evidence_per_kind=3,
@@ -65,7 +65,9 @@ def bundle(tmp_path_factory):
 def judge():
     """A reranker of the pixels' width, served as a bundle's is."""
     torch.manual_seed(1)
-    net = Reranker(RerankerSpec(dim=DIM, width=16, heads=2, candidate_blocks=2, reach_km=REACH_KM))
+    net = RerankerNetwork(
+        RerankerSpec(dim=DIM, width=16, heads=2, candidate_blocks=2, reach_km=REACH_KM)
+    )
     with torch.no_grad():
         for each in net.parameters():
             each.add_(0.3 * torch.randn(each.shape))
@@ -95,7 +97,7 @@ def stack():
 
 def locate(stack, judge, place=5, **options):
     vector = PixelEncoder().encode_query(picture(place, 777))
-    asked = {"limits": Limits(), "organization_id": US, "contract": CONTRACT, "kind": "photo"}
+    asked = {"limits": SearchFilter(), "organization_id": US, "contract": CONTRACT, "kind": "photo"}
     return pipeline.locate_encoded(vector, reranker=judge, **{**asked, **stack, **options})
 
 
@@ -155,7 +157,7 @@ def test_an_answer_explains_what_the_reranker_did(stack, judge, capsys):
 def test_without_a_reranker_there_is_a_vote_and_the_reason(stack):
     answer = locate(stack, None)
     assert (answer.ranker, answer.ranker_reason) == ("vote", "the bundle has no reranker")
-    with pytest.raises(BadRequest, match="pixels: the bundle has no reranker"):
+    with pytest.raises(BadRequestError, match="pixels: the bundle has no reranker"):
         locate(stack, None, ranker="rerank")
 
 
@@ -201,7 +203,7 @@ def test_a_candidate_as_good_as_the_photo_itself_is_marked(stack, judge):
     for ranker in ("rerank", "vote"):
         answer = pipeline.locate_encoded(
             own.vectors["image"],
-            limits=Limits(),
+            limits=SearchFilter(),
             organization_id=US,
             contract=CONTRACT,
             reranker=judge,
@@ -220,5 +222,5 @@ def test_a_bundle_keeps_its_reranker(bundle, tmp_path):
     found = load_reranker(made)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), found.parameters(), strict=True))
     made.reranker.write_bytes(made.reranker.read_bytes()[:-4] + b"\0\0\0\1")
-    with pytest.raises(BadBundle, match="not those of the contract"):
+    with pytest.raises(BadBundleError, match="not those of the contract"):
         read_bundle(made.reranker.parent)

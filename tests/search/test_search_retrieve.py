@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinpoint.errors import BadBundle, IndexUnavailable
+from pinpoint.errors import BadBundleError, IndexUnavailableError
 from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.geo.points import destination
-from pinpoint.records import Circle, Hit, Limits, Point
+from pinpoint.records import Circle, Hit, Point, SearchFilter
 from pinpoint.search import builds, grouping, retrieve
 from pinpoint.settings import SearchSettings
 from search.in_memory import CONTRACT, THEM, US, NumpyIndex, PixelEncoder, gallery, picture
@@ -32,10 +32,10 @@ def index(points):
     return NumpyIndex(points)
 
 
-def ask(index, vector=None, limits=Limits(), settings=SETTINGS):  # noqa: B008
+def ask(index, vector=None, limits=SearchFilter(), settings=SETTINGS):  # noqa: B008
     if vector is None:
         vector = PixelEncoder().encode_query(picture(3, 50))
-    found, exclusions = retrieve.candidates(
+    found, exclusions = retrieve.retrieve_candidates(
         vector,
         index=index,
         organization_id=US,
@@ -75,7 +75,7 @@ def test_one_request_asks_for_every_kind_inside_the_organisation(index):
 
 def test_limits_travel_with_every_question(index):
     circle = Circle(center=index.points[0].point, radius_m=5_000.0)
-    found = ask(index, limits=Limits(kinds=("street",), circle=circle))
+    found = ask(index, limits=SearchFilter(kinds=("street",), circle=circle))
     (queries,) = index.requests
     assert [q.filter.kinds for q in queries] == [("street",)]
     assert queries[0].filter.circle == circle
@@ -105,12 +105,12 @@ scores = st.lists(st.integers(0, 20).map(lambda n: n / 20), max_size=12)
 @given(scores, scores, st.integers(1, 16))
 def test_a_fair_share_is_what_it_says(photo, street, limit):
     answers = [
-        retrieve.ordered(hit(i, s, "photo") for i, s in enumerate(photo)),
-        retrieve.ordered(hit(100 + i, s, "street") for i, s in enumerate(street)),
+        retrieve.sort_hits(hit(i, s, "photo") for i, s in enumerate(photo)),
+        retrieve.sort_hits(hit(100 + i, s, "street") for i, s in enumerate(street)),
     ]
-    merged = retrieve.fair_share(answers, limit)
+    merged = retrieve.round_robin_merge(answers, limit)
     assert len(merged) == min(limit, len(photo) + len(street))
-    assert merged == retrieve.ordered(merged)
+    assert merged == retrieve.sort_hits(merged)
     for own, kind in zip(answers, ("photo", "street"), strict=True):
         kept = [h for h in merged if h.kind == kind]
         assert kept == own[: len(kept)], "of each kind the best are kept"
@@ -136,34 +136,34 @@ def test_a_group_keeps_its_best_of_every_spot(seed):
     places = destination(
         np.full((60, 2), [5.0, 179.9999]), rng.uniform(0, 360, 60), rng.uniform(0, 80, 60)
     )
-    hits = retrieve.ordered(
+    hits = retrieve.sort_hits(
         hit(i, round(float(rng.uniform()), 2), group=f"g{i % 4}", point=Point(*place))
         for i, place in enumerate(places.tolist())
     )
-    kept = retrieve.spread_out(hits, 25.0)
+    kept = retrieve.suppress_nearby(hits, 25.0)
     assert kept == spread_by_loop(hits, 25.0)
     assert len(kept) < 60
     for a, b in combinations(kept, 2):
         assert a.group != b.group or distance(a, b) >= 25.0
-    assert retrieve.spread_out(hits, 0.0) == hits
+    assert retrieve.suppress_nearby(hits, 0.0) == hits
 
 
 def test_equal_scores_are_in_order_of_id_whatever_the_engine_says():
     hits = [hit(i, 0.5 + noise) for i, noise in [(3, 1e-9), (1, 0.0), (2, -1e-9)]]
-    assert [h.id.int for h in retrieve.ordered(hits)] == [1, 2, 3]
+    assert [h.id.int for h in retrieve.sort_hits(hits)] == [1, 2, 3]
 
 
 def test_another_bundles_index_and_a_loading_one_are_refused(index):
     info = index.info()
-    assert builds.fitting(index, CONTRACT) == info
+    assert builds.require_same_model(index, CONTRACT) == info
     index.state = replace(info, contract="other")
-    with pytest.raises(BadBundle, match="built for bundle other"):
-        builds.fitting(index, CONTRACT)
+    with pytest.raises(BadBundleError, match="built for bundle other"):
+        builds.require_same_model(index, CONTRACT)
     index.state = replace(info, ready=False, loading="30 %")
-    with pytest.raises(IndexUnavailable, match="30 %"):
-        builds.fitting(index, CONTRACT)
+    with pytest.raises(IndexUnavailableError, match="30 %"):
+        builds.require_same_model(index, CONTRACT)
     index.state = replace(info, contract=None, points=0)
-    assert builds.fitting(index, CONTRACT).points == 0
+    assert builds.require_same_model(index, CONTRACT).points == 0
 
 
 def test_an_index_that_is_swapped_while_it_is_asked_is_asked_again(index):
@@ -176,15 +176,15 @@ def test_an_index_that_is_swapped_while_it_is_asked_is_asked_again(index):
         index.state = second  # the swap falls between the name and the hits
         return len(asked)
 
-    assert builds.of_one_build(index, CONTRACT, ask) == (second, 2)
+    assert builds.read_consistently(index, CONTRACT, ask) == (second, 2)
     assert asked == [first.build, second.build]
 
 
 def groups(index, limit, per_group, settings=SETTINGS):
-    return grouping.groups(
+    return grouping.group_hits(
         PixelEncoder().encode_query(picture(3, 50)),
         index=index,
-        where=retrieve.where(US, Limits()),
+        where=retrieve.to_index_filter(US, SearchFilter()),
         settings=settings,
         info=index.info(),
         limit=limit,

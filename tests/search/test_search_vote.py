@@ -119,7 +119,7 @@ def vote_by_loop(query, candidates, evidence):
             if e.id in ids:
                 continue
             share = 1.0 if e.kind != c.kind else vote.SAME_KIND_SHARE
-            loud = max(math.exp(min(z[e.id], vote.Z_MOST) - vote.Z_LEAST) - 1, 0)
+            loud = max(math.exp(min(z[e.id], vote.Z_MAX) - vote.Z_MIN) - 1, 0)
             boost += vote.EVIDENCE_WEIGHT * share * carry(e.distance_m) * loud
         totals[c.id] = worth[c.id] * votes * boost
         supports[c.id] = 1 - own / (votes * boost)
@@ -130,7 +130,7 @@ def vote_by_loop(query, candidates, evidence):
 def test_the_vote_is_the_loops(seed):
     query, candidates, evidence = case(seed, count=1 + seed % 14)
     mass, support = vote_by_loop(query, candidates, evidence)
-    for each in vote.rank(query, candidates, evidence):
+    for each in vote.rank_by_vote(query, candidates, evidence):
         own = each.candidate.id
         assert each.mass == pytest.approx(mass[own], rel=1e-9)
         assert each.support == pytest.approx(support[own], abs=1e-9)
@@ -144,13 +144,13 @@ def test_the_vote_is_the_loops(seed):
 @given(st.integers(0, 10_000), st.integers(1, 16), st.randoms(use_true_random=False))
 def test_masses_sum_to_one_and_no_order_matters(seed, count, random):
     query, candidates, evidence = case(seed, count=count)
-    ranked = vote.rank(query, candidates, evidence)
+    ranked = vote.rank_by_vote(query, candidates, evidence)
     assert math.isclose(sum(each.mass for each in ranked), 1, abs_tol=1e-12)
     assert all(0 <= each.support <= 1 and each.mass > 0 for each in ranked)
     assert [each.mass for each in ranked] == sorted((e.mass for e in ranked), reverse=True)
     shuffled = random.sample(candidates, len(candidates))
     mixed = dict(random.sample(sorted(evidence.items()), len(evidence)))
-    assert fingerprint(vote.rank(query, shuffled, mixed)) == fingerprint(ranked)
+    assert fingerprint(vote.rank_by_vote(query, shuffled, mixed)) == fingerprint(ranked)
 
 
 def fingerprint(ranked):
@@ -163,15 +163,15 @@ def fingerprint(ranked):
 def test_the_towers_scale_does_not_matter(seed, scale, shift):
     query, candidates, evidence = case(seed)
     other = [replace(each, score=each.score * scale + shift) for each in candidates]
-    before = {r.candidate.id: r.mass for r in vote.rank(query, candidates, evidence)}
-    after = {r.candidate.id: r.mass for r in vote.rank(query, other, evidence)}
+    before = {r.candidate.id: r.mass for r in vote.rank_by_vote(query, candidates, evidence)}
+    after = {r.candidate.id: r.mass for r in vote.rank_by_vote(query, other, evidence)}
     assert after == pytest.approx(before, rel=1e-6)
 
 
 def test_nothing_and_one():
     query = unit(np.random.default_rng(0))
-    assert vote.rank(query, (), {}) == ()
-    (only,) = vote.rank(query, [candidate(3, Point(1, 2), 0.4)], {})
+    assert vote.rank_by_vote(query, (), {}) == ()
+    (only,) = vote.rank_by_vote(query, [candidate(3, Point(1, 2), 0.4)], {})
     assert (only.mass, only.support, only.evidence, only.similarities) == (1.0, 0.0, (), ())
 
 
@@ -179,7 +179,7 @@ def test_ties_are_broken_by_id():
     query = unit(np.random.default_rng(0))
     points = [Point(0, 0), Point(0, 90), Point(0, 180), Point(0, -90)]
     same = [candidate(9 - i, point, 0.5) for i, point in enumerate(points)]
-    ranked = vote.rank(query, same, {})
+    ranked = vote.rank_by_vote(query, same, {})
     assert [each.candidate.id.int for each in ranked] == [6, 7, 8, 9]
 
 
@@ -188,7 +188,7 @@ def test_candidates_that_stand_together_outvote_a_better_one_alone():
     alone = candidate(0, Point(-40, 60), 0.62)
     together = [candidate(1 + i, Point(50, 8 + i * 1e-4), 0.60) for i in range(4)]
     others = [candidate(10 + i, Point(10, i * 20 - 100), 0.3) for i in range(8)]
-    ranked = vote.rank(query, [alone, *together, *others], {})
+    ranked = vote.rank_by_vote(query, [alone, *together, *others], {})
     assert {each.candidate.id.int for each in ranked[:4]} == {1, 2, 3, 4}
 
 
@@ -216,7 +216,7 @@ def test_evidence_of_the_other_kind_decides_between_equals():
             )
             for n in range(4)
         )
-    best = vote.rank(query, candidates, evidence)[0]
+    best = vote.rank_by_vote(query, candidates, evidence)[0]
     assert best.candidate.id.int == 4
     assert best.support > 0.5
     assert best.similarities[0] == 1.0

@@ -19,10 +19,10 @@ import uvicorn
 
 from index_process import until
 from pinpoint import logs
-from pinpoint.api.app import create
-from pinpoint.bootstrap import build
-from pinpoint.settings import LogSettings, Places, Settings
-from pinpoint.stack.state import operator_key
+from pinpoint.api.app import create_app
+from pinpoint.bootstrap import build_services
+from pinpoint.settings import LogSettings, ServiceSettings, Settings
+from pinpoint.stack.state import load_operator_key
 from rig import plain_jpeg
 from small_stack import SmallStack
 
@@ -39,7 +39,7 @@ def served(services) -> Iterator[str]:
     """The API on a port of its own."""
     logs.configure(LogSettings())
     server = uvicorn.Server(
-        uvicorn.Config(create(services), port=0, log_config=None, proxy_headers=False)
+        uvicorn.Config(create_app(services), port=0, log_config=None, proxy_headers=False)
     )
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -262,17 +262,17 @@ def test_no_error_says_what_is_not_for_callers(api, stack, home):
 )
 def test_no_error_of_parts_that_are_gone_says_where_they_were(home, database):
     settings = Settings(
-        places=Places(
+        places=ServiceSettings(
             home=home,
             database_url=database,
             broker_url="redis://127.0.0.1:9/0",
             qdrant_url="http://127.0.0.1:9",
         )
     )
-    from pinpoint.stack.places import StackPlaces
+    from pinpoint.stack.places import StackPaths
 
-    key = operator_key(StackPlaces(home))
-    services = build(settings, "api")
+    key = load_operator_key(StackPaths(home))
+    services = build_services(settings, "api")
     try:
         with (
             served(services) as url,

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.cli.main import app
-from pinpoint.errors import BadRequest, Conflict, StackError
-from pinpoint.settings import Places, Settings
+from pinpoint.errors import BadRequestError, ConflictError, StackError
+from pinpoint.settings import ServiceSettings, Settings
 from pinpoint.stack import dumps, lifecycle, processes
-from pinpoint.stack.backup import backup
-from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.restore import check, restore
+from pinpoint.stack.backup import write_backup
+from pinpoint.stack.places import StackPaths
+from pinpoint.stack.restore import check_backup, restore_backup
 from rig import Rig, jpeg, write_photos
 
 
@@ -45,7 +45,7 @@ def filled(database_url, api_database_url, tmp_path):
 @pytest.fixture
 def settings(database_url, tmp_path):
     return Settings(
-        places=Places(
+        places=ServiceSettings(
             home=tmp_path / "home",
             database_url=database_url,
             broker_url="redis+socket:///nowhere.sock",
@@ -65,30 +65,30 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", ["out.tar", "out"])
 def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, name):
     target = tmp_path / name
-    manifest = backup(settings, target, quiet)
-    original = dumps.installation_of(settings.places.database_url)
+    manifest = write_backup(settings, target, quiet)
+    original = dumps.read_installation(settings.places.database_url)
     assert (manifest.counts["images"], manifest.blobs, manifest.bundle) == (3, 3, "descriptor")
     blobs = files(tmp_path / "home" / "blobs")
-    with pytest.raises(Conflict, match="already exists"):
-        backup(settings, target, quiet)
-    with pytest.raises(Conflict, match="--replace"):
-        restore(settings, target, replace=False, say=quiet)
-    with pytest.raises(Conflict, match="connected"):
-        restore(settings, target, replace=True, say=quiet)
+    with pytest.raises(ConflictError, match="already exists"):
+        write_backup(settings, target, quiet)
+    with pytest.raises(ConflictError, match="--replace"):
+        restore_backup(settings, target, replace=False, say=quiet)
+    with pytest.raises(ConflictError, match="connected"):
+        restore_backup(settings, target, replace=True, say=quiet)
 
     shutil.rmtree(tmp_path / "home" / "blobs")
     filled.owner.close()
     filled.as_api.close()
-    with dumps.connected(settings.places.database_url) as connection:
+    with dumps.open_connection(settings.places.database_url) as connection:
         connection.execute("DROP SCHEMA pinpoint CASCADE")
         connection.execute("DROP SCHEMA tenant CASCADE")
-    done = restore(settings, target, replace=False, say=quiet)
+    done = restore_backup(settings, target, replace=False, say=quiet)
     assert done.counts == manifest.counts
     # A copy on another machine is an installation of its own; restored again, it stays the same.
-    copy = dumps.installation_of(settings.places.database_url)
+    copy = dumps.read_installation(settings.places.database_url)
     assert copy != original
-    restore(settings, target, replace=True, say=quiet)
-    assert dumps.installation_of(settings.places.database_url) == copy
+    restore_backup(settings, target, replace=True, say=quiet)
+    assert dumps.read_installation(settings.places.database_url) == copy
     assert files(tmp_path / "home" / "blobs") == blobs
     filled.as_api.check()
     with filled.database.read(filled.access.organization("acme").id) as catalogue:
@@ -102,14 +102,14 @@ def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, nam
 
 
 def test_a_damaged_or_foreign_backup_touches_nothing(filled, settings, tmp_path):
-    target, places = tmp_path / "out", StackPlaces(settings.places.home)
-    backup(settings, target, quiet)
+    target, places = tmp_path / "out", StackPaths(settings.places.home)
+    write_backup(settings, target, quiet)
 
     def refused(kind, match):
-        from pinpoint.stack.archive import Reading
+        from pinpoint.stack.archive import ArchiveReader
 
         with pytest.raises(kind, match=match):
-            check(settings, places, Reading(target), quiet)
+            check_backup(settings, places, ArchiveReader(target), quiet)
 
     manifest = json.loads((target / "manifest.json").read_text())
     (target / "manifest.json").write_text(json.dumps(manifest | {"revision": "9999"}))
@@ -117,20 +117,20 @@ def test_a_damaged_or_foreign_backup_touches_nothing(filled, settings, tmp_path)
     (target / "manifest.json").write_text(json.dumps(manifest | {"contract": "0" * 64}))
     refused(Exception, "PINPOINT_BUNDLE")
     (target / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
-    refused(BadRequest, "format 2")
+    refused(BadRequestError, "format 2")
     (target / "manifest.json").write_text(json.dumps(manifest))
     sums = (target / "SHA256SUMS").read_text()
     (target / "SHA256SUMS").write_text(sums.replace("blobs/", "../"))
-    refused(BadRequest, "SHA256SUMS")
+    refused(BadRequestError, "SHA256SUMS")
     (target / "SHA256SUMS").write_text(sums)
     blob = next((target / "blobs").rglob("*/*/*"))
     whole = blob.read_bytes()
     blob.write_bytes(whole[:-1] + b"x")
-    refused(BadRequest, "damaged")
+    refused(BadRequestError, "damaged")
     blob.unlink()
-    refused(BadRequest, "cannot be read")
+    refused(BadRequestError, "cannot be read")
     blob.symlink_to("/etc/hostname")
-    refused(BadRequest, "not a regular file")
+    refused(BadRequestError, "not a regular file")
     assert filled.scalar("SELECT count(*) FROM images") == 3
 
 
@@ -139,11 +139,11 @@ def test_an_archive_that_holds_a_link_is_none_of_ours(settings, tmp_path):
         link = tarfile.TarInfo("manifest.json")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
-    with pytest.raises(BadRequest, match="cannot be in one"):
-        restore(settings, tmp_path / "bad.tar", replace=True, say=quiet)
+    with pytest.raises(BadRequestError, match="cannot be in one"):
+        restore_backup(settings, tmp_path / "bad.tar", replace=True, say=quiet)
     (tmp_path / "cut.tar").write_bytes(b"nothing")
-    with pytest.raises(BadRequest):
-        restore(settings, tmp_path / "cut.tar", replace=True, say=quiet)
+    with pytest.raises(BadRequestError):
+        restore_backup(settings, tmp_path / "cut.tar", replace=True, say=quiet)
 
 
 def test_a_backup_that_fails_leaves_nothing(filled, settings, tmp_path, monkeypatch):
@@ -153,17 +153,17 @@ def test_a_backup_that_fails_leaves_nothing(filled, settings, tmp_path, monkeypa
     monkeypatch.setattr("pinpoint.stack.backup._add_blobs", full)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(StackError, match="no space left"):
-        backup(settings, tmp_path / "out.tar", quiet)
+        write_backup(settings, tmp_path / "out.tar", quiet)
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_dump_that_cannot_be_played_leaves_the_database_as_it_is(filled, settings, tmp_path):
     target, url = tmp_path / "out", settings.places.database_url
-    backup(settings, target, quiet)
+    write_backup(settings, target, quiet)
     dumped = target / "database.dump"
     dumped.write_bytes(dumped.read_bytes()[:-2_000])
     with pytest.raises(StackError, match="unchanged"):
-        dumps.replace_all(url, dumped, None)
+        dumps.replace_database(url, dumped, None)
     assert filled.scalar("SELECT count(*) FROM images") == 3
 
 
@@ -172,14 +172,14 @@ def told(answer: dict) -> dict:
     return {key: value for key, value in answer.items() if key not in ("timings_ms", "index")}
 
 
-def operator_of(places: StackPlaces, api_url: str) -> httpx.Client:
+def operator_of(places: StackPaths, api_url: str) -> httpx.Client:
     """A client of the API with the operator's key."""
     key = places.operator_key_file.read_text(encoding="ascii").strip()
     headers = {"Authorization": f"Bearer {key}"}
     return httpx.Client(base_url=api_url, headers=headers, timeout=60)
 
 
-def ask(places: StackPlaces, api_url: str, photos: list[bytes]) -> list[dict]:
+def ask(places: StackPaths, api_url: str, photos: list[bytes]) -> list[dict]:
     with operator_of(places, api_url) as client:
         answers = []
         for photo in photos:
@@ -189,7 +189,7 @@ def ask(places: StackPlaces, api_url: str, photos: list[bytes]) -> list[dict]:
         return answers
 
 
-def ingested(places: StackPlaces, api_url: str, count: int) -> None:
+def ingested(places: StackPaths, api_url: str, count: int) -> None:
     with operator_of(places, api_url) as client:
         for source, kind in (("photos", "photo"), ("street", "street")):
             client.post("/v1/sources", json={"name": source, "kind": kind}).raise_for_status()
@@ -206,7 +206,7 @@ def ingested(places: StackPlaces, api_url: str, count: int) -> None:
                 time.sleep(0.1)
 
 
-def assert_erased_to_the_byte(run: CliRunner, places: StackPlaces) -> None:
+def assert_erased_to_the_byte(run: CliRunner, places: StackPaths) -> None:
     """Erase the organisation that `ingested` filled, and search every file of the stack for it."""
     sums = [hashlib.sha256(jpeg(seed, 48 + seed / 1e3, 2)) for seed in range(12)]
     wanted = [b"holiday-", *(one.digest() for one in sums)]
@@ -231,22 +231,22 @@ def assert_erased_to_the_byte(run: CliRunner, places: StackPlaces) -> None:
 def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_path):
     with home_folder() as home:
         monkeypatch.setenv("PINPOINT_HOME", str(home))
-        settings, places = Settings(places=Places(home=home)), StackPlaces(home)
+        settings, places = Settings(places=ServiceSettings(home=home)), StackPaths(home)
         watcher, out, run = watch_over(home), tmp_path / "all.tar", CliRunner()
         try:
-            url = lifecycle.up(settings).api_url
+            url = lifecycle.start_stack(settings).api_url
             ingested(places, url, 12)
             photos = [jpeg(seed, 0, 0) for seed in (0, 5, 100)]
             before = ask(places, url, photos)
-            original = dumps.installation_of(places.owner_url())
+            original = dumps.read_installation(places.owner_url())
             made = run.invoke(app, ["backup", str(out), "--json"])
             assert made.exit_code == 0, made.output
             manifest = json.loads(made.stdout)
             assert (manifest["counts"]["images"], manifest["blobs"]) == (24, 24)
             assert out.stat().st_mode & 0o077 == 0
 
-            lifecycle.down(settings)
-            lifecycle.erase(settings)
+            lifecycle.stop_stack(settings)
+            lifecycle.erase_stack(settings)
             assert not home.exists()
             done = run.invoke(app, ["restore", str(out), "--json"])
             assert done.exit_code == 0, done.output
@@ -255,9 +255,9 @@ def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_pa
             assert said["drift"]["checked"] == 24
             assert said["drift"]["missing"] + said["drift"]["stale"] + said["drift"]["extra"] == 0
 
-            now = lifecycle.status(settings)
+            now = lifecycle.stack_status(settings)
             assert now.state == "up"
-            mine = dumps.installation_of(places.owner_url())
+            mine = dumps.read_installation(places.owner_url())
             assert mine != original
             info = run.invoke(app, ["index", "info", "--json"])
             assert json.loads(info.stdout)["installation"] == str(mine)
@@ -266,22 +266,22 @@ def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_pa
                 json.dumps(told(one)) for one in before
             ]
             refused = run.invoke(app, ["restore", str(out)])
-            assert isinstance(refused.exception, Conflict)
-            assert lifecycle.status(settings).state == "up"
+            assert isinstance(refused.exception, ConflictError)
+            assert lifecycle.stack_status(settings).state == "up"
             assert_erased_to_the_byte(run, places)
         finally:
-            lifecycle.down(settings)
-            left = processes.belonging_to(places)
+            lifecycle.stop_stack(settings)
+            left = processes.find_stack_processes(places)
             dismiss(watcher)
-            lifecycle.erase(settings)
+            lifecycle.erase_stack(settings)
         assert left == []
 
 
 def test_a_stack_that_was_never_there_has_no_backup(home, tmp_path):
     with pytest.raises(StackError, match="no stack"):
-        backup(Settings(), tmp_path / "out.tar", quiet)
-    with pytest.raises(BadRequest, match="no folder"):
-        backup(Settings(), tmp_path / "none" / "out.tar", quiet)
+        write_backup(Settings(), tmp_path / "out.tar", quiet)
+    with pytest.raises(BadRequestError, match="no folder"):
+        write_backup(Settings(), tmp_path / "none" / "out.tar", quiet)
 
 
 def test_two_backups_at_once_are_one(filled, settings, tmp_path, monkeypatch):
@@ -292,5 +292,5 @@ def test_two_backups_at_once_are_one(filled, settings, tmp_path, monkeypatch):
         settings.places.database_url.replace("+psycopg", ""), autocommit=True
     ) as other:
         other.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
-        with pytest.raises(Conflict, match="another backup"):
-            backup(settings, tmp_path / "out.tar", quiet)
+        with pytest.raises(ConflictError, match="another backup"):
+            write_backup(settings, tmp_path / "out.tar", quiet)

@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from pinpoint.errors import BadBundle, DatabaseUnavailable, OtherContract, PinpointError
+from pinpoint.errors import (
+    BadBundleError,
+    DatabaseUnavailableError,
+    ModelMismatchError,
+    PinpointError,
+)
 from pinpoint.ingest import pipeline
-from pinpoint.stack.backup import backup
+from pinpoint.stack.backup import write_backup
 from pinpoint_workers import upkeep
 from rig import jpeg, write_photos
 from small_stack import PHOTOS, WORKER, SmallStack, two_bundles
@@ -131,7 +136,7 @@ def test_what_a_worker_made_under_the_old_bundle_is_made_again(stack):
     ids = stack.register(stack.folder)
     behind = stack.worker.ingest_parts()
     stack.run("bundles", "use", "tiny", "--json")
-    with pytest.raises(OtherContract):
+    with pytest.raises(ModelMismatchError):
         pipeline.ingest_items(ids, WORKER, behind)
     assert len(stack.held()[0]) == PHOTOS
     stack.worker.with_live(
@@ -165,11 +170,11 @@ def test_a_worker_leaves_to_a_batch_what_the_batch_is_at(stack, monkeypatch):
     ids, digest = stack.register(stack.folder), stack.descriptor.contract.digest
 
     def gone(*_args, **_more):
-        raise DatabaseUnavailable("restarted between rows and vectors")
+        raise DatabaseUnavailableError("restarted between rows and vectors")
 
     with monkeypatch.context() as broken:
         broken.setattr(stack.worker.ledger, "save_vectors", gone)
-        with pytest.raises(DatabaseUnavailable):
+        with pytest.raises(DatabaseUnavailableError):
             pipeline.ingest_items(ids, WORKER, stack.worker.ingest_parts())
     monkeypatch.setattr(upkeep, "services", lambda: stack.worker)
     upkeep.reconcile_index([])
@@ -189,11 +194,11 @@ def test_list_questions_and_backup_go_by_what_the_index_holds(stack, tmp_path):
     assert used() == ["tiny"]
     folder = stack.places.home / "bundles" / "tiny"
     folder.rename(folder.with_name(".away"))
-    with pytest.raises(BadBundle, match="no bundle here has the contract"):
+    with pytest.raises(BadBundleError, match="no bundle here has the contract"):
         stack.locate(stack.folder / "0000.jpg")
     folder.with_name(".away").rename(folder)
     assert stack.locate(stack.folder / "0000.jpg").bundle == "tiny-timm"
-    manifest = backup(stack.settings, tmp_path / "out.tar", lambda _: None)
+    manifest = write_backup(stack.settings, tmp_path / "out.tar", lambda _: None)
     assert (manifest.bundle, manifest.contract) == ("tiny", stack.tiny.contract.digest)
     back = stack.command("bundles", "use", "descriptor")
     out, error = back.communicate(timeout=100)

@@ -14,11 +14,11 @@ import pytest
 
 from index_gallery import SPEC, gallery
 from index_process import BUILDER, ENGINE, TESTS, Owner, ask, children_of, owner, until
-from pinpoint.errors import IndexUnavailable
+from pinpoint.errors import IndexUnavailableError
 from pinpoint.stack import index_engine, index_live, index_swap
-from pinpoint.stack.index_engine import Engine
-from pinpoint.stack.index_live import LiveIndex
-from pinpoint.stack.index_swap import OwnedIndex
+from pinpoint.stack.index_engine import EngineProcess
+from pinpoint.stack.index_live import ServingIndex
+from pinpoint.stack.index_swap import RebuildableIndex
 from pinpoint.store import vectors_wire as wire
 from pinpoint.store.vectors_payload import new_build
 from pinpoint.store.vectors_remote import EngineIndex, RemoteIndex
@@ -48,7 +48,7 @@ def test_an_engine_killed_between_two_questions_is_replaced_and_has_all_it_ackno
     before = ask(client)
     (engine,) = owner.engines()
     kill(engine)
-    with pytest.raises(IndexUnavailable, match=r"engine|not ready"):
+    with pytest.raises(IndexUnavailableError, match=r"engine|not ready"):
         ask(client)
     client.ping()
     until(lambda: client.info().ready, 10)
@@ -59,7 +59,7 @@ def test_an_engine_killed_between_two_questions_is_replaced_and_has_all_it_ackno
 
 
 def test_an_engine_that_ends_again_soon_is_started_after_a_pause(tmp_path):
-    index = LiveIndex(tmp_path)
+    index = ServingIndex(tmp_path)
     index.load()
     index.ensure(SPEC)
     index.served.upsert(gallery(20))
@@ -81,7 +81,7 @@ def test_a_stopped_engine_goes_on_and_ends_with_a_killed_owner(owner):
     (engine,) = owner.engines()
     engine.suspend()
     hurried = RemoteIndex(owner.socket, timeout_s=0.5)
-    with pytest.raises(IndexUnavailable, match="gave no answer in time"):
+    with pytest.raises(IndexUnavailableError, match="gave no answer in time"):
         ask(hurried)
     hurried.ping()
     engine.resume()
@@ -94,7 +94,7 @@ def test_a_stopped_engine_goes_on_and_ends_with_a_killed_owner(owner):
 
 
 def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
-    index = LiveIndex(tmp_path)
+    index = ServingIndex(tmp_path)
     index.load()
     index.ensure(SPEC)
     fields, arrays = wire.pack_points(gallery(50))
@@ -104,10 +104,10 @@ def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
     said = index.info()
     assert said.points == 50, "a write is seen at once"
     (engine,) = engines()
-    monkeypatch.setattr(index_live, "KNOWN_S", 60.0)
+    monkeypatch.setattr(index_live, "INFO_CACHE_TTL_S", 60.0)
     engine.suspend()
     assert index.info() == said
-    monkeypatch.setattr(index_live, "KNOWN_S", 0.0)
+    monkeypatch.setattr(index_live, "INFO_CACHE_TTL_S", 0.0)
     waited = []
     asking = threading.Thread(target=lambda: waited.append(index.info()))
     asking.start()
@@ -116,7 +116,7 @@ def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
     engine.resume()
     asking.join(20)
     assert waited == [said]
-    monkeypatch.setattr(index_live, "KNOWN_S", 60.0)
+    monkeypatch.setattr(index_live, "INFO_CACHE_TTL_S", 60.0)
     assert index.info() == said
     kill(engine)
     # The next engine is started once the end of this one is known, and what it said forgotten.
@@ -124,7 +124,7 @@ def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
     assert index.info() == said
     other = tmp_path / "builds" / new_build()
     other.mkdir()
-    fresh = Engine(other, lambda _: None)
+    fresh = EngineProcess(other, lambda _: None)
     EngineIndex(fresh.exchange).ensure(SPEC)
     index.swap(other.name, fresh, lambda _: None)
     assert (index.info().build, index.info().points) == (other.name, 0), "at once"
@@ -146,7 +146,7 @@ def test_a_swap_with_writes_going_on_loses_none_and_ends_the_old_engine(owner):
                 part = [replace(each, version=version) for each in points[start : start + 8]]
                 try:
                     writer.upsert(part)
-                except IndexUnavailable:
+                except IndexUnavailableError:
                     time.sleep(0.05)
                 else:
                     last.update({each.id: version for each in part})
@@ -184,7 +184,7 @@ def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path
     monkeypatch.setenv("INDEX_TEST_SOURCE", str(tmp_path / "source"))
     # For the builder, which is this process's child here: the source is one of the tests'.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), *sys.path]))
-    index = OwnedIndex(tmp_path / "index", "index_gallery:open_folder_source")
+    index = RebuildableIndex(tmp_path / "index", "index_gallery:open_folder_source")
     index.load()
     index.ensure(SPEC)
     index.served.upsert(gallery(100))
@@ -213,11 +213,11 @@ def test_a_build_is_open_once_and_the_next_one_waits_for_it(tmp_path, monkeypatc
     held = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
     ended, opened = [], []
-    opening = threading.Thread(target=lambda: opened.append(Engine(tmp_path, ended.append)))
+    opening = threading.Thread(target=lambda: opened.append(EngineProcess(tmp_path, ended.append)))
     opening.start()
-    monkeypatch.setattr(index_engine, "LET_GO_S", 0.1)
+    monkeypatch.setattr(index_engine, "GRACE_S", 0.1)
     with (
-        pytest.raises(IndexUnavailable, match="another process"),
+        pytest.raises(IndexUnavailableError, match="another process"),
         index_engine._lock_build(tmp_path),
     ):
         pass
@@ -232,7 +232,7 @@ def test_a_build_is_open_once_and_the_next_one_waits_for_it(tmp_path, monkeypatc
     engine.end()
     assert engine.status() == 0
     assert ended == [engine]
-    with pytest.raises(IndexUnavailable, match="has ended"):
+    with pytest.raises(IndexUnavailableError, match="has ended"):
         index.count()
 
 

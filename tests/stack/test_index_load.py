@@ -6,13 +6,13 @@ import threading
 
 from pinpoint.records import IndexSpec
 from pinpoint.stack import index_owner
-from pinpoint.stack.index_live import LiveIndex
+from pinpoint.stack.index_live import ServingIndex
 
 SPEC = IndexSpec(contract="c" * 64, dims={"image": 8})
 
 
 def _made(folder):
-    index = LiveIndex(folder)
+    index = ServingIndex(folder)
     index.load()
     index.ensure(SPEC)
     index.close()
@@ -23,7 +23,7 @@ def _made(folder):
 def test_a_build_that_could_not_be_opened_is_opened_later(tmp_path):
     shard = _made(tmp_path)
     shard.rename(tmp_path / "away")
-    index = LiveIndex(tmp_path)
+    index = ServingIndex(tmp_path)
     index.load()
     assert not index.info().ready
     assert index.load_again()

@@ -18,7 +18,7 @@ import pytest
 
 from index_gallery import SPEC, gallery
 from index_process import ask, owner, question, until
-from pinpoint.errors import BadRequest, IndexUnavailable, OtherContract
+from pinpoint.errors import BadRequestError, IndexUnavailableError, ModelMismatchError
 from pinpoint.records import IndexSpec
 from pinpoint.store import vectors_wire as wire
 from pinpoint.store.vectors_remote import RemoteIndex
@@ -33,7 +33,7 @@ def test_killed_and_started_again_it_has_its_data_and_clients_recover(owner):
     before = ask(client)
     info = client.info()
     owner.kill()
-    with pytest.raises(IndexUnavailable):
+    with pytest.raises(IndexUnavailableError):
         client.count()
     assert owner.socket.exists(), "a killed owner leaves its socket behind"
     owner.start()
@@ -130,7 +130,7 @@ def test_hostile_frames_get_an_error_and_hurt_nobody(owner, tmp_path):
         for frame in frames:
             link.send_bytes(frame)
             answer, _ = wire.decode(link.recv_bytes(wire.MAX_FRAME))
-            assert answer["error"][0] in ("BadRequest", "BadBundle"), frame[:80]
+            assert answer["error"][0] in ("BadRequestError", "BadBundle"), frame[:80]
         link.send(Bomb(tmp_path / "exploded"))  # what `Connection.send` pickles
         assert "error" in wire.decode(link.recv_bytes(wire.MAX_FRAME))[0]
     for first in (struct.pack(">i", wire.MAX_FRAME + 1), b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 12):
@@ -149,15 +149,15 @@ def test_hostile_frames_get_an_error_and_hurt_nobody(owner, tmp_path):
 
 def test_errors_come_back_as_what_they_were(owner):
     client = owner.start()
-    with pytest.raises(IndexUnavailable, match="not ready"):
+    with pytest.raises(IndexUnavailableError, match="not ready"):
         client.count()
     client.ensure(SPEC)
-    with pytest.raises(OtherContract, match="bundles use"):
+    with pytest.raises(ModelMismatchError, match="bundles use"):
         client.ensure(IndexSpec(contract="other", dims={"image": 4}))
-    with pytest.raises(BadRequest) as caught:
+    with pytest.raises(BadRequestError) as caught:
         client.search([question(0)])
     assert caught.value.reason == "bad_request"
-    with pytest.raises(IndexUnavailable):
+    with pytest.raises(IndexUnavailableError):
         RemoteIndex(owner.short / "nobody.sock", timeout_s=1).count()
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from index_gallery import SPEC, FolderSource, gallery, identity
 from index_process import Owner, ask, owner, question, until
-from pinpoint.errors import Conflict, OtherContract
+from pinpoint.errors import ConflictError, ModelMismatchError
 from pinpoint.records import Point
-from pinpoint.stack.index_build import FEW, build
+from pinpoint.stack.index_build import FEW_CHANGES, build_index
 from pinpoint.store.vectors_edge import EdgeIndex
 
 __all__ = ["owner"]
@@ -166,15 +166,15 @@ def test_the_builder_brings_what_changed_meanwhile(tmp_path, monkeypatch, marked
 
     def report(state: str, points: int) -> None:
         told.append(state)
-        later = {"optimizing": FEW + 100, "catching up": FEW + 107}.get(state)
+        later = {"optimizing": FEW_CHANGES + 100, "catching up": FEW_CHANGES + 107}.get(state)
         if later is not None and told.count(state) == 1 + (state == "catching up" and marked):
             (tmp_path / "extra").write_text(str(later))
 
-    mark = build(tmp_path / "build", source, report)
-    made = EdgeIndex(tmp_path / "build")
+    mark = build_index(tmp_path / "build_index", source, report)
+    made = EdgeIndex(tmp_path / "build_index")
     rounds = 2 if marked else 1
     assert told == ["streaming", "optimizing", *["catching up"] * rounds]
-    assert made.count() == 300 + FEW + 107
+    assert made.count() == 300 + FEW_CHANGES + 107
     assert mark == source.watermark()
     assert made.versions([identity(10_000)]) == {identity(10_000): (5, False)}
     made.close()
@@ -187,7 +187,7 @@ def test_another_contract_waits_for_the_rebuild_that_runs(owner):
     until((owner.source / "streaming").exists)
     client.rebuild("contract-b")
     client.rebuild()
-    with pytest.raises(Conflict, match="wait"):
+    with pytest.raises(ConflictError, match="wait"):
         client.rebuild("contract-c")
     (owner.source / "slow").unlink()
     until(lambda: settled(owner), 60)
@@ -207,9 +207,9 @@ def test_a_switch_carries_deletions_and_refuses_writers_of_before(owner):
     assert client.progress().state == "done", client.progress()
     assert client.fetch([gone.id]) == []
     for contract in (SPEC.contract, "contract-c"):
-        with pytest.raises(OtherContract):
+        with pytest.raises(ModelMismatchError):
             client.upsert([replace(late, version=3)], contract)
-        with pytest.raises(OtherContract):
+        with pytest.raises(ModelMismatchError):
             client.search([replace(question(), contract=contract)])
     assert client.fetch([late.id])[0].version == 1, "what the old one got is for reconcile"
     client.upsert([replace(late, version=3)], "contract-b")

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from pinpoint.cli.exits import EXIT
+from pinpoint.cli.exits import EXIT_CODES
 from pinpoint.cli.main import main
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.ingest import pipeline
 from rig import jpeg, write_photos
 from small_stack import WORKER, SmallStack
@@ -87,7 +87,7 @@ def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, p
     for number in (4, 5):
         (folder / f"{number:04d}.jpg").unlink()
     # More than a tenth: somebody has to say so.
-    refused = pinpoint(*ingest, "--remove-missing", code=EXIT[BadRequest]).err
+    refused = pinpoint(*ingest, "--remove-missing", code=EXIT_CODES[BadRequestError]).err
     assert "2 of the 11 files known from this folder are gone; give --yes" in refused
     work(stack)
     assert len(stack.live()) == 11

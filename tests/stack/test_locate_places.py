@@ -16,13 +16,13 @@ import uvicorn
 
 from index_process import until
 from nets.towers import timm_bundle
-from pinpoint.api.app import create
-from pinpoint.bootstrap import LazyEncoder
+from pinpoint.api.app import create_app
+from pinpoint.bootstrap import EncoderHandle
 from pinpoint.cli.main import main
 from pinpoint.nets.bundles import read_bundle
 from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
-from pinpoint.nets.spaces import write_space
+from pinpoint.nets.spaces import write_joint_embedding
 from pinpoint.nets.specs import HeadsSpec, LocationSpec
 from rig import plain_jpeg
 from small_stack import SmallStack
@@ -40,7 +40,7 @@ def listing(home):
     """A bundle with a location tower and a list of places; its weights are random."""
     tower = read_bundle(timm_bundle(home.parent / "towers" / "bare"))
     torch.manual_seed(8)
-    return write_space(
+    return write_joint_embedding(
         home / "bundles" / "listing",
         name="listing",
         tower=tower,
@@ -69,7 +69,7 @@ def stack(home, database_url, api_database_url, redis_url, monkeypatch):
 def api(stack):
     """A client of the API on loopback; whoever it asks as may ask, and nothing else."""
     _, key = stack.worker.access.create_key("acme", "phone", ["locate"])
-    server = uvicorn.Server(uvicorn.Config(create(stack.api), port=0, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(create_app(stack.api), port=0, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
     until(lambda: server.started)
@@ -92,7 +92,7 @@ def ask(api, **form):
 
 def by_loop(stack):
     """`(lat, lon, score)` of every place, best first, each encoded alone."""
-    eye = LazyEncoder(stack.settings, "listing")
+    eye = EncoderHandle(stack.settings, "listing")
     read = stack.api.decoder.read("q.jpg", PHOTO, query=True)
     query = eye.encode_query(read.faces[0].pixels).astype(float)
     rows = [

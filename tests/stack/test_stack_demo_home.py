@@ -23,7 +23,7 @@ from media.pictures import noise, saved
 from pinpoint.cli.demo import demo_settings, run_demo
 from pinpoint.homes import demo_home
 from pinpoint.stack import lifecycle, processes
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 from rig import jpeg, unique
 
 SMALL = {"preset": "tiny", "queries": 2, "seed": 11}
@@ -60,8 +60,8 @@ def demo(running_stack, tmp_path_factory):
         yield run_demo(settings, out=tmp_path_factory.mktemp("out"), as_json=True, **SMALL)
     finally:
         if settings.places.home.exists():
-            lifecycle.down(settings)
-            lifecycle.erase(settings)
+            lifecycle.stop_stack(settings)
+            lifecycle.erase_stack(settings)
         dismiss(watcher)
 
 
@@ -151,7 +151,7 @@ def test_up_from_a_subfolder_names_the_home_and_the_setting_that_changed(
 
 
 def test_status_names_processes_without_their_supervisor_and_the_way_out(demo_home_folder):
-    places = StackPlaces(demo_home_folder)
+    places = StackPaths(demo_home_folder)
     os.kill(int(places.supervisor_pidfile.read_text()), signal.SIGKILL)
     until = time.monotonic() + 10
     while (found := run(demo_home_folder, "status", "--json", code=3))["state"] != "orphaned":
@@ -165,7 +165,7 @@ def test_status_names_processes_without_their_supervisor_and_the_way_out(demo_ho
 
 
 def test_destroy_removes_everything_of_its_home_and_nothing_else(demo_home_folder, running_stack):
-    places = StackPlaces(demo_home_folder)
+    places = StackPaths(demo_home_folder)
     outside = [places.cluster_dir, places.socket_dir, places.postgres_socket_dir]
     assert all(folder.exists() for folder in outside)
     refused = run(demo_home_folder, "destroy", code=64)
@@ -175,14 +175,14 @@ def test_destroy_removes_everything_of_its_home_and_nothing_else(demo_home_folde
     told = run(None, "destroy", "--home", demo_home_folder, "--yes")
     assert "MB" in told
     assert not any(folder.exists() for folder in [places.home, *outside])
-    assert processes.belonging_to(places) == []
-    assert lifecycle.status(running_stack.settings).state == "up"
+    assert processes.find_stack_processes(places) == []
+    assert lifecycle.stack_status(running_stack.settings).state == "up"
     assert "is not a Pinpoint home" in run(None, "destroy", "--home", demo_home_folder, code=66)
 
 
 def list_pids(stack):
     """Process ids of a stack by program."""
-    return {each.name: each.pid for each in lifecycle.status(stack.settings).processes}
+    return {each.name: each.pid for each in lifecycle.stack_status(stack.settings).processes}
 
 
 def test_destroy_of_a_copied_home_leaves_the_originals_database(running_stack, tmp_path):

@@ -13,7 +13,7 @@ from pinpoint.cli.main import app
 from pinpoint.errors import StackError
 from pinpoint.settings import Settings
 from pinpoint.stack import lifecycle
-from pinpoint.stack.learner import start_learner
+from pinpoint.stack.learner import start_training_worker
 from pinpoint.stack.supervise import Supervisor
 from pinpoint.training.runs import RUNS, all_runs
 from training.recipe import catalogued
@@ -39,7 +39,7 @@ def test_a_run_starts_the_learner_which_says_why_it_failed(running_stack, tmp_pa
             assert time.monotonic() < until, run
             time.sleep(0.1)
         assert "bad_bundle: no bundle 'no-such-tower'" in command("status", run.id)
-        found = lifecycle.status(running_stack.settings)
+        found = lifecycle.stack_status(running_stack.settings)
         assert found.state == "up"
         learner = found.processes[-1]
         assert learner.name == "learner"
@@ -48,10 +48,10 @@ def test_a_run_starts_the_learner_which_says_why_it_failed(running_stack, tmp_pa
     finally:
         Supervisor(running_stack.places).stop(["learner"], 40.0)
         shutil.rmtree(running_stack.home / RUNS, ignore_errors=True)
-    found = lifecycle.status(running_stack.settings)
+    found = lifecycle.stack_status(running_stack.settings)
     assert (found.state, "learner" in [one.name for one in found.processes]) == ("up", False)
 
 
 def test_without_a_stack_there_is_no_learner(home):
     with pytest.raises(StackError, match=r"no stack is running .*`pinpoint up`"):
-        start_learner(Settings())
+        start_training_worker(Settings())

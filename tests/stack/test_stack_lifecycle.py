@@ -13,12 +13,12 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from pinpoint.errors import DatabaseUnavailable
-from pinpoint.settings import ApiSettings, EncoderSettings, Places, Settings
+from pinpoint.errors import DatabaseUnavailableError
+from pinpoint.settings import ApiSettings, EncoderSettings, ServiceSettings, Settings
 from pinpoint.stack import lifecycle, processes
-from pinpoint.stack.changes import fingerprint
-from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.programs import environment, external, programs
+from pinpoint.stack.changes import fingerprint_settings
+from pinpoint.stack.places import StackPaths
+from pinpoint.stack.programs import build_environment, list_external_services, list_programs
 from pinpoint.stack.state import read_state
 from pinpoint.stack.supervise import Program, Supervisor
 
@@ -36,10 +36,10 @@ def test_all_processes_run_under_one_supervisor(running_stack):
 
 
 def test_up_again_changes_nothing(running_stack):
-    before = lifecycle.status(running_stack.settings)
-    if read_state(running_stack.places).fingerprint != fingerprint(running_stack.settings):
+    before = lifecycle.stack_status(running_stack.settings)
+    if read_state(running_stack.places).fingerprint != fingerprint_settings(running_stack.settings):
         pytest.skip("the code was edited since the stack was started; `up` would begin again")
-    again = lifecycle.up(running_stack.settings)
+    again = lifecycle.start_stack(running_stack.settings)
     assert [one.pid for one in again.processes] == [one.pid for one in before.processes]
     assert again.supervisor_pid == before.supervisor_pid
     assert again.api_url == before.api_url
@@ -57,7 +57,7 @@ def test_the_record_says_where_and_what(running_stack):
 def test_nothing_but_the_api_listens_on_the_network(running_stack):
     listening = [
         (process.name(), connection.laddr.ip, connection.laddr.port)
-        for process in processes.belonging_to(running_stack.places)
+        for process in processes.find_stack_processes(running_stack.places)
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     ]
@@ -68,8 +68,8 @@ def test_nothing_but_the_api_listens_on_the_network(running_stack):
 
 @pytest.mark.usefixtures("postgres", "_redis")
 def test_servers_of_another_home_are_not_ours(running_stack, server_places):
-    theirs = {one.pid for one in processes.belonging_to(server_places)}
-    ours = {one.pid for one in processes.belonging_to(running_stack.places)}
+    theirs = {one.pid for one in processes.find_stack_processes(server_places)}
+    ours = {one.pid for one in processes.find_stack_processes(running_stack.places)}
     assert theirs
     assert ours
     assert not theirs & ours
@@ -77,7 +77,7 @@ def test_servers_of_another_home_are_not_ours(running_stack, server_places):
 
 def test_a_process_of_the_user_with_the_same_home_is_not_ours(home):
     """Only our supervisor sets the marker; a shell that exports PINPOINT_HOME is left alone."""
-    places = StackPlaces(home)
+    places = StackPaths(home)
     plain = {**os.environ, "PINPOINT_HOME": str(home)}
     sleep = [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(60)"]
     with (
@@ -90,9 +90,9 @@ def test_a_process_of_the_user_with_the_same_home_is_not_ours(home):
             assert one.stdout is not None
             one.stdout.readline()
         try:
-            assert [one.pid for one in processes.belonging_to(places)] == [ours.pid]
-            assert lifecycle.status(Settings()).state == "orphaned"
-            assert lifecycle.down(Settings()).state == "down"
+            assert [one.pid for one in processes.find_stack_processes(places)] == [ours.pid]
+            assert lifecycle.stack_status(Settings()).state == "orphaned"
+            assert lifecycle.stop_stack(Settings()).state == "down"
             assert ours.poll() is not None
             assert user.poll() is None
         finally:
@@ -101,41 +101,41 @@ def test_a_process_of_the_user_with_the_same_home_is_not_ours(home):
 
 
 def test_down_where_nothing_ever_was(tmp_path):
-    settings = Settings(places=Places(home=tmp_path / "nothing"))
-    assert lifecycle.down(settings).state == "down"
-    assert lifecycle.status(settings).processes == ()
+    settings = Settings(places=ServiceSettings(home=tmp_path / "nothing"))
+    assert lifecycle.stop_stack(settings).state == "down"
+    assert lifecycle.stack_status(settings).processes == ()
     assert not (tmp_path / "nothing").exists()
 
 
 def test_services_elsewhere_are_not_started(home):
     elsewhere = Settings(
-        places=Places(
+        places=ServiceSettings(
             home=home,
             database_url="postgresql://db.example/p",
             qdrant_url="http://qdrant.example:6333",
             broker_url="amqp://broker.example",
         )
     )
-    assert external(elsewhere) == ["database", "broker", "index"]
-    assert [one.name for one in programs(elsewhere, StackPlaces(home))] == [*ALL[3:], "learner"]
+    assert list_external_services(elsewhere) == ["database", "broker", "index"]
+    assert [one.name for one in list_programs(elsewhere, StackPaths(home))] == [*ALL[3:], "learner"]
 
 
 def test_processes_get_exactly_the_settings_that_up_was_given(home, monkeypatch):
     monkeypatch.setenv("PINPOINT_ENCODE_BATCH", "7")
     settings = Settings(api=ApiSettings(host="127.0.0.1"), encoder=EncoderSettings(device="cpu"))
     monkeypatch.setenv("PINPOINT_ENCODE_BATCH", "9")
-    got = environment(settings, StackPlaces(home), 4711)
+    got = build_environment(settings, StackPaths(home), 4711)
     assert got["PINPOINT_HOME"] == str(home)
     assert got["PINPOINT_ENCODE_BATCH"] == "7"
     assert got["PINPOINT_DEVICE"] == "cpu"
     assert got["PINPOINT_API_PORT"] == "4711"
     assert "PINPOINT_DATABASE_URL" not in got
     other = Settings(encoder=EncoderSettings(device="cuda"))
-    assert fingerprint(settings) != fingerprint(other)
+    assert fingerprint_settings(settings) != fingerprint_settings(other)
 
 
 def test_restarts_and_the_last_exit_are_read_from_the_supervisors_log(home):
-    places = StackPlaces(home)
+    places = StackPaths(home)
     places.create()
     supervisor = Supervisor(places)
     program = Program("flaky", (sys.executable, "-c", "import time; time.sleep(60)"))
@@ -159,12 +159,12 @@ def test_restarts_and_the_last_exit_are_read_from_the_supervisors_log(home):
         assert now.pid != first.pid
         assert (never.pid, never.restarts, never.last_exit) == (None, 0, None)
     finally:
-        assert processes.end(processes.belonging_to(places), 5.0) == []
+        assert processes.end_processes(processes.find_stack_processes(places), 5.0) == []
 
 
 def test_a_database_that_cannot_be_reached_is_a_clear_error(home):
     settings = Settings(
-        places=Places(
+        places=ServiceSettings(
             home=home,
             database_url=f"postgresql+psycopg://nobody@/none?host={home}",
             broker_url="redis+socket:///nowhere.sock",
@@ -172,8 +172,8 @@ def test_a_database_that_cannot_be_reached_is_a_clear_error(home):
         )
     )
     try:
-        with pytest.raises(DatabaseUnavailable, match="database"):
-            lifecycle.up(settings)
+        with pytest.raises(DatabaseUnavailableError, match="database"):
+            lifecycle.start_stack(settings)
     finally:
-        lifecycle.down(settings)
-    assert processes.belonging_to(StackPlaces(home)) == []
+        lifecycle.stop_stack(settings)
+    assert processes.find_stack_processes(StackPaths(home)) == []

@@ -14,49 +14,49 @@ from pathlib import Path
 import pytest
 
 from pinpoint.errors import StackError
-from pinpoint.stack.places import StackPlaces, own_folder
-from pinpoint.stack.state import choose_port, operator_key, read_state, stack_lock
+from pinpoint.stack.places import StackPaths, create_private_folder
+from pinpoint.stack.state import choose_port, load_operator_key, read_state, stack_lock
 
 
 def test_sockets_stay_short_however_long_the_home_is(tmp_path):
-    places = StackPlaces(tmp_path / ("long" * 40) / "home")
+    places = StackPaths(tmp_path / ("long" * 40) / "home")
     for path in (places.redis_socket, places.index_socket, places.supervisor_socket):
         assert len(os.fsencode(path)) <= 60
 
 
 def test_two_homes_share_nothing_and_one_home_has_one_place(tmp_path):
-    one, other = StackPlaces(tmp_path / "a"), StackPlaces(tmp_path / "b")
+    one, other = StackPaths(tmp_path / "a"), StackPaths(tmp_path / "b")
     assert one.socket_dir != other.socket_dir
     assert one.pgdata != other.pgdata
     (tmp_path / "link").symlink_to(tmp_path / "a")
-    assert StackPlaces(tmp_path / "link").socket_dir == one.socket_dir
+    assert StackPaths(tmp_path / "link").socket_dir == one.socket_dir
 
 
 @pytest.mark.parametrize("name", ["a;b", "a#b", "a'b", 'a"b', "a\nb"])
 def test_a_home_that_a_configuration_file_cannot_hold_is_refused(tmp_path, name):
     with pytest.raises(StackError, match="plainer path"):
-        StackPlaces(tmp_path / name).create()
+        StackPaths(tmp_path / name).create()
     assert not (tmp_path / name).exists()
 
 
 def test_a_socket_folder_of_somebody_else_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StackError, match="remove it"):
-        own_folder(tmp_path / "file")
+        create_private_folder(tmp_path / "file")
     (tmp_path / "target").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "target")
     with pytest.raises(StackError, match="remove it"):
-        own_folder(tmp_path / "link")
+        create_private_folder(tmp_path / "link")
     if os.geteuid() == 0:
         (tmp_path / "theirs").mkdir()
         os.chown(tmp_path / "theirs", 12345, 12345)
         with pytest.raises(StackError, match="remove it"):
-            own_folder(tmp_path / "theirs")
+            create_private_folder(tmp_path / "theirs")
 
 
 def test_a_socket_folder_is_closed_to_others(tmp_path):
     (tmp_path / "open").mkdir(mode=0o777)
-    own_folder(tmp_path / "open")
+    create_private_folder(tmp_path / "open")
     assert stat.S_IMODE((tmp_path / "open").stat().st_mode) == 0o700
 
 
@@ -71,15 +71,15 @@ def test_the_port_is_kept_and_a_taken_one_is_left():
 
 
 def test_the_operator_key_is_made_once_and_only_ours(home):
-    places = StackPlaces(home)
-    key = operator_key(places)
+    places = StackPaths(home)
+    key = load_operator_key(places)
     assert len(key) >= 40
-    assert operator_key(places) == key
+    assert load_operator_key(places) == key
     assert stat.S_IMODE(places.operator_key_file.stat().st_mode) == 0o600
 
 
 def test_a_damaged_record_is_as_good_as_none(home):
-    places = StackPlaces(home)
+    places = StackPaths(home)
     assert read_state(places) is None
     for text in ("", "{", "[]", '{"api_port": 1}'):
         places.state_file.write_text(text)
@@ -111,7 +111,7 @@ def test_the_lock_makes_the_second_wait_and_dies_with_its_holder(tmp_path):
 
 
 def test_only_root_keeps_postgres_outside_the_home(tmp_path):
-    places = StackPlaces(tmp_path / "home")
+    places = StackPaths(tmp_path / "home")
     inside = places.pgdata.is_relative_to(places.home)
     assert inside == (os.geteuid() != 0)
     assert places.cluster_dir.is_relative_to(Path("/var/lib/pinpoint")) != inside

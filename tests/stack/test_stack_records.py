@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 
-from pinpoint.settings import ApiSettings, Places, SearchSettings, Settings
-from pinpoint.stack.changes import HASHED, code_digest, describe_changes, record_settings
-from pinpoint.stack.places import StackPlaces
+from pinpoint.settings import ApiSettings, SearchSettings, ServiceSettings, Settings
+from pinpoint.stack.changes import HASH_PREFIX, code_digest, describe_changes, record_settings
+from pinpoint.stack.places import StackPaths
 from pinpoint.stack.sizes import measure_home
 from pinpoint.stack.state import StackState, read_state, write_state
 
@@ -25,9 +25,9 @@ def state_of(settings, **changed):
 
 
 def test_describe_changes_names_each_setting_with_both_values(home):
-    before = Settings(places=Places(home=home), api=ApiSettings(port=8080))
+    before = Settings(places=ServiceSettings(home=home), api=ApiSettings(port=8080))
     after = Settings(
-        places=Places(home=home),
+        places=ServiceSettings(home=home),
         search=SearchSettings(candidates=40, objective_km=25),
         api=ApiSettings(port=8080),
     )
@@ -39,10 +39,10 @@ def test_describe_changes_names_each_setting_with_both_values(home):
 
 
 def test_describe_changes_shows_no_secret(home):
-    before = Settings(places=Places(home=home, database_url=SECRET))
-    after = Settings(places=Places(home=home, database_url=SECRET + "2"))
+    before = Settings(places=ServiceSettings(home=home, database_url=SECRET))
+    after = Settings(places=ServiceSettings(home=home, database_url=SECRET + "2"))
     state = state_of(before)
-    assert state.settings["PINPOINT_DATABASE_URL"].startswith(HASHED)
+    assert state.settings["PINPOINT_DATABASE_URL"].startswith(HASH_PREFIX)
     assert "very-secret" not in json.dumps(state.settings)
     assert describe_changes(state, before, KEY) == []
     assert describe_changes(state, after, KEY) == ["PINPOINT_DATABASE_URL changed"]
@@ -51,7 +51,7 @@ def test_describe_changes_shows_no_secret(home):
 
 
 def test_describe_changes_names_the_code_and_an_unfinished_start(home):
-    settings = Settings(places=Places(home=home))
+    settings = Settings(places=ServiceSettings(home=home))
     assert describe_changes(state_of(settings, code="other"), settings, KEY) == [
         "Pinpoint's code or its Python has changed"
     ]
@@ -61,8 +61,8 @@ def test_describe_changes_names_the_code_and_an_unfinished_start(home):
 
 
 def test_read_state_of_an_older_version_keeps_the_port(home):
-    places = StackPlaces(home)
-    write_state(places, state_of(Settings(places=Places(home=home))))
+    places = StackPaths(home)
+    write_state(places, state_of(Settings(places=ServiceSettings(home=home))))
     written = json.loads(places.state_file.read_text())
     for name in ("settings", "code"):
         del written[name]
@@ -76,7 +76,7 @@ def test_read_state_of_an_older_version_keeps_the_port(home):
 
 
 def test_measure_home_counts_each_file_in_one_part(home):
-    places = StackPlaces(home)
+    places = StackPaths(home)
     (home / "blobs" / "a").mkdir(parents=True)
     (home / "logs").mkdir()
     (home / "blobs" / "a" / "x").write_bytes(os.urandom(100_000))
@@ -96,5 +96,5 @@ def test_measure_home_out_of_time_says_so(home):
     folder.mkdir()
     for number in range(600):
         (folder / str(number)).touch()
-    parts = measure_home(StackPlaces(home), limit_s=0.0)
+    parts = measure_home(StackPaths(home), limit_s=0.0)
     assert [part.whole for part in parts if part.part == "blobs"] == [False]

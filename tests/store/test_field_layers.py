@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pinpoint.records import (
     FIELDS,
     LAYERS,
-    ImageFix,
+    ImageUpdate,
     Layer,
     Point,
     clear_fields,
@@ -109,10 +109,10 @@ def test_update_layers_without_a_manifest_keeps_what_was_given_from_outside(stor
 def test_correct_layers_set_and_cleared_brings_back_the_next_value(stored, point):
     below = {name: layer for name, layer in stored.items() if name != "manual"}
     before = {**below, "file": Layer(position=Point(1, 2))}
-    set_ = correct_layers(before, ImageFix(point=point))
+    set_ = correct_layers(before, ImageUpdate(point=point))
     assert merge_layers(set_).position == point
     assert merge_layers(set_).position_source == "manual"
-    cleared = correct_layers(set_, ImageFix(clear=frozenset({"position"})))
+    cleared = correct_layers(set_, ImageUpdate(clear=frozenset({"position"})))
     assert merge_layers(cleared).position == merge_layers(before).position
 
 

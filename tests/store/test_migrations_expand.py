@@ -13,7 +13,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from pinpoint.stack.migrate import alembic_ini
+from pinpoint.stack.migrate import find_alembic_ini
 from pinpoint.store.database import owner_engine
 
 CONTRACTS: frozenset[str] = frozenset()
@@ -49,7 +49,7 @@ def promises(url):
 
 
 def revisions():
-    script = ScriptDirectory.from_config(Config(alembic_ini()))
+    script = ScriptDirectory.from_config(Config(find_alembic_ini()))
     return [one.revision for one in reversed(list(script.walk_revisions()))]
 
 
@@ -80,7 +80,7 @@ def broken(before, after):
 
 @pytest.fixture
 def config(database_url):
-    made = Config(alembic_ini())
+    made = Config(find_alembic_ini())
     made.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
     return made
 

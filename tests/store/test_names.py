@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.store.names import check_name
 
 
@@ -23,7 +23,7 @@ from pinpoint.store.names import check_name
     ],
 )
 def test_check_name_that_is_ambiguous_is_refused(name):
-    with pytest.raises(BadRequest, match="source"):
+    with pytest.raises(BadRequestError, match="source"):
         check_name(name, "source")
 
 

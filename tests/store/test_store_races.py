@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
-from pinpoint.errors import Conflict, NotFound
+from pinpoint.errors import ConflictError, NotFoundError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.intake import register_folder
 from pinpoint.ingest.originals import Originals
-from pinpoint.ingest.reconcile import reconcile
-from pinpoint.records import Embedded, ImageFix, IndexFilter, NewItem
+from pinpoint.ingest.reconcile import reconcile_index_rows
+from pinpoint.records import Embedded, ImageUpdate, IndexFilter, NewItem
 from rig import Rig, jpeg, write_photos
 
 
@@ -55,14 +55,14 @@ def test_a_correction_does_not_bring_a_deleted_image_back(rig, tmp_path):
 
     def correct():
         with rig.database.write(org) as catalogue:
-            catalogue.fix_image(image, ImageFix(creator="somebody"))
+            catalogue.fix_image(image, ImageUpdate(creator="somebody"))
 
     with ThreadPoolExecutor(1) as pool:
         with rig.database.write(org) as catalogue:
             catalogue.delete_image(image)
             late = pool.submit(correct)
             assert blocked(rig)
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             late.result(10)
     assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
     rig.run()
@@ -81,7 +81,7 @@ def test_nothing_of_an_erased_source_comes_back(rig, tmp_path):
         catalogue.erase_source(source.id)
     with rig.database.write(org) as catalogue:
         assert catalogue.batch(batch.id).received == 3
-        with pytest.raises(Conflict):
+        with pytest.raises(ConflictError):
             catalogue.add_items(
                 open_one.id, [NewItem(external_id="late", file="late", locator="file:///late")]
             )
@@ -202,7 +202,7 @@ def test_a_source_is_found_by_name_and_by_id_however_it_is_written(rig):
         assert catalogue.source(named_like_an_id.name).id == named_like_an_id.id
     with rig.database.read(other) as catalogue:
         for one in ("walk", made.id, str(made.id)):
-            with pytest.raises(NotFound):
+            with pytest.raises(NotFoundError):
                 catalogue.source(one)
 
 
@@ -254,11 +254,11 @@ def test_what_reconcile_removes_can_be_ingested_again(rig, tmp_path):
         image = unit.connection.execute(text("SELECT id FROM images")).scalar_one()
     for name in ("one", "two", "three"):
         with rig.database.write(org) as catalogue:
-            catalogue.fix_image(image, ImageFix(creator=name))
+            catalogue.fix_image(image, ImageUpdate(creator=name))
         rig.run()
     with rig.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))
-    drift = reconcile(
+    drift = reconcile_index_rows(
         ledger=rig.ledger,
         index=rig.index,
         queue=rig.queue,

@@ -10,7 +10,7 @@ import pytest
 import qdrant_edge as edge
 
 from index_gallery import ORG_A, SPEC, START, FolderSource, gallery, identity
-from pinpoint.errors import BadBundle, IndexUnavailable
+from pinpoint.errors import BadBundleError, IndexUnavailableError
 from pinpoint.records import IndexFilter, IndexQuery, IndexSpec, Point
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_qdrant import QdrantIndex
@@ -128,7 +128,7 @@ def test_an_optimised_index_holds_recall_and_takes_changes(tmp_path):
     index.close()
     again = EdgeIndex(tmp_path / "build")
     assert (again.count(), again.info().build) == (5_850, "build")
-    with pytest.raises(IndexUnavailable, match="opened"):
+    with pytest.raises(IndexUnavailableError, match="opened"):
         EdgeIndex(tmp_path / "build")
     again.close()
 
@@ -161,12 +161,12 @@ def test_a_server_is_rebuilt_beside_the_collection_that_serves(tmp_path):
     assert index.info().contract == "contract-b"
     (tmp_path / "lacking").write_text("6")
     (tmp_path / "contract").write_text("contract-c")
-    with pytest.raises(IndexUnavailable, match="holds 34 images, PostgreSQL 40"):
+    with pytest.raises(IndexUnavailableError, match="holds 34 images, PostgreSQL 40"):
         index.rebuild(FolderSource(tmp_path))
     (tmp_path / "lacking").unlink()
     assert index.info().contract == "contract-b"
     (tmp_path / "contract").write_text("no/such:name")
-    with pytest.raises(BadBundle):
+    with pytest.raises(BadBundleError):
         index.rebuild(FolderSource(tmp_path))
     assert index.count() == 34
     index.close()

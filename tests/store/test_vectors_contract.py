@@ -10,7 +10,12 @@ import pytest
 
 from index_fixtures import EDGES, filled, index
 from index_gallery import DIMS, ORG_A, ORG_B, SPEC, START, gallery, identity
-from pinpoint.errors import BadBundle, BadRequest, IndexUnavailable, OtherContract
+from pinpoint.errors import (
+    BadBundleError,
+    BadRequestError,
+    IndexUnavailableError,
+    ModelMismatchError,
+)
 from pinpoint.records import Box, Circle, IndexFilter, IndexQuery, IndexSpec, Point
 
 __all__ = ["filled", "index"]
@@ -114,9 +119,9 @@ def test_small_inserts_are_found_at_once(filled):
 
 def test_ensure_refuses_another_contract(filled):
     filled.ensure(SPEC)
-    with pytest.raises(OtherContract, match="bundles use"):
+    with pytest.raises(ModelMismatchError, match="bundles use"):
         filled.ensure(IndexSpec(contract="contract-b", dims=DIMS))
-    with pytest.raises(OtherContract, match="bundles use"):
+    with pytest.raises(ModelMismatchError, match="bundles use"):
         filled.ensure(IndexSpec(contract=SPEC.contract, dims={"image": 16}))
     info = filled.info()
     assert (info.ready, info.contract, info.points) == (True, SPEC.contract, 300)
@@ -133,7 +138,7 @@ def test_before_ensure_nothing_is_ready(index):
         lambda: index.scroll(None, 5),
         lambda: index.delete({UUID(int=1): 1}),
     ):
-        with pytest.raises(IndexUnavailable):
+        with pytest.raises(IndexUnavailableError):
             call()
 
 
@@ -147,7 +152,7 @@ def test_vectors_of_another_contract_are_neither_taken_nor_asked_for(filled):
         lambda: filled.search([replace(ask, contract=SPEC.contract), ask]),
         lambda: filled.ensure(IndexSpec(contract="b", dims=DIMS)),
     ):
-        with pytest.raises(OtherContract, match="bundles use"):
+        with pytest.raises(ModelMismatchError, match="bundles use"):
             call()
     assert filled.fetch([one.id])[0].version == 1
     filled.upsert([one], SPEC.contract)
@@ -161,19 +166,31 @@ def test_what_cannot_be_used_is_refused_and_changes_nothing(filled):
     ask = IndexQuery(channel="image", vector=vector, filter=EVERYTHING, limit=1)
     naive = IndexFilter(organization_id=ORG_A, since=START.replace(tzinfo=None))
     for error, call in (
-        (BadBundle, lambda: filled.upsert([replace(one, vectors={"image": vector[:5]})])),
-        (BadBundle, lambda: filled.upsert([replace(one, vectors={"raw": vector})])),
-        (BadRequest, lambda: filled.upsert([replace(one, vectors={"image": vector * np.nan})])),
-        (BadRequest, lambda: filled.upsert([replace(one, version=-1)])),
-        (BadRequest, lambda: filled.upsert([replace(one, version=2**60)])),
-        (BadBundle, lambda: filled.search([replace(ask, channel="raw")])),
-        (BadBundle, lambda: filled.search([replace(ask, vector=vector[:3])])),
-        (BadRequest, lambda: filled.search([replace(ask, limit=0)])),
-        (BadRequest, lambda: filled.search([replace(ask, limit=10**9)])),
-        (BadRequest, lambda: filled.count(naive)),
-        (BadRequest, lambda: filled.count(IndexFilter(organization_id=ORG_A, **circle(0, 0, -1)))),
-        (BadRequest, lambda: filled.count(IndexFilter(organization_id=ORG_A, **box(5, 0, -5, 1)))),
-        (BadRequest, lambda: filled.count(replace(EVERYTHING, polygon=(Point(0, 0), Point(1, 1))))),
+        (BadBundleError, lambda: filled.upsert([replace(one, vectors={"image": vector[:5]})])),
+        (BadBundleError, lambda: filled.upsert([replace(one, vectors={"raw": vector})])),
+        (
+            BadRequestError,
+            lambda: filled.upsert([replace(one, vectors={"image": vector * np.nan})]),
+        ),
+        (BadRequestError, lambda: filled.upsert([replace(one, version=-1)])),
+        (BadRequestError, lambda: filled.upsert([replace(one, version=2**60)])),
+        (BadBundleError, lambda: filled.search([replace(ask, channel="raw")])),
+        (BadBundleError, lambda: filled.search([replace(ask, vector=vector[:3])])),
+        (BadRequestError, lambda: filled.search([replace(ask, limit=0)])),
+        (BadRequestError, lambda: filled.search([replace(ask, limit=10**9)])),
+        (BadRequestError, lambda: filled.count(naive)),
+        (
+            BadRequestError,
+            lambda: filled.count(IndexFilter(organization_id=ORG_A, **circle(0, 0, -1))),
+        ),
+        (
+            BadRequestError,
+            lambda: filled.count(IndexFilter(organization_id=ORG_A, **box(5, 0, -5, 1))),
+        ),
+        (
+            BadRequestError,
+            lambda: filled.count(replace(EVERYTHING, polygon=(Point(0, 0), Point(1, 1)))),
+        ),
     ):
         with pytest.raises(error):
             call()

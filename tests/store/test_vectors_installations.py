@@ -14,12 +14,12 @@ from qdrant_client import QdrantClient
 from sqlalchemy import text
 
 from index_gallery import ORG_A, SPEC, FolderSource, gallery
-from pinpoint.errors import Misconfigured
-from pinpoint.ingest.reconcile import reconcile
+from pinpoint.errors import ConfigurationError
+from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.records import IndexFilter, IndexQuery
-from pinpoint.stack.index_swap import OwnedIndex
+from pinpoint.stack.index_swap import RebuildableIndex
 from pinpoint.store.installation import Installation
-from pinpoint.store.points import Points
+from pinpoint.store.points import RebuildSource
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_front import IndexServer
 from pinpoint.store.vectors_qdrant import QdrantIndex
@@ -55,7 +55,7 @@ def on_server(client, installation, alias="pinpoint"):
 @contextmanager
 def owned(folder, installation):
     """The embedded index of a home, asked by one installation."""
-    live = OwnedIndex(folder, "nowhere:nothing")
+    live = RebuildableIndex(folder, "nowhere:nothing")
     live.load()
     with tempfile.TemporaryDirectory(prefix="pp", dir="/tmp") as short:
         server = IndexServer(Path(short) / "i.sock", live)
@@ -99,7 +99,7 @@ def everything_of(index, spec):
 
 def assert_refused_in_words(index):
     for name, do in everything_of(index, replace(SPEC, installation=TWO)).items():
-        with pytest.raises(Misconfigured, match="belongs to another installation") as caught:
+        with pytest.raises(ConfigurationError, match="belongs to another installation") as caught:
             do()
         assert caught.value.reason == "other_installation", name
         assert "--take-over" in caught.value.message
@@ -109,7 +109,7 @@ def assert_refused_in_words(index):
 def test_server_asked_by_another_installation_refuses_everything(client):
     first, second = filled(on_server(client, ONE), ONE), on_server(client, TWO)
     assert_refused_in_words(second)
-    with pytest.raises(Misconfigured):
+    with pytest.raises(ConfigurationError):
         second.drop()
     assert first.count() == POINTS
     assert first.info().installation == ONE
@@ -137,7 +137,7 @@ def test_server_taken_over_leaves_the_collection_of_the_other(client, tmp_path):
     (tmp_path / "n").write_text("7")
     second = on_server(client, TWO)
     source = OwnedSource(tmp_path, TWO)
-    with pytest.raises(Misconfigured):
+    with pytest.raises(ConfigurationError):
         second.rebuild(source)
     assert [each.name for each in client.get_collections().collections] == [before]
     second.rebuild(source, take_over=True)
@@ -152,7 +152,7 @@ def test_server_taken_over_leaves_the_collection_of_the_other(client, tmp_path):
 def test_server_with_collection_of_an_earlier_version_asks_for_a_decision(client, tmp_path):
     QdrantIndex(":memory:", client=client).ensure(SPEC)
     index = on_server(client, TWO)
-    with pytest.raises(Misconfigured, match="names no installation"):
+    with pytest.raises(ConfigurationError, match="names no installation"):
         index.count()
     (tmp_path / "n").write_text("3")
     index.rebuild(OwnedSource(tmp_path, TWO), take_over=True)
@@ -166,7 +166,7 @@ def test_embedded_index_moved_into_another_home_refuses_everything(tmp_path):
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     with owned(tmp_path / "two", TWO) as second:
         assert_refused_in_words(second)
-        with pytest.raises(Misconfigured):
+        with pytest.raises(ConfigurationError):
             second.rebuild()
         second.ping()
         assert second.progress().state == "idle"
@@ -178,7 +178,7 @@ def test_build_names_its_installation_in_its_file(tmp_path):
     index = EdgeIndex(tmp_path / "build")
     index.ensure(replace(SPEC, installation=ONE))
     index.ensure(SPEC)
-    with pytest.raises(Misconfigured):
+    with pytest.raises(ConfigurationError):
         index.ensure(replace(SPEC, installation=TWO))
     index.close()
     again = EdgeIndex(tmp_path / "build")
@@ -195,11 +195,11 @@ def test_reconcile_of_a_second_installation_deletes_nothing(
     try:
         mine = Installation(rig.owner).id()
         assert mine == Installation(rig.as_api).id() != ONE
-        assert Points(rig.owner, lambda: rig.encoder.contract).spec().installation == mine
+        assert RebuildSource(rig.owner, lambda: rig.encoder.contract).spec().installation == mine
         write_photos(tmp_path / "in", 2)
         rig.ingest(tmp_path / "in", rig.organization())
-        with pytest.raises(Misconfigured):
-            reconcile(
+        with pytest.raises(ConfigurationError):
+            reconcile_index_rows(
                 ledger=rig.ledger,
                 index=on_server(client, mine),
                 queue=rig.queue,

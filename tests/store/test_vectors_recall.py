@@ -48,7 +48,7 @@ def test_every_filter_shape_holds_recall_through_the_client(where, gallery, reco
 @given(matched=st.integers(0, 10**9))
 def test_the_plain_graph_is_never_asked(matched):
     exact = matched < vectors_plan.EXACT_BELOW
-    assert vectors_plan.choose(matched) == ("exact" if exact else "acorn")
+    assert vectors_plan.choose_by_matches(matched) == ("exact" if exact else "acorn")
 
 
 def test_a_question_that_asks_for_exactness_gets_it_uncounted():
@@ -57,10 +57,10 @@ def test_a_question_that_asks_for_exactness_gets_it_uncounted():
 
     where = IndexFilter(organization_id=ORG_A, kinds=("photo",))
     query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5, exact=True)
-    assert vectors_plan.way(query, never, never, never) == "exact"
+    assert vectors_plan.choose_strategy(query, never, never, never) == "exact"
     limit = vectors_plan.EXACT_BELOW
-    asked, choose = replace(query, exact=False), vectors_plan.choose
-    assert vectors_plan.way(asked, choose, never, lambda _: (limit, True)) == "acorn"
+    asked, choose = replace(query, exact=False), vectors_plan.choose_by_matches
+    assert vectors_plan.choose_strategy(asked, choose, never, lambda _: (limit, True)) == "acorn"
 
 
 def test_a_small_index_needs_no_count():
@@ -68,7 +68,12 @@ def test_a_small_index_needs_no_count():
     query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5)
     limit = vectors_plan.EXACT_BELOW
     unasked = {}.__getitem__
-    assert vectors_plan.way(query, vectors_plan.choose, unasked, unasked, limit - 1) == "exact"
+    assert (
+        vectors_plan.choose_strategy(
+            query, vectors_plan.choose_by_matches, unasked, unasked, limit - 1
+        )
+        == "exact"
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,7 +90,7 @@ def test_only_a_narrowed_filter_over_long_lists_is_counted(most, whole, own, wan
     where = IndexFilter(organization_id=ORG_A, kinds=("photo",))
     query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5)
     counts = {} if own is None else {where: own}
-    found = vectors_plan.way(
-        query, vectors_plan.choose, counts.__getitem__, lambda _: (most, whole), 10**9
+    found = vectors_plan.choose_strategy(
+        query, vectors_plan.choose_by_matches, counts.__getitem__, lambda _: (most, whole), 10**9
     )
     assert found == wanted

@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 
 from index_gallery import ORG_A, SPEC, FolderSource, gallery
-from pinpoint.errors import IndexUnavailable, OtherContract
+from pinpoint.errors import IndexUnavailableError, ModelMismatchError
 from pinpoint.records import IndexFilter, IndexQuery
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_qdrant import QdrantIndex
-from pinpoint.store.vectors_verify import BEST, SAMPLE, check_count, verify
+from pinpoint.store.vectors_verify import (
+    SAMPLE_SIZE,
+    SELF_TOP_K,
+    check_count,
+    verify_self_retrieval,
+)
 
 
 class Blunted:
@@ -35,7 +40,7 @@ class Blunted:
     def search(self, queries):
         found = self._build.search(queries)
         return [
-            hits if query.exact else hits[: BEST - self._misses]
+            hits if query.exact else hits[: SELF_TOP_K - self._misses]
             for query, hits in zip(queries, found, strict=True)
         ]
 
@@ -51,28 +56,28 @@ def build(tmp_path):
 
 def test_a_whole_build_is_verified_by_a_sample_over_all_of_it(build):
     seen = []
-    assert verify(build, seen.append) == 1.0
-    assert SAMPLE * 0.7 < len(seen) == seen[-1] <= SAMPLE
+    assert verify_self_retrieval(build, seen.append) == 1.0
+    assert SAMPLE_SIZE * 0.7 < len(seen) == seen[-1] <= SAMPLE_SIZE
     twins = [replace(one, vectors=gallery(1)[0].vectors) for one in gallery(400)[:60]]
     build.upsert(twins)
-    assert verify(build) == 1.0, "of equal vectors any may stand in another's place"
+    assert verify_self_retrieval(build) == 1.0, "of equal vectors any may stand in another's place"
 
 
 def test_a_graph_that_misses_is_told(build):
-    with pytest.raises(IndexUnavailable, match=r"finds 0\.900 of the 10 nearest") as said:
-        verify(Blunted(build, misses=1))
+    with pytest.raises(IndexUnavailableError, match=r"finds 0\.900 of the 10 nearest") as said:
+        verify_self_retrieval(Blunted(build, misses=1))
     assert said.value.reason == "build_not_verified"
 
 
 def test_vectors_that_do_not_find_themselves_are_told(build):
-    with pytest.raises(IndexUnavailable, match="by its own image vector"):
-        verify(Blunted(build, turned=True))
+    with pytest.raises(IndexUnavailableError, match="by its own image vector"):
+        verify_self_retrieval(Blunted(build, turned=True))
 
 
 def test_an_empty_build_is_whole(tmp_path):
     empty = EdgeIndex(tmp_path / "empty")
     empty.ensure(SPEC)
-    assert verify(empty) == 1.0
+    assert verify_self_retrieval(empty) == 1.0
     empty.close()
 
 
@@ -91,7 +96,7 @@ def test_counts_must_agree_but_for_what_moves(held, bounds, moved, good):
     if good:
         check_count(held, bounds, moved)
     else:
-        with pytest.raises(IndexUnavailable, match="PostgreSQL"):
+        with pytest.raises(IndexUnavailableError, match="PostgreSQL"):
             check_count(held, bounds, moved)
 
 
@@ -112,7 +117,7 @@ def test_a_server_is_asked_through_switches_and_never_answers_for_another_contra
             for contract in contracts:
                 try:
                     (hits,) = index.search([replace(ask, contract=contract)])
-                except OtherContract:
+                except ModelMismatchError:
                     refused.append(contract)
                 except Exception as error:  # whatever else comes is what this test looks for
                     wrong.append(repr(error))

@@ -100,7 +100,7 @@ def fields_of(point) -> dict:
 
 @given(st.binary(max_size=200))
 def test_noise_is_refused_in_one_way(noise):
-    with contextlib.suppress(errors.BadRequest):  # any other exception fails the test
+    with contextlib.suppress(errors.BadRequestError):  # any other exception fails the test
         wire.decode(noise)
 
 
@@ -109,12 +109,12 @@ def test_a_frame_cut_or_lengthened_anywhere_is_refused(data):
     frame = wire.encode({"verb": "x"}, [np.ones(7, np.float32)])
     cut = data.draw(st.integers(0, len(frame) - 1))
     for broken in (frame[:cut], frame + b"\x00"):
-        with pytest.raises(errors.BadRequest):
+        with pytest.raises(errors.BadRequestError):
             wire.decode(broken)
 
 
 def test_a_frame_over_the_limit_is_not_sent():
-    with pytest.raises(errors.TooLarge):
+    with pytest.raises(errors.TooLargeError):
         wire.encode({"noise": b"x" * wire.MAX_FRAME})
 
 
@@ -127,12 +127,12 @@ def test_every_error_of_the_tree_comes_back_as_itself():
                 wire.raise_error(sent["error"])
             assert type(caught.value) is kind
             assert (caught.value.reason, caught.value.message) == ("some_word", "what was wrong")
-    with pytest.raises(errors.IndexUnavailable):
+    with pytest.raises(errors.IndexUnavailableError):
         wire.raise_error(["SystemExit", "x", "y"])
 
 
 def test_a_time_without_a_zone_is_refused():
-    with pytest.raises(errors.BadRequest):
+    with pytest.raises(errors.BadRequestError):
         wire.pack_time(datetime(2020, 1, 1))
     far = START + timedelta(microseconds=1)
     assert wire.unpack_time(wire.pack_time(far)) == far

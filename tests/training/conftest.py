@@ -9,7 +9,7 @@ import pytest
 from pinpoint.search import pipeline
 from pinpoint.settings import MediaSettings
 from pinpoint.training import reranker
-from pinpoint.training.samples import Source, read_samples
+from pinpoint.training.samples import ManifestSource, read_samples
 from pinpoint.world.planets import make_planet
 from rig import Rig
 from training.reranked import gallery, train, written
@@ -25,7 +25,7 @@ def planet(tmp_path_factory):
 def sources(planet):
     made = planet.manifests()
     return [
-        Source(manifest=made[f"{role}-{kind}"], kind=kind)
+        ManifestSource(manifest=made[f"{role}-{kind}"], kind=kind)
         for role in ("train", "test")
         for kind in ("photo", "street")
     ]
@@ -61,7 +61,7 @@ def reranked(world, planet, tmp_path_factory):
     config = written(planet, folder)
     into = folder / "bundles" / "ranked"
     with pytest.MonkeyPatch.context() as patch:
-        asks, ask = [], pipeline.encoded
+        asks, ask = [], pipeline.encode_photo
 
         def breaks(*args, **options):
             asks.append(1)
@@ -69,7 +69,7 @@ def reranked(world, planet, tmp_path_factory):
                 raise KeyboardInterrupt
             return ask(*args, **options)
 
-        patch.setattr(pipeline, "encoded", breaks)
+        patch.setattr(pipeline, "encode_photo", breaks)
         with pytest.raises(KeyboardInterrupt):
             train(world, config, folder / "run", into)
     steps = []

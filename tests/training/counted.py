@@ -15,7 +15,7 @@ import numpy as np
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.settings import MediaSettings
 from pinpoint.training.features import cache_features
-from pinpoint.training.samples import Source, read_samples
+from pinpoint.training.samples import ManifestSource, read_samples
 
 WIDTH, CHUNK = 20, 16
 TOWER = hashlib.sha256(b"grid of 4, seed 0").hexdigest()
@@ -50,7 +50,9 @@ class Counting:
 
 
 def main(folder, manifest, kind):
-    samples = read_samples([Source(manifest=Path(manifest), kind=kind)], MediaSettings()).samples
+    samples = read_samples(
+        [ManifestSource(manifest=Path(manifest), kind=kind)], MediaSettings()
+    ).samples
 
     def slowly(pictures):
         time.sleep(0.15)

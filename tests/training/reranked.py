@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pinpoint.evaluation.run import Parts, Plan
-from pinpoint.training.examples import Gallery
+from pinpoint.evaluation.run import EvaluationComponents, RunConfig
+from pinpoint.training.examples import ExampleGallery
 from pinpoint.training.reranker import train_reranker
 from pinpoint.training.reranker_config import read_reranker_config
 
@@ -50,9 +50,9 @@ def written(planet, folder, name="ranked", steps=10):
 
 def gallery(world, config):
     rig, org = world
-    return Gallery(
-        plan=Plan(organization_id=org, images=rig.folder),
-        parts=Parts(
+    return ExampleGallery(
+        plan=RunConfig(organization_id=org, images=rig.folder),
+        parts=EvaluationComponents(
             decoder=rig.parts.decoder,
             encoder=rig.encoder,
             index=rig.index,

@@ -11,13 +11,13 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from pinpoint.evaluation.labels import Question
+from pinpoint.evaluation.labels import LabeledQuery
 from pinpoint.geo.distance import haversine_m
-from pinpoint.records import KINDS, Candidate, Exclusions, Limits, Point
+from pinpoint.records import SOURCE_KINDS, Candidate, Exclusions, Point, SearchFilter
 from pinpoint.search import evidence, exclude
 from pinpoint.training import examples as examples_of
 from pinpoint.training import reranker
-from pinpoint.training.as_if import TOWN_M, evened
+from pinpoint.training.as_if import LOCALITY_RADIUS_M, balance_exclusions
 from training.reranked import gallery
 
 
@@ -35,11 +35,11 @@ def gathering(world):
     rig, org = world
     with rig.database.read(org) as reader:
         yield partial(
-            evidence.gather,
+            evidence.fetch_evidence,
             vector=np.ones(rig.encoder.contract.dims["image"], dtype=np.float32),
             reader=reader,
             contract=rig.encoder.contract.digest,
-            limits=Limits(),
+            limits=SearchFilter(),
             radius_m=10_000.0,
             per_kind=5,
         )
@@ -58,12 +58,12 @@ def candidate(image, seat):
     )
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=SOURCE_KINDS)
 def case(request, world, images, gathering):
     """The gallery asked about a picture of its own: how it is asked, candidates, evidence."""
     rig, org = world
     own = next(each for each in images.values() if each.kind == request.param)
-    question = Question(
+    question = LabeledQuery(
         file=own.external_id,
         truth=own.point,
         creator=own.creator,
@@ -73,7 +73,7 @@ def case(request, world, images, gathering):
         strata={},
     )
     asked = Exclusions(creators=(own.creator,))
-    out = exclude.resolve(asked, organization_id=org, database=rig.database)
+    out = exclude.resolve_exclusions(asked, organization_id=org, database=rig.database)
     every = [candidate(each, seat) for seat, each in enumerate(images.values())]
     candidates = tuple(each for each in every if each.id not in out.ids)
     near = gathering(candidates, exclusions=out)
@@ -106,11 +106,11 @@ def test_every_town_but_that_of_the_truth_loses_all_that_one_of_its_makers_took(
 ):
     question, candidates, near, how = case
     reader = gathering.keywords["reader"]
-    left, found = evened(question, candidates, near, reader=reader, **how)
+    left, found = balance_exclusions(question, candidates, near, reader=reader, **how)
     gone = {each.id for each in candidates} - {each.id for each in left}
     assert len(towns(images)) > 2
     for there in towns(images).values():
-        at_truth = away_m(question, there[0]) < TOWN_M
+        at_truth = away_m(question, there[0]) < LOCALITY_RADIUS_M
         lost = [each for each in there if each.id in gone]
         makers = {each.creator for each in lost}
         assert len(makers) == (0 if at_truth else 1)
@@ -119,14 +119,18 @@ def test_every_town_but_that_of_the_truth_loses_all_that_one_of_its_makers_took(
     every = replace(how["resolved"], ids=tuple(sorted({*how["resolved"].ids, *gone})))
     assert beside(found) == beside(gathering(left, exclusions=every))
     assert beside(found) - beside(near), "who stood behind has moved up"
-    assert evened(question, candidates, near, reader=reader, **how)[0] == left, "the same again"
+    assert balance_exclusions(question, candidates, near, reader=reader, **how)[0] == left, (
+        "the same again"
+    )
 
 
 def test_other_questions_choose_other_photos(case, gathering):
     question, candidates, near, how = case
     reader = gathering.keywords["reader"]
     found = {
-        tuple(each.id for each in evened(one, candidates, near, reader=reader, **how)[0])
+        tuple(
+            each.id for each in balance_exclusions(one, candidates, near, reader=reader, **how)[0]
+        )
         for one in (replace(question, file=f"{number}.jpg") for number in range(8))
     }
     assert len(found) > 1
@@ -153,13 +157,13 @@ def told_otherwise(images, **changes):
 def test_of_one_author_everywhere_a_town_loses_its_own_and_the_truth_nothing(images, case):
     question, candidates, near, how = case
     reader, asked = told_otherwise(images, creator="a survey")
-    left, _ = evened(question, candidates, near, reader=reader, **how)
+    left, _ = balance_exclusions(question, candidates, near, reader=reader, **how)
     stay = {images[each.id].external_id for each in left}
     assert asked == [(["a survey"], [])]
     assert stay == {
         images[each.id].external_id
         for each in candidates
-        if away_m(question, images[each.id]) < TOWN_M
+        if away_m(question, images[each.id]) < LOCALITY_RADIUS_M
     }
 
 
@@ -167,14 +171,16 @@ def test_whom_the_question_was_not_asked_without_no_town_loses(images, case):
     question, candidates, near, how = case
     reader, asked = told_otherwise(images, creator="a survey", sequence="a drive")
     by_drive = Exclusions(sequences=("a drive",))
-    left, _ = evened(question, candidates, near, reader=reader, **{**how, "requested": by_drive})
+    left, _ = balance_exclusions(
+        question, candidates, near, reader=reader, **{**how, "requested": by_drive}
+    )
     assert asked == [([], ["a drive"])]
     assert len(left) < len(candidates)
-    alone, _ = evened(
+    alone, _ = balance_exclusions(
         question, candidates, near, reader=reader, **{**how, "requested": Exclusions()}
     )
     gone = [each for each in candidates if each not in alone]
-    others = [own for own in towns(images).values() if away_m(question, own[0]) > TOWN_M]
+    others = [own for own in towns(images).values() if away_m(question, own[0]) > LOCALITY_RADIUS_M]
     assert len(gone) == len(others), "one photo of each town, by itself"
     assert {each.kind for each in gone} == {question.kind}
 
@@ -182,17 +188,20 @@ def test_whom_the_question_was_not_asked_without_no_town_loses(images, case):
 def test_nothing_is_taken_where_the_town_of_the_truth_has_lost_nothing(images, case):
     question, candidates, near, how = case
     reader, _ = told_otherwise(images, point=Point(lat=-89.0, lon=0.0))
-    found = evened(question, candidates, near, reader=reader, **how)
+    found = balance_exclusions(question, candidates, near, reader=reader, **how)
     assert found == (candidates, near)
     reader, _ = told_otherwise(images)
     none = {**how, "resolved": Exclusions(near_duplicate_cosine=0.95)}
-    assert evened(question, candidates, near, reader=reader, **none) == (candidates, near)
+    assert balance_exclusions(question, candidates, near, reader=reader, **none) == (
+        candidates,
+        near,
+    )
 
 
 def test_a_question_without_candidates_stays_without(images, case):
     question, _, _, how = case
     reader, _ = told_otherwise(images)
-    assert evened(question, (), {}, reader=reader, **how) == ((), {})
+    assert balance_exclusions(question, (), {}, reader=reader, **how) == ((), {})
 
 
 def test_rows_are_written_from_what_is_left(
@@ -203,7 +212,7 @@ def test_rows_are_written_from_what_is_left(
     told = []
 
     def spies(question, candidates, near, **how):
-        told.append((len(candidates), evened(question, candidates, near, **how)))
+        told.append((len(candidates), balance_exclusions(question, candidates, near, **how)))
         return told[-1][1]
 
     monkeypatch.setattr(examples_of, "evened", spies)

@@ -12,16 +12,16 @@ from typer.testing import CliRunner
 
 from nets.towers import timm_bundle
 from pinpoint.cli.main import app
-from pinpoint.errors import BadRequest, Conflict, DatabaseUnavailable, NotFound
+from pinpoint.errors import BadRequestError, ConflictError, DatabaseUnavailableError, NotFoundError
 from pinpoint.nets.bundles import read_bundle
-from pinpoint.settings import EncoderSettings, MediaSettings, Places, Settings
+from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings, Settings
 from pinpoint.store.database import Transactions, owner_engine
-from pinpoint.store.gallery import Gallery
+from pinpoint.store.gallery import CatalogTrainingRows
 from pinpoint.training import loop
-from pinpoint.training.configs import CatalogueConfig, read_config
+from pinpoint.training.configs import CatalogSourceConfig, read_config
 from pinpoint.training.embedder import train_embedder
 from pinpoint.training.features import cache_features
-from pinpoint.training.held import held, hold
+from pinpoint.training.held import read_snapshot, write_snapshot
 from pinpoint.training.samples import read_samples
 from rig import Rig, jpeg
 from training.counted import TOWER, WIDTH, Counting, encode
@@ -64,9 +64,9 @@ def run(rig, town, tmp_path):
     """Trains from the catalogue, or goes on without it."""
     home = tmp_path / "home"
     timm_bundle(home / "bundles" / "tiny-timm")
-    settings = Settings(places=Places(home=home), encoder=EncoderSettings(device="cpu"))
+    settings = Settings(places=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
 
-    def train(name: str, *, gallery: Gallery | None = None, config: Path | None = None):
+    def train(name: str, *, gallery: CatalogTrainingRows | None = None, config: Path | None = None):
         asked = read_config(config or catalogued(tmp_path, "ours", steps=20)).of("acme")
         made = train_embedder(
             asked,
@@ -82,7 +82,7 @@ def run(rig, town, tmp_path):
 
 
 def test_a_run_goes_on_with_the_rows_it_began_with(rig, town, run, tmp_path, monkeypatch):
-    (org, photos), gallery = town, Gallery(rig.owner, rig.blobs)
+    (org, photos), gallery = town, CatalogTrainingRows(rig.owner, rig.blobs)
     (photos / "003.jpg").unlink()
     data = bytearray((photos / "004.jpg").read_bytes())
     data[-200] ^= 1
@@ -111,7 +111,7 @@ def test_a_run_goes_on_with_the_rows_it_began_with(rig, town, run, tmp_path, mon
     (photos / "006.jpg").unlink()
     rig.ingest(photos, org, source="trips")
     config = catalogued(tmp_path, "other", steps=20, changes=(('"drives"', '"trips"'),))
-    with pytest.raises(Conflict, match="other sources of the catalog"):
+    with pytest.raises(ConflictError, match="other sources of the catalog"):
         run("broken", config=config)
     again, same = run("broken")  # the stack is not even asked
     assert same.weights.sha256 == weights.weights.sha256
@@ -129,10 +129,10 @@ def test_a_row_is_its_face_of_the_bytes_that_were_ingested(rig, planet, sources,
     with rig.operator.write(org) as catalogue:
         catalogue.add_source("small", "street", originals="rendition")
     rig.ingest(manifest, org, source="small", kind="street")
-    gallery, settings = Gallery(rig.owner, rig.blobs), MediaSettings()
-    asked = [CatalogueConfig(source=name, organization="acme") for name in ("streets", "small")]
-    hold(tmp_path, asked, gallery, settings.max_bytes)
-    rows, _ = held(tmp_path, asked)
+    gallery, settings = CatalogTrainingRows(rig.owner, rig.blobs), MediaSettings()
+    asked = [CatalogSourceConfig(source=name, organization="acme") for name in ("streets", "small")]
+    write_snapshot(tmp_path, asked, gallery, settings.max_bytes)
+    rows, _ = read_snapshot(tmp_path, asked)
     streets, small = (read_samples([one], settings).samples for one in rows)
     told = read_samples(sources[1:2], settings).samples
     assert len(streets) > len(told), "a panorama is a row for each face"
@@ -157,32 +157,42 @@ def test_a_row_is_its_face_of_the_bytes_that_were_ingested(rig, planet, sources,
     # Renditions were written as JPEG once more, and so are nearly the same.
     assert small.ids.tolist() == [one.replace("/streets/", "/small/") for one in streets.ids]
     assert np.abs(caches[1].values - caches[0].values).max() < 0.05
-    hold(tmp_path, asked[:1], gallery, settings.max_bytes)
-    again, _ = held(tmp_path, asked[:1])
+    write_snapshot(tmp_path, asked[:1], gallery, settings.max_bytes)
+    again, _ = read_snapshot(tmp_path, asked[:1])
     assert read_samples(again, settings).samples.fingerprint() == streets.fingerprint()
 
 
 def test_what_the_catalogue_cannot_give_is_said(rig, town, run, tmp_path):
-    gallery = Gallery(rig.owner, rig.blobs)
+    gallery = CatalogTrainingRows(rig.owner, rig.blobs)
     with rig.operator.write(town[0]) as catalogue:
         catalogue.add_source("empty", "photo", originals="copy")
     for old, new, kind, words in (
-        ('"trips"', '"tripps"', NotFound, "no source 'tripps' .* acme; there are: drives, empty"),
-        ('"trips"', '"trips", organization = "nobody"', NotFound, "no organization 'nobody'"),
-        ('"trips"', '"empty"', BadRequest, "no image of source 'empty' .*: it has none"),
-        ('"trips"', '"drives"', BadRequest, "acme/drives twice"),
-        ("dim = 24", 'dim = 24\ndefault_kind = "x"', BadRequest, "default kind 'x' is none of"),
+        (
+            '"trips"',
+            '"tripps"',
+            NotFoundError,
+            "no source 'tripps' .* acme; there are: drives, empty",
+        ),
+        ('"trips"', '"trips", organization = "nobody"', NotFoundError, "no organization 'nobody'"),
+        ('"trips"', '"empty"', BadRequestError, "no image of source 'empty' .*: it has none"),
+        ('"trips"', '"drives"', BadRequestError, "acme/drives twice"),
+        (
+            "dim = 24",
+            'dim = 24\ndefault_kind = "x"',
+            BadRequestError,
+            "default kind 'x' is none of",
+        ),
     ):
         config = catalogued(tmp_path, "bad", steps=20, changes=((old, new),))
         with pytest.raises(kind, match=words):
             run("bad", gallery=gallery, config=config)
     url = f"postgresql://nobody@/none?host={tmp_path}"
-    with pytest.raises(DatabaseUnavailable, match=r"'trips' of the catalog, .*`pinpoint up`"):
-        run("down", gallery=Gallery(Transactions(owner_engine(url)), rig.blobs))
+    with pytest.raises(DatabaseUnavailableError, match=r"'trips' of the catalog, .*`pinpoint up`"):
+        run("down", gallery=CatalogTrainingRows(Transactions(owner_engine(url)), rig.blobs))
     for file in town[1].iterdir():
         file.unlink()
     with pytest.raises(
-        BadRequest, match=r"'trips' of .*acme can be used for training: missing_file 32"
+        BadRequestError, match=r"'trips' of .*acme can be used for training: missing_file 32"
     ):
         run("gone", gallery=gallery)
 

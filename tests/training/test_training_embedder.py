@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from nets.towers import timm_bundle
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.nets.bundles import read_bundle
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.nets.spaces import load_location
-from pinpoint.settings import EncoderSettings, Places, Settings
+from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.training.configs import read_config
 from pinpoint.training.embedder import train_embedder
 from training.recipe import written
@@ -119,7 +119,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, home, planet):
 
 
 def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_path):
-    settings = Settings(places=Places(home=home), encoder=EncoderSettings(device="cpu"))
+    settings = Settings(places=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
     decoder = ChildDecoder(settings.media, children=1)
     for old, new, words in (
         ('name = "bad"', 'name = "descriptor"', "is built in"),
@@ -130,7 +130,7 @@ def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_p
     ):
         config = written(planet, tmp_path, "bad", steps=STEPS, changes=((old, new),))
         where = {"settings": settings, "decoder": decoder, "into": tmp_path / "bundle"}
-        with pytest.raises(BadRequest, match=words):
+        with pytest.raises(BadRequestError, match=words):
             train_embedder(read_config(config), tmp_path / "bad", **where)
         assert not (tmp_path / "bad" / "features").exists()
     decoder.close()

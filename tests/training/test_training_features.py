@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pinpoint.errors import BadBundle, BadRequest, Conflict
+from pinpoint.errors import BadBundleError, BadRequestError, ConflictError
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.settings import MediaSettings
 from pinpoint.training.features import cache_features, open_features
@@ -95,7 +95,7 @@ def test_a_killed_writer_is_gone_on_with(table, whole, sources, decoder, tmp_pat
         lines = [writer.stdout.readline() for _ in range(3)]
         writer.kill()
     assert lines[-1].split() == [str(2 * CHUNK), str(len(table))]
-    with pytest.raises(Conflict, match=r"incomplete: [234] of \d"):
+    with pytest.raises(ConflictError, match=r"incomplete: [234] of \d"):
         open_features(folder, table, tower=TOWER, width=WIDTH)
     done = len((folder / "features.done").read_text().splitlines())
     fill(folder, table, decoder)
@@ -164,7 +164,7 @@ def test_what_is_not_whole_is_done_again_and_nothing_else(
     shutil.copytree(whole, folder)
     damage(folder)
     if damage is not flipped:  # a bit is found when the cache is made, not at each opening
-        with pytest.raises(Conflict, match="are incomplete"):
+        with pytest.raises(ConflictError, match="are incomplete"):
             open_features(folder, table, tower=TOWER, width=WIDTH)
     fill(folder, table, decoder)
     chunks = range(-(-len(table) // CHUNK))
@@ -201,22 +201,24 @@ def test_another_tables_or_towers_cache_is_refused_in_words(table, samples, whol
         ({"tower": "0" * 64}, "something else: tower is '.*' and not '0000"),
         ({"width": WIDTH + 1}, f"width is {WIDTH} and not {WIDTH + 1}"),
     ):
-        with pytest.raises(Conflict, match=words):
+        with pytest.raises(ConflictError, match=words):
             fill(whole, table, real, **asked)
-        with pytest.raises(Conflict, match=words):
+        with pytest.raises(ConflictError, match=words):
             open_features(whole, table, **({"tower": TOWER, "width": WIDTH} | asked))
-    with pytest.raises(Conflict, match=f"table is .* count is {len(table)} and not {len(samples)}"):
+    with pytest.raises(
+        ConflictError, match=f"table is .* count is {len(table)} and not {len(samples)}"
+    ):
         fill(whole, samples, real)
 
 
 def test_a_folder_of_other_things_is_left_alone(table, real, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(Conflict, match="other files"):
+    with pytest.raises(ConflictError, match="other files"):
         fill(tmp_path, table, real)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-    with pytest.raises(Conflict, match="no features that can be read"):
+    with pytest.raises(ConflictError, match="no features that can be read"):
         open_features(tmp_path, table, tower=TOWER, width=WIDTH)
-    with pytest.raises(BadRequest, match="threads 0"):
+    with pytest.raises(BadRequestError, match="threads 0"):
         fill(tmp_path / "new", table, real, threads=0)
 
 
@@ -224,19 +226,19 @@ def test_two_writers_do_not_meet(table, whole, real, tmp_path):
     shutil.copytree(whole, tmp_path / "f")
     with (tmp_path / "f" / "features.done").open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(Conflict, match="another process"):
+        with pytest.raises(ConflictError, match="another process"):
             fill(tmp_path / "f", table, real)
     fill(tmp_path / "f", table, real)
 
 
 def test_a_tower_that_gives_something_else_is_refused(table, real, tmp_path):
     with pytest.raises(
-        BadBundle, match=rf"returns \({CHUNK}, {WIDTH}\) .*instead of \({CHUNK}, 9\)"
+        BadBundleError, match=rf"returns \({CHUNK}, {WIDTH}\) .*instead of \({CHUNK}, 9\)"
     ):
         fill(tmp_path / "a", table, real, width=9)
-    with pytest.raises(BadBundle, match="fp16 cannot represent"):
+    with pytest.raises(BadBundleError, match="fp16 cannot represent"):
         fill(tmp_path / "b", table, real, encode=lambda pictures: encode(pictures) * 1e6)
-    with pytest.raises(BadBundle, match="fp16 cannot represent"):
+    with pytest.raises(BadBundleError, match="fp16 cannot represent"):
         fill(tmp_path / "c", table, real, encode=lambda pictures: encode(pictures) * np.nan)
     assert (tmp_path / "c" / "features.done").read_bytes() == b""
     header = json.loads((tmp_path / "c" / "features.json").read_text())

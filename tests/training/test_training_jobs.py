@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from nets.towers import timm_bundle
 from pinpoint.cli.main import app
-from pinpoint.errors import BadRequest, Conflict, NotFound
+from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.nets.bundles import read_bundle
-from pinpoint.settings import EncoderSettings, Places, Settings
+from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.training import runs
 from pinpoint.training.configs import read_config
 from pinpoint.training.embedder import train_embedder
@@ -41,7 +41,7 @@ def opened(places, tmp_path):
     asked = UUID(run.id)
 
     def carry_out(train):
-        return runs.carry_out(places, asked, train, most_tries=3)
+        return runs.execute_run(places, asked, train, most_tries=3)
 
     return asked, carry_out
 
@@ -55,9 +55,9 @@ def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, open
     assert runs.find_run(places, asked).state == "queued"
 
     def bad(*_):
-        raise BadRequest("too few pictures")
+        raise BadRequestError("too few pictures")
 
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequestError):
         carry_out(bad)
     failed = runs.find_run(places, asked)
     assert (failed.state, failed.reason, failed.detail) == (
@@ -66,7 +66,7 @@ def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, open
         "too few pictures",
     )
     assert carry_out(never) is None, "a job that comes late wakes nobody"
-    assert runs.queue_again(places, asked).reason is None
+    assert runs.requeue(places, asked).reason is None
 
     def good(config, folder, moved):
         assert config.of_catalogue[0].organization == "default"
@@ -77,22 +77,22 @@ def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, open
         now = runs.find_run(places, asked)
         assert (now.state, now.stage, now.done, now.total) == ("running", "steps", 30, 40)
         assert 0.03 < now.eta_s < 5
-        with pytest.raises(Conflict, match="is running"):
-            runs.queue_again(places, asked)
+        with pytest.raises(ConflictError, match="is running"):
+            runs.requeue(places, asked)
         assert carry_out(never) is None, "one worker at a time"
         return folder / "bundle"
 
     done = carry_out(good)
     assert (done.state, done.bundle) == ("done", str(runs.folder_of(places, asked) / "bundle"))
     assert runs.all_runs(places) == [done]
-    with pytest.raises(Conflict, match="is done"):
-        runs.queue_again(places, asked)
-    with pytest.raises(NotFound, match="no training run"):
+    with pytest.raises(ConflictError, match="is done"):
+        runs.requeue(places, asked)
+    with pytest.raises(NotFoundError, match="no training run"):
         runs.find_run(places, uuid4())
     (runs.folder_of(places, asked) / "progress.json").write_text("{")
     damaged = runs.find_run(places, asked)
     assert (damaged.state, damaged.reason) == ("failed", "unreadable")
-    assert runs.queue_again(places, asked).state == "queued"
+    assert runs.requeue(places, asked).state == "queued"
 
 
 def test_a_run_that_brings_its_workers_down_does_not_do_so_for_ever(places, opened):
@@ -172,7 +172,7 @@ def test_a_learner_is_killed_and_the_next_one_goes_on(
         until(lambda: runs.find_run(places, asked).state == "done", log)
     assert command("status")["runs"][0]["bundle"] == str(places / "bundles" / "learned")
     made = read_bundle(places / "bundles" / "learned").contract.heads
-    settings = Settings(places=Places(home=places), encoder=EncoderSettings(device="cpu"))
+    settings = Settings(places=ServiceSettings(home=places), encoder=EncoderSettings(device="cpu"))
     with ChildDecoder(settings.media, children=1) as decoder:
         alone = train_embedder(
             read_config(config),
@@ -184,4 +184,4 @@ def test_a_learner_is_killed_and_the_next_one_goes_on(
     assert made.weights.sha256 == read_bundle(alone.bundle).contract.heads.weights.sha256
     # Lost between the bundle and the last word.
     runs._write_run(folder, replace(runs.find_run(places, asked), state="running", bundle=None))
-    assert runs.carry_out(places, asked, never, most_tries=3).bundle.endswith("learned")
+    assert runs.execute_run(places, asked, never, most_tries=3).bundle.endswith("learned")

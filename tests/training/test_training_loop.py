@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from pinpoint.errors import BadRequest, Conflict
+from pinpoint.errors import BadRequestError, ConflictError
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.training import loop
 from pinpoint.training.configs import EmbedderConfig, read_config
 from pinpoint.training.features import Features
-from pinpoint.training.objective import Table, batch_loss
+from pinpoint.training.objective import FeatureTable, batch_loss
 from pinpoint.training.sampling import BatchSampler
 
 WIDTH = 24
@@ -47,7 +47,7 @@ def config(**changes):
 def table(samples):
     values = np.random.default_rng(0).standard_normal((len(samples), WIDTH)).astype(np.float16)
     features = Features(values=values, refused={})
-    return Table.of(samples, features, np.arange(len(samples)), config())
+    return FeatureTable.of(samples, features, np.arange(len(samples)), config())
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def sampler(samples):
 def run(asked, table, sampler, folder, until=None):
     folder.mkdir(exist_ok=True)
     known = {"folder": folder, "identity": asked.digest()}
-    state = loop.resume(loop.begin(asked, sampler.kinds, WIDTH), **known)
+    state = loop.resume(loop.init_state(asked, sampler.kinds, WIDTH), **known)
     began = state.step
     if until is not None:
 
@@ -69,9 +69,9 @@ def run(asked, table, sampler, folder, until=None):
 
         broken = type("Broken", (), {"batch": staticmethod(stop)})()
         with pytest.raises(KeyboardInterrupt):
-            loop.run(state, table=table, sampler=broken, config=asked, **known)
+            loop.train(state, table=table, sampler=broken, config=asked, **known)
         return began, state
-    done = loop.run(state, table=table, sampler=sampler, config=asked, **known)
+    done = loop.train(state, table=table, sampler=sampler, config=asked, **known)
     return began, done
 
 
@@ -92,7 +92,7 @@ def test_a_run_that_was_broken_off_ends_as_one_that_was_not(table, sampler, tmp_
     began, resumed = run(asked, table, sampler, tmp_path / "broken")
     assert began == until // 5 * 5, "it goes on from the last checkpoint"
     assert same(weights(whole), weights(resumed))
-    fresh = weights(loop.begin(asked, sampler.kinds, WIDTH))
+    fresh = weights(loop.init_state(asked, sampler.kinds, WIDTH))
     for part in ("nets.heads", "average.heads", "nets.location", "average.location"):
         own = [key for key in fresh if key.startswith(part) and fresh[key].is_floating_point()]
         assert not all(torch.equal(fresh[key], weights(resumed)[key]) for key in own), part
@@ -107,15 +107,15 @@ def test_another_seed_gives_other_weights(table, sampler, tmp_path):
 def test_a_checkpoint_of_another_run_or_of_nothing_is_refused(table, sampler, tmp_path):
     run(config(), table, sampler, tmp_path / "run")
     other = config(schedule={"rate": 1e-2})
-    with pytest.raises(Conflict, match="a run with another config, other images"):
+    with pytest.raises(ConflictError, match="a run with another config, other images"):
         run(other, table, sampler, tmp_path / "run")
     path = tmp_path / "run" / loop.CHECKPOINT
     for data in (path.read_bytes()[:1000], b"", b"no checkpoint"):
         path.write_bytes(data)
-        with pytest.raises(Conflict, match="cannot be resumed"):
+        with pytest.raises(ConflictError, match="cannot be resumed"):
             run(config(), table, sampler, tmp_path / "run")
     torch.save([1, 2], path)
-    with pytest.raises(Conflict, match="cannot be resumed"):
+    with pytest.raises(ConflictError, match="cannot be resumed"):
         run(config(), table, sampler, tmp_path / "run")
 
 
@@ -134,7 +134,7 @@ def test_the_loss_falls_and_is_logged(table, sampler, tmp_path):
 def test_what_is_kept_is_trained_as_a_moving_average(table, sampler, tmp_path):
     """The average and the rate, step by step, against their formulas."""
     asked = config(schedule={"steps": 6, "checkpoint_steps": 1, "warm_steps": 2, "average": 0.9})
-    kept = loop.begin(asked, sampler.kinds, WIDTH).nets.state_dict()
+    kept = loop.init_state(asked, sampler.kinds, WIDTH).nets.state_dict()
     kept = {key: value.clone() for key, value in kept.items() if value.is_floating_point()}
     for step in range(6):
         folder = tmp_path / str(step)
@@ -156,7 +156,7 @@ def test_what_is_kept_is_trained_as_a_moving_average(table, sampler, tmp_path):
 
 def test_the_averaged_weights_lose_less_than_the_first_ones(table, sampler, tmp_path):
     asked = config(schedule={"steps": 120, "checkpoint_steps": 120, "average": 0.95})
-    first = loop.begin(asked, sampler.kinds, WIDTH).nets
+    first = loop.init_state(asked, sampler.kinds, WIDTH).nets
     _, state = run(asked, table, sampler, tmp_path / "run")
     with torch.no_grad():
         before, after = (
@@ -178,12 +178,12 @@ def test_a_run_that_no_longer_improves_ends_with_its_best_weights(table, sampler
         return next(said)
 
     known = {"folder": folder, "identity": asked.digest()}
-    state = loop.begin(asked, sampler.kinds, WIDTH)
-    state = loop.run(state, table=table, sampler=sampler, config=asked, score=score, **known)
+    state = loop.init_state(asked, sampler.kinds, WIDTH)
+    state = loop.train(state, table=table, sampler=sampler, config=asked, score=score, **known)
     assert (state.step, state.best.step, len(averages)) == (8, 4, 4)
     assert same(state.average.state_dict(), averages[1])
-    again = loop.resume(loop.begin(asked, sampler.kinds, WIDTH), **known)
-    again = loop.run(again, table=table, sampler=sampler, config=asked, score=score, **known)
+    again = loop.resume(loop.init_state(asked, sampler.kinds, WIDTH), **known)
+    again = loop.train(again, table=table, sampler=sampler, config=asked, score=score, **known)
     assert (again.step, len(averages)) == (8, 4), "over is over"
     assert same(again.average.state_dict(), averages[1])
 
@@ -192,7 +192,7 @@ def test_a_run_that_diverges_says_so_and_keeps_its_last_checkpoint(table, sample
     run(config(), table, sampler, tmp_path / "run", until=6)
     before = (tmp_path / "run" / loop.CHECKPOINT).read_bytes()
     wild = replace(table, features=np.full_like(table.features, np.nan))
-    with pytest.raises(BadRequest, match="training diverged at step 5"):
+    with pytest.raises(BadRequestError, match="training diverged at step 5"):
         run(config(), wild, sampler, tmp_path / "run")
     assert (tmp_path / "run" / loop.CHECKPOINT).read_bytes() == before
 
@@ -206,7 +206,7 @@ def test_a_batch_brings_pictures_of_one_place_along(samples, table, sampler):
 def test_the_loss_of_a_batch_against_a_loop_over_pairs(samples, table, sampler):
     """Without extra places: picture against place for each kind, picture against picture."""
     asked = config(losses={"extra_places": 0, "place": 0.7, "picture": 0.4, "near_m": 800.0})
-    nets = loop.begin(asked, sampler.kinds, WIDTH).nets
+    nets = loop.init_state(asked, sampler.kinds, WIDTH).nets
     rows = sampler.batch(3)
     found = float(batch_loss(nets, table, rows, 3, asked).detach())
     size, drawn = len(rows), table.near.draw(3, rows)
@@ -249,7 +249,7 @@ def test_the_loss_of_a_batch_against_a_loop_over_pairs(samples, table, sampler):
 
 def test_configs_that_cannot_be_used(tmp_path):
     path = tmp_path / "run.toml"
-    with pytest.raises(BadRequest, match=r"run\.toml cannot be read"):
+    with pytest.raises(BadRequestError, match=r"run\.toml cannot be read"):
         read_config(path)
     good = 'name = "a"\nlicence = "CC0"\nnote = "n"\ntower = "t"\n'
     good += 'sources = [{ manifest = "deep/m.csv", kind = "photo" }]\n'
@@ -261,7 +261,7 @@ def test_configs_that_cannot_be_used(tmp_path):
         (good + "[losses]\nnear_m = -1\n", r"losses\.near_m"),
     ):
         path.write_text(text)
-        with pytest.raises(BadRequest, match=words):
+        with pytest.raises(BadRequestError, match=words):
             read_config(path)
     path.write_text(good)
     read = read_config(path)

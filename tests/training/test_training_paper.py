@@ -19,7 +19,7 @@ from pinpoint.nets.contract import TowerSpec
 from pinpoint.settings import MediaSettings
 from pinpoint.training.configs import read_config
 from pinpoint.training.objective import Networks
-from pinpoint.training.samples import Source, read_samples
+from pinpoint.training.samples import ManifestSource, read_samples
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 CONFIG = DOCS / "configs" / "paper.toml"
@@ -92,7 +92,7 @@ def test_the_pages_program_writes_the_manifests_that_the_config_reads(page, tmp_
     (program,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60)
     config = read_config(tmp_path / CONFIG.name)
-    sources = [Source(manifest=one.manifest, kind=one.kind) for one in config.sources]
+    sources = [ManifestSource(manifest=one.manifest, kind=one.kind) for one in config.sources]
     gathered = read_samples(sources, MediaSettings())
     assert (gathered.rows, gathered.dropped) == (3, {})
     columns = ("files", "kinds", "lat", "lon", "creators", "sequences")

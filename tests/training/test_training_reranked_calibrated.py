@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from pinpoint.api.schemas import AnswerOut
-from pinpoint.bootstrap import LazyEncoder
+from pinpoint.bootstrap import EncoderHandle
 from pinpoint.evaluation import calibrating
 from pinpoint.evaluation.labels import read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
 from pinpoint.evaluation.run import evaluate
 from pinpoint.nets.bundles import copy_bundle
 from pinpoint.nets.calibrations import write_calibration
-from pinpoint.records import Limits
+from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import EncoderSettings, SearchSettings, Settings
@@ -33,7 +33,7 @@ def calibrated(world, planet, reranked, tmp_path_factory):
         encoder=EncoderSettings(bundle=str(copied), device="cpu"),
         search=SearchSettings(candidates=config.gallery.candidates),
     )
-    encoder = LazyEncoder(settings)
+    encoder = EncoderHandle(settings)
     known = gallery(world, config)
     parts = replace(known.parts, encoder=encoder, reranker=encoder.reranker, search=settings.search)
     with planet.labels.open(newline="") as file:
@@ -51,8 +51,8 @@ def calibrated(world, planet, reranked, tmp_path_factory):
     plan = replace(known.plan, ranker="rerank", images=images, exclude=())
     labelled = read_labels(PROTOCOLS["world"], folder / "labels.csv")
     evaluate(labelled, folder / "run", plan=plan, parts=parts)
-    write_calibration(copied, calibrating.calibrate(folder / "run"))
-    return LazyEncoder(settings), parts
+    write_calibration(copied, calibrating.fit_calibration(folder / "run"))
+    return EncoderHandle(settings), parts
 
 
 def locate(calibrated, planet, world, kind="photo", **changes):
@@ -62,7 +62,7 @@ def locate(calibrated, planet, world, kind="photo", **changes):
     found = encoder.contract.calibrations["rerank"]
     assert found.weights == encoder.reranker.digest
     contract = replace(encoder.contract, calibrations={"rerank": replace(found, **changes)})
-    vector = pipeline.encoded(
+    vector = pipeline.encode_photo(
         unseen.path.read_bytes(),
         file="q.jpg",
         kind=kind,
@@ -72,7 +72,7 @@ def locate(calibrated, planet, world, kind="photo", **changes):
     )
     return pipeline.locate_encoded(
         vector,
-        limits=Limits(),
+        limits=SearchFilter(),
         organization_id=world[1],
         contract=contract,
         index=parts.index,

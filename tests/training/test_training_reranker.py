@@ -14,23 +14,23 @@ import numpy as np
 import pytest
 import torch
 
-from pinpoint.bootstrap import LazyEncoder
+from pinpoint.bootstrap import EncoderHandle
 from pinpoint.cli.main import main
 from pinpoint.cli.session import Session
-from pinpoint.errors import BadRequest, Conflict
+from pinpoint.errors import BadRequestError, ConflictError
 from pinpoint.evaluation.labels import read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
 from pinpoint.evaluation.rows import read_rows
-from pinpoint.evaluation.run import Plan, evaluate
+from pinpoint.evaluation.run import RunConfig, evaluate
 from pinpoint.geo.distance import geodesic_m
-from pinpoint.nets.bundles import bundle_of, read_bundle
+from pinpoint.nets.bundles import read_bundle, resolve_bundle
 from pinpoint.nets.rerankers import open_reranker
-from pinpoint.records import Limits
+from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.training import reranker
 from pinpoint.training.reranker_config import read_reranker_config
-from pinpoint.training.reranker_objective import plain
+from pinpoint.training.reranker_objective import collate
 from training.reranked import TEXT, gallery, train
 
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny-reranked.toml"
@@ -47,13 +47,13 @@ def test_a_run_that_was_broken_off_twice_ends_as_one_that_was_not(world, reranke
     assert {k: v for k, v in made.report.items() if k not in drop} == {
         k: v for k, v in whole.report.items() if k not in drop
     }
-    with pytest.raises(Conflict, match="exists already"):
+    with pytest.raises(ConflictError, match="exists already"):
         train(world, config, folder / "run", made.bundle)
     changed = config.model_copy(update={"schedule": config.schedule.model_copy(update={"seed": 1})})
-    with pytest.raises(Conflict, match="a run with another config"):
+    with pytest.raises(ConflictError, match="a run with another config"):
         train(world, changed, folder / "run", tmp_path / "other")
     fewer = config.gallery.model_copy(update={"candidates": 12})
-    with pytest.raises(Conflict, match="something else"):
+    with pytest.raises(ConflictError, match="something else"):
         train(world, config.model_copy(update={"gallery": fewer}), folder / "run", tmp_path / "o")
 
 
@@ -83,7 +83,7 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
             near.reshape(of_kind)[..., 1:]
         ].all(), "nearest first"
     assert own > 20, "many questions are about the gallery's own authors"
-    shown = plain(found, np.arange(len(asked)))
+    shown = collate(found, np.arange(len(asked)))
     assert shown.inputs.present.sum() == found.rows["present"].sum(), "every vector is known"
     best = shown.inputs.image[np.arange(len(asked)), 0]
     like = torch.nn.functional.cosine_similarity(shown.inputs.query, best)
@@ -109,11 +109,13 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     _, folder, made, _ = reranked
     bundle = read_bundle(made.bundle)
     wanted = rig.encoder.contract.digest
-    assert bundle_of(wanted, folder, 512, "descriptor") == str(made.bundle), "the one that reranks"
+    assert resolve_bundle(wanted, folder, 512, "descriptor") == str(made.bundle), (
+        "the one that reranks"
+    )
     assert bundle.contract.reranker.training.metrics == made.report["validation"]
     assert json.loads((folder / "run" / "report.json").read_text())["photos"] > 50
     settings = Settings(encoder=EncoderSettings(bundle=str(made.bundle), device="cpu"))
-    encoder = LazyEncoder(settings)
+    encoder = EncoderHandle(settings)
     assert encoder.contract.digest == wanted
     judge = encoder.reranker
     assert judge.digest != rig.encoder.reranker.digest, "beside it lies the shipped one"
@@ -121,7 +123,7 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     unseen = next(each for each in planet.unseen if each.role == "rerank" and each.kind == "photo")
     ask = {
         "file": "q.jpg",
-        "limits": Limits(),
+        "limits": SearchFilter(),
         "organization_id": org,
         "kind": "photo",
         "decoder": rig.parts.decoder,
@@ -180,10 +182,12 @@ def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
     config, _, made, _ = reranked
     labelled = read_labels(PROTOCOLS["world"], planet.labels)
     only = (("role", "rerank"), ("kind", "street"))
-    plan = Plan(organization_id=org, images=planet.folder / "queries/images", only=only)
+    plan = RunConfig(organization_id=org, images=planet.folder / "queries/images", only=only)
     plan = replace(plan, ranker="rerank")
     parts = gallery(world, config).parts
-    with pytest.raises(BadRequest, match="world-tiny has no reranker; `pinpoint train reranker`"):
+    with pytest.raises(
+        BadRequestError, match="world-tiny has no reranker; `pinpoint train reranker`"
+    ):
         evaluate(labelled, tmp_path / "none", plan=plan, parts=parts)
     judge = open_reranker(read_bundle(made.bundle), parts.search.candidates, "cpu")
     ranked = evaluate(labelled, tmp_path / "a", plan=plan, parts=replace(parts, reranker=judge))
@@ -203,7 +207,7 @@ def test_configs_that_cannot_be_used(planet, tmp_path):
         ('kind = "photo"', 'kind = "foto"', "unknown source kind foto"),
     ):
         path.write_text(text.replace(old, new))
-        with pytest.raises(BadRequest, match=words):
+        with pytest.raises(BadRequestError, match=words):
             read_reranker_config(path)
     path.write_text(text)
     config = read_reranker_config(path)
@@ -211,5 +215,5 @@ def test_configs_that_cannot_be_used(planet, tmp_path):
     assert recipe.questions[0].labels == RECIPE.parent / "queries/labels.csv"
     assert (config.schedule.batch, config.schedule.rate) == (8, 5e-4), "defaults are its own"
     wrong = config.questions[0].model_copy(update={"only": {"role": "moon"}})
-    with pytest.raises(BadRequest, match="has role=moon"):
+    with pytest.raises(BadRequestError, match="has role=moon"):
         reranker._read_queries(0, wrong)

@@ -14,15 +14,15 @@ from pinpoint.nets.bundles import read_bundle
 from pinpoint.training import reranker
 from pinpoint.training.reranker_config import RerankerConfig, TargetConfig
 from pinpoint.training.reranker_objective import (
+    augment,
     batch_loss,
-    drawn,
-    dropped,
-    lost,
-    plain,
+    collate,
+    offset_targets_km,
+    rerank_loss,
+    sample_batch,
     soft_targets,
-    ways_km,
 )
-from pinpoint.training.reranker_validation import measured, tried
+from pinpoint.training.reranker_validation import compute_metrics, evaluate_reranker
 
 
 def test_it_learns_a_batch_by_heart(examples):
@@ -39,8 +39,8 @@ def test_it_learns_a_batch_by_heart(examples):
         }
     )
     rows = np.flatnonzero(found.rows["present"].any(1))[:8]
-    net = reranker.begin(config, 256).nets
-    shown = plain(found, rows)
+    net = reranker.init_state(config, 256).nets
+    shown = collate(found, rows)
     wanted = soft_targets(
         shown.away_km(), shown.inputs.present.numpy(), shown.supported, config.targets
     )
@@ -49,7 +49,7 @@ def test_it_learns_a_batch_by_heart(examples):
 
     def loss():
         with torch.no_grad():
-            return float(lost(net(shown.inputs), shown, config.targets, 5.0))
+            return float(rerank_loss(net(shown.inputs), shown, config.targets, 5.0))
 
     first = loss()
     for step in range(80):
@@ -78,8 +78,8 @@ def test_soft_targets_against_their_formula():
 
 def test_ways_lead_to_the_truth_and_no_farther_than_they_may(examples):
     _, found = examples
-    shown = plain(found, np.arange(12))
-    way = ways_km(shown, 5.0)
+    shown = collate(found, np.arange(12))
+    way = offset_targets_km(shown, 5.0)
     length = np.hypot(way[..., 0], way[..., 1])
     position = shown.inputs.position.numpy()
     turn = np.degrees(np.arctan2(way[..., 0], way[..., 1]))
@@ -96,8 +96,8 @@ def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
     rows = np.arange(len(found.rows))
     none = dict.fromkeys(("evidence", "photo", "channel", "kind", "region"), 0.0)
     drops = RerankerConfig.model_fields["drops"].default.model_copy(update={**none, what: 1.0})
-    before, after = plain(found, rows), dropped(found, rows, 3, 0, drops)
-    again = dropped(found, rows, 3, 0, drops)
+    before, after = collate(found, rows), augment(found, rows, 3, 0, drops)
+    again = augment(found, rows, 3, 0, drops)
     assert torch.equal(after.inputs.present, again.inputs.present), "a function of seed and step"
     there, left = before.inputs.present.numpy(), after.inputs.present.numpy()
     near = after.inputs.near_present.numpy()
@@ -128,22 +128,22 @@ def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
 def test_training_never_sees_what_stands_near_a_validation_question(examples):
     _, found = examples
     rows = np.arange(len(found.rows))
-    asked, place = plain(found, rows).inputs, found.rows["truth"][:1]
+    asked, place = collate(found, rows).inputs, found.rows["truth"][:1]
     hiding = found.hide_near(place, 25_000.0)
     none = dict.fromkeys(("evidence", "photo", "channel", "kind", "region"), 0.0)
     drops = RerankerConfig.model_fields["drops"].default.model_copy(update=none)
-    shown = dropped(hiding, rows, 0, 0, drops).inputs
+    shown = augment(hiding, rows, 0, 0, drops).inputs
     away = haversine_m(asked.position.numpy(), place[0])
     wanted = asked.present.numpy() & (away > 25_000.0)
     assert (shown.present.numpy() == wanted).all()
     assert not shown.near_present[~shown.present].any()
     assert 0 < wanted.sum() < asked.present.sum()
-    assert torch.equal(plain(hiding, rows).inputs.present, asked.present), "validation sees all"
+    assert torch.equal(collate(hiding, rows).inputs.present, asked.present), "validation sees all"
 
 
 def test_every_question_comes_once_in_a_pass():
     rows = np.array([3, 5, 8, 13, 21])
-    passes = np.concatenate([drawn(rows, step, 4, 7) for step in range(5)]).reshape(4, 5)
+    passes = np.concatenate([sample_batch(rows, step, 4, 7) for step in range(5)]).reshape(4, 5)
     assert all(sorted(each) == rows.tolist() for each in passes.tolist())
     assert len({tuple(each) for each in passes.tolist()}) > 1
 
@@ -153,11 +153,11 @@ def test_validation_says_what_a_loop_over_questions_says(reranked, examples):
     _, found = examples
     net = open_net(made)
     rows = np.arange(len(found.rows))
-    said = measured(tried(net, found, rows, config))
+    said = compute_metrics(evaluate_reranker(net, found, rows, config))
     hits = {"top1": 0, "oracle": 0, "vote": 0, "rerank": 0}
     with torch.no_grad():
         for row in rows:
-            shown = plain(found, rows[row : row + 1])
+            shown = collate(found, rows[row : row + 1])
             away = [
                 haversine_m(np.array(place), shown.truth[0]) / 1e3
                 for place, there in zip(

@@ -12,9 +12,9 @@ import h3
 import numpy as np
 import pytest
 
-from pinpoint.errors import BadManifest, BadRequest
+from pinpoint.errors import BadManifestError, BadRequestError
 from pinpoint.settings import MediaSettings
-from pinpoint.training.samples import Source, read_samples
+from pinpoint.training.samples import ManifestSource, read_samples
 
 HEAD = ("file", "latitude", "longitude", "creator", "sequence", "panorama")
 
@@ -70,7 +70,7 @@ def test_rows_that_cannot_be_used_are_counted_with_reasons(tmp_path):
     (path.parent / "empty.jpg").write_bytes(b"")
     (path.parent / "large.jpg").write_bytes(b"x" * 2_000)
     settings = MediaSettings(max_bytes=1_000)
-    got = read_samples([Source(manifest=path, kind="photo")], settings)
+    got = read_samples([ManifestSource(manifest=path, kind="photo")], settings)
     assert got.samples.ids.tolist() == ["mixed/a.jpg", "mixed/e.jpg", "mixed/f.jpg"]
     assert got.samples.sequences.tolist() == ["", "drive", "panorama mixed/p1"]
     assert got.dropped == {
@@ -90,7 +90,7 @@ def test_rows_that_cannot_be_used_are_counted_with_reasons(tmp_path):
 def test_of_each_reason_a_few_rows_are_quoted(tmp_path):
     rows = [(f"{n}.jpg", "", "", "", "", "") for n in range(9)]
     path = write(tmp_path / "s", [("ok.jpg", "1", "2", "", "", ""), *rows])
-    got = read_samples([Source(manifest=path, kind="street")], MediaSettings())
+    got = read_samples([ManifestSource(manifest=path, kind="street")], MediaSettings())
     assert got.dropped == {"no_position": 9}
     assert [one.file for one in got.examples] == ["0.jpg", "1.jpg", "2.jpg"]
 
@@ -99,7 +99,7 @@ def test_the_fingerprint_holds_every_row_but_not_where_the_files_lie(tmp_path):
     rows = [("a.jpg", "10", "20", "ann", "", ""), ("b.jpg", "11", "21", "", "s", "")]
 
     def fingerprint(folder, kind="photo", name="one"):
-        source = Source(manifest=folder / "manifest.csv", kind=kind, name=name)
+        source = ManifestSource(manifest=folder / "manifest.csv", kind=kind, name=name)
         return read_samples([source], MediaSettings()).samples.fingerprint()
 
     write(tmp_path / "here", rows)
@@ -125,19 +125,19 @@ def test_the_fingerprint_holds_every_row_but_not_where_the_files_lie(tmp_path):
 
 def test_what_cannot_be_read_is_refused_in_words(tmp_path, sources):
     settings = MediaSettings()
-    with pytest.raises(BadRequest, match="at least one manifest"):
+    with pytest.raises(BadRequestError, match="at least one manifest"):
         read_samples([], settings)
-    with pytest.raises(BadRequest, match="'drone'; use one of photo, street"):
+    with pytest.raises(BadRequestError, match="'drone'; use one of photo, street"):
         read_samples([replace(sources[0], kind="drone")], settings)
-    with pytest.raises(BadRequest, match="two sources are called train-photo"):
+    with pytest.raises(BadRequestError, match="two sources are called train-photo"):
         read_samples([sources[0], sources[0]], settings)
-    with pytest.raises(BadRequest, match=r"\[0, 15\], not 16"):
+    with pytest.raises(BadRequestError, match=r"\[0, 15\], not 16"):
         read_samples(sources, settings, resolution=16)
-    with pytest.raises(BadManifest, match="no manifest at"):
-        read_samples([Source(manifest=tmp_path / "none.csv", kind="photo")], settings)
+    with pytest.raises(BadManifestError, match="no manifest at"):
+        read_samples([ManifestSource(manifest=tmp_path / "none.csv", kind="photo")], settings)
     path = write(tmp_path / "s", [("a.jpg", "", "", "", "", "")] * 2)
-    with pytest.raises(BadManifest, match=r"nothing to train on .*: no_position 2"):
-        read_samples([Source(manifest=path, kind="photo")], settings)
+    with pytest.raises(BadManifestError, match=r"nothing to train on .*: no_position 2"):
+        read_samples([ManifestSource(manifest=path, kind="photo")], settings)
 
 
 def test_a_file_of_two_manifests_is_one_sample(tmp_path, sources):

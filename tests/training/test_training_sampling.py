@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.training.samples import texts
 from pinpoint.training.sampling import BatchSampler, NearPairs
@@ -166,15 +166,17 @@ def test_a_spare_picture_of_one_kind_counts_for_the_other():
 
 def test_a_batch_that_cannot_be_filled_is_refused_in_words():
     samples = scattered(300, towns=10, drives=20)
-    with pytest.raises(BadRequest, match=r"2 kinds \(photo, street\); use a positive multiple"):
+    with pytest.raises(
+        BadRequestError, match=r"2 kinds \(photo, street\); use a positive multiple"
+    ):
         BatchSampler(samples, every(samples), batch=7, seed=0)
     drives = len(set(samples.sequences.tolist()) - {""})
-    with pytest.raises(BadRequest, match=f"only {drives} sequences .* is {2 * drives}"):
+    with pytest.raises(BadRequestError, match=f"only {drives} sequences .* is {2 * drives}"):
         BatchSampler(samples, every(samples), batch=2 * drives + 2, seed=0)
     BatchSampler(samples, every(samples), batch=2 * drives, seed=0).batch(0)
-    with pytest.raises(BadRequest, match="0 images of 0 kinds"):
+    with pytest.raises(BadRequestError, match="0 images of 0 kinds"):
         BatchSampler(samples, every(samples)[:0], batch=2, seed=0)
-    with pytest.raises(BadRequest, match="seed"):
+    with pytest.raises(BadRequestError, match="seed"):
         BatchSampler(samples, every(samples), batch=2, seed=-1)
     with pytest.raises(ValueError, match="from 0"):
         BatchSampler(samples, every(samples), batch=2, seed=0).batch(-1)
@@ -231,5 +233,5 @@ def test_one_kind_alone_has_no_partners(samples):
     alone = BatchSampler(samples, streets, batch=5, seed=0)
     assert set(samples.kinds[alone.batch(0)].tolist()) == {"street"}
     for wrong in ({"radius_m": 0.0}, {"radius_m": 1.0, "most": 0}):
-        with pytest.raises(BadRequest, match="partners need"):
+        with pytest.raises(BadRequestError, match="partners need"):
             NearPairs(samples, streets, seed=0, **wrong)

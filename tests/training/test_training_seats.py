@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from pinpoint.nets.rerank_inputs import Photos, Shape, row_type
-from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, KINDS, Hit, Point
+from pinpoint.nets.rerank_inputs import EmbeddingTable, InputShape, row_dtype
+from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, SOURCE_KINDS, Hit, Point
 from pinpoint.search import retrieve
-from pinpoint.training.reranker_config import DropConfig
-from pinpoint.training.reranker_objective import dropped, plain
-from pinpoint.training.seats import Seats, likenesses, seated, shown
+from pinpoint.training.reranker_config import AugmentationConfig
+from pinpoint.training.reranker_objective import augment, collate
+from pinpoint.training.seats import CandidateSlots, assign_slots, cosines, select_slots
 
 ROOM, DIM, PER_KIND = 20, 6, 2
-NOTHING = DropConfig(evidence=0.0, photo=0.0, channel=0.0, kind=0.0, region=0.0)
+NOTHING = AugmentationConfig(evidence=0.0, photo=0.0, channel=0.0, kind=0.0, region=0.0)
 
 
 def made_up(questions=40, seed=4):
@@ -26,7 +26,7 @@ def made_up(questions=40, seed=4):
         each: {IMAGE_CHANNEL: dice.normal(size=DIM), GPS_CHANNEL: dice.normal(size=DIM)}
         for each in ids
     }
-    rows = np.zeros(questions, row_type(Shape(dim=DIM, candidates=ROOM, per_kind=PER_KIND)))
+    rows = np.zeros(questions, row_dtype(InputShape(dim=DIM, candidates=ROOM, per_kind=PER_KIND)))
     for row in rows:
         count = dice.integers(3, ROOM + 1)
         row["query"] = dice.normal(size=DIM)
@@ -35,7 +35,7 @@ def made_up(questions=40, seed=4):
         row["kind"][:count] = dice.random(count) < dice.random()
         row["found"][:count] = np.array([(1, 0), (0, 1), (1, 1)])[dice.integers(0, 3, count)]
         row["away_m"], row["near_present"] = dice.random((ROOM, 2 * PER_KIND)), True
-    return rows, Photos.of(vectors, DIM, np.float32)
+    return rows, EmbeddingTable.of(vectors, DIM, np.float32)
 
 
 def by_the_search(row, alike, seats):
@@ -48,18 +48,18 @@ def by_the_search(row, alike, seats):
                 score=float(scores[seat]),
                 version=1,
                 source_id=uuid.UUID(int=0),
-                kind=KINDS[row["kind"][seat]],
+                kind=SOURCE_KINDS[row["kind"][seat]],
                 point=Point(lat=0.0, lon=0.0),
                 captured_at=None,
                 group=str(seat),
             )
             for seat in np.flatnonzero(row["present"] & row["found"][:, channel])
         ]
-        ordered = retrieve.ordered(hits)
-        channels.append([[hit for hit in ordered if hit.kind == kind] for kind in KINDS])
+        ordered = retrieve.sort_hits(hits)
+        channels.append([[hit for hit in ordered if hit.kind == kind] for kind in SOURCE_KINDS])
     return {
         hit.id.bytes.rstrip(b"\0")
-        for hit in retrieve.seated(
+        for hit in retrieve.merge_channels(
             *channels, limit=seats.candidates, share=seats.gps_quota, dedupe_m=0.0
         )
     }
@@ -67,9 +67,9 @@ def by_the_search(row, alike, seats):
 
 def test_seats_are_those_of_the_search():
     rows, photos = made_up()
-    alike = likenesses(rows, photos)
-    for seats in (Seats(8, 2), Seats(12, 0), Seats(5, 4)):
-        chosen = seated(rows, rows["present"], alike, seats)
+    alike = cosines(rows, photos)
+    for seats in (CandidateSlots(8, 2), CandidateSlots(12, 0), CandidateSlots(5, 4)):
+        chosen = assign_slots(rows, rows["present"], alike, seats)
         assert (chosen.sum(1) <= seats.candidates).all()
         for row, own, *scores in zip(rows, chosen, *alike, strict=True):
             if seats.gps_quota == 0:
@@ -82,7 +82,7 @@ def test_what_is_shown_is_what_was_chosen_in_its_order():
     rows, _ = made_up()
     chosen = rows["present"] & (np.random.default_rng(1).random(rows["present"].shape) < 0.4)
     chosen &= chosen.cumsum(axis=1) <= 7
-    found = shown(rows, chosen, 7)
+    found = select_slots(rows, chosen, 7)
     assert found["id"].shape == (len(rows), 7)
     for row, own, said in zip(rows, chosen, found, strict=True):
         count = int(own.sum())
@@ -97,10 +97,10 @@ def test_seats_that_get_free_are_given_to_who_comes_next(examples):
     """A gallery without the region would bring as many candidates, and so does training."""
     _, found = examples
     rows = np.arange(len(found.rows))
-    few = replace(found, slots=Seats(8, 1))
-    before = plain(few, rows)
-    after = dropped(few, rows, 3, 0, NOTHING.model_copy(update={"region": 1.0}))
-    everyone = dropped(found, rows, 3, 0, NOTHING.model_copy(update={"region": 1.0}))
+    few = replace(found, slots=CandidateSlots(8, 1))
+    before = collate(few, rows)
+    after = augment(few, rows, 3, 0, NOTHING.model_copy(update={"region": 1.0}))
+    everyone = augment(found, rows, 3, 0, NOTHING.model_copy(update={"region": 1.0}))
     left = everyone.inputs.present.sum(1).numpy()
     assert before.inputs.present.shape == (len(rows), 8)
     assert after.inputs.present.sum(1).tolist() == np.minimum(left, 8).tolist()

@@ -3,57 +3,64 @@
 import numpy as np
 import pytest
 
-from pinpoint.nets.rerank_inputs import Shape
-from pinpoint.records import KINDS
+from pinpoint.nets.rerank_inputs import InputShape
+from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.examples import example_type
-from pinpoint.training.short_evidence import ELSEWHERE, NEAR, short_evidence, warning
+from pinpoint.training.short_evidence import (
+    ELSEWHERE,
+    NEAR_TRUTH,
+    leakage_warning,
+    short_evidence_shares,
+)
 
 CANDIDATES, PER_KIND = 4, 2
 
 
 def questions(kind, near, elsewhere):
     """One question a row: candidates 0 and 1 near the truth, 2 and 3 far; so much of evidence."""
-    rows = np.zeros(len(near), example_type(Shape(dim=2, candidates=4, per_kind=PER_KIND)))
-    code = KINDS.index(kind)
+    rows = np.zeros(len(near), example_type(InputShape(dim=2, candidates=4, per_kind=PER_KIND)))
+    code = SOURCE_KINDS.index(kind)
     rows["query_kind"] = code
     rows["present"] = True
     rows["truth"] = (10.0, 20.0)
     rows["position"] = [(10.1, 20.0), (10.0, 20.1), (40.0, 20.0), (10.0, 60.0)]
     seats = np.arange(PER_KIND)
-    own = rows["near_present"].reshape(len(rows), CANDIDATES, len(KINDS), PER_KIND)[:, :, code]
+    own = rows["near_present"].reshape(len(rows), CANDIDATES, len(SOURCE_KINDS), PER_KIND)[
+        :, :, code
+    ]
     own[:, :2] = seats < np.array(near)[:, None, None]
     own[:, 2:] = seats < np.array(elsewhere)[:, None, None]
     return rows
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOURCE_KINDS)
 def test_short_sets_are_counted_on_both_sides_of_25_km(kind):
-    found = short_evidence(questions(kind, near=[0, 1, 1, 2], elsewhere=[2, 2, 2, 1]))
-    assert found == {kind: {NEAR: 0.75, ELSEWHERE: 0.25}}
-    assert "75%" in warning(found)
-    assert "evidence_per_kind" in warning(found)
+    found = short_evidence_shares(questions(kind, near=[0, 1, 1, 2], elsewhere=[2, 2, 2, 1]))
+    assert found == {kind: {NEAR_TRUTH: 0.75, ELSEWHERE: 0.25}}
+    assert "75%" in leakage_warning(found)
+    assert "evidence_per_kind" in leakage_warning(found)
 
 
 def test_sets_that_are_short_elsewhere_tell_the_truth_as_well():
-    found = short_evidence(questions("photo", near=[2, 2], elsewhere=[1, 1]))
-    assert found == {"photo": {NEAR: 0.0, ELSEWHERE: 1.0}}
-    assert "0% and 100%" in warning(found)
+    found = short_evidence_shares(questions("photo", near=[2, 2], elsewhere=[1, 1]))
+    assert found == {"photo": {NEAR_TRUTH: 0.0, ELSEWHERE: 1.0}}
+    assert "0% and 100%" in leakage_warning(found)
 
 
 def test_sets_that_are_short_everywhere_tell_nothing():
-    found = short_evidence(questions("photo", near=[1, 2, 0, 1], elsewhere=[0, 1, 1, 2]))
-    assert found["photo"][NEAR] == found["photo"][ELSEWHERE]
-    assert warning(found) is None
+    found = short_evidence_shares(questions("photo", near=[1, 2, 0, 1], elsewhere=[0, 1, 1, 2]))
+    assert found["photo"][NEAR_TRUTH] == found["photo"][ELSEWHERE]
+    assert leakage_warning(found) is None
 
 
 def test_what_is_no_candidate_does_not_count():
     rows = questions("photo", near=[0], elsewhere=[2])
     rows["present"][:, :2] = False
-    assert short_evidence(rows) == {}
+    assert short_evidence_shares(rows) == {}
 
 
 def test_no_seats_are_never_short():
-    rows = np.zeros(1, example_type(Shape(dim=2, candidates=2, per_kind=0)))
+    rows = np.zeros(1, example_type(InputShape(dim=2, candidates=2, per_kind=0)))
     rows["present"] = True
     rows["position"] = [(0.0, 0.0), (50.0, 0.0)]
-    assert warning(short_evidence(rows)) is None
+    assert leakage_warning(short_evidence_shares(rows)) is None

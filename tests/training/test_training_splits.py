@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.records import Point
 from pinpoint.training.samples import texts
-from pinpoint.training.splits import BUFFER, SplitSettings, split_samples, tied
+from pinpoint.training.splits import BUFFER, SplitSettings, connected_groups, split_samples
 from training.scattered import scattered
 
 
@@ -63,7 +63,7 @@ def test_groups_are_those_of_the_slow_way(seed):
     creators[::3] = "a1"
     creators[1::7] = "a2"
     samples = replace(samples, creators=creators)
-    groups = tied(samples)
+    groups = connected_groups(samples)
     assert same_partition(groups.tolist(), slowly_tied(samples))
     assert len(set(groups.tolist())) < len(samples)
 
@@ -72,7 +72,7 @@ def test_pictures_without_names_are_tied_to_nothing():
     samples = scattered(30, towns=3)
     empty = texts([""] * 30)
     alone = replace(samples, creators=empty, sequences=empty)
-    assert len(set(tied(alone).tolist())) == 30
+    assert len(set(connected_groups(alone).tolist())) == 30
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -102,7 +102,7 @@ def test_who_is_on_both_sides_stays_in_training():
     samples = scattered(400, towns=8, authors=60)
     split = split_samples(samples, SplitSettings(share=0.3))
     left = np.flatnonzero(split.sides == 2)
-    groups = tied(samples)
+    groups = connected_groups(samples)
     assert len(left) > 0
     assert np.isin(groups[left], groups[split.train]).all()
     assert not np.isin(groups[split.validation], groups[split.train]).any()
@@ -136,12 +136,12 @@ def test_the_share_is_met_to_one_cell():
 
 def test_an_empty_side_and_a_value_out_of_range_are_refused_in_words():
     town = scattered(60, towns=1)
-    with pytest.raises(BadRequest, match=r"no image is left for train .*more areas"):
+    with pytest.raises(BadRequestError, match=r"no image is left for train .*more areas"):
         split_samples(town, SplitSettings())
     towns = scattered(60, towns=4, authors=1)
     one = replace(towns, creators=texts(["ann"] * 60))
-    with pytest.raises(BadRequest, match="no image is left for validation"):
+    with pytest.raises(BadRequestError, match="no image is left for validation"):
         split_samples(one, SplitSettings(share=0.3))
     for wrong in ({"share": 0.0}, {"share": 1.0}, {"buffer_m": -1.0}, {"resolution": 16}):
-        with pytest.raises(BadRequest, match="not"):
+        with pytest.raises(BadRequestError, match="not"):
             SplitSettings(**wrong)

@@ -24,7 +24,7 @@ from pinpoint.media.decoder import ChildDecoder
 from pinpoint.nets.bundles import read_bundle
 from pinpoint.nets.runtime import tower_features
 from pinpoint.nets.spaces import load_heads
-from pinpoint.settings import EncoderSettings, MediaSettings, Places, Settings
+from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings, Settings
 from pinpoint.training.configs import EmbedderConfig
 from pinpoint.training.embedder import train_embedder
 from shared_data import shared_data
@@ -95,7 +95,7 @@ class Views:
             schedule={**schedule, "seed": seed},
         )
         settings = Settings(
-            places=Places(home=folder / "home"), encoder=EncoderSettings(device="cpu")
+            places=ServiceSettings(home=folder / "home"), encoder=EncoderSettings(device="cpu")
         )
         decoder = ChildDecoder(MediaSettings(), children=2)
         try:

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from nets.towers import timm_bundle
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.nets.bundles import read_bundle
 from pinpoint.nets.checkpoint import load_tower
 from pinpoint.nets.runtime import open_encoder
-from pinpoint.settings import EncoderSettings, Places, Settings
+from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.training import loop
 from pinpoint.training.configs import EmbedderConfig, TowerConfig
 from pinpoint.training.embedder import train_embedder
-from pinpoint.training.fronts import TrainedTower, open_front, seen_rows
+from pinpoint.training.fronts import TrainedTower, compute_features, open_feature_source
 
 WHOLE = {"blocks": "all", "size_px": 64, "rate": 2e-3}
 
@@ -25,7 +25,7 @@ WHOLE = {"blocks": "all", "size_px": 64, "rate": 2e-3}
 def settings(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     timm_bundle(home / "bundles" / "tiny-timm")
-    return Settings(places=Places(home=home), encoder=EncoderSettings(device="cpu"))
+    return Settings(places=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_tower_without_weights_is_trained_and_serves(whole, planet, settings):
     assert bundle.contract.preprocess.size_px == 64
     assert str(bundle.contract.tower) == "timm:test_resnet"
     now = load_tower(bundle).network.state_dict()
-    first = open_front(config(planet), settings).make_tower().tower.network.state_dict()
+    first = open_feature_source(config(planet), settings).make_tower().tower.network.state_dict()
     assert not torch.equal(now["conv1.0.weight"], first["conv1.0.weight"])
     assert not torch.equal(now["bn1.running_mean"], first["bn1.running_mean"])
     eye = open_encoder(EncoderSettings(bundle=str(whole), device="cpu"), settings.places.home, 512)
@@ -87,12 +87,12 @@ def test_a_tower_without_weights_is_trained_and_serves(whole, planet, settings):
 def test_what_is_measured_is_what_serves(whole, planet, settings):
     """Cached pictures in fp16 through the tower give the vectors of serving."""
     asked = config(planet)
-    front = open_front(asked, settings)
+    front = open_feature_source(asked, settings)
     picture = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
     cached = np.asarray(front.encode([picture])).astype(np.float16)
     tower = front.make_tower()
     tower.tower.load_state_dict(load_tower(read_bundle(whole)).state_dict())
-    features = seen_rows(tower, cached, np.array([0]))
+    features = compute_features(tower, cached, np.array([0]))
     bare = load_tower(read_bundle(whole))
     with torch.inference_mode():
         plain = bare(torch.from_numpy(front.encode([picture])).view(1, 3, 64, 64)).numpy()
@@ -155,5 +155,5 @@ def test_configs_that_leave_a_tower_open_are_refused(planet, settings):
         ({"train_tower": {"blocks": "all"}}, "without trained weights"),
         ({"tower": "tiny-timm", "train_tower": {"size_px": 32}}, "input of 64 px: leave"),
     ):
-        with pytest.raises(BadRequest, match=words):
-            open_front(config(planet, **change), settings)
+        with pytest.raises(BadRequestError, match=words):
+            open_feature_source(config(planet, **change), settings)

@@ -22,11 +22,11 @@ import pytest
 
 from clustered import OWNERS
 from nets.towers import timm_bundle
-from pinpoint.bootstrap import LazyEncoder, build
+from pinpoint.bootstrap import EncoderHandle, build_services
 from pinpoint.client import Client
 from pinpoint.errors import PinpointError
-from pinpoint.ingest.reconcile import reconcile
-from pinpoint.records import IndexFilter, Limits
+from pinpoint.ingest.reconcile import reconcile_index_rows
+from pinpoint.records import IndexFilter, SearchFilter
 from pinpoint.search.pipeline import locate_encoded
 from rig import write_photos
 from trials.rebuild.load import follow
@@ -92,7 +92,7 @@ class Questions:
 
     def __init__(self, ground, planted, photo):
         self.planted, self.photo, self.home = planted, photo, ground.places.home
-        self.services = build(ground.settings, "api")
+        self.services = build_services(ground.settings, "api")
         self.answers, self.failed, self.took_s, self.over_http = [], [], [], []
         self._stop = threading.Event()
         self._threads = [
@@ -119,7 +119,7 @@ class Questions:
             contract = encoder.contract
             return locate_encoded(
                 self.planted.asked[contract.digest][question],
-                limits=Limits(),
+                limits=SearchFilter(),
                 organization_id=owner,
                 contract=contract,
                 index=self.services.index,
@@ -200,9 +200,9 @@ def test_a_bundle_is_used_and_left_again_under_load(tmp_path, monkeypatch):
     with running(clock=False, disks=False, second=False, chunk=8, lease_s=60.0) as ground:
         monkeypatch.setenv("PINPOINT_HOME", str(ground.places.home))
         timm_bundle(ground.places.home / "bundles" / BUNDLE)
-        services = build(ground.settings, "worker")
+        services = build_services(ground.settings, "worker")
         old = services.encoder.contract
-        new = LazyEncoder(ground.settings, BUNDLE).contract
+        new = EncoderHandle(ground.settings, BUNDLE).contract
         planted = Planted(ground, load(ground, IMAGES, ASKED), old, new)
         services.index.rebuild()
         follow(services.index)
@@ -253,7 +253,7 @@ def _nothing_is_lost(ground, services, contract):
     real = ground.sql("SELECT count(*) FROM images WHERE external_id !~ '^[0-9]{7}[.]jpg$'")
     indexed = ground.sql("SELECT count(*) FROM images WHERE state = 'indexed'")
     services.ensure_index()
-    drift = reconcile(
+    drift = reconcile_index_rows(
         ledger=services.ledger,
         index=services.index,
         queue=None,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingest.correction_orders import Play, orders
-from pinpoint.records import Reading
+from pinpoint.records import DecodedImage
 from rig import Rig
 from shared_data import shared_data
 
@@ -39,7 +39,7 @@ def geotagged(rig: Rig) -> tuple[list[Path], list[Path]]:
             continue
         seen.add(digest)
         read = rig.parts.decoder.read(path.name, str(path))
-        if isinstance(read, Reading):
+        if isinstance(read, DecodedImage):
             pixels = read.capture.width_px * read.capture.height_px
             (large if pixels > LARGE_PIXELS else small).append(path)
     return small, large

@@ -17,9 +17,9 @@ from PIL import Image
 
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.homes import demo_home
-from pinpoint.settings import Places, Settings
+from pinpoint.settings import ServiceSettings, Settings
 from pinpoint.stack import lifecycle, processes
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 
 
 def _pinpoint(home: Path, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -91,14 +91,14 @@ def test_the_demo_runs_twice_and_is_taken_down(tmp_path):
             assert not home.exists(), "the demo touched the home of real photos"
             assert _pinpoint(own, "status").returncode == 0
             assert _pinpoint(own, "down").returncode == 0
-            assert processes.belonging_to(StackPlaces(own)) == []
+            assert processes.find_stack_processes(StackPaths(own)) == []
             assert _pinpoint(own, "status").returncode != 0
             assert f"  {said['remove']}" in again.stdout.splitlines()
             removed = _pinpoint(home, *shlex.split(said["remove"])[1:], "--yes")
             assert removed.returncode == 0, removed.stderr
-            assert not any(path.exists() for path in (own, StackPlaces(own).cluster_dir))
+            assert not any(path.exists() for path in (own, StackPaths(own).cluster_dir))
         finally:
-            settings = Settings(places=Places(home=own))
-            lifecycle.down(settings)
+            settings = Settings(places=ServiceSettings(home=own))
+            lifecycle.stop_stack(settings)
             dismiss(watcher)
-            lifecycle.erase(settings)
+            lifecycle.erase_stack(settings)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from pinpoint.nets.bundles import find_bundle, read_bundle
-from pinpoint.settings import Places
+from pinpoint.settings import ServiceSettings
 from pinpoint.training import loop
 from pinpoint.world.planets import make_planet
 from pinpoint.world.presets import PRESETS
@@ -39,7 +39,7 @@ def say(text):
 @pytest.mark.timeout(2_400)
 def test_what_the_shipped_embedder_finds():
     planet = ground(SEED, PRESETS["bench"], planned(SEED, PRESETS["bench"], ("train", "test")))
-    figures = measured(planet, channels(planet, find_bundle(NAME, Places().home), say))
+    figures = measured(planet, channels(planet, find_bundle(NAME, ServiceSettings().home), say))
     say("\nsynthetic planet, not the Earth\n" + markdown(figures, planet))
     for kind, lowest in LOWEST.items():
         trained = figures["open", kind, (kind,), "image", 1]
@@ -67,7 +67,7 @@ def test_the_recipe_makes_it_again_though_killed(tmp_path):
     said, error = process.communicate()
     assert process.returncode == 0, error
     took_s = time.monotonic() - began
-    report, shipped = json.loads(said), find_bundle(NAME, Places().home).contract.heads
+    report, shipped = json.loads(said), find_bundle(NAME, ServiceSettings().home).contract.heads
     again = read_bundle(Path(report["bundle"])).contract.heads
     say(f"trained in {took_s / 60:.1f} min, its features included")
     before, after = shipped.training.metrics, again.training.metrics

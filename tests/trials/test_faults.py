@@ -13,11 +13,11 @@ import psutil
 import pytest
 
 from conftest import dismiss, home_folder, watch_over
-from pinpoint.settings import Places, Settings
+from pinpoint.settings import ServiceSettings, Settings
 from pinpoint.stack import lifecycle, processes
-from pinpoint.stack.changes import fingerprint
+from pinpoint.stack.changes import fingerprint_settings
 from pinpoint.stack.lifecycle import StackStatus
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 
 SEED = 20
 FAULTS = 10
@@ -30,23 +30,23 @@ BACK_S = 60.0
 @pytest.fixture(scope="module")
 def settings() -> Iterator[Settings]:
     with home_folder() as home:
-        found = Settings(places=Places(home=home))
+        found = Settings(places=ServiceSettings(home=home))
         watcher = watch_over(home)
         try:
-            lifecycle.up(found)
+            lifecycle.start_stack(found)
             yield found
         finally:
-            lifecycle.down(found)
-            left = processes.belonging_to(StackPlaces(home))
+            lifecycle.stop_stack(found)
+            left = processes.find_stack_processes(StackPaths(home))
             dismiss(watcher)
-            lifecycle.erase(found)
+            lifecycle.erase_stack(found)
         assert left == []
 
 
 def _wait(settings: Settings, done: Callable[[StackStatus], bool]) -> StackStatus:
     until = time.monotonic() + BACK_S
     while True:
-        now = lifecycle.status(settings)
+        now = lifecycle.stack_status(settings)
         if done(now):
             return now
         assert time.monotonic() < until, f"not within {BACK_S} s: {now}"
@@ -54,7 +54,7 @@ def _wait(settings: Settings, done: Callable[[StackStatus], bool]) -> StackStatu
 
 
 def _ours(settings: Settings) -> list[psutil.Process]:
-    return processes.belonging_to(StackPlaces(settings.places.home))
+    return processes.find_stack_processes(StackPaths(settings.places.home))
 
 
 @pytest.mark.ci
@@ -82,7 +82,7 @@ def test_up_recovers_after_the_supervisor_alone_was_killed(settings):
     assert before.supervisor_pid is not None
     psutil.Process(before.supervisor_pid).kill()
     _wait(settings, lambda now: now.state == "orphaned")
-    after = lifecycle.up(settings)
+    after = lifecycle.start_stack(settings)
     assert after.state == "up"
     assert after.api_url == before.api_url
     # Nothing of the first stack works on beside the second.
@@ -92,28 +92,28 @@ def test_up_recovers_after_the_supervisor_alone_was_killed(settings):
 
 @pytest.mark.ci
 def test_up_recovers_after_everything_was_killed(settings):
-    before = lifecycle.status(settings)
+    before = lifecycle.stack_status(settings)
     victims = _ours(settings)
     for process in victims:
         process.kill()
-    assert processes.wait_gone(victims, 10.0) == []
-    assert lifecycle.status(settings).state == "down"
-    assert (StackPlaces(settings.places.home).pgdata / "postmaster.pid").exists()
-    after = lifecycle.up(settings)
+    assert processes.wait_until_ended(victims, 10.0) == []
+    assert lifecycle.stack_status(settings).state == "down"
+    assert (StackPaths(settings.places.home).pgdata / "postmaster.pid").exists()
+    after = lifecycle.start_stack(settings)
     assert after.state == "up"
     assert after.api_url == before.api_url
 
 
 @pytest.mark.ci
 def test_down_leaves_nothing_and_up_resumes(settings):
-    before = lifecycle.status(settings)
-    assert lifecycle.down(settings).state == "down"
+    before = lifecycle.stack_status(settings)
+    assert lifecycle.stop_stack(settings).state == "down"
     assert _ours(settings) == []
-    places = StackPlaces(settings.places.home)
+    places = StackPaths(settings.places.home)
     for path in (places.supervisor_socket, places.redis_socket, places.index_socket):
         assert not path.exists()
     assert not (places.pgdata / "postmaster.pid").exists()
-    assert lifecycle.up(settings).api_url == before.api_url
+    assert lifecycle.start_stack(settings).api_url == before.api_url
 
 
 def test_a_stopped_supervisor_is_replaced(settings):
@@ -121,15 +121,15 @@ def test_a_stopped_supervisor_is_replaced(settings):
     before = _wait(settings, lambda now: now.state == "up")
     assert before.supervisor_pid is not None
     psutil.Process(before.supervisor_pid).suspend()
-    after = lifecycle.up(settings)
+    after = lifecycle.start_stack(settings)
     assert after.state == "up"
     assert after.supervisor_pid != before.supervisor_pid
 
 
 def test_a_foreign_process_under_a_stale_pid_is_left_alone(settings):
     """After a reboot the recorded ids belong to others, which must neither die nor be trusted."""
-    lifecycle.down(settings)
-    places = StackPlaces(settings.places.home)
+    lifecycle.stop_stack(settings)
+    places = StackPaths(settings.places.home)
     stranger = psutil.Process(1)
     lock = places.pgdata / "postmaster.pid"
     lock.write_text(f"{stranger.pid}\n{places.pgdata}\n1\n5432\n\n\n0 0\nready\n")
@@ -137,26 +137,26 @@ def test_a_foreign_process_under_a_stale_pid_is_left_alone(settings):
     places.create()  # `down` took the socket folder away
     for path in (places.redis_socket, places.index_socket):
         path.write_text("")
-    assert lifecycle.up(settings).state == "up"
+    assert lifecycle.start_stack(settings).state == "up"
     assert stranger.is_running()
 
 
 def test_two_ups_at_once_make_one_stack(settings):
-    lifecycle.down(settings)
+    lifecycle.stop_stack(settings)
     assert settings.places.home.is_dir()
     code = (
         "import sys; from pathlib import Path;"
         "from pinpoint.settings import Places, Settings; from pinpoint.stack import lifecycle;"
         "print(lifecycle.up(Settings(places=Places(home=Path(sys.argv[1])))).supervisor_pid)"
     )
-    code_before = fingerprint(settings)
+    code_before = fingerprint_settings(settings)
     said = [_python(code, settings.places.home) for _ in range(3)]
     pids = {one.communicate(timeout=120)[0] for one in said}
     assert [one.returncode for one in said] == [0, 0, 0]
-    if fingerprint(settings) != code_before:
+    if fingerprint_settings(settings) != code_before:
         pytest.skip("the code was edited meanwhile, so `up` rightly began again")
     assert len(pids) == 1
-    found = lifecycle.status(settings)
+    found = lifecycle.stack_status(settings)
     assert pids == {f"{found.supervisor_pid}\n"}
     assert found.state == "up"
 

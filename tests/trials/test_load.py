@@ -14,9 +14,9 @@ import pytest
 
 from pinpoint import errors
 from pinpoint.client.client import Client
-from pinpoint.client.wire import Wire
+from pinpoint.client.wire import HttpTransport
 from pinpoint.stack.state import read_state
-from pinpoint.store.access import Access
+from pinpoint.store.access import ApiKeyStore
 from pinpoint.store.database import Transactions, owner_engine
 from trials.soak.ground import Ground, running
 from trials.soak.world import picture
@@ -41,7 +41,7 @@ class Seen:
 def test_a_minute_of_eight_callers():
     with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
         owner = Transactions(owner_engine(ground.places.owner_url()))
-        Access(owner).create_organization("busy")
+        ApiKeyStore(owner).create_organization("busy")
         owner.close()
         images = _gallery(ground)
         seen, stop, measured = Seen(), threading.Event(), threading.Event()
@@ -64,7 +64,7 @@ def _client(ground: Ground) -> Client:
     state = read_state(ground.places)
     assert state is not None
     key = ground.places.operator_key_file.read_text().strip()
-    return Client(Wire(state.api_url, key, "busy", embedded=True))
+    return Client(HttpTransport(state.api_url, key, "busy", embedded=True))
 
 
 def _gallery(ground: Ground) -> list[str]:
@@ -101,7 +101,7 @@ def _caller(
             began = time.monotonic()
             try:
                 _ask(client, verb, number, turn, images)
-            except errors.Unavailable as error:
+            except errors.UnavailableError as error:
                 seen.refused[error.reason] += 1
                 time.sleep(0.2)
             except Exception as error:

@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from pinpoint.client.client import Client
-from pinpoint.client.wire import Wire
+from pinpoint.client.wire import HttpTransport
 from pinpoint.stack.state import read_state
-from pinpoint.store.access import Access
+from pinpoint.store.access import ApiKeyStore
 from pinpoint.store.database import Transactions, owner_engine
 from trials.overload.load import Outcome, ask_many, send_until_answered, stopped, watched
 from trials.soak.ground import Ground, running
@@ -53,7 +53,7 @@ class Trial:
 def trial() -> Iterator[Trial]:
     with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
         owner = Transactions(owner_engine(ground.places.owner_url()))
-        access = Access(owner)
+        access = ApiKeyStore(owner)
         scopes = ["locate", "read", "ingest"]
         for name in ("busy", "bulk"):
             access.create_organization(name)
@@ -71,7 +71,7 @@ def trial() -> Iterator[Trial]:
 
 
 def _client(url: str, key: str) -> Client:
-    return Client(Wire(url, key, None, embedded=True))
+    return Client(HttpTransport(url, key, None, embedded=True))
 
 
 def _fill(url: str, key: str) -> None:

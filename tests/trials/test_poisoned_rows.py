@@ -17,7 +17,7 @@ import pytest
 
 from ingest.poison_kinds import COLUMNS, HINTS
 from pinpoint.ingest.intake import register_folder
-from pinpoint.store.access import Access
+from pinpoint.store.access import ApiKeyStore
 from pinpoint.store.database import Transactions, owner_engine
 from pinpoint.store.handles import CatalogueDatabase
 from trials.soak.ground import Ground, running
@@ -106,7 +106,7 @@ def register(ground: Ground, owner: Transactions, folder: Path, name: str) -> UU
         folder,
         source="photos",
         kind="photo",
-        organization_id=Access(owner).create_organization(name).id,
+        organization_id=ApiKeyStore(owner).create_organization(name).id,
         # Without a queue: the sweep finds the items, of both organizations in the same chunks.
         database=CatalogueDatabase(owner, ground.settings.worker.chunk),
         settings=ground.settings,

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from clustered import shapes
-from pinpoint.bootstrap import Services, build
-from pinpoint.ingest.reconcile import reconcile
+from pinpoint.bootstrap import Services, build_services
+from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.records import IndexPoint, IndexQuery
 from pinpoint.store.vectors_edge import EdgeIndex
 from recall_table import ENOUGH, Switch
@@ -71,7 +71,7 @@ def test_crashes_in_a_rebuild(tmp_path):
 def stack_of(images: int) -> Iterator[tuple[Ground, Services, Loaded]]:
     with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
         loaded = load(ground, images, ASKED)
-        services = build(ground.settings, "worker")
+        services = build_services(ground.settings, "worker")
         yield ground, services, loaded
         services.close()
 
@@ -155,7 +155,7 @@ def _nothing_lost(ground: Ground, services: Services, loaded: Loaded, loads: lis
     points = {point.id: point for point in services.index.fetch(ids, vectors=True)}
     lost = [each for each in ids if each not in points or points[each].version != rows[each]]
     other = [each for each in ids if each in points and not _holds(points[each], promised)]
-    drift = reconcile(
+    drift = reconcile_index_rows(
         ledger=services.ledger,
         index=services.index,
         queue=None,

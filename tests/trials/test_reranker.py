@@ -45,9 +45,9 @@ def ground():
         try:
             yield _played(home)
         finally:
-            lifecycle.down(made.settings)
+            lifecycle.stop_stack(made.settings)
             dismiss(watcher)
-            lifecycle.erase(made.settings)
+            lifecycle.erase_stack(made.settings)
 
 
 def _played(home):

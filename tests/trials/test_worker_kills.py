@@ -11,7 +11,7 @@ import time
 import pytest
 
 from pinpoint.ingest.intake import register_folder
-from pinpoint.store.access import Access
+from pinpoint.store.access import ApiKeyStore
 from pinpoint.store.database import Transactions, owner_engine
 from pinpoint.store.handles import CatalogueDatabase
 from pinpoint.store.vectors_remote import RemoteIndex
@@ -29,7 +29,7 @@ def test_twenty_kills_in_a_batch_of_two_thousand(tmp_path):
     write(folder, {f"{n:04d}.jpg": picture(n, n) for n in range(IMAGES)})
     with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
         owner = Transactions(owner_engine(ground.places.owner_url()))
-        organization = Access(owner).create_organization("killed")
+        organization = ApiKeyStore(owner).create_organization("killed")
         batch = register_folder(
             folder,
             source="photos",

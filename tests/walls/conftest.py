@@ -12,9 +12,9 @@ import pytest
 import uvicorn
 
 from pinpoint import logs
-from pinpoint.api.app import create
+from pinpoint.api.app import create_app
 from pinpoint.settings import LogSettings
-from pinpoint.store.access import Access
+from pinpoint.store.access import ApiKeyStore
 from pinpoint.store.database import Transactions, api_engine, owner_engine
 from rig import Rig
 from walls.neighbourhood import Neighbourhood, settle_in
@@ -41,7 +41,7 @@ def neighbourhood(walls_database, tmp_path_factory) -> Iterator[Neighbourhood]:
         settings=rig.settings,
         database=rig.database,
         # As in the real API: this one can only call what the API's role may.
-        access=Access(rig.as_api),
+        access=ApiKeyStore(rig.as_api),
         index=rig.index,
         encoder=rig.encoder,
         with_live=lambda do: do(rig.encoder),
@@ -49,7 +49,7 @@ def neighbourhood(walls_database, tmp_path_factory) -> Iterator[Neighbourhood]:
         jobs=rig.queue,
         decoder=rig.parts.decoder,
     )
-    app = create(services)
+    app = create_app(services)
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, log_config=None, proxy_headers=False, lifespan="on")
     )

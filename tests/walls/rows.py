@@ -7,7 +7,7 @@ from uuid import uuid4
 from sqlalchemy import text
 
 from pinpoint.geo.cells import cells_of
-from pinpoint.records import KINDS
+from pinpoint.records import SOURCE_KINDS
 
 CONTRACT = "c" * 16
 COLUMNS = (
@@ -21,7 +21,7 @@ def organizations(owner, count):
     made = []
     with owner.begin() as unit:
         for number in range(count):
-            org, sources = uuid4(), {kind: uuid4() for kind in KINDS}
+            org, sources = uuid4(), {kind: uuid4() for kind in SOURCE_KINDS}
             unit.connection.execute(
                 text("INSERT INTO organizations (id, name) VALUES (:id, :name)"),
                 {"id": org, "name": f"org-{number}"},

@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 import typer
 
-from pinpoint.cli.exits import EXIT
+from pinpoint.cli.exits import EXIT_CODES
 from pinpoint.cli.main import app
-from pinpoint.errors import BadRequest, NotFound
+from pinpoint.errors import BadRequestError, NotFoundError
 from walls.neighbourhood import photo_of
 
 # Command → arguments with `{id}` where a foreign one goes, and which sort it is.
@@ -123,7 +123,7 @@ def test_a_foreign_id_is_as_good_as_none(neighbourhood, pinpoint, tmp_path):
             )
         )
         assert theirs == none, command
-        assert theirs[0] == EXIT[NotFound], (command, theirs)
+        assert theirs[0] == EXIT_CODES[NotFoundError], (command, theirs)
         assert not neighbourhood.leaks("".join(map(str, theirs)), stranger)
     assert stranger.fingerprint() == before
     assert neighbourhood.rig.queue.sent == []
@@ -163,7 +163,7 @@ def test_a_foreign_ids_first_digits_are_as_good_as_none(neighbourhood, pinpoint)
     for command, sort in (("images show", "image"), ("batches cancel", "batch")):
         for prefix in (stranger.shared[sort][:8], "fffffffe"):
             code, out, err = pinpoint(asker, *command.split(), prefix, "--json")
-            assert (code, out) == (EXIT[NotFound], ""), (command, err)
+            assert (code, out) == (EXIT_CODES[NotFoundError], ""), (command, err)
             assert err == f"pinpoint: no {sort} {prefix}\n"
     assert stranger.fingerprint() == before
 
@@ -171,4 +171,4 @@ def test_a_foreign_ids_first_digits_are_as_good_as_none(neighbourhood, pinpoint)
 def test_a_key_opens_no_command_of_the_operator(neighbourhood, pinpoint):
     jobs = [lambda c=c: pinpoint(neighbourhood.alder, *c) for c in REFUSED_WITH_A_KEY]
     for call, (code, out, _) in zip(REFUSED_WITH_A_KEY, together(jobs), strict=True):
-        assert (code, out) == (EXIT[BadRequest], ""), call
+        assert (code, out) == (EXIT_CODES[BadRequestError], ""), call

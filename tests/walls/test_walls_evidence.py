@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from geographiclib.geodesic import Geodesic
 
-from pinpoint.records import KINDS, Candidate, Point
+from pinpoint.records import SOURCE_KINDS, Candidate, Point
 from pinpoint.store import neighbours
 from walls.rows import CONTRACT, organizations, put
 
@@ -63,7 +63,7 @@ def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
     rows = []
     for point in scattered(rng, CENTRES[where], 160):
         org, sources = rng.choice((ours, theirs))
-        kind = rng.choice(KINDS)
+        kind = rng.choice(SOURCE_KINDS)
         state = rng.choice(("indexed",) * 5 + ("pending", "failed", "deleted"))
         image = UUID(int=rng.getrandbits(128), version=4)
         rows.append((image, org, sources[kind], kind, point, state))
@@ -83,7 +83,7 @@ def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
         for rank, row in enumerate(rng.sample(live, 12))
     ]
     with as_api.begin(ours[0], read_only=True) as unit:
-        found = neighbours.evidence(
+        found = neighbours.fetch_evidence_rows(
             unit.connection,
             candidates,
             ours[0],
@@ -92,7 +92,7 @@ def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
             per_kind=PER_KIND,
         )
         # Whatever organisation a bug would name, the views show the context's only.
-        assert not neighbours.evidence(
+        assert not neighbours.fetch_evidence_rows(
             unit.connection,
             candidates,
             theirs[0],
@@ -107,7 +107,7 @@ def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
     for candidate in candidates:
         both = [(one.distance_m, one.id) for one in found if one.candidate_id == candidate.id]
         assert both == sorted(both), "nearest first, whatever the kind"
-        for kind in KINDS:
+        for kind in SOURCE_KINDS:
             got = [one for one in found if one.candidate_id == candidate.id and one.kind == kind]
             compared += same(got, by_hand(rows, candidate, ours[0], kind), candidate)
     assert compared > 40
@@ -153,7 +153,9 @@ def test_one_radius_brings_what_steps_that_adapt_to_density_bring(owner, as_api)
     with as_api.begin(org, read_only=True) as unit:
         known = {"contract": CONTRACT, "per_kind": PER_KIND}
         every = {
-            radius_m: neighbours.evidence(unit.connection, asked, org, radius_m=radius_m, **known)
+            radius_m: neighbours.fetch_evidence_rows(
+                unit.connection, asked, org, radius_m=radius_m, **known
+            )
             for radius_m in steps_m
         }
     used = set()
@@ -185,7 +187,7 @@ def test_ties_end_at_the_id(owner, as_api):
         rank=0,
     )
     with as_api.begin(org, read_only=True) as unit:
-        found = neighbours.evidence(
+        found = neighbours.fetch_evidence_rows(
             unit.connection, [asked], org, contract=CONTRACT, radius_m=250, per_kind=6
         )
     assert [one.id for one in found] == ids[:6]

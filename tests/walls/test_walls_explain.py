@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from pinpoint.records import KINDS, Candidate, Point
+from pinpoint.records import SOURCE_KINDS, Candidate, Point
 from pinpoint.store import listing, neighbours
 from walls.rows import COLUMNS, CONTRACT, organizations
 
@@ -66,7 +66,7 @@ def check_spatial(plan, loops):
     read = [node for node in plan if node.get("Relation Name") in ("images", "embeddings")]
     assert read
     assert "Seq Scan" not in {node["Node Type"] for node in read}
-    names = ("ix_images_geog", *(f"ix_images_near_{kind}" for kind in KINDS))
+    names = ("ix_images_geog", *(f"ix_images_near_{kind}" for kind in SOURCE_KINDS))
     spatial = [node for node in plan if node.get("Index Name") in names]
     assert sum(node["Actual Loops"] for node in spatial) == loops
 
@@ -93,7 +93,7 @@ def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(
         candidates, crowded, contract=CONTRACT, radius_m=radius_m, per_kind=8
     )
     plan = explained(as_api, crowded, neighbours.EVIDENCE, values)
-    check_spatial(plan, loops=len(candidates) * len(KINDS))
+    check_spatial(plan, loops=len(candidates) * len(SOURCE_KINDS))
     walked = [node for node in plan if node.get("Index Name", "").startswith("ix_images_")]
     # In order of distance, so however far it may look, it stops after the nearest few.
     assert max(node["Actual Rows"] for node in walked) <= 10
@@ -145,7 +145,7 @@ def test_the_neighbours_statement_uses_the_spatial_index_under_the_apis_role(as_
         "radius_m": 500.0,
         "organization_id": crowded,
         "image_id": uuid4(),
-        "kinds": list(KINDS),
+        "kinds": list(SOURCE_KINDS),
         "limit": 20,
     }
     check_spatial(explained(as_api, crowded, neighbours._AROUND, values), loops=1)

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from pinpoint.bootstrap import build
+from pinpoint.bootstrap import build_services
 from pinpoint.cli.demo import run_demo
 from pinpoint.cli.demo_report import PLANET_NOTE
 from pinpoint.client import Client
@@ -25,7 +25,7 @@ def settings(running_stack, monkeypatch):
 def own(running_stack):
     """An organisation of its own: the stack is shared, and an answer cites what else is near."""
     name = f"demo-{uuid4().hex[:8]}"
-    services = build(running_stack.settings, "operator")
+    services = build_services(running_stack.settings, "operator")
     services.access.create_organization(name)
     services.close()
     return name

@@ -14,7 +14,7 @@ from pinpoint.geo.points import destination, unit_xyz
 from pinpoint.world import fields
 from pinpoint.world.cities import folder_name, nearest_city
 from pinpoint.world.fields import COLUMNS, WIDTH, latent_factors
-from pinpoint.world.seeds import draw_noise, rng, share
+from pinpoint.world.seeds import draw_noise, rng, uniform
 
 SEED = 5
 
@@ -92,7 +92,7 @@ def test_noise_is_drawn_by_name():
     assert (bell[[2, 0]] == bells).all()
     assert (flat >= 0).all()
     assert (flat < 1).all()
-    many = np.array([share(SEED, "x", number) for number in range(4_000)])
+    many = np.array([uniform(SEED, "x", number) for number in range(4_000)])
     assert many.mean() == pytest.approx(0.5, abs=0.03)
     assert np.quantile(many, [0.1, 0.9]) == pytest.approx([0.1, 0.9], abs=0.03)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.world.planets import make_planet
 from pinpoint.world.presets import BUFFER_M, GENERATOR, PRESETS, preset_digest
@@ -94,12 +94,12 @@ def test_a_complete_planet_is_left_as_it_is(planet):
 
 
 def test_a_folder_of_something_else_is_refused_and_left(planet, tmp_path):
-    with pytest.raises(BadRequest, match="seed 7"):
+    with pytest.raises(BadRequestError, match="seed 7"):
         make_planet(planet.folder, preset="tiny", seed=9)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(BadRequest, match="other files"):
+    with pytest.raises(BadRequestError, match="other files"):
         make_planet(tmp_path, preset="tiny", seed=7)
-    with pytest.raises(BadRequest, match="tiny, demo, small, bench"):
+    with pytest.raises(BadRequestError, match="tiny, demo, small, bench"):
         make_planet(tmp_path / "new", preset="huge", seed=7)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pinpoint.world.habits import generate_shots
-from pinpoint.world.pictures import render_pictures, scene
+from pinpoint.world.pictures import render_pictures, scene_appearance
 from pinpoint.world.presets import PRESETS
 from pinpoint.world.regions import choose_sites
 from pinpoint.world.rendering import render
@@ -116,7 +116,7 @@ def subject(looks, row, column, side, behind):
 
 def test_pictures_match_a_loop_over_rays(taken):
     side = 24
-    looks = scene(SEED, taken, PRESET)
+    looks = scene_appearance(SEED, taken, PRESET)
     plain = looks.take(slice(None))
     plain.filter[:, 4] = 0.0
     fast = render(plain, np.zeros(len(taken), np.uint64), side).astype(int)
@@ -142,7 +142,7 @@ def test_a_picture_does_not_depend_on_its_batch_or_its_place_in_it(taken):
 
 
 def test_a_roof_is_seen_whether_or_not_another_picture_has_a_wall(taken):
-    looks = scene(SEED, [taken[0]] * 2, PRESET)
+    looks = scene_appearance(SEED, [taken[0]] * 2, PRESET)
     looks.filter[:, 4] = looks.subject_shape[:, 2] = looks.sign_shape[:, 1] = 0.0
     looks.trees[:, 2] = looks.bar[:, 1] = 0.0
     looks.houses[:, 0], looks.houses[:, 1] = 5.0, 10.0
@@ -171,7 +171,7 @@ def test_a_repeated_photo_is_nearly_but_not_quite_the_first(taken):
 
 
 def test_a_panorama_closes_and_shows_what_a_camera_shows(taken):
-    looks = scene(SEED, taken[:1], PRESET)
+    looks = scene_appearance(SEED, taken[:1], PRESET)
     looks.filter[:, 4] = 0.0
     looks.subject_shape[:, 2] = 0.0
     wide = render(looks, np.zeros(1, np.uint64), 128, panorama=True)[0].astype(int)

@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal, norm
 
 from pinpoint.geo.points import lat_lon
 from pinpoint.world.fields import COLUMNS, WIDTH, latent_factors
-from pinpoint.world.pictures import shown
+from pinpoint.world.pictures import factors_appearance
 from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
 from trials.planet import eye
 from trials.planet.ground import planned
@@ -67,7 +67,7 @@ def test_an_eye_reads_what_changes_a_picture_and_nothing_else():
     shots = planned(7, preset, ("test",))
     seen = eye.read(7, preset, shots).seen
     own = latent_factors(7, lat_lon([s.point for s in shots]), [s.site.city.country for s in shots])
-    before = shown(7, shots, preset, own)
+    before = factors_appearance(7, shots, preset, own)
     hidden = before.subject_shape[:, 2] >= 3.0
     assert 0.1 < hidden.mean() < 0.3
     assert not seen[hidden].any()
@@ -76,7 +76,7 @@ def test_an_eye_reads_what_changes_a_picture_and_nothing_else():
     for column in range(WIDTH):
         moved = own.copy()
         moved[:, column] += 0.3
-        shows = changed(before, shown(7, shots, preset, moved)) & ~hidden
+        shows = changed(before, factors_appearance(7, shots, preset, moved)) & ~hidden
         assert not (seen[:, column] & ~shows).any(), (
             f"factor {column} is read where nothing shows it"
         )

@@ -41,10 +41,10 @@ from celery.signals import (
 
 from pinpoint import jobs, logs
 from pinpoint.settings import Settings
-from pinpoint.stack.broker import QUEUE, REQUEST, celery_config
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.broker import QUEUE, REQUEST_ID_HEADER, celery_config
+from pinpoint.stack.places import StackPaths
 from pinpoint_workers import ingest, learning, runtime, upkeep
-from pinpoint_workers.beats import Every, Steady
+from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
 
 app = Celery("pinpoint")
 
@@ -52,31 +52,31 @@ app = Celery("pinpoint")
 def _make_config() -> dict[str, Any]:
     """Celery configuration, read at first use and not at import."""
     settings = Settings.from_environment()
-    paths = StackPlaces(settings.places.home)
+    paths = StackPaths(settings.places.home)
     return celery_config(settings.places.broker_url or paths.broker_url) | {
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,
-        "beat_scheduler": f"{Steady.__module__}:{Steady.__qualname__}",
+        "beat_scheduler": f"{ClockTolerantScheduler.__module__}:{ClockTolerantScheduler.__qualname__}",
         "beat_schedule": {
             jobs.SWEEP: {
                 "task": jobs.SWEEP,
-                "schedule": Every(settings.worker.sweep_s),
+                "schedule": IntervalSchedule(settings.worker.sweep_s),
                 "args": [[]],
                 # A late sweep is useless: the next one does its work.
                 "options": {"expires": settings.worker.sweep_s},
             },
             jobs.RECONCILE: {
                 "task": jobs.RECONCILE,
-                "schedule": Every(settings.worker.reconcile_s),
+                "schedule": IntervalSchedule(settings.worker.reconcile_s),
                 "args": [[]],
                 "options": {"expires": settings.worker.reconcile_s},
             },
             jobs.PRUNE: {
                 "task": jobs.PRUNE,
-                "schedule": Every(settings.worker.prune_s),
+                "schedule": IntervalSchedule(settings.worker.prune_s),
                 "args": [[]],
                 "options": {"expires": settings.worker.prune_s},
             },
@@ -100,25 +100,25 @@ def _configure_logging(**_: Any) -> None:
 @task_prerun.connect
 def _bind_job_context(task_id: str, task: Any, **_: Any) -> None:
     """Add job, worker and request id to every log line of a job."""
-    request_id = (task.request.headers or {}).get(REQUEST)
-    origin = {REQUEST: str(request_id)} if request_id else {}
-    logs.begin(task_id=task_id, job=task.name, worker=runtime.name(), **origin)
+    request_id = (task.request.headers or {}).get(REQUEST_ID_HEADER)
+    origin = {REQUEST_ID_HEADER: str(request_id)} if request_id else {}
+    logs.reset_context(task_id=task_id, job=task.name, worker=runtime.worker_name(), **origin)
 
 
 @task_postrun.connect
 def _clear_job_context(**_: Any) -> None:
-    logs.begin()
+    logs.reset_context()
 
 
 @worker_ready.connect
 def _start_worker(sender: Any, **_: Any) -> None:
     queues = sender.app.amqp.queues.consume_from
     if QUEUE in queues:
-        runtime.start()
+        runtime.start_worker()
     if jobs.LEARNING in queues:
-        learning.start()
+        learning.resume_runs()
 
 
 @worker_shutdown.connect
 def _stop_worker(**_: Any) -> None:
-    runtime.stop()
+    runtime.stop_worker()

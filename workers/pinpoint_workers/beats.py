@@ -9,7 +9,7 @@ from celery.beat import PersistentScheduler
 from celery.schedules import schedstate, schedule
 
 
-class Every(schedule):  # type: ignore[misc]
+class IntervalSchedule(schedule):  # type: ignore[misc]
     """Interval schedule that tolerates a last run in the future.
 
     Celery waits until the clock reaches the last run again: after a step back of an hour there are
@@ -23,7 +23,7 @@ class Every(schedule):  # type: ignore[misc]
         return super().is_due(last_run_at)
 
 
-class Steady(PersistentScheduler):  # type: ignore[misc]
+class ClockTolerantScheduler(PersistentScheduler):  # type: ignore[misc]
     """Celery's scheduler, which reschedules after the clock was set back.
 
     Celery orders the next runs by the clock and checks no job before the first of them is due.

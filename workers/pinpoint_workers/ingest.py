@@ -8,35 +8,37 @@ from uuid import UUID
 
 from pinpoint import jobs
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.tally import Tally
-from pinpoint_workers.retries import job
-from pinpoint_workers.runtime import keep_sums, name, services
+from pinpoint.ingest.tally import IngestTally
+from pinpoint_workers.retries import retryable_task
+from pinpoint_workers.runtime import open_services, save_stats, worker_name
 
 
-@job
+@retryable_task
 def ingest_items(ids: list[UUID]) -> None:
     """Decode, store, embed and index a chunk of batch items."""
-    worker = services()
+    worker = open_services()
     worker.ensure_index()
-    tally = Tally()
+    tally = IngestTally()
     try:
-        worker.with_live(lambda _: pipeline.ingest_items(ids, name(), worker.ingest_parts(), tally))
+        worker.with_live(
+            lambda _: pipeline.ingest_items(ids, worker_name(), worker.ingest_parts(), tally)
+        )
     finally:
-        keep_sums(tally.sums())
+        save_stats(tally.sums())
 
 
-@job
+@retryable_task
 def index_images(ids: list[UUID]) -> None:
     """Write changed rows to the index."""
-    worker = services()
+    worker = open_services()
     worker.ensure_index()
     worker.with_live(lambda _: pipeline.index_images(ids, worker.ingest_parts()))
 
 
-@job
+@retryable_task
 def erase_images(ids: list[UUID]) -> None:
     """Apply tombstones to the index and the blob store, then delete the rows."""
-    pipeline.erase_images(ids, services().ingest_parts())
+    pipeline.erase_images(ids, open_services().ingest_parts())
 
 
 TASKS: Final[dict[str, Callable[[list[str]], None]]] = {

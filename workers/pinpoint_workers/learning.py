@@ -16,28 +16,28 @@ from uuid import UUID
 from pinpoint import jobs, logs
 from pinpoint.nets.bundles import BUNDLES_FOLDER
 from pinpoint.training.configs import EmbedderConfig
-from pinpoint.training.runs import Moved, all_runs, carry_out
-from pinpoint_workers.retries import job
-from pinpoint_workers.runtime import services
+from pinpoint.training.runs import ReportProgress, all_runs, execute_run
+from pinpoint_workers.retries import retryable_task
+from pinpoint_workers.runtime import open_services
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 
-@job
+@retryable_task
 def train_embedder(ids: list[UUID]) -> None:
     """Start or resume training runs."""
-    worker = services()
+    worker = open_services()
     home, max_tries = worker.settings.places.home, worker.settings.worker.max_attempts
     for run_id in ids:
-        run = carry_out(home, run_id, _train_bundle, most_tries=max_tries)
+        run = execute_run(home, run_id, _train_bundle, most_tries=max_tries)
         _log.info("training ended", run=str(run_id), state=run.state if run else "not ours")
 
 
-def _train_bundle(config: EmbedderConfig, folder: Path, moved: Moved) -> Path:
+def _train_bundle(config: EmbedderConfig, folder: Path, moved: ReportProgress) -> Path:
     # Imported here, so that other workers never load torch's optimizers.
     from pinpoint.training import embedder
 
-    worker = services()
+    worker = open_services()
     _log.info("training", run=folder.name, bundle=config.name)
     result = embedder.train_embedder(
         config,
@@ -51,9 +51,9 @@ def _train_bundle(config: EmbedderConfig, folder: Path, moved: Moved) -> Path:
     return result.bundle
 
 
-def start() -> None:
+def resume_runs() -> None:
     """Send the jobs of all unfinished runs, because their workers may have been lost."""
-    worker = services()
+    worker = open_services()
     for run in all_runs(worker.settings.places.home):
         if run.state in ("queued", "stopped"):
             worker.jobs.send(jobs.TRAIN_EMBEDDER, [UUID(run.id)])

@@ -9,32 +9,32 @@ from uuid import UUID
 
 from pinpoint import errors, logs
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 RETRY: Final[dict[type[errors.PinpointError], bool]] = {
     errors.PinpointError: False,
-    errors.BadRequest: False,
-    errors.BadPhoto: False,
-    errors.BadManifest: False,
-    errors.TooLarge: False,
-    errors.NotAuthenticated: False,
-    errors.NotAllowed: False,
-    errors.NotFound: False,
-    errors.Conflict: False,
-    errors.Unavailable: True,
-    errors.DatabaseUnavailable: True,
-    errors.IndexUnavailable: True,
-    errors.BrokerUnavailable: True,
-    errors.BadBundle: False,
-    errors.OtherContract: True,
-    errors.Misconfigured: False,
+    errors.BadRequestError: False,
+    errors.BadPhotoError: False,
+    errors.BadManifestError: False,
+    errors.TooLargeError: False,
+    errors.UnauthenticatedError: False,
+    errors.ForbiddenError: False,
+    errors.NotFoundError: False,
+    errors.ConflictError: False,
+    errors.UnavailableError: True,
+    errors.DatabaseUnavailableError: True,
+    errors.IndexUnavailableError: True,
+    errors.BrokerUnavailableError: True,
+    errors.BadBundleError: False,
+    errors.ModelMismatchError: True,
+    errors.ConfigurationError: False,
     errors.StackError: False,
 }
 
 Job = Callable[[list[UUID]], None]
 
 
-def job(run: Job) -> Callable[[list[str]], None]:
+def retryable_task(run: Job) -> Callable[[list[str]], None]:
     """Decorate a function over ids as a task.
 
     A retryable error is logged, and the sweep sends the work again once the queue is empty. A

@@ -11,21 +11,21 @@ from pathlib import Path
 import psutil
 
 from pinpoint import logs
-from pinpoint.bootstrap import Services, build
-from pinpoint.errors import Unavailable
+from pinpoint.bootstrap import Services, build_services
+from pinpoint.errors import UnavailableError
 from pinpoint.settings import Settings
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 
 @lru_cache(maxsize=1)
-def services() -> Services:
+def open_services() -> Services:
     """The services of this process, opened at the first job."""
-    return build(Settings.from_environment(), "worker")
+    return build_services(Settings.from_environment(), "worker")
 
 
 @lru_cache(maxsize=1)
-def name() -> str:
+def worker_name() -> str:
     """Name of this process from host, process id, boot and start time; never reused."""
     return _make_worker_name(os.getpid())
 
@@ -61,27 +61,29 @@ def is_alive(worker: str) -> bool:
         return False
 
 
-def keep_sums(sums: Mapping[str, float]) -> None:
+def save_stats(sums: Mapping[str, float]) -> None:
     """Store numbers for `/metrics`; a failure to store them does not fail the job."""
     try:
-        services().upkeep.add(sums)
-    except Unavailable as error:
+        open_services().upkeep.add(sums)
+    except UnavailableError as error:
         _log.warning("sums not kept", reason=error.reason, detail=error.message)
 
 
-def start() -> None:
+def start_worker() -> None:
     """Load the weights before the first job, and release leases of killed workers."""
-    opened = services()
+    opened = open_services()
     opened.ensure_index()
     ledger = opened.ingest_parts().ledger
     freed = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
-    keep_sums({"released": freed})
-    _log.info("worker ready", worker=name(), freed=freed, bundle=opened.encoder.contract.name)
+    save_stats({"released": freed})
+    _log.info(
+        "worker ready", worker=worker_name(), freed=freed, bundle=opened.encoder.contract.name
+    )
 
 
-def stop() -> None:
+def stop_worker() -> None:
     """Release this worker's leases and close its services."""
-    opened = services()
+    opened = open_services()
     if opened.ledger is not None:
-        opened.ledger.release(name())
+        opened.ledger.release(worker_name())
     opened.close()

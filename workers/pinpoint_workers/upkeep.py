@@ -11,25 +11,25 @@ from pinpoint import jobs, logs
 from pinpoint.bootstrap import Services
 from pinpoint.fault_isolation import Failures
 from pinpoint.ingest.pipeline import reembed_images
-from pinpoint.ingest.prune import prune
-from pinpoint.ingest.reconcile import reconcile
-from pinpoint.ingest.sweep import sweep
+from pinpoint.ingest.prune import prune_leftovers
+from pinpoint.ingest.reconcile import reconcile_index_rows
+from pinpoint.ingest.sweep import recover_lost_work
 from pinpoint.store.vectors_remote import RemoteIndex
-from pinpoint_workers.retries import job
-from pinpoint_workers.runtime import is_alive, services
+from pinpoint_workers.retries import retryable_task
+from pinpoint_workers.runtime import is_alive, open_services
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 _MAX_REEMBEDDED: Final = 512
 """Maximum number of images encoded again in one job."""
 
 
-@job
+@retryable_task
 def sweep_lost(_ids: list[UUID]) -> None:
     """Resend work that a crash has lost."""
-    worker = services()
+    worker = open_services()
     worker.ensure_index()
-    swept = sweep(
+    swept = recover_lost_work(
         ledger=worker.ingest_parts().ledger,
         queue=worker.jobs,
         index=worker.index,
@@ -51,15 +51,15 @@ def sweep_lost(_ids: list[UUID]) -> None:
     )
 
 
-@job
+@retryable_task
 def reconcile_index(_ids: list[UUID]) -> None:
     """Compare PostgreSQL with the index and repair the drift."""
-    worker = services()
+    worker = open_services()
     worker.ensure_index()
     failures = Failures()
     with failures.apart("re-embedding"):
         _reembed_missing(worker)
-    drift = reconcile(
+    drift = reconcile_index_rows(
         ledger=worker.ingest_parts().ledger,
         index=worker.index,
         queue=worker.jobs,
@@ -97,13 +97,13 @@ def _reembed_missing(worker: Services) -> None:
         _log.warning("images lacked vectors", images=len(ids), encoded=report.done)
 
 
-@job
+@retryable_task
 def prune_remains(_ids: list[UUID]) -> None:
     """Delete blobs without a row, old audit rows and remaining data of erased organizations."""
-    worker = services()
+    worker = open_services()
     if worker.closing is None:
         raise RuntimeError("a worker has the owner's role")
-    pruned = prune(
+    pruned = prune_leftovers(
         closing=worker.closing,
         ledger=worker.ingest_parts().ledger,
         blobs=worker.blobs,

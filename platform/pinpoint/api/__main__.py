@@ -8,17 +8,17 @@ import sys
 import uvicorn
 
 from pinpoint import logs
-from pinpoint.api.app import create
-from pinpoint.api.connections import limited_protocol
+from pinpoint.api.app import create_app
+from pinpoint.api.connections import make_limited_protocol
 from pinpoint.errors import PinpointError
 from pinpoint.settings import Settings
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 from pinpoint.stack.state import read_state
 
 
-def recorded_port(settings: Settings) -> int:
+def read_recorded_port(settings: Settings) -> int:
     """The API port that the embedded stack has recorded, or 0 (any free port) without a stack."""
-    state = read_state(StackPlaces(settings.places.home))
+    state = read_state(StackPaths(settings.places.home))
     return 0 if state is None else state.api_port
 
 
@@ -39,16 +39,16 @@ def main() -> int:
     logs.configure(settings.log)
     _raise_file_limit()
     uvicorn.run(
-        create(),
+        create_app(),
         host=settings.api.host,
-        port=settings.api.port or recorded_port(settings),
+        port=settings.api.port or read_recorded_port(settings),
         # A proxy header must not make a remote request look like a local one.
         proxy_headers=False,
         server_header=False,
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=10,
-        http=limited_protocol(settings.api.header_timeout_s),
+        http=make_limited_protocol(settings.api.header_timeout_s),
     )
     return 0
 

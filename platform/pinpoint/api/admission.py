@@ -13,14 +13,14 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from pinpoint.errors import Unavailable
+from pinpoint.errors import UnavailableError
 from pinpoint.settings import ApiSettings
 
 LaneName = Literal["queries", "uploads", "rows", "operator"]
 
 OVERLOADED: Final = "overloaded"
 RETRY_AFTER_S: Final = 2.0
-READERS: Final = 128
+MAX_CONCURRENT_BODIES: Final = 128
 """Maximum number of bodies that one lane receives at once; each may arrive slowly."""
 _OPERATOR_SLOTS: Final = 2
 _BYTE_SHARES: Final[dict[LaneName, float]] = {
@@ -32,9 +32,11 @@ _BYTE_SHARES: Final[dict[LaneName, float]] = {
 """Fixed shares of the byte budget, so that slow uploads never block queries."""
 
 
-def make_overloaded(cause: str) -> Unavailable:
+def make_overloaded(cause: str) -> UnavailableError:
     """Create the error for a request that is rejected because of overload."""
-    error = Unavailable(f"too many requests at once: {cause}; try again shortly", reason=OVERLOADED)
+    error = UnavailableError(
+        f"too many requests at once: {cause}; try again shortly", reason=OVERLOADED
+    )
     error.retry_after_s = RETRY_AFTER_S
     return error
 
@@ -211,7 +213,9 @@ def make_lanes(settings: ApiSettings) -> dict[LaneName, Lane]:
     return {
         name: Lane(
             bodies=FairQueue(
-                READERS, int(settings.body_budget_bytes * _BYTE_SHARES[name]), settings.max_waiting
+                MAX_CONCURRENT_BODIES,
+                int(settings.body_budget_bytes * _BYTE_SHARES[name]),
+                settings.max_waiting,
             ),
             work=FairQueue(count, 1, settings.max_waiting),
         )

@@ -19,15 +19,15 @@ from pinpoint.api.protection import Protection
 from pinpoint.api.readiness import Readiness
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
-from pinpoint.api.tracing import Tracing
+from pinpoint.api.tracing import RequestIdMiddleware
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.settings import Settings
 from pinpoint.stack.sign_in import keyless_warning
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
-ROOMS: Final = (locate, batches, images, sources, health, sign_in, metrics)
+ROUTE_MODULES: Final = (locate, batches, images, sources, health, sign_in, metrics)
 _SPARE_THREADS: Final = 24
 
 DESCRIPTION: Final = (
@@ -36,7 +36,7 @@ DESCRIPTION: Final = (
 )
 
 
-def create(services: bootstrap.Services | None = None) -> FastAPI:
+def create_app(services: bootstrap.Services | None = None) -> FastAPI:
     """Create the API application.
 
     Args:
@@ -50,7 +50,9 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
             app.state.services = services
             yield
             return
-        built = await run_in_threadpool(bootstrap.build, Settings.from_environment(), "api")
+        built = await run_in_threadpool(
+            bootstrap.build_services, Settings.from_environment(), "api"
+        )
         app.state.services = built
         _configure_process(built.settings)
         # Weights take seconds to load; a background thread spares the first query this wait.
@@ -69,15 +71,15 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    routers = [module.router for module in ROOMS]
+    routers = [module.router for module in ROUTE_MODULES]
     for router in routers:
         app.include_router(router)
-    problems.install(app)
+    problems.install_handlers(app)
     app.state.meters = metrics.Meters()
     app.state.sessions = Sessions()
     app.state.readiness = Readiness()
     app.add_middleware(Protection, rules=read_rules(routers))
-    app.add_middleware(Tracing)
+    app.add_middleware(RequestIdMiddleware)
     _describe_common_responses(app)
     return app
 
@@ -128,7 +130,7 @@ def _describe_common_responses(app: FastAPI) -> None:
                     # Keyless access is possible only if PINPOINT_API_ALLOW_KEYLESS is set.
                     operation["security"] = [{"HTTPBearer": []}, {}]
                 if "requestBody" in operation:
-                    for status, declared in problems.declared(408, 413, 415).items():
+                    for status, declared in problems.problem_responses(408, 413, 415).items():
                         operation["responses"].setdefault(str(status), declared)
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)

@@ -16,26 +16,26 @@ from pinpoint import deadline
 from pinpoint.api import cursors, forms, problems
 from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, IngestCaller, ReadCaller
-from pinpoint.api.metrics import Meters, meters
+from pinpoint.api.metrics import Meters, get_meters
 from pinpoint.api.schemas_catalogue import (
     BatchesOut,
     BatchIn,
     BatchOut,
     CanceledOut,
-    HintIn,
     ItemOut,
     ItemsOut,
+    MetadataOverrideIn,
     RetriedOut,
     UploadedOut,
 )
-from pinpoint.errors import BadRequest, Conflict, DatabaseUnavailable
+from pinpoint.errors import BadRequestError, ConflictError, DatabaseUnavailableError
 from pinpoint.records import NewItem
 
 router = APIRouter(prefix="/v1/batches", tags=["ingest"])
 
 MAX_NAME: Final = 512
 _WINDOWS_DRIVE: Final = re.compile(r'filename="?[A-Za-z]:\\')
-_HINTS_ADAPTER: Final = TypeAdapter(dict[str, HintIn])
+_HINTS_ADAPTER: Final = TypeAdapter(dict[str, MetadataOverrideIn])
 
 BatchId = Annotated[
     UUID,
@@ -72,7 +72,7 @@ class UploadForm(BaseModel):
 
 _UPLOAD_RULE = BodyRule(
     lane="uploads",
-    max_bytes=lambda settings: settings.api.max_upload_bytes + forms.UPLOAD_FIELDS_BYTES,
+    max_bytes=lambda settings: settings.api.max_upload_bytes + forms.MAX_UPLOAD_FIELDS_BYTES,
     limit_name="PINPOINT_API_MAX_UPLOAD_BYTES",
     stated_bytes=lambda settings: settings.api.max_upload_bytes,
 )
@@ -81,10 +81,10 @@ _UPLOAD_RULE = BodyRule(
 @reads_body(_UPLOAD_RULE)
 async def upload_form(request: Request, services: AppServices) -> AsyncIterator[FormData]:
     """Read the form; large files are spooled to disk."""
-    form = await forms.read(
+    form = await forms.read_form(
         request,
         max_files=services.settings.api.max_upload_files,
-        fields_bytes=forms.UPLOAD_FIELDS_BYTES,
+        fields_bytes=forms.MAX_UPLOAD_FIELDS_BYTES,
     )
     try:
         yield form
@@ -97,7 +97,7 @@ async def upload_form(request: Request, services: AppServices) -> AsyncIterator[
     operation_id="open_batch",
     status_code=201,
     summary="Open an upload set for a source",
-    responses=problems.declared(400, 401, 403, 404, 422, 503),
+    responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
 def open_batch(caller: IngestCaller, services: AppServices, body: BatchIn) -> BatchOut:
     """Open an upload set. Then upload files to it and complete it."""
@@ -111,37 +111,37 @@ def open_batch(caller: IngestCaller, services: AppServices, body: BatchIn) -> Ba
     operation_id="upload_images",
     status_code=202,
     summary="Add files to an open upload set",
-    responses=problems.declared(400, 401, 403, 404, 409, 413, 415, 422, 503),
-    openapi_extra=forms.documented(UploadForm, file="files", many=True, required=True),
+    responses=problems.problem_responses(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    openapi_extra=forms.openapi_body(UploadForm, file="files", many=True, required=True),
 )
 def upload_images(
     batch_id: BatchId,
     caller: IngestCaller,
     services: AppServices,
     form: Annotated[FormData, Depends(upload_form)],
-    request_meters: Annotated[Meters, Depends(meters)],
+    request_meters: Annotated[Meters, Depends(get_meters)],
 ) -> UploadedOut:
     """Store the files and queue them for ingest; a file's name is its identity in the source.
 
     A name is a path with `/`. Names with a backslash or a leading `/` are rejected, so that two
     names never become the same id.
     """
-    files = forms.files(form, "files")
+    files = forms.form_files(form, "files")
     names = [
         _to_external_id(file.filename, file.headers.get("content-disposition", ""))
         for file in files
     ]
-    hints = _parse_hints(forms.fields(form, UploadForm).hints, names)
+    hints = _parse_hints(forms.form_fields(form, UploadForm).hints, names)
     if not files:
-        raise BadRequest("the form has no file in the field 'files'")
+        raise BadRequestError("the form has no file in the field 'files'")
     with services.database.read(caller.organization_id) as catalog:
         # Checked before the first byte is stored, so that a wrong id leaves no data behind.
         if catalog.batch(batch_id).state == "closed":
-            raise Conflict("this batch is closed and accepts no more files; open another one")
+            raise ConflictError("this batch is closed and accepts no more files; open another one")
     locators: list[str] = []
     try:
         # Copying time depends on the disk alone and does not count against the deadline.
-        with deadline.not_counted():
+        with deadline.pause_clock():
             for file in files:
                 locators.append(services.blobs.put_file(caller.organization_id, file.file))
         items = [
@@ -155,7 +155,7 @@ def upload_images(
         ]
         with services.database.write(caller.organization_id) as catalog:
             ids = catalog.add_items(batch_id, items)
-    except DatabaseUnavailable:
+    except DatabaseUnavailableError:
         # After a connection loss during commit the outcome is unknown: rows may reference these
         # bytes. `prune` removes unreferenced bytes.
         raise
@@ -174,7 +174,7 @@ def upload_images(
     "/{batch_id}/complete",
     operation_id="complete_batch",
     summary="Close an upload set for uploads",
-    responses=problems.declared(401, 403, 404, 422, 503),
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def complete_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> BatchOut:
     """Close an upload set: it accepts no more files. Repeating the call has no effect."""
@@ -186,7 +186,7 @@ def complete_batch(batch_id: BatchId, caller: IngestCaller, services: AppService
     "",
     operation_id="list_batches",
     summary="Upload sets, newest first",
-    responses=problems.declared(400, 401, 403, 404, 422, 503),
+    responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
 def list_batches(
     caller: ReadCaller,
@@ -197,7 +197,7 @@ def list_batches(
 ) -> BatchesOut:
     """List upload sets, newest first, one page at a time."""
     with services.database.read(caller.organization_id) as catalog:
-        page = catalog.batches(limit, before, cursors.hex_prefix(id_prefix))
+        page = catalog.batches(limit, before, cursors.normalize_id_prefix(id_prefix))
     return BatchesOut(
         batches=[BatchOut.of(batch) for batch in page],
         next=page[-1].id if len(page) == limit else None,
@@ -208,7 +208,7 @@ def list_batches(
     "/{batch_id}",
     operation_id="get_batch",
     summary="Status of an upload set",
-    responses=problems.declared(401, 403, 404, 422, 503),
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def get_batch(batch_id: BatchId, caller: ReadCaller, services: AppServices) -> BatchOut:
     """Return one upload set with its counts."""
@@ -222,7 +222,7 @@ def get_batch(batch_id: BatchId, caller: ReadCaller, services: AppServices) -> B
     "/{batch_id}/items",
     operation_id="list_items",
     summary="The files of an upload set",
-    responses=problems.declared(401, 403, 404, 422, 503),
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def list_items(
     batch_id: BatchId,
@@ -246,7 +246,7 @@ def list_items(
     "/{batch_id}/retry",
     operation_id="retry_batch",
     summary="Retry failed and canceled files",
-    responses=problems.declared(401, 403, 404, 422, 503),
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def retry_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> RetriedOut:
     """Queue each failed or canceled file once more; waiting and running files are unaffected."""
@@ -260,7 +260,7 @@ def retry_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) 
     "/{batch_id}/cancel",
     operation_id="cancel_batch",
     summary="Cancel files that no worker has started",
-    responses=problems.declared(401, 403, 404, 422, 503),
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def cancel_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> CanceledOut:
     """Close an upload set and cancel its waiting files; files in progress finish."""
@@ -283,35 +283,35 @@ def _to_external_id(name: str | None, disposition: str) -> str:
     # Clients escape a quotation mark in a form's file name as browsers do.
     file_name = (name or "").replace("%22", '"')
     if not file_name or len(file_name) > MAX_NAME:
-        raise BadRequest(f"every file needs a name of 1 to {MAX_NAME} characters")
+        raise BadRequestError(f"every file needs a name of 1 to {MAX_NAME} characters")
     if "\\" in file_name or file_name.startswith("/") or _WINDOWS_DRIVE.search(disposition):
-        raise BadRequest(
+        raise BadRequestError(
             f"the file name {file_name[:80]!r} cannot be used: name the file by its path below its "
             "folder, with / between folders and no backslash"
         )
     if not file_name.isprintable() or ".." in file_name.split("/"):
-        raise BadRequest(
+        raise BadRequestError(
             f"the file name {file_name[:80]!r} cannot be used: control characters or .."
         )
     return file_name
 
 
-def _parse_hints(text: str | None, names: list[str]) -> Mapping[str, HintIn]:
+def _parse_hints(text: str | None, names: list[str]) -> Mapping[str, MetadataOverrideIn]:
     if text is None:
         return {}
-    value: Any = forms.as_json(text, "hints")
+    value: Any = forms.parse_json(text, "hints")
     # Checked first, so that at most one hint per file is validated.
     unknown_names = sorted(set(value) - set(names)) if isinstance(value, dict) else []
     if unknown_names:
         unknown_name = problems.shorten(unknown_names[0])
-        raise BadRequest(f"hints name {unknown_name!r}, but this upload has no such file")
+        raise BadRequestError(f"hints name {unknown_name!r}, but this upload has no such file")
     try:
         hints = _HINTS_ADAPTER.validate_python(value)
     except ValidationError as error:
         raise RequestValidationError(
             [
                 {**field_error, "loc": ("body", "hints", *field_error["loc"])}
-                for field_error in problems.first_errors(error)
+                for field_error in problems.list_field_errors(error)
             ]
         ) from error
     return hints

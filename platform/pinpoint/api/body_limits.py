@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope
 
 from pinpoint.api.admission import FairQueue, LaneName, make_overloaded
 from pinpoint.deadline import Deadline
-from pinpoint.errors import PinpointError, TooLarge
+from pinpoint.errors import PinpointError, TooLargeError
 from pinpoint.settings import ApiSettings, Settings
 
 GRACE_S: Final = 10.0
@@ -47,7 +47,7 @@ class BodyRule:
     def check(self, size: int, settings: Settings) -> None:
         """Raise `TooLarge` for a body that exceeds the route's limit."""
         if size > self.max_bytes(settings):
-            raise TooLarge(
+            raise TooLargeError(
                 f"the request is larger than {self.stated_bytes(settings)} bytes "
                 f"({self.limit_name}); send fewer or smaller files"
             )
@@ -71,7 +71,7 @@ def reads_body(rule: BodyRule) -> Callable[[Dependency], Dependency]:
     return mark
 
 
-class BodyRefused(HTTPException):
+class BodyRejectedError(HTTPException):
     """A body exceeded a limit while it arrived, or its request was rejected after it.
 
     It derives from `HTTPException`, the only class that FastAPI passes on while it reads a body.
@@ -82,7 +82,7 @@ class BodyRefused(HTTPException):
         self.error = error
 
 
-def announced_size(scope: Scope) -> int | None:
+def parse_body_size(scope: Scope) -> int | None:
     """Body size from the headers; 0 without a body, None if the headers do not state it."""
     size: int | None = 0
     for name, value in scope["headers"]:
@@ -105,7 +105,7 @@ class LimitedBody:
     def __init__(self, receive: Receive, scope: Scope, settings: Settings) -> None:
         self._receive, self._settings = receive, settings
         self._limits: ApiSettings = settings.api
-        self.size = announced_size(scope)
+        self.size = parse_body_size(scope)
         self.complete = self.size == 0
         self.client_left = False
         self._received_bytes, self._reserved_bytes = 0, 0
@@ -157,7 +157,7 @@ class LimitedBody:
             async with asyncio.timeout(self._limits.body_timeout_s):
                 message = await self._receive()
         except TimeoutError:
-            raise BodyRefused(
+            raise BodyRejectedError(
                 408, f"no part of the body arrived for {self._limits.body_timeout_s:g} s"
             ) from None
         self._waited_s += time.monotonic() - start_s
@@ -167,8 +167,8 @@ class LimitedBody:
         self._received_bytes += size
         try:
             self._rule.check(self._received_bytes, self._settings)
-        except TooLarge as error:
-            raise BodyRefused(413, error.message, error) from error
+        except TooLargeError as error:
+            raise BodyRejectedError(413, error.message, error) from error
         if (
             self._queue is not None
             and self.size is None
@@ -176,11 +176,11 @@ class LimitedBody:
         ):
             if not self._queue.grow(_RESERVATION_STEP_BYTES):
                 overloaded = make_overloaded("no memory for another request body")
-                raise BodyRefused(503, overloaded.message, overloaded)
+                raise BodyRejectedError(503, overloaded.message, overloaded)
             self._reserved_bytes += _RESERVATION_STEP_BYTES
         min_bytes = self._limits.min_body_rate * self._waited_s
         if self._waited_s > GRACE_S and self._received_bytes < min_bytes:
-            raise BodyRefused(
+            raise BodyRejectedError(
                 408,
                 f"the body arrived more slowly than {self._limits.min_body_rate} bytes per second",
             )
@@ -191,4 +191,4 @@ class LimitedBody:
         try:
             await self._on_complete()
         except PinpointError as error:
-            raise BodyRefused(503, error.message, error) from error
+            raise BodyRejectedError(503, error.message, error) from error

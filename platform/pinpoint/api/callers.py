@@ -20,9 +20,9 @@ from fastapi.security import HTTPBearer
 
 from pinpoint import logs
 from pinpoint.api.sessions import Sessions
-from pinpoint.errors import NotAllowed, NotAuthenticated
+from pinpoint.errors import ForbiddenError, UnauthenticatedError
 from pinpoint.records import SCOPES, Caller, Scope
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
@@ -39,17 +39,17 @@ _NO_KEY_MESSAGE: Final = (
     "the operator's key, and `pinpoint keys create` creates keys for others"
 )
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 _bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer <key>`.")
 
 
-async def services(request: Request) -> Services:
+async def get_services(request: Request) -> Services:
     """Return the services of this application."""
     app_services: Services = request.app.state.services
     return app_services
 
 
-def needs(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+def require_scope(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     """Return a dependency that yields the caller; `protection` has checked this scope."""
 
     async def caller(request: Request, _: Annotated[object, Security(_bearer)] = None) -> Caller:
@@ -60,7 +60,7 @@ def needs(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     return caller
 
 
-def admit(request: Request, services: Services, scope: Scope | None) -> Caller | None:
+def authorize(request: Request, services: Services, scope: Scope | None) -> Caller | None:
     """Authenticate and authorize a caller; without a scope, only the operator is accepted.
 
     The function queries the database and must run in a thread.
@@ -71,16 +71,16 @@ def admit(request: Request, services: Services, scope: Scope | None) -> Caller |
     """
     if scope is None:
         return _admit_operator(request, services)
-    caller = identify(request, services)
+    caller = authenticate(request, services)
     if scope not in caller.scopes:
-        raise NotAllowed(
+        raise ForbiddenError(
             f"this key lacks the scope `{scope}`; "
             "create a key with it by `pinpoint keys create --scope`"
         )
     return caller
 
 
-def identify(request: Request, services: Services) -> Caller:
+def authenticate(request: Request, services: Services) -> Caller:
     """Authenticate the caller of a request.
 
     Raises:
@@ -93,22 +93,22 @@ def identify(request: Request, services: Services) -> Caller:
         return _authenticate_loopback(request, services)
     if _is_operator(request, services, secret):
         if not is_local(request):
-            raise NotAuthenticated("the operator's key is good only on the machine itself")
+            raise UnauthenticatedError("the operator's key is good only on the machine itself")
         return services.access.caller_for(organization or DEFAULT_ORGANIZATION, SCOPES)
     caller: Caller = services.access.authenticate(secret)
     if organization is not None and organization != caller.organization:
-        raise NotAllowed(
+        raise ForbiddenError(
             f"this key belongs to another organization than {ORGANIZATION_HEADER} states; "
             "omit the header"
         )
     return caller
 
 
-async def operator_only(_: Annotated[object, Security(_bearer)] = None) -> None:
+async def require_operator(_: Annotated[object, Security(_bearer)] = None) -> None:
     """Mark a route as operator-only; `protection` rejects all other callers."""
 
 
-operator_only.needed_scope = None  # type: ignore[attr-defined]
+require_operator.needed_scope = None  # type: ignore[attr-defined]
 
 
 def _admit_operator(request: Request, services: Services) -> Caller | None:
@@ -125,31 +125,31 @@ def _admit_operator(request: Request, services: Services) -> Caller | None:
         # Checked before any database query: metrics matter most while the database is down.
         if is_local(request) and _is_operator(request, services, secret):
             return None
-    caller = identify(request, services)
+    caller = authenticate(request, services)
     if caller.key_id is not None:
-        raise NotAllowed(
+        raise ForbiddenError(
             "these metrics cover all organizations, so keys of organizations cannot read them; "
             "use the operator's key on the machine itself, or set PINPOINT_API_METRICS_TOKEN"
         )
     return caller
 
 
-def sees_paths(caller: Caller) -> bool:
+def can_see_paths(caller: Caller) -> bool:
     """Whether a caller may see paths of this machine: only its operator may, no API key."""
     return caller.key_id is None
 
 
 def _is_operator(request: Request, services: Services, secret: str) -> bool:
-    operator = operator_secret(services.settings.places.home)
+    operator = read_operator_secret(services.settings.places.home)
     if operator is not None and hmac.compare_digest(secret.encode(), operator.encode()):
         return True
     sessions: Sessions = request.app.state.sessions
     return sessions.is_valid(secret)
 
 
-def operator_secret(home: Path) -> str | None:
+def read_operator_secret(home: Path) -> str | None:
     """Read the local operator's secret below `home`; None if it is missing or not private."""
-    path = StackPlaces(home).operator_key_file
+    path = StackPaths(home).operator_key_file
     try:
         mode = path.stat().st_mode
         if mode & 0o077:
@@ -171,7 +171,7 @@ def is_local(request: Request) -> bool:
     )
 
 
-def is_own_page(request: Request, services: Services) -> bool:
+def is_same_origin(request: Request, services: Services) -> bool:
     """Whether the request is local and not triggered by a page of another origin."""
     is_known_host = _is_known_host(request, services.settings.api.host)
     return is_local(request) and is_known_host and not _is_cross_origin(request)
@@ -179,13 +179,15 @@ def is_own_page(request: Request, services: Services) -> bool:
 
 def _authenticate_loopback(request: Request, services: Services) -> Caller:
     if not services.settings.api.allow_keyless:
-        raise NotAuthenticated(_NO_KEY_MESSAGE)
+        raise UnauthenticatedError(_NO_KEY_MESSAGE)
     if not is_local(request) or not _is_known_host(request, services.settings.api.host):
-        raise NotAuthenticated(_NO_KEY_MESSAGE)
+        raise UnauthenticatedError(_NO_KEY_MESSAGE)
     if _is_cross_origin(request):
-        raise NotAuthenticated("a web page of another origin may not use this API without a key")
+        raise UnauthenticatedError(
+            "a web page of another origin may not use this API without a key"
+        )
     if services.access.any_keys():
-        raise NotAuthenticated(
+        raise UnauthenticatedError(
             "send an API key: `Authorization: Bearer <key>`; this stack has keys, so requests "
             "without one are rejected, even from this machine"
         )
@@ -199,7 +201,7 @@ def _read_bearer_secret(request: Request) -> str | None:
         return None
     scheme, _, secret = header.partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
-        raise NotAuthenticated("credentials must read `Authorization: Bearer <key>`")
+        raise UnauthenticatedError("credentials must read `Authorization: Bearer <key>`")
     return secret.strip()
 
 

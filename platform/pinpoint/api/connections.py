@@ -18,11 +18,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 256_000
-KNOWN_LINGER_S: Final = 30.0
-KNOWN_LINGER_BYTES: Final = 1_000_000_000
+AUTHENTICATED_LINGER_S: Final = 30.0
+AUTHENTICATED_LINGER_BYTES: Final = 1_000_000_000
 
 
-def limited_protocol(header_timeout_s: float) -> type[H11Protocol]:
+def make_limited_protocol(header_timeout_s: float) -> type[H11Protocol]:
     """Return a connection class that waits `header_timeout_s` seconds for a request head."""
 
     class LimitedConnection(_Connection):
@@ -83,10 +83,12 @@ class _Connection(H11Protocol):
         self._is_lingering = True
         self._cancel_head_timer()
         is_authenticated = self.scope["state"].get("caller") is not None
-        self._droppable_bytes = KNOWN_LINGER_BYTES if is_authenticated else LINGER_BYTES
+        self._droppable_bytes = AUTHENTICATED_LINGER_BYTES if is_authenticated else LINGER_BYTES
         transport.write_eof()
         transport.resume_reading()
-        self.loop.call_later(KNOWN_LINGER_S if is_authenticated else LINGER_S, transport.abort)
+        self.loop.call_later(
+            AUTHENTICATED_LINGER_S if is_authenticated else LINGER_S, transport.abort
+        )
         return True
 
     def _is_between_requests(self) -> bool:

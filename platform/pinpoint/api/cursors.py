@@ -14,21 +14,21 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.records import Image, ImagePosition
 
 _VERSION: Final = 1
 _MIN_DIGITS: Final = 6
 
 
-def encode(position: ImagePosition) -> str:
+def encode_cursor(position: ImagePosition) -> str:
     """Encode a list position as URL-safe text."""
     key = [_VERSION, position.source, position.file_name, position.image_id.hex]
     text = json.dumps(key, ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def decode(cursor: str) -> ImagePosition:
+def decode_cursor(cursor: str) -> ImagePosition:
     """Decode the list position in a cursor.
 
     Raises:
@@ -41,19 +41,19 @@ def decode(cursor: str) -> ImagePosition:
             raise ValueError("unknown form")
         return ImagePosition(source=source, file_name=file_name, image_id=UUID(hex=image_id))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BadRequest(
+        raise BadRequestError(
             "the cursor is not one of this API; take the `next` link of a page as it is"
         ) from error
 
 
-def next_link(query: BaseModel, last: Image) -> str:
+def build_next_link(query: BaseModel, last: Image) -> str:
     """Return path and query string of the page after an image, with the same filters."""
     position = ImagePosition(source=last.source, file_name=last.file_name, image_id=last.id)
     parameters = query.model_dump(exclude_defaults=True, exclude={"cursor"})
-    return f"/v1/images?{urlencode({**parameters, 'cursor': encode(position)}, doseq=True)}"
+    return f"/v1/images?{urlencode({**parameters, 'cursor': encode_cursor(position)}, doseq=True)}"
 
 
-def hex_prefix(text: str | None) -> str | None:
+def normalize_id_prefix(text: str | None) -> str | None:
     """Normalize an id prefix: no dashes, lower case.
 
     Raises:
@@ -63,5 +63,5 @@ def hex_prefix(text: str | None) -> str | None:
         return None
     digits = text.replace("-", "").lower()
     if not _MIN_DIGITS <= len(digits) <= 32:
-        raise BadRequest(f"id_prefix needs {_MIN_DIGITS} to 32 hex digits")
+        raise BadRequestError(f"id_prefix needs {_MIN_DIGITS} to 32 hex digits")
     return digits

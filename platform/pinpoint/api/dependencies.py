@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from pinpoint.api.callers import needs, services
+from pinpoint.api.callers import get_services, require_scope
 from pinpoint.bootstrap import Services
 from pinpoint.records import Caller
 
-AppServices = Annotated[Services, Depends(services)]
-ReadCaller = Annotated[Caller, Depends(needs("read"))]
-LocateCaller = Annotated[Caller, Depends(needs("locate"))]
-IngestCaller = Annotated[Caller, Depends(needs("ingest"))]
-AdminCaller = Annotated[Caller, Depends(needs("admin"))]
+AppServices = Annotated[Services, Depends(get_services)]
+ReadCaller = Annotated[Caller, Depends(require_scope("read"))]
+LocateCaller = Annotated[Caller, Depends(require_scope("locate"))]
+IngestCaller = Annotated[Caller, Depends(require_scope("ingest"))]
+AdminCaller = Annotated[Caller, Depends(require_scope("admin"))]

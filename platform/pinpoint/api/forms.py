@@ -17,21 +17,21 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 
-from pinpoint.api.problems import first_errors, shorten
-from pinpoint.errors import BadRequest, TooLarge
+from pinpoint.api.problems import list_field_errors, shorten
+from pinpoint.errors import BadRequestError, TooLargeError
 
-QUESTION_FIELDS_BYTES: Final = 300_000
+MAX_QUERY_FIELDS_BYTES: Final = 300_000
 """Maximum bytes of a query form without its photo; the largest field is a polygon."""
-UPLOAD_FIELDS_BYTES: Final = 4_000_000
+MAX_UPLOAD_FIELDS_BYTES: Final = 4_000_000
 """Maximum bytes of the hints and part headers of an upload form."""
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
 _SPOOL_BYTES: Final = 1_000_000
 _MAX_FIELDS: Final = 64
 
-Shape = TypeVar("Shape", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 
-async def read(
+async def read_form(
     request: Request, *, max_files: int, fields_bytes: int, in_memory_bytes: int = _SPOOL_BYTES
 ) -> FormData:
     """Read a form.
@@ -79,20 +79,20 @@ def _parse_media_type(header: str) -> str:
     return kind.decode("latin-1").strip().lower()
 
 
-def _form_error(parser_message: str, max_files: int, fields_bytes: int) -> BadRequest:
+def _form_error(parser_message: str, max_files: int, fields_bytes: int) -> BadRequestError:
     """Translate a parser message into an error that does not repeat the request's content."""
     if "Too many files" in parser_message:
-        return TooLarge(f"more than {max_files} files in one request; send fewer")
+        return TooLargeError(f"more than {max_files} files in one request; send fewer")
     if "Too many fields" in parser_message:
-        return BadRequest(f"the form has more than {_MAX_FIELDS} fields")
+        return BadRequestError(f"the form has more than {_MAX_FIELDS} fields")
     if "exceeded maximum size" in parser_message:
-        return TooLarge(f"a field of the form is larger than {fields_bytes} bytes")
+        return TooLargeError(f"a field of the form is larger than {fields_bytes} bytes")
     if "boundary" in parser_message:
-        return BadRequest("the form cannot be read: its content type has no boundary")
-    return BadRequest("the form cannot be read: it is not well-formed multipart/form-data")
+        return BadRequestError("the form cannot be read: its content type has no boundary")
+    return BadRequestError("the form cannot be read: it is not well-formed multipart/form-data")
 
 
-def files(form: FormData, name: str) -> list[UploadFile]:
+def form_files(form: FormData, name: str) -> list[UploadFile]:
     """Return the form's files in the field `name`, in order.
 
     Raises:
@@ -102,14 +102,14 @@ def files(form: FormData, name: str) -> list[UploadFile]:
     for key, value in form.multi_items():
         if isinstance(value, UploadFile):
             if key != name:
-                raise BadRequest(
+                raise BadRequestError(
                     f"a file is in the field {shorten(key)!r}; files belong in {name!r}"
                 )
             uploads.append(value)
     return uploads
 
 
-def fields(form: FormData, model: type[Shape]) -> Shape:
+def form_fields(form: FormData, model: type[Model]) -> Model:
     """Parse the form's text fields as `model`; a repeated field becomes a list.
 
     Raises:
@@ -119,7 +119,7 @@ def fields(form: FormData, model: type[Shape]) -> Shape:
     texts: dict[str, Any] = {}
     for key, value in form.multi_items():
         if isinstance(value, str) and "\x00" in value:
-            raise BadRequest(f"the field {shorten(key)!r} contains a zero byte")
+            raise BadRequestError(f"the field {shorten(key)!r} contains a zero byte")
         if isinstance(value, str) and value != "":
             texts[key] = [*texts[key], value] if key in texts else [value]
     flat = {key: values[0] if len(values) == 1 else values for key, values in texts.items()}
@@ -129,12 +129,12 @@ def fields(form: FormData, model: type[Shape]) -> Shape:
         raise RequestValidationError(
             [
                 {**field_error, "loc": ("body", *field_error["loc"])}
-                for field_error in first_errors(error)
+                for field_error in list_field_errors(error)
             ]
         ) from error
 
 
-def as_json(text: str, field: str) -> Any:
+def parse_json(text: str, field: str) -> Any:
     """Parse the JSON value of a form field.
 
     Raises:
@@ -144,14 +144,18 @@ def as_json(text: str, field: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         position = f"line {error.lineno}, column {error.colno}"
-        raise BadRequest(f"the field {field!r} is not valid JSON at {position}") from error
+        raise BadRequestError(f"the field {field!r} is not valid JSON at {position}") from error
     except ValueError as error:
-        raise BadRequest(f"the field {field!r} contains a number with too many digits") from error
+        raise BadRequestError(
+            f"the field {field!r} contains a number with too many digits"
+        ) from error
     except RecursionError as error:
-        raise BadRequest(f"the JSON in the field {field!r} is nested too deeply") from error
+        raise BadRequestError(f"the JSON in the field {field!r} is nested too deeply") from error
 
 
-def documented(model: type[BaseModel], *, file: str, many: bool, required: bool) -> dict[str, Any]:
+def openapi_body(
+    model: type[BaseModel], *, file: str, many: bool, required: bool
+) -> dict[str, Any]:
     """Build the OpenAPI request body of a form: the fields of `model` and the file field."""
     schema = model.model_json_schema()
     binary = {"type": "string", "format": "binary"}

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pinpoint import __version__
 from pinpoint.api import problems
-from pinpoint.api.callers import is_local, operator_secret
+from pinpoint.api.callers import is_local, read_operator_secret
 from pinpoint.api.dependencies import AppServices
 from pinpoint.api.readiness import Check, Readiness
 from pinpoint.bootstrap import Services
-from pinpoint.errors import IndexUnavailable
-from pinpoint.stack.state import proof
+from pinpoint.errors import IndexUnavailableError
+from pinpoint.stack.state import compute_proof
 
 router = APIRouter(tags=["health"])
 
@@ -68,7 +68,7 @@ async def about() -> dict[str, str]:
     operation_id="live",
     summary="Liveness of the process",
     response_model_exclude_none=True,
-    responses=problems.declared(422),
+    responses=problems.problem_responses(422),
 )
 async def live(
     request: Request,
@@ -85,9 +85,9 @@ async def live(
     """Report liveness of the process, not of the components behind it."""
     if nonce is None or not is_local(request):
         return LiveOut(live=True)
-    secret = operator_secret(services.settings.places.home)
+    secret = read_operator_secret(services.settings.places.home)
     port = request.scope["server"][1]
-    return LiveOut(live=True, proof=None if secret is None else proof(secret, nonce, port))
+    return LiveOut(live=True, proof=None if secret is None else compute_proof(secret, nonce, port))
 
 
 @router.get(
@@ -95,7 +95,7 @@ async def live(
     operation_id="ready",
     summary="Readiness to serve requests",
     response_model=ReadyOut,
-    responses=problems.declared(503),
+    responses=problems.problem_responses(503),
 )
 async def ready(request: Request, services: AppServices) -> Any:
     """Check database, schema revision, broker and index; 503 names the failed component.
@@ -120,7 +120,7 @@ async def ready(request: Request, services: AppServices) -> Any:
 
 
 def _not_ready(request: Request, parts: dict[str, PartOut], down: list[str]) -> JSONResponse:
-    return problems.response(
+    return problems.problem_response(
         request,
         "unavailable",
         503,
@@ -137,4 +137,4 @@ def _not_ready(request: Request, parts: dict[str, PartOut], down: list[str]) -> 
 def _check_index(services: Services) -> None:
     info = services.index.info()
     if not info.ready:
-        raise IndexUnavailable(f"the index is still loading: {info.loading or 'no detail'}")
+        raise IndexUnavailableError(f"the index is still loading: {info.loading or 'no detail'}")

@@ -8,9 +8,9 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Response
 
 from pinpoint.api import cursors, problems
-from pinpoint.api.callers import sees_paths
+from pinpoint.api.callers import can_see_paths
 from pinpoint.api.dependencies import AppServices, IngestCaller, ReadCaller
-from pinpoint.api.schemas_catalogue import FixIn
+from pinpoint.api.schemas_catalogue import ImageUpdateIn
 from pinpoint.api.schemas_images import ImageOut, ImageQuery, ImagesOut, NeighbourOut, NeighboursOut
 from pinpoint.records import ImageFilter
 
@@ -22,14 +22,14 @@ ImageId = Annotated[
     Path(description="Id of the image.", examples=["6a799744-9e3a-5ad3-9ee6-87a60f83d975"]),
 ]
 
-_PROBLEMS = problems.declared(401, 403, 404, 422, 503)
+_PROBLEMS = problems.problem_responses(401, 403, 404, 422, 503)
 
 
 @router.get(
     "",
     operation_id="list_images",
     summary="List images",
-    responses=problems.declared(400, 401, 403, 404, 422, 503),
+    responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
 def list_images(
     caller: ReadCaller, services: AppServices, query: Annotated[ImageQuery, Query()]
@@ -42,16 +42,16 @@ def list_images(
                 source_kinds=tuple(query.source_kind),
                 file_name=query.file_name,
                 states=tuple(query.state),
-                id_prefix=cursors.hex_prefix(query.id_prefix),
+                id_prefix=cursors.normalize_id_prefix(query.id_prefix),
             ),
             # One extra row shows whether there is another page.
             limit=query.limit + 1,
-            after=None if query.cursor is None else cursors.decode(query.cursor),
+            after=None if query.cursor is None else cursors.decode_cursor(query.cursor),
         )
     images = page[: query.limit]
     return ImagesOut(
-        images=ImageOut.all_of(images, paths=sees_paths(caller)),
-        next=cursors.next_link(query, images[-1]) if len(page) > query.limit else None,
+        images=ImageOut.all_of(images, paths=can_see_paths(caller)),
+        next=cursors.build_next_link(query, images[-1]) if len(page) > query.limit else None,
     )
 
 
@@ -59,17 +59,17 @@ def list_images(
 def get_image(image_id: ImageId, caller: ReadCaller, services: AppServices) -> ImageOut:
     """Return one gallery row; a deleted image is not found."""
     with services.database.read(caller.organization_id) as catalog:
-        return ImageOut.of(catalog.image(image_id), paths=sees_paths(caller))
+        return ImageOut.of(catalog.image(image_id), paths=can_see_paths(caller))
 
 
 @router.patch(
     "/{image_id}",
     operation_id="fix_image",
     summary="Correct an image",
-    responses=problems.declared(400, 401, 403, 404, 422, 503),
+    responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
-def fix_image(
-    image_id: ImageId, caller: IngestCaller, services: AppServices, body: FixIn
+def update_image(
+    image_id: ImageId, caller: IngestCaller, services: AppServices, body: ImageUpdateIn
 ) -> ImageOut:
     """Set or clear manual values of an image; they take precedence over all other origins.
 
@@ -77,7 +77,7 @@ def fix_image(
     """
     with services.database.write(caller.organization_id) as catalog:
         image = catalog.fix_image(image_id, body.record())
-    return ImageOut.of(image, paths=sees_paths(caller))
+    return ImageOut.of(image, paths=can_see_paths(caller))
 
 
 @router.delete(
@@ -118,7 +118,7 @@ def get_thumbnail(image_id: ImageId, caller: ReadCaller, services: AppServices) 
     summary="Images near an image",
     responses=_PROBLEMS,
 )
-def list_neighbours(
+def list_neighbors(
     image_id: ImageId,
     caller: ReadCaller,
     services: AppServices,
@@ -131,7 +131,7 @@ def list_neighbours(
     """List images within `radius_m` of an image (great-circle distance), nearest first."""
     with services.database.read(caller.organization_id) as catalog:
         neighbors = catalog.neighbours(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
-    images_out = ImageOut.all_of([image for image, _ in neighbors], paths=sees_paths(caller))
+    images_out = ImageOut.all_of([image for image, _ in neighbors], paths=can_see_paths(caller))
     return NeighboursOut(
         neighbours=[
             NeighbourOut(image=image, distance_m=distance_m)

@@ -9,15 +9,15 @@ from uuid import UUID
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from pinpoint.api.forms import as_json
-from pinpoint.api.problems import first_errors
+from pinpoint.api.forms import parse_json
+from pinpoint.api.problems import list_field_errors
 from pinpoint.api.times import Time
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.ports import CatalogueReader
-from pinpoint.records import Box, Circle, Limits, Point
+from pinpoint.records import Box, Circle, Point, SearchFilter
 
 MAX_RADIUS_M: Final = 20_100_000.0
-MAX_RING: Final = 1_000
+MAX_RING_POSITIONS: Final = 1_000
 
 
 def _split_list(value: Any) -> Any:
@@ -30,7 +30,7 @@ Names = Annotated[list[str], BeforeValidator(_split_list), Field(max_length=100)
 Kind = Literal["photo", "street"]
 
 
-class Where(BaseModel):
+class SearchFilterParameters(BaseModel):
     """Search filter fields; all are optional."""
 
     model_config = ConfigDict(extra="forbid")
@@ -76,7 +76,7 @@ class Where(BaseModel):
     until: Time | None = Field(default=None, description="Captured before this time.")
 
 
-class LocateForm(Where):
+class LocateForm(SearchFilterParameters):
     """Form fields that may accompany a query photo to locate."""
 
     kind: Kind | None = Field(default=None, description="Kind of the query photo.")
@@ -90,7 +90,7 @@ class LocateForm(Where):
     )
 
 
-class SimilarForm(Where):
+class SimilarForm(SearchFilterParameters):
     """Form fields that may accompany or replace a query photo."""
 
     image_id: UUID | None = Field(
@@ -109,7 +109,7 @@ class SimilarForm(Where):
     )
 
 
-def of(parameters: Where, catalog: CatalogueReader) -> Limits:
+def to_search_filter(parameters: SearchFilterParameters, catalog: CatalogueReader) -> SearchFilter:
     """Convert form fields to a search filter.
 
     Raises:
@@ -121,8 +121,8 @@ def of(parameters: Where, catalog: CatalogueReader) -> Limits:
         and parameters.until is not None
         and parameters.since >= parameters.until
     ):
-        raise BadRequest("since must be before until")
-    return Limits(
+        raise BadRequestError("since must be before until")
+    return SearchFilter(
         kinds=tuple(parameters.kinds),
         source_ids=tuple(catalog.source(_name_or_id(name)).id for name in parameters.sources),
         circle=_parse_circle(parameters),
@@ -140,12 +140,12 @@ def _name_or_id(text: str) -> str | UUID:
         return text
 
 
-def _parse_circle(parameters: Where) -> Circle | None:
+def _parse_circle(parameters: SearchFilterParameters) -> Circle | None:
     circle_fields = (parameters.lat, parameters.lon, parameters.radius_m)
     if all(field is None for field in circle_fields):
         return None
     if parameters.lat is None or parameters.lon is None or parameters.radius_m is None:
-        raise BadRequest("a circle needs lat, lon and radius_m together")
+        raise BadRequestError("a circle needs lat, lon and radius_m together")
     return Circle(center=Point(parameters.lat, parameters.lon), radius_m=parameters.radius_m)
 
 
@@ -154,31 +154,31 @@ def _parse_bbox(text: str) -> Box:
         west, south, east, north = (float(part) for part in text.split(","))
         low, high = Point(south, west), Point(north, east)
     except ValueError as error:
-        raise BadRequest(
+        raise BadRequestError(
             "bbox must be four degrees west,south,east,north; longitude must be within ±180, "
             "latitude within ±90"
         ) from error
     if low.lat > high.lat:
-        raise BadRequest("bbox must be west,south,east,north with south <= north")
+        raise BadRequestError("bbox must be west,south,east,north with south <= north")
     return Box(south=low.lat, west=low.lon, north=high.lat, east=high.lon)
 
 
 def _parse_polygon(text: str) -> tuple[Point, ...]:
     try:
-        shape = Polygon.model_validate(as_json(text, "polygon"))
+        shape = Polygon.model_validate(parse_json(text, "polygon"))
     except ValidationError as error:
         raise RequestValidationError(
             [
                 {**field_error, "loc": ("body", "polygon", *field_error["loc"])}
-                for field_error in first_errors(error)
+                for field_error in list_field_errors(error)
             ]
         ) from error
     # Positions may carry an altitude; GeoJSON puts longitude first.
     ring = tuple(Point(position[1], position[0]) for position in shape.coordinates[0])
     if len(set(ring)) < 3:
-        raise BadRequest("polygon must have at least three different corners")
+        raise BadRequestError("polygon must have at least three different corners")
     if any(abs(a.lon - b.lon) > 180 for a, b in itertools.pairwise(ring)):
-        raise BadRequest("polygon may not cross the antimeridian; use bbox with west > east")
+        raise BadRequestError("polygon may not cross the antimeridian; use bbox with west > east")
     return ring
 
 
@@ -202,6 +202,6 @@ class Polygon(BaseModel):
 
     type: Literal["Polygon"]
     coordinates: Annotated[
-        list[Annotated[list[Position], Field(min_length=3, max_length=MAX_RING)]],
+        list[Annotated[list[Position], Field(min_length=3, max_length=MAX_RING_POSITIONS)]],
         Field(min_length=1, max_length=1),
     ]

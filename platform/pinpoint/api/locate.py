@@ -13,21 +13,21 @@ from starlette.datastructures import FormData, UploadFile
 from pinpoint.api import forms, limits, problems
 from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, LocateCaller
-from pinpoint.api.metrics import Meters, meters
-from pinpoint.api.schemas import AnswerOut, SimilarOut, shown_ids
+from pinpoint.api.metrics import Meters, get_meters
+from pinpoint.api.schemas import AnswerOut, SimilarOut, list_image_ids
 from pinpoint.bootstrap import Services
-from pinpoint.errors import BadRequest
-from pinpoint.records import Answer, Caller, ImageLabel, Limits, Similar
+from pinpoint.errors import BadRequestError
+from pinpoint.records import Answer, Caller, ImageLabel, SearchFilter, SimilarResult
 from pinpoint.search import pipeline, pipeline_places
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
-_PROBLEMS = problems.declared(400, 401, 403, 404, 409, 413, 415, 422, 503)
+_PROBLEMS = problems.problem_responses(400, 401, 403, 404, 409, 413, 415, 422, 503)
 
 
 _PHOTO_RULE = BodyRule(
     lane="queries",
-    max_bytes=lambda settings: settings.media.max_bytes + forms.QUESTION_FIELDS_BYTES,
+    max_bytes=lambda settings: settings.media.max_bytes + forms.MAX_QUERY_FIELDS_BYTES,
     limit_name="PINPOINT_MEDIA_MAX_BYTES",
     stated_bytes=lambda settings: settings.media.max_bytes,
 )
@@ -36,10 +36,10 @@ _PHOTO_RULE = BodyRule(
 @reads_body(_PHOTO_RULE)
 async def photo_form(request: Request, services: AppServices) -> AsyncIterator[FormData]:
     """Read the form; the photo stays in memory."""
-    form = await forms.read(
+    form = await forms.read_form(
         request,
         max_files=1,
-        fields_bytes=forms.QUESTION_FIELDS_BYTES,
+        fields_bytes=forms.MAX_QUERY_FIELDS_BYTES,
         in_memory_bytes=_PHOTO_RULE.max_bytes(services.settings),
     )
     try:
@@ -49,7 +49,7 @@ async def photo_form(request: Request, services: AppServices) -> AsyncIterator[F
 
 
 PhotoForm = Annotated[FormData, Depends(photo_form)]
-RequestMeters = Annotated[Meters, Depends(meters)]
+RequestMeters = Annotated[Meters, Depends(get_meters)]
 
 
 @router.post(
@@ -57,7 +57,7 @@ RequestMeters = Annotated[Meters, Depends(meters)]
     operation_id="locate",
     summary="Where was this photo taken, and what is the evidence?",
     responses=_PROBLEMS,
-    openapi_extra=forms.documented(limits.LocateForm, file="photo", many=False, required=True),
+    openapi_extra=forms.openapi_body(limits.LocateForm, file="photo", many=False, required=True),
 )
 def locate(
     caller: LocateCaller, services: AppServices, form: PhotoForm, request_meters: RequestMeters
@@ -65,12 +65,12 @@ def locate(
     """Locate one photo. The photo is not stored; only its hash is logged."""
     photo = _get_photo(form)
     if photo is None:
-        raise BadRequest("the form has no file in the field 'photo'")
-    parameters = forms.fields(form, limits.LocateForm)
+        raise BadRequestError("the form has no file in the field 'photo'")
+    parameters = forms.form_fields(form, limits.LocateForm)
     data = photo.file.read()
     search_filter = _build_filter(parameters, caller, services)
     if parameters.over == "places":
-        answer = pipeline_places.locate_by_places(
+        answer = pipeline_places.locate_by_coordinates(
             data,
             file=photo.filename or "photo",
             limits=search_filter,
@@ -96,7 +96,9 @@ def locate(
                 reranker=encoder.reranker,
             )
         )
-    labels = _log_query(services, caller, "locate", data, answer, shown_ids(answer, parameters.top))
+    labels = _log_query(
+        services, caller, "locate", data, answer, list_image_ids(answer, parameters.top)
+    )
     request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
     return AnswerOut.of(answer, parameters.top, labels)
 
@@ -106,16 +108,16 @@ def locate(
     operation_id="similar",
     summary="Which gallery images look like this photo, or like this image?",
     responses=_PROBLEMS,
-    openapi_extra=forms.documented(limits.SimilarForm, file="photo", many=False, required=False),
+    openapi_extra=forms.openapi_body(limits.SimilarForm, file="photo", many=False, required=False),
 )
 def similar(
     caller: LocateCaller, services: AppServices, form: PhotoForm, request_meters: RequestMeters
 ) -> SimilarOut:
     """List the images most similar to a photo or gallery image, by panorama or sequence."""
     photo = _get_photo(form)
-    parameters = forms.fields(form, limits.SimilarForm)
+    parameters = forms.form_fields(form, limits.SimilarForm)
     if (photo is None) == (parameters.image_id is None):
-        raise BadRequest("give either a file in the field 'photo' or an image_id")
+        raise BadRequestError("give either a file in the field 'photo' or an image_id")
     data = None if photo is None else photo.file.read()
     search_filter = _build_filter(parameters, caller, services)
     result = services.with_live(
@@ -144,13 +146,15 @@ def similar(
 
 
 def _get_photo(form: FormData) -> UploadFile | None:
-    photos = forms.files(form, "photo")
+    photos = forms.form_files(form, "photo")
     return photos[0] if photos else None
 
 
-def _build_filter(parameters: limits.Where, caller: Caller, services: Services) -> Limits:
+def _build_filter(
+    parameters: limits.SearchFilterParameters, caller: Caller, services: Services
+) -> SearchFilter:
     with services.database.read(caller.organization_id) as catalog:
-        return limits.of(parameters, catalog)
+        return limits.to_search_filter(parameters, catalog)
 
 
 def _log_query(
@@ -158,7 +162,7 @@ def _log_query(
     caller: Caller,
     flow: str,
     data: bytes | None,
-    result: Answer | Similar,
+    result: Answer | SimilarResult,
     image_ids: Sequence[UUID],
 ) -> dict[UUID, ImageLabel]:
     """Log the caller, bundle, index build and photo hash of a query.

@@ -14,9 +14,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from pinpoint import __version__
 from pinpoint.api import problems
-from pinpoint.api.callers import operator_only
+from pinpoint.api.callers import require_operator
 from pinpoint.api.dependencies import AppServices
-from pinpoint.api.standing import Standing
+from pinpoint.api.standing import StatusCollector
 
 router = APIRouter(tags=["health"])
 
@@ -93,26 +93,26 @@ class Meters:
         """Create all counters at zero."""
         self.registry = CollectorRegistry(auto_describe=False)
         self._requests = Counter(
-            "pinpoint_http_requests", help_of("pinpoint_http_requests_total"),
+            "pinpoint_http_requests", get_help("pinpoint_http_requests_total"),
             ("method", "route", "status"), registry=self.registry,
         )  # fmt: skip
         self._stages = Histogram(
-            "pinpoint_search_stage_seconds", help_of("pinpoint_search_stage_seconds"),
+            "pinpoint_search_stage_seconds", get_help("pinpoint_search_stage_seconds"),
             ("flow", "stage"), buckets=BUCKETS_S, registry=self.registry,
         )  # fmt: skip
         self._answers = Counter(
-            "pinpoint_locate_answers", help_of("pinpoint_locate_answers_total"),
+            "pinpoint_locate_answers", get_help("pinpoint_locate_answers_total"),
             ("point",), registry=self.registry,
         )  # fmt: skip
         self._files = Counter(
-            "pinpoint_upload_files", help_of("pinpoint_upload_files_total"), registry=self.registry
+            "pinpoint_upload_files", get_help("pinpoint_upload_files_total"), registry=self.registry
         )
         self._bytes = Counter(
-            "pinpoint_upload_bytes", help_of("pinpoint_upload_bytes_total"), registry=self.registry
+            "pinpoint_upload_bytes", get_help("pinpoint_upload_bytes_total"), registry=self.registry
         )
         for point in ("yes", "no"):
             self._answers.labels(point)
-        self.status_collector = Standing(__version__, help_of)
+        self.status_collector = StatusCollector(__version__, get_help)
         self.registry.register(self.status_collector)
 
     def observe_request(self, method: str, route: str | None, status: int) -> None:
@@ -143,12 +143,12 @@ class Meters:
         self._bytes.inc(sum(sizes))
 
 
-def help_of(name: str) -> str:
+def get_help(name: str) -> str:
     """Return the meaning of a metric for its HELP line."""
     return next(metric.meaning for metric in METRICS if metric.name == name).replace("`", "")
 
 
-async def meters(request: Request) -> Meters:
+async def get_meters(request: Request) -> Meters:
     """Return the meters of this application."""
     app_meters: Meters = request.app.state.meters
     return app_meters
@@ -161,11 +161,11 @@ async def meters(request: Request) -> Meters:
     response_class=Response,
     responses={
         200: {"description": "Metrics", "content": {"text/plain": {}}},
-        **problems.declared(401, 403, 503),
+        **problems.problem_responses(401, 403, 503),
     },
-    dependencies=[Depends(operator_only)],
+    dependencies=[Depends(require_operator)],
 )
-def read(services: AppServices, meters: Annotated[Meters, Depends(meters)]) -> Response:
+def read(services: AppServices, meters: Annotated[Meters, Depends(get_meters)]) -> Response:
     """Return metrics over all organizations in Prometheus text format; operator only."""
     meters.status_collector.refresh(services)
     return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)

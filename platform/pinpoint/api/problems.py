@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from pinpoint import errors, logs
-from pinpoint.api.body_limits import BodyRefused
+from pinpoint.api.body_limits import BodyRejectedError
 
 MEDIA_TYPE: Final = "application/problem+json"
 PREFIX: Final = "urn:pinpoint:problem:"
@@ -28,21 +28,21 @@ MAX_FIELD_ERRORS: Final = 20
 
 STATUS: Final[dict[type[errors.PinpointError], int]] = {
     errors.PinpointError: 500,
-    errors.BadRequest: 400,
-    errors.BadPhoto: 422,
-    errors.BadManifest: 422,
-    errors.TooLarge: 413,
-    errors.NotAuthenticated: 401,
-    errors.NotAllowed: 403,
-    errors.NotFound: 404,
-    errors.Conflict: 409,
-    errors.Unavailable: 503,
-    errors.DatabaseUnavailable: 503,
-    errors.IndexUnavailable: 503,
-    errors.BrokerUnavailable: 503,
-    errors.BadBundle: 500,
-    errors.OtherContract: 503,
-    errors.Misconfigured: 500,
+    errors.BadRequestError: 400,
+    errors.BadPhotoError: 422,
+    errors.BadManifestError: 422,
+    errors.TooLargeError: 413,
+    errors.UnauthenticatedError: 401,
+    errors.ForbiddenError: 403,
+    errors.NotFoundError: 404,
+    errors.ConflictError: 409,
+    errors.UnavailableError: 503,
+    errors.DatabaseUnavailableError: 503,
+    errors.IndexUnavailableError: 503,
+    errors.BrokerUnavailableError: 503,
+    errors.BadBundleError: 500,
+    errors.ModelMismatchError: 503,
+    errors.ConfigurationError: 500,
     errors.StackError: 503,
 }
 """HTTP status by exact class; `tests/api/test_api_problems.py` checks completeness."""
@@ -82,7 +82,7 @@ _KIND_BY_STATUS: Final[dict[int, str]] = {
     415: "unsupported_media_type",
 }
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 
 class FieldProblem(BaseModel):
@@ -110,7 +110,7 @@ class Problem(BaseModel):
     )
 
 
-def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return OpenAPI entries for the problem responses of a route."""
     return {
         status: {
@@ -121,7 +121,7 @@ def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def response(
+def problem_response(
     request: Request,
     kind: str,
     status: int,
@@ -146,7 +146,7 @@ def response(
     )
 
 
-def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:
+def problem_from_error(request: Request, error: errors.PinpointError) -> JSONResponse:
     """Convert a `PinpointError` to a problem response and log server-side errors."""
     status = STATUS[type(error)]
     headers: dict[str, str] = {}
@@ -155,7 +155,7 @@ def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:
     if status == 503:
         retry_after_s = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
         headers["Retry-After"] = str(math.ceil(retry_after_s))
-    if isinstance(error, errors.Unavailable):
+    if isinstance(error, errors.UnavailableError):
         # No traceback: a hanging component causes hundreds of these, and they are slow.
         cause = error.__cause__
         _log.warning(
@@ -166,7 +166,7 @@ def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:
         )
     elif status >= 500:
         _log.error("request failed", reason=error.reason, detail=error.message, exc_info=error)
-    return response(
+    return problem_response(
         request, type(error).reason, status, error.message, reason=error.reason, headers=headers
     )
 
@@ -190,7 +190,7 @@ def _problem_from_fields(
     where = first["where"] or "request"
     num_omitted = len(field_errors) - len(fields)
     more = f" (and {num_omitted} more than the {len(fields)} errors shown)" if num_omitted else ""
-    return response(
+    return problem_response(
         request,
         "invalid_request",
         422,
@@ -199,7 +199,7 @@ def _problem_from_fields(
     )
 
 
-def first_errors(error: ValidationError) -> list[Any]:
+def list_field_errors(error: ValidationError) -> list[Any]:
     """Return the field errors of a validation, without the input values."""
     return list(error.errors(include_url=False, include_context=False, include_input=False))
 
@@ -210,8 +210,8 @@ def shorten(text: str, max_length: int = 80) -> str:
 
 
 def _problem_from_http(request: Request, error: HTTPException) -> JSONResponse:
-    if isinstance(error, BodyRefused) and error.error is not None:
-        return of_error(request, error.error)
+    if isinstance(error, BodyRejectedError) and error.error is not None:
+        return problem_from_error(request, error.error)
     kind = _KIND_BY_STATUS.get(
         error.status_code, "internal" if error.status_code >= 500 else "error"
     )
@@ -222,7 +222,7 @@ def _problem_from_http(request: Request, error: HTTPException) -> JSONResponse:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_allowed_methods(request))
-    return response(request, kind, error.status_code, detail, headers=headers)
+    return problem_response(request, kind, error.status_code, detail, headers=headers)
 
 
 def _allowed_methods(request: Request) -> list[str]:
@@ -235,13 +235,13 @@ def _allowed_methods(request: Request) -> list[str]:
     return sorted(allowed)
 
 
-def install(app: FastAPI) -> None:
+def install_handlers(app: FastAPI) -> None:
     """Answer each error of `app` with problem details; `tracing` handles unexpected ones."""
 
     def handle_pinpoint_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, errors.PinpointError):
             raise error
-        return of_error(request, error)
+        return problem_from_error(request, error)
 
     def handle_validation_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, RequestValidationError | ValidationError):

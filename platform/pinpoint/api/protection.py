@@ -22,7 +22,7 @@ from pinpoint import deadline, logs
 from pinpoint.api import admission, callers, problems
 from pinpoint.api.body_limits import LimitedBody
 from pinpoint.api.rules import RouteRule, find_rule
-from pinpoint.errors import PinpointError, Unavailable
+from pinpoint.errors import PinpointError, UnavailableError
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
@@ -34,7 +34,7 @@ AUTHENTICATORS: Final = 8
 _GRACE_S: Final = 0.5
 _SLOW_READER_S: Final = 30.0
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 
 class Protection:
@@ -69,7 +69,9 @@ class Protection:
         except PinpointError as error:
             if sender.started:
                 raise
-            await problems.of_error(Request(scope), error)(scope, body.receive, sender.send)
+            await problems.problem_from_error(Request(scope), error)(
+                scope, body.receive, sender.send
+            )
         finally:
             if body.client_left:
                 scope["state"]["client_left"] = True
@@ -79,7 +81,7 @@ class Protection:
     ) -> None:
         settings = services.settings
         limit = deadline.Deadline(settings.api.request_budget_s)
-        with deadline.until(limit):
+        with deadline.apply_deadline(limit):
             caller = await self._authenticate_caller(rule, Request(scope), services)
             lane, key = self._get_lanes(settings)[rule.lane], _fairness_key(caller)
             usage = _LaneUsage(lane, key, limit)
@@ -129,7 +131,7 @@ class Protection:
             raise admission.make_overloaded("authentication could not start in time") from None
         try:
             caller = await anyio.to_thread.run_sync(
-                callers.admit, request, services, rule.scope, limiter=self._lookup_threads
+                callers.authorize, request, services, rule.scope, limiter=self._lookup_threads
             )
         finally:
             self._authenticators.release_on_behalf_of(request)
@@ -235,10 +237,10 @@ class _Sender:
 
     async def answer_late(self, scope: Scope) -> None:
         """Answer 503 while the application is still working."""
-        error = Unavailable(
+        error = UnavailableError(
             "the request took longer than its time budget; try again", reason=deadline.REASON
         )
-        answer = problems.of_error(Request(scope), error)
+        answer = problems.problem_from_error(Request(scope), error)
         send, self._answered_late = self._send, True
         await answer(scope, self._body.receive, send)
 

@@ -11,7 +11,7 @@ import anyio
 from pinpoint import deadline
 from pinpoint.errors import PinpointError
 
-MOST_S: Final = 1.8
+MAX_WAIT_S: Final = 1.8
 """Maximum duration of all checks together, seconds."""
 _THREADS: Final = 8
 
@@ -28,8 +28,8 @@ class Readiness:
     async def check_all(self, checks: Mapping[str, Check]) -> dict[str, str | None]:
         """Run all checks; return an error message for each component, or None if it answers."""
         tasks = {name: self._start_check(name, check) for name, check in checks.items()}
-        await asyncio.wait(tasks.values(), timeout=MOST_S)
-        late = f"no answer within {MOST_S:g} s"
+        await asyncio.wait(tasks.values(), timeout=MAX_WAIT_S)
+        late = f"no answer within {MAX_WAIT_S:g} s"
         return {name: task.result() if task.done() else late for name, task in tasks.items()}
 
     def _start_check(self, name: str, check: Check) -> asyncio.Task[str | None]:
@@ -42,7 +42,7 @@ class Readiness:
     async def _run_check(self, check: Check) -> str | None:
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(_THREADS)
-        with deadline.until(deadline.Deadline(MOST_S)):
+        with deadline.apply_deadline(deadline.Deadline(MAX_WAIT_S)):
             return await anyio.to_thread.run_sync(_failure_message, check, limiter=self._threads)
 
 

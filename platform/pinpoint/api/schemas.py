@@ -13,16 +13,16 @@ from pinpoint.api.schemas_basics import (
     GeoPoint,
     LabeledOut,
     Labels,
-    Place,
-    name_places,
-    thumbnail_url,
+    LatLon,
+    find_nearest_places,
+    make_thumbnail_url,
 )
-from pinpoint.api.schemas_belief import BeliefOut, RegionOut, calibration_note
+from pinpoint.api.schemas_belief import CredibleDiscOut, PosteriorOut, describe_calibration
 from pinpoint.api.schemas_candidates import CandidateOut, CitationOut
-from pinpoint.records import Answer, Hit, ImageLabel, Point, RankedPlace, Similar
+from pinpoint.records import Answer, Hit, ImageLabel, Point, RankedCoordinate, SimilarResult
 
 
-class PlaceOut(BaseModel):
+class RankedCoordinateOut(BaseModel):
     """A coordinate of the bundle's own list; it has no image."""
 
     lat: float
@@ -31,7 +31,7 @@ class PlaceOut(BaseModel):
     score: float = Field(description="Cosine similarity of photo and location embedding.")
 
     @classmethod
-    def of(cls, place: RankedPlace) -> PlaceOut:
+    def of(cls, place: RankedCoordinate) -> RankedCoordinateOut:
         """Convert one ranked coordinate."""
         point = place.point
         return cls(lat=point.lat, lon=point.lon, mass=place.mass, score=place.score)
@@ -57,7 +57,7 @@ class IndexOut(BaseModel):
 class AnswerOut(BaseModel):
     """The estimated position of a photo, with evidence."""
 
-    point: Place | None = Field(
+    point: LatLon | None = Field(
         description="Best estimate; null if the search space has no candidate."
     )
     geometry: GeoPoint | None
@@ -66,10 +66,10 @@ class AnswerOut(BaseModel):
         "has no candidate. `unsupported`: the gallery probably has no image near the photo. "
         "`elsewhere`: probably no candidate is near the photo. The point is then a best guess."
     )
-    regions: list[RegionOut]
+    regions: list[CredibleDiscOut]
     calibrated: bool
     calibration_note: str
-    belief: BeliefOut | None = Field(
+    belief: PosteriorOut | None = Field(
         description="Calibrated probabilities; null if not calibrated."
     )
     candidates: list[CandidateOut] = Field(description="The best `top` candidates, best first.")
@@ -80,7 +80,7 @@ class AnswerOut(BaseModel):
     candidates_considered: int = Field(
         description="Number of candidates or places with a weight above 0."
     )
-    places: list[PlaceOut] = Field(
+    places: list[RankedCoordinateOut] = Field(
         description="With over=places, replaces candidates: the best `top` places."
     )
     note: str | None = Field(description="Limitations of this answer, such as missing evidence.")
@@ -100,26 +100,28 @@ class AnswerOut(BaseModel):
         Args:
             answer: The answer.
             top: Maximum number of candidates or places.
-            names: Labels of the images in `shown_ids`.
+            names: Labels of the images in `list_image_ids`.
         """
         labels = Labels(names, _shown_points(answer, top))
         cited: dict[str, list[CitationOut]] = {}
-        nearest_places = name_places([citation.point for citation in answer.citations])
+        nearest_places = find_nearest_places([citation.point for citation in answer.citations])
         for citation, nearest_place in zip(answer.citations, nearest_places, strict=True):
             cited.setdefault(citation.kind, []).append(CitationOut.of(citation, nearest_place))
         point, belief, query_features = answer.point, answer.believed.belief, answer.believed.asked
         return cls(
-            point=None if point is None else Place(lat=point.lat, lon=point.lon),
+            point=None if point is None else LatLon(lat=point.lat, lon=point.lon),
             geometry=None if point is None else GeoPoint.of(point),
-            regions=[RegionOut(mass=disc.mass, radius_m=disc.radius_m) for disc in answer.regions],
+            regions=[
+                CredibleDiscOut(mass=disc.mass, radius_m=disc.radius_m) for disc in answer.regions
+            ],
             calibrated=answer.calibrated,
             abstained=answer.believed.abstained,
-            calibration_note=calibration_note(answer),
-            belief=belief and BeliefOut.of(belief),
+            calibration_note=describe_calibration(answer),
+            belief=belief and PosteriorOut.of(belief),
             candidates=[CandidateOut.of(ranked, labels) for ranked in answer.ranked[:top]],
             null_score=query_features and query_features.null_logit,
             candidates_considered=answer.candidates_considered,
-            places=[PlaceOut.of(nearest_place) for nearest_place in answer.places[:top]],
+            places=[RankedCoordinateOut.of(nearest_place) for nearest_place in answer.places[:top]],
             note=answer.note,
             citations=cited,
             bundle=BundleOut(
@@ -132,7 +134,7 @@ class AnswerOut(BaseModel):
         )
 
 
-def shown_ids(answer: Answer, top: int) -> list[UUID]:
+def list_image_ids(answer: Answer, top: int) -> list[UUID]:
     """Return the ids of all images in the response, whose labels are needed."""
     return list(_shown_points(answer, top))
 
@@ -172,7 +174,7 @@ class HitOut(LabeledOut):
             lon=hit.point.lon,
             captured_at=hit.captured_at,
             score=hit.score,
-            thumbnail_url=thumbnail_url(hit.id),
+            thumbnail_url=make_thumbnail_url(hit.id),
         )
 
 
@@ -193,7 +195,7 @@ class SimilarOut(BaseModel):
 
     @classmethod
     def of(
-        cls, result: Similar, names: Mapping[UUID, ImageLabel] = MappingProxyType({})
+        cls, result: SimilarResult, names: Mapping[UUID, ImageLabel] = MappingProxyType({})
     ) -> SimilarOut:
         """Convert all groups, best first."""
         points = {hit.id: hit.point for group in result.groups for hit in group.hits}

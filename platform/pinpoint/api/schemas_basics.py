@@ -12,7 +12,7 @@ from pinpoint.geo.gazetteer import nearest_places
 from pinpoint.records import ImageLabel, Point
 
 
-def thumbnail_url(image_id: UUID) -> str:
+def make_thumbnail_url(image_id: UUID) -> str:
     """Return the path of an image's thumbnail, relative to the API's base URL."""
     return f"/v1/images/{image_id}/thumbnail"
 
@@ -38,7 +38,7 @@ class NearestPlaceOut(BaseModel):
     distance_m: float = Field(description="Great-circle distance from the city's center.")
 
 
-def name_places(points: Sequence[Point]) -> list[NearestPlaceOut]:
+def find_nearest_places(points: Sequence[Point]) -> list[NearestPlaceOut]:
     """Look up the nearest city of each position."""
     return [
         NearestPlaceOut(
@@ -61,7 +61,7 @@ class Labels:
 
     def __init__(self, names: Mapping[UUID, ImageLabel], points: Mapping[UUID, Point]) -> None:
         self._names = names
-        self._places = dict(zip(points, name_places(list(points.values())), strict=True))
+        self._places = dict(zip(points, find_nearest_places(list(points.values())), strict=True))
 
     def fields(self, image_id: UUID) -> dict[str, Any]:
         """Return the label fields of one image for its response schema."""
@@ -84,7 +84,7 @@ class LabeledOut(BaseModel):
     nearest_place: NearestPlaceOut | None
 
 
-class Place(BaseModel):
+class LatLon(BaseModel):
     """A position in degrees (WGS84)."""
 
     lat: float = Field(ge=-90, le=90)

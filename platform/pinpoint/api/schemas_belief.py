@@ -10,7 +10,7 @@ import shapely
 from pydantic import BaseModel, Field
 
 from pinpoint.geo.areas import contains_positions, outline_boxes
-from pinpoint.records import Answer, Area, Belief
+from pinpoint.records import Answer, CredibleRegion, Posterior
 
 _DEGREE_DECIMALS: Final = 7
 """Decimals of coordinates in degrees: about one centimeter."""
@@ -22,13 +22,13 @@ UNCALIBRATED: Final = (
 )
 
 
-def calibration_note(answer: Answer) -> str:
+def describe_calibration(answer: Answer) -> str:
     """Describe the calibration, or the reason for its absence."""
     reason = answer.believed.note
     return reason if answer.calibrated else f"{UNCALIBRATED}{reason and f': {reason}'}."
 
 
-class RegionOut(BaseModel):
+class CredibleDiscOut(BaseModel):
     """A disc around the answer with a share of the vote or, if calibrated, of the probability."""
 
     mass: float = Field(examples=[0.9])
@@ -42,7 +42,7 @@ class MultiPolygonOut(BaseModel):
     coordinates: list[list[list[tuple[float, float]]]]
 
 
-class AreaOut(BaseModel):
+class CredibleRegionOut(BaseModel):
     """Highest-density region that contains the photo's position with the stated probability."""
 
     probability: float = Field(examples=[0.9])
@@ -54,13 +54,13 @@ class AreaOut(BaseModel):
     geometry: MultiPolygonOut
 
     @classmethod
-    def of(cls, area: Area) -> AreaOut:
+    def of(cls, area: CredibleRegion) -> CredibleRegionOut:
         """Convert a region; its boxes are merged to polygons."""
         return cls(
             probability=area.share,
             level=area.level,
             area_km2=area.area_km2,
-            geometry=MultiPolygonOut(coordinates=outlines(area.boxes)),
+            geometry=MultiPolygonOut(coordinates=merge_boxes(area.boxes)),
         )
 
 
@@ -79,11 +79,11 @@ class NameOut(BaseModel):
     probability: float = Field(description="Posterior mass of the candidates in it.")
 
 
-class BeliefOut(BaseModel):
+class PosteriorOut(BaseModel):
     """Calibrated posterior of an answer."""
 
     within: list[WithinOut]
-    areas: list[AreaOut]
+    areas: list[CredibleRegionOut]
     names: list[NameOut] = Field(description="Determined by the nearest GeoNames city.")
     elsewhere: float = Field(
         description="Probability that the photo is near none of the candidates."
@@ -98,14 +98,14 @@ class BeliefOut(BaseModel):
     )
 
     @classmethod
-    def of(cls, belief: Belief) -> BeliefOut:
+    def of(cls, belief: Posterior) -> PosteriorOut:
         """Convert the posterior, without point and discs, which each answer has."""
         return cls(
             within=[
                 WithinOut(radius_km=radius_km, probability=probability)
                 for radius_km, probability in belief.within.items()
             ],
-            areas=[AreaOut.of(area) for area in belief.areas],
+            areas=[CredibleRegionOut.of(area) for area in belief.areas],
             names=[
                 NameOut.model_validate(
                     {"level": name.level, "name": name.name, "probability": name.probability}
@@ -118,7 +118,7 @@ class BeliefOut(BaseModel):
         )
 
 
-def outlines(
+def merge_boxes(
     boxes: Sequence[tuple[float, float, float, float]],
 ) -> list[list[list[tuple[float, float]]]]:
     """Merge boxes to polygons: exteriors counterclockwise, holes clockwise (RFC 7946, 3.1.6)."""

@@ -8,8 +8,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from pinpoint.api.schemas_basics import LabeledOut, Labels, NearestPlaceOut, Place, thumbnail_url
-from pinpoint.records import Citation, Ranked
+from pinpoint.api.schemas_basics import (
+    LabeledOut,
+    Labels,
+    LatLon,
+    NearestPlaceOut,
+    make_thumbnail_url,
+)
+from pinpoint.records import Citation, RankedCandidate
 
 
 class EvidenceOut(LabeledOut):
@@ -58,7 +64,7 @@ class CandidateOut(LabeledOut):
     rerank_score: float | None = Field(
         description="The reranker's logit, comparable with `null_score`; null without one."
     )
-    refined: Place | None = Field(
+    refined: LatLon | None = Field(
         description="The reranker's position estimate, if this candidate is correct; probabilities "
         "are centered on it. Null without a reranker."
     )
@@ -70,7 +76,7 @@ class CandidateOut(LabeledOut):
     evidence: list[EvidenceOut]
 
     @classmethod
-    def of(cls, ranked: Ranked, labels: Labels) -> CandidateOut:
+    def of(cls, ranked: RankedCandidate, labels: Labels) -> CandidateOut:
         """Convert one ranked candidate with all its evidence."""
         candidate = ranked.candidate
         attention = ranked.attention or (None,) * len(ranked.evidence)
@@ -88,13 +94,13 @@ class CandidateOut(LabeledOut):
             support=ranked.support,
             score=candidate.score,
             rerank_score=ranked.score,
-            refined=ranked.refined and Place(lat=ranked.refined.lat, lon=ranked.refined.lon),
+            refined=ranked.refined and LatLon(lat=ranked.refined.lat, lon=ranked.refined.lon),
             near_duplicate=candidate.near_duplicate,
             channels={
                 name: ChannelOut(score=channel.score, rank=channel.rank)
                 for name, channel in candidate.channels.items()
             },
-            thumbnail_url=thumbnail_url(candidate.id),
+            thumbnail_url=make_thumbnail_url(candidate.id),
             evidence=[
                 EvidenceOut(
                     image_id=photo.id,
@@ -105,7 +111,7 @@ class CandidateOut(LabeledOut):
                     distance_m=photo.distance_m,
                     similarity=similarity,
                     attention=share,
-                    thumbnail_url=thumbnail_url(photo.id),
+                    thumbnail_url=make_thumbnail_url(photo.id),
                 )
                 for photo, similarity, share in evidence
             ],
@@ -164,7 +170,7 @@ class CitationOut(BaseModel):
             lon=cited.point.lon,
             distance_m=cited.distance_m,
             similarity=cited.similarity,
-            thumbnail_url=thumbnail_url(cited.image_id),
+            thumbnail_url=make_thumbnail_url(cited.image_id),
             copies=[
                 CitedCopyOut(
                     image_id=copy.image_id,
@@ -174,7 +180,7 @@ class CitationOut(BaseModel):
                     kind=copy.kind,
                     licence=copy.licence,
                     attribution=copy.attribution,
-                    thumbnail_url=thumbnail_url(copy.image_id),
+                    thumbnail_url=make_thumbnail_url(copy.image_id),
                 )
                 for copy in cited.copies
             ],

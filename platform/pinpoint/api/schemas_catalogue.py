@@ -9,28 +9,28 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pinpoint.api.schemas_basics import NearestPlaceOut, name_places
+from pinpoint.api.schemas_basics import NearestPlaceOut, find_nearest_places
 from pinpoint.api.times import Time
 from pinpoint.media.clocks import MAX_CLOCK_OFFSET_S, find_zone
 from pinpoint.records import (
     MANUAL_FIELDS,
     Batch,
     BatchItem,
-    Hint,
-    ImageFix,
     ImageLabel,
+    ImageUpdate,
     ManualField,
+    MetadataOverride,
     OriginalsPolicy,
     Point,
     Source,
     limits,
 )
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 Text = Annotated[str, Field(min_length=1, max_length=500, pattern=NAME_PATTERN)]
-Cell = Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]
+CellText = Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]
 """Text with the size limit of a manifest cell."""
 
 
@@ -50,7 +50,7 @@ def _check_column_bytes(text: str) -> str:
     return text
 
 
-Stored = Annotated[Cell, AfterValidator(_check_column_bytes)]
+IndexedText = Annotated[CellText, AfterValidator(_check_column_bytes)]
 """Text for an indexed column, which is also limited in UTF-8 bytes."""
 
 
@@ -198,7 +198,7 @@ class ItemOut(_ResponseModel):
         """Convert items in order; `names` are the labels of their images."""
         first = {item.id: names.get(item.image_ids[0]) for item in items if item.image_ids}
         points = {id_: label.point for id_, label in first.items() if label is not None}
-        nearest_places = dict(zip(points, name_places(list(points.values())), strict=True))
+        nearest_places = dict(zip(points, find_nearest_places(list(points.values())), strict=True))
         return [
             cls.model_validate(item).model_copy(
                 update={"nearest_place": nearest_places.get(item.id)}
@@ -237,18 +237,18 @@ class CanceledOut(BaseModel):
     batch: BatchOut
 
 
-class HintIn(_RequestModel):
+class MetadataOverrideIn(_RequestModel):
     """Metadata from the caller; like manifest values, it overrides the file's own metadata."""
 
-    lat: Finite | None = None
-    lon: Finite | None = None
+    lat: FiniteFloat | None = None
+    lon: FiniteFloat | None = None
     captured_at: Time | None = None
-    heading_deg: Finite | None = None
-    altitude_m: Finite | None = None
-    creator: Stored | None = None
-    sequence: Stored | None = None
-    licence: Stored | None = None
-    panorama_id: Stored | None = None
+    heading_deg: FiniteFloat | None = None
+    altitude_m: FiniteFloat | None = None
+    creator: IndexedText | None = None
+    sequence: IndexedText | None = None
+    licence: IndexedText | None = None
+    panorama_id: IndexedText | None = None
     time_zone: Zone | None = Field(
         default=None,
         description="Time zone of file times without an offset: an IANA name or an offset.",
@@ -259,7 +259,7 @@ class HintIn(_RequestModel):
         description="Seconds to add to times from the camera clock.",
         examples=[200.0],
     )
-    attributes: dict[Text, Cell | Finite | Whole | bool | None] = Field(
+    attributes: dict[Text, CellText | FiniteFloat | Int64 | bool | None] = Field(
         default_factory=dict, max_length=256
     )
 
@@ -269,13 +269,13 @@ class HintIn(_RequestModel):
         limits.check_attributes(value)
         return value
 
-    def record(self) -> Hint:
+    def record(self) -> MetadataOverride:
         """Convert to the internal record."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return Hint(position_source="caller", **fields)
+        return MetadataOverride(position_source="caller", **fields)
 
 
-class FixIn(_RequestModel):
+class ImageUpdateIn(_RequestModel):
     """A correction; omitted fields remain unchanged, and null clears the manual value."""
 
     lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = Field(
@@ -323,12 +323,12 @@ class FixIn(_RequestModel):
                 cleared.add(name)
         return cleared
 
-    def record(self) -> ImageFix:
+    def record(self) -> ImageUpdate:
         """Convert to the catalog's record."""
         point = None
         if self.lat is not None and self.lon is not None:
             point = Point(self.lat, self.lon)
-        return ImageFix(
+        return ImageUpdate(
             clear=frozenset(self._list_cleared_fields()),
             point=point,
             captured_at=self.captured_at,

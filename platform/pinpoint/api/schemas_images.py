@@ -9,7 +9,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pinpoint.api.schemas_basics import GeoPoint, NearestPlaceOut, name_places, thumbnail_url
+from pinpoint.api.schemas_basics import (
+    GeoPoint,
+    NearestPlaceOut,
+    find_nearest_places,
+    make_thumbnail_url,
+)
 from pinpoint.api.schemas_catalogue import Text
 from pinpoint.records import (
     Image,
@@ -72,7 +77,7 @@ class ImageOut(BaseModel):
     @classmethod
     def all_of(cls, images: Sequence[Image], *, paths: bool = False) -> list[ImageOut]:
         """Convert several images in order, with one lookup of their nearest cities."""
-        nearest_places = name_places([image.point for image in images])
+        nearest_places = find_nearest_places([image.point for image in images])
         return [
             cls._from_image(image, nearest_place, paths=paths)
             for image, nearest_place in zip(images, nearest_places, strict=True)
@@ -95,7 +100,7 @@ class ImageOut(BaseModel):
             attributes=dict(image.attributes),
             field_sources=dict(image.field_sources),
             warnings=list(image.warnings),
-            thumbnail_url=thumbnail_url(image.id),
+            thumbnail_url=make_thumbnail_url(image.id),
         )
 
 

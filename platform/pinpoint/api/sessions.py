@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-PREFIX: Final = "ps_"
-LASTS_S: Final = 12 * 3600.0
-MOST: Final = 64
+SESSION_PREFIX: Final = "ps_"
+SESSION_LIFETIME_S: Final = 12 * 3600.0
+MAX_SESSIONS: Final = 64
 """Maximum number of sessions; a new one replaces the oldest."""
 
 
@@ -38,17 +38,17 @@ class Sessions:
 
     def open(self) -> Session:
         """Start a session with the operator's rights on this machine."""
-        secret = PREFIX + secrets.token_urlsafe(32)
-        expires_at_s = time.time() + LASTS_S
+        secret = SESSION_PREFIX + secrets.token_urlsafe(32)
+        expires_at_s = time.time() + SESSION_LIFETIME_S
         with self._lock:
-            while len(self._expires_at_s) >= MOST:
+            while len(self._expires_at_s) >= MAX_SESSIONS:
                 self._expires_at_s.pop(next(iter(self._expires_at_s)))
             self._expires_at_s[_hash_secret(secret)] = expires_at_s
         return Session(secret=secret, expires_at=datetime.fromtimestamp(expires_at_s, UTC))
 
     def is_valid(self, secret: str) -> bool:
         """Whether a secret belongs to an unexpired session."""
-        if not secret.startswith(PREFIX):
+        if not secret.startswith(SESSION_PREFIX):
             return False
         with self._lock:
             return self._expires_at_s.get(_hash_secret(secret), 0.0) > time.time()

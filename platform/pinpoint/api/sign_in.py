@@ -13,11 +13,11 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from pinpoint.api import problems
-from pinpoint.api.callers import is_own_page
+from pinpoint.api.callers import is_same_origin
 from pinpoint.api.dependencies import AppServices
 from pinpoint.api.sessions import Sessions
-from pinpoint.errors import BadRequest, NotAuthenticated
-from pinpoint.stack.sign_in import PATH, use_token
+from pinpoint.errors import BadRequestError, UnauthenticatedError
+from pinpoint.stack.sign_in import SIGN_IN_PATH, use_token
 
 router = APIRouter(tags=["health"])
 
@@ -31,10 +31,10 @@ class SignedInOut(BaseModel):
 
 
 @router.get(
-    PATH,
+    SIGN_IN_PATH,
     operation_id="sign_in",
     summary="Exchange a one-time token for a session",
-    responses=problems.declared(400, 401, 422),
+    responses=problems.problem_responses(400, 401, 422),
 )
 async def sign_in(
     request: Request,
@@ -51,13 +51,13 @@ async def sign_in(
 ) -> SignedInOut:
     """Sign in on the machine of the stack, with the URL that `pinpoint up` prints."""
     if "prefetch" in (request.headers.get("sec-purpose") or request.headers.get("purpose") or ""):
-        raise BadRequest("a sign-in URL must not be prefetched; open it")
-    if not is_own_page(request, services):
-        raise NotAuthenticated(
+        raise BadRequestError("a sign-in URL must not be prefetched; open it")
+    if not is_same_origin(request, services):
+        raise UnauthenticatedError(
             "sign in with a browser on the machine of the stack, with the URL exactly as printed"
         )
     if not use_token(services.settings.places.home, token):
-        raise NotAuthenticated(
+        raise UnauthenticatedError(
             "this sign-in URL was used, has expired or belongs to another stack; `pinpoint up` "
             "prints a new one"
         )

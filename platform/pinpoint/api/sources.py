@@ -27,7 +27,7 @@ NameOrId = Annotated[
     "",
     operation_id="list_sources",
     summary="List sources",
-    responses=problems.declared(401, 403, 404, 503),
+    responses=problems.problem_responses(401, 403, 404, 503),
 )
 def list_sources(caller: ReadCaller, services: AppServices) -> SourcesOut:
     """List all sources by name, with their number of images."""
@@ -41,7 +41,7 @@ def list_sources(caller: ReadCaller, services: AppServices) -> SourcesOut:
     operation_id="add_source",
     status_code=201,
     summary="Add a source",
-    responses=problems.declared(400, 401, 403, 404, 409, 422, 503),
+    responses=problems.problem_responses(400, 401, 403, 404, 409, 422, 503),
 )
 def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> SourceOut:
     """Add a source; its name must be unique in the organization."""
@@ -60,7 +60,7 @@ def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> S
     "/{source_id}",
     operation_id="get_source",
     summary="One source",
-    responses=problems.declared(401, 403, 404, 422, 503),
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def get_source(source_id: NameOrId, caller: ReadCaller, services: AppServices) -> SourceOut:
     """Return one source, by name or id."""
@@ -73,7 +73,7 @@ def get_source(source_id: NameOrId, caller: ReadCaller, services: AppServices) -
     operation_id="erase_source",
     status_code=202,
     summary="Erase a source and all its images",
-    responses=problems.declared(401, 403, 404, 422, 503),
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def erase_source(source_id: NameOrId, caller: AdminCaller, services: AppServices) -> ErasedOut:
     """Mark all its images as deleted; a worker erases them, then the source."""

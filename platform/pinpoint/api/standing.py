@@ -21,13 +21,13 @@ from prometheus_client.registry import Collector
 
 from pinpoint import deadline, logs
 from pinpoint.bootstrap import Services
-from pinpoint.errors import IndexUnavailable, PinpointError
+from pinpoint.errors import IndexUnavailableError, PinpointError
 from pinpoint.media.checks import REASONS
-from pinpoint.records import Totals
+from pinpoint.records import StatsSnapshot
 
 FRESH_S: Final = 5.0
-ASK_S: Final = 2.0
-OTHER: Final = "other"
+QUERY_TIMEOUT_S: Final = 2.0
+OTHER_REASON: Final = "other"
 WORKER_REASONS: Final = (
     *("too_many_attempts", "not_encoded", "source_erased"),
     *("deleted_meanwhile", "changed_meanwhile", "internal_error", "not_indexed"),
@@ -37,10 +37,10 @@ _KNOWN_REASONS: Final = frozenset({*REASONS, *WORKER_REASONS})
 
 T = TypeVar("T")
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 
-class Standing(Collector):
+class StatusCollector(Collector):
     """Collects the metrics of the whole stack, as opposed to those of this process.
 
     Args:
@@ -74,7 +74,9 @@ class Standing(Collector):
         yield from self._families
 
     def _query_components(self, services: Services) -> Iterator[Metric]:
-        totals = _query_component("database", lambda: services.upkeep.totals(timeout_s=ASK_S))
+        totals = _query_component(
+            "database", lambda: services.upkeep.totals(timeout_s=QUERY_TIMEOUT_S)
+        )
         waiting = _query_component("broker", services.jobs.waiting)
         index = _query_component("index", lambda: _check_index(services))
         results = {"database": totals, "broker": waiting, "index": index}
@@ -87,7 +89,7 @@ class Standing(Collector):
             yield from self._maintenance_metrics(totals)
             yield from self._worker_metrics(totals)
 
-    def _item_metrics(self, totals: Totals) -> Iterator[Metric]:
+    def _item_metrics(self, totals: StatsSnapshot) -> Iterator[Metric]:
         yield self._make_labeled_gauge("pinpoint_items_open", "state", totals.open_items)
         yield self._make_gauge("pinpoint_items_oldest_open_seconds", totals.oldest_open_s or 0.0)
         yield self._make_gauge("pinpoint_leases_held", totals.leases_held)
@@ -98,7 +100,8 @@ class Standing(Collector):
         counts: Counter[tuple[str, str]] = Counter()
         for rejection in totals.refused_24h:
             counts[
-                rejection.verdict, rejection.reason if rejection.reason in _KNOWN_REASONS else OTHER
+                rejection.verdict,
+                rejection.reason if rejection.reason in _KNOWN_REASONS else OTHER_REASON,
             ] += rejection.items
         name = "pinpoint_items_refused_24h"
         family = GaugeMetricFamily(name, self._help(name), labels=("verdict", "reason"))
@@ -106,7 +109,7 @@ class Standing(Collector):
             family.add_metric(key, items)
         yield family
 
-    def _maintenance_metrics(self, totals: Totals) -> Iterator[Metric]:
+    def _maintenance_metrics(self, totals: StatsSnapshot) -> Iterator[Metric]:
         if totals.drift is not None and totals.reconciled_at is not None:
             drift = totals.drift
             kinds = {"missing": drift.missing, "stale": drift.stale, "extra": drift.extra}
@@ -117,7 +120,7 @@ class Standing(Collector):
             timestamp = totals.swept_at.timestamp()
             yield self._make_gauge("pinpoint_swept_timestamp_seconds", timestamp)
 
-    def _worker_metrics(self, totals: Totals) -> Iterator[Metric]:
+    def _worker_metrics(self, totals: StatsSnapshot) -> Iterator[Metric]:
         name = "pinpoint_ingest_stage_seconds"
         stages = SummaryMetricFamily(name, self._help(name), labels=("stage",))
         for stage, timing in totals.stages.items():
@@ -145,7 +148,7 @@ class Standing(Collector):
 def _query_component(part: str, query: Callable[[], T]) -> T | None:
     """Return the result of a query to a component; on failure log it and return None."""
     try:
-        with deadline.within(ASK_S):
+        with deadline.limit_time(QUERY_TIMEOUT_S):
             return query()
     except PinpointError as error:
         _log.warning("no figures", part=part, reason=error.reason, detail=error.message)
@@ -154,5 +157,5 @@ def _query_component(part: str, query: Callable[[], T]) -> T | None:
 
 def _check_index(services: Services) -> bool:
     if not services.index.info().ready:
-        raise IndexUnavailable("the index is still loading")
+        raise IndexUnavailableError("the index is still loading")
     return True

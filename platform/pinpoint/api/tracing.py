@@ -19,16 +19,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pinpoint import logs
 from pinpoint.api import problems
 
-REQUEST_ID: Final = "X-Request-ID"
-ACCESS: Final = "X-Pinpoint-Access"
-CLIENT_LEFT: Final = 499
+REQUEST_ID_HEADER: Final = "X-Request-ID"
+ACCESS_HEADER: Final = "X-Pinpoint-Access"
+CLIENT_CLOSED_REQUEST: Final = 499
 """Status in log and metrics for a client that disconnected before its request was complete."""
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 
-class Tracing:
+class RequestIdMiddleware:
     """Middleware around the application; see the module docstring."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -62,7 +62,7 @@ class Tracing:
             if status:
                 # The response has started, so the only way to signal the error is to abort.
                 raise
-            answer = problems.response(
+            answer = problems.problem_response(
                 Request(scope),
                 "internal",
                 500,
@@ -71,7 +71,7 @@ class Tracing:
             await answer(scope, receive, send_with_headers)
         finally:
             if not status and state.get("client_left"):
-                status = CLIENT_LEFT
+                status = CLIENT_CLOSED_REQUEST
             route = scope.get("route")
             scope["app"].state.meters.observe_request(
                 scope["method"], getattr(route, "path", None), status
@@ -88,7 +88,7 @@ class Tracing:
 
 
 def _choose_request_id(scope: Scope) -> str:
-    client_id = Headers(scope=scope).get(REQUEST_ID, "")
+    client_id = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
     return client_id if _ID_PATTERN.fullmatch(client_id) else uuid4().hex
 
 
@@ -99,8 +99,8 @@ def _batch_field(scope: Scope) -> dict[str, str]:
 
 
 def _set_headers(headers: MutableHeaders, state: dict[str, str]) -> None:
-    headers[REQUEST_ID] = state["request_id"]
+    headers[REQUEST_ID_HEADER] = state["request_id"]
     headers["X-Content-Type-Options"] = "nosniff"
     headers.setdefault("Cache-Control", "no-store")
     if "access" in state:
-        headers[ACCESS] = state["access"]
+        headers[ACCESS_HEADER] = state["access"]

@@ -12,13 +12,13 @@ import typer
 
 from pinpoint.cli import output
 from pinpoint.cli.indexes import rebuild_index
-from pinpoint.cli.session import Json, Session
-from pinpoint.errors import BadRequest, Misconfigured
+from pinpoint.cli.session import JsonOption, Session
+from pinpoint.errors import BadRequestError, ConfigurationError
 from pinpoint.records import Drift
 from pinpoint.settings import Settings
 
 
-def add_to(app: typer.Typer) -> None:
+def register_commands(app: typer.Typer) -> None:
     """Register these commands."""
     for command in (backup, restore):
         app.command()(command)
@@ -27,17 +27,17 @@ def add_to(app: typer.Typer) -> None:
 def backup(
     context: typer.Context,
     target: Annotated[Path, typer.Argument(help="A new file that ends in .tar, or a new folder.")],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the database, blobs and bundles to a file or folder; the stack keeps running."""
-    from pinpoint.stack.backup import backup as run
+    from pinpoint.stack.backup import write_backup as run
 
     session = _require_local_session(context, as_json=as_json)
-    manifest = run(Settings.from_environment(), target, output.note)
+    manifest = run(Settings.from_environment(), target, output.warn)
     if session.as_json:
-        output.show_json(manifest)
+        output.print_json(manifest)
         return
-    output.say(
+    output.print_line(
         f"{target}: {manifest.counts['images']} images, {manifest.blobs} blobs, "
         f"{manifest.bytes / 1e6:.1f} MB, schema {manifest.revision}, bundle {manifest.bundle}"
     )
@@ -49,19 +49,21 @@ def restore(
     replace: Annotated[
         bool, typer.Option("--replace", help="Restore even if the stack holds data, which is lost.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Replace the data of the stack with a backup, build the index and start the stack."""
-    from pinpoint.stack.restore import restore as run
+    from pinpoint.stack.restore import restore_backup as run
 
     session = _require_local_session(context, as_json=as_json)
-    restored = run(Settings.from_environment(), path, replace=replace, say=output.note)
+    restored = run(Settings.from_environment(), path, replace=replace, say=output.warn)
     drift = _compare_with_index(session, rebuild=not restored.index_built)
     if session.as_json:
-        output.show_json({"counts": restored.counts, "drift": drift, "manifest": restored.manifest})
+        output.print_json(
+            {"counts": restored.counts, "drift": drift, "manifest": restored.manifest}
+        )
     else:
-        output.table(None, ("table", ">rows"), list(restored.counts.items()))
-        output.say(
+        output.print_table(None, ("table", ">rows"), list(restored.counts.items()))
+        output.print_line(
             f"restored from {restored.manifest.made_at}; {drift.checked} rows checked against the "
             f"index, drift {drift.total}"
         )
@@ -71,14 +73,14 @@ def restore(
 
 def _compare_with_index(session: Session, *, rebuild: bool) -> Drift:
     """Compare the restored rows with the index, without repairs."""
-    from pinpoint.ingest.reconcile import reconcile
+    from pinpoint.ingest.reconcile import reconcile_index_rows
 
     with session.services() as services:
         if services.ledger is None:
-            raise Misconfigured("the API's services cannot compare; use those of the operator")
+            raise ConfigurationError("the API's services cannot compare; use those of the operator")
         if rebuild:
             rebuild_index(services)
-        return reconcile(
+        return reconcile_index_rows(
             ledger=services.ledger,
             index=services.index,
             queue=None,
@@ -90,7 +92,7 @@ def _compare_with_index(session: Session, *, rebuild: bool) -> Drift:
 def _require_local_session(context: typer.Context, *, as_json: bool) -> Session:
     session = Session.of(context, as_json=as_json)
     if session.server is not None or session.key is not None:
-        raise BadRequest(
+        raise BadRequestError(
             "this command works on the stack itself, not over the API; run it on the machine of "
             "the stack, without --server and --key"
         )

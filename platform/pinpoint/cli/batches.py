@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from pinpoint.cli import ids, output
-from pinpoint.cli.session import Json, Key, Org, Server, Session
-from pinpoint.records import VERDICTS
+from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
+from pinpoint.records import FINAL_STATUSES
 
 app = typer.Typer(help="Batches: sets of ingested files and their status.", no_args_is_help=True)
 
-BatchId = Annotated[
+BatchIdArgument = Annotated[
     str, typer.Argument(help="Id of the batch, or at least its first six hex digits.")
 ]
 
@@ -23,17 +23,17 @@ def list_batches(
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=500, help="Maximum number of batches.")
     ] = 20,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List batches, newest first."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         page = client.batches(limit)
     if session.as_json:
-        output.show_json(page)
+        output.print_json(page)
     else:
         show_counts(page["batches"])
 
@@ -41,7 +41,7 @@ def list_batches(
 @app.command("show")
 def show(
     context: typer.Context,
-    batch_id: BatchId,
+    batch_id: BatchIdArgument,
     state: Annotated[
         str | None, typer.Option("--state", help="Only files in this state, such as `rejected`.")
     ] = None,
@@ -51,10 +51,10 @@ def show(
     after: Annotated[
         int, typer.Option("--after", min=0, help="The value `next` of the previous page.")
     ] = 0,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a batch and its files, with the reason for each rejected or failed file."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
@@ -63,7 +63,7 @@ def show(
         batch = client.batch(batch_id)
         page = client.items(batch_id, state=state, after=after, limit=limit)
     if session.as_json:
-        output.show_json({"batch": batch, **page})
+        output.print_json({"batch": batch, **page})
         return
     show_counts([batch])
     show_reasons(batch)
@@ -72,25 +72,25 @@ def show(
         rows.append(
             [
                 *(item[name] for name in ("seq", "file", "state")),
-                output.place(item["nearest_place"]),
+                output.format_place(item["nearest_place"]),
                 *(item[name] for name in ("stage", "reason", "detail", "image_ids")),
             ]
         )
         rows += [["", "", "", "", "", "note", note, ""] for note in item["notes"]]
     columns = (">seq", "file", "state", "nearest place", "stage", "reason", "detail", "images")
-    output.table(None, columns, rows)
+    output.print_table(None, columns, rows)
     if page["next"] is not None:
-        output.note(f"more: --after {page['next']}")
+        output.warn(f"more: --after {page['next']}")
 
 
 @app.command("retry")
 def retry(
     context: typer.Context,
-    batch_id: BatchId,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    batch_id: BatchIdArgument,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Process failed and canceled files again, each once."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
@@ -99,30 +99,30 @@ def retry(
         retried = client.retry(batch_id)
         batch = client.batch(batch_id)
     if session.as_json:
-        output.show_json({"retried": retried, "batch": batch})
+        output.print_json({"retried": retried, "batch": batch})
     else:
-        output.say(f"{retried} files will be processed again")
+        output.print_line(f"{retried} files will be processed again")
 
 
 @app.command("cancel")
 def cancel(
     context: typer.Context,
-    batch_id: BatchId,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    batch_id: BatchIdArgument,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Cancel the files that no worker has started; files in progress are finished."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         result = client.cancel(ids.find_batch(client, batch_id))
     if session.as_json:
-        output.show_json(result)
+        output.print_json(result)
         return
     in_progress = result["batch"]["received"] + result["batch"]["stored"]
     suffix = f"; {in_progress} are in progress and will be finished" if in_progress else ""
-    output.say(f"{result['canceled']} files canceled{suffix}")
+    output.print_line(f"{result['canceled']} files canceled{suffix}")
 
 
 def show_counts(batches: list[dict[str, Any]]) -> None:
@@ -133,11 +133,11 @@ def show_counts(batches: list[dict[str, Any]]) -> None:
             batch["source"],
             str(batch["created_at"])[:16].replace("T", " "),
             batch["items"],
-            standing(batch),
+            describe_counts(batch),
         ]
         for batch in batches
     ]
-    output.table(None, ("id", "source", "created (UTC)", ">files", "where they stand"), rows)
+    output.print_table(None, ("id", "source", "created (UTC)", ">files", "where they stand"), rows)
 
 
 def show_reasons(batch: dict[str, Any], *, how_to_list: bool = False) -> None:
@@ -145,16 +145,16 @@ def show_reasons(batch: dict[str, Any], *, how_to_list: bool = False) -> None:
     if not batch.get("reasons"):
         return
     counts = ", ".join(f"{count} {reason}" for reason, count in batch["reasons"].items())
-    output.say(f"not taken: {counts}")
+    output.print_line(f"not taken: {counts}")
     if how_to_list:
         for state in ("rejected", "failed"):
             if batch[state]:
-                output.say(f"list them: pinpoint batches show {batch['id']} --state {state}")
+                output.print_line(f"list them: pinpoint batches show {batch['id']} --state {state}")
 
 
-def standing(batch: dict[str, Any]) -> str:
+def describe_counts(batch: dict[str, Any]) -> str:
     """Describe the status of a batch's files, for example `open: 3 waiting, 61 indexed`."""
     counts = {"waiting": batch["received"] + batch["stored"]}
-    counts |= {name: batch[name] for name in VERDICTS}
+    counts |= {name: batch[name] for name in FINAL_STATUSES}
     text = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no files"
     return text if batch["state"] == "closed" else f"open: {text}"

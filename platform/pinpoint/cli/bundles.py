@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pinpoint.cli import output
-from pinpoint.cli.session import Json, Session
-from pinpoint.errors import BadBundle, BadRequest
+from pinpoint.cli.session import JsonOption, Session
+from pinpoint.errors import BadBundleError, BadRequestError
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,9 +25,11 @@ _COLUMNS: Final = ("name", "tower", ">width", "input px", ">MB", "licence", "pro
 GEOCLIP: Final = "geoclip"
 """The published bundle that `import` accepts by name; write `./geoclip` for a folder."""
 
-Name = Annotated[str, typer.Argument(help="Name below PINPOINT_HOME/bundles, or a folder.")]
-Licence = Annotated[str, typer.Option("--licence", help="License of the weights.")]
-TowerArguments = Annotated[
+BundleArgument = Annotated[
+    str, typer.Argument(help="Name below PINPOINT_HOME/bundles, or a folder.")
+]
+LicenseOption = Annotated[str, typer.Option("--licence", help="License of the weights.")]
+TowerArgumentOption = Annotated[
     list[str],
     typer.Option(
         "--tower-arg",
@@ -35,13 +37,13 @@ TowerArguments = Annotated[
         "repeated.",
     ),
 ]
-Note = Annotated[
+NoteOption = Annotated[
     str | None, typer.Option("--note", help="Limits of the weights, shown with every answer.")
 ]
 
 
 @app.command("list")
-def list_bundles(context: typer.Context, as_json: Json = False) -> None:
+def list_bundles(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the bundles of this home and of the package, with their problems."""
     from pinpoint.nets.bundles import bundle_folders, descriptor_bundle, read_bundle
 
@@ -51,16 +53,16 @@ def list_bundles(context: typer.Context, as_json: Json = False) -> None:
     for folder in bundle_folders(settings.places.home):
         try:
             rows.append({**_describe_bundle(read_bundle(folder), settings), "name": folder.name})
-        except BadBundle as error:
+        except BadBundleError as error:
             rows.append({"name": folder.name, "problem": error.message, "used": False})
     if session.as_json:
-        output.show_json({"bundles": rows})
+        output.print_json({"bundles": rows})
         return
-    output.table(None, _COLUMNS, [_table_row(row) for row in rows])
+    output.print_table(None, _COLUMNS, [_table_row(row) for row in rows])
 
 
 @app.command("show")
-def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
+def show(context: typer.Context, name: BundleArgument, as_json: JsonOption = False) -> None:
     """Show the inputs, outputs and metadata of a bundle."""
     from pinpoint.nets.bundles import find_bundle
 
@@ -68,34 +70,34 @@ def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
     settings = Settings.from_environment()
     description = _describe_bundle(find_bundle(name, settings.places.home), settings)
     if session.as_json:
-        output.show_json(description)
+        output.print_json(description)
         return
     for key, value in description.items():
         if isinstance(value, dict):
-            parts = [f"{name} {output.cell(item)}" for name, item in value.items()]
+            parts = [f"{name} {output.format_cell(item)}" for name, item in value.items()]
             value = ", ".join(parts) or None
-        output.say(f"{key:15} {output.cell(value)}")
+        output.print_line(f"{key:15} {output.format_cell(value)}")
 
 
 @app.command("verify")
-def verify(context: typer.Context, name: Name, as_json: Json = False) -> None:
+def verify(context: typer.Context, name: BundleArgument, as_json: JsonOption = False) -> None:
     """Check a bundle's digests, load its networks and encode one image with the tower."""
     from pinpoint.nets.bundles import find_bundle
     from pinpoint.nets.checkpoint import load_tower
-    from pinpoint.nets.place_lists import load_places
+    from pinpoint.nets.place_lists import load_coordinates
     from pinpoint.nets.rerankers import load_reranker
     from pinpoint.nets.spaces import load_heads, load_location
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     bundle = find_bundle(name, settings.places.home)
-    for load in (load_tower, load_heads, load_location, load_places, load_reranker):
+    for load in (load_tower, load_heads, load_location, load_coordinates, load_reranker):
         load(bundle)
     description = _describe_bundle(bundle, settings)
     if session.as_json:
-        output.show_json({**description, "verified": True})
+        output.print_json({**description, "verified": True})
         return
-    output.say(
+    output.print_line(
         f"{description['name']}: whole; {description['tower']} gives vectors of "
         f"{description['width']}"
     )
@@ -114,9 +116,9 @@ def import_(
         str | None,
         typer.Option("--tower", help="Tower of a file: `open_clip:NAME` or `timm:NAME`."),
     ] = None,
-    tower_arguments: TowerArguments = [],  # noqa: B006
-    licence: Licence = "",
-    note: Note = None,
+    tower_arguments: TowerArgumentOption = [],  # noqa: B006
+    licence: LicenseOption = "",
+    note: NoteOption = None,
     clip_bundle: Annotated[
         str | None, typer.Option("--behind", help="For `geoclip`: the bundle of its CLIP tower.")
     ] = None,
@@ -124,22 +126,24 @@ def import_(
         Path | None,
         typer.Option("--from", help="For `geoclip`: its wheel; by default the installed package."),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Import a bundle folder or a file of weights into PINPOINT_HOME/bundles."""
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     path = Path(location)
     if tower_arguments and not path.is_file():
-        raise BadRequest("--tower-arg goes with a file of weights; a bundle has its own arguments")
+        raise BadRequestError(
+            "--tower-arg goes with a file of weights; a bundle has its own arguments"
+        )
     if location == GEOCLIP:
         bundle = _import_geoclip(name or GEOCLIP, clip_bundle, wheel, settings)
     elif path.is_dir():
         bundle = _import_folder(path, name, settings)
     elif not path.is_file():
-        raise BadRequest(f"nothing at {path}: give a bundle's folder or a safetensors file")
+        raise BadRequestError(f"nothing at {path}: give a bundle's folder or a safetensors file")
     elif tower is None or name is None:
-        raise BadRequest("a file of weights needs --tower, --name and --licence")
+        raise BadRequestError("a file of weights needs --tower, --name and --licence")
     else:
         bundle = _write_bundle(
             name, tower, None, tower_arguments, licence, note, settings, weights=path
@@ -153,10 +157,10 @@ def pull(
     tower: Annotated[str, typer.Argument(help="`open_clip:NAME` or `timm:NAME`.")],
     tag: Annotated[str, typer.Option("--tag", help="Tag of the published weights of that tower.")],
     name: Annotated[str, typer.Option("--name", help="Name of the bundle.")],
-    licence: Licence,
-    tower_arguments: TowerArguments = [],  # noqa: B006
-    note: Note = None,
-    as_json: Json = False,
+    licence: LicenseOption,
+    tower_arguments: TowerArgumentOption = [],  # noqa: B006
+    note: NoteOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Download published weights with the library of their tower and store them as a bundle."""
     session = Session.of(context, as_json=as_json)
@@ -199,7 +203,7 @@ def _import_geoclip(
     from pinpoint.nets.spaces import write_geoclip
 
     if clip_bundle is None:
-        raise BadRequest(
+        raise BadRequestError(
             "GeoCLIP needs its CLIP tower: `pinpoint bundles pull "
             "open_clip:ViT-L-14-quickgelu --tag openai --name clip --licence MIT`, then `pinpoint "
             "bundles import geoclip --behind clip`"
@@ -215,7 +219,7 @@ def _import_folder(folder: Path, name: str | None, settings: Settings) -> Bundle
 
     bundle_name = read_bundle(folder).contract.name
     if name not in (None, bundle_name):
-        raise BadRequest(f"the bundle in {folder} is called {bundle_name}; leave --name out")
+        raise BadRequestError(f"the bundle in {folder} is called {bundle_name}; leave --name out")
     return copy_bundle(folder, _bundle_folder(bundle_name, settings))
 
 
@@ -224,7 +228,7 @@ def _bundle_folder(name: str, settings: Settings) -> Path:
     from pinpoint.nets.contract import DESCRIPTOR_NAME
 
     if name == DESCRIPTOR_NAME or Path(name).name != name or name.startswith("."):
-        raise BadRequest(f"a bundle cannot be called {name!r} here")
+        raise BadRequestError(f"a bundle cannot be called {name!r} here")
     return settings.places.home / BUNDLES_FOLDER / name
 
 
@@ -233,9 +237,9 @@ def _is_used(name: str, contract: str, settings: Settings) -> bool:
 
     A Qdrant server is not queried; for a server the settings decide.
     """
-    from pinpoint.stack.places import StackPlaces
+    from pinpoint.stack.places import StackPaths
 
-    live = StackPlaces(settings.places.home).live_contract()
+    live = StackPaths(settings.places.home).live_contract()
     return name == settings.encoder.bundle if live is None else contract == live
 
 
@@ -284,12 +288,12 @@ def _table_row(description: dict[str, Any]) -> list[object]:
 def _print_bundle(session: Session, bundle: Bundle, settings: Settings) -> None:
     description = _describe_bundle(bundle, settings)
     if session.as_json:
-        output.show_json(description)
+        output.print_json(description)
         return
-    output.say(
+    output.print_line(
         f"bundle {description['name']}: {description['tower']}, {description['weights_mb']:g} MB"
     )
-    output.say(
+    output.print_line(
         "use it from the first ingest on: export "
         f"PINPOINT_BUNDLE={description['name']}; pinpoint up; "
         f"where there are images already: pinpoint bundles use {description['name']}"

@@ -10,19 +10,19 @@ import typer
 
 from pinpoint import logs
 from pinpoint.cli import output
-from pinpoint.cli.bundles import Name
+from pinpoint.cli.bundles import BundleArgument
 from pinpoint.cli.indexes import rebuild_index
-from pinpoint.cli.session import Json, Session
+from pinpoint.cli.session import JsonOption, Session
 from pinpoint.cli.waiting import explain_interrupt
-from pinpoint.errors import Conflict, Misconfigured
+from pinpoint.errors import ConfigurationError, ConflictError
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
-    from pinpoint.switching import Used
+    from pinpoint.switching import SwitchReport
 
 
-def add_to(app: typer.Typer) -> None:
+def register_commands(app: typer.Typer) -> None:
     """Register these commands."""
     app.command("use")(use)
     app.command("forget")(forget)
@@ -30,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
 
 def use(
     context: typer.Context,
-    name: Name,
+    name: BundleArgument,
     accept_missing: Annotated[
         int,
         typer.Option(
@@ -41,7 +41,7 @@ def use(
         float | None,
         typer.Option("--images-per-second", min=0.01, help="Maximum encoding rate."),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Encode the gallery with another bundle, build a second index and switch to it."""
     session = Session.of(context, as_json=as_json)
@@ -52,61 +52,63 @@ def use(
     with session.services() as services, explain_interrupt(lambda: resumption):
         report = _switch_bundle(services, name, accept_missing, images_per_second)
     if session.as_json:
-        output.show_json(report)
+        output.print_json(report)
     else:
         _print_report(report, name)
 
 
-def forget(context: typer.Context, name: Name, as_json: Json = False) -> None:
+def forget(context: typer.Context, name: BundleArgument, as_json: JsonOption = False) -> None:
     """Delete a bundle's vectors from PostgreSQL; the index must use another bundle."""
-    from pinpoint.bootstrap import LazyEncoder
+    from pinpoint.bootstrap import EncoderHandle
 
     session = Session.of(context, as_json=as_json)
-    contract = LazyEncoder(Settings.from_environment(), name).contract
+    contract = EncoderHandle(Settings.from_environment(), name).contract
     with session.services() as services:
         info = services.index.info()
         if info.contract in (None, contract.digest):
-            raise Conflict(
+            raise ConflictError(
                 f"the index holds the vectors of {name}, or its contents are unknown "
                 f"({info.loading or 'it is ready'}); switch with `pinpoint bundles use` first"
             )
         if services.backlog is None:
-            raise Misconfigured(
+            raise ConfigurationError(
                 "the API's services cannot delete vectors; use those of the operator"
             )
         num_deleted = services.backlog.forget(contract.digest)
     if session.as_json:
-        output.show_json({"bundle": contract.name, "vectors": num_deleted})
+        output.print_json({"bundle": contract.name, "vectors": num_deleted})
     else:
-        output.say(f"{num_deleted} vectors of bundle {contract.name} deleted")
+        output.print_line(f"{num_deleted} vectors of bundle {contract.name} deleted")
 
 
 def _switch_bundle(
     services: Services, name: str, accept_missing: int, images_per_s: float | None
-) -> Used:
-    from pinpoint.bootstrap import LazyEncoder
-    from pinpoint.nets.bundles import bundle_of
+) -> SwitchReport:
+    from pinpoint.bootstrap import EncoderHandle
+    from pinpoint.nets.bundles import resolve_bundle
     from pinpoint.nets.contract import DESCRIPTOR_NAME
-    from pinpoint.switching import Switching
+    from pinpoint.switching import ModelSwitch
 
     settings = Settings.from_environment()
     # The bar shows the progress; log lines would mix with the results.
     logs.configure(settings.log.model_copy(update={"level": "warning"}))
     # The bundle is looked up by its contract below the home, as the API and the workers do it,
     # whatever bundle their settings name.
-    contract_digest = LazyEncoder(settings, name).contract.digest
+    contract_digest = EncoderHandle(settings, name).contract.digest
     home, rendition_px = settings.places.home, settings.media.rendition_px
-    encoder = LazyEncoder(settings, bundle_of(contract_digest, home, rendition_px, DESCRIPTOR_NAME))
+    encoder = EncoderHandle(
+        settings, resolve_bundle(contract_digest, home, rendition_px, DESCRIPTOR_NAME)
+    )
     encoder.warm()
     if services.backlog is None:
-        raise Misconfigured(
+        raise ConfigurationError(
             "the API's services cannot change the bundle; use those of the operator"
         )
     services.ensure_index()
-    bar, task = output.progress("encoding")
+    bar, task = output.open_progress_bar("encoding")
     bar.update(task, total=0)
     with bar:
-        switching = Switching(
+        switching = ModelSwitch(
             dataclasses.replace(services.ingest_parts(), encoder=encoder),
             services.backlog,
             images_per_s=images_per_s,
@@ -119,7 +121,7 @@ def _switch_bundle(
         return switching.use(build, accept_missing=accept_missing)
 
 
-def _print_report(report: Used, name: str) -> None:
+def _print_report(report: SwitchReport, name: str) -> None:
     num_unreachable = sum(report.unreachable.values())
     rows = [
         ("images", report.live),
@@ -129,6 +131,6 @@ def _print_report(report: Used, name: str) -> None:
         *((f"  {reason}", images) for reason, images in report.unreachable.items()),
         ("left for reconcile", report.drift.total),
     ]
-    output.table(None, ("status", ">images"), rows)
-    output.say(f"bundle {report.bundle} serves, index build {report.build}")
-    output.say(f"to use it for a new index: pinpoint config set bundle {name}")
+    output.print_table(None, ("status", ">images"), rows)
+    output.print_line(f"bundle {report.bundle} serves, index build {report.build}")
+    output.print_line(f"to use it for a new index: pinpoint config set bundle {name}")

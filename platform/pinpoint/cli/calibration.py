@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from pinpoint.cli import output
-from pinpoint.cli.session import Json, Session
-from pinpoint.errors import BadRequest
+from pinpoint.cli.session import JsonOption, Session
+from pinpoint.errors import BadRequestError
 from pinpoint.records import Calibration
 from pinpoint.settings import Settings
 
 
-def add_to(app: typer.Typer) -> None:
+def register_commands(app: typer.Typer) -> None:
     """Register this command."""
     app.command()(calibrate)
 
@@ -36,10 +36,10 @@ def calibrate(
         str | None,
         typer.Option("--licence", help="License of the queries; by default that of the protocol."),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Fit probabilities, regions and abstention on held-out photos and store them in the bundle."""
-    from pinpoint.evaluation.calibrating import calibrate as fit
+    from pinpoint.evaluation.calibrating import fit_calibration as fit
     from pinpoint.nets.bundles import read_bundle
     from pinpoint.nets.calibrations import write_calibration
     from pinpoint.nets.digests import digest, public_contract
@@ -51,7 +51,7 @@ def calibrate(
     folder = _find_bundle_folder(calibration.contract, bundle, settings)
     contract = read_bundle(folder).contract
     if digest(contract, rendition_px) != calibration.contract:
-        raise BadRequest(
+        raise BadRequestError(
             f"the run used the bundle {calibration.bundle} ({calibration.contract[:16]}…), "
             f"{folder} is another one"
         )
@@ -59,24 +59,26 @@ def calibrate(
     public_contract(contract, rendition_px, {calibration.ranker: calibration})
     path = write_calibration(folder, calibration)
     if session.as_json:
-        output.show_json({"file": str(path), **_to_dict(calibration)})
+        output.print_json({"file": str(path), **_to_dict(calibration)})
         return
     _print_calibration(path, calibration)
 
 
 def _find_bundle_folder(contract: str, bundle: Path | None, settings: Settings) -> Path:
     """Folder of the bundle with a contract; a bundle of the package is first copied to the home."""
-    from pinpoint.nets.bundles import BUNDLES_FOLDER, SHIPPED, bundle_of, copy_bundle
+    from pinpoint.nets.bundles import BUNDLES_FOLDER, SHIPPED_FOLDER, copy_bundle, resolve_bundle
     from pinpoint.nets.contract import DESCRIPTOR_NAME
 
     if bundle is not None:
         return bundle
     home = settings.places.home
-    name = bundle_of(contract, home, settings.media.rendition_px, settings.encoder.bundle)
+    name = resolve_bundle(contract, home, settings.media.rendition_px, settings.encoder.bundle)
     if name == DESCRIPTOR_NAME:
-        raise BadRequest("the descriptor has no folder on disk, so it cannot store a calibration")
+        raise BadRequestError(
+            "the descriptor has no folder on disk, so it cannot store a calibration"
+        )
     folder = Path(name)
-    if folder.parent == SHIPPED:
+    if folder.parent == SHIPPED_FOLDER:
         copy_bundle(folder, home / BUNDLES_FOLDER / folder.name)
         return home / BUNDLES_FOLDER / folder.name
     return folder
@@ -111,7 +113,7 @@ def _to_dict(calibration: Calibration) -> dict[str, Any]:
 
 
 def _print_calibration(path: Path, calibration: Calibration) -> None:
-    output.say(f"{path}: ranker {calibration.ranker} on bundle {calibration.bundle}")
+    output.print_line(f"{path}: ranker {calibration.ranker} on bundle {calibration.bundle}")
     rows = [
         (
             name,
@@ -125,9 +127,9 @@ def _print_calibration(path: Path, calibration: Calibration) -> None:
     ]
     head = ("stratum", ">queries", ">authors", ">temperature")
     levels = (">area 50 %", ">area 90 %", ">disc 50 %", ">disc 90 %")
-    output.table(None, (*head, *levels), rows)
+    output.print_table(None, (*head, *levels), rows)
     abstention = calibration.abstention
-    output.say(
+    output.print_line(
         f"withheld where {abstention.signal} is above {abstention.above:.3f}: "
         f"{abstention.right_share:.1%} of the correct answers, "
         f"{abstention.supported_share:.1%} of covered queries"
@@ -137,5 +139,5 @@ def _print_calibration(path: Path, calibration: Calibration) -> None:
             else f", {abstention.unsupported_share:.1%} of uncovered ones"
         )
     )
-    output.say(calibration.note)
-    output.say("restart a running stack to use it: pinpoint down, pinpoint up")
+    output.print_line(calibration.note)
+    output.print_line("restart a running stack to use it: pinpoint down, pinpoint up")

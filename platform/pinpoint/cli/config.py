@@ -9,15 +9,15 @@ import typer
 
 from pinpoint import settings_file
 from pinpoint.cli import output
-from pinpoint.cli.session import Json, Session
-from pinpoint.settings import Places, Settings
+from pinpoint.cli.session import JsonOption, Session
+from pinpoint.settings import ServiceSettings, Settings
 
 app = typer.Typer(
     help="Settings: the environment overrides the file of the home, which overrides the defaults.",
     no_args_is_help=True,
 )
 
-Name = Annotated[
+SettingArgument = Annotated[
     str, typer.Argument(help="Name such as `api_port` or `PINPOINT_API_PORT`; see `list`.")
 ]
 _NOT_SETTINGS = {"PINPOINT_HOME", "PINPOINT_SERVER", "PINPOINT_KEY", "PINPOINT_ORG"}
@@ -29,93 +29,98 @@ def list_settings(
     include_defaults: Annotated[
         bool, typer.Option("--all", help="Include settings at their defaults.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the changed settings with the origin of each value; secrets are hidden."""
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     values = settings_file.list_values(settings)
     path = settings_file.settings_path(settings.places.home)
     if session.as_json:
-        output.show_json({"file": str(path), "settings": [_as_dict(entry) for entry in values]})
+        output.print_json({"file": str(path), "settings": [_as_dict(entry) for entry in values]})
         return
     selected = [entry for entry in values if include_defaults or entry.origin != "default"]
     if selected:
         rows = [
-            (entry.setting.name, settings_file.show_value(entry.setting, entry.value), entry.origin)
+            (entry.setting.name, settings_file.mask_value(entry.setting, entry.value), entry.origin)
             for entry in selected
         ]
-        output.table(None, ("setting", "value", "from"), rows)
+        output.print_table(None, ("setting", "value", "from"), rows)
     else:
-        output.say("all settings have their defaults; `pinpoint config list --all` shows them")
-    output.say(f"file: {path}{'' if path.exists() else ' (does not exist yet)'}")
-    for name in settings_file.unknown_variables(set(os.environ) - _NOT_SETTINGS):
-        output.note(f"pinpoint: {name} is set in the environment but is not a setting")
+        output.print_line(
+            "all settings have their defaults; `pinpoint config list --all` shows them"
+        )
+    output.print_line(f"file: {path}{'' if path.exists() else ' (does not exist yet)'}")
+    for name in settings_file.list_unknown_variables(set(os.environ) - _NOT_SETTINGS):
+        output.warn(f"pinpoint: {name} is set in the environment but is not a setting")
 
 
 @app.command("get")
-def get(context: typer.Context, name: Name, as_json: Json = False) -> None:
+def get(context: typer.Context, name: SettingArgument, as_json: JsonOption = False) -> None:
     """Print the value of a setting, even a secret one; an empty line if it is not set."""
     session, setting = Session.of(context, as_json=as_json), settings_file.find_setting(name)
     values = settings_file.list_values(Settings.from_environment())
     entry = next(candidate for candidate in values if candidate.setting == setting)
     if session.as_json:
-        output.show_json({**_as_dict(entry), "value": entry.value})
+        output.print_json({**_as_dict(entry), "value": entry.value})
     else:
-        output.say("" if entry.value is None else output.cell(entry.value))
+        output.print_line("" if entry.value is None else output.format_cell(entry.value))
 
 
 @app.command("set")
-def set_one(
+def set_setting(
     context: typer.Context,
-    name: Name,
+    name: SettingArgument,
     value: Annotated[str, typer.Argument(help="The new value.")],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a setting to the file of the home (mode 0600)."""
     session, setting = Session.of(context, as_json=as_json), settings_file.find_setting(name)
-    home = Places().home
+    home = ServiceSettings().home
     parsed_value = settings_file.set_value(home, setting, value)
-    display_value = settings_file.show_value(setting, parsed_value)
+    display_value = settings_file.mask_value(setting, parsed_value)
     overridden = setting.variable in os.environ
     if session.as_json:
-        output.show_json({"name": setting.name, "value": display_value, "overridden": overridden})
+        output.print_json({"name": setting.name, "value": display_value, "overridden": overridden})
         return
-    output.say(
-        f"{setting.name} = {output.cell(display_value)}  ({settings_file.settings_path(home)})"
+    output.print_line(
+        f"{setting.name} = {output.format_cell(display_value)}  ({settings_file.settings_path(home)})"
     )
     if overridden:
-        output.note(f"pinpoint: {setting.variable} in the environment overrides the file")
-    output.note("run `pinpoint up` to apply it to a running stack")
+        output.warn(f"pinpoint: {setting.variable} in the environment overrides the file")
+    output.warn("run `pinpoint up` to apply it to a running stack")
 
 
 @app.command("unset")
-def unset(context: typer.Context, name: Name, as_json: Json = False) -> None:
+def unset(context: typer.Context, name: SettingArgument, as_json: JsonOption = False) -> None:
     """Remove a setting from the file of the home, which restores its default."""
     session, setting = Session.of(context, as_json=as_json), settings_file.find_setting(name)
-    home = Places().home
+    home = ServiceSettings().home
     removed = settings_file.unset_value(home, setting)
     if session.as_json:
-        output.show_json({"name": setting.name, "removed": removed})
+        output.print_json({"name": setting.name, "removed": removed})
     elif removed:
-        output.say(f"{setting.name} was removed from {settings_file.settings_path(home)}")
+        output.print_line(f"{setting.name} was removed from {settings_file.settings_path(home)}")
     else:
-        output.say(f"{setting.name} is not in {settings_file.settings_path(home)}")
+        output.print_line(f"{setting.name} is not in {settings_file.settings_path(home)}")
 
 
 @app.command("path")
-def show_path(context: typer.Context, as_json: Json = False) -> None:
+def show_path(context: typer.Context, as_json: JsonOption = False) -> None:
     """Print the path of the settings file, even if it does not exist."""
-    session, path = Session.of(context, as_json=as_json), settings_file.settings_path(Places().home)
+    session, path = (
+        Session.of(context, as_json=as_json),
+        settings_file.settings_path(ServiceSettings().home),
+    )
     if session.as_json:
-        output.show_json({"file": str(path), "exists": path.exists()})
+        output.print_json({"file": str(path), "exists": path.exists()})
     else:
-        output.say(str(path))
+        output.print_line(str(path))
 
 
 def _as_dict(entry: settings_file.SettingValue) -> dict[str, object]:
     return {
         "name": entry.setting.name,
         "variable": entry.setting.variable,
-        "value": settings_file.show_value(entry.setting, entry.value),
+        "value": settings_file.mask_value(entry.setting, entry.value),
         "from": entry.origin,
     }

@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from pinpoint.cli import demo_report, output
-from pinpoint.cli.demo_report import BUNDLE, LOST, NEW
+from pinpoint.cli.demo_report import BUNDLE, LOST_STATES, NEW_STATES
 from pinpoint.client import Client
 from pinpoint.homes import demo_home
-from pinpoint.settings import Places, Settings
+from pinpoint.settings import ServiceSettings, Settings
 from pinpoint.stack import lifecycle
-from pinpoint.world.planets import Planet, Unseen, make_planet
+from pinpoint.world.planets import Planet, QueryPhoto, make_planet
 
 Json = dict[str, Any]
 
-LICENCE: Final = "CC0-1.0"
+LICENSE: Final = "CC0-1.0"
 ATTRIBUTION: Final = "synthetic planet of pinpoint.world, seed {seed}"
 SOURCES: Final = (("demo street", "street"), ("demo photos", "photo"))
 _MARK_FILE: Final = "ingested.json"
-MAP: Final = "map.png"
+MAP_FILE: Final = "map.png"
 
 
 def run_demo(
@@ -60,7 +60,7 @@ def run_demo(
         StackError: The embedded stack cannot be started.
     """
     settings = _with_bundle(settings or demo_settings())
-    lifecycle.up(settings, say=output.note)
+    lifecycle.start_stack(settings, say=output.warn)
     home = settings.places.home
     folder = home / "demo" / f"planet-{preset}-{seed}"
     planet = _draw_planet(folder, preset, seed)
@@ -68,15 +68,15 @@ def run_demo(
     with Client.open(organization=organization, home=home) as client:
         ingested = _ingest_galleries(client, planet)
         answers = [client.locate(query.path, kind=query.kind) for query in query_photos]
-        report = demo_report.summed_up(client.server, ingested, query_photos, answers)
+        report = demo_report.summarize_demo(client.server, ingested, query_photos, answers)
     out.mkdir(parents=True, exist_ok=True)
-    demo_report.draw_map(report, out / MAP)
-    report |= {"map": str(out / MAP), "home": str(home), "try": _next_commands(report, home)}
+    demo_report.draw_map(report, out / MAP_FILE)
+    report |= {"map": str(out / MAP_FILE), "home": str(home), "try": _next_commands(report, home)}
     report["remove"] = f"pinpoint destroy --home {shlex.quote(str(home))}"
     if as_json:
-        output.show_json(report)
+        output.print_json(report)
     else:
-        demo_report.show(report)
+        demo_report.show_demo(report)
     return report
 
 
@@ -91,8 +91,8 @@ def demo_settings(home: Path | None = None) -> Settings:
     Raises:
         Misconfigured: A setting has no usable value.
     """
-    settings = Settings.from_environment(home or demo_home(Places().home))
-    settings.places = Places(
+    settings = Settings.from_environment(home or demo_home(ServiceSettings().home))
+    settings.places = ServiceSettings(
         home=settings.places.home,
         database_url=None,
         api_database_url=None,
@@ -116,7 +116,7 @@ def _with_bundle(settings: Settings) -> Settings:
 
 
 def _draw_planet(folder: Path, preset: str, seed: int) -> Planet:
-    bar, task = output.progress(f"drawing planet {seed}")
+    bar, task = output.open_progress_bar(f"drawing planet {seed}")
     with bar:
         return make_planet(
             folder,
@@ -126,9 +126,9 @@ def _draw_planet(folder: Path, preset: str, seed: int) -> Planet:
         )
 
 
-def _choose_queries(planet: Planet, queries: int) -> list[Unseen]:
+def _choose_queries(planet: Planet, queries: int) -> list[QueryPhoto]:
     """Choose street views and photos, each from a different city while cities remain."""
-    chosen: list[Unseen] = []
+    chosen: list[QueryPhoto] = []
     for kind, share in (("street", queries - queries // 2), ("photo", queries // 2)):
         unseen = [query for query in planet.unseen if query.kind == kind and query.role == "test"]
         cities = list({query.city.number: query for query in reversed(unseen)}.values())[::-1]
@@ -146,7 +146,7 @@ def _ingest_galleries(client: Client, planet: Planet) -> list[Json]:
         manifest = planet.manifests()[f"test-{kind}"]
         if name not in source_names:
             client.add_source(
-                name, kind, licence=LICENCE, attribution=ATTRIBUTION.format(seed=planet.seed)
+                name, kind, licence=LICENSE, attribution=ATTRIBUTION.format(seed=planet.seed)
             )
         files = _folder_digest(manifest.parent)
         batch = _find_sent_batch(client, name, files, marks.get(name))
@@ -174,23 +174,23 @@ def _find_sent_batch(client: Client, source: str, files: str, mark: Json | None)
     last = next((batch for batch in batches if batch["source"] == source), None)
     if last is None or last["id"] != mark["batch"] or not last["complete"]:
         return None
-    lost = sum(last[name] for name in LOST)
+    lost = sum(last[name] for name in LOST_STATES)
     if lost or client.source(source)["images"] != mark["images"]:
         return None
-    zeros = dict.fromkeys((*NEW, *LOST), 0)
+    zeros = dict.fromkeys((*NEW_STATES, *LOST_STATES), 0)
     counts = {"items": last["items"], "duplicate": last["items"]}
     return {"source": source, "batch": mark["batch"], **zeros, **counts}
 
 
 def _upload_gallery(client: Client, manifest: Path, source: str) -> Json:
-    bar, task = output.progress(source)
+    bar, task = output.open_progress_bar(source)
 
     def show_progress(batch: Json) -> None:
         bar.update(task, total=batch["items"], completed=_count_processed(batch))
 
     with bar:
         batch = client.ingest_folder(manifest, source=source, wait=True, on_progress=show_progress)
-    counts = {name: batch[name] for name in ("items", *NEW, "duplicate", *LOST)}
+    counts = {name: batch[name] for name in ("items", *NEW_STATES, "duplicate", *LOST_STATES)}
     return {"source": source, "batch": batch["id"], **counts}
 
 

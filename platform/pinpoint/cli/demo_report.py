@@ -10,7 +10,7 @@ from pinpoint.geo.distance import geodesic_m
 from pinpoint.geo.gazetteer import City
 from pinpoint.records import Point
 from pinpoint.world.cities import nearest_city
-from pinpoint.world.planets import Unseen
+from pinpoint.world.planets import QueryPhoto
 
 Json = dict[str, Any]
 
@@ -19,8 +19,8 @@ PLANET_NOTE: Final = (
     "The planet is synthetic: drawn scenes at the coordinates of real cities. The figures show "
     "that the chain works, not how well real photos are located."
 )
-NEW: Final = ("indexed", "updated")
-LOST: Final = ("rejected", "failed")
+NEW_STATES: Final = ("indexed", "updated")
+LOST_STATES: Final = ("rejected", "failed")
 COLUMNS: Final = (
     ">photo",
     "kind",
@@ -41,8 +41,8 @@ _NEAR_KM: Final = "25"
 _ID_DIGITS: Final = 8
 
 
-def summed_up(
-    server: str, ingested: list[Json], queries: list[Unseen], answers: list[Json]
+def summarize_demo(
+    server: str, ingested: list[Json], queries: list[QueryPhoto], answers: list[Json]
 ) -> Json:
     """Build the `--json` document, without the map and the commands to run next.
 
@@ -52,7 +52,7 @@ def summed_up(
         queries: The photos with their ground truth.
         answers: The API's answer to each photo.
     """
-    photos = [line(query, answer) for query, answer in zip(queries, answers, strict=True)]
+    photos = [describe_photo(query, answer) for query, answer in zip(queries, answers, strict=True)]
     errors_km = sorted(photo["error_km"] for photo in photos if photo["error_km"] is not None)
     within_1_km, within_25_km = (
         sum(error_km <= limit_km for error_km in errors_km) for limit_km in (1.0, 25.0)
@@ -76,7 +76,7 @@ def summed_up(
     }
 
 
-def line(query: Unseen, answer: Json) -> Json:
+def describe_photo(query: QueryPhoto, answer: Json) -> Json:
     """Describe one photo: answer, ground truth and the distance between them."""
     point, city, error_km, is_inside = None, None, None, None
     radii = {f"{region['mass']:.0%}": region["radius_m"] / 1_000 for region in answer["regions"]}
@@ -110,51 +110,57 @@ def _city_label(city: City) -> str:
     return f"{city.name}, {city.country}"
 
 
-def show(report: Json) -> None:
+def show_demo(report: Json) -> None:
     """Print the table, an explanation of its columns, and commands to run next."""
     photos, summary = report["photos"], report["summary"]
-    rows = [row(number, photo) for number, photo in enumerate(photos, start=1)]
-    output.table(None, COLUMNS, rows)
+    rows = [to_table_row(number, photo) for number, photo in enumerate(photos, start=1)]
+    output.print_table(None, COLUMNS, rows)
     calibrated = any(photo["probability_within_km"] for photo in photos)
     weight_name = "probability" if calibrated else "ranker's mass"
-    output.say(
+    output.print_line(
         f"radius: of the disc around the answer with {_RADIUS_SHARE} of the {weight_name}; "
         "truth: whether the true position is inside that disc"
     )
-    output.say(
+    output.print_line(
         f"P({_NEAR_KM} km): probability of a place within {_NEAR_KM} km of the answer, "
         f"{UNCALIBRATED} if the bundle has no calibration"
     )
     if any(photo["answer"] and photo["abstained"] for photo in photos):
-        output.say("a guess: the answer is withheld for lack of evidence; only a point is given")
-    output.say(f"ids: the first {_ID_DIGITS} digits of the cited image ids; --json prints full ids")
-    output.say("")
+        output.print_line(
+            "a guess: the answer is withheld for lack of evidence; only a point is given"
+        )
+    output.print_line(
+        f"ids: the first {_ID_DIGITS} digits of the cited image ids; --json prints full ids"
+    )
+    output.print_line("")
     new, duplicates, lost = (
         sum(counts[name] for counts in report["ingest"] for name in names)
-        for names in (NEW, ("duplicate",), LOST)
+        for names in (NEW_STATES, ("duplicate",), LOST_STATES)
     )
-    output.say(f"ingested: {new} new, {duplicates} known, {lost} rejected or failed")
-    output.say(
+    output.print_line(f"ingested: {new} new, {duplicates} known, {lost} rejected or failed")
+    output.print_line(
         f"located within 1 km: {summary['within_1_km']} of {summary['photos']},"
         f" within 25 km: {summary['within_25_km']},"
         f" truth inside the radius: {summary['inside_radius']}"
     )
     for note in report["notes"]:
-        output.say(note)
-    output.say(f"map: {report['map']}")
-    output.say("")
-    output.say(f"go on at {report['server']} (all routes: {report['server']}/openapi.json); try:")
+        output.print_line(note)
+    output.print_line(f"map: {report['map']}")
+    output.print_line("")
+    output.print_line(
+        f"go on at {report['server']} (all routes: {report['server']}/openapi.json); try:"
+    )
     for command in report["try"]:
-        output.say(f"  {command}")
+        output.print_line(f"  {command}")
     if "remove" in report:
-        output.say("")
-        output.say(
+        output.print_line("")
+        output.print_line(
             "the demo has its own home and stack; this command removes them with all their data:"
         )
-        output.say(f"  {report['remove']}")
+        output.print_line(f"  {report['remove']}")
 
 
-def row(number: int, line: Json) -> tuple[str, ...]:
+def to_table_row(number: int, line: Json) -> tuple[str, ...]:
     """Table cells of one photo."""
     answer, error_km = line["answer"], line["error_km"]
     guess = ", a guess" if answer and line["abstained"] else ""
@@ -180,8 +186,8 @@ def row(number: int, line: Json) -> tuple[str, ...]:
         line["truth"]["place"],
         f"{answer['lat']:.4f}, {answer['lon']:.4f}" if answer else "no answer",
         f"{answer['place']}{guess}" if answer else "–",
-        "–" if error_km is None else output.kilometres(error_km * 1_000),
-        "–" if radius_km is None else output.kilometres(radius_km * 1_000),
+        "–" if error_km is None else output.format_km(error_km * 1_000),
+        "–" if radius_km is None else output.format_km(radius_km * 1_000),
         probability if answer else "–",
         {True: "inside", False: "outside", None: "–"}[line["inside"]],
         f"{line['ms']:.0f}",
@@ -193,10 +199,10 @@ def row(number: int, line: Json) -> tuple[str, ...]:
 def draw_map(report: Json, path: Path) -> None:
     """Write a PNG map of all photos with their answers and ground truths."""
     from pinpoint.evaluation.canvas import NOT_THE_EARTH
-    from pinpoint.evaluation.maps import Placed, draw_answers
+    from pinpoint.evaluation.maps import MapAnswer, draw_answers
 
     map_answers = [
-        Placed(
+        MapAnswer(
             truth=_to_point(photo["truth"]),
             answer=photo["answer"] and _to_point(photo["answer"]),
             inside=photo["inside"] is True,

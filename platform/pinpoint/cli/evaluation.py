@@ -9,32 +9,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pinpoint.cli import output, reports
-from pinpoint.cli.session import Json, Org, Session
-from pinpoint.errors import BadRequest
-from pinpoint.records import Limits
+from pinpoint.cli.session import JsonOption, OrganizationOption, Session
+from pinpoint.errors import BadRequestError
+from pinpoint.records import SearchFilter
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
-    from pinpoint.evaluation.asked import Places
-    from pinpoint.evaluation.labels import Labelled
-    from pinpoint.evaluation.run import Parts, Plan
+    from pinpoint.evaluation.asked import LabelPaths
+    from pinpoint.evaluation.labels import LabeledQueries
+    from pinpoint.evaluation.run import EvaluationComponents, RunConfig
     from pinpoint.settings import Settings
 
 _NO_EXCLUSIONS = "none"
 
-Protocol = Annotated[str, typer.Argument(help="world, im2gps, im2gps3k, yfcc4k, osv5m or custom.")]
-Images = Annotated[
+ProtocolArgument = Annotated[
+    str, typer.Argument(help="world, im2gps, im2gps3k, yfcc4k, osv5m or custom.")
+]
+ImagesOption = Annotated[
     Path | None, typer.Option("--images", help="Folder of the photos, or of the photos and labels.")
 ]
-Labels = Annotated[Path | None, typer.Option("--labels", help="The label file.")]
-Columns = Annotated[
+LabelsOption = Annotated[Path | None, typer.Option("--labels", help="The label file.")]
+ColumnsOption = Annotated[
     Path | None, typer.Option("--columns", help="Column mapping of the labels, as TOML or JSON.")
 ]
-Bundle = Annotated[
+BundleOption = Annotated[
     str | None,
     typer.Option("--bundle", help="Bundle to evaluate; by default the bundle of the index."),
 ]
-Ranker = Annotated[
+RankerOption = Annotated[
     str | None,
     typer.Option(
         "--ranker",
@@ -42,40 +44,46 @@ Ranker = Annotated[
         show_default=False,
     ),
 ]
-Out = Annotated[
+OutOption = Annotated[
     Path | None, typer.Option("--out", help="Folder of the run; an existing run is resumed.")
 ]
-Describe = Annotated[bool, typer.Option("--describe", help="Only describe the labels.")]
-Exclude = Annotated[
+DescribeOption = Annotated[bool, typer.Option("--describe", help="Only describe the labels.")]
+ExcludeOption = Annotated[
     str, typer.Option("--exclude", help="Images that the arm `excluded` leaves out; or none.")
 ]
-Served = Annotated[
+ServedOption = Annotated[
     bool,
     typer.Option("--served/--no-served", help="Also evaluate without exclusions, as arm `served`."),
 ]
-Cosine = Annotated[
+CosineOption = Annotated[
     float, typer.Option("--near-duplicate-cosine", help="Minimum cosine of a near-duplicate.")
 ]
-Sources = Annotated[list[str], typer.Option("--source", help="Only this source; may be repeated.")]
-Kinds = Annotated[list[str], typer.Option("--kind", help="Only this source kind; may be repeated.")]
-Only = Annotated[
+SourceOption = Annotated[
+    list[str], typer.Option("--source", help="Only this source; may be repeated.")
+]
+SourceKindOption = Annotated[
+    list[str], typer.Option("--kind", help="Only this source kind; may be repeated.")
+]
+FilterOption = Annotated[
     list[str],
     typer.Option("--only", help="Only queries of a stratum, NAME=VALUE; may be repeated."),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first LIMIT queries.")]
-AtOnce = Annotated[
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Only the first LIMIT queries.")
+]
+ConcurrencyOption = Annotated[
     int,
     typer.Option(
         "--at-once", help="Number of concurrent queries; latencies then include queueing."
     ),
 ]
-Convention = Annotated[
+ConventionOption = Annotated[
     str | None,
     typer.Option("--convention", help="Distance convention; by default that of the protocol."),
 ]
 
 
-def add_to(app: typer.Typer) -> None:
+def register_commands(app: typer.Typer) -> None:
     """Register these commands."""
     app.command()(evaluate)
     app.command()(compare)
@@ -83,32 +91,32 @@ def add_to(app: typer.Typer) -> None:
 
 def evaluate(
     context: typer.Context,
-    protocol: Protocol,
-    images: Images = None,
-    labels: Labels = None,
-    columns: Columns = None,
-    bundle: Bundle = None,
-    ranker: Ranker = None,
-    out: Out = None,
-    describe: Describe = False,
-    exclude: Exclude = "self,author,sequence,near-duplicate",
-    served: Served = True,
-    cosine: Cosine = 0.95,
-    source: Sources = [],  # noqa: B006
-    kind: Kinds = [],  # noqa: B006
-    only: Only = [],  # noqa: B006
-    limit: Limit = None,
-    at_once: AtOnce = 1,
-    convention: Convention = None,
-    org: Org = None,
-    as_json: Json = False,
+    protocol: ProtocolArgument,
+    images: ImagesOption = None,
+    labels: LabelsOption = None,
+    columns: ColumnsOption = None,
+    bundle: BundleOption = None,
+    ranker: RankerOption = None,
+    out: OutOption = None,
+    describe: DescribeOption = False,
+    exclude: ExcludeOption = "self,author,sequence,near-duplicate",
+    served: ServedOption = True,
+    cosine: CosineOption = 0.95,
+    source: SourceOption = [],  # noqa: B006
+    kind: SourceKindOption = [],  # noqa: B006
+    only: FilterOption = [],  # noqa: B006
+    limit: LimitOption = None,
+    at_once: ConcurrencyOption = 1,
+    convention: ConventionOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Evaluate labeled photos, with and without images that leak the answer; report all counts."""
-    from pinpoint.evaluation.report import convention_named
+    from pinpoint.evaluation.report import find_convention
 
     session = Session.of(context, org=org, as_json=as_json)
     if convention is not None:
-        convention_named(convention)  # reports a wrong name before the work starts
+        find_convention(convention)  # reports a wrong name before the work starts
     queries, paths = _load_queries(protocol, labels, images, columns)
     if describe:
         _describe_labels(session, queries, images and paths.images)
@@ -138,8 +146,8 @@ def compare(
     context: typer.Context,
     a: Annotated[Path, typer.Argument(help="Folder of one run.")],
     b: Annotated[Path, typer.Argument(help="Folder of another run on the same labels.")],
-    convention: Convention = None,
-    as_json: Json = False,
+    convention: ConventionOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare two runs on the same photos: A minus B, with interval and p-value."""
     from pinpoint.evaluation.compare import compare_runs
@@ -147,28 +155,28 @@ def compare(
     session = Session.of(context, as_json=as_json)
     comparison = compare_runs(a, b, convention)
     if session.as_json:
-        output.show_json(comparison)
+        output.print_json(comparison)
     else:
         reports.show_comparison(comparison)
 
 
-def _describe_labels(session: Session, queries: Labelled, images: Path | None) -> None:
+def _describe_labels(session: Session, queries: LabeledQueries, images: Path | None) -> None:
     """Describe the labels; count missing photos if `images` names their folder."""
-    from pinpoint.evaluation.describe import describe
-    from pinpoint.evaluation.labels import missing
+    from pinpoint.evaluation.describe import describe_labels
+    from pinpoint.evaluation.labels import find_missing_files
 
-    description = describe(queries)
+    description = describe_labels(queries)
     if images is not None:
-        description["images_missing"] = len(missing(queries, images))
+        description["images_missing"] = len(find_missing_files(queries, images))
     if session.as_json:
-        output.show_json(description)
+        output.print_json(description)
     else:
         reports.show_description(description)
 
 
 def _load_queries(
     protocol: str, labels: Path | None, images: Path | None, columns: Path | None
-) -> tuple[Labelled, Places]:
+) -> tuple[LabeledQueries, LabelPaths]:
     """Read the queries and the paths of their labels and photos."""
     from pinpoint.evaluation import asked
     from pinpoint.evaluation.columns import load_columns
@@ -176,18 +184,18 @@ def _load_queries(
     from pinpoint.evaluation.protocols import PROTOCOLS
 
     if protocol not in PROTOCOLS:
-        raise BadRequest(f"no protocol {protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
-    paths = asked.find(labels, images, PROTOCOLS[protocol].labels_at)
+        raise BadRequestError(f"no protocol {protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
+    paths = asked.resolve_label_paths(labels, images, PROTOCOLS[protocol].labels_at)
     mapping = None if columns is None else load_columns(columns)
     return read_labels(PROTOCOLS[protocol], paths.labels, mapping), paths
 
 
-def _build_components(services: Services, *, fixed: bool) -> Parts:
+def _build_components(services: Services, *, fixed: bool) -> EvaluationComponents:
     """Components of a run; `fixed` takes the bundle of the settings, whatever the index holds."""
-    from pinpoint.evaluation.run import Parts
+    from pinpoint.evaluation.run import EvaluationComponents
 
     encoder = services.encoders.configured if fixed else services.encoder
-    return Parts(
+    return EvaluationComponents(
         decoder=services.decoder,
         encoder=encoder,
         reranker=encoder.reranker,
@@ -200,26 +208,31 @@ def _build_components(services: Services, *, fixed: bool) -> Parts:
 
 def _build_run_config(
     session: Session, services: Services, sources: list[str], kinds: list[str], options: Any
-) -> Plan:
+) -> RunConfig:
     """Configuration of a run within the organization that the operator acts as."""
-    from pinpoint.evaluation.run import Plan
+    from pinpoint.evaluation.run import RunConfig
 
     organization_id = services.access.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalogue:
         source_ids = tuple(catalogue.source(name).id for name in sources)
-    limits = Limits(kinds=tuple(kinds), source_ids=source_ids)
-    return Plan(organization_id=organization_id, limits=limits, **options)
+    limits = SearchFilter(kinds=tuple(kinds), source_ids=source_ids)
+    return RunConfig(organization_id=organization_id, limits=limits, **options)
 
 
 def _evaluate_queries(
-    queries: Labelled, paths: Places, folder: Path, plan: Plan, parts: Parts, at_once: int
+    queries: LabeledQueries,
+    paths: LabelPaths,
+    folder: Path,
+    plan: RunConfig,
+    parts: EvaluationComponents,
+    at_once: int,
 ) -> dict[str, Any]:
     """Evaluate the queries that have no result row."""
     from pinpoint.evaluation.asked import read_planet
     from pinpoint.evaluation.run import evaluate as evaluate_run
 
     planet = read_planet(paths.planet)
-    bar, task = output.progress("evaluating")
+    bar, task = output.open_progress_bar("evaluating")
     with bar:
         return evaluate_run(
             queries,
@@ -233,22 +246,26 @@ def _evaluate_queries(
 
 
 def _write_report(
-    folder: Path, run: Mapping[str, Any], plan: Plan, parts: Parts, convention: str | None
+    folder: Path,
+    run: Mapping[str, Any],
+    plan: RunConfig,
+    parts: EvaluationComponents,
+    convention: str | None,
 ) -> dict[str, Any]:
     """Write results, report and figures of a run with all its rows."""
-    from pinpoint.evaluation.figures import looking
+    from pinpoint.evaluation.figures import make_photo_loader
     from pinpoint.evaluation.report import make_report
     from pinpoint.evaluation.results import write_results
     from pinpoint.evaluation.run import vector_width
 
     write_results(folder, run, vector_width(parts))
-    look = looking(plan.images, parts.decoder, parts.max_bytes)
+    look = make_photo_loader(plan.images, parts.decoder, parts.max_bytes)
     return make_report(folder, look, convention)
 
 
 def _print_report(session: Session, folder: Path, report: Mapping[str, Any]) -> None:
     if session.as_json:
-        output.show_json({"out": str(folder), **report})
+        output.print_json({"out": str(folder), **report})
     else:
         reports.show_report(report, folder)
 
@@ -267,5 +284,5 @@ def _parse_filter(text: str) -> tuple[str, str]:
     """Parse `NAME=VALUE` of `--only`."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
-        raise BadRequest(f"--only must be NAME=VALUE, not {text!r}")
+        raise BadRequestError(f"--only must be NAME=VALUE, not {text!r}")
     return name.strip(), value.strip()

@@ -130,7 +130,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
 _PER_GROUP: Final = 3
 
 
-def add_to(app: typer.Typer) -> None:
+def add_examples(app: typer.Typer) -> None:
     """Append the examples to the help of every command and group."""
     app.info.epilog = format_examples(EXAMPLES[""])
     _add_below(app, "")

@@ -14,23 +14,23 @@ INTERNAL: Final = 70
 INTERRUPTED: Final = 130
 """Ctrl-C, as in shells: 128 plus the number of the signal."""
 
-EXIT: Final[dict[type[errors.PinpointError], int]] = {
+EXIT_CODES: Final[dict[type[errors.PinpointError], int]] = {
     errors.PinpointError: INTERNAL,
-    errors.BadRequest: 64,
-    errors.BadPhoto: 65,
-    errors.BadManifest: 65,
-    errors.TooLarge: 65,
-    errors.NotAuthenticated: 77,
-    errors.NotAllowed: 77,
-    errors.NotFound: 66,
-    errors.Conflict: 73,
-    errors.Unavailable: 69,
-    errors.DatabaseUnavailable: 69,
-    errors.IndexUnavailable: 69,
-    errors.BrokerUnavailable: 69,
-    errors.BadBundle: 78,
-    errors.OtherContract: 78,
-    errors.Misconfigured: 78,
+    errors.BadRequestError: 64,
+    errors.BadPhotoError: 65,
+    errors.BadManifestError: 65,
+    errors.TooLargeError: 65,
+    errors.UnauthenticatedError: 77,
+    errors.ForbiddenError: 77,
+    errors.NotFoundError: 66,
+    errors.ConflictError: 73,
+    errors.UnavailableError: 69,
+    errors.DatabaseUnavailableError: 69,
+    errors.IndexUnavailableError: 69,
+    errors.BrokerUnavailableError: 69,
+    errors.BadBundleError: 78,
+    errors.ModelMismatchError: 78,
+    errors.ConfigurationError: 78,
     errors.StackError: 75,
 }
 """Exit code by exact class."""

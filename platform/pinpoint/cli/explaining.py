@@ -36,7 +36,7 @@ def show_explanation(answer: dict[str, Any]) -> None:
             candidate["kind"],
             candidate["file_name"],
             candidate["source"],
-            output.place(candidate["nearest_place"]),
+            output.format_place(candidate["nearest_place"]),
             candidate["image_id"],
             *(
                 (f"{candidate['rerank_score']:.2f}", _format_refinement(candidate))
@@ -46,9 +46,9 @@ def show_explanation(answer: dict[str, Any]) -> None:
         )
         for rank, candidate in enumerate(candidates)
     ]
-    output.table(f"ranked by {answer['ranker']}, before by retrieval", columns, rows)
+    output.print_table(f"ranked by {answer['ranker']}, before by retrieval", columns, rows)
     if reranked:
-        output.say(f"score of no match: {answer['null_score']:.2f}")
+        output.print_line(f"score of no match: {answer['null_score']:.2f}")
         _show_attention(candidates)
 
 
@@ -60,7 +60,7 @@ def _show_attention(candidates: list[dict[str, Any]]) -> None:
             evidence["kind"],
             evidence["file_name"],
             evidence["source"],
-            output.place(evidence["nearest_place"]),
+            output.format_place(evidence["nearest_place"]),
             evidence["image_id"],
             f"{evidence['distance_m']:.0f}",
             f"{evidence['similarity']:.3f}",
@@ -73,7 +73,7 @@ def _show_attention(candidates: list[dict[str, Any]]) -> None:
     ]
     columns = (">rank", ">attention", "kind", "file", "source", "nearest place", "evidence")
     title = "attention on the evidence of each candidate"
-    output.table(title, (*columns, ">distance m", ">similarity"), rows)
+    output.print_table(title, (*columns, ">distance m", ">similarity"), rows)
 
 
 def _format_move(change: int) -> str:
@@ -86,4 +86,4 @@ def _format_refinement(candidate: dict[str, Any]) -> str:
     distance_m = geodesic_m(
         Point(candidate["lat"], candidate["lon"]), Point(refined["lat"], refined["lon"])
     )
-    return output.length(distance_m)
+    return output.format_length(distance_m)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pinpoint.client import Client
-from pinpoint.errors import BadRequest, NotAllowed, NotFound
+from pinpoint.errors import BadRequestError, ForbiddenError, NotFoundError
 
-LEAST_DIGITS: Final = 6
+MIN_PREFIX_DIGITS: Final = 6
 _ID_DIGITS: Final = 32
 _MAX_MATCHES_SHOWN: Final = 10
 """Matches listed for an ambiguous prefix."""
@@ -44,11 +44,11 @@ def find_source(client: Client, text: str) -> str:
     Raises:
         BadRequest: Several ids start with these digits.
     """
-    if not _HEX.fullmatch(text) or not LEAST_DIGITS <= len(_hex_digits(text)) < _ID_DIGITS:
+    if not _HEX.fullmatch(text) or not MIN_PREFIX_DIGITS <= len(_hex_digits(text)) < _ID_DIGITS:
         return text
     try:
         sources: list[dict[str, Any]] = client.sources()
-    except NotAllowed:
+    except ForbiddenError:
         return text  # the key has no scope for listing; accept only a name or a complete id
     if any(source["name"] == text for source in sources):
         return text
@@ -70,9 +70,9 @@ def _is_prefix(text: str) -> bool:
     """
     if not _HEX.fullmatch(text) or len(_hex_digits(text)) >= _ID_DIGITS:
         return False
-    if len(_hex_digits(text)) < LEAST_DIGITS:
-        raise BadRequest(
-            f"{text!r} is too short for an id: give at least {LEAST_DIGITS} hex digits"
+    if len(_hex_digits(text)) < MIN_PREFIX_DIGITS:
+        raise BadRequestError(
+            f"{text!r} is too short for an id: give at least {MIN_PREFIX_DIGITS} hex digits"
         )
     return True
 
@@ -89,13 +89,13 @@ def _single_match(noun: str, text: str, matches: Sequence[tuple[str, str]]) -> s
         BadRequest: Several ids match.
     """
     if not matches:
-        raise NotFound(f"no {noun} {text}")
+        raise NotFoundError(f"no {noun} {text}")
     if len(matches) > 1:
         listed = "; ".join(
             f"{match_id} ({label})" for match_id, label in matches[:_MAX_MATCHES_SHOWN]
         )
         more = " and more" if len(matches) > _MAX_MATCHES_SHOWN else ""
-        raise BadRequest(
+        raise BadRequestError(
             f"{text} matches several ids: {listed}{more}; give more digits",
             reason="ambiguous_id",
         )

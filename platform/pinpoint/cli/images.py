@@ -8,13 +8,13 @@ from urllib.parse import parse_qs, urlsplit
 import typer
 
 from pinpoint.cli import ids, output
-from pinpoint.cli.session import Json, Key, Org, Server, Session
-from pinpoint.errors import BadRequest
+from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
+from pinpoint.errors import BadRequestError
 from pinpoint.records import MANUAL_FIELDS
 
 app = typer.Typer(help="Images of the gallery.", no_args_is_help=True)
 
-ImageId = Annotated[
+ImageIdArgument = Annotated[
     str, typer.Argument(help="Id of the image, or at least its first six hex digits.")
 ]
 
@@ -43,10 +43,10 @@ def list_images(
     cursor: Annotated[
         str | None, typer.Option("--cursor", help="Cursor that the previous page printed.")
     ] = None,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List images by source, file name and id."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
@@ -60,13 +60,13 @@ def list_images(
             cursor=cursor,
         )
     if session.as_json:
-        output.show_json(page)
+        output.print_json(page)
         return
     rows = [
         (
             image["file_name"],
             image["source"],
-            output.place(image["nearest_place"]),
+            output.format_place(image["nearest_place"]),
             f"{image['lat']:.5f}, {image['lon']:.5f}",
             str(image["captured_at"] or "")[:16].replace("T", " ") or None,
             image["state"],
@@ -75,20 +75,20 @@ def list_images(
         for image in page["images"]
     ]
     columns = ("file", "source", "nearest place", "lat, lon (°)", "taken (UTC)", "state", "id")
-    output.table(None, columns, rows)
+    output.print_table(None, columns, rows)
     if page["next"] is not None:
         (next_cursor,) = parse_qs(urlsplit(page["next"]).query)["cursor"]
-        output.note(f"more: the same command with --cursor {next_cursor}")
+        output.warn(f"more: the same command with --cursor {next_cursor}")
 
 
 @app.command("show")
 def show(
     context: typer.Context,
-    image_id: ImageId,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    image_id: ImageIdArgument,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the metadata of an image."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
@@ -100,7 +100,7 @@ def show(
 @app.command("fix")
 def fix(
     context: typer.Context,
-    image_id: ImageId,
+    image_id: ImageIdArgument,
     lat: Annotated[
         float | None, typer.Option("--lat", help="Latitude in degrees; with --lon.")
     ] = None,
@@ -126,10 +126,10 @@ def fix(
             "`creator`, `sequence` or `licence`; may be repeated.",
         ),
     ] = None,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Set or clear metadata of an image manually; other fields do not change."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
@@ -145,11 +145,13 @@ def fix(
     changes: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     unknown = sorted(set(clear or ()) - set(MANUAL_FIELDS))
     if unknown:
-        raise BadRequest(f"--clear must be one of {', '.join(MANUAL_FIELDS)}, not {unknown[0]!r}")
+        raise BadRequestError(
+            f"--clear must be one of {', '.join(MANUAL_FIELDS)}, not {unknown[0]!r}"
+        )
     if clear:
         changes["clear"] = list(dict.fromkeys(clear))
     if not changes:
-        raise BadRequest("no changes given; use at least one of the options")
+        raise BadRequestError("no changes given; use at least one of the options")
     with session.client() as client:
         image = client.fix(ids.find_image(client, image_id), **changes)
     _print_image(session, image)
@@ -158,11 +160,11 @@ def fix(
 @app.command("delete")
 def delete(
     context: typer.Context,
-    image_id: ImageId,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    image_id: ImageIdArgument,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Delete an image: its row, index point and stored files."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
@@ -170,22 +172,22 @@ def delete(
         image_id = ids.find_image(client, image_id)
         client.delete(image_id)
     if session.as_json:
-        output.show_json({"deleted": image_id})
+        output.print_json({"deleted": image_id})
     else:
-        output.say(f"image {image_id} is deleted")
+        output.print_line(f"image {image_id} is deleted")
 
 
 def _print_image(session: Session, image: dict[str, Any]) -> None:
     if session.as_json:
-        output.show_json(image)
+        output.print_json(image)
         return
     nested = ("geometry", "attributes", "field_sources", "warnings")
     rows = [
-        (name, output.place(value) if name == "nearest_place" else value)
+        (name, output.format_place(value) if name == "nearest_place" else value)
         for name, value in image.items()
         if name not in nested
     ]
     rows += [(f"source of {name}", value) for name, value in sorted(image["field_sources"].items())]
     rows += [("warning", text) for text in image["warnings"]]
     rows += [(f"attributes.{name}", value) for name, value in sorted(image["attributes"].items())]
-    output.table(None, ("field", "value"), rows)
+    output.print_table(None, ("field", "value"), rows)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pinpoint.cli import output
-from pinpoint.cli.session import Json, Session
+from pinpoint.cli.session import JsonOption, Session
 from pinpoint.cli.waiting import explain_interrupt
-from pinpoint.errors import Conflict, IndexUnavailable, Misconfigured
+from pinpoint.errors import ConfigurationError, ConflictError, IndexUnavailableError
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
@@ -25,13 +25,13 @@ _ON_WAIT_INTERVAL_S: Final = 2.0
 
 
 @app.command("info")
-def info(context: typer.Context, as_json: Json = False) -> None:
+def info(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show the state, build and contents of the index."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
         index_info = services.index.info()
     if session.as_json:
-        output.show_json(index_info)
+        output.print_json(index_info)
         return
     rows = [
         ("engine", index_info.engine),
@@ -43,7 +43,7 @@ def info(context: typer.Context, as_json: Json = False) -> None:
         ("loading", index_info.loading),
         ("installation", index_info.installation),
     ]
-    output.table(None, ("index", "value"), rows)
+    output.print_table(None, ("index", "value"), rows)
 
 
 @app.command("rebuild")
@@ -59,7 +59,7 @@ def rebuild(
             help="Rebuild even if the index belongs to another installation, which loses it.",
         ),
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Build a new index from PostgreSQL, without encoding images again, and switch to it."""
     session = Session.of(context, as_json=as_json)
@@ -67,9 +67,9 @@ def rebuild(
     with session.services() as services, explain_interrupt(lambda: resumption):
         progress = rebuild_index(services, wait=wait, take_over=take_over)
     if session.as_json:
-        output.show_json(progress)
+        output.print_json(progress)
     else:
-        output.say(_progress_line(progress))
+        output.print_line(_progress_line(progress))
 
 
 @app.command("reconcile")
@@ -78,15 +78,15 @@ def reconcile(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Report differences without repairing them.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare PostgreSQL with the index, and report and repair the drift."""
-    from pinpoint.ingest.reconcile import reconcile as compare
+    from pinpoint.ingest.reconcile import reconcile_index_rows as compare
 
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
         if services.ledger is None:
-            raise Misconfigured("the API's services cannot compare; use those of the operator")
+            raise ConfigurationError("the API's services cannot compare; use those of the operator")
         drift = compare(
             ledger=services.ledger,
             index=services.index,
@@ -96,9 +96,9 @@ def reconcile(
         )
         services.upkeep.note_drift(drift)
     if session.as_json:
-        output.show_json(drift)
+        output.print_json(drift)
         return
-    output.say(
+    output.print_line(
         f"{drift.checked} rows checked: {drift.missing} missing, {drift.stale} stale, "
         f"{drift.extra} extra in the index; {drift.mended} repaired"
     )
@@ -141,7 +141,7 @@ def rebuild_index(
         return RebuildProgress(
             state="done", build=info.build, contract=info.contract, points=info.points, error=None
         )
-    raise Misconfigured("this index cannot be rebuilt from here")
+    raise ConfigurationError("this index cannot be rebuilt from here")
 
 
 def _start_rebuild(index: RemoteIndex, contract: str | None, *, take_over: bool) -> None:
@@ -149,8 +149,8 @@ def _start_rebuild(index: RemoteIndex, contract: str | None, *, take_over: bool)
     while True:
         try:
             index.rebuild(contract, take_over=take_over)
-        except Conflict as error:
-            output.note(error.message)
+        except ConflictError as error:
+            output.warn(error.message)
             time.sleep(10 * _PAUSE_S)
         else:
             return
@@ -169,14 +169,16 @@ def _wait_for_rebuild(
         progress = index.progress()
         line = _progress_line(progress)
         if line != last_line:
-            output.note(line)
+            output.warn(line)
             last_line = line
         if progress.state == "failed":
-            raise IndexUnavailable(
+            raise IndexUnavailableError(
                 f"the rebuild failed, the old index stays active: {progress.error}"
             )
         if progress.state == "idle":
-            raise IndexUnavailable("the index owner restarted during the rebuild; run it again")
+            raise IndexUnavailableError(
+                "the index owner restarted during the rebuild; run it again"
+            )
         if progress.state == "done":
             return progress
         if while_waiting is not None and time.monotonic() - last_call >= _ON_WAIT_INTERVAL_S:

@@ -21,16 +21,16 @@ from pinpoint.cli.reading import (
     TrackOption,
     describe_columns,
     describe_sidecars,
-    find_beside,
+    find_files_beside,
     note_lines,
     read_options,
 )
 from pinpoint.cli.reading import as_dict as others_as_dict
-from pinpoint.cli.session import Json, Key, Org, Server, Session
-from pinpoint.cli.values import ORIGINALS, check_choice, check_exists, check_kinds
-from pinpoint.cli.waiting import count_settled, name_continuation
-from pinpoint.client.folders import check_upload, choose_manifest, with_tracks
-from pinpoint.errors import BadRequest, NotFound
+from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
+from pinpoint.cli.values import ORIGINALS_POLICIES, check_choice, check_exists, check_kinds
+from pinpoint.cli.waiting import count_processed, explain_continuation
+from pinpoint.client.folders import check_upload, choose_manifest, count_photos_with_track
+from pinpoint.errors import BadRequestError, NotFoundError
 from pinpoint.records import Batch, ReadOptions
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Remove many images witho
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until every file is processed.")]
 
 
-def add_to(app: typer.Typer) -> None:
+def register_commands(app: typer.Typer) -> None:
     """Register this command."""
     app.command()(ingest)
 
@@ -97,18 +97,18 @@ def ingest(
     camera_clock_offset: ClockOption = None,
     column: ColumnOption = None,
     wait: WaitOption = False,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Ingest a folder: the embedded stack registers files in place, a server receives uploads."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     check_exists(path)
     check_kinds("--kind", [kind])
-    check_choice("--originals", originals, ORIGINALS)
+    check_choice("--originals", originals, ORIGINALS_POLICIES)
     if manifest is not None and no_manifest:
-        raise BadRequest("--manifest and --no-manifest cannot be combined")
+        raise BadRequestError("--manifest and --no-manifest cannot be combined")
     request = _IngestRequest(
         path=path,
         source=source,
@@ -125,10 +125,10 @@ def ingest(
     _note_columns(request)
     remote = session.server is not None or session.key is not None
     batch = _upload_files(session, request) if remote else _register_files(session, request)
-    others = find_beside(path)
+    others = find_files_beside(path)
     batch["sidecars_not_read"] = others_as_dict(others)["sidecars_not_read"]
     if session.as_json:
-        output.show_json(batch)
+        output.print_json(batch)
     else:
         _print_batch(batch)
         note_lines(describe_sidecars(others))
@@ -155,15 +155,15 @@ class _IngestRequest:
 
 def _print_batch(batch: dict[str, Any]) -> None:
     if batch["manifest"]:
-        output.say(f"manifest {batch['manifest']} is used (--no-manifest reads without it)")
+        output.print_line(f"manifest {batch['manifest']} is used (--no-manifest reads without it)")
     if batch.get("root_is_new"):
-        output.say(f"new root {batch['root']} of source {batch['source']}")
+        output.print_line(f"new root {batch['root']} of source {batch['source']}")
     show_counts([batch])
     show_reasons(batch, how_to_list=True)
     _show_missing(batch)
     _show_not_sent(batch["not_sent"])
     if batch["repeated"]:
-        output.note(f"{batch['repeated']} requests were repeated: the server was unavailable")
+        output.warn(f"{batch['repeated']} requests were repeated: the server was unavailable")
 
 
 def _show_missing(batch: dict[str, Any]) -> None:
@@ -171,12 +171,12 @@ def _show_missing(batch: dict[str, Any]) -> None:
     if not batch.get("missing"):
         return
     if batch["removed"]:
-        output.say(
+        output.print_line(
             f"{batch['missing']} files of this folder are gone: {batch['removed']} images are "
             "being removed"
         )
         return
-    output.say(
+    output.print_line(
         f"{batch['missing']} files of this folder are gone and their images stay; list them: "
         f"pinpoint sources missing {batch['source']}; remove them: pinpoint ingest with "
         "--remove-missing"
@@ -186,24 +186,24 @@ def _show_missing(batch: dict[str, Any]) -> None:
 def _show_not_sent(rejected: list[dict[str, str]]) -> None:
     """Print the rows and files that were rejected on this machine; they are in no batch."""
     if rejected:
-        output.say(f"{len(rejected)} more rejected here and not sent:")
+        output.print_line(f"{len(rejected)} more rejected here and not sent:")
         names = ("file", "stage", "reason", "detail")
-        output.table(None, names, [[row[name] for name in names] for row in rejected])
+        output.print_table(None, names, [[row[name] for name in names] for row in rejected])
 
 
 def _upload_files(session: Session, request: _IngestRequest) -> dict[str, Any]:
     if request.remove_missing:
-        raise BadRequest(
+        raise BadRequestError(
             "--remove-missing works only on the machine of the stack, which has the folders of the "
             "source; over a server delete images one by one"
         )
     if request.options.track is not None:
-        raise BadRequest(
+        raise BadRequestError(
             "GPX tracks are not sent: --track works on the machine of the stack, without --server"
         )
-    num_tracked = 0 if request.manifest else with_tracks(request.path)
+    num_tracked = 0 if request.manifest else count_photos_with_track(request.path)
     if num_tracked:
-        output.note(
+        output.warn(
             f"GPX tracks are not sent: {num_tracked} photos are in a folder with a track, and "
             "those without their own position will be rejected (no_position); ingest them on the "
             "machine of the stack, or give their positions in a manifest"
@@ -211,19 +211,19 @@ def _upload_files(session: Session, request: _IngestRequest) -> dict[str, Any]:
     with session.client() as client:
         try:
             client.source(request.source)
-        except NotFound:
+        except NotFoundError:
             if request.kind is None:
                 raise
             check_upload(request.path, manifest=request.manifest, use_manifest=request.use_manifest)
             client.add_source(request.source, request.kind, originals=request.originals or "copy")
-        bar, task = output.progress("ingest")
+        bar, task = output.open_progress_bar("ingest")
         latest: list[dict[str, Any]] = []
 
         def show_progress(batch: dict[str, Any]) -> None:
             latest[:] = [batch]
-            bar.update(task, completed=count_settled(batch), total=max(batch["items"], 1))
+            bar.update(task, completed=count_processed(batch), total=max(batch["items"], 1))
 
-        with name_continuation(lambda: next(iter(latest), None)), bar:
+        with explain_continuation(lambda: next(iter(latest), None)), bar:
             return client.ingest_folder(
                 request.path,
                 source=request.source,
@@ -244,11 +244,11 @@ def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]
 
     with session.services() as services:
         organization_id = session.own(services).id
-        registered = intake.register(
+        registered = intake.register_files(
             request.path,
             source=request.source,
             kind=request.kind,
-            originals=ORIGINALS[request.originals or "reference"],
+            originals=ORIGINALS_POLICIES[request.originals or "reference"],
             manifest=request.manifest,
             use_manifest=request.use_manifest,
             root_name=request.root,
@@ -260,7 +260,7 @@ def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]
         )
         batch = registered.batch
         if request.wait:
-            with name_continuation(lambda: as_dict(batch)):
+            with explain_continuation(lambda: as_dict(batch)):
                 batch = _wait_for_batch(services, organization_id, batch)
         with services.database.read(organization_id) as catalogue:
             reasons = catalogue.refused_counts(batch.id)
@@ -281,7 +281,7 @@ def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> b
         return True
     summary = f"{len(missing.external_ids)} of the {missing.known} files known from this folder"
     if session.as_json or not sys.stdin.isatty():
-        raise BadRequest(
+        raise BadRequestError(
             f"{summary} are gone; give --yes to remove their images, or check that the folder is "
             "the right one"
         )
@@ -308,7 +308,7 @@ def _check_manifest(folder: Path, manifest: Path) -> Path:
     """
     manifest_path = manifest if manifest.exists() else folder / manifest
     if manifest_path.resolve().parent != folder.resolve():
-        raise BadRequest(
+        raise BadRequestError(
             f"a manifest's rows name files below its own folder: put {manifest} into {folder}, "
             "or give its folder as PATH"
         )
@@ -317,7 +317,7 @@ def _check_manifest(folder: Path, manifest: Path) -> Path:
 
 def _wait_for_batch(services: Services, organization_id: Any, batch: Batch) -> Batch:
     """Show a progress bar until every file is processed."""
-    bar, task = output.progress("ingest")
+    bar, task = output.open_progress_bar("ingest")
     pause_s = _MIN_WAIT_S
     with bar:
         while True:
@@ -333,7 +333,7 @@ def _wait_for_batch(services: Services, organization_id: Any, batch: Batch) -> B
 def as_dict(batch: Batch) -> dict[str, Any]:
     """Convert a batch to the form of an upload's result; no files are sent."""
     fields: dict[str, Any] = dataclasses.asdict(batch)
-    as_text: Callable[[Any], Any] = output.wire
+    as_text: Callable[[Any], Any] = output.to_json_value
     fields = {
         name: value if isinstance(value, int | str | None) else as_text(value)
         for name, value in fields.items()

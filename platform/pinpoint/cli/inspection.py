@@ -17,13 +17,13 @@ from pinpoint.cli.reading import (
     as_dict,
     describe_columns,
     describe_others,
-    find_beside,
+    find_files_beside,
     note_lines,
     read_options,
 )
-from pinpoint.cli.session import Json, Session
+from pinpoint.cli.session import JsonOption, Session
 from pinpoint.cli.values import check_exists
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _MAX_DETAILS_SHOWN: Final = 20
 """Maximum number of rejection details printed below the table."""
 
 
-def add_to(app: typer.Typer) -> None:
+def register_commands(app: typer.Typer) -> None:
     """Register this command."""
     app.command(name="inspect")(inspect)
 
@@ -56,7 +56,7 @@ def inspect(
     time_zone: TimeZoneOption = None,
     camera_clock_offset: ClockOption = None,
     column: ColumnOption = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the metadata that an ingest would read from each photo, or why it would be rejected."""
     from pinpoint.media.manifests import describe_manifest
@@ -74,9 +74,9 @@ def inspect(
         describe_manifest(chosen, settings.media, options) for _, chosen in inputs if chosen
     ]
     results = _inspect_all(inputs, settings, options)
-    others = [(path, find_beside(path)) for path in paths]
+    others = [(path, find_files_beside(path)) for path in paths]
     if session.as_json:
-        output.show_json(_to_document(results, summaries, others))
+        output.print_json(_to_document(results, summaries, others))
     else:
         _print_results(results, summaries, [other for _, files in others for other in files])
 
@@ -93,10 +93,10 @@ def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Pa
     if manifest is None:
         return None if no_manifest and path.is_dir() else used_manifest(path)
     if no_manifest:
-        raise BadRequest("--manifest and --no-manifest cannot be combined")
+        raise BadRequestError("--manifest and --no-manifest cannot be combined")
     chosen = manifest if manifest.exists() else path / manifest
     if not path.is_dir() or chosen.resolve().parent != path.resolve():
-        raise BadRequest(
+        raise BadRequestError(
             f"a manifest's rows name files below its own folder: put {manifest} into {path}, or "
             "give its folder as PATH"
         )
@@ -112,11 +112,11 @@ def _inspect_all(
     results: list[tuple[Path, Inspected]] = []
     threads = min(2, os.cpu_count() or 1)
     decoder = ChildDecoder(settings.media, children=threads)
-    bar, task = output.progress("inspecting")
+    bar, task = output.open_progress_bar("inspecting")
     try:
         with bar:
             for path, manifest in inputs:
-                for result in inspection.inspect(
+                for result in inspection.inspect_files(
                     path,
                     decoder,
                     settings.media,
@@ -159,7 +159,7 @@ def _print_results(
     others: list[OtherFile],
 ) -> None:
     accepted = sum(result.capture is not None for _, result in results)
-    output.table(
+    output.print_table(
         None,
         (
             *("file", "lat, lon (°)", "position from", "taken (UTC)", "time from"),
@@ -169,17 +169,19 @@ def _print_results(
     )
     for _, result in results:
         for warning in result.capture.warnings if result.capture else ():
-            output.say(f"{result.file}: {warning}")
+            output.print_line(f"{result.file}: {warning}")
     rejections = [(result.file, result.rejected.detail) for _, result in results if result.rejected]
     for file, detail in rejections[:_MAX_DETAILS_SHOWN]:
-        output.say(f"{file}: {detail}")
+        output.print_line(f"{file}: {detail}")
     if len(rejections) > _MAX_DETAILS_SHOWN:
-        output.say(
+        output.print_line(
             f"{len(rejections) - _MAX_DETAILS_SHOWN} more rejections: --json gives their details"
         )
-    output.say(f"{len(results)} files: {accepted} accepted, {len(results) - accepted} rejected")
+    output.print_line(
+        f"{len(results)} files: {accepted} accepted, {len(results) - accepted} rejected"
+    )
     for summary in summaries:
-        output.say(f"used the manifest {summary.name}")
+        output.print_line(f"used the manifest {summary.name}")
     note_lines(line for summary in summaries for line in describe_columns(summary))
     note_lines(describe_others(others))
 
@@ -199,7 +201,7 @@ def _to_entry(path: Path, result: Inspected) -> dict[str, Any]:
             "detail": rejected.detail,
         }
     if capture is not None:
-        entry |= output.wire(capture)
+        entry |= output.to_json_value(capture)
         point = entry.pop("point")
         entry |= {"lat": point.lat, "lon": point.lon}
     return entry

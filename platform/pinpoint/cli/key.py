@@ -5,19 +5,19 @@ from __future__ import annotations
 import typer
 
 from pinpoint.cli import output
-from pinpoint.cli.session import Json, Session
-from pinpoint.errors import NotAllowed
-from pinpoint.settings import Places
+from pinpoint.cli.session import JsonOption, Session
+from pinpoint.errors import ForbiddenError
+from pinpoint.settings import ServiceSettings
 from pinpoint.stack.missing import missing_stack
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 
 
-def add_to(app: typer.Typer) -> None:
+def register_commands(app: typer.Typer) -> None:
     """Register this command."""
     app.command("key")(show_key)
 
 
-def show_key(context: typer.Context, as_json: Json = False) -> None:
+def show_key(context: typer.Context, as_json: JsonOption = False) -> None:
     """Print the operator's key of this machine, for `curl` and other programs.
 
     curl -H "Authorization: Bearer $(pinpoint key)" URL
@@ -26,14 +26,14 @@ def show_key(context: typer.Context, as_json: Json = False) -> None:
     other users: `pinpoint keys create NAME`.
     """
     session = Session.of(context, as_json=as_json)
-    key = read_operator_key(StackPlaces(Places().home))
+    key = read_operator_key(StackPaths(ServiceSettings().home))
     if session.as_json:
-        output.show_json({"key": key})
+        output.print_json({"key": key})
     else:
-        output.say(key)
+        output.print_line(key)
 
 
-def read_operator_key(paths: StackPlaces) -> str:
+def read_operator_key(paths: StackPaths) -> str:
     """Read the operator's key of a home.
 
     Raises:
@@ -47,7 +47,11 @@ def read_operator_key(paths: StackPlaces) -> str:
     except FileNotFoundError as error:
         raise missing_stack(paths.home) from error
     except PermissionError as error:
-        raise NotAllowed(f"{path} belongs to another user; ask for a key of your own") from error
+        raise ForbiddenError(
+            f"{path} belongs to another user; ask for a key of your own"
+        ) from error
     if readable_by_others:
-        raise NotAllowed(f"others can read {path}, so the API ignores it; run: chmod 600 {path}")
+        raise ForbiddenError(
+            f"others can read {path}, so the API ignores it; run: chmod 600 {path}"
+        )
     return key

@@ -35,9 +35,9 @@ from pinpoint.cli import (
     waiting,
     world,
 )
-from pinpoint.cli.exits import EXIT, INTERNAL
-from pinpoint.cli.session import Json, Key, Org, Server, Session
-from pinpoint.errors import NotAllowed, PinpointError, describe_cause
+from pinpoint.cli.exits import EXIT_CODES, INTERNAL
+from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
+from pinpoint.errors import ForbiddenError, PinpointError, describe_cause
 
 app = typer.Typer(
     name="pinpoint",
@@ -47,43 +47,43 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-stack.add_to(app)
+stack.register_commands(app)
 app.add_typer(config.app, name="config")
 app.add_typer(access.orgs, name="orgs")
 app.add_typer(access.keys, name="keys")
-key.add_to(app)
+key.register_commands(app)
 app.add_typer(sources.app, name="sources")
-ingest.add_to(app)
-waiting.add_to(batches.app)
+ingest.register_commands(app)
+waiting.register_commands(batches.app)
 app.add_typer(batches.app, name="batches")
 app.add_typer(images.app, name="images")
-inspection.add_to(app)
-search.add_to(app)
+inspection.register_commands(app)
+search.register_commands(app)
 app.add_typer(indexes.app, name="index")
-bundles_use.add_to(bundles.app)
+bundles_use.register_commands(bundles.app)
 app.add_typer(bundles.app, name="bundles")
-evaluation.add_to(app)
-calibration.add_to(app)
-backup.add_to(app)
+evaluation.register_commands(app)
+calibration.register_commands(app)
+backup.register_commands(app)
 app.add_typer(training.app, name="train")
 app.add_typer(world.app, name="world")
-examples.add_to(app)
+examples.add_examples(app)
 
 
 def _print_version(requested: bool) -> None:
     if requested:
-        output.say(__version__)
+        output.print_line(__version__)
         raise typer.Exit
 
 
 @app.callback()
 def options(
     context: typer.Context,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
-    home: stack.Home = None,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
+    home: stack.HomeOption = None,
     version: bool = typer.Option(
         False, "--version", help="Print the version.", callback=_print_version, is_eager=True
     ),
@@ -105,15 +105,15 @@ def main() -> None:
     try:
         app()
     except PinpointError as error:
-        output.note(f"pinpoint: {error.message}")
-        sys.exit(EXIT[type(error)])
+        output.warn(f"pinpoint: {error.message}")
+        sys.exit(EXIT_CODES[type(error)])
     except PermissionError as error:
-        output.note(f"pinpoint: {error.filename}: {error.strerror}; it belongs to another user")
-        sys.exit(EXIT[NotAllowed])
+        output.warn(f"pinpoint: {error.filename}: {error.strerror}; it belongs to another user")
+        sys.exit(EXIT_CODES[ForbiddenError])
     except Exception as error:
         if os.environ.get("PINPOINT_LOG_LEVEL") == "debug":
             raise
-        output.note(describe_unforeseen(error))
+        output.warn(describe_unforeseen(error))
         sys.exit(INTERNAL)
 
 

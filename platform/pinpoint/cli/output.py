@@ -23,12 +23,12 @@ _LINE_INTERVAL_S: Final = 30.0
 """Seconds between two progress lines of one task if stderr is not a terminal."""
 
 
-def show_json(value: object) -> None:
+def print_json(value: object) -> None:
     """Print one JSON document."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=wire) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=to_json_value) + "\n")
 
 
-def wire(value: object) -> Any:
+def to_json_value(value: object) -> Any:
     """Convert records, ids, times, paths and NumPy scalars to JSON types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
@@ -43,17 +43,19 @@ def wire(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line on stdout."""
-    sys.stdout.write(plain(text) + "\n")
+    sys.stdout.write(replace_unprintable(text) + "\n")
 
 
-def note(text: str) -> None:
+def warn(text: str) -> None:
     """Print one line on stderr."""
-    sys.stderr.write(plain(text) + "\n")
+    sys.stderr.write(replace_unprintable(text) + "\n")
 
 
-def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(
+    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
     """Print a table; columns whose name starts with `>` are numbers, aligned right."""
     view = Table(header_style="bold", box=None, pad_edge=False)
     for column in columns:
@@ -62,7 +64,7 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
             column.removeprefix(">"), justify="right" if is_numeric else "left", no_wrap=True
         )
     for row in rows:
-        view.add_row(*(plain(cell(value)) for value in row))
+        view.add_row(*(replace_unprintable(format_cell(value)) for value in row))
     console = Console(markup=False, highlight=False, emoji=False)
     # Users copy ids, so a long line may wrap, but no cell is truncated.
     unbounded = console.options.update(max_width=_MAX_WIDTH)
@@ -73,7 +75,7 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
     console.print(view)
 
 
-def cell(value: object) -> str:
+def format_cell(value: object) -> str:
     """Format a value for people."""
     if value is None:
         return "–"
@@ -82,18 +84,18 @@ def cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M")
     if isinstance(value, list | tuple):
-        return " ".join(cell(item) for item in value) or "–"
+        return " ".join(format_cell(item) for item in value) or "–"
     return str(value)
 
 
-def plain(text: str) -> str:
+def replace_unprintable(text: str) -> str:
     """Replace unprintable characters: untrusted names could contain terminal control sequences."""
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )
 
 
-def length(meters: float) -> str:
+def format_length(meters: float) -> str:
     """Format a length with its unit: `85 m`, `1.2 km`, `340 km`."""
     if meters < 1_000:
         return f"{meters:.0f} m"
@@ -101,14 +103,14 @@ def length(meters: float) -> str:
     return f"{length_km:.1f} km" if length_km < 100 else f"{length_km:.0f} km"
 
 
-def place(nearest: Mapping[str, Any] | None) -> str | None:
+def format_place(nearest: Mapping[str, Any] | None) -> str | None:
     """Format the nearest place with its distance: `Paris, FR (2.3 km)`."""
     if nearest is None:
         return None
-    return f"{nearest['name']}, {nearest['country']} ({length(nearest['distance_m'])})"
+    return f"{nearest['name']}, {nearest['country']} ({format_length(nearest['distance_m'])})"
 
 
-def kilometres(meters: float) -> str:
+def format_km(meters: float) -> str:
     """Format a length in km without the unit, for table columns: `0.012`, `8.4`, `8591`."""
     length_km = meters / 1_000
     return f"{length_km:.{3 if length_km < 1 else 1 if length_km < 100 else 0}f}"
@@ -140,10 +142,10 @@ class _PlainProgress(Progress):
         parts = [f"{task.description}: {task.completed:.0f} of {task.total or 0:.0f}"]
         parts += [] if rate is None else [f"{rate:.1f} a second"]
         parts += [] if remaining_s is None else [f"about {remaining_s / 60:.0f} min left"]
-        note(", ".join(parts))
+        warn(", ".join(parts))
 
 
-def progress(description: str) -> tuple[Progress, Any]:
+def open_progress_bar(description: str) -> tuple[Progress, Any]:
     """Create a progress bar on stderr with rate and ETA, and its task; lines if not a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:

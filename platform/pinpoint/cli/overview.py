@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pinpoint.cli import output
-from pinpoint.errors import BadBundle
+from pinpoint.errors import BadBundleError
 from pinpoint.homes import is_home
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
-    from pinpoint.cli.standing import Standing
+    from pinpoint.cli.standing import StatusReport
     from pinpoint.stack.lifecycle import StackStatus
     from pinpoint.stack.sizes import PartSize
 
@@ -41,10 +41,10 @@ class Overview:
 
 def read_overview(settings: Settings) -> Overview:
     """Read the bundle and disk use from the files of the home; needs no running stack."""
-    from pinpoint.stack.places import StackPlaces
+    from pinpoint.stack.places import StackPaths
     from pinpoint.stack.sizes import measure_home
 
-    paths = StackPlaces(settings.places.home)
+    paths = StackPaths(settings.places.home)
     return Overview(
         bundle=_name_bundle(settings, paths.live_contract()),
         next_bundle=settings.encoder.bundle,
@@ -60,7 +60,7 @@ def as_json(overview: Overview) -> dict[str, Any]:
     }
 
 
-def show_overview(overview: Overview, work: Standing | None) -> None:
+def show_overview(overview: Overview, work: StatusReport | None) -> None:
     """Print an overview for people."""
     no_index_text = f"none yet; a new index uses {overview.next_bundle}"
     rows = [("bundle", overview.bundle or no_index_text)]
@@ -68,8 +68,8 @@ def show_overview(overview: Overview, work: Standing | None) -> None:
         rows.append(("images", _describe_images(work)))
     if overview.disk:
         rows.append(("disk", describe_disk(overview.disk)))
-    output.say("")
-    output.table(None, ("home", "holds"), rows)
+    output.print_line("")
+    output.print_table(None, ("home", "holds"), rows)
 
 
 def show_orphans(status: StackStatus) -> None:
@@ -79,9 +79,9 @@ def show_orphans(status: StackStatus) -> None:
     processes = ", ".join(
         f"{process.name or 'process'} ({process.pid})" for process in status.orphans
     )
-    output.say("")
-    output.say(f"these processes run without their supervisor: {processes}")
-    output.say("end them with `pinpoint down`, then start the stack with `pinpoint up`")
+    output.print_line("")
+    output.print_line(f"these processes run without their supervisor: {processes}")
+    output.print_line("end them with `pinpoint down`, then start the stack with `pinpoint up`")
 
 
 def describe_disk(parts: tuple[PartSize, ...]) -> str:
@@ -102,7 +102,7 @@ def format_bytes(count: int) -> str:
     return f"{size:.1f} TB"
 
 
-def _describe_images(work: Standing) -> str:
+def _describe_images(work: StatusReport) -> str:
     counts = work.images or []
     total = sum(count.images for count in counts)
     organizations = {count.organization for count in counts}
@@ -114,12 +114,14 @@ def _describe_images(work: Standing) -> str:
 
 
 def _name_bundle(settings: Settings, contract: str | None) -> str | None:
-    from pinpoint.nets.bundles import bundle_of
+    from pinpoint.nets.bundles import resolve_bundle
 
     if contract is None:
         return None
     home, rendition_px = settings.places.home, settings.media.rendition_px
     try:
-        return bundle_of(contract, home, rendition_px, settings.encoder.bundle).rsplit("/", 1)[-1]
-    except BadBundle:
+        return resolve_bundle(contract, home, rendition_px, settings.encoder.bundle).rsplit("/", 1)[
+            -1
+        ]
+    except BadBundleError:
         return f"not found in this home (contract {contract[:16]})"

@@ -11,7 +11,7 @@ import typer
 
 from pinpoint.cli import output
 from pinpoint.media.clocks import check_zone, read_clock_offset
-from pinpoint.media.columns import check_asked
+from pinpoint.media.columns import parse_column_options
 from pinpoint.media.manifests import ManifestSummary, is_manifest
 from pinpoint.media.sidecars import LABELS, SIDECAR_KINDS, OtherFile, find_other_files
 from pinpoint.records import ReadOptions
@@ -68,11 +68,11 @@ def read_options(
         track=track,
         time_zone=None if time_zone is None else check_zone(time_zone),
         camera_clock_offset_s=None if clock is None else read_clock_offset(clock),
-        columns=check_asked(columns or ()),
+        columns=parse_column_options(columns or ()),
     )
 
 
-def find_beside(path: Path) -> list[OtherFile]:
+def find_files_beside(path: Path) -> list[OtherFile]:
     """Find files below a folder that are not photos; for a photo, files with the same stem."""
     if path.is_dir():
         return list(find_other_files(path))
@@ -137,7 +137,7 @@ def describe_columns(summary: ManifestSummary) -> list[str]:
 def note_lines(lines: Iterable[str]) -> None:
     """Print lines on stderr."""
     for line in lines:
-        output.note(line)
+        output.warn(line)
 
 
 def _list_names(names: Iterable[str], limit: int = _MAX_SHOWN) -> str:

@@ -12,16 +12,16 @@ from pinpoint.cli import output
 def show_description(description: Mapping[str, Any]) -> None:
     """Print the description of a labeled dataset."""
     facts = [(name, _format_value(value)) for name, value in description.items() if name != "notes"]
-    output.table(None, ("labels", "value"), facts)
+    output.print_table(None, ("labels", "value"), facts)
     for note in description["notes"]:
-        output.say(note)
+        output.print_line(note)
 
 
 def show_report(report: Mapping[str, Any], folder: Path) -> None:
     """Print the main metrics; the report files contain all of them."""
     counts = report["counts"]
     unreadable = sum(counts["unreadable_image"].values())
-    output.say(
+    output.print_line(
         f"{counts['rows']} rows, {counts['questions']} labeled, {counts['asked']} queried: "
         f"{counts['missing_image']} images missing, {unreadable} unreadable, {counts['read']} read"
     )
@@ -37,19 +37,19 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
         for arm, metrics in report["arms"].items()
     ]
     columns = ("arm", ">answered", *(f">@{km} km" for km in thresholds), ">median km")
-    output.table(f"per cent of {counts['read']} photos read", columns, rows)
-    output.say(report["convention"]["words"])
+    output.print_table(f"per cent of {counts['read']} photos read", columns, rows)
+    output.print_line(report["convention"]["words"])
     for note in report["notes"]:
-        output.say(note)
-    output.say(f"report: {folder / 'report.md'}")
+        output.print_line(note)
+    output.print_line(f"report: {folder / 'report.md'}")
 
 
 def show_comparison(comparison: Mapping[str, Any]) -> None:
     """Print both values, difference, interval and p-value of every metric, per arm."""
     for line in comparison["differ"] or ["both runs used the same queries"]:
-        output.say(line)
+        output.print_line(line)
     for note in comparison["notes"]:
-        output.say(note)
+        output.print_line(note)
     for arm, figures in comparison["arms"].items():
         title = f"{arm}: {comparison['photos'][arm]} photos; {comparison['convention']['words']}"
         rows = [
@@ -62,7 +62,7 @@ def show_comparison(comparison: Mapping[str, Any]) -> None:
             )
             for name, figure in figures.items()
         ]
-        output.table(title, ("figure", ">A", ">B", ">A − B", ">from", ">to", ">p"), rows)
+        output.print_table(title, ("figure", ">A", ">B", ">A − B", ">from", ">to", ">p"), rows)
 
 
 def _format_figure(value: float | None) -> str:
@@ -84,4 +84,4 @@ def _format_value(value: object) -> str:
         return ", ".join(f"{key} {_format_value(item)}" for key, item in value.items()) or "–"
     if isinstance(value, float):
         return f"{value:.6g}"
-    return output.cell(value)
+    return output.format_cell(value)

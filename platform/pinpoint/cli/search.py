@@ -8,27 +8,29 @@ from typing import Annotated, Any, Final
 import typer
 
 from pinpoint.cli import ids, output
-from pinpoint.cli.exits import EXIT
+from pinpoint.cli.exits import EXIT_CODES
 from pinpoint.cli.explaining import show_explanation
-from pinpoint.cli.session import Json, Key, Org, Server, Session
+from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.cli.values import check_kinds, read_filters
 from pinpoint.client import Client
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 
-Kinds = Annotated[
+SourceKindOption = Annotated[
     list[str], typer.Option("--kinds", help="Only this source kind; may be repeated.")
 ]
-Sources = Annotated[list[str], typer.Option("--source", help="Only this source; may be repeated.")]
-Near = Annotated[
+SourceOption = Annotated[
+    list[str], typer.Option("--source", help="Only this source; may be repeated.")
+]
+CircleOption = Annotated[
     str | None, typer.Option("--near", help="Only within a circle: lat,lon,radius in meters.")
 ]
-Box = Annotated[
+BoxOption = Annotated[
     str | None, typer.Option("--bbox", help="Only within a box: west,south,east,north.")
 ]
-Since = Annotated[
+SinceOption = Annotated[
     str | None, typer.Option("--since", help="Only taken at or after this time, ISO 8601.")
 ]
-Until = Annotated[
+UntilOption = Annotated[
     str | None, typer.Option("--until", help="Only taken before this time, ISO 8601.")
 ]
 
@@ -39,7 +41,7 @@ _ABSTENTION_TEXTS: Final = {
 }
 
 
-def add_to(app: typer.Typer) -> None:
+def register_commands(app: typer.Typer) -> None:
     """Register these commands."""
     app.command()(locate)
     app.command()(similar)
@@ -64,16 +66,16 @@ def locate(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show rank changes by the ranker and its attention.")
     ] = False,
-    kinds: Kinds = [],  # noqa: B006
-    source: Sources = [],  # noqa: B006
-    near: Near = None,
-    bbox: Box = None,
-    since: Since = None,
-    until: Until = None,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    kinds: SourceKindOption = [],  # noqa: B006
+    source: SourceOption = [],  # noqa: B006
+    near: CircleOption = None,
+    bbox: BoxOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Estimate where photos were taken, with evidence. The photos are not stored."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
@@ -81,7 +83,7 @@ def locate(
     check_kinds("--kind", [kind])
     over = "places" if search_coordinates else None
     answers: list[dict[str, Any]] = []
-    failed: BadRequest | None = None
+    failed: BadRequestError | None = None
     with session.client() as client:
         filters["sources"] = [ids.find_source(client, name) for name in source]
         for photo in photos:
@@ -93,9 +95,9 @@ def locate(
                 if explain:
                     show_explanation(answer)
     if session.as_json:
-        output.show_json({"answers": answers})
+        output.print_json({"answers": answers})
     if failed is not None:
-        raise typer.Exit(EXIT[type(failed)])
+        raise typer.Exit(EXIT_CODES[type(failed)])
 
 
 def similar(
@@ -110,28 +112,28 @@ def similar(
     per_group: Annotated[
         int, typer.Option("--per-group", min=1, max=20, help="Maximum number of images per group.")
     ] = 3,
-    kinds: Kinds = [],  # noqa: B006
-    source: Sources = [],  # noqa: B006
-    near: Near = None,
-    bbox: Box = None,
-    since: Since = None,
-    until: Until = None,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    kinds: SourceKindOption = [],  # noqa: B006
+    source: SourceOption = [],  # noqa: B006
+    near: CircleOption = None,
+    bbox: BoxOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Find gallery images similar to a photo; each panorama or sequence forms one group."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     if (photo is None) == (image is None):
-        raise BadRequest("give either a photo or --image ID")
+        raise BadRequestError("give either a photo or --image ID")
     filters = read_filters(kinds, [], near, bbox, since, until)
     with session.client() as client:
         filters["sources"] = [ids.find_source(client, name) for name in source]
         image = None if image is None else ids.find_image(client, image)
         result = client.similar(photo, image_id=image, limit=limit, per_group=per_group, **filters)
     if session.as_json:
-        output.show_json(result)
+        output.print_json(result)
         return
     rows = [
         (
@@ -140,7 +142,7 @@ def similar(
             hit["kind"],
             hit["file_name"],
             hit["source"],
-            output.place(hit["nearest_place"]),
+            output.format_place(hit["nearest_place"]),
             f"{hit['lat']:.5f}, {hit['lon']:.5f}",
             hit["image_id"],
         )
@@ -148,7 +150,7 @@ def similar(
         for rank, hit in enumerate(group["hits"])
     ]
     columns = (">group", ">similarity", "kind", "file", "source", "nearest place", "lat, lon (°)")
-    output.table(None, (*columns, "image"), rows)
+    output.print_table(None, (*columns, "image"), rows)
 
 
 def show_answer(photo: str, answer: dict[str, Any]) -> None:
@@ -160,15 +162,15 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
             if listed
             else "the gallery has no matching image"
         )
-        output.say(f"{photo}: no answer: {reason}")
+        output.print_line(f"{photo}: no answer: {reason}")
         return
     unit = " of the vote" if answer["ranker"] == "vote" else " of the mass"
     unit, calibrated = ("", "calibrated") if answer["calibrated"] else (unit, "not calibrated")
     regions = " · ".join(
-        f"{region['mass']:.0%}{unit} within {output.length(region['radius_m'])}"
+        f"{region['mass']:.0%}{unit} within {output.format_length(region['radius_m'])}"
         for region in answer["regions"]
     )
-    output.say(f"{photo}: {point['lat']:.5f}, {point['lon']:.5f}   {regions} ({calibrated})")
+    output.print_line(f"{photo}: {point['lat']:.5f}, {point['lon']:.5f}   {regions} ({calibrated})")
     _print_posterior(answer)
     rows = [
         (
@@ -176,7 +178,7 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
             kind,
             cited["file_name"],
             ", ".join(dict.fromkeys(image["source"] for image in (cited, *cited["copies"]))),
-            output.place(cited["nearest_place"]),
+            output.format_place(cited["nearest_place"]),
             f"{cited['distance_m']:.0f}",
             f"{cited['similarity']:.3f}",
             cited["licence"],
@@ -189,18 +191,18 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
     if listed:
         _print_coordinates(answer["places"])
     else:
-        output.table(None, (*columns, "licence", "image"), rows)
+        output.print_table(None, (*columns, "licence", "image"), rows)
     _print_channels(answer["candidates"])
     total_ms = answer["timings_ms"].get("total")
     duration = "" if total_ms is None else f"   {total_ms:.0f} ms"
     fallback = f" ({answer['ranker_reason']})" if answer["ranker_reason"] else ""
-    output.say(
+    output.print_line(
         f"bundle {answer['bundle']['name']}, ranker {answer['ranker']}{fallback}, "
         f"{'list' if listed else 'index'} {answer['index']['build']}{duration}"
     )
-    output.say(answer["bundle"]["note"])
+    output.print_line(answer["bundle"]["note"])
     if answer["note"] is not None:
-        output.say(answer["note"])
+        output.print_line(answer["note"])
 
 
 def _print_coordinates(coordinates: list[dict[str, Any]]) -> None:
@@ -209,13 +211,13 @@ def _print_coordinates(coordinates: list[dict[str, Any]]) -> None:
         (rank, f"{row['mass']:.3f}", f"{row['score']:.3f}", f"{row['lat']:.5f}, {row['lon']:.5f}")
         for rank, row in enumerate(coordinates)
     ]
-    output.table(None, (">rank", ">mass", ">similarity", "lat, lon (°)"), rows)
+    output.print_table(None, (">rank", ">mass", ">similarity", "lat, lon (°)"), rows)
 
 
 def _print_posterior(answer: dict[str, Any]) -> None:
     """Print the probabilities, and whether the point is only a guess."""
     if answer["abstained"] is not None:
-        output.say(
+        output.print_line(
             f"no answer ({_ABSTENTION_TEXTS[answer['abstained']]}); the point is the best guess"
         )
     belief = answer["belief"]
@@ -226,9 +228,9 @@ def _print_posterior(answer: dict[str, Any]) -> None:
         areas = " · ".join(
             f"{area['probability']:.0%} in {area['area_km2']:,.0f} km²" for area in belief["areas"]
         )
-        output.say(f"probability within {radii}; {areas}")
+        output.print_line(f"probability within {radii}; {areas}")
         names = [f"{place['name']} {place['probability']:.0%}" for place in belief["names"]]
-        output.say(" · ".join(names))
+        output.print_line(" · ".join(names))
 
 
 def _print_channels(candidates: list[dict[str, Any]]) -> None:
@@ -241,7 +243,7 @@ def _print_channels(candidates: list[dict[str, Any]]) -> None:
             candidate["kind"],
             candidate["file_name"],
             candidate["source"],
-            output.place(candidate["nearest_place"]),
+            output.format_place(candidate["nearest_place"]),
             f"{candidate['mass']:.3f}",
             *(_format_score(candidate["channels"].get(channel)) for channel in ("image", "gps")),
             candidate["image_id"],
@@ -249,7 +251,7 @@ def _print_channels(candidates: list[dict[str, Any]]) -> None:
         for candidate in candidates
     ]
     columns = (">rank", "kind", "file", "source", "nearest place", ">mass", ">by image")
-    output.table(None, (*columns, ">by position", "image"), rows)
+    output.print_table(None, (*columns, ">by position", "image"), rows)
 
 
 def _format_score(score: dict[str, Any] | None) -> str | None:
@@ -262,16 +264,16 @@ def _format_score(score: dict[str, Any] | None) -> str | None:
 
 def _locate_photo(
     client: Client, photo: Path, **filters: Any
-) -> tuple[dict[str, Any] | None, BadRequest | None]:
+) -> tuple[dict[str, Any] | None, BadRequestError | None]:
     """Locate one photo; returns the answer or the error. Other errors end the command."""
     try:
         return client.locate(photo, **filters), None
-    except BadRequest as error:
+    except BadRequestError as error:
         # The message may start with the file name; it is replaced by the full path.
         message = error.message.removeprefix(f"{photo.name}: ")
-        output.note(f"pinpoint: {message if str(photo) in message else f'{photo}: {message}'}")
+        output.warn(f"pinpoint: {message if str(photo) in message else f'{photo}: {message}'}")
         return None, error
 
 
-def _error_summary(error: BadRequest | None) -> dict[str, str] | None:
+def _error_summary(error: BadRequestError | None) -> dict[str, str] | None:
     return None if error is None else {"reason": error.reason, "detail": error.message}

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pinpoint.client import Client
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 
 if TYPE_CHECKING:
-    from pinpoint.bootstrap import Role, Services
+    from pinpoint.bootstrap import ProcessRole, Services
     from pinpoint.records import Organization
     from pinpoint.settings import Settings
 
 DEFAULT_ORGANIZATION = "default"
 
-Server = Annotated[
+ServerOption = Annotated[
     str | None,
     typer.Option(
         "--server",
@@ -28,11 +28,11 @@ Server = Annotated[
         show_default=False,
     ),
 ]
-Key = Annotated[
+KeyOption = Annotated[
     str | None,
     typer.Option("--key", envvar="PINPOINT_KEY", help="API key.", show_default=False),
 ]
-Org = Annotated[
+OrganizationOption = Annotated[
     str | None,
     typer.Option(
         "--org",
@@ -41,7 +41,7 @@ Org = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class Session:
 
     @contextmanager
     def services(
-        self, role: Role = "operator", settings: Settings | None = None
+        self, role: ProcessRole = "operator", settings: Settings | None = None
     ) -> Iterator[Services]:
         """Open the components directly, for commands of the operator of this machine.
 
@@ -101,7 +101,7 @@ class Session:
             StackError: The components need the embedded stack, which is not running.
         """
         if self.server is not None or self.key is not None:
-            raise BadRequest(
+            raise BadRequestError(
                 "this command works on the stack itself, not over the API; run it on the machine "
                 "of the stack, without --server and --key"
             )
@@ -113,7 +113,7 @@ class Session:
         check_running(settings)
         from pinpoint import bootstrap
 
-        services = bootstrap.build(settings, role)
+        services = bootstrap.build_services(settings, role)
         try:
             yield services
         finally:

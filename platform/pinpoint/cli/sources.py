@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from pinpoint.cli import ids, output
-from pinpoint.cli.session import Json, Key, Org, Server, Session
-from pinpoint.cli.values import ORIGINALS, check_choice, check_kinds
-from pinpoint.errors import BadRequest
+from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
+from pinpoint.cli.values import ORIGINALS_POLICIES, check_choice, check_kinds
+from pinpoint.errors import BadRequestError
 
 app = typer.Typer(help="Sources: collections of images of one kind.", no_args_is_help=True)
 
-SourceName = Annotated[str, typer.Argument(help="Name or id of the source.")]
+SourceArgument = Annotated[str, typer.Argument(help="Name or id of the source.")]
 
 
 @app.command("add")
@@ -32,42 +32,42 @@ def add(
     originals: Annotated[
         str, typer.Option("--originals", help="`reference`, `copy` or `rendition`.")
     ] = "copy",
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Add a source."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     check_kinds("--kind", [kind])
-    check_choice("--originals", originals, ORIGINALS)
+    check_choice("--originals", originals, ORIGINALS_POLICIES)
     with session.client() as client:
         source = client.add_source(
             name, kind, licence=licence, attribution=attribution, originals=originals
         )
     if session.as_json:
-        output.show_json(source)
+        output.print_json(source)
     else:
-        output.say(f"source {source['name']} ({source['kind']}, {source['id']})")
+        output.print_line(f"source {source['name']} ({source['kind']}, {source['id']})")
 
 
 @app.command("list")
 def list_sources(
     context: typer.Context,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List all sources."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         sources = client.sources()
     if session.as_json:
-        output.show_json({"sources": sources})
+        output.print_json({"sources": sources})
         return
     columns = ("name", "kind", ">images", "originals", "id", "roots", "licence", "attribution")
-    output.table(
+    output.print_table(
         None, columns, [[source[name.lstrip(">")] for name in columns] for source in sources]
     )
 
@@ -75,9 +75,9 @@ def list_sources(
 @app.command("roots")
 def list_roots(
     context: typer.Context,
-    name: SourceName,
-    org: Org = None,
-    as_json: Json = False,
+    name: SourceArgument,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List the folders of this machine that belong to a source."""
     session = Session.of(context, org=org, as_json=as_json)
@@ -87,25 +87,27 @@ def list_roots(
     ):
         source = catalogue.source(name)
     if session.as_json:
-        output.show_json({"source": source.name, "roots": source.roots})
+        output.print_json({"source": source.name, "roots": source.roots})
     else:
-        output.table(None, ("root", "path"), [[root.name, root.path] for root in source.roots])
+        output.print_table(
+            None, ("root", "path"), [[root.name, root.path] for root in source.roots]
+        )
 
 
 @app.command("move-root")
 def move_root(
     context: typer.Context,
-    name: SourceName,
+    name: SourceArgument,
     root: Annotated[str, typer.Argument(help="Name of the root; see `pinpoint sources roots`.")],
     path: Annotated[Path, typer.Argument(help="New path of its folder.")],
-    org: Org = None,
-    as_json: Json = False,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Change the folder of a root that was moved; all ids stay the same."""
     session = Session.of(context, org=org, as_json=as_json)
     folder = path.expanduser().resolve()
     if not folder.is_dir():
-        raise BadRequest(f"there is no folder {folder}")
+        raise BadRequestError(f"there is no folder {folder}")
     with (
         session.services() as services,
         services.database.write(session.own(services).id) as catalogue,
@@ -113,11 +115,11 @@ def move_root(
         source = catalogue.source(name)
         num_images = catalogue.move_root(source.id, root, str(folder))
     if session.as_json:
-        output.show_json(
+        output.print_json(
             {"source": source.name, "root": root, "path": folder, "images": num_images}
         )
     else:
-        output.say(
+        output.print_line(
             f"root {root} of source {source.name} is {folder} ({num_images} images kept there)"
         )
 
@@ -125,9 +127,9 @@ def move_root(
 @app.command("missing")
 def list_missing(
     context: typer.Context,
-    name: SourceName,
-    org: Org = None,
-    as_json: Json = False,
+    name: SourceArgument,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List files of a source that are missing from its folders on this machine."""
     from pinpoint.media.missing_files import find_missing_files, has_visible_entries
@@ -151,11 +153,11 @@ def list_missing(
         entries = [
             {"root": root, "external_id": external_id} for root, external_id in missing_files
         ]
-        output.show_json({"source": source.name, "missing": entries, "unread_roots": unread_roots})
+        output.print_json({"source": source.name, "missing": entries, "unread_roots": unread_roots})
         return
-    output.table(None, ("root", "id of the file"), missing_files)
+    output.print_table(None, ("root", "id of the file"), missing_files)
     for root_name in unread_roots:
-        output.note(f"root {root_name} is empty or cannot be opened; none of its files is counted")
+        output.warn(f"root {root_name} is empty or cannot be opened; none of its files is counted")
 
 
 @app.command("erase")
@@ -163,10 +165,10 @@ def erase(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name or id of the source.")],
     yes: Annotated[bool, typer.Option("--yes", help="Erase without confirmation.")] = False,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Erase a source and all its images: rows, index points and stored files."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
@@ -174,11 +176,15 @@ def erase(
         name = ids.find_source(client, name)
         if not yes:
             if session.as_json:
-                raise BadRequest("erasing with --json needs --yes: it cannot ask for confirmation")
+                raise BadRequestError(
+                    "erasing with --json needs --yes: it cannot ask for confirmation"
+                )
             images = client.source(name)["images"]
-            typer.confirm(f"Erase source {output.plain(name)} with {images} images?", abort=True)
+            typer.confirm(
+                f"Erase source {output.replace_unprintable(name)} with {images} images?", abort=True
+            )
         erased = client.erase_source(name)
     if session.as_json:
-        output.show_json({"source": name, "images": erased})
+        output.print_json({"source": name, "images": erased})
     else:
-        output.say(f"source {name}: {erased} images are being erased")
+        output.print_line(f"source {name}: {erased} images are being erased")

@@ -10,18 +10,18 @@ import typer
 
 from pinpoint import homes
 from pinpoint.cli import output
-from pinpoint.cli.session import Json, Org, Session
-from pinpoint.errors import BadRequest
+from pinpoint.cli.session import JsonOption, OrganizationOption, Session
+from pinpoint.errors import BadRequestError
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
     from pinpoint.stack.destroy import DestroyPlan
     from pinpoint.stack.lifecycle import StackStatus
 
-NOT_UP = 3
+STATUS_NOT_UP = 3
 """Exit code of `status` if the stack is not up, as in `systemctl status`."""
 
-Home = Annotated[
+HomeOption = Annotated[
     Path | None,
     typer.Option(
         "--home",
@@ -31,39 +31,39 @@ Home = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
+def register_commands(app: typer.Typer) -> None:
     """Register these commands."""
     for command in (up, down, status, destroy, demo):
         app.command()(command)
 
 
-def up(context: typer.Context, as_json: Json = False) -> None:
+def up(context: typer.Context, as_json: JsonOption = False) -> None:
     """Start the embedded stack, unless it is already running."""
     from pinpoint.stack import lifecycle
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     home = settings.places.home
     if homes.is_home(home) and home.parent in homes.current_folder().parents:
-        output.note(f"using the home of a folder above: {home}")
-    stack_status = lifecycle.up(settings, output.note)
+        output.warn(f"using the home of a folder above: {home}")
+    stack_status = lifecycle.start_stack(settings, output.warn)
     _print_status(session, stack_status)
     if not session.as_json and stack_status.api_url is not None:
         # Not part of --json, which may end up in logs: anyone with the token can sign in.
         _show_access(settings, stack_status.api_url)
 
 
-def down(context: typer.Context, as_json: Json = False) -> None:
+def down(context: typer.Context, as_json: JsonOption = False) -> None:
     """Stop the embedded stack; its data is kept."""
     from pinpoint.stack import lifecycle
     from pinpoint.stack.missing import missing_stack
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     if not homes.is_home(settings.places.home):
-        output.note(f"pinpoint: {missing_stack(settings.places.home).message}")
-    _print_status(session, lifecycle.down(settings, output.note))
+        output.warn(f"pinpoint: {missing_stack(settings.places.home).message}")
+    _print_status(session, lifecycle.stop_stack(settings, output.warn))
 
 
-def status(context: typer.Context, as_json: Json = False) -> None:
+def status(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show the state, contents and work of the stack; exit code 0 if it is up, else 3."""
     from pinpoint.cli import overview, standing
     from pinpoint.stack import lifecycle
@@ -71,48 +71,48 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     from pinpoint.stack.sign_in import keyless_warning
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
-    stack_status = lifecycle.status(settings)
+    stack_status = lifecycle.stack_status(settings)
     work = (
         None
         if stack_status.state == "down" and not stack_status.external
-        else standing.ask(settings)
+        else standing.collect_status(settings)
     )
-    sandbox = standing.ask_sandbox(settings)
+    sandbox = standing.describe_sandbox_state(settings)
     home_overview = overview.read_overview(settings)
     if session.as_json:
         work_shown = None if work is None else standing.as_json(work)
         document = {
-            **output.wire(stack_status),
+            **output.to_json_value(stack_status),
             **overview.as_json(home_overview),
             "work": work_shown,
         }
-        output.show_json({**document, "decoder_sandbox": sandbox})
+        output.print_json({**document, "decoder_sandbox": sandbox})
     else:
         _print_status(session, stack_status)
         overview.show_orphans(stack_status)
         if homes.is_home(settings.places.home):
             overview.show_overview(home_overview, work)
-        output.say(f"decoder sandbox: {sandbox['summary']}")
+        output.print_line(f"decoder sandbox: {sandbox['summary']}")
         if work is not None:
-            standing.show(work)
+            standing.show_status(work)
         if stack_status.state == "down":
-            output.note(f"pinpoint: {missing_stack(settings.places.home).message}")
+            output.warn(f"pinpoint: {missing_stack(settings.places.home).message}")
     warning = keyless_warning(settings)
     if warning is not None:
-        output.note(f"pinpoint: {warning}")
+        output.warn(f"pinpoint: {warning}")
     if stack_status.state != "up":
-        raise typer.Exit(NOT_UP)
+        raise typer.Exit(STATUS_NOT_UP)
 
 
 def destroy(
     context: typer.Context,
-    home: Home = None,
+    home: HomeOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without confirmation.")] = False,
     keep_bundles: Annotated[
         bool,
         typer.Option("--keep-bundles", help="Keep the folder of bundles, including trained ones."),
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Remove a stack permanently: its processes, database, index, copies of photos and logs."""
     from pinpoint.cli.overview import format_bytes
@@ -125,11 +125,11 @@ def destroy(
         _show_plan(plan)
     if not yes:
         _confirm_destroy(plan)
-    destroy_home(settings, plan, output.note)
+    destroy_home(settings, plan, output.warn)
     if session.as_json:
-        output.show_json({"home": plan.home, "bytes": plan.bytes, "kept": plan.kept})
+        output.print_json({"home": plan.home, "bytes": plan.bytes, "kept": plan.kept})
     else:
-        output.say(f"removed {plan.home} ({format_bytes(plan.bytes)})")
+        output.print_line(f"removed {plan.home} ({format_bytes(plan.bytes)})")
 
 
 def demo(
@@ -143,8 +143,8 @@ def demo(
             show_default=False,
         ),
     ] = None,
-    org: Org = None,
-    as_json: Json = False,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Start a separate stack, ingest a small synthetic gallery and locate unseen photos."""
     from pinpoint.cli.demo import demo_settings, run_demo
@@ -156,10 +156,10 @@ def demo(
 
 def _print_status(session: Session, stack_status: StackStatus) -> None:
     if session.as_json:
-        output.show_json(stack_status)
+        output.print_json(stack_status)
         return
     url = stack_status.api_url if stack_status.api_url and stack_status.state != "down" else ""
-    output.say(
+    output.print_line(
         "  ".join(word for word in (stack_status.state, url, f"home {stack_status.home}") if word)
     )
     if stack_status.processes:
@@ -167,38 +167,42 @@ def _print_status(session: Session, stack_status: StackStatus) -> None:
             (process.name, process.state, process.pid, process.restarts)
             for process in stack_status.processes
         ]
-        output.table(None, ("process", "state", ">pid", ">restarts"), rows)
+        output.print_table(None, ("process", "state", ">pid", ">restarts"), rows)
     if stack_status.external:
-        output.say(f"not embedded: {', '.join(stack_status.external)}")
+        output.print_line(f"not embedded: {', '.join(stack_status.external)}")
 
 
 def _show_access(settings: Settings, api_url: str) -> None:
     """Print how a browser and other programs sign in, and warn about access without a key."""
-    from pinpoint.stack.places import StackPlaces
-    from pinpoint.stack.sign_in import LASTS_S, keyless_warning, make_sign_in_url
+    from pinpoint.stack.places import StackPaths
+    from pinpoint.stack.sign_in import TOKEN_TTL_S, keyless_warning, make_sign_in_url
 
-    url = make_sign_in_url(StackPlaces(settings.places.home), api_url)
-    output.say("")
-    output.say(f"in a browser on this machine (once, within {LASTS_S / 60:.0f} min): {url}")
-    output.say("for curl and other programs: pinpoint key")
+    url = make_sign_in_url(StackPaths(settings.places.home), api_url)
+    output.print_line("")
+    output.print_line(
+        f"in a browser on this machine (once, within {TOKEN_TTL_S / 60:.0f} min): {url}"
+    )
+    output.print_line("for curl and other programs: pinpoint key")
     warning = keyless_warning(settings)
     if warning is not None:
-        output.note(f"pinpoint: {warning}")
+        output.warn(f"pinpoint: {warning}")
 
 
 def _show_plan(plan: DestroyPlan) -> None:
     from pinpoint.cli.overview import format_bytes
 
-    output.say(f"this removes the stack of {plan.home} with all its data:")
+    output.print_line(f"this removes the stack of {plan.home} with all its data:")
     rows = [(part.part, format_bytes(part.bytes), part.path) for part in plan.parts]
-    output.table(None, ("part", ">size", "folder"), [*rows, ("sum", format_bytes(plan.bytes), "")])
+    output.print_table(
+        None, ("part", ">size", "folder"), [*rows, ("sum", format_bytes(plan.bytes), "")]
+    )
     for folder in plan.kept:
-        output.say(f"kept: {folder}")
+        output.print_line(f"kept: {folder}")
     if plan.external:
-        output.say(
+        output.print_line(
             f"not removed: {', '.join(plan.external)}; these services may hold data of this stack"
         )
-    output.say("photos registered in place are not removed")
+    output.print_line("photos registered in place are not removed")
 
 
 def _confirm_destroy(plan: DestroyPlan) -> None:
@@ -209,9 +213,11 @@ def _confirm_destroy(plan: DestroyPlan) -> None:
     """
     home_name = Path(plan.home).name
     if not sys.stdin.isatty():
-        raise BadRequest("nothing was removed: confirming needs a terminal; repeat it with --yes")
+        raise BadRequestError(
+            "nothing was removed: confirming needs a terminal; repeat it with --yes"
+        )
     typed = typer.prompt(
         f"this cannot be undone; type {home_name} to continue", default="", err=True
     )
     if typed.strip() != home_name:
-        raise BadRequest("nothing was removed: the name does not match")
+        raise BadRequestError("nothing was removed: the name does not match")

@@ -14,23 +14,23 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from pinpoint.cli import output
-from pinpoint.errors import IndexUnavailable, PinpointError
+from pinpoint.errors import IndexUnavailableError, PinpointError
 
 if TYPE_CHECKING:
     from pinpoint.ports import VectorIndex
-    from pinpoint.records import Totals
+    from pinpoint.records import StatsSnapshot
     from pinpoint.settings import Settings
 
-WAIT_S: Final = 0.6
+TIMEOUT_S: Final = 0.6
 """Timeout of each component."""
-MOST: Final = 10_000
+MAX_COUNT: Final = 10_000
 """Limit of counts; counting 100,000 rows took 0.4 s on a busy machine, too long for `status`."""
 _MAX_REASONS_SHOWN: Final = 8
 """Maximum number of reasons shown to people; `--json` has all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class StatusReport:
     """Work in progress according to the database and the broker.
 
     Args:
@@ -40,7 +40,7 @@ class Standing:
         images: Indexed images; None if PostgreSQL does not answer in time.
     """
 
-    totals: Totals | None
+    totals: StatsSnapshot | None
     jobs_waiting: int | None
     silent: dict[str, str]
     images: list[ImageCount] | None = None
@@ -55,28 +55,30 @@ class ImageCount:
     images: int
 
 
-def ask(settings: Settings) -> Standing:
+def collect_status(settings: Settings) -> StatusReport:
     """Query database, broker and index; components that are down are listed in `silent`."""
     # `bootstrap.build` is not used: it spends a second on imports that are not needed. The imports
     # run before the timeout starts.
     from pinpoint.stack.broker import CeleryQueue
-    from pinpoint.stack.places import StackPlaces
+    from pinpoint.stack.places import StackPaths
     from pinpoint.store.database import Transactions, owner_engine
     from pinpoint.store.installation import Installation
-    from pinpoint.store.upkeep import Upkeep
+    from pinpoint.store.upkeep import MaintenanceStats
     from pinpoint.store.vectors_open import open_index
 
-    paths = StackPlaces(settings.places.home)
+    paths = StackPaths(settings.places.home)
     transactions = Transactions(owner_engine(settings.places.database_url or paths.owner_url()))
     queue = CeleryQueue(settings.places.broker_url or paths.broker_url)
     index = open_index(settings.places, paths.index_socket, Installation(transactions))
     try:
         answers, silent = _query_components(
             {
-                "database": lambda: Upkeep(transactions).totals(timeout_s=WAIT_S, most=MOST),
+                "database": lambda: MaintenanceStats(transactions).totals(
+                    timeout_s=TIMEOUT_S, most=MAX_COUNT
+                ),
                 "broker": queue.waiting,
                 "index": lambda: _check_index(index),
-                "images": lambda: Upkeep(transactions).count_images(timeout_s=WAIT_S),
+                "images": lambda: MaintenanceStats(transactions).count_images(timeout_s=TIMEOUT_S),
             }
         )
     finally:
@@ -85,7 +87,7 @@ def ask(settings: Settings) -> Standing:
     image_counts = answers.get("images")
     if "database" in silent:
         silent.pop("images", None)  # the same database is already listed
-    return Standing(
+    return StatusReport(
         totals=answers.get("database"),
         jobs_waiting=answers.get("broker"),
         silent=silent,
@@ -102,11 +104,11 @@ def _check_index(index: VectorIndex) -> bool:
     """Query the index, which raises an error if it belongs to another installation."""
     info = index.info()
     if not info.ready:
-        raise IndexUnavailable(info.loading or "it is not ready")
+        raise IndexUnavailableError(info.loading or "it is not ready")
     return True
 
 
-def ask_sandbox(settings: Settings) -> dict[str, Any]:
+def describe_sandbox_state(settings: Settings) -> dict[str, Any]:
     """Describe the decoder's sandbox on this machine as plain values.
 
     Returns:
@@ -144,22 +146,22 @@ def _query_components(
 
     # Daemon threads: a component that hangs must not keep the command from ending.
     threads = [Thread(target=run, args=item, daemon=True) for item in calls.items()]
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + TIMEOUT_S
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(max(deadline - time.monotonic(), 0.0))
     finished = dict(answers)
-    late = f"no answer within {WAIT_S} s"
+    late = f"no answer within {TIMEOUT_S} s"
     return finished, {part: failures.get(part, late) for part in calls if part not in finished}
 
 
-def as_json(report: Standing) -> dict[str, Any]:
+def as_json(report: StatusReport) -> dict[str, Any]:
     """Convert a status report to plain values."""
     return dataclasses.asdict(report)
 
 
-def show(report: Standing) -> None:
+def show_status(report: StatusReport) -> None:
     """Print a status report for people."""
     rows: list[tuple[str, str]] = []
     if report.jobs_waiting is not None:
@@ -167,11 +169,11 @@ def show(report: Standing) -> None:
     if report.totals is not None:
         rows += _work_rows(report.totals)
     rows += [(part, f"does not answer: {detail}") for part, detail in report.silent.items()]
-    output.say("")
-    output.table(None, ("work", "now"), rows)
+    output.print_line("")
+    output.print_table(None, ("work", "now"), rows)
 
 
-def _work_rows(totals: Totals) -> list[tuple[str, str]]:
+def _work_rows(totals: StatsSnapshot) -> list[tuple[str, str]]:
     def at_least(count: int) -> str:
         return f"{count} or more" if count >= totals.most else str(count)
 
@@ -199,7 +201,7 @@ def _work_rows(totals: Totals) -> list[tuple[str, str]]:
     ]
 
 
-def _describe_sweep(totals: Totals) -> str:
+def _describe_sweep(totals: StatsSnapshot) -> str:
     swept = totals.swept
     if swept is None or totals.swept_at is None:
         return "none yet"
@@ -209,7 +211,7 @@ def _describe_sweep(totals: Totals) -> str:
     )
 
 
-def _describe_drift(totals: Totals) -> str:
+def _describe_drift(totals: StatsSnapshot) -> str:
     drift = totals.drift
     if drift is None or totals.reconciled_at is None:
         return "none yet"

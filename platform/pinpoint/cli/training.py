@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pinpoint.cli import output, training_runs
-from pinpoint.cli.session import Json, Org, Session
-from pinpoint.records import Limits
+from pinpoint.cli.session import JsonOption, OrganizationOption, Session
+from pinpoint.records import SearchFilter
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
-    from pinpoint.ports import Gallery
     from pinpoint.training import examples
     from pinpoint.training.configs import EmbedderConfig
     from pinpoint.training.reranker_config import RerankerConfig
 
 app = typer.Typer(help="Training: weights from your own geotagged images.", no_args_is_help=True)
 
-training_runs.add_to(app)
+training_runs.register_commands(app)
 
 _DECODER_PROCESSES: Final = 2
 _STAGE_LABELS: Final = {
@@ -35,7 +34,7 @@ _STAGE_LABELS: Final = {
 
 
 @app.callback()
-def room() -> None:
+def training_group() -> None:
     """Training: weights from your own geotagged images."""
 
 
@@ -50,7 +49,7 @@ def embedder(
     job: Annotated[
         bool, typer.Option("--job", help="Run it in a worker; `train status` shows its progress.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a bundle: heads per source kind and a location tower, on a frozen or trained tower."""
     from pinpoint.training.configs import read_config
@@ -72,14 +71,14 @@ def _train_embedder(
     from pinpoint.media.decoder import ChildDecoder
     from pinpoint.nets.bundles import BUNDLES_FOLDER
     from pinpoint.training.embedder import train_embedder
-    from pinpoint.training.processes import joined
+    from pinpoint.training.processes import init_distributed
 
     decoder = ChildDecoder(settings.media, children=_DECODER_PROCESSES)
     bar, show_progress = _progress_bars("features")
     try:
         with (
             _open_gallery(session, run_config) as gallery,
-            joined() as processes,
+            init_distributed() as processes,
             bar if processes.first else nullcontext(),
         ):
             result = train_embedder(
@@ -97,13 +96,15 @@ def _train_embedder(
     if not processes.first:
         return
     if session.as_json:
-        output.show_json({"bundle": str(result.bundle), **result.report})
+        output.print_json({"bundle": str(result.bundle), **result.report})
     else:
         _print_embedder_report(result.bundle, result.report)
 
 
 @contextmanager
-def _open_gallery(session: Session, run_config: EmbedderConfig) -> Iterator[Gallery | None]:
+def _open_gallery(
+    session: Session, run_config: EmbedderConfig
+) -> Iterator[TrainingDataReader | None]:
     """Open the catalog if the configuration names its sources; manifests need no stack."""
     if not run_config.of_catalogue:
         yield None
@@ -120,8 +121,8 @@ def reranker(
         Path, typer.Option("--out", help="Folder of the run; an interrupted run is resumed.")
     ],
     at_once: Annotated[int, typer.Option("--at-once", help="Number of concurrent queries.")] = 1,
-    org: Org = None,
-    as_json: Json = False,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a reranker on queries to the gallery and add it to a copy of the index's bundle."""
     from pinpoint.nets.bundles import BUNDLES_FOLDER
@@ -142,28 +143,28 @@ def reranker(
             on_progress=show_progress,
         )
     if session.as_json:
-        output.show_json({"bundle": str(result.bundle), **result.report})
+        output.print_json({"bundle": str(result.bundle), **result.report})
     else:
         _print_reranker_report(result.bundle, result.report)
 
 
 def _example_gallery(
     session: Session, services: Services, run_config: RerankerConfig
-) -> examples.Gallery:
+) -> examples.ExampleGallery:
     """Gallery of the operator's organization, searched as configured."""
-    from pinpoint.evaluation.run import Parts, Plan
-    from pinpoint.training.examples import Gallery
+    from pinpoint.evaluation.run import EvaluationComponents, RunConfig
+    from pinpoint.training.examples import ExampleGallery
 
     organization_id = services.access.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalogue:
         source_ids = tuple(catalogue.source(name).id for name in run_config.gallery.sources)
-    return Gallery(
-        plan=Plan(
+    return ExampleGallery(
+        plan=RunConfig(
             organization_id=organization_id,
             images=Path(),
-            limits=Limits(kinds=run_config.gallery.kinds, source_ids=source_ids),
+            limits=SearchFilter(kinds=run_config.gallery.kinds, source_ids=source_ids),
         ),
-        parts=Parts(
+        parts=EvaluationComponents(
             decoder=services.decoder,
             encoder=services.encoder,
             index=services.index,
@@ -179,7 +180,7 @@ def _example_gallery(
 
 def _progress_bars(first: str) -> tuple[Any, Callable[[str, int, int], None]]:
     """Create a progress bar for each stage of a run, shown when the stage starts."""
-    bar, task = output.progress(_STAGE_LABELS[first])
+    bar, task = output.open_progress_bar(_STAGE_LABELS[first])
     tasks = {first: task}
 
     def show_progress(stage: str, completed: int, total: int) -> None:
@@ -191,11 +192,11 @@ def _progress_bars(first: str) -> tuple[Any, Callable[[str, int, int], None]]:
 
 
 def _print_reranker_report(bundle: Path, report: Any) -> None:
-    from pinpoint.training.short_evidence import warning
+    from pinpoint.training.short_evidence import leakage_warning
 
     metrics = report["validation"]
     rankers = ("top1", "vote", "rerank", "oracle")
-    output.table(
+    output.print_table(
         f"{report['questions']['validation']} validation queries located within, %",
         ("queries, distance", *(f">{ranker}" for ranker in rankers), ">gap closed"),
         [
@@ -211,17 +212,17 @@ def _print_reranker_report(bundle: Path, report: Any) -> None:
             )
         ],
     )
-    output.say(f"queries excluded: {report['dropped'] or 'none'}; split: {report['split']}")
-    if leak_warning := warning(report["short_evidence"]):
-        output.note(leak_warning)
-    output.say(
+    output.print_line(f"queries excluded: {report['dropped'] or 'none'}; split: {report['split']}")
+    if leak_warning := leakage_warning(report["short_evidence"]):
+        output.warn(leak_warning)
+    output.print_line(
         f"bundle in {bundle}; the index does not change: export PINPOINT_BUNDLE={bundle.name}, and "
         "restart the API"
     )
 
 
 def _print_embedder_report(bundle: Path, report: Any) -> None:
-    output.table(
+    output.print_table(
         "recall among the validation images: share with a correct image in the top K, %",
         ("queries, depth, distance", ">trained", ">bare tower"),
         [
@@ -229,8 +230,8 @@ def _print_embedder_report(bundle: Path, report: Any) -> None:
             for name, share in report["validation"].items()
         ],
     )
-    output.say(f"rows excluded: {report['dropped'] or 'none'}; split: {report['split']}")
+    output.print_line(f"rows excluded: {report['dropped'] or 'none'}; split: {report['split']}")
     if report["catalogue_read_at"]:
-        output.say(f"images of the catalog as of {report['catalogue_read_at']}")
-    output.say(f"bundle in {bundle}; for a new index: export PINPOINT_BUNDLE={bundle.name}")
-    output.say(f"for the existing gallery: pinpoint bundles use {bundle.name}")
+        output.print_line(f"images of the catalog as of {report['catalogue_read_at']}")
+    output.print_line(f"bundle in {bundle}; for a new index: export PINPOINT_BUNDLE={bundle.name}")
+    output.print_line(f"for the existing gallery: pinpoint bundles use {bundle.name}")

@@ -9,17 +9,17 @@ import typer
 
 from pinpoint import jobs
 from pinpoint.cli import output
-from pinpoint.cli.session import Json, Session
+from pinpoint.cli.session import JsonOption, Session
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
     from pinpoint.training.configs import EmbedderConfig
     from pinpoint.training.runs import Run
 
-RunId = Annotated[UUID, typer.Argument(metavar="RUN_ID", help="Id of the run.")]
+RunIdArgument = Annotated[UUID, typer.Argument(metavar="RUN_ID", help="Id of the run.")]
 
 
-def add_to(app: typer.Typer) -> None:
+def register_commands(app: typer.Typer) -> None:
     """Register these commands."""
     app.command("status")(status)
     app.command("resume")(resume)
@@ -30,7 +30,7 @@ def status(
     run_id: Annotated[
         UUID | None, typer.Argument(metavar="[RUN_ID]", help="Id of a run; by default all runs.")
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the status of the training runs of workers."""
     from pinpoint.training.runs import all_runs, find_run
@@ -39,37 +39,37 @@ def status(
     if run_id is not None:
         run = find_run(home, run_id)
         if session.as_json:
-            output.show_json(run)
+            output.print_json(run)
         else:
             _print_runs([run])
             if run.detail:
-                output.say(f"{run.reason}: {run.detail}")
+                output.print_line(f"{run.reason}: {run.detail}")
         return
     runs = all_runs(home)
     if session.as_json:
-        output.show_json({"runs": runs})
+        output.print_json({"runs": runs})
     else:
         _print_runs(runs)
 
 
-def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
+def resume(context: typer.Context, run_id: RunIdArgument, as_json: JsonOption = False) -> None:
     """Resume a failed or stopped training run from its last checkpoint."""
-    from pinpoint.stack.learner import start_learner
-    from pinpoint.training.runs import queue_again
+    from pinpoint.stack.learner import start_training_worker
+    from pinpoint.training.runs import requeue
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
-    start_learner(settings)
-    run = queue_again(settings.places.home, run_id)
+    start_training_worker(settings)
+    run = requeue(settings.places.home, run_id)
     _send_job(session, run)
     _print_run(session, run)
 
 
 def send(session: Session, settings: Settings, config: EmbedderConfig) -> None:
     """Create a run and send it to a worker."""
-    from pinpoint.stack.learner import start_learner
+    from pinpoint.stack.learner import start_training_worker
     from pinpoint.training.runs import open_run
 
-    start_learner(settings)
+    start_training_worker(settings)
     run = open_run(settings.places.home, config)
     _send_job(session, run)
     _print_run(session, run)
@@ -82,13 +82,15 @@ def _send_job(session: Session, run: Run) -> None:
 
 def _print_run(session: Session, run: Run) -> None:
     if session.as_json:
-        output.show_json(run)
+        output.print_json(run)
     else:
-        output.say(f"training run {run.id} is {run.state}; see: pinpoint train status {run.id}")
+        output.print_line(
+            f"training run {run.id} is {run.state}; see: pinpoint train status {run.id}"
+        )
 
 
 def _print_runs(runs: list[Run]) -> None:
-    output.table(
+    output.print_table(
         None,
         ("run", "bundle", "state", "stage", ">done", ">of", ">ETA, s", "why", "since"),
         [_table_row(run) for run in runs],

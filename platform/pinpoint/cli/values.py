@@ -7,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pinpoint.errors import BadRequest
-from pinpoint.records import KINDS, OriginalsPolicy
+from pinpoint.errors import BadRequestError
+from pinpoint.records import SOURCE_KINDS, OriginalsPolicy
 
-ORIGINALS: Final[dict[str, OriginalsPolicy]] = {
+ORIGINALS_POLICIES: Final[dict[str, OriginalsPolicy]] = {
     "reference": "reference",
     "copy": "copy",
     "rendition": "rendition",
@@ -24,7 +24,7 @@ def check_choice(option: str, value: str | None, choices: Iterable[str]) -> None
         BadRequest: The option has another value.
     """
     if value is not None and value not in choices:
-        raise BadRequest(f"{option} must be one of {', '.join(choices)}, not {value!r}")
+        raise BadRequestError(f"{option} must be one of {', '.join(choices)}, not {value!r}")
 
 
 def check_kinds(option: str, values: Iterable[str | None]) -> None:
@@ -34,7 +34,7 @@ def check_kinds(option: str, values: Iterable[str | None]) -> None:
         BadRequest: A value is not a source kind.
     """
     for value in values:
-        check_choice(option, value, KINDS)
+        check_choice(option, value, SOURCE_KINDS)
 
 
 def check_exists(path: Path) -> None:
@@ -44,7 +44,7 @@ def check_exists(path: Path) -> None:
         BadRequest: The path does not exist.
     """
     if not path.exists():
-        raise BadRequest(f"there is no file or folder {path}", reason="no_files")
+        raise BadRequestError(f"there is no file or folder {path}", reason="no_files")
 
 
 def parse_numbers(option: str, text: str, names: str) -> list[float]:
@@ -63,7 +63,9 @@ def parse_numbers(option: str, text: str, names: str) -> list[float]:
     except ValueError:
         numbers = []
     if len(numbers) != names.count(",") + 1:
-        raise BadRequest(f"{option} must be {names} as numbers with commas between, not {text!r}")
+        raise BadRequestError(
+            f"{option} must be {names} as numbers with commas between, not {text!r}"
+        )
     return numbers
 
 
@@ -78,7 +80,7 @@ def check_time(option: str, text: str | None) -> None:
     try:
         datetime.fromisoformat(text)
     except ValueError as error:
-        raise BadRequest(
+        raise BadRequestError(
             f"{option} must be a date or time of ISO 8601, such as 2024-05-01 or "
             f"2024-05-01T14:30:00+02:00, not {text!r}"
         ) from error

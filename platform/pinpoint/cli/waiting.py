@@ -9,42 +9,42 @@ from typing import Any
 import typer
 
 from pinpoint.cli import ids, output
-from pinpoint.cli.batches import BatchId, show_counts
+from pinpoint.cli.batches import BatchIdArgument, show_counts
 from pinpoint.cli.exits import FAILED_ITEMS, INTERRUPTED
-from pinpoint.cli.session import Json, Key, Org, Server, Session
+from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 
 
-def add_to(batches: typer.Typer) -> None:
+def register_commands(batches: typer.Typer) -> None:
     """Register this command."""
     batches.command("wait")(wait)
 
 
 def wait(
     context: typer.Context,
-    batch_id: BatchId,
-    server: Server = None,
-    key: Key = None,
-    org: Org = None,
-    as_json: Json = False,
+    batch_id: BatchIdArgument,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Wait until every file of a batch is processed; Ctrl-C stops only the waiting."""
-    from pinpoint.client.folders import settle
-    from pinpoint.client.patience import Patience
+    from pinpoint.client.folders import wait_until_processed
+    from pinpoint.client.patience import RetryPolicy
 
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         batch = client.batch(ids.find_batch(client, batch_id))
         if batch["state"] != "closed":
-            output.note(f"batch {batch['id']} is still open; more files may be added to it")
-        bar, task = output.progress("batch")
+            output.warn(f"batch {batch['id']} is still open; more files may be added to it")
+        bar, task = output.open_progress_bar("batch")
 
         def show_progress(current: dict[str, Any]) -> None:
-            bar.update(task, completed=count_settled(current), total=max(current["items"], 1))
+            bar.update(task, completed=count_processed(current), total=max(current["items"], 1))
 
-        with name_continuation(lambda: batch), bar:
-            batch = settle(client, batch, show_progress, Patience())
+        with explain_continuation(lambda: batch), bar:
+            batch = wait_until_processed(client, batch, show_progress, RetryPolicy())
     if session.as_json:
-        output.show_json(batch)
+        output.print_json(batch)
     else:
         show_counts([batch])
     if batch["failed"]:
@@ -52,7 +52,7 @@ def wait(
 
 
 @contextmanager
-def name_continuation(last_seen: Callable[[], dict[str, Any] | None]) -> Iterator[None]:
+def explain_continuation(last_seen: Callable[[], dict[str, Any] | None]) -> Iterator[None]:
     """On Ctrl-C print the id of the batch, which continues, and the commands to follow it.
 
     Args:
@@ -86,13 +86,13 @@ def explain_interrupt(explain: Callable[[], list[str]]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         for line in explain():
-            output.note(line)
+            output.warn(line)
         raise typer.Exit(INTERRUPTED) from None
 
 
 def describe_continuation(batch: dict[str, Any]) -> list[str]:
     """Describe the state of a batch after an interrupt, and the commands to continue."""
-    batch_id, processed, files = batch["id"], count_settled(batch), batch["items"]
+    batch_id, processed, files = batch["id"], count_processed(batch), batch["items"]
     if batch["state"] != "closed":
         head = (
             f"pinpoint: interrupted while sending batch {batch_id}; {files} files were sent. Run "
@@ -110,6 +110,6 @@ def describe_continuation(batch: dict[str, Any]) -> list[str]:
     ]
 
 
-def count_settled(batch: dict[str, Any]) -> int:
+def count_processed(batch: dict[str, Any]) -> int:
     """Count the processed files of a batch."""
     return int(batch["items"] - batch["received"] - batch["stored"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pinpoint.cli import output
-from pinpoint.cli.session import Json, Session
+from pinpoint.cli.session import JsonOption, Session
 
 if TYPE_CHECKING:
     from pinpoint.world.planets import Planet
@@ -20,7 +20,7 @@ NOTE: Final = "The planet is synthetic: no figure on it says anything about the 
 
 
 @app.callback()
-def room() -> None:
+def world_group() -> None:
     """The synthetic planet: a test bench, not the Earth."""
 
 
@@ -37,13 +37,13 @@ def make(
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Seed of the planet; equal seeds give equal files.")
     ] = 7,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Draw a planet: galleries with manifests, and unseen queries with ground truth."""
     from pinpoint.world.planets import make_planet
 
     session = Session.of(context, as_json=as_json)
-    bar, task = output.progress(f"drawing planet {seed}")
+    bar, task = output.open_progress_bar(f"drawing planet {seed}")
     with bar:
         planet = make_planet(
             folder,
@@ -53,16 +53,16 @@ def make(
         )
     commands = _next_commands(planet)
     if session.as_json:
-        output.show_json({**_to_dict(planet), "note": NOTE, "try": commands})
+        output.print_json({**_to_dict(planet), "note": NOTE, "try": commands})
         return
-    output.say(f"planet {preset} of seed {seed} ({planet.digest}) in {folder}")
-    output.say(f"{planet.gallery} gallery images in {len(planet.manifests())} sources")
-    output.say(f"{len(planet.unseen)} unseen photos; their ground truth: {planet.labels}")
-    output.say(NOTE)
-    output.say("")
-    output.say("try:")
+    output.print_line(f"planet {preset} of seed {seed} ({planet.digest}) in {folder}")
+    output.print_line(f"{planet.gallery} gallery images in {len(planet.manifests())} sources")
+    output.print_line(f"{len(planet.unseen)} unseen photos; their ground truth: {planet.labels}")
+    output.print_line(NOTE)
+    output.print_line("")
+    output.print_line("try:")
     for line in commands:
-        output.say(f"  {line}")
+        output.print_line(f"  {line}")
 
 
 def _to_dict(planet: Planet) -> dict[str, Any]:

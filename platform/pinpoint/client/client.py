@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from pinpoint.client import folders
-from pinpoint.client.wire import Json, Wire, form_of, plain
-from pinpoint.errors import BadRequest, describe_cause
+from pinpoint.client.wire import HttpTransport, Json, to_form, to_text
+from pinpoint.errors import BadRequestError, describe_cause
 from pinpoint.records import ReadOptions
 
 Photo = str | Path | bytes
@@ -22,7 +22,7 @@ Id = str | UUID
 class Client:
     """Client of one API; use it as a context manager or call `close`."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: HttpTransport) -> None:
         self._wire = wire
 
     @classmethod
@@ -45,16 +45,16 @@ class Client:
             StackError: No server was given and no embedded stack is running.
         """
         if server is None and key is None:
-            return cls(Wire.to_embedded(organization, home))
+            return cls(HttpTransport.to_embedded(organization, home))
         if server is None:
-            embedded_wire = Wire.to_embedded(None, home)
+            embedded_wire = HttpTransport.to_embedded(None, home)
             embedded_wire.close()
             return cls(
-                Wire(
+                HttpTransport(
                     embedded_wire.server, key, organization, embedded=True, home=embedded_wire.home
                 )
             )
-        return cls(Wire(server, key, organization, embedded=False))
+        return cls(HttpTransport(server, key, organization, embedded=False))
 
     @property
     def server(self) -> str:
@@ -96,7 +96,7 @@ class Client:
             BadPhoto: The bytes are not an image that Pinpoint accepts.
         """
         answer: Json = self._wire.call(
-            "POST", "/v1/locate", form=form_of(limits), files=[("photo", _read_photo(photo))]
+            "POST", "/v1/locate", form=to_form(limits), files=[("photo", _read_photo(photo))]
         )
         return answer
 
@@ -111,7 +111,7 @@ class Client:
             limits: Those of `locate`, except `top`; in addition `limit`, `per_group` and, with
                 `image_id`, `include_self` and `exclude_group`.
         """
-        form = form_of({**limits, "image_id": image_id})
+        form = to_form({**limits, "image_id": image_id})
         files = None if photo is None else [("photo", _read_photo(photo))]
         result: Json = self._wire.call("POST", "/v1/similar", form=form, files=files)
         return result
@@ -178,7 +178,7 @@ class Client:
             ("files", (name, item if isinstance(item, bytes) else Path(item).read_bytes()))
             for name, item in files.items()
         ]
-        form = {"hints": json.dumps(hints, default=plain)} if hints else None
+        form = {"hints": json.dumps(hints, default=to_text)} if hints else None
         added: Json = self._wire.call(
             "POST", f"/v1/batches/{_to_path_segment(batch_id)}/images", form=form, files=contents
         )
@@ -257,7 +257,7 @@ class Client:
             `repeated` is the number of requests repeated because the server was unavailable;
             `manifest` is the name of the manifest used.
         """
-        return folders.ingest(
+        return folders.upload_folder(
             self,
             Path(path),
             source=source,
@@ -295,7 +295,7 @@ class Client:
 
         `clear` is a list of fields (`position`, `captured_at`, …) whose manual value is removed.
         """
-        body = json.loads(json.dumps(fields, default=plain))
+        body = json.loads(json.dumps(fields, default=to_text))
         image: Json = self._wire.call(
             "PATCH", f"/v1/images/{_to_path_segment(image_id)}", body=body
         )
@@ -334,9 +334,9 @@ def _read_photo(photo: Photo) -> tuple[str, bytes]:
     try:
         return path.name, path.read_bytes()
     except FileNotFoundError as error:
-        raise BadRequest(f"there is no file or folder {path}", reason="unreadable") from error
+        raise BadRequestError(f"there is no file or folder {path}", reason="unreadable") from error
     except OSError as error:
-        raise BadRequest(
+        raise BadRequestError(
             f"{path} cannot be read: {describe_cause(error)}", reason="unreadable"
         ) from error
 
@@ -344,5 +344,5 @@ def _read_photo(photo: Photo) -> tuple[str, bytes]:
 def _to_path_segment(identity: Id) -> str:
     text = str(identity)
     if not text or "/" in text or text in (".", ".."):
-        raise BadRequest(f"{text!r} is not a valid name or id")
+        raise BadRequestError(f"{text!r} is not a valid name or id")
     return text

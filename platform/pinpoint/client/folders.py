@@ -14,23 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pinpoint.client.patience import Patience
+from pinpoint.client.patience import RetryPolicy
 from pinpoint.client.wire import Json
-from pinpoint.errors import BadRequest, NotAllowed, TooLarge
+from pinpoint.errors import BadRequestError, ForbiddenError, TooLargeError
 from pinpoint.media.checks import rejected
-from pinpoint.media.files import find_photos, tracks
+from pinpoint.media.files import find_photos, find_tracks
 from pinpoint.media.manifest_choice import find_one_manifest
 from pinpoint.media.manifests import is_manifest, read_manifest
 from pinpoint.media.tracks import add_options
-from pinpoint.records import Hint, ReadOptions, Rejected
+from pinpoint.records import MetadataOverride, ReadOptions, Rejected
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
     from pinpoint.client.client import Client
 
-FILES: Final = 64
-BYTES: Final = 64_000_000
-MAX_NAME: Final = 512
+MAX_FILES_PER_REQUEST: Final = 64
+MAX_BYTES_PER_REQUEST: Final = 64_000_000
+MAX_NAME_LENGTH: Final = 512
 _MIN_POLL_S: Final = 0.1
 _MAX_POLL_S: Final = 2.0
 _LOCAL_HINT_FIELDS: Final = frozenset({"track", "track_name", "position_source", "stored_layers"})
@@ -47,7 +47,7 @@ class Upload:
     hint: Json = field(default_factory=dict)
 
 
-def ingest(
+def upload_folder(
     client: Client,
     path: Path,
     *,
@@ -72,20 +72,20 @@ def ingest(
         only_rows = manifest == path
     else:
         only_rows = True
-    uploads = find(path, manifest, only_rows=only_rows, root=root, options=options)
+    uploads = find_uploads(path, manifest, only_rows=only_rows, root=root, options=options)
     sendable, rejections = _partition_uploads(uploads)
     if not sendable and not rejections:
-        raise BadRequest(f"no files to upload in {manifest or path}", reason="no_files")
+        raise BadRequestError(f"no files to upload in {manifest or path}", reason="no_files")
     # Not repeated: after a lost response, an empty batch would stay open.
     batch = client.open_batch(source)
-    patience = Patience()
+    patience = RetryPolicy()
     uploader = _BatchUploader(client, batch["id"], patience)
-    for chunk in chunks(sendable):
+    for chunk in split_into_requests(sendable):
         rejections += uploader.send(chunk)
         if on_progress is not None:
             on_progress(patience.call(lambda: client.batch(batch["id"])))
     batch = patience.call(lambda: client.complete(batch["id"]))
-    batch = settle(client, batch, on_progress, patience) if wait else batch
+    batch = wait_until_processed(client, batch, on_progress, patience) if wait else batch
     return {
         **batch,
         "not_sent": [dataclasses.asdict(rejection) for rejection in rejections],
@@ -108,10 +108,10 @@ def choose_manifest(path: Path, *, use_manifest: bool) -> Path | None:
 def check_root_name(root: str | None) -> None:
     """Raise `BadRequest` for a root name that cannot be the first part of an id."""
     if root is not None and (not root.strip() or "/" in root or root in (".", "..")):
-        raise BadRequest(f"{root!r} cannot name a root: give one folder name without a /")
+        raise BadRequestError(f"{root!r} cannot name a root: give one folder name without a /")
 
 
-def find(
+def find_uploads(
     path: Path,
     manifest: Path | None = None,
     *,
@@ -142,7 +142,7 @@ def find(
     elif path.is_dir():
         yield from _walk_folder(path, root, options, named)
     else:
-        raise BadRequest(f"there is no file or folder {path}", reason="no_files")
+        raise BadRequestError(f"there is no file or folder {path}", reason="no_files")
 
 
 def _walk_folder(
@@ -174,20 +174,20 @@ def check_upload(path: Path, *, manifest: Path | None, use_manifest: bool) -> No
     """Raise `BadRequest` if there is nothing to upload, before a source or batch is created."""
     only_rows = manifest is not None
     manifest = manifest or choose_manifest(path, use_manifest=use_manifest)
-    if next(find(path, manifest, only_rows=only_rows or manifest == path), None) is None:
-        raise BadRequest(f"no files to upload in {manifest or path}", reason="no_files")
+    if next(find_uploads(path, manifest, only_rows=only_rows or manifest == path), None) is None:
+        raise BadRequestError(f"no files to upload in {manifest or path}", reason="no_files")
 
 
-def with_tracks(path: Path) -> int:
+def count_photos_with_track(path: Path) -> int:
     """Count photos below a folder that have a GPX track; tracks are not uploaded."""
     if not path.is_dir():
         return 0
-    track_of = tracks(path)
+    track_of = find_tracks(path)
     return sum(track_of(photo) is not None for photo in find_photos(path))
 
 
-def chunks(files: Iterable[Upload]) -> Iterator[list[Upload]]:
-    """Split files into requests within `FILES` and `BYTES`.
+def split_into_requests(files: Iterable[Upload]) -> Iterator[list[Upload]]:
+    """Split files into requests within `MAX_FILES_PER_REQUEST` and `MAX_BYTES_PER_REQUEST`.
 
     A larger file is sent alone. A name occurs once per request, because hints are keyed by name.
     """
@@ -196,7 +196,11 @@ def chunks(files: Iterable[Upload]) -> Iterator[list[Upload]]:
     size = 0
     for file in files:
         file_bytes = file.path.stat().st_size
-        if chunk and (len(chunk) == FILES or size + file_bytes > BYTES or file.name in names):
+        if chunk and (
+            len(chunk) == MAX_FILES_PER_REQUEST
+            or size + file_bytes > MAX_BYTES_PER_REQUEST
+            or file.name in names
+        ):
             yield chunk
             chunk, names, size = [], set(), 0
         chunk.append(file)
@@ -206,7 +210,9 @@ def chunks(files: Iterable[Upload]) -> Iterator[list[Upload]]:
         yield chunk
 
 
-def settle(client: Client, batch: Json, on_progress: Progress, patience: Patience) -> Json:
+def wait_until_processed(
+    client: Client, batch: Json, on_progress: Progress, patience: RetryPolicy
+) -> Json:
     """Poll with increasing intervals until each file of a batch has a final status."""
     pause_s, batch_id = _MIN_POLL_S, batch["id"]
     while not batch["complete"]:
@@ -221,7 +227,7 @@ def settle(client: Client, batch: Json, on_progress: Progress, patience: Patienc
 class _BatchUploader:
     """Sends files to one batch that no other client uses."""
 
-    def __init__(self, client: Client, batch_id: str, patience: Patience) -> None:
+    def __init__(self, client: Client, batch_id: str, patience: RetryPolicy) -> None:
         self._client = client
         self._batch_id = batch_id
         self._patience = patience
@@ -238,13 +244,13 @@ class _BatchUploader:
         """
         try:
             self._send_chunk(chunk)
-        except TooLarge as error:
+        except TooLargeError as error:
             if len(chunk) == 1:
                 return [rejected(chunk[0].name, "too_large", error.message)]
             middle = len(chunk) // 2
             return [*self.send(chunk[:middle]), *self.send(chunk[middle:])]
         except OSError as error:
-            raise BadRequest(f"cannot read {error.filename}: {error.strerror}") from error
+            raise BadRequestError(f"cannot read {error.filename}: {error.strerror}") from error
         return []
 
     def _send_chunk(self, chunk: list[Upload]) -> None:
@@ -272,7 +278,7 @@ class _BatchUploader:
         """Names of files that the server has received since its last response."""
         try:
             page = self._client.items(self._batch_id, after=self._num_items, limit=1_000)
-        except NotAllowed:  # an ingest-only key: repeat all files, which is safe
+        except ForbiddenError:  # an ingest-only key: repeat all files, which is safe
             return set()
         return {item["file"] for item in page["items"]}
 
@@ -295,10 +301,10 @@ def _iterate_manifest(
 
 def _option_fields(options: ReadOptions) -> Json:
     """Return the hint fields from the options for files without a manifest row."""
-    return _hint_fields(add_options(None, None, options) or Hint())
+    return _hint_fields(add_options(None, None, options) or MetadataOverride())
 
 
-def _hint_fields(hint: Hint) -> Json:
+def _hint_fields(hint: MetadataOverride) -> Json:
     """Return the hint fields that the API accepts, without empty values."""
     values = dataclasses.asdict(hint)
     return {
@@ -323,8 +329,10 @@ def _partition_uploads(uploads: Iterable[Upload | Rejected]) -> tuple[list[Uploa
 
 def _reject_unsendable(file: Upload) -> Rejected | None:
     display_name = file.name.encode("utf-8", "replace").decode()[:300]
-    if not file.name.isprintable() or len(file.name) > MAX_NAME:
-        detail = f"its name has control characters or more than {MAX_NAME} characters; rename it"
+    if not file.name.isprintable() or len(file.name) > MAX_NAME_LENGTH:
+        detail = (
+            f"its name has control characters or more than {MAX_NAME_LENGTH} characters; rename it"
+        )
         return rejected(display_name, "missing_file", detail)
     if "\\" in file.name or "%22" in file.name:
         # Over HTTP a backslash may mean a slash, and %22 means a quotation mark.

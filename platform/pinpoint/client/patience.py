@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from pinpoint.errors import StackError, Unavailable
+from pinpoint.errors import StackError, UnavailableError
 
 PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Pauses between attempts, half a minute in total; a restart of API or proxy takes seconds."""
-LONGEST_S: Final = 30.0
+MAX_PAUSE_S: Final = 30.0
 """Maximum pause, even if the server requests a longer one."""
 
 T = TypeVar("T")
 
 
-class Patience:
+class RetryPolicy:
     """Repeats calls that failed because the server was unavailable or overloaded.
 
     It is only for idempotent calls: after a lost response, the server may or may not have executed
@@ -40,8 +40,8 @@ class Patience:
         for pause_s in PAUSES_S:
             try:
                 return request()
-            except (Unavailable, StackError) as error:
+            except (UnavailableError, StackError) as error:
                 retry_after_s = getattr(error, "retry_after_s", None) or 0.0
-                time.sleep(min(max(pause_s, retry_after_s), LONGEST_S))
+                time.sleep(min(max(pause_s, retry_after_s), MAX_PAUSE_S))
                 self.repeated += 1
         return request()

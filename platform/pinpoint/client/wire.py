@@ -13,10 +13,10 @@ from typing import Any, Final
 import httpx
 
 from pinpoint import errors
-from pinpoint.settings import Places
+from pinpoint.settings import ServiceSettings
 from pinpoint.stack.missing import is_running, missing_stack
-from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.state import proof, read_state
+from pinpoint.stack.places import StackPaths
+from pinpoint.stack.state import compute_proof, read_state
 
 Json = dict[str, Any]
 
@@ -26,7 +26,7 @@ _PROBLEM_PREFIX: Final = "urn:pinpoint:problem:"
 _BAD_REQUEST_KINDS: Final = ("invalid_request", "method_not_allowed", "unsupported_media_type")
 
 
-class Wire:
+class HttpTransport:
     """A connection to one API.
 
     Args:
@@ -58,7 +58,7 @@ class Wire:
             raise _invalid_server_error(server) from error
 
     @classmethod
-    def to_embedded(cls, organization: str | None, home: Path | None = None) -> Wire:
+    def to_embedded(cls, organization: str | None, home: Path | None = None) -> HttpTransport:
         """Connect to the embedded stack of a home.
 
         Args:
@@ -68,8 +68,8 @@ class Wire:
         Raises:
             StackError: No stack is running in this home.
         """
-        home = home or Places().home
-        paths = StackPlaces(home)
+        home = home or ServiceSettings().home
+        paths = StackPaths(home)
         try:
             state = read_state(paths)
         except PermissionError as error:
@@ -94,7 +94,9 @@ class Wire:
         nonce = secrets.token_urlsafe(24)
         liveness = self.call("GET", "/health/live", query={"nonce": nonce})
         received_proof = liveness.get("proof") if isinstance(liveness, dict) else None
-        if not hmac.compare_digest(str(received_proof).encode(), proof(key, nonce, port).encode()):
+        if not hmac.compare_digest(
+            str(received_proof).encode(), compute_proof(key, nonce, port).encode()
+        ):
             self.close()
             raise errors.StackError(
                 f"the server at {self.server} does not prove that it is this stack; nothing was "
@@ -119,7 +121,7 @@ class Wire:
         try:
             return response.json() if response.content else None
         except ValueError as error:
-            raise errors.Unavailable(
+            raise errors.UnavailableError(
                 f"{response.request.url} is not a Pinpoint API: its answer is not JSON"
             ) from error
 
@@ -142,7 +144,7 @@ class Wire:
         except httpx.InvalidURL as error:
             raise _invalid_server_error(self.server) from error
         if response.is_error:
-            raise from_response(response)
+            raise error_from_response(response)
         return response
 
     def close(self) -> None:
@@ -161,19 +163,19 @@ class Wire:
                 "`pinpoint status` shows its processes, `pinpoint up` starts those that are down",
                 reason="stack_not_running",
             )
-        return errors.Unavailable(f"{self.server} does not answer: {cause}")
+        return errors.UnavailableError(f"{self.server} does not answer: {cause}")
 
 
-def _invalid_server_error(server: str) -> errors.BadRequest:
-    return errors.BadRequest(
+def _invalid_server_error(server: str) -> errors.BadRequestError:
+    return errors.BadRequestError(
         f"{server!r} is not a server URL; give it as http://HOST:PORT or https://HOST"
     )
 
 
-def from_response(response: httpx.Response) -> errors.PinpointError:
+def error_from_response(response: httpx.Response) -> errors.PinpointError:
     """Convert a problem response to an error."""
     error = _parse_problem(response)
-    if isinstance(error, errors.Unavailable):
+    if isinstance(error, errors.UnavailableError):
         error.retry_after_s = _parse_retry_after(response.headers.get("Retry-After", ""))
     return error
 
@@ -185,7 +187,7 @@ def _parse_problem(response: httpx.Response) -> errors.PinpointError:
         body = {}
     if not isinstance(body, dict) or not str(body.get("type", "")).startswith(_PROBLEM_PREFIX):
         # Most likely a response of a proxy.
-        return errors.Unavailable(
+        return errors.UnavailableError(
             f"{response.request.url} answered {response.status_code} and is not a Pinpoint API; "
             "check --server"
         )
@@ -193,7 +195,9 @@ def _parse_problem(response: httpx.Response) -> errors.PinpointError:
     message = str(body.get("detail") or body.get("title") or kind)
     if response.status_code >= 500 and body.get("request_id"):
         message = f"{message} (request {body['request_id']})"
-    error_class = errors.Unavailable if response.status_code == 429 else _find_error_class(kind)
+    error_class = (
+        errors.UnavailableError if response.status_code == 429 else _find_error_class(kind)
+    )
     return error_class(message, reason=str(body.get("reason") or kind))
 
 
@@ -209,7 +213,7 @@ def _auth_headers(key: str | None, organization: str | None) -> dict[str, str]:
 
 def _find_error_class(kind: str) -> type[errors.PinpointError]:
     if kind in _BAD_REQUEST_KINDS:
-        return errors.BadRequest
+        return errors.BadRequestError
     for error_class in _iterate_error_classes(errors.PinpointError):
         if error_class.reason == kind:
             return error_class
@@ -228,7 +232,7 @@ def _drop_none(query: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (query or {}).items() if value is not None}
 
 
-def form_of(limits: Mapping[str, Any]) -> dict[str, Any]:
+def to_form(limits: Mapping[str, Any]) -> dict[str, Any]:
     """Convert parameters to form fields; None is omitted."""
     form: dict[str, Any] = {}
     for name, value in limits.items():
@@ -241,10 +245,10 @@ def form_of(limits: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, list | tuple):
             form[name] = [str(item) for item in value]
         else:
-            form[name] = plain(value)
+            form[name] = to_text(value)
     return form
 
 
-def plain(value: object) -> str:
+def to_text(value: object) -> str:
     """Convert a value to text; times to ISO 8601."""
     return value.isoformat() if isinstance(value, datetime) else str(value)

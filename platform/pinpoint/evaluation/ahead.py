@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 
-MOST_AT_ONCE: Final = 8
+MAX_CONCURRENCY: Final = 8
 """Maximum number of threads: the size of the database connection pool."""
 
-Asked = TypeVar("Asked")
-Answered = TypeVar("Answered")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def in_order(
-    function: Callable[[Asked], Answered], items: Iterable[Asked], concurrency: int
-) -> Iterator[Answered]:
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], concurrency: int
+) -> Iterator[Result]:
     """Apply a function to items in threads and yield the results in order.
 
     If the caller stops iterating or a call fails, calls that have not started are cancelled.
@@ -33,14 +33,14 @@ def in_order(
         concurrency: Number of threads; 1 runs every call in the caller's thread.
 
     Raises:
-        BadRequest: The number of threads is not from 1 to `MOST_AT_ONCE`.
+        BadRequest: The number of threads is not from 1 to `MAX_CONCURRENCY`.
     """
-    if not 1 <= concurrency <= MOST_AT_ONCE:
-        raise BadRequest(f"concurrency must be from 1 to {MOST_AT_ONCE}, not {concurrency}")
+    if not 1 <= concurrency <= MAX_CONCURRENCY:
+        raise BadRequestError(f"concurrency must be from 1 to {MAX_CONCURRENCY}, not {concurrency}")
     if concurrency == 1:
         yield from map(function, items)
         return
-    pending: deque[Future[Answered]] = deque()
+    pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(concurrency) as pool:
         try:
             for item in items:

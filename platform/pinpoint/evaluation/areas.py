@@ -31,7 +31,7 @@ _NAMIBIA: Final = "NA"
 Areas = Mapping[str, str | None]
 
 
-def areas_of(points: ArrayLike) -> list[Areas]:
+def find_areas(points: ArrayLike) -> list[Areas]:
     """Country, region, sub-region and city of positions, in the form of OSV-5M's `unique_*`.
 
     Distance is measured in degrees of latitude and longitude, not on the ground, as in OSV-5M's
@@ -63,7 +63,7 @@ def areas_of(points: ArrayLike) -> list[Areas]:
     return areas
 
 
-def released_label(level: str, label: str | None) -> str | None:
+def osv5m_label(level: str, label: str | None) -> str | None:
     """A label as OSV-5M's evaluator reads it: Namibia's `NA` becomes a missing country.
 
     Its loader uses pandas' defaults, which parse `NA` as missing. The row stays in the denominator
@@ -72,7 +72,7 @@ def released_label(level: str, label: str | None) -> str | None:
     return None if level == "country" and label == _NAMIBIA else label
 
 
-def mended_label(label: str | None) -> str | None:
+def normalize_label(label: str | None) -> str | None:
     """A label that a correct answer can match: `NaN` for an unknown part becomes empty.
 
     OSV-5M's test labels contain `Waitangi_NaN_Chatham Islands_NZ`, but the evaluator builds
@@ -83,9 +83,9 @@ def mended_label(label: str | None) -> str | None:
     return "_".join("" if part == _NAN_PART else part for part in label.split("_"))
 
 
-def unmatchable(label: str | None) -> bool:
+def is_unmatchable(label: str | None) -> bool:
     """Whether no prediction can match this label because a part of it is `NaN`."""
-    return label != mended_label(label)
+    return label != normalize_label(label)
 
 
 @cache

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from pinpoint import __version__
-from pinpoint.errors import BadRequest, Conflict, describe_cause
-from pinpoint.evaluation.labels import Labelled, Question
+from pinpoint.errors import BadRequestError, ConflictError, describe_cause
+from pinpoint.evaluation.labels import LabeledQueries, LabeledQuery
 
-RUN: Final = "run.json"
+MANIFEST_FILE: Final = "run.json"
 _PLANET_FILE: Final = "planet.json"
 _MAX_BYTES: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class LabelPaths:
     """Paths of a labeled set."""
 
     labels: Path
@@ -31,7 +31,9 @@ class Places:
     """`planet.json` of a synthetic planet."""
 
 
-def find(labels: Path | None, images: Path | None, labels_at: str | None) -> Places:
+def resolve_label_paths(
+    labels: Path | None, images: Path | None, labels_at: str | None
+) -> LabelPaths:
     """Resolve the paths of labels and images if only one of them is given.
 
     Args:
@@ -44,7 +46,9 @@ def find(labels: Path | None, images: Path | None, labels_at: str | None) -> Pla
     """
     label_path = labels or images
     if label_path is None:
-        raise BadRequest("give --labels FILE and --images DIR, or the folder that contains both")
+        raise BadRequestError(
+            "give --labels FILE and --images DIR, or the folder that contains both"
+        )
     if label_path.is_dir() and labels_at is not None:
         label_path = label_path / labels_at
     folder = images
@@ -52,7 +56,7 @@ def find(labels: Path | None, images: Path | None, labels_at: str | None) -> Pla
         base = label_path if label_path.is_dir() else label_path.parent
         folder = base / "images" if (base / "images").is_dir() else base
     planet = label_path.parent.parent / _PLANET_FILE
-    return Places(labels=label_path, images=folder, planet=planet if planet.is_file() else None)
+    return LabelPaths(labels=label_path, images=folder, planet=planet if planet.is_file() else None)
 
 
 def read_planet(path: Path | None) -> Mapping[str, Any] | None:
@@ -69,10 +73,12 @@ def read_planet(path: Path | None) -> Mapping[str, Any] | None:
         description = json.loads(path.read_text(encoding="utf-8"))
         return {name: description[name] for name in ("generator", "preset", "seed", "digest")}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadRequest(f"{path} does not describe a planet: {describe_cause(error)}") from error
+        raise BadRequestError(
+            f"{path} does not describe a planet: {describe_cause(error)}"
+        ) from error
 
 
-def digest(queries: Sequence[Question]) -> str:
+def digest_labels(queries: Sequence[LabeledQuery]) -> str:
     """SHA-256 of all label values in order; the first 16 hex digits."""
     hasher = hashlib.sha256()
     for query in queries:
@@ -89,9 +95,9 @@ def digest(queries: Sequence[Question]) -> str:
     return hasher.hexdigest()[:16]
 
 
-def describe_run(
-    labeled: Labelled,
-    queries: Sequence[Question],
+def build_manifest(
+    labeled: LabeledQueries,
+    queries: Sequence[LabeledQuery],
     *,
     only: Mapping[str, str],
     gallery: Mapping[str, Any],
@@ -112,7 +118,7 @@ def describe_run(
         "version": __version__,
         "protocol": labeled.protocol.name,
         "labels": {
-            "digest": digest(queries),
+            "digest": digest_labels(queries),
             "rows": labeled.rows,
             "dropped": dict(labeled.dropped),
             "questions": len(labeled.questions),
@@ -126,51 +132,51 @@ def describe_run(
     }
 
 
-def claim(folder: Path, run: Mapping[str, Any]) -> None:
+def write_or_check(folder: Path, run: Mapping[str, Any]) -> None:
     """Write the manifest to the folder, or check that the folder contains this run.
 
     Raises:
         Conflict: The folder contains another run or other files; the message lists differences.
     """
-    manifest_path = folder / RUN
+    manifest_path = folder / MANIFEST_FILE
     if manifest_path.is_file():
-        changes = differences(read_run(folder), json.loads(json.dumps(run)))
+        changes = diff_manifests(read_manifest(folder), json.loads(json.dumps(run)))
         if changes:
-            raise Conflict(
+            raise ConflictError(
                 f"{folder} contains another run ({'; '.join(changes)}); choose another --out"
             )
         return
     if folder.exists() and any(folder.iterdir()):
-        raise Conflict(f"{folder} contains other files; choose another --out")
+        raise ConflictError(f"{folder} contains other files; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    part = manifest_path.with_name(f"{RUN}.part")
+    part = manifest_path.with_name(f"{MANIFEST_FILE}.part")
     part.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(part, manifest_path)
 
 
-def read_run(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the run in a folder.
 
     Raises:
         BadRequest: The folder contains no run.
     """
     try:
-        manifest = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadRequest(
+        raise BadRequestError(
             f"{folder} contains no run of `pinpoint evaluate`: {describe_cause(error)}"
         ) from error
     if not isinstance(manifest, dict):
-        raise BadRequest(f"{folder / RUN} does not describe a run")
+        raise BadRequestError(f"{folder / MANIFEST_FILE} does not describe a run")
     return manifest
 
 
-def differences(before: Any, now: Any, name: str = "") -> list[str]:
+def diff_manifests(before: Any, now: Any, name: str = "") -> list[str]:
     """Differences between two manifests, as text."""
     if isinstance(before, dict) and isinstance(now, dict):
         return [
             change
             for key in sorted({*before, *now})
-            for change in differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
+            for change in diff_manifests(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
         ]
     return [] if before == now else [f"{name} was {before!r}, is {now!r}"]

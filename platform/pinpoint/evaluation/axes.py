@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-LEAST_SHARE: Final = 0.1
+MIN_SWAPPED_SHARE: Final = 0.1
 """The header is rejected if at least this share of positions is valid only when swapped.
 
 If all longitudes are within 90 degrees, a few typing errors look like a swapped header. A swapped
@@ -18,7 +18,7 @@ header affects every longitude beyond 90 degrees: 29 % of IM2GPS and 35 % of IM2
 
 
 @dataclass(frozen=True, slots=True)
-class Axes:
+class LatLonOrder:
     """Order of the latitude and longitude columns."""
 
     swapped: bool
@@ -27,7 +27,7 @@ class Axes:
     """Warnings; empty if the values confirm the header."""
 
 
-def axes_of(positions: Iterable[tuple[float | None, float | None]]) -> Axes:
+def detect_latlon_order(positions: Iterable[tuple[float | None, float | None]]) -> LatLonOrder:
     """Compare the header with its values; positions that are invalid in both orders are ignored.
 
     Args:
@@ -45,16 +45,18 @@ def axes_of(positions: Iterable[tuple[float | None, float | None]]) -> Axes:
     total = only_named + only_swapped + both_ways
     if only_swapped == 0:
         unverifiable = both_ways > 0 and only_named == 0
-        return Axes(False, (_UNVERIFIABLE_NOTE,) if unverifiable else ())
+        return LatLonOrder(False, (_UNVERIFIABLE_NOTE,) if unverifiable else ())
     summary = f"{only_swapped:,} of {total:,} positions are possible only with both columns swapped"
     if only_named > 0:
-        return Axes(False, (f"{summary}, and {only_named:,} only as named; {_HEADER_KEPT_NOTE}",))
-    if only_swapped < LEAST_SHARE * total:
-        return Axes(
+        return LatLonOrder(
+            False, (f"{summary}, and {only_named:,} only as named; {_HEADER_KEPT_NOTE}",)
+        )
+    if only_swapped < MIN_SWAPPED_SHARE * total:
+        return LatLonOrder(
             False,
             (f"{summary}, too few to tell a wrong header from typing errors; {_HEADER_KEPT_NOTE}",),
         )
-    return Axes(
+    return LatLonOrder(
         True, (f"{summary}, none only as named: the header is wrong, every row was swapped",)
     )
 

@@ -17,28 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint import __version__
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.evaluation import fitting, withholding
-from pinpoint.evaluation.asked import read_run
+from pinpoint.evaluation.asked import read_manifest
 from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.evaluation.rows import EXCLUDED, SERVED, asked_of, read_rows
+from pinpoint.evaluation.rows import EXCLUDED, SERVED, decision_features, read_rows
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
-from pinpoint.metrics.conformal import conformal_level, sample_one_per_author
+from pinpoint.metrics.conformal import conformal_level, sample_one_per_creator
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
-from pinpoint.records import Asked, Calibration, StratumFit
+from pinpoint.records import Calibration, QueryFeatures, StratumFit
 from pinpoint.search import posterior
 
-ROLES: Final = ("calibration", "null-train")
+CALIBRATION_ROLES: Final = ("calibration", "null-train")
 """Roles of a planet's queries that are used for fitting; all other queries are for tests."""
-LEAST_AUTHORS: Final = 10
+MIN_CREATORS: Final = 10
 """With fewer creators, a coverage of 90 % cannot be guaranteed."""
-LEAST_OWN: Final = 100
+MIN_CREATORS_PER_STRATUM: Final = 100
 """A stratum with fewer creators gets no parameters of its own."""
-LEAST_LEVEL: Final = 2e-3
+MIN_LEVEL: Final = 2e-3
 """Minimum mass of a region: two of a posterior's quadrature nodes."""
 SEED: Final = 20261121
-_FEATURE_NAMES: Final = {feature.name for feature in fields(Asked)}
+_FEATURE_NAMES: Final = {feature.name for feature in fields(QueryFeatures)}
 _SETTINGS_WITHOUT_EFFECT: Final = ("cited", "objective_km")
 """Search settings that do not change the posterior."""
 
@@ -47,19 +47,19 @@ Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Questions:
+class CalibrationSet:
     """N answered queries of the calibration split."""
 
-    features: Sequence[Asked]
+    features: Sequence[QueryFeatures]
     truth: Floats
     """`[N, 2]`."""
     authors: Sequence[str | None]
     supported: Flags
     """`[N]`: the labels do not mark the query as outside the gallery."""
 
-    def select(self, rows: NDArray[np.intp]) -> Questions:
+    def select(self, rows: NDArray[np.intp]) -> CalibrationSet:
         """A subset of the queries."""
-        return Questions(
+        return CalibrationSet(
             [self.features[row] for row in rows],
             self.truth[rows],
             [self.authors[row] for row in rows],
@@ -68,11 +68,11 @@ class Questions:
 
     def count_authors(self) -> int:
         """Number of creators; a photo without a creator counts as a separate creator."""
-        return len(sample_one_per_author(self.authors, SEED))
+        return len(sample_one_per_creator(self.authors, SEED))
 
 
-def calibrate(
-    folder: Path, *, licence: str | None = None, withheld: float = withholding.WITHHELD
+def fit_calibration(
+    folder: Path, *, licence: str | None = None, withheld: float = withholding.MAX_FALSE_ABSTENTION
 ) -> Calibration:
     """Fit a calibration on a finished run.
 
@@ -85,19 +85,21 @@ def calibrate(
         BadRequest: The run is missing or unfinished, its ranker states no probabilities, or it has
             too few creators.
     """
-    run = read_run(folder)
+    run = read_manifest(folder)
     if run["settings"]["ranker"] == "top1":
-        raise BadRequest("the ranker top1 puts all mass on one candidate and cannot be calibrated")
+        raise BadRequestError(
+            "the ranker top1 puts all mass on one candidate and cannot be calibrated"
+        )
     if not 0 < withheld < 1:
-        raise BadRequest(f"the share of withheld answers must be in (0, 1), not {withheld}")
+        raise BadRequestError(f"the share of withheld answers must be in (0, 1), not {withheld}")
     arm = EXCLUDED if run["settings"]["exclude"] else SERVED
     all_queries = _read_calibration_set(folder, run, arm)
     covered = all_queries.select(np.flatnonzero(all_queries.supported))
     authors = covered.count_authors()
-    if authors < LEAST_AUTHORS:
-        raise BadRequest(
+    if authors < MIN_CREATORS:
+        raise BadRequestError(
             f"the calibration split of {folder} has answers to queries of {authors} creators; "
-            f"at least {LEAST_AUTHORS} are needed, and some hundreds are recommended"
+            f"at least {MIN_CREATORS} are needed, and some hundreds are recommended"
         )
     cuts = _density_thresholds(covered)
     strata = _fit_strata(covered, cuts)
@@ -111,7 +113,7 @@ def calibrate(
         elsewhere_km=fitting.ELSEWHERE_KM,
         density_cuts=cuts,
         strata=strata,
-        abstention=withholding.fitted(
+        abstention=withholding.fit_threshold(
             all_queries.features,
             [posteriors.select_fit(features, strata, cuts)[1] for features in all_queries.features],
             all_queries.truth,
@@ -134,7 +136,7 @@ def calibrate(
     )
 
 
-def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> Questions:
+def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> CalibrationSet:
     """The answered queries of the calibration split.
 
     Raises:
@@ -145,23 +147,26 @@ def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> Que
     for row in read_rows(folder):
         rows += 1
         answer = row["arms"].get(arm)
-        if answer is None or row["strata"].get("role", ROLES[0]) not in ROLES:
+        if (
+            answer is None
+            or row["strata"].get("role", CALIBRATION_ROLES[0]) not in CALIBRATION_ROLES
+        ):
             continue
         if "asked" not in answer or set(answer["asked"] or _FEATURE_NAMES) != _FEATURE_NAMES:
-            raise BadRequest(
+            raise BadRequestError(
                 f"{folder} was made by an earlier version: evaluate again in a new folder"
             )
         if answer["asked"] is not None:
-            answered.append((asked_of(answer["asked"]), row))
+            answered.append((decision_features(answer["asked"]), row))
     if rows < run["labels"]["asked"]:
-        raise BadRequest(
+        raise BadRequestError(
             f"{folder} has {rows} of {run['labels']['asked']} rows: finish the run first"
         )
     if not answered:
-        raise BadRequest(
-            f"{folder} has no answered query of the calibration split (role {ROLES[0]})"
+        raise BadRequestError(
+            f"{folder} has no answered query of the calibration split (role {CALIBRATION_ROLES[0]})"
         )
-    return Questions(
+    return CalibrationSet(
         [features for features, _ in answered],
         np.array([(row["lat"], row["lon"]) for _, row in answered]),
         [row["creator"] for _, row in answered],
@@ -169,7 +174,7 @@ def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> Que
     )
 
 
-def _density_thresholds(queries: Questions) -> dict[str, float]:
+def _density_thresholds(queries: CalibrationSet) -> dict[str, float]:
     """Median density of the queries of each kind."""
     kinds = sorted({features.kind for features in queries.features if features.kind is not None})
     return {
@@ -180,29 +185,31 @@ def _density_thresholds(queries: Questions) -> dict[str, float]:
     }
 
 
-def _fit_strata(queries: Questions, cuts: Mapping[str, float]) -> dict[str, StratumFit]:
+def _fit_strata(queries: CalibrationSet, cuts: Mapping[str, float]) -> dict[str, StratumFit]:
     """Fit every stratum with enough creators, and `all`; wide strata are priors of narrow ones."""
-    table = fitting.tabled(queries.features, queries.truth)
+    table = fitting.design_matrix(queries.features, queries.truth)
     query_strata = [posteriors.group_names(features, cuts) for features in queries.features]
     narrowness = {
         name: width_rank
         for stratum_names in query_strata
         for width_rank, name in enumerate(reversed(stratum_names))
     }
-    fitted: dict[str, fitting.Fitted] = {}
+    fitted: dict[str, fitting.PosteriorParameters] = {}
     strata = {}
     for name in sorted(narrowness, key=lambda name: (narrowness[name], name)):
         rows = np.flatnonzero([name in stratum_names for stratum_names in query_strata])
         subset = queries.select(rows)
-        if fitted and subset.count_authors() < LEAST_OWN:
+        if fitted and subset.count_authors() < MIN_CREATORS_PER_STRATUM:
             continue
         wider = fitted.get(name.split(", ")[0], fitted.get(posteriors.ALL_QUERIES))
-        fitted[name] = fitting.fit(table.rows(rows), wider)
+        fitted[name] = fitting.fit_posterior(table.rows(rows), wider)
         strata[name] = _add_conformal_levels(fitted[name], subset)
     return strata
 
 
-def _add_conformal_levels(fitted: fitting.Fitted, queries: Questions) -> StratumFit:
+def _add_conformal_levels(
+    fitted: fitting.PosteriorParameters, queries: CalibrationSet
+) -> StratumFit:
     """Parameters of a stratum with the conformal levels that give its regions their coverage."""
     without_levels = StratumFit(
         temperature=fitted.temperature,
@@ -216,30 +223,33 @@ def _add_conformal_levels(fitted: fitting.Fitted, queries: Questions) -> Stratum
         rows=len(queries.features),
         authors=queries.count_authors(),
     )
-    sample = queries.select(sample_one_per_author(queries.authors, SEED))
+    sample = queries.select(sample_one_per_creator(queries.authors, SEED))
     scores = np.array(
         [
-            scores_of(features, without_levels, position)
+            nonconformity_scores(features, without_levels, position)
             for features, position in zip(sample.features, sample.truth, strict=True)
         ]
     )
     by_region, by_radius = (
-        {share: _bounded_conformal_level(column, float(share)) for share in posterior.SHARES}
+        {
+            share: _bounded_conformal_level(column, float(share))
+            for share in posterior.REGION_PROBABILITIES
+        }
         for column in scores.T[:2]
     )
     within = {
-        f"{km:g}": fitting.moved(mass, scores[:, 2] <= km)
+        f"{km:g}": fitting.recalibrate(mass, scores[:, 2] <= km)
         for km, mass in zip(THRESHOLDS_KM, scores.T[3:], strict=True)
     }
     return replace(without_levels, region_levels=by_region, radius_levels=by_radius, within=within)
 
 
 def _bounded_conformal_level(scores: Floats, share: float) -> float:
-    """Conformal level, clipped to the range from `LEAST_LEVEL` to 1."""
-    return min(1.0, max(LEAST_LEVEL, conformal_level(scores, share)))
+    """Conformal level, clipped to the range from `MIN_LEVEL` to 1."""
+    return min(1.0, max(MIN_LEVEL, conformal_level(scores, share)))
 
 
-def scores_of(features: Asked, fit: StratumFit, truth: Floats) -> list[float]:
+def nonconformity_scores(features: QueryFeatures, fit: StratumFit, truth: Floats) -> list[float]:
     """Scores for the conformal levels and the recalibration of probabilities.
 
     Args:
@@ -253,10 +263,10 @@ def scores_of(features: Asked, fit: StratumFit, truth: Floats) -> list[float]:
         `THRESHOLDS_KM` of the answer.
     """
     mixture = posteriors.mixture(features, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
-    positions, weights = nodes = kernels.quadrature_nodes(mixture, posterior.NODES)
+    positions, weights = nodes = kernels.quadrature_nodes(mixture, posterior.NUM_NODES)
     truth_density = float(kernels.log_density(mixture, truth[None])[0])
     node_densities = kernels.log_density(mixture, positions)
-    answer = posterior.best_point(features, mixture, nodes, None)
+    answer = posterior.select_best_point(features, mixture, nodes, None)
     error_km = float(haversine_m(answer, truth)) / 1_000.0
     masses = [
         float(kernels.masses_within(mixture, answer[None], km)[0])
@@ -270,7 +280,7 @@ def scores_of(features: Asked, fit: StratumFit, truth: Floats) -> list[float]:
     ]
 
 
-def _describe_data(run: Mapping[str, Any], arm: str, queries: Questions) -> dict[str, str]:
+def _describe_data(run: Mapping[str, Any], arm: str, queries: CalibrationSet) -> dict[str, str]:
     planet = run["planet"] or {}
     return {
         "protocol": run["protocol"],

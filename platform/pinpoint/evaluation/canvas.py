@@ -16,21 +16,21 @@ VERMILION: Final = "#D55E00"
 PALETTE: Final = (BLUE, VERMILION, "#009E73", "#CC79A7")
 """Distinguishable for color-blind readers; source: Okabe and Ito 2008, Color Universal Design."""
 MARKERS: Final = ("o", "s", "^", "D")
-COLOURS: Final[Mapping[str, str]] = {SERVED: BLUE, EXCLUDED: VERMILION}
-SHAPES: Final[Mapping[str, str]] = {SERVED: "o", EXCLUDED: "s"}
-GREY: Final = "0.45"
+ARM_COLORS: Final[Mapping[str, str]] = {SERVED: BLUE, EXCLUDED: VERMILION}
+ARM_MARKERS: Final[Mapping[str, str]] = {SERVED: "o", EXCLUDED: "s"}
+GRAY: Final = "0.45"
 NOT_THE_EARTH: Final = "synthetic planet, not the Earth"
 _DPI: Final = 110
 
 
-def sheet(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """An empty figure, size in inches; the import is local because matplotlib reads its caches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure: Figure, path: Path, caption: str) -> None:
+def save_figure(figure: Figure, path: Path, caption: str) -> None:
     """Write a figure as PNG with a caption below it; the file also stores the caption as text."""
-    figure.supxlabel(caption, fontsize=8, color=GREY)
+    figure.supxlabel(caption, fontsize=8, color=GRAY)
     figure.savefig(path, dpi=_DPI, metadata={"Description": caption})

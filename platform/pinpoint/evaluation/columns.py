@@ -23,18 +23,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pinpoint.errors import BadManifest, describe_cause
+from pinpoint.errors import BadManifestError, describe_cause
 from pinpoint.media.facts import clean_text
-from pinpoint.media.rows import canonical
+from pinpoint.media.rows import canonical_column
 from pinpoint.media.tables import read_cells
 from pinpoint.settings import MediaSettings
 
 REQUIRED: Final = ("file", "latitude", "longitude")
-AREAS: Final = ("country", "region", "sub_region", "city")
+AREA_LEVELS: Final = ("country", "region", "sub_region", "city")
 """Administrative levels, largest first."""
-FIELDS: Final = (*REQUIRED, "creator", "sequence", "kind", *AREAS)
+FIELDS: Final = (*REQUIRED, "creator", "sequence", "kind", *AREA_LEVELS)
 """Fields that a mapping assigns columns to."""
-PLAIN: Final[Mapping[str, str]] = {field: field for field in FIELDS} | {"strata": "*"}
+DEFAULT_COLUMNS: Final[Mapping[str, str]] = {field: field for field in FIELDS} | {"strata": "*"}
 """Mapping of a table whose columns have the names of the fields."""
 
 _OPTIONS: Final = ("creator_pattern", "delimiter", "strata")
@@ -42,7 +42,7 @@ _MAX_BYTES: Final = 1_000_000
 _MAX_LISTED: Final = 12
 
 Cells = Sequence[str]
-Read = Callable[[Cells], str]
+CellReader = Callable[[Cells], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +52,9 @@ class Layout:
     header: tuple[str, ...]
     """Names of the columns; empty for a table without a header."""
     delimiter: str | None
-    fields: Mapping[str, Read]
+    fields: Mapping[str, CellReader]
     """Field → reader of its text in a row; fields without a column are omitted."""
-    strata: Mapping[str, Read]
+    strata: Mapping[str, CellReader]
     creator_pattern: re.Pattern[str] | None
 
 
@@ -66,17 +66,17 @@ def load_columns(path: Path) -> Mapping[str, str]:
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise BadManifest(
+            raise BadManifestError(
                 f"{path.name} is larger than {_MAX_BYTES} bytes, too large for a column mapping"
             )
         text = path.read_text(encoding="utf-8-sig")
         document = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise BadManifest(
+        raise BadManifestError(
             f"the column mapping {path.name} cannot be read: {describe_cause(error)}"
         ) from error
     if not isinstance(document, dict):
-        raise BadManifest(f"the column mapping {path.name} is not a table of fields")
+        raise BadManifestError(f"the column mapping {path.name} is not a table of fields")
     strata = document.get("strata")
     if isinstance(strata, dict):
         del document["strata"]
@@ -94,16 +94,18 @@ def check_columns(columns: Mapping[str, object], where: str) -> Mapping[str, str
     for key, value in columns.items():
         if key not in FIELDS and key not in _OPTIONS and not key.startswith("strata."):
             allowed = ", ".join((*FIELDS, *_OPTIONS, "strata.NAME"))
-            raise BadManifest(f"{where} maps {key!r}, which is not a field; allowed are {allowed}")
+            raise BadManifestError(
+                f"{where} maps {key!r}, which is not a field; allowed are {allowed}"
+            )
         if not isinstance(value, str) or not value:
-            raise BadManifest(f"{where}: {key} must be the name of a column, as text")
+            raise BadManifestError(f"{where}: {key} must be the name of a column, as text")
         checked[key] = value
     if len(checked.get("delimiter", ",")) != 1:
-        raise BadManifest(f"{where}: the delimiter must be one character")
+        raise BadManifestError(f"{where}: the delimiter must be one character")
     return checked
 
 
-def layout_of(
+def detect_layout(
     path: Path,
     tables: Sequence[Mapping[str, str]],
     settings: MediaSettings,
@@ -126,17 +128,19 @@ def layout_of(
     for columns in tables:
         _, first_row = next(read_cells(path, settings, columns.get("delimiter")), (0, []))
         if isinstance(first_row, Exception):
-            raise BadManifest(f"{path.name}: {first_row}")
+            raise BadManifestError(f"{path.name}: {first_row}")
         try:
-            layouts.append(bind(columns, first_row, required))
-        except BadManifest as rejection:
+            layouts.append(map_columns(columns, first_row, required))
+        except BadManifestError as rejection:
             rejections.append(rejection.message)
     if not layouts:
-        raise BadManifest(f"{path.name}: {'; or '.join(dict.fromkeys(rejections))}")
+        raise BadManifestError(f"{path.name}: {'; or '.join(dict.fromkeys(rejections))}")
     return max(layouts, key=lambda layout: len(layout.fields))
 
 
-def bind(columns: Mapping[str, str], first_row: Cells, required: Collection[str] = ()) -> Layout:
+def map_columns(
+    columns: Mapping[str, str], first_row: Cells, required: Collection[str] = ()
+) -> Layout:
     """Bind a mapping to the first row of a table.
 
     Raises:
@@ -149,7 +153,7 @@ def bind(columns: Mapping[str, str], first_row: Cells, required: Collection[str]
     )
     header: tuple[str, ...] = () if numbered else tuple(first_row)
     width = len(first_row)
-    readers: dict[str, Read] = {}
+    readers: dict[str, CellReader] = {}
     used: set[int] = set()
     for key, text in columns.items():
         if key in _OPTIONS:
@@ -158,7 +162,7 @@ def bind(columns: Mapping[str, str], first_row: Cells, required: Collection[str]
         missing = [name for name, index in indices.items() if index is None]
         if missing and (key in REQUIRED or key in required):
             missing_names = ", ".join(missing)
-            raise BadManifest(
+            raise BadManifestError(
                 f"no column {missing_names} for {key}; there are {_format_names(first_row)}"
             )
         if not missing:
@@ -166,7 +170,7 @@ def bind(columns: Mapping[str, str], first_row: Cells, required: Collection[str]
             readers[key] = _make_reader(text, resolved)
             used.update(resolved.values())
     if absent := [field for field in REQUIRED if field not in readers]:
-        raise BadManifest(f"the mapping gives no column for {', '.join(absent)}")
+        raise BadManifestError(f"the mapping gives no column for {', '.join(absent)}")
     chosen = {key.partition(".")[2]: read for key, read in readers.items() if "." in key}
     if columns.get("strata") == "*":
         unused = [(index, name) for index, name in enumerate(header) if name and index not in used]
@@ -197,17 +201,21 @@ def _find_column(name: str, header: Cells, width: int) -> int | None:
     if re.fullmatch(r"#\d{1,4}", name):
         index = int(name[1:])
         return index if index < width else None
-    target = canonical(name).casefold()
+    target = canonical_column(name).casefold()
     exact = [index for index, cell in enumerate(header) if cell.strip() == name]
-    similar = [index for index, cell in enumerate(header) if canonical(cell).casefold() == target]
+    similar = [
+        index for index, cell in enumerate(header) if canonical_column(cell).casefold() == target
+    ]
     matches = exact or similar
     if len(matches) > 1:
         duplicates = _format_names([header[index] for index in matches])
-        raise BadManifest(f"more than one column means {name}: {duplicates}; name one in a mapping")
+        raise BadManifestError(
+            f"more than one column means {name}: {duplicates}; name one in a mapping"
+        )
     return matches[0] if matches else None
 
 
-def _make_reader(text: str, indices: Mapping[str, int]) -> Read:
+def _make_reader(text: str, indices: Mapping[str, int]) -> CellReader:
     """Compile an expression to a reader; a template with an empty cell gives empty text."""
     if text.startswith("="):
         return lambda cells: text[1:]
@@ -224,7 +232,7 @@ def _make_reader(text: str, indices: Mapping[str, int]) -> Read:
     return fill
 
 
-def _make_cell_reader(index: int) -> Read:
+def _make_cell_reader(index: int) -> CellReader:
     """A reader of one cell. Cells beyond the end of a short row are empty."""
     return lambda cells: cells[index] if index < len(cells) else ""
 
@@ -235,11 +243,11 @@ def _compile_creator_pattern(text: str | None) -> re.Pattern[str] | None:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise BadManifest(
+        raise BadManifestError(
             f"creator_pattern {text!r} is not a regular expression: {describe_cause(error)}"
         ) from error
     if pattern.groups != 1:
-        raise BadManifest(
+        raise BadManifestError(
             f"creator_pattern {text!r} needs exactly one group, the name of the creator"
         )
     return pattern

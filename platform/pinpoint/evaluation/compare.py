@@ -9,12 +9,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.evaluation import measures
-from pinpoint.evaluation.asked import differences, read_run
-from pinpoint.evaluation.measures import Measured
+from pinpoint.evaluation.asked import diff_manifests, read_manifest
+from pinpoint.evaluation.measures import ArmMetrics
 from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.evaluation.report import convention_named, finite
+from pinpoint.evaluation.report import find_convention, replace_non_finite
 from pinpoint.evaluation.results import Arm, read_results
 from pinpoint.evaluation.rows import EXCLUDED
 from pinpoint.metrics.conventions import Convention
@@ -43,13 +43,13 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
     Raises:
         BadRequest: A folder contains no finished run, or the runs have different queries.
     """
-    run_a, run_b = read_run(a), read_run(b)
+    run_a, run_b = read_manifest(a), read_manifest(b)
     if run_a["labels"]["digest"] != run_b["labels"]["digest"]:
-        raise BadRequest(
+        raise BadRequestError(
             f"{a} and {b} have different queries ({_describe_labels(run_a)}, "
             f"{_describe_labels(run_b)}): only runs with the same labels can be compared"
         )
-    used_convention = convention_named(convention or PROTOCOLS[run_a["protocol"]].convention)
+    used_convention = find_convention(convention or PROTOCOLS[run_a["protocol"]].convention)
     arms_a, arms_b = read_results(a), read_results(b)
     changed_exclusions = [
         name for name in _EXCLUSION_SETTINGS if run_a["settings"][name] != run_b["settings"][name]
@@ -63,16 +63,16 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
             "The arm with exclusions is omitted because the runs have different exclusions."
         )
     num_candidates = min(run["settings"]["search"]["candidates"] for run in (run_a, run_b))
-    depths = measures.depths_of(num_candidates)
+    depths = measures.recall_depths(num_candidates)
     pairs = {
         name: _compute_paired_metrics(arms_a[name], arms_b[name], used_convention, depths)
         for name in arms
     }
-    comparison: dict[str, Any] = finite(
+    comparison: dict[str, Any] = replace_non_finite(
         {
             "a": str(a),
             "b": str(b),
-            "differ": differences(run_a, run_b),
+            "differ": diff_manifests(run_a, run_b),
             "convention": {"name": used_convention.name, "words": used_convention.words()},
             "photos": {name: len(metrics_a.error_km) for name, (metrics_a, _) in pairs.items()},
             "arms": {
@@ -92,18 +92,20 @@ def _describe_labels(run: Mapping[str, Any]) -> str:
 
 def _compute_paired_metrics(
     a: Arm, b: Arm, convention: Convention, depths: Sequence[int]
-) -> tuple[Measured, Measured]:
+) -> tuple[ArmMetrics, ArmMetrics]:
     """Metrics of both arms, over the photos that are readable in both runs."""
     if list(a.files) != list(b.files):
-        raise BadRequest("the runs have rows of different queries; one of the runs is not finished")
+        raise BadRequestError(
+            "the runs have rows of different queries; one of the runs is not finished"
+        )
     common_rows = a.read & b.read
     metrics_a, metrics_b = (
-        measures.measure(arm, convention, depths, common_rows) for arm in (a, b)
+        measures.compute_metrics(arm, convention, depths, common_rows) for arm in (a, b)
     )
     return metrics_a, metrics_b
 
 
-def _compare_metrics(a: Measured, b: Measured) -> dict[str, Any]:
+def _compare_metrics(a: ArmMetrics, b: ArmMetrics) -> dict[str, Any]:
     pairs: dict[str, tuple[Floats, Floats]] = {
         f"accuracy@{threshold:g}km": (measures.hits(a, threshold), measures.hits(b, threshold))
         for threshold in THRESHOLDS_KM

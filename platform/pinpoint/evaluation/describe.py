@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from pinpoint.evaluation.labels import Labelled, Question
+from pinpoint.evaluation.labels import LabeledQueries, LabeledQuery
 
 
-def describe(labeled: Labelled) -> dict[str, object]:
+def describe_labels(labeled: LabeledQueries) -> dict[str, object]:
     """Counts, ranges and clustering of a labeled set, ready for JSON.
 
     The clustering limits how narrow an interval can be: photos by one creator or at one exact
@@ -54,7 +54,7 @@ def _group_counts(names: Iterable[str | None]) -> dict[str, int]:
     return {"number": len(counts), "largest": max(counts.values(), default=0), "unknown": unknown}
 
 
-def _coordinate_counts(queries: Sequence[Question]) -> dict[str, float | int]:
+def _coordinate_counts(queries: Sequence[LabeledQuery]) -> dict[str, float | int]:
     """Number of distinct coordinates, and of photos that share their exact coordinate."""
     counts = Counter(query.truth for query in queries)
     sharing = sum(count for count in counts.values() if count > 1)
@@ -72,7 +72,7 @@ def _value_counts(values: Iterable[str | None]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _area_counts(queries: Sequence[Question], level: str) -> dict[str, int]:
+def _area_counts(queries: Sequence[LabeledQuery], level: str) -> dict[str, int]:
     """Both denominators of a level, and the number of different areas."""
     labels = [label for query in queries if (label := query.areas[level]) is not None]
     return {
@@ -82,7 +82,7 @@ def _area_counts(queries: Sequence[Question], level: str) -> dict[str, int]:
     }
 
 
-def _strata_counts(queries: Sequence[Question]) -> Mapping[str, Mapping[str, int]]:
+def _strata_counts(queries: Sequence[LabeledQuery]) -> Mapping[str, Mapping[str, int]]:
     """Stratum → value → number of queries; `unknown` counts queries without a value."""
     names = sorted({name for query in queries for name in query.strata})
     return {name: _value_counts(query.strata.get(name) for query in queries) for name in names}

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pinpoint.errors import BadPhoto, TooLarge
-from pinpoint.evaluation.canvas import COLOURS, save, sheet
-from pinpoint.evaluation.figures_promises import draw_promises
-from pinpoint.evaluation.maps import GROUND, lay_ground
-from pinpoint.evaluation.measures import Measured
-from pinpoint.evaluation.report_cells import TITLES
+from pinpoint.errors import BadPhotoError, TooLargeError
+from pinpoint.evaluation.canvas import ARM_COLORS, new_figure, save_figure
+from pinpoint.evaluation.figures_promises import draw_calibration_plots
+from pinpoint.evaluation.maps import BASEMAP_CREDIT, draw_basemap
+from pinpoint.evaluation.measures import ArmMetrics
+from pinpoint.evaluation.report_cells import ARM_TITLES
 from pinpoint.evaluation.results import Arm
 from pinpoint.evaluation.rows import EXCLUDED, SERVED
-from pinpoint.media.checks import Refused
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
 from pinpoint.ports import Decoder
@@ -30,24 +30,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CDF: Final = "error-cdf.png"
-MAP: Final = "error-map.png"
-WORST: Final = "worst.png"
-WORST_SHOWN: Final = 12
+ERROR_CDF_FILE: Final = "error-cdf.png"
+ERROR_MAP_FILE: Final = "error-map.png"
+WORST_CASES_FILE: Final = "worst.png"
+NUM_WORST_CASES: Final = 12
 _ERROR_LIMITS_KM: Final = (1e-2, 2e4)
 _MAX_NAME_CHARS: Final = 28
 
-Look = Callable[[str], Pixels | None]
+LoadPhoto = Callable[[str], Pixels | None]
 """Loads a query photo by its file name; returns None if it is no longer readable."""
 
 
-def looking(images: Path, decoder: Decoder, max_bytes: int) -> Look:
+def make_photo_loader(images: Path, decoder: Decoder, max_bytes: int) -> LoadPhoto:
     """A loader of photos below a folder; files are decoded as untrusted input."""
 
     def load_photo(file: str) -> Pixels | None:
         try:
-            return query.pixels(read_bytes(images / file, max_bytes), file=file, decoder=decoder)
-        except (Refused, BadPhoto, TooLarge):
+            return query.decode_query(
+                read_bytes(images / file, max_bytes), file=file, decoder=decoder
+            )
+        except (RejectedFileError, BadPhotoError, TooLargeError):
             return None
 
     return load_photo
@@ -56,8 +58,8 @@ def looking(images: Path, decoder: Decoder, max_bytes: int) -> Look:
 def draw_figures(
     folder: Path,
     arms: Mapping[str, Arm],
-    arm_metrics: Mapping[str, Measured],
-    load_photo: Look,
+    arm_metrics: Mapping[str, ArmMetrics],
+    load_photo: LoadPhoto,
     caption: str = "",
 ) -> list[Path]:
     """Draw the figures of a run; none if no query has an answer.
@@ -77,18 +79,22 @@ def draw_figures(
         return []
     worst_arm = EXCLUDED if EXCLUDED in arms else SERVED
     drawn = {
-        CDF: _draw_error_cdf(arm_metrics),
-        MAP: _draw_error_map(arms, arm_metrics),
-        **draw_promises(arm_metrics),
-        WORST: _draw_worst(arms[worst_arm], arm_metrics[worst_arm], load_photo),
+        ERROR_CDF_FILE: _draw_error_cdf(arm_metrics),
+        ERROR_MAP_FILE: _draw_error_map(arms, arm_metrics),
+        **draw_calibration_plots(arm_metrics),
+        WORST_CASES_FILE: _draw_worst(arms[worst_arm], arm_metrics[worst_arm], load_photo),
     }
     for name, figure in drawn.items():
-        save(figure, folder / name, f"{caption}; {GROUND}" if name == MAP else caption)
+        save_figure(
+            figure,
+            folder / name,
+            f"{caption}; {BASEMAP_CREDIT}" if name == ERROR_MAP_FILE else caption,
+        )
     return [folder / name for name in drawn]
 
 
-def _draw_error_cdf(arm_metrics: Mapping[str, Measured]) -> Figure:
-    figure = sheet(7, 4.5)
+def _draw_error_cdf(arm_metrics: Mapping[str, ArmMetrics]) -> Figure:
+    figure = new_figure(7, 4.5)
     axes = figure.subplots()
     for name, metrics in arm_metrics.items():
         error_km = np.sort(metrics.error_km[~np.isnan(metrics.error_km)])
@@ -98,8 +104,8 @@ def _draw_error_cdf(arm_metrics: Mapping[str, Measured]) -> Figure:
             np.clip(error_km, *_ERROR_LIMITS_KM),
             share,
             where="post",
-            color=COLOURS[name],
-            label=TITLES[name],
+            color=ARM_COLORS[name],
+            label=ARM_TITLES[name],
         )
     for threshold_km in THRESHOLDS_KM:
         axes.axvline(threshold_km, color="0.8", linewidth=0.8, zorder=0)
@@ -109,11 +115,11 @@ def _draw_error_cdf(arm_metrics: Mapping[str, Measured]) -> Figure:
     return figure
 
 
-def _draw_error_map(arms: Mapping[str, Arm], arm_metrics: Mapping[str, Measured]) -> Figure:
+def _draw_error_map(arms: Mapping[str, Arm], arm_metrics: Mapping[str, ArmMetrics]) -> Figure:
     """Ground truths on a map of cities, colored by error; queries without an answer are crosses."""
     from matplotlib.colors import LogNorm
 
-    figure = sheet(9, 4.6 * len(arms))
+    figure = new_figure(9, 4.6 * len(arms))
     for axes, (name, arm) in zip(
         figure.subplots(len(arms), 1, squeeze=False)[:, 0], arms.items(), strict=True
     ):
@@ -130,19 +136,19 @@ def _draw_error_map(arms: Mapping[str, Arm], arm_metrics: Mapping[str, Measured]
             s=8,
         )
         axes.scatter(truth[unanswered, 1], truth[unanswered, 0], marker="x", color="red", s=12)
-        lay_ground(axes)
-        axes.set_title(TITLES[name])
+        draw_basemap(axes)
+        axes.set_title(ARM_TITLES[name])
         figure.colorbar(points, ax=axes, label="error (km)", shrink=0.8)
     return figure
 
 
-def _draw_worst(arm: Arm, metrics: Measured, load_photo: Look) -> Figure:
+def _draw_worst(arm: Arm, metrics: ArmMetrics, load_photo: LoadPhoto) -> Figure:
     """The answers with the largest errors, with ground truth and answer in degrees."""
     rows = np.flatnonzero(arm.read)
     answered = np.flatnonzero(~np.isnan(metrics.error_km))
-    worst = answered[np.argsort(-metrics.error_km[answered], kind="stable")][:WORST_SHOWN]
+    worst = answered[np.argsort(-metrics.error_km[answered], kind="stable")][:NUM_WORST_CASES]
     columns = 4
-    figure = sheet(3 * columns, 3.4 * -(-len(worst) // columns))
+    figure = new_figure(3 * columns, 3.4 * -(-len(worst) // columns))
     grid = figure.subplots(-(-len(worst) // columns), columns, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")
@@ -157,7 +163,7 @@ def _draw_worst(arm: Arm, metrics: Measured, load_photo: Look) -> Figure:
             + (", placeholder" if metrics.placeholder[index] else ""),
         )
         axes.set_title("\n".join(lines), fontsize=8, parse_math=False)
-    figure.suptitle(f"{TITLES[arm.name]}: the {len(worst)} answers with the largest errors")
+    figure.suptitle(f"{ARM_TITLES[arm.name]}: the {len(worst)} answers with the largest errors")
     return figure
 
 

@@ -23,7 +23,7 @@ from pinpoint.geo.posteriors import (
     log_candidate_density,
     log_odds,
 )
-from pinpoint.records import Asked
+from pinpoint.records import QueryFeatures
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ _ABSENT_LOGIT: Final = -1e6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Table:
+class DesignMatrix:
     """Features of the queries as arrays."""
 
     logits: Floats
@@ -53,9 +53,9 @@ class Table:
     signals: Floats
     """`[N, P]`."""
 
-    def rows(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Table:
+    def rows(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> DesignMatrix:
         """A subset of the queries."""
-        return Table(
+        return DesignMatrix(
             self.logits[chosen],
             self.crowd[chosen],
             self.near[chosen],
@@ -65,7 +65,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
+class PosteriorParameters:
     """Fitted parameters, with the field names of `records.StratumFit`."""
 
     temperature: float
@@ -78,7 +78,7 @@ class Fitted:
     """The parameters as the optimizer represents them."""
 
 
-def tabled(queries: Sequence[Asked], truth: Floats) -> Table:
+def design_matrix(queries: Sequence[QueryFeatures], truth: Floats) -> DesignMatrix:
     """Arrays of N queries.
 
     Args:
@@ -98,10 +98,12 @@ def tabled(queries: Sequence[Asked], truth: Floats) -> Table:
     near = np.exp(log_kernel(distance_km[..., None], np.array(KERNELS_KM)))
     wide = np.nanmean(np.exp(log_kernel(distance_km[..., None], np.array(ELSEWHERE_KM))), axis=1)
     signal_rows = np.array([decision_features(features) for features in queries])
-    return Table(logits, crowds, np.nan_to_num(near), wide, signal_rows)
+    return DesignMatrix(logits, crowds, np.nan_to_num(near), wide, signal_rows)
 
 
-def fit(table: Table, prior: Fitted | None = None) -> Fitted:
+def fit_posterior(
+    table: DesignMatrix, prior: PosteriorParameters | None = None
+) -> PosteriorParameters:
     """Fit one stratum.
 
     Args:
@@ -128,7 +130,7 @@ def fit(table: Table, prior: Fitted | None = None) -> Fitted:
     return _unpack_parameters(result.x, mean, std)
 
 
-def logistic(design: Floats, positive: NDArray[np.bool_]) -> Floats:
+def fit_logistic(design: Floats, positive: NDArray[np.bool_]) -> Floats:
     """Logistic regression of `positive` `[N]` on signals `[N, P]`; returns coefficients `[P]`.
 
     Both classes have equal weight, because the share of unsupported calibration queries does not
@@ -166,7 +168,7 @@ def _unscale_coefficients(theta: Floats, mean: Floats, std: Floats) -> Floats:
     return np.asarray(raw)
 
 
-def _rescale_parameters(prior: Fitted, mean: Floats, std: Floats) -> Floats:
+def _rescale_parameters(prior: PosteriorParameters, mean: Floats, std: Floats) -> Floats:
     """Convert another stratum's parameters to the signal scales of this one."""
     theta = prior.theta.copy()
     raw = prior.elsewhere
@@ -194,7 +196,7 @@ def _initial_parameters() -> Floats:
     return np.zeros(_WIDE.stop)
 
 
-def log_likelihood(theta: Floats, table: Table, scaled: Floats) -> tuple[float, Floats]:
+def log_likelihood(theta: Floats, table: DesignMatrix, scaled: Floats) -> tuple[float, Floats]:
     """Sum of the log densities at the ground truths, and its gradient.
 
     Args:
@@ -232,8 +234,8 @@ def _softmax_shares(theta: Floats) -> Floats:
     return np.asarray(powers / powers.sum())
 
 
-def _unpack_parameters(theta: Floats, mean: Floats, std: Floats) -> Fitted:
-    return Fitted(
+def _unpack_parameters(theta: Floats, mean: Floats, std: Floats) -> PosteriorParameters:
+    return PosteriorParameters(
         temperature=float(np.exp(theta[0])),
         crowding=float(theta[1]),
         kernel_shares=_softmax_shares(theta[_NARROW]),
@@ -243,7 +245,7 @@ def _unpack_parameters(theta: Floats, mean: Floats, std: Floats) -> Fitted:
     )
 
 
-def moved(stated: Floats, correct: NDArray[np.bool_]) -> tuple[float, float]:
+def recalibrate(stated: Floats, correct: NDArray[np.bool_]) -> tuple[float, float]:
     """Offset and slope of the log-odds that calibrate stated probabilities.
 
     Source: Platt 1999; regularized towards the identity, and the slope is positive.

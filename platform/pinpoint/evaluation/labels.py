@@ -12,19 +12,19 @@ from pathlib import Path, PurePosixPath
 from sys import intern
 from typing import Final
 
-from pinpoint.errors import BadManifest
-from pinpoint.evaluation.areas import unmatchable
-from pinpoint.evaluation.axes import Axes, axes_of
+from pinpoint.errors import BadManifestError
+from pinpoint.evaluation.areas import is_unmatchable
+from pinpoint.evaluation.axes import LatLonOrder, detect_latlon_order
 from pinpoint.evaluation.columns import Cells, Layout
 from pinpoint.evaluation.protocols import Protocol
 from pinpoint.evaluation.sources import open_labels
-from pinpoint.media.checks import Refused, check_position
-from pinpoint.media.facts import clean_text, finite
+from pinpoint.media.checks import RejectedFileError, check_position
+from pinpoint.media.facts import clean_text, to_finite
 from pinpoint.media.files import check_name
 from pinpoint.records import Point, SourceKind
 from pinpoint.settings import MediaSettings
 
-DROPPED: Final[Mapping[str, str]] = {
+DROP_REASONS: Final[Mapping[str, str]] = {
     "bad_row": "the row cannot be read, has no file name, or a coordinate is not a number",
     "bad_name": "the file name is not UTF-8",
     "outside_root": "the file name points outside the folder of images",
@@ -46,7 +46,7 @@ _MAX_TEXT: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class LabeledQuery:
     """A query photo with its ground truth."""
 
     file: str
@@ -61,14 +61,14 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
+class LabeledQueries:
     """A labeled set as read; `rows` is the sum of `questions` and `dropped`."""
 
     protocol: Protocol
-    questions: tuple[Question, ...]
+    questions: tuple[LabeledQuery, ...]
     rows: int
     dropped: Mapping[str, int]
-    """Reason, a key of `DROPPED` → rows."""
+    """Reason, a key of `DROP_REASONS` → rows."""
     notes: tuple[str, ...]
     """Warnings that apply to every metric on this set, for people."""
 
@@ -79,7 +79,7 @@ def read_labels(
     columns: Mapping[str, str] | None = None,
     *,
     limits: MediaSettings | None = None,
-) -> Labelled:
+) -> LabeledQueries:
     """Read the queries of a protocol, in the order of its labels.
 
     Args:
@@ -94,24 +94,24 @@ def read_labels(
         TooLarge: A limit is exceeded.
     """
     source = open_labels(protocol, path, columns, limits or MediaSettings())
-    axes = axes_of(_read_position(source.layout, row) for row in source.rows())
-    queries: dict[str, Question] = {}
+    axes = detect_latlon_order(_read_position(source.layout, row) for row in source.rows())
+    queries: dict[str, LabeledQuery] = {}
     dropped: Counter[str] = Counter()
     overruled = 0
     for row in source.rows():
         try:
             query = _build_query(protocol, source.layout, row, axes)
             _reject_repeated(query, queries.get(query.file))
-        except Refused as rejection:
+        except RejectedFileError as rejection:
             dropped[rejection.reason] += 1
         else:
             queries[query.file] = query
             overruled += _creator_differs(source.layout, row, query)
     rows = len(queries) + dropped.total()
     if rows == 0:
-        raise BadManifest(f"{path} contains no labels; expected: {protocol.label_format}")
+        raise BadManifestError(f"{path} contains no labels; expected: {protocol.label_format}")
     usable, strata_notes = _drop_wide_strata(tuple(queries.values()))
-    return Labelled(
+    return LabeledQueries(
         protocol=protocol,
         questions=usable,
         rows=rows,
@@ -126,25 +126,29 @@ def read_labels(
     )
 
 
-def missing(labeled: Labelled, folder: Path) -> tuple[str, ...]:
+def find_missing_files(labeled: LabeledQueries, folder: Path) -> tuple[str, ...]:
     """Query files that are not regular files below the folder, in the order of the labels."""
     return tuple(q.file for q in labeled.questions if not (folder / q.file).is_file())
 
 
-def _read_position(layout: Layout, row: Cells | Refused) -> tuple[float | None, float | None]:
+def _read_position(
+    layout: Layout, row: Cells | RejectedFileError
+) -> tuple[float | None, float | None]:
     """Values of the columns named latitude and longitude; None for values that are not numbers."""
-    if isinstance(row, Refused):
+    if isinstance(row, RejectedFileError):
         return None, None
-    return finite(layout.fields["latitude"](row)), finite(layout.fields["longitude"](row))
+    return to_finite(layout.fields["latitude"](row)), to_finite(layout.fields["longitude"](row))
 
 
-def _build_query(protocol: Protocol, layout: Layout, row: Cells | Refused, axes: Axes) -> Question:
+def _build_query(
+    protocol: Protocol, layout: Layout, row: Cells | RejectedFileError, axes: LatLonOrder
+) -> LabeledQuery:
     """Convert one row to a query.
 
     Raises:
-        Refused: A key of `DROPPED`.
+        Refused: A key of `DROP_REASONS`.
     """
-    if isinstance(row, Refused):
+    if isinstance(row, RejectedFileError):
         raise row
     texts = {name: _clean_cell(name, read(row)) for name, read in layout.fields.items()}
     lat, lon = _parse_number(texts["latitude"]), _parse_number(texts["longitude"])
@@ -152,7 +156,7 @@ def _build_query(protocol: Protocol, layout: Layout, row: Cells | Refused, axes:
     file = _normalize_file_name(layout.fields["file"](row).strip())
     creator_match = layout.creator_pattern.search(file) if layout.creator_pattern else None
     strata = {name: _clean_cell(name, read(row)) for name, read in layout.strata.items()}
-    return Question(
+    return LabeledQuery(
         file=file,
         truth=Point(lat, lon),
         creator=intern(creator_match[1]) if creator_match else texts.get("creator"),
@@ -178,38 +182,42 @@ def _clean_cell(name: str, value: str) -> str | None:
 def _parse_number(text: str | None) -> float | None:
     if text is None:
         return None
-    number = finite(text)
+    number = to_finite(text)
     if number is None:
-        raise Refused("bad_row", f"{text[:40]!r} is not a number")
+        raise RejectedFileError("bad_row", f"{text[:40]!r} is not a number")
     return number
 
 
 def _normalize_file_name(name: str) -> str:
     """Normalize a file name and check that it is below the folder of images."""
     if not name or len(name) > _MAX_TEXT:
-        raise Refused("bad_row", f"the file name is empty or longer than {_MAX_TEXT} characters")
+        raise RejectedFileError(
+            "bad_row", f"the file name is empty or longer than {_MAX_TEXT} characters"
+        )
     check_name(name)
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or not path.name:
-        raise Refused("outside_root", f"{name} points outside the folder of images")
+        raise RejectedFileError("outside_root", f"{name} points outside the folder of images")
     return path.as_posix()
 
 
-def _reject_repeated(query: Question, earlier: Question | None) -> None:
+def _reject_repeated(query: LabeledQuery, earlier: LabeledQuery | None) -> None:
     if earlier is not None:
         same = earlier.truth == query.truth
-        raise Refused("duplicate" if same else "contradiction", query.file)
+        raise RejectedFileError("duplicate" if same else "contradiction", query.file)
 
 
-def _creator_differs(layout: Layout, row: Cells | Refused, query: Question) -> bool:
+def _creator_differs(layout: Layout, row: Cells | RejectedFileError, query: LabeledQuery) -> bool:
     """Whether the creator's cell differs from the creator in the file name."""
     read = layout.fields.get("creator")
-    if read is None or isinstance(row, Refused):
+    if read is None or isinstance(row, RejectedFileError):
         return False
     return _clean_cell("creator", read(row)) not in (None, query.creator)
 
 
-def _drop_wide_strata(queries: tuple[Question, ...]) -> tuple[tuple[Question, ...], list[str]]:
+def _drop_wide_strata(
+    queries: tuple[LabeledQuery, ...],
+) -> tuple[tuple[LabeledQuery, ...], list[str]]:
     """Remove strata with too many values; returns the queries and a note that lists the strata."""
     values: dict[str, set[str]] = {}
     for query in queries:
@@ -243,7 +251,7 @@ def _creator_notes(overruled: int) -> Iterator[str]:
         )
 
 
-def _area_notes(protocol: Protocol, queries: tuple[Question, ...]) -> Iterator[str]:
+def _area_notes(protocol: Protocol, queries: tuple[LabeledQuery, ...]) -> Iterator[str]:
     """Notes about missing labels, and about labels that no answer can match as released."""
     for level in protocol.areas:
         labels = [query.areas[level] for query in queries]
@@ -252,7 +260,7 @@ def _area_notes(protocol: Protocol, queries: tuple[Question, ...]) -> Iterator[s
                 f"{level}: {unlabeled:,} of {len(labels):,} rows have no label; as released they "
                 "count as wrong, over labeled rows they are excluded"
             )
-        if num_unmatchable := sum(map(unmatchable, labels)):
+        if num_unmatchable := sum(map(is_unmatchable, labels)):
             yield (
                 f"{level}: {num_unmatchable:,} labels contain NaN for an unknown part; as released "
                 "no answer can match them, over labeled rows the part is treated as empty"

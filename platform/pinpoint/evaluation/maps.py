@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pinpoint.evaluation.canvas import BLUE, VERMILION, save, sheet
+from pinpoint.evaluation.canvas import BLUE, VERMILION, new_figure, save_figure
 from pinpoint.geo.distance import great_circle
 from pinpoint.geo.gazetteer import positions
 from pinpoint.geo.points import lat_lon
@@ -20,7 +20,7 @@ from pinpoint.records import Point
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GROUND: Final = "grey: cities, GeoNames (CC BY 4.0)"
+BASEMAP_CREDIT: Final = "grey: cities, GeoNames (CC BY 4.0)"
 _COLORS: Final = {True: BLUE, False: VERMILION}
 _LABEL_EDGE_DEG: Final = 170.0
 _WRAP_OFFSETS_DEG: Final = (-360.0, 0.0, 360.0)
@@ -34,7 +34,7 @@ _TRUTH_STYLE: Final[dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class MapAnswer:
     """Ground truth and answer of one photo."""
 
     truth: Point
@@ -46,7 +46,7 @@ class Placed:
     """Whether the answer was withheld; `answer` is then the best guess."""
 
 
-def lay_ground(axes: Axes) -> None:
+def draw_basemap(axes: Axes) -> None:
     """Draw cities and a graticule below the existing content, within the limits of the axes."""
     limits = axes.set_xlim(axes.get_xlim()), axes.set_ylim(axes.get_ylim())
     city_positions = positions()
@@ -58,7 +58,7 @@ def lay_ground(axes: Axes) -> None:
     axes.grid(color="0.9", linewidth=0.5)
 
 
-def draw_answers(path: Path, photos: Sequence[Placed], title: str, caption: str) -> None:
+def draw_answers(path: Path, photos: Sequence[MapAnswer], title: str, caption: str) -> None:
     """Write a world map as PNG: answers, ground truths, and the great circles between them.
 
     Args:
@@ -67,18 +67,18 @@ def draw_answers(path: Path, photos: Sequence[Placed], title: str, caption: str)
         title: Text above the map.
         caption: Text below the map; the credit of the basemap is appended.
     """
-    figure = sheet(13, 7.4)
+    figure = new_figure(13, 7.4)
     axes = figure.subplots()
     axes.set(xlim=(-180, 180), ylim=(-90, 90), title=title)
     axes.set(xticks=range(-180, 181, 30), yticks=range(-90, 91, 30))
-    lay_ground(axes)
+    draw_basemap(axes)
     for number, photo in enumerate(photos, start=1):
         _draw_photo(axes, number, photo)
     _draw_legend(axes, photos)
-    save(figure, path, f"{caption}; {GROUND}")
+    save_figure(figure, path, f"{caption}; {BASEMAP_CREDIT}")
 
 
-def _draw_photo(axes: Axes, number: int, photo: Placed) -> None:
+def _draw_photo(axes: Axes, number: int, photo: MapAnswer) -> None:
     position = (photo.truth.lon, photo.truth.lat)
     axes.plot(*position, **_TRUTH_STYLE)
     # Numbers alternate between four sides so that neighbors do not overlap, and stay on the map.
@@ -105,11 +105,11 @@ def _draw_photo(axes: Axes, number: int, photo: Placed) -> None:
     axes.plot(photo.answer.lon, photo.answer.lat, _choose_marker(photo), color=color, markersize=6)
 
 
-def _choose_marker(photo: Placed) -> str:
+def _choose_marker(photo: MapAnswer) -> str:
     return "D" if photo.guess else "o"
 
 
-def _draw_legend(axes: Axes, photos: Sequence[Placed]) -> None:
+def _draw_legend(axes: Axes, photos: Sequence[MapAnswer]) -> None:
     """Draw legend entries for the items that occur on the map."""
     from matplotlib.lines import Line2D
 

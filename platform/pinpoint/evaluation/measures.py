@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.evaluation import promises
-from pinpoint.evaluation.areas import areas_of, mended_label, released_label
+from pinpoint.evaluation.areas import find_areas, normalize_label, osv5m_label
 from pinpoint.evaluation.results import Arm
 from pinpoint.metrics.calibration import disc_area_km2, recall_versus_area, region_coverage
 from pinpoint.metrics.conventions import Convention, distances_km
@@ -22,13 +22,13 @@ from pinpoint.metrics.geolocation import THRESHOLDS_KM, area_accuracy, errors, g
 from pinpoint.metrics.intervals import bootstrap, cluster_codes, design_effect
 from pinpoint.metrics.retrieval import oracle_km
 
-DEPTHS: Final = (1, 12, 48)
+RECALL_DEPTHS: Final = (1, 12, 48)
 """Numbers of candidates: the best one, as in the paper, as in the product."""
-CROSSED: Final = (("kind", "setting"), ("kind", "role"))
+CROSSED_STRATA: Final = (("kind", "setting"), ("kind", "role"))
 """Pairs of strata that are also reported jointly; results on a synthetic planet are quoted so."""
-CONFIDENT_KM: Final = (1.0, 25.0, 200.0)
+CONFIDENCE_RADII_KM: Final = (1.0, 25.0, 200.0)
 AREAS_KM2: Final = (1.0, 1e2, 1e4, 1e6, 1e8)
-LEAST_STRATUM: Final = 10
+MIN_STRATUM_ROWS: Final = 10
 """Strata with fewer rows get a row count but no metrics."""
 RESAMPLES: Final = 2_000
 SEED: Final = 20261121
@@ -38,7 +38,7 @@ Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class ArmMetrics:
     """Precomputed inputs of the metrics of one arm; `[N]` over its readable photos."""
 
     convention: Convention
@@ -65,14 +65,14 @@ class Measured:
     placeholder: Flags
 
 
-def depths_of(candidates: int) -> tuple[int, ...]:
+def recall_depths(candidates: int) -> tuple[int, ...]:
     """Values of K for recall@K, given the number of candidates."""
-    return tuple(sorted({min(depth, candidates) for depth in DEPTHS}))
+    return tuple(sorted({min(depth, candidates) for depth in RECALL_DEPTHS}))
 
 
-def measure(
+def compute_metrics(
     arm: Arm, convention: Convention, depths: Sequence[int], chosen: Flags | None = None
-) -> Measured:
+) -> ArmMetrics:
     """Compute errors and areas of an arm's readable photos, in the order of the labels.
 
     Args:
@@ -92,14 +92,14 @@ def measure(
         for level in (areas[0] if areas else ())
         if any(row_areas[level] for row_areas in areas)
     ]
-    predicted = areas_of(answers) if levels else []
-    return Measured(
+    predicted = find_areas(answers) if levels else []
+    return ArmMetrics(
         convention=convention,
         clusters=cluster_codes([arm.creators[row] for row in rows]),
         error_km=distances_km(truth, answers, convention),
         best_km={depth: oracle_km(distances, min(depth, width)) for depth in depths},
         mass_within=(
-            {km: arm.within[f"{km:g}"][rows] for km in CONFIDENT_KM}
+            {km: arm.within[f"{km:g}"][rows] for km in CONFIDENCE_RADII_KM}
             if arm.within
             else _mass_within(answers, candidates, arm.masses[rows])
         ),
@@ -116,7 +116,7 @@ def measure(
     )
 
 
-def figures(metrics: Measured, rows: Flags, *, brief: bool = False) -> dict[str, Any]:
+def summarize_metrics(metrics: ArmMetrics, rows: Flags, *, brief: bool = False) -> dict[str, Any]:
     """All metrics over a subset of the rows.
 
     Args:
@@ -142,7 +142,9 @@ def figures(metrics: Measured, rows: Flags, *, brief: bool = False) -> dict[str,
         ),
     }
     if metrics.area_holds:
-        result["densest"] = {share: densest(metrics, share, rows) for share in metrics.area_holds}
+        result["densest"] = {
+            share: hdr_coverage(metrics, share, rows) for share in metrics.area_holds
+        }
     if brief:
         return result
     answered = ~np.isnan(error_km)
@@ -153,21 +155,21 @@ def figures(metrics: Measured, rows: Flags, *, brief: bool = False) -> dict[str,
         ),
         "areas": {level: _area_metrics(metrics, level, rows) for level in metrics.labels},
         "regions": {share: _disc_coverage(metrics, share, rows) for share in metrics.radii_km},
-        "abstention": promises.abstention(metrics, rows) if metrics.area_holds else None,
+        "abstention": promises.abstention_metrics(metrics, rows) if metrics.area_holds else None,
         "recall_versus_area": _recall_versus_area(error_km),
         "confidence": None
         if metrics.mass_within is None
-        else promises.confidence(metrics, metrics.mass_within, rows),
+        else promises.confidence_metrics(metrics, metrics.mass_within, rows),
     }
 
 
-def hits(metrics: Measured, threshold_km: float, depth: int | None = None) -> Floats:
+def hits(metrics: ArmMetrics, threshold_km: float, depth: int | None = None) -> Floats:
     """1 if the answer (or the best of the first `depth` candidates) is correct, else 0: `[N]`."""
     error_km = metrics.error_km if depth is None else metrics.best_km[depth]
     return within(error_km, threshold_km, metrics.convention).astype(np.float64)
 
 
-def densest(metrics: Measured, share: str, rows: Flags) -> dict[str, Any]:
+def hdr_coverage(metrics: ArmMetrics, share: str, rows: Flags) -> dict[str, Any]:
     """Coverage of the ground truth by the highest-density region of a share; its median area."""
     inside, sizes = metrics.area_holds[share][rows], metrics.area_km2[share][rows]
     stated = ~np.isnan(inside)
@@ -179,10 +181,10 @@ def densest(metrics: Measured, share: str, rows: Flags) -> dict[str, Any]:
     }
 
 
-def stratum_values(metrics: Measured) -> dict[str, list[str]]:
+def stratum_values(metrics: ArmMetrics) -> dict[str, list[str]]:
     """Values of every stratum that has more than one value."""
     single = sorted({name for strata in metrics.strata for name in strata})
-    crossed = [", ".join(names) for names in CROSSED if set(names) <= set(single)]
+    crossed = [", ".join(names) for names in CROSSED_STRATA if set(names) <= set(single)]
     values = {
         name: sorted({_stratum_value(strata, name) for strata in metrics.strata})
         for name in (*single, *crossed)
@@ -190,7 +192,7 @@ def stratum_values(metrics: Measured) -> dict[str, list[str]]:
     return {name: distinct for name, distinct in values.items() if len(distinct) > 1}
 
 
-def in_stratum(metrics: Measured, name: str, value: str) -> Flags:
+def stratum_mask(metrics: ArmMetrics, name: str, value: str) -> Flags:
     """Mask of the rows with this value of a stratum: `[N]`."""
     return np.array(
         [_stratum_value(strata, name) == value for strata in metrics.strata], dtype=np.bool_
@@ -229,7 +231,7 @@ def _bootstrap_interval(
     return result
 
 
-def _area_metrics(metrics: Measured, level: str, rows: Flags) -> dict[str, Any]:
+def _area_metrics(metrics: ArmMetrics, level: str, rows: Flags) -> dict[str, Any]:
     """Accuracy for released labels over all rows, and for normalized labels over labeled rows."""
     labels = [
         label for label, selected in zip(metrics.labels[level], rows, strict=True) if selected
@@ -237,8 +239,8 @@ def _area_metrics(metrics: Measured, level: str, rows: Flags) -> dict[str, Any]:
     predicted = [
         name for name, selected in zip(metrics.predicted[level], rows, strict=True) if selected
     ]
-    released = area_accuracy([released_label(level, label) for label in labels], predicted)
-    normalized = area_accuracy([mended_label(label) for label in labels], predicted)
+    released = area_accuracy([osv5m_label(level, label) for label in labels], predicted)
+    normalized = area_accuracy([normalize_label(label) for label in labels], predicted)
     return {
         "as_released": released.as_released,
         "labelled_only": normalized.labelled_only,
@@ -247,7 +249,7 @@ def _area_metrics(metrics: Measured, level: str, rows: Flags) -> dict[str, Any]:
     }
 
 
-def _disc_coverage(metrics: Measured, share: str, rows: Flags) -> dict[str, Any]:
+def _disc_coverage(metrics: ArmMetrics, share: str, rows: Flags) -> dict[str, Any]:
     coverage = region_coverage(metrics.error_km[rows], metrics.radii_km[share][rows])
     return {
         "stated_share": float(share),
@@ -276,7 +278,7 @@ def _mass_within(
     if not answered.any() or bool((np.nanmax(masses[answered], axis=1) >= 1.0).all()):
         return None
     distances = distances_km(answers[answered][:, None, :], candidates[answered], "haversine-6371")
-    shares = {threshold_km: np.full(len(answered), np.nan) for threshold_km in CONFIDENT_KM}
+    shares = {threshold_km: np.full(len(answered), np.nan) for threshold_km in CONFIDENCE_RADII_KM}
     for threshold_km, share in shares.items():
         near = np.where(distances <= threshold_km, masses[answered], 0.0).sum(axis=1)
         share[answered] = np.minimum(near, 1.0)  # sums of masses may exceed 1 by rounding

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from pinpoint.geo.distance import haversine_m
 
-COSINE: Final = 0.999
+MIN_COSINE: Final = 0.999
 """Minimum cosine of two copies of one image. Equal pixels always have equal vectors."""
-LEAST_TRUTHS: Final = 3
+MIN_LOCATIONS: Final = 3
 """An image with this many distinct locations is a placeholder."""
-APART_M: Final = 1_000.0
+MIN_DISTANCE_M: Final = 1_000.0
 """Closer ground truths count as one location: a creator may upload one view twice."""
 _BLOCK_ROWS: Final = 1_024
 
@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 def placeholder_groups(vectors: NDArray[np.floating], truths: Floats) -> list[NDArray[np.intp]]:
     """Groups of queries that show one image with at least three distinct ground truths.
 
-    A group is a photo and all later ungrouped photos with a cosine of at least `COSINE`. All pairs
+    A group is a photo and all later ungrouped photos with a cosine of at least `MIN_COSINE`. All pairs
     are compared, in blocks: O(N² D), about 3 s for 10,000 photos and 512 dimensions.
 
     Args:
@@ -43,24 +43,24 @@ def placeholder_groups(vectors: NDArray[np.floating], truths: Floats) -> list[ND
     assigned = np.zeros(len(unit), dtype=np.bool_)
     groups = []
     for start in range(0, len(unit), _BLOCK_ROWS):
-        alike = unit[start : start + _BLOCK_ROWS] @ unit[start:].T >= COSINE
+        alike = unit[start : start + _BLOCK_ROWS] @ unit[start:].T >= MIN_COSINE
         for row in np.flatnonzero(alike.sum(axis=1) > 1).tolist():
             if assigned[start + row]:
                 continue
             members = start + np.flatnonzero(alike[row])
             members = members[(members >= start + row) & ~assigned[members]]
-            if len(members) >= LEAST_TRUTHS and _count_locations(truths[members]) >= LEAST_TRUTHS:
+            if len(members) >= MIN_LOCATIONS and _count_locations(truths[members]) >= MIN_LOCATIONS:
                 assigned[members] = True
                 groups.append(members)
     return sorted(groups, key=lambda members: (-len(members), int(members[0])))
 
 
 def _count_locations(truths: Floats) -> int:
-    """Number of distinct locations; counting stops at `LEAST_TRUTHS`."""
+    """Number of distinct locations; counting stops at `MIN_LOCATIONS`."""
     locations: list[Floats] = []
     for position in truths:
-        if all(float(haversine_m(position, other)) > APART_M for other in locations):
+        if all(float(haversine_m(position, other)) > MIN_DISTANCE_M for other in locations):
             locations.append(position)
-            if len(locations) == LEAST_TRUTHS:
+            if len(locations) == MIN_LOCATIONS:
                 break
     return len(locations)

@@ -16,7 +16,7 @@ from pinpoint.metrics.calibration import reliability as compute_reliability
 from pinpoint.metrics.geolocation import within
 
 if TYPE_CHECKING:
-    from pinpoint.evaluation.measures import Measured
+    from pinpoint.evaluation.measures import ArmMetrics
 
 _CITY_KM: Final = 25.0
 
@@ -24,7 +24,9 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
-def reliability_at(metrics: Measured, threshold_km: float, rows: Flags) -> dict[str, Any] | None:
+def reliability_metrics(
+    metrics: ArmMetrics, threshold_km: float, rows: Flags
+) -> dict[str, Any] | None:
     """Reliability bins of the mass within a threshold; None if the ranker states no mass."""
     if metrics.mass_within is None:
         return None
@@ -47,15 +49,15 @@ def reliability_at(metrics: Measured, threshold_km: float, rows: Flags) -> dict[
     }
 
 
-def confidence(
-    metrics: Measured, mass_within: Mapping[float, Floats], rows: Flags
+def confidence_metrics(
+    metrics: ArmMetrics, mass_within: Mapping[float, Floats], rows: Flags
 ) -> dict[str, Any]:
     """Metrics of the mass near the answer as a confidence, by threshold in km."""
     result: dict[str, Any] = {}
     for threshold_km, mass in mass_within.items():
         correct = within(metrics.error_km[rows], threshold_km, metrics.convention)
         result[f"{threshold_km:g}"] = {
-            "reliability": reliability_at(metrics, threshold_km, rows),
+            "reliability": reliability_metrics(metrics, threshold_km, rows),
             "auroc_right": abstention_auroc(mass[rows], correct),
             "aurc": risk_curve(mass[rows], (~correct).astype(np.float64)).aurc,
         }
@@ -65,7 +67,7 @@ def confidence(
     return result
 
 
-def abstention(metrics: Measured, rows: Flags) -> dict[str, Any]:
+def abstention_metrics(metrics: ArmMetrics, rows: Flags) -> dict[str, Any]:
     """Abstention rates, overall and separately for photos labeled as covered and uncovered."""
     withheld, unsupported = metrics.withheld[rows], metrics.unsupported[rows]
     correct = within(metrics.error_km[rows], _CITY_KM, metrics.convention)
@@ -82,7 +84,7 @@ def abstention(metrics: Measured, rows: Flags) -> dict[str, Any]:
     return result
 
 
-def _covered_rows(metrics: Measured, rows: Flags) -> Flags | None:
+def _covered_rows(metrics: ArmMetrics, rows: Flags) -> Flags | None:
     """Mask of the photos labeled as covered; None unless both labels occur."""
     labels = [
         strata.get("covered")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from pinpoint.evaluation.columns import AREAS, PLAIN, REQUIRED
+from pinpoint.evaluation.columns import AREA_LEVELS, DEFAULT_COLUMNS, REQUIRED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +177,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 denominator=210_122,
                 released=210_122,
                 convention="osv5m",
-                areas=AREAS,
+                areas=AREA_LEVELS,
                 area_forms=_OSV5M_AREA_FORMS,
                 licence="images of Mapillary contributors, CC BY-SA 4.0",
             ),
@@ -187,9 +187,9 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 label_format="CSV with file, latitude, longitude and, if known, creator, "
                 "sequence, kind, country, region, sub_region, city; other column names by a "
                 "column mapping (TOML or JSON)",
-                tables=(PLAIN,),
+                tables=(DEFAULT_COLUMNS,),
                 convention="pinpoint",
-                areas=AREAS,
+                areas=AREA_LEVELS,
                 area_forms=_OSV5M_AREA_FORMS,
                 licence="set by the author of the set",
             ),

@@ -16,15 +16,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.evaluation import measures
-from pinpoint.evaluation.asked import read_run
+from pinpoint.evaluation.asked import read_manifest
 from pinpoint.evaluation.canvas import NOT_THE_EARTH
-from pinpoint.evaluation.figures import Look, draw_figures
-from pinpoint.evaluation.measures import Measured
+from pinpoint.evaluation.figures import LoadPhoto, draw_figures
+from pinpoint.evaluation.measures import ArmMetrics
 from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.evaluation.report_text import markdown
-from pinpoint.evaluation.results import MISSING, Arm, read_results
+from pinpoint.evaluation.report_text import render_markdown
+from pinpoint.evaluation.results import MISSING_FILE, Arm, read_results
 from pinpoint.evaluation.rows import EXCLUDED, SERVED
 from pinpoint.metrics.conventions import CONVENTIONS, Convention
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
@@ -32,7 +32,7 @@ from pinpoint.metrics.intervals import LEVEL, compare
 
 REPORT_JSON: Final = "report.json"
 REPORT_MD: Final = "report.md"
-FEW_AUTHORS: Final = 30
+MIN_CREATORS: Final = 30
 """With fewer creators, percentile intervals are too short (see `metrics.intervals`)."""
 PLANET_NOTE: Final = (
     "The planet is synthetic: its photos are rendered. These metrics compare methods on it; they "
@@ -40,18 +40,20 @@ PLANET_NOTE: Final = (
 )
 
 
-def convention_named(name: str) -> Convention:
+def find_convention(name: str) -> Convention:
     """The metrics convention of this name.
 
     Raises:
         BadRequest: The name is unknown.
     """
     if name not in CONVENTIONS:
-        raise BadRequest(f"no convention {name!r}; there are {', '.join(CONVENTIONS)}")
+        raise BadRequestError(f"no convention {name!r}; there are {', '.join(CONVENTIONS)}")
     return CONVENTIONS[name]
 
 
-def make_report(folder: Path, load_photo: Look, convention: str | None = None) -> dict[str, Any]:
+def make_report(
+    folder: Path, load_photo: LoadPhoto, convention: str | None = None
+) -> dict[str, Any]:
     """Write `report.json`, `report.md` and the figures of a run to its folder.
 
     Args:
@@ -62,18 +64,18 @@ def make_report(folder: Path, load_photo: Look, convention: str | None = None) -
     Raises:
         BadRequest: The folder contains no results, or the convention is unknown.
     """
-    run = read_run(folder)
-    used_convention = convention_named(convention or PROTOCOLS[run["protocol"]].convention)
+    run = read_manifest(folder)
+    used_convention = find_convention(convention or PROTOCOLS[run["protocol"]].convention)
     arms = read_results(folder)
     first = next(iter(arms))
-    depths = measures.depths_of(run["settings"]["search"]["candidates"])
+    depths = measures.recall_depths(run["settings"]["search"]["candidates"])
     arm_metrics = {
-        name: measures.measure(arm, used_convention, depths) for name, arm in arms.items()
+        name: measures.compute_metrics(arm, used_convention, depths) for name, arm in arms.items()
     }
     figure_paths = draw_figures(
         folder, arms, arm_metrics, load_photo, _make_caption(run, arms[first])
     )
-    report = finite(
+    report = replace_non_finite(
         {
             "run": run,
             "convention": {"name": used_convention.name, "words": used_convention.words()},
@@ -94,16 +96,16 @@ def make_report(folder: Path, load_photo: Look, convention: str | None = None) -
         }
     )
     _write_atomically(folder / REPORT_JSON, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    _write_atomically(folder / REPORT_MD, markdown(report))
+    _write_atomically(folder / REPORT_MD, render_markdown(report))
     return dict(report)
 
 
-def finite(value: Any) -> Any:
+def replace_non_finite(value: Any) -> Any:
     """Copy of a value with None for every number that JSON cannot represent."""
     if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [replace_non_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -111,7 +113,7 @@ def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
     """All denominators: rows = dropped + questions; asked = read + missing + unreadable."""
     protocol, labels = PROTOCOLS[run["protocol"]], run["labels"]
     problems = Counter(problem for problem in arm.problems if problem is not None)
-    missing = problems.pop(MISSING, 0)
+    missing = problems.pop(MISSING_FILE, 0)
     return {
         "expected_rows": protocol.denominator,
         "released_images": protocol.released,
@@ -128,15 +130,17 @@ def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
     }
 
 
-def _report_arm(arm: Arm, metrics: Measured) -> dict[str, Any]:
+def _report_arm(arm: Arm, metrics: ArmMetrics) -> dict[str, Any]:
     all_rows = np.ones(len(metrics.error_km), dtype=np.bool_)
-    result: dict[str, Any] = {"all": measures.figures(metrics, all_rows)}
+    result: dict[str, Any] = {"all": measures.summarize_metrics(metrics, all_rows)}
     result["all"]["accuracy_of_labelled"] = {
         f"{threshold:g}": float(measures.hits(metrics, threshold).sum()) / max(1, len(arm.files))
         for threshold in THRESHOLDS_KM
     }
     if metrics.placeholder.any():
-        result["without_placeholders"] = measures.figures(metrics, ~metrics.placeholder, brief=True)
+        result["without_placeholders"] = measures.summarize_metrics(
+            metrics, ~metrics.placeholder, brief=True
+        )
     result["strata"] = {
         name: {value: _report_stratum(metrics, name, value) for value in values}
         for name, values in measures.stratum_values(metrics).items()
@@ -144,15 +148,15 @@ def _report_arm(arm: Arm, metrics: Measured) -> dict[str, Any]:
     return result
 
 
-def _report_stratum(metrics: Measured, name: str, value: str) -> dict[str, Any]:
-    rows = measures.in_stratum(metrics, name, value)
-    if int(rows.sum()) < measures.LEAST_STRATUM:
+def _report_stratum(metrics: ArmMetrics, name: str, value: str) -> dict[str, Any]:
+    rows = measures.stratum_mask(metrics, name, value)
+    if int(rows.sum()) < measures.MIN_STRATUM_ROWS:
         return {"rows": int(rows.sum())}
-    return measures.figures(metrics, rows, brief=True)
+    return measures.summarize_metrics(metrics, rows, brief=True)
 
 
 def _report_leakage(
-    run: Mapping[str, Any], arms: Mapping[str, Arm], arm_metrics: Mapping[str, Measured]
+    run: Mapping[str, Any], arms: Mapping[str, Arm], arm_metrics: Mapping[str, ArmMetrics]
 ) -> dict[str, Any] | None:
     """Number of photos affected by the exclusions, and their effect on the accuracy."""
     if not {SERVED, EXCLUDED} <= set(arms):
@@ -204,7 +208,7 @@ def _report_timings(arms: Mapping[str, Arm]) -> dict[str, Any]:
     }
 
 
-def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: Measured) -> list[str]:
+def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: ArmMetrics) -> list[str]:
     protocol = PROTOCOLS[run["protocol"]]
     notes = [*run["labels"]["notes"], f"License of the set: {protocol.licence}."]
     if _is_synthetic(run):
@@ -217,7 +221,7 @@ def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: Measu
             f"{filters and ': ' + filters}."
         )
     authors = len(np.unique(first.clusters))
-    if authors < FEW_AUTHORS:
+    if authors < MIN_CREATORS:
         notes.append(f"Intervals are based on {authors} creators only and are therefore too short.")
     if not any(arm.calibrated.any() for arm in arms.values()):
         notes.append(

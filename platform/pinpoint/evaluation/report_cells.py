@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-NONE: Final = "–"
-TITLES: Final = {
+EMPTY_CELL: Final = "–"
+ARM_TITLES: Final = {
     "served": "as served (nothing excluded)",
     "excluded": "with exclusions",
 }
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def format_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(
@@ -20,15 +20,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     )
 
 
-def percent(value: float | None) -> str:
+def format_percent(value: float | None) -> str:
     """A share in percent, with one decimal."""
-    return NONE if value is None else f"{100 * value:.1f}"
+    return EMPTY_CELL if value is None else f"{100 * value:.1f}"
 
 
-def ranged(estimate: Mapping[str, Any], digits: int = 1, scale: float = 100.0) -> str:
+def format_interval(estimate: Mapping[str, Any], digits: int = 1, scale: float = 100.0) -> str:
     """A value with its interval: `41.2 [37.0, 45.5]`."""
     if estimate["value"] is None:
-        return NONE
+        return EMPTY_CELL
     text = f"{scale * estimate['value']:.{digits}f}"
     if estimate["low"] is None:
         return text
@@ -37,11 +37,11 @@ def ranged(estimate: Mapping[str, Any], digits: int = 1, scale: float = 100.0) -
 
 def _format_cell(value: object) -> str:
     if value is None:
-        return NONE
+        return EMPTY_CELL
     text = f"{value:.1f}" if isinstance(value, float) else str(value)
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def three(value: float | None) -> str:
+def format_three(value: float | None) -> str:
     """A number with three decimals."""
-    return NONE if value is None else f"{value:.3f}"
+    return EMPTY_CELL if value is None else f"{value:.3f}"

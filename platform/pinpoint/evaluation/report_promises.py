@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pinpoint.evaluation.report_cells import TITLES, percent, ranged, table, three
+from pinpoint.evaluation.report_cells import (
+    ARM_TITLES,
+    format_interval,
+    format_percent,
+    format_table,
+    format_three,
+)
 
 
-def promises(report: Mapping[str, Any]) -> list[str]:
+def calibration_section(report: Mapping[str, Any]) -> list[str]:
     """Stated regions and probabilities compared with the ground truth."""
     return [
         "## Stated regions and masses",
@@ -22,10 +28,10 @@ def promises(report: Mapping[str, Any]) -> list[str]:
 def _disc_table(report: Mapping[str, Any]) -> str:
     rows = [
         (
-            TITLES[name],
+            ARM_TITLES[name],
             f"{100 * region['stated_share']:.0f} %",
             "calibrated" if region["calibrated"] else "uncalibrated",
-            percent(region["coverage"]),
+            format_percent(region["coverage"]),
             region["median_radius_km"],
             region["stated"],
         )
@@ -40,7 +46,7 @@ def _disc_table(report: Mapping[str, Any]) -> str:
         "median radius km",
         "stated",
     )
-    return table(columns, rows)
+    return format_table(columns, rows)
 
 
 def _hdr_tables(report: Mapping[str, Any]) -> list[str]:
@@ -51,9 +57,16 @@ def _hdr_tables(report: Mapping[str, Any]) -> list[str]:
         for part, figures in parts.items():
             for region in figures.get("densest", {}).values():
                 title = f"{100 * region['stated_share']:.0f} %"
-                coverage = ranged(region["coverage"])
+                coverage = format_interval(region["coverage"])
                 rows.append(
-                    [TITLES[name], part, title, coverage, region["median_km2"], region["stated"]]
+                    [
+                        ARM_TITLES[name],
+                        part,
+                        title,
+                        coverage,
+                        region["median_km2"],
+                        region["stated"],
+                    ]
                 )
     if not rows:
         return []
@@ -65,7 +78,7 @@ def _hdr_tables(report: Mapping[str, Any]) -> list[str]:
         "median km²",
         "stated",
     )
-    return [table(columns, rows)]
+    return [format_table(columns, rows)]
 
 
 def _confidence_section(report: Mapping[str, Any]) -> list[str]:
@@ -75,10 +88,13 @@ def _confidence_section(report: Mapping[str, Any]) -> list[str]:
             bins = metrics["reliability"]
             rows.append(
                 (
-                    TITLES[name],
+                    ARM_TITLES[name],
                     f"{km} km",
-                    *(three(bins[key]) for key in ("ece", "debiased_ece")),
-                    *(three(metrics.get(key)) for key in ("auroc_right", "auroc_covered", "aurc")),
+                    *(format_three(bins[key]) for key in ("ece", "debiased_ece")),
+                    *(
+                        format_three(metrics.get(key))
+                        for key in ("auroc_right", "auroc_covered", "aurc")
+                    ),
                 )
             )
     if not rows:
@@ -89,7 +105,7 @@ def _confidence_section(report: Mapping[str, Any]) -> list[str]:
         "probability if the answer is calibrated. An answer is right if its error is below this "
         "distance."
     )
-    return [text, table(columns, rows)]
+    return [text, format_table(columns, rows)]
 
 
 def _abstention_section(report: Mapping[str, Any]) -> list[str]:
@@ -97,9 +113,9 @@ def _abstention_section(report: Mapping[str, Any]) -> list[str]:
     coverage_keys = ("withheld_of_covered", "withheld_of_uncovered")
     rows = [
         (
-            TITLES[name],
-            *(percent(metrics.get(key)) for key in (*keys, *coverage_keys)),
-            three(metrics.get("auroc_uncovered")),
+            ARM_TITLES[name],
+            *(format_percent(metrics.get(key)) for key in (*keys, *coverage_keys)),
+            format_three(metrics.get("auroc_uncovered")),
         )
         for name, arm in report["arms"].items()
         if (metrics := arm["all"]["abstention"]) is not None
@@ -114,5 +130,5 @@ def _abstention_section(report: Mapping[str, Any]) -> list[str]:
     )
     return [
         "All metrics above include withheld answers, as best guesses.",
-        table((*columns, *coverage_columns), rows),
+        format_table((*columns, *coverage_columns), rows),
     ]

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pinpoint.evaluation.labels import DROPPED
-from pinpoint.evaluation.report_cells import NONE, TITLES, percent, ranged, table
-from pinpoint.evaluation.report_promises import promises
+from pinpoint.evaluation.labels import DROP_REASONS
+from pinpoint.evaluation.report_cells import (
+    ARM_TITLES,
+    EMPTY_CELL,
+    format_interval,
+    format_percent,
+    format_table,
+)
+from pinpoint.evaluation.report_promises import calibration_section
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
 
 _THRESHOLDS: Final = tuple(f"{threshold:g}" for threshold in THRESHOLDS_KM)
 
 
-def markdown(report: Mapping[str, Any]) -> str:
+def render_markdown(report: Mapping[str, Any]) -> str:
     """The whole report."""
     run = report["run"]
     parts = [
@@ -32,7 +38,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         _oracle_table(report),
         *_area_section(report),
         *_leakage_section(report),
-        *promises(report),
+        *calibration_section(report),
         *_strata_sections(report),
         *_timing_section(report),
         *(f"![{name}]({name})" for name in report["figures"]),
@@ -57,14 +63,14 @@ def _run_table(report: Mapping[str, Any]) -> str:
     if planet is not None:
         planet_text = f"{planet['generator']}, {planet['preset']}, seed {planet['seed']}"
         rows.append(("planet", f"{planet_text}, digest {planet['digest']}"))
-    return table(("run", ""), rows)
+    return format_table(("run", ""), rows)
 
 
 def _counts_table(counts: Mapping[str, Any]) -> str:
     rows: list[tuple[str, object]] = [
         ("rows of the release", counts["expected_rows"]),
         ("rows of labels read", counts["rows"]),
-        *((f"– dropped: {DROPPED.get(why, why)}", n) for why, n in counts["dropped"].items()),
+        *((f"– dropped: {DROP_REASONS.get(why, why)}", n) for why, n in counts["dropped"].items()),
         ("labeled photos", counts["questions"]),
         ("evaluated", counts["asked"]),
         ("– image missing", counts["missing_image"]),
@@ -74,7 +80,7 @@ def _counts_table(counts: Mapping[str, Any]) -> str:
         ("creators", counts["authors"]),
         ("photos without a creator", counts["without_author"]),
     ]
-    return table(("rows", "number"), rows)
+    return format_table(("rows", "number"), rows)
 
 
 def _convention_text(report: Mapping[str, Any]) -> str:
@@ -90,7 +96,7 @@ def _convention_text(report: Mapping[str, Any]) -> str:
 def _accuracy_tables(report: Mapping[str, Any]) -> str:
     rows: list[list[object]] = []
     for name, arm in report["arms"].items():
-        title = TITLES[name]
+        title = ARM_TITLES[name]
         rows.append(_accuracy_row(title, arm["all"]))
         accuracy_of_all = arm["all"]["accuracy_of_labelled"]
         num_evaluated = report["counts"]["asked"]
@@ -98,8 +104,8 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
             [
                 f"{title}, of all evaluated",
                 num_evaluated,
-                NONE,
-                *map(percent, accuracy_of_all.values()),
+                EMPTY_CELL,
+                *map(format_percent, accuracy_of_all.values()),
             ]
         )
         if "without_placeholders" in arm:
@@ -107,15 +113,15 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
                 _accuracy_row(f"{title}, without placeholders", arm["without_placeholders"])
             )
         effects = [arm["all"]["accuracy"][km]["design_effect"] for km in _THRESHOLDS]
-        rows.append([f"{title}, design effect", arm["all"]["rows"], NONE, *effects])
+        rows.append([f"{title}, design effect", arm["all"]["rows"], EMPTY_CELL, *effects])
     columns = ("arm", "photos", "answered", *(f"@{km} km" for km in _THRESHOLDS))
     errors = [
         (
-            TITLES[name],
+            ARM_TITLES[name],
             arm["all"]["answered"],
             arm["all"]["mean_error_km"],
-            ranged(arm["all"]["median_error_interval_km"], 1, 1.0),
-            ranged(arm["all"]["geoscore"], 0, 1.0),
+            format_interval(arm["all"]["median_error_interval_km"], 1, 1.0),
+            format_interval(arm["all"]["geoscore"], 0, 1.0),
         )
         for name, arm in report["arms"].items()
     ]
@@ -126,31 +132,31 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
         "median error km",
         "GeoScore (all readable)",
     )
-    return table(columns, rows) + "\n\n" + table(error_columns, errors)
+    return format_table(columns, rows) + "\n\n" + format_table(error_columns, errors)
 
 
 def _accuracy_row(title: str, metrics: Mapping[str, Any]) -> list[object]:
-    accuracy = [ranged(metrics["accuracy"][km]) for km in _THRESHOLDS]
+    accuracy = [format_interval(metrics["accuracy"][km]) for km in _THRESHOLDS]
     return [title, metrics["rows"], metrics["answered"], *accuracy]
 
 
 def _oracle_table(report: Mapping[str, Any]) -> str:
     rows = [
-        [f"{TITLES[name]}, @{depth}", *(ranged(accuracy[km]) for km in _THRESHOLDS)]
+        [f"{ARM_TITLES[name]}, @{depth}", *(format_interval(accuracy[km]) for km in _THRESHOLDS)]
         for name, arm in report["arms"].items()
         for depth, accuracy in arm["all"]["oracle"].items()
     ]
-    return table(("arm", *(f"@{km} km" for km in _THRESHOLDS)), rows)
+    return format_table(("arm", *(f"@{km} km" for km in _THRESHOLDS)), rows)
 
 
 def _area_section(report: Mapping[str, Any]) -> list[str]:
     rows = [
         (
-            TITLES[name],
+            ARM_TITLES[name],
             level,
-            percent(accuracy["as_released"]),
+            format_percent(accuracy["as_released"]),
             accuracy["rows"],
-            percent(accuracy["labelled_only"]),
+            format_percent(accuracy["labelled_only"]),
             accuracy["labelled"],
         )
         for name, arm in report["arms"].items()
@@ -160,7 +166,7 @@ def _area_section(report: Mapping[str, Any]) -> list[str]:
         return []
     columns = ("arm", "area", "as released %", "of", "labeled rows only %", "of")
     text = "The area of an answer is that of the nearest GeoNames city, as in OSV-5M."
-    return ["## Areas", text, table(columns, rows)]
+    return ["## Areas", text, format_table(columns, rows)]
 
 
 def _leakage_section(report: Mapping[str, Any]) -> list[str]:
@@ -182,16 +188,16 @@ def _leakage_section(report: Mapping[str, Any]) -> list[str]:
     differences = leakage["served_less_excluded"]
     columns = ("", *(f"@{km} km" for km in _THRESHOLDS))
     rows = [
-        ["difference", *(ranged(differences[km]) for km in _THRESHOLDS)],
+        ["difference", *(format_interval(differences[km]) for km in _THRESHOLDS)],
         [
             "p",
             *(
-                f"{differences[km]['p_value']:.3f}" if differences[km]["p_value"] else NONE
+                f"{differences[km]['p_value']:.3f}" if differences[km]["p_value"] else EMPTY_CELL
                 for km in _THRESHOLDS
             ),
         ],
     ]
-    return ["## Leakage", text, table(columns, rows)]
+    return ["## Leakage", text, format_table(columns, rows)]
 
 
 def _strata_sections(report: Mapping[str, Any]) -> list[str]:
@@ -210,22 +216,25 @@ def _strata_sections(report: Mapping[str, Any]) -> list[str]:
                 *(f"@{km} km" for km in _THRESHOLDS),
                 f"oracle@{depth}, 25 km",
             )
-            parts += [f"## Strata, {TITLES[name]}", table(columns, rows)]
+            parts += [f"## Strata, {ARM_TITLES[name]}", format_table(columns, rows)]
     return parts
 
 
 def _stratum_cells(metrics: Mapping[str, Any]) -> list[str]:
     if "accuracy" not in metrics:
-        return ["too few"] + [NONE] * len(_THRESHOLDS)
+        return ["too few"] + [EMPTY_CELL] * len(_THRESHOLDS)
     (oracle,) = metrics["oracle"].values()
-    return [*(ranged(metrics["accuracy"][km]) for km in _THRESHOLDS), ranged(oracle["25"])]
+    return [
+        *(format_interval(metrics["accuracy"][km]) for km in _THRESHOLDS),
+        format_interval(oracle["25"]),
+    ]
 
 
 def _timing_section(report: Mapping[str, Any]) -> list[str]:
     timings = report["timings"]
     if not timings:
         return []
-    flows = ", ".join(f"{TITLES[k]} {ms:.0f} ms" for k, ms in timings["flow_median_ms"].items())
+    flows = ", ".join(f"{ARM_TITLES[k]} {ms:.0f} ms" for k, ms in timings["flow_median_ms"].items())
     return [
         "## Time",
         f"Median per photo: reading, decoding and encoding {timings['photo_median_ms']:.0f} ms; "

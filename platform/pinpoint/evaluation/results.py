@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pinpoint.errors import BadRequest, describe_cause
+from pinpoint.errors import BadRequestError, describe_cause
 from pinpoint.evaluation.placeholders import placeholder_groups
 from pinpoint.evaluation.rows import EXCLUDED, SERVED, read_rows, read_vectors
 from pinpoint.metrics.conventions import distances_km
 
-RESULTS: Final = "results.parquet"
-MISSING: Final = "missing_file"
+RESULTS_FILE: Final = "results.parquet"
+MISSING_FILE: Final = "missing_file"
 """Problem of a missing image; every other problem is an unreadable image."""
 _BLOCK_ROWS: Final = 1_000
 """Queries in memory while the file is written."""
@@ -150,7 +150,7 @@ def write_results(folder: Path, run: Mapping[str, Any], width: int) -> Path:
     arm_requested = {SERVED: settings.get("served", True), EXCLUDED: bool(settings["exclude"])}
     arms = [name for name, requested in arm_requested.items() if requested]
     schema = _SCHEMA.with_metadata({"pinpoint.run": json.dumps(run)})
-    part = folder / f"{RESULTS}.part"
+    part = folder / f"{RESULTS_FILE}.part"
     rows = read_rows(folder)
     with pq.ParquetWriter(part, schema, compression="zstd") as writer:
         while block := list(islice(rows, _BLOCK_ROWS)):
@@ -161,8 +161,8 @@ def write_results(folder: Path, run: Mapping[str, Any], width: int) -> Path:
             ]
             _add_errors(records)
             writer.write_table(pa.Table.from_pylist(records, schema=schema))
-    os.replace(part, folder / RESULTS)
-    return folder / RESULTS
+    os.replace(part, folder / RESULTS_FILE)
+    return folder / RESULTS_FILE
 
 
 def read_results(folder: Path) -> dict[str, Arm]:
@@ -172,9 +172,9 @@ def read_results(folder: Path) -> dict[str, Arm]:
         BadRequest: The folder contains no results.
     """
     try:
-        table = pq.read_table(folder / RESULTS)
+        table = pq.read_table(folder / RESULTS_FILE)
     except (OSError, pa.ArrowInvalid) as error:
-        raise BadRequest(
+        raise BadRequestError(
             f"{folder} contains no results of `pinpoint evaluate`: {describe_cause(error)}"
         ) from error
     names = table.column("arm").unique().to_pylist()

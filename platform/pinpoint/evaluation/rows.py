@@ -18,14 +18,14 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.errors import BadRequest, describe_cause
-from pinpoint.evaluation.labels import Question
+from pinpoint.errors import BadRequestError, describe_cause
+from pinpoint.evaluation.labels import LabeledQuery
 from pinpoint.geo.areas import contains_positions
 from pinpoint.geo.points import lat_lon
-from pinpoint.records import Answer, Asked, Candidate, Point, Vector
+from pinpoint.records import Answer, Candidate, Point, QueryFeatures, Vector
 
-ROWS: Final = "rows.jsonl"
-VECTORS: Final = "vectors.f16"
+ROWS_FILE: Final = "rows.jsonl"
+VECTORS_FILE: Final = "vectors.f16"
 SERVED: Final = "served"
 """The full gallery, as users are served."""
 EXCLUDED: Final = "excluded"
@@ -57,7 +57,7 @@ class ArmRow:
     candidate_channels: list[str]
     """Channels that retrieved the candidate: `image`, `gps` or `image+gps`."""
     timings_ms: Mapping[str, float]
-    asked: Asked | None
+    asked: QueryFeatures | None
     """Features of the decision, on which a calibration is fitted."""
     abstained: str | None
     stratum: str | None
@@ -73,7 +73,7 @@ class ArmRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class QueryRow:
     """One query with its answers, or with the problem of its photo."""
 
     number: int
@@ -99,7 +99,7 @@ class Row:
     """Empty if there is a problem."""
 
 
-def arm_row(answer: Answer, excluded: int, truth: Point) -> ArmRow:
+def build_arm_row(answer: Answer, excluded: int, truth: Point) -> ArmRow:
     """Convert an answer for storage; `excluded` is the number of rows excluded by id."""
     calibrated, posterior = answer.believed, answer.believed.belief
     areas = () if posterior is None else posterior.areas
@@ -136,20 +136,20 @@ def arm_row(answer: Answer, excluded: int, truth: Point) -> ArmRow:
     )
 
 
-def question_row(
+def build_query_row(
     number: int,
-    query: Question,
+    query: LabeledQuery,
     file_sha256: str | None,
     *,
     problem: tuple[str, str] = ("", ""),
     timings: Mapping[str, float] | None = None,
     arms: Mapping[str, ArmRow] | None = None,
-) -> Row:
+) -> QueryRow:
     """Row of a query with its answers, or with the problem of its photo: reason and detail.
 
     The index of the vector is set when the row is written.
     """
-    return Row(
+    return QueryRow(
         number=number,
         file=query.file,
         lat=query.truth.lat,
@@ -174,7 +174,7 @@ def _format_channels(candidate: Candidate) -> str:
     )
 
 
-class RowLog:
+class ResultLog:
     """The rows of a run on disk; opening them repairs files truncated by a crash.
 
     Args:
@@ -187,14 +187,16 @@ class RowLog:
 
     def __init__(self, folder: Path, width: int) -> None:
         self._width = width
-        finished, vectors, end = _scan_rows(folder / ROWS)
+        finished, vectors, end = _scan_rows(folder / ROWS_FILE)
         self._finished = finished
         self._vectors = vectors
         vector_bytes = vectors * width * _BYTES_PER_VALUE
-        if vectors and (folder / VECTORS).stat().st_size < vector_bytes:
-            raise BadRequest(f"{folder / VECTORS} lacks vectors; start again in another folder")
-        self._rows_file = _open_for_append(folder / ROWS, end)
-        self._vectors_file = _open_for_append(folder / VECTORS, vector_bytes)
+        if vectors and (folder / VECTORS_FILE).stat().st_size < vector_bytes:
+            raise BadRequestError(
+                f"{folder / VECTORS_FILE} lacks vectors; start again in another folder"
+            )
+        self._rows_file = _open_for_append(folder / ROWS_FILE, end)
+        self._vectors_file = _open_for_append(folder / VECTORS_FILE, vector_bytes)
 
     @property
     def finished(self) -> frozenset[int]:
@@ -210,7 +212,7 @@ class RowLog:
         """Index of the next vector."""
         return self._vectors
 
-    def append(self, row: Row, vector: Vector | None) -> None:
+    def append(self, row: QueryRow, vector: Vector | None) -> None:
         """Append one row; `vector` is None exactly if `row.vector` is None."""
         if vector is not None:
             self._vectors_file.write(np.asarray(vector, dtype="<f2").tobytes())
@@ -241,20 +243,20 @@ class RowLog:
 
 def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
     """Read the stored rows, in the order of completion."""
-    with (folder / ROWS).open(encoding="utf-8") as file:
+    with (folder / ROWS_FILE).open(encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
 
 
 def read_vectors(folder: Path, width: int) -> NDArray[np.float16]:
     """Read the query vectors, `[M, D]`; rows refer to them by index."""
-    return np.fromfile(folder / VECTORS, dtype="<f2").reshape(-1, width)
+    return np.fromfile(folder / VECTORS_FILE, dtype="<f2").reshape(-1, width)
 
 
-def asked_of(stored: Mapping[str, Any]) -> Asked:
+def decision_features(stored: Mapping[str, Any]) -> QueryFeatures:
     """Restore the features of a decision from a stored row."""
     points = tuple((float(lat), float(lon)) for lat, lon in stored["points"])
-    return Asked(**{**stored, "points": points, "logits": tuple(stored["logits"])})
+    return QueryFeatures(**{**stored, "points": points, "logits": tuple(stored["logits"])})
 
 
 def _scan_rows(path: Path) -> tuple[set[int], int, int]:
@@ -275,7 +277,7 @@ def _scan_rows(path: Path) -> tuple[set[int], int, int]:
                 row = json.loads(line)
                 finished.add(int(row["number"]))
             except (ValueError, KeyError, TypeError) as error:
-                raise BadRequest(
+                raise BadRequestError(
                     f"{path}, line {line_number} is not a row: {describe_cause(error)}"
                 ) from error
             vectors += row["vector"] is not None

@@ -18,21 +18,29 @@ from time import perf_counter
 from typing import Any, Final
 from uuid import UUID
 
-from pinpoint.errors import BadPhoto, BadRequest, TooLarge
+from pinpoint.errors import BadPhotoError, BadRequestError, TooLargeError
 from pinpoint.evaluation import asked
-from pinpoint.evaluation.ahead import in_order
-from pinpoint.evaluation.labels import Labelled, Question
-from pinpoint.evaluation.rows import EXCLUDED, SERVED, ArmRow, Row, RowLog, arm_row, question_row
-from pinpoint.media.checks import Refused
+from pinpoint.evaluation.ahead import ordered_map
+from pinpoint.evaluation.labels import LabeledQueries, LabeledQuery
+from pinpoint.evaluation.rows import (
+    EXCLUDED,
+    SERVED,
+    ArmRow,
+    QueryRow,
+    ResultLog,
+    build_arm_row,
+    build_query_row,
+)
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
 from pinpoint.records import (
     IMAGE_CHANNEL,
-    KINDS,
     NEAR_DUPLICATE_COSINE,
+    SOURCE_KINDS,
     Exclusions,
     IndexFilter,
-    Limits,
+    SearchFilter,
     Vector,
 )
 from pinpoint.search import builds, exclude, pipeline
@@ -42,11 +50,11 @@ from pinpoint.settings import SearchSettings
 EXCLUDABLE: Final = ("self", "author", "sequence", "near-duplicate")
 """Gallery rows that can be excluded: same bytes, same creator, same sequence, near-duplicates."""
 
-Progress = Callable[[int, int], None]
+QueryProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class EvaluationComponents:
     """Components of the search flow."""
 
     decoder: Decoder
@@ -60,12 +68,12 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RunConfig:
     """Settings of a run."""
 
     organization_id: UUID
     images: Path
-    limits: Limits = field(default_factory=Limits)
+    limits: SearchFilter = field(default_factory=SearchFilter)
     ranker: str = "vote"
     exclude: tuple[str, ...] = EXCLUDABLE
     """Values of `EXCLUDABLE`; if empty, there is no arm `excluded`."""
@@ -79,14 +87,14 @@ class Plan:
 
 
 def evaluate(
-    labeled: Labelled,
+    labeled: LabeledQueries,
     folder: Path,
     *,
-    plan: Plan,
-    parts: Parts,
+    plan: RunConfig,
+    parts: EvaluationComponents,
     planet: Mapping[str, Any] | None = None,
     at_once: int = 1,
-    on_progress: Progress = lambda completed, total: None,
+    on_progress: QueryProgress = lambda completed, total: None,
 ) -> dict[str, Any]:
     """Evaluate every query that has no row yet, and append its row in `folder`.
 
@@ -110,7 +118,7 @@ def evaluate(
     """
     _check_plan(plan, parts)
     queries = _select_queries(labeled, plan)
-    run = asked.describe_run(
+    run = asked.build_manifest(
         labeled,
         queries,
         only={name: " or ".join(values) for name, values in _stratum_filters(plan).items()},
@@ -118,24 +126,24 @@ def evaluate(
         settings=_describe_settings(plan, parts),
         planet=planet,
     )
-    asked.claim(folder, run)
-    with RowLog(folder, vector_width(parts)) as log:
+    asked.write_or_check(folder, run)
+    with ResultLog(folder, vector_width(parts)) as log:
         pending = [number for number in range(len(queries)) if number not in log.finished]
         on_progress(log.count, len(queries))
         evaluate_query = partial(_evaluate_query, queries=queries, plan=plan, parts=parts)
-        for row, vector in in_order(evaluate_query, pending, at_once):
+        for row, vector in ordered_map(evaluate_query, pending, at_once):
             slot = None if vector is None else log.next_vector()
             log.append(replace(row, vector=slot), vector)
             on_progress(log.count, len(queries))
     return run
 
 
-def vector_width(parts: Parts) -> int:
+def vector_width(parts: EvaluationComponents) -> int:
     """Dimension D of the query vectors."""
     return parts.encoder.contract.dims[IMAGE_CHANNEL]
 
 
-def exclusions_for(query: Question, file_sha256: str, plan: Plan) -> Exclusions:
+def exclusions_for(query: LabeledQuery, file_sha256: str, plan: RunConfig) -> Exclusions:
     """Exclusions for one query, according to the settings of the run."""
     author = query.creator if "author" in plan.exclude else None
     sequence = query.sequence if "sequence" in plan.exclude else None
@@ -149,7 +157,7 @@ def exclusions_for(query: Question, file_sha256: str, plan: Plan) -> Exclusions:
     )
 
 
-def _select_queries(labeled: Labelled, plan: Plan) -> tuple[Question, ...]:
+def _select_queries(labeled: LabeledQueries, plan: RunConfig) -> tuple[LabeledQuery, ...]:
     """The queries that match the filters.
 
     Raises:
@@ -163,54 +171,60 @@ def _select_queries(labeled: Labelled, plan: Plan) -> tuple[Question, ...]:
     )
     if not chosen and plan.only:
         strata = sorted({name for query in labeled.questions for name in query.strata} | {"kind"})
-        raise BadRequest(
+        raise BadRequestError(
             f"no query has {', '.join(f'{name}={value}' for name, value in plan.only)}; "
             f"available strata are {', '.join(strata)}"
         )
     return chosen[: plan.first]
 
 
-def _stratum_filters(plan: Plan) -> dict[str, list[str]]:
+def _stratum_filters(plan: RunConfig) -> dict[str, list[str]]:
     """Allowed values of each filtered stratum."""
     return {
         name: [value for stratum, value in plan.only if stratum == name] for name, _ in plan.only
     }
 
 
-def _stratum_value(query: Question, name: str) -> str | None:
+def _stratum_value(query: LabeledQuery, name: str) -> str | None:
     return query.kind if name == "kind" else query.strata.get(name)
 
 
-def _check_plan(plan: Plan, parts: Parts) -> None:
+def _check_plan(plan: RunConfig, parts: EvaluationComponents) -> None:
     unknown = [name for name in plan.exclude if name not in EXCLUDABLE]
     if unknown:
-        raise BadRequest(f"cannot exclude {', '.join(unknown)}; there are {', '.join(EXCLUDABLE)}")
-    unknown_kinds = [kind for kind in plan.limits.kinds if kind not in KINDS]
+        raise BadRequestError(
+            f"cannot exclude {', '.join(unknown)}; there are {', '.join(EXCLUDABLE)}"
+        )
+    unknown_kinds = [kind for kind in plan.limits.kinds if kind not in SOURCE_KINDS]
     if unknown_kinds:
-        raise BadRequest(f"no source kind {', '.join(unknown_kinds)}; there are {', '.join(KINDS)}")
+        raise BadRequestError(
+            f"no source kind {', '.join(unknown_kinds)}; there are {', '.join(SOURCE_KINDS)}"
+        )
     if plan.ranker not in pipeline.RANKER_NAMES:
-        raise BadRequest(f"no ranker {plan.ranker!r}; there are {', '.join(pipeline.RANKER_NAMES)}")
+        raise BadRequestError(
+            f"no ranker {plan.ranker!r}; there are {', '.join(pipeline.RANKER_NAMES)}"
+        )
     if plan.ranker == pipeline.RERANK and parts.reranker is None:
-        raise BadRequest(
+        raise BadRequestError(
             f"bundle {parts.encoder.contract.name} has no reranker; `pinpoint train reranker` "
             "makes one, or name a bundle that has one"
         )
     if not (plan.served or plan.exclude):
-        raise BadRequest(
+        raise BadRequestError(
             "nothing to evaluate: both the arm `served` and all exclusions are disabled"
         )
     if not plan.images.is_dir():
-        raise BadRequest(f"{plan.images} is not a folder of images")
+        raise BadRequestError(f"{plan.images} is not a folder of images")
     if not 0 < plan.near_duplicate_cosine <= 1:
-        raise BadRequest(
+        raise BadRequestError(
             f"the near-duplicate cosine must be in (0, 1], not {plan.near_duplicate_cosine}"
         )
 
 
-def _describe_gallery(plan: Plan, parts: Parts) -> dict[str, Any]:
+def _describe_gallery(plan: RunConfig, parts: EvaluationComponents) -> dict[str, Any]:
     """Identity of the gallery; an index of another bundle is rejected before the first query."""
     contract = parts.encoder.contract
-    info = builds.fitting(parts.index, contract)
+    info = builds.require_same_model(parts.index, contract)
     return {
         "organization": str(plan.organization_id),
         "bundle": contract.name,
@@ -222,7 +236,7 @@ def _describe_gallery(plan: Plan, parts: Parts) -> dict[str, Any]:
     }
 
 
-def _describe_settings(plan: Plan, parts: Parts) -> dict[str, Any]:
+def _describe_settings(plan: RunConfig, parts: EvaluationComponents) -> dict[str, Any]:
     reranker = parts.reranker if plan.ranker == pipeline.RERANK else None
     return {
         "ranker": plan.ranker,
@@ -239,8 +253,8 @@ def _describe_settings(plan: Plan, parts: Parts) -> dict[str, Any]:
 
 
 def _evaluate_query(
-    number: int, *, queries: Sequence[Question], plan: Plan, parts: Parts
-) -> tuple[Row, Vector | None]:
+    number: int, *, queries: Sequence[LabeledQuery], plan: RunConfig, parts: EvaluationComponents
+) -> tuple[QueryRow, Vector | None]:
     """Evaluate one query in every arm; returns a row with a problem if its photo is unreadable."""
     query, started = queries[number], perf_counter()
     watch = Stopwatch()
@@ -249,7 +263,7 @@ def _evaluate_query(
         with watch.stage("read"):
             data = read_bytes(plan.images / query.file, parts.max_bytes)
             file_sha256 = sha256(data)
-        vector = pipeline.encoded(
+        vector = pipeline.encode_photo(
             data,
             file=query.file,
             kind=query.kind,
@@ -257,9 +271,9 @@ def _evaluate_query(
             encoder=parts.encoder,
             watch=watch,
         )
-    except (Refused, BadPhoto, TooLarge) as error:
-        detail = error.detail if isinstance(error, Refused) else error.message
-        row = question_row(number, query, file_sha256, problem=(error.reason, detail))
+    except (RejectedFileError, BadPhotoError, TooLargeError) as error:
+        detail = error.detail if isinstance(error, RejectedFileError) else error.message
+        row = build_query_row(number, query, file_sha256, problem=(error.reason, detail))
         return row, None
     shared_ms = watch.read()
     locate = partial(_locate_in_arm, vector, query, plan=plan, parts=parts)
@@ -267,16 +281,16 @@ def _evaluate_query(
     if plan.exclude:
         arms[EXCLUDED] = locate(exclusions_for(query, file_sha256, plan))
     shared_ms["total"] = round((perf_counter() - started) * 1e3, 3)
-    return question_row(number, query, file_sha256, timings=shared_ms, arms=arms), vector
+    return build_query_row(number, query, file_sha256, timings=shared_ms, arms=arms), vector
 
 
 def _locate_in_arm(
     vector: Vector,
-    query: Question,
+    query: LabeledQuery,
     exclusions: Exclusions | None,
     *,
-    plan: Plan,
-    parts: Parts,
+    plan: RunConfig,
+    parts: EvaluationComponents,
 ) -> ArmRow:
     """Run the search flow for a query vector."""
     watch = Stopwatch()
@@ -284,7 +298,7 @@ def _locate_in_arm(
     if exclusions is not None:
         # Resolved here instead of in the flow, to count them; the flow then has nothing to resolve.
         with watch.stage("exclude"):
-            exclusions = exclude.resolve(
+            exclusions = exclude.resolve_exclusions(
                 exclusions, organization_id=plan.organization_id, database=parts.database
             )
         excluded = len(exclusions.ids)
@@ -302,4 +316,4 @@ def _locate_in_arm(
         ranker=plan.ranker,
         watch=watch,
     )
-    return arm_row(answer, excluded, query.truth)
+    return build_arm_row(answer, excluded, query.truth)

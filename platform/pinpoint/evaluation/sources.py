@@ -7,10 +7,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinpoint.errors import BadManifest
-from pinpoint.evaluation.columns import FIELDS, PLAIN, Cells, Layout, bind, check_columns, layout_of
+from pinpoint.errors import BadManifestError
+from pinpoint.evaluation.columns import (
+    DEFAULT_COLUMNS,
+    FIELDS,
+    Cells,
+    Layout,
+    check_columns,
+    detect_layout,
+    map_columns,
+)
 from pinpoint.evaluation.protocols import Protocol
-from pinpoint.media.checks import Refused
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.comments import read_comments
 from pinpoint.media.files import find_photos
 from pinpoint.media.tables import read_cells
@@ -18,17 +26,17 @@ from pinpoint.settings import MediaSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LabelSource:
     """Rows of a label table with their column mapping; the rows can be iterated repeatedly."""
 
     layout: Layout
-    rows: Callable[[], Iterator[Cells | Refused]]
+    rows: Callable[[], Iterator[Cells | RejectedFileError]]
     """An unreadable row yields its rejection instead."""
 
 
 def open_labels(
     protocol: Protocol, path: Path, columns: Mapping[str, str] | None, limits: MediaSettings
-) -> Source:
+) -> LabelSource:
     """Open the labels and bind a column mapping to them.
 
     Raises:
@@ -40,13 +48,13 @@ def open_labels(
     if path.is_dir() and protocol.comments is not None:
         return _read_commented_folder(path, protocol.comments, limits)
     if not path.is_file():
-        raise BadManifest(f"no labels at {path}; expected: {protocol.label_format}")
+        raise BadManifestError(f"no labels at {path}; expected: {protocol.label_format}")
     if columns is None:
-        layout = layout_of(path, protocol.tables, limits)
+        layout = detect_layout(path, protocol.tables, limits)
     else:
         overrides = check_columns(columns, "the column mapping")
-        layout = layout_of(path, _merge_columns(protocol, overrides), limits, overrides)
-    return Source(layout, lambda: _iterate_rows(path, layout, limits))
+        layout = detect_layout(path, _merge_columns(protocol, overrides), limits, overrides)
+    return LabelSource(layout, lambda: _iterate_rows(path, layout, limits))
 
 
 def _merge_columns(protocol: Protocol, overrides: Mapping[str, str]) -> list[dict[str, str]]:
@@ -55,38 +63,40 @@ def _merge_columns(protocol: Protocol, overrides: Mapping[str, str]) -> list[dic
     return [
         {key: text for key, text in table.items() if not (has_strata and key.startswith("strata"))}
         | dict(overrides)
-        for table in (PLAIN, *protocol.tables)
+        for table in (DEFAULT_COLUMNS, *protocol.tables)
     ]
 
 
-def _iterate_rows(path: Path, layout: Layout, limits: MediaSettings) -> Iterator[Cells | Refused]:
+def _iterate_rows(
+    path: Path, layout: Layout, limits: MediaSettings
+) -> Iterator[Cells | RejectedFileError]:
     table_rows = read_cells(path, limits, layout.delimiter)
     if layout.header:
         next(table_rows)
     for line, cells in table_rows:
         if isinstance(cells, csv.Error):
-            yield Refused("bad_row", f"line {line}: {cells}")
+            yield RejectedFileError("bad_row", f"line {line}: {cells}")
         elif layout.header and len(cells) > len(layout.header):
-            yield Refused("bad_row", f"line {line}: more cells than column names")
+            yield RejectedFileError("bad_row", f"line {line}: more cells than column names")
         else:
             yield cells
 
 
 def _read_commented_folder(
     folder: Path, comments: Mapping[str, str], limits: MediaSettings
-) -> Source:
+) -> LabelSource:
     """Read photos as table rows: the file name, and one cell per key of the comment."""
     keys = [column for field in FIELDS if not (column := comments.get(field, "=")).startswith("=")]
-    layout = bind(comments, keys)
-    rows: list[Cells | Refused] = []
+    layout = map_columns(comments, keys)
+    rows: list[Cells | RejectedFileError] = []
     for path in find_photos(folder):
         try:
             lines = read_comments(path, limits)
-        except Refused as rejection:
-            rows.append(Refused("unreadable_image", rejection.detail))
+        except RejectedFileError as rejection:
+            rows.append(RejectedFileError("unreadable_image", rejection.detail))
             continue
         # The last value of a key is used: title and tags come first and are free text.
         pairs = dict(line.split(": ", 1) for line in lines if ": " in line)
         pairs["file"] = path.relative_to(folder).as_posix()
         rows.append([pairs.get(key, "") for key in keys])
-    return Source(layout, lambda: iter(rows))
+    return LabelSource(layout, lambda: iter(rows))

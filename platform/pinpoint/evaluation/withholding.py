@@ -19,29 +19,29 @@ from numpy.typing import NDArray
 from pinpoint.evaluation import fitting
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
-from pinpoint.records import Abstention, Asked, StratumFit
+from pinpoint.records import AbstentionRule, QueryFeatures, StratumFit
 from pinpoint.search import posterior
 
-WITHHELD: Final = 0.1
+MAX_FALSE_ABSTENTION: Final = 0.1
 """Maximum share of the correct answers that is withheld."""
-MOST_COVERED: Final = 0.25
+MAX_COVERED_WITHHELD: Final = 0.25
 """Maximum share of the covered queries that is withheld, even if few answers are correct.
 
 About a fifth of photos show no evidence of their place, and a tenth of the others may be lost."""
-LEAST_UNSUPPORTED: Final = 10
-LEAST_RIGHT: Final = 10
+MIN_UNSUPPORTED: Final = 10
+MIN_CORRECT: Final = 10
 _RIGHT_M: Final = 25_000.0
 
 Flags = NDArray[np.bool_]
 
 
-def fitted(
-    queries: Sequence[Asked],
+def fit_threshold(
+    queries: Sequence[QueryFeatures],
     fits: Sequence[StratumFit],
     truth: NDArray[np.float64],
     supported: Flags,
     share: float,
-) -> Abstention:
+) -> AbstentionRule:
     """Fit the doubt and the threshold above which an answer is withheld, with its effect.
 
     Args:
@@ -53,13 +53,13 @@ def fitted(
     """
     uncovered = ~supported
     correct = supported & _is_answer_correct(queries, fits, truth)
-    if int(correct.sum()) < LEAST_RIGHT:
+    if int(correct.sum()) < MIN_CORRECT:
         correct = supported
     coefficients: tuple[float, ...] | None = None
-    if int(uncovered.sum()) >= LEAST_UNSUPPORTED:
+    if int(uncovered.sum()) >= MIN_UNSUPPORTED:
         design = np.array([posteriors.decision_features(query) for query in queries])
         labeled = correct | uncovered
-        coefficients = tuple(fitting.logistic(design[labeled], uncovered[labeled]).tolist())
+        coefficients = tuple(fitting.fit_logistic(design[labeled], uncovered[labeled]).tolist())
     doubts = np.array(
         [
             posteriors.masses(query, fit)[1]
@@ -70,10 +70,10 @@ def fitted(
     )
     threshold = max(
         float(np.quantile(doubts[correct], 1.0 - share)),
-        float(np.quantile(doubts[supported], 1.0 - MOST_COVERED)),
+        float(np.quantile(doubts[supported], 1.0 - MAX_COVERED_WITHHELD)),
     )
     withheld = doubts > threshold
-    return Abstention(
+    return AbstentionRule(
         signal="elsewhere" if coefficients is None else "unsupported",
         above=threshold,
         unsupported=coefficients,
@@ -84,12 +84,12 @@ def fitted(
 
 
 def _is_answer_correct(
-    queries: Sequence[Asked], fits: Sequence[StratumFit], truth: NDArray[np.float64]
+    queries: Sequence[QueryFeatures], fits: Sequence[StratumFit], truth: NDArray[np.float64]
 ) -> Flags:
     """Whether the answer, withheld or not, is within 25 km of the ground truth, `[N]`."""
     answers = []
     for query, fit in zip(queries, fits, strict=True):
         mixture = posteriors.mixture(query, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
-        nodes = kernels.quadrature_nodes(mixture, posterior.NODES)
-        answers.append(posterior.best_point(query, mixture, nodes, None))
+        nodes = kernels.quadrature_nodes(mixture, posterior.NUM_NODES)
+        answers.append(posterior.select_best_point(query, mixture, nodes, None))
     return np.asarray(haversine_m(np.array(answers), truth) <= _RIGHT_M)

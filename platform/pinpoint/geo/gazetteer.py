@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.errors import Misconfigured
+from pinpoint.errors import ConfigurationError
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import LatLon, lat_lon, unit_xyz
 from pinpoint.records import Point
@@ -70,7 +70,9 @@ def cities() -> tuple[City, ...]:
     spec = find_spec(_PACKAGE)
     folders = spec.submodule_search_locations if spec else None
     if not folders:
-        raise Misconfigured(f"names of places need the package {_PACKAGE}, which is not installed")
+        raise ConfigurationError(
+            f"names of places need the package {_PACKAGE}, which is not installed"
+        )
     with (Path(folders[0]) / _TABLE).open(encoding="utf-8", newline="") as stream:
         return tuple(
             City(

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pinpoint.geo.distance import haversine_m, pairwise_m
 from pinpoint.geo.kernels import Mixture
-from pinpoint.records import Asked, StratumFit
+from pinpoint.records import QueryFeatures, StratumFit
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ _TRIMMED_MASS: Final = 1e-3
 _MIN_PROBABILITY: Final = 1e-6
 
 
-def decision_features(of: Asked) -> Floats:
+def decision_features(of: QueryFeatures) -> Floats:
     """`[P]` in the order of `FEATURE_NAMES`."""
     logits = np.array(of.logits)
     mass = softmax(logits)
@@ -48,7 +48,7 @@ def decision_features(of: Asked) -> Floats:
     return np.array([1.0, of.similarity, of.surroundings, agreement, odds])
 
 
-def group_names(of: Asked, cuts: Mapping[str, float]) -> tuple[str, ...]:
+def group_names(of: QueryFeatures, cuts: Mapping[str, float]) -> tuple[str, ...]:
     """Names of the strata of a query, the narrowest first."""
     if of.kind is None or of.kind not in cuts:
         return (ALL_QUERIES,)
@@ -57,7 +57,7 @@ def group_names(of: Asked, cuts: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def select_fit(
-    of: Asked, fits: Mapping[str, StratumFit], cuts: Mapping[str, float]
+    of: QueryFeatures, fits: Mapping[str, StratumFit], cuts: Mapping[str, float]
 ) -> tuple[str, StratumFit]:
     """The narrowest stratum of a query that has a fit, and that fit."""
     name = next(each for each in group_names(of, cuts) if each in fits)
@@ -65,7 +65,7 @@ def select_fit(
 
 
 def mixture(
-    of: Asked, fit: StratumFit, kernels_km: Sequence[float], elsewhere_km: Sequence[float]
+    of: QueryFeatures, fit: StratumFit, kernels_km: Sequence[float], elsewhere_km: Sequence[float]
 ) -> Mixture:
     """The posterior without its lightest thousandth."""
     points, count = np.array(of.points), len(of.points)
@@ -83,14 +83,14 @@ def mixture(
     )
 
 
-def masses(of: Asked, fit: StratumFit) -> tuple[Floats, float]:
+def masses(of: QueryFeatures, fit: StratumFit) -> tuple[Floats, float]:
     """Probability of each candidate, `[K]`, and of "near no candidate"."""
     elsewhere = probability(fit.elsewhere, of)
     raised = np.array(of.logits) / fit.temperature + fit.crowding * log_candidate_density(of)
     return (1.0 - elsewhere) * softmax(raised), elsewhere
 
 
-def log_candidate_density(of: Asked) -> Floats:
+def log_candidate_density(of: QueryFeatures) -> Floats:
     """Log of the number of candidates around each, itself included, weighted by distance: `[K]`.
 
     Candidates that agree on a locality are stronger evidence than the sum of their masses.
@@ -105,7 +105,7 @@ def log_odds(probabilities: Floats) -> Floats:
     return np.asarray(np.log(kept / (1.0 - kept)))
 
 
-def probability(coefficients: Sequence[float], of: Asked) -> float:
+def probability(coefficients: Sequence[float], of: QueryFeatures) -> float:
     """Logistic function of the features."""
     return float(
         1.0 / (1.0 + np.exp(-np.clip(np.dot(coefficients, decision_features(of)), -30.0, 30.0)))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from pinpoint import logs
-from pinpoint.errors import BadBundle, Misconfigured, Unavailable
+from pinpoint.errors import BadBundleError, ConfigurationError, UnavailableError
 from pinpoint.ports import Encoder
 from pinpoint.records import Embedded, Pixels, Rejected, SourceKind
 
-_log = logs.get(__name__)
-_NOT_CAUSED_BY_IMAGES = (Unavailable, BadBundle, Misconfigured)
+_log = logs.get_logger(__name__)
+_NOT_CAUSED_BY_IMAGES = (UnavailableError, BadBundleError, ConfigurationError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class ToEmbed:
     pixels: Pixels
 
 
-def embed(
+def embed_images(
     images: Sequence[ToEmbed], encoder: Encoder
 ) -> tuple[list[Embedded], dict[UUID, Rejected]]:
     """Encode images; returns vectors, and the rejections of items that cannot be encoded."""

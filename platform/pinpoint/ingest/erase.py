@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import IndexUnavailable, Unavailable
-from pinpoint.fault_isolation import Failures, do_apart, raise_if_index_is_down
-from pinpoint.ports import BlobStore, Closing, Ledger, VectorIndex
+from pinpoint.errors import IndexUnavailableError, UnavailableError
+from pinpoint.fault_isolation import Failures, process_with_bisection, raise_if_index_down
+from pinpoint.ports import BlobStore, IngestRepository, TenantDeletion, VectorIndex
 
 _CHUNK: Final = 512
 _MAX_WAIT_S: Final = 60.0
@@ -17,7 +17,7 @@ _PAUSE_S: Final = 0.2
 
 
 def erase_images(
-    ids: Sequence[UUID], *, ledger: Ledger, index: VectorIndex, blobs: BlobStore
+    ids: Sequence[UUID], *, ledger: IngestRepository, index: VectorIndex, blobs: BlobStore
 ) -> int:
     """Delete images from the index and the blob store, then their rows; returns their number.
 
@@ -35,10 +35,10 @@ def erase_images(
         num_erased += len(graves)
 
     def record_failure(image_id: UUID, error: Exception) -> None:
-        raise_if_index_is_down(error, index)
+        raise_if_index_down(error, index)
         failures.note("erase", error, image=str(image_id))
 
-    do_apart(ids, erase_chunk, record_failure)
+    process_with_bisection(ids, erase_chunk, record_failure)
     failures.raise_first()
     return num_erased
 
@@ -46,8 +46,8 @@ def erase_images(
 def erase_organization(
     organization_id: UUID,
     *,
-    closing: Closing,
-    ledger: Ledger,
+    closing: TenantDeletion,
+    ledger: IngestRepository,
     index: VectorIndex,
     blobs: BlobStore,
     say: Callable[[str], None],
@@ -66,7 +66,7 @@ def erase_organization(
     """
     info = index.info()
     if not info.ready:
-        raise IndexUnavailable(f"the index is not ready ({info.loading}); nothing was erased")
+        raise IndexUnavailableError(f"the index is not ready ({info.loading}); nothing was erased")
     num_images = closing.close(organization_id)
     num_erased, waited_since = 0, time.monotonic()
     while ids := closing.graves(organization_id, _CHUNK):
@@ -75,11 +75,11 @@ def erase_organization(
             num_erased, waited_since = num_erased + erased, time.monotonic()
             say(f"erased {num_erased} of {num_images} images")
         elif time.monotonic() - waited_since > _MAX_WAIT_S:
-            raise Unavailable(_describe_locked_rows(organization_id))
+            raise UnavailableError(_describe_locked_rows(organization_id))
         else:
             time.sleep(_PAUSE_S)
     if not closing.bytes_may_go():
-        raise Unavailable(_describe_locked_rows(organization_id))
+        raise UnavailableError(_describe_locked_rows(organization_id))
     blobs.erase(organization_id)
     closing.finish()
     return num_images

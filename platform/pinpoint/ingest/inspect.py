@@ -10,13 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinpoint.media.checks import Refused, rejected
+from pinpoint.media.checks import RejectedFileError, rejected
 from pinpoint.media.files import check_name, find_photos
 from pinpoint.media.manifest_choice import find_one_manifest
 from pinpoint.media.manifests import is_manifest, read_manifest
 from pinpoint.media.tracks import add_options, find_tracks
 from pinpoint.ports import Decoder
-from pinpoint.records import Capture, Hint, ReadOptions, Rejected
+from pinpoint.records import CaptureMetadata, MetadataOverride, ReadOptions, Rejected
 from pinpoint.settings import MediaSettings
 
 
@@ -26,7 +26,7 @@ class Inspected:
 
     file: str
     """Path relative to the folder or manifest."""
-    capture: Capture | None
+    capture: CaptureMetadata | None
     rejected: Rejected | None
     seconds: float
 
@@ -37,11 +37,11 @@ class _Work:
 
     file: str
     path: Path | None = None
-    hint: Hint | None = None
+    hint: MetadataOverride | None = None
     rejected: Rejected | None = None
 
 
-def inspect(
+def inspect_files(
     path: Path,
     decoder: Decoder,
     settings: MediaSettings,
@@ -131,7 +131,7 @@ def _list_folder(root: Path, options: ReadOptions, named_files: set[str]) -> Ite
             continue
         try:
             check_name(name)
-        except Refused as error:
+        except RejectedFileError as error:
             rejection = rejected(name, error.reason, error.detail)
             yield _Work(file=rejection.file, rejected=rejection)
             continue

@@ -8,9 +8,9 @@ from itertools import chain, islice
 from pathlib import Path
 from uuid import UUID
 
-from pinpoint.errors import BadRequest, NotFound
-from pinpoint.media.checks import Refused, rejected
-from pinpoint.media.facts import storable
+from pinpoint.errors import BadRequestError, NotFoundError
+from pinpoint.media.checks import RejectedFileError, rejected
+from pinpoint.media.facts import sanitize_text
 from pinpoint.media.files import check_name, find_photos
 from pinpoint.media.manifest_choice import find_one_manifest
 from pinpoint.media.manifests import is_manifest, read_manifest
@@ -19,7 +19,7 @@ from pinpoint.media.tracks import add_options, find_tracks
 from pinpoint.ports import CatalogueWriter, Database
 from pinpoint.records import (
     Batch,
-    Hint,
+    MetadataOverride,
     NewItem,
     OriginalsPolicy,
     ReadOptions,
@@ -61,7 +61,7 @@ class _Entry:
     path: Path | None = None
     external_id: str | None = None
     """Id from a manifest; None: the path below the root."""
-    hint: Hint | None = None
+    hint: MetadataOverride | None = None
     rejected: Rejected | None = None
 
 
@@ -77,8 +77,8 @@ def register_folder(
     options: ReadOptions | None = None,
     on_registered: Callable[[int], None] | None = None,
 ) -> Batch:
-    """As `register`, with the common options; a manifest in the folder is used."""
-    return register(
+    """As `register_files`, with the common options; a manifest in the folder is used."""
+    return register_files(
         path,
         source=source,
         organization_id=organization_id,
@@ -91,7 +91,7 @@ def register_folder(
     ).batch
 
 
-def register(
+def register_files(
     path: Path,
     *,
     source: str,
@@ -132,7 +132,7 @@ def register(
     """
     path = path.expanduser().resolve()
     if not path.exists():
-        raise BadRequest(f"{path} does not exist: give a folder or a manifest")
+        raise BadRequestError(f"{path} does not exist: give a folder or a manifest")
     folder = path if path.is_dir() else path.parent
     only_rows = path if folder != path else manifest
     used_manifest = only_rows or (find_one_manifest(folder) if use_manifest else None)
@@ -141,7 +141,9 @@ def register(
     )
     first_entry = next(entries, None)
     if first_entry is None:
-        raise BadRequest(f"no files to ingest in {path}; nothing was changed", reason="no_files")
+        raise BadRequestError(
+            f"no files to ingest in {path}; nothing was changed", reason="no_files"
+        )
     with database.write(organization_id) as catalogue:
         source_record = _find_or_add_source(catalogue, source, kind, originals)
         root, root_is_new = find_or_add_root(catalogue, source_record, folder, root_name)
@@ -197,7 +199,7 @@ def _find_or_add_source(
 ) -> Source:
     try:
         return catalogue.source(name)
-    except NotFound:
+    except NotFoundError:
         if kind is None:
             raise
         return catalogue.add_source(name, kind, originals=originals)
@@ -215,23 +217,23 @@ def find_or_add_root(
     if enclosing_roots:
         root = max(enclosing_roots, key=lambda root: len(root.path))
         if name not in (None, root.name):
-            raise BadRequest(
+            raise BadRequestError(
                 f"{folder} belongs to the root {root.name!r} of source {source.name!r}; omit --root"
             )
         return root, False
     for root in source.roots:
         if Path(root.path).is_relative_to(folder):
-            raise BadRequest(
+            raise BadRequestError(
                 f"{root.path} in {folder} is the root {root.name!r} of source {source.name!r}: "
                 "ingest the other folders one by one, or into another source"
             )
         if root.name == (name or folder.name):
-            raise BadRequest(
+            raise BadRequestError(
                 f"source {source.name!r} has the root {root.name!r} at {root.path}: if the folder "
                 f"was moved, run `pinpoint sources move-root {source.name} {root.name} PATH`; if "
                 "this is another folder, give it a name with --root"
             )
-    new_root = SourceRoot(name=storable(name or folder.name or "root"), path=str(folder))
+    new_root = SourceRoot(name=sanitize_text(name or folder.name or "root"), path=str(folder))
     catalogue.add_root(source.id, new_root)
     return new_root, True
 
@@ -248,7 +250,7 @@ def list_entries(
     if manifest is None:
         return _walk_folder(folder, options, set())
     if not is_manifest(manifest):
-        raise BadRequest(f"{manifest.name} is not a folder, CSV or GeoJSON: give one of these")
+        raise BadRequestError(f"{manifest.name} is not a folder, CSV or GeoJSON: give one of these")
     named_files: set[str] = set()
     rows = _read_rows(manifest, folder, settings, options, named_files)
     return rows if only_rows else chain(rows, _walk_folder(folder, options, named_files))
@@ -273,7 +275,7 @@ def _walk_folder(folder: Path, options: ReadOptions, named_files: set[str]) -> I
             continue
         try:
             check_name(name)
-        except Refused as error:
+        except RejectedFileError as error:
             rejection = rejected(name, error.reason, error.detail)
             yield _Entry(relative=name, rejected=rejection)
             continue
@@ -305,7 +307,7 @@ def _make_item(entry: _Entry, root: SourceRoot, folder: Path) -> NewItem:
     """Make an item; its id is from the manifest, otherwise the path below the root."""
     path_below_root = (folder.relative_to(root.path) / entry.relative).as_posix()
     return NewItem(
-        external_id=entry.external_id or storable(root.external_id(path_below_root)),
+        external_id=entry.external_id or sanitize_text(root.external_id(path_below_root)),
         file=entry.rejected.file if entry.rejected else entry.relative,
         locator=entry.path.as_uri() if entry.path else "",
         hint=entry.hint,
@@ -321,12 +323,12 @@ def _check_storable(item: NewItem) -> NewItem:
         check_item(item.external_id, item.file, item.locator, item.hint)
     except Unstorable as error:
         rejection = Rejected(
-            file=storable(item.file)[:MAX_SHOWN],
+            file=sanitize_text(item.file)[:MAX_SHOWN],
             stage="find",
             reason=error.reason,
             detail=error.detail,
         )
-        short_id = storable(item.external_id)[:MAX_SHOWN]
+        short_id = sanitize_text(item.external_id)[:MAX_SHOWN]
         return NewItem(external_id=short_id, file=rejection.file, locator="", rejected=rejection)
     return item
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import NotFound
-from pinpoint.media.checks import Refused
+from pinpoint.errors import NotFoundError
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.media.jpeg import encode_jpeg
 from pinpoint.ports import BlobStore
-from pinpoint.records import ClaimedItem, Reading, Rejected
+from pinpoint.records import ClaimedItem, DecodedImage, Rejected
 
-CHANGED: Final = "changed_meanwhile"
+MODIFIED_DURING_INGEST: Final = "changed_meanwhile"
 """Reason for a file that was changed, moved or deleted between reading and copying."""
 
 
@@ -34,7 +34,7 @@ class Originals:
         """Blobs stored so far; a row may reference them or not."""
         return {locator for locators in self._stored.values() for locator in locators}
 
-    def __call__(self, item: ClaimedItem, reading: Reading) -> list[str | None] | None:
+    def __call__(self, item: ClaimedItem, reading: DecodedImage) -> list[str | None] | None:
         """One URI for each face of the reading; None: call `store_originals` first."""
         if item.id in self._stored:
             return [*self._stored[item.id]]
@@ -45,7 +45,7 @@ class Originals:
         return [item.locator] * len(reading.faces)
 
     def store_originals(
-        self, readings: Sequence[tuple[ClaimedItem, Reading]]
+        self, readings: Sequence[tuple[ClaimedItem, DecodedImage]]
     ) -> dict[UUID, Rejected]:
         """Store the required bytes of these files in the blob store.
 
@@ -66,11 +66,11 @@ class Originals:
                 continue
             try:
                 data = self._read_unchanged(item, reading)
-            except (NotFound, Refused) as error:
+            except (NotFoundError, RejectedFileError) as error:
                 rejections[item.id] = Rejected(
                     file=item.file,
                     stage="store",
-                    reason=CHANGED,
+                    reason=MODIFIED_DURING_INGEST,
                     detail=f"it changed between reading and copying ({_describe_change(error)}); "
                     "when nothing writes to it, run `pinpoint batches retry`",
                 )
@@ -79,7 +79,7 @@ class Originals:
             self._stored[item.id] = [locator] * len(reading.faces)
         return rejections
 
-    def _read_unchanged(self, item: ClaimedItem, reading: Reading) -> bytes:
+    def _read_unchanged(self, item: ClaimedItem, reading: DecodedImage) -> bytes:
         """The file's bytes, if they did not change since they were read.
 
         Raises:
@@ -88,11 +88,11 @@ class Originals:
         """
         data = read_bytes(Path(self._blobs.path(item.locator)), reading.capture.size_bytes)
         if sha256(data) != reading.capture.sha256:
-            raise Refused(CHANGED, "its SHA-256 is different")
+            raise RejectedFileError(MODIFIED_DURING_INGEST, "its SHA-256 is different")
         return data
 
 
-def _describe_change(error: NotFound | Refused) -> str:
-    if isinstance(error, NotFound):
+def _describe_change(error: NotFoundError | RejectedFileError) -> str:
+    if isinstance(error, NotFoundError):
         return error.message
     return "it has grown" if error.reason == "too_large" else error.detail

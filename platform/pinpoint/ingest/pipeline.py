@@ -14,27 +14,35 @@ from uuid import UUID
 
 from pinpoint import fault_isolation as isolate
 from pinpoint import logs
-from pinpoint.errors import BadRequest, Unavailable
+from pinpoint.errors import BadRequestError, UnavailableError
 from pinpoint.ingest import erase
-from pinpoint.ingest.embed import ToEmbed, embed
+from pinpoint.ingest.embed import ToEmbed, embed_images
 from pinpoint.ingest.originals import Originals
-from pinpoint.ingest.read import INTERNAL, ReadItem, read_items, unforeseen
-from pinpoint.ingest.stored import Pace, pictures
-from pinpoint.ingest.tally import Tally
+from pinpoint.ingest.read import INTERNAL, ReadItem, make_internal_rejection, read_items
+from pinpoint.ingest.stored import RateLimiter, match_stored_images
+from pinpoint.ingest.tally import IngestTally
 from pinpoint.media.checks import POISON
 from pinpoint.ports import (
-    Backlog,
     BlobStore,
     Decoder,
-    EncodePlaces,
+    EncodePositions,
     Encoder,
-    Ledger,
+    IngestRepository,
+    ReembedQueue,
     VectorIndex,
 )
-from pinpoint.records import GPS_CHANNEL, ClaimedItem, Embedded, Kept, Reading, Reembedded, Rejected
+from pinpoint.records import (
+    GPS_CHANNEL,
+    ClaimedItem,
+    DecodedImage,
+    Embedded,
+    ReembedReport,
+    Rejected,
+    UpsertResult,
+)
 from pinpoint.records.limits import NOT_STORABLE
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 _IMAGES_PER_READ = 512
 """Number of images whose files are read from the catalog at once."""
@@ -46,7 +54,7 @@ _RELEASE_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 class IngestParts:
     """Components of the ingest flow."""
 
-    ledger: Ledger
+    ledger: IngestRepository
     decoder: Decoder
     encoder: Encoder
     index: VectorIndex
@@ -56,7 +64,7 @@ class IngestParts:
 
 
 def ingest_items(
-    ids: Sequence[UUID], worker: str, parts: IngestParts, tally: Tally | None = None
+    ids: Sequence[UUID], worker: str, parts: IngestParts, tally: IngestTally | None = None
 ) -> int:
     """Ingest a chunk of items, from file to index; returns the number of claimed items.
 
@@ -76,10 +84,10 @@ def ingest_items(
         Misconfigured: The index belongs to another installation, or rejects the key; items as for
             `Unavailable`.
     """
-    tally = tally or Tally()
+    tally = tally or IngestTally()
     items = parts.ledger.claim(ids, worker)
     tally.count("claimed", len(items))
-    with logs.bound(**_batch_log_fields(items)):
+    with logs.bind_context(**_batch_log_fields(items)):
         try:
             with parts.ledger.holding([item.id for item in items], worker):
                 _ingest_slices(items, worker, parts, tally)
@@ -92,7 +100,7 @@ def ingest_items(
 
 
 def _ingest_slices(
-    items: Sequence[ClaimedItem], worker: str, parts: IngestParts, tally: Tally
+    items: Sequence[ClaimedItem], worker: str, parts: IngestParts, tally: IngestTally
 ) -> None:
     slices = read_items(items, parts.decoder, parts.blobs, threads=parts.threads)
     while True:
@@ -104,7 +112,7 @@ def _ingest_slices(
 
 
 def _ingest_slice_isolated(
-    read: Sequence[ReadItem], worker: str, parts: IngestParts, tally: Tally
+    read: Sequence[ReadItem], worker: str, parts: IngestParts, tally: IngestTally
 ) -> None:
     """Ingest a slice; if it fails, by organization, then by halves, then by file.
 
@@ -116,12 +124,12 @@ def _ingest_slice_isolated(
     def record_failure(read_item: ReadItem, error: Exception) -> None:
         item = read_item[0]
         _log.error("file failed", item=str(item.id), try_=item.attempts, exc_info=error)
-        if isinstance(error, BadRequest) and error.reason == NOT_STORABLE:
+        if isinstance(error, BadRequestError) and error.reason == NOT_STORABLE:
             rejected[item.id] = Rejected(
                 file=item.file, stage="store", reason=NOT_STORABLE, detail=error.message
             )
         else:
-            failed[item.id] = unforeseen(item.file, "store")
+            failed[item.id] = make_internal_rejection(item.file, "store")
 
     def ingest(part: Sequence[ReadItem]) -> None:
         _ingest_slice(part, parts, tally)
@@ -140,7 +148,7 @@ def _ingest_slice_isolated(
         _log.warning("slice failed, trying apart", files=len(read), error=repr(error))
         by_organization = sorted(readable, key=lambda pair: pair[0].organization_id)
         for _, group in groupby(by_organization, key=lambda pair: pair[0].organization_id):
-            isolate.do_apart(list(group), ingest, record_failure)
+            isolate.process_with_bisection(list(group), ingest, record_failure)
     parts.ledger.settle(rejected, "rejected")
     parts.ledger.put_off(failed, worker)
     tally.count("rejected", len(rejected))
@@ -152,7 +160,7 @@ def _release_items(ids: Sequence[UUID], worker: str, parts: IngestParts) -> None
         try:
             parts.ledger.give_back(ids, worker)
             return
-        except Unavailable as error:
+        except UnavailableError as error:
             _log.warning("items not given back yet", reason=error.reason, detail=error.message)
             time.sleep(pause_s)
     parts.ledger.give_back(ids, worker)
@@ -164,9 +172,9 @@ def _batch_log_fields(items: Sequence[ClaimedItem]) -> dict[str, str]:
     return {"batch_id": ",".join(batch_ids)} if batch_ids else {}
 
 
-def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts, tally: Tally) -> None:
+def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts, tally: IngestTally) -> None:
     rejections = {item.id: result for item, result in read if isinstance(result, Rejected)}
-    accepted = [(item, result) for item, result in read if isinstance(result, Reading)]
+    accepted = [(item, result) for item, result in read if isinstance(result, DecodedImage)]
     if len(rejections) + len(accepted) != len(read):
         raise RuntimeError(f"{len(read)} read, {len(rejections)} refused, {len(accepted)} accepted")
     poison = {id_: result for id_, result in rejections.items() if result.reason in POISON}
@@ -192,11 +200,11 @@ def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts, tally: Tally) ->
 def reembed_images(
     ids: Sequence[UUID],
     parts: IngestParts,
-    backlog: Backlog,
+    backlog: ReembedQueue,
     *,
     images_per_s: float | None = None,
     on_images: Callable[[int], None] | None = None,
-) -> Reembedded:
+) -> ReembedReport:
     """Encode images again with the encoder's contract, from their stored files.
 
     Writes only rows, never the index, because the index may have another contract.
@@ -212,11 +220,11 @@ def reembed_images(
         Unavailable: A component does not respond; finished work is preserved.
     """
     contract = parts.encoder.contract
-    rate_limiter, num_done, unreachable = Pace(images_per_s), 0, dict[UUID, Rejected]()
+    rate_limiter, num_done, unreachable = RateLimiter(images_per_s), 0, dict[UUID, Rejected]()
     for start in range(0, len(ids), _IMAGES_PER_READ):
         files = backlog.files(ids[start : start + _IMAGES_PER_READ])
         for read in read_items(files, parts.decoder, parts.blobs, threads=parts.threads):
-            matched, unmatched = pictures(read)
+            matched, unmatched = match_stored_images(read)
             to_embed = [
                 ToEmbed(
                     item_id=image.id,
@@ -228,7 +236,7 @@ def reembed_images(
                 )
                 for file, image, face in matched
             ]
-            vectors, failures = embed(to_embed, parts.encoder)
+            vectors, failures = embed_images(to_embed, parts.encoder)
             unsaved = _save_vectors(vectors, contract.digest, parts)
             unreachable |= unmatched | failures | unsaved
             num_done += len(vectors) - len(unsaved)
@@ -236,7 +244,7 @@ def reembed_images(
             rate_limiter.acquire(num_images)
             if on_images is not None:
                 on_images(num_images)
-    return Reembedded(done=num_done, unreachable=unreachable)
+    return ReembedReport(done=num_done, unreachable=unreachable)
 
 
 def _save_vectors(
@@ -252,20 +260,20 @@ def _save_vectors(
 
     def record_failure(vector: Embedded, error: Exception) -> None:
         _log.error("vector not saved", image=str(vector.image_id), exc_info=error)
-        unsaved[vector.image_id] = unforeseen(str(vector.image_id), "store")
+        unsaved[vector.image_id] = make_internal_rejection(str(vector.image_id), "store")
 
-    isolate.do_apart(vectors, save, record_failure)
+    isolate.process_with_bisection(vectors, save, record_failure)
     return unsaved
 
 
-def _position_encoder(encoder: Encoder) -> EncodePlaces | None:
+def _position_encoder(encoder: Encoder) -> EncodePositions | None:
     """The encoder of positions, if the bundle has a location tower."""
     return encoder.encode_places if GPS_CHANNEL in encoder.contract.dims else None
 
 
 def _upsert_readings(
-    accepted: Sequence[tuple[ClaimedItem, Reading]], originals: Originals, parts: IngestParts
-) -> tuple[dict[UUID, Kept], dict[UUID, Rejected]]:
+    accepted: Sequence[tuple[ClaimedItem, DecodedImage]], originals: Originals, parts: IngestParts
+) -> tuple[dict[UUID, UpsertResult], dict[UUID, Rejected]]:
     """Write rows for readings; also returns the rejections of files that changed before copying.
 
     Readings that require storing their original first are written in a second transaction.
@@ -278,8 +286,8 @@ def _upsert_readings(
 
 
 def _upsert_by_source(
-    accepted: Sequence[tuple[ClaimedItem, Reading]], originals: Originals, parts: IngestParts
-) -> dict[UUID, Kept]:
+    accepted: Sequence[tuple[ClaimedItem, DecodedImage]], originals: Originals, parts: IngestParts
+) -> dict[UUID, UpsertResult]:
     """Write rows, in one transaction per source."""
     by_source = sorted(accepted, key=lambda pair: pair[0].source.id)
     return {
@@ -290,10 +298,10 @@ def _upsert_by_source(
 
 
 def _embed_readings(
-    accepted: Sequence[tuple[ClaimedItem, Reading]],
-    upserted: dict[UUID, Kept],
+    accepted: Sequence[tuple[ClaimedItem, DecodedImage]],
+    upserted: dict[UUID, UpsertResult],
     parts: IngestParts,
-    tally: Tally,
+    tally: IngestTally,
 ) -> None:
     to_embed = [
         ToEmbed(
@@ -310,7 +318,7 @@ def _embed_readings(
     ]
     if not to_embed:
         return
-    vectors, failures = embed(to_embed, parts.encoder)
+    vectors, failures = embed_images(to_embed, parts.encoder)
     parts.ledger.save_vectors(parts.encoder.contract.digest, vectors)
     parts.ledger.settle(failures, "failed")
     tally.count("encoded", len(vectors))
@@ -336,7 +344,7 @@ def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
                 parts.index.upsert(points, contract.digest)
 
     def record_failure(image_id: UUID, error: Exception) -> None:
-        isolate.raise_if_index_is_down(error, parts.index)
+        isolate.raise_if_index_down(error, parts.index)
         _log.error("image not indexed", image=str(image_id), exc_info=error)
         parts.ledger.fail_images(
             [image_id],
@@ -344,7 +352,7 @@ def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
             "the index rejects the image; the workers' log contains the value",
         )
 
-    isolate.do_apart(ids, index_chunk, record_failure)
+    isolate.process_with_bisection(ids, index_chunk, record_failure)
 
 
 def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:
@@ -353,7 +361,10 @@ def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:
 
 
 def _delete_unused_originals(
-    items: Sequence[ClaimedItem], upserted: dict[UUID, Kept], stored: set[str], parts: IngestParts
+    items: Sequence[ClaimedItem],
+    upserted: dict[UUID, UpsertResult],
+    stored: set[str],
+    parts: IngestParts,
 ) -> None:
     """Delete blobs without a row: of rejected files, duplicates, or replaced by a rendition."""
     locators = {item.locator for item in items} | stored

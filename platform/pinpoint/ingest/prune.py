@@ -7,13 +7,13 @@ from itertools import islice
 from typing import Final
 
 from pinpoint.fault_isolation import Failures
-from pinpoint.ports import BlobStore, Closing, Ledger
+from pinpoint.ports import BlobStore, IngestRepository, TenantDeletion
 
 _BLOBS_PER_PAGE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pruned:
+class PruneReport:
     """Numbers of removed objects."""
 
     blobs: int
@@ -22,9 +22,14 @@ class Pruned:
     organizations: int
 
 
-def prune(
-    *, closing: Closing, ledger: Ledger, blobs: BlobStore, orphan_s: float, audit_s: float
-) -> Pruned:
+def prune_leftovers(
+    *,
+    closing: TenantDeletion,
+    ledger: IngestRepository,
+    blobs: BlobStore,
+    orphan_s: float,
+    audit_s: float,
+) -> PruneReport:
     """Remove blobs without a row, old audit rows, and the rest of erased organizations.
 
     If one of them fails, its error is raised after all others are done.
@@ -58,4 +63,4 @@ def prune(
     with failures.apart("organizations"):
         organizations = closing.finish()
     failures.raise_first()
-    return Pruned(blobs=num_blobs, halves=halves, queries=queries, organizations=organizations)
+    return PruneReport(blobs=num_blobs, halves=halves, queries=queries, organizations=organizations)

@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Literal, Protocol, TypeVar
 
 from pinpoint import logs
-from pinpoint.errors import NotFound
+from pinpoint.errors import NotFoundError
 from pinpoint.fault_isolation import OUTAGES
 from pinpoint.ports import BlobStore, Decoder
-from pinpoint.records import ClaimedItem, Hint, Reading, Rejected, limits
+from pinpoint.records import ClaimedItem, DecodedImage, MetadataOverride, Rejected, limits
 from pinpoint.records.limits import Unstorable
 
 SLICE = 32
@@ -18,9 +18,9 @@ SLICE = 32
 
 INTERNAL: Final = "internal_error"
 """Reason for a file that caused an unexpected error when it was read or stored."""
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
-ReadItem = tuple[ClaimedItem, Reading | Rejected]
+ReadItem = tuple[ClaimedItem, DecodedImage | Rejected]
 
 
 class Readable(Protocol):
@@ -37,7 +37,7 @@ class Readable(Protocol):
         ...
 
     @property
-    def hint(self) -> Hint | None:
+    def hint(self) -> MetadataOverride | None:
         """Metadata from outside the file."""
         ...
 
@@ -47,11 +47,11 @@ Item = TypeVar("Item", bound=Readable)
 
 def read_items(
     items: Sequence[Item], decoder: Decoder, blobs: BlobStore, *, threads: int
-) -> Iterator[list[tuple[Item, Reading | Rejected]]]:
+) -> Iterator[list[tuple[Item, DecodedImage | Rejected]]]:
     """Slices of items with their results, in order; at most one decoded slice is buffered."""
     slices = [items[start : start + SLICE] for start in range(0, len(items), SLICE)]
     with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
-        futures: list[list[Future[Reading | Rejected]]] = []
+        futures: list[list[Future[DecodedImage | Rejected]]] = []
         for number, current in enumerate(slices):
             for slice_ahead in slices[len(futures) : number + 2]:
                 futures.append(
@@ -62,13 +62,13 @@ def read_items(
             yield list(zip(current, results, strict=True))
 
 
-def _read_item(item: Readable, decoder: Decoder, blobs: BlobStore) -> Reading | Rejected:
+def _read_item(item: Readable, decoder: Decoder, blobs: BlobStore) -> DecodedImage | Rejected:
     try:
         path = blobs.path(item.locator)
         result = decoder.read(item.file, path, item.hint)
-        if isinstance(result, Reading):
+        if isinstance(result, DecodedImage):
             limits.check_capture(result.capture)
-    except NotFound as error:
+    except NotFoundError as error:
         return Rejected(file=item.file, stage="read", reason="missing_file", detail=error.message)
     except Unstorable as error:
         return Rejected(file=item.file, stage="check", reason=error.reason, detail=error.detail)
@@ -77,11 +77,11 @@ def _read_item(item: Readable, decoder: Decoder, blobs: BlobStore) -> Reading | 
     except Exception:
         # The error is caused by this file; other files are read by other calls.
         _log.exception("file not read", locator=item.locator)
-        return unforeseen(item.file, "read")
+        return make_internal_rejection(item.file, "read")
     return result
 
 
-def unforeseen(file: str, stage: Literal["read", "store"]) -> Rejected:
+def make_internal_rejection(file: str, stage: Literal["read", "store"]) -> Rejected:
     """The rejection shown to users for an unexpected error; the log has the details."""
     return Rejected(
         file=file,

@@ -11,13 +11,13 @@ from typing import Final
 from uuid import UUID
 
 from pinpoint import jobs
-from pinpoint.fault_isolation import Failures, do_apart, raise_if_index_is_down
-from pinpoint.ports import JobQueue, Ledger, VectorIndex
+from pinpoint.fault_isolation import Failures, process_with_bisection, raise_if_index_down
+from pinpoint.ports import IngestRepository, JobQueue, VectorIndex
 from pinpoint.records import Drift
 
 _IDS_PER_PAGE: Final = 2_000
 
-Stored = tuple[int, bool]
+IndexState = tuple[int, bool]
 """Version in the index, and whether the point is live or a tombstone."""
 
 
@@ -29,12 +29,17 @@ class _Differences:
     missing: set[UUID] = field(default_factory=set)
     stale: set[UUID] = field(default_factory=set)
     extra: set[UUID] = field(default_factory=set)
-    above: dict[UUID, Stored] = field(default_factory=dict)
+    above: dict[UUID, IndexState] = field(default_factory=dict)
     """Missing and stale points with a version in the index that the row cannot replace."""
 
 
-def reconcile(
-    *, ledger: Ledger, index: VectorIndex, queue: JobQueue | None, contract: str, chunk: int
+def reconcile_index_rows(
+    *,
+    ledger: IngestRepository,
+    index: VectorIndex,
+    queue: JobQueue | None,
+    contract: str,
+    chunk: int,
 ) -> Drift:
     """Compare the index with PostgreSQL and, with a queue, repair it.
 
@@ -63,7 +68,7 @@ def reconcile(
     )
 
 
-def _compare_versions(ledger: Ledger, index: VectorIndex, contract: str) -> _Differences:
+def _compare_versions(ledger: IngestRepository, index: VectorIndex, contract: str) -> _Differences:
     differences = _Differences()
     for image_id, row_version, stored in _merge_join(
         _scan_rows(ledger, contract), _scan_points(index)
@@ -85,7 +90,7 @@ def _compare_versions(ledger: Ledger, index: VectorIndex, contract: str) -> _Dif
     return differences
 
 
-def _recheck_differences(differences: _Differences, ledger: Ledger) -> None:
+def _recheck_differences(differences: _Differences, ledger: IngestRepository) -> None:
     """Drop differences that exist only because a row was written between the two scans."""
     rows = ledger.live([*differences.extra, *differences.above])
     # The point of a pending or new row is correct.
@@ -98,21 +103,25 @@ def _recheck_differences(differences: _Differences, ledger: Ledger) -> None:
 
 
 def _repair_index(
-    differences: _Differences, ledger: Ledger, index: VectorIndex, queue: JobQueue, chunk: int
+    differences: _Differences,
+    ledger: IngestRepository,
+    index: VectorIndex,
+    queue: JobQueue,
+    chunk: int,
 ) -> int:
     """Repair the index; the error of an image is raised after all others are done."""
     failures = Failures()
     failed_ids: set[UUID] = set()
 
     def record_failure(image_id: UUID, error: Exception) -> None:
-        raise_if_index_is_down(error, index)
+        raise_if_index_down(error, index)
         failed_ids.add(image_id)
         failures.note("reconcile", error, image=str(image_id))
 
     def bump_versions(ids: Sequence[UUID]) -> None:
         ledger.overtake({image_id: differences.above[image_id][0] for image_id in ids})
 
-    do_apart(sorted(differences.above), bump_versions, record_failure)
+    process_with_bisection(sorted(differences.above), bump_versions, record_failure)
     to_index = sorted((differences.missing | differences.stale) - failed_ids)
     for start in range(0, len(to_index), chunk):
         ids = to_index[start : start + chunk]
@@ -120,7 +129,7 @@ def _repair_index(
         queue.send(jobs.INDEX_IMAGES, ids)
     extra = sorted(differences.extra)
     for start in range(0, len(extra), _IDS_PER_PAGE):
-        do_apart(
+        process_with_bisection(
             extra[start : start + _IDS_PER_PAGE],
             lambda chunk_ids: _delete_points(chunk_ids, ledger, index),
             record_failure,
@@ -129,7 +138,7 @@ def _repair_index(
     return len(to_index) + len(extra)
 
 
-def _delete_points(ids: Sequence[UUID], ledger: Ledger, index: VectorIndex) -> None:
+def _delete_points(ids: Sequence[UUID], ledger: IngestRepository, index: VectorIndex) -> None:
     """Delete points without a row, by source, while locks prevent new rows."""
     by_source = sorted(index.fetch(ids), key=attrgetter("source_id"))
     for source_id, points in groupby(by_source, key=attrgetter("source_id")):
@@ -140,14 +149,14 @@ def _delete_points(ids: Sequence[UUID], ledger: Ledger, index: VectorIndex) -> N
             index.delete(tombstones)
 
 
-def _scan_rows(ledger: Ledger, contract: str) -> Iterator[tuple[UUID, int]]:
+def _scan_rows(ledger: IngestRepository, contract: str) -> Iterator[tuple[UUID, int]]:
     after: UUID | None = None
     while page := ledger.versions(after, _IDS_PER_PAGE, contract):
         yield from page
         after = page[-1][0]
 
 
-def _scan_points(index: VectorIndex) -> Iterator[tuple[UUID, Stored]]:
+def _scan_points(index: VectorIndex) -> Iterator[tuple[UUID, IndexState]]:
     """Points of the index, in id order."""
     after: UUID | None = None
     while page := index.scroll(after, _IDS_PER_PAGE):
@@ -156,8 +165,8 @@ def _scan_points(index: VectorIndex) -> Iterator[tuple[UUID, Stored]]:
 
 
 def _merge_join(
-    rows: Iterator[tuple[UUID, int]], points: Iterator[tuple[UUID, Stored]]
-) -> Iterator[tuple[UUID, int | None, Stored | None]]:
+    rows: Iterator[tuple[UUID, int]], points: Iterator[tuple[UUID, IndexState]]
+) -> Iterator[tuple[UUID, int | None, IndexState | None]]:
     """Merge two streams in id order into `(id, version in PostgreSQL, state in the index)`."""
     merged = heapq.merge(
         ((image_id, version, None) for image_id, version in rows),

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from pinpoint.records import Face, Reading, Rejected, StoredFile, StoredImage
+from pinpoint.records import DecodedImage, ImageFace, Rejected, StoredFile, StoredImage
 
-CHANGED: Final = "changed_since"
+MODIFIED_SINCE_INDEXING: Final = "changed_since"
 """Reason for a stored file with other bytes or faces than those that were ingested."""
 
-Seen = tuple[StoredFile, StoredImage, Face]
+MatchedImage = tuple[StoredFile, StoredImage, ImageFace]
 """A stored file, its image in the catalog, and the decoded face."""
 
 
-class Pace:
+class RateLimiter:
     """Limits the rate of a loop.
 
     Args:
@@ -36,11 +36,11 @@ class Pace:
         time.sleep(max(0.0, self._next_time - time.monotonic()))
 
 
-def pictures(
-    read: Sequence[tuple[StoredFile, Reading | Rejected]],
-) -> tuple[list[Seen], dict[UUID, Rejected]]:
+def match_stored_images(
+    read: Sequence[tuple[StoredFile, DecodedImage | Rejected]],
+) -> tuple[list[MatchedImage], dict[UUID, Rejected]]:
     """Match images to decoded faces; also returns the rejections of images without one."""
-    matched: list[Seen] = []
+    matched: list[MatchedImage] = []
     rejections: dict[UUID, Rejected] = {}
     for file, result in read:
         for image in file.images:
@@ -52,7 +52,7 @@ def pictures(
     return matched, rejections
 
 
-def _find_face(file: StoredFile, image: StoredImage, reading: Reading) -> Face | Rejected:
+def _find_face(file: StoredFile, image: StoredImage, reading: DecodedImage) -> ImageFace | Rejected:
     if file.whole and reading.capture.sha256 != image.sha256:
         return _reject_changed(file, "its SHA-256 differs from that of the ingested file")
     if not file.whole and len(reading.faces) == 1:
@@ -64,4 +64,4 @@ def _find_face(file: StoredFile, image: StoredImage, reading: Reading) -> Face |
 
 
 def _reject_changed(file: StoredFile, detail: str) -> Rejected:
-    return Rejected(file=file.file, stage="read", reason=CHANGED, detail=detail)
+    return Rejected(file=file.file, stage="read", reason=MODIFIED_SINCE_INDEXING, detail=detail)

@@ -12,17 +12,17 @@ from uuid import UUID
 from pinpoint import jobs
 from pinpoint.fault_isolation import Failures
 from pinpoint.jobs import JobName
-from pinpoint.ports import JobQueue, Ledger, VectorIndex
-from pinpoint.records import Swept
+from pinpoint.ports import IngestRepository, JobQueue, VectorIndex
+from pinpoint.records import SweepReport
 
 _MAX_PER_RUN = 10_000
 _BUILD_NAME = re.compile(r"(\d{8}T\d{6})\d{3}Z-")
 """Prefix of the name of a build: its start time."""
 
 
-def sweep(
+def recover_lost_work(
     *,
-    ledger: Ledger,
+    ledger: IngestRepository,
     queue: JobQueue,
     index: VectorIndex,
     contract: str,
@@ -30,7 +30,7 @@ def sweep(
     tombstone_s: float,
     is_alive: Callable[[str], bool],
     rebuild: Callable[[], None] | None = None,
-) -> Swept:
+) -> SweepReport:
     """Release the leases of dead workers and send lost work again.
 
     An item without a lease is lost only if the queue is empty; otherwise it may be waiting.
@@ -48,7 +48,7 @@ def sweep(
     """
     released = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
     if queue.waiting():
-        return Swept(released=released, items=0, images=0, graves=0, forgotten=0)
+        return SweepReport(released=released, items=0, images=0, graves=0, forgotten=0)
     failures = Failures()
     images: list[UUID] = []
     lost_items: list[tuple[UUID, int]] = []
@@ -72,7 +72,7 @@ def sweep(
         if old_tombstones and rebuild is not None and _build_age_s(index) > tombstone_s:
             rebuild()
     failures.raise_first()
-    return Swept(
+    return SweepReport(
         released=released,
         items=len(lost_items),
         images=len(images),

@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pinpoint.media.checks import Refused, check_position, check_time
+from pinpoint.media.checks import RejectedFileError, check_position, check_time
 from pinpoint.media.clocks import CaptureTime, explain_manifest_zone, read_file_time
-from pinpoint.media.facts import Facts, Scalar, limit_warnings, wrap_heading
+from pinpoint.media.facts import RawMetadata, Scalar, limit_warnings, wrap_heading
 from pinpoint.media.tracks import explain_gap, position_at
 from pinpoint.records import (
     LAYERS,
-    Capture,
-    Hint,
+    CaptureMetadata,
     Layer,
     LayerName,
     Layers,
     MergedFields,
+    MetadataOverride,
     Panorama,
     Point,
     merge_attributes,
@@ -30,7 +30,7 @@ from pinpoint.records import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class FileProperties:
     """Properties of the file itself, without its metadata."""
 
     format: str
@@ -42,9 +42,9 @@ class Picture:
     """Full width and height of the sphere, if the image was cut into faces."""
 
 
-def query_capture(picture: Picture) -> Capture:
+def query_capture(picture: FileProperties) -> CaptureMetadata:
     """The capture of a query photo, without any of its metadata, in particular its position."""
-    return Capture(
+    return CaptureMetadata(
         point=Point(0.0, 0.0),
         position_source="none",
         panorama=_build_panorama(picture, None),
@@ -56,7 +56,9 @@ def query_capture(picture: Picture) -> Capture:
     )
 
 
-def make_capture(picture: Picture, facts: Facts, hint: Hint, now: datetime) -> Capture:
+def make_capture(
+    picture: FileProperties, facts: RawMetadata, hint: MetadataOverride, now: datetime
+) -> CaptureMetadata:
     """Merge the metadata of the file, the hint and the stored layers of the catalog.
 
     Args:
@@ -95,10 +97,10 @@ def make_capture(picture: Picture, facts: Facts, hint: Hint, now: datetime) -> C
 
 
 def _read_file_layer(
-    picture: Picture, facts: Facts, capture_time: CaptureTime, now: datetime
-) -> tuple[Layer, dict[str, Refused]]:
+    picture: FileProperties, facts: RawMetadata, capture_time: CaptureTime, now: datetime
+) -> tuple[Layer, dict[str, RejectedFileError]]:
     """The file's layer, and the refusals of its position and time if they are unusable."""
-    refusals: dict[str, Refused] = {}
+    refusals: dict[str, RejectedFileError] = {}
     point, captured_at = None, capture_time.moment
     try:
         point = Point(
@@ -106,11 +108,11 @@ def _read_file_layer(
                 facts.lat, facts.lon, facts.position_note, partial=facts.position_partial
             )
         )
-    except Refused as refused:
+    except RejectedFileError as refused:
         refusals["position"] = refused
     try:
         check_time(captured_at, now)
-    except Refused as refused:
+    except RejectedFileError as refused:
         refusals["captured_at"], captured_at = refused, None
     pose = facts.pose_heading_deg if picture.panorama else None
     layer = Layer(
@@ -133,7 +135,7 @@ def _explain_time(capture_time: CaptureTime) -> dict[str, Scalar]:
     return {} if capture_time.zone is None else {"time_zone": capture_time.zone}
 
 
-def _read_manifest_layer(hint: Hint) -> Layer | None:
+def _read_manifest_layer(hint: MetadataOverride) -> Layer | None:
     """The layer of a manifest row or upload fields; None if they are empty.
 
     Raises:
@@ -159,8 +161,8 @@ def _read_manifest_layer(hint: Hint) -> Layer | None:
 
 
 def _read_track_layer(
-    hint: Hint, layers: Layers, capture_time: CaptureTime
-) -> tuple[Layer | None, Refused | None]:
+    hint: MetadataOverride, layers: Layers, capture_time: CaptureTime
+) -> tuple[Layer | None, RejectedFileError | None]:
     """The layer with the track's position at the capture time, or the refusal without one.
 
     Args:
@@ -174,15 +176,19 @@ def _read_track_layer(
     path = Path(hint.track)
     problem = _find_zone_problem(layers, capture_time)
     if problem:
-        return None, Refused("time_zone_unknown", f"beside the track {path.name}: {problem}")
+        return None, RejectedFileError(
+            "time_zone_unknown", f"beside the track {path.name}: {problem}"
+        )
     try:
         match = position_at(path, captured_at, hint.track_name)
         if match is None:
-            return None, Refused("no_position", explain_gap(path, captured_at, hint.track_name))
+            return None, RejectedFileError(
+                "no_position", explain_gap(path, captured_at, hint.track_name)
+            )
         lat, lon, label = match
         point = Point(*check_position(lat, lon))
         return Layer(position=point, attributes={"track": label}), None
-    except Refused as refused:
+    except RejectedFileError as refused:
         return None, refused
 
 
@@ -198,7 +204,7 @@ def _find_zone_problem(layers: Layers, capture_time: CaptureTime) -> str:
     return ""
 
 
-def _add_refusals(layer: Layer, refusals: dict[str, Refused]) -> Layer:
+def _add_refusals(layer: Layer, refusals: dict[str, RejectedFileError]) -> Layer:
     """The file's layer with a warning for each of its values that is ignored."""
     ignored = tuple(
         f"{name}: the file's own value is ignored: {refused.detail}"
@@ -209,16 +215,16 @@ def _add_refusals(layer: Layer, refusals: dict[str, Refused]) -> Layer:
 
 
 def _build_capture(
-    picture: Picture,
-    facts: Facts,
-    hint: Hint,
+    picture: FileProperties,
+    facts: RawMetadata,
+    hint: MetadataOverride,
     new_layers: dict[LayerName, Layer],
     merged: MergedFields,
-) -> Capture:
+) -> CaptureMetadata:
     if merged.position is None:
         raise ValueError("a capture needs a position")
     layers = update_layers(hint.stored_layers, new_layers, same_bytes=True)
-    return Capture(
+    return CaptureMetadata(
         point=merged.position,
         position_source=merged.position_source,
         captured_at=merged.captured_at,
@@ -243,7 +249,7 @@ def _build_capture(
     )
 
 
-def _build_panorama(picture: Picture, heading_deg: float | None) -> Panorama | None:
+def _build_panorama(picture: FileProperties, heading_deg: float | None) -> Panorama | None:
     if picture.panorama is None:
         return None
     return Panorama(

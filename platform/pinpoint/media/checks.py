@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from pinpoint.media.facts import storable
+from pinpoint.media.facts import sanitize_text
 from pinpoint.records import Rejected
 
 Stage = Literal["find", "read", "check", "decode"]
@@ -80,10 +80,10 @@ MAX_DETAIL: Final = 500
 """Maximum characters of an explanation."""
 
 NULL_ISLAND_DEG: Final = 1e-6
-FUTURE: Final = timedelta(days=1)
+MAX_FUTURE: Final = timedelta(days=1)
 
 
-class Refused(Exception):
+class RejectedFileError(Exception):
     """A rejection inside this package; callers outside get a `Rejected` record."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -95,10 +95,10 @@ class Refused(Exception):
 def rejected(file: str, reason: str, detail: str, *, stage: Stage | None = None) -> Rejected:
     """Make a rejection with its default stage; its texts are sanitized for the database."""
     return Rejected(
-        file=storable(file),
+        file=sanitize_text(file),
         stage=stage or STAGES[reason],
         reason=reason,
-        detail=storable(detail)[:MAX_DETAIL],
+        detail=sanitize_text(detail)[:MAX_DETAIL],
     )
 
 
@@ -118,19 +118,23 @@ def check_position(
     """
     suffix = f": {note}" if note else ""
     if lat is None and lon is None and partial:
-        raise Refused("half_position", f"only part of a position{suffix}")
+        raise RejectedFileError("half_position", f"only part of a position{suffix}")
     if lat is None and lon is None:
-        raise Refused("no_position", f"no position in the file, a manifest or a track{suffix}")
+        raise RejectedFileError(
+            "no_position", f"no position in the file, a manifest or a track{suffix}"
+        )
     if lat is None or lon is None:
         present, missing = ("longitude", "latitude") if lat is None else ("latitude", "longitude")
-        raise Refused("half_position", f"a {present} without a usable {missing}{suffix}")
+        raise RejectedFileError("half_position", f"a {present} without a usable {missing}{suffix}")
     if not abs(lat) <= 90:
         swapped = "; are latitude and longitude swapped?" if abs(lat) <= 180 else ""
-        raise Refused("out_of_range", f"latitude {lat:.6g} is beyond 90 degrees{swapped}")
+        raise RejectedFileError("out_of_range", f"latitude {lat:.6g} is beyond 90 degrees{swapped}")
     if not abs(lon) <= 180:
-        raise Refused("out_of_range", f"longitude {lon:.6g} is beyond 180 degrees")
+        raise RejectedFileError("out_of_range", f"longitude {lon:.6g} is beyond 180 degrees")
     if abs(lat) < NULL_ISLAND_DEG and abs(lon) < NULL_ISLAND_DEG:
-        raise Refused("null_island", "the position is 0/0, what devices write without a fix")
+        raise RejectedFileError(
+            "null_island", "the position is 0/0, what devices write without a fix"
+        )
     return lat, lon
 
 
@@ -140,7 +144,7 @@ def check_time(captured_at: datetime | None, now: datetime) -> None:
     Raises:
         Refused: `future_date`.
     """
-    if captured_at is not None and captured_at - now > FUTURE:
-        raise Refused(
+    if captured_at is not None and captured_at - now > MAX_FUTURE:
+        raise RejectedFileError(
             "future_date", f"taken {captured_at:%Y-%m-%d %H:%M} UTC, and now is {now:%Y-%m-%d}"
         )

@@ -21,9 +21,9 @@ from typing import BinaryIO
 
 from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin
 
-from pinpoint.media.checks import Refused
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.picture import open_picture, read_picture
-from pinpoint.media.request import THREADS, Ask
+from pinpoint.media.request import THREADS, DecodeRequest
 from pinpoint.media.sandbox import Measure, confine
 from pinpoint.media.warmup import load_everything
 from pinpoint.media.wire import read_header, write_all
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     stream_in, stream_out, measures = start_confined(json.loads(argv[1]))
     write_ready(stream_out, measures)
     while (header := read_header(stream_in)) is not None:
-        request = Ask.from_wire(header)
+        request = DecodeRequest.from_wire(header)
         data = stream_in.read(request.size)
         if len(data) < request.size:
             break
@@ -73,11 +73,11 @@ def write_ready(stream: BinaryIO, measures: Iterable[Measure]) -> None:
     write_all(stream, {"ready": True, "sandbox": [measure.to_wire() for measure in measures]}, ())
 
 
-def _handle_request(stream: BinaryIO, data: bytes, request: Ask) -> None:
+def _handle_request(stream: BinaryIO, data: bytes, request: DecodeRequest) -> None:
     """Write one message for one file: a refusal, or metadata and faces."""
     try:
         header, chunks = read_picture(open_picture(data, request), request)
-    except Refused as refused:
+    except RejectedFileError as refused:
         header, chunks = {"reason": refused.reason, "detail": refused.detail[:300]}, []
     except MemoryError:
         header, chunks = {"reason": "out_of_memory", "detail": "over the memory limit"}, []

@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pinpoint.errors import BadRequest
-from pinpoint.media.facts import Facts
-from pinpoint.records import Hint, Layer
+from pinpoint.errors import BadRequestError
+from pinpoint.media.facts import RawMetadata
+from pinpoint.records import Layer, MetadataOverride
 
 ASSUMED_UTC: Final = "assumed_utc"
 """Value of the attribute `time_zone` for a time without a known offset."""
@@ -79,7 +79,7 @@ def check_zone(text: str) -> str:
         BadRequest: It does not name a zone.
     """
     if find_zone(text) is None:
-        raise BadRequest(
+        raise BadRequestError(
             f"the time zone {text[:60]!r} is unknown: give an IANA name such as Europe/Paris, or "
             "an offset such as +02:00"
         )
@@ -103,12 +103,12 @@ def read_clock_offset(text: str) -> float:
     elif _SECONDS.fullmatch(text):
         seconds_s = float(text)
     else:
-        raise BadRequest(
+        raise BadRequestError(
             f"the camera clock offset {text[:40]!r} cannot be read: give +HH:MM:SS, -HH:MM:SS, or "
             "seconds; it is added to the camera's time"
         )
     if abs(seconds_s) > MAX_CLOCK_OFFSET_S:
-        raise BadRequest("the camera clock offset is more than 20 years")
+        raise BadRequestError("the camera clock offset is more than 20 years")
     return seconds_s
 
 
@@ -129,7 +129,7 @@ def place_in_zone(wall: datetime, zone: tzinfo) -> tuple[datetime, str]:
     return first, f"{wall:%Y-%m-%d %H:%M} {when} in {zone}, where the clock changes; give an offset"
 
 
-def read_file_time(facts: Facts, hint: Hint) -> CaptureTime:
+def read_file_time(facts: RawMetadata, hint: MetadataOverride) -> CaptureTime:
     """The file's time, with the clock offset and the zone of the hint."""
     if facts.captured_at is None:
         return CaptureTime(moment=None)
@@ -146,7 +146,7 @@ def explain_manifest_zone(layer: Layer) -> str:
     return _no_offset(layer.captured_at, "manifest")
 
 
-def _correct_clock(moment: datetime, facts: Facts, hint: Hint) -> CaptureTime:
+def _correct_clock(moment: datetime, facts: RawMetadata, hint: MetadataOverride) -> CaptureTime:
     note = ""
     if hint.camera_clock_offset_s and facts.time_source not in _SATELLITES:
         moment += timedelta(seconds=hint.camera_clock_offset_s)

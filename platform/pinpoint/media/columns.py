@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pinpoint.errors import BadManifest, BadRequest
+from pinpoint.errors import BadManifestError, BadRequestError
 from pinpoint.media.facts import clean_text
 
 COLUMN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -204,7 +204,7 @@ def resolve_columns(
             preferred = _select_preferred(column, same_meaning, names, requested or {})
             if preferred is None:
                 duplicates = show_names([names[index] for index in same_meaning])
-                raise BadManifest(
+                raise BadManifestError(
                     f"{file} has the column {column} twice: {duplicates}; choose one with "
                     f"--column NAME={ATTRIBUTE} for the other"
                 )
@@ -219,7 +219,7 @@ def resolve_columns(
     return columns
 
 
-def check_asked(requested: Iterable[str]) -> dict[str, str]:
+def parse_column_options(requested: Iterable[str]) -> dict[str, str]:
     """Parse `NAME=COLUMN` texts to a map.
 
     Raises:
@@ -230,7 +230,9 @@ def check_asked(requested: Iterable[str]) -> dict[str, str]:
         name, mark, column = text.rpartition("=")
         if not mark or not name.strip() or column.strip() not in {*COLUMN_NAMES, ATTRIBUTE}:
             allowed = ", ".join([*COLUMN_NAMES, ATTRIBUTE])
-            raise BadRequest(f"--column {text[:60]!r} is not NAME=COLUMN; columns are {allowed}")
+            raise BadRequestError(
+                f"--column {text[:60]!r} is not NAME=COLUMN; columns are {allowed}"
+            )
         columns[name.strip()] = column.strip()
     return columns
 
@@ -275,7 +277,7 @@ def _check_columns(
     understood, named = columns.understood, show_names(columns.names)
     if "file" not in understood:
         other_columns = ", ".join(name for name in COLUMN_NAMES if name != "file")
-        raise BadManifest(
+        raise BadManifestError(
             f"{file} names no files: its columns are {named}; wanted is `file`, and any of "
             f"{other_columns}"
         )
@@ -284,7 +286,7 @@ def _check_columns(
     if len(present) < 2 and not has_position:
         _reject_unclear(file, "a position", [n for n in unclear if _looks_like_position(n)])
         if present:
-            raise BadManifest(
+            raise BadManifestError(
                 f"{file} has a {present[0]} ({understood[present[0]]}) but not both of latitude "
                 f"and longitude: its columns are {named}"
             )
@@ -297,7 +299,7 @@ def _reject_unclear(file: str, what: str, names: list[str]) -> None:
     if names:
         shown_names = show_names(names)
         example = "latitude" if what == "a position" else "captured_at"
-        raise BadManifest(
+        raise BadManifestError(
             f"{file} has columns that look like {what} and are not understood: {shown_names}; "
             f"rename them, or say what they mean: --column {clean_text(names[0], 40)}={example} "
             f"(={ATTRIBUTE} keeps one without a meaning)"

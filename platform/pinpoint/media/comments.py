@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from pinpoint.media.checks import Refused
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.facts import clean_text
 from pinpoint.media.files import read_bytes
-from pinpoint.media.sniff import HEAD_BYTES, guess, sniff
+from pinpoint.media.sniff import HEAD_BYTES, guess_format, sniff_format
 from pinpoint.settings import MediaSettings
 
 _COMMENT: Final = 0xFE
@@ -41,9 +41,9 @@ def read_comments(path: Path, settings: MediaSettings) -> tuple[str, ...]:
             `metadata_too_large`, `undecodable`.
     """
     data = read_bytes(path, settings.max_bytes)
-    if sniff(data[:HEAD_BYTES]) != "jpeg":
-        what = guess(data[:HEAD_BYTES])
-        raise Refused("unsupported_format", f"{what}; comments are read from JPEG files")
+    if sniff_format(data[:HEAD_BYTES]) != "jpeg":
+        what = guess_format(data[:HEAD_BYTES])
+        raise RejectedFileError("unsupported_format", f"{what}; comments are read from JPEG files")
     comments = b"\n".join(_collect_segments(data, settings.max_metadata_bytes))
     lines = comments.decode("utf-8", "replace").splitlines()[:_MAX_LINES]
     return tuple(text for line in lines if (text := clean_text(line, 1_000)) is not None)
@@ -60,7 +60,7 @@ def _collect_segments(data: bytes, max_bytes: int) -> list[bytes]:
     size, at = 0, 2
     while True:
         if at + 1 >= len(data) or data[at] != 0xFF:
-            raise Refused("undecodable", "the JPEG's segments are damaged or cut short")
+            raise RejectedFileError("undecodable", "the JPEG's segments are damaged or cut short")
         marker = data[at + 1]
         if marker == 0xFF:  # padding before a marker
             at += 1
@@ -72,11 +72,11 @@ def _collect_segments(data: bytes, max_bytes: int) -> list[bytes]:
             continue
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         if length < 2 or at + 2 + length > len(data):
-            raise Refused("undecodable", "the JPEG's segments are damaged or cut short")
+            raise RejectedFileError("undecodable", "the JPEG's segments are damaged or cut short")
         if marker == _COMMENT:
             segments.append(data[at + 4 : at + 2 + length].rstrip(b"\x00"))
             size += length
             if size > max_bytes:
                 limit = f"{max_bytes} bytes (PINPOINT_MEDIA_MAX_METADATA_BYTES)"
-                raise Refused("metadata_too_large", f"comments of over {limit}")
+                raise RejectedFileError("metadata_too_large", f"comments of over {limit}")
         at += 2 + length

@@ -15,29 +15,29 @@ from typing import Final, Self
 
 import numpy as np
 
-from pinpoint.errors import Unavailable
-from pinpoint.media.capture import Picture, make_capture, query_capture
-from pinpoint.media.checks import REASONS, Refused, rejected
-from pinpoint.media.facts import Facts, from_wire
+from pinpoint.errors import UnavailableError
+from pinpoint.media.capture import FileProperties, make_capture, query_capture
+from pinpoint.media.checks import REASONS, RejectedFileError, rejected
+from pinpoint.media.facts import RawMetadata, from_wire
 from pinpoint.media.files import check_size, read_bytes, sha256
 from pinpoint.media.panoramas import FACES
 from pinpoint.media.process import CHILD_MODULE, ChildProcess
-from pinpoint.media.request import LONGEST_SIDES, THREADS, Ask
-from pinpoint.media.sniff import HEAD_BYTES, guess, sniff
-from pinpoint.media.wire import BrokenWire, Header, TimedPipes
-from pinpoint.records import Face, Hint, Pixels, Reading, Rejected
+from pinpoint.media.request import LONGEST_SIDES, THREADS, DecodeRequest
+from pinpoint.media.sniff import HEAD_BYTES, guess_format, sniff_format
+from pinpoint.media.wire import Header, PipeBrokenError, TimedPipes
+from pinpoint.records import DecodedImage, ImageFace, MetadataOverride, Pixels, Rejected
 from pinpoint.settings import MediaSettings
 
 _TURNS: Final = dict(FACES)
 _MAX_THUMBNAIL_BYTES: Final = 4_000_000
 
-TRIES: Final = 2
+MAX_ATTEMPTS: Final = 2
 """Maximum number of children for one file; the first may have died for another reason."""
 _RETRIED_REASONS: Final = frozenset({"decoder_crashed", "out_of_memory"})
 """Reasons for a second attempt. `timeout` is not one: it would double the maximum time of 64 files,
 which is 256 s with two children."""
 
-Cut = tuple[str | None, Pixels, bytes]
+DecodedFace = tuple[str | None, Pixels, bytes]
 
 
 class ChildDecoder:
@@ -73,8 +73,13 @@ class ChildDecoder:
         return tuple(child.pid for child in self._children if child.pid is not None)
 
     def read(
-        self, file: str, data: bytes | str, hint: Hint | None = None, *, query: bool = False
-    ) -> Reading | Rejected:
+        self,
+        file: str,
+        data: bytes | str,
+        hint: MetadataOverride | None = None,
+        *,
+        query: bool = False,
+    ) -> DecodedImage | Rejected:
         """Read one file; see `ports.Decoder.read`.
 
         Raises:
@@ -82,8 +87,8 @@ class ChildDecoder:
         """
         self._check_open()
         try:
-            return self._read_file(data, hint or Hint(), query)
-        except Refused as refused:
+            return self._read_file(data, hint or MetadataOverride(), query)
+        except RejectedFileError as refused:
             return rejected(file, refused.reason, refused.detail)
 
     def close(self) -> None:
@@ -110,17 +115,17 @@ class ChildDecoder:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise Unavailable("the decoder is closed", reason="decoder_unavailable")
+            raise UnavailableError("the decoder is closed", reason="decoder_unavailable")
 
-    def _read_file(self, data: bytes | str, hint: Hint, query: bool) -> Reading:
+    def _read_file(self, data: bytes | str, hint: MetadataOverride, query: bool) -> DecodedImage:
         settings = self._settings
         if isinstance(data, str):
             data = read_bytes(Path(data), settings.max_bytes)
         check_size(len(data), settings.max_bytes)
-        kind = sniff(data[:HEAD_BYTES])
+        kind = sniff_format(data[:HEAD_BYTES])
         if kind is None:
-            format_name = guess(data[:HEAD_BYTES])
-            raise Refused(
+            format_name = guess_format(data[:HEAD_BYTES])
+            raise RejectedFileError(
                 "unsupported_format", f"{format_name}; JPEG, HEIC, AVIF, WebP, PNG, TIFF are read"
             )
         request = self._make_request(len(data), kind, hint, query)
@@ -132,12 +137,14 @@ class ChildDecoder:
             self._free_children.put(child)
         return answer.reading(data, hint, query)
 
-    def _make_request(self, size: int, kind: str, hint: Hint, query: bool) -> Ask:
+    def _make_request(
+        self, size: int, kind: str, hint: MetadataOverride, query: bool
+    ) -> DecodeRequest:
         settings = self._settings
         has_position = (hint.lat, hint.lon, hint.track) != (None, None, None) or any(
             layer.position is not None for layer in hint.stored_layers.values()
         )
-        return Ask(
+        return DecodeRequest(
             size=size,
             format=kind,
             need_position=not (query or has_position),
@@ -151,16 +158,16 @@ class ChildDecoder:
         )
 
 
-def _exchange_with_retry(child: ChildProcess, request: Ask, data: bytes) -> _ChildAnswer:
+def _exchange_with_retry(child: ChildProcess, request: DecodeRequest, data: bytes) -> _ChildAnswer:
     """Decode one file in a child, and again in a new child if the first one died.
 
     Raises:
         Refused: The child refused the file, or the last child died.
     """
-    for _ in range(TRIES - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         try:
             return child.exchange(request.to_wire(), data, partial(_read_answer, request))
-        except Refused as refused:
+        except RejectedFileError as refused:
             if refused.reason not in _RETRIED_REASONS:
                 raise
     return child.exchange(request.to_wire(), data, partial(_read_answer, request))
@@ -174,21 +181,21 @@ class _ChildAnswer:
     def __init__(
         self,
         kind: str,
-        facts: Facts,
+        facts: RawMetadata,
         size: tuple[int, int],
         panorama: tuple[int, int] | None,
-        faces: list[Cut],
+        faces: list[DecodedFace],
     ) -> None:
         self._format, self._facts, self._size = kind, facts, size
         self._panorama, self._faces = panorama, faces
 
-    def reading(self, data: bytes, hint: Hint, query: bool) -> Reading:
+    def reading(self, data: bytes, hint: MetadataOverride, query: bool) -> DecodedImage:
         """The record of the decoded file.
 
         Raises:
             Refused: The file has no usable position or time.
         """
-        picture = Picture(
+        picture = FileProperties(
             format=self._format,
             width_px=self._size[0],
             height_px=self._size[1],
@@ -201,9 +208,9 @@ class _ChildAnswer:
         else:
             capture = make_capture(picture, self._facts, hint, datetime.now(UTC))
         if not self._faces:
-            raise Refused("decoder_crashed", "the decoding child sent no picture")
+            raise RejectedFileError("decoder_crashed", "the decoding child sent no picture")
         faces = tuple(
-            Face(
+            ImageFace(
                 name=name,
                 heading_deg=_face_heading(name, capture.heading_deg),
                 turn_deg=0.0 if name is None else _TURNS[name],
@@ -212,7 +219,7 @@ class _ChildAnswer:
             )
             for name, pixels, small in self._faces
         )
-        return Reading(capture=capture, faces=faces)
+        return DecodedImage(capture=capture, faces=faces)
 
 
 def _face_heading(name: str | None, heading_deg: float | None) -> float | None:
@@ -221,7 +228,9 @@ def _face_heading(name: str | None, heading_deg: float | None) -> float | None:
     return (heading_deg + _TURNS[name]) % 360.0
 
 
-def _read_answer(request: Ask, header: Header, pipes: TimedPipes, deadline: float) -> _ChildAnswer:
+def _read_answer(
+    request: DecodeRequest, header: Header, pipes: TimedPipes, deadline: float
+) -> _ChildAnswer:
     """Read and validate a child's answer; the child is not trusted.
 
     Raises:
@@ -231,8 +240,8 @@ def _read_answer(request: Ask, header: Header, pipes: TimedPipes, deadline: floa
     if "reason" in header:
         reason, detail = header["reason"], header.get("detail")
         if reason not in REASONS or not isinstance(detail, str):
-            raise BrokenWire("a refusal without a known reason")
-        raise Refused(str(reason), detail[:300])
+            raise PipeBrokenError("a refusal without a known reason")
+        raise RejectedFileError(str(reason), detail[:300])
     try:
         facts = from_wire(header.get("facts"))
         size = _check_dimensions(header.get("width"), header.get("height"), request.max_pixels)
@@ -242,13 +251,13 @@ def _read_answer(request: Ask, header: Header, pipes: TimedPipes, deadline: floa
         )
         shapes = _check_shapes(header.get("faces"), request)
     except (ValueError, TypeError, IndexError) as error:
-        raise BrokenWire(f"nonsense from the child: {error}") from error
-    faces: list[Cut] = []
+        raise PipeBrokenError(f"nonsense from the child: {error}") from error
+    faces: list[DecodedFace] = []
     for name, height, width, small in shapes:
         pixels = np.frombuffer(pipes.body(height * width * 3, deadline), dtype=np.uint8)
         thumbnail = bytes(pipes.body(small, deadline))
         if small and not thumbnail.startswith(b"\xff\xd8"):
-            raise BrokenWire("a thumbnail that is no JPEG")
+            raise PipeBrokenError("a thumbnail that is no JPEG")
         faces.append((name, pixels.reshape(height, width, 3), thumbnail))
     return _ChildAnswer(request.format, facts, size, panorama, faces)
 
@@ -261,7 +270,7 @@ def _check_dimensions(width: object, height: object, max_pixels: int) -> tuple[i
     return width, height
 
 
-def _check_shapes(value: object, request: Ask) -> list[tuple[str | None, int, int, int]]:
+def _check_shapes(value: object, request: DecodeRequest) -> list[tuple[str | None, int, int, int]]:
     """`(name, height, width, thumbnail bytes)` of no face, of one photo, or of all faces."""
     if not isinstance(value, list):
         raise ValueError("faces are no list")

@@ -12,7 +12,7 @@ from typing import Any, Final
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from pinpoint.media.facts import clean_text, finite, wrap_heading
+from pinpoint.media.facts import clean_text, to_finite, wrap_heading
 from pinpoint.media.positions import NO_POSITION, Position, gps_position
 from pinpoint.media.times import Clock, is_blank_time, parse_offset, parse_time
 from pinpoint.records import TimeSource
@@ -157,9 +157,9 @@ def _read_satellite(gps: Tags) -> tuple[Clock | None, str]:
     date, raw = clean_text(gps.get(29)), gps.get(7)
     if date is None:
         return None, ""
-    parts = [finite(part) for part in raw] if isinstance(raw, tuple | list) else []
+    parts = [to_finite(part) for part in raw] if isinstance(raw, tuple | list) else []
     if isinstance(raw, str):
-        parts = [finite(part) for part in raw.split(":")]
+        parts = [to_finite(part) for part in raw.split(":")]
     if len(parts) != 3:
         return None, f"GPSDateStamp {date[:20]!r} has no time of day; not used"
     seconds = 0.0
@@ -180,7 +180,7 @@ def _read_satellite(gps: Tags) -> tuple[Clock | None, str]:
 
 def _read_altitude(gps: Tags) -> float | None:
     """Meters, negative below the reference (GPSAltitudeRef 1, or 3 in EXIF 3.0)."""
-    value = finite(_first_value(gps.get(6)))
+    value = to_finite(_first_value(gps.get(6)))
     if value is None or not -12_000 <= value <= 100_000:
         return None
     ref = _first_value(gps.get(5))

@@ -31,7 +31,7 @@ class Sphere:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class RawMetadata:
     """Finite numbers and clean text; ranges are not checked yet.
 
     `lat`/`lon` may be out of range, and one may be missing; `capture` checks them.
@@ -78,12 +78,12 @@ def limit_warnings(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in clean if text))[:MAX_WARNINGS]
 
 
-def storable(text: str) -> str:
+def sanitize_text(text: str) -> str:
     """Make a text storable in a database: remove NUL, escape unpaired surrogates."""
     return text.replace("\x00", "").encode("utf-8", "backslashreplace").decode()
 
 
-def finite(value: object) -> float | None:
+def to_finite(value: object) -> float | None:
     """A finite float, or None."""
     if isinstance(value, bool) or value is None:
         return None
@@ -99,23 +99,25 @@ def read_ratio(text: str | None) -> float | None:
     if not text:
         return None
     top, slash, bottom = text.partition("/")
-    a, b = finite(top), finite(bottom) if slash else 1.0
-    return finite(a / b) if a is not None and b else None
+    a, b = to_finite(top), to_finite(bottom) if slash else 1.0
+    return to_finite(a / b) if a is not None and b else None
 
 
 def wrap_heading(value: object) -> float | None:
     """A compass direction in [0, 360), or None if the value is not a number."""
-    number = finite(value)
+    number = to_finite(value)
     if number is None:
         return None
     wrapped = number % 360.0
     return 0.0 if wrapped == 360.0 else wrapped
 
 
-def to_wire(facts: Facts) -> dict[str, object]:
+def to_wire(facts: RawMetadata) -> dict[str, object]:
     """Plain values for msgpack."""
     wire: dict[str, object] = {
-        f.name: getattr(facts, f.name) for f in fields(Facts) if f.name not in _CONVERTED_FIELDS
+        f.name: getattr(facts, f.name)
+        for f in fields(RawMetadata)
+        if f.name not in _CONVERTED_FIELDS
     }
     wire["captured_at"] = facts.captured_at.isoformat() if facts.captured_at else None
     wire["sphere"] = (
@@ -129,7 +131,7 @@ def to_wire(facts: Facts) -> dict[str, object]:
 _CONVERTED_FIELDS = frozenset({"captured_at", "sphere", "attributes", "warnings"})
 
 
-def from_wire(wire: object) -> Facts:
+def from_wire(wire: object) -> RawMetadata:
     """Metadata from a child's message, with every value checked.
 
     Raises:
@@ -137,12 +139,12 @@ def from_wire(wire: object) -> Facts:
     """
     if not isinstance(wire, dict):
         raise ValueError("facts are no map")
-    if unknown := set(wire) - {f.name for f in fields(Facts)}:
+    if unknown := set(wire) - {f.name for f in fields(RawMetadata)}:
         raise ValueError(f"unknown facts {sorted(map(str, unknown))}")
     position_source = wire.get("position_source", "none")
     if position_source not in ("exif", "xmp", "none"):
         raise ValueError("unknown position_source")
-    return Facts(
+    return RawMetadata(
         lat=_check_number(wire, "lat"),
         lon=_check_number(wire, "lon"),
         position_source=position_source,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pinpoint.errors import BadManifest, TooLarge
-from pinpoint.media.checks import Refused
+from pinpoint.errors import BadManifestError, TooLargeError
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.columns import Columns, resolve_columns
 from pinpoint.media.facts import clean_text
 from pinpoint.media.rows import Cells
@@ -27,18 +27,18 @@ def load_features(path: Path) -> list[Any]:
         TooLarge: Over `MAX_GEOJSON_BYTES`.
     """
     if path.stat().st_size > MAX_GEOJSON_BYTES:
-        raise TooLarge(f"{path.name} is over {MAX_GEOJSON_BYTES} bytes; give a CSV instead")
+        raise TooLargeError(f"{path.name} is over {MAX_GEOJSON_BYTES} bytes; give a CSV instead")
     try:
         document = json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise BadManifest(f"{path.name} is not JSON ({where})") from error
+        raise BadManifestError(f"{path.name} is not JSON ({where})") from error
     except (ValueError, RecursionError) as error:
         why = "it is not UTF-8, too deep, or has a number of thousands of digits"
-        raise BadManifest(f"{path.name} is not JSON that can be read: {why}") from error
+        raise BadManifestError(f"{path.name} is not JSON that can be read: {why}") from error
     features = document.get("features") if isinstance(document, dict) else None
     if not isinstance(features, list) or document.get("type") != "FeatureCollection":
-        raise BadManifest(f"{path.name} is not a GeoJSON FeatureCollection")
+        raise BadManifestError(f"{path.name} is not a GeoJSON FeatureCollection")
     _check_reference_system(path, document.get("crs"))
     return features
 
@@ -60,7 +60,7 @@ def resolve_properties(path: Path, features: list[Any], requested: Mapping[str, 
     """
     names = list_properties(features)
     if len(names) > _MAX_NAMES:
-        raise BadManifest(f"{path.name} has {len(names)} properties; at most {_MAX_NAMES}")
+        raise BadManifestError(f"{path.name} has {len(names)} properties; at most {_MAX_NAMES}")
     has_position = any(
         isinstance(one, dict) and one.get("geometry") is not None for one in features
     )
@@ -74,7 +74,7 @@ def read_feature(feature: object, columns: Columns) -> Cells:
         Refused: `bad_row`; it has no properties, or its geometry is not one point.
     """
     if not isinstance(feature, dict) or not isinstance(feature.get("properties"), dict):
-        raise Refused("bad_row", "it is not a feature with properties")
+        raise RejectedFileError("bad_row", "it is not a feature with properties")
     meanings = dict(zip(columns.names, columns.meanings, strict=True))
     values: dict[str, Any] = {}
     attributes: dict[str, Any] = {}
@@ -105,23 +105,25 @@ def _read_point(geometry: object) -> list[Any] | None:
     if geometry is None:
         return None
     if not isinstance(geometry, dict):
-        raise Refused("bad_row", "the geometry is not a GeoJSON geometry")
+        raise RejectedFileError("bad_row", "the geometry is not a GeoJSON geometry")
     kind = geometry.get("type")
     members = geometry.get("geometries" if kind == "GeometryCollection" else "coordinates")
     if kind in ("MultiPoint", "GeometryCollection"):
         if not isinstance(members, list) or len(members) != 1:
             count = len(members) if isinstance(members, list) else 0
-            raise Refused("bad_row", f"the geometry is a {kind} of {count}; one position is wanted")
+            raise RejectedFileError(
+                "bad_row", f"the geometry is a {kind} of {count}; one position is wanted"
+            )
         if kind == "GeometryCollection":
             return _read_point(members[0])
         members = members[0]
     elif kind != "Point":
         kind_name = clean_text(kind, 40) or "nothing"
-        raise Refused("bad_row", f"the geometry is a {kind_name}; a Point is wanted")
+        raise RejectedFileError("bad_row", f"the geometry is a {kind_name}; a Point is wanted")
     if members == []:
         return None
     if not isinstance(members, list) or len(members) not in (2, 3):
-        raise Refused("bad_row", "a Point has two or three coordinates")
+        raise RejectedFileError("bad_row", "a Point has two or three coordinates")
     return members
 
 
@@ -134,7 +136,7 @@ def _check_reference_system(path: Path, crs: object) -> None:
     last = name.rpartition(":")[2].upper() if isinstance(name, str) else ""
     if last not in _WGS84:
         system_name = clean_text(name, 60) or "one without a name"
-        raise BadManifest(
+        raise BadManifestError(
             f"{path.name} is in the coordinate reference system {system_name}: convert it to WGS84 "
             "(EPSG:4326)"
         )

@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from pinpoint.media.checks import Refused
-from pinpoint.media.facts import storable
+from pinpoint.media.checks import RejectedFileError
+from pinpoint.media.facts import sanitize_text
 
 SIDECARS: Final = frozenset(
     {".gpx", ".xmp", ".aae", ".csv", ".tsv", ".json", ".geojson", ".xml"}
@@ -63,11 +63,11 @@ def find_photos(root: Path, on_unreadable: Unreadable | None = None) -> Iterator
 
 def check_name(name: str) -> None:
     """Raise `Refused` (`bad_name`) for a name that cannot be shown and stored."""
-    if name != storable(name):
-        raise Refused("bad_name", "the file's name is not UTF-8; rename it")
+    if name != sanitize_text(name):
+        raise RejectedFileError("bad_name", "the file's name is not UTF-8; rename it")
 
 
-def tracks(root: Path) -> Callable[[Path], Path | None]:
+def find_tracks(root: Path) -> Callable[[Path], Path | None]:
     """A function from a photo below `root` to its GPX file or folder, or None.
 
     The result is the `.gpx` file with the same stem in the photo's folder, otherwise the only
@@ -108,17 +108,17 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     try:
         # Checked before opening, because opening a device or a FIFO can have side effects.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise Refused("missing_file", "not a regular file")
+            raise RejectedFileError("missing_file", "not a regular file")
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         with os.fdopen(fd, "rb") as stream:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise Refused("missing_file", "not a regular file")
+                raise RejectedFileError("missing_file", "not a regular file")
             check_size(status.st_size, max_bytes)
             data = stream.read(max_bytes + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise Refused("missing_file", f"cannot be opened: {reason}") from error
+        raise RejectedFileError("missing_file", f"cannot be opened: {reason}") from error
     check_size(len(data), max_bytes)
     return data
 
@@ -126,9 +126,11 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
 def check_size(size: int, max_bytes: int) -> None:
     """Raise `Refused` (`empty_file`, `too_large`) for a size outside the limits."""
     if size == 0:
-        raise Refused("empty_file", "the file holds no bytes")
+        raise RejectedFileError("empty_file", "the file holds no bytes")
     if size > max_bytes:
-        raise Refused("too_large", f"{size} bytes; at most {max_bytes} (PINPOINT_MEDIA_MAX_BYTES)")
+        raise RejectedFileError(
+            "too_large", f"{size} bytes; at most {max_bytes} (PINPOINT_MEDIA_MAX_BYTES)"
+        )
 
 
 def sha256(data: bytes | memoryview) -> str:

@@ -19,8 +19,8 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from pinpoint.geo.distance import haversine_m
-from pinpoint.media.checks import NULL_ISLAND_DEG, Refused
-from pinpoint.media.facts import clean_text, finite
+from pinpoint.media.checks import NULL_ISLAND_DEG, RejectedFileError
+from pinpoint.media.facts import clean_text, to_finite
 
 MAX_TRACK_BYTES: Final = 20_000_000
 MAX_POINTS: Final = 400_000
@@ -202,8 +202,8 @@ def _spread_m(points: Points) -> float:
     return float(haversine_m(where[:1].repeat(len(where), axis=0), where).max())
 
 
-def _make_refusal(name: str, why: str) -> Refused:
-    return Refused("no_position", f"the track {name} cannot be read: {why}")
+def _make_refusal(name: str, why: str) -> RejectedFileError:
+    return RejectedFileError("no_position", f"the track {name} cannot be read: {why}")
 
 
 @dataclass(slots=True)
@@ -291,7 +291,7 @@ class _Reader:
 
 def _read_position(attributes: Mapping[str, Any]) -> tuple[float, float] | None:
     """Degrees of a point; None if they are out of range, or 0/0, which means "no fix"."""
-    lat, lon = finite(attributes.get("lat")), finite(attributes.get("lon"))
+    lat, lon = to_finite(attributes.get("lat")), to_finite(attributes.get("lon"))
     if lat is None or lon is None or abs(lat) > 90 or abs(lon) > 180:
         return None
     if abs(lat) < NULL_ISLAND_DEG and abs(lon) < NULL_ISLAND_DEG:

@@ -62,7 +62,7 @@ def may_lack_end(data: bytes, header_bytes: int) -> bool:
     return data[-2:] != END and data[-4096:].rstrip(b"\x00\r\n ")[-2:] != END
 
 
-def complete(data: bytes) -> tuple[bytes | None, bool]:
+def complete_jpeg(data: bytes) -> tuple[bytes | None, bool]:
     """The same JPEG with an end marker, if only that is missing.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.media.manifests import find_manifests
 
 
@@ -17,10 +17,12 @@ def find_one_manifest(folder: Path) -> Path | None:
     try:
         manifests = find_manifests(folder)
     except OSError as error:
-        raise BadRequest(f"cannot open {folder}: {error.strerror}", reason="no_files") from error
+        raise BadRequestError(
+            f"cannot open {folder}: {error.strerror}", reason="no_files"
+        ) from error
     if len(manifests) > 1:
         names = ", ".join(one.name for one in manifests[:12])
-        raise BadRequest(
+        raise BadRequestError(
             f"{folder} holds several manifests: {names}; choose one with --manifest, or read the "
             "files without any by --no-manifest"
         )

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from pinpoint.media.checks import Refused
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.clocks import ASSUMED_UTC, find_zone, place_in_zone, read_offset
 
 EPOCH_UNITS: Final = {"s": 0, "ms": 3, "µs": 6, "ns": 9}
@@ -191,5 +191,5 @@ def _build_datetime(text: str, year: int, month: int, day: int) -> datetime:
         raise _make_refusal(text, "there is no such date") from error
 
 
-def _make_refusal(text: str, why: str) -> Refused:
-    return Refused("bad_row", f"captured_at {text[:40]!r} cannot be read: {why}")
+def _make_refusal(text: str, why: str) -> RejectedFileError:
+    return RejectedFileError("bad_row", f"captured_at {text[:40]!r} cannot be read: {why}")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pinpoint.errors import BadManifest, PinpointError
-from pinpoint.media.checks import Refused, rejected
+from pinpoint.errors import BadManifestError, PinpointError
+from pinpoint.media.checks import RejectedFileError, rejected
 from pinpoint.media.columns import Columns, find_column, resolve_columns
 from pinpoint.media.features import (
     list_properties,
@@ -131,14 +131,14 @@ def read_manifest(
             continue
         try:
             yield read_row(row, root, find_file, options.time_zone)
-        except Refused as refused:
+        except RejectedFileError as refused:
             name = str(row.values.get("file") or f"row {number}")[:300]
             yield rejected(name, refused.reason, f"row {number}: {refused.detail}", stage="find")
 
 
 def _check_exists(path: Path) -> None:
     if not path.is_file():
-        raise BadManifest(f"there is no manifest at {path}")
+        raise BadManifestError(f"there is no manifest at {path}")
 
 
 def _read_table(
@@ -179,9 +179,11 @@ def _read_header(
         BadManifest: See `columns.resolve_columns`; or there are too many columns.
     """
     if isinstance(head, csv.Error):
-        raise BadManifest(f"the first row of {path.name} cannot be read: {explain_bad_row(head)}")
+        raise BadManifestError(
+            f"the first row of {path.name} cannot be read: {explain_bad_row(head)}"
+        )
     if len(head) > _MAX_COLUMNS:
-        raise BadManifest(f"{path.name} has {len(head)} columns; at most {_MAX_COLUMNS}")
+        raise BadManifestError(f"{path.name} has {len(head)} columns; at most {_MAX_COLUMNS}")
     return resolve_columns(path.name, list(head), requested)
 
 
@@ -198,6 +200,6 @@ def _read_features(
     for number, feature in enumerate(features, start=1):
         try:
             yield read_feature(feature, columns)
-        except Refused as refused:
+        except RejectedFileError as refused:
             named = f"feature {number}"
             yield rejected(named, refused.reason, f"{named}: {refused.detail}", stage="find")

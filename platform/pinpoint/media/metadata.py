@@ -12,7 +12,7 @@ from PIL import Image
 
 from pinpoint.media.blocks import Blocks, collect_blocks
 from pinpoint.media.exif import Exif, read_exif
-from pinpoint.media.facts import Facts, Scalar, limit_warnings
+from pinpoint.media.facts import RawMetadata, Scalar, limit_warnings
 from pinpoint.media.iptc import read_iptc_clocks
 from pinpoint.media.positions import choose_position
 from pinpoint.media.times import ChosenTime, Clock, choose_time
@@ -25,7 +25,7 @@ _HEADING_DIFFERENCE_DEG: Final = 10.0
 """Difference above which two headings of one file are reported."""
 
 
-def read_facts(image: Image.Image) -> Facts:
+def read_raw_metadata(image: Image.Image) -> RawMetadata:
     """Metadata of an opened image. EXIF has precedence over XMP."""
     blocks = collect_blocks(image)
     exifs = [read_exif(block) for block in blocks.exif]
@@ -42,7 +42,7 @@ def read_facts(image: Image.Image) -> Facts:
     if any(xmp.equirectangular for xmp in xmps):
         attributes["projection"] = "equirectangular"
     several = [f"the file has {len(exifs)} EXIF blocks; all were read"] if len(exifs) > 1 else []
-    return Facts(
+    return RawMetadata(
         lat=position.lat,
         lon=position.lon,
         position_source=position.source if position.whole or position.partial else "none",

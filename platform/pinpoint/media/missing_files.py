@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from pinpoint.ports import CatalogueReader
 from pinpoint.records import Source, SourceRoot
 
-ASK_ABOVE: Final = 0.1
+CONFIRM_ABOVE_SHARE: Final = 0.1
 """Share of missing files above which a user must confirm their removal."""
 
 
@@ -28,7 +28,7 @@ class MissingFiles:
     @property
     def many(self) -> bool:
         """Whether so many files are missing that the folder may be the wrong one."""
-        return len(self.external_ids) > ASK_ABOVE * self.known
+        return len(self.external_ids) > CONFIRM_ABOVE_SHARE * self.known
 
 
 def find_missing_files(

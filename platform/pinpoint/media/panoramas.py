@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.media.facts import Facts
+from pinpoint.media.facts import RawMetadata
 from pinpoint.records import Pixels
 
 FACES: Final[tuple[tuple[str, float], ...]] = (
@@ -38,12 +38,12 @@ class Window:
     full_height_px: int
 
 
-def is_equirectangular(facts: Facts) -> bool:
+def is_equirectangular(facts: RawMetadata) -> bool:
     """Whether the metadata declare an equirectangular panorama."""
     return facts.attributes.get("projection") == "equirectangular"
 
 
-def window(facts: Facts, width: int, height: int) -> Window | None:
+def window(facts: RawMetadata, width: int, height: int) -> Window | None:
     """The visible part of the sphere; None unless it covers 360° and 45° up and down.
 
     Args:

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pinpoint.media import jpeg_end
-from pinpoint.media.checks import Refused
-from pinpoint.media.facts import Facts, limit_warnings, to_wire
-from pinpoint.media.metadata import read_facts
+from pinpoint.media.checks import RejectedFileError
+from pinpoint.media.facts import RawMetadata, limit_warnings, to_wire
+from pinpoint.media.metadata import read_raw_metadata
 from pinpoint.media.panoramas import (
     OVERSAMPLING,
     Window,
@@ -23,8 +23,8 @@ from pinpoint.media.panoramas import (
     window,
 )
 from pinpoint.media.renditions import Upright, orientation_of, rendition_size, thumbnail, upright
-from pinpoint.media.request import Ask
-from pinpoint.media.sniff import webp_size, with_known_brand
+from pinpoint.media.request import DecodeRequest
+from pinpoint.media.sniff import read_webp_size, with_known_brand
 from pinpoint.records import Pixels
 
 _PLUGINS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -38,14 +38,14 @@ _PLUGINS: Final[Mapping[str, tuple[str, ...]]] = {
 _DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_IFDS, _ICC_TAG, _XMP_TAG = 50706, 254, 330, 34675, 700
 
 
-def open_picture(data: bytes, request: Ask) -> Image.Image:
+def open_picture(data: bytes, request: DecodeRequest) -> Image.Image:
     """Read the header and check all limits, without decoding pixels.
 
     Raises:
         Refused: `undecodable`, `too_many_pixels`, `too_many_frames`, `metadata_too_large`,
             `unsupported_format`.
     """
-    if request.format == "webp" and (size := webp_size(data[:64])) is not None:
+    if request.format == "webp" and (size := read_webp_size(data[:64])) is not None:
         _check_pixels(size, request)
     if request.format in ("avif", "heic"):
         data = with_known_brand(data, request.format)
@@ -59,11 +59,13 @@ def open_picture(data: bytes, request: Ask) -> Image.Image:
     _check_frames(image, request)
     _check_metadata(image, request)
     if request.format == "tiff" and _is_raw(image):
-        raise Refused("unsupported_format", "a camera's raw file in a TIFF container")
+        raise RejectedFileError("unsupported_format", "a camera's raw file in a TIFF container")
     return image
 
 
-def read_picture(image: Image.Image, request: Ask) -> tuple[dict[str, object], list[bytes]]:
+def read_picture(
+    image: Image.Image, request: DecodeRequest
+) -> tuple[dict[str, object], list[bytes]]:
     """Metadata and faces of an opened image, as a message.
 
     Raises:
@@ -73,7 +75,7 @@ def read_picture(image: Image.Image, request: Ask) -> tuple[dict[str, object], l
     if request.format == "png":
         _load_pixels(image)  # metadata of a PNG may follow its pixels
         _check_metadata(image, request)
-    facts = read_facts(image)
+    facts = read_raw_metadata(image)
     position = facts.lat is not None and facts.lon is not None
     if request.need_position and not position:
         return _build_header(request, facts, full), []
@@ -97,9 +99,11 @@ def read_picture(image: Image.Image, request: Ask) -> tuple[dict[str, object], l
     return header, chunks
 
 
-def _build_header(request: Ask, facts: Facts, size: tuple[int, int]) -> dict[str, object]:
+def _build_header(
+    request: DecodeRequest, facts: RawMetadata, size: tuple[int, int]
+) -> dict[str, object]:
     """Header of the message; the metadata of a query photo is not sent."""
-    sent_facts = Facts() if request.query else facts
+    sent_facts = RawMetadata() if request.query else facts
     return {
         "facts": to_wire(sent_facts),
         "width": size[0],
@@ -110,7 +114,7 @@ def _build_header(request: Ask, facts: Facts, size: tuple[int, int]) -> dict[str
 
 
 def _render_faces(
-    image: Image.Image, part: Window | None, request: Ask
+    image: Image.Image, part: Window | None, request: DecodeRequest
 ) -> tuple[Upright, list[tuple[str | None, Pixels]]]:
     """A whole photo, or the four faces of a panorama."""
     width, height = image.size
@@ -144,9 +148,11 @@ def _complete_jpeg(image: Image.Image) -> bool:
     header_bytes = sum(len(segment) for _, segment in getattr(image, "applist", ()))
     if not jpeg_end.may_lack_end(data, header_bytes):
         return False
-    completed, cut_short = jpeg_end.complete(data)
+    completed, cut_short = jpeg_end.complete_jpeg(data)
     if cut_short:
-        raise Refused("undecodable", "the JPEG is cut short: it has no end, and pixels are missing")
+        raise RejectedFileError(
+            "undecodable", "the JPEG is cut short: it has no end, and pixels are missing"
+        )
     if completed is None:
         return False
     for name in ("fp", "_fp"):  # `_fp`: of files with several images
@@ -164,33 +170,35 @@ def _load_pixels(image: Image.Image) -> None:
         raise _to_refusal(error) from error
 
 
-def _to_refusal(error: Exception) -> Refused:
+def _to_refusal(error: Exception) -> RejectedFileError:
     """Convert a decoder's error to a refusal; decoders raise many types on malformed bytes."""
     if isinstance(error, UnidentifiedImageError):
-        return Refused("undecodable", "the header makes no sense")
+        return RejectedFileError("undecodable", "the header makes no sense")
     # The text of the decoder's error is only classified, not shown to the user.
     lowered = f"{type(error).__name__}: {error}".lower()
     if "decompressed data too large" in lowered or "text chunk" in lowered:
-        return Refused(
+        return RejectedFileError(
             "metadata_too_large", "a text chunk is too large (PINPOINT_MEDIA_MAX_METADATA_BYTES)"
         )
     if "memory" in lowered or "allocat" in lowered:
-        return Refused("out_of_memory", "the picture needs more memory than one file may take")
-    return Refused("undecodable", "the picture's data are damaged or cut short")
+        return RejectedFileError(
+            "out_of_memory", "the picture needs more memory than one file may take"
+        )
+    return RejectedFileError("undecodable", "the picture's data are damaged or cut short")
 
 
-def _check_pixels(size: tuple[int, int], request: Ask) -> None:
+def _check_pixels(size: tuple[int, int], request: DecodeRequest) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise Refused("undecodable", f"the picture is {width} x {height} pixels")
+        raise RejectedFileError("undecodable", f"the picture is {width} x {height} pixels")
     if width * height > request.max_pixels:
-        raise Refused(
+        raise RejectedFileError(
             "too_many_pixels",
             f"{width} x {height} pixels; at most {request.max_pixels} (PINPOINT_MEDIA_MAX_PIXELS)",
         )
 
 
-def _check_frames(image: Image.Image, request: Ask) -> None:
+def _check_frames(image: Image.Image, request: DecodeRequest) -> None:
     if request.format == "tiff":
         # Counting a TIFF's frames walks its directories, so it stops at the limit.
         try:
@@ -204,13 +212,13 @@ def _check_frames(image: Image.Image, request: Ask) -> None:
     else:
         frames = int(getattr(image, "n_frames", 1))
     if frames > request.max_frames:
-        raise Refused(
+        raise RejectedFileError(
             "too_many_frames",
             f"more than {request.max_frames} frames (PINPOINT_MEDIA_MAX_FRAMES)",
         )
 
 
-def _check_metadata(image: Image.Image, request: Ask) -> None:
+def _check_metadata(image: Image.Image, request: DecodeRequest) -> None:
     blocks = {name: image.info.get(name) for name in ("exif", "xmp", "icc_profile")}
     if request.format == "tiff":
         tags = getattr(image, "tag_v2", {})
@@ -218,7 +226,7 @@ def _check_metadata(image: Image.Image, request: Ask) -> None:
     for name, block in blocks.items():
         size = len(block) if isinstance(block, bytes | str | tuple) else 0
         if size > request.max_metadata_bytes:
-            raise Refused(
+            raise RejectedFileError(
                 "metadata_too_large",
                 f"{name} has {size} bytes; at most {request.max_metadata_bytes} "
                 "(PINPOINT_MEDIA_MAX_METADATA_BYTES)",

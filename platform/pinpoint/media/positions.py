@@ -14,11 +14,11 @@ from typing import Any, Final
 from PIL.TiffImagePlugin import IFDRational
 
 from pinpoint.geo.distance import geodesic_m
-from pinpoint.media.checks import Refused, check_position
-from pinpoint.media.facts import clean_text, finite, read_ratio
+from pinpoint.media.checks import RejectedFileError, check_position
+from pinpoint.media.facts import clean_text, read_ratio, to_finite
 from pinpoint.records import Point
 
-APART_M: Final = 100.0
+REPORTED_DISTANCE_M: Final = 100.0
 """Distance above which two positions of one file are reported."""
 
 _SIDES: Final = re.compile(r"([NSEW])(?:(?<=N)orth|(?<=S)outh|(?<=E)ast|(?<=W)est)?\b", re.I)
@@ -76,7 +76,7 @@ def choose_position(candidates: Sequence[Position]) -> tuple[Position, tuple[str
             passed = False
         elif fault is None:
             apart_m = geodesic_m(_make_point(position), _make_point(chosen))
-            if apart_m > APART_M:
+            if apart_m > REPORTED_DISTANCE_M:
                 warnings.append(
                     f"the {position.name} position is {apart_m / 1000:.1f} km away; "
                     f"the {chosen.name} position comes first"
@@ -95,7 +95,7 @@ def _find_fault(position: Position) -> str | None:
         return ""
     try:
         check_position(position.lat, position.lon, position.note, partial=position.partial)
-    except Refused as refused:
+    except RejectedFileError as refused:
         return position.note or refused.detail
     return None
 
@@ -176,7 +176,7 @@ def _split_parts(raw: object) -> list[object]:
     """
     parts = list(raw) if isinstance(raw, tuple | list) else [raw]
     while len(parts) > 1 and _is_empty(parts[-1]):
-        before = finite(parts[-2])
+        before = to_finite(parts[-2])
         if len(parts) == 2 and before is not None and before.is_integer():
             break  # integral degrees only: an error of up to 111 km
         parts.pop()
@@ -188,7 +188,7 @@ def _is_empty(part: object) -> bool:
 
 
 def _is_coarse(parts: list[object]) -> bool:
-    minutes = finite(parts[1]) if len(parts) == 2 else None
+    minutes = to_finite(parts[1]) if len(parts) == 2 else None
     return minutes is not None and minutes.is_integer()
 
 
@@ -196,7 +196,7 @@ def _read_exif_degrees(raw: object, side: str | None, name: str, sides: str) -> 
     """Degrees with sign from one to three numbers and a reference."""
     if raw is None:
         return None, "", False
-    numbers = [finite(part) for part in _split_parts(raw)]
+    numbers = [to_finite(part) for part in _split_parts(raw)]
     finite_numbers = [number for number in numbers if number is not None]
     if not finite_numbers or len(finite_numbers) != len(numbers) or len(finite_numbers) > 3:
         return None, f"the {name} cannot be read", False

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import pinpoint
-from pinpoint.errors import Unavailable
-from pinpoint.media.checks import Refused
+from pinpoint.errors import UnavailableError
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.sandbox import Measure, missing_measures
-from pinpoint.media.wire import BrokenWire, Header, LateWire, TimedPipes
+from pinpoint.media.wire import Header, PipeBrokenError, PipeTimeoutError, TimedPipes
 from pinpoint.settings import MediaSettings
 
 CHILD_MODULE: Final = "pinpoint.media.child"
@@ -82,15 +82,15 @@ class ChildProcess:
         try:
             pipes.send(header, body, deadline)
             result = read_answer(pipes.header(deadline), pipes, deadline)
-        except Refused as refused:
+        except RejectedFileError as refused:
             # The child refused the file; it may be damaged only after a lack of memory.
             self._count_file(replace=refused.reason == "out_of_memory")
             raise
-        except LateWire as error:
+        except PipeTimeoutError as error:
             self.kill()
             limit = f"{self._settings.timeout_s:g} s (PINPOINT_MEDIA_TIMEOUT_S)"
-            raise Refused("timeout", f"not read within {limit}") from error
-        except BrokenWire as error:
+            raise RejectedFileError("timeout", f"not read within {limit}") from error
+        except PipeBrokenError as error:
             raise _classify_exit(self._end_child(patience_s=1.0), error) from error
         except BaseException:
             self.kill()
@@ -135,7 +135,7 @@ class ChildProcess:
             start_new_session=True,
         )
         if process.stdin is None or process.stdout is None:
-            raise Unavailable("the decoding child has no pipes", reason="decoder_unavailable")
+            raise UnavailableError("the decoding child has no pipes", reason="decoder_unavailable")
         self._process, self._owner, self._files = process, os.getpid(), 0
         for pipe in (process.stdin, process.stdout):
             _enlarge_pipe(pipe.fileno())
@@ -143,19 +143,19 @@ class ChildProcess:
         try:
             ready = self._pipes.header(time.monotonic() + _START_S)
             self._measures = _read_measures(ready.get("sandbox"))
-        except (BrokenWire, LateWire) as error:
+        except (PipeBrokenError, PipeTimeoutError) as error:
             process.kill()
             stderr_text = process.stderr.read().decode("utf-8", "replace") if process.stderr else ""
             self._end_child()
             last_line = stderr_text.strip().splitlines()[-1:] or ["it says nothing"]
-            raise Unavailable(
+            raise UnavailableError(
                 f"the decoding child does not start: {last_line[0][:300]}",
                 reason="decoder_unavailable",
             ) from error
         missing = missing_measures(self._measures)
         if missing and self._settings.sandbox == "required":
             self._end_child()
-            raise Unavailable(
+            raise UnavailableError(
                 f"the decoder's sandbox is incomplete: {'; '.join(missing)}. Use a system that has "
                 "it (docs/hostile-files.md), or accept this with PINPOINT_MEDIA_SANDBOX=auto",
                 reason="decoder_unavailable",
@@ -204,21 +204,25 @@ def _read_measures(value: object) -> tuple[Measure, ...]:
         items = value if isinstance(value, list) else []
         return tuple(Measure.from_wire(item) for item in items)
     except (ValueError, AttributeError) as error:
-        raise BrokenWire(f"an unreadable report of the sandbox: {error}") from error
+        raise PipeBrokenError(f"an unreadable report of the sandbox: {error}") from error
 
 
-def _classify_exit(status: int | None, error: BrokenWire) -> Refused:
+def _classify_exit(status: int | None, error: PipeBrokenError) -> RejectedFileError:
     """Classify why a child ended while decoding a file."""
     if status == -signal.SIGXCPU:
-        return Refused("timeout", "the file used up its CPU time")
+        return RejectedFileError("timeout", "the file used up its CPU time")
     if status == -signal.SIGKILL:
-        return Refused("out_of_memory", "the decoding child was killed, most likely for its memory")
+        return RejectedFileError(
+            "out_of_memory", "the decoding child was killed, most likely for its memory"
+        )
     if status == -signal.SIGSYS:
-        return Refused("decoder_crashed", "the file made the decoder try what its sandbox forbids")
+        return RejectedFileError(
+            "decoder_crashed", "the file made the decoder try what its sandbox forbids"
+        )
     if status is None:
-        return Refused("decoder_crashed", f"the decoding child lost its way: {error}")
+        return RejectedFileError("decoder_crashed", f"the decoding child lost its way: {error}")
     how = f"signal {-status}" if status < 0 else f"status {status}"
-    return Refused("decoder_crashed", f"the decoding child ended with {how}: {error}")
+    return RejectedFileError("decoder_crashed", f"the decoding child ended with {how}: {error}")
 
 
 def _build_environment() -> dict[str, str]:

@@ -14,7 +14,7 @@ LONGEST_SIDES: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class DecodeRequest:
     """Request for one file, with its limits."""
 
     size: int
@@ -30,7 +30,7 @@ class Ask:
     cpu_s: float
 
     @classmethod
-    def from_wire(cls, header: Mapping[str, Any]) -> Ask:
+    def from_wire(cls, header: Mapping[str, Any]) -> DecodeRequest:
         """Request from a message header; the parent is trusted."""
         return cls(**{f.name: header[f.name] for f in fields(cls)})
 

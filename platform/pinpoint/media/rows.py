@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from pinpoint.media.checks import Refused, check_position
+from pinpoint.media.checks import RejectedFileError, check_position
 from pinpoint.media.columns import TIME_OF_DAY
-from pinpoint.media.facts import Scalar, storable, wrap_heading
+from pinpoint.media.facts import Scalar, sanitize_text, wrap_heading
 from pinpoint.media.files import check_name, is_below
 from pinpoint.media.manifest_times import join_date_and_time, read_time
 from pinpoint.media.values import (
@@ -25,7 +25,7 @@ from pinpoint.media.values import (
     read_number,
     read_text,
 )
-from pinpoint.records import Hint
+from pinpoint.records import MetadataOverride
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "file": ("filename", "path"),
@@ -66,10 +66,10 @@ class ManifestRow:
     """Absolute path below the manifest's folder; the file existed when the row was read."""
     name: str
     """The file's path relative to the manifest's folder, as shown to users."""
-    hint: Hint
+    hint: MetadataOverride
 
 
-def canonical(name: str) -> str:
+def canonical_column(name: str) -> str:
     """The column of a name in a label table; unknown names are returned unchanged."""
     plain = name.strip()
     lowered = plain.casefold().replace(" ", "_")
@@ -93,7 +93,7 @@ def read_row(
     """
     name = read_name(row.values.get("file"), "file")
     if name is None:
-        raise Refused("bad_row", "no file is named")
+        raise RejectedFileError("bad_row", "no file is named")
     hint = _read_hint(row, zone)
     path, relative = _locate_file(name, root, find_file)
     external_id = read_text(row.values.get("external_id"), "external_id") or relative
@@ -129,7 +129,7 @@ def name_finder(root: Path) -> Callable[[str], str | None]:
             if part == ".." or part in same_names:
                 actual = part
             elif len(same_names) > 1:
-                raise Refused(
+                raise RejectedFileError(
                     "missing_file", f"several files have the name {name} in other Unicode forms"
                 )
             elif same_names:
@@ -143,17 +143,17 @@ def name_finder(root: Path) -> Callable[[str], str | None]:
     return find
 
 
-def _read_hint(row: Cells, zone: str | None) -> Hint:
+def _read_hint(row: Cells, zone: str | None) -> MetadataOverride:
     cells, comma = row.values, row.decimal_comma
     lat = read_coordinate(cells.get("latitude"), cells.get("latitude_ref"), "latitude")
     lon = read_coordinate(cells.get("longitude"), cells.get("longitude_ref"), "longitude")
     if lat is not None or lon is not None:
         for name, value in (("latitude", lat), ("longitude", lon)):
             if value is None and cells.get(name) not in (None, "") and str(cells[name]).strip():
-                raise Refused("bad_row", f"{name} is {str(cells[name]).strip()[:40]!r}")
+                raise RejectedFileError("bad_row", f"{name} is {str(cells[name]).strip()[:40]!r}")
         lat, lon = check_position(lat, lon)
     attributes: dict[str, Scalar] = {
-        storable(name.strip()): read_attribute(name.strip(), value)
+        sanitize_text(name.strip()): read_attribute(name.strip(), value)
         for name, value in row.attributes.items()
         if name.strip() and not is_empty(value)
     }
@@ -164,7 +164,7 @@ def _read_hint(row: Cells, zone: str | None) -> Hint:
         if capture_time.zone is not None:
             attributes["time_zone"] = capture_time.zone
     heading = read_number(cells.get("heading_deg"), "heading_deg", decimal_comma=comma)
-    return Hint(
+    return MetadataOverride(
         lat=lat,
         lon=lon,
         captured_at=None if capture_time is None else capture_time.moment,
@@ -191,16 +191,16 @@ def _read_time_text(cells: Mapping[str, Any]) -> str | None:
 def _locate_file(name: str, root: Path, find_file: Callable[[str], str | None]) -> tuple[Path, str]:
     """Absolute path and relative name of an existing file below the root."""
     if "\x00" in name:
-        raise Refused("bad_row", "the file's name holds a zero byte")
+        raise RejectedFileError("bad_row", "the file's name holds a zero byte")
     check_name(name)
     plain = name.replace("\\", "/")
     path = root / PurePosixPath(plain)
     if not is_below(path, root):
-        raise Refused("outside_root", f"{name} does not lie below the manifest's folder")
+        raise RejectedFileError("outside_root", f"{name} does not lie below the manifest's folder")
     if not _is_file(path):
         actual = None if path.is_absolute() and plain.startswith("/") else find_file(plain)
         if actual is None or not _is_file(root / actual) or not is_below(root / actual, root):
-            raise Refused("missing_file", f"there is no file {name}")
+            raise RejectedFileError("missing_file", f"there is no file {name}")
         path = root / actual
     # Without `..` and `.`, so that one file has one name.
     relative = Path(*(part for part in path.relative_to(root).parts if part != "."))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 HEAD_BYTES: Final = 256
-"""Number of bytes that `sniff` needs."""
+"""Number of bytes that `sniff_format` needs."""
 
 FORMATS: Final[tuple[str, ...]] = ("avif", "heic", "jpeg", "png", "tiff", "webp")
 """Supported formats; all others are `unsupported_format`."""
@@ -34,7 +34,7 @@ _OTHER_FORMATS: Final[tuple[tuple[bytes, str], ...]] = (
 )
 
 
-def sniff(head: bytes) -> str | None:
+def sniff_format(head: bytes) -> str | None:
     """Format of a file from its first `HEAD_BYTES` bytes; None if it is not supported."""
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
@@ -72,7 +72,7 @@ def with_known_brand(data: bytes, kind: str) -> bytes:
 
     Args:
         data: The file.
-        kind: `heic` or `avif`, as returned by `sniff`.
+        kind: `heic` or `avif`, as returned by `sniff_format`.
     """
     known_brands = _AVIF_BRANDS if kind == "avif" else _HEIF_BRANDS
     brands = _list_brands(data[:HEAD_BYTES])
@@ -82,7 +82,7 @@ def with_known_brand(data: bytes, kind: str) -> bytes:
     return data[:8] + brand + data[12:]
 
 
-def guess(head: bytes) -> str:
+def guess_format(head: bytes) -> str:
     """Probable format of an unsupported file, for messages."""
     for mark, name in _OTHER_FORMATS:
         if head.startswith(mark):
@@ -92,7 +92,7 @@ def guess(head: bytes) -> str:
     return "not an image we know"
 
 
-def webp_size(head: bytes) -> tuple[int, int] | None:
+def read_webp_size(head: bytes) -> tuple[int, int] | None:
     """Width and height of a WebP from its header, before its decoder allocates a canvas."""
     kind = head[12:16]
     if kind == b"VP8X" and len(head) >= 30:

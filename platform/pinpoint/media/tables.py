@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from pinpoint.errors import BadManifest, TooLarge
+from pinpoint.errors import BadManifestError, TooLargeError
 from pinpoint.settings import MediaSettings
 
 MAX_LINE_BYTES: Final = 8 << 20
@@ -87,9 +87,9 @@ def explain_bad_row(error: csv.Error) -> str:
     return "it cannot be split into cells; is a quotation mark missing?"
 
 
-def too_many_rows(path: Path, settings: MediaSettings) -> TooLarge:
+def too_many_rows(path: Path, settings: MediaSettings) -> TooLargeError:
     """The error for a table with more rows than allowed."""
-    return TooLarge(
+    return TooLargeError(
         f"{path.name} has more than {settings.max_manifest_rows} rows "
         "(PINPOINT_MEDIA_MAX_MANIFEST_ROWS); split it"
     )
@@ -155,13 +155,13 @@ def _check_lines(path: Path, settings: MediaSettings) -> None:
             try:
                 decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
-                raise BadManifest(
+                raise BadManifestError(
                     f"{path.name} is not UTF-8 (after line {lines + 1}); save it as UTF-8"
                 ) from error
             # The reader accepts both; a file from an old Mac has no line feeds.
             num_breaks = max(block.count(b"\n"), block.count(b"\r"))
             lines, length = lines + num_breaks, 0 if num_breaks else length + len(block)
             if length > MAX_LINE_BYTES:
-                raise TooLarge(f"{path.name} has a line of over {MAX_LINE_BYTES} bytes")
+                raise TooLargeError(f"{path.name} has a line of over {MAX_LINE_BYTES} bytes")
             if lines > settings.max_manifest_rows + 1:
                 raise too_many_rows(path, settings)

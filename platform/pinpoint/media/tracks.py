@@ -16,17 +16,17 @@ from typing import Final
 import numpy as np
 
 from pinpoint.geo.distance import haversine_m
-from pinpoint.media.checks import Refused
+from pinpoint.media.checks import RejectedFileError
+from pinpoint.media.files import find_tracks as find_beside
 from pinpoint.media.files import list_files, read_bytes
-from pinpoint.media.files import tracks as find_beside
 from pinpoint.media.gpx import MAX_TRACK_BYTES, GpxFile, Segment, Track, read_gpx
-from pinpoint.records import Hint, ReadOptions
+from pinpoint.records import MetadataOverride, ReadOptions
 
 MAX_GAP_S: Final = 300.0
 """Maximum time between two track points for an interpolation."""
 MAX_SPEED_M_S: Final = 1_000.0
 """Maximum speed between two points, above that of any aircraft."""
-MAX_APART_M: Final = 100.0
+MAX_SEGMENT_DISTANCE_M: Final = 100.0
 """Maximum distance between two segments of one track that overlap in time."""
 _MAX_SHOWN: Final = 5
 
@@ -53,12 +53,14 @@ def find_tracks(root: Path, chosen: str | None = None) -> Callable[[Path], Path 
     return find_track
 
 
-def add_options(hint: Hint | None, track: Path | None, options: ReadOptions) -> Hint | None:
+def add_options(
+    hint: MetadataOverride | None, track: Path | None, options: ReadOptions
+) -> MetadataOverride | None:
     """The hint with a photo's track and the options for clock and zone; None without any."""
     if track is None and options.time_zone is None and options.camera_clock_offset_s is None:
         return hint
     return replace(
-        hint or Hint(),
+        hint or MetadataOverride(),
         track=None if track is None else str(track.absolute()),
         track_name=None if track is None else options.track,
         time_zone=options.time_zone,
@@ -92,7 +94,7 @@ def position_at(
     rivals = [other for other in tracks if other is not track and overlap(track, other)]
     if rivals:
         labels = ", ".join(rival.label for rival in [track, *rivals][:_MAX_SHOWN])
-        raise Refused(
+        raise RejectedFileError(
             "ambiguous_track",
             f"{len(rivals) + 1} tracks overlap in time ({labels}): choose one by its name or "
             f"number, for example --track '{track.file}#{track.number}'",
@@ -131,7 +133,7 @@ def explain_gap(path: Path, moment: datetime, name: str | None = None) -> str:
     )
 
 
-def interpolate(segment: Segment, time_s: float) -> LatLon | None:
+def interpolate_position(segment: Segment, time_s: float) -> LatLon | None:
     """Position at a time between two neighboring points; None in gaps (see `position_at`)."""
     times_s, lats, lons = segment.times_s, segment.lats, segment.lons
     after = bisect_left(times_s, time_s)
@@ -183,13 +185,15 @@ def _position_in(track: Track, time_s: float) -> LatLon | None:
         if other is not segment
     )
     if unclear:
-        raise Refused(
+        raise RejectedFileError(
             "ambiguous_track",
             f"the track {track.label} holds the ways of several travelers at one time, or of a "
             "clock that was set back: put them into files of their own",
         )
     positions = (
-        interpolate(segment, time_s) for segment in track.segments if covers(segment, time_s)
+        interpolate_position(segment, time_s)
+        for segment in track.segments
+        if covers(segment, time_s)
     )
     return next((position for position in positions if position is not None), None)
 
@@ -198,8 +202,8 @@ def _segments_agree(a: Segment, b: Segment) -> bool:
     """Whether two segments have the same positions while they overlap."""
     start, end = max(a.times_s[0], b.times_s[0]), min(a.times_s[-1], b.times_s[-1])
     for time_s in (start, (start + end) / 2, end):
-        first, second = interpolate(a, time_s), interpolate(b, time_s)
-        if first is None or second is None or _distance_m(first, second) > MAX_APART_M:
+        first, second = interpolate_position(a, time_s), interpolate_position(b, time_s)
+        if first is None or second is None or _distance_m(first, second) > MAX_SEGMENT_DISTANCE_M:
             return False
     return True
 
@@ -221,7 +225,9 @@ def _choose_tracks(tracks: Sequence[Track], name: str | None, path: Path) -> lis
         ]
         if not chosen:
             available = ", ".join(track.label for track in tracks[:_MAX_SHOWN]) or "no track"
-            raise Refused("no_position", f"there is no track {name[:60]!r}; there is {available}")
+            raise RejectedFileError(
+                "no_position", f"there is no track {name[:60]!r}; there is {available}"
+            )
     # By the hash only, because comparing every point for every photo would take too long.
     distinct = {track.fingerprint: track for track in reversed(chosen) if track.segments}
     return sorted(distinct.values(), key=lambda track: (track.file, track.number))
@@ -242,7 +248,7 @@ def _list_gpx(path: Path, name: str | None) -> list[Path]:
         files = list_files(path) if path.is_dir() else [path]
     except OSError as error:
         reason = error.strerror or "it is gone"
-        raise Refused(
+        raise RejectedFileError(
             "no_position", f"the tracks of {path.name} cannot be listed: {reason}"
         ) from error
     if path.is_dir():
@@ -256,22 +262,24 @@ def _read_file(file: Path) -> GpxFile:
         stat = file.stat()
     except OSError as error:
         reason = error.strerror or "it is gone"
-        raise Refused("no_position", f"the track {file.name} cannot be read: {reason}") from error
+        raise RejectedFileError(
+            "no_position", f"the track {file.name} cannot be read: {reason}"
+        ) from error
     result = _load_track(file, stat.st_mtime_ns, stat.st_size)
-    if isinstance(result, Refused):
-        raise Refused(result.reason, result.detail)
+    if isinstance(result, RejectedFileError):
+        raise RejectedFileError(result.reason, result.detail)
     return result
 
 
 @lru_cache(maxsize=16)
-def _load_track(file: Path, _mtime_ns: int, _size: int) -> GpxFile | Refused:
+def _load_track(file: Path, _mtime_ns: int, _size: int) -> GpxFile | RejectedFileError:
     """Load a track; cached while the file is unchanged, because a folder shares its tracks."""
     try:
         data = read_bytes(file, MAX_TRACK_BYTES)
-    except Refused as refused:
+    except RejectedFileError as refused:
         detail = f"the track {file.name} cannot be read: {refused.detail}"
-        return Refused("no_position", detail)
+        return RejectedFileError("no_position", detail)
     try:
         return read_gpx(file.name, data)
-    except Refused as refused:
+    except RejectedFileError as refused:
         return refused

@@ -7,8 +7,8 @@ import math
 import re
 from typing import Any, Final
 
-from pinpoint.media.checks import Refused
-from pinpoint.media.facts import Scalar, clean_text, finite, storable
+from pinpoint.media.checks import RejectedFileError
+from pinpoint.media.facts import Scalar, clean_text, sanitize_text, to_finite
 
 MAX_TEXT: Final = 1_000
 """Maximum characters of a text from a cell."""
@@ -60,14 +60,14 @@ def read_number(value: object, column: str, *, decimal_comma: bool = False) -> f
         return None
     number: float | None = None
     if isinstance(value, int | float):
-        number = finite(value)
+        number = to_finite(value)
     elif isinstance(value, str):
         text = value.strip().replace("\u2212", "-")
         if decimal_comma and _DECIMAL_COMMA.fullmatch(text):
             text = text.replace(",", ".")
-        number = finite(text) if _NUMBER.fullmatch(text) else None
+        number = to_finite(text) if _NUMBER.fullmatch(text) else None
     if number is None:
-        raise Refused("bad_row", f"{column} is no number: {_shorten_value(value)}")
+        raise RejectedFileError("bad_row", f"{column} is no number: {_shorten_value(value)}")
     return number
 
 
@@ -106,14 +106,14 @@ def read_coordinate(value: object, reference: object, axis: str) -> float | None
     else:
         number, named_side = _read_degrees(value.strip().replace("\u2212", "-"), axis)
         if side and named_side and side != named_side:
-            raise Refused(
+            raise RejectedFileError(
                 "bad_row", f"{axis} {_shorten_value(value)} contradicts its hemisphere column"
             )
         side = side or named_side
     if number is None or not side:
         return number
     if number < 0 < side:
-        raise Refused(
+        raise RejectedFileError(
             "bad_row", f"{axis} {_shorten_value(value)} is negative, and so not in its hemisphere"
         )
     return side * abs(number)
@@ -147,8 +147,8 @@ def read_attribute(name: str, value: object) -> Scalar:
         value = str(value)
     scalar = value if isinstance(value, str | int | float) else _to_json(value)
     if len(name) > MAX_NAME or (isinstance(scalar, str) and len(scalar) > MAX_TEXT):
-        raise Refused("bad_row", f"{name[:40]} is longer than {MAX_TEXT} characters")
-    return storable(scalar) if isinstance(scalar, str) else scalar
+        raise RejectedFileError("bad_row", f"{name[:40]} is longer than {MAX_TEXT} characters")
+    return sanitize_text(scalar) if isinstance(scalar, str) else scalar
 
 
 def is_empty(value: object) -> bool:
@@ -165,7 +165,7 @@ def _as_text(value: object, column: str) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise Refused("bad_row", f"{column} is no text of at most {MAX_TEXT} characters")
+        raise RejectedFileError("bad_row", f"{column} is no text of at most {MAX_TEXT} characters")
     return value
 
 
@@ -173,7 +173,7 @@ def _read_hemisphere(text: str, axis: str) -> int:
     """1 for north and east, -1 for south and west."""
     side = _HEMISPHERES[axis].get(text.strip().casefold())
     if side is None:
-        raise Refused("bad_row", f"{axis} has the hemisphere {_shorten_value(text)}")
+        raise RejectedFileError("bad_row", f"{axis} has the hemisphere {_shorten_value(text)}")
     return side
 
 
@@ -181,17 +181,19 @@ def _read_degrees(text: str, axis: str) -> tuple[float, int]:
     """Signed degrees and the hemisphere in the text: 1, -1, or 0 for none."""
     match = _DEGREES.fullmatch(text)
     if match is None or _UNCLEAR.fullmatch(text):
-        raise Refused("bad_row", f"{axis} is no number: {_shorten_value(text)}")
+        raise RejectedFileError("bad_row", f"{axis} is no number: {_shorten_value(text)}")
     parts = [float((match[part] or "0").replace(",", ".")) for part in ("deg", "min", "sec")]
     is_whole = [
         match[part] is None or parts[i] == int(parts[i]) for i, part in enumerate(("deg", "min"))
     ]
     smaller = [match["min"] is not None, match["sec"] is not None]
     if max(parts[1:]) >= 60 or any(s and not w for s, w in zip(smaller, is_whole, strict=True)):
-        raise Refused("bad_row", f"{axis} cannot be read as degrees: {_shorten_value(text)}")
+        raise RejectedFileError(
+            "bad_row", f"{axis} cannot be read as degrees: {_shorten_value(text)}"
+        )
     letters = [match[where] for where in ("before", "after") if match[where]]
     if len(letters) > 1:
-        raise Refused("bad_row", f"{axis} has two hemispheres: {_shorten_value(text)}")
+        raise RejectedFileError("bad_row", f"{axis} has two hemispheres: {_shorten_value(text)}")
     side = _read_hemisphere(letters[0], axis) if letters else 0
     number = parts[0] + parts[1] / 60 + parts[2] / 3600
     return (-number if match["sign"] == "-" else number), side

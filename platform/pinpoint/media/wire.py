@@ -21,21 +21,21 @@ _CHUNK_BYTES: Final = 1 << 20
 Header = dict[str, object]
 
 
-class BrokenWire(Exception):
+class PipeBrokenError(Exception):
     """The other side closed the pipe, or sent an invalid message."""
 
 
-class LateWire(Exception):
+class PipeTimeoutError(Exception):
     """The deadline passed."""
 
 
-def pack(header: Header) -> bytes:
+def pack_header(header: Header) -> bytes:
     """Serialize a header."""
     body: bytes = msgpack.packb(header, use_bin_type=True)
     return _LENGTH.pack(len(body)) + body
 
 
-def unpack(body: bytes | bytearray) -> Header:
+def unpack_header(body: bytes | bytearray) -> Header:
     """Deserialize a header.
 
     Raises:
@@ -44,15 +44,15 @@ def unpack(body: bytes | bytearray) -> Header:
     try:
         header = msgpack.unpackb(body, raw=False, strict_map_key=True, max_ext_len=0)
     except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
-        raise BrokenWire(f"unreadable header: {error}") from error
+        raise PipeBrokenError(f"unreadable header: {error}") from error
     if not isinstance(header, dict):
-        raise BrokenWire("the header is no map")
+        raise PipeBrokenError("the header is no map")
     return header
 
 
 def write_all(stream: BinaryIO, header: Header, chunks: Iterable[bytes | memoryview]) -> None:
     """Write one message; blocking, used by the child."""
-    stream.write(pack(header))
+    stream.write(pack_header(header))
     for chunk in chunks:
         stream.write(chunk)
     stream.flush()
@@ -63,7 +63,7 @@ def read_header(stream: BinaryIO) -> Header | None:
     length = stream.read(_LENGTH.size)
     if len(length) < _LENGTH.size:
         return None
-    return unpack(stream.read(_LENGTH.unpack(length)[0]))
+    return unpack_header(stream.read(_LENGTH.unpack(length)[0]))
 
 
 class TimedPipes:
@@ -90,7 +90,7 @@ class TimedPipes:
             BrokenWire: The child closed the pipe.
             LateWire: `deadline` (of `time.monotonic`) passed.
         """
-        for part in (pack(header), body):
+        for part in (pack_header(header), body):
             rest = memoryview(part)
             while rest:
                 self._wait_ready(self._write_fd, select.POLLOUT, deadline)
@@ -99,7 +99,7 @@ class TimedPipes:
                 except BlockingIOError:
                     continue
                 except BrokenPipeError as error:
-                    raise BrokenWire("the decoding child is gone") from error
+                    raise PipeBrokenError("the decoding child is gone") from error
 
     def header(self, deadline: float) -> Header:
         """Read the next header.
@@ -110,8 +110,8 @@ class TimedPipes:
         """
         (length,) = _LENGTH.unpack(self.body(_LENGTH.size, deadline))
         if length > MAX_HEADER_BYTES:
-            raise BrokenWire(f"a header of {length} bytes")
-        return unpack(self.body(length, deadline))
+            raise PipeBrokenError(f"a header of {length} bytes")
+        return unpack_header(self.body(length, deadline))
 
     def body(self, size: int, deadline: float) -> bytearray:
         """Read exactly `size` raw bytes; raises the same errors as `header`."""
@@ -124,14 +124,14 @@ class TimedPipes:
             except BlockingIOError:
                 continue
             if count == 0:
-                raise BrokenWire("the decoding child is gone")
+                raise PipeBrokenError("the decoding child is gone")
             rest = rest[count:]
         return data
 
     def _wait_ready(self, fd: int, event: int, deadline: float) -> None:
         remaining_s = deadline - time.monotonic()
         if remaining_s <= 0 or not self._poll_fd(fd, event, remaining_s):
-            raise LateWire("the deadline passed")
+            raise PipeTimeoutError("the deadline passed")
 
     @staticmethod
     def _poll_fd(fd: int, event: int, seconds: float) -> bool:

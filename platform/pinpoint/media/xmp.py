@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from pinpoint.media.facts import Sphere, clean_text, finite, read_ratio, wrap_heading
+from pinpoint.media.facts import Sphere, clean_text, read_ratio, to_finite, wrap_heading
 from pinpoint.media.positions import Position, drone_position, xmp_position
 from pinpoint.media.times import Clock, is_blank_time, parse_offset, parse_time
 from pinpoint.records import TimeSource
@@ -112,7 +112,7 @@ def read_xmp(*packets: bytes | str | None) -> Xmp:
         notes=tuple(notes),
         heading_deg=wrap_heading(read_ratio(properties.get("exif:GPSImgDirection"))),
         gimbal_heading_deg=_first_heading(properties),
-        pose_heading_deg=wrap_heading(finite(properties.get("GPano:PoseHeadingDegrees"))),
+        pose_heading_deg=wrap_heading(to_finite(properties.get("GPano:PoseHeadingDegrees"))),
         altitude_m=next((a for a in altitudes if a is not None), None),
         creator=clean_text(properties.get("dc:creator")),
         equirectangular=properties.get("GPano:ProjectionType", "").lower() == "equirectangular",
@@ -195,7 +195,7 @@ def _read_altitude(properties: Mapping[str, str]) -> float | None:
 
 def _read_drone_altitude(properties: Mapping[str, str]) -> float | None:
     """Meters above sea level by a drone's maker; heights above the take-off are not used."""
-    value = finite(properties.get("drone:absolutealtitude"))
+    value = to_finite(properties.get("drone:absolutealtitude"))
     return value if value is not None and -12_000 <= value <= 100_000 else None
 
 
@@ -235,7 +235,7 @@ def _read_sphere(properties: Mapping[str, str]) -> Sphere | None:
     """GPano's window; None if a size is missing or invalid."""
     sizes: list[int] = []
     for name in _SPHERE:
-        value = finite(properties.get(f"GPano:{name}"))
+        value = to_finite(properties.get(f"GPano:{name}"))
         if value is None or not 0 <= value < 2**31:
             return None
         sizes.append(int(value))

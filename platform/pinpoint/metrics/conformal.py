@@ -39,7 +39,7 @@ def conformal_level(scores: ArrayLike, share: float) -> float:
     return float(sorted_scores[rank - 1]) if rank <= len(sorted_scores) else float("inf")
 
 
-def sample_one_per_author(creators: Sequence[str | None], seed: int) -> NDArray[np.intp]:
+def sample_one_per_creator(creators: Sequence[str | None], seed: int) -> NDArray[np.intp]:
     """One random row per creator: photos of one creator are not exchangeable.
 
     Args:

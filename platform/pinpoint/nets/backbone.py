@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from pinpoint.errors import BadBundle, Unavailable
+from pinpoint.errors import BadBundleError, UnavailableError
 from pinpoint.nets.contract import Argument, Preprocess, TowerSpec
 from pinpoint.nets.descriptor import Descriptor
-from pinpoint.nets.tensors import fill, read_tensors
+from pinpoint.nets.tensors import load_state, read_tensors
 from pinpoint.nets.torchvision_ops import allow_torchvision
 
 _Values = range | tuple[Argument, ...]
@@ -59,7 +59,7 @@ class Tower(nn.Module):
         # The tower of CoCa returns the pooled vector and its tokens.
         pooled = output[0] if isinstance(output, tuple) else output
         if not isinstance(pooled, torch.Tensor) or pooled.ndim != 2:
-            raise BadBundle(
+            raise BadBundleError(
                 "the tower does not give one vector per image; choose a tower with pooling"
             )
         return pooled
@@ -80,21 +80,21 @@ def build_tower(spec: TowerSpec, weights: Path | None) -> Tower:
     if spec.library == "pinpoint":
         return Tower(Descriptor()).eval()
     if weights is None and spec.pretrained is None:
-        raise BadBundle(f"tower {spec} has neither a weights file nor a pretrained tag")
+        raise BadBundleError(f"tower {spec} has neither a weights file nor a pretrained tag")
     tower = _build_network(spec, download=weights is None)
     if weights is not None:
-        fill(tower.network, read_tensors(weights), spec, weights)
+        load_state(tower.network, read_tensors(weights), spec, weights)
     return tower
 
 
-def fresh_tower(spec: TowerSpec, seed: int) -> Tower:
+def init_tower(spec: TowerSpec, seed: int) -> Tower:
     """A tower with the random initial weights of its library, reproducible by seed.
 
     Raises:
         BadBundle: Unknown name or argument, or a network without a library.
     """
     if spec.library == "pinpoint":
-        raise BadBundle(f"{spec} cannot be trained; name a network of timm or open_clip")
+        raise BadBundleError(f"{spec} cannot be trained; name a network of timm or open_clip")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _build_network(spec, download=False)
@@ -119,7 +119,7 @@ def suggested_preprocess(spec: TowerSpec) -> Preprocess:
             return _open_clip_preprocess(spec)
         return _timm_preprocess(spec)
     except ValueError as error:
-        raise BadBundle(
+        raise BadBundleError(
             f"the preprocessing of tower {spec} must be given explicitly: {error}"
         ) from error
 
@@ -133,7 +133,7 @@ def _check_arguments(spec: TowerSpec) -> None:
     allowed = _ARGUMENTS[spec.library]
     unknown = sorted(set(spec.arguments) - set(allowed))
     if unknown:
-        raise BadBundle(
+        raise BadBundleError(
             f"tower {spec} has arguments that are not allowed: {', '.join(unknown)}; "
             f"allowed are {', '.join(sorted(allowed)) or 'none'}"
         )
@@ -143,7 +143,7 @@ def _check_arguments(spec: TowerSpec) -> None:
         if values is not None and (
             value not in values or (values is _FLAG) != isinstance(value, bool)
         ):
-            raise BadBundle(
+            raise BadBundleError(
                 f"tower {spec} does not take {name}={value}; it takes {_list_values(values)}"
             )
 
@@ -161,7 +161,9 @@ def _list_values(values: _Values) -> str:
 def _open_clip_config(spec: TowerSpec) -> dict[str, Any]:
     config: dict[str, Any] | None = _import_library("open_clip").get_model_config(spec.name)
     if config is None:
-        raise BadBundle(f"open_clip has no {spec.name!r}; open_clip.list_models() lists all models")
+        raise BadBundleError(
+            f"open_clip has no {spec.name!r}; open_clip.list_models() lists all models"
+        )
     return config
 
 
@@ -174,7 +176,7 @@ def _open_clip_tag(spec: TowerSpec) -> dict[str, Any]:
     )
     if not tag:
         tags = _import_library("open_clip").list_pretrained_tags_by_model(spec.name)
-        raise BadBundle(
+        raise BadBundleError(
             f"open_clip has no weights {spec.pretrained!r} for {spec.name}; "
             f"it has {', '.join(tags) or 'none'}"
         )
@@ -185,7 +187,7 @@ def _open_clip_network(spec: TowerSpec, *, download: bool) -> nn.Module:
     config, tag = _open_clip_config(spec), _open_clip_tag(spec)
     quick = bool(spec.arguments.get("quick_gelu", config.get("quick_gelu", False)))
     if tag and bool(tag.get("quick_gelu", False)) != quick:
-        raise BadBundle(
+        raise BadBundleError(
             f"weights {spec.pretrained!r} of {spec} were trained with quick_gelu={not quick}, the "
             f"tower has {quick}: give the argument quick_gelu, or choose the -quickgelu name"
         )
@@ -242,13 +244,13 @@ def _timm_tag(spec: TowerSpec) -> Any:
             _timm_name(spec), allow_unregistered=False
         )
     except RuntimeError as error:
-        raise BadBundle(f"timm has no weights {spec.pretrained!r} for {spec.name}") from error
+        raise BadBundleError(f"timm has no weights {spec.pretrained!r} for {spec.name}") from error
 
 
 def _timm_network(spec: TowerSpec, *, download: bool) -> nn.Module:
     timm = _import_library("timm")
     if not timm.is_model(spec.name):
-        raise BadBundle(f"timm has no {spec.name!r}; timm.list_models() lists all models")
+        raise BadBundleError(f"timm has no {spec.name!r}; timm.list_models() lists all models")
     arguments: dict[str, Argument] = {**spec.arguments}
     if not download:
         try:
@@ -256,7 +258,7 @@ def _timm_network(spec: TowerSpec, *, download: bool) -> nn.Module:
         # A library's complaint about an argument has any of these classes.
         except (TypeError, ValueError, RuntimeError, KeyError, AssertionError) as error:
             given = ", ".join(f"{name}={value}" for name, value in arguments.items())
-            raise BadBundle(
+            raise BadBundleError(
                 f"timm cannot build {spec} with {given or 'no arguments'}: "
                 "the network does not take one of them, or not with this value"
             ) from error
@@ -290,10 +292,10 @@ def _timm_preprocess(spec: TowerSpec) -> Preprocess:
 # --- downloads ------------------------------------------------------------------------------
 
 
-def _not_downloaded(spec: TowerSpec, source: str, error: Exception) -> Unavailable:
+def _not_downloaded(spec: TowerSpec, source: str, error: Exception) -> UnavailableError:
     """The error for a failed download, with the remedy."""
     url = source if source.startswith("http") else f"https://huggingface.co/{source.strip('/')}"
-    return Unavailable(
+    return UnavailableError(
         f"weights {spec.pretrained!r} of {spec} could not be downloaded ({error}). On a machine "
         f"with network access, download the .safetensors file from {url} and pass it to `pinpoint "
         "bundles import`, or download it there and copy the Hugging Face cache (HF_HOME) here.",

@@ -26,7 +26,7 @@ class ResidualBlock(nn.Module):
         return rows + added
 
 
-def unit(rows: torch.Tensor) -> torch.Tensor:
+def normalize_rows(rows: torch.Tensor) -> torch.Tensor:
     """`[B, D]` to fp32 rows of length 1, computed in fp32 also where autocast is on.
 
     A row of zeros stays zero and a row that is not finite becomes NaN, so both are detectable.

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from pinpoint.errors import BadBundle, Conflict
+from pinpoint.errors import BadBundleError, ConflictError
 from pinpoint.nets.calibrations import calibration_files, read_calibrations
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
     BundleContract,
-    PlacesSpec,
+    CoordinatesSpec,
     WeightsSpec,
     descriptor_contract,
     parse_contract,
@@ -31,7 +31,7 @@ from pinpoint.nets.digests import digest
 from pinpoint.records import Calibration
 
 BUNDLES_FOLDER: Final = "bundles"
-SHIPPED: Final = Path(__file__).with_name("shipped")
+SHIPPED_FOLDER: Final = Path(__file__).with_name("shipped")
 """Bundles of this package; a bundle of the same name in the home folder has precedence."""
 _CHUNK_BYTES = 1 << 22
 
@@ -74,12 +74,12 @@ def read_bundle(folder: Path) -> Bundle:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise BadBundle(
+        raise BadBundleError(
             f"{folder} is not a bundle: {CONTRACT_FILE} cannot be read ({error.strerror})"
         ) from error
     contract = parse_contract(text, str(path))
     if contract.weights is None:
-        raise BadBundle(f"{path} names no weights")
+        raise BadBundleError(f"{path} names no weights")
     weights = _check_file(folder, contract.weights, "weights")
     heads = _check_file(folder, contract.heads.weights, "weights") if contract.heads else None
     coordinates = contract.heads.places if contract.heads else None
@@ -94,7 +94,7 @@ def read_bundle(folder: Path) -> Bundle:
     )
 
 
-def _check_file(folder: Path, spec: WeightsSpec | PlacesSpec, label: str) -> Path:
+def _check_file(folder: Path, spec: WeightsSpec | CoordinatesSpec, label: str) -> Path:
     """Path of a file after checking its digest.
 
     Raises:
@@ -104,11 +104,11 @@ def _check_file(folder: Path, spec: WeightsSpec | PlacesSpec, label: str) -> Pat
     try:
         sha256 = file_sha256(file)
     except OSError as error:
-        raise BadBundle(
+        raise BadBundleError(
             f"bundle {folder} lacks its {label}: {spec.file} cannot be read ({error.strerror})"
         ) from error
     if sha256 != spec.sha256:
-        raise BadBundle(
+        raise BadBundleError(
             f"the {label} {file} are not those of the contract: SHA-256 is {sha256}, the contract"
             f" says {spec.sha256}. Copy the whole bundle again."
         )
@@ -129,9 +129,9 @@ def find_bundle(name: str, home: Path) -> Bundle:
         if (folder / CONTRACT_FILE).is_file():
             return read_bundle(folder)
     if as_path.is_dir():
-        raise BadBundle(f"{as_path} is not a bundle: it has no {CONTRACT_FILE}")
+        raise BadBundleError(f"{as_path} is not a bundle: it has no {CONTRACT_FILE}")
     names = [DESCRIPTOR_NAME, *dict.fromkeys(folder.name for folder in bundle_folders(home))]
-    raise BadBundle(
+    raise BadBundleError(
         f"no bundle {name!r}: it is not a folder; in {home / BUNDLES_FOLDER} and this package "
         f"there are {', '.join(names)}"
     )
@@ -144,13 +144,13 @@ def bundle_folders(home: Path) -> list[Path]:
     """
     return [
         folder
-        for below in (home / BUNDLES_FOLDER, SHIPPED)
+        for below in (home / BUNDLES_FOLDER, SHIPPED_FOLDER)
         for folder in sorted(below.glob("[!.]*"))
         if folder.is_dir()
     ]
 
 
-def bundle_of(contract_digest: str, home: Path, rendition_px: int, configured: str) -> str:
+def resolve_bundle(contract_digest: str, home: Path, rendition_px: int, configured: str) -> str:
     """Find the bundle whose contract has a digest; returns an argument for `find_bundle`.
 
     Of several, the configured bundle has precedence, then one with a reranker, then the first.
@@ -173,7 +173,7 @@ def bundle_of(contract_digest: str, home: Path, rendition_px: int, configured: s
         path = folder / CONTRACT_FILE
         try:
             contract = parse_contract(path.read_bytes(), str(path))
-        except (OSError, BadBundle):
+        except (OSError, BadBundleError):
             continue  # missing or invalid, so not the requested bundle
         if digest(contract, rendition_px) == contract_digest:
             if folder in named:
@@ -181,7 +181,7 @@ def bundle_of(contract_digest: str, home: Path, rendition_px: int, configured: s
             matches.append((contract.reranker is None, folder))
     if matches:
         return str(min(matches, key=lambda match: match[0])[1])
-    raise BadBundle(
+    raise BadBundleError(
         f"no bundle here has the contract {contract_digest}: put the bundle that the index was "
         f"built with into {home / BUNDLES_FOLDER}, and do not change PINPOINT_MEDIA_RENDITION_PX"
     )
@@ -195,31 +195,31 @@ def copy_bundle(folder: Path, into: Path) -> Bundle:
         Conflict: `into` exists.
     """
     bundle = read_bundle(folder)
-    with whole_folder(into) as draft:
+    with atomic_folder(into) as draft:
         for file in (folder / CONTRACT_FILE, *bundle.files, *calibration_files(folder)):
             shutil.copyfile(file, draft / file.name)
         read_bundle(draft)
     return read_bundle(into)
 
 
-def check_new(folder: Path) -> None:
+def require_absent(folder: Path) -> None:
     """Check that a folder does not exist.
 
     Raises:
         Conflict: The folder exists.
     """
     if folder.exists():
-        raise Conflict(f"{folder} exists already; bundles are never overwritten")
+        raise ConflictError(f"{folder} exists already; bundles are never overwritten")
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a draft folder that is renamed to `folder` after the block; removed after an error.
 
     Raises:
         Conflict: The folder exists.
     """
-    check_new(folder)
+    require_absent(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from pinpoint.errors import BadBundle
+from pinpoint.errors import BadBundleError
 from pinpoint.geo.posteriors import FEATURE_NAMES
 from pinpoint.records import Calibration
 
@@ -69,14 +69,14 @@ def read_calibrations(folder: Path) -> dict[str, Calibration]:
     for path in calibration_files(folder):
         calibration = _read_calibration(path)
         if path.name != calibration_file(calibration.ranker):
-            raise BadBundle(
+            raise BadBundleError(
                 f"{path} calibrates the ranker {calibration.ranker}, but its name says another"
             )
         calibrations[calibration.ranker] = calibration
     return calibrations
 
 
-def check_fits(
+def require_fit(
     calibrations: Mapping[str, Calibration], contract: str, reranker: str | None
 ) -> None:
     """Check that calibrations were fitted on the contract and the reranker with these digests.
@@ -86,13 +86,13 @@ def check_fits(
     """
     for calibration in calibrations.values():
         if calibration.weights not in (None, reranker):
-            raise BadBundle(
+            raise BadBundleError(
                 f"{calibration_file(calibration.ranker)} was fitted with another reranker "
                 f"({calibration.weights[:16]}…) than this bundle has. Fit it again with `pinpoint "
                 "calibrate`, or remove the file; answers are then uncalibrated"
             )
         if calibration.contract != contract:
-            raise BadBundle(
+            raise BadBundleError(
                 f"{calibration_file(calibration.ranker)} was fitted on the bundle "
                 f"{calibration.bundle} ({calibration.contract[:16]}…), not on this one "
                 f"({contract[:16]}…): weights or PINPOINT_MEDIA_RENDITION_PX differ. "
@@ -104,18 +104,18 @@ def check_fits(
 def _read_calibration(path: Path) -> Calibration:
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise BadBundle(f"{path} is too large for a calibration")
+            raise BadBundleError(f"{path} is too large for a calibration")
         document = json.loads(path.read_bytes())
         file_format, digest, plain = document["format"], document["digest"], document["calibration"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadBundle(f"{path} is not a calibration: {error}") from error
+        raise BadBundleError(f"{path} is not a calibration: {error}") from error
     if file_format != _FORMAT:
-        raise BadBundle(
+        raise BadBundleError(
             f"{path} has format {file_format!r}; this version reads {_FORMAT}. Fit it again with "
             "`pinpoint calibrate`, or remove the file; answers are then uncalibrated"
         )
     if digest != _dict_digest(plain):
-        raise BadBundle(
+        raise BadBundleError(
             f"{path} was changed after it was written: its digest differs. Copy the whole bundle "
             "again, or fit the calibration again with `pinpoint calibrate`"
         )
@@ -124,7 +124,9 @@ def _read_calibration(path: Path) -> Calibration:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field_path = ".".join(str(part) for part in first["loc"])
-        raise BadBundle(f"{path} is not a calibration: {field_path}: {first['msg']}") from error
+        raise BadBundleError(
+            f"{path} is not a calibration: {field_path}: {first['msg']}"
+        ) from error
     _require_valid(calibration, str(path))
     return calibration
 
@@ -137,7 +139,7 @@ def _require_valid(calibration: Calibration, where: str) -> None:
     """
     for invariant, holds in _check_results(calibration):
         if not holds:
-            raise BadBundle(f"{where}: {invariant}")
+            raise BadBundleError(f"{where}: {invariant}")
 
 
 def _check_results(calibration: Calibration) -> Iterator[tuple[str, bool]]:

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from pinpoint.errors import BadBundle
+from pinpoint.errors import BadBundleError
 from pinpoint.nets.backbone import Tower, build_tower, suggested_preprocess
-from pinpoint.nets.bundles import Bundle, check_new, file_sha256, whole_folder
+from pinpoint.nets.bundles import Bundle, atomic_folder, file_sha256, require_absent
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
@@ -25,7 +25,7 @@ from pinpoint.nets.contract import (
     contract_json,
     new_contract,
 )
-from pinpoint.nets.specs import features_of
+from pinpoint.nets.specs import feature_width
 
 _WEIGHTS_FILE = "tower.safetensors"
 
@@ -39,9 +39,9 @@ def load_tower(bundle: Bundle) -> Tower:
     contract = bundle.contract
     tower = build_tower(contract.tower, bundle.weights)
     width = tower_width(tower, contract.preprocess, str(contract.tower))
-    expected = features_of(contract.heads.image) if contract.heads else contract.dims["image"]
+    expected = feature_width(contract.heads.image) if contract.heads else contract.dims["image"]
     if width != expected:
-        raise BadBundle(
+        raise BadBundleError(
             f"bundle {contract.name}: the contract states a tower width of {expected}, "
             f"tower {contract.tower} has {width}"
         )
@@ -78,9 +78,11 @@ def write_bundle(
         BadBundle: Names, weights and preprocessing do not fit together.
         Unavailable: Weights could not be downloaded.
     """
-    check_new(folder)
+    require_absent(folder)
     if name == DESCRIPTOR_NAME or tower.library == "pinpoint":
-        raise BadBundle(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name and tower")
+        raise BadBundleError(
+            f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name and tower"
+        )
     preprocess = preprocess or suggested_preprocess(tower)
     # Before the download, so that an invalid name fails early.
     contract = new_contract(
@@ -93,7 +95,7 @@ def write_bundle(
     return _write_files(folder, build_tower(tower, weights), contract, licence)
 
 
-def write_trained(
+def write_trained_tower(
     folder: Path, *, name: str, tower: Tower, spec: TowerSpec, preprocess: Preprocess, licence: str
 ) -> Path:
     """Write a bundle of a tower trained by Pinpoint; the tower is in evaluation mode on the CPU.
@@ -102,7 +104,7 @@ def write_trained(
         Conflict: The folder exists.
         BadBundle: Names and preprocessing do not fit together.
     """
-    check_new(folder)
+    require_absent(folder)
     contract = new_contract(
         name=name,
         tower=spec,
@@ -116,7 +118,7 @@ def write_trained(
 def _write_files(folder: Path, tower: Tower, contract: BundleContract, licence: str) -> Path:
     width = tower_width(tower, contract.preprocess, str(contract.tower))
     tensors = {key: value.contiguous() for key, value in tower.network.state_dict().items()}
-    with whole_folder(folder) as draft:
+    with atomic_folder(folder) as draft:
         save_file(tensors, draft / _WEIGHTS_FILE)
         spec = _weights_spec(file_sha256(draft / _WEIGHTS_FILE), licence)
         contract = replace(contract, weights=spec, dims={"image": width})
@@ -136,7 +138,7 @@ def tower_width(tower: Tower, preprocess: Preprocess, name: str) -> int:
             width: int = tower(torch.zeros(1, 3, side_px, side_px)).shape[1]
     # The exception class for a wrong size depends on the layers of the network.
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise BadBundle(
+        raise BadBundleError(
             f"tower {name} does not take images of {side_px} × {side_px} px: {error}"
         ) from error
     return width
@@ -144,7 +146,7 @@ def tower_width(tower: Tower, preprocess: Preprocess, name: str) -> int:
 
 def _weights_spec(sha256: str, licence: str) -> WeightsSpec:
     if not 1 <= len(licence) <= 200:
-        raise BadBundle("state the license of the weights in 1 to 200 characters")
+        raise BadBundleError("state the license of the weights in 1 to 200 characters")
     return WeightsSpec(file=_WEIGHTS_FILE, sha256=sha256, licence=licence)
 
 

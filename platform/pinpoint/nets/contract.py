@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from pinpoint import __version__
-from pinpoint.errors import BadBundle, BadRequest
-from pinpoint.nets.specs import GeoClipNet, HeadsSpec, LocationSpec, RerankerSpec, dim_of
+from pinpoint.errors import BadBundleError, BadRequestError
+from pinpoint.nets.specs import GeoClipNet, HeadsSpec, LocationSpec, RerankerSpec, embedding_width
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL
 
 CONTRACT_FILE: Final = "contract.json"
@@ -20,12 +20,12 @@ DESCRIPTOR_NAME: Final = "descriptor"
 _MAX_CONTRACT_BYTES = 1_000_000
 _STRICT = ConfigDict(extra="forbid")
 
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 """No slash and no colon, so a name from a contract is never interpreted as a path or a URL."""
 Argument = bool | int | float | str
 Channel = Literal["image", "gps"]
 Mean = Annotated[float, Field(ge=-10.0, le=10.0, allow_inf_nan=False)]
-Deviation = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
+StandardDeviation = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -42,7 +42,7 @@ class Preprocess:
     """Always antialiased."""
     mean: tuple[Mean, Mean, Mean] = (0.0, 0.0, 0.0)
     """Subtracted per channel, from values in [0, 1]."""
-    std: tuple[Deviation, Deviation, Deviation] = (1.0, 1.0, 1.0)
+    std: tuple[StandardDeviation, StandardDeviation, StandardDeviation] = (1.0, 1.0, 1.0)
     """Divisor per channel."""
 
 
@@ -59,10 +59,10 @@ class TowerSpec:
     """A network, identified by its name in its library."""
 
     library: Literal["open_clip", "timm", "pinpoint"]
-    name: Word
+    name: Identifier
     arguments: dict[str, Argument] = Field(default_factory=dict)
     """Passed to the library; only arguments that define the network are allowed."""
-    pretrained: Word | None = None
+    pretrained: Identifier | None = None
     """Tag that the weights were downloaded by; only the digest identifies the file."""
 
     @classmethod
@@ -83,7 +83,7 @@ class TowerSpec:
                 }
             )
         except ValidationError as error:
-            raise BadBundle(
+            raise BadBundleError(
                 f"tower {text!r} must be written open_clip:NAME or timm:NAME: "
                 f"{_summarize_errors(error)}"
             ) from error
@@ -106,9 +106,11 @@ def parse_arguments(texts: Sequence[str]) -> dict[str, Argument]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier() or not value:
-            raise BadRequest(f"tower argument {text!r} must be written NAME=VALUE: pad_type=same")
+            raise BadRequestError(
+                f"tower argument {text!r} must be written NAME=VALUE: pad_type=same"
+            )
         if name in arguments:
-            raise BadRequest(f"tower argument {name} is given twice")
+            raise BadRequestError(f"tower argument {name} is given twice")
         arguments[name] = _argument_value(value)
     return arguments
 
@@ -134,7 +136,7 @@ class WeightsSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class PlacesSpec:
+class CoordinatesSpec:
     """A list of coordinates of the bundle, which can be searched without a gallery."""
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.csv$")]
@@ -146,7 +148,7 @@ class PlacesSpec:
 class TrainingNote:
     """Training data and validation metrics of trained weights."""
 
-    data: Word
+    data: Identifier
     """Fingerprint of rows, split and settings."""
     split: Annotated[str, Field(min_length=1, max_length=1_000)]
     """Description of the split between training and validation."""
@@ -156,7 +158,7 @@ class TrainingNote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class Space:
+class EmbeddingSpace:
     """The networks that map tower features and positions into one joint space."""
 
     image: HeadsSpec | GeoClipNet
@@ -165,7 +167,7 @@ class Space:
     temperature: Annotated[float, Field(gt=0.0, le=1_000.0, allow_inf_nan=False)] | None = None
     """Factor of the cosines of images and positions in training; not a calibration."""
     training: TrainingNote | None = None
-    places: PlacesSpec | None = None
+    places: CoordinatesSpec | None = None
     """Requires location tower and temperature; does not affect vectors."""
 
 
@@ -191,7 +193,7 @@ class BundleContract:
     """All of `contract.json`."""
 
     format: Literal[1] = 1
-    name: Word
+    name: Identifier
     tower: TowerSpec
     weights: WeightsSpec | None
     """None only for the descriptor."""
@@ -199,7 +201,7 @@ class BundleContract:
     dims: dict[Channel, Annotated[int, Field(ge=1, le=65_536)]]
     """Named vectors and their width; `gps` if and only if there is a location tower."""
     normalisation: Literal["l2"] = "l2"
-    heads: Annotated[Space | None, BeforeValidator(_none_for_empty)] = None
+    heads: Annotated[EmbeddingSpace | None, BeforeValidator(_none_for_empty)] = None
     """If None, the output of the tower is the image vector."""
     reranker: RerankerPart | None = None
     """Does not affect vectors: an index fits the bundle with and without it."""
@@ -225,17 +227,17 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
             contradictory networks and widths.
     """
     if len(text) > _MAX_CONTRACT_BYTES:
-        raise BadBundle(f"{where} has {len(text)} bytes; a contract has at most 1,000,000")
+        raise BadBundleError(f"{where} has {len(text)} bytes; a contract has at most 1,000,000")
     try:
         contract: BundleContract = _BUNDLE.validate_json(text)
     except ValidationError as error:
-        raise BadBundle(
+        raise BadBundleError(
             f"{where} is not a contract of this version: {_summarize_errors(error)}"
         ) from error
     if IMAGE_CHANNEL not in contract.dims:
-        raise BadBundle(f"{where} does not state the width of the image vector (dims.image)")
+        raise BadBundleError(f"{where} does not state the width of the image vector (dims.image)")
     if contract.weights is None or contract.tower.library == "pinpoint":
-        raise BadBundle(f"{where} must name a tower of open_clip or timm and a weights file")
+        raise BadBundleError(f"{where} must name a tower of open_clip or timm and a weights file")
     if contract.heads is not None:
         _check_heads(contract.heads, contract, where)
     _check_gps(contract, where)
@@ -243,15 +245,19 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
     return contract
 
 
-def _check_heads(heads: Space, contract: BundleContract, where: str) -> None:
+def _check_heads(heads: EmbeddingSpace, contract: BundleContract, where: str) -> None:
     """Check that all networks have the width of the space, and a separate file."""
-    widths = [dim_of(network) for network in (heads.image, heads.location) if network is not None]
+    widths = [
+        embedding_width(network) for network in (heads.image, heads.location) if network is not None
+    ]
     if set(widths) != {contract.dims["image"]}:
-        raise BadBundle(f"{where}: dims.image is {contract.dims['image']}, heads say {widths}")
+        raise BadBundleError(f"{where}: dims.image is {contract.dims['image']}, heads say {widths}")
     if contract.weights and heads.weights.file == contract.weights.file:
-        raise BadBundle(f"{where}: tower and heads name the same file {heads.weights.file}")
+        raise BadBundleError(f"{where}: tower and heads name the same file {heads.weights.file}")
     if heads.places and (heads.location is None or heads.temperature is None):
-        raise BadBundle(f"{where}: a list of coordinates needs a location tower and a temperature")
+        raise BadBundleError(
+            f"{where}: a list of coordinates needs a location tower and a temperature"
+        )
 
 
 def _check_gps(contract: BundleContract, where: str) -> None:
@@ -260,7 +266,7 @@ def _check_gps(contract: BundleContract, where: str) -> None:
     expected = contract.dims[IMAGE_CHANNEL] if located else None
     actual = contract.dims.get(GPS_CHANNEL)
     if actual != expected:
-        raise BadBundle(
+        raise BadBundleError(
             f"{where}: with {'a' if located else 'no'} location tower dims.gps must be "
             f"{expected or 'absent'}, not {actual or 'absent'}"
         )
@@ -272,13 +278,13 @@ def _check_reranker(contract: BundleContract, where: str) -> None:
     if part is None:
         return
     if part.network.dim != contract.dims[IMAGE_CHANNEL]:
-        raise BadBundle(
+        raise BadBundleError(
             f"{where}: dims.image is {contract.dims[IMAGE_CHANNEL]}, the reranker reads vectors of "
             f"{part.network.dim}"
         )
     parts = [contract.weights, contract.heads.weights if contract.heads else None]
     if part.weights.file in [spec.file for spec in parts if spec]:
-        raise BadBundle(
+        raise BadBundleError(
             f"{where}: the reranker names the file of another network, {part.weights.file}"
         )
 
@@ -302,7 +308,7 @@ def new_contract(
             code_version=__version__,
         )
     except ValidationError as error:
-        raise BadBundle(
+        raise BadBundleError(
             f"the name or note of the bundle is invalid: {_summarize_errors(error)}"
         ) from error
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from pinpoint.nets.calibrations import check_fits
+from pinpoint.nets.calibrations import require_fit
 from pinpoint.nets.contract import BundleContract, Preprocess, contract_json
 from pinpoint.records import Calibration, Contract
 
@@ -68,7 +68,9 @@ def public_contract(
     """
     contract_digest = digest(contract, rendition_px)
     reranker = contract.reranker
-    check_fits(calibrations, contract_digest, None if reranker is None else reranker.weights.sha256)
+    require_fit(
+        calibrations, contract_digest, None if reranker is None else reranker.weights.sha256
+    )
     return Contract(
         name=contract.name,
         digest=contract_digest,

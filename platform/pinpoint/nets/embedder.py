@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pinpoint.errors import BadBundle, Conflict
+from pinpoint.errors import BadBundleError, ConflictError
 from pinpoint.nets.contract import Preprocess
-from pinpoint.nets.place_lists import Listed
-from pinpoint.nets.preprocess import prepare
-from pinpoint.records import GPS_CHANNEL, Contract, Pixels, PlaceList, SourceKind, Vector
+from pinpoint.nets.place_lists import CoordinateList
+from pinpoint.nets.preprocess import preprocess_images
+from pinpoint.records import GPS_CHANNEL, Contract, CoordinateGallery, Pixels, SourceKind, Vector
 
 _POSITIONS_PER_PASS: Final = 4_096
 """Positions are small compared to the weights: fewer passes read the weights less often."""
@@ -44,7 +44,7 @@ class Embedder:
         *,
         heads: nn.Module | None = None,
         location: nn.Module | None = None,
-        listed: Listed | None = None,
+        listed: CoordinateList | None = None,
         contract: Contract,
         preprocess: Preprocess,
         device: torch.device,
@@ -54,7 +54,7 @@ class Embedder:
         self._heads = heads
         self._location = location
         self._listed = listed
-        self._coordinates: PlaceList | None = None
+        self._coordinates: CoordinateGallery | None = None
         self._contract = contract
         self._preprocess = preprocess
         self._device = device
@@ -116,7 +116,7 @@ class Embedder:
             BadBundle: The bundle has no location tower, or its weights give no finite vector.
         """
         if self._location is None:
-            raise BadBundle(f"bundle {self._contract.name} has no location tower")
+            raise BadBundleError(f"bundle {self._contract.name} has no location tower")
         vectors = np.empty((len(positions), self._contract.dims[GPS_CHANNEL]), dtype=np.float32)
         for start in range(0, len(positions), _POSITIONS_PER_PASS):
             rows = np.ascontiguousarray(positions[start : start + _POSITIONS_PER_PASS])
@@ -126,7 +126,7 @@ class Embedder:
             )
         return vectors
 
-    def listed_places(self) -> PlaceList:
+    def listed_places(self) -> CoordinateGallery:
         """The bundle's coordinates with their vectors; encoded at the first call and cached.
 
         Raises:
@@ -134,7 +134,7 @@ class Embedder:
             BadBundle: Its weights give no finite vector.
         """
         if self._listed is None:
-            raise Conflict(
+            raise ConflictError(
                 f"bundle {self._contract.name} is in use and has no list of coordinates to search:"
                 " search the gallery, or run `pinpoint bundles import geoclip`, which includes"
                 " 100,000 coordinates, and then `pinpoint bundles use geoclip`",
@@ -142,7 +142,7 @@ class Embedder:
             )
         with self._coordinates_lock:
             if self._coordinates is None:
-                self._coordinates = PlaceList(
+                self._coordinates = CoordinateGallery(
                     positions=self._listed.positions,
                     vectors=self.encode_places(self._listed.positions),
                     temperature=self._listed.temperature,
@@ -154,7 +154,7 @@ class Embedder:
     def _embed_images(
         self, images: Sequence[Pixels], kind: SourceKind | None, *, first: int
     ) -> Vector:
-        pixels = prepare(images, self._preprocess, self._device)
+        pixels = preprocess_images(images, self._preprocess, self._device)
         raw = self._tower(pixels).to(torch.float32)
         if self._heads is not None:
             raw = self._heads(raw, [kind] * len(raw))
@@ -170,7 +170,7 @@ class Embedder:
         usable = (torch.isfinite(length) & (length > 0)).squeeze(1).cpu()
         if not bool(usable.all()):
             bad_row = first + int((~usable).nonzero()[0])
-            raise BadBundle(
+            raise BadBundleError(
                 f"bundle {self._contract.name} gives no finite, non-zero vector for {what} "
                 f"{bad_row} of the batch; its weights cannot be used",
                 reason="vector_not_finite",

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from pinpoint.errors import BadBundle
+from pinpoint.errors import BadBundleError
 from pinpoint.nets.specs import GEOCLIP_DIM, GEOCLIP_FEATURES, GeoClipNet
 from pinpoint.records import SourceKind, Vector
 
@@ -162,7 +162,7 @@ def equal_earth(positions: torch.Tensor) -> torch.Tensor:
     return torch.stack([x, y], dim=1) * _SCALE_DEG / 180
 
 
-def place_vectors(location: GeoClipLocation, positions: NDArray[np.float64]) -> Vector:
+def encode_positions(location: GeoClipLocation, positions: NDArray[np.float64]) -> Vector:
     """Unit vectors `[N, 512]` fp32 of positions `[N, 2]` lat, lon in degrees, in blocks.
 
     Raises:
@@ -207,18 +207,20 @@ def build_geoclip(tensors: Mapping[str, torch.Tensor]) -> GeoClip:
     ):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise BadBundle(
+            raise BadBundleError(
                 "these are not the weights of GeoCLIP: "
                 f"they {complaint} {', '.join(names[:3])}{more}"
             )
     for name, expected in state.items():
         tensor = tensors[name]
         if tensor.shape != expected.shape or tensor.dtype != torch.float32:
-            raise BadBundle(
+            raise BadBundleError(
                 f"these are not the weights of GeoCLIP: {name} is {tensor.dtype} "
                 f"{list(tensor.shape)}, not float32 {list(expected.shape)}"
             )
         if not bool(torch.isfinite(tensor).all()):
-            raise BadBundle(f"these weights cannot be used: {name} has values that are not finite")
+            raise BadBundleError(
+                f"these weights cannot be used: {name} has values that are not finite"
+            )
     net.load_state_dict(dict(tensors), assign=True)
     return net.requires_grad_(False).eval()

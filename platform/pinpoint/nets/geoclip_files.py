@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pinpoint.errors import BadBundle, Unavailable, describe_cause
+from pinpoint.errors import BadBundleError, UnavailableError, describe_cause
 
-VERSION: Final = "1.3.0"
+GEOCLIP_VERSION: Final = "1.3.0"
 """Release of the known files; 1.2.0 shipped the same four files."""
-LICENCE: Final = "MIT, Copyright (c) 2024 Vicente Vivanco"
+GEOCLIP_LICENSE: Final = "MIT, Copyright (c) 2024 Vicente Vivanco"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def read_geoclip(source: Path | None = None) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def gallery_places(source: Path | None = None) -> NDArray[np.float64]:
+def gallery_coordinates(source: Path | None = None) -> NDArray[np.float64]:
     """GeoCLIP's gallery `[100000, 2]`: lat, lon in degrees, in file order.
 
     5,877 rows repeat an earlier row.
@@ -103,17 +103,17 @@ def _find_package(source: Path | None) -> Path:
         # `find_spec` imports nothing for a name without a dot.
         spec = importlib.util.find_spec("geoclip")
         if spec is None or not spec.submodule_search_locations:
-            raise Unavailable(
-                f"the package geoclip is not installed: `pip install --no-deps geoclip=={VERSION}`."
+            raise UnavailableError(
+                f"the package geoclip is not installed: `pip install --no-deps geoclip=={GEOCLIP_VERSION}`."
                 f" Without network access, download it elsewhere (`pip download --no-deps"
-                f" geoclip=={VERSION}`, 40 MB) and pass the path of the wheel",
+                f" geoclip=={GEOCLIP_VERSION}`, 40 MB) and pass the path of the wheel",
                 reason="weights_unavailable",
             )
         source = Path(next(iter(spec.submodule_search_locations)))
     if not source.exists():
-        raise Unavailable(
-            f"{source} does not exist; name a wheel of geoclip {VERSION} or a folder with its files"
-            f" (`pip download --no-deps geoclip=={VERSION}` fetches the wheel)",
+        raise UnavailableError(
+            f"{source} does not exist; name a wheel of geoclip {GEOCLIP_VERSION} or a folder with its files"
+            f" (`pip download --no-deps geoclip=={GEOCLIP_VERSION}` fetches the wheel)",
             reason="weights_unavailable",
         )
     folders = (source / "geoclip" / "model", source / "model")
@@ -138,13 +138,13 @@ def _read_file(package: Path, file: _KnownFile) -> bytes:
                 data = stream.read(file.size_bytes + 1)
     # RuntimeError: the zip is encrypted or uses an unknown compression.
     except (OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise BadBundle(
-            f"{package} is not geoclip {VERSION}: {file.path}: {describe_cause(error)}"
+        raise BadBundleError(
+            f"{package} is not geoclip {GEOCLIP_VERSION}: {file.path}: {describe_cause(error)}"
         ) from error
     sha256 = hashlib.sha256(data).hexdigest()
     if sha256 != file.sha256:
-        raise BadBundle(
-            f"{file.path} of {package} is not that of geoclip {VERSION}: its first"
+        raise BadBundleError(
+            f"{file.path} of {package} is not that of geoclip {GEOCLIP_VERSION}: its first"
             f" {len(data):,} bytes have SHA-256 {sha256}; expected are {file.size_bytes:,} bytes"
             f" with {file.sha256}. Install or download that release again."
         )

@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from pinpoint.nets.blocks import ResidualBlock, unit
+from pinpoint.nets.blocks import ResidualBlock, normalize_rows
 from pinpoint.nets.specs import HeadsSpec
 from pinpoint.records import SourceKind
 
@@ -120,7 +120,7 @@ class KindHeads(nn.Module):
             )
         if len(kinds) != len(features):
             raise ValueError(f"{len(features)} rows of features came with {len(kinds)} kinds")
-        return unit(self.trunk(self._apply_adapters(features.to(torch.float32), kinds)))
+        return normalize_rows(self.trunk(self._apply_adapters(features.to(torch.float32), kinds)))
 
     def _apply_adapters(
         self, features: torch.Tensor, kinds: Sequence[SourceKind | None]

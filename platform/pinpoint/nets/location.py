@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from pinpoint.geo.points import EARTH_RADIUS_M
-from pinpoint.nets.blocks import ResidualBlock, unit
+from pinpoint.nets.blocks import ResidualBlock, normalize_rows
 from pinpoint.nets.specs import LocationSpec
 
 
@@ -103,7 +103,7 @@ class LocationTower(nn.Module):
                 "keep its weights in torch.float32 and use autocast for mixed precision"
             )
         with torch.autocast(device_type=positions.device.type, enabled=False):
-            return unit(self.network(self.waves(sphere_points(positions))))
+            return normalize_rows(self.network(self.waves(sphere_points(positions))))
 
 
 def sphere_points(positions: torch.Tensor) -> torch.Tensor:

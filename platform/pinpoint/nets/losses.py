@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 INITIAL_SCALE: Final = 10.0
-LARGEST_SCALE: Final = 1_000.0
+MAX_SCALE: Final = 1_000.0
 """Above this scale, rounding errors of fp32 cosines would dominate."""
 INITIAL_BIAS: Final = -10.0
 """Initial bias of SigLIP (arXiv 2303.15343, section 3.2): nearly all pairs are negatives, so the
@@ -36,8 +36,8 @@ class Temperature(nn.Module):
         self.bias = nn.Parameter(torch.tensor(INITIAL_BIAS))
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scale, at most `LARGEST_SCALE`, and bias, for `sigmoid_contrastive`."""
-        return self.log_scale.clamp(max=math.log(LARGEST_SCALE)).exp(), self.bias
+        """Scale, at most `MAX_SCALE`, and bias, for `sigmoid_contrastive`."""
+        return self.log_scale.clamp(max=math.log(MAX_SCALE)).exp(), self.bias
 
 
 class CellProxies(nn.Module):
@@ -50,7 +50,7 @@ class CellProxies(nn.Module):
 
     def forward(self, vectors: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """`cell_classification` of unit vectors `[B, D]` with ground-truth cells `[B]`."""
-        scale = self.log_scale.clamp(max=math.log(LARGEST_SCALE)).exp()
+        scale = self.log_scale.clamp(max=math.log(MAX_SCALE)).exp()
         return cell_classification(vectors, self.directions, scale, codes)
 
 
@@ -250,7 +250,7 @@ class OccupiedCells:
         return cls(rows.astype(np.int64), starts.astype(np.int64), counts.astype(np.int64))
 
 
-def place_negatives(
+def sample_negatives(
     cells: OccupiedCells, count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Draw images whose positions are extra negatives, uniformly over occupied cells.

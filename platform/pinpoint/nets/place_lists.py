@@ -13,17 +13,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.errors import BadBundle, describe_cause
+from pinpoint.errors import BadBundleError, describe_cause
 from pinpoint.nets.bundles import Bundle, file_sha256
-from pinpoint.nets.contract import PlacesSpec
+from pinpoint.nets.contract import CoordinatesSpec
 
-PLACES_FILE: Final = "places.csv"
+COORDINATES_FILE: Final = "places.csv"
 _HEADER: Final = "lat,lon"
 _LIMIT_DEG: Final = (90.0, 180.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class CoordinateList:
     """Coordinates of a bundle, not yet encoded."""
 
     positions: NDArray[np.float64]
@@ -34,7 +34,7 @@ class Listed:
     """SHA-256 of the file."""
 
 
-def load_places(bundle: Bundle) -> Listed | None:
+def load_coordinates(bundle: Bundle) -> CoordinateList | None:
     """The coordinates of a bundle, or None if it has none.
 
     Raises:
@@ -48,33 +48,35 @@ def load_places(bundle: Bundle) -> Listed | None:
             header = lines.readline().strip()
             positions = np.loadtxt(lines, delimiter=",", dtype=np.float64, ndmin=2)
     except (OSError, ValueError) as error:
-        raise BadBundle(
+        raise BadBundleError(
             f"places {bundle.places} cannot be read: {describe_cause(error)}"
         ) from error
     if header != _HEADER or positions.shape != (space.places.count, 2):
-        raise BadBundle(
+        raise BadBundleError(
             f"places {bundle.places} must be {_HEADER!r} and {space.places.count} rows of two "
             f"numbers, not {header[:80]!r} and {list(positions.shape)}"
         )
     _check_positions(positions, str(bundle.places))
-    return Listed(positions=positions, temperature=space.temperature, digest=space.places.sha256)
+    return CoordinateList(
+        positions=positions, temperature=space.temperature, digest=space.places.sha256
+    )
 
 
-def write_places(folder: Path, positions: NDArray[np.float64]) -> PlacesSpec:
+def write_coordinates(folder: Path, positions: NDArray[np.float64]) -> CoordinatesSpec:
     """Write `[N, 2]` lat, lon in degrees into a bundle folder; returns the entry of its contract.
 
     Raises:
         BadBundle: The list is empty, or a row is not a valid position.
     """
     if positions.ndim != 2 or positions.shape[1] != 2 or not len(positions):
-        raise BadBundle(
+        raise BadBundleError(
             f"a list of coordinates must be [N, 2] lat, lon, not {list(positions.shape)}"
         )
     _check_positions(positions, "the list of coordinates")
     rows = [f"{lat!r},{lon!r}\n" for lat, lon in positions.tolist()]
-    file = folder / PLACES_FILE
+    file = folder / COORDINATES_FILE
     file.write_text("".join([f"{_HEADER}\n", *rows]), encoding="utf-8")
-    return PlacesSpec(file=PLACES_FILE, sha256=file_sha256(file), count=len(positions))
+    return CoordinatesSpec(file=COORDINATES_FILE, sha256=file_sha256(file), count=len(positions))
 
 
 def _check_positions(positions: NDArray[np.float64], where: str) -> None:
@@ -82,4 +84,6 @@ def _check_positions(positions: NDArray[np.float64], where: str) -> None:
     bad = ~(np.abs(positions) <= _LIMIT_DEG).all(axis=1)
     if bad.any():
         row = int(bad.argmax())
-        raise BadBundle(f"{where}: row {row} is not a position: lat, lon {positions[row].tolist()}")
+        raise BadBundleError(
+            f"{where}: row {row} is not a position: lat, lon {positions[row].tolist()}"
+        )

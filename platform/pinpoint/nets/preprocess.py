@@ -21,7 +21,7 @@ _MAX_ASPECT = 4
 scaled by its shorter side, would fill the memory before it is cropped or squeezed."""
 
 
-def prepare(
+def preprocess_images(
     images: Sequence[Pixels], spec: Preprocess, device: torch.device | None = None
 ) -> torch.Tensor:
     """Preprocess images of any size to `[B, 3, S, S]` fp32, computed on `device`.

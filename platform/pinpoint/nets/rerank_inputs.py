@@ -19,19 +19,27 @@ import torch
 from numpy.typing import NDArray
 
 from pinpoint.geo.points import destination, lat_lon
-from pinpoint.nets.rerank_numbers import UNKNOWN_KIND, Asked
-from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, KINDS, Candidate, Evidence, Point, Vector
+from pinpoint.nets.rerank_numbers import UNKNOWN_KIND, RerankBatch
+from pinpoint.records import (
+    GPS_CHANNEL,
+    IMAGE_CHANNEL,
+    SOURCE_KINDS,
+    Candidate,
+    Evidence,
+    Point,
+    Vector,
+)
 from pinpoint.records import SourceKind as Kind
 
 _YEAR_S: Final = 365.25 * 86_400
-_KIND_CODES: Final[Mapping[Kind, int]] = {kind: code for code, kind in enumerate(KINDS)}
+_KIND_CODES: Final[Mapping[Kind, int]] = {kind: code for code, kind in enumerate(SOURCE_KINDS)}
 
-Row = NDArray[Any]
-"""Queries `[B]` of dtype `row_type`."""
+InputRow = NDArray[Any]
+"""Queries `[B]` of dtype `row_dtype`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class InputShape:
     """Capacity of a row: candidates, and evidence images per candidate and kind."""
 
     dim: int
@@ -40,7 +48,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Photos:
+class EmbeddingTable:
     """Vectors of gallery images, sorted by id."""
 
     ids: NDArray[np.bytes_]
@@ -51,7 +59,9 @@ class Photos:
     """Vectors of their positions `[U, D]`; zeros if there is none."""
 
     @classmethod
-    def of(cls, vectors: Mapping[UUID, Mapping[str, Vector]], dim: int, dtype: Any) -> Photos:
+    def of(
+        cls, vectors: Mapping[UUID, Mapping[str, Vector]], dim: int, dtype: Any
+    ) -> EmbeddingTable:
         """Build from vectors by id and channel.
 
         Args:
@@ -77,10 +87,10 @@ class Photos:
         return rows, self.ids[rows] == ids
 
 
-def row_type(shape: Shape) -> np.dtype[Any]:
+def row_dtype(shape: InputShape) -> np.dtype[Any]:
     """Row dtype of one query, without the vectors of its images."""
     candidates = shape.candidates
-    photos = (candidates, len(KINDS) * shape.per_kind)
+    photos = (candidates, len(SOURCE_KINDS) * shape.per_kind)
     return np.dtype(
         [
             ("query", "f4", shape.dim),
@@ -100,7 +110,7 @@ def row_type(shape: Shape) -> np.dtype[Any]:
 
 
 def write_row(
-    row: Row,
+    row: InputRow,
     vector: Vector,
     kind: Kind | None,
     candidates: Sequence[Candidate],
@@ -109,7 +119,7 @@ def write_row(
     """Write a query into an empty row.
 
     Args:
-        row: One row of `row_type` or of a dtype with more fields, all zeros.
+        row: One row of `row_dtype` or of a dtype with more fields, all zeros.
         vector: Query `[D]`.
         kind: Source kind of the query, if known.
         candidates: At most the capacity of the row.
@@ -130,10 +140,10 @@ def write_row(
     for channel, name in enumerate((IMAGE_CHANNEL, GPS_CHANNEL)):
         hits = [candidate.channels.get(name) for candidate in candidates]
         row["found"][:count, channel] = [hit is not None and hit.rank is not None for hit in hits]
-    per_kind = row["near_present"].shape[-1] // len(KINDS)
+    per_kind = row["near_present"].shape[-1] // len(SOURCE_KINDS)
     slots, photos, ages = [], [], []
     for slot, candidate in enumerate(candidates):
-        used = [0] * len(KINDS)
+        used = [0] * len(SOURCE_KINDS)
         for photo in evidence.get(candidate.id, ()):
             code = _KIND_CODES[photo.kind]
             if used[code] == per_kind:
@@ -159,13 +169,13 @@ def _years_between(first: datetime | None, second: datetime | None) -> float:
     return abs((first - second).total_seconds()) / _YEAR_S
 
 
-def asked(rows: Row, photos: Photos) -> Asked:
+def to_batch(rows: InputRow, photos: EmbeddingTable) -> RerankBatch:
     """Rows `[B]` as tensors; images without vectors are masked."""
     image_rows, image_known = photos.seats(rows["id"])
     near_rows, near_known = photos.seats(rows["near_id"])
     present, near = rows["present"] & image_known, rows["near_present"] & near_known
-    per_kind = near.shape[-1] // len(KINDS)
-    near_kind = np.broadcast_to(np.repeat(np.arange(len(KINDS)), per_kind), near.shape)
+    per_kind = near.shape[-1] // len(SOURCE_KINDS)
+    near_kind = np.broadcast_to(np.repeat(np.arange(len(SOURCE_KINDS)), per_kind), near.shape)
     dim = rows["query"].shape[-1]
 
     def vectors(table: NDArray[Any], table_rows: NDArray[np.intp], mask: NDArray[np.bool_]) -> Any:
@@ -176,7 +186,7 @@ def asked(rows: Row, photos: Photos) -> Asked:
     def to_tensor(array: NDArray[Any], dtype: Any) -> torch.Tensor:
         return torch.from_numpy(np.array(array, dtype=dtype))
 
-    return Asked(
+    return RerankBatch(
         query=to_tensor(rows["query"], np.float32),
         query_kind=to_tensor(rows["query_kind"], np.int64),
         image=vectors(photos.image, image_rows, present),
@@ -194,7 +204,7 @@ def asked(rows: Row, photos: Photos) -> Asked:
     )
 
 
-def photos_by_id(
+def attention_by_id(
     ids: NDArray[np.bytes_], attention: NDArray[np.float32]
 ) -> tuple[Mapping[UUID, float], ...]:
     """Attention to evidence `[K, E]` by image id; empty slots are omitted.
@@ -213,7 +223,7 @@ def photos_by_id(
     )
 
 
-def moved(positions: NDArray[np.float64], offset_km: NDArray[np.float64]) -> list[Point]:
+def offset_positions(positions: NDArray[np.float64], offset_km: NDArray[np.float64]) -> list[Point]:
     """Positions `[K, 2]` moved by offsets east and north `[K, 2]` in the tangent plane."""
     east, north = offset_km[:, 0], offset_km[:, 1]
     distance_m = 1_000.0 * np.hypot(east, north)

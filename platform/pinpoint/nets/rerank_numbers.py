@@ -16,27 +16,27 @@ import torch
 import torch.nn.functional as F
 
 from pinpoint.geo.points import EARTH_RADIUS_M
-from pinpoint.records import KINDS
+from pinpoint.records import SOURCE_KINDS
 
-UNKNOWN_KIND: Final = len(KINDS)
+UNKNOWN_KIND: Final = len(SOURCE_KINDS)
 """Code of a query of unknown kind."""
-WORTH: Final = 0.7
+VOTE_TEMPERATURE: Final = 0.7
 """Temperature of the softmax over candidates, equal to that of the vote."""
 _VOTE_SCALES_KM: Final = (0.1, 1.0, 25.0, 200.0)
 _COUNT_RADII_KM: Final = (1.0, 25.0, 200.0)
 _MIN_SPREAD: Final = 1e-4
 _NUM_SET_FEATURES: Final = 5
-CANDIDATE_NUMBERS: Final = (
-    14 + len(_VOTE_SCALES_KM) + len(_COUNT_RADII_KM) + (1 + _NUM_SET_FEATURES) * len(KINDS)
+NUM_CANDIDATE_FEATURES: Final = (
+    14 + len(_VOTE_SCALES_KM) + len(_COUNT_RADII_KM) + (1 + _NUM_SET_FEATURES) * len(SOURCE_KINDS)
 )
-STANDS_OUT: Final = 1
+OUTLIER_Z: Final = 1
 """Index of the standardized image similarity among them."""
-EVIDENCE_NUMBERS: Final = 13 + len(KINDS)
-QUESTION_NUMBERS: Final = 7
+NUM_EVIDENCE_FEATURES: Final = 13 + len(SOURCE_KINDS)
+NUM_QUERY_FEATURES: Final = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RerankBatch:
     """Queries as tensors; absent entries are masked and their values are undefined."""
 
     query: torch.Tensor
@@ -68,12 +68,14 @@ class Asked:
     near_present: torch.Tensor
     """`[B, K, E]` bool."""
 
-    def to(self, device: torch.device) -> Asked:
+    def to(self, device: torch.device) -> RerankBatch:
         """Copy to another device."""
-        return Asked(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return RerankBatch(
+            **{field.name: getattr(self, field.name).to(device) for field in fields(self)}
+        )
 
 
-def standard(values: torch.Tensor, mask: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
+def standardize(values: torch.Tensor, mask: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
     """z-scores over masked-in values; zeros elsewhere and if all values are equal."""
     count = mask.sum(dims, keepdim=True).clamp(min=1)
     mean = (values * mask).sum(dims, keepdim=True) / count
@@ -82,13 +84,13 @@ def standard(values: torch.Tensor, mask: torch.Tensor, dims: tuple[int, ...]) ->
     return deviation / spread.clamp(min=_MIN_SPREAD)
 
 
-def highest(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def masked_max(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Masked maximum over the last axis, which is kept; 0 if the mask is empty."""
     maximum = values.masked_fill(~mask, -math.inf).amax(-1, keepdim=True)
     return torch.where(mask.any(-1, keepdim=True), maximum, torch.zeros_like(maximum))
 
 
-def apart_km(position: torch.Tensor) -> torch.Tensor:
+def pairwise_km(position: torch.Tensor) -> torch.Tensor:
     """Great-circle distances between candidates, `[B, K, 2]` degrees to `[B, K, K]` fp32."""
     lat, lon = torch.deg2rad(position.double()).unbind(-1)
     xyz = torch.stack([lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin()], dim=-1)
@@ -101,12 +103,12 @@ def _channel_features(similarity: torch.Tensor, mask: torch.Tensor) -> list[torc
     """Features of one channel, `[B, K]` each: similarity, z-score, gap to the best, log rank."""
     masked = similarity * mask
     above = ((masked[:, None] > masked[:, :, None]) & mask[:, None]).sum(-1)
-    gap = (masked - highest(similarity, mask)) * mask
-    return [masked, standard(similarity, mask, (1,)), 10.0 * gap, (1.0 + above).log() * mask]
+    gap = (masked - masked_max(similarity, mask)) * mask
+    return [masked, standardize(similarity, mask, (1,)), 10.0 * gap, (1.0 + above).log() * mask]
 
 
-def of_candidates(
-    batch: Asked,
+def candidate_features(
+    batch: RerankBatch,
     query: torch.Tensor,
     gps: torch.Tensor,
     similarity: torch.Tensor,
@@ -121,7 +123,12 @@ def of_candidates(
         _channel_features(similarity, mask),
         _channel_features(gps_similarity, gps_mask),
     )
-    weight = (image_features[1] / WORTH).masked_fill(~mask, -math.inf).softmax(-1).nan_to_num()
+    weight = (
+        (image_features[1] / VOTE_TEMPERATURE)
+        .masked_fill(~mask, -math.inf)
+        .softmax(-1)
+        .nan_to_num()
+    )
     others = mask[:, None].float()
     votes = [
         (weight[:, None] * torch.exp(-distance_km / scale)).sum(-1).clamp(min=1e-6).log()
@@ -129,7 +136,7 @@ def of_candidates(
     ]
     counts = [((distance_km <= radius) * others).sum(-1).log1p() for radius in _COUNT_RADII_KM]
     channels = batch.found.float().unbind(-1)
-    kinds = F.one_hot(batch.kind, len(KINDS)).float().unbind(-1)
+    kinds = F.one_hot(batch.kind, len(SOURCE_KINDS)).float().unbind(-1)
     kind_known = (batch.query_kind != UNKNOWN_KIND)[:, None].expand_as(mask)
     other_kind = kind_known & (batch.kind != batch.query_kind[:, None])
     features = [
@@ -145,8 +152,8 @@ def of_candidates(
     return torch.stack([*features, *votes, *counts, *set_features], dim=-1) * mask[..., None]
 
 
-def of_evidence(
-    batch: Asked,
+def evidence_features(
+    batch: RerankBatch,
     query: torch.Tensor,
     image: torch.Tensor,
     near: torch.Tensor,
@@ -156,9 +163,9 @@ def of_evidence(
     mask = batch.near_present
     photo_similarity = torch.einsum("bd,bked->bke", query, near)
     # Most evidence is at wrong locations, so it estimates the chance level of each kind.
-    kind_masks = [mask & (batch.near_kind == code) for code in range(len(KINDS))]
+    kind_masks = [mask & (batch.near_kind == code) for code in range(len(SOURCE_KINDS))]
     outlier_score = torch.stack(
-        [standard(photo_similarity, kind_mask, (1, 2)) for kind_mask in kind_masks]
+        [standardize(photo_similarity, kind_mask, (1, 2)) for kind_mask in kind_masks]
     ).sum(0)
     log_distance = torch.log1p(batch.away_m.clamp(min=0.0) / 10.0)
     bearing = torch.deg2rad(batch.bearing_deg)
@@ -176,7 +183,7 @@ def of_evidence(
         (kind_known & (batch.near_kind != batch.query_kind[:, None, None])).float(),
         dated.float(),
         torch.log1p(batch.age_years.clamp(min=0.0)) * dated,
-        *F.one_hot(batch.near_kind, len(KINDS)).float().unbind(-1),
+        *F.one_hot(batch.near_kind, len(SOURCE_KINDS)).float().unbind(-1),
         kind_known.expand_as(mask).float(),
         torch.exp(-batch.away_m / 1_000.0),
     ]
@@ -186,15 +193,15 @@ def of_evidence(
         set_features += [
             (count == 0).float(),
             torch.log1p(count.float()),
-            highest(outlier_score, kind_mask).squeeze(-1),
+            masked_max(outlier_score, kind_mask).squeeze(-1),
             (outlier_score * kind_mask).sum(-1) / count.clamp(min=1),
-            highest(-log_distance, kind_mask).squeeze(-1),
+            masked_max(-log_distance, kind_mask).squeeze(-1),
         ]
     return torch.stack(features, dim=-1) * mask[..., None], set_features
 
 
-def of_question(
-    batch: Asked, query: torch.Tensor, near: torch.Tensor, similarity: torch.Tensor
+def query_features(
+    batch: RerankBatch, query: torch.Tensor, near: torch.Tensor, similarity: torch.Tensor
 ) -> torch.Tensor:
     """Features of the no-match candidate, `[B, 7]`, from raw cosines.
 
@@ -207,7 +214,7 @@ def of_question(
     count = mask.sum(1).clamp(min=1)
     mean = (similarity * mask).sum(1) / count
     spread = (((similarity - mean[:, None]) * mask).square().sum(1) / count).sqrt()
-    weight = (standard(similarity, mask, (1,)) / WORTH).masked_fill(~mask, -math.inf)
+    weight = (standardize(similarity, mask, (1,)) / VOTE_TEMPERATURE).masked_fill(~mask, -math.inf)
     weight = weight.softmax(-1).nan_to_num()
     photo_mask = batch.near_present
     photo_similarity = torch.einsum("bd,bked->bke", query, near) * photo_mask

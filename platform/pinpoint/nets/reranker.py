@@ -22,17 +22,17 @@ from torch import nn
 
 from pinpoint.nets.blocks import ResidualBlock
 from pinpoint.nets.rerank_numbers import (
-    CANDIDATE_NUMBERS,
-    EVIDENCE_NUMBERS,
-    QUESTION_NUMBERS,
-    STANDS_OUT,
+    NUM_CANDIDATE_FEATURES,
+    NUM_EVIDENCE_FEATURES,
+    NUM_QUERY_FEATURES,
+    OUTLIER_Z,
     UNKNOWN_KIND,
-    WORTH,
-    Asked,
-    apart_km,
-    of_candidates,
-    of_evidence,
-    of_question,
+    VOTE_TEMPERATURE,
+    RerankBatch,
+    candidate_features,
+    evidence_features,
+    pairwise_km,
+    query_features,
 )
 from pinpoint.nets.specs import RerankerSpec
 
@@ -44,7 +44,7 @@ _INITIAL_STAY_LOGIT: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class RerankTensors:
     """Output of the network, all fp32."""
 
     scores: torch.Tensor
@@ -133,7 +133,7 @@ class DistanceBias(nn.Module):
         return (bias + extra_bias).masked_fill(masked[:, None, None], -math.inf)
 
 
-class Reranker(nn.Module):
+class RerankerNetwork(nn.Module):
     """Scores, no-match logits and refined positions of candidates; see the module docstring.
 
     Nothing is computed over the batch and padding is masked, so the output for a query depends
@@ -150,10 +150,10 @@ class Reranker(nn.Module):
         names = ("query", "image", "gps", "photo") if spec.vectors else ()
         self.of = nn.ModuleDict({name: nn.Linear(spec.dim, width) for name in names})
         self.query_kinds = nn.Embedding(UNKNOWN_KIND + 1, width)
-        self.candidate_numbers = _make_mlp(CANDIDATE_NUMBERS, width)
-        self.photo_numbers = _make_mlp(EVIDENCE_NUMBERS, width)
+        self.candidate_numbers = _make_mlp(NUM_CANDIDATE_FEATURES, width)
+        self.photo_numbers = _make_mlp(NUM_EVIDENCE_FEATURES, width)
         self.null = nn.Parameter(torch.randn(width) * 0.1)
-        self.null_numbers = _make_mlp(QUESTION_NUMBERS, width)
+        self.null_numbers = _make_mlp(NUM_QUERY_FEATURES, width)
         self.bias = DistanceBias(heads)
         self.over_evidence = nn.ModuleList(
             EvidenceAttention(width, heads) for _ in range(spec.evidence_blocks)
@@ -163,25 +163,25 @@ class Reranker(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.score, self.null_score = nn.Linear(width, 1), nn.Linear(width, 1)
-        self.plain = nn.Linear(CANDIDATE_NUMBERS, 1, bias=False)
+        self.plain = nn.Linear(NUM_CANDIDATE_FEATURES, 1, bias=False)
         self.pull, self.pulled = nn.Linear(width, width), nn.Linear(width, width)
         self.stay = nn.Parameter(torch.tensor(_INITIAL_STAY_LOGIT))
         # The initial ranking is that of retrieval; training learns corrections to it.
         nn.init.zeros_(self.plain.weight)
         with torch.no_grad():
-            self.plain.weight[0, STANDS_OUT] = 1.0 / WORTH
+            self.plain.weight[0, OUTLIER_Z] = 1.0 / VOTE_TEMPERATURE
 
-    def forward(self, batch: Asked) -> Judged:
+    def forward(self, batch: RerankBatch) -> RerankTensors:
         """Rerank queries; in fp32, also under autocast."""
         with torch.autocast(device_type=batch.query.device.type, enabled=False):
             query, image, gps, near = (
                 F.normalize(vectors.float(), dim=-1)
                 for vectors in (batch.query, batch.image, batch.gps, batch.near)
             )
-            distance_km = apart_km(batch.position)
+            distance_km = pairwise_km(batch.position)
             similarity = torch.einsum("bd,bkd->bk", query, image)
-            photo_features, set_features = of_evidence(batch, query, image, near, similarity)
-            features = of_candidates(batch, query, gps, similarity, distance_km, set_features)
+            photo_features, set_features = evidence_features(batch, query, image, near, similarity)
+            features = candidate_features(batch, query, gps, similarity, distance_km, set_features)
             tokens = self.candidate_numbers(features)
             photos = self.photo_numbers(photo_features)
             query_token = self.query_kinds(batch.query_kind)
@@ -193,7 +193,9 @@ class Reranker(nn.Module):
             attention = similarity.new_zeros(batch.near_present.shape)
             for attend in self.over_evidence:
                 tokens, attention = attend(tokens, photos, batch.near_present)
-            null_token = self.null + self.null_numbers(of_question(batch, query, near, similarity))
+            null_token = self.null + self.null_numbers(
+                query_features(batch, query, near, similarity)
+            )
             tokens = torch.cat([torch.stack([query_token, null_token], dim=1), tokens], dim=1)
             bias = self.bias(distance_km, batch.present)
             for attend in self.over_tokens:
@@ -201,14 +203,16 @@ class Reranker(nn.Module):
             tokens = self.norm(tokens)
             candidate_tokens = tokens[:, _NUM_EXTRA_TOKENS:]
             scores = (self.score(candidate_tokens) + self.plain(features)).squeeze(-1)
-            return Judged(
+            return RerankTensors(
                 scores=scores.masked_fill(~batch.present, -math.inf),
                 null=self.null_score(tokens[:, 1]).squeeze(-1),
                 offset_km=self._offset_km(batch, candidate_tokens, photos),
                 attention=attention,
             )
 
-    def _offset_km(self, batch: Asked, tokens: torch.Tensor, photos: torch.Tensor) -> torch.Tensor:
+    def _offset_km(
+        self, batch: RerankBatch, tokens: torch.Tensor, photos: torch.Tensor
+    ) -> torch.Tensor:
         """Weighted mean of the offsets to the evidence: never farther than the evidence."""
         pull = torch.einsum("bkh,bkeh->bke", self.pull(tokens), self.pulled(photos))
         pull = (pull / math.sqrt(tokens.shape[-1])).masked_fill(~batch.near_present, -math.inf)

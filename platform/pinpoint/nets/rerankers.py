@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import save_file
 
 from pinpoint import __version__
-from pinpoint.errors import BadBundle
-from pinpoint.nets.bundles import Bundle, check_new, file_sha256, read_bundle, whole_folder
+from pinpoint.errors import BadBundleError
+from pinpoint.nets.bundles import Bundle, atomic_folder, file_sha256, read_bundle, require_absent
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
@@ -32,24 +32,31 @@ from pinpoint.nets.contract import (
     parse_contract,
 )
 from pinpoint.nets.rerank_inputs import (
-    Photos,
-    Shape,
-    asked,
-    moved,
-    photos_by_id,
-    row_type,
+    EmbeddingTable,
+    InputShape,
+    attention_by_id,
+    offset_positions,
+    row_dtype,
+    to_batch,
     write_row,
 )
-from pinpoint.nets.reranker import Reranker
+from pinpoint.nets.reranker import RerankerNetwork
 from pinpoint.nets.runtime import choose_device
 from pinpoint.nets.tensors import read_tensors
-from pinpoint.records import IMAGE_CHANNEL, Candidate, Evidence, IndexPoint, Judgement, SourceKind
+from pinpoint.records import (
+    IMAGE_CHANNEL,
+    Candidate,
+    Evidence,
+    IndexPoint,
+    RerankOutput,
+    SourceKind,
+)
 from pinpoint.records import Vector as Vectors
 
 RERANKER_FILE: Final = "reranker.safetensors"
 
 
-def load_reranker(bundle: Bundle) -> Reranker | None:
+def load_reranker(bundle: Bundle) -> RerankerNetwork | None:
     """The reranker of a bundle, for inference, or None if it has none.
 
     Raises:
@@ -58,7 +65,7 @@ def load_reranker(bundle: Bundle) -> Reranker | None:
     part = bundle.contract.reranker
     if part is None or bundle.reranker is None:
         return None
-    network, tensors = Reranker(part.network), read_tensors(bundle.reranker)
+    network, tensors = RerankerNetwork(part.network), read_tensors(bundle.reranker)
     state = network.state_dict()
     mismatched = sorted(
         {key for key in tensors if key not in state or tensors[key].shape != state[key].shape}
@@ -66,7 +73,7 @@ def load_reranker(bundle: Bundle) -> Reranker | None:
     )
     if mismatched:
         more = f" and {len(mismatched) - 3} more" if len(mismatched) > 3 else ""
-        raise BadBundle(
+        raise BadBundleError(
             f"weights {bundle.reranker} do not fit the contract of {bundle.contract.name}: "
             f"{', '.join(mismatched[:3])}{more}"
         )
@@ -79,7 +86,7 @@ def write_reranked(
     *,
     name: str,
     bundle: Bundle,
-    network: Reranker,
+    network: RerankerNetwork,
     evidence_radius_m: float,
     evidence_per_kind: int,
     licence: str,
@@ -104,13 +111,13 @@ def write_reranked(
         Conflict: The folder exists.
         BadBundle: The parts do not fit together.
     """
-    check_new(folder)
+    require_absent(folder)
     if name == DESCRIPTOR_NAME or bundle.weights is None:
-        raise BadBundle(
+        raise BadBundleError(
             f"{DESCRIPTOR_NAME!r} is built in and has no folder, so it cannot have a reranker"
         )
     copied = [file for file in (bundle.weights, bundle.heads) if file is not None]
-    with whole_folder(folder) as draft:
+    with atomic_folder(folder) as draft:
         for file in copied:
             shutil.copyfile(file, draft / file.name)
         tensors = {
@@ -168,14 +175,16 @@ class BundleReranker:
     def __init__(self, bundle: Bundle, *, candidates: int, device: torch.device) -> None:
         network = load_reranker(bundle)
         if network is None or bundle.contract.reranker is None:
-            raise BadBundle(f"bundle {bundle.contract.name} has no reranker")
+            raise BadBundleError(f"bundle {bundle.contract.name} has no reranker")
         self.part = bundle.contract.reranker
         self._name = bundle.contract.name
         self._network = network.to(device)
         self._device = device
         dim = self.part.network.dim
-        self._shape = Shape(dim=dim, candidates=candidates, per_kind=self.part.evidence_per_kind)
-        self._row_dtype = row_type(self._shape)
+        self._shape = InputShape(
+            dim=dim, candidates=candidates, per_kind=self.part.evidence_per_kind
+        )
+        self._row_dtype = row_dtype(self._shape)
         self._query_lock = threading.Lock()
         # Warm-up: select kernels and allocate memory now, not during the first query.
         self.judge(np.zeros(dim, dtype=np.float32), None, (), {}, ())
@@ -202,7 +211,7 @@ class BundleReranker:
         candidates: Sequence[Candidate],
         evidence: Mapping[UUID, Sequence[Evidence]],
         points: Sequence[IndexPoint],
-    ) -> Judgement:
+    ) -> RerankOutput:
         """Scores, no-match logit and refined positions, bit-equal at every call.
 
         Queries are reranked one by one and padded to one shape, which fixes the summation order of
@@ -219,24 +228,26 @@ class BundleReranker:
             for photo in photos
         }
         vectors |= {point.id: point.vectors for point in points}
-        batch = asked(row, Photos.of(vectors, self._shape.dim, np.float32)).to(self._device)
+        batch = to_batch(row, EmbeddingTable.of(vectors, self._shape.dim, np.float32)).to(
+            self._device
+        )
         with self._query_lock, torch.inference_mode():
             output = self._network(batch)
         count = len(candidates)
         scores, null = output.scores[0, :count].cpu(), float(output.null[0])
         present = batch.present[0, :count].cpu()
         if not bool(torch.isfinite(scores[present]).all()) or not np.isfinite(null):
-            raise BadBundle(
+            raise BadBundleError(
                 f"the reranker of bundle {self._name} gives no finite score; it cannot be used",
                 reason="vector_not_finite",
             )
         lowest = float(scores[present].min()) if bool(present.any()) else null
         offset_km = output.offset_km[0, :count].cpu().numpy().astype(np.float64)
-        return Judgement(
+        return RerankOutput(
             scores=tuple(torch.where(present, scores, lowest).tolist()),
             null=null,
-            refined=tuple(moved(row["position"][0, :count], offset_km)),
-            heard=photos_by_id(
+            refined=tuple(offset_positions(row["position"][0, :count], offset_km)),
+            heard=attention_by_id(
                 row["near_id"][0, :count], output.attention[0, :count].cpu().numpy()
             ),
         )

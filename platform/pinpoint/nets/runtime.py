@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pinpoint.errors import Misconfigured
+from pinpoint.errors import ConfigurationError
 from pinpoint.nets.bundles import Bundle, find_bundle
 from pinpoint.nets.checkpoint import load_tower
 from pinpoint.nets.contract import BundleContract
 from pinpoint.nets.digests import public_contract
 from pinpoint.nets.embedder import Embedder
-from pinpoint.nets.place_lists import load_places
-from pinpoint.nets.preprocess import prepare
+from pinpoint.nets.place_lists import load_coordinates
+from pinpoint.nets.preprocess import preprocess_images
 from pinpoint.nets.spaces import load_heads, load_location
 from pinpoint.records import Pixels, Vector
 from pinpoint.settings import EncoderSettings
@@ -45,7 +45,7 @@ def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Em
         load_tower(bundle).to(device),
         heads=None if heads is None else heads.to(device),
         location=None if location is None else location.to(device),
-        listed=load_places(bundle),
+        listed=load_coordinates(bundle),
         contract=public_contract(contract, rendition_px, bundle.calibrations),
         preprocess=contract.preprocess,
         device=device,
@@ -65,7 +65,7 @@ def check_renditions(contract: BundleContract, rendition_px: int) -> None:
 def check_size(name: str, tower_px: int, rendition_px: int) -> None:
     """Like `check_renditions`, for a tower without a bundle."""
     if rendition_px < tower_px:
-        raise Misconfigured(
+        raise ConfigurationError(
             f"{name} needs {tower_px} px, renditions have {rendition_px}: set "
             f"PINPOINT_MEDIA_RENDITION_PX to {tower_px} or more, and ingest images again whose "
             "originals were not kept"
@@ -87,7 +87,10 @@ def tower_features(
     @torch.inference_mode()
     def encode(images: Sequence[Pixels]) -> Vector:
         parts = [
-            tower(prepare(images[start : start + batch], preprocess, device)).float().cpu().numpy()
+            tower(preprocess_images(images[start : start + batch], preprocess, device))
+            .float()
+            .cpu()
+            .numpy()
             for start in range(0, len(images), batch)
         ]
         return np.concatenate(parts)
@@ -106,12 +109,12 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise Misconfigured(f"device {name!r} is none of auto, cpu, cuda, cuda:N") from error
+        raise ConfigurationError(f"device {name!r} is none of auto, cpu, cuda, cuda:N") from error
     if device.type not in ("cpu", "cuda"):
-        raise Misconfigured(f"device {name!r} is none of auto, cpu, cuda, cuda:N")
+        raise ConfigurationError(f"device {name!r} is none of auto, cpu, cuda, cuda:N")
     present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= present:
-        raise Misconfigured(
+        raise ConfigurationError(
             f"device {name!r} does not exist: this build of torch sees {present} CUDA devices; "
             "set PINPOINT_DEVICE to auto or cpu"
         )

@@ -19,25 +19,30 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pinpoint import __version__
-from pinpoint.errors import BadBundle
-from pinpoint.nets.bundles import Bundle, check_new, file_sha256, read_bundle, whole_folder
+from pinpoint.errors import BadBundleError
+from pinpoint.nets.bundles import Bundle, atomic_folder, file_sha256, read_bundle, require_absent
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
     BundleContract,
     Channel,
-    Space,
+    EmbeddingSpace,
     TrainingNote,
     WeightsSpec,
     contract_json,
     parse_contract,
 )
 from pinpoint.nets.geoclip import GeoClipHeads, GeoClipLocation, build_geoclip
-from pinpoint.nets.geoclip_files import LICENCE, VERSION, gallery_places, read_geoclip
+from pinpoint.nets.geoclip_files import (
+    GEOCLIP_LICENSE,
+    GEOCLIP_VERSION,
+    gallery_coordinates,
+    read_geoclip,
+)
 from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
-from pinpoint.nets.place_lists import load_places, write_places
-from pinpoint.nets.specs import dim_of, features_of
+from pinpoint.nets.place_lists import load_coordinates, write_coordinates
+from pinpoint.nets.specs import embedding_width, feature_width
 from pinpoint.nets.tensors import read_tensors
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL
 
@@ -53,11 +58,11 @@ _GEOCLIP_NOTE: Final = (
 
 Network = TypeVar("Network", bound=nn.Module)
 
-Heads = KindHeads | GeoClipHeads
-Places = LocationTower | GeoClipLocation
+ImageHeads = KindHeads | GeoClipHeads
+LocationEncoder = LocationTower | GeoClipLocation
 
 
-def load_heads(bundle: Bundle) -> Heads | None:
+def load_heads(bundle: Bundle) -> ImageHeads | None:
     """The heads of a bundle, for inference, or None if it has none.
 
     Raises:
@@ -70,7 +75,7 @@ def load_heads(bundle: Bundle) -> Heads | None:
     return _load_into(network, _IMAGE_PREFIX, bundle)
 
 
-def load_location(bundle: Bundle) -> Places | None:
+def load_location(bundle: Bundle) -> LocationEncoder | None:
     """The location tower of a bundle, for inference, or None if it has none.
 
     Raises:
@@ -84,13 +89,13 @@ def load_location(bundle: Bundle) -> Places | None:
     return _load_into(network, _LOCATION_PREFIX, bundle)
 
 
-def write_space(
+def write_joint_embedding(
     folder: Path,
     *,
     name: str,
     tower: Bundle,
-    heads: Heads,
-    location: Places | None,
+    heads: ImageHeads,
+    location: LocationEncoder | None,
     licence: str,
     note: str,
     temperature: float | None = None,
@@ -118,33 +123,33 @@ def write_space(
         Conflict: The folder exists.
         BadBundle: The parts do not fit together.
     """
-    check_new(folder)
+    require_absent(folder)
     if name == DESCRIPTOR_NAME:
-        raise BadBundle(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
+        raise BadBundleError(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
     if tower.weights is None or tower.contract.heads is not None:
-        raise BadBundle(
+        raise BadBundleError(
             f"bundle {tower.contract.name} is not a tower with weights and without heads"
         )
-    heads_width, tower_width = features_of(heads.spec), tower.contract.dims["image"]
+    heads_width, tower_width = feature_width(heads.spec), tower.contract.dims["image"]
     if heads_width != tower_width:
-        raise BadBundle(
+        raise BadBundleError(
             f"the heads take features of {heads_width}, "
             f"tower {tower.contract.tower} gives {tower_width}"
         )
     tensors = _prefixed_tensors(heads, _IMAGE_PREFIX)
     if location:
         tensors |= _prefixed_tensors(location, _LOCATION_PREFIX)
-    with whole_folder(folder) as draft:
+    with atomic_folder(folder) as draft:
         save_file(tensors, draft / HEADS_FILE)
         shutil.copyfile(tower.weights, draft / tower.weights.name)
         sha256 = file_sha256(draft / HEADS_FILE)
-        space = Space(
+        space = EmbeddingSpace(
             image=heads.spec,
             location=location.spec if location else None,
             weights=WeightsSpec(file=HEADS_FILE, sha256=sha256, licence=licence),
             temperature=temperature,
             training=training,
-            places=None if places is None else write_places(draft, places),
+            places=None if places is None else write_coordinates(draft, places),
         )
         contract = _build_contract(tower.contract, name, note, space)
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
@@ -163,7 +168,7 @@ def write_geoclip(
     """Write a bundle of the published GeoCLIP: its tower (OpenAI CLIP ViT-L/14) and coordinates.
 
     Args:
-        folder: As for `write_space`.
+        folder: As for `write_joint_embedding`.
         name: Shown in answers.
         tower: The bundle of that tower. Its name is checked, and its tag, if it has one. The origin
             of the weights in a file cannot be checked, so the note states the required weights.
@@ -177,30 +182,32 @@ def write_geoclip(
     """
     spec = tower.contract.tower
     if str(spec) not in towers or spec.pretrained not in (None, "openai"):
-        raise BadBundle(
+        raise BadBundleError(
             f"GeoCLIP was trained behind {towers[0]} with the weights `openai`; bundle "
             f"{tower.contract.name} has {spec} with {spec.pretrained or 'weights from a file'}"
         )
     net = build_geoclip(read_geoclip(source))
     heads = GeoClipHeads()
     heads.load_state_dict(net.image.state_dict())
-    return write_space(
+    return write_joint_embedding(
         folder,
         name=name,
         tower=tower,
         heads=heads,
         location=net.location,
-        licence=LICENCE,
-        note=_GEOCLIP_NOTE.format(version=VERSION, tower=tower.contract.tower),
+        licence=GEOCLIP_LICENSE,
+        note=_GEOCLIP_NOTE.format(version=GEOCLIP_VERSION, tower=tower.contract.tower),
         temperature=float(net.logit_scale.exp()),
-        places=gallery_places(source),
+        places=gallery_coordinates(source),
     )
 
 
-def _build_contract(tower: BundleContract, name: str, note: str, space: Space) -> BundleContract:
-    widths: dict[Channel, int] = {IMAGE_CHANNEL: dim_of(space.image)}
+def _build_contract(
+    tower: BundleContract, name: str, note: str, space: EmbeddingSpace
+) -> BundleContract:
+    widths: dict[Channel, int] = {IMAGE_CHANNEL: embedding_width(space.image)}
     if space.location is not None:
-        widths[GPS_CHANNEL] = dim_of(space.location)
+        widths[GPS_CHANNEL] = embedding_width(space.location)
     changed = replace(
         tower,
         name=name,
@@ -217,7 +224,7 @@ def _smoke_test(bundle: Bundle) -> None:
     """Load the networks and coordinates of a bundle; fails if a file has unknown tensors."""
     load_heads(bundle)
     load_location(bundle)
-    load_places(bundle)
+    load_coordinates(bundle)
 
 
 def _prefixed_tensors(network: nn.Module, prefix: str) -> dict[str, torch.Tensor]:
@@ -229,7 +236,7 @@ def _prefixed_tensors(network: nn.Module, prefix: str) -> dict[str, torch.Tensor
 
 def _load_into(network: Network, prefix: str, bundle: Bundle) -> Network:
     if bundle.heads is None:
-        raise BadBundle(f"bundle {bundle.contract.name} was read without its heads")
+        raise BadBundleError(f"bundle {bundle.contract.name} was read without its heads")
     tensors = read_tensors(bundle.heads)
     unknown = [key for key in tensors if not key.startswith((_IMAGE_PREFIX, _LOCATION_PREFIX))]
     own_tensors = {
@@ -247,7 +254,7 @@ def _load_into(network: Network, prefix: str, bundle: Bundle) -> Network:
     )
     if mismatched:
         more = f" and {len(mismatched) - 3} more" if len(mismatched) > 3 else ""
-        raise BadBundle(
+        raise BadBundleError(
             f"weights {bundle.heads} do not fit the contract of {bundle.contract.name}: "
             f"{prefix}{', '.join(mismatched[:3])}{more}"
         )

@@ -16,7 +16,7 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 Blocks = Annotated[int, Field(ge=0, le=64)]
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 """A source kind; also part of the adapter's name in a weights file, so it has no dot."""
-Kilometres = Annotated[float, Field(gt=0.0, le=100_000.0, allow_inf_nan=False)]
+Kilometers = Annotated[float, Field(gt=0.0, le=100_000.0, allow_inf_nan=False)]
 
 
 GEOCLIP_FEATURES: Final = 768
@@ -70,9 +70,9 @@ class LocationSpec:
     """S: number of wavelengths, in equal ratios from the coarsest to the finest."""
     waves: Annotated[int, Field(ge=1, le=4096)] = 32
     """M: waves per scale, each with a random direction and wave number."""
-    coarsest_km: Kilometres = 20_000.0
+    coarsest_km: Kilometers = 20_000.0
     """Half of the Earth's circumference: this wave distinguishes hemispheres."""
-    finest_km: Kilometres = 1.0
+    finest_km: Kilometers = 1.0
 
     @model_validator(mode="after")
     def _finer_than_coarse(self) -> LocationSpec:
@@ -112,11 +112,11 @@ class RerankerSpec:
         return self
 
 
-def features_of(spec: HeadsSpec | GeoClipNet) -> int:
+def feature_width(spec: HeadsSpec | GeoClipNet) -> int:
     """F: required width of the tower's features."""
     return GEOCLIP_FEATURES if isinstance(spec, str) else spec.features
 
 
-def dim_of(spec: HeadsSpec | LocationSpec | GeoClipNet) -> int:
+def embedding_width(spec: HeadsSpec | LocationSpec | GeoClipNet) -> int:
     """D: width of the joint space."""
     return GEOCLIP_DIM if isinstance(spec, str) else spec.dim

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from pinpoint.errors import BadBundle, describe_cause
+from pinpoint.errors import BadBundleError, describe_cause
 from pinpoint.nets.contract import TowerSpec
 
 
@@ -22,12 +22,14 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise BadBundle(
+        raise BadBundleError(
             f"weights {file} cannot be read as safetensors: {describe_cause(error)}"
         ) from error
 
 
-def fill(network: nn.Module, tensors: dict[str, torch.Tensor], spec: TowerSpec, file: Path) -> None:
+def load_state(
+    network: nn.Module, tensors: dict[str, torch.Tensor], spec: TowerSpec, file: Path
+) -> None:
     """Load all tensors of a network; only a text encoder or a classifier may be left over.
 
     Raises:
@@ -62,7 +64,7 @@ def fill(network: nn.Module, tensors: dict[str, torch.Tensor], spec: TowerSpec, 
         ("have wrong shapes:", wrong_shapes),
     ):
         if names:
-            raise BadBundle(
+            raise BadBundleError(
                 f"weights {file} do not fit tower {spec}: they {complaint} {', '.join(names[:3])}"
                 + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.nets.backbone import Tower
 from pinpoint.nets.contract import TowerSpec
 
@@ -31,7 +31,7 @@ def unfreeze(tower: Tower, spec: TowerSpec, blocks: int | Literal["all"]) -> Non
         return
     groups = _timm_groups(tower.network) if spec.library == "timm" else _clip_groups(tower.network)
     if not 1 <= blocks <= len(groups):
-        raise BadRequest(
+        raise BadRequestError(
             f"tower {spec} has {len(groups)} blocks that can be trained separately, not {blocks}; "
             'set train_tower.blocks to that number or fewer, or to "all"'
         )

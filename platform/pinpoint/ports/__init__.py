@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from pinpoint.ports.backlog import Backlog
+from pinpoint.ports.backlog import ReembedQueue
 from pinpoint.ports.catalogue import CatalogueReader, CatalogueWriter, Database
-from pinpoint.ports.closing import Closing
+from pinpoint.ports.closing import TenantDeletion
 from pinpoint.ports.engines import (
     BlobStore,
     Decoder,
@@ -17,23 +17,23 @@ from pinpoint.ports.engines import (
     Reranker,
     VectorIndex,
 )
-from pinpoint.ports.gallery import Gallery
-from pinpoint.ports.ledger import EncodePlaces, Ledger, OriginalKeeper
+from pinpoint.ports.gallery import TrainingDataReader
+from pinpoint.ports.ledger import EncodePositions, IngestRepository, OriginalStore
 
 __all__ = [
-    "Backlog",
+    "ReembedQueue",
     "BlobStore",
     "CatalogueReader",
     "CatalogueWriter",
-    "Closing",
+    "TenantDeletion",
     "Database",
     "Decoder",
-    "EncodePlaces",
+    "EncodePositions",
     "Encoder",
-    "Gallery",
+    "TrainingDataReader",
     "JobQueue",
-    "Ledger",
-    "OriginalKeeper",
+    "IngestRepository",
+    "OriginalStore",
     "PointSource",
     "Reranker",
     "VectorIndex",

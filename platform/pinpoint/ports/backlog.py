@@ -9,7 +9,7 @@ from uuid import UUID
 from pinpoint.records import StoredFile
 
 
-class Backlog(Protocol):
+class ReembedQueue(Protocol):
     """Live images (indexed, or waiting for the index) without vectors of a contract."""
 
     def live(self) -> int:

@@ -14,9 +14,9 @@ from pinpoint.records import (
     Evidence,
     Image,
     ImageFilter,
-    ImageFix,
     ImageLabel,
     ImagePosition,
+    ImageUpdate,
     NewItem,
     OriginalsPolicy,
     Source,
@@ -193,7 +193,7 @@ class CatalogueWriter(CatalogueReader, Protocol):
         """Process failed and canceled items again, each once; returns their number."""
         ...
 
-    def fix_image(self, image_id: UUID, fix: ImageFix) -> Image:
+    def fix_image(self, image_id: UUID, fix: ImageUpdate) -> Image:
         """Set or clear manual values; the version increases and a worker updates the index.
 
         Raises:

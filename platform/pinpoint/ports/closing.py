@@ -6,7 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 
-class Closing(Protocol):
+class TenantDeletion(Protocol):
     """Rows of organizations under deletion; each call is one transaction."""
 
     def find(self, name_or_id: str) -> UUID:

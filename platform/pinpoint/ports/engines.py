@@ -13,19 +13,19 @@ from pinpoint.jobs import JobName
 from pinpoint.records import (
     Candidate,
     Contract,
+    CoordinateGallery,
+    DecodedImage,
     Evidence,
-    Hint,
     Hit,
     IndexFilter,
     IndexInfo,
     IndexPoint,
     IndexQuery,
     IndexSpec,
-    Judgement,
+    MetadataOverride,
     Pixels,
-    PlaceList,
-    Reading,
     Rejected,
+    RerankOutput,
     SourceKind,
     Vector,
 )
@@ -57,7 +57,7 @@ class Encoder(Protocol):
         """
         ...
 
-    def listed_places(self) -> PlaceList:
+    def listed_places(self) -> CoordinateGallery:
         """The coordinate list of the bundle, encoded once.
 
         Raises:
@@ -91,7 +91,7 @@ class Reranker(Protocol):
         candidates: Sequence[Candidate],
         evidence: Mapping[UUID, Sequence[Evidence]],
         points: Sequence[IndexPoint],
-    ) -> Judgement:
+    ) -> RerankOutput:
         """Compute scores, a null score and refined positions; deterministic for the same query.
 
         Args:
@@ -108,8 +108,13 @@ class Decoder(Protocol):
     """Decodes untrusted bytes in a restricted child process."""
 
     def read(
-        self, file: str, data: bytes | str, hint: Hint | None = None, *, query: bool = False
-    ) -> Reading | Rejected:
+        self,
+        file: str,
+        data: bytes | str,
+        hint: MetadataOverride | None = None,
+        *,
+        query: bool = False,
+    ) -> DecodedImage | Rejected:
         """Decode one file.
 
         Args:

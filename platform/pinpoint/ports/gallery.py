@@ -7,7 +7,7 @@ from typing import Protocol
 from pinpoint.records import TrainingSource
 
 
-class Gallery(Protocol):
+class TrainingDataReader(Protocol):
     """Ingested images with the paths of their stored files."""
 
     def read(self, source: str, organization: str) -> TrainingSource:

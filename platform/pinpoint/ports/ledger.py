@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 
 from pinpoint.records import (
     ClaimedItem,
+    DecodedImage,
     Embedded,
-    Grave,
     IndexPoint,
-    Kept,
-    Reading,
+    PendingDeletion,
     Rejected,
+    UpsertResult,
     Vector,
 )
 
-EncodePlaces = Callable[[NDArray[np.float64]], Vector]
+EncodePositions = Callable[[NDArray[np.float64]], Vector]
 """Maps positions `[B, 2]` (lat, lon in degrees) to unit vectors `[B, D]`:
 `Encoder.encode_places`."""
 
 
-class OriginalKeeper(Protocol):
+class OriginalStore(Protocol):
     """Finds the location of a file's original by the policy of its source."""
 
-    def __call__(self, item: ClaimedItem, reading: Reading) -> list[str | None] | None:
+    def __call__(self, item: ClaimedItem, reading: DecodedImage) -> list[str | None] | None:
         """Return one locator per face of the reading; None if the bytes must be stored first.
 
         Called in a transaction, so it copies no bytes itself.
@@ -37,7 +37,7 @@ class OriginalKeeper(Protocol):
         ...
 
 
-class Ledger(Protocol):
+class IngestRepository(Protocol):
     """Catalog access of workers: rows of all organizations; each call is one transaction."""
 
     def claim(self, ids: Sequence[UUID], worker: str) -> list[ClaimedItem]:
@@ -59,8 +59,8 @@ class Ledger(Protocol):
         ...
 
     def keep(
-        self, readings: Sequence[tuple[ClaimedItem, Reading]], originals: OriginalKeeper
-    ) -> list[Kept]:
+        self, readings: Sequence[tuple[ClaimedItem, DecodedImage]], originals: OriginalStore
+    ) -> list[UpsertResult]:
         """Convert readings of one source to rows, thumbnails and counters, or to duplicates.
 
         Args:
@@ -77,7 +77,7 @@ class Ledger(Protocol):
         vectors: Sequence[Embedded],
         *,
         again: bool = False,
-        encode_places: EncodePlaces | None = None,
+        encode_places: EncodePositions | None = None,
     ) -> None:
         """Store vectors as fp16; skip a vector if the bytes of its image changed.
 
@@ -93,7 +93,7 @@ class Ledger(Protocol):
         ...
 
     def indexing(
-        self, ids: Sequence[UUID], contract: str, encode_places: EncodePlaces | None = None
+        self, ids: Sequence[UUID], contract: str, encode_places: EncodePositions | None = None
     ) -> AbstractContextManager[list[IndexPoint]]:
         """Yield pending images with a vector, locked; the end of the block marks them indexed.
 
@@ -124,7 +124,7 @@ class Ledger(Protocol):
 
     def erasing(
         self, ids: Sequence[UUID] | None
-    ) -> AbstractContextManager[tuple[list[Grave], list[str]]]:
+    ) -> AbstractContextManager[tuple[list[PendingDeletion], list[str]]]:
         """Yield deleted images, locked, and blobs only they need; the end deletes the rows."""
         ...
 

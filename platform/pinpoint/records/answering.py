@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.records.basics import Point, SourceKind, Vector
-from pinpoint.records.believing import Believed, Region
+from pinpoint.records.believing import CalibratedResult, CredibleDisc
 from pinpoint.records.calibrating import Calibration
 from pinpoint.records.index import Box, Circle, Hit
 
@@ -38,7 +38,7 @@ class Contract:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class SearchFilter:
     """Filter of a query, given by the caller."""
 
     kinds: tuple[SourceKind, ...] = ()
@@ -76,7 +76,7 @@ class Exclusions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ChannelScore:
     """Score and rank of a candidate in one channel."""
 
     score: float
@@ -98,7 +98,7 @@ class Candidate:
     score: float
     """Cosine similarity in channel `image`, whichever channel returned the candidate."""
     rank: int
-    channels: Mapping[str, Found] = field(default_factory=dict)
+    channels: Mapping[str, ChannelScore] = field(default_factory=dict)
     """Scores by channel: `image` always, `gps` if that channel returned the candidate."""
     content_key: str = ""
     """Equal for images of identical bytes; empty if unknown."""
@@ -129,7 +129,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ranked:
+class RankedCandidate:
     """A candidate with its probability mass from the ranker; masses sum to 1."""
 
     candidate: Candidate
@@ -150,7 +150,7 @@ class Ranked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceList:
+class CoordinateGallery:
     """Coordinates of a bundle, used for answers where there is no gallery.
 
     Letters: N coordinates, D width of a vector.
@@ -167,7 +167,7 @@ class PlaceList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RankedPlace:
+class RankedCoordinate:
     """A coordinate of a bundle's list; the masses of all compared coordinates sum to 1."""
 
     point: Point
@@ -177,7 +177,7 @@ class RankedPlace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class RerankOutput:
     """Output of a reranker for the candidates of a query, in their order."""
 
     scores: tuple[float, ...]
@@ -194,7 +194,7 @@ class Judgement:
 class Ranking:
     """All candidates of a query, best first, and the ranker."""
 
-    ranked: tuple[Ranked, ...]
+    ranked: tuple[RankedCandidate, ...]
     ranker: str
     reason: str | None = None
     """Reason why no reranker ran; None if one ran, or if another ranker was requested."""
@@ -241,9 +241,9 @@ class Answer:
 
     point: Point | None
     """None if the gallery, or the coordinate list, has no usable entry."""
-    regions: tuple[Region, ...]
+    regions: tuple[CredibleDisc, ...]
     calibrated: bool
-    ranked: tuple[Ranked, ...]
+    ranked: tuple[RankedCandidate, ...]
     citations: tuple[Citation, ...]
     bundle: str
     bundle_digest: str
@@ -256,11 +256,11 @@ class Answer:
     index_build: str | None
     candidates_considered: int
     timings_ms: Mapping[str, float]
-    places: tuple[RankedPlace, ...] = ()
+    places: tuple[RankedCoordinate, ...] = ()
     """Best coordinates of the bundle's list, if it was compared; then there are no candidates."""
     note: str | None = None
     """Limitation of this answer compared with others."""
-    believed: Believed = field(default_factory=Believed)
+    believed: CalibratedResult = field(default_factory=CalibratedResult)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +272,7 @@ class SimilarGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Similar:
+class SimilarResult:
     """Nearest images, grouped so that one sequence does not dominate the page."""
 
     groups: Sequence[SimilarGroup]

@@ -16,7 +16,7 @@ Vector = NDArray[np.float32]
 
 SourceKind = str
 """Kind of imagery in a source: `photo` (internet photos) or `street` (street view)."""
-KINDS: tuple[SourceKind, ...] = ("photo", "street")
+SOURCE_KINDS: tuple[SourceKind, ...] = ("photo", "street")
 
 IMAGE_CHANNEL: Final = "image"
 """Named vector of the image content; every bundle computes it."""
@@ -25,8 +25,8 @@ GPS_CHANNEL: Final = "gps"
 it."""
 
 OriginalsPolicy = Literal["reference", "copy", "rendition"]
-Verdict = Literal["indexed", "updated", "duplicate", "rejected", "failed", "canceled"]
-VERDICTS: tuple[Verdict, ...] = (
+FinalStatus = Literal["indexed", "updated", "duplicate", "rejected", "failed", "canceled"]
+FINAL_STATUSES: tuple[FinalStatus, ...] = (
     "indexed",
     "updated",
     "duplicate",
@@ -34,7 +34,7 @@ VERDICTS: tuple[Verdict, ...] = (
     "failed",
     "canceled",
 )
-ItemState = Literal["received", "stored"] | Verdict
+ItemState = Literal["received", "stored"] | FinalStatus
 ImageState = Literal["pending", "indexed", "failed", "deleted"]
 Scope = Literal["locate", "read", "ingest", "export", "admin"]
 SCOPES: tuple[Scope, ...] = ("locate", "read", "ingest", "export", "admin")

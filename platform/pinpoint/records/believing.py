@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pinpoint.records.basics import Point
-from pinpoint.records.calibrating import Asked
+from pinpoint.records.calibrating import QueryFeatures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
+class CredibleDisc:
     """A disc around the answer that contains a share of the probability mass."""
 
     mass: float
@@ -18,7 +18,7 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Area:
+class CredibleRegion:
     """Highest-density region that contains a share of the probability."""
 
     share: float
@@ -40,7 +40,7 @@ class PlaceName:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Belief:
+class Posterior:
     """Calibrated probabilities of one query."""
 
     stratum: str
@@ -53,8 +53,8 @@ class Belief:
     unsupported: float | None
     """Probability that the gallery has no image within 25 km, as opposed to a correct answer; None
     if not fitted."""
-    regions: tuple[Region, ...]
-    areas: tuple[Area, ...]
+    regions: tuple[CredibleDisc, ...]
+    areas: tuple[CredibleRegion, ...]
     names: tuple[PlaceName, ...]
     """Most probable name of each level."""
     abstained: str | None
@@ -62,12 +62,12 @@ class Belief:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Believed:
+class CalibratedResult:
     """Input and result of a calibration."""
 
-    asked: Asked | None = None
+    asked: QueryFeatures | None = None
     """None without candidates."""
-    belief: Belief | None = None
+    belief: Posterior | None = None
     """Present only if a calibration applies to the query."""
     note: str = ""
     """Meaning of the probabilities, or why there are none."""

@@ -34,7 +34,7 @@ class StratumFit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Abstention:
+class AbstentionRule:
     """Abstention rule: when an answer is withheld."""
 
     signal: Literal["unsupported", "elsewhere"]
@@ -70,7 +70,7 @@ class Calibration:
     """Gallery images per km² from which a query's neighborhood is dense, by its kind."""
     strata: Mapping[str, StratumFit]
     """`all`, and, if enough creators are known, `photo`, `photo, dense` and so on."""
-    abstention: Abstention
+    abstention: AbstentionRule
     search: Mapping[str, Any]
     """Settings of the search for the calibration queries."""
     kinds: tuple[str, ...]
@@ -85,7 +85,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class QueryFeatures:
     """Features of a query at decision time; never the ground truth."""
 
     kind: str | None

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pinpoint.records.basics import ImageState, ItemState, OriginalsPolicy, Point, Scope, SourceKind
 from pinpoint.records.field_layers import ManualField
-from pinpoint.records.reading import Hint, Rejected
+from pinpoint.records.reading import MetadataOverride, Rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ class TrainingSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFix:
+class ImageUpdate:
     """A manual correction; None leaves a field unchanged."""
 
     clear: frozenset[ManualField] = frozenset()
@@ -255,6 +255,6 @@ class NewItem:
     """Name shown to users."""
     locator: str
     """`file:///path` or `blob:<organization>/<name>`."""
-    hint: Hint | None = None
+    hint: MetadataOverride | None = None
     rejected: Rejected | None = None
     """Set if the file was rejected before registration (a bad manifest row)."""

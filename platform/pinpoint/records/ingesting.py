@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pinpoint.records.basics import Point, SourceKind, Vector
 from pinpoint.records.catalogue import Source
-from pinpoint.records.reading import Hint, Rejected
+from pinpoint.records.reading import MetadataOverride, Rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class ClaimedItem:
     external_id: str
     file: str
     locator: str
-    hint: Hint | None
+    hint: MetadataOverride | None
     attempts: int
     arrival: int
     """Order of arrival of all items, over all batches."""
@@ -30,7 +30,7 @@ class ClaimedItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptImage:
+class UpsertedImage:
     """An image row of an item; `face` is an index into the reading's faces."""
 
     id: UUID
@@ -39,13 +39,13 @@ class KeptImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class UpsertResult:
     """Result of the upsert of one reading."""
 
     item_id: UUID
     duplicate: Rejected | None
     """Set if nothing was to be done, with the reason."""
-    images: tuple[KeptImage, ...]
+    images: tuple[UpsertedImage, ...]
     replaced: tuple[str, ...] = ()
     """Locators of earlier bytes without a row."""
     waits: bool = False
@@ -79,7 +79,7 @@ class StoredFile:
     file: str
     locator: str
     """Empty if no file was stored."""
-    hint: Hint
+    hint: MetadataOverride
     """The position in the catalog: the file need not contain it."""
     whole: bool
     """Whether the bytes match the hash in the rows; those of a rendition do not."""
@@ -87,7 +87,7 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reembedded:
+class ReembedReport:
     """Result of a pass over images without vectors; every image is in one of the two fields."""
 
     done: int
@@ -96,7 +96,7 @@ class Reembedded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grave:
+class PendingDeletion:
     """A deleted image whose index point and blob still exist."""
 
     id: UUID

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from pinpoint.records.reading import Capture, Hint
+from pinpoint.records.reading import CaptureMetadata, MetadataOverride
 
 INDEXED_BYTES: Final = 2_048
 """Maximum bytes of a text in a b-tree with an id of 16 bytes."""
@@ -137,7 +137,7 @@ def check_attributes(attributes: Mapping[str, object]) -> None:
         )
 
 
-def check_hint(hint: Hint) -> None:
+def check_hint(hint: MetadataOverride) -> None:
     """Reject a hint with a value that cannot be stored.
 
     Raises:
@@ -160,7 +160,7 @@ def check_hint(hint: Hint) -> None:
     check_attributes(hint.attributes)
 
 
-def check_item(external_id: str, file: str, locator: str, hint: Hint | None) -> None:
+def check_item(external_id: str, file: str, locator: str, hint: MetadataOverride | None) -> None:
     """Reject a file of a batch whose names or hint cannot be stored.
 
     Raises:
@@ -173,7 +173,7 @@ def check_item(external_id: str, file: str, locator: str, hint: Hint | None) -> 
         check_hint(hint)
 
 
-def check_capture(capture: Capture) -> None:
+def check_capture(capture: CaptureMetadata) -> None:
     """Reject metadata of a file that cannot be stored.
 
     Raises:

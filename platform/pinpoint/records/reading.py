@@ -41,7 +41,7 @@ class Panorama:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Capture:
+class CaptureMetadata:
     """Merged metadata of one file, and its layers."""
 
     point: Point
@@ -86,7 +86,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Face:
+class ImageFace:
     """One image to embed: a whole photo, or one face of a panorama."""
 
     name: str | None
@@ -101,15 +101,15 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class DecodedImage:
     """Result of decoding one accepted file."""
 
-    capture: Capture
-    faces: tuple[Face, ...]
+    capture: CaptureMetadata
+    faces: tuple[ImageFace, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hint:
+class MetadataOverride:
     """Metadata from outside a file: a manifest row, upload fields, a GPX track. All optional.
 
     A field of a hint overrides that of the file (`records.field_layers`).

@@ -11,7 +11,7 @@ from pinpoint.records.index import Drift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
+class SweepReport:
     """Result of a sweep."""
 
     released: int
@@ -22,7 +22,7 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class RejectionCount:
     """Number of items without an image in the last 24 hours, for one reason."""
 
     verdict: Literal["rejected", "failed"]
@@ -31,7 +31,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageSum:
+class StageTiming:
     """Time that workers spent in one stage of the ingest since the database was created."""
 
     slices: int
@@ -40,7 +40,7 @@ class StageSum:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
+class StatsSnapshot:
     """Statistics in PostgreSQL; counts stop at `most`, which then means "at least"."""
 
     most: int
@@ -54,12 +54,12 @@ class Totals:
     images_deleted: int
     """Rows that wait for deletion."""
     tombstones: int
-    refused_24h: tuple[Refused, ...]
+    refused_24h: tuple[RejectionCount, ...]
     """Most frequent first."""
     drift: Drift | None
     reconciled_at: datetime | None
-    swept: Swept | None
+    swept: SweepReport | None
     swept_at: datetime | None
-    stages: Mapping[str, StageSum]
+    stages: Mapping[str, StageTiming]
     counts: Mapping[str, int]
     """Since the database was created: `claimed`, `encoded`, `rejected`, `failed`, `released`."""

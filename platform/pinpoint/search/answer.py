@@ -16,21 +16,21 @@ from pinpoint.geo.points import LatLon, lat_lon
 from pinpoint.geo.regions import mode, radius_for_mass_m
 from pinpoint.ports import CatalogueReader
 from pinpoint.records import (
-    KINDS,
+    SOURCE_KINDS,
     Answer,
-    Believed,
+    CalibratedResult,
     Citation,
     CitedCopy,
     Contract,
+    CredibleDisc,
     Image,
     Point,
-    Ranked,
-    RankedPlace,
-    Region,
+    RankedCandidate,
+    RankedCoordinate,
     SourceKind,
 )
 
-SHARES: Final = (0.5, 0.9)
+REGION_PROBABILITIES: Final = (0.5, 0.9)
 PLACE_M: Final = 1_000.0
 """Candidates within this distance count as one location when masses are compared."""
 REFINE_M: Final = 50.0
@@ -38,7 +38,7 @@ REFINE_M: Final = 50.0
 POSITION_ERROR_M: Final = 10.0
 """Minimum radius of a region, because gallery positions are not more precise."""
 
-Role = Literal["candidate", "evidence"]
+CitationRole = Literal["candidate", "evidence"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +46,20 @@ class Decision:
     """Result computed from ranked candidates or ranked coordinates."""
 
     point: Point | None
-    regions: tuple[Region, ...]
+    regions: tuple[CredibleDisc, ...]
     citations: tuple[Citation, ...] = ()
-    ranked: tuple[Ranked, ...] = ()
-    ranked_coordinates: tuple[RankedPlace, ...] = ()
+    ranked: tuple[RankedCandidate, ...] = ()
+    ranked_coordinates: tuple[RankedCoordinate, ...] = ()
     considered: int
-    believed: Believed = field(default_factory=Believed)
+    believed: CalibratedResult = field(default_factory=CalibratedResult)
 
 
-def decide(
-    ranked: Sequence[Ranked], believed: Believed, *, reader: CatalogueReader, cited: int
+def decide_answer(
+    ranked: Sequence[RankedCandidate],
+    believed: CalibratedResult,
+    *,
+    reader: CatalogueReader,
+    cited: int,
 ) -> Decision:
     """Decide where the photo was taken and which photos to cite.
 
@@ -89,8 +93,8 @@ def decide(
     )
 
 
-def decide_places(
-    best: Sequence[RankedPlace], positions: LatLon, mass: NDArray[np.float64]
+def decide_coordinates(
+    best: Sequence[RankedCoordinate], positions: LatLon, mass: NDArray[np.float64]
 ) -> Decision:
     """Decide among coordinates without images; nothing is cited.
 
@@ -101,7 +105,10 @@ def decide_places(
     """
     if not best:
         return Decision(
-            point=None, regions=(), considered=0, believed=Believed(abstained="no_candidates")
+            point=None,
+            regions=(),
+            considered=0,
+            believed=CalibratedResult(abstained="no_candidates"),
         )
     point, regions = _select_mode_and_regions(positions, mass, num_modes=len(best))
     return Decision(
@@ -109,7 +116,7 @@ def decide_places(
     )
 
 
-def composed(
+def build_answer(
     decision: Decision,
     contract: Contract,
     timings_ms: Mapping[str, float],
@@ -155,19 +162,21 @@ def composed(
 
 def _select_mode_and_regions(
     positions: LatLon, mass: NDArray[np.float64], *, num_modes: int
-) -> tuple[Point, tuple[Region, ...]]:
+) -> tuple[Point, tuple[CredibleDisc, ...]]:
     """The mode of the first `num_modes` positions, and discs around it for shares of the mass."""
     answer = mode(positions[:num_modes], mass[:num_modes], place_m=PLACE_M, refine_m=REFINE_M)
     away_m = haversine_m(positions, answer)
     regions = tuple(
-        Region(mass=share, radius_m=max(radius_for_mass_m(away_m, mass, share), POSITION_ERROR_M))
-        for share in SHARES
+        CredibleDisc(
+            mass=share, radius_m=max(radius_for_mass_m(away_m, mass, share), POSITION_ERROR_M)
+        )
+        for share in REGION_PROBABILITIES
     )
     return Point(lat=float(answer[0]), lon=float(answer[1])), regions
 
 
 def _collect_citations(
-    ranked: Sequence[Ranked],
+    ranked: Sequence[RankedCandidate],
     distances_m: NDArray[np.float64],
     answer: Point,
     reader: CatalogueReader,
@@ -204,8 +213,8 @@ def _collect_citations(
         *_first_per_kind(by_similarity, kinds, 2 * cited),
     ]
     images = reader.images(image_ids)
-    chosen: list[tuple[Image, Role, float]] = []
-    roles: tuple[tuple[Role, Mapping[UUID, float]], ...] = (
+    chosen: list[tuple[Image, CitationRole, float]] = []
+    roles: tuple[tuple[CitationRole, Mapping[UUID, float]], ...] = (
         ("candidate", candidates),
         ("evidence", by_similarity),
     )
@@ -225,7 +234,7 @@ def _first_per_kind(
     similarities: Mapping[UUID, float], kinds: Mapping[UUID, SourceKind], limit: int
 ) -> list[UUID]:
     """The first `limit` ids of each kind, in the order of `KINDS`."""
-    order = (*KINDS, *sorted(set(kinds.values()) - set(KINDS)))
+    order = (*SOURCE_KINDS, *sorted(set(kinds.values()) - set(SOURCE_KINDS)))
     return [
         id_
         for kind in order
@@ -234,7 +243,7 @@ def _first_per_kind(
 
 
 def _build_citation(
-    image: Image, role: Role, similarity: float, answer: Point, copies: Sequence[Image]
+    image: Image, role: CitationRole, similarity: float, answer: Point, copies: Sequence[Image]
 ) -> Citation:
     """The citation of a gallery image; its distance is geodesic."""
     return Citation(

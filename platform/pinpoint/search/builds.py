@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from pinpoint.errors import IndexUnavailable, OtherContract
+from pinpoint.errors import IndexUnavailableError, ModelMismatchError
 from pinpoint.ports import VectorIndex
 from pinpoint.records import Contract, IndexInfo
 
 T = TypeVar("T")
 
 
-def fitting(index: VectorIndex, contract: Contract) -> IndexInfo:
+def require_same_model(index: VectorIndex, contract: Contract) -> IndexInfo:
     """Description of the index, after checking that its vectors are from this bundle.
 
     Raises:
@@ -21,18 +21,18 @@ def fitting(index: VectorIndex, contract: Contract) -> IndexInfo:
     """
     info = index.info()
     if not info.ready:
-        raise IndexUnavailable(
+        raise IndexUnavailableError(
             f"the index is loading ({info.loading or 'progress unknown'}); try again shortly"
         )
     if info.contract is not None and info.contract != contract.digest:
-        raise OtherContract(
+        raise ModelMismatchError(
             f"the index was built for bundle {info.contract}, but this encoder is"
             f" {contract.digest} ({contract.name}); `pinpoint bundles use` changes the index"
         )
     return info
 
 
-def of_one_build(
+def read_consistently(
     index: VectorIndex, contract: Contract, read: Callable[[IndexInfo], T]
 ) -> tuple[IndexInfo, T]:
     """Result of a read, and the description of the one build that answered it.
@@ -41,13 +41,13 @@ def of_one_build(
     name one build and contain hits of another, so the name is checked again after the read.
 
     Raises:
-        IndexUnavailable: As `fitting`.
-        OtherContract: As `fitting`.
+        IndexUnavailable: As `require_same_model`.
+        OtherContract: As `require_same_model`.
     """
-    info = fitting(index, contract)
+    info = require_same_model(index, contract)
     while True:
         result = read(info)
-        info_after = fitting(index, contract)
+        info_after = require_same_model(index, contract)
         if info_after.build == info.build:
             return info, result
         info = info_after

@@ -17,7 +17,7 @@ import numpy as np
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.ports import CatalogueReader
-from pinpoint.records import Candidate, Evidence, Exclusions, Limits, Vector
+from pinpoint.records import Candidate, Evidence, Exclusions, SearchFilter, Vector
 
 _COSINE_TOLERANCE: Final = 5e-7
 """Candidate scores are rounded to six digits; this tolerance gives the same decisions here."""
@@ -26,13 +26,13 @@ _MAX_ENLARGEMENT: Final = 32
 """Maximum factor by which a read is enlarged to skip copies."""
 
 
-def gather(
+def fetch_evidence(
     candidates: Sequence[Candidate],
     *,
     vector: Vector,
     reader: CatalogueReader,
     contract: str,
-    limits: Limits,
+    limits: SearchFilter,
     radius_m: float,
     per_kind: int,
     exclusions: Exclusions | None = None,
@@ -78,7 +78,7 @@ def gather(
 def _read_distinct(
     reader: CatalogueReader,
     candidates: Sequence[Candidate],
-    limits: Limits,
+    limits: SearchFilter,
     *,
     contract: str,
     radius_m: float,
@@ -110,7 +110,7 @@ def _read_distinct(
 
 
 def _find_copies(
-    rows: Sequence[Evidence], candidates: Sequence[Candidate], limits: Limits
+    rows: Sequence[Evidence], candidates: Sequence[Candidate], limits: SearchFilter
 ) -> set[tuple[UUID, UUID]]:
     """Copies to drop, as pairs of a candidate and an image.
 
@@ -139,7 +139,7 @@ def _find_copies(
 
 
 def _copy_preference(
-    row: Evidence, candidate: Candidate, limits: Limits
+    row: Evidence, candidate: Candidate, limits: SearchFilter
 ) -> tuple[bool, bool, bool, float, int]:
     """Sort key; the image with the lowest value represents images of the same bytes."""
     return (
@@ -214,7 +214,7 @@ def _find_near_duplicates(
     }
 
 
-def _passes_filter(row: Evidence, limits: Limits) -> bool:
+def _passes_filter(row: Evidence, limits: SearchFilter) -> bool:
     """Whether a photo passes the filter's kinds, sources and times."""
     if limits.kinds and row.kind not in limits.kinds:
         return False

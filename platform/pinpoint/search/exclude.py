@@ -9,7 +9,9 @@ from pinpoint.ports import Database
 from pinpoint.records import Exclusions
 
 
-def resolve(exclusions: Exclusions, *, organization_id: UUID, database: Database) -> Exclusions:
+def resolve_exclusions(
+    exclusions: Exclusions, *, organization_id: UUID, database: Database
+) -> Exclusions:
     """Replace hashes, creators and sequences in exclusions by the ids of their rows.
 
     One read finds the rows of the photo, of its creator and of its sequence in the organization.

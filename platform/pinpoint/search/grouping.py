@@ -25,7 +25,7 @@ _MAX_ROUNDS: Final = 8
 """Maximum number of requests to fill the page with different groups."""
 
 
-def groups(
+def group_hits(
     vector: Vector,
     *,
     index: VectorIndex,
@@ -82,7 +82,7 @@ def groups(
     )
 
 
-def beside(
+def restrict_to_neighbors_of(
     where: IndexFilter, image: IndexPoint, *, include_self: bool, exclude_group: bool
 ) -> IndexFilter:
     """Exclude a gallery image from a filter unless `include_self`, and its group if requested."""

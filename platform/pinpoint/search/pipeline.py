@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import BadRequest, OtherContract
+from pinpoint.errors import BadRequestError, ModelMismatchError
 from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
 from pinpoint.records import (
     GPS_CHANNEL,
@@ -22,10 +22,10 @@ from pinpoint.records import (
     Contract,
     Evidence,
     Exclusions,
-    Limits,
-    Ranked,
+    RankedCandidate,
     Ranking,
-    Similar,
+    SearchFilter,
+    SimilarResult,
     SourceKind,
     Vector,
 )
@@ -45,9 +45,9 @@ from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
 Ranker = Callable[
-    [Vector, Sequence[Candidate], Mapping[UUID, Sequence[Evidence]]], tuple[Ranked, ...]
+    [Vector, Sequence[Candidate], Mapping[UUID, Sequence[Evidence]]], tuple[RankedCandidate, ...]
 ]
-RANKERS: Final[Mapping[str, Ranker]] = {vote.NAME: vote.rank, vote.TOP1: vote.top1}
+RANKERS: Final[Mapping[str, Ranker]] = {vote.NAME: vote.rank_by_vote, vote.TOP1: vote.rank_top1}
 """Rankers that need no weights, by the name used in answers."""
 RERANK: Final = rerank.NAME
 RANKER_NAMES: Final = (*RANKERS, RERANK)
@@ -57,7 +57,7 @@ def locate(
     data: bytes,
     *,
     file: str,
-    limits: Limits,
+    limits: SearchFilter,
     organization_id: UUID,
     kind: SourceKind | None,
     decoder: Decoder,
@@ -91,7 +91,7 @@ def locate(
         Unavailable: The index or the database does not respond.
     """
     watch = Stopwatch()
-    vector = encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
+    vector = encode_photo(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
     return locate_encoded(
         vector,
         limits=limits,
@@ -110,7 +110,7 @@ def locate(
 def locate_encoded(
     vector: Vector,
     *,
-    limits: Limits,
+    limits: SearchFilter,
     organization_id: UUID,
     contract: Contract,
     index: VectorIndex,
@@ -136,17 +136,21 @@ def locate_encoded(
     active_reranker = _select_reranker(ranker, reranker, contract)
     watch = watch or Stopwatch()
     resolved = _resolve_exclusions(exclusions, organization_id, database, watch)
-    find = partial(retrieve.candidates, vector, index=index, limits=limits, settings=settings)
+    find = partial(
+        retrieve.retrieve_candidates, vector, index=index, limits=limits, settings=settings
+    )
     with watch.stage("retrieve"):
         gps = GPS_CHANNEL in contract.dims
         find = partial(find, organization_id=organization_id, exclusions=resolved, gps=gps)
         fetch_from = index if active_reranker else None
-        info, ((candidates, exclusions), points) = builds.of_one_build(
-            index, contract, lambda info: rerank.seen(find(info=info), fetch_from)
+        info, ((candidates, exclusions), points) = builds.read_consistently(
+            index,
+            contract,
+            lambda info: rerank.fetch_candidate_vectors(find(info=info), fetch_from),
         )
     with database.read(organization_id) as reader:
         with watch.stage("evidence"):
-            nearby = evidence.gather(
+            nearby = evidence.fetch_evidence(
                 candidates,
                 vector=vector,
                 reader=reader,
@@ -161,11 +165,13 @@ def locate_encoded(
             ranking = _rank_without_weights(first_ranker, vector, candidates, nearby)
             if active_reranker is not None:
                 judgement = active_reranker.judge(vector, kind, candidates, nearby, points)
-                ranking = rerank.ranking(ranking.ranked, candidates, judgement)
+                ranking = rerank.order_by_reranker(ranking.ranked, candidates, judgement)
         with watch.stage("decide"):
-            believed = posterior.believed(ranking, contract, limits, settings, kind=kind)
-            decision = answer.decide(ranking.ranked, believed, reader=reader, cited=settings.cited)
-    return answer.composed(
+            believed = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)
+            decision = answer.decide_answer(
+                ranking.ranked, believed, reader=reader, cited=settings.cited
+            )
+    return answer.build_answer(
         decision,
         contract,
         watch.read(),
@@ -181,7 +187,7 @@ def similar(
     *,
     image_id: UUID | None = None,
     file: str,
-    limits: Limits,
+    limits: SearchFilter,
     organization_id: UUID,
     limit: int,
     per_group: int = 3,
@@ -193,7 +199,7 @@ def similar(
     index: VectorIndex,
     database: Database,
     settings: SearchSettings,
-) -> Similar:
+) -> SimilarResult:
     """Find the images most similar to a photo or to a gallery image.
 
     Args:
@@ -223,31 +229,35 @@ def similar(
         Unavailable: As `locate`.
     """
     if limit < 1 or per_group < 1:
-        raise BadRequest(f"limit ({limit}) and per_group ({per_group}) must be at least 1")
+        raise BadRequestError(f"limit ({limit}) and per_group ({per_group}) must be at least 1")
     watch = Stopwatch()
-    info_before = builds.fitting(index, encoder.contract)
-    where = retrieve.where(organization_id, limits)
+    info_before = builds.require_same_model(index, encoder.contract)
+    where = retrieve.to_index_filter(organization_id, limits)
     if image_id is not None and data is None:
         with watch.stage("fetch"):
-            image = query.of_image(image_id, organization_id, index=index, database=database)
+            image = query.fetch_image_query(
+                image_id, organization_id, index=index, database=database
+            )
         vector = image.vectors[IMAGE_CHANNEL]
-        where = grouping.beside(
+        where = grouping.restrict_to_neighbors_of(
             where, image, include_self=include_self, exclude_group=exclude_group
         )
     elif data is not None and image_id is None:
-        vector = encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
+        vector = encode_photo(
+            data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch
+        )
     else:
-        raise BadRequest("give either a photo or the id of an image in the gallery")
-    find_groups = partial(grouping.groups, vector, index=index, where=where, settings=settings)
+        raise BadRequestError("give either a photo or the id of an image in the gallery")
+    find_groups = partial(grouping.group_hits, vector, index=index, where=where, settings=settings)
     with watch.stage("retrieve"):
-        info, groups = builds.of_one_build(
+        info, groups = builds.read_consistently(
             index,
             encoder.contract,
             lambda info: find_groups(info=info, limit=limit, per_group=per_group),
         )
     if image_id is not None and info.build != info_before.build:
-        raise OtherContract("the index changed during the query; retry")
-    return Similar(
+        raise ModelMismatchError("the index changed during the query; retry")
+    return SimilarResult(
         groups=groups,
         bundle=encoder.contract.name,
         index_build=info.build,
@@ -255,7 +265,7 @@ def similar(
     )
 
 
-def encoded(
+def encode_photo(
     data: bytes,
     *,
     file: str,
@@ -271,7 +281,7 @@ def encoded(
         TooLarge: As `locate`.
     """
     with watch.stage("decode"):
-        pixels = query.pixels(data, file=file, decoder=decoder)
+        pixels = query.decode_query(data, file=file, decoder=decoder)
     with watch.stage("encode"):
         return encoder.encode_query(pixels, kind)
 
@@ -281,7 +291,7 @@ def _select_reranker(
 ) -> Reranker | None:
     """The reranker, unless another ranker is requested or there is none."""
     if ranker == rerank.NAME and reranker is None:
-        raise BadRequest(f"{contract.name}: {rerank.MISSING}")
+        raise BadRequestError(f"{contract.name}: {rerank.NO_RERANKER}")
     return reranker if ranker in (None, rerank.NAME) else None
 
 
@@ -292,7 +302,9 @@ def _resolve_exclusions(
     if exclusions is None:
         return None
     with watch.stage("exclude"):
-        return exclude.resolve(exclusions, organization_id=organization_id, database=database)
+        return exclude.resolve_exclusions(
+            exclusions, organization_id=organization_id, database=database
+        )
 
 
 def _rank_without_weights(
@@ -307,4 +319,4 @@ def _rank_without_weights(
     """
     name = ranker or vote.NAME
     ranked = RANKERS[name](vector, candidates, evidence_by_candidate)
-    return Ranking(ranked=ranked, ranker=name, reason=None if ranker else rerank.MISSING)
+    return Ranking(ranked=ranked, ranker=name, reason=None if ranker else rerank.NO_RERANKER)

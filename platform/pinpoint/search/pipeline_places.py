@@ -6,18 +6,18 @@ photo ─decode→ pixels ─encode→ vector ─compare→ [coordinate of the b
 from __future__ import annotations
 
 from pinpoint.ports import Decoder, Encoder
-from pinpoint.records import Answer, Limits, SourceKind
+from pinpoint.records import Answer, SearchFilter, SourceKind
 from pinpoint.search import answer, places
-from pinpoint.search.pipeline import encoded
+from pinpoint.search.pipeline import encode_photo
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
 
-def locate_by_places(
+def locate_by_coordinates(
     data: bytes,
     *,
     file: str,
-    limits: Limits,
+    limits: SearchFilter,
     kind: SourceKind | None,
     decoder: Decoder,
     encoder: Encoder,
@@ -31,17 +31,17 @@ def locate_by_places(
         BadPhoto: As `locate`.
         TooLarge: As `locate`.
     """
-    places.check(limits)
+    places.require_coordinates(limits)
     watch, contract = Stopwatch(), encoder.contract
     with watch.stage("retrieve"):
         coordinates = encoder.listed_places()
-    vector = encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
+    vector = encode_photo(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
     with watch.stage("rank"):
-        compared = places.compare(vector, coordinates, limits)
+        compared = places.compare_coordinates(vector, coordinates, limits)
     with watch.stage("decide"):
-        ranked = places.best(compared, settings.candidates)
-        decision = answer.decide_places(ranked, compared.positions, compared.mass)
-    return answer.composed(
+        ranked = places.select_best(compared, settings.candidates)
+        decision = answer.decide_coordinates(ranked, compared.positions, compared.mass)
+    return answer.build_answer(
         decision,
         contract,
         watch.read(),

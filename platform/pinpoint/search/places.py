@@ -16,10 +16,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.geo.points import LatLon
 from pinpoint.geo.shapes import Mask, in_box, in_circle, in_polygon
-from pinpoint.records import SCORE_DIGITS, Limits, PlaceList, Point, RankedPlace, Vector
+from pinpoint.records import (
+    SCORE_DIGITS,
+    CoordinateGallery,
+    Point,
+    RankedCoordinate,
+    SearchFilter,
+    Vector,
+)
 
 NAME: Final = "places"
 NOTE: Final = (
@@ -29,7 +36,7 @@ NOTE: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class ComparedCoordinates:
     """Coordinates `[M]`, best first, ties in the order of the list."""
 
     positions: LatLon
@@ -39,7 +46,7 @@ class Compared:
     """Sums to 1."""
 
 
-def check(limits: Limits) -> None:
+def require_coordinates(limits: SearchFilter) -> None:
     """Check that a filter applies to a coordinate list.
 
     Raises:
@@ -53,13 +60,15 @@ def check(limits: Limits) -> None:
     }
     used_names = [name for name, value in unsupported.items() if value]
     if used_names:
-        raise BadRequest(
+        raise BadRequestError(
             f"coordinates have no source kind, source or time: omit {', '.join(used_names)}, "
             "or search the gallery"
         )
 
 
-def compare(vector: Vector, coordinates: PlaceList, limits: Limits) -> Compared:
+def compare_coordinates(
+    vector: Vector, coordinates: CoordinateGallery, limits: SearchFilter
+) -> ComparedCoordinates:
     """Compute the mass of every coordinate inside the filter.
 
     Args:
@@ -74,25 +83,25 @@ def compare(vector: Vector, coordinates: PlaceList, limits: Limits) -> Compared:
     order = np.argsort(-score, kind="stable")
     score = score[order]
     exponentials = np.exp(coordinates.temperature * (score - score[:1]))
-    return Compared(
+    return ComparedCoordinates(
         positions=coordinates.positions[inside[order]],
         score=score,
         mass=exponentials / (exponentials.sum() or 1.0),
     )
 
 
-def best(compared: Compared, limit: int) -> tuple[RankedPlace, ...]:
+def select_best(compared: ComparedCoordinates, limit: int) -> tuple[RankedCoordinate, ...]:
     """The first `limit` coordinates as records."""
     rows = zip(
         compared.positions.tolist(), compared.score.tolist(), compared.mass.tolist(), strict=True
     )
     return tuple(
-        RankedPlace(point=Point(*position), score=score, mass=mass)
+        RankedCoordinate(point=Point(*position), score=score, mass=mass)
         for position, score, mass in islice(rows, limit)
     )
 
 
-def _is_inside(positions: LatLon, limits: Limits) -> Mask:
+def _is_inside(positions: LatLon, limits: SearchFilter) -> Mask:
     inside = np.ones(len(positions), dtype=np.bool_)
     if limits.circle is not None:
         inside &= in_circle(positions, limits.circle)

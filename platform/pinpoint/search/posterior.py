@@ -16,24 +16,24 @@ from pinpoint.geo import areas, kernels, posteriors
 from pinpoint.geo.gazetteer import most_probable_places
 from pinpoint.metrics.geolocation import GEOSCORE_SCALE_KM, THRESHOLDS_KM
 from pinpoint.records import (
-    Area,
-    Asked,
-    Belief,
-    Believed,
+    CalibratedResult,
     Calibration,
     Contract,
-    Limits,
+    CredibleDisc,
+    CredibleRegion,
     PlaceName,
     Point,
-    Ranked,
+    Posterior,
+    QueryFeatures,
+    RankedCandidate,
     Ranking,
-    Region,
+    SearchFilter,
     StratumFit,
 )
 from pinpoint.settings import SearchSettings
 
-SHARES: Final = ("0.5", "0.9")
-NODES: Final = 1_024
+REGION_PROBABILITIES: Final = ("0.5", "0.9")
+NUM_NODES: Final = 1_024
 _MIN_REACH_M: Final = 500.0
 """Minimum reach for the density estimate: nearer evidence may be of the same panorama."""
 _MIN_MASS: Final = 1e-12
@@ -44,14 +44,14 @@ Nodes = tuple[Floats, Floats]
 """Positions `[Q, 2]` and weights `[Q]` of a posterior (`geo.kernels.quadrature_nodes`)."""
 
 
-def believed(
+def calibrate_result(
     ranking: Ranking,
     contract: Contract,
-    limits: Limits,
+    limits: SearchFilter,
     search: SearchSettings,
     *,
     kind: str | None = None,
-) -> Believed:
+) -> CalibratedResult:
     """The posterior, if a calibration applies to the query, and a note on the calibration.
 
     Args:
@@ -61,17 +61,21 @@ def believed(
         search: The search settings.
         kind: Source kind of the query, as given by the caller.
     """
-    calibration, note = usable(contract, ranking.ranker, limits, search.model_dump(mode="json"))
+    calibration, note = select_calibration(
+        contract, ranking.ranker, limits, search.model_dump(mode="json")
+    )
     if not ranking.ranked:
-        return Believed(note=note, abstained="no_candidates")
-    features = asked(ranking.ranked, kind=kind, null_logit=ranking.null_score)
+        return CalibratedResult(note=note, abstained="no_candidates")
+    features = query_features(ranking.ranked, kind=kind, null_logit=ranking.null_score)
     if calibration is None:
-        return Believed(asked=features, note=note)
-    belief = believe(features, calibration, search.objective_km)
-    return Believed(asked=features, belief=belief, note=note, abstained=belief.abstained)
+        return CalibratedResult(asked=features, note=note)
+    belief = compute_posterior(features, calibration, search.objective_km)
+    return CalibratedResult(asked=features, belief=belief, note=note, abstained=belief.abstained)
 
 
-def asked(ranked: Sequence[Ranked], *, kind: str | None, null_logit: float | None = None) -> Asked:
+def query_features(
+    ranked: Sequence[RankedCandidate], *, kind: str | None, null_logit: float | None = None
+) -> QueryFeatures:
     """Features from which the posterior is computed.
 
     Args:
@@ -81,7 +85,7 @@ def asked(ranked: Sequence[Ranked], *, kind: str | None, null_logit: float | Non
     """
     points = [entry.refined or entry.candidate.point for entry in ranked]
     scored = all(entry.score is not None for entry in ranked)
-    return Asked(
+    return QueryFeatures(
         kind=kind,
         points=tuple((point.lat, point.lon) for point in points),
         logits=tuple(
@@ -95,8 +99,8 @@ def asked(ranked: Sequence[Ranked], *, kind: str | None, null_logit: float | Non
     )
 
 
-def usable(
-    contract: Contract, ranker: str, limits: Limits, search: Mapping[str, Any]
+def select_calibration(
+    contract: Contract, ranker: str, limits: SearchFilter, search: Mapping[str, Any]
 ) -> tuple[Calibration | None, str]:
     """The calibration that applies to a query, or None, and a note that explains it.
 
@@ -118,8 +122,8 @@ def usable(
     return calibration, calibration.note
 
 
-def best_point(
-    features: Asked, belief: kernels.Mixture, nodes: Nodes, objective_km: float | None
+def select_best_point(
+    features: QueryFeatures, belief: kernels.Mixture, nodes: Nodes, objective_km: float | None
 ) -> Floats:
     """The candidate position `[2]` with the highest expected GeoScore; the first of equal ones.
 
@@ -130,30 +134,34 @@ def best_point(
         objective_km: Maximize accuracy within this radius instead, in kilometers.
     """
     if objective_km is not None:
-        return best_within(features, belief, objective_km)
+        return select_most_probable_point(features, belief, objective_km)
     points = np.array(features.points)
     expected_scores = kernels.expected_scores(*nodes, points, GEOSCORE_SCALE_KM)
     return np.asarray(points[np.argmax(expected_scores)])
 
 
-def best_within(features: Asked, belief: kernels.Mixture, km: float) -> Floats:
+def select_most_probable_point(
+    features: QueryFeatures, belief: kernels.Mixture, km: float
+) -> Floats:
     """The candidate position `[2]` with the most mass within `km`; the first of equal ones."""
     points = np.array(features.points)
     return np.asarray(points[np.argmax(kernels.masses_within(belief, points, km))])
 
 
-def believe(features: Asked, calibration: Calibration, objective_km: float | None = None) -> Belief:
+def compute_posterior(
+    features: QueryFeatures, calibration: Calibration, objective_km: float | None = None
+) -> Posterior:
     """Compute the posterior, its point, its probabilities and its credible regions.
 
     Args:
         features: Features of the query.
         calibration: Calibration of the bundle and ranker.
-        objective_km: As in `best_point`.
+        objective_km: As in `select_best_point`.
     """
     stratum, fit = posteriors.select_fit(features, calibration.strata, calibration.density_cuts)
     belief = posteriors.mixture(features, fit, calibration.kernels_km, calibration.elsewhere_km)
-    nodes = kernels.quadrature_nodes(belief, NODES)
-    answer = best_point(features, belief, nodes, objective_km)
+    nodes = kernels.quadrature_nodes(belief, NUM_NODES)
+    answer = select_best_point(features, belief, nodes, objective_km)
     abstention = calibration.abstention
     mass, elsewhere = posteriors.masses(features, fit)
     unsupported_fit = abstention.unsupported
@@ -161,7 +169,7 @@ def believe(features: Asked, calibration: Calibration, objective_km: float | Non
         None if unsupported_fit is None else posteriors.probability(unsupported_fit, features)
     )
     abstention_probability = elsewhere if abstention.signal == "elsewhere" else unsupported
-    return Belief(
+    return Posterior(
         stratum=stratum,
         point=Point(lat=float(answer[0]), lon=float(answer[1])),
         within=_probability_within(belief, answer, fit),
@@ -190,25 +198,25 @@ def _probability_within(
 
 def _credible_discs(
     belief: kernels.Mixture, answer: Floats, levels: Mapping[str, float]
-) -> tuple[Region, ...]:
+) -> tuple[CredibleDisc, ...]:
     masses = np.minimum(np.array(list(levels.values())), 1.0)
     radii_m = (1_000.0 * kernels.radius_for_mass_km(belief, answer, masses)).tolist()
     return tuple(
-        Region(mass=float(share), radius_m=radius_m)
+        CredibleDisc(mass=float(share), radius_m=radius_m)
         for share, radius_m in zip(levels, radii_m, strict=True)
     )
 
 
 def _credible_regions(
     belief: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]
-) -> tuple[Area, ...]:
+) -> tuple[CredibleRegion, ...]:
     positions, weights = nodes
     log_densities = kernels.log_density(belief, positions)
     regions = []
     for share, level in levels.items():
         boxes = areas.hdr_boxes(belief, kernels.hdr_log_density(log_densities, weights, level))
         regions.append(
-            Area(
+            CredibleRegion(
                 share=float(share),
                 level=min(level, 1.0),
                 area_km2=areas.area_km2(boxes),
@@ -218,7 +226,7 @@ def _credible_regions(
     return tuple(regions)
 
 
-def _place_names(features: Asked, mass: Floats) -> tuple[PlaceName, ...]:
+def _place_names(features: QueryFeatures, mass: Floats) -> tuple[PlaceName, ...]:
     """The most probable country, region and city, by the mass of the candidates in them."""
     return tuple(
         PlaceName(level=level, name=name, probability=round(probability, _DIGITS))
@@ -228,14 +236,14 @@ def _place_names(features: Asked, mass: Floats) -> tuple[PlaceName, ...]:
     )
 
 
-def _neighborhood_similarity(ranked: Sequence[Ranked]) -> float:
+def _neighborhood_similarity(ranked: Sequence[RankedCandidate]) -> float:
     """Mean similarity of candidates and their evidence: one similar image may be by chance."""
     means = [float(np.mean([entry.candidate.score, *entry.similarities])) for entry in ranked]
     mass = [entry.mass for entry in ranked]
     return round(float(np.average(means, weights=mass)), _DIGITS)
 
 
-def _gallery_density(ranked: Sequence[Ranked]) -> float:
+def _gallery_density(ranked: Sequence[RankedCandidate]) -> float:
     """Mass-weighted number of gallery images per km² around the candidates.
 
     For each candidate it is the number of evidence photos over the area of the disc that contains

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import BadPhoto, Conflict, TooLarge
+from pinpoint.errors import BadPhotoError, ConflictError, TooLargeError
 from pinpoint.ports import Database, Decoder, VectorIndex
 from pinpoint.records import IndexPoint, Pixels, Rejected
 
@@ -13,7 +13,7 @@ _LIMIT_REASON_PREFIXES: Final = ("too_large", "too_many")
 """Prefixes of the decoder's reasons that state an exceeded limit."""
 
 
-def pixels(data: bytes, *, file: str, decoder: Decoder) -> Pixels:
+def decode_query(data: bytes, *, file: str, decoder: Decoder) -> Pixels:
     """Decode untrusted bytes to pixels `[H, W, 3]`; of a panorama, the first face.
 
     Args:
@@ -27,12 +27,14 @@ def pixels(data: bytes, *, file: str, decoder: Decoder) -> Pixels:
     """
     reading = decoder.read(file, data, query=True)
     if isinstance(reading, Rejected):
-        error_class = TooLarge if reading.reason.startswith(_LIMIT_REASON_PREFIXES) else BadPhoto
+        error_class = (
+            TooLargeError if reading.reason.startswith(_LIMIT_REASON_PREFIXES) else BadPhotoError
+        )
         raise error_class(f"{reading.file}: {reading.detail}", reason=reading.reason)
     return reading.faces[0].pixels
 
 
-def of_image(
+def fetch_image_query(
     image_id: UUID, organization_id: UUID, *, index: VectorIndex, database: Database
 ) -> IndexPoint:
     """Fetch the index point of an organization's image, with its vectors.
@@ -53,7 +55,7 @@ def of_image(
         image = reader.image(image_id)
     points = index.fetch([image_id], vectors=True)
     if not points or points[0].organization_id != organization_id:
-        raise Conflict(
+        raise ConflictError(
             f"image {image_id} is {image.state} and not in the index; try again once it is indexed",
             reason="not_indexed",
         )

@@ -14,24 +14,33 @@ from uuid import UUID
 import numpy as np
 
 from pinpoint.ports import VectorIndex
-from pinpoint.records import Candidate, Exclusions, IndexPoint, Judgement, Ranked, Ranking
+from pinpoint.records import (
+    Candidate,
+    Exclusions,
+    IndexPoint,
+    RankedCandidate,
+    Ranking,
+    RerankOutput,
+)
 
 NAME: Final = "rerank"
-MISSING: Final = "the bundle has no reranker"
+NO_RERANKER: Final = "the bundle has no reranker"
 """Reason why the vote ranked an answer."""
 
 Retrieved = tuple[tuple[Candidate, ...], Exclusions | None]
 """Result of retrieval."""
 
 
-def seen(retrieved: Retrieved, index: VectorIndex | None) -> tuple[Retrieved, list[IndexPoint]]:
+def fetch_candidate_vectors(
+    retrieved: Retrieved, index: VectorIndex | None
+) -> tuple[Retrieved, list[IndexPoint]]:
     """The retrieval result, and the index points of its candidates; none without an index."""
     ids = [candidate.id for candidate in retrieved[0]]
     return retrieved, index.fetch(ids, vectors=True) if index is not None and ids else []
 
 
-def ranking(
-    voted: Sequence[Ranked], candidates: Sequence[Candidate], judgement: Judgement
+def order_by_reranker(
+    voted: Sequence[RankedCandidate], candidates: Sequence[Candidate], judgement: RerankOutput
 ) -> Ranking:
     """Order candidates by the output of a reranker.
 

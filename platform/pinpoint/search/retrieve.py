@@ -20,16 +20,16 @@ from pinpoint.ports import VectorIndex
 from pinpoint.records import (
     GPS_CHANNEL,
     IMAGE_CHANNEL,
-    KINDS,
     SCORE_DIGITS,
+    SOURCE_KINDS,
     Candidate,
+    ChannelScore,
     Exclusions,
-    Found,
     Hit,
     IndexFilter,
     IndexInfo,
     IndexQuery,
-    Limits,
+    SearchFilter,
     SourceKind,
     Vector,
 )
@@ -39,12 +39,12 @@ _MAX_HITS: Final = 4_096
 """Maximum number of hits requested per kind to find hits that are not near-duplicates."""
 
 
-def candidates(
+def retrieve_candidates(
     vector: Vector,
     *,
     index: VectorIndex,
     organization_id: UUID,
-    limits: Limits,
+    limits: SearchFilter,
     settings: SearchSettings,
     info: IndexInfo,
     exclusions: Exclusions | None = None,
@@ -68,14 +68,14 @@ def candidates(
     """
     if info.points == 0:
         return (), exclusions
-    kinds = tuple(dict.fromkeys(limits.kinds or KINDS))
-    num_gps = gps_seats(settings, settings.candidates) if gps else 0
+    kinds = tuple(dict.fromkeys(limits.kinds or SOURCE_KINDS))
+    num_gps = gps_quota(settings, settings.candidates) if gps else 0
     channels = (IMAGE_CHANNEL, GPS_CHANNEL) if num_gps else (IMAGE_CHANNEL,)
     queries = [
         IndexQuery(
             channel=channel,
             vector=vector,
-            filter=where(organization_id, limits, kinds=(kind,)),
+            filter=to_index_filter(organization_id, limits, kinds=(kind,)),
             limit=settings.candidates * settings.overfetch,
             contract=info.contract,
         )
@@ -86,12 +86,12 @@ def candidates(
     hits_by_channel: dict[str, list[Hit]] = {channel: [] for channel in channels}
     for query, hits in zip(queries, answers, strict=True):
         hits_by_channel[query.channel] += hits
-    hits_by_channel = {channel: ordered(hits) for channel, hits in hits_by_channel.items()}
+    hits_by_channel = {channel: sort_hits(hits) for channel, hits in hits_by_channel.items()}
     by_kind = [
         [[hit for hit in channel_hits if hit.kind == kind] for kind in kinds]
         for channel_hits in hits_by_channel.values()
     ]
-    slots = seated(
+    slots = merge_channels(
         *by_kind,
         limit=settings.candidates,
         share=num_gps,
@@ -107,15 +107,15 @@ def _to_candidates(
     index: VectorIndex,
 ) -> tuple[Candidate, ...]:
     """Hits as candidates with the scores of each channel, without images deleted since."""
-    scores: dict[UUID, dict[str, Found]] = {hit.id: {} for hit in slots}
+    scores: dict[UUID, dict[str, ChannelScore]] = {hit.id: {} for hit in slots}
     for channel, hits in hits_by_channel.items():
         for rank, hit in enumerate(hits):
             if hit.id in scores:
-                scores[hit.id][channel] = Found(score=hit.similarity, rank=rank)
+                scores[hit.id][channel] = ChannelScore(score=hit.similarity, rank=rank)
     # The few hits of the channel `gps` only are fetched by id; a search would scan all points.
     unscored = [hit.id for hit in slots if IMAGE_CHANNEL not in scores[hit.id]]
     for image_id, score in _fetch_similarities(unscored, vector, index).items():
-        scores[image_id][IMAGE_CHANNEL] = Found(score=score, rank=None)
+        scores[image_id][IMAGE_CHANNEL] = ChannelScore(score=score, rank=None)
     scored_hits = [hit for hit in slots if IMAGE_CHANNEL in scores[hit.id]]
     scored_hits.sort(key=lambda hit: (-scores[hit.id][IMAGE_CHANNEL].score, hit.id.int))
     return tuple(
@@ -240,9 +240,9 @@ def _find_identical(queries: Sequence[IndexQuery], answers: Sequence[Sequence[Hi
     return {id_ for id_, (key, rank) in ranks.items() if rank[2] != best[key][2]}
 
 
-def where(
+def to_index_filter(
     organization_id: UUID,
-    limits: Limits,
+    limits: SearchFilter,
     *,
     kinds: Sequence[SourceKind] | None = None,
     exclude_ids: Sequence[UUID] = (),
@@ -263,12 +263,12 @@ def where(
     )
 
 
-def ordered(hits: Iterable[Hit]) -> list[Hit]:
+def sort_hits(hits: Iterable[Hit]) -> list[Hit]:
     """Hits best first, ties by id, independent of the engine's order."""
     return sorted(hits, key=attrgetter("order"))
 
 
-def seated(
+def merge_channels(
     image: Sequence[Sequence[Hit]],
     gps: Sequence[Sequence[Hit]] | None = None,
     *,
@@ -286,7 +286,7 @@ def seated(
         gps: Hits of the channel `gps`, kinds in the same order; None if it was not searched.
         limit: Total number of slots.
         share: Number of slots of `gps`.
-        dedupe_m: As in `spread_out`; also applied between the channels.
+        dedupe_m: As in `suppress_nearby`; also applied between the channels.
     """
     rounds = [(image, limit)]
     if gps is not None:
@@ -299,7 +299,7 @@ def seated(
             _not_near(kind_slots, hits, dedupe_m)
             for kind_slots, hits in zip(slots, answers, strict=True)
         ]
-        selected_ids = {hit.id for hit in fair_share(new_hits, num_free)}
+        selected_ids = {hit.id for hit in round_robin_merge(new_hits, num_free)}
         for kind_slots, hits in zip(slots, new_hits, strict=True):
             kind_slots += [hit for hit in hits if hit.id in selected_ids]
     return [hit for kind_slots in slots for hit in kind_slots]
@@ -310,15 +310,15 @@ def _not_near(slots: Sequence[Hit], hits: Sequence[Hit], dedupe_m: float) -> lis
     slot_ids = {hit.id for hit in slots}
     new_hits = [hit for hit in hits if hit.id not in slot_ids]
     # Hits in slots already have the minimum distance, so all of them stay and are first.
-    return spread_out([*slots, *new_hits], dedupe_m)[len(slots) :]
+    return suppress_nearby([*slots, *new_hits], dedupe_m)[len(slots) :]
 
 
-def gps_seats(settings: SearchSettings, candidates: int) -> int:
+def gps_quota(settings: SearchSettings, candidates: int) -> int:
     """Number of slots reserved for the channel `gps`, for this number of candidates."""
     return int(candidates * settings.gps_share)
 
 
-def spread_out(hits: Sequence[Hit], nearer_than_m: float) -> list[Hit]:
+def suppress_nearby(hits: Sequence[Hit], nearer_than_m: float) -> list[Hit]:
     """Drop hits that are near a better hit of the same group.
 
     Args:
@@ -339,7 +339,7 @@ def spread_out(hits: Sequence[Hit], nearer_than_m: float) -> list[Hit]:
     return selected
 
 
-def fair_share(answers: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:
+def round_robin_merge(answers: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:
     """Merge kinds best first, with half of an equal share reserved for each kind.
 
     Cosines of a photo to photos and to street views are not on the same scale. Without a reserved
@@ -354,5 +354,5 @@ def fair_share(answers: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:
     """
     share = limit // (2 * len(answers))
     reserved = [hit for hits in answers for hit in hits[:share]]
-    rest = ordered(hit for hits in answers for hit in hits[share:])
-    return ordered([*reserved, *rest[: limit - len(reserved)]])
+    rest = sort_hits(hit for hits in answers for hit in hits[share:])
+    return sort_hits([*reserved, *rest[: limit - len(reserved)]])

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.geo.points import lat_lon
-from pinpoint.records import Candidate, Evidence, Ranked, Vector
+from pinpoint.records import Candidate, Evidence, RankedCandidate, Vector
 
 NAME: Final = "vote"
 TOP1: Final = "top1"
@@ -40,9 +40,9 @@ TEMPERATURE: Final = 0.7
 SCALES_M: Final = (100.0, 1_000.0, 25_000.0)
 EVIDENCE_WEIGHT: Final = 0.25
 SAME_KIND_SHARE: Final = 0.5
-Z_LEAST: Final = 1.0
+Z_MIN: Final = 1.0
 """Evidence with a smaller z-score has no weight; otherwise dense towns would always win."""
-Z_MOST: Final = 4.0
+Z_MAX: Final = 4.0
 """Higher z-scores of evidence do not increase its weight."""
 _MIN_SPREAD: Final = 1e-5
 """Smaller standard deviations are rounding errors, not information."""
@@ -64,11 +64,11 @@ class _Pairs:
     """`[E]`."""
 
 
-def rank(
+def rank_by_vote(
     vector: Vector,
     candidates: Sequence[Candidate],
     evidence: Mapping[UUID, Sequence[Evidence]],
-) -> tuple[Ranked, ...]:
+) -> tuple[RankedCandidate, ...]:
     """Compute the mass of every candidate.
 
     Args:
@@ -91,7 +91,7 @@ def rank(
     ends = np.cumsum([len(photos_near) for photos_near in near])
     pair_similarities = pairs.similarity.tolist()
     ranked = [
-        Ranked(
+        RankedCandidate(
             candidate=voter,
             mass=float(mass[i]),
             support=float(support[i]),
@@ -104,12 +104,12 @@ def rank(
     return tuple(sorted(ranked, key=lambda entry: -entry.mass))
 
 
-def top1(
+def rank_top1(
     vector: Vector,
     candidates: Sequence[Candidate],
     evidence: Mapping[UUID, Sequence[Evidence]],
-) -> tuple[Ranked, ...]:
-    """The `top1` ranker: the most similar candidate gets all of the mass.
+) -> tuple[RankedCandidate, ...]:
+    """The `rank_top1` ranker: the most similar candidate gets all of the mass.
 
     It measures retrieval alone. Its regions have no meaning, because all mass is at one point.
 
@@ -127,7 +127,7 @@ def top1(
     similarity = _compute_similarities(vector, list(photos.values())).tolist()
     similarity_by_photo = dict(zip(photos, similarity, strict=True))
     return tuple(
-        Ranked(
+        RankedCandidate(
             candidate=candidate,
             mass=float(rank_index == 0),
             support=0.0,
@@ -208,7 +208,7 @@ def _compute_masses(
     is_evidence[pairs.owner[cast_by >= 0], cast_by[cast_by >= 0]] = True
 
     zscores = _compute_zscores_by_kind(photos, similarity, voter_of_photo < 0)[pairs.photo]
-    boosts = np.maximum(np.expm1(np.minimum(zscores, Z_MOST) - Z_LEAST), 0.0)
+    boosts = np.maximum(np.expm1(np.minimum(zscores, Z_MAX) - Z_MIN), 0.0)
     boosts *= np.where(pairs.other_kind, 1.0, SAME_KIND_SHARE) * _distance_weight(pairs.distance_m)
     evidence_boost = np.bincount(pairs.owner, weights=boosts * (cast_by < 0), minlength=len(voters))
 

@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final, Protocol
 
-from pinpoint.errors import BadRequest, Conflict
+from pinpoint.errors import BadRequestError, ConflictError
 
 MANIFEST: Final = "manifest.json"
-SUMS: Final = "SHA256SUMS"
+CHECKSUMS: Final = "SHA256SUMS"
 DUMP: Final = "database.dump"
 _MAX_MANIFEST_BYTES: Final = 10_000_000
 _CHUNK_BYTES: Final = 1 << 20
@@ -35,7 +35,7 @@ _MEMBER_NAME: Final = re.compile(
 )
 
 
-class Writing(Protocol):
+class ArchiveWriter(Protocol):
     """Writer of a backup."""
 
     def put(self, name: str, data: IO[bytes], size: int) -> str:
@@ -60,7 +60,7 @@ class _HashingReader:
         return data
 
 
-class FolderWriting:
+class FolderArchiveWriter:
     """Writes a backup into a new folder.
 
     Args:
@@ -88,7 +88,7 @@ class FolderWriting:
         """Make the written files durable."""
 
 
-class TarWriting:
+class TarArchiveWriter:
     """Writes a backup into one tar archive, uncompressed because images are compressed already.
 
     Args:
@@ -115,7 +115,7 @@ class TarWriting:
             os.fsync(self._file.fileno())
 
 
-class Reading:
+class ArchiveReader:
     """A backup on disk.
 
     Args:
@@ -135,15 +135,17 @@ class Reading:
                 self._list_members(self._tar)
             except (tarfile.TarError, OSError) as error:
                 self.close()
-                raise BadRequest(f"{path} is not a complete tar archive") from error
+                raise BadRequestError(f"{path} is not a complete tar archive") from error
         elif not path.is_dir():
-            raise BadRequest(f"no backup at {path}: give the folder or file that was written")
+            raise BadRequestError(f"no backup at {path}: give the folder or file that was written")
 
     def _list_members(self, tar: tarfile.TarFile) -> None:
         for member in tar:
             if not member.isreg() or member.name in self._members:
                 self.close()
-                raise BadRequest(f"{self._path} is no backup: {member.name!r} cannot be in one")
+                raise BadRequestError(
+                    f"{self._path} is no backup: {member.name!r} cannot be in one"
+                )
             self._members[member.name] = member
 
     def open(self, name: str) -> IO[bytes]:
@@ -156,22 +158,22 @@ class Reading:
             member = self._members.get(name)
             data = None if member is None else self._tar.extractfile(member)
             if data is None:
-                raise BadRequest(f"{self._path} has no {name}: the backup is incomplete")
+                raise BadRequestError(f"{self._path} has no {name}: the backup is incomplete")
             return data
         path = self._path / name
         try:
             if not stat.S_ISREG(path.lstat().st_mode):
-                raise BadRequest(f"{path} is not a regular file")
+                raise BadRequestError(f"{path} is not a regular file")
             return path.open("rb")
         except OSError as error:
-            raise BadRequest(f"{path} cannot be read ({error.strerror})") from error
+            raise BadRequestError(f"{path} cannot be read ({error.strerror})") from error
 
     def text(self, name: str) -> str:
         """Read a small file as text."""
         with self.open(name) as file:
             data = file.read(_MAX_MANIFEST_BYTES + 1)
         if len(data) > _MAX_MANIFEST_BYTES:
-            raise BadRequest(f"{name} of {self._path} is too large")
+            raise BadRequestError(f"{name} of {self._path} is too large")
         return data.decode("utf-8", errors="replace")
 
     def sums(self) -> dict[str, str]:
@@ -181,11 +183,13 @@ class Reading:
             BadRequest: A line of the list is malformed, repeated or names an unknown file.
         """
         digests: dict[str, str] = {}
-        with self.open(SUMS) as file:
+        with self.open(CHECKSUMS) as file:
             for line in file:
                 match = re.fullmatch(r"([0-9a-f]{64})  (\S+)\n?", line.decode(errors="replace"))
-                if match is None or not is_ours(match[2]) or match[2] in digests:
-                    raise BadRequest(f"{SUMS} of {self._path} has an invalid line: {line!r}")
+                if match is None or not is_backup_file(match[2]) or match[2] in digests:
+                    raise BadRequestError(
+                        f"{CHECKSUMS} of {self._path} has an invalid line: {line!r}"
+                    )
                 digests[match[2]] = match[1]
         return digests
 
@@ -195,12 +199,12 @@ class Reading:
             self._tar.close()
 
 
-def is_ours(name: str) -> bool:
+def is_backup_file(name: str) -> bool:
     """Whether a backup can contain a file with this name."""
     return _MEMBER_NAME.fullmatch(name) is not None
 
 
-def sha256_of(data: IO[bytes]) -> str:
+def hash_stream(data: IO[bytes]) -> str:
     """SHA-256 in hex of the remaining bytes of a stream."""
     digest = hashlib.sha256()
     for chunk in _iterate_chunks(data):
@@ -208,7 +212,7 @@ def sha256_of(data: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def copy(data: IO[bytes], target: Path) -> str:
+def copy_file(data: IO[bytes], target: Path) -> str:
     """Copy a stream to a file durably and atomically; return its SHA-256 in hex."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".part")
@@ -224,12 +228,12 @@ def copy(data: IO[bytes], target: Path) -> str:
     return digest.hexdigest()
 
 
-def must_be_free(path: Path) -> None:
+def require_free_path(path: Path) -> None:
     """Raise `Conflict` if the path exists: a backup never replaces another file."""
     if os.path.lexists(path):
-        raise Conflict(f"{path} already exists; choose another name")
+        raise ConflictError(f"{path} already exists; choose another name")
     if not path.parent.is_dir():
-        raise BadRequest(f"there is no folder {path.parent}")
+        raise BadRequestError(f"there is no folder {path.parent}")
 
 
 def _iterate_chunks(data: IO[bytes]) -> Iterator[bytes]:

@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import IO, Final
 
 from pinpoint import __version__
-from pinpoint.errors import BadRequest, Conflict, StackError, describe_cause
-from pinpoint.nets.bundles import bundle_of, find_bundle
+from pinpoint.errors import BadRequestError, ConflictError, StackError, describe_cause
+from pinpoint.nets.bundles import find_bundle, resolve_bundle
 from pinpoint.nets.contract import CONTRACT_FILE
 from pinpoint.nets.digests import public_contract
 from pinpoint.settings import Settings
 from pinpoint.stack import archive, dumps, lifecycle, processes
-from pinpoint.stack.archive import FolderWriting, TarWriting, Writing
+from pinpoint.stack.archive import ArchiveWriter, FolderArchiveWriter, TarArchiveWriter
 from pinpoint.stack.missing import missing_stack
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 from pinpoint.stack.postgres import PostgresServer
 from pinpoint.stack.state import stack_lock
 
@@ -75,18 +75,18 @@ class Manifest:
             loaded = json.loads(text)
             manifest = cls(**{field.name: loaded[field.name] for field in fields(cls)})
         except (ValueError, KeyError, TypeError) as error:
-            raise BadRequest(
+            raise BadRequestError(
                 f"{archive.MANIFEST} is not the manifest of a backup: {error!r}"
             ) from error
         if manifest.format != FORMAT:
-            raise BadRequest(
+            raise BadRequestError(
                 f"the backup has format {manifest.format}, this version reads {FORMAT}: "
                 "restore it with the version that wrote it"
             )
         return manifest
 
 
-def backup(settings: Settings, target: Path, say: lifecycle.Say) -> Manifest:
+def write_backup(settings: Settings, target: Path, say: lifecycle.OnMessage) -> Manifest:
     """Write a backup; the target appears only when it is complete.
 
     Args:
@@ -100,11 +100,11 @@ def backup(settings: Settings, target: Path, say: lifecycle.Say) -> Manifest:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
     target = target.expanduser().absolute()
-    archive.must_be_free(target)
-    paths = StackPlaces(settings.places.home)
+    archive.require_free_path(target)
+    paths = StackPaths(settings.places.home)
     if not settings.places.database_url and not paths.pgdata.exists():
         raise missing_stack(paths.home)
-    with reachable(settings, paths) as (url, pgdata), dumps.snapshot(url) as snapshot:
+    with open_database(settings, paths) as (url, pgdata), dumps.hold_snapshot(url) as snapshot:
         # In the folder of the target, so that the last step is a rename. The database lock of the
         # snapshot keeps other backups out.
         work = target.with_name(f".{target.name}.part")
@@ -125,19 +125,21 @@ def backup(settings: Settings, target: Path, say: lifecycle.Say) -> Manifest:
 
 def _write_parts(
     settings: Settings,
-    paths: StackPlaces,
+    paths: StackPaths,
     work: Path,
     target: Path,
     snapshot: dumps.Snapshot,
     database: tuple[str, Path | None],
-    say: lifecycle.Say,
+    say: lifecycle.OnMessage,
 ) -> Manifest:
     say("dumping the database")
     dumped = work / archive.DUMP
-    dumps.dump(database[0], dumped, snapshot, database[1])
+    dumps.write_dump(database[0], dumped, snapshot, database[1])
     in_use, folders = _list_bundles(settings, paths)
     output = work / "whole"
-    writer: Writing = TarWriting(output) if target.suffix == ".tar" else FolderWriting(output)
+    writer: ArchiveWriter = (
+        TarArchiveWriter(output) if target.suffix == ".tar" else FolderArchiveWriter(output)
+    )
     with closing(writer):
         packer = _BackupPacker(writer)
         packer.add(archive.DUMP, dumped)
@@ -156,14 +158,16 @@ def _write_parts(
             counts=snapshot.counts,
             blobs=blobs,
             bytes=packer.bytes,
-            sums_sha256=writer.put(archive.SUMS, io.BytesIO(lines), len(lines)),
+            sums_sha256=writer.put(archive.CHECKSUMS, io.BytesIO(lines), len(lines)),
         )
         text = json.dumps(asdict(manifest), indent=2).encode() + b"\n"
         writer.put(archive.MANIFEST, io.BytesIO(text), len(text))
         return manifest
 
 
-def _add_bundles(packer: _BackupPacker, folders: Mapping[str, Path], say: lifecycle.Say) -> None:
+def _add_bundles(
+    packer: _BackupPacker, folders: Mapping[str, Path], say: lifecycle.OnMessage
+) -> None:
     for name, folder in folders.items():
         say(f"packing bundle {name}")
         for path in sorted(folder.iterdir()):
@@ -171,7 +175,7 @@ def _add_bundles(packer: _BackupPacker, folders: Mapping[str, Path], say: lifecy
                 packer.add(f"bundles/{name}/{path.name}", path)
 
 
-def _add_blobs(packer: _BackupPacker, paths: StackPlaces, say: lifecycle.Say) -> int:
+def _add_blobs(packer: _BackupPacker, paths: StackPaths, say: lifecycle.OnMessage) -> int:
     blobs = 0
     for path in sorted(paths.blobs_dir.glob("*/*/*")):
         blobs += packer.add(f"blobs/{path.relative_to(paths.blobs_dir).as_posix()}", path)
@@ -183,7 +187,7 @@ def _add_blobs(packer: _BackupPacker, paths: StackPlaces, say: lifecycle.Say) ->
 class _BackupPacker:
     """Adds files to a backup and records their digests and total size."""
 
-    def __init__(self, writer: Writing) -> None:
+    def __init__(self, writer: ArchiveWriter) -> None:
         self._writer = writer
         self.sums: dict[str, str] = {}
         self.bytes = 0
@@ -194,7 +198,7 @@ class _BackupPacker:
         A file that was deleted after the listing is skipped: no row references it any more. A file
         with an unknown name (of an editor or a file manager) is skipped too.
         """
-        if not archive.is_ours(name):
+        if not archive.is_backup_file(name):
             return False
         try:
             file: IO[bytes] = path.open("rb")
@@ -207,16 +211,16 @@ class _BackupPacker:
         return True
 
 
-def _find_bundle_in_use(settings: Settings, paths: StackPlaces) -> str:
+def _find_bundle_in_use(settings: Settings, paths: StackPaths) -> str:
     """Name of the bundle of the embedded index; without one, the bundle of the settings."""
     live = None if settings.places.qdrant_url else paths.live_contract()
     if live is None:
         return settings.encoder.bundle
-    return bundle_of(live, paths.home, settings.media.rendition_px, settings.encoder.bundle)
+    return resolve_bundle(live, paths.home, settings.media.rendition_px, settings.encoder.bundle)
 
 
 def _list_bundles(
-    settings: Settings, paths: StackPlaces
+    settings: Settings, paths: StackPaths
 ) -> tuple[tuple[str, str], Mapping[str, Path]]:
     """Name and contract digest of the bundle in use, and the folders of all bundles by name."""
     bundle_name = _find_bundle_in_use(settings, paths)
@@ -233,14 +237,14 @@ def _list_bundles(
         if bundle_folder.resolve() == folder:
             return (name, digest), folders
     name = folder.name if folder.name not in folders else f"{folder.name}-{digest[:8]}"
-    if not archive.is_ours(f"bundles/{name}/{CONTRACT_FILE}"):
+    if not archive.is_backup_file(f"bundles/{name}/{CONTRACT_FILE}"):
         name = bundle.contract.name
     return (name, digest), {**folders, name: folder}
 
 
 @contextmanager
-def reachable(
-    settings: Settings, paths: StackPlaces, *, alone: bool = False
+def open_database(
+    settings: Settings, paths: StackPaths, *, alone: bool = False
 ) -> Iterator[tuple[str, Path | None]]:
     """Yield the owner role's URL and the data directory; run the private server if it is down.
 
@@ -255,9 +259,9 @@ def reachable(
     """
     if settings.places.database_url:
         url = settings.places.database_url
-        if alone and dumps.others(url):
-            raise Conflict(
-                f"{dumps.others(url)} other clients are connected to the database: stop every "
+        if alone and dumps.count_other_clients(url):
+            raise ConflictError(
+                f"{dumps.count_other_clients(url)} other clients are connected to the database: stop every "
                 "API and worker first"
             )
         yield url, None
@@ -268,8 +272,8 @@ def reachable(
         return
     paths.create()
     with stack_lock(paths.lock_file):
-        if processes.belonging_to(paths):
-            raise Conflict(
+        if processes.find_stack_processes(paths):
+            raise ConflictError(
                 f"processes of the stack in {paths.home} are running: run `pinpoint down` first"
             )
         server.start()

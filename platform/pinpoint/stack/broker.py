@@ -16,14 +16,14 @@ from kombu.exceptions import OperationalError
 
 from pinpoint import deadline, logs
 from pinpoint.circuit_breaker import CircuitBreaker
-from pinpoint.errors import BrokerUnavailable
+from pinpoint.errors import BrokerUnavailableError
 from pinpoint.jobs import QUEUE_OF, JobName
 
 QUEUE: Final = "celery"
-REQUEST: Final = "request_id"
+REQUEST_ID_HEADER: Final = "request_id"
 """Header of a job with the id of the request that sent it; also its name in log lines."""
 
-VISIBILITY_S: Final = 3_600
+VISIBILITY_TIMEOUT_S: Final = 3_600
 """Seconds after which Redis delivers an unacknowledged job again.
 
 Lost work is recovered by its lease (5 minutes), not by this timeout. The timeout only has to be
@@ -48,7 +48,7 @@ def celery_config(broker_url: str) -> dict[str, Any]:
         "task_ignore_result": True,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {
-            "visibility_timeout": VISIBILITY_S,
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
             "socket_timeout": 5,
             "socket_connect_timeout": 3,
             "confirm_publish": True,
@@ -86,7 +86,7 @@ class CeleryQueue:
                 retry_policy=_SEND_RETRIES,
             )
         except (OperationalError, OSError) as error:
-            raise BrokerUnavailable("the broker does not accept jobs") from error
+            raise BrokerUnavailableError("the broker does not accept jobs") from error
 
     def check(self) -> None:
         """Raise `BrokerUnavailable` unless the broker answers."""
@@ -103,9 +103,12 @@ class CeleryQueue:
                 except self._transport_errors as error:
                     self._close_connection()
                     # A reused connection may be stale. A broker that hangs is not queried twice.
-                    if is_retry or deadline.bounded_s(2 * _CHECK_TIMEOUT_S) < _CHECK_TIMEOUT_S:
-                        raise BrokerUnavailable("the broker does not answer") from error
-        raise BrokerUnavailable("the broker does not answer")
+                    if (
+                        is_retry
+                        or deadline.limit_timeout_s(2 * _CHECK_TIMEOUT_S) < _CHECK_TIMEOUT_S
+                    ):
+                        raise BrokerUnavailableError("the broker does not answer") from error
+        raise BrokerUnavailableError("the broker does not answer")
 
     @cached_property
     def _transport_errors(self) -> tuple[type[BaseException], ...]:
@@ -158,17 +161,17 @@ class BoundedSender:
         """
         with self._breaker.attempt():
             if not self._pending_sends.acquire(blocking=False):
-                raise BrokerUnavailable("the broker accepts jobs too slowly")
+                raise BrokerUnavailableError("the broker accepts jobs too slowly")
             context = contextvars.copy_context()
             sent = self._senders.submit(context.run, self._queue.send, name, ids)
             sent.add_done_callback(lambda _: self._pending_sends.release())
-            now = deadline.current()
+            now = deadline.current_deadline()
             # The rows are committed, so an exhausted time budget must not fail the request here.
             wait_s = self._wait_s if now is None else min(self._wait_s, max(now.remaining_s(), 0.1))
             try:
                 sent.result(timeout=wait_s)
             except TimeoutError as error:
-                raise BrokerUnavailable("the broker did not accept the job in time") from error
+                raise BrokerUnavailableError("the broker did not accept the job in time") from error
 
     def check(self) -> None:
         """Raise `BrokerUnavailable` unless the broker answers."""
@@ -184,20 +187,20 @@ class BoundedSender:
         self._queue.close()
 
 
-def refuse_broker() -> BrokerUnavailable:
+def refuse_broker() -> BrokerUnavailableError:
     """Error for a job that the broker's circuit breaker rejects."""
-    return BrokerUnavailable("the broker did not accept the last jobs")
+    return BrokerUnavailableError("the broker did not accept the last jobs")
 
 
 def is_broker_failure(error: BaseException) -> bool:
     """Whether an error means that the broker did not answer."""
-    return isinstance(error, BrokerUnavailable)
+    return isinstance(error, BrokerUnavailableError)
 
 
 def _make_headers() -> dict[str, str]:
     """Headers with the id of the current request, for the worker's log lines."""
-    request_id = logs.here().get(REQUEST)
-    return {REQUEST: str(request_id)} if request_id else {}
+    request_id = logs.current_context().get(REQUEST_ID_HEADER)
+    return {REQUEST_ID_HEADER: str(request_id)} if request_id else {}
 
 
 def _read_queue_length(channel: Any) -> int:

@@ -14,7 +14,7 @@ from pinpoint.settings import Settings
 from pinpoint.settings_file import find_setting
 from pinpoint.stack.state import StackState
 
-HASHED: Final = "hmac-sha256:"
+HASH_PREFIX: Final = "hmac-sha256:"
 _NOT_SET: Final = "not set"
 
 
@@ -64,7 +64,7 @@ def describe_changes(state: StackState, settings: Settings, key: str) -> list[st
     return changes
 
 
-def fingerprint(settings: Settings) -> str:
+def fingerprint_settings(settings: Settings) -> str:
     """Hash of all settings and the code."""
     inputs = [settings_as_variables(settings), code_digest()]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
@@ -85,7 +85,7 @@ def code_digest() -> str:
 def _hash_secret(variable: str, value: str, key: str) -> str:
     if not _is_secret(variable):
         return value
-    return HASHED + hmac.new(key.encode(), value.encode(), "sha256").hexdigest()[:32]
+    return HASH_PREFIX + hmac.new(key.encode(), value.encode(), "sha256").hexdigest()[:32]
 
 
 def _is_secret(variable: str) -> bool:
@@ -93,6 +93,6 @@ def _is_secret(variable: str) -> bool:
 
 
 def _describe_change(variable: str, before: str | None, now: str | None) -> str:
-    if any(value and value.startswith(HASHED) for value in (before, now)):
+    if any(value and value.startswith(HASH_PREFIX) for value in (before, now)):
         return f"{variable} changed"
     return f"{variable} was {before or _NOT_SET}, is {now or _NOT_SET}"

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinpoint.errors import NotFound, StackError
+from pinpoint.errors import NotFoundError, StackError
 from pinpoint.homes import is_home
 from pinpoint.settings import Settings
 from pinpoint.stack import lifecycle
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 from pinpoint.stack.postgres import PostgresServer
-from pinpoint.stack.programs import external
+from pinpoint.stack.programs import list_external_services
 from pinpoint.stack.sizes import PartSize, measure_home
 from pinpoint.stack.state import read_state
 
@@ -51,10 +51,10 @@ def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
         NotFound: The folder is not a Pinpoint home.
         StackError: The folder is the user's home directory or the root.
     """
-    paths = StackPlaces(settings.places.home)
+    paths = StackPaths(settings.places.home)
     home = paths.home
     if not is_home(home):
-        raise NotFound(
+        raise NotFoundError(
             f"{home} is not a Pinpoint home, so nothing was removed; name one with --home FOLDER"
         )
     if home.resolve() in (Path("/"), Path.home().resolve()):
@@ -67,7 +67,7 @@ def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
         home=str(home),
         parts=tuple(part for part in measure_home(paths) if part.path not in excluded),
         kept=tuple(str(path) for path in kept_folders),
-        external=tuple(state.external if state else external(settings)),
+        external=tuple(state.external if state else list_external_services(settings)),
     )
 
 
@@ -77,8 +77,8 @@ def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], Non
     Raises:
         StackError: A process could not be ended, or a folder could not be removed.
     """
-    paths = StackPlaces(settings.places.home)
-    lifecycle.down(settings, say)
+    paths = StackPaths(settings.places.home)
+    lifecycle.stop_stack(settings, say)
     say("removing the data")
     # The database's folder first: the home records its path.
     if paths.owns_cluster():

@@ -21,7 +21,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pinpoint.errors import Conflict, DatabaseUnavailable, StackError, describe_cause
+from pinpoint.errors import ConflictError, DatabaseUnavailableError, StackError, describe_cause
 from pinpoint.stack.postgres_binaries import find_binaries
 from pinpoint.store.erasing import BACKUP_LOCK
 
@@ -81,7 +81,7 @@ class Snapshot:
 
 
 @contextmanager
-def snapshot(url: str) -> Iterator[Snapshot]:
+def hold_snapshot(url: str) -> Iterator[Snapshot]:
     """Hold a snapshot of the database; inside, no blob that its rows reference is deleted.
 
     Raises:
@@ -89,27 +89,27 @@ def snapshot(url: str) -> Iterator[Snapshot]:
         Conflict: Another backup is running.
         StackError: The database has no Pinpoint schema.
     """
-    with connected(url) as connection:
+    with open_connection(url) as connection:
         connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
         connection.execute("SET idle_in_transaction_session_timeout = 0")
         try:
             connection.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
         except psycopg.errors.LockNotAvailable as error:
-            raise Conflict("another backup is running; wait until it has finished") from error
+            raise ConflictError("another backup is running; wait until it has finished") from error
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        revision = revision_of(connection)
+        revision = read_revision(connection)
         if revision is None:
             raise StackError("the database has no Pinpoint schema: run `pinpoint up` first")
         yield Snapshot(
-            name=one(connection, "SELECT pg_export_snapshot()"),
+            name=fetch_value(connection, "SELECT pg_export_snapshot()"),
             revision=revision,
-            server=one(connection, "SHOW server_version"),
-            counts=counts_of(connection),
+            server=fetch_value(connection, "SHOW server_version"),
+            counts=count_rows(connection),
         )
 
 
 @contextmanager
-def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+def open_connection(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """Yield a connection in autocommit mode.
 
     Raises:
@@ -118,22 +118,22 @@ def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     try:
         connection = psycopg.connect(_to_libpq_url(url), autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as error:
-        raise DatabaseUnavailable(
+        raise DatabaseUnavailableError(
             f"the database does not answer: {describe_cause(error)}"
         ) from error
     with connection:
         yield connection
 
 
-def revision_of(connection: psycopg.Connection[tuple[Any, ...]]) -> str | None:
+def read_revision(connection: psycopg.Connection[tuple[Any, ...]]) -> str | None:
     """Schema revision of a database; None without a schema."""
-    if one(connection, "SELECT to_regclass('pinpoint.alembic_version')") is None:
+    if fetch_value(connection, "SELECT to_regclass('pinpoint.alembic_version')") is None:
         return None
     row = connection.execute("SELECT version_num FROM pinpoint.alembic_version").fetchone()
     return None if row is None else str(row[0])
 
 
-def counts_of(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, int]:
+def count_rows(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, int]:
     """Number of rows of each table of Pinpoint."""
     tables = connection.execute(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'pinpoint' "
@@ -141,14 +141,15 @@ def counts_of(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, int]
     ).fetchall()
     count = sql.SQL("SELECT count(*) FROM pinpoint.{}")
     return {
-        str(name): int(one(connection, count.format(sql.Identifier(name)))) for (name,) in tables
+        str(name): int(fetch_value(connection, count.format(sql.Identifier(name))))
+        for (name,) in tables
     }
 
 
-def installation_of(url: str) -> UUID:
+def read_installation(url: str) -> UUID:
     """Installation id that the database stores."""
-    with connected(url) as connection:
-        installation: UUID = one(connection, "SELECT id FROM pinpoint.installation")
+    with open_connection(url) as connection:
+        installation: UUID = fetch_value(connection, "SELECT id FROM pinpoint.installation")
         return installation
 
 
@@ -158,23 +159,24 @@ def set_installation(url: str, installation: UUID) -> None:
     If a backup is restored on a second machine while the first one keeps working, the second one
     is another installation: it must not use the first one's index.
     """
-    with connected(url) as connection:
+    with open_connection(url) as connection:
         connection.execute("UPDATE pinpoint.installation SET id = %s", (installation,))
 
 
-def in_use(url: str) -> bool:
+def has_user_rows(url: str) -> bool:
     """Whether the database contains rows of users."""
-    with connected(url) as connection:
+    with open_connection(url) as connection:
         return (
-            revision_of(connection) is not None and int(one(connection, _COUNT_USER_ROWS_SQL)) > 0
+            read_revision(connection) is not None
+            and int(fetch_value(connection, _COUNT_USER_ROWS_SQL)) > 0
         )
 
 
-def others(url: str) -> int:
+def count_other_clients(url: str) -> int:
     """Number of other clients that are connected to the database."""
-    with connected(url) as connection:
+    with open_connection(url) as connection:
         return int(
-            one(
+            fetch_value(
                 connection,
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
                 "AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
@@ -182,7 +184,7 @@ def others(url: str) -> int:
         )
 
 
-def dump(url: str, output: Path, snapshot: Snapshot, pgdata: Path | None) -> None:
+def write_dump(url: str, output: Path, snapshot: Snapshot, pgdata: Path | None) -> None:
     """Write a dump of a snapshot in PostgreSQL's custom format.
 
     Raises:
@@ -204,14 +206,14 @@ def dump(url: str, output: Path, snapshot: Snapshot, pgdata: Path | None) -> Non
         raise StackError(f"pg_dump failed: {result.stderr.strip()[-500:]}")
 
 
-def replace_all(
+def replace_database(
     url: str, dump_path: Path, pgdata: Path | None, installation: UUID | None = None
 ) -> None:
     """Replace the content of the database by a dump, in one transaction.
 
     Args:
         url: URL of the database.
-        dump_path: File that `dump` wrote.
+        dump_path: File that `write_dump` wrote.
         pgdata: Data directory of the embedded server; None for an external server.
         installation: Installation id to store; None keeps the id of the dump.
 
@@ -262,7 +264,7 @@ def _feed_transaction(
     return True
 
 
-def one(connection: psycopg.Connection[tuple[Any, ...]], statement: Any) -> Any:
+def fetch_value(connection: psycopg.Connection[tuple[Any, ...]], statement: Any) -> Any:
     """First column of the first row, or None."""
     row = connection.execute(statement).fetchone()
     return None if row is None else row[0]

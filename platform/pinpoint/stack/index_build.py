@@ -18,27 +18,27 @@ from pathlib import Path
 from typing import Final
 
 from pinpoint import logs
-from pinpoint.errors import Misconfigured, PinpointError
+from pinpoint.errors import ConfigurationError, PinpointError
 from pinpoint.ports import PointSource, VectorIndex
 from pinpoint.settings import Settings
-from pinpoint.stack.processes import end_with
+from pinpoint.stack.processes import kill_with_parent
 from pinpoint.store import vectors_wire as wire
-from pinpoint.store.vectors_apart import upsert_apart
+from pinpoint.store.vectors_apart import upsert_skipping_rejected
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_remote import FramedIndex
-from pinpoint.store.vectors_verify import check_whole, verify
+from pinpoint.store.vectors_verify import check_counts, verify_self_retrieval
 
 DEFAULT_POINTS: Final = "pinpoint.bootstrap:open_point_source"
 """Factory of the `PointSource`, `module:function`; its argument is a contract digest or None."""
 
-ROUNDS: Final = 20
+MAX_ROUNDS: Final = 20
 """Maximum number of rounds that replay changes made during a build."""
-FEW: Final = 512
+FEW_CHANGES: Final = 512
 """Number of changes in a round below which no further round is needed."""
 
 _NICENESS: Final = 10
 
-Report = Callable[[str, int], None]
+ReportProgress = Callable[[str, int], None]
 
 
 def open_source(factory: str, contract: str | None) -> PointSource:
@@ -56,14 +56,16 @@ def open_source(factory: str, contract: str | None) -> PointSource:
     try:
         make = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
-        raise Misconfigured(
+        raise ConfigurationError(
             f"no point source {factory!r}: {error}; give module:function"
         ) from error
     source: PointSource = make(contract)
     return source
 
 
-def build(folder: Path, source: PointSource, report: Report, *, verified: bool = False) -> int:
+def build_index(
+    folder: Path, source: PointSource, report: ReportProgress, *, verified: bool = False
+) -> int:
     """Build a complete, optimized index in an empty folder.
 
     Args:
@@ -85,35 +87,35 @@ def build(folder: Path, source: PointSource, report: Report, *, verified: bool =
     index.ensure(source.spec())
     written = 0
     for points in source.stream():
-        written += upsert_apart(index.upsert, points)
+        written += upsert_skipping_rejected(index.upsert, points)
         report("streaming", written)
     index.delete(source.tombstones())
     report("optimizing", written)
     index.optimize()
     if verified:
-        verify(index, lambda num_checked: report("verifying", num_checked))
+        verify_self_retrieval(index, lambda num_checked: report("verifying", num_checked))
     mark = _catch_up_with_changes(index, source, mark, report)
     index.close()
     return mark
 
 
 def _catch_up_with_changes(
-    index: EdgeIndex, source: PointSource, since: int, report: Report
+    index: EdgeIndex, source: PointSource, since: int, report: ReportProgress
 ) -> int:
     """Replay changes made during the build until few are left; return the next watermark."""
     num_replayed = 0
-    for _ in range(ROUNDS):
+    for _ in range(MAX_ROUNDS):
         report("catching up", num_replayed)
-        mark, changed = replay(source, index, since)
+        mark, changed = replay_changes(source, index, since)
         num_replayed += changed
         # A transaction as old as the build holds the watermark: a round would replay the same rows.
-        if changed < FEW or mark == since:
+        if changed < FEW_CHANGES or mark == since:
             return mark
         since = mark
     return since
 
 
-def replay(source: PointSource, index: VectorIndex, since: int) -> tuple[int, int]:
+def replay_changes(source: PointSource, index: VectorIndex, since: int) -> tuple[int, int]:
     """Copy rows that changed at or after a watermark into an index.
 
     Args:
@@ -126,14 +128,14 @@ def replay(source: PointSource, index: VectorIndex, since: int) -> tuple[int, in
     """
     mark, changed = source.watermark(), 0
     for points in source.stream(since=since):
-        upsert_apart(index.upsert, points)
+        upsert_skipping_rejected(index.upsert, points)
         changed += len(points)
     tombstones = source.tombstones(since=since)
     index.delete(tombstones)
     return mark, changed + len(tombstones)
 
 
-class Owner(FramedIndex):
+class OwnerClient(FramedIndex):
     """Client of the owner process, used by the builder.
 
     As an index it is the new build, once the owner has opened it.
@@ -145,50 +147,50 @@ class Owner(FramedIndex):
     def __init__(self, link: Connection) -> None:
         self._link = link
 
-    def _exchange(self, frame: bytes) -> bytes:
+    def _exchange_frame(self, frame: bytes) -> bytes:
         self._link.send_bytes(frame)
         return self._link.recv_bytes(wire.MAX_FRAME)
 
     def report_progress(self, state: str, points: int) -> None:
         """Report the progress of the build."""
-        self._call({"verb": "tell", "state": state, "points": points})
+        self._call_verb({"verb": "tell", "state": state, "points": points})
 
     def fail(self, reason: str) -> None:
         """Report why the build failed."""
-        self._call({"verb": "fail", "why": reason})
+        self._call_verb({"verb": "fail", "why": reason})
 
     def open(self) -> bool:
         """Make the owner open the new build; return whether its contract differs."""
-        fields, _ = self._call({"verb": "open"})
+        fields, _ = self._call_verb({"verb": "open"})
         return bool(fields["other"])
 
     def copy(self) -> int:
         """Make the owner copy points written since the last call; return the number of ids."""
-        fields, _ = self._call({"verb": "copy"})
+        fields, _ = self._call_verb({"verb": "copy"})
         return int(fields["copied"])
 
     def swap(self) -> None:
         """Make the owner serve the new build."""
-        self._call({"verb": "swap"})
+        self._call_verb({"verb": "swap"})
 
 
-def hand_over(owner: Owner, source: PointSource, mark: int) -> None:
+def request_swap(owner: OwnerClient, source: PointSource, mark: int) -> None:
     """Bring the new build up to date and request the swap.
 
     Raises:
         IndexUnavailable: The build has another contract and does not contain all images.
     """
     other_contract = owner.open()
-    mark, _ = replay(source, owner, mark)
-    for _ in range(ROUNDS):
-        if owner.copy() < FEW:
+    mark, _ = replay_changes(source, owner, mark)
+    for _ in range(MAX_ROUNDS):
+        if owner.copy() < FEW_CHANGES:
             break
-    mark, _ = replay(source, owner, mark)
+    mark, _ = replay_changes(source, owner, mark)
     if other_contract:
-        check_whole(owner.count, source, mark)
+        check_counts(owner.count, source, mark)
     owner.swap()
     if other_contract:
-        replay(source, owner, mark)
+        replay_changes(source, owner, mark)
 
 
 def _release_memory() -> None:
@@ -209,28 +211,30 @@ def main() -> None:
     parser.add_argument("--verified", action="store_true", help="search for a sample at the end")
     parser.add_argument("--alone", action="store_true", help="no queries are served: use all cores")
     arguments = parser.parse_args()
-    end_with(arguments.parent)
-    take_little(alone=arguments.alone)
+    kill_with_parent(arguments.parent)
+    lower_priority(alone=arguments.alone)
     logs.configure(Settings.from_environment().log)
-    owner = None if arguments.link is None else Owner(Connection(arguments.link))
+    owner = None if arguments.link is None else OwnerClient(Connection(arguments.link))
     try:
         source = open_source(arguments.points, arguments.contract)
         if owner is None:
-            build(arguments.folder, source, lambda state, points: None)
+            build_index(arguments.folder, source, lambda state, points: None)
         else:
-            mark = build(
+            mark = build_index(
                 arguments.folder, source, owner.report_progress, verified=arguments.verified
             )
             _release_memory()
-            hand_over(owner, source, mark)
+            request_swap(owner, source, mark)
     except PinpointError as error:
-        logs.get(__name__).error("index.build_failed", reason=error.reason, detail=error.message)
+        logs.get_logger(__name__).error(
+            "index.build_failed", reason=error.reason, detail=error.message
+        )
         if owner is not None:
             owner.fail(error.message)
         raise SystemExit(1) from error
 
 
-def take_little(*, alone: bool) -> None:
+def lower_priority(*, alone: bool) -> None:
     """Lower the priority of this process and use half of the cores.
 
     Qdrant builds a graph with one thread per core, and the kernel does not preempt a running

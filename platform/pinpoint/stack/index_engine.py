@@ -24,21 +24,21 @@ from pathlib import Path
 from typing import Final
 
 from pinpoint import logs
-from pinpoint.errors import IndexUnavailable, PinpointError
+from pinpoint.errors import IndexUnavailableError, PinpointError
 from pinpoint.settings import Settings
-from pinpoint.stack.processes import end_with
+from pinpoint.stack.processes import kill_with_parent
 from pinpoint.store import vectors_wire as wire
 from pinpoint.store.vectors_edge import EdgeIndex
-from pinpoint.store.vectors_serve import answer
+from pinpoint.store.vectors_serve import handle_request
 
 FLUSH_S: Final = 5.0
 FLUSH_WRITES: Final = 4_096
-LET_GO_S: Final = 10.0
+GRACE_S: Final = 10.0
 """Longest wait for another process to close a build, and for an engine to exit, seconds."""
 _POLL_S: Final = 0.5
 
 
-class Engine:
+class EngineProcess:
     """The owner's handle of a process that has one build open.
 
     A thread starts the process and waits for its exit. The kernel kills the process when that
@@ -52,7 +52,7 @@ class Engine:
         IndexUnavailable: The build cannot be opened.
     """
 
-    def __init__(self, folder: Path, on_exit: Callable[[Engine], None]) -> None:
+    def __init__(self, folder: Path, on_exit: Callable[[EngineProcess], None]) -> None:
         self._folder = folder
         self._on_exit = on_exit
         self._process: subprocess.Popen[bytes] | None = None
@@ -78,7 +78,7 @@ class Engine:
                     command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
                 )
         except OSError:
-            logs.get(__name__).exception("index.engine_not_started")
+            logs.get_logger(__name__).exception("index.engine_not_started")
         self._started.set()
         if self._process is not None:
             self._process.wait()
@@ -108,10 +108,10 @@ class Engine:
         except (OSError, EOFError) as error:
             raise self._kill_and_make_error() from error
 
-    def _kill_and_make_error(self) -> IndexUnavailable:
+    def _kill_and_make_error(self) -> IndexUnavailableError:
         # A live process is killed too: its next frame could be the answer to this request.
         self.kill()
-        return IndexUnavailable(
+        return IndexUnavailableError(
             "the engine of the index has ended; the owner restarts it; see the owner's log"
         )
 
@@ -133,7 +133,7 @@ class Engine:
 
     def await_end(self) -> bool:
         """Wait until the process has ended; return whether it has."""
-        return self._exited.wait(LET_GO_S)
+        return self._exited.wait(GRACE_S)
 
 
 @contextlib.contextmanager
@@ -146,18 +146,18 @@ def _lock_build(folder: Path) -> Iterator[None]:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise IndexUnavailable(
+        raise IndexUnavailableError(
             "the index's build cannot be opened; run `pinpoint index rebuild`"
         ) from error
     try:
-        until = time.monotonic() + LET_GO_S
+        until = time.monotonic() + GRACE_S
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError as error:
                 if time.monotonic() > until:
-                    raise IndexUnavailable(
+                    raise IndexUnavailableError(
                         "another process has the index's build open; end it"
                     ) from error
                 time.sleep(0.02)
@@ -166,7 +166,7 @@ def _lock_build(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def serve(folder: Path, link: Connection) -> None:
+def serve_build(folder: Path, link: Connection) -> None:
     """Open a build and answer until the owner closes the connection."""
     with contextlib.ExitStack() as stack:
         try:
@@ -181,7 +181,7 @@ def serve(folder: Path, link: Connection) -> None:
         while True:
             try:
                 if link.poll(_POLL_S):
-                    link.send_bytes(answer(index, link.recv_bytes(wire.MAX_FRAME)))
+                    link.send_bytes(handle_request(index, link.recv_bytes(wire.MAX_FRAME)))
             except (EOFError, OSError):
                 return
             flushing.flush_if_due()
@@ -207,7 +207,7 @@ class _PeriodicFlush:
                 self._flushed_at = now
             except Exception:
                 # The next check retries; until then the write-ahead log has the writes.
-                logs.get(__name__).exception("index.flush_failed")
+                logs.get_logger(__name__).exception("index.flush_failed")
 
 
 def main() -> None:
@@ -217,15 +217,17 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--link", type=int, required=True, help="descriptor of the socket")
     arguments = parser.parse_args()
-    end_with(arguments.parent)
+    kill_with_parent(arguments.parent)
     # Ctrl-C signals the whole process group; only the owner may end this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     logs.configure(Settings.from_environment().log)
     try:
-        serve(arguments.folder, Connection(arguments.link))
+        serve_build(arguments.folder, Connection(arguments.link))
     except PinpointError as error:
-        logs.get(__name__).error("index.engine_failed", reason=error.reason, detail=error.message)
+        logs.get_logger(__name__).error(
+            "index.engine_failed", reason=error.reason, detail=error.message
+        )
         raise SystemExit(1) from error
 
 

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from pinpoint.errors import IndexUnavailable
+from pinpoint.errors import IndexUnavailableError
 
 _BUILD_NAME: Final = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
 
@@ -47,7 +47,7 @@ class Builds:
         except FileNotFoundError:
             return None
         if not _BUILD_NAME.fullmatch(name):
-            raise IndexUnavailable(
+            raise IndexUnavailableError(
                 f"the file {pointer.name} in the index's folder names no build; write the name of "
                 f"a folder in {self._builds.name} into it, or remove it and rebuild the index"
             )

@@ -10,21 +10,21 @@ from typing import Any, Final
 from uuid import UUID
 
 from pinpoint import logs
-from pinpoint.errors import IndexUnavailable
+from pinpoint.errors import IndexUnavailableError
 from pinpoint.records import IndexInfo, IndexSpec
-from pinpoint.stack.index_engine import Engine
+from pinpoint.stack.index_engine import EngineProcess
 from pinpoint.stack.index_folder import Builds
-from pinpoint.stack.places import about_build, contract_of_build
+from pinpoint.stack.places import read_build_contract, read_build_info
 from pinpoint.store.vectors_payload import check_installation, new_build, no_index
 from pinpoint.store.vectors_remote import EngineIndex
 
-KNOWN_S: Final = 1.0
+INFO_CACHE_TTL_S: Final = 1.0
 """Cache TTL of `info`, seconds; then the engine is queried, which checks that it is alive."""
-SOON_S: Final = 5.0
+CRASH_LOOP_S: Final = 5.0
 """Crash-loop window, seconds: a second exit within it waits for the next `load_again`."""
 
 
-class LiveIndex:
+class ServingIndex:
     """The current build behind one lock, because its engine answers one request at a time.
 
     Args:
@@ -35,12 +35,12 @@ class LiveIndex:
         self._builds = Builds(folder)
         self._lock = threading.RLock()
         self._load_lock = threading.Lock()
-        self._engine: Engine | None = None
+        self._engine: EngineProcess | None = None
         self._info: IndexInfo | None = None
         self._info_read_at = 0.0
         self._not_ready_reason = "loading"
         self._load_failed = False
-        self._replaced_at = -SOON_S
+        self._replaced_at = -CRASH_LOOP_S
         self._closing = False
         self._written_ids: set[UUID] | None = None
         self._build_info_cache: tuple[Path | None, Mapping[str, Any]] = (None, {})
@@ -51,8 +51,8 @@ class LiveIndex:
         """Open the current build. `info` describes a failure; a rebuild repairs it."""
         try:
             self._builds.sweep()
-        except (IndexUnavailable, OSError) as error:
-            logs.get(__name__).error("index.sweep_failed", detail=str(error))
+        except (IndexUnavailableError, OSError) as error:
+            logs.get_logger(__name__).error("index.sweep_failed", detail=str(error))
         with self._load_lock:
             self._open_current()
 
@@ -75,14 +75,18 @@ class LiveIndex:
         try:
             name = self._builds.current()
             # Queries do not wait for this: they are rejected with the reason.
-            engine = None if name is None else Engine(self._builds.path(name), self._engine_ended)
+            engine = (
+                None if name is None else EngineProcess(self._builds.path(name), self._engine_ended)
+            )
             if engine is not None and not EngineIndex(engine.exchange).info().ready:
                 engine.kill()
-                raise IndexUnavailable(f"build {name} is missing; run `pinpoint index rebuild`")
-        except (IndexUnavailable, OSError) as error:
-            logs.get(__name__).error("index.load_failed", detail=str(error))
+                raise IndexUnavailableError(
+                    f"build {name} is missing; run `pinpoint index rebuild`"
+                )
+        except (IndexUnavailableError, OSError) as error:
+            logs.get_logger(__name__).error("index.load_failed", detail=str(error))
             self._not_ready_reason = "its folder cannot be read; see the owner's log"
-            if isinstance(error, IndexUnavailable):
+            if isinstance(error, IndexUnavailableError):
                 self._not_ready_reason = error.message
             self._load_failed = True
             return
@@ -96,7 +100,7 @@ class LiveIndex:
             elif engine is not None:
                 engine.kill()
 
-    def _engine_ended(self, engine: Engine) -> None:
+    def _engine_ended(self, engine: EngineProcess) -> None:
         with self._lock:
             # The rebuild handles an engine that was replaced or has not served yet.
             if engine is not self._engine or self._closing:
@@ -106,14 +110,14 @@ class LiveIndex:
             self._not_ready_reason = (
                 f"its engine ended with status {engine.status()} and is restarting"
             )
-        logs.get(__name__).error("index.engine_ended", status=engine.status())
-        if time.monotonic() - self._replaced_at > SOON_S:
+        logs.get_logger(__name__).error("index.engine_ended", status=engine.status())
+        if time.monotonic() - self._replaced_at > CRASH_LOOP_S:
             self._replaced_at = time.monotonic()
             self.load_again()
 
-    def _require_engine(self) -> Engine:
+    def _require_engine(self) -> EngineProcess:
         if self._engine is None:
-            raise IndexUnavailable(f"the index is not ready: {self._not_ready_reason}")
+            raise IndexUnavailableError(f"the index is not ready: {self._not_ready_reason}")
         return self._engine
 
     def exchange(self, frame: bytes) -> bytes:
@@ -149,7 +153,7 @@ class LiveIndex:
                 return no_index("qdrant-edge", self._not_ready_reason)
             try:
                 current_info = self.served.info()
-            except IndexUnavailable as error:
+            except IndexUnavailableError as error:
                 return no_index("qdrant-edge", error.message)
             self._info_read_at = time.monotonic()
             # `close` removes the engine without the lock.
@@ -158,7 +162,7 @@ class LiveIndex:
 
     def _cached_info(self) -> IndexInfo | None:
         """The last value of `info`, or None if it has expired."""
-        return self._info if time.monotonic() - self._info_read_at < KNOWN_S else None
+        return self._info if time.monotonic() - self._info_read_at < INFO_CACHE_TTL_S else None
 
     def ensure(self, spec: IndexSpec) -> None:
         """Create an empty index if there is none.
@@ -172,11 +176,11 @@ class LiveIndex:
             self.served.ensure(spec)
             self._info = None
 
-    def _create_first_build(self, spec: IndexSpec) -> Engine:
+    def _create_first_build(self, spec: IndexSpec) -> EngineProcess:
         name = new_build()
         self._builds.path(name).mkdir(mode=0o700)
         try:
-            engine = Engine(self._builds.path(name), self._engine_ended)
+            engine = EngineProcess(self._builds.path(name), self._engine_ended)
             try:
                 EngineIndex(engine.exchange).ensure(spec)
                 self._builds.point_to(name)
@@ -228,7 +232,7 @@ class LiveIndex:
     def _load_build_info(self, folder: Path) -> Mapping[str, Any] | None:
         """Metadata of a build; it never changes, so it is read once."""
         if self._build_info_cache[0] != folder:
-            build_info = about_build(folder)
+            build_info = read_build_info(folder)
             if build_info is None:
                 return None
             self._build_info_cache = (folder, build_info)
@@ -237,9 +241,11 @@ class LiveIndex:
     def contract(self) -> str | None:
         """Contract digest of the current build, also if it cannot be opened."""
         name = self._builds.current()
-        return None if name is None else contract_of_build(self._builds.path(name))
+        return None if name is None else read_build_contract(self._builds.path(name))
 
-    def swap(self, name: str, new_engine: Engine, finish: Callable[[set[UUID]], None]) -> None:
+    def swap(
+        self, name: str, new_engine: EngineProcess, finish: Callable[[set[UUID]], None]
+    ) -> None:
         """Make another build the current one.
 
         Args:
@@ -262,7 +268,7 @@ class LiveIndex:
         if before is not None:
             self._builds.discard(before)
 
-    def serves(self, engine: Engine) -> bool:
+    def serves(self, engine: EngineProcess) -> bool:
         """Whether this engine serves queries."""
         return engine is self._engine
 
@@ -275,7 +281,7 @@ class LiveIndex:
         if engine is not None:
             engine.end()
 
-    def _set_engine(self, engine: Engine | None) -> Engine | None:
+    def _set_engine(self, engine: EngineProcess | None) -> EngineProcess | None:
         """Replace the serving engine; return the previous one."""
         before, self._engine, self._info = self._engine, engine, None
         return before

@@ -19,8 +19,8 @@ from pinpoint import logs
 from pinpoint.errors import PinpointError, StackError
 from pinpoint.settings import Settings
 from pinpoint.stack.index_build import DEFAULT_POINTS
-from pinpoint.stack.index_swap import OwnedIndex
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.index_swap import RebuildableIndex
+from pinpoint.stack.places import StackPaths
 from pinpoint.store.vectors_front import IndexServer
 
 _RELOAD_INTERVAL_S: Final = 5.0
@@ -29,7 +29,7 @@ _LOADS_BEFORE_REBUILD: Final = 6
 _STOP_SIGNALS: Final = {signal.SIGTERM, signal.SIGINT}
 
 
-def own(folder: Path) -> IO[str]:
+def acquire_lock(folder: Path) -> IO[str]:
     """Lock the folder for this process until the returned file is closed or the process ends.
 
     Raises:
@@ -52,26 +52,26 @@ def own(folder: Path) -> IO[str]:
     return lock
 
 
-def _load_until_open(index: OwnedIndex, stop: threading.Event) -> None:
+def _load_until_open(index: RebuildableIndex, stop: threading.Event) -> None:
     num_failed = 0
     while not stop.wait(_RELOAD_INTERVAL_S):
         num_failed = num_failed + 1 if index.load_again() else 0
         if num_failed and num_failed % _LOADS_BEFORE_REBUILD == 0:
-            logs.get(__name__).warning("index.rebuild_started", failed_loads=num_failed)
+            logs.get_logger(__name__).warning("index.rebuild_started", failed_loads=num_failed)
             index.rebuild()
 
 
-def serve(folder: Path, socket: Path, points: str) -> None:
+def serve_index(folder: Path, socket: Path, points: str) -> None:
     """Serve the index in `folder` at `socket` until SIGTERM or SIGINT.
 
     Raises:
         StackError: Another process owns the folder or the socket.
     """
     signal_pipe = _open_signal_pipe()
-    log = logs.get(__name__)
+    log = logs.get_logger(__name__)
     stop = threading.Event()
-    with own(folder):
-        index = OwnedIndex(folder, points)
+    with acquire_lock(folder):
+        index = RebuildableIndex(folder, points)
         server = IndexServer(socket, index)
         server.start()
         index.load()
@@ -103,16 +103,18 @@ def main() -> None:
     """Read settings and arguments, then serve."""
     settings = Settings.from_environment()
     logs.configure(settings.log)
-    paths = StackPlaces(settings.places.home)
+    paths = StackPaths(settings.places.home)
     parser = argparse.ArgumentParser(prog="pinpoint.stack.index_owner")
     parser.add_argument("--folder", type=Path, default=paths.index_dir)
     parser.add_argument("--socket", type=Path, default=paths.index_socket)
     parser.add_argument("--points", default=DEFAULT_POINTS, help="module:function of PointSource")
     arguments = parser.parse_args()
     try:
-        serve(arguments.folder, arguments.socket, arguments.points)
+        serve_index(arguments.folder, arguments.socket, arguments.points)
     except PinpointError as error:
-        logs.get(__name__).error("index.owner_failed", reason=error.reason, detail=error.message)
+        logs.get_logger(__name__).error(
+            "index.owner_failed", reason=error.reason, detail=error.message
+        )
         raise SystemExit(1) from error
 
 

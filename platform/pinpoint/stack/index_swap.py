@@ -26,22 +26,22 @@ from typing import Any, Final
 from uuid import UUID
 
 from pinpoint import logs
-from pinpoint.errors import Conflict, PinpointError, StackError
+from pinpoint.errors import ConflictError, PinpointError, StackError
 from pinpoint.records import IndexInfo
-from pinpoint.stack.index_engine import Engine
-from pinpoint.stack.index_live import LiveIndex
-from pinpoint.stack.index_yield import await_calm, give_way, giving_way
-from pinpoint.stack.places import contract_of_build
+from pinpoint.stack.index_engine import EngineProcess
+from pinpoint.stack.index_live import ServingIndex
+from pinpoint.stack.index_yield import pause_while_busy, wait_until_idle, yield_if_busy
+from pinpoint.stack.places import read_build_contract
 from pinpoint.store import vectors_wire as wire
-from pinpoint.store.vectors_payload import UPSERT_SLICE, new_build, slices
+from pinpoint.store.vectors_payload import UPSERT_SLICE, new_build, split_into_slices
 from pinpoint.store.vectors_remote import EngineIndex
-from pinpoint.store.vectors_serve import named, said
+from pinpoint.store.vectors_serve import encode_response, find_handler
 
-BROUGHT: Final = frozenset({"upsert", "delete", "count"})
+FORWARDED_VERBS: Final = frozenset({"upsert", "delete", "count"})
 """Verbs that are forwarded from the builder to the engine of the new build."""
 
 
-class OwnedIndex(LiveIndex):
+class RebuildableIndex(ServingIndex):
     """The serving index with a rebuild.
 
     Args:
@@ -53,7 +53,7 @@ class OwnedIndex(LiveIndex):
         super().__init__(folder)
         self._points = points
         self._child: subprocess.Popen[bytes] | None = None
-        self._new_engine: Engine | None = None
+        self._new_engine: EngineProcess | None = None
         self._is_other_contract = False
         self._start_lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -91,7 +91,9 @@ class OwnedIndex(LiveIndex):
         with self._start_lock:
             if self._thread is not None and self._thread.is_alive():
                 if contract not in (None, self._progress["contract"]):
-                    raise Conflict("the index is being rebuilt for another contract; wait for that")
+                    raise ConflictError(
+                        "the index is being rebuilt for another contract; wait for that"
+                    )
                 return
             target = contract or self.contract()
             self._set_progress(
@@ -113,7 +115,7 @@ class OwnedIndex(LiveIndex):
 
     def _run_rebuild(self) -> None:
         name, contract = self._progress["build"], self._progress["contract"]
-        log = logs.get(__name__).bind(build=name)
+        log = logs.get_logger(__name__).bind(build=name)
         try:
             self.take_written_ids()
             self._run_child(name, contract)
@@ -145,7 +147,7 @@ class OwnedIndex(LiveIndex):
                 child = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
                 )
-            with child, giving_way(child, self.measure_lock_wait_s):
+            with child, pause_while_busy(child, self.measure_lock_wait_s):
                 self._child = child
                 if self._closing:
                     child.kill()
@@ -172,16 +174,16 @@ class OwnedIndex(LiveIndex):
         def answer(frame: bytes) -> bytes:
             fields, _ = wire.decode(frame, whole=False)
             verb = str(fields.get("verb"))
-            if verb in BROUGHT and self._new_engine is not None:
+            if verb in FORWARDED_VERBS and self._new_engine is not None:
                 # After the swap the new engine serves, and serving allows one caller at a time.
                 serving = self.serves(self._new_engine)
                 return self.write((), frame) if serving else self._new_engine.exchange(frame)
-            return wire.encode(named(handlers, fields)(fields))
+            return wire.encode(find_handler(handlers, fields)(fields))
 
         try:
             while True:
                 frame = link.recv_bytes(wire.MAX_FRAME)
-                link.send_bytes(said(functools.partial(answer, frame)))
+                link.send_bytes(encode_response(functools.partial(answer, frame)))
         except (EOFError, OSError):
             return  # the child has ended; its exit status tells the result
 
@@ -195,31 +197,31 @@ class OwnedIndex(LiveIndex):
 
     def _on_open(self, name: str) -> wire.Fields:
         self._set_progress("replaying")
-        self._new_engine = Engine(self._builds.path(name), self._engine_ended)
-        self._is_other_contract = self.contract() != contract_of_build(self._builds.path(name))
+        self._new_engine = EngineProcess(self._builds.path(name), self._engine_ended)
+        self._is_other_contract = self.contract() != read_build_contract(self._builds.path(name))
         return {"other": self._is_other_contract}
 
     def _on_copy(self) -> wire.Fields:
         written = self.take_written_ids()
-        self._copy_points(written, lambda: give_way(self.measure_lock_wait_s))
+        self._copy_points(written, lambda: yield_if_busy(self.measure_lock_wait_s))
         return {"copied": len(written)}
 
     def _on_swap(self, name: str) -> wire.Fields:
         new_engine = self._require_new_engine()
         # Flushed now, so that less is flushed during the swap, while no query is served.
         EngineIndex(new_engine.exchange).flush()
-        await_calm(self.measure_lock_wait_s)
+        wait_until_idle(self.measure_lock_wait_s)
         self.swap(name, new_engine, lambda written: self._copy_points(written, lambda: None))
         return {}
 
-    def _require_new_engine(self) -> Engine:
+    def _require_new_engine(self) -> EngineProcess:
         if self._new_engine is None:
             raise StackError("the new build is not open")
         return self._new_engine
 
     def _copy_points(self, ids: Iterable[UUID], before_slice: Callable[[], None]) -> None:
         old_index, new_index = self.served, EngineIndex(self._require_new_engine().exchange)
-        for id_slice in slices(list(ids), UPSERT_SLICE):
+        for id_slice in split_into_slices(list(ids), UPSERT_SLICE):
             before_slice()
             versions, new_versions = old_index.versions(id_slice), new_index.versions(id_slice)
             # Most were replayed from their rows: only differing points are read with vectors.

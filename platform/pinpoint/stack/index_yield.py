@@ -15,38 +15,40 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-LOOK_S: Final = 0.1
+MIN_RUN_S: Final = 0.1
 """Shortest run of the builder between two stops, seconds."""
-HELD_S: Final = 0.4
+PAUSE_S: Final = 0.4
 """Shortest stop of the builder, and the pause of the owner's own copying, seconds."""
-WAIT_S: Final = 0.04
+MAX_WAIT_S: Final = 0.04
 """Longest acceptable wait for the index, seconds: about two queries at 100,000 images."""
-CALM_S: Final = 2.0
+MAX_IDLE_WAIT_S: Final = 2.0
 """Longest wait for an idle index, seconds: under lasting load the builder still gets a twentieth
 of the time, and finishes."""
 _NUM_IDLE_CHECKS: Final = 3
 
 
-def give_way(measure_wait_s: Callable[[], float]) -> None:
+def yield_if_busy(measure_wait_s: Callable[[], float]) -> None:
     """Pause between two small pieces of work if callers wait for the index."""
-    if measure_wait_s() > WAIT_S:
-        time.sleep(HELD_S)
+    if measure_wait_s() > MAX_WAIT_S:
+        time.sleep(PAUSE_S)
 
 
-def await_calm(measure_wait_s: Callable[[], float]) -> None:
+def wait_until_idle(measure_wait_s: Callable[[], float]) -> None:
     """Wait until no caller waits, for a limited time, before work that blocks all callers.
 
     Args:
         measure_wait_s: Acquires the index like a caller and returns the wait in seconds.
     """
-    until, num_idle = time.monotonic() + CALM_S, 0
+    until, num_idle = time.monotonic() + MAX_IDLE_WAIT_S, 0
     while num_idle < _NUM_IDLE_CHECKS and time.monotonic() < until:
-        num_idle = num_idle + 1 if measure_wait_s() <= WAIT_S else 0
-        time.sleep(LOOK_S)
+        num_idle = num_idle + 1 if measure_wait_s() <= MAX_WAIT_S else 0
+        time.sleep(MIN_RUN_S)
 
 
 @contextlib.contextmanager
-def giving_way(child: subprocess.Popen[Any], measure_wait_s: Callable[[], float]) -> Iterator[None]:
+def pause_while_busy(
+    child: subprocess.Popen[Any], measure_wait_s: Callable[[], float]
+) -> Iterator[None]:
     """Stop a child for short periods while callers wait; it runs freely after the block.
 
     Args:
@@ -56,12 +58,12 @@ def giving_way(child: subprocess.Popen[Any], measure_wait_s: Callable[[], float]
     stop = threading.Event()
 
     def watch() -> None:
-        while not stop.wait(LOOK_S):
-            if measure_wait_s() > WAIT_S:
+        while not stop.wait(MIN_RUN_S):
+            if measure_wait_s() > MAX_WAIT_S:
                 # Popen does not signal a child that has ended.
                 child.send_signal(signal.SIGSTOP)
-                stop.wait(HELD_S)
-                await_calm(measure_wait_s)
+                stop.wait(PAUSE_S)
+                wait_until_idle(measure_wait_s)
                 child.send_signal(signal.SIGCONT)
 
     watcher = threading.Thread(target=watch, name="index-give-way", daemon=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pinpoint.settings import Settings
 from pinpoint.stack.missing import missing_stack
-from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.programs import LEARNER
+from pinpoint.stack.places import StackPaths
+from pinpoint.stack.programs import TRAINING_WORKER
 from pinpoint.stack.supervise import Supervisor
 
 
-def start_learner(settings: Settings) -> bool:
+def start_training_worker(settings: Settings) -> bool:
     """Start the training worker of the embedded stack; it runs until the stack is stopped.
 
     Returns:
@@ -18,9 +18,9 @@ def start_learner(settings: Settings) -> bool:
     Raises:
         StackError: The stack is down, or does not start the worker.
     """
-    supervisor = Supervisor(StackPlaces(settings.places.home))
+    supervisor = Supervisor(StackPaths(settings.places.home))
     if supervisor.answers():
-        supervisor.start(LEARNER)
+        supervisor.start(TRAINING_WORKER)
         return True
     if settings.places.broker_url:
         return False

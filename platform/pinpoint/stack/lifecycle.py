@@ -17,28 +17,38 @@ import psutil
 from pinpoint.errors import StackError
 from pinpoint.settings import Settings
 from pinpoint.stack import migrate, processes
-from pinpoint.stack.changes import code_digest, describe_changes, fingerprint, record_settings
-from pinpoint.stack.missing import connects
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.changes import (
+    code_digest,
+    describe_changes,
+    fingerprint_settings,
+    record_settings,
+)
+from pinpoint.stack.missing import accepts_connections
+from pinpoint.stack.places import StackPaths
 from pinpoint.stack.postgres import PostgresServer
-from pinpoint.stack.programs import LEARNER, environment, external, programs
+from pinpoint.stack.programs import (
+    TRAINING_WORKER,
+    build_environment,
+    list_external_services,
+    list_programs,
+)
 from pinpoint.stack.redis import RedisServer
 from pinpoint.stack.state import (
     StackState,
     choose_port,
-    operator_key,
+    load_operator_key,
     read_state,
     stack_lock,
     write_state,
 )
-from pinpoint.stack.supervise import GONE, ProcessStatus, Supervisor
+from pinpoint.stack.supervise import UNREACHABLE_ERRORS, ProcessStatus, Supervisor
 
 _READY_TIMEOUT_S: Final = 120.0
 _STOP_GRACE_S: Final = 30.0
-_STOP_ORDER: Final = (("beat", "worker", LEARNER, "api"), ("index",), ("postgres", "redis"))
+_STOP_ORDER: Final = (("beat", "worker", TRAINING_WORKER, "api"), ("index",), ("postgres", "redis"))
 _FAILED_STATES: Final = frozenset({"fatal", "exited", "stopped", "unknown"})
 
-Say = Callable[[str], None]
+OnMessage = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +69,8 @@ class StackStatus:
     """Status of the stack of one home.
 
     Args:
-        state: `up`: every process runs and the API is ready. `degraded`: some do not run, or the
-            API is not ready. `orphaned`: processes run without their supervisor. `down`: no
+        state: `start_stack`: every process runs and the API is ready. `degraded`: some do not run, or the
+            API is not ready. `orphaned`: processes run without their supervisor. `stop_stack`: no
             process runs.
         home: Path of the home.
         api_url: Base URL of the API, also while it is down.
@@ -86,7 +96,7 @@ class StackStatus:
     orphans: tuple[Orphan, ...] = ()
 
 
-def up(settings: Settings, say: Say | None = None) -> StackStatus:
+def start_stack(settings: Settings, say: OnMessage | None = None) -> StackStatus:
     """Start the stack; do nothing if it is up with these settings and this code.
 
     Args:
@@ -98,46 +108,46 @@ def up(settings: Settings, say: Say | None = None) -> StackStatus:
         DatabaseUnavailable: The database named by PINPOINT_DATABASE_URL does not answer.
     """
     on_message = say or _ignore_message
-    paths = StackPlaces(settings.places.home)
+    paths = StackPaths(settings.places.home)
     paths.create()
     with stack_lock(paths.lock_file):
         state, supervisor = read_state(paths), Supervisor(paths)
-        new_fingerprint, running = fingerprint(settings), supervisor.answers()
+        new_fingerprint, running = fingerprint_settings(settings), supervisor.answers()
         if running and state is not None and state.fingerprint == new_fingerprint:
-            now = status(settings)
+            now = stack_status(settings)
             if now.state == "up":
                 return now
         else:
             if running and state is not None:
-                for reason in describe_changes(state, settings, operator_key(paths)):
+                for reason in describe_changes(state, settings, load_operator_key(paths)):
                     on_message(f"restarting the stack: {reason}")
             _shut_down_stack(paths, supervisor, on_message)
             state = _launch_supervisor(settings, paths, supervisor, state)
         _start_all(settings, paths, supervisor, state, on_message)
-        now = status(settings)
+        now = stack_status(settings)
         pids = {process.name: process.pid or 0 for process in now.processes}
         write_state(paths, replace(state, fingerprint=new_fingerprint, pids=pids))
         return now
 
 
-def down(settings: Settings, say: Say | None = None) -> StackStatus:
+def stop_stack(settings: Settings, say: OnMessage | None = None) -> StackStatus:
     """Stop the stack; afterwards none of its processes runs.
 
     Raises:
         StackError: A process could not be ended.
     """
-    paths = StackPlaces(settings.places.home)
+    paths = StackPaths(settings.places.home)
     if paths.home.is_dir():
         with stack_lock(paths.lock_file):
             _shut_down_stack(paths, Supervisor(paths), say or _ignore_message)
             for folder in (paths.socket_dir, paths.postgres_socket_dir):
                 shutil.rmtree(folder, ignore_errors=True)
-    return status(settings)
+    return stack_status(settings)
 
 
-def status(settings: Settings) -> StackStatus:
+def stack_status(settings: Settings) -> StackStatus:
     """Read the status of the stack; changes nothing, and the home need not exist."""
-    paths = StackPlaces(settings.places.home)
+    paths = StackPaths(settings.places.home)
     state, supervisor = read_state(paths), Supervisor(paths)
     base = StackStatus(
         state="down",
@@ -147,7 +157,7 @@ def status(settings: Settings) -> StackStatus:
         supervisor_pid=None,
         started_at=None,
         processes=(),
-        external=tuple(state.external if state else external(settings)),
+        external=tuple(state.external if state else list_external_services(settings)),
         pgdata=(state.pgdata or None) if state else None,
     )
     try:
@@ -155,10 +165,10 @@ def status(settings: Settings) -> StackStatus:
         statuses = tuple(
             process
             for process in supervisor.processes()
-            if (process.name, process.state) != (LEARNER, "stopped")
+            if (process.name, process.state) != (TRAINING_WORKER, "stopped")
         )
-    except GONE:
-        remaining = processes.belonging_to(paths) if paths.home.is_dir() else []
+    except UNREACHABLE_ERRORS:
+        remaining = processes.find_stack_processes(paths) if paths.home.is_dir() else []
         orphans = _describe_orphans(remaining, state)
         return replace(base, state="orphaned", orphans=orphans) if remaining else base
     ready = state is not None and _is_healthy(f"{state.api_url}/health/ready")
@@ -170,18 +180,18 @@ def status(settings: Settings) -> StackStatus:
         supervisor_pid=pid,
         started_at=datetime.fromisoformat(state.started_at) if state and state.started_at else None,
         processes=statuses,
-        orphans=_describe_orphans(processes.unsupervised(paths, pid), state),
+        orphans=_describe_orphans(processes.find_unsupervised(paths, pid), state),
     )
 
 
-def erase(settings: Settings) -> None:
+def erase_stack(settings: Settings) -> None:
     """Remove a stopped stack with all its data.
 
     Raises:
         StackError: The stack is not down.
     """
-    paths = StackPlaces(settings.places.home)
-    if processes.belonging_to(paths):
+    paths = StackPaths(settings.places.home)
+    if processes.find_stack_processes(paths):
         raise StackError(f"the stack of {paths.home} is not down")
     if paths.pgdata.exists():
         PostgresServer(paths).erase()
@@ -190,20 +200,20 @@ def erase(settings: Settings) -> None:
 
 
 def _launch_supervisor(
-    settings: Settings, paths: StackPlaces, supervisor: Supervisor, before: StackState | None
+    settings: Settings, paths: StackPaths, supervisor: Supervisor, before: StackState | None
 ) -> StackState:
     """Write configuration and state, and start supervisord, which starts no program yet."""
-    external_services = external(settings)
+    external_services = list_external_services(settings)
     if "database" not in external_services:
         server = PostgresServer(paths)
         server.initialize()
         server.clear_stale_locks()
     if "broker" not in external_services:
         RedisServer(paths).initialize()
-    operator_key(paths)
+    load_operator_key(paths)
     port = choose_port(settings.api.host, settings.api.port, before.api_port if before else None)
-    supervisor.configure(programs(settings, paths))
-    supervisor.launch(environment(settings, paths, port))
+    supervisor.configure(list_programs(settings, paths))
+    supervisor.launch(build_environment(settings, paths, port))
     state = StackState(
         api_host=settings.api.host,
         api_port=port,
@@ -214,7 +224,7 @@ def _launch_supervisor(
         pgdata="" if "database" in external_services else str(paths.pgdata),
         versions={name: version(name) for name in ("pinpoint", "supervisor", "celery", "torch")},
         external=external_services,
-        settings=record_settings(settings, operator_key(paths)),
+        settings=record_settings(settings, load_operator_key(paths)),
         code=code_digest(),
     )
     write_state(paths, state)
@@ -223,13 +233,13 @@ def _launch_supervisor(
 
 def _start_all(
     settings: Settings,
-    paths: StackPlaces,
+    paths: StackPaths,
     supervisor: Supervisor,
     state: StackState,
-    on_message: Say,
+    on_message: OnMessage,
 ) -> None:
     """Start programs that do not run, each after its dependencies are ready."""
-    names = [program.name for program in programs(settings, paths)]
+    names = [program.name for program in list_programs(settings, paths)]
     server, broker = PostgresServer(paths), RedisServer(paths)
     for name in ("postgres", "redis"):
         if name in names:
@@ -239,14 +249,16 @@ def _start_all(
         _wait_until_ready(paths, supervisor, "postgres", server.ready)
         server.prepare()
     on_message("migrating the database")
-    migrate.upgrade(settings.places.database_url or paths.owner_url())
+    migrate.upgrade_database(settings.places.database_url or paths.owner_url())
     if "redis" in names:
         on_message("waiting for Redis")
         _wait_until_ready(paths, supervisor, "redis", broker.ready)
     if "index" in names:
         on_message("waiting for the index")
         supervisor.start("index")
-        _wait_until_ready(paths, supervisor, "index", lambda: connects(paths.index_socket))
+        _wait_until_ready(
+            paths, supervisor, "index", lambda: accepts_connections(paths.index_socket)
+        )
     for name in ("api", "worker", "beat"):
         supervisor.start(name)
     on_message("waiting for API and worker")
@@ -259,7 +271,7 @@ def _start_all(
 
 
 def _wait_until_ready(
-    paths: StackPlaces, supervisor: Supervisor, name: str, ready: Callable[[], bool]
+    paths: StackPaths, supervisor: Supervisor, name: str, ready: Callable[[], bool]
 ) -> None:
     """Wait until a program is ready; stop waiting if it keeps failing.
 
@@ -279,7 +291,7 @@ def _wait_until_ready(
         time.sleep(0.05)
 
 
-def _shut_down_stack(paths: StackPlaces, supervisor: Supervisor, on_message: Say) -> None:
+def _shut_down_stack(paths: StackPaths, supervisor: Supervisor, on_message: OnMessage) -> None:
     """End every process of this home, in order if the supervisor still answers.
 
     Raises:
@@ -290,22 +302,22 @@ def _shut_down_stack(paths: StackPlaces, supervisor: Supervisor, on_message: Say
             on_message(f"stopping {', '.join(names)}")
             supervisor.stop(names, _STOP_GRACE_S + 5)
         supervisor.shutdown()
-        processes.wait_gone(processes.belonging_to(paths), 5.0)
-    remaining = processes.belonging_to(paths)
+        processes.wait_until_ended(processes.find_stack_processes(paths), 5.0)
+    remaining = processes.find_stack_processes(paths)
     for process in remaining:
         if process.pid == supervisor.recorded_pid():
             # A hanging supervisor ignores SIGTERM and would restart the processes that are stopped
             # below, so it is killed first.
-            processes.end([process], 0.0)
+            processes.end_processes([process], 0.0)
     servers = [
         process for process in remaining if processes.process_name(process) in processes.SERVERS
     ]
     # Clients first: servers wait for their clients, and clients log a lost server.
-    survivors = processes.end(
+    survivors = processes.end_processes(
         [process for process in remaining if process not in servers], _STOP_GRACE_S
     )
-    survivors += processes.end(servers, _STOP_GRACE_S)
-    survivors += processes.belonging_to(paths)
+    survivors += processes.end_processes(servers, _STOP_GRACE_S)
+    survivors += processes.find_stack_processes(paths)
     if survivors:
         raise StackError(f"these processes cannot be ended: {survivors}")
     for path in (paths.supervisor_socket, paths.redis_socket, paths.index_socket):

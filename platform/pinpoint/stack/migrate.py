@@ -11,10 +11,10 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 
-from pinpoint.errors import DatabaseUnavailable, StackError, describe_cause
+from pinpoint.errors import DatabaseUnavailableError, StackError, describe_cause
 
 
-def alembic_ini() -> Path:
+def find_alembic_ini() -> Path:
     """Path of `alembic.ini` in the checkout that this package is installed from.
 
     Raises:
@@ -29,7 +29,7 @@ def alembic_ini() -> Path:
     return path
 
 
-def upgrade(url: str) -> None:
+def upgrade_database(url: str) -> None:
     """Upgrade a database to the newest revision; does nothing if it is up to date.
 
     Args:
@@ -42,10 +42,10 @@ def upgrade(url: str) -> None:
     try:
         psycopg.connect(url.replace("+psycopg://", "://", 1), connect_timeout=10).close()
     except psycopg.Error as error:
-        raise DatabaseUnavailable(
+        raise DatabaseUnavailableError(
             f"the database does not answer: {describe_cause(error)}"
         ) from error
-    config = Config(alembic_ini())
+    config = Config(find_alembic_ini())
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     try:
         command.upgrade(config, "head")
@@ -57,13 +57,13 @@ def upgrade(url: str) -> None:
 
 
 @cache
-def head() -> str:
+def newest_revision() -> str:
     """Newest revision that this code knows."""
-    return str(ScriptDirectory.from_config(Config(alembic_ini())).get_current_head())
+    return str(ScriptDirectory.from_config(Config(find_alembic_ini())).get_current_head())
 
 
 @cache
-def revisions() -> frozenset[str]:
+def list_revisions() -> frozenset[str]:
     """All revisions that this code knows."""
-    script = ScriptDirectory.from_config(Config(alembic_ini()))
+    script = ScriptDirectory.from_config(Config(find_alembic_ini()))
     return frozenset(revision.revision for revision in script.walk_revisions())

@@ -10,7 +10,7 @@ from typing import Final
 from pinpoint import homes
 from pinpoint.errors import StackError
 from pinpoint.settings import Settings
-from pinpoint.stack.places import POSTGRES_PORT, StackPlaces
+from pinpoint.stack.places import POSTGRES_PORT, StackPaths
 
 REASON: Final = "stack_not_running"
 _ADVICE: Final = (
@@ -49,12 +49,12 @@ def check_running(settings: Settings) -> None:
 
 def is_running(home: Path) -> bool:
     """Whether supervisor or PostgreSQL of this home accept connections."""
-    paths = StackPlaces(home)
+    paths = StackPaths(home)
     server = paths.postgres_socket_dir / f".s.PGSQL.{POSTGRES_PORT}"
-    return connects(paths.supervisor_socket) or connects(server)
+    return accepts_connections(paths.supervisor_socket) or accepts_connections(server)
 
 
-def connects(path: Path) -> bool:
+def accepts_connections(path: Path) -> bool:
     """Whether a Unix socket accepts connections."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
@@ -70,7 +70,7 @@ def _describe_home(home: Path) -> str:
         return " (it is down)"
     if "PINPOINT_HOME" in os.environ:
         return " (the folder holds no stack yet)" if home.is_dir() else " (no such folder yet)"
-    foreign = homes.foreign_homes()
+    foreign = homes.list_foreign_homes()
     suffix = f"; {foreign[0]} belongs to another user" if foreign else ""
     return f" (looked for {homes.HOME_NAME} here and in the folders above{suffix})"
 

@@ -31,7 +31,7 @@ _UNSAFE_CHARACTERS: Final = frozenset("\n\r\t;#\"'\\")
 
 
 @dataclass(frozen=True, slots=True)
-class StackPlaces:
+class StackPaths:
     """Paths and addresses of the stack of one home.
 
     Args:
@@ -185,7 +185,7 @@ class StackPlaces:
             name = (self.index_dir / "current").read_text(errors="replace").strip()
         except OSError:
             return None
-        return contract_of_build(self.index_dir / "builds" / name)
+        return read_build_contract(self.index_dir / "builds" / name)
 
     def owns_cluster(self) -> bool:
         """Whether the database's folder belongs to this home.
@@ -230,18 +230,18 @@ class StackPlaces:
                 f"cannot create {self.home}: {error.strerror}; "
                 "set PINPOINT_HOME to a folder of yours"
             ) from error
-        own_folder(self.socket_dir)
+        create_private_folder(self.socket_dir)
 
 
-def contract_of_build(folder: Path) -> str | None:
+def read_build_contract(folder: Path) -> str | None:
     """Contract digest of a build of the index, also of one that cannot be opened."""
-    build_info = about_build(folder)
+    build_info = read_build_info(folder)
     return (
         str(build_info["contract"]) if build_info is not None and "contract" in build_info else None
     )
 
 
-def about_build(folder: Path) -> dict[str, Any] | None:
+def read_build_info(folder: Path) -> dict[str, Any] | None:
     """Metadata of a build of the index; None if it cannot be read."""
     try:
         build_info = json.loads((folder / "index.json").read_text(errors="replace"))
@@ -250,7 +250,7 @@ def about_build(folder: Path) -> dict[str, Any] | None:
     return build_info if isinstance(build_info, dict) else None
 
 
-def own_folder(folder: Path, uid: int | None = None, gid: int | None = None) -> None:
+def create_private_folder(folder: Path, uid: int | None = None, gid: int | None = None) -> None:
     """Create a 0700 folder owned by `uid` (default: ours), or check an existing folder.
 
     Raises:

@@ -25,8 +25,8 @@ from pinpoint.stack.places import (
     OWNER_ROLE,
     POSTGRES_PORT,
     SUPERUSER,
-    StackPlaces,
-    own_folder,
+    StackPaths,
+    create_private_folder,
 )
 from pinpoint.stack.postgres_binaries import find_binaries, server_account
 from pinpoint.stack.processes import die_with_parent
@@ -60,7 +60,7 @@ class PostgresServer:
         config: Additional configuration values, e.g. `{"fsync": "off"}` in tests.
     """
 
-    def __init__(self, paths: StackPlaces, config: Mapping[str, str] | None = None) -> None:
+    def __init__(self, paths: StackPaths, config: Mapping[str, str] | None = None) -> None:
         self._paths = paths
         self._extra_config = dict(config or {})
         self._process: subprocess.Popen[bytes] | None = None
@@ -89,7 +89,7 @@ class PostgresServer:
         if self._account is not None:
             uid, gid = self._account.pw_uid, self._account.pw_gid
         find_binaries(paths.pgdata)  # raises before anything is written
-        own_folder(paths.postgres_socket_dir, uid, gid)
+        create_private_folder(paths.postgres_socket_dir, uid, gid)
         self._bind_cluster_to_home()
         if not (paths.pgdata / "PG_VERSION").exists():
             self._run_initdb(uid, gid)
@@ -115,7 +115,7 @@ class PostgresServer:
         data = self._paths.pgdata
         if data.exists():  # left by a killed initdb; it never contained data
             shutil.rmtree(data)
-        own_folder(data, uid, gid)
+        create_private_folder(data, uid, gid)
         command = [
             str(find_binaries() / "initdb"),
             f"--pgdata={data}",

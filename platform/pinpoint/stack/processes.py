@@ -20,7 +20,7 @@ from typing import Final
 import psutil
 
 from pinpoint.settings import STACK_VARIABLE
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 
 MARKER: Final = STACK_VARIABLE
 
@@ -38,7 +38,7 @@ def die_with_parent(number: signal.Signals) -> Callable[[], None]:
     return set_death_signal
 
 
-def end_with(parent: int) -> None:
+def kill_with_parent(parent: int) -> None:
     """Let the kernel kill this process when the thread that started it ends.
 
     Args:
@@ -53,7 +53,7 @@ def end_with(parent: int) -> None:
         raise SystemExit(f"process {parent}, which started this one, has ended")
 
 
-def belonging_to(paths: StackPlaces) -> list[psutil.Process]:
+def find_stack_processes(paths: StackPaths) -> list[psutil.Process]:
     """All live processes of the stack, except the caller and its ancestors."""
     home = str(paths.home.resolve())
     folders = {paths.redis_dir.resolve()}
@@ -68,7 +68,7 @@ def belonging_to(paths: StackPlaces) -> list[psutil.Process]:
     ]
 
 
-def unsupervised(paths: StackPlaces, supervisor_pid: int) -> list[psutil.Process]:
+def find_unsupervised(paths: StackPaths, supervisor_pid: int) -> list[psutil.Process]:
     """Live processes of the stack that are neither its supervisor nor descendants of it.
 
     Args:
@@ -80,7 +80,7 @@ def unsupervised(paths: StackPlaces, supervisor_pid: int) -> list[psutil.Process
     except psutil.NoSuchProcess:
         return []
     watched = {supervisor_pid, *(process.pid for process in children)}
-    unwatched = [process for process in belonging_to(paths) if process.pid not in watched]
+    unwatched = [process for process in find_stack_processes(paths) if process.pid not in watched]
     # A process started between the two calls is not an orphan: its parent is supervised.
     return [process for process in unwatched if not _has_parent_in(process, watched)]
 
@@ -106,7 +106,7 @@ def _belongs_to_stack(process: psutil.Process, home: str, folders: set[Path]) ->
         return False
 
 
-def end(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Process]:
+def end_processes(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Process]:
     """Terminate processes, kill those left after `grace_s` seconds, and return survivors.
 
     A `psutil.Process` contains its start time, so a reused process id is never signaled.
@@ -123,7 +123,7 @@ def end(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Proc
     return [process for process in remaining if _is_alive(process)]
 
 
-def wait_gone(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+def wait_until_ended(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
     """Wait until processes have ended; return those that have not."""
     until = time.monotonic() + timeout_s
     remaining = [process for process in processes if _is_alive(process)]

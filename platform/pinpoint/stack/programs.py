@@ -10,19 +10,19 @@ from typing import Final
 from pinpoint.jobs import LEARNING
 from pinpoint.settings import Settings
 from pinpoint.stack.changes import settings_as_variables
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 from pinpoint.stack.postgres import STOP_S, PostgresServer
 from pinpoint.stack.processes import MARKER
 from pinpoint.stack.redis import RedisServer
 from pinpoint.stack.supervise import Program
 
-LEARNER: Final = "learner"
+TRAINING_WORKER: Final = "learner"
 """Training worker: the only program that `up` does not start; it starts with the first run."""
 
 _CELERY = ("-m", "celery", "-A", "pinpoint_workers.app:app")
 
 
-def external(settings: Settings) -> list[str]:
+def list_external_services(settings: Settings) -> list[str]:
     """Names of the services for which the settings have a URL."""
     services = settings.places
     urls = {
@@ -33,11 +33,11 @@ def external(settings: Settings) -> list[str]:
     return [name for name, url in urls.items() if url]
 
 
-def programs(settings: Settings, paths: StackPlaces) -> list[Program]:
+def list_programs(settings: Settings, paths: StackPaths) -> list[Program]:
     """All processes of the stack, in start order."""
     # -P: files in the working folder must not shadow packages.
     python = (sys.executable, "-P")
-    external_services = external(settings)
+    external_services = list_external_services(settings)
     result: list[Program] = []
     if "database" not in external_services:
         server = PostgresServer(paths)
@@ -59,11 +59,11 @@ def programs(settings: Settings, paths: StackPlaces) -> list[Program]:
     # Low priority, so that hours of training do not slow down ingest and queries. After KILL a run
     # resumes from its checkpoint; TERM would wait for its end, and the solo pool ignores QUIT.
     niced = ("nice", "-n", "10", *python, *_CELERY, *learner)
-    result.append(Program(LEARNER, niced, start_s=5, stop_signal="KILL"))
+    result.append(Program(TRAINING_WORKER, niced, start_s=5, stop_signal="KILL"))
     return result
 
 
-def environment(settings: Settings, paths: StackPlaces, api_port: int) -> dict[str, str]:
+def build_environment(settings: Settings, paths: StackPaths, api_port: int) -> dict[str, str]:
     """The caller's environment with exactly these settings, and the stack's marker."""
     values = {name: value for name, value in os.environ.items() if not name.startswith("PINPOINT_")}
     values.update(settings_as_variables(settings))

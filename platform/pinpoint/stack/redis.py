@@ -10,7 +10,7 @@ import time
 import redis
 
 from pinpoint.errors import StackError
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 from pinpoint.stack.processes import die_with_parent
 
 _CONFIG = """\
@@ -36,7 +36,7 @@ class RedisServer:
         paths: Paths of the stack.
     """
 
-    def __init__(self, paths: StackPlaces) -> None:
+    def __init__(self, paths: StackPaths) -> None:
         self._paths = paths
         self._process: subprocess.Popen[bytes] | None = None
 

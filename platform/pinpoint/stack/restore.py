@@ -15,23 +15,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinpoint.errors import BadBundle, BadRequest, Conflict, StackError, describe_cause
+from pinpoint.errors import (
+    BadBundleError,
+    BadRequestError,
+    ConflictError,
+    StackError,
+    describe_cause,
+)
 from pinpoint.nets.bundles import find_bundle
 from pinpoint.nets.contract import CONTRACT_FILE, parse_contract
 from pinpoint.nets.digests import public_contract
 from pinpoint.settings import Settings
 from pinpoint.stack import archive, dumps, lifecycle, migrate
-from pinpoint.stack.archive import Reading
-from pinpoint.stack.backup import Manifest, reachable
+from pinpoint.stack.archive import ArchiveReader
+from pinpoint.stack.backup import Manifest, open_database
 from pinpoint.stack.index_build import DEFAULT_POINTS
 from pinpoint.stack.index_folder import Builds
-from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.programs import environment, external
+from pinpoint.stack.places import StackPaths
+from pinpoint.stack.programs import build_environment, list_external_services
 from pinpoint.store.vectors_payload import new_build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
+class RestoreReport:
     """Report of a restore.
 
     Args:
@@ -45,7 +51,9 @@ class Restored:
     index_built: bool
 
 
-def restore(settings: Settings, path: Path, *, replace: bool, say: lifecycle.Say) -> Restored:
+def restore_backup(
+    settings: Settings, path: Path, *, replace: bool, say: lifecycle.OnMessage
+) -> RestoreReport:
     """Replace the content of the stack by a backup.
 
     Args:
@@ -60,14 +68,14 @@ def restore(settings: Settings, path: Path, *, replace: bool, say: lifecycle.Say
         Conflict: The stack is not empty, or other clients use its database.
         StackError: Its schema is newer than this code, or a step failed; the message names it.
     """
-    paths = StackPlaces(settings.places.home)
-    reader = Reading(path.expanduser().absolute())
+    paths = StackPaths(settings.places.home)
+    reader = ArchiveReader(path.expanduser().absolute())
     try:
-        manifest, digests = check(settings, paths, reader, say)
+        manifest, digests = check_backup(settings, paths, reader, say)
         if not replace:
             _require_empty_stack(settings, paths)
-        was_up = lifecycle.status(settings).state != "down"
-        lifecycle.down(settings, say)
+        was_up = lifecycle.stack_status(settings).state != "down"
+        lifecycle.stop_stack(settings, say)
         try:
             counts = _replace_data(
                 settings, paths, reader, digests, manifest, replace=replace, say=say
@@ -75,7 +83,7 @@ def restore(settings: Settings, path: Path, *, replace: bool, say: lifecycle.Say
         except BaseException as error:
             if was_up:
                 say("the restore failed; starting the stack again")
-                lifecycle.up(settings, say)
+                lifecycle.start_stack(settings, say)
             if isinstance(error, OSError):
                 raise StackError(
                     f"the backup cannot be unpacked: {describe_cause(error)}"
@@ -83,14 +91,14 @@ def restore(settings: Settings, path: Path, *, replace: bool, say: lifecycle.Say
             raise
     finally:
         reader.close()
-    embedded = "index" not in external(settings)
+    embedded = "index" not in list_external_services(settings)
     if was_up or embedded:
-        lifecycle.up(settings, say)
-    return Restored(manifest=manifest, counts=counts, index_built=embedded)
+        lifecycle.start_stack(settings, say)
+    return RestoreReport(manifest=manifest, counts=counts, index_built=embedded)
 
 
-def check(
-    settings: Settings, paths: StackPlaces, reader: Reading, say: lifecycle.Say
+def check_backup(
+    settings: Settings, paths: StackPaths, reader: ArchiveReader, say: lifecycle.OnMessage
 ) -> tuple[Manifest, dict[str, str]]:
     """Read and check the whole backup; changes nothing.
 
@@ -100,30 +108,32 @@ def check(
         StackError: Its schema is newer than this code.
     """
     manifest = Manifest.parse(reader.text(archive.MANIFEST))
-    if manifest.revision not in migrate.revisions():
+    if manifest.revision not in migrate.list_revisions():
         raise StackError(
             f"the backup has schema revision {manifest.revision}, which this version does not "
             f"know: restore it with Pinpoint {manifest.pinpoint} or newer"
         )
-    with reader.open(archive.SUMS) as file:
-        if archive.sha256_of(file) != manifest.sums_sha256:
-            raise BadRequest(f"{archive.SUMS} differs from the manifest: the backup is incomplete")
+    with reader.open(archive.CHECKSUMS) as file:
+        if archive.hash_stream(file) != manifest.sums_sha256:
+            raise BadRequestError(
+                f"{archive.CHECKSUMS} differs from the manifest: the backup is incomplete"
+            )
     digests = reader.sums()
     say(f"checking {len(digests)} files")
     for name, digest in digests.items():
         with reader.open(name) as file:
-            if archive.sha256_of(file) != digest:
-                raise BadRequest(f"{name} of the backup is damaged: its SHA-256 differs")
+            if archive.hash_stream(file) != digest:
+                raise BadRequestError(f"{name} of the backup is damaged: its SHA-256 differs")
     if archive.DUMP not in digests:
-        raise BadRequest(f"the backup has no {archive.DUMP}")
+        raise BadRequestError(f"the backup has no {archive.DUMP}")
     _require_matching_bundle(settings, paths, reader, manifest, digests)
     return manifest, digests
 
 
 def _require_matching_bundle(
     settings: Settings,
-    paths: StackPlaces,
-    reader: Reading,
+    paths: StackPaths,
+    reader: ArchiveReader,
     manifest: Manifest,
     digests: Mapping[str, str],
 ) -> None:
@@ -136,23 +146,23 @@ def _require_matching_bundle(
     else:
         try:
             contract = find_bundle(name, paths.home).contract
-        except BadBundle as error:
-            raise BadBundle(f"{error.message}; for this backup, {advice}") from error
+        except BadBundleError as error:
+            raise BadBundleError(f"{error.message}; for this backup, {advice}") from error
     if public_contract(contract, settings.media.rendition_px).digest != manifest.contract:
-        raise BadBundle(
+        raise BadBundleError(
             f"the backup's vectors are of bundle {manifest.bundle!r}, not of {name!r} as it is "
             f"configured: {advice}, and PINPOINT_MEDIA_RENDITION_PX to its value at the backup"
         )
 
 
-def _require_empty_stack(settings: Settings, paths: StackPlaces) -> None:
+def _require_empty_stack(settings: Settings, paths: StackPaths) -> None:
     """Raise `Conflict` if the stack contains blobs or rows of users."""
     has_data = any(paths.blobs_dir.glob("*/*/*"))
     if not has_data and (settings.places.database_url or paths.pgdata.exists()):
-        with reachable(settings, paths) as (url, _):
-            has_data = dumps.in_use(url)
+        with open_database(settings, paths) as (url, _):
+            has_data = dumps.has_user_rows(url)
     if has_data:
-        raise Conflict(
+        raise ConflictError(
             f"the stack of {paths.home} is not empty; `--replace` replaces its content by the "
             "backup, and the content is lost"
         )
@@ -160,49 +170,49 @@ def _require_empty_stack(settings: Settings, paths: StackPlaces) -> None:
 
 def _replace_data(
     settings: Settings,
-    paths: StackPlaces,
-    reader: Reading,
+    paths: StackPaths,
+    reader: ArchiveReader,
     digests: Mapping[str, str],
     manifest: Manifest,
     *,
     replace: bool,
-    say: lifecycle.Say,
+    say: lifecycle.OnMessage,
 ) -> dict[str, int]:
     """Execute all changes; only the stack's PostgreSQL runs meanwhile."""
-    with reachable(settings, paths, alone=True) as (url, pgdata):
-        if not replace and dumps.in_use(url):
-            raise Conflict("rows were added to the stack during the restore")
-        migrate.upgrade(url)  # creates extension and roles, and checks the rights
-        installation = dumps.installation_of(url)
+    with open_database(settings, paths, alone=True) as (url, pgdata):
+        if not replace and dumps.has_user_rows(url):
+            raise ConflictError("rows were added to the stack during the restore")
+        migrate.upgrade_database(url)  # creates extension and roles, and checks the rights
+        installation = dumps.read_installation(url)
         _unpack_files(reader, paths, digests, say)
         say("replacing the database")
         dump_path = paths.home / "restore.dump"
         try:
             with reader.open(archive.DUMP) as file:
-                archive.copy(file, dump_path)
-            dumps.replace_all(url, dump_path, pgdata, installation)
+                archive.copy_file(file, dump_path)
+            dumps.replace_database(url, dump_path, pgdata, installation)
         finally:
             dump_path.unlink(missing_ok=True)
-        with dumps.connected(url) as connection:
-            restored_counts = dumps.counts_of(connection)
+        with dumps.open_connection(url) as connection:
+            restored_counts = dumps.count_rows(connection)
         if restored_counts != manifest.counts:
             raise StackError(
                 f"row counts differ: database {restored_counts}, backup {manifest.counts}"
             )
         say("migrating the database")
-        migrate.upgrade(url)
+        migrate.upgrade_database(url)
         dumps.set_installation(url, installation)
-        with dumps.connected(url) as connection:
-            counts = dumps.counts_of(connection)
+        with dumps.open_connection(url) as connection:
+            counts = dumps.count_rows(connection)
         _delete_unlisted_blobs(paths, digests)
-        if "index" not in external(settings):
+        if "index" not in list_external_services(settings):
             say("building the index")
             _build_index(settings, paths)
         return counts
 
 
 def _unpack_files(
-    reader: Reading, paths: StackPlaces, digests: Mapping[str, str], say: lifecycle.Say
+    reader: ArchiveReader, paths: StackPaths, digests: Mapping[str, str], say: lifecycle.OnMessage
 ) -> None:
     """Add blobs and bundles; an existing file with a blob's name is the same blob."""
     num_files = 0
@@ -212,20 +222,20 @@ def _unpack_files(
         if target is None or (top_folder == "blobs" and (target / relative).is_file()):
             continue
         with reader.open(name) as file:
-            if archive.copy(file, target / relative) != digest:
-                raise BadRequest(f"{name} of the backup has changed since it was checked")
+            if archive.copy_file(file, target / relative) != digest:
+                raise BadRequestError(f"{name} of the backup has changed since it was checked")
         num_files += 1
         if num_files % 1_000 == 0:
             say(f"unpacked {num_files} files")
 
 
-def _delete_unlisted_blobs(paths: StackPlaces, digests: Mapping[str, str]) -> None:
+def _delete_unlisted_blobs(paths: StackPaths, digests: Mapping[str, str]) -> None:
     for path in paths.blobs_dir.glob("*/*/*"):
         if f"blobs/{path.relative_to(paths.blobs_dir).as_posix()}" not in digests:
             path.unlink()
 
 
-def _build_index(settings: Settings, paths: StackPlaces) -> None:
+def _build_index(settings: Settings, paths: StackPaths) -> None:
     """Build the embedded index, as `index rebuild` does, while the stack is down."""
     shutil.rmtree(paths.index_dir, ignore_errors=True)
     builds, name = Builds(paths.index_dir), new_build()
@@ -233,7 +243,7 @@ def _build_index(settings: Settings, paths: StackPlaces) -> None:
     command += ["--folder", str(builds.path(name)), "--points", DEFAULT_POINTS]
     result = subprocess.run(
         [*command, "--alone", "--parent", str(os.getpid())],
-        env=environment(settings, paths, 0),
+        env=build_environment(settings, paths, 0),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from pinpoint.errors import StackError
-from pinpoint.stack.dumps import LOCK_WAIT, connected, one
+from pinpoint.stack.dumps import LOCK_WAIT, fetch_value, open_connection
 
 _RELOAD_S: Final = 0.5
 _COUNT_RECYCLED_SEGMENTS_SQL: Final = """
@@ -28,7 +28,7 @@ DELETE FROM pg_statistic WHERE starelid IN
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-def scrub(url: str, *, private: bool) -> None:
+def compact_tables(url: str, *, private: bool) -> None:
     """Rewrite every table; each is locked while it is rewritten.
 
     Args:
@@ -39,7 +39,7 @@ def scrub(url: str, *, private: bool) -> None:
         StackError: Another client locked a table for a minute.
         DatabaseUnavailable: The database does not answer.
     """
-    with connected(url) as connection:
+    with open_connection(url) as connection:
         connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
         tables = connection.execute(
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = 'pinpoint'"
@@ -67,7 +67,7 @@ def _remove_old_wal(connection: Connection) -> None:
         connection.execute("ALTER SYSTEM SET wal_recycle = off")
         connection.execute("SELECT pg_reload_conf()")
         time.sleep(_RELOAD_S)  # nothing shows when the checkpointer has read it
-        for _ in range(int(one(connection, _COUNT_RECYCLED_SEGMENTS_SQL)) + 2):
+        for _ in range(int(fetch_value(connection, _COUNT_RECYCLED_SEGMENTS_SQL)) + 2):
             # A switch fills the rest of a segment with zeros; without a record it does nothing.
             connection.execute("SELECT pg_logical_emit_message(true, 'pinpoint', 'scrub')")
             connection.execute("SELECT pg_switch_wal()")

@@ -16,15 +16,15 @@ from typing import Final
 from urllib.parse import urlencode
 
 from pinpoint.settings import Settings
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 
-PATH: Final = "/sign-in"
-LASTS_S: Final = 600.0
+SIGN_IN_PATH: Final = "/sign-in"
+TOKEN_TTL_S: Final = 600.0
 """Lifetime of a token, seconds: long enough to copy it from a terminal."""
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-def make_sign_in_url(paths: StackPlaces, api_url: str, *, lasts_s: float = LASTS_S) -> str:
+def make_sign_in_url(paths: StackPaths, api_url: str, *, lasts_s: float = TOKEN_TTL_S) -> str:
     """Make a URL that signs in one browser on this machine, once.
 
     Args:
@@ -39,14 +39,14 @@ def make_sign_in_url(paths: StackPlaces, api_url: str, *, lasts_s: float = LASTS
     handle = os.open(folder / _token_file_name(token), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(str(time.time() + lasts_s))
-    return f"{api_url}{PATH}?{urlencode({'token': token})}"
+    return f"{api_url}{SIGN_IN_PATH}?{urlencode({'token': token})}"
 
 
 def use_token(home: Path, token: str) -> bool:
     """Consume a token; return whether it belongs to this home, is unused and not expired."""
     if not _TOKEN.fullmatch(token):
         return False
-    path = _token_folder(StackPlaces(home)) / _token_file_name(token)
+    path = _token_folder(StackPaths(home)) / _token_file_name(token)
     try:
         expires_at = float(path.read_text(encoding="ascii"))
         path.unlink()
@@ -65,7 +65,7 @@ def keyless_warning(settings: Settings) -> str | None:
     )
 
 
-def _token_folder(paths: StackPlaces) -> Path:
+def _token_folder(paths: StackPaths) -> Path:
     return paths.home / "sign-in"
 
 

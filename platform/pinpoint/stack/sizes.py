@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 
 _CHECK_EVERY: Final = 256
 """Number of files between two checks of the time limit."""
@@ -31,7 +31,7 @@ class PartSize:
     whole: bool
 
 
-def measure_home(paths: StackPlaces, limit_s: float | None = None) -> tuple[PartSize, ...]:
+def measure_home(paths: StackPaths, limit_s: float | None = None) -> tuple[PartSize, ...]:
     """Measure the disk use of the existing parts of a home.
 
     Args:

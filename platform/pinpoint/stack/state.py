@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pinpoint.errors import StackError
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 
 _LOCK_WAIT_S: Final = 300.0
 
@@ -60,7 +60,7 @@ class StackState:
         )
 
 
-def read_state(paths: StackPlaces) -> StackState | None:
+def read_state(paths: StackPaths) -> StackState | None:
     """Record of the last `up`, or None if it is missing or unreadable."""
     try:
         loaded = json.loads(paths.state_file.read_text(encoding="utf-8"))
@@ -80,7 +80,7 @@ def _is_required(state_field: Field[Any]) -> bool:
     return state_field.default is MISSING and state_field.default_factory is MISSING
 
 
-def write_state(paths: StackPlaces, state: StackState) -> None:
+def write_state(paths: StackPaths, state: StackState) -> None:
     """Replace the record atomically."""
     text = json.dumps({**asdict(state), "api_url": state.api_url}, indent=2, sort_keys=True)
     draft = paths.state_file.with_suffix(".new")
@@ -88,7 +88,7 @@ def write_state(paths: StackPlaces, state: StackState) -> None:
     draft.replace(paths.state_file)
 
 
-def operator_key(paths: StackPlaces) -> str:
+def load_operator_key(paths: StackPaths) -> str:
     """Secret key of this stack's operator, created on first use and readable only by its user."""
     path = paths.operator_key_file
     try:
@@ -101,7 +101,7 @@ def operator_key(paths: StackPlaces) -> str:
     return key
 
 
-def proof(key: str, nonce: str, port: int) -> str:
+def compute_proof(key: str, nonce: str, port: int) -> str:
     """Response to `nonce` that only an API with the operator's key can compute.
 
     It covers the port, so that another process on that port cannot relay the challenge to the API.

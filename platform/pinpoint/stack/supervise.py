@@ -19,10 +19,10 @@ from typing import Any, Final
 from xml.parsers.expat import ExpatError
 
 from pinpoint.errors import StackError
-from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.places import StackPaths
 
 _RPC_TIMEOUT_S: Final = 5.0
-GONE: Final = (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError)
+UNREACHABLE_ERRORS: Final = (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError)
 """Exceptions of a call if the daemon is not running, or ends during the call."""
 _LOG_LINE: Final = re.compile(
     r"^(?P<at>[-\d]+ [:\d]+),\d+ \w+ (?P<what>spawned|exited|gave up|spawnerr): '?(?P<rest>.*)$"
@@ -115,7 +115,7 @@ class Supervisor:
         paths: Paths of the stack.
     """
 
-    def __init__(self, paths: StackPlaces) -> None:
+    def __init__(self, paths: StackPaths) -> None:
         self._paths = paths
 
     def configure(self, programs: Iterable[Program]) -> None:
@@ -173,7 +173,7 @@ class Supervisor:
         """Whether the daemon answers and is in state RUNNING."""
         try:
             return bool(self._call_rpc("getState")["statename"] == "RUNNING")
-        except GONE:
+        except UNREACHABLE_ERRORS:
             return False
 
     def start(self, name: str) -> None:

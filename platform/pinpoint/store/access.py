@@ -14,14 +14,14 @@ from uuid import UUID, uuid4
 from sqlalchemy import Row, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from pinpoint.errors import BadRequest, Conflict, NotAuthenticated, NotFound
+from pinpoint.errors import BadRequestError, ConflictError, NotFoundError, UnauthenticatedError
 from pinpoint.records import SCOPES, ApiKey, Caller, Organization, Scope, limits
 from pinpoint.store.database import Transactions
 from pinpoint.store.names import check_name
 from pinpoint.store.tables import api_keys, organizations
 
 
-class Access:
+class ApiKeyStore:
     """Organizations and API keys.
 
     The first three methods call functions that the API's role may run; the others need the owner's
@@ -42,7 +42,7 @@ class Access:
                 text("SELECT * FROM tenant.authenticate(:secret)"), {"secret": _hash_secret(secret)}
             ).one_or_none()
         if row is None:
-            raise NotAuthenticated("the key is unknown or was revoked")
+            raise UnauthenticatedError("the key is unknown or was revoked")
         return Caller(
             organization_id=row.organization_id,
             organization=row.organization,
@@ -66,7 +66,7 @@ class Access:
                 text("SELECT tenant.organization_named(:name)"), {"name": organization}
             ).scalar_one()
         if organization_id is None:
-            raise NotFound(f"no organization {organization!r}")
+            raise NotFoundError(f"no organization {organization!r}")
         return Caller(
             organization_id=organization_id, organization=organization, scopes=frozenset(scopes)
         )
@@ -82,12 +82,12 @@ class Access:
         try:
             limits.check_text("name", name)
         except limits.Unstorable as error:
-            raise BadRequest(error.detail, reason=error.reason) from error
+            raise BadRequestError(error.detail, reason=error.reason) from error
         try:
             with self._transactions.begin() as unit, unit.connection.begin_nested():
                 unit.connection.execute(insert(organizations), {"id": uuid4(), "name": name})
         except IntegrityError as error:
-            raise Conflict(f"an organization named {name!r} exists already") from error
+            raise ConflictError(f"an organization named {name!r} exists already") from error
         return self.organization(name)
 
     def organizations(self) -> list[Organization]:
@@ -113,7 +113,7 @@ class Access:
                 )
             ).one_or_none()
         if row is None:
-            raise NotFound(f"no organization {name!r}")
+            raise NotFoundError(f"no organization {name!r}")
         return _to_organization(row)
 
     def revoke_organization(self, name: str) -> None:
@@ -136,7 +136,7 @@ class Access:
         """
         unknown = set(scopes) - set(SCOPES)
         if unknown or not scopes:
-            raise BadRequest(f"scopes must be some of {', '.join(SCOPES)}; got {list(scopes)}")
+            raise BadRequestError(f"scopes must be some of {', '.join(SCOPES)}; got {list(scopes)}")
         owner = self.organization(organization)
         secret = f"pp_{secrets.token_urlsafe(32)}"
         key_id = uuid4()
@@ -177,7 +177,7 @@ class Access:
                 .values(revoked_at=func.now())
             )
         if result.rowcount == 0:
-            raise NotFound(f"no key {key_id} in force")
+            raise NotFoundError(f"no key {key_id} in force")
 
 
 def _hash_secret(secret: str) -> bytes:

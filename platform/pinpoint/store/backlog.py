@@ -10,10 +10,10 @@ from uuid import UUID
 
 from sqlalchemy import Row, Select, delete, exists, func, select, text, tuple_
 
-from pinpoint.errors import DatabaseUnavailable
-from pinpoint.records import Hint, Point, StoredFile, StoredImage
+from pinpoint.errors import DatabaseUnavailableError
+from pinpoint.records import MetadataOverride, Point, StoredFile, StoredImage
 from pinpoint.store.database import Transactions
-from pinpoint.store.rows import among
+from pinpoint.store.rows import is_any_of
 from pinpoint.store.tables import batch_items, embeddings, images, item_images, sources
 
 _MAX_TRANSACTION_S: Final = 180.0
@@ -29,7 +29,7 @@ _IN_PROGRESS = exists().where(
 )
 
 
-class Backlog:
+class CatalogReembedQueue:
     """Work list of a re-embedding, read from PostgreSQL at each call.
 
     Args:
@@ -88,7 +88,7 @@ class Backlog:
         horizon, give_up_at = self._read_snapshot_end("xmax"), time.monotonic() + _MAX_TRANSACTION_S
         while self._read_snapshot_end("xmin") < horizon:
             if time.monotonic() > give_up_at:
-                raise DatabaseUnavailable(
+                raise DatabaseUnavailableError(
                     f"an older transaction did not end within {_MAX_TRANSACTION_S:g} s; "
                     "look for it in pg_stat_activity, then run the command again"
                 )
@@ -115,7 +115,7 @@ class Backlog:
                 sources.c.originals,
             )
             .join(sources, sources.c.id == images.c.source_id)
-            .where(_LIVE, among(images.c.id, ids))
+            .where(_LIVE, is_any_of(images.c.id, ids))
             .order_by(images.c.locator, images.c.source_id, images.c.external_id, images.c.id)
         )
         with self._transactions.begin() as unit:
@@ -132,7 +132,7 @@ def _to_stored_file(rows: Sequence[Row[Any]]) -> StoredFile:
     return StoredFile(
         file=first.external_id,
         locator=first.locator or "",
-        hint=Hint(lat=first.lat, lon=first.lon, captured_at=first.captured_at),
+        hint=MetadataOverride(lat=first.lat, lon=first.lon, captured_at=first.captured_at),
         whole=first.originals != "rendition",
         images=tuple(
             StoredImage(

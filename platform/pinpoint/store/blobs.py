@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid4
 
-from pinpoint.errors import NotFound, Unavailable
+from pinpoint.errors import NotFoundError, UnavailableError
 
 _COPY_CHUNK_BYTES: Final = 1_000_000
 _LOCATOR = re.compile(r"blob:([0-9a-f-]{36})/([0-9a-f]{32})")
@@ -53,7 +53,7 @@ class FolderBlobs:
         except OSError as error:
             with suppress(OSError):  # the folder itself may be missing
                 partial.unlink()
-            raise Unavailable(
+            raise UnavailableError(
                 "the blob folder cannot be written; free space on its disk",
                 reason="blobs_unavailable",
             ) from error
@@ -70,7 +70,7 @@ class FolderBlobs:
             return unquote(parts.path)
         path = self._blob_path(locator)
         if not path.is_file():
-            raise NotFound(f"no blob {locator}")
+            raise NotFoundError(f"no blob {locator}")
         return str(path)
 
     def get(self, locator: str) -> bytes:
@@ -85,7 +85,7 @@ class FolderBlobs:
         """Delete a blob; a missing blob or an invalid name is no error."""
         try:
             path = self._blob_path(locator)
-        except NotFound:
+        except NotFoundError:
             return
         path.unlink(missing_ok=True)
 
@@ -121,7 +121,7 @@ class FolderBlobs:
     def _blob_path(self, locator: str) -> Path:
         match = _LOCATOR.fullmatch(locator)
         if match is None:
-            raise NotFound(f"{locator!r} is not a blob locator")
+            raise NotFoundError(f"{locator!r} is not a blob locator")
         return self._path_of(match[1], match[2])
 
     def _path_of(self, organization: str, name: str) -> Path:

@@ -15,7 +15,7 @@ from psycopg.errors import _WaitTimeout
 
 from pinpoint import deadline
 
-LEAST_S: Final = 0.2
+MIN_WAIT_S: Final = 0.2
 """Minimum wait, for the rollback of a request without time left; a working server needs less."""
 CONNECT_S: Final = 5
 _MIN_CONNECT_S: Final = 2  # libpq's own minimum
@@ -37,7 +37,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         Raises:
             NoAnswerInTime: The deadline has passed.
         """
-        request_deadline = deadline.current()
+        request_deadline = deadline.current_deadline()
         remaining_s = (
             CONNECT_S
             if request_deadline is None
@@ -54,10 +54,10 @@ class BoundedConnection(psycopg.Connection[Any]):
         Raises:
             NoAnswerInTime: The deadline passed; the connection is closed.
         """
-        request_deadline = deadline.current()
+        request_deadline = deadline.current_deadline()
         if request_deadline is None:
             return super().wait(gen, interval, timeout)
-        remaining_s = max(request_deadline.remaining_s(), LEAST_S)
+        remaining_s = max(request_deadline.remaining_s(), MIN_WAIT_S)
         if timeout is not None and timeout <= remaining_s:
             return super().wait(gen, interval, timeout)
         try:

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, LargeBinary, Select, Text, cast, func, or_, select, tuple_
 
-from pinpoint.errors import BadRequest, NotFound
+from pinpoint.errors import BadRequestError, NotFoundError
 from pinpoint.records import (
-    VERDICTS,
+    FINAL_STATUSES,
     Batch,
     BatchItem,
     Candidate,
@@ -25,7 +25,7 @@ from pinpoint.records import (
 )
 from pinpoint.store import listing, neighbours
 from pinpoint.store.database import UnitOfWork
-from pinpoint.store.rows import among, to_batch, to_image, to_item, to_source
+from pinpoint.store.rows import is_any_of, to_batch, to_image, to_item, to_source
 from pinpoint.store.source_roots import list_files, list_roots
 from pinpoint.store.tables import (
     batch_items,
@@ -117,7 +117,7 @@ class Reader:
                 statement.where(sources.c.name == name_or_id)
             ).one_or_none()
         if row is None:
-            raise NotFound(
+            raise NotFoundError(
                 f"no source {name_or_id}: `pinpoint sources list` shows the sources; "
                 "`pinpoint sources add`, or an ingest with --kind, makes one"
             )
@@ -149,7 +149,7 @@ class Reader:
                 )
             ).scalar_one_or_none()
             if created_at is None:
-                raise NotFound(f"no batch {before}")
+                raise NotFoundError(f"no batch {before}")
             statement = statement.where(
                 tuple_(batches.c.created_at, batches.c.id) < tuple_(created_at, before)
             )
@@ -163,7 +163,7 @@ class Reader:
             self._select_batches().where(batches.c.id == batch_id)
         ).one_or_none()
         if row is None:
-            raise NotFound(f"no batch {batch_id}")
+            raise NotFoundError(f"no batch {batch_id}")
         return to_batch(row, self._count_items([batch_id]).get(batch_id, {}))
 
     def _select_batches(self) -> Select[Any]:
@@ -204,8 +204,10 @@ class Reader:
     ) -> list[BatchItem]:
         """Items with `seq > after`, in order of arrival."""
         self.batch(batch_id)
-        if state is not None and state not in (*VERDICTS, "received", "stored"):
-            raise BadRequest(f"no item state {state!r}; valid are received, stored and {VERDICTS}")
+        if state is not None and state not in (*FINAL_STATUSES, "received", "stored"):
+            raise BadRequestError(
+                f"no item state {state!r}; valid are received, stored and {FINAL_STATUSES}"
+            )
         image_ids = (
             select(func.array_agg(item_images.c.image_id))
             .where(item_images.c.item_id == batch_items.c.id)
@@ -227,12 +229,14 @@ class Reader:
         """Find one image; deleted images are not found."""
         images_by_id = self.images([image_id])
         if image_id not in images_by_id:
-            raise NotFound(f"no image {image_id}")
+            raise NotFoundError(f"no image {image_id}")
         return images_by_id[image_id]
 
     def images(self, ids: Sequence[UUID]) -> dict[UUID, Image]:
         """Images by id; missing images are omitted."""
-        statement = select_images().where(self._in_organization(images), among(images.c.id, ids))
+        statement = select_images().where(
+            self._in_organization(images), is_any_of(images.c.id, ids)
+        )
         return {row.id: to_image(row) for row in self._connection.execute(statement)}
 
     def list_images(
@@ -266,7 +270,9 @@ class Reader:
             select(images.c.id, images.c.external_id, sources.c.name, _LAT, _LON)
             .join(sources, sources.c.id == images.c.source_id)
             .where(
-                self._in_organization(images), among(images.c.id, ids), images.c.state != "deleted"
+                self._in_organization(images),
+                is_any_of(images.c.id, ids),
+                images.c.state != "deleted",
             )
         )
         return {
@@ -313,14 +319,14 @@ class Reader:
             )
         ).scalar_one_or_none()
         if data is None:
-            raise NotFound(f"no image {image_id}")
+            raise NotFoundError(f"no image {image_id}")
         return bytes(data)
 
     def neighbours(
         self, image_id: UUID, *, radius_m: float, kinds: Sequence[SourceKind] = (), limit: int = 20
     ) -> list[tuple[Image, float]]:
         """Images near an image with their geodesic distance in meters, nearest first."""
-        near = neighbours.around(
+        near = neighbours.neighbors_of(
             self._connection,
             self.image(image_id),
             self._organization_id,
@@ -345,7 +351,7 @@ class Reader:
         excluded: Collection[UUID] = (),
     ) -> list[Evidence]:
         """Neighbors of all candidates in one statement: up to `per_kind` of each kind."""
-        return neighbours.evidence(
+        return neighbours.fetch_evidence_rows(
             self._connection,
             candidates,
             self._organization_id,

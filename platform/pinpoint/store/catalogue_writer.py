@@ -10,12 +10,12 @@ from sqlalchemy import Text, and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pinpoint import jobs
-from pinpoint.errors import BadRequest, Conflict, NotFound
+from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
 from pinpoint.records import (
-    KINDS,
+    SOURCE_KINDS,
     Batch,
     Image,
-    ImageFix,
+    ImageUpdate,
     NewItem,
     OriginalsPolicy,
     Source,
@@ -59,10 +59,14 @@ class Writer(Reader):
         """
         check_name(name, "source")
         _check_texts(name=name, licence=licence, attribution=attribution)
-        if kind not in KINDS:
-            raise BadRequest(f"source kind {kind!r} is unknown; valid are {', '.join(KINDS)}")
+        if kind not in SOURCE_KINDS:
+            raise BadRequestError(
+                f"source kind {kind!r} is unknown; valid are {', '.join(SOURCE_KINDS)}"
+            )
         if originals not in _POLICIES:
-            raise BadRequest(f"originals policy {originals!r} is unknown; valid are {_POLICIES}")
+            raise BadRequestError(
+                f"originals policy {originals!r} is unknown; valid are {_POLICIES}"
+            )
         values = {
             "id": uuid4(),
             "organization_id": self._organization_id,
@@ -76,7 +80,7 @@ class Writer(Reader):
             with self._connection.begin_nested():
                 self._connection.execute(insert(sources), values)
         except IntegrityError as error:
-            raise Conflict(f"a source named {name!r} exists already") from error
+            raise ConflictError(f"a source named {name!r} exists already") from error
         return self.source(name)
 
     def add_root(self, source_id: UUID, root: SourceRoot) -> Source:
@@ -111,7 +115,7 @@ class Writer(Reader):
                 images.c.source_id == source_id,
                 images.c.external_id.in_(page),
             )
-            deleted += erasing.bury(self._connection, condition)
+            deleted += erasing.mark_deleted(self._connection, condition)
         self._enqueue_jobs(jobs.ERASE_IMAGES, deleted)
         return len(deleted)
 
@@ -131,7 +135,7 @@ class Writer(Reader):
             # The name becomes free at once; the row is deleted with its last image.
             .values(erased_at=func.now(), name=func.concat("erased:", sources.c.id.cast(Text)))
         )
-        deleted = erasing.bury(self._connection, images.c.source_id == source_id)
+        deleted = erasing.mark_deleted(self._connection, images.c.source_id == source_id)
         self._enqueue_jobs(jobs.ERASE_IMAGES, deleted)
         return len(deleted)
 
@@ -158,9 +162,9 @@ class Writer(Reader):
             .with_for_update(key_share=True)
         ).one_or_none()
         if row is None:
-            raise NotFound(f"no batch {batch_id}")
+            raise NotFoundError(f"no batch {batch_id}")
         if row.closed_at is not None:
-            raise Conflict(f"batch {batch_id} is closed; open a new one")
+            raise ConflictError(f"batch {batch_id} is closed; open a new one")
         last = self._connection.execute(
             select(func.coalesce(func.max(batch_items.c.place), 0)).where(
                 self._in_organization(batch_items), batch_items.c.batch_id == batch_id
@@ -270,7 +274,7 @@ class Writer(Reader):
         self._enqueue_jobs(jobs.INGEST_ITEMS, ids)
         return len(ids)
 
-    def fix_image(self, image_id: UUID, fix: ImageFix) -> Image:
+    def fix_image(self, image_id: UUID, fix: ImageUpdate) -> Image:
         """Set or clear manual values; the version increases and a worker updates the index.
 
         Raises:
@@ -285,7 +289,7 @@ class Writer(Reader):
         """Mark an image as deleted; a worker removes index point, blob and row."""
         self.image(image_id)
         self._enqueue_jobs(
-            jobs.ERASE_IMAGES, erasing.bury(self._connection, images.c.id == image_id)
+            jobs.ERASE_IMAGES, erasing.mark_deleted(self._connection, images.c.id == image_id)
         )
 
     def log_query(
@@ -322,4 +326,4 @@ def _check_texts(**texts: str | None) -> None:
         try:
             limits.check_text(column, text)
         except limits.Unstorable as error:
-            raise BadRequest(error.detail, reason=error.reason) from error
+            raise BadRequestError(error.detail, reason=error.reason) from error

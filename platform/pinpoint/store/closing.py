@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, Connection, Text, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from pinpoint.errors import NotFound
+from pinpoint.errors import NotFoundError
 from pinpoint.store import erasing
 from pinpoint.store.database import Transactions
 from pinpoint.store.tables import (
@@ -31,14 +31,14 @@ from pinpoint.store.tables import (
     tombstones,
 )
 
-DEFAULT: Final = "default"
+DEFAULT_ORGANIZATION: Final = "default"
 """Organization that the embedded stack uses while no keys exist; it always exists."""
 
 _ERASED_NAME: Final[ColumnElement[str]] = func.concat("erased:", organizations.c.id.cast(Text))
 _IS_ERASED: Final = organizations.c.name == _ERASED_NAME
 
 
-class Closing:
+class OrganizationDeletion:
     """Implements `ports.Closing` on the owner's engine."""
 
     def __init__(self, transactions: Transactions) -> None:
@@ -56,7 +56,7 @@ class Closing:
         with self._transactions.begin() as unit:
             organization_id: UUID | None = unit.connection.execute(statement).scalar_one_or_none()
         if organization_id is None:
-            raise NotFound(f"no organization {name_or_id!r}")
+            raise NotFoundError(f"no organization {name_or_id!r}")
         return organization_id
 
     def close(self, organization_id: UUID) -> int:
@@ -76,11 +76,13 @@ class Closing:
                     revoked_at=func.coalesce(organizations.c.revoked_at, func.now()),
                 )
             )
-            default_row = upsert(organizations).values(id=uuid4(), name=DEFAULT)
+            default_row = upsert(organizations).values(id=uuid4(), name=DEFAULT_ORGANIZATION)
             connection.execute(default_row.on_conflict_do_nothing(index_elements=["name"]))
             if keys.rowcount:
                 _keep_revoked_key(connection)
-            return len(erasing.bury(connection, images.c.organization_id == organization_id))
+            return len(
+                erasing.mark_deleted(connection, images.c.organization_id == organization_id)
+            )
 
     def graves(self, organization_id: UUID, limit: int) -> list[UUID]:
         """Deleted images of an organization that still have a row."""
@@ -103,7 +105,7 @@ class Closing:
     def bytes_may_go(self) -> bool:
         """Whether no backup is running that may need blobs of deleted rows."""
         with self._transactions.begin() as unit:
-            return erasing.bytes_may_go(unit.connection)
+            return erasing.blob_deletion_allowed(unit.connection)
 
     def finish(self) -> int:
         """Delete erased organizations without remaining rows; returns their number."""
@@ -170,7 +172,7 @@ def _keep_revoked_key(connection: Connection) -> None:
     """
     if connection.execute(select(api_keys.c.id).limit(1)).one_or_none() is not None:
         return
-    default = select(organizations.c.id).where(organizations.c.name == DEFAULT)
+    default = select(organizations.c.id).where(organizations.c.name == DEFAULT_ORGANIZATION)
     connection.execute(
         insert(api_keys).values(
             id=uuid4(),

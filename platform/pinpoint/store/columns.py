@@ -17,7 +17,7 @@ from sqlalchemy import (
 from pinpoint.records import SourceKind
 
 
-def when(name: str, *, stamped: bool = False) -> Column[Any]:
+def timestamp_column(name: str, *, stamped: bool = False) -> Column[Any]:
     """Timestamp column; `stamped` columns are set by the database and never null."""
     return Column(
         name,
@@ -27,12 +27,12 @@ def when(name: str, *, stamped: bool = False) -> Column[Any]:
     )
 
 
-def organization() -> Column[Any]:
+def organization_fk() -> Column[Any]:
     """Column with the organization that owns the row."""
     return Column("organization_id", Uuid, ForeignKey("organizations.id"), nullable=False)
 
 
-def within(parent: str, column: str, *, cascade: bool = True) -> ForeignKeyConstraint:
+def tenant_fk(parent: str, column: str, *, cascade: bool = True) -> ForeignKeyConstraint:
     """Foreign key within one organization: a row cannot reference a parent of another one."""
     return ForeignKeyConstraint(
         ["organization_id", column],
@@ -41,7 +41,7 @@ def within(parent: str, column: str, *, cascade: bool = True) -> ForeignKeyConst
     )
 
 
-def near(kind: SourceKind) -> Index:
+def spatial_index(kind: SourceKind) -> Index:
     """Spatial index for evidence of one kind, with the organization as leading column.
 
     A search then reads neither images of another kind nor of another organization (measured in a
@@ -56,11 +56,11 @@ def near(kind: SourceKind) -> Index:
     )
 
 
-KINSHIP: Final = ("creator", "sequence", "sha256")
+GROUP_COLUMNS: Final = ("creator", "sequence", "sha256")
 """Columns of `images` with equal values for images that belong together."""
 
 
-def kin(column: str) -> Index:
+def group_index(column: str) -> Index:
     """Index of an organization's images by one value of a column."""
     return Index(
         f"ix_images_organization_id_{column}",

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, case, func, select, update
 
-from pinpoint.errors import BadRequest, NotFound
+from pinpoint.errors import BadRequestError, NotFoundError
 from pinpoint.records import (
-    ImageFix,
+    ImageUpdate,
     Layer,
     LayerName,
     clear_fields,
@@ -23,7 +23,7 @@ from pinpoint.store.tables import images
 
 
 def correct_image(
-    connection: Connection, image_id: UUID, mine: ColumnElement[bool], fix: ImageFix
+    connection: Connection, image_id: UUID, mine: ColumnElement[bool], fix: ImageUpdate
 ) -> None:
     """Set and clear manual values of an image. Its version increases and it becomes pending.
 
@@ -43,11 +43,11 @@ def correct_image(
         .with_for_update(of=images)
     ).one_or_none()
     if row is None:
-        raise NotFound(f"no image {image_id}")
+        raise NotFoundError(f"no image {image_id}")
     layers = correct_layers(layers_of_row(row), fix)
     merged = merge_layers(layers)
     if merged.position is None:
-        raise BadRequest(
+        raise BadRequestError(
             "the manual position cannot be cleared: neither a manifest nor the file has another "
             "one; give a new position, or delete the image",
             reason="no_position",
@@ -66,7 +66,7 @@ def correct_image(
     )
 
 
-def correct_layers(stored: dict[LayerName, Layer], fix: ImageFix) -> dict[LayerName, Layer]:
+def correct_layers(stored: dict[LayerName, Layer], fix: ImageUpdate) -> dict[LayerName, Layer]:
     """Apply a correction to a row's layers.
 
     Raises:
@@ -78,13 +78,13 @@ def correct_layers(stored: dict[LayerName, Layer], fix: ImageFix) -> dict[LayerN
     if new_values.empty and cleared == manual:
         if fix.clear:
             names = ", ".join(sorted(fix.clear))
-            raise BadRequest(f"nothing to clear: {names} was not set manually")
-        raise BadRequest("nothing to fix: give at least one field")
+            raise BadRequestError(f"nothing to clear: {names} was not set manually")
+        raise BadRequestError("nothing to fix: give at least one field")
     changed: dict[LayerName, Layer] = {**stored, "manual": overlay_layer(cleared, new_values)}
     return {name: layer for name, layer in changed.items() if not layer.empty}
 
 
-def _read_fix(fix: ImageFix) -> Layer:
+def _read_fix(fix: ImageUpdate) -> Layer:
     values: dict[str, Any] = {
         field.name: getattr(fix, field.name)
         for field in dataclasses.fields(fix)

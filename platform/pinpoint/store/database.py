@@ -23,13 +23,18 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pinpoint import deadline, logs
 from pinpoint.circuit_breaker import CircuitBreaker
-from pinpoint.errors import BadRequest, BrokerUnavailable, DatabaseUnavailable, Misconfigured
+from pinpoint.errors import (
+    BadRequestError,
+    BrokerUnavailableError,
+    ConfigurationError,
+    DatabaseUnavailableError,
+)
 from pinpoint.jobs import JobName
 from pinpoint.ports import JobQueue
 from pinpoint.records import limits
 from pinpoint.store.bounded_connection import BoundedConnection, NoAnswerInTime
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 _POOL_OPTIONS: dict[str, Any] = {
     "pool_size": 8,
@@ -47,7 +52,9 @@ def _create_engine(url: str, search_path: str, *, take_role: str | None = None) 
     if url.startswith(("postgresql://", "postgres://")):
         url = "postgresql+psycopg://" + url.split("://", 1)[1]
     if not url.startswith("postgresql+psycopg://"):
-        raise Misconfigured(f"the database URL must begin with postgresql://, not {url[:20]!r}…")
+        raise ConfigurationError(
+            f"the database URL must begin with postgresql://, not {url[:20]!r}…"
+        )
     options = f"-c search_path={search_path} -c TimeZone=UTC {_TIMEOUT_OPTIONS}"
     engine = create_engine(
         url, connect_args={"options": options, "connect_timeout": 5}, future=True, **_POOL_OPTIONS
@@ -94,7 +101,7 @@ def migrations_folder() -> Path:
     """
     folder = Path(__file__).resolve().parents[3] / "migrations"
     if not (folder / "env.py").is_file():
-        raise Misconfigured(f"no migrations at {folder}: run Pinpoint from its checkout")
+        raise ConfigurationError(f"no migrations at {folder}: run Pinpoint from its checkout")
     return folder
 
 
@@ -106,7 +113,7 @@ def head_revision() -> str:
     config.set_main_option("path_separator", "os")
     head = ScriptDirectory.from_config(config).get_current_head()
     if head is None:
-        raise Misconfigured("the migrations folder holds no revision")
+        raise ConfigurationError("the migrations folder holds no revision")
     return head
 
 
@@ -166,7 +173,7 @@ class Transactions:
                 continue
             try:
                 self._queue.send(name, ids)
-            except BrokerUnavailable as error:
+            except BrokerUnavailableError as error:
                 # The rows are durable and the sweep sends the job again, so this only costs time.
                 _log.warning("job not sent; the sweep will", job=name, reason=error.message)
 
@@ -179,7 +186,7 @@ class Transactions:
         except ProgrammingError:
             actual = "none"
         if actual != expected:
-            raise DatabaseUnavailable(
+            raise DatabaseUnavailableError(
                 f"the database is at schema revision {actual}, this code requires {expected}: "
                 "run `pinpoint up` or `alembic upgrade head`"
             )
@@ -192,23 +199,23 @@ class Transactions:
 def did_not_answer(error: BaseException) -> bool:
     """Whether an error of a unit of work means that PostgreSQL is down, not merely busy."""
     cause = error.__cause__
-    if not isinstance(error, DatabaseUnavailable) or not isinstance(cause, DBAPIError):
+    if not isinstance(error, DatabaseUnavailableError) or not isinstance(cause, DBAPIError):
         return False
     state = getattr(cause.orig, "sqlstate", None)
     return state is None or state.startswith(("08", "57P"))  # lost, or shutting down
 
 
-def refuse_database() -> DatabaseUnavailable:
+def refuse_database() -> DatabaseUnavailableError:
     """Error of a call that the circuit breaker of the database rejects."""
-    return DatabaseUnavailable("PostgreSQL did not answer the last calls; try again shortly")
+    return DatabaseUnavailableError("PostgreSQL did not answer the last calls; try again shortly")
 
 
 def _set_session_values(connection: Connection, organization_id: UUID | None) -> None:
     """Set the organization and the statement timeout of this transaction, in one round trip."""
     values = {} if organization_id is None else {"pinpoint.org": str(organization_id)}
-    if deadline.current() is not None:
+    if deadline.current_deadline() is not None:
         # The client stops waiting by itself; this also stops the statement on the server.
-        limit_ms = max(1, round(deadline.bounded_s(120.0) * 1_000))
+        limit_ms = max(1, round(deadline.limit_timeout_s(120.0) * 1_000))
         values["statement_timeout"] = str(limit_ms)
     if values:
         calls = ", ".join(f"set_config('{name}', :v{n}, true)" for n, name in enumerate(values))
@@ -239,7 +246,7 @@ def _translate_errors() -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise DatabaseUnavailable("no database connection was free; try again") from error
+        raise DatabaseUnavailableError("no database connection was free; try again") from error
     except UnicodeEncodeError as error:  # half of a surrogate pair
         raise _not_storable_error() from error
     except DBAPIError as error:
@@ -247,19 +254,23 @@ def _translate_errors() -> Iterator[None]:
         if state.startswith(_REJECTED_STATES) or (not state and isinstance(error, DataError)):
             raise _not_storable_error() from error
         if isinstance(error.orig, NoAnswerInTime | QueryCanceled):
-            raise DatabaseUnavailable("PostgreSQL did not answer in time; try again") from error
+            raise DatabaseUnavailableError(
+                "PostgreSQL did not answer in time; try again"
+            ) from error
         if error.connection_invalidated:
-            raise DatabaseUnavailable("the connection to PostgreSQL was lost; try again") from error
+            raise DatabaseUnavailableError(
+                "the connection to PostgreSQL was lost; try again"
+            ) from error
         # Without a SQLSTATE the server was not reached.
         if state.startswith(_OUTAGE_STATES) or (not state and isinstance(error, OperationalError)):
-            raise DatabaseUnavailable(
+            raise DatabaseUnavailableError(
                 "PostgreSQL does not answer; `pinpoint status` shows whether it runs"
             ) from error
         raise
 
 
-def _not_storable_error() -> BadRequest:
-    return BadRequest(
+def _not_storable_error() -> BadRequestError:
+    return BadRequestError(
         "a value cannot be stored: it is too long, or not a text, number or time that "
         "PostgreSQL supports",
         reason=limits.NOT_STORABLE,

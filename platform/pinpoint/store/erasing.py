@@ -20,8 +20,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from pinpoint.records import Grave
-from pinpoint.store.rows import among
+from pinpoint.records import PendingDeletion
+from pinpoint.store.rows import is_any_of
 from pinpoint.store.tables import (
     batch_items,
     batches,
@@ -38,7 +38,7 @@ Therefore the blobs that a backup's rows reference still exist when they are cop
 """
 
 
-def bytes_may_go(connection: Connection) -> bool:
+def blob_deletion_allowed(connection: Connection) -> bool:
     """Whether no backup is running; none can start before the transaction ends."""
     statement = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
     return bool(connection.execute(statement, {"key": BACKUP_LOCK}).scalar_one())
@@ -58,7 +58,7 @@ def lock_source(connection: Connection, source_id: UUID) -> bool:
     return connection.execute(statement).one_or_none() is not None
 
 
-def bury(connection: Connection, condition: ColumnElement[bool]) -> list[UUID]:
+def mark_deleted(connection: Connection, condition: ColumnElement[bool]) -> list[UUID]:
     """Mark images as deleted and write tombstones; returns their ids in order.
 
     The tombstone outlives the row. An image that returns with the same id then gets a version above
@@ -73,13 +73,13 @@ def bury(connection: Connection, condition: ColumnElement[bool]) -> list[UUID]:
     ids = list(connection.execute(locked).scalars())
     connection.execute(
         update(images)
-        .where(among(images.c.id, ids))
+        .where(is_any_of(images.c.id, ids))
         .values(state="deleted", version=images.c.version + 1, updated_at=func.now())
     )
     statement = insert(tombstones).from_select(
         ["image_id", "organization_id", "version"],
         select(images.c.id, images.c.organization_id, images.c.version).where(
-            among(images.c.id, ids)
+            is_any_of(images.c.id, ids)
         ),
     )
     connection.execute(
@@ -96,7 +96,7 @@ def _fail_waiting(connection: Connection, ids: Sequence[UUID]) -> None:
     """Fail the items that waited for a deleted image."""
     waiting = (
         select(item_images.c.item_id)
-        .where(among(item_images.c.image_id, ids), item_images.c.done.is_(False))
+        .where(is_any_of(item_images.c.image_id, ids), item_images.c.done.is_(False))
         .scalar_subquery()
     )
     connection.execute(
@@ -113,7 +113,9 @@ def _fail_waiting(connection: Connection, ids: Sequence[UUID]) -> None:
     )
 
 
-def buried(connection: Connection, ids: Sequence[UUID] | None, limit: int = 512) -> list[Grave]:
+def pending_deletions(
+    connection: Connection, ids: Sequence[UUID] | None, limit: int = 512
+) -> list[PendingDeletion]:
     """Deleted images that still have a row, locked; only those in `ids`, if given."""
     statement = (
         select(images.c.id, images.c.version, images.c.locator)
@@ -123,14 +125,14 @@ def buried(connection: Connection, ids: Sequence[UUID] | None, limit: int = 512)
         .with_for_update(skip_locked=True)
     )
     if ids is not None:
-        statement = statement.where(among(images.c.id, ids))
+        statement = statement.where(is_any_of(images.c.id, ids))
     return [
-        Grave(id=row.id, version=row.version, locator=row.locator)
+        PendingDeletion(id=row.id, version=row.version, locator=row.locator)
         for row in connection.execute(statement)
     ]
 
 
-def unshared(connection: Connection, deletions: Sequence[Grave]) -> list[str]:
+def unreferenced_blobs(connection: Connection, deletions: Sequence[PendingDeletion]) -> list[str]:
     """Blobs that no other row references: the faces of one panorama share their file's blob."""
     blobs = {
         deletion.locator for deletion in deletions if (deletion.locator or "").startswith("blob:")
@@ -138,7 +140,7 @@ def unshared(connection: Connection, deletions: Sequence[Grave]) -> list[str]:
     referenced = connection.execute(
         select(images.c.locator).where(
             images.c.locator.in_(blobs),
-            ~among(images.c.id, [deletion.id for deletion in deletions]),
+            ~is_any_of(images.c.id, [deletion.id for deletion in deletions]),
         )
     ).scalars()
     return sorted(blobs - set(referenced))  # type: ignore[arg-type]
@@ -147,7 +149,9 @@ def unshared(connection: Connection, deletions: Sequence[Grave]) -> list[str]:
 def remove_rows(connection: Connection, ids: Sequence[UUID]) -> None:
     """Delete rows without an index point, and erased sources without images."""
     _redact_items(connection, ids)
-    connection.execute(delete(images).where(among(images.c.id, ids), images.c.state == "deleted"))
+    connection.execute(
+        delete(images).where(is_any_of(images.c.id, ids), images.c.state == "deleted")
+    )
     remove_empty_sources(connection)
 
 
@@ -164,7 +168,7 @@ def _redact_items(connection: Connection, ids: Sequence[UUID]) -> None:
         .where(
             images.c.source_id == deleted.c.source_id,
             images.c.external_id == deleted.c.external_id,
-            ~among(images.c.id, ids) | (images.c.state != "deleted"),
+            ~is_any_of(images.c.id, ids) | (images.c.state != "deleted"),
         )
         .exists()
     )
@@ -173,7 +177,7 @@ def _redact_items(connection: Connection, ids: Sequence[UUID]) -> None:
         .distinct()
         # Items of an erased source are deleted with it.
         .join(sources, sources.c.id == deleted.c.source_id)
-        .where(among(deleted.c.id, ids), sources.c.erased_at.is_(None), ~is_kept)
+        .where(is_any_of(deleted.c.id, ids), sources.c.erased_at.is_(None), ~is_kept)
         .subquery()
     )
     duplicate_detail = func.concat("the same bytes are held as ", names.c.external_id)
@@ -204,28 +208,32 @@ def remove_empty_sources(connection: Connection) -> None:
     connection.execute(delete(sources).where(sources.c.erased_at.is_not(None), ~has_images))
 
 
-def live(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
+def live_versions(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
     """Versions of the ids with a row that is indexed or pending."""
     statement = select(images.c.id, images.c.version).where(
-        among(images.c.id, ids), images.c.state.in_(("pending", "indexed"))
+        is_any_of(images.c.id, ids), images.c.state.in_(("pending", "indexed"))
     )
     return {row.id: row.version for row in connection.execute(statement)}
 
 
-def strays(connection: Connection, ids: Sequence[UUID]) -> tuple[list[UUID], dict[UUID, int]]:
+def orphaned_points(
+    connection: Connection, ids: Sequence[UUID]
+) -> tuple[list[UUID], dict[UUID, int]]:
     """The ids without a live row, and their tombstones, if any, locked."""
-    alive = live(connection, ids)
+    alive = live_versions(connection, ids)
     without_row = [image_id for image_id in ids if image_id not in alive]
     locked = connection.execute(
         select(tombstones.c.image_id, tombstones.c.version)
-        .where(among(tombstones.c.image_id, without_row))
+        .where(is_any_of(tombstones.c.image_id, without_row))
         .order_by(tombstones.c.image_id)
         .with_for_update()
     )
     return without_row, {row.image_id: row.version for row in locked}
 
 
-def expired(connection: Connection, older_than_s: float, limit: int = 10_000) -> list[UUID]:
+def expired_tombstones(
+    connection: Connection, older_than_s: float, limit: int = 10_000
+) -> list[UUID]:
     """Delete tombstones that are older than any writer of an old version.
 
     Tombstones of images that still wait for deletion remain: otherwise the index would get its
@@ -246,6 +254,8 @@ def expired(connection: Connection, older_than_s: float, limit: int = 10_000) ->
         .with_for_update(skip_locked=True)
     )
     ids = list(connection.execute(statement).scalars())
-    alive = set(connection.execute(select(images.c.id).where(among(images.c.id, ids))).scalars())
-    connection.execute(delete(tombstones).where(among(tombstones.c.image_id, ids)))
+    alive = set(
+        connection.execute(select(images.c.id).where(is_any_of(images.c.id, ids))).scalars()
+    )
+    connection.execute(delete(tombstones).where(is_any_of(tombstones.c.image_id, ids)))
     return [image_id for image_id in ids if image_id not in alive]

@@ -12,15 +12,15 @@ from sqlalchemy import Connection, func, select
 from pinpoint.geo.cells import cells_of
 from pinpoint.records import (
     ClaimedItem,
-    Hint,
     Layer,
     LayerName,
     Layers,
     MergedFields,
+    MetadataOverride,
     Point,
 )
 from pinpoint.store.layer_json import FIELD_COLUMNS, layers_of_row, layers_to_json
-from pinpoint.store.rows import geography, jsonable
+from pinpoint.store.rows import geography, to_jsonb
 from pinpoint.store.tables import batch_items, batches, images
 
 PROVENANCE: Final = ("position_source", "time_source", "warnings", "manual_fields", "field_layers")
@@ -36,7 +36,7 @@ def clean_layer(layer: Layer) -> Layer:
         layer,
         **texts,  # type: ignore[arg-type]
         warnings=warnings,
-        attributes=jsonable(layer.attributes),
+        attributes=to_jsonb(layer.attributes),
     )
 
 
@@ -99,7 +99,9 @@ def with_stored_layers(connection: Connection, items: Sequence[ClaimedItem]) -> 
     return [
         dataclasses.replace(
             item,
-            hint=dataclasses.replace(item.hint or Hint(), stored_layers=stored[item.id]),
+            hint=dataclasses.replace(
+                item.hint or MetadataOverride(), stored_layers=stored[item.id]
+            ),
         )
         if item.id in stored
         else item

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, func, or_, select
 
-from pinpoint.errors import NotFound
+from pinpoint.errors import NotFoundError
 from pinpoint.ports import BlobStore
 from pinpoint.records import Point, TrainingRow, TrainingSource
 from pinpoint.store.database import Transactions, UnitOfWork
@@ -27,7 +27,7 @@ _SELECT_ROWS: Final[Select[Any]] = (
 )
 
 
-class Gallery:
+class CatalogTrainingRows:
     """Catalog access of training.
 
     Args:
@@ -49,14 +49,14 @@ class Gallery:
                 unit, organizations, organization, organizations.c.revoked_at.is_(None)
             )
             if owner is None:
-                raise NotFound(f"no organization {organization!r}")
+                raise NotFoundError(f"no organization {organization!r}")
             is_own = (sources.c.organization_id == owner.id) & sources.c.erased_at.is_(None)
             source_row = _find_by_name_or_id(unit, sources, source, is_own)
             if source_row is None:
                 others = unit.connection.execute(
                     select(sources.c.name).where(is_own).order_by(sources.c.name)
                 ).scalars()
-                raise NotFound(
+                raise NotFoundError(
                     f"no source {source!r} in organization {owner.name}; "
                     f"there are: {', '.join(others) or 'none'}"
                 )
@@ -90,7 +90,7 @@ class Gallery:
     def _find_path(self, locator: str | None) -> str | None:
         try:
             return self._blobs.path(locator) if locator else None
-        except NotFound:
+        except NotFoundError:
             return None
 
 

@@ -15,28 +15,28 @@ from typing import Final
 from uuid import UUID
 
 from pinpoint import logs
-from pinpoint.errors import Unavailable
+from pinpoint.errors import UnavailableError
 from pinpoint.store import leases
 from pinpoint.store.database import Transactions
 
-LONGEST_S: Final = 3_600.0
+MAX_INTERVAL_S: Final = 3_600.0
 """A longer chunk is assumed to hang, and its leases may expire; equal to the time after which Redis
 delivers a job again (`pinpoint.stack.broker`)."""
 _RENEWALS_PER_LEASE: Final = 3
 """Number of renewals per lease duration: one or two may fail before the lease expires."""
 _JOIN_TIMEOUT_S: Final = 5.0
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 
 @contextmanager
-def holding(
+def lease_heartbeat(
     transactions: Transactions,
     ids: Sequence[UUID],
     worker: str,
     *,
     lease_s: float,
-    longest_s: float = LONGEST_S,
+    longest_s: float = MAX_INTERVAL_S,
 ) -> Iterator[None]:
     """Renew a worker's leases until the block ends.
 
@@ -54,8 +54,8 @@ def holding(
         while not stopped.wait(lease_s / _RENEWALS_PER_LEASE) and time.monotonic() < end_at:
             try:
                 with transactions.begin() as unit:
-                    leases.renew(unit.connection, ids, worker, lease_s=lease_s)
-            except Unavailable as error:
+                    leases.renew_leases(unit.connection, ids, worker, lease_s=lease_s)
+            except UnavailableError as error:
                 _log.warning("leases not renewed", reason=error.reason, detail=error.message)
 
     thread = threading.Thread(target=renew_periodically, name="leases", daemon=True)

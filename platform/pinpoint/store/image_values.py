@@ -8,20 +8,20 @@ from typing import Any, Final
 
 from pinpoint.records import (
     ClaimedItem,
-    Face,
+    DecodedImage,
+    ImageFace,
     Layer,
     LayerName,
     Layers,
-    Reading,
     merge_attributes,
     merge_layers,
     update_layers,
 )
 from pinpoint.store.field_layers import clean_layer, clean_text, columns_of
 from pinpoint.store.layer_json import layers_of_row
-from pinpoint.store.rows import image_id, jsonable
+from pinpoint.store.rows import image_id, to_jsonb
 
-METADATA: Final = (
+METADATA_COLUMNS: Final = (
     "sha256",
     "captured_at",
     "heading_deg",
@@ -37,7 +37,7 @@ METADATA: Final = (
 
 
 def image_values(
-    item: ClaimedItem, reading: Reading, rows: Sequence[Any]
+    item: ClaimedItem, reading: DecodedImage, rows: Sequence[Any]
 ) -> list[dict[str, Any]] | None:
     """Compute one row per face, without the locator; `lat` and `lon` serve for comparisons.
 
@@ -66,7 +66,7 @@ def image_values(
         "state": "pending",
         "arrival": item.arrival,
     }
-    file_attributes = jsonable(capture.file_attributes)
+    file_attributes = to_jsonb(capture.file_attributes)
     face_rows = []
     for face in reading.faces:
         face_id = image_id(item.organization_id, item.source.id, item.external_id, face.name)
@@ -93,7 +93,7 @@ def image_values(
     return face_rows
 
 
-def face_layers(reading: Reading, face: Face) -> dict[LayerName, Layer]:
+def face_layers(reading: DecodedImage, face: ImageFace) -> dict[LayerName, Layer]:
     """Layers of a reading for one face: headings are rotated with the face."""
     layers = {name: clean_layer(layer) for name, layer in reading.capture.layers.items()}
     if not face.turn_deg:
@@ -106,7 +106,7 @@ def face_layers(reading: Reading, face: Face) -> dict[LayerName, Layer]:
     }
 
 
-def _name_panorama(item: ClaimedItem, reading: Reading) -> str | None:
+def _name_panorama(item: ClaimedItem, reading: DecodedImage) -> str | None:
     """Name of the panorama of the faces, if no manifest names one."""
     if any(face.name for face in reading.faces):
         return f"{item.source.id}/{item.external_id}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from pinpoint.errors import DatabaseUnavailable
+from pinpoint.errors import DatabaseUnavailableError
 from pinpoint.store.database import Transactions
 
 
@@ -32,7 +32,7 @@ class Installation:
                     result = unit.connection.execute(text("SELECT tenant.installation()"))
                     self._id = str(result.scalar_one())
             except ProgrammingError as error:
-                raise DatabaseUnavailable(
+                raise DatabaseUnavailableError(
                     "the database has an older schema than this code: run `pinpoint up` or "
                     "`alembic upgrade head`"
                 ) from error

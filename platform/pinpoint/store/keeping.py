@@ -16,14 +16,14 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from pinpoint import jobs
-from pinpoint.ports import OriginalKeeper
-from pinpoint.records import ClaimedItem, Kept, Reading, Rejected
+from pinpoint.ports import OriginalStore
+from pinpoint.records import ClaimedItem, DecodedImage, Rejected, UpsertResult
 from pinpoint.store import erasing, leases
 from pinpoint.store.database import UnitOfWork
 from pinpoint.store.field_layers import PROVENANCE
 from pinpoint.store.image_values import image_values
-from pinpoint.store.keeping_plan import Plan, duplicate, plan_item
-from pinpoint.store.rows import among
+from pinpoint.store.keeping_plan import UpsertPlan, as_duplicate, plan_upsert
+from pinpoint.store.rows import is_any_of
 from pinpoint.store.tables import (
     batch_items,
     embeddings,
@@ -33,13 +33,13 @@ from pinpoint.store.tables import (
     tombstones,
 )
 
-Entry = tuple[ClaimedItem, Reading]
+Entry = tuple[ClaimedItem, DecodedImage]
 """An item and its decoded file."""
 
 
-def keep(
-    unit: UnitOfWork, entries: Sequence[Entry], contract: str, originals: OriginalKeeper
-) -> list[Kept]:
+def upsert_images(
+    unit: UnitOfWork, entries: Sequence[Entry], contract: str, originals: OriginalStore
+) -> list[UpsertResult]:
     """Store readings of one source; returns one result per entry, in order.
 
     If `originals` has no locator for an entry yet, the entry is skipped. Later entries of the same
@@ -50,14 +50,14 @@ def keep(
     # One writer per source at a time: two chunks with the same bytes must detect each other.
     if not erasing.lock_source(unit.connection, entries[0][0].source.id):
         return _refuse_erased(unit.connection, entries)
-    results: dict[UUID, Kept] = {}
+    results: dict[UUID, UpsertResult] = {}
     waiting: set[str] = set()
     for pass_entries in _split_passes(entries):
         results |= _upsert_pass(unit, pass_entries, contract, originals, waiting)
     return [results[item.id] for item, _ in entries]
 
 
-def _refuse_erased(connection: Connection, entries: Sequence[Entry]) -> list[Kept]:
+def _refuse_erased(connection: Connection, entries: Sequence[Entry]) -> list[UpsertResult]:
     """Reject files of a source that was erased after they arrived."""
     verdicts = {
         item.id: Rejected(
@@ -68,8 +68,10 @@ def _refuse_erased(connection: Connection, entries: Sequence[Entry]) -> list[Kep
         )
         for item, _ in entries
     }
-    leases.settle(connection, verdicts, "failed")
-    return [Kept(item_id=item.id, duplicate=verdicts[item.id], images=()) for item, _ in entries]
+    leases.finish_items(connection, verdicts, "failed")
+    return [
+        UpsertResult(item_id=item.id, duplicate=verdicts[item.id], images=()) for item, _ in entries
+    ]
 
 
 def _split_passes(entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -89,9 +91,9 @@ def _upsert_pass(
     unit: UnitOfWork,
     entries: Sequence[Entry],
     contract: str,
-    originals: OriginalKeeper,
+    originals: OriginalStore,
     waiting: set[str],
-) -> dict[UUID, Kept]:
+) -> dict[UUID, UpsertResult]:
     """Process one pass; adds to `waiting` the external ids that wait for their original."""
     connection, source_id = unit.connection, entries[0][0].source.id
     stored_rows = _lock_rows(connection, source_id, [item.external_id for item, _ in entries])
@@ -101,39 +103,41 @@ def _upsert_pass(
     embedded = _embedded_ids(
         connection, contract, [row.id for rows in stored_rows.values() for row in rows]
     )
-    results: dict[UUID, Kept] = {}
-    plans: list[Plan] = []
-    unchanged: list[Plan] = []
+    results: dict[UUID, UpsertResult] = {}
+    plans: list[UpsertPlan] = []
+    unchanged: list[UpsertPlan] = []
     without_position: dict[UUID, Rejected] = {}
     for item, reading in entries:
         rows = stored_rows.get(item.external_id, [])
         owner = owner_by_bytes.setdefault(reading.capture.sha256, item.external_id)
         if waiting & {item.external_id, owner}:
             waiting.add(item.external_id)
-            results[item.id] = Kept(item_id=item.id, duplicate=None, images=(), waits=True)
+            results[item.id] = UpsertResult(item_id=item.id, duplicate=None, images=(), waits=True)
             continue
         if owner != item.external_id and all(row.state == "deleted" for row in rows):
-            rejection = duplicate(item, "same_bytes", f"the same bytes are held as {owner}")
-            results[item.id] = Kept(item_id=item.id, duplicate=rejection, images=())
+            rejection = as_duplicate(item, "same_bytes", f"the same bytes are held as {owner}")
+            results[item.id] = UpsertResult(item_id=item.id, duplicate=rejection, images=())
             continue
         face_rows = image_values(item, reading, rows)
         if face_rows is None:
             without_position[item.id] = _refuse_without_position(item)
-            results[item.id] = Kept(item_id=item.id, duplicate=None, images=())
+            results[item.id] = UpsertResult(item_id=item.id, duplicate=None, images=())
             continue
-        plan = plan_item(item, reading, face_rows, rows)
+        plan = plan_upsert(item, reading, face_rows, rows)
         if isinstance(plan, Rejected):
-            results[item.id] = Kept(item_id=item.id, duplicate=plan, images=())
+            results[item.id] = UpsertResult(item_id=item.id, duplicate=plan, images=())
             continue
         if plan.verdict is not None:
             unchanged.append(plan)
-            results[item.id] = Kept(item_id=item.id, duplicate=plan.verdict, images=())
+            results[item.id] = UpsertResult(item_id=item.id, duplicate=plan.verdict, images=())
             continue
         if plan.new_bytes:
             locators = originals(item, reading)
             if locators is None:
                 waiting.add(item.external_id)
-                results[item.id] = Kept(item_id=item.id, duplicate=None, images=(), waits=True)
+                results[item.id] = UpsertResult(
+                    item_id=item.id, duplicate=None, images=(), waits=True
+                )
                 continue
             for values, locator in zip(plan.face_rows, locators, strict=True):
                 values["locator"] = locator
@@ -142,7 +146,7 @@ def _upsert_pass(
     _apply_plans(unit, plans)
     _record_provenance(connection, unchanged)
     _write_notes(connection, [*plans, *unchanged])
-    leases.settle(connection, without_position, "rejected")
+    leases.finish_items(connection, without_position, "rejected")
     return results
 
 
@@ -156,7 +160,7 @@ def _refuse_without_position(item: ClaimedItem) -> Rejected:
     )
 
 
-def _record_provenance(connection: Connection, plans: Sequence[Plan]) -> None:
+def _record_provenance(connection: Connection, plans: Sequence[UpsertPlan]) -> None:
     """Update the origin of values in rows that do not change otherwise."""
     for plan in plans:
         for values in plan.face_rows:
@@ -170,7 +174,7 @@ def _record_provenance(connection: Connection, plans: Sequence[Plan]) -> None:
             )
 
 
-def _write_notes(connection: Connection, plans: Sequence[Plan]) -> None:
+def _write_notes(connection: Connection, plans: Sequence[UpsertPlan]) -> None:
     """Store the notes of items."""
     with_notes = [plan for plan in plans if plan.notes]
     if with_notes:
@@ -182,12 +186,14 @@ def _write_notes(connection: Connection, plans: Sequence[Plan]) -> None:
         )
 
 
-def _apply_plans(unit: UnitOfWork, plans: Sequence[Plan]) -> None:
+def _apply_plans(unit: UnitOfWork, plans: Sequence[UpsertPlan]) -> None:
     """Write all plans of a pass with few statements."""
     connection = unit.connection
     removed = [image_id for plan in plans for image_id in plan.removed]
     if removed:
-        unit.after_commit(jobs.ERASE_IMAGES, erasing.bury(connection, among(images.c.id, removed)))
+        unit.after_commit(
+            jobs.ERASE_IMAGES, erasing.mark_deleted(connection, is_any_of(images.c.id, removed))
+        )
     new_rows = [
         values for plan in plans for values in plan.face_rows if values["id"] not in plan.old
     ]
@@ -235,7 +241,7 @@ def _external_ids_by_bytes(
 def _embedded_ids(connection: Connection, contract: str, ids: Sequence[UUID]) -> set[UUID]:
     rows = connection.execute(
         select(embeddings.c.image_id).where(
-            among(embeddings.c.image_id, ids), embeddings.c.contract == contract
+            is_any_of(embeddings.c.image_id, ids), embeddings.c.contract == contract
         )
     )
     return set(rows.scalars())
@@ -246,7 +252,7 @@ def _insert_rows(connection: Connection, new_rows: Sequence[dict[str, Any]]) -> 
         return
     tombstone_rows = connection.execute(
         select(tombstones.c.image_id, tombstones.c.version)
-        .where(among(tombstones.c.image_id, [values["id"] for values in new_rows]))
+        .where(is_any_of(tombstones.c.image_id, [values["id"] for values in new_rows]))
         .with_for_update()
     )
     versions = {row.image_id: row.version for row in tombstone_rows}
@@ -280,7 +286,7 @@ def _replace_row(
         connection.execute(delete(embeddings).where(embeddings.c.image_id == row.id))
 
 
-def _write_thumbnails(connection: Connection, plans: Sequence[Plan]) -> None:
+def _write_thumbnails(connection: Connection, plans: Sequence[UpsertPlan]) -> None:
     statement = upsert(thumbnails)
     values = [
         {
@@ -300,17 +306,17 @@ def _write_thumbnails(connection: Connection, plans: Sequence[Plan]) -> None:
         )
 
 
-def _link_items(connection: Connection, plans: Sequence[Plan]) -> None:
+def _link_items(connection: Connection, plans: Sequence[UpsertPlan]) -> None:
     """Record the images, and their versions, that each item waits for."""
     if not plans:
         return
     image_ids = [values["id"] for plan in plans for values in plan.face_rows]
     rows = connection.execute(
-        select(images.c.id, images.c.version).where(among(images.c.id, image_ids))
+        select(images.c.id, images.c.version).where(is_any_of(images.c.id, image_ids))
     )
     versions = {row.id: row.version for row in rows}
     items = [plan.item.id for plan in plans]
-    connection.execute(delete(item_images).where(among(item_images.c.item_id, items)))
+    connection.execute(delete(item_images).where(is_any_of(item_images.c.item_id, items)))
     connection.execute(
         insert(item_images),
         [
@@ -328,7 +334,7 @@ def _link_items(connection: Connection, plans: Sequence[Plan]) -> None:
         item_ids = [plan.item.id for plan in plans if plan.outcome == outcome]
         connection.execute(
             update(batch_items)
-            .where(among(batch_items.c.id, item_ids))
+            .where(is_any_of(batch_items.c.id, item_ids))
             # A second attempt must not change the `indexed` of the first to `updated`.
             .values(state="stored", outcome=func.coalesce(batch_items.c.outcome, outcome))
         )

@@ -9,26 +9,26 @@ from uuid import UUID
 
 from pinpoint.records import (
     ClaimedItem,
-    Kept,
-    KeptImage,
-    Reading,
+    DecodedImage,
     Rejected,
+    UpsertedImage,
+    UpsertResult,
     describe_kept_fields,
     describe_manual_conflicts,
 )
-from pinpoint.store.image_values import METADATA, face_layers
+from pinpoint.store.image_values import METADATA_COLUMNS, face_layers
 from pinpoint.store.layer_json import layers_of_row
 
-REPLACED: Final = "the file's bytes replace those stored before"
+BYTES_REPLACED_NOTE: Final = "the file's bytes replace those stored before"
 """Note on an item that replaces other bytes of the same id."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class UpsertPlan:
     """Changes of one item."""
 
     item: ClaimedItem
-    reading: Reading
+    reading: DecodedImage
     face_rows: list[dict[str, Any]]
     old: dict[UUID, Any]
     changed: dict[UUID, set[str]]
@@ -45,13 +45,13 @@ class Plan:
         """Whether the bytes of a face are not in the catalog yet."""
         return any("sha256" in changed for changed in self.changed.values())
 
-    def to_result(self, embedded: set[UUID]) -> Kept:
+    def to_result(self, embedded: set[UUID]) -> UpsertResult:
         """Images that the pipeline must encode."""
-        return Kept(
+        return UpsertResult(
             item_id=self.item.id,
             duplicate=None,
             images=tuple(
-                KeptImage(
+                UpsertedImage(
                     id=values["id"],
                     face=face,
                     needs_vector=values["id"] not in embedded
@@ -65,21 +65,21 @@ class Plan:
         )
 
 
-def plan_item(
-    item: ClaimedItem, reading: Reading, face_rows: list[dict[str, Any]], rows: Sequence[Any]
-) -> Plan | Rejected:
+def plan_upsert(
+    item: ClaimedItem, reading: DecodedImage, face_rows: list[dict[str, Any]], rows: Sequence[Any]
+) -> UpsertPlan | Rejected:
     """Compare a reading with the rows of its id; returns a rejection if a later file exists."""
     old = {row.id: row for row in rows}
     live_rows = [row for row in rows if row.state != "deleted"]
     if any(row.arrival > item.arrival for row in live_rows):
-        return duplicate(item, "superseded", "a file that came later holds this id already")
+        return as_duplicate(item, "superseded", "a file that came later holds this id already")
     changed = {
         values["id"]: _changed_columns(old.get(values["id"]), values) for values in face_rows
     }
     removed = [row.id for row in live_rows if row.id not in changed]
     is_settled = bool(live_rows) and all(row.state == "indexed" for row in live_rows)
     unchanged = is_settled and not removed and not any(changed.values())
-    return Plan(
+    return UpsertPlan(
         item,
         reading,
         face_rows,
@@ -88,12 +88,12 @@ def plan_item(
         removed,
         outcome="updated" if live_rows else "indexed",
         notes=_describe_kept(reading, face_rows, old, changed),
-        verdict=duplicate(item, "unchanged", "nothing new") if unchanged else None,
+        verdict=as_duplicate(item, "unchanged", "nothing new") if unchanged else None,
     )
 
 
 def _describe_kept(
-    reading: Reading,
+    reading: DecodedImage,
     face_rows: Sequence[dict[str, Any]],
     old: Mapping[UUID, Any],
     changed: Mapping[UUID, set[str]],
@@ -106,13 +106,13 @@ def _describe_kept(
             continue
         stored, new_layers = layers_of_row(row), face_layers(reading, face)
         if row.sha256 != values["sha256"]:
-            notes += [REPLACED, *describe_kept_fields(stored, new_layers)]
+            notes += [BYTES_REPLACED_NOTE, *describe_kept_fields(stored, new_layers)]
         if "manual" in stored and "manifest" in new_layers:
             notes += describe_manual_conflicts(stored["manual"], new_layers["manifest"])
     return tuple(dict.fromkeys(notes))
 
 
-def duplicate(item: ClaimedItem, reason: str, detail: str) -> Rejected:
+def as_duplicate(item: ClaimedItem, reason: str, detail: str) -> Rejected:
     """Final status of a file that changes nothing."""
     return Rejected(file=item.file, stage="store", reason=reason, detail=detail)
 
@@ -121,7 +121,7 @@ def _changed_columns(row: Any, values: dict[str, Any]) -> set[str]:
     """Columns that differ from a stored row; all columns if the row is new, deleted or failed."""
     if row is None or row.state in ("deleted", "failed"):
         return set(values)
-    changed = {name for name in METADATA if getattr(row, name) != values[name]}
+    changed = {name for name in METADATA_COLUMNS if getattr(row, name) != values[name]}
     if (row.lat, row.lon) != (values["lat"], values["lon"]):
         changed.add("geog")
     return changed

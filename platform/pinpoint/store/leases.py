@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from pinpoint.records import ClaimedItem, Rejected, limits
 from pinpoint.records.limits import Unstorable
-from pinpoint.store.rows import among, parse_hint, to_source
+from pinpoint.store.rows import is_any_of, parse_hint, to_source
 from pinpoint.store.tables import (
     batch_items,
     batches,
@@ -58,7 +58,7 @@ INTERNAL: Final = "internal_error"
 """Reason of an item that failed with an unexpected error."""
 
 
-def claim(
+def claim_items(
     connection: Connection, ids: Sequence[UUID], worker: str, *, lease_s: float, max_attempts: int
 ) -> list[Row[Any]]:
     """Claim free items, in order; fail items with too many attempts.
@@ -72,7 +72,7 @@ def claim(
     """
     free = (
         select(batch_items.c.id)
-        .where(among(batch_items.c.id, ids), _OPEN, _has_no_valid_lease(lease_s))
+        .where(is_any_of(batch_items.c.id, ids), _OPEN, _has_no_valid_lease(lease_s))
         .order_by(batch_items.c.seq)
         .with_for_update(skip_locked=True)
     )
@@ -82,7 +82,7 @@ def claim(
     _fail_exhausted(connection, claimed_ids, max_attempts)
     connection.execute(
         update(batch_items)
-        .where(among(batch_items.c.id, claimed_ids), _OPEN)
+        .where(is_any_of(batch_items.c.id, claimed_ids), _OPEN)
         .values(
             attempts=batch_items.c.attempts + 1,
             lease_owner=worker,
@@ -96,11 +96,11 @@ def _fail_exhausted(connection: Connection, ids: Sequence[UUID], max_attempts: i
     """Fail items with too many attempts."""
     exhausted = connection.execute(
         select(batch_items.c.id, batch_items.c.file, batch_items.c.reason).where(
-            among(batch_items.c.id, ids), batch_items.c.attempts >= max_attempts
+            is_any_of(batch_items.c.id, ids), batch_items.c.attempts >= max_attempts
         )
     )
     verdicts = {row.id: _too_many_attempts(row, max_attempts) for row in exhausted}
-    settle(connection, verdicts, "failed")
+    finish_items(connection, verdicts, "failed")
 
 
 def _too_many_attempts(row: Any, max_attempts: int) -> Rejected:
@@ -133,14 +133,14 @@ def _select_claimed(connection: Connection, ids: Sequence[UUID]) -> list[Row[Any
         )
         .join(batches, batches.c.id == batch_items.c.batch_id)
         .join(sources, sources.c.id == batches.c.source_id)
-        .where(among(batch_items.c.id, ids), _OPEN)
+        .where(is_any_of(batch_items.c.id, ids), _OPEN)
         .order_by(batch_items.c.seq)
     )
     return list(rows)
 
 
 def to_claimed(row: Row[Any]) -> ClaimedItem:
-    """Convert a row of `claim` to an item.
+    """Convert a row of `claim_items` to an item.
 
     Raises:
         Unstorable: Its hint cannot be parsed, or a value cannot be stored.
@@ -160,12 +160,12 @@ def to_claimed(row: Row[Any]) -> ClaimedItem:
     )
 
 
-def refused(row: Row[Any], error: Unstorable) -> Rejected:
-    """Final status of a row of `claim` that `to_claimed` rejects."""
+def rejection_of(row: Row[Any], error: Unstorable) -> Rejected:
+    """Final status of a row of `claim_items` that `to_claimed` rejects."""
     return Rejected(file=row.file, stage="read", reason=error.reason, detail=error.detail)
 
 
-def settle(connection: Connection, verdicts: Mapping[UUID, Rejected], verdict: str) -> None:
+def finish_items(connection: Connection, verdicts: Mapping[UUID, Rejected], verdict: str) -> None:
     """Set the final status of open items; items that already have one keep it."""
     if not verdicts:
         return
@@ -208,7 +208,7 @@ def fail_images(connection: Connection, ids: Sequence[UUID], reason: str, detail
     failed = list(
         connection.execute(
             update(images)
-            .where(among(images.c.id, ids), images.c.state == "pending")
+            .where(is_any_of(images.c.id, ids), images.c.state == "pending")
             .values(state="failed", failure=detail, updated_at=func.now())
             .returning(images.c.id)
         ).scalars()
@@ -216,17 +216,17 @@ def fail_images(connection: Connection, ids: Sequence[UUID], reason: str, detail
     waiting = connection.execute(
         select(batch_items.c.id, batch_items.c.file)
         .join(item_images, item_images.c.item_id == batch_items.c.id)
-        .where(among(item_images.c.image_id, failed), item_images.c.done.is_(False), _OPEN)
+        .where(is_any_of(item_images.c.image_id, failed), item_images.c.done.is_(False), _OPEN)
         .distinct()
     )
     verdicts = {
         row.id: Rejected(file=row.file, stage="index", reason=reason, detail=detail)
         for row in waiting
     }
-    settle(connection, verdicts, "failed")
+    finish_items(connection, verdicts, "failed")
 
 
-def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
+def finish_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
     """Finish items whose images are all in the index at their current version.
 
     `version <=`: an image that was replaced meanwhile also finishes the older item. Both files were
@@ -235,7 +235,7 @@ def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
     connection.execute(
         update(item_images)
         .where(
-            among(item_images.c.image_id, image_ids),
+            is_any_of(item_images.c.image_id, image_ids),
             item_images.c.done.is_(False),
             images.c.id == item_images.c.image_id,
             # Not images whose vector came too late for their bytes: another worker processes them.
@@ -244,7 +244,9 @@ def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
         )
         .values(done=True)
     )
-    affected_items = select(item_images.c.item_id).where(among(item_images.c.image_id, image_ids))
+    affected_items = select(item_images.c.item_id).where(
+        is_any_of(item_images.c.image_id, image_ids)
+    )
     waiting = (
         select(item_images.c.item_id)
         .where(item_images.c.item_id == batch_items.c.id, item_images.c.done.is_(False))
@@ -265,32 +267,34 @@ def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
     )
 
 
-def renew(connection: Connection, ids: Sequence[UUID], worker: str, *, lease_s: float) -> None:
+def renew_leases(
+    connection: Connection, ids: Sequence[UUID], worker: str, *, lease_s: float
+) -> None:
     """Extend a worker's leases; lost or finished items are not changed.
 
     Rows locked by other writers are skipped until the next renewal, so this never waits.
     """
     statement = (
         select(batch_items.c.id)
-        .where(among(batch_items.c.id, ids), batch_items.c.lease_owner == worker, _OPEN)
+        .where(is_any_of(batch_items.c.id, ids), batch_items.c.lease_owner == worker, _OPEN)
         .with_for_update(skip_locked=True)
     )
     locked_ids = list(connection.execute(statement).scalars())
     connection.execute(
         update(batch_items)
-        .where(among(batch_items.c.id, locked_ids))
+        .where(is_any_of(batch_items.c.id, locked_ids))
         .values(lease_until=func.now() + timedelta(seconds=lease_s))
     )
 
 
-def give_back(connection: Connection, ids: Sequence[UUID], worker: str) -> None:
+def release_unprocessed(connection: Connection, ids: Sequence[UUID], worker: str) -> None:
     """Release a worker's open items and uncount the attempt of their claim.
 
     Items whose lease expired and that another worker has claimed are not changed.
     """
     connection.execute(
         update(batch_items)
-        .where(among(batch_items.c.id, ids), batch_items.c.lease_owner == worker, _OPEN)
+        .where(is_any_of(batch_items.c.id, ids), batch_items.c.lease_owner == worker, _OPEN)
         .values(
             attempts=func.greatest(batch_items.c.attempts - 1, 0),
             lease_owner=None,
@@ -299,7 +303,9 @@ def give_back(connection: Connection, ids: Sequence[UUID], worker: str) -> None:
     )
 
 
-def put_off(connection: Connection, verdicts: Mapping[UUID, Rejected], worker: str) -> None:
+def release_after_error(
+    connection: Connection, verdicts: Mapping[UUID, Rejected], worker: str
+) -> None:
     """Release a worker's open items after an error, with its reason; the attempt counts.
 
     Items whose lease expired and that another worker has claimed are not changed.
@@ -318,7 +324,7 @@ def put_off(connection: Connection, verdicts: Mapping[UUID, Rejected], worker: s
         )
 
 
-def unused(connection: Connection, locators: Sequence[str]) -> list[str]:
+def unused_blobs(connection: Connection, locators: Sequence[str]) -> list[str]:
     """Filter the blobs that neither an image nor an open item references."""
     blobs = {locator for locator in locators if locator.startswith("blob:")}
     if not blobs:
@@ -329,7 +335,7 @@ def unused(connection: Connection, locators: Sequence[str]) -> list[str]:
     return sorted(blobs - set(referenced))
 
 
-def release(connection: Connection, worker: str) -> int:
+def release_worker(connection: Connection, worker: str) -> int:
     """Release all leases of a worker."""
     released = connection.execute(
         update(batch_items)
@@ -339,7 +345,7 @@ def release(connection: Connection, worker: str) -> int:
     return int(released.rowcount)
 
 
-def holders(connection: Connection) -> list[str]:
+def active_workers(connection: Connection) -> list[str]:
     """Names of workers that hold a lease."""
     return list(
         connection.execute(
@@ -350,7 +356,7 @@ def holders(connection: Connection) -> list[str]:
     )
 
 
-def lost(connection: Connection, limit: int, *, lease_s: float) -> list[tuple[UUID, int]]:
+def expired_items(connection: Connection, limit: int, *, lease_s: float) -> list[tuple[UUID, int]]:
     """Open items without a valid lease, oldest first, with their attempts."""
     rows = connection.execute(
         select(batch_items.c.id, batch_items.c.attempts)

@@ -10,26 +10,26 @@ from uuid import UUID
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from pinpoint.ports import EncodePlaces, OriginalKeeper
+from pinpoint.ports import EncodePositions, OriginalStore
 from pinpoint.records import (
     IMAGE_CHANNEL,
     ClaimedItem,
     Embedded,
-    Grave,
     IndexPoint,
-    Kept,
+    PendingDeletion,
     Rejected,
+    UpsertResult,
 )
 from pinpoint.records.limits import Unstorable
 from pinpoint.store import erasing, holding, keeping, leases, placing
 from pinpoint.store.database import Transactions
 from pinpoint.store.field_layers import with_stored_layers
 from pinpoint.store.points import select_points, to_points
-from pinpoint.store.rows import among, pack
+from pinpoint.store.rows import is_any_of, pack_vector
 from pinpoint.store.tables import embeddings, images
 
 
-class Ledger:
+class CatalogIngestRepository:
     """Catalog access of workers with the owner's role.
 
     Args:
@@ -58,7 +58,7 @@ class Ledger:
         Items with unreadable rows are rejected with a reason, and are not returned.
         """
         with self._transactions.begin() as unit:
-            rows = leases.claim(
+            rows = leases.claim_items(
                 unit.connection,
                 ids,
                 worker,
@@ -71,14 +71,14 @@ class Ledger:
             try:
                 items.append(leases.to_claimed(row))
             except Unstorable as error:
-                unreadable[row.item_id] = leases.refused(row, error)
+                unreadable[row.item_id] = leases.rejection_of(row, error)
         self.settle(unreadable, "rejected")
         with self._transactions.begin() as unit:
             return with_stored_layers(unit.connection, items)
 
     def holding(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
         """Renew a worker's leases until the block ends, for at most one hour."""
-        return holding.holding(self._transactions, ids, worker, lease_s=self._lease_s)
+        return holding.lease_heartbeat(self._transactions, ids, worker, lease_s=self._lease_s)
 
     def settle(
         self, verdicts: Mapping[UUID, Rejected], verdict: Literal["rejected", "failed"]
@@ -87,18 +87,20 @@ class Ledger:
         if not verdicts:
             return
         with self._transactions.begin() as unit:
-            leases.settle(unit.connection, verdicts, verdict)
+            leases.finish_items(unit.connection, verdicts, verdict)
 
-    def keep(self, readings: Sequence[keeping.Entry], originals: OriginalKeeper) -> list[Kept]:
+    def keep(
+        self, readings: Sequence[keeping.Entry], originals: OriginalStore
+    ) -> list[UpsertResult]:
         """Convert readings of one source to rows, thumbnails and counters, or to duplicates."""
         with self._transactions.begin() as unit:
-            results = keeping.keep(unit, readings, self._contract(), originals)
+            results = keeping.upsert_images(unit, readings, self._contract(), originals)
             duplicates = {
                 result.item_id: result.duplicate
                 for result in results
                 if result.duplicate is not None
             }
-            leases.settle(unit.connection, duplicates, "duplicate")
+            leases.finish_items(unit.connection, duplicates, "duplicate")
             return results
 
     def save_vectors(
@@ -107,13 +109,13 @@ class Ledger:
         vectors: Sequence[Embedded],
         *,
         again: bool = False,
-        encode_places: EncodePlaces | None = None,
+        encode_places: EncodePositions | None = None,
     ) -> None:
         """Store vectors as fp16; skip a vector if the bytes of its image changed."""
         with self._transactions.begin() as unit:
             rows = unit.connection.execute(
                 select(images.c.id, images.c.organization_id, images.c.sha256)
-                .where(among(images.c.id, [vector.image_id for vector in vectors]))
+                .where(is_any_of(images.c.id, [vector.image_id for vector in vectors]))
                 .order_by(images.c.id)
                 .with_for_update()
             )
@@ -124,7 +126,7 @@ class Ledger:
                     "contract": contract,
                     "channel": IMAGE_CHANNEL,
                     "organization_id": current[embedded.image_id].organization_id,
-                    "vector": pack(embedded.vector),
+                    "vector": pack_vector(embedded.vector),
                 }
                 for embedded in vectors
                 if embedded.image_id in current
@@ -141,22 +143,22 @@ class Ledger:
                     )
                 unit.connection.execute(statement, values)
             if values and encode_places is not None:
-                is_saved = among(images.c.id, [value["image_id"] for value in values])
+                is_saved = is_any_of(images.c.id, [value["image_id"] for value in values])
                 rows_with_vectors = unit.connection.execute(
                     select_points(contract).where(is_saved)
                 ).all()
                 points = to_points(rows_with_vectors)
-                placing.placed(unit.connection, points, contract, encode_places)
+                placing.add_gps_vectors(unit.connection, points, contract, encode_places)
             if values and again:
                 unit.connection.execute(
                     update(images)
-                    .where(among(images.c.id, [value["image_id"] for value in values]))
+                    .where(is_any_of(images.c.id, [value["image_id"] for value in values]))
                     .values(changed_xid=images.c.changed_xid)  # a trigger sets it
                 )
 
     @contextmanager
     def indexing(
-        self, ids: Sequence[UUID], contract: str, encode_places: EncodePlaces | None = None
+        self, ids: Sequence[UUID], contract: str, encode_places: EncodePositions | None = None
     ) -> Iterator[list[IndexPoint]]:
         """Yield pending images with a vector, locked; the end of the block marks them indexed.
 
@@ -166,31 +168,31 @@ class Ledger:
         with self._transactions.begin() as unit:
             rows = unit.connection.execute(
                 select_points(contract)
-                .where(among(images.c.id, ids), images.c.state == "pending")
+                .where(is_any_of(images.c.id, ids), images.c.state == "pending")
                 .order_by(images.c.id)
                 .with_for_update(of=images)
             ).all()
             points = to_points(rows)
-            placing.forget_others(unit.connection, points, contract)
-            points = placing.placed(unit.connection, points, contract, encode_places)
+            placing.delete_other_contracts(unit.connection, points, contract)
+            points = placing.add_gps_vectors(unit.connection, points, contract, encode_places)
             yield points
             indexed_ids = [point.id for point in points]
             unit.connection.execute(
                 update(images)
-                .where(among(images.c.id, indexed_ids))
+                .where(is_any_of(images.c.id, indexed_ids))
                 .values(state="indexed", failure=None, updated_at=func.now())
             )
-            leases.settle_indexed(unit.connection, ids)
+            leases.finish_indexed(unit.connection, ids)
 
     def give_back(self, ids: Sequence[UUID], worker: str) -> None:
         """Release items that could not be processed for external reasons."""
         with self._transactions.begin() as unit:
-            leases.give_back(unit.connection, ids, worker)
+            leases.release_unprocessed(unit.connection, ids, worker)
 
     def put_off(self, verdicts: Mapping[UUID, Rejected], worker: str) -> None:
         """Release items after an unexpected error; the attempt counts."""
         with self._transactions.begin() as unit:
-            leases.put_off(unit.connection, verdicts, worker)
+            leases.release_after_error(unit.connection, verdicts, worker)
 
     def fail_images(self, ids: Sequence[UUID], reason: str, detail: str) -> None:
         """Mark pending images that the index rejects, and their waiting items, as failed."""
@@ -200,44 +202,46 @@ class Ledger:
     def unused(self, locators: Sequence[str]) -> list[str]:
         """Filter the blobs without an image or open item; empty during a backup."""
         with self._transactions.begin() as unit:
-            if not erasing.bytes_may_go(unit.connection):
+            if not erasing.blob_deletion_allowed(unit.connection):
                 return []
-            return leases.unused(unit.connection, locators)
+            return leases.unused_blobs(unit.connection, locators)
 
     def release(self, worker: str) -> int:
         """Release all leases of a worker; returns the number of released items."""
         with self._transactions.begin() as unit:
-            return leases.release(unit.connection, worker)
+            return leases.release_worker(unit.connection, worker)
 
     @contextmanager
-    def erasing(self, ids: Sequence[UUID] | None) -> Iterator[tuple[list[Grave], list[str]]]:
+    def erasing(
+        self, ids: Sequence[UUID] | None
+    ) -> Iterator[tuple[list[PendingDeletion], list[str]]]:
         """Yield deleted images, locked, and blobs only they need; the end deletes the rows.
 
         During a backup the result is empty: deletions wait for the next sweep.
         """
         with self._transactions.begin() as unit:
-            if not erasing.bytes_may_go(unit.connection):
+            if not erasing.blob_deletion_allowed(unit.connection):
                 yield [], []
                 return
-            deletions = erasing.buried(unit.connection, ids)
-            yield deletions, erasing.unshared(unit.connection, deletions)
+            deletions = erasing.pending_deletions(unit.connection, ids)
+            yield deletions, erasing.unreferenced_blobs(unit.connection, deletions)
             erasing.remove_rows(unit.connection, [deletion.id for deletion in deletions])
 
     @contextmanager
     def forgetting(self, older_than_s: float) -> Iterator[list[UUID]]:
         """Yield ids of expired tombstones; the end without an error deletes them."""
         with self._transactions.begin() as unit:
-            yield erasing.expired(unit.connection, older_than_s)
+            yield erasing.expired_tombstones(unit.connection, older_than_s)
 
     def leases(self) -> list[str]:
         """Names of workers that hold a lease."""
         with self._transactions.begin() as unit:
-            return leases.holders(unit.connection)
+            return leases.active_workers(unit.connection)
 
     def lost_items(self, limit: int) -> list[tuple[UUID, int]]:
         """Open items without a valid lease, oldest first, with their attempts."""
         with self._transactions.begin() as unit:
-            return leases.lost(unit.connection, limit, lease_s=self._lease_s)
+            return leases.expired_items(unit.connection, limit, lease_s=self._lease_s)
 
     def lost_images(self, contract: str, limit: int) -> list[UUID]:
         """Pending images that have a vector and only wait for the index."""
@@ -279,7 +283,7 @@ class Ledger:
     def live(self, ids: Sequence[UUID]) -> dict[UUID, int]:
         """Versions of the ids with a row that is indexed or pending."""
         with self._transactions.begin() as unit:
-            return erasing.live(unit.connection, ids)
+            return erasing.live_versions(unit.connection, ids)
 
     @contextmanager
     def strays(
@@ -291,7 +295,7 @@ class Ledger:
         """
         with self._transactions.begin() as unit:
             erasing.lock_source(unit.connection, source_id)
-            yield erasing.strays(unit.connection, ids)
+            yield erasing.orphaned_points(unit.connection, ids)
 
     def overtake(self, versions: Mapping[UUID, int]) -> None:
         """Raise live rows above these versions and process them in the index stage again."""
@@ -317,6 +321,6 @@ class Ledger:
         with self._transactions.begin() as unit:
             unit.connection.execute(
                 update(images)
-                .where(among(images.c.id, ids), images.c.state == "indexed")
+                .where(is_any_of(images.c.id, ids), images.c.state == "indexed")
                 .values(state="pending")
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 
 ERASED_PREFIX: Final = "erased:"
 """Prefix of the name of a source or organization under deletion, so that its name is free again."""
@@ -21,10 +21,10 @@ def check_name(name: str, kind: str) -> None:
         BadRequest: The name is empty, contains a slash, or begins with the prefix of erased names.
     """
     if not name.strip():
-        raise BadRequest(f"the {kind} needs a name")
+        raise BadRequestError(f"the {kind} needs a name")
     if "/" in name or "\\" in name or name.strip() in (".", ".."):
-        raise BadRequest(f"the name of the {kind} must not contain a slash and not be . or ..")
+        raise BadRequestError(f"the name of the {kind} must not contain a slash and not be . or ..")
     if name.casefold().startswith(ERASED_PREFIX):
-        raise BadRequest(
+        raise BadRequestError(
             f"the name of the {kind} must not begin with {ERASED_PREFIX!r}: the prefix is reserved"
         )

@@ -18,8 +18,8 @@ import numpy as np
 from sqlalchemy import Connection, Row, text
 
 from pinpoint.geo.points import bearing_deg, lat_lon
-from pinpoint.records import KINDS, Candidate, Evidence, Image, Point, SourceKind
-from pinpoint.store.rows import content_key, group_of, unpack
+from pinpoint.records import SOURCE_KINDS, Candidate, Evidence, Image, Point, SourceKind
+from pinpoint.store.rows import content_key, dedup_group, unpack_vector
 
 _AROUND = text("""
     SELECT i.id, ST_Distance(i.geog, g.geog) AS distance_m
@@ -64,7 +64,7 @@ EVIDENCE = text(
                WITH ORDINALITY AS c(id, lat, lon, place)
           CROSS JOIN LATERAL ("""
     + "\n            UNION ALL".join(
-        _NEAREST.format(here=_CANDIDATE_POINT, kind=kind) for kind in KINDS
+        _NEAREST.format(here=_CANDIDATE_POINT, kind=kind) for kind in SOURCE_KINDS
     )
     + """) n
          GROUP BY n.id, n.source_id, n.kind, n.panorama_id, n.sequence, n.captured_at, n.lat, n.lon,
@@ -78,7 +78,7 @@ EVIDENCE = text(
 )
 
 
-def around(
+def neighbors_of(
     connection: Connection,
     image: Image,
     organization_id: UUID,
@@ -96,14 +96,14 @@ def around(
             "radius_m": radius_m,
             "organization_id": organization_id,
             "image_id": image.id,
-            "kinds": list(kinds or KINDS),
+            "kinds": list(kinds or SOURCE_KINDS),
             "limit": limit,
         },
     )
     return [(row.id, float(row.distance_m)) for row in rows]
 
 
-def evidence(
+def fetch_evidence_rows(
     connection: Connection,
     candidates: Sequence[Candidate],
     organization_id: UUID,
@@ -141,8 +141,8 @@ def _to_evidence(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> l
     candidate_numbers, distances_m, hashes, faces, vectors = remaining_columns
     keys = list(map(content_key, hashes, faces))
     points = [Point(lat=lat, lon=lon) for lat, lon in zip(lats, lons, strict=True)]
-    groups = list(map(group_of, ids, panoramas, sequences))
-    vectors_by_row = unpack(b"".join(vectors)).reshape(len(ids), -1)
+    groups = list(map(dedup_group, ids, panoramas, sequences))
+    vectors_by_row = unpack_vector(b"".join(vectors)).reshape(len(ids), -1)
     row_index = np.repeat(np.arange(len(ids)), [len(numbers) for numbers in candidate_numbers])
     candidate_index = np.fromiter(chain.from_iterable(candidate_numbers), dtype=np.intp) - 1
     pair_distance_m = np.fromiter(chain.from_iterable(distances_m), dtype=np.float64)

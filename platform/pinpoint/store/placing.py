@@ -14,13 +14,15 @@ from sqlalchemy import Connection, delete
 from sqlalchemy.dialects.postgresql import insert
 
 from pinpoint.geo.points import lat_lon
-from pinpoint.ports import EncodePlaces
+from pinpoint.ports import EncodePositions
 from pinpoint.records import GPS_CHANNEL, IndexPoint
-from pinpoint.store.rows import among, pack, unpack
+from pinpoint.store.rows import is_any_of, pack_vector, unpack_vector
 from pinpoint.store.tables import embeddings
 
 
-def forget_others(connection: Connection, points: Sequence[IndexPoint], contract: str) -> None:
+def delete_other_contracts(
+    connection: Connection, points: Sequence[IndexPoint], contract: str
+) -> None:
     """Delete the GPS vectors that other bundles computed for these rows.
 
     Other bundles are not loaded when a row has moved, so their vectors of it must be deleted. They
@@ -29,18 +31,18 @@ def forget_others(connection: Connection, points: Sequence[IndexPoint], contract
     if points:
         connection.execute(
             delete(embeddings).where(
-                among(embeddings.c.image_id, [point.id for point in points]),
+                is_any_of(embeddings.c.image_id, [point.id for point in points]),
                 embeddings.c.channel == GPS_CHANNEL,
                 embeddings.c.contract != contract,
             )
         )
 
 
-def placed(
+def add_gps_vectors(
     connection: Connection,
     points: Sequence[IndexPoint],
     contract: str,
-    encode_places: EncodePlaces | None,
+    encode_places: EncodePositions | None,
 ) -> list[IndexPoint]:
     """Add GPS vectors to the points and store them; the rows must be locked.
 
@@ -52,7 +54,9 @@ def placed(
     """
     if not points or encode_places is None:
         return list(points)
-    packed = [pack(vector) for vector in encode_places(lat_lon([point.point for point in points]))]
+    packed = [
+        pack_vector(vector) for vector in encode_places(lat_lon([point.point for point in points]))
+    ]
     statement = insert(embeddings)
     connection.execute(
         statement.on_conflict_do_update(
@@ -70,6 +74,6 @@ def placed(
         ],
     )
     return [
-        replace(point, vectors={**point.vectors, GPS_CHANNEL: unpack(vector)})
+        replace(point, vectors={**point.vectors, GPS_CHANNEL: unpack_vector(vector)})
         for point, vector in zip(points, packed, strict=True)
     ]

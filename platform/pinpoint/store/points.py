@@ -14,11 +14,11 @@ from pinpoint import logs
 from pinpoint.records import Contract, IndexPoint, IndexSpec, Point
 from pinpoint.store.database import Transactions
 from pinpoint.store.installation import Installation
-from pinpoint.store.rows import content_key, group_of, unpack
+from pinpoint.store.rows import content_key, dedup_group, unpack_vector
 from pinpoint.store.tables import embeddings, images, tombstones
-from pinpoint.store.vectors_payload import slices
+from pinpoint.store.vectors_payload import split_into_slices
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 
 def select_points(contract: str) -> Select[Any]:
@@ -52,7 +52,7 @@ def to_points(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
     vectors: dict[UUID, dict[str, Any]] = {}
     for row in rows:
         points.setdefault(row.id, row)
-        vectors.setdefault(row.id, {})[row.channel] = unpack(row.vector)
+        vectors.setdefault(row.id, {})[row.channel] = unpack_vector(row.vector)
     return [
         IndexPoint(
             id=row.id,
@@ -63,7 +63,7 @@ def to_points(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
             point=Point(lat=row.lat, lon=row.lon),
             captured_at=row.captured_at,
             cell=row.cell_r7,
-            group=group_of(row.id, row.panorama_id, row.sequence),
+            group=dedup_group(row.id, row.panorama_id, row.sequence),
             content_key=content_key(row.sha256, row.face),
             vectors=vectors[row.id],
         )
@@ -85,7 +85,7 @@ def _to_valid_points(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
         return points
 
 
-class Points:
+class RebuildSource:
     """Implements `ports.PointSource` on the owner's engine.
 
     Args:
@@ -148,7 +148,7 @@ class Points:
         )
         with self._transactions.begin() as unit:
             ids = sorted(unit.connection.execute(statement).scalars())
-        yield from slices(ids, chunk)
+        yield from split_into_slices(ids, chunk)
 
     def bounds(self) -> tuple[int, int]:
         """Number of indexed images with a vector of the contract, and with pending ones added."""

@@ -17,8 +17,8 @@ from sqlalchemy import ARRAY, ColumnElement, Row, Uuid, cast, func
 from pinpoint.records import (
     Batch,
     BatchItem,
-    Hint,
     Image,
+    MetadataOverride,
     Point,
     Source,
     SourceRoot,
@@ -44,22 +44,22 @@ def geography(point: Point) -> str:
     return f"SRID=4326;POINT({point.lon!r} {point.lat!r})"
 
 
-def among(column: ColumnElement[UUID], ids: Sequence[UUID]) -> ColumnElement[bool]:
+def is_any_of(column: ColumnElement[UUID], ids: Sequence[UUID]) -> ColumnElement[bool]:
     """Condition `column = ANY(ids)`, with one bound array for any number of ids."""
     return column == func.any(cast(list(ids), ARRAY(Uuid)))
 
 
-def pack(vector: Vector) -> bytes:
+def pack_vector(vector: Vector) -> bytes:
     """Encode a vector `[D]` as little-endian fp16 bytes."""
     return np.asarray(vector, dtype="<f2").tobytes()
 
 
-def unpack(data: bytes) -> Vector:
-    """Decode a vector `[D]` fp32 that `pack` encoded."""
+def unpack_vector(data: bytes) -> Vector:
+    """Decode a vector `[D]` fp32 that `pack_vector` encoded."""
     return np.frombuffer(data, dtype="<f2").astype(np.float32)
 
 
-def hint_to_json(hint: Hint | None) -> dict[str, Any] | None:
+def hint_to_json(hint: MetadataOverride | None) -> dict[str, Any] | None:
     """Encode a hint as JSON, only fields with a value."""
     if hint is None:
         return None
@@ -74,7 +74,7 @@ def hint_to_json(hint: Hint | None) -> dict[str, Any] | None:
     return values
 
 
-def hint_from_json(values: object) -> Hint | None:
+def hint_from_json(values: object) -> MetadataOverride | None:
     """Decode a hint that `hint_to_json` encoded.
 
     Raises:
@@ -93,7 +93,7 @@ def hint_from_json(values: object) -> Hint | None:
             raise Unstorable(BAD_HINT, f"{name} of the stored hint has a value of the wrong type")
     if fields.get("captured_at") is not None:
         fields["captured_at"] = _parse_time(fields["captured_at"])
-    hint = Hint(**fields)
+    hint = MetadataOverride(**fields)
     limits.check_hint(hint)
     return hint
 
@@ -118,7 +118,7 @@ def _parse_time(text: str) -> datetime:
     return limits.to_utc("captured_at", moment)
 
 
-def parse_hint(text: str | None) -> Hint | None:
+def parse_hint(text: str | None) -> MetadataOverride | None:
     """Parse the hint in a row's JSON text.
 
     Raises:
@@ -223,7 +223,7 @@ def to_item(row: Any) -> BatchItem:
     )
 
 
-def group_of(image: UUID, panorama_id: str | None, sequence: str | None) -> str:
+def dedup_group(image: UUID, panorama_id: str | None, sequence: str | None) -> str:
     """De-duplication key of an image: its panorama, else its sequence, else its id."""
     return panorama_id or sequence or str(image)
 
@@ -237,7 +237,7 @@ def content_key(sha256: bytes, face: str | None) -> str:
     return digest if face is None else f"{digest}/{face}"
 
 
-def jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
+def to_jsonb(values: Mapping[str, Any]) -> dict[str, Any]:
     """Convert attributes for JSONB: no NaN, no NUL characters, no halves of surrogates."""
     return {str(_to_json_value(name)): _to_json_value(value) for name, value in values.items()}
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from pinpoint.errors import BadRequest, Conflict, NotFound
+from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
 from pinpoint.records import SourceRoot
 from pinpoint.store.tables import batch_items, batches, images, source_roots
 
@@ -40,7 +40,7 @@ def add_root(
         BadRequest: The name is empty, or not a plain folder name.
     """
     if not root.name.strip() or "/" in root.name or root.name in (".", ".."):
-        raise BadRequest(f"{root.name!r} cannot name a root: give one folder name without a /")
+        raise BadRequestError(f"{root.name!r} cannot name a root: give one folder name without a /")
     try:
         with connection.begin_nested():
             connection.execute(
@@ -54,7 +54,7 @@ def add_root(
                 },
             )
     except IntegrityError as error:
-        raise Conflict(f"the source has a root named {root.name!r} already") from error
+        raise ConflictError(f"the source has a root named {root.name!r} already") from error
 
 
 def move_root(connection: Connection, source_id: UUID, name: str, path: str) -> int:
@@ -72,7 +72,7 @@ def move_root(connection: Connection, source_id: UUID, name: str, path: str) -> 
         .with_for_update()
     ).one_or_none()
     if row is None:
-        raise NotFound(f"the source has no root named {name!r}")
+        raise NotFoundError(f"the source has no root named {name!r}")
     connection.execute(
         update(source_roots)
         .where(source_roots.c.source_id == source_id, source_roots.c.name == name)

@@ -32,8 +32,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from pinpoint.records import KINDS
-from pinpoint.store.columns import KINSHIP, kin, near, organization, when, within
+from pinpoint.records import SOURCE_KINDS
+from pinpoint.store.columns import (
+    GROUP_COLUMNS,
+    group_index,
+    organization_fk,
+    spatial_index,
+    tenant_fk,
+    timestamp_column,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -50,29 +57,29 @@ organizations = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
-    when("created_at", stamped=True),
-    when("revoked_at"),
+    timestamp_column("created_at", stamped=True),
+    timestamp_column("revoked_at"),
 )
 
 api_keys = Table(
     "api_keys",
     metadata,
     Column("id", Uuid, primary_key=True),
-    organization(),
+    organization_fk(),
     Column("name", Text, nullable=False),
     # SHA-256 is sufficient: the secret is 256 random bits, so it cannot be guessed.
     Column("secret_sha256", LargeBinary, nullable=False, unique=True),
     Column("scopes", ARRAY(Text), nullable=False),
-    when("created_at", stamped=True),
-    when("last_used_at"),
-    when("revoked_at"),
+    timestamp_column("created_at", stamped=True),
+    timestamp_column("last_used_at"),
+    timestamp_column("revoked_at"),
 )
 
 sources = Table(
     "sources",
     metadata,
     Column("id", Uuid, primary_key=True),
-    organization(),
+    organization_fk(),
     Column("name", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("licence", Text),
@@ -80,8 +87,8 @@ sources = Table(
     Column("originals", Text, nullable=False),
     # Before revision 0006 a source had one root; `source_roots` holds them now.
     Column("root", Text),
-    when("created_at", stamped=True),
-    when("erased_at"),
+    timestamp_column("created_at", stamped=True),
+    timestamp_column("erased_at"),
     UniqueConstraint("organization_id", "name"),
     UniqueConstraint("organization_id", "id"),
     CheckConstraint("kind IN ('photo', 'street')", name="kind"),
@@ -92,13 +99,13 @@ source_roots = Table(
     "source_roots",
     metadata,
     Column("id", Uuid, primary_key=True),
-    organization(),
+    organization_fk(),
     Column("source_id", Uuid, nullable=False),
     # First part of the ids of files below the root. Empty: ids are paths below the root alone.
     Column("name", Text, nullable=False),
     Column("path", Text, nullable=False),
-    when("created_at", stamped=True),
-    within("sources", "source_id"),
+    timestamp_column("created_at", stamped=True),
+    tenant_fk("sources", "source_id"),
     UniqueConstraint("source_id", "name"),
 )
 
@@ -106,7 +113,7 @@ images = Table(
     "images",
     metadata,
     Column("id", Uuid, primary_key=True),
-    organization(),
+    organization_fk(),
     Column("source_id", Uuid, nullable=False),
     # Copied from the source, so that the evidence statement needs no join inside its loop.
     Column("kind", Text, nullable=False),
@@ -120,7 +127,7 @@ images = Table(
         Geometry("POINT", srid=4326, spatial_index=False),
         Computed("geog::geometry", persisted=True),
     ),
-    when("captured_at"),
+    timestamp_column("captured_at"),
     Column("heading_deg", Double),
     Column("altitude_m", Double),
     Column("camera", Text),
@@ -152,13 +159,13 @@ images = Table(
     Column("arrival", BigInteger, nullable=False, server_default=text("0")),
     # Transaction that last wrote the row (set by trigger): the watermark of index rebuilds.
     Column("changed_xid", BigInteger, nullable=False, server_default=text("0")),
-    when("created_at", stamped=True),
-    when("updated_at", stamped=True),
-    within("sources", "source_id", cascade=False),
+    timestamp_column("created_at", stamped=True),
+    timestamp_column("updated_at", stamped=True),
+    tenant_fk("sources", "source_id", cascade=False),
     UniqueConstraint("organization_id", "id"),
     CheckConstraint("state IN ('pending', 'indexed', 'failed', 'deleted')", name="state"),
     Index("ix_images_geog", "geog", postgresql_using="gist"),
-    *(near(kind) for kind in KINDS),
+    *(spatial_index(kind) for kind in SOURCE_KINDS),
     Index("ix_images_geom", "geom", postgresql_using="gist"),
     Index("ix_images_source_id_external_id", "source_id", "external_id"),
     Index("ix_images_source_id_sha256", "source_id", "sha256"),
@@ -172,7 +179,7 @@ images = Table(
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
     Index("ix_images_changed_xid", "changed_xid"),
     Index("ix_images_locator", "locator", postgresql_using="hash"),
-    *(kin(column) for column in KINSHIP),
+    *(group_index(column) for column in GROUP_COLUMNS),
     Index("ix_images_unsettled", "state", postgresql_where=text("state IN ('pending', 'deleted')")),
 )
 
@@ -180,9 +187,9 @@ thumbnails = Table(
     "thumbnails",
     metadata,
     Column("image_id", Uuid, primary_key=True),
-    organization(),
+    organization_fk(),
     Column("jpeg", LargeBinary, nullable=False),
-    within("images", "image_id"),
+    tenant_fk("images", "image_id"),
 )
 
 embeddings = Table(
@@ -191,21 +198,21 @@ embeddings = Table(
     Column("image_id", Uuid, nullable=False),
     Column("contract", Text, nullable=False),
     Column("channel", Text, nullable=False),
-    organization(),
+    organization_fk(),
     # Little-endian fp16, identical to the numbers in the index.
     Column("vector", LargeBinary, nullable=False),
     PrimaryKeyConstraint("image_id", "contract", "channel"),
-    within("images", "image_id"),
+    tenant_fk("images", "image_id"),
 )
 
 tombstones = Table(
     "tombstones",
     metadata,
     Column("image_id", Uuid, primary_key=True),
-    organization(),
+    organization_fk(),
     Column("version", Integer, nullable=False),
     Column("changed_xid", BigInteger, nullable=False, server_default=text("0")),
-    when("deleted_at", stamped=True),
+    timestamp_column("deleted_at", stamped=True),
 )
 
 neighbourhoods = Table(
@@ -213,14 +220,14 @@ neighbourhoods = Table(
     metadata,
     Column("cell", BigInteger, nullable=False),
     Column("source_id", Uuid, nullable=False),
-    organization(),
+    organization_fk(),
     Column("images", Integer, nullable=False),
-    when("first_captured_at"),
-    when("last_captured_at"),
+    timestamp_column("first_captured_at"),
+    timestamp_column("last_captured_at"),
     Column("lat", Double),
     Column("lon", Double),
     PrimaryKeyConstraint("cell", "source_id"),
-    within("sources", "source_id"),
+    tenant_fk("sources", "source_id"),
     Index("ix_neighbourhoods_source_id", "source_id"),
 )
 
@@ -228,11 +235,11 @@ batches = Table(
     "batches",
     metadata,
     Column("id", Uuid, primary_key=True),
-    organization(),
+    organization_fk(),
     Column("source_id", Uuid, nullable=False),
-    when("created_at", stamped=True),
-    when("closed_at"),
-    within("sources", "source_id"),
+    timestamp_column("created_at", stamped=True),
+    timestamp_column("closed_at"),
+    tenant_fk("sources", "source_id"),
     UniqueConstraint("organization_id", "id"),
     Index("ix_batches_organization_id_created_at", "organization_id", "created_at"),
 )
@@ -243,7 +250,7 @@ batch_items = Table(
     Column("id", Uuid, primary_key=True),
     # Order of arrival over all organizations, for workers; never shown to users.
     Column("seq", BigInteger, Identity(always=False), nullable=False),
-    organization(),
+    organization_fk(),
     Column("batch_id", Uuid, nullable=False),
     # Order of arrival in the batch, shown to users: gaps in `seq` would reveal how much other
     # organizations ingest.
@@ -262,16 +269,16 @@ batch_items = Table(
     Column("notes", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
     Column("lease_owner", Text),
-    when("lease_until"),
+    timestamp_column("lease_until"),
     # Set by trigger: time of the (repeated) arrival and of the final status.
-    when("received_at", stamped=True),
-    when("settled_at"),
+    timestamp_column("received_at", stamped=True),
+    timestamp_column("settled_at"),
     CheckConstraint(
         "state IN ('received', 'stored', 'indexed', 'updated', 'duplicate', 'rejected', 'failed', "
         "'canceled')",
         name="state",
     ),
-    within("batches", "batch_id"),
+    tenant_fk("batches", "batch_id"),
     UniqueConstraint("batch_id", "place"),
     UniqueConstraint("organization_id", "id"),
     Index("ix_batch_items_batch_id_state", "batch_id", "state"),
@@ -299,12 +306,12 @@ item_images = Table(
     metadata,
     Column("item_id", Uuid, nullable=False),
     Column("image_id", Uuid, nullable=False),
-    organization(),
+    organization_fk(),
     Column("version", Integer, nullable=False),
     Column("done", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("item_id", "image_id"),
-    within("batch_items", "item_id"),
-    within("images", "image_id"),
+    tenant_fk("batch_items", "item_id"),
+    tenant_fk("images", "image_id"),
     Index("ix_item_images_image_id", "image_id"),
 )
 
@@ -312,14 +319,14 @@ queries = Table(
     "queries",
     metadata,
     Column("id", Uuid, primary_key=True),
-    organization(),
+    organization_fk(),
     Column("key_id", Uuid),
     Column("asked", Text, nullable=False),
     # A hash of the photo, never the photo.
     Column("photo_sha256", LargeBinary),
     Column("bundle", Text, nullable=False),
     Column("index_build", Text),
-    when("asked_at", stamped=True),
+    timestamp_column("asked_at", stamped=True),
     Index("ix_queries_organization_id_asked_at", "organization_id", "asked_at"),
 )
 
@@ -329,7 +336,7 @@ installation = Table(
     metadata,
     Column("id", Uuid, nullable=False),
     Column("only_row", Boolean, primary_key=True, server_default=text("true")),
-    when("created_at", stamped=True),
+    timestamp_column("created_at", stamped=True),
     CheckConstraint("only_row", name="only_row"),
 )
 
@@ -339,5 +346,5 @@ upkeep = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", Double, nullable=False),
-    when("at", stamped=True),
+    timestamp_column("at", stamped=True),
 )

@@ -13,11 +13,11 @@ from typing import Any, Final, Literal
 from sqlalchemy import Row, func, text
 from sqlalchemy.dialects.postgresql import insert
 
-from pinpoint.records import Drift, Refused, StageSum, Swept, Totals
+from pinpoint.records import Drift, RejectionCount, StageTiming, StatsSnapshot, SweepReport
 from pinpoint.store.database import Transactions
 from pinpoint.store.tables import upkeep
 
-MOST: Final = 100_000
+MAX_COUNT: Final = 100_000
 """Maximum of counts, which limits the cost of counting."""
 STAGES: Final = ("read", "keep", "embed", "index")
 """Stages of the ingest; `read` is the time spent waiting for the decoder, which runs ahead."""
@@ -28,7 +28,7 @@ _SWEEP_NAMES: Final = ("released", "items", "images", "graves", "forgotten")
 Values = Mapping[str, tuple[float, datetime]]
 
 
-class Upkeep:
+class MaintenanceStats:
     """Access to the table `upkeep` and the totals.
 
     Args:
@@ -65,12 +65,12 @@ class Upkeep:
         """Save the result of the last reconcile."""
         self._save_values({f"drift.{name}": getattr(drift, name) for name in _DRIFT_NAMES})
 
-    def note_swept(self, swept: Swept) -> None:
+    def note_swept(self, swept: SweepReport) -> None:
         """Save the result of the last sweep, and count the leases that it released."""
         self._save_values({f"sweep.{name}": getattr(swept, name) for name in _SWEEP_NAMES})
         self.add({"released": swept.released})
 
-    def totals(self, *, timeout_s: float = 2.0, most: int = MOST) -> Totals:
+    def totals(self, *, timeout_s: float = 2.0, most: int = MAX_COUNT) -> StatsSnapshot:
         """Read all statistics.
 
         Args:
@@ -129,7 +129,7 @@ class Upkeep:
             )
 
 
-def _to_totals(rows: Sequence[Row[Any]], most: int) -> Totals:
+def _to_totals(rows: Sequence[Row[Any]], most: int) -> StatsSnapshot:
     values = {row.name: (float(row.value), row.at) for row in rows}
 
     def number(name: str) -> int:
@@ -139,7 +139,7 @@ def _to_totals(rows: Sequence[Row[Any]], most: int) -> Totals:
         _read_group("drift", _DRIFT_NAMES, values),
         _read_group("sweep", _SWEEP_NAMES, values),
     )
-    return Totals(
+    return StatsSnapshot(
         most=most,
         open_items={state: number(f"items.{state}") for state in ("received", "stored")},
         oldest_open_s=values["items.oldest_s"][0] if "items.oldest_s" in values else None,
@@ -151,10 +151,10 @@ def _to_totals(rows: Sequence[Row[Any]], most: int) -> Totals:
         refused_24h=_to_rejection_counts(values),
         drift=Drift(**drift) if drift else None,
         reconciled_at=values["drift.checked"][1] if drift else None,
-        swept=Swept(**swept) if swept else None,
+        swept=SweepReport(**swept) if swept else None,
         swept_at=values["sweep.items"][1] if swept else None,
         stages={
-            stage: StageSum(
+            stage: StageTiming(
                 slices=number(f"sum.{stage}.slices"),
                 seconds=values.get(f"sum.{stage}.seconds", (0.0,))[0],
             )
@@ -171,7 +171,7 @@ def _read_group(group: str, names: Sequence[str], values: Values) -> dict[str, i
     return {name: int(values[f"{group}.{name}"][0]) for name in names}
 
 
-def _to_rejection_counts(values: Values) -> tuple[Refused, ...]:
+def _to_rejection_counts(values: Values) -> tuple[RejectionCount, ...]:
     counts = []
     for name, (value, _) in values.items():
         group, _, rest = name.partition(".")
@@ -181,6 +181,6 @@ def _to_rejection_counts(values: Values) -> tuple[Refused, ...]:
                 "failed" if verdict == "failed" else "rejected"
             )
             counts.append(
-                Refused(verdict=final_status, reason=reason or "unknown", items=int(value))
+                RejectionCount(verdict=final_status, reason=reason or "unknown", items=int(value))
             )
     return tuple(sorted(counts, key=lambda count: (-count.items, count.verdict, count.reason)))

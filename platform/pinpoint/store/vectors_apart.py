@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pinpoint import logs
-from pinpoint.errors import BadBundle, BadRequest, OtherContract
+from pinpoint.errors import BadBundleError, BadRequestError, ModelMismatchError
 from pinpoint.records import IndexPoint
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 
 
-def upsert_apart(
+def upsert_skipping_rejected(
     upsert: Callable[[Sequence[IndexPoint]], None], points: Sequence[IndexPoint]
 ) -> int:
     """Write points; points that the index rejects are skipped and logged.
@@ -27,12 +27,14 @@ def upsert_apart(
         return 0
     try:
         upsert(points)
-    except OtherContract:
+    except ModelMismatchError:
         raise
-    except (BadRequest, BadBundle) as error:
+    except (BadRequestError, BadBundleError) as error:
         if len(points) == 1:
             _log.error("point left out", image=str(points[0].id), exc_info=error)
             return 0
         half = len(points) // 2
-        return upsert_apart(upsert, points[:half]) + upsert_apart(upsert, points[half:])
+        return upsert_skipping_rejected(upsert, points[:half]) + upsert_skipping_rejected(
+            upsert, points[half:]
+        )
     return len(points)

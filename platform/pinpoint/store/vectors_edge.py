@@ -17,19 +17,24 @@ from uuid import UUID
 
 import qdrant_edge as edge
 
-from pinpoint.errors import BadBundle, IndexUnavailable
+from pinpoint.errors import BadBundleError, IndexUnavailableError
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store import vectors_payload as rules
 from pinpoint.store.vectors_edge_terms import (
-    filter_of,
     may_replace,
     payload_indexes,
     search_params,
     shard_config,
-    without_shelf,
+    to_edge_filter,
+    without_partition_key,
 )
-from pinpoint.store.vectors_filter import lists, plan
-from pinpoint.store.vectors_plan import Chooser, Way, choose, way
+from pinpoint.store.vectors_filter import build_filter, split_by_partition
+from pinpoint.store.vectors_plan import (
+    SearchStrategy,
+    StrategyChooser,
+    choose_by_matches,
+    choose_strategy,
+)
 
 
 class EdgeIndex:
@@ -45,7 +50,11 @@ class EdgeIndex:
     """
 
     def __init__(
-        self, folder: Path, build: str | None = None, *, chooser: Chooser = choose
+        self,
+        folder: Path,
+        build: str | None = None,
+        *,
+        chooser: StrategyChooser = choose_by_matches,
     ) -> None:
         self._folder = folder
         self._chooser = chooser
@@ -65,11 +74,11 @@ class EdgeIndex:
             self._shard = edge.EdgeShard.load(str(self._folder / "shard"))
             # Checked at each load: an earlier version may have continued this build.
             self._has_partition_key = not self._shard.count(
-                edge.CountRequest(True, without_shelf())
+                edge.CountRequest(True, without_partition_key())
             )
         # The binding raises bare Exception for everything.
         except Exception as error:
-            raise IndexUnavailable(
+            raise IndexUnavailableError(
                 "the index cannot be opened; if no other process has it open, run "
                 "`pinpoint index rebuild`"
             ) from error
@@ -110,7 +119,9 @@ class EdgeIndex:
 
     def _create_shard(self, spec: IndexSpec) -> None:
         if not spec.dims or not all(width > 0 for width in spec.dims.values()):
-            raise BadBundle(f"contract {spec.contract} has no usable vectors: {dict(spec.dims)}")
+            raise BadBundleError(
+                f"contract {spec.contract} has no usable vectors: {dict(spec.dims)}"
+            )
         shard_folder = self._folder / "shard"
         # A shard without index.json is the remainder of a crash inside this method.
         shutil.rmtree(shard_folder, ignore_errors=True)
@@ -132,7 +143,9 @@ class EdgeIndex:
 
     def _require_shard(self) -> edge.EdgeShard:
         if self._shard is None:
-            raise IndexUnavailable("there is no index yet; it is created when the bundle is known")
+            raise IndexUnavailableError(
+                "there is no index yet; it is created when the bundle is known"
+            )
         return self._shard
 
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
@@ -142,8 +155,8 @@ class EdgeIndex:
         for point in points:
             for channel, vector in point.vectors.items():
                 rules.check_vector(channel, vector, self.dims)
-        for version, group in rules.newest(points).items():
-            for chunk in rules.slices(group, rules.UPSERT_SLICE):
+        for version, group in rules.latest_per_version(points).items():
+            for chunk in rules.split_into_slices(group, rules.UPSERT_SLICE):
                 rows = [
                     edge.Point(
                         point.id,
@@ -156,8 +169,8 @@ class EdgeIndex:
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
         """Write tombstones of these versions; no older version can replace them."""
-        for version, ids in rules.by_version(versions).items():
-            for chunk in rules.slices(ids, rules.UPSERT_SLICE):
+        for version, ids in rules.group_by_version(versions).items():
+            for chunk in rules.split_into_slices(ids, rules.UPSERT_SLICE):
                 rows = [edge.Point(point_id, {}, rules.tombstone(version)) for point_id in chunk]
                 self._write_rows(rows, may_replace(version, tombstone=True))
 
@@ -170,7 +183,7 @@ class EdgeIndex:
 
     def forget(self, ids: Iterable[UUID]) -> None:
         """Delete points and tombstones, when no writer of an old version can be alive."""
-        for chunk in rules.slices(list(ids), 1_000):
+        for chunk in rules.split_into_slices(list(ids), 1_000):
             with self._lock:
                 self.unflushed += len(chunk)
                 self._require_shard().update(edge.UpdateOperation.delete_points(list(chunk)))
@@ -183,7 +196,7 @@ class EdgeIndex:
             rules.check_limit(query)
             rules.check_vector(query.channel, query.vector, self.dims)
         with self._lock:
-            return rules.answer_whole(queries, self._run_queries)
+            return rules.extend_ties(queries, self._run_queries)
 
     def _run_queries(self, queries: Sequence[tuple[IndexQuery, int]]) -> list[list[Hit]]:
         total = int(self._require_shard().info().points_count)
@@ -217,7 +230,7 @@ class EdgeIndex:
         """`(version, alive)` of the stored points and tombstones with these ids."""
         with self._lock:
             rows = self._require_shard().retrieve(list(ids), True, False)
-        stored = [rules.scrolled(_to_uuid(row.id), row.payload or {}) for row in rows]
+        stored = [rules.cut_scroll_page(_to_uuid(row.id), row.payload or {}) for row in rows]
         return {point_id: (version, alive) for point_id, version, alive in stored}
 
     def scroll(
@@ -241,7 +254,7 @@ class EdgeIndex:
         )
         with self._lock:
             rows, _ = self._require_shard().scroll(request)
-        return [rules.scrolled(_to_uuid(row.id), row.payload or {}) for row in rows]
+        return [rules.cut_scroll_page(_to_uuid(row.id), row.payload or {}) for row in rows]
 
     def count(self, where: IndexFilter | None = None) -> int:
         """Exact number of live points."""
@@ -252,11 +265,11 @@ class EdgeIndex:
                 self._require_shard().count(edge.CountRequest(True, self._build_filter(where)))
             )
 
-    def _choose_strategy(self, query: IndexQuery, points: int) -> Way:
-        return way(query, self._chooser, self.count, self._estimate_partitions, points)
+    def _choose_strategy(self, query: IndexQuery, points: int) -> SearchStrategy:
+        return choose_strategy(query, self._chooser, self.count, self._estimate_partitions, points)
 
     def _estimate_partitions(self, where: IndexFilter) -> tuple[int, bool]:
-        partitions, complete = lists(where, has_partition_key=self._has_partition_key)
+        partitions, complete = split_by_partition(where, has_partition_key=self._has_partition_key)
         # An approximate count: for a single partition the engine's estimate is its size.
         counts = [
             self._require_shard().count(edge.CountRequest(False, self._build_filter(partition)))
@@ -265,7 +278,7 @@ class EdgeIndex:
         return int(sum(counts)), complete
 
     def _build_filter(self, where: IndexFilter) -> edge.Filter:
-        return filter_of(plan(where, has_partition_key=self._has_partition_key))
+        return to_edge_filter(build_filter(where, has_partition_key=self._has_partition_key))
 
     def _count_live(self) -> int:
         shard = self._require_shard()

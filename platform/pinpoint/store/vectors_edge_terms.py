@@ -7,8 +7,16 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from pinpoint.store.vectors_filter import Boxes, Condition, Disc, Period, Plan, Ring, Terms
-from pinpoint.store.vectors_plan import GRAPH_EF, Way
+from pinpoint.store.vectors_filter import (
+    BoxCondition,
+    CircleCondition,
+    Condition,
+    FilterExpr,
+    MatchAny,
+    PolygonCondition,
+    TimeRange,
+)
+from pinpoint.store.vectors_plan import GRAPH_EF, SearchStrategy
 
 
 def payload_indexes() -> dict[str, Any]:
@@ -50,7 +58,7 @@ def shard_config(dims: Mapping[str, int]) -> edge.EdgeConfig:
     )
 
 
-def search_params(way: Way, limit: int) -> edge.SearchParams:
+def search_params(way: SearchStrategy, limit: int) -> edge.SearchParams:
     """Parameters of the chosen strategy; `hnsw_ef` is at least `limit`."""
     if way == "exact":
         return edge.SearchParams(exact=True)
@@ -76,7 +84,7 @@ def may_replace(version: int, *, tombstone: bool) -> edge.Filter:
     return edge.Filter(must=[older], must_not=[equal_tombstone])
 
 
-def without_shelf() -> edge.Filter:
+def without_partition_key() -> edge.Filter:
     """Live points that an earlier version wrote: they lack the field `shelf`."""
     missing_key, is_deleted = (
         edge.FieldCondition("shelf", is_empty=True),
@@ -85,7 +93,7 @@ def without_shelf() -> edge.Filter:
     return edge.Filter(must=[missing_key], must_not=[is_deleted])
 
 
-def filter_of(plan: Plan) -> edge.Filter:
+def to_edge_filter(plan: FilterExpr) -> edge.Filter:
     """Convert a filter expression to the engine's filter."""
     must_not: list[Any] = []
     if plan.not_ids:
@@ -99,11 +107,11 @@ def filter_of(plan: Plan) -> edge.Filter:
 
 def _to_edge_condition(condition: Condition) -> edge.FieldCondition | edge.Filter:
     match condition:
-        case Terms(key, (value,)):
+        case MatchAny(key, (value,)):
             return edge.FieldCondition(key, match=edge.MatchValue(value))
-        case Terms(key, values):
+        case MatchAny(key, values):
             return edge.FieldCondition(key, match=edge.MatchAny(list(values)))
-        case Boxes(boxes):
+        case BoxCondition(boxes):
             conditions = [
                 edge.FieldCondition(
                     "location",
@@ -114,13 +122,13 @@ def _to_edge_condition(condition: Condition) -> edge.FieldCondition | edge.Filte
                 for box in boxes
             ]
             return conditions[0] if len(conditions) == 1 else edge.Filter(should=list(conditions))
-        case Disc(lat, lon, radius_m):
+        case CircleCondition(lat, lon, radius_m):
             circle = edge.GeoRadius(_to_geo_point(lat, lon), radius_m)
             return edge.FieldCondition("location", geo_radius=circle)
-        case Ring(points):
+        case PolygonCondition(points):
             ring = edge.GeoPolygon([_to_geo_point(lat, lon) for lat, lon in points])
             return edge.FieldCondition("location", geo_polygon=ring)
-        case Period(since, until):
+        case TimeRange(since, until):
             period = edge.RangeDateTime(gte=since, lt=until)
             return edge.FieldCondition("captured_at", range=period)
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.records import Box, Circle, IndexFilter, Point
-from pinpoint.store.vectors_payload import inside, moment, shelf
+from pinpoint.store.vectors_payload import clamp_limit, partition_key, to_iso
 
 _BOX_MARGIN_DEG: Final = 1e-8
 _CORNER_MARGIN_DEG: Final = 1e-9
@@ -24,7 +24,7 @@ _RADIUS_MARGIN_M: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class MatchAny:
     """The payload value under `key` is one of `values`."""
 
     key: str
@@ -32,14 +32,14 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Boxes:
+class BoxCondition:
     """Inside any of these boxes; no box crosses the antimeridian."""
 
     boxes: tuple[Box, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Disc:
+class CircleCondition:
     """Within `radius_m` of a position."""
 
     lat: float
@@ -48,25 +48,25 @@ class Disc:
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
+class PolygonCondition:
     """Inside a closed ring of `(lat, lon)`."""
 
     points: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class TimeRange:
     """Captured at or after `since` and before `until` (RFC 3339, UTC)."""
 
     since: str | None
     until: str | None
 
 
-Condition = Terms | Boxes | Disc | Ring | Period
+Condition = MatchAny | BoxCondition | CircleCondition | PolygonCondition | TimeRange
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FilterExpr:
     """Conjunction of `must` that excludes the ids `not_ids` and the groups `not_groups`."""
 
     must: tuple[Condition, ...]
@@ -74,7 +74,7 @@ class Plan:
     not_groups: tuple[str, ...]
 
 
-def plan(where: IndexFilter, *, has_partition_key: bool = True) -> Plan:
+def build_filter(where: IndexFilter, *, has_partition_key: bool = True) -> FilterExpr:
     """Translate a filter. Tombstones never match because they have no organization.
 
     Args:
@@ -88,12 +88,12 @@ def plan(where: IndexFilter, *, has_partition_key: bool = True) -> Plan:
     owner = where.organization_id
     must: list[Condition] = []
     if where.kinds and has_partition_key:
-        must.append(Terms("shelf", tuple(shelf(owner, kind) for kind in where.kinds)))
+        must.append(MatchAny("shelf", tuple(partition_key(owner, kind) for kind in where.kinds)))
     else:
-        must.append(Terms("organization", (str(owner),)))
-        must += [Terms("kind", tuple(where.kinds))] if where.kinds else []
+        must.append(MatchAny("organization", (str(owner),)))
+        must += [MatchAny("kind", tuple(where.kinds))] if where.kinds else []
     if where.source_ids:
-        must.append(Terms("source", tuple(str(source_id) for source_id in where.source_ids)))
+        must.append(MatchAny("source", tuple(str(source_id) for source_id in where.source_ids)))
     if where.circle is not None:
         must.append(_to_circle(where.circle))
     if where.box is not None:
@@ -101,11 +101,11 @@ def plan(where: IndexFilter, *, has_partition_key: bool = True) -> Plan:
     if where.polygon:
         must.append(_to_polygon(where.polygon))
     if where.since is not None or where.until is not None:
-        must.append(Period(moment(where.since), moment(where.until)))
-    return Plan(tuple(must), tuple(where.exclude_ids), tuple(where.exclude_groups))
+        must.append(TimeRange(to_iso(where.since), to_iso(where.until)))
+    return FilterExpr(tuple(must), tuple(where.exclude_ids), tuple(where.exclude_groups))
 
 
-def lists(
+def split_by_partition(
     where: IndexFilter, *, has_partition_key: bool = True
 ) -> tuple[tuple[IndexFilter, ...], bool]:
     """Split a filter into index partitions, and tell whether they match it exactly.
@@ -116,7 +116,7 @@ def lists(
 
     Args:
         where: Filter of the query.
-        has_partition_key: As in `plan`.
+        has_partition_key: As in `build_filter`.
     """
     owner = IndexFilter(organization_id=where.organization_id)
     other_conditions = (
@@ -135,22 +135,24 @@ def lists(
     return tuple(replace(owner, kinds=(kind,)) for kind in dict.fromkeys(where.kinds)), complete
 
 
-def _to_circle(circle: Circle) -> Disc:
+def _to_circle(circle: Circle) -> CircleCondition:
     if not math.isfinite(circle.radius_m) or circle.radius_m < 0:
-        raise BadRequest(f"a circle's radius must be 0 m or more, not {circle.radius_m}")
-    lat = inside(circle.center.lat, 90.0, _CORNER_MARGIN_DEG)
-    lon = inside(circle.center.lon, 180.0, _CORNER_MARGIN_DEG)
-    return Disc(lat, lon, circle.radius_m + _RADIUS_MARGIN_M)
+        raise BadRequestError(f"a circle's radius must be 0 m or more, not {circle.radius_m}")
+    lat = clamp_limit(circle.center.lat, 90.0, _CORNER_MARGIN_DEG)
+    lon = clamp_limit(circle.center.lon, 180.0, _CORNER_MARGIN_DEG)
+    return CircleCondition(lat, lon, circle.radius_m + _RADIUS_MARGIN_M)
 
 
-def _to_boxes(box: Box) -> Boxes:
+def _to_boxes(box: Box) -> BoxCondition:
     edges = (box.south, box.west, box.north, box.east)
     if not all(math.isfinite(edge) for edge in edges):
-        raise BadRequest(f"a box needs four finite edges, not {edges}")
+        raise BadRequestError(f"a box needs four finite edges, not {edges}")
     if box.south > box.north or box.south < -90 or box.north > 90:
-        raise BadRequest(f"box latitudes {box.south} to {box.north} are not -90 <= south <= north")
+        raise BadRequestError(
+            f"box latitudes {box.south} to {box.north} are not -90 <= south <= north"
+        )
     if abs(box.west) > 180 or abs(box.east) > 180:
-        raise BadRequest(f"box longitudes {box.west} to {box.east} are outside -180 to 180")
+        raise BadRequestError(f"box longitudes {box.west} to {box.east} are outside -180 to 180")
     if box.west > box.east:
         spans = [(box.west, 180.0), (-180.0, box.east)]
     else:
@@ -159,31 +161,31 @@ def _to_boxes(box: Box) -> Boxes:
             spans.append((-180.0, -180.0))
         if box.west == -180.0 and box.east < 180.0:
             spans.append((180.0, 180.0))
-    south = inside(box.south - _BOX_MARGIN_DEG, 90.0, _CORNER_MARGIN_DEG)
-    north = inside(box.north + _BOX_MARGIN_DEG, 90.0, _CORNER_MARGIN_DEG)
-    return Boxes(
+    south = clamp_limit(box.south - _BOX_MARGIN_DEG, 90.0, _CORNER_MARGIN_DEG)
+    north = clamp_limit(box.north + _BOX_MARGIN_DEG, 90.0, _CORNER_MARGIN_DEG)
+    return BoxCondition(
         tuple(
             Box(
                 south=south,
-                west=inside(west - _BOX_MARGIN_DEG, 180.0, _CORNER_MARGIN_DEG),
+                west=clamp_limit(west - _BOX_MARGIN_DEG, 180.0, _CORNER_MARGIN_DEG),
                 north=north,
-                east=inside(east + _BOX_MARGIN_DEG, 180.0, _CORNER_MARGIN_DEG),
+                east=clamp_limit(east + _BOX_MARGIN_DEG, 180.0, _CORNER_MARGIN_DEG),
             )
             for west, east in spans
         )
     )
 
 
-def _to_polygon(polygon: Sequence[Point]) -> Ring:
+def _to_polygon(polygon: Sequence[Point]) -> PolygonCondition:
     points = tuple(
         (
-            inside(corner.lat, 90.0, _CORNER_MARGIN_DEG),
-            inside(corner.lon, 180.0, _CORNER_MARGIN_DEG),
+            clamp_limit(corner.lat, 90.0, _CORNER_MARGIN_DEG),
+            clamp_limit(corner.lon, 180.0, _CORNER_MARGIN_DEG),
         )
         for corner in polygon
     )
     if points[0] != points[-1]:
         points = (*points, points[0])
     if len(set(points)) < 3:
-        raise BadRequest("a polygon needs at least three different corners")
-    return Ring(points)
+        raise BadRequestError("a polygon needs at least three different corners")
+    return PolygonCondition(points)

@@ -18,13 +18,20 @@ from uuid import UUID
 from pinpoint import logs
 from pinpoint.errors import StackError
 from pinpoint.store import vectors_wire as wire
-from pinpoint.store.vectors_serve import Answer, Told, ensure_by, info_of, named, said
+from pinpoint.store.vectors_serve import (
+    EngineState,
+    ResponseFrame,
+    encode_response,
+    find_handler,
+    handle_ensure,
+    handle_info,
+)
 
 MAX_CONNECTIONS: Final = 512
 SOCKET_PATH_BYTES: Final = 107
 
 
-class Owner(Told, Protocol):
+class IndexOwner(EngineState, Protocol):
     """Requests that the owner answers, and its two calls to the engine."""
 
     def rebuild(self, contract: str | None = None) -> None:
@@ -48,24 +55,26 @@ class Owner(Told, Protocol):
         ...
 
 
-def _handle_ping(_: Owner, __: wire.Fields, ___: list[wire.Array]) -> Answer:
+def _handle_ping(_: IndexOwner, __: wire.Fields, ___: list[wire.Array]) -> ResponseFrame:
     return {"pid": os.getpid()}, ()
 
 
-def _handle_rebuild(owner: Owner, fields: wire.Fields, _: list[wire.Array]) -> Answer:
+def _handle_rebuild(owner: IndexOwner, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
     contract = fields.get("contract")
     owner.rebuild(None if contract is None else str(contract))
     return {}, ()
 
 
-def _handle_progress(owner: Owner, _: wire.Fields, __: list[wire.Array]) -> Answer:
+def _handle_progress(owner: IndexOwner, _: wire.Fields, __: list[wire.Array]) -> ResponseFrame:
     return {"progress": dict(owner.progress())}, ()
 
 
-OWN: Final[Mapping[str, Callable[[Owner, wire.Fields, list[wire.Array]], Answer]]] = {
+OWNER_HANDLERS: Final[
+    Mapping[str, Callable[[IndexOwner, wire.Fields, list[wire.Array]], ResponseFrame]]
+] = {
     "ping": _handle_ping,
-    "info": info_of,
-    "ensure": ensure_by,
+    "info": handle_info,
+    "ensure": handle_ensure,
     "rebuild": _handle_rebuild,
     "progress": _handle_progress,
 }
@@ -79,22 +88,22 @@ WRITES: Final[Mapping[str, Callable[[wire.Fields], Iterable[bytes]]]] = {
 """Writes that the owner passes to the engine, and the ids in each of them."""
 
 
-def front(owner: Owner, frame: bytes) -> bytes:
+def handle_frame(owner: IndexOwner, frame: bytes) -> bytes:
     """Handle one frame as the owner; of a frame for the engine only the header is decoded."""
 
     def respond() -> bytes:
         fields, _ = wire.decode(frame, whole=False)
         verb = str(fields.get("verb"))
-        if verb not in wire.OF_THE_OWNER and not (verb == "rebuild" and fields.get("take_over")):
+        if verb not in wire.UNCHECKED_VERBS and not (verb == "rebuild" and fields.get("take_over")):
             installation = fields.get("installation")
             owner.check_installation(None if installation is None else str(installation))
         if verb in READS:
             return owner.exchange(frame)
         if verb in WRITES:
             return owner.write((UUID(bytes=point_id) for point_id in WRITES[verb](fields)), frame)
-        return wire.encode(*named(OWN, fields)(owner, fields, []))
+        return wire.encode(*find_handler(OWNER_HANDLERS, fields)(owner, fields, []))
 
-    return said(respond)
+    return encode_response(respond)
 
 
 class IndexServer:
@@ -108,7 +117,7 @@ class IndexServer:
         StackError: The path is too long, or a living process listens on it.
     """
 
-    def __init__(self, path: Path, owner: Owner) -> None:
+    def __init__(self, path: Path, owner: IndexOwner) -> None:
         self._owner = owner
         self._path = path
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
@@ -137,10 +146,12 @@ class IndexServer:
             try:
                 connection = self._listener.accept()
             except OSError as error:
-                logs.get(__name__).info("index.listener_closed", detail=str(error))
+                logs.get_logger(__name__).info("index.listener_closed", detail=str(error))
                 return
             if not self._slots.acquire(blocking=False):
-                logs.get(__name__).warning("index.too_many_connections", limit=MAX_CONNECTIONS)
+                logs.get_logger(__name__).warning(
+                    "index.too_many_connections", limit=MAX_CONNECTIONS
+                )
                 connection.close()
                 continue
             name = "index-client"
@@ -152,11 +163,13 @@ class IndexServer:
         try:
             with connection:
                 while True:
-                    connection.send_bytes(front(self._owner, connection.recv_bytes(wire.MAX_FRAME)))
+                    connection.send_bytes(
+                        handle_frame(self._owner, connection.recv_bytes(wire.MAX_FRAME))
+                    )
         except EOFError:
             return  # the client closed the connection
         except OSError as error:
-            logs.get(__name__).warning("index.connection_dropped", detail=str(error))
+            logs.get_logger(__name__).warning("index.connection_dropped", detail=str(error))
         finally:
             self._slots.release()
 

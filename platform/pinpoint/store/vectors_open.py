@@ -8,7 +8,7 @@ from typing import Final
 
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.ports import VectorIndex
-from pinpoint.settings import Places
+from pinpoint.settings import ServiceSettings
 from pinpoint.store.installation import Installation
 from pinpoint.store.vectors_remote import RemoteIndex, is_index_failure, refuse_index
 
@@ -16,7 +16,11 @@ _TIMEOUT_S: Final = 30.0
 
 
 def open_index(
-    settings: Places, socket: Path, installation: Installation, *, budget_s: float | None = None
+    settings: ServiceSettings,
+    socket: Path,
+    installation: Installation,
+    *,
+    budget_s: float | None = None,
 ) -> VectorIndex:
     """The index; no connection is opened yet.
 

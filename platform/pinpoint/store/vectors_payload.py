@@ -17,7 +17,7 @@ from uuid import UUID
 
 import numpy as np
 
-from pinpoint.errors import BadBundle, BadRequest, Misconfigured, OtherContract
+from pinpoint.errors import BadBundleError, BadRequestError, ConfigurationError, ModelMismatchError
 from pinpoint.records import Hit, IndexInfo, IndexPoint, IndexQuery, IndexSpec, Point, limits
 
 Item = TypeVar("Item")
@@ -38,12 +38,12 @@ _DECIMALS: Final = 9
 """Decimals of a degree (0.1 mm); the engines lose the last bit of a float."""
 
 
-def inside(value_deg: float, limit_deg: float, margin_deg: float) -> float:
+def clamp_limit(value_deg: float, limit_deg: float, margin_deg: float) -> float:
     """Keep a coordinate at least `margin_deg` away from `±limit_deg`."""
     return min(max(value_deg, margin_deg - limit_deg), limit_deg - margin_deg)
 
 
-def moment(value: datetime | None) -> str | None:
+def to_iso(value: datetime | None) -> str | None:
     """Format a time as RFC 3339 in UTC, with microseconds.
 
     Raises:
@@ -52,14 +52,14 @@ def moment(value: datetime | None) -> str | None:
     if value is None:
         return None
     if value.tzinfo is None:
-        raise BadRequest(f"the time {value.isoformat()} has no zone; give an aware time")
+        raise BadRequestError(f"the time {value.isoformat()} has no zone; give an aware time")
     try:
         return limits.to_utc("the time", value).isoformat()
     except limits.Unstorable as error:
-        raise BadRequest(error.detail, reason=error.reason) from error
+        raise BadRequestError(error.detail, reason=error.reason) from error
 
 
-def shelf(organization_id: UUID, kind: str) -> str:
+def partition_key(organization_id: UUID, kind: str) -> str:
     """Partition key of an organization's images of one kind, as one value of one field.
 
     Nearly every query uses one of these values. Two conditions, on organization and kind, are
@@ -73,12 +73,12 @@ def payload(point: IndexPoint) -> dict[str, Any]:
     """Payload of a live point."""
     fields: dict[str, Any] = {
         "organization": str(point.organization_id),
-        "shelf": shelf(point.organization_id, point.kind),
+        "shelf": partition_key(point.organization_id, point.kind),
         "source": str(point.source_id),
         "kind": point.kind,
         "location": {
-            "lat": round(inside(point.point.lat, 90.0, _POSITION_MARGIN_DEG), _DECIMALS),
-            "lon": round(inside(point.point.lon, 180.0, _POSITION_MARGIN_DEG), _DECIMALS),
+            "lat": round(clamp_limit(point.point.lat, 90.0, _POSITION_MARGIN_DEG), _DECIMALS),
+            "lon": round(clamp_limit(point.point.lon, 180.0, _POSITION_MARGIN_DEG), _DECIMALS),
         },
         "cell": point.cell,
         "version": point.version,
@@ -87,7 +87,7 @@ def payload(point: IndexPoint) -> dict[str, Any]:
     if point.content_key:
         fields["content"] = point.content_key
     if point.captured_at is not None:
-        fields["captured_at"] = moment(point.captured_at)
+        fields["captured_at"] = to_iso(point.captured_at)
     return fields
 
 
@@ -161,14 +161,14 @@ def check_vector(channel: str, vector: np.ndarray[Any, Any], dims: Mapping[str, 
         BadRequest: A value is not finite.
     """
     if channel not in dims:
-        raise BadBundle(f"the index has no channel {channel!r}, only {sorted(dims)}")
+        raise BadBundleError(f"the index has no channel {channel!r}, only {sorted(dims)}")
     if vector.shape != (dims[channel],):
-        raise BadBundle(
+        raise BadBundleError(
             f"channel {channel!r} holds vectors of width {dims[channel]}, not {vector.shape}; "
             "run `pinpoint index rebuild` if the bundle changed"
         )
     if not np.isfinite(vector).all():
-        raise BadRequest(f"a vector of channel {channel!r} has values that are not finite")
+        raise BadRequestError(f"a vector of channel {channel!r} has values that are not finite")
 
 
 def check_contract(stored: str, *contracts: str | None) -> None:
@@ -179,7 +179,7 @@ def check_contract(stored: str, *contracts: str | None) -> None:
     """
     for contract in contracts:
         if contract not in (None, stored):
-            raise OtherContract(
+            raise ModelMismatchError(
                 f"the index holds vectors of contract {stored}, these are of {contract}; "
                 "`pinpoint bundles use` changes what the index holds"
             )
@@ -202,7 +202,7 @@ def check_installation(stored: str | None, expected: str | None) -> None:
         if stored is None
         else f"belongs to another installation of Pinpoint ({stored[:8]}…, not {expected[:8]}…)"
     )
-    raise Misconfigured(
+    raise ConfigurationError(
         f"the index {mismatch}, so it is neither read nor changed: set PINPOINT_QDRANT_ALIAS to "
         "a name of your own on a shared Qdrant server, or, if nobody else uses this index, run "
         "`pinpoint index rebuild --take-over`",
@@ -217,7 +217,7 @@ def check_spec(stored_contract: str, dims: Mapping[str, int], spec: IndexSpec) -
         OtherContract: The index was created for another contract.
     """
     if (stored_contract, dict(dims)) != (spec.contract, dict(spec.dims)):
-        raise OtherContract(
+        raise ModelMismatchError(
             f"the index holds vectors of contract {stored_contract} {dict(dims)}, the bundle gives "
             f"{spec.contract} {dict(spec.dims)}; `pinpoint bundles use` changes what it holds"
         )
@@ -226,16 +226,16 @@ def check_spec(stored_contract: str, dims: Mapping[str, int], spec: IndexSpec) -
 def check_version(version: int) -> None:
     """Raise `BadRequest` for a version that the engines cannot compare."""
     if not 0 <= version < MAX_VERSION:
-        raise BadRequest(f"version {version} is outside 0 to {MAX_VERSION - 1}")
+        raise BadRequestError(f"version {version} is outside 0 to {MAX_VERSION - 1}")
 
 
 def check_limit(query: IndexQuery) -> None:
     """Raise `BadRequest` for a limit out of range."""
     if not 1 <= query.limit <= MAX_LIMIT:
-        raise BadRequest(f"limit {query.limit} is outside 1 to {MAX_LIMIT}")
+        raise BadRequestError(f"limit {query.limit} is outside 1 to {MAX_LIMIT}")
 
 
-def newest(points: Sequence[IndexPoint]) -> dict[int, list[IndexPoint]]:
+def latest_per_version(points: Sequence[IndexPoint]) -> dict[int, list[IndexPoint]]:
     """Group points by version. Of several points with one id, keep the newest, then the last."""
     latest: dict[UUID, IndexPoint] = {}
     for point in points:
@@ -249,7 +249,7 @@ def newest(points: Sequence[IndexPoint]) -> dict[int, list[IndexPoint]]:
     return groups
 
 
-def by_version(versions: Mapping[UUID, int]) -> dict[int, list[UUID]]:
+def group_by_version(versions: Mapping[UUID, int]) -> dict[int, list[UUID]]:
     """Group ids by version."""
     groups: dict[int, list[UUID]] = {}
     for point_id, version in versions.items():
@@ -258,7 +258,7 @@ def by_version(versions: Mapping[UUID, int]) -> dict[int, list[UUID]]:
     return groups
 
 
-def answer_whole(
+def extend_ties(
     queries: Sequence[IndexQuery],
     run_queries: Callable[[Sequence[tuple[IndexQuery, int]]], list[list[Hit]]],
 ) -> list[list[Hit]]:
@@ -292,7 +292,7 @@ def _ends_in_tie(hits: Sequence[Hit], limit: int, limit_now: int) -> bool:
     return len(hits) == limit_now and hits[limit - 1].score == hits[-1].score
 
 
-def scrolled(point_id: UUID, fields: Mapping[str, Any]) -> tuple[UUID, int, bool]:
+def cut_scroll_page(point_id: UUID, fields: Mapping[str, Any]) -> tuple[UUID, int, bool]:
     """Convert a payload to a row of `scroll`."""
     return point_id, int(fields["version"]), is_alive(fields)
 
@@ -316,7 +316,7 @@ def no_index(engine: Literal["qdrant-edge", "qdrant"], why: str) -> IndexInfo:
     )
 
 
-def slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+def split_into_slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Split a sequence into slices of at most `size` items."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -13,8 +13,8 @@ from typing import Final, Literal
 
 from pinpoint.records import IndexFilter, IndexQuery
 
-Way = Literal["exact", "hnsw", "acorn"]
-Chooser = Callable[[int], Way]
+SearchStrategy = Literal["exact", "hnsw", "acorn"]
+StrategyChooser = Callable[[int], SearchStrategy]
 """Maps the number of images that match a filter to a strategy."""
 
 EXACT_BELOW: Final = 150_000
@@ -24,7 +24,7 @@ GRAPH_EF: Final = 256
 0.988 at 128 and 0.997 at 256 with graph links per field; without such links it is 0.998."""
 
 
-def choose(matched: int) -> Way:
+def choose_by_matches(matched: int) -> SearchStrategy:
     """Choose the search strategy of a filter from the number of matches.
 
     100,000 images of 512 values, one optimized segment, two cores: recall@48 against exact
@@ -52,18 +52,18 @@ def choose(matched: int) -> Way:
     return "exact" if matched < EXACT_BELOW else "acorn"
 
 
-def way(
+def choose_strategy(
     query: IndexQuery,
-    chooser: Chooser,
+    chooser: StrategyChooser,
     count: Callable[[IndexFilter], int],
     estimate_partitions: Callable[[IndexFilter], tuple[int, bool]],
     points: int | None = None,
-) -> Way:
+) -> SearchStrategy:
     """Choose the strategy of one query; `exact` queries stay exact and cost no count.
 
     Args:
         query: The query.
-        chooser: Usually `choose`.
+        chooser: Usually `choose_by_matches`.
         count: Exact number of live points that match a filter; reads each of them.
         estimate_partitions: Total size of the filter's partitions (`vectors_filter.lists`), known
             without reading points, and whether all of their points match.

@@ -17,26 +17,26 @@ from qdrant_client import models as m
 
 from pinpoint import logs
 from pinpoint.circuit_breaker import CircuitBreaker
-from pinpoint.errors import BadBundle, Misconfigured
+from pinpoint.errors import BadBundleError, ConfigurationError
 from pinpoint.ports import PointSource
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store import vectors_payload as rules
-from pinpoint.store.vectors_apart import upsert_apart
-from pinpoint.store.vectors_filter import lists, plan
-from pinpoint.store.vectors_plan import Chooser, choose, way
-from pinpoint.store.vectors_qdrant_alias import INSTALLATION, Alias, contract_of
+from pinpoint.store.vectors_apart import upsert_skipping_rejected
+from pinpoint.store.vectors_filter import build_filter, split_by_partition
+from pinpoint.store.vectors_plan import StrategyChooser, choose_by_matches, choose_strategy
+from pinpoint.store.vectors_qdrant_alias import INSTALLATION, QdrantAlias, contract_of_collection
 from pinpoint.store.vectors_qdrant_terms import (
     PAYLOAD_INDEXES,
-    buried,
     collection_config,
-    filter_of,
+    is_tombstone,
     may_replace,
-    rows_of,
+    payload_rows,
     search_params,
+    to_qdrant_filter,
 )
-from pinpoint.store.vectors_verify import check_whole, verify
+from pinpoint.store.vectors_verify import check_counts, verify_self_retrieval
 
-_log = logs.get(__name__)
+_log = logs.get_logger(__name__)
 _COLLECTION_NAME_PART: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -61,13 +61,13 @@ class QdrantIndex:
         alias: str = "pinpoint",
         timeout_s: int = 30,
         *,
-        chooser: Chooser = choose,
+        chooser: StrategyChooser = choose_by_matches,
         installation: Callable[[], str] | None = None,
         client: QdrantClient | None = None,
         breaker: CircuitBreaker | None = None,
     ) -> None:
         self._chooser = chooser
-        self._alias = Alias(
+        self._alias = QdrantAlias(
             url,
             api_key,
             alias,
@@ -89,7 +89,7 @@ class QdrantIndex:
         return IndexInfo(
             engine="qdrant",
             ready=True,
-            contract=contract_of(name),
+            contract=contract_of_collection(name),
             build=name.rsplit(".", 1)[1],
             points=self._count_in(name, None),
             indexed_vectors=collection.indexed_vectors_count or 0,
@@ -108,11 +108,13 @@ class QdrantIndex:
             self._alias.switch(self._create_collection(spec, rules.new_build()))
             return
         self._alias.check_owner(name)
-        rules.check_spec(contract_of(name), self._alias.dims(name), spec)
+        rules.check_spec(contract_of_collection(name), self._alias.dims(name), spec)
 
     def _create_collection(self, spec: IndexSpec, build: str) -> str:
         if not _COLLECTION_NAME_PART.fullmatch(spec.contract):
-            raise BadBundle(f"contract {spec.contract!r} cannot be part of a collection's name")
+            raise BadBundleError(
+                f"contract {spec.contract!r} cannot be part of a collection's name"
+            )
         name = f"{self._alias.name}.{spec.contract}.{build}"
         with self._alias.open_client() as client:
             client.create_collection(
@@ -149,9 +151,11 @@ class QdrantIndex:
             self._replay_changes(source, name, 0)
             second_mark = source.watermark()
             self._replay_changes(source, name, start_mark)
-            if old_name is not None and contract_of(old_name) != contract_of(name):
-                verify(_Collection(self, name))
-                check_whole(partial(self._count_in, name, None), source, second_mark)
+            if old_name is not None and contract_of_collection(old_name) != contract_of_collection(
+                name
+            ):
+                verify_self_retrieval(_Collection(self, name))
+                check_counts(partial(self._count_in, name, None), source, second_mark)
             self._alias.switch(name)
         except BaseException:
             self._alias.remove(name)
@@ -166,20 +170,20 @@ class QdrantIndex:
     def _is_ours(self, name: str) -> bool:
         try:
             self._alias.check_owner(name)
-        except Misconfigured:
+        except ConfigurationError:
             return False
         return True
 
     def _replay_changes(self, source: PointSource, name: str, since: int) -> None:
         for points in source.stream(since=since):
-            upsert_apart(partial(self._upsert_into, name), points)
+            upsert_skipping_rejected(partial(self._upsert_into, name), points)
         self._delete_from(name, source.tombstones(since=since))
 
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
         """Write points; skip a point whose stored version (also of a tombstone) is higher."""
 
         def write(name: str) -> None:
-            rules.check_contract(contract_of(name), contract)
+            rules.check_contract(contract_of_collection(name), contract)
             self._upsert_into(name, points)
 
         self._alias.with_live_collection(write)
@@ -188,17 +192,17 @@ class QdrantIndex:
         for point in points:
             for channel, vector in point.vectors.items():
                 rules.check_vector(channel, vector, self._alias.dims(name))
-        for version, group in rules.newest(points).items():
-            for chunk in rules.slices(group, rules.UPSERT_SLICE):
-                self._write_rows(name, rows_of(chunk), may_replace(version, tombstone=False))
+        for version, group in rules.latest_per_version(points).items():
+            for chunk in rules.split_into_slices(group, rules.UPSERT_SLICE):
+                self._write_rows(name, payload_rows(chunk), may_replace(version, tombstone=False))
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
         """Write tombstones of these versions; no older version can replace them."""
         self._alias.with_live_collection(lambda name: self._delete_from(name, versions))
 
     def _delete_from(self, name: str, versions: Mapping[UUID, int]) -> None:
-        for version, ids in rules.by_version(versions).items():
-            for chunk in rules.slices(ids, rules.UPSERT_SLICE):
+        for version, ids in rules.group_by_version(versions).items():
+            for chunk in rules.split_into_slices(ids, rules.UPSERT_SLICE):
                 tombstone = rules.tombstone(version)
                 rows = [
                     m.PointStruct(id=str(point_id), vector={}, payload=tombstone)
@@ -218,7 +222,7 @@ class QdrantIndex:
         point_ids = [str(point_id) for point_id in ids]
 
         def remove(name: str) -> None:
-            for chunk in rules.slices(point_ids, 1_000):
+            for chunk in rules.split_into_slices(point_ids, 1_000):
                 with self._alias.open_client() as client:
                     client.delete(name, m.PointIdsList(points=list(chunk)), wait=True)
 
@@ -233,15 +237,15 @@ class QdrantIndex:
         )
 
     def _search_in(
-        self, name: str, queries: Sequence[IndexQuery], chooser: Chooser
+        self, name: str, queries: Sequence[IndexQuery], chooser: StrategyChooser
     ) -> list[list[Hit]]:
-        rules.check_contract(contract_of(name), *(query.contract for query in queries))
+        rules.check_contract(contract_of_collection(name), *(query.contract for query in queries))
         for query in queries:
             rules.check_vector(query.channel, query.vector, self._alias.dims(name))
-        return rules.answer_whole(queries, partial(self._run_queries, name, chooser))
+        return rules.extend_ties(queries, partial(self._run_queries, name, chooser))
 
     def _run_queries(
-        self, name: str, chooser: Chooser, queries: Sequence[tuple[IndexQuery, int]]
+        self, name: str, chooser: StrategyChooser, queries: Sequence[tuple[IndexQuery, int]]
     ) -> list[list[Hit]]:
         count, estimate = partial(self._count_in, name), partial(self._estimate_partitions, name)
         requests = [
@@ -252,7 +256,7 @@ class QdrantIndex:
                 limit=limit,
                 params=None
                 if self._alias.local
-                else search_params(way(query, chooser, count, estimate), limit),
+                else search_params(choose_strategy(query, chooser, count, estimate), limit),
                 with_payload=True,
             )
             for query, limit in queries
@@ -297,20 +301,22 @@ class QdrantIndex:
             rows, _ = client.scroll(
                 name, where or None, limit, offset=start, with_payload=["version", "deleted"]
             )
-        return [rules.scrolled(UUID(str(row.id)), row.payload or {}) for row in rows]
+        return [rules.cut_scroll_page(UUID(str(row.id)), row.payload or {}) for row in rows]
 
     def count(self, where: IndexFilter | None = None) -> int:
         """Exact number of live points."""
         return self._alias.with_live_collection(lambda name: self._count_in(name, where))
 
     def _count_in(self, name: str, where: IndexFilter | None) -> int:
-        alive = m.Filter(must_not=[buried()])
+        alive = m.Filter(must_not=[is_tombstone()])
         condition = alive if where is None else self._build_filter(name, where)
         with self._alias.open_client() as client:
             return client.count(name, condition, exact=True).count
 
     def _estimate_partitions(self, name: str, where: IndexFilter) -> tuple[int, bool]:
-        partitions, complete = lists(where, has_partition_key=self._alias.has_partition_key(name))
+        partitions, complete = split_by_partition(
+            where, has_partition_key=self._alias.has_partition_key(name)
+        )
         with self._alias.open_client() as client:
             counts = [
                 client.count(name, self._build_filter(name, partition), exact=False)
@@ -319,7 +325,9 @@ class QdrantIndex:
         return sum(partition.count for partition in counts), complete
 
     def _build_filter(self, name: str, where: IndexFilter) -> m.Filter:
-        return filter_of(plan(where, has_partition_key=self._alias.has_partition_key(name)))
+        return to_qdrant_filter(
+            build_filter(where, has_partition_key=self._alias.has_partition_key(name))
+        )
 
     def close(self) -> None:
         """Close the client."""

@@ -15,7 +15,7 @@ from qdrant_client import models as m
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from pinpoint.circuit_breaker import CircuitBreaker
-from pinpoint.errors import BadRequest, IndexUnavailable, Misconfigured
+from pinpoint.errors import BadRequestError, ConfigurationError, IndexUnavailableError
 from pinpoint.store.vectors_payload import check_installation
 
 INSTALLATION: Final = "installation"
@@ -26,7 +26,7 @@ _REJECTED_STATUSES: Final = frozenset({400, 413, 422})
 T = TypeVar("T")
 
 
-class Alias:
+class QdrantAlias:
     """Alias of one installation on a server.
 
     Args:
@@ -76,17 +76,17 @@ class Alias:
             except ResponseHandlingException as error:
                 # The cause contains addresses and system messages: they remain in the exception
                 # chain.
-                raise IndexUnavailable("the Qdrant server does not answer") from error
+                raise IndexUnavailableError("the Qdrant server does not answer") from error
             except UnexpectedResponse as error:
                 if error.status_code in (401, 403):
                     message = "Qdrant rejects the API key; set PINPOINT_QDRANT_API_KEY"
-                    raise Misconfigured(message) from error
+                    raise ConfigurationError(message) from error
                 if error.status_code in _REJECTED_STATUSES:
-                    raise BadRequest(
+                    raise BadRequestError(
                         "Qdrant rejected the content of a request; the log contains the reason",
                         reason="index_refused",
                     ) from error
-                raise IndexUnavailable(
+                raise IndexUnavailableError(
                     f"the Qdrant server rejected a request with status {error.status_code}"
                 ) from error
 
@@ -105,7 +105,9 @@ class Alias:
         """
         name = self.collection()
         if name is None:
-            raise IndexUnavailable("there is no index yet; it is created when the bundle is known")
+            raise IndexUnavailableError(
+                "there is no index yet; it is created when the bundle is known"
+            )
         return name
 
     def with_live_collection(self, action: Callable[[str], T]) -> T:
@@ -118,7 +120,10 @@ class Alias:
             try:
                 self.check_owner(name)
                 return action(name)
-            except (IndexUnavailable, ValueError):  # ValueError: raised by the in-memory engine
+            except (
+                IndexUnavailableError,
+                ValueError,
+            ):  # ValueError: raised by the in-memory engine
                 if self.collection() in (None, name):
                     raise
 
@@ -188,9 +193,9 @@ def is_server_failure(error: BaseException) -> bool:
     cause = error.__cause__
     if isinstance(cause, UnexpectedResponse):
         return (cause.status_code or 500) >= 500
-    return isinstance(error, IndexUnavailable) and isinstance(cause, ResponseHandlingException)
+    return isinstance(error, IndexUnavailableError) and isinstance(cause, ResponseHandlingException)
 
 
-def contract_of(name: str) -> str:
+def contract_of_collection(name: str) -> str:
     """Contract in the name of a collection."""
     return name.rsplit(".", 2)[1]

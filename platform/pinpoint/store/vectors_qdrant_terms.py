@@ -8,9 +8,17 @@ from typing import Any, Final
 from qdrant_client import models as m
 
 from pinpoint.records import IndexPoint
-from pinpoint.store.vectors_filter import Boxes, Condition, Disc, Period, Plan, Ring, Terms
+from pinpoint.store.vectors_filter import (
+    BoxCondition,
+    CircleCondition,
+    Condition,
+    FilterExpr,
+    MatchAny,
+    PolygonCondition,
+    TimeRange,
+)
 from pinpoint.store.vectors_payload import payload
-from pinpoint.store.vectors_plan import GRAPH_EF, Way
+from pinpoint.store.vectors_plan import GRAPH_EF, SearchStrategy
 
 PAYLOAD_INDEXES: Final[Mapping[str, Any]] = {
     "organization": m.UuidIndexParams(type=m.UuidIndexType.UUID, is_tenant=True),
@@ -39,7 +47,7 @@ def collection_config(dims: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def search_params(way: Way, limit: int) -> m.SearchParams:
+def search_params(way: SearchStrategy, limit: int) -> m.SearchParams:
     """Parameters of the chosen strategy: exact with full vectors, or the graph with rescoring."""
     if way == "exact":
         return m.SearchParams(exact=True, quantization=m.QuantizationSearchParams(ignore=True))
@@ -52,7 +60,7 @@ def search_params(way: Way, limit: int) -> m.SearchParams:
     )
 
 
-def rows_of(points: Sequence[IndexPoint]) -> list[m.PointStruct]:
+def payload_rows(points: Sequence[IndexPoint]) -> list[m.PointStruct]:
     """Convert live points to the client's type."""
     return [
         m.PointStruct(
@@ -64,7 +72,7 @@ def rows_of(points: Sequence[IndexPoint]) -> list[m.PointStruct]:
     ]
 
 
-def buried() -> m.FieldCondition:
+def is_tombstone() -> m.FieldCondition:
     """Condition that matches tombstones."""
     return m.FieldCondition(key="deleted", match=m.MatchValue(value=1))
 
@@ -75,10 +83,10 @@ def may_replace(version: int, *, tombstone: bool) -> m.Filter:
     if tombstone:
         return m.Filter(must=[older])
     equal = m.FieldCondition(key="version", range=m.Range(gte=float(version)))
-    return m.Filter(must=[older], must_not=[m.Filter(must=[buried(), equal])])
+    return m.Filter(must=[older], must_not=[m.Filter(must=[is_tombstone(), equal])])
 
 
-def filter_of(plan: Plan) -> m.Filter:
+def to_qdrant_filter(plan: FilterExpr) -> m.Filter:
     """Convert a filter expression to the client's filter."""
     must_not: list[Any] = []
     if plan.not_ids:
@@ -93,9 +101,9 @@ def filter_of(plan: Plan) -> m.Filter:
 
 def _to_qdrant_condition(condition: Condition) -> m.FieldCondition | m.Filter:
     match condition:
-        case Terms(key, values):
+        case MatchAny(key, values):
             return m.FieldCondition(key=key, match=m.MatchAny(any=list(values)))
-        case Boxes(boxes):
+        case BoxCondition(boxes):
             conditions = [
                 m.FieldCondition(
                     key="location",
@@ -107,13 +115,13 @@ def _to_qdrant_condition(condition: Condition) -> m.FieldCondition | m.Filter:
                 for box in boxes
             ]
             return m.Filter(should=list(conditions))
-        case Disc(lat, lon, radius_m):
+        case CircleCondition(lat, lon, radius_m):
             circle = m.GeoRadius(center=_to_geo_point(lat, lon), radius=radius_m)
             return m.FieldCondition(key="location", geo_radius=circle)
-        case Ring(points):
+        case PolygonCondition(points):
             line = m.GeoLineString(points=[_to_geo_point(lat, lon) for lat, lon in points])
             return m.FieldCondition(key="location", geo_polygon=m.GeoPolygon(exterior=line))
-        case Period(since, until):
+        case TimeRange(since, until):
             period = m.DatetimeRange.model_validate({"gte": since, "lt": until})
             return m.FieldCondition(key="captured_at", range=period)
 

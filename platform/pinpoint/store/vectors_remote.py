@@ -18,10 +18,10 @@ from uuid import UUID
 
 from pinpoint import deadline
 from pinpoint.circuit_breaker import CircuitBreaker
-from pinpoint.errors import IndexUnavailable
+from pinpoint.errors import IndexUnavailableError
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store import vectors_wire as wire
-from pinpoint.store.vectors_payload import UPSERT_SLICE, slices
+from pinpoint.store.vectors_payload import UPSERT_SLICE, split_into_slices
 
 _SEARCH_SLICE: Final = 256
 _FETCH_SLICE: Final = 1_000
@@ -46,12 +46,12 @@ class FramedIndex(ABC):
     """The index of a process that answers frames."""
 
     @abstractmethod
-    def _exchange(self, frame: bytes) -> bytes:
+    def _exchange_frame(self, frame: bytes) -> bytes:
         """Send a request frame; returns the response frame."""
 
     def info(self) -> IndexInfo:
         """Content and build of the index; available while it loads."""
-        fields, _ = self._call({"verb": "info"})
+        fields, _ = self._call_verb({"verb": "info"})
         return wire.unpack_info(fields["info"])
 
     def ensure(self, spec: IndexSpec) -> None:
@@ -61,18 +61,18 @@ class FramedIndex(ABC):
             OtherContract: The index exists for another contract.
         """
         request = {"verb": "ensure", "contract": spec.contract, "dims": dict(spec.dims)}
-        self._call({**request, "installation": spec.installation})
+        self._call_verb({**request, "installation": spec.installation})
 
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
         """Write points; skip a point whose stored version (also of a tombstone) is higher."""
-        for chunk in slices(points, UPSERT_SLICE):
+        for chunk in split_into_slices(points, UPSERT_SLICE):
             fields, arrays = wire.pack_points(chunk)
-            self._call({"verb": "upsert", "contract": contract, **fields}, arrays)
+            self._call_verb({"verb": "upsert", "contract": contract, **fields}, arrays)
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
         """Write tombstones of these versions; no older version can replace them."""
-        for chunk in slices(list(versions.items()), UPSERT_SLICE):
-            self._call(
+        for chunk in split_into_slices(list(versions.items()), UPSERT_SLICE):
+            self._call_verb(
                 {
                     "verb": "delete",
                     "versions": [[point_id.bytes, version] for point_id, version in chunk],
@@ -81,28 +81,28 @@ class FramedIndex(ABC):
 
     def forget(self, ids: Iterable[UUID]) -> None:
         """Delete points and tombstones, when no writer of an old version can be alive."""
-        for chunk in slices(list(ids), _ID_SLICE):
-            self._call({"verb": "forget", "ids": [point_id.bytes for point_id in chunk]})
+        for chunk in split_into_slices(list(ids), _ID_SLICE):
+            self._call_verb({"verb": "forget", "ids": [point_id.bytes for point_id in chunk]})
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Run several queries in one request; hits are best first, ties by id."""
         results: list[list[Hit]] = []
-        for chunk in slices(queries, _SEARCH_SLICE):
+        for chunk in split_into_slices(queries, _SEARCH_SLICE):
             fields, arrays = wire.pack_queries(chunk)
-            reply, _ = self._call({"verb": "search", **fields}, arrays)
+            reply, _ = self._call_verb({"verb": "search", **fields}, arrays)
             results += [[wire.unpack_hit(row) for row in rows] for rows in reply["hits"]]
         return results
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
         """Live points with these ids, in no order; missing ids are omitted."""
         points: list[IndexPoint] = []
-        for chunk in slices(ids, _FETCH_SLICE):
+        for chunk in split_into_slices(ids, _FETCH_SLICE):
             request = {
                 "verb": "fetch",
                 "ids": [point_id.bytes for point_id in chunk],
                 "vectors": vectors,
             }
-            points += wire.unpack_points(*self._call(request))
+            points += wire.unpack_points(*self._call_verb(request))
         return points
 
     def scroll(
@@ -115,7 +115,7 @@ class FramedIndex(ABC):
             "limit": limit,
             "organization": organization_id and organization_id.bytes,
         }
-        fields, _ = self._call(request)
+        fields, _ = self._call_verb(request)
         return [
             (UUID(bytes=point_id), int(version), bool(alive))
             for point_id, version, alive in fields["rows"]
@@ -124,13 +124,13 @@ class FramedIndex(ABC):
     def count(self, where: IndexFilter | None = None) -> int:
         """Exact number of live points."""
         request = {"verb": "count", "filter": where and wire.pack_filter(where)}
-        fields, _ = self._call(request)
+        fields, _ = self._call_verb(request)
         return int(fields["count"])
 
-    def _call(
+    def _call_verb(
         self, fields: Mapping[str, Any], arrays: Sequence[wire.Array] = ()
     ) -> tuple[wire.Fields, list[wire.Array]]:
-        reply, reply_arrays = wire.decode(self._exchange(wire.encode(fields, arrays)))
+        reply, reply_arrays = wire.decode(self._exchange_frame(wire.encode(fields, arrays)))
         if "error" in reply:
             wire.raise_error(reply["error"])
         return reply, reply_arrays
@@ -146,14 +146,14 @@ class EngineIndex(FramedIndex):
     def __init__(self, exchange: Callable[[bytes], bytes]) -> None:
         self._send_frame = exchange
 
-    def _exchange(self, frame: bytes) -> bytes:
+    def _exchange_frame(self, frame: bytes) -> bytes:
         return self._send_frame(frame)
 
     def versions(self, ids: Sequence[UUID]) -> dict[UUID, tuple[int, bool]]:
         """`(version, alive)` of the stored points and tombstones with these ids."""
         stored: dict[UUID, tuple[int, bool]] = {}
-        for chunk in slices(ids, _ID_SLICE):
-            fields, _ = self._call(
+        for chunk in split_into_slices(ids, _ID_SLICE):
+            fields, _ = self._call_verb(
                 {"verb": "versions", "ids": [point_id.bytes for point_id in chunk]}
             )
             stored |= {
@@ -164,7 +164,7 @@ class EngineIndex(FramedIndex):
 
     def flush(self) -> None:
         """Make all writes durable."""
-        self._call({"verb": "flush"})
+        self._call_verb({"verb": "flush"})
 
 
 class RemoteIndex(FramedIndex):
@@ -196,17 +196,17 @@ class RemoteIndex(FramedIndex):
         self._thread_local = threading.local()
         self._installation = installation
 
-    def _call(
+    def _call_verb(
         self, fields: Mapping[str, Any], arrays: Sequence[wire.Array] = ()
     ) -> tuple[wire.Fields, list[wire.Array]]:
         # Requests that do not concern points carry no id: they must work while PostgreSQL is down.
-        if self._installation is not None and fields["verb"] not in wire.OF_THE_OWNER:
+        if self._installation is not None and fields["verb"] not in wire.UNCHECKED_VERBS:
             fields = {**fields, "installation": self._installation()}
-        return super()._call(fields, arrays)
+        return super()._call_verb(fields, arrays)
 
     def ping(self) -> None:
         """Raise `IndexUnavailable` unless the owner answers; it may still be loading."""
-        self._call({"verb": "ping"})
+        self._call_verb({"verb": "ping"})
 
     def rebuild(self, contract: str | None = None, *, take_over: bool = False) -> None:
         """Start to build the next index from PostgreSQL; a running rebuild continues.
@@ -219,25 +219,25 @@ class RemoteIndex(FramedIndex):
             Conflict: A rebuild for another contract is running.
             Misconfigured: The index belongs to another installation.
         """
-        self._call({"verb": "rebuild", "contract": contract, "take_over": take_over})
+        self._call_verb({"verb": "rebuild", "contract": contract, "take_over": take_over})
 
     def progress(self) -> RebuildProgress:
         """State of the last rebuild."""
-        fields, _ = self._call({"verb": "progress"})
+        fields, _ = self._call_verb({"verb": "progress"})
         return RebuildProgress(**fields["progress"])
 
     def close(self) -> None:
         """Close this thread's connection; the next call opens another."""
         self._thread_local.link = None
 
-    def _exchange(self, frame: bytes) -> bytes:
+    def _exchange_frame(self, frame: bytes) -> bytes:
         with self._attempt():
             try:
                 return self._exchange_once(frame)
             except BlockingIOError as error:
                 raise _index_unavailable("gave no answer in time") from error
             except (OSError, EOFError):
-                time.sleep(min(_RETRY_PAUSE_S, deadline.bounded_s(_RETRY_PAUSE_S)))
+                time.sleep(min(_RETRY_PAUSE_S, deadline.limit_timeout_s(_RETRY_PAUSE_S)))
                 try:
                     return self._exchange_once(frame)
                 except BlockingIOError as error:
@@ -246,7 +246,7 @@ class RemoteIndex(FramedIndex):
                     raise _index_unavailable("does not answer") from error
 
     def _exchange_once(self, frame: bytes) -> bytes:
-        wait_s = deadline.bounded_s(self._timeout_s)
+        wait_s = deadline.limit_timeout_s(self._timeout_s)
         link: _OwnerConnection | None = getattr(self._thread_local, "link", None)
         if link is None or link.pid != os.getpid():
             link = _OwnerConnection(self._path, wait_s)
@@ -293,15 +293,15 @@ class _OwnerConnection:
         self._limit_s = wait_s
 
 
-def refuse_index() -> IndexUnavailable:
+def refuse_index() -> IndexUnavailableError:
     """Error of a call that the circuit breaker of the index rejects."""
     return _index_unavailable("did not answer the last calls")
 
 
 def is_index_failure(error: BaseException) -> bool:
     """Whether an error means that the index did not answer at all."""
-    return isinstance(error, IndexUnavailable)
+    return isinstance(error, IndexUnavailableError)
 
 
-def _index_unavailable(problem: str) -> IndexUnavailable:
-    return IndexUnavailable(f"the index {problem}; `pinpoint status` shows whether it runs")
+def _index_unavailable(problem: str) -> IndexUnavailableError:
+    return IndexUnavailableError(f"the index {problem}; `pinpoint status` shows whether it runs")

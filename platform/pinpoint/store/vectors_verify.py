@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Final, Protocol
 from uuid import UUID
 
-from pinpoint.errors import IndexUnavailable
+from pinpoint.errors import IndexUnavailableError
 from pinpoint.ports import PointSource
 from pinpoint.records import Hit, IndexFilter, IndexPoint, IndexQuery
 
-SAMPLE: Final = 200
+SAMPLE_SIZE: Final = 200
 """Number of stored images in the self-retrieval sample."""
-BEST: Final = 10
-ENOUGH: Final = 0.98
+SELF_TOP_K: Final = 10
+MIN_SELF_RECALL: Final = 0.98
 """Minimum share of the exact best hits that the graph must find over the whole sample."""
 _SELF_COSINE_TOLERANCE: Final = 1e-3
 """Maximum deviation from 1 of a stored vector's cosine with itself: it is stored as fp16."""
@@ -37,7 +37,7 @@ class Build(Protocol):
         ...
 
 
-def verify(build: Build, report: Callable[[int], None] | None = None) -> float:
+def verify_self_retrieval(build: Build, report: Callable[[int], None] | None = None) -> float:
     """Query stored vectors by graph and exactly; returns the recall of the graph.
 
     Args:
@@ -45,19 +45,19 @@ def verify(build: Build, report: Callable[[int], None] | None = None) -> float:
         report: Receives the number of images queried so far.
 
     Raises:
-        IndexUnavailable: An image is not found by its own vector, or recall is under `ENOUGH`.
+        IndexUnavailable: An image is not found by its own vector, or recall is under `MIN_SELF_RECALL`.
     """
     hits_found = hits_expected = 0
     points = build.fetch(_sample_ids(build), vectors=True)
     for number, point in enumerate(points, start=1):
         for channel, vector in point.vectors.items():
             where = IndexFilter(organization_id=point.organization_id)
-            query = IndexQuery(channel=channel, vector=vector, filter=where, limit=BEST)
+            query = IndexQuery(channel=channel, vector=vector, filter=where, limit=SELF_TOP_K)
             # One query per call: the engine holds the interpreter's lock during a call.
             (graph_hits,) = build.search([query])
             (exact_hits,) = build.search([replace(query, exact=True)])
             if not exact_hits or exact_hits[0].score < 1.0 - _SELF_COSINE_TOLERANCE:
-                raise IndexUnavailable(
+                raise IndexUnavailableError(
                     f"the new index does not find image {point.id} by its own {channel} vector; "
                     "it was not activated",
                     reason="build_not_verified",
@@ -70,9 +70,9 @@ def verify(build: Build, report: Callable[[int], None] | None = None) -> float:
         if report is not None:
             report(number)
     recall = hits_found / hits_expected if hits_expected else 1.0
-    if recall < ENOUGH:
-        raise IndexUnavailable(
-            f"the new index finds {recall:.3f} of the {BEST} nearest images, {ENOUGH} is required; "
+    if recall < MIN_SELF_RECALL:
+        raise IndexUnavailableError(
+            f"the new index finds {recall:.3f} of the {SELF_TOP_K} nearest images, {MIN_SELF_RECALL} is required; "
             "it was not activated",
             reason="build_not_verified",
         )
@@ -92,14 +92,14 @@ def check_count(point_count: int, bounds: tuple[int, int], moved: int) -> None:
     """
     fewest, most = bounds
     if not fewest - moved <= point_count <= most + moved:
-        raise IndexUnavailable(
+        raise IndexUnavailableError(
             f"the new index holds {point_count} images, PostgreSQL {fewest} to {most}; it was not "
             "activated",
             reason="build_not_verified",
         )
 
 
-def check_whole(count: Callable[[], int], source: PointSource, mark: int) -> None:
+def check_counts(count: Callable[[], int], source: PointSource, mark: int) -> None:
     """Apply `check_count` to a build that contains all changes up to a mark of its source."""
     point_count, bounds = count(), source.bounds()
     moved = sum(len(points) for points in source.stream(since=mark))
@@ -108,5 +108,5 @@ def check_whole(count: Callable[[], int], source: PointSource, mark: int) -> Non
 
 def _sample_ids(build: Build) -> list[UUID]:
     """Ids at even distances: ids are hashes, so this is a random sample."""
-    starts = [UUID(int=2**128 * number // SAMPLE) for number in range(SAMPLE)]
+    starts = [UUID(int=2**128 * number // SAMPLE_SIZE) for number in range(SAMPLE_SIZE)]
     return sorted({row[0] for start in starts for row in build.scroll(start, 1)})

@@ -34,7 +34,7 @@ from pinpoint.records import (
 MAX_FRAME: Final = 64 * 2**20
 """Maximum bytes of a request or response frame."""
 MAX_ARRAYS: Final = 4_096
-OF_THE_OWNER: Final = frozenset({"ping", "progress"})
+UNCHECKED_VERBS: Final = frozenset({"ping", "progress"})
 """Verbs that do not concern points, so the installation is not checked."""
 MAX_WIDTH: Final = 65_536
 
@@ -63,7 +63,7 @@ def encode(fields: Mapping[str, Any], arrays: Sequence[Array] = ()) -> bytes:
         [_HEADER_LENGTH.pack(len(header)), header, *(array.tobytes() for array in packed)]
     )
     if len(frame) > MAX_FRAME:
-        raise errors.TooLarge(
+        raise errors.TooLargeError(
             f"an index message of {len(frame)} bytes is over the limit of {MAX_FRAME}; request less"
         )
     return frame
@@ -97,7 +97,9 @@ def decode(frame: bytes, *, whole: bool = True) -> tuple[Fields, list[Array]]:
         layout = fields.pop("arrays")
         return fields, _decode_arrays(frame, end, layout) if whole else []
     except (ValueError, TypeError, KeyError, struct.error, msgpack.UnpackException) as error:
-        raise errors.BadRequest(f"not an index message: {error}", reason="bad_frame") from error
+        raise errors.BadRequestError(
+            f"not an index message: {error}", reason="bad_frame"
+        ) from error
 
 
 def _decode_arrays(frame: bytes, offset: int, layout: Any) -> list[Array]:
@@ -129,7 +131,7 @@ def pack_error(error: errors.PinpointError) -> Fields:
 def raise_error(fields: Any) -> None:
     """Raise the error that the owner encoded."""
     name, reason, message = (str(field) for field in fields)
-    raise _ERRORS.get(name, errors.IndexUnavailable)(message, reason=reason)
+    raise _ERRORS.get(name, errors.IndexUnavailableError)(message, reason=reason)
 
 
 def pack_time(value: datetime | None) -> int | None:
@@ -141,11 +143,13 @@ def pack_time(value: datetime | None) -> int | None:
     if value is None:
         return None
     if value.tzinfo is None:
-        raise errors.BadRequest(f"the time {value.isoformat()} has no zone; give an aware time")
+        raise errors.BadRequestError(
+            f"the time {value.isoformat()} has no zone; give an aware time"
+        )
     try:
         return (limits.to_utc("the time", value) - _EPOCH) // timedelta(microseconds=1)
     except limits.Unstorable as error:
-        raise errors.BadRequest(error.detail, reason=error.reason) from error
+        raise errors.BadRequestError(error.detail, reason=error.reason) from error
 
 
 def unpack_time(value: Any) -> datetime | None:
@@ -175,7 +179,9 @@ def pack_points(points: Sequence[IndexPoint]) -> tuple[Fields, list[Array]]:
     for row, point in enumerate(points):
         for name, vector in point.vectors.items():
             if vector.ndim != 1:
-                raise errors.BadRequest(f"a vector of {name!r} has shape {vector.shape}, not [D]")
+                raise errors.BadRequestError(
+                    f"a vector of {name!r} has shape {vector.shape}, not [D]"
+                )
             channels.setdefault((name, len(vector)), []).append(row)
     arrays = [
         np.stack([points[row].vectors[name] for row in rows_of])

@@ -19,41 +19,41 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.evaluation.labels import Question
+from pinpoint.evaluation.labels import LabeledQuery
 from pinpoint.geo.points import EARTH_RADIUS_M, lat_lon, unit_xyz
 from pinpoint.ports import CatalogueReader
 from pinpoint.records import Candidate, Evidence, Exclusions, Image, Point
 
-TOWN_M: Final = 30_000.0
+LOCALITY_RADIUS_M: Final = 30_000.0
 """Radius of a locality. Candidates within it of an earlier candidate belong to the same locality;
 it is slightly larger than the radius within which an image supports the ground truth."""
 _CREATOR, _SEQUENCE = "author", "sequence"
-_MIN_COSINE: Final = np.cos(TOWN_M / EARTH_RADIUS_M)
+_MIN_COSINE: Final = np.cos(LOCALITY_RADIUS_M / EARTH_RADIUS_M)
 
-Units = NDArray[np.float64]
-Near = Mapping[UUID, Sequence[Evidence]]
-Gather = Callable[..., Near]
+UnitVectors = NDArray[np.float64]
+EvidenceByCandidate = Mapping[UUID, Sequence[Evidence]]
+FetchEvidence = Callable[..., EvidenceByCandidate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Locality:
     """A locality of the candidates, and the photo drawn for it."""
 
-    center: Units
+    center: UnitVectors
     """Unit vector `[3]` of its first candidate."""
     photo: UUID
 
 
-def evened(
-    query: Question,
+def balance_exclusions(
+    query: LabeledQuery,
     candidates: tuple[Candidate, ...],
-    evidence_by_candidate: Near,
+    evidence_by_candidate: EvidenceByCandidate,
     *,
     requested: Exclusions,
     resolved: Exclusions,
     reader: CatalogueReader,
-    fetch_evidence: Gather,
-) -> tuple[tuple[Candidate, ...], Near]:
+    fetch_evidence: FetchEvidence,
+) -> tuple[tuple[Candidate, ...], EvidenceByCandidate]:
     """Candidates and evidence after removing, in every locality, what was removed at the true one.
 
     Args:
@@ -82,9 +82,9 @@ def evened(
 
 
 def _images_to_remove(
-    query: Question,
+    query: LabeledQuery,
     candidates: Sequence[Candidate],
-    evidence_by_candidate: Near,
+    evidence_by_candidate: EvidenceByCandidate,
     *,
     requested: Exclusions,
     resolved: Exclusions,
@@ -132,7 +132,10 @@ def _creator_keys(image: Image, requested: Exclusions) -> set[tuple[str, str]]:
 
 
 def _draw_localities(
-    query: Question, candidates: Sequence[Candidate], evidence_by_candidate: Near, truth: Units
+    query: LabeledQuery,
+    candidates: Sequence[Candidate],
+    evidence_by_candidate: EvidenceByCandidate,
+    truth: UnitVectors,
 ) -> list[_Locality]:
     """The localities, except the true one, that have a photo of the query's kind."""
     digest = hashlib.sha256(query.file.encode()).digest()
@@ -153,5 +156,5 @@ def _draw_localities(
     return localities
 
 
-def _unit_vectors(points: Sequence[Point]) -> Units:
+def _unit_vectors(points: Sequence[Point]) -> UnitVectors:
     return np.asarray(unit_xyz(lat_lon(points)))

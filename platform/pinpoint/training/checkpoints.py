@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 import torch
 from torch import nn
 
-from pinpoint.errors import Conflict, describe_cause
+from pinpoint.errors import ConflictError, describe_cause
 
 CHECKPOINT: Final = "checkpoint.pt"
 _READ_ERRORS = (
@@ -39,7 +39,7 @@ class Best:
 
 
 @dataclass(slots=True)
-class State(Generic[Nets]):
+class TrainingState(Generic[Nets]):
     """State of a run after some steps."""
 
     nets: Nets
@@ -50,7 +50,7 @@ class State(Generic[Nets]):
     """Only with a validation score."""
 
 
-def save(state: State[Nets], folder: Path, identity: str) -> None:
+def save(state: TrainingState[Nets], folder: Path, identity: str) -> None:
     """Write a checkpoint atomically; it survives a power failure."""
     best = state.best
     content = {
@@ -69,7 +69,7 @@ def save(state: State[Nets], folder: Path, identity: str) -> None:
     os.replace(part, folder / CHECKPOINT)
 
 
-def resume(state: State[Nets], folder: Path, identity: str) -> State[Nets]:
+def resume(state: TrainingState[Nets], folder: Path, identity: str) -> TrainingState[Nets]:
     """Load the last checkpoint of this run, if there is one.
 
     Raises:
@@ -82,7 +82,7 @@ def resume(state: State[Nets], folder: Path, identity: str) -> State[Nets]:
         # Only tensors and plain values are loaded, so a foreign checkpoint cannot execute code.
         content: dict[str, Any] = torch.load(path, weights_only=True)
         if content["run"] != identity:
-            raise Conflict(
+            raise ConflictError(
                 f"{folder} holds a run with another config, other images or another tower "
                 f"({content['run']}, not {identity}); choose another folder, or remove {path.name}"
             )
@@ -92,7 +92,7 @@ def resume(state: State[Nets], folder: Path, identity: str) -> State[Nets]:
         state.step = int(content["step"])
         state.best = None if content["best"] is None else Best(**content["best"])
     except _READ_ERRORS as error:
-        raise Conflict(
+        raise ConflictError(
             f"the checkpoint {path} cannot be resumed ({describe_cause(error)}); remove it to "
             "start again"
         ) from error

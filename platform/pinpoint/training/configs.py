@@ -19,9 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.nets.contract import DESCRIPTOR_NAME
-from pinpoint.records import KINDS, SourceKind
+from pinpoint.records import SOURCE_KINDS, SourceKind
 
 STRICT: Final = ConfigDict(extra="forbid", frozen=True)
 _MAX_CONFIG_BYTES: Final = 1_000_000
@@ -32,7 +32,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class SourceConfig(BaseModel):
+class ManifestSourceConfig(BaseModel):
     """A manifest and the kind of its images."""
 
     model_config = STRICT
@@ -44,12 +44,12 @@ class SourceConfig(BaseModel):
     @field_validator("kind")
     @classmethod
     def _check_kind(cls, kind: SourceKind) -> SourceKind:
-        if kind not in KINDS:
-            raise ValueError(f"unknown source kind {kind}; use one of {', '.join(KINDS)}")
+        if kind not in SOURCE_KINDS:
+            raise ValueError(f"unknown source kind {kind}; use one of {', '.join(SOURCE_KINDS)}")
         return kind
 
 
-class CatalogueConfig(BaseModel):
+class CatalogSourceConfig(BaseModel):
     """A source of a running stack; its rows contain the kind."""
 
     model_config = STRICT
@@ -67,7 +67,8 @@ def _source_type(value: object) -> str:
 
 
 AnySource = Annotated[
-    Annotated[SourceConfig, Tag("manifest")] | Annotated[CatalogueConfig, Tag("catalogue")],
+    Annotated[ManifestSourceConfig, Tag("manifest")]
+    | Annotated[CatalogSourceConfig, Tag("catalogue")],
     Discriminator(_source_type),
 ]
 
@@ -202,14 +203,14 @@ class EmbedderConfig(BaseModel):
             raise ValueError(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
         if not self.of_catalogue:
             self.check_kinds(
-                {source.kind for source in self.sources if isinstance(source, SourceConfig)}
+                {source.kind for source in self.sources if isinstance(source, ManifestSourceConfig)}
             )
         return self
 
     @property
-    def of_catalogue(self) -> tuple[CatalogueConfig, ...]:
+    def of_catalogue(self) -> tuple[CatalogSourceConfig, ...]:
         """Sources of the catalog, which need a running stack."""
-        return tuple(source for source in self.sources if isinstance(source, CatalogueConfig))
+        return tuple(source for source in self.sources if isinstance(source, CatalogSourceConfig))
 
     def check_kinds(self, kinds: Collection[SourceKind]) -> None:
         """Raise `ValueError` unless the default kind is None or one of these."""
@@ -221,7 +222,7 @@ class EmbedderConfig(BaseModel):
         """The same run with this organization for every catalog source without one."""
         sources = tuple(
             source.model_copy(update={"organization": organization})
-            if isinstance(source, CatalogueConfig) and source.organization is None
+            if isinstance(source, CatalogSourceConfig) and source.organization is None
             else source
             for source in self.sources
         )
@@ -243,7 +244,7 @@ def read_config(path: Path) -> EmbedderConfig:
     config = read_toml(path, EmbedderConfig)
     resolved = tuple(
         source.model_copy(update={"manifest": path.parent / source.manifest})
-        if isinstance(source, SourceConfig)
+        if isinstance(source, ManifestSourceConfig)
         else source
         for source in config.sources
     )
@@ -255,17 +256,19 @@ def read_toml(path: Path, kind: type[Config]) -> Config:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BadRequest(f"the config {path} cannot be read ({error.strerror})") from error
+        raise BadRequestError(f"the config {path} cannot be read ({error.strerror})") from error
     if len(content) > _MAX_CONFIG_BYTES:
-        raise BadRequest(f"the config {path} has {len(content)} bytes; 1,000,000 are allowed")
+        raise BadRequestError(f"the config {path} has {len(content)} bytes; 1,000,000 are allowed")
     try:
         values: dict[str, Any] = tomllib.loads(content.decode("utf-8"))
         return kind.model_validate(values)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadRequest(f"the config {path} is not valid TOML: {error}") from error
+        raise BadRequestError(f"the config {path} is not valid TOML: {error}") from error
     except ValidationError as error:
         problems = [
             f"{'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}"
             for problem in error.errors(include_url=False)
         ]
-        raise BadRequest(f"the config {path} cannot be used: {'; '.join(problems[:3])}") from error
+        raise BadRequestError(
+            f"the config {path} cannot be used: {'; '.join(problems[:3])}"
+        ) from error

@@ -22,21 +22,21 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from pinpoint.errors import BadRequest, Conflict
-from pinpoint.nets.bundles import Bundle, check_new
+from pinpoint.errors import BadRequestError, ConflictError
+from pinpoint.nets.bundles import Bundle, require_absent
 from pinpoint.nets.contract import TrainingNote
-from pinpoint.nets.spaces import write_space
-from pinpoint.ports import Decoder, Gallery
+from pinpoint.nets.spaces import write_joint_embedding
+from pinpoint.ports import Decoder, TrainingDataReader
 from pinpoint.settings import Settings
 from pinpoint.training import loop
 from pinpoint.training.configs import EmbedderConfig
 from pinpoint.training.features import Features, cache_features, open_features
-from pinpoint.training.fronts import Front, keep_tower, open_front
-from pinpoint.training.gathering import FEATURES, gather
-from pinpoint.training.objective import Networks, Table
-from pinpoint.training.processes import ALONE, Processes
+from pinpoint.training.fronts import FeatureSource, open_feature_source, write_tower_bundle
+from pinpoint.training.gathering import FEATURES, load_samples
+from pinpoint.training.objective import FeatureTable, Networks
+from pinpoint.training.processes import SINGLE_PROCESS, DistributedContext
 from pinpoint.training.runs import REPORT
-from pinpoint.training.samples import Gathered, Rows, Samples
+from pinpoint.training.samples import LoadedSamples, Rows, Samples
 from pinpoint.training.sampling import BatchSampler
 from pinpoint.training.splits import Split, SplitSettings, split_samples
 from pinpoint.training.validation import Validation
@@ -45,12 +45,12 @@ _LOCK: Final = ".lock"
 _DECODE_THREADS: Final = 2
 """Files decoded concurrently, by as many children."""
 
-Progress = Callable[[str, int, int], None]
+StageProgress = Callable[[str, int, int], None]
 """Called with the stage, its completed items and all its items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class TrainingResult:
     """Result of a run."""
 
     bundle: Path
@@ -64,10 +64,10 @@ def train_embedder(
     settings: Settings,
     decoder: Decoder,
     into: Path,
-    gallery: Gallery | None = None,
-    processes: Processes = ALONE,
-    on_progress: Progress = lambda stage, completed, total: None,
-) -> Trained:
+    gallery: TrainingDataReader | None = None,
+    processes: DistributedContext = SINGLE_PROCESS,
+    on_progress: StageProgress = lambda stage, completed, total: None,
+) -> TrainingResult:
     """Train heads and location tower, or resume an interrupted run.
 
     Args:
@@ -88,10 +88,10 @@ def train_embedder(
         DatabaseUnavailable: The config names sources of the catalog, and the stack is down.
         BadBundle: The tower's bundle cannot be used.
     """
-    check_new(into)
-    front = open_front(config, settings)
-    with claimed(folder, processes):
-        gathered = gather(config, folder, settings.media, gallery, processes)
+    require_absent(into)
+    front = open_feature_source(config, settings)
+    with run_lock(folder, processes):
+        gathered = load_samples(config, folder, settings.media, gallery, processes)
         split = _split_data(config, gathered)
         samples = gathered.samples
         # Checks that such a batch fits these images, before hours of decoding.
@@ -104,7 +104,7 @@ def train_embedder(
             np.intersect1d(rows, features.usable) for rows in (split.train, split.validation)
         )
         if not len(validation_rows):
-            raise BadRequest(f"no validation image can be read: {dict(features.dropped)}")
+            raise BadRequestError(f"no validation image can be read: {dict(features.dropped)}")
         validation = Validation(samples=samples, features=features, rows=validation_rows)
         identity = _run_identity(config, split, front, train)
         state, took_s = _run(
@@ -118,16 +118,16 @@ def train_embedder(
         if processes.first:
             # The report comes first, because an existing bundle makes every later run fail.
             write_report(folder / REPORT, {**report, "run": identity})
-            tower = keep_tower(
+            tower = write_tower_bundle(
                 front, average.tower, folder, name=config.name, licence=config.licence
             )
             _write_bundle(config, into, tower, state, samples, split, metrics, tower_metrics)
         processes.wait()
-    return Trained(bundle=into, report=report)
+    return TrainingResult(bundle=into, report=report)
 
 
 @contextmanager
-def claimed(folder: Path, processes: Processes = ALONE) -> Iterator[None]:
+def run_lock(folder: Path, processes: DistributedContext = SINGLE_PROCESS) -> Iterator[None]:
     """Lock the run's folder for these processes.
 
     Raises:
@@ -141,11 +141,11 @@ def claimed(folder: Path, processes: Processes = ALONE) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Conflict(f"another process trains in {folder}") from error
+            raise ConflictError(f"another process trains in {folder}") from error
         yield
 
 
-def _run_identity(config: EmbedderConfig, split: Split, front: Front, train: Rows) -> str:
+def _run_identity(config: EmbedderConfig, split: Split, front: FeatureSource, train: Rows) -> str:
     """Hash of config, images, split and tower; a checkpoint resumes only the same run."""
     weights = front.bundle.contract.weights if front.bundle else None
     parts = (
@@ -163,7 +163,7 @@ def _write_bundle(
     config: EmbedderConfig,
     into: Path,
     tower: Bundle,
-    state: loop.State[Networks],
+    state: loop.TrainingState[Networks],
     samples: Samples,
     split: Split,
     metrics: Mapping[str, float],
@@ -173,7 +173,7 @@ def _write_bundle(
     has_location = config.losses.place > 0
     scale, _ = state.average.of_places()
     tower_named = {f"bare tower {name}": share for name, share in tower_metrics.items()}
-    write_space(
+    write_joint_embedding(
         into,
         name=config.name,
         tower=tower,
@@ -191,7 +191,7 @@ def _write_bundle(
     )
 
 
-def _split_data(config: EmbedderConfig, gathered: Gathered) -> Split:
+def _split_data(config: EmbedderConfig, gathered: LoadedSamples) -> Split:
     return split_samples(
         gathered.samples,
         SplitSettings(
@@ -204,11 +204,11 @@ def _split_data(config: EmbedderConfig, gathered: Gathered) -> Split:
 
 
 def _fill_cache(
-    front: Front,
+    front: FeatureSource,
     samples: Samples,
     folder: Path,
     decoder: Decoder,
-    on_progress: Progress,
+    on_progress: StageProgress,
 ) -> None:
     cache_features(
         folder / FEATURES,
@@ -228,15 +228,15 @@ def _run(
     identity: str,
     rows: Rows,
     validation: Validation,
-    front: Front,
-    processes: Processes,
-    on_progress: Progress,
-) -> tuple[loop.State[Networks], float]:
+    front: FeatureSource,
+    processes: DistributedContext,
+    on_progress: StageProgress,
+) -> tuple[loop.TrainingState[Networks], float]:
     """The trained state, and the seconds that this part of the run took."""
     samples, features = validation.samples, validation.features
     sampler = BatchSampler(samples, rows, batch=config.schedule.batch, seed=config.schedule.seed)
-    table = Table.of(samples, features, rows, config)
-    state = loop.begin(
+    table = FeatureTable.of(samples, features, rows, config)
+    state = loop.init_state(
         config,
         sampler.kinds,
         front.features,
@@ -247,7 +247,7 @@ def _run(
     # All processes must read the checkpoint before the first one writes another.
     processes.wait()
     started_at = time.perf_counter()
-    state = loop.run(
+    state = loop.train(
         state,
         table=table,
         sampler=sampler,
@@ -276,7 +276,7 @@ def _describe_split(config: EmbedderConfig, samples: Samples) -> str:
 
 def _build_report(
     config: EmbedderConfig,
-    gathered: Gathered,
+    gathered: LoadedSamples,
     split: Split,
     features: Features,
     validation: Rows,

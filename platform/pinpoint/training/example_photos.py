@@ -13,9 +13,9 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.errors import Conflict, describe_cause
-from pinpoint.evaluation.run import Parts
-from pinpoint.nets.rerank_inputs import Photos, Row
+from pinpoint.errors import ConflictError, describe_cause
+from pinpoint.evaluation.run import EvaluationComponents
+from pinpoint.nets.rerank_inputs import EmbeddingTable, InputRow
 from pinpoint.search import builds
 
 _FETCH_BATCH: Final = 512
@@ -24,7 +24,9 @@ _COLUMNS: Final = ("image", "gps", "ids")
 """Columns in the order of writing: if the last one exists, all exist."""
 
 
-def photos_of(folder: Path, rows: Row, dim: int, parts: Parts) -> Photos:
+def photos_of(
+    folder: Path, rows: InputRow, dim: int, parts: EvaluationComponents
+) -> EmbeddingTable:
     """Vectors of all photos in the rows; fetched once, then memory-mapped.
 
     Args:
@@ -47,11 +49,11 @@ def photos_of(folder: Path, rows: Row, dim: int, parts: Parts) -> Photos:
             for start in range(0, len(photo_ids), _FETCH_BATCH)
             for point in parts.index.fetch(photo_ids[start : start + _FETCH_BATCH], vectors=True)
         }
-        builds.fitting(parts.index, parts.encoder.contract)
-        photos = Photos.of(vectors, dim, np.float16)
+        builds.require_same_model(parts.index, parts.encoder.contract)
+        photos = EmbeddingTable.of(vectors, dim, np.float16)
         for column in _COLUMNS:
             _write_column(folder / _FILE_NAME.format(column), getattr(photos, column))
-    return Photos(
+    return EmbeddingTable(
         **{column: _open_column(folder / _FILE_NAME.format(column)) for column in _COLUMNS}
     )
 
@@ -75,7 +77,7 @@ def _open_column(path: Path) -> NDArray[Any]:
     try:
         values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise Conflict(
+        raise ConflictError(
             f"{path} cannot be read ({describe_cause(error)}); delete the examples in its folder"
         ) from error
     return values

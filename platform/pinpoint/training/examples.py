@@ -20,50 +20,50 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from pinpoint.errors import BadPhoto, TooLarge
-from pinpoint.evaluation.ahead import in_order
-from pinpoint.evaluation.labels import Question
-from pinpoint.evaluation.run import Parts, Plan, exclusions_for
+from pinpoint.errors import BadPhotoError, TooLargeError
+from pinpoint.evaluation.ahead import ordered_map
+from pinpoint.evaluation.labels import LabeledQuery
+from pinpoint.evaluation.run import EvaluationComponents, RunConfig, exclusions_for
 from pinpoint.geo.cells import cell_ids
 from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, lat_lon, unit_xyz
-from pinpoint.media.checks import Refused
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes, sha256
-from pinpoint.nets.rerank_inputs import Photos, Row, Shape, row_type, write_row
+from pinpoint.nets.rerank_inputs import EmbeddingTable, InputRow, InputShape, row_dtype, write_row
 from pinpoint.ports import CatalogueReader
-from pinpoint.records import GPS_CHANNEL, KINDS, Circle, Exclusions, Vector
+from pinpoint.records import GPS_CHANNEL, SOURCE_KINDS, Circle, Exclusions, Vector
 from pinpoint.search import builds, evidence, exclude, pipeline, retrieve, vote
 from pinpoint.search.stopwatch import Stopwatch
-from pinpoint.training.as_if import Gather, evened
+from pinpoint.training.as_if import FetchEvidence, balance_exclusions
 from pinpoint.training.example_photos import photos_of
-from pinpoint.training.feature_files import FeatureFiles, claim
+from pinpoint.training.feature_files import FeatureFiles, acquire_lock
 from pinpoint.training.samples import Samples, texts
-from pinpoint.training.seats import Seats
+from pinpoint.training.seats import CandidateSlots
 
 SUPPORT_M: Final = 25_000.0
 """The gallery supports a query if it holds an image within this distance of the ground truth."""
 _FORMAT: Final = 4
 _CHUNK: Final = 32
 
-Progress = Callable[[int, int], None]
+QueryProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Learner:
+class TrainingQuery:
     """A training query, and the folder of its photo."""
 
-    question: Question
+    question: LabeledQuery
     images: Path
     query_set: int = 0
     """Index of the configured set of queries that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gallery:
+class ExampleGallery:
     """The gallery that is searched, and the search settings."""
 
-    plan: Plan
+    plan: RunConfig
     """Organization, search filter and exclusions."""
-    parts: Parts
+    parts: EvaluationComponents
     """Components; their search settings give the number of candidates."""
     evidence_radius_m: float
     evidence_per_kind: int
@@ -74,19 +74,19 @@ class Gallery:
     """Number of queries run concurrently; it changes no row."""
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> InputShape:
         """Shape of a row."""
-        return Shape(
+        return InputShape(
             dim=self.parts.encoder.contract.dims["image"],
             candidates=self.parts.search.candidates,
             per_kind=self.evidence_per_kind,
         )
 
-    def candidate_slots(self, candidates: int) -> Seats:
+    def candidate_slots(self, candidates: int) -> CandidateSlots:
         """Slots for that many candidates, divided among channels as the search divides them."""
         has_gps = GPS_CHANNEL in self.parts.encoder.contract.dims
-        gps_quota = retrieve.gps_seats(self.parts.search, candidates) if has_gps else 0
-        return Seats(candidates=candidates, gps_quota=gps_quota)
+        gps_quota = retrieve.gps_quota(self.parts.search, candidates) if has_gps else 0
+        return CandidateSlots(candidates=candidates, gps_quota=gps_quota)
 
     def describe(self) -> dict[str, Any]:
         """The values that identify the gallery and the way it is searched."""
@@ -107,14 +107,14 @@ class Gallery:
 class Examples:
     """All queries as rows, and the photos that the rows refer to."""
 
-    rows: Row
+    rows: InputRow
     """`[N]` of `example_type`, memory-mapped; zeros where a photo cannot be read."""
     refused: Mapping[int, str]
     """Reason by row."""
-    photos: Photos
+    photos: EmbeddingTable
     hidden: NDArray[np.bool_]
     """Candidates that are hidden in training, `[N, K]`."""
-    slots: Seats | None = None
+    slots: CandidateSlots | None = None
     """Number of candidates that the network receives; None gives it all."""
 
     def hide_near(self, positions: LatLon, radius_m: float) -> Examples:
@@ -129,10 +129,10 @@ class Examples:
         return replace(self, hidden=self.rows["present"] & (chords <= max_chord))
 
 
-def example_type(shape: Shape) -> np.dtype[Any]:
+def example_type(shape: InputShape) -> np.dtype[Any]:
     """A row as in serving, plus ground truth; its size is an even number of bytes."""
-    fields = [(name, *_field_type(row_type(shape)[name])) for name in row_type(shape).names or ()]
-    fields += [("truth", "f8", 2), ("supported", "?", len(KINDS)), ("voted", "i2")]
+    fields = [(name, *_field_type(row_dtype(shape)[name])) for name in row_dtype(shape).names or ()]
+    fields += [("truth", "f8", 2), ("supported", "?", len(SOURCE_KINDS)), ("voted", "i2")]
     odd = np.dtype(fields).itemsize % 2
     return np.dtype([*fields, ("even", "u1", 1)] if odd else fields)
 
@@ -141,7 +141,7 @@ def _field_type(field: np.dtype[Any]) -> tuple[Any, ...]:
     return field.subdtype if field.subdtype else (field, ())
 
 
-def table_of(training_queries: Sequence[Learner], resolution: int) -> Samples:
+def split_table(training_queries: Sequence[TrainingQuery], resolution: int) -> Samples:
     """The queries as a table, so that they are split as the embedder's samples are."""
     queries = [entry.question for entry in training_queries]
     positions = lat_lon([query.truth for query in queries])
@@ -170,17 +170,17 @@ def _file_size(file: Path) -> int:
 
 def cache_examples(
     folder: Path,
-    training_queries: Sequence[Learner],
+    training_queries: Sequence[TrainingQuery],
     table: Samples,
-    gallery: Gallery,
-    on_progress: Progress = lambda completed, total: None,
+    gallery: ExampleGallery,
+    on_progress: QueryProgress = lambda completed, total: None,
 ) -> Examples:
     """Run every query that has no row yet and store its row; an interrupted run is resumed.
 
     Args:
         folder: Folder of the cache.
         training_queries: `[N]`.
-        table: The same queries, from `table_of`.
+        table: The same queries, from `split_table`.
         gallery: The gallery that is searched.
         on_progress: Called with the number of completed queries and of all queries.
 
@@ -189,7 +189,7 @@ def cache_examples(
         BadBundle: The index holds vectors of another bundle.
         Unavailable: A component of the stack does not respond.
     """
-    builds.fitting(gallery.parts.index, gallery.parts.encoder.contract)
+    builds.require_same_model(gallery.parts.index, gallery.parts.encoder.contract)
     kind = example_type(gallery.shape)
     width = kind.itemsize // 2
     identity = {
@@ -199,7 +199,7 @@ def cache_examples(
         "width": width,
         **gallery.describe(),
     }
-    files = FeatureFiles(folder, len(table), width, claim(folder, identity, _CHUNK))
+    files = FeatureFiles(folder, len(table), width, acquire_lock(folder, identity, _CHUNK))
     with files.writing() as writer:
         completed = sum(len(files.rows(number)) for number in writer.done)
         on_progress(completed, len(table))
@@ -208,7 +208,7 @@ def cache_examples(
             rows = np.zeros(len(chunk_rows), dtype=kind)
             refused: dict[int, str] = {}
             pending = ((rows[index], training_queries[row]) for index, row in enumerate(chunk_rows))
-            reasons = in_order(
+            reasons = ordered_map(
                 lambda item: _write_example(*item, gallery), pending, gallery.at_once
             )
             for row, reason in zip(chunk_rows, reasons, strict=True):
@@ -219,7 +219,7 @@ def cache_examples(
             completed += len(chunk_rows)
             on_progress(completed, len(table))
     values, refused_rows = files.read()
-    examples: Row = np.asarray(values).view(kind).reshape(len(table))
+    examples: InputRow = np.asarray(values).view(kind).reshape(len(table))
     return Examples(
         rows=examples,
         refused=refused_rows,
@@ -228,12 +228,12 @@ def cache_examples(
     )
 
 
-def _write_example(row: Any, training_query: Learner, gallery: Gallery) -> str | None:
+def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGallery) -> str | None:
     """Write the row of one query, or return why its photo cannot be used."""
     query, plan, parts = training_query.question, gallery.plan, gallery.parts
     try:
         data = read_bytes(training_query.images / query.file, parts.max_bytes)
-        vector = pipeline.encoded(
+        vector = pipeline.encode_photo(
             data,
             file=query.file,
             kind=query.kind,
@@ -241,14 +241,14 @@ def _write_example(row: Any, training_query: Learner, gallery: Gallery) -> str |
             encoder=parts.encoder,
             watch=Stopwatch(),
         )
-    except (Refused, BadPhoto, TooLarge) as error:
+    except (RejectedFileError, BadPhotoError, TooLargeError) as error:
         return error.reason
     requested = exclusions_for(query, sha256(data), plan)
-    exclusions = exclude.resolve(
+    exclusions = exclude.resolve_exclusions(
         requested, organization_id=plan.organization_id, database=parts.database
     )
     find_candidates = partial(
-        retrieve.candidates,
+        retrieve.retrieve_candidates,
         vector,
         index=parts.index,
         organization_id=plan.organization_id,
@@ -257,7 +257,7 @@ def _write_example(row: Any, training_query: Learner, gallery: Gallery) -> str |
         exclusions=exclusions,
         gps=GPS_CHANNEL in parts.encoder.contract.dims,
     )
-    _, (candidates, extended) = builds.of_one_build(
+    _, (candidates, extended) = builds.read_consistently(
         parts.index, parts.encoder.contract, lambda info: find_candidates(info=info)
     )
     resolved = extended or exclusions
@@ -265,7 +265,7 @@ def _write_example(row: Any, training_query: Learner, gallery: Gallery) -> str |
         fetch_evidence = _evidence_fetcher(gallery, vector, reader)
         evidence_by_candidate = fetch_evidence(candidates, exclusions=resolved)
         if gallery.evened:
-            candidates, evidence_by_candidate = evened(
+            candidates, evidence_by_candidate = balance_exclusions(
                 query,
                 candidates,
                 evidence_by_candidate,
@@ -277,15 +277,17 @@ def _write_example(row: Any, training_query: Learner, gallery: Gallery) -> str |
     write_row(row, vector, query.kind, candidates, evidence_by_candidate)
     row["truth"] = (query.truth.lat, query.truth.lon)
     row["supported"] = _supporting_kinds(query, resolved, gallery)
-    best = vote.rank(vector, candidates, evidence_by_candidate)[:1]
+    best = vote.rank_by_vote(vector, candidates, evidence_by_candidate)[:1]
     row["voted"] = candidates.index(best[0].candidate) if best else -1
     return None
 
 
-def _evidence_fetcher(gallery: Gallery, vector: Vector, reader: CatalogueReader) -> Gather:
+def _evidence_fetcher(
+    gallery: ExampleGallery, vector: Vector, reader: CatalogueReader
+) -> FetchEvidence:
     """A function that reads the evidence of candidates for one query."""
     return partial(
-        evidence.gather,
+        evidence.fetch_evidence,
         vector=vector,
         reader=reader,
         contract=gallery.parts.encoder.contract.digest,
@@ -295,15 +297,18 @@ def _evidence_fetcher(gallery: Gallery, vector: Vector, reader: CatalogueReader)
     )
 
 
-def _supporting_kinds(query: Question, exclusions: Exclusions, gallery: Gallery) -> list[bool]:
+def _supporting_kinds(
+    query: LabeledQuery, exclusions: Exclusions, gallery: ExampleGallery
+) -> list[bool]:
     """For each kind, whether an image that is not excluded is near the ground truth."""
     limits, index = gallery.plan.limits, gallery.parts.index
-    near_truth = retrieve.where(
+    near_truth = retrieve.to_index_filter(
         gallery.plan.organization_id,
         replace(limits, circle=Circle(center=query.truth, radius_m=SUPPORT_M)),
         exclude_ids=exclusions.ids,
     )
-    searched = limits.kinds or KINDS
+    searched = limits.kinds or SOURCE_KINDS
     return [
-        kind in searched and index.count(replace(near_truth, kinds=(kind,))) > 0 for kind in KINDS
+        kind in searched and index.count(replace(near_truth, kinds=(kind,))) > 0
+        for kind in SOURCE_KINDS
     ]

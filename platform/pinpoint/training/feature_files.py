@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.errors import Conflict, describe_cause
+from pinpoint.errors import ConflictError, describe_cause
 
 HEADER: Final = "features.json"
 VALUES: Final = "features.f16"
@@ -34,7 +34,7 @@ Refusals = Mapping[int, str]
 """Reason by row of the table."""
 
 
-def claim(folder: Path, identity: Mapping[str, Any], chunk: int) -> int:
+def acquire_lock(folder: Path, identity: Mapping[str, Any], chunk: int) -> int:
     """Create the cache's header in the folder, or check the existing header.
 
     Args:
@@ -49,9 +49,9 @@ def claim(folder: Path, identity: Mapping[str, Any], chunk: int) -> int:
         Conflict: The folder holds another cache, or other files; the message names the difference.
     """
     if (folder / HEADER).is_file():
-        return check(folder, identity)
+        return check_manifest(folder, identity)
     if folder.exists() and any(entry.name != _PARTIAL_HEADER for entry in folder.iterdir()):
-        raise Conflict(f"{folder} holds other files; choose another folder for features")
+        raise ConflictError(f"{folder} holds other files; choose another folder for features")
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / _PARTIAL_HEADER
     part.write_text(json.dumps({**identity, "chunk": chunk}, indent=1) + "\n", encoding="utf-8")
@@ -59,7 +59,7 @@ def claim(folder: Path, identity: Mapping[str, Any], chunk: int) -> int:
     return chunk
 
 
-def check(folder: Path, identity: Mapping[str, Any]) -> int:
+def check_manifest(folder: Path, identity: Mapping[str, Any]) -> int:
     """Check that a folder holds this cache.
 
     Returns:
@@ -74,7 +74,7 @@ def check(folder: Path, identity: Mapping[str, Any]) -> int:
         if chunk < 1:
             raise ValueError(f"a chunk of {chunk} rows")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Conflict(
+        raise ConflictError(
             f"{folder} holds no features that can be read: {describe_cause(error)}"
         ) from error
     differences = [
@@ -83,7 +83,7 @@ def check(folder: Path, identity: Mapping[str, Any]) -> int:
         if header.get(key) != value
     ]
     if differences:
-        raise Conflict(
+        raise ConflictError(
             f"{folder} holds features of something else: {'; '.join(differences)}; choose another "
             "folder, or delete this one"
         )
@@ -94,7 +94,7 @@ class FeatureFiles:
     """Numbers and journal of one cache; letters: N rows of the table, F width.
 
     Args:
-        folder: Folder that `claim` accepted.
+        folder: Folder that `acquire_lock` accepted.
         count: N.
         width: F.
         chunk: Rows in a chunk.
@@ -122,7 +122,7 @@ class FeatureFiles:
         journal = self._read_journal() if (self._folder / DONE).is_file() else {}
         has_size = path.is_file() and path.stat().st_size == self._count * self._width * _FP16_BYTES
         if len(journal) < self.chunks or not has_size:
-            raise Conflict(
+            raise ConflictError(
                 f"the features in {self._folder} are incomplete: {len(journal)} of {self.chunks} "
                 f"chunks{'' if has_size else ', and a file of wrong size'}; cache them first"
             )
@@ -133,7 +133,7 @@ class FeatureFiles:
         }
 
     @contextmanager
-    def writing(self) -> Iterator[Writer]:
+    def writing(self) -> Iterator[FeatureWriter]:
         """Open for writing, by one process at a time; incomplete chunks are discarded.
 
         Raises:
@@ -145,8 +145,10 @@ class FeatureFiles:
             try:
                 fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise Conflict(f"another process is writing features to {self._folder}") from error
-            writer = Writer(self, journal, values, self._width)
+                raise ConflictError(
+                    f"another process is writing features to {self._folder}"
+                ) from error
+            writer = FeatureWriter(self, journal, values, self._width)
             lines = {
                 number: line
                 for number, line in self._read_journal().items()
@@ -170,7 +172,7 @@ class FeatureFiles:
         return {number: line for number, line in lines.items() if 0 <= number < self.chunks}
 
 
-class Writer:
+class FeatureWriter:
     """Writer of the cache's only writing process; see `FeatureFiles.writing`."""
 
     def __init__(

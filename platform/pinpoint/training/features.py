@@ -15,15 +15,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.errors import BadBundle, BadRequest
+from pinpoint.errors import BadBundleError, BadRequestError
 from pinpoint.ports import Decoder
 from pinpoint.records import Pixels, Rejected
-from pinpoint.training.feature_files import FeatureFiles, check, claim
-from pinpoint.training.samples import CHANGED, Rows, Samples
+from pinpoint.training.feature_files import FeatureFiles, acquire_lock, check_manifest
+from pinpoint.training.samples import CHANGED_SINCE_INGEST, Rows, Samples
 
 Encode = Callable[[Sequence[Pixels]], NDArray[Any]]
 """Images `[H, W, 3]` uint8 in, features `[B, F]` out, each independent of the others."""
-Progress = Callable[[int, int], None]
+FileProgress = Callable[[int, int], None]
 """Called with the completed rows and all rows."""
 
 FORMAT: Final = 1
@@ -59,7 +59,7 @@ def cache_features(
     width: int,
     threads: int = 1,
     chunk: int = 128,
-    on_progress: Progress = lambda completed, total: None,
+    on_progress: FileProgress = lambda completed, total: None,
 ) -> Features:
     """Create or complete the cache; every row is decoded and encoded once.
 
@@ -86,11 +86,11 @@ def cache_features(
         BadBundle: The tower returns another shape, or numbers that fp16 cannot represent.
     """
     if min(width, threads, chunk, len(samples)) < 1:
-        raise BadRequest(
+        raise BadRequestError(
             f"features need positive numbers, not width {width}, threads {threads}, chunk {chunk} "
             f"and {len(samples)} images"
         )
-    chunk_rows = claim(folder, _cache_identity(samples, tower, width), chunk)
+    chunk_rows = acquire_lock(folder, _cache_identity(samples, tower, width), chunk)
     files = FeatureFiles(folder, len(samples), width, chunk_rows)
     with files.writing() as writer:
         count = sum(len(files.rows(number)) for number in writer.done)
@@ -118,7 +118,7 @@ def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> 
     Raises:
         Conflict: It is missing or incomplete, or belongs to another table or tower.
     """
-    chunk = check(folder, _cache_identity(samples, tower, width))
+    chunk = check_manifest(folder, _cache_identity(samples, tower, width))
     values, refused = FeatureFiles(folder, len(samples), width, chunk).read()
     return Features(values=values, refused=refused)
 
@@ -164,7 +164,7 @@ def _decode_image(row: int, samples: Samples, decoder: Decoder) -> Pixels | str:
     if not sha256:
         return reading.faces[row % len(reading.faces)].pixels
     pixels = [face.pixels for face in reading.faces if (face.name or "") == face_name]
-    return pixels[0] if pixels and reading.capture.sha256 == sha256 else CHANGED
+    return pixels[0] if pixels and reading.capture.sha256 == sha256 else CHANGED_SINCE_INGEST
 
 
 def _encode_images(images: list[Pixels], encode: Encode, width: int) -> NDArray[np.float16]:
@@ -175,14 +175,14 @@ def _encode_images(images: list[Pixels], encode: Encode, width: int) -> NDArray[
     """
     encoded = np.asarray(encode(images))
     if encoded.shape != (len(images), width):
-        raise BadBundle(
+        raise BadBundleError(
             f"the tower returns {encoded.shape} for {len(images)} images instead of "
             f"{(len(images), width)}, as its contract states"
         )
     with np.errstate(over="ignore"):  # Overflow is refused below, with a reason.
         features = encoded.astype(np.float16)
     if not np.isfinite(features).all():
-        raise BadBundle(
+        raise BadBundleError(
             "the tower returns features that fp16 cannot represent (not finite, or beyond 65,504); "
             "normalize them before they are cached"
         )

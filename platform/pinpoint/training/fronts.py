@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pinpoint.errors import BadRequest
-from pinpoint.nets.backbone import Tower, fresh_tower, suggested_preprocess
+from pinpoint.errors import BadRequestError
+from pinpoint.nets.backbone import Tower, init_tower, suggested_preprocess
 from pinpoint.nets.bundles import Bundle, find_bundle, read_bundle
-from pinpoint.nets.checkpoint import load_tower, tower_width, write_trained
+from pinpoint.nets.checkpoint import load_tower, tower_width, write_trained_tower
 from pinpoint.nets.contract import Preprocess, TowerSpec
 from pinpoint.nets.digests import digest, preprocess_digest
-from pinpoint.nets.preprocess import prepare
+from pinpoint.nets.preprocess import preprocess_images
 from pinpoint.nets.runtime import check_size, choose_device, tower_features
 from pinpoint.nets.spaces import HEADS_FILE
 from pinpoint.nets.unfrozen import unfreeze
@@ -88,7 +88,7 @@ class TrainedTower(nn.Module):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Front:
+class FeatureSource:
     """The cached rows of images, and the tower that computes features from them."""
 
     encode: Callable[[Sequence[Pixels]], NDArray[Any]]
@@ -107,7 +107,7 @@ class Front:
     preprocess: Preprocess
 
 
-def open_front(config: EmbedderConfig, settings: Settings) -> Front:
+def open_feature_source(config: EmbedderConfig, settings: Settings) -> FeatureSource:
     """The feature source that a config describes.
 
     Raises:
@@ -128,23 +128,23 @@ def open_front(config: EmbedderConfig, settings: Settings) -> Front:
     if tower_config.size_px not in (None, preprocess.size_px) or (
         bundle and tower_config.arguments
     ):
-        raise BadRequest(
+        raise BadRequestError(
             f"the bundle of the tower {config.tower} defines its shape and its input of "
             f"{preprocess.size_px} px: leave train_tower.size_px and .arguments out"
         )
     side_px, seed = preprocess.size_px, config.schedule.seed
     if bundle is None:
-        features = tower_width(fresh_tower(spec, seed), preprocess, config.tower)
+        features = tower_width(init_tower(spec, seed), preprocess, config.tower)
     else:
         features = bundle.contract.dims["image"]
 
     def make_tower() -> TrainedTower:
-        tower = load_tower(bundle) if bundle else fresh_tower(spec, seed)
+        tower = load_tower(bundle) if bundle else init_tower(spec, seed)
         unfreeze(tower, spec, tower_config.blocks)
         return TrainedTower(tower, tower_config, side_px)
 
-    return Front(
-        encode=lambda images: prepare(images, preprocess).flatten(1).numpy(),
+    return FeatureSource(
+        encode=lambda images: preprocess_images(images, preprocess).flatten(1).numpy(),
         digest=preprocess_digest(preprocess, settings.media.rendition_px),
         width=3 * side_px * side_px,
         features=features,
@@ -160,7 +160,7 @@ def as_float32(cached: NDArray[np.float16]) -> torch.Tensor:
     return torch.from_numpy(cached).to(torch.float32)
 
 
-def seen_rows(
+def compute_features(
     tower: TrainedTower | None, values: NDArray[np.float16], rows: Rows
 ) -> NDArray[np.float32]:
     """Features `[B, F]` fp32 of cached rows, as serving would compute them."""
@@ -175,8 +175,8 @@ def seen_rows(
     return np.concatenate(parts)
 
 
-def keep_tower(
-    front: Front, tower: TrainedTower | None, folder: Path, *, name: str, licence: str
+def write_tower_bundle(
+    front: FeatureSource, tower: TrainedTower | None, folder: Path, *, name: str, licence: str
 ) -> Bundle:
     """The bundle of the tower that the heads were trained on; a trained tower is written first."""
     if tower is None:
@@ -185,7 +185,7 @@ def keep_tower(
         return front.bundle
     # Files of an earlier attempt, which ended before the heads' bundle was written.
     shutil.rmtree(folder / TOWER, ignore_errors=True)
-    write_trained(
+    write_trained_tower(
         folder / TOWER,
         name=f"{name}-tower",
         tower=tower.tower,
@@ -201,7 +201,7 @@ def _untrained_spec(config: EmbedderConfig) -> tuple[TowerSpec, Preprocess]:
     arguments = tower_config.arguments if tower_config else {}
     spec = TowerSpec.parse(config.tower, pretrained=None, **arguments)
     if tower_config is None or tower_config.blocks != "all" or tower_config.size_px is None:
-        raise BadRequest(
+        raise BadRequestError(
             f"{config.tower} is a network without trained weights: set train_tower.size_px and "
             'leave train_tower.blocks at "all", or name a bundle made by `pinpoint bundles import`'
         )
@@ -214,18 +214,18 @@ def _untrained_spec(config: EmbedderConfig) -> tuple[TowerSpec, Preprocess]:
 def _require_bare_tower(bundle: Bundle) -> Bundle:
     contract = bundle.contract
     if bundle.weights is None or contract.heads is not None or bundle.weights.name == HEADS_FILE:
-        raise BadRequest(
+        raise BadRequestError(
             f"{contract.name} is not a bare tower with its own weights; add one with "
             "`pinpoint bundles import` or `pull`"
         )
     return bundle
 
 
-def _frozen_source(bundle: Bundle, settings: Settings) -> Front:
+def _frozen_source(bundle: Bundle, settings: Settings) -> FeatureSource:
     contract = bundle.contract
     device, batch = choose_device(settings.encoder.device), settings.encoder.encode_batch
     width = contract.dims["image"]
-    return Front(
+    return FeatureSource(
         encode=tower_features(bundle, device, batch),
         digest=digest(contract, settings.media.rendition_px),
         width=width,

@@ -7,25 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from pinpoint.errors import BadRequest
-from pinpoint.ports import Gallery
+from pinpoint.errors import BadRequestError
+from pinpoint.ports import TrainingDataReader
 from pinpoint.settings import MediaSettings
-from pinpoint.training.configs import EmbedderConfig, SourceConfig
-from pinpoint.training.held import HELD, held, hold
-from pinpoint.training.processes import Processes
-from pinpoint.training.samples import Gathered, Held, Source, read_samples
+from pinpoint.training.configs import EmbedderConfig, ManifestSourceConfig
+from pinpoint.training.held import SNAPSHOT_FILE, read_snapshot, write_snapshot
+from pinpoint.training.processes import DistributedContext
+from pinpoint.training.samples import LoadedSamples, ManifestSource, SnapshotSource, read_samples
 
 FEATURES: Final = "features"
 """Folder of the cache, in the run's folder."""
 
 
-def gather(
+def load_samples(
     config: EmbedderConfig,
     folder: Path,
     settings: MediaSettings,
-    gallery: Gallery | None,
-    processes: Processes,
-) -> Gathered:
+    gallery: TrainingDataReader | None,
+    processes: DistributedContext,
+) -> LoadedSamples:
     """Read the sources of a run, in the order of its config.
 
     Args:
@@ -42,17 +42,17 @@ def gather(
         NotFound: There is no such source.
     """
     catalog_sources, read_at = config.of_catalogue, None
-    snapshots: Iterator[Held] = iter(())
+    snapshots: Iterator[SnapshotSource] = iter(())
     if catalog_sources:
-        has_snapshot = (folder / FEATURES).exists() and (folder / HELD).exists()
+        has_snapshot = (folder / FEATURES).exists() and (folder / SNAPSHOT_FILE).exists()
         if processes.first and not has_snapshot:
-            hold(folder, catalog_sources, gallery, settings.max_bytes)
+            write_snapshot(folder, catalog_sources, gallery, settings.max_bytes)
         processes.wait()
-        snapshot_list, read_at = held(folder, catalog_sources)
+        snapshot_list, read_at = read_snapshot(folder, catalog_sources)
         snapshots = iter(snapshot_list)
-    sources: list[Source | Held] = [
-        Source(manifest=source.manifest, kind=source.kind)
-        if isinstance(source, SourceConfig)
+    sources: list[ManifestSource | SnapshotSource] = [
+        ManifestSource(manifest=source.manifest, kind=source.kind)
+        if isinstance(source, ManifestSourceConfig)
         else next(snapshots)
         for source in config.sources
     ]
@@ -60,5 +60,5 @@ def gather(
     try:
         config.check_kinds(set(gathered.samples.kinds.tolist()))
     except ValueError as error:
-        raise BadRequest(str(error)) from error
+        raise BadRequestError(str(error)) from error
     return replace(gathered, read_at=read_at)

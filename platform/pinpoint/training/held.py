@@ -18,18 +18,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pinpoint.errors import BadRequest, Conflict, DatabaseUnavailable, describe_cause
-from pinpoint.ports import Gallery
+from pinpoint.errors import BadRequestError, ConflictError, DatabaseUnavailableError, describe_cause
+from pinpoint.ports import TrainingDataReader
 from pinpoint.records import Rejected, TrainingRow, TrainingSource
-from pinpoint.training.configs import CatalogueConfig
-from pinpoint.training.samples import CHANGED, Held, Sample
+from pinpoint.training.configs import CatalogSourceConfig
+from pinpoint.training.samples import CHANGED_SINCE_INGEST, Sample, SnapshotSource
 
-HELD: Final = "catalogue.jsonl"
+SNAPSHOT_FILE: Final = "catalogue.jsonl"
 _FORMAT: Final = 1
 
 
-def hold(
-    folder: Path, sources: Sequence[CatalogueConfig], gallery: Gallery | None, max_bytes: int
+def write_snapshot(
+    folder: Path,
+    sources: Sequence[CatalogSourceConfig],
+    gallery: TrainingDataReader | None,
+    max_bytes: int,
 ) -> None:
     """Read sources of the catalog and write their rows.
 
@@ -45,9 +48,9 @@ def hold(
         DatabaseUnavailable: The stack is down.
     """
     if gallery is None:
-        raise BadRequest("the config names sources of the catalog, but no stack is open")
+        raise BadRequestError("the config names sources of the catalog, but no stack is open")
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    part = folder / f"{HELD}.part"
+    part = folder / f"{SNAPSHOT_FILE}.part"
     with part.open("w", encoding="utf-8") as stream:
         header = {"format": _FORMAT, "read_at": now, "asked": _source_keys(sources)}
         stream.write(json.dumps(header) + "\n")
@@ -56,13 +59,13 @@ def hold(
             source = _read_source(gallery, requested)
             name = f"{source.organization}/{source.name}"
             if name in names:
-                raise BadRequest(f"the config names source {name} twice")
+                raise BadRequestError(f"the config names source {name} twice")
             names.add(name)
-            rows = [taken(row, name, max_bytes) for row in source.rows]
+            rows = [snapshot_rows(row, name, max_bytes) for row in source.rows]
             if not any(isinstance(row, Sample) for row in rows):
                 counts = Counter(row.reason for row in rows if isinstance(row, Rejected))
                 reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items())
-                raise BadRequest(
+                raise BadRequestError(
                     f"no image of source {source.name!r} of organization {source.organization} "
                     f"can be used for training: {reasons or 'it has none'}"
                 )
@@ -71,34 +74,36 @@ def hold(
                 stream.write(json.dumps([name, value]) + "\n")
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(part, folder / HELD)
+    os.replace(part, folder / SNAPSHOT_FILE)
 
 
-def held(folder: Path, sources: Sequence[CatalogueConfig]) -> tuple[list[Held], str]:
-    """The stored sources, in the order of `sources`, and the time when `hold` read them.
+def read_snapshot(
+    folder: Path, sources: Sequence[CatalogSourceConfig]
+) -> tuple[list[SnapshotSource], str]:
+    """The stored sources, in the order of `sources`, and the time when `write_snapshot` read them.
 
     Raises:
         Conflict: The folder has no snapshot, or one of other sources.
     """
-    path = folder / HELD
+    path = folder / SNAPSHOT_FILE
     try:
         with path.open(encoding="utf-8") as lines:
             header = json.loads(next(lines))
             if header["format"] != _FORMAT or header["asked"] != _source_keys(sources):
-                raise Conflict(
+                raise ConflictError(
                     f"{folder} holds a run with other sources of the catalog "
                     f"({header['asked']}); choose another folder"
                 )
             rows_by_source = _parse_rows(lines)
-        snapshots = [Held(name=name, rows=rows) for name, rows in rows_by_source.items()]
+        snapshots = [SnapshotSource(name=name, rows=rows) for name, rows in rows_by_source.items()]
         return snapshots, str(header["read_at"])
     except (OSError, StopIteration, ValueError, KeyError, TypeError) as error:
-        raise Conflict(
+        raise ConflictError(
             f"{path} cannot be read ({describe_cause(error)}); choose another folder"
         ) from error
 
 
-def taken(row: TrainingRow, source: str, max_bytes: int) -> Sample | Rejected:
+def snapshot_rows(row: TrainingRow, source: str, max_bytes: int) -> Sample | Rejected:
     """A row as a sample, or why its image cannot be used; the file's size is read, not its content.
 
     Reasons are `not_indexed`, `missing_file`, `changed_since` and `too_large`.
@@ -113,7 +118,7 @@ def taken(row: TrainingRow, source: str, max_bytes: int) -> Sample | Rejected:
     size_bytes = path.stat().st_size
     if row.sha256 is not None and size_bytes != row.size_bytes:
         detail = f"{size_bytes} bytes, and {row.size_bytes} were ingested"
-        return _rejected_row(name, CHANGED, detail)
+        return _rejected_row(name, CHANGED_SINCE_INGEST, detail)
     if size_bytes > max_bytes:
         return _rejected_row(name, "too_large", f"{size_bytes} bytes")
     panorama = f"panorama {source}/{row.panorama_id}" if row.panorama_id else ""
@@ -131,17 +136,17 @@ def taken(row: TrainingRow, source: str, max_bytes: int) -> Sample | Rejected:
     )
 
 
-def _read_source(gallery: Gallery, source: CatalogueConfig) -> TrainingSource:
+def _read_source(gallery: TrainingDataReader, source: CatalogSourceConfig) -> TrainingSource:
     try:
         return gallery.read(source.source, str(source.organization))
-    except DatabaseUnavailable as error:
-        raise DatabaseUnavailable(
+    except DatabaseUnavailableError as error:
+        raise DatabaseUnavailableError(
             f"the config names source {source.source!r} of the catalog, and {error.message}; "
             "run `pinpoint up`, or name manifests instead"
         ) from error
 
 
-def _source_keys(sources: Sequence[CatalogueConfig]) -> list[list[str | None]]:
+def _source_keys(sources: Sequence[CatalogSourceConfig]) -> list[list[str | None]]:
     return [[source.organization, source.source] for source in sources]
 
 

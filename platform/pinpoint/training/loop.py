@@ -15,32 +15,43 @@ from typing import Final
 import torch
 from torch import nn
 
-from pinpoint.errors import BadRequest
-from pinpoint.training.checkpoints import CHECKPOINT, Best, Nets, State, resume, save
+from pinpoint.errors import BadRequestError
+from pinpoint.training.checkpoints import CHECKPOINT, Best, Nets, TrainingState, resume, save
 from pinpoint.training.configs import EmbedderConfig, ScheduleConfig
 from pinpoint.training.fronts import TrainedTower
-from pinpoint.training.objective import PARTED, Networks, Table, batch_loss
-from pinpoint.training.processes import ALONE, Processes
+from pinpoint.training.objective import PARTITIONED, FeatureTable, Networks, batch_loss
+from pinpoint.training.processes import SINGLE_PROCESS, DistributedContext
 from pinpoint.training.sampling import BatchSampler
 
-__all__ = ["CHECKPOINT", "LOG", "Best", "State", "begin", "go", "resume", "run", "save", "started"]
+__all__ = [
+    "CHECKPOINT",
+    "LOG",
+    "Best",
+    "TrainingState",
+    "init_state",
+    "train_loop",
+    "resume",
+    "train",
+    "save",
+    "resume_or_init",
+]
 
 LOG: Final = "steps.csv"
 _LOG_STEPS: Final = 50
 _PROXY_RATE_FACTOR: Final = 10.0
 """Factor of the learning rate of cell proxies; few images train each proxy."""
-Progress = Callable[[int, int, float], None]
+StepProgress = Callable[[int, int, float], None]
 """Called with the completed steps, all steps, and the last loss."""
 
 
-def begin(
+def init_state(
     config: EmbedderConfig,
     kinds: tuple[str, ...],
     features: int,
     *,
     cells: int = 0,
     make_tower: Callable[[], TrainedTower] | None = None,
-) -> State[Networks]:
+) -> TrainingState[Networks]:
     """Networks, average and optimizer of step 0; the same seed gives the same state.
 
     Args:
@@ -57,15 +68,15 @@ def begin(
     )
     tower_factor = config.train_tower.rate / config.schedule.rate if config.train_tower else 1.0
     rate_factors = {"tower.": tower_factor, "cells.directions": _PROXY_RATE_FACTOR}
-    return started(nets, average, config.schedule, rate_factors)
+    return resume_or_init(nets, average, config.schedule, rate_factors)
 
 
-def started(
+def resume_or_init(
     nets: Nets,
     average: Nets,
     schedule: ScheduleConfig,
     rate_factors: Mapping[str, float] | None = None,
-) -> State[Nets]:
+) -> TrainingState[Nets]:
     """Networks of step 0 with their average and optimizer.
 
     Args:
@@ -76,55 +87,55 @@ def started(
     """
     average.load_state_dict(nets.state_dict())
     # A tower and its normalization layers are created in evaluation mode.
-    return State(
+    return TrainingState(
         nets=nets.train(),
         average=average.requires_grad_(False),
         optimizer=_make_optimizer(nets, schedule, rate_factors or {}),
     )
 
 
-def run(
-    state: State[Networks],
+def train(
+    state: TrainingState[Networks],
     *,
-    table: Table,
+    table: FeatureTable,
     sampler: BatchSampler,
     config: EmbedderConfig,
     folder: Path,
     identity: str,
-    processes: Processes = ALONE,
+    processes: DistributedContext = SINGLE_PROCESS,
     score: Callable[[Networks], float] | None = None,
-    on_progress: Progress = lambda completed, total, loss: None,
-) -> State[Networks]:
-    """Run `go` with an embedder's losses on the batches of a table."""
+    on_progress: StepProgress = lambda completed, total, loss: None,
+) -> TrainingState[Networks]:
+    """Run `train_loop` with an embedder's losses on the batches of a table."""
 
     def loss(step: int) -> torch.Tensor:
         return batch_loss(state.nets, table, sampler.batch(step), step, config, processes)
 
-    return go(
+    return train_loop(
         state,
         loss=loss,
         schedule=config.schedule,
         folder=folder,
         identity=identity,
         processes=processes,
-        partitioned=PARTED,
+        partitioned=PARTITIONED,
         score=score,
         on_progress=on_progress,
     )
 
 
-def go(
-    state: State[Nets],
+def train_loop(
+    state: TrainingState[Nets],
     *,
     loss: Callable[[int], torch.Tensor],
     schedule: ScheduleConfig,
     folder: Path,
     identity: str,
-    processes: Processes = ALONE,
+    processes: DistributedContext = SINGLE_PROCESS,
     partitioned: tuple[str, ...] = (),
     score: Callable[[Nets], float] | None = None,
-    on_progress: Progress = lambda completed, total, loss: None,
-) -> State[Nets]:
+    on_progress: StepProgress = lambda completed, total, loss: None,
+) -> TrainingState[Nets]:
     """Train from the state's step to the last one; write checkpoints and a log to `folder`.
 
     Args:
@@ -154,7 +165,7 @@ def go(
         processes.share_gradients(state.nets, partitioned=partitioned)
         norm = nn.utils.clip_grad_norm_(state.nets.parameters(), schedule.clip)
         if not bool(torch.isfinite(norm)) or not bool(torch.isfinite(step_loss)):
-            raise BadRequest(
+            raise BadRequestError(
                 f"training diverged at step {state.step}: the loss is"
                 f" {float(step_loss.detach()):g}, its gradient {float(norm):g};"
                 f" lower schedule.rate (now {schedule.rate:g})"
@@ -177,14 +188,14 @@ def go(
     return state
 
 
-def _keep_if_best(state: State[Nets], score: float) -> None:
+def _keep_if_best(state: TrainingState[Nets], score: float) -> None:
     """Keep a copy of the average if its validation score is the highest so far."""
     if state.best is None or score > state.best.score:
         copy = {key: value.clone() for key, value in state.average.state_dict().items()}
         state.best = Best(score, state.step, copy)
 
 
-def _out_of_patience(state: State[Nets], schedule: ScheduleConfig) -> bool:
+def _out_of_patience(state: TrainingState[Nets], schedule: ScheduleConfig) -> bool:
     """Whether the validation score has not improved for `patience` checkpoints."""
     if state.best is None or not schedule.patience:
         return False

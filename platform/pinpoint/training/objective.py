@@ -25,7 +25,7 @@ from pinpoint.nets.losses import (
     cross_source_pairs,
     negative_radius_m,
     negative_weights,
-    place_negatives,
+    sample_negatives,
     sigmoid_contrastive,
 )
 from pinpoint.nets.specs import HeadsSpec, LocationSpec
@@ -33,7 +33,7 @@ from pinpoint.records import SourceKind
 from pinpoint.training.configs import EmbedderConfig
 from pinpoint.training.features import Features
 from pinpoint.training.fronts import TrainedTower, as_float32
-from pinpoint.training.processes import ALONE, Processes
+from pinpoint.training.processes import SINGLE_PROCESS, DistributedContext
 from pinpoint.training.samples import Rows, Samples
 from pinpoint.training.sampling import NearPairs
 
@@ -100,12 +100,12 @@ class Networks(nn.Module):
         return vectors
 
 
-PARTED: Final = ("heads.", "tower.")
+PARTITIONED: Final = ("heads.", "tower.")
 """Networks of images; with several processes, each process runs them on its part of a batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class FeatureTable:
     """The training images as the loss needs them, all `[N]`."""
 
     features: NDArray[np.float16]
@@ -128,7 +128,9 @@ class Table:
     """Nearby training rows of another kind."""
 
     @classmethod
-    def of(cls, samples: Samples, features: Features, rows: Rows, config: EmbedderConfig) -> Table:
+    def of(
+        cls, samples: Samples, features: Features, rows: Rows, config: EmbedderConfig
+    ) -> FeatureTable:
         """Build from the samples, their cached features, the training rows and the config."""
         creators = np.unique(samples.creators, return_inverse=True)[1]
         creators = np.where(samples.creators == "", -1, creators)
@@ -150,11 +152,11 @@ class Table:
 
 def batch_loss(
     nets: Networks,
-    table: Table,
+    table: FeatureTable,
     rows: Rows,
     step: int,
     config: EmbedderConfig,
-    processes: Processes = ALONE,
+    processes: DistributedContext = SINGLE_PROCESS,
 ) -> torch.Tensor:
     """The weighted losses of one batch `[B]`; a pure function of networks, rows and step."""
     losses, schedule = config.losses, config.schedule
@@ -186,7 +188,7 @@ def batch_loss(
         total = total + losses.cell * nets.cells(vectors[: len(rows)], codes)
     if losses.place:
         rng = np.random.default_rng([schedule.seed, _POSITION_STREAM, step])
-        extra = table.rows[place_negatives(table.cells, losses.extra_places, rng)]
+        extra = table.rows[sample_negatives(table.cells, losses.extra_places, rng)]
         batch_vectors = vectors[: len(rows)]
         total = total + losses.place * _position_loss(
             nets, table, batch_vectors, rows, extra, radius_m
@@ -205,7 +207,12 @@ def batch_loss(
 
 
 def _position_loss(
-    nets: Networks, table: Table, vectors: torch.Tensor, rows: Rows, extra: Rows, radius_m: float
+    nets: Networks,
+    table: FeatureTable,
+    vectors: torch.Tensor,
+    rows: Rows,
+    extra: Rows,
+    radius_m: float,
 ) -> torch.Tensor:
     """Contrastive loss of images `[B, D]` against their own and extra positions `[B + E]`.
 
@@ -229,7 +236,7 @@ def _position_loss(
 
 def _image_loss(
     nets: Networks,
-    table: Table,
+    table: FeatureTable,
     vectors: torch.Tensor,
     rows: Rows,
     radius_m: float,
@@ -265,7 +272,7 @@ def _image_loss(
     )
 
 
-def _pairwise_m(table: Table, rows: Rows, others: Rows) -> torch.Tensor:
+def _pairwise_m(table: FeatureTable, rows: Rows, others: Rows) -> torch.Tensor:
     """Great-circle distances `[B, C]` in meters, from chords; accurate below one meter, too."""
     xyz, other_xyz = torch.from_numpy(table.xyz[rows]), torch.from_numpy(table.xyz[others])
     # A matrix product would subtract two numbers near 1.

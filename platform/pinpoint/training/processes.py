@@ -22,7 +22,7 @@ from pinpoint.training.samples import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Processes:
+class DistributedContext:
     """Rank of this process, and the number of processes."""
 
     rank: int = 0
@@ -98,19 +98,19 @@ class Processes:
                 parameter.grad /= self.count
 
 
-ALONE: Final = Processes()
+SINGLE_PROCESS: Final = DistributedContext()
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
+def init_distributed() -> Iterator[DistributedContext]:
     """All processes that `torchrun` started for this run, or only this one."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     # Gloo instead of NCCL, because training runs on the CPU.
     dist.init_process_group("gloo")
     try:
-        yield Processes(rank=dist.get_rank(), count=count)
+        yield DistributedContext(rank=dist.get_rank(), count=count)
     finally:
         dist.destroy_process_group()

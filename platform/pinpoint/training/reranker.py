@@ -19,29 +19,29 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from pinpoint.errors import BadRequest
-from pinpoint.evaluation.labels import Question, read_labels
+from pinpoint.errors import BadRequestError
+from pinpoint.evaluation.labels import LabeledQuery, read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.nets.bundles import Bundle, check_new
+from pinpoint.nets.bundles import Bundle, require_absent
 from pinpoint.nets.contract import TrainingNote
-from pinpoint.nets.reranker import Reranker
+from pinpoint.nets.reranker import RerankerNetwork
 from pinpoint.nets.rerankers import write_reranked
 from pinpoint.training import loop
-from pinpoint.training.embedder import Progress, Trained, claimed, write_report
+from pinpoint.training.embedder import StageProgress, TrainingResult, run_lock, write_report
 from pinpoint.training.examples import (
     SUPPORT_M,
+    ExampleGallery,
     Examples,
-    Gallery,
-    Learner,
+    TrainingQuery,
     cache_examples,
-    table_of,
+    split_table,
 )
-from pinpoint.training.reranker_config import QuestionsConfig, RerankerConfig
+from pinpoint.training.reranker_config import QueriesConfig, RerankerConfig
 from pinpoint.training.reranker_objective import batch_loss
-from pinpoint.training.reranker_validation import measured, tried
+from pinpoint.training.reranker_validation import compute_metrics, evaluate_reranker
 from pinpoint.training.runs import REPORT
 from pinpoint.training.samples import Rows, Samples
-from pinpoint.training.short_evidence import short_evidence
+from pinpoint.training.short_evidence import short_evidence_shares
 from pinpoint.training.splits import Split, SplitSettings, split_samples
 
 EXAMPLES: Final = "examples"
@@ -53,11 +53,11 @@ def train_reranker(
     config: RerankerConfig,
     folder: Path,
     *,
-    gallery: Gallery,
+    gallery: ExampleGallery,
     bundle: Bundle,
     into: Path,
-    on_progress: Progress = lambda stage, completed, total: None,
-) -> Trained:
+    on_progress: StageProgress = lambda stage, completed, total: None,
+) -> TrainingResult:
     """Train a reranker, or resume an interrupted run.
 
     Args:
@@ -74,19 +74,19 @@ def train_reranker(
         BadManifest: Labels cannot be read.
         Unavailable: A component of the stack does not respond.
     """
-    check_new(into)
+    require_absent(into)
     if bundle.weights is None:
-        raise BadRequest(
+        raise BadRequestError(
             f"{bundle.contract.name} is built in and cannot hold a reranker; use a bundle with a "
             "tower (`pinpoint bundles use`)"
         )
-    with claimed(folder):
+    with run_lock(folder):
         training_queries = [
             training_query
             for number, queries in enumerate(config.questions)
             for training_query in _read_queries(number, queries)
         ]
-        table = table_of(training_queries, config.split.resolution)
+        table = split_table(training_queries, config.split.resolution)
         split = split_samples(table, SplitSettings(seed=config.schedule.seed, **dict(config.split)))
         examples = cache_examples(
             folder / EXAMPLES,
@@ -101,12 +101,14 @@ def train_reranker(
         examples = replace(examples, slots=gallery.candidate_slots(config.gallery.candidates))
         identity = _run_identity(config, split, gallery, train)
         state, took_s = _run(config, folder, identity, examples, train, validation, on_progress)
-        metrics = measured(tried(state.average.eval(), examples, validation, config))
+        metrics = compute_metrics(
+            evaluate_reranker(state.average.eval(), examples, validation, config)
+        )
         report = _build_report(config, split, examples, train, validation, metrics, took_s)
         # The report comes first, because an existing bundle makes every later run fail.
         write_report(folder / REPORT, {**report, "run": identity})
         _write_bundle(config, into, bundle, state, table, split, metrics)
-    return Trained(bundle=into, report=report)
+    return TrainingResult(bundle=into, report=report)
 
 
 def _usable_rows(split: Split, examples: Examples) -> tuple[Rows, Rows]:
@@ -118,7 +120,7 @@ def _usable_rows(split: Split, examples: Examples) -> tuple[Rows, Rows]:
     refused = np.array(sorted(examples.refused), dtype=np.int64)
     train, validation = (np.setdiff1d(rows, refused) for rows in (split.train, split.validation))
     if not len(train) or not len(validation):
-        raise BadRequest(
+        raise BadRequestError(
             "no photo for training, or none for validation, can be read: "
             f"{dict(_count_reasons(examples))}"
         )
@@ -129,7 +131,7 @@ def _write_bundle(
     config: RerankerConfig,
     into: Path,
     bundle: Bundle,
-    state: loop.State[Reranker],
+    state: loop.TrainingState[RerankerNetwork],
     table: Samples,
     split: Split,
     metrics: Mapping[str, float],
@@ -152,7 +154,7 @@ def _write_bundle(
     )
 
 
-def _read_queries(query_set: int, queries: QuestionsConfig) -> list[Learner]:
+def _read_queries(query_set: int, queries: QueriesConfig) -> list[TrainingQuery]:
     """The queries of one configured set.
 
     Raises:
@@ -160,11 +162,11 @@ def _read_queries(query_set: int, queries: QuestionsConfig) -> list[Learner]:
         BadManifest: The labels cannot be read.
     """
     if queries.protocol not in PROTOCOLS:
-        raise BadRequest(
+        raise BadRequestError(
             f"unknown protocol {queries.protocol!r}; use one of {', '.join(PROTOCOLS)}"
         )
     if not queries.images.is_dir():
-        raise BadRequest(f"the folder of images {queries.images} does not exist")
+        raise BadRequestError(f"the folder of images {queries.images} does not exist")
     labelled = read_labels(PROTOCOLS[queries.protocol], queries.labels)
     chosen = [
         query
@@ -175,9 +177,9 @@ def _read_queries(query_set: int, queries: QuestionsConfig) -> list[Learner]:
         criteria = (
             ", ".join(f"{name}={value}" for name, value in queries.only.items()) or "a position"
         )
-        raise BadRequest(f"no row of {queries.labels} has {criteria}")
+        raise BadRequestError(f"no row of {queries.labels} has {criteria}")
     return [
-        Learner(
+        TrainingQuery(
             question=replace(query, kind=query.kind or queries.kind),
             images=queries.images,
             query_set=query_set,
@@ -186,11 +188,13 @@ def _read_queries(query_set: int, queries: QuestionsConfig) -> list[Learner]:
     ]
 
 
-def _label_value(query: Question, name: str) -> str | None:
+def _label_value(query: LabeledQuery, name: str) -> str | None:
     return query.kind if name == "kind" else query.strata.get(name)
 
 
-def _run_identity(config: RerankerConfig, split: Split, gallery: Gallery, train: Rows) -> str:
+def _run_identity(
+    config: RerankerConfig, split: Split, gallery: ExampleGallery, train: Rows
+) -> str:
     """Hash of config, queries, split and gallery; a checkpoint resumes only the same run."""
     description = json.dumps(gallery.describe(), sort_keys=True)
     hashed = hashlib.sha256("\n".join((config.digest(), split.fingerprint, description)).encode())
@@ -198,11 +202,11 @@ def _run_identity(config: RerankerConfig, split: Split, gallery: Gallery, train:
     return hashed.hexdigest()[:16]
 
 
-def begin(config: RerankerConfig, dim: int) -> loop.State[Reranker]:
+def init_state(config: RerankerConfig, dim: int) -> loop.TrainingState[RerankerNetwork]:
     """Network, average and optimizer of step 0; the same seed gives the same state."""
     torch.manual_seed(config.schedule.seed)
-    nets, average = (Reranker(config.network.spec(dim)) for _ in range(2))
-    return loop.started(nets, average, config.schedule)
+    nets, average = (RerankerNetwork(config.network.spec(dim)) for _ in range(2))
+    return loop.resume_or_init(nets, average, config.schedule)
 
 
 def _run(
@@ -212,19 +216,19 @@ def _run(
     examples: Examples,
     train: Rows,
     validation: Rows,
-    on_progress: Progress,
-) -> tuple[loop.State[Reranker], float]:
+    on_progress: StageProgress,
+) -> tuple[loop.TrainingState[RerankerNetwork], float]:
     """The trained state, and the seconds that this part of the run took."""
-    state = loop.resume(begin(config, examples.rows["query"].shape[1]), folder, identity)
+    state = loop.resume(init_state(config, examples.rows["query"].shape[1]), folder, identity)
     started_at = time.perf_counter()
-    state = loop.go(
+    state = loop.train_loop(
         state,
         loss=lambda step: batch_loss(state.nets, examples, train, step, config),
         schedule=config.schedule,
         folder=folder,
         identity=identity,
         # The loop keeps the weights with the highest score.
-        score=(lambda net: -tried(net, examples, validation, config).loss)
+        score=(lambda net: -evaluate_reranker(net, examples, validation, config).loss)
         if config.schedule.patience
         else None,
         on_progress=lambda completed, total, loss: on_progress("steps", completed, total),
@@ -267,7 +271,7 @@ def _build_report(
         "split": {**split.counts, "fingerprint": split.fingerprint},
         "photos": len(examples.photos.ids),
         "validation": dict(metrics),
-        "short_evidence": short_evidence(examples.rows[sampled]),
+        "short_evidence": short_evidence_shares(examples.rows[sampled]),
         "seconds_of_steps": round(took_s, 1),
         "threads": torch.get_num_threads(),
     }

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from pinpoint.nets.contract import DESCRIPTOR_NAME
 from pinpoint.nets.specs import RerankerSpec
-from pinpoint.records import KINDS, SourceKind
+from pinpoint.records import SOURCE_KINDS, SourceKind
 from pinpoint.settings import SearchSettings
 from pinpoint.training.configs import (
     STRICT,
@@ -24,12 +24,12 @@ from pinpoint.training.configs import (
 
 
 def _check_kind(kind: SourceKind) -> SourceKind:
-    if kind not in KINDS:
-        raise ValueError(f"unknown source kind {kind}; use one of {', '.join(KINDS)}")
+    if kind not in SOURCE_KINDS:
+        raise ValueError(f"unknown source kind {kind}; use one of {', '.join(SOURCE_KINDS)}")
     return kind
 
 
-class QuestionsConfig(BaseModel):
+class QueriesConfig(BaseModel):
     """A set of labeled query photos; they may be rows of the gallery itself.
 
     The row of a query photo, the rows of its creator and its sequence, and its near-duplicates are
@@ -120,7 +120,7 @@ class TargetConfig(BaseModel):
     """Weight of the Huber loss (km) of the refined positions of candidates within 25 km."""
 
 
-class DropConfig(BaseModel):
+class AugmentationConfig(BaseModel):
     """Augmentation: shares of queries with removed data, to suit other galleries."""
 
     model_config = STRICT
@@ -140,7 +140,7 @@ class DropConfig(BaseModel):
     """Radius of the region; at least 25, so that no remaining image supports the ground truth."""
 
 
-class RerankerNetwork(BaseModel):
+class RerankerNetworkConfig(BaseModel):
     """Fields of `nets.specs.RerankerSpec`, except the vectors' width, which the bundle defines."""
 
     model_config = STRICT
@@ -175,12 +175,12 @@ class RerankerConfig(BaseModel):
     """Name of the resulting bundle: the index's bundle with the reranker added."""
     licence: Annotated[str, Field(min_length=1, max_length=200)]
     """License of the resulting weights."""
-    questions: Annotated[tuple[QuestionsConfig, ...], Field(min_length=1)]
+    questions: Annotated[tuple[QueriesConfig, ...], Field(min_length=1)]
     gallery: GalleryConfig = GalleryConfig()
     split: RerankerSplit = RerankerSplit()
-    network: RerankerNetwork = RerankerNetwork()
+    network: RerankerNetworkConfig = RerankerNetworkConfig()
     targets: TargetConfig = TargetConfig()
-    drops: DropConfig = DropConfig()
+    drops: AugmentationConfig = AugmentationConfig()
     schedule: RerankerSchedule = RerankerSchedule()
 
     @model_validator(mode="after")

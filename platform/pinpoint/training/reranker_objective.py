@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import bearing_deg
-from pinpoint.nets.rerank_inputs import Row, asked
-from pinpoint.nets.rerank_numbers import Asked
-from pinpoint.nets.reranker import Judged, Reranker
-from pinpoint.records import KINDS
+from pinpoint.nets.rerank_inputs import InputRow, to_batch
+from pinpoint.nets.rerank_numbers import RerankBatch
+from pinpoint.nets.reranker import RerankerNetwork, RerankTensors
+from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.examples import SUPPORT_M, Examples
-from pinpoint.training.reranker_config import DropConfig, RerankerConfig, TargetConfig
+from pinpoint.training.reranker_config import AugmentationConfig, RerankerConfig, TargetConfig
 from pinpoint.training.samples import Rows
 
 _ORDER_STREAM, _AUGMENTATION_STREAM = 1, 2
@@ -31,10 +31,10 @@ _HUBER_DELTA_KM: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class RerankTrainingBatch:
     """A batch of queries as the network receives them, and their ground truth."""
 
-    inputs: Asked
+    inputs: RerankBatch
     truth: NDArray[np.float64]
     """`[B, 2]` degrees."""
     supported: NDArray[np.bool_]
@@ -46,7 +46,7 @@ class Shown:
         return haversine_m(position, np.broadcast_to(self.truth[:, None], position.shape)) / 1_000.0
 
 
-def drawn(rows: Rows, step: int, batch: int, seed: int) -> Rows:
+def sample_batch(rows: Rows, step: int, batch: int, seed: int) -> Rows:
     """The queries of one step; each epoch is a new permutation of all rows."""
     draws = np.arange(step * batch, (step + 1) * batch)
     epochs = draws // len(rows)
@@ -60,13 +60,15 @@ def drawn(rows: Rows, step: int, batch: int, seed: int) -> Rows:
     )
 
 
-def plain(examples: Examples, rows: Rows) -> Shown:
+def collate(examples: Examples, rows: Rows) -> RerankTrainingBatch:
     """A batch of queries without augmentation."""
     query_rows = examples.rows[rows]
     return _fill_slots(examples, query_rows, np.any(query_rows["supported"], axis=1))
 
 
-def dropped(examples: Examples, rows: Rows, step: int, seed: int, drops: DropConfig) -> Shown:
+def augment(
+    examples: Examples, rows: Rows, step: int, seed: int, drops: AugmentationConfig
+) -> RerankTrainingBatch:
     """A batch of queries with augmentation; a pure function of rows, seed and step."""
     query_rows = np.array(examples.rows[rows])
     rng = np.random.default_rng([seed, _AUGMENTATION_STREAM, step])
@@ -86,7 +88,7 @@ def dropped(examples: Examples, rows: Rows, step: int, seed: int, drops: DropCon
     without_kind, code = draw_queries(drops.kind), rng.integers(supported.shape[1], size=count)
     dropped_kind = np.where(without_kind, code, -1)
     present &= query_rows["kind"] != dropped_kind[:, None]
-    evidence_kind = np.repeat(np.arange(len(KINDS)), near.shape[-1] // len(KINDS))
+    evidence_kind = np.repeat(np.arange(len(SOURCE_KINDS)), near.shape[-1] // len(SOURCE_KINDS))
     near &= evidence_kind != dropped_kind[:, None, None]
     supported[without_kind, code[without_kind]] = False
     without_gps = draw_queries(drops.channel)
@@ -106,19 +108,21 @@ def dropped(examples: Examples, rows: Rows, step: int, seed: int, drops: DropCon
     return replace(batch, inputs=replace(batch.inputs, gps=gps, near_present=near_present))
 
 
-def _fill_slots(examples: Examples, query_rows: Row, supported: NDArray[np.bool_]) -> Shown:
+def _fill_slots(
+    examples: Examples, query_rows: InputRow, supported: NDArray[np.bool_]
+) -> RerankTrainingBatch:
     """The candidates that the search would select among the remaining ones."""
     if examples.slots is not None:
         query_rows = examples.slots.refill(query_rows, examples.photos)
-    return Shown(
-        inputs=asked(query_rows, examples.photos),
+    return RerankTrainingBatch(
+        inputs=to_batch(query_rows, examples.photos),
         truth=np.array(query_rows["truth"]),
         supported=supported,
     )
 
 
 def _draw_region_centers(
-    query_rows: Row, rng: np.random.Generator, region_km: float
+    query_rows: InputRow, rng: np.random.Generator, region_km: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Centers of the removed regions, `[B, 2]`, and whether the ground truth loses its support.
 
@@ -150,7 +154,9 @@ def soft_targets(
     return np.asarray(unnormalized / unnormalized.sum(axis=1, keepdims=True))
 
 
-def lost(output: Judged, batch: Shown, targets: TargetConfig, reach_km: float) -> torch.Tensor:
+def rerank_loss(
+    output: RerankTensors, batch: RerankTrainingBatch, targets: TargetConfig, reach_km: float
+) -> torch.Tensor:
     """Cross-entropy against the soft targets plus Huber loss of the refined positions; a scalar."""
     away_km = batch.away_km()
     present = batch.inputs.present.numpy()
@@ -159,13 +165,13 @@ def lost(output: Judged, batch: Shown, targets: TargetConfig, reach_km: float) -
     # An absent candidate has target 0 and log-probability minus infinity; it must contribute 0.
     entropy = -(target * log_p.masked_fill(target == 0, 0.0)).sum(1).mean()
     close = torch.from_numpy(present & (away_km <= _MAX_REFINED_KM))
-    offset_km = torch.from_numpy(ways_km(batch, reach_km)).float()
+    offset_km = torch.from_numpy(offset_targets_km(batch, reach_km)).float()
     error = F.huber_loss(output.offset_km, offset_km, reduction="none", delta=_HUBER_DELTA_KM)
     refined = (error.sum(-1) * close).sum() / close.sum().clamp(min=1)
     return entropy + targets.refinement * refined
 
 
-def ways_km(batch: Shown, reach_km: float) -> NDArray[np.float64]:
+def offset_targets_km(batch: RerankTrainingBatch, reach_km: float) -> NDArray[np.float64]:
     """Offset of each candidate towards the ground truth, east and north, limited to the reach.
 
     Returns:
@@ -179,10 +185,10 @@ def ways_km(batch: Shown, reach_km: float) -> NDArray[np.float64]:
 
 
 def batch_loss(
-    net: Reranker, examples: Examples, rows: Rows, step: int, config: RerankerConfig
+    net: RerankerNetwork, examples: Examples, rows: Rows, step: int, config: RerankerConfig
 ) -> torch.Tensor:
     """The loss of one step; a pure function of network, rows and step."""
     seed = config.schedule.seed
-    batch_rows = drawn(rows, step, config.schedule.batch, seed)
-    batch = dropped(examples, batch_rows, step, seed, config.drops)
-    return lost(net(batch.inputs), batch, config.targets, config.network.reach_km)
+    batch_rows = sample_batch(rows, step, config.schedule.batch, seed)
+    batch = augment(examples, batch_rows, step, seed, config.drops)
+    return rerank_loss(net(batch.inputs), batch, config.targets, config.network.reach_km)

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from pinpoint.geo.distance import haversine_m
-from pinpoint.nets.reranker import Reranker
-from pinpoint.records import KINDS
+from pinpoint.nets.reranker import RerankerNetwork
+from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.examples import SUPPORT_M, Examples
 from pinpoint.training.reranker_config import RerankerConfig
-from pinpoint.training.reranker_objective import lost, plain
+from pinpoint.training.reranker_objective import collate, rerank_loss
 from pinpoint.training.samples import Rows
 
 RADII_KM: Final = (1.0, 25.0, 200.0)
@@ -27,7 +27,7 @@ _BATCH: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class RerankMetrics:
     """Results of the validation queries; all `[V]`, or by name `[V]`."""
 
     loss: float
@@ -41,7 +41,9 @@ class Tried:
 
 
 @torch.no_grad()
-def tried(net: Reranker, examples: Examples, rows: Rows, config: RerankerConfig) -> Tried:
+def evaluate_reranker(
+    net: RerankerNetwork, examples: Examples, rows: Rows, config: RerankerConfig
+) -> RerankMetrics:
     """Evaluate all validation queries without augmentation; the network is in evaluation mode."""
     errors_km: dict[str, list[NDArray[np.float64]]] = {
         name: [] for name in ("rerank", "vote", "top1", "oracle")
@@ -49,9 +51,9 @@ def tried(net: Reranker, examples: Examples, rows: Rows, config: RerankerConfig)
     losses, nulls, cases = [], [], []
     for start in range(0, len(rows), _BATCH):
         batch_rows = rows[start : start + _BATCH]
-        batch = plain(examples, batch_rows)
+        batch = collate(examples, batch_rows)
         output = net(batch.inputs)
-        loss = float(lost(output, batch, config.targets, config.network.reach_km))
+        loss = float(rerank_loss(output, batch, config.targets, config.network.reach_km))
         losses.append(loss * len(batch_rows))
         probabilities = torch.cat([output.scores, output.null[:, None]], dim=1).softmax(1)
         nulls.append(probabilities[:, -1].double().numpy())
@@ -71,7 +73,7 @@ def tried(net: Reranker, examples: Examples, rows: Rows, config: RerankerConfig)
         errors_km["vote"].append(_vote_error_km(examples, batch_rows))
         near = (away <= SUPPORT_M / 1_000.0).any(1)
         cases.append(np.where(near, "found", np.where(batch.supported, "missed", "unsupported")))
-    return Tried(
+    return RerankMetrics(
         loss=sum(losses) / len(rows),
         away_km={name: np.concatenate(errors) for name, errors in errors_km.items()},
         null=np.concatenate(nulls),
@@ -88,7 +90,7 @@ def _vote_error_km(examples: Examples, rows: Rows) -> NDArray[np.float64]:
     return np.where(candidate >= 0, haversine_m(positions, query_rows["truth"]) / 1_000.0, np.inf)
 
 
-def measured(result: Tried) -> dict[str, float]:
+def compute_metrics(result: RerankMetrics) -> dict[str, float]:
     """Shares within each radius by ranker and kind, the gap closed, and metrics of the null.
 
     `rerank photo@25km` is a share of the photo queries. `gap photo@25km` is the share of the gap
@@ -96,7 +98,7 @@ def measured(result: Tried) -> dict[str, float]:
     """
     metrics: dict[str, float] = {"loss": result.loss}
     groups = {"all": np.ones(len(result.kinds), dtype=np.bool_)}
-    groups |= {kind: result.kinds == code for code, kind in enumerate(KINDS)}
+    groups |= {kind: result.kinds == code for code, kind in enumerate(SOURCE_KINDS)}
     for group, members in groups.items():
         if not members.any():
             continue

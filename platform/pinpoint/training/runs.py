@@ -25,9 +25,15 @@ from uuid import UUID, uuid4
 
 from pydantic import ValidationError
 
-from pinpoint.errors import BadRequest, Conflict, NotFound, PinpointError, describe_cause
-from pinpoint.nets.bundles import BUNDLES_FOLDER, check_new, read_bundle
-from pinpoint.training.configs import EmbedderConfig, SourceConfig
+from pinpoint.errors import (
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    PinpointError,
+    describe_cause,
+)
+from pinpoint.nets.bundles import BUNDLES_FOLDER, read_bundle, require_absent
+from pinpoint.training.configs import EmbedderConfig, ManifestSourceConfig
 
 RUNS: Final = "training"
 """Folder of all runs, below the home."""
@@ -39,8 +45,8 @@ _LOCK_TIMEOUT_S: Final = 1.0
 """A process that only reads the state holds the lock for less."""
 _STAGES: Final = ("features", "steps")
 
-State = Literal["queued", "running", "stopped", "done", "failed"]
-Moved = Callable[[str, int, int], None]
+RunState = Literal["queued", "running", "stopped", "done", "failed"]
+ReportProgress = Callable[[str, int, int], None]
 """Called with the stage, its completed items and all its items."""
 
 
@@ -51,7 +57,7 @@ class Run:
     id: str
     name: str
     """Name of the resulting bundle."""
-    state: State = "queued"
+    state: RunState = "queued"
     """`stopped` means that its worker is gone; it is derived and never written."""
     stage: str | None = None
     """`features` or `steps`."""
@@ -81,14 +87,14 @@ def open_run(home: Path, config: EmbedderConfig) -> Run:
     Raises:
         Conflict: A bundle of that name exists already.
     """
-    check_new(home / BUNDLES_FOLDER / config.name)
+    require_absent(home / BUNDLES_FOLDER / config.name)
     tower = Path(config.tower).expanduser()
     resolved = config.model_copy(
         update={
             "tower": str(tower.absolute()) if tower.is_dir() else config.tower,
             "sources": tuple(
                 source.model_copy(update={"manifest": source.manifest.absolute()})
-                if isinstance(source, SourceConfig)
+                if isinstance(source, ManifestSourceConfig)
                 else source
                 for source in config.sources
             ),
@@ -121,11 +127,11 @@ def find_run(home: Path, run_id: UUID) -> Run:
     """
     folder = folder_of(home, run_id)
     if not (folder / _PROGRESS).is_file():
-        raise NotFound(f"no training run {run_id} below {home / RUNS}")
+        raise NotFoundError(f"no training run {run_id} below {home / RUNS}")
     return _read_current_state(folder)
 
 
-def queue_again(home: Path, run_id: UUID) -> Run:
+def requeue(home: Path, run_id: UUID) -> Run:
     """Queue a failed or stopped run; the next job resumes it.
 
     Raises:
@@ -134,16 +140,16 @@ def queue_again(home: Path, run_id: UUID) -> Run:
     """
     run = find_run(home, run_id)
     if run.state in ("done", "running"):
-        raise Conflict(f"the training run {run_id} is {run.state}")
+        raise ConflictError(f"the training run {run_id} is {run.state}")
     queued = replace(run, state="queued", tries=0, reason=None, detail=None, changed_at=_utc_now())
     _write_run(folder_of(home, run_id), queued)
     return queued
 
 
-def carry_out(
+def execute_run(
     home: Path,
     run_id: UUID,
-    train: Callable[[EmbedderConfig, Path, Moved], Path],
+    train: Callable[[EmbedderConfig, Path, ReportProgress], Path],
     *,
     most_tries: int,
 ) -> Run | None:
@@ -264,7 +270,9 @@ def _read_config(folder: Path) -> EmbedderConfig:
     try:
         return EmbedderConfig.model_validate_json((folder / _CONFIG).read_bytes())
     except (OSError, ValidationError) as error:
-        raise BadRequest(f"{folder / _CONFIG} cannot be used: {describe_cause(error)}") from error
+        raise BadRequestError(
+            f"{folder / _CONFIG} cannot be used: {describe_cause(error)}"
+        ) from error
 
 
 def _read_run(folder: Path) -> Run:

@@ -16,13 +16,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pinpoint.errors import BadManifest, BadRequest
+from pinpoint.errors import BadManifestError, BadRequestError
 from pinpoint.geo.cells import cell_ids
 from pinpoint.geo.points import LatLon
 from pinpoint.media.checks import rejected
 from pinpoint.media.manifests import read_manifest
 from pinpoint.media.rows import ManifestRow
-from pinpoint.records import KINDS, Rejected, SourceKind
+from pinpoint.records import SOURCE_KINDS, Rejected, SourceKind
 from pinpoint.settings import MediaSettings
 
 Texts = NDArray[Any]
@@ -30,7 +30,7 @@ Texts = NDArray[Any]
 Rows = NDArray[np.int64]
 """Row numbers of a table."""
 
-CHANGED: Final = "changed_since"
+CHANGED_SINCE_INGEST: Final = "changed_since"
 """Reason of a file that differs from the ingested one; re-embedding uses the same word."""
 _MAX_EXAMPLES: Final = 3
 """Refused rows kept for each reason; the counts are complete."""
@@ -119,7 +119,7 @@ _DERIVED: Final = frozenset({"files", "faces", "cells"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ManifestSource:
     """A manifest, in the format of `pinpoint ingest` and `pinpoint world make`."""
 
     manifest: Path
@@ -132,7 +132,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class SnapshotSource:
     """Rows of a source of the catalog, from a snapshot."""
 
     name: str
@@ -144,7 +144,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gathered:
+class LoadedSamples:
     """Samples of all sources, and counts of the rows that were refused."""
 
     samples: Samples
@@ -165,8 +165,11 @@ def texts(values: ArrayLike) -> Texts:
 
 
 def read_samples(
-    sources: Sequence[Source | Held], settings: MediaSettings, *, resolution: int = 5
-) -> Gathered:
+    sources: Sequence[ManifestSource | SnapshotSource],
+    settings: MediaSettings,
+    *,
+    resolution: int = 5,
+) -> LoadedSamples:
     """Read manifests and catalog snapshots into one table; no image is opened.
 
     Positions and creators come from the manifest only, because no EXIF data is read. A row without
@@ -185,7 +188,7 @@ def read_samples(
     """
     names = _source_names(sources)
     if not 0 <= resolution <= 15:
-        raise BadRequest(f"the cells' resolution must be in [0, 15], not {resolution}")
+        raise BadRequestError(f"the cells' resolution must be in [0, 15], not {resolution}")
     samples: list[Sample] = []
     dropped: Counter[str] = Counter()
     examples: list[Rejected] = []
@@ -202,8 +205,8 @@ def read_samples(
     if not samples:
         names_list = ", ".join(map(str, sources))
         reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items()) or "no rows"
-        raise BadManifest(f"there is nothing to train on in {names_list}: {reasons}")
-    return Gathered(
+        raise BadManifestError(f"there is nothing to train on in {names_list}: {reasons}")
+    return LoadedSamples(
         samples=_build_table(samples, resolution),
         rows=len(samples) + sum(dropped.values()),
         dropped=dict(dropped),
@@ -211,31 +214,33 @@ def read_samples(
     )
 
 
-def _source_names(sources: Sequence[Source | Held]) -> list[str]:
+def _source_names(sources: Sequence[ManifestSource | SnapshotSource]) -> list[str]:
     if not sources:
-        raise BadRequest("training needs at least one manifest")
-    kinds = {source.kind for source in sources if isinstance(source, Source)}
-    unknown = sorted(kinds - set(KINDS))
+        raise BadRequestError("training needs at least one manifest")
+    kinds = {source.kind for source in sources if isinstance(source, ManifestSource)}
+    unknown = sorted(kinds - set(SOURCE_KINDS))
     if unknown:
-        raise BadRequest(f"unknown source kind {unknown[0]!r}; use one of {', '.join(KINDS)}")
+        raise BadRequestError(
+            f"unknown source kind {unknown[0]!r}; use one of {', '.join(SOURCE_KINDS)}"
+        )
     names = [
         source.name or source.manifest.resolve().parent.name
-        if isinstance(source, Source)
+        if isinstance(source, ManifestSource)
         else source.name
         for source in sources
     ]
     duplicates = [name for name, count in Counter(names).items() if count > 1]
     if duplicates:
-        raise BadRequest(
+        raise BadRequestError(
             f"two sources are called {duplicates[0]}; give them different names, which ids contain"
         )
     return names
 
 
 def _read_rows(
-    source: Source | Held, name: str, used_keys: set[str], settings: MediaSettings
+    source: ManifestSource | SnapshotSource, name: str, used_keys: set[str], settings: MediaSettings
 ) -> Iterator[Sample | Rejected]:
-    if isinstance(source, Held):
+    if isinstance(source, SnapshotSource):
         earlier_keys = frozenset(used_keys)  # Faces of one panorama share their file.
         for row in source.rows:
             if isinstance(row, Sample) and (row.file in earlier_keys or row.id in used_keys):

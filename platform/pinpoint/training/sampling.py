@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.geo.points import EARTH_RADIUS_M, unit_xyz
 from pinpoint.records import SourceKind
 from pinpoint.training.samples import Rows, Samples
@@ -61,12 +61,12 @@ class BatchSampler:
         rows = np.asarray(rows, dtype=np.int64)
         self.kinds: tuple[SourceKind, ...] = tuple(np.unique(samples.kinds[rows]).tolist())
         if not self.kinds or batch < 1 or batch % len(self.kinds):
-            raise BadRequest(
+            raise BadRequestError(
                 f"a batch of {batch} cannot be shared evenly by {len(rows)} images of "
                 f"{len(self.kinds)} kinds ({', '.join(self.kinds)}); use a positive multiple"
             )
         if seed < 0:
-            raise BadRequest(f"the seed must not be negative, but is {seed}")
+            raise BadRequestError(f"the seed must not be negative, but is {seed}")
         self.seed, self.batch_size = seed, batch
         self._per_kind = batch // len(self.kinds)
         self._sequence = _number_sequences(samples)
@@ -168,7 +168,7 @@ class BatchSampler:
         for kind, sequences in zip(self.kinds, by_kind, strict=True):
             exclusive = int((~np.isin(sequences, shared)).sum())
             if exclusive < self._per_kind:
-                raise BadRequest(
+                raise BadRequestError(
                     f"a batch of {self.batch_size} needs {self._per_kind} images of kind {kind}, "
                     f"one of each sequence, but only {exclusive} sequences have only that kind; "
                     f"the largest batch is {exclusive * len(self.kinds)}"
@@ -193,7 +193,7 @@ class NearPairs:
         self, samples: Samples, rows: Rows, *, radius_m: float, seed: int, most: int = 16
     ) -> None:
         if not 0 < radius_m <= 1e6 or most < 1:
-            raise BadRequest(
+            raise BadRequestError(
                 f"partners need a radius in (0, 1,000,000] m and a positive maximum number, not "
                 f"{radius_m} and {most}"
             )

@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.nets.rerank_inputs import Photos, Row
-from pinpoint.records import KINDS
+from pinpoint.nets.rerank_inputs import EmbeddingTable, InputRow
+from pinpoint.records import SOURCE_KINDS
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -27,14 +27,14 @@ _CANDIDATE_FIELDS: Final = ("id", "position", "kind", "found", "present", *_EVID
 
 
 @dataclass(frozen=True, slots=True)
-class Seats:
+class CandidateSlots:
     """Number of candidates that are selected."""
 
     candidates: int
     gps_quota: int
     """Slots reserved for candidates of the channel `gps`."""
 
-    def refill(self, rows: Row, photos: Photos) -> Row:
+    def refill(self, rows: InputRow, photos: EmbeddingTable) -> InputRow:
         """Rows with the candidates that the search would select among the present ones.
 
         Args:
@@ -42,11 +42,11 @@ class Seats:
             photos: Vectors of the candidates.
         """
         _, has_vector = photos.seats(rows["id"])
-        chosen = seated(rows, rows["present"] & has_vector, likenesses(rows, photos), self)
-        return shown(rows, chosen, self.candidates)
+        chosen = assign_slots(rows, rows["present"] & has_vector, cosines(rows, photos), self)
+        return select_slots(rows, chosen, self.candidates)
 
 
-def likenesses(rows: Row, photos: Photos) -> tuple[Floats, Floats]:
+def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats, Floats]:
     """Cosines of queries to the image and to the GPS vectors of their candidates, `[B, R]` each.
 
     Candidates without a vector get 0.
@@ -63,13 +63,15 @@ def likenesses(rows: Row, photos: Photos) -> tuple[Floats, Floats]:
     return cosines[0], cosines[1]
 
 
-def seated(rows: Row, available: Flags, cosines: tuple[Floats, Floats], slots: Seats) -> Flags:
+def assign_slots(
+    rows: InputRow, available: Flags, cosines: tuple[Floats, Floats], slots: CandidateSlots
+) -> Flags:
     """Which available candidates get a slot, `[B, R]`.
 
     Args:
         rows: Rows of queries.
         available: `[B, R]`, the candidates that were not removed.
-        cosines: Result of `likenesses`.
+        cosines: Result of `cosines`.
         slots: Number of slots.
     """
     chosen = np.zeros_like(available)
@@ -84,7 +86,7 @@ def seated(rows: Row, available: Flags, cosines: tuple[Floats, Floats], slots: S
     return chosen
 
 
-def shown(rows: Row, chosen: Flags, candidates: int) -> Row:
+def select_slots(rows: InputRow, chosen: Flags, candidates: int) -> InputRow:
     """The rows with only the chosen candidates, in their order, and with room for no more.
 
     Args:
@@ -117,9 +119,9 @@ def _best_with_kind_quota(
     eligible: Flags, scores: Floats, kinds: NDArray[np.int16], free: NDArray[np.int64]
 ) -> Flags:
     """The best eligible candidates; half of an equal share of the free slots is kept per kind."""
-    quota = free // (2 * len(KINDS))
+    quota = free // (2 * len(SOURCE_KINDS))
     reserved = np.zeros_like(eligible)
-    for code in range(len(KINDS)):
+    for code in range(len(SOURCE_KINDS)):
         reserved |= _top_scored(eligible & (kinds == code), scores, quota)
     return reserved | _top_scored(eligible & ~reserved, scores, free - reserved.sum(axis=1))
 

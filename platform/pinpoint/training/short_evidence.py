@@ -13,18 +13,18 @@ from collections.abc import Mapping
 from typing import Final
 
 from pinpoint.geo.distance import haversine_m
-from pinpoint.nets.rerank_inputs import Row
-from pinpoint.records import KINDS
+from pinpoint.nets.rerank_inputs import InputRow
+from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.examples import SUPPORT_M
 
-NEAR: Final = "near the truth"
+NEAR_TRUTH: Final = "near the truth"
 ELSEWHERE: Final = "elsewhere"
-MUCH: Final = 0.05
+WARNING_DIFFERENCE: Final = 0.05
 """Difference of shares above which a warning is given: counting then reveals the ground truth for
 that share of queries."""
 
 
-def short_evidence(rows: Row) -> Mapping[str, Mapping[str, float]]:
+def short_evidence_shares(rows: InputRow) -> Mapping[str, Mapping[str, float]]:
     """Share of candidates with empty evidence slots of the query's own kind.
 
     Args:
@@ -35,12 +35,12 @@ def short_evidence(rows: Row) -> Mapping[str, Mapping[str, float]]:
         without queries, or without candidates on both sides, are omitted.
     """
     near = haversine_m(rows["position"], rows["truth"][:, None]) <= SUPPORT_M
-    per_kind = rows["near_present"].shape[-1] // len(KINDS)
+    per_kind = rows["near_present"].shape[-1] // len(SOURCE_KINDS)
     shares = {}
-    for code, kind in enumerate(KINDS):
+    for code, kind in enumerate(SOURCE_KINDS):
         present = rows["present"] & (rows["query_kind"] == code)[:, None]
         filled = rows["near_present"][..., code * per_kind : (code + 1) * per_kind]
-        sides = {NEAR: present & near, ELSEWHERE: present & ~near}
+        sides = {NEAR_TRUTH: present & near, ELSEWHERE: present & ~near}
         if all(side.any() for side in sides.values()):
             shares[kind] = {
                 name: float((~filled[side].all(-1)).mean()) for name, side in sides.items()
@@ -48,16 +48,16 @@ def short_evidence(rows: Row) -> Mapping[str, Mapping[str, float]]:
     return shares
 
 
-def warning(shares_by_kind: Mapping[str, Mapping[str, float]]) -> str | None:
+def leakage_warning(shares_by_kind: Mapping[str, Mapping[str, float]]) -> str | None:
     """The warning to show, or None.
 
     Args:
-        shares_by_kind: Result of `short_evidence`.
+        shares_by_kind: Result of `short_evidence_shares`.
     """
     differing = [
-        f"{kind} {shares[NEAR]:.0%} and {shares[ELSEWHERE]:.0%}"
+        f"{kind} {shares[NEAR_TRUTH]:.0%} and {shares[ELSEWHERE]:.0%}"
         for kind, shares in shares_by_kind.items()
-        if abs(shares[NEAR] - shares[ELSEWHERE]) > MUCH
+        if abs(shares[NEAR_TRUTH] - shares[ELSEWHERE]) > WARNING_DIFFERENCE
     ]
     if not differing:
         return None

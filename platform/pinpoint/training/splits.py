@@ -18,14 +18,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.geo.cells import cell_ids
 from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, unit_xyz
 from pinpoint.training.samples import Rows, Samples, Texts
 
-SIDES: Final = ("train", "validation", "left out: author", "left out: buffer")
+SPLITS: Final = ("train", "validation", "left out: author", "left out: buffer")
 """Names of the codes in `Split.sides`."""
-TRAIN, VALIDATION, AUTHOR, BUFFER = range(4)
+TRAIN, VALIDATION, SAME_CREATOR, BUFFER = range(4)
 
 _ELLIPSOID_MARGIN: Final = 1.006
 """Factor of the buffer on the sphere, whose distances differ from WGS84 by up to 0.56 %."""
@@ -49,11 +49,17 @@ class SplitSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
-            raise BadRequest(f"the share of validation must be between 0 and 1, not {self.share}")
+            raise BadRequestError(
+                f"the share of validation must be between 0 and 1, not {self.share}"
+            )
         if not 0 <= self.buffer_m <= 1e6:
-            raise BadRequest(f"the buffer must be in [0, 1,000,000] meters, not {self.buffer_m}")
+            raise BadRequestError(
+                f"the buffer must be in [0, 1,000,000] meters, not {self.buffer_m}"
+            )
         if not 0 <= self.resolution <= 15:
-            raise BadRequest(f"the cells' resolution must be in [0, 15], not {self.resolution}")
+            raise BadRequestError(
+                f"the cells' resolution must be in [0, 15], not {self.resolution}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +67,7 @@ class Split:
     """The side of every image of a table."""
 
     sides: NDArray[np.int8]
-    """`[N]` codes of `SIDES`."""
+    """`[N]` codes of `SPLITS`."""
     settings: SplitSettings
     fingerprint: str
     """SHA-256 over the table, the sides and the settings; part of the contract."""
@@ -79,7 +85,9 @@ class Split:
     @property
     def counts(self) -> Mapping[str, int]:
         """Number of images on each side, and left out by reason; the sum is the table's size."""
-        return dict(zip(SIDES, np.bincount(self.sides, minlength=len(SIDES)).tolist(), strict=True))
+        return dict(
+            zip(SPLITS, np.bincount(self.sides, minlength=len(SPLITS)).tolist(), strict=True)
+        )
 
 
 def split_samples(samples: Samples, settings: SplitSettings) -> Split:
@@ -94,11 +102,11 @@ def split_samples(samples: Samples, settings: SplitSettings) -> Split:
         BadRequest: One side would be empty.
     """
     in_validation = _choose_validation_cells(samples, settings)
-    groups = tied(samples)
+    groups = connected_groups(samples)
     sides = np.where(in_validation, VALIDATION, TRAIN).astype(np.int8)
     is_trained = np.zeros(groups.max(initial=-1) + 1, dtype=np.bool_)
     is_trained[groups[~in_validation]] = True
-    sides[in_validation & is_trained[groups]] = AUTHOR
+    sides[in_validation & is_trained[groups]] = SAME_CREATOR
     validation = np.flatnonzero(sides == VALIDATION)
     train = np.flatnonzero(sides == TRAIN)
     if len(train) and len(validation):
@@ -107,16 +115,16 @@ def split_samples(samples: Samples, settings: SplitSettings) -> Split:
     split = Split(
         sides=sides, settings=settings, fingerprint=_split_fingerprint(samples, settings, sides)
     )
-    empty = [name for name in SIDES[:2] if not split.counts[name]]
+    empty = [name for name in SPLITS[:2] if not split.counts[name]]
     if empty:
-        raise BadRequest(
+        raise BadRequestError(
             f"no image is left for {empty[0]} ({split.counts}); try another share, a smaller "
             "buffer, finer cells (a higher resolution), or images of more areas"
         )
     return split
 
 
-def tied(samples: Samples) -> NDArray[np.int64]:
+def connected_groups(samples: Samples) -> NDArray[np.int64]:
     """Groups of images that share a creator or a sequence, directly or through others.
 
     They are the connected components of the graph between images and names. A name means the same
@@ -171,7 +179,7 @@ def _within_radius(
 
 
 def _split_fingerprint(samples: Samples, settings: SplitSettings, sides: NDArray[np.int8]) -> str:
-    content = {"table": samples.fingerprint(), "settings": asdict(settings), "sides": SIDES}
+    content = {"table": samples.fingerprint(), "settings": asdict(settings), "sides": SPLITS}
     hashed = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     hashed.update(sides.tobytes())
     return hashed.hexdigest()

@@ -21,7 +21,7 @@ from pinpoint.metrics.retrieval import hit_rates
 from pinpoint.nets.heads import KindHeads
 from pinpoint.records import Vector
 from pinpoint.training.features import Features
-from pinpoint.training.fronts import seen_rows
+from pinpoint.training.fronts import compute_features
 from pinpoint.training.objective import Networks
 from pinpoint.training.samples import Rows, Samples, Texts
 
@@ -55,14 +55,14 @@ class Validation:
         return float(np.mean([rates[f"{kind}@12,25km"] for kind in kinds]))
 
     def _tower_features(self, nets: Networks) -> NDArray[np.float32]:
-        return seen_rows(nets.tower, self.features.values, self.rows)
+        return compute_features(nets.tower, self.features.values, self.rows)
 
     def _embedding_recalls(self, nets: Networks, features: NDArray[np.float32]) -> Recalls:
-        vectors = space_vectors(nets.heads, features, self.samples.kinds[self.rows])
+        vectors = embed_features(nets.heads, features, self.samples.kinds[self.rows])
         return recalls(vectors, self.samples, self.rows)
 
 
-def space_vectors(heads: KindHeads, features: NDArray[np.float32], kinds: Texts) -> Vector:
+def embed_features(heads: KindHeads, features: NDArray[np.float32], kinds: Texts) -> Vector:
     """Unit vectors `[V, D]` of features `[V, F]`, through the adapters of their kinds `[V]`."""
     parts = []
     with torch.inference_mode():

@@ -15,7 +15,7 @@ SECTORS: Final = 16
 """Number of houses around the camera, one per sixteenth of the horizon."""
 
 
-class Chance:
+class Draws:
     """Sequential access to the columns of uniform and normal noise."""
 
     def __init__(self, flat: Floats, bell: Floats) -> None:
@@ -35,7 +35,7 @@ class Chance:
         return np.asarray(spread * self._bell[:, first : first + size], np.float32)
 
 
-def around(corner_factors: Reals) -> Reals:
+def directional_factors(corner_factors: Reals) -> Reals:
     """Four factors per direction: `[B, 4, S]`; opposite sides of a street differ."""
     angle = (np.arange(SECTORS, dtype=np.float32) + 0.5) * np.float32(2 * np.pi / SECTORS)
     base, east, north = corner_factors[:, :4], corner_factors[:, 8:12], corner_factors[:, 12:16]
@@ -46,12 +46,14 @@ def around(corner_factors: Reals) -> Reals:
     )
 
 
-def soft(value: Reals) -> Reals:
+def logistic(value: Reals) -> Reals:
     """Logistic map to (0, 1); approximately uniform for a standard normal input."""
     return np.asarray(1.0 / (1.0 + np.exp(-1.7 * value)), np.float32)
 
 
-def mix(low: tuple[float, float, float], high: tuple[float, float, float], share: Reals) -> Reals:
+def interpolate_color(
+    low: tuple[float, float, float], high: tuple[float, float, float], share: Reals
+) -> Reals:
     """Linear interpolation between two colors: `[B, 3]`."""
     first, last = np.array(low, np.float32), np.array(high, np.float32)
     return np.asarray(first + (last - first) * share[:, None], np.float32)

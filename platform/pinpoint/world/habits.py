@@ -17,7 +17,7 @@ import numpy as np
 from pinpoint.geo.points import destination, lat_lon
 from pinpoint.records import Point
 from pinpoint.world.cities import folder_name
-from pinpoint.world.presets import Difficulty, Town
+from pinpoint.world.presets import Difficulty, LocalityCounts
 from pinpoint.world.regions import REACH_M, Site
 from pinpoint.world.seeds import rng
 
@@ -59,7 +59,7 @@ class Shot:
         return f"{folder_name(self.site.city)}/{self.name.rsplit('/', 1)[1]}.jpg"
 
 
-def generate_shots(seed: int, site: Site, town: Town, habits: Difficulty) -> list[Shot]:
+def generate_shots(seed: int, site: Site, town: LocalityCounts, habits: Difficulty) -> list[Shot]:
     """All shots of one city, in a fixed order."""
     all_shots: list[Shot] = []
     all_shots += _generate_sequences(seed, site, "gallery", town.streets, habits)
@@ -121,7 +121,7 @@ def _choose_landmarks(seed: int, site: Site) -> list[Point]:
 
 
 def _generate_photographers(
-    seed: int, site: Site, landmarks: list[Point], town: Town, habits: Difficulty
+    seed: int, site: Site, landmarks: list[Point], town: LocalityCounts, habits: Difficulty
 ) -> Iterator[Shot]:
     """Creators with about four images each; some have images in both gallery and queries."""
     name = folder_name(site.city)

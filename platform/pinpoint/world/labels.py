@@ -11,7 +11,7 @@ from typing import Final
 
 from pinpoint.world.habits import Shot
 from pinpoint.world.photographs import Label
-from pinpoint.world.seeds import share
+from pinpoint.world.seeds import uniform
 
 _CAMERAS: Final = (("Halide", "H3"), ("Orlo", "One"), ("Nikkai", "D90"), ("Kestrel", "K5"))
 _MANIFEST_COLUMNS: Final = (
@@ -43,7 +43,7 @@ _GROUND_TRUTH_COLUMNS: Final = (
 def exif_label(seed: int, shot: Shot) -> Label:
     """EXIF values of a shot; files of queries have no position."""
     is_query = shot.use == "query"
-    make, camera = _CAMERAS[int(len(_CAMERAS) * share(seed, "phone", shot.creator))]
+    make, camera = _CAMERAS[int(len(_CAMERAS) * uniform(seed, "phone", shot.creator))]
     if shot.kind == "street":
         make, camera = "Wegmeter", "SV-360" if shot.panorama else "SV-4"
     return Label(
@@ -113,10 +113,10 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]])
     out = csv.writer(text)
     out.writerow(header)
     out.writerows(rows)
-    write_whole(path, text.getvalue().encode())
+    atomic_write(path, text.getvalue().encode())
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def atomic_write(path: Path, data: bytes) -> None:
     """Write a file atomically, and create its parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".part")

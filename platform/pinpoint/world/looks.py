@@ -14,12 +14,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.world.chance import SECTORS, Chance, Reals, around, columns, mix, soft
+from pinpoint.world.chance import (
+    SECTORS,
+    Draws,
+    Reals,
+    columns,
+    directional_factors,
+    interpolate_color,
+    logistic,
+)
 from pinpoint.world.fields import COLUMNS, WIDTH
 from pinpoint.world.presets import Difficulty
 from pinpoint.world.seeds import Floats
 
-Parts = Mapping[str, Reals]
+FactorsByScale = Mapping[str, Reals]
 """Factors by scale."""
 
 TREES: Final = 5
@@ -103,11 +111,11 @@ def draw_appearance(
         bell: Normal noise `[B, NORMALS]`.
         habits: Noise levels and frequencies.
     """
-    chance = Chance(flat, bell)
+    chance = Draws(flat, bell)
     photo = 1.0 - street
     noise = habits.photo_noise * photo + habits.street_noise * street
     noisy = factors + noise[:, None] * chance.bell(1.0, WIDTH)
-    noisy_factors: Parts = {name: noisy[:, columns] for name, columns in COLUMNS.items()}
+    noisy_factors: FactorsByScale = {name: noisy[:, columns] for name, columns in COLUMNS.items()}
     facades = np.where(street > 0, habits.street_facades, habits.photo_facades)
     facades = np.where(rural > 0, habits.rural_facades, facades)
     light = chance.flat(0.75, 1.1) * (1.0 - 0.25 * chance.flat() * photo)
@@ -128,18 +136,20 @@ def draw_appearance(
     )
 
 
-def _draw_landscape_factors(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
+def _draw_landscape_factors(part: FactorsByScale, chance: Draws, light: Reals) -> dict[str, Reals]:
     climate, region = part["climate"], part["region"]
     cloud = chance.flat()[:, None]
-    clear = mix((0.62, 0.72, 0.82), (0.80, 0.80, 0.74), soft(climate[:, 0]))
-    top = mix((0.30, 0.48, 0.80), (0.38, 0.62, 0.88), soft(climate[:, 1]))
+    clear = interpolate_color((0.62, 0.72, 0.82), (0.80, 0.80, 0.74), logistic(climate[:, 0]))
+    top = interpolate_color((0.30, 0.48, 0.80), (0.38, 0.62, 0.88), logistic(climate[:, 1]))
     gray = np.float32(0.78)
-    dry = mix((0.42, 0.52, 0.28), (0.74, 0.62, 0.42), soft(climate[:, 0] - climate[:, 1]))
+    dry = interpolate_color(
+        (0.42, 0.52, 0.28), (0.74, 0.62, 0.42), logistic(climate[:, 0] - climate[:, 1])
+    )
     ground = dry + 0.10 * np.tanh(region[:, 4:5]) * np.array([1.0, 0.2, -0.8], np.float32)
-    ridge = mix((0.30, 0.40, 0.32), (0.55, 0.45, 0.42), soft(region[:, 5]))
+    ridge = interpolate_color((0.30, 0.40, 0.32), (0.55, 0.45, 0.42), logistic(region[:, 5]))
     shape = (
-        0.04 + 0.38 * soft(1.4 * region[:, 0]),
-        2.0 + 9.0 * soft(1.4 * region[:, 1]),
+        0.04 + 0.38 * logistic(1.4 * region[:, 0]),
+        2.0 + 9.0 * logistic(1.4 * region[:, 1]),
         chance.flat(0.0, 2 * np.pi),
     )
     return {
@@ -152,31 +162,33 @@ def _draw_landscape_factors(part: Parts, chance: Chance, light: Reals) -> dict[s
 
 
 def _draw_road_factors(
-    part: Parts, chance: Chance, street: Reals, heading: Reals
+    part: FactorsByScale, chance: Draws, street: Reals, heading: Reals
 ) -> dict[str, Reals]:
     country = part["country"]
     visible = (street > 0) | (chance.flat() < 0.35)
     bearing_offset = np.where(street > 0, 0.1 * chance.bell(1.0, 1)[:, 0], chance.flat(-1.5, 1.5))
-    tone = 0.22 + 0.36 * soft(1.3 * country[:, 0])
+    tone = 0.22 + 0.36 * logistic(1.3 * country[:, 0])
     return {
         "road": tone[:, None] * np.array([1.0, 0.98, 0.96], np.float32),
-        "paint": mix((0.95, 0.95, 0.95), (0.98, 0.74, 0.10), soft(2.0 * country[:, 1])),
+        "paint": interpolate_color(
+            (0.95, 0.95, 0.95), (0.98, 0.74, 0.10), logistic(2.0 * country[:, 1])
+        ),
         "road_shape": columns(
             heading + bearing_offset,
-            np.where(visible, 2.5 + 3.0 * soft(country[:, 2]), 0.0),
-            1.0 + 5.0 * soft(1.3 * country[:, 3]),
+            np.where(visible, 2.5 + 3.0 * logistic(country[:, 2]), 0.0),
+            1.0 + 5.0 * logistic(1.3 * country[:, 3]),
             np.where(country[:, 2] + country[:, 0] > 0.0, 1.0, 0.0),
         ),
     }
 
 
 def _draw_house_factors(
-    part: Parts, chance: Chance, light: Reals, built: NDArray[np.bool_]
+    part: FactorsByScale, chance: Draws, light: Reals, built: NDArray[np.bool_]
 ) -> dict[str, Reals]:
     country, town, region = part["country"], part["town"], part["region"]
     house_noise = chance.bell(1.0, 3 * SECTORS).reshape(-1, 3, SECTORS)
-    corner = around(part["corner"])
-    tone = 0.32 + 0.5 * soft(0.9 * town[:, 1] + 0.4 * country[:, 5])
+    corner = directional_factors(part["corner"])
+    tone = 0.32 + 0.5 * logistic(0.9 * town[:, 1] + 0.4 * country[:, 5])
     warm = 0.24 * np.tanh(0.8 * country[:, 3] + 0.6 * town[:, 0])
     green = 0.16 * np.tanh(0.8 * country[:, 4] + 0.6 * town[:, 2])
     gray = tone[:, None] + 0.05 * house_noise[:, 0]
@@ -188,16 +200,16 @@ def _draw_house_factors(
         ],
         axis=1,
     )
-    height = 5.0 + 15.0 * soft(town[:, 3] + 0.3 * country[:, 6])
+    height = 5.0 + 15.0 * logistic(town[:, 3] + 0.3 * country[:, 6])
     distance = np.where(built, chance.flat(9.0, 22.0), 1e4)
     present = house_noise[:, 2] > chance.flat(-2.0, -0.3)[:, None]
     houses = (
         height[:, None] * (1.0 + 0.15 * house_noise[:, 2]),
         np.where(present, distance[:, None], 1e4),
-        np.repeat((2.0 + 4.0 * soft(1.3 * country[:, 5]))[:, None], SECTORS, axis=1),
-        np.repeat((2.6 + 1.8 * soft(1.3 * country[:, 6]))[:, None], SECTORS, axis=1),
+        np.repeat((2.0 + 4.0 * logistic(1.3 * country[:, 5]))[:, None], SECTORS, axis=1),
+        np.repeat((2.6 + 1.8 * logistic(1.3 * country[:, 6]))[:, None], SECTORS, axis=1),
     )
-    roof = mix((0.62, 0.30, 0.20), (0.30, 0.32, 0.38), soft(1.3 * country[:, 7]))
+    roof = interpolate_color((0.62, 0.30, 0.20), (0.30, 0.32, 0.38), logistic(1.3 * country[:, 7]))
     roof = roof + 0.10 * np.tanh(region[:, 5:6])
     spot = part["corner"]
     bands = np.stack([0.5 + 0.4 * np.tanh(spot[:, k]) for k in (4, 5, 6)], axis=1)
@@ -205,30 +217,34 @@ def _draw_house_factors(
         "houses": np.stack(houses, axis=1).astype(np.float32),
         "walls": (walls * light[:, None, None]).astype(np.float32),
         "fronts": ((0.5 + 0.4 * np.tanh(corner[:, :3])) * light[:, None, None]).astype(np.float32),
-        "front_height": (2.0 + 2.5 * soft(corner[:, 3])).astype(np.float32),
+        "front_height": (2.0 + 2.5 * logistic(corner[:, 3])).astype(np.float32),
         "bands": bands * light[:, None],
-        "band_shape": columns(1.0 + 4.0 * soft(1.4 * spot[:, 7]), 0.08 + 0.2 * soft(town[:, 5])),
+        "band_shape": columns(
+            1.0 + 4.0 * logistic(1.4 * spot[:, 7]), 0.08 + 0.2 * logistic(town[:, 5])
+        ),
         "windows": columns(
-            0.15 + 0.28 * soft(1.3 * town[:, 4]),
-            0.20 + 0.22 * soft(1.3 * country[:, 4]),
-            0.15 + 0.75 * soft(1.3 * town[:, 5]),
+            0.15 + 0.28 * logistic(1.3 * town[:, 4]),
+            0.20 + 0.22 * logistic(1.3 * country[:, 4]),
+            0.15 + 0.75 * logistic(1.3 * town[:, 5]),
         ),
         "roof": roof * light[:, None],
-        "roof_height": 0.6 + 3.0 * soft(1.3 * region[:, 3]),
+        "roof_height": 0.6 + 3.0 * logistic(1.3 * region[:, 3]),
     }
 
 
-def _draw_vegetation_factors(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
+def _draw_vegetation_factors(part: FactorsByScale, chance: Draws, light: Reals) -> dict[str, Reals]:
     climate, region = part["climate"], part["region"]
-    dense = soft(0.8 * climate[:, 1] + 0.8 * region[:, 2])
+    dense = logistic(0.8 * climate[:, 1] + 0.8 * region[:, 2])
     present = np.stack([chance.flat() < dense for _ in range(TREES)], axis=1)
-    size = 1.5 + 2.0 * soft(region[:, 3])[:, None] + 0.4 * chance.bell(1.0, TREES)
+    size = 1.5 + 2.0 * logistic(region[:, 3])[:, None] + 0.4 * chance.bell(1.0, TREES)
     slender = np.repeat(
-        (0.45 + 1.3 * soft(1.3 * region[:, 3] - 0.8 * climate[:, 0]))[:, None], TREES, axis=1
+        (0.45 + 1.3 * logistic(1.3 * region[:, 3] - 0.8 * climate[:, 0]))[:, None], TREES, axis=1
     )
     bearing = np.stack([chance.flat(0.0, 2 * np.pi) for _ in range(TREES)], axis=1)
     distance = np.stack([chance.flat(7.0, 16.0) for _ in range(TREES)], axis=1)
-    leaves = mix((0.20, 0.42, 0.16), (0.52, 0.50, 0.18), soft(climate[:, 0] - 0.7 * climate[:, 1]))
+    leaves = interpolate_color(
+        (0.20, 0.42, 0.16), (0.52, 0.50, 0.18), logistic(climate[:, 0] - 0.7 * climate[:, 1])
+    )
     leaves = leaves + 0.08 * np.tanh(region[:, 2:3]) * np.array([-0.6, 0.5, 0.8], np.float32)
     trees = (bearing, distance, np.where(present, np.maximum(size, 0.8), 0.0), slender)
     return {
@@ -238,23 +254,23 @@ def _draw_vegetation_factors(part: Parts, chance: Chance, light: Reals) -> dict[
 
 
 def _draw_sign_factors(
-    part: Parts, chance: Chance, street: Reals, heading: Reals
+    part: FactorsByScale, chance: Draws, street: Reals, heading: Reals
 ) -> dict[str, Reals]:
     country = part["country"]
     visible = chance.flat() < np.where(street > 0, 0.5, 0.2)
-    plate = mix((0.95, 0.95, 0.95), (0.95, 0.80, 0.10), soft(2.0 * country[:, 7]))
-    rim = mix((0.10, 0.25, 0.70), (0.80, 0.10, 0.10), soft(2.0 * country[:, 2]))
+    plate = interpolate_color((0.95, 0.95, 0.95), (0.95, 0.80, 0.10), logistic(2.0 * country[:, 7]))
+    rim = interpolate_color((0.10, 0.25, 0.70), (0.80, 0.10, 0.10), logistic(2.0 * country[:, 2]))
     return {
         "sign": np.concatenate([plate, rim], axis=1),
         "sign_shape": columns(
             heading + chance.flat(-0.45, 0.45),
             np.where(visible, chance.flat(0.05, 0.11), 0.0),
-            0.6 + 1.8 * soft(1.3 * country[:, 6]),
+            0.6 + 1.8 * logistic(1.3 * country[:, 6]),
         ),
     }
 
 
-def _draw_subject_factors(chance: Chance, photo: Reals, habits: Difficulty) -> dict[str, Reals]:
+def _draw_subject_factors(chance: Draws, photo: Reals, habits: Difficulty) -> dict[str, Reals]:
     """Effects of a photographer: a close-up subject, a filter, an occluder."""
     draw = chance.flat()
     uninformative = (draw < habits.uninformative) & (photo > 0)

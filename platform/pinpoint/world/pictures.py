@@ -39,12 +39,12 @@ def render_pictures(
     panoramas = {shot.panorama for shot in shots}
     if len(panoramas) > 1:
         raise ValueError("panoramas and other images have different shapes; render them separately")
-    appearance = scene(seed, shots, preset, blind=blind)
+    appearance = scene_appearance(seed, shots, preset, blind=blind)
     names = np.array([_hash_name(shot.name) for shot in shots], np.uint64)
     return render(appearance, names, preset.side_px, panorama=panoramas == {True}, threads=threads)
 
 
-def scene(
+def scene_appearance(
     seed: int, shots: Sequence[Shot], preset: Preset, *, blind: Sequence[str] = ()
 ) -> Appearance:
     """Appearance of the shots; arguments as for `render_pictures`."""
@@ -53,12 +53,14 @@ def scene(
     )
     for scale in blind:
         factors[:, COLUMNS[scale]] = 0.0
-    return shown(seed, shots, preset, factors)
+    return factors_appearance(seed, shots, preset, factors)
 
 
-def shown(seed: int, shots: Sequence[Shot], preset: Preset, factors: Floats) -> Appearance:
+def factors_appearance(
+    seed: int, shots: Sequence[Shot], preset: Preset, factors: Floats
+) -> Appearance:
     """Appearance of the shots for given factors `[B, WIDTH]`."""
-    flat, bell = noise(seed, shots)
+    flat, bell = draw_shot_noise(seed, shots)
     return draw_appearance(
         factors,
         street=np.array([shot.kind == "street" for shot in shots], np.float32),
@@ -70,7 +72,7 @@ def shown(seed: int, shots: Sequence[Shot], preset: Preset, factors: Floats) -> 
     )
 
 
-def noise(seed: int, shots: Sequence[Shot]) -> tuple[Floats, Floats]:
+def draw_shot_noise(seed: int, shots: Sequence[Shot]) -> tuple[Floats, Floats]:
     """Noise of each shot; near-duplicates share most of the noise of their original."""
     flat, bell = draw_noise(seed, [shot.again or shot.name for shot in shots], UNIFORMS, NORMALS)
     repeats = [row for row, shot in enumerate(shots) if shot.again]

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequestError
 from pinpoint.geo.gazetteer import City
 from pinpoint.records import Pixels, Point
 from pinpoint.world.habits import Kind, Shot, generate_shots
-from pinpoint.world.labels import exif_label, write_ground_truth, write_manifest, write_whole
+from pinpoint.world.labels import atomic_write, exif_label, write_ground_truth, write_manifest
 from pinpoint.world.photographs import encode_photograph
 from pinpoint.world.pictures import render_pictures
 from pinpoint.world.presets import GENERATOR, PRESETS, Preset, Role, preset_digest
@@ -36,7 +36,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unseen:
+class QueryPhoto:
     """A query photo, which is in no gallery, and its ground truth."""
 
     path: Path
@@ -56,7 +56,7 @@ class Planet:
     digest: str
     gallery: int
     """Number of images in all galleries; a panorama counts once."""
-    unseen: tuple[Unseen, ...]
+    unseen: tuple[QueryPhoto, ...]
 
     @property
     def labels(self) -> Path:
@@ -110,7 +110,7 @@ def make_planet(
         write_ground_truth(folder / "queries" / "labels.csv", queries, planet_label)
         counts = {"gallery": len(gallery), "queries": len(queries)}
         complete = {**description, **counts, "complete": True}
-        write_whole(folder / _DESCRIPTION_FILE, json.dumps(complete, indent=1).encode())
+        atomic_write(folder / _DESCRIPTION_FILE, json.dumps(complete, indent=1).encode())
     return Planet(
         folder=folder,
         preset=chosen,
@@ -121,9 +121,9 @@ def make_planet(
     )
 
 
-def _query_photo(folder: Path, shot: Shot) -> Unseen:
-    return Unseen(
-        path=folder / place_of(shot),
+def _query_photo(folder: Path, shot: Shot) -> QueryPhoto:
+    return QueryPhoto(
+        path=folder / shot_path(shot),
         point=shot.point,
         kind=shot.kind,
         role=shot.site.role,
@@ -131,7 +131,7 @@ def _query_photo(folder: Path, shot: Shot) -> Unseen:
     )
 
 
-def place_of(shot: Shot) -> str:
+def shot_path(shot: Shot) -> str:
     """Path of a shot relative to the folder of the planet."""
     if shot.use == "query":
         return f"queries/images/{shot.site.role}/{shot.file}"
@@ -144,7 +144,7 @@ def _source_folder(shot: Shot) -> str:
 
 def _find_preset(name: str) -> Preset:
     if name not in PRESETS:
-        raise BadRequest(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+        raise BadRequestError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
@@ -154,7 +154,7 @@ def _check_or_write_description(folder: Path, description: dict[str, str | int])
     if path.is_file():
         existing = json.loads(path.read_text(encoding="utf-8"))
         if existing["digest"] != description["digest"]:
-            raise BadRequest(
+            raise BadRequestError(
                 f"{folder} holds planet {existing['preset']} of seed {existing['seed']}"
                 f" ({existing['generator']}, {existing['digest']}), not"
                 f" {description['preset']} of seed {description['seed']}"
@@ -162,8 +162,8 @@ def _check_or_write_description(folder: Path, description: dict[str, str | int])
             )
         return
     if folder.is_dir() and any(folder.iterdir()):
-        raise BadRequest(f"{folder} holds other files; choose an empty or a new folder")
-    write_whole(path, json.dumps({**description, "complete": False}, indent=1).encode())
+        raise BadRequestError(f"{folder} holds other files; choose an empty or a new folder")
+    atomic_write(path, json.dumps({**description, "complete": False}, indent=1).encode())
 
 
 def _write_images(
@@ -172,12 +172,12 @@ def _write_images(
     """Render and write missing images in blocks; panoramas separately."""
 
     def save(shot: Shot, pixels: Pixels) -> None:
-        write_whole(folder / place_of(shot), encode_photograph(pixels, exif_label(seed, shot)))
+        atomic_write(folder / shot_path(shot), encode_photograph(pixels, exif_label(seed, shot)))
 
     with ThreadPoolExecutor(2) as pool:
         for first in range(0, len(planned), _BLOCK_SHOTS):
             block = planned[first : first + _BLOCK_SHOTS]
-            unwritten = [shot for shot in block if not (folder / place_of(shot)).is_file()]
+            unwritten = [shot for shot in block if not (folder / shot_path(shot)).is_file()]
             for wide in (False, True):
                 missing = [shot for shot in unwritten if shot.panorama is wide]
                 if missing:

@@ -52,7 +52,7 @@ class Difficulty:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Town:
+class LocalityCounts:
     """Number of cities of one role, and of images per city."""
 
     cities: int
@@ -70,7 +70,7 @@ class Preset:
     """Size and difficulty of a planet."""
 
     name: str
-    towns: Mapping[Role, Town]
+    towns: Mapping[Role, LocalityCounts]
     side_px: int = 64
     habits: Difficulty = field(default_factory=Difficulty)
 
@@ -81,49 +81,65 @@ PRESETS: Final[Mapping[str, Preset]] = {
         Preset(
             name="tiny",
             towns={
-                "train": Town(cities=6, photos=12, streets=12, photo_queries=4, street_queries=2),
-                "rerank": Town(cities=3, photos=12, streets=12, photo_queries=4, street_queries=2),
-                "calibration": Town(cities=2, photos=12, streets=12, photo_queries=6),
-                "test": Town(cities=6, photos=12, streets=12, photo_queries=6, street_queries=2),
-                "null-train": Town(cities=1, photo_queries=4),
-                "null-test": Town(cities=2, photo_queries=4),
+                "train": LocalityCounts(
+                    cities=6, photos=12, streets=12, photo_queries=4, street_queries=2
+                ),
+                "rerank": LocalityCounts(
+                    cities=3, photos=12, streets=12, photo_queries=4, street_queries=2
+                ),
+                "calibration": LocalityCounts(cities=2, photos=12, streets=12, photo_queries=6),
+                "test": LocalityCounts(
+                    cities=6, photos=12, streets=12, photo_queries=6, street_queries=2
+                ),
+                "null-train": LocalityCounts(cities=1, photo_queries=4),
+                "null-test": LocalityCounts(cities=2, photo_queries=4),
             },
         ),
         Preset(
             name="demo",
             towns={
-                "test": Town(cities=24, photos=24, streets=24, photo_queries=2, street_queries=1),
-                "null-test": Town(cities=2, photo_queries=2),
+                "test": LocalityCounts(
+                    cities=24, photos=24, streets=24, photo_queries=2, street_queries=1
+                ),
+                "null-test": LocalityCounts(cities=2, photo_queries=2),
             },
         ),
         Preset(
             name="small",
             towns={
-                "train": Town(cities=12, photos=24, streets=24, photo_queries=4, street_queries=2),
-                "rerank": Town(
+                "train": LocalityCounts(
+                    cities=12, photos=24, streets=24, photo_queries=4, street_queries=2
+                ),
+                "rerank": LocalityCounts(
                     cities=24, photos=24, streets=24, photo_queries=16, street_queries=4
                 ),
-                "calibration": Town(
+                "calibration": LocalityCounts(
                     cities=12, photos=24, streets=24, photo_queries=24, street_queries=4
                 ),
-                "test": Town(cities=24, photos=24, streets=24, photo_queries=24, street_queries=4),
-                "null-train": Town(cities=6, photo_queries=16, street_queries=4),
-                "null-test": Town(cities=8, photo_queries=16, street_queries=4),
+                "test": LocalityCounts(
+                    cities=24, photos=24, streets=24, photo_queries=24, street_queries=4
+                ),
+                "null-train": LocalityCounts(cities=6, photo_queries=16, street_queries=4),
+                "null-test": LocalityCounts(cities=8, photo_queries=16, street_queries=4),
             },
         ),
         Preset(
             name="bench",
             towns={
-                "train": Town(cities=800, photos=24, streets=24, photo_queries=4, street_queries=2),
-                "rerank": Town(
+                "train": LocalityCounts(
+                    cities=800, photos=24, streets=24, photo_queries=4, street_queries=2
+                ),
+                "rerank": LocalityCounts(
                     cities=300, photos=24, streets=24, photo_queries=16, street_queries=4
                 ),
-                "calibration": Town(
+                "calibration": LocalityCounts(
                     cities=160, photos=24, streets=24, photo_queries=24, street_queries=4
                 ),
-                "test": Town(cities=500, photos=24, streets=24, photo_queries=24, street_queries=4),
-                "null-train": Town(cities=60, photo_queries=16, street_queries=4),
-                "null-test": Town(cities=100, photo_queries=16, street_queries=4),
+                "test": LocalityCounts(
+                    cities=500, photos=24, streets=24, photo_queries=24, street_queries=4
+                ),
+                "null-train": LocalityCounts(cities=60, photo_queries=16, street_queries=4),
+                "null-test": LocalityCounts(cities=100, photo_queries=16, street_queries=4),
             },
         ),
     )

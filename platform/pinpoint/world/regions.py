@@ -13,7 +13,7 @@ from pinpoint.geo.cells import cell_ids
 from pinpoint.geo.gazetteer import City, cities, positions
 from pinpoint.geo.points import EARTH_RADIUS_M, lat_lon, unit_xyz
 from pinpoint.world.presets import BUFFER_M, ROLES, Preset, Role
-from pinpoint.world.seeds import rng, share
+from pinpoint.world.seeds import rng, uniform
 
 _REGION_RESOLUTION: Final = 2
 """Regions are H3 cells of about 87,000 km² (mean area)."""
@@ -83,7 +83,7 @@ def _candidate_sites(seed: int) -> tuple[Site, ...]:
 
 
 def _draw_role(seed: int, region: int) -> Role:
-    remaining = share(seed, "role", region)
+    remaining = uniform(seed, "role", region)
     for role, fraction in SHARES.items():
         remaining -= fraction
         if remaining < 0:

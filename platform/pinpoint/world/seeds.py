@@ -43,7 +43,7 @@ def draw_noise(
     return flat, bell
 
 
-def share(seed: int, *names: str | int) -> float:
+def uniform(seed: int, *names: str | int) -> float:
     """One number in [0, 1) for a named object, to choose among alternatives."""
     return _hash_key(seed, *names) % 2**53 / 2**53
 

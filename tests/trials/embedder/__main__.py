@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from pinpoint.nets.bundles import find_bundle
-from pinpoint.settings import Places
+from pinpoint.settings import ServiceSettings
 from pinpoint.world.presets import PRESETS
 from trials.embedder.tables import made
 
@@ -19,4 +19,4 @@ parser = argparse.ArgumentParser(prog="trials.embedder")
 parser.add_argument("--preset", choices=tuple(PRESETS), default="bench")
 parser.add_argument("--bundle", default="world-tiny", help="name or folder")
 given = parser.parse_args()
-sys.stdout.write(made(given.preset, find_bundle(given.bundle, Places().home), say=_say))
+sys.stdout.write(made(given.preset, find_bundle(given.bundle, ServiceSettings().home), say=_say))

@@ -17,7 +17,7 @@ from pinpoint.metrics.intervals import Interval, bootstrap, cluster_codes
 from pinpoint.nets.bundles import Bundle
 from pinpoint.nets.embedder import Embedder
 from pinpoint.nets.runtime import open_encoder, tower_features
-from pinpoint.settings import EncoderSettings, MediaSettings, Places
+from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings
 from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
 from readme_tables import table
 from trials.planet.ground import Ground, candidates_km, ground, planned
@@ -107,7 +107,7 @@ def _opened(bundle: Bundle) -> Embedder:
         raise ValueError("the descriptor has no space")
     folder = str(bundle.weights.parent)
     settings = EncoderSettings(bundle=folder, device="cpu")
-    return open_encoder(settings, Places().home, MediaSettings().rendition_px)
+    return open_encoder(settings, ServiceSettings().home, MediaSettings().rendition_px)
 
 
 def _seen(planet: Ground, encoder: Embedder) -> np.ndarray:

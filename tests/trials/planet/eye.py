@@ -18,11 +18,11 @@ import numpy as np
 
 from pinpoint.geo.points import lat_lon, unit_xyz
 from pinpoint.metrics.abstention import abstention_auroc
-from pinpoint.world.chance import Chance
+from pinpoint.world.chance import Draws
 from pinpoint.world.fields import COLUMNS, WIDTH, latent_factors
 from pinpoint.world.habits import Shot
 from pinpoint.world.looks import Appearance
-from pinpoint.world.pictures import noise, scene
+from pinpoint.world.pictures import draw_shot_noise, scene_appearance
 from pinpoint.world.presets import GENERATOR, PRESETS, Preset, preset_digest
 from readme_tables import table
 from trials.planet.ground import apart_km, best_columns, planned
@@ -78,9 +78,10 @@ def read(seed: int, preset: Preset, shots: list[Shot]) -> Read:
         own = latent_factors(seed, lat_lon([shot.point for shot in part]), countries)
         # The first noise that `looks` takes is that of the factors.
         values.append(
-            own + _noise(preset, part)[:, None] * Chance(*noise(seed, part)).bell(1.0, WIDTH)
+            own
+            + _noise(preset, part)[:, None] * Draws(*draw_shot_noise(seed, part)).bell(1.0, WIDTH)
         )
-        seen.append(visible(scene(seed, part, preset)))
+        seen.append(visible(scene_appearance(seed, part, preset)))
     return Read(
         values=np.concatenate(values),
         seen=np.concatenate(seen),

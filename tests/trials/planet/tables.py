@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from pinpoint.nets.runtime import open_encoder
-from pinpoint.settings import EncoderSettings, MediaSettings, Places
+from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings
 from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
 from readme_tables import table
 from trials.planet import probe
@@ -86,7 +86,7 @@ def descriptor_vectors(planet: Ground) -> np.ndarray:
     """`[N, D]`, by the descriptor that needs no weights."""
     encoder = open_encoder(
         EncoderSettings(bundle="descriptor", device="cpu"),
-        Places().home,
+        ServiceSettings().home,
         MediaSettings().rendition_px,
     )
     parts = [

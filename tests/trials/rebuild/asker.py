@@ -16,12 +16,12 @@ from uuid import UUID
 
 import numpy as np
 
-from pinpoint.bootstrap import Services, build
+from pinpoint.bootstrap import Services, build_services
 from pinpoint.errors import PinpointError
-from pinpoint.records import Limits
+from pinpoint.records import SearchFilter
 from pinpoint.search import builds, retrieve
 from pinpoint.search.pipeline import locate_encoded
-from pinpoint.settings import Places, Settings
+from pinpoint.settings import ServiceSettings, Settings
 from trials.rebuild.rows import CHANGING, STILL
 
 PER_S, _THREADS = 20.0, 6
@@ -46,7 +46,7 @@ def ask_on(home: Path, asked: np.ndarray, notes: Path, ready: Any, stop: Any) ->
         ready: Event set before the first question that counts.
         stop: Event that ends it.
     """
-    services = build(Settings(places=Places(home=home)), "api")
+    services = build_services(Settings(places=ServiceSettings(home=home)), "api")
     with ThreadPoolExecutor(_THREADS) as pool:
         # Each thread has its own connections: they are made before anything counts.
         list(pool.map(lambda n: _ask(services, asked, n, time.monotonic()), range(4 * _THREADS)))
@@ -75,14 +75,14 @@ def _ask(services: Services, asked: np.ndarray, number: int, due: float) -> dict
 
 def _candidates(services: Services, vector: np.ndarray, owner: UUID) -> tuple[str | None, Said]:
     """What a `locate` asks of the index: which build it is, and the candidates."""
-    info, (found, _) = builds.of_one_build(
+    info, (found, _) = builds.read_consistently(
         services.index,
         services.encoder.contract,
-        lambda info: retrieve.candidates(
+        lambda info: retrieve.retrieve_candidates(
             vector,
             index=services.index,
             organization_id=owner,
-            limits=Limits(),
+            limits=SearchFilter(),
             settings=services.settings.search,
             info=info,
         ),
@@ -94,7 +94,7 @@ def _whole(services: Services, vector: np.ndarray, owner: UUID) -> tuple[str | N
     """A `locate` from the vector on; all that it says but its timings."""
     answer = locate_encoded(
         vector,
-        limits=Limits(),
+        limits=SearchFilter(),
         organization_id=owner,
         contract=services.encoder.contract,
         index=services.index,

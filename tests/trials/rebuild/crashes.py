@@ -12,7 +12,7 @@ from typing import Final
 
 import psutil
 
-from pinpoint.errors import IndexUnavailable
+from pinpoint.errors import IndexUnavailableError
 from pinpoint.store.vectors_remote import RemoteIndex
 from trials.soak.ground import Ground
 
@@ -118,7 +118,7 @@ def serves(index: RemoteIndex) -> bool:
     """Whether the owner answers and has its index open."""
     try:
         return index.info().ready
-    except IndexUnavailable:
+    except IndexUnavailableError:
         return False
 
 

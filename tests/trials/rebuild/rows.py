@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.gallery import Gallery, fill, source_id
 from clustered import OWNERS, START, Clustered, clustered, questions
-from pinpoint.bootstrap import LazyEncoder
+from pinpoint.bootstrap import EncoderHandle
 from pinpoint.records import IndexFilter, IndexQuery
 from pinpoint.store.rows import image_id
 from pinpoint.store.vectors_remote import RemoteIndex
@@ -44,7 +44,7 @@ def name_of(number: int) -> str:
 
 def load(ground: Ground, images: int, n_asked: int) -> Loaded:
     """Fill the stack's database; ids are those that an ingest of the same files would give."""
-    contract = LazyEncoder(ground.settings).contract
+    contract = EncoderHandle(ground.settings).contract
     made = clustered(images, contract.dims[CHANNEL], SEED)
     ids = [
         image_id(OWNERS[o], source_id(int(o), int(k)), name_of(i), None)

@@ -16,26 +16,26 @@ from uuid import UUID
 import numpy as np
 
 from bench.gallery import source_id
-from pinpoint.bootstrap import Services, build
-from pinpoint.errors import Unavailable
+from pinpoint.bootstrap import Services, build_services
+from pinpoint.errors import UnavailableError
 from pinpoint.ingest.pipeline import index_images
 from pinpoint.records import (
-    Capture,
+    CaptureMetadata,
     ClaimedItem,
+    DecodedImage,
     Embedded,
-    Face,
+    ImageFace,
     Layer,
     NewItem,
     Point,
-    Reading,
 )
-from pinpoint.settings import Places, Settings
-from pinpoint.stack.places import StackPlaces
+from pinpoint.settings import ServiceSettings, Settings
+from pinpoint.stack.places import StackPaths
 from pinpoint.store import leases
 from pinpoint.store.catalogue_writer import Writer
 from pinpoint.store.database import Transactions, owner_engine
-from pinpoint.store.rows import pack, unpack
-from pinpoint_workers.runtime import name as worker_name
+from pinpoint.store.rows import pack_vector, unpack_vector
+from pinpoint_workers.runtime import worker_name as worker_name
 from trials.rebuild.rows import CHANGING, CHANNEL
 
 PER_S, SLICE = 50.0, 10
@@ -48,7 +48,7 @@ def vector_of(run: str, number: int, width: int) -> np.ndarray:
     """Vector `[D]` of a write, as fp16 keeps it: what must be found in the end."""
     seed = int.from_bytes(bytes.fromhex(_sha256(run, number))[:8], "big")
     drawn = np.random.default_rng(seed).standard_normal(width)
-    return unpack(pack(drawn / np.linalg.norm(drawn)))
+    return unpack_vector(pack_vector(drawn / np.linalg.norm(drawn)))
 
 
 def write_on(home: Path, run: str, names: list[str], notes: Path, ready: Any, stop: Any) -> None:
@@ -63,9 +63,9 @@ def write_on(home: Path, run: str, names: list[str], notes: Path, ready: Any, st
         ready: Event set after the first slice.
         stop: Event that ends it.
     """
-    services = build(Settings(places=Places(home=home)), "worker")
+    services = build_services(Settings(places=ServiceSettings(home=home)), "worker")
     # Without a queue: what is registered here is worked on here.
-    owner = Transactions(owner_engine(StackPlaces(home).owner_url()))
+    owner = Transactions(owner_engine(StackPaths(home).owner_url()))
     with owner.begin(CHANGING) as unit:
         batch = Writer(unit, SLICE).open_batch(source_id(0, 0)).id
     dice = np.random.default_rng(len(run) + len(names))
@@ -93,7 +93,7 @@ def _claimed(owner: Transactions, batch: UUID, wanted: Mapping[str, int]) -> lis
     items = [NewItem(external_id=name, file=name, locator="") for name in wanted]
     with owner.begin(CHANGING) as unit:
         ids = Writer(unit, SLICE).add_items(batch, items)
-        return leases.claim(unit.connection, ids, worker_name(), lease_s=60.0, max_attempts=3)
+        return leases.claim_items(unit.connection, ids, worker_name(), lease_s=60.0, max_attempts=3)
 
 
 def _write(
@@ -118,7 +118,7 @@ def _write(
     _note(file, kept=said)
     try:
         index_images(ids, parts)
-    except Unavailable as error:
+    except UnavailableError as error:
         # As after a worker's crash: the stack's own sweep finds rows that wait for the index.
         _note(file, refused=len(ids), reason=error.reason)
     else:
@@ -130,7 +130,7 @@ def _note(file: Any, **said: Any) -> None:
     file.flush()
 
 
-def _nowhere(item: ClaimedItem, reading: Reading) -> list[str | None]:
+def _nowhere(item: ClaimedItem, reading: DecodedImage) -> list[str | None]:
     return [None] * len(reading.faces)
 
 
@@ -138,10 +138,10 @@ def _sha256(run: str, number: int) -> str:
     return hashlib.sha256(f"{run} {number}".encode()).hexdigest()
 
 
-def _reading(run: str, number: int) -> Reading:
+def _reading(run: str, number: int) -> DecodedImage:
     """What a decoder would have said of the file: on a line through the gallery's cities."""
     point = Point(lat=47.0, lon=5.0 + number % 2_800 / 100)
-    capture = Capture(
+    capture = CaptureMetadata(
         point=point,
         position_source="exif",
         layers={"file": Layer(position=point, position_source="exif")},
@@ -151,5 +151,5 @@ def _reading(run: str, number: int) -> Reading:
         sha256=_sha256(run, number),
         size_bytes=50_000,
     )
-    face = Face(name=None, heading_deg=None, pixels=_PIXELS, thumbnail=b"\xff\xd8\xff\xd9")
-    return Reading(capture=capture, faces=(face,))
+    face = ImageFace(name=None, heading_deg=None, pixels=_PIXELS, thumbnail=b"\xff\xd8\xff\xd9")
+    return DecodedImage(capture=capture, faces=(face,))

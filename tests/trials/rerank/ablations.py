@@ -20,17 +20,23 @@ from pinpoint import bootstrap
 from pinpoint.cli.session import DEFAULT_ORGANIZATION
 from pinpoint.evaluation.labels import read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.evaluation.run import Parts, Plan
+from pinpoint.evaluation.run import EvaluationComponents, RunConfig
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.nets.bundles import read_bundle
-from pinpoint.nets.rerank_inputs import moved
-from pinpoint.nets.reranker import Reranker
+from pinpoint.nets.rerank_inputs import offset_positions
+from pinpoint.nets.reranker import RerankerNetwork
 from pinpoint.nets.rerankers import load_reranker
 from pinpoint.ports import VectorIndex
-from pinpoint.records import Hit, IndexQuery, Limits
-from pinpoint.training.examples import Examples, Gallery, Learner, cache_examples, table_of
-from pinpoint.training.reranker_objective import plain
+from pinpoint.records import Hit, IndexQuery, SearchFilter
+from pinpoint.training.examples import (
+    ExampleGallery,
+    Examples,
+    TrainingQuery,
+    cache_examples,
+    split_table,
+)
+from pinpoint.training.reranker_objective import collate
 from trials.rerank.ground import ALONE, KINDS, RERANKED, Ground, say
 
 NONE, SAME, OTHER, BOTH = EVIDENCE = ("none", "same kind", "other kind", "both")
@@ -79,7 +85,7 @@ class OneKind:
 def asked(ground: Ground) -> dict[str, int]:
     """Ask all searches, and keep what each arm chose; the number of questions by search."""
     learners = questions(ground)
-    services = bootstrap.build(ground.settings, "api")
+    services = bootstrap.build_services(ground.settings, "api")
     try:
         for search in SEARCHES:
             path = picks_file(ground, search)
@@ -98,13 +104,13 @@ def picks_file(ground: Ground, search: Search) -> Path:
     return ground.ablations / f"{search.name}.npz"
 
 
-def questions(ground: Ground) -> list[Learner]:
+def questions(ground: Ground) -> list[TrainingQuery]:
     """Of the role `test` those that ablations ask, in the order of the labels."""
     queries = ground.planet / "queries"
     labelled = read_labels(PROTOCOLS["world"], queries / "labels.csv")
     own = [each for each in labelled.questions if each.strata["role"] == "test"]
     kept = some([each.kind or "" for each in own], ground.of_each)
-    return [Learner(question=own[row], images=queries / "images") for row in kept]
+    return [TrainingQuery(question=own[row], images=queries / "images") for row in kept]
 
 
 def some(kinds: Sequence[str], of_each: int | None) -> list[int]:
@@ -118,7 +124,7 @@ def some(kinds: Sequence[str], of_each: int | None) -> list[int]:
 
 
 def _examples(
-    ground: Ground, search: Search, learners: list[Learner], services: bootstrap.Services
+    ground: Ground, search: Search, learners: list[TrainingQuery], services: bootstrap.Services
 ) -> Examples:
     """What the flow finds for each question."""
     organization_id = services.access.caller_for(DEFAULT_ORGANIZATION).organization_id
@@ -127,11 +133,13 @@ def _examples(
     part = read_bundle(ground.bundle(RERANKED)).contract.reranker
     index = services.index if search.kind is None else OneKind(services.index, search.kind)
     settings = services.settings.search.model_copy(update={"candidates": search.candidates})
-    gallery = Gallery(
-        plan=Plan(
-            organization_id=organization_id, images=Path(), limits=Limits(source_ids=source_ids)
+    gallery = ExampleGallery(
+        plan=RunConfig(
+            organization_id=organization_id,
+            images=Path(),
+            limits=SearchFilter(source_ids=source_ids),
         ),
-        parts=Parts(
+        parts=EvaluationComponents(
             decoder=services.decoder,
             encoder=services.encoder,
             index=index,
@@ -146,7 +154,7 @@ def _examples(
     )
     folder = ground.ablations / f"examples-{search.name}"
     told = _telling(f"ablation {search.name}")
-    return cache_examples(folder, learners, table_of(learners, 3), gallery, told)
+    return cache_examples(folder, learners, split_table(learners, 3), gallery, told)
 
 
 def picks(ground: Ground, search: Search, examples: Examples) -> dict[str, np.ndarray]:
@@ -167,7 +175,7 @@ def _unlearned(examples: Examples) -> dict[str, np.ndarray]:
     found = {name: np.empty((len(examples.rows), 2)) for name in (BEST, VOTE, ORACLE)}
     for start in range(0, len(examples.rows), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(examples.rows)))
-        shown, seats = plain(examples, rows), np.arange(len(rows))
+        shown, seats = collate(examples, rows), np.arange(len(rows))
         place = shown.inputs.position.numpy()
         away_km = np.where(shown.inputs.present.numpy(), shown.away_km(), np.inf)
         voted = np.maximum(examples.rows[rows]["voted"], 0)
@@ -177,12 +185,12 @@ def _unlearned(examples: Examples) -> dict[str, np.ndarray]:
 
 
 @torch.inference_mode()
-def _chosen(net: Reranker, examples: Examples, evidence: str) -> np.ndarray:
+def _chosen(net: RerankerNetwork, examples: Examples, evidence: str) -> np.ndarray:
     """Refined places with the most mass within each radius, `[N, R, 2]`."""
     found = np.empty((len(examples.rows), len(RADII_KM), 2))
     for start in range(0, len(found), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(found)))
-        given = plain(examples, rows).inputs
+        given = collate(examples, rows).inputs
         own = given.near_kind == given.query_kind[:, None, None]
         every = torch.ones_like(own)
         kept = {NONE: ~every, SAME: own, OTHER: ~own, BOTH: every}[evidence]
@@ -191,7 +199,7 @@ def _chosen(net: Reranker, examples: Examples, evidence: str) -> np.ndarray:
         for row, at, own_mass, way in zip(
             rows, given.position.numpy(), mass, offset_km, strict=True
         ):
-            places = lat_lon(moved(at, way))
+            places = lat_lon(offset_positions(at, way))
             away_km = pairwise_m(places, places) / 1_000.0
             held = [(away_km <= km) @ own_mass for km in RADII_KM]
             found[row] = places[np.argmax(held, axis=1)]

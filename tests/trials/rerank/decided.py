@@ -10,11 +10,11 @@ import json
 
 import numpy as np
 
-from pinpoint.evaluation.rows import EXCLUDED, asked_of, read_rows
+from pinpoint.evaluation.rows import EXCLUDED, decision_features, read_rows
 from pinpoint.geo import posteriors
 from pinpoint.nets.bundles import read_bundle
-from pinpoint.records import Asked, Calibration
-from pinpoint.search.posterior import best_within
+from pinpoint.records import Calibration, QueryFeatures
+from pinpoint.search.posterior import select_most_probable_point
 from trials.rerank.ground import RERANKED, Ground
 
 
@@ -26,11 +26,14 @@ def answers_within(ground: Ground, name: str, km: float) -> np.ndarray:
     rows = sorted(read_rows(folder), key=lambda row: int(row["number"]))
     asked = [row["arms"][EXCLUDED]["asked"] for row in rows]
     return np.array(
-        [(np.nan, np.nan) if one is None else _place(asked_of(one), fitted, km) for one in asked]
+        [
+            (np.nan, np.nan) if one is None else _place(decision_features(one), fitted, km)
+            for one in asked
+        ]
     )
 
 
-def _place(of: Asked, fitted: Calibration, km: float) -> np.ndarray:
+def _place(of: QueryFeatures, fitted: Calibration, km: float) -> np.ndarray:
     _, fit = posteriors.select_fit(of, fitted.strata, fitted.density_cuts)
     belief = posteriors.mixture(of, fit, fitted.kernels_km, fitted.elsewhere_km)
-    return best_within(of, belief, km)
+    return select_most_probable_point(of, belief, km)

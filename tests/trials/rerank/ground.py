@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from pinpoint.settings import EncoderSettings, Places, Settings
+from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.stack import lifecycle
 
 PRESETS = ("tiny", "small", "bench")
@@ -65,7 +65,8 @@ class Ground:
     def settings(self) -> Settings:
         """Of the stack, whatever the environment says."""
         return Settings(
-            places=Places(home=self.stack), encoder=EncoderSettings(bundle=BUNDLE, device="cpu")
+            places=ServiceSettings(home=self.stack),
+            encoder=EncoderSettings(bundle=BUNDLE, device="cpu"),
         )
 
     @property
@@ -138,10 +139,10 @@ class Ground:
         self.stack.mkdir(parents=True, exist_ok=True, mode=0o700)
         before = signal.signal(signal.SIGTERM, _interrupted)
         try:
-            lifecycle.up(self.settings, say)
+            lifecycle.start_stack(self.settings, say)
             yield
         finally:
-            lifecycle.down(self.settings)
+            lifecycle.stop_stack(self.settings)
             signal.signal(signal.SIGTERM, before)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pinpoint.evaluation import measures, promises
-from pinpoint.evaluation.measures import Measured
+from pinpoint.evaluation.measures import ArmMetrics
 from pinpoint.evaluation.results import read_results
 from pinpoint.evaluation.rows import EXCLUDED
 from pinpoint.metrics.abstention import abstention_auroc
@@ -20,7 +20,7 @@ from pinpoint.metrics.conventions import CONVENTIONS, distances_km
 from pinpoint.metrics.geolocation import within
 from pinpoint.metrics.intervals import Interval, bootstrap, cluster_codes, compare, ratio
 from pinpoint.world.habits import generate_shots
-from pinpoint.world.pictures import scene
+from pinpoint.world.pictures import scene_appearance
 from pinpoint.world.presets import PRESETS
 from pinpoint.world.regions import choose_sites
 from trials.rerank.ablations import RADII_KM, SEARCHES, picks_file, questions
@@ -36,7 +36,7 @@ EVERYTHING = "all"
 class Run:
     """An evaluation's answers without what knows the photo, `[N]` each."""
 
-    of: Measured
+    of: ArmMetrics
     files: list[str]
     truth: np.ndarray
     """`[N, 2]`."""
@@ -57,7 +57,7 @@ def read_run(ground: Ground, name: str) -> Run:
     arm = read_results(ground.run(name))[EXCLUDED]
     if not arm.read.all():
         raise RuntimeError(f"{name}: {int((~arm.read).sum())} pictures could not be read")
-    of = measures.measure(arm, CONVENTION, measures.depths_of(arm.candidates.shape[1]))
+    of = measures.compute_metrics(arm, CONVENTION, measures.recall_depths(arm.candidates.shape[1]))
     return Run(
         of=of,
         files=list(arm.files),
@@ -181,13 +181,13 @@ def kept_promises(run: Run) -> dict[str, Promise]:
     own = run.role == "test"
     found = {EVERYTHING: own} | {kind: own & (run.kind == kind) for kind in KINDS}
     for value in measures.stratum_values(run.of).get("calibration", []):
-        found[value] = own & measures.in_stratum(run.of, "calibration", value)
+        found[value] = own & measures.stratum_mask(run.of, "calibration", value)
     return {name: _promise(run.of, rows) for name, rows in found.items() if rows.any()}
 
 
-def _promise(of: Measured, rows: np.ndarray) -> Promise:
+def _promise(of: ArmMetrics, rows: np.ndarray) -> Promise:
     how: dict[str, Any] = {"seed": measures.SEED, "resamples": measures.RESAMPLES}
-    stated = promises.reliability_at(of, CITY_KM, rows)
+    stated = promises.reliability_metrics(of, CITY_KM, rows)
     if stated is None or not of.area_holds:
         raise RuntimeError("the answers state no probabilities: is there a calibration?")
     return Promise(
@@ -260,7 +260,7 @@ def showing(preset: str, seed: int) -> frozenset[str]:
         asked = [shot for shot in own if shot.use == "query"]
         if asked:
             # A subject of this size fills the picture (`world.looks`).
-            radius = scene(seed, asked, wanted).subject_shape[:, 2]
+            radius = scene_appearance(seed, asked, wanted).subject_shape[:, 2]
             shown = [shot for shot, size in zip(asked, radius, strict=True) if size < 3.0]
             found |= {f"{site.role}/{shot.file}" for shot in shown}
     return frozenset(found)

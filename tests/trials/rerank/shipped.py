@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pinpoint.nets.bundles import SHIPPED, read_bundle
+from pinpoint.nets.bundles import SHIPPED_FOLDER, read_bundle
 from pinpoint.nets.calibrations import write_calibration
 from pinpoint.nets.rerankers import load_reranker, write_reranked
 from pinpoint.search.pipeline import RERANK
@@ -52,4 +52,4 @@ if __name__ == "__main__":
     parser.add_argument("--home", type=Path, required=True, help="of the run")
     given = parser.parse_args()
     ground = Ground(home=given.home.absolute(), preset="bench", seed=7, at_once=1)
-    ship(ground.bundle(RERANKED), SHIPPED / BUNDLE)
+    ship(ground.bundle(RERANKED), SHIPPED_FOLDER / BUNDLE)

@@ -136,7 +136,7 @@ class Campaign:
         while time.monotonic() - began < BACK_S:
             new = self._ground.pid(victim) if victim else -1
             another = new not in (None, before) or (victim and before is None)
-            if another and lifecycle.status(self._ground.settings).state == "up":
+            if another and lifecycle.stack_status(self._ground.settings).state == "up":
                 break
             time.sleep(0.2)
         return kind, time.monotonic() - began
@@ -144,7 +144,7 @@ class Campaign:
     def _well(self) -> None:
         """Everything is back, or it is said what is not."""
         until = time.monotonic() + BACK_S
-        while (now := lifecycle.status(self._ground.settings)).state != "up":
+        while (now := lifecycle.stack_status(self._ground.settings)).state != "up":
             if time.monotonic() > until:
                 raise AssertionError(f"the stack is not back by itself: {now}")
             time.sleep(0.2)

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from pinpoint.bootstrap import build
-from pinpoint.ingest.prune import prune
-from pinpoint.ingest.reconcile import reconcile
+from pinpoint.bootstrap import build_services
+from pinpoint.ingest.prune import prune_leftovers
+from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.store.vectors_remote import RemoteIndex
 from trials.soak.player import Player
 
@@ -118,10 +118,10 @@ def _differ(what: str, wanted: list[Any], found: list[Any]) -> list[str]:
 
 def pruned(player: Player) -> int:
     """Remove blobs that calls which failed have left, as the worker does daily; how many."""
-    services = build(player.ground.settings, "operator")
+    services = build_services(player.ground.settings, "operator")
     try:
         assert services.closing is not None
-        found = prune(
+        found = prune_leftovers(
             closing=services.closing,
             ledger=services.ingest_parts().ledger,
             blobs=services.blobs,
@@ -135,10 +135,10 @@ def pruned(player: Player) -> int:
 
 def drift(player: Player) -> int:
     """What `reconcile` reports, without mending it."""
-    services = build(player.ground.settings, "operator")
+    services = build_services(player.ground.settings, "operator")
     try:
         parts = services.ingest_parts()
-        found = reconcile(
+        found = reconcile_index_rows(
             ledger=parts.ledger,
             index=services.index,
             queue=None,

@@ -20,12 +20,12 @@ import psutil
 import psycopg
 
 from conftest import dismiss, home_folder, watch_over
-from pinpoint.settings import ApiSettings, Places, Settings, WorkerSettings
+from pinpoint.settings import ApiSettings, ServiceSettings, Settings, WorkerSettings
 from pinpoint.stack import lifecycle
-from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.programs import environment
+from pinpoint.stack.places import StackPaths
+from pinpoint.stack.programs import build_environment
 from pinpoint.stack.state import read_state
-from pinpoint.stack.supervise import GONE, ProcessStatus, Supervisor
+from pinpoint.stack.supervise import UNREACHABLE_ERRORS, ProcessStatus, Supervisor
 
 LEASE_S = 4.0
 BLOBS_MB, INDEX_MB = 48, 1024
@@ -46,13 +46,13 @@ class Ground:
         lease_s: float,
     ) -> None:
         self.settings = Settings(
-            places=Places(home=home),
+            places=ServiceSettings(home=home),
             api=ApiSettings(),
             worker=WorkerSettings(
                 chunk=chunk, lease_s=lease_s, sweep_s=1.0, tombstone_s=30.0, reconcile_s=3_600.0
             ),
         )
-        self.places = StackPlaces(home)
+        self.places = StackPaths(home)
         self.supervisor = Supervisor(self.places)
         self.small_disks = small_disks
         self._clock = folder / "offset"
@@ -65,7 +65,7 @@ class Ground:
     def up(self) -> None:
         """What an init system does for the supervisor."""
         with self._lock, self._as_faked():
-            lifecycle.up(self.settings)
+            lifecycle.start_stack(self.settings)
 
     @contextlib.contextmanager
     def _as_faked(self) -> Iterator[None]:
@@ -98,7 +98,7 @@ class Ground:
         with self._as_faked(), (self.places.logs_dir / "worker2.log").open("ab") as log:
             self._second = subprocess.Popen(
                 [sys.executable, "-P", "-m", "celery", "-A", "pinpoint_workers.app:app", *_SECOND],
-                env=environment(self.settings, self.places, state.api_port),
+                env=build_environment(self.settings, self.places, state.api_port),
                 stdout=log,
                 stderr=log,
                 cwd="/",
@@ -116,7 +116,7 @@ class Ground:
         """Process id of a program, None while it has none or the supervisor does not answer."""
         if name == "supervisor":
             return self.supervisor.recorded_pid()
-        with contextlib.suppress(*GONE):
+        with contextlib.suppress(*UNREACHABLE_ERRORS):
             return self.process(name).pid
         return None
 
@@ -205,11 +205,11 @@ def running(
             pid = ground.supervisor.recorded_pid()
             if pid is not None and psutil.pid_exists(pid):
                 psutil.Process(pid).resume()
-            lifecycle.down(ground.settings)
+            lifecycle.stop_stack(ground.settings)
             dismiss(watcher)
             for folder in mounted:
                 subprocess.run(["umount", "-l", str(folder)], check=False)
-            lifecycle.erase(ground.settings)
+            lifecycle.erase_stack(ground.settings)
 
 
 def _mount(home: Path) -> list[Path]:

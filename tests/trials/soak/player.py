@@ -14,17 +14,17 @@ from uuid import UUID
 
 from pinpoint import errors
 from pinpoint.client.client import Client
-from pinpoint.client.wire import Wire
+from pinpoint.client.wire import HttpTransport
 from pinpoint.ingest.intake import register_folder
 from pinpoint.stack.state import read_state
-from pinpoint.store.access import Access
+from pinpoint.store.access import ApiKeyStore
 from pinpoint.store.database import Transactions, owner_engine
 from pinpoint.store.handles import CatalogueDatabase
 from trials.soak.ground import Ground, patiently
 from trials.soak.world import FOLDERS, SOURCES, Op, write
 
 PATIENCE_S = 120.0
-STATED = (errors.Unavailable, errors.StackError)
+STATED = (errors.UnavailableError, errors.StackError)
 
 
 class Lost(AssertionError):
@@ -50,7 +50,7 @@ class Player:
         self._opened: list[Client] = []
         owner = Transactions(owner_engine(self.ground.places.owner_url()))
         self._operator = CatalogueDatabase(owner, self.ground.settings.worker.chunk)
-        self.organization_id = Access(owner).create_organization(self.name).id
+        self.organization_id = ApiKeyStore(owner).create_organization(self.name).id
 
     def close(self) -> None:
         for client in self._opened:
@@ -65,7 +65,7 @@ class Player:
             state = read_state(self.ground.places)
             assert state is not None
             key = self.ground.places.operator_key_file.read_text().strip()
-            found = Client(Wire(state.api_url, key, self.name, embedded=True))
+            found = Client(HttpTransport(state.api_url, key, self.name, embedded=True))
             self._clients.client = found
             self._opened.append(found)
         return found
@@ -98,7 +98,7 @@ class Player:
         def add(client: Client) -> Any:
             try:
                 return client.add_source(name, kind, originals=originals)
-            except errors.Conflict:  # the answer to the first try was lost
+            except errors.ConflictError:  # the answer to the first try was lost
                 return client.source(name)
 
         self.sources[name] = self.call("add_source", add)["id"]
@@ -146,7 +146,7 @@ class Player:
         def once(client: Client) -> None:
             try:
                 ask(client)
-            except errors.NotFound:
+            except errors.NotFoundError:
                 if not self.retries[what]:
                     raise
 
@@ -191,7 +191,7 @@ class Player:
             try:
                 register()
                 break
-            except errors.Unavailable as error:
+            except errors.UnavailableError as error:
                 self.retries[op.name] += 1
                 if time.monotonic() > until:
                     raise Lost(f"{op.name}: {error}") from error
@@ -235,4 +235,4 @@ class Player:
 def prepare(player: Player) -> None:
     """Sources that folders need before the first phase."""
     for name in FOLDERS:
-        patiently(lambda n=name: player.add_source(n), errors.Unavailable, PATIENCE_S)
+        patiently(lambda n=name: player.add_source(n), errors.UnavailableError, PATIENCE_S)
