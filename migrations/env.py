@@ -7,9 +7,9 @@ from geoalchemy2 import alembic_helpers
 from sqlalchemy import text
 
 from pinpoint.settings import Settings
-from pinpoint.stack.places import StackPaths
-from pinpoint.store.database import owner_engine
-from pinpoint.store.tables import metadata
+from pinpoint.stack.paths import StackPaths
+from pinpoint.store.db.database import owner_engine
+from pinpoint.store.db.tables import metadata
 
 # Any constant works if every migrator of Pinpoint uses the same one.
 MIGRATION_LOCK = 0x9142_0017

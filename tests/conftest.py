@@ -22,11 +22,12 @@ from pathlib import Path
 import pytest
 
 from pinpoint.settings import ServiceSettings, Settings
-from pinpoint.stack import lifecycle, migrate, processes
-from pinpoint.stack.lifecycle import StackStatus
-from pinpoint.stack.places import StackPaths
-from pinpoint.stack.postgres import PostgresServer
-from pinpoint.stack.redis import RedisServer
+from pinpoint.stack import migrate
+from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.servers.postgres import PostgresServer
+from pinpoint.stack.servers.redis import RedisServer
+from pinpoint.stack.supervisor import lifecycle, processes
+from pinpoint.stack.supervisor.lifecycle import StackStatus
 
 TRIALS = Path(__file__).parent / "trials"
 TEMPLATE = "template_pinpoint"

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from index_gallery import SPEC, gallery
-from pinpoint.stack.index_swap import RebuildableIndex
-from pinpoint.store.vectors_edge import EdgeIndex
-from pinpoint.store.vectors_front import IndexServer
-from pinpoint.store.vectors_qdrant import QdrantIndex
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.stack.index.swap import RebuildableIndex
+from pinpoint.store.vectors.edge import EdgeIndex
+from pinpoint.store.vectors.qdrant import QdrantIndex
+from pinpoint.store.vectors.rpc.client import RemoteIndex
+from pinpoint.store.vectors.rpc.server import IndexServer
 
 EDGES = [
     (90, 0),

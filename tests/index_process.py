@@ -17,13 +17,13 @@ import pytest
 from index_gallery import ORG_A, gallery
 from pinpoint.errors import IndexUnavailableError
 from pinpoint.records import IndexFilter, IndexQuery
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 
 EVERYTHING = IndexFilter(organization_id=ORG_A)
 TESTS = Path(__file__).resolve().parent
 
 
-ENGINE, BUILDER = "pinpoint.stack.index_engine", "pinpoint.stack.index_build"
+ENGINE, BUILDER = "pinpoint.stack.index.engine_process", "pinpoint.stack.index.build"
 
 
 def children_of(pid: int, program: str) -> list[psutil.Process]:
@@ -49,7 +49,7 @@ class Owner:
 
     def command(self) -> list[str]:
         return [
-            sys.executable, "-m", "pinpoint.stack.index_owner", "--folder", str(self.folder),
+            sys.executable, "-m", "pinpoint.stack.index.owner", "--folder", str(self.folder),
             "--socket", str(self.socket), "--points", "index_gallery:open_folder_source",
         ]  # fmt: skip
 

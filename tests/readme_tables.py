@@ -96,7 +96,7 @@ def error_kinds():
 
 def errors_table() -> str:
     from pinpoint.api.problems import PREFIX, STATUS, TITLES
-    from pinpoint.cli.exits import EXIT_CODES
+    from pinpoint.cli.exit_codes import EXIT_CODES
 
     kinds = error_kinds()
     rows = [
@@ -115,7 +115,7 @@ def errors_table() -> str:
 
 
 def exits_table() -> str:
-    from pinpoint.cli.exits import EXIT_CODES, FAILED_ITEMS, INTERNAL, INTERRUPTED, USAGE
+    from pinpoint.cli.exit_codes import EXIT_CODES, FAILED_ITEMS, INTERNAL, INTERRUPTED, USAGE
     from pinpoint.cli.stack import STATUS_NOT_UP
     from pinpoint.errors import ForbiddenError
 

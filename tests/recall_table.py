@@ -17,9 +17,9 @@ import numpy as np
 
 from clustered import OWNERS, START, Clustered, clustered, questions, shapes
 from pinpoint.records import IndexFilter, IndexQuery, IndexSpec
-from pinpoint.store.vectors_edge import EdgeIndex
-from pinpoint.store.vectors_plan import SearchStrategy, choose_by_matches
-from pinpoint.store.vectors_qdrant import QdrantIndex
+from pinpoint.store.vectors.edge import EdgeIndex
+from pinpoint.store.vectors.qdrant import QdrantIndex
+from pinpoint.store.vectors.strategy import SearchStrategy, choose_by_matches
 
 BEST, CHANNEL, SEED = 48, "image", 7
 ENOUGH = 0.98

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from pinpoint.ingest.prune import prune_leftovers
-from pinpoint.ingest.sweep import recover_lost_work
+from pinpoint.ingest.recovery import recover_lost_work
 
 DAY_S = 86_400
 

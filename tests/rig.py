@@ -16,17 +16,17 @@ from media.pictures import exif, noise, saved
 from pinpoint import jobs
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.intake import register_folder
 from pinpoint.ingest.pipeline import IngestParts
-from pinpoint.media.decoder import ChildDecoder
+from pinpoint.ingest.register import register_folder
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import Batch, IndexSpec
 from pinpoint.settings import EncoderSettings, MediaSettings, Settings
-from pinpoint.store.access import ApiKeyStore
 from pinpoint.store.blobs import FolderBlobs
-from pinpoint.store.database import Transactions, api_engine, owner_engine
-from pinpoint.store.handles import CatalogueDatabase
-from pinpoint.store.ledger import CatalogIngestRepository
-from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.store.db.api_keys import ApiKeyStore
+from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.database import Transactions, api_engine, owner_engine
+from pinpoint.store.ingest.repository import CatalogIngestRepository
+from pinpoint.store.vectors.edge import EdgeIndex
 
 WORKER = "host/1/0.00"
 

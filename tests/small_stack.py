@@ -24,12 +24,12 @@ from nets.towers import timm_bundle
 from pinpoint.bootstrap import EncoderHandle, build_services
 from pinpoint.errors import IndexUnavailableError
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.intake import register_folder
+from pinpoint.ingest.register import register_folder
 from pinpoint.records import Answer, SearchFilter
 from pinpoint.search.pipeline import locate
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
-from pinpoint.stack.places import StackPaths
-from pinpoint.store.rows import unpack_vector
+from pinpoint.stack.paths import StackPaths
+from pinpoint.store.db.rows import unpack_vector
 from rig import write_photos
 
 WORKER = "host/1/0.00"
@@ -67,7 +67,7 @@ class SmallStack:
         )
         self._log = (home / "owner.log").open("a")
         self._owner = subprocess.Popen(
-            [sys.executable, "-m", "pinpoint.stack.index_owner"],
+            [sys.executable, "-m", "pinpoint.stack.index.owner"],
             env=self.environment,
             stderr=self._log,
         )

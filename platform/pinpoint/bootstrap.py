@@ -14,41 +14,36 @@ from numpy.typing import NDArray
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import ModelMismatchError
 from pinpoint.ingest.pipeline import IngestParts
-from pinpoint.media.decoder import ChildDecoder
-from pinpoint.nets.bundles import Bundle, find_bundle, resolve_bundle
-from pinpoint.nets.digests import public_contract
+from pinpoint.media.decoding.decoder import ChildDecoder
+from pinpoint.nets.bundle.bundles import Bundle, find_bundle, resolve_bundle
+from pinpoint.nets.bundle.digests import public_contract
 from pinpoint.ports import Reranker, VectorIndex
 from pinpoint.records import Contract, CoordinateGallery, IndexSpec, Pixels, SourceKind, Vector
 from pinpoint.settings import Settings
-from pinpoint.stack.broker import (
-    BoundedSender,
-    CeleryQueue,
-    is_broker_failure,
-    refuse_broker,
-)
-from pinpoint.stack.places import StackPaths
-from pinpoint.store.access import ApiKeyStore
-from pinpoint.store.backlog import CatalogReembedQueue
+from pinpoint.stack.job_sender import BoundedSender, CeleryQueue, is_broker_failure, refuse_broker
+from pinpoint.stack.paths import StackPaths
 from pinpoint.store.blobs import FolderBlobs
-from pinpoint.store.closing import OrganizationDeletion
-from pinpoint.store.database import (
+from pinpoint.store.catalog.training_rows import CatalogTrainingRows
+from pinpoint.store.db.api_keys import ApiKeyStore
+from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.database import (
     Transactions,
     api_engine,
     did_not_answer,
     owner_engine,
     refuse_database,
 )
-from pinpoint.store.gallery import CatalogTrainingRows
-from pinpoint.store.handles import CatalogueDatabase
-from pinpoint.store.installation import Installation
-from pinpoint.store.ledger import CatalogIngestRepository
-from pinpoint.store.points import RebuildSource
-from pinpoint.store.upkeep import MaintenanceStats
-from pinpoint.store.vectors_open import open_index
+from pinpoint.store.db.installation import Installation
+from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
+from pinpoint.store.ingest.reembed_queue import CatalogReembedQueue
+from pinpoint.store.ingest.repository import CatalogIngestRepository
+from pinpoint.store.maintenance_stats import MaintenanceStats
+from pinpoint.store.vectors.index_factory import open_index
+from pinpoint.store.vectors.rebuild_source import RebuildSource
 
 if TYPE_CHECKING:
-    from pinpoint.nets.embedder import Embedder
-    from pinpoint.nets.rerankers import BundleReranker
+    from pinpoint.nets.embedder.embedder import Embedder
+    from pinpoint.nets.reranker.bundle_reranker import BundleReranker
 
 ProcessRole = Literal["api", "worker", "operator"]
 T = TypeVar("T")
@@ -84,7 +79,7 @@ class EncoderHandle:
 
     @cached_property
     def _loaded_reranker(self) -> BundleReranker | None:
-        from pinpoint.nets.rerankers import open_reranker
+        from pinpoint.nets.reranker.bundle_reranker import open_reranker
 
         return open_reranker(self.bundle, self._settings.search.candidates, self._encoder.device)
 

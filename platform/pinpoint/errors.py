@@ -19,7 +19,7 @@
     └── StackError            the embedded stack cannot be started, stopped or found
 
 HTTP status, exit codes and retries are not defined here: three tables of the entry points map the
-tree (`pinpoint.api.problems`, `pinpoint.cli.exits`, `pinpoint_workers.retries`).
+tree (`pinpoint.api.problems`, `pinpoint.cli.exit_codes`, `pinpoint_workers.retries`).
 """
 
 from __future__ import annotations

@@ -104,6 +104,6 @@ def search_flow(monkeypatch) -> list[dict]:
         calls.append({"data": data, **said})
         return memory.similar()
 
-    monkeypatch.setattr("pinpoint.api.locate.pipeline.locate", locate)
-    monkeypatch.setattr("pinpoint.api.locate.pipeline.similar", similar)
+    monkeypatch.setattr("pinpoint.api.v1.locate.pipeline.locate", locate)
+    monkeypatch.setattr("pinpoint.api.v1.locate.pipeline.similar", similar)
     return calls

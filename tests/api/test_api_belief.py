@@ -9,8 +9,8 @@ import pytest
 from shapely import box, union_all
 from shapely.geometry import Point, shape
 
-from pinpoint.api.schemas_belief import CredibleRegionOut, merge_boxes
-from pinpoint.geo import areas, kernels
+from pinpoint.api.v1.schemas.posterior import CredibleRegionOut, merge_boxes
+from pinpoint.geo import hdr, kernels
 from pinpoint.geo.gazetteer import cities, most_probable_places, nearest_cities
 from pinpoint.geo.kernels import ANYWHERE_KM, Mixture
 from pinpoint.geo.points import destination, lat_lon
@@ -27,9 +27,9 @@ def area_of(places, radius_km, level):
     )
     positions, weights = kernels.quadrature_nodes(mixture, 1_024)
     dense = kernels.log_density(mixture, positions)
-    boxes = areas.hdr_boxes(mixture, kernels.hdr_log_density(dense, weights, level))
+    boxes = hdr.hdr_boxes(mixture, kernels.hdr_log_density(dense, weights, level))
     return CredibleRegion(
-        share=0.9, level=level, area_km2=areas.area_km2(boxes), boxes=tuple(map(tuple, boxes))
+        share=0.9, level=level, area_km2=hdr.area_km2(boxes), boxes=tuple(map(tuple, boxes))
     )
 
 

@@ -42,7 +42,7 @@ def test_every_error_of_the_tree_becomes_its_problem(api, monkeypatch, kind):
     def fail(*_, **__):
         raise kind("said plainly", reason="more_exact")
 
-    monkeypatch.setattr("pinpoint.api.locate.pipeline.locate", fail)
+    monkeypatch.setattr("pinpoint.api.v1.locate.pipeline.locate", fail)
     with api.http() as http:
         answer = http.post("/v1/locate", files=PHOTO)
     body = problem(answer, problems.STATUS[kind], kind.reason, "more_exact")
@@ -55,7 +55,7 @@ def test_an_unforeseen_error_shows_nothing_of_itself(api, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("secret of the house")
 
-    monkeypatch.setattr("pinpoint.api.locate.pipeline.locate", fail)
+    monkeypatch.setattr("pinpoint.api.v1.locate.pipeline.locate", fail)
     with api.http() as http:
         answer = http.post("/v1/locate", files=PHOTO, headers={"X-Request-ID": "my-own-id-1"})
     body = problem(answer, 500, "internal")

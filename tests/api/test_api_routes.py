@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from api import memory
-from pinpoint.api.schemas_catalogue import ImageUpdateIn
+from pinpoint.api.v1.schemas.catalog import ImageUpdateIn
 
 PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
 

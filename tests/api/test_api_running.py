@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from pinpoint.records import IndexFilter
-from pinpoint.store.database import Transactions, owner_engine
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.store.db.database import Transactions, owner_engine
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 from rig import jpeg, plain_jpeg, unique
 
 VERDICTS = ("indexed", "updated", "duplicate", "rejected", "failed")

@@ -10,8 +10,8 @@ import pytest
 from api.test_api_callers import operator_key
 from api.test_api_problems import problem
 from pinpoint.api.sessions import Sessions
-from pinpoint.stack.places import StackPaths
-from pinpoint.stack.sign_in import make_sign_in_url, use_token
+from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.sign_in_urls import make_sign_in_url, use_token
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ from sqlalchemy import text
 from pinpoint import errors
 from pinpoint.api.app import create_app
 from pinpoint.api.metrics import METRICS
-from pinpoint.api.standing import StatusCollector
+from pinpoint.api.status_collector import StatusCollector
 from pinpoint.records import SCOPES, Drift, SweepReport
 from pinpoint.settings import ApiSettings, ServiceSettings
-from pinpoint.stack.places import StackPaths
+from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import load_operator_key
-from pinpoint.store.access import ApiKeyStore
-from pinpoint.store.upkeep import MAX_COUNT, MaintenanceStats
+from pinpoint.store.db.api_keys import ApiKeyStore
+from pinpoint.store.maintenance_stats import MAX_COUNT, MaintenanceStats
 from rig import Rig, jpeg, plain_jpeg, write_photos
 
 TOKEN = "a-token-for-prometheus"
@@ -76,7 +76,7 @@ def served(rig, tmp_path):
 @pytest.fixture
 def fresh(monkeypatch):
     """Every reading asks anew."""
-    monkeypatch.setattr("pinpoint.api.standing.FRESH_S", 0.0)
+    monkeypatch.setattr("pinpoint.api.status_collector.FRESH_S", 0.0)
 
 
 def http(served, key=None, **headers):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from pinpoint.api.schemas_catalogue import ImageUpdateIn, MetadataOverrideIn
+from pinpoint.api.v1.schemas.catalog import ImageUpdateIn, MetadataOverrideIn
 from pinpoint.records import limits
-from pinpoint.store.tables import images, sources
+from pinpoint.store.db.tables import images, sources
 
 CJK = "".join(chr(0x4E00 + n * 7 % 20_000) for n in range(1_000))
 

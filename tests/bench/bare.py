@@ -22,9 +22,9 @@ from pinpoint.geo.points import EARTH_RADIUS_M, unit_xyz
 from pinpoint.records import SOURCE_KINDS
 from pinpoint.search import vote
 from pinpoint.settings import SearchSettings
-from pinpoint.store.neighbours import EVIDENCE
-from pinpoint.store.vectors_edge_terms import search_params
-from pinpoint.store.vectors_payload import partition_key
+from pinpoint.store.catalog.neighbors import EVIDENCE
+from pinpoint.store.vectors.edge_filters import search_params
+from pinpoint.store.vectors.payload import partition_key
 
 _CITED = """
     SELECT i.id, i.kind, ST_Y(i.geom), ST_X(i.geom), coalesce(i.licence, s.licence), s.name

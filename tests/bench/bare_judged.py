@@ -17,12 +17,12 @@ from torch.nn import functional
 
 from bench.bare import Bare, BareAnswer, apart, fair, pairs
 from pinpoint.bootstrap import EncoderHandle
-from pinpoint.geo import areas, kernels, posteriors
+from pinpoint.geo import hdr, kernels, posteriors
 from pinpoint.geo.gazetteer import most_probable_places
 from pinpoint.geo.points import bearing_deg, destination
 from pinpoint.metrics.geolocation import GEOSCORE_SCALE_KM, THRESHOLDS_KM
-from pinpoint.nets.rerank_numbers import QueryFeatures as Tensors
-from pinpoint.nets.rerankers import load_reranker
+from pinpoint.nets.reranker.bundle_reranker import load_reranker
+from pinpoint.nets.reranker.features import QueryFeatures as Tensors
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, SOURCE_KINDS, Calibration, QueryFeatures
 from pinpoint.search.posterior import NUM_NODES
 
@@ -212,7 +212,7 @@ def believe(
     kernels.radius_for_mass_km(belief, answer, np.array(list(fit.radius_levels.values())))
     dense = kernels.log_density(belief, positions)
     for level in fit.region_levels.values():
-        areas.area_km2(areas.hdr_boxes(belief, kernels.hdr_log_density(dense, weights, level)))
+        hdr.area_km2(hdr.hdr_boxes(belief, kernels.hdr_log_density(dense, weights, level)))
     mass, _ = posteriors.masses(of, fit)
     most_probable_places(refined, mass)
     return float(answer[0]), float(answer[1])

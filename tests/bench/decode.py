@@ -11,9 +11,9 @@ from typing import Any
 from bench.stack import Say
 from media.formats import MAKERS
 from media.pictures import noise
-from pinpoint.media.decoder import ChildDecoder
-from pinpoint.media.process import CHILD_MODULE, ChildProcess
-from pinpoint.media.sandbox import summarize_measures
+from pinpoint.media.decoding.child_process import CHILD_MODULE, ChildProcess
+from pinpoint.media.decoding.decoder import ChildDecoder
+from pinpoint.media.decoding.sandbox import summarize_measures
 from pinpoint.records import DecodedImage, MetadataOverride
 from pinpoint.settings import MediaSettings
 

@@ -9,7 +9,7 @@ import pytest
 
 from nets.mobilenet import mobilenet_bundle
 from pinpoint.settings import EncoderSettings
-from pinpoint.world.planets import make_planet
+from pinpoint.synthetic.dataset import make_planet
 from shared_data import shared_data
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from pinpoint.geo.cells import cell_ids
 from pinpoint.records import SOURCE_KINDS
-from pinpoint.store.rows import pack_vector
+from pinpoint.store.db.rows import pack_vector
 from shared_data import shared_data
 
 ORGANIZATIONS = tuple(UUID(int=(n + 1) << 100) for n in range(3))

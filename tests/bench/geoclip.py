@@ -17,10 +17,10 @@ from PIL import Image
 
 from bench.stack import Say
 from nets.geoclip_package import reference
-from pinpoint.nets.geoclip import GeoClip, build_geoclip, encode_positions
-from pinpoint.nets.geoclip_files import gallery_coordinates, read_geoclip
+from pinpoint.nets.geoclip.files import gallery_coordinates, read_geoclip
+from pinpoint.nets.geoclip.network import GeoClip, build_geoclip, encode_positions
 from pinpoint.records import CoordinateGallery, SearchFilter
-from pinpoint.search.places import compare_coordinates
+from pinpoint.search.coordinate_search import compare_coordinates
 
 TARGET = 100
 _TOP, _THEIR_CALLS, _OUR_CALLS = 5, 3, 200

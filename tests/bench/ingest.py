@@ -14,18 +14,18 @@ from uuid import UUID, uuid4
 from bench.files import files
 from bench.stack import Say, Stack
 from pinpoint.bootstrap import EncoderHandle
-from pinpoint.ingest.intake import register_folder
 from pinpoint.ingest.pipeline import IngestParts, ingest_items
 from pinpoint.ingest.read import SLICE, read_items
+from pinpoint.ingest.register import register_folder
 from pinpoint.jobs import INGEST_ITEMS, JobName
-from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import ClaimedItem, DecodedImage, IndexSpec, MetadataOverride, Pixels, Source
 from pinpoint.settings import Settings
-from pinpoint.store.access import ApiKeyStore
 from pinpoint.store.blobs import FolderBlobs
-from pinpoint.store.database import Transactions, owner_engine
-from pinpoint.store.handles import CatalogueDatabase
-from pinpoint.store.ledger import CatalogIngestRepository
+from pinpoint.store.db.api_keys import ApiKeyStore
+from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.database import Transactions, owner_engine
+from pinpoint.store.ingest.repository import CatalogIngestRepository
 
 TARGET_RATIO = 1.3
 WORKER = "bench/1/0.00"

@@ -17,19 +17,19 @@ from bench import locate
 from bench.rerank import RECIPE
 from bench.stack import Say
 from pinpoint import __version__
-from pinpoint.evaluation.fitting import ELSEWHERE_KM, KERNELS_KM
+from pinpoint.evaluation.calibration.posterior_fit import ELSEWHERE_KM, KERNELS_KM
 from pinpoint.geo.posteriors import ALL_QUERIES, FEATURE_NAMES
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
-from pinpoint.nets.bundles import SHIPPED_FOLDER, Bundle, copy_bundle, read_bundle
-from pinpoint.nets.calibrations import write_calibration
-from pinpoint.nets.digests import digest
-from pinpoint.nets.reranker import RerankerNetwork
-from pinpoint.nets.rerankers import write_reranked
+from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, Bundle, copy_bundle, read_bundle
+from pinpoint.nets.bundle.calibrations import write_calibration
+from pinpoint.nets.bundle.digests import digest
+from pinpoint.nets.reranker.bundle_reranker import write_reranked
+from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.records import AbstentionRule, Calibration, StratumFit
 from pinpoint.search.pipeline import RERANK
 from pinpoint.search.posterior import REGION_PROBABILITIES
 from pinpoint.settings import EncoderSettings, MediaSettings, SearchSettings
-from pinpoint.training.reranker_config import read_reranker_config
+from pinpoint.training.reranker.config import read_reranker_config
 
 TARGET_RATIO = 1.4
 TARGET_P50_MS = 120.0

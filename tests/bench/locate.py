@@ -20,7 +20,7 @@ from bench.stack import Say, Stack, Tower, stack, taken_mib
 from pinpoint.bootstrap import Services, build_services
 from pinpoint.records import GPS_CHANNEL, Answer, IndexFilter, SearchFilter
 from pinpoint.search.pipeline import locate_encoded
-from pinpoint.store import vectors_plan
+from pinpoint.store.vectors import strategy
 
 WARM_UP = 30
 TARGET_RATIO = 1.5
@@ -132,7 +132,7 @@ def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str,
 def searched_exactly(ready: Prepared, owner: UUID) -> bool:
     """Whether the product compares all images of this organisation."""
     own = ready.stack.index.count(IndexFilter(organization_id=owner))
-    return vectors_plan.choose_by_matches(own) == "exact"
+    return strategy.choose_by_matches(own) == "exact"
 
 
 def ask(ready: Prepared, vector: np.ndarray, owner: UUID) -> Answer:

@@ -12,24 +12,24 @@ import psutil
 
 from bench.stack import Say, Stack
 from pinpoint.bootstrap import Services, build_services
-from pinpoint.evaluation.labels import LabeledQueries, read_labels
-from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.evaluation.run import EvaluationComponents, RunConfig, evaluate
+from pinpoint.evaluation.labels.labels import LabeledQueries, read_labels
+from pinpoint.evaluation.labels.protocols import PROTOCOLS
+from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig, evaluate
 from pinpoint.media.files import read_bytes
 from pinpoint.records import SearchFilter
 from pinpoint.search.pipeline import encode_photo, locate_encoded
 from pinpoint.search.stopwatch import Stopwatch
-from pinpoint.world.habits import Shot, generate_shots
-from pinpoint.world.labels import exif_label
-from pinpoint.world.photographs import encode_photograph
-from pinpoint.world.pictures import render_pictures
-from pinpoint.world.planets import make_planet
-from pinpoint.world.presets import PRESETS
-from pinpoint.world.regions import choose_sites
+from pinpoint.synthetic.capture_patterns import Shot, generate_shots
+from pinpoint.synthetic.dataset import make_planet
+from pinpoint.synthetic.labels import exif_label
+from pinpoint.synthetic.photographs import encode_photograph
+from pinpoint.synthetic.pictures import render_pictures
+from pinpoint.synthetic.presets import PRESETS
+from pinpoint.synthetic.regions import choose_sites
 
 SEED, PAINTED, LOOK_S = 7, 4_096, 0.01
 TARGET_IMAGES_PER_S, TARGET_OVERHEAD = 1_000, 1.1
-_DRAW = "from pathlib import Path; from pinpoint.world.planets import make_planet; import sys; "
+_DRAW = "from pathlib import Path; from pinpoint.synthetic.dataset import make_planet; import sys; "
 _DRAW += f"make_planet(Path(sys.argv[1]), preset='demo', seed={SEED})"
 
 

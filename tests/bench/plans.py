@@ -11,8 +11,8 @@ from sqlalchemy import text
 from bench.locate import OWNERS, Prepared
 from pinpoint.records import SearchFilter
 from pinpoint.search import retrieve
-from pinpoint.store.database import Transactions, api_engine
-from pinpoint.store.neighbours import EVIDENCE, evidence_parameters
+from pinpoint.store.catalog.neighbors import EVIDENCE, evidence_parameters
+from pinpoint.store.db.database import Transactions, api_engine
 
 _NAMES = ("79 % of the rows", "20 %", "1 %", "a crowded square, one kind")
 

@@ -17,10 +17,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.stack import Say
-from pinpoint.nets.rerank_numbers import RerankBatch
-from pinpoint.nets.reranker import RerankerNetwork
+from pinpoint.nets.reranker.features import RerankBatch
+from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.records import SOURCE_KINDS
-from pinpoint.training.reranker_config import read_reranker_config
+from pinpoint.training.reranker.config import read_reranker_config
 
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny-reranked.toml"
 CANDIDATES, PER_KIND, DIM = 48, 8, 256

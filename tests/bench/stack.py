@@ -16,15 +16,15 @@ import psycopg
 from bench.files import tower
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.client.client import Client
-from pinpoint.client.wire import HttpTransport
+from pinpoint.client.transport import HttpTransport
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings, WorkerSettings
-from pinpoint.stack import lifecycle
-from pinpoint.stack.places import StackPaths
-from pinpoint.stack.programs import build_environment
-from pinpoint.stack.redis import RedisServer
+from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.servers.redis import RedisServer
 from pinpoint.stack.state import read_state
-from pinpoint.stack.supervise import Supervisor
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.stack.supervisor import lifecycle
+from pinpoint.stack.supervisor.programs import build_environment
+from pinpoint.stack.supervisor.supervisord import Supervisor
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 
 Say = Callable[[str], None]
 Tower = Callable[[Path], tuple[EncoderSettings, str]]

@@ -17,12 +17,12 @@ from pinpoint.geo.distance import haversine_m
 from pinpoint.records import SearchFilter
 from pinpoint.search.pipeline import locate_encoded
 from pinpoint.settings import SearchSettings, ServiceSettings, Settings
-from pinpoint.stack.index_build import build_index
-from pinpoint.stack.places import StackPaths
-from pinpoint.store.database import Transactions, api_engine, owner_engine
-from pinpoint.store.handles import CatalogueDatabase
-from pinpoint.store.points import RebuildSource
-from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.stack.index.build import build_index
+from pinpoint.stack.paths import StackPaths
+from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.database import Transactions, api_engine, owner_engine
+from pinpoint.store.vectors.edge import EdgeIndex
+from pinpoint.store.vectors.rebuild_source import RebuildSource
 
 
 @pytest.fixture

@@ -18,16 +18,16 @@ import torch
 
 from bench.stack import Say
 from nets.towers import timm_bundle
-from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.settings import EncoderSettings, Settings
-from pinpoint.training import loop
-from pinpoint.training.configs import EmbedderConfig, ManifestSourceConfig, read_config
-from pinpoint.training.features import Features, cache_features
-from pinpoint.training.fronts import FeatureSource, open_feature_source
-from pinpoint.training.objective import FeatureTable, Networks
-from pinpoint.training.samples import ManifestSource, Samples, read_samples
-from pinpoint.training.sampling import BatchSampler
-from pinpoint.world.planets import make_planet
+from pinpoint.synthetic.dataset import make_planet
+from pinpoint.training.core import loop
+from pinpoint.training.core.configs import EmbedderConfig, ManifestSourceConfig, read_config
+from pinpoint.training.core.samples import ManifestSource, Samples, read_samples
+from pinpoint.training.core.sampling import BatchSampler
+from pinpoint.training.embedder.feature_source import FeatureSource, open_feature_source
+from pinpoint.training.embedder.features import Features, cache_features
+from pinpoint.training.embedder.objective import FeatureTable, Networks
 
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny.toml"
 TARGET = 0.85

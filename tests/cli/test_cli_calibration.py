@@ -10,9 +10,9 @@ import pytest
 from evaluation import supposed
 from pinpoint.cli.main import main
 from pinpoint.cli.search import show_answer
-from pinpoint.nets.bundles import SHIPPED_FOLDER, copy_bundle, find_bundle
-from pinpoint.nets.contract import descriptor_contract
-from pinpoint.nets.digests import digest
+from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, copy_bundle, find_bundle
+from pinpoint.nets.bundle.contract import descriptor_contract
+from pinpoint.nets.bundle.digests import digest
 
 
 @pytest.fixture

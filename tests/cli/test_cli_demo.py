@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pinpoint.api.schemas import AnswerOut
+from pinpoint.api.v1.schemas.answer import AnswerOut
 from pinpoint.cli import demo_report
 from pinpoint.records import Point
-from pinpoint.world.cities import nearest_city
-from pinpoint.world.planets import QueryPhoto
+from pinpoint.synthetic.cities import nearest_city
+from pinpoint.synthetic.dataset import QueryPhoto
 
 TRUTH = Point(48.8566, 2.3522)
 NEARBY = UUID(int=0xABCDEF12 << 96)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from pinpoint.cli.main import app
 from pinpoint.errors import ForbiddenError, StackError
-from pinpoint.stack.places import StackPaths
+from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import load_operator_key
 
 

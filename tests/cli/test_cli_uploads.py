@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from cli.test_cli_commands import picture, pinpoint  # noqa: F401 - a fixture
-from pinpoint.api.schemas_catalogue import MetadataOverrideIn
-from pinpoint.cli.exits import EXIT_CODES
+from pinpoint.api.v1.schemas.catalog import MetadataOverrideIn
+from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.client import Client
 from pinpoint.client.folders import MAX_FILES_PER_REQUEST, Upload, split_into_requests
 from pinpoint.errors import BadRequestError

@@ -13,8 +13,8 @@ import time
 import pytest
 
 from media.pictures import noise, saved
+from pinpoint.cli.batch_waiting import describe_continuation
 from pinpoint.cli.main import main
-from pinpoint.cli.waiting import describe_continuation
 from pinpoint.client import Client
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cli.test_cli_commands import picture, pinpoint  # noqa: F401 - a fixture
-from pinpoint.client import Client, folders, patience
+from pinpoint.client import Client, folders, retry
 from pinpoint.errors import ForbiddenError, UnavailableError
 from rig import write_photos
 
@@ -94,7 +94,7 @@ def line(url, *script):
 def pauses(monkeypatch):
     """The pauses that were made, without making them."""
     made = []
-    monkeypatch.setattr(patience, "time", SimpleNamespace(sleep=made.append))
+    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=made.append))
     return made
 
 
@@ -146,9 +146,9 @@ def test_patience_ends(api, folder, pauses):
     with line(api.url, *["refuse"] * 100) as proxy, Client.open(proxy.url) as client:
         with pytest.raises(UnavailableError):
             client.ingest_folder(folder, source="walk")
-        assert proxy.uploads == len(patience.PAUSES_S) + 1
-    assert pauses == list(patience.PAUSES_S)
-    assert sum(patience.PAUSES_S) < 60
+        assert proxy.uploads == len(retry.PAUSES_S) + 1
+    assert pauses == list(retry.PAUSES_S)
+    assert sum(retry.PAUSES_S) < 60
 
 
 def test_a_server_that_wants_peace_for_a_day_is_asked_sooner(pauses):
@@ -162,8 +162,8 @@ def test_a_server_that_wants_peace_for_a_day_is_asked_sooner(pauses):
             raise error
         return "said"
 
-    patient = patience.RetryPolicy()
-    assert (patient.call(ask), patient.repeated, pauses) == ("said", 1, [patience.MAX_PAUSE_S])
+    patient = retry.RetryPolicy()
+    assert (patient.call(ask), patient.repeated, pauses) == ("said", 1, [retry.MAX_PAUSE_S])
 
 
 def test_a_name_that_a_manifest_sends_twice_is_not_taken_for_the_first(api, tmp_path, pauses):

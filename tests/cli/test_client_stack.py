@@ -12,7 +12,7 @@ import pytest
 
 from pinpoint.client import Client
 from pinpoint.errors import StackError, UnavailableError
-from pinpoint.stack.places import StackPaths
+from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import StackState, compute_proof, load_operator_key, write_state
 
 

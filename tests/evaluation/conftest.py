@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from evaluation import planted
-from pinpoint.evaluation.figures import make_photo_loader
-from pinpoint.evaluation.labels import read_labels
-from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.evaluation.report import make_report
-from pinpoint.evaluation.results import write_results
-from pinpoint.evaluation.run import EvaluationComponents, RunConfig, evaluate, vector_width
+from pinpoint.evaluation.labels.labels import read_labels
+from pinpoint.evaluation.labels.protocols import PROTOCOLS
+from pinpoint.evaluation.report.figures import make_photo_loader
+from pinpoint.evaluation.report.report_file import make_report
+from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig, evaluate, vector_width
+from pinpoint.evaluation.run.results import write_results
 from pinpoint.settings import SearchSettings
 from rig import Rig
 

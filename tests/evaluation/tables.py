@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pinpoint.evaluation.labels import DROP_REASONS, LabeledQueries, read_labels
-from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.labels.labels import DROP_REASONS, LabeledQueries, read_labels
+from pinpoint.evaluation.labels.protocols import PROTOCOLS
 
 Position = tuple[float, float]
 

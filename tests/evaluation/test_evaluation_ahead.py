@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pinpoint.errors import BadRequestError
-from pinpoint.evaluation.ahead import ordered_map
-from pinpoint.evaluation.rows import EXCLUDED, read_rows, read_vectors
-from pinpoint.evaluation.run import vector_width
+from pinpoint.evaluation.run.concurrency import ordered_map
+from pinpoint.evaluation.run.evaluate import vector_width
+from pinpoint.evaluation.run.rows import EXCLUDED, read_rows, read_vectors
 
 
 def test_ordered_map_keeps_order_and_limits_concurrency():

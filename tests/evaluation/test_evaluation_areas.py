@@ -10,7 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pinpoint.evaluation.areas import find_areas, is_unmatchable, normalize_label, osv5m_label
+from pinpoint.evaluation.labels.areas import (
+    find_areas,
+    is_unmatchable,
+    normalize_label,
+    osv5m_label,
+)
 
 
 def package_says(points: np.ndarray) -> list[dict[str, str]]:

@@ -12,23 +12,25 @@ from PIL import Image
 from shapely.geometry import Point as Place
 from shapely.geometry import shape
 
-from pinpoint.api.schemas import AnswerOut
+from pinpoint.api.v1.schemas.answer import AnswerOut
 from pinpoint.errors import BadBundleError
-from pinpoint.evaluation import calibrating, figures_promises, measures
-from pinpoint.evaluation.asked import read_manifest
-from pinpoint.evaluation.labels import read_labels
-from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.evaluation.report import make_report
-from pinpoint.evaluation.results import read_results, write_results
-from pinpoint.evaluation.rows import read_rows
-from pinpoint.evaluation.run import vector_width
+from pinpoint.evaluation.calibration import fit
+from pinpoint.evaluation.labels.labels import read_labels
+from pinpoint.evaluation.labels.protocols import PROTOCOLS
+from pinpoint.evaluation.metrics import arm_measures
+from pinpoint.evaluation.report import calibration_plots
+from pinpoint.evaluation.report.report_file import make_report
+from pinpoint.evaluation.run.evaluate import vector_width
+from pinpoint.evaluation.run.results import read_results, write_results
+from pinpoint.evaluation.run.rows import read_rows
+from pinpoint.evaluation.run.run_manifest import read_manifest
 from pinpoint.metrics.conventions import CONVENTIONS
-from pinpoint.nets.bundles import SHIPPED_FOLDER, copy_bundle, read_bundle
-from pinpoint.nets.calibrations import write_calibration
-from pinpoint.nets.digests import public_contract
+from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, copy_bundle, read_bundle
+from pinpoint.nets.bundle.calibrations import write_calibration
+from pinpoint.nets.bundle.digests import public_contract
 from pinpoint.records import SearchFilter
 from pinpoint.search.pipeline import locate
-from pinpoint.world.planets import make_planet
+from pinpoint.synthetic.dataset import make_planet
 from rig import Rig
 
 
@@ -67,7 +69,7 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
         assert {row["strata"]["role"] for row in before} == {"calibration", "null-train"}
 
-        calibration = calibrating.fit_calibration(tmp_path / "before")
+        calibration = fit.fit_calibration(tmp_path / "before")
         write_calibration(folder, calibration)
         fresh = type(rig.encoder)(rig.settings)
         parts = replace(parts, encoder=fresh)
@@ -123,10 +125,10 @@ def _check_wire(answer, row):
 
 def _check_figures(folder, after):
     """Areas, probabilities and abstention of the report equal those of the rows."""
-    metrics = measures.compute_metrics(
+    metrics = arm_measures.compute_metrics(
         read_results(folder)["served"], CONVENTIONS["pinpoint"], (1,)
     )
-    figures = measures.summarize_metrics(metrics, np.ones(len(after), dtype=bool))
+    figures = arm_measures.summarize_metrics(metrics, np.ones(len(after), dtype=bool))
     rows = [row["arms"]["served"] for row in after]
     for share, area in figures["densest"].items():
         inside = [row["area_holds"][share] for row in rows]
@@ -139,9 +141,9 @@ def _check_figures(folder, after):
     assert {strata["calibration"] for strata in metrics.strata} == {row["stratum"] for row in rows}
     drawn = make_report(folder, lambda file: None)["figures"]
     plots = (
-        figures_promises.RELIABILITY_FILE,
-        figures_promises.RISK_COVERAGE_FILE,
-        figures_promises.RECALL_AREA_FILE,
+        calibration_plots.RELIABILITY_FILE,
+        calibration_plots.RISK_COVERAGE_FILE,
+        calibration_plots.RECALL_AREA_FILE,
     )
     assert set(plots) <= set(drawn)
     for name in plots:

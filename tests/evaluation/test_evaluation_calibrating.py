@@ -11,11 +11,11 @@ import pytest
 
 from evaluation import supposed
 from pinpoint.errors import BadBundleError, BadRequestError
-from pinpoint.evaluation import calibrating, fitting
-from pinpoint.geo import areas, kernels, posteriors
+from pinpoint.evaluation.calibration import fit, posterior_fit
+from pinpoint.geo import hdr, kernels, posteriors
 from pinpoint.geo.distance import haversine_m
 from pinpoint.metrics.calibration import reliability
-from pinpoint.nets.calibrations import read_calibrations, write_calibration
+from pinpoint.nets.bundle.calibrations import read_calibrations, write_calibration
 from pinpoint.records import Contract, SearchFilter
 from pinpoint.search import posterior
 from pinpoint.settings import SearchSettings
@@ -27,7 +27,7 @@ def fitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("supposed") / "run"
     covered = supposed.questions(360, seed=11)
     supposed.run(folder, covered, supposed.questions(40, seed=12, supported=False))
-    return calibrating.fit_calibration(folder)
+    return fit.fit_calibration(folder)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,8 @@ def test_probabilities_of_calibrated_answers_are_reliable(scored_queries):
         assert reliability(stated, right).debiased_ece < most, radius_km
     # The raw ranker is overconfident by a factor of three.
     raw = [
-        max(fitting._softmax_shares(np.array(features.logits))) for features, _, _ in scored_queries
+        max(posterior_fit._softmax_shares(np.array(features.logits)))
+        for features, _, _ in scored_queries
     ]
     right = [off_km(belief, truth) <= 25 for _, truth, belief in scored_queries]
     stated = [belief.within[25.0] for _, _, belief in scored_queries]
@@ -64,7 +65,7 @@ def test_regions_have_their_stated_coverage(scored_queries, share):
     for _, truth, belief in scored_queries:
         area = next(region for region in belief.areas if region.share == share)
         disc = next(region for region in belief.regions if region.mass == share)
-        inside.append(areas.contains_positions(np.array(area.boxes), truth[None])[0])
+        inside.append(hdr.contains_positions(np.array(area.boxes), truth[None])[0])
         in_disc.append(1_000 * off_km(belief, truth) <= disc.radius_m)
     slack = 3 * math.sqrt(share * (1 - share) * (1 / 120 + 1 / 210))
     assert np.mean(inside) == pytest.approx(share, abs=slack)
@@ -118,10 +119,10 @@ def likelihood_in_a_loop(theta, questions):
         density = 0.0
         for point, weight in zip(features.points, raised, strict=True):
             km = float(haversine_m(np.array(point), truth)) / 1_000
-            for share, radius_km in zip(narrow, fitting.KERNELS_KM, strict=True):
+            for share, radius_km in zip(narrow, posterior_fit.KERNELS_KM, strict=True):
                 mass = (1 - elsewhere) * weight / sum(raised) * share
                 density += mass * math.exp(kernels.log_kernel(km, radius_km))
-            for share, radius_km in zip(wide, fitting.ELSEWHERE_KM, strict=True):
+            for share, radius_km in zip(wide, posterior_fit.ELSEWHERE_KM, strict=True):
                 mass = elsewhere / len(raised) * share
                 density += mass * math.exp(kernels.log_kernel(km, radius_km))
         total += math.log(density)
@@ -134,11 +135,11 @@ def test_log_likelihood_equals_loop_and_gradient_equals_differences():
         replace(questions[0][0], points=questions[0][0].points[:3], logits=(0.1, 0.7, -2.0)),
         *questions[0][1:],
     )
-    table = fitting.design_matrix(
+    table = posterior_fit.design_matrix(
         [one for one, _, _ in questions], np.array([t for _, t, _ in questions])
     )
     theta = np.random.default_rng(0).normal(0, 0.5, 14)
-    fast, slope = fitting.log_likelihood(theta, table, table.signals)
+    fast, slope = posterior_fit.log_likelihood(theta, table, table.signals)
     assert fast == pytest.approx(likelihood_in_a_loop(theta, questions), rel=1e-9)
     for place, step in enumerate(1e-5 * np.eye(14)):
         rise = likelihood_in_a_loop(theta + step, questions) - likelihood_in_a_loop(
@@ -153,7 +154,7 @@ def test_calibrate_uses_calibration_split_only(tmp_path):
     for line in lines[:20]:
         line["strata"]["role"] = "test"
     (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    calibration = calibrating.fit_calibration(folder)
+    calibration = fit.fit_calibration(folder)
     assert (calibration.data["questions"], calibration.authors) == ("40", 14)
     assert calibration.abstention.signal == "elsewhere"
     assert list(calibration.strata) == ["all"]
@@ -162,20 +163,20 @@ def test_calibrate_uses_calibration_split_only(tmp_path):
 def test_calibrate_unusable_run_is_rejected(tmp_path):
     few = supposed.run(tmp_path / "few", supposed.questions(9, seed=3))
     with pytest.raises(BadRequestError, match="3 creators"):
-        calibrating.fit_calibration(few)
+        fit.fit_calibration(few)
     short = supposed.run(tmp_path / "short", supposed.questions(9, seed=3), labels={"asked": 10})
     with pytest.raises(BadRequestError, match="9 of 10 rows"):
-        calibrating.fit_calibration(short)
+        fit.fit_calibration(short)
     settings = {"ranker": "top1", "kinds": [], "exclude": [], "search": {}}
     top1 = supposed.run(tmp_path / "top1", supposed.questions(9, seed=3), settings=settings)
     with pytest.raises(BadRequestError, match="top1"):
-        calibrating.fit_calibration(top1)
+        fit.fit_calibration(top1)
     with pytest.raises(BadRequestError, match="no run"):
-        calibrating.fit_calibration(tmp_path / "nothing")
+        fit.fit_calibration(tmp_path / "nothing")
     rows = supposed.run(tmp_path / "earlier", supposed.questions(9, seed=3)) / "rows.jsonl"
     rows.write_text(rows.read_text().replace('"surroundings"', '"something"'))
     with pytest.raises(BadRequestError, match="an earlier version"):
-        calibrating.fit_calibration(rows.parent)
+        fit.fit_calibration(rows.parent)
 
 
 def test_calibration_applies_to_matching_settings_only(fitted):

@@ -15,9 +15,9 @@ import pytest
 from evaluation.tables import write
 from media.pictures import saved
 from pinpoint.cli.main import main
-from pinpoint.evaluation.areas import find_areas
-from pinpoint.evaluation.labels import read_labels
-from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.labels.areas import find_areas
+from pinpoint.evaluation.labels.labels import read_labels
+from pinpoint.evaluation.labels.protocols import PROTOCOLS
 from search.views import view
 from shared_data import shared_data
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pinpoint.errors import BadManifestError
-from pinpoint.evaluation.columns import (
+from pinpoint.evaluation.labels.columns import (
     DEFAULT_COLUMNS,
     check_columns,
     detect_layout,

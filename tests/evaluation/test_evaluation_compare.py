@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from pinpoint.errors import BadRequestError
-from pinpoint.evaluation.asked import read_manifest
-from pinpoint.evaluation.compare import compare_runs
-from pinpoint.evaluation.rows import EXCLUDED, SERVED, read_rows
+from pinpoint.evaluation.metrics.compare import compare_runs
+from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows
+from pinpoint.evaluation.run.run_manifest import read_manifest
 from pinpoint.records import SearchFilter
 
 

@@ -7,18 +7,18 @@ import pytest
 from PIL import Image
 
 from evaluation import supposed
-from pinpoint.evaluation import calibrating
-from pinpoint.evaluation.canvas import VERMILION
-from pinpoint.evaluation.figures_promises import (
+from pinpoint.evaluation.calibration import fit
+from pinpoint.evaluation.metrics.arm_measures import CONFIDENCE_RADII_KM, ArmMetrics
+from pinpoint.evaluation.report.calibration_plots import (
     RECALL_AREA_FILE,
     RELIABILITY_FILE,
     RISK_COVERAGE_FILE,
     draw_calibration_plots,
 )
-from pinpoint.evaluation.maps import MapAnswer, draw_answers
-from pinpoint.evaluation.measures import CONFIDENCE_RADII_KM, ArmMetrics
-from pinpoint.evaluation.rows import EXCLUDED, SERVED
-from pinpoint.geo.areas import contains_positions
+from pinpoint.evaluation.report.maps import MapAnswer, draw_answers
+from pinpoint.evaluation.report.plotting import VERMILION
+from pinpoint.evaluation.run.rows import EXCLUDED, SERVED
+from pinpoint.geo.hdr import contains_positions
 from pinpoint.metrics.conventions import CONVENTIONS, distances_km
 from pinpoint.metrics.intervals import cluster_codes
 from pinpoint.records import Point
@@ -33,7 +33,7 @@ def arms(tmp_path_factory):
     folder = tmp_path_factory.mktemp("supposed") / "run"
     uncovered = supposed.questions(12, seed=12, supported=False)
     supposed.run(folder, supposed.questions(45, seed=11), uncovered)
-    fitted = calibrating.fit_calibration(folder)
+    fitted = fit.fit_calibration(folder)
     return {
         name: measured(supposed.questions(count, seed), fitted)
         for name, count, seed in ((SERVED, 45, 21), (EXCLUDED, 30, 22))

@@ -11,15 +11,15 @@ import pytest
 
 from evaluation.tables import custom, everywhere, read, truths, write
 from pinpoint.errors import BadManifestError, TooLargeError
-from pinpoint.evaluation.columns import AREA_LEVELS, load_columns
-from pinpoint.evaluation.describe import describe_labels
-from pinpoint.evaluation.labels import (
+from pinpoint.evaluation.labels.columns import AREA_LEVELS, load_columns
+from pinpoint.evaluation.labels.describe import describe_labels
+from pinpoint.evaluation.labels.labels import (
     DROP_REASONS,
     MAX_STRATUM_VALUES,
     find_missing_files,
     read_labels,
 )
-from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.labels.protocols import PROTOCOLS
 from pinpoint.media.checks import REASONS
 from pinpoint.metrics.conventions import CONVENTIONS
 from pinpoint.settings import MediaSettings

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from pinpoint.evaluation import placeholders
-from pinpoint.evaluation.placeholders import placeholder_groups
+from pinpoint.evaluation.metrics import placeholders
+from pinpoint.evaluation.metrics.placeholders import placeholder_groups
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import Point
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.tables import read, truths
-from pinpoint.evaluation.describe import describe_labels
+from pinpoint.evaluation.labels.describe import describe_labels
 from shared_data import shared_data
 
 HEAD = "IMG_ID,AUTHOR,LAT,LON,"

@@ -13,12 +13,13 @@ from geographiclib.geodesic import Geodesic
 from PIL import Image
 
 from pinpoint.errors import BadRequestError
-from pinpoint.evaluation import figures, figures_promises, measures
-from pinpoint.evaluation.asked import read_manifest
-from pinpoint.evaluation.report import PLANET_NOTE, make_report, replace_non_finite
-from pinpoint.evaluation.results import write_results
-from pinpoint.evaluation.rows import EXCLUDED, SERVED, read_rows
-from pinpoint.evaluation.run import vector_width
+from pinpoint.evaluation.metrics import arm_measures
+from pinpoint.evaluation.report import calibration_plots, figures
+from pinpoint.evaluation.report.report_file import PLANET_NOTE, make_report, replace_non_finite
+from pinpoint.evaluation.run.evaluate import vector_width
+from pinpoint.evaluation.run.results import write_results
+from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows
+from pinpoint.evaluation.run.run_manifest import read_manifest
 
 THRESHOLDS = ("1", "25", "200", "750", "2500")
 
@@ -187,7 +188,7 @@ def test_report_of_synthetic_planet_is_marked(finished, chain, tmp_path):
 
 def test_report_figures_are_written(finished):
     folder, report = finished
-    stated = [figures_promises.RELIABILITY_FILE, figures_promises.RISK_COVERAGE_FILE]
+    stated = [calibration_plots.RELIABILITY_FILE, calibration_plots.RISK_COVERAGE_FILE]
     expected = [figures.ERROR_CDF_FILE, figures.ERROR_MAP_FILE, *stated, figures.WORST_CASES_FILE]
     assert report["figures"] == expected
     for name in expected:
@@ -232,10 +233,10 @@ def test_report_without_answers_has_no_figures(chain, tmp_path):
 
 
 def test_recall_depths_depend_on_number_of_candidates():
-    assert measures.recall_depths(48) == (1, 12, 48)
-    assert measures.recall_depths(100) == (1, 12, 48)
-    assert measures.recall_depths(30) == (1, 12, 30)
-    assert measures.recall_depths(1) == (1,)
+    assert arm_measures.recall_depths(48) == (1, 12, 48)
+    assert arm_measures.recall_depths(100) == (1, 12, 48)
+    assert arm_measures.recall_depths(30) == (1, 12, 30)
+    assert arm_measures.recall_depths(1) == (1,)
 
 
 def test_finite_replaces_non_finite_numbers_by_none():

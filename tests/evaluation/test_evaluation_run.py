@@ -11,10 +11,10 @@ import pytest
 
 from evaluation.planted import PLACES
 from pinpoint.errors import BadBundleError, BadRequestError, ConflictError, IndexUnavailableError
-from pinpoint.evaluation import asked
-from pinpoint.evaluation.results import read_results, write_results
-from pinpoint.evaluation.rows import EXCLUDED, SERVED, read_rows, read_vectors
-from pinpoint.evaluation.run import exclusions_for, vector_width
+from pinpoint.evaluation.run import run_manifest
+from pinpoint.evaluation.run.evaluate import exclusions_for, vector_width
+from pinpoint.evaluation.run.results import read_results, write_results
+from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows, read_vectors
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import Point, SearchFilter
 from pinpoint.search import pipeline
@@ -270,9 +270,9 @@ def test_results_equal_rows(chain, finished):
 def test_label_digest_changes_with_every_value(chain):
     questions = chain.labelled().questions
     digests = {
-        asked.digest_labels(questions),
-        asked.digest_labels(questions[1:]),
-        asked.digest_labels(questions[::-1]),
+        run_manifest.digest_labels(questions),
+        run_manifest.digest_labels(questions[1:]),
+        run_manifest.digest_labels(questions[::-1]),
     }
     changes = {
         "file": "x",
@@ -282,13 +282,17 @@ def test_label_digest_changes_with_every_value(chain):
         "strata": {"a": "b"},
     }
     for name, value in changes.items():
-        digests.add(asked.digest_labels([replace(questions[0], **{name: value}), *questions[1:]]))
+        digests.add(
+            run_manifest.digest_labels([replace(questions[0], **{name: value}), *questions[1:]])
+        )
     assert len(digests) == 3 + len(changes)
-    assert asked.digest_labels(tuple(questions)) == asked.digest_labels(list(questions))
+    assert run_manifest.digest_labels(tuple(questions)) == run_manifest.digest_labels(
+        list(questions)
+    )
     assert json.dumps(asdict(questions[0]))
 
 
 def test_results_rewritten_are_identical(finished, chain):
     before = (finished[0] / "results.parquet").read_bytes()
-    run = asked.read_manifest(finished[0])
+    run = run_manifest.read_manifest(finished[0])
     assert write_results(finished[0], run, vector_width(chain.parts)).read_bytes() == before

@@ -8,8 +8,8 @@ import pytest
 
 from evaluation.tables import custom, everywhere, read, truths, write
 from media.pictures import noise, saved
-from pinpoint.evaluation.axes import detect_latlon_order
-from pinpoint.evaluation.describe import describe_labels
+from pinpoint.evaluation.labels.describe import describe_labels
+from pinpoint.evaluation.labels.latlon_order import detect_latlon_order
 
 PLACES365 = "IMG_ID,AUTHOR,LAT,LON,S3_Label"
 OSV5M = (

@@ -7,14 +7,14 @@ import json
 import pytest
 
 from pinpoint.errors import BadRequestError
-from pinpoint.evaluation import asked
-from pinpoint.evaluation.labels import read_labels
-from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.evaluation.report import PLANET_NOTE, make_report
-from pinpoint.evaluation.results import write_results
-from pinpoint.evaluation.rows import read_rows
-from pinpoint.evaluation.run import evaluate, vector_width
-from pinpoint.world.planets import make_planet
+from pinpoint.evaluation.labels.labels import read_labels
+from pinpoint.evaluation.labels.protocols import PROTOCOLS
+from pinpoint.evaluation.report.report_file import PLANET_NOTE, make_report
+from pinpoint.evaluation.run import run_manifest
+from pinpoint.evaluation.run.evaluate import evaluate, vector_width
+from pinpoint.evaluation.run.results import write_results
+from pinpoint.evaluation.run.rows import read_rows
+from pinpoint.synthetic.dataset import make_planet
 
 WORLD = PROTOCOLS["world"]
 
@@ -28,30 +28,30 @@ def planet(tmp_path_factory):
 def test_find_resolves_planet_folder(planet, named):
     folder, images = planet.folder, planet.folder / "queries" / "images"
     paths = {
-        "images": lambda: asked.resolve_label_paths(None, folder, WORLD.labels_at),
-        "labels": lambda: asked.resolve_label_paths(folder, None, WORLD.labels_at),
-        "both": lambda: asked.resolve_label_paths(folder, images, WORLD.labels_at),
-        "file": lambda: asked.resolve_label_paths(planet.labels, None, WORLD.labels_at),
+        "images": lambda: run_manifest.resolve_label_paths(None, folder, WORLD.labels_at),
+        "labels": lambda: run_manifest.resolve_label_paths(folder, None, WORLD.labels_at),
+        "both": lambda: run_manifest.resolve_label_paths(folder, images, WORLD.labels_at),
+        "file": lambda: run_manifest.resolve_label_paths(planet.labels, None, WORLD.labels_at),
     }[named]()
-    assert paths == asked.LabelPaths(
+    assert paths == run_manifest.LabelPaths(
         labels=planet.labels, images=images, planet=folder / "planet.json"
     )
-    identity = asked.read_planet(paths.planet)
+    identity = run_manifest.read_planet(paths.planet)
     assert (identity["preset"], identity["seed"], identity["digest"]) == ("tiny", 3, planet.digest)
 
 
 def test_find_resolves_labels_without_planet(tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("file,latitude,longitude\na.jpg,1,2\n")
-    assert asked.resolve_label_paths(labels, None, None).images == tmp_path
-    assert asked.resolve_label_paths(labels, tmp_path / "x", None).images == tmp_path / "x"
-    assert asked.resolve_label_paths(labels, None, None).planet is None
-    assert asked.read_planet(None) is None
+    assert run_manifest.resolve_label_paths(labels, None, None).images == tmp_path
+    assert run_manifest.resolve_label_paths(labels, tmp_path / "x", None).images == tmp_path / "x"
+    assert run_manifest.resolve_label_paths(labels, None, None).planet is None
+    assert run_manifest.read_planet(None) is None
     with pytest.raises(BadRequestError, match="give --labels FILE and --images DIR"):
-        asked.resolve_label_paths(None, None, None)
+        run_manifest.resolve_label_paths(None, None, None)
     (tmp_path / "planet.json").write_text('{"seed": 3}')
     with pytest.raises(BadRequestError, match="does not describe a planet"):
-        asked.read_planet(tmp_path / "planet.json")
+        run_manifest.read_planet(tmp_path / "planet.json")
 
 
 def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
@@ -59,7 +59,7 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     source = "test-photo"
     batch = chain.rig.ingest(planet.manifests()[source], org, source=source, kind="photo")
     assert batch.indexed == batch.items > 30
-    paths = asked.resolve_label_paths(None, planet.folder, WORLD.labels_at)
+    paths = run_manifest.resolve_label_paths(None, planet.folder, WORLD.labels_at)
     labelled = read_labels(WORLD, paths.labels)
     only = (("role", "test"), ("kind", "photo"))
     run = evaluate(
@@ -67,7 +67,7 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
         tmp_path / "run",
         plan=chain.plan(organization_id=org, images=paths.images, only=only),
         parts=chain.parts,
-        planet=asked.read_planet(paths.planet),
+        planet=run_manifest.read_planet(paths.planet),
     )
     expected = [
         q.file for q in labelled.questions if q.strata["role"] == "test" and q.kind == "photo"

@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import IFDRational
 from index_gallery import ORG_A, SOURCES, START, gallery
 from media.pictures import PARIS, exif, xmp
 from pinpoint.records import Box, Circle, IndexFilter, IndexQuery, Point
-from pinpoint.store import vectors_wire as wire
+from pinpoint.store.vectors.rpc import codec as wire
 
 _HOSTILE_NUMBERS = (0, -1, 1, 2**31, 2**53, 2**63, -(2**63), float("nan"), float("inf"), 1e308)
 _HOSTILE = (

@@ -22,20 +22,20 @@ from PIL import Image
 
 from index_gallery import DIMS, gallery
 from pinpoint.errors import BadManifestError, PinpointError, TooLargeError
-from pinpoint.media.capture import FileProperties, make_capture
 from pinpoint.media.checks import REASONS, RejectedFileError
-from pinpoint.media.facts import from_wire, to_wire
-from pinpoint.media.manifests import read_manifest
-from pinpoint.media.metadata import read_raw_metadata
+from pinpoint.media.decoding.pipe import pack_header, unpack_header
+from pinpoint.media.manifests.manifest_files import read_manifest
+from pinpoint.media.manifests.manifest_rows import ManifestRow
+from pinpoint.media.metadata.capture import FileProperties, make_capture
+from pinpoint.media.metadata.file_metadata import read_raw_metadata
+from pinpoint.media.metadata.raw_metadata import from_wire, to_wire
 from pinpoint.media.renditions import orientation_of
-from pinpoint.media.rows import ManifestRow
-from pinpoint.media.wire import pack_header, unpack_header
 from pinpoint.records import CaptureMetadata, IndexInfo, IndexSpec, MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
-from pinpoint.store import vectors_front, vectors_serve
-from pinpoint.store import vectors_wire as wire
-from pinpoint.store.rows import hint_from_json, hint_to_json, image_id
-from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.store.db.rows import hint_from_json, hint_to_json, image_id
+from pinpoint.store.vectors.edge import EdgeIndex
+from pinpoint.store.vectors.rpc import codec as wire
+from pinpoint.store.vectors.rpc import handlers, server
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _PICTURE = FileProperties(format="jpeg", width_px=1, height_px=1, sha256="00" * 32, size_bytes=1)
@@ -114,8 +114,8 @@ def _check_row(row: ManifestRow) -> None:
 def frames(data: bytes) -> None:
     """A frame sent to the index owner, and one that reached its engine: both are answered."""
     for reply in (
-        vectors_front.handle_frame(_Owner(), data),
-        vectors_serve.handle_request(_index(), data),
+        server.handle_frame(_Owner(), data),
+        handlers.handle_request(_index(), data),
     ):
         fields, _ = wire.decode(reply)
         name, reason, message = fields.get("error", ("", "", ""))
@@ -139,11 +139,11 @@ class _Owner:
         return {"state": "idle", "build": None, "points": 0, "error": None}
 
     def exchange(self, frame: bytes) -> bytes:
-        return vectors_serve.handle_request(_index(), frame)
+        return handlers.handle_request(_index(), frame)
 
     def write(self, ids: Iterable[UUID], frame: bytes) -> bytes:
         set(ids)
-        return vectors_serve.handle_request(_index(), frame)
+        return handlers.handle_request(_index(), frame)
 
 
 @cache

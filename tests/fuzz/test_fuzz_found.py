@@ -8,7 +8,7 @@ import pytest
 
 from fuzz.seeds import FOUND, requests, seeds, twist
 from fuzz.targets import TARGETS, sweep
-from pinpoint.store import vectors_wire as wire
+from pinpoint.store.vectors.rpc import codec as wire
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,8 +42,8 @@ def test_a_few_seeded_mutants_hold(target):
 
 
 def test_every_verb_is_fuzzed():
-    from pinpoint.store.vectors_front import OWNER_HANDLERS, READS, WRITES
-    from pinpoint.store.vectors_serve import HANDLERS
+    from pinpoint.store.vectors.rpc.handlers import HANDLERS
+    from pinpoint.store.vectors.rpc.server import OWNER_HANDLERS, READS, WRITES
 
     assert {fields["verb"] for fields, _ in requests()} | {"rebuild"} == {
         *HANDLERS,

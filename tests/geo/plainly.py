@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pinpoint.geo import areas, kernels
+from pinpoint.geo import hdr, kernels
 from pinpoint.geo.distance import haversine_m, pairwise_m
 from pinpoint.geo.gazetteer import cities, positions
 from pinpoint.geo.kernels import EARTH_RADIUS_KM, kappa
@@ -56,15 +56,15 @@ def boxes_above(of, log_level):
     """Every bound of every box, by every kernel that the level leaves."""
     level, peak = np.exp(log_level), kernels.peak_densities(of)
     order = np.argsort(peak)
-    loud = order[np.cumsum(peak[order]) > areas._NEGLIGIBLE_SHARE * level]
+    loud = order[np.cumsum(peak[order]) > hdr._NEGLIGIBLE_SHARE * level]
     centres, k, peak = unit_xyz(of.centres[loud]), kappa(of.radii_km[loud]), peak[loud]
 
     def density(chords):
         with np.errstate(under="ignore"):
             return np.exp(chords**2 * k / -2.0) @ peak
 
-    waiting, kept, seen = areas._make_root_boxes(), [], 0
-    for cut in range(areas._MAX_SUBDIVISIONS):
+    waiting, kept, seen = hdr._make_root_boxes(), [], 0
+    for cut in range(hdr._MAX_SUBDIVISIONS):
         seen += len(waiting)
         south, west, north, east = waiting.T
         middle = unit_xyz(np.stack([(south + north) / 2, (west + east) / 2], axis=1))
@@ -72,10 +72,10 @@ def boxes_above(of, log_level):
         reach = np.max([np.linalg.norm(middle - each, axis=1) for each in corners], axis=0)[:, None]
         away = np.linalg.norm(middle[:, None] - centres, axis=2)
         least, most = density(np.minimum(away + reach, 2)), density(np.maximum(away - reach, 0))
-        unsure = (least < level) & (most >= level) & (most > areas._UNIFORM_RATIO * least)
-        unsure &= not (cut == areas._MAX_SUBDIVISIONS - 1 or seen > areas._MAX_BOXES)
+        unsure = (least < level) & (most >= level) & (most > hdr._UNIFORM_RATIO * least)
+        unsure &= not (cut == hdr._MAX_SUBDIVISIONS - 1 or seen > hdr._MAX_BOXES)
         kept.append(waiting[(density(away) >= level) & ~unsure])
-        waiting = areas._subdivide_boxes(waiting[unsure])
+        waiting = hdr._subdivide_boxes(waiting[unsure])
     return np.concatenate(kept)
 
 

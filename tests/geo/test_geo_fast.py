@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from geo import plainly
-from pinpoint.geo import areas, kernels
+from pinpoint.geo import hdr, kernels
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.geo.gazetteer import nearest_cities, nearest_places, positions
 from pinpoint.geo.kernels import ANYWHERE_KM, Mixture
@@ -45,7 +45,7 @@ def test_densities_and_areas_are_those_of_all_pairs(seed):
     assert dense == pytest.approx(plainly.log_density(of, ground), abs=1e-6)
     for share in (0.5, 0.9):
         level = kernels.hdr_log_density(dense, weights, share)
-        assert np.array_equal(areas.hdr_boxes(of, level), plainly.boxes_above(of, level))
+        assert np.array_equal(hdr.hdr_boxes(of, level), plainly.boxes_above(of, level))
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pinpoint.geo import areas, kernels
+from pinpoint.geo import hdr, kernels
 from pinpoint.geo.distance import haversine_m, pairwise_m
 from pinpoint.geo.kernels import ANYWHERE_KM, EARTH_AREA_KM2, Mixture
 from pinpoint.geo.points import destination
@@ -92,20 +92,20 @@ def test_regions_hold_their_share_and_are_the_densest(name, share):
     of = mixture(PLACES[name])
     positions, weights = kernels.quadrature_nodes(of, 2_048)
     dense = kernels.log_density(of, positions)
-    boxes = areas.hdr_boxes(of, kernels.hdr_log_density(dense, weights, share))
+    boxes = hdr.hdr_boxes(of, kernels.hdr_log_density(dense, weights, share))
     ground = drawn(of)
-    inside = areas.contains_positions(boxes, ground)
+    inside = hdr.contains_positions(boxes, ground)
     assert inside.mean() == pytest.approx(share, abs=0.015)
     south, west, north, east = boxes.T
     assert np.abs([west, east]).max() <= 180
     assert np.abs([south, north]).max() <= 90
     assert len(boxes) < 4_000
     # No box overlaps another: a place in two of them would count twice in the area.
-    size = areas.area_km2(boxes)
+    size = hdr.area_km2(boxes)
     rng = np.random.default_rng(1)
     even = np.degrees(np.arcsin(rng.uniform(-1, 1, DRAWS)))
     anywhere = np.stack([even, rng.uniform(-180, 180, DRAWS)], axis=1)
-    assert areas.contains_positions(boxes, anywhere).mean() == pytest.approx(
+    assert hdr.contains_positions(boxes, anywhere).mean() == pytest.approx(
         size / EARTH_AREA_KM2, abs=0.01
     )
     dense = kernels.log_density(of, ground)
@@ -114,8 +114,8 @@ def test_regions_hold_their_share_and_are_the_densest(name, share):
 
 def test_everything_is_the_whole_earth():
     of = mixture(PLACES["two towns"])
-    everything = areas.hdr_boxes(of, -np.inf)
-    assert areas.area_km2(everything) == pytest.approx(EARTH_AREA_KM2)
+    everything = hdr.hdr_boxes(of, -np.inf)
+    assert hdr.area_km2(everything) == pytest.approx(EARTH_AREA_KM2)
 
 
 @pytest.mark.parametrize("name", PLACES)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import shapely
 
-from pinpoint.geo import shapes
+from pinpoint.geo import predicates
 from pinpoint.records import Box, Circle, Point
 
 EDGES = [(lat, lon) for lat in (-90, -10, 0, 40, 90) for lon in (-180, -179.95, 0, 60, 179.95, 180)]
@@ -43,7 +43,7 @@ def on_circle(lon, west, east):
     ],
 )
 def test_boxes(positions, south, west, north, east):
-    found = shapes.in_box(positions, Box(south=south, west=west, north=north, east=east))
+    found = predicates.in_box(positions, Box(south=south, west=west, north=north, east=east))
     wanted = [south <= lat <= north and on_circle(lon, west, east) for lat, lon in positions]
     assert found.tolist() == wanted
     assert any(wanted)
@@ -60,7 +60,7 @@ def test_circles(positions, lat, lon, radius_m):
         h += math.cos(a) * math.cos(b) * math.sin(math.radians(there[1] - lon) / 2) ** 2
         return 2 * 6_371_008.8 * math.asin(min(1.0, math.sqrt(h)))
 
-    found = shapes.in_circle(positions, Circle(center=Point(lat, lon), radius_m=radius_m))
+    found = predicates.in_circle(positions, Circle(center=Point(lat, lon), radius_m=radius_m))
     wanted = [away_m(each) <= radius_m for each in positions]
     assert found.tolist() == wanted
     assert any(wanted)
@@ -80,5 +80,5 @@ def test_polygons(positions, corners):
     wanted = shapely.contains_xy(area, inner[:, 1], inner[:, 0])
     ring = [Point(*corner) for corner in corners]
     for each in (ring, [*ring, ring[0]], ring[::-1]):
-        np.testing.assert_array_equal(shapes.in_polygon(inner, each), wanted)
+        np.testing.assert_array_equal(predicates.in_polygon(inner, each), wanted)
     assert 0 < wanted.sum() < len(inner)

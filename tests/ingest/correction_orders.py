@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from pinpoint.ingest.intake import register_files
+from pinpoint.ingest.register import register_files
 from pinpoint.records import DecodedImage, ImageUpdate, Point
 from rig import Rig
 

@@ -7,9 +7,9 @@ import time
 
 from pinpoint import jobs
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.intake import register_folder
+from pinpoint.ingest.register import register_folder
 from pinpoint.records import NewItem
-from pinpoint.store.closing import OrganizationDeletion
+from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
 from remains import DAY_S, pruned
 from rig import WORKER, jpeg, write_photos
 

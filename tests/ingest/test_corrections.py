@@ -10,7 +10,7 @@ from sqlalchemy import text
 from ingest.correction_orders import Play, orders
 from media.pictures import exif, noise, saved, xmp
 from pinpoint.errors import BadRequestError
-from pinpoint.ingest.intake import register_files
+from pinpoint.ingest.register import register_files
 from pinpoint.records import ImageUpdate, IndexFilter, Point
 from rig import degrees, jpeg, plain_jpeg
 from trials.soak import compare

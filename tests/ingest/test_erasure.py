@@ -12,11 +12,11 @@ from media.pictures import exif, noise, saved, xmp
 from pinpoint.errors import NotFoundError
 from pinpoint.ingest.erase import erase_organization
 from pinpoint.records import IndexFilter
-from pinpoint.stack.index_build import build_index
-from pinpoint.stack.scrub import compact_tables
-from pinpoint.store.closing import OrganizationDeletion
-from pinpoint.store.points import RebuildSource
-from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.stack.backup.compaction import compact_tables
+from pinpoint.stack.index.build import build_index
+from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
+from pinpoint.store.vectors.edge import EdgeIndex
+from pinpoint.store.vectors.rebuild_source import RebuildSource
 from remains import found_in_folder, found_in_tables, pruned, swept
 from rig import write_photos
 

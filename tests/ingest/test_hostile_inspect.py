@@ -10,7 +10,7 @@ from media.mutants import mutants
 from media.poison import ending_large_children, poison
 from pinpoint.ingest.inspect import inspect_files
 from pinpoint.media.checks import REASONS
-from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.settings import MediaSettings
 from rig import write_photos
 

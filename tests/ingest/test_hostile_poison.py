@@ -10,7 +10,7 @@ import pytest
 
 from media.bombs import BOMBS
 from media.poison import ending_large_children, poison
-from pinpoint.media.decoder import MAX_ATTEMPTS, ChildDecoder
+from pinpoint.media.decoding.decoder import MAX_ATTEMPTS, ChildDecoder
 from pinpoint.settings import MediaSettings
 from rig import jpeg, plain_jpeg, write_photos
 

@@ -23,9 +23,9 @@ from media.mutants import mutants
 from pinpoint.media.checks import REASONS
 from pinpoint.records import IndexFilter
 from pinpoint.settings import MediaSettings
-from pinpoint.stack import lifecycle
-from pinpoint.store.database import Transactions, owner_engine
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.stack.supervisor import lifecycle
+from pinpoint.store.db.database import Transactions, owner_engine
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 from rig import unique
 from shared_data import shared_data
 

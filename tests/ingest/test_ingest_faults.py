@@ -14,9 +14,9 @@ from sqlalchemy import text
 from pinpoint import jobs
 from pinpoint.errors import DatabaseUnavailableError, IndexUnavailableError, UnavailableError
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.intake import register_folder
 from pinpoint.ingest.reconcile import reconcile_index_rows
-from pinpoint.ingest.sweep import recover_lost_work
+from pinpoint.ingest.recovery import recover_lost_work
+from pinpoint.ingest.register import register_folder
 from pinpoint.records import ImageUpdate
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint_workers import runtime

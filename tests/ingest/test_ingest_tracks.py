@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from media.gpx_files import Gpx, Trk, render, walk
 from media.pictures import exif, noise, saved
-from pinpoint.ingest.intake import register_folder
+from pinpoint.ingest.register import register_folder
 from pinpoint.records import Batch, ReadOptions
 from rig import Rig, plain_jpeg
 

@@ -8,9 +8,9 @@ from sqlalchemy import text
 from pinpoint import jobs
 from pinpoint.errors import IndexUnavailableError
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.intake import register_folder
 from pinpoint.ingest.reconcile import reconcile_index_rows
-from pinpoint.ingest.sweep import recover_lost_work
+from pinpoint.ingest.recovery import recover_lost_work
+from pinpoint.ingest.register import register_folder
 from pinpoint.records import ImageUpdate, IndexFilter, Point
 from rig import WORKER, jpeg, write_photos
 
@@ -255,7 +255,7 @@ def test_deleting_while_waiting_fails_the_item(rig, org, folder, monkeypatch):
 
 
 def test_the_source_of_points_is_the_index(rig, org, folder):
-    from pinpoint.store.points import RebuildSource
+    from pinpoint.store.vectors.rebuild_source import RebuildSource
 
     rig.ingest(folder, org)
     points = RebuildSource(rig.owner, lambda: rig.encoder.contract)

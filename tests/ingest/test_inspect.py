@@ -12,7 +12,7 @@ import pytest
 from media.pictures import exif, gpx, noise, photo, saved
 from pinpoint.ingest.inspect import Inspected, inspect_files, used_manifest
 from pinpoint.media.checks import REASONS
-from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.media.files import SIDECARS
 from pinpoint.records import ReadOptions
 from pinpoint.settings import MediaSettings

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import text
 
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.intake import register_folder
-from pinpoint.ingest.sweep import recover_lost_work
+from pinpoint.ingest.recovery import recover_lost_work
+from pinpoint.ingest.register import register_folder
 from pinpoint.settings import WorkerSettings
-from pinpoint.stack.broker import VISIBILITY_TIMEOUT_S
-from pinpoint.store import holding
-from pinpoint.store.ledger import CatalogIngestRepository
+from pinpoint.stack.job_sender import VISIBILITY_TIMEOUT_S
+from pinpoint.store.ingest import heartbeat
+from pinpoint.store.ingest.repository import CatalogIngestRepository
 from rig import WORKER, write_photos
 
 LEASE_S = 1.2
@@ -93,7 +93,7 @@ def test_the_lease_of_a_silent_worker_ends(rig, registered):
 
 
 def test_a_chunk_hangs_when_redis_would_hand_it_out_again():
-    assert holding.MAX_INTERVAL_S == VISIBILITY_TIMEOUT_S
+    assert heartbeat.MAX_INTERVAL_S == VISIBILITY_TIMEOUT_S
     assert WorkerSettings().lease_s < VISIBILITY_TIMEOUT_S
 
 
@@ -101,7 +101,7 @@ def test_a_worker_that_hangs_is_not_renewed_for_ever(rig, registered):
     _, _, ids = registered()
     ledger = ledger_of(rig)
     ledger.claim(ids, WORKER)
-    with holding.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S, longest_s=0.0):
+    with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S, longest_s=0.0):
         time.sleep(1.5 * LEASE_S)
         assert len(ledger.lost_items(10)) == 6
 
@@ -116,7 +116,7 @@ def test_only_leases_that_are_still_held_are_renewed(rig, registered):
             {"id": ids[0]},
         )
     ledger.give_back([ids[1]], WORKER)
-    with holding.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S):
+    with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S):
         time.sleep(2 * LEASE_S)
         assert {item for item, _ in ledger.lost_items(10)} == {ids[0], ids[1]}
 
@@ -130,7 +130,7 @@ def test_renewing_waits_for_no_writer(rig, registered):
         unit.connection.execute(
             text("SELECT 1 FROM batch_items WHERE id = :id FOR UPDATE"), {"id": ids[0]}
         )
-        with holding.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S):
+        with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S):
             time.sleep(2 * LEASE_S)
             assert [item for item, _ in ledger.lost_items(10)] == [ids[0]]
             assert [one.name for one in threading.enumerate()].count("leases") == 1

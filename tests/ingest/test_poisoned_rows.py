@@ -13,12 +13,12 @@ from ingest.poison_kinds import CJK, COLUMNS, HINTS
 from pinpoint import jobs
 from pinpoint.errors import BadRequestError, DatabaseUnavailableError
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.intake import register_folder
 from pinpoint.ingest.reconcile import reconcile_index_rows
-from pinpoint.ingest.sweep import recover_lost_work
+from pinpoint.ingest.recovery import recover_lost_work
+from pinpoint.ingest.register import register_folder
 from pinpoint.records import NewItem
-from pinpoint.store.backlog import CatalogReembedQueue
-from pinpoint.store.points import RebuildSource
+from pinpoint.store.ingest.reembed_queue import CatalogReembedQueue
+from pinpoint.store.vectors.rebuild_source import RebuildSource
 from rig import WORKER, jpeg, plain_jpeg, write_photos
 
 GOOD = 4

@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from pinpoint import jobs
 from pinpoint.records import NewItem
-from pinpoint.store.closing import OrganizationDeletion
-from pinpoint.store.erasing import BACKUP_LOCK
+from pinpoint.store.deletion.image_deletion import BACKUP_LOCK
+from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
 from remains import DAY_S, pruned, swept
 from rig import jpeg, write_photos
 

@@ -14,12 +14,12 @@ from nets.towers import timm_bundle
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.errors import DatabaseUnavailableError
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.stored import MODIFIED_SINCE_INDEXING, RateLimiter
+from pinpoint.ingest.stored_images import MODIFIED_SINCE_INDEXING, RateLimiter
 from pinpoint.records import Embedded
 from pinpoint.settings import EncoderSettings, Settings
-from pinpoint.store.backlog import CatalogReembedQueue
-from pinpoint.store.points import RebuildSource
-from pinpoint.store.rows import unpack_vector
+from pinpoint.store.db.rows import unpack_vector
+from pinpoint.store.ingest.reembed_queue import CatalogReembedQueue
+from pinpoint.store.vectors.rebuild_source import RebuildSource
 from rig import jpeg, write_photos
 
 

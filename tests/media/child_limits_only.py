@@ -6,8 +6,8 @@ import resource
 import sys
 from collections.abc import Callable
 
-from pinpoint.media import child
-from pinpoint.media.sandbox import Measure
+from pinpoint.media.decoding import child
+from pinpoint.media.decoding.sandbox import Measure
 
 
 def limit(memory_bytes: int, after_switch: Callable[[], None]) -> tuple[Measure, ...]:

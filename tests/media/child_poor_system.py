@@ -11,8 +11,8 @@ import errno
 import os
 import sys
 
-from pinpoint.media import child
-from pinpoint.media.sandbox_seccomp import install_program, running_architecture
+from pinpoint.media.decoding import child
+from pinpoint.media.decoding.seccomp import install_program, running_architecture
 
 CAP_SETGID, CAP_SETUID = 6, 7
 _LIBC = ctypes.CDLL(None, use_errno=True)

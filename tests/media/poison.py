@@ -38,7 +38,7 @@ def ending_large_children(number: int) -> Iterator[list[int]]:
         while not over.wait(0.005):
             for child in psutil.Process().children():
                 try:
-                    ours = "pinpoint.media.child" in child.cmdline()
+                    ours = "pinpoint.media.decoding.child" in child.cmdline()
                     if ours and child.pid not in ended and child.memory_info().rss > LARGE_BYTES:
                         ended.append(child.pid)
                         os.kill(child.pid, number)

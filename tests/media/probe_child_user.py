@@ -15,8 +15,8 @@ import sys
 import pillow_heif  # noqa: F401 - read while this is root
 
 from media.probes import serve
-from pinpoint.media.child import start_confined, write_ready
-from pinpoint.media.warmup import load_everything
+from pinpoint.media.decoding.child import start_confined, write_ready
+from pinpoint.media.decoding.warmup import load_everything
 
 USER = 54_321
 _PR_SET_DUMPABLE = 4

@@ -16,8 +16,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from pinpoint.media.sandbox_seccomp import running_architecture
-from pinpoint.media.wire import read_header, write_all
+from pinpoint.media.decoding.pipe import read_header, write_all
+from pinpoint.media.decoding.seccomp import running_architecture
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PAGE = 4096

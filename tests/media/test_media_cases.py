@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from media.written import utc
-from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import DecodedImage, MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
 from shared_data import shared_data

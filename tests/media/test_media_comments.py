@@ -10,7 +10,7 @@ from PIL import Image
 
 from media.pictures import noise, photo, saved
 from pinpoint.media.checks import RejectedFileError
-from pinpoint.media.comments import read_comments
+from pinpoint.media.metadata.comments import read_comments
 from pinpoint.settings import MediaSettings
 from shared_data import shared_data
 

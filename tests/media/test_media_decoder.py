@@ -15,10 +15,10 @@ import pytest
 
 from media.pictures import noise, photo, saved
 from pinpoint.errors import UnavailableError
-from pinpoint.media.decoder import ChildDecoder, _read_answer
-from pinpoint.media.facts import RawMetadata, from_wire, limit_warnings, to_wire
-from pinpoint.media.request import DecodeRequest
-from pinpoint.media.wire import PipeBrokenError, TimedPipes, pack_header, unpack_header
+from pinpoint.media.decoding.decode_request import DecodeRequest
+from pinpoint.media.decoding.decoder import ChildDecoder, _read_answer
+from pinpoint.media.decoding.pipe import PipeBrokenError, TimedPipes, pack_header, unpack_header
+from pinpoint.media.metadata.raw_metadata import RawMetadata, from_wire, limit_warnings, to_wire
 from pinpoint.records import DecodedImage, MetadataOverride
 from pinpoint.settings import MediaSettings
 
@@ -67,7 +67,7 @@ def test_the_child_is_confined_and_knows_no_secrets(monkeypatch: pytest.MonkeyPa
 def test_children_end_with_their_parent() -> None:
     program = (
         "import os, sys\n"
-        "from pinpoint.media.decoder import ChildDecoder\n"
+        "from pinpoint.media.decoding.decoder import ChildDecoder\n"
         "from pinpoint.settings import MediaSettings\n"
         "d = ChildDecoder(MediaSettings())\n"
         "d.read('a', b'\\xff\\xd8\\xff' + bytes(50))\n"

@@ -12,7 +12,7 @@ import pytest
 from media.pictures import gpx, photo
 from pinpoint.errors import BadManifestError, TooLargeError
 from pinpoint.media.files import find_files, find_photos, find_tracks
-from pinpoint.media.manifests import ManifestRow, read_manifest
+from pinpoint.media.manifests.manifest_files import ManifestRow, read_manifest
 from pinpoint.records import Rejected
 from pinpoint.settings import MediaSettings
 from shared_data import shared_data
@@ -153,7 +153,7 @@ def test_manifests_that_cannot_be_read(tree: Path) -> None:
 def test_what_would_stop_a_manifest_in_its_middle_is_refused_before_its_first_row(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinpoint.media.tables.MAX_LINE_BYTES", 2_000_000)
+    monkeypatch.setattr("pinpoint.media.manifests.delimited_tables.MAX_LINE_BYTES", 2_000_000)
     (tree / "m.csv").write_bytes(b"file\nb.jpg\n" + b"x" * 4_000_000)
     with pytest.raises(TooLargeError, match="a line of over"):
         next(read_manifest(tree / "m.csv", SETTINGS))

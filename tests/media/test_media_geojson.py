@@ -10,7 +10,7 @@ import pytest
 
 from media.pictures import photo
 from pinpoint.errors import BadManifestError
-from pinpoint.media.manifests import ManifestRow, read_manifest
+from pinpoint.media.manifests.manifest_files import ManifestRow, read_manifest
 from pinpoint.records import MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from media.pictures import PARIS, exif, noise, saved
-from pinpoint.media import jpeg_end
-from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.decoding import jpeg_end
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import DecodedImage, Rejected
 from pinpoint.settings import MediaSettings
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pinpoint.media import clocks, gpx, manifest_times, tracks
-from pinpoint.media.columns import COLUMN_NAMES, UNITS
-from pinpoint.media.values import MISSING
+from pinpoint.media import gpx, tracks
+from pinpoint.media.manifests import manifest_times
+from pinpoint.media.manifests.columns import COLUMN_NAMES, UNITS
+from pinpoint.media.manifests.values import MISSING
+from pinpoint.media.metadata import clocks
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "manifests.md"
 TEXT = PAGE.read_text(encoding="utf-8")

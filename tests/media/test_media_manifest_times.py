@@ -9,8 +9,13 @@ import pytest
 
 from pinpoint.errors import BadRequestError
 from pinpoint.media.checks import RejectedFileError
-from pinpoint.media.clocks import check_zone, find_zone, read_clock_offset, read_offset
-from pinpoint.media.manifest_times import EPOCH_UNITS, FIRST_EPOCH_S, LAST_EPOCH_S, read_time
+from pinpoint.media.manifests.manifest_times import (
+    EPOCH_UNITS,
+    FIRST_EPOCH_S,
+    LAST_EPOCH_S,
+    read_time,
+)
+from pinpoint.media.metadata.clocks import check_zone, find_zone, read_clock_offset, read_offset
 
 NOON = datetime(2019, 11, 24, 12, 30, 15, tzinfo=UTC)
 

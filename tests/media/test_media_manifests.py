@@ -11,9 +11,9 @@ import pytest
 
 from media.pictures import photo
 from pinpoint.errors import BadManifestError, BadRequestError
-from pinpoint.media.columns import COLUMN_NAMES, find_column, parse_column_options
-from pinpoint.media.manifest_choice import find_one_manifest
-from pinpoint.media.manifests import (
+from pinpoint.media.manifests.columns import COLUMN_NAMES, find_column, parse_column_options
+from pinpoint.media.manifests.manifest_choice import find_one_manifest
+from pinpoint.media.manifests.manifest_files import (
     ManifestRow,
     describe_manifest,
     find_manifests,

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from media.pictures import PARIS, PARIS_LAT, PARIS_LON, exif, noise, photo, ratio, saved, xmp
-from pinpoint.media.decoder import ChildDecoder
-from pinpoint.media.xmp import read_xmp
+from pinpoint.media.decoding.decoder import ChildDecoder
+from pinpoint.media.metadata.xmp import read_xmp
 from pinpoint.records import CaptureMetadata, DecodedImage, MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from media.oracle_files import POSITIONS, TIMES, make_file
-from pinpoint.media.facts import RawMetadata
-from pinpoint.media.metadata import read_raw_metadata
+from pinpoint.media.metadata.file_metadata import read_raw_metadata
+from pinpoint.media.metadata.raw_metadata import RawMetadata
 
 FILES = 60
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from media.pictures import noise, photo, saved, xmp
-from pinpoint.media.decoder import ChildDecoder
-from pinpoint.media.facts import RawMetadata, Sphere
+from pinpoint.media.decoding.decoder import ChildDecoder
+from pinpoint.media.metadata.raw_metadata import RawMetadata, Sphere
 from pinpoint.media.panoramas import FACES, Window, cut_faces, face_side, window
 from pinpoint.records import DecodedImage, MetadataOverride, Panorama
 from pinpoint.settings import MediaSettings

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from media.pictures import PARIS, exif, noise, photo, saved, xmp
-from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.media.renditions import rendition_size
 from pinpoint.records import DecodedImage, MetadataOverride, Point
 from pinpoint.settings import MediaSettings

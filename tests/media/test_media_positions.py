@@ -8,9 +8,9 @@ import pytest
 
 from media.pictures import PARIS, exif, noise, photo, ratio, saved, xmp
 from media.written import facts_of, sign_rationals
-from pinpoint.media.decoder import ChildDecoder
-from pinpoint.media.facts import RawMetadata
-from pinpoint.media.xmp import read_xmp
+from pinpoint.media.decoding.decoder import ChildDecoder
+from pinpoint.media.metadata.raw_metadata import RawMetadata
+from pinpoint.media.metadata.xmp import read_xmp
 from pinpoint.records import DecodedImage, Rejected
 from pinpoint.settings import MediaSettings
 

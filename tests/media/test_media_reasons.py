@@ -28,8 +28,8 @@ from media.pictures import (
 )
 from media.poison import ending_large_children, poison
 from pinpoint.media.checks import REASONS, STAGES
-from pinpoint.media.decoder import MAX_ATTEMPTS, ChildDecoder
-from pinpoint.media.request import DecodeRequest
+from pinpoint.media.decoding.decode_request import DecodeRequest
+from pinpoint.media.decoding.decoder import MAX_ATTEMPTS, ChildDecoder
 from pinpoint.records import DecodedImage, MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
 

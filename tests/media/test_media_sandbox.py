@@ -21,12 +21,12 @@ import pytest
 from media import probe_child_user
 from pinpoint.errors import UnavailableError
 from pinpoint.media.checks import RejectedFileError
-from pinpoint.media.process import ChildProcess, describe_sandbox
-from pinpoint.media.sandbox import CHILD_UID, Measure, missing_measures, summarize_measures
-from pinpoint.media.wire import Header, TimedPipes
+from pinpoint.media.decoding.child_process import ChildProcess, describe_sandbox
+from pinpoint.media.decoding.pipe import Header, TimedPipes
+from pinpoint.media.decoding.sandbox import CHILD_UID, Measure, missing_measures, summarize_measures
 from pinpoint.settings import MediaSettings
-from pinpoint.stack.places import StackPaths
-from pinpoint.stack.postgres import PostgresServer
+from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.servers.postgres import PostgresServer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
 

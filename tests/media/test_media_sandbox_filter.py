@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pinpoint.media.sandbox_landlock import pack_ruleset
-from pinpoint.media.sandbox_seccomp import build_filter
-from pinpoint.media.sandbox_syscalls import ARCHITECTURES, NEWEST_KNOWN, Architecture
+from pinpoint.media.decoding.landlock import pack_ruleset
+from pinpoint.media.decoding.seccomp import build_filter
+from pinpoint.media.decoding.syscalls import ARCHITECTURES, NEWEST_KNOWN, Architecture
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 PID = 4_321

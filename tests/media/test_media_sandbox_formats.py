@@ -13,7 +13,7 @@ import pytest
 
 from media.formats import MAKERS
 from media.pictures import noise
-from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import DecodedImage, MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
 from shared_data import shared_data

@@ -22,7 +22,7 @@ from media.written import (
     fix,
     utc,
 )
-from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import DecodedImage
 from pinpoint.settings import MediaSettings
 

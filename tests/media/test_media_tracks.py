@@ -10,7 +10,7 @@ import pytest
 from media.gpx_files import START, Gpx, Trk, clock, one_track, render, walk
 from media.pictures import exif, noise, photo, saved
 from pinpoint.media.checks import RejectedFileError
-from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.media.gpx import Segment
 from pinpoint.media.tracks import (
     add_options,

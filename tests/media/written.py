@@ -10,8 +10,8 @@ from PIL import Image
 
 from media.containers import tags
 from media.pictures import PARIS, exif, noise, saved, xmp
-from pinpoint.media.facts import RawMetadata
-from pinpoint.media.metadata import read_raw_metadata
+from pinpoint.media.metadata.file_metadata import read_raw_metadata
+from pinpoint.media.metadata.raw_metadata import RawMetadata
 
 TAKEN = "2015:06:01 10:00:00"
 EVENING = "2022:10:30 20:30:00"

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 
-from pinpoint.nets.geoclip_files import GEOCLIP_VERSION
+from pinpoint.nets.geoclip.files import GEOCLIP_VERSION
 
 _NAME = "geoclip_reference"
 

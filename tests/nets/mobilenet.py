@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pinpoint.nets.checkpoint import write_bundle
-from pinpoint.nets.contract import Preprocess, TowerSpec
+from pinpoint.nets.bundle.checkpoint import write_bundle
+from pinpoint.nets.bundle.contract import Preprocess, TowerSpec
 from shared_data import shared_data
 
 

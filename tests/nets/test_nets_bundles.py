@@ -10,15 +10,15 @@ from safetensors.torch import load_file, save_file
 
 from nets.towers import TINY, clip_bundle, timm_bundle, timm_weights
 from pinpoint.errors import BadBundleError, ConfigurationError, ConflictError
-from pinpoint.nets.bundles import descriptor_bundle, find_bundle, read_bundle, resolve_bundle
-from pinpoint.nets.checkpoint import write_bundle
-from pinpoint.nets.contract import (
+from pinpoint.nets.bundle.bundles import descriptor_bundle, find_bundle, read_bundle, resolve_bundle
+from pinpoint.nets.bundle.checkpoint import write_bundle
+from pinpoint.nets.bundle.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
     TowerSpec,
     descriptor_contract,
 )
-from pinpoint.nets.digests import digest
+from pinpoint.nets.bundle.digests import digest
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings
 

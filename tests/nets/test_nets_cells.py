@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pinpoint.nets.losses import CellProxies, cell_classification
+from pinpoint.nets.embedder.losses import CellProxies, cell_classification
 
 
 def test_the_loss_of_cells_is_that_of_the_loop():

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from nets.towers import pictures
-from pinpoint.nets.contract import DESCRIPTOR_DIM, DESCRIPTOR_NOTE, DESCRIPTOR_PREPROCESS
-from pinpoint.nets.descriptor import Descriptor
-from pinpoint.nets.preprocess import preprocess_images
+from pinpoint.nets.bundle.contract import DESCRIPTOR_DIM, DESCRIPTOR_NOTE, DESCRIPTOR_PREPROCESS
+from pinpoint.nets.towers.descriptor import Descriptor
+from pinpoint.nets.towers.preprocess import preprocess_images
 
 SIDE = 16
 

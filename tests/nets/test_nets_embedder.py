@@ -8,8 +8,8 @@ import torch
 
 from nets.towers import clip_bundle, pictures, timm_bundle
 from pinpoint.errors import BadBundleError, ConfigurationError
-from pinpoint.nets.contract import Preprocess
-from pinpoint.nets.embedder import Embedder
+from pinpoint.nets.bundle.contract import Preprocess
+from pinpoint.nets.embedder.embedder import Embedder
 from pinpoint.nets.runtime import choose_device, open_encoder
 from pinpoint.records import Contract
 from pinpoint.settings import EncoderSettings

@@ -15,10 +15,15 @@ from safetensors.torch import load_file, save_file
 
 from nets.geoclip_package import package_folder, reference
 from pinpoint.errors import BadBundleError, UnavailableError
-from pinpoint.nets.geoclip import GeoClipLocation, build_geoclip, encode_positions, equal_earth
-from pinpoint.nets.geoclip_files import gallery_coordinates, read_geoclip
+from pinpoint.nets.geoclip.files import gallery_coordinates, read_geoclip
+from pinpoint.nets.geoclip.network import (
+    GeoClipLocation,
+    build_geoclip,
+    encode_positions,
+    equal_earth,
+)
 from pinpoint.records import CoordinateGallery, SearchFilter
-from pinpoint.search.places import compare_coordinates
+from pinpoint.search.coordinate_search import compare_coordinates
 
 FILES = (
     "weights/location_encoder_weights.pth",
@@ -243,7 +248,7 @@ def test_wheel_folder_and_package_give_the_same(tensors, unpacked, tmp_path):
 def test_reading_does_not_import_the_package():
     package_folder()
     code = (
-        "import sys; from pinpoint.nets.geoclip_files import read_geoclip;"
+        "import sys; from pinpoint.nets.geoclip.files import read_geoclip;"
         "print(len(read_geoclip()), [n for n in sys.modules if n.startswith('geoclip')])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from pydantic import TypeAdapter, ValidationError
 
-from pinpoint.nets.heads import KindHeads
-from pinpoint.nets.specs import HeadsSpec
+from pinpoint.nets.bundle.specs import HeadsSpec
+from pinpoint.nets.embedder.heads import KindHeads
 
 SPEC = HeadsSpec(features=48, hidden=64, dim=32, adapter_blocks=2, trunk_blocks=1)
 KINDS = ["photo", "street", None, "drone", "street", "photo"]

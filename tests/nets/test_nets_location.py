@@ -13,8 +13,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pinpoint.geo.points import destination, unit_xyz
-from pinpoint.nets.location import FourierWaves, LocationTower, sphere_points, wavelengths_m
-from pinpoint.nets.specs import LocationSpec
+from pinpoint.nets.bundle.specs import LocationSpec
+from pinpoint.nets.embedder.location import (
+    FourierWaves,
+    LocationTower,
+    sphere_points,
+    wavelengths_m,
+)
 
 SPEC = LocationSpec(hidden=128, dim=64)
 

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 
 from pinpoint.geo.cells import cell_ids
 from pinpoint.geo.distance import pairwise_m
-from pinpoint.nets.heads import KindHeads
-from pinpoint.nets.location import LocationTower
-from pinpoint.nets.losses import (
+from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
+from pinpoint.nets.embedder.heads import KindHeads
+from pinpoint.nets.embedder.location import LocationTower
+from pinpoint.nets.embedder.losses import (
     OccupiedCells,
     Temperature,
     cross_source_pairs,
@@ -22,7 +23,6 @@ from pinpoint.nets.losses import (
     sample_negatives,
     sigmoid_contrastive,
 )
-from pinpoint.nets.specs import HeadsSpec, LocationSpec
 
 
 def pairs(seed, rows=6, columns=9, share=0.2):

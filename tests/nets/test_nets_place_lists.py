@@ -12,15 +12,15 @@ import torch
 
 from nets.towers import timm_bundle
 from pinpoint.errors import BadBundleError, ConflictError
-from pinpoint.nets.bundles import copy_bundle, read_bundle
-from pinpoint.nets.digests import digest
-from pinpoint.nets.embedder import Embedder
-from pinpoint.nets.heads import KindHeads
-from pinpoint.nets.location import LocationTower
-from pinpoint.nets.place_lists import load_coordinates
+from pinpoint.nets.bundle.bundles import copy_bundle, read_bundle
+from pinpoint.nets.bundle.digests import digest
+from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
+from pinpoint.nets.embedder.coordinate_lists import load_coordinates
+from pinpoint.nets.embedder.embedder import Embedder
+from pinpoint.nets.embedder.heads import KindHeads
+from pinpoint.nets.embedder.joint_embedding import write_joint_embedding
+from pinpoint.nets.embedder.location import LocationTower
 from pinpoint.nets.runtime import open_encoder
-from pinpoint.nets.spaces import write_joint_embedding
-from pinpoint.nets.specs import HeadsSpec, LocationSpec
 from pinpoint.settings import EncoderSettings
 
 DIM = 24

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from nets.towers import pictures
-from pinpoint.nets.contract import Preprocess
-from pinpoint.nets.preprocess import preprocess_images
+from pinpoint.nets.bundle.contract import Preprocess
+from pinpoint.nets.towers.preprocess import preprocess_images
 
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 

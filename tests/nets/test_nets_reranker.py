@@ -10,9 +10,14 @@ import pytest
 import torch
 
 from pinpoint.geo.distance import pairwise_m
-from pinpoint.nets.rerank_numbers import RerankBatch, masked_max, pairwise_km, standardize
-from pinpoint.nets.reranker import DistanceBias, EvidenceAttention, RerankerNetwork, TokenAttention
-from pinpoint.nets.specs import RerankerSpec
+from pinpoint.nets.bundle.specs import RerankerSpec
+from pinpoint.nets.reranker.features import RerankBatch, masked_max, pairwise_km, standardize
+from pinpoint.nets.reranker.network import (
+    DistanceBias,
+    EvidenceAttention,
+    RerankerNetwork,
+    TokenAttention,
+)
 
 D, K, E = 12, 7, 4
 SPEC = RerankerSpec(dim=D, width=16, heads=2, evidence_blocks=2, candidate_blocks=2, reach_km=3.0)

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pinpoint.nets.bundles import SHIPPED_FOLDER, copy_bundle, find_bundle, read_bundle
-from pinpoint.nets.calibrations import write_calibration
-from pinpoint.nets.reranker import RerankerNetwork
-from pinpoint.nets.rerankers import write_reranked
+from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, copy_bundle, find_bundle, read_bundle
+from pinpoint.nets.bundle.calibrations import write_calibration
+from pinpoint.nets.reranker.bundle_reranker import write_reranked
+from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, SearchSettings
-from pinpoint.training.reranker_config import read_reranker_config
-from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
+from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
+from pinpoint.training.reranker.config import read_reranker_config
 from trials.embedder.tables import made
 from trials.rerank.shipped import ship
 

@@ -11,19 +11,24 @@ import torch
 from nets.geoclip_package import package_folder
 from nets.towers import clip_bundle, pictures, timm_bundle
 from pinpoint.errors import BadBundleError, ConflictError
-from pinpoint.nets.bundles import copy_bundle, read_bundle
-from pinpoint.nets.checkpoint import load_tower
-from pinpoint.nets.contract import TrainingNote
-from pinpoint.nets.digests import digest
-from pinpoint.nets.geoclip import build_geoclip
-from pinpoint.nets.geoclip_files import gallery_coordinates, read_geoclip
-from pinpoint.nets.heads import KindHeads
-from pinpoint.nets.location import LocationTower
-from pinpoint.nets.place_lists import load_coordinates
-from pinpoint.nets.preprocess import preprocess_images
+from pinpoint.nets.bundle.bundles import copy_bundle, read_bundle
+from pinpoint.nets.bundle.checkpoint import load_tower
+from pinpoint.nets.bundle.contract import TrainingNote
+from pinpoint.nets.bundle.digests import digest
+from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
+from pinpoint.nets.embedder.coordinate_lists import load_coordinates
+from pinpoint.nets.embedder.heads import KindHeads
+from pinpoint.nets.embedder.joint_embedding import (
+    load_heads,
+    load_location,
+    write_geoclip,
+    write_joint_embedding,
+)
+from pinpoint.nets.embedder.location import LocationTower
+from pinpoint.nets.geoclip.files import gallery_coordinates, read_geoclip
+from pinpoint.nets.geoclip.network import build_geoclip
 from pinpoint.nets.runtime import open_encoder
-from pinpoint.nets.spaces import load_heads, load_location, write_geoclip, write_joint_embedding
-from pinpoint.nets.specs import HeadsSpec, LocationSpec
+from pinpoint.nets.towers.preprocess import preprocess_images
 from pinpoint.settings import EncoderSettings
 
 WIDTH, DIM = 96, 24

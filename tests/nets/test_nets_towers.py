@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from nets.towers import CLIP_NAME, clip_weights, register_tiny_clip, timm_weights
 from pinpoint.errors import BadBundleError
-from pinpoint.nets.backbone import build_tower, suggested_preprocess
-from pinpoint.nets.contract import TowerSpec
-from pinpoint.nets.torchvision_ops import allow_torchvision
+from pinpoint.nets.bundle.contract import TowerSpec
+from pinpoint.nets.towers.backbone import build_tower, suggested_preprocess
+from pinpoint.nets.towers.torchvision_ops import allow_torchvision
 
 SAMPLE = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
@@ -126,8 +126,8 @@ def test_a_tower_is_written_with_its_library(text):
 def test_a_download_that_fails_says_what_to_fetch(tower, tag, repository, tmp_path):
     code = (
         "from pinpoint.errors import Unavailable\n"
-        "from pinpoint.nets.backbone import build_tower\n"
-        "from pinpoint.nets.contract import TowerSpec\n"
+        "from pinpoint.nets.towers.backbone import build_tower\n"
+        "from pinpoint.nets.bundle.contract import TowerSpec\n"
         "try:\n"
         f"    build_tower(TowerSpec.parse({tower!r}, pretrained={tag!r}), None)\n"
         "except Unavailable as error:\n"

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from pinpoint.errors import BadBundleError, BadRequestError
-from pinpoint.nets.backbone import init_tower
-from pinpoint.nets.contract import TowerSpec
-from pinpoint.nets.unfrozen import unfreeze
+from pinpoint.nets.bundle.contract import TowerSpec
+from pinpoint.nets.towers.backbone import init_tower
+from pinpoint.nets.towers.freezing import unfreeze
 
 
 def trained(tower):

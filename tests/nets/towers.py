@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from pinpoint.nets.checkpoint import write_bundle
-from pinpoint.nets.contract import Preprocess, TowerSpec
-from pinpoint.nets.torchvision_ops import allow_torchvision
+from pinpoint.nets.bundle.checkpoint import write_bundle
+from pinpoint.nets.bundle.contract import Preprocess, TowerSpec
+from pinpoint.nets.towers.torchvision_ops import allow_torchvision
 
 CLIP_NAME = "pinpoint-tiny-test"
 TINY = Preprocess(size_px=64, resize="shorter", interpolation="bicubic", mean=(0.5, 0.5, 0.5))

@@ -24,10 +24,10 @@ from nets.mobilenet import mobilenet_bundle
 from pinpoint.client import Client
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
-from pinpoint.stack import lifecycle, processes
-from pinpoint.stack.places import StackPaths
-from pinpoint.store.database import Transactions, owner_engine
-from pinpoint.store.rows import unpack_vector
+from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.supervisor import lifecycle, processes
+from pinpoint.store.db.database import Transactions, owner_engine
+from pinpoint.store.db.rows import unpack_vector
 from shared_data import shared_data
 
 NEAR_M = 25.0

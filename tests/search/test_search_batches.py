@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from evaluation import supposed
-from pinpoint.evaluation import calibrating
-from pinpoint.nets.bundles import SHIPPED_FOLDER, read_bundle
-from pinpoint.nets.rerank_numbers import RerankBatch
-from pinpoint.nets.reranker import RerankerNetwork, RerankTensors
-from pinpoint.nets.rerankers import open_reranker, write_reranked
+from pinpoint.evaluation.calibration import fit
+from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, read_bundle
+from pinpoint.nets.bundle.specs import RerankerSpec
+from pinpoint.nets.reranker.bundle_reranker import open_reranker, write_reranked
+from pinpoint.nets.reranker.features import RerankBatch
+from pinpoint.nets.reranker.network import RerankerNetwork, RerankTensors
 from pinpoint.nets.runtime import open_encoder
-from pinpoint.nets.specs import RerankerSpec
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import EncoderSettings, SearchSettings
@@ -72,7 +72,7 @@ def stack(encoder, tmp_path_factory):
         for point, (*of, kind) in zip(gallery(PLACES, VIEWS), seen, strict=True)
     ]
     run = supposed.run(tmp_path_factory.mktemp("run") / "a", supposed.questions(36, seed=8))
-    found = calibrating.fit_calibration(run)
+    found = fit.fit_calibration(run)
     # Without areas, which are made of the same numbers and take longest.
     strata = {k: dataclasses.replace(v, region_levels={}) for k, v in found.strata.items()}
     found = dataclasses.replace(found, ranker="rerank", search={}, strata=strata)

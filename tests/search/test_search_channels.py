@@ -10,7 +10,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from pinpoint.api.schemas import AnswerOut
+from pinpoint.api.v1.schemas.answer import AnswerOut
 from pinpoint.cli.search import show_answer
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import destination, lat_lon, unit_xyz

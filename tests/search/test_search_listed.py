@@ -13,7 +13,7 @@ import pytest
 from pinpoint.errors import BadPhotoError, BadRequestError, ConflictError
 from pinpoint.geo.distance import haversine_m
 from pinpoint.records import Box, Circle, CoordinateGallery, Point, SearchFilter
-from pinpoint.search import pipeline_places
+from pinpoint.search import coordinate_pipeline
 from pinpoint.settings import SearchSettings
 from search.in_memory import PixelDecoder, PixelEncoder, picture
 
@@ -45,7 +45,7 @@ class Knowing(PixelEncoder):
 
 
 def ask(known, seed=3, settings=None, **limits):
-    return pipeline_places.locate_by_coordinates(
+    return coordinate_pipeline.locate_by_coordinates(
         picture(seed).tobytes(),
         file="q.jpg",
         limits=SearchFilter(**limits),
@@ -189,10 +189,10 @@ def test_other_faults_are_those_of_every_question():
 
     said = {"file": "q", "limits": SearchFilter(), "kind": None, "settings": SearchSettings()}
     with pytest.raises(ConflictError):
-        pipeline_places.locate_by_coordinates(
+        coordinate_pipeline.locate_by_coordinates(
             b"x", decoder=PixelDecoder(), encoder=Without(), **said
         )
     with pytest.raises(BadPhotoError):
-        pipeline_places.locate_by_coordinates(
+        coordinate_pipeline.locate_by_coordinates(
             b"x", decoder=PixelDecoder(), encoder=Knowing(places()), **said
         )

@@ -16,16 +16,16 @@ from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.ingest import pipeline as ingest_pipeline
 from pinpoint.ingest import reconcile
-from pinpoint.nets.bundles import read_bundle
-from pinpoint.nets.heads import KindHeads
-from pinpoint.nets.location import LocationTower
-from pinpoint.nets.spaces import write_joint_embedding
-from pinpoint.nets.specs import HeadsSpec, LocationSpec
+from pinpoint.nets.bundle.bundles import read_bundle
+from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
+from pinpoint.nets.embedder.heads import KindHeads
+from pinpoint.nets.embedder.joint_embedding import write_joint_embedding
+from pinpoint.nets.embedder.location import LocationTower
 from pinpoint.records import ImageUpdate, Point, SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
-from pinpoint.store.points import RebuildSource
-from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.store.vectors.edge import EdgeIndex
+from pinpoint.store.vectors.rebuild_source import RebuildSource
 from rig import Rig
 from search.views import view
 

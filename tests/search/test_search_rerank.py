@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from pinpoint.api.schemas import AnswerOut
-from pinpoint.cli.explaining import show_explanation
+from pinpoint.api.v1.schemas.answer import AnswerOut
+from pinpoint.cli.explain import show_explanation
 from pinpoint.errors import BadBundleError, BadRequestError
 from pinpoint.geo.distance import geodesic_m
-from pinpoint.nets import rerankers
-from pinpoint.nets.bundles import read_bundle
-from pinpoint.nets.reranker import RerankerNetwork
-from pinpoint.nets.rerankers import BundleReranker, load_reranker, write_reranked
-from pinpoint.nets.specs import RerankerSpec
+from pinpoint.nets.bundle.bundles import read_bundle
+from pinpoint.nets.bundle.specs import RerankerSpec
+from pinpoint.nets.reranker import bundle_reranker
+from pinpoint.nets.reranker.bundle_reranker import BundleReranker, load_reranker, write_reranked
+from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
@@ -43,7 +43,7 @@ REACH_KM = 0.03
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     """`world-tiny` with a reranker whose vectors are as wide as those of the pixels."""
-    from pinpoint.nets.bundles import SHIPPED_FOLDER
+    from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER
 
     torch.manual_seed(0)
     spec = RerankerSpec(dim=256, width=16, heads=2, candidate_blocks=1, reach_km=REACH_KM)
@@ -79,7 +79,7 @@ def judge():
     )
     contract = SimpleNamespace(name="pixels", reranker=part)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rerankers, "load_reranker", lambda bundle: net.eval())
+        patch.setattr(bundle_reranker, "load_reranker", lambda bundle: net.eval())
         return BundleReranker(
             SimpleNamespace(contract=contract), candidates=16, device=torch.device("cpu")
         )
@@ -174,7 +174,7 @@ def test_the_same_question_gets_the_same_answer_in_any_gallery_order(stack, judg
     assert said(locate(mixed, judge)) == first
     # Room for more candidates than there are is padding.
     judge._shape = dataclasses.replace(judge._shape, candidates=40)
-    judge._type = rerankers.row_type(judge._shape)
+    judge._type = bundle_reranker.row_type(judge._shape)
     wide = said(locate(stack, judge))
     assert [each[0] for each in wide] == [each[0] for each in first]
     assert [each[1] for each in wide] == pytest.approx([each[1] for each in first], abs=1e-4)

@@ -15,7 +15,7 @@ from pinpoint.errors import BadBundleError, IndexUnavailableError
 from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.geo.points import destination
 from pinpoint.records import Circle, Hit, Point, SearchFilter
-from pinpoint.search import builds, grouping, retrieve
+from pinpoint.search import consistency, grouping, retrieve
 from pinpoint.settings import SearchSettings
 from search.in_memory import CONTRACT, THEM, US, NumpyIndex, PixelEncoder, gallery, picture
 
@@ -155,15 +155,15 @@ def test_equal_scores_are_in_order_of_id_whatever_the_engine_says():
 
 def test_another_bundles_index_and_a_loading_one_are_refused(index):
     info = index.info()
-    assert builds.require_same_model(index, CONTRACT) == info
+    assert consistency.require_same_model(index, CONTRACT) == info
     index.state = replace(info, contract="other")
     with pytest.raises(BadBundleError, match="built for bundle other"):
-        builds.require_same_model(index, CONTRACT)
+        consistency.require_same_model(index, CONTRACT)
     index.state = replace(info, ready=False, loading="30 %")
     with pytest.raises(IndexUnavailableError, match="30 %"):
-        builds.require_same_model(index, CONTRACT)
+        consistency.require_same_model(index, CONTRACT)
     index.state = replace(info, contract=None, points=0)
-    assert builds.require_same_model(index, CONTRACT).points == 0
+    assert consistency.require_same_model(index, CONTRACT).points == 0
 
 
 def test_an_index_that_is_swapped_while_it_is_asked_is_asked_again(index):
@@ -176,7 +176,7 @@ def test_an_index_that_is_swapped_while_it_is_asked_is_asked_again(index):
         index.state = second  # the swap falls between the name and the hits
         return len(asked)
 
-    assert builds.read_consistently(index, CONTRACT, ask) == (second, 2)
+    assert consistency.read_consistently(index, CONTRACT, ask) == (second, 2)
     assert asked == [first.build, second.build]
 
 

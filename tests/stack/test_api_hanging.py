@@ -269,7 +269,7 @@ def test_no_error_of_parts_that_are_gone_says_where_they_were(home, database):
             qdrant_url="http://127.0.0.1:9",
         )
     )
-    from pinpoint.stack.places import StackPaths
+    from pinpoint.stack.paths import StackPaths
 
     key = load_operator_key(StackPaths(home))
     services = build_services(settings, "api")

@@ -18,10 +18,11 @@ from conftest import dismiss, home_folder, watch_over
 from pinpoint.cli.main import app
 from pinpoint.errors import BadRequestError, ConflictError, StackError
 from pinpoint.settings import ServiceSettings, Settings
-from pinpoint.stack import dumps, lifecycle, processes
-from pinpoint.stack.backup import write_backup
-from pinpoint.stack.places import StackPaths
-from pinpoint.stack.restore import check_backup, restore_backup
+from pinpoint.stack.backup import dumps
+from pinpoint.stack.backup.backup import write_backup
+from pinpoint.stack.backup.restore import check_backup, restore_backup
+from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.supervisor import lifecycle, processes
 from rig import Rig, jpeg, write_photos
 
 
@@ -106,7 +107,7 @@ def test_a_damaged_or_foreign_backup_touches_nothing(filled, settings, tmp_path)
     write_backup(settings, target, quiet)
 
     def refused(kind, match):
-        from pinpoint.stack.archive import ArchiveReader
+        from pinpoint.stack.backup.archive import ArchiveReader
 
         with pytest.raises(kind, match=match):
             check_backup(settings, places, ArchiveReader(target), quiet)
@@ -150,7 +151,7 @@ def test_a_backup_that_fails_leaves_nothing(filled, settings, tmp_path, monkeypa
     def full(*_given):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pinpoint.stack.backup._add_blobs", full)
+    monkeypatch.setattr("pinpoint.stack.backup.backup._add_blobs", full)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(StackError, match="no space left"):
         write_backup(settings, tmp_path / "out.tar", quiet)
@@ -285,7 +286,7 @@ def test_a_stack_that_was_never_there_has_no_backup(home, tmp_path):
 
 
 def test_two_backups_at_once_are_one(filled, settings, tmp_path, monkeypatch):
-    from pinpoint.store.erasing import BACKUP_LOCK
+    from pinpoint.store.deletion.image_deletion import BACKUP_LOCK
 
     monkeypatch.setattr(dumps, "LOCK_WAIT", "200ms")
     with psycopg.connect(

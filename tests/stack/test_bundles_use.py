@@ -15,7 +15,7 @@ from pinpoint.errors import (
     PinpointError,
 )
 from pinpoint.ingest import pipeline
-from pinpoint.stack.backup import write_backup
+from pinpoint.stack.backup.backup import write_backup
 from pinpoint_workers import upkeep
 from rig import jpeg, write_photos
 from small_stack import PHOTOS, WORKER, SmallStack, two_bundles

@@ -15,13 +15,13 @@ import pytest
 from index_gallery import SPEC, gallery
 from index_process import BUILDER, ENGINE, TESTS, Owner, ask, children_of, owner, until
 from pinpoint.errors import IndexUnavailableError
-from pinpoint.stack import index_engine, index_live, index_swap
-from pinpoint.stack.index_engine import EngineProcess
-from pinpoint.stack.index_live import ServingIndex
-from pinpoint.stack.index_swap import RebuildableIndex
-from pinpoint.store import vectors_wire as wire
-from pinpoint.store.vectors_payload import new_build
-from pinpoint.store.vectors_remote import EngineIndex, RemoteIndex
+from pinpoint.stack.index import engine_process, serving, swap
+from pinpoint.stack.index.engine_process import EngineProcess
+from pinpoint.stack.index.serving import ServingIndex
+from pinpoint.stack.index.swap import RebuildableIndex
+from pinpoint.store.vectors.payload import new_build
+from pinpoint.store.vectors.rpc import codec as wire
+from pinpoint.store.vectors.rpc.client import EngineIndex, RemoteIndex
 
 __all__ = ["owner"]
 
@@ -104,10 +104,10 @@ def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
     said = index.info()
     assert said.points == 50, "a write is seen at once"
     (engine,) = engines()
-    monkeypatch.setattr(index_live, "INFO_CACHE_TTL_S", 60.0)
+    monkeypatch.setattr(serving, "INFO_CACHE_TTL_S", 60.0)
     engine.suspend()
     assert index.info() == said
-    monkeypatch.setattr(index_live, "INFO_CACHE_TTL_S", 0.0)
+    monkeypatch.setattr(serving, "INFO_CACHE_TTL_S", 0.0)
     waited = []
     asking = threading.Thread(target=lambda: waited.append(index.info()))
     asking.start()
@@ -116,7 +116,7 @@ def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
     engine.resume()
     asking.join(20)
     assert waited == [said]
-    monkeypatch.setattr(index_live, "INFO_CACHE_TTL_S", 60.0)
+    monkeypatch.setattr(serving, "INFO_CACHE_TTL_S", 60.0)
     assert index.info() == said
     kill(engine)
     # The next engine is started once the end of this one is known, and what it said forgotten.
@@ -197,7 +197,7 @@ def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path
         for one in killed:
             one.kill()
 
-    monkeypatch.setattr(index_swap, "await_calm", instead_of_calm)
+    monkeypatch.setattr(swap, "await_calm", instead_of_calm)
     index.rebuild()
     until(lambda: index.progress()["state"] == "failed", 40)
     assert len(killed) == 1
@@ -215,10 +215,10 @@ def test_a_build_is_open_once_and_the_next_one_waits_for_it(tmp_path, monkeypatc
     ended, opened = [], []
     opening = threading.Thread(target=lambda: opened.append(EngineProcess(tmp_path, ended.append)))
     opening.start()
-    monkeypatch.setattr(index_engine, "GRACE_S", 0.1)
+    monkeypatch.setattr(engine_process, "GRACE_S", 0.1)
     with (
         pytest.raises(IndexUnavailableError, match="another process"),
-        index_engine._lock_build(tmp_path),
+        engine_process._lock_build(tmp_path),
     ):
         pass
     monkeypatch.undo()
@@ -247,8 +247,8 @@ def test_it_flushes_when_it_is_due_and_outlives_a_full_disk(monkeypatch):
             self.unflushed = 0
 
     index, now = Full(), [100.0]
-    monkeypatch.setattr(index_engine.time, "monotonic", lambda: now[0])
-    flushing = index_engine._PeriodicFlush(index)
+    monkeypatch.setattr(engine_process.time, "monotonic", lambda: now[0])
+    flushing = engine_process._PeriodicFlush(index)
     tried = []
     for _ in range(30):
         now[0] += 0.3
@@ -257,7 +257,7 @@ def test_it_flushes_when_it_is_due_and_outlives_a_full_disk(monkeypatch):
     assert tried.index(1) == 17, "after five seconds, rounded up to a look"
     assert tried.index(2) == 19, "again at the next look"
     assert tried[-1] == 2, "nothing is flushed where nothing was written"
-    index.unflushed = index_engine.FLUSH_WRITES
+    index.unflushed = engine_process.FLUSH_WRITES
     now[0] += 0.6
     flushing.flush_if_due()
     assert index.unflushed == 0

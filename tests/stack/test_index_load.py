@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from pinpoint.records import IndexSpec
-from pinpoint.stack import index_owner
-from pinpoint.stack.index_live import ServingIndex
+from pinpoint.stack.index import owner
+from pinpoint.stack.index.serving import ServingIndex
 
 SPEC = IndexSpec(contract="c" * 64, dims={"image": 8})
 
@@ -47,6 +47,6 @@ def test_a_build_that_stays_shut_is_made_anew(monkeypatch):
             if len(rebuilt) == 2:
                 stop.set()
 
-    monkeypatch.setattr(index_owner, "_RELOAD_INTERVAL_S", 0.001)
-    index_owner._load_until_open(Shut(), stop)
+    monkeypatch.setattr(owner, "_RELOAD_INTERVAL_S", 0.001)
+    owner._load_until_open(Shut(), stop)
     assert rebuilt == [6, 12]

@@ -20,8 +20,8 @@ from index_gallery import SPEC, gallery
 from index_process import ask, owner, question, until
 from pinpoint.errors import BadRequestError, IndexUnavailableError, ModelMismatchError
 from pinpoint.records import IndexSpec
-from pinpoint.store import vectors_wire as wire
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.store.vectors.rpc import codec as wire
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 
 __all__ = ["owner"]
 

@@ -13,8 +13,8 @@ from index_gallery import SPEC, FolderSource, gallery, identity
 from index_process import Owner, ask, owner, question, until
 from pinpoint.errors import ConflictError, ModelMismatchError
 from pinpoint.records import Point
-from pinpoint.stack.index_build import FEW_CHANGES, build_index
-from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.stack.index.build import FEW_CHANGES, build_index
+from pinpoint.store.vectors.edge import EdgeIndex
 
 __all__ = ["owner"]
 

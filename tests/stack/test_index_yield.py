@@ -8,8 +8,8 @@ import time
 
 import psutil
 
-from pinpoint.stack import index_yield
-from pinpoint.stack.index_yield import pause_while_busy, wait_until_idle, yield_if_busy
+from pinpoint.stack.index import throttle
+from pinpoint.stack.index.throttle import pause_while_busy, wait_until_idle, yield_if_busy
 
 BUSY = "while True: pass"
 
@@ -30,7 +30,7 @@ def stopped_share(process, seconds):
 def test_a_builder_is_held_back_while_callers_wait_but_not_for_ever():
     with child(BUSY) as builder:
         try:
-            with pause_while_busy(builder, lambda: 10 * index_yield.MAX_WAIT_S):
+            with pause_while_busy(builder, lambda: 10 * throttle.MAX_WAIT_S):
                 share = stopped_share(builder, 6.0)
             assert 0.4 < share < 0.995
             assert psutil.Process(builder.pid).status() != psutil.STATUS_STOPPED
@@ -52,16 +52,16 @@ def test_a_builder_that_ends_meanwhile_is_no_error():
         assert builder.stdout is not None
         assert builder.stdout.read() == "built\n"
         assert builder.wait() == 0
-        time.sleep(3 * index_yield.MIN_RUN_S)
+        time.sleep(3 * throttle.MIN_RUN_S)
 
 
 def test_the_owner_waits_for_a_calm_moment_but_not_for_ever(monkeypatch):
-    monkeypatch.setattr(index_yield, "MAX_IDLE_WAIT_S", 60.0)
-    monkeypatch.setattr(index_yield, "MIN_RUN_S", 0.01)
+    monkeypatch.setattr(throttle, "MAX_IDLE_WAIT_S", 60.0)
+    monkeypatch.setattr(throttle, "MIN_RUN_S", 0.01)
     waits = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     wait_until_idle(lambda: waits.pop(0))
     assert waits == [1.0], "three looks in a row"
-    monkeypatch.setattr(index_yield, "MAX_IDLE_WAIT_S", 0.5)
+    monkeypatch.setattr(throttle, "MAX_IDLE_WAIT_S", 0.5)
     begun = time.monotonic()
     wait_until_idle(lambda: 1.0)
     assert 0.5 <= time.monotonic() - begun < 30
@@ -69,7 +69,7 @@ def test_the_owner_waits_for_a_calm_moment_but_not_for_ever(monkeypatch):
 
 def test_small_pieces_of_work_let_others_pass(monkeypatch):
     slept = []
-    monkeypatch.setattr(index_yield.time, "sleep", slept.append)
-    for waited_s in (0.0, 10 * index_yield.MAX_WAIT_S):
+    monkeypatch.setattr(throttle.time, "sleep", slept.append)
+    for waited_s in (0.0, 10 * throttle.MAX_WAIT_S):
         yield_if_busy(lambda waited_s=waited_s: waited_s)
-    assert slept == [index_yield.PAUSE_S]
+    assert slept == [throttle.PAUSE_S]

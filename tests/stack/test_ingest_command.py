@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pinpoint.cli.exits import EXIT_CODES
+from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.cli.main import main
 from pinpoint.errors import BadRequestError
 from pinpoint.ingest import pipeline

@@ -19,11 +19,11 @@ from nets.towers import timm_bundle
 from pinpoint.api.app import create_app
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.cli.main import main
-from pinpoint.nets.bundles import read_bundle
-from pinpoint.nets.heads import KindHeads
-from pinpoint.nets.location import LocationTower
-from pinpoint.nets.spaces import write_joint_embedding
-from pinpoint.nets.specs import HeadsSpec, LocationSpec
+from pinpoint.nets.bundle.bundles import read_bundle
+from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
+from pinpoint.nets.embedder.heads import KindHeads
+from pinpoint.nets.embedder.joint_embedding import write_joint_embedding
+from pinpoint.nets.embedder.location import LocationTower
 from rig import plain_jpeg
 from small_stack import SmallStack
 

@@ -22,8 +22,8 @@ from conftest import dismiss, watch_over
 from media.pictures import noise, saved
 from pinpoint.cli.demo import demo_settings, run_demo
 from pinpoint.homes import demo_home
-from pinpoint.stack import lifecycle, processes
-from pinpoint.stack.places import StackPaths
+from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.supervisor import lifecycle, processes
 from rig import jpeg, unique
 
 SMALL = {"preset": "tiny", "queries": 2, "seed": 11}

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from pinpoint.cli.main import app
 from pinpoint.errors import StackError
 from pinpoint.settings import Settings
-from pinpoint.stack import lifecycle
-from pinpoint.stack.learner import start_training_worker
-from pinpoint.stack.supervise import Supervisor
-from pinpoint.training.runs import RUNS, all_runs
+from pinpoint.stack.supervisor import lifecycle
+from pinpoint.stack.supervisor.supervisord import Supervisor
+from pinpoint.stack.training_worker import start_training_worker
+from pinpoint.training.core.runs import RUNS, all_runs
 from training.recipe import catalogued
 
 

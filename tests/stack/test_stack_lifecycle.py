@@ -15,12 +15,16 @@ import pytest
 
 from pinpoint.errors import DatabaseUnavailableError
 from pinpoint.settings import ApiSettings, EncoderSettings, ServiceSettings, Settings
-from pinpoint.stack import lifecycle, processes
-from pinpoint.stack.changes import fingerprint_settings
-from pinpoint.stack.places import StackPaths
-from pinpoint.stack.programs import build_environment, list_external_services, list_programs
+from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import read_state
-from pinpoint.stack.supervise import Program, Supervisor
+from pinpoint.stack.supervisor import lifecycle, processes
+from pinpoint.stack.supervisor.changes import fingerprint_settings
+from pinpoint.stack.supervisor.programs import (
+    build_environment,
+    list_external_services,
+    list_programs,
+)
+from pinpoint.stack.supervisor.supervisord import Program, Supervisor
 
 ALL = ["postgres", "redis", "index", "api", "worker", "beat"]
 

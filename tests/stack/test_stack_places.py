@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pinpoint.errors import StackError
-from pinpoint.stack.places import StackPaths, create_private_folder
+from pinpoint.stack.paths import StackPaths, create_private_folder
 from pinpoint.stack.state import choose_port, load_operator_key, read_state, stack_lock
 
 

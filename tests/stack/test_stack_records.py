@@ -6,10 +6,15 @@ import json
 import os
 
 from pinpoint.settings import ApiSettings, SearchSettings, ServiceSettings, Settings
-from pinpoint.stack.changes import HASH_PREFIX, code_digest, describe_changes, record_settings
-from pinpoint.stack.places import StackPaths
-from pinpoint.stack.sizes import measure_home
+from pinpoint.stack.disk_usage import measure_home
+from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import StackState, read_state, write_state
+from pinpoint.stack.supervisor.changes import (
+    HASH_PREFIX,
+    code_digest,
+    describe_changes,
+    record_settings,
+)
 
 KEY = "k" * 43
 SECRET = "postgresql://pinpoint:very-secret@db.example.org/pinpoint"

@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from pinpoint import jobs
-from pinpoint.cli import standing
+from pinpoint.cli import status
 from pinpoint.settings import ServiceSettings, Settings
-from pinpoint.stack.broker import CeleryQueue
+from pinpoint.stack.job_sender import CeleryQueue
 from rig import jpeg, plain_jpeg, unique
 
 
@@ -134,7 +134,7 @@ def test_status_shows_how_the_work_stands(api, running_stack):
     queue.close()
 
     def reconciled():
-        totals = standing.collect_status(running_stack.settings).totals
+        totals = status.collect_status(running_stack.settings).totals
         return totals is not None and totals.drift is not None and totals.swept is not None
 
     wait_for(reconciled, "sweep and reconcile")
@@ -155,14 +155,14 @@ def test_status_shows_how_the_work_stands(api, running_stack):
 
 def test_asking_is_quick_and_names_what_does_not_answer(running_stack):
     begun = time.monotonic()
-    found = standing.collect_status(running_stack.settings)
+    found = status.collect_status(running_stack.settings)
     assert found.silent == {}
     assert time.monotonic() - begun < 1.5, "imports included"
     redis = next(one.pid for one in running_stack.status.processes if one.name == "redis")
     os.kill(redis, signal.SIGSTOP)
     try:
         begun = time.monotonic()
-        found = standing.collect_status(running_stack.settings)
+        found = status.collect_status(running_stack.settings)
         taken_s = time.monotonic() - begun
     finally:
         os.kill(redis, signal.SIGCONT)
@@ -173,9 +173,9 @@ def test_asking_is_quick_and_names_what_does_not_answer(running_stack):
 
 def test_asking_where_nothing_runs_says_so_at_once(tmp_path):
     begun = time.monotonic()
-    found = standing.collect_status(Settings(places=ServiceSettings(home=tmp_path / "nothing")))
+    found = status.collect_status(Settings(places=ServiceSettings(home=tmp_path / "nothing")))
     assert time.monotonic() - begun < 1.0
     assert set(found.silent) == {"database", "broker", "index"}
     assert (found.totals, found.jobs_waiting) == (None, None)
-    standing.show_status(found)
+    status.show_status(found)
     assert dataclasses.is_dataclass(found)

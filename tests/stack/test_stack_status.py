@@ -10,9 +10,9 @@ import xmlrpc.client
 import pytest
 
 from pinpoint.settings import ServiceSettings, Settings
-from pinpoint.stack import lifecycle
-from pinpoint.stack.places import StackPaths
-from pinpoint.stack.supervise import Supervisor
+from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.supervisor import lifecycle
+from pinpoint.stack.supervisor.supervisord import Supervisor
 
 
 @pytest.mark.parametrize(

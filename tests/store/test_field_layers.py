@@ -21,8 +21,8 @@ from pinpoint.records import (
     update_layers,
     values_agree,
 )
-from pinpoint.store.correcting import correct_layers
-from pinpoint.store.layer_json import layers_from_json, layers_to_json, origins_of_row
+from pinpoint.store.catalog.corrections import correct_layers
+from pinpoint.store.catalog.layer_json import layers_from_json, layers_to_json, origins_of_row
 
 TEXTS = st.text("abé\u65e5 ", min_size=1, max_size=5)
 NUMBERS = st.floats(-1e4, 1e4)

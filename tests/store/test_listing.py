@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from pinpoint.records import ImageFilter, ImagePosition
-from pinpoint.store.database import Transactions, api_engine, owner_engine
-from pinpoint.store.handles import CatalogueDatabase
+from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 
 COLUMNS = (
     "id, organization_id, source_id, kind, external_id, geog, position_source, sha256, size_bytes,"

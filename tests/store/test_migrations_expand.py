@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from pinpoint.stack.migrate import find_alembic_ini
-from pinpoint.store.database import owner_engine
+from pinpoint.store.db.database import owner_engine
 
 CONTRACTS: frozenset[str] = frozenset()
 """Revisions that take away what the release before no longer used."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pinpoint.errors import BadRequestError
-from pinpoint.store.names import check_name
+from pinpoint.store.catalog.names import check_name
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from pinpoint.errors import ConflictError, NotFoundError
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.intake import register_folder
 from pinpoint.ingest.originals import Originals
 from pinpoint.ingest.reconcile import reconcile_index_rows
+from pinpoint.ingest.register import register_folder
 from pinpoint.records import Embedded, ImageUpdate, IndexFilter, NewItem
 from rig import Rig, jpeg, write_photos
 

@@ -12,8 +12,8 @@ import qdrant_edge as edge
 from index_gallery import ORG_A, SPEC, START, FolderSource, gallery, identity
 from pinpoint.errors import BadBundleError, IndexUnavailableError
 from pinpoint.records import IndexFilter, IndexQuery, IndexSpec, Point
-from pinpoint.store.vectors_edge import EdgeIndex
-from pinpoint.store.vectors_qdrant import QdrantIndex
+from pinpoint.store.vectors.edge import EdgeIndex
+from pinpoint.store.vectors.qdrant import QdrantIndex
 
 WIDE = {"image": 1_024}
 

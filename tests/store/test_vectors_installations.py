@@ -17,13 +17,13 @@ from index_gallery import ORG_A, SPEC, FolderSource, gallery
 from pinpoint.errors import ConfigurationError
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.records import IndexFilter, IndexQuery
-from pinpoint.stack.index_swap import RebuildableIndex
-from pinpoint.store.installation import Installation
-from pinpoint.store.points import RebuildSource
-from pinpoint.store.vectors_edge import EdgeIndex
-from pinpoint.store.vectors_front import IndexServer
-from pinpoint.store.vectors_qdrant import QdrantIndex
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.stack.index.swap import RebuildableIndex
+from pinpoint.store.db.installation import Installation
+from pinpoint.store.vectors.edge import EdgeIndex
+from pinpoint.store.vectors.qdrant import QdrantIndex
+from pinpoint.store.vectors.rebuild_source import RebuildSource
+from pinpoint.store.vectors.rpc.client import RemoteIndex
+from pinpoint.store.vectors.rpc.server import IndexServer
 from rig import Rig, write_photos
 
 ONE, TWO = str(uuid4()), str(uuid4())

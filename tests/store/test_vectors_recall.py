@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import recall_table as bench
 from index_gallery import ORG_A
 from pinpoint.records import IndexFilter, IndexQuery
-from pinpoint.store import vectors_plan
+from pinpoint.store.vectors import strategy
 
 # 1,024 values: the engine scans by itself where a filter lets fewer than 10 MB of vectors through,
 # which at 10,000 images of 512 values would leave the graph unused.
@@ -47,8 +47,8 @@ def test_every_filter_shape_holds_recall_through_the_client(where, gallery, reco
 
 @given(matched=st.integers(0, 10**9))
 def test_the_plain_graph_is_never_asked(matched):
-    exact = matched < vectors_plan.EXACT_BELOW
-    assert vectors_plan.choose_by_matches(matched) == ("exact" if exact else "acorn")
+    exact = matched < strategy.EXACT_BELOW
+    assert strategy.choose_by_matches(matched) == ("exact" if exact else "acorn")
 
 
 def test_a_question_that_asks_for_exactness_gets_it_uncounted():
@@ -57,21 +57,19 @@ def test_a_question_that_asks_for_exactness_gets_it_uncounted():
 
     where = IndexFilter(organization_id=ORG_A, kinds=("photo",))
     query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5, exact=True)
-    assert vectors_plan.choose_strategy(query, never, never, never) == "exact"
-    limit = vectors_plan.EXACT_BELOW
-    asked, choose = replace(query, exact=False), vectors_plan.choose_by_matches
-    assert vectors_plan.choose_strategy(asked, choose, never, lambda _: (limit, True)) == "acorn"
+    assert strategy.choose_strategy(query, never, never, never) == "exact"
+    limit = strategy.EXACT_BELOW
+    asked, choose = replace(query, exact=False), strategy.choose_by_matches
+    assert strategy.choose_strategy(asked, choose, never, lambda _: (limit, True)) == "acorn"
 
 
 def test_a_small_index_needs_no_count():
     where = IndexFilter(organization_id=ORG_A)
     query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5)
-    limit = vectors_plan.EXACT_BELOW
+    limit = strategy.EXACT_BELOW
     unasked = {}.__getitem__
     assert (
-        vectors_plan.choose_strategy(
-            query, vectors_plan.choose_by_matches, unasked, unasked, limit - 1
-        )
+        strategy.choose_strategy(query, strategy.choose_by_matches, unasked, unasked, limit - 1)
         == "exact"
     )
 
@@ -79,18 +77,18 @@ def test_a_small_index_needs_no_count():
 @pytest.mark.parametrize(
     ("most", "whole", "own", "wanted"),
     [
-        (vectors_plan.EXACT_BELOW - 1, True, None, "exact"),
-        (vectors_plan.EXACT_BELOW, True, None, "acorn"),
-        (vectors_plan.EXACT_BELOW - 1, False, None, "exact"),
-        (vectors_plan.EXACT_BELOW, False, vectors_plan.EXACT_BELOW - 1, "exact"),
-        (vectors_plan.EXACT_BELOW, False, vectors_plan.EXACT_BELOW, "acorn"),
+        (strategy.EXACT_BELOW - 1, True, None, "exact"),
+        (strategy.EXACT_BELOW, True, None, "acorn"),
+        (strategy.EXACT_BELOW - 1, False, None, "exact"),
+        (strategy.EXACT_BELOW, False, strategy.EXACT_BELOW - 1, "exact"),
+        (strategy.EXACT_BELOW, False, strategy.EXACT_BELOW, "acorn"),
     ],
 )
 def test_only_a_narrowed_filter_over_long_lists_is_counted(most, whole, own, wanted):
     where = IndexFilter(organization_id=ORG_A, kinds=("photo",))
     query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5)
     counts = {} if own is None else {where: own}
-    found = vectors_plan.choose_strategy(
-        query, vectors_plan.choose_by_matches, counts.__getitem__, lambda _: (most, whole), 10**9
+    found = strategy.choose_strategy(
+        query, strategy.choose_by_matches, counts.__getitem__, lambda _: (most, whole), 10**9
     )
     assert found == wanted

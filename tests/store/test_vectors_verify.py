@@ -11,9 +11,9 @@ import pytest
 from index_gallery import ORG_A, SPEC, FolderSource, gallery
 from pinpoint.errors import IndexUnavailableError, ModelMismatchError
 from pinpoint.records import IndexFilter, IndexQuery
-from pinpoint.store.vectors_edge import EdgeIndex
-from pinpoint.store.vectors_qdrant import QdrantIndex
-from pinpoint.store.vectors_verify import (
+from pinpoint.store.vectors.edge import EdgeIndex
+from pinpoint.store.vectors.qdrant import QdrantIndex
+from pinpoint.store.vectors.verify import (
     SAMPLE_SIZE,
     SELF_TOP_K,
     check_count,

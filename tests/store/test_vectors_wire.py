@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from index_gallery import ORG_A, SOURCES, START, gallery
 from pinpoint import errors
 from pinpoint.records import Box, Circle, Hit, IndexFilter, IndexQuery, Point
-from pinpoint.store import vectors_wire as wire
+from pinpoint.store.vectors.rpc import codec as wire
 
 places = st.builds(Point, st.floats(-90, 90), st.floats(-180, 180))
 times = st.datetimes(timezones=st.just(UTC), min_value=datetime(1826, 1, 1))

@@ -8,9 +8,9 @@ import pytest
 
 from pinpoint.search import pipeline
 from pinpoint.settings import MediaSettings
-from pinpoint.training import reranker
-from pinpoint.training.samples import ManifestSource, read_samples
-from pinpoint.world.planets import make_planet
+from pinpoint.synthetic.dataset import make_planet
+from pinpoint.training.core.samples import ManifestSource, read_samples
+from pinpoint.training.reranker import train_reranker
 from rig import Rig
 from training.reranked import gallery, train, written
 
@@ -74,7 +74,7 @@ def reranked(world, planet, tmp_path_factory):
             train(world, config, folder / "run", into)
     steps = []
     with pytest.MonkeyPatch.context() as patch:
-        plainly = reranker.batch_loss
+        plainly = train_reranker.batch_loss
 
         def stops(net, examples, rows, step, asked):
             steps.append(step)
@@ -82,7 +82,7 @@ def reranked(world, planet, tmp_path_factory):
                 raise KeyboardInterrupt
             return plainly(net, examples, rows, step, asked)
 
-        patch.setattr(reranker, "batch_loss", stops)
+        patch.setattr(train_reranker, "batch_loss", stops)
         with pytest.raises(KeyboardInterrupt):
             train(world, config, folder / "run", into)
     assert steps == list(range(7))
@@ -97,10 +97,10 @@ def examples(world, planet, reranked):
     asked = [
         each
         for part, one in enumerate(config.questions)
-        for each in reranker._read_queries(part, one)
+        for each in train_reranker._read_queries(part, one)
     ]
-    table = reranker.table_of(asked, config.split.resolution)
-    found = reranker.cache_examples(
+    table = train_reranker.table_of(asked, config.split.resolution)
+    found = train_reranker.cache_examples(
         folder / "run" / "examples", asked, table, gallery(world, config)
     )
     return asked, found

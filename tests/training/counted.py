@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.settings import MediaSettings
-from pinpoint.training.features import cache_features
-from pinpoint.training.samples import ManifestSource, read_samples
+from pinpoint.training.core.samples import ManifestSource, read_samples
+from pinpoint.training.embedder.features import cache_features
 
 WIDTH, CHUNK = 20, 16
 TOWER = hashlib.sha256(b"grid of 4, seed 0").hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pinpoint.world.planets import Planet
+from pinpoint.synthetic.dataset import Planet
 
 _CONFIG = """
 name = "{name}"

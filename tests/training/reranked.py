@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pinpoint.evaluation.run import EvaluationComponents, RunConfig
-from pinpoint.training.examples import ExampleGallery
-from pinpoint.training.reranker import train_reranker
-from pinpoint.training.reranker_config import read_reranker_config
+from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig
+from pinpoint.training.reranker.config import read_reranker_config
+from pinpoint.training.reranker.examples import ExampleGallery
+from pinpoint.training.reranker.train_reranker import train_reranker
 
 TEXT = """
 name = "{name}"

@@ -6,7 +6,7 @@ import numpy as np
 
 from pinpoint.geo.cells import cell_ids
 from pinpoint.geo.points import destination
-from pinpoint.training.samples import Samples, texts
+from pinpoint.training.core.samples import Samples, texts
 
 
 def scattered(

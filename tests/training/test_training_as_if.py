@@ -11,13 +11,13 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from pinpoint.evaluation.labels import LabeledQuery
+from pinpoint.evaluation.labels.labels import LabeledQuery
 from pinpoint.geo.distance import haversine_m
 from pinpoint.records import SOURCE_KINDS, Candidate, Exclusions, Point, SearchFilter
-from pinpoint.search import evidence, exclude
-from pinpoint.training import examples as examples_of
-from pinpoint.training import reranker
-from pinpoint.training.as_if import LOCALITY_RADIUS_M, balance_exclusions
+from pinpoint.search import evidence, exclusion_filter
+from pinpoint.training.reranker import examples as examples_of
+from pinpoint.training.reranker import train_reranker
+from pinpoint.training.reranker.leakage_balance import LOCALITY_RADIUS_M, balance_exclusions
 from training.reranked import gallery
 
 
@@ -73,7 +73,7 @@ def case(request, world, images, gathering):
         strata={},
     )
     asked = Exclusions(creators=(own.creator,))
-    out = exclude.resolve_exclusions(asked, organization_id=org, database=rig.database)
+    out = exclusion_filter.resolve_exclusions(asked, organization_id=org, database=rig.database)
     every = [candidate(each, seat) for seat, each in enumerate(images.values())]
     candidates = tuple(each for each in every if each.id not in out.ids)
     near = gathering(candidates, exclusions=out)
@@ -216,8 +216,8 @@ def test_rows_are_written_from_what_is_left(
         return told[-1][1]
 
     monkeypatch.setattr(examples_of, "evened", spies)
-    table, even = reranker.table_of(asked, 3), gallery(world, reranked[0])
-    found = reranker.cache_examples(tmp_path / "even", asked, table, even)
+    table, even = train_reranker.table_of(asked, 3), gallery(world, reranked[0])
+    found = train_reranker.cache_examples(tmp_path / "even", asked, table, even)
     assert len(told) == len(asked)
     for row, (before, (left, near)) in zip(found.rows, told, strict=True):
         assert len(left) < before
@@ -229,6 +229,6 @@ def test_rows_are_written_from_what_is_left(
             for seat, at in np.argwhere(row["near_present"])
         }
     as_served = replace(even, evened=False)
-    whole = reranker.cache_examples(tmp_path / "whole", asked, table, as_served)
+    whole = train_reranker.cache_examples(tmp_path / "whole", asked, table, as_served)
     assert len(told) == len(asked), "nobody is asked for more"
     assert whole.rows["present"].sum() > found.rows["present"].sum()

@@ -13,16 +13,16 @@ from typer.testing import CliRunner
 from nets.towers import timm_bundle
 from pinpoint.cli.main import app
 from pinpoint.errors import BadRequestError, ConflictError, DatabaseUnavailableError, NotFoundError
-from pinpoint.nets.bundles import read_bundle
+from pinpoint.nets.bundle.bundles import read_bundle
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings, Settings
-from pinpoint.store.database import Transactions, owner_engine
-from pinpoint.store.gallery import CatalogTrainingRows
-from pinpoint.training import loop
-from pinpoint.training.configs import CatalogSourceConfig, read_config
-from pinpoint.training.embedder import train_embedder
-from pinpoint.training.features import cache_features
-from pinpoint.training.held import read_snapshot, write_snapshot
-from pinpoint.training.samples import read_samples
+from pinpoint.store.catalog.training_rows import CatalogTrainingRows
+from pinpoint.store.db.database import Transactions, owner_engine
+from pinpoint.training.core import loop
+from pinpoint.training.core.configs import CatalogSourceConfig, read_config
+from pinpoint.training.core.samples import read_samples
+from pinpoint.training.embedder.catalog_snapshot import read_snapshot, write_snapshot
+from pinpoint.training.embedder.features import cache_features
+from pinpoint.training.embedder.train_embedder import train_embedder
 from rig import Rig, jpeg
 from training.counted import TOWER, WIDTH, Counting, encode
 from training.recipe import catalogued

@@ -15,13 +15,13 @@ import torch
 
 from nets.towers import timm_bundle
 from pinpoint.errors import BadRequestError
-from pinpoint.media.decoder import ChildDecoder
-from pinpoint.nets.bundles import read_bundle
+from pinpoint.media.decoding.decoder import ChildDecoder
+from pinpoint.nets.bundle.bundles import read_bundle
+from pinpoint.nets.embedder.joint_embedding import load_location
 from pinpoint.nets.runtime import open_encoder
-from pinpoint.nets.spaces import load_location
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
-from pinpoint.training.configs import read_config
-from pinpoint.training.embedder import train_embedder
+from pinpoint.training.core.configs import read_config
+from pinpoint.training.embedder.train_embedder import train_embedder
 from training.recipe import written
 
 STEPS = 400

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from pinpoint.errors import BadBundleError, BadRequestError, ConflictError
-from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.settings import MediaSettings
-from pinpoint.training.features import cache_features, open_features
-from pinpoint.training.samples import read_samples
+from pinpoint.training.core.samples import read_samples
+from pinpoint.training.embedder.features import cache_features, open_features
 from training.counted import CHUNK, TOWER, WIDTH, Counting, encode
 
 PROGRAM = Path(__file__).with_name("counted.py")

@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 from nets.towers import timm_bundle
 from pinpoint.cli.main import app
 from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
-from pinpoint.media.decoder import ChildDecoder
-from pinpoint.nets.bundles import read_bundle
+from pinpoint.media.decoding.decoder import ChildDecoder
+from pinpoint.nets.bundle.bundles import read_bundle
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
-from pinpoint.training import runs
-from pinpoint.training.configs import read_config
-from pinpoint.training.embedder import train_embedder
+from pinpoint.training.core import runs
+from pinpoint.training.core.configs import read_config
+from pinpoint.training.embedder.train_embedder import train_embedder
 from training.recipe import catalogued, written
 
 STEPS = 150

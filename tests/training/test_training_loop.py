@@ -12,11 +12,11 @@ import torch
 
 from pinpoint.errors import BadRequestError, ConflictError
 from pinpoint.geo.distance import pairwise_m
-from pinpoint.training import loop
-from pinpoint.training.configs import EmbedderConfig, read_config
-from pinpoint.training.features import Features
-from pinpoint.training.objective import FeatureTable, batch_loss
-from pinpoint.training.sampling import BatchSampler
+from pinpoint.training.core import loop
+from pinpoint.training.core.configs import EmbedderConfig, read_config
+from pinpoint.training.core.sampling import BatchSampler
+from pinpoint.training.embedder.features import Features
+from pinpoint.training.embedder.objective import FeatureTable, batch_loss
 
 WIDTH = 24
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from pinpoint.nets.backbone import Tower, _open_clip_network, suggested_preprocess
-from pinpoint.nets.contract import TowerSpec
+from pinpoint.nets.bundle.contract import TowerSpec
+from pinpoint.nets.towers.backbone import Tower, _open_clip_network, suggested_preprocess
 from pinpoint.settings import MediaSettings
-from pinpoint.training.configs import read_config
-from pinpoint.training.objective import Networks
-from pinpoint.training.samples import ManifestSource, read_samples
+from pinpoint.training.core.configs import read_config
+from pinpoint.training.core.samples import ManifestSource, read_samples
+from pinpoint.training.embedder.objective import Networks
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 CONFIG = DOCS / "configs" / "paper.toml"

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from nets.towers import timm_bundle
-from pinpoint.training.processes import DistributedContext
+from pinpoint.training.core.distributed import DistributedContext
 from training.recipe import written
 
 STEPS = 12

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pinpoint.api.schemas import AnswerOut
+from pinpoint.api.v1.schemas.answer import AnswerOut
 from pinpoint.bootstrap import EncoderHandle
-from pinpoint.evaluation import calibrating
-from pinpoint.evaluation.labels import read_labels
-from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.evaluation.run import evaluate
-from pinpoint.nets.bundles import copy_bundle
-from pinpoint.nets.calibrations import write_calibration
+from pinpoint.evaluation.calibration import fit
+from pinpoint.evaluation.labels.labels import read_labels
+from pinpoint.evaluation.labels.protocols import PROTOCOLS
+from pinpoint.evaluation.run.evaluate import evaluate
+from pinpoint.nets.bundle.bundles import copy_bundle
+from pinpoint.nets.bundle.calibrations import write_calibration
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.search.stopwatch import Stopwatch
@@ -51,7 +51,7 @@ def calibrated(world, planet, reranked, tmp_path_factory):
     plan = replace(known.plan, ranker="rerank", images=images, exclude=())
     labelled = read_labels(PROTOCOLS["world"], folder / "labels.csv")
     evaluate(labelled, folder / "run", plan=plan, parts=parts)
-    write_calibration(copied, calibrating.fit_calibration(folder / "run"))
+    write_calibration(copied, fit.fit_calibration(folder / "run"))
     return EncoderHandle(settings), parts
 
 

@@ -18,19 +18,19 @@ from pinpoint.bootstrap import EncoderHandle
 from pinpoint.cli.main import main
 from pinpoint.cli.session import Session
 from pinpoint.errors import BadRequestError, ConflictError
-from pinpoint.evaluation.labels import read_labels
-from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.evaluation.rows import read_rows
-from pinpoint.evaluation.run import RunConfig, evaluate
+from pinpoint.evaluation.labels.labels import read_labels
+from pinpoint.evaluation.labels.protocols import PROTOCOLS
+from pinpoint.evaluation.run.evaluate import RunConfig, evaluate
+from pinpoint.evaluation.run.rows import read_rows
 from pinpoint.geo.distance import geodesic_m
-from pinpoint.nets.bundles import read_bundle, resolve_bundle
-from pinpoint.nets.rerankers import open_reranker
+from pinpoint.nets.bundle.bundles import read_bundle, resolve_bundle
+from pinpoint.nets.reranker.bundle_reranker import open_reranker
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import EncoderSettings, Settings
-from pinpoint.training import reranker
-from pinpoint.training.reranker_config import read_reranker_config
-from pinpoint.training.reranker_objective import collate
+from pinpoint.training.reranker import train_reranker
+from pinpoint.training.reranker.config import read_reranker_config
+from pinpoint.training.reranker.objective import collate
 from training.reranked import TEXT, gallery, train
 
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny-reranked.toml"
@@ -96,9 +96,9 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
 def test_rows_of_several_questions_at_a_time_are_the_same(world, examples, reranked, tmp_path):
     config = reranked[0]
     asked, found = examples
-    table = reranker.table_of(asked, config.split.resolution)
+    table = train_reranker.table_of(asked, config.split.resolution)
     several = replace(gallery(world, config), at_once=3)
-    again = reranker.cache_examples(tmp_path / "examples", asked, table, several)
+    again = train_reranker.cache_examples(tmp_path / "examples", asked, table, several)
     assert again.rows.tobytes() == found.rows.tobytes()
     assert again.photos.image.tobytes() == found.photos.image.tobytes()
 
@@ -216,4 +216,4 @@ def test_configs_that_cannot_be_used(planet, tmp_path):
     assert (config.schedule.batch, config.schedule.rate) == (8, 5e-4), "defaults are its own"
     wrong = config.questions[0].model_copy(update={"only": {"role": "moon"}})
     with pytest.raises(BadRequestError, match="has role=moon"):
-        reranker._read_queries(0, wrong)
+        train_reranker._read_queries(0, wrong)

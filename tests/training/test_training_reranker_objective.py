@@ -10,10 +10,10 @@ import torch
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import destination
-from pinpoint.nets.bundles import read_bundle
-from pinpoint.training import reranker
-from pinpoint.training.reranker_config import RerankerConfig, TargetConfig
-from pinpoint.training.reranker_objective import (
+from pinpoint.nets.bundle.bundles import read_bundle
+from pinpoint.training.reranker import train_reranker
+from pinpoint.training.reranker.config import RerankerConfig, TargetConfig
+from pinpoint.training.reranker.objective import (
     augment,
     batch_loss,
     collate,
@@ -22,7 +22,7 @@ from pinpoint.training.reranker_objective import (
     sample_batch,
     soft_targets,
 )
-from pinpoint.training.reranker_validation import compute_metrics, evaluate_reranker
+from pinpoint.training.reranker.validation import compute_metrics, evaluate_reranker
 
 
 def test_it_learns_a_batch_by_heart(examples):
@@ -39,7 +39,7 @@ def test_it_learns_a_batch_by_heart(examples):
         }
     )
     rows = np.flatnonzero(found.rows["present"].any(1))[:8]
-    net = reranker.init_state(config, 256).nets
+    net = train_reranker.init_state(config, 256).nets
     shown = collate(found, rows)
     wanted = soft_targets(
         shown.away_km(), shown.inputs.present.numpy(), shown.supported, config.targets
@@ -177,6 +177,6 @@ def test_validation_says_what_a_loop_over_questions_says(reranked, examples):
 
 
 def open_net(made):
-    from pinpoint.nets.rerankers import load_reranker
+    from pinpoint.nets.reranker.bundle_reranker import load_reranker
 
     return load_reranker(read_bundle(made.bundle))

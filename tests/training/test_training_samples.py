@@ -14,7 +14,7 @@ import pytest
 
 from pinpoint.errors import BadManifestError, BadRequestError
 from pinpoint.settings import MediaSettings
-from pinpoint.training.samples import ManifestSource, read_samples
+from pinpoint.training.core.samples import ManifestSource, read_samples
 
 HEAD = ("file", "latitude", "longitude", "creator", "sequence", "panorama")
 

@@ -14,9 +14,9 @@ import pytest
 
 from pinpoint.errors import BadRequestError
 from pinpoint.geo.distance import pairwise_m
-from pinpoint.training.samples import texts
-from pinpoint.training.sampling import BatchSampler, NearPairs
-from pinpoint.training.splits import SplitSettings, split_samples
+from pinpoint.training.core.samples import texts
+from pinpoint.training.core.sampling import BatchSampler, NearPairs
+from pinpoint.training.core.splits import SplitSettings, split_samples
 from training.scattered import scattered
 
 TESTS = Path(__file__).resolve().parents[1]

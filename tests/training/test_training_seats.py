@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from pinpoint.nets.rerank_inputs import EmbeddingTable, InputShape, row_dtype
+from pinpoint.nets.reranker.inputs import EmbeddingTable, InputShape, row_dtype
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, SOURCE_KINDS, Hit, Point
 from pinpoint.search import retrieve
-from pinpoint.training.reranker_config import AugmentationConfig
-from pinpoint.training.reranker_objective import augment, collate
-from pinpoint.training.seats import CandidateSlots, assign_slots, cosines, select_slots
+from pinpoint.training.reranker.config import AugmentationConfig
+from pinpoint.training.reranker.objective import augment, collate
+from pinpoint.training.reranker.slots import CandidateSlots, assign_slots, cosines, select_slots
 
 ROOM, DIM, PER_KIND = 20, 6, 2
 NOTHING = AugmentationConfig(evidence=0.0, photo=0.0, channel=0.0, kind=0.0, region=0.0)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pinpoint.nets.rerank_inputs import InputShape
+from pinpoint.nets.reranker.inputs import InputShape
 from pinpoint.records import SOURCE_KINDS
-from pinpoint.training.examples import example_type
-from pinpoint.training.short_evidence import (
+from pinpoint.training.reranker.examples import example_type
+from pinpoint.training.reranker.leakage_check import (
     ELSEWHERE,
     NEAR_TRUTH,
     leakage_warning,

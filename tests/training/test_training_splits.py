@@ -10,8 +10,8 @@ import pytest
 from pinpoint.errors import BadRequestError
 from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.records import Point
-from pinpoint.training.samples import texts
-from pinpoint.training.splits import BUFFER, SplitSettings, connected_groups, split_samples
+from pinpoint.training.core.samples import texts
+from pinpoint.training.core.splits import BUFFER, SplitSettings, connected_groups, split_samples
 from training.scattered import scattered
 
 

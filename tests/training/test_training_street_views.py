@@ -20,13 +20,13 @@ from PIL import Image
 
 from nets.mobilenet import mobilenet_bundle
 from pinpoint.geo.distance import pairwise_m
-from pinpoint.media.decoder import ChildDecoder
-from pinpoint.nets.bundles import read_bundle
+from pinpoint.media.decoding.decoder import ChildDecoder
+from pinpoint.nets.bundle.bundles import read_bundle
+from pinpoint.nets.embedder.joint_embedding import load_heads
 from pinpoint.nets.runtime import tower_features
-from pinpoint.nets.spaces import load_heads
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings, Settings
-from pinpoint.training.configs import EmbedderConfig
-from pinpoint.training.embedder import train_embedder
+from pinpoint.training.core.configs import EmbedderConfig
+from pinpoint.training.embedder.train_embedder import train_embedder
 from shared_data import shared_data
 
 NEAR_M = 25.0

@@ -8,15 +8,19 @@ import torch
 
 from nets.towers import timm_bundle
 from pinpoint.errors import BadRequestError
-from pinpoint.media.decoder import ChildDecoder
-from pinpoint.nets.bundles import read_bundle
-from pinpoint.nets.checkpoint import load_tower
+from pinpoint.media.decoding.decoder import ChildDecoder
+from pinpoint.nets.bundle.bundles import read_bundle
+from pinpoint.nets.bundle.checkpoint import load_tower
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
-from pinpoint.training import loop
-from pinpoint.training.configs import EmbedderConfig, TowerConfig
-from pinpoint.training.embedder import train_embedder
-from pinpoint.training.fronts import TrainedTower, compute_features, open_feature_source
+from pinpoint.training.core import loop
+from pinpoint.training.core.configs import EmbedderConfig, TowerConfig
+from pinpoint.training.embedder.feature_source import (
+    TrainedTower,
+    compute_features,
+    open_feature_source,
+)
+from pinpoint.training.embedder.train_embedder import train_embedder
 
 WHOLE = {"blocks": "all", "size_px": 64, "rate": 2e-3}
 

@@ -18,8 +18,8 @@ from PIL import Image
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.homes import demo_home
 from pinpoint.settings import ServiceSettings, Settings
-from pinpoint.stack import lifecycle, processes
-from pinpoint.stack.places import StackPaths
+from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.supervisor import lifecycle, processes
 
 
 def _pinpoint(home: Path, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

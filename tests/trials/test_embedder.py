@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from pinpoint.nets.bundles import find_bundle, read_bundle
+from pinpoint.nets.bundle.bundles import find_bundle, read_bundle
 from pinpoint.settings import ServiceSettings
-from pinpoint.training import loop
-from pinpoint.world.planets import make_planet
-from pinpoint.world.presets import PRESETS
+from pinpoint.synthetic.dataset import make_planet
+from pinpoint.synthetic.presets import PRESETS
+from pinpoint.training.core import loop
 from trials.embedder.tables import SEED, channels, markdown, measured
 from trials.planet.ground import ground, planned
 

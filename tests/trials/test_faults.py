@@ -14,10 +14,10 @@ import pytest
 
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.settings import ServiceSettings, Settings
-from pinpoint.stack import lifecycle, processes
-from pinpoint.stack.changes import fingerprint_settings
-from pinpoint.stack.lifecycle import StackStatus
-from pinpoint.stack.places import StackPaths
+from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.supervisor import lifecycle, processes
+from pinpoint.stack.supervisor.changes import fingerprint_settings
+from pinpoint.stack.supervisor.lifecycle import StackStatus
 
 SEED = 20
 FAULTS = 10

@@ -14,10 +14,10 @@ import pytest
 
 from pinpoint import errors
 from pinpoint.client.client import Client
-from pinpoint.client.wire import HttpTransport
+from pinpoint.client.transport import HttpTransport
 from pinpoint.stack.state import read_state
-from pinpoint.store.access import ApiKeyStore
-from pinpoint.store.database import Transactions, owner_engine
+from pinpoint.store.db.api_keys import ApiKeyStore
+from pinpoint.store.db.database import Transactions, owner_engine
 from trials.soak.ground import Ground, running
 from trials.soak.world import picture
 

@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from pinpoint.client.client import Client
-from pinpoint.client.wire import HttpTransport
+from pinpoint.client.transport import HttpTransport
 from pinpoint.stack.state import read_state
-from pinpoint.store.access import ApiKeyStore
-from pinpoint.store.database import Transactions, owner_engine
+from pinpoint.store.db.api_keys import ApiKeyStore
+from pinpoint.store.db.database import Transactions, owner_engine
 from trials.overload.load import Outcome, ask_many, send_until_answered, stopped, watched
 from trials.soak.ground import Ground, running
 from trials.soak.world import picture

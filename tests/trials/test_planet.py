@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from pinpoint.metrics.intervals import cluster_codes, compare
-from pinpoint.world.fields import COLUMNS
-from pinpoint.world.presets import PRESETS
+from pinpoint.synthetic.latent_fields import COLUMNS
+from pinpoint.synthetic.presets import PRESETS
 from trials.planet import probe
 from trials.planet.ground import Ground, candidates_km, ground, planned
 from trials.planet.tables import (

@@ -16,10 +16,10 @@ from uuid import UUID
 import pytest
 
 from ingest.poison_kinds import COLUMNS, HINTS
-from pinpoint.ingest.intake import register_folder
-from pinpoint.store.access import ApiKeyStore
-from pinpoint.store.database import Transactions, owner_engine
-from pinpoint.store.handles import CatalogueDatabase
+from pinpoint.ingest.register import register_folder
+from pinpoint.store.db.api_keys import ApiKeyStore
+from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.database import Transactions, owner_engine
 from trials.soak.ground import Ground, running
 from trials.soak.world import picture, write
 

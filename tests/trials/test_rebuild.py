@@ -23,7 +23,7 @@ from clustered import shapes
 from pinpoint.bootstrap import Services, build_services
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.records import IndexPoint, IndexQuery
-from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.store.vectors.edge import EdgeIndex
 from recall_table import ENOUGH, Switch
 from trials.rebuild import crashes
 from trials.rebuild.asker import PER_S as ASKED_PER_S

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import dismiss, home_folder, watch_over
-from pinpoint.stack import lifecycle
+from pinpoint.stack.supervisor import lifecycle
 from trials.rerank.ablations import BOTH, NONE
 from trials.rerank.ground import KINDS, PRESETS, Ground
 from trials.rerank.measured import CITY_KM, EVERYTHING, read_ablation

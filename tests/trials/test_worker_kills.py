@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from pinpoint.ingest.intake import register_folder
-from pinpoint.store.access import ApiKeyStore
-from pinpoint.store.database import Transactions, owner_engine
-from pinpoint.store.handles import CatalogueDatabase
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.ingest.register import register_folder
+from pinpoint.store.db.api_keys import ApiKeyStore
+from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.database import Transactions, owner_engine
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 from trials.soak.ground import Ground, running
 from trials.soak.world import picture, write
 

@@ -14,8 +14,8 @@ import uvicorn
 from pinpoint import logs
 from pinpoint.api.app import create_app
 from pinpoint.settings import LogSettings
-from pinpoint.store.access import ApiKeyStore
-from pinpoint.store.database import Transactions, api_engine, owner_engine
+from pinpoint.store.db.api_keys import ApiKeyStore
+from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from rig import Rig
 from walls.neighbourhood import Neighbourhood, settle_in
 

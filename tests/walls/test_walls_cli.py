@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 import typer
 
-from pinpoint.cli.exits import EXIT_CODES
+from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.cli.main import app
 from pinpoint.errors import BadRequestError, NotFoundError
 from walls.neighbourhood import photo_of

@@ -9,7 +9,7 @@ import pytest
 from geographiclib.geodesic import Geodesic
 
 from pinpoint.records import SOURCE_KINDS, Candidate, Point
-from pinpoint.store import neighbours
+from pinpoint.store.catalog import neighbors
 from walls.rows import CONTRACT, organizations, put
 
 RADIUS_M = 300.0
@@ -83,7 +83,7 @@ def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
         for rank, row in enumerate(rng.sample(live, 12))
     ]
     with as_api.begin(ours[0], read_only=True) as unit:
-        found = neighbours.fetch_evidence_rows(
+        found = neighbors.fetch_evidence_rows(
             unit.connection,
             candidates,
             ours[0],
@@ -92,7 +92,7 @@ def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
             per_kind=PER_KIND,
         )
         # Whatever organisation a bug would name, the views show the context's only.
-        assert not neighbours.fetch_evidence_rows(
+        assert not neighbors.fetch_evidence_rows(
             unit.connection,
             candidates,
             theirs[0],
@@ -153,7 +153,7 @@ def test_one_radius_brings_what_steps_that_adapt_to_density_bring(owner, as_api)
     with as_api.begin(org, read_only=True) as unit:
         known = {"contract": CONTRACT, "per_kind": PER_KIND}
         every = {
-            radius_m: neighbours.fetch_evidence_rows(
+            radius_m: neighbors.fetch_evidence_rows(
                 unit.connection, asked, org, radius_m=radius_m, **known
             )
             for radius_m in steps_m
@@ -187,7 +187,7 @@ def test_ties_end_at_the_id(owner, as_api):
         rank=0,
     )
     with as_api.begin(org, read_only=True) as unit:
-        found = neighbours.fetch_evidence_rows(
+        found = neighbors.fetch_evidence_rows(
             unit.connection, [asked], org, contract=CONTRACT, radius_m=250, per_kind=6
         )
     assert [one.id for one in found] == ids[:6]

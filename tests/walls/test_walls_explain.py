@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from pinpoint.records import SOURCE_KINDS, Candidate, Point
-from pinpoint.store import listing, neighbours
+from pinpoint.store.catalog import image_listing, neighbors
 from walls.rows import COLUMNS, CONTRACT, organizations
 
 
@@ -89,10 +89,10 @@ def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(
         )
         for rank in range(24)
     ]
-    values = neighbours.evidence_parameters(
+    values = neighbors.evidence_parameters(
         candidates, crowded, contract=CONTRACT, radius_m=radius_m, per_kind=8
     )
-    plan = explained(as_api, crowded, neighbours.EVIDENCE, values)
+    plan = explained(as_api, crowded, neighbors.EVIDENCE, values)
     check_spatial(plan, loops=len(candidates) * len(SOURCE_KINDS))
     walked = [node for node in plan if node.get("Index Name", "").startswith("ix_images_")]
     # In order of distance, so however far it may look, it stops after the nearest few.
@@ -108,11 +108,11 @@ def test_a_page_of_images_reads_no_more_rows_than_it_shows(as_api, crowded, patt
         "source_ids": sources,
         "after_names": ["1500", ""],
         "after_ids": [uuid4(), UUID(int=0)],
-        "states": list(listing.STATES),
+        "states": list(image_listing.STATES),
         "limit": 50,
-        **listing._name_parameters(pattern),
+        **image_listing._name_parameters(pattern),
     }
-    plan = explained(as_api, crowded, listing.PAGE, values)
+    plan = explained(as_api, crowded, image_listing.PAGE, values)
     assert "Seq Scan" not in {node["Node Type"] for node in plan if "Relation Name" in node}
     walked = [node for node in plan if node.get("Index Name") == "ix_images_listing"]
     assert walked
@@ -122,16 +122,16 @@ def test_a_page_of_images_reads_no_more_rows_than_it_shows(as_api, crowded, patt
 
 
 def test_an_id_prefix_is_a_range_of_an_index_of_ids(as_api, crowded):
-    low, high = listing.id_range("abcdef")
+    low, high = image_listing.id_range("abcdef")
     values = {
         "organization_id": crowded,
         "low": low,
         "high": high,
-        "states": list(listing.STATES),
+        "states": list(image_listing.STATES),
         "patterns": ["%"],
         "limit": 10,
     }
-    plan = explained(as_api, crowded, listing.BY_PREFIX, values)
+    plan = explained(as_api, crowded, image_listing.BY_PREFIX, values)
     # Either holds ids in their order.
     (used,) = [node for node in plan if "Index Name" in node]
     assert used["Index Name"] in ("pk_images", "uq_images_organization_id_id")
@@ -148,4 +148,4 @@ def test_the_neighbours_statement_uses_the_spatial_index_under_the_apis_role(as_
         "kinds": list(SOURCE_KINDS),
         "limit": 20,
     }
-    check_spatial(explained(as_api, crowded, neighbours._AROUND, values), loops=1)
+    check_spatial(explained(as_api, crowded, neighbors._AROUND, values), loops=1)

@@ -11,10 +11,10 @@ import pytest
 
 from pinpoint.geo.gazetteer import cities, positions
 from pinpoint.geo.points import destination, unit_xyz
-from pinpoint.world import fields
-from pinpoint.world.cities import folder_name, nearest_city
-from pinpoint.world.fields import COLUMNS, WIDTH, latent_factors
-from pinpoint.world.seeds import draw_noise, rng, uniform
+from pinpoint.synthetic import latent_fields
+from pinpoint.synthetic.cities import folder_name, nearest_city
+from pinpoint.synthetic.latent_fields import COLUMNS, WIDTH, latent_factors
+from pinpoint.synthetic.seeds import draw_noise, rng, uniform
 
 SEED = 5
 
@@ -31,8 +31,8 @@ def plain(spots, country="FR", seed=SEED):
 
 def test_a_field_is_the_sum_of_its_waves(spots):
     for scale in ("climate", "region", "town", "corner"):
-        waves, phases = fields._draw_waves(SEED, scale)
-        fast = fields._evaluate_field(SEED, scale, unit_xyz(spots[:5]))
+        waves, phases = latent_fields._draw_waves(SEED, scale)
+        fast = latent_fields._evaluate_field(SEED, scale, unit_xyz(spots[:5]))
         for number, xyz in enumerate(unit_xyz(spots[:5])):
             for own in range(len(phases)):
                 slow = 0.0

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pinpoint.world.habits import generate_shots
-from pinpoint.world.pictures import render_pictures
-from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
-from pinpoint.world.regions import choose_sites
+from pinpoint.synthetic.capture_patterns import generate_shots
+from pinpoint.synthetic.pictures import render_pictures
+from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
+from pinpoint.synthetic.regions import choose_sites
 
 DIGESTS = {
     "tiny": "811755a2f2b43c14",
@@ -65,7 +65,7 @@ def taken():
 
 
 def test_presets_are_those_that_tables_quote():
-    assert GENERATOR == "pinpoint.world 2"
+    assert GENERATOR == "pinpoint.synthetic 2"
     assert {name: preset_digest(preset, 7) for name, preset in PRESETS.items()} == DIGESTS
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from pinpoint.errors import BadRequestError
 from pinpoint.geo.distance import pairwise_m
-from pinpoint.world.planets import make_planet
-from pinpoint.world.presets import BUFFER_M, GENERATOR, PRESETS, preset_digest
+from pinpoint.synthetic.dataset import make_planet
+from pinpoint.synthetic.presets import BUFFER_M, GENERATOR, PRESETS, preset_digest
 
 GPS_IFD, EXIF_IFD = 0x8825, 0x8769
 

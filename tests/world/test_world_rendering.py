@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from pinpoint.world.habits import generate_shots
-from pinpoint.world.pictures import render_pictures, scene_appearance
-from pinpoint.world.presets import PRESETS
-from pinpoint.world.regions import choose_sites
-from pinpoint.world.rendering import render
+from pinpoint.synthetic.capture_patterns import generate_shots
+from pinpoint.synthetic.pictures import render_pictures, scene_appearance
+from pinpoint.synthetic.presets import PRESETS
+from pinpoint.synthetic.regions import choose_sites
+from pinpoint.synthetic.rendering import render
 
 SEED = 3
 PRESET = PRESETS["tiny"]

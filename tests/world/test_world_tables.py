@@ -9,9 +9,9 @@ import numpy as np
 from scipy.stats import multivariate_normal, norm
 
 from pinpoint.geo.points import lat_lon
-from pinpoint.world.fields import COLUMNS, WIDTH, latent_factors
-from pinpoint.world.pictures import factors_appearance
-from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
+from pinpoint.synthetic.latent_fields import COLUMNS, WIDTH, latent_factors
+from pinpoint.synthetic.pictures import factors_appearance
+from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
 from trials.planet import eye
 from trials.planet.ground import planned
 from trials.planet.tables import made

@@ -41,8 +41,8 @@ from celery.signals import (
 
 from pinpoint import jobs, logs
 from pinpoint.settings import Settings
-from pinpoint.stack.broker import QUEUE, REQUEST_ID_HEADER, celery_config
-from pinpoint.stack.places import StackPaths
+from pinpoint.stack.job_sender import QUEUE, REQUEST_ID_HEADER, celery_config
+from pinpoint.stack.paths import StackPaths
 from pinpoint_workers import ingest, learning, runtime, upkeep
 from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
 

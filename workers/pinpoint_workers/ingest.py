@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pinpoint import jobs
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.tally import IngestTally
+from pinpoint.ingest.chunk_report import IngestTally
 from pinpoint_workers.retries import retryable_task
 from pinpoint_workers.runtime import open_services, save_stats, worker_name
 

@@ -1,6 +1,6 @@
 """Training jobs: they take hours, so they have a separate queue and are acknowledged early.
 
-The state of a run is in its folder (`pinpoint.training.runs`), never in the broker. Redis would
+The state of a run is in its folder (`pinpoint.training.core.runs`), never in the broker. Redis would
 deliver an unacknowledged job to a second worker after an hour, and RabbitMQ would close the channel
 after half an hour. A starting training worker therefore resends the jobs of all unfinished runs.
 Stop a training worker by TERM, which waits for its run, or by KILL; QUIT makes the run fail first.
@@ -14,9 +14,9 @@ from typing import Final
 from uuid import UUID
 
 from pinpoint import jobs, logs
-from pinpoint.nets.bundles import BUNDLES_FOLDER
-from pinpoint.training.configs import EmbedderConfig
-from pinpoint.training.runs import ReportProgress, all_runs, execute_run
+from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER
+from pinpoint.training.core.configs import EmbedderConfig
+from pinpoint.training.core.runs import ReportProgress, all_runs, execute_run
 from pinpoint_workers.retries import retryable_task
 from pinpoint_workers.runtime import open_services
 
@@ -35,11 +35,11 @@ def train_embedder(ids: list[UUID]) -> None:
 
 def _train_bundle(config: EmbedderConfig, folder: Path, moved: ReportProgress) -> Path:
     # Imported here, so that other workers never load torch's optimizers.
-    from pinpoint.training import embedder
+    from pinpoint.training.embedder import train_embedder
 
     worker = open_services()
     _log.info("training", run=folder.name, bundle=config.name)
-    result = embedder.train_embedder(
+    result = train_embedder.train_embedder(
         config,
         folder,
         settings=worker.settings,

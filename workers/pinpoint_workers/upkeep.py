@@ -13,8 +13,8 @@ from pinpoint.fault_isolation import Failures
 from pinpoint.ingest.pipeline import reembed_images
 from pinpoint.ingest.prune import prune_leftovers
 from pinpoint.ingest.reconcile import reconcile_index_rows
-from pinpoint.ingest.sweep import recover_lost_work
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.ingest.recovery import recover_lost_work
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 from pinpoint_workers.retries import retryable_task
 from pinpoint_workers.runtime import is_alive, open_services
 

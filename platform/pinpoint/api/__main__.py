@@ -12,7 +12,7 @@ from pinpoint.api.app import create_app
 from pinpoint.api.connections import make_limited_protocol
 from pinpoint.errors import PinpointError
 from pinpoint.settings import Settings
-from pinpoint.stack.places import StackPaths
+from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import read_state
 
 

@@ -13,17 +13,18 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from pinpoint import __version__, bootstrap, logs
-from pinpoint.api import batches, health, images, locate, metrics, problems, sign_in, sources
+from pinpoint.api import health, metrics, problems, sign_in
 from pinpoint.api.admission import count_threads
 from pinpoint.api.protection import Protection
 from pinpoint.api.readiness import Readiness
+from pinpoint.api.request_id import RequestIdMiddleware
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
-from pinpoint.api.tracing import RequestIdMiddleware
+from pinpoint.api.v1 import batches, images, locate, sources
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.settings import Settings
-from pinpoint.stack.sign_in import keyless_warning
+from pinpoint.stack.sign_in_urls import keyless_warning
 
 _log = logs.get_logger(__name__)
 

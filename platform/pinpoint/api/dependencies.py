@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from pinpoint.api.callers import get_services, require_scope
+from pinpoint.api.auth import get_services, require_scope
 from pinpoint.bootstrap import Services
 from pinpoint.records import Caller
 

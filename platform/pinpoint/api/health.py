@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pinpoint import __version__
 from pinpoint.api import problems
-from pinpoint.api.callers import is_local, read_operator_secret
+from pinpoint.api.auth import is_local, read_operator_secret
 from pinpoint.api.dependencies import AppServices
 from pinpoint.api.readiness import Check, Readiness
 from pinpoint.bootstrap import Services

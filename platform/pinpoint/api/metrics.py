@@ -14,9 +14,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from pinpoint import __version__
 from pinpoint.api import problems
-from pinpoint.api.callers import require_operator
+from pinpoint.api.auth import require_operator
 from pinpoint.api.dependencies import AppServices
-from pinpoint.api.standing import StatusCollector
+from pinpoint.api.status_collector import StatusCollector
 
 router = APIRouter(tags=["health"])
 

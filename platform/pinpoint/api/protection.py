@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pinpoint import deadline, logs
-from pinpoint.api import admission, callers, problems
+from pinpoint.api import admission, auth, problems
 from pinpoint.api.body_limits import LimitedBody
 from pinpoint.api.rules import RouteRule, find_rule
 from pinpoint.errors import PinpointError, UnavailableError
@@ -131,7 +131,7 @@ class Protection:
             raise admission.make_overloaded("authentication could not start in time") from None
         try:
             caller = await anyio.to_thread.run_sync(
-                callers.authorize, request, services, rule.scope, limiter=self._lookup_threads
+                auth.authorize, request, services, rule.scope, limiter=self._lookup_threads
             )
         finally:
             self._authenticators.release_on_behalf_of(request)

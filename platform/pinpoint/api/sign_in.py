@@ -13,11 +13,11 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from pinpoint.api import problems
-from pinpoint.api.callers import is_same_origin
+from pinpoint.api.auth import is_same_origin
 from pinpoint.api.dependencies import AppServices
 from pinpoint.api.sessions import Sessions
 from pinpoint.errors import BadRequestError, UnauthenticatedError
-from pinpoint.stack.sign_in import SIGN_IN_PATH, use_token
+from pinpoint.stack.sign_in_urls import SIGN_IN_PATH, use_token
 
 router = APIRouter(tags=["health"])
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import typer
 
 from pinpoint.cli import output
-from pinpoint.cli.indexes import rebuild_index
+from pinpoint.cli.index import rebuild_index
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError, ConfigurationError
 from pinpoint.records import SCOPES, Scope
@@ -95,9 +95,9 @@ def _erase_organization(services: Services, name: str) -> tuple[UUID, int]:
     The index files and table files still contain erased data until then.
     """
     from pinpoint.ingest.erase import erase_organization
-    from pinpoint.stack.places import StackPaths
-    from pinpoint.stack.scrub import compact_tables
-    from pinpoint.store.vectors_payload import new_build
+    from pinpoint.stack.backup.compaction import compact_tables
+    from pinpoint.stack.paths import StackPaths
+    from pinpoint.store.vectors.payload import new_build
 
     if services.closing is None or services.ledger is None:
         raise ConfigurationError("the API's services cannot erase; use those of the operator")

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pinpoint.cli import output
-from pinpoint.cli.indexes import rebuild_index
+from pinpoint.cli.index import rebuild_index
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.errors import BadRequestError, ConfigurationError
 from pinpoint.records import Drift
@@ -30,7 +30,7 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Write the database, blobs and bundles to a file or folder; the stack keeps running."""
-    from pinpoint.stack.backup import write_backup as run
+    from pinpoint.stack.backup.backup import write_backup as run
 
     session = _require_local_session(context, as_json=as_json)
     manifest = run(Settings.from_environment(), target, output.warn)
@@ -52,7 +52,7 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Replace the data of the stack with a backup, build the index and start the stack."""
-    from pinpoint.stack.restore import restore_backup as run
+    from pinpoint.stack.backup.restore import restore_backup as run
 
     session = _require_local_session(context, as_json=as_json)
     restored = run(Settings.from_environment(), path, replace=replace, say=output.warn)

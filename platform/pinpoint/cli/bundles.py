@@ -14,7 +14,7 @@ from pinpoint.errors import BadBundleError, BadRequestError
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
-    from pinpoint.nets.bundles import Bundle
+    from pinpoint.nets.bundle.bundles import Bundle
 
 app = typer.Typer(
     help="Bundles: weights with their preprocessing and metadata.", no_args_is_help=True
@@ -45,7 +45,7 @@ NoteOption = Annotated[
 @app.command("list")
 def list_bundles(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the bundles of this home and of the package, with their problems."""
-    from pinpoint.nets.bundles import bundle_folders, descriptor_bundle, read_bundle
+    from pinpoint.nets.bundle.bundles import bundle_folders, descriptor_bundle, read_bundle
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
@@ -64,7 +64,7 @@ def list_bundles(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command("show")
 def show(context: typer.Context, name: BundleArgument, as_json: JsonOption = False) -> None:
     """Show the inputs, outputs and metadata of a bundle."""
-    from pinpoint.nets.bundles import find_bundle
+    from pinpoint.nets.bundle.bundles import find_bundle
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
@@ -82,11 +82,11 @@ def show(context: typer.Context, name: BundleArgument, as_json: JsonOption = Fal
 @app.command("verify")
 def verify(context: typer.Context, name: BundleArgument, as_json: JsonOption = False) -> None:
     """Check a bundle's digests, load its networks and encode one image with the tower."""
-    from pinpoint.nets.bundles import find_bundle
-    from pinpoint.nets.checkpoint import load_tower
-    from pinpoint.nets.place_lists import load_coordinates
-    from pinpoint.nets.rerankers import load_reranker
-    from pinpoint.nets.spaces import load_heads, load_location
+    from pinpoint.nets.bundle.bundles import find_bundle
+    from pinpoint.nets.bundle.checkpoint import load_tower
+    from pinpoint.nets.embedder.coordinate_lists import load_coordinates
+    from pinpoint.nets.embedder.joint_embedding import load_heads, load_location
+    from pinpoint.nets.reranker.bundle_reranker import load_reranker
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
@@ -180,9 +180,9 @@ def _write_bundle(
     *,
     weights: Path | None = None,
 ) -> Bundle:
-    from pinpoint.nets.bundles import read_bundle
-    from pinpoint.nets.checkpoint import write_bundle
-    from pinpoint.nets.contract import TowerSpec, parse_arguments
+    from pinpoint.nets.bundle.bundles import read_bundle
+    from pinpoint.nets.bundle.checkpoint import write_bundle
+    from pinpoint.nets.bundle.contract import TowerSpec, parse_arguments
 
     spec = TowerSpec.parse(tower, pretrained=tag)
     folder = write_bundle(
@@ -199,8 +199,8 @@ def _write_bundle(
 def _import_geoclip(
     name: str, clip_bundle: str | None, source: Path | None, settings: Settings
 ) -> Bundle:
-    from pinpoint.nets.bundles import find_bundle, read_bundle
-    from pinpoint.nets.spaces import write_geoclip
+    from pinpoint.nets.bundle.bundles import find_bundle, read_bundle
+    from pinpoint.nets.embedder.joint_embedding import write_geoclip
 
     if clip_bundle is None:
         raise BadRequestError(
@@ -215,7 +215,7 @@ def _import_geoclip(
 
 
 def _import_folder(folder: Path, name: str | None, settings: Settings) -> Bundle:
-    from pinpoint.nets.bundles import copy_bundle, read_bundle
+    from pinpoint.nets.bundle.bundles import copy_bundle, read_bundle
 
     bundle_name = read_bundle(folder).contract.name
     if name not in (None, bundle_name):
@@ -224,8 +224,8 @@ def _import_folder(folder: Path, name: str | None, settings: Settings) -> Bundle
 
 
 def _bundle_folder(name: str, settings: Settings) -> Path:
-    from pinpoint.nets.bundles import BUNDLES_FOLDER
-    from pinpoint.nets.contract import DESCRIPTOR_NAME
+    from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER
+    from pinpoint.nets.bundle.contract import DESCRIPTOR_NAME
 
     if name == DESCRIPTOR_NAME or Path(name).name != name or name.startswith("."):
         raise BadRequestError(f"a bundle cannot be called {name!r} here")
@@ -237,14 +237,14 @@ def _is_used(name: str, contract: str, settings: Settings) -> bool:
 
     A Qdrant server is not queried; for a server the settings decide.
     """
-    from pinpoint.stack.places import StackPaths
+    from pinpoint.stack.paths import StackPaths
 
     live = StackPaths(settings.places.home).live_contract()
     return name == settings.encoder.bundle if live is None else contract == live
 
 
 def _describe_bundle(bundle: Bundle, settings: Settings) -> dict[str, Any]:
-    from pinpoint.nets.digests import digest
+    from pinpoint.nets.bundle.digests import digest
 
     contract = bundle.contract
     networks = (contract.heads, contract.reranker)

@@ -39,10 +39,10 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Fit probabilities, regions and abstention on held-out photos and store them in the bundle."""
-    from pinpoint.evaluation.calibrating import fit_calibration as fit
-    from pinpoint.nets.bundles import read_bundle
-    from pinpoint.nets.calibrations import write_calibration
-    from pinpoint.nets.digests import digest, public_contract
+    from pinpoint.evaluation.calibration.fit import fit_calibration as fit
+    from pinpoint.nets.bundle.bundles import read_bundle
+    from pinpoint.nets.bundle.calibrations import write_calibration
+    from pinpoint.nets.bundle.digests import digest, public_contract
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
@@ -66,8 +66,13 @@ def calibrate(
 
 def _find_bundle_folder(contract: str, bundle: Path | None, settings: Settings) -> Path:
     """Folder of the bundle with a contract; a bundle of the package is first copied to the home."""
-    from pinpoint.nets.bundles import BUNDLES_FOLDER, SHIPPED_FOLDER, copy_bundle, resolve_bundle
-    from pinpoint.nets.contract import DESCRIPTOR_NAME
+    from pinpoint.nets.bundle.bundles import (
+        BUNDLES_FOLDER,
+        SHIPPED_FOLDER,
+        copy_bundle,
+        resolve_bundle,
+    )
+    from pinpoint.nets.bundle.contract import DESCRIPTOR_NAME
 
     if bundle is not None:
         return bundle

@@ -18,13 +18,13 @@ from pinpoint.cli.demo_report import BUNDLE, LOST_STATES, NEW_STATES
 from pinpoint.client import Client
 from pinpoint.homes import demo_home
 from pinpoint.settings import ServiceSettings, Settings
-from pinpoint.stack import lifecycle
-from pinpoint.world.planets import Planet, QueryPhoto, make_planet
+from pinpoint.stack.supervisor import lifecycle
+from pinpoint.synthetic.dataset import Planet, QueryPhoto, make_planet
 
 Json = dict[str, Any]
 
 LICENSE: Final = "CC0-1.0"
-ATTRIBUTION: Final = "synthetic planet of pinpoint.world, seed {seed}"
+ATTRIBUTION: Final = "synthetic planet of pinpoint.synthetic, seed {seed}"
 SOURCES: Final = (("demo street", "street"), ("demo photos", "photo"))
 _MARK_FILE: Final = "ingested.json"
 MAP_FILE: Final = "map.png"

@@ -9,8 +9,8 @@ from pinpoint.cli import output
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.geo.gazetteer import City
 from pinpoint.records import Point
-from pinpoint.world.cities import nearest_city
-from pinpoint.world.planets import QueryPhoto
+from pinpoint.synthetic.cities import nearest_city
+from pinpoint.synthetic.dataset import QueryPhoto
 
 Json = dict[str, Any]
 
@@ -198,8 +198,8 @@ def to_table_row(number: int, line: Json) -> tuple[str, ...]:
 
 def draw_map(report: Json, path: Path) -> None:
     """Write a PNG map of all photos with their answers and ground truths."""
-    from pinpoint.evaluation.canvas import NOT_THE_EARTH
-    from pinpoint.evaluation.maps import MapAnswer, draw_answers
+    from pinpoint.evaluation.report.maps import MapAnswer, draw_answers
+    from pinpoint.evaluation.report.plotting import NOT_THE_EARTH
 
     map_answers = [
         MapAnswer(

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinpoint.cli import output, reports
+from pinpoint.cli import evaluation_output, output
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import SearchFilter
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
-    from pinpoint.evaluation.asked import LabelPaths
-    from pinpoint.evaluation.labels import LabeledQueries
-    from pinpoint.evaluation.run import EvaluationComponents, RunConfig
+    from pinpoint.evaluation.labels.labels import LabeledQueries
+    from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig
+    from pinpoint.evaluation.run.run_manifest import LabelPaths
     from pinpoint.settings import Settings
 
 _NO_EXCLUSIONS = "none"
@@ -112,7 +112,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate labeled photos, with and without images that leak the answer; report all counts."""
-    from pinpoint.evaluation.report import find_convention
+    from pinpoint.evaluation.report.report_file import find_convention
 
     session = Session.of(context, org=org, as_json=as_json)
     if convention is not None:
@@ -150,20 +150,20 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare two runs on the same photos: A minus B, with interval and p-value."""
-    from pinpoint.evaluation.compare import compare_runs
+    from pinpoint.evaluation.metrics.compare import compare_runs
 
     session = Session.of(context, as_json=as_json)
     comparison = compare_runs(a, b, convention)
     if session.as_json:
         output.print_json(comparison)
     else:
-        reports.show_comparison(comparison)
+        evaluation_output.show_comparison(comparison)
 
 
 def _describe_labels(session: Session, queries: LabeledQueries, images: Path | None) -> None:
     """Describe the labels; count missing photos if `images` names their folder."""
-    from pinpoint.evaluation.describe import describe_labels
-    from pinpoint.evaluation.labels import find_missing_files
+    from pinpoint.evaluation.labels.describe import describe_labels
+    from pinpoint.evaluation.labels.labels import find_missing_files
 
     description = describe_labels(queries)
     if images is not None:
@@ -171,28 +171,28 @@ def _describe_labels(session: Session, queries: LabeledQueries, images: Path | N
     if session.as_json:
         output.print_json(description)
     else:
-        reports.show_description(description)
+        evaluation_output.show_description(description)
 
 
 def _load_queries(
     protocol: str, labels: Path | None, images: Path | None, columns: Path | None
 ) -> tuple[LabeledQueries, LabelPaths]:
     """Read the queries and the paths of their labels and photos."""
-    from pinpoint.evaluation import asked
-    from pinpoint.evaluation.columns import load_columns
-    from pinpoint.evaluation.labels import read_labels
-    from pinpoint.evaluation.protocols import PROTOCOLS
+    from pinpoint.evaluation.labels.columns import load_columns
+    from pinpoint.evaluation.labels.labels import read_labels
+    from pinpoint.evaluation.labels.protocols import PROTOCOLS
+    from pinpoint.evaluation.run import run_manifest
 
     if protocol not in PROTOCOLS:
         raise BadRequestError(f"no protocol {protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
-    paths = asked.resolve_label_paths(labels, images, PROTOCOLS[protocol].labels_at)
+    paths = run_manifest.resolve_label_paths(labels, images, PROTOCOLS[protocol].labels_at)
     mapping = None if columns is None else load_columns(columns)
     return read_labels(PROTOCOLS[protocol], paths.labels, mapping), paths
 
 
 def _build_components(services: Services, *, fixed: bool) -> EvaluationComponents:
     """Components of a run; `fixed` takes the bundle of the settings, whatever the index holds."""
-    from pinpoint.evaluation.run import EvaluationComponents
+    from pinpoint.evaluation.run.evaluate import EvaluationComponents
 
     encoder = services.encoders.configured if fixed else services.encoder
     return EvaluationComponents(
@@ -210,7 +210,7 @@ def _build_run_config(
     session: Session, services: Services, sources: list[str], kinds: list[str], options: Any
 ) -> RunConfig:
     """Configuration of a run within the organization that the operator acts as."""
-    from pinpoint.evaluation.run import RunConfig
+    from pinpoint.evaluation.run.evaluate import RunConfig
 
     organization_id = services.access.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalogue:
@@ -228,8 +228,8 @@ def _evaluate_queries(
     at_once: int,
 ) -> dict[str, Any]:
     """Evaluate the queries that have no result row."""
-    from pinpoint.evaluation.asked import read_planet
-    from pinpoint.evaluation.run import evaluate as evaluate_run
+    from pinpoint.evaluation.run.evaluate import evaluate as evaluate_run
+    from pinpoint.evaluation.run.run_manifest import read_planet
 
     planet = read_planet(paths.planet)
     bar, task = output.open_progress_bar("evaluating")
@@ -253,10 +253,10 @@ def _write_report(
     convention: str | None,
 ) -> dict[str, Any]:
     """Write results, report and figures of a run with all its rows."""
-    from pinpoint.evaluation.figures import make_photo_loader
-    from pinpoint.evaluation.report import make_report
-    from pinpoint.evaluation.results import write_results
-    from pinpoint.evaluation.run import vector_width
+    from pinpoint.evaluation.report.figures import make_photo_loader
+    from pinpoint.evaluation.report.report_file import make_report
+    from pinpoint.evaluation.run.evaluate import vector_width
+    from pinpoint.evaluation.run.results import write_results
 
     write_results(folder, run, vector_width(parts))
     look = make_photo_loader(plan.images, parts.decoder, parts.max_bytes)
@@ -267,7 +267,7 @@ def _print_report(session: Session, folder: Path, report: Mapping[str, Any]) -> 
     if session.as_json:
         output.print_json({"out": str(folder), **report})
     else:
-        reports.show_report(report, folder)
+        evaluation_output.show_report(report, folder)
 
 
 def _settings_with_bundle(bundle: str | None) -> Settings:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pinpoint.cli import output
+from pinpoint.cli.batch_waiting import count_processed, explain_continuation
 from pinpoint.cli.batches import show_counts, show_reasons
-from pinpoint.cli.exits import FAILED_ITEMS
-from pinpoint.cli.reading import (
+from pinpoint.cli.exit_codes import FAILED_ITEMS
+from pinpoint.cli.metadata_options import (
     ClockOption,
     ColumnOption,
     TimeZoneOption,
@@ -25,10 +26,9 @@ from pinpoint.cli.reading import (
     note_lines,
     read_options,
 )
-from pinpoint.cli.reading import as_dict as others_as_dict
+from pinpoint.cli.metadata_options import as_dict as others_as_dict
+from pinpoint.cli.option_values import ORIGINALS_POLICIES, check_choice, check_exists, check_kinds
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
-from pinpoint.cli.values import ORIGINALS_POLICIES, check_choice, check_exists, check_kinds
-from pinpoint.cli.waiting import count_processed, explain_continuation
 from pinpoint.client.folders import check_upload, choose_manifest, count_photos_with_track
 from pinpoint.errors import BadRequestError, NotFoundError
 from pinpoint.records import Batch, ReadOptions
@@ -237,14 +237,14 @@ def _upload_files(session: Session, request: _IngestRequest) -> dict[str, Any]:
 
 
 def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]:
-    from pinpoint.ingest import intake
+    from pinpoint.ingest import register
 
     def confirm(missing: MissingFiles) -> bool:
         return _confirm_removal(session, missing, yes=request.yes)
 
     with session.services() as services:
         organization_id = session.own(services).id
-        registered = intake.register_files(
+        registered = register.register_files(
             request.path,
             source=request.source,
             kind=request.kind,
@@ -291,7 +291,7 @@ def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> b
 
 def _note_columns(request: _IngestRequest) -> None:
     """Print the unknown columns of the manifest, before any file is registered."""
-    from pinpoint.media.manifests import describe_manifest
+    from pinpoint.media.manifests.manifest_files import describe_manifest
     from pinpoint.settings import Settings
 
     manifest = request.manifest or choose_manifest(request.path, use_manifest=request.use_manifest)

@@ -8,8 +8,8 @@ from pinpoint.cli import output
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.errors import ForbiddenError
 from pinpoint.settings import ServiceSettings
-from pinpoint.stack.missing import missing_stack
-from pinpoint.stack.places import StackPaths
+from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.supervisor.running import missing_stack
 
 
 def register_commands(app: typer.Typer) -> None:

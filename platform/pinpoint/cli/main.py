@@ -15,27 +15,27 @@ from pinpoint import __version__
 from pinpoint.cli import (
     access,
     backup,
+    batch_waiting,
     batches,
     bundles,
-    bundles_use,
+    bundles_activate,
     calibration,
     config,
     evaluation,
     examples,
     images,
-    indexes,
+    index,
     ingest,
-    inspection,
+    inspect_files,
     key,
     output,
     search,
     sources,
     stack,
+    synthetic,
     training,
-    waiting,
-    world,
 )
-from pinpoint.cli.exits import EXIT_CODES, INTERNAL
+from pinpoint.cli.exit_codes import EXIT_CODES, INTERNAL
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.errors import ForbiddenError, PinpointError, describe_cause
 
@@ -54,19 +54,19 @@ app.add_typer(access.keys, name="keys")
 key.register_commands(app)
 app.add_typer(sources.app, name="sources")
 ingest.register_commands(app)
-waiting.register_commands(batches.app)
+batch_waiting.register_commands(batches.app)
 app.add_typer(batches.app, name="batches")
 app.add_typer(images.app, name="images")
-inspection.register_commands(app)
+inspect_files.register_commands(app)
 search.register_commands(app)
-app.add_typer(indexes.app, name="index")
-bundles_use.register_commands(bundles.app)
+app.add_typer(index.app, name="index")
+bundles_activate.register_commands(bundles.app)
 app.add_typer(bundles.app, name="bundles")
 evaluation.register_commands(app)
 calibration.register_commands(app)
 backup.register_commands(app)
 app.add_typer(training.app, name="train")
-app.add_typer(world.app, name="world")
+app.add_typer(synthetic.app, name="world")
 examples.add_examples(app)
 
 

@@ -11,9 +11,9 @@ from pinpoint.homes import is_home
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
-    from pinpoint.cli.standing import StatusReport
-    from pinpoint.stack.lifecycle import StackStatus
-    from pinpoint.stack.sizes import PartSize
+    from pinpoint.cli.status import StatusReport
+    from pinpoint.stack.disk_usage import PartSize
+    from pinpoint.stack.supervisor.lifecycle import StackStatus
 
 _TIME_LIMIT_S: Final = 0.8
 """Time limit for measuring disk use, so that `status` is fast even with millions of blobs."""
@@ -41,8 +41,8 @@ class Overview:
 
 def read_overview(settings: Settings) -> Overview:
     """Read the bundle and disk use from the files of the home; needs no running stack."""
-    from pinpoint.stack.places import StackPaths
-    from pinpoint.stack.sizes import measure_home
+    from pinpoint.stack.disk_usage import measure_home
+    from pinpoint.stack.paths import StackPaths
 
     paths = StackPaths(settings.places.home)
     return Overview(
@@ -114,7 +114,7 @@ def _describe_images(work: StatusReport) -> str:
 
 
 def _name_bundle(settings: Settings, contract: str | None) -> str | None:
-    from pinpoint.nets.bundles import resolve_bundle
+    from pinpoint.nets.bundle.bundles import resolve_bundle
 
     if contract is None:
         return None

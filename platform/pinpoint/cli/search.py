@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from pinpoint.cli import ids, output
-from pinpoint.cli.exits import EXIT_CODES
-from pinpoint.cli.explaining import show_explanation
+from pinpoint.cli.exit_codes import EXIT_CODES
+from pinpoint.cli.explain import show_explanation
+from pinpoint.cli.option_values import check_kinds, read_filters
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
-from pinpoint.cli.values import check_kinds, read_filters
 from pinpoint.client import Client
 from pinpoint.errors import BadRequestError
 

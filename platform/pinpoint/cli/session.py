@@ -107,7 +107,7 @@ class Session:
             )
         # Imported here so that `pinpoint --help` starts without loading these modules.
         from pinpoint.settings import Settings
-        from pinpoint.stack.missing import check_running
+        from pinpoint.stack.supervisor.running import check_running
 
         settings = settings or Settings.from_environment()
         check_running(settings)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from pinpoint.cli import ids, output
+from pinpoint.cli.option_values import ORIGINALS_POLICIES, check_choice, check_kinds
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
-from pinpoint.cli.values import ORIGINALS_POLICIES, check_choice, check_kinds
 from pinpoint.errors import BadRequestError
 
 app = typer.Typer(help="Sources: collections of images of one kind.", no_args_is_help=True)

@@ -16,7 +16,7 @@ from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
     from pinpoint.stack.destroy import DestroyPlan
-    from pinpoint.stack.lifecycle import StackStatus
+    from pinpoint.stack.supervisor.lifecycle import StackStatus
 
 STATUS_NOT_UP = 3
 """Exit code of `status` if the stack is not up, as in `systemctl status`."""
@@ -39,7 +39,7 @@ def register_commands(app: typer.Typer) -> None:
 
 def up(context: typer.Context, as_json: JsonOption = False) -> None:
     """Start the embedded stack, unless it is already running."""
-    from pinpoint.stack import lifecycle
+    from pinpoint.stack.supervisor import lifecycle
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     home = settings.places.home
@@ -54,8 +54,8 @@ def up(context: typer.Context, as_json: JsonOption = False) -> None:
 
 def down(context: typer.Context, as_json: JsonOption = False) -> None:
     """Stop the embedded stack; its data is kept."""
-    from pinpoint.stack import lifecycle
-    from pinpoint.stack.missing import missing_stack
+    from pinpoint.stack.supervisor import lifecycle
+    from pinpoint.stack.supervisor.running import missing_stack
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     if not homes.is_home(settings.places.home):
@@ -65,22 +65,22 @@ def down(context: typer.Context, as_json: JsonOption = False) -> None:
 
 def status(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show the state, contents and work of the stack; exit code 0 if it is up, else 3."""
-    from pinpoint.cli import overview, standing
-    from pinpoint.stack import lifecycle
-    from pinpoint.stack.missing import missing_stack
-    from pinpoint.stack.sign_in import keyless_warning
+    from pinpoint.cli import overview, status
+    from pinpoint.stack.sign_in_urls import keyless_warning
+    from pinpoint.stack.supervisor import lifecycle
+    from pinpoint.stack.supervisor.running import missing_stack
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     stack_status = lifecycle.stack_status(settings)
     work = (
         None
         if stack_status.state == "down" and not stack_status.external
-        else standing.collect_status(settings)
+        else status.collect_status(settings)
     )
-    sandbox = standing.describe_sandbox_state(settings)
+    sandbox = status.describe_sandbox_state(settings)
     home_overview = overview.read_overview(settings)
     if session.as_json:
-        work_shown = None if work is None else standing.as_json(work)
+        work_shown = None if work is None else status.as_json(work)
         document = {
             **output.to_json_value(stack_status),
             **overview.as_json(home_overview),
@@ -94,7 +94,7 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
             overview.show_overview(home_overview, work)
         output.print_line(f"decoder sandbox: {sandbox['summary']}")
         if work is not None:
-            standing.show_status(work)
+            status.show_status(work)
         if stack_status.state == "down":
             output.warn(f"pinpoint: {missing_stack(settings.places.home).message}")
     warning = keyless_warning(settings)
@@ -174,8 +174,8 @@ def _print_status(session: Session, stack_status: StackStatus) -> None:
 
 def _show_access(settings: Settings, api_url: str) -> None:
     """Print how a browser and other programs sign in, and warn about access without a key."""
-    from pinpoint.stack.places import StackPaths
-    from pinpoint.stack.sign_in import TOKEN_TTL_S, keyless_warning, make_sign_in_url
+    from pinpoint.stack.paths import StackPaths
+    from pinpoint.stack.sign_in_urls import TOKEN_TTL_S, keyless_warning, make_sign_in_url
 
     url = make_sign_in_url(StackPaths(settings.places.home), api_url)
     output.print_line("")

@@ -17,9 +17,10 @@ from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
-    from pinpoint.training import examples
-    from pinpoint.training.configs import EmbedderConfig
-    from pinpoint.training.reranker_config import RerankerConfig
+    from pinpoint.ports import TrainingDataReader
+    from pinpoint.training.core.configs import EmbedderConfig
+    from pinpoint.training.reranker import examples
+    from pinpoint.training.reranker.config import RerankerConfig
 
 app = typer.Typer(help="Training: weights from your own geotagged images.", no_args_is_help=True)
 
@@ -52,7 +53,7 @@ def embedder(
     as_json: JsonOption = False,
 ) -> None:
     """Train a bundle: heads per source kind and a location tower, on a frozen or trained tower."""
-    from pinpoint.training.configs import read_config
+    from pinpoint.training.core.configs import read_config
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
@@ -68,10 +69,10 @@ def embedder(
 def _train_embedder(
     session: Session, settings: Settings, run_config: EmbedderConfig, out: Path
 ) -> None:
-    from pinpoint.media.decoder import ChildDecoder
-    from pinpoint.nets.bundles import BUNDLES_FOLDER
-    from pinpoint.training.embedder import train_embedder
-    from pinpoint.training.processes import init_distributed
+    from pinpoint.media.decoding.decoder import ChildDecoder
+    from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER
+    from pinpoint.training.core.distributed import init_distributed
+    from pinpoint.training.embedder.train_embedder import train_embedder
 
     decoder = ChildDecoder(settings.media, children=_DECODER_PROCESSES)
     bar, show_progress = _progress_bars("features")
@@ -125,9 +126,9 @@ def reranker(
     as_json: JsonOption = False,
 ) -> None:
     """Train a reranker on queries to the gallery and add it to a copy of the index's bundle."""
-    from pinpoint.nets.bundles import BUNDLES_FOLDER
-    from pinpoint.training.reranker import train_reranker
-    from pinpoint.training.reranker_config import read_reranker_config
+    from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER
+    from pinpoint.training.reranker.config import read_reranker_config
+    from pinpoint.training.reranker.train_reranker import train_reranker
 
     session = Session.of(context, org=org, as_json=as_json)
     run_config = read_reranker_config(config)
@@ -152,8 +153,8 @@ def _example_gallery(
     session: Session, services: Services, run_config: RerankerConfig
 ) -> examples.ExampleGallery:
     """Gallery of the operator's organization, searched as configured."""
-    from pinpoint.evaluation.run import EvaluationComponents, RunConfig
-    from pinpoint.training.examples import ExampleGallery
+    from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig
+    from pinpoint.training.reranker.examples import ExampleGallery
 
     organization_id = services.access.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalogue:
@@ -192,7 +193,7 @@ def _progress_bars(first: str) -> tuple[Any, Callable[[str, int, int], None]]:
 
 
 def _print_reranker_report(bundle: Path, report: Any) -> None:
-    from pinpoint.training.short_evidence import leakage_warning
+    from pinpoint.training.reranker.leakage_check import leakage_warning
 
     metrics = report["validation"]
     rankers = ("top1", "vote", "rerank", "oracle")

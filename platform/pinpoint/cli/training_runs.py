@@ -13,8 +13,8 @@ from pinpoint.cli.session import JsonOption, Session
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
-    from pinpoint.training.configs import EmbedderConfig
-    from pinpoint.training.runs import Run
+    from pinpoint.training.core.configs import EmbedderConfig
+    from pinpoint.training.core.runs import Run
 
 RunIdArgument = Annotated[UUID, typer.Argument(metavar="RUN_ID", help="Id of the run.")]
 
@@ -33,7 +33,7 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show the status of the training runs of workers."""
-    from pinpoint.training.runs import all_runs, find_run
+    from pinpoint.training.core.runs import all_runs, find_run
 
     session, home = Session.of(context, as_json=as_json), Settings.from_environment().places.home
     if run_id is not None:
@@ -54,8 +54,8 @@ def status(
 
 def resume(context: typer.Context, run_id: RunIdArgument, as_json: JsonOption = False) -> None:
     """Resume a failed or stopped training run from its last checkpoint."""
-    from pinpoint.stack.learner import start_training_worker
-    from pinpoint.training.runs import requeue
+    from pinpoint.stack.training_worker import start_training_worker
+    from pinpoint.training.core.runs import requeue
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     start_training_worker(settings)
@@ -66,8 +66,8 @@ def resume(context: typer.Context, run_id: RunIdArgument, as_json: JsonOption = 
 
 def send(session: Session, settings: Settings, config: EmbedderConfig) -> None:
     """Create a run and send it to a worker."""
-    from pinpoint.stack.learner import start_training_worker
-    from pinpoint.training.runs import open_run
+    from pinpoint.stack.training_worker import start_training_worker
+    from pinpoint.training.core.runs import open_run
 
     start_training_worker(settings)
     run = open_run(settings.places.home, config)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from pinpoint.client import folders
-from pinpoint.client.wire import HttpTransport, Json, to_form, to_text
+from pinpoint.client.transport import HttpTransport, Json, to_form, to_text
 from pinpoint.errors import BadRequestError, describe_cause
 from pinpoint.records import ReadOptions
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pinpoint.client.patience import RetryPolicy
-from pinpoint.client.wire import Json
+from pinpoint.client.retry import RetryPolicy
+from pinpoint.client.transport import Json
 from pinpoint.errors import BadRequestError, ForbiddenError, TooLargeError
 from pinpoint.media.checks import rejected
 from pinpoint.media.files import find_photos, find_tracks
-from pinpoint.media.manifest_choice import find_one_manifest
-from pinpoint.media.manifests import is_manifest, read_manifest
+from pinpoint.media.manifests.manifest_choice import find_one_manifest
+from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
 from pinpoint.media.tracks import add_options
 from pinpoint.records import MetadataOverride, ReadOptions, Rejected
 from pinpoint.settings import Settings

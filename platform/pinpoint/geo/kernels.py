@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.geo.bells import KernelSum
 from pinpoint.geo.discs import Discs, mass_within, versine, versine_for_mass
 from pinpoint.geo.distance import pairwise_m, squared_chords
 from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, destination, unit_xyz
+from pinpoint.geo.vmf_sum import KernelSum
 
 Floats = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pinpoint.media.checks import RejectedFileError, rejected
 from pinpoint.media.files import check_name, find_photos
-from pinpoint.media.manifest_choice import find_one_manifest
-from pinpoint.media.manifests import is_manifest, read_manifest
+from pinpoint.media.manifests.manifest_choice import find_one_manifest
+from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
 from pinpoint.media.tracks import add_options, find_tracks
 from pinpoint.ports import Decoder
 from pinpoint.records import CaptureMetadata, MetadataOverride, ReadOptions, Rejected

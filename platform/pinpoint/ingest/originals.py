@@ -10,7 +10,7 @@ from uuid import UUID
 from pinpoint.errors import NotFoundError
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes, sha256
-from pinpoint.media.jpeg import encode_jpeg
+from pinpoint.media.jpeg_encoder import encode_jpeg
 from pinpoint.ports import BlobStore
 from pinpoint.records import ClaimedItem, DecodedImage, Rejected
 

@@ -16,11 +16,11 @@ from pinpoint import fault_isolation as isolate
 from pinpoint import logs
 from pinpoint.errors import BadRequestError, UnavailableError
 from pinpoint.ingest import erase
+from pinpoint.ingest.chunk_report import IngestTally
 from pinpoint.ingest.embed import ToEmbed, embed_images
 from pinpoint.ingest.originals import Originals
 from pinpoint.ingest.read import INTERNAL, ReadItem, make_internal_rejection, read_items
-from pinpoint.ingest.stored import RateLimiter, match_stored_images
-from pinpoint.ingest.tally import IngestTally
+from pinpoint.ingest.stored_images import RateLimiter, match_stored_images
 from pinpoint.media.checks import POISON
 from pinpoint.ports import (
     BlobStore,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from pinpoint.media.facts import sanitize_text
+from pinpoint.media.metadata.raw_metadata import sanitize_text
 from pinpoint.records import Rejected
 
 Stage = Literal["find", "read", "check", "decode"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pinpoint.media.checks import RejectedFileError
-from pinpoint.media.facts import sanitize_text
+from pinpoint.media.metadata.raw_metadata import sanitize_text
 
 SIDECARS: Final = frozenset(
     {".gpx", ".xmp", ".aae", ".csv", ".tsv", ".json", ".geojson", ".xml"}

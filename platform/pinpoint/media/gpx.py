@@ -20,7 +20,7 @@ from defusedxml.ElementTree import DefusedXMLParser
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.media.checks import NULL_ISLAND_DEG, RejectedFileError
-from pinpoint.media.facts import clean_text, to_finite
+from pinpoint.media.metadata.raw_metadata import clean_text, to_finite
 
 MAX_TRACK_BYTES: Final = 20_000_000
 MAX_POINTS: Final = 400_000

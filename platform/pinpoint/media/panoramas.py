@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.media.facts import RawMetadata
+from pinpoint.media.metadata.raw_metadata import RawMetadata
 from pinpoint.records import Pixels
 
 FACES: Final[tuple[tuple[str, float], ...]] = (

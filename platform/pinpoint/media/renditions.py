@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageCms
 
-from pinpoint.media.exif import DAMAGE
-from pinpoint.media.request import LONGEST_SIDES
+from pinpoint.media.decoding.decode_request import LONGEST_SIDES
+from pinpoint.media.metadata.exif import DAMAGE
 from pinpoint.records import Pixels
 
 _ORIENTATION_TAG: Final = 0x0112

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from pinpoint.media.files import SIDECARS, find_files
-from pinpoint.media.manifests import is_manifest, names_files
+from pinpoint.media.manifests.manifest_files import is_manifest, names_files
 
 OtherKind = Literal[
     "track", "manifest", "xmp", "takeout", "mapillary", "json", "other_track", "other"

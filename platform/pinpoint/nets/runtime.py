@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from pinpoint.errors import ConfigurationError
-from pinpoint.nets.bundles import Bundle, find_bundle
-from pinpoint.nets.checkpoint import load_tower
-from pinpoint.nets.contract import BundleContract
-from pinpoint.nets.digests import public_contract
-from pinpoint.nets.embedder import Embedder
-from pinpoint.nets.place_lists import load_coordinates
-from pinpoint.nets.preprocess import preprocess_images
-from pinpoint.nets.spaces import load_heads, load_location
+from pinpoint.nets.bundle.bundles import Bundle, find_bundle
+from pinpoint.nets.bundle.checkpoint import load_tower
+from pinpoint.nets.bundle.contract import BundleContract
+from pinpoint.nets.bundle.digests import public_contract
+from pinpoint.nets.embedder.coordinate_lists import load_coordinates
+from pinpoint.nets.embedder.embedder import Embedder
+from pinpoint.nets.embedder.joint_embedding import load_heads, load_location
+from pinpoint.nets.towers.preprocess import preprocess_images
 from pinpoint.records import Pixels, Vector
 from pinpoint.settings import EncoderSettings
 

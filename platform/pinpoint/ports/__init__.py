@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-from pinpoint.ports.backlog import ReembedQueue
-from pinpoint.ports.catalogue import CatalogueReader, CatalogueWriter, Database
-from pinpoint.ports.closing import TenantDeletion
+from pinpoint.ports.catalog import CatalogueReader, CatalogueWriter, Database
 from pinpoint.ports.engines import (
     BlobStore,
     Decoder,
@@ -17,8 +15,10 @@ from pinpoint.ports.engines import (
     Reranker,
     VectorIndex,
 )
-from pinpoint.ports.gallery import TrainingDataReader
-from pinpoint.ports.ledger import EncodePositions, IngestRepository, OriginalStore
+from pinpoint.ports.ingest_repository import EncodePositions, IngestRepository, OriginalStore
+from pinpoint.ports.reembed_queue import ReembedQueue
+from pinpoint.ports.tenant_deletion import TenantDeletion
+from pinpoint.ports.training_data import TrainingDataReader
 
 __all__ = [
     "ReembedQueue",

@@ -6,7 +6,7 @@ Letters for shapes: B images in a batch, D vector width, H and W pixels.
 
 from __future__ import annotations
 
-from pinpoint.records.answering import (
+from pinpoint.records.answer import (
     NEAR_DUPLICATE_COSINE,
     Answer,
     Candidate,
@@ -25,31 +25,8 @@ from pinpoint.records.answering import (
     SimilarGroup,
     SimilarResult,
 )
-from pinpoint.records.basics import (
-    FINAL_STATUSES,
-    GPS_CHANNEL,
-    IMAGE_CHANNEL,
-    SCOPES,
-    SOURCE_KINDS,
-    FinalStatus,
-    ImageState,
-    ItemState,
-    OriginalsPolicy,
-    Pixels,
-    Point,
-    Scope,
-    SourceKind,
-    Vector,
-)
-from pinpoint.records.believing import (
-    CalibratedResult,
-    CredibleDisc,
-    CredibleRegion,
-    PlaceName,
-    Posterior,
-)
-from pinpoint.records.calibrating import AbstentionRule, Calibration, QueryFeatures, StratumFit
-from pinpoint.records.catalogue import (
+from pinpoint.records.calibration import AbstentionRule, Calibration, QueryFeatures, StratumFit
+from pinpoint.records.catalog import (
     ApiKey,
     Batch,
     BatchItem,
@@ -100,7 +77,7 @@ from pinpoint.records.index import (
     IndexQuery,
     IndexSpec,
 )
-from pinpoint.records.ingesting import (
+from pinpoint.records.ingest import (
     ClaimedItem,
     Embedded,
     PendingDeletion,
@@ -110,7 +87,7 @@ from pinpoint.records.ingesting import (
     UpsertedImage,
     UpsertResult,
 )
-from pinpoint.records.reading import (
+from pinpoint.records.metadata import (
     TIME_SOURCES,
     CaptureMetadata,
     DecodedImage,
@@ -121,7 +98,30 @@ from pinpoint.records.reading import (
     Rejected,
     TimeSource,
 )
-from pinpoint.records.upkeep import RejectionCount, StageTiming, StatsSnapshot, SweepReport
+from pinpoint.records.posterior import (
+    CalibratedResult,
+    CredibleDisc,
+    CredibleRegion,
+    PlaceName,
+    Posterior,
+)
+from pinpoint.records.primitives import (
+    FINAL_STATUSES,
+    GPS_CHANNEL,
+    IMAGE_CHANNEL,
+    SCOPES,
+    SOURCE_KINDS,
+    FinalStatus,
+    ImageState,
+    ItemState,
+    OriginalsPolicy,
+    Pixels,
+    Point,
+    Scope,
+    SourceKind,
+    Vector,
+)
+from pinpoint.records.stats import RejectionCount, StageTiming, StatsSnapshot, SweepReport
 
 __all__ = [
     "FIELDS",

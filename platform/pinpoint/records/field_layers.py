@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from pinpoint.records.basics import Point
+from pinpoint.records.primitives import Point
 
 LayerName = Literal["manual", "manifest", "sidecar", "file", "track"]
 LAYERS: Final[tuple[LayerName, ...]] = ("manual", "manifest", "sidecar", "file", "track")

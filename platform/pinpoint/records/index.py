@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
-from pinpoint.records.basics import Point, SourceKind, Vector
+from pinpoint.records.primitives import Point, SourceKind, Vector
 
 SCORE_DIGITS: Final = 6
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from pinpoint.records.reading import CaptureMetadata, MetadataOverride
+from pinpoint.records.metadata import CaptureMetadata, MetadataOverride
 
 INDEXED_BYTES: Final = 2_048
 """Maximum bytes of a text in a b-tree with an id of 16 bytes."""

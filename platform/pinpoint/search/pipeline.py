@@ -31,9 +31,9 @@ from pinpoint.records import (
 )
 from pinpoint.search import (
     answer,
-    builds,
+    consistency,
     evidence,
-    exclude,
+    exclusion_filter,
     grouping,
     posterior,
     query,
@@ -143,7 +143,7 @@ def locate_encoded(
         gps = GPS_CHANNEL in contract.dims
         find = partial(find, organization_id=organization_id, exclusions=resolved, gps=gps)
         fetch_from = index if active_reranker else None
-        info, ((candidates, exclusions), points) = builds.read_consistently(
+        info, ((candidates, exclusions), points) = consistency.read_consistently(
             index,
             contract,
             lambda info: rerank.fetch_candidate_vectors(find(info=info), fetch_from),
@@ -231,7 +231,7 @@ def similar(
     if limit < 1 or per_group < 1:
         raise BadRequestError(f"limit ({limit}) and per_group ({per_group}) must be at least 1")
     watch = Stopwatch()
-    info_before = builds.require_same_model(index, encoder.contract)
+    info_before = consistency.require_same_model(index, encoder.contract)
     where = retrieve.to_index_filter(organization_id, limits)
     if image_id is not None and data is None:
         with watch.stage("fetch"):
@@ -250,7 +250,7 @@ def similar(
         raise BadRequestError("give either a photo or the id of an image in the gallery")
     find_groups = partial(grouping.group_hits, vector, index=index, where=where, settings=settings)
     with watch.stage("retrieve"):
-        info, groups = builds.read_consistently(
+        info, groups = consistency.read_consistently(
             index,
             encoder.contract,
             lambda info: find_groups(info=info, limit=limit, per_group=per_group),
@@ -302,7 +302,7 @@ def _resolve_exclusions(
     if exclusions is None:
         return None
     with watch.stage("exclude"):
-        return exclude.resolve_exclusions(
+        return exclusion_filter.resolve_exclusions(
             exclusions, organization_id=organization_id, database=database
         )
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.geo import areas, kernels, posteriors
+from pinpoint.geo import hdr, kernels, posteriors
 from pinpoint.geo.gazetteer import most_probable_places
 from pinpoint.metrics.geolocation import GEOSCORE_SCALE_KM, THRESHOLDS_KM
 from pinpoint.records import (
@@ -214,12 +214,12 @@ def _credible_regions(
     log_densities = kernels.log_density(belief, positions)
     regions = []
     for share, level in levels.items():
-        boxes = areas.hdr_boxes(belief, kernels.hdr_log_density(log_densities, weights, level))
+        boxes = hdr.hdr_boxes(belief, kernels.hdr_log_density(log_densities, weights, level))
         regions.append(
             CredibleRegion(
                 share=float(share),
                 level=min(level, 1.0),
-                area_km2=areas.area_km2(boxes),
+                area_km2=hdr.area_km2(boxes),
                 boxes=tuple((s, w, n, e) for s, w, n, e in boxes.tolist()),
             )
         )

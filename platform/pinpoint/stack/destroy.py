@@ -10,12 +10,12 @@ from pathlib import Path
 from pinpoint.errors import NotFoundError, StackError
 from pinpoint.homes import is_home
 from pinpoint.settings import Settings
-from pinpoint.stack import lifecycle
-from pinpoint.stack.places import StackPaths
-from pinpoint.stack.postgres import PostgresServer
-from pinpoint.stack.programs import list_external_services
-from pinpoint.stack.sizes import PartSize, measure_home
+from pinpoint.stack.disk_usage import PartSize, measure_home
+from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.servers.postgres import PostgresServer
 from pinpoint.stack.state import read_state
+from pinpoint.stack.supervisor import lifecycle
+from pinpoint.stack.supervisor.programs import list_external_services
 
 
 @dataclass(frozen=True, slots=True)

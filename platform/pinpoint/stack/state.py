@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pinpoint.errors import StackError
-from pinpoint.stack.places import StackPaths
+from pinpoint.stack.paths import StackPaths
 
 _LOCK_WAIT_S: Final = 300.0
 

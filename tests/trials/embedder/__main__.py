@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pinpoint.nets.bundles import find_bundle
+from pinpoint.nets.bundle.bundles import find_bundle
 from pinpoint.settings import ServiceSettings
-from pinpoint.world.presets import PRESETS
+from pinpoint.synthetic.presets import PRESETS
 from trials.embedder.tables import made
 
 

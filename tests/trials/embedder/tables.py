@@ -14,11 +14,11 @@ import torch
 
 from pinpoint.geo.points import lat_lon
 from pinpoint.metrics.intervals import Interval, bootstrap, cluster_codes
-from pinpoint.nets.bundles import Bundle
-from pinpoint.nets.embedder import Embedder
+from pinpoint.nets.bundle.bundles import Bundle
+from pinpoint.nets.embedder.embedder import Embedder
 from pinpoint.nets.runtime import open_encoder, tower_features
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings
-from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
+from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
 from readme_tables import table
 from trials.planet.ground import Ground, candidates_km, ground, planned
 from trials.planet.tables import ARMS, SETTINGS, descriptor_vectors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pinpoint.world.presets import PRESETS
+from pinpoint.synthetic.presets import PRESETS
 from trials.planet import eye
 from trials.planet.tables import STEPS, made
 

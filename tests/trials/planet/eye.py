@@ -18,12 +18,12 @@ import numpy as np
 
 from pinpoint.geo.points import lat_lon, unit_xyz
 from pinpoint.metrics.abstention import abstention_auroc
-from pinpoint.world.chance import Draws
-from pinpoint.world.fields import COLUMNS, WIDTH, latent_factors
-from pinpoint.world.habits import Shot
-from pinpoint.world.looks import Appearance
-from pinpoint.world.pictures import draw_shot_noise, scene_appearance
-from pinpoint.world.presets import GENERATOR, PRESETS, Preset, preset_digest
+from pinpoint.synthetic.appearance import Appearance
+from pinpoint.synthetic.capture_patterns import Shot
+from pinpoint.synthetic.draws import Draws
+from pinpoint.synthetic.latent_fields import COLUMNS, WIDTH, latent_factors
+from pinpoint.synthetic.pictures import draw_shot_noise, scene_appearance
+from pinpoint.synthetic.presets import GENERATOR, PRESETS, Preset, preset_digest
 from readme_tables import table
 from trials.planet.ground import apart_km, best_columns, planned
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pinpoint.geo.points import lat_lon, unit_xyz
-from pinpoint.world.habits import Shot, generate_shots
-from pinpoint.world.pictures import render_pictures
-from pinpoint.world.presets import Preset
-from pinpoint.world.regions import choose_sites
+from pinpoint.synthetic.capture_patterns import Shot, generate_shots
+from pinpoint.synthetic.pictures import render_pictures
+from pinpoint.synthetic.presets import Preset
+from pinpoint.synthetic.regions import choose_sites
 
 EARTH_KM = 6371.0
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings
-from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
+from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
 from readme_tables import table
 from trials.planet import probe
 from trials.planet.ground import Ground, candidates_km, ground, planned

@@ -19,7 +19,7 @@ import numpy as np
 from pinpoint.bootstrap import Services, build_services
 from pinpoint.errors import PinpointError
 from pinpoint.records import SearchFilter
-from pinpoint.search import builds, retrieve
+from pinpoint.search import consistency, retrieve
 from pinpoint.search.pipeline import locate_encoded
 from pinpoint.settings import ServiceSettings, Settings
 from trials.rebuild.rows import CHANGING, STILL
@@ -75,7 +75,7 @@ def _ask(services: Services, asked: np.ndarray, number: int, due: float) -> dict
 
 def _candidates(services: Services, vector: np.ndarray, owner: UUID) -> tuple[str | None, Said]:
     """What a `locate` asks of the index: which build it is, and the candidates."""
-    info, (found, _) = builds.read_consistently(
+    info, (found, _) = consistency.read_consistently(
         services.index,
         services.encoder.contract,
         lambda info: retrieve.retrieve_candidates(

@@ -13,7 +13,7 @@ from typing import Final
 import psutil
 
 from pinpoint.errors import IndexUnavailableError
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 from trials.soak.ground import Ground
 
 MOMENTS: Final = (
@@ -77,7 +77,7 @@ def crash(
         time.sleep(dice.uniform(0.0, 0.7) * optimizing_s)
     owner = psutil.Process(ground.pid("index"))
     children = owner.children()
-    builders = [one for one in children if "pinpoint.stack.index_build" in one.cmdline()]
+    builders = [one for one in children if "pinpoint.stack.index.build" in one.cmdline()]
     now = index.progress()
     if victim == "builder":
         (builder,) = builders

@@ -14,8 +14,8 @@ from bench.gallery import Gallery, fill, source_id
 from clustered import OWNERS, START, Clustered, clustered, questions
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.records import IndexFilter, IndexQuery
-from pinpoint.store.rows import image_id
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.store.db.rows import image_id
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 from trials.soak.ground import Ground
 
 CHANNEL, SEED, BEST = "image", 7, 48

@@ -30,11 +30,11 @@ from pinpoint.records import (
     Point,
 )
 from pinpoint.settings import ServiceSettings, Settings
-from pinpoint.stack.places import StackPaths
-from pinpoint.store import leases
-from pinpoint.store.catalogue_writer import Writer
-from pinpoint.store.database import Transactions, owner_engine
-from pinpoint.store.rows import pack_vector, unpack_vector
+from pinpoint.stack.paths import StackPaths
+from pinpoint.store.catalog.catalog_writer import Writer
+from pinpoint.store.db.database import Transactions, owner_engine
+from pinpoint.store.db.rows import pack_vector, unpack_vector
+from pinpoint.store.ingest import leases
 from pinpoint_workers.runtime import worker_name as worker_name
 from trials.rebuild.rows import CHANGING, CHANNEL
 

@@ -18,25 +18,25 @@ import torch
 
 from pinpoint import bootstrap
 from pinpoint.cli.session import DEFAULT_ORGANIZATION
-from pinpoint.evaluation.labels import read_labels
-from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.evaluation.run import EvaluationComponents, RunConfig
+from pinpoint.evaluation.labels.labels import read_labels
+from pinpoint.evaluation.labels.protocols import PROTOCOLS
+from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.geo.points import lat_lon
-from pinpoint.nets.bundles import read_bundle
-from pinpoint.nets.rerank_inputs import offset_positions
-from pinpoint.nets.reranker import RerankerNetwork
-from pinpoint.nets.rerankers import load_reranker
+from pinpoint.nets.bundle.bundles import read_bundle
+from pinpoint.nets.reranker.bundle_reranker import load_reranker
+from pinpoint.nets.reranker.inputs import offset_positions
+from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.ports import VectorIndex
 from pinpoint.records import Hit, IndexQuery, SearchFilter
-from pinpoint.training.examples import (
+from pinpoint.training.reranker.examples import (
     ExampleGallery,
     Examples,
     TrainingQuery,
     cache_examples,
     split_table,
 )
-from pinpoint.training.reranker_objective import collate
+from pinpoint.training.reranker.objective import collate
 from trials.rerank.ground import ALONE, KINDS, RERANKED, Ground, say
 
 NONE, SAME, OTHER, BOTH = EVIDENCE = ("none", "same kind", "other kind", "both")

@@ -10,9 +10,9 @@ import json
 
 import numpy as np
 
-from pinpoint.evaluation.rows import EXCLUDED, decision_features, read_rows
+from pinpoint.evaluation.run.rows import EXCLUDED, decision_features, read_rows
 from pinpoint.geo import posteriors
-from pinpoint.nets.bundles import read_bundle
+from pinpoint.nets.bundle.bundles import read_bundle
 from pinpoint.records import Calibration, QueryFeatures
 from pinpoint.search.posterior import select_most_probable_point
 from trials.rerank.ground import RERANKED, Ground

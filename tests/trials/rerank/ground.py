@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
-from pinpoint.stack import lifecycle
+from pinpoint.stack.supervisor import lifecycle
 
 PRESETS = ("tiny", "small", "bench")
 BUNDLE, RERANKED, ALONE = "world-tiny", "world-tiny-reranked", "world-tiny-alone"

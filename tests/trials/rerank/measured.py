@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from pinpoint.evaluation import measures, promises
-from pinpoint.evaluation.measures import ArmMetrics
-from pinpoint.evaluation.results import read_results
-from pinpoint.evaluation.rows import EXCLUDED
+from pinpoint.evaluation.metrics import arm_measures, calibration_metrics
+from pinpoint.evaluation.metrics.arm_measures import ArmMetrics
+from pinpoint.evaluation.run.results import read_results
+from pinpoint.evaluation.run.rows import EXCLUDED
 from pinpoint.metrics.abstention import abstention_auroc
 from pinpoint.metrics.conventions import CONVENTIONS, distances_km
 from pinpoint.metrics.geolocation import within
 from pinpoint.metrics.intervals import Interval, bootstrap, cluster_codes, compare, ratio
-from pinpoint.world.habits import generate_shots
-from pinpoint.world.pictures import scene_appearance
-from pinpoint.world.presets import PRESETS
-from pinpoint.world.regions import choose_sites
+from pinpoint.synthetic.capture_patterns import generate_shots
+from pinpoint.synthetic.pictures import scene_appearance
+from pinpoint.synthetic.presets import PRESETS
+from pinpoint.synthetic.regions import choose_sites
 from trials.rerank.ablations import RADII_KM, SEARCHES, picks_file, questions
 from trials.rerank.decided import answers_within
 from trials.rerank.ground import KINDS, Ground
@@ -44,7 +44,7 @@ class Run:
     kind: np.ndarray
 
     def hits(self, km: float, depth: int | None = None) -> np.ndarray:
-        return measures.hits(self.of, km, depth)
+        return arm_measures.hits(self.of, km, depth)
 
     @property
     def deepest(self) -> int:
@@ -57,7 +57,9 @@ def read_run(ground: Ground, name: str) -> Run:
     arm = read_results(ground.run(name))[EXCLUDED]
     if not arm.read.all():
         raise RuntimeError(f"{name}: {int((~arm.read).sum())} pictures could not be read")
-    of = measures.compute_metrics(arm, CONVENTION, measures.recall_depths(arm.candidates.shape[1]))
+    of = arm_measures.compute_metrics(
+        arm, CONVENTION, arm_measures.recall_depths(arm.candidates.shape[1])
+    )
     return Run(
         of=of,
         files=list(arm.files),
@@ -100,7 +102,7 @@ def gap(vote: Run, rerank: Run, rows: np.ndarray, km: float) -> Gap:
     codes = rerank.of.clusters[rows]
     top1, oracle = (rerank.hits(km, depth)[rows] for depth in (1, rerank.deepest))
     voted, ranked = (each.hits(km)[rows] for each in (vote, rerank))
-    how: dict[str, Any] = {"seed": measures.SEED, "resamples": measures.RESAMPLES}
+    how: dict[str, Any] = {"seed": arm_measures.SEED, "resamples": arm_measures.RESAMPLES}
     means = {
         name: bootstrap(hit, codes, **how)
         for name, hit in (("top1", top1), ("vote", voted), ("rerank", ranked), ("oracle", oracle))
@@ -133,7 +135,9 @@ class Ablation:
     def share(self, search: str, arm: str, kind: str, km: float) -> Interval:
         rows = self.kind == kind
         hit = self.hits(search, arm, km)[rows]
-        return bootstrap(hit, self.clusters[rows], seed=measures.SEED, resamples=measures.RESAMPLES)
+        return bootstrap(
+            hit, self.clusters[rows], seed=arm_measures.SEED, resamples=arm_measures.RESAMPLES
+        )
 
     def less(
         self, one: tuple[str, str], other: tuple[str, str], kind: str, km: float = CITY_KM
@@ -141,7 +145,7 @@ class Ablation:
         """One search and arm less another on the same questions, in shares."""
         rows = self.kind == kind
         pair = (self.hits(*each, km)[rows] for each in (one, other))
-        how: dict[str, Any] = {"seed": measures.SEED, "resamples": measures.RESAMPLES}
+        how: dict[str, Any] = {"seed": arm_measures.SEED, "resamples": arm_measures.RESAMPLES}
         return compare(*pair, self.clusters[rows], **how).difference
 
 
@@ -180,14 +184,14 @@ def kept_promises(run: Run) -> dict[str, Promise]:
     """Of supported questions, all of them and by stratum of the calibration."""
     own = run.role == "test"
     found = {EVERYTHING: own} | {kind: own & (run.kind == kind) for kind in KINDS}
-    for value in measures.stratum_values(run.of).get("calibration", []):
-        found[value] = own & measures.stratum_mask(run.of, "calibration", value)
+    for value in arm_measures.stratum_values(run.of).get("calibration", []):
+        found[value] = own & arm_measures.stratum_mask(run.of, "calibration", value)
     return {name: _promise(run.of, rows) for name, rows in found.items() if rows.any()}
 
 
 def _promise(of: ArmMetrics, rows: np.ndarray) -> Promise:
-    how: dict[str, Any] = {"seed": measures.SEED, "resamples": measures.RESAMPLES}
-    stated = promises.reliability_metrics(of, CITY_KM, rows)
+    how: dict[str, Any] = {"seed": arm_measures.SEED, "resamples": arm_measures.RESAMPLES}
+    stated = calibration_metrics.reliability_metrics(of, CITY_KM, rows)
     if stated is None or not of.area_holds:
         raise RuntimeError("the answers state no probabilities: is there a calibration?")
     return Promise(

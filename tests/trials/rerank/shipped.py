@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pinpoint.nets.bundles import SHIPPED_FOLDER, read_bundle
-from pinpoint.nets.calibrations import write_calibration
-from pinpoint.nets.rerankers import load_reranker, write_reranked
+from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, read_bundle
+from pinpoint.nets.bundle.calibrations import write_calibration
+from pinpoint.nets.reranker.bundle_reranker import load_reranker, write_reranked
 from pinpoint.search.pipeline import RERANK
 from trials.rerank.ground import BUNDLE, RERANKED, Ground
 

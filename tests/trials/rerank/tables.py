@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from pinpoint.metrics.intervals import Interval
-from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
+from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
 from readme_tables import table
 from trials.rerank.ablations import (
     BEST,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pinpoint.stack import lifecycle
+from pinpoint.stack.supervisor import lifecycle
 from trials.soak import faults
 from trials.soak.compare import State, differences, drift, pruned, state_of
 from trials.soak.ground import Ground

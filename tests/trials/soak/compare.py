@@ -9,7 +9,7 @@ from typing import Any
 from pinpoint.bootstrap import build_services
 from pinpoint.ingest.prune import prune_leftovers
 from pinpoint.ingest.reconcile import reconcile_index_rows
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 from trials.soak.player import Player
 
 _ROWS = """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from pinpoint.stack.postgres import STOP_S, PostgresServer
+from pinpoint.stack.servers.postgres import STOP_S, PostgresServer
 from trials.soak.ground import LEASE_S, Ground
 
 Fault = Callable[[Ground, random.Random], None]
@@ -58,7 +58,7 @@ def _engines(ground: Ground) -> list[psutil.Process]:
     if owner is not None:
         with contextlib.suppress(psutil.NoSuchProcess):
             children = psutil.Process(owner).children()
-            return [one for one in children if "pinpoint.stack.index_engine" in _title(one)]
+            return [one for one in children if "pinpoint.stack.index.engine_process" in _title(one)]
     return []
 
 

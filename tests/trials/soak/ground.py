@@ -21,11 +21,11 @@ import psycopg
 
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.settings import ApiSettings, ServiceSettings, Settings, WorkerSettings
-from pinpoint.stack import lifecycle
-from pinpoint.stack.places import StackPaths
-from pinpoint.stack.programs import build_environment
+from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import read_state
-from pinpoint.stack.supervise import UNREACHABLE_ERRORS, ProcessStatus, Supervisor
+from pinpoint.stack.supervisor import lifecycle
+from pinpoint.stack.supervisor.programs import build_environment
+from pinpoint.stack.supervisor.supervisord import UNREACHABLE_ERRORS, ProcessStatus, Supervisor
 
 LEASE_S = 4.0
 BLOBS_MB, INDEX_MB = 48, 1024

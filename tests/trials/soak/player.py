@@ -14,12 +14,12 @@ from uuid import UUID
 
 from pinpoint import errors
 from pinpoint.client.client import Client
-from pinpoint.client.wire import HttpTransport
-from pinpoint.ingest.intake import register_folder
+from pinpoint.client.transport import HttpTransport
+from pinpoint.ingest.register import register_folder
 from pinpoint.stack.state import read_state
-from pinpoint.store.access import ApiKeyStore
-from pinpoint.store.database import Transactions, owner_engine
-from pinpoint.store.handles import CatalogueDatabase
+from pinpoint.store.db.api_keys import ApiKeyStore
+from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.database import Transactions, owner_engine
 from trials.soak.ground import Ground, patiently
 from trials.soak.world import FOLDERS, SOURCES, Op, write
 

@@ -1,0 +1,233 @@
+"""Authentication by API key, operator key or browser session of this machine's operator.
+
+Requests need credentials, unless `PINPOINT_API_ALLOW_KEYLESS` is set and no key exists. A keyless
+request is then accepted only if no web page can have tricked a browser into sending it:
+peer and `Host` are loopback (against DNS rebinding), no proxy forwarded it (its clients would all
+appear as loopback), and it has the same origin (`Origin`, `Sec-Fetch-Site`).
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import urlsplit
+
+from fastapi import Request, Security
+from fastapi.security import HTTPBearer
+
+from pinpoint import logs
+from pinpoint.api.sessions import Sessions
+from pinpoint.errors import ForbiddenError, UnauthenticatedError
+from pinpoint.records import SCOPES, Caller, Scope
+from pinpoint.stack.paths import StackPaths
+
+if TYPE_CHECKING:
+    from pinpoint.bootstrap import Services
+
+ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
+DEFAULT_ORGANIZATION: Final = "default"
+LOOPBACK_DEFAULT: Final = "loopback-default"
+_FORWARDING_HEADERS: Final = frozenset(
+    {"forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip", "x-client-ip"}
+)
+_FORWARDING_PREFIX: Final = "x-forwarded"
+_NO_KEY_MESSAGE: Final = (
+    "send an API key: `Authorization: Bearer <key>`; on the machine itself `pinpoint key` prints "
+    "the operator's key, and `pinpoint keys create` creates keys for others"
+)
+
+_log = logs.get_logger(__name__)
+_bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer <key>`.")
+
+
+async def get_services(request: Request) -> Services:
+    """Return the services of this application."""
+    app_services: Services = request.app.state.services
+    return app_services
+
+
+def require_scope(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+    """Return a dependency that yields the caller; `protection` has checked this scope."""
+
+    async def caller(request: Request, _: Annotated[object, Security(_bearer)] = None) -> Caller:
+        admitted: Caller = request.state.caller
+        return admitted
+
+    caller.needed_scope = scope  # type: ignore[attr-defined]
+    return caller
+
+
+def authorize(request: Request, services: Services, scope: Scope | None) -> Caller | None:
+    """Authenticate and authorize a caller; without a scope, only the operator is accepted.
+
+    The function queries the database and must run in a thread.
+
+    Raises:
+        NotAuthenticated: No usable credentials.
+        NotAllowed: The key lacks the scope.
+    """
+    if scope is None:
+        return _admit_operator(request, services)
+    caller = authenticate(request, services)
+    if scope not in caller.scopes:
+        raise ForbiddenError(
+            f"this key lacks the scope `{scope}`; "
+            "create a key with it by `pinpoint keys create --scope`"
+        )
+    return caller
+
+
+def authenticate(request: Request, services: Services) -> Caller:
+    """Authenticate the caller of a request.
+
+    Raises:
+        NotAuthenticated: Credentials are missing, unknown, revoked or not valid from this peer.
+        NotAllowed: The request names another organization than that of its key.
+    """
+    secret = _read_bearer_secret(request)
+    organization = request.headers.get(ORGANIZATION_HEADER)
+    if secret is None:
+        return _authenticate_loopback(request, services)
+    if _is_operator(request, services, secret):
+        if not is_local(request):
+            raise UnauthenticatedError("the operator's key is good only on the machine itself")
+        return services.access.caller_for(organization or DEFAULT_ORGANIZATION, SCOPES)
+    caller: Caller = services.access.authenticate(secret)
+    if organization is not None and organization != caller.organization:
+        raise ForbiddenError(
+            f"this key belongs to another organization than {ORGANIZATION_HEADER} states; "
+            "omit the header"
+        )
+    return caller
+
+
+async def require_operator(_: Annotated[object, Security(_bearer)] = None) -> None:
+    """Mark a route as operator-only; `protection` rejects all other callers."""
+
+
+require_operator.needed_scope = None  # type: ignore[attr-defined]
+
+
+def _admit_operator(request: Request, services: Services) -> Caller | None:
+    """Accept the operator of the stack; return None if no organization was resolved.
+
+    Accepted credentials are the operator's key, the metrics token or, if allowed, a keyless
+    loopback request. Keys of organizations are rejected, whatever their scopes.
+    """
+    secret = _read_bearer_secret(request)
+    token = services.settings.api.metrics_token
+    if secret is not None:
+        if token is not None and hmac.compare_digest(secret.encode(), token.encode()):
+            return None
+        # Checked before any database query: metrics matter most while the database is down.
+        if is_local(request) and _is_operator(request, services, secret):
+            return None
+    caller = authenticate(request, services)
+    if caller.key_id is not None:
+        raise ForbiddenError(
+            "these metrics cover all organizations, so keys of organizations cannot read them; "
+            "use the operator's key on the machine itself, or set PINPOINT_API_METRICS_TOKEN"
+        )
+    return caller
+
+
+def can_see_paths(caller: Caller) -> bool:
+    """Whether a caller may see paths of this machine: only its operator may, no API key."""
+    return caller.key_id is None
+
+
+def _is_operator(request: Request, services: Services, secret: str) -> bool:
+    operator = read_operator_secret(services.settings.places.home)
+    if operator is not None and hmac.compare_digest(secret.encode(), operator.encode()):
+        return True
+    sessions: Sessions = request.app.state.sessions
+    return sessions.is_valid(secret)
+
+
+def read_operator_secret(home: Path) -> str | None:
+    """Read the local operator's secret below `home`; None if it is missing or not private."""
+    path = StackPaths(home).operator_key_file
+    try:
+        mode = path.stat().st_mode
+        if mode & 0o077:
+            _log.warning("operator key ignored: others can read it; chmod 600", path=str(path))
+            return None
+        secret = path.read_text().strip()
+    except FileNotFoundError:
+        return None
+    return secret or None
+
+
+def is_local(request: Request) -> bool:
+    """Whether the peer is this machine and no proxy forwarded the request."""
+    if request.client is None or not _is_loopback(request.client.host):
+        return False
+    return not any(
+        name in _FORWARDING_HEADERS or name.startswith(_FORWARDING_PREFIX)
+        for name in request.headers
+    )
+
+
+def is_same_origin(request: Request, services: Services) -> bool:
+    """Whether the request is local and not triggered by a page of another origin."""
+    is_known_host = _is_known_host(request, services.settings.api.host)
+    return is_local(request) and is_known_host and not _is_cross_origin(request)
+
+
+def _authenticate_loopback(request: Request, services: Services) -> Caller:
+    if not services.settings.api.allow_keyless:
+        raise UnauthenticatedError(_NO_KEY_MESSAGE)
+    if not is_local(request) or not _is_known_host(request, services.settings.api.host):
+        raise UnauthenticatedError(_NO_KEY_MESSAGE)
+    if _is_cross_origin(request):
+        raise UnauthenticatedError(
+            "a web page of another origin may not use this API without a key"
+        )
+    if services.access.any_keys():
+        raise UnauthenticatedError(
+            "send an API key: `Authorization: Bearer <key>`; this stack has keys, so requests "
+            "without one are rejected, even from this machine"
+        )
+    request.state.access = LOOPBACK_DEFAULT
+    return services.access.caller_for(DEFAULT_ORGANIZATION, SCOPES)
+
+
+def _read_bearer_secret(request: Request) -> str | None:
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, secret = header.partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise UnauthenticatedError("credentials must read `Authorization: Bearer <key>`")
+    return secret.strip()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def _is_known_host(request: Request, configured_host: str) -> bool:
+    name = _parse_hostname(request.headers.get("host", ""))
+    return name is not None and (name in ("localhost", configured_host) or _is_loopback(name))
+
+
+def _is_cross_origin(request: Request) -> bool:
+    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        return True
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+
+
+def _parse_hostname(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None

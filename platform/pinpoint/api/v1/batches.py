@@ -1,0 +1,318 @@
+"""`/v1/batches`: upload sets (batches), their files and the status of each file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from starlette.datastructures import FormData
+
+from pinpoint import deadline
+from pinpoint.api import forms, problems
+from pinpoint.api.body_limits import BodyRule, reads_body
+from pinpoint.api.dependencies import AppServices, IngestCaller, ReadCaller
+from pinpoint.api.metrics import Meters, get_meters
+from pinpoint.api.v1 import cursors
+from pinpoint.api.v1.schemas.catalog import (
+    BatchesOut,
+    BatchIn,
+    BatchOut,
+    CanceledOut,
+    ItemOut,
+    ItemsOut,
+    MetadataOverrideIn,
+    RetriedOut,
+    UploadedOut,
+)
+from pinpoint.errors import BadRequestError, ConflictError, DatabaseUnavailableError
+from pinpoint.records import NewItem
+
+router = APIRouter(prefix="/v1/batches", tags=["ingest"])
+
+MAX_NAME: Final = 512
+_WINDOWS_DRIVE: Final = re.compile(r'filename="?[A-Za-z]:\\')
+_HINTS_ADAPTER: Final = TypeAdapter(dict[str, MetadataOverrideIn])
+
+BatchId = Annotated[
+    UUID,
+    Path(description="Id of the batch.", examples=["7fcfefbb-6cf6-48f0-8d5d-853426d0ee9f"]),
+]
+State = Literal[
+    "received", "stored", "indexed", "updated", "duplicate", "rejected", "failed", "canceled"
+]
+
+
+IdPrefix = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[0-9a-fA-F-]*$",
+        min_length=6,
+        max_length=36,
+        description="Only batches whose id has this prefix; at least 6 hex digits.",
+    ),
+]
+
+
+class UploadForm(BaseModel):
+    """Form fields that may accompany the uploaded files."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hints: str | None = Field(
+        default=None,
+        description="JSON object: file name → known metadata of the file (lat, lon, captured_at, "
+        "heading_deg, altitude_m, creator, sequence, licence, panorama_id, attributes).",
+        examples=['{"a.jpg": {"lat": 48.8566, "lon": 2.3522}}'],
+    )
+
+
+_UPLOAD_RULE = BodyRule(
+    lane="uploads",
+    max_bytes=lambda settings: settings.api.max_upload_bytes + forms.MAX_UPLOAD_FIELDS_BYTES,
+    limit_name="PINPOINT_API_MAX_UPLOAD_BYTES",
+    stated_bytes=lambda settings: settings.api.max_upload_bytes,
+)
+
+
+@reads_body(_UPLOAD_RULE)
+async def upload_form(request: Request, services: AppServices) -> AsyncIterator[FormData]:
+    """Read the form; large files are spooled to disk."""
+    form = await forms.read_form(
+        request,
+        max_files=services.settings.api.max_upload_files,
+        fields_bytes=forms.MAX_UPLOAD_FIELDS_BYTES,
+    )
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+@router.post(
+    "",
+    operation_id="open_batch",
+    status_code=201,
+    summary="Open an upload set for a source",
+    responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
+)
+def open_batch(caller: IngestCaller, services: AppServices, body: BatchIn) -> BatchOut:
+    """Open an upload set. Then upload files to it and complete it."""
+    with services.database.write(caller.organization_id) as catalog:
+        batch = catalog.open_batch(catalog.source(body.source).id)
+    return BatchOut.of(batch)
+
+
+@router.post(
+    "/{batch_id}/images",
+    operation_id="upload_images",
+    status_code=202,
+    summary="Add files to an open upload set",
+    responses=problems.problem_responses(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    openapi_extra=forms.openapi_body(UploadForm, file="files", many=True, required=True),
+)
+def upload_images(
+    batch_id: BatchId,
+    caller: IngestCaller,
+    services: AppServices,
+    form: Annotated[FormData, Depends(upload_form)],
+    request_meters: Annotated[Meters, Depends(get_meters)],
+) -> UploadedOut:
+    """Store the files and queue them for ingest; a file's name is its identity in the source.
+
+    A name is a path with `/`. Names with a backslash or a leading `/` are rejected, so that two
+    names never become the same id.
+    """
+    files = forms.form_files(form, "files")
+    names = [
+        _to_external_id(file.filename, file.headers.get("content-disposition", ""))
+        for file in files
+    ]
+    hints = _parse_hints(forms.form_fields(form, UploadForm).hints, names)
+    if not files:
+        raise BadRequestError("the form has no file in the field 'files'")
+    with services.database.read(caller.organization_id) as catalog:
+        # Checked before the first byte is stored, so that a wrong id leaves no data behind.
+        if catalog.batch(batch_id).state == "closed":
+            raise ConflictError("this batch is closed and accepts no more files; open another one")
+    locators: list[str] = []
+    try:
+        # Copying time depends on the disk alone and does not count against the deadline.
+        with deadline.pause_clock():
+            for file in files:
+                locators.append(services.blobs.put_file(caller.organization_id, file.file))
+        items = [
+            NewItem(
+                external_id=name,
+                file=name,
+                locator=locator,
+                hint=hints[name].record() if name in hints else None,
+            )
+            for name, locator in zip(names, locators, strict=True)
+        ]
+        with services.database.write(caller.organization_id) as catalog:
+            ids = catalog.add_items(batch_id, items)
+    except DatabaseUnavailableError:
+        # After a connection loss during commit the outcome is unknown: rows may reference these
+        # bytes. `prune` removes unreferenced bytes.
+        raise
+    except Exception:
+        # No row references these bytes, so no later step would remove them.
+        for locator in locators:
+            services.blobs.delete(locator)
+        raise
+    request_meters.observe_upload([file.size or 0 for file in files])
+    with services.database.read(caller.organization_id) as catalog:
+        batch = catalog.batch(batch_id)
+    return UploadedOut(items=ids, batch=BatchOut.of(batch))
+
+
+@router.post(
+    "/{batch_id}/complete",
+    operation_id="complete_batch",
+    summary="Close an upload set for uploads",
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
+)
+def complete_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> BatchOut:
+    """Close an upload set: it accepts no more files. Repeating the call has no effect."""
+    with services.database.write(caller.organization_id) as catalog:
+        return BatchOut.of(catalog.close_batch(batch_id))
+
+
+@router.get(
+    "",
+    operation_id="list_batches",
+    summary="Upload sets, newest first",
+    responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
+)
+def list_batches(
+    caller: ReadCaller,
+    services: AppServices,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    before: Annotated[UUID | None, Query(description="`next` of the previous page.")] = None,
+    id_prefix: IdPrefix = None,
+) -> BatchesOut:
+    """List upload sets, newest first, one page at a time."""
+    with services.database.read(caller.organization_id) as catalog:
+        page = catalog.batches(limit, before, cursors.normalize_id_prefix(id_prefix))
+    return BatchesOut(
+        batches=[BatchOut.of(batch) for batch in page],
+        next=page[-1].id if len(page) == limit else None,
+    )
+
+
+@router.get(
+    "/{batch_id}",
+    operation_id="get_batch",
+    summary="Status of an upload set",
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
+)
+def get_batch(batch_id: BatchId, caller: ReadCaller, services: AppServices) -> BatchOut:
+    """Return one upload set with its counts."""
+    with services.database.read(caller.organization_id) as catalog:
+        batch = catalog.batch(batch_id)
+        refused = batch.rejected + batch.failed
+        return BatchOut.of(batch, catalog.refused_counts(batch_id) if refused else None)
+
+
+@router.get(
+    "/{batch_id}/items",
+    operation_id="list_items",
+    summary="The files of an upload set",
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
+)
+def list_items(
+    batch_id: BatchId,
+    caller: ReadCaller,
+    services: AppServices,
+    state: Annotated[State | None, Query()] = None,
+    after: Annotated[int, Query(ge=0, le=2**62, description="`next` of the previous page.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> ItemsOut:
+    """List files in order of arrival, one page at a time, with a reason if rejected or failed."""
+    with services.database.read(caller.organization_id) as catalog:
+        page = catalog.batch_items(batch_id, state=state, after=after, limit=limit)
+        names = catalog.image_labels([item.image_ids[0] for item in page if item.image_ids])
+    return ItemsOut(
+        items=ItemOut.all_of(page, names),
+        next=page[-1].seq if len(page) == limit else None,
+    )
+
+
+@router.post(
+    "/{batch_id}/retry",
+    operation_id="retry_batch",
+    summary="Retry failed and canceled files",
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
+)
+def retry_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> RetriedOut:
+    """Queue each failed or canceled file once more; waiting and running files are unaffected."""
+    with services.database.write(caller.organization_id) as catalog:
+        retried = catalog.retry_batch(batch_id)
+        batch = catalog.batch(batch_id)
+    return RetriedOut(retried=retried, batch=BatchOut.of(batch))
+
+
+@router.post(
+    "/{batch_id}/cancel",
+    operation_id="cancel_batch",
+    summary="Cancel files that no worker has started",
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
+)
+def cancel_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> CanceledOut:
+    """Close an upload set and cancel its waiting files; files in progress finish."""
+    with services.database.write(caller.organization_id) as catalog:
+        canceled = catalog.cancel_batch(batch_id)
+        batch = catalog.batch(batch_id)
+    return CanceledOut(canceled=canceled, batch=BatchOut.of(batch))
+
+
+def _to_external_id(name: str | None, disposition: str) -> str:
+    """Convert the file name of a form to an id; the mapping is injective.
+
+    Args:
+        name: File name from the form parser.
+        disposition: Its Content-Disposition header; the parser drops the folders of Windows paths.
+
+    Raises:
+        BadRequest: The name is empty, too long or not usable as an id.
+    """
+    # Clients escape a quotation mark in a form's file name as browsers do.
+    file_name = (name or "").replace("%22", '"')
+    if not file_name or len(file_name) > MAX_NAME:
+        raise BadRequestError(f"every file needs a name of 1 to {MAX_NAME} characters")
+    if "\\" in file_name or file_name.startswith("/") or _WINDOWS_DRIVE.search(disposition):
+        raise BadRequestError(
+            f"the file name {file_name[:80]!r} cannot be used: name the file by its path below its "
+            "folder, with / between folders and no backslash"
+        )
+    if not file_name.isprintable() or ".." in file_name.split("/"):
+        raise BadRequestError(
+            f"the file name {file_name[:80]!r} cannot be used: control characters or .."
+        )
+    return file_name
+
+
+def _parse_hints(text: str | None, names: list[str]) -> Mapping[str, MetadataOverrideIn]:
+    if text is None:
+        return {}
+    value: Any = forms.parse_json(text, "hints")
+    # Checked first, so that at most one hint per file is validated.
+    unknown_names = sorted(set(value) - set(names)) if isinstance(value, dict) else []
+    if unknown_names:
+        unknown_name = problems.shorten(unknown_names[0])
+        raise BadRequestError(f"hints name {unknown_name!r}, but this upload has no such file")
+    try:
+        hints = _HINTS_ADAPTER.validate_python(value)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [
+                {**field_error, "loc": ("body", "hints", *field_error["loc"])}
+                for field_error in problems.list_field_errors(error)
+            ]
+        ) from error
+    return hints

@@ -1,0 +1,185 @@
+"""`POST /v1/locate` and `POST /v1/similar`: queries with a photo, which is not stored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from starlette.datastructures import FormData, UploadFile
+
+from pinpoint.api import forms, problems
+from pinpoint.api.body_limits import BodyRule, reads_body
+from pinpoint.api.dependencies import AppServices, LocateCaller
+from pinpoint.api.metrics import Meters, get_meters
+from pinpoint.api.v1 import query_parameters
+from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
+from pinpoint.bootstrap import Services
+from pinpoint.errors import BadRequestError
+from pinpoint.records import Answer, Caller, ImageLabel, SearchFilter, SimilarResult
+from pinpoint.search import coordinate_pipeline, pipeline
+
+router = APIRouter(prefix="/v1", tags=["search"])
+
+_PROBLEMS = problems.problem_responses(400, 401, 403, 404, 409, 413, 415, 422, 503)
+
+
+_PHOTO_RULE = BodyRule(
+    lane="queries",
+    max_bytes=lambda settings: settings.media.max_bytes + forms.MAX_QUERY_FIELDS_BYTES,
+    limit_name="PINPOINT_MEDIA_MAX_BYTES",
+    stated_bytes=lambda settings: settings.media.max_bytes,
+)
+
+
+@reads_body(_PHOTO_RULE)
+async def photo_form(request: Request, services: AppServices) -> AsyncIterator[FormData]:
+    """Read the form; the photo stays in memory."""
+    form = await forms.read_form(
+        request,
+        max_files=1,
+        fields_bytes=forms.MAX_QUERY_FIELDS_BYTES,
+        in_memory_bytes=_PHOTO_RULE.max_bytes(services.settings),
+    )
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+PhotoForm = Annotated[FormData, Depends(photo_form)]
+RequestMeters = Annotated[Meters, Depends(get_meters)]
+
+
+@router.post(
+    "/locate",
+    operation_id="locate",
+    summary="Where was this photo taken, and what is the evidence?",
+    responses=_PROBLEMS,
+    openapi_extra=forms.openapi_body(
+        query_parameters.LocateForm, file="photo", many=False, required=True
+    ),
+)
+def locate(
+    caller: LocateCaller, services: AppServices, form: PhotoForm, request_meters: RequestMeters
+) -> AnswerOut:
+    """Locate one photo. The photo is not stored; only its hash is logged."""
+    photo = _get_photo(form)
+    if photo is None:
+        raise BadRequestError("the form has no file in the field 'photo'")
+    parameters = forms.form_fields(form, query_parameters.LocateForm)
+    data = photo.file.read()
+    search_filter = _build_filter(parameters, caller, services)
+    if parameters.over == "places":
+        answer = coordinate_pipeline.locate_by_coordinates(
+            data,
+            file=photo.filename or "photo",
+            limits=search_filter,
+            kind=parameters.kind,
+            decoder=services.decoder,
+            # This search reads no index that would report a model switch, so check for one first.
+            encoder=services.encoders.follow(),
+            settings=services.settings.search,
+        )
+    else:
+        answer = services.with_live(
+            lambda encoder: pipeline.locate(
+                data,
+                file=photo.filename or "photo",
+                limits=search_filter,
+                organization_id=caller.organization_id,
+                kind=parameters.kind,
+                decoder=services.decoder,
+                encoder=encoder,
+                index=services.index,
+                database=services.database,
+                settings=services.settings.search,
+                reranker=encoder.reranker,
+            )
+        )
+    labels = _log_query(
+        services, caller, "locate", data, answer, list_image_ids(answer, parameters.top)
+    )
+    request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
+    return AnswerOut.of(answer, parameters.top, labels)
+
+
+@router.post(
+    "/similar",
+    operation_id="similar",
+    summary="Which gallery images look like this photo, or like this image?",
+    responses=_PROBLEMS,
+    openapi_extra=forms.openapi_body(
+        query_parameters.SimilarForm, file="photo", many=False, required=False
+    ),
+)
+def similar(
+    caller: LocateCaller, services: AppServices, form: PhotoForm, request_meters: RequestMeters
+) -> SimilarOut:
+    """List the images most similar to a photo or gallery image, by panorama or sequence."""
+    photo = _get_photo(form)
+    parameters = forms.form_fields(form, query_parameters.SimilarForm)
+    if (photo is None) == (parameters.image_id is None):
+        raise BadRequestError("give either a file in the field 'photo' or an image_id")
+    data = None if photo is None else photo.file.read()
+    search_filter = _build_filter(parameters, caller, services)
+    result = services.with_live(
+        lambda encoder: pipeline.similar(
+            data,
+            image_id=parameters.image_id,
+            file="photo" if photo is None else photo.filename or "photo",
+            limits=search_filter,
+            organization_id=caller.organization_id,
+            limit=parameters.limit,
+            per_group=parameters.per_group,
+            kind=parameters.kind,
+            include_self=parameters.include_self,
+            exclude_group=parameters.exclude_group,
+            decoder=services.decoder,
+            encoder=encoder,
+            index=services.index,
+            database=services.database,
+            settings=services.settings.search,
+        )
+    )
+    image_ids = [hit.id for group in result.groups for hit in group.hits]
+    labels = _log_query(services, caller, "similar", data, result, image_ids)
+    request_meters.observe_search("similar", result.timings_ms, point=False)
+    return SimilarOut.of(result, labels)
+
+
+def _get_photo(form: FormData) -> UploadFile | None:
+    photos = forms.form_files(form, "photo")
+    return photos[0] if photos else None
+
+
+def _build_filter(
+    parameters: query_parameters.SearchFilterParameters, caller: Caller, services: Services
+) -> SearchFilter:
+    with services.database.read(caller.organization_id) as catalog:
+        return query_parameters.to_search_filter(parameters, catalog)
+
+
+def _log_query(
+    services: Services,
+    caller: Caller,
+    flow: str,
+    data: bytes | None,
+    result: Answer | SimilarResult,
+    image_ids: Sequence[UUID],
+) -> dict[UUID, ImageLabel]:
+    """Log the caller, bundle, index build and photo hash of a query.
+
+    The same transaction reads the labels of all images in the response.
+    """
+    with services.database.write(caller.organization_id) as catalog:
+        catalog.log_query(
+            flow,
+            key_id=caller.key_id,
+            photo_sha256=None if data is None else hashlib.sha256(data).hexdigest(),
+            bundle=result.bundle,
+            index_build=result.index_build,
+        )
+        return catalog.image_labels(image_ids)

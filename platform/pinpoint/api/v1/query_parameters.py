@@ -1,0 +1,207 @@
+"""Form fields of `locate` and `similar`, and their conversion to a search filter."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from pinpoint.api.forms import parse_json
+from pinpoint.api.problems import list_field_errors
+from pinpoint.api.v1.times import Time
+from pinpoint.errors import BadRequestError
+from pinpoint.ports import CatalogueReader
+from pinpoint.records import Box, Circle, Point, SearchFilter
+
+MAX_RADIUS_M: Final = 20_100_000.0
+MAX_RING_POSITIONS: Final = 1_000
+
+
+def _split_list(value: Any) -> Any:
+    """Split a comma-separated value or a repeated field into a list."""
+    items = value if isinstance(value, list) else [value]
+    return [piece.strip() for item in items for piece in str(item).split(",") if piece.strip()]
+
+
+Names = Annotated[list[str], BeforeValidator(_split_list), Field(max_length=100)]
+Kind = Literal["photo", "street"]
+
+
+class SearchFilterParameters(BaseModel):
+    """Search filter fields; all are optional."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kinds: Annotated[
+        list[Kind],
+        BeforeValidator(_split_list),
+        Field(
+            default_factory=list,
+            max_length=2,
+            description="Only these source kinds: `photo,street`.",
+        ),
+    ]
+    sources: Annotated[
+        Names, Field(default_factory=list, description="Only these sources, by name or id.")
+    ]
+    lat: float | None = Field(
+        default=None,
+        ge=-90,
+        le=90,
+        description="Latitude of a circle's center; needs `lon` and `radius_m`.",
+        examples=[48.8566],
+    )
+    lon: float | None = Field(default=None, ge=-180, le=180, examples=[2.3522])
+    radius_m: float | None = Field(default=None, gt=0, le=MAX_RADIUS_M, examples=[5000])
+    bbox: str | None = Field(
+        default=None,
+        max_length=200,
+        description="west,south,east,north; west > east crosses the antimeridian.",
+        examples=["2.2,48.8,2.5,48.9"],
+    )
+    polygon: str | None = Field(
+        default=None,
+        max_length=200_000,
+        description="A GeoJSON Polygon with one ring.",
+        examples=['{"type":"Polygon","coordinates":[[[2,48],[3,48],[3,49],[2,48]]]}'],
+    )
+    since: Time | None = Field(
+        default=None,
+        description="Captured at or after this time.",
+        examples=["2020-01-01T00:00:00Z"],
+    )
+    until: Time | None = Field(default=None, description="Captured before this time.")
+
+
+class LocateForm(SearchFilterParameters):
+    """Form fields that may accompany a query photo to locate."""
+
+    kind: Kind | None = Field(default=None, description="Kind of the query photo.")
+    top: int = Field(
+        default=10, ge=1, le=100, description="Maximum number of candidates or places."
+    )
+    over: Literal["gallery", "places"] = Field(
+        default="gallery",
+        description="Search space. `places` ranks the bundle's own list of places without the "
+        "gallery and without evidence; it supports only the filters circle, bbox and polygon.",
+    )
+
+
+class SimilarForm(SearchFilterParameters):
+    """Form fields that may accompany or replace a query photo."""
+
+    image_id: UUID | None = Field(
+        default=None, description="Use a gallery image as the query instead of a photo."
+    )
+    limit: int = Field(default=20, ge=1, le=200, description="Maximum number of groups.")
+    per_group: int = Field(
+        default=3, ge=1, le=20, description="Maximum number of images per group."
+    )
+    kind: Kind | None = Field(default=None, description="Kind of the query photo.")
+    include_self: bool = Field(
+        default=False, description="With image_id: include the image itself in the hits."
+    )
+    exclude_group: bool = Field(
+        default=False, description="With image_id: exclude all images of its panorama or sequence."
+    )
+
+
+def to_search_filter(parameters: SearchFilterParameters, catalog: CatalogueReader) -> SearchFilter:
+    """Convert form fields to a search filter.
+
+    Raises:
+        BadRequest: Fields contradict each other, or a shape is invalid.
+        NotFound: A source does not exist.
+    """
+    if (
+        parameters.since is not None
+        and parameters.until is not None
+        and parameters.since >= parameters.until
+    ):
+        raise BadRequestError("since must be before until")
+    return SearchFilter(
+        kinds=tuple(parameters.kinds),
+        source_ids=tuple(catalog.source(_name_or_id(name)).id for name in parameters.sources),
+        circle=_parse_circle(parameters),
+        box=None if parameters.bbox is None else _parse_bbox(parameters.bbox),
+        polygon=() if parameters.polygon is None else _parse_polygon(parameters.polygon),
+        since=parameters.since,
+        until=parameters.until,
+    )
+
+
+def _name_or_id(text: str) -> str | UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        return text
+
+
+def _parse_circle(parameters: SearchFilterParameters) -> Circle | None:
+    circle_fields = (parameters.lat, parameters.lon, parameters.radius_m)
+    if all(field is None for field in circle_fields):
+        return None
+    if parameters.lat is None or parameters.lon is None or parameters.radius_m is None:
+        raise BadRequestError("a circle needs lat, lon and radius_m together")
+    return Circle(center=Point(parameters.lat, parameters.lon), radius_m=parameters.radius_m)
+
+
+def _parse_bbox(text: str) -> Box:
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+        low, high = Point(south, west), Point(north, east)
+    except ValueError as error:
+        raise BadRequestError(
+            "bbox must be four degrees west,south,east,north; longitude must be within ±180, "
+            "latitude within ±90"
+        ) from error
+    if low.lat > high.lat:
+        raise BadRequestError("bbox must be west,south,east,north with south <= north")
+    return Box(south=low.lat, west=low.lon, north=high.lat, east=high.lon)
+
+
+def _parse_polygon(text: str) -> tuple[Point, ...]:
+    try:
+        shape = Polygon.model_validate(parse_json(text, "polygon"))
+    except ValidationError as error:
+        raise RequestValidationError(
+            [
+                {**field_error, "loc": ("body", "polygon", *field_error["loc"])}
+                for field_error in list_field_errors(error)
+            ]
+        ) from error
+    # Positions may carry an altitude; GeoJSON puts longitude first.
+    ring = tuple(Point(position[1], position[0]) for position in shape.coordinates[0])
+    if len(set(ring)) < 3:
+        raise BadRequestError("polygon must have at least three different corners")
+    if any(abs(a.lon - b.lon) > 180 for a, b in itertools.pairwise(ring)):
+        raise BadRequestError("polygon may not cross the antimeridian; use bbox with west > east")
+    return ring
+
+
+def _check_position(value: Any) -> Any:
+    if not (isinstance(value, list) and 2 <= len(value) <= 3):
+        raise ValueError("a position is [lon, lat]")
+    lon, lat = value[0], value[1]
+    if not all(type(number) in (int, float) for number in value):
+        raise ValueError("a position is [lon, lat] in degrees")
+    # Compared without conversion, because an integer of 400 digits does not fit a float.
+    if not (abs(lat) <= 90 and abs(lon) <= 180 and all(abs(number) < 1e9 for number in value)):
+        raise ValueError("longitude must be within ±180, latitude within ±90")
+    return value
+
+
+Position = Annotated[list[float], BeforeValidator(_check_position)]
+
+
+class Polygon(BaseModel):
+    """A GeoJSON polygon without holes."""
+
+    type: Literal["Polygon"]
+    coordinates: Annotated[
+        list[Annotated[list[Position], Field(min_length=3, max_length=MAX_RING_POSITIONS)]],
+        Field(min_length=1, max_length=1),
+    ]

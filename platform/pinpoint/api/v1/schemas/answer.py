@@ -1,0 +1,211 @@
+"""Response schemas of `locate` and `similar`; a separate module has those of catalog rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from pinpoint.api.v1.schemas.basics import (
+    GeoPoint,
+    LabeledOut,
+    Labels,
+    LatLon,
+    find_nearest_places,
+    make_thumbnail_url,
+)
+from pinpoint.api.v1.schemas.candidates import CandidateOut, CitationOut
+from pinpoint.api.v1.schemas.posterior import CredibleDiscOut, PosteriorOut, describe_calibration
+from pinpoint.records import Answer, Hit, ImageLabel, Point, RankedCoordinate, SimilarResult
+
+
+class RankedCoordinateOut(BaseModel):
+    """A coordinate of the bundle's own list; it has no image."""
+
+    lat: float
+    lon: float
+    mass: float = Field(description="Normalized weight; all compared places sum to 1.")
+    score: float = Field(description="Cosine similarity of photo and location embedding.")
+
+    @classmethod
+    def of(cls, place: RankedCoordinate) -> RankedCoordinateOut:
+        """Convert one ranked coordinate."""
+        point = place.point
+        return cls(lat=point.lat, lon=point.lon, mass=place.mass, score=place.score)
+
+
+class BundleOut(BaseModel):
+    """The model bundle that encoded the photo."""
+
+    name: str = Field(examples=["descriptor"])
+    digest: str
+    note: str = Field(description="Abilities and limits of these weights.")
+
+
+class IndexOut(BaseModel):
+    """The index that was searched."""
+
+    engine: str = Field(
+        examples=["qdrant-edge"], description="`places` for the bundle's own list of places."
+    )
+    build: str | None
+
+
+class AnswerOut(BaseModel):
+    """The estimated position of a photo, with evidence."""
+
+    point: LatLon | None = Field(
+        description="Best estimate; null if the search space has no candidate."
+    )
+    geometry: GeoPoint | None
+    abstained: str | None = Field(
+        description="Reason for abstaining; null for an answer. `no_candidates`: the search space "
+        "has no candidate. `unsupported`: the gallery probably has no image near the photo. "
+        "`elsewhere`: probably no candidate is near the photo. The point is then a best guess."
+    )
+    regions: list[CredibleDiscOut]
+    calibrated: bool
+    calibration_note: str
+    belief: PosteriorOut | None = Field(
+        description="Calibrated probabilities; null if not calibrated."
+    )
+    candidates: list[CandidateOut] = Field(description="The best `top` candidates, best first.")
+    null_score: float | None = Field(
+        description="The reranker's logit of \"none of these\", comparable with the candidates' "
+        "logits; null without a reranker."
+    )
+    candidates_considered: int = Field(
+        description="Number of candidates or places with a weight above 0."
+    )
+    places: list[RankedCoordinateOut] = Field(
+        description="With over=places, replaces candidates: the best `top` places."
+    )
+    note: str | None = Field(description="Limitations of this answer, such as missing evidence.")
+    citations: dict[str, list[CitationOut]] = Field(description="Citations by source kind.")
+    bundle: BundleOut
+    ranker: str = Field(examples=["rerank", "vote", "places"])
+    ranker_reason: str | None = Field(description="Reason why an available reranker did not run.")
+    index: IndexOut
+    timings_ms: dict[str, float]
+
+    @classmethod
+    def of(
+        cls, answer: Answer, top: int, names: Mapping[UUID, ImageLabel] = MappingProxyType({})
+    ) -> AnswerOut:
+        """Convert an answer with its `top` candidates.
+
+        Args:
+            answer: The answer.
+            top: Maximum number of candidates or places.
+            names: Labels of the images in `list_image_ids`.
+        """
+        labels = Labels(names, _shown_points(answer, top))
+        cited: dict[str, list[CitationOut]] = {}
+        nearest_places = find_nearest_places([citation.point for citation in answer.citations])
+        for citation, nearest_place in zip(answer.citations, nearest_places, strict=True):
+            cited.setdefault(citation.kind, []).append(CitationOut.of(citation, nearest_place))
+        point, belief, query_features = answer.point, answer.believed.belief, answer.believed.asked
+        return cls(
+            point=None if point is None else LatLon(lat=point.lat, lon=point.lon),
+            geometry=None if point is None else GeoPoint.of(point),
+            regions=[
+                CredibleDiscOut(mass=disc.mass, radius_m=disc.radius_m) for disc in answer.regions
+            ],
+            calibrated=answer.calibrated,
+            abstained=answer.believed.abstained,
+            calibration_note=describe_calibration(answer),
+            belief=belief and PosteriorOut.of(belief),
+            candidates=[CandidateOut.of(ranked, labels) for ranked in answer.ranked[:top]],
+            null_score=query_features and query_features.null_logit,
+            candidates_considered=answer.candidates_considered,
+            places=[RankedCoordinateOut.of(nearest_place) for nearest_place in answer.places[:top]],
+            note=answer.note,
+            citations=cited,
+            bundle=BundleOut(
+                name=answer.bundle, digest=answer.bundle_digest, note=answer.bundle_note
+            ),
+            ranker=answer.ranker,
+            ranker_reason=answer.ranker_reason,
+            index=IndexOut(engine=answer.index_engine, build=answer.index_build),
+            timings_ms=dict(answer.timings_ms),
+        )
+
+
+def list_image_ids(answer: Answer, top: int) -> list[UUID]:
+    """Return the ids of all images in the response, whose labels are needed."""
+    return list(_shown_points(answer, top))
+
+
+def _shown_points(answer: Answer, top: int) -> dict[UUID, Point]:
+    """Return the positions of the returned candidates and of their evidence."""
+    ranked_candidates = answer.ranked[:top]
+    evidence_points = {
+        photo.id: photo.point for ranked in ranked_candidates for photo in ranked.evidence
+    }
+    return evidence_points | {
+        ranked.candidate.id: ranked.candidate.point for ranked in ranked_candidates
+    }
+
+
+class HitOut(LabeledOut):
+    """An image that is similar to the query."""
+
+    image_id: UUID
+    source_id: UUID
+    kind: str
+    lat: float
+    lon: float
+    captured_at: datetime | None
+    score: float = Field(description="Cosine similarity.")
+    thumbnail_url: str
+
+    @classmethod
+    def of(cls, hit: Hit, labels: Labels) -> HitOut:
+        """Convert one hit."""
+        return cls(
+            image_id=hit.id,
+            **labels.fields(hit.id),
+            source_id=hit.source_id,
+            kind=hit.kind,
+            lat=hit.point.lat,
+            lon=hit.point.lon,
+            captured_at=hit.captured_at,
+            score=hit.score,
+            thumbnail_url=make_thumbnail_url(hit.id),
+        )
+
+
+class GroupOut(BaseModel):
+    """Images of one panorama or sequence, best first."""
+
+    group: str
+    hits: list[HitOut]
+
+
+class SimilarOut(BaseModel):
+    """Most similar images, grouped so that one sequence does not dominate the result."""
+
+    groups: list[GroupOut]
+    bundle: str
+    index_build: str | None
+    timings_ms: dict[str, float]
+
+    @classmethod
+    def of(
+        cls, result: SimilarResult, names: Mapping[UUID, ImageLabel] = MappingProxyType({})
+    ) -> SimilarOut:
+        """Convert all groups, best first."""
+        points = {hit.id: hit.point for group in result.groups for hit in group.hits}
+        labels = Labels(names, points)
+        return cls(
+            groups=[
+                GroupOut(group=group.group, hits=[HitOut.of(hit, labels) for hit in group.hits])
+                for group in result.groups
+            ],
+            bundle=result.bundle,
+            index_build=result.index_build,
+            timings_ms=dict(result.timings_ms),
+        )

@@ -1,0 +1,142 @@
+"""Response schemas of calibrated probabilities: confidence and credible regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import numpy as np
+import shapely
+from pydantic import BaseModel, Field
+
+from pinpoint.geo.hdr import contains_positions, outline_boxes
+from pinpoint.records import Answer, CredibleRegion, Posterior
+
+_DEGREE_DECIMALS: Final = 7
+"""Decimals of coordinates in degrees: about one centimeter."""
+
+
+UNCALIBRATED: Final = (
+    "Radii hold a share of the ranker's mass; they are not calibrated on held-out photos, "
+    "so do not read them as probabilities"
+)
+
+
+def describe_calibration(answer: Answer) -> str:
+    """Describe the calibration, or the reason for its absence."""
+    reason = answer.believed.note
+    return reason if answer.calibrated else f"{UNCALIBRATED}{reason and f': {reason}'}."
+
+
+class CredibleDiscOut(BaseModel):
+    """A disc around the answer with a share of the vote or, if calibrated, of the probability."""
+
+    mass: float = Field(examples=[0.9])
+    radius_m: float
+
+
+class MultiPolygonOut(BaseModel):
+    """A GeoJSON MultiPolygon (RFC 7946): longitude first, cut at the antimeridian."""
+
+    type: Literal["MultiPolygon"] = "MultiPolygon"
+    coordinates: list[list[list[tuple[float, float]]]]
+
+
+class CredibleRegionOut(BaseModel):
+    """Highest-density region that contains the photo's position with the stated probability."""
+
+    probability: float = Field(examples=[0.9])
+    level: float = Field(
+        description="Posterior mass of the area that reaches this coverage on held-out photos "
+        "(split-conformal)."
+    )
+    area_km2: float
+    geometry: MultiPolygonOut
+
+    @classmethod
+    def of(cls, area: CredibleRegion) -> CredibleRegionOut:
+        """Convert a region; its boxes are merged to polygons."""
+        return cls(
+            probability=area.share,
+            level=area.level,
+            area_km2=area.area_km2,
+            geometry=MultiPolygonOut(coordinates=merge_boxes(area.boxes)),
+        )
+
+
+class WithinOut(BaseModel):
+    """Probability that the photo was taken within a radius of the answer's point."""
+
+    radius_km: float = Field(examples=[25])
+    probability: float
+
+
+class NameOut(BaseModel):
+    """The most probable country, region or city."""
+
+    level: Literal["country", "region", "city"]
+    name: str = Field(examples=["Paris, Ile-de-France, FR"])
+    probability: float = Field(description="Posterior mass of the candidates in it.")
+
+
+class PosteriorOut(BaseModel):
+    """Calibrated posterior of an answer."""
+
+    within: list[WithinOut]
+    areas: list[CredibleRegionOut]
+    names: list[NameOut] = Field(description="Determined by the nearest GeoNames city.")
+    elsewhere: float = Field(
+        description="Probability that the photo is near none of the candidates."
+    )
+    unsupported: float | None = Field(
+        description="Probability that the gallery has no image within 25 km of the photo, with a "
+        "prior of 0.5 against a correct answer; null if the calibration has no such photos."
+    )
+    stratum: str = Field(
+        description="Calibration group: `all`, or a query kind in a sparse or dense gallery.",
+        examples=["photo, dense"],
+    )
+
+    @classmethod
+    def of(cls, belief: Posterior) -> PosteriorOut:
+        """Convert the posterior, without point and discs, which each answer has."""
+        return cls(
+            within=[
+                WithinOut(radius_km=radius_km, probability=probability)
+                for radius_km, probability in belief.within.items()
+            ],
+            areas=[CredibleRegionOut.of(area) for area in belief.areas],
+            names=[
+                NameOut.model_validate(
+                    {"level": name.level, "name": name.name, "probability": name.probability}
+                )
+                for name in belief.names
+            ],
+            elsewhere=belief.elsewhere,
+            unsupported=belief.unsupported,
+            stratum=belief.stratum,
+        )
+
+
+def merge_boxes(
+    boxes: Sequence[tuple[float, float, float, float]],
+) -> list[list[list[tuple[float, float]]]]:
+    """Merge boxes to polygons: exteriors counterclockwise, holes clockwise (RFC 7946, 3.1.6)."""
+    # Uses only the borders: a union of hundreds of boxes is slower than their computation.
+    box_array = np.array(boxes).reshape(-1, 4)
+    lines = shapely.linestrings(outline_boxes(box_array)[..., ::-1])
+    faces = shapely.get_parts(shapely.polygonize(lines))
+    inside = contains_positions(
+        box_array, shapely.get_coordinates(shapely.point_on_surface(faces))[:, ::-1]
+    )
+    polygons = shapely.orient_polygons(faces[inside], exterior_cw=False)
+    return [
+        [
+            [
+                (round(lon, _DEGREE_DECIMALS), round(lat, _DEGREE_DECIMALS))
+                for lon, lat in ring.coords
+            ]
+            for ring in (polygon.exterior, *polygon.interiors)
+        ]
+        for polygon in polygons.tolist()
+    ]

@@ -1,0 +1,81 @@
+"""`/v1/sources`: collections of images of one kind, with license and originals policy."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from pinpoint.api import problems
+from pinpoint.api.dependencies import AdminCaller, AppServices, IngestCaller, ReadCaller
+from pinpoint.api.v1.schemas.catalog import NAME_PATTERN, ErasedOut, SourceIn, SourceOut, SourcesOut
+
+router = APIRouter(prefix="/v1/sources", tags=["sources"])
+
+NameOrId = Annotated[
+    str,
+    Path(
+        max_length=100,
+        pattern=NAME_PATTERN,
+        description="Name or id of the source.",
+        examples=["paris-walk"],
+    ),
+]
+
+
+@router.get(
+    "",
+    operation_id="list_sources",
+    summary="List sources",
+    responses=problems.problem_responses(401, 403, 404, 503),
+)
+def list_sources(caller: ReadCaller, services: AppServices) -> SourcesOut:
+    """List all sources by name, with their number of images."""
+    with services.database.read(caller.organization_id) as catalog:
+        rows = catalog.sources()
+    return SourcesOut(sources=[SourceOut.of(source) for source in rows])
+
+
+@router.post(
+    "",
+    operation_id="add_source",
+    status_code=201,
+    summary="Add a source",
+    responses=problems.problem_responses(400, 401, 403, 404, 409, 422, 503),
+)
+def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> SourceOut:
+    """Add a source; its name must be unique in the organization."""
+    with services.database.write(caller.organization_id) as catalog:
+        source = catalog.add_source(
+            body.name,
+            body.kind,
+            licence=body.licence,
+            attribution=body.attribution,
+            originals=body.originals,
+        )
+    return SourceOut.of(source)
+
+
+@router.get(
+    "/{source_id}",
+    operation_id="get_source",
+    summary="One source",
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
+)
+def get_source(source_id: NameOrId, caller: ReadCaller, services: AppServices) -> SourceOut:
+    """Return one source, by name or id."""
+    with services.database.read(caller.organization_id) as catalog:
+        return SourceOut.of(catalog.source(source_id))
+
+
+@router.delete(
+    "/{source_id}",
+    operation_id="erase_source",
+    status_code=202,
+    summary="Erase a source and all its images",
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
+)
+def erase_source(source_id: NameOrId, caller: AdminCaller, services: AppServices) -> ErasedOut:
+    """Mark all its images as deleted; a worker erases them, then the source."""
+    with services.database.write(caller.organization_id) as catalog:
+        return ErasedOut(images=catalog.erase_source(catalog.source(source_id).id))

@@ -1,0 +1,146 @@
+"""Shared by `inspect` and `ingest`: metadata options, and notes about files that are not photos."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from pinpoint.cli import output
+from pinpoint.media.manifests.columns import parse_column_options
+from pinpoint.media.manifests.manifest_files import ManifestSummary, is_manifest
+from pinpoint.media.metadata.clocks import check_zone, read_clock_offset
+from pinpoint.media.sidecars import LABELS, SIDECAR_KINDS, OtherFile, find_other_files
+from pinpoint.records import ReadOptions
+
+TrackOption = Annotated[
+    str | None,
+    typer.Option(
+        "--track",
+        help="GPX track to use if several overlap in time: its name, a GPX file, or `FILE#2` for "
+        "the second track of a file.",
+        show_default=False,
+    ),
+]
+TimeZoneOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time-zone",
+        help="Time zone of times without an offset: an IANA name (`Europe/Paris`) or an offset "
+        "(`+02:00`).",
+        show_default=False,
+    ),
+]
+ClockOption = Annotated[
+    str | None,
+    typer.Option(
+        "--camera-clock-offset",
+        help="Offset added to camera times: `+HH:MM:SS`, `-HH:MM:SS` or seconds; positive for a "
+        "slow clock.",
+        show_default=False,
+    ),
+]
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        help="Meaning of a manifest column, for example `x=longitude`; `=attribute` keeps it "
+        "as an attribute. May be repeated.",
+        show_default=False,
+    ),
+]
+_MAX_NAMES: Final = 100
+_MAX_SHOWN: Final = 5
+
+
+def read_options(
+    track: str | None, time_zone: str | None, clock: str | None, columns: Sequence[str] | None
+) -> ReadOptions:
+    """Parse the options.
+
+    Raises:
+        BadRequest: A time zone, an offset or a column is invalid.
+    """
+    return ReadOptions(
+        track=track,
+        time_zone=None if time_zone is None else check_zone(time_zone),
+        camera_clock_offset_s=None if clock is None else read_clock_offset(clock),
+        columns=parse_column_options(columns or ()),
+    )
+
+
+def find_files_beside(path: Path) -> list[OtherFile]:
+    """Find files below a folder that are not photos; for a photo, files with the same stem."""
+    if path.is_dir():
+        return list(find_other_files(path))
+    if is_manifest(path):
+        return list(find_other_files(path.parent))
+    stem = f"{path.stem}."
+    return [file for file in find_other_files(path.parent) if file.name.startswith(stem)]
+
+
+def as_dict(others: Sequence[OtherFile]) -> dict[str, Any]:
+    """Group the files by type, with counts and names."""
+    sidecars = [file for file in others if file.kind in SIDECAR_KINDS]
+    groups = {
+        "tracks": [file for file in others if file.kind == "track"],
+        "manifests": [file for file in others if file.kind == "manifest"],
+        "sidecars_not_read": sidecars,
+        "other": [file for file in others if file.kind == "other"],
+    }
+    fields: dict[str, Any] = {
+        name: {"count": len(group), "names": [file.name for file in group[:_MAX_NAMES]]}
+        for name, group in groups.items()
+    }
+    fields["sidecars_not_read"]["kinds"] = dict(Counter(file.kind for file in sidecars))
+    return fields
+
+
+def describe_others(others: Sequence[OtherFile]) -> list[str]:
+    """Describe the files that are not photos: counts by type, and unread sidecars."""
+    counts: Counter[str] = Counter(file.kind for file in others)
+    parts = [
+        f"{counts[kind]} {word if counts[kind] == 1 else word + 's'}"
+        for kind, word in (("track", "GPX file"), ("manifest", "manifest"), ("other", "other file"))
+        if counts[kind]
+    ]
+    lines = [f"not photos: {', '.join(parts)}"] if parts else []
+    return lines + describe_sidecars(others)
+
+
+def describe_sidecars(others: Sequence[OtherFile]) -> list[str]:
+    """Describe the unread sidecars, which may contain positions of photos, if there are any."""
+    sidecars = [file for file in others if file.kind in SIDECAR_KINDS]
+    if not sidecars:
+        return []
+    counts: Counter[str] = Counter(file.kind for file in sidecars)
+    kinds = ", ".join(f"{counts[kind]} {LABELS[kind]}" for kind in SIDECAR_KINDS if counts[kind])
+    noun = "sidecar is" if len(sidecars) == 1 else "sidecars are"
+    return [
+        f"{len(sidecars)} {noun} not read ({kinds}): "
+        f"{_list_names(file.name for file in sidecars)}; "
+        "positions and times in them are not used, a manifest can give them"
+    ]
+
+
+def describe_columns(summary: ManifestSummary) -> list[str]:
+    """Describe the unknown columns of a manifest, if there are any."""
+    if not summary.attributes:
+        return []
+    names = _list_names(summary.attributes, limit=20)
+    return [f"{summary.name}: columns kept as attributes, without a meaning: {names}"]
+
+
+def note_lines(lines: Iterable[str]) -> None:
+    """Print lines on stderr."""
+    for line in lines:
+        output.warn(line)
+
+
+def _list_names(names: Iterable[str], limit: int = _MAX_SHOWN) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more

@@ -1,0 +1,254 @@
+"""HTTP transport: authentication, and conversion of problem responses to error classes."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from pinpoint import errors
+from pinpoint.settings import ServiceSettings
+from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.state import compute_proof, read_state
+from pinpoint.stack.supervisor.running import is_running, missing_stack
+
+Json = dict[str, Any]
+
+TIMEOUT: Final = httpx.Timeout(120.0, connect=5.0)
+ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
+_PROBLEM_PREFIX: Final = "urn:pinpoint:problem:"
+_BAD_REQUEST_KINDS: Final = ("invalid_request", "method_not_allowed", "unsupported_media_type")
+
+
+class HttpTransport:
+    """A connection to one API.
+
+    Args:
+        server: Base URL.
+        key: API key, or the operator's secret of this machine.
+        organization: Organization that the operator acts for.
+        embedded: Whether the server is this machine's embedded stack.
+        home: Home of the embedded stack.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        key: str | None,
+        organization: str | None,
+        *,
+        embedded: bool,
+        home: Path | None = None,
+    ) -> None:
+        headers = _auth_headers(key, organization)
+        self.server = server.rstrip("/")
+        self.embedded, self.home = embedded, home
+        try:
+            # Proxies in the environment apply to remote servers, not to this machine.
+            self._http = httpx.Client(
+                base_url=self.server, headers=headers, timeout=TIMEOUT, trust_env=not embedded
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise _invalid_server_error(server) from error
+
+    @classmethod
+    def to_embedded(cls, organization: str | None, home: Path | None = None) -> HttpTransport:
+        """Connect to the embedded stack of a home.
+
+        Args:
+            organization: Organization that the operator acts for.
+            home: Home of the stack; default: the home in the environment.
+
+        Raises:
+            StackError: No stack is running in this home.
+        """
+        home = home or ServiceSettings().home
+        paths = StackPaths(home)
+        try:
+            state = read_state(paths)
+        except PermissionError as error:
+            raise missing_stack(home) from error
+        if state is None:
+            raise missing_stack(home)
+        try:
+            key = paths.operator_key_file.read_text().strip() or None
+        except (FileNotFoundError, PermissionError):
+            key = None
+        wire = cls(state.api_url, None, None, embedded=True, home=home)
+        if key is not None:
+            wire._authenticate_operator(key, organization, state.api_port)
+        return wire
+
+    def _authenticate_operator(self, key: str, organization: str | None, port: int) -> None:
+        """Verify that the API knows the operator's key, then send the key with each request.
+
+        Raises:
+            StackError: The API does not answer, or another process listens on the stack's port.
+        """
+        nonce = secrets.token_urlsafe(24)
+        liveness = self.call("GET", "/health/live", query={"nonce": nonce})
+        received_proof = liveness.get("proof") if isinstance(liveness, dict) else None
+        if not hmac.compare_digest(
+            str(received_proof).encode(), compute_proof(key, nonce, port).encode()
+        ):
+            self.close()
+            raise errors.StackError(
+                f"the server at {self.server} does not prove that it is this stack; nothing was "
+                "sent to it; `pinpoint up` starts the stack, also after a change of its files"
+            )
+        self._http.headers.update(_auth_headers(key, organization))
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        form: Mapping[str, Any] | None = None,
+        files: list[tuple[str, tuple[str, Any]]] | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Send one request; return the decoded JSON, or None for an empty response."""
+        response = self.send(
+            method, path, json=body, data=form, files=files, params=_drop_none(query)
+        )
+        try:
+            return response.json() if response.content else None
+        except ValueError as error:
+            raise errors.UnavailableError(
+                f"{response.request.url} is not a Pinpoint API: its answer is not JSON"
+            ) from error
+
+    def fetch(self, path: str) -> bytes:
+        """Download a file; return its bytes."""
+        return self.send("GET", path).content
+
+    def send(self, method: str, path: str, **parts: Any) -> httpx.Response:
+        """Send one request; return its successful response.
+
+        Raises:
+            PinpointError: The server returned a problem; its type selects the class.
+            StackError: The embedded stack does not answer.
+            Unavailable: The server does not answer.
+        """
+        try:
+            response = self._http.request(method, path, **parts)
+        except httpx.HTTPError as error:
+            raise self._connection_error(error) from error
+        except httpx.InvalidURL as error:
+            raise _invalid_server_error(self.server) from error
+        if response.is_error:
+            raise error_from_response(response)
+        return response
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _connection_error(self, error: httpx.HTTPError) -> errors.PinpointError:
+        cause = errors.describe_cause(error)
+        if isinstance(error, httpx.UnsupportedProtocol):
+            return _invalid_server_error(self.server)
+        if self.home is not None and isinstance(error, httpx.ConnectError):
+            if not is_running(self.home):
+                return missing_stack(self.home)
+            return errors.StackError(
+                f"the API of the stack in {self.home} does not answer at {self.server} ({cause}); "
+                "`pinpoint status` shows its processes, `pinpoint up` starts those that are down",
+                reason="stack_not_running",
+            )
+        return errors.UnavailableError(f"{self.server} does not answer: {cause}")
+
+
+def _invalid_server_error(server: str) -> errors.BadRequestError:
+    return errors.BadRequestError(
+        f"{server!r} is not a server URL; give it as http://HOST:PORT or https://HOST"
+    )
+
+
+def error_from_response(response: httpx.Response) -> errors.PinpointError:
+    """Convert a problem response to an error."""
+    error = _parse_problem(response)
+    if isinstance(error, errors.UnavailableError):
+        error.retry_after_s = _parse_retry_after(response.headers.get("Retry-After", ""))
+    return error
+
+
+def _parse_problem(response: httpx.Response) -> errors.PinpointError:
+    try:
+        body = response.json()
+    except ValueError:
+        body = {}
+    if not isinstance(body, dict) or not str(body.get("type", "")).startswith(_PROBLEM_PREFIX):
+        # Most likely a response of a proxy.
+        return errors.UnavailableError(
+            f"{response.request.url} answered {response.status_code} and is not a Pinpoint API; "
+            "check --server"
+        )
+    kind = str(body["type"]).removeprefix(_PROBLEM_PREFIX)
+    message = str(body.get("detail") or body.get("title") or kind)
+    if response.status_code >= 500 and body.get("request_id"):
+        message = f"{message} (request {body['request_id']})"
+    error_class = (
+        errors.UnavailableError if response.status_code == 429 else _find_error_class(kind)
+    )
+    return error_class(message, reason=str(body.get("reason") or kind))
+
+
+def _parse_retry_after(text: str) -> float | None:
+    """Parse Retry-After as whole seconds; its other form, a date, is ignored."""
+    return float(text) if text.isascii() and text.isdigit() else None
+
+
+def _auth_headers(key: str | None, organization: str | None) -> dict[str, str]:
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    return headers if organization is None else {**headers, ORGANIZATION_HEADER: organization}
+
+
+def _find_error_class(kind: str) -> type[errors.PinpointError]:
+    if kind in _BAD_REQUEST_KINDS:
+        return errors.BadRequestError
+    for error_class in _iterate_error_classes(errors.PinpointError):
+        if error_class.reason == kind:
+            return error_class
+    return errors.PinpointError
+
+
+def _iterate_error_classes(
+    root: type[errors.PinpointError],
+) -> Iterator[type[errors.PinpointError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from _iterate_error_classes(child)
+
+
+def _drop_none(query: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (query or {}).items() if value is not None}
+
+
+def to_form(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert parameters to form fields; None is omitted."""
+    form: dict[str, Any] = {}
+    for name, value in limits.items():
+        if value is None or value == () or value == []:
+            continue
+        if isinstance(value, Mapping):
+            form[name] = json.dumps(value)
+        elif name == "bbox" and not isinstance(value, str):
+            form[name] = ",".join(repr(float(degrees)) for degrees in value)
+        elif isinstance(value, list | tuple):
+            form[name] = [str(item) for item in value]
+        else:
+            form[name] = to_text(value)
+    return form
+
+
+def to_text(value: object) -> str:
+    """Convert a value to text; times to ISO 8601."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,96 @@
+"""Calibration metrics: reliability, risk–coverage and AUROC of the confidence; abstention.
+
+Letters: N rows, as in `measures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpoint.metrics.abstention import abstention_auroc, risk_curve
+from pinpoint.metrics.calibration import reliability as compute_reliability
+from pinpoint.metrics.geolocation import within
+
+if TYPE_CHECKING:
+    from pinpoint.evaluation.metrics.arm_measures import ArmMetrics
+
+_CITY_KM: Final = 25.0
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+def reliability_metrics(
+    metrics: ArmMetrics, threshold_km: float, rows: Flags
+) -> dict[str, Any] | None:
+    """Reliability bins of the mass within a threshold; None if the ranker states no mass."""
+    if metrics.mass_within is None:
+        return None
+    correct = within(metrics.error_km[rows], threshold_km, metrics.convention)
+    reliability = compute_reliability(
+        metrics.mass_within[threshold_km][rows], correct, metrics.clusters[rows]
+    )
+    return {
+        "ece": reliability.ece,
+        "debiased_ece": reliability.debiased_ece,
+        "stated": reliability.stated,
+        "bins": [
+            {
+                "rows": reliability_bin.rows,
+                "confidence": reliability_bin.confidence,
+                "accuracy": reliability_bin.accuracy,
+            }
+            for reliability_bin in reliability.bins
+        ],
+    }
+
+
+def confidence_metrics(
+    metrics: ArmMetrics, mass_within: Mapping[float, Floats], rows: Flags
+) -> dict[str, Any]:
+    """Metrics of the mass near the answer as a confidence, by threshold in km."""
+    result: dict[str, Any] = {}
+    for threshold_km, mass in mass_within.items():
+        correct = within(metrics.error_km[rows], threshold_km, metrics.convention)
+        result[f"{threshold_km:g}"] = {
+            "reliability": reliability_metrics(metrics, threshold_km, rows),
+            "auroc_right": abstention_auroc(mass[rows], correct),
+            "aurc": risk_curve(mass[rows], (~correct).astype(np.float64)).aurc,
+        }
+        covered = _covered_rows(metrics, rows)
+        if covered is not None:
+            result[f"{threshold_km:g}"]["auroc_covered"] = abstention_auroc(mass[rows], covered)
+    return result
+
+
+def abstention_metrics(metrics: ArmMetrics, rows: Flags) -> dict[str, Any]:
+    """Abstention rates, overall and separately for photos labeled as covered and uncovered."""
+    withheld, unsupported = metrics.withheld[rows], metrics.unsupported[rows]
+    correct = within(metrics.error_km[rows], _CITY_KM, metrics.convention)
+    result: dict[str, Any] = {
+        "withheld": float(withheld.mean()),
+        "right_of_answered": float(correct[~withheld].mean()) if not withheld.all() else None,
+        "right_of_withheld": float(correct[withheld].mean()) if withheld.any() else None,
+    }
+    covered = _covered_rows(metrics, rows)
+    if covered is not None:
+        result["withheld_of_covered"] = float(withheld[covered].mean())
+        result["withheld_of_uncovered"] = float(withheld[~covered].mean())
+        result["auroc_uncovered"] = abstention_auroc(unsupported, ~covered)
+    return result
+
+
+def _covered_rows(metrics: ArmMetrics, rows: Flags) -> Flags | None:
+    """Mask of the photos labeled as covered; None unless both labels occur."""
+    labels = [
+        strata.get("covered")
+        for strata, selected in zip(metrics.strata, rows, strict=True)
+        if selected
+    ]
+    if set(labels) != {"true", "false"}:
+        return None
+    return np.array([label == "true" for label in labels], dtype=np.bool_)

@@ -1,0 +1,134 @@
+"""Calibration section of the report: stated regions, probabilities and withheld answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pinpoint.evaluation.report.cells import (
+    ARM_TITLES,
+    format_interval,
+    format_percent,
+    format_table,
+    format_three,
+)
+
+
+def calibration_section(report: Mapping[str, Any]) -> list[str]:
+    """Stated regions and probabilities compared with the ground truth."""
+    return [
+        "## Stated regions and masses",
+        _disc_table(report),
+        *_hdr_tables(report),
+        *_confidence_section(report),
+        *_abstention_section(report),
+    ]
+
+
+def _disc_table(report: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            ARM_TITLES[name],
+            f"{100 * region['stated_share']:.0f} %",
+            "calibrated" if region["calibrated"] else "uncalibrated",
+            format_percent(region["coverage"]),
+            region["median_radius_km"],
+            region["stated"],
+        )
+        for name, arm in report["arms"].items()
+        for region in arm["all"]["regions"].values()
+    ]
+    columns = (
+        "arm",
+        "region",
+        "status",
+        "contains the truth %",
+        "median radius km",
+        "stated",
+    )
+    return format_table(columns, rows)
+
+
+def _hdr_tables(report: Mapping[str, Any]) -> list[str]:
+    """Highest-density regions of all calibrated answers, and per stratum of the calibration."""
+    rows: list[list[object]] = []
+    for name, arm in report["arms"].items():
+        parts = {"all": arm["all"], **arm["strata"].get("calibration", {})}
+        for part, figures in parts.items():
+            for region in figures.get("densest", {}).values():
+                title = f"{100 * region['stated_share']:.0f} %"
+                coverage = format_interval(region["coverage"])
+                rows.append(
+                    [
+                        ARM_TITLES[name],
+                        part,
+                        title,
+                        coverage,
+                        region["median_km2"],
+                        region["stated"],
+                    ]
+                )
+    if not rows:
+        return []
+    columns = (
+        "arm",
+        "stratum",
+        "highest-density region",
+        "contains the truth %",
+        "median km²",
+        "stated",
+    )
+    return [format_table(columns, rows)]
+
+
+def _confidence_section(report: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for name, arm in report["arms"].items():
+        for km, metrics in (arm["all"]["confidence"] or {}).items():
+            bins = metrics["reliability"]
+            rows.append(
+                (
+                    ARM_TITLES[name],
+                    f"{km} km",
+                    *(format_three(bins[key]) for key in ("ece", "debiased_ece")),
+                    *(
+                        format_three(metrics.get(key))
+                        for key in ("auroc_right", "auroc_covered", "aurc")
+                    ),
+                )
+            )
+    if not rows:
+        return ["No confidence is stated: the ranker puts all mass on one candidate."]
+    columns = ("arm", "mass within", "ECE", "debiased ECE", "AUROC right", "AUROC covered", "AURC")
+    text = (
+        "Confidence is the share of the mass within this distance of the answer, or the stated "
+        "probability if the answer is calibrated. An answer is right if its error is below this "
+        "distance."
+    )
+    return [text, format_table(columns, rows)]
+
+
+def _abstention_section(report: Mapping[str, Any]) -> list[str]:
+    keys = ("withheld", "right_of_answered", "right_of_withheld")
+    coverage_keys = ("withheld_of_covered", "withheld_of_uncovered")
+    rows = [
+        (
+            ARM_TITLES[name],
+            *(format_percent(metrics.get(key)) for key in (*keys, *coverage_keys)),
+            format_three(metrics.get("auroc_uncovered")),
+        )
+        for name, arm in report["arms"].items()
+        if (metrics := arm["all"]["abstention"]) is not None
+    ]
+    if not rows:
+        return []
+    columns = ("arm", "withheld %", "answered: right @25 km %", "withheld: right @25 km %")
+    coverage_columns = (
+        "covered photos: withheld %",
+        "uncovered photos: withheld %",
+        "AUROC uncovered",
+    )
+    return [
+        "All metrics above include withheld answers, as best guesses.",
+        format_table((*columns, *coverage_columns), rows),
+    ]

@@ -1,0 +1,319 @@
+"""The run: every labeled query goes through the real search flow, in every arm.
+
+    query ─read→ bytes ─encode→ vector ─locate→ served
+                                       └locate, exclusions→ excluded        ─append→ row
+
+A photo is decoded and encoded once. A missing or broken photo gives a row with a reason. Errors
+that affect all following queries (the index is gone, or has vectors of another bundle) end the run.
+A restarted run resumes where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+from uuid import UUID
+
+from pinpoint.errors import BadPhotoError, BadRequestError, TooLargeError
+from pinpoint.evaluation.labels.labels import LabeledQueries, LabeledQuery
+from pinpoint.evaluation.run import run_manifest
+from pinpoint.evaluation.run.concurrency import ordered_map
+from pinpoint.evaluation.run.rows import (
+    EXCLUDED,
+    SERVED,
+    ArmRow,
+    QueryRow,
+    ResultLog,
+    build_arm_row,
+    build_query_row,
+)
+from pinpoint.media.checks import RejectedFileError
+from pinpoint.media.files import read_bytes, sha256
+from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
+from pinpoint.records import (
+    IMAGE_CHANNEL,
+    NEAR_DUPLICATE_COSINE,
+    SOURCE_KINDS,
+    Exclusions,
+    IndexFilter,
+    SearchFilter,
+    Vector,
+)
+from pinpoint.search import consistency, exclusion_filter, pipeline
+from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.settings import SearchSettings
+
+EXCLUDABLE: Final = ("self", "author", "sequence", "near-duplicate")
+"""Gallery rows that can be excluded: same bytes, same creator, same sequence, near-duplicates."""
+
+QueryProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationComponents:
+    """Components of the search flow."""
+
+    decoder: Decoder
+    encoder: Encoder
+    index: VectorIndex
+    database: Database
+    search: SearchSettings
+    max_bytes: int
+    reranker: Reranker | None = None
+    """Reranker of the bundle, if it has one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Settings of a run."""
+
+    organization_id: UUID
+    images: Path
+    limits: SearchFilter = field(default_factory=SearchFilter)
+    ranker: str = "vote"
+    exclude: tuple[str, ...] = EXCLUDABLE
+    """Values of `EXCLUDABLE`; if empty, there is no arm `excluded`."""
+    served: bool = True
+    """Whether there is an arm `served`; without it the run takes half the time."""
+    near_duplicate_cosine: float = NEAR_DUPLICATE_COSINE
+    only: tuple[tuple[str, str], ...] = ()
+    """Filters `(stratum or kind, value)`; several values of one stratum are alternatives."""
+    first: int | None = None
+    """Evaluate only this many queries, the first ones after filtering."""
+
+
+def evaluate(
+    labeled: LabeledQueries,
+    folder: Path,
+    *,
+    plan: RunConfig,
+    parts: EvaluationComponents,
+    planet: Mapping[str, Any] | None = None,
+    at_once: int = 1,
+    on_progress: QueryProgress = lambda completed, total: None,
+) -> dict[str, Any]:
+    """Evaluate every query that has no row yet, and append its row in `folder`.
+
+    Args:
+        labeled: The labeled queries.
+        folder: Folder of the run; created, or resumed if it contains the same run.
+        plan: Settings of the run.
+        parts: Components of the search flow.
+        planet: Identity of a synthetic planet.
+        at_once: Number of concurrent queries. Rows do not depend on it; timings include queueing.
+        on_progress: Called with the number of completed queries and the total.
+
+    Returns:
+        The manifest of the run.
+
+    Raises:
+        Conflict: The folder contains another run.
+        BadRequest: The settings are invalid.
+        BadBundle: The index contains vectors of another bundle.
+        Unavailable: A service of the stack does not respond.
+    """
+    _check_plan(plan, parts)
+    queries = _select_queries(labeled, plan)
+    run = run_manifest.build_manifest(
+        labeled,
+        queries,
+        only={name: " or ".join(values) for name, values in _stratum_filters(plan).items()},
+        gallery=_describe_gallery(plan, parts),
+        settings=_describe_settings(plan, parts),
+        planet=planet,
+    )
+    run_manifest.write_or_check(folder, run)
+    with ResultLog(folder, vector_width(parts)) as log:
+        pending = [number for number in range(len(queries)) if number not in log.finished]
+        on_progress(log.count, len(queries))
+        evaluate_query = partial(_evaluate_query, queries=queries, plan=plan, parts=parts)
+        for row, vector in ordered_map(evaluate_query, pending, at_once):
+            slot = None if vector is None else log.next_vector()
+            log.append(replace(row, vector=slot), vector)
+            on_progress(log.count, len(queries))
+    return run
+
+
+def vector_width(parts: EvaluationComponents) -> int:
+    """Dimension D of the query vectors."""
+    return parts.encoder.contract.dims[IMAGE_CHANNEL]
+
+
+def exclusions_for(query: LabeledQuery, file_sha256: str, plan: RunConfig) -> Exclusions:
+    """Exclusions for one query, according to the settings of the run."""
+    author = query.creator if "author" in plan.exclude else None
+    sequence = query.sequence if "sequence" in plan.exclude else None
+    return Exclusions(
+        hashes=(file_sha256,) if "self" in plan.exclude else (),
+        creators=(author,) if author is not None else (),
+        sequences=(sequence,) if sequence is not None else (),
+        near_duplicate_cosine=(
+            plan.near_duplicate_cosine if "near-duplicate" in plan.exclude else None
+        ),
+    )
+
+
+def _select_queries(labeled: LabeledQueries, plan: RunConfig) -> tuple[LabeledQuery, ...]:
+    """The queries that match the filters.
+
+    Raises:
+        BadRequest: No query matches.
+    """
+    filters = _stratum_filters(plan)
+    chosen = tuple(
+        query
+        for query in labeled.questions
+        if all(_stratum_value(query, name) in values for name, values in filters.items())
+    )
+    if not chosen and plan.only:
+        strata = sorted({name for query in labeled.questions for name in query.strata} | {"kind"})
+        raise BadRequestError(
+            f"no query has {', '.join(f'{name}={value}' for name, value in plan.only)}; "
+            f"available strata are {', '.join(strata)}"
+        )
+    return chosen[: plan.first]
+
+
+def _stratum_filters(plan: RunConfig) -> dict[str, list[str]]:
+    """Allowed values of each filtered stratum."""
+    return {
+        name: [value for stratum, value in plan.only if stratum == name] for name, _ in plan.only
+    }
+
+
+def _stratum_value(query: LabeledQuery, name: str) -> str | None:
+    return query.kind if name == "kind" else query.strata.get(name)
+
+
+def _check_plan(plan: RunConfig, parts: EvaluationComponents) -> None:
+    unknown = [name for name in plan.exclude if name not in EXCLUDABLE]
+    if unknown:
+        raise BadRequestError(
+            f"cannot exclude {', '.join(unknown)}; there are {', '.join(EXCLUDABLE)}"
+        )
+    unknown_kinds = [kind for kind in plan.limits.kinds if kind not in SOURCE_KINDS]
+    if unknown_kinds:
+        raise BadRequestError(
+            f"no source kind {', '.join(unknown_kinds)}; there are {', '.join(SOURCE_KINDS)}"
+        )
+    if plan.ranker not in pipeline.RANKER_NAMES:
+        raise BadRequestError(
+            f"no ranker {plan.ranker!r}; there are {', '.join(pipeline.RANKER_NAMES)}"
+        )
+    if plan.ranker == pipeline.RERANK and parts.reranker is None:
+        raise BadRequestError(
+            f"bundle {parts.encoder.contract.name} has no reranker; `pinpoint train reranker` "
+            "makes one, or name a bundle that has one"
+        )
+    if not (plan.served or plan.exclude):
+        raise BadRequestError(
+            "nothing to evaluate: both the arm `served` and all exclusions are disabled"
+        )
+    if not plan.images.is_dir():
+        raise BadRequestError(f"{plan.images} is not a folder of images")
+    if not 0 < plan.near_duplicate_cosine <= 1:
+        raise BadRequestError(
+            f"the near-duplicate cosine must be in (0, 1], not {plan.near_duplicate_cosine}"
+        )
+
+
+def _describe_gallery(plan: RunConfig, parts: EvaluationComponents) -> dict[str, Any]:
+    """Identity of the gallery; an index of another bundle is rejected before the first query."""
+    contract = parts.encoder.contract
+    info = consistency.require_same_model(parts.index, contract)
+    return {
+        "organization": str(plan.organization_id),
+        "bundle": contract.name,
+        "bundle_digest": contract.digest,
+        "bundle_note": contract.note,
+        "index_engine": info.engine,
+        "index_build": info.build,
+        "images": parts.index.count(IndexFilter(organization_id=plan.organization_id)),
+    }
+
+
+def _describe_settings(plan: RunConfig, parts: EvaluationComponents) -> dict[str, Any]:
+    reranker = parts.reranker if plan.ranker == pipeline.RERANK else None
+    return {
+        "ranker": plan.ranker,
+        **({} if reranker is None else {"reranker": reranker.digest}),
+        "kinds": list(plan.limits.kinds),
+        "sources": [str(source_id) for source_id in plan.limits.source_ids],
+        "exclude": sorted(plan.exclude),
+        **({} if plan.served else {"served": False}),
+        "near_duplicate_cosine": (
+            plan.near_duplicate_cosine if "near-duplicate" in plan.exclude else None
+        ),
+        "search": parts.search.model_dump(),
+    }
+
+
+def _evaluate_query(
+    number: int, *, queries: Sequence[LabeledQuery], plan: RunConfig, parts: EvaluationComponents
+) -> tuple[QueryRow, Vector | None]:
+    """Evaluate one query in every arm; returns a row with a problem if its photo is unreadable."""
+    query, started = queries[number], perf_counter()
+    watch = Stopwatch()
+    file_sha256: str | None = None
+    try:
+        with watch.stage("read"):
+            data = read_bytes(plan.images / query.file, parts.max_bytes)
+            file_sha256 = sha256(data)
+        vector = pipeline.encode_photo(
+            data,
+            file=query.file,
+            kind=query.kind,
+            decoder=parts.decoder,
+            encoder=parts.encoder,
+            watch=watch,
+        )
+    except (RejectedFileError, BadPhotoError, TooLargeError) as error:
+        detail = error.detail if isinstance(error, RejectedFileError) else error.message
+        row = build_query_row(number, query, file_sha256, problem=(error.reason, detail))
+        return row, None
+    shared_ms = watch.read()
+    locate = partial(_locate_in_arm, vector, query, plan=plan, parts=parts)
+    arms = {SERVED: locate(None)} if plan.served else {}
+    if plan.exclude:
+        arms[EXCLUDED] = locate(exclusions_for(query, file_sha256, plan))
+    shared_ms["total"] = round((perf_counter() - started) * 1e3, 3)
+    return build_query_row(number, query, file_sha256, timings=shared_ms, arms=arms), vector
+
+
+def _locate_in_arm(
+    vector: Vector,
+    query: LabeledQuery,
+    exclusions: Exclusions | None,
+    *,
+    plan: RunConfig,
+    parts: EvaluationComponents,
+) -> ArmRow:
+    """Run the search flow for a query vector."""
+    watch = Stopwatch()
+    excluded = 0
+    if exclusions is not None:
+        # Resolved here instead of in the flow, to count them; the flow then has nothing to resolve.
+        with watch.stage("exclude"):
+            exclusions = exclusion_filter.resolve_exclusions(
+                exclusions, organization_id=plan.organization_id, database=parts.database
+            )
+        excluded = len(exclusions.ids)
+    answer = pipeline.locate_encoded(
+        vector,
+        limits=plan.limits,
+        organization_id=plan.organization_id,
+        contract=parts.encoder.contract,
+        index=parts.index,
+        database=parts.database,
+        settings=parts.search,
+        kind=query.kind,
+        reranker=parts.reranker,
+        exclusions=exclusions,
+        ranker=plan.ranker,
+        watch=watch,
+    )
+    return build_arm_row(answer, excluded, query.truth)

@@ -1,0 +1,179 @@
+"""Embedder: images to unit vectors. A vector does not depend on the rest of the batch.
+
+Letters: B images or positions, H and W pixels, D vector width.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pinpoint.errors import BadBundleError, ConflictError
+from pinpoint.nets.bundle.contract import Preprocess
+from pinpoint.nets.embedder.coordinate_lists import CoordinateList
+from pinpoint.nets.towers.preprocess import preprocess_images
+from pinpoint.records import GPS_CHANNEL, Contract, CoordinateGallery, Pixels, SourceKind, Vector
+
+_POSITIONS_PER_PASS: Final = 4_096
+"""Positions are small compared to the weights: fewer passes read the weights less often."""
+
+
+class Embedder:
+    """A tower with its preprocessing; implements the port `Encoder`. Thread-safe.
+
+    Args:
+        tower: Maps `[B, 3, S, S]` to `[B, F]`; in inference mode, on `device`, fp32.
+        heads: Maps `[B, F]` and a kind per row to `[B, D]`. Without heads, F is D.
+        location: Maps positions `[B, 2]` to `[B, D]`, if the contract has the channel `gps`.
+        listed: Coordinates to search without a gallery; only with `location`.
+        contract: Describes the vectors.
+        preprocess: Preprocessing of the tower.
+        device: Device of the forward pass.
+        batch: Maximum number of images in one forward pass.
+    """
+
+    def __init__(
+        self,
+        tower: nn.Module,
+        *,
+        heads: nn.Module | None = None,
+        location: nn.Module | None = None,
+        listed: CoordinateList | None = None,
+        contract: Contract,
+        preprocess: Preprocess,
+        device: torch.device,
+        batch: int,
+    ) -> None:
+        self._tower = tower
+        self._heads = heads
+        self._location = location
+        self._listed = listed
+        self._coordinates: CoordinateGallery | None = None
+        self._contract = contract
+        self._preprocess = preprocess
+        self._device = device
+        self._batch = batch
+        self._query_lock = threading.Lock()
+        self._coordinates_lock = threading.Lock()
+
+    @property
+    def contract(self) -> Contract:
+        """Contract of the loaded bundle."""
+        return self._contract
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the forward pass."""
+        return self._device
+
+    def encode(self, images: Sequence[Pixels], kind: SourceKind | None = None) -> Vector:
+        """Images `[H, W, 3]` uint8, of any sizes, to fp32 unit vectors `[B, D]`.
+
+        Args:
+            images: The renditions; an empty sequence gives `[0, D]`.
+            kind: Source kind; selects the adapter, if the bundle has adapters.
+
+        Raises:
+            ValueError: An image is not `[H, W, 3]` uint8.
+            BadBundle: The weights give a vector that is not finite or has zero length.
+        """
+        vectors = np.empty((len(images), self._contract.dims["image"]), dtype=np.float32)
+        for start in range(0, len(images), self._batch):
+            vectors[start : start + self._batch] = self._embed_images(
+                images[start : start + self._batch], kind, first=start
+            )
+        return vectors
+
+    def encode_query(self, image: Pixels, kind: SourceKind | None = None) -> Vector:
+        """One image to one vector `[D]`, bit-equal at every call.
+
+        Queries are computed one by one, so the batch shape is constant. This fixes the summation
+        order of the kernels on every device.
+
+        Raises:
+            ValueError: The image is not `[H, W, 3]` uint8.
+            BadBundle: The weights give a vector that is not finite or has zero length.
+        """
+        with self._query_lock:
+            vector: Vector = self._embed_images([image], kind, first=0)[0]
+        return vector
+
+    @torch.inference_mode()
+    def encode_places(self, positions: NDArray[np.float64]) -> Vector:
+        """Positions to fp32 unit vectors `[B, D]`, in the space of the images.
+
+        Args:
+            positions: `[B, 2]` latitude, longitude in degrees, float64; empty gives `[0, D]`.
+
+        Raises:
+            ValueError: They are not `[B, 2]`.
+            BadBundle: The bundle has no location tower, or its weights give no finite vector.
+        """
+        if self._location is None:
+            raise BadBundleError(f"bundle {self._contract.name} has no location tower")
+        vectors = np.empty((len(positions), self._contract.dims[GPS_CHANNEL]), dtype=np.float32)
+        for start in range(0, len(positions), _POSITIONS_PER_PASS):
+            rows = np.ascontiguousarray(positions[start : start + _POSITIONS_PER_PASS])
+            block = torch.from_numpy(rows).to(self._device)
+            vectors[start : start + len(block)] = self._normalize_checked(
+                self._location(block), "position", first=start
+            )
+        return vectors
+
+    def listed_places(self) -> CoordinateGallery:
+        """The bundle's coordinates with their vectors; encoded at the first call and cached.
+
+        Raises:
+            Conflict: The bundle has no list of coordinates.
+            BadBundle: Its weights give no finite vector.
+        """
+        if self._listed is None:
+            raise ConflictError(
+                f"bundle {self._contract.name} is in use and has no list of coordinates to search:"
+                " search the gallery, or run `pinpoint bundles import geoclip`, which includes"
+                " 100,000 coordinates, and then `pinpoint bundles use geoclip`",
+                reason="no_places",
+            )
+        with self._coordinates_lock:
+            if self._coordinates is None:
+                self._coordinates = CoordinateGallery(
+                    positions=self._listed.positions,
+                    vectors=self.encode_places(self._listed.positions),
+                    temperature=self._listed.temperature,
+                    digest=self._listed.digest,
+                )
+        return self._coordinates
+
+    @torch.inference_mode()
+    def _embed_images(
+        self, images: Sequence[Pixels], kind: SourceKind | None, *, first: int
+    ) -> Vector:
+        pixels = preprocess_images(images, self._preprocess, self._device)
+        raw = self._tower(pixels).to(torch.float32)
+        if self._heads is not None:
+            raw = self._heads(raw, [kind] * len(raw))
+        return self._normalize_checked(raw, "image", first=first)
+
+    def _normalize_checked(self, raw: torch.Tensor, what: str, *, first: int) -> Vector:
+        """Rows at unit length.
+
+        Raises:
+            BadBundle: A row is not finite or has zero length; the message names it.
+        """
+        length = torch.linalg.vector_norm(raw, dim=1, keepdim=True)
+        usable = (torch.isfinite(length) & (length > 0)).squeeze(1).cpu()
+        if not bool(usable.all()):
+            bad_row = first + int((~usable).nonzero()[0])
+            raise BadBundleError(
+                f"bundle {self._contract.name} gives no finite, non-zero vector for {what} "
+                f"{bad_row} of the batch; its weights cannot be used",
+                reason="vector_not_finite",
+            )
+        vectors: Vector = (raw / length).cpu().numpy()
+        return vectors

@@ -1,0 +1,267 @@
+"""User-visible records: organizations, sources, images and batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pinpoint.records.field_layers import ManualField
+from pinpoint.records.metadata import MetadataOverride, Rejected
+from pinpoint.records.primitives import (
+    ImageState,
+    ItemState,
+    OriginalsPolicy,
+    Point,
+    Scope,
+    SourceKind,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organization:
+    """A tenant; its data is isolated from other organizations."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """An API key without its secret."""
+
+    id: UUID
+    organization_id: UUID
+    name: str
+    scopes: tuple[Scope, ...]
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Caller of a request, authenticated by a key, the local operator's secret, or loopback."""
+
+    organization_id: UUID
+    organization: str
+    scopes: frozenset[Scope]
+    key_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRoot:
+    """A folder of this machine whose files belong to a source."""
+
+    name: str
+    """First part of the ids of its files; empty: an id is only the path below the root."""
+    path: str
+
+    def external_id(self, relative: str) -> str:
+        """Id of the file at a POSIX path below the root."""
+        return f"{self.name}/{relative}" if self.name else relative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A collection of images of one kind, with its license and originals policy."""
+
+    id: UUID
+    name: str
+    kind: SourceKind
+    licence: str | None
+    attribution: str | None
+    originals: OriginalsPolicy
+    created_at: datetime
+    images: int = 0
+    roots: tuple[SourceRoot, ...] = ()
+    """Folders that were ingested on the stack's machine, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A gallery row for users."""
+
+    id: UUID
+    source_id: UUID
+    source: str
+    kind: SourceKind
+    external_id: str
+    face: str | None
+    panorama_id: str | None
+    point: Point
+    captured_at: datetime | None
+    heading_deg: float | None
+    altitude_m: float | None
+    camera: str | None
+    creator: str | None
+    sequence: str | None
+    licence: str | None
+    attribution: str | None
+    sha256: str
+    format: str
+    width_px: int
+    height_px: int
+    locator: str | None
+    state: ImageState
+    failure: str | None
+    version: int
+    attributes: Mapping[str, object]
+    created_at: datetime
+    updated_at: datetime
+    position_source: str = "none"
+    time_source: str | None = None
+    field_sources: Mapping[str, str] = field(default_factory=dict)
+    """Field → origin of its value, for each field that has one."""
+    warnings: tuple[str, ...] = ()
+    """One sentence for each value that was chosen over another one or ignored."""
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file: the last part of its path in the source."""
+        return self.external_id.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageLabel:
+    """File name, source and position of an image."""
+
+    file_name: str
+    source: str
+    point: Point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFilter:
+    """Filter of an image list; deleted images are never listed."""
+
+    source_ids: tuple[UUID, ...] = ()
+    source_kinds: tuple[SourceKind, ...] = ()
+    file_name: str | None = None
+    """Last part of the path in the source; `*` matches any text, `?` one character."""
+    states: tuple[ImageState, ...] = ()
+    id_prefix: str | None = None
+    """First hex digits of the id, without dashes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePosition:
+    """A row's position in the order of a list: source name, file name, id."""
+
+    source: str
+    file_name: str
+    image_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRow:
+    """A gallery row for training."""
+
+    external_id: str
+    face: str | None
+    panorama_id: str | None
+    """Without the prefix of the source's id, if the catalog generated the name."""
+    kind: SourceKind
+    point: Point
+    creator: str | None
+    sequence: str | None
+    sha256: str | None
+    """Hash of the file at `path`; None for a rendition, which has no stored hash."""
+    size_bytes: int
+    """Size of the ingested file."""
+    path: str | None
+    """Path of the stored file on this machine; None if no file is stored or it is missing."""
+    state: ImageState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSource:
+    """A source's rows for training, without deleted ones."""
+
+    organization: str
+    name: str
+    rows: tuple[TrainingRow, ...]
+    """By external id and face."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageUpdate:
+    """A manual correction; None leaves a field unchanged."""
+
+    clear: frozenset[ManualField] = frozenset()
+    """Fields whose manual value is removed; the value with the next precedence applies."""
+
+    point: Point | None = None
+    captured_at: datetime | None = None
+    heading_deg: float | None = None
+    creator: str | None = None
+    sequence: str | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A set of files and the states of its items; `received + stored + verdicts == items`."""
+
+    id: UUID
+    source_id: UUID
+    source: str
+    state: Literal["open", "closed"]
+    """`closed`: accepts no more items."""
+    created_at: datetime
+    closed_at: datetime | None
+    items: int
+    received: int
+    stored: int
+    indexed: int
+    updated: int
+    duplicate: int
+    rejected: int
+    failed: int
+    canceled: int = 0
+
+    @property
+    def settled(self) -> int:
+        """Number of items with a final status."""
+        accepted = self.indexed + self.updated + self.duplicate
+        return accepted + self.rejected + self.failed + self.canceled
+
+    @property
+    def complete(self) -> bool:
+        """Whether the batch is closed and every item has a final status."""
+        return self.state == "closed" and self.settled == self.items
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchItem:
+    """One file of a batch."""
+
+    id: UUID
+    seq: int
+    """Order of arrival in the batch; the cursor of its pages."""
+    file: str
+    state: ItemState
+    stage: str | None
+    reason: str | None
+    detail: str | None
+    image_ids: tuple[UUID, ...]
+    attempts: int
+    notes: tuple[str, ...] = ()
+    """Notes for the user, independent of the final status."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewItem:
+    """A file to be ingested, before it was read."""
+
+    external_id: str
+    file: str
+    """Name shown to users."""
+    locator: str
+    """`file:///path` or `blob:<organization>/<name>`."""
+    hint: MetadataOverride | None = None
+    rejected: Rejected | None = None
+    """Set if the file was rejected before registration (a bad manifest row)."""

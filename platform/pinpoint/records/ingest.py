@@ -1,0 +1,104 @@
+"""Records of the ingest for workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from pinpoint.records.catalog import Source
+from pinpoint.records.metadata import MetadataOverride, Rejected
+from pinpoint.records.primitives import Point, SourceKind, Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedItem:
+    """A batch item under this worker's lease, with all data for its processing."""
+
+    id: UUID
+    organization_id: UUID
+    source: Source
+    external_id: str
+    file: str
+    locator: str
+    hint: MetadataOverride | None
+    attempts: int
+    arrival: int
+    """Order of arrival of all items, over all batches."""
+    batch_id: UUID | None = None
+    """For log lines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpsertedImage:
+    """An image row of an item; `face` is an index into the reading's faces."""
+
+    id: UUID
+    face: int
+    needs_vector: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpsertResult:
+    """Result of the upsert of one reading."""
+
+    item_id: UUID
+    duplicate: Rejected | None
+    """Set if nothing was to be done, with the reason."""
+    images: tuple[UpsertedImage, ...]
+    replaced: tuple[str, ...] = ()
+    """Locators of earlier bytes without a row."""
+    waits: bool = False
+    """Nothing was written yet: an original must be stored first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """A vector of an image, valid only for the bytes it was computed from."""
+
+    image_id: UUID
+    sha256: str
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredImage:
+    """A row of the catalog without vectors of a contract."""
+
+    id: UUID
+    kind: SourceKind
+    face: str | None
+    point: Point
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A stored file and its image rows."""
+
+    file: str
+    locator: str
+    """Empty if no file was stored."""
+    hint: MetadataOverride
+    """The position in the catalog: the file need not contain it."""
+    whole: bool
+    """Whether the bytes match the hash in the rows; those of a rendition do not."""
+    images: tuple[StoredImage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReembedReport:
+    """Result of a pass over images without vectors; every image is in one of the two fields."""
+
+    done: int
+    unreachable: Mapping[UUID, Rejected]
+    """Images with a missing, changed or invalid file, with the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingDeletion:
+    """A deleted image whose index point and blob still exist."""
+
+    id: UUID
+    version: int
+    locator: str | None

@@ -1,0 +1,75 @@
+"""Posterior of a calibrated answer: probabilities, credible regions and place names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pinpoint.records.calibration import QueryFeatures
+from pinpoint.records.primitives import Point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredibleDisc:
+    """A disc around the answer that contains a share of the probability mass."""
+
+    mass: float
+    radius_m: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredibleRegion:
+    """Highest-density region that contains a share of the probability."""
+
+    share: float
+    """Share of such regions that contain the ground truth."""
+    level: float
+    """Probability mass of the region; the conformal level."""
+    area_km2: float
+    boxes: tuple[tuple[float, float, float, float], ...]
+    """Disjoint boxes: south, west, north, east, degrees; no box crosses ±180°."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceName:
+    """A country, region or city, and the probability that the photo was taken there."""
+
+    level: str
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posterior:
+    """Calibrated probabilities of one query."""
+
+    stratum: str
+    """Stratum of the fitted parameters."""
+    point: Point
+    within: Mapping[float, float]
+    """Probability that the photo was taken within this distance of the point, by kilometers."""
+    elsewhere: float
+    """Probability that it was taken near none of the candidates."""
+    unsupported: float | None
+    """Probability that the gallery has no image within 25 km, as opposed to a correct answer; None
+    if not fitted."""
+    regions: tuple[CredibleDisc, ...]
+    areas: tuple[CredibleRegion, ...]
+    names: tuple[PlaceName, ...]
+    """Most probable name of each level."""
+    abstained: str | None
+    """Reason why the point is only a guess: `unsupported`, `elsewhere`; None if it is an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibratedResult:
+    """Input and result of a calibration."""
+
+    asked: QueryFeatures | None = None
+    """None without candidates."""
+    belief: Posterior | None = None
+    """Present only if a calibration applies to the query."""
+    note: str = ""
+    """Meaning of the probabilities, or why there are none."""
+    abstained: str | None = None
+    """Reason for no answer, or only a guess: `no_candidates`, or as `Belief.abstained`."""

@@ -1,0 +1,112 @@
+"""Search over the bundle's coordinate list instead of a gallery.
+
+With the cosine s of a photo and a coordinate, and the temperature t of the bundle's training, a
+coordinate has the mass softmax(t s) over all coordinates that pass the filter. The mass compares
+coordinates of the list, so it depends on their density and is not a calibrated probability. A
+coordinate listed twice counts twice, as in the published GeoCLIP.
+Symbols: N coordinates in the list, M of them inside the filter, D dimensions of a vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpoint.errors import BadRequestError
+from pinpoint.geo.points import LatLon
+from pinpoint.geo.predicates import Mask, in_box, in_circle, in_polygon
+from pinpoint.records import (
+    SCORE_DIGITS,
+    CoordinateGallery,
+    Point,
+    RankedCoordinate,
+    SearchFilter,
+    Vector,
+)
+
+NAME: Final = "places"
+NOTE: Final = (
+    "Answered from the coordinate list of the bundle, without gallery photos and therefore "
+    "without evidence. Masses compare the coordinates of that list; they depend on its density."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedCoordinates:
+    """Coordinates `[M]`, best first, ties in the order of the list."""
+
+    positions: LatLon
+    score: NDArray[np.float64]
+    """Cosine similarity, rounded to six digits."""
+    mass: NDArray[np.float64]
+    """Sums to 1."""
+
+
+def require_coordinates(limits: SearchFilter) -> None:
+    """Check that a filter applies to a coordinate list.
+
+    Raises:
+        BadRequest: The filter uses source kinds, sources or times, which only images have.
+    """
+    unsupported = {
+        "kinds": limits.kinds,
+        "sources": limits.source_ids,
+        "since": limits.since,
+        "until": limits.until,
+    }
+    used_names = [name for name, value in unsupported.items() if value]
+    if used_names:
+        raise BadRequestError(
+            f"coordinates have no source kind, source or time: omit {', '.join(used_names)}, "
+            "or search the gallery"
+        )
+
+
+def compare_coordinates(
+    vector: Vector, coordinates: CoordinateGallery, limits: SearchFilter
+) -> ComparedCoordinates:
+    """Compute the mass of every coordinate inside the filter.
+
+    Args:
+        vector: Query `[D]`.
+        coordinates: The coordinate list.
+        limits: Only circle, box and polygon; a coordinate must be inside all that are given.
+    """
+    # Exact, and computed before filtering, so that the filter never changes a score.
+    cosines = (coordinates.vectors @ vector).astype(np.float64)
+    inside = np.flatnonzero(_is_inside(coordinates.positions, limits))
+    score = np.round(cosines[inside], SCORE_DIGITS)
+    order = np.argsort(-score, kind="stable")
+    score = score[order]
+    exponentials = np.exp(coordinates.temperature * (score - score[:1]))
+    return ComparedCoordinates(
+        positions=coordinates.positions[inside[order]],
+        score=score,
+        mass=exponentials / (exponentials.sum() or 1.0),
+    )
+
+
+def select_best(compared: ComparedCoordinates, limit: int) -> tuple[RankedCoordinate, ...]:
+    """The first `limit` coordinates as records."""
+    rows = zip(
+        compared.positions.tolist(), compared.score.tolist(), compared.mass.tolist(), strict=True
+    )
+    return tuple(
+        RankedCoordinate(point=Point(*position), score=score, mass=mass)
+        for position, score, mass in islice(rows, limit)
+    )
+
+
+def _is_inside(positions: LatLon, limits: SearchFilter) -> Mask:
+    inside = np.ones(len(positions), dtype=np.bool_)
+    if limits.circle is not None:
+        inside &= in_circle(positions, limits.circle)
+    if limits.box is not None:
+        inside &= in_box(positions, limits.box)
+    if limits.polygon:
+        inside &= in_polygon(positions, limits.polygon)
+    return inside

@@ -1,0 +1,376 @@
+"""Read access to one organization's sources, batches and images."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, LargeBinary, Select, Text, cast, func, or_, select, tuple_
+
+from pinpoint.errors import BadRequestError, NotFoundError
+from pinpoint.records import (
+    FINAL_STATUSES,
+    Batch,
+    BatchItem,
+    Candidate,
+    Evidence,
+    Image,
+    ImageFilter,
+    ImageLabel,
+    ImagePosition,
+    Point,
+    Source,
+    SourceKind,
+)
+from pinpoint.store.catalog import image_listing, neighbors
+from pinpoint.store.db.database import UnitOfWork
+from pinpoint.store.db.rows import is_any_of, to_batch, to_image, to_item, to_source
+from pinpoint.store.db.tables import (
+    batch_items,
+    batches,
+    images,
+    item_images,
+    neighbourhoods,
+    sources,
+    thumbnails,
+)
+from pinpoint.store.ingest.source_roots import list_files, list_roots
+
+_BYTES_ARRAY, _TEXT_ARRAY = ARRAY(LargeBinary), ARRAY(Text)
+_LON = func.ST_X(images.c.geom)
+_LAT = func.ST_Y(images.c.geom)
+_IMAGE_COLUMNS = [
+    column for column in images.c if column.name not in ("geog", "geom", "changed_xid")
+]
+
+
+_ITEM_COLUMNS = [column for column in batch_items.c if column.name != "hint"]
+
+
+def select_images() -> Select[Any]:
+    """Live images joined with name, license and attribution of their source."""
+    return (
+        select(
+            *_IMAGE_COLUMNS,
+            _LAT.label("lat"),
+            _LON.label("lon"),
+            sources.c.name.label("source_name"),
+            sources.c.licence.label("source_licence"),
+            sources.c.attribution.label("source_attribution"),
+        )
+        .join(sources, sources.c.id == images.c.source_id)
+        .where(images.c.state != "deleted")
+    )
+
+
+def _as_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+class Reader:
+    """Implements `ports.CatalogueReader` on one unit of work."""
+
+    def __init__(self, unit: UnitOfWork) -> None:
+        if unit.organization_id is None:
+            raise ValueError("a catalog reader needs an organization")
+        self._unit = unit
+        self._connection = unit.connection
+        self._organization_id = unit.organization_id
+
+    # The views isolate tenants for the API; the owner (CLI, worker) needs the predicate as well.
+    def _in_organization(self, table: Any) -> Any:
+        return table.c.organization_id == self._organization_id
+
+    def sources(self) -> list[Source]:
+        """All sources by name, with their number of images."""
+        counted = (
+            select(neighbourhoods.c.source_id, func.sum(neighbourhoods.c.images).label("images"))
+            .where(self._in_organization(neighbourhoods))
+            .group_by(neighbourhoods.c.source_id)
+            .subquery()
+        )
+        rows = self._connection.execute(
+            select(sources, func.coalesce(counted.c.images, 0).label("images"))
+            .outerjoin(counted, counted.c.source_id == sources.c.id)
+            .where(self._in_organization(sources), sources.c.erased_at.is_(None))
+            .order_by(sources.c.name)
+        )
+        source_rows = rows.all()
+        roots = list_roots(self._connection, [row.id for row in source_rows])
+        return [to_source(row, int(row.images), roots.get(row.id, [])) for row in source_rows]
+
+    def source(self, name_or_id: str | UUID) -> Source:
+        """Find a source by name or id."""
+        statement = select(sources).where(
+            self._in_organization(sources), sources.c.erased_at.is_(None)
+        )
+        source_id = name_or_id if isinstance(name_or_id, UUID) else _as_id(name_or_id)
+        row = None
+        if source_id is not None:
+            row = self._connection.execute(statement.where(sources.c.id == source_id)).one_or_none()
+        if row is None and isinstance(name_or_id, str):
+            row = self._connection.execute(
+                statement.where(sources.c.name == name_or_id)
+            ).one_or_none()
+        if row is None:
+            raise NotFoundError(
+                f"no source {name_or_id}: `pinpoint sources list` shows the sources; "
+                "`pinpoint sources add`, or an ingest with --kind, makes one"
+            )
+        counted = self._connection.execute(
+            select(func.coalesce(func.sum(neighbourhoods.c.images), 0)).where(
+                self._in_organization(neighbourhoods), neighbourhoods.c.source_id == row.id
+            )
+        ).scalar_one()
+        roots = list_roots(self._connection, [row.id])
+        return to_source(row, int(counted), roots.get(row.id, []))
+
+    def source_files(self, source_id: UUID, prefix: str) -> Iterator[tuple[str, str | None]]:
+        """External id and locator of each live file with an id that begins with `prefix`, by id."""
+        return list_files(self._connection, self._in_organization(images), source_id, prefix)
+
+    def batches(
+        self, limit: int = 50, before: UUID | None = None, id_prefix: str | None = None
+    ) -> list[Batch]:
+        """Batches, newest first; `before` is the last id of the previous page."""
+        statement = self._select_batches().order_by(
+            batches.c.created_at.desc(), batches.c.id.desc()
+        )
+        if id_prefix is not None:
+            statement = statement.where(batches.c.id.between(*image_listing.id_range(id_prefix)))
+        if before is not None:
+            created_at = self._connection.execute(
+                select(batches.c.created_at).where(
+                    self._in_organization(batches), batches.c.id == before
+                )
+            ).scalar_one_or_none()
+            if created_at is None:
+                raise NotFoundError(f"no batch {before}")
+            statement = statement.where(
+                tuple_(batches.c.created_at, batches.c.id) < tuple_(created_at, before)
+            )
+        rows = self._connection.execute(statement.limit(limit)).all()
+        counts = self._count_items([row.id for row in rows])
+        return [to_batch(row, counts.get(row.id, {})) for row in rows]
+
+    def batch(self, batch_id: UUID) -> Batch:
+        """One batch with its counts."""
+        row = self._connection.execute(
+            self._select_batches().where(batches.c.id == batch_id)
+        ).one_or_none()
+        if row is None:
+            raise NotFoundError(f"no batch {batch_id}")
+        return to_batch(row, self._count_items([batch_id]).get(batch_id, {}))
+
+    def _select_batches(self) -> Select[Any]:
+        return (
+            select(batches, sources.c.name.label("source_name"))
+            .join(sources, sources.c.id == batches.c.source_id)
+            .where(self._in_organization(batches))
+        )
+
+    def _count_items(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, int]]:
+        """Number of items by state, counted at each call: the states always add up to the total."""
+        counts: dict[UUID, dict[str, int]] = {}
+        for row in self._connection.execute(
+            select(batch_items.c.batch_id, batch_items.c.state, func.count().label("items"))
+            .where(self._in_organization(batch_items), batch_items.c.batch_id.in_(ids))
+            .group_by(batch_items.c.batch_id, batch_items.c.state)
+        ):
+            counts.setdefault(row.batch_id, {})[row.state] = row.items
+        return counts
+
+    def refused_counts(self, batch_id: UUID) -> dict[str, int]:
+        """Number of items without an image by reason, most frequent first."""
+        counted = func.count().label("items")
+        rows = self._connection.execute(
+            select(batch_items.c.reason, counted)
+            .where(
+                self._in_organization(batch_items),
+                batch_items.c.batch_id == batch_id,
+                batch_items.c.state.in_(("rejected", "failed")),
+            )
+            .group_by(batch_items.c.reason)
+            .order_by(counted.desc(), batch_items.c.reason)
+        )
+        return {row.reason or "unknown": row.items for row in rows}
+
+    def batch_items(
+        self, batch_id: UUID, *, state: str | None = None, after: int = 0, limit: int = 200
+    ) -> list[BatchItem]:
+        """Items with `seq > after`, in order of arrival."""
+        self.batch(batch_id)
+        if state is not None and state not in (*FINAL_STATUSES, "received", "stored"):
+            raise BadRequestError(
+                f"no item state {state!r}; valid are received, stored and {FINAL_STATUSES}"
+            )
+        image_ids = (
+            select(func.array_agg(item_images.c.image_id))
+            .where(item_images.c.item_id == batch_items.c.id)
+            .scalar_subquery()
+        )
+        statement = (
+            # Without the hint: one unreadable hint would hide all other items.
+            select(*_ITEM_COLUMNS, image_ids.label("image_ids"))
+            .where(self._in_organization(batch_items), batch_items.c.batch_id == batch_id)
+            .where(batch_items.c.place > after)
+            .order_by(batch_items.c.place)
+            .limit(limit)
+        )
+        if state is not None:
+            statement = statement.where(batch_items.c.state == state)
+        return [to_item(row) for row in self._connection.execute(statement)]
+
+    def image(self, image_id: UUID) -> Image:
+        """Find one image; deleted images are not found."""
+        images_by_id = self.images([image_id])
+        if image_id not in images_by_id:
+            raise NotFoundError(f"no image {image_id}")
+        return images_by_id[image_id]
+
+    def images(self, ids: Sequence[UUID]) -> dict[UUID, Image]:
+        """Images by id; missing images are omitted."""
+        statement = select_images().where(
+            self._in_organization(images), is_any_of(images.c.id, ids)
+        )
+        return {row.id: to_image(row) for row in self._connection.execute(statement)}
+
+    def list_images(
+        self, image_filter: ImageFilter, *, limit: int, after: ImagePosition | None = None
+    ) -> list[Image]:
+        """A page of images after `after`, by source name, file name and id."""
+        rows = self._connection.execute(
+            select(sources).where(self._in_organization(sources), sources.c.erased_at.is_(None))
+        )
+        ids = image_listing.list_ids(
+            self._connection,
+            self._organization_id,
+            [
+                source
+                for source in map(to_source, rows)
+                if source.id in (image_filter.source_ids or (source.id,))
+                and source.kind in (image_filter.source_kinds or (source.kind,))
+            ],
+            image_filter,
+            after=after,
+            limit=limit,
+        )
+        images_by_id = self.images(ids)
+        return [images_by_id[id_] for id_ in ids if id_ in images_by_id]
+
+    def image_labels(self, ids: Sequence[UUID]) -> dict[UUID, ImageLabel]:
+        """File name, source and position of images; missing images are omitted."""
+        if not ids:
+            return {}
+        rows = self._connection.execute(
+            select(images.c.id, images.c.external_id, sources.c.name, _LAT, _LON)
+            .join(sources, sources.c.id == images.c.source_id)
+            .where(
+                self._in_organization(images),
+                is_any_of(images.c.id, ids),
+                images.c.state != "deleted",
+            )
+        )
+        return {
+            id_: ImageLabel(
+                file_name=external_id.rpartition("/")[2], source=source, point=Point(lat, lon)
+            )
+            for id_, external_id, source, lat, lon in rows
+        }
+
+    def copies(self, images_: Sequence[Image]) -> dict[UUID, tuple[Image, ...]]:
+        """For each image, the other images of identical bytes (and face), by source name and id."""
+        if not images_:
+            return {}
+        hashes = sorted({bytes.fromhex(image.sha256) for image in images_})
+        rows = self._connection.execute(
+            select_images()
+            .where(
+                self._in_organization(images),
+                images.c.sha256 == func.any(cast(hashes, _BYTES_ARRAY)),
+            )
+            .where(images.c.state.in_(("pending", "indexed")))
+            .order_by(sources.c.name, images.c.id)
+        )
+        images_by_content: dict[tuple[str, str | None], list[Image]] = {}
+        for row in rows:
+            image = to_image(row)
+            images_by_content.setdefault((image.sha256, image.face), []).append(image)
+        groups = {
+            image.id: images_by_content.get((image.sha256, image.face), []) for image in images_
+        }
+        others = {
+            id_: tuple(other for other in same_content if other.id != id_)
+            for id_, same_content in groups.items()
+        }
+        return {id_: copies for id_, copies in others.items() if copies}
+
+    def thumbnail(self, image_id: UUID) -> bytes:
+        """JPEG bytes."""
+        data = self._connection.execute(
+            select(thumbnails.c.jpeg)
+            .join(images, images.c.id == thumbnails.c.image_id)
+            .where(
+                self._in_organization(images), images.c.id == image_id, images.c.state != "deleted"
+            )
+        ).scalar_one_or_none()
+        if data is None:
+            raise NotFoundError(f"no image {image_id}")
+        return bytes(data)
+
+    def neighbours(
+        self, image_id: UUID, *, radius_m: float, kinds: Sequence[SourceKind] = (), limit: int = 20
+    ) -> list[tuple[Image, float]]:
+        """Images near an image with their geodesic distance in meters, nearest first."""
+        near = neighbors.neighbors_of(
+            self._connection,
+            self.image(image_id),
+            self._organization_id,
+            radius_m=radius_m,
+            kinds=kinds,
+            limit=limit,
+        )
+        images_by_id = self.images([near_id for near_id, _ in near])
+        return [
+            (images_by_id[near_id], distance_m)
+            for near_id, distance_m in near
+            if near_id in images_by_id
+        ]
+
+    def evidence(
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        contract: str,
+        radius_m: float,
+        per_kind: int,
+        excluded: Collection[UUID] = (),
+    ) -> list[Evidence]:
+        """Neighbors of all candidates in one statement: up to `per_kind` of each kind."""
+        return neighbors.fetch_evidence_rows(
+            self._connection,
+            candidates,
+            self._organization_id,
+            contract=contract,
+            radius_m=radius_m,
+            per_kind=per_kind,
+            excluded=excluded,
+        )
+
+    def ids_by(
+        self, *, hashes: Sequence[str], creators: Sequence[str], sequences: Sequence[str]
+    ) -> list[UUID]:
+        """Images with one of these hashes (SHA-256, hex), creators or sequences, in no order."""
+        conditions = (
+            images.c.sha256
+            == func.any(cast([bytes.fromhex(digest) for digest in hashes], _BYTES_ARRAY)),
+            images.c.creator == func.any(cast(list(creators), _TEXT_ARRAY)),
+            images.c.sequence == func.any(cast(list(sequences), _TEXT_ARRAY)),
+        )
+        # In any state: the index may still contain a row that is deleted or about to change.
+        statement = select(images.c.id).where(self._in_organization(images), or_(*conditions))
+        return list(self._connection.execute(statement).scalars())

@@ -1,0 +1,332 @@
+"""Write access to one organization's rows; the resulting jobs are sent after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Text, and_, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from pinpoint import jobs
+from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
+from pinpoint.records import (
+    SOURCE_KINDS,
+    Batch,
+    Image,
+    ImageUpdate,
+    NewItem,
+    OriginalsPolicy,
+    Source,
+    SourceKind,
+    SourceRoot,
+    limits,
+)
+from pinpoint.store.catalog import corrections
+from pinpoint.store.catalog.catalog_reader import Reader
+from pinpoint.store.catalog.names import check_name
+from pinpoint.store.db.database import UnitOfWork
+from pinpoint.store.db.rows import hint_to_json
+from pinpoint.store.db.tables import batch_items, batches, images, queries, sources
+from pinpoint.store.deletion import image_deletion
+from pinpoint.store.ingest import source_roots
+
+_POLICIES = ("reference", "copy", "rendition")
+_REMOVAL_PAGE = 10_000
+"""Number of files removed by one statement."""
+
+
+class Writer(Reader):
+    """Implements `ports.CatalogueWriter` on one unit of work."""
+
+    def __init__(self, unit: UnitOfWork, chunk: int) -> None:
+        super().__init__(unit)
+        self._chunk = chunk
+
+    def add_source(
+        self,
+        name: str,
+        kind: SourceKind,
+        *,
+        licence: str | None = None,
+        attribution: str | None = None,
+        originals: OriginalsPolicy = "copy",
+    ) -> Source:
+        """Create a source.
+
+        Raises:
+            Conflict: The name is taken.
+            BadRequest: Kind or policy is unknown, or the name is invalid (`store.names`).
+        """
+        check_name(name, "source")
+        _check_texts(name=name, licence=licence, attribution=attribution)
+        if kind not in SOURCE_KINDS:
+            raise BadRequestError(
+                f"source kind {kind!r} is unknown; valid are {', '.join(SOURCE_KINDS)}"
+            )
+        if originals not in _POLICIES:
+            raise BadRequestError(
+                f"originals policy {originals!r} is unknown; valid are {_POLICIES}"
+            )
+        values = {
+            "id": uuid4(),
+            "organization_id": self._organization_id,
+            "name": name,
+            "kind": kind,
+            "licence": licence,
+            "attribution": attribution,
+            "originals": originals,
+        }
+        try:
+            with self._connection.begin_nested():
+                self._connection.execute(insert(sources), values)
+        except IntegrityError as error:
+            raise ConflictError(f"a source named {name!r} exists already") from error
+        return self.source(name)
+
+    def add_root(self, source_id: UUID, root: SourceRoot) -> Source:
+        """Add a root folder to a source.
+
+        Raises:
+            Conflict: The source already has a root with this name.
+            BadRequest: The name cannot be part of an id.
+        """
+        self.source(source_id)
+        _check_texts(external_id=root.name, root=root.path)
+        source_roots.add_root(self._connection, self._organization_id, source_id, root)
+        return self.source(source_id)
+
+    def move_root(self, source_id: UUID, name: str, path: str) -> int:
+        """Change the path of a root; ids stay. Returns the number of files moved with it.
+
+        Raises:
+            NotFound: The source has no root with this name.
+        """
+        self.source(source_id)
+        _check_texts(root=path)
+        return source_roots.move_root(self._connection, source_id, name, path)
+
+    def remove_files(self, source_id: UUID, external_ids: Sequence[str]) -> int:
+        """Mark the images of these files as deleted; returns the number of images."""
+        deleted: list[UUID] = []
+        for start in range(0, len(external_ids), _REMOVAL_PAGE):
+            page = external_ids[start : start + _REMOVAL_PAGE]
+            condition = and_(
+                self._in_organization(images),
+                images.c.source_id == source_id,
+                images.c.external_id.in_(page),
+            )
+            deleted += image_deletion.mark_deleted(self._connection, condition)
+        self._enqueue_jobs(jobs.ERASE_IMAGES, deleted)
+        return len(deleted)
+
+    def erase_source(self, source_id: UUID) -> int:
+        """Mark all images as deleted; a worker removes them, then the source."""
+        self.source(source_id)
+        # The lock waits for writers of this source; later writers see that it is erased.
+        image_deletion.lock_source(self._connection, source_id)
+        self._connection.execute(
+            update(batches)
+            .where(self._in_organization(batches), batches.c.source_id == source_id)
+            .values(closed_at=func.coalesce(batches.c.closed_at, func.now()))
+        )
+        self._connection.execute(
+            update(sources)
+            .where(self._in_organization(sources), sources.c.id == source_id)
+            # The name becomes free at once; the row is deleted with its last image.
+            .values(erased_at=func.now(), name=func.concat("erased:", sources.c.id.cast(Text)))
+        )
+        deleted = image_deletion.mark_deleted(self._connection, images.c.source_id == source_id)
+        self._enqueue_jobs(jobs.ERASE_IMAGES, deleted)
+        return len(deleted)
+
+    def open_batch(self, source_id: UUID) -> Batch:
+        """Create a batch."""
+        source = self.source(source_id)
+        batch_id = uuid4()
+        self._connection.execute(
+            insert(batches),
+            {"id": batch_id, "organization_id": self._organization_id, "source_id": source.id},
+        )
+        return self.batch(batch_id)
+
+    def add_items(self, batch_id: UUID, items: Sequence[NewItem]) -> list[UUID]:
+        """Insert files and request their ingest; returns item ids in order.
+
+        Raises:
+            Conflict: The batch is closed.
+        """
+        row = self._connection.execute(
+            select(batches.c.closed_at)
+            .where(self._in_organization(batches), batches.c.id == batch_id)
+            # Locked, so that the positions in the batch are consecutive.
+            .with_for_update(key_share=True)
+        ).one_or_none()
+        if row is None:
+            raise NotFoundError(f"no batch {batch_id}")
+        if row.closed_at is not None:
+            raise ConflictError(f"batch {batch_id} is closed; open a new one")
+        last = self._connection.execute(
+            select(func.coalesce(func.max(batch_items.c.place), 0)).where(
+                self._in_organization(batch_items), batch_items.c.batch_id == batch_id
+            )
+        ).scalar_one()
+        values = [
+            self._item_values(batch_id, position, item)
+            for position, item in enumerate(items, start=last + 1)
+        ]
+        if values:
+            self._connection.execute(insert(batch_items), values)
+        self._enqueue_jobs(
+            jobs.INGEST_ITEMS, [value["id"] for value in values if value["state"] == "received"]
+        )
+        return [value["id"] for value in values]
+
+    def _item_values(self, batch_id: UUID, position: int, item: NewItem) -> dict[str, Any]:
+        rejection = item.rejected
+        return {
+            "id": uuid4(),
+            "organization_id": self._organization_id,
+            "batch_id": batch_id,
+            "place": position,
+            "external_id": item.external_id,
+            "file": item.file,
+            "locator": item.locator,
+            "hint": hint_to_json(item.hint),
+            "state": "rejected" if rejection else "received",
+            "stage": rejection.stage if rejection else None,
+            "reason": rejection.reason if rejection else None,
+            "detail": rejection.detail if rejection else None,
+        }
+
+    def _enqueue_jobs(self, name: jobs.JobName, ids: Sequence[UUID]) -> None:
+        for start in range(0, len(ids), self._chunk):
+            self._unit.after_commit(name, ids[start : start + self._chunk])
+
+    def close_batch(self, batch_id: UUID) -> Batch:
+        """Close a batch to new items; a second call changes nothing."""
+        self.batch(batch_id)
+        self._connection.execute(
+            update(batches)
+            .where(
+                self._in_organization(batches),
+                batches.c.id == batch_id,
+                batches.c.closed_at.is_(None),
+            )
+            .values(closed_at=func.now())
+        )
+        return self.batch(batch_id)
+
+    def cancel_batch(self, batch_id: UUID) -> int:
+        """Close a batch and cancel the items that no worker has started; returns their number.
+
+        Items under a lease, and items with stored rows, continue to their final status. A second
+        call changes nothing. `prune` deletes the uploads of canceled items.
+        """
+        self.close_batch(batch_id)
+        canceled = self._connection.execute(
+            update(batch_items)
+            .where(
+                self._in_organization(batch_items),
+                batch_items.c.batch_id == batch_id,
+                batch_items.c.state == "received",
+                # Evaluated again on the locked row: a worker may have claimed it in between.
+                or_(batch_items.c.lease_until.is_(None), batch_items.c.lease_until < func.now()),
+            )
+            .values(
+                state="canceled",
+                stage=None,
+                reason="canceled",
+                detail="canceled before it was read; `pinpoint batches retry` sends it again",
+                lease_owner=None,
+                lease_until=None,
+            )
+        )
+        return int(canceled.rowcount)
+
+    def retry_batch(self, batch_id: UUID) -> int:
+        """Process failed and canceled items again, each once; returns their number.
+
+        Items that wait for a worker or are claimed are skipped: the sweep recovers lost ones.
+        """
+        self.batch(batch_id)
+        retried = self._connection.execute(
+            update(batch_items)
+            .where(
+                self._in_organization(batch_items),
+                batch_items.c.batch_id == batch_id,
+                batch_items.c.state.in_(("failed", "canceled")),
+                # An erased image has no file left to process.
+                batch_items.c.locator != "",
+            )
+            .values(
+                state="received",
+                stage=None,
+                reason=None,
+                detail=None,
+                notes=[],
+                attempts=0,
+                lease_owner=None,
+                lease_until=None,
+            )
+            .returning(batch_items.c.id)
+        )
+        ids = sorted(retried.scalars())
+        self._enqueue_jobs(jobs.INGEST_ITEMS, ids)
+        return len(ids)
+
+    def fix_image(self, image_id: UUID, fix: ImageUpdate) -> Image:
+        """Set or clear manual values; the version increases and a worker updates the index.
+
+        Raises:
+            BadRequest: Nothing would change, or no position would remain.
+        """
+        _check_texts(creator=fix.creator, sequence=fix.sequence, licence=fix.licence)
+        corrections.correct_image(self._connection, image_id, self._in_organization(images), fix)
+        self._enqueue_jobs(jobs.INDEX_IMAGES, [image_id])
+        return self.image(image_id)
+
+    def delete_image(self, image_id: UUID) -> None:
+        """Mark an image as deleted; a worker removes index point, blob and row."""
+        self.image(image_id)
+        self._enqueue_jobs(
+            jobs.ERASE_IMAGES,
+            image_deletion.mark_deleted(self._connection, images.c.id == image_id),
+        )
+
+    def log_query(
+        self,
+        operation: str,
+        *,
+        key_id: UUID | None,
+        photo_sha256: str | None,
+        bundle: str,
+        index_build: str | None,
+    ) -> None:
+        """Write one row of the audit log: a hash of the photo, never the photo."""
+        self._connection.execute(
+            insert(queries),
+            {
+                "id": uuid4(),
+                "organization_id": self._organization_id,
+                "key_id": key_id,
+                "asked": operation,
+                "photo_sha256": bytes.fromhex(photo_sha256) if photo_sha256 else None,
+                "bundle": bundle,
+                "index_build": index_build,
+            },
+        )
+
+
+def _check_texts(**texts: str | None) -> None:
+    """Reject a text that does not fit its column.
+
+    Raises:
+        BadRequest: The message names the field.
+    """
+    for column, text in texts.items():
+        try:
+            limits.check_text(column, text)
+        except limits.Unstorable as error:
+            raise BadRequestError(error.detail, reason=error.reason) from error

@@ -1,0 +1,350 @@
+"""SQLAlchemy definitions of the tables; created and changed only by `migrations/`.
+
+Names are deliberately unqualified. The owner's search path contains the base tables in schema
+`pinpoint`; the API's contains the views of the same names in schema `tenant`, which show one
+organization. Therefore one set of statements serves both, and the API's role has no right on a base
+table.
+"""
+
+from __future__ import annotations
+
+from geoalchemy2 import Geography, Geometry
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from pinpoint.records import SOURCE_KINDS
+from pinpoint.store.db.columns import (
+    GROUP_COLUMNS,
+    group_index,
+    organization_fk,
+    spatial_index,
+    tenant_fk,
+    timestamp_column,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    timestamp_column("created_at", stamped=True),
+    timestamp_column("revoked_at"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    organization_fk(),
+    Column("name", Text, nullable=False),
+    # SHA-256 is sufficient: the secret is 256 random bits, so it cannot be guessed.
+    Column("secret_sha256", LargeBinary, nullable=False, unique=True),
+    Column("scopes", ARRAY(Text), nullable=False),
+    timestamp_column("created_at", stamped=True),
+    timestamp_column("last_used_at"),
+    timestamp_column("revoked_at"),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    organization_fk(),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("licence", Text),
+    Column("attribution", Text),
+    Column("originals", Text, nullable=False),
+    # Before revision 0006 a source had one root; `source_roots` holds them now.
+    Column("root", Text),
+    timestamp_column("created_at", stamped=True),
+    timestamp_column("erased_at"),
+    UniqueConstraint("organization_id", "name"),
+    UniqueConstraint("organization_id", "id"),
+    CheckConstraint("kind IN ('photo', 'street')", name="kind"),
+    CheckConstraint("originals IN ('reference', 'copy', 'rendition')", name="originals"),
+)
+
+source_roots = Table(
+    "source_roots",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    organization_fk(),
+    Column("source_id", Uuid, nullable=False),
+    # First part of the ids of files below the root. Empty: ids are paths below the root alone.
+    Column("name", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    timestamp_column("created_at", stamped=True),
+    tenant_fk("sources", "source_id"),
+    UniqueConstraint("source_id", "name"),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    organization_fk(),
+    Column("source_id", Uuid, nullable=False),
+    # Copied from the source, so that the evidence statement needs no join inside its loop.
+    Column("kind", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("face", Text),
+    Column("panorama_id", Text),
+    Column("geog", Geography("POINT", srid=4326, spatial_index=False), nullable=False),
+    # For tiles and GIS clients; logic uses `geog` (geometry is wrong at ±180°).
+    Column(
+        "geom",
+        Geometry("POINT", srid=4326, spatial_index=False),
+        Computed("geog::geometry", persisted=True),
+    ),
+    timestamp_column("captured_at"),
+    Column("heading_deg", Double),
+    Column("altitude_m", Double),
+    Column("camera", Text),
+    Column("creator", Text),
+    Column("sequence", Text),
+    Column("licence", Text),
+    Column("position_source", Text, nullable=False),
+    Column("time_source", Text),
+    # One sentence for each value that was chosen over another one, or ignored.
+    Column("warnings", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("width_px", Integer, nullable=False),
+    Column("height_px", Integer, nullable=False),
+    Column("locator", Text),
+    Column("cell_r5", BigInteger, nullable=False),
+    Column("cell_r7", BigInteger, nullable=False),
+    Column("cell_r9", BigInteger, nullable=False),
+    Column("attributes", JSONB, nullable=False, server_default=text("'{}'")),
+    # Values by layer (`records/field_layers.py`); the columns above hold the merged values.
+    Column("field_layers", JSONB, nullable=False, server_default=text("'{}'")),
+    # Names of the fields in the layer `manual`.
+    Column("manual_fields", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("state", Text, nullable=False),
+    Column("failure", Text),
+    Column("version", Integer, nullable=False),
+    # Arrival of the item that last wrote the row: an earlier file never replaces it.
+    Column("arrival", BigInteger, nullable=False, server_default=text("0")),
+    # Transaction that last wrote the row (set by trigger): the watermark of index rebuilds.
+    Column("changed_xid", BigInteger, nullable=False, server_default=text("0")),
+    timestamp_column("created_at", stamped=True),
+    timestamp_column("updated_at", stamped=True),
+    tenant_fk("sources", "source_id", cascade=False),
+    UniqueConstraint("organization_id", "id"),
+    CheckConstraint("state IN ('pending', 'indexed', 'failed', 'deleted')", name="state"),
+    Index("ix_images_geog", "geog", postgresql_using="gist"),
+    *(spatial_index(kind) for kind in SOURCE_KINDS),
+    Index("ix_images_geom", "geom", postgresql_using="gist"),
+    Index("ix_images_source_id_external_id", "source_id", "external_id"),
+    Index("ix_images_source_id_sha256", "source_id", "sha256"),
+    Index(
+        "ix_images_listing",
+        "source_id",
+        "state",
+        text("substring(external_id COLLATE \"C\", '[^/]*$'::text)"),
+        "id",
+    ),
+    Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
+    Index("ix_images_changed_xid", "changed_xid"),
+    Index("ix_images_locator", "locator", postgresql_using="hash"),
+    *(group_index(column) for column in GROUP_COLUMNS),
+    Index("ix_images_unsettled", "state", postgresql_where=text("state IN ('pending', 'deleted')")),
+)
+
+thumbnails = Table(
+    "thumbnails",
+    metadata,
+    Column("image_id", Uuid, primary_key=True),
+    organization_fk(),
+    Column("jpeg", LargeBinary, nullable=False),
+    tenant_fk("images", "image_id"),
+)
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("image_id", Uuid, nullable=False),
+    Column("contract", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    organization_fk(),
+    # Little-endian fp16, identical to the numbers in the index.
+    Column("vector", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("image_id", "contract", "channel"),
+    tenant_fk("images", "image_id"),
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("image_id", Uuid, primary_key=True),
+    organization_fk(),
+    Column("version", Integer, nullable=False),
+    Column("changed_xid", BigInteger, nullable=False, server_default=text("0")),
+    timestamp_column("deleted_at", stamped=True),
+)
+
+neighbourhoods = Table(
+    "neighbourhoods",
+    metadata,
+    Column("cell", BigInteger, nullable=False),
+    Column("source_id", Uuid, nullable=False),
+    organization_fk(),
+    Column("images", Integer, nullable=False),
+    timestamp_column("first_captured_at"),
+    timestamp_column("last_captured_at"),
+    Column("lat", Double),
+    Column("lon", Double),
+    PrimaryKeyConstraint("cell", "source_id"),
+    tenant_fk("sources", "source_id"),
+    Index("ix_neighbourhoods_source_id", "source_id"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    organization_fk(),
+    Column("source_id", Uuid, nullable=False),
+    timestamp_column("created_at", stamped=True),
+    timestamp_column("closed_at"),
+    tenant_fk("sources", "source_id"),
+    UniqueConstraint("organization_id", "id"),
+    Index("ix_batches_organization_id_created_at", "organization_id", "created_at"),
+)
+
+batch_items = Table(
+    "batch_items",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    # Order of arrival over all organizations, for workers; never shown to users.
+    Column("seq", BigInteger, Identity(always=False), nullable=False),
+    organization_fk(),
+    Column("batch_id", Uuid, nullable=False),
+    # Order of arrival in the batch, shown to users: gaps in `seq` would reveal how much other
+    # organizations ingest.
+    Column("place", BigInteger, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("locator", Text, nullable=False),
+    Column("hint", JSONB),
+    Column("state", Text, nullable=False),
+    # Final status of the item after all its images are indexed.
+    Column("outcome", Text),
+    Column("stage", Text),
+    Column("reason", Text),
+    Column("detail", Text),
+    # Notes for the user, independent of the final status.
+    Column("notes", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    Column("lease_owner", Text),
+    timestamp_column("lease_until"),
+    # Set by trigger: time of the (repeated) arrival and of the final status.
+    timestamp_column("received_at", stamped=True),
+    timestamp_column("settled_at"),
+    CheckConstraint(
+        "state IN ('received', 'stored', 'indexed', 'updated', 'duplicate', 'rejected', 'failed', "
+        "'canceled')",
+        name="state",
+    ),
+    tenant_fk("batches", "batch_id"),
+    UniqueConstraint("batch_id", "place"),
+    UniqueConstraint("organization_id", "id"),
+    Index("ix_batch_items_batch_id_state", "batch_id", "state"),
+    Index(
+        "ix_batch_items_unsettled",
+        "seq",
+        postgresql_where=text("state IN ('received', 'stored')"),
+    ),
+    Index(
+        "ix_batch_items_locator",
+        "locator",
+        # A hash index stores no text: a locator may be longer than a b-tree entry.
+        postgresql_using="hash",
+        postgresql_where=text("state IN ('received', 'stored')"),
+    ),
+    Index(
+        "ix_batch_items_refused",
+        "settled_at",
+        postgresql_where=text("state IN ('rejected', 'failed')"),
+    ),
+)
+
+item_images = Table(
+    "item_images",
+    metadata,
+    Column("item_id", Uuid, nullable=False),
+    Column("image_id", Uuid, nullable=False),
+    organization_fk(),
+    Column("version", Integer, nullable=False),
+    Column("done", Boolean, nullable=False, server_default=text("false")),
+    PrimaryKeyConstraint("item_id", "image_id"),
+    tenant_fk("batch_items", "item_id"),
+    tenant_fk("images", "image_id"),
+    Index("ix_item_images_image_id", "image_id"),
+)
+
+queries = Table(
+    "queries",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    organization_fk(),
+    Column("key_id", Uuid),
+    Column("asked", Text, nullable=False),
+    # A hash of the photo, never the photo.
+    Column("photo_sha256", LargeBinary),
+    Column("bundle", Text, nullable=False),
+    Column("index_build", Text),
+    timestamp_column("asked_at", stamped=True),
+    Index("ix_queries_organization_id_asked_at", "organization_id", "asked_at"),
+)
+
+# One row, created by the migration: the id that the index of this installation carries.
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("only_row", Boolean, primary_key=True, server_default=text("true")),
+    timestamp_column("created_at", stamped=True),
+    CheckConstraint("only_row", name="only_row"),
+)
+
+# Statistics over all organizations that jobs save for `/metrics` and `pinpoint status`.
+upkeep = Table(
+    "upkeep",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Double, nullable=False),
+    timestamp_column("at", stamped=True),
+)

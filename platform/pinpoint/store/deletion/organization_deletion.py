@@ -1,0 +1,185 @@
+"""Deletion of organizations, and of old rows of the audit log.
+
+An organization is first marked as erased: its name becomes `erased:<id>`, keys and audit rows are
+deleted, and every image gets a tombstone. The organization's row is deleted with its last
+tombstone: until then a slow writer could restore a point of it. Every step can be repeated at any
+time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, Connection, Text, delete, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from pinpoint.errors import NotFoundError
+from pinpoint.store.db.database import Transactions
+from pinpoint.store.db.tables import (
+    api_keys,
+    batches,
+    images,
+    organizations,
+    queries,
+    source_roots,
+    sources,
+    tombstones,
+)
+from pinpoint.store.deletion import image_deletion
+
+DEFAULT_ORGANIZATION: Final = "default"
+"""Organization that the embedded stack uses while no keys exist; it always exists."""
+
+_ERASED_NAME: Final[ColumnElement[str]] = func.concat("erased:", organizations.c.id.cast(Text))
+_IS_ERASED: Final = organizations.c.name == _ERASED_NAME
+
+
+class OrganizationDeletion:
+    """Implements `ports.Closing` on the owner's engine."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def find(self, name_or_id: str) -> UUID:
+        """Id of an organization, including revoked and partly erased ones.
+
+        Raises:
+            NotFound: No organization has this name or id.
+        """
+        statement = select(organizations.c.id).where(
+            or_(organizations.c.name == name_or_id, organizations.c.id.cast(Text) == name_or_id)
+        )
+        with self._transactions.begin() as unit:
+            organization_id: UUID | None = unit.connection.execute(statement).scalar_one_or_none()
+        if organization_id is None:
+            raise NotFoundError(f"no organization {name_or_id!r}")
+        return organization_id
+
+    def close(self, organization_id: UUID) -> int:
+        """Mark an organization as erased and its images as deleted; returns their number."""
+        with self._transactions.begin() as unit:
+            connection = unit.connection
+            _erase_sources(connection, organization_id)
+            connection.execute(delete(queries).where(queries.c.organization_id == organization_id))
+            keys = connection.execute(
+                delete(api_keys).where(api_keys.c.organization_id == organization_id)
+            )
+            connection.execute(
+                update(organizations)
+                .where(organizations.c.id == organization_id)
+                .values(
+                    name=_ERASED_NAME,
+                    revoked_at=func.coalesce(organizations.c.revoked_at, func.now()),
+                )
+            )
+            default_row = upsert(organizations).values(id=uuid4(), name=DEFAULT_ORGANIZATION)
+            connection.execute(default_row.on_conflict_do_nothing(index_elements=["name"]))
+            if keys.rowcount:
+                _keep_revoked_key(connection)
+            return len(
+                image_deletion.mark_deleted(connection, images.c.organization_id == organization_id)
+            )
+
+    def graves(self, organization_id: UUID, limit: int) -> list[UUID]:
+        """Deleted images of an organization that still have a row."""
+        statement = (
+            select(images.c.id)
+            .where(images.c.organization_id == organization_id, images.c.state == "deleted")
+            .order_by(images.c.id)
+            .limit(limit)
+        )
+        with self._transactions.begin() as unit:
+            return list(unit.connection.execute(statement).scalars())
+
+    def closed(self) -> list[UUID]:
+        """Organizations that are marked as erased."""
+        with self._transactions.begin() as unit:
+            return list(
+                unit.connection.execute(select(organizations.c.id).where(_IS_ERASED)).scalars()
+            )
+
+    def bytes_may_go(self) -> bool:
+        """Whether no backup is running that may need blobs of deleted rows."""
+        with self._transactions.begin() as unit:
+            return image_deletion.blob_deletion_allowed(unit.connection)
+
+    def finish(self) -> int:
+        """Delete erased organizations without remaining rows; returns their number."""
+        with self._transactions.begin() as unit:
+            connection = unit.connection
+            image_deletion.remove_empty_sources(connection)
+            remaining: list[Any] = [
+                select(table.c.organization_id)
+                .where(table.c.organization_id == organizations.c.id)
+                .exists()
+                for table in (sources, images, tombstones, queries, api_keys)
+            ]
+            deleted = connection.execute(
+                delete(organizations).where(_IS_ERASED, *(~rows for rows in remaining))
+            )
+            return int(deleted.rowcount)
+
+    def forget_queries(self, older_than_s: float) -> int:
+        """Delete audit rows older than this; returns their number."""
+        with self._transactions.begin() as unit:
+            deleted = unit.connection.execute(
+                delete(queries).where(
+                    queries.c.asked_at < func.now() - timedelta(seconds=older_than_s)
+                )
+            )
+            return int(deleted.rowcount)
+
+
+def _erase_sources(connection: Connection, organization_id: UUID) -> None:
+    """Close all batches and mark all sources as erased; delete sources without images."""
+    mine = select(sources.c.id).where(sources.c.organization_id == organization_id)
+    ids: Sequence[UUID] = connection.execute(mine.order_by(sources.c.id)).scalars().all()
+    for source_id in ids:
+        # The lock waits for writers of this source; later writers see that it is erased.
+        image_deletion.lock_source(connection, source_id)
+    connection.execute(
+        update(batches)
+        .where(batches.c.organization_id == organization_id)
+        .values(closed_at=func.coalesce(batches.c.closed_at, func.now()))
+    )
+    connection.execute(
+        update(sources)
+        .where(sources.c.organization_id == organization_id)
+        .values(
+            erased_at=func.coalesce(sources.c.erased_at, func.now()),
+            name=func.concat("erased:", sources.c.id.cast(Text)),
+            licence=None,
+            attribution=None,
+            root=None,
+        )
+    )
+    # Paths contain names of people and places; the sources are deleted with their last image.
+    connection.execute(
+        delete(source_roots).where(source_roots.c.organization_id == organization_id)
+    )
+    image_deletion.remove_empty_sources(connection)
+
+
+def _keep_revoked_key(connection: Connection) -> None:
+    """Insert a revoked key if no key remains.
+
+    An installation that never had a key allows unauthenticated access from its machine; deletion of
+    an organization must not restore that.
+    """
+    if connection.execute(select(api_keys.c.id).limit(1)).one_or_none() is not None:
+        return
+    default = select(organizations.c.id).where(organizations.c.name == DEFAULT_ORGANIZATION)
+    connection.execute(
+        insert(api_keys).values(
+            id=uuid4(),
+            organization_id=connection.execute(default).scalar_one(),
+            name="of an erased organisation",
+            secret_sha256=secrets.token_bytes(32),
+            scopes=[],
+            revoked_at=func.now(),
+        )
+    )

@@ -1,0 +1,360 @@
+"""Leases of batch items: claim, finish, renew, release and expiry.
+
+One worker at a time processes an item, under a lease that expires by itself. Any worker may claim
+an item without a valid lease: everything a worker does to a row can be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    bindparam,
+    cast,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from pinpoint.records import ClaimedItem, Rejected, limits
+from pinpoint.records.limits import Unstorable
+from pinpoint.store.db.rows import is_any_of, parse_hint, to_source
+from pinpoint.store.db.tables import batch_items, batches, embeddings, images, item_images, sources
+
+
+def _has_no_valid_lease(lease_s: float) -> ColumnElement[bool]:
+    """Condition for an item without a valid lease.
+
+    A lease that ends much later than a new one would was created before the clock was set back. It
+    would hold the item until the clock has caught up.
+    """
+    ends = batch_items.c.lease_until
+    implausible_end = func.now() + timedelta(seconds=2 * lease_s)
+    return or_(ends.is_(None), ends < func.now(), ends > implausible_end)
+
+
+# Literal, so that the planner can prove that the partial index over open items applies.
+_OPEN = text("batch_items.state IN ('received', 'stored')")
+_HINT_CHARS: Final = 8 * limits.MAX_ATTRIBUTES_BYTES
+"""Maximum characters of a stored hint that are read: a longer hint is cut off and cannot be
+parsed."""
+INTERNAL: Final = "internal_error"
+"""Reason of an item that failed with an unexpected error."""
+
+
+def claim_items(
+    connection: Connection, ids: Sequence[UUID], worker: str, *, lease_s: float, max_attempts: int
+) -> list[Row[Any]]:
+    """Claim free items, in order; fail items with too many attempts.
+
+    Returns rows with hints as text: `to_claimed` parses one, outside this transaction, so that the
+    attempt is counted whatever a row contains.
+
+    Of several ids, only items without an attempt are claimed. A worker that dies with a chunk gives
+    no information about a single file, and a broker may deliver the same chunk again. So each file
+    of the chunk loses one attempt, and the sweep then sends the files one by one.
+    """
+    free = (
+        select(batch_items.c.id)
+        .where(is_any_of(batch_items.c.id, ids), _OPEN, _has_no_valid_lease(lease_s))
+        .order_by(batch_items.c.seq)
+        .with_for_update(skip_locked=True)
+    )
+    if len(ids) > 1:
+        free = free.where(batch_items.c.attempts == 0)
+    claimed_ids = list(connection.execute(free).scalars())
+    _fail_exhausted(connection, claimed_ids, max_attempts)
+    connection.execute(
+        update(batch_items)
+        .where(is_any_of(batch_items.c.id, claimed_ids), _OPEN)
+        .values(
+            attempts=batch_items.c.attempts + 1,
+            lease_owner=worker,
+            lease_until=func.now() + timedelta(seconds=lease_s),
+        )
+    )
+    return _select_claimed(connection, claimed_ids)
+
+
+def _fail_exhausted(connection: Connection, ids: Sequence[UUID], max_attempts: int) -> None:
+    """Fail items with too many attempts."""
+    exhausted = connection.execute(
+        select(batch_items.c.id, batch_items.c.file, batch_items.c.reason).where(
+            is_any_of(batch_items.c.id, ids), batch_items.c.attempts >= max_attempts
+        )
+    )
+    verdicts = {row.id: _too_many_attempts(row, max_attempts) for row in exhausted}
+    finish_items(connection, verdicts, "failed")
+
+
+def _too_many_attempts(row: Any, max_attempts: int) -> Rejected:
+    lost = f"{max_attempts} workers stopped before the item was finished"
+    failed = f"{max_attempts} attempts failed with an error; the log of the workers contains it"
+    return Rejected(
+        file=row.file,
+        stage="read",
+        reason=INTERNAL if row.reason == INTERNAL else "too_many_attempts",
+        detail=(
+            f"given up: {failed if row.reason == INTERNAL else lost}; "
+            "`pinpoint batches retry` sends it again"
+        ),
+    )
+
+
+def _select_claimed(connection: Connection, ids: Sequence[UUID]) -> list[Row[Any]]:
+    rows = connection.execute(
+        select(
+            batch_items.c.id.label("item_id"),
+            batch_items.c.batch_id,
+            batch_items.c.external_id,
+            batch_items.c.file,
+            batch_items.c.locator,
+            # As text: one unreadable hint would fail the rows of all other items.
+            func.left(cast(batch_items.c.hint, Text), _HINT_CHARS).label("hint"),
+            batch_items.c.attempts,
+            batch_items.c.seq.label("arrival"),
+            sources,
+        )
+        .join(batches, batches.c.id == batch_items.c.batch_id)
+        .join(sources, sources.c.id == batches.c.source_id)
+        .where(is_any_of(batch_items.c.id, ids), _OPEN)
+        .order_by(batch_items.c.seq)
+    )
+    return list(rows)
+
+
+def to_claimed(row: Row[Any]) -> ClaimedItem:
+    """Convert a row of `claim_items` to an item.
+
+    Raises:
+        Unstorable: Its hint cannot be parsed, or a value cannot be stored.
+    """
+    limits.check_item(row.external_id, row.file, row.locator, None)
+    return ClaimedItem(
+        id=row.item_id,
+        organization_id=row.organization_id,
+        source=to_source(row),
+        external_id=row.external_id,
+        file=row.file,
+        locator=row.locator,
+        hint=parse_hint(row.hint),
+        attempts=row.attempts,
+        arrival=row.arrival,
+        batch_id=row.batch_id,
+    )
+
+
+def rejection_of(row: Row[Any], error: Unstorable) -> Rejected:
+    """Final status of a row of `claim_items` that `to_claimed` rejects."""
+    return Rejected(file=row.file, stage="read", reason=error.reason, detail=error.detail)
+
+
+def finish_items(connection: Connection, verdicts: Mapping[UUID, Rejected], verdict: str) -> None:
+    """Set the final status of open items; items that already have one keep it."""
+    if not verdicts:
+        return
+    connection.execute(
+        update(batch_items)
+        .where(batch_items.c.id == bindparam("item"), _OPEN)
+        .values(
+            state=verdict,
+            stage=bindparam("at"),
+            reason=bindparam("why"),
+            detail=bindparam("text"),
+            lease_owner=None,
+            lease_until=None,
+        ),
+        [
+            {"item": item, "at": rejection.stage, "why": rejection.reason, "text": rejection.detail}
+            for item, rejection in sorted(verdicts.items())
+        ],
+    )
+    if verdict == "failed":
+        _fail_images(connection, verdicts)
+
+
+def _fail_images(connection: Connection, verdicts: Mapping[UUID, Rejected]) -> None:
+    """Mark image rows of failed items without a vector as failed, with the reason."""
+    for item, rejection in sorted(verdicts.items()):
+        rows = select(item_images.c.image_id).where(item_images.c.item_id == item)
+        embedded = (
+            select(embeddings.c.image_id).where(embeddings.c.image_id == images.c.id).exists()
+        )
+        connection.execute(
+            update(images)
+            .where(images.c.id.in_(rows), images.c.state == "pending", ~embedded)
+            .values(state="failed", failure=rejection.detail)
+        )
+
+
+def fail_images(connection: Connection, ids: Sequence[UUID], reason: str, detail: str) -> None:
+    """Mark pending images that the index rejects, and their waiting items, as failed."""
+    failed = list(
+        connection.execute(
+            update(images)
+            .where(is_any_of(images.c.id, ids), images.c.state == "pending")
+            .values(state="failed", failure=detail, updated_at=func.now())
+            .returning(images.c.id)
+        ).scalars()
+    )
+    waiting = connection.execute(
+        select(batch_items.c.id, batch_items.c.file)
+        .join(item_images, item_images.c.item_id == batch_items.c.id)
+        .where(is_any_of(item_images.c.image_id, failed), item_images.c.done.is_(False), _OPEN)
+        .distinct()
+    )
+    verdicts = {
+        row.id: Rejected(file=row.file, stage="index", reason=reason, detail=detail)
+        for row in waiting
+    }
+    finish_items(connection, verdicts, "failed")
+
+
+def finish_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
+    """Finish items whose images are all in the index at their current version.
+
+    `version <=`: an image that was replaced meanwhile also finishes the older item. Both files were
+    processed, and the index holds the later one.
+    """
+    connection.execute(
+        update(item_images)
+        .where(
+            is_any_of(item_images.c.image_id, image_ids),
+            item_images.c.done.is_(False),
+            images.c.id == item_images.c.image_id,
+            # Not images whose vector came too late for their bytes: another worker processes them.
+            images.c.state == "indexed",
+            item_images.c.version <= images.c.version,
+        )
+        .values(done=True)
+    )
+    affected_items = select(item_images.c.item_id).where(
+        is_any_of(item_images.c.image_id, image_ids)
+    )
+    waiting = (
+        select(item_images.c.item_id)
+        .where(item_images.c.item_id == batch_items.c.id, item_images.c.done.is_(False))
+        .exists()
+    )
+    connection.execute(
+        update(batch_items)
+        .where(batch_items.c.id.in_(affected_items), batch_items.c.state == "stored", ~waiting)
+        .values(
+            state=batch_items.c.outcome,
+            # Clears the result of an earlier attempt.
+            stage=None,
+            reason=None,
+            detail=None,
+            lease_owner=None,
+            lease_until=None,
+        )
+    )
+
+
+def renew_leases(
+    connection: Connection, ids: Sequence[UUID], worker: str, *, lease_s: float
+) -> None:
+    """Extend a worker's leases; lost or finished items are not changed.
+
+    Rows locked by other writers are skipped until the next renewal, so this never waits.
+    """
+    statement = (
+        select(batch_items.c.id)
+        .where(is_any_of(batch_items.c.id, ids), batch_items.c.lease_owner == worker, _OPEN)
+        .with_for_update(skip_locked=True)
+    )
+    locked_ids = list(connection.execute(statement).scalars())
+    connection.execute(
+        update(batch_items)
+        .where(is_any_of(batch_items.c.id, locked_ids))
+        .values(lease_until=func.now() + timedelta(seconds=lease_s))
+    )
+
+
+def release_unprocessed(connection: Connection, ids: Sequence[UUID], worker: str) -> None:
+    """Release a worker's open items and uncount the attempt of their claim.
+
+    Items whose lease expired and that another worker has claimed are not changed.
+    """
+    connection.execute(
+        update(batch_items)
+        .where(is_any_of(batch_items.c.id, ids), batch_items.c.lease_owner == worker, _OPEN)
+        .values(
+            attempts=func.greatest(batch_items.c.attempts - 1, 0),
+            lease_owner=None,
+            lease_until=None,
+        )
+    )
+
+
+def release_after_error(
+    connection: Connection, verdicts: Mapping[UUID, Rejected], worker: str
+) -> None:
+    """Release a worker's open items after an error, with its reason; the attempt counts.
+
+    Items whose lease expired and that another worker has claimed are not changed.
+    """
+    for item, rejection in sorted(verdicts.items()):
+        connection.execute(
+            update(batch_items)
+            .where(batch_items.c.id == item, batch_items.c.lease_owner == worker, _OPEN)
+            .values(
+                stage=rejection.stage,
+                reason=rejection.reason,
+                detail=rejection.detail,
+                lease_owner=None,
+                lease_until=None,
+            )
+        )
+
+
+def unused_blobs(connection: Connection, locators: Sequence[str]) -> list[str]:
+    """Filter the blobs that neither an image nor an open item references."""
+    blobs = {locator for locator in locators if locator.startswith("blob:")}
+    if not blobs:
+        return []
+    by_image = select(images.c.locator).where(images.c.locator.in_(blobs))
+    by_item = select(batch_items.c.locator).where(batch_items.c.locator.in_(blobs), _OPEN)
+    referenced = connection.execute(by_image.union(by_item)).scalars()
+    return sorted(blobs - set(referenced))
+
+
+def release_worker(connection: Connection, worker: str) -> int:
+    """Release all leases of a worker."""
+    released = connection.execute(
+        update(batch_items)
+        .where(batch_items.c.lease_owner == worker, _OPEN)
+        .values(lease_owner=None, lease_until=None)
+    )
+    return int(released.rowcount)
+
+
+def active_workers(connection: Connection) -> list[str]:
+    """Names of workers that hold a lease."""
+    return list(
+        connection.execute(
+            select(batch_items.c.lease_owner)
+            .where(_OPEN, batch_items.c.lease_owner.is_not(None))
+            .distinct()
+        ).scalars()
+    )
+
+
+def expired_items(connection: Connection, limit: int, *, lease_s: float) -> list[tuple[UUID, int]]:
+    """Open items without a valid lease, oldest first, with their attempts."""
+    rows = connection.execute(
+        select(batch_items.c.id, batch_items.c.attempts)
+        .where(_OPEN, _has_no_valid_lease(lease_s))
+        .order_by(batch_items.c.seq)
+        .limit(limit)
+    )
+    return [(row.id, row.attempts) for row in rows]

@@ -1,0 +1,314 @@
+"""Training examples of a reranker: queries as the real search flow answers them, cached on disk.
+
+    photo ─encoded→ vector ─retrieve→ candidates ─balanced→ candidates, evidence ─written→ row
+                      │                             └ other localities lose as much as the true one
+                      └ its own row, creator, sequence and near-duplicates are excluded
+
+Rows refer to gallery photos by id; their vectors are fetched once, for all rows, from the index.
+Letters: N queries, K candidates, U gallery photos, D width of vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from pinpoint.errors import BadPhotoError, TooLargeError
+from pinpoint.evaluation.labels.labels import LabeledQuery
+from pinpoint.evaluation.run.concurrency import ordered_map
+from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig, exclusions_for
+from pinpoint.geo.cells import cell_ids
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, lat_lon, unit_xyz
+from pinpoint.media.checks import RejectedFileError
+from pinpoint.media.files import read_bytes, sha256
+from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow, InputShape, row_dtype, write_row
+from pinpoint.ports import CatalogueReader
+from pinpoint.records import GPS_CHANNEL, SOURCE_KINDS, Circle, Exclusions, Vector
+from pinpoint.search import consistency, evidence, exclusion_filter, pipeline, retrieve, vote
+from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.training.core.samples import Samples, texts
+from pinpoint.training.embedder.feature_files import FeatureFiles, acquire_lock
+from pinpoint.training.reranker.example_photos import photos_of
+from pinpoint.training.reranker.leakage_balance import FetchEvidence, balance_exclusions
+from pinpoint.training.reranker.slots import CandidateSlots
+
+SUPPORT_M: Final = 25_000.0
+"""The gallery supports a query if it holds an image within this distance of the ground truth."""
+_FORMAT: Final = 4
+_CHUNK: Final = 32
+
+QueryProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingQuery:
+    """A training query, and the folder of its photo."""
+
+    question: LabeledQuery
+    images: Path
+    query_set: int = 0
+    """Index of the configured set of queries that it belongs to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleGallery:
+    """The gallery that is searched, and the search settings."""
+
+    plan: RunConfig
+    """Organization, search filter and exclusions."""
+    parts: EvaluationComponents
+    """Components; their search settings give the number of candidates."""
+    evidence_radius_m: float
+    evidence_per_kind: int
+    evened: bool
+    """Whether other localities lose as much as the true one (`as_if`): for training, not for
+    measurement."""
+    at_once: int = 1
+    """Number of queries run concurrently; it changes no row."""
+
+    @property
+    def shape(self) -> InputShape:
+        """Shape of a row."""
+        return InputShape(
+            dim=self.parts.encoder.contract.dims["image"],
+            candidates=self.parts.search.candidates,
+            per_kind=self.evidence_per_kind,
+        )
+
+    def candidate_slots(self, candidates: int) -> CandidateSlots:
+        """Slots for that many candidates, divided among channels as the search divides them."""
+        has_gps = GPS_CHANNEL in self.parts.encoder.contract.dims
+        gps_quota = retrieve.gps_quota(self.parts.search, candidates) if has_gps else 0
+        return CandidateSlots(candidates=candidates, gps_quota=gps_quota)
+
+    def describe(self) -> dict[str, Any]:
+        """The values that identify the gallery and the way it is searched."""
+        info, limits = self.parts.index.info(), self.plan.limits
+        return {
+            "bundle": self.parts.encoder.contract.digest,
+            "organization": str(self.plan.organization_id),
+            "kinds": list(limits.kinds),
+            "sources": [str(source_id) for source_id in limits.source_ids],
+            "points": info.points,
+            "search": self.parts.search.model_dump(),
+            "evidence": [self.evidence_radius_m, self.evidence_per_kind],
+            "evened": self.evened,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examples:
+    """All queries as rows, and the photos that the rows refer to."""
+
+    rows: InputRow
+    """`[N]` of `example_type`, memory-mapped; zeros where a photo cannot be read."""
+    refused: Mapping[int, str]
+    """Reason by row."""
+    photos: EmbeddingTable
+    hidden: NDArray[np.bool_]
+    """Candidates that are hidden in training, `[N, K]`."""
+    slots: CandidateSlots | None = None
+    """Number of candidates that the network receives; None gives it all."""
+
+    def hide_near(self, positions: LatLon, radius_m: float) -> Examples:
+        """The same examples, with every candidate within a radius of one of the positions hidden.
+
+        Args:
+            positions: `[P, 2]` degrees.
+            radius_m: Up to some hundred km.
+        """
+        max_chord = 2.0 * np.sin(radius_m / EARTH_RADIUS_M / 2.0)
+        chords, _ = cKDTree(unit_xyz(positions)).query(unit_xyz(self.rows["position"]))
+        return replace(self, hidden=self.rows["present"] & (chords <= max_chord))
+
+
+def example_type(shape: InputShape) -> np.dtype[Any]:
+    """A row as in serving, plus ground truth; its size is an even number of bytes."""
+    fields = [(name, *_field_type(row_dtype(shape)[name])) for name in row_dtype(shape).names or ()]
+    fields += [("truth", "f8", 2), ("supported", "?", len(SOURCE_KINDS)), ("voted", "i2")]
+    odd = np.dtype(fields).itemsize % 2
+    return np.dtype([*fields, ("even", "u1", 1)] if odd else fields)
+
+
+def _field_type(field: np.dtype[Any]) -> tuple[Any, ...]:
+    return field.subdtype if field.subdtype else (field, ())
+
+
+def split_table(training_queries: Sequence[TrainingQuery], resolution: int) -> Samples:
+    """The queries as a table, so that they are split as the embedder's samples are."""
+    queries = [entry.question for entry in training_queries]
+    positions = lat_lon([query.truth for query in queries])
+    files = [entry.images / entry.question.file for entry in training_queries]
+    return Samples(
+        ids=texts([f"{entry.query_set}/{entry.question.file}" for entry in training_queries]),
+        files=texts([str(file) for file in files]),
+        sizes=np.array([_file_size(file) for file in files], dtype=np.int64),
+        lat=positions[:, 0].copy(),
+        lon=positions[:, 1].copy(),
+        kinds=texts([query.kind or "" for query in queries]),
+        creators=texts([query.creator or "" for query in queries]),
+        sequences=texts([query.sequence or "" for query in queries]),
+        cells=cell_ids(positions, [resolution])[:, 0],
+        resolution=resolution,
+        # Training does not read their bytes: labels have no hashes, and the query is the full
+        # photo.
+        hashes=texts([""] * len(queries)),
+        faces=texts([""] * len(queries)),
+    )
+
+
+def _file_size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
+
+
+def cache_examples(
+    folder: Path,
+    training_queries: Sequence[TrainingQuery],
+    table: Samples,
+    gallery: ExampleGallery,
+    on_progress: QueryProgress = lambda completed, total: None,
+) -> Examples:
+    """Run every query that has no row yet and store its row; an interrupted run is resumed.
+
+    Args:
+        folder: Folder of the cache.
+        training_queries: `[N]`.
+        table: The same queries, from `split_table`.
+        gallery: The gallery that is searched.
+        on_progress: Called with the number of completed queries and of all queries.
+
+    Raises:
+        Conflict: The folder holds other examples, or another process writes there.
+        BadBundle: The index holds vectors of another bundle.
+        Unavailable: A component of the stack does not respond.
+    """
+    consistency.require_same_model(gallery.parts.index, gallery.parts.encoder.contract)
+    kind = example_type(gallery.shape)
+    width = kind.itemsize // 2
+    identity = {
+        "format": _FORMAT,
+        "table": table.fingerprint(),
+        "count": len(table),
+        "width": width,
+        **gallery.describe(),
+    }
+    files = FeatureFiles(folder, len(table), width, acquire_lock(folder, identity, _CHUNK))
+    with files.writing() as writer:
+        completed = sum(len(files.rows(number)) for number in writer.done)
+        on_progress(completed, len(table))
+        for number in [chunk for chunk in range(files.chunks) if chunk not in writer.done]:
+            chunk_rows = files.rows(number)
+            rows = np.zeros(len(chunk_rows), dtype=kind)
+            refused: dict[int, str] = {}
+            pending = ((rows[index], training_queries[row]) for index, row in enumerate(chunk_rows))
+            reasons = ordered_map(
+                lambda item: _write_example(*item, gallery), pending, gallery.at_once
+            )
+            for row, reason in zip(chunk_rows, reasons, strict=True):
+                if reason is not None:
+                    refused[row] = reason
+            # The bytes of the rows are stored unchanged in a file of float16 numbers.
+            writer.write(number, rows.view(np.float16).reshape(len(chunk_rows), width), refused)
+            completed += len(chunk_rows)
+            on_progress(completed, len(table))
+    values, refused_rows = files.read()
+    examples: InputRow = np.asarray(values).view(kind).reshape(len(table))
+    return Examples(
+        rows=examples,
+        refused=refused_rows,
+        photos=photos_of(folder, examples, gallery.shape.dim, gallery.parts),
+        hidden=np.zeros(examples["present"].shape, dtype=np.bool_),
+    )
+
+
+def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGallery) -> str | None:
+    """Write the row of one query, or return why its photo cannot be used."""
+    query, plan, parts = training_query.question, gallery.plan, gallery.parts
+    try:
+        data = read_bytes(training_query.images / query.file, parts.max_bytes)
+        vector = pipeline.encode_photo(
+            data,
+            file=query.file,
+            kind=query.kind,
+            decoder=parts.decoder,
+            encoder=parts.encoder,
+            watch=Stopwatch(),
+        )
+    except (RejectedFileError, BadPhotoError, TooLargeError) as error:
+        return error.reason
+    requested = exclusions_for(query, sha256(data), plan)
+    exclusions = exclusion_filter.resolve_exclusions(
+        requested, organization_id=plan.organization_id, database=parts.database
+    )
+    find_candidates = partial(
+        retrieve.retrieve_candidates,
+        vector,
+        index=parts.index,
+        organization_id=plan.organization_id,
+        limits=plan.limits,
+        settings=parts.search,
+        exclusions=exclusions,
+        gps=GPS_CHANNEL in parts.encoder.contract.dims,
+    )
+    _, (candidates, extended) = consistency.read_consistently(
+        parts.index, parts.encoder.contract, lambda info: find_candidates(info=info)
+    )
+    resolved = extended or exclusions
+    with parts.database.read(plan.organization_id) as reader:
+        fetch_evidence = _evidence_fetcher(gallery, vector, reader)
+        evidence_by_candidate = fetch_evidence(candidates, exclusions=resolved)
+        if gallery.evened:
+            candidates, evidence_by_candidate = balance_exclusions(
+                query,
+                candidates,
+                evidence_by_candidate,
+                requested=requested,
+                resolved=resolved,
+                reader=reader,
+                fetch_evidence=fetch_evidence,
+            )
+    write_row(row, vector, query.kind, candidates, evidence_by_candidate)
+    row["truth"] = (query.truth.lat, query.truth.lon)
+    row["supported"] = _supporting_kinds(query, resolved, gallery)
+    best = vote.rank_by_vote(vector, candidates, evidence_by_candidate)[:1]
+    row["voted"] = candidates.index(best[0].candidate) if best else -1
+    return None
+
+
+def _evidence_fetcher(
+    gallery: ExampleGallery, vector: Vector, reader: CatalogueReader
+) -> FetchEvidence:
+    """A function that reads the evidence of candidates for one query."""
+    return partial(
+        evidence.fetch_evidence,
+        vector=vector,
+        reader=reader,
+        contract=gallery.parts.encoder.contract.digest,
+        limits=gallery.plan.limits,
+        radius_m=gallery.evidence_radius_m,
+        per_kind=gallery.evidence_per_kind,
+    )
+
+
+def _supporting_kinds(
+    query: LabeledQuery, exclusions: Exclusions, gallery: ExampleGallery
+) -> list[bool]:
+    """For each kind, whether an image that is not excluded is near the ground truth."""
+    limits, index = gallery.plan.limits, gallery.parts.index
+    near_truth = retrieve.to_index_filter(
+        gallery.plan.organization_id,
+        replace(limits, circle=Circle(center=query.truth, radius_m=SUPPORT_M)),
+        exclude_ids=exclusions.ids,
+    )
+    searched = limits.kinds or SOURCE_KINDS
+    return [
+        kind in searched and index.count(replace(near_truth, kinds=(kind,))) > 0
+        for kind in SOURCE_KINDS
+    ]

@@ -1,1 +1,0 @@
-"""Synthetic planet: seeded cities, rendered images and galleries for demos and tests."""
