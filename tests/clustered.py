@@ -2,7 +2,7 @@
 
 Easy blobs flatter a graph: whatever a filter removes, the rest of a blob is still linked. Here
 places are of very unequal size and lie in cities, sceneries recur everywhere, kinds are apart,
-the spectrum falls off, and organisations share places, so that a filter cuts through clusters and
+the spectrum falls off, and organizations share places, so that a filter cuts through clusters and
 a graph without ACORN is left with islands.
 """
 
@@ -62,7 +62,7 @@ def _weights(rng: np.random.Generator, n: int, power: float) -> np.ndarray:
 def _ownership(
     rng: np.random.Generator, place: np.ndarray, places: int, big: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Organisation, kind and day of each image: mostly one of each at a place, as campaigns are."""
+    """Organization, kind and day of each image: mostly one of each at a place, as campaigns are."""
     n = len(place)
     share = rng.beta(3.0 * big, 3.0 * (1.0 - big), places)[place]
     organization = (rng.random(n) > share).astype(np.int64)
@@ -115,14 +115,14 @@ def shapes(gallery: Clustered) -> dict[str, IndexFilter]:
     circle = Circle(center=middle, radius_m=650_000.0)
     one = ("street",)
     return {
-        "organisation": IndexFilter(organization_id=BIG),
+        "organization": IndexFilter(organization_id=BIG),
         "+ kind": IndexFilter(organization_id=BIG, kinds=one),
         "+ time range": IndexFilter(organization_id=BIG, since=since, until=until),
         "+ radius": IndexFilter(organization_id=BIG, circle=circle),
         "+ kind + time + radius": IndexFilter(
             organization_id=BIG, kinds=one, since=since, until=until, circle=circle
         ),
-        "organisation of 1 %": IndexFilter(organization_id=SMALL),
+        "organization of 1 %": IndexFilter(organization_id=SMALL),
     }
 
 

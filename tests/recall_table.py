@@ -137,7 +137,7 @@ def _fill(index: Any, gallery: Clustered) -> None:
 
 @contextmanager
 def edge(folder: Path, gallery: Clustered) -> Iterator[tuple[EdgeIndex, Switch]]:
-    """An optimised embedded index."""
+    """An optimized embedded index."""
     switch = Switch()
     index = EdgeIndex(folder, chooser=switch)
     try:

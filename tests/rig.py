@@ -23,7 +23,7 @@ from pinpoint.records import Batch, IndexSpec
 from pinpoint.settings import EncoderSettings, MediaSettings, Settings
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.db.api_keys import ApiKeyStore
-from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.ingest.repository import CatalogIngestRepository
 from pinpoint.store.vectors.edge import EdgeIndex
@@ -61,8 +61,8 @@ class Rig:
         self.queue = InlineQueue()
         self.owner = Transactions(owner_engine(database_url), self.queue)
         self.as_api = Transactions(api_engine(api_database_url, own_login=True), self.queue)
-        self.database = CatalogueDatabase(self.as_api, self.settings.worker.chunk)
-        self.operator = CatalogueDatabase(self.owner, self.settings.worker.chunk)
+        self.database = CatalogDatabase(self.as_api, self.settings.worker.task_batch_size)
+        self.operator = CatalogDatabase(self.owner, self.settings.worker.task_batch_size)
         self.access = ApiKeyStore(self.owner)
         self.encoder = EncoderHandle(self.settings)
         self.index = EdgeIndex(folder / "index")
@@ -110,8 +110,8 @@ class Rig:
             settings=self.settings,
         )
         self.run()
-        with self.database.read(organization_id) as catalogue:
-            return catalogue.batch(batch.id)
+        with self.database.read(organization_id) as catalog:
+            return catalog.batch(batch.id)
 
     def scalar(self, statement: str, **values: object) -> int:
         """One number, read as the owner."""

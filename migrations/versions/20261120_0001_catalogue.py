@@ -58,7 +58,7 @@ def upgrade() -> None:
         sa.Column("organization_id", sa.Uuid(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("licence", sa.Text(), nullable=True),
+        sa.Column("license", sa.Text(), nullable=True),
         sa.Column("attribution", sa.Text(), nullable=True),
         sa.Column("originals", sa.Text(), nullable=False),
         sa.Column("root", sa.Text(), nullable=True),
@@ -140,7 +140,7 @@ def upgrade() -> None:
         sa.Column("camera", sa.Text(), nullable=True),
         sa.Column("creator", sa.Text(), nullable=True),
         sa.Column("sequence", sa.Text(), nullable=True),
-        sa.Column("licence", sa.Text(), nullable=True),
+        sa.Column("license", sa.Text(), nullable=True),
         sa.Column("position_source", sa.Text(), nullable=False),
         sa.Column("time_source", sa.Text(), nullable=True),
         sa.Column("warnings", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
@@ -232,7 +232,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('pending', 'deleted')"),
     )
     op.create_table(
-        "neighbourhoods",
+        "cell_stats",
         sa.Column("cell", sa.BigInteger(), nullable=False),
         sa.Column("source_id", sa.Uuid(), nullable=False),
         sa.Column("organization_id", sa.Uuid(), nullable=False),
@@ -244,17 +244,17 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["organization_id"],
             ["organizations.id"],
-            name=op.f("fk_neighbourhoods_organization_id"),
+            name=op.f("fk_cell_stats_organization_id"),
         ),
         sa.ForeignKeyConstraint(
             ["organization_id", "source_id"],
             ["sources.organization_id", "sources.id"],
-            name=op.f("fk_neighbourhoods_organization_id_source_id"),
+            name=op.f("fk_cell_stats_organization_id_source_id"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("cell", "source_id", name=op.f("pk_neighbourhoods")),
+        sa.PrimaryKeyConstraint("cell", "source_id", name=op.f("pk_cell_stats")),
     )
-    op.create_index("ix_neighbourhoods_source_id", "neighbourhoods", ["source_id"], unique=False)
+    op.create_index("ix_cell_stats_source_id", "cell_stats", ["source_id"], unique=False)
     op.create_table(
         "embeddings",
         sa.Column("image_id", sa.Uuid(), nullable=False),
@@ -278,8 +278,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Revert the revision."""
     op.drop_table("embeddings")
-    op.drop_index("ix_neighbourhoods_source_id", table_name="neighbourhoods")
-    op.drop_table("neighbourhoods")
+    op.drop_index("ix_cell_stats_source_id", table_name="cell_stats")
+    op.drop_table("cell_stats")
     op.drop_index(
         "ix_images_unsettled",
         table_name="images",

@@ -16,7 +16,7 @@ TABLES = (
     "thumbnails",
     "embeddings",
     "tombstones",
-    "neighbourhoods",
+    "cell_stats",
     "batches",
     "batch_items",
     "item_images",
@@ -102,13 +102,13 @@ RECOUNT = """
 CREATE FUNCTION recount(touched_cells bigint[], touched_sources uuid[], orgs uuid[])
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pinpoint, public, pg_temp AS $$
 BEGIN
-    INSERT INTO neighbourhoods (cell, source_id, organization_id, images)
+    INSERT INTO cell_stats (cell, source_id, organization_id, images)
     SELECT DISTINCT ON (t.cell, t.source_id) t.cell, t.source_id, t.org, 0
       FROM unnest(touched_cells, touched_sources, orgs) AS t(cell, source_id, org)
      ORDER BY t.cell, t.source_id
-    ON CONFLICT (cell, source_id) DO UPDATE SET images = neighbourhoods.images;
+    ON CONFLICT (cell, source_id) DO UPDATE SET images = cell_stats.images;
 
-    UPDATE neighbourhoods n
+    UPDATE cell_stats n
        SET images = c.images, first_captured_at = c.first_at, last_captured_at = c.last_at,
            lat = c.lat, lon = c.lon
       FROM (SELECT DISTINCT cell, source_id FROM unnest(touched_cells, touched_sources)
@@ -116,19 +116,19 @@ BEGIN
       CROSS JOIN LATERAL (
             SELECT count(*)::int AS images, min(i.captured_at) AS first_at,
                    max(i.captured_at) AS last_at,
-                   ST_Y(m.centre) AS lat, ST_X(m.centre) AS lon
+                   ST_Y(m.center) AS lat, ST_X(m.center) AS lon
               FROM images i
               CROSS JOIN LATERAL (
-                    SELECT ST_Centroid(ST_Collect(j.geom)::geography)::geometry AS centre
+                    SELECT ST_Centroid(ST_Collect(j.geom)::geography)::geometry AS center
                       FROM images j
                      WHERE j.cell_r7 = t.cell AND j.source_id = t.source_id
                        AND j.state IN ('pending', 'indexed')) m
              WHERE i.cell_r7 = t.cell AND i.source_id = t.source_id
                AND i.state IN ('pending', 'indexed')
-             GROUP BY m.centre) c
+             GROUP BY m.center) c
      WHERE n.cell = t.cell AND n.source_id = t.source_id;
 
-    DELETE FROM neighbourhoods n
+    DELETE FROM cell_stats n
      USING (SELECT DISTINCT cell, source_id FROM unnest(touched_cells, touched_sources)
                 AS t(cell, source_id)) t
      WHERE n.cell = t.cell AND n.source_id = t.source_id
@@ -196,7 +196,7 @@ GRANTS = {
     "thumbnails": "SELECT",
     "embeddings": "SELECT",
     "tombstones": "SELECT, INSERT, UPDATE",
-    "neighbourhoods": "SELECT",
+    "cell_stats": "SELECT",
     "batches": "SELECT, INSERT, UPDATE",
     "batch_items": "SELECT, INSERT, UPDATE",
     "item_images": "SELECT",

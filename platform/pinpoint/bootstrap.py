@@ -25,7 +25,7 @@ from pinpoint.stack.paths import StackPaths
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.catalog.training_rows import CatalogTrainingRows
 from pinpoint.store.db.api_keys import ApiKeyStore
-from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import (
     Transactions,
     api_engine,
@@ -176,7 +176,7 @@ class Services:
     """All services of an entry point, which must close them at its end."""
 
     settings: Settings
-    database: CatalogueDatabase
+    database: CatalogDatabase
     access: ApiKeyStore
     index: VectorIndex
     encoders: Encoders
@@ -263,7 +263,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
     blobs = FolderBlobs(paths.blobs_dir)
     return Services(
         settings=settings,
-        database=CatalogueDatabase(transactions, settings.worker.chunk),
+        database=CatalogDatabase(transactions, settings.worker.task_batch_size),
         access=ApiKeyStore(transactions),
         index=index,
         encoders=encoders,
@@ -273,7 +273,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         ledger=CatalogIngestRepository(
             transactions,
             contract=lambda: encoders.current.contract.digest,
-            lease_s=settings.worker.lease_s,
+            lease_s=settings.worker.lease_ttl_s,
             max_attempts=settings.worker.max_attempts,
         )
         if is_owner

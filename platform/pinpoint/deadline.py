@@ -1,8 +1,8 @@
 """One time budget per request, shared by all its calls to other processes.
 
 The API sets a deadline per request; threads that work for it inherit it with their context. Code
-that waits for another process limits its timeout with `limit_timeout_s`. Workers and commands have no
-deadline: their calls keep their own timeouts.
+that waits for another process limits its timeout with `limit_timeout_s`. Workers and commands have
+no deadline: their calls keep their own timeouts.
 """
 
 from __future__ import annotations

@@ -134,13 +134,13 @@ class SearchSettings(BaseSettings):
     candidates: Annotated[
         int, Field(ge=1, le=512, description="Number of candidates over all source kinds.")
     ] = 48
-    overfetch: Annotated[
+    oversampling: Annotated[
         int,
         Field(
             ge=1, le=16, description="Oversampling: hits requested per candidate, per source kind."
         ),
     ] = 2
-    gps_share: Annotated[
+    gps_channel_fraction: Annotated[
         float,
         Field(
             ge=0,
@@ -167,10 +167,10 @@ class SearchSettings(BaseSettings):
             description="Evidence photos per candidate and source kind; a reranker sets its own.",
         ),
     ] = 8
-    cited: Annotated[
+    max_citations: Annotated[
         int, Field(ge=1, le=100, description="Photos cited in an answer, per role and source kind.")
     ] = 3
-    objective_km: Annotated[
+    optimize_for_radius_km: Annotated[
         float | None,
         Field(
             gt=0,
@@ -185,8 +185,10 @@ class WorkerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_WORKER_", frozen=True)
 
-    chunk: Annotated[int, Field(ge=1, le=512, description="Number of items in one job.")] = 64
-    lease_s: Annotated[
+    task_batch_size: Annotated[
+        int, Field(ge=1, le=512, description="Number of items in one job.")
+    ] = 64
+    lease_ttl_s: Annotated[
         float,
         Field(
             gt=0,
@@ -200,26 +202,26 @@ class WorkerSettings(BaseSettings):
             description="Number of workers that an item may lose before it is `failed`.",
         ),
     ] = 5
-    sweep_s: Annotated[
+    recovery_interval_s: Annotated[
         float, Field(gt=0, description="Interval between searches for lost work, seconds.")
     ] = 30.0
-    reconcile_s: Annotated[
+    reconcile_interval_s: Annotated[
         float,
         Field(gt=0, description="Interval between comparisons of PostgreSQL and index, seconds."),
     ] = 3_600.0
-    tombstone_s: Annotated[
+    tombstone_ttl_s: Annotated[
         float, Field(gt=0, description="Time that a tombstone stays in the index, seconds.")
     ] = 86_400.0
-    prune_s: Annotated[
+    prune_interval_s: Annotated[
         float,
         Field(
             gt=0, description="Interval between deletions of unused blobs and audit rows, seconds."
         ),
     ] = 3_600.0
-    orphan_s: Annotated[
+    orphan_blob_ttl_s: Annotated[
         float, Field(gt=0, description="Age at which a blob without a row is deleted, seconds.")
     ] = 86_400.0
-    audit_days: Annotated[
+    audit_retention_days: Annotated[
         float, Field(gt=0, description="Retention of the audit log of queries, days.")
     ] = 90.0
 

@@ -40,7 +40,7 @@ def image(source: Source, lat: float = 48.85, lon: float = 2.35) -> Image:
     return Image(
         id=uuid4(), source_id=source.id, source=source.name, kind=source.kind, external_id="a.jpg",
         face=None, panorama_id=None, point=Point(lat, lon), captured_at=NOW, heading_deg=10.0,
-        altitude_m=None, camera="c", creator=None, sequence=None, licence="CC0", attribution="we",
+        altitude_m=None, camera="c", creator=None, sequence=None, license="CC0", attribution="we",
         sha256="0" * 64, format="jpeg", width_px=8, height_px=8, locator=None, state="indexed",
         failure=None, version=1, attributes={"a": 1}, created_at=NOW, updated_at=NOW,
     )  # fmt: skip
@@ -66,7 +66,7 @@ class Access:
 
     def caller_for(self, organization_name, scopes, key_id=None):
         if organization_name not in self.ids:
-            raise NotFoundError(f"no organisation {organization_name}")
+            raise NotFoundError(f"no organization {organization_name}")
         return Caller(
             organization_id=self.ids[organization_name],
             organization=organization_name,
@@ -76,7 +76,7 @@ class Access:
 
 
 class Rows:
-    """One organisation's rows, reader and writer in one."""
+    """One organization's rows, reader and writer in one."""
 
     def __init__(self):
         self.all_sources: dict[UUID, Source] = {}
@@ -98,11 +98,11 @@ class Rows:
                 return one
         raise NotFoundError(f"no source {name_or_id}: `pinpoint sources list` shows the sources")
 
-    def add_source(self, name, kind, *, licence=None, attribution=None, originals="copy"):
+    def add_source(self, name, kind, *, license=None, attribution=None, originals="copy"):
         if any(one.name == name for one in self.all_sources.values()):
             raise ConflictError(f"there is a source {name} already")
         made = Source(
-            id=uuid4(), name=name, kind=kind, licence=licence, attribution=attribution,
+            id=uuid4(), name=name, kind=kind, license=license, attribution=attribution,
             originals=originals, created_at=NOW,
         )  # fmt: skip
         self.all_sources[made.id] = made
@@ -204,7 +204,7 @@ class Rows:
     def thumbnail(self, image_id):
         return JPEG if self.image(image_id) else b""
 
-    def neighbours(self, image_id, *, radius_m, kinds=(), limit=20):
+    def neighbors(self, image_id, *, radius_m, kinds=(), limit=20):
         own = self.image(image_id)
         near = [
             i for i in self.all_images.values() if i.id != own.id and i.kind in (kinds or i.kind)
@@ -309,12 +309,13 @@ def answer() -> Answer:
     ]  # fmt: skip
     cited = Citation(
         image_id=ids[0], file_name="a.jpg", role="candidate", source_id=source, source="s",
-        kind="photo", licence="CC0", attribution="we", point=spot, distance_m=1.5, similarity=0.9,
+        kind="photo", license="CC0", attribution="we", point=spot, distance_m=1.5, similarity=0.9,
     )  # fmt: skip
     return Answer(
-        point=spot, regions=(CredibleDisc(mass=0.5, radius_m=10.0), CredibleDisc(mass=0.9, radius_m=99.0)),
+        point=spot,
+        regions=(CredibleDisc(mass=0.5, radius_m=10.0), CredibleDisc(mass=0.9, radius_m=99.0)),
         calibrated=False, ranked=tuple(ranked), citations=(cited,), bundle="descriptor",
-        bundle_digest="d", bundle_note="sees colours", ranker="vote", ranker_reason=None,
+        bundle_digest="d", bundle_note="sees colors", ranker="vote", ranker_reason=None,
         index_engine="qdrant-edge", index_build="b", candidates_considered=3,
         timings_ms={"total": 1.0},
     )  # fmt: skip

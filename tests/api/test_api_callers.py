@@ -33,7 +33,7 @@ NEEDS = [
     ("GET", "/v1/images", "read", {}),
     ("GET", f"/v1/images/{SOME}", "read", {}),
     ("GET", f"/v1/images/{SOME}/thumbnail", "read", {}),
-    ("GET", f"/v1/images/{SOME}/neighbours", "read", {}),
+    ("GET", f"/v1/images/{SOME}/neighbors", "read", {}),
     ("PATCH", f"/v1/images/{SOME}", "ingest", {"json": {"creator": "me"}}),
     ("DELETE", f"/v1/images/{SOME}", "ingest", {}),
 ]
@@ -101,7 +101,7 @@ def test_paths_of_this_machine_are_shown_to_its_operator_only(api):
 
     def seen(http):
         yield http.get(f"/v1/images/{one.id}").text
-        yield http.get(f"/v1/images/{other.id}/neighbours").text
+        yield http.get(f"/v1/images/{other.id}/neighbors").text
         yield http.patch(f"/v1/images/{one.id}", json={"creator": "me"}).text
 
     with api.http(reader) as http:
@@ -111,7 +111,7 @@ def test_paths_of_this_machine_are_shown_to_its_operator_only(api):
         assert all("/srv/photos" in text for text in seen(http))
 
 
-def test_without_keys_loopback_is_the_default_organisation_and_says_so(api):
+def test_without_keys_loopback_is_the_default_organization_and_says_so(api):
     api.rows("default").add_source("ours", "photo")
     api.rows("acme").add_source("theirs", "photo")
     with api.http() as http:
@@ -172,7 +172,7 @@ def test_a_browser_cannot_be_tricked_into_asking(api, headers, status):
         assert http.get("/v1/sources").status_code == status
 
 
-def test_the_operator_acts_for_any_organisation_but_only_here(api):
+def test_the_operator_acts_for_any_organization_but_only_here(api):
     api.parts.access.key("acme", "read")
     api.rows("acme").add_source("theirs", "photo")
     key = operator_key(api)
@@ -194,7 +194,7 @@ def test_an_operators_key_that_others_can_read_is_none(api):
         assert http.get("/v1/sources").status_code == 401
 
 
-def test_a_key_cannot_name_another_organisation(api):
+def test_a_key_cannot_name_another_organization(api):
     key = api.parts.access.key("acme", "read")
     with api.http(key, **{"X-Pinpoint-Organization": "default"}) as http:
         assert http.get("/v1/sources").status_code == 403

@@ -78,7 +78,7 @@ def test_paths_methods_and_bodies_that_are_not_there(api):
 JSON = {"Content-Type": "application/json"}
 
 
-def test_another_organisations_id_is_the_same_404_as_no_id(api):
+def test_another_organizations_id_is_the_same_404_as_no_id(api):
     theirs = api.rows("acme").add_source("secret-walk", "photo")
     batch = api.rows("acme").open_batch(theirs.id)
     with api.http() as http:
@@ -112,7 +112,7 @@ def test_another_organisations_id_is_the_same_404_as_no_id(api):
         ({"kinds": "photo,drone"}, 422),
         ({"sources": "nobody"}, 404),
         ({"top": "0"}, 422),
-        ({"colour": "red"}, 422),
+        ({"color": "red"}, 422),
     ],
 )
 def test_limits_that_make_no_sense(api, asked, form, status):

@@ -29,9 +29,9 @@ def test_locate_shows_point_regions_evidence_and_says_it_is_uncalibrated(api, as
     assert body["candidates_considered"] == 3
     assert body["candidates"][0]["evidence"][0]["distance_m"] == 3.0
     cited = body["citations"]["photo"][0]
-    assert (cited["licence"], cited["attribution"], cited["distance_m"]) == ("CC0", "we", 1.5)
+    assert (cited["license"], cited["attribution"], cited["distance_m"]) == ("CC0", "we", 1.5)
     assert cited["thumbnail_url"] == f"/v1/images/{cited['image_id']}/thumbnail"
-    assert body["bundle"] == {"name": "descriptor", "digest": "d", "note": "sees colours"}
+    assert body["bundle"] == {"name": "descriptor", "digest": "d", "note": "sees colors"}
     assert body["index"] == {"engine": "qdrant-edge", "build": "b"}
     assert asked[0]["data"] == b"bytes of a photo"
     assert asked[0]["kind"] == "photo"
@@ -148,7 +148,7 @@ def test_upload_name_that_could_become_another_is_refused(api, name):
         ({"creator": None}, {"creator"}),
         ({"lat": None, "lon": None}, {"position"}),
         ({"clear": ["position", "captured_at"]}, {"position", "captured_at"}),
-        ({"licence": "CC0", "clear": ["creator"]}, {"creator"}),
+        ({"license": "CC0", "clear": ["creator"]}, {"creator"}),
     ],
 )
 def test_patch_with_null_or_clear_clears_manual_values(body, cleared):
@@ -195,9 +195,9 @@ def test_an_image_is_shown_fixed_and_deleted(api):
         assert shown["geometry"]["coordinates"] == [2.35, 48.85]
         thumbnail = http.get(f"{path}/thumbnail")
         assert (thumbnail.content, thumbnail.headers["content-type"]) == (memory.JPEG, "image/jpeg")
-        near = http.get(f"{path}/neighbours", params={"radius_m": 50, "kinds": ["photo"]}).json()
-        assert near["neighbours"][0]["distance_m"] == 12.5
-        assert near["neighbours"][0]["image"]["id"] == str(other.id)
+        near = http.get(f"{path}/neighbors", params={"radius_m": 50, "kinds": ["photo"]}).json()
+        assert near["neighbors"][0]["distance_m"] == 12.5
+        assert near["neighbors"][0]["image"]["id"] == str(other.id)
         fixed = http.patch(path, json={"lat": 1.0, "lon": 2.0, "creator": "me"}).json()
         assert (fixed["lat"], fixed["creator"], fixed["version"]) == (1.0, "me", 2)
         assert http.delete(path).status_code == 204
@@ -231,7 +231,7 @@ def test_images_are_listed_in_pages_by_links(api):
 @pytest.mark.parametrize(
     ("parameters", "status"),
     [
-        ({"colour": "red"}, 422),
+        ({"color": "red"}, 422),
         ({"limit": 0}, 422),
         ({"limit": 1001}, 422),
         ({"state": "deleted"}, 422),
@@ -313,7 +313,7 @@ def test_fixes_that_make_no_sense(api, body):
 
 def test_sources_are_added_listed_and_erased(api):
     with api.http() as http:
-        made = http.post("/v1/sources", json={"name": "walk", "kind": "photo", "licence": "CC0"})
+        made = http.post("/v1/sources", json={"name": "walk", "kind": "photo", "license": "CC0"})
         assert made.status_code == 201
         again = http.post("/v1/sources", json={"name": "walk", "kind": "photo"})
         assert (again.status_code, again.json()["reason"]) == (409, "conflict")

@@ -94,7 +94,7 @@ def test_a_fix_and_a_deletion_reach_the_index(api, source, running_stack):
     batch = upload(api, source, {"a.jpg": jpeg(50, 10, 10), "b.jpg": jpeg(51, 10.001, 10)})
     items = api.get(f"/v1/batches/{batch['id']}/items").json()["items"]
     first, second = (item["image_ids"][0] for item in items)
-    near = api.get(f"/v1/images/{first}/neighbours", params={"radius_m": 500}).json()
+    near = api.get(f"/v1/images/{first}/neighbors", params={"radius_m": 500}).json()
     assert second in str(near)
     fixed = api.patch(f"/v1/images/{first}", json={"lat": -20.0, "lon": 30.0})
     assert fixed.status_code == 200, fixed.text

@@ -105,15 +105,15 @@ def samples(said):
 def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
     organization = rig.organization("secret-name")
     before = samples(read(served))
-    assert before["pinpoint_items_oldest_open_seconds",] == 0
-    assert before["pinpoint_part_up", "part=database"] == 1
-    assert ("pinpoint_drift", "kind=missing") not in before, "no reconcile has run"
+    assert before["pinpoint_ingest_oldest_item_seconds",] == 0
+    assert before["pinpoint_component_up", "part=database"] == 1
+    assert ("pinpoint_index_drift_points", "kind=missing") not in before, "no reconcile has run"
 
     write_photos(tmp_path / "in", 3)
     (tmp_path / "in" / "nowhere.jpg").write_bytes(plain_jpeg(1))
     rig.ingest(tmp_path / "in", organization)
-    with rig.operator.write(organization) as catalogue:
-        batch = catalogue.open_batch(catalogue.source("photos").id)
+    with rig.operator.write(organization) as catalog:
+        batch = catalog.open_batch(catalog.source("photos").id)
     key, secret = rig.access.create_key("secret-name", "k", list(SCOPES))
     with http(served, secret) as client:
         files = {"files": ("new.jpg", jpeg(77, 1, 1))}
@@ -131,11 +131,11 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
         )
     said = read(served)
     found = samples(said)
-    assert found["pinpoint_items_open", "state=received"] == 1
-    assert 100 <= found["pinpoint_items_oldest_open_seconds",] < 160
+    assert found["pinpoint_ingest_items", "state=received"] == 1
+    assert 100 <= found["pinpoint_ingest_oldest_item_seconds",] < 160
     assert found["pinpoint_leases_expired",] == 1
-    assert found["pinpoint_jobs_waiting",] == len(rig.queue.sent) == 1
-    refused = ("pinpoint_items_refused_24h", "reason=no_position", "verdict=rejected")
+    assert found["pinpoint_queue_length",] == len(rig.queue.sent) == 1
+    refused = ("pinpoint_ingest_items_rejected_total", "reason=no_position", "verdict=rejected")
     assert found[refused] == 1
     assert found["pinpoint_upload_files_total",] == 1
     assert found["pinpoint_upload_bytes_total",] == len(jpeg(77, 1, 1))
@@ -160,9 +160,11 @@ def test_what_jobs_leave_is_shown(served, rig, fresh):
     for _ in range(2):
         upkeep.add({"claimed": 32, "encoded": 30, "embed.seconds": 0.75, "embed.slices": 1})
     found = samples(read(served))
-    drift = {kind: found["pinpoint_drift", f"kind={kind}"] for kind in ("missing", "stale")}
+    drift = {
+        kind: found["pinpoint_index_drift_points", f"kind={kind}"] for kind in ("missing", "stale")
+    }
     assert drift == {"missing": 1, "stale": 2}
-    assert abs(found["pinpoint_reconciled_timestamp_seconds",] - time.time()) < 60
+    assert abs(found["pinpoint_last_reconcile_timestamp_seconds",] - time.time()) < 60
     assert found["pinpoint_leases_released_total",] == 4
     assert found["pinpoint_ingest_encoded_total",] == 60
     assert found["pinpoint_ingest_stage_seconds_sum", "stage=embed"] == 1.5
@@ -186,7 +188,7 @@ def test_there_are_few_series_whatever_callers_do(served, rig, fresh, tmp_path):
             client.request(f"X{number}", f"/v1/made-up/{number}")
             client.get(f"/v1/sources/{number}")
     found = samples(read(served))
-    assert found["pinpoint_items_refused_24h", "reason=other", "verdict=rejected"] == 40
+    assert found["pinpoint_ingest_items_rejected_total", "reason=other", "verdict=rejected"] == 40
     methods = {line[1] for line in found if line[0] == "pinpoint_http_requests_total"}
     assert methods <= {"method=GET", "method=POST", "method=other"}
     assert len(found) < 150
@@ -214,7 +216,7 @@ def test_every_metric_is_listed_and_every_listed_one_is_there(served, rig, fresh
     assert all(helped[one.name] for one in METRICS)
 
 
-def test_a_key_of_an_organisation_opens_nothing(served, rig):
+def test_a_key_of_an_organization_opens_nothing(served, rig):
     rig.organization()
     _, secret = rig.access.create_key("acme", "all", list(SCOPES))
     with http(served, secret) as client:
@@ -248,9 +250,9 @@ def test_a_part_that_is_down_is_said_and_its_figures_are_absent(served, fresh, m
 
     monkeypatch.setattr(served.parts.upkeep, "totals", away)
     found = samples(read(served))
-    assert found["pinpoint_part_up", "part=database"] == 0
-    assert found["pinpoint_part_up", "part=index"] == 1
-    assert ("pinpoint_items_oldest_open_seconds",) not in found
+    assert found["pinpoint_component_up", "part=database"] == 0
+    assert found["pinpoint_component_up", "part=index"] == 1
+    assert ("pinpoint_ingest_oldest_item_seconds",) not in found
 
 
 def test_the_parts_are_asked_once_in_a_while(served, rig, monkeypatch):

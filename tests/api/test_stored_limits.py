@@ -12,7 +12,7 @@ from pinpoint.store.db.tables import images, sources
 CJK = "".join(chr(0x4E00 + n * 7 % 20_000) for n in range(1_000))
 
 
-@pytest.mark.parametrize("field", ["creator", "sequence", "licence", "panorama_id"])
+@pytest.mark.parametrize("field", ["creator", "sequence", "license", "panorama_id"])
 def test_hint_with_text_over_its_limit_in_bytes_names_the_field(field):
     assert MetadataOverrideIn.model_validate({field: "x" * 1_000}).record()
     assert MetadataOverrideIn.model_validate({field: CJK[:682]}).record()

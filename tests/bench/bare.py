@@ -27,7 +27,7 @@ from pinpoint.store.vectors.edge_filters import search_params
 from pinpoint.store.vectors.payload import partition_key
 
 _CITED = """
-    SELECT i.id, i.kind, ST_Y(i.geom), ST_X(i.geom), coalesce(i.licence, s.licence), s.name
+    SELECT i.id, i.kind, ST_Y(i.geom), ST_X(i.geom), coalesce(i.license, s.license), s.name
       FROM images i JOIN sources s ON s.id = i.source_id
      WHERE i.id = ANY(%s) AND i.state <> 'deleted'
 """
@@ -53,7 +53,7 @@ class Bare:
     """The parts, open.
 
     Args:
-        shard: Folder of an optimised Edge shard that nobody else has open.
+        shard: Folder of an optimized Edge shard that nobody else has open.
         database_url: The owner's, so that statements run on base tables.
         contract: Digest of the vectors wanted.
     """
@@ -81,7 +81,7 @@ class Bare:
         chosen = self._choose(found)
         marks.append(perf_counter())
         radius_m, per_kind = self._settings.evidence_radius_m, self._settings.evidence_per_kind
-        rows = self._neighbours(chosen, organization, radius_m, per_kind)
+        rows = self._neighbors(chosen, organization, radius_m, per_kind)
         marks.append(perf_counter())
         order, photos = cast_votes(vector, chosen, rows)
         marks.append(perf_counter())
@@ -98,7 +98,7 @@ class Bare:
         self, vector: np.ndarray, organization: UUID, exact: bool, channels: tuple = ("image",)
     ) -> list[list]:
         """Hits best first, of each channel those of each kind."""
-        limit = self._settings.candidates * self._settings.overfetch
+        limit = self._settings.candidates * self._settings.oversampling
         how = search_params("exact" if exact else "acorn", limit + 1)
         values = vector.tolist()
         found = self._shard.query_batch(
@@ -130,7 +130,7 @@ class Bare:
         kept = [apart(rows, self._settings.dedupe_m) for rows in found]
         return sorted(fair(kept, self._settings.candidates), key=lambda row: -row.score)
 
-    def _neighbours(
+    def _neighbors(
         self, chosen: list, organization: UUID, radius_m: float, per_kind: int
     ) -> list[tuple]:
         parameters = {
@@ -172,8 +172,8 @@ def apart(rows: list, nearer_than_m: float) -> list:
     return kept
 
 
-def _metres(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Great-circle metres between `[A, 2]` and `[B, 2]` degrees, `[A, B]`."""
+def _meters(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Great-circle meters between `[A, 2]` and `[B, 2]` degrees, `[A, B]`."""
     a, b = np.radians(a)[:, None], np.radians(b)[None]
     half = np.sin((b - a) / 2) ** 2
     chord = half[..., 0] + np.cos(a[..., 0]) * np.cos(b[..., 0]) * half[..., 1]
@@ -197,7 +197,7 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
     score = np.array([row.score for row in chosen])
     worth = np.exp(_standard(score) / vote.TEMPERATURE)
     worth /= worth.sum()
-    total = (worth * _carry(_metres(places, places))).sum(axis=1)
+    total = (worth * _carry(_meters(places, places))).sum(axis=1)
     if not rows:
         return np.argsort(-worth * total), []
     photos = [row[0] for row in rows]
@@ -221,7 +221,7 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
 
 
 def pairs(rows: list[tuple]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of the evidence statement as pairs: seat of the candidate, row, metres, `[E]` each."""
+    """Rows of the evidence statement as pairs: seat of the candidate, row, meters, `[E]` each."""
     photo = np.repeat(np.arange(len(rows)), [len(row[8]) for row in rows])
     owner = np.fromiter(chain.from_iterable(row[8] for row in rows), dtype=np.intp) - 1
     return owner, photo, np.fromiter(chain.from_iterable(row[9] for row in rows), dtype=np.float64)

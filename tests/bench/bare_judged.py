@@ -60,7 +60,7 @@ class BareJudged(Bare):
         stored = self._shard.retrieve([row.id for row in chosen], False, True)
         marks.append(perf_counter())
         radius_m, per_kind = self._part.evidence_radius_m, self._part.evidence_per_kind
-        rows = self._neighbours(chosen, organization, radius_m, per_kind)
+        rows = self._neighbors(chosen, organization, radius_m, per_kind)
         marks.append(perf_counter())
         given = tensors(vector, found, chosen, stored, rows, per_kind)
         marks.append(perf_counter())
@@ -80,7 +80,7 @@ class BareJudged(Bare):
 
     def _choose(self, found: list[list]) -> list:
         """The pictures' seats, then what the places bring anew, then what both have left."""
-        most, share = self._settings.candidates, self._settings.gps_share
+        most, share = self._settings.candidates, self._settings.gps_channel_fraction
         image, gps = found[: len(SOURCE_KINDS)], found[len(SOURCE_KINDS) :]
         seats: list[list] = [[] for _ in SOURCE_KINDS]
         for answers, until in ((image, most - int(most * share)), (gps, most), (image, most)):

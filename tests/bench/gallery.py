@@ -52,7 +52,7 @@ class Gallery:
     positions_from: str
 
     def queries(self, count: int, organization: int = 0, seed: int = 7) -> np.ndarray:
-        """Unseen views of places that an organisation has images of, `[count, D]`."""
+        """Unseen views of places that an organization has images of, `[count, D]`."""
         rng = np.random.default_rng(seed)
         own = rng.choice(np.flatnonzero(self.organization == organization), count)
         width = self.vectors.shape[1]
@@ -61,13 +61,13 @@ class Gallery:
 
 
 def make(n: int, width: int, dense: int = 0, seed: int = 1) -> Gallery:
-    """`n` images of three organisations, and `dense` more of a fourth within 900 m.
+    """`n` images of three organizations, and `dense` more of a fourth within 900 m.
 
     Memory stays near that of the vectors in fp16, so that a million fit beside all else.
     """
     rng = np.random.default_rng(seed)
     places = max(1, n // _PER_PLACE)
-    centres, origin = _centres(rng, places)
+    centers, origin = _centers(rng, places)
     weight = rng.lognormal(sigma=0.9, size=places)
     place = rng.choice(places, n, p=weight / weight.sum())
     themes = _normal(rng, _THEMES, width)
@@ -79,7 +79,7 @@ def make(n: int, width: int, dense: int = 0, seed: int = 1) -> Gallery:
         vectors[start : start + len(part)] = _unit(looks[part] + own)
     # One square that all looks alike, so that every candidate of its owner stands in it.
     vectors[n:] = _unit(themes[0] + 0.8 * _normal(rng, dense, width))
-    near = _away(rng, centres[place], rng.normal(scale=_SPREAD_M, size=(n, 2)))
+    near = _away(rng, centers[place], rng.normal(scale=_SPREAD_M, size=(n, 2)))
     angle, reach = rng.uniform(0, 2 * np.pi, dense), 450.0 * np.sqrt(rng.uniform(size=dense))
     disc = np.column_stack([reach * np.sin(angle), reach * np.cos(angle)])
     square = _away(rng, np.tile(DENSE_AT, (dense, 1)), disc)
@@ -103,7 +103,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16).astype("f4")
 
 
-def _centres(rng: np.random.Generator, places: int) -> tuple[np.ndarray, str]:
+def _centers(rng: np.random.Generator, places: int) -> tuple[np.ndarray, str]:
     try:
         path = shared_data() / "gps" / "coordinates_100K.csv"
         real = np.loadtxt(path, delimiter=",", skiprows=1)
@@ -116,16 +116,16 @@ def _centres(rng: np.random.Generator, places: int) -> tuple[np.ndarray, str]:
         return _away(rng, towns[rng.choice(600, places)], spread), "seeded clusters"
 
 
-def _away(rng: np.random.Generator, positions: np.ndarray, metres: np.ndarray) -> np.ndarray:
-    """Positions moved by `(north, east)` metres, kept off the poles and the antimeridian."""
-    lat = np.clip(positions[:, 0] + metres[:, 0] / _METRES_PER_DEGREE, -89.0, 89.0)
+def _away(rng: np.random.Generator, positions: np.ndarray, meters: np.ndarray) -> np.ndarray:
+    """Positions moved by `(north, east)` meters, kept off the poles and the antimeridian."""
+    lat = np.clip(positions[:, 0] + meters[:, 0] / _METRES_PER_DEGREE, -89.0, 89.0)
     shrink = np.maximum(np.cos(np.radians(lat)), 0.02)
-    lon = positions[:, 1] + metres[:, 1] / _METRES_PER_DEGREE / shrink
+    lon = positions[:, 1] + meters[:, 1] / _METRES_PER_DEGREE / shrink
     return np.column_stack([lat, np.clip(lon, -179.999, 179.999)]).round(7)
 
 
 def source_id(organization: int, kind: int) -> UUID:
-    """Each organisation has one source of each kind."""
+    """Each organization has one source of each kind."""
     return UUID(int=((organization + 1) << 100) + kind + 1)
 
 
@@ -155,7 +155,7 @@ def fill(
             )
             for kind, name in enumerate(SOURCE_KINDS):
                 connection.execute(
-                    "INSERT INTO sources (id, organization_id, name, kind, licence, originals)"
+                    "INSERT INTO sources (id, organization_id, name, kind, license, originals)"
                     " VALUES (%s, %s, %s, %s, 'CC-BY-4.0', 'reference')",
                     (source_id(number, kind), owner, name, name),
                 )

@@ -23,7 +23,7 @@ from pinpoint.records import ClaimedItem, DecodedImage, IndexSpec, MetadataOverr
 from pinpoint.settings import Settings
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.db.api_keys import ApiKeyStore
-from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
 from pinpoint.store.ingest.repository import CatalogIngestRepository
 
@@ -36,7 +36,7 @@ _SOURCE = Source(
     id=UUID(int=1),
     name="bench",
     kind="street",
-    licence=None,
+    license=None,
     attribution=None,
     originals="reference",
     created_at=datetime(2025, 1, 1, tzinfo=UTC),
@@ -44,7 +44,7 @@ _SOURCE = Source(
 
 
 class Chunks:
-    """A queue that keeps the chunks the catalogue sends, as a broker would."""
+    """A queue that keeps the chunks the catalog sends, as a broker would."""
 
     def __init__(self) -> None:
         self.items: list[list[UUID]] = []
@@ -69,14 +69,14 @@ class Prepared:
     origin: str
     tower: str
     settings: Settings
-    database: CatalogueDatabase
+    database: CatalogDatabase
     organization: UUID
     parts: IngestParts
     queue: Chunks
 
 
 def prepare(running: Stack, images: int, say: Say) -> Prepared:
-    """Distinct files, an encoder, and an empty catalogue and index that nobody else works on."""
+    """Distinct files, an encoder, and an empty catalog and index that nobody else works on."""
     running.quiet()
     settings = running.settings
     made, origin = files(running.places.home / "files", images)
@@ -94,7 +94,7 @@ def prepare(running: Stack, images: int, say: Say) -> Prepared:
         origin=origin,
         tower=running.tower,
         settings=settings,
-        database=CatalogueDatabase(transactions, _CHUNK),
+        database=CatalogDatabase(transactions, _CHUNK),
         organization=ApiKeyStore(transactions).create_organization("bench").id,
         parts=IngestParts(
             ledger=CatalogIngestRepository(
@@ -165,8 +165,8 @@ def _register(ready: Prepared) -> tuple[list[list[UUID]], UUID]:
 
 
 def _check(ready: Prepared, batch_id: UUID) -> None:
-    with ready.database.read(ready.organization) as catalogue:
-        counts = catalogue.batch(batch_id)
+    with ready.database.read(ready.organization) as catalog:
+        counts = catalog.batch(batch_id)
     if (counts.indexed, counts.items) != (len(ready.files), len(ready.files)):
         raise RuntimeError(f"not everything was indexed: {counts}")
 

@@ -68,7 +68,7 @@ def reranked(bundles: Path) -> tuple[EncoderSettings, str]:
             network=RerankerNetwork(config.network.spec(shipped.contract.dims["image"])),
             evidence_radius_m=config.gallery.evidence_radius_m,
             evidence_per_kind=config.gallery.evidence_per_kind,
-            licence=config.licence,
+            license=config.license,
         )
     else:
         copy_bundle(SHIPPED_FOLDER / _BUNDLE, folder)
@@ -113,11 +113,13 @@ def _calibration(of: Bundle) -> Calibration:
             supported_share=0.0,
             unsupported_share=None,
         ),
-        search=SearchSettings().model_dump(mode="json", exclude={"cited", "objective_km"}),
+        search=SearchSettings().model_dump(
+            mode="json", exclude={"cited", "optimize_for_radius_km"}
+        ),
         kinds=(),
         data={},
         authors=0,
-        licence="CC0-1.0",
+        license="CC0-1.0",
         note="Fitted on nothing.",
         code_version=__version__,
     )

@@ -130,7 +130,7 @@ def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str,
 
 
 def searched_exactly(ready: Prepared, owner: UUID) -> bool:
-    """Whether the product compares all images of this organisation."""
+    """Whether the product compares all images of this organization."""
     own = ready.stack.index.count(IndexFilter(organization_id=owner))
     return strategy.choose_by_matches(own) == "exact"
 

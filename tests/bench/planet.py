@@ -91,22 +91,22 @@ def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
     home = running.places.home
     services = build_services(running.settings, "operator")
     plan = _gallery(running, services)
-    labelled = read_labels(PROTOCOLS["world"], home / "planet" / "queries" / "labels.csv")
+    labeled = read_labels(PROTOCOLS["world"], home / "planet" / "queries" / "labels.csv")
     parts = _parts(services)
     took: dict[str, list[float]] = {"evaluate": [], "bare": []}
     for number in range(repetitions + 1):
         for side in ("evaluate", "bare") if number % 2 else ("bare", "evaluate"):
             begun = time.perf_counter()
             if side == "bare":
-                _bare(labelled, plan, parts)
+                _bare(labeled, plan, parts)
             else:
-                evaluate(labelled, home / f"run-{number}", plan=plan, parts=parts)
+                evaluate(labeled, home / f"run-{number}", plan=plan, parts=parts)
             took[side].append(time.perf_counter() - begun)
         say(f"evaluation: {number} of {repetitions} repetitions")
     services.close()
     # The first repetition warms weights and connections.
     pairs = list(zip(took["evaluate"][1:], took["bare"][1:], strict=True))
-    count = len(labelled.questions)
+    count = len(labeled.questions)
     return {
         "questions": count,
         "tower": running.tower,
@@ -123,7 +123,7 @@ def _gallery(running: Stack, services: Services) -> RunConfig:
     organization = services.access.create_organization("planet").id
     with running.workers(1), running.client("planet") as client:
         for kind in ("street", "photo"):
-            client.add_source(kind, kind, licence="CC0-1.0", attribution="synthetic planet")
+            client.add_source(kind, kind, license="CC0-1.0", attribution="synthetic planet")
             manifest = planet.manifests()[f"test-{kind}"]
             client.ingest_folder(manifest, source=kind, wait=True)
     images = planet.folder / "queries" / "images"
@@ -141,8 +141,8 @@ def _parts(services: Services) -> EvaluationComponents:
     )
 
 
-def _bare(labelled: LabeledQueries, plan: RunConfig, parts: EvaluationComponents) -> None:
-    for question in labelled.questions:
+def _bare(labeled: LabeledQueries, plan: RunConfig, parts: EvaluationComponents) -> None:
+    for question in labeled.questions:
         vector = encode_photo(
             read_bytes(plan.images / question.file, parts.max_bytes),
             file=question.file,

@@ -143,7 +143,7 @@ def _beside(title: str) -> Table:
     """A table for `_both`."""
     table = Table(title=title)
     _columns(table, "images")
-    table.add_column("organisation with")
+    table.add_column("organization with")
     table.add_column("side")
     _columns(table, "p50 ms", "p95 ms", "p99 ms", "ratio p50", "same best", "evidence rows")
     table.add_column("p50 of each stage, ms")
@@ -180,7 +180,7 @@ def _plans(out: Console, said: Figures, rows: int) -> None:
     table = Table(
         title=f"the evidence statement under the API's role, {rows:,} images, EXPLAIN (ANALYZE)"
     )
-    table.add_column("organisation")
+    table.add_column("organization")
     _columns(table, "p50 ms", "longest ms", "rows found", "rows looked at")
     table.add_column("spatial index")
     for name, each in said.items():

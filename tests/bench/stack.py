@@ -52,7 +52,7 @@ class Stack:
         return RemoteIndex(self.places.index_socket)
 
     def client(self, organization: str) -> Client:
-        """A caller of the API in the name of an organisation."""
+        """A caller of the API in the name of an organization."""
         state = read_state(self.places)
         if state is None:
             raise RuntimeError("the stack is down")
@@ -110,7 +110,7 @@ class Stack:
             )
 
     def rebuild(self, say: Say) -> None:
-        """Let the owner's child build and optimise an index from PostgreSQL; wait for the swap."""
+        """Let the owner's child build and optimize an index from PostgreSQL; wait for the swap."""
         index = self.index
         index.rebuild()
         told, told_at = "", 0.0
@@ -132,7 +132,7 @@ def stack(bundle: Tower = tower) -> Iterator[Stack]:
         settings = Settings(
             places=ServiceSettings(home=home),
             encoder=encoder,
-            worker=WorkerSettings(reconcile_s=_NEVER_S, prune_s=_NEVER_S),
+            worker=WorkerSettings(reconcile_interval_s=_NEVER_S, prune_interval_s=_NEVER_S),
         )
         watcher = watch_over(home)
         try:

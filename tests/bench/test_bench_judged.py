@@ -19,7 +19,7 @@ from pinpoint.search.pipeline import locate_encoded
 from pinpoint.settings import SearchSettings, ServiceSettings, Settings
 from pinpoint.stack.index.build import build_index
 from pinpoint.stack.paths import StackPaths
-from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.vectors.edge import EdgeIndex
 from pinpoint.store.vectors.rebuild_source import RebuildSource
@@ -54,7 +54,7 @@ def test_both_sides_judge_alike(home, database_url, api_database_url, ends):
             organization_id=owner,
             contract=contract,
             index=index,
-            database=CatalogueDatabase(as_api, 64),
+            database=CatalogDatabase(as_api, 64),
             settings=SearchSettings(),
             kind="photo",
             reranker=encoder.reranker,

@@ -2,7 +2,7 @@
 
 The recipe of the shipped bundle on a small planet. Bare is what cannot be left out: the forward and
 backward pass of tower, heads and location tower over tensors that lie ready, with the plainest
-loss; no sampling, no reading, no distances, no optimiser, no average.
+loss; no sampling, no reading, no distances, no optimizer, no average.
 """
 
 from __future__ import annotations

@@ -54,8 +54,8 @@ def _ingest(services: Services, ready: Prepared, organization: UUID) -> float:
         if time.perf_counter() > begun + _LIMIT_S:
             raise RuntimeError(f"not everything was indexed in {_LIMIT_S:g} s: {batch}")
         time.sleep(_LOOK_S)
-        with services.database.read(organization) as catalogue:
-            batch = catalogue.batch(batch.id)
+        with services.database.read(organization) as catalog:
+            batch = catalog.batch(batch.id)
     if batch.indexed != len(ready.files):
         raise RuntimeError(f"not everything was indexed: {batch}")
     return time.perf_counter() - begun

@@ -58,10 +58,10 @@ def test_a_file_of_weights_becomes_a_bundle_that_can_be_used(pinpoint, tmp_path,
     weights = timm_weights(tmp_path / "w.safetensors")
     code, _, error = pinpoint("bundles", "import", weights)
     assert code != 0
-    assert "needs --tower, --name and --licence" in error
-    given = ("--tower", "timm:test_resnet", "--name", "own", "--licence", "CC0", "--json")
+    assert "needs --tower, --name and --license" in error
+    given = ("--tower", "timm:test_resnet", "--name", "own", "--license", "CC0", "--json")
     code, said, error = pinpoint("bundles", "import", weights, *given)
-    assert (code, said["width"], said["licence"]) == (0, 96, "CC0"), error
+    assert (code, said["width"], said["license"]) == (0, 96, "CC0"), error
     code, said, _ = pinpoint("bundles", "verify", "own")
     assert (code, said.split(":")[0]) == (0, "own")
     assert pinpoint("bundles", "show", "own", "--json")[1]["used"] is False
@@ -73,7 +73,7 @@ def test_a_file_of_weights_becomes_a_bundle_that_can_be_used(pinpoint, tmp_path,
 def test_bundles_import_tower_arguments_become_part_of_the_contract(pinpoint, tmp_path):
     """The published weights of MobileNet v1 are right with the padding of their first framework."""
     weights = shared_data() / "weights" / "mobilenet_v1_imagenet.safetensors"
-    given = ("--tower", "timm:mobilenetv1_100", "--licence", "Apache-2.0")
+    given = ("--tower", "timm:mobilenetv1_100", "--license", "Apache-2.0")
     for name, more in (("same", ("--tower-arg", "pad_type=same")), ("plain", ())):
         code, _, error = pinpoint("bundles", "import", weights, "--name", name, *given, *more)
         assert code == 0, error
@@ -111,7 +111,7 @@ def test_bundles_import_tower_argument_that_the_library_does_not_take_is_refused
     pinpoint, tmp_path, argument, words
 ):
     weights = timm_weights(tmp_path / "w.safetensors")
-    given = ("--tower", "timm:test_resnet", "--name", "own", "--licence", "CC0")
+    given = ("--tower", "timm:test_resnet", "--name", "own", "--license", "CC0")
     code, _, error = pinpoint("bundles", "import", weights, *given, "--tower-arg", argument)
     assert code in (64, 78)
     assert words in error
@@ -136,7 +136,7 @@ def test_weights_that_were_changed_are_listed_with_what_is_wrong(pinpoint, tmp_p
 
 def test_what_cannot_be_brought_in_leaves_nothing(pinpoint, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors")
-    given = ("--tower", "timm:test_resnet", "--licence", "CC0")
+    given = ("--tower", "timm:test_resnet", "--license", "CC0")
     for name, what in (("own", tmp_path / "bad.safetensors"), ("../own", tmp_path / "nowhere")):
         code, _, error = pinpoint("bundles", "import", what, "--name", name, *given)
         assert code != 0
@@ -156,7 +156,7 @@ def test_a_tower_and_a_tag_that_do_not_fit_are_refused_before_any_download(pinpo
         ("open_clip:ViT-B-32", "nothing", "nothing"),
         ("clip", "openai", "must be written open_clip:NAME or timm:NAME"),
     ):
-        given = ("--tag", tag, "--name", "clip", "--licence", "MIT")
+        given = ("--tag", tag, "--name", "clip", "--license", "MIT")
         code, _, error = pinpoint("bundles", "pull", tower, *given)
         assert code != 0
         assert words in error

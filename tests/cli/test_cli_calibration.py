@@ -41,10 +41,10 @@ def asked_of(folder, contract):
 def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path):
     shipped = SHIPPED_FOLDER / "world-tiny"
     run = asked_of(tmp_path / "run", find_bundle(str(shipped), tmp_path).contract)
-    said = pinpoint("calibrate", run, "--json", "--licence", "CC0-1.0")
+    said = pinpoint("calibrate", run, "--json", "--license", "CC0-1.0")
     home = tmp_path / "home" / "bundles" / "world-tiny"
     assert said["file"] == str(home / "calibration-vote.json")
-    assert (said["authors"], said["licence"], said["ranker"]) == (12, "CC0-1.0", "vote")
+    assert (said["authors"], said["license"], said["ranker"]) == (12, "CC0-1.0", "vote")
     assert list(said["strata"]) == ["all"]
     assert [path.name for path in shipped.glob("calibration-*")] == ["calibration-rerank.json"]
     shown = pinpoint("bundles", "show", "world-tiny", "--json")["calibrated"]

@@ -49,7 +49,7 @@ def picture(path, seed=1):
 
 
 def test_sources(pinpoint):
-    added = pinpoint("sources", "add", "walk", "--kind", "street", "--licence", "CC0", "--json")
+    added = pinpoint("sources", "add", "walk", "--kind", "street", "--license", "CC0", "--json")
     assert (added["name"], added["kind"]) == ("walk", "street")
     assert pinpoint("--json", "sources", "list") == {"sources": [added]}
     assert "walk" in pinpoint("sources", "list").out
@@ -90,9 +90,9 @@ def test_images(pinpoint, api):
     assert (fixed["lat"], fixed["version"]) == (-1.0, 2)
     assert "48.85" not in pinpoint("images", "show", one.id).out
     cleared = pinpoint(
-        "images", "fix", one.id, "--clear", "heading_deg", "--clear", "licence", "--json"
+        "images", "fix", one.id, "--clear", "heading_deg", "--clear", "license", "--json"
     )
-    assert (cleared["heading_deg"], cleared["licence"], cleared["lat"]) == (None, None, -1.0)
+    assert (cleared["heading_deg"], cleared["license"], cleared["lat"]) == (None, None, -1.0)
     unknown = pinpoint("images", "fix", one.id, "--clear", "altitude_m", code=64)
     assert "--clear must be one of position, captured_at" in unknown.err
     assert pinpoint("images", "delete", one.id, "--json") == {"deleted": str(one.id)}

@@ -48,7 +48,7 @@ def test_from_environment_takes_environment_before_file_before_default(home, mon
     change(home, "api_port", "8080")
     monkeypatch.setenv("PINPOINT_API_PORT", "9090")
     found = Settings.from_environment()
-    assert (found.search.candidates, found.api.port, found.search.cited) == (40, 9090, 3)
+    assert (found.search.candidates, found.api.port, found.search.max_citations) == (40, 9090, 3)
     assert found.places.home == home
 
 

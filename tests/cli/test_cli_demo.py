@@ -34,7 +34,7 @@ def answered(lat, lon, radius_m, *, within=None, abstained=None):
         "copies": [],
         "source": "s",
         "kind": "street",
-        "licence": "CC0-1.0",
+        "license": "CC0-1.0",
         "attribution": None,
         "lat": lat,
         "lon": lon,
@@ -107,7 +107,7 @@ def test_a_line_has_the_answer_its_radius_and_probability_and_what_is_true(repor
     }  # fmt: skip
 
 
-def test_the_map_has_every_sort_of_answer_in_its_own_colour(report, tmp_path):
+def test_the_map_has_every_sort_of_answer_in_its_own_color(report, tmp_path):
     demo_report.draw_map(report, tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as image:
         assert "bundle b, ranker vote; radius: 90%" in image.info["Description"]

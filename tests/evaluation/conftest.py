@@ -47,7 +47,7 @@ class Chain:
     def images(self) -> Path:
         return self.folder / "images"
 
-    def labelled(self):
+    def labeled(self):
         return read_labels(PROTOCOLS["custom"], self.folder / "labels.csv")
 
     def plan(self, **changes) -> RunConfig:
@@ -59,13 +59,13 @@ class Chain:
         self,
         out: Path,
         *,
-        labelled=None,
+        labeled=None,
         at_once=1,
         on_progress=lambda completed, total: None,
         **changes,
     ):
         return evaluate(
-            labelled or self.labelled(),
+            labeled or self.labeled(),
             out,
             plan=self.plan(**changes),
             parts=self.parts,

@@ -37,8 +37,8 @@ def gallery(rig: Rig, org: UUID, folder: Path) -> dict[str, UUID]:
         write(folder / kind / "manifest.csv", rows, HEAD[:5])
         batch = rig.ingest(folder / kind / "manifest.csv", org, source=kind, kind=kind)
         assert batch.indexed == len(rows)
-        with rig.database.read(org) as catalogue:
-            ids |= {i.file: i.image_ids[0] for i in catalogue.batch_items(batch.id)}
+        with rig.database.read(org) as catalog:
+            ids |= {i.file: i.image_ids[0] for i in catalog.batch_items(batch.id)}
     return ids
 
 

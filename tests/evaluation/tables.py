@@ -30,10 +30,10 @@ def write(path: Path, head: str, rows: Iterable[Sequence[object]], delimiter: st
 
 def read(name: str, path: Path, columns: dict[str, str] | None = None) -> LabeledQueries:
     """Read the labels of a protocol and check the counts."""
-    labelled = read_labels(PROTOCOLS[name], path, columns)
-    assert labelled.rows == len(labelled.questions) + sum(labelled.dropped.values())
-    assert set(labelled.dropped) <= set(DROP_REASONS)
-    return labelled
+    labeled = read_labels(PROTOCOLS[name], path, columns)
+    assert labeled.rows == len(labeled.questions) + sum(labeled.dropped.values())
+    assert set(labeled.dropped) <= set(DROP_REASONS)
+    return labeled
 
 
 def custom(tmp_path: Path, head: str, *rows: Sequence[object]) -> LabeledQueries:
@@ -41,6 +41,6 @@ def custom(tmp_path: Path, head: str, *rows: Sequence[object]) -> LabeledQueries
     return read("custom", write(tmp_path / "labels.csv", head, rows))
 
 
-def truths(labelled: LabeledQueries) -> list[tuple[str, float, float]]:
+def truths(labeled: LabeledQueries) -> list[tuple[str, float, float]]:
     """File and position of every query."""
-    return [(q.file, q.truth.lat, q.truth.lon) for q in labelled.questions]
+    return [(q.file, q.truth.lat, q.truth.lon) for q in labeled.questions]

@@ -64,8 +64,8 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         parts = replace(chain.parts, encoder=rig.encoder, index=rig.index, database=rig.database)
         only = (("role", "calibration"), ("role", "null-train"), ("kind", "photo"))
         plan = {"organization_id": org, "images": planet.folder / "queries/images", "only": only}
-        labelled = read_labels(PROTOCOLS["world"], planet.labels)
-        before = _run(chain, parts, labelled, tmp_path / "before", plan)
+        labeled = read_labels(PROTOCOLS["world"], planet.labels)
+        before = _run(chain, parts, labeled, tmp_path / "before", plan)
         assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
         assert {row["strata"]["role"] for row in before} == {"calibration", "null-train"}
 
@@ -73,7 +73,7 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         write_calibration(folder, calibration)
         fresh = type(rig.encoder)(rig.settings)
         parts = replace(parts, encoder=fresh)
-        after = _run(chain, parts, labelled, tmp_path / "after", {**plan, "exclude": ()})
+        after = _run(chain, parts, labeled, tmp_path / "after", {**plan, "exclude": ()})
         for row in after:
             served = row["arms"]["served"]
             assert served["calibrated"]
@@ -98,10 +98,10 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
     _check_foreign(folder, calibration)
 
 
-def _run(chain, parts, labelled, out, plan):
+def _run(chain, parts, labeled, out, plan):
     original, chain.parts = chain.parts, parts
     try:
-        chain.run(out, labelled=labelled, **plan)
+        chain.run(out, labeled=labeled, **plan)
     finally:
         chain.parts = original
     return list(read_rows(out))

@@ -193,7 +193,7 @@ def test_calibration_applies_to_matching_settings_only(fitted):
         return note if calibration is None else None
 
     assert why() is None
-    assert why(cited=9, objective_km=25.0) is None
+    assert why(cited=9, optimize_for_radius_km=25.0) is None
     assert "no calibration for the ranker top1" in why(ranker="top1")
     assert "candidates" in why(candidates=12)
     assert "other source kinds" in why(limits=SearchFilter(kinds=("street",)))

@@ -98,7 +98,7 @@ def check(report, *, missing, unreadable):
         metrics = report["arms"][arm]["all"]
         assert metrics["rows"] == metrics["answered"] == read
         for threshold, accuracy in metrics["accuracy"].items():
-            share = metrics["accuracy_of_labelled"][threshold]
+            share = metrics["accuracy_of_labeled"][threshold]
             assert share == pytest.approx(accuracy["value"] * read / ROWS)
     # Images of one place look alike, so nearly all are located.
     near = {arm: report["arms"][arm]["all"]["accuracy"]["25"]["value"] for arm in report["arms"]}
@@ -156,10 +156,10 @@ def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k,
     assert report["convention"]["name"] == "osv5m"
     areas = report["arms"]["served"]["all"]["areas"]
     assert set(areas) == {"country", "region", "sub_region", "city"}
-    assert (areas["sub_region"]["rows"], areas["sub_region"]["labelled"]) == (19, 18)
+    assert (areas["sub_region"]["rows"], areas["sub_region"]["labeled"]) == (19, 18)
     assert areas["country"]["as_released"] >= areas["city"]["as_released"]
-    assert areas["country"]["labelled_only"] > 0.8
-    assert areas["sub_region"]["as_released"] < areas["sub_region"]["labelled_only"]
+    assert areas["country"]["labeled_only"] > 0.8
+    assert areas["sub_region"]["as_released"] < areas["sub_region"]["labeled_only"]
     # Near every query the gallery contains only images of its own sequence.
     assert report["leakage"]["photos_with_rows_excluded"] == 19
     assert report["arms"]["excluded"]["all"]["accuracy"]["25"]["value"] < 0.3
@@ -206,7 +206,7 @@ def test_evaluate_describe_needs_labels_only(pinpoint, im2gps3k, tmp_path, monke
         (("custom", "--labels", "{labels}", "--ranker", "oracle"), 64, "no ranker 'oracle'"),
         (("custom", "--labels", "{labels}", "--exclude", "me"), 64, "cannot exclude me"),
         (("custom", "--labels", "{labels}", "--source", "x"), 66, "no source x"),
-        (("custom", "--labels", "{labels}", "--org", "x"), 66, "no organization|no organisation"),
+        (("custom", "--labels", "{labels}", "--org", "x"), 66, "no organization|no organization"),
         (("custom", "--labels", "{labels}", "--bundle", "x"), 78, "no bundle 'x'"),
         (("custom", "--labels", "{tmp}/none.csv"), 65, "no labels at"),
     ],

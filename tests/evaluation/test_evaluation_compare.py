@@ -66,10 +66,10 @@ def test_compare_uses_photos_readable_in_both_runs(chain, finished, tmp_path):
 
 
 def test_compare_runs_with_other_labels_is_rejected(chain, finished, tmp_path):
-    labelled = chain.labelled()
-    first = replace(labelled.questions[0], creator="somebody else")
-    other = replace(labelled, questions=(first, *labelled.questions[1:]))
-    chain.report(tmp_path / "run", labelled=other)
+    labeled = chain.labeled()
+    first = replace(labeled.questions[0], creator="somebody else")
+    other = replace(labeled, questions=(first, *labeled.questions[1:]))
+    chain.report(tmp_path / "run", labeled=other)
     with pytest.raises(BadRequestError, match=r"have different queries .*only runs with the same"):
         compare_runs(finished[0], tmp_path / "run")
 

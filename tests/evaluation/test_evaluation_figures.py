@@ -134,11 +134,11 @@ def test_map_draws_short_arc_across_antimeridian(tmp_path):
     )
     draw_answers(tmp_path / "map.png", [photo], "title", "underneath")
     with Image.open(tmp_path / "map.png") as image:
-        assert image.info["Description"].startswith("underneath; grey: cities, GeoNames")
+        assert image.info["Description"].startswith("underneath; gray: cities, GeoNames")
         pixels = np.asarray(image.convert("RGB")).astype(int)
-    colour = np.array([int(VERMILION[i : i + 2], 16) for i in (1, 3, 5)])
+    color = np.array([int(VERMILION[i : i + 2], 16) for i in (1, 3, 5)])
     upper = pixels[: len(pixels) // 2]
-    columns = np.flatnonzero((np.abs(upper - colour) < 12).all(axis=-1).any(axis=0))
+    columns = np.flatnonzero((np.abs(upper - color) < 12).all(axis=-1).any(axis=0))
     share = columns / upper.shape[1]
     assert (share < 0.2).any()
     assert (share > 0.8).any()

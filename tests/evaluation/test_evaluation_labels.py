@@ -34,7 +34,7 @@ def test_protocol_is_complete(name: str) -> None:
     assert bool(protocol.areas) == bool(protocol.area_forms)
     assert protocol.title
     assert protocol.label_format
-    assert protocol.licence
+    assert protocol.license
     if protocol.denominator is not None:
         assert protocol.released is not None
         assert protocol.denominator <= protocol.released
@@ -46,13 +46,13 @@ def test_drop_reasons_are_media_reasons_and_three_more() -> None:
 
 
 def test_read_labels_custom_table(tmp_path: Path) -> None:
-    labelled = custom(
+    labeled = custom(
         tmp_path,
         "file,lat,lon,creator,sequence,kind,country,city,weather",
         ("a b.jpg", 1.5, 120.25, "Anna", "s1", "street", "ID", "", "sun"),
         ("c.jpg", -1.5, 120.25, "", "NA", "", "", "X_Y_Z_ID", "n/a"),
     )
-    first, second = labelled.questions
+    first, second = labeled.questions
     assert (first.file, first.truth.lat, first.truth.lon) == ("a b.jpg", 1.5, 120.25)
     assert (first.creator, first.sequence, first.kind) == ("Anna", "s1", "street")
     assert first.areas == {"country": "ID", "region": None, "sub_region": None, "city": None}
@@ -69,9 +69,9 @@ def test_read_labels_with_column_mapping(tmp_path: Path) -> None:
         'file = "{nr}/{side}.png"\nlatitude = "Y"\nlongitude = "X"\ncreator = "by"\n'
         'kind = "=street"\n[strata]\nsurface = "road"\n'
     )
-    labelled = read("custom", path, dict(load_columns(mapping)))
-    assert truths(labelled) == [("7/front.png", 1.5, 120.25), ("8/back.png", 2.5, 121.25)]
-    first = labelled.questions[0]
+    labeled = read("custom", path, dict(load_columns(mapping)))
+    assert truths(labeled) == [("7/front.png", 1.5, 120.25), ("8/back.png", 2.5, 121.25)]
+    first = labeled.questions[0]
     assert (first.creator, first.kind, first.strata) == ("Anna", "street", {"surface": "dry"})
 
 
@@ -91,32 +91,32 @@ def test_read_labels_of_planet_by_folder_or_file(tmp_path: Path) -> None:
     rows += [("images/b.jpg", 48.5, 2.5, "p2", "s", "street", "FR", "closed", "false", "mild")]
     head = "file,latitude,longitude,creator,sequence,kind,country,setting,covered,region"
     path = write(tmp_path / "queries" / "labels.csv", head, rows)
-    labelled = read("world", tmp_path)
-    assert labelled.questions == read("world", path).questions
-    first, second = labelled.questions
+    labeled = read("world", tmp_path)
+    assert labeled.questions == read("world", path).questions
+    first, second = labeled.questions
     assert first.strata == {"setting": "open", "covered": "true", "region": "tropical"}
     assert second.areas == {"country": "FR"}
-    assert [q.kind for q in labelled.questions] == ["photo", "street"]
+    assert [q.kind for q in labeled.questions] == ["photo", "street"]
 
 
 def test_read_labels_column_with_many_values_is_not_a_stratum(tmp_path: Path) -> None:
     number = MAX_STRATUM_VALUES + 1
     rows = [(f"{n}.jpg", 1, 120, n, n % MAX_STRATUM_VALUES) for n in range(number)]
-    labelled = custom(tmp_path, "file,latitude,longitude,time,hour", *rows)
-    assert {name for q in labelled.questions for name in q.strata} == {"hour"}
-    assert labelled.notes[-1] == "not used as strata (more than 40 distinct values): time"
+    labeled = custom(tmp_path, "file,latitude,longitude,time,hour", *rows)
+    assert {name for q in labeled.questions for name in q.strata} == {"hour"}
+    assert labeled.notes[-1] == "not used as strata (more than 40 distinct values): time"
 
 
 def test_missing_lists_absent_image_files(tmp_path: Path) -> None:
     rows = [(name, 1, 120) for name in ("a.jpg", "b/c.jpg", "folder", "gone.jpg")]
-    labelled = custom(tmp_path, "file,latitude,longitude", *rows)
+    labeled = custom(tmp_path, "file,latitude,longitude", *rows)
     images = tmp_path / "images"
     (images / "b").mkdir(parents=True)
     (images / "folder").mkdir()
     for name in ("a.jpg", "b/c.jpg"):
         (images / name).write_bytes(b"x")
-    assert find_missing_files(labelled, images) == ("folder", "gone.jpg")
-    assert find_missing_files(labelled, tmp_path / "nowhere") == (
+    assert find_missing_files(labeled, images) == ("folder", "gone.jpg")
+    assert find_missing_files(labeled, tmp_path / "nowhere") == (
         "a.jpg",
         "b/c.jpg",
         "folder",
@@ -153,10 +153,10 @@ def test_read_labels_hostile_rows_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     long = "x" * 140_000
     path.write_text(f"file,lat,lon,note\na.jpg,1,120,{long}\nb\x00.jpg,1,120,\n{'n' * 1001},1,2,\n")
-    labelled = read("custom", path)
-    assert labelled.questions == ()
-    assert labelled.dropped == {"bad_name": 1, "bad_row": 2}
-    assert describe_labels(labelled)["latitude_deg"] is None
+    labeled = read("custom", path)
+    assert labeled.questions == ()
+    assert labeled.dropped == {"bad_name": 1, "bad_row": 2}
+    assert describe_labels(labeled)["latitude_deg"] is None
 
 
 def test_describe_equals_loop(tmp_path: Path) -> None:
@@ -195,10 +195,10 @@ def test_describe_equals_loop(tmp_path: Path) -> None:
         max(row[2] for row in rows),
     ]
     assert description["kinds"] == {"photo": 100, "street": 100}
-    labelled = sum(bool(row[5]) for row in rows)
+    labeled = sum(bool(row[5]) for row in rows)
     assert description["areas"]["country"] == {
         "as_released": 200,
-        "labelled": labelled,
+        "labeled": labeled,
         "different": 1,
     }
     assert (description["rows"], description["questions"], description["dropped"]) == (200, 200, {})

@@ -84,7 +84,7 @@ def test_read_labels_mapping_reads_geoclip_coordinates(tmp_path: Path) -> None:
     head = f"nr,{lines[0]}"
     rows = [f"{n},{line}" for n, line in enumerate(lines[1:5001])]
     numbered.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
-    labelled = read("custom", numbered, {"file": "{nr}.jpg", "latitude": "LAT", "longitude": "LON"})
+    labeled = read("custom", numbered, {"file": "{nr}.jpg", "latitude": "LAT", "longitude": "LON"})
     expected = [tuple(float(cell) for cell in line.split(",")[:2]) for line in lines[1:5001]]
-    assert labelled.rows == 5_000
-    assert [row[1:] for row in truths(labelled)] == expected
+    assert labeled.rows == 5_000
+    assert [row[1:] for row in truths(labeled)] == expected

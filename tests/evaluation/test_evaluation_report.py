@@ -69,7 +69,7 @@ def test_report_accuracy_and_errors_equal_loop(finished, rows, arm):
         accuracy = metrics["accuracy"][threshold]
         assert accuracy["value"] == pytest.approx(right / 19)
         assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
-        assert metrics["accuracy_of_labelled"][threshold] == pytest.approx(right / 22)
+        assert metrics["accuracy_of_labeled"][threshold] == pytest.approx(right / 22)
     assert metrics["median_error_km"] == pytest.approx(statistics.median(error_km))
     assert metrics["mean_error_km"] == pytest.approx(statistics.fmean(error_km))
     scores = [round(5_000 * math.exp(-error / 1492.7)) for error in error_km]
@@ -216,18 +216,18 @@ def test_report_of_top1_has_no_confidence(chain, tmp_path):
 
 
 def test_report_without_answers_has_no_figures(chain, tmp_path):
-    labelled = chain.labelled()
-    unreadable = [q for q in labelled.questions if q.file in ("missing.jpg", "broken.jpg")]
+    labeled = chain.labeled()
+    unreadable = [q for q in labeled.questions if q.file in ("missing.jpg", "broken.jpg")]
     from dataclasses import replace
 
-    few = replace(labelled, questions=tuple(unreadable), rows=2)
+    few = replace(labeled, questions=tuple(unreadable), rows=2)
     out = tmp_path / "run"
-    run = chain.run(out, labelled=few)
+    run = chain.run(out, labeled=few)
     write_results(out, run, vector_width(chain.parts))
     report = make_report(out, lambda file: None)
     assert report["counts"]["read"] == 0
     assert report["arms"][SERVED]["all"]["accuracy"]["25"]["value"] is None
-    assert report["arms"][SERVED]["all"]["accuracy_of_labelled"]["25"] == 0.0
+    assert report["arms"][SERVED]["all"]["accuracy_of_labeled"]["25"] == 0.0
     assert report["figures"] == []
     assert (out / "report.md").read_text().count("nan") == 0
 

@@ -32,7 +32,7 @@ def bare(row):
 
 def test_run_every_query_has_row_and_problem(chain, finished):
     rows = rows_of(finished[0])
-    assert list(rows) == [q.file for q in chain.labelled().questions]
+    assert list(rows) == [q.file for q in chain.labeled().questions]
     problems = {name: row["problem"] for name, row in rows.items() if row["problem"]}
     assert problems == {
         "broken.jpg": "undecodable",
@@ -47,7 +47,7 @@ def test_run_every_query_has_row_and_problem(chain, finished):
 
 def test_run_row_equals_answer_of_search_flow(chain, finished):
     data = (chain.images / "unseen-5.jpg").read_bytes()
-    question = next(q for q in chain.labelled().questions if q.file == "unseen-5.jpg")
+    question = next(q for q in chain.labeled().questions if q.file == "unseen-5.jpg")
     digest = hashlib.sha256(data).hexdigest()
     row = rows_of(finished[0])["unseen-5.jpg"]
     assert row["sha256"] == digest
@@ -184,8 +184,8 @@ def test_run_corrupt_rows_are_rejected(chain, tmp_path):
 
 
 def test_run_filters_source_kinds_and_sources(chain, tmp_path):
-    with chain.rig.database.read(chain.organization_id) as catalogue:
-        street = catalogue.source("street").id
+    with chain.rig.database.read(chain.organization_id) as catalog:
+        street = catalog.source("street").id
     for name, limits in {
         "kind": SearchFilter(kinds=("street",)),
         "source": SearchFilter(source_ids=(street,)),
@@ -268,7 +268,7 @@ def test_results_equal_rows(chain, finished):
 
 
 def test_label_digest_changes_with_every_value(chain):
-    questions = chain.labelled().questions
+    questions = chain.labeled().questions
     digests = {
         run_manifest.digest_labels(questions),
         run_manifest.digest_labels(questions[1:]),

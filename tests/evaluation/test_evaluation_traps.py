@@ -43,27 +43,27 @@ def test_swapped_header_is_detected(tmp_path: Path) -> None:
 def test_swapped_header_is_not_inferred_from_one_typo(tmp_path: Path) -> None:
     # Europe is valid in both orders; one latitude of 482 instead of 48.2 proves nothing.
     rows = [(f"{n}.jpg", 48.0 + n / 100, 2.0 + n / 100) for n in range(30)]
-    labelled = custom(tmp_path, "file,latitude,longitude", *rows, ("slip.jpg", 95.5, 16.4))
-    assert labelled.dropped == {"out_of_range": 1}
-    assert truths(labelled) == rows
-    (note,) = labelled.notes
+    labeled = custom(tmp_path, "file,latitude,longitude", *rows, ("slip.jpg", 95.5, 16.4))
+    assert labeled.dropped == {"out_of_range": 1}
+    assert truths(labeled) == rows
+    (note,) = labeled.notes
     assert "1 of 31 positions are possible only with both columns swapped, too few" in note
     assert "give a column mapping" in note
 
 
 def test_swapped_header_ambiguous_table_is_read_as_named(tmp_path: Path) -> None:
     rows = [("a.jpg", 10.0, 120.0), ("b.jpg", 120.0, 10.0), ("c.jpg", 120.0, 130.0)]
-    labelled = custom(tmp_path, "file,latitude,longitude", *rows)
-    assert truths(labelled) == [("a.jpg", 10.0, 120.0)]
-    assert labelled.dropped == {"out_of_range": 2}
-    (note,) = labelled.notes
+    labeled = custom(tmp_path, "file,latitude,longitude", *rows)
+    assert truths(labeled) == [("a.jpg", 10.0, 120.0)]
+    assert labeled.dropped == {"out_of_range": 2}
+    (note,) = labeled.notes
     assert "1 of 2 positions" in note, "positions invalid in both orders are ignored"
     assert "and 1 only as named" in note
 
 
 def test_swapped_header_unverifiable_gives_note(tmp_path: Path) -> None:
-    labelled = custom(tmp_path, "file,latitude,longitude", ("a.jpg", 48.0, 2.0))
-    (note,) = labelled.notes
+    labeled = custom(tmp_path, "file,latitude,longitude", ("a.jpg", 48.0, 2.0))
+    (note,) = labeled.notes
     assert "cannot reveal a wrong header" in note
     assert detect_latlon_order([]).notes == ()
     assert detect_latlon_order([(None, 3.0), (48.0, 120.0)]) == detect_latlon_order([(48.0, 120.0)])
@@ -96,8 +96,8 @@ def test_osv5m_missing_and_nan_area_labels_are_noted(tmp_path: Path) -> None:
         osv_row(3, "NA", "Khomas_NA", "nan", "NaN"),
         osv_row(4, "NaN", "", "NULL", "None"),
     ]
-    labelled = read("osv5m", write(tmp_path / "test.csv", OSV5M, rows))
-    first, second, third, fourth = labelled.questions
+    labeled = read("osv5m", write(tmp_path / "test.csv", OSV5M, rows))
+    first, second, third, fourth = labeled.questions
     assert first.areas == {
         "country": "NZ",
         "region": "Chatham Islands_NZ",
@@ -107,10 +107,10 @@ def test_osv5m_missing_and_nan_area_labels_are_noted(tmp_path: Path) -> None:
     assert None not in second.areas.values()
     assert third.areas["country"] == "NA", "Namibia is a country"
     assert set(fourth.areas.values()) == {None}
-    areas = describe_labels(labelled)["areas"]
-    assert areas["sub_region"] == {"as_released": 4, "labelled": 1, "different": 1}
-    assert areas["country"] == {"as_released": 4, "labelled": 3, "different": 3}
-    notes = "\n".join(labelled.notes)
+    areas = describe_labels(labeled)["areas"]
+    assert areas["sub_region"] == {"as_released": 4, "labeled": 1, "different": 1}
+    assert areas["country"] == {"as_released": 4, "labeled": 3, "different": 3}
+    notes = "\n".join(labeled.notes)
     assert "sub_region: 3 of 4 rows have no label; as released they count as wrong" in notes
     assert "city: 1 labels contain NaN for an unknown part" in notes
     assert "country: 1 rows are labeled NA, Namibia" in notes
@@ -136,9 +136,9 @@ def test_invalid_rows_are_dropped_with_reason(tmp_path: Path) -> None:
         ("/etc/hostname", "1", "2"),
     ]
     path = write(tmp_path / "labels.tsv", "file,latitude,longitude", rows, "\t")
-    labelled = read("custom", path)
-    assert truths(labelled) == [("j.jpg", 90.0, -180.0)]
-    assert labelled.dropped == {
+    labeled = read("custom", path)
+    assert truths(labeled) == [("j.jpg", 90.0, -180.0)]
+    assert labeled.dropped == {
         "bad_row": 4,
         "half_position": 2,
         "no_position": 2,
@@ -150,9 +150,9 @@ def test_invalid_rows_are_dropped_with_reason(tmp_path: Path) -> None:
 
 def test_duplicate_rows_are_dropped(tmp_path: Path) -> None:
     rows = [("a.jpg", 1, 120), ("./a.jpg", "1.0", "120"), ("a.jpg", 2, 120), ("b\\c.jpg", 1, 120)]
-    labelled = custom(tmp_path, "file,latitude,longitude", *rows)
-    assert truths(labelled) == [("a.jpg", 1.0, 120.0), ("b/c.jpg", 1.0, 120.0)]
-    assert labelled.dropped == {"contradiction": 1, "duplicate": 1}
+    labeled = custom(tmp_path, "file,latitude,longitude", *rows)
+    assert truths(labeled) == [("a.jpg", 1.0, 120.0), ("b/c.jpg", 1.0, 120.0)]
+    assert labeled.dropped == {"contradiction": 1, "duplicate": 1}
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -165,13 +165,13 @@ def test_byte_order_mark_and_any_delimiter_are_read(tmp_path: Path, delimiter: s
 def test_creator_is_read_from_file_name(tmp_path: Path) -> None:
     names = [photo_name(1), photo_name(2, "5@N08"), "plain.jpg", "4_x_78841376@N00.jpg.txt"]
     rows = [(name, 1, 120) for name in names]
-    labelled = read("im2gps", write(tmp_path / "m.csv", "IMG_ID,LAT,LON", rows))
-    assert [q.creator for q in labelled.questions] == ["78841376@N00", "5@N08", None, None]
+    labeled = read("im2gps", write(tmp_path / "m.csv", "IMG_ID,LAT,LON", rows))
+    assert [q.creator for q in labeled.questions] == ["78841376@N00", "5@N08", None, None]
     authors = ["secret_78841376@N00", "5@N08", "anna", ""]
     rows = [(name, author, 1, 120) for name, author in zip(names, authors, strict=True)]
-    labelled = read("im2gps", write(tmp_path / "n.csv", "IMG_ID,AUTHOR,LAT,LON", rows))
-    assert [q.creator for q in labelled.questions] == ["78841376@N00", "5@N08", "anna", None]
-    (note,) = (note for note in labelled.notes if "creators" in note)
+    labeled = read("im2gps", write(tmp_path / "n.csv", "IMG_ID,AUTHOR,LAT,LON", rows))
+    assert [q.creator for q in labeled.questions] == ["78841376@N00", "5@N08", "anna", None]
+    (note,) = (note for note in labeled.notes if "creators" in note)
     assert note.startswith("1 creators were taken from the file name")
 
 
@@ -219,13 +219,13 @@ def test_positions_in_jpeg_comments_are_read(tmp_path: Path) -> None:
     commented(tmp_path / photo_name(5, "5@N08"), b"latitude: 1.0", b"longitude: 120.0")
     (tmp_path / photo_name(6)).write_bytes(b"no picture")
     (tmp_path / "readme.txt").write_text("no photo")
-    labelled = read("im2gps3k", tmp_path)
-    assert truths(labelled) == [
+    labeled = read("im2gps3k", tmp_path)
+    assert truths(labeled) == [
         (photo_name(1), 32.325436, -64.764404),
         (photo_name(2), -16.6, 145.5),
         (photo_name(5, "5@N08"), 1.0, 120.0),
     ]
-    assert [q.creator for q in labelled.questions] == ["78841376@N00", "78841376@N00", "5@N08"]
-    assert {q.kind for q in labelled.questions} == {"photo"}
-    assert labelled.dropped == {"no_position": 1, "out_of_range": 1, "unreadable_image": 1}
-    assert "3 queries; the release has 2,997 labeled photos" in labelled.notes
+    assert [q.creator for q in labeled.questions] == ["78841376@N00", "78841376@N00", "5@N08"]
+    assert {q.kind for q in labeled.questions} == {"photo"}
+    assert labeled.dropped == {"no_position": 1, "out_of_range": 1, "unreadable_image": 1}
+    assert "3 queries; the release has 2,997 labeled photos" in labeled.notes

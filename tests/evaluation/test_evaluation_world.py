@@ -60,17 +60,17 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     batch = chain.rig.ingest(planet.manifests()[source], org, source=source, kind="photo")
     assert batch.indexed == batch.items > 30
     paths = run_manifest.resolve_label_paths(None, planet.folder, WORLD.labels_at)
-    labelled = read_labels(WORLD, paths.labels)
+    labeled = read_labels(WORLD, paths.labels)
     only = (("role", "test"), ("kind", "photo"))
     run = evaluate(
-        labelled,
+        labeled,
         tmp_path / "run",
         plan=chain.plan(organization_id=org, images=paths.images, only=only),
         parts=chain.parts,
         planet=run_manifest.read_planet(paths.planet),
     )
     expected = [
-        q.file for q in labelled.questions if q.strata["role"] == "test" and q.kind == "photo"
+        q.file for q in labeled.questions if q.strata["role"] == "test" and q.kind == "photo"
     ]
     assert [row["file"] for row in read_rows(tmp_path / "run")] == expected
     write_results(tmp_path / "run", run, vector_width(chain.parts))
@@ -82,16 +82,16 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     assert report["run"]["planet"]["digest"] == planet.digest
     assert report["counts"]["read"] == len(expected)
     assert report["convention"]["name"] == "pinpoint"
-    assert report["arms"]["served"]["all"]["areas"]["country"]["labelled"] == len(expected)
+    assert report["arms"]["served"]["all"]["areas"]["country"]["labeled"] == len(expected)
     assert planet.digest in (tmp_path / "run" / "report.md").read_text()
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == run
 
 
 def test_run_unknown_stratum_is_rejected(planet, chain, tmp_path):
-    labelled = read_labels(WORLD, planet.labels)
+    labeled = read_labels(WORLD, planet.labels)
     for only in ((("role", "moon"),), (("weather", "wet"),)):
         with pytest.raises(
             BadRequestError, match=r"no query has .*; available strata are covered, kind"
         ):
-            chain.run(tmp_path / "run", labelled=labelled, only=only)
+            chain.run(tmp_path / "run", labeled=labeled, only=only)
     assert not (tmp_path / "run").exists()

@@ -18,7 +18,7 @@ STEPS = 16
 
 def log_density(of, places):
     """Of each kernel the log of its density at each place, added up: `[N]`."""
-    away_km = pairwise_m(places, of.centres) / 1_000.0
+    away_km = pairwise_m(places, of.centers) / 1_000.0
     each = kernels.log_kernel(away_km, of.radii_km) + np.log(of.weights)
     return np.logaddexp.reduce(each, axis=1)
 
@@ -27,8 +27,8 @@ def mass_within(of, point, radius_km):
     """Kernel by kernel, with the sines and cosines of the formula."""
     r, x = radius_km / EARTH_RADIUS_KM, (np.arange(STEPS) + 0.5) / STEPS * np.pi
     held = 0.0
-    for centre, radius, weight in zip(of.centres, of.radii_km, of.weights, strict=True):
-        d = float(haversine_m(point, centre)) / 1_000.0 / EARTH_RADIUS_KM
+    for center, radius, weight in zip(of.centers, of.radii_km, of.weights, strict=True):
+        d = float(haversine_m(point, center)) / 1_000.0 / EARTH_RADIUS_KM
         low, high = abs(r - d), min(r + d, 2.0 * np.pi - r - d)
         from_low, to_high = (
             float(kernels.disc_mass(at * EARTH_RADIUS_KM, radius)) for at in (low, high)
@@ -57,7 +57,7 @@ def boxes_above(of, log_level):
     level, peak = np.exp(log_level), kernels.peak_densities(of)
     order = np.argsort(peak)
     loud = order[np.cumsum(peak[order]) > hdr._NEGLIGIBLE_SHARE * level]
-    centres, k, peak = unit_xyz(of.centres[loud]), kappa(of.radii_km[loud]), peak[loud]
+    centers, k, peak = unit_xyz(of.centers[loud]), kappa(of.radii_km[loud]), peak[loud]
 
     def density(chords):
         with np.errstate(under="ignore"):
@@ -70,7 +70,7 @@ def boxes_above(of, log_level):
         middle = unit_xyz(np.stack([(south + north) / 2, (west + east) / 2], axis=1))
         corners = [unit_xyz(np.stack(pair, axis=1)) for pair in ((south, west), (north, west))]
         reach = np.max([np.linalg.norm(middle - each, axis=1) for each in corners], axis=0)[:, None]
-        away = np.linalg.norm(middle[:, None] - centres, axis=2)
+        away = np.linalg.norm(middle[:, None] - centers, axis=2)
         least, most = density(np.minimum(away + reach, 2)), density(np.maximum(away - reach, 0))
         unsure = (least < level) & (most >= level) & (most > hdr._UNIFORM_RATIO * least)
         unsure &= not (cut == hdr._MAX_SUBDIVISIONS - 1 or seen > hdr._MAX_BOXES)

@@ -80,7 +80,7 @@ def test_geodesics_are_geographiclibs_and_the_sphere_is_within_its_error(a, b):
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "metres"),
+    ("a", "b", "meters"),
     [
         ((0, 180), (0, -180), 0),
         ((90, 0), (90, 123), 0),
@@ -92,9 +92,9 @@ def test_geodesics_are_geographiclibs_and_the_sphere_is_within_its_error(a, b):
         ((89.9995, 0), (89.9995, 180), math.radians(0.001) * EARTH_RADIUS_M),
     ],
 )
-def test_seam_poles_and_antipodes(a, b, metres):
-    assert haversine_m(np.array(a, float), np.array(b, float)) == pytest.approx(metres, abs=1e-6)
-    assert pairwise_m(np.array([a, b], float))[0, 1] == pytest.approx(metres, abs=1e-6)
+def test_seam_poles_and_antipodes(a, b, meters):
+    assert haversine_m(np.array(a, float), np.array(b, float)) == pytest.approx(meters, abs=1e-6)
+    assert pairwise_m(np.array([a, b], float))[0, 1] == pytest.approx(meters, abs=1e-6)
 
 
 def test_near_antipodes_stay_exact_where_the_book_rounds():

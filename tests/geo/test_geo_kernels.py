@@ -40,8 +40,8 @@ def drawn(of: Mixture, count=DRAWS, seed=5):
     # For tiny kernels cos θ is 1 to the last bit: there θ² / 2 is as good.
     fall = np.where(k > 1e-3, -np.log(u + (1 - u) * np.exp(-2 * k)) / k, 2 * u)
     angle = 2 * np.arcsin(np.sqrt(np.clip(fall / 2, 0, 1)))
-    metres = angle * kernels.EARTH_RADIUS_KM * 1_000
-    return destination(of.centres[own], rng.uniform(0, 360, count), metres)
+    meters = angle * kernels.EARTH_RADIUS_KM * 1_000
+    return destination(of.centers[own], rng.uniform(0, 360, count), meters)
 
 
 @pytest.mark.parametrize("name", PLACES)

@@ -84,7 +84,7 @@ def test_of_equally_dense_places_the_first_wins():
     assert regions.mode_index(places, np.array([0.1, 0.1, 0.1]), 1_000.0) == 0
 
 
-def test_the_centre_knows_no_seam_and_no_pole():
+def test_the_center_knows_no_seam_and_no_pole():
     east_west = regions.spherical_mean(np.array([[10.0, 179.0], [10.0, -179.0]]), np.ones(2))
     assert abs(east_west[1]) == pytest.approx(180)
     round_the_pole = regions.spherical_mean(
@@ -95,7 +95,7 @@ def test_the_centre_knows_no_seam_and_no_pole():
         regions.spherical_mean(np.array([[0.0, 0], [0.0, 180]]), np.ones(2))
 
 
-def test_the_centre_leans_to_the_heavier():
+def test_the_center_leans_to_the_heavier():
     places = np.array([[0.0, 0], [0.0, 1]])
     near = regions.spherical_mean(places, np.array([3.0, 1.0]))
     assert near == pytest.approx([0, 0.25], abs=1e-4)
@@ -112,12 +112,12 @@ def test_the_mode_is_where_most_mass_is_not_the_heaviest_single_point():
 
 @pytest.mark.parametrize("lon", [180.0, -180.0, 179.9999, 12.0])
 def test_the_mode_is_refined_to_the_mean_of_what_stands_close(lon):
-    centre = np.array([20.0, lon])
-    ring = destination(np.broadcast_to(centre, (4, 2)), np.arange(4) * 90.0, 20.0)
-    far = destination(centre, 45.0, 400.0)
+    center = np.array([20.0, lon])
+    ring = destination(np.broadcast_to(center, (4, 2)), np.arange(4) * 90.0, 20.0)
+    far = destination(center, 45.0, 400.0)
     places = np.vstack([ring, far[None]])
     found = regions.mode(places, np.array([1.0, 1, 1, 1, 0.9]), place_m=1_000.0, refine_m=50.0)
-    assert haversine_m(found, centre) < 0.01
+    assert haversine_m(found, center) < 0.01
 
 
 @pytest.mark.parametrize("seed", range(8))

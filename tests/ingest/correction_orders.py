@@ -125,8 +125,8 @@ class Play:
             fix = ImageUpdate(point=told.manual_position, captured_at=told.manual_time)
             if name not in ids or fix == ImageUpdate():
                 continue
-            with self.rig.database.write(self.org) as catalogue:
-                catalogue.fix_image(ids[name], fix)
+            with self.rig.database.write(self.org) as catalog:
+                catalog.fix_image(ids[name], fix)
             told.by_person = True
         self.rig.run()
 
@@ -151,9 +151,9 @@ class Play:
         for told in self.photos.values():
             told.in_manifest |= event == "manifest"
             told.held |= told.position()[0] is not None
-        with self.rig.database.read(self.org) as catalogue:
-            batch = catalogue.batch(batch.id)
-            items = {item.file: item for item in catalogue.batch_items(batch.id, limit=1_000)}
+        with self.rig.database.read(self.org) as catalog:
+            batch = catalog.batch(batch.id)
+            items = {item.file: item for item in catalog.batch_items(batch.id, limit=1_000)}
         assert batch.complete
         assert set(items) == set(self.photos)
         for name, told in self.photos.items():
@@ -223,8 +223,8 @@ class Play:
             if not told.by_person:
                 continue
             cleared = "position" if told.manual_position else "captured_at"
-            with self.rig.database.write(self.org) as catalogue:
-                catalogue.fix_image(ids[name], ImageUpdate(clear=frozenset({cleared})))
+            with self.rig.database.write(self.org) as catalog:
+                catalog.fix_image(ids[name], ImageUpdate(clear=frozenset({cleared})))
             told.by_person = False
         self.rig.run()
         self.check("clear")

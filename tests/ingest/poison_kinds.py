@@ -14,7 +14,7 @@ HINTS = {
     "no time": ('{"captured_at": "yesterday"}', "bad_hint"),
     "a list": ("[1, 2]", "bad_hint"),
     "a text": ('"hint"', "bad_hint"),
-    "an unknown field": ('{"colour": "red"}', "bad_hint"),
+    "an unknown field": ('{"color": "red"}', "bad_hint"),
     "a text for a number": ('{"lat": "north"}', "bad_hint"),
     "a truth for a number": ('{"lat": true}', "bad_hint"),
     "a number beyond floats": ('{"altitude_m": 1e400}', "not_storable"),

@@ -27,8 +27,8 @@ def registered(rig, org, folder, count):
 
 
 def item_ids(rig, org, batch_id):
-    with rig.database.read(org) as catalogue:
-        return [item.id for item in catalogue.batch_items(batch_id)]
+    with rig.database.read(org) as catalog:
+        return [item.id for item in catalog.batch_items(batch_id)]
 
 
 def test_cancel_waiting_files_are_given_up_and_those_under_work_finish(rig, tmp_path):
@@ -39,10 +39,10 @@ def test_cancel_waiting_files_are_given_up_and_those_under_work_finish(rig, tmp_
     pipeline.ingest_items(ids[:2], WORKER, rig.parts)  # done before
     held = rig.ledger.claim(ids[2:4], "host/2/0.00")  # under work while it is canceled
     assert len(held) == 2
-    with rig.database.write(org) as catalogue:
-        assert catalogue.cancel_batch(batch.id) == 2
-        assert catalogue.cancel_batch(batch.id) == 0
-        now = catalogue.batch(batch.id)
+    with rig.database.write(org) as catalog:
+        assert catalog.cancel_batch(batch.id) == 2
+        assert catalog.cancel_batch(batch.id) == 0
+        now = catalog.batch(batch.id)
     assert (now.items, now.indexed, now.received, now.canceled) == (6, 2, 2, 2)
     assert (now.state, now.complete) == ("closed", False)
     rig.ledger.release("host/2/0.00")
@@ -50,9 +50,9 @@ def test_cancel_waiting_files_are_given_up_and_those_under_work_finish(rig, tmp_
     rig.run()
     pipeline.ingest_items(ids[2:3], WORKER, rig.parts)
     pipeline.ingest_items(ids[3:4], WORKER, rig.parts)
-    with rig.database.read(org) as catalogue:
-        done = catalogue.batch(batch.id)
-        canceled = catalogue.batch_items(batch.id, state="canceled")
+    with rig.database.read(org) as catalog:
+        done = catalog.batch(batch.id)
+        canceled = catalog.batch_items(batch.id, state="canceled")
     assert (done.indexed, done.canceled, done.settled, done.complete) == (4, 2, 6, True)
     assert [item.id for item in canceled] == ids[4:]
     assert {(item.reason, item.stage, item.attempts) for item in canceled} == {
@@ -64,28 +64,28 @@ def test_retry_canceled_files_are_sent_again(rig, tmp_path):
     org = rig.organization()
     batch = registered(rig, org, tmp_path / "in", 3)
     rig.queue.sent.clear()
-    with rig.database.write(org) as catalogue:
-        assert catalogue.cancel_batch(batch.id) == 3
+    with rig.database.write(org) as catalog:
+        assert catalog.cancel_batch(batch.id) == 3
     assert rig.queue.sent == []
-    with rig.database.write(org) as catalogue:
-        assert catalogue.retry_batch(batch.id) == 3
+    with rig.database.write(org) as catalog:
+        assert catalog.retry_batch(batch.id) == 3
     assert [name for name, _ in rig.queue.sent] == [jobs.INGEST_ITEMS]
     rig.run()
-    with rig.database.read(org) as catalogue:
-        done = catalogue.batch(batch.id)
+    with rig.database.read(org) as catalog:
+        done = catalog.batch(batch.id)
     assert (done.indexed, done.canceled, done.complete) == (3, 0, True)
 
 
 def test_prune_removes_what_was_uploaded_for_canceled_files(rig):
     org = rig.organization()
     locator = rig.blobs.put(org, jpeg(1, 48.0, 2.0))
-    with rig.database.write(org) as catalogue:
-        batch = catalogue.open_batch(catalogue.add_source("up", "photo").id)
-        catalogue.add_items(batch.id, [NewItem(external_id="a", file="a", locator=locator)])
+    with rig.database.write(org) as catalog:
+        batch = catalog.open_batch(catalog.add_source("up", "photo").id)
+        catalog.add_items(batch.id, [NewItem(external_id="a", file="a", locator=locator)])
     path = rig.blobs.path(locator)
     os.utime(path, (time.time() - 3 * DAY_S,) * 2)
     assert pruned(rig, OrganizationDeletion(rig.owner)).blobs == 0
-    with rig.database.write(org) as catalogue:
-        assert catalogue.cancel_batch(batch.id) == 1
+    with rig.database.write(org) as catalog:
+        assert catalog.cancel_batch(batch.id) == 1
     assert pruned(rig, OrganizationDeletion(rig.owner)).blobs == 1
     assert not os.path.exists(path)

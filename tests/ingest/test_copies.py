@@ -30,8 +30,8 @@ def summary(rig, org, answer):
     """What an answer says, by file instead of id: which of two copies is kept follows their ids."""
     ids = [each.candidate.id for each in answer.ranked]
     ids += [near.id for each in answer.ranked for near in each.evidence]
-    with rig.database.read(org) as catalogue:
-        files = {id_: image.file_name for id_, image in catalogue.images(ids).items()}
+    with rig.database.read(org) as catalog:
+        files = {id_: image.file_name for id_, image in catalog.images(ids).items()}
     return (
         answer.point,
         answer.regions,
@@ -65,9 +65,9 @@ def test_locate_second_source_with_the_same_files_changes_nothing_but_the_citati
     if kind == "photo":
         assert summary(rig, org, after) == summary(rig, org, before)
     assert len(after.ranked) == len(before.ranked) == 12
-    with rig.database.read(org) as catalogue:
+    with rig.database.read(org) as catalog:
         for each in after.ranked:
-            images = catalogue.images([each.candidate.id, *(near.id for near in each.evidence)])
+            images = catalog.images([each.candidate.id, *(near.id for near in each.evidence)])
             hashes = [image.sha256 for image in images.values()]
             assert len(set(hashes)) == len(hashes) == 1 + len(each.evidence)
     assert after.citations
@@ -83,7 +83,7 @@ def test_locate_deleted_copy_is_named_no_more(rig, tmp_path):
     rig.ingest(tmp_path / "walk", org, source="again")
     cited = located(rig, org, jpeg(1, 0.0, 0.1)).citations[0]
     assert len(cited.copies) == 1
-    with rig.database.write(org) as catalogue:
-        catalogue.delete_image(cited.copies[0].image_id)
+    with rig.database.write(org) as catalog:
+        catalog.delete_image(cited.copies[0].image_id)
     rig.run()
     assert located(rig, org, jpeg(1, 0.0, 0.1)).citations[0].copies == ()

@@ -50,14 +50,14 @@ def ingest(rig, org, folder, **options):
         **options,
     ).batch
     rig.run()
-    with rig.database.read(org) as catalogue:
-        items = {item.file: item for item in catalogue.batch_items(batch.id)}
-        return catalogue.batch(batch.id), items
+    with rig.database.read(org) as catalog:
+        items = {item.file: item for item in catalog.batch_items(batch.id)}
+        return catalog.batch(batch.id), items
 
 
 def fix(rig, org, image, **fields):
-    with rig.database.write(org) as catalogue:
-        catalogue.fix_image(image.id, ImageUpdate(**fields))
+    with rig.database.write(org) as catalog:
+        catalog.fix_image(image.id, ImageUpdate(**fields))
     rig.run()
     return row(rig, org, image.external_id)
 
@@ -66,8 +66,8 @@ def row(rig, org, external_id):
     with rig.owner.begin() as unit:
         asked = "SELECT id FROM images WHERE external_id = :name AND state <> 'deleted'"
         image_id = unit.connection.execute(text(asked), {"name": external_id}).scalar_one()
-    with rig.database.read(org) as catalogue:
-        return catalogue.image(image_id)
+    with rig.database.read(org) as catalog:
+        return catalog.image(image_id)
 
 
 @pytest.mark.parametrize("order", SIX, ids=["-".join(one) for one in SIX])
@@ -117,9 +117,9 @@ def test_cleared_value_comes_back_without_the_file(rig, org, ground):
     assert back.time_source == "manual"
     found = rig.index.fetch([image.id])[0]
     assert (found.version, found.point.lat) == (3, pytest.approx(48, abs=1e-5))
-    cells = "SELECT count(*) FROM neighbourhoods n JOIN images i ON i.cell_r7 = n.cell"
+    cells = "SELECT count(*) FROM cell_stats n JOIN images i ON i.cell_r7 = n.cell"
     assert rig.scalar(cells) == 1
-    assert rig.scalar("SELECT count(*) FROM neighbourhoods") == 1
+    assert rig.scalar("SELECT count(*) FROM cell_stats") == 1
 
 
 def test_clearing_the_only_position_is_refused(rig, org, ground):
@@ -206,15 +206,15 @@ def test_manual_heading_of_a_face_stays_on_that_face(rig, org, ground):
     assert {name: one.heading_deg for name, one in faces.items()} == {
         "front": 90.0, "right": 180.0, "back": 270.0, "left": 0.0,
     }  # fmt: skip
-    with rig.database.write(org) as catalogue:
-        catalogue.fix_image(faces["right"].id, ImageUpdate(heading_deg=181.5))
+    with rig.database.write(org) as catalog:
+        catalog.fix_image(faces["right"].id, ImageUpdate(heading_deg=181.5))
     rig.run()
     _, items = ingest(rig, org, ground)
     assert items["p.jpg"].state == "duplicate"
     assert headings()["right"].heading_deg == 181.5
     assert headings()["back"].heading_deg == 270.0
-    with rig.database.write(org) as catalogue:
-        catalogue.fix_image(faces["right"].id, ImageUpdate(clear=frozenset({"heading_deg"})))
+    with rig.database.write(org) as catalog:
+        catalog.fix_image(faces["right"].id, ImageUpdate(clear=frozenset({"heading_deg"})))
     assert headings()["right"].heading_deg == 180.0
 
 
@@ -228,11 +228,11 @@ def test_notes_go_with_an_erased_image(rig, org, ground):
     assert items["a.jpg"].notes == (
         "position: set manually; kept (the manifest gives 10.000000, 20.000000)",
     )
-    with rig.database.write(org) as catalogue:
-        catalogue.delete_image(image.id)
+    with rig.database.write(org) as catalog:
+        catalog.delete_image(image.id)
     rig.run()
-    with rig.database.read(org) as catalogue:
-        (item,) = catalogue.batch_items(batch.id)
+    with rig.database.read(org) as catalog:
+        (item,) = catalog.batch_items(batch.id)
     assert (item.file, item.notes) == ("", ())
 
 

@@ -32,7 +32,7 @@ def org(rig):
 
 
 def filled(rig, tmp_path, name, seed):
-    """An organisation with copied originals, a rejected file, an audit row and a key."""
+    """An organization with copied originals, a rejected file, an audit row and a key."""
     org = rig.organization(name)
     rig.access.create_key(name, "phone", ["locate"])
     folder = tmp_path / f"in-{name}"
@@ -40,12 +40,12 @@ def filled(rig, tmp_path, name, seed):
     for path in sorted(folder.iterdir()):
         path.rename(folder / f"{name}-secret-{path.name}")
     (folder / f"{name}-secret-bad.jpg").write_bytes(b"no picture")
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_source("photos", "photo", originals="copy", licence=f"{name}-secret-licence")
+    with rig.operator.write(org) as catalog:
+        catalog.add_source("photos", "photo", originals="copy", license=f"{name}-secret-license")
     rig.ingest(folder, org)
-    with rig.database.write(org) as catalogue:
+    with rig.database.write(org) as catalog:
         photo = hashlib.sha256(name.encode()).hexdigest()
-        catalogue.log_query(
+        catalog.log_query(
             "locate", key_id=None, photo_sha256=photo, bundle="descriptor", index_build=None
         )
     return org, folder
@@ -82,7 +82,7 @@ def erased(rig, closing, org):
     )
 
 
-def test_an_erased_organisation_leaves_no_byte(rig, closing, tmp_path, server_places, database_url):
+def test_an_erased_organization_leaves_no_byte(rig, closing, tmp_path, server_places, database_url):
     gone, folder = filled(rig, tmp_path, "acme", 0)
     stays, _ = filled(rig, tmp_path, "other", 500)
     wanted = needles(rig, gone, "acme", folder)
@@ -119,7 +119,7 @@ def test_an_erased_organisation_leaves_no_byte(rig, closing, tmp_path, server_pl
     assert found_in_folder(server_places.pgdata / "pg_wal", wanted) == []
 
 
-def test_what_is_left_of_an_organisation_goes_with_its_last_tombstone(rig, closing, tmp_path):
+def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(rig, closing, tmp_path):
     org, _ = filled(rig, tmp_path, "acme", 0)
     erased(rig, closing, org)
     assert closing.closed() == [org]
@@ -141,7 +141,7 @@ def test_erasing_the_last_keys_does_not_open_the_door(rig, closing, tmp_path):
     assert rig.access.any_keys()
 
 
-def test_what_comes_in_while_an_organisation_is_erased_goes_too(rig, closing, org, tmp_path):
+def test_what_comes_in_while_an_organization_is_erased_goes_too(rig, closing, org, tmp_path):
     write_photos(tmp_path / "in", 2)
     rig.ingest(tmp_path / "in", org)
     erased(rig, closing, org)
@@ -184,8 +184,8 @@ def test_an_erased_image_leaves_its_batch_whole_and_nameless(rig, org, tmp_path)
     batch = rig.ingest(folder, org)
     rig.ingest(folder, org)
     victim = rig.scalar("SELECT id FROM images WHERE external_id = 'in/0001.jpg'")
-    with rig.operator.write(org) as catalogue:
-        catalogue.delete_image(victim)
+    with rig.operator.write(org) as catalog:
+        catalog.delete_image(victim)
     rig.run()
     digest = hashlib.sha256((folder / "0001.jpg").read_bytes()).digest()
     assert found_in_tables(rig, [b"0001.jpg", digest, str(victim).encode()]) == [
@@ -193,8 +193,8 @@ def test_an_erased_image_leaves_its_batch_whole_and_nameless(rig, org, tmp_path)
     ]
     swept(rig)
     assert found_in_tables(rig, [str(victim).encode()]) == []
-    with rig.operator.read(org) as catalogue:
-        after = catalogue.batch(batch.id)
+    with rig.operator.read(org) as catalog:
+        after = catalog.batch(batch.id)
     assert (after.items, after.indexed, after.duplicate) == (4, 3, 1)
     assert found_in_tables(rig, [b"0002.jpg", b"twin.jpg"]) == [b"0002.jpg", b"twin.jpg"]
 
@@ -210,8 +210,8 @@ def test_one_face_of_a_file_leaves_the_name_that_the_others_need(rig, org, tmp_p
     assert len(ids) == 4
     for last in (False, True):
         for victim in ids[3:] if last else ids[:3]:
-            with rig.operator.write(org) as catalogue:
-                catalogue.delete_image(victim)
+            with rig.operator.write(org) as catalog:
+                catalog.delete_image(victim)
         rig.run()
         assert bool(found_in_tables(rig, [b"pano.jpg"])) is not last
 
@@ -219,8 +219,8 @@ def test_one_face_of_a_file_leaves_the_name_that_the_others_need(rig, org, tmp_p
 def test_an_erased_source_leaves_nothing_after_the_sweep(rig, org, tmp_path):
     write_photos(tmp_path / "in", 3)
     rig.ingest(tmp_path / "in", org)
-    with rig.operator.write(org) as catalogue:
-        catalogue.erase_source(catalogue.source("photos").id)
+    with rig.operator.write(org) as catalog:
+        catalog.erase_source(catalog.source("photos").id)
     rig.run()
     swept(rig)
     for table in ("sources", "images", "batches", "batch_items", "thumbnails", "tombstones"):

@@ -1,4 +1,4 @@
-"""Poison and oddities among good files: each costs itself, its neighbours nothing."""
+"""Poison and oddities among good files: each costs itself, its neighbors nothing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rig import jpeg, plain_jpeg, write_photos
 
 
 def items_of(rig, org, batch):
-    with rig.database.read(org) as catalogue:
-        return {item.file: item for item in catalogue.batch_items(batch.id)}
+    with rig.database.read(org) as catalog:
+        return {item.file: item for item in catalog.batch_items(batch.id)}
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ def test_a_file_that_kills_its_reader_fails_alone_and_can_be_tried_again(
     assert (item.state, item.stage, item.reason) == ("failed", "decode", reason)
     assert item.detail
     assert len(ended) == MAX_ATTEMPTS
-    with rig.database.write(org) as catalogue:
-        assert catalogue.retry_batch(batch.id) == 1
+    with rig.database.write(org) as catalog:
+        assert catalog.retry_batch(batch.id) == 1
     rig.run()
-    with rig.database.read(org) as catalogue:
-        batch = catalogue.batch(batch.id)
+    with rig.database.read(org) as catalog:
+        batch = catalog.batch(batch.id)
     assert (batch.complete, batch.indexed, batch.failed) == (True, 41, 0)
 
 
@@ -59,20 +59,20 @@ def test_poison_that_was_uploaded_keeps_its_bytes_for_another_try(rig, tmp_path)
     org = rig.organization()
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "poison.png").write_bytes(poison())
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_source("photos", "photo", originals="copy")
-        batch = catalogue.open_batch(catalogue.source("photos").id)
+    with rig.operator.write(org) as catalog:
+        catalog.add_source("photos", "photo", originals="copy")
+        batch = catalog.open_batch(catalog.source("photos").id)
     from pinpoint.records import NewItem
 
     locator = rig.blobs.put(org, poison())
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_items(batch.id, [NewItem(external_id="p", file="p", locator=locator)])
-        catalogue.close_batch(batch.id)
+    with rig.operator.write(org) as catalog:
+        catalog.add_items(batch.id, [NewItem(external_id="p", file="p", locator=locator)])
+        catalog.close_batch(batch.id)
     with ending_large_children(signal.SIGSEGV):
         rig.run()
     assert items_of(rig, org, batch)["p"].state == "failed"
-    with rig.operator.write(org) as catalogue:
-        catalogue.retry_batch(batch.id)
+    with rig.operator.write(org) as catalog:
+        catalog.retry_batch(batch.id)
     rig.run()
     assert items_of(rig, org, batch)["p"].state == "indexed"
 
@@ -129,5 +129,5 @@ def test_times_at_the_ends_of_the_calendar_are_kept(rig, tmp_path):
     batch = rig.ingest(folder, org)
     assert (batch.complete, batch.items) == (True, 3)
     ids = [row[0] for row in rig.index.scroll(None, 10)]
-    with rig.database.read(org) as catalogue:
-        assert len(catalogue.images(ids)) == len(ids) == batch.indexed
+    with rig.database.read(org) as catalog:
+        assert len(catalog.images(ids)) == len(ids) == batch.indexed

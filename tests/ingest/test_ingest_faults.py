@@ -70,8 +70,8 @@ def test_a_full_blob_store_costs_no_try(rig, waiting, monkeypatch):
                 pipeline.ingest_items(ids, WORKER, rig.parts)
     assert _tries(rig) == 0
     assert pipeline.ingest_items(ids, WORKER, rig.parts) == 6
-    with rig.database.read(org) as catalogue:
-        assert catalogue.batch(batch.id).indexed == 6
+    with rig.database.read(org) as catalog:
+        assert catalog.batch(batch.id).indexed == 6
 
 
 def test_items_are_given_back_when_the_database_has_come_back(rig, waiting, monkeypatch):
@@ -173,8 +173,8 @@ def stale(rig, waiting):
     org, _, ids = waiting
     pipeline.ingest_items(ids, WORKER, rig.parts)
     image_id = next(iter(rig.index.scroll(None, 1)))[0]
-    with rig.database.write(org) as catalogue:
-        catalogue.fix_image(image_id, ImageUpdate(creator="second"))
+    with rig.database.write(org) as catalog:
+        catalog.fix_image(image_id, ImageUpdate(creator="second"))
     rig.queue.sent.clear()
     reading = rig.ledger.indexing([image_id], rig.encoder.contract.digest)
     points = reading.__enter__()
@@ -214,8 +214,8 @@ def _drift(rig):
 
 def test_a_worker_that_wakes_up_does_not_overwrite_what_is_newer(rig, stale):
     org, image_id, wake = stale
-    with rig.database.write(org) as catalogue:
-        catalogue.fix_image(image_id, ImageUpdate(creator="third"))
+    with rig.database.write(org) as catalog:
+        catalog.fix_image(image_id, ImageUpdate(creator="third"))
     rig.run()
     wake()
     found = {each: version for each, version, _ in rig.index.scroll(None, 10)}
@@ -225,8 +225,8 @@ def test_a_worker_that_wakes_up_does_not_overwrite_what_is_newer(rig, stale):
 
 def test_a_worker_that_wakes_up_does_not_bring_back_what_was_deleted(rig, stale):
     org, image_id, wake = stale
-    with rig.database.write(org) as catalogue:
-        catalogue.delete_image(image_id)
+    with rig.database.write(org) as catalog:
+        catalog.delete_image(image_id)
     rig.run()
     wake()
     assert image_id not in {each for each, _, alive in rig.index.scroll(None, 10) if alive}
@@ -238,8 +238,8 @@ def test_no_tombstone_is_forgotten_before_its_image_is_erased(rig, waiting):
     org, _, ids = waiting
     pipeline.ingest_items(ids, WORKER, rig.parts)
     image_id = next(iter(rig.index.scroll(None, 1)))[0]
-    with rig.database.write(org) as catalogue:
-        catalogue.delete_image(image_id)
+    with rig.database.write(org) as catalog:
+        catalog.delete_image(image_id)
     with rig.ledger.forgetting(0) as old:
         assert old == []
     rig.run()

@@ -22,8 +22,8 @@ def only_image(rig, org):
         from sqlalchemy import text
 
         image_id = unit.connection.execute(text("SELECT id FROM images")).scalar_one()
-    with rig.database.read(org) as catalogue:
-        return catalogue.image(image_id)
+    with rig.database.read(org) as catalog:
+        return catalog.image(image_id)
 
 
 def test_every_file_is_accounted_for(rig, tmp_path):
@@ -41,8 +41,8 @@ def test_every_file_is_accounted_for(rig, tmp_path):
     assert batch.complete
     assert (batch.items, batch.indexed, batch.duplicate, batch.rejected) == (10, 5, 1, 4)
     assert image_rows(rig) == index_count(rig, org) == 5
-    with rig.database.read(org) as catalogue:
-        items = {item.file: item for item in catalogue.batch_items(batch.id)}
+    with rig.database.read(org) as catalog:
+        items = {item.file: item for item in catalog.batch_items(batch.id)}
     assert {name: item.reason for name, item in items.items() if item.reason} == {
         "twin.jpg": "same_bytes",
         "nowhere.jpg": "no_position",
@@ -122,8 +122,8 @@ def test_a_panorama_becomes_faces_and_is_one_item(rig, tmp_path):
     points = rig.index.fetch([row[0] for row in rig.index.scroll(None, 10)])
     assert len(points) == 4
     assert len({point.group for point in points}) == 1
-    with rig.database.read(org) as catalogue:
-        images = catalogue.images([point.id for point in points])
+    with rig.database.read(org) as catalog:
+        images = catalog.images([point.id for point in points])
     assert {(i.face, i.heading_deg) for i in images.values()} == {
         ("front", 90.0),
         ("right", 180.0),
@@ -142,8 +142,8 @@ def test_a_fix_moves_the_point_and_survives_the_next_ingest(rig, tmp_path):
     write_photos(tmp_path / "in", 1)
     rig.ingest(tmp_path / "in", org)
     image = only_image(rig, org)
-    with rig.database.write(org) as catalogue:
-        fixed = catalogue.fix_image(image.id, ImageUpdate(point=Point(lat=-33, lon=151)))
+    with rig.database.write(org) as catalog:
+        fixed = catalog.fix_image(image.id, ImageUpdate(point=Point(lat=-33, lon=151)))
     assert (fixed.version, fixed.state) == (2, "pending")
     rig.run()
     assert rig.index.fetch([image.id])[0].point.lat == pytest.approx(-33, abs=1e-6)
@@ -157,22 +157,22 @@ def test_an_empty_fix_is_refused(rig, tmp_path):
     write_photos(tmp_path / "in", 1)
     rig.ingest(tmp_path / "in", org)
     with (
-        rig.database.write(org) as catalogue,
+        rig.database.write(org) as catalog,
         pytest.raises(BadRequestError, match="nothing to fix"),
     ):
-        catalogue.fix_image(only_image(rig, org).id, ImageUpdate())
+        catalog.fix_image(only_image(rig, org).id, ImageUpdate())
 
 
 def test_deleting_leaves_nothing_and_the_id_may_come_back(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 2)
     rig.ingest(tmp_path / "in", org)
-    with rig.database.read(org) as catalogue:
-        victim = next(iter(catalogue.images([row[0] for row in rig.index.scroll(None, 10)])))
-    with rig.database.write(org) as catalogue:
-        catalogue.delete_image(victim)
-    with rig.database.read(org) as catalogue, pytest.raises(NotFoundError):
-        catalogue.image(victim)
+    with rig.database.read(org) as catalog:
+        victim = next(iter(catalog.images([row[0] for row in rig.index.scroll(None, 10)])))
+    with rig.database.write(org) as catalog:
+        catalog.delete_image(victim)
+    with rig.database.read(org) as catalog, pytest.raises(NotFoundError):
+        catalog.image(victim)
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == index_count(rig, org) == 1
     assert rig.scalar("SELECT count(*) FROM embeddings") == 1
@@ -180,55 +180,55 @@ def test_deleting_leaves_nothing_and_the_id_may_come_back(rig, tmp_path):
     back = rig.ingest(tmp_path / "in", org)
     assert (back.indexed, back.duplicate) == (1, 1)
     assert index_count(rig, org) == 2
-    with rig.database.read(org) as catalogue:
-        assert catalogue.image(victim).version == 3  # above its tombstone
+    with rig.database.read(org) as catalog:
+        assert catalog.image(victim).version == 3  # above its tombstone
 
 
 def test_erasing_a_source_frees_its_name(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 3)
     rig.ingest(tmp_path / "in", org)
-    with rig.database.write(org) as catalogue:
-        assert catalogue.erase_source(catalogue.source("photos").id) == 3
+    with rig.database.write(org) as catalog:
+        assert catalog.erase_source(catalog.source("photos").id) == 3
     rig.run()
-    for table in ("images", "sources", "batches", "batch_items", "item_images", "neighbourhoods"):
+    for table in ("images", "sources", "batches", "batch_items", "item_images", "cell_stats"):
         assert rig.scalar(f"SELECT count(*) FROM {table}") == 0, table
     assert index_count(rig, org) == 0
     assert rig.ingest(tmp_path / "in", org).indexed == 3
 
 
-def test_neighbourhood_counters_equal_a_recount(rig, tmp_path):
+def test_neighborhood_counters_equal_a_recount(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 30)
     rig.ingest(tmp_path / "in", org)
-    with rig.database.write(org) as catalogue:
+    with rig.database.write(org) as catalog:
         rows = [row[0] for row in rig.index.scroll(None, 100)]
-        catalogue.delete_image(rows[0])
-        catalogue.fix_image(rows[1], ImageUpdate(point=Point(lat=1, lon=1)))
+        catalog.delete_image(rows[0])
+        catalog.fix_image(rows[1], ImageUpdate(point=Point(lat=1, lon=1)))
     rig.run()
     drift = """
-        SELECT count(*) FROM neighbourhoods n FULL JOIN (
+        SELECT count(*) FROM cell_stats n FULL JOIN (
             SELECT cell_r7, source_id, count(*) AS images FROM images
              WHERE state IN ('pending', 'indexed') GROUP BY 1, 2) i
             ON i.cell_r7 = n.cell AND i.source_id = n.source_id
          WHERE n.images IS DISTINCT FROM i.images"""
     assert rig.scalar(drift) == 0
-    assert rig.scalar("SELECT sum(images) FROM neighbourhoods") == 29
+    assert rig.scalar("SELECT sum(images) FROM cell_stats") == 29
 
 
 @pytest.mark.parametrize(("policy", "blobs"), [("reference", 0), ("copy", 2), ("rendition", 2)])
 def test_originals_go_where_the_source_says(rig, tmp_path, policy, blobs):
     org = rig.organization()
     write_photos(tmp_path / "in", 2)
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_source("photos", "photo", originals=policy)
+    with rig.operator.write(org) as catalog:
+        catalog.add_source("photos", "photo", originals=policy)
     for _ in range(2):
         rig.ingest(tmp_path / "in", org)
         kept = [path for path in (rig.folder / "blobs").rglob("*") if path.is_file()]
         assert len(kept) == blobs
     image_ids = [row[0] for row in rig.index.scroll(None, 10)]
-    with rig.operator.write(org) as catalogue:
+    with rig.operator.write(org) as catalog:
         for image_id in image_ids:
-            catalogue.delete_image(image_id)
+            catalog.delete_image(image_id)
     rig.run()
     assert [path for path in (rig.folder / "blobs").rglob("*") if path.is_file()] == []

@@ -40,8 +40,8 @@ def ingest(rig: Rig, path: Path, options: ReadOptions) -> Batch:
         options=options,
     )
     rig.run()
-    with rig.database.read(organization_id) as catalogue:
-        return catalogue.batch(batch.id)
+    with rig.database.read(organization_id) as catalog:
+        return catalog.batch(batch.id)
 
 
 def rows(

@@ -49,8 +49,8 @@ def reconciled(rig, *, mend=True):
 
 
 def batch_of(rig, org, batch):
-    with rig.database.read(org) as catalogue:
-        return catalogue.batch(batch.id)
+    with rig.database.read(org) as catalog:
+        return catalog.batch(batch.id)
 
 
 @pytest.fixture
@@ -84,10 +84,10 @@ def test_items_tried_too_often_fail_with_a_reason(rig, org, folder):
         rig.ledger.release(f"host/{turn}/0.00")
     assert [rig.ledger.claim([one], "host/9/0.00") for one in ids] == [[]] * 6
     assert batch_of(rig, org, batch).failed == 6
-    with rig.database.read(org) as catalogue:
-        assert {i.reason for i in catalogue.batch_items(batch.id)} == {"too_many_attempts"}
-    with rig.database.write(org) as catalogue:
-        assert catalogue.retry_batch(batch.id) == 6
+    with rig.database.read(org) as catalog:
+        assert {i.reason for i in catalog.batch_items(batch.id)} == {"too_many_attempts"}
+    with rig.database.write(org) as catalog:
+        assert catalog.retry_batch(batch.id) == 6
     rig.run()
     assert batch_of(rig, org, batch).indexed == 6
 
@@ -172,13 +172,13 @@ def test_an_old_writer_neither_overwrites_nor_resurrects(rig, org, folder):
     rig.ingest(folder, org)
     image_id = rig.index.scroll(None, 1)[0][0]
     old = rig.index.fetch([image_id], vectors=True)
-    with rig.operator.write(org) as catalogue:
-        catalogue.fix_image(image_id, ImageUpdate(point=Point(lat=5, lon=5)))
+    with rig.operator.write(org) as catalog:
+        catalog.fix_image(image_id, ImageUpdate(point=Point(lat=5, lon=5)))
     rig.run()
     rig.index.upsert(old)
     assert rig.index.fetch([image_id])[0].point.lat == pytest.approx(5, abs=1e-6)
-    with rig.operator.write(org) as catalogue:
-        catalogue.delete_image(image_id)
+    with rig.operator.write(org) as catalog:
+        catalog.delete_image(image_id)
     rig.run()
     rig.index.upsert(old)
     assert rig.index.fetch([image_id]) == []
@@ -224,8 +224,8 @@ def test_reconcile_finds_and_mends_every_kind_of_drift(rig, org, folder):
 def test_tombstones_go_when_no_writer_can_be_alive(rig, org, folder):
     rig.ingest(folder, org)
     image_id = rig.index.scroll(None, 1)[0][0]
-    with rig.operator.write(org) as catalogue:
-        catalogue.delete_image(image_id)
+    with rig.operator.write(org) as catalog:
+        catalog.delete_image(image_id)
     rig.run()
     assert (image_id, 2, False) in rig.index.scroll(None, 10)
     assert swept(rig).forgotten == 1
@@ -240,8 +240,8 @@ def test_deleting_while_waiting_fails_the_item(rig, org, folder, monkeypatch):
     rig.run()
     assert batch_of(rig, org, batch).stored == 6
     victim = rig.scalar("SELECT id FROM images ORDER BY id LIMIT 1")
-    with rig.database.write(org) as catalogue:
-        catalogue.delete_image(victim)
+    with rig.database.write(org) as catalog:
+        catalog.delete_image(victim)
     monkeypatch.undo()
     rig.queue.send(jobs.ERASE_IMAGES, [victim])
     swept_once = rig.queue.sent
@@ -268,7 +268,7 @@ def test_the_source_of_points_is_the_index(rig, org, folder):
         assert point.vectors["image"] == pytest.approx(held[image_id].vectors["image"], abs=1e-3)
     changed = next(iter(streamed))
     assert [p for chunk in points.stream(points.watermark()) for p in chunk] == []
-    with rig.operator.write(org) as catalogue:
-        catalogue.fix_image(changed, ImageUpdate(heading_deg=12))
+    with rig.operator.write(org) as catalog:
+        catalog.fix_image(changed, ImageUpdate(heading_deg=12))
     rig.run()
     assert [p.id for chunk in points.stream(mark) for p in chunk] == [changed]

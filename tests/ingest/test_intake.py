@@ -70,19 +70,19 @@ def take(rig, org, folder, source="photos", **options):
         **options,
     )
     rig.run()
-    with rig.database.read(org) as catalogue:
-        return registered, catalogue.batch(registered.batch.id)
+    with rig.database.read(org) as catalog:
+        return registered, catalog.batch(registered.batch.id)
 
 
 def ids(rig, org):
     """External ids of all live images and their locators."""
-    with rig.database.read(org) as catalogue:
-        return dict(catalogue.source_files(catalogue.source("photos").id, ""))
+    with rig.database.read(org) as catalog:
+        return dict(catalog.source_files(catalog.source("photos").id, ""))
 
 
 def items(rig, org, batch):
-    with rig.database.read(org) as catalogue:
-        return {item.file: item for item in catalogue.batch_items(batch.id)}
+    with rig.database.read(org) as catalog:
+        return {item.file: item for item in catalog.batch_items(batch.id)}
 
 
 def test_two_roots_may_hold_the_same_file_name(rig, org, ground):
@@ -92,8 +92,8 @@ def test_two_roots_may_hold_the_same_file_name(rig, org, ground):
     two, batch = take(rig, org, ground / "second")
     assert (one.root_is_new, two.root_is_new, batch.indexed) == (True, True, 2)
     assert set(ids(rig, org)) == {f"{r}/000{n}.jpg" for r in ("first", "second") for n in (0, 1)}
-    with rig.database.read(org) as catalogue:
-        assert [root.name for root in catalogue.source("photos").roots] == ["first", "second"]
+    with rig.database.read(org) as catalog:
+        assert [root.name for root in catalog.source("photos").roots] == ["first", "second"]
 
 
 def test_a_folder_below_a_root_belongs_to_it(rig, org, ground):
@@ -130,11 +130,11 @@ def test_moving_a_root_keeps_ids_and_finds_the_files(rig, org, ground):
     take(rig, org, ground / "été 1")
     before = ids(rig, org)
     (ground / "été 1").rename(ground / "neu")
-    with rig.operator.write(org) as catalogue:
-        source = catalogue.source("photos")
-        assert catalogue.move_root(source.id, "été 1", str(ground / "neu")) == 3
+    with rig.operator.write(org) as catalog:
+        source = catalog.source("photos")
+        assert catalog.move_root(source.id, "été 1", str(ground / "neu")) == 3
         with pytest.raises(NotFoundError):
-            catalogue.move_root(source.id, "neu", str(ground))
+            catalog.move_root(source.id, "neu", str(ground))
     after = ids(rig, org)
     assert set(after) == set(before)
     assert all(Path(rig.blobs.path(locator)).is_file() for locator in after.values())
@@ -188,8 +188,8 @@ def test_empty_folder_makes_no_source(rig, org, ground):
     (ground / "in" / "m.csv").write_text("lat,lon\n1,2\n")
     with pytest.raises(BadManifestError):
         take(rig, org, ground / "in" / "m.csv")
-    with rig.database.read(org) as catalogue:
-        assert catalogue.sources() == []
+    with rig.database.read(org) as catalog:
+        assert catalog.sources() == []
     assert rig.scalar("SELECT count(*) FROM batches") == 0
     assert rig.scalar("SELECT count(*) FROM source_roots") == 0
 
@@ -268,17 +268,17 @@ def test_missing_files_of_either_unicode_form_are_there(rig, org, ground):
     name = unicodedata.normalize("NFD", "é.jpg")
     (folder / name).write_bytes(jpeg(5, 48.0, 2.0))
     (folder / "m.csv").write_text("file,creator\né.jpg,ann\n", encoding="utf-8")
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_source("photos", "photo", originals="copy")
+    with rig.operator.write(org) as catalog:
+        catalog.add_source("photos", "photo", originals="copy")
     take(rig, org, folder, use_manifest=False)
     with rig.owner.begin() as unit:
         from sqlalchemy import text
 
         renamed = "UPDATE images SET external_id = normalize(external_id, NFC)"
         unit.connection.execute(text(renamed))
-    with rig.database.read(org) as catalogue:
-        source = catalogue.source("photos")
-        found = find_missing_files(catalogue, source, source.roots[0], folder)
+    with rig.database.read(org) as catalog:
+        source = catalog.source("photos")
+        found = find_missing_files(catalog, source, source.roots[0], folder)
     assert (found.known, found.external_ids) == (2, ())
 
 

@@ -23,7 +23,7 @@ LEASE_S = 1.2
 
 @pytest.fixture
 def registered(rig, tmp_path):
-    """An organisation and a batch of six files; makes one."""
+    """An organization and a batch of six files; makes one."""
 
     def make(count=6):
         write_photos(tmp_path / "in", count)
@@ -76,9 +76,9 @@ def test_a_chunk_may_take_longer_than_its_lease(rig, registered):
     parts = replace(rig.parts, ledger=ledger, encoder=SlowEncoder(rig.encoder, watch))
     assert pipeline.ingest_items(ids, WORKER, parts) == 6
     assert found == []
-    with rig.database.read(org) as catalogue:
-        assert catalogue.batch(batch.id).indexed == 6
-        assert {item.attempts for item in catalogue.batch_items(batch.id)} == {1}
+    with rig.database.read(org) as catalog:
+        assert catalog.batch(batch.id).indexed == 6
+        assert {item.attempts for item in catalog.batch_items(batch.id)} == {1}
 
 
 def test_the_lease_of_a_silent_worker_ends(rig, registered):
@@ -161,9 +161,9 @@ def test_workers_killed_again_and_again_cost_no_innocent_file(rig, registered):
         assert len(ledger.claim(swept(rig, ledger)[0], f"host/{kill}/0.00")) == 1
     for job in swept(rig, ledger):
         pipeline.ingest_items(job, WORKER, replace(rig.parts, ledger=ledger))
-    with rig.database.read(org) as catalogue:
-        standing = catalogue.batch(batch.id)
-        tries = [item.attempts for item in catalogue.batch_items(batch.id)]
+    with rig.database.read(org) as catalog:
+        standing = catalog.batch(batch.id)
+        tries = [item.attempts for item in catalog.batch_items(batch.id)]
     assert (standing.indexed, standing.failed) == (6, 0)
     assert tries == [3] * 6
 
@@ -192,9 +192,9 @@ def test_a_file_that_kills_every_worker_lets_the_others_pass_and_is_given_up(rig
                 break
             pipeline.ingest_items(job, WORKER, replace(rig.parts, ledger=ledger))
     assert killed == 3
-    with rig.database.read(org) as catalogue:
-        standing = catalogue.batch(batch.id)
-        (item,) = catalogue.batch_items(batch.id, state="failed")
+    with rig.database.read(org) as catalog:
+        standing = catalog.batch(batch.id)
+        (item,) = catalog.batch_items(batch.id, state="failed")
     assert (standing.complete, standing.indexed, standing.failed) == (True, 5, 1)
     assert (item.id, item.reason) == (poison, "too_many_attempts")
     assert "batches retry" in item.detail

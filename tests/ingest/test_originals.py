@@ -32,8 +32,8 @@ def folder(rig, tmp_path):
     """Four photos of a source that copies its originals."""
     write_photos(tmp_path / "in", 4)
     rig.org = rig.organization()
-    with rig.operator.write(rig.org) as catalogue:
-        catalogue.add_source("photos", "photo", originals="copy")
+    with rig.operator.write(rig.org) as catalog:
+        catalog.add_source("photos", "photo", originals="copy")
     return tmp_path / "in"
 
 
@@ -54,8 +54,8 @@ def blobs(rig):
 
 
 def items(rig, batch):
-    with rig.database.read(rig.org) as catalogue:
-        return {item.file: item for item in catalogue.batch_items(batch.id)}
+    with rig.database.read(rig.org) as catalog:
+        return {item.file: item for item in catalog.batch_items(batch.id)}
 
 
 def meddled(rig, happen):
@@ -96,8 +96,8 @@ def test_a_file_that_changes_after_it_was_read_is_never_stored_wrongly(rig, fold
     if (folder / "0002.jpg").is_dir():
         (folder / "0002.jpg").rmdir()
     (folder / "0002.jpg").write_bytes(before)
-    with rig.database.write(rig.org) as catalogue:
-        assert catalogue.retry_batch(batch.id) == 1
+    with rig.database.write(rig.org) as catalog:
+        assert catalog.retry_batch(batch.id) == 1
     rig.run()
     assert items(rig, batch)["0002.jpg"].state == "indexed"
     assert wrong_originals(rig) == []
@@ -146,8 +146,8 @@ def test_no_lock_is_held_while_bytes_are_moved(rig, tmp_path, monkeypatch, polic
     """A slow disk under the blobs must not keep other writers of the source waiting."""
     write_photos(tmp_path / "in", 3)
     org = rig.organization()
-    with rig.operator.write(org) as catalogue:
-        source = catalogue.add_source("photos", "photo", originals=policy)
+    with rig.operator.write(org) as catalog:
+        source = catalog.add_source("photos", "photo", originals=policy)
     free, put = [], rig.blobs.put
     asked = "SELECT pg_try_advisory_xact_lock(hashtextextended(:source, 0))::int"
 

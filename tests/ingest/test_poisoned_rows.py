@@ -113,14 +113,14 @@ def swept(rig):
 
 def batch_of(rig, two, name):
     org, batch = two[name]
-    with rig.database.read(org) as catalogue:
-        return catalogue.batch(batch.id)
+    with rig.database.read(org) as catalog:
+        return catalog.batch(batch.id)
 
 
 def item_of(rig, two, item_id):
     org, batch = two["poisoned"]
-    with rig.database.read(org) as catalogue:
-        return next(one for one in catalogue.batch_items(batch.id) if one.id == item_id)
+    with rig.database.read(org) as catalog:
+        return next(one for one in catalog.batch_items(batch.id) if one.id == item_id)
 
 
 def test_claim_with_poisoned_rows_ends_those_only(rig, tmp_path):
@@ -168,8 +168,8 @@ def test_keep_with_unforeseen_error_counts_tries_and_gives_up(rig, two):
     assert swept(rig).items == 0
     sql(rig, "DROP TRIGGER poison ON images")
     org, batch = two["poisoned"]
-    with rig.database.write(org) as catalogue:
-        assert catalogue.retry_batch(batch.id) == 1
+    with rig.database.write(org) as catalog:
+        assert catalog.retry_batch(batch.id) == 1
     rig.run()
     item = item_of(rig, two, item_id)
     assert (item.state, item.reason, item.detail) == ("indexed", None, None)
@@ -235,9 +235,9 @@ def test_erase_with_row_that_cannot_go_removes_the_others(rig, two):
     poison_table(rig, "images", "DELETE", "id", poisoned)
     graves = []
     for org, _ in two.values():
-        with rig.database.write(org) as catalogue:
-            for one in catalogue.sources():
-                catalogue.erase_source(one.id)
+        with rig.database.write(org) as catalog:
+            for one in catalog.sources():
+                catalog.erase_source(one.id)
     for _, ids in rig.queue.sent:
         graves += ids
     with pytest.raises(Exception, match="poisoned"):
@@ -285,8 +285,8 @@ def test_reembedding_with_row_that_cannot_be_written_does_the_others(rig, two):
 
 def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(rig, two):
     org, batch = two["poisoned"]
-    with rig.database.write(org) as catalogue:
-        assert catalogue.retry_batch(batch.id) == 0
+    with rig.database.write(org) as catalog:
+        assert catalog.retry_batch(batch.id) == 0
     rig.queue.sent.clear()
     with rig.owner.begin() as unit:
         mine = list(
@@ -299,8 +299,8 @@ def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(rig, two):
     sql(rig, "UPDATE batch_items SET state = 'failed' WHERE id = :id", id=mine[0])
     counts = []
     for _ in range(40):
-        with rig.database.write(org) as catalogue:
-            counts.append(catalogue.retry_batch(batch.id))
+        with rig.database.write(org) as catalog:
+            counts.append(catalog.retry_batch(batch.id))
     assert counts == [1] + [0] * 39
     assert rig.queue.sent == [(jobs.INGEST_ITEMS, [mine[0]])]
     assert rig.ledger.leases() == [WORKER]
@@ -315,8 +315,8 @@ def test_register_with_values_that_cannot_be_stored_rejects_those_rows(rig, tmp_
     (tmp_path / "m.csv").write_text("\n".join(rows), encoding="utf-8")
     batch = rig.ingest(tmp_path / "m.csv", org)
     assert (batch.complete, batch.indexed, batch.rejected) == (True, 2, 2)
-    with rig.database.read(org) as catalogue:
-        found = {item.file: item.reason for item in catalogue.batch_items(batch.id)}
+    with rig.database.read(org) as catalog:
+        found = {item.file: item.reason for item in catalog.batch_items(batch.id)}
     assert found["1.jpg"] == found["2.jpg"] == "text_too_long"
 
 
@@ -331,18 +331,18 @@ def test_register_with_long_paths_keeps_those_whose_id_fits(rig, tmp_path):
     batch = rig.ingest(tmp_path / "in", org)
     assert (batch.complete, batch.indexed, batch.rejected) == (True, 1, 1)
     assert rig.scalar("SELECT max(octet_length(locator)) FROM images") > 2_704
-    with rig.database.read(org) as catalogue:
-        (item,) = catalogue.batch_items(batch.id, state="rejected")
+    with rig.database.read(org) as catalog:
+        (item,) = catalog.batch_items(batch.id, state="rejected")
     assert item.reason == "text_too_long"
 
 
 def test_names_over_their_limit_are_refused_in_words(rig):
     org = rig.organization()
     with (
-        rig.database.write(org) as catalogue,
+        rig.database.write(org) as catalog,
         pytest.raises(BadRequestError, match="name has 3000"),
     ):
-        catalogue.add_source(CJK, "photo")
+        catalog.add_source(CJK, "photo")
     with pytest.raises(BadRequestError, match="name has 3000"):
         rig.access.create_organization(CJK)
 
@@ -372,13 +372,13 @@ def test_database_errors_are_outages_only_where_the_server_is_at_fault(rig):
 
 def test_text_that_is_none_is_refused_and_no_outage(rig):
     org = rig.organization()
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_source("photos", "photo")
-        batch = catalogue.open_batch(catalogue.source("photos").id)
+    with rig.operator.write(org) as catalog:
+        catalog.add_source("photos", "photo")
+        batch = catalog.open_batch(catalog.source("photos").id)
     for value in ("a\x00b", "a\ud800b"):
         item = NewItem(external_id=value, file="f", locator="file:///f")
-        with pytest.raises(BadRequestError) as caught, rig.operator.write(org) as catalogue:
-            catalogue.add_items(batch.id, [item])
+        with pytest.raises(BadRequestError) as caught, rig.operator.write(org) as catalog:
+            catalog.add_items(batch.id, [item])
         assert caught.value.reason == "not_storable"
 
 

@@ -37,13 +37,13 @@ def test_orphans_go_and_wanted_blobs_stay(rig, closing, org, tmp_path):
     wanted = rig.blobs.put(org, jpeg(1, 48, 2))
     waiting = rig.blobs.put(org, jpeg(2, 48, 2))
     orphan, young = rig.blobs.put(org, b"orphan"), rig.blobs.put(org, b"young")
-    with rig.operator.write(org) as catalogue:
-        source = catalogue.add_source("up", "photo")
-        batch = catalogue.open_batch(source.id)
-        catalogue.add_items(batch.id, [NewItem(external_id="a", file="a", locator=wanted)])
+    with rig.operator.write(org) as catalog:
+        source = catalog.add_source("up", "photo")
+        batch = catalog.open_batch(source.id)
+        catalog.add_items(batch.id, [NewItem(external_id="a", file="a", locator=wanted)])
     rig.run()
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_items(batch.id, [NewItem(external_id="b", file="b", locator=waiting)])
+    with rig.operator.write(org) as catalog:
+        catalog.add_items(batch.id, [NewItem(external_id="b", file="b", locator=waiting)])
     rig.queue.sent.clear()
     kept = [aged(rig, wanted), aged(rig, waiting), rig.blobs.path(young)]
     lost = aged(rig, orphan)
@@ -59,16 +59,16 @@ def test_orphans_go_and_wanted_blobs_stay(rig, closing, org, tmp_path):
 
 def test_no_blob_goes_while_a_backup_runs(rig, closing, org, tmp_path, database_url):
     write_photos(tmp_path / "in", 1)
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_source("photos", "photo", originals="copy")
+    with rig.operator.write(org) as catalog:
+        catalog.add_source("photos", "photo", originals="copy")
     rig.ingest(tmp_path / "in", org)
     orphan = aged(rig, rig.blobs.put(org, b"orphan"))
     victim = rig.index.scroll(None, 1)[0][0]
     with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as backup:
         backup.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
         assert pruned(rig, closing).blobs == 0
-        with rig.operator.write(org) as catalogue:
-            catalogue.delete_image(victim)
+        with rig.operator.write(org) as catalog:
+            catalog.delete_image(victim)
         rig.run()
         assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
     assert os.path.exists(orphan)
@@ -81,9 +81,9 @@ def test_no_blob_goes_while_a_backup_runs(rig, closing, org, tmp_path, database_
 
 
 def test_the_audit_forgets(rig, closing, org):
-    with rig.database.write(org) as catalogue:
+    with rig.database.write(org) as catalog:
         for _ in range(2):
-            catalogue.log_query(
+            catalog.log_query(
                 "locate", key_id=None, photo_sha256="00" * 32, bundle="descriptor", index_build=None
             )
     with rig.owner.begin() as unit:
@@ -103,8 +103,8 @@ def test_the_sweep_has_the_index_made_anew_when_it_forgets(rig, org, tmp_path):
     calls = []
     swept(rig, rebuild=lambda: calls.append(1))
     assert calls == []
-    with rig.operator.write(org) as catalogue:
-        catalogue.delete_image(rig.index.scroll(None, 1)[0][0])
+    with rig.operator.write(org) as catalog:
+        catalog.delete_image(rig.index.scroll(None, 1)[0][0])
     rig.run()
     swept(rig, rebuild=lambda: calls.append(1))
     swept(rig, rebuild=lambda: calls.append(1))

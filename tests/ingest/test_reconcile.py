@@ -51,8 +51,8 @@ def restored(rig, image_id, version):
 
 
 def fixed(rig, image_id, **fields):
-    with rig.database.write(rig.org) as catalogue:
-        catalogue.fix_image(image_id, ImageUpdate(**fields))
+    with rig.database.write(rig.org) as catalog:
+        catalog.fix_image(image_id, ImageUpdate(**fields))
     rig.run()
 
 
@@ -88,8 +88,8 @@ def test_a_tombstone_over_a_living_row_is_drift_and_is_mended(rig, photos, versi
 
 def test_an_image_that_comes_again_under_a_forgotten_tombstone_is_found(rig, photos):
     """PostgreSQL lost the deletion's tombstone, the index did not."""
-    with rig.database.write(rig.org) as catalogue:
-        catalogue.delete_image(photos[0])
+    with rig.database.write(rig.org) as catalog:
+        catalog.delete_image(photos[0])
     rig.run()
     with rig.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM tombstones"))
@@ -106,8 +106,8 @@ def test_what_changes_between_the_scans_is_no_drift(rig, photos, monkeypatch):
         if not done:
             done.append(True)
             fixed(rig, photos[0], creator="somebody")
-            with rig.database.write(rig.org) as catalogue:
-                catalogue.delete_image(photos[1])
+            with rig.database.write(rig.org) as catalog:
+                catalog.delete_image(photos[1])
             rig.run()
         return scroll(*given)
 
@@ -150,8 +150,8 @@ def test_an_image_that_comes_while_its_stray_point_is_forgotten_stays(rig, photo
 def test_a_deleted_image_keeps_its_tombstone(rig, photos):
     """What is forgotten of it could be brought back by a worker that has slept."""
     old = rig.index.fetch([photos[0]], vectors=True)
-    with rig.database.write(rig.org) as catalogue:
-        catalogue.delete_image(photos[0])
+    with rig.database.write(rig.org) as catalog:
+        catalog.delete_image(photos[0])
     rig.queue.sent.clear()
     reconciled(rig)
     rig.index.upsert(old)

@@ -1,4 +1,4 @@
-"""Images of the catalogue get vectors of another contract, from what is kept of their files."""
+"""Images of the catalog get vectors of another contract, from what is kept of their files."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def reasons(found):
 def test_every_policy_of_originals_can_be_encoded_again(rig, tiny, backlog, tmp_path, originals):
     write_photos(tmp_path / "in", 5)
     org = rig.organization()
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_source("photos", "photo", originals=originals)
+    with rig.operator.write(org) as catalog:
+        catalog.add_source("photos", "photo", originals=originals)
     assert rig.ingest(tmp_path / "in", org).indexed == 5
     old = stored(rig, rig.encoder.contract)
     ids = missing(backlog, tiny)
@@ -80,8 +80,8 @@ def test_the_vectors_are_those_that_an_ingest_would_have_made(rig, tiny, backlog
     rig.ingest(tmp_path / "in", org)
     pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
     for image_id, vector in stored(rig, tiny.encoder.contract).items():
-        with rig.database.read(org) as catalogue:
-            name = catalogue.image(image_id).external_id
+        with rig.database.read(org) as catalog:
+            name = catalog.image(image_id).external_id
         read = tiny.decoder.read(name, str(tmp_path / name), query=True)
         wanted = tiny.encoder.encode([read.faces[0].pixels], "photo")[0]
         assert np.abs(vector - wanted).max() < 1e-3
@@ -143,8 +143,8 @@ def test_new_bytes_and_deletions_meanwhile_leave_no_wrong_vector(rig, tiny, back
     (folder / "0000.jpg").write_bytes(jpeg(500, 10.0, 2.35))
     rig.ingest(folder, org)
     gone = next(file.images[0].id for file in files if file.file == "in/0001.jpg")
-    with rig.database.write(org) as catalogue:
-        catalogue.delete_image(gone)
+    with rig.database.write(org) as catalog:
+        catalog.delete_image(gone)
     rig.run()
     backlog.files = lambda _: files  # what was asked before the changes
     pipeline.reembed_images(ids, tiny, backlog)
@@ -157,8 +157,8 @@ def test_new_bytes_and_deletions_meanwhile_leave_no_wrong_vector(rig, tiny, back
 def test_what_a_batch_is_still_at_is_left_to_it(rig, backlog, tmp_path, monkeypatch):
     folder, org = tmp_path / "in", rig.organization()
     write_photos(folder, 3)
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_source("photos", "photo", originals="rendition")
+    with rig.operator.write(org) as catalog:
+        catalog.add_source("photos", "photo", originals="rendition")
 
     def gone(*_args, **_more):
         raise DatabaseUnavailableError("restarted between rows and vectors")

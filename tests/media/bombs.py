@@ -203,7 +203,7 @@ def claims(rng: random.Random) -> bytes:
 
 
 def flat(rng: random.Random) -> bytes:
-    """A picture of one colour: some hundred kilobytes that become a hundred megabytes."""
+    """A picture of one color: some hundred kilobytes that become a hundred megabytes."""
     return _flat(rng.choice(("L", "RGB", "1")))
 
 
@@ -249,8 +249,8 @@ def archives(rng: random.Random) -> bytes:
     return out.getvalue()
 
 
-def colours(rng: random.Random) -> bytes:
-    """Odd depths and colours, and profiles that belong to others."""
+def colors(rng: random.Random) -> bytes:
+    """Odd depths and colors, and profiles that belong to others."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     lying = profile.replace(b"sRGB", b"lies").replace(b"s\x00R\x00G\x00B", b"l\x00i\x00e\x00")
     broken = bytearray(lying)
@@ -276,6 +276,6 @@ BOMBS: dict[str, Maker] = {
     for maker in (
         *(laughs, stranger, deep_xml, wide_xml, odd_xml, zipped_text, much_text, big_exif, loops),
         *(counts, numbers, words, times, frames, giants, claims, flat, strips, polyglots),
-        *(archives, colours, nothing),
+        *(archives, colors, nothing),
     )
 }

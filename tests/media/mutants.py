@@ -38,7 +38,7 @@ def valid_files() -> dict[str, bytes]:
     return {
         "plain.jpg": photo(xmp=packet, icc_profile=profile),
         "progressive.jpg": saved(noise(), progressive=True, exif=here),
-        "grey.jpg": saved(noise().convert("L"), exif=here),
+        "gray.jpg": saved(noise().convert("L"), exif=here),
         "cmyk.jpg": saved(noise().convert("CMYK"), exif=here, icc_profile=profile),
         "sphere.jpg": saved(noise(128, 64), exif=here, xmp=sphere),
         "plain.png": saved(noise(), "PNG", exif=here, icc_profile=profile),

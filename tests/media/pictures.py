@@ -18,7 +18,7 @@ PARIS_LAT, PARIS_LON = 48.856667, 2.350833
 
 
 def noise(width: int = 64, height: int = 48, seed: int = 7) -> Image.Image:
-    """Smooth coloured noise, never symmetrical."""
+    """Smooth colored noise, never symmetrical."""
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
@@ -102,7 +102,7 @@ def webp_claiming(width: int, height: int) -> bytes:
 
 
 def flat_png(width: int, height: int, mode: str = "L") -> bytes:
-    """A large PNG of one colour: small as a file, large in memory."""
+    """A large PNG of one color: small as a file, large in memory."""
     return saved(Image.new(mode, (width, height)), "PNG", compress_level=1)
 
 

@@ -81,7 +81,7 @@ def test_a_csv_with_everything(tree: Path, delimiter: str) -> None:
     hint = row.hint
     assert (hint.lat, hint.lon, hint.heading_deg, hint.altitude_m) == (1.5, -2.5, 270.0, 12.5)
     assert hint.captured_at == datetime(2020, 2, 3, 10, tzinfo=UTC)
-    assert (hint.sequence, hint.creator, hint.licence, hint.panorama_id) == (
+    assert (hint.sequence, hint.creator, hint.license, hint.panorama_id) == (
         "s",
         "Anna",
         "CC0",

@@ -131,7 +131,7 @@ MISSING = ["", " ", "NaN", "nan", "NA", "n/a", "#N/A", "null", "NULL", "None", "
 
 @pytest.mark.parametrize("empty", MISSING)
 def test_read_manifest_missing_markers_cost_nothing(folder: Path, empty: str) -> None:
-    head = "file,lat,lon,heading,altitude,captured_at,creator,sequence,licence,panorama,id,note"
+    head = "file,lat,lon,heading,altitude,captured_at,creator,sequence,license,panorama,id,note"
     row = ",".join(["p.jpg", "-0.2202", "-78.5123", *[empty] * 8, "x"])
     hint = read_hint(folder, head, row)
     assert hint == MetadataOverride(lat=-0.2202, lon=-78.5123, attributes={"note": "x"})

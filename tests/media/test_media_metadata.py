@@ -185,7 +185,7 @@ def test_hint_fields_win(decoder: ChildDecoder) -> None:
         altitude_m=99.0,
         creator="Berta",
         sequence="s1",
-        licence="CC0",
+        license="CC0",
         panorama_id="p1",
         attributes={"floor": 3},
     )
@@ -195,7 +195,7 @@ def test_hint_fields_win(decoder: ChildDecoder) -> None:
     assert capture.captured_at == hint.captured_at
     assert (capture.heading_deg, capture.altitude_m) == (350.0, 99.0)
     assert (capture.creator, capture.sequence) == ("Berta", "s1")
-    assert (capture.licence, capture.panorama_id) == ("CC0", "p1")
+    assert (capture.license, capture.panorama_id) == ("CC0", "p1")
     assert capture.attributes == {"floor": 3}
     partial = capture_of(decoder, data, MetadataOverride(creator="Berta"))
     assert partial.position_source == "exif"

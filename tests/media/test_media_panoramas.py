@@ -57,8 +57,8 @@ def test_faces_equal_the_slow_oracle(top: float, bottom: float) -> None:
 
 def test_each_face_looks_its_way() -> None:
     compass = np.zeros((90, 360, 3), dtype=np.uint8)
-    for start, colour in ((135, 1), (225, 2), (45, 4)):
-        compass[:, start : start + 90] = colour
+    for start, color in ((135, 1), (225, 2), (45, 4)):
+        compass[:, start : start + 90] = color
     compass[:, :45] = compass[:, 315:] = 3
     part = Window(top=0.0, bottom=1.0, full_width_px=360, full_height_px=180)
     middles = [int(np.median(face)) for _, face in cut_faces(compass, part, 30)]

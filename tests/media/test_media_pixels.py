@@ -1,4 +1,4 @@
-"""Pixels: orientation, colours, depth, sizes, thumbnails, and what a query photo gives away."""
+"""Pixels: orientation, colors, depth, sizes, thumbnails, and what a query photo gives away."""
 
 from __future__ import annotations
 
@@ -73,24 +73,24 @@ def test_modes_become_the_same_rgb(decoder: ChildDecoder) -> None:
     assert far(pixels(decoder, saved(palette, "PNG")), exact) == 0.0
     assert far(pixels(decoder, saved(image.convert("CMYK"), "TIFF")), plain) < 2.0
     assert far(pixels(decoder, saved(image.convert("CMYK"), "JPEG", quality=95)), plain) < 4.0
-    grey = np.asarray(image.convert("L"))
-    assert far(pixels(decoder, saved(image.convert("L"), "PNG")), grey[..., None]) == 0.0
+    gray = np.asarray(image.convert("L"))
+    assert far(pixels(decoder, saved(image.convert("L"), "PNG")), gray[..., None]) == 0.0
     assert pixels(decoder, saved(image.convert("1"), "PNG")).max() == 255
 
 
-def test_deep_grey(decoder: ChildDecoder) -> None:
-    grey = np.asarray(noise().convert("L")).astype(np.uint16)
-    as_png = pixels(decoder, saved(Image.fromarray(grey * 257), "PNG"))
-    assert far(as_png, grey[..., None]) <= 1.0
+def test_deep_gray(decoder: ChildDecoder) -> None:
+    gray = np.asarray(noise().convert("L")).astype(np.uint16)
+    as_png = pixels(decoder, saved(Image.fromarray(gray * 257), "PNG"))
+    assert far(as_png, gray[..., None]) <= 1.0
     # A thermal camera uses a sliver of its range; it is stretched to be seen.
-    thermal = pixels(decoder, saved(Image.fromarray(grey + 30_000), "TIFF"))
+    thermal = pixels(decoder, saved(Image.fromarray(gray + 30_000), "TIFF"))
     assert (thermal.min(), thermal.max()) == (0, 255)
-    broken = grey.astype(np.float32)
+    broken = gray.astype(np.float32)
     broken[0, 0], broken[0, 1] = np.nan, np.inf
     assert pixels(decoder, saved(Image.fromarray(broken), "TIFF")).shape == (48, 64, 3)
 
 
-def test_colour_profiles(decoder: ChildDecoder) -> None:
+def test_color_profiles(decoder: ChildDecoder) -> None:
     linear = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     image = noise()

@@ -103,36 +103,36 @@ def test_no_rows_have_no_accuracy():
     assert all(math.isnan(a) for a in accuracies([], CONVENTIONS["osv5m"]))
     assert math.isnan(geoscore([], CONVENTIONS["osv5m"]))
     empty = area_accuracy([], [])
-    assert (empty.rows, empty.labelled) == (0, 0)
+    assert (empty.rows, empty.labeled) == (0, 0)
     assert math.isnan(empty.as_released)
-    assert math.isnan(empty.labelled_only)
+    assert math.isnan(empty.labeled_only)
 
 
 @given(st.lists(st.tuples(names, names), max_size=30))
 def test_areas_have_both_denominators(pairs):
     labels, answers = [p[0] for p in pairs], [p[1] for p in pairs]
-    right = labelled = 0
+    right = labeled = 0
     rows = []
     for label, answer in pairs:
         has_label = label is not None and label != ""
-        labelled += has_label
+        labeled += has_label
         rows.append(has_label and label == answer)
         right += rows[-1]
     found = area_accuracy(labels, answers)
     assert same_area(labels, answers).tolist() == rows
-    assert (found.rows, found.labelled) == (len(pairs), labelled)
+    assert (found.rows, found.labeled) == (len(pairs), labeled)
     assert found.as_released == pytest.approx(
         right / len(pairs) if pairs else math.nan, nan_ok=True
     )
-    assert found.labelled_only == pytest.approx(
-        right / labelled if labelled else math.nan, nan_ok=True
+    assert found.labeled_only == pytest.approx(
+        right / labeled if labeled else math.nan, nan_ok=True
     )
 
 
 def test_missing_labels_lower_the_released_figure_only():
     labels = ["Nord_FR", None, "", "Roma_IT"]
     found = area_accuracy(labels, ["Nord_FR", None, "", None])
-    assert (found.as_released, found.labelled_only) == (0.25, 0.5)
+    assert (found.as_released, found.labeled_only) == (0.25, 0.5)
     # Near is not equal: a name is compared letter by letter.
     assert not same_area(["Waitangi_NaN_Chatham Islands_NZ"], ["Waitangi__Chatham Islands_NZ"])[0]
 

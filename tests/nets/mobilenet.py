@@ -20,5 +20,5 @@ def mobilenet_bundle(folder: Path) -> Path:
         preprocess=Preprocess(
             size_px=224, resize="squash", interpolation="bilinear", mean=half, std=half
         ),
-        licence="Apache-2.0",
+        license="Apache-2.0",
     )

@@ -50,7 +50,7 @@ def test_a_bundle_comes_back_as_it_was_written(bundle):
     assert str(contract.tower) == "timm:test_resnet"
     assert contract.preprocess == TINY
     assert contract.dims == {"image": 96}
-    assert contract.weights.licence == "CC0"
+    assert contract.weights.license == "CC0"
     assert sorted(path.name for path in bundle.iterdir()) == ["contract.json", "tower.safetensors"]
     assert sorted(path.name for path in bundle.parent.iterdir()) == [
         "timm.safetensors",
@@ -78,7 +78,7 @@ def test_a_failed_bundle_leaves_nothing(tmp_path):
             tower=TowerSpec.parse("timm:test_resnet"),
             weights=weights,
             preprocess=TINY,
-            licence="CC0",
+            license="CC0",
         )
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
@@ -112,7 +112,7 @@ def test_a_bundle_cut_short_while_written_leaves_nothing(tmp_path, monkeypatch):
         ({"preprocess__std": [0, 1, 1]}, "preprocess.std"),
         ({"preprocess__size_px": 1_000_000}, "preprocess.size_px"),
         ({"preprocess__interpolation": "nearest"}, "preprocess.interpolation"),
-        ({"normalisation": "none"}, "normalisation"),
+        ({"normalization": "none"}, "normalization"),
         ({"tower__library": "os"}, "tower.library"),
         ({"tower__library": "pinpoint"}, "must name a tower"),
         ({"tower__name": "hf-hub:somebody/something"}, "tower.name"),
@@ -201,7 +201,7 @@ def test_renditions_smaller_than_the_input_are_refused(bundle, tmp_path):
 def test_the_digest_names_what_determines_vectors(bundle, tmp_path):
     first = digest(read_bundle(bundle).contract, 512)
     assert digest(read_bundle(bundle).contract, 384) != first
-    change(bundle, note="Another note.", name="another", code_version="9", weights__licence="MIT")
+    change(bundle, note="Another note.", name="another", code_version="9", weights__license="MIT")
     change(bundle, tower__pretrained="tag")
     assert digest(read_bundle(bundle).contract, 512) == first
     change(bundle, preprocess__resize="squash")

@@ -80,8 +80,8 @@ def by_loops(image):
     found, shares = edges(planes[0]), tones(planes)
     means = [cells(plane, 4) for plane in planes]
     squares = [cells([[v * v for v in row] for row in plane], 4) for plane in planes]
-    grey = (0.5, 0.0, 0.0)
-    mean = unit([v - grey[c] for c, values in enumerate(means) for v in values])
+    gray = (0.5, 0.0, 0.0)
+    mean = unit([v - gray[c] for c, values in enumerate(means) for v in values])
     deviation = unit(
         [
             math.sqrt(max(square - mean * mean, 0))

@@ -106,12 +106,12 @@ def test_an_unknown_kind_is_served_by_the_stated_default(default, features):
     assert (heads(features, [other] * 64) - stated).abs().max() > 0.1
 
 
-def steps(heads, optimiser, features, kinds, count, *, set_to_none=True):
+def steps(heads, optimizer, features, kinds, count, *, set_to_none=True):
     target = F.normalize(torch.randn(len(features), SPEC.dim), dim=1)
     for _ in range(count):
-        optimiser.zero_grad(set_to_none=set_to_none)
+        optimizer.zero_grad(set_to_none=set_to_none)
         (heads(features, kinds) - target).square().sum().backward()
-        optimiser.step()
+        optimizer.step()
 
 
 def differing(before, after):
@@ -122,11 +122,11 @@ def differing(before, after):
 def test_training_one_kind_leaves_the_others_adapter_bit_equal(trained, other, features):
     torch.manual_seed(5)
     heads = KindHeads(SPEC)
-    optimiser = torch.optim.AdamW(heads.parameters(), lr=1e-2, weight_decay=0.5)
+    optimizer = torch.optim.AdamW(heads.parameters(), lr=1e-2, weight_decay=0.5)
     # Both at first, so that AdamW holds moments of the adapter that is then left out.
-    steps(heads, optimiser, features, ["photo", "street"] * 32, 3)
+    steps(heads, optimizer, features, ["photo", "street"] * 32, 3)
     before = copy.deepcopy(heads.state_dict())
-    steps(heads, optimiser, features, [trained] * 64, 5)
+    steps(heads, optimizer, features, [trained] * 64, 5)
     assert all(each.grad is None for each in heads.adapter(other).parameters())
     changed = differing(before, heads.state_dict())
     assert not any(name.startswith(f"adapters.of_{other}.") for name in changed)
@@ -138,10 +138,10 @@ def test_gradients_of_zero_would_not_leave_it_alone(features):
     """Why the docstring asks for `set_to_none=True`."""
     torch.manual_seed(5)
     heads = KindHeads(SPEC)
-    optimiser = torch.optim.AdamW(heads.parameters(), lr=1e-2, weight_decay=0.5)
-    steps(heads, optimiser, features, ["photo", "street"] * 32, 3)
+    optimizer = torch.optim.AdamW(heads.parameters(), lr=1e-2, weight_decay=0.5)
+    steps(heads, optimizer, features, ["photo", "street"] * 32, 3)
     before = copy.deepcopy(heads.state_dict())
-    steps(heads, optimiser, features, ["photo"] * 64, 1, set_to_none=False)
+    steps(heads, optimizer, features, ["photo"] * 64, 1, set_to_none=False)
     assert "adapters.of_street.enter.weight" in differing(before, heads.state_dict())
 
 

@@ -54,7 +54,7 @@ def places(count, seed=3):
 
 
 def apart(here, distance_m, seed=4):
-    """How far vectors are from those of places some metres away, in random directions."""
+    """How far vectors are from those of places some meters away, in random directions."""
     bearing = np.random.default_rng(seed).uniform(0, 360, len(here))
     there = destination(here, bearing, distance_m)
     return (TOWER(torch.tensor(here)) - TOWER(torch.tensor(there))).norm(dim=1)
@@ -97,7 +97,7 @@ def test_wavelengths_go_from_coarsest_to_finest_in_equal_ratios():
 
 
 @pytest.mark.parametrize("part", [0.05, 0.125, 0.25])
-def test_a_wavelength_means_metres_along_the_ground_everywhere_and_in_every_direction(part):
+def test_a_wavelength_means_meters_along_the_ground_everywhere_and_in_every_direction(part):
     """After a way d, a scale's waves agree to exp(-(2π d / λ)² / 2) in the mean."""
     torch.manual_seed(6)
     spec = LocationSpec(hidden=1, dim=1, scales=6, waves=4000, coarsest_km=4000)
@@ -140,7 +140,7 @@ def test_a_pole_is_one_place_and_smooth(pole, lon, other_lon, hair_deg):
 
 @settings(deadline=None)
 @given(anywhere, st.floats(0, 360), st.floats(0, 0.01))
-def test_a_centimetre_changes_next_to_nothing_anywhere(place, bearing, way_m):
+def test_a_centimeter_changes_next_to_nothing_anywhere(place, bearing, way_m):
     there = destination(np.array(place), bearing, way_m)
     here, moved = vectors(place, there.tolist())
     assert (here - moved).norm() < 1e-4
@@ -184,12 +184,12 @@ def test_autocast_changes_no_bit():
     assert tower.waves.shift.grad.abs().min() > 0, "waves are learned at every scale"
 
 
-def test_a_step_of_an_optimiser_does_not_scramble_the_finest_waves():
+def test_a_step_of_an_optimizer_does_not_scramble_the_finest_waves():
     tower, positions = made().requires_grad_(True), torch.tensor(places(64))
-    optimiser = torch.optim.AdamW(tower.parameters(), lr=1e-3, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(tower.parameters(), lr=1e-3, weight_decay=0.1)
     before = tower.waves(sphere_points(positions)).detach()
     tower(positions)[:, 0].sum().backward()
-    optimiser.step()
+    optimizer.step()
     moved = (tower.waves(sphere_points(positions)) - before).abs().max().item()
     assert 1e-5 < moved < 5e-3
 

@@ -254,15 +254,15 @@ def test_one_batch_is_learned_by_heart():
     features, kinds = torch.randn(32, 64), ["photo", "street"] * 16
     targets = torch.eye(32, dtype=torch.bool)
     nets = torch.nn.ModuleList([heads, tower, temperature])
-    optimiser = torch.optim.AdamW(nets.parameters(), lr=3e-3, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(nets.parameters(), lr=3e-3, weight_decay=0.0)
     losses = []
     for _ in range(400):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = sigmoid_contrastive(
             heads(features, kinds), tower(positions), *temperature(), targets
         )
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[0] > 5
     assert losses[-1] < 0.02

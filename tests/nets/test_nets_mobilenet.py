@@ -14,7 +14,7 @@ from shared_data import shared_data
 
 @pytest.fixture(scope="module")
 def faces():
-    """Pictures, pairwise distances in metres `[N, N]`, and the panorama of each face."""
+    """Pictures, pairwise distances in meters `[N, N]`, and the panorama of each face."""
     folder = shared_data() / "street" / "panoramax"
     with (folder / "manifest.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -27,27 +27,27 @@ def faces():
         np.sin((lat[:, None] - lat) / 2) ** 2
         + np.cos(lat[:, None]) * np.cos(lat) * np.sin((lon[:, None] - lon) / 2) ** 2
     )
-    metres = 2 * 6_371_008.8 * np.arcsin(np.sqrt(half))
-    return pictures, metres, np.array([row["panorama"] for row in rows])
+    meters = 2 * 6_371_008.8 * np.arcsin(np.sqrt(half))
+    return pictures, meters, np.array([row["panorama"] for row in rows])
 
 
-def share_within_25_m(vectors, metres, panorama):
+def share_within_25_m(vectors, meters, panorama):
     """Of faces with another panorama within 25 m: how often the best foreign hit is that near."""
     hits = []
     for query in range(len(vectors)):
         foreign = np.flatnonzero(panorama != panorama[query])
-        if (metres[query, foreign] <= 25).any():
+        if (meters[query, foreign] <= 25).any():
             best = foreign[np.argmax(vectors[foreign] @ vectors[query])]
-            hits.append(metres[query, best] <= 25)
+            hits.append(meters[query, best] <= 25)
     return np.mean(hits), len(hits)
 
 
 def test_mobilenet_finds_the_place_of_street_views(faces, tmp_path):
-    pictures, metres, panorama = faces
+    pictures, meters, panorama = faces
     mobilenet_bundle(tmp_path / "bundles" / "mobilenet")
     encoder = open_encoder(EncoderSettings(bundle="mobilenet", device="cpu"), tmp_path, 512)
     vectors = encoder.encode(pictures)
-    share, queries = share_within_25_m(vectors, metres, panorama)
+    share, queries = share_within_25_m(vectors, meters, panorama)
     assert vectors.shape == (204, 1024)
     assert queries == 104
     assert share >= 0.70
@@ -56,7 +56,7 @@ def test_mobilenet_finds_the_place_of_street_views(faces, tmp_path):
 
 
 def test_the_descriptor_finds_near_identical_views(faces, tmp_path):
-    pictures, metres, panorama = faces
+    pictures, meters, panorama = faces
     encoder = open_encoder(EncoderSettings(device="cpu"), tmp_path, 512)
-    share, _ = share_within_25_m(encoder.encode(pictures), metres, panorama)
+    share, _ = share_within_25_m(encoder.encode(pictures), meters, panorama)
     assert share >= 0.60  # 0.78 was seen; one drive, one light, so no sign that it knows places

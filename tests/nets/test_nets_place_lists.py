@@ -42,7 +42,7 @@ def write(tmp_path_factory):
     location = LocationTower(LocationSpec(hidden=16, dim=DIM))
 
     def made(name, **more):
-        said = {"name": name, "licence": "CC0", "note": "Random.", "location": location, **more}
+        said = {"name": name, "license": "CC0", "note": "Random.", "location": location, **more}
         return write_joint_embedding(folder / name, tower=tower, heads=heads, **said)
 
     return made

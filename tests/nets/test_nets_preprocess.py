@@ -15,7 +15,7 @@ FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BIL
 
 
 def by_pillow(image, spec):
-    """The same in the words of torchvision's Resize and CenterCrop, `[3, S, S]` normalised."""
+    """The same in the words of torchvision's Resize and CenterCrop, `[3, S, S]` normalized."""
     picture = Image.fromarray(image)
     side = math.floor(spec.size_px / spec.crop)
     width, height = picture.size
@@ -48,7 +48,7 @@ def test_agrees_with_pillow(interpolation, resize, crop, size_px):
     images = pictures(4)
     ours = preprocess_images(images, spec).numpy()
     for image, square in zip(images, ours, strict=True):
-        # Pillow rounds to whole grey levels after each of its two passes; we do not.
+        # Pillow rounds to whole gray levels after each of its two passes; we do not.
         np.testing.assert_allclose(square, by_pillow(image, spec), atol=2.0 / 255 / 0.2)
         assert np.abs(square - by_pillow(image, spec)).mean() < 0.5 / 255 / 0.2
 

@@ -69,7 +69,7 @@ def test_what_a_run_has_trained_is_shipped_under_the_name_that_is_there(tmp_path
         network=RerankerNetwork(replace(there.contract.reranker.network, width=8, heads=2)),
         evidence_radius_m=500.0,
         evidence_per_kind=2,
-        licence="CC0-1.0",
+        license="CC0-1.0",
     )
     weights = read_bundle(trained).contract.reranker.weights.sha256
     found = replace(there.calibrations["rerank"], weights=weights, bundle="trained")

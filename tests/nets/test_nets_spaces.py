@@ -54,7 +54,7 @@ def made(tower, tmp_path_factory):
 
 
 def write(folder, tower, heads, location, **more):
-    said = {"name": folder.name, "licence": "CC0", "note": "Random weights.", **more}
+    said = {"name": folder.name, "license": "CC0", "note": "Random weights.", **more}
     return write_joint_embedding(folder, tower=tower, heads=heads, location=location, **said)
 
 

@@ -54,7 +54,7 @@ def timm_bundle(folder: Path) -> Path:
         tower=TowerSpec.parse("timm:test_resnet"),
         weights=timm_weights(folder.parent / "timm.safetensors"),
         preprocess=TINY,
-        licence="CC0",
+        license="CC0",
         note="Random weights.",
     )
 
@@ -95,5 +95,5 @@ def clip_bundle(folder: Path, embed_dim: int = 48) -> Path:
         name="tiny-clip",
         tower=TowerSpec.parse(f"open_clip:{name}"),
         weights=weights,
-        licence="CC0",
+        license="CC0",
     )

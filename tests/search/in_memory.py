@@ -1,6 +1,6 @@
-"""The ports of the search flow, small and in memory: an exact index, a catalogue of dictionaries.
+"""The ports of the search flow, small and in memory: an exact index, a catalog of dictionaries.
 
-Pictures are 8 x 8 colour noise, one seed per place, and a little noise on it per view; the encoder
+Pictures are 8 x 8 color noise, one seed per place, and a little noise on it per view; the encoder
 looks at the pixels themselves. So the flow sees honest vectors without any weights.
 """
 
@@ -230,7 +230,7 @@ class DictReader:
 
 
 def image_of(p: IndexPoint) -> Image:
-    """The catalogue's row of a point."""
+    """The catalog's row of a point."""
     return Image(
         id=p.id,
         source_id=p.source_id,
@@ -246,7 +246,7 @@ def image_of(p: IndexPoint) -> Image:
         camera=None,
         creator=None,
         sequence=None,
-        licence="CC BY 4.0",
+        license="CC BY 4.0",
         attribution=f"people of {p.kind}",
         sha256="",
         format="JPEG",

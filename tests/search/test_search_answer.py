@@ -1,4 +1,4 @@
-"""The decision: where mass is, discs that hold it, and citations with names and licences."""
+"""The decision: where mass is, discs that hold it, and citations with names and licenses."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_the_answer_is_not_thrown_across_the_world_at_the_antimeridian(points):
     assert decision.regions[1].radius_m < 15
 
 
-def test_citations_say_who_under_which_licence_and_how_far(points):
+def test_citations_say_who_under_which_license_and_how_far(points):
     place = points[:8]  # one place: four photos, four street views
     photos, streets = place[:4], place[4:]
     evidence = {
@@ -131,7 +131,7 @@ def test_citations_say_who_under_which_licence_and_how_far(points):
     ]
     for citation in decision.citations:
         assert citation.source == f"the {citation.kind} source"
-        assert citation.licence == "CC BY 4.0"
+        assert citation.license == "CC BY 4.0"
         assert citation.attribution == f"people of {citation.kind}"
         exact = geodesic_m(decision.point, citation.point)
         assert citation.distance_m == pytest.approx(exact, abs=5e-4)

@@ -53,7 +53,7 @@ def judge(tmp_path_factory):
         network=net,
         evidence_radius_m=500.0,
         evidence_per_kind=2,
-        licence="CC0-1.0",
+        license="CC0-1.0",
     )
     return open_reranker(read_bundle(folder), CANDIDATES, "cpu")
 

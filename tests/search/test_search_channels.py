@@ -28,7 +28,7 @@ from search.in_memory import (
     picture,
 )
 
-SETTINGS = SearchSettings(candidates=12, overfetch=2)
+SETTINGS = SearchSettings(candidates=12, oversampling=2)
 KINDS = ("photo", "street")
 BOTH = dataclasses.replace(CONTRACT, dims={**CONTRACT.dims, "gps": CONTRACT.dims["image"]})
 WAVES = np.random.default_rng(5).normal(0, 1, (3, BOTH.dims["gps"]))
@@ -189,7 +189,7 @@ def test_one_request_asks_both_channels_and_one_fetch_knows_the_rest(index, poin
 def test_ranks_are_places_among_all_that_a_channel_has_found(index, points):
     own = [p for p in points if p.organization_id == US]
     vector = mixed(points, 3, own[8 * 7].point)
-    everything = SearchSettings(candidates=512, overfetch=1, dedupe_m=0)
+    everything = SearchSettings(candidates=512, oversampling=1, dedupe_m=0)
     found = {each.id: each for each in ask(index, vector, settings=everything)}
     assert len(found) == len(own)
     for channel in ("image", "gps"):
@@ -201,7 +201,7 @@ def test_ranks_are_places_among_all_that_a_channel_has_found(index, points):
 @pytest.mark.parametrize(("gps", "share"), [(False, 0.5), (True, 0.0), (True, 0.05)])
 def test_without_the_channel_or_a_share_nothing_is_asked_of_it(index, points, gps, share):
     vector = mixed(points, 3, points[8 * 7].point)
-    settings = SearchSettings(candidates=12, gps_share=share)
+    settings = SearchSettings(candidates=12, gps_channel_fraction=share)
     found = ask(index, vector, gps=gps, settings=settings)
     assert {query.channel for queries in index.requests for query in queries} == {"image"}
     assert index.fetched == []
@@ -211,7 +211,7 @@ def test_without_the_channel_or_a_share_nothing_is_asked_of_it(index, points, gp
 
 def test_a_share_of_all_leaves_the_pictures_what_places_do_not_take(index, points):
     vector = mixed(points, 3, points[8 * 7].point)
-    found = ask(index, vector, settings=SearchSettings(candidates=12, gps_share=1.0))
+    found = ask(index, vector, settings=SearchSettings(candidates=12, gps_channel_fraction=1.0))
     assert all(each.channels["gps"].rank is not None for each in found)
     assert len(found) == 12
 
@@ -248,7 +248,7 @@ def test_exclusions_hold_in_both_channels(seed):
             contract=BOTH,
             index=NumpyIndex(gallery, NumpyIndex(points).info()),
             database=DictDatabase(gallery),
-            settings=SearchSettings(candidates=6, overfetch=1, evidence_per_kind=2),
+            settings=SearchSettings(candidates=6, oversampling=1, evidence_per_kind=2),
             exclusions=exclusions,
         )
         with np.printoptions(threshold=0):  # abbreviates the vectors

@@ -21,7 +21,7 @@ from search import in_memory
 from search.views import view
 
 # Few of each, so that whoever is left out makes room for another.
-SETTINGS = SearchSettings(candidates=6, overfetch=1, evidence_per_kind=2, evidence_radius_m=400)
+SETTINGS = SearchSettings(candidates=6, oversampling=1, evidence_per_kind=2, evidence_radius_m=400)
 COPY = 0.995
 PLACES = 4
 
@@ -54,8 +54,8 @@ def ingest(rig, org, folder, photos, kind="photo"):
             writer.writerow([name, lat, lon, creator, sequence])
     batch = rig.ingest(folder / "manifest.csv", org, source=folder.name, kind=kind)
     assert batch.indexed == len(photos)
-    with rig.database.read(org) as catalogue:
-        items = catalogue.batch_items(batch.id)
+    with rig.database.read(org) as catalog:
+        items = catalog.batch_items(batch.id)
     return {item.file: item.image_ids[0] for item in items}
 
 
@@ -141,7 +141,7 @@ def test_excluded_rows_are_as_if_they_had_never_come(rig, ask, tmp_path):
     assert came["near_duplicate_cosine"] & shown(only_itself)
 
 
-def test_rows_to_exclude_are_the_own_organisations_only(rig, tmp_path):
+def test_rows_to_exclude_are_the_own_organizations_only(rig, tmp_path):
     ours, theirs = rig.organization(), rig.organization("birch")
     photos = [*crowd("a", 4, creator="max"), *crowd("b", 4, sequence="tour")]
     photos += [("own.jpg", 0, QUESTION, "", ""), *crowd("c", 3, creator="ann")]
@@ -154,11 +154,11 @@ def test_rows_to_exclude_are_the_own_organisations_only(rig, tmp_path):
         named = ingest(rig, org, tmp_path / folder, photos)
         wanted = {image for file, image in named.items() if not file.startswith("c")}
         for database in (rig.database, rig.operator):
-            with database.read(org) as catalogue:
-                found = catalogue.ids_by(**asked)
+            with database.read(org) as catalog:
+                found = catalog.ids_by(**asked)
                 assert len(found) == len(wanted) == 9
                 assert set(found) == wanted
-                assert catalogue.ids_by(hashes=(), creators=(), sequences=()) == []
+                assert catalog.ids_by(hashes=(), creators=(), sequences=()) == []
 
 
 def test_stages_are_timed_and_only_exclusions_cost_a_stage(rig, ask, tmp_path):

@@ -36,7 +36,7 @@ STAGES = ["decode", "encode", "retrieve", "evidence", "rank", "decide", "total"]
 
 
 class Stack:
-    """All ports of a search over one gallery of two organisations."""
+    """All ports of a search over one gallery of two organizations."""
 
     def __init__(self, points):
         self.points = points
@@ -132,7 +132,7 @@ def test_locating_a_vector_is_locating_the_photo(stack):
     assert list(encoded.timings_ms) == STAGES[2:]
 
 
-def test_organisations_do_not_see_each_other(stack):
+def test_organizations_do_not_see_each_other(stack):
     theirs = {p.id for p in stack.points if p.organization_id == THEM}
     for organization, own in ((US, False), (THEM, True)):
         answer = stack.locate(photo(2), organization=organization)

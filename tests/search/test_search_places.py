@@ -40,7 +40,7 @@ def bundle(tmp_path_factory):
     torch.manual_seed(3)
     heads = KindHeads(HeadsSpec(features=tower.contract.dims["image"], hidden=16, dim=DIM))
     location = LocationTower(LocationSpec(hidden=16, dim=DIM))
-    said = {"name": "tiny-space", "licence": "CC0", "note": "Random weights."}
+    said = {"name": "tiny-space", "license": "CC0", "note": "Random weights."}
     return write_joint_embedding(
         folder / "tiny", tower=tower, heads=heads, location=location, **said
     )
@@ -64,8 +64,8 @@ def ingest(rig, org, folder, rows, kind="photo"):
         writer.writerow(["file", "latitude", "longitude"])
         writer.writerows([name, lat, lon] for name, _, lat, lon in rows)
     batch = rig.ingest(folder / "manifest.csv", org, source=kind, kind=kind)
-    with rig.database.read(org) as catalogue:
-        items = catalogue.batch_items(batch.id)
+    with rig.database.read(org) as catalog:
+        items = catalog.batch_items(batch.id)
     # What changes nothing becomes no image.
     return {each.file: each.image_ids[0] for each in items if each.image_ids}
 
@@ -107,8 +107,8 @@ def check_place(rig, image_id, lat, lon):
 
 
 def fix(rig, org, image_id, **fields):
-    with rig.database.write(org) as catalogue:
-        catalogue.fix_image(image_id, ImageUpdate(**fields))
+    with rig.database.write(org) as catalog:
+        catalog.fix_image(image_id, ImageUpdate(**fields))
     rig.run()
 
 
@@ -216,7 +216,7 @@ def locate(rig, org, vector, **settings):
         contract=rig.encoder.contract,
         index=rig.index,
         database=rig.database,
-        settings=SearchSettings(candidates=8, overfetch=1, **settings),
+        settings=SearchSettings(candidates=8, oversampling=1, **settings),
     )
 
 
@@ -236,7 +236,7 @@ def test_a_vector_like_a_place_finds_the_images_that_stand_there(rig, tmp_path):
     ingest(rig, org, tmp_path / "street", everywhere("s", per_city=4), kind="street")
     for lat, lon in CITIES:
         vector = rig.encoder.encode_places(np.array([[lat, lon]]))[0]
-        answer = locate(rig, org, vector, gps_share=0.5)
+        answer = locate(rig, org, vector, gps_channel_fraction=0.5)
         assert len(answer.ranked) == 8
         by_place = found_by(answer, "gps")
         assert [rank for rank, _, _ in by_place[:2]] == [0, 1]
@@ -249,7 +249,7 @@ def test_a_vector_like_a_place_finds_the_images_that_stand_there(rig, tmp_path):
                 cosine = stored @ vector / np.linalg.norm(stored) / np.linalg.norm(vector)
                 assert of.score == pytest.approx(float(cosine), abs=2e-6)
             assert each.candidate.score == each.candidate.channels["image"].score
-        without = locate(rig, org, vector, gps_share=0.0)
+        without = locate(rig, org, vector, gps_channel_fraction=0.0)
         assert all(list(each.candidate.channels) == ["image"] for each in without.ranked)
 
 
@@ -258,8 +258,8 @@ def test_a_move_is_seen_by_the_next_question(rig, tmp_path):
     ids = ingest(rig, org, tmp_path / "photo", everywhere())
     vector = rig.encoder.encode_places(np.array([[0.0, 180.0]]))[0]
     moved = ids["p2-1.jpg"]
-    before = found_by(locate(rig, org, vector, gps_share=0.5), "gps")
+    before = found_by(locate(rig, org, vector, gps_channel_fraction=0.5), "gps")
     assert before[0][1] != moved
     fix(rig, org, moved, point=Point(0.0, -180.0))
-    after = found_by(locate(rig, org, vector, gps_share=0.5), "gps")
+    after = found_by(locate(rig, org, vector, gps_channel_fraction=0.5), "gps")
     assert after[0][:2] == (0, moved)

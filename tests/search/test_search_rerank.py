@@ -56,7 +56,7 @@ def bundle(tmp_path_factory):
         network=net,
         evidence_radius_m=500.0,
         evidence_per_kind=3,
-        licence="CC0-1.0",
+        license="CC0-1.0",
     )
     return net, read_bundle(folder)
 

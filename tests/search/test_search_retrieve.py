@@ -19,7 +19,7 @@ from pinpoint.search import consistency, grouping, retrieve
 from pinpoint.settings import SearchSettings
 from search.in_memory import CONTRACT, THEM, US, NumpyIndex, PixelEncoder, gallery, picture
 
-SETTINGS = SearchSettings(candidates=12, overfetch=2, dedupe_m=25)
+SETTINGS = SearchSettings(candidates=12, oversampling=2, dedupe_m=25)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def hit(number, score, kind="photo", group=None, point=None):
     )
 
 
-def test_one_request_asks_for_every_kind_inside_the_organisation(index):
+def test_one_request_asks_for_every_kind_inside_the_organization(index):
     found = ask(index)
     (queries,) = index.requests
     assert [q.filter.kinds for q in queries] == [("photo",), ("street",)]

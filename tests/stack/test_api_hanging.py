@@ -228,8 +228,8 @@ def test_no_error_says_what_is_not_for_callers(api, stack, home):
     source = api.client.post("/v1/sources", json={"name": "walk", "kind": "photo"}).json()
     batch = api.client.post("/v1/batches", json={"source": "walk"}).json()["id"]
     stranger = stack.worker.access.create_organization("stranger")
-    with stack.worker.database.write(stranger.id) as catalogue:
-        theirs = catalogue.add_source("theirs", "photo").id
+    with stack.worker.database.write(stranger.id) as catalog:
+        theirs = catalog.add_source("theirs", "photo").id
     hidden = (
         str(home),
         str(stranger.id),

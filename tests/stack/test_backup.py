@@ -36,8 +36,8 @@ def filled(database_url, api_database_url, tmp_path):
     rig = Rig(database_url, api_database_url, tmp_path / "home")
     org = rig.organization()
     write_photos(tmp_path / "in", 3)
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_source("photos", "photo", originals="copy")
+    with rig.operator.write(org) as catalog:
+        catalog.add_source("photos", "photo", originals="copy")
     rig.ingest(tmp_path / "in", org)
     yield rig
     rig.close()
@@ -92,8 +92,8 @@ def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, nam
     assert dumps.read_installation(settings.places.database_url) == copy
     assert files(tmp_path / "home" / "blobs") == blobs
     filled.as_api.check()
-    with filled.database.read(filled.access.organization("acme").id) as catalogue:
-        assert [source.images for source in catalogue.sources()] == [3]
+    with filled.database.read(filled.access.organization("acme").id) as catalog:
+        assert [source.images for source in catalog.sources()] == [3]
     # Triggers, walls and the marks of changes are all there again.
     with pytest.raises(Exception, match="permission denied"), filled.as_api.begin() as unit:
         unit.connection.exec_driver_sql("SELECT * FROM pinpoint.images")
@@ -208,7 +208,7 @@ def ingested(places: StackPaths, api_url: str, count: int) -> None:
 
 
 def assert_erased_to_the_byte(run: CliRunner, places: StackPaths) -> None:
-    """Erase the organisation that `ingested` filled, and search every file of the stack for it."""
+    """Erase the organization that `ingested` filled, and search every file of the stack for it."""
     sums = [hashlib.sha256(jpeg(seed, 48 + seed / 1e3, 2)) for seed in range(12)]
     wanted = [b"holiday-", *(one.digest() for one in sums)]
     wanted += [one.hexdigest().encode() for one in sums]

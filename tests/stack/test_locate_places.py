@@ -46,7 +46,7 @@ def listing(home):
         tower=tower,
         heads=KindHeads(HeadsSpec(features=tower.contract.dims["image"], hidden=16, dim=DIM)),
         location=LocationTower(LocationSpec(hidden=16, dim=DIM)),
-        licence="CC0",
+        license="CC0",
         note="Random weights.",
         temperature=TEMPERATURE,
         places=positions(),

@@ -33,13 +33,13 @@ def test_describe_changes_names_each_setting_with_both_values(home):
     before = Settings(places=ServiceSettings(home=home), api=ApiSettings(port=8080))
     after = Settings(
         places=ServiceSettings(home=home),
-        search=SearchSettings(candidates=40, objective_km=25),
+        search=SearchSettings(candidates=40, optimize_for_radius_km=25),
         api=ApiSettings(port=8080),
     )
     assert describe_changes(state_of(before), before, KEY) == []
     assert describe_changes(state_of(before), after, KEY) == [
         "PINPOINT_SEARCH_CANDIDATES was 48, is 40",
-        "PINPOINT_SEARCH_OBJECTIVE_KM was not set, is 25.0",
+        "PINPOINT_SEARCH_OPTIMIZE_FOR_RADIUS_KM was not set, is 25.0",
     ]
 
 

@@ -119,11 +119,11 @@ def test_the_figures_reach_metrics_with_the_operators_key(api, running_stack):
     found = wait_for(
         lambda: float((now := counted())["pinpoint_ingest_encoded_total"]) >= 2 and now, "the sums"
     )
-    assert found['pinpoint_items_open{state="received"}'] == "0.0"
+    assert found['pinpoint_ingest_items{state="received"}'] == "0.0"
     assert float(found['pinpoint_ingest_stage_seconds_count{stage="embed"}']) >= 1
-    refused = 'pinpoint_items_refused_24h{reason="no_position",verdict="rejected"}'
+    refused = 'pinpoint_ingest_items_rejected_total{reason="no_position",verdict="rejected"}'
     assert float(found[refused]) >= 1
-    assert found['pinpoint_part_up{part="index"}'] == "1.0"
+    assert found['pinpoint_component_up{part="index"}'] == "1.0"
 
 
 def test_status_shows_how_the_work_stands(api, running_stack):

@@ -35,7 +35,7 @@ VALUES = {
     "altitude_m": NUMBERS,
     "creator": TEXTS,
     "sequence": TEXTS,
-    "licence": TEXTS,
+    "license": TEXTS,
     "panorama_id": TEXTS,
 }
 LAYER = st.fixed_dictionaries({}, optional=VALUES).map(lambda values: Layer(**values))

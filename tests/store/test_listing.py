@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from pinpoint.records import ImageFilter, ImagePosition
-from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 
 COLUMNS = (
@@ -34,7 +34,7 @@ def owner(database_url):
 @pytest.fixture
 def database(api_database_url):
     transactions = Transactions(api_engine(api_database_url, own_login=True))
-    yield CatalogueDatabase(transactions, 32)
+    yield CatalogDatabase(transactions, 32)
     transactions.close()
 
 
@@ -68,9 +68,9 @@ def gallery(owner, database):
                 {"id": org, "name": f"org-{number}"},
             )
         own = []
-        with database.write(org) as catalogue:
+        with database.write(org) as catalog:
             for name, kind in (("walk", "photo"), ("Äpfel", "photo"), ("drive", "street")):
-                own.append((catalogue.add_source(name, kind), kind, []))
+                own.append((catalog.add_source(name, kind), kind, []))
         for source, kind, rows in own:
             for _ in range(40):
                 folder = rng.choice(("", "deep/", "deep/er/"))
@@ -105,9 +105,9 @@ def by_hand(own, wanted):
     return [id_ for _, _, id_ in sorted(found)]
 
 
-def paged(catalogue, wanted, limit):
+def paged(catalog, wanted, limit):
     shown, after = [], None
-    while page := catalogue.list_images(wanted, limit=limit, after=after):
+    while page := catalog.list_images(wanted, limit=limit, after=after):
         shown += page
         last = page[-1]
         after = ImagePosition(source=last.source, file_name=last.file_name, image_id=last.id)
@@ -133,11 +133,11 @@ def filters(own):
 
 def test_list_images_every_filter_gives_the_rows_of_a_plain_sort(gallery, database):
     for org, own in gallery.items():
-        with database.read(org) as catalogue:
+        with database.read(org) as catalog:
             for wanted in filters(own):
                 expected = by_hand(own, wanted)
                 for limit in (1000, 7):
-                    assert paged(catalogue, wanted, limit) == expected, (wanted, limit)
+                    assert paged(catalog, wanted, limit) == expected, (wanted, limit)
 
 
 def test_list_images_rows_that_come_and_go_between_pages_hide_and_repeat_none(
@@ -148,8 +148,8 @@ def test_list_images_rows_that_come_and_go_between_pages_hide_and_repeat_none(
     source, kind, _ = own[0]
     shown, after, turn = [], None, 0
     while True:
-        with database.read(org) as catalogue:
-            page = catalogue.list_images(ImageFilter(), limit=5, after=after)
+        with database.read(org) as catalog:
+            page = catalog.list_images(ImageFilter(), limit=5, after=after)
         if not page:
             break
         shown += [image.id for image in page]
@@ -172,11 +172,11 @@ def test_list_images_more_sources_than_one_statement_reads_come_in_order(databas
         unit.connection.execute(
             text("INSERT INTO organizations (id, name) VALUES (:id, 'many')"), {"id": org}
         )
-    with database.write(org) as catalogue:
-        sources = [catalogue.add_source(f"s{number:02}", "photo") for number in range(9)]
+    with database.write(org) as catalog:
+        sources = [catalog.add_source(f"s{number:02}", "photo") for number in range(9)]
     for source in sources[::2]:
         put(owner, org, source.id, "photo", [(uuid4(), f"{n}.jpg", "indexed") for n in range(3)])
-    with database.read(org) as catalogue:
-        page = catalogue.list_images(ImageFilter(), limit=1_000)
-        assert paged(catalogue, ImageFilter(), 2) == [image.id for image in page]
+    with database.read(org) as catalog:
+        page = catalog.list_images(ImageFilter(), limit=1_000)
+        assert paged(catalog, ImageFilter(), 2) == [image.id for image in page]
     assert [image.source for image in page] == [s.name for s in sources[::2] for _ in range(3)]

@@ -24,7 +24,7 @@ def config(database_url):
 
 def shape(url):
     """Everything a migration makes: tables, columns, constraints, views, functions, rights."""
-    catalogues = (
+    catalogs = (
         "SELECT table_schema, table_name, column_name, data_type, is_nullable, column_default,"
         " is_identity, generation_expression FROM information_schema.columns"
         " WHERE table_schema IN ('pinpoint', 'tenant') ORDER BY 1, 2, 3",
@@ -45,7 +45,7 @@ def shape(url):
     engine = owner_engine(url)
     try:
         with engine.connect() as connection:
-            return [[tuple(row) for row in connection.execute(text(one))] for one in catalogues]
+            return [[tuple(row) for row in connection.execute(text(one))] for one in catalogs]
     finally:
         engine.dispose()
 
@@ -55,8 +55,8 @@ def test_up_down_up_on_a_database_with_rows(config, database_url, api_database_u
     org = rig.organization()
     write_photos(tmp_path / "in", 3)
     rig.ingest(tmp_path / "in", org)
-    with rig.database.read(org) as catalogue:
-        (source,) = catalogue.sources()
+    with rig.database.read(org) as catalog:
+        (source,) = catalog.sources()
     assert source.images == 3
     rig.close()
     first = shape(database_url)
@@ -119,10 +119,10 @@ def test_there_is_one_line_of_revisions(config):
         assert not revision.is_branch_point
 
 
-def test_the_organisation_stands_in_every_row_and_leads_every_reference():
-    """A reference without the organisation could point through the wall."""
+def test_the_organization_stands_in_every_row_and_leads_every_reference():
+    """A reference without the organization could point through the wall."""
     for table in metadata.tables.values():
-        # Organisations themselves, and numbers over all of them that only an operator sees.
+        # Organizations themselves, and numbers over all of them that only an operator sees.
         if table.name in ("organizations", "upkeep", "installation"):
             continue
         assert not table.c.organization_id.nullable, table.name

@@ -101,8 +101,8 @@ def test_every_migration_leaves_what_the_code_before_it_uses(config, database_ur
     [
         ("ALTER TABLE pinpoint.images RENAME COLUMN creator TO author", "creator is gone"),
         ("ALTER TABLE pinpoint.api_keys ALTER COLUMN name TYPE varchar(9)", "was text"),
-        ("ALTER TABLE pinpoint.sources ALTER COLUMN licence SET NOT NULL", "no longer takes NULL"),
-        ("ALTER TABLE pinpoint.batches ADD COLUMN colour text NOT NULL", "must be given"),
+        ("ALTER TABLE pinpoint.sources ALTER COLUMN license SET NOT NULL", "no longer takes NULL"),
+        ("ALTER TABLE pinpoint.batches ADD COLUMN color text NOT NULL", "must be given"),
         ("DROP FUNCTION tenant.any_keys()", "any_keys() is gone"),
         ("REVOKE SELECT ON tenant.images FROM pinpoint_api", "right images SELECT is gone"),
     ],

@@ -54,12 +54,12 @@ def test_a_correction_does_not_bring_a_deleted_image_back(rig, tmp_path):
         image = unit.connection.execute(text("SELECT id FROM images")).scalar_one()
 
     def correct():
-        with rig.database.write(org) as catalogue:
-            catalogue.fix_image(image, ImageUpdate(creator="somebody"))
+        with rig.database.write(org) as catalog:
+            catalog.fix_image(image, ImageUpdate(creator="somebody"))
 
     with ThreadPoolExecutor(1) as pool:
-        with rig.database.write(org) as catalogue:
-            catalogue.delete_image(image)
+        with rig.database.write(org) as catalog:
+            catalog.delete_image(image)
             late = pool.submit(correct)
             assert blocked(rig)
         with pytest.raises(NotFoundError):
@@ -74,25 +74,25 @@ def test_nothing_of_an_erased_source_comes_back(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 3)
     batch = registered(rig, tmp_path / "in", org)
-    with rig.database.write(org) as catalogue:
-        source = catalogue.source("photos")
-        open_one = catalogue.open_batch(source.id)
-    with rig.database.write(org) as catalogue:
-        catalogue.erase_source(source.id)
-    with rig.database.write(org) as catalogue:
-        assert catalogue.batch(batch.id).received == 3
+    with rig.database.write(org) as catalog:
+        source = catalog.source("photos")
+        open_one = catalog.open_batch(source.id)
+    with rig.database.write(org) as catalog:
+        catalog.erase_source(source.id)
+    with rig.database.write(org) as catalog:
+        assert catalog.batch(batch.id).received == 3
         with pytest.raises(ConflictError):
-            catalogue.add_items(
+            catalog.add_items(
                 open_one.id, [NewItem(external_id="late", file="late", locator="file:///late")]
             )
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == 0
     assert rig.index.count(IndexFilter(organization_id=org)) == 0
-    with rig.database.read(org) as catalogue:
-        assert {item.reason for item in catalogue.batch_items(batch.id)} == {"source_erased"}
-        assert catalogue.batch(batch.id).complete
-    with rig.database.write(org) as catalogue:
-        assert catalogue.retry_batch(batch.id) == 3
+    with rig.database.read(org) as catalog:
+        assert {item.reason for item in catalog.batch_items(batch.id)} == {"source_erased"}
+        assert catalog.batch(batch.id).complete
+    with rig.database.write(org) as catalog:
+        assert catalog.retry_batch(batch.id) == 3
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == 0
     assert rig.ledger.lost_graves(10) == []
@@ -103,16 +103,16 @@ def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(rig, tmp_p
     org = rig.organization()
     write_photos(tmp_path / "in", 2)
     batch = registered(rig, tmp_path / "in", org)
-    with rig.database.read(org) as catalogue:
-        source = catalogue.source("photos")
-        ids = [item.id for item in catalogue.batch_items(batch.id)]
+    with rig.database.read(org) as catalog:
+        source = catalog.source("photos")
+        ids = [item.id for item in catalog.batch_items(batch.id)]
     items = rig.ledger.claim(ids, "here")
     readings = [(item, rig.parts.decoder.read(item.file, rig.blobs.path(item.locator), item.hint))
                 for item in items]  # fmt: skip
 
     def erase():
-        with rig.database.write(org) as catalogue:
-            return catalogue.erase_source(source.id)
+        with rig.database.write(org) as catalog:
+            return catalog.erase_source(source.id)
 
     waiting = []
 
@@ -139,8 +139,8 @@ def test_a_late_vector_settles_nobody_elses_file(rig, tmp_path):
     contract = rig.encoder.contract.digest
 
     def kept(batch, worker):
-        with rig.database.read(org) as catalogue:
-            ids = [item.id for item in catalogue.batch_items(batch.id)]
+        with rig.database.read(org) as catalog:
+            ids = [item.id for item in catalog.batch_items(batch.id)]
         (item,) = rig.ledger.claim(ids, worker)
         reading = rig.parts.decoder.read(item.file, rig.blobs.path(item.locator), item.hint)
         (one,) = rig.ledger.keep([(item, reading)], Originals(rig.blobs))
@@ -148,8 +148,8 @@ def test_a_late_vector_settles_nobody_elses_file(rig, tmp_path):
         return Embedded(image_id=one.images[0].id, sha256=reading.capture.sha256, vector=vector)
 
     def states():
-        with rig.database.read(org) as catalogue:
-            return [catalogue.batch_items(one.id)[0].state for one in (first, second)]
+        with rig.database.read(org) as catalog:
+            return [catalog.batch_items(one.id)[0].state for one in (first, second)]
 
     early = kept(first, "one")
     (folder / "0000.jpg").write_bytes(jpeg(900, 48.85, 2.35))
@@ -169,13 +169,13 @@ def test_a_late_vector_settles_nobody_elses_file(rig, tmp_path):
 
 def test_uploads_side_by_side_number_their_files_without_gaps(rig):
     org = rig.organization()
-    with rig.database.write(org) as catalogue:
-        batch = catalogue.open_batch(catalogue.add_source("walk", "photo").id)
+    with rig.database.write(org) as catalog:
+        batch = catalog.open_batch(catalog.add_source("walk", "photo").id)
 
     def add(worker):
         for number in range(5):
-            with rig.database.write(org) as catalogue:
-                catalogue.add_items(
+            with rig.database.write(org) as catalog:
+                catalog.add_items(
                     batch.id,
                     [
                         NewItem(external_id=f"{worker}-{number}-{n}", file="x", locator="file:///x")
@@ -185,33 +185,33 @@ def test_uploads_side_by_side_number_their_files_without_gaps(rig):
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(4)))
-    with rig.database.read(org) as catalogue:
-        places = [item.seq for item in catalogue.batch_items(batch.id)]
-        paged = [item.seq for item in catalogue.batch_items(batch.id, after=50, limit=5)]
+    with rig.database.read(org) as catalog:
+        places = [item.seq for item in catalog.batch_items(batch.id)]
+        paged = [item.seq for item in catalog.batch_items(batch.id, after=50, limit=5)]
     assert places == list(range(1, 61))
     assert paged == [51, 52, 53, 54, 55]
 
 
 def test_a_source_is_found_by_name_and_by_id_however_it_is_written(rig):
     org, other = rig.organization(), rig.organization("other")
-    with rig.database.write(org) as catalogue:
-        made = catalogue.add_source("walk", "photo")
-        named_like_an_id = catalogue.add_source("8b2f3a34-9e7e-4a4e-8f43-0a5b6f0f3c11", "photo")
+    with rig.database.write(org) as catalog:
+        made = catalog.add_source("walk", "photo")
+        named_like_an_id = catalog.add_source("8b2f3a34-9e7e-4a4e-8f43-0a5b6f0f3c11", "photo")
         for one in ("walk", made.id, str(made.id), str(made.id).upper()):
-            assert catalogue.source(one).id == made.id
-        assert catalogue.source(named_like_an_id.name).id == named_like_an_id.id
-    with rig.database.read(other) as catalogue:
+            assert catalog.source(one).id == made.id
+        assert catalog.source(named_like_an_id.name).id == named_like_an_id.id
+    with rig.database.read(other) as catalog:
         for one in ("walk", made.id, str(made.id)):
             with pytest.raises(NotFoundError):
-                catalogue.source(one)
+                catalog.source(one)
 
 
 def test_who_lost_a_lease_gives_back_nothing_of_its_successor(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 1)
     batch = registered(rig, tmp_path / "in", org)
-    with rig.database.read(org) as catalogue:
-        ids = [item.id for item in catalogue.batch_items(batch.id)]
+    with rig.database.read(org) as catalog:
+        ids = [item.id for item in catalog.batch_items(batch.id)]
     rig.ledger.claim(ids, "slow")
     with rig.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() - interval '1s'"))
@@ -228,8 +228,8 @@ def test_an_item_given_up_says_so_on_the_rows_it_had_made(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 1)
     batch = registered(rig, tmp_path / "in", org)
-    with rig.database.read(org) as catalogue:
-        ids = [item.id for item in catalogue.batch_items(batch.id)]
+    with rig.database.read(org) as catalog:
+        ids = [item.id for item in catalog.batch_items(batch.id)]
     (item,) = rig.ledger.claim(ids, "here")
     reading = rig.parts.decoder.read(item.file, rig.blobs.path(item.locator), item.hint)
     rig.ledger.keep([(item, reading)], Originals(rig.blobs))
@@ -237,10 +237,10 @@ def test_an_item_given_up_says_so_on_the_rows_it_had_made(rig, tmp_path):
         unit.connection.execute(text("UPDATE batch_items SET attempts = 3, lease_until = NULL"))
     assert rig.ledger.claim(ids, "here") == []
     assert rig.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
-    with rig.database.read(org) as catalogue:
-        assert catalogue.source("photos").images == 0
-    with rig.database.write(org) as catalogue:
-        catalogue.retry_batch(batch.id)
+    with rig.database.read(org) as catalog:
+        assert catalog.source("photos").images == 0
+    with rig.database.write(org) as catalog:
+        catalog.retry_batch(batch.id)
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images WHERE state = 'indexed'") == 1
 
@@ -253,8 +253,8 @@ def test_what_reconcile_removes_can_be_ingested_again(rig, tmp_path):
     with rig.owner.begin() as unit:
         image = unit.connection.execute(text("SELECT id FROM images")).scalar_one()
     for name in ("one", "two", "three"):
-        with rig.database.write(org) as catalogue:
-            catalogue.fix_image(image, ImageUpdate(creator=name))
+        with rig.database.write(org) as catalog:
+            catalog.fix_image(image, ImageUpdate(creator=name))
         rig.run()
     with rig.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))

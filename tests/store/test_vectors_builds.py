@@ -1,4 +1,4 @@
-"""Optimised builds of the embedded engine, and rebuilding on a server."""
+"""Optimized builds of the embedded engine, and rebuilding on a server."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_length_of_lists_is_what_would_be_counted(tmp_path):
 
 
 @pytest.mark.timeout(120)
-def test_an_optimised_index_holds_recall_and_takes_changes(tmp_path):
+def test_an_optimized_index_holds_recall_and_takes_changes(tmp_path):
     points = gallery(6_000, dims=WIDE)
     index = EdgeIndex(tmp_path / "build", chooser=lambda *_: "acorn")
     index.ensure(IndexSpec(contract="wide", dims=WIDE))

@@ -69,7 +69,7 @@ def circle(lat, lon, radius_m):
 
 
 SHAPES = {
-    "organisation": {},
+    "organization": {},
     "kind": {"kinds": ("street",)},
     "both kinds": {"kinds": ("street", "photo")},
     "sources": {"source_ids": (SOURCES[0], SOURCES[2])},
@@ -93,9 +93,9 @@ SHAPES = {
     "circle": circle(45, 7, 3_000_000),
     "circle over the antimeridian": circle(5, 179.9999, 20_000),
     "circle on -180": circle(0, -180, 600_000),
-    "one metre on 180": circle(0, 180, 1),
+    "one meter on 180": circle(0, 180, 1),
     "north pole": circle(90, 0, 1_500_000),
-    "one metre on the pole": circle(90, 77, 1),
+    "one meter on the pole": circle(90, 77, 1),
     "over the pole": circle(85, 20, 2_500_000),
     "south pole": circle(-90, -120, 1_000_000),
     "half the world": circle(0, 0, 10_000_000),

@@ -1,6 +1,6 @@
 """A small frozen tower and a decoder that counts; run as a program it fills a cache, slowly.
 
-The tower is means of colour over a grid, seen through a fixed random matrix.
+The tower is means of color over a grid, seen through a fixed random matrix.
 """
 
 from __future__ import annotations

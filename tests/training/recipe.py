@@ -8,7 +8,7 @@ from pinpoint.synthetic.dataset import Planet
 
 _CONFIG = """
 name = "{name}"
-licence = "CC0-1.0"
+license = "CC0-1.0"
 note = "Trained on a synthetic planet."
 tower = "tiny-timm"
 sources = [
@@ -49,10 +49,10 @@ def written(
     return config
 
 
-def catalogued(
+def catalogd(
     folder: Path, name: str, *, steps: int, changes: tuple[tuple[str, str], ...] = ()
 ) -> Path:
-    """The same over sources `trips` and `drives` of a catalogue."""
+    """The same over sources `trips` and `drives` of a catalog."""
     text = _CONFIG.format(name=name, steps=steps, photos="", streets="")
     for old, new in (
         ('manifest = "", kind = "photo"', 'source = "trips"'),

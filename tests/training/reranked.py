@@ -9,7 +9,7 @@ from pinpoint.training.reranker.train_reranker import train_reranker
 
 TEXT = """
 name = "{name}"
-licence = "CC0-1.0"
+license = "CC0-1.0"
 
 [[questions]]
 labels = "{planet}/queries/labels.csv"

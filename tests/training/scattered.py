@@ -20,12 +20,12 @@ def scattered(
 ) -> Samples:
     """Towns over the whole Earth, also at the poles and the date line, streets and photos mixed."""
     rng = np.random.default_rng(seed)
-    centres = np.column_stack(
+    centers = np.column_stack(
         [np.degrees(np.arcsin(rng.uniform(-1, 1, towns))), rng.uniform(-180, 180, towns)]
     )
-    centres[: min(3, towns)] = [(89.99, 0.0), (-16.5, 179.999), (0.2, -0.1)][: min(3, towns)]
+    centers[: min(3, towns)] = [(89.99, 0.0), (-16.5, 179.999), (0.2, -0.1)][: min(3, towns)]
     town = rng.integers(towns, size=count)
-    positions = destination(centres[town], rng.uniform(0, 360, count), rng.gamma(2, 1_500, count))
+    positions = destination(centers[town], rng.uniform(0, 360, count), rng.gamma(2, 1_500, count))
     street = rng.random(count) < 0.6
     drive = town + towns * rng.integers(max(1, (drives or count // 8) // towns), size=count)
     author = rng.integers(authors or max(1, count // 5), size=count)

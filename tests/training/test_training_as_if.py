@@ -137,7 +137,7 @@ def test_other_questions_choose_other_photos(case, gathering):
 
 
 def told_otherwise(images, **changes):
-    """A catalogue of the same images with something changed, and what it was asked."""
+    """A catalog of the same images with something changed, and what it was asked."""
     rows = {each.id: replace(each, **changes) for each in images.values()}
     asked = []
 

@@ -1,4 +1,4 @@
-"""Training from sources of the catalogue: the rows, their pictures, and what came since."""
+"""Training from sources of the catalog: the rows, their pictures, and what came since."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pinpoint.training.embedder.features import cache_features
 from pinpoint.training.embedder.train_embedder import train_embedder
 from rig import Rig, jpeg
 from training.counted import TOWER, WIDTH, Counting, encode
-from training.recipe import catalogued
+from training.recipe import catalogd
 
 ROUND_TOWNS = 12
 
@@ -52,8 +52,8 @@ def town(rig, tmp_path):
     org = rig.organization()
     write_towns(tmp_path / "photos", 32)
     write_towns(tmp_path / "streets", 32, first=100)
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_source("drives", "street", originals="copy")
+    with rig.operator.write(org) as catalog:
+        catalog.add_source("drives", "street", originals="copy")
     rig.ingest(tmp_path / "photos", org, source="trips", kind="photo")
     rig.ingest(tmp_path / "streets", org, source="drives", kind="street")
     return org, tmp_path / "photos"
@@ -61,13 +61,13 @@ def town(rig, tmp_path):
 
 @pytest.fixture
 def run(rig, town, tmp_path):
-    """Trains from the catalogue, or goes on without it."""
+    """Trains from the catalog, or goes on without it."""
     home = tmp_path / "home"
     timm_bundle(home / "bundles" / "tiny-timm")
     settings = Settings(places=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
 
     def train(name: str, *, gallery: CatalogTrainingRows | None = None, config: Path | None = None):
-        asked = read_config(config or catalogued(tmp_path, "ours", steps=20)).of("acme")
+        asked = read_config(config or catalogd(tmp_path, "ours", steps=20)).of("acme")
         made = train_embedder(
             asked,
             tmp_path / "runs" / name,
@@ -110,13 +110,13 @@ def test_a_run_goes_on_with_the_rows_it_began_with(rig, town, run, tmp_path, mon
     write_towns(photos, 8, first=200)
     (photos / "006.jpg").unlink()
     rig.ingest(photos, org, source="trips")
-    config = catalogued(tmp_path, "other", steps=20, changes=(('"drives"', '"trips"'),))
+    config = catalogd(tmp_path, "other", steps=20, changes=(('"drives"', '"trips"'),))
     with pytest.raises(ConflictError, match="other sources of the catalog"):
         run("broken", config=config)
     again, same = run("broken")  # the stack is not even asked
     assert same.weights.sha256 == weights.weights.sha256
     assert same.training == weights.training
-    assert again["catalogue_read_at"] >= whole["catalogue_read_at"]
+    assert again["catalog_read_at"] >= whole["catalog_read_at"]
     later, other = run("later", gallery=gallery)
     assert later["rows"] == 72
     assert later["dropped"]["missing_file"] == 3
@@ -126,8 +126,8 @@ def test_a_run_goes_on_with_the_rows_it_began_with(rig, town, run, tmp_path, mon
 def test_a_row_is_its_face_of_the_bytes_that_were_ingested(rig, planet, sources, tmp_path):
     org, manifest = rig.organization(), planet.manifests()["train-street"]
     rig.ingest(manifest, org, source="streets", kind="street")
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_source("small", "street", originals="rendition")
+    with rig.operator.write(org) as catalog:
+        catalog.add_source("small", "street", originals="rendition")
     rig.ingest(manifest, org, source="small", kind="street")
     gallery, settings = CatalogTrainingRows(rig.owner, rig.blobs), MediaSettings()
     asked = [CatalogSourceConfig(source=name, organization="acme") for name in ("streets", "small")]
@@ -162,10 +162,10 @@ def test_a_row_is_its_face_of_the_bytes_that_were_ingested(rig, planet, sources,
     assert read_samples(again, settings).samples.fingerprint() == streets.fingerprint()
 
 
-def test_what_the_catalogue_cannot_give_is_said(rig, town, run, tmp_path):
+def test_what_the_catalog_cannot_give_is_said(rig, town, run, tmp_path):
     gallery = CatalogTrainingRows(rig.owner, rig.blobs)
-    with rig.operator.write(town[0]) as catalogue:
-        catalogue.add_source("empty", "photo", originals="copy")
+    with rig.operator.write(town[0]) as catalog:
+        catalog.add_source("empty", "photo", originals="copy")
     for old, new, kind, words in (
         (
             '"trips"',
@@ -183,7 +183,7 @@ def test_what_the_catalogue_cannot_give_is_said(rig, town, run, tmp_path):
             "default kind 'x' is none of",
         ),
     ):
-        config = catalogued(tmp_path, "bad", steps=20, changes=((old, new),))
+        config = catalogd(tmp_path, "bad", steps=20, changes=((old, new),))
         with pytest.raises(kind, match=words):
             run("bad", gallery=gallery, config=config)
     url = f"postgresql://nobody@/none?host={tmp_path}"
@@ -198,10 +198,10 @@ def test_what_the_catalogue_cannot_give_is_said(rig, town, run, tmp_path):
 
 
 @pytest.mark.usefixtures("town")
-def test_the_command_opens_the_catalogue(rig, home, database_url, redis_url, tmp_path, monkeypatch):
+def test_the_command_opens_the_catalog(rig, home, database_url, redis_url, tmp_path, monkeypatch):
     timm_bundle(home / "bundles" / "tiny-timm")
     (home / "blobs").symlink_to(rig.folder / "blobs")
-    config = catalogued(tmp_path, "ours", steps=2)
+    config = catalogd(tmp_path, "ours", steps=2)
     monkeypatch.setenv("PINPOINT_DATABASE_URL", database_url)
     monkeypatch.setenv("PINPOINT_BROKER_URL", redis_url)
     words = ["train", "embedder", "--config", str(config), "--out", str(tmp_path / "out")]

@@ -23,7 +23,7 @@ from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.training.core import runs
 from pinpoint.training.core.configs import read_config
 from pinpoint.training.embedder.train_embedder import train_embedder
-from training.recipe import catalogued, written
+from training.recipe import catalogd, written
 
 STEPS = 150
 
@@ -37,7 +37,7 @@ def places(home):
 @pytest.fixture
 def opened(places, tmp_path):
     """A run nobody has begun, its id, and what carries it out."""
-    run = runs.open_run(places, read_config(catalogued(tmp_path, "ours", steps=20)).of("default"))
+    run = runs.open_run(places, read_config(catalogd(tmp_path, "ours", steps=20)).of("default"))
     asked = UUID(run.id)
 
     def carry_out(train):
@@ -69,7 +69,7 @@ def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, open
     assert runs.requeue(places, asked).reason is None
 
     def good(config, folder, moved):
-        assert config.of_catalogue[0].organization == "default"
+        assert config.of_catalog[0].organization == "default"
         moved("features", 0, 10)
         moved("steps", 20, 40)
         time.sleep(0.05)

@@ -24,7 +24,7 @@ WIDTH = 24
 def config(**changes):
     plain = {
         "name": "tried",
-        "licence": "CC0",
+        "license": "CC0",
         "note": "Of a test.",
         "tower": "none",
         "sources": [{"manifest": "m.csv", "kind": "photo"}],
@@ -251,7 +251,7 @@ def test_configs_that_cannot_be_used(tmp_path):
     path = tmp_path / "run.toml"
     with pytest.raises(BadRequestError, match=r"run\.toml cannot be read"):
         read_config(path)
-    good = 'name = "a"\nlicence = "CC0"\nnote = "n"\ntower = "t"\n'
+    good = 'name = "a"\nlicense = "CC0"\nnote = "n"\ntower = "t"\n'
     good += 'sources = [{ manifest = "deep/m.csv", kind = "photo" }]\n'
     for text, words in (
         ("name = ", "is not valid TOML"),

@@ -69,7 +69,7 @@ def page():
 
 def test_the_page_fetches_the_tower_that_the_config_names(page):
     command = f"pinpoint bundles pull {SPEC} --tag {SPEC.pretrained} --name"
-    assert f"{command} {read_config(CONFIG).tower} --licence Apache-2.0\n" in page
+    assert f"{command} {read_config(CONFIG).tower} --license Apache-2.0\n" in page
 
 
 def test_the_pages_program_writes_the_manifests_that_the_config_reads(page, tmp_path):

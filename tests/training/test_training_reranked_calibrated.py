@@ -49,8 +49,8 @@ def calibrated(world, planet, reranked, tmp_path_factory):
         writer.writerows(asked)
     images = planet.folder / "queries/images"
     plan = replace(known.plan, ranker="rerank", images=images, exclude=())
-    labelled = read_labels(PROTOCOLS["world"], folder / "labels.csv")
-    evaluate(labelled, folder / "run", plan=plan, parts=parts)
+    labeled = read_labels(PROTOCOLS["world"], folder / "labels.csv")
+    evaluate(labeled, folder / "run", plan=plan, parts=parts)
     write_calibration(copied, fit.fit_calibration(folder / "run"))
     return EncoderHandle(settings), parts
 

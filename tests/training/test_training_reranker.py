@@ -180,7 +180,7 @@ def test_the_command_trains_and_the_bundle_can_be_shown(
 def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
     _, org = world
     config, _, made, _ = reranked
-    labelled = read_labels(PROTOCOLS["world"], planet.labels)
+    labeled = read_labels(PROTOCOLS["world"], planet.labels)
     only = (("role", "rerank"), ("kind", "street"))
     plan = RunConfig(organization_id=org, images=planet.folder / "queries/images", only=only)
     plan = replace(plan, ranker="rerank")
@@ -188,9 +188,9 @@ def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
     with pytest.raises(
         BadRequestError, match="world-tiny has no reranker; `pinpoint train reranker`"
     ):
-        evaluate(labelled, tmp_path / "none", plan=plan, parts=parts)
+        evaluate(labeled, tmp_path / "none", plan=plan, parts=parts)
     judge = open_reranker(read_bundle(made.bundle), parts.search.candidates, "cpu")
-    ranked = evaluate(labelled, tmp_path / "a", plan=plan, parts=replace(parts, reranker=judge))
+    ranked = evaluate(labeled, tmp_path / "a", plan=plan, parts=replace(parts, reranker=judge))
     assert ranked["settings"]["reranker"] == judge.digest
     arms = [row["arms"] for row in read_rows(tmp_path / "a")]
     assert {arm["ranker"] for each in arms for arm in each.values()} == {"rerank"}

@@ -31,7 +31,7 @@ def test_it_learns_a_batch_by_heart(examples):
     config = RerankerConfig.model_validate(
         {
             "name": "heart",
-            "licence": "CC0",
+            "license": "CC0",
             "questions": [{"labels": "l", "images": "i"}],
             "network": {"width": 32, "heads": 2, "candidate_blocks": 2},
             "drops": dict.fromkeys(("evidence", "photo", "channel", "kind", "region"), 0.0),

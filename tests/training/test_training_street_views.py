@@ -85,7 +85,7 @@ class Views:
                 out.writerow(row)
         config = EmbedderConfig(
             name="half",
-            licence="none",
+            license="none",
             note="Half of some street views.",
             tower=str(self.tower),
             sources=[{"manifest": source / "manifest.csv", "kind": "street"}],

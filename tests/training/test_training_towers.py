@@ -43,7 +43,7 @@ def config(planet, **changes):
     made = planet.manifests()
     plain = {
         "name": "whole",
-        "licence": "CC0",
+        "license": "CC0",
         "note": "Of a test.",
         "tower": "timm:test_resnet",
         "train_tower": WHOLE,

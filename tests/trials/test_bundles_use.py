@@ -261,7 +261,7 @@ def _nothing_is_lost(ground, services, contract):
         chunk=64,
     )
     mine = services.index.count(IndexFilter(organization_id=CHANGING))
-    say(f"{real} real photos, {indexed} rows indexed, {mine} of one organisation; {drift}")
+    say(f"{real} real photos, {indexed} rows indexed, {mine} of one organization; {drift}")
     assert real == [(3 * REAL,)]
     assert indexed == [(IMAGES + 3 * REAL,)]
     assert (drift.total, services.index.count()) == (0, IMAGES + 3 * REAL)

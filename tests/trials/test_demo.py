@@ -40,8 +40,8 @@ def _check_map(path: Path) -> None:
         shown = np.asarray(image.convert("RGB"))
         assert (image.format, path.name) == ("PNG", "map.png")
     assert min(shown.shape[:2]) > 500
-    colours, counts = np.unique(shown.reshape(-1, 3), axis=0, return_counts=True)
-    assert len(colours) > 50
+    colors, counts = np.unique(shown.reshape(-1, 3), axis=0, return_counts=True)
+    assert len(colors) > 50
     assert counts.max() < 0.95 * counts.sum()
 
 

@@ -18,7 +18,7 @@ import pytest
 from ingest.poison_kinds import COLUMNS, HINTS
 from pinpoint.ingest.register import register_folder
 from pinpoint.store.db.api_keys import ApiKeyStore
-from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
 from trials.soak.ground import Ground, running
 from trials.soak.world import picture, write
@@ -108,7 +108,7 @@ def register(ground: Ground, owner: Transactions, folder: Path, name: str) -> UU
         kind="photo",
         organization_id=ApiKeyStore(owner).create_organization(name).id,
         # Without a queue: the sweep finds the items, of both organizations in the same chunks.
-        database=CatalogueDatabase(owner, ground.settings.worker.chunk),
+        database=CatalogDatabase(owner, ground.settings.worker.task_batch_size),
         settings=ground.settings,
     )
     return batch.id

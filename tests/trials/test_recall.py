@@ -22,7 +22,7 @@ def test_every_filter_shape_holds_recall_at_100_000_embedded(tmp_path, record_pr
 
 
 @pytest.mark.timeout(300)
-def test_an_organisation_that_is_nearly_the_whole_index_holds_recall(tmp_path, record_property):
+def test_an_organization_that_is_nearly_the_whole_index_holds_recall(tmp_path, record_property):
     # Here ACORN has nothing to look past and is no better than the plain graph.
     gallery = bench.gallery_of(20_000, WIDTH, big=0.98)
     with bench.edge(tmp_path / "build", gallery) as (index, switch):

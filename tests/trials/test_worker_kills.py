@@ -12,7 +12,7 @@ import pytest
 
 from pinpoint.ingest.register import register_folder
 from pinpoint.store.db.api_keys import ApiKeyStore
-from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
 from pinpoint.store.vectors.rpc.client import RemoteIndex
 from trials.soak.ground import Ground, running
@@ -35,7 +35,7 @@ def test_twenty_kills_in_a_batch_of_two_thousand(tmp_path):
             source="photos",
             kind="photo",
             organization_id=organization.id,
-            database=CatalogueDatabase(owner, ground.settings.worker.chunk),
+            database=CatalogDatabase(owner, ground.settings.worker.task_batch_size),
             settings=ground.settings,
         )
         owner.close()

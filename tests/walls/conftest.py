@@ -1,4 +1,4 @@
-"""Two organisations whose images interleave, behind a real API; made once for this room."""
+"""Two organizations whose images interleave, behind a real API; made once for this room."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
+from walls.neighborhood import Neighborhood, settle_in
 
 from pinpoint import logs
 from pinpoint.api.app import create_app
@@ -17,7 +18,6 @@ from pinpoint.settings import LogSettings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from rig import Rig
-from walls.neighbourhood import Neighbourhood, settle_in
 
 TEMPLATE = "template_pinpoint"
 
@@ -32,8 +32,8 @@ def walls_database(postgres, server_places) -> Iterator[SimpleNamespace]:
 
 
 @pytest.fixture(scope="session")
-def neighbourhood(walls_database, tmp_path_factory) -> Iterator[Neighbourhood]:
-    """Both organisations settled, and an API on loopback that asks for keys."""
+def neighborhood(walls_database, tmp_path_factory) -> Iterator[Neighborhood]:
+    """Both organizations settled, and an API on loopback that asks for keys."""
     logs.configure(LogSettings())
     folder = tmp_path_factory.mktemp("walls")
     rig = Rig(walls_database.owner, walls_database.api, folder / "rig")

@@ -1,4 +1,4 @@
-"""Two organisations at the same places, with the same bytes under the same names."""
+"""Two organizations at the same places, with the same bytes under the same names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS = (
     "thumbnails",
     "embeddings",
     "tombstones",
-    "neighbourhoods",
+    "cell_stats",
     "batches",
     "batch_items",
     "item_images",
@@ -33,7 +33,7 @@ _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass
 class Tenant:
-    """One organisation, and an id of each sort that is its own."""
+    """One organization, and an id of each sort that is its own."""
 
     name: str
     id: UUID
@@ -51,16 +51,16 @@ class Tenant:
         )
 
     def column(self, statement: str) -> list[Any]:
-        """One column, read as the owner, of this organisation's rows."""
+        """One column, read as the owner, of this organization's rows."""
         with self.rig.owner.begin() as unit:
             return list(unit.connection.execute(text(statement), {"org": self.id}).scalars())
 
     def ids(self) -> set[str]:
-        """Every id that no other organisation may ever see."""
+        """Every id that no other organization may ever see."""
         found = {str(self.id)}
         for table in ROWS:
             key = {"thumbnails": "image_id", "embeddings": "image_id", "tombstones": "image_id"}
-            key |= {"neighbourhoods": "source_id", "item_images": "item_id"}
+            key |= {"cell_stats": "source_id", "item_images": "item_id"}
             column = key.get(table, "id")
             found |= set(
                 map(
@@ -72,7 +72,7 @@ class Tenant:
         return found
 
     def words(self) -> set[str]:
-        """Texts that stand only in this organisation's rows."""
+        """Texts that stand only in this organization's rows."""
         return {self.name, f"{self.name}-only", f"{self.name} & sons"}
 
     def fingerprint(self) -> str:
@@ -87,7 +87,7 @@ class Tenant:
 
 
 @dataclass
-class Neighbourhood:
+class Neighborhood:
     """Both tenants and the API between them."""
 
     rig: Rig
@@ -113,13 +113,13 @@ class Neighbourhood:
 
 
 def photo_of(tenant: Tenant) -> bytes:
-    """A picture that only this organisation holds, at a place where both have photos."""
+    """A picture that only this organization holds, at a place where both have photos."""
     seed = {"alder": 501, "birch": 502}[tenant.name]
     return jpeg(seed, 48.85, 2.3511)
 
 
-def settle_in(rig: Rig, app: Any, url: str, folder: Path) -> Neighbourhood:
-    """Both organisations ingest the same files, turn by turn, then each something of its own."""
+def settle_in(rig: Rig, app: Any, url: str, folder: Path) -> Neighborhood:
+    """Both organizations ingest the same files, turn by turn, then each something of its own."""
     tenants = []
     for name in ("alder", "birch"):
         organization = rig.access.create_organization(name)
@@ -140,25 +140,25 @@ def settle_in(rig: Rig, app: Any, url: str, folder: Path) -> Neighbourhood:
         with rig.owner.begin() as unit:
             unit.connection.execute(
                 text(
-                    "UPDATE sources SET attribution = :whom, licence = :whom"
+                    "UPDATE sources SET attribution = :whom, license = :whom"
                     " WHERE organization_id = :org AND name = :name"
                 ),
                 {"whom": f"{tenant.name} & sons", "org": tenant.id, "name": f"{tenant.name}-only"},
             )
         _open_batch(rig, tenant, own)
-    return Neighbourhood(rig, app, folder, *tenants)
+    return Neighborhood(rig, app, folder, *tenants)
 
 
 def _open_batch(rig: Rig, tenant: Tenant, folder: Path) -> None:
     """A batch that waits, with one failed file: what uploads, retries and completions aim at."""
-    with rig.database.write(tenant.id) as catalogue:
-        source = catalogue.source(f"{tenant.name}-only")
-        batch = catalogue.open_batch(source.id)
+    with rig.database.write(tenant.id) as catalog:
+        source = catalog.source(f"{tenant.name}-only")
+        batch = catalog.open_batch(source.id)
         file = folder / f"{tenant.name}-only.jpg"
         item = NewItem(
             external_id=f"{tenant.name}-only", file=f"{tenant.name}-only", locator=file.as_uri()
         )
-        (item_id,) = catalogue.add_items(batch.id, [item])
+        (item_id,) = catalog.add_items(batch.id, [item])
     rig.queue.sent.clear()
     with rig.owner.begin() as unit:
         unit.connection.execute(

@@ -17,7 +17,7 @@ COLUMNS = (
 
 
 def organizations(owner, count):
-    """Ids of new organisations, each with one source of each kind: `(organisation, {kind: id})`."""
+    """Ids of new organizations, each with one source of each kind: `(organization, {kind: id})`."""
     made = []
     with owner.begin() as unit:
         for number in range(count):
@@ -39,7 +39,7 @@ def organizations(owner, count):
 
 
 def put(owner, rows):
-    """Rows of `(id, organisation, source, kind, point, state)`, each with a vector."""
+    """Rows of `(id, organization, source, kind, point, state)`, each with a vector."""
     values = []
     for image, org, source, kind, point, state in rows:
         cells = cells_of(point)

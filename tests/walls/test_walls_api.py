@@ -1,4 +1,4 @@
-"""No route shows, counts or changes another organisation's rows; its ids are as good as none."""
+"""No route shows, counts or changes another organization's rows; its ids are as good as none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 from uuid import uuid4
 
 import pytest
+from walls.neighborhood import photo_of
 
 from pinpoint.records import IndexFilter
-from walls.neighbourhood import photo_of
 
 BOTH = pytest.mark.parametrize("who", ["alder", "birch"])
 CORRECTION = {"lat": 1.0, "lon": 2.0}
@@ -48,7 +48,7 @@ FOREIGN = {
     ("PATCH", "/v1/images/{image_id}"): [("image", lambda one, photo: {"json": CORRECTION})],
     ("DELETE", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
     ("GET", "/v1/images/{image_id}/thumbnail"): [("image", lambda one, photo: {})],
-    ("GET", "/v1/images/{image_id}/neighbours"): [
+    ("GET", "/v1/images/{image_id}/neighbors"): [
         ("image", lambda one, photo: {"params": {"radius_m": 5000}}),
     ],
     ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
@@ -66,12 +66,12 @@ WITHOUT_ID = {
 }
 
 
-def test_the_matrix_holds_every_route(neighbourhood):
-    document = neighbourhood.app.openapi()
+def test_the_matrix_holds_every_route(neighborhood):
+    document = neighborhood.app.openapi()
     offered = {
         (method.upper(), path) for path, item in document["paths"].items() for method in item
     }
-    hidden = {getattr(route, "path", "") for route in neighbourhood.app.routes}
+    hidden = {getattr(route, "path", "") for route in neighborhood.app.routes}
     assert offered == set(FOREIGN) | WITHOUT_ID
     assert {path for path in hidden if path} - {path for _, path in offered} <= {"/openapi.json"}
 
@@ -87,7 +87,7 @@ def said(response, one):
     return response.status_code, headers, body
 
 
-def aimed_at(neighbourhood, asker, one, sort):
+def aimed_at(neighborhood, asker, one, sort):
     """Every call of the matrix that takes this sort of id, with this id."""
     photo = photo_of(asker)
     with asker.http() as http:
@@ -102,9 +102,9 @@ def aimed_at(neighbourhood, asker, one, sort):
 
 
 @BOTH
-def test_figures_over_all_are_for_no_organisation(neighbourhood, who):
+def test_figures_over_all_are_for_no_organization(neighborhood, who):
     """Counts, ages and reasons of everybody: `/metrics` is the operator's alone."""
-    asker, _ = neighbourhood.pair(who)
+    asker, _ = neighborhood.pair(who)
     with asker.http() as http:
         refused = http.get("/metrics")
     assert refused.status_code == 403
@@ -114,31 +114,31 @@ def test_figures_over_all_are_for_no_organisation(neighbourhood, who):
 
 @BOTH
 @pytest.mark.parametrize("sort", ["source", "batch", "image"])
-def test_a_foreign_id_is_the_same_404_as_no_id(neighbourhood, who, sort):
-    asker, stranger = neighbourhood.pair(who)
+def test_a_foreign_id_is_the_same_404_as_no_id(neighborhood, who, sort):
+    asker, stranger = neighborhood.pair(who)
     before = stranger.fingerprint()
-    blobs = set(neighbourhood.rig.folder.joinpath("blobs").rglob("*"))
-    foreign = list(aimed_at(neighbourhood, asker, stranger.shared[sort], sort))
-    nobodys = list(aimed_at(neighbourhood, asker, str(uuid4()), sort))
+    blobs = set(neighborhood.rig.folder.joinpath("blobs").rglob("*"))
+    foreign = list(aimed_at(neighborhood, asker, stranger.shared[sort], sort))
+    nobodys = list(aimed_at(neighborhood, asker, str(uuid4()), sort))
     assert len(foreign) >= 2
     for (route, theirs), (_, none) in zip(foreign, nobodys, strict=True):
         assert theirs == none, route
         assert theirs[0] == 404, route
         assert json.loads(theirs[2])["type"] == "urn:pinpoint:problem:not_found", route
-        assert not neighbourhood.leaks(str(theirs), stranger)
+        assert not neighborhood.leaks(str(theirs), stranger)
     assert stranger.fingerprint() == before
-    assert neighbourhood.rig.queue.sent == []
-    assert set(neighbourhood.rig.folder.joinpath("blobs").rglob("*")) == blobs
+    assert neighborhood.rig.queue.sent == []
+    assert set(neighborhood.rig.folder.joinpath("blobs").rglob("*")) == blobs
 
 
 @BOTH
-def test_an_own_id_is_found_by_every_route_of_the_matrix(neighbourhood, who):
+def test_an_own_id_is_found_by_every_route_of_the_matrix(neighborhood, who):
     """Otherwise the 404s above would prove nothing."""
-    asker, _ = neighbourhood.pair(who)
+    asker, _ = neighborhood.pair(who)
     harmless = [
         ("GET", "/v1/images/{image}"),
         ("GET", "/v1/images/{image}/thumbnail"),
-        ("GET", "/v1/images/{image}/neighbours"),
+        ("GET", "/v1/images/{image}/neighbors"),
         ("GET", "/v1/batches/{batch}"),
         ("GET", "/v1/batches/{batch}/items"),
         ("GET", "/v1/batches?before={batch}"),
@@ -154,7 +154,7 @@ def test_an_own_id_is_found_by_every_route_of_the_matrix(neighbourhood, who):
 
 
 def reads(tenant, photo):
-    """Everything this organisation can read of itself, as `(what, text)`."""
+    """Everything this organization can read of itself, as `(what, text)`."""
     with tenant.http() as http:
         for path in (
             "/v1/sources",
@@ -173,7 +173,7 @@ def reads(tenant, photo):
         listed = tenant.column("SELECT id FROM images WHERE organization_id = :org ORDER BY id")
         for image in listed:
             yield "image", http.get(f"/v1/images/{image}")
-            yield "neighbours", http.get(f"/v1/images/{image}/neighbours?radius_m=50000&limit=200")
+            yield "neighbors", http.get(f"/v1/images/{image}/neighbors?radius_m=50000&limit=200")
             yield "similar", http.post("/v1/similar", data={"image_id": str(image), "limit": 200})
         yield "locate", http.post("/v1/locate", data={"top": 100}, files={"photo": photo})
         yield "similar", http.post("/v1/similar", data={"limit": 200}, files={"photo": photo})
@@ -189,17 +189,17 @@ def stripped(answer):
 
 
 @BOTH
-def test_nothing_that_is_read_holds_anything_of_the_other(neighbourhood, who):
-    asker, stranger = neighbourhood.pair(who)
+def test_nothing_that_is_read_holds_anything_of_the_other(neighborhood, who):
+    asker, stranger = neighborhood.pair(who)
     # The very picture that only the other one holds: its best match must not be seen.
     for what, answer in reads(asker, photo_of(stranger)):
         assert answer.status_code == 200 or what == "/health/ready", (what, answer.text)
-        assert not neighbourhood.leaks(answer.text + str(answer.headers), stranger), what
+        assert not neighborhood.leaks(answer.text + str(answer.headers), stranger), what
 
 
 @BOTH
-def test_a_list_of_images_holds_the_own_ones_and_no_other(neighbourhood, who):
-    asker, stranger = neighbourhood.pair(who)
+def test_a_list_of_images_holds_the_own_ones_and_no_other(neighborhood, who):
+    asker, stranger = neighborhood.pair(who)
     own = asker.column("SELECT id FROM images WHERE organization_id = :org AND state <> 'deleted'")
     with asker.http() as http:
         shown, link = [], "/v1/images?limit=3"
@@ -224,8 +224,8 @@ def test_a_list_of_images_holds_the_own_ones_and_no_other(neighbourhood, who):
 
 @BOTH
 @pytest.mark.parametrize(("sort", "listed"), [("image", "images"), ("batch", "batches")])
-def test_a_foreign_ids_first_digits_find_nothing(neighbourhood, who, sort, listed):
-    asker, stranger = neighbourhood.pair(who)
+def test_a_foreign_ids_first_digits_find_nothing(neighborhood, who, sort, listed):
+    asker, stranger = neighborhood.pair(who)
     with asker.http() as http:
         for length in (6, 13, 36):
             theirs, own = (
@@ -238,9 +238,9 @@ def test_a_foreign_ids_first_digits_find_nothing(neighbourhood, who, sort, liste
 
 
 @BOTH
-def test_the_gallery_of_the_other_is_searched_by_nobody_else(neighbourhood, who):
+def test_the_gallery_of_the_other_is_searched_by_nobody_else(neighborhood, who):
     """The other one does find it, so it was there to be leaked."""
-    asker, stranger = neighbourhood.pair(who)
+    asker, stranger = neighborhood.pair(who)
     photo = photo_of(stranger)
     with stranger.http() as http:
         theirs = http.post("/v1/locate", files={"photo": photo}).json()
@@ -251,27 +251,27 @@ def test_the_gallery_of_the_other_is_searched_by_nobody_else(neighbourhood, who)
     assert all(one["score"] < 0.999 for one in ours["candidates"])
 
 
-def test_what_one_reads_does_not_depend_on_what_the_other_does(neighbourhood):
+def test_what_one_reads_does_not_depend_on_what_the_other_does(neighborhood):
     """Counts, ranks, page marks and answers: the same before and after the other one grows."""
-    asker, stranger = neighbourhood.alder, neighbourhood.birch
+    asker, stranger = neighborhood.alder, neighborhood.birch
     photo = photo_of(stranger)
     before = [(what, stripped(answer)) for what, answer in reads(asker, photo)]
-    neighbourhood.grow(stranger, first=100)
+    neighborhood.grow(stranger, first=100)
     after = [(what, stripped(answer)) for what, answer in reads(asker, photo)]
     assert after == before
 
 
-def test_the_order_of_files_tells_nothing_of_others(neighbourhood):
+def test_the_order_of_files_tells_nothing_of_others(neighborhood):
     """`seq` is the place in the batch: a counter of all would tell how much others ingest."""
-    with neighbourhood.alder.http() as http:
+    with neighborhood.alder.http() as http:
         for batch in http.get("/v1/batches").json()["batches"]:
             items = http.get(f"/v1/batches/{batch['id']}/items").json()["items"]
             assert [item["seq"] for item in items] == list(range(1, len(items) + 1))
 
 
 @BOTH
-def test_a_name_the_other_uses_is_free(neighbourhood, who):
-    asker, stranger = neighbourhood.pair(who)
+def test_a_name_the_other_uses_is_free(neighborhood, who):
+    asker, stranger = neighborhood.pair(who)
     with asker.http() as http:
         missing = http.get(f"/v1/sources/{stranger.name}-only")
         nobodys = http.get("/v1/sources/cedar-only")
@@ -281,14 +281,14 @@ def test_a_name_the_other_uses_is_free(neighbourhood, who):
         assert made.status_code == 201, made.text
         gone = http.delete(f"/v1/sources/{made.json()['id']}")
         assert gone.status_code == 202
-    neighbourhood.rig.run()
+    neighborhood.rig.run()
     with stranger.http() as http:
         assert http.get(f"/v1/sources/{stranger.shared['source']}").status_code == 200
 
 
 @BOTH
-def test_a_key_cannot_speak_for_another_organisation(neighbourhood, who):
-    asker, stranger = neighbourhood.pair(who)
+def test_a_key_cannot_speak_for_another_organization(neighborhood, who):
+    asker, stranger = neighborhood.pair(who)
     with asker.http() as http:
         header = "X-Pinpoint-Organization"
         theirs = http.get("/v1/sources", headers={header: stranger.name})
@@ -297,10 +297,10 @@ def test_a_key_cannot_speak_for_another_organisation(neighbourhood, who):
     assert theirs.status_code == 403
 
 
-def test_index_counts_are_apart(neighbourhood):
-    for tenant in (neighbourhood.alder, neighbourhood.birch):
+def test_index_counts_are_apart(neighborhood):
+    for tenant in (neighborhood.alder, neighborhood.birch):
         rows = tenant.column(
             "SELECT count(*) FROM images WHERE organization_id = :org AND state = 'indexed'"
         )
         where = IndexFilter(organization_id=tenant.id)
-        assert neighbourhood.rig.index.count(where) == rows[0] > 0
+        assert neighborhood.rig.index.count(where) == rows[0] > 0

@@ -1,4 +1,4 @@
-"""The commands, as processes of their own with one organisation's key: the same walls."""
+"""The commands, as processes of their own with one organization's key: the same walls."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from uuid import uuid4
 
 import pytest
 import typer
+from walls.neighborhood import photo_of
 
 from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.cli.main import app
 from pinpoint.errors import BadRequestError, NotFoundError
-from walls.neighbourhood import photo_of
 
 # Command → arguments with `{id}` where a foreign one goes, and which sort it is.
 FOREIGN = {
@@ -57,7 +57,7 @@ REFUSED_WITH_A_KEY = [
 
 
 @pytest.fixture
-def pinpoint(neighbourhood, tmp_path):
+def pinpoint(neighborhood, tmp_path):
     """Runs `pinpoint` as somebody: exit status, what it printed, what it complained of."""
     empty = tmp_path / "home"
     empty.mkdir()
@@ -96,8 +96,8 @@ def test_the_matrix_holds_every_command():
     assert set(leaves(typer.main.get_command(app))) == set(FOREIGN) | OPERATOR
 
 
-def test_a_foreign_id_is_as_good_as_none(neighbourhood, pinpoint, tmp_path):
-    asker, stranger = neighbourhood.alder, neighbourhood.birch
+def test_a_foreign_id_is_as_good_as_none(neighborhood, pinpoint, tmp_path):
+    asker, stranger = neighborhood.alder, neighborhood.birch
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "mine.jpg").write_bytes(photo_of(asker))
@@ -124,13 +124,13 @@ def test_a_foreign_id_is_as_good_as_none(neighbourhood, pinpoint, tmp_path):
         )
         assert theirs == none, command
         assert theirs[0] == EXIT_CODES[NotFoundError], (command, theirs)
-        assert not neighbourhood.leaks("".join(map(str, theirs)), stranger)
+        assert not neighborhood.leaks("".join(map(str, theirs)), stranger)
     assert stranger.fingerprint() == before
-    assert neighbourhood.rig.queue.sent == []
+    assert neighborhood.rig.queue.sent == []
 
 
-def test_lists_and_answers_hold_nothing_of_the_other(neighbourhood, pinpoint, tmp_path):
-    asker, stranger = neighbourhood.birch, neighbourhood.alder
+def test_lists_and_answers_hold_nothing_of_the_other(neighborhood, pinpoint, tmp_path):
+    asker, stranger = neighborhood.birch, neighborhood.alder
     photo = tmp_path / "theirs.jpg"
     photo.write_bytes(photo_of(stranger))
     calls = [
@@ -153,12 +153,12 @@ def test_lists_and_answers_hold_nothing_of_the_other(neighbourhood, pinpoint, tm
         calls, together([lambda c=c: pinpoint(asker, *c) for c in calls]), strict=True
     ):
         assert code == 0, (call, err)
-        assert not neighbourhood.leaks(out + err, stranger), call
+        assert not neighborhood.leaks(out + err, stranger), call
         assert any(one in out for one in own), call
 
 
-def test_a_foreign_ids_first_digits_are_as_good_as_none(neighbourhood, pinpoint):
-    asker, stranger = neighbourhood.alder, neighbourhood.birch
+def test_a_foreign_ids_first_digits_are_as_good_as_none(neighborhood, pinpoint):
+    asker, stranger = neighborhood.alder, neighborhood.birch
     before = stranger.fingerprint()
     for command, sort in (("images show", "image"), ("batches cancel", "batch")):
         for prefix in (stranger.shared[sort][:8], "fffffffe"):
@@ -168,7 +168,7 @@ def test_a_foreign_ids_first_digits_are_as_good_as_none(neighbourhood, pinpoint)
     assert stranger.fingerprint() == before
 
 
-def test_a_key_opens_no_command_of_the_operator(neighbourhood, pinpoint):
-    jobs = [lambda c=c: pinpoint(neighbourhood.alder, *c) for c in REFUSED_WITH_A_KEY]
+def test_a_key_opens_no_command_of_the_operator(neighborhood, pinpoint):
+    jobs = [lambda c=c: pinpoint(neighborhood.alder, *c) for c in REFUSED_WITH_A_KEY]
     for call, (code, out, _) in zip(REFUSED_WITH_A_KEY, together(jobs), strict=True):
         assert (code, out) == (EXIT_CODES[BadRequestError], ""), call

@@ -18,35 +18,35 @@ PER_KIND = 5
 SPHERE = 0.008
 
 
-def scattered(rng, centre, count):
-    """Points up to 450 m around a centre, some of them at one and the same place."""
+def scattered(rng, center, count):
+    """Points up to 450 m around a center, some of them at one and the same place."""
     points = []
     for _ in range(count):
         if points and rng.random() < 0.2:
             points.append(rng.choice(points))
             continue
         line = Geodesic.WGS84.Direct(
-            centre.lat, centre.lon, rng.uniform(-180, 180), rng.uniform(0, 450)
+            center.lat, center.lon, rng.uniform(-180, 180), rng.uniform(0, 450)
         )
         points.append(Point(line["lat2"], (line["lon2"] + 180) % 360 - 180))
     return points
 
 
-def metres(a, b):
+def meters(a, b):
     return Geodesic.WGS84.Inverse(a.lat, a.lon, b.lat, b.lon)["s12"]
 
 
 def by_hand(rows, candidate, org, kind):
     """The obvious loop: `(distance, id)` of all that may speak for a candidate, nearest first."""
     near = [
-        (metres(candidate.point, point), image)
+        (meters(candidate.point, point), image)
         for image, owner_id, _, row_kind, point, state in rows
         if owner_id == org and row_kind == kind and state == "indexed" and image != candidate.id
     ]
     return sorted((round(d, 6), i) for d, i in near if d <= RADIUS_M)
 
 
-CENTRES = {
+CENTERS = {
     "paris": Point(48.8566, 2.3522),
     "antimeridian": Point(-16.8, 180.0),
     "west of it": Point(64.0, -179.9995),
@@ -56,12 +56,12 @@ CENTRES = {
 }
 
 
-@pytest.mark.parametrize("where", CENTRES)
+@pytest.mark.parametrize("where", CENTERS)
 def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
     rng = random.Random(where)
     (ours, theirs) = organizations(owner, 2)
     rows = []
-    for point in scattered(rng, CENTRES[where], 160):
+    for point in scattered(rng, CENTERS[where], 160):
         org, sources = rng.choice((ours, theirs))
         kind = rng.choice(SOURCE_KINDS)
         state = rng.choice(("indexed",) * 5 + ("pending", "failed", "deleted"))
@@ -91,7 +91,7 @@ def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
             radius_m=RADIUS_M,
             per_kind=PER_KIND,
         )
-        # Whatever organisation a bug would name, the views show the context's only.
+        # Whatever organization a bug would name, the views show the context's only.
         assert not neighbors.fetch_evidence_rows(
             unit.connection,
             candidates,
@@ -139,8 +139,8 @@ def test_one_radius_brings_what_steps_that_adapt_to_density_bring(owner, as_api)
     ((org, sources),) = organizations(owner, 1)
     rows = [
         (uuid4(), org, sources["photo"], "photo", point, "indexed")
-        for count, centre in ((60, CENTRES["paris"]), (4, CENTRES["equator"]))
-        for point in scattered(rng, centre, count)
+        for count, center in ((60, CENTERS["paris"]), (4, CENTERS["equator"]))
+        for point in scattered(rng, center, count)
     ]
     put(owner, rows)
     asked = [

@@ -16,7 +16,7 @@ from walls.rows import COLUMNS, CONTRACT, organizations
 
 @pytest.fixture
 def crowded(owner):
-    """20,000 rows of five organisations, all over one city, analysed."""
+    """20,000 rows of five organizations, all over one city, analysed."""
     made = organizations(owner, 5)
     with owner.begin() as unit:
         unit.connection.execute(text("ALTER TABLE images DISABLE TRIGGER USER"))
@@ -138,7 +138,7 @@ def test_an_id_prefix_is_a_range_of_an_index_of_ids(as_api, crowded):
     assert "id >=" in used["Index Cond"]
 
 
-def test_the_neighbours_statement_uses_the_spatial_index_under_the_apis_role(as_api, crowded):
+def test_the_neighbors_statement_uses_the_spatial_index_under_the_apis_role(as_api, crowded):
     values = {
         "lat": 48.85,
         "lon": 2.3,

@@ -1,4 +1,4 @@
-"""Raw SQL under the API's role: nothing without the context, and with it one organisation only."""
+"""Raw SQL under the API's role: nothing without the context, and with it one organization only."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import errors, sql
-
-from walls.neighbourhood import ROWS
+from walls.neighborhood import ROWS
 
 
 @pytest.fixture
-def api(neighbourhood, walls_database):
+def api(neighborhood, walls_database):
     """A session with the API's own login and nothing set."""
     url = walls_database.api.replace("+psycopg", "")
     with psycopg.connect(url, autocommit=True) as connection:
@@ -20,7 +19,7 @@ def api(neighbourhood, walls_database):
 
 
 @pytest.fixture
-def owner(neighbourhood, walls_database):
+def owner(neighborhood, walls_database):
     """The owner, whose every change is taken back."""
     with psycopg.connect(walls_database.owner.replace("+psycopg", "")) as connection:
         yield connection
@@ -57,7 +56,7 @@ def test_no_base_table_can_be_touched(api, owner):
         ).fetchone()[0], table
 
 
-def test_every_view_is_empty_without_a_context(api, owner, neighbourhood):
+def test_every_view_is_empty_without_a_context(api, owner, neighborhood):
     views = names(owner, "SELECT viewname FROM pg_views WHERE schemaname = 'tenant'")
     assert set(views) == set(ROWS)
     for nothing in (None, ""):
@@ -72,8 +71,8 @@ def test_every_view_is_empty_without_a_context(api, owner, neighbourhood):
         assert api.execute(count).fetchone() == (0,), view
 
 
-def test_a_context_shows_one_organisation_and_ends_with_its_transaction(api, neighbourhood):
-    for tenant in (neighbourhood.alder, neighbourhood.birch):
+def test_a_context_shows_one_organization_and_ends_with_its_transaction(api, neighborhood):
+    for tenant in (neighborhood.alder, neighborhood.birch):
         with api.transaction():
             api.execute("SELECT set_config('pinpoint.org', %s, true)", (str(tenant.id),))
             for view in ROWS:
@@ -98,8 +97,8 @@ def test_the_views_give_no_more_rights_than_the_api_uses(api):
     assert given == read | {(v, "INSERT") for v in made} | {(v, "UPDATE") for v in changed}
 
 
-def test_no_row_can_be_put_under_another_organisation(api, neighbourhood):
-    alder, birch = neighbourhood.alder, neighbourhood.birch
+def test_no_row_can_be_put_under_another_organization(api, neighborhood):
+    alder, birch = neighborhood.alder, neighborhood.birch
     act_as(api, alder)
     check = errors.WithCheckOptionViolation
     source = "INSERT INTO tenant.sources (id, organization_id, name, kind, originals)"
@@ -143,8 +142,8 @@ ACROSS = {
 
 
 @pytest.mark.parametrize("what", ACROSS)
-def test_no_row_can_hang_on_a_row_of_another_organisation(api, neighbourhood, what):
-    alder, birch = neighbourhood.alder, neighbourhood.birch
+def test_no_row_can_hang_on_a_row_of_another_organization(api, neighborhood, what):
+    alder, birch = neighborhood.alder, neighborhood.birch
     act_as(api, alder)
     values = {"me": alder.id, **birch.shared, "item": alder.shared["item"]}
     refused(api, ACROSS[what], values, errors.ForeignKeyViolation)
@@ -165,17 +164,17 @@ OWNERS_ACROSS = {
         "INSERT INTO item_images (item_id, image_id, organization_id, version)"
         " VALUES (%(item)s, %(image)s, %(me)s, 1)"
     ),
-    "neighbourhoods": (
-        "INSERT INTO neighbourhoods (cell, source_id, organization_id, images)"
+    "cell_stats": (
+        "INSERT INTO cell_stats (cell, source_id, organization_id, images)"
         " VALUES (1, %(source)s, %(me)s, 1)"
     ),
 }
 
 
 @pytest.mark.parametrize("table", OWNERS_ACROSS)
-def test_not_even_the_owner_can_mix_two_organisations(owner, neighbourhood, table):
+def test_not_even_the_owner_can_mix_two_organizations(owner, neighborhood, table):
     """So no bug of a worker can: the schema itself refuses it."""
-    alder, birch = neighbourhood.alder, neighbourhood.birch
+    alder, birch = neighborhood.alder, neighborhood.birch
     own = {"me": alder.id, "own": alder.shared["image"], "item": alder.shared["item"]}
     wrong = (errors.ForeignKeyViolation, errors.UniqueViolation)
     owner.execute("SET search_path = pinpoint, public")
@@ -228,7 +227,7 @@ def test_the_role_is_all_there_is(api):
         "   AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')"
         " ORDER BY 1",
     )
-    # `totals` counts over all organisations; it is for the operator of the machine only.
+    # `totals` counts over all organizations; it is for the operator of the machine only.
     allowed = {"any_keys", "authenticate", "organization_named", "revision", "totals"}
     # The id of the whole installation, which is no secret between organizations.
     allowed |= {"installation"}
@@ -246,15 +245,15 @@ def test_every_definer_function_names_its_search_path(owner):
     assert loose == []
 
 
-def test_a_key_is_found_by_its_hash_only(api, neighbourhood):
+def test_a_key_is_found_by_its_hash_only(api, neighborhood):
     ask = "SELECT organization FROM tenant.authenticate(%s)"
-    for guess in (b"", b"\x00" * 32, neighbourhood.alder.key.encode(), None):
+    for guess in (b"", b"\x00" * 32, neighborhood.alder.key.encode(), None):
         assert api.execute(ask, (guess,)).fetchall() == []
     digest = "SELECT organization FROM tenant.authenticate(sha256(%s))"
-    assert api.execute(digest, (neighbourhood.alder.key.encode(),)).fetchall() == [("alder",)]
+    assert api.execute(digest, (neighborhood.alder.key.encode(),)).fetchall() == [("alder",)]
 
 
-def test_temporary_names_do_not_lead_definer_functions_astray(api, neighbourhood):
+def test_temporary_names_do_not_lead_definer_functions_astray(api, neighborhood):
     api.execute("CREATE TEMP TABLE api_keys AS SELECT gen_random_uuid() AS id")
     api.execute("CREATE TEMP TABLE images (id uuid)")
     api.execute(
@@ -271,12 +270,12 @@ def test_temporary_names_do_not_lead_definer_functions_astray(api, neighbourhood
     assert api.execute("SELECT tenant.organization_named('nobody')").fetchone() == (None,)
     assert api.execute("SELECT tenant.any_keys()").fetchone() == (True,)
     digest = "SELECT organization_id FROM tenant.authenticate(sha256(%s))"
-    found = api.execute(digest, (neighbourhood.birch.key.encode(),)).fetchone()
-    assert found == (neighbourhood.birch.id,)
+    found = api.execute(digest, (neighborhood.birch.key.encode(),)).fetchone()
+    assert found == (neighborhood.birch.id,)
     # Triggers too: a counter is recounted from the real rows, whatever is called `images` here.
-    alder = neighbourhood.alder
+    alder = neighborhood.alder
     act_as(api, alder)
-    where = "FROM tenant.neighbourhoods WHERE source_id = %s"
+    where = "FROM tenant.cell_stats WHERE source_id = %s"
     before = api.execute(f"SELECT sum(images) {where}", (alder.shared["source"],)).fetchone()
     with api.transaction(force_rollback=True):
         api.execute(

@@ -23,7 +23,7 @@ def settings(running_stack, monkeypatch):
 
 @pytest.fixture(scope="module")
 def own(running_stack):
-    """An organisation of its own: the stack is shared, and an answer cites what else is near."""
+    """An organization of its own: the stack is shared, and an answer cites what else is near."""
     name = f"demo-{uuid4().hex[:8]}"
     services = build_services(running_stack.settings, "operator")
     services.access.create_organization(name)
@@ -66,7 +66,7 @@ def test_answers_of_the_demo_cite_photos_of_both_kinds(settings, own, tmp_path):
         assert line["answer"] is not None
         assert set(line["radius_km"]) == {"50%", "90%"}
         assert line["radius_km"]["50%"] <= line["radius_km"]["90%"]
-        assert {one["licence"] for one in line["cited"]} == {"CC0-1.0"}
+        assert {one["license"] for one in line["cited"]} == {"CC0-1.0"}
     assert {one["kind"] for line in report["photos"] for one in line["cited"]} == {
         "street",
         "photo",

@@ -45,7 +45,7 @@ def test_a_field_is_the_sum_of_its_waves(spots):
 @pytest.mark.parametrize(
     ("scale", "reach_m"), [("region", 200_000.0), ("town", 12_000.0), ("corner", 800.0)]
 )
-def test_neighbours_agree_as_far_as_the_scale_reaches(spots, scale, reach_m):
+def test_neighbors_agree_as_far_as_the_scale_reaches(spots, scale, reach_m):
     here = plain(spots)[:, COLUMNS[scale]]
     for times, expected in ((0.25, math.exp(-0.03125)), (1.0, math.exp(-0.5)), (4.0, 0.0)):
         there = plain(destination(spots, 40.0, times * reach_m))[:, COLUMNS[scale]]

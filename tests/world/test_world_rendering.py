@@ -39,35 +39,35 @@ def ray(looks, row, column, side):
 
 
 def slow_pixel(looks, row, column, side):
-    """The colour `[3]` of one pixel, before grain: sky, ridge, ground, houses, trees, sign."""
+    """The color `[3]` of one pixel, before grain: sky, ridge, ground, houses, trees, sign."""
     bearing, slope = ray(looks, row, column, side)
     up = min(max(slope, 0.0), 1.0)
-    colour = looks["sky"] + (looks["zenith"] - looks["sky"]) * up
+    color = looks["sky"] + (looks["zenith"] - looks["sky"]) * up
     height, waves, phase = looks["ridge_shape"]
     turn = round(float(waves))
     line = 0.5 + 0.28 * math.sin(turn * bearing + phase)
     line += 0.16 * math.sin(2 * turn * bearing + 1.7 * phase) + 0.05 * math.sin(5 * turn * bearing)
     if 0 <= slope < height * line:
-        colour = looks["ridge"]
+        color = looks["ridge"]
     if slope < 0:
-        colour = ground(looks, bearing, slope)
-    colour = house(looks, bearing, slope, colour)
+        color = ground(looks, bearing, slope)
+    color = house(looks, bearing, slope, color)
     for tree in range(looks["trees"].shape[1]):
         way, away, size, slender = looks["trees"][:, tree]
         aside, tall = turned(bearing - way) * away, slope * away + 1.7
         if (aside * slender) ** 2 + (tall - 2 * size) ** 2 < size * size:
-            colour = looks["leaves"] * (1.0 - 0.06 * tree)
+            color = looks["leaves"] * (1.0 - 0.06 * tree)
         elif abs(aside) < 0.12 * size and 0 <= tall < 2 * size:
-            colour = looks["leaves"] * 0.45
+            color = looks["leaves"] * 0.45
     way, size, wide = looks["sign_shape"]
     x = abs(turned(bearing - way)) / max(size * wide, 1e-6)
     y = abs(slope - 0.16) / max(size, 1e-6)
     if x < 1 and y < 1:
-        colour = looks["sign"][3:]
+        color = looks["sign"][3:]
     if x < 0.6 and y < 0.6:
-        colour = looks["sign"][:3]
-    colour = subject(looks, row, column, side, colour)
-    return ((np.asarray(colour) - 0.5) * looks["filter"][3] + 0.5) * looks["filter"][:3]
+        color = looks["sign"][:3]
+    color = subject(looks, row, column, side, color)
+    return ((np.asarray(color) - 0.5) * looks["filter"][3] + 0.5) * looks["filter"][:3]
 
 
 def ground(looks, bearing, slope):

@@ -2,8 +2,8 @@
 
 The numbers belong together:
 
-- a **lease** (`PINPOINT_WORKER_LEASE_S`, 300 s) is renewed three times within its length while its
-  worker runs (`store.holding`). It may therefore be shorter than the time of a chunk. It expires if
+- a **lease** (`PINPOINT_WORKER_LEASE_TTL_S`, 300 s) is renewed three times within its length while
+  its worker runs (`store.holding`). It may therefore be shorter than the time of a chunk. It expires if
   the worker is dead, stopped or disconnected from the database; 300 s should outlast a restart of
   PostgreSQL or a failover;
 - a chunk that takes **an hour** is considered hung, and its leases may expire;
@@ -59,26 +59,28 @@ def _make_config() -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,
-        "beat_scheduler": f"{ClockTolerantScheduler.__module__}:{ClockTolerantScheduler.__qualname__}",
+        "beat_scheduler": (
+            f"{ClockTolerantScheduler.__module__}:{ClockTolerantScheduler.__qualname__}"
+        ),
         "beat_schedule": {
             jobs.SWEEP: {
                 "task": jobs.SWEEP,
-                "schedule": IntervalSchedule(settings.worker.sweep_s),
+                "schedule": IntervalSchedule(settings.worker.recovery_interval_s),
                 "args": [[]],
                 # A late sweep is useless: the next one does its work.
-                "options": {"expires": settings.worker.sweep_s},
+                "options": {"expires": settings.worker.recovery_interval_s},
             },
             jobs.RECONCILE: {
                 "task": jobs.RECONCILE,
-                "schedule": IntervalSchedule(settings.worker.reconcile_s),
+                "schedule": IntervalSchedule(settings.worker.reconcile_interval_s),
                 "args": [[]],
-                "options": {"expires": settings.worker.reconcile_s},
+                "options": {"expires": settings.worker.reconcile_interval_s},
             },
             jobs.PRUNE: {
                 "task": jobs.PRUNE,
-                "schedule": IntervalSchedule(settings.worker.prune_s),
+                "schedule": IntervalSchedule(settings.worker.prune_interval_s),
                 "args": [[]],
-                "options": {"expires": settings.worker.prune_s},
+                "options": {"expires": settings.worker.prune_interval_s},
             },
         },
     }

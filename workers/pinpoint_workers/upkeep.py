@@ -34,8 +34,8 @@ def sweep_lost(_ids: list[UUID]) -> None:
         queue=worker.jobs,
         index=worker.index,
         contract=worker.encoder.contract.digest,
-        chunk=worker.settings.worker.chunk,
-        tombstone_s=worker.settings.worker.tombstone_s,
+        chunk=worker.settings.worker.task_batch_size,
+        tombstone_s=worker.settings.worker.tombstone_ttl_s,
         is_alive=is_alive,
         # A Qdrant server compacts its files itself; the embedded engine never does in place.
         rebuild=worker.index.rebuild if isinstance(worker.index, RemoteIndex) else None,
@@ -64,7 +64,7 @@ def reconcile_index(_ids: list[UUID]) -> None:
         index=worker.index,
         queue=worker.jobs,
         contract=worker.encoder.contract.digest,
-        chunk=worker.settings.worker.chunk,
+        chunk=worker.settings.worker.task_batch_size,
     )
     worker.upkeep.note_drift(drift)
     _log.info(
@@ -107,8 +107,8 @@ def prune_remains(_ids: list[UUID]) -> None:
         closing=worker.closing,
         ledger=worker.ingest_parts().ledger,
         blobs=worker.blobs,
-        orphan_s=worker.settings.worker.orphan_s,
-        audit_s=worker.settings.worker.audit_days * 86_400,
+        orphan_s=worker.settings.worker.orphan_blob_ttl_s,
+        audit_s=worker.settings.worker.audit_retention_days * 86_400,
     )
     _log.info(
         "pruned",

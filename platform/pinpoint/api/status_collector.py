@@ -1,6 +1,7 @@
 """Status metrics from database, broker and index, cached for a few seconds.
 
-A component that does not answer has `pinpoint_part_up 0`; its metrics are absent instead of stale.
+A component that does not answer has `pinpoint_component_up 0`; its metrics are absent instead
+of stale.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class StatusCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of the last refresh."""
-        yield self._make_labeled_gauge("pinpoint_info", "version", {self._version: 1})
+        yield self._make_labeled_gauge("pinpoint_build_info", "version", {self._version: 1})
         yield from self._families
 
     def _query_components(self, services: Services) -> Iterator[Metric]:
@@ -81,21 +82,21 @@ class StatusCollector(Collector):
         index = _query_component("index", lambda: _check_index(services))
         results = {"database": totals, "broker": waiting, "index": index}
         states = {part: int(result is not None) for part, result in results.items()}
-        yield self._make_labeled_gauge("pinpoint_part_up", "part", states)
+        yield self._make_labeled_gauge("pinpoint_component_up", "part", states)
         if waiting is not None:
-            yield self._make_gauge("pinpoint_jobs_waiting", waiting)
+            yield self._make_gauge("pinpoint_queue_length", waiting)
         if totals is not None:
             yield from self._item_metrics(totals)
             yield from self._maintenance_metrics(totals)
             yield from self._worker_metrics(totals)
 
     def _item_metrics(self, totals: StatsSnapshot) -> Iterator[Metric]:
-        yield self._make_labeled_gauge("pinpoint_items_open", "state", totals.open_items)
-        yield self._make_gauge("pinpoint_items_oldest_open_seconds", totals.oldest_open_s or 0.0)
+        yield self._make_labeled_gauge("pinpoint_ingest_items", "state", totals.open_items)
+        yield self._make_gauge("pinpoint_ingest_oldest_item_seconds", totals.oldest_open_s or 0.0)
         yield self._make_gauge("pinpoint_leases_held", totals.leases_held)
         yield self._make_gauge("pinpoint_leases_expired", totals.leases_expired)
         unsettled = {"pending": totals.images_pending, "deleted": totals.images_deleted}
-        yield self._make_labeled_gauge("pinpoint_images_unsettled", "state", unsettled)
+        yield self._make_labeled_gauge("pinpoint_images_pending", "state", unsettled)
         yield self._make_gauge("pinpoint_tombstones", totals.tombstones)
         counts: Counter[tuple[str, str]] = Counter()
         for rejection in totals.refused_24h:
@@ -103,7 +104,7 @@ class StatusCollector(Collector):
                 rejection.verdict,
                 rejection.reason if rejection.reason in _KNOWN_REASONS else OTHER_REASON,
             ] += rejection.items
-        name = "pinpoint_items_refused_24h"
+        name = "pinpoint_ingest_items_rejected_total"
         family = GaugeMetricFamily(name, self._help(name), labels=("verdict", "reason"))
         for key, items in sorted(counts.items()):
             family.add_metric(key, items)
@@ -113,12 +114,12 @@ class StatusCollector(Collector):
         if totals.drift is not None and totals.reconciled_at is not None:
             drift = totals.drift
             kinds = {"missing": drift.missing, "stale": drift.stale, "extra": drift.extra}
-            yield self._make_labeled_gauge("pinpoint_drift", "kind", kinds)
+            yield self._make_labeled_gauge("pinpoint_index_drift_points", "kind", kinds)
             timestamp = totals.reconciled_at.timestamp()
-            yield self._make_gauge("pinpoint_reconciled_timestamp_seconds", timestamp)
+            yield self._make_gauge("pinpoint_last_reconcile_timestamp_seconds", timestamp)
         if totals.swept_at is not None:
             timestamp = totals.swept_at.timestamp()
-            yield self._make_gauge("pinpoint_swept_timestamp_seconds", timestamp)
+            yield self._make_gauge("pinpoint_last_recovery_timestamp_seconds", timestamp)
 
     def _worker_metrics(self, totals: StatsSnapshot) -> Iterator[Metric]:
         name = "pinpoint_ingest_stage_seconds"
@@ -127,7 +128,7 @@ class StatusCollector(Collector):
             stages.add_metric((stage,), count_value=timing.slices, sum_value=timing.seconds)
         yield stages
         for name, key in (
-            ("pinpoint_ingest_items_total", "claimed"),
+            ("pinpoint_ingest_items_claimed_total", "claimed"),
             ("pinpoint_ingest_encoded_total", "encoded"),
             ("pinpoint_leases_released_total", "released"),
         ):

@@ -85,7 +85,7 @@ def _compare_with_index(session: Session, *, rebuild: bool) -> Drift:
             index=services.index,
             queue=None,
             contract=services.encoder.contract.digest,
-            chunk=services.settings.worker.chunk,
+            chunk=services.settings.worker.task_batch_size,
         )
 
 

@@ -20,7 +20,7 @@ app = typer.Typer(
     help="Bundles: weights with their preprocessing and metadata.", no_args_is_help=True
 )
 
-_COLUMNS: Final = ("name", "tower", ">width", "input px", ">MB", "licence", "problem", "used")
+_COLUMNS: Final = ("name", "tower", ">width", "input px", ">MB", "license", "problem", "used")
 
 GEOCLIP: Final = "geoclip"
 """The published bundle that `import` accepts by name; write `./geoclip` for a folder."""
@@ -28,7 +28,7 @@ GEOCLIP: Final = "geoclip"
 BundleArgument = Annotated[
     str, typer.Argument(help="Name below PINPOINT_HOME/bundles, or a folder.")
 ]
-LicenseOption = Annotated[str, typer.Option("--licence", help="License of the weights.")]
+LicenseOption = Annotated[str, typer.Option("--license", help="License of the weights.")]
 TowerArgumentOption = Annotated[
     list[str],
     typer.Option(
@@ -117,7 +117,7 @@ def import_(
         typer.Option("--tower", help="Tower of a file: `open_clip:NAME` or `timm:NAME`."),
     ] = None,
     tower_arguments: TowerArgumentOption = [],  # noqa: B006
-    licence: LicenseOption = "",
+    license: LicenseOption = "",
     note: NoteOption = None,
     clip_bundle: Annotated[
         str | None, typer.Option("--behind", help="For `geoclip`: the bundle of its CLIP tower.")
@@ -143,10 +143,10 @@ def import_(
     elif not path.is_file():
         raise BadRequestError(f"nothing at {path}: give a bundle's folder or a safetensors file")
     elif tower is None or name is None:
-        raise BadRequestError("a file of weights needs --tower, --name and --licence")
+        raise BadRequestError("a file of weights needs --tower, --name and --license")
     else:
         bundle = _write_bundle(
-            name, tower, None, tower_arguments, licence, note, settings, weights=path
+            name, tower, None, tower_arguments, license, note, settings, weights=path
         )
     _print_bundle(session, bundle, settings)
 
@@ -157,7 +157,7 @@ def pull(
     tower: Annotated[str, typer.Argument(help="`open_clip:NAME` or `timm:NAME`.")],
     tag: Annotated[str, typer.Option("--tag", help="Tag of the published weights of that tower.")],
     name: Annotated[str, typer.Option("--name", help="Name of the bundle.")],
-    licence: LicenseOption,
+    license: LicenseOption,
     tower_arguments: TowerArgumentOption = [],  # noqa: B006
     note: NoteOption = None,
     as_json: JsonOption = False,
@@ -165,7 +165,7 @@ def pull(
     """Download published weights with the library of their tower and store them as a bundle."""
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    bundle = _write_bundle(name, tower, tag, tower_arguments, licence, note, settings)
+    bundle = _write_bundle(name, tower, tag, tower_arguments, license, note, settings)
     _print_bundle(session, bundle, settings)
 
 
@@ -174,7 +174,7 @@ def _write_bundle(
     tower: str,
     tag: str | None,
     arguments: list[str],
-    licence: str,
+    license: str,
     note: str | None,
     settings: Settings,
     *,
@@ -189,7 +189,7 @@ def _write_bundle(
         _bundle_folder(name, settings),
         name=name,
         tower=replace(spec, arguments=parse_arguments(arguments)),
-        licence=licence,
+        license=license,
         weights=weights,
         note=note,
     )
@@ -205,7 +205,7 @@ def _import_geoclip(
     if clip_bundle is None:
         raise BadRequestError(
             "GeoCLIP needs its CLIP tower: `pinpoint bundles pull "
-            "open_clip:ViT-L-14-quickgelu --tag openai --name clip --licence MIT`, then `pinpoint "
+            "open_clip:ViT-L-14-quickgelu --tag openai --name clip --license MIT`, then `pinpoint "
             "bundles import geoclip --behind clip`"
         )
     tower = find_bundle(clip_bundle, settings.places.home)
@@ -265,7 +265,7 @@ def _describe_bundle(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "preprocess": asdict(contract.preprocess),
         "weights_sha256": {weights.file: weights.sha256 for weights in weight_files} or None,
         "weights_mb": round(sum(file.stat().st_size for file in bundle.files) / 1e6, 1),
-        "licence": " + ".join(dict.fromkeys(weights.licence for weights in weight_files)) or None,
+        "license": " + ".join(dict.fromkeys(weights.license for weights in weight_files)) or None,
         "heads": asdict(contract.heads)["image"] if contract.heads else None,
         "location": asdict(contract.heads)["location"] if contract.heads else None,
         "places": contract.heads.places.count if contract.heads and contract.heads.places else None,
@@ -281,7 +281,7 @@ def _describe_bundle(bundle: Bundle, settings: Settings) -> dict[str, Any]:
 
 
 def _table_row(description: dict[str, Any]) -> list[object]:
-    keys = ("name", "tower", "width", "input_px", "weights_mb", "licence", "problem")
+    keys = ("name", "tower", "width", "input_px", "weights_mb", "license", "problem")
     return [*(description.get(key) for key in keys), "yes" if description["used"] else ""]
 
 

@@ -32,9 +32,9 @@ def calibrate(
         float,
         typer.Option("--withhold", help="Share of the correct answers that may be withheld."),
     ] = 0.1,
-    licence: Annotated[
+    license: Annotated[
         str | None,
-        typer.Option("--licence", help="License of the queries; by default that of the protocol."),
+        typer.Option("--license", help="License of the queries; by default that of the protocol."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,7 +47,7 @@ def calibrate(
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     rendition_px = settings.media.rendition_px
-    calibration = fit(run, licence=licence, withheld=withheld)
+    calibration = fit(run, license=license, withheld=withheld)
     folder = _find_bundle_folder(calibration.contract, bundle, settings)
     contract = read_bundle(folder).contract
     if digest(contract, rendition_px) != calibration.contract:
@@ -95,7 +95,7 @@ def _to_dict(calibration: Calibration) -> dict[str, Any]:
         "bundle": calibration.bundle,
         "authors": calibration.authors,
         "data": calibration.data,
-        "licence": calibration.licence,
+        "license": calibration.license,
         "strata": {
             name: {
                 "rows": fit.rows,

@@ -83,7 +83,8 @@ def set_setting(
         output.print_json({"name": setting.name, "value": display_value, "overridden": overridden})
         return
     output.print_line(
-        f"{setting.name} = {output.format_cell(display_value)}  ({settings_file.settings_path(home)})"
+        f"{setting.name} = {output.format_cell(display_value)}  "
+        f"({settings_file.settings_path(home)})"
     )
     if overridden:
         output.warn(f"pinpoint: {setting.variable} in the environment overrides the file")

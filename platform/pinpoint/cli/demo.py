@@ -146,7 +146,7 @@ def _ingest_galleries(client: Client, planet: Planet) -> list[Json]:
         manifest = planet.manifests()[f"test-{kind}"]
         if name not in source_names:
             client.add_source(
-                name, kind, licence=LICENSE, attribution=ATTRIBUTION.format(seed=planet.seed)
+                name, kind, license=LICENSE, attribution=ATTRIBUTION.format(seed=planet.seed)
             )
         files = _folder_digest(manifest.parent)
         batch = _find_sent_batch(client, name, files, marks.get(name))

@@ -99,7 +99,7 @@ def describe_photo(query: QueryPhoto, answer: Json) -> Json:
         "probability_within_km": belief
         and {f"{disc['radius_km']:g}": disc["probability"] for disc in belief["within"]},
         "cited": [
-            {name: image[name] for name in ("image_id", "kind", "source", "licence", "distance_m")}
+            {name: image[name] for name in ("image_id", "kind", "source", "license", "distance_m")}
             for image in cited
         ],
         "ms": answer["timings_ms"].get("total", sum(answer["timings_ms"].values())),

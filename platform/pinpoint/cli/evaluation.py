@@ -213,8 +213,8 @@ def _build_run_config(
     from pinpoint.evaluation.run.evaluate import RunConfig
 
     organization_id = services.access.caller_for(session.organization).organization_id
-    with services.database.read(organization_id) as catalogue:
-        source_ids = tuple(catalogue.source(name).id for name in sources)
+    with services.database.read(organization_id) as catalog:
+        source_ids = tuple(catalog.source(name).id for name in sources)
     limits = SearchFilter(kinds=tuple(kinds), source_ids=source_ids)
     return RunConfig(organization_id=organization_id, limits=limits, **options)
 

@@ -75,7 +75,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "keys list": ("pinpoint keys list",),
     "keys revoke": (f"pinpoint keys revoke {_KEY}",),
     "sources add": (
-        'pinpoint sources add trips --kind photo --licence "CC BY 4.0" --attribution "me"',
+        'pinpoint sources add trips --kind photo --license "CC BY 4.0" --attribution "me"',
     ),
     "sources list": ("pinpoint sources list",),
     "sources erase": ("pinpoint sources erase trips",),
@@ -105,12 +105,12 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "bundles verify": ("pinpoint bundles verify world-tiny",),
     "bundles import": (
         "pinpoint bundles import tower.safetensors --tower timm:mobilenetv1_100 "
-        "--name mobilenet --licence Apache-2.0",
+        "--name mobilenet --license Apache-2.0",
         "pinpoint bundles import /mnt/usb/mobilenet",
     ),
     "bundles pull": (
         "pinpoint bundles pull open_clip:ViT-B-32 --tag laion2b_s34b_b79k --name clip "
-        "--licence MIT",
+        "--license MIT",
     ),
     "bundles use": (
         "pinpoint bundles use mobilenet",

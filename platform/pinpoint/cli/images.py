@@ -117,13 +117,13 @@ def fix(
     sequence: Annotated[
         str | None, typer.Option("--sequence", help="Sequence of the image.")
     ] = None,
-    licence: Annotated[str | None, typer.Option("--licence", help="License of the image.")] = None,
+    license: Annotated[str | None, typer.Option("--license", help="License of the image.")] = None,
     clear: Annotated[
         list[str] | None,
         typer.Option(
             "--clear",
             help="Remove the manual value of `position`, `captured_at`, `heading_deg`, "
-            "`creator`, `sequence` or `licence`; may be repeated.",
+            "`creator`, `sequence` or `license`; may be repeated.",
         ),
     ] = None,
     server: ServerOption = None,
@@ -140,7 +140,7 @@ def fix(
         "heading_deg": heading_deg,
         "creator": creator,
         "sequence": sequence,
-        "licence": licence,
+        "license": license,
     }
     changes: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     unknown = sorted(set(clear or ()) - set(MANUAL_FIELDS))

@@ -92,7 +92,7 @@ def reconcile(
             index=services.index,
             queue=None if dry_run else services.jobs,
             contract=services.encoder.contract.digest,
-            chunk=services.settings.worker.chunk,
+            chunk=services.settings.worker.task_batch_size,
         )
         services.upkeep.note_drift(drift)
     if session.as_json:

@@ -262,8 +262,8 @@ def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]
         if request.wait:
             with explain_continuation(lambda: as_dict(batch)):
                 batch = _wait_for_batch(services, organization_id, batch)
-        with services.database.read(organization_id) as catalogue:
-            reasons = catalogue.refused_counts(batch.id)
+        with services.database.read(organization_id) as catalog:
+            reasons = catalog.refused_counts(batch.id)
     manifest, missing = registered.manifest, registered.missing
     return as_dict(batch) | {
         "reasons": reasons,
@@ -321,8 +321,8 @@ def _wait_for_batch(services: Services, organization_id: Any, batch: Batch) -> B
     pause_s = _MIN_WAIT_S
     with bar:
         while True:
-            with services.database.read(organization_id) as catalogue:
-                batch = catalogue.batch(batch.id)
+            with services.database.read(organization_id) as catalog:
+                batch = catalog.batch(batch.id)
             bar.update(task, completed=batch.settled, total=max(batch.items, 1))
             if batch.complete:
                 return batch

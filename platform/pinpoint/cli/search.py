@@ -181,7 +181,7 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
             output.format_place(cited["nearest_place"]),
             f"{cited['distance_m']:.0f}",
             f"{cited['similarity']:.3f}",
-            cited["licence"],
+            cited["license"],
             [image["image_id"] for image in (cited, *cited["copies"])],
         )
         for kind, citations in sorted(answer["citations"].items())
@@ -191,7 +191,7 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
     if listed:
         _print_coordinates(answer["places"])
     else:
-        output.print_table(None, (*columns, "licence", "image"), rows)
+        output.print_table(None, (*columns, "license", "image"), rows)
     _print_channels(answer["candidates"])
     total_ms = answer["timings_ms"].get("total")
     duration = "" if total_ms is None else f"   {total_ms:.0f} ms"

@@ -22,8 +22,8 @@ def add(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name, unique in the organization.")],
     kind: Annotated[str, typer.Option("--kind", help="`photo` or `street`.")] = "photo",
-    licence: Annotated[
-        str | None, typer.Option("--licence", help="License of its images, shown with citations.")
+    license: Annotated[
+        str | None, typer.Option("--license", help="License of its images, shown with citations.")
     ] = None,
     attribution: Annotated[
         str | None,
@@ -43,7 +43,7 @@ def add(
     check_choice("--originals", originals, ORIGINALS_POLICIES)
     with session.client() as client:
         source = client.add_source(
-            name, kind, licence=licence, attribution=attribution, originals=originals
+            name, kind, license=license, attribution=attribution, originals=originals
         )
     if session.as_json:
         output.print_json(source)
@@ -66,7 +66,7 @@ def list_sources(
     if session.as_json:
         output.print_json({"sources": sources})
         return
-    columns = ("name", "kind", ">images", "originals", "id", "roots", "licence", "attribution")
+    columns = ("name", "kind", ">images", "originals", "id", "roots", "license", "attribution")
     output.print_table(
         None, columns, [[source[name.lstrip(">")] for name in columns] for source in sources]
     )
@@ -83,9 +83,9 @@ def list_roots(
     session = Session.of(context, org=org, as_json=as_json)
     with (
         session.services() as services,
-        services.database.read(session.own(services).id) as catalogue,
+        services.database.read(session.own(services).id) as catalog,
     ):
-        source = catalogue.source(name)
+        source = catalog.source(name)
     if session.as_json:
         output.print_json({"source": source.name, "roots": source.roots})
     else:
@@ -110,10 +110,10 @@ def move_root(
         raise BadRequestError(f"there is no folder {folder}")
     with (
         session.services() as services,
-        services.database.write(session.own(services).id) as catalogue,
+        services.database.write(session.own(services).id) as catalog,
     ):
-        source = catalogue.source(name)
-        num_images = catalogue.move_root(source.id, root, str(folder))
+        source = catalog.source(name)
+        num_images = catalog.move_root(source.id, root, str(folder))
     if session.as_json:
         output.print_json(
             {"source": source.name, "root": root, "path": folder, "images": num_images}
@@ -139,15 +139,15 @@ def list_missing(
     unread_roots: list[str] = []
     with (
         session.services() as services,
-        services.database.read(session.own(services).id) as catalogue,
+        services.database.read(session.own(services).id) as catalog,
     ):
-        source = catalogue.source(name)
+        source = catalog.source(name)
         for root in source.roots:
             folder = Path(root.path)
             if not has_visible_entries(folder):
                 unread_roots.append(root.name)
                 continue
-            missing = find_missing_files(catalogue, source, root, folder)
+            missing = find_missing_files(catalog, source, root, folder)
             missing_files += [(root.name, external_id) for external_id in missing.external_ids]
     if session.as_json:
         entries = [

@@ -107,7 +107,7 @@ def _open_gallery(
     session: Session, run_config: EmbedderConfig
 ) -> Iterator[TrainingDataReader | None]:
     """Open the catalog if the configuration names its sources; manifests need no stack."""
-    if not run_config.of_catalogue:
+    if not run_config.of_catalog:
         yield None
         return
     with session.services() as services:
@@ -157,8 +157,8 @@ def _example_gallery(
     from pinpoint.training.reranker.examples import ExampleGallery
 
     organization_id = services.access.caller_for(session.organization).organization_id
-    with services.database.read(organization_id) as catalogue:
-        source_ids = tuple(catalogue.source(name).id for name in run_config.gallery.sources)
+    with services.database.read(organization_id) as catalog:
+        source_ids = tuple(catalog.source(name).id for name in run_config.gallery.sources)
     return ExampleGallery(
         plan=RunConfig(
             organization_id=organization_id,
@@ -232,7 +232,7 @@ def _print_embedder_report(bundle: Path, report: Any) -> None:
         ],
     )
     output.print_line(f"rows excluded: {report['dropped'] or 'none'}; split: {report['split']}")
-    if report["catalogue_read_at"]:
-        output.print_line(f"images of the catalog as of {report['catalogue_read_at']}")
+    if report["catalog_read_at"]:
+        output.print_line(f"images of the catalog as of {report['catalog_read_at']}")
     output.print_line(f"bundle in {bundle}; for a new index: export PINPOINT_BUNDLE={bundle.name}")
     output.print_line(f"for the existing gallery: pinpoint bundles use {bundle.name}")

@@ -133,7 +133,7 @@ class Client:
         name: str,
         kind: str,
         *,
-        licence: str | None = None,
+        license: str | None = None,
         attribution: str | None = None,
         originals: str = "copy",
     ) -> Json:
@@ -141,7 +141,7 @@ class Client:
         body = {
             "name": name,
             "kind": kind,
-            "licence": licence,
+            "license": license,
             "attribution": attribution,
             "originals": originals,
         }
@@ -309,14 +309,14 @@ class Client:
         """Return a small JPEG of an image."""
         return self._wire.fetch(f"/v1/images/{_to_path_segment(image_id)}/thumbnail")
 
-    def neighbours(
+    def neighbors(
         self, image_id: Id, *, radius_m: float = 250.0, kinds: Sequence[str] = (), limit: int = 20
     ) -> list[Json]:
         """List images near an image with `distance_m`, nearest first."""
         query = {"radius_m": radius_m, "kinds": list(kinds) or None, "limit": limit}
         neighbors: list[Json] = self._wire.call(
-            "GET", f"/v1/images/{_to_path_segment(image_id)}/neighbours", query=query
-        )["neighbours"]
+            "GET", f"/v1/images/{_to_path_segment(image_id)}/neighbors", query=query
+        )["neighbors"]
         return neighbors
 
     # --- health ------------------------------------------------------------------------------

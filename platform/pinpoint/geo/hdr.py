@@ -134,7 +134,7 @@ def _select_kernels(mixture: Mixture, level: float) -> KernelSum:
     peak = peak_densities(mixture)
     order = np.argsort(peak)
     peak[order[np.cumsum(peak[order]) <= _NEGLIGIBLE_SHARE * level]] = 0.0
-    return KernelSum.of(mixture.centres, kappa(mixture.radii_km), peak)
+    return KernelSum.of(mixture.centers, kappa(mixture.radii_km), peak)
 
 
 def _classify_boxes(

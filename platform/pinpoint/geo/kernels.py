@@ -38,7 +38,7 @@ class Mixture:
             to 1.
     """
 
-    centres: LatLon
+    centers: LatLon
     """`[M, 2]`."""
     radii_km: Floats
     """`[M]`, positive; `ANYWHERE_KM` for a uniform one."""
@@ -47,9 +47,9 @@ class Mixture:
 
     def __post_init__(self) -> None:
         count = len(self.weights)
-        if self.centres.shape != (count, 2) or self.radii_km.shape != (count,):
+        if self.centers.shape != (count, 2) or self.radii_km.shape != (count,):
             raise ValueError(
-                f"{count} weights, centres {self.centres.shape}, radii {self.radii_km.shape}"
+                f"{count} weights, centers {self.centers.shape}, radii {self.radii_km.shape}"
             )
         if not (self.radii_km > 0).all():
             raise ValueError("every kernel needs a radius above 0 km")
@@ -88,7 +88,7 @@ def log_density(mixture: Mixture, positions: LatLon) -> Floats:
         mixture: M kernels.
         positions: `[N, 2]`.
     """
-    kernel_sum = KernelSum.of(mixture.centres, kappa(mixture.radii_km), peak_densities(mixture))
+    kernel_sum = KernelSum.of(mixture.centers, kappa(mixture.radii_km), peak_densities(mixture))
     return np.asarray(np.log(kernel_sum.density(kernel_sum.squared_chords(unit_xyz(positions)))))
 
 
@@ -124,7 +124,7 @@ def radius_for_mass_km(mixture: Mixture, point: LatLon, shares: Floats) -> Float
 
 
 def _make_discs(mixture: Mixture, points: LatLon) -> Discs:
-    distance = pairwise_m(points, mixture.centres) / EARTH_RADIUS_M
+    distance = pairwise_m(points, mixture.centers) / EARTH_RADIUS_M
     return Discs(distance, kappa(mixture.radii_km), mixture.weights)
 
 
@@ -150,7 +150,7 @@ def quadrature_nodes(mixture: Mixture, count: int) -> tuple[LatLon, Floats]:
     )
     # Kernels around one center start at different bearings; otherwise their nodes form rays.
     bearing_deg = np.mod(_GOLDEN_ANGLE_DEG * (node_rank + 0.5 * kernel_index), 360.0)
-    positions = destination(mixture.centres[kernel_index], bearing_deg, distance_km * 1_000.0)
+    positions = destination(mixture.centers[kernel_index], bearing_deg, distance_km * 1_000.0)
     return positions, mixture.weights[kernel_index] / node_counts[kernel_index]
 
 

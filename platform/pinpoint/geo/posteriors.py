@@ -74,12 +74,12 @@ def mixture(
     wide = np.outer(np.full(count, elsewhere / count), fit.elsewhere_shares)
     weights = np.concatenate([narrow.ravel(), wide.ravel()])
     radii = [*kernels_km] * count + [*elsewhere_km] * count
-    centres = [np.repeat(points, len(kernels_km), axis=0)]
-    centres.append(np.repeat(points, len(elsewhere_km), axis=0))
+    centers = [np.repeat(points, len(kernels_km), axis=0)]
+    centers.append(np.repeat(points, len(elsewhere_km), axis=0))
     order = np.argsort(weights, kind="stable")
     kept = np.sort(order[np.cumsum(weights[order]) > _TRIMMED_MASS])
     return Mixture(
-        np.concatenate(centres)[kept], np.array(radii)[kept], weights[kept] / weights[kept].sum()
+        np.concatenate(centers)[kept], np.array(radii)[kept], weights[kept] / weights[kept].sum()
     )
 
 

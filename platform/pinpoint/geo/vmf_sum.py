@@ -38,22 +38,22 @@ class KernelSum:
     """`[M]`, density per km² at the center."""
 
     @classmethod
-    def of(cls, centres: LatLon, k: Floats, amplitude: Floats) -> KernelSum:
+    def of(cls, centers: LatLon, k: Floats, amplitude: Floats) -> KernelSum:
         """The kernels whose amplitude is not 0.
 
         Args:
-            centres: `[M, 2]`.
+            centers: `[M, 2]`.
             k: `[M]` concentrations κ.
             amplitude: `[M]`.
         """
         nonzero = np.flatnonzero(amplitude)
         # One complex number per center: sorting rows takes several times as long.
-        complex_positions = centres[nonzero] @ (1.0, 1j)
+        complex_positions = centers[nonzero] @ (1.0, 1j)
         _, first_index, center_index = np.unique(
             complex_positions, return_index=True, return_inverse=True
         )
         return cls(
-            unit_xyz(centres[nonzero][first_index]),
+            unit_xyz(centers[nonzero][first_index]),
             center_index,
             k[nonzero] / -2.0,
             amplitude[nonzero],

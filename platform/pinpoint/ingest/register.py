@@ -16,7 +16,7 @@ from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
 from pinpoint.media.metadata.raw_metadata import sanitize_text
 from pinpoint.media.missing_files import MissingFiles, find_missing_files
 from pinpoint.media.tracks import add_options, find_tracks
-from pinpoint.ports import CatalogueWriter, Database
+from pinpoint.ports import CatalogWriter, Database
 from pinpoint.records import (
     Batch,
     MetadataOverride,
@@ -144,29 +144,27 @@ def register_files(
         raise BadRequestError(
             f"no files to ingest in {path}; nothing was changed", reason="no_files"
         )
-    with database.write(organization_id) as catalogue:
-        source_record = _find_or_add_source(catalogue, source, kind, originals)
-        root, root_is_new = find_or_add_root(catalogue, source_record, folder, root_name)
+    with database.write(organization_id) as catalog:
+        source_record = _find_or_add_source(catalog, source, kind, originals)
+        root, root_is_new = find_or_add_root(catalog, source_record, folder, root_name)
     missing = None
     if only_rows is None:
-        with database.read(organization_id) as catalogue:
-            missing = find_missing_files(
-                catalogue, catalogue.source(source_record.id), root, folder
-            )
+        with database.read(organization_id) as catalog:
+            missing = find_missing_files(catalog, catalog.source(source_record.id), root, folder)
     # Before the items are read: a renamed file is a duplicate while the old row has its bytes.
     removed = _remove_missing(database, organization_id, source_record.id, missing, confirm_removal)
-    with database.write(organization_id) as catalogue:
-        batch = catalogue.open_batch(source_record.id)
+    with database.write(organization_id) as catalog:
+        batch = catalog.open_batch(source_record.id)
     items = (
         _check_storable(_make_item(entry, root, folder)) for entry in chain([first_entry], entries)
     )
     for page in _split_pages(items):
-        with database.write(organization_id) as catalogue:
-            catalogue.add_items(batch.id, page)
+        with database.write(organization_id) as catalog:
+            catalog.add_items(batch.id, page)
         if on_registered is not None:
             on_registered(len(page))
-    with database.write(organization_id) as catalogue:
-        batch = catalogue.close_batch(batch.id)
+    with database.write(organization_id) as catalog:
+        batch = catalog.close_batch(batch.id)
     return Registered(
         batch=batch,
         root=root,
@@ -190,23 +188,23 @@ def _remove_missing(
     # Outside a transaction: the confirmation may wait for a user.
     if not missing.external_ids or not confirm(missing):
         return 0
-    with database.write(organization_id) as catalogue:
-        return catalogue.remove_files(source_id, missing.external_ids)
+    with database.write(organization_id) as catalog:
+        return catalog.remove_files(source_id, missing.external_ids)
 
 
 def _find_or_add_source(
-    catalogue: CatalogueWriter, name: str, kind: SourceKind | None, originals: OriginalsPolicy
+    catalog: CatalogWriter, name: str, kind: SourceKind | None, originals: OriginalsPolicy
 ) -> Source:
     try:
-        return catalogue.source(name)
+        return catalog.source(name)
     except NotFoundError:
         if kind is None:
             raise
-        return catalogue.add_source(name, kind, originals=originals)
+        return catalog.add_source(name, kind, originals=originals)
 
 
 def find_or_add_root(
-    catalogue: CatalogueWriter, source: Source, folder: Path, name: str | None
+    catalog: CatalogWriter, source: Source, folder: Path, name: str | None
 ) -> tuple[SourceRoot, bool]:
     """The root of a source that contains a folder, and whether this call added it.
 
@@ -234,7 +232,7 @@ def find_or_add_root(
                 "this is another folder, give it a name with --root"
             )
     new_root = SourceRoot(name=sanitize_text(name or folder.name or "root"), path=str(folder))
-    catalogue.add_root(source.id, new_root)
+    catalog.add_root(source.id, new_root)
     return new_root, True
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from pinpoint.ports import CatalogueReader
+from pinpoint.ports import CatalogReader
 from pinpoint.records import Source, SourceRoot
 
 CONFIRM_ABOVE_SHARE: Final = 0.1
@@ -32,7 +32,7 @@ class MissingFiles:
 
 
 def find_missing_files(
-    catalogue: CatalogueReader, source: Source, root: SourceRoot, folder: Path
+    catalog: CatalogReader, source: Source, root: SourceRoot, folder: Path
 ) -> MissingFiles:
     """Files in the catalog that were ingested from below a folder and no longer exist.
 
@@ -40,7 +40,7 @@ def find_missing_files(
     opened, no file is missing.
 
     Args:
-        catalogue: Catalog rows of the organization.
+        catalog: Catalog rows of the organization.
         source: The source.
         root: One of its roots.
         folder: The root's folder, or one below it.
@@ -49,7 +49,7 @@ def find_missing_files(
     prefix = root.external_id("" if below == "." else f"{below}/")
     others = tuple(f"{other.name}/" for other in source.roots if other.name and other != root)
     num_known, missing = 0, []
-    for external_id, locator in catalogue.source_files(source.id, prefix):
+    for external_id, locator in catalog.source_files(source.id, prefix):
         stored_path = file_of_locator(locator)
         # Under a root without a name, an id chosen by a user looks like a path.
         if not root.name and (stored_path is None or external_id.startswith(others)):

@@ -40,10 +40,10 @@ class AreaAccuracy:
 
     as_released: float
     """Relative to all rows: a row without a label is wrong (as in OSV-5M's released code)."""
-    labelled_only: float
+    labeled_only: float
     """Relative to the rows with a label."""
     rows: int
-    labelled: int
+    labeled: int
 
 
 def within(distances_km: ArrayLike, threshold_km: float, convention: Convention) -> BoolColumn:
@@ -165,12 +165,12 @@ def area_accuracy(labels: Sequence[str | None], answers: Sequence[str | None]) -
         ValueError: Different numbers of labels and answers.
     """
     right = same_area(labels, answers)
-    labelled = np.array([bool(label) for label in labels], dtype=np.bool_)
+    labeled = np.array([bool(label) for label in labels], dtype=np.bool_)
     return AreaAccuracy(
         as_released=mean(right),
-        labelled_only=mean(right[labelled]),
+        labeled_only=mean(right[labeled]),
         rows=len(right),
-        labelled=int(labelled.sum()),
+        labeled=int(labeled.sum()),
     )
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from pinpoint.ports.catalog import CatalogueReader, CatalogueWriter, Database
+from pinpoint.ports.catalog import CatalogReader, CatalogWriter, Database
 from pinpoint.ports.engines import (
     BlobStore,
     Decoder,
@@ -23,8 +23,8 @@ from pinpoint.ports.training_data import TrainingDataReader
 __all__ = [
     "ReembedQueue",
     "BlobStore",
-    "CatalogueReader",
-    "CatalogueWriter",
+    "CatalogReader",
+    "CatalogWriter",
     "TenantDeletion",
     "Database",
     "Decoder",

@@ -25,7 +25,7 @@ from pinpoint.records import (
 )
 
 
-class CatalogueReader(Protocol):
+class CatalogReader(Protocol):
     """One organization's rows; rows of other organizations cannot be reached through it.
 
     Every method with an id raises `NotFound` if this organization has no row with that id.
@@ -95,7 +95,7 @@ class CatalogueReader(Protocol):
         """JPEG bytes."""
         ...
 
-    def neighbours(
+    def neighbors(
         self, image_id: UUID, *, radius_m: float, kinds: Sequence[SourceKind] = (), limit: int = 20
     ) -> list[tuple[Image, float]]:
         """Images near an image with their geodesic distance in meters, nearest first."""
@@ -124,7 +124,7 @@ class CatalogueReader(Protocol):
         ...
 
 
-class CatalogueWriter(CatalogueReader, Protocol):
+class CatalogWriter(CatalogReader, Protocol):
     """Adds changes; the jobs of a change are sent after the commit."""
 
     def add_source(
@@ -132,7 +132,7 @@ class CatalogueWriter(CatalogueReader, Protocol):
         name: str,
         kind: SourceKind,
         *,
-        licence: str | None = None,
+        license: str | None = None,
         attribution: str | None = None,
         originals: OriginalsPolicy = "copy",
     ) -> Source:
@@ -221,10 +221,10 @@ class CatalogueWriter(CatalogueReader, Protocol):
 class Database(Protocol):
     """Opens units of work; one that ends without an error is committed, and its jobs are sent."""
 
-    def read(self, organization_id: UUID) -> AbstractContextManager[CatalogueReader]:
+    def read(self, organization_id: UUID) -> AbstractContextManager[CatalogReader]:
         """A read-only transaction in one organization."""
         ...
 
-    def write(self, organization_id: UUID) -> AbstractContextManager[CatalogueWriter]:
+    def write(self, organization_id: UUID) -> AbstractContextManager[CatalogWriter]:
         """A transaction in one organization."""
         ...

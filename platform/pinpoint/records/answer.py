@@ -211,7 +211,7 @@ class CitedCopy:
     source: str
     file_name: str
     kind: SourceKind
-    licence: str | None
+    license: str | None
     attribution: str | None
 
 
@@ -225,7 +225,7 @@ class Citation:
     source_id: UUID
     source: str
     kind: SourceKind
-    licence: str | None
+    license: str | None
     attribution: str | None
     point: Point
     distance_m: float

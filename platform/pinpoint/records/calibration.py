@@ -78,7 +78,7 @@ class Calibration:
     data: Mapping[str, str]
     """Names and digests of the queries and the gallery."""
     authors: int
-    licence: str
+    license: str
     note: str
     """Description of the guarantee and its scope; part of every calibrated answer."""
     code_version: str

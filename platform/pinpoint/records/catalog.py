@@ -72,7 +72,7 @@ class Source:
     id: UUID
     name: str
     kind: SourceKind
-    licence: str | None
+    license: str | None
     attribution: str | None
     originals: OriginalsPolicy
     created_at: datetime
@@ -99,7 +99,7 @@ class Image:
     camera: str | None
     creator: str | None
     sequence: str | None
-    licence: str | None
+    license: str | None
     attribution: str | None
     sha256: str
     format: str
@@ -199,7 +199,7 @@ class ImageUpdate:
     heading_deg: float | None = None
     creator: str | None = None
     sequence: str | None = None
-    licence: str | None = None
+    license: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ FieldName = Literal[
     "altitude_m",
     "creator",
     "sequence",
-    "licence",
+    "license",
     "panorama_id",
 ]
 FIELDS: Final[tuple[FieldName, ...]] = (
@@ -33,17 +33,17 @@ FIELDS: Final[tuple[FieldName, ...]] = (
     "altitude_m",
     "creator",
     "sequence",
-    "licence",
+    "license",
     "panorama_id",
 )
-ManualField = Literal["position", "captured_at", "heading_deg", "creator", "sequence", "licence"]
+ManualField = Literal["position", "captured_at", "heading_deg", "creator", "sequence", "license"]
 MANUAL_FIELDS: Final[tuple[ManualField, ...]] = (
     "position",
     "captured_at",
     "heading_deg",
     "creator",
     "sequence",
-    "licence",
+    "license",
 )
 """Fields that a person can set and clear."""
 
@@ -69,7 +69,7 @@ class Layer:
     altitude_m: float | None = None
     creator: str | None = None
     sequence: str | None = None
-    licence: str | None = None
+    license: str | None = None
     panorama_id: str | None = None
     position_source: str | None = None
     """Origin of the position inside the layer (`exif`, `xmp`, `caller`); None: the layer's name."""
@@ -110,7 +110,7 @@ class MergedFields:
     altitude_m: float | None = None
     creator: str | None = None
     sequence: str | None = None
-    licence: str | None = None
+    license: str | None = None
     panorama_id: str | None = None
     sources: Mapping[FieldName, str]
     """Field → origin, for each field that has a value."""

@@ -24,7 +24,7 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     "sequence": INDEXED_BYTES,
     # In the index payload, as the group of an image; preceded by the source's id.
     "panorama_id": INDEXED_BYTES,
-    "licence": INDEXED_BYTES,
+    "license": INDEXED_BYTES,
     "attribution": INDEXED_BYTES,
     "camera": INDEXED_BYTES,
     # Paths: Linux allows 4,096 bytes, and a locator encodes each byte as three (`%E4`). The indexes
@@ -146,7 +146,7 @@ def check_hint(hint: MetadataOverride) -> None:
     for column in (
         "creator",
         "sequence",
-        "licence",
+        "license",
         "panorama_id",
         "track",
         "track_name",
@@ -179,7 +179,7 @@ def check_capture(capture: CaptureMetadata) -> None:
     Raises:
         Unstorable: A value cannot be stored; the detail names it.
     """
-    for column in ("camera", "creator", "sequence", "licence", "panorama_id"):
+    for column in ("camera", "creator", "sequence", "license", "panorama_id"):
         text = getattr(capture, column)
         # Some cameras write zero bytes; they are removed when the row is built.
         check_text(column, None if text is None else text.replace("\x00", ""))

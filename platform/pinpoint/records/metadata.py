@@ -57,7 +57,7 @@ class CaptureMetadata:
     camera: str | None = None
     creator: str | None = None
     sequence: str | None = None
-    licence: str | None = None
+    license: str | None = None
     panorama_id: str | None = None
     """Set by a manifest whose rows are already separate faces of one panorama."""
     panorama: Panorama | None = None
@@ -122,7 +122,7 @@ class MetadataOverride:
     altitude_m: float | None = None
     creator: str | None = None
     sequence: str | None = None
-    licence: str | None = None
+    license: str | None = None
     panorama_id: str | None = None
     track: str | None = None
     """Path of a GPX file, or of a folder with several; used if neither hint nor file has a position

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.geo.points import LatLon, lat_lon
 from pinpoint.geo.regions import mode, radius_for_mass_m
-from pinpoint.ports import CatalogueReader
+from pinpoint.ports import CatalogReader
 from pinpoint.records import (
     SOURCE_KINDS,
     Answer,
@@ -58,7 +58,7 @@ def decide_answer(
     ranked: Sequence[RankedCandidate],
     believed: CalibratedResult,
     *,
-    reader: CatalogueReader,
+    reader: CatalogReader,
     cited: int,
 ) -> Decision:
     """Decide where the photo was taken and which photos to cite.
@@ -179,7 +179,7 @@ def _collect_citations(
     ranked: Sequence[RankedCandidate],
     distances_m: NDArray[np.float64],
     answer: Point,
-    reader: CatalogueReader,
+    reader: CatalogReader,
     cited: int,
 ) -> tuple[Citation, ...]:
     """The best candidates at the answer and the best evidence near them, for each kind.
@@ -253,7 +253,7 @@ def _build_citation(
         source_id=image.source_id,
         source=image.source,
         kind=image.kind,
-        licence=image.licence,
+        license=image.license,
         attribution=image.attribution,
         point=image.point,
         distance_m=round(geodesic_m(answer, image.point), 3),
@@ -265,7 +265,7 @@ def _build_citation(
                 source=copy.source,
                 file_name=copy.file_name,
                 kind=copy.kind,
-                licence=copy.licence,
+                license=copy.license,
                 attribution=copy.attribution,
             )
             for copy in copies

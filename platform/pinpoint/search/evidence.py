@@ -16,7 +16,7 @@ import numpy as np
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import lat_lon
-from pinpoint.ports import CatalogueReader
+from pinpoint.ports import CatalogReader
 from pinpoint.records import Candidate, Evidence, Exclusions, SearchFilter, Vector
 
 _COSINE_TOLERANCE: Final = 5e-7
@@ -30,7 +30,7 @@ def fetch_evidence(
     candidates: Sequence[Candidate],
     *,
     vector: Vector,
-    reader: CatalogueReader,
+    reader: CatalogReader,
     contract: str,
     limits: SearchFilter,
     radius_m: float,
@@ -76,7 +76,7 @@ def fetch_evidence(
 
 
 def _read_distinct(
-    reader: CatalogueReader,
+    reader: CatalogReader,
     candidates: Sequence[Candidate],
     limits: SearchFilter,
     *,

@@ -44,7 +44,7 @@ def group_hits(
         vector: Query `[D]`.
         index: Index to search.
         where: Index filter.
-        settings: Gives the overfetch factor.
+        settings: Gives the oversampling factor.
         info: Description of the index.
         limit: Maximum number of groups.
         per_group: Maximum number of images per group.
@@ -52,7 +52,7 @@ def group_hits(
     if info.points == 0:
         return ()
     order = attrgetter("order")
-    num_hits = limit * per_group * settings.overfetch
+    num_hits = limit * per_group * settings.oversampling
     hits_by_group: dict[str, dict[UUID, Hit]] = defaultdict(dict)
     narrowed = where
     for _ in range(_MAX_ROUNDS):

@@ -169,7 +169,7 @@ def locate_encoded(
         with watch.stage("decide"):
             believed = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)
             decision = answer.decide_answer(
-                ranking.ranked, believed, reader=reader, cited=settings.cited
+                ranking.ranked, believed, reader=reader, cited=settings.max_citations
             )
     return answer.build_answer(
         decision,

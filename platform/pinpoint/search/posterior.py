@@ -69,7 +69,7 @@ def calibrate_result(
     features = query_features(ranking.ranked, kind=kind, null_logit=ranking.null_score)
     if calibration is None:
         return CalibratedResult(asked=features, note=note)
-    belief = compute_posterior(features, calibration, search.objective_km)
+    belief = compute_posterior(features, calibration, search.optimize_for_radius_km)
     return CalibratedResult(asked=features, belief=belief, note=note, abstained=belief.abstained)
 
 
@@ -123,7 +123,10 @@ def select_calibration(
 
 
 def select_best_point(
-    features: QueryFeatures, belief: kernels.Mixture, nodes: Nodes, objective_km: float | None
+    features: QueryFeatures,
+    belief: kernels.Mixture,
+    nodes: Nodes,
+    optimize_for_radius_km: float | None,
 ) -> Floats:
     """The candidate position `[2]` with the highest expected GeoScore; the first of equal ones.
 
@@ -131,10 +134,10 @@ def select_best_point(
         features: Features of the query; its points are the possible answers.
         belief: Posterior of the query.
         nodes: Quadrature nodes of the posterior.
-        objective_km: Maximize accuracy within this radius instead, in kilometers.
+        optimize_for_radius_km: Maximize accuracy within this radius instead, in kilometers.
     """
-    if objective_km is not None:
-        return select_most_probable_point(features, belief, objective_km)
+    if optimize_for_radius_km is not None:
+        return select_most_probable_point(features, belief, optimize_for_radius_km)
     points = np.array(features.points)
     expected_scores = kernels.expected_scores(*nodes, points, GEOSCORE_SCALE_KM)
     return np.asarray(points[np.argmax(expected_scores)])
@@ -149,19 +152,19 @@ def select_most_probable_point(
 
 
 def compute_posterior(
-    features: QueryFeatures, calibration: Calibration, objective_km: float | None = None
+    features: QueryFeatures, calibration: Calibration, optimize_for_radius_km: float | None = None
 ) -> Posterior:
     """Compute the posterior, its point, its probabilities and its credible regions.
 
     Args:
         features: Features of the query.
         calibration: Calibration of the bundle and ranker.
-        objective_km: As in `select_best_point`.
+        optimize_for_radius_km: As in `select_best_point`.
     """
     stratum, fit = posteriors.select_fit(features, calibration.strata, calibration.density_cuts)
     belief = posteriors.mixture(features, fit, calibration.kernels_km, calibration.elsewhere_km)
     nodes = kernels.quadrature_nodes(belief, NUM_NODES)
-    answer = select_best_point(features, belief, nodes, objective_km)
+    answer = select_best_point(features, belief, nodes, optimize_for_radius_km)
     abstention = calibration.abstention
     mass, elsewhere = posteriors.masses(features, fit)
     unsupported_fit = abstention.unsupported

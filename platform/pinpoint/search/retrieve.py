@@ -76,7 +76,7 @@ def retrieve_candidates(
             channel=channel,
             vector=vector,
             filter=to_index_filter(organization_id, limits, kinds=(kind,)),
-            limit=settings.candidates * settings.overfetch,
+            limit=settings.candidates * settings.oversampling,
             contract=info.contract,
         )
         for channel in channels
@@ -315,7 +315,7 @@ def _not_near(slots: Sequence[Hit], hits: Sequence[Hit], dedupe_m: float) -> lis
 
 def gps_quota(settings: SearchSettings, candidates: int) -> int:
     """Number of slots reserved for the channel `gps`, for this number of candidates."""
-    return int(candidates * settings.gps_share)
+    return int(candidates * settings.gps_channel_fraction)
 
 
 def suppress_nearby(hits: Sequence[Hit], nearer_than_m: float) -> list[Hit]:

@@ -41,7 +41,7 @@ def ask_on(home: Path, asked: np.ndarray, notes: Path, ready: Any, stop: Any) ->
 
     Args:
         home: Of the stack.
-        asked: Questions `[Q, D]`, put to both organisations in turn.
+        asked: Questions `[Q, D]`, put to both organizations in turn.
         notes: Gets one JSON line a question.
         ready: Event set before the first question that counts.
         stop: Event that ends it.

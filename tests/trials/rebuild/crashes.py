@@ -67,7 +67,7 @@ def crash(
         victim: `builder` or `owner`.
         state: In which state of the rebuild.
         streamed: Points of a whole rebuild.
-        optimizing_s: How long a whole rebuild optimises.
+        optimizing_s: How long a whole rebuild optimizes.
     """
     before = str(index.info().build)
     dice = random.Random(f"{victim} {state}")

@@ -20,7 +20,7 @@ from trials.soak.ground import Ground
 
 CHANNEL, SEED, BEST = "image", 7, 48
 CHANGING, STILL = OWNERS[:2]
-"""Writes go to the first organisation's photos; nothing of the second changes."""
+"""Writes go to the first organization's photos; nothing of the second changes."""
 
 
 @dataclass(frozen=True, slots=True)

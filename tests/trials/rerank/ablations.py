@@ -107,8 +107,8 @@ def picks_file(ground: Ground, search: Search) -> Path:
 def questions(ground: Ground) -> list[TrainingQuery]:
     """Of the role `test` those that ablations ask, in the order of the labels."""
     queries = ground.planet / "queries"
-    labelled = read_labels(PROTOCOLS["world"], queries / "labels.csv")
-    own = [each for each in labelled.questions if each.strata["role"] == "test"]
+    labeled = read_labels(PROTOCOLS["world"], queries / "labels.csv")
+    own = [each for each in labeled.questions if each.strata["role"] == "test"]
     kept = some([each.kind or "" for each in own], ground.of_each)
     return [TrainingQuery(question=own[row], images=queries / "images") for row in kept]
 
@@ -128,8 +128,8 @@ def _examples(
 ) -> Examples:
     """What the flow finds for each question."""
     organization_id = services.access.caller_for(DEFAULT_ORGANIZATION).organization_id
-    with services.database.read(organization_id) as catalogue:
-        source_ids = tuple(catalogue.source(f"test-{kind}").id for kind in KINDS)
+    with services.database.read(organization_id) as catalog:
+        source_ids = tuple(catalog.source(f"test-{kind}").id for kind in KINDS)
     part = read_bundle(ground.bundle(RERANKED)).contract.reranker
     index = services.index if search.kind is None else OneKind(services.index, search.kind)
     settings = services.settings.search.model_copy(update={"candidates": search.candidates})

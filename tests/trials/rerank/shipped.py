@@ -37,7 +37,7 @@ def ship(trained: Path, shipped: Path) -> None:
             network=network,
             evidence_radius_m=part.evidence_radius_m,
             evidence_per_kind=part.evidence_per_kind,
-            licence=part.weights.licence,
+            license=part.weights.license,
             training=part.training,
         )
         found = replace(of.calibrations[RERANK], bundle=plain.contract.name)

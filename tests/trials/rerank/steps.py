@@ -159,7 +159,7 @@ def _cpu_s() -> float:
 
 
 def _ingested(ground: Ground, role: str) -> list[Any]:
-    """A role's galleries, each a source of its kind; files that are known are recognised."""
+    """A role's galleries, each a source of its kind; files that are known are recognized."""
     found = []
     for kind in KINDS:
         source = f"{role}-{kind}"

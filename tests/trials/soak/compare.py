@@ -1,4 +1,4 @@
-"""What an organisation's state is: rows, points, blobs and verdicts, for two runs to share."""
+"""What an organization's state is: rows, points, blobs and verdicts, for two runs to share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trials.soak.player import Player
 _ROWS = """
 SELECT s.name, i.external_id, coalesce(i.face, ''), encode(i.sha256, 'hex'), i.state,
        round(ST_Y(i.geom)::numeric, 7)::text, round(ST_X(i.geom)::numeric, 7)::text,
-       i.captured_at::text, i.heading_deg, i.creator, i.licence, i.position_source, i.size_bytes,
+       i.captured_at::text, i.heading_deg, i.creator, i.license, i.position_source, i.size_bytes,
        i.time_source, i.warnings, i.field_layers::text,
        i.width_px, i.height_px, i.kind, i.failure,
        ARRAY(SELECT DISTINCT f FROM unnest(i.manual_fields) f ORDER BY f),
@@ -28,7 +28,7 @@ FROM images i JOIN sources s ON s.id = i.source_id
 WHERE i.organization_id = %s ORDER BY 1, 2, 3
 """
 _CELLS = """
-SELECT s.name, n.cell, n.images FROM neighbourhoods n JOIN sources s ON s.id = n.source_id
+SELECT s.name, n.cell, n.images FROM cell_stats n JOIN sources s ON s.id = n.source_id
 WHERE n.organization_id = %s AND n.images > 0 ORDER BY 1, 2
 """
 _VERDICTS = """

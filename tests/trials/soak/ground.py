@@ -49,7 +49,11 @@ class Ground:
             places=ServiceSettings(home=home),
             api=ApiSettings(),
             worker=WorkerSettings(
-                chunk=chunk, lease_s=lease_s, sweep_s=1.0, tombstone_s=30.0, reconcile_s=3_600.0
+                task_batch_size=chunk,
+                lease_ttl_s=lease_s,
+                recovery_interval_s=1.0,
+                tombstone_ttl_s=30.0,
+                reconcile_interval_s=3_600.0,
             ),
         )
         self.places = StackPaths(home)

@@ -18,7 +18,7 @@ from pinpoint.client.transport import HttpTransport
 from pinpoint.ingest.register import register_folder
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
-from pinpoint.store.db.catalog_database import CatalogueDatabase
+from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
 from trials.soak.ground import Ground, patiently
 from trials.soak.world import FOLDERS, SOURCES, Op, write
@@ -33,7 +33,7 @@ class Lost(AssertionError):
 
 @dataclass
 class Player:
-    """One organisation that does what the script says."""
+    """One organization that does what the script says."""
 
     ground: Ground
     name: str
@@ -49,7 +49,7 @@ class Player:
         self._clients = threading.local()
         self._opened: list[Client] = []
         owner = Transactions(owner_engine(self.ground.places.owner_url()))
-        self._operator = CatalogueDatabase(owner, self.ground.settings.worker.chunk)
+        self._operator = CatalogDatabase(owner, self.ground.settings.worker.task_batch_size)
         self.organization_id = ApiKeyStore(owner).create_organization(self.name).id
 
     def close(self) -> None:
@@ -210,7 +210,7 @@ class Player:
     # --- waiting -----------------------------------------------------------------------------
 
     def unsettled(self) -> dict[str, int]:
-        """How much of the organisation's work is still under way."""
+        """How much of the organization's work is still under way."""
         rows = self.ground.sql(
             "SELECT (SELECT count(*) FROM batch_items WHERE organization_id = %s"
             "          AND state IN ('received', 'stored')),"

@@ -66,7 +66,7 @@ class UploadForm(BaseModel):
     hints: str | None = Field(
         default=None,
         description="JSON object: file name → known metadata of the file (lat, lon, captured_at, "
-        "heading_deg, altitude_m, creator, sequence, licence, panorama_id, attributes).",
+        "heading_deg, altitude_m, creator, sequence, license, panorama_id, attributes).",
         examples=['{"a.jpg": {"lat": 48.8566, "lon": 2.3522}}'],
     )
 

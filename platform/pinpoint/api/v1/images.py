@@ -16,8 +16,8 @@ from pinpoint.api.v1.schemas.images import (
     ImageOut,
     ImageQuery,
     ImagesOut,
-    NeighbourOut,
-    NeighboursOut,
+    NeighborOut,
+    NeighborsOut,
 )
 from pinpoint.records import ImageFilter
 
@@ -120,8 +120,8 @@ def get_thumbnail(image_id: ImageId, caller: ReadCaller, services: AppServices) 
 
 
 @router.get(
-    "/{image_id}/neighbours",
-    operation_id="list_neighbours",
+    "/{image_id}/neighbors",
+    operation_id="list_neighbors",
     summary="Images near an image",
     responses=_PROBLEMS,
 )
@@ -134,14 +134,14 @@ def list_neighbors(
     ] = 250.0,
     kinds: Annotated[list[Literal["photo", "street"]], Query(max_length=2)] = [],  # noqa: B006
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
-) -> NeighboursOut:
+) -> NeighborsOut:
     """List images within `radius_m` of an image (great-circle distance), nearest first."""
     with services.database.read(caller.organization_id) as catalog:
-        neighbors = catalog.neighbours(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
+        neighbors = catalog.neighbors(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
     images_out = ImageOut.all_of([image for image, _ in neighbors], paths=can_see_paths(caller))
-    return NeighboursOut(
-        neighbours=[
-            NeighbourOut(image=image, distance_m=distance_m)
+    return NeighborsOut(
+        neighbors=[
+            NeighborOut(image=image, distance_m=distance_m)
             for image, (_, distance_m) in zip(images_out, neighbors, strict=True)
         ]
     )

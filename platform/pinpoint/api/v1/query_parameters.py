@@ -13,7 +13,7 @@ from pinpoint.api.forms import parse_json
 from pinpoint.api.problems import list_field_errors
 from pinpoint.api.v1.times import Time
 from pinpoint.errors import BadRequestError
-from pinpoint.ports import CatalogueReader
+from pinpoint.ports import CatalogReader
 from pinpoint.records import Box, Circle, Point, SearchFilter
 
 MAX_RADIUS_M: Final = 20_100_000.0
@@ -109,7 +109,7 @@ class SimilarForm(SearchFilterParameters):
     )
 
 
-def to_search_filter(parameters: SearchFilterParameters, catalog: CatalogueReader) -> SearchFilter:
+def to_search_filter(parameters: SearchFilterParameters, catalog: CatalogReader) -> SearchFilter:
     """Convert form fields to a search filter.
 
     Raises:

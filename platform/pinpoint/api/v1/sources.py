@@ -49,7 +49,7 @@ def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> S
         source = catalog.add_source(
             body.name,
             body.kind,
-            licence=body.licence,
+            license=body.license,
             attribution=body.attribution,
             originals=body.originals,
         )

@@ -1,1 +1,1 @@
-"""Calibration."""
+"""Fits calibrations on evaluated queries: posterior parameters and abstention."""

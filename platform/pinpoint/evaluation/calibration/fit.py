@@ -39,7 +39,7 @@ MIN_LEVEL: Final = 2e-3
 """Minimum mass of a region: two of a posterior's quadrature nodes."""
 SEED: Final = 20261121
 _FEATURE_NAMES: Final = {feature.name for feature in fields(QueryFeatures)}
-_SETTINGS_WITHOUT_EFFECT: Final = ("cited", "objective_km")
+_SETTINGS_WITHOUT_EFFECT: Final = ("max_citations", "optimize_for_radius_km")
 """Search settings that do not change the posterior."""
 
 Floats = NDArray[np.float64]
@@ -72,13 +72,13 @@ class CalibrationSet:
 
 
 def fit_calibration(
-    folder: Path, *, licence: str | None = None, withheld: float = abstention.MAX_FALSE_ABSTENTION
+    folder: Path, *, license: str | None = None, withheld: float = abstention.MAX_FALSE_ABSTENTION
 ) -> Calibration:
     """Fit a calibration on a finished run.
 
     Args:
         folder: Folder of the run. The arm with exclusions is used if the run has one.
-        licence: License of the queries; by default that of the protocol.
+        license: License of the queries; by default that of the protocol.
         withheld: Maximum share of the correct answers that may be withheld, in (0, 1).
 
     Raises:
@@ -126,7 +126,7 @@ def fit_calibration(
         kinds=tuple(run["settings"]["kinds"]),
         data=_describe_data(run, arm, all_queries),
         authors=authors,
-        licence=licence or protocol.licence,
+        license=license or protocol.license,
         note=(
             f"Fitted on {len(covered.features)} queries by {authors} creators ({protocol.title}). "
             "Probabilities and regions are valid for similar queries, on a similar gallery, taken "

@@ -1,1 +1,1 @@
-"""Labels."""
+"""Labeled query photos: formats of label files, protocols and checks."""

@@ -23,7 +23,7 @@ def describe_labels(labeled: LabeledQueries) -> dict[str, object]:
         "protocol": protocol.name,
         "title": protocol.title,
         "label_format": protocol.label_format,
-        "licence": protocol.licence,
+        "license": protocol.license,
         "convention": protocol.convention,
         "expected_rows": protocol.denominator,
         "released_images": protocol.released,
@@ -77,7 +77,7 @@ def _area_counts(queries: Sequence[LabeledQuery], level: str) -> dict[str, int]:
     labels = [label for query in queries if (label := query.areas[level]) is not None]
     return {
         "as_released": len(queries),
-        "labelled": len(labels),
+        "labeled": len(labels),
         "different": len(set(labels)),
     }
 

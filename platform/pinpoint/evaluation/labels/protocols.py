@@ -38,7 +38,7 @@ class Protocol:
     """Administrative levels that are evaluated, from `columns.AREAS`."""
     area_forms: str = ""
     """Format of the area labels, for people."""
-    licence: str
+    license: str
 
 
 _FLICKR_OWNER_PATTERN: Final = r"_(\d+@N\d+)\.[A-Za-z]+$"
@@ -129,7 +129,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 convention="pinpoint",
                 areas=("country",),
                 area_forms="country as ISO 3166 code",
-                licence="made by this project (Apache-2.0); city coordinates after GeoNames, "
+                license="made by this project (Apache-2.0); city coordinates after GeoNames, "
                 "CC BY 4.0",
             ),
             Protocol(
@@ -142,7 +142,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 denominator=237,
                 released=237,
                 convention="geoestimation",
-                licence=_FLICKR_TERMS,
+                license=_FLICKR_TERMS,
             ),
             Protocol(
                 name="im2gps3k",
@@ -154,7 +154,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 denominator=2_997,
                 released=3_000,
                 convention="geoestimation",
-                licence=_FLICKR_TERMS,
+                license=_FLICKR_TERMS,
             ),
             Protocol(
                 name="yfcc4k",
@@ -165,7 +165,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 denominator=4_536,
                 released=4_536,
                 convention="geoestimation",
-                licence="photos of YFCC100M, each under its owner's Creative Commons license; not "
+                license="photos of YFCC100M, each under its owner's Creative Commons license; not "
                 "part of this project",
             ),
             Protocol(
@@ -179,7 +179,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 convention="osv5m",
                 areas=AREA_LEVELS,
                 area_forms=_OSV5M_AREA_FORMS,
-                licence="images of Mapillary contributors, CC BY-SA 4.0",
+                license="images of Mapillary contributors, CC BY-SA 4.0",
             ),
             Protocol(
                 name="custom",
@@ -191,7 +191,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 convention="pinpoint",
                 areas=AREA_LEVELS,
                 area_forms=_OSV5M_AREA_FORMS,
-                licence="set by the author of the set",
+                license="set by the author of the set",
             ),
         )
     }

@@ -1,1 +1,1 @@
-"""Metrics."""
+"""Metrics of a run, computed from its stored rows."""

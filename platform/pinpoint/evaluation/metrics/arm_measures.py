@@ -245,9 +245,9 @@ def _area_metrics(metrics: ArmMetrics, level: str, rows: Flags) -> dict[str, Any
     normalized = area_accuracy([normalize_label(label) for label in labels], predicted)
     return {
         "as_released": released.as_released,
-        "labelled_only": normalized.labelled_only,
+        "labeled_only": normalized.labeled_only,
         "rows": released.rows,
-        "labelled": normalized.labelled,
+        "labeled": normalized.labeled,
     }
 
 

@@ -28,8 +28,8 @@ Floats = NDArray[np.float64]
 def placeholder_groups(vectors: NDArray[np.floating], truths: Floats) -> list[NDArray[np.intp]]:
     """Groups of queries that show one image with at least three distinct ground truths.
 
-    A group is a photo and all later ungrouped photos with a cosine of at least `MIN_COSINE`. All pairs
-    are compared, in blocks: O(N² D), about 3 s for 10,000 photos and 512 dimensions.
+    A group is a photo and all later ungrouped photos with a cosine of at least `MIN_COSINE`. All
+    pairs are compared, in blocks: O(N² D), about 3 s for 10,000 photos and 512 dimensions.
 
     Args:
         vectors: Vectors of the photos, `[N, D]`, of length 1 up to rounding.

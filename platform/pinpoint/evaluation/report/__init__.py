@@ -1,1 +1,1 @@
-"""Report."""
+"""Reports of a run: JSON, Markdown, figures and maps."""

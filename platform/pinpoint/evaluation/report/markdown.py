@@ -98,7 +98,7 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
     for name, arm in report["arms"].items():
         title = ARM_TITLES[name]
         rows.append(_accuracy_row(title, arm["all"]))
-        accuracy_of_all = arm["all"]["accuracy_of_labelled"]
+        accuracy_of_all = arm["all"]["accuracy_of_labeled"]
         num_evaluated = report["counts"]["asked"]
         rows.append(
             [
@@ -156,8 +156,8 @@ def _area_section(report: Mapping[str, Any]) -> list[str]:
             level,
             format_percent(accuracy["as_released"]),
             accuracy["rows"],
-            format_percent(accuracy["labelled_only"]),
-            accuracy["labelled"],
+            format_percent(accuracy["labeled_only"]),
+            accuracy["labeled"],
         )
         for name, arm in report["arms"].items()
         for level, accuracy in arm["all"]["areas"].items()

@@ -134,7 +134,7 @@ def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
 def _report_arm(arm: Arm, metrics: ArmMetrics) -> dict[str, Any]:
     all_rows = np.ones(len(metrics.error_km), dtype=np.bool_)
     result: dict[str, Any] = {"all": arm_measures.summarize_metrics(metrics, all_rows)}
-    result["all"]["accuracy_of_labelled"] = {
+    result["all"]["accuracy_of_labeled"] = {
         f"{threshold:g}": float(arm_measures.hits(metrics, threshold).sum())
         / max(1, len(arm.files))
         for threshold in THRESHOLDS_KM
@@ -212,7 +212,7 @@ def _report_timings(arms: Mapping[str, Arm]) -> dict[str, Any]:
 
 def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: ArmMetrics) -> list[str]:
     protocol = PROTOCOLS[run["protocol"]]
-    notes = [*run["labels"]["notes"], f"License of the set: {protocol.licence}."]
+    notes = [*run["labels"]["notes"], f"License of the set: {protocol.license}."]
     if _is_synthetic(run):
         notes.insert(0, PLANET_NOTE)
     num_evaluated, num_labeled = run["labels"]["asked"], run["labels"]["questions"]

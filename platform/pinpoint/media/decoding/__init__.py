@@ -1,1 +1,1 @@
-"""Decoding."""
+"""Decodes untrusted files in limited child processes."""

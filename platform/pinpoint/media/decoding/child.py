@@ -1,4 +1,4 @@
-"""The decoding child: `python -m pinpoint.media.decoding.child LIMITS`; decodes untrusted files in turn.
+"""The decoding child: `python -m pinpoint.media.decoding.child LIMITS`.
 
 Imports Pillow, pillow-heif, numpy, msgpack and defusedxml; never torch, SQL or settings. It gets
 bytes, never paths. It drops all other rights before the first file (`sandbox.confine`). Code that

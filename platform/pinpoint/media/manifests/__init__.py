@@ -1,1 +1,1 @@
-"""Manifests."""
+"""Manifests: tables and GeoJSON files with metadata of images."""

@@ -77,7 +77,7 @@ COLUMN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "time_zone": ("time_zone", "tz", "offset_time_original", "offset_time", "utc_offset"),
     "sequence": ("sequence", "sequence_id", "sequence_key", "map_sequence_uuid"),
     "creator": ("creator", "author", "artist", "photographer"),
-    "licence": ("licence", "license"),
+    "license": ("license", "licence"),
     "panorama": ("panorama", "panorama_id", "pano_id"),
     "altitude_m": (
         "altitude_m",

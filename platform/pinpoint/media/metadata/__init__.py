@@ -1,1 +1,1 @@
-"""Metadata."""
+"""Metadata inside image files: EXIF, XMP, IPTC, comments, times and positions."""

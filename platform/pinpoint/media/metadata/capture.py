@@ -153,7 +153,7 @@ def _read_manifest_layer(hint: MetadataOverride) -> Layer | None:
         altitude_m=hint.altitude_m,
         creator=hint.creator or None,
         sequence=hint.sequence,
-        licence=hint.licence,
+        license=hint.license,
         panorama_id=hint.panorama_id,
         attributes=dict(hint.attributes),
     )
@@ -235,7 +235,7 @@ def _build_capture(
         camera=facts.camera,
         creator=merged.creator,
         sequence=merged.sequence,
-        licence=merged.licence,
+        license=merged.license,
         panorama_id=merged.panorama_id,
         panorama=_build_panorama(picture, merged.heading_deg),
         format=picture.format,

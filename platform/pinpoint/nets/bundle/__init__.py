@@ -1,1 +1,1 @@
-"""Bundle."""
+"""Bundles: folders with weights, their contract, calibrations and digests."""

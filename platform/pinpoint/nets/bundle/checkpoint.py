@@ -53,7 +53,7 @@ def write_bundle(
     *,
     name: str,
     tower: TowerSpec,
-    licence: str,
+    license: str,
     weights: Path | None = None,
     preprocess: Preprocess | None = None,
     note: str | None = None,
@@ -64,7 +64,7 @@ def write_bundle(
         folder: Target folder; it must not exist. It is created atomically.
         name: Shown in answers.
         tower: Library, name, tag, arguments.
-        licence: License of the weights.
+        license: License of the weights.
         weights: A local safetensors file; default: the weights of `tower.pretrained` are
             downloaded.
         preprocess: Default: the preprocessing that the library states for the tower and tag.
@@ -88,15 +88,15 @@ def write_bundle(
     contract = new_contract(
         name=name,
         tower=tower,
-        weights=_weights_spec("0" * 64, licence),
+        weights=_weights_spec("0" * 64, license),
         preprocess=preprocess,
         note=note or _default_note(tower),
     )
-    return _write_files(folder, build_tower(tower, weights), contract, licence)
+    return _write_files(folder, build_tower(tower, weights), contract, license)
 
 
 def write_trained_tower(
-    folder: Path, *, name: str, tower: Tower, spec: TowerSpec, preprocess: Preprocess, licence: str
+    folder: Path, *, name: str, tower: Tower, spec: TowerSpec, preprocess: Preprocess, license: str
 ) -> Path:
     """Write a bundle of a tower trained by Pinpoint; the tower is in evaluation mode on the CPU.
 
@@ -108,19 +108,19 @@ def write_trained_tower(
     contract = new_contract(
         name=name,
         tower=spec,
-        weights=_weights_spec("0" * 64, licence),
+        weights=_weights_spec("0" * 64, license),
         preprocess=preprocess,
         note=_default_note(spec),
     )
-    return _write_files(folder, tower, contract, licence)
+    return _write_files(folder, tower, contract, license)
 
 
-def _write_files(folder: Path, tower: Tower, contract: BundleContract, licence: str) -> Path:
+def _write_files(folder: Path, tower: Tower, contract: BundleContract, license: str) -> Path:
     width = tower_width(tower, contract.preprocess, str(contract.tower))
     tensors = {key: value.contiguous() for key, value in tower.network.state_dict().items()}
     with atomic_folder(folder) as draft:
         save_file(tensors, draft / _WEIGHTS_FILE)
-        spec = _weights_spec(file_sha256(draft / _WEIGHTS_FILE), licence)
+        spec = _weights_spec(file_sha256(draft / _WEIGHTS_FILE), license)
         contract = replace(contract, weights=spec, dims={"image": width})
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
     return folder
@@ -144,10 +144,10 @@ def tower_width(tower: Tower, preprocess: Preprocess, name: str) -> int:
     return width
 
 
-def _weights_spec(sha256: str, licence: str) -> WeightsSpec:
-    if not 1 <= len(licence) <= 200:
+def _weights_spec(sha256: str, license: str) -> WeightsSpec:
+    if not 1 <= len(license) <= 200:
         raise BadBundleError("state the license of the weights in 1 to 200 characters")
-    return WeightsSpec(file=_WEIGHTS_FILE, sha256=sha256, licence=licence)
+    return WeightsSpec(file=_WEIGHTS_FILE, sha256=sha256, license=license)
 
 
 def _default_note(tower: TowerSpec) -> str:

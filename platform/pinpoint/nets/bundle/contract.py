@@ -138,7 +138,7 @@ class WeightsSpec:
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.safetensors$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    licence: Annotated[str, Field(min_length=1, max_length=200)]
+    license: Annotated[str, Field(min_length=1, max_length=200)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -206,7 +206,7 @@ class BundleContract:
     preprocess: Preprocess
     dims: dict[Channel, Annotated[int, Field(ge=1, le=65_536)]]
     """Named vectors and their width; `gps` if and only if there is a location tower."""
-    normalisation: Literal["l2"] = "l2"
+    normalization: Literal["l2"] = "l2"
     heads: Annotated[EmbeddingSpace | None, BeforeValidator(_none_for_empty)] = None
     """If None, the output of the tower is the image vector."""
     reranker: RerankerPart | None = None

@@ -32,7 +32,7 @@ def digest(contract: BundleContract, rendition_px: int) -> str:
         "weights": None if contract.weights is None else contract.weights.sha256,
         "preprocess": plain["preprocess"],
         "dims": plain["dims"],
-        "normalisation": plain["normalisation"],
+        "normalization": plain["normalization"],
         "heads": _heads_hash_input(plain["heads"]),
         "rendition_px": rendition_px,
     }

@@ -102,7 +102,7 @@ def write_joint_embedding(
     tower: Bundle,
     heads: ImageHeads,
     location: LocationEncoder | None,
-    licence: str,
+    license: str,
     note: str,
     temperature: float | None = None,
     training: TrainingNote | None = None,
@@ -116,7 +116,7 @@ def write_joint_embedding(
         tower: Bundle with the tower, its weights and preprocessing, and without heads.
         heads: From the tower's features to the joint space.
         location: From positions to the joint space.
-        licence: License of the trained weights.
+        license: License of the trained weights.
         note: Capabilities and limits of the weights, shown in answers.
         temperature: Factor of the cosines in training.
         training: Describes the training.
@@ -152,7 +152,7 @@ def write_joint_embedding(
         space = EmbeddingSpace(
             image=heads.spec,
             location=location.spec if location else None,
-            weights=WeightsSpec(file=HEADS_FILE, sha256=sha256, licence=licence),
+            weights=WeightsSpec(file=HEADS_FILE, sha256=sha256, license=license),
             temperature=temperature,
             training=training,
             places=None if places is None else write_coordinates(draft, places),
@@ -201,7 +201,7 @@ def write_geoclip(
         tower=tower,
         heads=heads,
         location=net.location,
-        licence=GEOCLIP_LICENSE,
+        license=GEOCLIP_LICENSE,
         note=_GEOCLIP_NOTE.format(version=GEOCLIP_VERSION, tower=tower.contract.tower),
         temperature=float(net.logit_scale.exp()),
         places=gallery_coordinates(source),

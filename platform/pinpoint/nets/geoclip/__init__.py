@@ -1,1 +1,1 @@
-"""Geoclip."""
+"""GeoCLIP as a bundle: its network and its weight files."""

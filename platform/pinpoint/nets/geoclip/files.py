@@ -104,7 +104,8 @@ def _find_package(source: Path | None) -> Path:
         spec = importlib.util.find_spec("geoclip")
         if spec is None or not spec.submodule_search_locations:
             raise UnavailableError(
-                f"the package geoclip is not installed: `pip install --no-deps geoclip=={GEOCLIP_VERSION}`."
+                f"the package geoclip is not installed: `pip install --no-deps "
+                f"geoclip=={GEOCLIP_VERSION}`."
                 f" Without network access, download it elsewhere (`pip download --no-deps"
                 f" geoclip=={GEOCLIP_VERSION}`, 40 MB) and pass the path of the wheel",
                 reason="weights_unavailable",
@@ -112,7 +113,8 @@ def _find_package(source: Path | None) -> Path:
         source = Path(next(iter(spec.submodule_search_locations)))
     if not source.exists():
         raise UnavailableError(
-            f"{source} does not exist; name a wheel of geoclip {GEOCLIP_VERSION} or a folder with its files"
+            f"{source} does not exist; name a wheel of geoclip {GEOCLIP_VERSION} or a folder "
+            f"with its files"
             f" (`pip download --no-deps geoclip=={GEOCLIP_VERSION}` fetches the wheel)",
             reason="weights_unavailable",
         )

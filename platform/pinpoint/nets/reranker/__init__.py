@@ -1,1 +1,1 @@
-"""Reranker."""
+"""The reranker: input features, network and the ranker of a bundle."""

@@ -95,7 +95,7 @@ def write_reranked(
     network: RerankerNetwork,
     evidence_radius_m: float,
     evidence_per_kind: int,
-    licence: str,
+    license: str,
     training: TrainingNote | None = None,
 ) -> Path:
     """Write a bundle that combines another bundle with a reranker.
@@ -107,7 +107,7 @@ def write_reranked(
         network: The reranker.
         evidence_radius_m: Maximum distance of evidence in training.
         evidence_per_kind: Maximum evidence images per candidate and kind in training.
-        licence: License of the trained weights.
+        license: License of the trained weights.
         training: Describes their training.
 
     Returns:
@@ -133,7 +133,7 @@ def write_reranked(
         digest = file_sha256(draft / RERANKER_FILE)
         part = RerankerPart(
             network=network.spec,
-            weights=WeightsSpec(file=RERANKER_FILE, sha256=digest, licence=licence),
+            weights=WeightsSpec(file=RERANKER_FILE, sha256=digest, license=license),
             evidence_radius_m=evidence_radius_m,
             evidence_per_kind=evidence_per_kind,
             training=training,

@@ -1,1 +1,1 @@
-"""Towers."""
+"""Image towers: backbones, preprocessing and the built-in descriptor."""

@@ -1,1 +1,1 @@
-"""Backup."""
+"""Backup and restore of a stack: archive format, database dumps and compaction."""

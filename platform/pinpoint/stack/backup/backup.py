@@ -262,8 +262,8 @@ def open_database(
         url = settings.places.database_url
         if alone and dumps.count_other_clients(url):
             raise ConflictError(
-                f"{dumps.count_other_clients(url)} other clients are connected to the database: stop every "
-                "API and worker first"
+                f"{dumps.count_other_clients(url)} other clients are connected to the database: "
+                "stop every API and worker first"
             )
         yield url, None
         return

@@ -1,1 +1,1 @@
-"""Index."""
+"""Processes of the embedded index: owner, engine, builder and the swap of builds."""

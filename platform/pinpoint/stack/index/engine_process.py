@@ -2,8 +2,8 @@
 
 Qdrant Edge holds the interpreter's lock during a call: opening a build takes half a second at
 100,000 images. In a separate process no other thread needs that lock. The process
-(`python -m pinpoint.stack.index.engine_process`) has one connection, an inherited socket. It answers frames
-one by one and flushes often. It ends with its owner.
+(`python -m pinpoint.stack.index.engine_process`) has one connection, an inherited socket. It
+answers frames one by one and flushes often. It ends with its owner.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Servers."""
+"""Private servers of the embedded stack: PostgreSQL and Redis."""

@@ -1,1 +1,1 @@
-"""Supervisor."""
+"""Processes of a stack: supervisord, programs, start and stop."""

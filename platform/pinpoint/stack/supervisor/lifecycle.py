@@ -70,8 +70,8 @@ class StackStatus:
     """Status of the stack of one home.
 
     Args:
-        state: `start_stack`: every process runs and the API is ready. `degraded`: some do not run, or the
-            API is not ready. `orphaned`: processes run without their supervisor. `stop_stack`: no
+        state: `up`: every process runs and the API is ready. `degraded`: some do not run, or the
+            API is not ready. `orphaned`: processes run without their supervisor. `down`: no
             process runs.
         home: Path of the home.
         api_url: Base URL of the API, also while it is down.

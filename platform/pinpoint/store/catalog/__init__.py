@@ -1,1 +1,1 @@
-"""Catalog."""
+"""The catalog of one organization: sources, batches, images and their neighbors."""

@@ -29,9 +29,9 @@ from pinpoint.store.db.rows import is_any_of, to_batch, to_image, to_item, to_so
 from pinpoint.store.db.tables import (
     batch_items,
     batches,
+    cell_stats,
     images,
     item_images,
-    neighbourhoods,
     sources,
     thumbnails,
 )
@@ -56,7 +56,7 @@ def select_images() -> Select[Any]:
             _LAT.label("lat"),
             _LON.label("lon"),
             sources.c.name.label("source_name"),
-            sources.c.licence.label("source_licence"),
+            sources.c.license.label("source_license"),
             sources.c.attribution.label("source_attribution"),
         )
         .join(sources, sources.c.id == images.c.source_id)
@@ -72,7 +72,7 @@ def _as_id(text: str) -> UUID | None:
 
 
 class Reader:
-    """Implements `ports.CatalogueReader` on one unit of work."""
+    """Implements `ports.CatalogReader` on one unit of work."""
 
     def __init__(self, unit: UnitOfWork) -> None:
         if unit.organization_id is None:
@@ -88,9 +88,9 @@ class Reader:
     def sources(self) -> list[Source]:
         """All sources by name, with their number of images."""
         counted = (
-            select(neighbourhoods.c.source_id, func.sum(neighbourhoods.c.images).label("images"))
-            .where(self._in_organization(neighbourhoods))
-            .group_by(neighbourhoods.c.source_id)
+            select(cell_stats.c.source_id, func.sum(cell_stats.c.images).label("images"))
+            .where(self._in_organization(cell_stats))
+            .group_by(cell_stats.c.source_id)
             .subquery()
         )
         rows = self._connection.execute(
@@ -122,8 +122,8 @@ class Reader:
                 "`pinpoint sources add`, or an ingest with --kind, makes one"
             )
         counted = self._connection.execute(
-            select(func.coalesce(func.sum(neighbourhoods.c.images), 0)).where(
-                self._in_organization(neighbourhoods), neighbourhoods.c.source_id == row.id
+            select(func.coalesce(func.sum(cell_stats.c.images), 0)).where(
+                self._in_organization(cell_stats), cell_stats.c.source_id == row.id
             )
         ).scalar_one()
         roots = list_roots(self._connection, [row.id])
@@ -322,7 +322,7 @@ class Reader:
             raise NotFoundError(f"no image {image_id}")
         return bytes(data)
 
-    def neighbours(
+    def neighbors(
         self, image_id: UUID, *, radius_m: float, kinds: Sequence[SourceKind] = (), limit: int = 20
     ) -> list[tuple[Image, float]]:
         """Images near an image with their geodesic distance in meters, nearest first."""

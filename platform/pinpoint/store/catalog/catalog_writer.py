@@ -38,7 +38,7 @@ _REMOVAL_PAGE = 10_000
 
 
 class Writer(Reader):
-    """Implements `ports.CatalogueWriter` on one unit of work."""
+    """Implements `ports.CatalogWriter` on one unit of work."""
 
     def __init__(self, unit: UnitOfWork, chunk: int) -> None:
         super().__init__(unit)
@@ -49,7 +49,7 @@ class Writer(Reader):
         name: str,
         kind: SourceKind,
         *,
-        licence: str | None = None,
+        license: str | None = None,
         attribution: str | None = None,
         originals: OriginalsPolicy = "copy",
     ) -> Source:
@@ -60,7 +60,7 @@ class Writer(Reader):
             BadRequest: Kind or policy is unknown, or the name is invalid (`store.names`).
         """
         check_name(name, "source")
-        _check_texts(name=name, licence=licence, attribution=attribution)
+        _check_texts(name=name, license=license, attribution=attribution)
         if kind not in SOURCE_KINDS:
             raise BadRequestError(
                 f"source kind {kind!r} is unknown; valid are {', '.join(SOURCE_KINDS)}"
@@ -74,7 +74,7 @@ class Writer(Reader):
             "organization_id": self._organization_id,
             "name": name,
             "kind": kind,
-            "licence": licence,
+            "license": license,
             "attribution": attribution,
             "originals": originals,
         }
@@ -282,7 +282,7 @@ class Writer(Reader):
         Raises:
             BadRequest: Nothing would change, or no position would remain.
         """
-        _check_texts(creator=fix.creator, sequence=fix.sequence, licence=fix.licence)
+        _check_texts(creator=fix.creator, sequence=fix.sequence, license=fix.license)
         corrections.correct_image(self._connection, image_id, self._in_organization(images), fix)
         self._enqueue_jobs(jobs.INDEX_IMAGES, [image_id])
         return self.image(image_id)

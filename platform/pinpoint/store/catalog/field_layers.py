@@ -25,7 +25,7 @@ from pinpoint.store.db.tables import batch_items, batches, images
 
 PROVENANCE: Final = ("position_source", "time_source", "warnings", "manual_fields", "field_layers")
 """Columns with the origin of values; the index does not hold them."""
-_TEXT_FIELDS: Final = ("creator", "sequence", "licence", "panorama_id")
+_TEXT_FIELDS: Final = ("creator", "sequence", "license", "panorama_id")
 
 
 def clean_layer(layer: Layer) -> Layer:

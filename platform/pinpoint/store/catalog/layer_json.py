@@ -24,7 +24,7 @@ FIELD_COLUMNS: Final = (
     "altitude_m",
     "creator",
     "sequence",
-    "licence",
+    "license",
     "panorama_id",
 )
 """Columns of `images` named like their field; a position has several columns."""

@@ -1,1 +1,1 @@
-"""Db."""
+"""Database foundation: connections, tables, conversions and API keys."""

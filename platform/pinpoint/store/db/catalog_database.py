@@ -11,7 +11,7 @@ from pinpoint.store.catalog.catalog_writer import Writer
 from pinpoint.store.db.database import Transactions
 
 
-class CatalogueDatabase:
+class CatalogDatabase:
     """Opens catalog readers and writers on one engine.
 
     Args:

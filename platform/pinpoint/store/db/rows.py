@@ -103,7 +103,7 @@ _HINT_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     **dict.fromkeys(
         ("lat", "lon", "heading_deg", "altitude_m", "camera_clock_offset_s"), _NUMBER_TYPES
     ),
-    **dict.fromkeys(("captured_at", "creator", "sequence", "licence", "panorama_id"), _TEXT_TYPES),
+    **dict.fromkeys(("captured_at", "creator", "sequence", "license", "panorama_id"), _TEXT_TYPES),
     **dict.fromkeys(("track", "track_name", "time_zone"), _TEXT_TYPES),
     "position_source": (str,),
     "attributes": (dict,),
@@ -139,7 +139,7 @@ def to_source(row: Row[Any], images: int = 0, roots: Sequence[SourceRoot] = ()) 
         id=row.id,
         name=row.name,
         kind=row.kind,
-        licence=row.licence,
+        license=row.license,
         attribution=row.attribution,
         originals=row.originals,
         created_at=row.created_at,
@@ -166,7 +166,7 @@ def to_image(row: Row[Any]) -> Image:
         creator=row.creator,
         sequence=row.sequence,
         # The license in the photo's metadata takes precedence over that of its source.
-        licence=row.licence or row.source_licence,
+        license=row.license or row.source_license,
         attribution=row.source_attribution or row.creator,
         sha256=row.sha256.hex(),
         format=row.format,

@@ -82,7 +82,7 @@ sources = Table(
     organization_fk(),
     Column("name", Text, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("licence", Text),
+    Column("license", Text),
     Column("attribution", Text),
     Column("originals", Text, nullable=False),
     # Before revision 0006 a source had one root; `source_roots` holds them now.
@@ -133,7 +133,7 @@ images = Table(
     Column("camera", Text),
     Column("creator", Text),
     Column("sequence", Text),
-    Column("licence", Text),
+    Column("license", Text),
     Column("position_source", Text, nullable=False),
     Column("time_source", Text),
     # One sentence for each value that was chosen over another one, or ignored.
@@ -215,8 +215,8 @@ tombstones = Table(
     timestamp_column("deleted_at", stamped=True),
 )
 
-neighbourhoods = Table(
-    "neighbourhoods",
+cell_stats = Table(
+    "cell_stats",
     metadata,
     Column("cell", BigInteger, nullable=False),
     Column("source_id", Uuid, nullable=False),
@@ -228,7 +228,7 @@ neighbourhoods = Table(
     Column("lon", Double),
     PrimaryKeyConstraint("cell", "source_id"),
     tenant_fk("sources", "source_id"),
-    Index("ix_neighbourhoods_source_id", "source_id"),
+    Index("ix_cell_stats_source_id", "source_id"),
 )
 
 batches = Table(

@@ -1,1 +1,1 @@
-"""Deletion."""
+"""Deletion of images and organizations, from tombstone to row."""

@@ -152,7 +152,7 @@ def _erase_sources(connection: Connection, organization_id: UUID) -> None:
         .values(
             erased_at=func.coalesce(sources.c.erased_at, func.now()),
             name=func.concat("erased:", sources.c.id.cast(Text)),
-            licence=None,
+            license=None,
             attribution=None,
             root=None,
         )
@@ -177,7 +177,7 @@ def _keep_revoked_key(connection: Connection) -> None:
         insert(api_keys).values(
             id=uuid4(),
             organization_id=connection.execute(default).scalar_one(),
-            name="of an erased organisation",
+            name="of an erased organization",
             secret_sha256=secrets.token_bytes(32),
             scopes=[],
             revoked_at=func.now(),

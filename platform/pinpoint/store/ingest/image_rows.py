@@ -29,7 +29,7 @@ METADATA_COLUMNS: Final = (
     "camera",
     "creator",
     "sequence",
-    "licence",
+    "license",
     "panorama_id",
     "attributes",
 )

@@ -1,1 +1,1 @@
-"""Vectors."""
+"""Vector index on both Qdrant engines: filters, strategies, payload and verification."""

@@ -45,7 +45,8 @@ def verify_self_retrieval(build: Build, report: Callable[[int], None] | None = N
         report: Receives the number of images queried so far.
 
     Raises:
-        IndexUnavailable: An image is not found by its own vector, or recall is under `MIN_SELF_RECALL`.
+        IndexUnavailable: An image is not found by its own vector, or recall is under
+            `MIN_SELF_RECALL`.
     """
     hits_found = hits_expected = 0
     points = build.fetch(_sample_ids(build), vectors=True)
@@ -72,8 +73,8 @@ def verify_self_retrieval(build: Build, report: Callable[[int], None] | None = N
     recall = hits_found / hits_expected if hits_expected else 1.0
     if recall < MIN_SELF_RECALL:
         raise IndexUnavailableError(
-            f"the new index finds {recall:.3f} of the {SELF_TOP_K} nearest images, {MIN_SELF_RECALL} is required; "
-            "it was not activated",
+            f"the new index finds {recall:.3f} of the {SELF_TOP_K} nearest images, "
+            f"{MIN_SELF_RECALL} is required; it was not activated",
             reason="build_not_verified",
         )
     return recall

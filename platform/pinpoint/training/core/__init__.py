@@ -1,1 +1,1 @@
-"""Core."""
+"""Parts that all trainings share: configuration, samples, splits, loop and checkpoints."""

@@ -63,12 +63,12 @@ class CatalogSourceConfig(BaseModel):
 def _source_type(value: object) -> str:
     """Type of a source; missing fields are then reported for that type."""
     fields = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
-    return "catalogue" if "source" in fields else "manifest"
+    return "catalog" if "source" in fields else "manifest"
 
 
 AnySource = Annotated[
     Annotated[ManifestSourceConfig, Tag("manifest")]
-    | Annotated[CatalogSourceConfig, Tag("catalogue")],
+    | Annotated[CatalogSourceConfig, Tag("catalog")],
     Discriminator(_source_type),
 ]
 
@@ -181,7 +181,7 @@ class EmbedderConfig(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     """Name of the resulting bundle."""
-    licence: Annotated[str, Field(min_length=1, max_length=200)]
+    license: Annotated[str, Field(min_length=1, max_length=200)]
     """License of the resulting weights."""
     note: Annotated[str, Field(min_length=1, max_length=1_000)]
     """Capabilities and limits of the weights; part of every answer."""
@@ -201,14 +201,14 @@ class EmbedderConfig(BaseModel):
     def _check_config(self) -> EmbedderConfig:
         if self.name == DESCRIPTOR_NAME:
             raise ValueError(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
-        if not self.of_catalogue:
+        if not self.of_catalog:
             self.check_kinds(
                 {source.kind for source in self.sources if isinstance(source, ManifestSourceConfig)}
             )
         return self
 
     @property
-    def of_catalogue(self) -> tuple[CatalogSourceConfig, ...]:
+    def of_catalog(self) -> tuple[CatalogSourceConfig, ...]:
         """Sources of the catalog, which need a running stack."""
         return tuple(source for source in self.sources if isinstance(source, CatalogSourceConfig))
 

@@ -1,1 +1,1 @@
-"""Embedder."""
+"""Training of the embedder."""

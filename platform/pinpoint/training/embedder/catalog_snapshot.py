@@ -4,7 +4,7 @@ A gallery may grow while a run is interrupted; a resumed run must use the images
 Therefore rows, their positions and their reasons are written before the first image is decoded,
 and the stack is not queried again.
 
-catalogue.jsonl   a header, then a line for each row: a sample, or the reason why it is none
+catalog.jsonl   a header, then a line for each row: a sample, or the reason why it is none
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pinpoint.records import Rejected, TrainingRow, TrainingSource
 from pinpoint.training.core.configs import CatalogSourceConfig
 from pinpoint.training.core.samples import CHANGED_SINCE_INGEST, Sample, SnapshotSource
 
-SNAPSHOT_FILE: Final = "catalogue.jsonl"
+SNAPSHOT_FILE: Final = "catalog.jsonl"
 _FORMAT: Final = 1
 
 

@@ -176,7 +176,7 @@ def compute_features(
 
 
 def write_tower_bundle(
-    front: FeatureSource, tower: TrainedTower | None, folder: Path, *, name: str, licence: str
+    front: FeatureSource, tower: TrainedTower | None, folder: Path, *, name: str, license: str
 ) -> Bundle:
     """The bundle of the tower that the heads were trained on; a trained tower is written first."""
     if tower is None:
@@ -191,7 +191,7 @@ def write_tower_bundle(
         tower=tower.tower,
         spec=front.spec,
         preprocess=front.preprocess,
-        licence=licence,
+        license=license,
     )
     return read_bundle(folder / TOWER)
 

@@ -46,7 +46,7 @@ def load_samples(
         DatabaseUnavailable: The stack is down.
         NotFound: There is no such source.
     """
-    catalog_sources, read_at = config.of_catalogue, None
+    catalog_sources, read_at = config.of_catalog, None
     snapshots: Iterator[SnapshotSource] = iter(())
     if catalog_sources:
         has_snapshot = (folder / FEATURES).exists() and (folder / SNAPSHOT_FILE).exists()

@@ -123,7 +123,7 @@ def train_embedder(
             # The report comes first, because an existing bundle makes every later run fail.
             write_report(folder / REPORT, {**report, "run": identity})
             tower = write_tower_bundle(
-                front, average.tower, folder, name=config.name, licence=config.licence
+                front, average.tower, folder, name=config.name, license=config.license
             )
             _write_bundle(config, into, tower, state, samples, split, metrics, tower_metrics)
         processes.wait()
@@ -183,7 +183,7 @@ def _write_bundle(
         tower=tower,
         heads=state.average.heads.eval(),
         location=state.average.location.eval() if has_location else None,
-        licence=config.licence,
+        license=config.license,
         note=config.note,
         temperature=float(scale) if has_location else None,
         training=TrainingNote(
@@ -293,7 +293,7 @@ def _build_report(
         "validation_pictures": len(validation),
         "rows": gathered.rows,
         "dropped": dict(Counter(gathered.dropped) + Counter(features.dropped)),
-        "catalogue_read_at": gathered.read_at,
+        "catalog_read_at": gathered.read_at,
         "split": {**split.counts, "fingerprint": split.fingerprint},
         "validation": dict(metrics),
         "bare_tower": dict(tower_metrics),

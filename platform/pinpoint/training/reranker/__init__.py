@@ -1,1 +1,1 @@
-"""Reranker."""
+"""Training of the reranker."""

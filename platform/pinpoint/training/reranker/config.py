@@ -91,8 +91,8 @@ class GalleryConfig(BaseModel):
 
         Training drops candidates; the next ones then take the free slots.
         """
-        retrieved = self.candidates * serving.overfetch
-        return serving.model_copy(update={"candidates": retrieved, "overfetch": 1})
+        retrieved = self.candidates * serving.oversampling
+        return serving.model_copy(update={"candidates": retrieved, "oversampling": 1})
 
 
 class TargetConfig(BaseModel):
@@ -173,7 +173,7 @@ class RerankerConfig(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     """Name of the resulting bundle: the index's bundle with the reranker added."""
-    licence: Annotated[str, Field(min_length=1, max_length=200)]
+    license: Annotated[str, Field(min_length=1, max_length=200)]
     """License of the resulting weights."""
     questions: Annotated[tuple[QueriesConfig, ...], Field(min_length=1)]
     gallery: GalleryConfig = GalleryConfig()

@@ -29,7 +29,7 @@ from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, lat_lon, unit_xyz
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow, InputShape, row_dtype, write_row
-from pinpoint.ports import CatalogueReader
+from pinpoint.ports import CatalogReader
 from pinpoint.records import GPS_CHANNEL, SOURCE_KINDS, Circle, Exclusions, Vector
 from pinpoint.search import consistency, evidence, exclusion_filter, pipeline, retrieve, vote
 from pinpoint.search.stopwatch import Stopwatch
@@ -283,7 +283,7 @@ def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGall
 
 
 def _evidence_fetcher(
-    gallery: ExampleGallery, vector: Vector, reader: CatalogueReader
+    gallery: ExampleGallery, vector: Vector, reader: CatalogReader
 ) -> FetchEvidence:
     """A function that reads the evidence of candidates for one query."""
     return partial(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pinpoint.evaluation.labels.labels import LabeledQuery
 from pinpoint.geo.points import EARTH_RADIUS_M, lat_lon, unit_xyz
-from pinpoint.ports import CatalogueReader
+from pinpoint.ports import CatalogReader
 from pinpoint.records import Candidate, Evidence, Exclusions, Image, Point
 
 LOCALITY_RADIUS_M: Final = 30_000.0
@@ -51,7 +51,7 @@ def balance_exclusions(
     *,
     requested: Exclusions,
     resolved: Exclusions,
-    reader: CatalogueReader,
+    reader: CatalogReader,
     fetch_evidence: FetchEvidence,
 ) -> tuple[tuple[Candidate, ...], EvidenceByCandidate]:
     """Candidates and evidence after removing, in every locality, what was removed at the true one.
@@ -88,7 +88,7 @@ def _images_to_remove(
     *,
     requested: Exclusions,
     resolved: Exclusions,
-    reader: CatalogueReader,
+    reader: CatalogReader,
 ) -> Collection[UUID]:
     """For each locality except the true one: the drawn photo and its creator's images there."""
     truth = _unit_vectors([query.truth])[0]
@@ -110,7 +110,7 @@ def _images_to_remove(
 
 
 def _images_of_same_creators(
-    images: Sequence[Image], requested: Exclusions, reader: CatalogueReader
+    images: Sequence[Image], requested: Exclusions, reader: CatalogReader
 ) -> list[Image]:
     """All images that share a creator or a sequence with one of the images."""
     keys = sorted(set().union(*(_creator_keys(image, requested) for image in images)))

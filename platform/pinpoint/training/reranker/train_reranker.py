@@ -149,7 +149,7 @@ def _write_bundle(
         network=state.average,
         evidence_radius_m=config.gallery.evidence_radius_m,
         evidence_per_kind=config.gallery.evidence_per_kind,
-        licence=config.licence,
+        license=config.license,
         training=TrainingNote(
             data=split.fingerprint,
             split=_describe_split(config, table),
@@ -172,10 +172,10 @@ def _read_queries(query_set: int, queries: QueriesConfig) -> list[TrainingQuery]
         )
     if not queries.images.is_dir():
         raise BadRequestError(f"the folder of images {queries.images} does not exist")
-    labelled = read_labels(PROTOCOLS[queries.protocol], queries.labels)
+    labeled = read_labels(PROTOCOLS[queries.protocol], queries.labels)
     chosen = [
         query
-        for query in labelled.questions
+        for query in labeled.questions
         if all(_label_value(query, name) == value for name, value in queries.only.items())
     ]
     if not chosen:

@@ -1,1 +1,1 @@
-"""Schemas."""
+"""Request and response schemas of `/v1`, as pydantic models."""

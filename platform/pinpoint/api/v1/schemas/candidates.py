@@ -126,7 +126,7 @@ class CitedCopyOut(BaseModel):
     source: str
     file_name: str
     kind: str
-    licence: str | None
+    license: str | None
     attribution: str | None
     thumbnail_url: str
 
@@ -141,7 +141,7 @@ class CitationOut(BaseModel):
     source_id: UUID
     source: str
     kind: str
-    licence: str | None
+    license: str | None
     attribution: str | None
     lat: float
     lon: float
@@ -164,7 +164,7 @@ class CitationOut(BaseModel):
             source_id=cited.source_id,
             source=cited.source,
             kind=cited.kind,
-            licence=cited.licence,
+            license=cited.license,
             attribution=cited.attribution,
             lat=cited.point.lat,
             lon=cited.point.lon,
@@ -178,7 +178,7 @@ class CitationOut(BaseModel):
                     source=copy.source,
                     file_name=copy.file_name,
                     kind=copy.kind,
-                    licence=copy.licence,
+                    license=copy.license,
                     attribution=copy.attribution,
                     thumbnail_url=make_thumbnail_url(copy.image_id),
                 )

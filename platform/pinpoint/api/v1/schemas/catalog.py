@@ -71,7 +71,7 @@ class SourceIn(_RequestModel):
 
     name: Annotated[Text, Field(max_length=100, examples=["paris-walk"])]
     kind: Literal["photo", "street"] = Field(examples=["photo"])
-    licence: Text | None = Field(default=None, examples=["CC-BY-SA-4.0"])
+    license: Text | None = Field(default=None, examples=["CC-BY-SA-4.0"])
     attribution: Text | None = Field(default=None, examples=["Jane Doe"])
     originals: OriginalsPolicy = Field(
         default="copy",
@@ -86,7 +86,7 @@ class SourceOut(_ResponseModel):
     id: UUID
     name: str
     kind: str
-    licence: str | None
+    license: str | None
     attribution: str | None
     originals: OriginalsPolicy
     roots: list[str] = Field(
@@ -247,7 +247,7 @@ class MetadataOverrideIn(_RequestModel):
     altitude_m: FiniteFloat | None = None
     creator: IndexedText | None = None
     sequence: IndexedText | None = None
-    licence: IndexedText | None = None
+    license: IndexedText | None = None
     panorama_id: IndexedText | None = None
     time_zone: Zone | None = Field(
         default=None,
@@ -288,7 +288,7 @@ class ImageUpdateIn(_RequestModel):
     heading_deg: Annotated[float, Field(ge=0, lt=360, allow_inf_nan=False)] | None = None
     creator: Text | None = None
     sequence: Text | None = None
-    licence: Text | None = None
+    license: Text | None = None
     clear: list[ManualField] = Field(
         default_factory=list,
         max_length=len(MANUAL_FIELDS),
@@ -335,5 +335,5 @@ class ImageUpdateIn(_RequestModel):
             heading_deg=self.heading_deg,
             creator=self.creator,
             sequence=self.sequence,
-            licence=self.licence,
+            license=self.license,
         )

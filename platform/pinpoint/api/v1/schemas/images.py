@@ -42,7 +42,7 @@ class ImageOut(BaseModel):
     camera: str | None
     creator: str | None
     sequence: str | None
-    licence: str | None
+    license: str | None
     attribution: str | None
     sha256: str
     format: str
@@ -156,14 +156,14 @@ class ImagesOut(BaseModel):
     )
 
 
-class NeighbourOut(BaseModel):
+class NeighborOut(BaseModel):
     """An image near another image."""
 
     image: ImageOut
     distance_m: float
 
 
-class NeighboursOut(BaseModel):
+class NeighborsOut(BaseModel):
     """Images near an image, nearest first."""
 
-    neighbours: list[NeighbourOut]
+    neighbors: list[NeighborOut]

@@ -1,1 +1,1 @@
-"""Rpc."""
+"""Remote procedure calls to the process that owns the embedded index."""
