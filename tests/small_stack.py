@@ -30,7 +30,7 @@ from pinpoint.search.pipeline import locate
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.store.db.rows import unpack_vector
-from rig import write_photos
+from stack_fixtures import write_photos
 
 WORKER = "host/1/0.00"
 PHOTOS = 24

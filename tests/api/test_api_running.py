@@ -12,7 +12,7 @@ from sqlalchemy import text
 from pinpoint.records import IndexFilter
 from pinpoint.store.db.database import Transactions, owner_engine
 from pinpoint.store.vectors.rpc.client import RemoteIndex
-from rig import jpeg, plain_jpeg, unique
+from stack_fixtures import jpeg, plain_jpeg, unique
 
 VERDICTS = ("indexed", "updated", "duplicate", "rejected", "failed")
 

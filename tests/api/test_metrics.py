@@ -24,7 +24,7 @@ from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import load_operator_key
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.maintenance_stats import MAX_COUNT, MaintenanceStats
-from rig import Rig, jpeg, plain_jpeg, write_photos
+from stack_fixtures import Rig, jpeg, plain_jpeg, write_photos
 
 TOKEN = "a-token-for-prometheus"
 MOST_SERIES = 1_000

@@ -22,7 +22,7 @@ from pinpoint.geo.gazetteer import most_probable_places
 from pinpoint.geo.points import bearing_deg, destination
 from pinpoint.metrics.geolocation import GEOSCORE_SCALE_KM, THRESHOLDS_KM
 from pinpoint.nets.reranker.bundle_reranker import load_reranker
-from pinpoint.nets.reranker.features import QueryFeatures as Tensors
+from pinpoint.nets.reranker.features import RerankBatch as Tensors
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, SOURCE_KINDS, Calibration, QueryFeatures
 from pinpoint.search.posterior import NUM_NODES
 

@@ -13,7 +13,7 @@ import pytest
 from cli.test_cli_commands import picture, pinpoint  # noqa: F401 - a fixture
 from pinpoint.client import Client, folders, retry
 from pinpoint.errors import ForbiddenError, UnavailableError
-from rig import write_photos
+from stack_fixtures import write_photos
 
 BUSY = b"HTTP/1.1 %d Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 

@@ -16,7 +16,7 @@ from pinpoint.evaluation.report.report_file import make_report
 from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig, evaluate, vector_width
 from pinpoint.evaluation.run.results import write_results
 from pinpoint.settings import SearchSettings
-from rig import Rig
+from stack_fixtures import Rig
 
 TEMPLATE = "template_pinpoint"
 SEARCH = SearchSettings(candidates=12, evidence_per_kind=2)

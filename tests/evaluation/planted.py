@@ -12,8 +12,8 @@ from pathlib import Path
 from uuid import UUID
 
 from media.pictures import saved
-from rig import Rig
 from search.views import view
+from stack_fixtures import Rig
 
 PLACES = [(round(-50 + 9.1 * n, 3), round(-170 + 29.7 * n, 3)) for n in range(12)]
 PLACEHOLDERS = 4

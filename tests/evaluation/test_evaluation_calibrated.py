@@ -31,7 +31,7 @@ from pinpoint.nets.bundle.digests import public_contract
 from pinpoint.records import SearchFilter
 from pinpoint.search.pipeline import locate
 from pinpoint.synthetic.dataset import make_planet
-from rig import Rig
+from stack_fixtures import Rig
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rig import Rig
+from stack_fixtures import Rig
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from pinpoint.ingest.register import register_files
 from pinpoint.records import DecodedImage, ImageUpdate, Point
-from rig import Rig
+from stack_fixtures import Rig
 
 EVENTS = ("plain", "manifest", "manual", "again", "replace")
 MANUAL_TIME = datetime(2011, 1, 2, 3, 4, 5, tzinfo=UTC)

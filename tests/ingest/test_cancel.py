@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 
+from leftovers import DAY_S, pruned
 from pinpoint import jobs
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.register import register_folder
 from pinpoint.records import NewItem
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
-from remains import DAY_S, pruned
-from rig import WORKER, jpeg, write_photos
+from stack_fixtures import WORKER, jpeg, write_photos
 
 
 def registered(rig, org, folder, count):

@@ -8,7 +8,7 @@ import pytest
 
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
-from rig import jpeg, write_photos
+from stack_fixtures import jpeg, write_photos
 
 
 def located(rig, org, photo):

@@ -12,7 +12,7 @@ from media.pictures import exif, noise, saved, xmp
 from pinpoint.errors import BadRequestError
 from pinpoint.ingest.register import register_files
 from pinpoint.records import ImageUpdate, IndexFilter, Point
-from rig import degrees, jpeg, plain_jpeg
+from stack_fixtures import degrees, jpeg, plain_jpeg
 from trials.soak import compare
 
 GPX = """<gpx version="1.1"><trk><trkseg>

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import text
 
+from leftovers import found_in_folder, found_in_tables, pruned, swept
 from media.pictures import exif, noise, saved, xmp
 from pinpoint.errors import NotFoundError
 from pinpoint.ingest.erase import erase_organization
@@ -17,8 +18,7 @@ from pinpoint.stack.index.build import build_index
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
 from pinpoint.store.vectors.edge import EdgeIndex
 from pinpoint.store.vectors.rebuild_source import RebuildSource
-from remains import found_in_folder, found_in_tables, pruned, swept
-from rig import write_photos
+from stack_fixtures import write_photos
 
 
 @pytest.fixture

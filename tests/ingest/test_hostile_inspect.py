@@ -12,7 +12,7 @@ from pinpoint.ingest.inspect import inspect_files
 from pinpoint.media.checks import REASONS
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.settings import MediaSettings
-from rig import write_photos
+from stack_fixtures import write_photos
 
 SETTINGS = MediaSettings(timeout_s=20)
 

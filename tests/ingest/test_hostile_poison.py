@@ -12,7 +12,7 @@ from media.bombs import BOMBS
 from media.poison import ending_large_children, poison
 from pinpoint.media.decoding.decoder import MAX_ATTEMPTS, ChildDecoder
 from pinpoint.settings import MediaSettings
-from rig import jpeg, plain_jpeg, write_photos
+from stack_fixtures import jpeg, plain_jpeg, write_photos
 
 
 def items_of(rig, org, batch):

@@ -26,8 +26,8 @@ from pinpoint.settings import MediaSettings
 from pinpoint.stack.supervisor import lifecycle
 from pinpoint.store.db.database import Transactions, owner_engine
 from pinpoint.store.vectors.rpc.client import RemoteIndex
-from rig import unique
 from shared_data import shared_data
+from stack_fixtures import unique
 
 SEED, COUNT = 3, 500
 VERDICTS = ("indexed", "updated", "duplicate", "rejected", "failed")

@@ -21,7 +21,7 @@ from pinpoint.records import ImageUpdate
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint_workers import runtime
 from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
-from rig import WORKER, write_photos
+from stack_fixtures import WORKER, write_photos
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from pinpoint.errors import BadRequestError, NotFoundError
 from pinpoint.records import ImageUpdate, IndexFilter, Point
-from rig import jpeg, plain_jpeg, write_photos
+from stack_fixtures import jpeg, plain_jpeg, write_photos
 
 
 def index_count(rig, org):
@@ -109,7 +109,7 @@ def test_a_moved_file_is_a_duplicate(rig, tmp_path):
 
 def test_a_panorama_becomes_faces_and_is_one_item(rig, tmp_path):
     from media.pictures import exif, noise, saved, xmp
-    from rig import degrees
+    from stack_fixtures import degrees
 
     org = rig.organization()
     folder = tmp_path / "in"

@@ -13,7 +13,7 @@ from media.gpx_files import Gpx, Trk, render, walk
 from media.pictures import exif, noise, saved
 from pinpoint.ingest.register import register_folder
 from pinpoint.records import Batch, ReadOptions
-from rig import Rig, plain_jpeg
+from stack_fixtures import Rig, plain_jpeg
 
 
 @pytest.fixture

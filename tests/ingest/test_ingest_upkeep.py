@@ -12,7 +12,7 @@ from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.ingest.recovery import recover_lost_work
 from pinpoint.ingest.register import register_folder
 from pinpoint.records import ImageUpdate, IndexFilter, Point
-from rig import WORKER, jpeg, write_photos
+from stack_fixtures import WORKER, jpeg, write_photos
 
 
 def register(rig, org, folder):

@@ -15,7 +15,7 @@ from pinpoint.errors import BadManifestError, BadRequestError, NotFoundError
 from pinpoint.ingest.inspect import inspect_files
 from pinpoint.ingest.register import register_files
 from pinpoint.media.missing_files import find_missing_files, has_visible_entries
-from rig import jpeg, plain_jpeg, write_photos
+from stack_fixtures import jpeg, plain_jpeg, write_photos
 
 NOBODY = 65534
 

@@ -16,7 +16,7 @@ from pinpoint.settings import WorkerSettings
 from pinpoint.stack.job_sender import VISIBILITY_TIMEOUT_S
 from pinpoint.store.ingest import heartbeat
 from pinpoint.store.ingest.repository import CatalogIngestRepository
-from rig import WORKER, write_photos
+from stack_fixtures import WORKER, write_photos
 
 LEASE_S = 1.2
 

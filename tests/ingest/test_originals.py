@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from rig import jpeg, write_photos
+from stack_fixtures import jpeg, write_photos
 
 
 class Meddler:

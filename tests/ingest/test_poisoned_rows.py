@@ -19,7 +19,7 @@ from pinpoint.ingest.register import register_folder
 from pinpoint.records import NewItem
 from pinpoint.store.ingest.reembed_queue import CatalogReembedQueue
 from pinpoint.store.vectors.rebuild_source import RebuildSource
-from rig import WORKER, jpeg, plain_jpeg, write_photos
+from stack_fixtures import WORKER, jpeg, plain_jpeg, write_photos
 
 GOOD = 4
 

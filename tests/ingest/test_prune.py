@@ -9,12 +9,12 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from leftovers import DAY_S, pruned, swept
 from pinpoint import jobs
 from pinpoint.records import NewItem
 from pinpoint.store.deletion.image_deletion import BACKUP_LOCK
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
-from remains import DAY_S, pruned, swept
-from rig import jpeg, write_photos
+from stack_fixtures import jpeg, write_photos
 
 
 @pytest.fixture

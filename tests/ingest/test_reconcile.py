@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.records import ImageUpdate, IndexFilter, Point
-from rig import write_photos
+from stack_fixtures import write_photos
 
 
 def reconciled(rig, *, mend=True):

@@ -20,7 +20,7 @@ from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.store.db.rows import unpack_vector
 from pinpoint.store.ingest.reembed_queue import CatalogReembedQueue
 from pinpoint.store.vectors.rebuild_source import RebuildSource
-from rig import jpeg, write_photos
+from stack_fixtures import jpeg, write_photos
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import Circle, Exclusions, Point, SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
-from rig import Rig
 from search import in_memory
 from search.views import view
+from stack_fixtures import Rig
 
 # Few of each, so that whoever is left out makes room for another.
 SETTINGS = SearchSettings(candidates=6, oversampling=1, evidence_per_kind=2, evidence_radius_m=400)

@@ -26,8 +26,8 @@ from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
 from pinpoint.store.vectors.edge import EdgeIndex
 from pinpoint.store.vectors.rebuild_source import RebuildSource
-from rig import Rig
 from search.views import view
+from stack_fixtures import Rig
 
 DIM = 24
 CITIES = [(48.85, 2.35), (-33.9, 151.2), (64.1, -21.9), (-54.8, -68.3)]

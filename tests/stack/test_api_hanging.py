@@ -23,8 +23,8 @@ from pinpoint.api.app import create_app
 from pinpoint.bootstrap import build_services
 from pinpoint.settings import LogSettings, ServiceSettings, Settings
 from pinpoint.stack.state import load_operator_key
-from rig import plain_jpeg
 from small_stack import SmallStack
+from stack_fixtures import plain_jpeg
 
 PHOTO = plain_jpeg(77, size=(320, 240))
 BUDGET_S, QUESTIONS, SLACK_S = 3.0, 12, 3.0

@@ -23,7 +23,7 @@ from pinpoint.stack.backup.backup import write_backup
 from pinpoint.stack.backup.restore import check_backup, restore_backup
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.supervisor import lifecycle, processes
-from rig import Rig, jpeg, write_photos
+from stack_fixtures import Rig, jpeg, write_photos
 
 
 def quiet(_text: str) -> None:

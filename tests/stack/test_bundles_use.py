@@ -17,8 +17,8 @@ from pinpoint.errors import (
 from pinpoint.ingest import pipeline
 from pinpoint.stack.backup.backup import write_backup
 from pinpoint_workers import upkeep
-from rig import jpeg, write_photos
 from small_stack import PHOTOS, WORKER, SmallStack, two_bundles
+from stack_fixtures import jpeg, write_photos
 
 
 @pytest.fixture

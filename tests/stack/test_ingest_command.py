@@ -12,8 +12,8 @@ from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.cli.main import main
 from pinpoint.errors import BadRequestError
 from pinpoint.ingest import pipeline
-from rig import jpeg, write_photos
 from small_stack import WORKER, SmallStack
+from stack_fixtures import jpeg, write_photos
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
 from pinpoint.nets.embedder.heads import KindHeads
 from pinpoint.nets.embedder.joint_embedding import write_joint_embedding
 from pinpoint.nets.embedder.location import LocationTower
-from rig import plain_jpeg
 from small_stack import SmallStack
+from stack_fixtures import plain_jpeg
 
 COUNT, DIM, TEMPERATURE = 300, 24, 40.0
 PHOTO = plain_jpeg(77, size=(320, 240))

@@ -24,7 +24,7 @@ from pinpoint.cli.demo import demo_settings, run_demo
 from pinpoint.homes import demo_home
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.supervisor import lifecycle, processes
-from rig import jpeg, unique
+from stack_fixtures import jpeg, unique
 
 SMALL = {"preset": "tiny", "queries": 2, "seed": 11}
 pytestmark = pytest.mark.timeout(400)

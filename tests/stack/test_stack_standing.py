@@ -18,7 +18,7 @@ from pinpoint import jobs
 from pinpoint.cli import status
 from pinpoint.settings import ServiceSettings, Settings
 from pinpoint.stack.job_sender import CeleryQueue
-from rig import jpeg, plain_jpeg, unique
+from stack_fixtures import jpeg, plain_jpeg, unique
 
 
 @pytest.fixture(scope="module")

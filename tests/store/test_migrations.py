@@ -12,7 +12,7 @@ from sqlalchemy import inspect, text
 from pinpoint.stack.migrate import find_alembic_ini
 from pinpoint.store.db.database import Transactions, api_engine, head_revision, owner_engine
 from pinpoint.store.db.tables import metadata
-from rig import Rig, write_photos
+from stack_fixtures import Rig, write_photos
 
 
 @pytest.fixture

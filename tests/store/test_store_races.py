@@ -14,7 +14,7 @@ from pinpoint.ingest.originals import Originals
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.ingest.register import register_folder
 from pinpoint.records import Embedded, ImageUpdate, IndexFilter, NewItem
-from rig import Rig, jpeg, write_photos
+from stack_fixtures import Rig, jpeg, write_photos
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from pinpoint.store.vectors.qdrant import QdrantIndex
 from pinpoint.store.vectors.rebuild_source import RebuildSource
 from pinpoint.store.vectors.rpc.client import RemoteIndex
 from pinpoint.store.vectors.rpc.server import IndexServer
-from rig import Rig, write_photos
+from stack_fixtures import Rig, write_photos
 
 ONE, TWO = str(uuid4()), str(uuid4())
 POINTS = 40

@@ -11,7 +11,7 @@ from pinpoint.settings import MediaSettings
 from pinpoint.synthetic.dataset import make_planet
 from pinpoint.training.core.samples import ManifestSource, read_samples
 from pinpoint.training.reranker import train_reranker
-from rig import Rig
+from stack_fixtures import Rig
 from training.reranked import gallery, train, written
 
 

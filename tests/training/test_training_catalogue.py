@@ -23,7 +23,7 @@ from pinpoint.training.core.samples import read_samples
 from pinpoint.training.embedder.catalog_snapshot import read_snapshot, write_snapshot
 from pinpoint.training.embedder.features import cache_features
 from pinpoint.training.embedder.train_embedder import train_embedder
-from rig import Rig, jpeg
+from stack_fixtures import Rig, jpeg
 from training.counted import TOWER, WIDTH, Counting, encode
 from training.recipe import catalogd
 

@@ -28,7 +28,7 @@ from pinpoint.errors import PinpointError
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.records import IndexFilter, SearchFilter
 from pinpoint.search.pipeline import locate_encoded
-from rig import write_photos
+from stack_fixtures import write_photos
 from trials.rebuild.load import follow
 from trials.rebuild.rows import CHANGING, STILL, load
 from trials.soak.ground import running

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rig import write_photos
 from small_stack import PHOTOS, SmallStack, two_bundles
+from stack_fixtures import write_photos
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from ingest.correction_orders import Play, orders
 from pinpoint.records import DecodedImage
-from rig import Rig
 from shared_data import shared_data
+from stack_fixtures import Rig
 
 LARGE_PIXELS = 1_500_000
 LARGE_EVERY = 8

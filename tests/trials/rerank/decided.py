@@ -1,7 +1,7 @@
 """Where a run's answers would stand, had they been chosen for accuracy within a radius.
 
-`PINPOINT_SEARCH_OPTIMIZE_FOR_RADIUS_KM` chooses so in serving. It leaves the posterior as it is, and
-a row keeps all that the posterior is made from, so nothing is asked again.
+`PINPOINT_SEARCH_OPTIMIZE_FOR_RADIUS_KM` chooses so in serving. It leaves the posterior as it is,
+and a row keeps all that the posterior is made from, so nothing is asked again.
 """
 
 from __future__ import annotations

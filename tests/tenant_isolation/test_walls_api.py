@@ -6,9 +6,9 @@ import json
 from uuid import uuid4
 
 import pytest
-from walls.neighborhood import photo_of
 
 from pinpoint.records import IndexFilter
+from tenant_isolation.other_organization import photo_of
 
 BOTH = pytest.mark.parametrize("who", ["alder", "birch"])
 CORRECTION = {"lat": 1.0, "lon": 2.0}

@@ -19,7 +19,7 @@ import pytest
 
 from pinpoint import errors, records
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SKIPPED = {"build", "dist", "demo-out", "__pycache__"}
 MAX_FILE_LINES, MIN_FILE_LINES, MAX_FUNCTION_LINES = 400, 80, 60
 VAGUE_NAMES = {"models", "utils", "util", "helpers", "helper", "common", "misc", "base"}

@@ -10,14 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
-from walls.neighborhood import Neighborhood, settle_in
 
 from pinpoint import logs
 from pinpoint.api.app import create_app
 from pinpoint.settings import LogSettings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
-from rig import Rig
+from stack_fixtures import Rig
+from tenant_isolation.other_organization import Neighborhood, settle_in
 
 TEMPLATE = "template_pinpoint"
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from pinpoint.records import SOURCE_KINDS, Candidate, Point
 from pinpoint.store.catalog import image_listing, neighbors
-from walls.rows import COLUMNS, CONTRACT, organizations
+from tenant_isolation.rows import COLUMNS, CONTRACT, organizations
 
 
 @pytest.fixture

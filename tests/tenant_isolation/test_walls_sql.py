@@ -7,7 +7,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import errors, sql
-from walls.neighborhood import ROWS
+
+from tenant_isolation.other_organization import ROWS
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from geographiclib.geodesic import Geodesic
 
 from pinpoint.records import SOURCE_KINDS, Candidate, Point
 from pinpoint.store.catalog import neighbors
-from walls.rows import CONTRACT, organizations, put
+from tenant_isolation.rows import CONTRACT, organizations, put
 
 RADIUS_M = 300.0
 PER_KIND = 5

@@ -13,7 +13,7 @@ import httpx
 from sqlalchemy import text
 
 from pinpoint.records import NewItem
-from rig import Rig, jpeg, plain_jpeg, write_photos
+from stack_fixtures import Rig, jpeg, plain_jpeg, write_photos
 
 ROWS = (
     "sources",

@@ -10,11 +10,11 @@ from uuid import uuid4
 
 import pytest
 import typer
-from walls.neighborhood import photo_of
 
 from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.cli.main import app
 from pinpoint.errors import BadRequestError, NotFoundError
+from tenant_isolation.other_organization import photo_of
 
 # Command → arguments with `{id}` where a foreign one goes, and which sort it is.
 FOREIGN = {
