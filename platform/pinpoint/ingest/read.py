@@ -9,6 +9,7 @@ from typing import Final, Literal, Protocol, TypeVar
 from pinpoint import logs
 from pinpoint.errors import NotFoundError
 from pinpoint.fault_isolation import OUTAGES
+from pinpoint.iteration import batched
 from pinpoint.ports import BlobStore, Decoder
 from pinpoint.records import ClaimedItem, DecodedImage, MetadataOverride, Rejected, limits
 from pinpoint.records.limits import Unstorable
@@ -49,7 +50,7 @@ def read_items(
     items: Sequence[Item], decoder: Decoder, blobs: BlobStore, *, threads: int
 ) -> Iterator[list[tuple[Item, DecodedImage | Rejected]]]:
     """Slices of items with their results, in order; at most one decoded slice is buffered."""
-    slices = [items[start : start + SLICE] for start in range(0, len(items), SLICE)]
+    slices = list(batched(items, SLICE))
     with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
         futures: list[list[Future[DecodedImage | Rejected]]] = []
         for number, current in enumerate(slices):
