@@ -197,7 +197,7 @@ def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path
         for one in killed:
             one.kill()
 
-    monkeypatch.setattr(swap, "await_calm", instead_of_calm)
+    monkeypatch.setattr(swap, "wait_until_idle", instead_of_calm)
     index.rebuild()
     until(lambda: index.progress()["state"] == "failed", 40)
     assert len(killed) == 1
