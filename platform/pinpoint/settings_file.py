@@ -12,7 +12,6 @@ import difflib
 import json
 import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any, Final, Literal, get_args, get_type_hints
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import ConfigurationError
 from pinpoint.settings import PREFIX, Settings
 
@@ -284,12 +284,7 @@ def _replace_file(path: Path, text: str) -> None:
     """Write the file atomically, readable by its owner only."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=".settings-", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
+        write_atomic(path, text, durable=True, mode=0o600)
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
@@ -31,7 +31,7 @@ from pinpoint.cli.option_values import ORIGINALS_POLICIES, check_choice, check_e
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.client.folders import check_upload, choose_manifest, count_photos_with_track
 from pinpoint.errors import BadRequestError, NotFoundError
-from pinpoint.records import Batch, ReadOptions
+from pinpoint.records import Batch, ReadOptions, SourceKind
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
@@ -247,7 +247,7 @@ def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]
         registered = register.register_files(
             request.path,
             source=request.source,
-            kind=request.kind,
+            kind=cast("SourceKind | None", request.kind),
             originals=ORIGINALS_POLICIES[request.originals or "reference"],
             manifest=request.manifest,
             use_manifest=request.use_manifest,

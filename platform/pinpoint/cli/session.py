@@ -11,13 +11,13 @@ import typer
 
 from pinpoint.client import Client
 from pinpoint.errors import BadRequestError
+from pinpoint.records import DEFAULT_ORGANIZATION
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import ProcessRole, Services
     from pinpoint.records import Organization
     from pinpoint.settings import Settings
 
-DEFAULT_ORGANIZATION = "default"
 
 ServerOption = Annotated[
     str | None,

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinpoint.iteration import map_in_threads
 from pinpoint.media.checks import RejectedFileError, rejected
 from pinpoint.media.files import check_name, find_photos
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
@@ -72,18 +71,12 @@ def inspect_files(
     if threads == 1:
         yield from (_inspect_file(work_item, decoder) for work_item in work_items)
         return
-    futures: deque[Future[Inspected]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for work_item in work_items:
-                futures.append(pool.submit(_inspect_file, work_item, decoder))
-                if len(futures) > 4 * threads:
-                    yield futures.popleft().result()
-            while futures:
-                yield futures.popleft().result()
-        finally:
-            for future in futures:
-                future.cancel()
+    yield from map_in_threads(
+        lambda work_item: _inspect_file(work_item, decoder),
+        work_items,
+        threads=threads,
+        ahead=4 * threads,
+    )
 
 
 def used_manifest(path: Path) -> Path | None:

@@ -21,6 +21,7 @@ from pinpoint.ingest.embed import ToEmbed, embed_images
 from pinpoint.ingest.originals import Originals
 from pinpoint.ingest.read import INTERNAL, ReadItem, make_internal_rejection, read_items
 from pinpoint.ingest.stored_images import RateLimiter, match_stored_images
+from pinpoint.iteration import batched
 from pinpoint.media.checks import POISON
 from pinpoint.ports import (
     BlobStore,
@@ -222,8 +223,8 @@ def reembed_images(
     """
     contract = parts.encoder.contract
     rate_limiter, num_done, unreachable = RateLimiter(images_per_s), 0, dict[UUID, Rejected]()
-    for start in range(0, len(ids), _IMAGES_PER_READ):
-        files = backlog.files(ids[start : start + _IMAGES_PER_READ])
+    for page in batched(ids, _IMAGES_PER_READ):
+        files = backlog.files(page)
         for read in read_items(files, parts.decoder, parts.blobs, threads=parts.threads):
             matched, unmatched = match_stored_images(read)
             to_embed = [

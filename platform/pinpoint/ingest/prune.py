@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from pinpoint.fault_isolation import Failures
+from pinpoint.iteration import batched
 from pinpoint.ports import BlobStore, IngestRepository, TenantDeletion
 
 _BLOBS_PER_PAGE: Final = 1_000
@@ -50,8 +50,7 @@ def prune_leftovers(
             if not closing.graves(organization_id, 1) and closing.bytes_may_go():
                 blobs.erase(organization_id)
     num_blobs = halves = queries = organizations = 0
-    old_blobs = blobs.old(orphan_s)
-    while page := list(islice(old_blobs, _BLOBS_PER_PAGE)):
+    for page in batched(blobs.old(orphan_s), _BLOBS_PER_PAGE):
         with failures.apart("blobs"):
             for locator in ledger.unused(page):
                 blobs.delete(locator)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Literal, Protocol, TypeVar
 
 from pinpoint import logs
 from pinpoint.errors import NotFoundError
 from pinpoint.fault_isolation import OUTAGES
+from pinpoint.iteration import batched, map_in_threads
 from pinpoint.ports import BlobStore, Decoder
 from pinpoint.records import ClaimedItem, DecodedImage, MetadataOverride, Rejected, limits
 from pinpoint.records.limits import Unstorable
@@ -49,17 +49,10 @@ def read_items(
     items: Sequence[Item], decoder: Decoder, blobs: BlobStore, *, threads: int
 ) -> Iterator[list[tuple[Item, DecodedImage | Rejected]]]:
     """Slices of items with their results, in order; at most one decoded slice is buffered."""
-    slices = [items[start : start + SLICE] for start in range(0, len(items), SLICE)]
-    with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
-        futures: list[list[Future[DecodedImage | Rejected]]] = []
-        for number, current in enumerate(slices):
-            for slice_ahead in slices[len(futures) : number + 2]:
-                futures.append(
-                    [pool.submit(_read_item, item, decoder, blobs) for item in slice_ahead]
-                )
-            results = [future.result() for future in futures[number]]
-            futures[number] = []
-            yield list(zip(current, results, strict=True))
+    results = map_in_threads(
+        lambda item: _read_item(item, decoder, blobs), items, threads=threads, ahead=SLICE
+    )
+    yield from batched(zip(items, results, strict=True), SLICE)
 
 
 def _read_item(item: Readable, decoder: Decoder, blobs: BlobStore) -> DecodedImage | Rejected:

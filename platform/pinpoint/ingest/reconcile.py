@@ -12,6 +12,7 @@ from uuid import UUID
 
 from pinpoint import jobs
 from pinpoint.fault_isolation import Failures, process_with_bisection, raise_if_index_down
+from pinpoint.iteration import batched
 from pinpoint.ports import IngestRepository, JobQueue, VectorIndex
 from pinpoint.records import Drift
 
@@ -123,14 +124,13 @@ def _repair_index(
 
     process_with_bisection(sorted(differences.above), bump_versions, record_failure)
     to_index = sorted((differences.missing | differences.stale) - failed_ids)
-    for start in range(0, len(to_index), chunk):
-        ids = to_index[start : start + chunk]
+    for ids in batched(to_index, chunk):
         ledger.mark_pending(ids)
         queue.send(jobs.INDEX_IMAGES, ids)
     extra = sorted(differences.extra)
-    for start in range(0, len(extra), _IDS_PER_PAGE):
+    for page in batched(extra, _IDS_PER_PAGE):
         process_with_bisection(
-            extra[start : start + _IDS_PER_PAGE],
+            page,
             lambda chunk_ids: _delete_points(chunk_ids, ledger, index),
             record_failure,
         )

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pinpoint import jobs
 from pinpoint.fault_isolation import Failures
+from pinpoint.iteration import batched
 from pinpoint.jobs import JobName
 from pinpoint.ports import IngestRepository, JobQueue, VectorIndex
 from pinpoint.records import SweepReport
@@ -105,5 +106,5 @@ def _build_age_s(index: VectorIndex) -> float:
 
 
 def _send_chunks(queue: JobQueue, name: JobName, ids: Sequence[UUID], chunk: int) -> None:
-    for start in range(0, len(ids), chunk):
-        queue.send(name, ids[start : start + chunk])
+    for chunk_ids in batched(ids, chunk):
+        queue.send(name, chunk_ids)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from uuid import UUID
 
 from pinpoint.errors import BadRequestError, NotFoundError
+from pinpoint.iteration import batched
 from pinpoint.media.checks import RejectedFileError, rejected
 from pinpoint.media.files import check_name, find_photos
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
@@ -158,7 +159,7 @@ def register_files(
     items = (
         _check_storable(_make_item(entry, root, folder)) for entry in chain([first_entry], entries)
     )
-    for page in _split_pages(items):
+    for page in batched(items, _ITEMS_PER_TRANSACTION):
         with database.write(organization_id) as catalog:
             catalog.add_items(batch.id, page)
         if on_registered is not None:
@@ -329,9 +330,3 @@ def _check_storable(item: NewItem) -> NewItem:
         short_id = sanitize_text(item.external_id)[:MAX_SHOWN]
         return NewItem(external_id=short_id, file=rejection.file, locator="", rejected=rejection)
     return item
-
-
-def _split_pages(items: Iterable[NewItem]) -> Iterator[list[NewItem]]:
-    stream = iter(items)
-    while page := list(islice(stream, _ITEMS_PER_TRANSACTION)):
-        yield page

@@ -106,6 +106,7 @@ from pinpoint.records.posterior import (
     Posterior,
 )
 from pinpoint.records.primitives import (
+    DEFAULT_ORGANIZATION,
     FINAL_STATUSES,
     GPS_CHANNEL,
     IMAGE_CHANNEL,
@@ -124,6 +125,7 @@ from pinpoint.records.primitives import (
 from pinpoint.records.stats import RejectionCount, StageTiming, StatsSnapshot, SweepReport
 
 __all__ = [
+    "DEFAULT_ORGANIZATION",
     "FIELDS",
     "LAYERS",
     "LAYER_KEYS",

@@ -18,6 +18,7 @@ from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.ports import CatalogReader
 from pinpoint.records import Candidate, Evidence, Exclusions, SearchFilter, Vector
+from pinpoint.vector_math import cosine_similarity
 
 _COSINE_TOLERANCE: Final = 5e-7
 """Candidate scores are rounded to six digits; this tolerance gives the same decisions here."""
@@ -202,15 +203,12 @@ def _find_near_duplicates(
     if cosine is None or not rows:
         return set()
     vectors = {row.id: row.vector for row in rows}
-    matrix = np.stack(list(vectors.values())).astype(np.float64)
-    query = vector.astype(np.float64)
-    norms = np.sqrt(np.vecdot(matrix, matrix) * np.vecdot(query, query))
-    # Multiplied, not divided: a vector of length 0 is never a near-duplicate.
-    is_similar = np.vecdot(matrix, query) >= (cosine - _COSINE_TOLERANCE) * norms
+    similarities = cosine_similarity(np.stack(list(vectors.values())), vector).tolist()
+    # Above 0: a vector of length 0 is never a near-duplicate.
     return {
         id_
-        for id_, is_duplicate in zip(vectors, (is_similar & (norms > 0)).tolist(), strict=True)
-        if is_duplicate
+        for id_, similarity in zip(vectors, similarities, strict=True)
+        if similarity > 0 and similarity >= cosine - _COSINE_TOLERANCE
     }
 
 

@@ -34,6 +34,7 @@ from pinpoint.records import (
     Vector,
 )
 from pinpoint.settings import SearchSettings
+from pinpoint.vector_math import cosine_similarity
 
 _MAX_HITS: Final = 4_096
 """Maximum number of hits requested per kind to find hits that are not near-duplicates."""
@@ -142,11 +143,8 @@ def _fetch_similarities(
     points = index.fetch(ids, vectors=True) if ids else []
     if not points:
         return {}
-    rows = np.stack([point.vectors[IMAGE_CHANNEL] for point in points]).astype(np.float64)
-    query = vector.astype(np.float64)
-    norms = np.sqrt(np.vecdot(rows, rows) * np.vecdot(query, query))
-    cosines = np.vecdot(rows, query) / np.where(norms > 0, norms, 1.0)
-    scores = np.round(cosines, SCORE_DIGITS).tolist()
+    rows = np.stack([point.vectors[IMAGE_CHANNEL] for point in points])
+    scores = np.round(cosine_similarity(rows, vector), SCORE_DIGITS).tolist()
     return dict(zip([point.id for point in points], scores, strict=True))
 
 

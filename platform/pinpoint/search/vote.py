@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.records import Candidate, Evidence, RankedCandidate, Vector
+from pinpoint.vector_math import cosine_similarity
 
 NAME: Final = "vote"
 TOP1: Final = "top1"
@@ -150,16 +151,12 @@ def _distinct_photos(near: Sequence[Sequence[Evidence]]) -> dict[int, Evidence]:
 def _compute_similarities(vector: Vector, photos: Sequence[Evidence]) -> Floats:
     """Cosine similarity of the query to each photo, `[U]`.
 
-    Double precision and rounded, so that the order of summation cannot change an answer. `vecdot`
-    computes row by row; the matrix product of BLAS would start threads and wait for busy cores.
+    Rounded, so that the order of summation cannot change an answer.
     """
     if not photos:
         return np.zeros(0)
-    matrix = np.array([photo.vector for photo in photos]).astype(np.float64)
-    query = np.asarray(vector, dtype=np.float64)
-    norms = np.sqrt(np.vecdot(matrix, matrix) * np.vecdot(query, query))
-    cosines = np.vecdot(matrix, query) / np.where(norms > 0, norms, 1.0)
-    return np.asarray(np.round(cosines, _DIGITS))
+    matrix = np.array([photo.vector for photo in photos])
+    return np.asarray(np.round(cosine_similarity(matrix, np.asarray(vector)), _DIGITS))
 
 
 def _flatten_pairs(

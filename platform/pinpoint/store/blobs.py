@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid4
 
+from pinpoint.atomic_files import PARTIAL_SUFFIX, open_atomic
 from pinpoint.errors import NotFoundError, UnavailableError
 
 _COPY_CHUNK_BYTES: Final = 1_000_000
@@ -42,17 +41,11 @@ class FolderBlobs:
         """Like `put`, but copies a file in chunks, so that it is never entirely in memory."""
         name = uuid4().hex
         path = self._path_of(str(organization_id), name)
-        partial = path.with_suffix(".part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
+            with open_atomic(path, durable=True) as file:
                 shutil.copyfileobj(source, file, _COPY_CHUNK_BYTES)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
         except OSError as error:
-            with suppress(OSError):  # the folder itself may be missing
-                partial.unlink()
             raise UnavailableError(
                 "the blob folder cannot be written; free space on its disk",
                 reason="blobs_unavailable",
@@ -98,7 +91,7 @@ class FolderBlobs:
 
     def drop_halves(self, older_than_s: float) -> int:
         """Delete partial files of interrupted calls of `put`; returns their number."""
-        partial_files = list(self._list_older_than("*.part", older_than_s))
+        partial_files = list(self._list_older_than(f"*{PARTIAL_SUFFIX}", older_than_s))
         for path in partial_files:
             path.unlink(missing_ok=True)
         return len(partial_files)

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from pinpoint import bootstrap
-from pinpoint.cli.session import DEFAULT_ORGANIZATION
 from pinpoint.evaluation.labels.labels import read_labels
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
 from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig
@@ -28,7 +27,7 @@ from pinpoint.nets.reranker.bundle_reranker import load_reranker
 from pinpoint.nets.reranker.inputs import offset_positions
 from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.ports import VectorIndex
-from pinpoint.records import Hit, IndexQuery, SearchFilter
+from pinpoint.records import DEFAULT_ORGANIZATION, Hit, IndexQuery, SearchFilter
 from pinpoint.training.reranker.examples import (
     ExampleGallery,
     Examples,

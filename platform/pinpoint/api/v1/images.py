@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Response
@@ -19,7 +19,7 @@ from pinpoint.api.v1.schemas.images import (
     NeighborOut,
     NeighborsOut,
 )
-from pinpoint.records import ImageFilter
+from pinpoint.records import ImageFilter, SourceKind
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
@@ -132,7 +132,7 @@ def list_neighbors(
     radius_m: Annotated[
         float, Query(gt=0, le=50_000, description="Radius in meters.", examples=[250])
     ] = 250.0,
-    kinds: Annotated[list[Literal["photo", "street"]], Query(max_length=2)] = [],  # noqa: B006
+    kinds: Annotated[list[SourceKind], Query(max_length=2)] = [],  # noqa: B006
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> NeighborsOut:
     """List images within `radius_m` of an image (great-circle distance), nearest first."""

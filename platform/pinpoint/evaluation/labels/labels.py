@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from sys import intern
-from typing import Final
+from typing import Final, cast
 
 from pinpoint.errors import BadManifestError
 from pinpoint.evaluation.labels.areas import is_unmatchable
@@ -161,7 +161,8 @@ def _build_query(
         truth=Point(lat, lon),
         creator=intern(creator_match[1]) if creator_match else texts.get("creator"),
         sequence=texts.get("sequence"),
-        kind=texts.get("kind"),
+        # Another word is a kind without an adapter in the bundle, which then uses its default.
+        kind=cast("SourceKind | None", texts.get("kind")),
         areas={level: texts.get(level) for level in protocol.areas},
         strata={intern(name): value for name, value in strata.items() if value is not None},
     )

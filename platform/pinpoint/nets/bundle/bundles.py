@@ -33,7 +33,6 @@ from pinpoint.records import Calibration
 BUNDLES_FOLDER: Final = "bundles"
 SHIPPED_FOLDER: Final = Path(__file__).parents[1] / "shipped"
 """Bundles of this package; a bundle of the same name in the home folder has precedence."""
-_CHUNK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,8 +232,5 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 def file_sha256(file: Path) -> str:
     """SHA-256 of a file, 64 hex digits."""
-    hasher = hashlib.sha256()
     with file.open("rb") as stream:
-        while block := stream.read(_CHUNK_BYTES):
-            hasher.update(block)
-    return hasher.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import BadBundleError
 from pinpoint.geo.posteriors import FEATURE_NAMES
 from pinpoint.records import Calibration
@@ -53,9 +53,7 @@ def write_calibration(folder: Path, calibration: Calibration) -> Path:
         ensure_ascii=False,
         allow_nan=False,
     )
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(text + "\n", encoding="utf-8")
-    os.replace(draft, path)
+    write_atomic(path, text + "\n", durable=True)
     return path
 
 

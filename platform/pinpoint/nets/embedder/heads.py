@@ -15,7 +15,6 @@ from torch import nn
 
 from pinpoint.nets.bundle.specs import HeadsSpec
 from pinpoint.nets.embedder.blocks import ResidualBlock, normalize_rows
-from pinpoint.records import SourceKind
 
 _GELU_LINEAR_FROM: Final = 3.0
 """Input from which GELU is approximately the identity."""
@@ -96,15 +95,15 @@ class KindHeads(nn.Module):
         nn.init.orthogonal_(leave.get_parameter("weight"))
         nn.init.zeros_(leave.get_parameter("bias"))
 
-    def kind_served(self, kind: SourceKind | None) -> SourceKind:
+    def kind_served(self, kind: str | None) -> str:
         """The kind whose adapter is used: the default for None and unknown kinds, else `kind`."""
         return kind if kind is not None and kind in self.spec.kinds else self.spec.default_kind
 
-    def adapter(self, kind: SourceKind | None) -> nn.Module:
+    def adapter(self, kind: str | None) -> nn.Module:
         """The adapter used for a kind."""
         return self.adapters[f"of_{self.kind_served(kind)}"]
 
-    def forward(self, features: torch.Tensor, kinds: Sequence[SourceKind | None]) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, kinds: Sequence[str | None]) -> torch.Tensor:
         """Features `[B, F]` to fp32 unit vectors `[B, D]`.
 
         Args:
@@ -122,11 +121,9 @@ class KindHeads(nn.Module):
             raise ValueError(f"{len(features)} rows of features came with {len(kinds)} kinds")
         return normalize_rows(self.trunk(self._apply_adapters(features.to(torch.float32), kinds)))
 
-    def _apply_adapters(
-        self, features: torch.Tensor, kinds: Sequence[SourceKind | None]
-    ) -> torch.Tensor:
+    def _apply_adapters(self, features: torch.Tensor, kinds: Sequence[str | None]) -> torch.Tensor:
         """Apply the adapter of its kind to every row, `[B, H]`, in input order."""
-        rows: dict[SourceKind, list[int]] = {}
+        rows: dict[str, list[int]] = {}
         for row, kind in enumerate(kinds):
             rows.setdefault(self.kind_served(kind), []).append(row)
         if len(rows) <= 1:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pinpoint import jobs
 from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
+from pinpoint.iteration import batched
 from pinpoint.records import (
     SOURCE_KINDS,
     Batch,
@@ -110,8 +111,7 @@ class Writer(Reader):
     def remove_files(self, source_id: UUID, external_ids: Sequence[str]) -> int:
         """Mark the images of these files as deleted; returns the number of images."""
         deleted: list[UUID] = []
-        for start in range(0, len(external_ids), _REMOVAL_PAGE):
-            page = external_ids[start : start + _REMOVAL_PAGE]
+        for page in batched(external_ids, _REMOVAL_PAGE):
             condition = and_(
                 self._in_organization(images),
                 images.c.source_id == source_id,
@@ -201,8 +201,8 @@ class Writer(Reader):
         }
 
     def _enqueue_jobs(self, name: jobs.JobName, ids: Sequence[UUID]) -> None:
-        for start in range(0, len(ids), self._chunk):
-            self._unit.after_commit(name, ids[start : start + self._chunk])
+        for chunk_ids in batched(ids, self._chunk):
+            self._unit.after_commit(name, chunk_ids)
 
     def close_batch(self, batch_id: UUID) -> Batch:
         """Close a batch to new items; a second call changes nothing."""

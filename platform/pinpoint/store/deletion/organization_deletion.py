@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Text, delete, func, insert, or
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from pinpoint.errors import NotFoundError
+from pinpoint.records import DEFAULT_ORGANIZATION
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.tables import (
     api_keys,
@@ -31,7 +32,6 @@ from pinpoint.store.db.tables import (
 )
 from pinpoint.store.deletion import image_deletion
 
-DEFAULT_ORGANIZATION: Final = "default"
 """Organization that the embedded stack uses while no keys exist; it always exists."""
 
 _ERASED_NAME: Final[ColumnElement[str]] = func.concat("erased:", organizations.c.id.cast(Text))

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import numpy as np
 
 from pinpoint.errors import BadBundleError, BadRequestError, ConfigurationError, ModelMismatchError
 from pinpoint.records import Hit, IndexInfo, IndexPoint, IndexQuery, IndexSpec, Point, limits
-
-Item = TypeVar("Item")
 
 UPSERT_SLICE: Final = 128
 """Points in one engine call; longer calls would delay searches."""
@@ -314,9 +312,3 @@ def no_index(engine: Literal["qdrant-edge", "qdrant"], why: str) -> IndexInfo:
         indexed_vectors=0,
         loading=why,
     )
-
-
-def split_into_slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """Split a sequence into slices of at most `size` items."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

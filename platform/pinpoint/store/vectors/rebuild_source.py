@@ -11,12 +11,12 @@ from uuid import UUID
 from sqlalchemy import Row, Select, func, select, text
 
 from pinpoint import logs
+from pinpoint.iteration import batched
 from pinpoint.records import Contract, IndexPoint, IndexSpec, Point
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.installation import Installation
 from pinpoint.store.db.rows import content_key, dedup_group, unpack_vector
 from pinpoint.store.db.tables import embeddings, images, tombstones
-from pinpoint.store.vectors.payload import split_into_slices
 
 _log = logs.get_logger(__name__)
 
@@ -148,7 +148,7 @@ class RebuildSource:
         )
         with self._transactions.begin() as unit:
             ids = sorted(unit.connection.execute(statement).scalars())
-        yield from split_into_slices(ids, chunk)
+        yield from batched(ids, chunk)
 
     def bounds(self) -> tuple[int, int]:
         """Number of indexed images with a vector of the contract, and with pending ones added."""

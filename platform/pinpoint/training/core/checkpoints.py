@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 import torch
 from torch import nn
 
+from pinpoint.atomic_files import open_atomic
 from pinpoint.errors import ConflictError, describe_cause
 
 CHECKPOINT: Final = "checkpoint.pt"
@@ -61,12 +61,8 @@ def save(state: TrainingState[Nets], folder: Path, identity: str) -> None:
         "optimizer": state.optimizer.state_dict(),
         "best": best and {"score": best.score, "step": best.step, "weights": best.weights},
     }
-    part = folder / f"{CHECKPOINT}.part"
-    with part.open("wb") as stream:
-        torch.save(content, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, folder / CHECKPOINT)
+    with open_atomic(folder / CHECKPOINT, durable=True) as file:
+        torch.save(content, file)
 
 
 def resume(state: TrainingState[Nets], folder: Path, identity: str) -> TrainingState[Nets]:

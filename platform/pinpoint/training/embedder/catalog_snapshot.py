@@ -10,7 +10,6 @@ catalog.jsonl   a header, then a line for each row: a sample, or the reason why 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from pinpoint.atomic_files import open_atomic
 from pinpoint.errors import BadRequestError, ConflictError, DatabaseUnavailableError, describe_cause
 from pinpoint.ports import TrainingDataReader
 from pinpoint.records import Rejected, TrainingRow, TrainingSource
@@ -50,10 +50,10 @@ def write_snapshot(
     if gallery is None:
         raise BadRequestError("the config names sources of the catalog, but no stack is open")
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    part = folder / f"{SNAPSHOT_FILE}.part"
-    with part.open("w", encoding="utf-8") as stream:
+    # Durable: a resumed run must not read the catalog again, which may have changed.
+    with open_atomic(folder / SNAPSHOT_FILE, durable=True) as file:
         header = {"format": _FORMAT, "read_at": now, "asked": _source_keys(sources)}
-        stream.write(json.dumps(header) + "\n")
+        file.write(json.dumps(header).encode() + b"\n")
         names: set[str] = set()
         for requested in sources:
             source = _read_source(gallery, requested)
@@ -71,10 +71,7 @@ def write_snapshot(
                 )
             for row in rows:
                 value = row if isinstance(row, Sample) else asdict(row)
-                stream.write(json.dumps([name, value]) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, folder / SNAPSHOT_FILE)
+                file.write(json.dumps([name, value]).encode() + b"\n")
 
 
 def read_snapshot(

@@ -55,7 +55,7 @@ class Networks(nn.Module):
     def __init__(
         self,
         config: EmbedderConfig,
-        kinds: tuple[SourceKind, ...],
+        kinds: tuple[str, ...],
         features: int,
         *,
         cells: int = 0,

@@ -7,10 +7,8 @@ Every stage can be repeated: the cache and the checkpoints are reused.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +20,9 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from pinpoint.atomic_files import remove_partial_files, write_atomic
 from pinpoint.errors import BadRequestError, ConflictError
+from pinpoint.file_locks import try_lock
 from pinpoint.nets.bundle.bundles import Bundle, require_absent
 from pinpoint.nets.bundle.contract import TrainingNote
 from pinpoint.nets.embedder.joint_embedding import write_joint_embedding
@@ -141,11 +141,10 @@ def run_lock(folder: Path, processes: DistributedContext = SINGLE_PROCESS) -> It
     if not processes.first:
         yield
         return
-    with (folder / _LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConflictError(f"another process trains in {folder}") from error
+    with try_lock(folder / _LOCK) as is_locked:
+        if not is_locked:
+            raise ConflictError(f"another process trains in {folder}")
+        remove_partial_files(folder)
         yield
 
 
@@ -303,7 +302,5 @@ def _build_report(
 
 
 def write_report(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a report atomically."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    """Write a report atomically and durably: hours of training end with it."""
+    write_atomic(path, json.dumps(report, indent=1) + "\n", durable=True)

@@ -23,6 +23,7 @@ from pinpoint.records import (
     OriginalsPolicy,
     Point,
     Source,
+    SourceKind,
     limits,
 )
 
@@ -70,7 +71,7 @@ class SourceIn(_RequestModel):
     """A new source."""
 
     name: Annotated[Text, Field(max_length=100, examples=["paris-walk"])]
-    kind: Literal["photo", "street"] = Field(examples=["photo"])
+    kind: SourceKind = Field(examples=["photo"])
     license: Text | None = Field(default=None, examples=["CC-BY-SA-4.0"])
     attribution: Text | None = Field(default=None, examples=["Jane Doe"])
     originals: OriginalsPolicy = Field(

@@ -18,6 +18,7 @@ from pinpoint.api.v1.schemas.basics import (
 from pinpoint.api.v1.schemas.catalog import Text
 from pinpoint.records import (
     Image,
+    SourceKind,
 )
 
 
@@ -116,7 +117,7 @@ class ImageQuery(BaseModel):
     source: list[Annotated[Text, Field(max_length=100)]] = Field(
         default=[], max_length=100, description="Only these sources, by name or id; repeatable."
     )
-    source_kind: list[Literal["photo", "street"]] = Field(
+    source_kind: list[SourceKind] = Field(
         default=[], max_length=2, description="Only sources of these kinds; repeatable."
     )
     file_name: Annotated[Text, Field(max_length=255)] | None = Field(
