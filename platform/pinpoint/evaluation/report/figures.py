@@ -24,7 +24,8 @@ from pinpoint.media.files import read_bytes
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
 from pinpoint.ports import Decoder
 from pinpoint.records import Pixels
-from pinpoint.search import query
+from pinpoint.search.candidates_and_evidence import decode_photo
+from pinpoint.search.context import QueryPhoto
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,9 +47,8 @@ def make_photo_loader(images: Path, decoder: Decoder, max_bytes: int) -> LoadPho
 
     def load_photo(file: str) -> Pixels | None:
         try:
-            return query.decode_query(
-                read_bytes(images / file, max_bytes), file=file, decoder=decoder
-            )
+            data = read_bytes(images / file, max_bytes)
+            return decode_photo(QueryPhoto(data=data, file=file), decoder)
         except (RejectedFileError, BadPhotoError, TooLargeError):
             return None
 
