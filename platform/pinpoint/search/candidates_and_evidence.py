@@ -58,8 +58,8 @@ def decode_photo(photo: QueryPhoto, decoder: Decoder) -> Pixels:
     """Decode a query photo to pixels `[H, W, 3]`; of a panorama, the first face.
 
     Raises:
-        BadPhoto: The bytes are not an accepted image.
-        TooLarge: The image exceeds a limit.
+        BadPhotoError: The bytes are not an accepted image.
+        TooLargeError: The image exceeds a limit.
     """
     return query.decode_query(photo.data, file=photo.file, decoder=decoder)
 
@@ -70,8 +70,8 @@ def encode_photo(
     """Decode and encode a query photo to a vector `[D]`.
 
     Raises:
-        BadPhoto: As `decode_photo`.
-        TooLarge: As `decode_photo`.
+        BadPhotoError: As `decode_photo`.
+        TooLargeError: As `decode_photo`.
     """
     with stopwatch.stage("decode"):
         pixels = decode_photo(photo, decoder)
@@ -113,8 +113,8 @@ def find_candidates_and_evidence(
         with_vectors: Whether to fetch the vectors of the candidates, for a reranker.
 
     Raises:
-        OtherContract: The index contains vectors of another bundle.
-        Unavailable: The index or the database does not respond.
+        ModelMismatchError: The index contains vectors of another bundle.
+        UnavailableError: The index or the database does not respond.
     """
     contract, stopwatch = context.encoder.contract, context.stopwatch
     if exclusions is not None:

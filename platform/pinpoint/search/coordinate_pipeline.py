@@ -32,10 +32,10 @@ def locate_by_coordinates(
         settings: Search settings.
 
     Raises:
-        BadRequest: The filter uses attributes that coordinates do not have.
-        Conflict: The bundle has no coordinate list.
-        BadPhoto: As `pipeline.locate`.
-        TooLarge: As `pipeline.locate`.
+        BadRequestError: The filter uses attributes that coordinates do not have.
+        ConflictError: The bundle has no coordinate list.
+        BadPhotoError: As `pipeline.locate`.
+        TooLargeError: As `pipeline.locate`.
     """
     coordinate_search.require_coordinates(limits)
     stopwatch = Stopwatch()

@@ -88,10 +88,10 @@ def locate(
         exclusions: Images treated as absent from the gallery; None in production.
 
     Raises:
-        BadPhoto: The bytes are not an accepted image.
-        TooLarge: The image exceeds a limit.
-        OtherContract: The index contains vectors of another bundle.
-        Unavailable: The index or the database does not respond.
+        BadPhotoError: The bytes are not an accepted image.
+        TooLargeError: The image exceeds a limit.
+        ModelMismatchError: The index contains vectors of another bundle.
+        UnavailableError: The index or the database does not respond.
     """
     vector = encode_photo(photo, context.decoder, context.encoder, context.stopwatch)
     return locate_encoded(vector, limits, context, kind=photo.kind, exclusions=exclusions)
@@ -118,9 +118,9 @@ def locate_encoded(
             vote.
 
     Raises:
-        BadRequest: The reranker is requested by name, but there is none.
-        OtherContract: As `locate`.
-        Unavailable: As `locate`.
+        BadRequestError: The reranker is requested by name, but there is none.
+        ModelMismatchError: As `locate`.
+        UnavailableError: As `locate`.
     """
     contract, settings, stopwatch = context.encoder.contract, context.settings, context.stopwatch
     reranker = _select_reranker(ranker, context.reranker, contract)
@@ -164,13 +164,13 @@ def similar(request: SimilarRequest, limits: SearchFilter, context: SearchContex
         context: As `locate`. The database is read only for a gallery image.
 
     Raises:
-        BadRequest: A limit is below 1.
-        NotFound: The organization has no such image.
-        Conflict: The image is not in the index yet.
-        BadPhoto: As `locate`.
-        TooLarge: As `locate`.
-        OtherContract: As `locate`.
-        Unavailable: As `locate`.
+        BadRequestError: A limit is below 1.
+        NotFoundError: The organization has no such image.
+        ConflictError: The image is not in the index yet.
+        BadPhotoError: As `locate`.
+        TooLargeError: As `locate`.
+        ModelMismatchError: As `locate`.
+        UnavailableError: As `locate`.
     """
     if request.limit < 1 or request.per_group < 1:
         raise BadRequestError(
