@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pinpoint.errors import BadPhotoError, TooLargeError
-from pinpoint.evaluation.metrics.arm_measures import ArmMetrics
+from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.report.calibration_plots import draw_calibration_plots
 from pinpoint.evaluation.report.cells import ARM_TITLES
 from pinpoint.evaluation.report.maps import BASEMAP_CREDIT, draw_basemap
