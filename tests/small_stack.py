@@ -26,6 +26,7 @@ from pinpoint.errors import IndexUnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.register import register_folder
 from pinpoint.records import Answer, SearchFilter
+from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.search.pipeline import locate
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.stack.paths import StackPaths
@@ -106,19 +107,19 @@ class SmallStack:
 
     def locate(self, photo: Path) -> Answer:
         """What the API does with a question."""
-        data = photo.read_bytes()
+        query = QueryPhoto(data=photo.read_bytes(), file=photo.name)
         return self.api.with_live(
             lambda encoder: locate(
-                data,
-                file=photo.name,
-                limits=SearchFilter(),
-                organization_id=self.organization_id,
-                kind=None,
-                decoder=self.api.decoder,
-                encoder=encoder,
-                index=self.api.index,
-                database=self.api.database,
-                settings=self.settings.search,
+                query,
+                SearchFilter(),
+                SearchContext(
+                    organization_id=self.organization_id,
+                    decoder=self.api.decoder,
+                    encoder=encoder,
+                    index=self.api.index,
+                    database=self.api.database,
+                    settings=self.settings.search,
+                ),
             )
         )
 

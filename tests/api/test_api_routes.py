@@ -33,9 +33,9 @@ def test_locate_shows_point_regions_evidence_and_says_it_is_uncalibrated(api, as
     assert cited["thumbnail_url"] == f"/v1/images/{cited['image_id']}/thumbnail"
     assert body["bundle"] == {"name": "descriptor", "digest": "d", "note": "sees colors"}
     assert body["index"] == {"engine": "qdrant-edge", "build": "b"}
-    assert asked[0]["data"] == b"bytes of a photo"
-    assert asked[0]["kind"] == "photo"
-    assert asked[0]["organization_id"] == api.parts.access.ids["default"]
+    assert asked[0]["photo"].data == b"bytes of a photo"
+    assert asked[0]["photo"].kind == "photo"
+    assert asked[0]["context"].organization_id == api.parts.access.ids["default"]
 
 
 def test_limits_reach_the_flow(api, asked):
@@ -80,13 +80,9 @@ def test_similar_takes_a_photo_or_an_image(api, asked):
         neither = http.post("/v1/similar", data={"limit": "5"})
         both = http.post("/v1/similar", files=PHOTO, data={"image_id": str(wanted)})
     assert by_photo.json()["groups"][0]["hits"][0]["score"] == 0.7
-    assert (asked[0]["limit"], asked[0]["per_group"]) == (5, 1)
+    assert (asked[0]["request"].limit, asked[0]["request"].per_group) == (5, 1)
     assert by_image.status_code == 200
-    assert (asked[1]["image_id"], asked[1]["data"], asked[1]["include_self"]) == (
-        wanted,
-        None,
-        True,
-    )
+    assert (asked[1]["request"].query, asked[1]["request"].include_self) == (wanted, True)
     assert (neither.status_code, both.status_code) == (400, 400)
 
 

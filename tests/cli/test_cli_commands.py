@@ -175,8 +175,8 @@ def test_locate_answers_each_photo_and_goes_on_after_a_bad_one(pinpoint, asked, 
 def test_similar(pinpoint, asked, tmp_path):
     photo = picture(tmp_path / "p.png")
     assert pinpoint("similar", photo, "--limit", 3, "--json")["groups"][0]["group"] == "g"
-    assert "0.700" in pinpoint("similar", "--image", asked[0]["organization_id"]).out
-    assert asked[0]["limit"] == 3
+    assert "0.700" in pinpoint("similar", "--image", asked[0]["context"].organization_id).out
+    assert asked[0]["request"].limit == 3
 
 
 def test_a_key_without_the_scope(pinpoint, api):

@@ -32,6 +32,8 @@ from pinpoint.records import (
     Point,
     Rejected,
 )
+from pinpoint.search.context import SearchContext
+from pinpoint.settings import SearchSettings
 
 SIDE = 8
 US, THEM = UUID(int=1), UUID(int=2)
@@ -54,8 +56,9 @@ def picture(place: int, view: int = 0, noise: float = 25.0) -> np.ndarray:
     return np.clip(seen, 0, 255).astype(np.uint8)
 
 
+@dataclass
 class PixelEncoder:
-    contract = CONTRACT
+    contract: Contract = CONTRACT
 
     def encode_query(self, image, kind=None):
         flat = image.astype(np.float64).ravel() - 127.5
@@ -80,6 +83,18 @@ class PixelDecoder:
 
     def close(self):
         return None
+
+
+def search_context(index, database=None, *, contract=CONTRACT, **changes) -> SearchContext:
+    """Context of one query over an index and a catalog in memory."""
+    defaults = {"organization_id": US, "settings": SearchSettings()}
+    return SearchContext(
+        decoder=PixelDecoder(),
+        encoder=PixelEncoder(contract),
+        index=index,
+        database=database,
+        **{**defaults, **changes},
+    )
 
 
 @dataclass

@@ -23,7 +23,7 @@ from pinpoint.nets.runtime import open_encoder
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import EncoderSettings, SearchSettings
-from search.in_memory import CONTRACT, US, DictDatabase, NumpyIndex, gallery, picture
+from search.in_memory import CONTRACT, DictDatabase, NumpyIndex, gallery, picture, search_context
 
 PHOTOS, CANDIDATES = 200, 5
 PLACES, VIEWS = 3, 1
@@ -88,11 +88,11 @@ def stack(encoder, tmp_path_factory):
 
 def answers(stack, judge, vectors, nets):
     """One answer for each photo; what the network says of it is given."""
-    asked = {"limits": SearchFilter(), "organization_id": US, "kind": "photo", **stack}
+    context = search_context(**stack, reranker=judge)
     found = []
     for vector, net in zip(vectors, nets, strict=True):
         judge._network = net
-        found.append(pipeline.locate_encoded(vector, reranker=judge, **asked))
+        found.append(pipeline.locate_encoded(vector, SearchFilter(), context, kind="photo"))
     return found
 
 

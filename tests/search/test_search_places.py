@@ -211,12 +211,8 @@ def test_a_rebuild_needs_no_encoder_and_holds_both_channels(rig, tmp_path):
 def locate(rig, org, vector, **settings):
     return pipeline.locate_encoded(
         vector,
-        limits=SearchFilter(),
-        organization_id=org,
-        contract=rig.encoder.contract,
-        index=rig.index,
-        database=rig.database,
-        settings=SearchSettings(candidates=8, oversampling=1, **settings),
+        SearchFilter(),
+        rig.search_context(org, settings=SearchSettings(candidates=8, oversampling=1, **settings)),
     )
 
 

@@ -28,12 +28,12 @@ from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
 from search.in_memory import (
     CONTRACT,
-    US,
     DictDatabase,
     NumpyIndex,
     PixelEncoder,
     gallery,
     picture,
+    search_context,
 )
 
 DIM = CONTRACT.dims["image"]
@@ -97,8 +97,8 @@ def stack():
 
 def locate(stack, judge, place=5, **options):
     vector = PixelEncoder().encode_query(picture(place, 777))
-    asked = {"limits": SearchFilter(), "organization_id": US, "contract": CONTRACT, "kind": "photo"}
-    return pipeline.locate_encoded(vector, reranker=judge, **{**asked, **stack, **options})
+    context = search_context(**stack, reranker=judge)
+    return pipeline.locate_encoded(vector, SearchFilter(), context, kind="photo", **options)
 
 
 def test_the_reranker_decides_where_there_is_one(stack, judge):
@@ -203,12 +203,9 @@ def test_a_candidate_as_good_as_the_photo_itself_is_marked(stack, judge):
     for ranker in ("rerank", "vote"):
         answer = pipeline.locate_encoded(
             own.vectors["image"],
-            limits=SearchFilter(),
-            organization_id=US,
-            contract=CONTRACT,
-            reranker=judge,
+            SearchFilter(),
+            search_context(**stack, reranker=judge),
             ranker=ranker,
-            **stack,
         )
         marked = [r.candidate.id for r in answer.ranked if r.candidate.near_duplicate]
         assert marked == [own.id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from pinpoint.nets.bundle.bundles import copy_bundle
 from pinpoint.nets.bundle.calibrations import write_calibration
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
-from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.settings import EncoderSettings, SearchSettings, Settings
 from training.reranked import gallery
 
@@ -62,25 +63,17 @@ def locate(calibrated, planet, world, kind="photo", **changes):
     found = encoder.contract.calibrations["rerank"]
     assert found.weights == encoder.reranker.digest
     contract = replace(encoder.contract, calibrations={"rerank": replace(found, **changes)})
-    vector = pipeline.encode_photo(
-        unseen.path.read_bytes(),
-        file="q.jpg",
-        kind=kind,
-        decoder=parts.decoder,
-        encoder=encoder,
-        watch=Stopwatch(),
-    )
-    return pipeline.locate_encoded(
-        vector,
-        limits=SearchFilter(),
+    context = SearchContext(
         organization_id=world[1],
-        contract=contract,
+        decoder=parts.decoder,
+        encoder=SimpleNamespace(contract=contract, encode_query=encoder.encode_query),
         index=parts.index,
         database=parts.database,
         settings=parts.search,
-        kind=kind,
         reranker=encoder.reranker,
     )
+    photo = QueryPhoto(data=unseen.path.read_bytes(), file="q.jpg", kind=kind)
+    return pipeline.locate(photo, SearchFilter(), context)
 
 
 def test_a_calibrated_reranker_answers_with_probabilities(calibrated, planet, world):

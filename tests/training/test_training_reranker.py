@@ -27,6 +27,7 @@ from pinpoint.nets.bundle.bundles import read_bundle, resolve_bundle
 from pinpoint.nets.reranker.bundle_reranker import open_reranker
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
+from pinpoint.search.context import QueryPhoto
 from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.training.reranker import train_reranker
 from pinpoint.training.reranker.config import read_reranker_config
@@ -121,19 +122,9 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     assert judge.digest != rig.encoder.reranker.digest, "beside it lies the shipped one"
     assert judge is encoder.reranker, "loaded once"
     unseen = next(each for each in planet.unseen if each.role == "rerank" and each.kind == "photo")
-    ask = {
-        "file": "q.jpg",
-        "limits": SearchFilter(),
-        "organization_id": org,
-        "kind": "photo",
-        "decoder": rig.parts.decoder,
-        "encoder": rig.encoder,
-        "index": rig.index,
-        "database": rig.database,
-        "settings": rig.settings.search,
-        "reranker": judge,
-    }
-    one, two = (pipeline.locate(unseen.path.read_bytes(), **ask) for _ in range(2))
+    photo = QueryPhoto(data=unseen.path.read_bytes(), file="q.jpg", kind="photo")
+    context = rig.search_context(org, reranker=judge)
+    one, two = (pipeline.locate(photo, SearchFilter(), context) for _ in range(2))
     assert (one.ranker, len(one.ranked)) == ("rerank", 48)
     said = [[(r.candidate.id, r.score, r.refined) for r in each.ranked] for each in (one, two)]
     assert said[0] == said[1]

@@ -40,7 +40,7 @@ from celery.signals import (
 )
 
 from pinpoint import jobs, logs
-from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 from pinpoint.stack.job_sender import QUEUE, REQUEST_ID_HEADER, celery_config
 from pinpoint.stack.paths import StackPaths
 from pinpoint_workers import ingest, learning, runtime, upkeep
@@ -51,7 +51,7 @@ app = Celery("pinpoint")
 
 def _make_config() -> dict[str, Any]:
     """Celery configuration, read at first use and not at import."""
-    settings = Settings.from_environment()
+    settings = load_settings()
     paths = StackPaths(settings.places.home)
     return celery_config(settings.places.broker_url or paths.broker_url) | {
         "task_acks_late": True,
@@ -96,7 +96,7 @@ for _name, _task in learning.TASKS.items():
 
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
-    logs.configure(Settings.from_environment().log)
+    logs.configure(load_settings().log)
 
 
 @task_prerun.connect

@@ -13,7 +13,7 @@ import psutil
 from pinpoint import logs
 from pinpoint.bootstrap import Services, build_services
 from pinpoint.errors import UnavailableError
-from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 
 _log = logs.get_logger(__name__)
 
@@ -21,7 +21,7 @@ _log = logs.get_logger(__name__)
 @lru_cache(maxsize=1)
 def open_services() -> Services:
     """The services of this process, opened at the first job."""
-    return build_services(Settings.from_environment(), "worker")
+    return build_services(load_settings(), "worker")
 
 
 @lru_cache(maxsize=1)

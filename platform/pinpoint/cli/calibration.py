@@ -12,6 +12,7 @@ from pinpoint.cli.session import JsonOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import Calibration
 from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 
 
 def register_commands(app: typer.Typer) -> None:
@@ -45,7 +46,7 @@ def calibrate(
     from pinpoint.nets.bundle.digests import digest, public_contract
 
     session = Session.of(context, as_json=as_json)
-    settings = Settings.from_environment()
+    settings = load_settings()
     rendition_px = settings.media.rendition_px
     calibration = fit(run, license=license, withheld=withheld)
     folder = _find_bundle_folder(calibration.contract, bundle, settings)

@@ -18,6 +18,7 @@ from pinpoint.cli.demo_report import BUNDLE, LOST_STATES, NEW_STATES
 from pinpoint.client import Client
 from pinpoint.homes import demo_home
 from pinpoint.settings import ServiceSettings, Settings
+from pinpoint.settings_file import load_settings
 from pinpoint.stack.supervisor import lifecycle
 from pinpoint.synthetic.dataset import Planet, QueryPhoto, make_planet
 
@@ -91,7 +92,7 @@ def demo_settings(home: Path | None = None) -> Settings:
     Raises:
         ConfigurationError: A setting has no usable value.
     """
-    settings = Settings.from_environment(home or demo_home(ServiceSettings().home))
+    settings = load_settings(home or demo_home(ServiceSettings().home))
     settings.places = ServiceSettings(
         home=settings.places.home,
         database_url=None,

@@ -272,9 +272,9 @@ def _print_report(session: Session, folder: Path, report: Mapping[str, Any]) -> 
 
 def _settings_with_bundle(bundle: str | None) -> Settings:
     """Settings of the environment, with another bundle if one is given."""
-    from pinpoint.settings import Settings
+    from pinpoint.settings_file import load_settings
 
-    settings = Settings.from_environment()
+    settings = load_settings()
     if bundle is not None:
         settings.encoder = settings.encoder.model_copy(update={"bundle": bundle})
     return settings

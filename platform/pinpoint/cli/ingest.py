@@ -292,11 +292,11 @@ def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> b
 def _note_columns(request: _IngestRequest) -> None:
     """Print the unknown columns of the manifest, before any file is registered."""
     from pinpoint.media.manifests.manifest_files import describe_manifest
-    from pinpoint.settings import Settings
+    from pinpoint.settings_file import load_settings
 
     manifest = request.manifest or choose_manifest(request.path, use_manifest=request.use_manifest)
     if manifest is not None:
-        summary = describe_manifest(manifest, Settings.from_environment().media, request.options)
+        summary = describe_manifest(manifest, load_settings().media, request.options)
         note_lines(describe_columns(summary))
 
 

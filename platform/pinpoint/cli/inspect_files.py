@@ -25,6 +25,7 @@ from pinpoint.cli.option_values import check_exists
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 
 if TYPE_CHECKING:
     from pinpoint.ingest.inspect import Inspected
@@ -62,7 +63,7 @@ def inspect(
     from pinpoint.media.manifests.manifest_files import describe_manifest
 
     session = Session.of(context, as_json=as_json)
-    settings = Settings.from_environment()
+    settings = load_settings()
     for path in paths:
         check_exists(path)
     options = read_options(track, time_zone, camera_clock_offset, column)

@@ -106,10 +106,10 @@ class Session:
                 "of the stack, without --server and --key"
             )
         # Imported here so that `pinpoint --help` starts without loading these modules.
-        from pinpoint.settings import Settings
+        from pinpoint.settings_file import load_settings
         from pinpoint.stack.supervisor.running import check_running
 
-        settings = settings or Settings.from_environment()
+        settings = settings or load_settings()
         check_running(settings)
         from pinpoint import bootstrap
 

@@ -14,6 +14,7 @@ from pinpoint.cli import output, training_runs
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.records import SearchFilter
 from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
@@ -56,7 +57,7 @@ def embedder(
     from pinpoint.training.core.configs import read_config
 
     session = Session.of(context, as_json=as_json)
-    settings = Settings.from_environment()
+    settings = load_settings()
     if job == (out is not None):
         raise typer.BadParameter("give either --out FOLDER or --job, which creates its own folder")
     run_config = read_config(config).of(session.organization)
@@ -132,7 +133,7 @@ def reranker(
 
     session = Session.of(context, org=org, as_json=as_json)
     run_config = read_reranker_config(config)
-    settings = Settings.from_environment()
+    settings = load_settings()
     bar, show_progress = _progress_bars("examples")
     with session.services("api", settings) as services, bar:
         result = train_reranker(

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, Protocol
+from uuid import UUID
 
 from pinpoint.client.retry import RetryPolicy
 from pinpoint.client.transport import Json
@@ -23,10 +24,7 @@ from pinpoint.media.manifests.manifest_choice import find_one_manifest
 from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
 from pinpoint.media.tracks import add_options
 from pinpoint.records import MetadataOverride, ReadOptions, Rejected
-from pinpoint.settings import Settings
-
-if TYPE_CHECKING:
-    from pinpoint.client.client import Client
+from pinpoint.settings_file import load_settings
 
 MAX_FILES_PER_REQUEST: Final = 64
 MAX_BYTES_PER_REQUEST: Final = 64_000_000
@@ -47,8 +45,38 @@ class Upload:
     hint: Json = field(default_factory=dict)
 
 
+class BatchClient(Protocol):
+    """The methods of `Client` that an upload needs."""
+
+    def open_batch(self, source: str, /) -> Json:
+        """Open a batch in a source."""
+        ...
+
+    def upload(
+        self,
+        batch_id: str | UUID,
+        files: Mapping[str, Path | bytes],
+        hints: Mapping[str, Mapping[str, Any]] | None = None,
+        /,
+    ) -> Json:
+        """Add files to a batch."""
+        ...
+
+    def complete(self, batch_id: str | UUID, /) -> Json:
+        """Close a batch to further files."""
+        ...
+
+    def batch(self, batch_id: str | UUID, /) -> Json:
+        """Return a batch with the counts of its items."""
+        ...
+
+    def items(self, batch_id: str | UUID, /, *, after: int = 0, limit: int = 200) -> Json:
+        """Return a page of the items of a batch."""
+        ...
+
+
 def upload_folder(
-    client: Client,
+    client: BatchClient,
     path: Path,
     *,
     source: str,
@@ -211,7 +239,7 @@ def split_into_requests(files: Iterable[Upload]) -> Iterator[list[Upload]]:
 
 
 def wait_until_processed(
-    client: Client, batch: Json, on_progress: Progress, patience: RetryPolicy
+    client: BatchClient, batch: Json, on_progress: Progress, patience: RetryPolicy
 ) -> Json:
     """Poll with increasing intervals until each file of a batch has a final status."""
     pause_s, batch_id = _MIN_POLL_S, batch["id"]
@@ -227,7 +255,7 @@ def wait_until_processed(
 class _BatchUploader:
     """Sends files to one batch that no other client uses."""
 
-    def __init__(self, client: Client, batch_id: str, patience: RetryPolicy) -> None:
+    def __init__(self, client: BatchClient, batch_id: str, patience: RetryPolicy) -> None:
         self._client = client
         self._batch_id = batch_id
         self._patience = patience
@@ -287,7 +315,7 @@ def _iterate_manifest(
     manifest: Path, root: str | None, options: ReadOptions, named: set[str]
 ) -> Iterator[Upload | Rejected]:
     """List rows of a manifest and add the files that they name to `named`."""
-    for row in read_manifest(manifest, Settings.from_environment().media, options):
+    for row in read_manifest(manifest, load_settings().media, options):
         if isinstance(row, Rejected):
             named.add(row.file)
             yield row

@@ -23,7 +23,7 @@ Symbols: K candidates, E pairs of candidate and evidence photo, U evidence photo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -110,7 +110,7 @@ def rank_top1(
     candidates: Sequence[Candidate],
     evidence: Mapping[UUID, Sequence[Evidence]],
 ) -> tuple[RankedCandidate, ...]:
-    """The `rank_top1` ranker: the most similar candidate gets all of the mass.
+    """The `top1` ranker: the most similar candidate gets all of the mass.
 
     It measures retrieval alone. Its regions have no meaning, because all mass is at one point.
 
@@ -122,6 +122,25 @@ def rank_top1(
     Returns:
         `[K]` by score, ties by id; the first has mass 1. Empty for no candidates.
     """
+    unranked = attach_evidence(vector, candidates, evidence)
+    return (*(replace(entry, mass=1.0) for entry in unranked[:1]), *unranked[1:])
+
+
+def attach_evidence(
+    vector: Vector,
+    candidates: Sequence[Candidate],
+    evidence: Mapping[UUID, Sequence[Evidence]],
+) -> tuple[RankedCandidate, ...]:
+    """The candidates with their evidence and its similarities to the query; their mass is 0.
+
+    Args:
+        vector: Query `[D]`.
+        candidates: `[K]`, in any order.
+        evidence: Evidence near each candidate, by candidate id.
+
+    Returns:
+        `[K]` by score, ties by id.
+    """
     ordered = sorted(candidates, key=lambda candidate: (-candidate.score, candidate.id.int))
     near = [tuple(evidence.get(candidate.id, ())) for candidate in ordered]
     photos = _distinct_photos(near)
@@ -130,12 +149,12 @@ def rank_top1(
     return tuple(
         RankedCandidate(
             candidate=candidate,
-            mass=float(rank_index == 0),
+            mass=0.0,
             support=0.0,
-            evidence=near[rank_index],
-            similarities=tuple(similarity_by_photo[photo.id.int] for photo in near[rank_index]),
+            evidence=photos_near,
+            similarities=tuple(similarity_by_photo[photo.id.int] for photo in photos_near),
         )
-        for rank_index, candidate in enumerate(ordered)
+        for candidate, photos_near in zip(ordered, near, strict=True)
     )
 
 

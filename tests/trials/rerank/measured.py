@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pinpoint.evaluation.metrics import arm_measures, calibration_metrics
-from pinpoint.evaluation.metrics.arm_measures import ArmMetrics
+from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.run.results import read_results
 from pinpoint.evaluation.run.rows import EXCLUDED
 from pinpoint.metrics.abstention import abstention_auroc

@@ -19,7 +19,7 @@ from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
 from pinpoint.evaluation.metrics import arm_measures
-from pinpoint.evaluation.metrics.arm_measures import ArmMetrics
+from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.report.figures import LoadPhoto, draw_figures
 from pinpoint.evaluation.report.markdown import render_markdown
 from pinpoint.evaluation.report.plotting import NOT_THE_EARTH

@@ -25,7 +25,7 @@ from typing import Final
 from pinpoint import logs
 from pinpoint.errors import IndexUnavailableError, PinpointError
 from pinpoint.file_locks import try_lock
-from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 from pinpoint.stack.supervisor.processes import kill_with_parent
 from pinpoint.store.vectors.edge import EdgeIndex
 from pinpoint.store.vectors.rpc import codec as wire
@@ -210,7 +210,7 @@ def main() -> None:
     # Ctrl-C signals the whole process group; only the owner may end this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    logs.configure(Settings.from_environment().log)
+    logs.configure(load_settings().log)
     try:
         serve_build(arguments.folder, Connection(arguments.link))
     except PinpointError as error:

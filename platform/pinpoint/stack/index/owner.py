@@ -19,7 +19,7 @@ from typing import Final
 from pinpoint import logs
 from pinpoint.errors import PinpointError, StackError
 from pinpoint.file_locks import try_lock
-from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 from pinpoint.stack.index.build import DEFAULT_POINTS
 from pinpoint.stack.index.swap import RebuildableIndex
 from pinpoint.stack.paths import StackPaths
@@ -100,7 +100,7 @@ def _open_signal_pipe() -> int:
 
 def main() -> None:
     """Read settings and arguments, then serve."""
-    settings = Settings.from_environment()
+    settings = load_settings()
     logs.configure(settings.log)
     paths = StackPaths(settings.places.home)
     parser = argparse.ArgumentParser(prog="pinpoint.stack.index.owner")

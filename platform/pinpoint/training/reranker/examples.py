@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,21 +22,31 @@ from scipy.spatial import cKDTree
 from pinpoint.errors import BadPhotoError, TooLargeError
 from pinpoint.evaluation.labels.labels import LabeledQuery
 from pinpoint.evaluation.run.concurrency import ordered_map
-from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig, exclusions_for
+from pinpoint.evaluation.run.evaluate import (
+    EvaluationComponents,
+    RunConfig,
+    build_context,
+    exclusions_for,
+)
 from pinpoint.geo.cells import cell_ids
 from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, lat_lon, unit_xyz
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow, InputShape, row_dtype, write_row
-from pinpoint.ports import CatalogReader
-from pinpoint.records import GPS_CHANNEL, SOURCE_KINDS, Circle, Exclusions, Vector
-from pinpoint.search import consistency, evidence, exclusion_filter, pipeline, retrieve, vote
-from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.records import SOURCE_KINDS, Circle, Exclusions
+from pinpoint.search import consistency
+from pinpoint.search.candidate_slots import CandidateSlots, divide_slots
+from pinpoint.search.candidates_and_evidence import (
+    count_gallery_images,
+    encode_photo,
+    find_candidates_and_evidence,
+)
+from pinpoint.search.context import EvidenceSettings, QueryPhoto
+from pinpoint.search.pipeline import RANKERS
 from pinpoint.training.core.samples import Samples, texts
 from pinpoint.training.embedder.feature_files import FeatureFiles, acquire_lock
 from pinpoint.training.reranker.example_photos import photos_of
-from pinpoint.training.reranker.leakage_balance import FetchEvidence, balance_exclusions
-from pinpoint.training.reranker.slots import CandidateSlots
+from pinpoint.training.reranker.leakage_balance import EvidenceByCandidate, balance_exclusions
 
 SUPPORT_M: Final = 25_000.0
 """The gallery supports a query if it holds an image within this distance of the ground truth."""
@@ -84,9 +93,7 @@ class ExampleGallery:
 
     def candidate_slots(self, candidates: int) -> CandidateSlots:
         """Slots for that many candidates, divided among channels as the search divides them."""
-        has_gps = GPS_CHANNEL in self.parts.encoder.contract.dims
-        gps_quota = retrieve.gps_quota(self.parts.search, candidates) if has_gps else 0
-        return CandidateSlots(candidates=candidates, gps_quota=gps_quota)
+        return divide_slots(self.parts.search, candidates, self.parts.encoder.contract)
 
     def describe(self) -> dict[str, Any]:
         """The values that identify the gallery and the way it is searched."""
@@ -231,84 +238,50 @@ def cache_examples(
 def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGallery) -> str | None:
     """Write the row of one query, or return why its photo cannot be used."""
     query, plan, parts = training_query.question, gallery.plan, gallery.parts
+    context = build_context(plan, parts)
     try:
         data = read_bytes(training_query.images / query.file, parts.max_bytes)
-        vector = pipeline.encode_photo(
-            data,
-            file=query.file,
-            kind=query.kind,
-            decoder=parts.decoder,
-            encoder=parts.encoder,
-            watch=Stopwatch(),
-        )
+        photo = QueryPhoto(data=data, file=query.file, kind=query.kind)
+        vector = encode_photo(photo, parts.decoder, parts.encoder, context.stopwatch)
     except (RejectedFileError, BadPhotoError, TooLargeError) as error:
         return error.reason
     requested = exclusions_for(query, sha256(data), plan)
-    exclusions = exclusion_filter.resolve_exclusions(
-        requested, organization_id=plan.organization_id, database=parts.database
-    )
-    find_candidates = partial(
-        retrieve.retrieve_candidates,
+    with find_candidates_and_evidence(
         vector,
-        index=parts.index,
-        organization_id=plan.organization_id,
-        limits=plan.limits,
-        settings=parts.search,
-        exclusions=exclusions,
-        gps=GPS_CHANNEL in parts.encoder.contract.dims,
-    )
-    _, (candidates, extended) = consistency.read_consistently(
-        parts.index, parts.encoder.contract, lambda info: find_candidates(info=info)
-    )
-    resolved = extended or exclusions
-    with parts.database.read(plan.organization_id) as reader:
-        fetch_evidence = _evidence_fetcher(gallery, vector, reader)
-        evidence_by_candidate = fetch_evidence(candidates, exclusions=resolved)
+        plan.limits,
+        context,
+        evidence_settings=EvidenceSettings(gallery.evidence_radius_m, gallery.evidence_per_kind),
+        exclusions=requested,
+    ) as found:
+        candidates = found.candidates
+        evidence_by_candidate: EvidenceByCandidate = found.evidence
         if gallery.evened:
             candidates, evidence_by_candidate = balance_exclusions(
                 query,
                 candidates,
                 evidence_by_candidate,
                 requested=requested,
-                resolved=resolved,
-                reader=reader,
-                fetch_evidence=fetch_evidence,
+                resolved=found.exclusions,
+                reader=found.reader,
+                fetch_evidence=found.fetch_evidence,
             )
     write_row(row, vector, query.kind, candidates, evidence_by_candidate)
     row["truth"] = (query.truth.lat, query.truth.lon)
-    row["supported"] = _supporting_kinds(query, resolved, gallery)
-    best = vote.rank_by_vote(vector, candidates, evidence_by_candidate)[:1]
+    row["supported"] = _supporting_kinds(query, found.exclusions, gallery)
+    best = RANKERS["vote"](vector, candidates, evidence_by_candidate)[:1]
     row["voted"] = candidates.index(best[0].candidate) if best else -1
     return None
-
-
-def _evidence_fetcher(
-    gallery: ExampleGallery, vector: Vector, reader: CatalogReader
-) -> FetchEvidence:
-    """A function that reads the evidence of candidates for one query."""
-    return partial(
-        evidence.fetch_evidence,
-        vector=vector,
-        reader=reader,
-        contract=gallery.parts.encoder.contract.digest,
-        limits=gallery.plan.limits,
-        radius_m=gallery.evidence_radius_m,
-        per_kind=gallery.evidence_per_kind,
-    )
 
 
 def _supporting_kinds(
     query: LabeledQuery, exclusions: Exclusions, gallery: ExampleGallery
 ) -> list[bool]:
     """For each kind, whether an image that is not excluded is near the ground truth."""
-    limits, index = gallery.plan.limits, gallery.parts.index
-    near_truth = retrieve.to_index_filter(
-        gallery.plan.organization_id,
-        replace(limits, circle=Circle(center=query.truth, radius_m=SUPPORT_M)),
-        exclude_ids=exclusions.ids,
-    )
+    limits, context = gallery.plan.limits, build_context(gallery.plan, gallery.parts)
+    near_truth = replace(limits, circle=Circle(center=query.truth, radius_m=SUPPORT_M))
     searched = limits.kinds or SOURCE_KINDS
     return [
-        kind in searched and index.count(replace(near_truth, kinds=(kind,))) > 0
+        kind in searched
+        and count_gallery_images(replace(near_truth, kinds=(kind,)), context, exclusions) > 0
         for kind in SOURCE_KINDS
     ]

@@ -22,6 +22,7 @@ from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.core.samples import Rows
 from pinpoint.training.reranker.config import AugmentationConfig, RerankerConfig, TargetConfig
 from pinpoint.training.reranker.examples import SUPPORT_M, Examples
+from pinpoint.training.reranker.slots import refill_slots
 
 _ORDER_STREAM, _AUGMENTATION_STREAM = 1, 2
 """Separate the random streams of one seed: order of the queries, and augmentation."""
@@ -113,7 +114,7 @@ def _fill_slots(
 ) -> RerankTrainingBatch:
     """The candidates that the search would select among the remaining ones."""
     if examples.slots is not None:
-        query_rows = examples.slots.refill(query_rows, examples.photos)
+        query_rows = refill_slots(query_rows, examples.photos, examples.slots)
     return RerankTrainingBatch(
         inputs=to_batch(query_rows, examples.photos),
         truth=np.array(query_rows["truth"]),
