@@ -30,6 +30,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.records import Candidate, Evidence, RankedCandidate, Vector
@@ -47,8 +48,6 @@ Z_MAX: Final = 4.0
 _MIN_SPREAD: Final = 1e-5
 """Smaller standard deviations are rounding errors, not information."""
 _DIGITS: Final = 6
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

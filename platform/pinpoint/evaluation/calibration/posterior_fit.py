@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.kernels import ANYWHERE_KM, log_kernel
 from pinpoint.geo.posteriors import (
@@ -24,8 +25,6 @@ from pinpoint.geo.posteriors import (
     log_odds,
 )
 from pinpoint.records import QueryFeatures
-
-Floats = NDArray[np.float64]
 
 KERNELS_KM: Final = (0.1, 1.0, 8.0, 60.0)
 """Radii around candidates: same spot, neighborhood, town, region."""

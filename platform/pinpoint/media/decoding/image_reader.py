@@ -80,7 +80,9 @@ def read_picture(
     if request.need_position and not position:
         return _build_header(request, facts, full), []
     if request.format == "jpeg" and _complete_jpeg(image):
-        facts = replace(facts, warnings=limit_warnings([jpeg_end.NOTE, *facts.warnings]))
+        facts = replace(
+            facts, warnings=limit_warnings([jpeg_end.MISSING_END_NOTE, *facts.warnings])
+        )
     visible = window(facts, *full) if orientation_of(image) == 1 else None
     plain, faces = _render_faces(image, visible, request)
     size = (full[1], full[0]) if plain.sideways else full

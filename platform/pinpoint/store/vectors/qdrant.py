@@ -275,7 +275,7 @@ class QdrantIndex:
         return [
             rules.stored_point(UUID(str(row.id)), row.payload, row.vector)
             for row in rows
-            if row.payload and rules.is_alive(row.payload)
+            if row.payload and rules.is_live_payload(row.payload)
         ]
 
     def scroll(

@@ -15,11 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Flags, Floats32
 from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow
 from pinpoint.records import SOURCE_KINDS
-
-Flags = NDArray[np.bool_]
-Floats = NDArray[np.float32]
 
 _IMAGE, _GPS = 0, 1
 _EVIDENCE_FIELDS: Final = ("near_id", "away_m", "bearing_deg", "age_years", "near_present")
@@ -46,7 +44,7 @@ class CandidateSlots:
         return select_slots(rows, chosen, self.candidates)
 
 
-def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats, Floats]:
+def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats32, Floats32]:
     """Cosines of queries to the image and to the GPS vectors of their candidates, `[B, R]` each.
 
     Candidates without a vector get 0.
@@ -64,7 +62,7 @@ def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats, Floats]:
 
 
 def assign_slots(
-    rows: InputRow, available: Flags, cosines: tuple[Floats, Floats], slots: CandidateSlots
+    rows: InputRow, available: Flags, cosines: tuple[Floats32, Floats32], slots: CandidateSlots
 ) -> Flags:
     """Which available candidates get a slot, `[B, R]`.
 
@@ -116,7 +114,7 @@ def select_slots(rows: InputRow, chosen: Flags, candidates: int) -> InputRow:
 
 
 def _best_with_kind_quota(
-    eligible: Flags, scores: Floats, kinds: NDArray[np.int16], free: NDArray[np.int64]
+    eligible: Flags, scores: Floats32, kinds: NDArray[np.int16], free: NDArray[np.int64]
 ) -> Flags:
     """The best eligible candidates; half of an equal share of the free slots is kept per kind."""
     quota = free // (2 * len(SOURCE_KINDS))
@@ -126,7 +124,7 @@ def _best_with_kind_quota(
     return reserved | _top_scored(eligible & ~reserved, scores, free - reserved.sum(axis=1))
 
 
-def _top_scored(eligible: Flags, scores: Floats, count: NDArray[np.int64]) -> Flags:
+def _top_scored(eligible: Flags, scores: Floats32, count: NDArray[np.int64]) -> Flags:
     """The `count` highest-scored eligible candidates; ties go to the first."""
     order = np.argsort(np.where(eligible, -scores, np.inf), axis=1, kind="stable")
     ranks = np.empty_like(order)
