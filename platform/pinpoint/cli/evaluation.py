@@ -89,7 +89,7 @@ def register_commands(app: typer.Typer) -> None:
     app.command()(compare)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     protocol: ProtocolArgument,
     images: ImagesOption = None,

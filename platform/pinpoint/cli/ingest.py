@@ -81,7 +81,7 @@ def register_commands(app: typer.Typer) -> None:
     app.command()(ingest)
 
 
-def ingest(
+def ingest(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     path: IntakePath,
     source: SourceOption,

@@ -42,7 +42,7 @@ def register_commands(app: typer.Typer) -> None:
     app.command(name="inspect")(inspect)
 
 
-def inspect(
+def inspect(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(help="Files, folders or manifests.")],
     manifest: Annotated[

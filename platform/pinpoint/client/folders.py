@@ -47,7 +47,7 @@ class Upload:
     hint: Json = field(default_factory=dict)
 
 
-def upload_folder(
+def upload_folder(  # noqa: PLR0913 - see long_functions.toml
     client: Client,
     path: Path,
     *,

@@ -236,7 +236,7 @@ def to_form(limits: Mapping[str, Any]) -> dict[str, Any]:
     """Convert parameters to form fields; None is omitted."""
     form: dict[str, Any] = {}
     for name, value in limits.items():
-        if value is None or value == () or value == []:
+        if value is None or value in ((), []):
             continue
         if isinstance(value, Mapping):
             form[name] = json.dumps(value)

@@ -358,7 +358,7 @@ def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
 
 def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:
     """Delete images from the index and the blob store, then their rows; returns their number."""
-    return erase.erase_images(ids, ledger=parts.ledger, index=parts.index, blobs=parts.blobs)
+    return erase.erase_stored_images(ids, ledger=parts.ledger, index=parts.index, blobs=parts.blobs)
 
 
 def _delete_unused_originals(

@@ -65,7 +65,7 @@ class _Entry:
     rejected: Rejected | None = None
 
 
-def register_folder(
+def register_folder(  # noqa: PLR0913 - see long_functions.toml
     path: Path,
     *,
     source: str,
@@ -91,7 +91,7 @@ def register_folder(
     ).batch
 
 
-def register_files(
+def register_files(  # noqa: PLR0913 - see long_functions.toml
     path: Path,
     *,
     source: str,

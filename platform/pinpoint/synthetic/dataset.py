@@ -21,8 +21,8 @@ from typing import Final
 from pinpoint.errors import BadRequestError
 from pinpoint.geo.gazetteer import City
 from pinpoint.progress import ProgressCallback
-from pinpoint.records import Pixels, Point
-from pinpoint.synthetic.capture_patterns import Kind, Shot, generate_shots
+from pinpoint.records import Pixels, Point, SourceKind
+from pinpoint.synthetic.capture_patterns import Shot, generate_shots
 from pinpoint.synthetic.labels import atomic_write, exif_label, write_ground_truth, write_manifest
 from pinpoint.synthetic.photographs import encode_photograph
 from pinpoint.synthetic.pictures import render_pictures
@@ -40,7 +40,7 @@ class QueryPhoto:
 
     path: Path
     point: Point
-    kind: Kind
+    kind: SourceKind
     role: Role
     city: City
 

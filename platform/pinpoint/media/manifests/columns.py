@@ -299,9 +299,10 @@ def _reject_unclear(file: str, what: str, names: list[str]) -> None:
     if names:
         shown_names = show_names(names)
         example = "latitude" if what == "a position" else "captured_at"
+        first_name = clean_metadata_text(names[0], 40)
         raise BadManifestError(
             f"{file} has columns that look like {what} and are not understood: {shown_names}; "
-            f"rename them, or say what they mean: --column {clean_metadata_text(names[0], 40)}={example} "
+            f"rename them, or say what they mean: --column {first_name}={example} "
             f"(={ATTRIBUTE} keeps one without a meaning)"
         )
 

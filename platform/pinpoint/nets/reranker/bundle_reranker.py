@@ -87,7 +87,7 @@ def load_reranker(bundle: Bundle) -> RerankerNetwork | None:
     return network.requires_grad_(False).eval()
 
 
-def write_reranked(
+def write_reranked(  # noqa: PLR0913 - see long_functions.toml
     folder: Path,
     *,
     name: str,

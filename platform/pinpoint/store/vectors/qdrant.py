@@ -54,7 +54,7 @@ class QdrantIndex:
         breaker: As in `Alias`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - see long_functions.toml
         self,
         url: str,
         api_key: str | None = None,
