@@ -33,10 +33,23 @@ TESTS = Path(__file__).parent
 TRIALS = TESTS / "trials"
 SERVER_FIXTURES = frozenset({"postgres", "_redis", "server_places", "running_stack"})
 """A test that uses one of these, also through another fixture, is marked `stack`."""
-STACK_FILES = ("trials/",)
-"""Files whose tests start their servers themselves; `stack` as well."""
-SLOW_FILES = ()
-"""Files without servers whose slowest test takes more than 3 s on one core; marked `slow`."""
+STACK_TESTS = (
+    "trials/",
+    "stack/test_backup.py",
+    "stack/test_index_engine.py",
+    "stack/test_index_owner.py",
+    "stack/test_index_rebuild.py",
+    "stack/test_stack_lifecycle.py",
+)
+"""Beginnings of the ids of tests that start their servers themselves; marked `stack` as well."""
+SLOW_TESTS = (
+    "cli/test_cli_exits.py::test_every_command_has_its_help",
+    "cli/test_cli_messages.py",
+    "nets/test_nets_geoclip.py",
+    "nets/test_nets_losses.py::test_one_batch_is_learned_by_heart",
+    "nets/test_nets_spaces.py",
+)
+"""Beginnings of the ids of tests without servers that take more than 3 s; marked `slow`."""
 TEMPLATE = "template_pinpoint"
 # A test run may lose its data with the machine; it need not wait for the disk.
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -61,14 +74,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need a server, by their fixtures, and the slow ones, by their file."""
+    """Mark the tests that need a server and the slow ones; `make test-fast` leaves them out."""
     for item in items:
+        test_id = item.nodeid.removeprefix("tests/")
         if SERVER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("stack")
-        path = item.path.relative_to(TESTS).as_posix()
-        if path.startswith(STACK_FILES):
+        if test_id.startswith(STACK_TESTS):
             item.add_marker("stack")
-        if path.startswith(SLOW_FILES):
+        if test_id.startswith(SLOW_TESTS):
             item.add_marker("slow")
 
 
