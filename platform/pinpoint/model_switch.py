@@ -105,7 +105,7 @@ class ModelSwitch:
         )
 
     def catch_up(self) -> None:
-        """Re-embed until every reachable image has vectors; images may be added meanwhile."""
+        """Re-embed until every reachable image has vectors; images may be added concurrently."""
         for _ in range(_MAX_ROUNDS):
             ids = [
                 image_id for image_id in self._list_missing() if image_id not in self._unreachable

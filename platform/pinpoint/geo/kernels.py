@@ -117,7 +117,7 @@ def radius_for_mass_km(mixture: Mixture, point: LatLonArray, shares: Floats) -> 
         ValueError: A share is not in (0, 1].
     """
     if not ((shares > 0) & (shares <= 1)).all():
-        raise ValueError(f"shares must lie in (0, 1], got {shares}")
+        raise ValueError(f"shares must be in (0, 1], got {shares}")
     return EARTH_RADIUS_KM * _make_discs(mixture, point[None, :]).radii_for_masses(shares)
 
 

@@ -49,7 +49,7 @@ def radius_for_mass_m(
         ValueError: The share is out of range, or the weights are unusable.
     """
     if not 0 < share <= 1:
-        raise ValueError(f"share must lie in (0, 1], got {share}")
+        raise ValueError(f"share must be in (0, 1], got {share}")
     distances = np.asarray(distances_m, dtype=np.float64)
     shares = _normalize_weights(weights, len(distances))
     order = np.argsort(distances, kind="stable")

@@ -42,7 +42,7 @@ SCALES_M: Final = (100.0, 1_000.0, 25_000.0)
 EVIDENCE_WEIGHT: Final = 0.25
 SAME_KIND_SHARE: Final = 0.5
 Z_MIN: Final = 1.0
-"""Evidence with a smaller z-score has no weight; otherwise dense towns would always win."""
+"""Evidence with a smaller z-score has no weight; otherwise dense cities would always win."""
 Z_MAX: Final = 4.0
 """Higher z-scores of evidence do not increase its weight."""
 _MIN_SPREAD: Final = 1e-5

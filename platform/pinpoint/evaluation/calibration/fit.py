@@ -256,9 +256,9 @@ def nonconformity_scores(features: QueryFeatures, fit: StratumFit, truth: Floats
         truth: Ground truth, `[2]` degrees.
 
     Returns:
-        Mass of the smallest highest-density region that contains the truth; mass of the smallest
-        disc around the answer that contains it; error of the answer in km; mass within each of
-        `THRESHOLDS_KM` of the answer.
+        Mass of the smallest highest-density region that contains the ground truth; mass of the
+        smallest disc around the answer that contains it; error of the answer in km; mass within
+        each of `THRESHOLDS_KM` of the answer.
     """
     mixture = posteriors.mixture(
         features, fit, posterior_fit.KERNELS_KM, posterior_fit.ELSEWHERE_KM

@@ -208,7 +208,7 @@ class _ChildAnswer:
         else:
             capture = make_capture(picture, self._facts, hint, datetime.now(UTC))
         if not self._faces:
-            raise RejectedFileError("decoder_crashed", "the decoding child sent no picture")
+            raise RejectedFileError("decoder_crashed", "the decoding child sent no image")
         faces = tuple(
             ImageFace(
                 name=name,

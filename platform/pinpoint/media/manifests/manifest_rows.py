@@ -196,7 +196,7 @@ def _locate_file(name: str, root: Path, find_file: Callable[[str], str | None]) 
     plain = name.replace("\\", "/")
     path = root / PurePosixPath(plain)
     if not is_below(path, root):
-        raise RejectedFileError("outside_root", f"{name} does not lie below the manifest's folder")
+        raise RejectedFileError("outside_root", f"{name} is not below the manifest's folder")
     if not _is_file(path):
         actual = None if path.is_absolute() and plain.startswith("/") else find_file(plain)
         if actual is None or not _is_file(root / actual) or not is_below(root / actual, root):

@@ -186,7 +186,7 @@ def parse_time(text: str | None, source: TimeSource | None, tag: str) -> Clock |
 
 
 def is_blank_time(text: str | None) -> bool:
-    """Whether a text stands for an unknown time: empty, or only zeros and separators."""
+    """Whether a text means an unknown time: empty, or only zeros and separators."""
     return not text or not text.strip(" 0:-/.TZ+")
 
 

@@ -221,8 +221,8 @@ def fail_images(connection: Connection, ids: Sequence[UUID], reason: str, detail
 def finish_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
     """Finish items whose images are all in the index at their current version.
 
-    `version <=`: an image that was replaced meanwhile also finishes the older item. Both files were
-    processed, and the index holds the later one.
+    `version <=`: an image that was replaced in the meantime also finishes the older item.
+    Both files were processed, and the index holds the later one.
     """
     connection.execute(
         update(item_images)

@@ -236,7 +236,7 @@ def check_limit(query: IndexQuery) -> None:
 
 
 def latest_per_version(points: Sequence[IndexPoint]) -> dict[int, list[IndexPoint]]:
-    """Group points by version. Of several points with one id, keep the newest, then the last."""
+    """Group points by version. Keep the newest of several points with one id, then the last."""
     latest: dict[UUID, IndexPoint] = {}
     for point in points:
         check_version(point.version)

@@ -130,7 +130,7 @@ class QdrantIndex:
     def rebuild(self, source: PointSource, *, take_over: bool = False) -> None:
         """Build the next collection while the live one serves, and switch the alias.
 
-        Rows that change meanwhile are replayed before and after the switch. A collection for
+        Rows that change during the build are replayed before and after the switch. A collection for
         another contract than the live one is verified first.
 
         Args:

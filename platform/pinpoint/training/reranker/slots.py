@@ -4,7 +4,7 @@ A gallery without a region does not yield fewer candidates, it yields other ones
 training therefore fetches more candidates than the network receives, and the remaining ones are
 assigned to slots again. Empty slots would reveal to a network that the true region is missing, and
 no gallery in serving shows that.
-Letters: B queries, R candidates that a row has room for, K candidates that are selected.
+Letters: B queries, R candidates that a row has slots for, K candidates that are selected.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CandidateSlots:
         """Rows with the candidates that the search would select among the present ones.
 
         Args:
-            rows: Rows with room for R candidates; `present` marks the remaining ones.
+            rows: Rows with R candidate slots; `present` marks the remaining ones.
             photos: Vectors of the candidates.
         """
         _, has_vector = photos.seats(rows["id"])
@@ -85,10 +85,10 @@ def assign_slots(
 
 
 def select_slots(rows: InputRow, chosen: Flags, candidates: int) -> InputRow:
-    """The rows with only the chosen candidates, in their order, and with room for no more.
+    """The rows with only the chosen candidates, in their order, and without further slots.
 
     Args:
-        rows: Rows with room for R candidates.
+        rows: Rows with R candidate slots.
         chosen: `[B, R]`, at most `candidates` in each row.
         candidates: K.
     """
