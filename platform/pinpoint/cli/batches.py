@@ -39,7 +39,7 @@ def list_batches(
 
 
 @app.command("show")
-def show(
+def show(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     batch_id: BatchIdArgument,
     state: Annotated[

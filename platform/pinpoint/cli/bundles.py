@@ -105,7 +105,7 @@ def verify(context: typer.Context, name: BundleArgument, as_json: JsonOption = F
 
 
 @app.command("import")
-def import_(
+def import_(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     location: Annotated[
         str, typer.Argument(help="A bundle's folder, a safetensors file, or the word `geoclip`.")
@@ -153,7 +153,7 @@ def import_(
 
 
 @app.command("pull")
-def pull(
+def pull(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     tower: Annotated[str, typer.Argument(help="`open_clip:NAME` or `timm:NAME`.")],
     tag: Annotated[str, typer.Option("--tag", help="Tag of the published weights of that tower.")],
@@ -170,7 +170,7 @@ def pull(
     _print_bundle(session, bundle, settings)
 
 
-def _write_bundle(
+def _write_bundle(  # noqa: PLR0913 - options of a command
     name: str,
     tower: str,
     tag: str | None,

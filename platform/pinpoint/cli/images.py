@@ -20,7 +20,7 @@ ImageIdArgument = Annotated[
 
 
 @app.command("list")
-def list_images(
+def list_images(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     source: Annotated[
         list[str], typer.Option("--source", help="Only this source; may be repeated.")
@@ -98,7 +98,7 @@ def show(
 
 
 @app.command("fix")
-def fix(
+def fix(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     image_id: ImageIdArgument,
     lat: Annotated[

@@ -69,7 +69,7 @@ def parse_numbers(option: str, text: str, names: str) -> list[float]:
     return numbers
 
 
-def check_time(option: str, text: str | None) -> None:
+def check_time_option(option: str, text: str | None) -> None:
     """Check that an option is an ISO 8601 time or is not given.
 
     Raises:
@@ -100,8 +100,8 @@ def read_filters(
         BadRequestError: A filter has an invalid value.
     """
     check_kinds("--kinds", kinds)
-    check_time("--since", since)
-    check_time("--until", until)
+    check_time_option("--since", since)
+    check_time_option("--until", until)
     if bbox is not None:
         parse_numbers("--bbox", bbox, "west,south,east,north")
     filters = {"kinds": kinds, "sources": sources, "bbox": bbox, "since": since, "until": until}

@@ -47,7 +47,7 @@ def register_commands(app: typer.Typer) -> None:
     app.command()(similar)
 
 
-def locate(
+def locate(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     photos: Annotated[list[Path], typer.Argument(help="Photos to locate.")],
     kind: Annotated[
@@ -100,7 +100,7 @@ def locate(
         raise typer.Exit(EXIT_CODES[type(failed)])
 
 
-def similar(
+def similar(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     photo: Annotated[Path | None, typer.Argument(help="A photo.")] = None,
     image: Annotated[

@@ -18,7 +18,7 @@ SourceArgument = Annotated[str, typer.Argument(help="Name or id of the source.")
 
 
 @app.command("add")
-def add(
+def add(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name, unique in the organization.")],
     kind: Annotated[str, typer.Option("--kind", help="`photo` or `street`.")] = "photo",

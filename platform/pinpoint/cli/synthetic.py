@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The synthetic planet: a test bench, not the Earth.", no_args_is_help=True)
 
-NOTE: Final = "The planet is synthetic: no figure on it says anything about the Earth."
+SYNTHETIC_NOTE: Final = "The planet is synthetic: no figure on it says anything about the Earth."
 
 
 @app.callback()
@@ -53,12 +53,12 @@ def make(
         )
     commands = _next_commands(planet)
     if session.as_json:
-        output.print_json({**_to_dict(planet), "note": NOTE, "try": commands})
+        output.print_json({**_to_dict(planet), "note": SYNTHETIC_NOTE, "try": commands})
         return
     output.print_line(f"planet {preset} of seed {seed} ({planet.digest}) in {folder}")
     output.print_line(f"{planet.gallery} gallery images in {len(planet.manifests())} sources")
     output.print_line(f"{len(planet.unseen)} unseen photos; their ground truth: {planet.labels}")
-    output.print_line(NOTE)
+    output.print_line(SYNTHETIC_NOTE)
     output.print_line("")
     output.print_line("try:")
     for line in commands:

@@ -18,11 +18,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, unit_xyz
+from pinpoint.arrays import Flags
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray, unit_xyz
 from pinpoint.records import GPS_CHANNEL, Contract
 from pinpoint.settings import SearchSettings
 
-Flags = NDArray[np.bool_]
 Integers = NDArray[np.integer[Any]]
 
 NUM_CHANNELS: Final = 2
@@ -45,7 +45,7 @@ class SpatialNms:
 
     groups: Sequence[Hashable]
     """`[R]`; only images of the same group suppress each other."""
-    positions: LatLon
+    positions: LatLonArray
     """`[R, 2]` degrees."""
     min_distance_m: float
     """Distance below which two images of one group are redundant; 0 keeps all."""

@@ -10,7 +10,7 @@ Letters: N queries, K candidates, U gallery photos, D width of vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -29,10 +29,11 @@ from pinpoint.evaluation.run.evaluate import (
     exclusions_for,
 )
 from pinpoint.geo.cells import cell_ids
-from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, lat_lon, unit_xyz
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray, lat_lon, unit_xyz
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow, InputShape, row_dtype, write_row
+from pinpoint.progress import ProgressCallback
 from pinpoint.records import SOURCE_KINDS, Circle, Exclusions
 from pinpoint.search import consistency
 from pinpoint.search.candidate_slots import CandidateSlots, divide_slots
@@ -44,7 +45,7 @@ from pinpoint.search.candidates_and_evidence import (
 from pinpoint.search.context import EvidenceSettings, QueryPhoto
 from pinpoint.search.pipeline import RANKERS
 from pinpoint.training.core.samples import Samples, texts
-from pinpoint.training.embedder.feature_files import FeatureFiles, acquire_lock
+from pinpoint.training.embedder.feature_files import FeatureFiles, acquire_cache_lock
 from pinpoint.training.reranker.example_photos import photos_of
 from pinpoint.training.reranker.leakage_balance import EvidenceByCandidate, balance_exclusions
 
@@ -52,8 +53,6 @@ SUPPORT_M: Final = 25_000.0
 """The gallery supports a query if it holds an image within this distance of the ground truth."""
 _FORMAT: Final = 4
 _CHUNK: Final = 32
-
-QueryProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +123,7 @@ class Examples:
     slots: CandidateSlots | None = None
     """Number of candidates that the network receives; None gives it all."""
 
-    def hide_near(self, positions: LatLon, radius_m: float) -> Examples:
+    def hide_near(self, positions: LatLonArray, radius_m: float) -> Examples:
         """The same examples, with every candidate within a radius of one of the positions hidden.
 
         Args:
@@ -180,7 +179,7 @@ def cache_examples(
     training_queries: Sequence[TrainingQuery],
     table: Samples,
     gallery: ExampleGallery,
-    on_progress: QueryProgress = lambda completed, total: None,
+    on_progress: ProgressCallback = lambda completed, total: None,
 ) -> Examples:
     """Run every query that has no row yet and store its row; an interrupted run is resumed.
 
@@ -206,7 +205,7 @@ def cache_examples(
         "width": width,
         **gallery.describe(),
     }
-    files = FeatureFiles(folder, len(table), width, acquire_lock(folder, identity, _CHUNK))
+    files = FeatureFiles(folder, len(table), width, acquire_cache_lock(folder, identity, _CHUNK))
     with files.writing() as writer:
         completed = sum(len(files.rows(number)) for number in writer.done)
         on_progress(completed, len(table))

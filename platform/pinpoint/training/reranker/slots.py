@@ -4,7 +4,7 @@ A gallery without a region does not yield fewer candidates, it yields other ones
 training therefore fetches more candidates than the network receives, and the remaining ones are
 assigned to slots again. Empty slots would reveal to a network that the true region is missing, and
 no gallery in serving shows that.
-Letters: B queries, R candidates that a row has room for, K candidates that are selected.
+Letters: B queries, R candidates that a row has slots for, K candidates that are selected.
 """
 
 from __future__ import annotations
@@ -12,14 +12,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pinpoint.arrays import Flags, Floats32
 from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow
 from pinpoint.records import SOURCE_KINDS
 from pinpoint.search.candidate_slots import GPS, CandidateSlots, assign_slots
-
-Flags = NDArray[np.bool_]
-Floats = NDArray[np.float32]
 
 _EVIDENCE_FIELDS: Final = ("near_id", "away_m", "bearing_deg", "age_years", "near_present")
 _CANDIDATE_FIELDS: Final = ("id", "position", "kind", "found", "present", *_EVIDENCE_FIELDS)
@@ -38,7 +35,7 @@ def refill_slots(rows: InputRow, photos: EmbeddingTable, slots: CandidateSlots) 
     return select_slots(rows, chosen, slots.candidates)
 
 
-def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats, Floats]:
+def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats32, Floats32]:
     """Cosines of queries to the image and to the GPS vectors of their candidates, `[B, R]` each.
 
     Candidates without a vector get 0.
@@ -56,7 +53,7 @@ def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats, Floats]:
 
 
 def reassign_slots(
-    rows: InputRow, available: Flags, cosines: tuple[Floats, Floats], slots: CandidateSlots
+    rows: InputRow, available: Flags, cosines: tuple[Floats32, Floats32], slots: CandidateSlots
 ) -> Flags:
     """Which available candidates get a slot, `[B, R]`.
 
@@ -80,10 +77,10 @@ def reassign_slots(
 
 
 def select_slots(rows: InputRow, chosen: Flags, candidates: int) -> InputRow:
-    """The rows with only the chosen candidates, in their order, and with room for no more.
+    """The rows with only the chosen candidates, in their order, and without further slots.
 
     Args:
-        rows: Rows with room for R candidates.
+        rows: Rows with R candidate slots.
         chosen: `[B, R]`, at most `candidates` in each row.
         candidates: K.
     """

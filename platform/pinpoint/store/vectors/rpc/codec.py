@@ -163,7 +163,7 @@ def check_time(value: datetime | None) -> None:
         )
     try:
         limits.to_utc("the time", value)
-    except limits.Unstorable as error:
+    except limits.UnstorableError as error:
         raise errors.BadRequestError(error.detail, reason=error.reason) from error
 
 
