@@ -18,6 +18,10 @@ SourceKind = str
 """Kind of imagery in a source: `photo` (internet photos) or `street` (street view)."""
 SOURCE_KINDS: tuple[SourceKind, ...] = ("photo", "street")
 
+VOTE_TEMPERATURE: Final = 0.7
+"""Temperature of the softmax over the standardized similarities of candidates, in the ranker `vote`
+and in the features of a reranker."""
+
 IMAGE_CHANNEL: Final = "image"
 """Named vector of the image content; every bundle computes it."""
 GPS_CHANNEL: Final = "gps"

@@ -164,7 +164,7 @@ def locate_encoded(
             first_ranker = ranker if active_reranker is None else vote.TOP1
             ranking = _rank_without_weights(first_ranker, vector, candidates, nearby)
             if active_reranker is not None:
-                judgement = active_reranker.judge(vector, kind, candidates, nearby, points)
+                judgement = active_reranker.rerank(vector, kind, candidates, nearby, points)
                 ranking = rerank.order_by_reranker(ranking.ranked, candidates, judgement)
         with watch.stage("decide"):
             believed = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)

@@ -41,7 +41,7 @@ class CandidateSlots:
             rows: Rows with room for R candidates; `present` marks the remaining ones.
             photos: Vectors of the candidates.
         """
-        _, has_vector = photos.seats(rows["id"])
+        _, has_vector = photos.lookup(rows["id"])
         chosen = assign_slots(rows, rows["present"] & has_vector, cosines(rows, photos), self)
         return select_slots(rows, chosen, self.candidates)
 
@@ -51,7 +51,7 @@ def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats, Floats]:
 
     Candidates without a vector get 0.
     """
-    indices, has_vector = photos.seats(rows["id"])
+    indices, has_vector = photos.lookup(rows["id"])
     query = np.asarray(rows["query"], dtype=np.float32)
     cosines = []
     for table in (photos.image, photos.gps):
