@@ -19,7 +19,7 @@ import psycopg
 import qdrant_edge as edge
 
 from pinpoint.geo.points import EARTH_RADIUS_M, unit_xyz
-from pinpoint.records import SOURCE_KINDS
+from pinpoint.records import SOURCE_KINDS, VOTE_TEMPERATURE
 from pinpoint.search import vote
 from pinpoint.settings import SearchSettings
 from pinpoint.store.catalog.neighbors import EVIDENCE
@@ -195,7 +195,7 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
     kinds = np.array([row.payload["kind"] == SOURCE_KINDS[0] for row in chosen])
     places = np.array([[r.payload["location"][k] for k in ("lat", "lon")] for r in chosen])
     score = np.array([row.score for row in chosen])
-    worth = np.exp(_standard(score) / vote.TEMPERATURE)
+    worth = np.exp(_standard(score) / VOTE_TEMPERATURE)
     worth /= worth.sum()
     total = (worth * _carry(_meters(places, places))).sum(axis=1)
     if not rows:

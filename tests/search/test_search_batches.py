@@ -44,7 +44,7 @@ def encoder(tmp_path_factory):
 def judge(tmp_path_factory):
     torch.manual_seed(0)
     net = RerankerNetwork(
-        RerankerSpec(dim=256, width=32, heads=2, candidate_blocks=2, reach_km=0.05)
+        RerankerSpec(dim=256, width=32, heads=2, candidate_blocks=2, max_offset_km=0.05)
     )
     folder = write_reranked(
         tmp_path_factory.mktemp("bundles") / "ranked",
@@ -74,8 +74,8 @@ def stack(encoder, tmp_path_factory):
     run = supposed.run(tmp_path_factory.mktemp("run") / "a", supposed.questions(36, seed=8))
     found = fit.fit_calibration(run)
     # Without areas, which are made of the same numbers and take longest.
-    strata = {k: dataclasses.replace(v, region_levels={}) for k, v in found.strata.items()}
-    found = dataclasses.replace(found, ranker="rerank", search={}, strata=strata)
+    strata = {k: dataclasses.replace(v, credible_region_levels={}) for k, v in found.strata.items()}
+    found = dataclasses.replace(found, ranker="rerank", search_settings={}, strata=strata)
     return {
         "contract": dataclasses.replace(
             CONTRACT, dims={"image": 256}, calibrations={"rerank": found}

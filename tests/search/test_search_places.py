@@ -38,7 +38,7 @@ def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles")
     tower = read_bundle(timm_bundle(folder / "bare"))
     torch.manual_seed(3)
-    heads = KindHeads(HeadsSpec(features=tower.contract.dims["image"], hidden=16, dim=DIM))
+    heads = KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=16, dim=DIM))
     location = LocationTower(LocationSpec(hidden=16, dim=DIM))
     said = {"name": "tiny-space", "license": "CC0", "note": "Random weights."}
     return write_joint_embedding(

@@ -46,7 +46,7 @@ def bundle(tmp_path_factory):
     from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER
 
     torch.manual_seed(0)
-    spec = RerankerSpec(dim=256, width=16, heads=2, candidate_blocks=1, reach_km=REACH_KM)
+    spec = RerankerSpec(dim=256, width=16, heads=2, candidate_blocks=1, max_offset_km=REACH_KM)
     net = RerankerNetwork(spec)
     folder = tmp_path_factory.mktemp("bundles") / "ranked"
     write_reranked(
@@ -66,7 +66,7 @@ def judge():
     """A reranker of the pixels' width, served as a bundle's is."""
     torch.manual_seed(1)
     net = RerankerNetwork(
-        RerankerSpec(dim=DIM, width=16, heads=2, candidate_blocks=2, reach_km=REACH_KM)
+        RerankerSpec(dim=DIM, width=16, heads=2, candidate_blocks=2, max_offset_km=REACH_KM)
     )
     with torch.no_grad():
         for each in net.parameters():
@@ -124,7 +124,7 @@ def test_the_reranker_decides_where_there_is_one(stack, judge):
 def test_an_answer_explains_what_the_reranker_did(stack, judge, capsys):
     answer = locate(stack, judge)
     said = AnswerOut.of(answer, top=16).model_dump(mode="json")
-    assert said["null_score"] == answer.believed.asked.null_logit
+    assert said["null_score"] == answer.believed.asked.no_match_logit
     moved = 0
     for out, ranked in zip(said["candidates"], answer.ranked, strict=True):
         assert out["rerank_score"] == ranked.score

@@ -44,12 +44,12 @@ def listing(home):
         home / "bundles" / "listing",
         name="listing",
         tower=tower,
-        heads=KindHeads(HeadsSpec(features=tower.contract.dims["image"], hidden=16, dim=DIM)),
+        heads=KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=16, dim=DIM)),
         location=LocationTower(LocationSpec(hidden=16, dim=DIM)),
         license="CC0",
         note="Random weights.",
-        temperature=TEMPERATURE,
-        places=positions(),
+        logit_scale=TEMPERATURE,
+        coordinates=positions(),
     )
 
 

@@ -96,10 +96,10 @@ def examples(world, planet, reranked):
     config, folder, _, _ = reranked
     asked = [
         each
-        for part, one in enumerate(config.questions)
+        for part, one in enumerate(config.queries)
         for each in train_reranker._read_queries(part, one)
     ]
-    table = train_reranker.split_table(asked, config.split.resolution)
+    table = train_reranker.split_table(asked, config.split.h3_resolution)
     found = train_reranker.cache_examples(
         folder / "run" / "examples", asked, table, gallery(world, config)
     )

@@ -210,7 +210,7 @@ def test_rows_are_written_from_what_is_left(
     world, images, examples, reranked, tmp_path, monkeypatch
 ):
     makers = {each.creator for each in images.values()}
-    asked = [each for each in examples[0] if each.question.creator in makers][:12]
+    asked = [each for each in examples[0] if each.query.creator in makers][:12]
     told = []
 
     def spies(question, candidates, near, **how):

@@ -71,11 +71,11 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
     for learner, row in zip(asked, found.rows, strict=True):
         named = [*row["id"][row["present"]], *row["near_id"][row["near_present"]].ravel()]
         people = {creators[uuid.UUID(bytes=each.ljust(16, b"\0"))] for each in named}
-        assert learner.question.creator not in people
-        own += learner.question.creator in creators.values()
-        truth = np.array([learner.question.truth.lat, learner.question.truth.lon])
+        assert learner.query.creator not in people
+        own += learner.query.creator in creators.values()
+        truth = np.array([learner.query.truth.lat, learner.query.truth.lon])
         assert row["truth"].tolist() == truth.tolist()
-        null = learner.question.strata.get("role") == "null-train"
+        null = learner.query.strata.get("role") == "null-train"
         assert row["supported"].any() == (not null)
         near = row["near_present"]
         assert (row["away_m"][near] <= 10_000 * 1.001).all()
@@ -97,7 +97,7 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
 def test_rows_of_several_questions_at_a_time_are_the_same(world, examples, reranked, tmp_path):
     config = reranked[0]
     asked, found = examples
-    table = train_reranker.split_table(asked, config.split.resolution)
+    table = train_reranker.split_table(asked, config.split.h3_resolution)
     several = replace(gallery(world, config), at_once=3)
     again = train_reranker.cache_examples(tmp_path / "examples", asked, table, several)
     assert again.rows.tobytes() == found.rows.tobytes()
@@ -114,7 +114,7 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
         "the one that reranks"
     )
     assert bundle.contract.reranker.training.metrics == made.report["validation"]
-    assert json.loads((folder / "run" / "report.json").read_text())["photos"] > 50
+    assert json.loads((folder / "run" / "report.json").read_text())["num_gallery_photos"] > 50
     settings = Settings(encoder=EncoderSettings(bundle=str(made.bundle), device="cpu"))
     encoder = EncoderHandle(settings)
     assert encoder.contract.digest == wanted
@@ -203,8 +203,10 @@ def test_configs_that_cannot_be_used(planet, tmp_path):
     path.write_text(text)
     config = read_reranker_config(path)
     recipe = read_reranker_config(RECIPE)
-    assert recipe.questions[0].labels == RECIPE.parent / "queries/labels.csv"
-    assert (config.schedule.batch, config.schedule.rate) == (8, 5e-4), "defaults are its own"
-    wrong = config.questions[0].model_copy(update={"only": {"role": "moon"}})
+    assert recipe.queries[0].labels == RECIPE.parent / "queries/labels.csv"
+    assert (config.schedule.batch_size, config.schedule.learning_rate) == (8, 5e-4), (
+        "defaults are its own"
+    )
+    wrong = config.queries[0].model_copy(update={"filter": {"role": "moon"}})
     with pytest.raises(BadRequestError, match="has role=moon"):
         train_reranker._read_queries(0, wrong)

@@ -16,7 +16,13 @@ from pinpoint.training.reranker.slots import cosines, reassign_slots, select_slo
 from search.slots_by_loop import slots_by_loop
 
 ROOM, DIM, PER_KIND = 20, 6, 2
-NOTHING = AugmentationConfig(evidence=0.0, photo=0.0, channel=0.0, kind=0.0, region=0.0)
+NOTHING = AugmentationConfig(
+    drop_evidence=0.0,
+    drop_evidence_photo=0.0,
+    drop_gps_channel=0.0,
+    drop_source_kind=0.0,
+    drop_region=0.0,
+)
 
 
 def made_up(questions=40, seed=4):
@@ -98,9 +104,9 @@ def test_seats_that_get_free_are_given_to_who_comes_next(examples):
     left = everyone.inputs.present.sum(1).numpy()
     assert before.inputs.present.shape == (len(rows), 8)
     assert after.inputs.present.sum(1).tolist() == np.minimum(left, 8).tolist()
-    hidden = before.supported & ~after.supported
+    hidden = before.in_gallery & ~after.in_gallery
     assert hidden.any()
-    assert (after.away_km()[hidden][after.inputs.present.numpy()[hidden]] > 25.0).all()
+    assert (after.distance_km()[hidden][after.inputs.present.numpy()[hidden]] > 25.0).all()
     changed = (before.inputs.position != after.inputs.position).any(-1).any(-1).numpy()
     assert changed[hidden].any()
     assert (left[hidden] >= 8).any(), "some were filled whole"

@@ -269,7 +269,9 @@ def _describe_bundle(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "license": " + ".join(dict.fromkeys(weights.license for weights in weight_files)) or None,
         "heads": asdict(contract.heads)["image"] if contract.heads else None,
         "location": asdict(contract.heads)["location"] if contract.heads else None,
-        "places": contract.heads.places.count if contract.heads and contract.heads.places else None,
+        "places": contract.heads.coordinates.count
+        if contract.heads and contract.heads.coordinates
+        else None,
         "training": asdict(training) if training else None,
         "reranker": asdict(contract.reranker) if contract.reranker else None,
         "calibrated": sorted(bundle.calibrations),

@@ -84,7 +84,7 @@ class Reranker(Protocol):
         """Digest of the weights."""
         ...
 
-    def judge(
+    def rerank(
         self,
         vector: Vector,
         kind: SourceKind | None,

@@ -21,6 +21,10 @@ SOURCE_KINDS: Final[tuple[SourceKind, ...]] = get_args(SourceKind)
 DEFAULT_ORGANIZATION: Final = "default"
 """Organization of requests that name none; it exists in every installation."""
 
+VOTE_TEMPERATURE: Final = 0.7
+"""Temperature of the softmax over the standardized similarities of candidates, in the ranker `vote`
+and in the features of a reranker."""
+
 IMAGE_CHANNEL: Final = "image"
 """Named vector of the image content; every bundle computes it."""
 GPS_CHANNEL: Final = "gps"

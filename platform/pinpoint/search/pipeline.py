@@ -241,7 +241,7 @@ def _rerank(
     reranker: Reranker, vector: Vector, kind: SourceKind | None, found: CandidatesAndEvidence
 ) -> Ranking:
     """Rank with the reranker of the bundle."""
-    judgement = reranker.judge(vector, kind, found.candidates, found.evidence, found.vectors)
+    judgement = reranker.rerank(vector, kind, found.candidates, found.evidence, found.vectors)
     unranked = vote.attach_evidence(vector, found.candidates, found.evidence)
     return rerank.order_by_reranker(unranked, found.candidates, judgement)
 

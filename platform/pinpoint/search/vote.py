@@ -3,7 +3,7 @@
 It needs no weights and is the baseline for every learned ranker. K candidates have the query
 similarity s, standardized to z over the K, so that the scale of the tower does not matter:
 
-    w_j     = softmax(z_j / TEMPERATURE)                                weight of a candidate
+    w_j     = softmax(z_j / VOTE_TEMPERATURE)                           weight of a candidate
     k(d)    = mean over SCALES_M of exp(-d / scale)                     weight by distance
     votes_i = Σ_j w_j k(d_ij)                                           including j = i, k(0) = 1
     boost_i = 1 + EVIDENCE_WEIGHT Σ_e share_e k(d_ie) (exp(min(z_e, Z_MOST) - Z_LEAST) - 1)⁺
@@ -33,12 +33,17 @@ from numpy.typing import NDArray
 from pinpoint.arrays import Floats
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.geo.points import lat_lon
-from pinpoint.records import Candidate, Evidence, RankedCandidate, Vector
+from pinpoint.records import (
+    VOTE_TEMPERATURE,
+    Candidate,
+    Evidence,
+    RankedCandidate,
+    Vector,
+)
 from pinpoint.vector_math import cosine_similarity
 
 NAME: Final = "vote"
 TOP1: Final = "top1"
-TEMPERATURE: Final = 0.7
 SCALES_M: Final = (100.0, 1_000.0, 25_000.0)
 EVIDENCE_WEIGHT: Final = 0.25
 SAME_KIND_SHARE: Final = 0.5
@@ -210,7 +215,9 @@ def _compute_masses(
     voters: Sequence[Candidate], pairs: _Pairs, photos: Sequence[Evidence], similarity: Floats
 ) -> tuple[Floats, Floats]:
     """Mass and support of every candidate, `[K]` each, by the formula above."""
-    weights = np.exp(_compute_zscores(np.array([voter.score for voter in voters])) / TEMPERATURE)
+    weights = np.exp(
+        _compute_zscores(np.array([voter.score for voter in voters])) / VOTE_TEMPERATURE
+    )
     weights /= weights.sum()
     votes = weights * _distance_weight(pairwise_m(lat_lon([voter.point for voter in voters])))
 

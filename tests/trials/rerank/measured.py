@@ -157,7 +157,7 @@ class Ablation:
 
 def read_ablation(ground: Ground) -> Ablation:
     """All searches, whose questions are the same."""
-    asked = [each.question for each in questions(ground)]
+    asked = [each.query for each in questions(ground)]
     truth = np.array([(one.truth.lat, one.truth.lon) for one in asked])
     off_km = {}
     for search in SEARCHES:

@@ -63,7 +63,7 @@ class KindHeads(nn.Module):
         # With a prefix: a kind may be named `train`, which is an attribute of every module.
         self.adapters = nn.ModuleDict(
             {
-                f"of_{kind}": Adapter(spec.features, spec.hidden, spec.adapter_blocks)
+                f"of_{kind}": Adapter(spec.feature_dim, spec.hidden, spec.adapter_blocks)
                 for kind in spec.kinds
             }
         )
@@ -113,9 +113,9 @@ class KindHeads(nn.Module):
         Raises:
             ValueError: Features are not `[B, F]`, or the number of kinds is not B.
         """
-        if features.ndim != 2 or features.shape[1] != self.spec.features:
+        if features.ndim != 2 or features.shape[1] != self.spec.feature_dim:
             raise ValueError(
-                f"features must be [B, {self.spec.features}], not {list(features.shape)}"
+                f"features must be [B, {self.spec.feature_dim}], not {list(features.shape)}"
             )
         if len(kinds) != len(features):
             raise ValueError(f"{len(features)} rows of features came with {len(kinds)} kinds")

@@ -242,7 +242,7 @@ def _find_written_bundle(bundle: Path, folder: Path) -> Path | None:
     fingerprint = json.loads(report.read_text(encoding="utf-8"))["split"]["fingerprint"]
     heads = read_bundle(bundle).contract.heads
     note = heads.training if heads else None
-    return bundle if note is not None and note.data == fingerprint else None
+    return bundle if note is not None and note.data_fingerprint == fingerprint else None
 
 
 def _read_config(folder: Path) -> EmbedderConfig:

@@ -150,7 +150,7 @@ class LoadedSamples:
     samples: Samples
     rows: int
     """Rows read: `len(samples)` and all that `dropped` counts."""
-    dropped: Mapping[str, int]
+    rejected: Mapping[str, int]
     """Rows by reason: a word of `pinpoint.media.checks.REASONS`, or `duplicate`, or a reason of
     `pinpoint.training.embedder.catalog_snapshot`."""
     examples: tuple[Rejected, ...]
@@ -168,7 +168,7 @@ def read_samples(
     sources: Sequence[ManifestSource | SnapshotSource],
     settings: MediaSettings,
     *,
-    resolution: int = 5,
+    geocell_resolution: int = 5,
 ) -> LoadedSamples:
     """Read manifests and catalog snapshots into one table; no image is opened.
 
@@ -178,8 +178,8 @@ def read_samples(
     Args:
         sources: Manifests with the kind of their images, or catalog snapshots.
         settings: `max_manifest_rows` and `max_bytes` apply.
-        resolution: H3 resolution of the cells for balanced batches, in [0, 15]; 5 is about 253 km²
-            each.
+        geocell_resolution: H3 resolution of the cells for balanced batches, in [0, 15]; 5 is about
+            253 km² each.
 
     Raises:
         BadRequestError: No source, an unknown kind, two sources of one name, a wrong resolution.
@@ -187,8 +187,8 @@ def read_samples(
         TooLargeError: A manifest has too many rows.
     """
     names = _source_names(sources)
-    if not 0 <= resolution <= 15:
-        raise BadRequestError(f"the cells' resolution must be in [0, 15], not {resolution}")
+    if not 0 <= geocell_resolution <= 15:
+        raise BadRequestError(f"the cells' resolution must be in [0, 15], not {geocell_resolution}")
     samples: list[Sample] = []
     dropped: Counter[str] = Counter()
     examples: list[Rejected] = []
@@ -207,9 +207,9 @@ def read_samples(
         reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items()) or "no rows"
         raise BadManifestError(f"there is nothing to train on in {names_list}: {reasons}")
     return LoadedSamples(
-        samples=_build_table(samples, resolution),
+        samples=_build_table(samples, geocell_resolution),
         rows=len(samples) + sum(dropped.values()),
-        dropped=dict(dropped),
+        rejected=dict(dropped),
         examples=tuple(examples),
     )
 

@@ -39,18 +39,18 @@ class Features:
 
     values: NDArray[np.float16]
     """`[N, F]`, memory-mapped and read-only; zeros in rows without features."""
-    refused: Mapping[int, str]
+    rejected: Mapping[int, str]
     """Rows without features, and the reason why their file was refused."""
 
     @property
     def usable(self) -> Rows:
         """Rows that have features, ascending."""
-        return np.setdiff1d(np.arange(len(self.values)), np.array([*self.refused], dtype=np.int64))
+        return np.setdiff1d(np.arange(len(self.values)), np.array([*self.rejected], dtype=np.int64))
 
     @property
-    def dropped(self) -> Mapping[str, int]:
+    def rejection_counts(self) -> Mapping[str, int]:
         """Rows without features, counted by reason."""
-        return dict(Counter(self.refused.values()))
+        return dict(Counter(self.rejected.values()))
 
 
 def cache_features(
@@ -113,7 +113,7 @@ def cache_features(
             count += len(results)
             on_progress(count, len(samples))
     values, all_refused = files.read()
-    return Features(values=values, refused=all_refused)
+    return Features(values=values, rejected=all_refused)
 
 
 def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> Features:
@@ -124,7 +124,7 @@ def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> 
     """
     chunk = check_manifest(folder, _cache_identity(samples, tower, width))
     values, refused = FeatureFiles(folder, len(samples), width, chunk).read()
-    return Features(values=values, refused=refused)
+    return Features(values=values, rejected=refused)
 
 
 def _cache_identity(samples: Samples, tower: str, width: int) -> dict[str, Any]:

@@ -59,7 +59,7 @@ _CHUNK: Final = 32
 class TrainingQuery:
     """A training query, and the folder of its photo."""
 
-    question: LabeledQuery
+    query: LabeledQuery
     images: Path
     query_set: int = 0
     """Index of the configured set of queries that it belongs to."""
@@ -115,7 +115,7 @@ class Examples:
 
     rows: InputRow
     """`[N]` of `example_type`, memory-mapped; zeros where a photo cannot be read."""
-    refused: Mapping[int, str]
+    rejected: Mapping[int, str]
     """Reason by row."""
     photos: EmbeddingTable
     hidden: NDArray[np.bool_]
@@ -149,11 +149,11 @@ def _field_type(field: np.dtype[Any]) -> tuple[Any, ...]:
 
 def split_table(training_queries: Sequence[TrainingQuery], resolution: int) -> Samples:
     """The queries as a table, so that they are split as the embedder's samples are."""
-    queries = [entry.question for entry in training_queries]
+    queries = [entry.query for entry in training_queries]
     positions = lat_lon([query.truth for query in queries])
-    files = [entry.images / entry.question.file for entry in training_queries]
+    files = [entry.images / entry.query.file for entry in training_queries]
     return Samples(
-        ids=texts([f"{entry.query_set}/{entry.question.file}" for entry in training_queries]),
+        ids=texts([f"{entry.query_set}/{entry.query.file}" for entry in training_queries]),
         files=texts([str(file) for file in files]),
         sizes=np.array([_file_size(file) for file in files], dtype=np.int64),
         lat=positions[:, 0].copy(),
@@ -228,7 +228,7 @@ def cache_examples(
     examples: InputRow = np.asarray(values).view(kind).reshape(len(table))
     return Examples(
         rows=examples,
-        refused=refused_rows,
+        rejected=refused_rows,
         photos=photos_of(folder, examples, gallery.shape.dim, gallery.parts),
         hidden=np.zeros(examples["present"].shape, dtype=np.bool_),
     )
@@ -236,7 +236,7 @@ def cache_examples(
 
 def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGallery) -> str | None:
     """Write the row of one query, or return why its photo cannot be used."""
-    query, plan, parts = training_query.question, gallery.plan, gallery.parts
+    query, plan, parts = training_query.query, gallery.plan, gallery.parts
     context = build_context(plan, parts)
     try:
         data = read_bytes(training_query.images / query.file, parts.max_bytes)

@@ -30,7 +30,7 @@ def refill_slots(rows: InputRow, photos: EmbeddingTable, slots: CandidateSlots) 
         photos: Vectors of the candidates.
         slots: Number of slots.
     """
-    _, has_vector = photos.seats(rows["id"])
+    _, has_vector = photos.lookup(rows["id"])
     chosen = reassign_slots(rows, rows["present"] & has_vector, cosines(rows, photos), slots)
     return select_slots(rows, chosen, slots.candidates)
 
@@ -40,7 +40,7 @@ def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats32, Floats32]
 
     Candidates without a vector get 0.
     """
-    indices, has_vector = photos.seats(rows["id"])
+    indices, has_vector = photos.lookup(rows["id"])
     query = np.asarray(rows["query"], dtype=np.float32)
     cosines = []
     for table in (photos.image, photos.gps):
