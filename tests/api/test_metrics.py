@@ -18,7 +18,7 @@ from pinpoint import errors
 from pinpoint.api.app import create_app
 from pinpoint.api.metrics import METRICS
 from pinpoint.api.status_collector import StatusCollector
-from pinpoint.records import SCOPES, Drift, SweepReport
+from pinpoint.records import SCOPES, Drift, RecoveryReport
 from pinpoint.settings import ApiSettings, ServiceSettings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import load_operator_key
@@ -126,7 +126,7 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
         unit.connection.execute(
             text(
                 "UPDATE batch_items SET lease_owner = 'w', lease_until = now() - interval '1 s',"
-                " received_at = now() - interval '100 s' WHERE state = 'received'"
+                " received_at = now() - interval '100 s' WHERE status = 'received'"
             )
         )
     said = read(served)
@@ -153,10 +153,10 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
 
 def test_what_jobs_leave_is_shown(served, rig, fresh):
     upkeep = MaintenanceStats(rig.owner)
-    upkeep.note_drift(Drift(checked=10, missing=1, stale=2, extra=3, mended=6))
-    swept = SweepReport(released=2, items=0, images=0, graves=0, forgotten=0)
-    upkeep.note_swept(swept)
-    upkeep.note_swept(swept)
+    upkeep.record_drift(Drift(checked=10, missing=1, stale=2, extra=3, repaired=6))
+    swept = RecoveryReport(released=2, items=0, images=0, deletions=0, tombstones=0)
+    upkeep.record_recovery(swept)
+    upkeep.record_recovery(swept)
     for _ in range(2):
         upkeep.add({"claimed": 32, "encoded": 30, "embed.seconds": 0.75, "embed.slices": 1})
     found = samples(read(served))
@@ -171,7 +171,7 @@ def test_what_jobs_leave_is_shown(served, rig, fresh):
     assert found["pinpoint_ingest_stage_seconds_count", "stage=embed"] == 2
     totals = upkeep.totals()
     assert (totals.swept, totals.counts["claimed"]) == (swept, 64)
-    assert datetime.now(UTC) - totals.swept_at < timedelta(minutes=1)
+    assert datetime.now(UTC) - totals.recovered_at < timedelta(minutes=1)
 
 
 def test_there_are_few_series_whatever_callers_do(served, rig, fresh, tmp_path):
@@ -181,7 +181,7 @@ def test_there_are_few_series_whatever_callers_do(served, rig, fresh, tmp_path):
     rig.ingest(tmp_path / "in", organization)
     with rig.owner.begin() as unit:
         unit.connection.execute(
-            text("UPDATE batch_items SET state = 'rejected', reason = 'made-up-' || place")
+            text("UPDATE batch_items SET status = 'rejected', error_code = 'made-up-' || position")
         )
     with http(served, TOKEN) as client:
         for number in range(20):
@@ -204,8 +204,8 @@ def test_there_are_few_series_whatever_callers_do(served, rig, fresh, tmp_path):
 
 def test_every_metric_is_listed_and_every_listed_one_is_there(served, rig, fresh):
     upkeep = MaintenanceStats(rig.owner)
-    upkeep.note_drift(Drift(checked=1, missing=0, stale=0, extra=0, mended=0))
-    upkeep.note_swept(SweepReport(released=0, items=0, images=0, graves=0, forgotten=0))
+    upkeep.record_drift(Drift(checked=1, missing=0, stale=0, extra=0, repaired=0))
+    upkeep.record_recovery(RecoveryReport(released=0, items=0, images=0, deletions=0, tombstones=0))
     said = read(served)
     named = set(re.findall(r"^# TYPE (\S+)", said, flags=re.MULTILINE))
     # The client adds the time at which each of its own was made.
@@ -278,8 +278,8 @@ def test_the_statement_reads_open_items_by_their_own_index(rig, tmp_path):
         run = unit.connection.execute
         run(
             text(
-                "INSERT INTO batch_items (id, organization_id, batch_id, place, external_id, file,"
-                " locator, state) SELECT gen_random_uuid(), :org, :batch, 100 + n, n, n, '',"
+                "INSERT INTO batch_items (id, organization_id, batch_id, position, external_id, file,"
+                " uri, status) SELECT gen_random_uuid(), :org, :batch, 100 + n, n, n, '',"
                 " 'indexed' FROM generate_series(1, 60000) n"
             ),
             {"org": organization, "batch": batch.id},
@@ -289,12 +289,12 @@ def test_the_statement_reads_open_items_by_their_own_index(rig, tmp_path):
         for where, order, index in (
             ("state IN ('received', 'stored')", "seq", "ix_batch_items_unsettled"),
             (
-                "state IN ('rejected', 'failed') AND settled_at > now() - interval '24 hours'",
-                "settled_at DESC",
+                "state IN ('rejected', 'failed') AND processed_at > now() - interval '24 hours'",
+                "processed_at DESC",
                 "ix_batch_items_refused",
             ),
         ):
-            explain = f"EXPLAIN SELECT state FROM batch_items WHERE {where}"
+            explain = f"EXPLAIN SELECT status FROM batch_items WHERE {where}"
             plan = run(text(f"{explain} ORDER BY {order} LIMIT {MAX_COUNT}")).scalars().all()
             assert index in "\n".join(plan), plan
     begun = time.perf_counter()

@@ -27,7 +27,7 @@ from pinpoint.store.vectors.edge_filters import search_params
 from pinpoint.store.vectors.payload import partition_key
 
 _CITED = """
-    SELECT i.id, i.kind, ST_Y(i.geom), ST_X(i.geom), coalesce(i.license, s.license), s.name
+    SELECT i.id, i.source_kind, ST_Y(i.geom), ST_X(i.geom), coalesce(i.license, s.license), s.name
       FROM images i JOIN sources s ON s.id = i.source_id
      WHERE i.id = ANY(%s) AND i.state <> 'deleted'
 """

@@ -174,7 +174,7 @@ def stale(rig, waiting):
     pipeline.ingest_items(ids, WORKER, rig.parts)
     image_id = next(iter(rig.index.scroll(None, 1)))[0]
     with rig.database.write(org) as catalog:
-        catalog.fix_image(image_id, ImageUpdate(creator="second"))
+        catalog.update_image(image_id, ImageUpdate(creator="second"))
     rig.queue.sent.clear()
     reading = rig.ledger.indexing([image_id], rig.encoder.contract.digest)
     points = reading.__enter__()
@@ -215,7 +215,7 @@ def _drift(rig):
 def test_a_worker_that_wakes_up_does_not_overwrite_what_is_newer(rig, stale):
     org, image_id, wake = stale
     with rig.database.write(org) as catalog:
-        catalog.fix_image(image_id, ImageUpdate(creator="third"))
+        catalog.update_image(image_id, ImageUpdate(creator="third"))
     rig.run()
     wake()
     found = {each: version for each, version, _ in rig.index.scroll(None, 10)}

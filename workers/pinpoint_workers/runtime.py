@@ -64,9 +64,9 @@ def is_alive(worker: str) -> bool:
 def save_stats(sums: Mapping[str, float]) -> None:
     """Store numbers for `/metrics`; a failure to store them does not fail the job."""
     try:
-        open_services().upkeep.add(sums)
+        open_services().maintenance_stats.add(sums)
     except UnavailableError as error:
-        _log.warning("sums not kept", reason=error.reason, detail=error.message)
+        _log.warning("sums not stored", reason=error.reason, detail=error.message)
 
 
 def start_worker() -> None:

@@ -126,7 +126,10 @@ def _ingest_slice_isolated(
         _log.error("file failed", item=str(item.id), try_=item.attempts, exc_info=error)
         if isinstance(error, BadRequestError) and error.reason == NOT_STORABLE:
             rejected[item.id] = Rejected(
-                file=item.file, stage="store", reason=NOT_STORABLE, detail=error.message
+                file=item.file,
+                error_stage="store",
+                error_code=NOT_STORABLE,
+                error_message=error.message,
             )
         else:
             failed[item.id] = make_internal_rejection(item.file, "store")
@@ -136,7 +139,7 @@ def _ingest_slice_isolated(
 
     readable: list[ReadItem] = []
     for item, result in read:
-        if isinstance(result, Rejected) and result.reason == INTERNAL:
+        if isinstance(result, Rejected) and result.error_code == INTERNAL:
             failed[item.id] = result
         else:
             readable.append((item, result))
@@ -177,10 +180,10 @@ def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts, tally: IngestTal
     accepted = [(item, result) for item, result in read if isinstance(result, DecodedImage)]
     if len(rejections) + len(accepted) != len(read):
         raise RuntimeError(f"{len(read)} read, {len(rejections)} refused, {len(accepted)} accepted")
-    poison = {id_: result for id_, result in rejections.items() if result.reason in POISON}
+    poison = {id_: result for id_, result in rejections.items() if result.error_code in POISON}
     not_accepted = {id_: result for id_, result in rejections.items() if id_ not in poison}
     originals = Originals(parts.blobs)
-    with tally.stage("keep"):
+    with tally.stage("store"):
         parts.ledger.settle(not_accepted, "rejected")
         parts.ledger.settle(poison, "failed")
         upserted, changed = _upsert_readings(accepted, originals, parts)
@@ -231,7 +234,7 @@ def reembed_images(
                     file=file.file,
                     image_id=image.id,
                     sha256=image.sha256,
-                    kind=image.kind,
+                    kind=image.source_kind,
                     pixels=face.pixels,
                 )
                 for file, image, face in matched
@@ -367,7 +370,7 @@ def _delete_unused_originals(
     parts: IngestParts,
 ) -> None:
     """Delete blobs without a row: of rejected files, duplicates, or replaced by a rendition."""
-    locators = {item.locator for item in items} | stored
-    locators |= {locator for result in upserted.values() for locator in result.replaced}
-    for locator in parts.ledger.unused(sorted(locators)):
-        parts.blobs.delete(locator)
+    uris = {item.uri for item in items} | stored
+    uris |= {uri for result in upserted.values() for uri in result.replaced}
+    for uri in parts.ledger.unused(sorted(uris)):
+        parts.blobs.delete(uri)

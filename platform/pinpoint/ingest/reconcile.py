@@ -64,7 +64,7 @@ def reconcile_index_rows(
         missing=len(differences.missing),
         stale=len(differences.stale),
         extra=len(differences.extra),
-        mended=num_repaired,
+        repaired=num_repaired,
     )
 
 

@@ -30,7 +30,7 @@ class OriginalStore(Protocol):
     """Finds the location of a file's original by the policy of its source."""
 
     def __call__(self, item: ClaimedItem, reading: DecodedImage) -> list[str | None] | None:
-        """Return one locator per face of the reading; None if the bytes must be stored first.
+        """Return one URI per face of the reading; None if the bytes must be stored first.
 
         Called in a transaction, so it copies no bytes itself.
         """
@@ -53,7 +53,7 @@ class IngestRepository(Protocol):
         ...
 
     def settle(
-        self, verdicts: Mapping[UUID, Rejected], verdict: Literal["rejected", "failed"]
+        self, rejections: Mapping[UUID, Rejected], status: Literal["rejected", "failed"]
     ) -> None:
         """Set the final status of items."""
         ...
@@ -65,7 +65,7 @@ class IngestRepository(Protocol):
 
         Args:
             readings: Items and their decoded files.
-            originals: Called for a file with new bytes; returns the locators of its originals. A
+            originals: Called for a file with new bytes; returns the URIs of its originals. A
                 file without stored bytes `waits`, and so do the items that depend on its result:
                 nothing is written for them.
         """
@@ -106,15 +106,15 @@ class IngestRepository(Protocol):
         """Release a worker's items that were not processed; the attempt is not counted."""
         ...
 
-    def put_off(self, verdicts: Mapping[UUID, Rejected], worker: str) -> None:
+    def put_off(self, rejections: Mapping[UUID, Rejected], worker: str) -> None:
         """Release a worker's items after an unexpected error; the attempt counts."""
         ...
 
-    def fail_images(self, ids: Sequence[UUID], reason: str, detail: str) -> None:
+    def fail_images(self, ids: Sequence[UUID], error_code: str, error_message: str) -> None:
         """Mark pending images that the index rejects, and their waiting items, as failed."""
         ...
 
-    def unused(self, locators: Sequence[str]) -> list[str]:
+    def unused(self, uris: Sequence[str]) -> list[str]:
         """Filter the blobs that neither an image nor an open item references."""
         ...
 
@@ -144,7 +144,7 @@ class IngestRepository(Protocol):
         """Pending images that have a vector and only wait for the index."""
         ...
 
-    def lost_graves(self, limit: int) -> list[UUID]:
+    def lost_deletions(self, limit: int) -> list[UUID]:
         """Deleted images that still have a row."""
         ...
 

@@ -113,7 +113,7 @@ from pinpoint.records.primitives import (
     SOURCE_KINDS,
     FinalStatus,
     ImageState,
-    ItemState,
+    ItemStatus,
     OriginalsPolicy,
     Pixels,
     Point,
@@ -121,7 +121,7 @@ from pinpoint.records.primitives import (
     SourceKind,
     Vector,
 )
-from pinpoint.records.stats import RejectionCount, StageTiming, StatsSnapshot, SweepReport
+from pinpoint.records.stats import RejectionCount, StageTiming, StatsSnapshot, RecoveryReport
 
 __all__ = [
     "FIELDS",
@@ -192,7 +192,7 @@ __all__ = [
     "IndexPoint",
     "IndexQuery",
     "IndexSpec",
-    "ItemState",
+    "ItemStatus",
     "RerankOutput",
     "UpsertResult",
     "UpsertedImage",
@@ -223,7 +223,7 @@ __all__ = [
     "StoredFile",
     "StoredImage",
     "StratumFit",
-    "SweepReport",
+    "RecoveryReport",
     "StatsSnapshot",
     "TimeSource",
     "TrainingRow",

@@ -27,14 +27,14 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     "license": INDEXED_BYTES,
     "attribution": INDEXED_BYTES,
     "camera": INDEXED_BYTES,
-    # Paths: Linux allows 4,096 bytes, and a locator encodes each byte as three (`%E4`). The indexes
-    # of locators are hash indexes, which store no text.
+    # Paths: Linux allows 4,096 bytes, and a URI encodes each byte as three (`%E4`). The indexes
+    # of URIs are hash indexes, which store no text.
     "file": 4_096,
     "track": 4_096,
     "track_name": INDEXED_BYTES,
     "time_zone": 64,
     "root": 4_096,
-    "locator": 3 * 4_096 + 64,
+    "uri": 3 * 4_096 + 64,
 }
 """Column → maximum bytes of UTF-8."""
 MAX_ATTRIBUTES_BYTES: Final = 65_536
@@ -43,15 +43,15 @@ NOT_STORABLE: Final = "not_storable"
 """Reason of a value that cannot be stored: no valid text, finite number or calendar time."""
 TOO_LONG: Final = "text_too_long"
 """Reason of a text over its limit in bytes."""
-BAD_HINT: Final = "bad_hint"
-"""Reason of a stored hint that cannot be parsed."""
+BAD_METADATA_OVERRIDE: Final = "bad_metadata_override"
+"""Reason of a stored override that cannot be parsed."""
 
 
 class Unstorable(ValueError):
     """A value that the stores cannot hold.
 
     Args:
-        reason: `not_storable`, `text_too_long` or `bad_hint`.
+        reason: `not_storable`, `text_too_long` or `bad_metadata_override`.
         detail: The value and its problem, in words for a user.
     """
 
@@ -137,8 +137,8 @@ def check_attributes(attributes: Mapping[str, object]) -> None:
         )
 
 
-def check_hint(hint: MetadataOverride) -> None:
-    """Reject a hint with a value that cannot be stored.
+def check_metadata_override(metadata_override: MetadataOverride) -> None:
+    """Reject a override with a value that cannot be stored.
 
     Raises:
         Unstorable: A value cannot be stored; the detail names the field.
@@ -152,25 +152,27 @@ def check_hint(hint: MetadataOverride) -> None:
         "track_name",
         "time_zone",
     ):
-        check_text(column, getattr(hint, column))
+        check_text(column, getattr(metadata_override, column))
     for column in ("lat", "lon", "heading_deg", "altitude_m", "camera_clock_offset_s"):
-        check_number(column, getattr(hint, column))
-    if hint.captured_at is not None:
-        to_utc("captured_at", hint.captured_at)
-    check_attributes(hint.attributes)
+        check_number(column, getattr(metadata_override, column))
+    if metadata_override.captured_at is not None:
+        to_utc("captured_at", metadata_override.captured_at)
+    check_attributes(metadata_override.attributes)
 
 
-def check_item(external_id: str, file: str, locator: str, hint: MetadataOverride | None) -> None:
-    """Reject a file of a batch whose names or hint cannot be stored.
+def check_item(
+    external_id: str, file: str, uri: str, metadata_override: MetadataOverride | None
+) -> None:
+    """Reject a file of a batch whose names or override cannot be stored.
 
     Raises:
         Unstorable: One of them cannot be stored; the detail names it.
     """
     check_text("external_id", external_id)
     check_text("file", file)
-    check_text("locator", locator)
-    if hint is not None:
-        check_hint(hint)
+    check_text("uri", uri)
+    if metadata_override is not None:
+        check_metadata_override(metadata_override)
 
 
 def check_capture(capture: CaptureMetadata) -> None:

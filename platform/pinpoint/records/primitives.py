@@ -34,7 +34,7 @@ FINAL_STATUSES: tuple[FinalStatus, ...] = (
     "failed",
     "canceled",
 )
-ItemState = Literal["received", "stored"] | FinalStatus
+ItemStatus = Literal["received", "stored"] | FinalStatus
 ImageState = Literal["pending", "indexed", "failed", "deleted"]
 Scope = Literal["locate", "read", "ingest", "export", "admin"]
 SCOPES: tuple[Scope, ...] = ("locate", "read", "ingest", "export", "admin")

@@ -31,7 +31,7 @@ _LAST_CHARACTER: Final = "\U0010ffff"
 PAGE = text(f"""
     SELECT p.id
       FROM unnest(CAST(:source_ids AS uuid[]), CAST(:after_names AS text[]),
-                  CAST(:after_ids AS uuid[])) WITH ORDINALITY AS s(id, after_name, after_id, seat)
+                  CAST(:after_ids AS uuid[])) WITH ORDINALITY AS s(id, after_name, after_id, rank)
       CROSS JOIN unnest(CAST(:states AS text[])) AS t(state)
       CROSS JOIN LATERAL (
             SELECT i.id, {FILE_NAME} AS file_name
@@ -43,7 +43,7 @@ PAGE = text(f"""
                AND {FILE_NAME} LIKE ANY (CAST(:patterns AS text[]))
              ORDER BY {FILE_NAME}, i.id
              LIMIT :limit) AS p
-     ORDER BY s.seat, p.file_name, p.id
+     ORDER BY s.rank, p.file_name, p.id
      LIMIT :limit
 """)
 

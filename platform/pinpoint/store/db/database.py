@@ -99,7 +99,7 @@ def migrations_folder() -> Path:
     Raises:
         Misconfigured: The package was installed without its checkout.
     """
-    folder = Path(__file__).resolve().parents[3] / "migrations"
+    folder = Path(__file__).resolve().parents[4] / "migrations"
     if not (folder / "env.py").is_file():
         raise ConfigurationError(f"no migrations at {folder}: run Pinpoint from its checkout")
     return folder
@@ -174,8 +174,8 @@ class Transactions:
             try:
                 self._queue.send(name, ids)
             except BrokerUnavailableError as error:
-                # The rows are durable and the sweep sends the job again, so this only costs time.
-                _log.warning("job not sent; the sweep will", job=name, reason=error.message)
+                # The rows are durable and the recovery job sends it again, so this only costs time.
+                _log.warning("job not sent; the recovery job will", job=name, reason=error.message)
 
     def check(self) -> None:
         """Raise `DatabaseUnavailable` unless PostgreSQL answers at this code's revision."""

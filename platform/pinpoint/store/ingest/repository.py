@@ -82,13 +82,13 @@ class CatalogIngestRepository:
         return heartbeat.lease_heartbeat(self._transactions, ids, worker, lease_s=self._lease_s)
 
     def settle(
-        self, verdicts: Mapping[UUID, Rejected], verdict: Literal["rejected", "failed"]
+        self, rejections: Mapping[UUID, Rejected], status: Literal["rejected", "failed"]
     ) -> None:
         """Set the final status of items."""
-        if not verdicts:
+        if not rejections:
             return
         with self._transactions.begin() as unit:
-            leases.finish_items(unit.connection, verdicts, verdict)
+            leases.finish_items(unit.connection, rejections, status)
 
     def keep(
         self, readings: Sequence[upsert.Entry], originals: OriginalStore
@@ -154,7 +154,7 @@ class CatalogIngestRepository:
                 unit.connection.execute(
                     update(images)
                     .where(is_any_of(images.c.id, [value["image_id"] for value in values]))
-                    .values(changed_xid=images.c.changed_xid)  # a trigger sets it
+                    .values(modified_xid=images.c.modified_xid)  # a trigger sets it
                 )
 
     @contextmanager
@@ -181,7 +181,7 @@ class CatalogIngestRepository:
             unit.connection.execute(
                 update(images)
                 .where(is_any_of(images.c.id, indexed_ids))
-                .values(state="indexed", failure=None, updated_at=func.now())
+                .values(state="indexed", error_message=None, updated_at=func.now())
             )
             leases.finish_indexed(unit.connection, ids)
 
@@ -190,22 +190,22 @@ class CatalogIngestRepository:
         with self._transactions.begin() as unit:
             leases.release_unprocessed(unit.connection, ids, worker)
 
-    def put_off(self, verdicts: Mapping[UUID, Rejected], worker: str) -> None:
+    def put_off(self, rejections: Mapping[UUID, Rejected], worker: str) -> None:
         """Release items after an unexpected error; the attempt counts."""
         with self._transactions.begin() as unit:
-            leases.release_after_error(unit.connection, verdicts, worker)
+            leases.release_after_error(unit.connection, rejections, worker)
 
-    def fail_images(self, ids: Sequence[UUID], reason: str, detail: str) -> None:
+    def fail_images(self, ids: Sequence[UUID], error_code: str, error_message: str) -> None:
         """Mark pending images that the index rejects, and their waiting items, as failed."""
         with self._transactions.begin() as unit:
-            leases.fail_images(unit.connection, ids, reason, detail)
+            leases.fail_images(unit.connection, ids, error_code, error_message)
 
-    def unused(self, locators: Sequence[str]) -> list[str]:
+    def unused(self, uris: Sequence[str]) -> list[str]:
         """Filter the blobs without an image or open item; empty during a backup."""
         with self._transactions.begin() as unit:
             if not image_deletion.blob_deletion_allowed(unit.connection):
                 return []
-            return leases.unused_blobs(unit.connection, locators)
+            return leases.unused_blobs(unit.connection, uris)
 
     def release(self, worker: str) -> int:
         """Release all leases of a worker; returns the number of released items."""
@@ -218,7 +218,7 @@ class CatalogIngestRepository:
     ) -> Iterator[tuple[list[PendingDeletion], list[str]]]:
         """Yield deleted images, locked, and blobs only they need; the end deletes the rows.
 
-        During a backup the result is empty: deletions wait for the next sweep.
+        During a backup the result is empty: deletions wait for the next recovery.
         """
         with self._transactions.begin() as unit:
             if not image_deletion.blob_deletion_allowed(unit.connection):
@@ -257,7 +257,7 @@ class CatalogIngestRepository:
             )
             return list(unit.connection.execute(statement).scalars())
 
-    def lost_graves(self, limit: int) -> list[UUID]:
+    def lost_deletions(self, limit: int) -> list[UUID]:
         """Deleted images that still have a row; also deletes erased sources without images."""
         with self._transactions.begin() as unit:
             image_deletion.remove_empty_sources(unit.connection)
