@@ -34,7 +34,7 @@ class FolderBlobs:
         """Store bytes durably under a new name and return their URI.
 
         Raises:
-            Unavailable: The folder cannot be written: its disk is full or missing.
+            UnavailableError: The folder cannot be written: its disk is full or missing.
         """
         return self.put_file(organization_id, io.BytesIO(data))
 
@@ -63,7 +63,7 @@ class FolderBlobs:
         """Path of a blob, or of a file that is stored by reference.
 
         Raises:
-            NotFound: The URI has no blob.
+            NotFoundError: The URI has no blob.
         """
         parts = urlsplit(uri)
         if parts.scheme == "file":
@@ -77,7 +77,7 @@ class FolderBlobs:
         """Read bytes back.
 
         Raises:
-            NotFound: The URI has no blob.
+            NotFoundError: The URI has no blob.
         """
         return Path(self.path(uri)).read_bytes()
 
@@ -121,7 +121,7 @@ class FolderBlobs:
     def _blob_path(self, uri: str) -> Path:
         match = _BLOB_URI.fullmatch(uri)
         if match is None:
-            raise NotFoundError(f"{uri!r} is not a blob uri")
+            raise NotFoundError(f"{uri!r} is not the URI of a blob")
         return self._path_of(match[1], match[2])
 
     def _path_of(self, organization: str, name: str) -> Path:
