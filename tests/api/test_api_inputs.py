@@ -91,13 +91,12 @@ def test_time_with_a_zone_is_taken(api, asked, text):
 def test_attribute_of_400_digits_is_422(api):
     rows = api.rows()
     batch = rows.open_batch(rows.add_source("walk", "photo").id)
+    overrides = f'{{"a.jpg": {{"attributes": {{"n": {HUGE}}}, "lat": {HUGE}}}}}'
     with api.http() as http:
         answer = http.post(
             f"/v1/batches/{batch.id}/images",
             files=[("files", ("a.jpg", b"x"))],
-            data={
-                "metadata_overrides": f'{{"a.jpg": {{"attributes": {{"n": {HUGE}}}, "lat": {HUGE}}}}}'
-            },
+            data={"metadata_overrides": overrides},
         )
     problem(answer, 422, "invalid_request")
 

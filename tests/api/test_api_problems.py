@@ -72,7 +72,7 @@ def test_paths_methods_and_bodies_that_are_not_there(api):
         problem(http.post("/v1/batches", json={"sauce": "x"}), 422, "invalid_request")
         problem(http.post("/v1/batches", content=b"{", headers=JSON), 422, "invalid_request")
         problem(http.get("/v1/images/no-uuid"), 422, "invalid_request")
-        problem(http.get(f"/v1/batches/{uuid4()}/items?state=odd"), 422, "invalid_request")
+        problem(http.get(f"/v1/batches/{uuid4()}/items?status=odd"), 422, "invalid_request")
 
 
 JSON = {"Content-Type": "application/json"}

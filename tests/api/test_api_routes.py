@@ -113,7 +113,7 @@ def test_a_batch_from_open_to_complete(api):
         rest = http.get(f"{path}/items", params={"after": first["next"]}).json()
         assert [i["file"] for i in first["items"] + rest["items"]] == ["a/b.jpg", "c.jpg"]
         assert rest["next"] is None
-        assert http.get(f"{path}/items", params={"state": "failed"}).json()["items"] == []
+        assert http.get(f"{path}/items", params={"status": "failed"}).json()["items"] == []
         assert http.post(f"{path}/retry").json()["retried"] == 0, "they wait for a worker"
         assert http.get(path).json() == http.get("/v1/batches").json()["batches"][0]
         api.rows().settle(UUID(done["id"]), "indexed")
@@ -287,7 +287,7 @@ def test_a_canceled_batch_is_closed_and_its_files_can_be_sent_again(api):
         done = http.post(f"{path}/cancel").json()
         again = http.post(f"{path}/cancel").json()
         late = http.post(f"{path}/images", files=[("files", ("b.jpg", b"two"))])
-        items = http.get(f"{path}/items", params={"state": "canceled"}).json()["items"]
+        items = http.get(f"{path}/items", params={"status": "canceled"}).json()["items"]
         retried = http.post(f"{path}/retry").json()["retried"]
     assert (done["canceled"], again["canceled"]) == (1, 0)
     assert (done["batch"]["canceled"], done["batch"]["is_processed"]) == (1, True)

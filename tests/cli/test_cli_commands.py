@@ -225,7 +225,7 @@ def test_the_client_waits_and_closes(api, tmp_path):
         )
         assert (done["is_processed"], done["indexed"]) == (True, 1)
         assert client.ready()["ready"] is True
-        assert client.items(done["id"], state="indexed")["items"][0]["file"] == "a.png"
+        assert client.items(done["id"], status="indexed")["items"][0]["file"] == "a.png"
     assert seen[0] == 1
 
 

@@ -32,7 +32,7 @@ from pinpoint.media.metadata.raw_metadata import from_wire, to_wire
 from pinpoint.media.renditions import orientation_of
 from pinpoint.records import CaptureMetadata, IndexInfo, IndexSpec, MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
-from pinpoint.store.db.rows import override_from_json, override_to_json, image_id
+from pinpoint.store.db.rows import image_id, override_from_json, override_to_json
 from pinpoint.store.vectors.edge import EdgeIndex
 from pinpoint.store.vectors.rpc import codec as wire
 from pinpoint.store.vectors.rpc import handlers, server

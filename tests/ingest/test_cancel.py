@@ -52,7 +52,7 @@ def test_cancel_waiting_files_are_given_up_and_those_under_work_finish(rig, tmp_
     pipeline.ingest_items(ids[3:4], WORKER, rig.parts)
     with rig.database.read(org) as catalog:
         done = catalog.batch(batch.id)
-        canceled = catalog.batch_items(batch.id, state="canceled")
+        canceled = catalog.batch_items(batch.id, status="canceled")
     assert (done.indexed, done.canceled, done.processed, done.is_processed) == (4, 2, 6, True)
     assert [item.id for item in canceled] == ids[4:]
     assert {(item.error_code, item.error_stage, item.attempts) for item in canceled} == {

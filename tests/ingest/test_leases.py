@@ -194,7 +194,7 @@ def test_a_file_that_kills_every_worker_lets_the_others_pass_and_is_given_up(rig
     assert killed == 3
     with rig.database.read(org) as catalog:
         standing = catalog.batch(batch.id)
-        (item,) = catalog.batch_items(batch.id, state="failed")
+        (item,) = catalog.batch_items(batch.id, status="failed")
     assert (standing.is_processed, standing.indexed, standing.failed) == (True, 5, 1)
     assert (item.id, item.error_code) == (poison, "too_many_attempts")
     assert "batches retry" in item.error_message

@@ -332,7 +332,7 @@ def test_register_with_long_paths_keeps_those_whose_id_fits(rig, tmp_path):
     assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 1, 1)
     assert rig.scalar("SELECT max(octet_length(uri)) FROM images") > 2_704
     with rig.database.read(org) as catalog:
-        (item,) = catalog.batch_items(batch.id, state="rejected")
+        (item,) = catalog.batch_items(batch.id, status="rejected")
     assert item.error_code == "text_too_long"
 
 

@@ -172,7 +172,9 @@ def test_what_a_batch_is_still_at_is_left_to_it(rig, backlog, tmp_path, monkeypa
     assert len(backlog.missing(*asked)) == 3, "rows without vectors"
     assert backlog.missing(*asked, under_way=False) == []
     with rig.owner.begin() as unit:
-        failed = "UPDATE batch_items SET status = 'failed', final_status = NULL, error_code = 'given up'"
+        failed = (
+            "UPDATE batch_items SET status = 'failed', final_status = NULL, error_code = 'given up'"
+        )
         unit.connection.execute(text(failed))
     assert len(backlog.missing(*asked, under_way=False)) == 3, "nobody else would make them"
 

@@ -98,7 +98,9 @@ def test_a_made_file_is_refused_for_its_reason(
     with made as decoder:
         result = decoder.read("a.jpg", make(), metadata_override)
         assert isinstance(result, Rejected), result
-        assert (result.error_code, result.error_stage) == (reason, STAGES[reason]), result.error_message
+        assert (result.error_code, result.error_stage) == (reason, STAGES[reason]), (
+            result.error_message
+        )
         assert result.file == "a.jpg"
         assert result.error_message
         # The next file is none the worse for it.
@@ -172,7 +174,10 @@ def test_cpu_time_is_limited_too() -> None:
     with Hurried(MediaSettings(timeout_s=60)) as decoder:
         result = decoder.read("slow.png", slow, query=True)
         assert isinstance(result, Rejected)
-        assert (result.error_code, result.error_message) == ("timeout", "the file used up its CPU time")
+        assert (result.error_code, result.error_message) == (
+            "timeout",
+            "the file used up its CPU time",
+        )
 
 
 def test_a_child_that_dies_while_idle_costs_nothing() -> None:

@@ -107,8 +107,13 @@ def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(rig, tmp_p
         source = catalog.source("photos")
         ids = [item.id for item in catalog.batch_items(batch.id)]
     items = rig.ledger.claim(ids, "here")
-    readings = [(item, rig.parts.decoder.read(item.file, rig.blobs.path(item.uri), item.metadata_override))
-                for item in items]  # fmt: skip
+    readings = [
+        (
+            item,
+            rig.parts.decoder.read(item.file, rig.blobs.path(item.uri), item.metadata_override),
+        )
+        for item in items
+    ]
 
     def erase():
         with rig.database.write(org) as catalog:

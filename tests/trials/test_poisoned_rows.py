@@ -173,7 +173,9 @@ def checked(ground: Ground, kinds: dict[UUID, str]) -> tuple[dict[str, int], int
     """Every poisoned row has its verdict, for its reason; counts by verdict, and the most tries."""
     found: dict[str, int] = {}
     most = 0
-    rows = ground.sql("SELECT id, status, error_code, attempts FROM batch_items ORDER BY ingest_seq")
+    rows = ground.sql(
+        "SELECT id, status, error_code, attempts FROM batch_items ORDER BY ingest_seq"
+    )
     for item, state, reason, attempts in rows:
         if item not in kinds:
             continue

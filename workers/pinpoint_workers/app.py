@@ -9,8 +9,8 @@ The numbers belong together:
 - a chunk that takes **an hour** is considered hung, and its leases may expire;
 - the **visibility timeout** is the same hour: Redis then delivers an unfinished chunk to a second
   worker, which claims no leased item; lost work is recovered by its lease;
-- the **recovery** (30 s) finds expired leases and dead workers of this machine, so that the items of a
-  killed worker continue within half a minute;
+- the **recovery** (30 s) finds expired leases and dead workers of this machine, so that the items
+  of a killed worker continue within half a minute;
 - **attempts** (`PINPOINT_WORKER_MAX_ATTEMPTS`, 5) count workers that were lost before an item had a
   final status. They only stop endless retries. A file is decoded in a child process, and a file
   that kills children is `failed` after two of them (`media.decoder`) without costing an attempt. An

@@ -1,6 +1,7 @@
 """`/metrics` for Prometheus: totals over all organizations, accessible to the operator only.
 
-Label values are constants of the code (routes, stages, states, error codes), never names, ids or paths.
+Label values are constants of the code (routes, stages, states, error codes), never names, ids or
+paths.
 """
 
 from __future__ import annotations

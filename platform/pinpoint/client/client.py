@@ -172,7 +172,7 @@ class Client:
         Args:
             batch_id: The upload set.
             files: Name in the source → path or bytes.
-            overrides: Name → known metadata of the file (`lat`, `lon`, `captured_at`, …).
+            metadata_overrides: Name → known metadata of the file (`lat`, `lon`, `captured_at`, …).
         """
         contents = [
             ("files", (name, item if isinstance(item, bytes) else Path(item).read_bytes()))
@@ -295,8 +295,9 @@ class Client:
         return image
 
     def update(self, image_id: Id, **fields: Any) -> Json:
-        """Update an image manually: `lat` and `lon`, `captured_at`, `heading_deg`, `creator` and so on.
+        """Update an image manually.
 
+        Fields are `lat` and `lon`, `captured_at`, `heading_deg`, `creator` and so on.
         `clear` is a list of fields (`position`, `captured_at`, …) whose manual value is removed.
         """
         body = json.loads(json.dumps(fields, default=to_text))

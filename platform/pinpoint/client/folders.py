@@ -195,7 +195,8 @@ def count_photos_with_track(path: Path) -> int:
 def split_into_requests(files: Iterable[Upload]) -> Iterator[list[Upload]]:
     """Split files into requests within `MAX_FILES_PER_REQUEST` and `MAX_BYTES_PER_REQUEST`.
 
-    A larger file is sent alone. A name occurs once per request, because overrides are keyed by name.
+    A larger file is sent alone. A name occurs once per request, because it is the key of the
+    overrides.
     """
     chunk: list[Upload] = []
     names: set[str] = set()

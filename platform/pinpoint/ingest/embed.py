@@ -52,8 +52,8 @@ def embed_images(
                         file=image.file,
                         error_stage="embed",
                         error_code="not_encoded",
-                        error_message="the network cannot encode the image; the workers' log contains "
-                        "the error",
+                        error_message="the network cannot encode the image; the workers' log "
+                        "contains the error",
                     )
     return vectors, failures
 

@@ -71,8 +71,9 @@ class Originals:
                     file=item.file,
                     error_stage="store",
                     error_code=MODIFIED_DURING_INGEST,
-                    error_message=f"it changed between reading and copying ({_describe_change(error)}); "
-                    "when nothing writes to it, run `pinpoint batches retry`",
+                    error_message="it changed between reading and copying "
+                    f"({_describe_change(error)}); when nothing writes to it, run "
+                    "`pinpoint batches retry`",
                 )
                 continue
             uri = self._blobs.put(item.organization_id, data)

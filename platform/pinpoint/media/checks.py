@@ -14,19 +14,20 @@ Stage = Literal["find", "read", "check", "decode"]
 REASONS: Final[Mapping[str, str]] = {
     "ambiguous_track": "GPX tracks that overlap in time could each place the photo; `--track` "
     "chooses one.",
-    "bad_metadata_override": "What was recorded of the file beside it cannot be read back.",
+    "bad_metadata_override": "The stored metadata override of the file cannot be decoded.",
     "bad_name": "The file's name is not UTF-8.",
     "bad_row": "A manifest row has a value that cannot be read.",
     "decoder_crashed": "The file brought the decoding process down.",
     "empty_file": "The file holds no bytes.",
     "future_date": "The file says it was taken more than a day from now.",
-    "incomplete_position": "Only one of latitude and longitude can be read, or a hemisphere is missing.",
+    "incomplete_position": "Only one of latitude and longitude can be read, or a hemisphere is "
+    "missing.",
     "metadata_too_large": "The EXIF, XMP or ICC block is larger than PINPOINT_MEDIA_MAX_METADATA_"
     "BYTES.",
     "missing_file": "There is no regular, readable file at that path.",
     "no_position": "Neither the file nor its manifest row nor a GPX track says where it was taken.",
     "not_storable": "A value is no text, number or time that the database holds.",
-    "null_island": "The position is 0/0, what devices write when they do not know.",
+    "null_island": "The position is 0/0, which devices write without a position fix.",
     "out_of_memory": "Decoding the file needs more memory than PINPOINT_MEDIA_MEMORY_MB.",
     "out_of_range": "The latitude is beyond 90 degrees or the longitude beyond 180.",
     "outside_root": "A manifest row names a file outside the manifest's folder.",

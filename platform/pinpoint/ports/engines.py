@@ -120,7 +120,7 @@ class Decoder(Protocol):
         Args:
             file: Name for messages.
             data: The bytes, or a path.
-            override: Metadata from outside the file.
+            metadata_override: Metadata from outside the file.
             query: True for a query photo: it needs no position, reports none and gets no thumbnail.
         """
         ...

@@ -121,7 +121,7 @@ from pinpoint.records.primitives import (
     SourceKind,
     Vector,
 )
-from pinpoint.records.stats import RejectionCount, StageTiming, StatsSnapshot, RecoveryReport
+from pinpoint.records.stats import RecoveryReport, RejectionCount, StageTiming, StatsSnapshot
 
 __all__ = [
     "FIELDS",

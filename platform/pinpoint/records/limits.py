@@ -138,7 +138,7 @@ def check_attributes(attributes: Mapping[str, object]) -> None:
 
 
 def check_metadata_override(metadata_override: MetadataOverride) -> None:
-    """Reject a override with a value that cannot be stored.
+    """Reject an override with a value that cannot be stored.
 
     Raises:
         Unstorable: A value cannot be stored; the detail names the field.

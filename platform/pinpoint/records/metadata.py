@@ -112,7 +112,7 @@ class DecodedImage:
 class MetadataOverride:
     """Metadata from outside a file: a manifest row, upload fields, a GPX track. All optional.
 
-    A field of a override overrides that of the file (`records.field_layers`).
+    A field of an override replaces that of the file (`records.field_layers`).
     """
 
     lat: float | None = None
@@ -125,8 +125,8 @@ class MetadataOverride:
     license: str | None = None
     panorama_id: str | None = None
     track: str | None = None
-    """Path of a GPX file, or of a folder with several; used if neither override nor file has a position
-    but a time is known."""
+    """Path of a GPX file, or of a folder with several; used if neither override nor file has a
+    position but a time is known."""
     track_name: str | None = None
     """Name of the track: its own name, a file name, or `FILE#2` for the second track of a file."""
     time_zone: str | None = None

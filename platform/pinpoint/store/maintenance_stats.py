@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Row, func, text
 from sqlalchemy.dialects.postgresql import insert
 
-from pinpoint.records import Drift, RejectionCount, StageTiming, StatsSnapshot, RecoveryReport
+from pinpoint.records import Drift, RecoveryReport, RejectionCount, StageTiming, StatsSnapshot
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.tables import maintenance_stats
 

@@ -237,7 +237,7 @@ def list_items(
     after: Annotated[int, Query(ge=0, le=2**62, description="`next` of the previous page.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> ItemsOut:
-    """List files in order of arrival, one page at a time, with an error code if rejected or failed."""
+    """List files in order of arrival, one page at a time, with the errors of rejected files."""
     with services.database.read(caller.organization_id) as catalog:
         page = catalog.batch_items(batch_id, status=status, after=after, limit=limit)
         names = catalog.image_labels([item.image_ids[0] for item in page if item.image_ids])

@@ -1,4 +1,4 @@
-"""Parses one manifest row: from cells to a file and a override."""
+"""Parses one manifest row: from cells to a file and an override."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def make_capture(
     Args:
         picture: Properties of the decoded file.
         facts: Metadata of the file.
-        override: A manifest row or upload fields, a track, and the catalog's layers.
+        metadata_override: A manifest row or upload fields, a track, and the catalog's layers.
         now: Current time, UTC.
 
     Raises:
@@ -176,7 +176,7 @@ def _read_track_layer(
     """The layer with the track's position at the capture time, or the refusal without one.
 
     Args:
-        override: The track and its name.
+        metadata_override: The track and its name.
         layers: All layers except the track; they decide the capture time.
         capture_time: The file's time.
     """

@@ -238,7 +238,8 @@ class Writer(Reader):
                 status="canceled",
                 error_stage=None,
                 error_code="canceled",
-                error_message="canceled before it was read; `pinpoint batches retry` sends it again",
+                error_message="canceled before it was read; `pinpoint batches retry` sends it "
+                "again",
                 lease_owner=None,
                 lease_until=None,
             )
@@ -248,7 +249,8 @@ class Writer(Reader):
     def retry_batch(self, batch_id: UUID) -> int:
         """Process failed and canceled items again, each once; returns their number.
 
-        Items that wait for a worker or are claimed are skipped: the recovery job sends lost ones again.
+        Items that wait for a worker or are claimed are skipped: the recovery job sends lost
+        ones again.
         """
         self.batch(batch_id)
         retried = self._connection.execute(

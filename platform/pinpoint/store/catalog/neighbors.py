@@ -57,8 +57,8 @@ _NEAREST = """
 EVIDENCE = text(
     """
     WITH near AS (
-        SELECT n.id, n.source_id, n.source_kind, n.panorama_id, n.sequence, n.captured_at, n.lat, n.lon,
-               array_agg(c.rank) AS ranks, array_agg(n.distance_m) AS distances_m,
+        SELECT n.id, n.source_id, n.source_kind, n.panorama_id, n.sequence, n.captured_at,
+               n.lat, n.lon, array_agg(c.rank) AS ranks, array_agg(n.distance_m) AS distances_m,
                n.sha256, n.cubemap_face
           FROM unnest(CAST(:ids AS uuid[]), CAST(:lats AS float8[]), CAST(:lons AS float8[]))
                WITH ORDINALITY AS c(id, lat, lon, rank)
@@ -67,8 +67,8 @@ EVIDENCE = text(
         _NEAREST.format(here=_CANDIDATE_POINT, kind=kind) for kind in SOURCE_KINDS
     )
     + """) n
-         GROUP BY n.id, n.source_id, n.source_kind, n.panorama_id, n.sequence, n.captured_at, n.lat, n.lon,
-                  n.sha256, n.cubemap_face)
+         GROUP BY n.id, n.source_id, n.source_kind, n.panorama_id, n.sequence, n.captured_at,
+                  n.lat, n.lon, n.sha256, n.cubemap_face)
     SELECT near.*, e.vector
       FROM near
       JOIN embeddings e

@@ -60,7 +60,7 @@ def unpack_vector(data: bytes) -> Vector:
 
 
 def override_to_json(metadata_override: MetadataOverride | None) -> dict[str, Any] | None:
-    """Encode a override as JSON, only fields with a value."""
+    """Encode an override as JSON, only fields with a value."""
     if metadata_override is None:
         return None
     values = {
@@ -75,10 +75,11 @@ def override_to_json(metadata_override: MetadataOverride | None) -> dict[str, An
 
 
 def override_from_json(values: object) -> MetadataOverride | None:
-    """Decode a override that `override_to_json` encoded.
+    """Decode an override that `override_to_json` encoded.
 
     Raises:
-        Unstorable: The value is no override (`bad_metadata_override`), or contains a value that cannot be stored.
+        Unstorable: The value is no override (`bad_metadata_override`), or contains a value that
+            cannot be stored.
     """
     if values is None:
         return None

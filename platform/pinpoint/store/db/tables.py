@@ -252,8 +252,8 @@ batch_items = Table(
     Column("ingest_seq", BigInteger, Identity(always=False), nullable=False),
     organization_fk(),
     Column("batch_id", Uuid, nullable=False),
-    # Order of arrival in the batch, shown to users: gaps in `ingest_seq` would reveal how much other
-    # organizations ingest.
+    # Ordinal in the batch, from 1, shown to users: gaps in `ingest_seq` would reveal how much
+    # other organizations ingest.
     Column("position", BigInteger, nullable=False),
     Column("external_id", Text, nullable=False),
     Column("file", Text, nullable=False),

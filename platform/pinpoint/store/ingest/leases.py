@@ -56,8 +56,8 @@ def claim_items(
 ) -> list[Row[Any]]:
     """Claim free items, in order; fail items with too many attempts.
 
-    Returns rows with overrides as text: `to_claimed` parses one, outside this transaction, so that the
-    attempt is counted whatever a row contains.
+    Returns rows with overrides as text: `to_claimed` parses one, outside this transaction, so that
+    the attempt is counted whatever a row contains.
 
     Of several ids, only items without an attempt are claimed. A worker that dies with a chunk gives
     no information about a single file, and a broker may deliver the same chunk again. So each file

@@ -158,7 +158,8 @@ def _refuse_without_position(item: ClaimedItem) -> Rejected:
         file=item.file,
         error_stage="store",
         error_code="no_position",
-        error_message="the file has no position, and its earlier one was cleared or is of other bytes",
+        error_message="the file has no position, and its earlier one was cleared or belongs to "
+        "other bytes",
     )
 
 

@@ -147,8 +147,8 @@ class BatchOut(_ResponseModel):
     canceled: int
     error_counts: dict[str, int] | None = Field(
         default=None,
-        description="Number of files `rejected` or `failed`, by error code; only in responses for a "
-        "single batch.",
+        description="Number of files `rejected` or `failed`, by error code; only in responses for "
+        "a single batch.",
         examples=[{"no_position": 3}],
     )
 
