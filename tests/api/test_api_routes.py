@@ -67,7 +67,7 @@ def test_a_question_leaves_a_hash_and_nothing_else(api, asked):
     with api.http() as http:
         http.post("/v1/locate", files=PHOTO)
     (line,) = api.rows().audit
-    assert line["asked"] == "locate"
+    assert line["operation"] == "locate"
     assert len(line["photo_sha256"]) == 64
     assert api.parts.blobs.kept == {}
 

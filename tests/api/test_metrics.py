@@ -213,9 +213,9 @@ def test_rejected_counter_of_a_rolled_back_transaction_stays(rig, tmp_path):
     organization = rig.organization()
     write_photos(tmp_path / "in", 1)
     rig.ingest(tmp_path / "in", organization)
-    with pytest.raises(RuntimeError, match="rolled back"), rig.owner.begin() as unit:
+    with rig.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET status = 'failed', error_code = 'x'"))
-        raise RuntimeError("rolled back")
+        unit.connection.rollback()
     assert MaintenanceStats(rig.owner).totals().rejected_items == ()
 
 

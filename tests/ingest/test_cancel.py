@@ -45,7 +45,7 @@ def test_cancel_waiting_files_are_given_up_and_those_under_work_finish(rig, tmp_
         now = catalog.batch(batch.id)
     assert (now.items, now.indexed, now.received, now.canceled) == (6, 2, 2, 2)
     assert (now.state, now.is_processed) == ("closed", False)
-    rig.ledger.release("host/2/0.00")
+    rig.ledger.release_worker("host/2/0.00")
     rig.queue.sent[:] = sent  # the broker still has the jobs of before
     rig.run()
     pipeline.ingest_items(ids[2:3], WORKER, rig.parts)

@@ -78,10 +78,10 @@ def test_items_tried_too_often_fail_with_a_reason(rig, org, folder):
     batch = register(rig, org, folder)
     _, ids = rig.queue.sent.pop()
     assert len(rig.ledger.claim(ids, "host/0/0.00")) == 6
-    rig.ledger.release("host/0/0.00")
+    rig.ledger.release_worker("host/0/0.00")
     for turn in range(1, 3):
         assert [len(rig.ledger.claim([one], f"host/{turn}/0.00")) for one in ids] == [1] * 6
-        rig.ledger.release(f"host/{turn}/0.00")
+        rig.ledger.release_worker(f"host/{turn}/0.00")
     assert [rig.ledger.claim([one], "host/9/0.00") for one in ids] == [[]] * 6
     assert batch_of(rig, org, batch).failed == 6
     with rig.database.read(org) as catalog:

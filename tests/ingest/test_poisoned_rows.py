@@ -192,7 +192,7 @@ def test_keep_with_full_disk_is_an_outage_and_costs_no_try(rig, two):
     with pytest.raises(DatabaseUnavailableError):
         pipeline.ingest_items(ids, WORKER, rig.parts)
     assert item_of(rig, two, item_id).attempts == 0
-    assert rig.ledger.leases() == []
+    assert rig.ledger.active_workers() == []
 
 
 def test_index_with_unreadable_vector_fails_that_image_only(rig, two):
@@ -303,7 +303,7 @@ def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(rig, two):
             counts.append(catalog.retry_batch(batch.id))
     assert counts == [1] + [0] * 39
     assert rig.queue.sent == [(jobs.INGEST_ITEMS, [mine[0]])]
-    assert rig.ledger.leases() == [WORKER]
+    assert rig.ledger.active_workers() == [WORKER]
 
 
 def test_register_with_values_that_cannot_be_stored_rejects_those_rows(rig, tmp_path):

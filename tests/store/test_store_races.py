@@ -129,7 +129,7 @@ def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(rig, tmp_p
         return Originals(rig.blobs)(item, reading)
 
     with ThreadPoolExecutor(1) as pool:
-        rig.ledger.keep(readings, originals)
+        rig.ledger.upsert_images(readings, originals)
         assert waiting[0].result(10) == 2
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == 0
@@ -150,7 +150,7 @@ def test_a_late_vector_settles_nobody_elses_file(rig, tmp_path):
         reading = rig.parts.decoder.read(
             item.file, rig.blobs.path(item.uri), item.metadata_override
         )
-        (one,) = rig.ledger.keep([(item, reading)], Originals(rig.blobs))
+        (one,) = rig.ledger.upsert_images([(item, reading)], Originals(rig.blobs))
         vector = rig.encoder.encode([reading.faces[0].pixels])[0]
         return Embedded(image_id=one.images[0].id, sha256=reading.capture.sha256, vector=vector)
 
@@ -223,10 +223,10 @@ def test_who_lost_a_lease_gives_back_nothing_of_its_successor(rig, tmp_path):
     with rig.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() - interval '1s'"))
     assert len(rig.ledger.claim(ids, "quick")) == 1
-    rig.ledger.give_back(ids, "slow")
-    assert rig.ledger.leases() == ["quick"]
-    rig.ledger.give_back(ids, "quick")
-    assert rig.ledger.leases() == []
+    rig.ledger.release_unprocessed(ids, "slow")
+    assert rig.ledger.active_workers() == ["quick"]
+    rig.ledger.release_unprocessed(ids, "quick")
+    assert rig.ledger.active_workers() == []
     assert rig.ledger.lost_items(10) == [(ids[0], 1)]
 
 
@@ -239,7 +239,7 @@ def test_an_item_given_up_says_so_on_the_rows_it_had_made(rig, tmp_path):
         ids = [item.id for item in catalog.batch_items(batch.id)]
     (item,) = rig.ledger.claim(ids, "here")
     reading = rig.parts.decoder.read(item.file, rig.blobs.path(item.uri), item.metadata_override)
-    rig.ledger.keep([(item, reading)], Originals(rig.blobs))
+    rig.ledger.upsert_images([(item, reading)], Originals(rig.blobs))
     with rig.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET attempts = 3, lease_until = NULL"))
     assert rig.ledger.claim(ids, "here") == []

@@ -56,7 +56,7 @@ def prune_leftovers(
     old_blobs = blobs.old(orphan_s)
     while page := list(islice(old_blobs, _BLOBS_PER_PAGE)):
         with failures.apart("blobs"):
-            for uri in ledger.unused(page):
+            for uri in ledger.unused_blobs(page):
                 blobs.delete(uri)
                 num_blobs += 1
     with failures.apart("partial files"):

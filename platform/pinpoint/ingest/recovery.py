@@ -46,7 +46,9 @@ def recover_lost_work(
         is_alive: Whether the worker of a lease still runs; True if that is unknown.
         rebuild: Rebuilds the index, if its files contain deleted points until a rebuild.
     """
-    released = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
+    released = sum(
+        ledger.release_worker(worker) for worker in ledger.active_workers() if not is_alive(worker)
+    )
     if queue.waiting():
         return RecoveryReport(released=released, items=0, images=0, deletions=0, tombstones=0)
     failures = Failures()
@@ -65,7 +67,7 @@ def recover_lost_work(
         deleted_images = ledger.lost_deletions(_MAX_PER_RUN)
         _send_chunks(queue, jobs.ERASE_IMAGES, deleted_images, chunk)
     with failures.apart("tombstones"):
-        with ledger.forgetting(tombstone_s) as expired:
+        with ledger.expired_tombstones(tombstone_s) as expired:
             index.forget(expired)
         old_tombstones = expired
         # A build that began after these points were deleted never contained them.

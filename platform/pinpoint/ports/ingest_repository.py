@@ -48,17 +48,17 @@ class IngestRepository(Protocol):
         """
         ...
 
-    def holding(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
+    def lease_heartbeat(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
         """Renew a worker's leases until the block ends, for at most one hour."""
         ...
 
-    def settle(
+    def finish_items(
         self, rejections: Mapping[UUID, Rejected], status: Literal["rejected", "failed"]
     ) -> None:
         """Set the final status of items."""
         ...
 
-    def keep(
+    def upsert_images(
         self, readings: Sequence[tuple[ClaimedItem, DecodedImage]], originals: OriginalStore
     ) -> list[UpsertResult]:
         """Convert readings of one source to rows, thumbnails and counters, or to duplicates.
@@ -102,11 +102,11 @@ class IngestRepository(Protocol):
         """
         ...
 
-    def give_back(self, ids: Sequence[UUID], worker: str) -> None:
+    def release_unprocessed(self, ids: Sequence[UUID], worker: str) -> None:
         """Release a worker's items that were not processed; the attempt is not counted."""
         ...
 
-    def put_off(self, rejections: Mapping[UUID, Rejected], worker: str) -> None:
+    def release_after_error(self, rejections: Mapping[UUID, Rejected], worker: str) -> None:
         """Release a worker's items after an unexpected error; the attempt counts."""
         ...
 
@@ -114,11 +114,11 @@ class IngestRepository(Protocol):
         """Mark pending images that the index rejects, and their waiting items, as failed."""
         ...
 
-    def unused(self, uris: Sequence[str]) -> list[str]:
+    def unused_blobs(self, uris: Sequence[str]) -> list[str]:
         """Filter the blobs that neither an image nor an open item references."""
         ...
 
-    def release(self, worker: str) -> int:
+    def release_worker(self, worker: str) -> int:
         """Release all leases of a worker; returns the number of released items."""
         ...
 
@@ -128,11 +128,11 @@ class IngestRepository(Protocol):
         """Yield deleted images, locked, and blobs only they need; the end deletes the rows."""
         ...
 
-    def forgetting(self, older_than_s: float) -> AbstractContextManager[list[UUID]]:
+    def expired_tombstones(self, older_than_s: float) -> AbstractContextManager[list[UUID]]:
         """Yield ids of expired tombstones; the end without an error deletes them."""
         ...
 
-    def leases(self) -> list[str]:
+    def active_workers(self) -> list[str]:
         """Names of workers that hold a lease."""
         ...
 
@@ -152,11 +152,11 @@ class IngestRepository(Protocol):
         """`(id, version)` of all rows that the index must contain, in id order."""
         ...
 
-    def live(self, ids: Sequence[UUID]) -> dict[UUID, int]:
+    def live_versions(self, ids: Sequence[UUID]) -> dict[UUID, int]:
         """Versions of the ids with a row that is indexed or pending."""
         ...
 
-    def strays(
+    def orphaned_points(
         self, source_id: UUID, ids: Sequence[UUID]
     ) -> AbstractContextManager[tuple[list[UUID], dict[UUID, int]]]:
         """Yield the ids of a source without a live row, and their tombstones, if any.
@@ -165,7 +165,7 @@ class IngestRepository(Protocol):
         """
         ...
 
-    def overtake(self, versions: Mapping[UUID, int]) -> None:
+    def bump_versions(self, versions: Mapping[UUID, int]) -> None:
         """Raise live rows above these versions and process them in the index stage again."""
         ...
 

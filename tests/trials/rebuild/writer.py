@@ -103,7 +103,7 @@ def _write(
     parts, contract = services.ingest_parts(), services.encoder.contract
     numbers = [wanted[item.external_id] for item in items]
     readings = [_reading(run, number) for number in numbers]
-    kept = parts.ledger.keep(list(zip(items, readings, strict=True)), _nowhere)
+    kept = parts.ledger.upsert_images(list(zip(items, readings, strict=True)), _nowhere)
     ids = [one.images[0].id for one in kept]
     vectors = [
         Embedded(
