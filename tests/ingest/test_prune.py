@@ -93,7 +93,7 @@ def test_the_audit_forgets(rig, closing, org):
                 "WHERE id = (SELECT id FROM audit_log LIMIT 1)"
             )
         )
-    assert pruned(rig, closing).queries == 1
+    assert pruned(rig, closing).audit_rows == 1
     assert rig.scalar("SELECT count(*) FROM audit_log") == 1
 
 

@@ -98,7 +98,7 @@ def test_one_upload_is_followed_from_its_request_to_the_workers_lines(api, runni
     assert worked["worker"].count("/") == 2
     counts = {name: worked[name] for name in ("claimed", "encoded", "rejected")}
     assert counts == {"claimed": 3, "encoded": 2, "rejected": 1}
-    assert all(worked[f"{stage}_ms"] > 0 for stage in ("read", "keep", "embed", "index"))
+    assert all(worked[f"{stage}_ms"] > 0 for stage in ("read", "store", "embed", "index"))
     # Every other line of that task says so, too, and no line of another does.
     of_task = [line for line in lines(running_stack, "worker") if line.get("task_id")]
     for line in of_task:

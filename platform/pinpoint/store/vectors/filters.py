@@ -79,8 +79,8 @@ def build_filter(where: IndexFilter, *, has_partition_key: bool = True) -> Filte
 
     Args:
         where: Filter of the query.
-        has_partition_key: Whether the points have the field `partition_key`; points of earlier versions
-            lack it.
+        has_partition_key: Whether the points have the field `partition_key`; earlier versions
+            wrote none.
 
     Raises:
         BadRequestError: A shape or time is invalid; the message names it.

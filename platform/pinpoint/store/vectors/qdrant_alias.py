@@ -155,7 +155,7 @@ class QdrantAlias:
         return self._dims_by_name[name]
 
     def has_partition_key(self, name: str) -> bool:
-        """Whether points of a collection have the field `partition_key`; earlier versions wrote none."""
+        """Whether points of a collection have a `partition_key`; earlier versions wrote none."""
         if self.local:
             return True  # the in-memory engine lists no fields, and holds no older points
         has_key = self._key_by_name.get(name)
