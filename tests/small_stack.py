@@ -94,7 +94,7 @@ class SmallStack:
             database=self.worker.database,
             settings=self.settings,
         )
-        asked = "SELECT id FROM batch_items WHERE batch_id = :batch ORDER BY seq"
+        asked = "SELECT id FROM batch_items WHERE batch_id = :batch ORDER BY ingest_seq"
         return [row.id for row in self.rows(asked, batch=batch.id)]
 
     def ingest(self, folder: Path) -> None:

@@ -190,7 +190,7 @@ class Services:
     backlog: CatalogReembedQueue | None
     closing: OrganizationDeletion | None
     gallery: CatalogTrainingRows | None
-    upkeep: MaintenanceStats
+    maintenance_stats: MaintenanceStats
     installation: Installation
 
     @property
@@ -283,7 +283,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         backlog=CatalogReembedQueue(transactions) if is_owner else None,
         closing=OrganizationDeletion(transactions) if is_owner else None,
         gallery=CatalogTrainingRows(transactions, blobs) if is_owner else None,
-        upkeep=MaintenanceStats(transactions),
+        maintenance_stats=MaintenanceStats(transactions),
         installation=installation,
     )
 

@@ -97,7 +97,7 @@ class BareJudged(Bare):
                 left = [row for row in rows if row.id not in held]
                 fresh.append(apart([*own, *left], self._settings.dedupe_m)[len(own) :])
             for row in fair(fresh, free):
-                seats[SOURCE_KINDS.index(row.payload["kind"])].append(row)
+                seats[SOURCE_KINDS.index(row.payload["source_kind"])].append(row)
         return [row for own in seats for row in own]
 
 
@@ -154,7 +154,7 @@ def tensors(
         image=one(np.array([vectors[row.id][IMAGE_CHANNEL] for row in chosen], dtype=np.float32)),
         gps=one(np.array([vectors[row.id][GPS_CHANNEL] for row in chosen], dtype=np.float32)),
         position=one(places),
-        kind=one(np.array([SOURCE_KINDS.index(row.payload["kind"]) for row in chosen])),
+        kind=one(np.array([SOURCE_KINDS.index(row.payload["source_kind"]) for row in chosen])),
         in_channel=one(np.array([[row.id in ids for ids in by] for row in chosen])),
         present=torch.ones(1, len(chosen), dtype=torch.bool),
         evidence=one(near),

@@ -71,12 +71,19 @@ class PixelEncoder:
 class PixelDecoder:
     """Takes raw pixels; anything of another length is rejected."""
 
-    def read(self, file, data, hint=None, *, query=False):
+    def read(self, file, data, metadata_override=None, *, query=False):
         assert query
         if data.startswith(b"huge"):
-            return Rejected(file=file, stage="read", reason="too_many_pixels", detail="too big")
+            return Rejected(
+                file=file, error_stage="read", error_code="too_many_pixels", error_message="too big"
+            )
         if len(data) != SIDE * SIDE * 3:
-            return Rejected(file=file, stage="decode", reason="undecodable", detail="not pixels")
+            return Rejected(
+                file=file,
+                error_stage="decode",
+                error_code="undecodable",
+                error_message="not pixels",
+            )
         pixels = np.frombuffer(data, np.uint8).reshape(SIDE, SIDE, 3)
         face = ImageFace(name=None, heading_deg=None, pixels=pixels, thumbnail=b"")
         return DecodedImage(capture=SimpleNamespace(), faces=(face,))
@@ -250,9 +257,9 @@ def image_of(p: IndexPoint) -> Image:
         id=p.id,
         source_id=p.source_id,
         source=f"the {p.kind} source",
-        kind=p.kind,
+        source_kind=p.kind,
         external_id=str(p.id),
-        face=None,
+        cubemap_face=None,
         panorama_id=None,
         point=p.point,
         captured_at=p.captured_at,
@@ -267,9 +274,9 @@ def image_of(p: IndexPoint) -> Image:
         format="JPEG",
         width_px=SIDE,
         height_px=SIDE,
-        locator=None,
+        uri=None,
         state="indexed",
-        failure=None,
+        error_message=None,
         version=p.version,
         attributes={},
         created_at=START,

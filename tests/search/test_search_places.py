@@ -108,7 +108,7 @@ def check_place(rig, image_id, lat, lon):
 
 def fix(rig, org, image_id, **fields):
     with rig.database.write(org) as catalog:
-        catalog.fix_image(image_id, ImageUpdate(**fields))
+        catalog.update_image(image_id, ImageUpdate(**fields))
     rig.run()
 
 

@@ -89,11 +89,11 @@ def test_a_run_goes_on_with_the_rows_it_began_with(rig, town, run, tmp_path, mon
     (photos / "004.jpg").write_bytes(data)
     (photos / "005.jpg").write_bytes(jpeg(77, 1.0, 1.0))
     with rig.owner.begin() as unit:
-        for change, name in (("locator = NULL", "100.jpg"), ("state = 'pending'", "101.jpg")):
+        for change, name in (("uri = NULL", "100.jpg"), ("state = 'pending'", "101.jpg")):
             what = f"UPDATE images SET {change} WHERE external_id LIKE '%/{name}'"
             unit.connection.execute(text(what))
     whole, weights = run("whole", gallery=gallery)
-    dropped = {"missing_file": 2, "changed_since": 2, "not_indexed": 1}
+    dropped = {"missing_file": 2, "file_modified_since_indexing": 2, "not_indexed": 1}
     assert (whole["rows"], whole["rejected"]) == (64, dropped)
     assert weights.image.kinds == ("photo", "street")
 

@@ -84,7 +84,7 @@ def test_rows_that_cannot_be_used_are_counted_with_reasons(tmp_path):
         "too_large": 1,
     }
     assert got.rows == 11 == len(got.samples) + sum(got.rejected.values())
-    assert Counter(one.reason for one in got.examples) == got.rejected
+    assert Counter(one.error_code for one in got.examples) == got.rejected
 
 
 def test_of_each_reason_a_few_rows_are_quoted(tmp_path):

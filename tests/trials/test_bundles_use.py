@@ -192,7 +192,7 @@ def photos(folder: Path, first: int) -> Path:
 def settled(ground):
     """Wait until the worker has done all there is."""
     until = time.monotonic() + 120
-    asked = "SELECT count(*) FROM batch_items WHERE state IN ('received', 'stored')"
+    asked = "SELECT count(*) FROM batch_items WHERE status IN ('received', 'stored')"
     while ground.sql(asked) != [(0,)]:
         assert time.monotonic() < until, "files have no verdict"
         time.sleep(0.2)

@@ -172,7 +172,7 @@ def _find_sent_batch(client: Client, source: str, files: str, mark: Json | None)
         return None
     batches = client.batches(500)["batches"]
     last = next((batch for batch in batches if batch["source"] == source), None)
-    if last is None or last["id"] != mark["batch"] or not last["complete"]:
+    if last is None or last["id"] != mark["batch"] or not last["is_processed"]:
         return None
     lost = sum(last[name] for name in LOST_STATES)
     if lost or client.source(source)["images"] != mark["images"]:

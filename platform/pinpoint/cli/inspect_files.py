@@ -171,9 +171,11 @@ def _print_results(
     for _, result in results:
         for warning in result.capture.warnings if result.capture else ():
             output.print_line(f"{result.file}: {warning}")
-    rejections = [(result.file, result.rejected.detail) for _, result in results if result.rejected]
-    for file, detail in rejections[:_MAX_DETAILS_SHOWN]:
-        output.print_line(f"{file}: {detail}")
+    rejections = [
+        (result.file, result.rejected.error_message) for _, result in results if result.rejected
+    ]
+    for file, message in rejections[:_MAX_DETAILS_SHOWN]:
+        output.print_line(f"{file}: {message}")
     if len(rejections) > _MAX_DETAILS_SHOWN:
         output.print_line(
             f"{len(rejections) - _MAX_DETAILS_SHOWN} more rejections: --json gives their details"
@@ -197,9 +199,9 @@ def _to_entry(path: Path, result: Inspected) -> dict[str, Any]:
     }
     if rejected is not None:
         entry |= {
-            "stage": rejected.stage,
-            "reason": rejected.reason,
-            "detail": rejected.detail,
+            "error_stage": rejected.error_stage,
+            "error_code": rejected.error_code,
+            "error_message": rejected.error_message,
         }
     if capture is not None:
         entry |= output.to_json_value(capture)
@@ -212,8 +214,8 @@ def _table_row(result: Inspected) -> tuple[object, ...]:
     capture, rejected = result.capture, result.rejected
     seconds = f"{result.seconds:.2f}"
     if capture is None:
-        reason = "" if rejected is None else f"{rejected.stage}: {rejected.reason}"
-        return (result.file, None, None, None, None, None, seconds, reason)
+        error = "" if rejected is None else f"{rejected.error_stage}: {rejected.error_code}"
+        return (result.file, None, None, None, None, None, seconds, error)
     heading = None if capture.heading_deg is None else f"{capture.heading_deg:.0f}"
     position = f"{capture.point.lat:.5f}, {capture.point.lon:.5f}"
     time_source = capture.time_source

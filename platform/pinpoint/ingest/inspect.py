@@ -36,7 +36,7 @@ class _Work:
 
     file: str
     path: Path | None = None
-    hint: MetadataOverride | None = None
+    metadata_override: MetadataOverride | None = None
     rejected: Rejected | None = None
 
 
@@ -102,7 +102,7 @@ def _list_work(
         yield from _list_rows(path, settings, options, set())
     else:
         track = find_tracks(path.parent, options.track)(path)
-        yield _Work(file=path.name, path=path, hint=add_options(None, track, options))
+        yield _Work(file=path.name, path=path, metadata_override=add_options(None, track, options))
 
 
 def _list_folder(root: Path, options: ReadOptions, named_files: set[str]) -> Iterator[_Work]:
@@ -128,7 +128,9 @@ def _list_folder(root: Path, options: ReadOptions, named_files: set[str]) -> Ite
             rejection = rejected(name, error.reason, error.detail)
             yield _Work(file=rejection.file, rejected=rejection)
             continue
-        yield _Work(file=name, path=path, hint=add_options(None, track_of(path), options))
+        yield _Work(
+            file=name, path=path, metadata_override=add_options(None, track_of(path), options)
+        )
     yield from unreadable
 
 
@@ -144,8 +146,8 @@ def _list_rows(
             yield _Work(file=row.file, rejected=row)
         else:
             named_files.add(row.name)
-            hint = add_options(row.hint, track_of(row.file), options)
-            yield _Work(file=row.name, path=row.file, hint=hint)
+            metadata_override = add_options(row.metadata_override, track_of(row.file), options)
+            yield _Work(file=row.name, path=row.file, metadata_override=metadata_override)
 
 
 def _inspect_file(work: _Work, decoder: Decoder) -> Inspected:
@@ -153,7 +155,7 @@ def _inspect_file(work: _Work, decoder: Decoder) -> Inspected:
     if work.path is None:
         rejection = work.rejected or rejected(work.file, "missing_file", "the row names no file")
         return Inspected(file=work.file, capture=None, rejected=rejection, seconds=0.0)
-    result = decoder.read(work.file, str(work.path), work.hint)
+    result = decoder.read(work.file, str(work.path), work.metadata_override)
     seconds = time.perf_counter() - start
     if isinstance(result, Rejected):
         return Inspected(file=work.file, capture=None, rejected=result, seconds=seconds)

@@ -30,12 +30,12 @@ class Readable(Protocol):
         ...
 
     @property
-    def locator(self) -> str:
+    def uri(self) -> str:
         """URI of the bytes."""
         ...
 
     @property
-    def hint(self) -> MetadataOverride | None:
+    def metadata_override(self) -> MetadataOverride | None:
         """Metadata from outside the file."""
         ...
 
@@ -55,19 +55,26 @@ def read_items(
 
 def _read_item(item: Readable, decoder: Decoder, blobs: BlobStore) -> DecodedImage | Rejected:
     try:
-        path = blobs.path(item.locator)
-        result = decoder.read(item.file, path, item.hint)
+        path = blobs.path(item.uri)
+        result = decoder.read(item.file, path, item.metadata_override)
         if isinstance(result, DecodedImage):
             limits.check_capture(result.capture)
     except NotFoundError as error:
-        return Rejected(file=item.file, stage="read", reason="missing_file", detail=error.message)
+        return Rejected(
+            file=item.file,
+            error_stage="read",
+            error_code="missing_file",
+            error_message=error.message,
+        )
     except UnstorableError as error:
-        return Rejected(file=item.file, stage="check", reason=error.reason, detail=error.detail)
+        return Rejected(
+            file=item.file, error_stage="check", error_code=error.reason, error_message=error.detail
+        )
     except OUTAGES:
         raise
     except Exception:
         # The error is caused by this file; other files are read by other calls.
-        _log.exception("file not read", locator=item.locator)
+        _log.exception("file not read", uri=item.uri)
         return make_internal_rejection(item.file, "read")
     return result
 
@@ -76,7 +83,7 @@ def make_internal_rejection(file: str, stage: Literal["read", "store"]) -> Rejec
     """The rejection shown to users for an unexpected error; the log has the details."""
     return Rejected(
         file=file,
-        stage=stage,
-        reason=INTERNAL_ERROR,
-        detail="an unexpected error; the workers' log contains it",
+        error_stage=stage,
+        error_code=INTERNAL_ERROR,
+        error_message="an unexpected error; the workers' log contains it",
     )

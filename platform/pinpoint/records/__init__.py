@@ -115,7 +115,7 @@ from pinpoint.records.primitives import (
     VOTE_TEMPERATURE,
     FinalStatus,
     ImageState,
-    ItemState,
+    ItemStatus,
     OriginalsPolicy,
     Pixels,
     Point,
@@ -123,7 +123,7 @@ from pinpoint.records.primitives import (
     SourceKind,
     Vector,
 )
-from pinpoint.records.stats import RejectionCount, StageTiming, StatsSnapshot, SweepReport
+from pinpoint.records.stats import RecoveryReport, RejectionCount, StageTiming, StatsSnapshot
 
 __all__ = [
     "DEFAULT_ORGANIZATION",
@@ -196,7 +196,7 @@ __all__ = [
     "IndexPoint",
     "IndexQuery",
     "IndexSpec",
-    "ItemState",
+    "ItemStatus",
     "RerankOutput",
     "UpsertResult",
     "UpsertedImage",
@@ -227,7 +227,7 @@ __all__ = [
     "StoredFile",
     "StoredImage",
     "StratumFit",
-    "SweepReport",
+    "RecoveryReport",
     "StatsSnapshot",
     "TimeSource",
     "TrainingRow",

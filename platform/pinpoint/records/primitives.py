@@ -34,7 +34,7 @@ it."""
 OriginalsPolicy = Literal["reference", "copy", "rendition"]
 FinalStatus = Literal["indexed", "updated", "duplicate", "rejected", "failed", "canceled"]
 FINAL_STATUSES: Final[tuple[FinalStatus, ...]] = get_args(FinalStatus)
-ItemState = Literal["received", "stored"] | FinalStatus
+ItemStatus = Literal["received", "stored"] | FinalStatus
 ImageState = Literal["pending", "indexed", "failed", "deleted"]
 Scope = Literal["locate", "read", "ingest", "export", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)

@@ -258,7 +258,7 @@ def _build_citation(
         role=role,
         source_id=image.source_id,
         source=image.source,
-        kind=image.kind,
+        kind=image.source_kind,
         license=image.license,
         attribution=image.attribution,
         point=image.point,
@@ -270,7 +270,7 @@ def _build_citation(
                 source_id=copy.source_id,
                 source=copy.source,
                 file_name=copy.file_name,
-                kind=copy.kind,
+                kind=copy.source_kind,
                 license=copy.license,
                 attribution=copy.attribution,
             )

@@ -16,7 +16,7 @@ from pinpoint.atomic_files import PARTIAL_SUFFIX, open_atomic
 from pinpoint.errors import NotFoundError, UnavailableError
 
 _COPY_CHUNK_BYTES: Final = 1_000_000
-_LOCATOR = re.compile(r"blob:([0-9a-f-]{36})/([0-9a-f]{32})")
+_BLOB_URI = re.compile(r"blob:([0-9a-f-]{36})/([0-9a-f]{32})")
 
 
 class FolderBlobs:
@@ -30,7 +30,7 @@ class FolderBlobs:
         self._folder = folder
 
     def put(self, organization_id: UUID, data: bytes) -> str:
-        """Store bytes durably under a new name and return their locator.
+        """Store bytes durably under a new name and return their URI.
 
         Raises:
             UnavailableError: The folder cannot be written: its disk is full or missing.
@@ -52,42 +52,42 @@ class FolderBlobs:
             ) from error
         return f"blob:{organization_id}/{name}"
 
-    def path(self, locator: str) -> str:
+    def path(self, uri: str) -> str:
         """Path of a blob, or of a file that is stored by reference.
 
         Raises:
-            NotFoundError: The locator has no blob.
+            NotFoundError: The URI has no blob.
         """
-        parts = urlsplit(locator)
+        parts = urlsplit(uri)
         if parts.scheme == "file":
             return unquote(parts.path)
-        path = self._blob_path(locator)
+        path = self._blob_path(uri)
         if not path.is_file():
-            raise NotFoundError(f"no blob {locator}")
+            raise NotFoundError(f"no blob {uri}")
         return str(path)
 
-    def get(self, locator: str) -> bytes:
+    def get(self, uri: str) -> bytes:
         """Read bytes back.
 
         Raises:
-            NotFoundError: The locator has no blob.
+            NotFoundError: The URI has no blob.
         """
-        return Path(self.path(locator)).read_bytes()
+        return Path(self.path(uri)).read_bytes()
 
-    def delete(self, locator: str) -> None:
+    def delete(self, uri: str) -> None:
         """Delete a blob; a missing blob or an invalid name is no error."""
         try:
-            path = self._blob_path(locator)
+            path = self._blob_path(uri)
         except NotFoundError:
             return
         path.unlink(missing_ok=True)
 
     def old(self, older_than_s: float) -> Iterator[str]:
-        """Locators of all blobs that are older than this."""
+        """URIs of all blobs that are older than this."""
         for path in self._list_older_than("*", older_than_s):
-            locator = f"blob:{path.parents[1].name}/{path.name}"
-            if _LOCATOR.fullmatch(locator):
-                yield locator
+            uri = f"blob:{path.parents[1].name}/{path.name}"
+            if _BLOB_URI.fullmatch(uri):
+                yield uri
 
     def drop_halves(self, older_than_s: float) -> int:
         """Delete partial files of interrupted calls of `put`; returns their number."""
@@ -111,10 +111,10 @@ class FolderBlobs:
         if folder.exists():
             shutil.rmtree(folder)
 
-    def _blob_path(self, locator: str) -> Path:
-        match = _LOCATOR.fullmatch(locator)
+    def _blob_path(self, uri: str) -> Path:
+        match = _BLOB_URI.fullmatch(uri)
         if match is None:
-            raise NotFoundError(f"{locator!r} is not a blob locator")
+            raise NotFoundError(f"{uri!r} is not the URI of a blob")
         return self._path_of(match[1], match[2])
 
     def _path_of(self, organization: str, name: str) -> Path:

@@ -29,7 +29,7 @@ DROP_REASONS: Final[Mapping[str, str]] = {
     "bad_name": "the file name is not UTF-8",
     "outside_root": "the file name points outside the folder of images",
     "no_position": "no position is given",
-    "half_position": "only one of latitude and longitude is given",
+    "incomplete_position": "only one of latitude and longitude is given",
     "out_of_range": "the latitude is beyond 90 degrees or the longitude beyond 180",
     "null_island": "the position is 0/0, which devices write for an unknown position",
     "duplicate": "an earlier row has the same file and position",

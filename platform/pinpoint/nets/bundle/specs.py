@@ -81,8 +81,8 @@ class LocationSpec:
     def _finer_than_coarse(self) -> LocationSpec:
         if self.min_wavelength_km >= self.max_wavelength_km:
             raise ValueError(
-                f"the finest wavelength, {self.min_wavelength_km:g} km, must be below the coarsest, "
-                f"{self.max_wavelength_km:g} km"
+                f"the finest wavelength, {self.min_wavelength_km:g} km, must be below the "
+                f"coarsest, {self.max_wavelength_km:g} km"
             )
         return self
 

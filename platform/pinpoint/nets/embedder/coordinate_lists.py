@@ -59,8 +59,8 @@ def load_coordinates(bundle: Bundle) -> CoordinateList | None:
         ) from error
     if header != _HEADER or positions.shape != (space.coordinates.count, 2):
         raise BadBundleError(
-            f"places {bundle.coordinates} must be {_HEADER!r} and {space.coordinates.count} rows of two "
-            f"numbers, not {header[:80]!r} and {list(positions.shape)}"
+            f"coordinates {bundle.coordinates} must be {_HEADER!r} and "
+            f"{space.coordinates.count} rows of two numbers, not {header[:80]!r} and {list(positions.shape)}"
         )
     _check_positions(positions, str(bundle.coordinates))
     return CoordinateList(

@@ -174,8 +174,8 @@ class Transactions:
             try:
                 self._queue.send(name, ids)
             except BrokerUnavailableError as error:
-                # The rows are durable and the sweep sends the job again, so this only costs time.
-                _log.warning("job not sent; the sweep will", job=name, reason=error.message)
+                # The rows are durable and the recovery job sends it again, so this only costs time.
+                _log.warning("job not sent; the recovery job will", job=name, reason=error.message)
 
     def check(self) -> None:
         """Raise `DatabaseUnavailableError` unless PostgreSQL answers at this code's revision."""

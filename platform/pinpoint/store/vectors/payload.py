@@ -71,19 +71,19 @@ def payload(point: IndexPoint) -> dict[str, Any]:
     """Payload of a live point."""
     fields: dict[str, Any] = {
         "organization": str(point.organization_id),
-        "shelf": partition_key(point.organization_id, point.kind),
+        "partition_key": partition_key(point.organization_id, point.kind),
         "source": str(point.source_id),
-        "kind": point.kind,
+        "source_kind": point.kind,
         "location": {
             "lat": round(clamp_limit(point.point.lat, 90.0, _POSITION_MARGIN_DEG), _DECIMALS),
             "lon": round(clamp_limit(point.point.lon, 180.0, _POSITION_MARGIN_DEG), _DECIMALS),
         },
         "cell": point.cell,
         "version": point.version,
-        "group": point.group,
+        "dedup_group": point.group,
     }
     if point.content_key:
-        fields["content"] = point.content_key
+        fields["content_key"] = point.content_key
     if point.captured_at is not None:
         fields["captured_at"] = to_iso(point.captured_at)
     return fields
@@ -125,11 +125,11 @@ def hit(point_id: UUID, score: float, fields: Mapping[str, Any]) -> Hit:
         score=score,
         version=int(fields["version"]),
         source_id=UUID(fields["source"]),
-        kind=fields["kind"],
+        kind=fields["source_kind"],
         point=_read_position(fields),
         captured_at=_read_captured_at(fields),
-        group=fields["group"],
-        content_key=fields.get("content", ""),
+        group=fields["dedup_group"],
+        content_key=fields.get("content_key", ""),
     )
 
 
@@ -141,12 +141,12 @@ def stored_point(point_id: UUID, fields: Mapping[str, Any], vectors: object) -> 
         version=int(fields["version"]),
         organization_id=UUID(fields["organization"]),
         source_id=UUID(fields["source"]),
-        kind=fields["kind"],
+        kind=fields["source_kind"],
         point=_read_position(fields),
         captured_at=_read_captured_at(fields),
         cell=int(fields["cell"]),
-        group=fields["group"],
-        content_key=fields.get("content", ""),
+        group=fields["dedup_group"],
+        content_key=fields.get("content_key", ""),
         vectors={name: np.asarray(vector, dtype=np.float32) for name, vector in named.items()},
     )
 

@@ -30,7 +30,7 @@ Texts = NDArray[Any]
 Rows = NDArray[np.int64]
 """Row numbers of a table."""
 
-CHANGED_SINCE_INGEST: Final = "changed_since"
+CHANGED_SINCE_INGEST: Final = "file_modified_since_indexing"
 """Reason of a file that differs from the ingested one; re-embedding uses the same word."""
 _MAX_EXAMPLES: Final = 3
 """Refused rows kept for each reason; the counts are complete."""
@@ -199,8 +199,8 @@ def read_samples(
                 used_keys.update(row[:2])
                 samples.append(row)
                 continue
-            dropped[row.reason] += 1
-            if dropped[row.reason] <= _MAX_EXAMPLES:
+            dropped[row.error_code] += 1
+            if dropped[row.error_code] <= _MAX_EXAMPLES:
                 examples.append(row)
     if not samples:
         names_list = ", ".join(map(str, sources))
@@ -253,7 +253,7 @@ def _read_rows(
 
 
 def _duplicate_row(file: str, detail: str) -> Rejected:
-    return Rejected(file=file, stage="find", reason="duplicate", detail=detail)
+    return Rejected(file=file, error_stage="find", error_code="duplicate", error_message=detail)
 
 
 def _to_sample(
@@ -262,8 +262,8 @@ def _to_sample(
     """A manifest's row as a sample, or why it cannot be used."""
     if isinstance(row, Rejected):
         return row
-    hint = row.hint
-    if hint.lat is None or hint.lon is None:
+    metadata_override = row.metadata_override
+    if metadata_override.lat is None or metadata_override.lon is None:
         return rejected(row.name, "no_position", "its manifest row has no position")
     name, file = f"{source}/{row.external_id}", str(row.file)
     if name in used_keys or file in used_keys:
@@ -275,9 +275,22 @@ def _to_sample(
         return rejected(
             row.name, "too_large" if size_bytes else "empty_file", f"{size_bytes} bytes"
         )
-    panorama = f"panorama {source}/{hint.panorama_id}" if hint.panorama_id else ""
-    sequence = hint.sequence or panorama
-    return Sample(name, file, size_bytes, hint.lat, hint.lon, kind, hint.creator or "", sequence)
+    panorama = (
+        f"panorama {source}/{metadata_override.panorama_id}"
+        if metadata_override.panorama_id
+        else ""
+    )
+    sequence = metadata_override.sequence or panorama
+    return Sample(
+        name,
+        file,
+        size_bytes,
+        metadata_override.lat,
+        metadata_override.lon,
+        kind,
+        metadata_override.creator or "",
+        sequence,
+    )
 
 
 def _build_table(samples: Sequence[Sample], resolution: int) -> Samples:

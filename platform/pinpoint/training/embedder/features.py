@@ -70,7 +70,7 @@ def cache_features(
     Existing chunks are read once, to check them. Their image files are not read again: the table's
     fingerprint contains their ids, sizes and positions. One face of each panorama is used; it
     depends on the row, so that all directions occur. A row of the catalog is one face of the exact
-    bytes that were ingested; other bytes are refused as `changed_since`.
+    bytes that were ingested; other bytes are refused as `file_modified_since_indexing`.
 
     Args:
         folder: Folder of this cache only; created if it does not exist.
@@ -164,7 +164,7 @@ def _decode_image(row: int, samples: Samples, decoder: Decoder) -> Pixels | str:
     # Decoded as a query: its position is known already, and it needs no thumbnail.
     reading = decoder.read(file, file, query=True)
     if isinstance(reading, Rejected):
-        return reading.reason
+        return reading.error_code
     if not sha256:
         return reading.faces[row % len(reading.faces)].pixels
     pixels = [face.pixels for face in reading.faces if (face.name or "") == face_name]
