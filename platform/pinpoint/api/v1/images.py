@@ -19,7 +19,7 @@ from pinpoint.api.v1.schemas.images import (
     NeighborOut,
     NeighborsOut,
 )
-from pinpoint.records import ImageFilter
+from pinpoint.records import ImageFilter, SourceKind
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
