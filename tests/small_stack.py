@@ -24,13 +24,13 @@ from nets.towers import timm_bundle
 from pinpoint.bootstrap import EncoderHandle, build_services
 from pinpoint.errors import IndexUnavailableError
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.register import register_folder
 from pinpoint.records import Answer, SearchFilter
 from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.search.pipeline import locate
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.store.db.rows import unpack_vector
+from registration import register_folder
 from stack_fixtures import write_photos
 
 WORKER = "host/1/0.00"

@@ -18,7 +18,6 @@ from pinpoint import jobs
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.pipeline import IngestParts
-from pinpoint.ingest.register import register_folder
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import Batch, IndexSpec
 from pinpoint.search.context import SearchContext
@@ -29,6 +28,7 @@ from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.ingest.repository import CatalogIngestRepository
 from pinpoint.store.vectors.edge import EdgeIndex
+from registration import register_folder
 
 WORKER = "host/1/0.00"
 

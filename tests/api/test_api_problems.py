@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from uuid import uuid4
 
 import pytest
@@ -49,6 +50,17 @@ def test_every_error_of_the_tree_becomes_its_problem(api, monkeypatch, kind):
     assert body["detail"] == "said plainly"
     assert ("retry-after" in answer.headers) == (answer.status_code == 503)
     assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
+
+
+@pytest.mark.parametrize(
+    "client_id", ["short", "x" * 65, "has a blank", 'quote"quote', "new-line-é"]
+)
+def test_request_id_unusable_client_id_is_replaced(api, client_id):
+    with api.http() as http:
+        answer = http.get("/v1/none", headers={"X-Request-ID": client_id.encode()})
+    (request_id,) = answer.headers.get_list("x-request-id")
+    assert re.fullmatch("[0-9a-f]{32}", request_id)
+    assert answer.json()["request_id"] == request_id
 
 
 def test_an_unforeseen_error_shows_nothing_of_itself(api, monkeypatch):

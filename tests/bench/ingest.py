@@ -16,7 +16,6 @@ from bench.stack import Say, Stack
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.ingest.pipeline import IngestParts, ingest_items
 from pinpoint.ingest.read import SLICE, read_items
-from pinpoint.ingest.register import register_folder
 from pinpoint.jobs import INGEST_ITEMS, JobName
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import ClaimedItem, DecodedImage, IndexSpec, MetadataOverride, Pixels, Source
@@ -26,6 +25,7 @@ from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
 from pinpoint.store.ingest.repository import CatalogIngestRepository
+from registration import register_folder
 
 TARGET_RATIO = 1.3
 WORKER = "bench/1/0.00"

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from bench.ingest import Prepared
 from bench.stack import Say, Stack
 from pinpoint.bootstrap import Services, build_services
-from pinpoint.ingest.register import register_folder
+from registration import register_folder
 
 _LOOK_S, _LIMIT_S = 0.02, 1_800.0
 

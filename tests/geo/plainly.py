@@ -23,6 +23,12 @@ def log_density(of, places):
     return np.logaddexp.reduce(each, axis=1)
 
 
+def disc_mass(angle, radius_km):
+    """Mass of a kernel within an angle of its center, in the form of the textbook."""
+    k = float(kappa(radius_km))
+    return np.expm1(-2.0 * k * np.sin(angle / 2.0) ** 2) / np.expm1(-2.0 * k)
+
+
 def mass_within(of, point, radius_km):
     """Kernel by kernel, with the sines and cosines of the formula."""
     r, x = radius_km / EARTH_RADIUS_KM, (np.arange(STEPS) + 0.5) / STEPS * np.pi
@@ -30,9 +36,7 @@ def mass_within(of, point, radius_km):
     for center, radius, weight in zip(of.centers, of.radii_km, of.weights, strict=True):
         d = float(haversine_m(point, center)) / 1_000.0 / EARTH_RADIUS_KM
         low, high = abs(r - d), min(r + d, 2.0 * np.pi - r - d)
-        from_low, to_high = (
-            float(kernels.disc_mass(at * EARTH_RADIUS_KM, radius)) for at in (low, high)
-        )
+        from_low, to_high = (float(disc_mass(at, radius)) for at in (low, high))
         mass = from_low + (to_high - from_low) * (0.5 - 0.5 * np.cos(x))
         ring = np.clip(kernels.disc_km(mass, radius) / EARTH_RADIUS_KM, low, high)
         over = np.maximum(np.sin(ring) * np.sin(d), 1e-300)

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinpoint.geo.distance import (
-    geodesic_bearing_deg,
     geodesic_m,
     geodesics_m,
     great_circle,
@@ -108,12 +107,6 @@ def test_known_geodesics():
     assert geodesic_m(Point(90, 0), Point(-90, 0)) == pytest.approx(20_003_931.458625, abs=1e-5)
     assert geodesic_m(Point(0, 0), Point(0, 1)) == pytest.approx(111_319.490793, abs=1e-5)
     assert geodesic_m(Point(0, 180), Point(0, -180)) == 0
-
-
-def test_geodesic_bearings_are_compass_directions():
-    assert geodesic_bearing_deg(Point(0, 0), Point(0, -1)) == pytest.approx(270)
-    assert geodesic_bearing_deg(Point(0, 179.9), Point(0, -179.9)) == pytest.approx(90)
-    assert geodesic_bearing_deg(Point(5, 5), Point(5, 5)) == 0
 
 
 def test_many_geodesics_are_the_single_ones():

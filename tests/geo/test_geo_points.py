@@ -19,19 +19,6 @@ lons = st.floats(-180, 180)
 places = st.tuples(lats, lons)
 
 
-@given(places)
-def test_geojson_positions_are_flipped_and_flip_back(place):
-    point = Point(*place)
-    assert points.to_lon_lat(point) == (place[1], place[0])
-    assert points.from_lon_lat([*points.to_lon_lat(point), 35.0]) == point
-
-
-@pytest.mark.parametrize("bad", [[], [1.0], [0.0, 91.0], [181.0, 0.0], [math.nan, 0.0]])
-def test_bad_geojson_positions_are_refused(bad):
-    with pytest.raises(ValueError, match="position"):
-        points.from_lon_lat(bad)
-
-
 def test_lat_lon_keeps_order_and_shape():
     assert points.lat_lon([]).shape == (0, 2)
     assert points.lat_lon([Point(1, 2), Point(3, 4)]).tolist() == [[1, 2], [3, 4]]

@@ -127,13 +127,3 @@ def test_the_mode_lies_in_a_place_of_most_mass(seed):
     best = ((pairwise_m(places) <= 1_000.0) @ weights).max()
     inside = weights[haversine_m(places, found) <= 2_050.0].sum()
     assert inside >= best - 1e-9
-
-
-@given(weighted, st.floats(0.01, 1))
-def test_a_disc_that_holds_a_share_does_hold_it(case, share):
-    distances, weights = case
-    center = np.array([-17.0, 179.99])
-    places = destination(np.broadcast_to(center, (len(weights), 2)), 77.0, distances)
-    radius = regions.disc_radius_m(center, places, weights, share)
-    held = weights[haversine_m(places, center) <= radius].sum()
-    assert held / weights.sum() >= share - 1e-6

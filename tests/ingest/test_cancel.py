@@ -8,9 +8,9 @@ import time
 from leftovers import DAY_S, pruned
 from pinpoint import jobs
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.register import register_folder
 from pinpoint.records import NewItem
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
+from registration import register_folder
 from stack_fixtures import WORKER, jpeg, write_photos
 
 

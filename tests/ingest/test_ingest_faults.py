@@ -16,11 +16,11 @@ from pinpoint.errors import DatabaseUnavailableError, IndexUnavailableError, Una
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.ingest.recovery import recover_lost_work
-from pinpoint.ingest.register import register_folder
 from pinpoint.records import ImageUpdate
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint_workers import runtime
 from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
+from registration import register_folder
 from stack_fixtures import WORKER, write_photos
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from media.gpx_files import Gpx, Trk, render, walk
 from media.pictures import exif, noise, saved
-from pinpoint.ingest.register import register_folder
 from pinpoint.records import Batch, ReadOptions
+from registration import register_folder
 from stack_fixtures import Rig, plain_jpeg
 
 

@@ -10,8 +10,8 @@ from pinpoint.errors import IndexUnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.ingest.recovery import recover_lost_work
-from pinpoint.ingest.register import register_folder
 from pinpoint.records import ImageUpdate, IndexFilter, Point
+from registration import register_folder
 from stack_fixtures import WORKER, jpeg, write_photos
 
 

@@ -11,11 +11,11 @@ from sqlalchemy import text
 
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.recovery import recover_lost_work
-from pinpoint.ingest.register import register_folder
 from pinpoint.settings import WorkerSettings
 from pinpoint.stack.job_sender import VISIBILITY_TIMEOUT_S
 from pinpoint.store.ingest import heartbeat
 from pinpoint.store.ingest.repository import CatalogIngestRepository
+from registration import register_folder
 from stack_fixtures import WORKER, write_photos
 
 LEASE_S = 1.2

@@ -15,10 +15,10 @@ from pinpoint.errors import BadRequestError, DatabaseUnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.ingest.recovery import recover_lost_work
-from pinpoint.ingest.register import register_folder
 from pinpoint.records import NewItem
 from pinpoint.store.ingest.reembed_queue import CatalogReembedQueue
 from pinpoint.store.vectors.rebuild_source import RebuildSource
+from registration import register_folder
 from stack_fixtures import WORKER, jpeg, plain_jpeg, write_photos
 
 GOOD = 4

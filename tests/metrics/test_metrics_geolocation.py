@@ -15,7 +15,6 @@ from pinpoint.metrics.geolocation import (
     accuracies,
     area_accuracy,
     errors,
-    geoscore,
     geoscores,
     same_area,
     within,
@@ -72,11 +71,12 @@ def test_errors_are_of_answered_rows_and_say_how_many(column):
     assert found.median_km == pytest.approx(middle)
 
 
-@given(distances, st.sampled_from(sorted(CONVENTIONS)))
-def test_geoscore_is_that_of_the_loop(column, name):
-    convention = CONVENTIONS[name]
-    slow = geoscore_in_a_loop(column, convention.rounded)
-    assert geoscore(column, convention) == pytest.approx(slow, nan_ok=True)
+@given(distances, st.booleans())
+def test_geoscores_any_distances_equal_the_loop(column, rounded):
+    slow = geoscore_in_a_loop(column, rounded)
+    scores = geoscores(column, rounded=rounded)
+    mean = float(np.mean(scores)) if len(scores) else math.nan
+    assert mean == pytest.approx(slow, nan_ok=True)
 
 
 def test_geoscores_known_by_heart():
@@ -84,8 +84,7 @@ def test_geoscores_known_by_heart():
     assert geoscores(column, rounded=False) == pytest.approx([5000, 1839.397206, 2500, 0])
     assert geoscores(column, rounded=True).tolist() == [5000, 1839, 2500, 0]
     # Rounding is per photo, before the mean: PIGEON and OSV-5M differ on one and the same run.
-    assert geoscore(column[1:2], CONVENTIONS["pigeon"]) == 1839
-    assert geoscore(column[1:2], CONVENTIONS["osv5m"]) == pytest.approx(1839.397206)
+    assert (CONVENTIONS["pigeon"].rounded, CONVENTIONS["osv5m"].rounded) == (True, False)
 
 
 def test_a_photo_without_an_answer_is_wrong_and_stays_in_the_denominator():
@@ -93,15 +92,14 @@ def test_a_photo_without_an_answer_is_wrong_and_stays_in_the_denominator():
     osv5m = CONVENTIONS["osv5m"]
     assert accuracies(with_all, osv5m)[0] == 1.0
     assert accuracies(with_some, osv5m) == (0.75,) * 5
-    assert geoscore(with_some, osv5m) == pytest.approx(0.75 * geoscore(with_all, osv5m))
+    assert geoscores(with_some, rounded=False)[3] == 0
     assert errors(with_some).mean_km == 0.5
     assert accuracies([math.nan] * 3, osv5m) == (0.0,) * 5
-    assert geoscore([math.nan] * 3, osv5m) == 0
 
 
 def test_no_rows_have_no_accuracy():
     assert all(math.isnan(a) for a in accuracies([], CONVENTIONS["osv5m"]))
-    assert math.isnan(geoscore([], CONVENTIONS["osv5m"]))
+    assert geoscores([], rounded=False).tolist() == []
     empty = area_accuracy([], [])
     assert (empty.rows, empty.labeled) == (0, 0)
     assert math.isnan(empty.as_released)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from pinpoint.geo.points import EARTH_RADIUS_M
 from pinpoint.metrics.calibration import (
-    area_needed_km2,
     disc_area_km2,
     recall_versus_area,
     region_coverage,
@@ -72,15 +71,6 @@ def test_discs_have_the_area_of_caps():
     assert math.isnan(disc_area_km2(math.nan))
 
 
-def padded(cases, width=5):
-    areas = np.full((len(cases), width), np.nan)
-    holds = np.zeros((len(cases), width), dtype=bool)
-    for n, case in enumerate(cases):
-        for r, (area, inside) in enumerate(case):
-            areas[n, r], holds[n, r] = area, inside
-    return areas, holds
-
-
 def needed_in_a_loop(case):
     searched = 0.0
     for area, inside in case:
@@ -93,28 +83,19 @@ def needed_in_a_loop(case):
 @given(st.lists(regions, max_size=8), st.lists(st.floats(0, 5e6), max_size=6))
 def test_recall_versus_area_is_that_of_the_loop(cases, budgets):
     needed = [needed_in_a_loop(case) for case in cases]
-    found = area_needed_km2(*padded(cases))
-    assert found.tolist() == pytest.approx(needed)
     # Budgets that are met exactly count.
-    budgets = [*budgets, *(each for each in found.tolist() if math.isfinite(each))]
-    curve = recall_versus_area(found, budgets)
+    budgets = [*budgets, *(each for each in needed if math.isfinite(each))]
+    curve = recall_versus_area(needed, budgets)
     for budget, share in zip(budgets, curve, strict=True):
-        met = sum(each <= budget for each in found)
+        met = sum(each <= budget for each in needed)
         assert share == pytest.approx(met / len(cases) if cases else math.nan, nan_ok=True)
 
 
 def test_a_photo_that_is_never_found_stays_in_the_denominator():
     assert recall_versus_area([10.0, math.inf], [5.0, 10.0, 1e9]).tolist() == [0, 0.5, 0.5]
     assert np.isnan(recall_versus_area([], [1.0])).all()
-    assert area_needed_km2(np.empty((2, 0)), np.empty((2, 0), bool)).tolist() == [math.inf] * 2
 
 
 def test_bad_regions_are_refused():
-    with pytest.raises(ValueError, match="NaN may only pad the end"):
-        area_needed_km2([[math.nan, 1.0]], [[False, True]])
-    with pytest.raises(ValueError, match="NaN may only pad the end"):
-        area_needed_km2([[1.0, math.nan]], [[False, True]])
-    with pytest.raises(ValueError, match="holds: shape"):
-        area_needed_km2([[1.0, 2.0]], [[True]])
     with pytest.raises(ValueError, match="infinite for never, not NaN"):
         recall_versus_area([math.nan], [1.0])

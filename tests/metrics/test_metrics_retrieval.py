@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pinpoint.metrics.conventions import CONVENTIONS
 from pinpoint.metrics.geolocation import THRESHOLDS_KM, accuracies
-from pinpoint.metrics.retrieval import hit_rates, oracle_km, recall_at, recalls_at
+from pinpoint.metrics.retrieval import hit_rates, oracle_km
 
 WIDTH = 7
 distance = st.one_of(st.sampled_from([*THRESHOLDS_KM, math.nan]), st.floats(0, 20_038))
@@ -61,41 +61,6 @@ def test_a_deeper_look_never_loses_a_hit(rows):
         assert tuple(rates[0]) == accuracies(first, CONVENTIONS["g3"])
 
 
-@st.composite
-def found_and_there(draw):
-    count = draw(st.integers(0, 10))
-    found = [draw(st.lists(st.booleans(), min_size=WIDTH, max_size=WIDTH)) for _ in range(count)]
-    return found, [sum(row) + draw(st.integers(0, 5)) for row in found]
-
-
-@given(found_and_there(), st.integers(1, WIDTH))
-def test_recall_is_the_share_of_what_is_there(case, k):
-    found, totals = case
-    slow = []
-    for row, total in zip(found, totals, strict=True):
-        met = 0
-        for relevant in row[:k]:
-            met += relevant
-        slow.append(met / total if total else math.nan)
-    flags = np.array(found, dtype=bool).reshape(-1, WIDTH)
-    assert np.array_equal(recalls_at(flags, totals, k), slow, equal_nan=True)
-    known = [r for r in slow if not math.isnan(r)]
-    overall = recall_at(flags, totals, k)
-    assert (overall.rows, overall.findable) == (len(found), len(known))
-    expected = sum(known) / len(known) if known else math.nan
-    assert overall.share == pytest.approx(expected, nan_ok=True)
-
-
-def test_recall_cannot_reach_one_where_more_is_relevant_than_is_looked_at():
-    assert recalls_at([[True, True, True]], [6], 3).tolist() == [0.5]
-    assert recalls_at([[True, True, True]], [3], 1).tolist() == pytest.approx([1 / 3])
-
-
-def test_photos_with_nothing_to_find_are_counted_and_left_out():
-    found = recall_at([[True, False], [False, False]], [1, 0], 2)
-    assert (found.share, found.rows, found.findable) == (1.0, 2, 1)
-
-
 def test_a_photo_without_candidates_is_missed():
     nothing = np.full((2, 3), np.nan)
     nothing[0, 2] = 0.1  # padding may stand anywhere
@@ -108,16 +73,8 @@ def test_a_photo_without_candidates_is_missed():
 def test_looking_deeper_than_the_lists_go_is_refused(k):
     with pytest.raises(ValueError, match=f"for lists of {WIDTH} candidates"):
         oracle_km(np.zeros((2, WIDTH)), k)
-    with pytest.raises(ValueError, match=f"for lists of {WIDTH} candidates"):
-        recalls_at(np.zeros((2, WIDTH)), [1, 1], k)
 
 
 def test_bad_columns_are_refused_by_row():
-    with pytest.raises(ValueError, match="row 1: 2 relevant found of 1"):
-        recalls_at([[True, False], [True, True]], [1, 1], 1)
     with pytest.raises(ValueError, match="row 0, column 1 is -1"):
         oracle_km([[0.0, -1.0]], 1)
-    with pytest.raises(ValueError, match="relevant: wanted true or false"):
-        recalls_at([[0.5, 1.0]], [2], 1)
-    with pytest.raises(ValueError, match="totals: 1 rows, expected 2"):
-        recalls_at([[True], [True]], [1], 1)

@@ -15,9 +15,10 @@ from types import SimpleNamespace
 from uuid import UUID, uuid5
 
 import numpy as np
+from geographiclib.geodesic import Geodesic
 
 from pinpoint.errors import NotFoundError
-from pinpoint.geo.distance import geodesic_bearing_deg, geodesic_m, haversine_m
+from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.geo.points import destination, lat_lon
 from pinpoint.records import (
     SOURCE_KINDS,
@@ -47,6 +48,13 @@ CONTRACT = Contract(
     calibrated=False,
     note="sees noise",
 )
+
+
+def geodesic_bearing_deg(a, b):
+    """Azimuth at `a` of the geodesic to `b`, in [0, 360) degrees; 0 for equal points."""
+    if a == b:
+        return 0.0
+    return Geodesic.WGS84.Inverse(a.lat, a.lon, b.lat, b.lon, Geodesic.AZIMUTH)["azi1"] % 360.0
 
 
 def picture(place: int, view: int = 0, noise: float = 25.0) -> np.ndarray:

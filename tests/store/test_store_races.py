@@ -12,8 +12,8 @@ from pinpoint.errors import ConflictError, NotFoundError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.originals import Originals
 from pinpoint.ingest.reconcile import reconcile_index_rows
-from pinpoint.ingest.register import register_folder
 from pinpoint.records import Embedded, ImageUpdate, IndexFilter, NewItem
+from registration import register_folder
 from stack_fixtures import Rig, jpeg, write_photos
 
 

@@ -16,10 +16,10 @@ from uuid import UUID
 import pytest
 
 from ingest.poison_kinds import COLUMNS, HINTS
-from pinpoint.ingest.register import register_folder
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
+from registration import register_folder
 from trials.soak.ground import Ground, running
 from trials.soak.world import picture, write
 

@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from pinpoint.ingest.register import register_folder
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
 from pinpoint.store.vectors.rpc.client import RemoteIndex
+from registration import register_folder
 from trials.soak.ground import Ground, running
 from trials.soak.world import picture, write
 

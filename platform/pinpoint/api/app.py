@@ -17,7 +17,7 @@ from pinpoint.api import health, metrics, problems, sign_in
 from pinpoint.api.admission import count_threads
 from pinpoint.api.protection import Protection
 from pinpoint.api.readiness import Readiness
-from pinpoint.api.request_id import RequestIdMiddleware
+from pinpoint.api.request_id import add_request_ids
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
 from pinpoint.api.v1 import batches, images, locate, sources
@@ -79,7 +79,7 @@ def create_app(services: bootstrap.Services | None = None) -> FastAPI:
     app.state.sessions = Sessions()
     app.state.readiness = Readiness()
     app.add_middleware(Protection, rules=read_rules(routers))
-    app.add_middleware(RequestIdMiddleware)
+    add_request_ids(app)
     _describe_common_responses(app)
     return app
 

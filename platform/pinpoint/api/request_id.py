@@ -1,7 +1,8 @@
 """Request ids, common response headers, the request log and the catch-all exception handler.
 
-The middleware is pure ASGI, so that uploads stream through it. Bodies, query strings and
-credentials are not logged.
+`asgi_correlation_id` chooses the id of a request; the middleware here logs the request under it.
+Both are pure ASGI, so that uploads stream through them. Bodies, query strings and credentials are
+not logged.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import re
 import time
 from typing import Final
-from uuid import uuid4
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,7 +30,17 @@ _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _log = logs.get_logger(__name__)
 
 
-class RequestIdMiddleware:
+def add_request_ids(app: FastAPI) -> None:
+    """Add the middlewares; the one added last is the outermost."""
+    app.add_middleware(RequestLogMiddleware)
+    app.add_middleware(
+        CorrelationIdMiddleware,
+        header_name=REQUEST_ID_HEADER,
+        validator=lambda client_id: _ID_PATTERN.fullmatch(client_id) is not None,
+    )
+
+
+class RequestLogMiddleware:
     """Middleware around the application; see the module docstring."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -41,7 +53,7 @@ class RequestIdMiddleware:
             return
         start_s = time.perf_counter()
         state = scope.setdefault("state", {})
-        state["request_id"] = _choose_request_id(scope)
+        state["request_id"] = correlation_id.get()
         status = 0
 
         async def send_with_headers(message: Message) -> None:
@@ -87,11 +99,6 @@ class RequestIdMiddleware:
             )
 
 
-def _choose_request_id(scope: Scope) -> str:
-    client_id = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-    return client_id if _ID_PATTERN.fullmatch(client_id) else uuid4().hex
-
-
 def _batch_field(scope: Scope) -> dict[str, str]:
     """Return the batch id of the path under the log field that workers use."""
     batch_id = scope.get("path_params", {}).get("batch_id")
@@ -99,7 +106,6 @@ def _batch_field(scope: Scope) -> dict[str, str]:
 
 
 def _set_headers(headers: MutableHeaders, state: dict[str, str]) -> None:
-    headers[REQUEST_ID_HEADER] = state["request_id"]
     headers["X-Content-Type-Options"] = "nosniff"
     headers.setdefault("Cache-Control", "no-store")
     if "access" in state:

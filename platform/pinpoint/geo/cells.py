@@ -63,9 +63,3 @@ def cell_ids(positions: LatLonArray, resolutions: Sequence[int] = RESOLUTIONS) -
         for resolution in resolutions
     ]
     return np.array(ids, dtype=np.int64).reshape(-1, len(resolutions))
-
-
-def center(cell: int) -> Point:
-    """The center of a cell."""
-    lat, lon = h3.cell_to_latlng(int(cell))
-    return Point(lat=lat, lon=lon)

@@ -117,11 +117,3 @@ def geodesics_m(a: LatLonArray, b: LatLonArray) -> NDArray[np.float64]:
     inverse = Geodesic.WGS84.Inverse
     lengths = [inverse(*here, *there, Geodesic.DISTANCE)["s12"] for here, there in pairs]
     return np.array(lengths, dtype=np.float64).reshape(left.shape[:-1])
-
-
-def geodesic_bearing_deg(a: Point, b: Point) -> float:
-    """Azimuth at `a` of the geodesic to `b`, in [0, 360) degrees; 0 for equal points."""
-    line = Geodesic.WGS84.Inverse(a.lat, a.lon, b.lat, b.lon, Geodesic.AZIMUTH)
-    if (a.lat, a.lon) == (b.lat, b.lon):
-        return 0.0
-    return float(line["azi1"]) % 360.0

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from pinpoint.arrays import Floats
-from pinpoint.geo.discs import Discs, mass_within, versine, versine_for_mass
+from pinpoint.geo.discs import Discs, versine, versine_for_mass
 from pinpoint.geo.distance import pairwise_m, squared_chords
 from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray, destination, unit_xyz
 from pinpoint.geo.vmf_sum import KernelSum
@@ -68,13 +68,8 @@ def log_kernel(distance_km: Floats, radius_km: Floats | float) -> Floats:
     return np.asarray(np.log(k / (-np.expm1(-2.0 * k) * 2.0 * np.pi * EARTH_RADIUS_KM**2)) - decay)
 
 
-def disc_mass(distance_km: Floats, radius_km: Floats | float) -> Floats:
-    """Mass of a kernel within some distance of its center; broadcast."""
-    return mass_within(versine(distance_km / EARTH_RADIUS_KM), kappa(radius_km))
-
-
 def disc_km(mass: Floats, radius_km: Floats | float) -> Floats:
-    """Distance from its center that contains this mass of a kernel; inverse of `disc_mass`."""
+    """Distance from its center that contains this mass of a kernel."""
     half = np.sqrt(np.clip(versine_for_mass(mass, kappa(radius_km)) / 2.0, 0.0, 1.0))
     return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(half))
 

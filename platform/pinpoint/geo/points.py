@@ -29,22 +29,6 @@ def lat_lon(points: Sequence[Point]) -> LatLonArray:
     return np.array([(p.lat, p.lon) for p in points], dtype=np.float64).reshape(-1, 2)
 
 
-def to_lon_lat(point: Point) -> tuple[float, float]:
-    """A position as GeoJSON writes it: `(lon, lat)` degrees (RFC 7946, 3.1.1)."""
-    return point.lon, point.lat
-
-
-def from_lon_lat(position: Sequence[float]) -> Point:
-    """A GeoJSON position as a point; a third number, the altitude, is left out.
-
-    Raises:
-        ValueError: Fewer than two numbers, not finite, or out of range.
-    """
-    if len(position) < 2:
-        raise ValueError(f"a GeoJSON position needs longitude and latitude, got {list(position)}")
-    return Point(lat=float(position[1]), lon=float(position[0]))
-
-
 @overload
 def normalize_lon(lon_deg: float) -> float: ...
 @overload

@@ -59,17 +59,6 @@ def radius_for_mass_m(
     return float(distances[order[first]])
 
 
-def disc_radius_m(
-    center: LatLonArray, positions: LatLonArray, weights: NDArray[np.float64], share: float
-) -> float:
-    """Great-circle radius around `center` `[2]` that contains a share of the mass.
-
-    Raises:
-        ValueError: As `radius_for_mass_m`.
-    """
-    return radius_for_mass_m(haversine_m(positions, center), weights, share)
-
-
 def mode_index(positions: LatLonArray, weights: NDArray[np.float64], radius_m: float) -> int:
     """Index of the position whose disc of `radius_m` contains most mass; ties go to the first.
 

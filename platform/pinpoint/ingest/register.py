@@ -66,32 +66,6 @@ class _Entry:
     rejected: Rejected | None = None
 
 
-def register_folder(  # noqa: PLR0913 - see long_functions.toml
-    path: Path,
-    *,
-    source: str,
-    organization_id: UUID,
-    database: Database,
-    settings: Settings,
-    kind: SourceKind | None = None,
-    originals: OriginalsPolicy = "reference",
-    options: ReadOptions | None = None,
-    on_registered: Callable[[int], None] | None = None,
-) -> Batch:
-    """As `register_files`, with the common options; a manifest in the folder is used."""
-    return register_files(
-        path,
-        source=source,
-        organization_id=organization_id,
-        database=database,
-        settings=settings,
-        kind=kind,
-        originals=originals,
-        options=options,
-        on_registered=on_registered,
-    ).batch
-
-
 def register_files(  # noqa: PLR0913 - see long_functions.toml
     path: Path,
     *,

@@ -205,40 +205,14 @@ def disc_area_km2(radius_km: ArrayLike) -> FloatColumn:
     return np.asarray(4.0 * np.pi * _RADIUS_KM**2 * np.sin(angle / 2.0) ** 2)
 
 
-def area_needed_km2(areas_km2: ArrayLike, holds: ArrayLike) -> FloatColumn:
-    """Area to search, region after region, until one contains the ground truth.
-
-    Areas are summed; if regions overlap, the sum is an upper bound.
-
-    Args:
-        areas_km2: `[N, R]` area of each region, best first, NaN padded at the end.
-        holds: `[N, R]` whether the region contains the ground truth.
-
-    Returns:
-        `[N]`; infinite if no region contains it.
-
-    Raises:
-        ValueError: An area is negative or infinite, shapes differ, or a region follows a gap.
-    """
-    areas = check_numbers(areas_km2, "areas_km2", dims=2, gaps=True, least=0.0)
-    inside = check_flags(holds, "holds", dims=2)
-    if inside.shape != areas.shape:
-        raise ValueError(f"holds: shape {inside.shape} for areas of {areas.shape}")
-    none = np.isnan(areas)
-    if (none[:, :-1] & ~none[:, 1:]).any() or (inside & none).any():
-        raise ValueError("areas_km2: NaN may only pad the end of a row, with `holds` false")
-    searched = np.cumsum(np.nan_to_num(areas), axis=1)
-    return np.asarray(np.where(inside, searched, np.inf).min(axis=1, initial=np.inf))
-
-
 def recall_versus_area(needed_km2: ArrayLike, budgets_km2: ArrayLike) -> FloatColumn:
     """Share of all photos whose position is found within each budget of searched area.
 
     Source: Recall vs Area, Bianco, Eigen and Gormish, WACV 2025 (arXiv 2407.13862).
 
     Args:
-        needed_km2: `[N]` (`area_needed_km2`, or the disc out to the ground truth); infinite for
-            never.
+        needed_km2: `[N]` area searched until the photo is found, e.g. of the disc out to the ground
+            truth; infinite for never.
         budgets_km2: `[M]`.
 
     Returns:

@@ -127,15 +127,6 @@ def geoscores(distances_km: ArrayLike, *, rounded: bool) -> FloatColumn:
     return np.rint(scores) if rounded else scores
 
 
-def geoscore(distances_km: ArrayLike, convention: Convention) -> float:
-    """Mean GeoScore of all rows, in [0, 5000]; a row without an answer scores 0.
-
-    Raises:
-        ValueError: A distance is negative or infinite.
-    """
-    return mean(geoscores(distances_km, rounded=convention.rounded))
-
-
 def same_area(labels: Sequence[str | None], answers: Sequence[str | None]) -> BoolColumn:
     """Which rows have the labeled area: `[N]`.
 

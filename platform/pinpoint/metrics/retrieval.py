@@ -1,68 +1,18 @@
-"""Retrieval metrics: recall@K, and oracle@K, the best answer among K candidates.
+"""Retrieval metrics: hit rate@K, and oracle@K, the best answer among K candidates.
 
-Letters: N rows (photos), K candidates of a photo, best first. Shorter lists are padded: distances
-with NaN, flags with false.
+Letters: N rows (photos), K candidates of a photo, best first. Shorter lists are padded with NaN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pinpoint.metrics.conventions import Convention
 from pinpoint.metrics.geolocation import THRESHOLDS_KM, accuracies
-from pinpoint.metrics.rows import FloatColumn, check_flags, check_numbers, mean
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recall:
-    """Mean recall over the photos with relevant images."""
-
-    share: float
-    rows: int
-    findable: int
-    """Photos with at least one relevant image in the gallery: the denominator."""
-
-
-def recalls_at(relevant: ArrayLike, totals: ArrayLike, k: int) -> FloatColumn:
-    """Share of each photo's relevant gallery images that are among its first K candidates.
-
-    Args:
-        relevant: `[N, K]`, whether each candidate is relevant; each gallery image at most once.
-        totals: `[N]`, number of relevant images in the whole gallery.
-        k: Depth, 1 to K. With more than k relevant images, the recall is below 1.
-
-    Returns:
-        `[N]` in [0, 1]; NaN if the gallery has no relevant image.
-
-    Raises:
-        ValueError: k is out of range, or more relevant candidates than relevant images.
-    """
-    is_relevant = check_flags(relevant, "relevant", dims=2)
-    num_relevant = check_numbers(totals, "totals", rows=len(is_relevant), least=0.0)
-    _check_depth(k, is_relevant.shape[1])
-    if (is_relevant.sum(axis=1) > num_relevant).any():
-        row = int(np.argmax(is_relevant.sum(axis=1) > num_relevant))
-        raise ValueError(
-            f"row {row}: {is_relevant[row].sum()} relevant found of {num_relevant[row]:g}"
-        )
-    shares = np.full(len(is_relevant), np.nan)
-    np.divide(is_relevant[:, :k].sum(axis=1), num_relevant, out=shares, where=num_relevant > 0)
-    return shares
-
-
-def recall_at(relevant: ArrayLike, totals: ArrayLike, k: int) -> Recall:
-    """Mean of `recalls_at` over the photos with relevant images.
-
-    Raises:
-        ValueError: As `recalls_at`.
-    """
-    recalls = recalls_at(relevant, totals, k)
-    findable = recalls[~np.isnan(recalls)]
-    return Recall(share=mean(findable), rows=len(recalls), findable=len(findable))
+from pinpoint.metrics.rows import FloatColumn, check_numbers
 
 
 def oracle_km(candidates_km: ArrayLike, k: int) -> FloatColumn:

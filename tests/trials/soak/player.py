@@ -15,11 +15,11 @@ from uuid import UUID
 from pinpoint import errors
 from pinpoint.client.client import Client
 from pinpoint.client.transport import HttpTransport
-from pinpoint.ingest.register import register_folder
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
+from registration import register_folder
 from trials.soak.ground import Ground, patiently
 from trials.soak.world import FOLDERS, SOURCES, Op, write
 
