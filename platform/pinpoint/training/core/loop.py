@@ -1,7 +1,8 @@
 """The training loop; an interrupted run gives the same result as an uninterrupted one.
 
 All random draws are functions of seed and step. Therefore a checkpoint holds the weights, the
-optimizer's moments, the moving average and the step, and no state of random generators.
+optimizer's moments, the moving average of the weights (by the EMA decay) and the step, and no state
+of random generators.
 """
 
 from __future__ import annotations
