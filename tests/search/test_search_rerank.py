@@ -174,7 +174,7 @@ def test_the_same_question_gets_the_same_answer_in_any_gallery_order(stack, judg
     assert said(locate(mixed, judge)) == first
     # Room for more candidates than there are is padding.
     judge._shape = dataclasses.replace(judge._shape, candidates=40)
-    judge._type = bundle_reranker.row_type(judge._shape)
+    judge._row_dtype = bundle_reranker.row_dtype(judge._shape)
     wide = said(locate(stack, judge))
     assert [each[0] for each in wide] == [each[0] for each in first]
     assert [each[1] for each in wide] == pytest.approx([each[1] for each in first], abs=1e-4)

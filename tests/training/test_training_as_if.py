@@ -30,13 +30,17 @@ def images(world):
         return reader.images([each for each, _, _ in rig.index.scroll(None, 1_000)])
 
 
+def fetch_evidence(candidates, exclusions, *, query, reader):
+    return evidence.fetch_evidence(candidates, query, reader, exclusions)
+
+
 @pytest.fixture
 def gathering(world):
     """Reads evidence of the gallery."""
     rig, org = world
     with rig.database.read(org) as reader:
         yield partial(
-            evidence.fetch_evidence,
+            fetch_evidence,
             query=evidence.EvidenceQuery(
                 vector=np.ones(rig.encoder.contract.dims["image"], dtype=np.float32),
                 contract=rig.encoder.contract.digest,

@@ -1,4 +1,4 @@
-"""Highest-density region (HDR) of a mixture, as boxes in latitude and longitude.
+"""Credible region: the highest-density region (HDR) of a mixture, as boxes in degrees.
 
 The Earth is split into boxes. A box is subdivided while bounds on the density in it do not decide
 whether it is above the level. No box crosses the antimeridian or a pole, so polygons made of boxes

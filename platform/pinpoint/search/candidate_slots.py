@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.arrays import Flags
-from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray, unit_xyz
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray
 from pinpoint.records import GPS_CHANNEL, Contract
 from pinpoint.settings import SearchSettings
 
@@ -41,12 +41,12 @@ class CandidateSlots:
 
 @dataclass(frozen=True, slots=True)
 class SpatialNms:
-    """Spatial NMS of the images of one query: groups, positions, and the minimum distance."""
+    """Spatial NMS of the images of one query: groups, positions, and minimum distance."""
 
     groups: Sequence[Hashable]
     """`[R]`; only images of the same group suppress each other."""
-    positions: LatLonArray
-    """`[R, 2]` degrees."""
+    unit_vectors: Sequence[Sequence[float]]
+    """Positions on the unit sphere, `[R, 3]` (`geo.points.unit_xyz`)."""
     min_distance_m: float
     """Distance below which two images of one group are redundant; 0 keeps all."""
 
@@ -102,16 +102,15 @@ def _suppress_nearby(
 ) -> Flags:
     """The eligible images that are not near a chosen image or a better eligible one, `[R]`."""
     chord = 2.0 * math.sin(min(nms.min_distance_m / EARTH_RADIUS_M, math.pi) / 2.0)
-    positions = unit_xyz(nms.positions).tolist()
-    kept_by_group: dict[Hashable, list[list[float]]] = defaultdict(list)
+    kept_by_group: dict[Hashable, list[Sequence[float]]] = defaultdict(list)
     for image in np.flatnonzero(chosen).tolist():
-        kept_by_group[nms.groups[image]].append(positions[image])
+        kept_by_group[nms.groups[image]].append(nms.unit_vectors[image])
     kept = np.zeros_like(eligible)
     # In pure Python: groups are many and small, and one NumPy call costs as much as 50 pairs.
     for image in order[eligible[order]].tolist():
-        kept_positions = kept_by_group[nms.groups[image]]
-        if all(math.dist(positions[image], other) >= chord for other in kept_positions):
-            kept_positions.append(positions[image])
+        kept_positions, position = kept_by_group[nms.groups[image]], nms.unit_vectors[image]
+        if all(math.dist(position, other) >= chord for other in kept_positions):
+            kept_positions.append(position)
             kept[image] = True
     return kept
 

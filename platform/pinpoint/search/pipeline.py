@@ -136,7 +136,7 @@ def locate_encoded(
             if reranker is None:
                 ranking = _rank_without_weights(ranker, vector, found)
             else:
-                ranking = _rerank(reranker, vector, kind, found)
+                ranking = _rank_with_reranker(reranker, vector, kind, found)
         with stopwatch.stage("decide"):
             believed = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)
             decision = answer.decide_answer(
@@ -237,7 +237,7 @@ def _rank_without_weights(
     return Ranking(ranked=ranked, ranker=name, reason=None if ranker else rerank.NO_RERANKER)
 
 
-def _rerank(
+def _rank_with_reranker(
     reranker: Reranker, vector: Vector, kind: SourceKind | None, found: CandidatesAndEvidence
 ) -> Ranking:
     """Rank with the reranker of the bundle."""

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import numpy as np
 
-from pinpoint.geo.points import lat_lon
+from pinpoint.geo.points import lat_lon, unit_xyz
 from pinpoint.ports import VectorIndex
 from pinpoint.records import (
     GPS_CHANNEL,
@@ -296,29 +296,27 @@ def merge_channels(
     """
     channels = (image,) if gps is None else (image, gps)
     # The first channel is last here, so that its hit represents an image of both channels.
-    hit_and_kind = {
-        hit.id: (hit, kind)
+    hits_by_id = {
+        hit.id.int: (hit, kind)
         for by_kind in reversed(channels)
         for kind, hits in enumerate(by_kind)
         for hit in hits
     }
-    ids = sorted(hit_and_kind)
+    ids = sorted(hits_by_id)
+    hits, kinds = zip(*(hits_by_id[id_] for id_ in ids), strict=True) if ids else ((), ())
     scores = np.full((len(ids), NUM_CHANNELS), -np.inf)
-    rows = {image_id: row for row, image_id in enumerate(ids)}
     for channel, by_kind in enumerate(channels):
-        for hit in chain.from_iterable(by_kind):
-            scores[rows[hit.id], channel] = hit.similarity
-    hits = [hit_and_kind[image_id][0] for image_id in ids]
-    kinds = np.array([hit_and_kind[image_id][1] for image_id in ids], dtype=np.intp)
+        similarities = {hit.id.int: hit.similarity for hit in chain.from_iterable(by_kind)}
+        scores[:, channel] = [similarities.get(id_, -np.inf) for id_ in ids]
     chosen = assign_slots(
         np.isfinite(scores)[None],
         scores[None],
-        kinds[None],
+        np.array([kinds], dtype=np.intp),
         slots if gps is not None else replace(slots, gps_quota=0),
         num_kinds=len(image),
         nms=SpatialNms(
-            groups=list(zip(kinds.tolist(), [hit.group for hit in hits], strict=True)),
-            positions=lat_lon([hit.point for hit in hits]),
+            groups=[(kind, hit.group) for hit, kind in zip(hits, kinds, strict=True)],
+            unit_vectors=unit_xyz(lat_lon([hit.point for hit in hits])).tolist(),
             min_distance_m=dedupe_m,
         ),
     )

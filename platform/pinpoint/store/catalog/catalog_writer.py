@@ -1,4 +1,7 @@
-"""Write access to one organization's rows; the resulting jobs are sent after the commit."""
+"""Write access to one organization's rows and to the audit log of its queries.
+
+The resulting jobs are sent after the commit.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,9 @@ The engines index positions by geohash, and a geohash cannot hold latitude 90 or
 Points and box edges exactly at these values are lost (seen with qdrant-edge 0.9.0). Therefore
 stored positions and query shapes are kept 2e-9° (0.2 mm) inside the limits, and stored positions
 are snapped back when read.
+
+The field `shelf` is the tenant key (Qdrant's `is_tenant`): organization and source kind. The
+engines keep points with the same tenant key together.
 """
 
 from __future__ import annotations

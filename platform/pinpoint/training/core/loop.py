@@ -1,8 +1,8 @@
 """The training loop; an interrupted run gives the same result as an uninterrupted one.
 
 All random draws are functions of seed and step. Therefore a checkpoint holds the weights, their
-moving average, the states of optimizer and learning-rate schedule and the step, and no state of
-random generators.
+moving average (by the EMA decay), the states of optimizer and learning-rate schedule and the step,
+and no state of random generators.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks whether the number of evidence photos reveals the ground truth.
+"""Leakage check: whether the number of evidence photos reveals the ground truth.
 
 A query's own creator and sequence are excluded from its evidence. If that leaves empty evidence
 slots near the ground truth, and few elsewhere, a network can count slots instead of comparing
