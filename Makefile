@@ -24,10 +24,10 @@ trials: setup  ## play real faults against a real stack
 	@$(PYTHON) -m pytest tests/trials
 
 soak: setup  ## play seeded faults until the first difference: make soak N=1000 SEED=1
-	@PYTHONPATH=tests $(PYTHON) -m trials.soak -n $(or $(N),1000) $(if $(SEED),--seed $(SEED))
+	@.venv/bin/pinpoint bench faults -n $(or $(N),1000) $(if $(SEED),--seed $(SEED))
 
 bench: setup  ## measure speed next to bare baselines
-	@PYTHONPATH=tests $(PYTHON) -m bench $(ARGS)
+	@.venv/bin/pinpoint bench speed $(ARGS)
 
 world-tiny: setup  ## train the shipped bundle again, below .pinpoint: about 20 minutes on two cores
 	@.venv/bin/pinpoint world make .pinpoint/planet-bench-7 --preset bench --seed 7
