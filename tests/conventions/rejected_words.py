@@ -131,9 +131,9 @@ def read_python_texts(path: Path) -> list[tuple[int, str]]:
     nodes = list(ast.walk(ast.parse(source)))
     formatted = [node for node in nodes if isinstance(node, ast.JoinedStr)]
     inner = {id(part) for node in formatted for part in node.values}
-    for node in formatted:
-        parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
-        texts.append((node.lineno, "".join(str(part) for part in parts)))
+    for string in formatted:
+        parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in string.values]
+        texts.append((string.lineno, "".join(str(part) for part in parts)))
     for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
             texts.append((node.lineno, node.value))
