@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test test-fast trials soak bench world-tiny lint fmt clean
+.PHONY: help setup demo test test-fast coverage trials soak bench world-tiny lint fmt clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -19,6 +19,9 @@ test: setup  ## all tests, about ten minutes on two cores; nothing is left runni
 
 test-fast: setup  ## tests without servers, about 90 s on two cores
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile -m "not stack and not slow"
+
+coverage: setup  ## lines and branches that all tests run, as a table and in build/coverage
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --cov --cov-report term --cov-report html
 
 trials: setup  ## play real faults against a real stack
 	@$(PYTHON) -m pytest tests/trials
