@@ -44,7 +44,7 @@ def read_glossary() -> tuple[Term, ...]:
     for line in GLOSSARY.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| ") and cells[0] not in ("term", "---"):
-            synonyms = tuple(word.strip() for word in cells[2].split(",") if word.strip())
+            synonyms = tuple(word.strip() for word in "".join(cells[2:]).split(",") if word.strip())
             rows.append(Term(cells[0], cells[1], synonyms))
     return tuple(rows)
 
