@@ -6,7 +6,7 @@ from alembic import context
 from geoalchemy2 import alembic_helpers
 from sqlalchemy import text
 
-from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.store.db.database import owner_engine
 from pinpoint.store.db.tables import metadata
@@ -28,7 +28,7 @@ def _database_url() -> str:
     configured_url = context.config.get_main_option("sqlalchemy.url")
     if configured_url:
         return configured_url
-    settings = Settings.from_environment().places
+    settings = load_settings().places
     return settings.database_url or StackPaths(settings.home).owner_url()
 
 

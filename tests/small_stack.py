@@ -26,6 +26,7 @@ from pinpoint.errors import IndexUnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.register import register_folder
 from pinpoint.records import Answer, SearchFilter
+from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.search.pipeline import locate
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.stack.paths import StackPaths
@@ -93,7 +94,7 @@ class SmallStack:
             database=self.worker.database,
             settings=self.settings,
         )
-        asked = "SELECT id FROM batch_items WHERE batch_id = :batch ORDER BY seq"
+        asked = "SELECT id FROM batch_items WHERE batch_id = :batch ORDER BY ingest_seq"
         return [row.id for row in self.rows(asked, batch=batch.id)]
 
     def ingest(self, folder: Path) -> None:
@@ -106,19 +107,19 @@ class SmallStack:
 
     def locate(self, photo: Path) -> Answer:
         """What the API does with a question."""
-        data = photo.read_bytes()
+        query = QueryPhoto(data=photo.read_bytes(), file=photo.name)
         return self.api.with_live(
             lambda encoder: locate(
-                data,
-                file=photo.name,
-                limits=SearchFilter(),
-                organization_id=self.organization_id,
-                kind=None,
-                decoder=self.api.decoder,
-                encoder=encoder,
-                index=self.api.index,
-                database=self.api.database,
-                settings=self.settings.search,
+                query,
+                SearchFilter(),
+                SearchContext(
+                    organization_id=self.organization_id,
+                    decoder=self.api.decoder,
+                    encoder=encoder,
+                    index=self.api.index,
+                    database=self.api.database,
+                    settings=self.settings.search,
+                ),
             )
         )
 

@@ -6,8 +6,9 @@ Only the broker is left out: `InlineQueue` keeps the jobs, and `run` plays them 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
@@ -20,6 +21,7 @@ from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.ingest.register import register_folder
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import Batch, IndexSpec
+from pinpoint.search.context import SearchContext
 from pinpoint.settings import EncoderSettings, MediaSettings, Settings
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.db.api_keys import ApiKeyStore
@@ -80,6 +82,18 @@ class Rig:
             blobs=self.blobs,
             threads=1,
         )
+
+    def search_context(self, organization_id: UUID, **changes: Any) -> SearchContext:
+        """Context of one query over the gallery of an organization."""
+        context = SearchContext(
+            organization_id=organization_id,
+            decoder=self.parts.decoder,
+            encoder=self.encoder,
+            index=self.index,
+            database=self.database,
+            settings=self.settings.search,
+        )
+        return replace(context, **changes)
 
     def organization(self, name: str = "acme") -> UUID:
         return self.access.create_organization(name).id

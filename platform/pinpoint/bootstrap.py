@@ -20,6 +20,7 @@ from pinpoint.nets.bundle.digests import public_contract
 from pinpoint.ports import Reranker, VectorIndex
 from pinpoint.records import Contract, CoordinateGallery, IndexSpec, Pixels, SourceKind, Vector
 from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 from pinpoint.stack.job_sender import BoundedSender, CeleryQueue, is_broker_failure, refuse_broker
 from pinpoint.stack.paths import StackPaths
 from pinpoint.store.blobs import FolderBlobs
@@ -189,7 +190,7 @@ class Services:
     backlog: CatalogReembedQueue | None
     closing: OrganizationDeletion | None
     gallery: CatalogTrainingRows | None
-    upkeep: MaintenanceStats
+    maintenance_stats: MaintenanceStats
     installation: Installation
 
     @property
@@ -282,7 +283,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         backlog=CatalogReembedQueue(transactions) if is_owner else None,
         closing=OrganizationDeletion(transactions) if is_owner else None,
         gallery=CatalogTrainingRows(transactions, blobs) if is_owner else None,
-        upkeep=MaintenanceStats(transactions),
+        maintenance_stats=MaintenanceStats(transactions),
         installation=installation,
     )
 
@@ -305,7 +306,7 @@ def open_point_source(contract: str | None = None) -> RebuildSource:
     Raises:
         BadBundleError: No bundle has that contract.
     """
-    settings = Settings.from_environment()
+    settings = load_settings()
     paths = StackPaths(settings.places.home)
     encoder = EncoderHandle(settings) if contract is None else find_encoder(contract, settings)
     return RebuildSource(

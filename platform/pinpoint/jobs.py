@@ -9,9 +9,9 @@ JobName = Literal[
     "ingest.items",
     "images.index",
     "images.erase",
-    "upkeep.sweep",
-    "upkeep.reconcile",
-    "upkeep.prune",
+    "maintenance.recover",
+    "maintenance.reconcile",
+    "maintenance.prune",
     "training.embedder",
 ]
 
@@ -24,13 +24,13 @@ INDEX_IMAGES: Final[JobName] = "images.index"
 ERASE_IMAGES: Final[JobName] = "images.erase"
 """Apply tombstones to the index and the blob store, then delete the rows: `[image id, ...]`."""
 
-SWEEP: Final[JobName] = "upkeep.sweep"
+RECOVER: Final[JobName] = "maintenance.recover"
 """Resend lost work: expired leases, unsent items, unindexed rows, tombstones."""
 
-RECONCILE: Final[JobName] = "upkeep.reconcile"
+RECONCILE: Final[JobName] = "maintenance.reconcile"
 """Compare PostgreSQL with the index, report the drift and repair it."""
 
-PRUNE: Final[JobName] = "upkeep.prune"
+PRUNE: Final[JobName] = "maintenance.prune"
 """Delete blobs without a row, old audit rows, and remaining data of erased organizations."""
 
 TRAIN_EMBEDDER: Final[JobName] = "training.embedder"

@@ -145,7 +145,7 @@ class ModelSwitch:
             raise ConflictError(
                 f"{len(unreachable)} of {self._backlog.live()} images would be lost to searches: "
                 f"nothing of them can be encoded ({reasons}; e.g. {example.file}: "
-                f"{example.detail}). Bring their files back and run this again, or "
+                f"{example.error_message}). Bring their files back and run this again, or "
                 f"accept it: --accept-missing {len(unreachable)}",
                 reason="images_unreachable",
             )
@@ -191,4 +191,4 @@ class _InlineQueue:
 
 
 def _count_reasons(unreachable: Mapping[UUID, Rejected]) -> dict[str, int]:
-    return dict(Counter(rejected.reason for rejected in unreachable.values()).most_common())
+    return dict(Counter(rejected.error_code for rejected in unreachable.values()).most_common())

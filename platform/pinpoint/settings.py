@@ -5,14 +5,12 @@ The home's file (`pinpoint.settings_file`) may set values that the environment d
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pinpoint.errors import ConfigurationError
 from pinpoint.homes import find_home
 
 ENVIRONMENT_PREFIX: Final = "PINPOINT_"
@@ -311,7 +309,7 @@ class LogSettings(BaseSettings):
 
 
 class Settings:
-    """All groups of settings, validated; created by `Settings.from_environment()`."""
+    """All groups of settings, validated; read by `settings_file.load_settings()`."""
 
     __slots__ = ("api", "encoder", "log", "media", "places", "search", "worker")
 
@@ -333,27 +331,3 @@ class Settings:
         self.worker = worker or WorkerSettings()
         self.api = api or ApiSettings()
         self.log = log or LogSettings()
-
-    @classmethod
-    def from_environment(cls, home: Path | None = None) -> Settings:
-        """Read all groups: from the environment, else the home's file, else the defaults.
-
-        Args:
-            home: Overrides the home of the environment.
-
-        Raises:
-            ConfigurationError: A value is invalid, or the file contains an unknown setting; the
-                message names it.
-        """
-        # Imported here, because that module imports the groups above.
-        from pinpoint.settings_file import apply_file, describe_error
-
-        try:
-            settings = cls(places=None if home is None else ServiceSettings(home=home))
-        except ValidationError as error:
-            raise ConfigurationError(f"the environment: {describe_error(error)}") from error
-        # A process of the stack has every setting in its environment. The file may have changed
-        # since `up`; a restarted process must have the same settings as the others.
-        if os.environ.get(STACK_VARIABLE) != str(settings.places.home.resolve()):
-            apply_file(settings)
-        return settings

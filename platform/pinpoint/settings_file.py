@@ -12,7 +12,6 @@ import difflib
 import json
 import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,8 +22,14 @@ from typing import Any, Final, Literal, get_args, get_type_hints
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import ConfigurationError
-from pinpoint.settings import ENVIRONMENT_PREFIX, Settings
+from pinpoint.settings import (
+    ENVIRONMENT_PREFIX,
+    STACK_VARIABLE,
+    ServiceSettings,
+    Settings,
+)
 
 FILE_NAME: Final = "settings.toml"
 HIDDEN: Final = "(set, hidden)"
@@ -148,6 +153,27 @@ def read_file(home: Path) -> dict[str, Any]:
     return values
 
 
+def load_settings(home: Path | None = None) -> Settings:
+    """Read all groups: from the environment, else the home's file, else the defaults.
+
+    Args:
+        home: Overrides the home of the environment.
+
+    Raises:
+        ConfigurationError: A value is invalid, or the file contains an unknown setting; the message
+            names it.
+    """
+    try:
+        settings = Settings(places=None if home is None else ServiceSettings(home=home))
+    except ValidationError as error:
+        raise ConfigurationError(f"the environment: {describe_error(error)}") from error
+    # A process of the stack has every setting in its environment. The file may have changed
+    # since `up`; a restarted process must have the same settings as the others.
+    if os.environ.get(STACK_VARIABLE) != str(settings.places.home.resolve()):
+        apply_file(settings)
+    return settings
+
+
 def apply_file(settings: Settings) -> None:
     """Apply values of the home's file that neither the environment nor the caller has set.
 
@@ -209,7 +235,7 @@ def list_values(settings: Settings) -> list[SettingValue]:
     """List value and origin of all settings.
 
     Args:
-        settings: Result of `Settings.from_environment`.
+        settings: Result of `load_settings`.
     """
     in_file = read_file(settings.places.home)
     values: list[SettingValue] = []
@@ -284,12 +310,7 @@ def _replace_file(path: Path, text: str) -> None:
     """Write the file atomically, readable by its owner only."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=".settings-", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
+        write_atomic(path, text, durable=True, mode=0o600)
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
 

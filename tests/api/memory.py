@@ -38,11 +38,12 @@ JPEG = b"\xff\xd8\xff\xe0 a thumbnail"
 
 def image(source: Source, lat: float = 48.85, lon: float = 2.35) -> Image:
     return Image(
-        id=uuid4(), source_id=source.id, source=source.name, kind=source.kind, external_id="a.jpg",
-        face=None, panorama_id=None, point=Point(lat, lon), captured_at=NOW, heading_deg=10.0,
-        altitude_m=None, camera="c", creator=None, sequence=None, license="CC0", attribution="we",
-        sha256="0" * 64, format="jpeg", width_px=8, height_px=8, locator=None, state="indexed",
-        failure=None, version=1, attributes={"a": 1}, created_at=NOW, updated_at=NOW,
+        id=uuid4(), source_id=source.id, source=source.name, source_kind=source.kind,
+        external_id="a.jpg", cubemap_face=None, panorama_id=None, point=Point(lat, lon),
+        captured_at=NOW, heading_deg=10.0, altitude_m=None, camera="c", creator=None,
+        sequence=None, license="CC0", attribution="we", sha256="0" * 64, format="jpeg",
+        width_px=8, height_px=8, uri=None, state="indexed", error_message=None, version=1,
+        attributes={"a": 1}, created_at=NOW, updated_at=NOW,
     )  # fmt: skip
 
 
@@ -122,7 +123,7 @@ class Rows:
 
     def batch(self, batch_id):
         held = self._get(self.all_batches, batch_id, "batch")
-        states = [item.state for item in held["items"]]
+        states = [item.status for item in held["items"]]
         counts = {state: states.count(state) for state in ("received", "stored", *FINAL_STATUSES)}
         return Batch(
             id=batch_id, source_id=held["source"].id, source=held["source"].name,
@@ -136,13 +137,13 @@ class Rows:
         ids = [one.id for one in found]
         return found[ids.index(before) + 1 if before else 0 :][:limit]
 
-    def batch_items(self, batch_id, *, state=None, after=0, limit=200):
+    def batch_items(self, batch_id, *, status=None, after=0, limit=200):
         held = self._get(self.all_batches, batch_id, "batch")["items"]
-        return [i for i in held if i.seq > after and state in (None, i.state)][:limit]
+        return [i for i in held if i.position > after and status in (None, i.status)][:limit]
 
-    def refused_counts(self, batch_id):
-        refused = [i for i in self.batch_items(batch_id) if i.state in ("rejected", "failed")]
-        return dict(Counter(i.reason or "unknown" for i in refused))
+    def error_counts(self, batch_id):
+        refused = [i for i in self.batch_items(batch_id) if i.status in ("rejected", "failed")]
+        return dict(Counter(i.error_code or "unknown" for i in refused))
 
     def add_items(self, batch_id, items):
         held = self._get(self.all_batches, batch_id, "batch")
@@ -151,8 +152,8 @@ class Rows:
         for new in items:
             held["items"].append(
                 BatchItem(
-                    id=uuid4(), seq=len(held["items"]) + 1, file=new.file, state="received",
-                    stage=None, reason=None, detail=None, image_ids=(), attempts=0,
+                    id=uuid4(), position=len(held["items"]) + 1, file=new.file, status="received",
+                    error_stage=None, error_code=None, error_message=None, image_ids=(), attempts=0,
                 )
             )  # fmt: skip
             held.setdefault("new", []).append(new)
@@ -160,14 +161,14 @@ class Rows:
 
     def settle(self, batch_id, state):
         held = self.all_batches[batch_id]["items"]
-        held[:] = [dataclasses.replace(item, state=state) for item in held]
+        held[:] = [dataclasses.replace(item, status=state) for item in held]
 
     def close_batch(self, batch_id):
         self._get(self.all_batches, batch_id, "batch")["open"] = False
         return self.batch(batch_id)
 
     def retry_batch(self, batch_id):
-        return sum(i.state in ("failed", "canceled") for i in self.batch_items(batch_id))
+        return sum(i.status in ("failed", "canceled") for i in self.batch_items(batch_id))
 
     def image(self, image_id):
         return self._get(self.all_images, image_id, "image")
@@ -194,9 +195,9 @@ class Rows:
     def cancel_batch(self, batch_id):
         self.close_batch(batch_id)
         held = self.all_batches[batch_id]["items"]
-        waiting = [item for item in held if item.state == "received"]
+        waiting = [item for item in held if item.status == "received"]
         held[:] = [
-            dataclasses.replace(item, state="canceled") if item in waiting else item
+            dataclasses.replace(item, status="canceled") if item in waiting else item
             for item in held
         ]
         return len(waiting)
@@ -204,19 +205,21 @@ class Rows:
     def thumbnail(self, image_id):
         return JPEG if self.image(image_id) else b""
 
-    def neighbors(self, image_id, *, radius_m, kinds=(), limit=20):
+    def neighbors(self, image_id, *, radius_m, source_kinds=(), limit=20):
         own = self.image(image_id)
         near = [
-            i for i in self.all_images.values() if i.id != own.id and i.kind in (kinds or i.kind)
+            i
+            for i in self.all_images.values()
+            if i.id != own.id and i.source_kind in (source_kinds or i.source_kind)
         ]
         return [(i, 12.5) for i in near][:limit]
 
-    def fix_image(self, image_id, fix):
+    def update_image(self, image_id, image_update):
         own = self.image(image_id)
-        names = [f.name for f in dataclasses.fields(fix) if f.name != "clear"]
-        given = {name: getattr(fix, name) for name in names}
+        names = [f.name for f in dataclasses.fields(image_update) if f.name != "clear"]
+        given = {name: getattr(image_update, name) for name in names}
         changes = {name: value for name, value in given.items() if value is not None}
-        changes |= dict.fromkeys(fix.clear - {"position"})
+        changes |= dict.fromkeys(image_update.clear - {"position"})
         self.all_images[image_id] = dataclasses.replace(own, version=own.version + 1, **changes)
         return self.all_images[image_id]
 
@@ -224,8 +227,8 @@ class Rows:
         self.image(image_id)
         del self.all_images[image_id]
 
-    def log_query(self, asked, **said):
-        self.audit.append({"asked": asked, **said})
+    def log_query(self, operation, **said):
+        self.audit.append({"operation": operation, **said})
 
 
 class Database:
@@ -251,15 +254,15 @@ class Blobs:
         self.kept: dict[str, bytes] = {}
 
     def put(self, organization_id, data):
-        locator = f"blob:{organization_id}/{uuid4().hex}"
-        self.kept[locator] = data
-        return locator
+        uri = f"blob:{organization_id}/{uuid4().hex}"
+        self.kept[uri] = data
+        return uri
 
     def put_file(self, organization_id, file):
         return self.put(organization_id, file.read())
 
-    def delete(self, locator):
-        self.kept.pop(locator, None)
+    def delete(self, uri):
+        self.kept.pop(uri, None)
 
 
 class Index:

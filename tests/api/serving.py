@@ -96,12 +96,12 @@ def search_flow(monkeypatch) -> list[dict]:
     """Let the search flow answer with a fixed answer; what it was asked."""
     calls: list[dict] = []
 
-    def locate(data, **said):
-        calls.append({"data": data, **said})
+    def locate(photo, limits, context):
+        calls.append({"photo": photo, "limits": limits, "context": context})
         return memory.answer()
 
-    def similar(data, **said):
-        calls.append({"data": data, **said})
+    def similar(request, limits, context):
+        calls.append({"request": request, "limits": limits, "context": context})
         return memory.similar()
 
     monkeypatch.setattr("pinpoint.api.v1.locate.pipeline.locate", locate)

@@ -27,7 +27,7 @@ NEEDS = [
     ("GET", f"/v1/batches/{SOME}/items", "read", {}),
     ("POST", "/v1/batches", "ingest", {"json": {"source": "walk"}}),
     ("POST", f"/v1/batches/{SOME}/images", "ingest", {"files": [("files", ("a", b"x"))]}),
-    ("POST", f"/v1/batches/{SOME}/complete", "ingest", {}),
+    ("POST", f"/v1/batches/{SOME}/close", "ingest", {}),
     ("POST", f"/v1/batches/{SOME}/retry", "ingest", {}),
     ("POST", f"/v1/batches/{SOME}/cancel", "ingest", {}),
     ("GET", "/v1/images", "read", {}),
@@ -93,8 +93,8 @@ def test_keyless_access_is_off_by_default(api, tmp_path):
 def test_paths_of_this_machine_are_shown_to_its_operator_only(api):
     rows = api.rows("acme")
     source = rows.add_source("walk", "photo")
-    one = replace(memory.image(source), locator="file:///srv/photos/a.jpg")
-    other = replace(memory.image(source), locator="blob:x/y")
+    one = replace(memory.image(source), uri="file:///srv/photos/a.jpg")
+    other = replace(memory.image(source), uri="blob:x/y")
     rows.all_images |= {one.id: one, other.id: other}
     reader = api.parts.access.key("acme", "read", "ingest", "admin")
     acme = {"X-Pinpoint-Organization": "acme"}
@@ -106,7 +106,7 @@ def test_paths_of_this_machine_are_shown_to_its_operator_only(api):
 
     with api.http(reader) as http:
         assert not any("/srv/photos" in text for text in seen(http))
-        assert http.get(f"/v1/images/{other.id}").json()["locator"] == "blob:x/y"
+        assert http.get(f"/v1/images/{other.id}").json()["uri"] == "blob:x/y"
     with api.http(operator_key(api), **acme) as http:
         assert all("/srv/photos" in text for text in seen(http))
 

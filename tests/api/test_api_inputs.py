@@ -55,7 +55,7 @@ def test_circle_of_400_digits_is_422(api, asked, field):
 def test_time_that_is_none_is_422_everywhere(api, asked, text):
     rows = api.rows()
     batch = rows.open_batch(rows.add_source("walk", "photo").id)
-    hints = json.dumps({"a.jpg": {"captured_at": text}})
+    metadata_overrides = json.dumps({"a.jpg": {"captured_at": text}})
     with api.http() as http:
         for answer in (
             http.post("/v1/locate", files=PHOTO, data={"since": text}),
@@ -64,7 +64,7 @@ def test_time_that_is_none_is_422_everywhere(api, asked, text):
             http.post(
                 f"/v1/batches/{batch.id}/images",
                 files=[("files", ("a.jpg", b"x"))],
-                data={"hints": hints},
+                data={"metadata_overrides": metadata_overrides},
             ),
         ):
             problem(answer, 422, "invalid_request")
@@ -91,11 +91,12 @@ def test_time_with_a_zone_is_taken(api, asked, text):
 def test_attribute_of_400_digits_is_422(api):
     rows = api.rows()
     batch = rows.open_batch(rows.add_source("walk", "photo").id)
+    overrides = f'{{"a.jpg": {{"attributes": {{"n": {HUGE}}}, "lat": {HUGE}}}}}'
     with api.http() as http:
         answer = http.post(
             f"/v1/batches/{batch.id}/images",
             files=[("files", ("a.jpg", b"x"))],
-            data={"hints": f'{{"a.jpg": {{"attributes": {{"n": {HUGE}}}, "lat": {HUGE}}}}}'},
+            data={"metadata_overrides": overrides},
         )
     problem(answer, 422, "invalid_request")
 

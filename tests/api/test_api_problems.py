@@ -72,7 +72,7 @@ def test_paths_methods_and_bodies_that_are_not_there(api):
         problem(http.post("/v1/batches", json={"sauce": "x"}), 422, "invalid_request")
         problem(http.post("/v1/batches", content=b"{", headers=JSON), 422, "invalid_request")
         problem(http.get("/v1/images/no-uuid"), 422, "invalid_request")
-        problem(http.get(f"/v1/batches/{uuid4()}/items?state=odd"), 422, "invalid_request")
+        problem(http.get(f"/v1/batches/{uuid4()}/items?status=odd"), 422, "invalid_request")
 
 
 JSON = {"Content-Type": "application/json"}
@@ -145,11 +145,15 @@ def test_uploads_over_a_limit_leave_nothing_behind(api):
         )
         problem(http.post(path, content=b"--b--junk", headers=headers), 400, "bad_request")
         problem(http.post(path, files=[("other", ("a.jpg", b"x"))]), 400, "bad_request")
-        problem(http.post(path, data={"hints": "{}"}), 400, "bad_request")
+        problem(http.post(path, data={"metadata_overrides": "{}"}), 400, "bad_request")
         for name in ("../up.jpg", "a\u2028.jpg", "x" * 600):
             problem(http.post(path, files=[("files", (name, b"x"))]), 400, "bad_request")
-        for hints in ("[", '{"b.jpg": {}}', '{"a.jpg": {"track": "/etc/passwd"}}'):
-            answer = http.post(path, files=[("files", ("a.jpg", b"x"))], data={"hints": hints})
+        for metadata_overrides in ("[", '{"b.jpg": {}}', '{"a.jpg": {"track": "/etc/passwd"}}'):
+            answer = http.post(
+                path,
+                files=[("files", ("a.jpg", b"x"))],
+                data={"metadata_overrides": metadata_overrides},
+            )
             assert answer.status_code in (400, 422)
         problem(
             http.post(f"/v1/batches/{uuid4()}/images", files=[("files", ("a.jpg", b"x"))]),

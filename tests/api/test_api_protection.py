@@ -193,10 +193,12 @@ def test_validation_problem_of_many_fields_shows_twenty(api):
     rows = api.rows()
     batch = rows.open_batch(rows.add_source("walk", "photo").id)
     files = [("files", ("a.jpg", b"x"))]
-    hints = {"a.jpg": {f"{'n' * 500}{n}": n for n in range(2_000)}}
+    metadata_overrides = {"a.jpg": {f"{'n' * 500}{n}": n for n in range(2_000)}}
     with api.http() as http:
         answer = http.post(
-            f"/v1/batches/{batch.id}/images", files=files, data={"hints": json.dumps(hints)}
+            f"/v1/batches/{batch.id}/images",
+            files=files,
+            data={"metadata_overrides": json.dumps(metadata_overrides)},
         )
     body = problem(answer, 422, "invalid_request")
     assert len(body["errors"]) == 20
@@ -212,7 +214,7 @@ def test_names_that_are_repeated_in_a_problem_are_cut(api):
     with api.http() as http:
         for answer in (
             http.post(path, files=[(long, ("a.jpg", b"x"))]),
-            http.post(path, files=file, data={"hints": f'{{"{long}":{{}}}}'}),
+            http.post(path, files=file, data={"metadata_overrides": f'{{"{long}":{{}}}}'}),
             http.post(path, files=file, data={long: "x"}),
         ):
             assert answer.status_code in (400, 413, 422)

@@ -33,9 +33,9 @@ def test_locate_shows_point_regions_evidence_and_says_it_is_uncalibrated(api, as
     assert cited["thumbnail_url"] == f"/v1/images/{cited['image_id']}/thumbnail"
     assert body["bundle"] == {"name": "descriptor", "digest": "d", "note": "sees colors"}
     assert body["index"] == {"engine": "qdrant-edge", "build": "b"}
-    assert asked[0]["data"] == b"bytes of a photo"
-    assert asked[0]["kind"] == "photo"
-    assert asked[0]["organization_id"] == api.parts.access.ids["default"]
+    assert asked[0]["photo"].data == b"bytes of a photo"
+    assert asked[0]["photo"].kind == "photo"
+    assert asked[0]["context"].organization_id == api.parts.access.ids["default"]
 
 
 def test_limits_reach_the_flow(api, asked):
@@ -67,7 +67,7 @@ def test_a_question_leaves_a_hash_and_nothing_else(api, asked):
     with api.http() as http:
         http.post("/v1/locate", files=PHOTO)
     (line,) = api.rows().audit
-    assert line["asked"] == "locate"
+    assert line["operation"] == "locate"
     assert len(line["photo_sha256"]) == 64
     assert api.parts.blobs.kept == {}
 
@@ -80,13 +80,9 @@ def test_similar_takes_a_photo_or_an_image(api, asked):
         neither = http.post("/v1/similar", data={"limit": "5"})
         both = http.post("/v1/similar", files=PHOTO, data={"image_id": str(wanted)})
     assert by_photo.json()["groups"][0]["hits"][0]["score"] == 0.7
-    assert (asked[0]["limit"], asked[0]["per_group"]) == (5, 1)
+    assert (asked[0]["request"].limit, asked[0]["request"].per_group) == (5, 1)
     assert by_image.status_code == 200
-    assert (asked[1]["image_id"], asked[1]["data"], asked[1]["include_self"]) == (
-        wanted,
-        None,
-        True,
-    )
+    assert (asked[1]["request"].query, asked[1]["request"].include_self) == (wanted, True)
     assert (neither.status_code, both.status_code) == (400, 400)
 
 
@@ -97,27 +93,33 @@ def test_a_batch_from_open_to_complete(api):
         assert (batch.status_code, batch.json()["state"]) == (201, "open")
         path = f"/v1/batches/{batch.json()['id']}"
         files = [("files", ("a/b.jpg", b"one")), ("files", ("c.jpg", b"two"))]
-        hints = {"c.jpg": {"lat": 1.5, "lon": 2.5, "captured_at": "2026-01-01T00:00:00Z"}}
-        added = http.post(f"{path}/images", files=files, data={"hints": json.dumps(hints)})
+        metadata_overrides = {
+            "c.jpg": {"lat": 1.5, "lon": 2.5, "captured_at": "2026-01-01T00:00:00Z"}
+        }
+        added = http.post(
+            f"{path}/images",
+            files=files,
+            data={"metadata_overrides": json.dumps(metadata_overrides)},
+        )
         assert added.status_code == 202
         assert added.json()["batch"]["received"] == 2
-        done = http.post(f"{path}/complete").json()
-        assert (done["state"], done["complete"]) == ("closed", False)
+        done = http.post(f"{path}/close").json()
+        assert (done["state"], done["is_processed"]) == ("closed", False)
         first = http.get(f"{path}/items", params={"limit": 1}).json()
         rest = http.get(f"{path}/items", params={"after": first["next"]}).json()
         assert [i["file"] for i in first["items"] + rest["items"]] == ["a/b.jpg", "c.jpg"]
         assert rest["next"] is None
-        assert http.get(f"{path}/items", params={"state": "failed"}).json()["items"] == []
+        assert http.get(f"{path}/items", params={"status": "failed"}).json()["items"] == []
         assert http.post(f"{path}/retry").json()["retried"] == 0, "they wait for a worker"
         assert http.get(path).json() == http.get("/v1/batches").json()["batches"][0]
         api.rows().settle(UUID(done["id"]), "indexed")
-        assert http.get(path).json()["complete"] is True
+        assert http.get(path).json()["is_processed"] is True
         late = http.post(f"{path}/images", files=files[:1])
     assert (late.status_code, late.json()["reason"]) == (409, "conflict")
     assert sorted(api.parts.blobs.kept.values()) == [b"one", b"two"]
     new = api.rows().all_batches[UUID(done["id"])]["new"]
-    assert [one.hint and one.hint.lat for one in new] == [None, 1.5]
-    assert new[1].hint.position_source == "caller"
+    assert [one.metadata_override and one.metadata_override.lat for one in new] == [None, 1.5]
+    assert new[1].metadata_override.position_source == "caller"
 
 
 @pytest.mark.parametrize(
@@ -281,10 +283,10 @@ def test_a_canceled_batch_is_closed_and_its_files_can_be_sent_again(api):
         done = http.post(f"{path}/cancel").json()
         again = http.post(f"{path}/cancel").json()
         late = http.post(f"{path}/images", files=[("files", ("b.jpg", b"two"))])
-        items = http.get(f"{path}/items", params={"state": "canceled"}).json()["items"]
+        items = http.get(f"{path}/items", params={"status": "canceled"}).json()["items"]
         retried = http.post(f"{path}/retry").json()["retried"]
     assert (done["canceled"], again["canceled"]) == (1, 0)
-    assert (done["batch"]["canceled"], done["batch"]["complete"]) == (1, True)
+    assert (done["batch"]["canceled"], done["batch"]["is_processed"]) == (1, True)
     assert late.status_code == 409
     assert [item["file"] for item in items] == ["a.jpg"]
     assert retried == 1

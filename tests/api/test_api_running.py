@@ -37,10 +37,10 @@ def upload(api, source, files):
     parts = [("files", (name, data, "image/jpeg")) for name, data in files.items()]
     sent = api.post(f"/v1/batches/{batch['id']}/images", files=parts)
     assert sent.status_code == 202, sent.text
-    assert api.post(f"/v1/batches/{batch['id']}/complete").status_code == 200
+    assert api.post(f"/v1/batches/{batch['id']}/close").status_code == 200
     for _ in range(400):
         batch = api.get(f"/v1/batches/{batch['id']}").json()
-        if batch["complete"]:
+        if batch["is_processed"]:
             return batch
         time.sleep(0.1)
     raise AssertionError(f"never complete: {batch}")
@@ -77,7 +77,7 @@ def test_an_upload_set_is_accounted_for(api, source, running_stack):
     assert batch["items"] == len(files) == sum(batch[verdict] for verdict in VERDICTS)
     items = api.get(f"/v1/batches/{batch['id']}/items").json()["items"]
     assert sorted(item["file"] for item in items) == sorted(files)
-    assert all(item["reason"] for item in items if item["state"] in ("rejected", "duplicate"))
+    assert all(item["error_code"] for item in items if item["status"] in ("rejected", "duplicate"))
     assert rows_and_points(running_stack, source["id"]) == (6, 6)
 
     again = upload(api, source, files)
@@ -127,7 +127,7 @@ def test_nothing_of_a_query_photo_is_kept(api, running_stack):
     transactions = Transactions(owner_engine(running_stack.places.owner_url()))
     with transactions.begin() as unit:
         asked = unit.connection.execute(
-            text("SELECT count(*) FROM queries WHERE asked = 'locate'")
+            text("SELECT count(*) FROM audit_log WHERE operation = 'locate'")
         ).scalar_one()
     transactions.close()
     assert asked >= 1

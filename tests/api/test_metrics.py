@@ -18,7 +18,7 @@ from pinpoint import errors
 from pinpoint.api.app import create_app
 from pinpoint.api.metrics import METRICS
 from pinpoint.api.status_collector import StatusCollector
-from pinpoint.records import SCOPES, Drift, SweepReport
+from pinpoint.records import SCOPES, Drift, RecoveryReport
 from pinpoint.settings import ApiSettings, ServiceSettings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import load_operator_key
@@ -54,7 +54,7 @@ def served(rig, tmp_path):
         blobs=rig.blobs,
         jobs=rig.queue,
         decoder=rig.parts.decoder,
-        upkeep=MaintenanceStats(rig.as_api),
+        maintenance_stats=MaintenanceStats(rig.as_api),
     )
     server = uvicorn.Server(
         uvicorn.Config(create_app(parts), port=0, log_config=None, lifespan="on")
@@ -106,7 +106,7 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
     organization = rig.organization("secret-name")
     before = samples(read(served))
     assert before["pinpoint_ingest_oldest_item_seconds",] == 0
-    assert before["pinpoint_component_up", "part=database"] == 1
+    assert before["pinpoint_component_up", "component=database"] == 1
     assert ("pinpoint_index_drift_points", "kind=missing") not in before, "no reconcile has run"
 
     write_photos(tmp_path / "in", 3)
@@ -126,7 +126,7 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
         unit.connection.execute(
             text(
                 "UPDATE batch_items SET lease_owner = 'w', lease_until = now() - interval '1 s',"
-                " received_at = now() - interval '100 s' WHERE state = 'received'"
+                " received_at = now() - interval '100 s' WHERE status = 'received'"
             )
         )
     said = read(served)
@@ -135,11 +135,11 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
     assert 100 <= found["pinpoint_ingest_oldest_item_seconds",] < 160
     assert found["pinpoint_leases_expired",] == 1
     assert found["pinpoint_queue_length",] == len(rig.queue.sent) == 1
-    refused = ("pinpoint_ingest_items_rejected_total", "reason=no_position", "verdict=rejected")
+    refused = ("pinpoint_ingest_items_rejected_total", "error_code=no_position", "status=rejected")
     assert found[refused] == 1
     assert found["pinpoint_upload_files_total",] == 1
     assert found["pinpoint_upload_bytes_total",] == len(jpeg(77, 1, 1))
-    assert found["pinpoint_locate_answers_total", "point=yes"] == 1
+    assert found["pinpoint_locate_answers_total", "result=answered"] == 1
     for stage in ("decode", "encode", "retrieve", "evidence", "rank", "decide", "total"):
         name = ("pinpoint_search_stage_seconds_count", "flow=locate", f"stage={stage}")
         assert found[name] == 1, stage
@@ -152,13 +152,13 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
 
 
 def test_what_jobs_leave_is_shown(served, rig, fresh):
-    upkeep = MaintenanceStats(rig.owner)
-    upkeep.note_drift(Drift(checked=10, missing=1, stale=2, extra=3, mended=6))
-    swept = SweepReport(released=2, items=0, images=0, graves=0, forgotten=0)
-    upkeep.note_swept(swept)
-    upkeep.note_swept(swept)
+    stats = MaintenanceStats(rig.owner)
+    stats.record_drift(Drift(checked=10, missing=1, stale=2, extra=3, repaired=6))
+    report = RecoveryReport(released=2, items=0, images=0, deletions=0, tombstones=0)
+    stats.record_recovery(report)
+    stats.record_recovery(report)
     for _ in range(2):
-        upkeep.add({"claimed": 32, "encoded": 30, "embed.seconds": 0.75, "embed.slices": 1})
+        stats.add({"claimed": 32, "encoded": 30, "embed.seconds": 0.75, "embed.slices": 1})
     found = samples(read(served))
     drift = {
         kind: found["pinpoint_index_drift_points", f"kind={kind}"] for kind in ("missing", "stale")
@@ -169,9 +169,54 @@ def test_what_jobs_leave_is_shown(served, rig, fresh):
     assert found["pinpoint_ingest_encoded_total",] == 60
     assert found["pinpoint_ingest_stage_seconds_sum", "stage=embed"] == 1.5
     assert found["pinpoint_ingest_stage_seconds_count", "stage=embed"] == 2
-    totals = upkeep.totals()
-    assert (totals.swept, totals.counts["claimed"]) == (swept, 64)
-    assert datetime.now(UTC) - totals.swept_at < timedelta(minutes=1)
+    totals = stats.totals()
+    assert (totals.recovery, totals.counts["claimed"]) == (report, 64)
+    assert datetime.now(UTC) - totals.recovered_at < timedelta(minutes=1)
+
+
+def test_rejected_counter_after_retry_and_erasure_never_decreases(served, rig, fresh, tmp_path):
+    """The total counts each time that an item becomes `rejected` or `failed`."""
+    organization = rig.organization()
+    write_photos(tmp_path / "in", 2)
+    batch = rig.ingest(tmp_path / "in", organization)
+    key = ("failed", "x")
+
+    def set_items(status, code):
+        with rig.owner.begin() as unit:
+            unit.connection.execute(
+                text("UPDATE batch_items SET status = :status, error_code = :code"),
+                {"status": status, "code": code},
+            )
+
+    def total():
+        counts = MaintenanceStats(rig.owner).totals().rejected_items
+        return {(one.status, one.error_code): one.items for one in counts}.get(key, 0)
+
+    set_items("failed", "x")
+    assert total() == 2
+    set_items("failed", "x")
+    assert total() == 2, "an item that is failed already is not counted again"
+    set_items("received", None)
+    set_items("failed", "x")
+    assert total() == 4
+    with rig.owner.begin() as unit:
+        unit.connection.execute(text("DELETE FROM batches"))
+    assert total() == 4, batch
+    said = read(served)
+    assert "# TYPE pinpoint_ingest_items_rejected_total counter" in said
+    counted = samples(said)
+    name = "pinpoint_ingest_items_rejected_total"
+    assert counted[name, "error_code=other", "status=failed"] == 4
+
+
+def test_rejected_counter_of_a_rolled_back_transaction_stays(rig, tmp_path):
+    organization = rig.organization()
+    write_photos(tmp_path / "in", 1)
+    rig.ingest(tmp_path / "in", organization)
+    with rig.owner.begin() as unit:
+        unit.connection.execute(text("UPDATE batch_items SET status = 'failed', error_code = 'x'"))
+        unit.connection.rollback()
+    assert MaintenanceStats(rig.owner).totals().rejected_items == ()
 
 
 def test_there_are_few_series_whatever_callers_do(served, rig, fresh, tmp_path):
@@ -181,14 +226,16 @@ def test_there_are_few_series_whatever_callers_do(served, rig, fresh, tmp_path):
     rig.ingest(tmp_path / "in", organization)
     with rig.owner.begin() as unit:
         unit.connection.execute(
-            text("UPDATE batch_items SET state = 'rejected', reason = 'made-up-' || place")
+            text("UPDATE batch_items SET status = 'rejected', error_code = 'made-up-' || position")
         )
     with http(served, TOKEN) as client:
         for number in range(20):
             client.request(f"X{number}", f"/v1/made-up/{number}")
             client.get(f"/v1/sources/{number}")
     found = samples(read(served))
-    assert found["pinpoint_ingest_items_rejected_total", "reason=other", "verdict=rejected"] == 40
+    assert (
+        found["pinpoint_ingest_items_rejected_total", "error_code=other", "status=rejected"] == 40
+    )
     methods = {line[1] for line in found if line[0] == "pinpoint_http_requests_total"}
     assert methods <= {"method=GET", "method=POST", "method=other"}
     assert len(found) < 150
@@ -203,9 +250,9 @@ def test_there_are_few_series_whatever_callers_do(served, rig, fresh, tmp_path):
 
 
 def test_every_metric_is_listed_and_every_listed_one_is_there(served, rig, fresh):
-    upkeep = MaintenanceStats(rig.owner)
-    upkeep.note_drift(Drift(checked=1, missing=0, stale=0, extra=0, mended=0))
-    upkeep.note_swept(SweepReport(released=0, items=0, images=0, graves=0, forgotten=0))
+    stats = MaintenanceStats(rig.owner)
+    stats.record_drift(Drift(checked=1, missing=0, stale=0, extra=0, repaired=0))
+    stats.record_recovery(RecoveryReport(released=0, items=0, images=0, deletions=0, tombstones=0))
     said = read(served)
     named = set(re.findall(r"^# TYPE (\S+)", said, flags=re.MULTILINE))
     # The client adds the time at which each of its own was made.
@@ -248,18 +295,18 @@ def test_a_part_that_is_down_is_said_and_its_figures_are_absent(served, fresh, m
     def away(**_):
         raise errors.DatabaseUnavailableError("PostgreSQL does not answer")
 
-    monkeypatch.setattr(served.parts.upkeep, "totals", away)
+    monkeypatch.setattr(served.parts.maintenance_stats, "totals", away)
     found = samples(read(served))
-    assert found["pinpoint_component_up", "part=database"] == 0
-    assert found["pinpoint_component_up", "part=index"] == 1
+    assert found["pinpoint_component_up", "component=database"] == 0
+    assert found["pinpoint_component_up", "component=index"] == 1
     assert ("pinpoint_ingest_oldest_item_seconds",) not in found
 
 
 def test_the_parts_are_asked_once_in_a_while(served, rig, monkeypatch):
     asked = []
-    totals = served.parts.upkeep.totals
+    totals = served.parts.maintenance_stats.totals
     monkeypatch.setattr(
-        served.parts.upkeep, "totals", lambda **said: asked.append(1) or totals(**said)
+        served.parts.maintenance_stats, "totals", lambda **said: asked.append(1) or totals(**said)
     )
     for _ in range(4):
         read(served)
@@ -278,25 +325,17 @@ def test_the_statement_reads_open_items_by_their_own_index(rig, tmp_path):
         run = unit.connection.execute
         run(
             text(
-                "INSERT INTO batch_items (id, organization_id, batch_id, place, external_id, file,"
-                " locator, state) SELECT gen_random_uuid(), :org, :batch, 100 + n, n, n, '',"
+                "INSERT INTO batch_items (id, organization_id, batch_id, position, external_id,"
+                " file, uri, status) SELECT gen_random_uuid(), :org, :batch, 100 + n, n, n, '',"
                 " 'indexed' FROM generate_series(1, 60000) n"
             ),
             {"org": organization, "batch": batch.id},
         )
         run(text("ANALYZE batch_items"))
         run(text("SET LOCAL jit = off"))
-        for where, order, index in (
-            ("state IN ('received', 'stored')", "seq", "ix_batch_items_unsettled"),
-            (
-                "state IN ('rejected', 'failed') AND settled_at > now() - interval '24 hours'",
-                "settled_at DESC",
-                "ix_batch_items_refused",
-            ),
-        ):
-            explain = f"EXPLAIN SELECT state FROM batch_items WHERE {where}"
-            plan = run(text(f"{explain} ORDER BY {order} LIMIT {MAX_COUNT}")).scalars().all()
-            assert index in "\n".join(plan), plan
+        explain = "EXPLAIN SELECT status FROM batch_items WHERE status IN ('received', 'stored')"
+        plan = run(text(f"{explain} ORDER BY ingest_seq LIMIT {MAX_COUNT}")).scalars().all()
+        assert "ix_batch_items_open" in "\n".join(plan), plan
     begun = time.perf_counter()
     assert MaintenanceStats(rig.as_api).totals().open_items == {"received": 0, "stored": 0}
     assert time.perf_counter() - begun < 1.0

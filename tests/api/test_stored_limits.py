@@ -13,7 +13,7 @@ CJK = "".join(chr(0x4E00 + n * 7 % 20_000) for n in range(1_000))
 
 
 @pytest.mark.parametrize("field", ["creator", "sequence", "license", "panorama_id"])
-def test_hint_with_text_over_its_limit_in_bytes_names_the_field(field):
+def test_override_with_text_over_its_limit_in_bytes_names_the_field(field):
     assert MetadataOverrideIn.model_validate({field: "x" * 1_000}).record()
     assert MetadataOverrideIn.model_validate({field: CJK[:682]}).record()
     with pytest.raises(ValidationError, match="3000 bytes") as caught:
@@ -31,9 +31,9 @@ def test_time_outside_the_calendar_in_utc_is_refused(form, moment):
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59+01:00"])
 def test_time_at_the_ends_of_the_calendar_is_taken(moment):
-    hint = MetadataOverrideIn.model_validate({"captured_at": moment}).record()
-    assert hint.captured_at is not None
-    assert hint.captured_at.utcoffset().total_seconds() == 0
+    metadata_override = MetadataOverrideIn.model_validate({"captured_at": moment}).record()
+    assert metadata_override.captured_at is not None
+    assert metadata_override.captured_at.utcoffset().total_seconds() == 0
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import psycopg
 import qdrant_edge as edge
 
 from pinpoint.geo.points import EARTH_RADIUS_M, unit_xyz
-from pinpoint.records import SOURCE_KINDS
+from pinpoint.records import SOURCE_KINDS, VOTE_TEMPERATURE
 from pinpoint.search import vote
 from pinpoint.settings import SearchSettings
 from pinpoint.store.catalog.neighbors import EVIDENCE
@@ -27,7 +27,7 @@ from pinpoint.store.vectors.edge_filters import search_params
 from pinpoint.store.vectors.payload import partition_key
 
 _CITED = """
-    SELECT i.id, i.kind, ST_Y(i.geom), ST_X(i.geom), coalesce(i.license, s.license), s.name
+    SELECT i.id, i.source_kind, ST_Y(i.geom), ST_X(i.geom), coalesce(i.license, s.license), s.name
       FROM images i JOIN sources s ON s.id = i.source_id
      WHERE i.id = ANY(%s) AND i.state <> 'deleted'
 """
@@ -110,7 +110,7 @@ class Bare:
                         filter=edge.Filter(
                             must=[
                                 edge.FieldCondition(
-                                    "shelf",
+                                    "partition_key",
                                     match=edge.MatchValue(partition_key(organization, kind)),
                                 ),
                             ]
@@ -165,7 +165,7 @@ def apart(rows: list, nearer_than_m: float) -> list:
     places: dict[str, list[list[float]]] = {}
     at = np.array([[row.payload["location"][k] for k in ("lat", "lon")] for row in rows])
     for row, place in zip(rows, unit_xyz(at.reshape(-1, 2)).tolist(), strict=True):
-        own = places.setdefault(row.payload["group"], [])
+        own = places.setdefault(row.payload["dedup_group"], [])
         if all(EARTH_RADIUS_M * math.dist(place, other) >= nearer_than_m for other in own):
             own.append(place)
             kept.append(row)
@@ -192,10 +192,10 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
         Candidates best first, and evidence photos by similarity.
     """
     seat = {UUID(str(row.id)): i for i, row in enumerate(chosen)}
-    kinds = np.array([row.payload["kind"] == SOURCE_KINDS[0] for row in chosen])
+    kinds = np.array([row.payload["source_kind"] == SOURCE_KINDS[0] for row in chosen])
     places = np.array([[r.payload["location"][k] for k in ("lat", "lon")] for r in chosen])
     score = np.array([row.score for row in chosen])
-    worth = np.exp(_standard(score) / vote.TEMPERATURE)
+    worth = np.exp(_standard(score) / VOTE_TEMPERATURE)
     worth /= worth.sum()
     total = (worth * _carry(_meters(places, places))).sum(axis=1)
     if not rows:

@@ -97,7 +97,7 @@ class BareJudged(Bare):
                 left = [row for row in rows if row.id not in held]
                 fresh.append(apart([*own, *left], self._settings.dedupe_m)[len(own) :])
             for row in fair(fresh, free):
-                seats[SOURCE_KINDS.index(row.payload["kind"])].append(row)
+                seats[SOURCE_KINDS.index(row.payload["source_kind"])].append(row)
         return [row for own in seats for row in own]
 
 
@@ -154,15 +154,15 @@ def tensors(
         image=one(np.array([vectors[row.id][IMAGE_CHANNEL] for row in chosen], dtype=np.float32)),
         gps=one(np.array([vectors[row.id][GPS_CHANNEL] for row in chosen], dtype=np.float32)),
         position=one(places),
-        kind=one(np.array([SOURCE_KINDS.index(row.payload["kind"]) for row in chosen])),
-        found=one(np.array([[row.id in ids for ids in by] for row in chosen])),
+        kind=one(np.array([SOURCE_KINDS.index(row.payload["source_kind"]) for row in chosen])),
+        in_channel=one(np.array([[row.id in ids for ids in by] for row in chosen])),
         present=torch.ones(1, len(chosen), dtype=torch.bool),
-        near=one(near),
-        near_kind=one(np.tile(kinds_near, (len(chosen), 1))),
-        away_m=one(away),
+        evidence=one(near),
+        evidence_kind=one(np.tile(kinds_near, (len(chosen), 1))),
+        evidence_distance_m=one(away),
         bearing_deg=one(bearing),
         age_years=one(age),
-        near_present=one(there),
+        evidence_present=one(there),
     )
 
 
@@ -191,32 +191,35 @@ def believe(
         np.degrees(np.arctan2(east, north)),
         1_000.0 * np.hypot(east, north),
     )
-    there, away_m = given.near_present[0].numpy()[order], given.away_m[0].numpy()[order]
+    there, away_m = (
+        given.evidence_present[0].numpy()[order],
+        given.evidence_distance_m[0].numpy()[order],
+    )
     reach_km = np.maximum((away_m * there).max(axis=1), _LEAST_REACH_M) / 1_000.0
     around = there.sum(axis=1) / (np.pi * np.square(reach_km))
     query = given.query[0] / given.query[0].norm()
     alike = (functional.normalize(given.image[0], dim=-1) @ query).numpy()[order]
-    near = (functional.normalize(given.near[0], dim=-1) @ query).numpy()[order] * there
+    near = (functional.normalize(given.evidence[0], dim=-1) @ query).numpy()[order] * there
     whole = (alike + near.sum(axis=1)) / (1 + there.sum(axis=1))
     mass = posteriors.softmax(scores)
     of = QueryFeatures(
         kind="photo",
-        points=tuple(map(tuple, refined.tolist())),
+        positions=tuple(map(tuple, refined.tolist())),
         logits=tuple(scores.tolist()),
-        null_logit=null,
-        similarity=float(alike.max()),
-        surroundings=float(mass @ whole),
-        density=float(mass @ around),
+        no_match_logit=null,
+        max_similarity=float(alike.max()),
+        neighborhood_similarity=float(mass @ whole),
+        gallery_density=float(mass @ around),
     )
-    _, fit = posteriors.select_fit(of, calibration.strata, calibration.density_cuts)
-    belief = posteriors.mixture(of, fit, calibration.kernels_km, calibration.elsewhere_km)
+    _, fit = posteriors.select_fit(of, calibration.strata, calibration.density_thresholds)
+    belief = posteriors.mixture(of, fit, calibration.kernels_km, calibration.background_kernels_km)
     positions, weights = kernels.quadrature_nodes(belief, NUM_NODES)
     worth = kernels.expected_scores(positions, weights, refined, GEOSCORE_SCALE_KM)
     answer = refined[np.argmax(worth)]
     kernels.masses_within(belief, answer[None], np.array(THRESHOLDS_KM))
-    kernels.radius_for_mass_km(belief, answer, np.array(list(fit.radius_levels.values())))
+    kernels.radius_for_mass_km(belief, answer, np.array(list(fit.credible_disc_levels.values())))
     dense = kernels.log_density(belief, positions)
-    for level in fit.region_levels.values():
+    for level in fit.credible_region_levels.values():
         hdr.area_km2(hdr.hdr_boxes(belief, kernels.hdr_log_density(dense, weights, level)))
     mass, _ = posteriors.masses(of, fit)
     most_probable_places(refined, mass)

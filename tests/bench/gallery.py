@@ -32,8 +32,8 @@ _SPREAD_M = 80.0
 _METRES_PER_DEGREE = 111_195.0
 _START = datetime(2019, 1, 1, tzinfo=UTC)
 _COLUMNS = (
-    "id, organization_id, source_id, kind, external_id, sequence, geog, captured_at,"
-    " position_source, sha256, size_bytes, format, width_px, height_px, locator,"
+    "id, organization_id, source_id, source_kind, external_id, sequence, geog, captured_at,"
+    " position_source, sha256, size_bytes, format, width_px, height_px, uri,"
     " cell_r5, cell_r7, cell_r9, state, version"
 )
 

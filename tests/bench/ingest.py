@@ -31,7 +31,7 @@ TARGET_RATIO = 1.3
 WORKER = "bench/1/0.00"
 _CHUNK = 64
 _BARE = ("encode", "decode", "decode_encode")
-_HINT = MetadataOverride(lat=44.8, lon=-1.0)
+_OVERRIDE = MetadataOverride(lat=44.8, lon=-1.0)
 _SOURCE = Source(
     id=UUID(int=1),
     name="bench",
@@ -181,7 +181,7 @@ def _decode(ready: Prepared, files: list[Path]) -> list[Pixels]:
     """Only the decoding children."""
     decoder = ready.parts.decoder
     with ThreadPoolExecutor(ready.parts.threads) as pool:
-        readings = pool.map(lambda path: decoder.read(path.name, str(path), _HINT), files)
+        readings = pool.map(lambda path: decoder.read(path.name, str(path), _OVERRIDE), files)
         return [_accepted(each).faces[0].pixels for each in readings]
 
 
@@ -200,8 +200,8 @@ def _item(path: Path) -> ClaimedItem:
         source=_SOURCE,
         external_id=path.name,
         file=path.name,
-        locator=path.as_uri(),
-        hint=_HINT,
+        uri=path.as_uri(),
+        metadata_override=_OVERRIDE,
         attempts=1,
         arrival=1,
     )

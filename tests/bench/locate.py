@@ -18,7 +18,9 @@ from bench.bare_judged import open_bare
 from bench.files import files, tower
 from bench.stack import Say, Stack, Tower, stack, taken_mib
 from pinpoint.bootstrap import Services, build_services
+from pinpoint.ports import Reranker
 from pinpoint.records import GPS_CHANNEL, Answer, IndexFilter, SearchFilter
+from pinpoint.search.context import SearchContext
 from pinpoint.search.pipeline import locate_encoded
 from pinpoint.store.vectors import strategy
 
@@ -139,14 +141,22 @@ def ask(ready: Prepared, vector: np.ndarray, owner: UUID) -> Answer:
     """One question through the real flow: owner's socket, API's role, views."""
     return locate_encoded(
         vector,
-        limits=SearchFilter(),
-        organization_id=owner,
-        contract=ready.services.encoder.contract,
-        index=ready.services.index,
-        database=ready.services.database,
-        settings=ready.services.settings.search,
+        SearchFilter(),
+        context_of(ready.services, owner, reranker=ready.services.encoder.reranker),
         kind="photo",
-        reranker=ready.services.encoder.reranker,
+    )
+
+
+def context_of(services: Services, owner: UUID, reranker: Reranker | None = None) -> SearchContext:
+    """Context of one query in the product's search flow."""
+    return SearchContext(
+        organization_id=owner,
+        decoder=services.decoder,
+        encoder=services.encoder,
+        index=services.index,
+        database=services.database,
+        settings=services.settings.search,
+        reranker=reranker,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -14,11 +15,17 @@ from bench.stack import Say, Stack
 from pinpoint.bootstrap import Services, build_services
 from pinpoint.evaluation.labels.labels import LabeledQueries, read_labels
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
-from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig, evaluate
+from pinpoint.evaluation.run.evaluate import (
+    EvaluationComponents,
+    RunConfig,
+    build_context,
+    evaluate,
+)
 from pinpoint.media.files import read_bytes
 from pinpoint.records import SearchFilter
-from pinpoint.search.pipeline import encode_photo, locate_encoded
-from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.search.candidates_and_evidence import encode_photo
+from pinpoint.search.context import QueryPhoto
+from pinpoint.search.pipeline import locate_encoded
 from pinpoint.synthetic.capture_patterns import Shot, generate_shots
 from pinpoint.synthetic.dataset import make_planet
 from pinpoint.synthetic.labels import exif_label
@@ -143,20 +150,11 @@ def _parts(services: Services) -> EvaluationComponents:
 
 def _bare(labeled: LabeledQueries, plan: RunConfig, parts: EvaluationComponents) -> None:
     for question in labeled.questions:
-        vector = encode_photo(
-            read_bytes(plan.images / question.file, parts.max_bytes),
+        photo = QueryPhoto(
+            data=read_bytes(plan.images / question.file, parts.max_bytes),
             file=question.file,
             kind=question.kind,
-            decoder=parts.decoder,
-            encoder=parts.encoder,
-            watch=Stopwatch(),
         )
-        locate_encoded(
-            vector,
-            limits=SearchFilter(),
-            organization_id=plan.organization_id,
-            contract=parts.encoder.contract,
-            index=parts.index,
-            database=parts.database,
-            settings=parts.search,
-        )
+        context = build_context(plan, replace(parts, reranker=None))
+        vector = encode_photo(photo, parts.decoder, parts.encoder, context.stopwatch)
+        locate_encoded(vector, SearchFilter(), context)

@@ -8,7 +8,7 @@ from statistics import median
 
 from sqlalchemy import text
 
-from bench.locate import OWNERS, Prepared
+from bench.locate import OWNERS, Prepared, context_of
 from pinpoint.records import SearchFilter
 from pinpoint.search import retrieve
 from pinpoint.store.catalog.neighbors import EVIDENCE, evidence_parameters
@@ -38,12 +38,7 @@ def _explain(
     took, looked, found, indexes = [], [], [], set()
     for vector in ready.vectors[number][:questions]:
         candidates, _ = retrieve.retrieve_candidates(
-            vector,
-            index=services.index,
-            organization_id=owner,
-            limits=SearchFilter(),
-            settings=settings,
-            info=info,
+            vector, SearchFilter(), context_of(services, owner), snapshot=info
         )
         parameters = evidence_parameters(
             candidates,

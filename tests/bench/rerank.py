@@ -98,14 +98,14 @@ def questions(batch: int) -> RerankBatch:
         gps=torch.randn(*sets[:2], DIM),
         position=place,
         kind=torch.randint(0, len(SOURCE_KINDS), sets[:2]),
-        found=torch.ones(*sets[:2], 2, dtype=torch.bool),
+        in_channel=torch.ones(*sets[:2], 2, dtype=torch.bool),
         present=torch.ones(sets[:2], dtype=torch.bool),
-        near=torch.randn(*sets, DIM),
-        near_kind=torch.randint(0, len(SOURCE_KINDS), sets),
-        away_m=torch.rand(sets) * 5_000.0,
+        evidence=torch.randn(*sets, DIM),
+        evidence_kind=torch.randint(0, len(SOURCE_KINDS), sets),
+        evidence_distance_m=torch.rand(sets) * 5_000.0,
         bearing_deg=torch.rand(sets) * 360.0,
         age_years=torch.rand(sets),
-        near_present=torch.ones(sets, dtype=torch.bool),
+        evidence_present=torch.ones(sets, dtype=torch.bool),
     )
 
 

@@ -15,6 +15,7 @@ from index_gallery import unit
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.geo.distance import haversine_m
 from pinpoint.records import SearchFilter
+from pinpoint.search.context import SearchContext
 from pinpoint.search.pipeline import locate_encoded
 from pinpoint.settings import SearchSettings, ServiceSettings, Settings
 from pinpoint.stack.index.build import build_index
@@ -50,14 +51,17 @@ def test_both_sides_judge_alike(home, database_url, api_database_url, ends):
     for vector in made.queries(5):
         said = locate_encoded(
             vector,
-            limits=SearchFilter(),
-            organization_id=owner,
-            contract=contract,
-            index=index,
-            database=CatalogDatabase(as_api, 64),
-            settings=SearchSettings(),
+            SearchFilter(),
+            SearchContext(
+                organization_id=owner,
+                decoder=None,
+                encoder=encoder,
+                index=index,
+                database=CatalogDatabase(as_api, 64),
+                settings=SearchSettings(),
+                reranker=encoder.reranker,
+            ),
             kind="photo",
-            reranker=encoder.reranker,
         )
         plain = bare.locate(vector, owner, exact=True)
         assert (said.ranker, said.calibrated) == ("rerank", True)

@@ -50,13 +50,13 @@ def measure(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
     )
     recipe = read_config(RECIPE)
     # No two pictures of one drive in a batch, and this planet has 96 drives.
-    schedule = recipe.schedule.model_copy(update={"batch": _BATCH})
+    schedule = recipe.schedule.model_copy(update={"batch_size": _BATCH})
     asked = recipe.model_copy(update={"sources": sources, "schedule": schedule})
     settings = Settings(encoder=EncoderSettings(device="cpu"))
     samples = read_samples(
         [ManifestSource(manifest=one.manifest, kind=one.kind) for one in sources],
         settings.media,
-        resolution=asked.cells,
+        geocell_resolution=asked.geocell_resolution,
     ).samples
     decoder = ChildDecoder(settings.media, children=2)
     try:
@@ -64,7 +64,7 @@ def measure(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
         epochs = _epochs(asked, samples, settings, decoder, folder, repetitions, say)
     finally:
         decoder.close()
-    return {**steps, **epochs, "pictures": len(samples), "batch": asked.schedule.batch}
+    return {**steps, **epochs, "pictures": len(samples), "batch": asked.schedule.batch_size}
 
 
 def _steps(
@@ -80,7 +80,7 @@ def _steps(
     features = _cached(front, samples, decoder, folder / "pixels")
     rows = np.arange(len(samples))
     table = FeatureTable.of(samples, features, rows, asked)
-    sampler = BatchSampler(samples, rows, batch=asked.schedule.batch, seed=0)
+    sampler = BatchSampler(samples, rows, batch_size=asked.schedule.batch_size, seed=0)
     few = {"steps": _STEPS, "checkpoint_steps": _STEPS + 1}
     config = asked.model_copy(update={"schedule": asked.schedule.model_copy(update=few)})
     took: dict[str, list[float]] = {"step": [], "bare": []}
@@ -103,7 +103,7 @@ def _steps(
         if number:
             took["step"].append(step_s)
             took["bare"].append(bare_s)
-    shown = asked.schedule.batch * _STEPS
+    shown = asked.schedule.batch_size * _STEPS
     step_s, bare_s = median(took["step"]), median(took["bare"])
     return {
         "step_per_s": shown / step_s,
@@ -120,9 +120,9 @@ def _passes(
     ready = []
     for step in range(_STEPS):
         rows = sampler.batch(step)
-        partners = table.near.draw(step, rows)
+        partners = table.near_pairs.draw(step, rows)
         shown = np.concatenate([rows, np.setdiff1d(partners[partners >= 0], rows)])
-        places = np.resize(rows, len(rows) + config.losses.extra_places)
+        places = np.resize(rows, len(rows) + config.losses.num_sampled_negatives)
         ready.append(
             (
                 torch.from_numpy(table.features[shown].astype(np.float32)),
@@ -151,7 +151,7 @@ def _epochs(
 ) -> dict[str, object]:
     """Behind the same tower, frozen: heads over all pictures, from the cache and from files."""
     bundle = timm_bundle(folder / "tower")
-    losses = asked.losses.model_copy(update={"cell": 0.0, "picture": 0.0})
+    losses = asked.losses.model_copy(update={"geocell": 0.0, "image_image": 0.0})
     frozen = {"tower": str(bundle), "train_tower": None, "losses": losses}
     config = asked.model_copy(update=frozen)
     front = open_feature_source(config, settings)

@@ -50,7 +50,7 @@ def _ingest(services: Services, ready: Prepared, organization: UUID) -> float:
         database=services.database,
         settings=services.settings,
     )
-    while not batch.complete:
+    while not batch.is_processed:
         if time.perf_counter() > begun + _LIMIT_S:
             raise RuntimeError(f"not everything was indexed in {_LIMIT_S:g} s: {batch}")
         time.sleep(_LOOK_S)

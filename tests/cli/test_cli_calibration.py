@@ -65,7 +65,7 @@ def test_what_has_no_place_or_is_of_another_bundle_is_refused(pinpoint, tmp_path
 
 def test_an_answer_says_how_sure_it_is_and_when_it_is_only_a_guess(capsys):
     answer = {
-        "point": {"lat": 48.85, "lon": 2.35}, "abstained": "unsupported", "calibrated": True,
+        "point": {"lat": 48.85, "lon": 2.35}, "abstained": "not_in_gallery", "calibrated": True,
         "regions": [{"mass": 0.9, "radius_m": 31_000.0}], "citations": {}, "candidates": [],
         "timings_ms": {}, "bundle": {"name": "b", "note": "n"}, "ranker": "vote",
         "ranker_reason": None, "note": None,

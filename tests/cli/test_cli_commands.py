@@ -65,7 +65,7 @@ def test_a_folder_is_uploaded_and_its_batch_shown(pinpoint, api, tmp_path):
     picture(folder / "deep" / "b.png", 2)
     (folder / "track.gpx").write_text("no photo")
     batch = pinpoint("ingest", folder, "--source", "walk", "--kind", "photo", "--json")
-    assert (batch["items"], batch["state"], batch["complete"]) == (2, "closed", False)
+    assert (batch["items"], batch["state"], batch["is_processed"]) == (2, "closed", False)
     shown = pinpoint("batches", "show", batch["id"], "--json")
     assert [item["file"] for item in shown["items"]] == ["a.png", "deep/b.png"]
     assert (batch.pop("not_sent"), batch.pop("repeated"), batch.pop("manifest")) == ([], 0, None)
@@ -175,8 +175,8 @@ def test_locate_answers_each_photo_and_goes_on_after_a_bad_one(pinpoint, asked, 
 def test_similar(pinpoint, asked, tmp_path):
     photo = picture(tmp_path / "p.png")
     assert pinpoint("similar", photo, "--limit", 3, "--json")["groups"][0]["group"] == "g"
-    assert "0.700" in pinpoint("similar", "--image", asked[0]["organization_id"]).out
-    assert asked[0]["limit"] == 3
+    assert "0.700" in pinpoint("similar", "--image", asked[0]["context"].organization_id).out
+    assert asked[0]["request"].limit == 3
 
 
 def test_a_key_without_the_scope(pinpoint, api):
@@ -190,7 +190,7 @@ def test_inspect_needs_no_stack(pinpoint, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     found = pinpoint("inspect", tmp_path, "--json")
     assert (found["accepted"], found["rejected"]) == (0, 2)
-    reasons = {one["file"]: one["reason"] for one in found["files"]}
+    reasons = {one["file"]: one["error_code"] for one in found["files"]}
     assert reasons["plain.png"] == "no_position"
     assert "plain.png" in pinpoint("inspect", tmp_path).out
 
@@ -223,9 +223,9 @@ def test_the_client_waits_and_closes(api, tmp_path):
         done = client.ingest_folder(
             tmp_path / "a.png", source="walk", wait=True, on_progress=settle
         )
-        assert (done["complete"], done["indexed"]) == (True, 1)
+        assert (done["is_processed"], done["indexed"]) == (True, 1)
         assert client.ready()["ready"] is True
-        assert client.items(done["id"], state="indexed")["items"][0]["file"] == "a.png"
+        assert client.items(done["id"], status="indexed")["items"][0]["file"] == "a.png"
     assert seen[0] == 1
 
 

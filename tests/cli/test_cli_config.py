@@ -10,11 +10,11 @@ import sys
 import pytest
 
 from pinpoint.errors import ConfigurationError
-from pinpoint.settings import Settings
 from pinpoint.settings_file import (
     HIDDEN,
     find_setting,
     list_settings,
+    load_settings,
     read_file,
     set_value,
     settings_path,
@@ -43,20 +43,20 @@ def test_every_setting_but_the_home_may_be_in_the_file():
     assert {one.variable for one in list_settings().values()} == variables - {"PINPOINT_HOME"}
 
 
-def test_from_environment_takes_environment_before_file_before_default(home, monkeypatch):
+def test_load_settings_takes_environment_before_file_before_default(home, monkeypatch):
     change(home, "search_candidates", "40")
     change(home, "api_port", "8080")
     monkeypatch.setenv("PINPOINT_API_PORT", "9090")
-    found = Settings.from_environment()
+    found = load_settings()
     assert (found.search.candidates, found.api.port, found.search.max_citations) == (40, 9090, 3)
     assert found.places.home == home
 
 
-def test_from_environment_in_a_process_of_the_stack_leaves_the_file_alone(home, monkeypatch):
+def test_load_settings_in_a_process_of_the_stack_leaves_the_file_alone(home, monkeypatch):
     change(home, "database_url", PASSWORD)
-    assert Settings.from_environment().places.database_url == PASSWORD
+    assert load_settings().places.database_url == PASSWORD
     monkeypatch.setenv("PINPOINT_STACK", str(home.resolve()))
-    assert Settings.from_environment().places.database_url is None
+    assert load_settings().places.database_url is None
 
 
 def test_set_value_keeps_other_lines_and_types(home):
@@ -87,7 +87,7 @@ def test_a_secret_that_others_may_read_is_refused(home):
     with pytest.raises(
         ConfigurationError, match="qdrant_api_key and other users may read it"
     ) as error:
-        Settings.from_environment()
+        load_settings()
     assert "kkkk" not in error.value.message
     assert "chmod 600" in error.value.message
 
@@ -107,7 +107,7 @@ def test_a_mistake_in_the_file_names_file_and_setting(home, text, words):
     settings_path(home).write_text(text, encoding="utf-8")
     settings_path(home).chmod(0o600)
     with pytest.raises(ConfigurationError) as error:
-        Settings.from_environment()
+        load_settings()
     assert str(settings_path(home)) in error.value.message
     assert words in error.value.message
 

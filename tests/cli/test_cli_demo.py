@@ -83,7 +83,9 @@ def nothing():
 def report():
     answers = [
         answered(48.9, 2.3, 20_000, within={1: 0.1, 25: 0.834, 200: 0.9}),
-        answered(48.9, 2.3, 20_000, within={1: 0.0, 25: 0.04, 200: 0.1}, abstained="unsupported"),
+        answered(
+            48.9, 2.3, 20_000, within={1: 0.0, 25: 0.04, 200: 0.1}, abstained="not_in_gallery"
+        ),
         answered(51.5, -0.1, 20_000),
         nothing(),
     ]

@@ -123,10 +123,10 @@ def test_inspect_tracks_with_options(pinpoint, tmp_path):
     (tmp_path / "day.gpx").write_bytes(render(Gpx(tracks=tracks), encoding="windows-1252"))
     (tmp_path / "a.jpg").write_bytes(timed("11:20:00"))
     found = by_name(pinpoint("inspect", tmp_path, "--json"))
-    assert found["a.jpg"]["reason"] == "time_zone_unknown"
+    assert found["a.jpg"]["error_code"] == "time_zone_unknown"
     assert "say which zone it is in: --time-zone" in pinpoint("inspect", tmp_path).out
     zone = ("--time-zone", "Europe/Helsinki", "--json")
-    assert by_name(pinpoint("inspect", tmp_path, *zone))["a.jpg"]["reason"] == "ambiguous_track"
+    assert by_name(pinpoint("inspect", tmp_path, *zone))["a.jpg"]["error_code"] == "ambiguous_track"
     one = by_name(pinpoint("inspect", tmp_path, "--track", "Aino", *zone))["a.jpg"]
     assert (one["lat"], one["lon"]) == pytest.approx((60.02, 24.0))
     assert one["captured_at"] == "2023-09-10T08:20:00+00:00"

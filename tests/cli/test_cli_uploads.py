@@ -40,9 +40,9 @@ def folder(tmp_path):
 
 
 def sent(api):
-    """Names and hints as the API took them, in order."""
+    """Names and overrides as the API took them, in order."""
     (batch,) = api.rows().all_batches.values()
-    return [(item.external_id, item.hint) for item in batch["new"]]
+    return [(item.external_id, item.metadata_override) for item in batch["new"]]
 
 
 @pytest.mark.parametrize("spelled", ["--manifest", "alone"])
@@ -51,19 +51,24 @@ def test_a_manifest_goes_with_its_files(pinpoint, api, folder, spelled):  # noqa
     what = [folder, "--manifest", "m.csv"] if spelled == "--manifest" else [folder / "m.csv"]
     said = pinpoint("ingest", *what, "--source", "walk", "--json")
     assert said["items"] == 4
-    assert [(one["file"], one["reason"]) for one in said["not_sent"]] == [
+    assert [(one["file"], one["error_code"]) for one in said["not_sent"]] == [
         ("a/far.png", "out_of_range"),
         ("a/nothing.png", "missing_file"),
         ("../secret.png", "outside_root"),
     ]
-    (a, hint), (b, other), (quoted, named), (again, moved) = sent(api)
+    (a, metadata_override), (b, other), (quoted, named), (again, moved) = sent(api)
     # Two files of one name in two folders stay apart, and each keeps its own position.
-    assert (a, hint.lat, hint.lon, hint.creator) == ("a/p.png", 48.5, 2.5, "ann")
-    assert dict(hint.attributes) == {"weather": "sunny,\nwarm"}
-    assert hint.captured_at.isoformat() == "2024-05-01T10:00:00+00:00"
+    assert (a, metadata_override.lat, metadata_override.lon, metadata_override.creator) == (
+        "a/p.png",
+        48.5,
+        2.5,
+        "ann",
+    )
+    assert dict(metadata_override.attributes) == {"weather": "sunny,\nwarm"}
+    assert metadata_override.captured_at.isoformat() == "2024-05-01T10:00:00+00:00"
     assert (b, other.lat, other.captured_at) == ("b/p.png", 49.5, None)
     assert (quoted, named.lat, named.creator) == ('b/q "x" é.png', None, "bob")
-    # The same file twice travels in two requests: hints go by name.
+    # The same file twice travels in two requests: overrides go by name.
     assert (again, moved.lat) == ("a/p.png", 50.5)
 
 
@@ -125,7 +130,7 @@ def test_names_that_the_wire_could_change_are_rejected_here(api, tmp_path):
     with Client.open(api.url) as client:
         said = client.ingest_folder(tmp_path, source="walk")
     assert said["items"] == 1
-    assert {one["reason"] for one in said["not_sent"]} == {"bad_name"}
+    assert {one["error_code"] for one in said["not_sent"]} == {"bad_name"}
     assert len(said["not_sent"]) == 2
 
 
@@ -137,10 +142,11 @@ def test_ingest_options_travel_with_uploads_and_tracks_are_refused(pinpoint, api
     said = pinpoint("ingest", folder, "--source", "walk", *options, "--no-manifest", "--json")
     assert said["sidecars_not_read"]["kinds"] == {"takeout": 1, "xmp": 1}
     (held,) = api.rows().all_batches.values()
-    hints = [item.hint for item in held["new"]]
-    assert {(hint.time_zone, hint.camera_clock_offset_s) for hint in hints} == {
-        ("Asia/Tokyo", -30.0)
-    }
+    metadata_overrides = [item.metadata_override for item in held["new"]]
+    assert {
+        (metadata_override.time_zone, metadata_override.camera_clock_offset_s)
+        for metadata_override in metadata_overrides
+    } == {("Asia/Tokyo", -30.0)}
     text = pinpoint("ingest", folder, "--source", "walk", "--no-manifest").err
     assert "2 sidecars are not read (1 XMP, 1 Google Takeout)" in text
     refused = pinpoint("ingest", folder, "--source", "walk", "--track", "Aino", code=64)
@@ -148,11 +154,12 @@ def test_ingest_options_travel_with_uploads_and_tracks_are_refused(pinpoint, api
 
 
 @pytest.mark.parametrize(
-    "hint", [{"time_zone": "Nowhere"}, {"camera_clock_offset_s": 1e12}, {"track": "/etc/a.gpx"}]
+    "metadata_override",
+    [{"time_zone": "Nowhere"}, {"camera_clock_offset_s": 1e12}, {"track": "/etc/a.gpx"}],
 )
-def test_hints_of_uploads_that_cannot_be_used_refused(hint):
+def test_hints_of_uploads_that_cannot_be_used_refused(metadata_override):
     with pytest.raises(ValidationError):
-        MetadataOverrideIn.model_validate(hint)
+        MetadataOverrideIn.model_validate(metadata_override)
 
 
 def test_a_file_too_large_for_the_server_stops_nothing(api, tmp_path):
@@ -164,7 +171,7 @@ def test_a_file_too_large_for_the_server_stops_nothing(api, tmp_path):
     with Client.open(api.url) as client:
         said = client.ingest_folder(tmp_path, source="walk")
     assert [one["file"] for one in said["not_sent"]] == ["b.png"]
-    assert said["not_sent"][0]["reason"] == "too_large"
+    assert said["not_sent"][0]["error_code"] == "too_large"
     assert said["items"] == 2
 
 
@@ -175,7 +182,7 @@ def test_names_that_cannot_travel_are_rejected_here(api, tmp_path):
     with Client.open(api.url) as client:
         said = client.ingest_folder(tmp_path, source="walk")
     assert said["items"] == 1
-    assert "rename" in said["not_sent"][0]["detail"]
+    assert "rename" in said["not_sent"][0]["error_message"]
     json.dumps(said)
 
 

@@ -174,7 +174,7 @@ def test_a_name_that_a_manifest_sends_twice_is_not_taken_for_the_first(api, tmp_
     with line(api.url, None, "refuse") as proxy, Client.open(proxy.url) as client:
         client.ingest_folder(tmp_path / "m.csv", source="walk")
     (batch,) = api.rows().all_batches.values()
-    assert [item.hint.lat for item in batch["new"]] == [48.5, 49.5]
+    assert [item.metadata_override.lat for item in batch["new"]] == [48.5, 49.5]
 
 
 def test_a_key_that_may_not_look_sends_all_of_a_request_again(api, folder, pauses, monkeypatch):

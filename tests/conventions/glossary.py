@@ -16,13 +16,12 @@ from conventions.name_counts import PACKAGES
 from conventions.rejected_words import (
     DOCUMENT_SUFFIXES,
     DOCUMENTS,
+    GLOSSARY,
     ROOT,
     WordHit,
     blank_code,
     read_python_texts,
 )
-
-GLOSSARY = ROOT / "docs/reference/glossary.md"
 
 _KEY = re.compile(r"[A-Za-z][\w.-]*")
 """A string that is one word is a key of JSON, a column, a metric or a setting."""

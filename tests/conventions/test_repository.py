@@ -148,22 +148,6 @@ def test_platform_is_no_package():
     assert [p.name for p in (ROOT / "platform").iterdir() if p.is_dir()] == ["pinpoint"]
 
 
-@pytest.mark.parametrize("flow", ["ingest", "search"])
-def test_stages_of_a_flow_do_not_call_each_other(flow):
-    folder = ROOT / "platform/pinpoint" / flow
-    assert (folder / "pipeline.py").is_file(), f"the {flow} flow has no recipe"
-    stages = [p for p in folder.glob("*.py") if not p.stem.endswith(("pipeline", "__init__"))]
-    report(
-        [
-            at(path, node.lineno, f"stage imports its sibling {node.module}")
-            for path in stages
-            for node in ast.walk(tree(path))
-            if isinstance(node, ast.ImportFrom)
-            and (node.module or "").startswith(f"pinpoint.{flow}")
-        ]
-    )
-
-
 def descendants(kind: type[errors.PinpointError]) -> set[type[errors.PinpointError]]:
     below = {each for sub in kind.__subclasses__() for each in descendants(sub)}
     return {kind, *below}

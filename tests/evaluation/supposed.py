@@ -43,12 +43,12 @@ def questions(count, seed, *, supported=True):
         points = np.array([_scatter_around(towns[other], 3.0, rng) for other in others])
         features = QueryFeatures(
             kind=kind,
-            points=tuple((round(a, 7), round(b, 7)) for a, b in points.tolist()),
+            positions=tuple((round(a, 7), round(b, 7)) for a, b in points.tolist()),
             logits=tuple(np.round(3.0 * skill, 5).tolist()),
-            null_logit=None,
-            similarity=round(float(similarity), 6),
-            surroundings=round(float(similarity) / 2, 6),
-            density=round(float(rng.lognormal()), 4),
+            no_match_logit=None,
+            max_similarity=round(float(similarity), 6),
+            neighborhood_similarity=round(float(similarity) / 2, 6),
+            gallery_density=round(float(rng.lognormal()), 4),
         )
         queries.append((features, truth, f"author {seed}-{number // 3}"))
     return queries

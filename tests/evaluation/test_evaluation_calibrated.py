@@ -29,6 +29,7 @@ from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, copy_bundle, read_bundl
 from pinpoint.nets.bundle.calibrations import write_calibration
 from pinpoint.nets.bundle.digests import public_contract
 from pinpoint.records import SearchFilter
+from pinpoint.search.context import QueryPhoto
 from pinpoint.search.pipeline import locate
 from pinpoint.synthetic.dataset import make_planet
 from stack_fixtures import Rig
@@ -85,10 +86,10 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         first = after[0]
         data = (planet.folder / "queries/images" / first["file"]).read_bytes()
         answer = locate(
-            data, file="x", limits=SearchFilter(), organization_id=org, kind=first["kind"],
-            decoder=parts.decoder, encoder=fresh, index=parts.index, database=parts.database,
-            settings=parts.search,
-        )  # fmt: skip
+            QueryPhoto(data=data, file="x", kind=first["kind"]),
+            SearchFilter(),
+            rig.search_context(org, encoder=fresh, settings=parts.search),
+        )
         _check_wire(AnswerOut.of(answer, 3), first)
         write_results(
             tmp_path / "after", read_run_manifest(tmp_path / "after"), vector_width(parts)

@@ -76,7 +76,7 @@ def test_uncovered_queries_are_withheld(scored_queries, fitted):
     uncovered = [features for features, _, _ in supposed.questions(40, seed=33, supported=False)]
     withheld = np.mean(
         [
-            posterior.compute_posterior(features, fitted).abstained == "unsupported"
+            posterior.compute_posterior(features, fitted).abstained == "not_in_gallery"
             for features in uncovered
         ]
     )
@@ -86,7 +86,7 @@ def test_uncovered_queries_are_withheld(scored_queries, fitted):
     # The share of withheld correct answers is bounded; that of wrong ones is higher.
     assert abstained[right].mean() == pytest.approx(0.1, abs=0.06)
     assert abstained[~right].mean() > 2 * abstained[right].mean()
-    assert fitted.abstention.right_share == pytest.approx(0.1, abs=0.01)
+    assert fitted.abstention.false_abstention_rate == pytest.approx(0.1, abs=0.01)
 
 
 def test_strata_depend_on_kind_and_density_only(fitted):
@@ -99,7 +99,7 @@ def test_strata_depend_on_kind_and_density_only(fitted):
         ("street", 1e9, ("street, dense", "street", "all")),
     ):
         changed = replace(features, kind=kind, density=density)
-        assert posteriors.group_names(changed, fitted.density_cuts) == expected
+        assert posteriors.group_names(changed, fitted.density_thresholds) == expected
         assert posterior.compute_posterior(changed, fitted).stratum == next(
             name for name in expected if name in fitted.strata
         )
@@ -112,12 +112,12 @@ def likelihood_in_a_loop(theta, questions):
     for features, truth, _ in questions:
         elsewhere = 1 / (1 + math.exp(-(theta[6:11] @ posteriors.decision_features(features))))
         raised = []
-        for point, logit in zip(features.points, features.logits, strict=True):
-            around = haversine_m(np.array(features.points), np.array(point)) / 25_000
+        for point, logit in zip(features.positions, features.logits, strict=True):
+            around = haversine_m(np.array(features.positions), np.array(point)) / 25_000
             many = sum(math.exp(-distance * distance / 2) for distance in around)
             raised.append(math.exp(logit / heat) * many**crowding)
         density = 0.0
-        for point, weight in zip(features.points, raised, strict=True):
+        for point, weight in zip(features.positions, raised, strict=True):
             km = float(haversine_m(np.array(point), truth)) / 1_000
             for share, radius_km in zip(narrow, posterior_fit.KERNELS_KM, strict=True):
                 mass = (1 - elsewhere) * weight / sum(raised) * share
@@ -132,14 +132,14 @@ def likelihood_in_a_loop(theta, questions):
 def test_log_likelihood_equals_loop_and_gradient_equals_differences():
     questions = supposed.questions(6, seed=2)
     questions[0] = (
-        replace(questions[0][0], points=questions[0][0].points[:3], logits=(0.1, 0.7, -2.0)),
+        replace(questions[0][0], positions=questions[0][0].positions[:3], logits=(0.1, 0.7, -2.0)),
         *questions[0][1:],
     )
     table = posterior_fit.design_matrix(
         [one for one, _, _ in questions], np.array([t for _, t, _ in questions])
     )
     theta = np.random.default_rng(0).normal(0, 0.5, 14)
-    fast, slope = posterior_fit.log_likelihood(theta, table, table.signals)
+    fast, slope = posterior_fit.log_likelihood(theta, table, table.features)
     assert fast == pytest.approx(likelihood_in_a_loop(theta, questions), rel=1e-9)
     for place, step in enumerate(1e-5 * np.eye(14)):
         rise = likelihood_in_a_loop(theta + step, questions) - likelihood_in_a_loop(
@@ -155,8 +155,8 @@ def test_calibrate_uses_calibration_split_only(tmp_path):
         line["strata"]["role"] = "test"
     (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     calibration = fit.fit_calibration(folder)
-    assert (calibration.data["questions"], calibration.authors) == ("40", 14)
-    assert calibration.abstention.signal == "elsewhere"
+    assert (calibration.data["queries_in_gallery"], calibration.num_creators) == ("40", 14)
+    assert calibration.abstention.signal == "outside_candidates"
     assert list(calibration.strata) == ["all"]
 
 

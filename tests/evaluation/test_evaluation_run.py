@@ -12,12 +12,13 @@ import pytest
 from evaluation.planted import PLACES
 from pinpoint.errors import BadBundleError, BadRequestError, ConflictError, IndexUnavailableError
 from pinpoint.evaluation.run import run_manifest
-from pinpoint.evaluation.run.evaluate import exclusions_for, vector_width
+from pinpoint.evaluation.run.evaluate import build_context, exclusions_for, vector_width
 from pinpoint.evaluation.run.results import read_results, write_results
 from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows, read_vectors
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import Point, SearchFilter
 from pinpoint.search import pipeline
+from pinpoint.search.context import QueryPhoto
 
 
 def rows_of(out):
@@ -56,16 +57,9 @@ def test_run_row_equals_answer_of_search_flow(chain, finished):
         (EXCLUDED, exclusions_for(question, digest, chain.plan())),
     ):
         answer = pipeline.locate(
-            data,
-            file="x",
-            limits=SearchFilter(),
-            organization_id=chain.organization_id,
-            kind="photo",
-            decoder=chain.parts.decoder,
-            encoder=chain.parts.encoder,
-            index=chain.parts.index,
-            database=chain.parts.database,
-            settings=chain.parts.search,
+            QueryPhoto(data=data, file="x", kind="photo"),
+            SearchFilter(),
+            build_context(chain.plan(), chain.parts),
             exclusions=exclusions,
         )
         arm = row["arms"][name]

@@ -140,7 +140,7 @@ def test_invalid_rows_are_dropped_with_reason(tmp_path: Path) -> None:
     assert truths(labeled) == [("j.jpg", 90.0, -180.0)]
     assert labeled.dropped == {
         "bad_row": 4,
-        "half_position": 2,
+        "incomplete_position": 2,
         "no_position": 2,
         "null_island": 1,
         "out_of_range": 2,

@@ -32,7 +32,7 @@ from pinpoint.media.metadata.raw_metadata import from_wire, to_wire
 from pinpoint.media.renditions import orientation_of
 from pinpoint.records import CaptureMetadata, IndexInfo, IndexSpec, MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
-from pinpoint.store.db.rows import hint_from_json, hint_to_json, image_id
+from pinpoint.store.db.rows import image_id, override_from_json, override_to_json
 from pinpoint.store.vectors.edge import EdgeIndex
 from pinpoint.store.vectors.rpc import codec as wire
 from pinpoint.store.vectors.rpc import handlers, server
@@ -92,7 +92,7 @@ def _manifest(name: str, data: bytes) -> None:
     with _promised(BadManifestError, TooLargeError):
         for row in read_manifest(path, settings):
             if isinstance(row, Rejected):
-                _check_refusal(row.reason, row.detail)
+                _check_refusal(row.error_code, row.error_message)
                 _check_text(row.file)
             else:
                 _check_row(row)
@@ -104,11 +104,11 @@ def _check_row(row: ManifestRow) -> None:
     for text in (row.external_id, row.name):
         _check_text(text)
     image_id(_ORG, _SOURCE, row.external_id, None)
-    stored = json.dumps(hint_to_json(row.hint), allow_nan=False)
-    for key, value in row.hint.attributes.items():
+    stored = json.dumps(override_to_json(row.metadata_override), allow_nan=False)
+    for key, value in row.metadata_override.attributes.items():
         _check_text(f"{key} {value}")
-    if hint_from_json(json.loads(stored)) != row.hint:
-        raise FindingError("a hint changes on its way through the database")
+    if override_from_json(json.loads(stored)) != row.metadata_override:
+        raise FindingError("a metadata_override changes on its way through the database")
 
 
 def frames(data: bytes) -> None:
@@ -200,7 +200,7 @@ def _check_capture(capture: CaptureMetadata) -> None:
         raise FindingError(f"{capture.captured_at} is from {capture.time_source}")
     if capture.captured_at is not None:
         capture.captured_at.isoformat()
-        wire.pack_time(capture.captured_at)
+        wire.check_time(capture.captured_at)
     for text in (
         capture.camera,
         capture.creator,

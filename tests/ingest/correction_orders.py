@@ -93,7 +93,7 @@ class Play:
     photos: dict[str, Told] = field(default_factory=dict)
 
     def read_files(self) -> None:
-        """Ask the decoder, without any hint, what each file says, and write the manifest."""
+        """Ask the decoder, without any override, what each file says, and write the manifest."""
         rows = ["file,latitude,longitude,captured_at,creator"]
         for number, path in enumerate(sorted(self.folder.iterdir())):
             read = self.rig.parts.decoder.read(path.name, str(path))
@@ -126,7 +126,7 @@ class Play:
             if name not in ids or fix == ImageUpdate():
                 continue
             with self.rig.database.write(self.org) as catalog:
-                catalog.fix_image(ids[name], fix)
+                catalog.update_image(ids[name], fix)
             told.by_person = True
         self.rig.run()
 
@@ -154,7 +154,7 @@ class Play:
         with self.rig.database.read(self.org) as catalog:
             batch = catalog.batch(batch.id)
             items = {item.file: item for item in catalog.batch_items(batch.id, limit=1_000)}
-        assert batch.complete
+        assert batch.is_processed
         assert set(items) == set(self.photos)
         for name, told in self.photos.items():
             self._check_item(event, told, items[name], was_held=held[name])
@@ -162,15 +162,15 @@ class Play:
     def _check_item(self, event: str, told: Told, item, *, was_held: bool) -> None:
         notes = " / ".join(item.notes)
         if not told.held:
-            assert (item.state, item.reason) == ("rejected", "no_position")
+            assert (item.status, item.error_code) == ("rejected", "no_position")
         elif not was_held:
-            assert item.state == "indexed"
+            assert item.status == "indexed"
         elif event == "replace":
-            assert item.state == "updated"
+            assert item.status == "updated"
             assert "bytes replace" in notes
             assert ("set manually; kept for the new bytes" in notes) == told.by_person
         elif event in ("plain", "again"):
-            assert (item.state, notes) == ("duplicate", "")
+            assert (item.status, notes) == ("duplicate", "")
         else:
             contradicted = told.by_person and (told.number % 3 == 0 or told.number % 3 == 1)
             assert ("set manually; kept" in notes) == contradicted
@@ -224,7 +224,7 @@ class Play:
                 continue
             cleared = "position" if told.manual_position else "captured_at"
             with self.rig.database.write(self.org) as catalog:
-                catalog.fix_image(ids[name], ImageUpdate(clear=frozenset({cleared})))
+                catalog.update_image(ids[name], ImageUpdate(clear=frozenset({cleared})))
             told.by_person = False
         self.rig.run()
         self.check("clear")

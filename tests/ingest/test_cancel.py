@@ -44,18 +44,18 @@ def test_cancel_waiting_files_are_given_up_and_those_under_work_finish(rig, tmp_
         assert catalog.cancel_batch(batch.id) == 0
         now = catalog.batch(batch.id)
     assert (now.items, now.indexed, now.received, now.canceled) == (6, 2, 2, 2)
-    assert (now.state, now.complete) == ("closed", False)
-    rig.ledger.release("host/2/0.00")
+    assert (now.state, now.is_processed) == ("closed", False)
+    rig.ledger.release_worker("host/2/0.00")
     rig.queue.sent[:] = sent  # the broker still has the jobs of before
     rig.run()
     pipeline.ingest_items(ids[2:3], WORKER, rig.parts)
     pipeline.ingest_items(ids[3:4], WORKER, rig.parts)
     with rig.database.read(org) as catalog:
         done = catalog.batch(batch.id)
-        canceled = catalog.batch_items(batch.id, state="canceled")
-    assert (done.indexed, done.canceled, done.settled, done.complete) == (4, 2, 6, True)
+        canceled = catalog.batch_items(batch.id, status="canceled")
+    assert (done.indexed, done.canceled, done.processed, done.is_processed) == (4, 2, 6, True)
     assert [item.id for item in canceled] == ids[4:]
-    assert {(item.reason, item.stage, item.attempts) for item in canceled} == {
+    assert {(item.error_code, item.error_stage, item.attempts) for item in canceled} == {
         ("canceled", None, 0)
     }
 
@@ -73,16 +73,16 @@ def test_retry_canceled_files_are_sent_again(rig, tmp_path):
     rig.run()
     with rig.database.read(org) as catalog:
         done = catalog.batch(batch.id)
-    assert (done.indexed, done.canceled, done.complete) == (3, 0, True)
+    assert (done.indexed, done.canceled, done.is_processed) == (3, 0, True)
 
 
 def test_prune_removes_what_was_uploaded_for_canceled_files(rig):
     org = rig.organization()
-    locator = rig.blobs.put(org, jpeg(1, 48.0, 2.0))
+    uri = rig.blobs.put(org, jpeg(1, 48.0, 2.0))
     with rig.database.write(org) as catalog:
         batch = catalog.open_batch(catalog.add_source("up", "photo").id)
-        catalog.add_items(batch.id, [NewItem(external_id="a", file="a", locator=locator)])
-    path = rig.blobs.path(locator)
+        catalog.add_items(batch.id, [NewItem(external_id="a", file="a", uri=uri)])
+    path = rig.blobs.path(uri)
     os.utime(path, (time.time() - 3 * DAY_S,) * 2)
     assert pruned(rig, OrganizationDeletion(rig.owner)).blobs == 0
     with rig.database.write(org) as catalog:

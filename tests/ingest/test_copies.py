@@ -8,21 +8,13 @@ import pytest
 
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
+from pinpoint.search.context import QueryPhoto
 from stack_fixtures import jpeg, write_photos
 
 
 def located(rig, org, photo):
     return pipeline.locate(
-        photo,
-        file="q.jpg",
-        limits=SearchFilter(),
-        organization_id=org,
-        kind=None,
-        decoder=rig.parts.decoder,
-        encoder=rig.encoder,
-        index=rig.index,
-        database=rig.database,
-        settings=rig.settings.search,
+        QueryPhoto(data=photo, file="q.jpg"), SearchFilter(), rig.search_context(org)
     )
 
 

@@ -57,7 +57,7 @@ def ingest(rig, org, folder, **options):
 
 def fix(rig, org, image, **fields):
     with rig.database.write(org) as catalog:
-        catalog.fix_image(image.id, ImageUpdate(**fields))
+        catalog.update_image(image.id, ImageUpdate(**fields))
     rig.run()
     return row(rig, org, image.external_id)
 
@@ -141,10 +141,10 @@ def test_plain_ingest_of_a_file_without_position_keeps_the_manifests(rig, org, g
     (ground / "a.jpg").write_bytes(plain_jpeg(1))
     (ground / "m.csv").write_text("file,latitude,longitude,weather\na.jpg,49,3,rain\n")
     _, items = ingest(rig, org, ground, use_manifest=False)
-    assert items["a.jpg"].reason == "no_position"
+    assert items["a.jpg"].error_code == "no_position"
     ingest(rig, org, ground)
     _, items = ingest(rig, org, ground, use_manifest=False)
-    assert (items["a.jpg"].state, items["a.jpg"].reason) == ("duplicate", "unchanged")
+    assert (items["a.jpg"].status, items["a.jpg"].error_code) == ("duplicate", "unchanged")
     image = row(rig, org, f"{ground.name}/a.jpg")
     assert (image.point, image.attributes["weather"], image.version) == (Point(49, 3), "rain", 1)
 
@@ -157,7 +157,7 @@ def test_second_manifest_keeps_fields_that_only_the_first_gives(rig, org, ground
     manifest.write_text("file,heading_deg\na.jpg,90\n")
     _, items = ingest(rig, org, ground)
     image = row(rig, org, f"{ground.name}/a.jpg")
-    assert items["a.jpg"].state == "updated"
+    assert items["a.jpg"].status == "updated"
     assert (image.point, image.heading_deg) == (Point(49, 3), 90.0)
 
 
@@ -173,13 +173,13 @@ def test_track_fills_a_missing_position_only(rig, org, ground):
     # The track is gone, the bytes are the same: the position stays, under a correction as well.
     (ground / "walk.gpx").unlink()
     _, items = ingest(rig, org, ground)
-    assert items["a.jpg"].reason == "unchanged"
+    assert items["a.jpg"].error_code == "unchanged"
     fix(rig, org, walked, point=Point(1, 1))
     assert fix(rig, org, walked, clear=frozenset({"position"})).position_source == "gpx"
     # With other bytes nobody knows whether the track's position holds.
     (ground / "a.jpg").write_bytes(saved(noise(96, 72, seed=9), exif=exif(detail=TAKEN)))
     _, items = ingest(rig, org, ground)
-    assert (items["a.jpg"].state, items["a.jpg"].reason) == ("rejected", "no_position")
+    assert (items["a.jpg"].status, items["a.jpg"].error_code) == ("rejected", "no_position")
 
 
 def test_unusable_value_of_the_file_under_a_manifest_is_told(rig, org, ground):
@@ -196,25 +196,25 @@ def test_manual_heading_of_a_face_stays_on_that_face(rig, org, ground):
     packet = xmp(GPano__ProjectionType="equirectangular", GPano__PoseHeadingDegrees="90")
     (ground / "p.jpg").write_bytes(saved(noise(512, 256), exif=exif(gps=gps), xmp=packet))
     ingest(rig, org, ground)
-    asked = "SELECT id, face, heading_deg FROM images ORDER BY heading_deg"
+    asked = "SELECT id, cubemap_face, heading_deg FROM images ORDER BY heading_deg"
 
     def headings():
         with rig.owner.begin() as unit:
-            return {one.face: one for one in unit.connection.execute(text(asked))}
+            return {one.cubemap_face: one for one in unit.connection.execute(text(asked))}
 
     faces = headings()
     assert {name: one.heading_deg for name, one in faces.items()} == {
         "front": 90.0, "right": 180.0, "back": 270.0, "left": 0.0,
     }  # fmt: skip
     with rig.database.write(org) as catalog:
-        catalog.fix_image(faces["right"].id, ImageUpdate(heading_deg=181.5))
+        catalog.update_image(faces["right"].id, ImageUpdate(heading_deg=181.5))
     rig.run()
     _, items = ingest(rig, org, ground)
-    assert items["p.jpg"].state == "duplicate"
+    assert items["p.jpg"].status == "duplicate"
     assert headings()["right"].heading_deg == 181.5
     assert headings()["back"].heading_deg == 270.0
     with rig.database.write(org) as catalog:
-        catalog.fix_image(faces["right"].id, ImageUpdate(clear=frozenset({"heading_deg"})))
+        catalog.update_image(faces["right"].id, ImageUpdate(clear=frozenset({"heading_deg"})))
     assert headings()["right"].heading_deg == 180.0
 
 

@@ -122,11 +122,11 @@ def test_an_erased_organization_leaves_no_byte(rig, closing, tmp_path, server_pl
 def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(rig, closing, tmp_path):
     org, _ = filled(rig, tmp_path, "acme", 0)
     erased(rig, closing, org)
-    assert closing.closed() == [org]
+    assert closing.deleted_organizations() == [org]
     assert pruned(rig, closing).organizations == 0
     swept(rig)
     assert pruned(rig, closing).organizations == 1
-    assert closing.closed() == []
+    assert closing.deleted_organizations() == []
     for table in ("tombstones", "sources", "batches", "batch_items", "queries"):
         assert rig.scalar(f"SELECT count(*) FROM {table}") == 0
 
@@ -148,14 +148,14 @@ def test_what_comes_in_while_an_organization_is_erased_goes_too(rig, closing, or
     with rig.owner.begin() as unit:  # a request that had been let in before
         unit.connection.execute(
             text(
-                "INSERT INTO queries (id, organization_id, asked, bundle) "
+                "INSERT INTO audit_log (id, organization_id, operation, bundle) "
                 "VALUES (gen_random_uuid(), :org, 'locate', 'x')"
             ),
             {"org": org},
         )
     rig.blobs.put(org, b"late")
     pruned(rig, closing)
-    assert rig.scalar("SELECT count(*) FROM queries") == 0
+    assert rig.scalar("SELECT count(*) FROM audit_log") == 0
     assert not (rig.folder / "blobs" / str(org)).exists()
 
 

@@ -40,8 +40,8 @@ def test_good_files_read_the_same_among_bad_ones(tmp_path):
     assert None not in alone.values()
     for one in found:
         assert (one.capture is None) != (one.rejected is None)
-        assert one.rejected is None or one.rejected.reason in REASONS
+        assert one.rejected is None or one.rejected.error_code in REASONS
         assert one.file.encode()
-    reasons = Counter(one.rejected.reason for one in found if one.rejected)
+    reasons = Counter(one.rejected.error_code for one in found if one.rejected)
     assert reasons["bad_name"] == 1
-    assert together["0004-poison.png"].rejected.reason == "decoder_crashed"
+    assert together["0004-poison.png"].rejected.error_code == "decoder_crashed"

@@ -31,17 +31,17 @@ def test_a_file_that_kills_its_reader_fails_alone_and_can_be_tried_again(
     (tmp_path / "in" / "0020-poison.png").write_bytes(poison())
     with ending_large_children(number) as ended:
         batch = rig.ingest(tmp_path / "in", org)
-    assert (batch.complete, batch.items, batch.indexed, batch.failed) == (True, 41, 40, 1)
+    assert (batch.is_processed, batch.items, batch.indexed, batch.failed) == (True, 41, 40, 1)
     item = items_of(rig, org, batch)["0020-poison.png"]
-    assert (item.state, item.stage, item.reason) == ("failed", "decode", reason)
-    assert item.detail
+    assert (item.status, item.error_stage, item.error_code) == ("failed", "decode", reason)
+    assert item.error_message
     assert len(ended) == MAX_ATTEMPTS
     with rig.database.write(org) as catalog:
         assert catalog.retry_batch(batch.id) == 1
     rig.run()
     with rig.database.read(org) as catalog:
         batch = catalog.batch(batch.id)
-    assert (batch.complete, batch.indexed, batch.failed) == (True, 41, 0)
+    assert (batch.is_processed, batch.indexed, batch.failed) == (True, 41, 0)
 
 
 def test_a_file_that_needs_too_much_memory_fails_alone(rig, tmp_path):
@@ -51,8 +51,8 @@ def test_a_file_that_needs_too_much_memory_fails_alone(rig, tmp_path):
     rig.parts.decoder.close()
     rig.parts = replace(rig.parts, decoder=ChildDecoder(MediaSettings(memory_mb=256)))
     batch = rig.ingest(tmp_path / "in", org)
-    assert (batch.complete, batch.indexed, batch.failed) == (True, 20, 1)
-    assert items_of(rig, org, batch)["0010-poison.png"].reason == "out_of_memory"
+    assert (batch.is_processed, batch.indexed, batch.failed) == (True, 20, 1)
+    assert items_of(rig, org, batch)["0010-poison.png"].error_code == "out_of_memory"
 
 
 def test_poison_that_was_uploaded_keeps_its_bytes_for_another_try(rig, tmp_path):
@@ -64,17 +64,17 @@ def test_poison_that_was_uploaded_keeps_its_bytes_for_another_try(rig, tmp_path)
         batch = catalog.open_batch(catalog.source("photos").id)
     from pinpoint.records import NewItem
 
-    locator = rig.blobs.put(org, poison())
+    uri = rig.blobs.put(org, poison())
     with rig.operator.write(org) as catalog:
-        catalog.add_items(batch.id, [NewItem(external_id="p", file="p", locator=locator)])
+        catalog.add_items(batch.id, [NewItem(external_id="p", file="p", uri=uri)])
         catalog.close_batch(batch.id)
     with ending_large_children(signal.SIGSEGV):
         rig.run()
-    assert items_of(rig, org, batch)["p"].state == "failed"
+    assert items_of(rig, org, batch)["p"].status == "failed"
     with rig.operator.write(org) as catalog:
         catalog.retry_batch(batch.id)
     rig.run()
-    assert items_of(rig, org, batch)["p"].state == "indexed"
+    assert items_of(rig, org, batch)["p"].status == "indexed"
 
 
 def test_names_and_texts_that_cannot_be_stored_cost_one_file(rig, tmp_path):
@@ -84,9 +84,9 @@ def test_names_and_texts_that_cannot_be_stored_cost_one_file(rig, tmp_path):
         with open(os.fsencode(folder) + b"/" + name, "wb") as file:
             file.write(jpeg(70, 1.0, 1.0))
     batch = rig.ingest(folder, org)
-    assert (batch.complete, batch.indexed, batch.rejected) == (True, 3, 2)
+    assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 3, 2)
     found = items_of(rig, org, batch)
-    assert {found[name].reason for name in (r"\udcff\udcfe.jpg", r"\udcff.jpg")} == {"bad_name"}
+    assert {found[name].error_code for name in (r"\udcff\udcfe.jpg", r"\udcff.jpg")} == {"bad_name"}
 
 
 def test_a_manifest_of_hostile_rows_costs_those_rows(rig, tmp_path):
@@ -101,7 +101,7 @@ def test_a_manifest_of_hostile_rows_costs_those_rows(rig, tmp_path):
     ]
     (tmp_path / "m.csv").write_text("\n".join(rows))
     batch = rig.ingest(tmp_path / "m.csv", org)
-    assert (batch.complete, batch.items, batch.indexed, batch.rejected) == (True, 7, 4, 3)
+    assert (batch.is_processed, batch.items, batch.indexed, batch.rejected) == (True, 7, 4, 3)
 
 
 def test_archives_are_not_looked_into(rig, tmp_path):
@@ -112,8 +112,8 @@ def test_archives_are_not_looked_into(rig, tmp_path):
     for seed in range(12):
         (folder / f"a{seed}.jpg").write_bytes(BOMBS["archives"](random.Random(seed)))
     batch = rig.ingest(folder, org)
-    assert (batch.complete, batch.indexed, batch.rejected) == (True, 2, 12)
-    reasons = {item.reason for item in items_of(rig, org, batch).values() if item.reason}
+    assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 2, 12)
+    reasons = {item.error_code for item in items_of(rig, org, batch).values() if item.error_code}
     assert reasons == {"unsupported_format"}
 
 
@@ -127,7 +127,7 @@ def test_times_at_the_ends_of_the_calendar_are_kept(rig, tmp_path):
         jpeg(9, 5.0, 2.0, detail={0x9003: "9999:12:31 23:59:59", 0x9011: "-14:00"})
     )
     batch = rig.ingest(folder, org)
-    assert (batch.complete, batch.items) == (True, 3)
+    assert (batch.is_processed, batch.items) == (True, 3)
     ids = [row[0] for row in rig.index.scroll(None, 10)]
     with rig.database.read(org) as catalog:
         assert len(catalog.images(ids)) == len(ids) == batch.indexed

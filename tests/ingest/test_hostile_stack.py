@@ -93,18 +93,22 @@ def requests(files: dict[str, bytes]) -> Iterator[dict[str, bytes]]:
     yield portion
 
 
-def ingest(api, files: dict[str, bytes], hint: dict[str, float] | None = None):
+def ingest(api, files: dict[str, bytes], metadata_override: dict[str, float] | None = None):
     """Upload everything into a source of its own; the batch as it ends, and its items."""
     source = api.post("/v1/sources", json={"name": unique("hostile"), "kind": "photo"}).json()
     batch = api.post("/v1/batches", json={"source": source["name"]}).json()
     for portion in requests(files):
         parts = [("files", (name, data, "image/jpeg")) for name, data in portion.items()]
-        hints = {"hints": json.dumps(dict.fromkeys(portion, hint))} if hint else None
-        sent = api.post(f"/v1/batches/{batch['id']}/images", files=parts, data=hints)
+        metadata_overrides = (
+            {"metadata_overrides": json.dumps(dict.fromkeys(portion, metadata_override))}
+            if metadata_override
+            else None
+        )
+        sent = api.post(f"/v1/batches/{batch['id']}/images", files=parts, data=metadata_overrides)
         assert sent.status_code == 202, sent.text
-    assert api.post(f"/v1/batches/{batch['id']}/complete").status_code == 200
+    assert api.post(f"/v1/batches/{batch['id']}/close").status_code == 200
     until = time.monotonic() + 100
-    while not (batch := api.get(f"/v1/batches/{batch['id']}").json())["complete"]:
+    while not (batch := api.get(f"/v1/batches/{batch['id']}").json())["is_processed"]:
         assert time.monotonic() < until, batch
         time.sleep(0.2)
     return source["id"], batch, list(all_items(api, batch["id"]))
@@ -124,15 +128,15 @@ def check(running_stack, files, source_id, batch, items) -> Counter[str]:
     """Nothing lost, nothing twice, and every refusal says why; verdicts and reasons counted."""
     assert batch["items"] == len(files) == sum(batch[verdict] for verdict in VERDICTS)
     assert sorted(item["file"] for item in items) == sorted(files)
-    states = Counter(item["state"] for item in items)
+    states = Counter(item["status"] for item in items)
     assert states == Counter({name: batch[name] for name in VERDICTS if batch[name]})
     for item in items:
-        refused = item["state"] in ("rejected", "failed")
-        assert not refused or (item["reason"] in REASONS and item["detail"]), item
+        refused = item["status"] in ("rejected", "failed")
+        assert not refused or (item["error_code"] in REASONS and item["error_message"]), item
     rows, points = rows_and_points(running_stack, source_id)
     # A panorama is one item and four rows.
     assert rows == points >= batch["indexed"]
-    return states + Counter(item["reason"] for item in items if item["reason"])
+    return states + Counter(item["error_code"] for item in items if item["error_code"])
 
 
 def rows_and_points(running_stack, source_id: str) -> tuple[int, int]:

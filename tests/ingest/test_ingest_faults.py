@@ -76,7 +76,7 @@ def test_a_full_blob_store_costs_no_try(rig, waiting, monkeypatch):
 
 def test_items_are_given_back_when_the_database_has_come_back(rig, waiting, monkeypatch):
     _, _, ids = waiting
-    pauses, give_back = [], rig.ledger.give_back
+    pauses, give_back = [], rig.ledger.release_unprocessed
 
     def away(*_given):
         raise IndexUnavailableError("away")
@@ -89,12 +89,12 @@ def test_items_are_given_back_when_the_database_has_come_back(rig, waiting, monk
     with monkeypatch.context() as patch:
         patch.setattr(pipeline.time, "sleep", pauses.append)
         patch.setattr(rig.index, "upsert", away)
-        patch.setattr(rig.ledger, "give_back", twice_away)
+        patch.setattr(rig.ledger, "release_unprocessed", twice_away)
         with pytest.raises(IndexUnavailableError):
             pipeline.ingest_items(ids, WORKER, rig.parts)
     assert len(pauses) == 2
     assert _tries(rig) == 0
-    assert rig.ledger.leases() == []
+    assert rig.ledger.active_workers() == []
 
 
 def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(rig, waiting):
@@ -174,7 +174,7 @@ def stale(rig, waiting):
     pipeline.ingest_items(ids, WORKER, rig.parts)
     image_id = next(iter(rig.index.scroll(None, 1)))[0]
     with rig.database.write(org) as catalog:
-        catalog.fix_image(image_id, ImageUpdate(creator="second"))
+        catalog.update_image(image_id, ImageUpdate(creator="second"))
     rig.queue.sent.clear()
     reading = rig.ledger.indexing([image_id], rig.encoder.contract.digest)
     points = reading.__enter__()
@@ -215,7 +215,7 @@ def _drift(rig):
 def test_a_worker_that_wakes_up_does_not_overwrite_what_is_newer(rig, stale):
     org, image_id, wake = stale
     with rig.database.write(org) as catalog:
-        catalog.fix_image(image_id, ImageUpdate(creator="third"))
+        catalog.update_image(image_id, ImageUpdate(creator="third"))
     rig.run()
     wake()
     found = {each: version for each, version, _ in rig.index.scroll(None, 10)}
@@ -240,10 +240,10 @@ def test_no_tombstone_is_forgotten_before_its_image_is_erased(rig, waiting):
     image_id = next(iter(rig.index.scroll(None, 1)))[0]
     with rig.database.write(org) as catalog:
         catalog.delete_image(image_id)
-    with rig.ledger.forgetting(0) as old:
+    with rig.ledger.expired_tombstones(0) as old:
         assert old == []
     rig.run()
-    with rig.ledger.forgetting(0) as old:
+    with rig.ledger.expired_tombstones(0) as old:
         assert old == [image_id]
         rig.index.forget(old)
     assert image_id not in {each for each, _, _ in rig.index.scroll(None, 10)}

@@ -38,12 +38,12 @@ def test_every_file_is_accounted_for(rig, tmp_path):
 
     batch = rig.ingest(folder, org)
 
-    assert batch.complete
+    assert batch.is_processed
     assert (batch.items, batch.indexed, batch.duplicate, batch.rejected) == (10, 5, 1, 4)
     assert image_rows(rig) == index_count(rig, org) == 5
     with rig.database.read(org) as catalog:
         items = {item.file: item for item in catalog.batch_items(batch.id)}
-    assert {name: item.reason for name, item in items.items() if item.reason} == {
+    assert {name: item.error_code for name, item in items.items() if item.error_code} == {
         "twin.jpg": "same_bytes",
         "nowhere.jpg": "no_position",
         "broken.jpg": "undecodable",
@@ -124,7 +124,7 @@ def test_a_panorama_becomes_faces_and_is_one_item(rig, tmp_path):
     assert len({point.group for point in points}) == 1
     with rig.database.read(org) as catalog:
         images = catalog.images([point.id for point in points])
-    assert {(i.face, i.heading_deg) for i in images.values()} == {
+    assert {(i.cubemap_face, i.heading_deg) for i in images.values()} == {
         ("front", 90.0),
         ("right", 180.0),
         ("back", 270.0),
@@ -143,7 +143,7 @@ def test_a_fix_moves_the_point_and_survives_the_next_ingest(rig, tmp_path):
     rig.ingest(tmp_path / "in", org)
     image = only_image(rig, org)
     with rig.database.write(org) as catalog:
-        fixed = catalog.fix_image(image.id, ImageUpdate(point=Point(lat=-33, lon=151)))
+        fixed = catalog.update_image(image.id, ImageUpdate(point=Point(lat=-33, lon=151)))
     assert (fixed.version, fixed.state) == (2, "pending")
     rig.run()
     assert rig.index.fetch([image.id])[0].point.lat == pytest.approx(-33, abs=1e-6)
@@ -160,7 +160,7 @@ def test_an_empty_fix_is_refused(rig, tmp_path):
         rig.database.write(org) as catalog,
         pytest.raises(BadRequestError, match="nothing to fix"),
     ):
-        catalog.fix_image(only_image(rig, org).id, ImageUpdate())
+        catalog.update_image(only_image(rig, org).id, ImageUpdate())
 
 
 def test_deleting_leaves_nothing_and_the_id_may_come_back(rig, tmp_path):
@@ -204,7 +204,7 @@ def test_neighborhood_counters_equal_a_recount(rig, tmp_path):
     with rig.database.write(org) as catalog:
         rows = [row[0] for row in rig.index.scroll(None, 100)]
         catalog.delete_image(rows[0])
-        catalog.fix_image(rows[1], ImageUpdate(point=Point(lat=1, lon=1)))
+        catalog.update_image(rows[1], ImageUpdate(point=Point(lat=1, lon=1)))
     rig.run()
     drift = """
         SELECT count(*) FROM cell_stats n FULL JOIN (

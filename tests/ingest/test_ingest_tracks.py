@@ -96,7 +96,7 @@ def test_ingest_folder_with_a_track_without_options_rejected_with_reasons(
     batch = ingest(rig, folder, ReadOptions())
     assert (batch.indexed, batch.rejected) == (0, 1)
     statement = (
-        "SELECT count(*) FROM batch_items WHERE batch_id = :b AND reason = 'time_zone_unknown'"
+        "SELECT count(*) FROM batch_items WHERE batch_id = :b AND error_code = 'time_zone_unknown'"
     )
     assert rig.scalar(statement, b=batch.id) == 1
 

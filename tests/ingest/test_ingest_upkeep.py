@@ -78,14 +78,14 @@ def test_items_tried_too_often_fail_with_a_reason(rig, org, folder):
     batch = register(rig, org, folder)
     _, ids = rig.queue.sent.pop()
     assert len(rig.ledger.claim(ids, "host/0/0.00")) == 6
-    rig.ledger.release("host/0/0.00")
+    rig.ledger.release_worker("host/0/0.00")
     for turn in range(1, 3):
         assert [len(rig.ledger.claim([one], f"host/{turn}/0.00")) for one in ids] == [1] * 6
-        rig.ledger.release(f"host/{turn}/0.00")
+        rig.ledger.release_worker(f"host/{turn}/0.00")
     assert [rig.ledger.claim([one], "host/9/0.00") for one in ids] == [[]] * 6
     assert batch_of(rig, org, batch).failed == 6
     with rig.database.read(org) as catalog:
-        assert {i.reason for i in catalog.batch_items(batch.id)} == {"too_many_attempts"}
+        assert {i.error_code for i in catalog.batch_items(batch.id)} == {"too_many_attempts"}
     with rig.database.write(org) as catalog:
         assert catalog.retry_batch(batch.id) == 6
     rig.run()
@@ -97,7 +97,7 @@ def test_the_sweep_sends_lost_jobs_again(rig, org, folder):
     rig.queue.sent.clear()  # the broker lost them
     assert swept(rig).items == 6
     rig.run()
-    assert batch_of(rig, org, batch).complete
+    assert batch_of(rig, org, batch).is_processed
     assert swept(rig).items == 0
 
 
@@ -173,7 +173,7 @@ def test_an_old_writer_neither_overwrites_nor_resurrects(rig, org, folder):
     image_id = rig.index.scroll(None, 1)[0][0]
     old = rig.index.fetch([image_id], vectors=True)
     with rig.operator.write(org) as catalog:
-        catalog.fix_image(image_id, ImageUpdate(point=Point(lat=5, lon=5)))
+        catalog.update_image(image_id, ImageUpdate(point=Point(lat=5, lon=5)))
     rig.run()
     rig.index.upsert(old)
     assert rig.index.fetch([image_id])[0].point.lat == pytest.approx(5, abs=1e-6)
@@ -196,7 +196,7 @@ def test_a_late_worker_does_not_put_an_older_file_over_a_newer(rig, org, folder)
     now = rig.scalar("SELECT encode(sha256, 'hex') FROM images WHERE external_id = 'in/0000.jpg'")
     assert now == held
     assert batch_of(rig, org, newer).indexed == 6
-    assert rig.scalar("SELECT count(*) FROM batch_items WHERE reason = 'superseded'") == 6
+    assert rig.scalar("SELECT count(*) FROM batch_items WHERE error_code = 'superseded'") == 6
 
 
 def test_reconcile_finds_and_mends_every_kind_of_drift(rig, org, folder):
@@ -214,8 +214,8 @@ def test_reconcile_finds_and_mends_every_kind_of_drift(rig, org, folder):
     with rig.owner.begin() as unit:  # extra: the row is gone
         unit.connection.execute(text("DELETE FROM images WHERE id = :id"), {"id": ids[3]})
     seen = reconciled(rig, mend=False)
-    assert (seen.missing, seen.stale, seen.extra, seen.mended) == (1, 1, 1, 0)
-    assert reconciled(rig).mended == 3
+    assert (seen.missing, seen.stale, seen.extra, seen.repaired) == (1, 1, 1, 0)
+    assert reconciled(rig).repaired == 3
     rig.run()
     assert reconciled(rig).total == 0
     assert rig.index.count(IndexFilter(organization_id=org)) == 5
@@ -228,7 +228,7 @@ def test_tombstones_go_when_no_writer_can_be_alive(rig, org, folder):
         catalog.delete_image(image_id)
     rig.run()
     assert (image_id, 2, False) in rig.index.scroll(None, 10)
-    assert swept(rig).forgotten == 1
+    assert swept(rig).tombstones == 1
     assert image_id not in [row[0] for row in rig.index.scroll(None, 10)]
     assert rig.scalar("SELECT count(*) FROM tombstones") == 0
     assert rig.ingest(folder, org).indexed == 1
@@ -251,7 +251,7 @@ def test_deleting_while_waiting_fails_the_item(rig, org, folder, monkeypatch):
     rig.run()
     standing = batch_of(rig, org, batch)
     assert (standing.indexed, standing.failed) == (5, 1)
-    assert standing.complete
+    assert standing.is_processed
 
 
 def test_the_source_of_points_is_the_index(rig, org, folder):
@@ -269,6 +269,6 @@ def test_the_source_of_points_is_the_index(rig, org, folder):
     changed = next(iter(streamed))
     assert [p for chunk in points.stream(points.watermark()) for p in chunk] == []
     with rig.operator.write(org) as catalog:
-        catalog.fix_image(changed, ImageUpdate(heading_deg=12))
+        catalog.update_image(changed, ImageUpdate(heading_deg=12))
     rig.run()
     assert [p.id for chunk in points.stream(mark) for p in chunk] == [changed]

@@ -60,8 +60,8 @@ def test_every_photo_appears_once(found: dict[str, Inspected]) -> None:
     for one in found.values():
         assert (one.capture is None) != (one.rejected is None)
         assert one.seconds < 10.0
-        assert one.rejected is None or one.rejected.reason in REASONS
-    reasons = Counter(one.rejected.reason for one in found.values() if one.rejected)
+        assert one.rejected is None or one.rejected.error_code in REASONS
+    reasons = Counter(one.rejected.error_code for one in found.values() if one.rejected)
     assert not {"decoder_crashed", "timeout", "out_of_memory"} & set(reasons)
     assert reasons["empty_file"] == 3
 
@@ -76,7 +76,7 @@ def test_usable_positions_agree_with_exiftool(
         if row["gps_class"] != "ok":
             continue
         if one.rejected is not None:
-            lost[name] = one.rejected.reason
+            lost[name] = one.rejected.error_code
             continue
         assert one.capture is not None
         assert one.capture.point.lat == pytest.approx(float(row["lat"]), abs=1e-4), name
@@ -95,7 +95,7 @@ def test_nothing_is_placed_that_exiftool_cannot_place(
         rejected = found[name].rejected
         if row["gps_class"] == "half":
             assert rejected is not None
-            assert rejected.reason == "half_position"
+            assert rejected.error_code == "incomplete_position"
 
 
 def test_headings_and_altitudes_agree_with_exiftool(
@@ -126,7 +126,7 @@ def test_billions_of_pixels_are_refused_before_decoding(
     for name in huge:
         rejected = found[name].rejected
         assert rejected is not None
-        assert rejected.stage == "read"
+        assert rejected.error_stage == "read"
         assert found[name].seconds < 1.0
 
 
@@ -143,7 +143,7 @@ def test_every_real_file_can_be_decoded_without_harm() -> None:
     with ChildDecoder(settings, children=2) as decoder, ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda path: decoder.read(path.name, str(path), query=True), paths))
         assert max(_peak_mb(pid) for pid in decoder.pids()) < 2_000
-    reasons = Counter(getattr(result, "reason", "read") for result in results)
+    reasons = Counter(getattr(result, "error_code", "read") for result in results)
     assert not {"decoder_crashed", "timeout", "out_of_memory"} & set(reasons)
     assert reasons["read"] > 850
 
@@ -172,7 +172,7 @@ def test_a_manifest(tmp_path: Path) -> None:
     settings = MediaSettings()
     with ChildDecoder(settings) as decoder:
         found = list(inspect_files(tmp_path / "m.csv", decoder, settings, threads=2))
-    assert [one.rejected and one.rejected.reason for one in found] == [
+    assert [one.rejected and one.rejected.error_code for one in found] == [
         None,
         "missing_file",
         "out_of_range",

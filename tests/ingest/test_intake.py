@@ -75,7 +75,7 @@ def take(rig, org, folder, source="photos", **options):
 
 
 def ids(rig, org):
-    """External ids of all live images and their locators."""
+    """External ids of all live images and their URIs."""
     with rig.database.read(org) as catalog:
         return dict(catalog.source_files(catalog.source("photos").id, ""))
 
@@ -137,7 +137,7 @@ def test_moving_a_root_keeps_ids_and_finds_the_files(rig, org, ground):
             catalog.move_root(source.id, "neu", str(ground))
     after = ids(rig, org)
     assert set(after) == set(before)
-    assert all(Path(rig.blobs.path(locator)).is_file() for locator in after.values())
+    assert all(Path(rig.blobs.path(uri)).is_file() for uri in after.values())
     again, batch = take(rig, org, ground / "neu")
     assert (again.root.name, batch.duplicate, again.missing.external_ids) == ("été 1", 3, ())
 
@@ -152,7 +152,7 @@ def test_manifest_in_the_folder_is_used_and_other_files_are_read(rig, org, groun
     assert (batch.items, batch.indexed, batch.rejected) == (3, 2, 1)
     assert set(ids(rig, org)) == {"007", "in/b.jpg"}
     # A row that was refused is not made good by the file's own position.
-    assert items(rig, org, batch)["bad.jpg"].reason == "out_of_range"
+    assert items(rig, org, batch)["bad.jpg"].error_code == "out_of_range"
     without, batch = take(rig, org, ground, use_manifest=False)
     assert without.manifest is None
     # Without the manifest a.jpg has neither its id nor a position.
@@ -211,12 +211,12 @@ def test_unreadable_folder_is_one_rejection(rig, org, open_folder):
         found = list(inspect_files(open_folder, rig.parts.decoder, rig.settings.media))
     rig.run()
     told = items(rig, org, registered.batch)
-    assert {file: (item.state, item.reason) for file, item in told.items()} == {
+    assert {file: (item.status, item.error_code) for file, item in told.items()} == {
         "a/0000.jpg": ("duplicate", "unchanged"),
         "b/closed/": ("rejected", "unreadable_folder"),
         "c/0003.jpg": ("duplicate", "unchanged"),
     }
-    assert [one.rejected.reason for one in found if one.rejected] == ["unreadable_folder"]
+    assert [one.rejected.error_code for one in found if one.rejected] == ["unreadable_folder"]
     assert len(found) == 3
     # What cannot be looked at is not gone.
     assert (registered.missing.known, registered.missing.external_ids) == (4, ())
@@ -233,7 +233,7 @@ def test_files_that_are_gone_are_told_and_taken_out_when_asked(rig, org, ground)
     told, batch = take(rig, org, folder)
     assert told.missing.external_ids == ("in/0001.jpg", "in/0002.jpg")
     assert (told.missing.known, told.removed) == (4, None)
-    assert items(rig, org, batch)["renamed.jpg"].reason == "same_bytes"
+    assert items(rig, org, batch)["renamed.jpg"].error_code == "same_bytes"
     assert len(ids(rig, org)) == 5
     asked = []
     refused, _ = take(rig, org, folder, confirm_removal=lambda m: bool(asked.append(m)))
@@ -241,7 +241,7 @@ def test_files_that_are_gone_are_told_and_taken_out_when_asked(rig, org, ground)
     done, batch = take(rig, org, folder, confirm_removal=lambda _: True)
     assert done.removed == 2
     # The renamed file is no duplicate any more: the old name went first.
-    assert items(rig, org, batch)["renamed.jpg"].state == "indexed"
+    assert items(rig, org, batch)["renamed.jpg"].status == "indexed"
     assert set(ids(rig, org)) == {
         "in/0000.jpg", "in/0003.jpg", "in/renamed.jpg", "other/0009.jpg",
     }  # fmt: skip
@@ -289,5 +289,5 @@ def test_replacement_is_told_as_updated(rig, org, ground):
     (folder / "0000.jpg").write_bytes(jpeg(900, 48.85, 2.35))
     _, batch = take(rig, org, folder)
     item = items(rig, org, batch)["0000.jpg"]
-    assert item.state == "updated"
+    assert item.status == "updated"
     assert item.notes == ("the file's bytes replace those stored before",)

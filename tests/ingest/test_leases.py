@@ -84,7 +84,7 @@ def test_a_chunk_may_take_longer_than_its_lease(rig, registered):
 def test_the_lease_of_a_silent_worker_ends(rig, registered):
     _, _, ids = registered()
     ledger = ledger_of(rig)
-    with ledger.holding(ids, WORKER):
+    with ledger.lease_heartbeat(ids, WORKER):
         ledger.claim(ids, WORKER)
         time.sleep(2 * LEASE_S)
         assert ledger.lost_items(10) == []
@@ -115,7 +115,7 @@ def test_only_leases_that_are_still_held_are_renewed(rig, registered):
             text("UPDATE batch_items SET lease_owner = 'host/2/0.00' WHERE id = :id"),
             {"id": ids[0]},
         )
-    ledger.give_back([ids[1]], WORKER)
+    ledger.release_unprocessed([ids[1]], WORKER)
     with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S):
         time.sleep(2 * LEASE_S)
         assert {item for item, _ in ledger.lost_items(10)} == {ids[0], ids[1]}
@@ -173,7 +173,7 @@ def test_a_chunk_that_is_handed_out_again_counts_once(rig, registered):
     _, _, ids = registered()
     assert len(rig.ledger.claim(ids, "host/0/0.00")) == 6
     for kill in range(1, 5):
-        rig.ledger.release(f"host/{kill - 1}/0.00")
+        rig.ledger.release_worker(f"host/{kill - 1}/0.00")
         assert rig.ledger.claim(ids, f"host/{kill}/0.00") == []
     assert rig.scalar("SELECT max(attempts) FROM batch_items") == 1
     assert [len(job) for job in swept(rig, rig.ledger)] == [1] * 6
@@ -194,7 +194,7 @@ def test_a_file_that_kills_every_worker_lets_the_others_pass_and_is_given_up(rig
     assert killed == 3
     with rig.database.read(org) as catalog:
         standing = catalog.batch(batch.id)
-        (item,) = catalog.batch_items(batch.id, state="failed")
-    assert (standing.complete, standing.indexed, standing.failed) == (True, 5, 1)
-    assert (item.id, item.reason) == (poison, "too_many_attempts")
-    assert "batches retry" in item.detail
+        (item,) = catalog.batch_items(batch.id, status="failed")
+    assert (standing.is_processed, standing.indexed, standing.failed) == (True, 5, 1)
+    assert (item.id, item.error_code) == (poison, "too_many_attempts")
+    assert "batches retry" in item.error_message

@@ -18,8 +18,8 @@ class Meddler:
     def __init__(self, decoder, happen):
         self._decoder, self._happen = decoder, happen
 
-    def read(self, file, data, hint=None, *, query=False):
-        reading = self._decoder.read(file, data, hint, query=query)
+    def read(self, file, data, metadata_override=None, *, query=False):
+        reading = self._decoder.read(file, data, metadata_override, query=query)
         self._happen(Path(data))
         return reading
 
@@ -39,13 +39,13 @@ def folder(rig, tmp_path):
 
 def wrong_originals(rig):
     """Rows whose stored bytes have another hash, or are not there."""
-    asked = "SELECT external_id, encode(sha256, 'hex') AS sha256, locator FROM images"
+    asked = "SELECT external_id, encode(sha256, 'hex') AS sha256, uri FROM images"
     with rig.owner.begin() as unit:
         rows = unit.connection.execute(text(asked)).all()
     return [
         row.external_id
         for row in rows
-        if hashlib.sha256(rig.blobs.get(row.locator)).hexdigest() != row.sha256
+        if hashlib.sha256(rig.blobs.get(row.uri)).hexdigest() != row.sha256
     ]
 
 
@@ -87,10 +87,14 @@ def test_a_file_that_changes_after_it_was_read_is_never_stored_wrongly(rig, fold
             CHANGES[change](path)
 
     batch = meddled(rig, happen)
-    assert (batch.complete, batch.indexed, batch.failed) == (True, 3, 1)
+    assert (batch.is_processed, batch.indexed, batch.failed) == (True, 3, 1)
     item = items(rig, batch)["0002.jpg"]
-    assert (item.state, item.stage, item.reason) == ("failed", "store", "changed_meanwhile")
-    assert "batches retry" in item.detail
+    assert (item.status, item.error_stage, item.error_code) == (
+        "failed",
+        "store",
+        "file_modified_during_ingest",
+    )
+    assert "batches retry" in item.error_message
     assert wrong_originals(rig) == []
     assert len(blobs(rig)) == 3
     if (folder / "0002.jpg").is_dir():
@@ -99,7 +103,7 @@ def test_a_file_that_changes_after_it_was_read_is_never_stored_wrongly(rig, fold
     with rig.database.write(rig.org) as catalog:
         assert catalog.retry_batch(batch.id) == 1
     rig.run()
-    assert items(rig, batch)["0002.jpg"].state == "indexed"
+    assert items(rig, batch)["0002.jpg"].status == "indexed"
     assert wrong_originals(rig) == []
     assert len(blobs(rig)) == 4
 
@@ -114,7 +118,7 @@ def test_a_twin_of_a_file_that_changed_is_no_duplicate_of_nothing(rig, folder):
             path.write_bytes(jpeg(78, 11.0, 11.0))
 
     batch = meddled(rig, happen)
-    found = {name: item.state for name, item in items(rig, batch).items()}
+    found = {name: item.status for name, item in items(rig, batch).items()}
     assert found == {
         "0000.jpg": "indexed",
         "0001.jpg": "failed",

@@ -71,12 +71,12 @@ def poison_item(rig, two, number=0, **columns):
         item = unit.connection.execute(
             text(
                 "SELECT id FROM batch_items WHERE batch_id = :batch"
-                " ORDER BY seq LIMIT 1 OFFSET :number"
+                " ORDER BY ingest_seq LIMIT 1 OFFSET :number"
             ),
             {"batch": two["poisoned"][1].id, "number": number},
         ).scalar_one()
         for column, value in columns.items():
-            kind = "jsonb" if column == "hint" else "text"
+            kind = "jsonb" if column == "metadata_override" else "text"
             unit.connection.execute(
                 text(f"UPDATE batch_items SET {column} = CAST(:value AS {kind}) WHERE id = :id"),
                 {"value": value, "id": item},
@@ -125,7 +125,7 @@ def item_of(rig, two, item_id):
 
 def test_claim_with_poisoned_rows_ends_those_only(rig, tmp_path):
     """Every kind at once, in the chunk of two organizations."""
-    kinds = [("hint", *case) for case in HINTS.values()] + COLUMNS
+    kinds = [("metadata_override", *case) for case in HINTS.values()] + COLUMNS
     two = registered(rig, tmp_path, poisoned=len(kinds))
     items = [
         poison_item(rig, two, number, **{column: value})
@@ -141,13 +141,13 @@ def test_claim_with_poisoned_rows_ends_those_only(rig, tmp_path):
     for name, item_id, (_, _, reason) in zip(names, items, kinds, strict=True):
         item = item_of(rig, two, item_id)
         unforeseen = reason == "internal_error"
-        assert (item.state, item.reason, item.attempts) == (
+        assert (item.status, item.error_code, item.attempts) == (
             "failed" if unforeseen else "rejected",
             reason,
             3 if unforeseen else 1,
         ), name
-        assert item.detail, name
-    assert batch_of(rig, two, "poisoned").complete
+        assert item.error_message, name
+    assert batch_of(rig, two, "poisoned").is_processed
 
 
 def test_keep_with_unforeseen_error_counts_tries_and_gives_up(rig, two):
@@ -157,14 +157,14 @@ def test_keep_with_unforeseen_error_counts_tries_and_gives_up(rig, two):
     assert batch_of(rig, two, "innocent").indexed == GOOD
     assert batch_of(rig, two, "poisoned").indexed == GOOD
     item = item_of(rig, two, item_id)
-    assert (item.state, item.reason, item.attempts) == ("received", "internal_error", 1)
-    assert "poisoned" not in (item.detail or "")
+    assert (item.status, item.error_code, item.attempts) == ("received", "internal_error", 1)
+    assert "poisoned" not in (item.error_message or "")
     for tries in (2, 3, 3):
         assert swept(rig).items == 1
         rig.run()
         assert item_of(rig, two, item_id).attempts == tries
     item = item_of(rig, two, item_id)
-    assert (item.state, item.reason) == ("failed", "internal_error")
+    assert (item.status, item.error_code) == ("failed", "internal_error")
     assert swept(rig).items == 0
     sql(rig, "DROP TRIGGER poison ON images")
     org, batch = two["poisoned"]
@@ -172,7 +172,7 @@ def test_keep_with_unforeseen_error_counts_tries_and_gives_up(rig, two):
         assert catalog.retry_batch(batch.id) == 1
     rig.run()
     item = item_of(rig, two, item_id)
-    assert (item.state, item.reason, item.detail) == ("indexed", None, None)
+    assert (item.status, item.error_code, item.error_message) == ("indexed", None, None)
 
 
 def test_keep_with_value_that_the_database_refuses_rejects_that_item_only(rig, two):
@@ -180,7 +180,7 @@ def test_keep_with_value_that_the_database_refuses_rejects_that_item_only(rig, t
     poison_table(rig, "images", "INSERT", "external_id", "poison", code="54000")
     rig.run()
     item = item_of(rig, two, item_id)
-    assert (item.state, item.stage, item.reason) == ("rejected", "store", "not_storable")
+    assert (item.status, item.error_stage, item.error_code) == ("rejected", "store", "not_storable")
     assert batch_of(rig, two, "innocent").indexed == GOOD
     assert batch_of(rig, two, "poisoned").indexed == GOOD
 
@@ -192,7 +192,7 @@ def test_keep_with_full_disk_is_an_outage_and_costs_no_try(rig, two):
     with pytest.raises(DatabaseUnavailableError):
         pipeline.ingest_items(ids, WORKER, rig.parts)
     assert item_of(rig, two, item_id).attempts == 0
-    assert rig.ledger.leases() == []
+    assert rig.ledger.active_workers() == []
 
 
 def test_index_with_unreadable_vector_fails_that_image_only(rig, two):
@@ -210,7 +210,7 @@ def test_index_with_unreadable_vector_fails_that_image_only(rig, two):
     )
     pipeline.ingest_items(ids, WORKER, rig.parts)
     item = item_of(rig, two, item_id)
-    assert (item.state, item.stage, item.reason) == ("failed", "index", "not_indexed")
+    assert (item.status, item.error_stage, item.error_code) == ("failed", "index", "not_indexed")
     assert batch_of(rig, two, "innocent").indexed == GOOD
     assert batch_of(rig, two, "poisoned").indexed == GOOD
     assert rig.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
@@ -278,7 +278,7 @@ def test_reembedding_with_row_that_cannot_be_written_does_the_others(rig, two):
     poison_table(rig, "embeddings", "INSERT", "image_id", poisoned)
     done = pipeline.reembed_images(ids, rig.parts, CatalogReembedQueue(rig.owner))
     assert done.done == 2 * GOOD
-    assert {str(each): why.reason for each, why in done.unreachable.items()} == {
+    assert {str(each): why.error_code for each, why in done.unreachable.items()} == {
         poisoned: "internal_error"
     }
 
@@ -291,19 +291,19 @@ def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(rig, two):
     with rig.owner.begin() as unit:
         mine = list(
             unit.connection.execute(
-                text("SELECT id FROM batch_items WHERE batch_id = :id ORDER BY seq"),
+                text("SELECT id FROM batch_items WHERE batch_id = :id ORDER BY ingest_seq"),
                 {"id": batch.id},
             ).scalars()
         )
     rig.ledger.claim(mine[1:], WORKER)
-    sql(rig, "UPDATE batch_items SET state = 'failed' WHERE id = :id", id=mine[0])
+    sql(rig, "UPDATE batch_items SET status = 'failed' WHERE id = :id", id=mine[0])
     counts = []
     for _ in range(40):
         with rig.database.write(org) as catalog:
             counts.append(catalog.retry_batch(batch.id))
     assert counts == [1] + [0] * 39
     assert rig.queue.sent == [(jobs.INGEST_ITEMS, [mine[0]])]
-    assert rig.ledger.leases() == [WORKER]
+    assert rig.ledger.active_workers() == [WORKER]
 
 
 def test_register_with_values_that_cannot_be_stored_rejects_those_rows(rig, tmp_path):
@@ -314,14 +314,14 @@ def test_register_with_values_that_cannot_be_stored_rejects_those_rows(rig, tmp_
     rows += [f"2.jpg,12,22,,{CJK}", f"3.jpg,13,23,{'é' * 900},"]
     (tmp_path / "m.csv").write_text("\n".join(rows), encoding="utf-8")
     batch = rig.ingest(tmp_path / "m.csv", org)
-    assert (batch.complete, batch.indexed, batch.rejected) == (True, 2, 2)
+    assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 2, 2)
     with rig.database.read(org) as catalog:
-        found = {item.file: item.reason for item in catalog.batch_items(batch.id)}
+        found = {item.file: item.error_code for item in catalog.batch_items(batch.id)}
     assert found["1.jpg"] == found["2.jpg"] == "text_too_long"
 
 
 def test_register_with_long_paths_keeps_those_whose_id_fits(rig, tmp_path):
-    """A locator writes each byte as three, so it is far longer than an entry of a b-tree."""
+    """A URI writes each byte as three, so it is far longer than an entry of a b-tree."""
     org = rig.organization()
     fits = tmp_path / "in" / "/".join([CJK[:70]] * 5)
     too_long = tmp_path / "in" / "/".join([CJK[:75]] * 10)
@@ -329,11 +329,11 @@ def test_register_with_long_paths_keeps_those_whose_id_fits(rig, tmp_path):
         folder.mkdir(parents=True)
         (folder / "a.jpg").write_bytes(jpeg(seed, 1.0 + seed, 2.0))
     batch = rig.ingest(tmp_path / "in", org)
-    assert (batch.complete, batch.indexed, batch.rejected) == (True, 1, 1)
-    assert rig.scalar("SELECT max(octet_length(locator)) FROM images") > 2_704
+    assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 1, 1)
+    assert rig.scalar("SELECT max(octet_length(uri)) FROM images") > 2_704
     with rig.database.read(org) as catalog:
-        (item,) = catalog.batch_items(batch.id, state="rejected")
-    assert item.reason == "text_too_long"
+        (item,) = catalog.batch_items(batch.id, status="rejected")
+    assert item.error_code == "text_too_long"
 
 
 def test_names_over_their_limit_are_refused_in_words(rig):
@@ -376,7 +376,7 @@ def test_text_that_is_none_is_refused_and_no_outage(rig):
         catalog.add_source("photos", "photo")
         batch = catalog.open_batch(catalog.source("photos").id)
     for value in ("a\x00b", "a\ud800b"):
-        item = NewItem(external_id=value, file="f", locator="file:///f")
+        item = NewItem(external_id=value, file="f", uri="file:///f")
         with pytest.raises(BadRequestError) as caught, rig.operator.write(org) as catalog:
             catalog.add_items(batch.id, [item])
         assert caught.value.reason == "not_storable"

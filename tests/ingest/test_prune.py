@@ -27,8 +27,8 @@ def org(rig):
     return rig.organization()
 
 
-def aged(rig, locator, days=2):
-    path = rig.blobs.path(locator)
+def aged(rig, uri, days=2):
+    path = rig.blobs.path(uri)
     os.utime(path, (time.time() - days * DAY_S,) * 2)
     return path
 
@@ -40,10 +40,10 @@ def test_orphans_go_and_wanted_blobs_stay(rig, closing, org, tmp_path):
     with rig.operator.write(org) as catalog:
         source = catalog.add_source("up", "photo")
         batch = catalog.open_batch(source.id)
-        catalog.add_items(batch.id, [NewItem(external_id="a", file="a", locator=wanted)])
+        catalog.add_items(batch.id, [NewItem(external_id="a", file="a", uri=wanted)])
     rig.run()
     with rig.operator.write(org) as catalog:
-        catalog.add_items(batch.id, [NewItem(external_id="b", file="b", locator=waiting)])
+        catalog.add_items(batch.id, [NewItem(external_id="b", file="b", uri=waiting)])
     rig.queue.sent.clear()
     kept = [aged(rig, wanted), aged(rig, waiting), rig.blobs.path(young)]
     lost = aged(rig, orphan)
@@ -51,7 +51,7 @@ def test_orphans_go_and_wanted_blobs_stay(rig, closing, org, tmp_path):
     open(half, "wb").close()
     os.utime(half, (time.time() - 2 * DAY_S,) * 2)
     found = pruned(rig, closing)
-    assert (found.blobs, found.halves) == (1, 1)
+    assert (found.blobs, found.partial_files) == (1, 1)
     assert all(os.path.exists(path) for path in kept)
     assert not os.path.exists(lost)
     assert not os.path.exists(half)
@@ -73,7 +73,7 @@ def test_no_blob_goes_while_a_backup_runs(rig, closing, org, tmp_path, database_
         assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
     assert os.path.exists(orphan)
     assert pruned(rig, closing).blobs == 1
-    assert swept(rig).graves == 1
+    assert swept(rig).deletions == 1
     assert [name for name, _ in rig.queue.sent] == [jobs.ERASE_IMAGES]
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == 0
@@ -89,12 +89,12 @@ def test_the_audit_forgets(rig, closing, org):
     with rig.owner.begin() as unit:
         unit.connection.execute(
             text(
-                "UPDATE queries SET asked_at = now() - interval '2 days' "
-                "WHERE id = (SELECT id FROM queries LIMIT 1)"
+                "UPDATE audit_log SET created_at = now() - interval '2 days' "
+                "WHERE id = (SELECT id FROM audit_log LIMIT 1)"
             )
         )
-    assert pruned(rig, closing).queries == 1
-    assert rig.scalar("SELECT count(*) FROM queries") == 1
+    assert pruned(rig, closing).audit_rows == 1
+    assert rig.scalar("SELECT count(*) FROM audit_log") == 1
 
 
 def test_the_sweep_has_the_index_made_anew_when_it_forgets(rig, org, tmp_path):

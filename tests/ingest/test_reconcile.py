@@ -21,7 +21,7 @@ def reconciled(rig, *, mend=True):
         contract=rig.encoder.contract.digest,
         chunk=64,
     )
-    return found.missing, found.stale, found.extra, found.mended
+    return found.missing, found.stale, found.extra, found.repaired
 
 
 def mended(rig):
@@ -52,7 +52,7 @@ def restored(rig, image_id, version):
 
 def fixed(rig, image_id, **fields):
     with rig.database.write(rig.org) as catalog:
-        catalog.fix_image(image_id, ImageUpdate(**fields))
+        catalog.update_image(image_id, ImageUpdate(**fields))
     rig.run()
 
 

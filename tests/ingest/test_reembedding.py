@@ -50,7 +50,7 @@ def missing(backlog, parts):
 
 
 def reasons(found):
-    return Counter(one.reason for one in found.unreachable.values())
+    return Counter(one.error_code for one in found.unreachable.values())
 
 
 @pytest.mark.parametrize("originals", ["reference", "copy", "rendition"])
@@ -95,7 +95,7 @@ def test_what_cannot_be_reached_is_said_image_by_image(rig, tiny, backlog, tmp_p
     (folder / "0002.jpg").write_bytes(jpeg(99, 1.0, 1.0))
     (folder / "0003.jpg").write_bytes(b"no picture")
     with rig.owner.begin() as unit:
-        nowhere = "UPDATE images SET locator = NULL WHERE external_id = 'in/0004.jpg'"
+        nowhere = "UPDATE images SET uri = NULL WHERE external_id = 'in/0004.jpg'"
         unit.connection.execute(text(nowhere))
     found = pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
     assert found.done == 1
@@ -172,7 +172,9 @@ def test_what_a_batch_is_still_at_is_left_to_it(rig, backlog, tmp_path, monkeypa
     assert len(backlog.missing(*asked)) == 3, "rows without vectors"
     assert backlog.missing(*asked, under_way=False) == []
     with rig.owner.begin() as unit:
-        failed = "UPDATE batch_items SET state = 'failed', outcome = NULL, reason = 'given up'"
+        failed = (
+            "UPDATE batch_items SET status = 'failed', final_status = NULL, error_code = 'given up'"
+        )
         unit.connection.execute(text(failed))
     assert len(backlog.missing(*asked, under_way=False)) == 3, "nobody else would make them"
 

@@ -259,7 +259,7 @@ def test_heif_with_a_long_list_of_brands_is_recognized() -> None:
 def test_a_film_under_a_still_brand_is_undecodable(decoder: ChildDecoder) -> None:
     result = decoder.read("a.heic", b"\x00\x00\x00\x14ftypmiaf\x00\x00\x00\x00miaf" + bytes(500))
     assert isinstance(result, Rejected)
-    assert result.reason == "undecodable"
+    assert result.error_code == "undecodable"
 
 
 # --- IPTC ----------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ CASES: dict[str, tuple[tuple[float, float] | str, datetime | None, str | None, s
     "F3/a_signed_dms.jpg": (LIMA, None, None, ""),
     "F4/a_both.jpg": ((-33.8568, 151.2153), None, None, ""),
     "F4/b_west.jpg": ((43.0764, -79.0770), None, None, ""),
-    "F5/a_minutes_over_zero.jpg": ("half_position", None, None, ""),
+    "F5/a_minutes_over_zero.jpg": ("incomplete_position", None, None, ""),
     "F8/a_no_eoi.jpg": (LIMA, None, None, "end marker is missing"),
     "F9/a.jpg": (LIMA, utc("2007-04-08T15:25:46"), "exif_original", "2 EXIF blocks"),
     "F11/a.jpg": (LIMA, utc("2015-08-22T22:08:19"), "exif_original", "hour 24"),
@@ -71,7 +71,7 @@ def test_case_is_read_as_it_should_be(cases: Path, decoder: ChildDecoder, name: 
     result = decoder.read(name, (cases / name).read_bytes())
     if isinstance(expected, str):
         assert isinstance(result, Rejected)
-        assert result.reason == expected
+        assert result.error_code == expected
         return
     assert isinstance(result, DecodedImage), result
     capture = result.capture

@@ -25,12 +25,12 @@ from pinpoint.settings import MediaSettings
 
 def test_threads_share_the_pool_and_agree() -> None:
     files = [saved(noise(200 + n, 150, seed=n)) for n in range(24)]
-    hint = MetadataOverride(lat=1.0, lon=2.0)
+    metadata_override = MetadataOverride(lat=1.0, lon=2.0)
     with ChildDecoder(MediaSettings(), children=2) as decoder, ThreadPoolExecutor(6) as pool:
-        together = list(pool.map(lambda data: decoder.read("a", data, hint), files))
+        together = list(pool.map(lambda data: decoder.read("a", data, metadata_override), files))
         assert len(decoder.pids()) <= 2
         for data, result in zip(files, together, strict=True):
-            alone = decoder.read("a", data, hint)
+            alone = decoder.read("a", data, metadata_override)
             assert isinstance(result, DecodedImage)
             assert isinstance(alone, DecodedImage)
             assert result.capture == alone.capture

@@ -79,17 +79,27 @@ def test_a_csv_with_everything(tree: Path, delimiter: str) -> None:
     (row,) = rows(tree / "m.csv", text)
     assert isinstance(row, ManifestRow)
     assert (row.external_id, row.name, row.file) == ("007", "a/z.JPG", tree.resolve() / "a/z.JPG")
-    hint = row.hint
-    assert (hint.lat, hint.lon, hint.heading_deg, hint.altitude_m) == (1.5, -2.5, 270.0, 12.5)
-    assert hint.captured_at == datetime(2020, 2, 3, 10, tzinfo=UTC)
-    assert (hint.sequence, hint.creator, hint.license, hint.panorama_id) == (
+    metadata_override = row.metadata_override
+    assert (
+        metadata_override.lat,
+        metadata_override.lon,
+        metadata_override.heading_deg,
+        metadata_override.altitude_m,
+    ) == (1.5, -2.5, 270.0, 12.5)
+    assert metadata_override.captured_at == datetime(2020, 2, 3, 10, tzinfo=UTC)
+    assert (
+        metadata_override.sequence,
+        metadata_override.creator,
+        metadata_override.license,
+        metadata_override.panorama_id,
+    ) == (
         "s",
         "Anna",
         "CC0",
         "p",
     )
-    assert hint.attributes == {"floor": "3", "x y": "\u00fc"}
-    assert hint.position_source == "manifest"
+    assert metadata_override.attributes == {"floor": "3", "x y": "\u00fc"}
+    assert metadata_override.position_source == "manifest"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +108,7 @@ def test_a_csv_with_everything(tree: Path, delimiter: str) -> None:
         ("b.jpg,91,2,", "out_of_range"),
         ("b.jpg,122.03,37.4,", "out_of_range"),
         ("b.jpg,1,181,", "out_of_range"),
-        ("b.jpg,1,,", "half_position"),
+        ("b.jpg,1,,", "incomplete_position"),
         ("b.jpg,0,0,", "null_island"),
         ("b.jpg,north,2,", "bad_row"),
         ("b.jpg,nan,2,", "bad_row"),
@@ -119,7 +129,7 @@ def test_a_bad_row_stops_nothing(tree: Path, tmp_path: Path, cells: str, reason:
     text = f"file,lat,lon,captured_at\n{cells}\nb.jpg,1,2,\n"
     bad, good = rows(tree / "m.csv", text)
     assert isinstance(bad, Rejected)
-    assert (bad.stage, bad.reason) == ("find", reason)
+    assert (bad.error_stage, bad.error_code) == ("find", reason)
     assert bad.file
     assert isinstance(good, ManifestRow)
 
@@ -178,9 +188,9 @@ def test_a_cell_that_is_too_long_costs_its_row(tree: Path) -> None:
     first, long, last = rows(tree / "m.csv", text)
     assert isinstance(first, ManifestRow)
     assert isinstance(long, Rejected)
-    assert (long.stage, long.reason) == ("find", "bad_row")
+    assert (long.error_stage, long.error_code) == ("find", "bad_row")
     assert isinstance(last, ManifestRow)
-    assert last.hint.attributes == {"note": "2"}
+    assert last.metadata_override.attributes == {"note": "2"}
 
 
 def feature(coordinates: object, **properties: object) -> dict[str, object]:
@@ -200,12 +210,16 @@ def test_a_geojson(tree: Path) -> None:
     text = json.dumps({"type": "FeatureCollection", "features": features})
     good, swapped, short, bare, line, nonsense = rows(tree / "m.geojson", text)
     assert isinstance(good, ManifestRow)
-    assert (good.hint.lat, good.hint.lon, good.hint.altitude_m) == (1.5, -2.5, 9.0)
-    assert (good.external_id, good.hint.heading_deg) == ("5", 10.0)
-    assert good.hint.attributes == {"floor": 3, "tags": '["a"]'}
+    assert (
+        good.metadata_override.lat,
+        good.metadata_override.lon,
+        good.metadata_override.altitude_m,
+    ) == (1.5, -2.5, 9.0)
+    assert (good.external_id, good.metadata_override.heading_deg) == ("5", 10.0)
+    assert good.metadata_override.attributes == {"floor": 3, "tags": '["a"]'}
     assert isinstance(bare, ManifestRow)
-    assert bare.hint.lat is None
-    bad = [row.reason for row in (swapped, short, line, nonsense) if isinstance(row, Rejected)]
+    assert bare.metadata_override.lat is None
+    bad = [row.error_code for row in (swapped, short, line, nonsense) if isinstance(row, Rejected)]
     assert bad == ["out_of_range", "bad_row", "bad_row", "bad_row"]
 
 
@@ -213,4 +227,7 @@ def test_a_real_manifest() -> None:
     found = list(read_manifest(shared_data() / "street" / "panoramax" / "manifest.csv", SETTINGS))
     assert len(found) == 204
     assert all(isinstance(row, ManifestRow) for row in found)
-    assert len({row.hint.panorama_id for row in found if isinstance(row, ManifestRow)}) == 51
+    assert (
+        len({row.metadata_override.panorama_id for row in found if isinstance(row, ManifestRow)})
+        == 51
+    )

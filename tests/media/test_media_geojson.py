@@ -47,7 +47,7 @@ def write_geojson(folder: Path, geometry: object, **more: object) -> Path:
 def test_read_manifest_geometries_of_one_point(folder: Path, geometry: object) -> None:
     (row,) = read_manifest(write_geojson(folder, geometry), SETTINGS)
     assert isinstance(row, ManifestRow)
-    assert (row.hint.lat, row.hint.lon) == QUITO
+    assert (row.metadata_override.lat, row.metadata_override.lon) == QUITO
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_read_manifest_other_geometries_refused_by_name(
 ) -> None:
     (bad,) = read_manifest(write_geojson(folder, geometry), SETTINGS)
     assert isinstance(bad, Rejected)
-    assert (bad.stage, bad.reason) == ("find", "bad_row")
-    assert words in bad.detail
+    assert (bad.error_stage, bad.error_code) == ("find", "bad_row")
+    assert words in bad.error_message
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_read_manifest_properties_with_odd_numbers(folder: Path) -> None:
     )
     (row,) = read_manifest(path, SETTINGS)
     assert isinstance(row, ManifestRow)
-    assert row.hint == MetadataOverride(
+    assert row.metadata_override == MetadataOverride(
         captured_at=datetime(2019, 11, 24, 12, 30, 15, tzinfo=UTC), attributes={"b": str(10**400)}
     )
 

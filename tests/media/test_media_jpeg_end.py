@@ -105,7 +105,7 @@ def test_jpeg_that_is_cut_short_stays_undecodable(
     data = whole[: start + int((len(whole) - start) * share)] + TRAILERS[trailer]
     result = decoder.read("a.jpg", data)
     assert isinstance(result, Rejected), result
-    assert result.reason == "undecodable"
+    assert result.error_code == "undecodable"
 
 
 def test_jpeg_cut_at_a_restart_marker_is_undecodable() -> None:

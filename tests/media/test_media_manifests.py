@@ -39,13 +39,13 @@ def read_text(folder: Path, text: str, options: ReadOptions | None = None) -> li
     return list(read_manifest(path, SETTINGS, options))
 
 
-def read_hint(
+def read_override(
     folder: Path, head: str, row: str, options: ReadOptions | None = None
 ) -> MetadataOverride:
-    """The hint of a manifest with one good row."""
+    """The override of a manifest with one good row."""
     (found,) = read_text(folder, f"{head}\n{row}\n", options)
     assert isinstance(found, ManifestRow), found
-    return found.hint
+    return found.metadata_override
 
 
 def reject(folder: Path, head: str, row: str) -> Rejected:
@@ -77,27 +77,27 @@ def reject(folder: Path, head: str, row: str) -> Rejected:
     ],
 )
 def test_read_manifest_common_names_give_the_position(folder: Path, head: str) -> None:
-    hint = read_hint(folder, head, "p.jpg,-0.2202,-78.5123")
-    assert (hint.lat, hint.lon) == QUITO
-    assert hint.attributes == {}
+    metadata_override = read_override(folder, head, "p.jpg,-0.2202,-78.5123")
+    assert (metadata_override.lat, metadata_override.lon) == QUITO
+    assert metadata_override.attributes == {}
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_read_manifest_decimal_comma_beside_other_delimiters(folder: Path, delimiter: str) -> None:
     head = "file,lat,lon,heading,altitude".replace(",", delimiter)
     row = delimiter.join(["p.jpg", "-0,2202", "-78,5123", "271,5", "2850,25"])
-    hint = read_hint(folder, head, row)
-    assert (hint.lat, hint.lon) == QUITO
-    assert (hint.heading_deg, hint.altitude_m) == (271.5, 2850.25)
+    metadata_override = read_override(folder, head, row)
+    assert (metadata_override.lat, metadata_override.lon) == QUITO
+    assert (metadata_override.heading_deg, metadata_override.altitude_m) == (271.5, 2850.25)
 
 
 def test_read_manifest_decimal_comma_in_quotation_marks(folder: Path) -> None:
-    hint = read_hint(folder, "file,lat,lon", 'p.jpg,"-0,2202","-78,5123"')
-    assert (hint.lat, hint.lon) == QUITO
+    metadata_override = read_override(folder, "file,lat,lon", 'p.jpg,"-0,2202","-78,5123"')
+    assert (metadata_override.lat, metadata_override.lon) == QUITO
     # Without them the row has two cells too many, and is never read as another position.
-    assert reject(folder, "file,lat,lon", "p.jpg,-0,2202,-78,5123").reason == "bad_row"
+    assert reject(folder, "file,lat,lon", "p.jpg,-0,2202,-78,5123").error_code == "bad_row"
     # Beside commas a number with one may have thousands.
-    assert reject(folder, "file,altitude", 'p.jpg,"1,234"').reason == "bad_row"
+    assert reject(folder, "file,altitude", 'p.jpg,"1,234"').error_code == "bad_row"
 
 
 @pytest.mark.parametrize(
@@ -107,23 +107,25 @@ def test_read_manifest_decimal_comma_in_quotation_marks(folder: Path) -> None:
 def test_read_manifest_lines_before_the_header_skipped(folder: Path, before: str) -> None:
     found = read_text(folder, f"{before}file;lat;lon\np.jpg;-0,2202;-78,5123\nq.jpg;99;1\n")
     assert isinstance(found[0], ManifestRow)
-    assert (found[0].hint.lat, found[0].hint.lon) == QUITO
-    assert found[1].reason == "out_of_range"
+    assert (found[0].metadata_override.lat, found[0].metadata_override.lon) == QUITO
+    assert found[1].error_code == "out_of_range"
 
 
 def test_read_manifest_sep_line_decides_the_delimiter(folder: Path) -> None:
     found = read_text(folder, 'sep=|\nfile|lat|lon|"a,b,c,d,e"\np.jpg|-0.2202|-78.5123|x,y\n')
-    assert found[0].hint.attributes == {"a,b,c,d,e": "x,y"}
+    assert found[0].metadata_override.attributes == {"a,b,c,d,e": "x,y"}
 
 
 def test_read_manifest_delimiters_inside_names_do_not_count(folder: Path) -> None:
-    hint = read_hint(folder, 'file;lat;lon;"a, b, c, d, e"', "p.jpg;-0,2202;-78,5123;f")
-    assert (hint.lat, hint.lon) == QUITO
+    metadata_override = read_override(
+        folder, 'file;lat;lon;"a, b, c, d, e"', "p.jpg;-0,2202;-78,5123;f"
+    )
+    assert (metadata_override.lat, metadata_override.lon) == QUITO
 
 
 def test_read_manifest_line_numbers_count_skipped_lines(folder: Path) -> None:
     (bad,) = read_text(folder, "sep=,\n\nfile,lat,lon\np.jpg,1,2,3,4\n")
-    assert bad.detail.startswith("line 4 has 5 cells")
+    assert bad.error_message.startswith("line 4 has 5 cells")
 
 
 MISSING = ["", " ", "NaN", "nan", "NA", "n/a", "#N/A", "null", "NULL", "None", "\\N", "-", "\u2013"]
@@ -133,15 +135,17 @@ MISSING = ["", " ", "NaN", "nan", "NA", "n/a", "#N/A", "null", "NULL", "None", "
 def test_read_manifest_missing_markers_cost_nothing(folder: Path, empty: str) -> None:
     head = "file,lat,lon,heading,altitude,captured_at,creator,sequence,license,panorama,id,note"
     row = ",".join(["p.jpg", "-0.2202", "-78.5123", *[empty] * 8, "x"])
-    hint = read_hint(folder, head, row)
-    assert hint == MetadataOverride(lat=-0.2202, lon=-78.5123, attributes={"note": "x"})
+    metadata_override = read_override(folder, head, row)
+    assert metadata_override == MetadataOverride(
+        lat=-0.2202, lon=-78.5123, attributes={"note": "x"}
+    )
     # Both coordinates may be missing, too: then the file's own count.
-    assert read_hint(folder, "file,lat,lon", f"p.jpg,{empty},{empty}") == MetadataOverride()
+    assert read_override(folder, "file,lat,lon", f"p.jpg,{empty},{empty}") == MetadataOverride()
 
 
 def test_read_manifest_one_missing_coordinate_refused(folder: Path) -> None:
-    assert reject(folder, "file,lat,lon", "p.jpg,NaN,2").reason == "bad_row"
-    assert reject(folder, "file,lat,lon", "p.jpg,,2").reason == "half_position"
+    assert reject(folder, "file,lat,lon", "p.jpg,NaN,2").error_code == "bad_row"
+    assert reject(folder, "file,lat,lon", "p.jpg,,2").error_code == "incomplete_position"
 
 
 @pytest.mark.parametrize(
@@ -161,18 +165,20 @@ def test_read_manifest_one_missing_coordinate_refused(folder: Path) -> None:
     ],
 )
 def test_read_manifest_degrees_in_other_notations(folder: Path, lat: str, lon: str) -> None:
-    hint = read_hint(
+    metadata_override = read_override(
         folder, "file\tlat\tlon", f'p.jpg\t{lat}\t"{lon.replace(chr(34), chr(34) * 2)}"'
     )
-    assert (hint.lat, hint.lon) == pytest.approx(QUITO)
+    assert (metadata_override.lat, metadata_override.lon) == pytest.approx(QUITO)
 
 
 @pytest.mark.parametrize("latitude_ref", ["S", "s", "South"])
 def test_read_manifest_hemisphere_columns_count(folder: Path, latitude_ref: str) -> None:
     head = "SourceFile,GPSLatitude,GPSLatitudeRef,GPSLongitude,GPSLongitudeRef"
     for sign in ("", "-"):
-        hint = read_hint(folder, head, f"p.jpg,{sign}0.2202,{latitude_ref},{sign}78.5123,W")
-        assert (hint.lat, hint.lon) == QUITO
+        metadata_override = read_override(
+            folder, head, f"p.jpg,{sign}0.2202,{latitude_ref},{sign}78.5123,W"
+        )
+        assert (metadata_override.lat, metadata_override.lon) == QUITO
 
 
 @pytest.mark.parametrize(
@@ -195,14 +201,14 @@ def test_read_manifest_hemisphere_columns_count(folder: Path, latitude_ref: str)
 )
 def test_read_manifest_unclear_coordinates_refused(folder: Path, cells: str) -> None:
     rejected = reject(folder, "file,lat,lon", f"p.jpg,{cells}")
-    assert (rejected.stage, rejected.reason) == ("find", "bad_row")
-    assert "latitude" in rejected.detail
+    assert (rejected.error_stage, rejected.error_code) == ("find", "bad_row")
+    assert "latitude" in rejected.error_message
 
 
 def test_read_manifest_hemisphere_that_contradicts_refused(folder: Path) -> None:
     head = "file,lat,lat_ref,lon"
     for cells in ("-0.2202,N,1", "0.2202,Q,1", "0.2202 N,S,1"):
-        assert reject(folder, head, f"p.jpg,{cells}").reason == "bad_row"
+        assert reject(folder, head, f"p.jpg,{cells}").error_code == "bad_row"
 
 
 @pytest.mark.parametrize(
@@ -244,8 +250,8 @@ def test_read_manifest_time_not_understood_refused_by_name(folder: Path, name: s
         read_text(folder, f"file,lat,lon,{name}\np.jpg,1,2,3\n")
     # With a time that is understood, it is an attribute.
     head = f"file,lat,lon,captured_at,{name}"
-    hint = read_hint(folder, head, "p.jpg,1,2,2019-11-24T12:00:00Z,3")
-    assert hint.attributes == {name: "3"}
+    metadata_override = read_override(folder, head, "p.jpg,1,2,2019-11-24T12:00:00Z,3")
+    assert metadata_override.attributes == {name: "3"}
 
 
 def test_read_manifest_one_axis_only_refused(folder: Path) -> None:
@@ -259,14 +265,14 @@ def test_read_manifest_columns_as_a_person_says(folder: Path) -> None:
     )
     options = ReadOptions(columns=asked)
     head, row = "file,x,y,shot,time of day", "p.jpg,-78.5123,-0.2202,2019-11-24T12:00:00Z,noon"
-    hint = read_hint(folder, head, row, options)
-    assert (hint.lat, hint.lon) == QUITO
-    assert hint.captured_at == datetime(2019, 11, 24, 12, tzinfo=UTC)
-    assert hint.attributes == {"time of day": "noon"}
+    metadata_override = read_override(folder, head, row, options)
+    assert (metadata_override.lat, metadata_override.lon) == QUITO
+    assert metadata_override.captured_at == datetime(2019, 11, 24, 12, tzinfo=UTC)
+    assert metadata_override.attributes == {"time of day": "noon"}
     # What a person says wins over what a name means by itself.
     swapped = ReadOptions(columns={"lat": "longitude", "lon": "latitude"})
-    hint = read_hint(folder, "file,lat,lon", "p.jpg,-78.5123,-0.2202", swapped)
-    assert (hint.lat, hint.lon) == QUITO
+    metadata_override = read_override(folder, "file,lat,lon", "p.jpg,-78.5123,-0.2202", swapped)
+    assert (metadata_override.lat, metadata_override.lon) == QUITO
 
 
 @pytest.mark.parametrize("text", ["x", "x=", "=latitude", "x=nothing"])
@@ -277,8 +283,8 @@ def test_check_asked_other_forms_refused(text: str) -> None:
 
 def test_read_manifest_harmless_names_are_attributes(folder: Path) -> None:
     names = ["ExposureTime", "FileModifyDate", "updated_at", "longest_edge", "platform", "Model"]
-    hint = read_hint(folder, ",".join(["file", *names]), "p.jpg,a,b,c,d,e,f")
-    assert list(hint.attributes) == names
+    metadata_override = read_override(folder, ",".join(["file", *names]), "p.jpg,a,b,c,d,e,f")
+    assert list(metadata_override.attributes) == names
 
 
 def test_describe_manifest_lists_unknown_names(folder: Path) -> None:
@@ -303,9 +309,9 @@ def test_read_manifest_without_a_file_column_lists_what_is_there(folder: Path) -
 def test_read_manifest_preferred_name_of_several(folder: Path) -> None:
     head = "FileName,SourceFile,CreateDate,DateTimeOriginal"
     row = "other.jpg,./p.jpg,2020:01:01 00:00:00,2019:11:24 12:00:00"
-    hint = read_hint(folder, head, row)
-    assert hint.captured_at == datetime(2019, 11, 24, 12, tzinfo=UTC)
-    assert hint.attributes == {
+    metadata_override = read_override(folder, head, row)
+    assert metadata_override.captured_at == datetime(2019, 11, 24, 12, tzinfo=UTC)
+    assert metadata_override.attributes == {
         "FileName": "other.jpg",
         "CreateDate": "2020:01:01 00:00:00",
         "time_zone": "assumed_utc",
@@ -317,10 +323,12 @@ def test_read_manifest_preferred_name_of_several(folder: Path) -> None:
 def test_read_manifest_time_zone_of_the_row_and_of_the_options(folder: Path) -> None:
     head, row = "file,DateTimeOriginal,OffsetTimeOriginal", "p.jpg,2019:11:24 12:00:00,-05:00"
     paris = ReadOptions(time_zone="Europe/Paris")
-    assert read_hint(folder, head, row, paris).captured_at == datetime(2019, 11, 24, 17, tzinfo=UTC)
-    hint = read_hint(folder, "file,date,time", "p.jpg,2019-11-24,12:00:00", paris)
-    assert hint.captured_at == datetime(2019, 11, 24, 11, tzinfo=UTC)
-    assert hint.attributes == {"time_zone": "Europe/Paris"}
+    assert read_override(folder, head, row, paris).captured_at == datetime(
+        2019, 11, 24, 17, tzinfo=UTC
+    )
+    metadata_override = read_override(folder, "file,date,time", "p.jpg,2019-11-24,12:00:00", paris)
+    assert metadata_override.captured_at == datetime(2019, 11, 24, 11, tzinfo=UTC)
+    assert metadata_override.attributes == {"time_zone": "Europe/Paris"}
 
 
 def test_read_manifest_altitude_as_exiftool_prints_it(folder: Path) -> None:
@@ -329,7 +337,7 @@ def test_read_manifest_altitude_as_exiftool_prints_it(folder: Path) -> None:
         ("3 m Below Sea Level", -3.0),
         ("7 m", 7),
     ):
-        assert read_hint(folder, "file,GPSAltitude", f"p.jpg,{text}").altitude_m == altitude_m
+        assert read_override(folder, "file,GPSAltitude", f"p.jpg,{text}").altitude_m == altitude_m
 
 
 @pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
@@ -356,7 +364,7 @@ def test_read_manifest_both_unicode_forms_on_disk_take_the_exact_one(tmp_path: P
 def test_read_manifest_names_that_no_file_can_have_cost_their_row(folder: Path) -> None:
     names = ["a" * 600, "é" * 200, "a/" * 400 + "b", "p.jpg/x", ".", "..", "./.."]
     found = read_text(folder, "\n".join(["file", *names]))
-    reasons = [row.reason for row in found]
+    reasons = [row.error_code for row in found]
     assert reasons == [*["missing_file"] * 5, *["outside_root"] * 2]
 
 
@@ -367,7 +375,7 @@ def test_read_manifest_unicode_forms_do_not_lead_outside(tmp_path: Path) -> None
     (tmp_path / "out" / "b.jpg").write_bytes(photo())
     (root / unicodedata.normalize("NFD", "é")).symlink_to(tmp_path / "out")
     (bad,) = read_text(root, f"file\n{unicodedata.normalize('NFC', 'é')}/b.jpg\n")
-    assert bad.reason == "missing_file"
+    assert bad.error_code == "missing_file"
 
 
 def test_find_manifests_names_files_only(folder: Path) -> None:

@@ -21,9 +21,9 @@ def decoder() -> Iterator[ChildDecoder]:
 
 
 def capture_of(
-    decoder: ChildDecoder, data: bytes, hint: MetadataOverride | None = None
+    decoder: ChildDecoder, data: bytes, metadata_override: MetadataOverride | None = None
 ) -> CaptureMetadata:
-    result = decoder.read("a.jpg", data, hint)
+    result = decoder.read("a.jpg", data, metadata_override)
     assert isinstance(result, DecodedImage), result
     return result.capture
 
@@ -31,7 +31,7 @@ def capture_of(
 def reason_of(decoder: ChildDecoder, data: bytes) -> str:
     result = decoder.read("a.jpg", data)
     assert isinstance(result, Rejected), result
-    return result.reason
+    return result.error_code
 
 
 @pytest.mark.parametrize(("ns", "ew"), [("N", "E"), ("S", "W"), ("n", "w"), ("S", "E")])
@@ -56,11 +56,11 @@ def test_every_format_gives_its_position(decoder: ChildDecoder, kind: str) -> No
 @pytest.mark.parametrize(
     ("gps", "reason"),
     [
-        ({2: (ratio(48, 0), ratio(0, 0), ratio(0, 0))}, "half_position"),
+        ({2: (ratio(48, 0), ratio(0, 0), ratio(0, 0))}, "incomplete_position"),
         ({2: (ratio(48, 0),) * 3, 4: (ratio(2, 0),) * 3}, "no_position"),
-        ({1: "X"}, "half_position"),
-        ({1: "X", 3: "X"}, "half_position"),
-        ({2: (1.0, 2.0, 3.0, 4.0)}, "half_position"),
+        ({1: "X"}, "incomplete_position"),
+        ({1: "X", 3: "X"}, "incomplete_position"),
+        ({2: (1.0, 2.0, 3.0, 4.0)}, "incomplete_position"),
     ],
 )
 def test_bad_positions(decoder: ChildDecoder, gps: dict, reason: str) -> None:
@@ -171,13 +171,13 @@ def test_damaged_exif_is_told(decoder: ChildDecoder) -> None:
     assert capture.point.lat == 1.0
 
 
-def test_hint_fields_win(decoder: ChildDecoder) -> None:
+def test_override_fields_win(decoder: ChildDecoder) -> None:
     data = photo(
         gps={17: 20.0, 6: 10.0},
         detail={0x9003: "2020:02:03 12:00:00"},
         base={0x013B: "Anna"},
     )
-    hint = MetadataOverride(
+    metadata_override = MetadataOverride(
         lat=-1.5,
         lon=179.0,
         captured_at=datetime(2021, 1, 1, tzinfo=UTC),
@@ -189,10 +189,10 @@ def test_hint_fields_win(decoder: ChildDecoder) -> None:
         panorama_id="p1",
         attributes={"floor": 3},
     )
-    capture = capture_of(decoder, data, hint)
+    capture = capture_of(decoder, data, metadata_override)
     assert (capture.point.lat, capture.point.lon) == (-1.5, 179.0)
     assert capture.position_source == "manifest"
-    assert capture.captured_at == hint.captured_at
+    assert capture.captured_at == metadata_override.captured_at
     assert (capture.heading_deg, capture.altitude_m) == (350.0, 99.0)
     assert (capture.creator, capture.sequence) == ("Berta", "s1")
     assert (capture.license, capture.panorama_id) == ("CC0", "p1")
@@ -202,7 +202,7 @@ def test_hint_fields_win(decoder: ChildDecoder) -> None:
     assert (partial.creator, partial.heading_deg) == ("Berta", 20.0)
     result = decoder.read("a.jpg", data, MetadataOverride(lat=1.0))
     assert isinstance(result, Rejected)
-    assert result.reason == "half_position"
+    assert result.error_code == "incomplete_position"
 
 
 @pytest.mark.parametrize("inside", ["<a>" * 200, "<a/>" * 30_000])

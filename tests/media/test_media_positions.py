@@ -30,7 +30,7 @@ def verdict(decoder: ChildDecoder, data: bytes) -> tuple[float, float] | str:
     """The position, or the reason of the refusal."""
     result = decoder.read("a.jpg", data)
     if isinstance(result, Rejected):
-        return result.reason
+        return result.error_code
     assert isinstance(result, DecodedImage)
     return result.capture.point.lat, result.capture.point.lon
 
@@ -62,10 +62,10 @@ DECIMAL = {1: "S", 2: (12.0464,), 3: "W", 4: (77.0428,)}
         (DECIMAL, [(4, 0)], (LIMA_LAT, LIMA_LON)),
         ({**LIMA, 2: (0.0, 2.0, 47.04)}, ALL_OF[2], (-0.0464, LIMA_LON)),
         # The two signs contradict each other: refused, not guessed.
-        ({**LIMA, 1: "N"}, ALL_OF[2], "half_position"),
-        ({**LIMA, 1: "N", 3: "E"}, [*ALL_OF[2], *ALL_OF[4]], "half_position"),
-        ({**DECIMAL, 3: "E"}, [(4, 0)], "half_position"),
-        (LIMA, [(2, 1)], "half_position"),
+        ({**LIMA, 1: "N"}, ALL_OF[2], "incomplete_position"),
+        ({**LIMA, 1: "N", 3: "E"}, [*ALL_OF[2], *ALL_OF[4]], "incomplete_position"),
+        ({**DECIMAL, 3: "E"}, [(4, 0)], "incomplete_position"),
+        (LIMA, [(2, 1)], "incomplete_position"),
     ],
 )
 def test_sign_in_numbers_and_reference_counts_once(
@@ -97,7 +97,7 @@ def test_reference_in_words(side: str, expected: int) -> None:
 
 @pytest.mark.parametrize("side", ["", "X", "Sonst", "NS", "1", "W"])
 def test_reference_that_is_none_is_refused(decoder: ChildDecoder, side: str) -> None:
-    assert verdict(decoder, photo(gps={1: side})) == "half_position"
+    assert verdict(decoder, photo(gps={1: side})) == "incomplete_position"
 
 
 # --- F4: XMP with the hemisphere in a property of its own ----------------------------------------
@@ -124,13 +124,13 @@ def element_form(properties: dict[str, str]) -> bytes:
         ("33,51,24.48S", "S", "151,12.918E", "East", (-33.8568, 151.2153)),
         ("33/1,51/1,2448/100", "S", "151,12.918E", None, (-33.8568, 151.2153)),
         ("33\u00b0 51' 24.48&quot; S", None, "E 151.2153", None, (-33.8568, 151.2153)),
-        ("-33.8568", "N", "151.2153", "E", "half_position"),
-        ("33,51,24.48S", "N", "151.2153", "E", "half_position"),
-        ("33.8568", "X", "151.2153", "E", "half_position"),
-        ("33,51,24.48", None, "151,12.918E", None, "half_position"),
-        ("33.8568", "E", "151.2153", "E", "half_position"),
-        ("33,61.0S", None, "151,12.918E", None, "half_position"),
-        ("33,1/0S", None, "151,12.918E", None, "half_position"),
+        ("-33.8568", "N", "151.2153", "E", "incomplete_position"),
+        ("33,51,24.48S", "N", "151.2153", "E", "incomplete_position"),
+        ("33.8568", "X", "151.2153", "E", "incomplete_position"),
+        ("33,51,24.48", None, "151,12.918E", None, "incomplete_position"),
+        ("33.8568", "E", "151.2153", "E", "incomplete_position"),
+        ("33,61.0S", None, "151,12.918E", None, "incomplete_position"),
+        ("33,1/0S", None, "151,12.918E", None, "incomplete_position"),
     ],
 )
 def test_xmp_hemisphere_in_its_own_property(
@@ -159,16 +159,16 @@ def test_xmp_hemisphere_in_its_own_property(
 @pytest.mark.parametrize(
     ("lat", "expected"),
     [
-        ((ratio(36, 1), ratio(48, 0), ratio(14, 0)), "half_position"),
-        ((ratio(36, 1), ratio(48, 0), ratio(14, 1)), "half_position"),
-        ((ratio(36, 1), ratio(48, 1), ratio(14, 0)), "half_position"),
-        ((ratio(36, 0), ratio(48, 1), ratio(14, 1)), "half_position"),
-        ((ratio(36, 1), ratio(0, 0), ratio(14, 1)), "half_position"),
-        ((ratio(36, 1), ratio(0, 0), ratio(0, 0)), "half_position"),
-        ((ratio(36, 1), ratio(60, 1), ratio(0, 1)), "half_position"),
-        ((ratio(36, 1), ratio(75, 1), ratio(0, 1)), "half_position"),
-        ((ratio(36, 1), ratio(48, 1), ratio(61, 1)), "half_position"),
-        ((ratio(36, 1), ratio(48, 1), ratio(2400, 1)), "half_position"),
+        ((ratio(36, 1), ratio(48, 0), ratio(14, 0)), "incomplete_position"),
+        ((ratio(36, 1), ratio(48, 0), ratio(14, 1)), "incomplete_position"),
+        ((ratio(36, 1), ratio(48, 1), ratio(14, 0)), "incomplete_position"),
+        ((ratio(36, 0), ratio(48, 1), ratio(14, 1)), "incomplete_position"),
+        ((ratio(36, 1), ratio(0, 0), ratio(14, 1)), "incomplete_position"),
+        ((ratio(36, 1), ratio(0, 0), ratio(0, 0)), "incomplete_position"),
+        ((ratio(36, 1), ratio(60, 1), ratio(0, 1)), "incomplete_position"),
+        ((ratio(36, 1), ratio(75, 1), ratio(0, 1)), "incomplete_position"),
+        ((ratio(36, 1), ratio(48, 1), ratio(61, 1)), "incomplete_position"),
+        ((ratio(36, 1), ratio(48, 1), ratio(2400, 1)), "incomplete_position"),
         # Rounded up by the program that wrote it.
         ((ratio(36, 1), ratio(48, 1), ratio(60, 1)), 36 + 49 / 60),
         # Programs that know no seconds write 0/0; the part before has the fraction.

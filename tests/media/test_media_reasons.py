@@ -81,7 +81,7 @@ GENERATED: list[tuple[str, Callable[[], bytes], dict[str, float]]] = [
     ("out_of_memory", lambda: flat_png(16_000, 12_000), {"memory_mb": 256}),
     ("timeout", lambda: flat_png(12_000, 12_000), {"timeout_s": 0.1}),
     ("no_position", lambda: saved(noise()), {}),
-    ("half_position", lambda: saved(noise(), exif=exif({1: "N", 2: (48.0, 1.0, 2.0)})), {}),
+    ("incomplete_position", lambda: saved(noise(), exif=exif({1: "N", 2: (48.0, 1.0, 2.0)})), {}),
     ("null_island", lambda: photo(gps={2: (0.0, 0.0, 0.0), 4: (0.0, 0.0, 0.0)}), {}),
     ("out_of_range", lambda: photo(gps={2: (95.0, 0.0, 0.0)}), {}),
     ("out_of_range", lambda: photo(gps={4: (181.0, 0.0, 0.0)}), {}),
@@ -93,14 +93,16 @@ GENERATED: list[tuple[str, Callable[[], bytes], dict[str, float]]] = [
 def test_a_made_file_is_refused_for_its_reason(
     usual: ChildDecoder, reason: str, make: Callable[[], bytes], limits: dict[str, float]
 ) -> None:
-    hint = MetadataOverride(lat=48.0, lon=2.0) if STAGES[reason] == "decode" else None
+    metadata_override = MetadataOverride(lat=48.0, lon=2.0) if STAGES[reason] == "decode" else None
     made = ChildDecoder(MediaSettings(**limits)) if limits else nullcontext(usual)
     with made as decoder:
-        result = decoder.read("a.jpg", make(), hint)
+        result = decoder.read("a.jpg", make(), metadata_override)
         assert isinstance(result, Rejected), result
-        assert (result.reason, result.stage) == (reason, STAGES[reason]), result.detail
+        assert (result.error_code, result.error_stage) == (reason, STAGES[reason]), (
+            result.error_message
+        )
         assert result.file == "a.jpg"
-        assert result.detail
+        assert result.error_message
         # The next file is none the worse for it.
         if "max_bytes" not in limits and "max_metadata_bytes" not in limits:
             assert isinstance(decoder.read("b.jpg", photo()), DecodedImage)
@@ -124,7 +126,7 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
         for name in (str(tmp_path / "fifo.jpg"), "/dev/zero", str(tmp_path), str(tmp_path / "no")):
             result = decoder.read(name, name)
             assert isinstance(result, Rejected)
-            assert (result.stage, result.reason) == ("read", "missing_file")
+            assert (result.error_stage, result.error_code) == ("read", "missing_file")
         assert decoder.pids() == ()
 
 
@@ -157,7 +159,7 @@ def test_a_file_that_ends_two_children_is_given_up(number: int, reason: str) -> 
         assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
         result = decoder.read("b.png", poison())
         assert isinstance(result, Rejected)
-        assert (result.stage, result.reason) == ("decode", reason)
+        assert (result.error_stage, result.error_code) == ("decode", reason)
         assert len(ended) == MAX_ATTEMPTS
         assert isinstance(decoder.read("c.jpg", photo()), DecodedImage)
 
@@ -172,7 +174,10 @@ def test_cpu_time_is_limited_too() -> None:
     with Hurried(MediaSettings(timeout_s=60)) as decoder:
         result = decoder.read("slow.png", slow, query=True)
         assert isinstance(result, Rejected)
-        assert (result.reason, result.detail) == ("timeout", "the file used up its CPU time")
+        assert (result.error_code, result.error_message) == (
+            "timeout",
+            "the file used up its CPU time",
+        )
 
 
 def test_a_child_that_dies_while_idle_costs_nothing() -> None:
@@ -190,7 +195,7 @@ def test_a_stopped_child_times_out() -> None:
         start = time.perf_counter()
         result = decoder.read("b.jpg", photo())
         assert isinstance(result, Rejected)
-        assert result.reason == "timeout"
+        assert result.error_code == "timeout"
         assert 0.9 < time.perf_counter() - start < 3.0
 
 
@@ -198,7 +203,11 @@ def test_every_reason_has_a_stage_and_an_explanation() -> None:
     assert set(STAGES) == set(REASONS)
     elsewhere = {"bad_name", "bad_row", "outside_root", "missing_file", "decoder_crashed"}
     elsewhere |= {"ambiguous_track", "time_zone_unknown"}  # test_media_tracks
-    elsewhere |= {"bad_hint", "not_storable", "text_too_long"}  # tests/ingest/test_poisoned_rows.py
+    elsewhere |= {
+        "bad_metadata_override",
+        "not_storable",
+        "text_too_long",
+    }  # tests/ingest/test_poisoned_rows.py
     elsewhere |= {"unreadable_folder"}  # test_intake
     assert {reason for reason, _, _ in GENERATED} | elsewhere == set(REASONS)
     assert all(text.endswith(".") for text in REASONS.values())

@@ -45,8 +45,10 @@ def decoder():
         yield made
 
 
-def read(decoder: ChildDecoder, data: bytes, hint: MetadataOverride) -> DecodedImage | Rejected:
-    return decoder.read("a.jpg", data, hint)
+def read(
+    decoder: ChildDecoder, data: bytes, metadata_override: MetadataOverride
+) -> DecodedImage | Rejected:
+    return decoder.read("a.jpg", data, metadata_override)
 
 
 def placed(result: DecodedImage | Rejected) -> tuple[float, float]:
@@ -202,16 +204,16 @@ def test_decoder_a_time_without_an_offset_beside_a_track_refused(
 ) -> None:
     path = tmp_path / "walk.gpx"
     path.write_bytes(render(one_track(walk(*HELSINKI, minutes=300))))
-    hint = MetadataOverride(track=str(path))
-    result = read(decoder, taken(30, None, ahead_h=3), hint)
+    metadata_override = MetadataOverride(track=str(path))
+    result = read(decoder, taken(30, None, ahead_h=3), metadata_override)
     assert isinstance(result, Rejected)
-    assert (result.stage, result.reason) == ("check", "time_zone_unknown")
-    assert "--time-zone" in result.detail
-    assert placed(read(decoder, taken(30, "+03:00", ahead_h=3), hint)) == pytest.approx(
-        (60.2, 24.94)
-    )
+    assert (result.error_stage, result.error_code) == ("check", "time_zone_unknown")
+    assert "--time-zone" in result.error_message
+    assert placed(
+        read(decoder, taken(30, "+03:00", ahead_h=3), metadata_override)
+    ) == pytest.approx((60.2, 24.94))
     # A position of its own needs no track.
-    own = decoder.read("b.jpg", photo(detail={0x9003: "2023:09:10 08:30:00"}), hint)
+    own = decoder.read("b.jpg", photo(detail={0x9003: "2023:09:10 08:30:00"}), metadata_override)
     assert isinstance(own, DecodedImage)
     assert (own.capture.position_source, own.capture.attributes["time_zone"]) == (
         "exif",
@@ -249,8 +251,8 @@ def test_decoder_a_wall_clock_where_the_clock_changes_refused(
     data = saved(noise(), exif=exif(detail={0x9003: wall}))
     result = read(decoder, data, MetadataOverride(track=str(path), time_zone="Europe/Helsinki"))
     assert isinstance(result, Rejected)
-    assert result.reason == "time_zone_unknown"
-    assert why in result.detail
+    assert result.error_code == "time_zone_unknown"
+    assert why in result.error_message
 
 
 def test_decoder_a_camera_clock_offset_is_added(decoder: ChildDecoder, tmp_path: Path) -> None:
@@ -278,12 +280,12 @@ def test_decoder_a_manifest_time_without_an_offset_beside_a_track_refused(
 ) -> None:
     path = tmp_path / "walk.gpx"
     path.write_bytes(render(one_track(walk(*HELSINKI))))
-    hint = MetadataOverride(
+    metadata_override = MetadataOverride(
         track=str(path), captured_at=at(5), attributes={"time_zone": "assumed_utc"}
     )
-    result = read(decoder, saved(noise()), hint)
+    result = read(decoder, saved(noise()), metadata_override)
     assert isinstance(result, Rejected)
-    assert result.reason == "time_zone_unknown"
+    assert result.error_code == "time_zone_unknown"
 
 
 @pytest.mark.parametrize("data", [b"", b"<gpx", b"<kml/>", None])
@@ -295,10 +297,10 @@ def test_decoder_a_bad_track_refused_by_name(
         track.write_bytes(data)
     result = read(decoder, taken(1), MetadataOverride(track=str(track)))
     assert isinstance(result, Rejected)
-    assert (result.reason, result.stage) == ("no_position", "check")
-    assert "bad.gpx" in result.detail
-    assert str(tmp_path) not in result.detail
-    assert "Errno" not in result.detail
+    assert (result.error_code, result.error_stage) == ("no_position", "check")
+    assert "bad.gpx" in result.error_message
+    assert str(tmp_path) not in result.error_message
+    assert "Errno" not in result.error_message
 
 
 def test_find_tracks_by_stem_by_folder_and_by_choice(tmp_path: Path) -> None:
@@ -315,12 +317,12 @@ def test_find_tracks_by_stem_by_folder_and_by_choice(tmp_path: Path) -> None:
     assert [find_tracks(tmp_path, "Aino")(one) for one in photos] == wanted
 
 
-def test_add_options_without_anything_gives_no_hint(tmp_path: Path) -> None:
+def test_add_options_without_anything_gives_no_override(tmp_path: Path) -> None:
     assert add_options(None, None, ReadOptions(track="walk.gpx")) is None
-    hint = add_options(
+    metadata_override = add_options(
         MetadataOverride(lat=1.0, lon=2.0), tmp_path, ReadOptions(track="x", time_zone="+01:00")
     )
-    assert hint == MetadataOverride(
+    assert metadata_override == MetadataOverride(
         lat=1.0, lon=2.0, track=str(tmp_path), track_name="x", time_zone="+01:00"
     )
 

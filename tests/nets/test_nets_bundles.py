@@ -97,7 +97,7 @@ def test_a_bundle_cut_short_while_written_leaves_nothing(tmp_path, monkeypatch):
         ({"tower__surprise": 1}, "tower.surprise"),
         ({"preprocess__surprise": 1}, "preprocess.surprise"),
         ({"dims": None}, "dims: Field required"),
-        ({"format": 2}, "format"),
+        ({"format": 1}, "has contract format 1; this version reads 2"),
         ({"calibrated": True}, "calibrated"),
         ({"heads": ["photo"]}, "heads"),
         ({"dims": {}}, "dims.image"),

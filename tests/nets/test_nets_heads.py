@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pinpoint.nets.bundle.specs import HeadsSpec
 from pinpoint.nets.embedder.heads import KindHeads
 
-SPEC = HeadsSpec(features=48, hidden=64, dim=32, adapter_blocks=2, trunk_blocks=1)
+SPEC = HeadsSpec(feature_dim=48, hidden=64, dim=32, adapter_blocks=2, trunk_blocks=1)
 KINDS = ["photo", "street", None, "drone", "street", "photo"]
 
 
@@ -25,7 +25,7 @@ def heads():
 
 @pytest.fixture(scope="module")
 def features():
-    return 3.0 * torch.randn(64, SPEC.features, generator=torch.Generator().manual_seed(2)) + 1.0
+    return 3.0 * torch.randn(64, SPEC.feature_dim, generator=torch.Generator().manual_seed(2)) + 1.0
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_a_row_is_the_same_alone_in_64_and_in_any_order(heads, features, kinds):
 @pytest.mark.parametrize("default", ["photo", "street"])
 def test_an_unknown_kind_is_served_by_the_stated_default(default, features):
     torch.manual_seed(4)
-    spec = HeadsSpec(features=48, hidden=64, dim=32, default_kind=default)
+    spec = HeadsSpec(feature_dim=48, hidden=64, dim=32, default_kind=default)
     heads, other = KindHeads(spec), {"photo": "street", "street": "photo"}[default]
     stated = heads(features, [default] * 64)
     assert torch.equal(heads(features, [None] * 64), stated)
@@ -146,7 +146,7 @@ def test_gradients_of_zero_would_not_leave_it_alone(features):
 
 
 def test_kinds_come_from_the_spec_and_may_have_any_plain_name(features):
-    spec = HeadsSpec(features=48, hidden=8, dim=4, kinds=("train", "keys"), default_kind="keys")
+    spec = HeadsSpec(feature_dim=48, hidden=8, dim=4, kinds=("train", "keys"), default_kind="keys")
     heads = KindHeads(spec)
     assert heads.adapter("train") is not heads.adapter("keys")
     assert heads.adapter("photo") is heads.adapter(None) is heads.adapter("keys")
@@ -186,9 +186,9 @@ def test_a_spec_comes_back_from_json():
 
 def test_heads_that_start_at_the_tower_keep_its_angles(features):
     torch.manual_seed(3)
-    spec = HeadsSpec(features=48, hidden=512, dim=512, adapter_blocks=1, trunk_blocks=2)
+    spec = HeadsSpec(feature_dim=48, hidden=512, dim=512, adapter_blocks=1, trunk_blocks=2)
     heads = KindHeads(spec).eval()
-    normed = F.layer_norm(features, (spec.features,))
+    normed = F.layer_norm(features, (spec.feature_dim,))
     wanted = F.cosine_similarity(normed[:, None], normed[None], dim=2)
     drawn = heads(features, ["photo"] * 64)
     heads.start_at_tower()

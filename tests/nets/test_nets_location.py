@@ -91,7 +91,9 @@ def test_points_of_the_sphere_are_those_of_the_house():
 
 
 def test_wavelengths_go_from_coarsest_to_finest_in_equal_ratios():
-    lengths = wavelengths_m(LocationSpec(hidden=1, dim=1, scales=5, coarsest_km=1600, finest_km=1))
+    lengths = wavelengths_m(
+        LocationSpec(hidden=1, dim=1, fourier_scales=5, max_wavelength_km=1600, min_wavelength_km=1)
+    )
     assert lengths.tolist() == pytest.approx([1_600_000 / 1600 ** (n / 4) for n in range(5)])
     assert wavelengths_m(SPEC)[[0, -1]].tolist() == pytest.approx([20_000_000, 1_000])
 
@@ -100,10 +102,14 @@ def test_wavelengths_go_from_coarsest_to_finest_in_equal_ratios():
 def test_a_wavelength_means_meters_along_the_ground_everywhere_and_in_every_direction(part):
     """After a way d, a scale's waves agree to exp(-(2π d / λ)² / 2) in the mean."""
     torch.manual_seed(6)
-    spec = LocationSpec(hidden=1, dim=1, scales=6, waves=4000, coarsest_km=4000)
+    spec = LocationSpec(
+        hidden=1, dim=1, fourier_scales=6, fourier_features_per_scale=4000, max_wavelength_km=4000
+    )
     waves = FourierWaves(spec).requires_grad_(False)
     for scale, length_m in enumerate(wavelengths_m(spec).tolist()):
-        its = slice(scale * spec.waves, (scale + 1) * spec.waves)
+        its = slice(
+            scale * spec.fourier_features_per_scale, (scale + 1) * spec.fourier_features_per_scale
+        )
         for place in ((0.0, 0.0), (52.0, -179.9999), (-89.9999, 30.0), (90.0, 0.0)):
             for bearing in (0.0, 70.0, 270.0):
                 there = destination(np.array(place), bearing, part * length_m)
@@ -208,4 +214,4 @@ def test_positions_and_towers_of_another_precision_are_refused_in_words():
     with pytest.raises(ValueError, match=r"cast to torch.bfloat16, which moves its waves"):
         made().to(torch.bfloat16)(torch.zeros(1, 2, dtype=torch.float64))
     with pytest.raises(ValidationError, match="finest wavelength, 9 km, must be below"):
-        LocationSpec(hidden=8, dim=8, coarsest_km=9, finest_km=9)
+        LocationSpec(hidden=8, dim=8, max_wavelength_km=9, min_wavelength_km=9)

@@ -162,9 +162,9 @@ def test_a_radius_that_is_none_is_refused(radius_m):
 
 
 def test_the_radius_shrinks_in_equal_ratios_and_then_stays():
-    radii = [negative_radius_m(n, steps=4, first_m=25_600.0, last_m=100.0) for n in range(7)]
+    radii = [negative_radius_m(n, steps=4, start_m=25_600.0, end_m=100.0) for n in range(7)]
     assert radii == pytest.approx([25_600, 6_400, 1_600, 400, 100, 100, 100])
-    assert negative_radius_m(3, steps=9, first_m=5.0, last_m=5.0) == pytest.approx(5.0)
+    assert negative_radius_m(3, steps=9, start_m=5.0, end_m=5.0) == pytest.approx(5.0)
     for wrong in ({"last_m": 0.0}, {"last_m": 30_000.0}, {"steps": 0}, {"first_m": math.inf}):
         with pytest.raises(ValueError, match="a radius cannot shrink"):
             negative_radius_m(0, **{"steps": 4, "first_m": 25_600.0, "last_m": 100.0, **wrong})
@@ -246,7 +246,7 @@ def test_extra_negatives_are_those_of_the_loop_and_of_the_seed(gallery):
 def test_one_batch_is_learned_by_heart():
     """32 pictures of both kinds; half of the places stand 1.1 km from the other half."""
     torch.manual_seed(10)
-    heads = KindHeads(HeadsSpec(features=64, hidden=128, dim=64))
+    heads = KindHeads(HeadsSpec(feature_dim=64, hidden=128, dim=64))
     tower = LocationTower(LocationSpec(hidden=128, dim=64))
     temperature = Temperature()
     spots = np.random.default_rng(11).uniform((-60, -180), (60, 180), (16, 2))

@@ -38,7 +38,7 @@ def write(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles")
     tower = read_bundle(timm_bundle(folder / "bare"))
     torch.manual_seed(3)
-    heads = KindHeads(HeadsSpec(features=tower.contract.dims["image"], hidden=16, dim=DIM))
+    heads = KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=16, dim=DIM))
     location = LocationTower(LocationSpec(hidden=16, dim=DIM))
 
     def made(name, **more):
@@ -60,8 +60,8 @@ def encoder(folder):
 def test_the_places_come_back_to_the_last_digit(listing, tmp_path):
     listed = load_coordinates(copy_bundle(listing, tmp_path / "copy"))
     np.testing.assert_array_equal(listed.positions, positions())
-    assert listed.temperature == 12.0
-    file = listing / read_bundle(listing).contract.heads.places.file
+    assert listed.logit_scale == 12.0
+    file = listing / read_bundle(listing).contract.heads.coordinates.file
     assert listed.digest == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
@@ -109,16 +109,19 @@ def test_a_bundle_without_them_says_what_to_do(write):
 )
 def test_a_list_that_is_none_is_refused(listing, tmp_path, text, words):
     bundle = copy_bundle(listing, tmp_path / "copy")
-    bundle.places.write_text(text)
+    bundle.coordinates.write_text(text)
     with pytest.raises(BadBundleError, match=r"places .*places\.csv are not those of the contract"):
-        read_bundle(bundle.places.parent)
-    path = bundle.places.with_name("contract.json")
+        read_bundle(bundle.coordinates.parent)
+    path = bundle.coordinates.with_name("contract.json")
     said = json.loads(path.read_text())
-    said["heads"]["places"] |= {"sha256": hashlib.sha256(text.encode()).hexdigest(), "count": 2}
+    said["heads"]["coordinates"] |= {
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "count": 2,
+    }
     path.write_text(json.dumps(said))
     with pytest.raises(BadBundleError, match=words):
         load_coordinates(read_bundle(path.parent))
-    bundle.places.unlink()
+    bundle.coordinates.unlink()
     with pytest.raises(BadBundleError, match="lacks its places"):
         read_bundle(path.parent)
 

@@ -20,13 +20,15 @@ from pinpoint.nets.reranker.network import (
 )
 
 D, K, E = 12, 7, 4
-SPEC = RerankerSpec(dim=D, width=16, heads=2, evidence_blocks=2, candidate_blocks=2, reach_km=3.0)
+SPEC = RerankerSpec(
+    dim=D, width=16, heads=2, evidence_blocks=2, candidate_blocks=2, max_offset_km=3.0
+)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["numbers", "vectors"])
 def net(request):
     torch.manual_seed(3)
-    made = RerankerNetwork(dataclasses.replace(SPEC, vectors=request.param)).eval()
+    made = RerankerNetwork(dataclasses.replace(SPEC, use_embeddings=request.param)).eval()
     # Away from where it starts, so that every part has a say.
     with torch.no_grad():
         for each in made.parameters():
@@ -57,14 +59,14 @@ def asked(questions=5, candidates=K, photos=E, seed=0):
         gps=normal(*sets[:2], D),
         position=place,
         kind=whole(2, *sets[:2]),
-        found=whole(2, *sets[:2], 2).bool(),
+        in_channel=whole(2, *sets[:2], 2).bool(),
         present=present,
-        near=normal(*sets, D),
-        near_kind=whole(2, *sets),
-        away_m=normal(*sets).abs() * 2_000,
+        evidence=normal(*sets, D),
+        evidence_kind=whole(2, *sets),
+        evidence_distance_m=normal(*sets).abs() * 2_000,
         bearing_deg=360 * torch.rand(sets, generator=dice),
         age_years=normal(*sets),
-        near_present=near,
+        evidence_present=near,
     )
 
 
@@ -89,12 +91,14 @@ OF_PHOTO = ("near", "near_kind", "away_m", "bearing_deg", "age_years", "near_pre
 
 def test_every_number_is_finite_also_where_nothing_is_there(net):
     found = judge(net, asked())
-    assert torch.isfinite(found.scores[asked().present]).all()
-    assert (found.scores[~asked().present] == -math.inf).all()
+    assert torch.isfinite(found.logits[asked().present]).all()
+    assert (found.logits[~asked().present] == -math.inf).all()
     bare = mapped(asked(), lambda name, t: t & False if name.endswith("present") else t)
     for said in (found, judge(net, bare)):
-        assert all(torch.isfinite(t).all() for t in (said.null, said.offset_km, said.attention))
-    assert (found.offset_km.norm(dim=-1) < SPEC.reach_km).all()
+        assert all(
+            torch.isfinite(t).all() for t in (said.no_match_logit, said.offset_km, said.attention)
+        )
+    assert (found.offset_km.norm(dim=-1) < SPEC.max_offset_km).all()
     for said in (found.offset_km[0], found.attention[0]):
         assert (said == 0).all(), "nothing to go to"
     assert (found.offset_km[1:].norm(dim=-1) > 0.01).any()
@@ -105,12 +109,12 @@ def test_the_order_of_evidence_and_of_candidates_does_not_matter(net):
     plain = judge(net, given)
     turn, deal = torch.randperm(E), torch.randperm(K)
     turned = judge(net, mapped(given, lambda n, t: t[:, :, turn] if n in OF_PHOTO else t))
-    close(turned.scores, plain.scores)
+    close(turned.logits, plain.logits)
     close(turned.attention, plain.attention[:, :, turn])
     dealt = judge(net, mapped(given, lambda n, t: t if n in OF_QUESTION else t[:, deal]))
     for name in ("scores", "offset_km", "attention"):
         close(getattr(dealt, name), getattr(plain, name)[:, deal])
-    close(dealt.null, plain.null)
+    close(dealt.no_match_logit, plain.no_match_logit)
 
 
 def test_padding_and_what_stands_in_it_do_not_matter(net):
@@ -128,13 +132,13 @@ def test_padding_and_what_stands_in_it_do_not_matter(net):
         return grown
 
     plain, found = judge(net, given), judge(net, mapped(given, padded))
-    close(found.scores[:, :K], plain.scores)
-    close(found.null, plain.null)
+    close(found.logits[:, :K], plain.logits)
+    close(found.no_match_logit, plain.no_match_logit)
     close(found.offset_km[:, :K], plain.offset_km)
     # Nor does what a masked place of the question itself holds.
     masked = given.present[..., None]
     other = mapped(given, lambda n, t: torch.where(masked, t, 5.0) if n in ("image", "gps") else t)
-    close(judge(net, other).scores, plain.scores)
+    close(judge(net, other).logits, plain.logits)
 
 
 def test_a_question_is_judged_alone(net):
@@ -144,10 +148,10 @@ def test_a_question_is_judged_alone(net):
     for size in (1, 8):
         for rows in deal.split(size):
             part = judge(net, mapped(given, lambda n, t, rows=rows: t[rows]))
-            close(part.scores, together.scores[rows], 1e-4)
-            close(part.null, together.null[rows], 1e-4)
+            close(part.logits, together.logits[rows], 1e-4)
+            close(part.no_match_logit, together.no_match_logit[rows], 1e-4)
             close(part.offset_km, together.offset_km[rows], 1e-4)
-            assert torch.equal(part.scores.argmax(1), together.scores[rows].argmax(1))
+            assert torch.equal(part.logits.argmax(1), together.logits[rows].argmax(1))
 
 
 def test_the_way_leads_to_where_the_evidence_stands(net):
@@ -253,21 +257,23 @@ def test_distances_are_those_of_geo_and_numbers_stand_as_they_should():
 def test_without_blocks_a_candidate_is_judged_by_its_own_numbers():
     torch.manual_seed(0)
     alone, given = RerankerNetwork(dataclasses.replace(SPEC, candidate_blocks=0)).eval(), asked()
-    assert torch.isfinite(alone(given).null).all()
+    assert torch.isfinite(alone(given).no_match_logit).all()
     torch.nn.init.normal_(alone.bias.curve.weight)
     said = judge(alone, given)
     alone.bias.curve.weight.zero_()
-    close(judge(alone, given).scores[given.present], said.scores[given.present])
+    close(judge(alone, given).logits[given.present], said.logits[given.present])
 
 
 def test_it_starts_as_retrieval_and_stays_small():
     torch.manual_seed(0)
     large = RerankerNetwork(
-        RerankerSpec(dim=1536, width=256, candidate_blocks=5, evidence_blocks=2, vectors=True)
+        RerankerSpec(
+            dim=1536, width=256, candidate_blocks=5, evidence_blocks=2, use_embeddings=True
+        )
     )
     assert sum(each.numel() for each in large.parameters()) <= 5_000_000
     torch.manual_seed(0)
     fresh, given = RerankerNetwork(SPEC), asked(questions=20)
     like = torch.nn.functional.cosine_similarity(given.query[:, None], given.image, dim=-1)
     best = like.masked_fill(~given.present, -2).argmax(1)
-    assert (judge(fresh, given).scores.argmax(1) == best).float().mean() > 0.6
+    assert (judge(fresh, given).logits.argmax(1) == best).float().mean() > 0.6

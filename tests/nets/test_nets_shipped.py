@@ -49,12 +49,12 @@ def test_it_judges_and_states_probabilities_by_its_recipe(tmp_path):
     assert part.evidence_radius_m == config.gallery.evidence_radius_m
     assert part.evidence_per_kind == config.gallery.evidence_per_kind
     assert 0 < part.training.steps <= config.schedule.steps
-    assert (found.weights, found.bundle) == (part.weights.sha256, "world-tiny")
+    assert (found.reranker_digest, found.bundle) == (part.weights.sha256, "world-tiny")
     assert found.data["planet"] == preset_digest(PRESETS["bench"], 7)
     eye = open_encoder(EncoderSettings(bundle="world-tiny", device="cpu"), tmp_path, 512)
     assert eye.contract.calibrations == {"rerank": found}, "with the settings as they come"
     served = SearchSettings().model_dump(mode="json")
-    assert {name: served[name] for name in found.search} == dict(found.search)
+    assert {name: served[name] for name in found.search_settings} == dict(found.search_settings)
 
 
 def test_what_a_run_has_trained_is_shipped_under_the_name_that_is_there(tmp_path):
@@ -72,7 +72,7 @@ def test_what_a_run_has_trained_is_shipped_under_the_name_that_is_there(tmp_path
         license="CC0-1.0",
     )
     weights = read_bundle(trained).contract.reranker.weights.sha256
-    found = replace(there.calibrations["rerank"], weights=weights, bundle="trained")
+    found = replace(there.calibrations["rerank"], reranker_digest=weights, bundle="trained")
     write_calibration(trained, found)
     ship(trained, tmp_path / "there")
     made = read_bundle(tmp_path / "there")

@@ -32,12 +32,14 @@ from pinpoint.nets.towers.preprocess import preprocess_images
 from pinpoint.settings import EncoderSettings
 
 WIDTH, DIM = 96, 24
-NOTE = TrainingNote(data="f00d", split="by author and 1 km", steps=3, metrics={"recall@12": 0.5})
+NOTE = TrainingNote(
+    data_fingerprint="f00d", split="by author and 1 km", steps=3, metrics={"recall@12": 0.5}
+)
 
 
 def networks(seed=0):
     torch.manual_seed(seed)
-    heads = KindHeads(HeadsSpec(features=WIDTH, hidden=32, dim=DIM))
+    heads = KindHeads(HeadsSpec(feature_dim=WIDTH, hidden=32, dim=DIM))
     return heads.eval(), LocationTower(LocationSpec(hidden=32, dim=DIM)).eval()
 
 
@@ -139,14 +141,12 @@ def test_the_digest_names_the_space(made, tower, tmp_path):
     assert load_location(read_bundle(without)) is None
 
 
-def test_a_contract_of_before_there_were_heads_is_still_read(tower, tmp_path):
+def test_read_bundle_of_an_older_format_names_both_formats(tower, tmp_path):
     copied = copy_bundle(tower.weights.parent, tmp_path / "old")
     path = copied.weights.with_name("contract.json")
-    said = json.loads(path.read_text()) | {"heads": []}
-    path.write_text(json.dumps(said))
-    old = read_bundle(path.parent)
-    assert old.contract.heads is None
-    assert digest(old.contract, 512) == digest(tower.contract, 512)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
+    with pytest.raises(BadBundleError, match="has contract format 1; this version reads 2"):
+        read_bundle(path.parent)
 
 
 def test_a_space_that_was_changed_is_refused_in_words(made, tmp_path):
@@ -199,7 +199,7 @@ def test_weights_of_another_shape_are_refused(made, tmp_path):
 
 def test_parts_that_do_not_fit_together_leave_nothing(made, tower, tmp_path):
     heads, location = networks()
-    wrong = KindHeads(HeadsSpec(features=WIDTH + 1, hidden=8, dim=DIM))
+    wrong = KindHeads(HeadsSpec(feature_dim=WIDTH + 1, hidden=8, dim=DIM))
     for base, image, words in (
         (tower, wrong, "the heads take features of 97"),
         (read_bundle(made), heads, "without heads"),
@@ -220,11 +220,11 @@ def test_geoclip_behind_a_tower_of_its_width(tmp_path):
     said = {"name": "geoclip", "tower": tower}
     folder = write_geoclip(tmp_path / "geoclip", towers=(str(tower.contract.tower),), **said)
     bundle, eye = read_bundle(folder), encoder(folder)
-    assert bundle.contract.heads.temperature == pytest.approx(39.7, abs=0.1)
-    assert bundle.contract.heads.places.count == 100_000
+    assert bundle.contract.heads.logit_scale == pytest.approx(39.7, abs=0.1)
+    assert bundle.contract.heads.coordinates.count == 100_000
     listed = load_coordinates(copy_bundle(folder, tmp_path / "copy"))
     np.testing.assert_array_equal(listed.positions, gallery_coordinates())
-    assert listed.temperature == bundle.contract.heads.temperature
+    assert listed.logit_scale == bundle.contract.heads.logit_scale
     some = pictures(3)
     features = load_tower(tower)(
         preprocess_images(some, tower.contract.preprocess, torch.device("cpu"))

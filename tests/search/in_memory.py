@@ -32,6 +32,8 @@ from pinpoint.records import (
     Point,
     Rejected,
 )
+from pinpoint.search.context import SearchContext
+from pinpoint.settings import SearchSettings
 
 SIDE = 8
 US, THEM = UUID(int=1), UUID(int=2)
@@ -54,8 +56,9 @@ def picture(place: int, view: int = 0, noise: float = 25.0) -> np.ndarray:
     return np.clip(seen, 0, 255).astype(np.uint8)
 
 
+@dataclass
 class PixelEncoder:
-    contract = CONTRACT
+    contract: Contract = CONTRACT
 
     def encode_query(self, image, kind=None):
         flat = image.astype(np.float64).ravel() - 127.5
@@ -68,18 +71,37 @@ class PixelEncoder:
 class PixelDecoder:
     """Takes raw pixels; anything of another length is rejected."""
 
-    def read(self, file, data, hint=None, *, query=False):
+    def read(self, file, data, metadata_override=None, *, query=False):
         assert query
         if data.startswith(b"huge"):
-            return Rejected(file=file, stage="read", reason="too_many_pixels", detail="too big")
+            return Rejected(
+                file=file, error_stage="read", error_code="too_many_pixels", error_message="too big"
+            )
         if len(data) != SIDE * SIDE * 3:
-            return Rejected(file=file, stage="decode", reason="undecodable", detail="not pixels")
+            return Rejected(
+                file=file,
+                error_stage="decode",
+                error_code="undecodable",
+                error_message="not pixels",
+            )
         pixels = np.frombuffer(data, np.uint8).reshape(SIDE, SIDE, 3)
         face = ImageFace(name=None, heading_deg=None, pixels=pixels, thumbnail=b"")
         return DecodedImage(capture=SimpleNamespace(), faces=(face,))
 
     def close(self):
         return None
+
+
+def search_context(index, database=None, *, contract=CONTRACT, **changes) -> SearchContext:
+    """Context of one query over an index and a catalog in memory."""
+    defaults = {"organization_id": US, "settings": SearchSettings()}
+    return SearchContext(
+        decoder=PixelDecoder(),
+        encoder=PixelEncoder(contract),
+        index=index,
+        database=database,
+        **{**defaults, **changes},
+    )
 
 
 @dataclass
@@ -235,9 +257,9 @@ def image_of(p: IndexPoint) -> Image:
         id=p.id,
         source_id=p.source_id,
         source=f"the {p.kind} source",
-        kind=p.kind,
+        source_kind=p.kind,
         external_id=str(p.id),
-        face=None,
+        cubemap_face=None,
         panorama_id=None,
         point=p.point,
         captured_at=p.captured_at,
@@ -252,9 +274,9 @@ def image_of(p: IndexPoint) -> Image:
         format="JPEG",
         width_px=SIDE,
         height_px=SIDE,
-        locator=None,
+        uri=None,
         state="indexed",
-        failure=None,
+        error_message=None,
         version=p.version,
         attributes={},
         created_at=START,

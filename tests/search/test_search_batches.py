@@ -23,7 +23,7 @@ from pinpoint.nets.runtime import open_encoder
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import EncoderSettings, SearchSettings
-from search.in_memory import CONTRACT, US, DictDatabase, NumpyIndex, gallery, picture
+from search.in_memory import CONTRACT, DictDatabase, NumpyIndex, gallery, picture, search_context
 
 PHOTOS, CANDIDATES = 200, 5
 PLACES, VIEWS = 3, 1
@@ -44,7 +44,7 @@ def encoder(tmp_path_factory):
 def judge(tmp_path_factory):
     torch.manual_seed(0)
     net = RerankerNetwork(
-        RerankerSpec(dim=256, width=32, heads=2, candidate_blocks=2, reach_km=0.05)
+        RerankerSpec(dim=256, width=32, heads=2, candidate_blocks=2, max_offset_km=0.05)
     )
     folder = write_reranked(
         tmp_path_factory.mktemp("bundles") / "ranked",
@@ -74,8 +74,8 @@ def stack(encoder, tmp_path_factory):
     run = supposed.run(tmp_path_factory.mktemp("run") / "a", supposed.questions(36, seed=8))
     found = fit.fit_calibration(run)
     # Without areas, which are made of the same numbers and take longest.
-    strata = {k: dataclasses.replace(v, region_levels={}) for k, v in found.strata.items()}
-    found = dataclasses.replace(found, ranker="rerank", search={}, strata=strata)
+    strata = {k: dataclasses.replace(v, credible_region_levels={}) for k, v in found.strata.items()}
+    found = dataclasses.replace(found, ranker="rerank", search_settings={}, strata=strata)
     return {
         "contract": dataclasses.replace(
             CONTRACT, dims={"image": 256}, calibrations={"rerank": found}
@@ -88,11 +88,11 @@ def stack(encoder, tmp_path_factory):
 
 def answers(stack, judge, vectors, nets):
     """One answer for each photo; what the network says of it is given."""
-    asked = {"limits": SearchFilter(), "organization_id": US, "kind": "photo", **stack}
+    context = search_context(**stack, reranker=judge)
     found = []
     for vector, net in zip(vectors, nets, strict=True):
         judge._network = net
-        found.append(pipeline.locate_encoded(vector, reranker=judge, **asked))
+        found.append(pipeline.locate_encoded(vector, SearchFilter(), context, kind="photo"))
     return found
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from pinpoint.api.v1.schemas.answer import AnswerOut
 from pinpoint.cli.search import show_answer
-from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import destination, lat_lon, unit_xyz
 from pinpoint.records import Exclusions, Hit, Point, SearchFilter
 from pinpoint.search import pipeline, retrieve
+from pinpoint.search.candidate_slots import CandidateSlots
 from pinpoint.settings import SearchSettings
 from search.in_memory import (
     CONTRACT,
@@ -26,7 +26,9 @@ from search.in_memory import (
     PixelEncoder,
     gallery,
     picture,
+    search_context,
 )
+from search.slots_by_loop import slots_by_loop
 
 SETTINGS = SearchSettings(candidates=12, oversampling=2)
 KINDS = ("photo", "street")
@@ -68,15 +70,10 @@ def index(points):
 
 
 def ask(index, vector, gps=True, settings=SETTINGS, **options):
+    context = search_context(index, contract=BOTH if gps else CONTRACT, settings=settings)
+    limits = options.pop("limits", SearchFilter())
     found, _ = retrieve.retrieve_candidates(
-        vector,
-        index=index,
-        organization_id=US,
-        limits=options.pop("limits", SearchFilter()),
-        settings=settings,
-        info=index.info(),
-        gps=gps,
-        **options,
+        vector, limits, context, snapshot=index.info(), **options
     )
     return found
 
@@ -85,35 +82,6 @@ def mixed(points, seen, where):
     """A query that looks like one place and, as a vector, lies near another."""
     both = PixelEncoder().encode_query(picture(seen, 50)) + 2.0 * place_vector(where)
     return (both / np.linalg.norm(both)).astype(np.float32)
-
-
-def seats_by_loop(image, gps, limit, share, dedupe_m):
-    """Three rounds, each walked hit by hit."""
-    seats = []
-    rounds = [(image, limit)]
-    if gps is not None:
-        rounds = [(image, limit - share), (gps, limit), (image, limit)]
-    for answers, until in rounds:
-        fresh = []
-        for hits in answers:
-            own = []
-            for hit in sorted(hits, key=lambda each: (-each.score, each.id)):
-                if any(hit.id == seat.id for seat in seats):
-                    continue
-                if not any(clash(hit, seat, dedupe_m) for seat in [*seats, *own]):
-                    own.append(hit)
-            fresh.append(own)
-        free = until - len(seats)
-        sure = [hit for own in fresh for hit in own[: free // (2 * len(answers))]]
-        rest = [hit for own in fresh for hit in own if hit not in sure]
-        rest.sort(key=lambda each: (-each.score, each.id))
-        seats += sure + rest[: free - len(sure)]
-    return {seat.id for seat in seats}
-
-
-def clash(a, b, dedupe_m):
-    at_a, at_b = np.array([a.point.lat, a.point.lon]), np.array([b.point.lat, b.point.lon])
-    return a.kind == b.kind and a.group == b.group and haversine_m(at_a, at_b) < dedupe_m
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -150,15 +118,13 @@ def test_seats_are_given_as_the_loop_gives_them(seed):
         ]
 
     limit = rng.randint(1, 16)
-    share = rng.randint(0, limit)
+    slots = CandidateSlots(candidates=limit, gps_quota=rng.randint(0, limit))
     for image, gps in ((answers(), answers()), (answers(), None)):
-        asked = {"limit": limit, "share": share, "dedupe_m": rng.choice([0.0, 25.0])}
-        given = retrieve.merge_channels(image, gps, **asked)
-        assert {hit.id for hit in given} == seats_by_loop(image, gps, **asked)
+        dedupe_m = rng.choice([0.0, 25.0])
+        given = retrieve.merge_channels(image, gps, slots=slots, dedupe_m=dedupe_m)
+        assert {hit.id for hit in given} == slots_by_loop(image, gps, slots, dedupe_m)
         assert len({hit.id for hit in given}) == len(given) <= limit
-        if gps is None:
-            apart = [retrieve.suppress_nearby(hits, asked["dedupe_m"]) for hits in image]
-            assert retrieve.sort_hits(given) == retrieve.round_robin_merge(apart, limit)
+        assert given == retrieve.sort_hits(given)
 
 
 def test_one_request_asks_both_channels_and_one_fetch_knows_the_rest(index, points):
@@ -243,12 +209,13 @@ def test_exclusions_hold_in_both_channels(seed):
     def locate(gallery, exclusions):
         answer = pipeline.locate_encoded(
             vector,
-            limits=SearchFilter(),
-            organization_id=US,
-            contract=BOTH,
-            index=NumpyIndex(gallery, NumpyIndex(points).info()),
-            database=DictDatabase(gallery),
-            settings=SearchSettings(candidates=6, oversampling=1, evidence_per_kind=2),
+            SearchFilter(),
+            search_context(
+                NumpyIndex(gallery, NumpyIndex(points).info()),
+                DictDatabase(gallery),
+                contract=BOTH,
+                settings=SearchSettings(candidates=6, oversampling=1, evidence_per_kind=2),
+            ),
             exclusions=exclusions,
         )
         with np.printoptions(threshold=0):  # abbreviates the vectors
@@ -264,12 +231,8 @@ def test_answers_show_channels_where_there_are_several(index, points, capsys):
     for name, contract in (("both", BOTH), ("one", CONTRACT)):
         answer = pipeline.locate_encoded(
             vector,
-            limits=SearchFilter(),
-            organization_id=US,
-            contract=contract,
-            index=index,
-            database=DictDatabase(points),
-            settings=SETTINGS,
+            SearchFilter(),
+            search_context(index, DictDatabase(points), contract=contract, settings=SETTINGS),
         )
         wire = AnswerOut.of(answer, top=12).model_dump(mode="json")
         for out, ranked in zip(wire["candidates"], answer.ranked, strict=True):

@@ -11,8 +11,17 @@ import pytest
 from pinpoint.geo.points import destination
 from pinpoint.records import SOURCE_KINDS, Exclusions, Point, SearchFilter
 from pinpoint.search import evidence, retrieve
+from pinpoint.search.context import EvidenceSettings
 from pinpoint.settings import SearchSettings
-from search.in_memory import US, DictDatabase, NumpyIndex, PixelEncoder, gallery, picture
+from search.in_memory import (
+    US,
+    DictDatabase,
+    NumpyIndex,
+    PixelEncoder,
+    gallery,
+    picture,
+    search_context,
+)
 from search.test_search_flow import Stack
 
 OTHER = UUID(int=77)
@@ -121,11 +130,9 @@ def test_candidates_moved_copy_is_merged_and_the_better_score_stays(points):
     index = NumpyIndex([each for each in points if each.id != worse.id] + [worse, twin])
     found, _ = retrieve.retrieve_candidates(
         points[3].vectors["image"],
-        index=index,
-        organization_id=US,
-        limits=SearchFilter(),
-        settings=SearchSettings(candidates=200),
-        info=index.info(),
+        SearchFilter(),
+        search_context(index, settings=SearchSettings(candidates=200)),
+        snapshot=index.info(),
     )
     assert twin.id in {each.id for each in found}
     assert worse.id not in {each.id for each in found}
@@ -144,20 +151,19 @@ def gathered(points, *, only, limits=None, vector=None, exclusions=None):
     vector = PixelEncoder().encode_query(picture(0, 1)) if vector is None else vector
     found, _ = retrieve.retrieve_candidates(
         vector,
-        index=index,
-        organization_id=US,
-        limits=SearchFilter(),
-        settings=SearchSettings(candidates=len(points)),
-        info=index.info(),
+        SearchFilter(),
+        search_context(index, settings=SearchSettings(candidates=len(points))),
+        snapshot=index.info(),
     )
     with database.read(US) as reader:
         return evidence.fetch_evidence(
             [each for each in found if each.id == only],
-            vector=vector,
-            reader=reader,
-            contract="d1g357",
-            limits=limits or SearchFilter(kinds=SOURCE_KINDS),
-            radius_m=5_000.0,
-            per_kind=20,
-            exclusions=exclusions,
+            evidence.EvidenceQuery(
+                vector=vector,
+                contract="d1g357",
+                limits=limits or SearchFilter(kinds=SOURCE_KINDS),
+                settings=EvidenceSettings(radius_m=5_000.0, per_kind=20),
+            ),
+            reader,
+            exclusions,
         )

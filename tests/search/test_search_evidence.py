@@ -9,8 +9,18 @@ import pytest
 
 from pinpoint.records import SearchFilter
 from pinpoint.search import evidence, retrieve
+from pinpoint.search.context import EvidenceSettings
 from pinpoint.settings import SearchSettings
-from search.in_memory import CONTRACT, START, US, DictDatabase, NumpyIndex, PixelEncoder, picture
+from search.in_memory import (
+    CONTRACT,
+    START,
+    US,
+    DictDatabase,
+    NumpyIndex,
+    PixelEncoder,
+    picture,
+    search_context,
+)
 from search.in_memory import gallery as make_gallery
 
 
@@ -26,22 +36,24 @@ def gather(gallery):
         if found is None:
             found, _ = retrieve.retrieve_candidates(
                 PixelEncoder().encode_query(picture(1, 7)),
-                index=NumpyIndex(gallery),
-                organization_id=US,
-                limits=SearchFilter(),
-                settings=SearchSettings(candidates=6, dedupe_m=0),
-                info=NumpyIndex(gallery).info(),
+                SearchFilter(),
+                search_context(
+                    NumpyIndex(gallery), settings=SearchSettings(candidates=6, dedupe_m=0)
+                ),
+                snapshot=NumpyIndex(gallery).info(),
             )
         database = DictDatabase(gallery)
         options = {"radius_m": 1_000.0, "per_kind": 8, **changes}
         with database.read(US) as reader:
             near = evidence.fetch_evidence(
                 found,
-                vector=PixelEncoder().encode_query(picture(1, 7)),
-                reader=reader,
-                contract=CONTRACT.digest,
-                limits=limits,
-                **options,
+                evidence.EvidenceQuery(
+                    vector=PixelEncoder().encode_query(picture(1, 7)),
+                    contract=CONTRACT.digest,
+                    limits=limits,
+                    settings=EvidenceSettings(**options),
+                ),
+                reader,
             )
         return found, near, database.log
 

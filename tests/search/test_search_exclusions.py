@@ -15,6 +15,7 @@ from media.pictures import saved
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import Circle, Exclusions, Point, SearchFilter
 from pinpoint.search import pipeline
+from pinpoint.search.context import QueryPhoto
 from pinpoint.settings import SearchSettings
 from search import in_memory
 from search.views import view
@@ -83,16 +84,9 @@ def rig(database_url, api_database_url, tmp_path):
 def ask(rig):
     def ask(org, exclusions=None):
         return pipeline.locate(
-            QUESTION,
-            file="q.jpg",
-            limits=SearchFilter(),
-            organization_id=org,
-            kind="photo",
-            decoder=rig.parts.decoder,
-            encoder=rig.encoder,
-            index=rig.index,
-            database=rig.database,
-            settings=SETTINGS,
+            QueryPhoto(data=QUESTION, file="q.jpg", kind="photo"),
+            SearchFilter(),
+            rig.search_context(org, settings=SETTINGS),
             exclusions=exclusions,
         )
 
@@ -191,12 +185,12 @@ def test_a_gallery_without_the_rows_says_the_same(seed):
     def locate(gallery, exclusions):
         return pipeline.locate_encoded(
             vector,
-            limits=limits,
-            organization_id=in_memory.US,
-            contract=in_memory.CONTRACT,
-            index=in_memory.NumpyIndex(gallery, in_memory.NumpyIndex(points).info()),
-            database=in_memory.DictDatabase(gallery),
-            settings=SETTINGS,
+            limits,
+            in_memory.search_context(
+                in_memory.NumpyIndex(gallery, in_memory.NumpyIndex(points).info()),
+                in_memory.DictDatabase(gallery),
+                settings=SETTINGS,
+            ),
             exclusions=exclusions,
         )
 
@@ -219,12 +213,8 @@ def test_a_crowd_of_copies_costs_few_requests():
     database = in_memory.DictDatabase([*copies, *points])
     answer = pipeline.locate_encoded(
         vector,
-        limits=SearchFilter(),
-        organization_id=in_memory.US,
-        contract=in_memory.CONTRACT,
-        index=index,
-        database=database,
-        settings=SETTINGS,
+        SearchFilter(),
+        in_memory.search_context(index, database, settings=SETTINGS),
         exclusions=Exclusions(near_duplicate_cosine=0.999),
     )
     assert len(answer.ranked) == SETTINGS.candidates
@@ -247,12 +237,10 @@ def test_top1_is_the_place_of_the_most_similar_candidate():
     def locate(ranker):
         return pipeline.locate_encoded(
             vector,
-            limits=SearchFilter(),
-            organization_id=in_memory.US,
-            contract=in_memory.CONTRACT,
-            index=in_memory.NumpyIndex(points),
-            database=in_memory.DictDatabase(points),
-            settings=SETTINGS,
+            SearchFilter(),
+            in_memory.search_context(
+                in_memory.NumpyIndex(points), in_memory.DictDatabase(points), settings=SETTINGS
+            ),
             ranker=ranker,
         )
 

@@ -19,6 +19,7 @@ from pinpoint.errors import (
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
+from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.settings import SearchSettings
 from search.in_memory import (
     CONTRACT,
@@ -48,13 +49,19 @@ class Stack:
             "settings": SearchSettings(candidates=16),
         }
 
-    def locate(self, data, organization=US, **options):
-        asked = {"file": "q.raw", "limits": SearchFilter(), "kind": None, **options}
-        return pipeline.locate(data, organization_id=organization, **asked, **self.ports)
+    def locate(self, data, organization=US, limits=SearchFilter(), **options):  # noqa: B008
+        return pipeline.locate(
+            QueryPhoto(data=data, file="q.raw"), limits, self.context(organization), **options
+        )
 
-    def similar(self, data, organization=US, **options):
-        asked = {"file": "q.raw", "limits": SearchFilter(), "limit": 5, **options}
-        return pipeline.similar(data, organization_id=organization, **asked, **self.ports)
+    def similar(self, query, organization=US, **options):
+        if isinstance(query, bytes):
+            query = QueryPhoto(data=query, file="q.raw")
+        request = pipeline.SimilarRequest(query=query, **{"limit": 5, **options})
+        return pipeline.similar(request, SearchFilter(), self.context(organization))
+
+    def context(self, organization=US):
+        return SearchContext(organization_id=organization, **self.ports)
 
 
 @pytest.fixture
@@ -119,15 +126,7 @@ def test_the_order_of_the_gallery_does_not_matter(stack):
 
 def test_locating_a_vector_is_locating_the_photo(stack):
     vector = PixelEncoder().encode_query(picture(4, 777))
-    encoded = pipeline.locate_encoded(
-        vector,
-        limits=SearchFilter(),
-        organization_id=US,
-        contract=CONTRACT,
-        index=stack.ports["index"],
-        database=stack.ports["database"],
-        settings=stack.ports["settings"],
-    )
+    encoded = pipeline.locate_encoded(vector, SearchFilter(), stack.context())
     assert same(encoded) == same(stack.locate(photo(4)))
     assert list(encoded.timings_ms) == STAGES[2:]
 
@@ -187,7 +186,7 @@ def test_similar_to_an_image_leaves_out_itself_or_its_group_or_nothing(stack):
     own = stack.points[0]
 
     def found(**options):
-        page = stack.similar(None, image_id=own.id, limit=6, **options)
+        page = stack.similar(own.id, limit=6, **options)
         return [hit for each in page.groups for hit in each.hits]
 
     beside = found()
@@ -205,24 +204,22 @@ def test_similar_to_a_foreign_image_is_as_unknown_as_to_none(stack):
     theirs = next(p.id for p in stack.points if p.organization_id == THEM)
     for unknown in (theirs, UUID(int=12345)):
         with pytest.raises(NotFoundError):
-            stack.similar(None, image_id=unknown)
-    assert stack.similar(None, image_id=theirs, organization=THEM).groups
+            stack.similar(unknown)
+    assert stack.similar(theirs, organization=THEM).groups
 
 
 def test_similar_to_an_image_that_is_not_indexed_says_so(stack):
     own = stack.points[0]
     stack.ports["index"].points = stack.points[1:]
     with pytest.raises(ConflictError, match="not in the index") as caught:
-        stack.similar(None, image_id=own.id)
+        stack.similar(own.id)
     assert caught.value.reason == "not_indexed"
 
 
-@pytest.mark.parametrize(
-    "options", [{"data": None}, {"image_id": UUID(int=1)}, {"limit": 0}, {"per_group": 0}]
-)
+@pytest.mark.parametrize("options", [{"limit": 0}, {"per_group": 0}])
 def test_questions_that_make_no_sense_are_refused(stack, options):
     with pytest.raises(BadRequestError):
-        stack.similar(**{"data": photo(1), **options})
+        stack.similar(photo(1), **options)
 
 
 def test_limits_narrow_the_answer(stack):

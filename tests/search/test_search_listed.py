@@ -14,6 +14,7 @@ from pinpoint.errors import BadPhotoError, BadRequestError, ConflictError
 from pinpoint.geo.distance import haversine_m
 from pinpoint.records import Box, Circle, CoordinateGallery, Point, SearchFilter
 from pinpoint.search import coordinate_pipeline
+from pinpoint.search.context import QueryPhoto
 from pinpoint.settings import SearchSettings
 from search.in_memory import PixelDecoder, PixelEncoder, picture
 
@@ -38,7 +39,7 @@ def places(seed=0):
 
 @dataclass
 class Knowing(PixelEncoder):
-    known: CoordinateGallery
+    known: CoordinateGallery | None = None
 
     def listed_places(self):
         return self.known
@@ -46,12 +47,10 @@ class Knowing(PixelEncoder):
 
 def ask(known, seed=3, settings=None, **limits):
     return coordinate_pipeline.locate_by_coordinates(
-        picture(seed).tobytes(),
-        file="q.jpg",
-        limits=SearchFilter(**limits),
-        kind=None,
+        QueryPhoto(data=picture(seed).tobytes(), file="q.jpg"),
+        SearchFilter(**limits),
         decoder=PixelDecoder(),
-        encoder=Knowing(known),
+        encoder=Knowing(known=known),
         settings=settings or SearchSettings(),
     )
 
@@ -187,12 +186,16 @@ def test_other_faults_are_those_of_every_question():
         def listed_places(self):
             raise ConflictError("knows none", reason="no_places")
 
-    said = {"file": "q", "limits": SearchFilter(), "kind": None, "settings": SearchSettings()}
+    photo, settings = QueryPhoto(data=b"x", file="q"), SearchSettings()
     with pytest.raises(ConflictError):
         coordinate_pipeline.locate_by_coordinates(
-            b"x", decoder=PixelDecoder(), encoder=Without(), **said
+            photo, SearchFilter(), decoder=PixelDecoder(), encoder=Without(), settings=settings
         )
     with pytest.raises(BadPhotoError):
         coordinate_pipeline.locate_by_coordinates(
-            b"x", decoder=PixelDecoder(), encoder=Knowing(places()), **said
+            photo,
+            SearchFilter(),
+            decoder=PixelDecoder(),
+            encoder=Knowing(known=places()),
+            settings=settings,
         )

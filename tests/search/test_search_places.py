@@ -38,7 +38,7 @@ def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles")
     tower = read_bundle(timm_bundle(folder / "bare"))
     torch.manual_seed(3)
-    heads = KindHeads(HeadsSpec(features=tower.contract.dims["image"], hidden=16, dim=DIM))
+    heads = KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=16, dim=DIM))
     location = LocationTower(LocationSpec(hidden=16, dim=DIM))
     said = {"name": "tiny-space", "license": "CC0", "note": "Random weights."}
     return write_joint_embedding(
@@ -108,7 +108,7 @@ def check_place(rig, image_id, lat, lon):
 
 def fix(rig, org, image_id, **fields):
     with rig.database.write(org) as catalog:
-        catalog.fix_image(image_id, ImageUpdate(**fields))
+        catalog.update_image(image_id, ImageUpdate(**fields))
     rig.run()
 
 
@@ -211,12 +211,8 @@ def test_a_rebuild_needs_no_encoder_and_holds_both_channels(rig, tmp_path):
 def locate(rig, org, vector, **settings):
     return pipeline.locate_encoded(
         vector,
-        limits=SearchFilter(),
-        organization_id=org,
-        contract=rig.encoder.contract,
-        index=rig.index,
-        database=rig.database,
-        settings=SearchSettings(candidates=8, oversampling=1, **settings),
+        SearchFilter(),
+        rig.search_context(org, settings=SearchSettings(candidates=8, oversampling=1, **settings)),
     )
 
 

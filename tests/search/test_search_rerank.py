@@ -28,12 +28,12 @@ from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
 from search.in_memory import (
     CONTRACT,
-    US,
     DictDatabase,
     NumpyIndex,
     PixelEncoder,
     gallery,
     picture,
+    search_context,
 )
 
 DIM = CONTRACT.dims["image"]
@@ -46,7 +46,7 @@ def bundle(tmp_path_factory):
     from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER
 
     torch.manual_seed(0)
-    spec = RerankerSpec(dim=256, width=16, heads=2, candidate_blocks=1, reach_km=REACH_KM)
+    spec = RerankerSpec(dim=256, width=16, heads=2, candidate_blocks=1, max_offset_km=REACH_KM)
     net = RerankerNetwork(spec)
     folder = tmp_path_factory.mktemp("bundles") / "ranked"
     write_reranked(
@@ -66,7 +66,7 @@ def judge():
     """A reranker of the pixels' width, served as a bundle's is."""
     torch.manual_seed(1)
     net = RerankerNetwork(
-        RerankerSpec(dim=DIM, width=16, heads=2, candidate_blocks=2, reach_km=REACH_KM)
+        RerankerSpec(dim=DIM, width=16, heads=2, candidate_blocks=2, max_offset_km=REACH_KM)
     )
     with torch.no_grad():
         for each in net.parameters():
@@ -97,8 +97,8 @@ def stack():
 
 def locate(stack, judge, place=5, **options):
     vector = PixelEncoder().encode_query(picture(place, 777))
-    asked = {"limits": SearchFilter(), "organization_id": US, "contract": CONTRACT, "kind": "photo"}
-    return pipeline.locate_encoded(vector, reranker=judge, **{**asked, **stack, **options})
+    context = search_context(**stack, reranker=judge)
+    return pipeline.locate_encoded(vector, SearchFilter(), context, kind="photo", **options)
 
 
 def test_the_reranker_decides_where_there_is_one(stack, judge):
@@ -124,7 +124,7 @@ def test_the_reranker_decides_where_there_is_one(stack, judge):
 def test_an_answer_explains_what_the_reranker_did(stack, judge, capsys):
     answer = locate(stack, judge)
     said = AnswerOut.of(answer, top=16).model_dump(mode="json")
-    assert said["null_score"] == answer.believed.asked.null_logit
+    assert said["null_score"] == answer.believed.asked.no_match_logit
     moved = 0
     for out, ranked in zip(said["candidates"], answer.ranked, strict=True):
         assert out["rerank_score"] == ranked.score
@@ -203,12 +203,9 @@ def test_a_candidate_as_good_as_the_photo_itself_is_marked(stack, judge):
     for ranker in ("rerank", "vote"):
         answer = pipeline.locate_encoded(
             own.vectors["image"],
-            limits=SearchFilter(),
-            organization_id=US,
-            contract=CONTRACT,
-            reranker=judge,
+            SearchFilter(),
+            search_context(**stack, reranker=judge),
             ranker=ranker,
-            **stack,
         )
         marked = [r.candidate.id for r in answer.ranked if r.candidate.near_duplicate]
         assert marked == [own.id]

@@ -16,8 +16,18 @@ from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.geo.points import destination
 from pinpoint.records import Circle, Hit, Point, SearchFilter
 from pinpoint.search import consistency, grouping, retrieve
+from pinpoint.search.candidate_slots import CandidateSlots
 from pinpoint.settings import SearchSettings
-from search.in_memory import CONTRACT, THEM, US, NumpyIndex, PixelEncoder, gallery, picture
+from search.in_memory import (
+    CONTRACT,
+    THEM,
+    US,
+    NumpyIndex,
+    PixelEncoder,
+    gallery,
+    picture,
+    search_context,
+)
 
 SETTINGS = SearchSettings(candidates=12, oversampling=2, dedupe_m=25)
 
@@ -36,12 +46,7 @@ def ask(index, vector=None, limits=SearchFilter(), settings=SETTINGS):  # noqa: 
     if vector is None:
         vector = PixelEncoder().encode_query(picture(3, 50))
     found, exclusions = retrieve.retrieve_candidates(
-        vector,
-        index=index,
-        organization_id=US,
-        limits=limits,
-        settings=settings,
-        info=index.info(),
+        vector, limits, search_context(index, settings=settings), snapshot=index.info()
     )
     assert exclusions is None
     return found
@@ -108,7 +113,8 @@ def test_a_fair_share_is_what_it_says(photo, street, limit):
         retrieve.sort_hits(hit(i, s, "photo") for i, s in enumerate(photo)),
         retrieve.sort_hits(hit(100 + i, s, "street") for i, s in enumerate(street)),
     ]
-    merged = retrieve.round_robin_merge(answers, limit)
+    slots = CandidateSlots(candidates=limit, gps_quota=0)
+    merged = retrieve.merge_channels(answers, slots=slots, dedupe_m=0.0)
     assert len(merged) == min(limit, len(photo) + len(street))
     assert merged == retrieve.sort_hits(merged)
     for own, kind in zip(answers, ("photo", "street"), strict=True):
@@ -140,12 +146,13 @@ def test_a_group_keeps_its_best_of_every_spot(seed):
         hit(i, round(float(rng.uniform()), 2), group=f"g{i % 4}", point=Point(*place))
         for i, place in enumerate(places.tolist())
     )
-    kept = retrieve.suppress_nearby(hits, 25.0)
+    slots = CandidateSlots(candidates=len(hits), gps_quota=0)
+    kept = retrieve.merge_channels([hits], slots=slots, dedupe_m=25.0)
     assert kept == spread_by_loop(hits, 25.0)
     assert len(kept) < 60
     for a, b in combinations(kept, 2):
         assert a.group != b.group or distance(a, b) >= 25.0
-    assert retrieve.suppress_nearby(hits, 0.0) == hits
+    assert retrieve.merge_channels([hits], slots=slots, dedupe_m=0.0) == hits
 
 
 def test_equal_scores_are_in_order_of_id_whatever_the_engine_says():
@@ -169,24 +176,19 @@ def test_another_bundles_index_and_a_loading_one_are_refused(index):
 def test_an_index_that_is_swapped_while_it_is_asked_is_asked_again(index):
     first = index.info()
     second = replace(first, build="the next build")
-    asked = []
-
-    def ask(info):
-        asked.append(info.build)
+    snapshots = []
+    for snapshot in consistency.consistent_snapshots(index, CONTRACT):
+        snapshots.append(snapshot)
         index.state = second  # the swap falls between the name and the hits
-        return len(asked)
-
-    assert consistency.read_consistently(index, CONTRACT, ask) == (second, 2)
-    assert asked == [first.build, second.build]
+    assert snapshots == [first, second]
 
 
 def groups(index, limit, per_group, settings=SETTINGS):
     return grouping.group_hits(
         PixelEncoder().encode_query(picture(3, 50)),
-        index=index,
-        where=retrieve.to_index_filter(US, SearchFilter()),
-        settings=settings,
-        info=index.info(),
+        retrieve.to_index_filter(US, SearchFilter()),
+        search_context(index, settings=settings),
+        snapshot=index.info(),
         limit=limit,
         per_group=per_group,
     )

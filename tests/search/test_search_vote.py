@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import destination
-from pinpoint.records import Candidate, Evidence, Point
+from pinpoint.records import VOTE_TEMPERATURE, Candidate, Evidence, Point
 from pinpoint.search import vote
 
 WIDTH = 24
@@ -95,7 +95,7 @@ def cosine(query, photo):
 def vote_by_loop(query, candidates, evidence):
     """Mass and support by candidate id, straight from the formula in the module's head."""
     ids = {each.id for each in candidates}
-    raw = [math.exp(z / vote.TEMPERATURE) for z in standard([c.score for c in candidates])]
+    raw = [math.exp(z / VOTE_TEMPERATURE) for z in standard([c.score for c in candidates])]
     worth = {c.id: w / sum(raw) for c, w in zip(candidates, raw, strict=True)}
     heard = {e.id: e for own in evidence.values() for e in own if e.id not in ids}
     z = {}

@@ -193,8 +193,14 @@ def nonsense(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:
         yield client.post("/v1/locate", files=photo, data=form)
     for data in (b"", b"no image", PHOTO[:500], b"\xff\xd8" + b"\0" * 100):
         yield client.post("/v1/locate", files={"photo": ("q.jpg", data)})
-    for hints in ("[", "[]", '{"b.jpg": {}}', '{"a.jpg": {"lat": "north"}}', "9" * 5_000):
-        yield client.post(path, files=file, data={"hints": hints})
+    for metadata_overrides in (
+        "[",
+        "[]",
+        '{"b.jpg": {}}',
+        '{"a.jpg": {"lat": "north"}}',
+        "9" * 5_000,
+    ):
+        yield client.post(path, files=file, data={"metadata_overrides": metadata_overrides})
     yield client.post(path, content=b"--x", headers={"Content-Type": "multipart/form-data"})
     yield client.post(
         path, content=b"junk", headers={"Content-Type": "multipart/form-data; boundary=b"}

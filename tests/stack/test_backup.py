@@ -97,7 +97,7 @@ def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, nam
     # Triggers, walls and the marks of changes are all there again.
     with pytest.raises(Exception, match="permission denied"), filled.as_api.begin() as unit:
         unit.connection.exec_driver_sql("SELECT * FROM pinpoint.images")
-    assert filled.scalar("SELECT max(changed_xid) FROM images") < filled.scalar(
+    assert filled.scalar("SELECT max(modified_xid) FROM images") < filled.scalar(
         "SELECT pg_current_xact_id()::text::bigint"
     )
 
@@ -200,9 +200,9 @@ def ingested(places: StackPaths, api_url: str, count: int) -> None:
                 for seed in range(count)
             ]
             client.post(f"/v1/batches/{batch['id']}/images", files=parts).raise_for_status()
-            client.post(f"/v1/batches/{batch['id']}/complete").raise_for_status()
+            client.post(f"/v1/batches/{batch['id']}/close").raise_for_status()
             until = time.monotonic() + 60
-            while not client.get(f"/v1/batches/{batch['id']}").json()["complete"]:
+            while not client.get(f"/v1/batches/{batch['id']}").json()["is_processed"]:
                 assert time.monotonic() < until
                 time.sleep(0.1)
 

@@ -16,7 +16,7 @@ from pinpoint.errors import (
 )
 from pinpoint.ingest import pipeline
 from pinpoint.stack.backup.backup import write_backup
-from pinpoint_workers import upkeep
+from pinpoint_workers import maintenance
 from small_stack import PHOTOS, WORKER, SmallStack, two_bundles
 from stack_fixtures import jpeg, write_photos
 
@@ -118,7 +118,7 @@ def test_images_are_not_lost_without_a_word(stack):
     assert "--accept-missing 2" in said
     assert stack.held() == before
     done = stack.run("bundles", "use", "tiny", "--accept-missing", "2", "--json")
-    assert done["unreachable"] == {"missing_file": 1, "changed_since": 1}
+    assert done["unreachable"] == {"missing_file": 1, "file_modified_since_indexing": 1}
     assert len(stack.held()[0]) == PHOTOS - 2
     said = stack.run("bundles", "forget", "tiny", "--json", code=73)
     assert "the index holds the vectors of tiny" in said
@@ -144,7 +144,7 @@ def test_what_a_worker_made_under_the_old_bundle_is_made_again(stack):
     )
     assert stack.held() == (stack.live(), stack.tiny.contract.digest)
     assert len(stack.live()) == PHOTOS + 3
-    states = stack.rows("SELECT DISTINCT state FROM batch_items WHERE attempts > 1")
+    states = stack.rows("SELECT DISTINCT status FROM batch_items WHERE attempts > 1")
     assert states == [], "what was not their fault costs no try"
 
 
@@ -156,8 +156,8 @@ def test_a_worker_makes_good_what_a_killed_command_left(stack, monkeypatch):
         gone = "DELETE FROM embeddings WHERE contract = :contract AND image_id = ANY(:ids)"
         unit.connection.execute(text(gone), {"contract": digest, "ids": lost})
     stack.worker.index.forget(lost)
-    monkeypatch.setattr(upkeep, "services", lambda: stack.worker)
-    upkeep.reconcile_index([])
+    monkeypatch.setattr(maintenance, "services", lambda: stack.worker)
+    maintenance.reconcile_index([])
     waiting = stack.worker.ledger.lost_images(digest, 10)
     assert waiting == lost
     pipeline.index_images(waiting, stack.worker.ingest_parts())
@@ -176,8 +176,8 @@ def test_a_worker_leaves_to_a_batch_what_the_batch_is_at(stack, monkeypatch):
         broken.setattr(stack.worker.ledger, "save_vectors", gone)
         with pytest.raises(DatabaseUnavailableError):
             pipeline.ingest_items(ids, WORKER, stack.worker.ingest_parts())
-    monkeypatch.setattr(upkeep, "services", lambda: stack.worker)
-    upkeep.reconcile_index([])
+    monkeypatch.setattr(maintenance, "services", lambda: stack.worker)
+    maintenance.reconcile_index([])
     assert len(stack.vectors(digest)) == PHOTOS
     pipeline.ingest_items(ids, WORKER, stack.worker.ingest_parts())
     assert len(stack.vectors(digest)) == PHOTOS + 3

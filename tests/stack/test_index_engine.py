@@ -197,7 +197,7 @@ def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path
         for one in killed:
             one.kill()
 
-    monkeypatch.setattr(swap, "await_calm", instead_of_calm)
+    monkeypatch.setattr(swap, "wait_until_idle", instead_of_calm)
     index.rebuild()
     until(lambda: index.progress()["state"] == "failed", 40)
     assert len(killed) == 1
@@ -210,7 +210,7 @@ def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path
 
 
 def test_a_build_is_open_once_and_the_next_one_waits_for_it(tmp_path, monkeypatch):
-    held = os.open(tmp_path, os.O_RDONLY)
+    held = os.open(tmp_path / "engine.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(held, fcntl.LOCK_EX)
     ended, opened = [], []
     opening = threading.Thread(target=lambda: opened.append(EngineProcess(tmp_path, ended.append)))

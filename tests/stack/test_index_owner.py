@@ -13,7 +13,7 @@ import threading
 from multiprocessing.connection import Client
 from pathlib import Path
 
-import msgpack
+import msgspec
 import pytest
 
 from index_gallery import SPEC, gallery
@@ -94,7 +94,7 @@ class Bomb:
 
 
 def header(fields: dict) -> bytes:
-    packed = msgpack.packb(fields)
+    packed = msgspec.msgpack.encode(fields)
     return struct.pack(">I", len(packed)) + packed
 
 

@@ -47,10 +47,10 @@ def pinpoint(stack, monkeypatch, capsys):
 def work(stack):
     """What workers do about the items and tombstones that wait."""
     parts = stack.worker.ingest_parts()
-    open_items = "SELECT id FROM batch_items WHERE state = 'received' ORDER BY seq"
+    open_items = "SELECT id FROM batch_items WHERE status = 'received' ORDER BY ingest_seq"
     ids = [row.id for row in stack.rows(open_items)]
     stack.worker.with_live(lambda _: pipeline.ingest_items(ids, WORKER, parts))
-    pipeline.erase_images(stack.worker.ledger.lost_graves(100), parts)
+    pipeline.erase_images(stack.worker.ledger.lost_deletions(100), parts)
 
 
 def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, pinpoint, tmp_path):
@@ -113,7 +113,7 @@ def test_sources_move_root_keeps_ids(stack, pinpoint, tmp_path):
     pinpoint("ingest", tmp_path / "moved", "--source", "trips", "--json")
     work(stack)
     assert stack.live() == before
-    assert {row.state for row in stack.rows("SELECT state FROM batch_items")} == {
+    assert {row.status for row in stack.rows("SELECT status FROM batch_items")} == {
         "indexed",
         "duplicate",
     }

@@ -44,12 +44,12 @@ def listing(home):
         home / "bundles" / "listing",
         name="listing",
         tower=tower,
-        heads=KindHeads(HeadsSpec(features=tower.contract.dims["image"], hidden=16, dim=DIM)),
+        heads=KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=16, dim=DIM)),
         location=LocationTower(LocationSpec(hidden=16, dim=DIM)),
         license="CC0",
         note="Random weights.",
-        temperature=TEMPERATURE,
-        places=positions(),
+        logit_scale=TEMPERATURE,
+        coordinates=positions(),
     )
 
 
@@ -168,8 +168,8 @@ def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, c
     assert "omit kinds, until, or search the gallery" in refused["detail"]
     assert ask(api, over="moon")[0] == 422
 
-    audit = stack.rows("SELECT asked, bundle, index_build, photo_sha256 FROM queries")
-    assert {row.asked for row in audit} == {"locate"}
+    audit = stack.rows("SELECT operation, bundle, index_build, photo_sha256 FROM audit_log")
+    assert {row.operation for row in audit} == {"locate"}
     assert [row.index_build for row in audit].count(build) == 5
     assert {bytes(row.photo_sha256) for row in audit} == {hashlib.sha256(PHOTO).digest()}
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 import redis
 
-from pinpoint.stack.migrate import newest_revision
+from pinpoint.store.db.database import head_revision
 
 
 def _dsn(url: str) -> str:
@@ -17,7 +17,7 @@ def test_a_test_database_is_migrated_and_its_own(database_url, api_database_url)
     with psycopg.connect(_dsn(database_url)) as owner:
         assert owner.execute("SELECT current_user").fetchone() == ("pinpoint",)
         assert owner.execute("SELECT version_num FROM pinpoint.alembic_version").fetchone() == (
-            newest_revision(),
+            head_revision(),
         )
         assert owner.execute("SELECT count(*) FROM pinpoint.images").fetchone() == (0,)
     with psycopg.connect(_dsn(api_database_url)) as api:

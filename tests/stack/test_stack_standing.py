@@ -69,9 +69,9 @@ def uploaded(api, request_id):
     sent = api.post(f"{path}/images", files=files, headers={"X-Request-ID": request_id})
     assert sent.status_code == 202, sent.text
     assert sent.headers["x-request-id"] == request_id
-    api.post(f"{path}/complete")
+    api.post(f"{path}/close")
     return wait_for(
-        lambda: (now := api.get(path).json())["complete"] and now, "the batch to be complete"
+        lambda: (now := api.get(path).json())["is_processed"] and now, "the batch to be complete"
     )
 
 
@@ -98,13 +98,13 @@ def test_one_upload_is_followed_from_its_request_to_the_workers_lines(api, runni
     assert worked["worker"].count("/") == 2
     counts = {name: worked[name] for name in ("claimed", "encoded", "rejected")}
     assert counts == {"claimed": 3, "encoded": 2, "rejected": 1}
-    assert all(worked[f"{stage}_ms"] > 0 for stage in ("read", "keep", "embed", "index"))
+    assert all(worked[f"{stage}_ms"] > 0 for stage in ("read", "store", "embed", "index"))
     # Every other line of that task says so, too, and no line of another does.
     of_task = [line for line in lines(running_stack, "worker") if line.get("task_id")]
     for line in of_task:
         if line["task_id"] == worked["task_id"]:
             assert line["request_id"] == request_id
-        elif line["job"] in (jobs.SWEEP, jobs.RECONCILE):
+        elif line["job"] in (jobs.RECOVER, jobs.RECONCILE):
             assert "request_id" not in line, "beat asks for these, nobody's request"
 
 
@@ -129,15 +129,15 @@ def test_the_figures_reach_metrics_with_the_operators_key(api, running_stack):
 def test_status_shows_how_the_work_stands(api, running_stack):
     uploaded(api, unique("request"))
     queue = CeleryQueue(running_stack.places.broker_url)
-    queue.send(jobs.SWEEP)
+    queue.send(jobs.RECOVER)
     queue.send(jobs.RECONCILE)
     queue.close()
 
     def reconciled():
         totals = status.collect_status(running_stack.settings).totals
-        return totals is not None and totals.drift is not None and totals.swept is not None
+        return totals is not None and totals.drift is not None and totals.recovery is not None
 
-    wait_for(reconciled, "sweep and reconcile")
+    wait_for(reconciled, "recovery and reconcile")
     done = pinpoint(running_stack, "status", "--json")
     assert done.returncode == 0, done.stderr
     work = json.loads(done.stdout)["work"]
@@ -146,10 +146,10 @@ def test_status_shows_how_the_work_stands(api, running_stack):
     assert {"seccomp", "landlock", "no_new_privs"} <= {one["name"] for one in measures}
     assert work["jobs_waiting"] >= 0
     assert work["totals"]["drift"]["missing"] == 0
-    assert {one["reason"] for one in work["totals"]["refused_24h"]} >= {"no_position"}
+    assert {one["error_code"] for one in work["totals"]["rejected_items"]} >= {"no_position"}
     done = pinpoint(running_stack, "status")
     assert "decoder sandbox: limits" in done.stdout, done.stdout
-    for word in ("worker", "jobs waiting", "files open", "last sweep", "drift 0", "no_position"):
+    for word in ("worker", "jobs waiting", "files open", "last recovery", "drift 0", "no_position"):
         assert word in done.stdout, done.stdout
 
 

@@ -15,8 +15,8 @@ from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 
 COLUMNS = (
-    "id, organization_id, source_id, kind, external_id, geog, position_source, sha256, size_bytes,"
-    " format, width_px, height_px, cell_r5, cell_r7, cell_r9, state, version"
+    "id, organization_id, source_id, source_kind, external_id, geog, position_source, sha256,"
+    " size_bytes, format, width_px, height_px, cell_r5, cell_r7, cell_r9, state, version"
 )
 STATES = ("pending", "indexed", "failed", "deleted")
 MAC = unicodedata.normalize("NFD", "ä.jpg")

@@ -13,8 +13,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from pinpoint.stack.migrate import find_alembic_ini
-from pinpoint.store.db.database import owner_engine
+from pinpoint.store.db.database import find_alembic_ini, owner_engine
 
 CONTRACTS: frozenset[str] = frozenset()
 """Revisions that take away what the release before no longer used."""

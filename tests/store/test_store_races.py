@@ -55,7 +55,7 @@ def test_a_correction_does_not_bring_a_deleted_image_back(rig, tmp_path):
 
     def correct():
         with rig.database.write(org) as catalog:
-            catalog.fix_image(image, ImageUpdate(creator="somebody"))
+            catalog.update_image(image, ImageUpdate(creator="somebody"))
 
     with ThreadPoolExecutor(1) as pool:
         with rig.database.write(org) as catalog:
@@ -83,19 +83,19 @@ def test_nothing_of_an_erased_source_comes_back(rig, tmp_path):
         assert catalog.batch(batch.id).received == 3
         with pytest.raises(ConflictError):
             catalog.add_items(
-                open_one.id, [NewItem(external_id="late", file="late", locator="file:///late")]
+                open_one.id, [NewItem(external_id="late", file="late", uri="file:///late")]
             )
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == 0
     assert rig.index.count(IndexFilter(organization_id=org)) == 0
     with rig.database.read(org) as catalog:
-        assert {item.reason for item in catalog.batch_items(batch.id)} == {"source_erased"}
-        assert catalog.batch(batch.id).complete
+        assert {item.error_code for item in catalog.batch_items(batch.id)} == {"source_erased"}
+        assert catalog.batch(batch.id).is_processed
     with rig.database.write(org) as catalog:
         assert catalog.retry_batch(batch.id) == 3
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == 0
-    assert rig.ledger.lost_graves(10) == []
+    assert rig.ledger.lost_deletions(10) == []
     assert rig.scalar("SELECT count(*) FROM sources") == 0
 
 
@@ -107,8 +107,13 @@ def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(rig, tmp_p
         source = catalog.source("photos")
         ids = [item.id for item in catalog.batch_items(batch.id)]
     items = rig.ledger.claim(ids, "here")
-    readings = [(item, rig.parts.decoder.read(item.file, rig.blobs.path(item.locator), item.hint))
-                for item in items]  # fmt: skip
+    readings = [
+        (
+            item,
+            rig.parts.decoder.read(item.file, rig.blobs.path(item.uri), item.metadata_override),
+        )
+        for item in items
+    ]
 
     def erase():
         with rig.database.write(org) as catalog:
@@ -124,7 +129,7 @@ def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(rig, tmp_p
         return Originals(rig.blobs)(item, reading)
 
     with ThreadPoolExecutor(1) as pool:
-        rig.ledger.keep(readings, originals)
+        rig.ledger.upsert_images(readings, originals)
         assert waiting[0].result(10) == 2
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == 0
@@ -142,14 +147,16 @@ def test_a_late_vector_settles_nobody_elses_file(rig, tmp_path):
         with rig.database.read(org) as catalog:
             ids = [item.id for item in catalog.batch_items(batch.id)]
         (item,) = rig.ledger.claim(ids, worker)
-        reading = rig.parts.decoder.read(item.file, rig.blobs.path(item.locator), item.hint)
-        (one,) = rig.ledger.keep([(item, reading)], Originals(rig.blobs))
+        reading = rig.parts.decoder.read(
+            item.file, rig.blobs.path(item.uri), item.metadata_override
+        )
+        (one,) = rig.ledger.upsert_images([(item, reading)], Originals(rig.blobs))
         vector = rig.encoder.encode([reading.faces[0].pixels])[0]
         return Embedded(image_id=one.images[0].id, sha256=reading.capture.sha256, vector=vector)
 
     def states():
         with rig.database.read(org) as catalog:
-            return [catalog.batch_items(one.id)[0].state for one in (first, second)]
+            return [catalog.batch_items(one.id)[0].status for one in (first, second)]
 
     early = kept(first, "one")
     (folder / "0000.jpg").write_bytes(jpeg(900, 48.85, 2.35))
@@ -178,7 +185,7 @@ def test_uploads_side_by_side_number_their_files_without_gaps(rig):
                 catalog.add_items(
                     batch.id,
                     [
-                        NewItem(external_id=f"{worker}-{number}-{n}", file="x", locator="file:///x")
+                        NewItem(external_id=f"{worker}-{number}-{n}", file="x", uri="file:///x")
                         for n in range(3)
                     ],
                 )
@@ -186,8 +193,8 @@ def test_uploads_side_by_side_number_their_files_without_gaps(rig):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(4)))
     with rig.database.read(org) as catalog:
-        places = [item.seq for item in catalog.batch_items(batch.id)]
-        paged = [item.seq for item in catalog.batch_items(batch.id, after=50, limit=5)]
+        places = [item.position for item in catalog.batch_items(batch.id)]
+        paged = [item.position for item in catalog.batch_items(batch.id, after=50, limit=5)]
     assert places == list(range(1, 61))
     assert paged == [51, 52, 53, 54, 55]
 
@@ -216,10 +223,10 @@ def test_who_lost_a_lease_gives_back_nothing_of_its_successor(rig, tmp_path):
     with rig.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() - interval '1s'"))
     assert len(rig.ledger.claim(ids, "quick")) == 1
-    rig.ledger.give_back(ids, "slow")
-    assert rig.ledger.leases() == ["quick"]
-    rig.ledger.give_back(ids, "quick")
-    assert rig.ledger.leases() == []
+    rig.ledger.release_unprocessed(ids, "slow")
+    assert rig.ledger.active_workers() == ["quick"]
+    rig.ledger.release_unprocessed(ids, "quick")
+    assert rig.ledger.active_workers() == []
     assert rig.ledger.lost_items(10) == [(ids[0], 1)]
 
 
@@ -231,8 +238,8 @@ def test_an_item_given_up_says_so_on_the_rows_it_had_made(rig, tmp_path):
     with rig.database.read(org) as catalog:
         ids = [item.id for item in catalog.batch_items(batch.id)]
     (item,) = rig.ledger.claim(ids, "here")
-    reading = rig.parts.decoder.read(item.file, rig.blobs.path(item.locator), item.hint)
-    rig.ledger.keep([(item, reading)], Originals(rig.blobs))
+    reading = rig.parts.decoder.read(item.file, rig.blobs.path(item.uri), item.metadata_override)
+    rig.ledger.upsert_images([(item, reading)], Originals(rig.blobs))
     with rig.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET attempts = 3, lease_until = NULL"))
     assert rig.ledger.claim(ids, "here") == []
@@ -254,7 +261,7 @@ def test_what_reconcile_removes_can_be_ingested_again(rig, tmp_path):
         image = unit.connection.execute(text("SELECT id FROM images")).scalar_one()
     for name in ("one", "two", "three"):
         with rig.database.write(org) as catalog:
-            catalog.fix_image(image, ImageUpdate(creator=name))
+            catalog.update_image(image, ImageUpdate(creator=name))
         rig.run()
     with rig.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))
@@ -265,7 +272,7 @@ def test_what_reconcile_removes_can_be_ingested_again(rig, tmp_path):
         contract=rig.encoder.contract.digest,
         chunk=64,
     )
-    assert (drift.extra, drift.mended) == (1, 1)
+    assert (drift.extra, drift.repaired) == (1, 1)
     assert rig.index.count(IndexFilter(organization_id=org)) == 0
     assert rig.ingest(tmp_path / "in", org).indexed == 1
     assert rig.index.scroll(None, 10) == [(image, 1, True)]

@@ -19,7 +19,7 @@ WIDE = {"image": 1_024}
 
 
 def test_a_build_of_an_earlier_version_answers_the_same(tmp_path):
-    """Its points have no field `shelf`; those that are written into it now get one."""
+    """Its points have no field `partition_key`; those that are written into it now get one."""
     index = EdgeIndex(tmp_path / "build")
     index.ensure(SPEC)
     points = gallery(300)
@@ -33,7 +33,9 @@ def test_a_build_of_an_earlier_version_answers_the_same(tmp_path):
         for where in wheres
     ]
     before = index.search(asked)
-    without = edge.UpdateOperation.delete_payload([each.id for each in points[:200]], ["shelf"])
+    without = edge.UpdateOperation.delete_payload(
+        [each.id for each in points[:200]], ["partition_key"]
+    )
     index._require_shard().update(without)
     assert [len(hits) for hits in index.search(asked)][1:] == [0, 0, 0], "it is what is asked by"
     index.close()
@@ -62,7 +64,7 @@ def test_a_collection_of_an_earlier_version_answers_the_same():
     assert index.count(where) == len(found) > 0
     with index._alias.open_client() as client:
         client.delete_payload(
-            index._alias.live_collection(), ["shelf"], [str(each.id) for each in points]
+            index._alias.live_collection(), ["partition_key"], [str(each.id) for each in points]
         )
     assert index.count(where) == 0, "it is what is asked by"
     index._alias.local = False

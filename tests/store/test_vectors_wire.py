@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -51,12 +52,12 @@ def over(fields, arrays=()):
 
 @given(filters)
 def test_filters_survive(where):
-    assert wire.unpack_filter(over({"f": wire.pack_filter(where)})[0]["f"]) == where
+    assert wire.convert(over({"f": where})[0]["f"], IndexFilter) == where
 
 
 @given(hits)
 def test_hits_survive(hit):
-    assert wire.unpack_hit(over({"h": wire.pack_hit(hit)})[0]["h"]) == hit
+    assert wire.convert(over({"h": hit})[0]["h"], Hit) == hit
 
 
 @given(st.lists(st.floats(width=32), min_size=1, max_size=40))
@@ -133,6 +134,25 @@ def test_every_error_of_the_tree_comes_back_as_itself():
 
 def test_a_time_without_a_zone_is_refused():
     with pytest.raises(errors.BadRequestError):
-        wire.pack_time(datetime(2020, 1, 1))
+        wire.check_time(datetime(2020, 1, 1))
     far = START + timedelta(microseconds=1)
-    assert wire.unpack_time(wire.pack_time(far)) == far
+    assert over({"at": far})[0]["at"] == far
+
+
+def test_convert_value_of_another_shape_raises_value_error():
+    (point,), where = gallery(1), IndexFilter(organization_id=ORG_A)
+    fields, arrays = over(*wire.pack_points([point]))
+    (row,) = fields["points"]
+    for wrong in ({"kind": "drone"}, {"id": b"short"}, {"point": [1, 2]}, {"version": 1.5}):
+        with pytest.raises(ValueError, match=r"at `\$\[0\]"):
+            wire.unpack_points({**fields, "points": [row | wrong]}, arrays)
+    with pytest.raises(ValueError, match="without its vectors"):
+        wire.unpack_points({**fields, "channels": []}, [])
+    with pytest.raises(errors.BadRequestError, match="no zone"):
+        wire.unpack_points(
+            {**fields, "points": [row | {"captured_at": "2020-01-01T00:00:00"}]}, arrays
+        )
+    with pytest.raises(errors.BadRequestError, match="no zone"):
+        wire.check_filter(dataclasses.replace(where, since=datetime(2020, 1, 1)))
+    with pytest.raises(TypeError, match="object cannot be sent"):
+        wire.encode({"ids": object()})

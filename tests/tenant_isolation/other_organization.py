@@ -156,13 +156,13 @@ def _open_batch(rig: Rig, tenant: Tenant, folder: Path) -> None:
         batch = catalog.open_batch(source.id)
         file = folder / f"{tenant.name}-only.jpg"
         item = NewItem(
-            external_id=f"{tenant.name}-only", file=f"{tenant.name}-only", locator=file.as_uri()
+            external_id=f"{tenant.name}-only", file=f"{tenant.name}-only", uri=file.as_uri()
         )
         (item_id,) = catalog.add_items(batch.id, [item])
     rig.queue.sent.clear()
     with rig.owner.begin() as unit:
         unit.connection.execute(
-            text("UPDATE batch_items SET state = 'failed', reason = 'x' WHERE id = :id"),
+            text("UPDATE batch_items SET status = 'failed', error_code = 'x' WHERE id = :id"),
             {"id": item_id},
         )
         image = unit.connection.execute(

@@ -11,8 +11,8 @@ from pinpoint.records import SOURCE_KINDS
 
 CONTRACT = "c" * 16
 COLUMNS = (
-    "id, organization_id, source_id, kind, external_id, geog, position_source, sha256, size_bytes,"
-    " format, width_px, height_px, cell_r5, cell_r7, cell_r9, state, version"
+    "id, organization_id, source_id, source_kind, external_id, geog, position_source, sha256,"
+    " size_bytes, format, width_px, height_px, cell_r5, cell_r7, cell_r9, state, version"
 )
 
 

@@ -41,7 +41,7 @@ FOREIGN = {
     ("POST", "/v1/batches/{batch_id}/images"): [
         ("batch", lambda one, photo: {"files": {"files": ("a.jpg", photo)}}),
     ],
-    ("POST", "/v1/batches/{batch_id}/complete"): [("batch", lambda one, photo: {})],
+    ("POST", "/v1/batches/{batch_id}/close"): [("batch", lambda one, photo: {})],
     ("POST", "/v1/batches/{batch_id}/retry"): [("batch", lambda one, photo: {})],
     ("POST", "/v1/batches/{batch_id}/cancel"): [("batch", lambda one, photo: {})],
     ("GET", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
@@ -266,7 +266,7 @@ def test_the_order_of_files_tells_nothing_of_others(neighborhood):
     with neighborhood.alder.http() as http:
         for batch in http.get("/v1/batches").json()["batches"]:
             items = http.get(f"/v1/batches/{batch['id']}/items").json()["items"]
-            assert [item["seq"] for item in items] == list(range(1, len(items) + 1))
+            assert [item["position"] for item in items] == list(range(1, len(items) + 1))
 
 
 @BOTH

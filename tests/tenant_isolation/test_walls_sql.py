@@ -106,7 +106,7 @@ def test_no_row_can_be_put_under_another_organization(api, neighborhood):
     refused(api, f"{source} VALUES (%s, %s, 'x', 'photo', 'copy')", (uuid4(), birch.id), check)
     batch = "INSERT INTO tenant.batches (id, organization_id, source_id) VALUES (%s, %s, %s)"
     refused(api, batch, (uuid4(), birch.id, birch.shared["source"]), check)
-    audit = "INSERT INTO tenant.queries (id, organization_id, asked, bundle) VALUES"
+    audit = "INSERT INTO tenant.audit_log (id, organization_id, operation, bundle) VALUES"
     refused(api, f"{audit} (%s, %s, 'locate', 'b')", (uuid4(), birch.id), check)
     own = {"sources": "source", "images": "image", "batches": "batch", "batch_items": "item"}
     for view, sort in own.items():
@@ -128,11 +128,11 @@ ACROSS = {
     "a batch moved to their source": "UPDATE tenant.batches SET source_id = %(source)s",
     "an item of their batch": (
         "INSERT INTO tenant.batch_items"
-        " (id, organization_id, batch_id, place, external_id, file, locator, state)"
+        " (id, organization_id, batch_id, position, external_id, file, uri, status)"
         " VALUES (gen_random_uuid(), %(me)s, %(batch)s, 99, 'x', 'x', '', 'received')"
     ),
     "an item moved to their batch": (
-        "UPDATE tenant.batch_items SET batch_id = %(batch)s, place = 99 WHERE id = %(item)s"
+        "UPDATE tenant.batch_items SET batch_id = %(batch)s, position = 99 WHERE id = %(item)s"
     ),
     "an image moved to their source": "UPDATE tenant.images SET source_id = %(source)s",
     "a tombstone on their image": (

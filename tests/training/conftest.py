@@ -6,10 +6,10 @@ import uuid
 
 import pytest
 
-from pinpoint.search import pipeline
 from pinpoint.settings import MediaSettings
 from pinpoint.synthetic.dataset import make_planet
 from pinpoint.training.core.samples import ManifestSource, read_samples
+from pinpoint.training.reranker import examples as examples_module
 from pinpoint.training.reranker import train_reranker
 from stack_fixtures import Rig
 from training.reranked import gallery, train, written
@@ -61,7 +61,7 @@ def reranked(world, planet, tmp_path_factory):
     config = written(planet, folder)
     into = folder / "bundles" / "ranked"
     with pytest.MonkeyPatch.context() as patch:
-        asks, ask = [], pipeline.encode_photo
+        asks, ask = [], examples_module.encode_photo
 
         def breaks(*args, **options):
             asks.append(1)
@@ -69,7 +69,7 @@ def reranked(world, planet, tmp_path_factory):
                 raise KeyboardInterrupt
             return ask(*args, **options)
 
-        patch.setattr(pipeline, "encode_photo", breaks)
+        patch.setattr(examples_module, "encode_photo", breaks)
         with pytest.raises(KeyboardInterrupt):
             train(world, config, folder / "run", into)
     steps = []
@@ -96,10 +96,10 @@ def examples(world, planet, reranked):
     config, folder, _, _ = reranked
     asked = [
         each
-        for part, one in enumerate(config.questions)
+        for part, one in enumerate(config.queries)
         for each in train_reranker._read_queries(part, one)
     ]
-    table = train_reranker.split_table(asked, config.split.resolution)
+    table = train_reranker.split_table(asked, config.split.h3_resolution)
     found = train_reranker.cache_examples(
         folder / "run" / "examples", asked, table, gallery(world, config)
     )

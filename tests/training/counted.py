@@ -41,9 +41,9 @@ class Counting:
     def __init__(self, decoder):
         self.decoder, self.files = decoder, []
 
-    def read(self, file, data, hint=None, *, query=False):
+    def read(self, file, data, metadata_override=None, *, query=False):
         self.files.append(file)
-        return self.decoder.read(file, data, hint, query=query)
+        return self.decoder.read(file, data, metadata_override, query=query)
 
     def close(self):
         self.decoder.close()

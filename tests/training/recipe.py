@@ -16,14 +16,14 @@ sources = [
   {{ manifest = "{streets}", kind = "street" }},
 ]
 [split]
-share = 0.3
+val_fraction = 0.3
 [networks]
 dim = 24
 hidden = 32
 [schedule]
 steps = {steps}
-batch = 16
-warm_steps = 5
+batch_size = 16
+warmup_steps = 5
 checkpoint_steps = 10
 """
 

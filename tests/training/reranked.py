@@ -11,17 +11,17 @@ TEXT = """
 name = "{name}"
 license = "CC0-1.0"
 
-[[questions]]
+[[queries]]
 labels = "{planet}/queries/labels.csv"
 images = "{planet}/queries/images"
 protocol = "world"
-only = {{ role = "rerank" }}
-[[questions]]
+filter = {{ role = "rerank" }}
+[[queries]]
 labels = "{planet}/queries/labels.csv"
 images = "{planet}/queries/images"
 protocol = "world"
-only = {{ role = "null-train" }}
-[[questions]]
+filter = {{ role = "null-train" }}
+[[queries]]
 labels = "{planet}/galleries/rerank-photo/manifest.csv"
 images = "{planet}/galleries/rerank-photo"
 kind = "photo"
@@ -29,15 +29,15 @@ kind = "photo"
 candidates = 24
 evidence_per_kind = 3
 [split]
-share = 0.3
+val_fraction = 0.3
 [network]
 width = 32
 heads = 2
 candidate_blocks = 1
 [schedule]
 steps = {steps}
-batch = 8
-warm_steps = 2
+batch_size = 8
+warmup_steps = 2
 checkpoint_steps = 4
 """
 
@@ -57,7 +57,7 @@ def gallery(world, config):
             encoder=rig.encoder,
             index=rig.index,
             database=rig.database,
-            search=config.gallery.searched(rig.settings.search),
+            search=config.gallery.search_settings(rig.settings.search),
             max_bytes=10_000_000,
         ),
         evidence_radius_m=config.gallery.evidence_radius_m,

@@ -15,6 +15,7 @@ from pinpoint.evaluation.labels.labels import LabeledQuery
 from pinpoint.geo.distance import haversine_m
 from pinpoint.records import SOURCE_KINDS, Candidate, Exclusions, Point, SearchFilter
 from pinpoint.search import evidence, exclusion_filter
+from pinpoint.search.context import EvidenceSettings
 from pinpoint.training.reranker import examples as examples_of
 from pinpoint.training.reranker import train_reranker
 from pinpoint.training.reranker.leakage_balance import LOCALITY_RADIUS_M, balance_exclusions
@@ -36,12 +37,13 @@ def gathering(world):
     with rig.database.read(org) as reader:
         yield partial(
             evidence.fetch_evidence,
-            vector=np.ones(rig.encoder.contract.dims["image"], dtype=np.float32),
+            query=evidence.EvidenceQuery(
+                vector=np.ones(rig.encoder.contract.dims["image"], dtype=np.float32),
+                contract=rig.encoder.contract.digest,
+                limits=SearchFilter(),
+                settings=EvidenceSettings(radius_m=10_000.0, per_kind=5),
+            ),
             reader=reader,
-            contract=rig.encoder.contract.digest,
-            limits=SearchFilter(),
-            radius_m=10_000.0,
-            per_kind=5,
         )
 
 
@@ -208,7 +210,7 @@ def test_rows_are_written_from_what_is_left(
     world, images, examples, reranked, tmp_path, monkeypatch
 ):
     makers = {each.creator for each in images.values()}
-    asked = [each for each in examples[0] if each.question.creator in makers][:12]
+    asked = [each for each in examples[0] if each.query.creator in makers][:12]
     told = []
 
     def spies(question, candidates, near, **how):

@@ -67,7 +67,7 @@ def run(rig, town, tmp_path):
     settings = Settings(places=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
 
     def train(name: str, *, gallery: CatalogTrainingRows | None = None, config: Path | None = None):
-        asked = read_config(config or catalogd(tmp_path, "ours", steps=20)).of("acme")
+        asked = read_config(config or catalogd(tmp_path, "ours", steps=20)).for_organization("acme")
         made = train_embedder(
             asked,
             tmp_path / "runs" / name,
@@ -89,22 +89,22 @@ def test_a_run_goes_on_with_the_rows_it_began_with(rig, town, run, tmp_path, mon
     (photos / "004.jpg").write_bytes(data)
     (photos / "005.jpg").write_bytes(jpeg(77, 1.0, 1.0))
     with rig.owner.begin() as unit:
-        for change, name in (("locator = NULL", "100.jpg"), ("state = 'pending'", "101.jpg")):
+        for change, name in (("uri = NULL", "100.jpg"), ("state = 'pending'", "101.jpg")):
             what = f"UPDATE images SET {change} WHERE external_id LIKE '%/{name}'"
             unit.connection.execute(text(what))
     whole, weights = run("whole", gallery=gallery)
-    dropped = {"missing_file": 2, "changed_since": 2, "not_indexed": 1}
-    assert (whole["rows"], whole["dropped"]) == (64, dropped)
+    dropped = {"missing_file": 2, "file_modified_since_indexing": 2, "not_indexed": 1}
+    assert (whole["rows"], whole["rejected"]) == (64, dropped)
     assert weights.image.kinds == ("photo", "street")
 
-    save = loop.save
+    save = loop.save_checkpoint
 
     def killed(*given):
         save(*given)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "save", killed)
+        patched.setattr(loop, "save_checkpoint", killed)
         with pytest.raises(KeyboardInterrupt):
             run("broken", gallery=gallery)
     write_towns(photos, 8, first=200)
@@ -119,8 +119,8 @@ def test_a_run_goes_on_with_the_rows_it_began_with(rig, town, run, tmp_path, mon
     assert again["catalog_read_at"] >= whole["catalog_read_at"]
     later, other = run("later", gallery=gallery)
     assert later["rows"] == 72
-    assert later["dropped"]["missing_file"] == 3
-    assert other.training.data != weights.training.data
+    assert later["rejected"]["missing_file"] == 3
+    assert other.training.data_fingerprint != weights.training.data_fingerprint
 
 
 def test_a_row_is_its_face_of_the_bytes_that_were_ingested(rig, planet, sources, tmp_path):
@@ -144,7 +144,7 @@ def test_a_row_is_its_face_of_the_bytes_that_were_ingested(rig, planet, sources,
         )
         for k, table in enumerate((streets, small))
     ]
-    assert caches[0].refused == caches[1].refused == {}
+    assert caches[0].rejected == caches[1].rejected == {}
     for k, name in enumerate(streets.ids.tolist()):
         external, _, face = name.removeprefix("acme/streets/").partition("#")
         row = said[external.removeprefix(f"{manifest.parent.name}/")]

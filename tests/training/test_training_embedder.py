@@ -60,7 +60,7 @@ def test_what_a_run_says_of_itself(trained, home):
     folder, said = trained
     contract = read_bundle(home / "bundles" / "whole").contract
     training = contract.heads.training
-    assert (training.steps, training.data) == (STEPS, said["split"]["fingerprint"])
+    assert (training.steps, training.data_fingerprint) == (STEPS, said["split"]["fingerprint"])
     bare = {f"bare tower {name}": share for name, share in said["bare_tower"].items()}
     assert training.metrics == {**said["validation"], **bare}
     assert said["validation"].keys() == said["bare_tower"].keys()
@@ -124,7 +124,7 @@ def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_p
     for old, new, words in (
         ('name = "bad"', 'name = "descriptor"', "is built in"),
         ("dim = 24", 'dim = 24\ndefault_kind = "satelite"', "default kind 'satelite'"),
-        ("batch = 16", "batch = 15", "cannot be shared evenly"),
+        ("batch_size = 16", "batch_size = 15", "cannot be shared evenly"),
         ("[networks]", "[losses]\nplace = 0\npicture = 0\n[networks]", "a weight above 0"),
         ('tower = "tiny-timm"', 'tower = "descriptor"', "not a bare tower"),
     ):
@@ -137,7 +137,9 @@ def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_p
 
 
 def test_a_config_that_cannot_be_used_ends_the_command_in_words(home, planet, tmp_path):
-    process = command(home, planet, tmp_path, "bad", changes=(("batch = 16", "batch = 15"),))
+    process = command(
+        home, planet, tmp_path, "bad", changes=(("batch_size = 16", "batch_size = 15"),)
+    )
     _, error = process.communicate(timeout=100)
     assert process.returncode == 64
     assert "cannot be shared evenly" in error

@@ -186,13 +186,16 @@ def test_files_that_cannot_be_read_are_counted_and_have_no_features(sources, dec
     for row in alone:
         Path(table.files[row]).write_bytes(b"nothing")
     got = fill(tmp_path / "f", table, decoder)
-    assert {row: got.refused[row] for row in bad} == {3: "unsupported_format", CHUNK: "undecodable"}
-    assert got.dropped == {"unsupported_format": 1 + CHUNK, "undecodable": 1}
+    assert {row: got.rejected[row] for row in bad} == {
+        3: "unsupported_format",
+        CHUNK: "undecodable",
+    }
+    assert got.rejection_counts == {"unsupported_format": 1 + CHUNK, "undecodable": 1}
     assert got.usable.tolist() == [k for k in range(len(table)) if k not in {*bad, *alone}]
     assert not got.values[[*bad, *alone]].any()
     assert got.values[got.usable].any(axis=1).all()
     decoder.files.clear()
-    assert fill(tmp_path / "f", table, decoder).refused == got.refused
+    assert fill(tmp_path / "f", table, decoder).rejected == got.rejected
     assert decoder.files == []
 
 

@@ -37,7 +37,9 @@ def places(home):
 @pytest.fixture
 def opened(places, tmp_path):
     """A run nobody has begun, its id, and what carries it out."""
-    run = runs.open_run(places, read_config(catalogd(tmp_path, "ours", steps=20)).of("default"))
+    run = runs.open_run(
+        places, read_config(catalogd(tmp_path, "ours", steps=20)).for_organization("default")
+    )
     asked = UUID(run.id)
 
     def carry_out(train):
@@ -69,7 +71,7 @@ def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, open
     assert runs.requeue(places, asked).reason is None
 
     def good(config, folder, moved):
-        assert config.of_catalog[0].organization == "default"
+        assert config.catalog_sources[0].organization == "default"
         moved("features", 0, 10)
         moved("steps", 20, 40)
         time.sleep(0.05)

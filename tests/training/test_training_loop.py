@@ -13,7 +13,9 @@ import torch
 from pinpoint.errors import BadRequestError, ConflictError
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.training.core import loop
+from pinpoint.training.core.checkpoints import CHECKPOINT, resume_checkpoint
 from pinpoint.training.core.configs import EmbedderConfig, read_config
+from pinpoint.training.core.loop import LoopContext
 from pinpoint.training.core.sampling import BatchSampler
 from pinpoint.training.embedder.features import Features
 from pinpoint.training.embedder.objective import FeatureTable, embedder_batch_loss
@@ -28,14 +30,14 @@ def config(**changes):
         "note": "Of a test.",
         "tower": "none",
         "sources": [{"manifest": "m.csv", "kind": "photo"}],
-        "networks": {"dim": 16, "hidden": 24, "location_waves": 4},
-        "losses": {"extra_places": 8},
+        "networks": {"dim": 16, "hidden": 24, "fourier_features_per_scale": 4},
+        "losses": {"num_sampled_negatives": 8},
         "schedule": {
             "steps": 12,
-            "batch": 16,
-            "warm_steps": 2,
+            "batch_size": 16,
+            "warmup_steps": 2,
             "checkpoint_steps": 5,
-            "rate": 3e-3,
+            "learning_rate": 3e-3,
         },
     }
     for name, change in changes.items():
@@ -46,19 +48,19 @@ def config(**changes):
 @pytest.fixture(scope="module")
 def table(samples):
     values = np.random.default_rng(0).standard_normal((len(samples), WIDTH)).astype(np.float16)
-    features = Features(values=values, refused={})
+    features = Features(values=values, rejected={})
     return FeatureTable.of(samples, features, np.arange(len(samples)), config())
 
 
 @pytest.fixture(scope="module")
 def sampler(samples):
-    return BatchSampler(samples, np.arange(len(samples)), batch=16, seed=0)
+    return BatchSampler(samples, np.arange(len(samples)), batch_size=16, seed=0)
 
 
 def run(asked, table, sampler, folder, until=None):
     folder.mkdir(exist_ok=True)
-    known = {"folder": folder, "identity": asked.digest()}
-    state = loop.resume_checkpoint(loop.init_state(asked, sampler.kinds, WIDTH), **known)
+    known = LoopContext(folder=folder, identity=asked.digest())
+    state = resume_checkpoint(loop.init_state(asked, sampler.kinds, WIDTH), folder, asked.digest())
     began = state.step
     if until is not None:
 
@@ -69,14 +71,14 @@ def run(asked, table, sampler, folder, until=None):
 
         broken = type("Broken", (), {"batch": staticmethod(stop)})()
         with pytest.raises(KeyboardInterrupt):
-            loop.train(state, table=table, sampler=broken, config=asked, **known)
+            loop.train(state, table=table, sampler=broken, config=asked, context=known)
         return began, state
-    done = loop.train(state, table=table, sampler=sampler, config=asked, **known)
+    done = loop.train(state, table=table, sampler=sampler, config=asked, context=known)
     return began, done
 
 
 def weights(state):
-    both = {"nets": state.nets.state_dict(), "average": state.average.state_dict()}
+    both = {"nets": state.nets.state_dict(), "average": state.averaged_nets.state_dict()}
     return {f"{part}.{key}": value for part, own in both.items() for key, value in own.items()}
 
 
@@ -106,10 +108,10 @@ def test_another_seed_gives_other_weights(table, sampler, tmp_path):
 
 def test_a_checkpoint_of_another_run_or_of_nothing_is_refused(table, sampler, tmp_path):
     run(config(), table, sampler, tmp_path / "run")
-    other = config(schedule={"rate": 1e-2})
+    other = config(schedule={"learning_rate": 1e-2})
     with pytest.raises(ConflictError, match="a run with another config, other images"):
         run(other, table, sampler, tmp_path / "run")
-    path = tmp_path / "run" / loop.CHECKPOINT
+    path = tmp_path / "run" / CHECKPOINT
     for data in (path.read_bytes()[:1000], b"", b"no checkpoint"):
         path.write_bytes(data)
         with pytest.raises(ConflictError, match="cannot be resumed"):
@@ -127,13 +129,15 @@ def test_the_loss_falls_and_is_logged(table, sampler, tmp_path):
     losses = [float(line["loss"]) for line in lines]
     assert [int(line["step"]) for line in lines] == [50, 100, 150, 200]
     assert losses[-1] < 0.8 * losses[0]
-    assert float(lines[-1]["rate"]) < float(lines[0]["rate"])
+    assert float(lines[-1]["learning_rate"]) < float(lines[0]["learning_rate"])
     assert state.step == 200
 
 
 def test_what_is_kept_is_trained_as_a_moving_average(table, sampler, tmp_path):
     """The average and the rate, step by step, against their formulas."""
-    asked = config(schedule={"steps": 6, "checkpoint_steps": 1, "warm_steps": 2, "average": 0.9})
+    asked = config(
+        schedule={"steps": 6, "checkpoint_steps": 1, "warmup_steps": 2, "ema_decay": 0.9}
+    )
     kept = loop.init_state(asked, sampler.kinds, WIDTH).nets.state_dict()
     kept = {key: value.clone() for key, value in kept.items() if value.is_floating_point()}
     for step in range(6):
@@ -143,19 +147,19 @@ def test_what_is_kept_is_trained_as_a_moving_average(table, sampler, tmp_path):
             if step < 5
             else run(asked, table, sampler, folder)
         )
-        # A run that is broken off has set the rate of the step that it did not take.
-        at = min(step + 1, 5)
+        # The schedule is at the next step, also after the last one.
+        at = step + 1
         rate = 3e-3 * min(1, (at + 1) / 3) * 0.5 * (1 + math.cos(math.pi * at / 6))
-        assert state.optimizer.param_groups[0]["lr"] == pytest.approx(rate)
+        assert state.optimizer.param_groups[0]["lr"] == pytest.approx(rate, abs=1e-12)
         share = min(0.9, (1 + step) / (10 + step))
         now = state.nets.state_dict()
         for key, value in kept.items():
             kept[key] = share * value + (1 - share) * now[key]
-            assert torch.allclose(state.average.state_dict()[key], kept[key], atol=1e-6), key
+            assert torch.allclose(state.averaged_nets.state_dict()[key], kept[key], atol=1e-6), key
 
 
 def test_the_averaged_weights_lose_less_than_the_first_ones(table, sampler, tmp_path):
-    asked = config(schedule={"steps": 120, "checkpoint_steps": 120, "average": 0.95})
+    asked = config(schedule={"steps": 120, "checkpoint_steps": 120, "ema_decay": 0.95})
     first = loop.init_state(asked, sampler.kinds, WIDTH).nets
     _, state = run(asked, table, sampler, tmp_path / "run")
     with torch.no_grad():
@@ -164,7 +168,7 @@ def test_the_averaged_weights_lose_less_than_the_first_ones(table, sampler, tmp_
                 float(embedder_batch_loss(nets, table, sampler.batch(n), 119, asked))
                 for n in range(5)
             )
-            for nets in (first, state.average)
+            for nets in (first, state.averaged_nets)
         )
     assert after < 0.8 * before
 
@@ -180,39 +184,50 @@ def test_a_run_that_no_longer_improves_ends_with_its_best_weights(table, sampler
         averages.append({key: value.clone() for key, value in average.state_dict().items()})
         return next(said)
 
-    known = {"folder": folder, "identity": asked.digest()}
+    known = LoopContext(folder=folder, identity=asked.digest())
     state = loop.init_state(asked, sampler.kinds, WIDTH)
-    state = loop.train(state, table=table, sampler=sampler, config=asked, score=score, **known)
+    state = loop.train(
+        state, table=table, sampler=sampler, config=asked, score=score, context=known
+    )
     assert (state.step, state.best.step, len(averages)) == (8, 4, 4)
-    assert same(state.average.state_dict(), averages[1])
-    again = loop.resume_checkpoint(loop.init_state(asked, sampler.kinds, WIDTH), **known)
-    again = loop.train(again, table=table, sampler=sampler, config=asked, score=score, **known)
+    assert same(state.averaged_nets.state_dict(), averages[1])
+    again = resume_checkpoint(loop.init_state(asked, sampler.kinds, WIDTH), folder, asked.digest())
+    again = loop.train(
+        again, table=table, sampler=sampler, config=asked, score=score, context=known
+    )
     assert (again.step, len(averages)) == (8, 4), "over is over"
-    assert same(again.average.state_dict(), averages[1])
+    assert same(again.averaged_nets.state_dict(), averages[1])
 
 
 def test_a_run_that_diverges_says_so_and_keeps_its_last_checkpoint(table, sampler, tmp_path):
     run(config(), table, sampler, tmp_path / "run", until=6)
-    before = (tmp_path / "run" / loop.CHECKPOINT).read_bytes()
+    before = (tmp_path / "run" / CHECKPOINT).read_bytes()
     wild = replace(table, features=np.full_like(table.features, np.nan))
     with pytest.raises(BadRequestError, match="training diverged at step 5"):
         run(config(), wild, sampler, tmp_path / "run")
-    assert (tmp_path / "run" / loop.CHECKPOINT).read_bytes() == before
+    assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
 
 
 def test_a_batch_brings_pictures_of_one_place_along(samples, table, sampler):
     """Without partners next to no batch that is even over cells holds a pair."""
-    drawn = table.near.draw(0, sampler.batch(0))
+    drawn = table.near_pairs.draw(0, sampler.batch(0))
     assert (drawn >= 0).sum() >= 4
 
 
 def test_the_loss_of_a_batch_against_a_loop_over_pairs(samples, table, sampler):
     """Without extra places: picture against place for each kind, picture against picture."""
-    asked = config(losses={"extra_places": 0, "place": 0.7, "picture": 0.4, "near_m": 800.0})
+    asked = config(
+        losses={
+            "num_sampled_negatives": 0,
+            "image_gps": 0.7,
+            "image_image": 0.4,
+            "positive_radius_m": 800.0,
+        }
+    )
     nets = loop.init_state(asked, sampler.kinds, WIDTH).nets
     rows = sampler.batch(3)
     found = float(embedder_batch_loss(nets, table, rows, 3, asked).detach())
-    size, drawn = len(rows), table.near.draw(3, rows)
+    size, drawn = len(rows), table.near_pairs.draw(3, rows)
     shown = [*rows, *sorted({row for row in drawn if row >= 0} - set(rows.tolist()))]
     with torch.no_grad():
         kinds = [samples.kinds[row] for row in shown]
@@ -220,7 +235,7 @@ def test_the_loss_of_a_batch_against_a_loop_over_pairs(samples, table, sampler):
         seen = nets.heads(features, kinds).double()
         places = nets.location(torch.from_numpy(samples.positions[rows])).double()
     away = pairwise_m(samples.positions[shown], samples.positions[shown])
-    first, last, half = asked.losses.first_radius_m, asked.losses.last_radius_m, 6
+    first, last, half = asked.losses.negative_radius_start_m, asked.losses.negative_radius_end_m, 6
     radius = first ** (1 - 3 / half) * last ** (3 / half)
 
     def softplus(x):
@@ -260,8 +275,8 @@ def test_configs_that_cannot_be_used(tmp_path):
         ("name = ", "is not valid TOML"),
         (good + "more = 1\n", "more"),
         (good.replace("photo", "foto"), "unknown source kind foto"),
-        (good + "[schedule]\nbatch = 1\n", r"schedule\.batch"),
-        (good + "[losses]\nnear_m = -1\n", r"losses\.near_m"),
+        (good + "[schedule]\nbatch_size = 1\n", r"schedule\.batch_size"),
+        (good + "[losses]\npositive_radius_m = -1\n", r"losses\.positive_radius_m"),
     ):
         path.write_text(text)
         with pytest.raises(BadRequestError, match=words):

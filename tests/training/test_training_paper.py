@@ -94,7 +94,7 @@ def test_the_pages_program_writes_the_manifests_that_the_config_reads(page, tmp_
     config = read_config(tmp_path / CONFIG.name)
     sources = [ManifestSource(manifest=one.manifest, kind=one.kind) for one in config.sources]
     gathered = read_samples(sources, MediaSettings())
-    assert (gathered.rows, gathered.dropped) == (3, {})
+    assert (gathered.rows, gathered.rejected) == (3, {})
     columns = ("files", "kinds", "lat", "lon", "creators", "sequences")
     found = set(zip(*(getattr(gathered.samples, name).tolist() for name in columns), strict=True))
     assert found == {

@@ -16,7 +16,10 @@ from pinpoint.training.core.distributed import DistributedContext
 from training.recipe import written
 
 STEPS = 12
-CHANGES = (("batch = 16", "batch = 14"), ("[schedule]", "[losses]\ncell = 0.5\n[schedule]"))
+CHANGES = (
+    ("batch_size = 16", "batch_size = 14"),
+    ("[schedule]", "[losses]\ngeocell = 0.5\n[schedule]"),
+)
 """A batch of 14 with its partners is no multiple of two: some rows are computed twice."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from pinpoint.nets.bundle.bundles import copy_bundle
 from pinpoint.nets.bundle.calibrations import write_calibration
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
-from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.settings import EncoderSettings, SearchSettings, Settings
 from training.reranked import gallery
 
@@ -60,27 +61,19 @@ def locate(calibrated, planet, world, kind="photo", **changes):
     encoder, parts = calibrated
     unseen = next(each for each in planet.unseen if (each.role, each.kind) == ("rerank", kind))
     found = encoder.contract.calibrations["rerank"]
-    assert found.weights == encoder.reranker.digest
+    assert found.reranker_digest == encoder.reranker.digest
     contract = replace(encoder.contract, calibrations={"rerank": replace(found, **changes)})
-    vector = pipeline.encode_photo(
-        unseen.path.read_bytes(),
-        file="q.jpg",
-        kind=kind,
-        decoder=parts.decoder,
-        encoder=encoder,
-        watch=Stopwatch(),
-    )
-    return pipeline.locate_encoded(
-        vector,
-        limits=SearchFilter(),
+    context = SearchContext(
         organization_id=world[1],
-        contract=contract,
+        decoder=parts.decoder,
+        encoder=SimpleNamespace(contract=contract, encode_query=encoder.encode_query),
         index=parts.index,
         database=parts.database,
         settings=parts.search,
-        kind=kind,
         reranker=encoder.reranker,
     )
+    photo = QueryPhoto(data=unseen.path.read_bytes(), file="q.jpg", kind=kind)
+    return pipeline.locate(photo, SearchFilter(), context)
 
 
 def test_a_calibrated_reranker_answers_with_probabilities(calibrated, planet, world):
@@ -95,11 +88,11 @@ def test_a_calibrated_reranker_answers_with_probabilities(calibrated, planet, wo
     assert 0 < chances[0] <= chances[-1] <= 1
     said = AnswerOut.of(answer, 24)
     assert "Fitted on" in said.calibration_note
-    assert said.null_score == answer.believed.asked.null_logit
+    assert said.null_score == answer.believed.asked.no_match_logit
     alike = [
         each.mass * np.mean([each.candidate.score, *each.similarities]) for each in answer.ranked
     ]
-    assert answer.believed.asked.surroundings == pytest.approx(sum(alike), abs=1e-6)
+    assert answer.believed.asked.neighborhood_similarity == pytest.approx(sum(alike), abs=1e-6)
     assert any(each.similarities for each in answer.ranked)
     assert [one.radius_m for one in said.regions] == [one.radius_m for one in belief.regions]
     assert all(one.rerank_score is not None for one in said.candidates)
@@ -108,17 +101,19 @@ def test_a_calibrated_reranker_answers_with_probabilities(calibrated, planet, wo
 def test_an_answer_is_withheld_where_the_null_outweighs_the_candidates(calibrated, planet, world):
     """With log-odds that are the null's alone: `null - log Σ exp(scores)`."""
     found = calibrated[0].contract.calibrations["rerank"]
-    assert found.abstention.signal == "elsewhere", "four photos without a gallery are too few"
+    assert found.abstention.signal == "outside_candidates", (
+        "four photos without a gallery are too few"
+    )
     only_null = {
         name: replace(fit, elsewhere=(0.0, 0.0, 0.0, 0.0, 1.0))
         for name, fit in found.strata.items()
     }
     answer = locate(calibrated, planet, world, strata=only_null)
     scores = np.array([each.score for each in answer.ranked])
-    null = np.exp(answer.believed.asked.null_logit)
+    null = np.exp(answer.believed.asked.no_match_logit)
     wanted = null / (null + np.exp(scores).sum())
     assert answer.believed.belief.elsewhere == pytest.approx(wanted)
-    for above, abstained in ((0.99 * wanted, "elsewhere"), (1.01 * wanted, None)):
+    for above, abstained in ((0.99 * wanted, "outside_candidates"), (1.01 * wanted, None)):
         abstention = replace(found.abstention, above=float(above))
         said = locate(calibrated, planet, world, strata=only_null, abstention=abstention)
         assert said.believed.abstained == abstained

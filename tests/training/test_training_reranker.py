@@ -27,6 +27,7 @@ from pinpoint.nets.bundle.bundles import read_bundle, resolve_bundle
 from pinpoint.nets.reranker.bundle_reranker import open_reranker
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
+from pinpoint.search.context import QueryPhoto
 from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.training.reranker import train_reranker
 from pinpoint.training.reranker.config import read_reranker_config
@@ -70,11 +71,11 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
     for learner, row in zip(asked, found.rows, strict=True):
         named = [*row["id"][row["present"]], *row["near_id"][row["near_present"]].ravel()]
         people = {creators[uuid.UUID(bytes=each.ljust(16, b"\0"))] for each in named}
-        assert learner.question.creator not in people
-        own += learner.question.creator in creators.values()
-        truth = np.array([learner.question.truth.lat, learner.question.truth.lon])
+        assert learner.query.creator not in people
+        own += learner.query.creator in creators.values()
+        truth = np.array([learner.query.truth.lat, learner.query.truth.lon])
         assert row["truth"].tolist() == truth.tolist()
-        null = learner.question.strata.get("role") == "null-train"
+        null = learner.query.strata.get("role") == "null-train"
         assert row["supported"].any() == (not null)
         near = row["near_present"]
         assert (row["away_m"][near] <= 10_000 * 1.001).all()
@@ -96,7 +97,7 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
 def test_rows_of_several_questions_at_a_time_are_the_same(world, examples, reranked, tmp_path):
     config = reranked[0]
     asked, found = examples
-    table = train_reranker.split_table(asked, config.split.resolution)
+    table = train_reranker.split_table(asked, config.split.h3_resolution)
     several = replace(gallery(world, config), at_once=3)
     again = train_reranker.cache_examples(tmp_path / "examples", asked, table, several)
     assert again.rows.tobytes() == found.rows.tobytes()
@@ -113,7 +114,7 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
         "the one that reranks"
     )
     assert bundle.contract.reranker.training.metrics == made.report["validation"]
-    assert json.loads((folder / "run" / "report.json").read_text())["photos"] > 50
+    assert json.loads((folder / "run" / "report.json").read_text())["num_gallery_photos"] > 50
     settings = Settings(encoder=EncoderSettings(bundle=str(made.bundle), device="cpu"))
     encoder = EncoderHandle(settings)
     assert encoder.contract.digest == wanted
@@ -121,19 +122,9 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     assert judge.digest != rig.encoder.reranker.digest, "beside it lies the shipped one"
     assert judge is encoder.reranker, "loaded once"
     unseen = next(each for each in planet.unseen if each.role == "rerank" and each.kind == "photo")
-    ask = {
-        "file": "q.jpg",
-        "limits": SearchFilter(),
-        "organization_id": org,
-        "kind": "photo",
-        "decoder": rig.parts.decoder,
-        "encoder": rig.encoder,
-        "index": rig.index,
-        "database": rig.database,
-        "settings": rig.settings.search,
-        "reranker": judge,
-    }
-    one, two = (pipeline.locate(unseen.path.read_bytes(), **ask) for _ in range(2))
+    photo = QueryPhoto(data=unseen.path.read_bytes(), file="q.jpg", kind="photo")
+    context = rig.search_context(org, reranker=judge)
+    one, two = (pipeline.locate(photo, SearchFilter(), context) for _ in range(2))
     assert (one.ranker, len(one.ranked)) == ("rerank", 48)
     said = [[(r.candidate.id, r.score, r.refined) for r in each.ranked] for each in (one, two)]
     assert said[0] == said[1]
@@ -212,8 +203,10 @@ def test_configs_that_cannot_be_used(planet, tmp_path):
     path.write_text(text)
     config = read_reranker_config(path)
     recipe = read_reranker_config(RECIPE)
-    assert recipe.questions[0].labels == RECIPE.parent / "queries/labels.csv"
-    assert (config.schedule.batch, config.schedule.rate) == (8, 5e-4), "defaults are its own"
-    wrong = config.questions[0].model_copy(update={"only": {"role": "moon"}})
+    assert recipe.queries[0].labels == RECIPE.parent / "queries/labels.csv"
+    assert (config.schedule.batch_size, config.schedule.learning_rate) == (8, 5e-4), (
+        "defaults are its own"
+    )
+    wrong = config.queries[0].model_copy(update={"filter": {"role": "moon"}})
     with pytest.raises(BadRequestError, match="has role=moon"):
         train_reranker._read_queries(0, wrong)

@@ -24,6 +24,14 @@ from pinpoint.training.reranker.objective import (
 )
 from pinpoint.training.reranker.validation import compute_reranker_metrics, evaluate_reranker
 
+DROPS = (
+    "drop_evidence",
+    "drop_evidence_photo",
+    "drop_gps_channel",
+    "drop_source_kind",
+    "drop_region",
+)
+
 
 def test_it_learns_a_batch_by_heart(examples):
     """Without drops a network of this size has to be able to tell a few questions apart."""
@@ -32,17 +40,17 @@ def test_it_learns_a_batch_by_heart(examples):
         {
             "name": "heart",
             "license": "CC0",
-            "questions": [{"labels": "l", "images": "i"}],
+            "queries": [{"labels": "l", "images": "i"}],
             "network": {"width": 32, "heads": 2, "candidate_blocks": 2},
-            "drops": dict.fromkeys(("evidence", "photo", "channel", "kind", "region"), 0.0),
-            "schedule": {"batch": 8, "rate": 3e-3},
+            "augmentation": dict.fromkeys(DROPS, 0.0),
+            "schedule": {"batch_size": 8, "learning_rate": 3e-3},
         }
     )
     rows = np.flatnonzero(found.rows["present"].any(1))[:8]
     net = train_reranker.init_reranker_state(config, 256).nets
     shown = collate(found, rows)
     wanted = soft_targets(
-        shown.away_km(), shown.inputs.present.numpy(), shown.supported, config.targets
+        shown.distance_km(), shown.inputs.present.numpy(), shown.in_gallery, config.targets
     )
     least = -(wanted * np.log(np.maximum(wanted, 1e-30))).sum(1).mean()
     moves = torch.optim.AdamW(net.parameters(), lr=3e-3)
@@ -84,10 +92,10 @@ def test_ways_lead_to_the_truth_and_no_farther_than_they_may(examples):
     position = shown.inputs.position.numpy()
     turn = np.degrees(np.arctan2(way[..., 0], way[..., 1]))
     there = destination(position, turn, 1e3 * length)
-    truth = np.broadcast_to(shown.truth[:, None], position.shape)
+    truth = np.broadcast_to(shown.ground_truth[:, None], position.shape)
     left = haversine_m(there, truth) / 1e3
-    assert np.abs(left - np.maximum(shown.away_km() - 5.0, 0.0)).max() < 1e-3
-    assert (shown.away_km() < 5.0).any()
+    assert np.abs(left - np.maximum(shown.distance_km() - 5.0, 0.0)).max() < 1e-3
+    assert (shown.distance_km() < 5.0).any()
 
 
 @pytest.mark.parametrize("what", ["evidence", "channel", "kind", "region"])
@@ -100,7 +108,7 @@ def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
     again = augment(found, rows, 3, 0, drops)
     assert torch.equal(after.inputs.present, again.inputs.present), "a function of seed and step"
     there, left = before.inputs.present.numpy(), after.inputs.present.numpy()
-    near = after.inputs.near_present.numpy()
+    near = after.inputs.evidence_present.numpy()
     assert not (left & ~there).any()
     assert not (near & ~left[..., None]).any()
     if what == "evidence":
@@ -108,20 +116,20 @@ def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
         assert (left == there).all()
     if what == "channel":
         assert not after.inputs.gps.any()
-        assert after.inputs.found[..., 0][left].all()
-        assert not after.inputs.found[..., 1].any()
+        assert after.inputs.in_channel[..., 0][left].all()
+        assert not after.inputs.in_channel[..., 1].any()
         assert (left != there).any()
     if what == "kind":
         for row in rows:
             assert len(np.unique(after.inputs.kind[row].numpy()[left[row]])) <= 1
-            assert len(np.unique(after.inputs.near_kind[row].numpy()[near[row]])) <= 1
+            assert len(np.unique(after.inputs.evidence_kind[row].numpy()[near[row]])) <= 1
     if what == "region":
-        away = before.away_km()
-        lost_truth = before.supported & ~after.supported
+        away = before.distance_km()
+        lost_truth = before.in_gallery & ~after.in_gallery
         assert lost_truth.any()
-        assert (after.supported & before.supported).any()
+        assert (after.in_gallery & before.in_gallery).any()
         assert not (left & (away <= 25.0))[lost_truth].any()
-        kept = after.supported & (there != left).any(1)
+        kept = after.in_gallery & (there != left).any(1)
         assert ((away <= 25.0) & there)[kept].tolist() == ((away <= 25.0) & left)[kept].tolist()
 
 
@@ -136,7 +144,7 @@ def test_training_never_sees_what_stands_near_a_validation_question(examples):
     away = haversine_m(asked.position.numpy(), place[0])
     wanted = asked.present.numpy() & (away > 25_000.0)
     assert (shown.present.numpy() == wanted).all()
-    assert not shown.near_present[~shown.present].any()
+    assert not shown.evidence_present[~shown.present].any()
     assert 0 < wanted.sum() < asked.present.sum()
     assert torch.equal(collate(hiding, rows).inputs.present, asked.present), "validation sees all"
 
@@ -159,7 +167,7 @@ def test_validation_says_what_a_loop_over_questions_says(reranked, examples):
         for row in rows:
             shown = collate(found, rows[row : row + 1])
             away = [
-                haversine_m(np.array(place), shown.truth[0]) / 1e3
+                haversine_m(np.array(place), shown.ground_truth[0]) / 1e3
                 for place, there in zip(
                     shown.inputs.position[0].tolist(), shown.inputs.present[0], strict=True
                 )
@@ -172,8 +180,8 @@ def test_validation_says_what_a_loop_over_questions_says(reranked, examples):
             hits["rerank"] += away[int(scores.argmax())] < 25
     for name, count in hits.items():
         assert said[f"{name} all@25km"] == pytest.approx(count / len(rows))
-    assert said["questions unsupported"] == 4
-    assert said["questions found"] + said["questions missed"] == len(rows) - 4
+    assert said["queries not_in_gallery"] == 4
+    assert said["queries retrieved"] + said["queries not_retrieved"] == len(rows) - 4
 
 
 def open_net(made):

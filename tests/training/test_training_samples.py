@@ -73,7 +73,7 @@ def test_rows_that_cannot_be_used_are_counted_with_reasons(tmp_path):
     got = read_samples([ManifestSource(manifest=path, kind="photo")], settings)
     assert got.samples.ids.tolist() == ["mixed/a.jpg", "mixed/e.jpg", "mixed/f.jpg"]
     assert got.samples.sequences.tolist() == ["", "drive", "panorama mixed/p1"]
-    assert got.dropped == {
+    assert got.rejected == {
         "no_position": 1,
         "null_island": 1,
         "out_of_range": 1,
@@ -83,15 +83,15 @@ def test_rows_that_cannot_be_used_are_counted_with_reasons(tmp_path):
         "empty_file": 1,
         "too_large": 1,
     }
-    assert got.rows == 11 == len(got.samples) + sum(got.dropped.values())
-    assert Counter(one.reason for one in got.examples) == got.dropped
+    assert got.rows == 11 == len(got.samples) + sum(got.rejected.values())
+    assert Counter(one.error_code for one in got.examples) == got.rejected
 
 
 def test_of_each_reason_a_few_rows_are_quoted(tmp_path):
     rows = [(f"{n}.jpg", "", "", "", "", "") for n in range(9)]
     path = write(tmp_path / "s", [("ok.jpg", "1", "2", "", "", ""), *rows])
     got = read_samples([ManifestSource(manifest=path, kind="street")], MediaSettings())
-    assert got.dropped == {"no_position": 9}
+    assert got.rejected == {"no_position": 9}
     assert [one.file for one in got.examples] == ["0.jpg", "1.jpg", "2.jpg"]
 
 
@@ -132,7 +132,7 @@ def test_what_cannot_be_read_is_refused_in_words(tmp_path, sources):
     with pytest.raises(BadRequestError, match="two sources are called train-photo"):
         read_samples([sources[0], sources[0]], settings)
     with pytest.raises(BadRequestError, match=r"\[0, 15\], not 16"):
-        read_samples(sources, settings, resolution=16)
+        read_samples(sources, settings, geocell_resolution=16)
     with pytest.raises(BadManifestError, match="no manifest at"):
         read_samples([ManifestSource(manifest=tmp_path / "none.csv", kind="photo")], settings)
     path = write(tmp_path / "s", [("a.jpg", "", "", "", "", "")] * 2)
@@ -143,7 +143,7 @@ def test_what_cannot_be_read_is_refused_in_words(tmp_path, sources):
 def test_a_file_of_two_manifests_is_one_sample(tmp_path, sources):
     again = [sources[0], replace(sources[0], name="twice")]
     got = read_samples(again, MediaSettings())
-    assert got.dropped == {"duplicate": len(got.samples)}
+    assert got.rejected == {"duplicate": len(got.samples)}
 
 
 def test_a_table_whose_columns_disagree_is_none(samples):

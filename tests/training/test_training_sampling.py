@@ -25,7 +25,7 @@ import json, numpy as np
 from pinpoint.training.core.sampling import BatchSampler
 from training.scattered import scattered
 samples = scattered(2_000, towns=40, seed=3)
-batches = BatchSampler(samples, np.arange(0, 2_000, 2), batch=64, seed=9)
+batches = BatchSampler(samples, np.arange(0, 2_000, 2), batch_size=64, seed=9)
 print(json.dumps([batches.batch(step).tolist() for step in range(500, 530)]))
 """
 
@@ -45,8 +45,8 @@ def check_batch(samples, rows, batch):
 
 
 def test_batches_keep_their_promises(samples):
-    split = split_samples(samples, SplitSettings(share=0.2))
-    batches = BatchSampler(samples, split.train, batch=24, seed=1)
+    split = split_samples(samples, SplitSettings(val_fraction=0.2))
+    batches = BatchSampler(samples, split.train, batch_size=24, seed=1)
     assert batches.kinds == ("photo", "street")
     for step in range(200):
         rows = batches.batch(step)
@@ -57,7 +57,7 @@ def test_batches_keep_their_promises(samples):
 def test_crowded_cells_and_long_drives_still_give_full_batches():
     samples = scattered(600, towns=4, drives=34)
     drives = len(set(samples.sequences.tolist()) - {""})
-    batches = BatchSampler(samples, every(samples), batch=2 * drives, seed=1)
+    batches = BatchSampler(samples, every(samples), batch_size=2 * drives, seed=1)
     seen = Counter()
     for step in range(300):
         rows = batches.batch(step)
@@ -70,7 +70,7 @@ def test_crowded_cells_and_long_drives_still_give_full_batches():
 def test_every_cell_is_visited_once_in_each_pass_and_every_picture_in_its_turn():
     samples = scattered(1_200, towns=30)
     free = replace(samples, sequences=texts([""] * 1_200))
-    batches = BatchSampler(free, every(free), batch=2, seed=4)
+    batches = BatchSampler(free, every(free), batch_size=2, seed=4)
     for number, kind in enumerate(batches.kinds):
         own = np.flatnonzero(free.kinds == kind)
         cells = batches.cells[kind]
@@ -93,7 +93,7 @@ def test_every_cell_is_visited_once_in_each_pass_and_every_picture_in_its_turn()
 
 def test_cells_stay_balanced_where_sequences_get_in_the_way():
     samples = scattered(5_000, towns=100)
-    batches = BatchSampler(samples, every(samples), batch=64, seed=4)
+    batches = BatchSampler(samples, every(samples), batch_size=64, seed=4)
     rows = np.concatenate([batches.batch(step) for step in range(600)])
     for kind in batches.kinds:
         own = rows[samples.kinds[rows] == kind]
@@ -109,7 +109,7 @@ def test_cells_stay_balanced_where_sequences_get_in_the_way():
 
 def test_a_cell_shows_its_sequences_in_turn():
     samples = scattered(400, towns=1, drives=10, resolution=1)
-    batches = BatchSampler(samples, every(samples), batch=2, seed=1)
+    batches = BatchSampler(samples, every(samples), batch_size=2, seed=1)
     assert batches.cells["street"] == 1
     drives = [str(samples.sequences[batches.batch(step)[1]]) for step in range(10)]
     assert len(set(drives)) == 10
@@ -118,12 +118,13 @@ def test_a_cell_shows_its_sequences_in_turn():
 def test_any_step_in_any_order_and_another_process_gives_the_same_batch():
     samples = scattered(2_000, towns=40, seed=3)
     rows = np.arange(0, 2_000, 2)
-    one = BatchSampler(samples, rows, batch=64, seed=9)
+    one = BatchSampler(samples, rows, batch_size=64, seed=9)
     straight = [one.batch(step).tolist() for step in range(530)]
     for step in np.random.default_rng(1).permutation(530)[:120].tolist():
         if step % 2:
             assert (
-                BatchSampler(samples, rows, batch=64, seed=9).batch(step).tolist() == straight[step]
+                BatchSampler(samples, rows, batch_size=64, seed=9).batch(step).tolist()
+                == straight[step]
             )
     done = subprocess.run(
         [sys.executable, "-c", ELSEWHERE],
@@ -134,7 +135,7 @@ def test_any_step_in_any_order_and_another_process_gives_the_same_batch():
         timeout=60,
     )
     assert json.loads(done.stdout) == straight[500:530]
-    other = BatchSampler(samples, rows, batch=64, seed=10)
+    other = BatchSampler(samples, rows, batch_size=64, seed=10)
     assert other.batch(0).tolist() != straight[0]
     far = one.batch(10**9)
     check_batch(samples, far, 64)
@@ -147,7 +148,7 @@ def test_a_sequence_of_both_kinds_is_shown_once():
     shared[np.flatnonzero(samples.kinds == "photo")[:100]] = "d3"
     shared[np.flatnonzero(samples.kinds == "street")[:40]] = "d3"
     mixed = replace(samples, sequences=shared)
-    batches = BatchSampler(mixed, every(mixed), batch=100, seed=2)
+    batches = BatchSampler(mixed, every(mixed), batch_size=100, seed=2)
     for step in range(100):
         check_batch(mixed, batches.batch(step), 100)
 
@@ -159,7 +160,7 @@ def test_a_spare_picture_of_one_kind_counts_for_the_other():
     shared[photos[:100]] = [f"d{k % 30}" for k in range(100)]
     mixed = replace(samples, sequences=shared)
     rows = np.concatenate([photos, np.flatnonzero(samples.kinds == "street")])
-    batches = BatchSampler(mixed, rows, batch=88, seed=2)
+    batches = BatchSampler(mixed, rows, batch_size=88, seed=2)
     for step in range(100):
         check_batch(mixed, batches.batch(step), 88)
 
@@ -169,17 +170,17 @@ def test_a_batch_that_cannot_be_filled_is_refused_in_words():
     with pytest.raises(
         BadRequestError, match=r"2 kinds \(photo, street\); use a positive multiple"
     ):
-        BatchSampler(samples, every(samples), batch=7, seed=0)
+        BatchSampler(samples, every(samples), batch_size=7, seed=0)
     drives = len(set(samples.sequences.tolist()) - {""})
     with pytest.raises(BadRequestError, match=f"only {drives} sequences .* is {2 * drives}"):
-        BatchSampler(samples, every(samples), batch=2 * drives + 2, seed=0)
-    BatchSampler(samples, every(samples), batch=2 * drives, seed=0).batch(0)
+        BatchSampler(samples, every(samples), batch_size=2 * drives + 2, seed=0)
+    BatchSampler(samples, every(samples), batch_size=2 * drives, seed=0).batch(0)
     with pytest.raises(BadRequestError, match="0 images of 0 kinds"):
-        BatchSampler(samples, every(samples)[:0], batch=2, seed=0)
+        BatchSampler(samples, every(samples)[:0], batch_size=2, seed=0)
     with pytest.raises(BadRequestError, match="seed"):
-        BatchSampler(samples, every(samples), batch=2, seed=-1)
+        BatchSampler(samples, every(samples), batch_size=2, seed=-1)
     with pytest.raises(ValueError, match="from 0"):
-        BatchSampler(samples, every(samples), batch=2, seed=0).batch(-1)
+        BatchSampler(samples, every(samples), batch_size=2, seed=0).batch(-1)
 
 
 @pytest.mark.parametrize("radius_m", [700.0, 3_000.0, 30_000.0])
@@ -230,7 +231,7 @@ def test_one_kind_alone_has_no_partners(samples):
     pairs = NearPairs(samples, streets, radius_m=1_000.0, seed=0)
     assert not pairs.counts.any()
     assert (pairs.draw(0, streets) == -1).all()
-    alone = BatchSampler(samples, streets, batch=5, seed=0)
+    alone = BatchSampler(samples, streets, batch_size=5, seed=0)
     assert set(samples.kinds[alone.batch(0)].tolist()) == {"street"}
     for wrong in ({"radius_m": 0.0}, {"radius_m": 1.0, "most": 0}):
         with pytest.raises(BadRequestError, match="partners need"):

@@ -9,13 +9,20 @@ import numpy as np
 
 from pinpoint.nets.reranker.inputs import EmbeddingTable, InputShape, row_dtype
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, SOURCE_KINDS, Hit, Point
-from pinpoint.search import retrieve
+from pinpoint.search.candidate_slots import CandidateSlots
 from pinpoint.training.reranker.config import AugmentationConfig
 from pinpoint.training.reranker.objective import augment, collate
-from pinpoint.training.reranker.slots import CandidateSlots, assign_slots, cosines, select_slots
+from pinpoint.training.reranker.slots import cosines, reassign_slots, select_slots
+from search.slots_by_loop import slots_by_loop
 
 ROOM, DIM, PER_KIND = 20, 6, 2
-NOTHING = AugmentationConfig(evidence=0.0, photo=0.0, channel=0.0, kind=0.0, region=0.0)
+NOTHING = AugmentationConfig(
+    drop_evidence=0.0,
+    drop_evidence_photo=0.0,
+    drop_gps_channel=0.0,
+    drop_source_kind=0.0,
+    drop_region=0.0,
+)
 
 
 def made_up(questions=40, seed=4):
@@ -38,44 +45,37 @@ def made_up(questions=40, seed=4):
     return rows, EmbeddingTable.of(vectors, DIM, np.float32)
 
 
-def by_the_search(row, alike, seats):
-    """Ids of those seated by `search.retrieve`, of hits as the two channels bring them."""
+def selected_by_loop(row, alike, slots):
+    """Ids of those selected from hits as the two channels return them."""
     channels = []
     for channel, scores in enumerate(alike):
         hits = [
             Hit(
-                id=uuid.UUID(bytes=bytes(row["id"][seat]).ljust(16, b"\0")),
-                score=float(scores[seat]),
+                id=uuid.UUID(bytes=bytes(row["id"][slot]).ljust(16, b"\0")),
+                score=float(scores[slot]),
                 version=1,
                 source_id=uuid.UUID(int=0),
-                kind=SOURCE_KINDS[row["kind"][seat]],
+                kind=SOURCE_KINDS[row["kind"][slot]],
                 point=Point(lat=0.0, lon=0.0),
                 captured_at=None,
-                group=str(seat),
+                group=str(slot),
             )
-            for seat in np.flatnonzero(row["present"] & row["found"][:, channel])
+            for slot in np.flatnonzero(row["present"] & row["found"][:, channel])
         ]
-        ordered = retrieve.sort_hits(hits)
-        channels.append([[hit for hit in ordered if hit.kind == kind] for kind in SOURCE_KINDS])
-    return {
-        hit.id.bytes.rstrip(b"\0")
-        for hit in retrieve.merge_channels(
-            *channels, limit=seats.candidates, share=seats.gps_quota, dedupe_m=0.0
-        )
-    }
+        channels.append([[hit for hit in hits if hit.kind == kind] for kind in SOURCE_KINDS])
+    image, gps = channels
+    selected = slots_by_loop(image, gps if slots.gps_quota else None, slots, dedupe_m=0.0)
+    return {image_id.bytes.rstrip(b"\0") for image_id in selected}
 
 
 def test_seats_are_those_of_the_search():
     rows, photos = made_up()
     alike = cosines(rows, photos)
-    for seats in (CandidateSlots(8, 2), CandidateSlots(12, 0), CandidateSlots(5, 4)):
-        chosen = assign_slots(rows, rows["present"], alike, seats)
-        assert (chosen.sum(1) <= seats.candidates).all()
+    for slots in (CandidateSlots(8, 2), CandidateSlots(12, 0), CandidateSlots(5, 4)):
+        chosen = reassign_slots(rows, rows["present"], alike, slots)
+        assert (chosen.sum(1) <= slots.candidates).all()
         for row, own, *scores in zip(rows, chosen, *alike, strict=True):
-            if seats.gps_quota == 0:
-                row = row.copy()
-                row["found"][:, 1] = False
-            assert set(row["id"][own].tolist()) == by_the_search(row, scores, seats)
+            assert set(row["id"][own].tolist()) == selected_by_loop(row, scores, slots)
 
 
 def test_what_is_shown_is_what_was_chosen_in_its_order():
@@ -104,9 +104,9 @@ def test_seats_that_get_free_are_given_to_who_comes_next(examples):
     left = everyone.inputs.present.sum(1).numpy()
     assert before.inputs.present.shape == (len(rows), 8)
     assert after.inputs.present.sum(1).tolist() == np.minimum(left, 8).tolist()
-    hidden = before.supported & ~after.supported
+    hidden = before.in_gallery & ~after.in_gallery
     assert hidden.any()
-    assert (after.away_km()[hidden][after.inputs.present.numpy()[hidden]] > 25.0).all()
+    assert (after.distance_km()[hidden][after.inputs.present.numpy()[hidden]] > 25.0).all()
     changed = (before.inputs.position != after.inputs.position).any(-1).any(-1).numpy()
     assert changed[hidden].any()
     assert (left[hidden] >= 8).any(), "some were filled whole"

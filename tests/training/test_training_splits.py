@@ -77,7 +77,7 @@ def test_pictures_without_names_are_tied_to_nothing():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_planet_is_divided_cleanly(samples, seed):
-    split = split_samples(samples, SplitSettings(seed=seed, share=0.25))
+    split = split_samples(samples, SplitSettings(seed=seed, val_fraction=0.25))
     check_apart(samples, split)
     assert sum(split.counts.values()) == len(samples)
     assert 0.2 < len(split.validation) / len(samples) < 0.45
@@ -86,7 +86,7 @@ def test_a_planet_is_divided_cleanly(samples, seed):
 @pytest.mark.parametrize(("seed", "buffer_m"), [(1, 500.0), (2, 1_500.0), (3, 0.0)])
 def test_cells_inside_towns_need_the_buffer(seed, buffer_m):
     samples = scattered(500, towns=5, seed=seed, authors=150, drives=60)
-    settings = SplitSettings(seed=seed, share=0.3, buffer_m=buffer_m, resolution=7)
+    settings = SplitSettings(seed=seed, val_fraction=0.3, buffer_m=buffer_m, h3_resolution=7)
     split = split_samples(samples, settings)
     check_apart(samples, split)
     counts = split.counts
@@ -100,7 +100,7 @@ def test_cells_inside_towns_need_the_buffer(seed, buffer_m):
 
 def test_who_is_on_both_sides_stays_in_training():
     samples = scattered(400, towns=8, authors=60)
-    split = split_samples(samples, SplitSettings(share=0.3))
+    split = split_samples(samples, SplitSettings(val_fraction=0.3))
     left = np.flatnonzero(split.sides == 2)
     groups = connected_groups(samples)
     assert len(left) > 0
@@ -109,7 +109,7 @@ def test_who_is_on_both_sides_stays_in_training():
 
 
 def test_the_split_follows_from_seed_and_table_alone(samples):
-    settings = SplitSettings(seed=5, share=0.25)
+    settings = SplitSettings(seed=5, val_fraction=0.25)
     first = split_samples(samples, settings)
     again = split_samples(samples, settings)
     assert (first.sides == again.sides).all()
@@ -129,7 +129,7 @@ def test_the_share_is_met_to_one_cell():
     samples = scattered(3_000, towns=300)
     unnamed = replace(samples, creators=texts([""] * 3_000), sequences=texts([""] * 3_000))
     for share in (0.05, 0.2, 0.5):
-        split = split_samples(unnamed, SplitSettings(share=share))
+        split = split_samples(unnamed, SplitSettings(val_fraction=share))
         chosen = 3_000 - split.counts["train"]
         assert 0 <= chosen - share * 3_000 < 120
 
@@ -141,7 +141,12 @@ def test_an_empty_side_and_a_value_out_of_range_are_refused_in_words():
     towns = scattered(60, towns=4, authors=1)
     one = replace(towns, creators=texts(["ann"] * 60))
     with pytest.raises(BadRequestError, match="no image is left for validation"):
-        split_samples(one, SplitSettings(share=0.3))
-    for wrong in ({"share": 0.0}, {"share": 1.0}, {"buffer_m": -1.0}, {"resolution": 16}):
+        split_samples(one, SplitSettings(val_fraction=0.3))
+    for wrong in (
+        {"val_fraction": 0.0},
+        {"val_fraction": 1.0},
+        {"buffer_m": -1.0},
+        {"h3_resolution": 16},
+    ):
         with pytest.raises(BadRequestError, match="not"):
             SplitSettings(**wrong)

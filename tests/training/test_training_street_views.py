@@ -33,7 +33,7 @@ NEAR_M = 25.0
 COLUMNS = ("file", "latitude", "longitude", "sequence", "panorama")
 """Not the creator: two firms drove, so that no author could be on one side only."""
 NETWORKS = {
-    "start": "tower",
+    "init": "tower",
     "hidden": 1024,
     "dim": 1024,
     "adapter_blocks": 0,
@@ -41,9 +41,20 @@ NETWORKS = {
     "location_blocks": 0,
 }
 # All views lie within 20 km of each other. Nobody saw the same place, so no picture pairs.
-LOSSES = {"picture": 0, "first_radius_m": 2_000, "last_radius_m": 500, "extra_places": 16}
-SPLIT = {"share": 0.1, "buffer_m": 100, "resolution": 7}
-GENTLE = {"steps": 60, "batch": 6, "rate": 1e-5, "warm_steps": 4, "average": 0.9}
+LOSSES = {
+    "image_image": 0,
+    "negative_radius_start_m": 2_000,
+    "negative_radius_end_m": 500,
+    "num_sampled_negatives": 16,
+}
+SPLIT = {"val_fraction": 0.1, "buffer_m": 100, "h3_resolution": 7}
+GENTLE = {
+    "steps": 60,
+    "batch_size": 6,
+    "learning_rate": 1e-5,
+    "warmup_steps": 4,
+    "ema_decay": 0.9,
+}
 
 
 class Views:

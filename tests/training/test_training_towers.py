@@ -22,7 +22,7 @@ from pinpoint.training.embedder.feature_source import (
 )
 from pinpoint.training.embedder.train_embedder import train_embedder
 
-WHOLE = {"blocks": "all", "size_px": 64, "rate": 2e-3}
+WHOLE = {"trainable_blocks": "all", "size_px": 64, "learning_rate": 2e-3}
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +51,16 @@ def config(planet, **changes):
             {"manifest": made["train-photo"], "kind": "photo"},
             {"manifest": made["train-street"], "kind": "street"},
         ],
-        "cells": 4,
-        "split": {"share": 0.3},
-        "networks": {"dim": 16, "hidden": 24, "location_waves": 4},
-        "losses": {"cell": 1.0, "place": 0.2, "picture": 0.0, "extra_places": 8},
-        "schedule": {"steps": 30, "batch": 16, "warm_steps": 2, "checkpoint_steps": 10},
+        "geocell_resolution": 4,
+        "split": {"val_fraction": 0.3},
+        "networks": {"dim": 16, "hidden": 24, "fourier_features_per_scale": 4},
+        "losses": {
+            "geocell": 1.0,
+            "image_gps": 0.2,
+            "image_image": 0.0,
+            "num_sampled_negatives": 8,
+        },
+        "schedule": {"steps": 30, "batch_size": 16, "warmup_steps": 2, "checkpoint_steps": 10},
     }
     return EmbedderConfig.model_validate({**plain, **changes})
 
@@ -106,17 +111,17 @@ def test_what_is_measured_is_what_serves(whole, planet, settings):
 def test_a_run_that_was_broken_off_ends_as_one_that_was_not(
     whole, planet, settings, decoder, tmp_path, monkeypatch
 ):
-    saved = loop.save
+    saved = loop.save_checkpoint
 
     def broken(state, folder, identity):
         saved(state, folder, identity)
         if state.step == 10:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "save", broken)
+    monkeypatch.setattr(loop, "save_checkpoint", broken)
     with pytest.raises(KeyboardInterrupt):
         trained(config(planet), tmp_path, settings, decoder)
-    monkeypatch.setattr(loop, "save", saved)
+    monkeypatch.setattr(loop, "save_checkpoint", saved)
     again = trained(config(planet), tmp_path, settings, decoder)
     one, other = (read_bundle(folder).contract for folder in (whole, again))
     assert one.weights.sha256 == other.weights.sha256
@@ -125,7 +130,7 @@ def test_a_run_that_was_broken_off_ends_as_one_that_was_not(
 
 def test_pictures_are_mirrored_and_shifted_as_drawn():
     side_px, shift_px = 5, 2
-    asked = TowerConfig(mirror=True, shift_px=shift_px)
+    asked = TowerConfig(horizontal_flip=True, random_crop_shift_px=shift_px)
     tower = TrainedTower(torch.nn.Identity(), asked, side_px)
     pictures = torch.randn(64, 3, side_px, side_px, generator=torch.Generator().manual_seed(0))
     how = tower.draw_variations(len(pictures), np.random.default_rng(0))
@@ -142,7 +147,12 @@ def test_pictures_are_mirrored_and_shifted_as_drawn():
 
 
 def test_blocks_before_the_last_stay_as_they_were(planet, settings, decoder, tmp_path):
-    asked = config(planet, name="last", tower="tiny-timm", train_tower={"blocks": 1, "rate": 1e-3})
+    asked = config(
+        planet,
+        name="last",
+        tower="tiny-timm",
+        train_tower={"trainable_blocks": 1, "learning_rate": 1e-3},
+    )
     made = trained(asked, tmp_path, settings, decoder)
     before = load_tower(read_bundle(settings.places.home / "bundles" / "tiny-timm"))
     after = load_tower(read_bundle(made)).network.state_dict()
@@ -155,8 +165,8 @@ def test_blocks_before_the_last_stay_as_they_were(planet, settings, decoder, tmp
 def test_configs_that_leave_a_tower_open_are_refused(planet, settings):
     for change, words in (
         ({"train_tower": None}, "without trained weights"),
-        ({"train_tower": {"blocks": 2, "size_px": 64}}, "without trained weights"),
-        ({"train_tower": {"blocks": "all"}}, "without trained weights"),
+        ({"train_tower": {"trainable_blocks": 2, "size_px": 64}}, "without trained weights"),
+        ({"train_tower": {"trainable_blocks": "all"}}, "without trained weights"),
         ({"tower": "tiny-timm", "train_tower": {"size_px": 32}}, "input of 64 px: leave"),
     ):
         with pytest.raises(BadRequestError, match=words):

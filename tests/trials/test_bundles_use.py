@@ -27,6 +27,7 @@ from pinpoint.client import Client
 from pinpoint.errors import PinpointError
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.records import IndexFilter, SearchFilter
+from pinpoint.search.context import SearchContext
 from pinpoint.search.pipeline import locate_encoded
 from stack_fixtures import write_photos
 from trials.rebuild.load import follow
@@ -116,15 +117,17 @@ class Questions:
         question, owner = number % ASKED, (CHANGING, STILL)[number % 2]
 
         def ask(encoder):
-            contract = encoder.contract
             return locate_encoded(
-                self.planted.asked[contract.digest][question],
-                limits=SearchFilter(),
-                organization_id=owner,
-                contract=contract,
-                index=self.services.index,
-                database=self.services.database,
-                settings=self.services.settings.search,
+                self.planted.asked[encoder.contract.digest][question],
+                SearchFilter(),
+                SearchContext(
+                    organization_id=owner,
+                    decoder=self.services.decoder,
+                    encoder=encoder,
+                    index=self.services.index,
+                    database=self.services.database,
+                    settings=self.services.settings.search,
+                ),
             )
 
         answer = self.services.with_live(ask)
@@ -189,7 +192,7 @@ def photos(folder: Path, first: int) -> Path:
 def settled(ground):
     """Wait until the worker has done all there is."""
     until = time.monotonic() + 120
-    asked = "SELECT count(*) FROM batch_items WHERE state IN ('received', 'stored')"
+    asked = "SELECT count(*) FROM batch_items WHERE status IN ('received', 'stored')"
     while ground.sql(asked) != [(0,)]:
         assert time.monotonic() < until, "files have no verdict"
         time.sleep(0.2)

@@ -74,9 +74,9 @@ def _gallery(ground: Ground) -> list[str]:
         for start in range(0, GALLERY, 50):
             numbers = range(start, start + 50)
             client.upload(batch, {f"{n}.jpg": picture(n, n) for n in numbers})
-        client.complete(batch)
+        client.close_batch(batch)
         until = time.monotonic() + 180.0
-        while not (now := client.batch(batch))["complete"]:
+        while not (now := client.batch(batch))["is_processed"]:
             assert time.monotonic() < until, now
             time.sleep(0.2)
         return [one["image_ids"][0] for one in client.items(batch, limit=1000)["items"]]
@@ -121,7 +121,7 @@ def _ask(client: Client, verb: str, number: int, turn: int, images: list[str]) -
     else:
         batch = client.open_batch("gallery")["id"]
         client.upload(batch, {f"{seed}-{n}.jpg": picture(seed + n, seed) for n in range(UPLOADED)})
-        client.complete(batch)
+        client.close_batch(batch)
         time.sleep(0.5)
 
 

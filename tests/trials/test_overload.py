@@ -80,9 +80,9 @@ def _fill(url: str, key: str) -> None:
         batch = client.open_batch("gallery")["id"]
         for start in range(0, GALLERY, 50):
             client.upload(batch, {f"{n}.jpg": picture(n, n) for n in range(start, start + 50)})
-        client.complete(batch)
+        client.close_batch(batch)
         until = time.monotonic() + 180.0
-        while not (now := client.batch(batch))["complete"]:
+        while not (now := client.batch(batch))["is_processed"]:
             assert time.monotonic() < until, now
             time.sleep(0.2)
 

@@ -116,7 +116,7 @@ def register(ground: Ground, owner: Transactions, folder: Path, name: str) -> UU
 
 def register_poison(ground: Ground, owner: Transactions, folder: Path) -> dict[UUID, str]:
     """Items with something wrong in each column, and the reason each must end with."""
-    kinds = [("hint", value, reason) for value, reason in HINTS.values()] + COLUMNS
+    kinds = [("metadata_override", value, reason) for value, reason in HINTS.values()] + COLUMNS
     kinds += [
         ("external_id", f"poison:{code}:{name}", reason)
         for name, (code, reason) in BAD_INSERTS.items()
@@ -136,11 +136,11 @@ def register_poison(ground: Ground, owner: Transactions, folder: Path) -> dict[U
         CREATE FUNCTION spoil_item() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
         SET search_path = pinpoint AS $$
         DECLARE w record; BEGIN
-            SELECT * INTO w FROM wrong WHERE place = NEW.place;
-            IF w.col = 'hint' THEN NEW.hint := w.value::jsonb; END IF;
+            SELECT * INTO w FROM wrong WHERE place = NEW.position;
+            IF w.col = 'metadata_override' THEN NEW.metadata_override := w.value::jsonb; END IF;
             IF w.col = 'external_id' THEN NEW.external_id := w.value; END IF;
             IF w.col = 'file' THEN NEW.file := w.value; END IF;
-            IF w.col = 'locator' THEN NEW.locator := w.value; END IF;
+            IF w.col = 'uri' THEN NEW.uri := w.value; END IF;
             RETURN NEW;
         END $$""")
     ground.sql(
@@ -149,13 +149,13 @@ def register_poison(ground: Ground, owner: Transactions, folder: Path) -> dict[U
     )
     batch = register(ground, owner, folder, "poisoned")
     ground.sql("DROP TRIGGER spoil_item ON batch_items")
-    items = ground.sql("SELECT id, place FROM batch_items WHERE batch_id = %s", batch)
+    items = ground.sql("SELECT id, position FROM batch_items WHERE batch_id = %s", batch)
     return {item: kinds[(place - 1) % len(kinds)][2] for item, place in items}
 
 
 def until_done(ground: Ground, batch: UUID, count: int) -> None:
     until = time.monotonic() + LIMIT_S
-    asked = "SELECT count(*) FROM batch_items WHERE batch_id = %s AND state = 'indexed'"
+    asked = "SELECT count(*) FROM batch_items WHERE batch_id = %s AND status = 'indexed'"
     while (done := ground.sql(asked, batch)[0][0]) < count:
         assert time.monotonic() < until, f"{done} of {count} after {LIMIT_S:g} s"
         time.sleep(0.1)
@@ -163,7 +163,7 @@ def until_done(ground: Ground, batch: UUID, count: int) -> None:
 
 def until_settled(ground: Ground) -> None:
     until = time.monotonic() + LIMIT_S
-    asked = "SELECT count(*) FROM batch_items WHERE state IN ('received', 'stored')"
+    asked = "SELECT count(*) FROM batch_items WHERE status IN ('received', 'stored')"
     while left := ground.sql(asked)[0][0]:
         assert time.monotonic() < until, f"{left} items open after {LIMIT_S:g} s"
         time.sleep(0.2)
@@ -173,7 +173,9 @@ def checked(ground: Ground, kinds: dict[UUID, str]) -> tuple[dict[str, int], int
     """Every poisoned row has its verdict, for its reason; counts by verdict, and the most tries."""
     found: dict[str, int] = {}
     most = 0
-    rows = ground.sql("SELECT id, state, reason, attempts FROM batch_items ORDER BY seq")
+    rows = ground.sql(
+        "SELECT id, status, error_code, attempts FROM batch_items ORDER BY ingest_seq"
+    )
     for item, state, reason, attempts in rows:
         if item not in kinds:
             continue

@@ -42,7 +42,7 @@ def test_twenty_kills_in_a_batch_of_two_thousand(tmp_path):
         # Jobs were stored for nobody: the sweep finds their items.
         kills = _kill_while_working(ground)
         _until(ground, IMAGES)
-        verdicts = ground.sql("SELECT state, count(*) FROM batch_items GROUP BY 1")
+        verdicts = ground.sql("SELECT status, count(*) FROM batch_items GROUP BY 1")
         tries = ground.sql("SELECT attempts, count(*) FROM batch_items GROUP BY 1 ORDER BY 1")
         started = sum(
             line["images"] for line in ground.logged("worker") if line["event"] == "encoding"
@@ -61,7 +61,7 @@ def test_twenty_kills_in_a_batch_of_two_thousand(tmp_path):
 
 
 def _done(ground: Ground) -> int:
-    rows = ground.sql("SELECT count(*) FROM batch_items WHERE state = 'indexed'")
+    rows = ground.sql("SELECT count(*) FROM batch_items WHERE status = 'indexed'")
     return int(rows[0][0])
 
 

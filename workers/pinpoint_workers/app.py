@@ -9,8 +9,8 @@ The numbers belong together:
 - a chunk that takes **an hour** is considered hung, and its leases may expire;
 - the **visibility timeout** is the same hour: Redis then delivers an unfinished chunk to a second
   worker, which claims no leased item; lost work is recovered by its lease;
-- the **sweep** (30 s) finds expired leases and dead workers of this machine, so that the items of a
-  killed worker continue within half a minute;
+- the **recovery** (30 s) finds expired leases and dead workers of this machine, so that the items
+  of a killed worker continue within half a minute;
 - **attempts** (`PINPOINT_WORKER_MAX_ATTEMPTS`, 5) count workers that were lost before an item had a
   final status. They only stop endless retries. A file is decoded in a child process, and a file
   that kills children is `failed` after two of them (`media.decoder`) without costing an attempt. An
@@ -40,10 +40,10 @@ from celery.signals import (
 )
 
 from pinpoint import jobs, logs
-from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 from pinpoint.stack.job_sender import QUEUE, REQUEST_ID_KEY, celery_config
 from pinpoint.stack.paths import StackPaths
-from pinpoint_workers import ingest, learning, runtime, upkeep
+from pinpoint_workers import ingest, learning, maintenance, runtime
 from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
 
 app = Celery("pinpoint")
@@ -51,7 +51,7 @@ app = Celery("pinpoint")
 
 def _make_config() -> dict[str, Any]:
     """Celery configuration, read at first use and not at import."""
-    settings = Settings.from_environment()
+    settings = load_settings()
     paths = StackPaths(settings.places.home)
     return celery_config(settings.places.broker_url or paths.broker_url) | {
         "task_acks_late": True,
@@ -63,11 +63,11 @@ def _make_config() -> dict[str, Any]:
             f"{ClockTolerantScheduler.__module__}:{ClockTolerantScheduler.__qualname__}"
         ),
         "beat_schedule": {
-            jobs.SWEEP: {
-                "task": jobs.SWEEP,
+            jobs.RECOVER: {
+                "task": jobs.RECOVER,
                 "schedule": IntervalSchedule(settings.worker.recovery_interval_s),
                 "args": [[]],
-                # A late sweep is useless: the next one does its work.
+                # A late recovery is useless: the next one does its work.
                 "options": {"expires": settings.worker.recovery_interval_s},
             },
             jobs.RECONCILE: {
@@ -88,7 +88,7 @@ def _make_config() -> dict[str, Any]:
 
 app.add_defaults(_make_config)
 
-for _name, _task in {**ingest.TASKS, **upkeep.TASKS}.items():
+for _name, _task in {**ingest.TASKS, **maintenance.TASKS}.items():
     app.task(name=_name, bind=False)(_task)
 for _name, _task in learning.TASKS.items():
     app.task(name=_name, bind=False, acks_late=False)(_task)
@@ -96,7 +96,7 @@ for _name, _task in learning.TASKS.items():
 
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
-    logs.configure(Settings.from_environment().log)
+    logs.configure(load_settings().log)
 
 
 @task_prerun.connect

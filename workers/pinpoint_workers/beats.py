@@ -13,7 +13,7 @@ class IntervalSchedule(schedule):  # type: ignore[misc]
     """Interval schedule that tolerates a last run in the future.
 
     Celery waits until the clock reaches the last run again: after a step back of an hour there are
-    no sweeps for an hour. This schedule ignores such a last run: the job is due.
+    no recovery for an hour. This schedule ignores such a last run: the job is due.
     """
 
     def is_due(self, last_run_at: datetime) -> schedstate:

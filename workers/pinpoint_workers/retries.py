@@ -37,8 +37,8 @@ Job = Callable[[list[UUID]], None]
 def retryable_task(run: Job) -> Callable[[list[str]], None]:
     """Decorate a function over ids as a task.
 
-    A retryable error is logged, and the sweep sends the work again once the queue is empty. A
-    retry by Celery would keep the job in the broker as a second source of truth. Any other error
+    A retryable error is logged, and the recovery job sends the work again once the queue is empty.
+    A retry by Celery would keep the job in the broker as a second source of truth. Any other error
     is logged with its traceback; the lease expires, and the attempt counts.
     """
 

@@ -13,7 +13,7 @@ import psutil
 from pinpoint import logs
 from pinpoint.bootstrap import Services, build_services
 from pinpoint.errors import UnavailableError
-from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 
 _log = logs.get_logger(__name__)
 
@@ -21,7 +21,7 @@ _log = logs.get_logger(__name__)
 @lru_cache(maxsize=1)
 def open_services() -> Services:
     """The services of this process, opened at the first job."""
-    return build_services(Settings.from_environment(), "worker")
+    return build_services(load_settings(), "worker")
 
 
 @lru_cache(maxsize=1)
@@ -64,9 +64,9 @@ def is_alive(worker: str) -> bool:
 def save_stats(sums: Mapping[str, float]) -> None:
     """Store numbers for `/metrics`; a failure to store them does not fail the job."""
     try:
-        open_services().upkeep.add(sums)
+        open_services().maintenance_stats.add(sums)
     except UnavailableError as error:
-        _log.warning("sums not kept", reason=error.reason, detail=error.message)
+        _log.warning("sums not stored", reason=error.reason, detail=error.message)
 
 
 def start_worker() -> None:
@@ -74,7 +74,9 @@ def start_worker() -> None:
     opened = open_services()
     opened.ensure_index()
     ledger = opened.ingest_parts().ledger
-    freed = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
+    freed = sum(
+        ledger.release_worker(worker) for worker in ledger.active_workers() if not is_alive(worker)
+    )
     save_stats({"released": freed})
     _log.info(
         "worker ready", worker=worker_name(), freed=freed, bundle=opened.encoder.contract.name
@@ -85,5 +87,5 @@ def stop_worker() -> None:
     """Release this worker's leases and close its services."""
     opened = open_services()
     if opened.ledger is not None:
-        opened.ledger.release(worker_name())
+        opened.ledger.release_worker(worker_name())
     opened.close()

@@ -12,6 +12,7 @@ from pinpoint.api.app import create_app
 from pinpoint.api.connections import make_limited_protocol
 from pinpoint.errors import PinpointError
 from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import read_state
 
@@ -32,7 +33,7 @@ def _raise_file_limit() -> None:
 def main() -> int:
     """Serve until a stop signal arrives; return the exit code."""
     try:
-        settings = Settings.from_environment()
+        settings = load_settings()
     except PinpointError as error:
         sys.stderr.write(f"pinpoint-api: {error.message}\n")
         return 78

@@ -24,6 +24,7 @@ from pinpoint.api.v1 import batches, images, locate, sources
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 from pinpoint.stack.sign_in_urls import keyless_warning
 
 _log = logs.get_logger(__name__)
@@ -51,9 +52,7 @@ def create_app(services: bootstrap.Services | None = None) -> FastAPI:
             app.state.services = services
             yield
             return
-        built = await run_in_threadpool(
-            bootstrap.build_services, Settings.from_environment(), "api"
-        )
+        built = await run_in_threadpool(bootstrap.build_services, load_settings(), "api")
         app.state.services = built
         _configure_process(built.settings)
         # Weights take seconds to load; a background thread spares the first query this wait.

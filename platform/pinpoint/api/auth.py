@@ -22,13 +22,17 @@ from pinpoint import logs
 from pinpoint.api.sessions import Sessions
 from pinpoint.errors import ForbiddenError, UnauthenticatedError
 from pinpoint.http_headers import ORGANIZATION_HEADER
-from pinpoint.records import SCOPES, Caller, Scope
+from pinpoint.records import (
+    DEFAULT_ORGANIZATION,
+    SCOPES,
+    Caller,
+    Scope,
+)
 from pinpoint.stack.paths import StackPaths
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
 
-DEFAULT_ORGANIZATION: Final = "default"
 LOOPBACK_DEFAULT: Final = "loopback-default"
 _FORWARDING_HEADERS: Final = frozenset(
     {"forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip", "x-client-ip"}

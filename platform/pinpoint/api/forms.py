@@ -23,7 +23,7 @@ from pinpoint.errors import BadRequestError, TooLargeError
 MAX_QUERY_FIELDS_BYTES: Final = 300_000
 """Maximum bytes of a query form without its photo; the largest field is a polygon."""
 MAX_UPLOAD_FIELDS_BYTES: Final = 4_000_000
-"""Maximum bytes of the hints and part headers of an upload form."""
+"""Maximum bytes of the overrides and part headers of an upload form."""
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
 _SPOOL_BYTES: Final = 1_000_000
 _MAX_FIELDS: Final = 64

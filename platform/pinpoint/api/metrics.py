@@ -1,6 +1,7 @@
 """`/metrics` for Prometheus: totals over all organizations, accessible to the operator only.
 
-Label values are constants of the code (routes, stages, states, reasons), never names, ids or paths.
+Label values are constants of the code (routes, stages, states, error codes), never names, ids or
+paths.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ METRICS: Final = (
     Metric("pinpoint_search_stage_seconds", "`flow`, `stage`",
            "Histogram, seconds: stages of `locate` and `similar`, and `total`.",
            "p95 of `total` above your target"),
-    Metric("pinpoint_locate_answers_total", "`point`",
-           "Answers with (`yes`) and without (`no`) a point."),
+    Metric("pinpoint_locate_answers_total", "`result`",
+           "Answers with a point (`answered`) and without one (`abstained`)."),
     Metric("pinpoint_upload_files_total", "", "Files accepted by upload."),
     Metric("pinpoint_upload_bytes_total", "", "Bytes of these files."),
-    Metric("pinpoint_component_up", "`part`",
+    Metric("pinpoint_component_up", "`component`",
            "1 if the component (`database`, `broker`, `index`) answers, else 0.",
            "0 for 2 min"),
     Metric("pinpoint_queue_length", "", "Jobs in the broker that no worker has taken."),
@@ -58,7 +59,7 @@ METRICS: Final = (
            "above 900 s, or your slowest batch; absent for 5 min"),
     Metric("pinpoint_leases_held", "", "Files that a worker is processing."),
     Metric("pinpoint_leases_expired", "", "Files whose lease has expired.",
-           "above 0 for 5 min: the sweep does not run"),
+           "above 0 for 5 min: the recovery job does not run"),
     Metric("pinpoint_leases_released_total", "", "Leases released from dead workers.",
            "rising: workers are being killed"),
     Metric("pinpoint_images_pending", "`state`",
@@ -66,9 +67,9 @@ METRICS: Final = (
            "Capped at 100,000.", "above 0 for an hour while nothing is open"),
     Metric("pinpoint_tombstones", "",
            "Tombstones of deleted images in the index. Capped at 100,000."),
-    Metric("pinpoint_ingest_items_rejected_total", "`verdict`, `reason`",
-           "Files `rejected` or `failed` in the last 24 hours, by reason; unknown reasons as "
-           "`other`. Counts the latest 100,000.", "`failed` above 0"),
+    Metric("pinpoint_ingest_items_rejected_total", "`status`, `error_code`",
+           "Files that became `rejected` or `failed` since the database was created, by error "
+           "code; unknown codes as `other`.", "`failed` rising"),
     Metric("pinpoint_index_drift_points", "`kind`",
            "Index points that were `missing`, `stale` or `extra` at the last reconcile.",
            "above 0 after two reconciles in a row"),
@@ -79,7 +80,7 @@ METRICS: Final = (
            "older than 10 × `PINPOINT_WORKER_RECOVERY_INTERVAL_S`: no beat or no worker"),
     Metric("pinpoint_ingest_stage_seconds", "`stage`",
            "Summary, seconds per slice of up to 32 files over all workers: `read` (waiting for the "
-           "decoder), `keep`, `embed`, `index`."),
+           "decoder), `store`, `embed`, `index`."),
     Metric("pinpoint_ingest_items_claimed_total", "", "Files that workers claimed."),
     Metric("pinpoint_ingest_encoded_total", "",
            "Images encoded; the excess over claimed files is repeated work."),
@@ -103,7 +104,7 @@ class Meters:
         )  # fmt: skip
         self._answers = Counter(
             "pinpoint_locate_answers", get_help("pinpoint_locate_answers_total"),
-            ("point",), registry=self.registry,
+            ("result",), registry=self.registry,
         )  # fmt: skip
         self._files = Counter(
             "pinpoint_upload_files", get_help("pinpoint_upload_files_total"), registry=self.registry
@@ -111,8 +112,8 @@ class Meters:
         self._bytes = Counter(
             "pinpoint_upload_bytes", get_help("pinpoint_upload_bytes_total"), registry=self.registry
         )
-        for point in ("yes", "no"):
-            self._answers.labels(point)
+        for result in ("answered", "abstained"):
+            self._answers.labels(result)
         self.status_collector = StatusCollector(__version__, get_help)
         self.registry.register(self.status_collector)
 
@@ -132,7 +133,7 @@ class Meters:
             if stage in timings_ms:
                 self._stages.labels(flow, stage).observe(timings_ms[stage] / 1e3)
         if flow == "locate":
-            self._answers.labels("yes" if point else "no").inc()
+            self._answers.labels("answered" if point else "abstained").inc()
 
     def observe_upload(self, sizes: list[int]) -> None:
         """Count accepted files and their bytes.

@@ -28,13 +28,13 @@ from pinpoint.records import StatsSnapshot
 
 FRESH_S: Final = 5.0
 QUERY_TIMEOUT_S: Final = 2.0
-OTHER_REASON: Final = "other"
-WORKER_REASONS: Final = (
+OTHER_CODE: Final = "other"
+WORKER_CODES: Final = (
     *("too_many_attempts", "not_encoded", "source_erased"),
-    *("deleted_meanwhile", "changed_meanwhile", "internal_error", "not_indexed"),
+    *("deleted_during_ingest", "file_modified_during_ingest", "internal_error", "not_indexed"),
 )
-"""Reasons of workers in addition to `REASONS`; all other reasons are counted as `other`."""
-_KNOWN_REASONS: Final = frozenset({*REASONS, *WORKER_REASONS})
+"""Error codes of workers in addition to `REASONS`; all other codes are counted as `other`."""
+_KNOWN_CODES: Final = frozenset({*REASONS, *WORKER_CODES})
 
 T = TypeVar("T")
 
@@ -76,13 +76,13 @@ class StatusCollector(Collector):
 
     def _query_components(self, services: Services) -> Iterator[Metric]:
         totals = _query_component(
-            "database", lambda: services.upkeep.totals(timeout_s=QUERY_TIMEOUT_S)
+            "database", lambda: services.maintenance_stats.totals(timeout_s=QUERY_TIMEOUT_S)
         )
         waiting = _query_component("broker", services.jobs.waiting)
         index = _query_component("index", lambda: _check_index(services))
         results = {"database": totals, "broker": waiting, "index": index}
-        states = {part: int(result is not None) for part, result in results.items()}
-        yield self._make_labeled_gauge("pinpoint_component_up", "part", states)
+        states = {component: int(result is not None) for component, result in results.items()}
+        yield self._make_labeled_gauge("pinpoint_component_up", "component", states)
         if waiting is not None:
             yield self._make_gauge("pinpoint_queue_length", waiting)
         if totals is not None:
@@ -99,13 +99,12 @@ class StatusCollector(Collector):
         yield self._make_labeled_gauge("pinpoint_images_pending", "state", unsettled)
         yield self._make_gauge("pinpoint_tombstones", totals.tombstones)
         counts: Counter[tuple[str, str]] = Counter()
-        for rejection in totals.refused_24h:
-            counts[
-                rejection.verdict,
-                rejection.reason if rejection.reason in _KNOWN_REASONS else OTHER_REASON,
-            ] += rejection.items
+        for rejection in totals.rejected_items:
+            is_known = rejection.error_code in _KNOWN_CODES
+            code = rejection.error_code if is_known else OTHER_CODE
+            counts[rejection.status, code] += rejection.items
         name = "pinpoint_ingest_items_rejected_total"
-        family = GaugeMetricFamily(name, self._help(name), labels=("verdict", "reason"))
+        family = CounterMetricFamily(name, self._help(name), labels=("status", "error_code"))
         for key, items in sorted(counts.items()):
             family.add_metric(key, items)
         yield family
@@ -117,8 +116,8 @@ class StatusCollector(Collector):
             yield self._make_labeled_gauge("pinpoint_index_drift_points", "kind", kinds)
             timestamp = totals.reconciled_at.timestamp()
             yield self._make_gauge("pinpoint_last_reconcile_timestamp_seconds", timestamp)
-        if totals.swept_at is not None:
-            timestamp = totals.swept_at.timestamp()
+        if totals.recovered_at is not None:
+            timestamp = totals.recovered_at.timestamp()
             yield self._make_gauge("pinpoint_last_recovery_timestamp_seconds", timestamp)
 
     def _worker_metrics(self, totals: StatsSnapshot) -> Iterator[Metric]:
@@ -146,13 +145,18 @@ class StatusCollector(Collector):
         return family
 
 
-def _query_component(part: str, query: Callable[[], T]) -> T | None:
+def _query_component(component: str, query: Callable[[], T]) -> T | None:
     """Return the result of a query to a component; on failure log it and return None."""
     try:
         with deadline.limit_time(QUERY_TIMEOUT_S):
             return query()
     except PinpointError as error:
-        _log.warning("no figures", part=part, reason=error.reason, detail=error.message)
+        _log.warning(
+            "component does not answer",
+            component=component,
+            reason=error.reason,
+            detail=error.message,
+        )
         return None
 
 

@@ -15,7 +15,7 @@ from pinpoint.cli.index import rebuild_index
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.errors import BadRequestError, ConfigurationError
 from pinpoint.records import Drift
-from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 
 
 def register_commands(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def backup(
     from pinpoint.stack.backup.backup import write_backup as run
 
     session = _require_local_session(context, as_json=as_json)
-    manifest = run(Settings.from_environment(), target, output.warn)
+    manifest = run(load_settings(), target, output.warn)
     if session.as_json:
         output.print_json(manifest)
         return
@@ -55,7 +55,7 @@ def restore(
     from pinpoint.stack.backup.restore import restore_backup as run
 
     session = _require_local_session(context, as_json=as_json)
-    restored = run(Settings.from_environment(), path, replace=replace, say=output.warn)
+    restored = run(load_settings(), path, replace=replace, say=output.warn)
     drift = _compare_with_index(session, rebuild=not restored.index_built)
     if session.as_json:
         output.print_json(

@@ -56,28 +56,34 @@ def show(  # noqa: PLR0913 - options of a command
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a batch and its files, with the reason for each rejected or failed file."""
+    """Show a batch and its files, with the error of each rejected or failed file."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         batch_id = ids.find_batch(client, batch_id)
         batch = client.batch(batch_id)
-        page = client.items(batch_id, state=state, after=after, limit=limit)
+        page = client.items(batch_id, status=state, after=after, limit=limit)
     if session.as_json:
         output.print_json({"batch": batch, **page})
         return
     show_counts([batch])
-    show_reasons(batch)
+    show_errors(batch)
     rows = []
     for item in page["items"]:
         rows.append(
             [
-                *(item[name] for name in ("seq", "file", "state")),
+                *(item[name] for name in ("position", "file", "status")),
                 output.format_place(item["nearest_place"]),
-                *(item[name] for name in ("stage", "reason", "detail", "image_ids")),
+                *(
+                    item[name]
+                    for name in ("error_stage", "error_code", "error_message", "image_ids")
+                ),
             ]
         )
         rows += [["", "", "", "", "", "note", note, ""] for note in item["notes"]]
-    columns = (">seq", "file", "state", "nearest place", "stage", "reason", "detail", "images")
+    columns = (
+        *(">position", "file", "status", "nearest place"),
+        *("stage", "error", "message", "images"),
+    )
     output.print_table(None, columns, rows)
     if page["next"] is not None:
         output.warn(f"more: --after {page['next']}")
@@ -137,14 +143,14 @@ def show_counts(batches: list[dict[str, Any]]) -> None:
         ]
         for batch in batches
     ]
-    output.print_table(None, ("id", "source", "created (UTC)", ">files", "where they stand"), rows)
+    output.print_table(None, ("id", "source", "created (UTC)", ">files", "status"), rows)
 
 
-def show_reasons(batch: dict[str, Any], *, how_to_list: bool = False) -> None:
-    """Print how many files ended without an image, by reason."""
-    if not batch.get("reasons"):
+def show_errors(batch: dict[str, Any], *, how_to_list: bool = False) -> None:
+    """Print how many files ended without an image, by error code."""
+    if not batch.get("error_counts"):
         return
-    counts = ", ".join(f"{count} {reason}" for reason, count in batch["reasons"].items())
+    counts = ", ".join(f"{count} {code}" for code, count in batch["error_counts"].items())
     output.print_line(f"not taken: {counts}")
     if how_to_list:
         for state in ("rejected", "failed"):

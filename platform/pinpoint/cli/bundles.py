@@ -12,6 +12,7 @@ from pinpoint.cli import output
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.errors import BadBundleError, BadRequestError
 from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 
 if TYPE_CHECKING:
     from pinpoint.nets.bundle.bundles import Bundle
@@ -48,7 +49,7 @@ def list_bundles(context: typer.Context, as_json: JsonOption = False) -> None:
     from pinpoint.nets.bundle.bundles import bundle_folders, descriptor_bundle, read_bundle
 
     session = Session.of(context, as_json=as_json)
-    settings = Settings.from_environment()
+    settings = load_settings()
     rows = [_describe_bundle(descriptor_bundle(), settings)]
     for folder in bundle_folders(settings.places.home):
         try:
@@ -67,7 +68,7 @@ def show(context: typer.Context, name: BundleArgument, as_json: JsonOption = Fal
     from pinpoint.nets.bundle.bundles import find_bundle
 
     session = Session.of(context, as_json=as_json)
-    settings = Settings.from_environment()
+    settings = load_settings()
     description = _describe_bundle(find_bundle(name, settings.places.home), settings)
     if session.as_json:
         output.print_json(description)
@@ -89,7 +90,7 @@ def verify(context: typer.Context, name: BundleArgument, as_json: JsonOption = F
     from pinpoint.nets.reranker.bundle_reranker import load_reranker
 
     session = Session.of(context, as_json=as_json)
-    settings = Settings.from_environment()
+    settings = load_settings()
     bundle = find_bundle(name, settings.places.home)
     for load in (load_tower, load_heads, load_location, load_coordinates, load_reranker):
         load(bundle)
@@ -130,7 +131,7 @@ def import_(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Import a bundle folder or a file of weights into PINPOINT_HOME/bundles."""
     session = Session.of(context, as_json=as_json)
-    settings = Settings.from_environment()
+    settings = load_settings()
     path = Path(location)
     if tower_arguments and not path.is_file():
         raise BadRequestError(
@@ -164,7 +165,7 @@ def pull(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Download published weights with the library of their tower and store them as a bundle."""
     session = Session.of(context, as_json=as_json)
-    settings = Settings.from_environment()
+    settings = load_settings()
     bundle = _write_bundle(name, tower, tag, tower_arguments, license, note, settings)
     _print_bundle(session, bundle, settings)
 
@@ -268,7 +269,9 @@ def _describe_bundle(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "license": " + ".join(dict.fromkeys(weights.license for weights in weight_files)) or None,
         "heads": asdict(contract.heads)["image"] if contract.heads else None,
         "location": asdict(contract.heads)["location"] if contract.heads else None,
-        "places": contract.heads.places.count if contract.heads and contract.heads.places else None,
+        "places": contract.heads.coordinates.count
+        if contract.heads and contract.heads.coordinates
+        else None,
         "training": asdict(training) if training else None,
         "reranker": asdict(contract.reranker) if contract.reranker else None,
         "calibrated": sorted(bundle.calibrations),

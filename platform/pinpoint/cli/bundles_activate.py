@@ -15,7 +15,7 @@ from pinpoint.cli.bundles import BundleArgument
 from pinpoint.cli.index import rebuild_index
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.errors import ConfigurationError, ConflictError
-from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
@@ -62,7 +62,7 @@ def forget(context: typer.Context, name: BundleArgument, as_json: JsonOption = F
     from pinpoint.bootstrap import EncoderHandle
 
     session = Session.of(context, as_json=as_json)
-    contract = EncoderHandle(Settings.from_environment(), name).contract
+    contract = EncoderHandle(load_settings(), name).contract
     with session.services() as services:
         info = services.index.info()
         if info.contract in (None, contract.digest):
@@ -89,7 +89,7 @@ def _switch_bundle(
     from pinpoint.nets.bundle.bundles import resolve_bundle
     from pinpoint.nets.bundle.contract import DESCRIPTOR_NAME
 
-    settings = Settings.from_environment()
+    settings = load_settings()
     # The bar shows the progress; log lines would mix with the results.
     logs.configure(settings.log.model_copy(update={"level": "warning"}))
     # The bundle is looked up by its contract below the home, as the API and the workers do it,

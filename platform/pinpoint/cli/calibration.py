@@ -12,6 +12,7 @@ from pinpoint.cli.session import JsonOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import Calibration
 from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 
 
 def register_commands(app: typer.Typer) -> None:
@@ -45,14 +46,14 @@ def calibrate(
     from pinpoint.nets.bundle.digests import digest, public_contract
 
     session = Session.of(context, as_json=as_json)
-    settings = Settings.from_environment()
+    settings = load_settings()
     rendition_px = settings.media.rendition_px
-    calibration = fit(run, license=license, withheld=withheld)
-    folder = _find_bundle_folder(calibration.contract, bundle, settings)
+    calibration = fit(run, license=license, max_false_abstention=withheld)
+    folder = _find_bundle_folder(calibration.contract_digest, bundle, settings)
     contract = read_bundle(folder).contract
-    if digest(contract, rendition_px) != calibration.contract:
+    if digest(contract, rendition_px) != calibration.contract_digest:
         raise BadRequestError(
-            f"the run used the bundle {calibration.bundle} ({calibration.contract[:16]}…), "
+            f"the run used the bundle {calibration.bundle} ({calibration.contract_digest[:16]}…), "
             f"{folder} is another one"
         )
     # Checked before it is written: a bundle with an invalid calibration cannot be loaded at all.
@@ -93,25 +94,25 @@ def _to_dict(calibration: Calibration) -> dict[str, Any]:
     return {
         "ranker": calibration.ranker,
         "bundle": calibration.bundle,
-        "authors": calibration.authors,
+        "authors": calibration.num_creators,
         "data": calibration.data,
         "license": calibration.license,
         "strata": {
             name: {
-                "rows": fit.rows,
-                "authors": fit.authors,
+                "rows": fit.num_queries,
+                "authors": fit.num_creators,
                 "temperature": fit.temperature,
-                "region_levels": dict(fit.region_levels),
-                "radius_levels": dict(fit.radius_levels),
+                "region_levels": dict(fit.credible_region_levels),
+                "radius_levels": dict(fit.credible_disc_levels),
             }
             for name, fit in calibration.strata.items()
         },
         "abstention": {
             "signal": calibration.abstention.signal,
-            "above": calibration.abstention.above,
-            "right_share": calibration.abstention.right_share,
-            "supported_share": calibration.abstention.supported_share,
-            "unsupported_share": calibration.abstention.unsupported_share,
+            "above": calibration.abstention.threshold,
+            "right_share": calibration.abstention.false_abstention_rate,
+            "supported_share": calibration.abstention.abstention_rate_in_gallery,
+            "unsupported_share": calibration.abstention.abstention_rate_not_in_gallery,
         },
         "note": calibration.note,
     }
@@ -122,11 +123,11 @@ def _print_calibration(path: Path, calibration: Calibration) -> None:
     rows = [
         (
             name,
-            fit.rows,
-            fit.authors,
+            fit.num_queries,
+            fit.num_creators,
             f"{fit.temperature:.2f}",
-            *(f"{fit.region_levels[share]:.3f}" for share in ("0.5", "0.9")),
-            *(f"{fit.radius_levels[share]:.3f}" for share in ("0.5", "0.9")),
+            *(f"{fit.credible_region_levels[share]:.3f}" for share in ("0.5", "0.9")),
+            *(f"{fit.credible_disc_levels[share]:.3f}" for share in ("0.5", "0.9")),
         )
         for name, fit in calibration.strata.items()
     ]
@@ -135,13 +136,13 @@ def _print_calibration(path: Path, calibration: Calibration) -> None:
     output.print_table(None, (*head, *levels), rows)
     abstention = calibration.abstention
     output.print_line(
-        f"withheld where {abstention.signal} is above {abstention.above:.3f}: "
-        f"{abstention.right_share:.1%} of the correct answers, "
-        f"{abstention.supported_share:.1%} of covered queries"
+        f"withheld where {abstention.signal} is above {abstention.threshold:.3f}: "
+        f"{abstention.false_abstention_rate:.1%} of the correct answers, "
+        f"{abstention.abstention_rate_in_gallery:.1%} of covered queries"
         + (
             ""
-            if abstention.unsupported_share is None
-            else f", {abstention.unsupported_share:.1%} of uncovered ones"
+            if abstention.abstention_rate_not_in_gallery is None
+            else f", {abstention.abstention_rate_not_in_gallery:.1%} of uncovered ones"
         )
     )
     output.print_line(calibration.note)

@@ -10,7 +10,8 @@ import typer
 from pinpoint import settings_file
 from pinpoint.cli import output
 from pinpoint.cli.session import JsonOption, Session
-from pinpoint.settings import ServiceSettings, Settings
+from pinpoint.settings import ServiceSettings
+from pinpoint.settings_file import load_settings
 
 app = typer.Typer(
     help="Settings: the environment overrides the file of the home, which overrides the defaults.",
@@ -32,7 +33,7 @@ def list_settings(
     as_json: JsonOption = False,
 ) -> None:
     """List the changed settings with the origin of each value; secrets are hidden."""
-    session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
+    session, settings = Session.of(context, as_json=as_json), load_settings()
     values = settings_file.list_values(settings)
     path = settings_file.settings_path(settings.places.home)
     if session.as_json:
@@ -58,7 +59,7 @@ def list_settings(
 def get(context: typer.Context, name: SettingArgument, as_json: JsonOption = False) -> None:
     """Print the value of a setting, even a secret one; an empty line if it is not set."""
     session, setting = Session.of(context, as_json=as_json), settings_file.find_setting(name)
-    values = settings_file.list_values(Settings.from_environment())
+    values = settings_file.list_values(load_settings())
     entry = next(candidate for candidate in values if candidate.setting == setting)
     if session.as_json:
         output.print_json({**_as_dict(entry), "value": entry.value})

@@ -19,6 +19,7 @@ from pinpoint.client import Client
 from pinpoint.client.transport import Json
 from pinpoint.homes import demo_home
 from pinpoint.settings import ServiceSettings, Settings
+from pinpoint.settings_file import load_settings
 from pinpoint.stack.supervisor import lifecycle
 from pinpoint.synthetic.dataset import Planet, QueryPhoto, make_planet
 
@@ -90,7 +91,7 @@ def demo_settings(home: Path | None = None) -> Settings:
     Raises:
         ConfigurationError: A setting has no usable value.
     """
-    settings = Settings.from_environment(home or demo_home(ServiceSettings().home))
+    settings = load_settings(home or demo_home(ServiceSettings().home))
     settings.places = ServiceSettings(
         home=settings.places.home,
         database_url=None,
@@ -171,7 +172,7 @@ def _find_sent_batch(client: Client, source: str, files: str, mark: Json | None)
         return None
     batches = client.batches(500)["batches"]
     last = next((batch for batch in batches if batch["source"] == source), None)
-    if last is None or last["id"] != mark["batch"] or not last["complete"]:
+    if last is None or last["id"] != mark["batch"] or not last["is_processed"]:
         return None
     lost = sum(last[name] for name in LOST_STATES)
     if lost or client.source(source)["images"] != mark["images"]:

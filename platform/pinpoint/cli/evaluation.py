@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from pinpoint.cli import evaluation_output, output
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
-from pinpoint.records import SearchFilter
+from pinpoint.records import SearchFilter, SourceKind
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
@@ -215,7 +215,7 @@ def _build_run_config(
     organization_id = services.access.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalog:
         source_ids = tuple(catalog.source(name).id for name in sources)
-    limits = SearchFilter(kinds=tuple(kinds), source_ids=source_ids)
+    limits = SearchFilter(kinds=cast("tuple[SourceKind, ...]", tuple(kinds)), source_ids=source_ids)
     return RunConfig(organization_id=organization_id, limits=limits, **options)
 
 
@@ -272,9 +272,9 @@ def _print_report(session: Session, folder: Path, report: Mapping[str, Any]) -> 
 
 def _settings_with_bundle(bundle: str | None) -> Settings:
     """Settings of the environment, with another bundle if one is given."""
-    from pinpoint.settings import Settings
+    from pinpoint.settings_file import load_settings
 
-    settings = Settings.from_environment()
+    settings = load_settings()
     if bundle is not None:
         settings.encoder = settings.encoder.model_copy(update={"bundle": bundle})
     return settings

@@ -153,7 +153,7 @@ def fix(  # noqa: PLR0913 - options of a command
     if not changes:
         raise BadRequestError("no changes given; use at least one of the options")
     with session.client() as client:
-        image = client.fix(ids.find_image(client, image_id), **changes)
+        image = client.update(ids.find_image(client, image_id), **changes)
     _print_image(session, image)
 
 

@@ -94,13 +94,13 @@ def reconcile(
             contract=services.encoder.contract.digest,
             chunk=services.settings.worker.task_batch_size,
         )
-        services.upkeep.note_drift(drift)
+        services.maintenance_stats.record_drift(drift)
     if session.as_json:
         output.print_json(drift)
         return
     output.print_line(
         f"{drift.checked} rows checked: {drift.missing} missing, {drift.stale} stale, "
-        f"{drift.extra} extra in the index; {drift.mended} repaired"
+        f"{drift.extra} extra in the index; {drift.repaired} repaired"
     )
 
 

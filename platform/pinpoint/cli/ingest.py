@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
 from pinpoint.cli import output
 from pinpoint.cli.batch_waiting import count_processed, explain_continuation
-from pinpoint.cli.batches import show_counts, show_reasons
+from pinpoint.cli.batches import show_counts, show_errors
 from pinpoint.cli.exit_codes import FAILED_ITEMS
 from pinpoint.cli.metadata_options import (
     ClockOption,
@@ -31,7 +31,7 @@ from pinpoint.cli.option_values import ORIGINALS_POLICIES, check_choice, check_e
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.client.folders import check_upload, choose_manifest, count_photos_with_track
 from pinpoint.errors import BadRequestError, NotFoundError
-from pinpoint.records import Batch, ReadOptions
+from pinpoint.records import Batch, ReadOptions, SourceKind
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
@@ -159,7 +159,7 @@ def _print_batch(batch: dict[str, Any]) -> None:
     if batch.get("root_is_new"):
         output.print_line(f"new root {batch['root']} of source {batch['source']}")
     show_counts([batch])
-    show_reasons(batch, how_to_list=True)
+    show_errors(batch, how_to_list=True)
     _show_missing(batch)
     _show_not_sent(batch["not_sent"])
     if batch["repeated"]:
@@ -187,7 +187,7 @@ def _show_not_sent(rejected: list[dict[str, str]]) -> None:
     """Print the rows and files that were rejected on this machine; they are in no batch."""
     if rejected:
         output.print_line(f"{len(rejected)} more rejected here and not sent:")
-        names = ("file", "stage", "reason", "detail")
+        names = ("file", "error_stage", "error_code", "error_message")
         output.print_table(None, names, [[row[name] for name in names] for row in rejected])
 
 
@@ -247,7 +247,7 @@ def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]
         registered = register.register_files(
             request.path,
             source=request.source,
-            kind=request.kind,
+            kind=cast("SourceKind | None", request.kind),
             originals=ORIGINALS_POLICIES[request.originals or "reference"],
             manifest=request.manifest,
             use_manifest=request.use_manifest,
@@ -263,10 +263,10 @@ def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]
             with explain_continuation(lambda: batch_to_dict(batch)):
                 batch = _wait_for_batch(services, organization_id, batch)
         with services.database.read(organization_id) as catalog:
-            reasons = catalog.refused_counts(batch.id)
+            error_counts = catalog.error_counts(batch.id)
     manifest, missing = registered.manifest, registered.missing
     return batch_to_dict(batch) | {
-        "reasons": reasons,
+        "error_counts": error_counts,
         "manifest": None if manifest is None else manifest.name,
         "root": registered.root.name,
         "root_is_new": registered.root_is_new,
@@ -292,11 +292,11 @@ def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> b
 def _note_columns(request: _IngestRequest) -> None:
     """Print the unknown columns of the manifest, before any file is registered."""
     from pinpoint.media.manifests.manifest_files import describe_manifest
-    from pinpoint.settings import Settings
+    from pinpoint.settings_file import load_settings
 
     manifest = request.manifest or choose_manifest(request.path, use_manifest=request.use_manifest)
     if manifest is not None:
-        summary = describe_manifest(manifest, Settings.from_environment().media, request.options)
+        summary = describe_manifest(manifest, load_settings().media, request.options)
         note_lines(describe_columns(summary))
 
 
@@ -323,8 +323,8 @@ def _wait_for_batch(services: Services, organization_id: Any, batch: Batch) -> B
         while True:
             with services.database.read(organization_id) as catalog:
                 batch = catalog.batch(batch.id)
-            bar.update(task, completed=batch.settled, total=max(batch.items, 1))
-            if batch.complete:
+            bar.update(task, completed=batch.processed, total=max(batch.items, 1))
+            if batch.is_processed:
                 return batch
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.3, _MAX_WAIT_S)
@@ -338,4 +338,4 @@ def batch_to_dict(batch: Batch) -> dict[str, Any]:
         name: value if isinstance(value, int | str | None) else as_text(value)
         for name, value in fields.items()
     }
-    return {**fields, "complete": batch.complete, "not_sent": [], "repeated": 0}
+    return {**fields, "is_processed": batch.is_processed, "not_sent": [], "repeated": 0}

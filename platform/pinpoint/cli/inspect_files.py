@@ -25,6 +25,7 @@ from pinpoint.cli.option_values import check_exists
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 
 if TYPE_CHECKING:
     from pinpoint.ingest.inspect import Inspected
@@ -62,7 +63,7 @@ def inspect(  # noqa: PLR0913 - options of a command
     from pinpoint.media.manifests.manifest_files import describe_manifest
 
     session = Session.of(context, as_json=as_json)
-    settings = Settings.from_environment()
+    settings = load_settings()
     for path in paths:
         check_exists(path)
     options = read_options(track, time_zone, camera_clock_offset, column)
@@ -170,9 +171,11 @@ def _print_results(
     for _, result in results:
         for warning in result.capture.warnings if result.capture else ():
             output.print_line(f"{result.file}: {warning}")
-    rejections = [(result.file, result.rejected.detail) for _, result in results if result.rejected]
-    for file, detail in rejections[:_MAX_DETAILS_SHOWN]:
-        output.print_line(f"{file}: {detail}")
+    rejections = [
+        (result.file, result.rejected.error_message) for _, result in results if result.rejected
+    ]
+    for file, message in rejections[:_MAX_DETAILS_SHOWN]:
+        output.print_line(f"{file}: {message}")
     if len(rejections) > _MAX_DETAILS_SHOWN:
         output.print_line(
             f"{len(rejections) - _MAX_DETAILS_SHOWN} more rejections: --json gives their details"
@@ -196,9 +199,9 @@ def _to_entry(path: Path, result: Inspected) -> dict[str, Any]:
     }
     if rejected is not None:
         entry |= {
-            "stage": rejected.stage,
-            "reason": rejected.reason,
-            "detail": rejected.detail,
+            "error_stage": rejected.error_stage,
+            "error_code": rejected.error_code,
+            "error_message": rejected.error_message,
         }
     if capture is not None:
         entry |= output.to_json_value(capture)
@@ -211,8 +214,8 @@ def _table_row(result: Inspected) -> tuple[object, ...]:
     capture, rejected = result.capture, result.rejected
     seconds = f"{result.seconds:.2f}"
     if capture is None:
-        reason = "" if rejected is None else f"{rejected.stage}: {rejected.reason}"
-        return (result.file, None, None, None, None, None, seconds, reason)
+        error = "" if rejected is None else f"{rejected.error_stage}: {rejected.error_code}"
+        return (result.file, None, None, None, None, None, seconds, error)
     heading = None if capture.heading_deg is None else f"{capture.heading_deg:.0f}"
     position = f"{capture.point.lat:.5f}, {capture.point.lon:.5f}"
     time_source = capture.time_source

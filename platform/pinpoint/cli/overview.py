@@ -107,7 +107,8 @@ def _describe_images(work: StatusReport) -> str:
     total = sum(count.images for count in counts)
     organizations = {count.organization for count in counts}
     labels = [
-        f"{count.images:,} {count.kind}" + (f" of {count.organization}" * (len(organizations) > 1))
+        f"{count.images:,} {count.source_kind}"
+        + (f" of {count.organization}" * (len(organizations) > 1))
         for count in counts
     ]
     return f"{total:,} indexed: {', '.join(labels)}" if labels else "none indexed"

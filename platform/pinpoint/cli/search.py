@@ -36,8 +36,8 @@ UntilOption = Annotated[
 
 
 _ABSTENTION_TEXTS: Final = {
-    "unsupported": "the gallery probably has no image near it",
-    "elsewhere": "probably near none of the candidates",
+    "not_in_gallery": "the gallery probably has no image near it",
+    "outside_candidates": "probably near none of the candidates",
 }
 
 

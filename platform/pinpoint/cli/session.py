@@ -11,13 +11,13 @@ import typer
 
 from pinpoint.client import Client
 from pinpoint.errors import BadRequestError
+from pinpoint.records import DEFAULT_ORGANIZATION
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import ProcessRole, Services
     from pinpoint.records import Organization
     from pinpoint.settings import Settings
 
-DEFAULT_ORGANIZATION = "default"
 
 ServerOption = Annotated[
     str | None,
@@ -106,10 +106,10 @@ class Session:
                 "of the stack, without --server and --key"
             )
         # Imported here so that `pinpoint --help` starts without loading these modules.
-        from pinpoint.settings import Settings
+        from pinpoint.settings_file import load_settings
         from pinpoint.stack.supervisor.running import check_running
 
-        settings = settings or Settings.from_environment()
+        settings = settings or load_settings()
         check_running(settings)
         from pinpoint import bootstrap
 

@@ -13,6 +13,7 @@ from pinpoint.cli import output
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 
 if TYPE_CHECKING:
     from pinpoint.stack.destroy import DestroyPlan
@@ -41,7 +42,7 @@ def up(context: typer.Context, as_json: JsonOption = False) -> None:
     """Start the embedded stack, unless it is already running."""
     from pinpoint.stack.supervisor import lifecycle
 
-    session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
+    session, settings = Session.of(context, as_json=as_json), load_settings()
     home = settings.places.home
     if homes.is_home(home) and home.parent in homes.current_folder().parents:
         output.warn(f"using the home of a folder above: {home}")
@@ -57,7 +58,7 @@ def down(context: typer.Context, as_json: JsonOption = False) -> None:
     from pinpoint.stack.supervisor import lifecycle
     from pinpoint.stack.supervisor.running import missing_stack
 
-    session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
+    session, settings = Session.of(context, as_json=as_json), load_settings()
     if not homes.is_home(settings.places.home):
         output.warn(f"pinpoint: {missing_stack(settings.places.home).message}")
     _print_status(session, lifecycle.stop_stack(settings, output.warn))
@@ -70,7 +71,7 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
     from pinpoint.stack.supervisor import lifecycle
     from pinpoint.stack.supervisor.running import missing_stack
 
-    session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
+    session, settings = Session.of(context, as_json=as_json), load_settings()
     stack_status = lifecycle.stack_status(settings)
     work = (
         None
@@ -119,7 +120,7 @@ def destroy(
     from pinpoint.stack.destroy import destroy_home, plan_destroy
 
     session = Session.of(context, as_json=as_json)
-    settings = Settings.from_environment(None if home is None else home.resolve())
+    settings = load_settings(None if home is None else home.resolve())
     plan = plan_destroy(settings, keep_bundles=keep_bundles)
     if not session.as_json:
         _show_plan(plan)

@@ -25,8 +25,8 @@ TIMEOUT_S: Final = 0.6
 """Timeout of each component."""
 MAX_STATUS_COUNT: Final = 10_000
 """Limit of counts; counting 100,000 rows took 0.4 s on a busy machine, too long for `status`."""
-_MAX_REASONS_SHOWN: Final = 8
-"""Maximum number of reasons shown to people; `--json` has all of them."""
+_MAX_CODES_SHOWN: Final = 8
+"""Maximum number of error codes shown to people; `--json` has all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class ImageCount:
     """Indexed images of one organization and source kind."""
 
     organization: str
-    kind: str
+    source_kind: str
     images: int
 
 
@@ -74,7 +74,7 @@ def collect_status(settings: Settings) -> StatusReport:
         answers, silent = _query_components(
             {
                 "database": lambda: MaintenanceStats(transactions).totals(
-                    timeout_s=TIMEOUT_S, most=MAX_STATUS_COUNT
+                    timeout_s=TIMEOUT_S, max_count=MAX_STATUS_COUNT
                 ),
                 "broker": queue.waiting,
                 "index": lambda: _check_index(index),
@@ -94,7 +94,7 @@ def collect_status(settings: Settings) -> StatusReport:
         images=None
         if image_counts is None
         else [
-            ImageCount(organization=name, kind=kind, images=images)
+            ImageCount(organization=name, source_kind=kind, images=images)
             for name, kind, images in image_counts
         ],
     )
@@ -134,13 +134,13 @@ def _query_components(
     answers: dict[str, Any] = {}
     failures: dict[str, str] = {}
 
-    def run(part: str, call: Callable[[], object]) -> None:
+    def run(component: str, call: Callable[[], object]) -> None:
         try:
-            answers[part] = call()
+            answers[component] = call()
         except PinpointError as error:
-            failures[part] = error.message
+            failures[component] = error.message
         except Exception as error:  # for example another schema revision: report it and continue
-            failures[part] = (
+            failures[component] = (
                 f"it cannot be read ({type(error).__name__}); `pinpoint up` migrates it"
             )
 
@@ -153,7 +153,9 @@ def _query_components(
         thread.join(max(deadline - time.monotonic(), 0.0))
     finished = dict(answers)
     late = f"no answer within {TIMEOUT_S} s"
-    return finished, {part: failures.get(part, late) for part in calls if part not in finished}
+    return finished, {
+        component: failures.get(component, late) for component in calls if component not in finished
+    }
 
 
 def status_to_dict(report: StatusReport) -> dict[str, Any]:
@@ -168,21 +170,23 @@ def show_status(report: StatusReport) -> None:
         rows.append(("jobs waiting", str(report.jobs_waiting)))
     if report.totals is not None:
         rows += _work_rows(report.totals)
-    rows += [(part, f"does not answer: {detail}") for part, detail in report.silent.items()]
+    rows += [
+        (component, f"does not answer: {message}") for component, message in report.silent.items()
+    ]
     output.print_line("")
     output.print_table(None, ("work", "now"), rows)
 
 
 def _work_rows(totals: StatsSnapshot) -> list[tuple[str, str]]:
     def at_least(count: int) -> str:
-        return f"{count} or more" if count >= totals.most else str(count)
+        return f"{count} or more" if count >= totals.max_count else str(count)
 
     waiting, stored = totals.open_items["received"], totals.open_items["stored"]
     oldest = "" if totals.oldest_open_s is None else f", oldest {_format_age(totals.oldest_open_s)}"
     rejections = [
-        f"{count.items} {count.reason}" for count in totals.refused_24h[:_MAX_REASONS_SHOWN]
+        f"{count.items} {count.error_code}" for count in totals.rejected_items[:_MAX_CODES_SHOWN]
     ]
-    more = len(totals.refused_24h) - len(rejections)
+    more = len(totals.rejected_items) - len(rejections)
     return [
         ("files open", f"{at_least(waiting)} to read, {at_least(stored)} to index{oldest}"),
         ("leases", f"{totals.leases_held} held, {totals.leases_expired} expired"),
@@ -192,22 +196,22 @@ def _work_rows(totals: StatsSnapshot) -> list[tuple[str, str]]:
             f"{at_least(totals.images_deleted)} for erasure; "
             f"{at_least(totals.tombstones)} tombstones",
         ),
-        ("last sweep", _describe_sweep(totals)),
+        ("last recovery", _describe_recovery(totals)),
         ("last reconcile", _describe_drift(totals)),
         (
-            "refused in 24 h",
-            ", ".join(rejections + [f"{more} more reasons"] * (more > 0)) or "none",
+            "files not taken",
+            ", ".join(rejections + [f"{more} more codes"] * (more > 0)) or "none",
         ),
     ]
 
 
-def _describe_sweep(totals: StatsSnapshot) -> str:
-    swept = totals.swept
-    if swept is None or totals.swept_at is None:
+def _describe_recovery(totals: StatsSnapshot) -> str:
+    recovery = totals.recovery
+    if recovery is None or totals.recovered_at is None:
         return "none yet"
     return (
-        f"{_format_ago(totals.swept_at)}: {swept.released} leases released, "
-        f"{swept.items} files and {swept.images} images sent again"
+        f"{_format_ago(totals.recovered_at)}: {recovery.released} leases released, "
+        f"{recovery.items} files and {recovery.images} images sent again"
     )
 
 

@@ -14,6 +14,7 @@ from pinpoint.cli import output, training_runs
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.records import SearchFilter
 from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
@@ -56,10 +57,10 @@ def embedder(
     from pinpoint.training.core.configs import read_config
 
     session = Session.of(context, as_json=as_json)
-    settings = Settings.from_environment()
+    settings = load_settings()
     if job == (out is not None):
         raise typer.BadParameter("give either --out FOLDER or --job, which creates its own folder")
-    run_config = read_config(config).of(session.organization)
+    run_config = read_config(config).for_organization(session.organization)
     if out is None:
         training_runs.send(session, settings, run_config)
     else:
@@ -107,7 +108,7 @@ def _open_gallery(
     session: Session, run_config: EmbedderConfig
 ) -> Iterator[TrainingDataReader | None]:
     """Open the catalog if the configuration names its sources; manifests need no stack."""
-    if not run_config.of_catalog:
+    if not run_config.catalog_sources:
         yield None
         return
     with session.services() as services:
@@ -132,7 +133,7 @@ def reranker(
 
     session = Session.of(context, org=org, as_json=as_json)
     run_config = read_reranker_config(config)
-    settings = Settings.from_environment()
+    settings = load_settings()
     bar, show_progress = _progress_bars("examples")
     with session.services("api", settings) as services, bar:
         result = train_reranker(
@@ -163,14 +164,14 @@ def _example_gallery(
         plan=RunConfig(
             organization_id=organization_id,
             images=Path(),
-            limits=SearchFilter(kinds=run_config.gallery.kinds, source_ids=source_ids),
+            limits=SearchFilter(kinds=run_config.gallery.source_kinds, source_ids=source_ids),
         ),
         parts=EvaluationComponents(
             decoder=services.decoder,
             encoder=services.encoder,
             index=services.index,
             database=services.database,
-            search=run_config.gallery.searched(services.settings.search),
+            search=run_config.gallery.search_settings(services.settings.search),
             max_bytes=services.settings.media.max_bytes,
         ),
         evidence_radius_m=run_config.gallery.evidence_radius_m,
@@ -198,7 +199,7 @@ def _print_reranker_report(bundle: Path, report: Any) -> None:
     metrics = report["validation"]
     rankers = ("top1", "vote", "rerank", "oracle")
     output.print_table(
-        f"{report['questions']['validation']} validation queries located within, %",
+        f"{report['queries']['validation']} validation queries located within, %",
         ("queries, distance", *(f">{ranker}" for ranker in rankers), ">gap closed"),
         [
             (
@@ -213,7 +214,7 @@ def _print_reranker_report(bundle: Path, report: Any) -> None:
             )
         ],
     )
-    output.print_line(f"queries excluded: {report['dropped'] or 'none'}; split: {report['split']}")
+    output.print_line(f"queries excluded: {report['rejected'] or 'none'}; split: {report['split']}")
     if leak_warning := leakage_warning(report["short_evidence"]):
         output.warn(leak_warning)
     output.print_line(
@@ -231,7 +232,7 @@ def _print_embedder_report(bundle: Path, report: Any) -> None:
             for name, share in report["validation"].items()
         ],
     )
-    output.print_line(f"rows excluded: {report['dropped'] or 'none'}; split: {report['split']}")
+    output.print_line(f"rows excluded: {report['rejected'] or 'none'}; split: {report['split']}")
     if report["catalog_read_at"]:
         output.print_line(f"images of the catalog as of {report['catalog_read_at']}")
     output.print_line(f"bundle in {bundle}; for a new index: export PINPOINT_BUNDLE={bundle.name}")

@@ -11,6 +11,7 @@ from pinpoint import jobs
 from pinpoint.cli import output
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 
 if TYPE_CHECKING:
     from pinpoint.training.core.configs import EmbedderConfig
@@ -35,7 +36,7 @@ def status(
     """Show the status of the training runs of workers."""
     from pinpoint.training.core.runs import all_runs, find_run
 
-    session, home = Session.of(context, as_json=as_json), Settings.from_environment().places.home
+    session, home = Session.of(context, as_json=as_json), load_settings().places.home
     if run_id is not None:
         run = find_run(home, run_id)
         if session.as_json:
@@ -57,7 +58,7 @@ def resume(context: typer.Context, run_id: RunIdArgument, as_json: JsonOption = 
     from pinpoint.stack.training_worker import start_training_worker
     from pinpoint.training.core.runs import requeue
 
-    session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
+    session, settings = Session.of(context, as_json=as_json), load_settings()
     start_training_worker(settings)
     run = requeue(settings.places.home, run_id)
     _send_job(session, run)

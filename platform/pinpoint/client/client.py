@@ -165,28 +165,32 @@ class Client:
         self,
         batch_id: Id,
         files: Mapping[str, Path | bytes],
-        hints: Mapping[str, Mapping[str, Any]] | None = None,
+        metadata_overrides: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Json:
         """Add files to an open upload set in one request, without retries.
 
         Args:
             batch_id: The upload set.
             files: Name in the source → path or bytes.
-            hints: Name → known metadata of the file (`lat`, `lon`, `captured_at`, …).
+            metadata_overrides: Name → known metadata of the file (`lat`, `lon`, `captured_at`, …).
         """
         contents = [
             ("files", (name, item if isinstance(item, bytes) else Path(item).read_bytes()))
             for name, item in files.items()
         ]
-        form = {"hints": json.dumps(hints, default=to_text)} if hints else None
+        form = (
+            {"metadata_overrides": json.dumps(metadata_overrides, default=to_text)}
+            if metadata_overrides
+            else None
+        )
         added: Json = self._wire.call(
             "POST", f"/v1/batches/{_to_path_segment(batch_id)}/images", form=form, files=contents
         )
         return added
 
-    def complete(self, batch_id: Id) -> Json:
+    def close_batch(self, batch_id: Id) -> Json:
         """Close an upload set: it accepts no more files."""
-        batch: Json = self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/complete")
+        batch: Json = self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/close")
         return batch
 
     def batch(self, batch_id: Id) -> Json:
@@ -207,10 +211,10 @@ class Client:
         return page
 
     def items(
-        self, batch_id: Id, *, state: str | None = None, after: int = 0, limit: int = 200
+        self, batch_id: Id, *, status: str | None = None, after: int = 0, limit: int = 200
     ) -> Json:
-        """List a page of an upload set's files: `{"items": [...], "next": seq | None}`."""
-        query = {"state": state, "after": after, "limit": limit}
+        """List a page of an upload set's files: `{"items": [...], "next": position | None}`."""
+        query = {"status": status, "after": after, "limit": limit}
         page: Json = self._wire.call(
             "GET", f"/v1/batches/{_to_path_segment(batch_id)}/items", query=query
         )
@@ -253,7 +257,7 @@ class Client:
             on_progress: Called with the batch after each request.
 
         Returns:
-            The batch. `not_sent` lists files and rows that could not be sent, with reasons;
+            The batch. `not_sent` lists files and rows that could not be sent, with their errors;
             `repeated` is the number of requests repeated because the server was unavailable;
             `manifest` is the name of the manifest used.
         """
@@ -290,9 +294,10 @@ class Client:
         image: Json = self._wire.call("GET", f"/v1/images/{_to_path_segment(image_id)}")
         return image
 
-    def fix(self, image_id: Id, **fields: Any) -> Json:
-        """Correct an image: `lat` and `lon`, `captured_at`, `heading_deg`, `creator` and so on.
+    def update(self, image_id: Id, **fields: Any) -> Json:
+        """Update an image manually.
 
+        Fields are `lat` and `lon`, `captured_at`, `heading_deg`, `creator` and so on.
         `clear` is a list of fields (`position`, `captured_at`, …) whose manual value is removed.
         """
         body = json.loads(json.dumps(fields, default=to_text))
@@ -310,10 +315,15 @@ class Client:
         return self._wire.fetch(f"/v1/images/{_to_path_segment(image_id)}/thumbnail")
 
     def neighbors(
-        self, image_id: Id, *, radius_m: float = 250.0, kinds: Sequence[str] = (), limit: int = 20
+        self,
+        image_id: Id,
+        *,
+        radius_m: float = 250.0,
+        source_kinds: Sequence[str] = (),
+        limit: int = 20,
     ) -> list[Json]:
         """List images near an image with `distance_m`, nearest first."""
-        query = {"radius_m": radius_m, "kinds": list(kinds) or None, "limit": limit}
+        query = {"radius_m": radius_m, "source_kind": list(source_kinds) or None, "limit": limit}
         neighbors: list[Json] = self._wire.call(
             "GET", f"/v1/images/{_to_path_segment(image_id)}/neighbors", query=query
         )["neighbors"]

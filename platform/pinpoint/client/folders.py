@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, Protocol
+from uuid import UUID
 
 from pinpoint.client.retry import RetryPolicy
 from pinpoint.client.transport import Json
@@ -23,17 +24,16 @@ from pinpoint.media.manifests.manifest_choice import find_one_manifest
 from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
 from pinpoint.media.tracks import add_options
 from pinpoint.records import MetadataOverride, ReadOptions, Rejected
-from pinpoint.settings import Settings
-
-if TYPE_CHECKING:
-    from pinpoint.client.client import Client
+from pinpoint.settings_file import load_settings
 
 MAX_FILES_PER_REQUEST: Final = 64
 MAX_BYTES_PER_REQUEST: Final = 64_000_000
 MAX_NAME_LENGTH: Final = 512
 _MIN_POLL_S: Final = 0.1
 _MAX_POLL_S: Final = 2.0
-_LOCAL_HINT_FIELDS: Final = frozenset({"track", "track_name", "position_source", "stored_layers"})
+_LOCAL_OVERRIDE_FIELDS: Final = frozenset(
+    {"track", "track_name", "position_source", "stored_layers"}
+)
 
 BatchCallback = Callable[[Json], None] | None
 
@@ -44,11 +44,41 @@ class Upload:
 
     name: str
     path: Path
-    hint: Json = field(default_factory=dict)
+    metadata_override: Json = field(default_factory=dict)
+
+
+class BatchClient(Protocol):
+    """The methods of `Client` that an upload needs."""
+
+    def open_batch(self, source: str, /) -> Json:
+        """Open a batch in a source."""
+        ...
+
+    def upload(
+        self,
+        batch_id: str | UUID,
+        files: Mapping[str, Path | bytes],
+        metadata_overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        /,
+    ) -> Json:
+        """Add files to a batch."""
+        ...
+
+    def close_batch(self, batch_id: str | UUID, /) -> Json:
+        """Close a batch to further files."""
+        ...
+
+    def batch(self, batch_id: str | UUID, /) -> Json:
+        """Return a batch with the counts of its items."""
+        ...
+
+    def items(self, batch_id: str | UUID, /, *, after: int = 0, limit: int = 200) -> Json:
+        """Return a page of the items of a batch."""
+        ...
 
 
 def upload_folder(  # noqa: PLR0913 - see long_functions.toml
-    client: Client,
+    client: BatchClient,
     path: Path,
     *,
     source: str,
@@ -84,7 +114,7 @@ def upload_folder(  # noqa: PLR0913 - see long_functions.toml
         rejections += uploader.send(chunk)
         if on_progress is not None:
             on_progress(patience.call(lambda: client.batch(batch["id"])))
-    batch = patience.call(lambda: client.complete(batch["id"]))
+    batch = patience.call(lambda: client.close_batch(batch["id"]))
     batch = wait_until_processed(client, batch, on_progress, patience) if wait else batch
     return {
         **batch,
@@ -138,7 +168,9 @@ def find_uploads(
         if only_rows:
             return
     if path.is_file():
-        yield Upload(name=_below_root(path.name, root), path=path, hint=_option_fields(options))
+        yield Upload(
+            name=_below_root(path.name, root), path=path, metadata_override=_option_fields(options)
+        )
     elif path.is_dir():
         yield from _walk_folder(path, root, options, named)
     else:
@@ -149,7 +181,7 @@ def _walk_folder(
     folder: Path, root: str | None, options: ReadOptions, named: set[str]
 ) -> Iterator[Upload | Rejected]:
     """List files below the folder, except those that a manifest has named."""
-    hint = _option_fields(options)
+    metadata_override = _option_fields(options)
     unreadable: list[Rejected] = []
 
     def record_unreadable(below: Path, error: OSError) -> None:
@@ -162,7 +194,9 @@ def _walk_folder(
         unreadable.clear()
         name = file.relative_to(folder).as_posix()
         if name not in named:
-            yield Upload(name=_below_root(name, root), path=file, hint=hint)
+            yield Upload(
+                name=_below_root(name, root), path=file, metadata_override=metadata_override
+            )
     yield from unreadable
 
 
@@ -189,7 +223,8 @@ def count_photos_with_track(path: Path) -> int:
 def split_into_requests(files: Iterable[Upload]) -> Iterator[list[Upload]]:
     """Split files into requests within `MAX_FILES_PER_REQUEST` and `MAX_BYTES_PER_REQUEST`.
 
-    A larger file is sent alone. A name occurs once per request, because hints are keyed by name.
+    A larger file is sent alone. A name occurs once per request, because it is the key of the
+    overrides.
     """
     chunk: list[Upload] = []
     names: set[str] = set()
@@ -211,11 +246,11 @@ def split_into_requests(files: Iterable[Upload]) -> Iterator[list[Upload]]:
 
 
 def wait_until_processed(
-    client: Client, batch: Json, on_progress: BatchCallback, patience: RetryPolicy
+    client: BatchClient, batch: Json, on_progress: BatchCallback, patience: RetryPolicy
 ) -> Json:
     """Poll with increasing intervals until each file of a batch has a final status."""
     pause_s, batch_id = _MIN_POLL_S, batch["id"]
-    while not batch["complete"]:
+    while not batch["is_processed"]:
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, _MAX_POLL_S)
         batch = patience.call(lambda: client.batch(batch_id))
@@ -227,12 +262,12 @@ def wait_until_processed(
 class _BatchUploader:
     """Sends files to one batch that no other client uses."""
 
-    def __init__(self, client: Client, batch_id: str, patience: RetryPolicy) -> None:
+    def __init__(self, client: BatchClient, batch_id: str, patience: RetryPolicy) -> None:
         self._client = client
         self._batch_id = batch_id
         self._patience = patience
         self._num_items = 0
-        """Lower bound of the number of files in the batch; their `seq` values start at 1."""
+        """Lower bound of the number of files in the batch; their positions start at 1."""
         self._earlier_names: set[str] = set()
         """Names in earlier requests; a manifest may repeat a name with other metadata."""
 
@@ -267,7 +302,8 @@ class _BatchUploader:
             response = self._client.upload(
                 self._batch_id,
                 {file.name: file.path for file in remaining},
-                {file.name: file.hint for file in remaining if file.hint} or None,
+                {file.name: file.metadata_override for file in remaining if file.metadata_override}
+                or None,
             )
             self._num_items = int(response["batch"]["items"])
 
@@ -287,7 +323,7 @@ def _iterate_manifest(
     manifest: Path, root: str | None, options: ReadOptions, named: set[str]
 ) -> Iterator[Upload | Rejected]:
     """List rows of a manifest and add the files that they name to `named`."""
-    for row in read_manifest(manifest, Settings.from_environment().media, options):
+    for row in read_manifest(manifest, load_settings().media, options):
         if isinstance(row, Rejected):
             named.add(row.file)
             yield row
@@ -295,27 +331,31 @@ def _iterate_manifest(
         named.add(row.file.relative_to(manifest.parent.resolve()).as_posix())
         has_external_id = row.external_id != row.name
         name = row.external_id if has_external_id else _below_root(row.name, root)
-        hint = add_options(row.hint, None, options) or row.hint
-        yield Upload(name=name, path=row.file, hint=_hint_fields(hint))
+        metadata_override = (
+            add_options(row.metadata_override, None, options) or row.metadata_override
+        )
+        yield Upload(
+            name=name, path=row.file, metadata_override=_override_fields(metadata_override)
+        )
 
 
 def _option_fields(options: ReadOptions) -> Json:
-    """Return the hint fields from the options for files without a manifest row."""
-    return _hint_fields(add_options(None, None, options) or MetadataOverride())
+    """Return the override fields from the options for files without a manifest row."""
+    return _override_fields(add_options(None, None, options) or MetadataOverride())
 
 
-def _hint_fields(hint: MetadataOverride) -> Json:
-    """Return the hint fields that the API accepts, without empty values."""
-    values = dataclasses.asdict(hint)
+def _override_fields(metadata_override: MetadataOverride) -> Json:
+    """Return the override fields that the API accepts, without empty values."""
+    values = dataclasses.asdict(metadata_override)
     return {
         name: value
         for name, value in values.items()
-        if name not in _LOCAL_HINT_FIELDS and value is not None and value != {}
+        if name not in _LOCAL_OVERRIDE_FIELDS and value is not None and value != {}
     }
 
 
 def _partition_uploads(uploads: Iterable[Upload | Rejected]) -> tuple[list[Upload], list[Rejected]]:
-    """Split files into those that can be sent and rejections with reasons."""
+    """Split files into those that can be sent and rejections."""
     sendable: list[Upload] = []
     rejections: list[Rejected] = []
     for upload in uploads:

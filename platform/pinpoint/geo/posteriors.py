@@ -25,7 +25,13 @@ from pinpoint.geo.distance import haversine_m, pairwise_m
 from pinpoint.geo.kernels import Mixture
 from pinpoint.records import QueryFeatures, StratumFit
 
-FEATURE_NAMES: Final = ("constant", "similarity", "surroundings", "agreement", "null")
+FEATURE_NAMES: Final = (
+    "intercept",
+    "max_similarity",
+    "neighborhood_similarity",
+    "agreement",
+    "no_match_log_odds",
+)
 """Features of the log-odds, in order."""
 ALL_QUERIES: Final = "all"
 AGREEMENT_RADIUS_M: Final = 25_000.0
@@ -34,46 +40,53 @@ _TRIMMED_MASS: Final = 1e-3
 _MIN_PROBABILITY: Final = 1e-6
 
 
-def decision_features(of: QueryFeatures) -> Floats:
+def decision_features(query: QueryFeatures) -> Floats:
     """`[P]` in the order of `FEATURE_NAMES`."""
-    logits = np.array(of.logits)
+    logits = np.array(query.logits)
     mass = softmax(logits)
-    best = np.array(of.points[int(np.argmax(mass))])
-    agreement = float(mass[haversine_m(np.array(of.points), best) <= AGREEMENT_RADIUS_M].sum())
+    best = np.array(query.positions[int(np.argmax(mass))])
+    agreement = float(
+        mass[haversine_m(np.array(query.positions), best) <= AGREEMENT_RADIUS_M].sum()
+    )
     odds = 0.0
-    if of.null_logit is not None:
-        odds = of.null_logit - float(logits.max() + np.log(np.exp(logits - logits.max()).sum()))
-    return np.array([1.0, of.similarity, of.surroundings, agreement, odds])
+    if query.no_match_logit is not None:
+        odds = query.no_match_logit - float(
+            logits.max() + np.log(np.exp(logits - logits.max()).sum())
+        )
+    return np.array([1.0, query.max_similarity, query.neighborhood_similarity, agreement, odds])
 
 
-def group_names(of: QueryFeatures, cuts: Mapping[str, float]) -> tuple[str, ...]:
+def group_names(query: QueryFeatures, density_thresholds: Mapping[str, float]) -> tuple[str, ...]:
     """Names of the strata of a query, the narrowest first."""
-    if of.kind is None or of.kind not in cuts:
+    if query.kind is None or query.kind not in density_thresholds:
         return (ALL_QUERIES,)
-    dense = "dense" if of.density >= cuts[of.kind] else "sparse"
-    return (f"{of.kind}, {dense}", of.kind, ALL_QUERIES)
+    dense = "dense" if query.gallery_density >= density_thresholds[query.kind] else "sparse"
+    return (f"{query.kind}, {dense}", query.kind, ALL_QUERIES)
 
 
 def select_fit(
-    of: QueryFeatures, fits: Mapping[str, StratumFit], cuts: Mapping[str, float]
+    query: QueryFeatures, fits: Mapping[str, StratumFit], density_thresholds: Mapping[str, float]
 ) -> tuple[str, StratumFit]:
     """The narrowest stratum of a query that has a fit, and that fit."""
-    name = next(each for each in group_names(of, cuts) if each in fits)
+    name = next(each for each in group_names(query, density_thresholds) if each in fits)
     return name, fits[name]
 
 
 def mixture(
-    of: QueryFeatures, fit: StratumFit, kernels_km: Sequence[float], elsewhere_km: Sequence[float]
+    query: QueryFeatures,
+    fit: StratumFit,
+    kernels_km: Sequence[float],
+    background_kernels_km: Sequence[float],
 ) -> Mixture:
     """The posterior without its lightest thousandth."""
-    points, count = np.array(of.points), len(of.points)
-    mass, elsewhere = masses(of, fit)
-    narrow = np.outer(mass, fit.kernel_shares)
-    wide = np.outer(np.full(count, elsewhere / count), fit.elsewhere_shares)
+    points, count = np.array(query.positions), len(query.positions)
+    mass, elsewhere = masses(query, fit)
+    narrow = np.outer(mass, fit.kernel_weights)
+    wide = np.outer(np.full(count, elsewhere / count), fit.background_kernel_weights)
     weights = np.concatenate([narrow.ravel(), wide.ravel()])
-    radii = [*kernels_km] * count + [*elsewhere_km] * count
+    radii = [*kernels_km] * count + [*background_kernels_km] * count
     centers = [np.repeat(points, len(kernels_km), axis=0)]
-    centers.append(np.repeat(points, len(elsewhere_km), axis=0))
+    centers.append(np.repeat(points, len(background_kernels_km), axis=0))
     order = np.argsort(weights, kind="stable")
     kept = np.sort(order[np.cumsum(weights[order]) > _TRIMMED_MASS])
     return Mixture(
@@ -81,19 +94,21 @@ def mixture(
     )
 
 
-def masses(of: QueryFeatures, fit: StratumFit) -> tuple[Floats, float]:
+def masses(query: QueryFeatures, fit: StratumFit) -> tuple[Floats, float]:
     """Probability of each candidate, `[K]`, and of "near no candidate"."""
-    elsewhere = probability(fit.elsewhere, of)
-    raised = np.array(of.logits) / fit.temperature + fit.crowding * log_candidate_density(of)
+    elsewhere = probability(fit.outside_candidates_coefficients, query)
+    raised = np.array(
+        query.logits
+    ) / fit.temperature + fit.candidate_density_exponent * log_candidate_density(query)
     return (1.0 - elsewhere) * softmax(raised), elsewhere
 
 
-def log_candidate_density(of: QueryFeatures) -> Floats:
+def log_candidate_density(query: QueryFeatures) -> Floats:
     """Log of the number of candidates around each, itself included, weighted by distance: `[K]`.
 
     Candidates that agree on a locality are stronger evidence than the sum of their masses.
     """
-    away = pairwise_m(np.array(of.points)) / AGREEMENT_RADIUS_M
+    away = pairwise_m(np.array(query.positions)) / AGREEMENT_RADIUS_M
     return np.asarray(np.log(np.exp(np.square(away) / -2.0).sum(axis=1)))
 
 
@@ -103,10 +118,10 @@ def log_odds(probabilities: Floats) -> Floats:
     return np.asarray(np.log(kept / (1.0 - kept)))
 
 
-def probability(coefficients: Sequence[float], of: QueryFeatures) -> float:
+def probability(coefficients: Sequence[float], query: QueryFeatures) -> float:
     """Logistic function of the features."""
     return float(
-        1.0 / (1.0 + np.exp(-np.clip(np.dot(coefficients, decision_features(of)), -30.0, 30.0)))
+        1.0 / (1.0 + np.exp(-np.clip(np.dot(coefficients, decision_features(query)), -30.0, 30.0)))
     )
 
 

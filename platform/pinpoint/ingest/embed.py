@@ -50,10 +50,10 @@ def embed_images(
                     _log.exception("image not encoded", image=str(image.image_id))
                     failures[image.item_id] = Rejected(
                         file=image.file,
-                        stage="embed",
-                        reason="not_encoded",
-                        detail="the network cannot encode the image; the workers' log contains "
-                        "the error",
+                        error_stage="embed",
+                        error_code="not_encoded",
+                        error_message="the network cannot encode the image; the workers' log "
+                        "contains the error",
                     )
     return vectors, failures
 

@@ -28,11 +28,11 @@ def erase_stored_images(
 
     def erase_chunk(chunk_ids: Sequence[UUID]) -> None:
         nonlocal num_erased
-        with ledger.erasing(chunk_ids) as (graves, locators):
-            index.delete({grave.id: grave.version for grave in graves})
-            for locator in locators:
-                blobs.delete(locator)
-        num_erased += len(graves)
+        with ledger.erasing(chunk_ids) as (deletions, uris):
+            index.delete({deletion.id: deletion.version for deletion in deletions})
+            for uri in uris:
+                blobs.delete(uri)
+        num_erased += len(deletions)
 
     def record_failure(image_id: UUID, error: Exception) -> None:
         raise_if_index_down(error, index)
@@ -69,7 +69,7 @@ def erase_organization(
         raise IndexUnavailableError(f"the index is not ready ({info.loading}); nothing was erased")
     num_images = closing.close(organization_id)
     num_erased, waited_since = 0, time.monotonic()
-    while ids := closing.graves(organization_id, _CHUNK):
+    while ids := closing.pending_deletions(organization_id, _CHUNK):
         erased = erase_stored_images(ids, ledger=ledger, index=index, blobs=blobs)
         if erased:
             num_erased, waited_since = num_erased + erased, time.monotonic()
@@ -78,7 +78,7 @@ def erase_organization(
             raise UnavailableError(_describe_locked_rows(organization_id))
         else:
             time.sleep(_PAUSE_S)
-    if not closing.bytes_may_go():
+    if not closing.blob_deletion_allowed():
         raise UnavailableError(_describe_locked_rows(organization_id))
     blobs.erase(organization_id)
     closing.finish()

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinpoint.iteration import map_in_threads
 from pinpoint.media.checks import RejectedFileError, rejected
 from pinpoint.media.files import check_file_name, find_photos
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
@@ -37,7 +36,7 @@ class _Work:
 
     file: str
     path: Path | None = None
-    hint: MetadataOverride | None = None
+    metadata_override: MetadataOverride | None = None
     rejected: Rejected | None = None
 
 
@@ -72,18 +71,12 @@ def inspect_files(
     if threads == 1:
         yield from (_inspect_file(work_item, decoder) for work_item in work_items)
         return
-    futures: deque[Future[Inspected]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for work_item in work_items:
-                futures.append(pool.submit(_inspect_file, work_item, decoder))
-                if len(futures) > 4 * threads:
-                    yield futures.popleft().result()
-            while futures:
-                yield futures.popleft().result()
-        finally:
-            for future in futures:
-                future.cancel()
+    yield from map_in_threads(
+        lambda work_item: _inspect_file(work_item, decoder),
+        work_items,
+        threads=threads,
+        ahead=4 * threads,
+    )
 
 
 def used_manifest(path: Path) -> Path | None:
@@ -109,7 +102,7 @@ def _list_work(
         yield from _list_rows(path, settings, options, set())
     else:
         track = find_tracks(path.parent, options.track)(path)
-        yield _Work(file=path.name, path=path, hint=add_options(None, track, options))
+        yield _Work(file=path.name, path=path, metadata_override=add_options(None, track, options))
 
 
 def _list_folder(root: Path, options: ReadOptions, named_files: set[str]) -> Iterator[_Work]:
@@ -135,7 +128,9 @@ def _list_folder(root: Path, options: ReadOptions, named_files: set[str]) -> Ite
             rejection = rejected(name, error.reason, error.detail)
             yield _Work(file=rejection.file, rejected=rejection)
             continue
-        yield _Work(file=name, path=path, hint=add_options(None, track_of(path), options))
+        yield _Work(
+            file=name, path=path, metadata_override=add_options(None, track_of(path), options)
+        )
     yield from unreadable
 
 
@@ -151,8 +146,8 @@ def _list_rows(
             yield _Work(file=row.file, rejected=row)
         else:
             named_files.add(row.name)
-            hint = add_options(row.hint, track_of(row.file), options)
-            yield _Work(file=row.name, path=row.file, hint=hint)
+            metadata_override = add_options(row.metadata_override, track_of(row.file), options)
+            yield _Work(file=row.name, path=row.file, metadata_override=metadata_override)
 
 
 def _inspect_file(work: _Work, decoder: Decoder) -> Inspected:
@@ -160,7 +155,7 @@ def _inspect_file(work: _Work, decoder: Decoder) -> Inspected:
     if work.path is None:
         rejection = work.rejected or rejected(work.file, "missing_file", "the row names no file")
         return Inspected(file=work.file, capture=None, rejected=rejection, seconds=0.0)
-    result = decoder.read(work.file, str(work.path), work.hint)
+    result = decoder.read(work.file, str(work.path), work.metadata_override)
     seconds = time.perf_counter() - start
     if isinstance(result, Rejected):
         return Inspected(file=work.file, capture=None, rejected=result, seconds=seconds)

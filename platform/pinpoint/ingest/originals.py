@@ -14,7 +14,7 @@ from pinpoint.media.jpeg_encoder import encode_jpeg
 from pinpoint.ports import BlobStore
 from pinpoint.records import ClaimedItem, DecodedImage, Rejected
 
-MODIFIED_DURING_INGEST: Final = "changed_meanwhile"
+MODIFIED_DURING_INGEST: Final = "file_modified_during_ingest"
 """Reason for a file that was changed, moved or deleted between reading and copying."""
 
 
@@ -32,7 +32,7 @@ class Originals:
     @property
     def stored(self) -> set[str]:
         """Blobs stored so far; a row may reference them or not."""
-        return {locator for locators in self._stored.values() for locator in locators}
+        return {uri for uris in self._stored.values() for uri in uris}
 
     def __call__(self, item: ClaimedItem, reading: DecodedImage) -> list[str | None] | None:
         """One URI for each face of the reading; None: call `store_originals` first."""
@@ -40,9 +40,9 @@ class Originals:
             return [*self._stored[item.id]]
         if item.source.originals == "rendition":
             return None
-        if item.source.originals == "copy" and not item.locator.startswith("blob:"):
+        if item.source.originals == "copy" and not item.uri.startswith("blob:"):
             return None
-        return [item.locator] * len(reading.faces)
+        return [item.uri] * len(reading.faces)
 
     def store_originals(
         self, readings: Sequence[tuple[ClaimedItem, DecodedImage]]
@@ -69,14 +69,15 @@ class Originals:
             except (NotFoundError, RejectedFileError) as error:
                 rejections[item.id] = Rejected(
                     file=item.file,
-                    stage="store",
-                    reason=MODIFIED_DURING_INGEST,
-                    detail=f"it changed between reading and copying ({_describe_change(error)}); "
-                    "when nothing writes to it, run `pinpoint batches retry`",
+                    error_stage="store",
+                    error_code=MODIFIED_DURING_INGEST,
+                    error_message="it changed between reading and copying "
+                    f"({_describe_change(error)}); when nothing writes to it, run "
+                    "`pinpoint batches retry`",
                 )
                 continue
-            locator = self._blobs.put(item.organization_id, data)
-            self._stored[item.id] = [locator] * len(reading.faces)
+            uri = self._blobs.put(item.organization_id, data)
+            self._stored[item.id] = [uri] * len(reading.faces)
         return rejections
 
     def _read_unchanged(self, item: ClaimedItem, reading: DecodedImage) -> bytes:
@@ -86,7 +87,7 @@ class Originals:
             NotFoundError: There is no such blob.
             RejectedFileError: The file is missing, or its bytes changed.
         """
-        data = read_bytes(Path(self._blobs.path(item.locator)), reading.capture.size_bytes)
+        data = read_bytes(Path(self._blobs.path(item.uri)), reading.capture.size_bytes)
         if sha256(data) != reading.capture.sha256:
             raise RejectedFileError(MODIFIED_DURING_INGEST, "its SHA-256 is different")
         return data

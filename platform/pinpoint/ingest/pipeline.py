@@ -22,6 +22,7 @@ from pinpoint.ingest.embed import ToEmbed, embed_images
 from pinpoint.ingest.originals import Originals
 from pinpoint.ingest.read import ReadItem, make_internal_rejection, read_items
 from pinpoint.ingest.stored_images import RateLimiter, match_stored_images
+from pinpoint.iteration import batched
 from pinpoint.media.checks import POISON
 from pinpoint.ports import (
     BlobStore,
@@ -91,7 +92,7 @@ def ingest_items(
     tally.count("claimed", len(items))
     with logs.bind_context(**_batch_log_fields(items)):
         try:
-            with parts.ledger.holding([item.id for item in items], worker):
+            with parts.ledger.lease_heartbeat([item.id for item in items], worker):
                 _ingest_slices(items, worker, parts, tally)
         except isolate.OUTAGES:
             _release_items([item.id for item in items], worker, parts)
@@ -128,7 +129,10 @@ def _ingest_slice_isolated(
         _log.error("file failed", item=str(item.id), try_=item.attempts, exc_info=error)
         if isinstance(error, BadRequestError) and error.reason == NOT_STORABLE:
             rejected[item.id] = Rejected(
-                file=item.file, stage="store", reason=NOT_STORABLE, detail=error.message
+                file=item.file,
+                error_stage="store",
+                error_code=NOT_STORABLE,
+                error_message=error.message,
             )
         else:
             failed[item.id] = make_internal_rejection(item.file, "store")
@@ -138,7 +142,7 @@ def _ingest_slice_isolated(
 
     readable: list[ReadItem] = []
     for item, result in read:
-        if isinstance(result, Rejected) and result.reason == INTERNAL_ERROR:
+        if isinstance(result, Rejected) and result.error_code == INTERNAL_ERROR:
             failed[item.id] = result
         else:
             readable.append((item, result))
@@ -151,8 +155,8 @@ def _ingest_slice_isolated(
         by_organization = sorted(readable, key=lambda pair: pair[0].organization_id)
         for _, group in groupby(by_organization, key=lambda pair: pair[0].organization_id):
             isolate.process_with_bisection(list(group), ingest, record_failure)
-    parts.ledger.settle(rejected, "rejected")
-    parts.ledger.put_off(failed, worker)
+    parts.ledger.finish_items(rejected, "rejected")
+    parts.ledger.release_after_error(failed, worker)
     tally.count("rejected", len(rejected))
 
 
@@ -160,12 +164,12 @@ def _release_items(ids: Sequence[UUID], worker: str, parts: IngestParts) -> None
     """Release items; if the database does not respond, wait for it, as there is no other work."""
     for pause_s in _RELEASE_PAUSES_S:
         try:
-            parts.ledger.give_back(ids, worker)
+            parts.ledger.release_unprocessed(ids, worker)
             return
         except UnavailableError as error:
             _log.warning("items not given back yet", reason=error.reason, detail=error.message)
             time.sleep(pause_s)
-    parts.ledger.give_back(ids, worker)
+    parts.ledger.release_unprocessed(ids, worker)
 
 
 def _batch_log_fields(items: Sequence[ClaimedItem]) -> dict[str, str]:
@@ -179,14 +183,14 @@ def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts, tally: IngestTal
     accepted = [(item, result) for item, result in read if isinstance(result, DecodedImage)]
     if len(rejections) + len(accepted) != len(read):
         raise RuntimeError(f"{len(read)} read, {len(rejections)} refused, {len(accepted)} accepted")
-    poison = {id_: result for id_, result in rejections.items() if result.reason in POISON}
+    poison = {id_: result for id_, result in rejections.items() if result.error_code in POISON}
     not_accepted = {id_: result for id_, result in rejections.items() if id_ not in poison}
     originals = Originals(parts.blobs)
-    with tally.stage("keep"):
-        parts.ledger.settle(not_accepted, "rejected")
-        parts.ledger.settle(poison, "failed")
+    with tally.stage("store"):
+        parts.ledger.finish_items(not_accepted, "rejected")
+        parts.ledger.finish_items(poison, "failed")
         upserted, changed = _upsert_readings(accepted, originals, parts)
-        parts.ledger.settle(changed, "failed")
+        parts.ledger.finish_items(changed, "failed")
     tally.count("rejected", len(not_accepted))
     tally.count("failed", len(poison) + len(changed))
     with tally.stage("embed"):
@@ -223,8 +227,8 @@ def reembed_images(
     """
     contract = parts.encoder.contract
     rate_limiter, num_done, unreachable = RateLimiter(images_per_s), 0, dict[UUID, Rejected]()
-    for start in range(0, len(ids), _IMAGES_PER_READ):
-        files = backlog.files(ids[start : start + _IMAGES_PER_READ])
+    for page in batched(ids, _IMAGES_PER_READ):
+        files = backlog.files(page)
         for read in read_items(files, parts.decoder, parts.blobs, threads=parts.threads):
             matched, unmatched = match_stored_images(read)
             to_embed = [
@@ -233,7 +237,7 @@ def reembed_images(
                     file=file.file,
                     image_id=image.id,
                     sha256=image.sha256,
-                    kind=image.kind,
+                    kind=image.source_kind,
                     pixels=face.pixels,
                 )
                 for file, image, face in matched
@@ -295,7 +299,7 @@ def _upsert_by_source(
     return {
         result.item_id: result
         for _, group in groupby(by_source, key=lambda pair: pair[0].source.id)
-        for result in parts.ledger.keep(list(group), originals)
+        for result in parts.ledger.upsert_images(list(group), originals)
     }
 
 
@@ -322,7 +326,7 @@ def _embed_readings(
         return
     vectors, failures = embed_images(to_embed, parts.encoder)
     parts.ledger.save_vectors(parts.encoder.contract.digest, vectors)
-    parts.ledger.settle(failures, "failed")
+    parts.ledger.finish_items(failures, "failed")
     tally.count("encoded", len(vectors))
     tally.count("failed", len(failures))
 
@@ -369,7 +373,7 @@ def _delete_unused_originals(
     parts: IngestParts,
 ) -> None:
     """Delete blobs without a row: of rejected files, duplicates, or replaced by a rendition."""
-    locators = {item.locator for item in items} | stored
-    locators |= {locator for result in upserted.values() for locator in result.replaced}
-    for locator in parts.ledger.unused(sorted(locators)):
-        parts.blobs.delete(locator)
+    uris = {item.uri for item in items} | stored
+    uris |= {uri for result in upserted.values() for uri in result.replaced}
+    for uri in parts.ledger.unused_blobs(sorted(uris)):
+        parts.blobs.delete(uri)

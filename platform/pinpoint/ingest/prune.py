@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from pinpoint.fault_isolation import Failures
+from pinpoint.iteration import batched
 from pinpoint.ports import BlobStore, IngestRepository, TenantDeletion
 
 _BLOBS_PER_PAGE: Final = 1_000
@@ -17,8 +17,8 @@ class PruneReport:
     """Numbers of removed objects."""
 
     blobs: int
-    halves: int
-    queries: int
+    partial_files: int
+    audit_rows: int
     organizations: int
 
 
@@ -43,24 +43,31 @@ def prune_leftovers(
         audit_s: Age in seconds at which audit rows are deleted.
     """
     failures = Failures()
-    for organization_id in closing.closed():
+    for organization_id in closing.deleted_organizations():
         with failures.apart("organization", organization=str(organization_id)):
             # Erases data of requests that were running during the erasure.
             closing.close(organization_id)
-            if not closing.graves(organization_id, 1) and closing.bytes_may_go():
+            if (
+                not closing.pending_deletions(organization_id, 1)
+                and closing.blob_deletion_allowed()
+            ):
                 blobs.erase(organization_id)
-    num_blobs = halves = queries = organizations = 0
-    old_blobs = blobs.old(orphan_s)
-    while page := list(islice(old_blobs, _BLOBS_PER_PAGE)):
+    num_blobs = partial_files = audit_rows = organizations = 0
+    for page in batched(blobs.old(orphan_s), _BLOBS_PER_PAGE):
         with failures.apart("blobs"):
-            for locator in ledger.unused(page):
-                blobs.delete(locator)
+            for uri in ledger.unused_blobs(page):
+                blobs.delete(uri)
                 num_blobs += 1
-    with failures.apart("halves"):
-        halves = blobs.drop_halves(orphan_s)
-    with failures.apart("queries"):
-        queries = closing.forget_queries(audit_s)
+    with failures.apart("partial files"):
+        partial_files = blobs.drop_halves(orphan_s)
+    with failures.apart("audit log"):
+        audit_rows = closing.prune_audit_log(audit_s)
     with failures.apart("organizations"):
         organizations = closing.finish()
     failures.raise_first()
-    return PruneReport(blobs=num_blobs, halves=halves, queries=queries, organizations=organizations)
+    return PruneReport(
+        blobs=num_blobs,
+        partial_files=partial_files,
+        audit_rows=audit_rows,
+        organizations=organizations,
+    )

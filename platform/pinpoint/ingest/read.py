@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal, Protocol, TypeVar
 
 from pinpoint import logs
 from pinpoint.errors import NotFoundError
 from pinpoint.fault_isolation import INTERNAL_ERROR, OUTAGES
+from pinpoint.iteration import batched, map_in_threads
 from pinpoint.ports import BlobStore, Decoder
 from pinpoint.records import ClaimedItem, DecodedImage, MetadataOverride, Rejected, limits
 from pinpoint.records.limits import UnstorableError
@@ -30,12 +30,12 @@ class Readable(Protocol):
         ...
 
     @property
-    def locator(self) -> str:
+    def uri(self) -> str:
         """URI of the bytes."""
         ...
 
     @property
-    def hint(self) -> MetadataOverride | None:
+    def metadata_override(self) -> MetadataOverride | None:
         """Metadata from outside the file."""
         ...
 
@@ -47,34 +47,34 @@ def read_items(
     items: Sequence[Item], decoder: Decoder, blobs: BlobStore, *, threads: int
 ) -> Iterator[list[tuple[Item, DecodedImage | Rejected]]]:
     """Slices of items with their results, in order; at most one decoded slice is buffered."""
-    slices = [items[start : start + SLICE] for start in range(0, len(items), SLICE)]
-    with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
-        futures: list[list[Future[DecodedImage | Rejected]]] = []
-        for number, current in enumerate(slices):
-            for slice_ahead in slices[len(futures) : number + 2]:
-                futures.append(
-                    [pool.submit(_read_item, item, decoder, blobs) for item in slice_ahead]
-                )
-            results = [future.result() for future in futures[number]]
-            futures[number] = []
-            yield list(zip(current, results, strict=True))
+    results = map_in_threads(
+        lambda item: _read_item(item, decoder, blobs), items, threads=threads, ahead=SLICE
+    )
+    yield from batched(zip(items, results, strict=True), SLICE)
 
 
 def _read_item(item: Readable, decoder: Decoder, blobs: BlobStore) -> DecodedImage | Rejected:
     try:
-        path = blobs.path(item.locator)
-        result = decoder.read(item.file, path, item.hint)
+        path = blobs.path(item.uri)
+        result = decoder.read(item.file, path, item.metadata_override)
         if isinstance(result, DecodedImage):
             limits.check_capture(result.capture)
     except NotFoundError as error:
-        return Rejected(file=item.file, stage="read", reason="missing_file", detail=error.message)
+        return Rejected(
+            file=item.file,
+            error_stage="read",
+            error_code="missing_file",
+            error_message=error.message,
+        )
     except UnstorableError as error:
-        return Rejected(file=item.file, stage="check", reason=error.reason, detail=error.detail)
+        return Rejected(
+            file=item.file, error_stage="check", error_code=error.reason, error_message=error.detail
+        )
     except OUTAGES:
         raise
     except Exception:
         # The error is caused by this file; other files are read by other calls.
-        _log.exception("file not read", locator=item.locator)
+        _log.exception("file not read", uri=item.uri)
         return make_internal_rejection(item.file, "read")
     return result
 
@@ -83,7 +83,7 @@ def make_internal_rejection(file: str, stage: Literal["read", "store"]) -> Rejec
     """The rejection shown to users for an unexpected error; the log has the details."""
     return Rejected(
         file=file,
-        stage=stage,
-        reason=INTERNAL_ERROR,
-        detail="an unexpected error; the workers' log contains it",
+        error_stage=stage,
+        error_code=INTERNAL_ERROR,
+        error_message="an unexpected error; the workers' log contains it",
     )

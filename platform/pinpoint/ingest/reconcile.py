@@ -12,6 +12,7 @@ from uuid import UUID
 
 from pinpoint import jobs
 from pinpoint.fault_isolation import Failures, process_with_bisection, raise_if_index_down
+from pinpoint.iteration import batched
 from pinpoint.ports import IngestRepository, JobQueue, VectorIndex
 from pinpoint.records import Drift
 
@@ -64,7 +65,7 @@ def reconcile_index_rows(
         missing=len(differences.missing),
         stale=len(differences.stale),
         extra=len(differences.extra),
-        mended=num_repaired,
+        repaired=num_repaired,
     )
 
 
@@ -92,7 +93,7 @@ def _compare_versions(ledger: IngestRepository, index: VectorIndex, contract: st
 
 def _recheck_differences(differences: _Differences, ledger: IngestRepository) -> None:
     """Drop differences that exist only because a row was written between the two scans."""
-    rows = ledger.live([*differences.extra, *differences.above])
+    rows = ledger.live_versions([*differences.extra, *differences.above])
     # The point of a pending or new row is correct.
     differences.extra -= rows.keys()
     for image_id, (version, is_live) in list(differences.above.items()):
@@ -119,18 +120,17 @@ def _repair_index(
         failures.note("reconcile", error, image=str(image_id))
 
     def bump_versions(ids: Sequence[UUID]) -> None:
-        ledger.overtake({image_id: differences.above[image_id][0] for image_id in ids})
+        ledger.bump_versions({image_id: differences.above[image_id][0] for image_id in ids})
 
     process_with_bisection(sorted(differences.above), bump_versions, record_failure)
     to_index = sorted((differences.missing | differences.stale) - failed_ids)
-    for start in range(0, len(to_index), chunk):
-        ids = to_index[start : start + chunk]
+    for ids in batched(to_index, chunk):
         ledger.mark_pending(ids)
         queue.send(jobs.INDEX_IMAGES, ids)
     extra = sorted(differences.extra)
-    for start in range(0, len(extra), _IDS_PER_PAGE):
+    for page in batched(extra, _IDS_PER_PAGE):
         process_with_bisection(
-            extra[start : start + _IDS_PER_PAGE],
+            page,
             lambda chunk_ids: _delete_points(chunk_ids, ledger, index),
             record_failure,
         )
@@ -142,7 +142,10 @@ def _delete_points(ids: Sequence[UUID], ledger: IngestRepository, index: VectorI
     """Delete points without a row, by source, while locks prevent new rows."""
     by_source = sorted(index.fetch(ids), key=attrgetter("source_id"))
     for source_id, points in groupby(by_source, key=attrgetter("source_id")):
-        with ledger.strays(source_id, [point.id for point in points]) as (deleted_ids, tombstones):
+        with ledger.orphaned_points(source_id, [point.id for point in points]) as (
+            deleted_ids,
+            tombstones,
+        ):
             # If PostgreSQL has no version, a new row starts at version 1 and could never replace
             # a tombstone, so the point is deleted without one.
             index.forget(deleted_ids)

@@ -11,9 +11,10 @@ from uuid import UUID
 
 from pinpoint import jobs
 from pinpoint.fault_isolation import Failures
+from pinpoint.iteration import batched
 from pinpoint.jobs import JobName
 from pinpoint.ports import IngestRepository, JobQueue, VectorIndex
-from pinpoint.records import SweepReport
+from pinpoint.records import RecoveryReport
 
 _MAX_PER_RUN = 10_000
 _BUILD_NAME = re.compile(r"(\d{8}T\d{6})\d{3}Z-")
@@ -30,7 +31,7 @@ def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
     tombstone_s: float,
     is_alive: Callable[[str], bool],
     rebuild: Callable[[], None] | None = None,
-) -> SweepReport:
+) -> RecoveryReport:
     """Release the leases of dead workers and send lost work again.
 
     An item without a lease is lost only if the queue is empty; otherwise it may be waiting.
@@ -46,9 +47,11 @@ def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
         is_alive: Whether the worker of a lease still runs; True if that is unknown.
         rebuild: Rebuilds the index, if its files contain deleted points until a rebuild.
     """
-    released = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
+    released = sum(
+        ledger.release_worker(worker) for worker in ledger.active_workers() if not is_alive(worker)
+    )
     if queue.waiting():
-        return SweepReport(released=released, items=0, images=0, graves=0, forgotten=0)
+        return RecoveryReport(released=released, items=0, images=0, deletions=0, tombstones=0)
     failures = Failures()
     images: list[UUID] = []
     lost_items: list[tuple[UUID, int]] = []
@@ -61,23 +64,23 @@ def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
     with failures.apart("items"):
         lost_items = ledger.lost_items(_MAX_PER_RUN)
         _send_lost_items(queue, lost_items, chunk)
-    with failures.apart("graves"):
-        deleted_images = ledger.lost_graves(_MAX_PER_RUN)
+    with failures.apart("deletions"):
+        deleted_images = ledger.lost_deletions(_MAX_PER_RUN)
         _send_chunks(queue, jobs.ERASE_IMAGES, deleted_images, chunk)
     with failures.apart("tombstones"):
-        with ledger.forgetting(tombstone_s) as expired:
+        with ledger.expired_tombstones(tombstone_s) as expired:
             index.forget(expired)
         old_tombstones = expired
         # A build that began after these points were deleted never contained them.
         if old_tombstones and rebuild is not None and _build_age_s(index) > tombstone_s:
             rebuild()
     failures.raise_first()
-    return SweepReport(
+    return RecoveryReport(
         released=released,
         items=len(lost_items),
         images=len(images),
-        graves=len(deleted_images),
-        forgotten=len(old_tombstones),
+        deletions=len(deleted_images),
+        tombstones=len(old_tombstones),
     )
 
 
@@ -105,5 +108,5 @@ def _build_age_s(index: VectorIndex) -> float:
 
 
 def _send_chunks(queue: JobQueue, name: JobName, ids: Sequence[UUID], chunk: int) -> None:
-    for start in range(0, len(ids), chunk):
-        queue.send(name, ids[start : start + chunk])
+    for chunk_ids in batched(ids, chunk):
+        queue.send(name, chunk_ids)

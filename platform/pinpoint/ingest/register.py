@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from uuid import UUID
 
 from pinpoint.errors import BadRequestError, NotFoundError
+from pinpoint.iteration import batched
 from pinpoint.media.checks import RejectedFileError, rejected
 from pinpoint.media.files import check_file_name, find_photos
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
@@ -61,7 +62,7 @@ class _Entry:
     path: Path | None = None
     external_id: str | None = None
     """Id from a manifest; None: the path below the root."""
-    hint: MetadataOverride | None = None
+    metadata_override: MetadataOverride | None = None
     rejected: Rejected | None = None
 
 
@@ -158,7 +159,7 @@ def register_files(  # noqa: PLR0913 - see long_functions.toml
     items = (
         _check_storable(_make_item(entry, root, folder)) for entry in chain([first_entry], entries)
     )
-    for page in _split_pages(items):
+    for page in batched(items, _ITEMS_PER_TRANSACTION):
         with database.write(organization_id) as catalog:
             catalog.add_items(batch.id, page)
         if on_registered is not None:
@@ -277,8 +278,8 @@ def _walk_folder(folder: Path, options: ReadOptions, named_files: set[str]) -> I
             rejection = rejected(name, error.reason, error.detail)
             yield _Entry(relative=name, rejected=rejection)
             continue
-        hint = add_options(None, track_of(photo), options)
-        yield _Entry(relative=name, path=photo, hint=hint)
+        metadata_override = add_options(None, track_of(photo), options)
+        yield _Entry(relative=name, path=photo, metadata_override=metadata_override)
     yield from unreadable
 
 
@@ -297,7 +298,7 @@ def _read_rows(
             relative=row.name,
             path=row.file,
             external_id=row.external_id if row.external_id != row.name else None,
-            hint=add_options(row.hint, track_of(row.file), options),
+            metadata_override=add_options(row.metadata_override, track_of(row.file), options),
         )
 
 
@@ -307,8 +308,8 @@ def _make_item(entry: _Entry, root: SourceRoot, folder: Path) -> NewItem:
     return NewItem(
         external_id=entry.external_id or sanitize_text(root.external_id(path_below_root)),
         file=entry.rejected.file if entry.rejected else entry.relative,
-        locator=entry.path.as_uri() if entry.path else "",
-        hint=entry.hint,
+        uri=entry.path.as_uri() if entry.path else "",
+        metadata_override=entry.metadata_override,
         rejected=entry.rejected,
     )
 
@@ -318,20 +319,14 @@ def _check_storable(item: NewItem) -> NewItem:
     if item.rejected is not None:
         return item
     try:
-        check_item(item.external_id, item.file, item.locator, item.hint)
+        check_item(item.external_id, item.file, item.uri, item.metadata_override)
     except UnstorableError as error:
         rejection = Rejected(
             file=sanitize_text(item.file)[:MAX_SHOWN],
-            stage="find",
-            reason=error.reason,
-            detail=error.detail,
+            error_stage="find",
+            error_code=error.reason,
+            error_message=error.detail,
         )
         short_id = sanitize_text(item.external_id)[:MAX_SHOWN]
-        return NewItem(external_id=short_id, file=rejection.file, locator="", rejected=rejection)
+        return NewItem(external_id=short_id, file=rejection.file, uri="", rejected=rejection)
     return item
-
-
-def _split_pages(items: Iterable[NewItem]) -> Iterator[list[NewItem]]:
-    stream = iter(items)
-    while page := list(islice(stream, _ITEMS_PER_TRANSACTION)):
-        yield page

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pinpoint.records import DecodedImage, ImageFace, Rejected, StoredFile, StoredImage
 
-MODIFIED_SINCE_INDEXING: Final = "changed_since"
+MODIFIED_SINCE_INDEXING: Final = "file_modified_since_indexing"
 """Reason for a stored file with other bytes or faces than those that were ingested."""
 
 MatchedImage = tuple[StoredFile, StoredImage, ImageFace]
@@ -58,10 +58,12 @@ def _find_face(file: StoredFile, image: StoredImage, reading: DecodedImage) -> I
     if not file.whole and len(reading.faces) == 1:
         return reading.faces[0]  # each face has a separate rendition
     for face in reading.faces:
-        if face.name == image.face:
+        if face.name == image.cubemap_face:
             return face
-    return _reject_changed(file, f"it has no face {image.face or 'of a plain photo'}")
+    return _reject_changed(file, f"it has no face {image.cubemap_face or 'of a plain photo'}")
 
 
 def _reject_changed(file: StoredFile, detail: str) -> Rejected:
-    return Rejected(file=file.file, stage="read", reason=MODIFIED_SINCE_INDEXING, detail=detail)
+    return Rejected(
+        file=file.file, error_stage="read", error_code=MODIFIED_SINCE_INDEXING, error_message=detail
+    )

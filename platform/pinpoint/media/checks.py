@@ -14,19 +14,20 @@ Stage = Literal["find", "read", "check", "decode"]
 REASONS: Final[Mapping[str, str]] = {
     "ambiguous_track": "GPX tracks that overlap in time could each place the photo; `--track` "
     "chooses one.",
-    "bad_hint": "The stored fields of its sidecar cannot be read.",
+    "bad_metadata_override": "The stored metadata override of the file cannot be decoded.",
     "bad_name": "The file's name is not UTF-8.",
     "bad_row": "A manifest row has a value that cannot be read.",
     "decoder_crashed": "The file brought the decoding process down.",
     "empty_file": "The file holds no bytes.",
     "future_date": "The file says it was taken more than a day from now.",
-    "half_position": "Only one of latitude and longitude can be read, or a hemisphere is missing.",
+    "incomplete_position": "Only one of latitude and longitude can be read, or a hemisphere is "
+    "missing.",
     "metadata_too_large": "The EXIF, XMP or ICC block is larger than PINPOINT_MEDIA_MAX_METADATA_"
     "BYTES.",
     "missing_file": "There is no regular, readable file at that path.",
     "no_position": "Neither the file nor its manifest row nor a GPX track says where it was taken.",
     "not_storable": "A value is no text, number or time that the database holds.",
-    "null_island": "The position is 0/0, what devices write when they do not know.",
+    "null_island": "The position is 0/0, which devices write without a position fix.",
     "out_of_memory": "Decoding the file needs more memory than PINPOINT_MEDIA_MEMORY_MB.",
     "out_of_range": "The latitude is beyond 90 degrees or the longitude beyond 180.",
     "outside_root": "A manifest row names a file outside the manifest's folder.",
@@ -56,9 +57,9 @@ STAGES: Final[Mapping[str, Stage]] = {
     "too_many_pixels": "read",
     "unsupported_format": "read",
     "ambiguous_track": "check",
-    "bad_hint": "check",
+    "bad_metadata_override": "check",
     "future_date": "check",
-    "half_position": "check",
+    "incomplete_position": "check",
     "no_position": "check",
     "not_storable": "check",
     "null_island": "check",
@@ -96,9 +97,9 @@ def rejected(file: str, reason: str, detail: str, *, stage: Stage | None = None)
     """Make a rejection with its default stage; its texts are sanitized for the database."""
     return Rejected(
         file=sanitize_text(file),
-        stage=stage or STAGES[reason],
-        reason=reason,
-        detail=sanitize_text(detail)[:MAX_DETAIL],
+        error_stage=stage or STAGES[reason],
+        error_code=reason,
+        error_message=sanitize_text(detail)[:MAX_DETAIL],
     )
 
 
@@ -114,18 +115,20 @@ def check_position(
         partial: A part of a position exists, even if neither coordinate is usable.
 
     Raises:
-        RejectedFileError: `half_position`, `no_position`, `out_of_range` or `null_island`.
+        RejectedFileError: `incomplete_position`, `no_position`, `out_of_range` or `null_island`.
     """
     suffix = f": {note}" if note else ""
     if lat is None and lon is None and partial:
-        raise RejectedFileError("half_position", f"only part of a position{suffix}")
+        raise RejectedFileError("incomplete_position", f"only part of a position{suffix}")
     if lat is None and lon is None:
         raise RejectedFileError(
             "no_position", f"no position in the file, a manifest or a track{suffix}"
         )
     if lat is None or lon is None:
         present, missing = ("longitude", "latitude") if lat is None else ("latitude", "longitude")
-        raise RejectedFileError("half_position", f"a {present} without a usable {missing}{suffix}")
+        raise RejectedFileError(
+            "incomplete_position", f"a {present} without a usable {missing}{suffix}"
+        )
     if not abs(lat) <= 90:
         swapped = "; are latitude and longitude swapped?" if abs(lat) <= 180 else ""
         raise RejectedFileError("out_of_range", f"latitude {lat:.6g} is beyond 90 degrees{swapped}")

@@ -49,8 +49,8 @@ def find_missing_files(
     prefix = root.external_id("" if below == "." else f"{below}/")
     others = tuple(f"{other.name}/" for other in source.roots if other.name and other != root)
     num_known, missing = 0, []
-    for external_id, locator in catalog.source_files(source.id, prefix):
-        stored_path = file_of_locator(locator)
+    for external_id, uri in catalog.source_files(source.id, prefix):
+        stored_path = file_of_locator(uri)
         # Under a root without a name, an id chosen by a user looks like a path.
         if not root.name and (stored_path is None or external_id.startswith(others)):
             continue
@@ -82,8 +82,8 @@ def is_gone(path: Path) -> bool:
     return False
 
 
-def file_of_locator(locator: str | None) -> Path | None:
+def file_of_locator(uri: str | None) -> Path | None:
     """The path of a `file:` URI, None for any other."""
-    if locator is None or not locator.startswith("file:"):
+    if uri is None or not uri.startswith("file:"):
         return None
-    return Path(unquote(urlsplit(locator).path))
+    return Path(unquote(urlsplit(uri).path))

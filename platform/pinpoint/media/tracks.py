@@ -54,13 +54,13 @@ def find_tracks(root: Path, chosen: str | None = None) -> Callable[[Path], Path 
 
 
 def add_options(
-    hint: MetadataOverride | None, track: Path | None, options: ReadOptions
+    metadata_override: MetadataOverride | None, track: Path | None, options: ReadOptions
 ) -> MetadataOverride | None:
-    """The hint with a photo's track and the options for clock and zone; None without any."""
+    """The override with a photo's track and the options for clock and zone; None without any."""
     if track is None and options.time_zone is None and options.camera_clock_offset_s is None:
-        return hint
+        return metadata_override
     return replace(
-        hint or MetadataOverride(),
+        metadata_override or MetadataOverride(),
         track=None if track is None else str(track.absolute()),
         track_name=None if track is None else options.track,
         time_zone=options.time_zone,

@@ -40,11 +40,11 @@ class CatalogReader(Protocol):
         ...
 
     def source_files(self, source_id: UUID, prefix: str) -> Iterator[tuple[str, str | None]]:
-        """External id and locator of each live file with an id that begins with `prefix`, by id."""
+        """External id and URI of each live file with an id that begins with `prefix`, by id."""
         ...
 
-    def refused_counts(self, batch_id: UUID) -> dict[str, int]:
-        """Number of items without an image by reason, most frequent first."""
+    def error_counts(self, batch_id: UUID) -> dict[str, int]:
+        """Number of items without an image by error code, most frequent first."""
         ...
 
     def batches(
@@ -61,9 +61,9 @@ class CatalogReader(Protocol):
         ...
 
     def batch_items(
-        self, batch_id: UUID, *, state: str | None = None, after: int = 0, limit: int = 200
+        self, batch_id: UUID, *, status: str | None = None, after: int = 0, limit: int = 200
     ) -> list[BatchItem]:
-        """Items with `seq > after`, in order of arrival."""
+        """Items with `position > after`, in order of arrival."""
         ...
 
     def image(self, image_id: UUID) -> Image:
@@ -96,7 +96,12 @@ class CatalogReader(Protocol):
         ...
 
     def neighbors(
-        self, image_id: UUID, *, radius_m: float, kinds: Sequence[SourceKind] = (), limit: int = 20
+        self,
+        image_id: UUID,
+        *,
+        radius_m: float,
+        source_kinds: Sequence[SourceKind] = (),
+        limit: int = 20,
     ) -> list[tuple[Image, float]]:
         """Images near an image with their geodesic distance in meters, nearest first."""
         ...
@@ -193,7 +198,7 @@ class CatalogWriter(CatalogReader, Protocol):
         """Process failed and canceled items again, each once; returns their number."""
         ...
 
-    def fix_image(self, image_id: UUID, fix: ImageUpdate) -> Image:
+    def update_image(self, image_id: UUID, image_update: ImageUpdate) -> Image:
         """Set or clear manual values; the version increases and a worker updates the index.
 
         Raises:

@@ -84,7 +84,7 @@ class Reranker(Protocol):
         """Digest of the weights."""
         ...
 
-    def judge(
+    def rerank(
         self,
         vector: Vector,
         kind: SourceKind | None,
@@ -111,7 +111,7 @@ class Decoder(Protocol):
         self,
         file: str,
         data: bytes | str,
-        hint: MetadataOverride | None = None,
+        metadata_override: MetadataOverride | None = None,
         *,
         query: bool = False,
     ) -> DecodedImage | Rejected:
@@ -120,7 +120,7 @@ class Decoder(Protocol):
         Args:
             file: Name for messages.
             data: The bytes, or a path.
-            hint: Metadata from outside the file.
+            metadata_override: Metadata from outside the file.
             query: True for a query photo: it needs no position, reports none and gets no thumbnail.
         """
         ...
@@ -227,31 +227,31 @@ class BlobStore(Protocol):
     """
 
     def put(self, organization_id: UUID, data: bytes) -> str:
-        """Store bytes durably under a new name and return their locator."""
+        """Store bytes durably under a new name and return their URI."""
         ...
 
-    def path(self, locator: str) -> str:
+    def path(self, uri: str) -> str:
         """Path of a blob, or of a file stored by reference, for a decoder on the same machine.
 
         Raises:
-            NotFoundError: The locator has no blob.
+            NotFoundError: The URI has no blob.
         """
         ...
 
-    def get(self, locator: str) -> bytes:
+    def get(self, uri: str) -> bytes:
         """Read bytes back.
 
         Raises:
-            NotFoundError: The locator has no blob.
+            NotFoundError: The URI has no blob.
         """
         ...
 
-    def delete(self, locator: str) -> None:
+    def delete(self, uri: str) -> None:
         """Delete a blob; a missing blob is no error."""
         ...
 
     def old(self, older_than_s: float) -> Iterator[str]:
-        """Locators of all blobs that are older than this."""
+        """URIs of all blobs that are older than this."""
         ...
 
     def drop_halves(self, older_than_s: float) -> int:

@@ -30,7 +30,7 @@ class OriginalStore(Protocol):
     """Finds the location of a file's original by the policy of its source."""
 
     def __call__(self, item: ClaimedItem, reading: DecodedImage) -> list[str | None] | None:
-        """Return one locator per face of the reading; None if the bytes must be stored first.
+        """Return one URI per face of the reading; None if the bytes must be stored first.
 
         Called in a transaction, so it copies no bytes itself.
         """
@@ -49,24 +49,24 @@ class IngestRepository(Protocol):
         """
         ...
 
-    def holding(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
+    def lease_heartbeat(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
         """Renew a worker's leases until the block ends, for at most one hour."""
         ...
 
-    def settle(
-        self, verdicts: Mapping[UUID, Rejected], verdict: Literal["rejected", "failed"]
+    def finish_items(
+        self, rejections: Mapping[UUID, Rejected], status: Literal["rejected", "failed"]
     ) -> None:
         """Set the final status of items."""
         ...
 
-    def keep(
+    def upsert_images(
         self, readings: Sequence[tuple[ClaimedItem, DecodedImage]], originals: OriginalStore
     ) -> list[UpsertResult]:
         """Convert readings of one source to rows, thumbnails and counters, or to duplicates.
 
         Args:
             readings: Items and their decoded files.
-            originals: Called for a file with new bytes; returns the locators of its originals. A
+            originals: Called for a file with new bytes; returns the URIs of its originals. A
                 file without stored bytes `waits`, and so do the items that depend on its result:
                 nothing is written for them.
         """
@@ -103,23 +103,23 @@ class IngestRepository(Protocol):
         """
         ...
 
-    def give_back(self, ids: Sequence[UUID], worker: str) -> None:
+    def release_unprocessed(self, ids: Sequence[UUID], worker: str) -> None:
         """Release a worker's items that were not processed; the attempt is not counted."""
         ...
 
-    def put_off(self, verdicts: Mapping[UUID, Rejected], worker: str) -> None:
+    def release_after_error(self, rejections: Mapping[UUID, Rejected], worker: str) -> None:
         """Release a worker's items after an unexpected error; the attempt counts."""
         ...
 
-    def fail_images(self, ids: Sequence[UUID], reason: str, detail: str) -> None:
+    def fail_images(self, ids: Sequence[UUID], error_code: str, error_message: str) -> None:
         """Mark pending images that the index rejects, and their waiting items, as failed."""
         ...
 
-    def unused(self, locators: Sequence[str]) -> list[str]:
+    def unused_blobs(self, uris: Sequence[str]) -> list[str]:
         """Filter the blobs that neither an image nor an open item references."""
         ...
 
-    def release(self, worker: str) -> int:
+    def release_worker(self, worker: str) -> int:
         """Release all leases of a worker; returns the number of released items."""
         ...
 
@@ -129,11 +129,11 @@ class IngestRepository(Protocol):
         """Yield deleted images, locked, and blobs only they need; the end deletes the rows."""
         ...
 
-    def forgetting(self, older_than_s: float) -> AbstractContextManager[list[UUID]]:
+    def expired_tombstones(self, older_than_s: float) -> AbstractContextManager[list[UUID]]:
         """Yield ids of expired tombstones; the end without an error deletes them."""
         ...
 
-    def leases(self) -> list[str]:
+    def active_workers(self) -> list[str]:
         """Names of workers that hold a lease."""
         ...
 
@@ -145,7 +145,7 @@ class IngestRepository(Protocol):
         """Pending images that have a vector and only wait for the index."""
         ...
 
-    def lost_graves(self, limit: int) -> list[UUID]:
+    def lost_deletions(self, limit: int) -> list[UUID]:
         """Deleted images that still have a row."""
         ...
 
@@ -153,11 +153,11 @@ class IngestRepository(Protocol):
         """`(id, version)` of all rows that the index must contain, in id order."""
         ...
 
-    def live(self, ids: Sequence[UUID]) -> dict[UUID, int]:
+    def live_versions(self, ids: Sequence[UUID]) -> dict[UUID, int]:
         """Versions of the ids with a row that is indexed or pending."""
         ...
 
-    def strays(
+    def orphaned_points(
         self, source_id: UUID, ids: Sequence[UUID]
     ) -> AbstractContextManager[tuple[list[UUID], dict[UUID, int]]]:
         """Yield the ids of a source without a live row, and their tombstones, if any.
@@ -166,7 +166,7 @@ class IngestRepository(Protocol):
         """
         ...
 
-    def overtake(self, versions: Mapping[UUID, int]) -> None:
+    def bump_versions(self, versions: Mapping[UUID, int]) -> None:
         """Raise live rows above these versions and process them in the index stage again."""
         ...
 

@@ -21,15 +21,15 @@ class TenantDeletion(Protocol):
         """Mark an organization as erased and its images as deleted; returns their number."""
         ...
 
-    def graves(self, organization_id: UUID, limit: int) -> list[UUID]:
+    def pending_deletions(self, organization_id: UUID, limit: int) -> list[UUID]:
         """Deleted images of an organization that still have a row."""
         ...
 
-    def closed(self) -> list[UUID]:
+    def deleted_organizations(self) -> list[UUID]:
         """Organizations that are marked as erased."""
         ...
 
-    def bytes_may_go(self) -> bool:
+    def blob_deletion_allowed(self) -> bool:
         """Whether no backup is running that may need blobs of deleted rows."""
         ...
 
@@ -37,6 +37,6 @@ class TenantDeletion(Protocol):
         """Delete erased organizations without remaining rows; returns their number."""
         ...
 
-    def forget_queries(self, older_than_s: float) -> int:
+    def prune_audit_log(self, older_than_s: float) -> int:
         """Delete audit rows older than this; returns their number."""
         ...

@@ -106,14 +106,16 @@ from pinpoint.records.posterior import (
     Posterior,
 )
 from pinpoint.records.primitives import (
+    DEFAULT_ORGANIZATION,
     FINAL_STATUSES,
     GPS_CHANNEL,
     IMAGE_CHANNEL,
     SCOPES,
     SOURCE_KINDS,
+    VOTE_TEMPERATURE,
     FinalStatus,
     ImageState,
-    ItemState,
+    ItemStatus,
     OriginalsPolicy,
     Pixels,
     Point,
@@ -121,9 +123,10 @@ from pinpoint.records.primitives import (
     SourceKind,
     Vector,
 )
-from pinpoint.records.stats import RejectionCount, StageTiming, StatsSnapshot, SweepReport
+from pinpoint.records.stats import RecoveryReport, RejectionCount, StageTiming, StatsSnapshot
 
 __all__ = [
+    "DEFAULT_ORGANIZATION",
     "FIELDS",
     "LAYERS",
     "LAYER_KEYS",
@@ -148,6 +151,7 @@ __all__ = [
     "GPS_CHANNEL",
     "IMAGE_CHANNEL",
     "SOURCE_KINDS",
+    "VOTE_TEMPERATURE",
     "NEAR_DUPLICATE_COSINE",
     "SCOPES",
     "TIME_SOURCES",
@@ -192,7 +196,7 @@ __all__ = [
     "IndexPoint",
     "IndexQuery",
     "IndexSpec",
-    "ItemState",
+    "ItemStatus",
     "RerankOutput",
     "UpsertResult",
     "UpsertedImage",
@@ -223,7 +227,7 @@ __all__ = [
     "StoredFile",
     "StoredImage",
     "StratumFit",
-    "SweepReport",
+    "RecoveryReport",
     "StatsSnapshot",
     "TimeSource",
     "TrainingRow",

@@ -13,23 +13,23 @@ class StratumFit:
 
     temperature: float
     """Divisor of the candidates' logits."""
-    crowding: float
+    candidate_density_exponent: float
     """Exponent of the number of candidates near a candidate, in its weight."""
-    kernel_shares: tuple[float, ...]
+    kernel_weights: tuple[float, ...]
     """Shares of a candidate's mass for the kernels; they sum to 1."""
-    elsewhere: tuple[float, ...]
+    outside_candidates_coefficients: tuple[float, ...]
     """Log-odds that the photo was taken near none of the candidates: constant, then one coefficient
     for each feature of `geo.posteriors`."""
-    elsewhere_shares: tuple[float, ...]
+    background_kernel_weights: tuple[float, ...]
     """Shares of that mass for the wide kernels; they sum to 1."""
-    region_levels: Mapping[str, float]
+    credible_region_levels: Mapping[str, float]
     """Mass of the highest-density region whose coverage of the ground truth equals the key."""
-    radius_levels: Mapping[str, float]
+    credible_disc_levels: Mapping[str, float]
     """Same for the disc around the answer."""
-    within: Mapping[str, tuple[float, float]]
+    probability_within_km: Mapping[str, tuple[float, float]]
     """By kilometers: offset and factor of the log-odds of being within this distance."""
-    rows: int
-    authors: int
+    num_queries: int
+    num_creators: int
     """Number of creators; the levels use one photo of each."""
 
 
@@ -37,18 +37,18 @@ class StratumFit:
 class AbstentionRule:
     """Abstention rule: when an answer is withheld."""
 
-    signal: Literal["unsupported", "elsewhere"]
+    signal: Literal["not_in_gallery", "outside_candidates"]
     """Probability that is compared."""
-    above: float
-    unsupported: tuple[float, ...] | None
+    threshold: float
+    not_in_gallery_coefficients: tuple[float, ...] | None
     """Log-odds of "the gallery has no image within 25 km" against "the answer is correct", with the
     same features."""
-    right_share: float
+    false_abstention_rate: float
     """Share of withheld answers among calibration queries with an answer within 25 km of the ground
     truth."""
-    supported_share: float
+    abstention_rate_in_gallery: float
     """Share of withheld answers among calibration queries that the gallery covers."""
-    unsupported_share: float | None
+    abstention_rate_not_in_gallery: float | None
     """Same share among queries that it does not cover; None if none are known."""
 
 
@@ -57,27 +57,27 @@ class Calibration:
     """Fit on held-out queries, for one ranker with one bundle."""
 
     ranker: str
-    contract: str
+    contract_digest: str
     """Digest of the bundle's contract."""
-    weights: str | None = None
+    reranker_digest: str | None = None
     """Digest of the ranker's own weights, if it has any."""
     bundle: str
     kernels_km: tuple[float, ...]
     """Radii of the kernels around candidates."""
-    elsewhere_km: tuple[float, ...]
+    background_kernels_km: tuple[float, ...]
     """Radii of the wide kernels that carry the remaining mass."""
-    density_cuts: Mapping[str, float]
+    density_thresholds: Mapping[str, float]
     """Gallery images per km² from which a query's neighborhood is dense, by its kind."""
     strata: Mapping[str, StratumFit]
     """`all`, and, if enough creators are known, `photo`, `photo, dense` and so on."""
     abstention: AbstentionRule
-    search: Mapping[str, Any]
+    search_settings: Mapping[str, Any]
     """Settings of the search for the calibration queries."""
-    kinds: tuple[str, ...]
+    source_kinds: tuple[str, ...]
     """Source kinds that the queries were restricted to."""
     data: Mapping[str, str]
     """Names and digests of the queries and the gallery."""
-    authors: int
+    num_creators: int
     license: str
     note: str
     """Description of the guarantee and its scope; part of every calibrated answer."""
@@ -90,15 +90,15 @@ class QueryFeatures:
 
     kind: str | None
     """Source kind of the query, if the caller gives it."""
-    points: tuple[tuple[float, float], ...]
+    positions: tuple[tuple[float, float], ...]
     """`[K]` positions of the candidates, refined if a reranker refines: latitude, longitude."""
     logits: tuple[float, ...]
     """`[K]`."""
-    null_logit: float | None
+    no_match_logit: float | None
     """Logit of the reranker's null candidate, if one ran."""
-    similarity: float
+    max_similarity: float
     """Cosine of the most similar candidate."""
-    surroundings: float
+    neighborhood_similarity: float
     """Mean cosine of a candidate and its evidence, weighted by the candidates' mass."""
-    density: float
+    gallery_density: float
     """Gallery images per km² around the candidates."""

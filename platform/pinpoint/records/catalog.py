@@ -12,7 +12,7 @@ from pinpoint.records.field_layers import ManualField
 from pinpoint.records.metadata import MetadataOverride, Rejected
 from pinpoint.records.primitives import (
     ImageState,
-    ItemState,
+    ItemStatus,
     OriginalsPolicy,
     Point,
     Scope,
@@ -88,9 +88,9 @@ class Image:
     id: UUID
     source_id: UUID
     source: str
-    kind: SourceKind
+    source_kind: SourceKind
     external_id: str
-    face: str | None
+    cubemap_face: str | None
     panorama_id: str | None
     point: Point
     captured_at: datetime | None
@@ -105,9 +105,10 @@ class Image:
     format: str
     width_px: int
     height_px: int
-    locator: str | None
+    uri: str | None
     state: ImageState
-    failure: str | None
+    error_message: str | None
+    """Why the image is `failed`."""
     version: int
     attributes: Mapping[str, object]
     created_at: datetime
@@ -161,10 +162,10 @@ class TrainingRow:
     """A gallery row for training."""
 
     external_id: str
-    face: str | None
+    cubemap_face: str | None
     panorama_id: str | None
     """Without the prefix of the source's id, if the catalog generated the name."""
-    kind: SourceKind
+    source_kind: SourceKind
     point: Point
     creator: str | None
     sequence: str | None
@@ -204,7 +205,7 @@ class ImageUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A set of files and the states of its items; `received + stored + verdicts == items`."""
+    """A set of files and the states of its items; `received + stored + processed == items`."""
 
     id: UUID
     source_id: UUID
@@ -224,15 +225,15 @@ class Batch:
     canceled: int = 0
 
     @property
-    def settled(self) -> int:
+    def processed(self) -> int:
         """Number of items with a final status."""
         accepted = self.indexed + self.updated + self.duplicate
         return accepted + self.rejected + self.failed + self.canceled
 
     @property
-    def complete(self) -> bool:
+    def is_processed(self) -> bool:
         """Whether the batch is closed and every item has a final status."""
-        return self.state == "closed" and self.settled == self.items
+        return self.state == "closed" and self.processed == self.items
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,13 +241,13 @@ class BatchItem:
     """One file of a batch."""
 
     id: UUID
-    seq: int
+    position: int
     """Order of arrival in the batch; the cursor of its pages."""
     file: str
-    state: ItemState
-    stage: str | None
-    reason: str | None
-    detail: str | None
+    status: ItemStatus
+    error_stage: str | None
+    error_code: str | None
+    error_message: str | None
     image_ids: tuple[UUID, ...]
     attempts: int
     notes: tuple[str, ...] = ()
@@ -260,8 +261,8 @@ class NewItem:
     external_id: str
     file: str
     """Name shown to users."""
-    locator: str
+    uri: str
     """`file:///path` or `blob:<organization>/<name>`."""
-    hint: MetadataOverride | None = None
+    metadata_override: MetadataOverride | None = None
     rejected: Rejected | None = None
     """Set if the file was rejected before registration (a bad manifest row)."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from pinpoint.records.primitives import Point
 
 LayerName = Literal["manual", "manifest", "sidecar", "file", "track"]
-LAYERS: Final[tuple[LayerName, ...]] = ("manual", "manifest", "sidecar", "file", "track")
+LAYERS: Final[tuple[LayerName, ...]] = get_args(LayerName)
 """Highest precedence first."""
 
 FieldName = Literal[
@@ -26,25 +26,9 @@ FieldName = Literal[
     "license",
     "panorama_id",
 ]
-FIELDS: Final[tuple[FieldName, ...]] = (
-    "position",
-    "captured_at",
-    "heading_deg",
-    "altitude_m",
-    "creator",
-    "sequence",
-    "license",
-    "panorama_id",
-)
+FIELDS: Final[tuple[FieldName, ...]] = get_args(FieldName)
 ManualField = Literal["position", "captured_at", "heading_deg", "creator", "sequence", "license"]
-MANUAL_FIELDS: Final[tuple[ManualField, ...]] = (
-    "position",
-    "captured_at",
-    "heading_deg",
-    "creator",
-    "sequence",
-    "license",
-)
+MANUAL_FIELDS: Final[tuple[ManualField, ...]] = get_args(ManualField)
 """Fields that a person can set and clear."""
 
 SAME_DEGREES: Final = 1e-6

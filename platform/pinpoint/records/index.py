@@ -151,7 +151,7 @@ class Drift:
     """Points with another version than their row; a higher version if PostgreSQL was restored."""
     extra: int
     """Points without a row."""
-    mended: int
+    repaired: int
 
     @property
     def total(self) -> int:

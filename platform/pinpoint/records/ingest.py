@@ -20,10 +20,10 @@ class ClaimedItem:
     source: Source
     external_id: str
     file: str
-    locator: str
-    hint: MetadataOverride | None
+    uri: str
+    metadata_override: MetadataOverride | None
     attempts: int
-    arrival: int
+    ingest_seq: int
     """Order of arrival of all items, over all batches."""
     batch_id: UUID | None = None
     """For log lines."""
@@ -47,7 +47,7 @@ class UpsertResult:
     """Set if nothing was to be done, with the reason."""
     images: tuple[UpsertedImage, ...]
     replaced: tuple[str, ...] = ()
-    """Locators of earlier bytes without a row."""
+    """URIs of earlier bytes without a row."""
     waits: bool = False
     """Nothing was written yet: an original must be stored first."""
 
@@ -66,8 +66,8 @@ class StoredImage:
     """A row of the catalog without vectors of a contract."""
 
     id: UUID
-    kind: SourceKind
-    face: str | None
+    source_kind: SourceKind
+    cubemap_face: str | None
     point: Point
     sha256: str
 
@@ -77,9 +77,9 @@ class StoredFile:
     """A stored file and its image rows."""
 
     file: str
-    locator: str
+    uri: str
     """Empty if no file was stored."""
-    hint: MetadataOverride
+    metadata_override: MetadataOverride
     """The position in the catalog: the file need not contain it."""
     whole: bool
     """Whether the bytes match the hash in the rows; those of a rendition do not."""
@@ -101,4 +101,4 @@ class PendingDeletion:
 
     id: UUID
     version: int
-    locator: str | None
+    uri: str | None

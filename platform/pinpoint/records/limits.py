@@ -27,14 +27,14 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     "license": INDEXED_BYTES,
     "attribution": INDEXED_BYTES,
     "camera": INDEXED_BYTES,
-    # Paths: Linux allows 4,096 bytes, and a locator encodes each byte as three (`%E4`). The indexes
-    # of locators are hash indexes, which store no text.
+    # Paths: Linux allows 4,096 bytes, and a URI encodes each byte as three (`%E4`). The indexes
+    # of URIs are hash indexes, which store no text.
     "file": 4_096,
     "track": 4_096,
     "track_name": INDEXED_BYTES,
     "time_zone": 64,
     "root": 4_096,
-    "locator": 3 * 4_096 + 64,
+    "uri": 3 * 4_096 + 64,
 }
 """Column → maximum bytes of UTF-8."""
 MAX_ATTRIBUTES_BYTES: Final = 65_536
@@ -43,15 +43,15 @@ NOT_STORABLE: Final = "not_storable"
 """Reason of a value that cannot be stored: no valid text, finite number or calendar time."""
 TOO_LONG: Final = "text_too_long"
 """Reason of a text over its limit in bytes."""
-BAD_HINT: Final = "bad_hint"
-"""Reason of a stored hint that cannot be parsed."""
+BAD_METADATA_OVERRIDE: Final = "bad_metadata_override"
+"""Reason of a stored override that cannot be parsed."""
 
 
 class UnstorableError(ValueError):
     """A value that the stores cannot hold.
 
     Args:
-        reason: `not_storable`, `text_too_long` or `bad_hint`.
+        reason: `not_storable`, `text_too_long` or `bad_metadata_override`.
         detail: The value and its problem, in words for a user.
     """
 
@@ -65,7 +65,7 @@ def check_text(column: str, text: str | None) -> None:
     """Reject a text that does not fit its column.
 
     Raises:
-        Unstorable: The text is longer than `MAX_BYTES[column]`, or is not valid.
+        UnstorableError: The text is longer than `MAX_BYTES[column]`, or is not valid.
     """
     if text is None:
         return
@@ -88,7 +88,7 @@ def check_number(column: str, number: float | None) -> None:
     """Reject a number that is not finite.
 
     Raises:
-        Unstorable: The number is NaN, infinite, or too large for a float.
+        UnstorableError: The number is NaN, infinite, or too large for a float.
     """
     try:
         finite = number is None or math.isfinite(number)
@@ -102,7 +102,7 @@ def to_utc(column: str, moment: datetime) -> datetime:
     """Convert a time to UTC; a time without a zone is interpreted as UTC.
 
     Raises:
-        Unstorable: In UTC it is outside the years 1 to 9999.
+        UnstorableError: In UTC it is outside the years 1 to 9999.
     """
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
@@ -118,7 +118,7 @@ def check_attributes(attributes: Mapping[str, object]) -> None:
     """Reject attributes that cannot be stored as JSON.
 
     Raises:
-        Unstorable: A value is nested or no valid text, or all of them exceed
+        UnstorableError: A value is nested or no valid text, or all of them exceed
             `MAX_ATTRIBUTES_BYTES`.
     """
     for name, value in attributes.items():
@@ -141,11 +141,11 @@ def check_attributes(attributes: Mapping[str, object]) -> None:
         )
 
 
-def check_hint(hint: MetadataOverride) -> None:
-    """Reject a hint with a value that cannot be stored.
+def check_metadata_override(metadata_override: MetadataOverride) -> None:
+    """Reject an override with a value that cannot be stored.
 
     Raises:
-        Unstorable: A value cannot be stored; the detail names the field.
+        UnstorableError: A value cannot be stored; the detail names the field.
     """
     for column in (
         "creator",
@@ -156,32 +156,34 @@ def check_hint(hint: MetadataOverride) -> None:
         "track_name",
         "time_zone",
     ):
-        check_text(column, getattr(hint, column))
+        check_text(column, getattr(metadata_override, column))
     for column in ("lat", "lon", "heading_deg", "altitude_m", "camera_clock_offset_s"):
-        check_number(column, getattr(hint, column))
-    if hint.captured_at is not None:
-        to_utc("captured_at", hint.captured_at)
-    check_attributes(hint.attributes)
+        check_number(column, getattr(metadata_override, column))
+    if metadata_override.captured_at is not None:
+        to_utc("captured_at", metadata_override.captured_at)
+    check_attributes(metadata_override.attributes)
 
 
-def check_item(external_id: str, file: str, locator: str, hint: MetadataOverride | None) -> None:
-    """Reject a file of a batch whose names or hint cannot be stored.
+def check_item(
+    external_id: str, file: str, uri: str, metadata_override: MetadataOverride | None
+) -> None:
+    """Reject a file of a batch whose names or override cannot be stored.
 
     Raises:
-        Unstorable: One of them cannot be stored; the detail names it.
+        UnstorableError: One of them cannot be stored; the detail names it.
     """
     check_text("external_id", external_id)
     check_text("file", file)
-    check_text("locator", locator)
-    if hint is not None:
-        check_hint(hint)
+    check_text("uri", uri)
+    if metadata_override is not None:
+        check_metadata_override(metadata_override)
 
 
 def check_capture(capture: CaptureMetadata) -> None:
     """Reject metadata of a file that cannot be stored.
 
     Raises:
-        Unstorable: A value cannot be stored; the detail names it.
+        UnstorableError: A value cannot be stored; the detail names it.
     """
     for column in ("camera", "creator", "sequence", "license", "panorama_id"):
         text = getattr(capture, column)

@@ -76,13 +76,13 @@ class CaptureMetadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A rejected file, with stage and reason."""
+    """A rejected file, with the stage and the code of its error."""
 
     file: str
-    stage: Literal["find", "read", "check", "decode", "store", "embed", "index"]
-    reason: str
+    error_stage: Literal["find", "read", "check", "decode", "store", "embed", "index"]
+    error_code: str
     """A stable identifier, listed in the README: `no_position`, `null_island`, `undecodable` …"""
-    detail: str
+    error_message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ class DecodedImage:
 class MetadataOverride:
     """Metadata from outside a file: a manifest row, upload fields, a GPX track. All optional.
 
-    A field of a hint overrides that of the file (`records.field_layers`).
+    A field of an override replaces that of the file (`records.field_layers`).
     """
 
     lat: float | None = None
@@ -125,8 +125,8 @@ class MetadataOverride:
     license: str | None = None
     panorama_id: str | None = None
     track: str | None = None
-    """Path of a GPX file, or of a folder with several; used if neither hint nor file has a position
-    but a time is known."""
+    """Path of a GPX file, or of a folder with several; used if neither override nor file has a
+    position but a time is known."""
     track_name: str | None = None
     """Name of the track: its own name, a file name, or `FILE#2` for the second track of a file."""
     time_zone: str | None = None
@@ -144,10 +144,10 @@ class ReadOptions:
     """Options of a person for a whole folder or manifest with incomplete metadata."""
 
     track: str | None = None
-    """See `Hint.track_name`; also the path of a GPX file."""
+    """See `Override.track_name`; also the path of a GPX file."""
     time_zone: str | None = None
-    """See `Hint.time_zone`; also applies to times of a manifest."""
+    """See `Override.time_zone`; also applies to times of a manifest."""
     camera_clock_offset_s: float | None = None
-    """See `Hint.camera_clock_offset_s`."""
+    """See `Override.camera_clock_offset_s`."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Name of a manifest's column → canonical column, or `attribute`."""

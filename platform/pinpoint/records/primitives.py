@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,16 @@ Pixels = NDArray[np.uint8]
 Vector = NDArray[np.float32]
 """One unit vector, `[D]`; a batch of them is `[B, D]`."""
 
-SourceKind = str
+SourceKind = Literal["photo", "street"]
 """Kind of imagery in a source: `photo` (internet photos) or `street` (street view)."""
-SOURCE_KINDS: tuple[SourceKind, ...] = ("photo", "street")
+SOURCE_KINDS: Final[tuple[SourceKind, ...]] = get_args(SourceKind)
+
+DEFAULT_ORGANIZATION: Final = "default"
+"""Organization of requests that name none; it exists in every installation."""
+
+VOTE_TEMPERATURE: Final = 0.7
+"""Temperature of the softmax over the standardized similarities of candidates, in the ranker `vote`
+and in the features of a reranker."""
 
 IMAGE_CHANNEL: Final = "image"
 """Named vector of the image content; every bundle computes it."""
@@ -26,18 +33,11 @@ it."""
 
 OriginalsPolicy = Literal["reference", "copy", "rendition"]
 FinalStatus = Literal["indexed", "updated", "duplicate", "rejected", "failed", "canceled"]
-FINAL_STATUSES: tuple[FinalStatus, ...] = (
-    "indexed",
-    "updated",
-    "duplicate",
-    "rejected",
-    "failed",
-    "canceled",
-)
-ItemState = Literal["received", "stored"] | FinalStatus
+FINAL_STATUSES: Final[tuple[FinalStatus, ...]] = get_args(FinalStatus)
+ItemStatus = Literal["received", "stored"] | FinalStatus
 ImageState = Literal["pending", "indexed", "failed", "deleted"]
 Scope = Literal["locate", "read", "ingest", "export", "admin"]
-SCOPES: tuple[Scope, ...] = ("locate", "read", "ingest", "export", "admin")
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 
 
 @dataclass(frozen=True, slots=True)

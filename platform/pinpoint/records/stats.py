@@ -11,22 +11,24 @@ from pinpoint.records.index import Drift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepReport:
-    """Result of a sweep."""
+class RecoveryReport:
+    """Result of a recovery run: numbers of what was released, sent again or deleted."""
 
     released: int
     items: int
     images: int
-    graves: int
-    forgotten: int
+    deletions: int
+    """Deleted images whose erasure was sent again."""
+    tombstones: int
+    """Expired tombstones that were deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectionCount:
-    """Number of items without an image in the last 24 hours, for one reason."""
+    """Items without an image since the database was created, for one error code."""
 
-    verdict: Literal["rejected", "failed"]
-    reason: str
+    status: Literal["rejected", "failed"]
+    error_code: str
     items: int
 
 
@@ -41,9 +43,9 @@ class StageTiming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatsSnapshot:
-    """Statistics in PostgreSQL; counts stop at `most`, which then means "at least"."""
+    """Statistics in PostgreSQL; counts stop at `max_count`, which then means "at least"."""
 
-    most: int
+    max_count: int
     open_items: Mapping[str, int]
     """`received` (waits for decoding) and `stored` (waits for the index)."""
     oldest_open_s: float | None
@@ -54,12 +56,12 @@ class StatsSnapshot:
     images_deleted: int
     """Rows that wait for deletion."""
     tombstones: int
-    refused_24h: tuple[RejectionCount, ...]
+    rejected_items: tuple[RejectionCount, ...]
     """Most frequent first."""
     drift: Drift | None
     reconciled_at: datetime | None
-    swept: SweepReport | None
-    swept_at: datetime | None
+    recovery: RecoveryReport | None
+    recovered_at: datetime | None
     stages: Mapping[str, StageTiming]
     counts: Mapping[str, int]
     """Since the database was created: `claimed`, `encoded`, `rejected`, `failed`, `released`."""

@@ -116,29 +116,35 @@ def decide_coordinates(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What computed an answer."""
+
+    contract: Contract
+    """Contract of the bundle that encoded the photo."""
+    ranker: str
+    """Name of the ranker that computed the masses."""
+    reason: str | None = None
+    """Reason why no reranker ran, if one was expected."""
+    engine: str
+    """Name of the index engine."""
+    build: str | None
+    """Build of the index that was searched."""
+    note: str | None = None
+    """Limitation of the answer, for the user."""
+
+
 def build_answer(
-    decision: Decision,
-    contract: Contract,
-    timings_ms: Mapping[str, float],
-    *,
-    ranker: str,
-    engine: str,
-    build: str | None,
-    reason: str | None = None,
-    note: str | None = None,
+    decision: Decision, provenance: Provenance, timings_ms: Mapping[str, float]
 ) -> Answer:
     """Build the answer record from a decision and its provenance.
 
     Args:
         decision: The decision.
-        contract: Contract of the bundle that encoded the photo.
+        provenance: What computed it.
         timings_ms: Milliseconds by stage.
-        ranker: Name of the ranker that computed the masses.
-        engine: Name of the index engine.
-        build: Build of the index that was searched.
-        reason: Reason why no reranker ran, if one was expected.
-        note: Limitation of the answer, for the user.
     """
+    contract = provenance.contract
     return Answer(
         point=decision.point,
         regions=decision.regions,
@@ -148,14 +154,14 @@ def build_answer(
         bundle=contract.name,
         bundle_digest=contract.digest,
         bundle_note=contract.note,
-        ranker=ranker,
-        ranker_reason=reason,
-        index_engine=engine,
-        index_build=build,
+        ranker=provenance.ranker,
+        ranker_reason=provenance.reason,
+        index_engine=provenance.engine,
+        index_build=provenance.build,
         candidates_considered=decision.considered,
         timings_ms=timings_ms,
         places=decision.ranked_coordinates,
-        note=note,
+        note=provenance.note,
         believed=decision.believed,
     )
 
@@ -252,7 +258,7 @@ def _build_citation(
         role=role,
         source_id=image.source_id,
         source=image.source,
-        kind=image.kind,
+        kind=image.source_kind,
         license=image.license,
         attribution=image.attribution,
         point=image.point,
@@ -264,7 +270,7 @@ def _build_citation(
                 source_id=copy.source_id,
                 source=copy.source,
                 file_name=copy.file_name,
-                kind=copy.kind,
+                kind=copy.source_kind,
                 license=copy.license,
                 attribution=copy.attribution,
             )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Iterator
 
 from pinpoint.errors import IndexUnavailableError, ModelMismatchError
 from pinpoint.ports import VectorIndex
 from pinpoint.records import Contract, IndexInfo
-
-T = TypeVar("T")
 
 
 def require_same_model(index: VectorIndex, contract: Contract) -> IndexInfo:
@@ -32,22 +29,24 @@ def require_same_model(index: VectorIndex, contract: Contract) -> IndexInfo:
     return info
 
 
-def read_consistently(
-    index: VectorIndex, contract: Contract, read: Callable[[IndexInfo], T]
-) -> tuple[IndexInfo, T]:
-    """Result of a read, and the description of the one build that answered it.
+def consistent_snapshots(index: VectorIndex, contract: Contract) -> Iterator[IndexInfo]:
+    """Descriptions of the index, until one build has answered all reads of a loop's body.
 
     A rebuild may be swapped in between reading the build name and searching. The answer would then
-    name one build and contain hits of another, so the name is checked again after the read.
+    name one build and contain hits of another, so the name is checked again after the body. If it
+    changed, the body runs again. Usually it runs once.
+
+        for snapshot in consistent_snapshots(index, contract):
+            hits = index.search(...)
 
     Raises:
         IndexUnavailableError: As `require_same_model`.
         ModelMismatchError: As `require_same_model`.
     """
-    info = require_same_model(index, contract)
+    snapshot = require_same_model(index, contract)
     while True:
-        result = read(info)
-        info_after = require_same_model(index, contract)
-        if info_after.build == info.build:
-            return info, result
-        info = info_after
+        yield snapshot
+        snapshot_after = require_same_model(index, contract)
+        if snapshot_after.build == snapshot.build:
+            return
+        snapshot = snapshot_after

@@ -6,47 +6,52 @@ photo ─decode→ pixels ─encode→ vector ─compare→ [coordinate of the b
 from __future__ import annotations
 
 from pinpoint.ports import Decoder, Encoder
-from pinpoint.records import Answer, SearchFilter, SourceKind
+from pinpoint.records import Answer, SearchFilter
 from pinpoint.search import answer, coordinate_search
-from pinpoint.search.pipeline import encode_photo
+from pinpoint.search.candidates_and_evidence import encode_photo
+from pinpoint.search.context import QueryPhoto
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
 
 def locate_by_coordinates(
-    data: bytes,
-    *,
-    file: str,
+    photo: QueryPhoto,
     limits: SearchFilter,
-    kind: SourceKind | None,
+    *,
     decoder: Decoder,
     encoder: Encoder,
     settings: SearchSettings,
 ) -> Answer:
-    """Locate over the bundle's coordinate list, without a gallery; arguments as `locate`.
+    """Locate over the bundle's coordinate list, without a gallery.
+
+    Args:
+        photo: The photo.
+        limits: Search filter; only its area applies to coordinates.
+        decoder: Decodes the photo.
+        encoder: Encodes the photo and gives the coordinate list.
+        settings: Search settings.
 
     Raises:
         BadRequestError: The filter uses attributes that coordinates do not have.
         ConflictError: The bundle has no coordinate list.
-        BadPhotoError: As `locate`.
-        TooLargeError: As `locate`.
+        BadPhotoError: As `pipeline.locate`.
+        TooLargeError: As `pipeline.locate`.
     """
     coordinate_search.require_coordinates(limits)
-    watch, contract = Stopwatch(), encoder.contract
-    with watch.stage("retrieve"):
+    stopwatch = Stopwatch()
+    with stopwatch.stage("retrieve"):
         coordinates = encoder.listed_places()
-    vector = encode_photo(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
-    with watch.stage("rank"):
+    vector = encode_photo(photo, decoder, encoder, stopwatch)
+    with stopwatch.stage("rank"):
         compared = coordinate_search.compare_coordinates(vector, coordinates, limits)
-    with watch.stage("decide"):
+    with stopwatch.stage("decide"):
         ranked = coordinate_search.select_best(compared, settings.candidates)
         decision = answer.decide_coordinates(ranked, compared.positions, compared.mass)
-    return answer.build_answer(
-        decision,
-        contract,
-        watch.read(),
+    provenance = answer.Provenance(
+        contract=encoder.contract,
         ranker=coordinate_search.NAME,
         engine=coordinate_search.NAME,
         build=coordinates.digest[:16],
         note=coordinate_search.NOTE,
     )
+    return answer.build_answer(decision, provenance, stopwatch.read())

@@ -7,8 +7,8 @@ are not evidence for it, and copies of other evidence are not counted twice.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -18,6 +18,8 @@ from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.ports import CatalogReader
 from pinpoint.records import Candidate, Evidence, Exclusions, SearchFilter, Vector
+from pinpoint.search.context import EvidenceSettings
+from pinpoint.vector_math import cosine_similarity
 
 _COSINE_TOLERANCE: Final = 5e-7
 """Candidate scores are rounded to six digits; this tolerance gives the same decisions here."""
@@ -26,15 +28,23 @@ _MAX_ENLARGEMENT: Final = 32
 """Maximum factor by which a read is enlarged to skip copies."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceQuery:
+    """What to read for every candidate of a query."""
+
+    vector: Vector
+    """Query `[D]`; identifies near-duplicate rows."""
+    contract: str
+    """Digest of the bundle that made the vectors."""
+    limits: SearchFilter
+    """The caller's search filter."""
+    settings: EvidenceSettings
+
+
 def fetch_evidence(
     candidates: Sequence[Candidate],
-    *,
-    vector: Vector,
+    query: EvidenceQuery,
     reader: CatalogReader,
-    contract: str,
-    limits: SearchFilter,
-    radius_m: float,
-    per_kind: int,
     exclusions: Exclusions | None = None,
 ) -> Mapping[UUID, tuple[Evidence, ...]]:
     """Evidence of every candidate, nearest first, ties by id.
@@ -45,57 +55,54 @@ def fetch_evidence(
     The filter's kinds, sources and times apply to evidence too, because evidence is cited. The
     spatial filter restricts only the answer: a photo outside it may still support the answer.
 
+    Near-duplicates are known only after a read, and each used the slot of another row. The read is
+    repeated without them until it returns none. Usually one read is enough.
+
     Args:
         candidates: Candidates to find evidence for.
-        vector: Query `[D]`; identifies near-duplicate rows.
+        query: Query vector, filter, and the distance and number of photos.
         reader: Catalog rows of the organization.
-        contract: Digest of the bundle that made the vectors.
-        limits: The caller's search filter.
-        radius_m: Maximum distance of evidence from its candidate.
-        per_kind: Evidence per candidate and kind; 0 requests none.
         exclusions: Rows that are neither evidence nor use its slots; by ids and cosine.
 
     Returns:
         One entry for every candidate, empty if there are no images near it.
     """
+    if not candidates or query.settings.per_kind <= 0:
+        return {candidate.id: () for candidate in candidates}
+    excluded = set() if exclusions is None else set(exclusions.ids)
+    cosine = None if exclusions is None else exclusions.near_duplicate_cosine
+    rows = _read_distinct(candidates, query, reader, excluded)
+    while near_duplicates := _find_near_duplicates(rows, query.vector, cosine):
+        excluded |= near_duplicates
+        rows = _read_distinct(candidates, query, reader, excluded)
     evidence_by_candidate: dict[UUID, list[Evidence]] = defaultdict(list)
-    if candidates and per_kind > 0:
-        read = partial(
-            _read_distinct,
-            reader,
-            candidates,
-            limits,
-            contract=contract,
-            radius_m=radius_m,
-            per_kind=per_kind,
-        )
-        for row in read() if exclusions is None else _read_without(exclusions, vector, read):
-            if row.id != row.candidate_id and _passes_filter(row, limits):
-                evidence_by_candidate[row.candidate_id].append(row)
+    for row in rows:
+        if row.id != row.candidate_id and _passes_filter(row, query.limits):
+            evidence_by_candidate[row.candidate_id].append(row)
     return {candidate.id: tuple(evidence_by_candidate[candidate.id]) for candidate in candidates}
 
 
 def _read_distinct(
-    reader: CatalogReader,
     candidates: Sequence[Candidate],
-    limits: SearchFilter,
-    *,
-    contract: str,
-    radius_m: float,
-    per_kind: int,
-    excluded: Collection[UUID] = (),
+    query: EvidenceQuery,
+    reader: CatalogReader,
+    excluded: Collection[UUID],
 ) -> list[Evidence]:
     """Evidence that contains images of identical bytes once for each candidate.
 
     A copy uses the slot of another photo. The read is therefore repeated with more slots until
     every candidate has the same evidence as without copies. Usually one read is enough.
     """
-    slots = per_kind
+    slots = per_kind = query.settings.per_kind
     while True:
         rows = reader.evidence(
-            candidates, contract=contract, radius_m=radius_m, per_kind=slots, excluded=excluded
+            candidates,
+            contract=query.contract,
+            radius_m=query.settings.radius_m,
+            per_kind=slots,
+            excluded=excluded,
         )
-        copies = _find_copies(rows, candidates, limits)
+        copies = _find_copies(rows, candidates, query.limits)
         if not copies and slots == per_kind:
             return rows
         distinct_rows = [row for row in rows if (row.candidate_id, row.id) not in copies]
@@ -178,23 +185,6 @@ def _nearest_per_kind(
     return [row for index, row in enumerate(rows) if index in selected]
 
 
-def _read_without(
-    exclusions: Exclusions, vector: Vector, read: Callable[..., list[Evidence]]
-) -> list[Evidence]:
-    """Rows of a read that contains nothing excluded.
-
-    Near-duplicates are known only after a read, and each used the slot of another row. The read is
-    repeated without them until it returns none. Usually one read is enough.
-    """
-    excluded = set(exclusions.ids)
-    while True:
-        rows = read(excluded=excluded)
-        near_duplicates = _find_near_duplicates(rows, vector, exclusions.near_duplicate_cosine)
-        if not near_duplicates:
-            return rows
-        excluded |= near_duplicates
-
-
 def _find_near_duplicates(
     rows: Sequence[Evidence], vector: Vector, cosine: float | None
 ) -> set[UUID]:
@@ -202,15 +192,12 @@ def _find_near_duplicates(
     if cosine is None or not rows:
         return set()
     vectors = {row.id: row.vector for row in rows}
-    matrix = np.stack(list(vectors.values())).astype(np.float64)
-    query = vector.astype(np.float64)
-    norms = np.sqrt(np.vecdot(matrix, matrix) * np.vecdot(query, query))
-    # Multiplied, not divided: a vector of length 0 is never a near-duplicate.
-    is_similar = np.vecdot(matrix, query) >= (cosine - _COSINE_TOLERANCE) * norms
+    similarities = cosine_similarity(np.stack(list(vectors.values())), vector).tolist()
+    # Above 0: a vector of length 0 is never a near-duplicate.
     return {
         id_
-        for id_, is_duplicate in zip(vectors, (is_similar & (norms > 0)).tolist(), strict=True)
-        if is_duplicate
+        for id_, similarity in zip(vectors, similarities, strict=True)
+        if similarity > 0 and similarity >= cosine - _COSINE_TOLERANCE
     }
 
 

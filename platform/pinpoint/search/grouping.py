@@ -8,7 +8,6 @@ from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
-from pinpoint.ports import VectorIndex
 from pinpoint.records import (
     IMAGE_CHANNEL,
     Hit,
@@ -19,7 +18,7 @@ from pinpoint.records import (
     SimilarGroup,
     Vector,
 )
-from pinpoint.settings import SearchSettings
+from pinpoint.search.context import SearchContext
 
 _MAX_ROUNDS: Final = 8
 """Maximum number of requests to fill the page with different groups."""
@@ -27,11 +26,10 @@ _MAX_ROUNDS: Final = 8
 
 def group_hits(
     vector: Vector,
-    *,
-    index: VectorIndex,
     where: IndexFilter,
-    settings: SearchSettings,
-    info: IndexInfo,
+    context: SearchContext,
+    *,
+    snapshot: IndexInfo,
     limit: int,
     per_group: int,
 ) -> tuple[SimilarGroup, ...]:
@@ -42,17 +40,16 @@ def group_hits(
 
     Args:
         vector: Query `[D]`.
-        index: Index to search.
         where: Index filter.
-        settings: Gives the oversampling factor.
-        info: Description of the index.
+        context: Gives the index and the oversampling factor.
+        snapshot: Description of the index.
         limit: Maximum number of groups.
         per_group: Maximum number of images per group.
     """
-    if info.points == 0:
+    if snapshot.points == 0:
         return ()
     order = attrgetter("order")
-    num_hits = limit * per_group * settings.oversampling
+    num_hits = limit * per_group * context.settings.oversampling
     hits_by_group: dict[str, dict[UUID, Hit]] = defaultdict(dict)
     narrowed = where
     for _ in range(_MAX_ROUNDS):
@@ -61,9 +58,9 @@ def group_hits(
             vector=vector,
             filter=narrowed,
             limit=num_hits,
-            contract=info.contract,
+            contract=snapshot.contract,
         )
-        (hits,) = index.search([query])
+        (hits,) = context.index.search([query])
         for hit in hits:
             hits_by_group[hit.group][hit.id] = hit
         if len(hits_by_group) >= limit or len(hits) < num_hits:

@@ -8,20 +8,20 @@ similar: photo or gallery image ─→ vector ─retrieve→ [SimilarGroup]
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from pinpoint.errors import BadRequestError, ModelMismatchError
-from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
+from pinpoint.ports import Reranker
 from pinpoint.records import (
-    GPS_CHANNEL,
     IMAGE_CHANNEL,
     Answer,
     Candidate,
     Contract,
     Evidence,
     Exclusions,
+    IndexPoint,
     RankedCandidate,
     Ranking,
     SearchFilter,
@@ -32,8 +32,6 @@ from pinpoint.records import (
 from pinpoint.search import (
     answer,
     consistency,
-    evidence,
-    exclusion_filter,
     grouping,
     posterior,
     query,
@@ -41,7 +39,12 @@ from pinpoint.search import (
     retrieve,
     vote,
 )
-from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.search.candidates_and_evidence import (
+    CandidatesAndEvidence,
+    encode_photo,
+    find_candidates_and_evidence,
+)
+from pinpoint.search.context import EvidenceSettings, QueryPhoto, SearchContext
 from pinpoint.settings import SearchSettings
 
 Ranker = Callable[
@@ -53,35 +56,35 @@ RERANK: Final = rerank.NAME
 RANKER_NAMES: Final = (*RANKERS, RERANK)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimilarRequest:
+    """A query of `similar`: a photo or a gallery image, and the size of the page."""
+
+    query: QueryPhoto | UUID
+    """A photo, or the id of a gallery image."""
+    limit: int
+    """Number of groups (panoramas, sequences, otherwise single images) on the page."""
+    per_group: int = 3
+    """Number of images per group on the page."""
+    include_self: bool = False
+    """Include the gallery image among the hits."""
+    exclude_group: bool = False
+    """Exclude the panorama or sequence of the gallery image."""
+
+
 def locate(
-    data: bytes,
-    *,
-    file: str,
+    photo: QueryPhoto,
     limits: SearchFilter,
-    organization_id: UUID,
-    kind: SourceKind | None,
-    decoder: Decoder,
-    encoder: Encoder,
-    index: VectorIndex,
-    database: Database,
-    settings: SearchSettings,
-    reranker: Reranker | None = None,
+    context: SearchContext,
+    *,
     exclusions: Exclusions | None = None,
 ) -> Answer:
     """Locate a photo and return the answer with its evidence.
 
     Args:
-        data: The photo's bytes, untrusted until decoded.
-        file: File name, for messages.
+        photo: The photo.
         limits: Search filter: area, time and sources.
-        organization_id: Organization of the gallery.
-        kind: Source kind of the query, if known; selects the encoder's adapter.
-        decoder: Decodes the bytes.
-        encoder: Encodes the image.
-        index: Returns candidates.
-        database: Returns evidence, names and licenses; one read.
-        settings: Search settings.
-        reranker: Ranks the candidates, if the bundle has one; otherwise they vote.
+        context: Gallery, components and settings of the query.
         exclusions: Images treated as absent from the gallery; None in production.
 
     Raises:
@@ -90,137 +93,78 @@ def locate(
         ModelMismatchError: The index contains vectors of another bundle.
         UnavailableError: The index or the database does not respond.
     """
-    watch = Stopwatch()
-    vector = encode_photo(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
-    return locate_encoded(
-        vector,
-        limits=limits,
-        organization_id=organization_id,
-        contract=encoder.contract,
-        index=index,
-        database=database,
-        settings=settings,
-        kind=kind,
-        reranker=reranker,
-        exclusions=exclusions,
-        watch=watch,
-    )
+    vector = encode_photo(photo, context.decoder, context.encoder, context.stopwatch)
+    return locate_encoded(vector, limits, context, kind=photo.kind, exclusions=exclusions)
 
 
 def locate_encoded(
     vector: Vector,
-    *,
     limits: SearchFilter,
-    organization_id: UUID,
-    contract: Contract,
-    index: VectorIndex,
-    database: Database,
-    settings: SearchSettings,
+    context: SearchContext,
+    *,
     kind: SourceKind | None = None,
-    reranker: Reranker | None = None,
     exclusions: Exclusions | None = None,
     ranker: str | None = None,
-    watch: Stopwatch | None = None,
 ) -> Answer:
-    """Locate from the vector `[D]`: all of `locate` except decoding and encoding.
+    """Locate from the vector `[D]` of a photo: all of `locate` except decoding and encoding.
 
-    The contract is that of the bundle that made the vector. The ranker is one of `RANKER_NAMES`;
-    None selects the reranker if there is one, otherwise the vote. Without a running stopwatch,
-    timings start here. All other arguments are as in `locate`.
+    Args:
+        vector: Query `[D]`, from the encoder of the context.
+        limits: As `locate`.
+        context: As `locate`.
+        kind: Source kind of the photo, if known.
+        exclusions: As `locate`.
+        ranker: One of `RANKER_NAMES`; None selects the reranker if there is one, otherwise the
+            vote.
 
     Raises:
         BadRequestError: The reranker is requested by name, but there is none.
         ModelMismatchError: As `locate`.
         UnavailableError: As `locate`.
     """
-    active_reranker = _select_reranker(ranker, reranker, contract)
-    watch = watch or Stopwatch()
-    resolved = _resolve_exclusions(exclusions, organization_id, database, watch)
-    find = partial(
-        retrieve.retrieve_candidates, vector, index=index, limits=limits, settings=settings
-    )
-    with watch.stage("retrieve"):
-        gps = GPS_CHANNEL in contract.dims
-        find = partial(find, organization_id=organization_id, exclusions=resolved, gps=gps)
-        fetch_from = index if active_reranker else None
-        info, ((candidates, exclusions), points) = consistency.read_consistently(
-            index,
-            contract,
-            lambda info: rerank.fetch_candidate_vectors(find(info=info), fetch_from),
-        )
-    with database.read(organization_id) as reader:
-        with watch.stage("evidence"):
-            nearby = evidence.fetch_evidence(
-                candidates,
-                vector=vector,
-                reader=reader,
-                contract=contract.digest,
-                limits=limits,
-                radius_m=(active_reranker or settings).evidence_radius_m,
-                per_kind=(active_reranker or settings).evidence_per_kind,
-                exclusions=exclusions,
-            )
-        with watch.stage("rank"):
-            first_ranker = ranker if active_reranker is None else vote.TOP1
-            ranking = _rank_without_weights(first_ranker, vector, candidates, nearby)
-            if active_reranker is not None:
-                judgement = active_reranker.judge(vector, kind, candidates, nearby, points)
-                ranking = rerank.order_by_reranker(ranking.ranked, candidates, judgement)
-        with watch.stage("decide"):
+    contract, settings, stopwatch = context.encoder.contract, context.settings, context.stopwatch
+    reranker = _select_reranker(ranker, context.reranker, contract)
+    with find_candidates_and_evidence(
+        vector,
+        limits,
+        context,
+        evidence_settings=_select_evidence_settings(settings, reranker),
+        exclusions=exclusions,
+        with_vectors=reranker is not None,
+    ) as found:
+        with stopwatch.stage("rank"):
+            if reranker is None:
+                ranking = _rank_without_weights(ranker, vector, found)
+            else:
+                ranking = _rerank(reranker, vector, kind, found)
+        with stopwatch.stage("decide"):
             believed = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)
             decision = answer.decide_answer(
-                ranking.ranked, believed, reader=reader, cited=settings.max_citations
+                ranking.ranked, believed, reader=found.reader, cited=settings.max_citations
             )
     return answer.build_answer(
         decision,
-        contract,
-        watch.read(),
-        ranker=ranking.ranker,
-        reason=ranking.reason,
-        engine=info.engine,
-        build=info.build,
+        answer.Provenance(
+            contract=contract,
+            ranker=ranking.ranker,
+            reason=ranking.reason,
+            engine=found.snapshot.engine,
+            build=found.snapshot.build,
+        ),
+        stopwatch.read(),
     )
 
 
-def similar(
-    data: bytes | None,
-    *,
-    image_id: UUID | None = None,
-    file: str,
-    limits: SearchFilter,
-    organization_id: UUID,
-    limit: int,
-    per_group: int = 3,
-    kind: SourceKind | None = None,
-    include_self: bool = False,
-    exclude_group: bool = False,
-    decoder: Decoder,
-    encoder: Encoder,
-    index: VectorIndex,
-    database: Database,
-    settings: SearchSettings,
-) -> SimilarResult:
+def similar(request: SimilarRequest, limits: SearchFilter, context: SearchContext) -> SimilarResult:
     """Find the images most similar to a photo or to a gallery image.
 
     Args:
-        data: The photo's bytes; None if `image_id` is given.
-        image_id: A gallery image instead of a photo.
-        file: File name of the photo, for messages.
-        limits: Search filter.
-        organization_id: Organization of the gallery.
-        limit: Number of groups (panoramas, sequences, otherwise single images) on the page.
-        per_group: Number of images per group on the page.
-        kind: Source kind of the photo, if known.
-        include_self: Include the gallery image among the hits.
-        exclude_group: Exclude the panorama or sequence of the gallery image.
-        decoder: As `locate`.
-        encoder: As `locate`.
-        index: As `locate`.
-        database: As `locate`; read only for `image_id`.
-        settings: As `locate`.
+        request: Photo or image, and size of the page.
+        limits: As `locate`.
+        context: As `locate`. The database is read only for a gallery image.
 
     Raises:
-        BadRequestError: Photo and image are both given or both missing, or a limit is below 1.
+        BadRequestError: A limit is below 1.
         NotFoundError: The organization has no such image.
         ConflictError: The image is not in the index yet.
         BadPhotoError: As `locate`.
@@ -228,62 +172,42 @@ def similar(
         ModelMismatchError: As `locate`.
         UnavailableError: As `locate`.
     """
-    if limit < 1 or per_group < 1:
-        raise BadRequestError(f"limit ({limit}) and per_group ({per_group}) must be at least 1")
-    watch = Stopwatch()
-    info_before = consistency.require_same_model(index, encoder.contract)
-    where = retrieve.to_index_filter(organization_id, limits)
-    if image_id is not None and data is None:
-        with watch.stage("fetch"):
-            image = query.fetch_image_query(
-                image_id, organization_id, index=index, database=database
-            )
+    if request.limit < 1 or request.per_group < 1:
+        raise BadRequestError(
+            f"limit ({request.limit}) and per_group ({request.per_group}) must be at least 1"
+        )
+    contract, stopwatch = context.encoder.contract, context.stopwatch
+    snapshot_before = consistency.require_same_model(context.index, contract)
+    where = retrieve.to_index_filter(context.organization_id, limits)
+    if isinstance(request.query, QueryPhoto):
+        vector = encode_photo(request.query, context.decoder, context.encoder, stopwatch)
+    else:
+        image = _fetch_image(request.query, context)
         vector = image.vectors[IMAGE_CHANNEL]
         where = grouping.restrict_to_neighbors_of(
-            where, image, include_self=include_self, exclude_group=exclude_group
+            where,
+            image,
+            include_self=request.include_self,
+            exclude_group=request.exclude_group,
         )
-    elif data is not None and image_id is None:
-        vector = encode_photo(
-            data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch
-        )
-    else:
-        raise BadRequestError("give either a photo or the id of an image in the gallery")
-    find_groups = partial(grouping.group_hits, vector, index=index, where=where, settings=settings)
-    with watch.stage("retrieve"):
-        info, groups = consistency.read_consistently(
-            index,
-            encoder.contract,
-            lambda info: find_groups(info=info, limit=limit, per_group=per_group),
-        )
-    if image_id is not None and info.build != info_before.build:
+    with stopwatch.stage("retrieve"):
+        for snapshot in consistency.consistent_snapshots(context.index, contract):
+            groups = grouping.group_hits(
+                vector,
+                where,
+                context,
+                snapshot=snapshot,
+                limit=request.limit,
+                per_group=request.per_group,
+            )
+    if not isinstance(request.query, QueryPhoto) and snapshot.build != snapshot_before.build:
         raise ModelMismatchError("the index changed during the query; retry")
     return SimilarResult(
         groups=groups,
-        bundle=encoder.contract.name,
-        index_build=info.build,
-        timings_ms=watch.read(),
+        bundle=contract.name,
+        index_build=snapshot.build,
+        timings_ms=stopwatch.read(),
     )
-
-
-def encode_photo(
-    data: bytes,
-    *,
-    file: str,
-    kind: SourceKind | None,
-    decoder: Decoder,
-    encoder: Encoder,
-    watch: Stopwatch,
-) -> Vector:
-    """Run the first two stages of both flows: bytes to vector `[D]`; arguments as `locate`.
-
-    Raises:
-        BadPhotoError: As `locate`.
-        TooLargeError: As `locate`.
-    """
-    with watch.stage("decode"):
-        pixels = query.decode_query(data, file=file, decoder=decoder)
-    with watch.stage("encode"):
-        return encoder.encode_query(pixels, kind)
 
 
 def _select_reranker(
@@ -295,28 +219,36 @@ def _select_reranker(
     return reranker if ranker in (None, rerank.NAME) else None
 
 
-def _resolve_exclusions(
-    exclusions: Exclusions | None, organization_id: UUID, database: Database, watch: Stopwatch
-) -> Exclusions | None:
-    """The exclusions with hashes, creators and sequences replaced by ids."""
-    if exclusions is None:
-        return None
-    with watch.stage("exclude"):
-        return exclusion_filter.resolve_exclusions(
-            exclusions, organization_id=organization_id, database=database
-        )
+def _select_evidence_settings(
+    settings: SearchSettings, reranker: Reranker | None
+) -> EvidenceSettings:
+    """A reranker gets as much evidence as in its training."""
+    if reranker is None:
+        return EvidenceSettings(settings.evidence_radius_m, settings.evidence_per_kind)
+    return EvidenceSettings(reranker.evidence_radius_m, reranker.evidence_per_kind)
 
 
 def _rank_without_weights(
-    ranker: str | None,
-    vector: Vector,
-    candidates: Sequence[Candidate],
-    evidence_by_candidate: Mapping[UUID, Sequence[Evidence]],
+    ranker: str | None, vector: Vector, found: CandidatesAndEvidence
 ) -> Ranking:
-    """Rank with a ranker that needs no weights: the requested one, otherwise the vote.
-
-    Before a reranker it is `top1`, the cheapest, because the reranker computes all masses.
-    """
+    """Rank with the requested ranker of `RANKERS`, otherwise with the vote."""
     name = ranker or vote.NAME
-    ranked = RANKERS[name](vector, candidates, evidence_by_candidate)
+    ranked = RANKERS[name](vector, found.candidates, found.evidence)
     return Ranking(ranked=ranked, ranker=name, reason=None if ranker else rerank.NO_RERANKER)
+
+
+def _rerank(
+    reranker: Reranker, vector: Vector, kind: SourceKind | None, found: CandidatesAndEvidence
+) -> Ranking:
+    """Rank with the reranker of the bundle."""
+    judgement = reranker.rerank(vector, kind, found.candidates, found.evidence, found.vectors)
+    unranked = vote.attach_evidence(vector, found.candidates, found.evidence)
+    return rerank.order_by_reranker(unranked, found.candidates, judgement)
+
+
+def _fetch_image(image_id: UUID, context: SearchContext) -> IndexPoint:
+    """The gallery image of a query, with its vectors."""
+    with context.stopwatch.stage("fetch"):
+        return query.fetch_image_query(
+            image_id, context.organization_id, index=context.index, database=context.database
+        )

@@ -86,15 +86,15 @@ def query_features(
     scored = all(entry.score is not None for entry in ranked)
     return QueryFeatures(
         kind=kind,
-        points=tuple((point.lat, point.lon) for point in points),
+        positions=tuple((point.lat, point.lon) for point in points),
         logits=tuple(
             float(entry.score if scored and entry.score is not None else _log_mass(entry.mass))
             for entry in ranked
         ),
-        null_logit=null_logit,
-        similarity=max(entry.candidate.score for entry in ranked),
-        surroundings=_neighborhood_similarity(ranked),
-        density=_gallery_density(ranked),
+        no_match_logit=null_logit,
+        max_similarity=max(entry.candidate.score for entry in ranked),
+        neighborhood_similarity=_neighborhood_similarity(ranked),
+        gallery_density=_gallery_density(ranked),
     )
 
 
@@ -110,13 +110,13 @@ def select_calibration(
     if calibration is None:
         return None, f"bundle {contract.name} has no calibration for the ranker {ranker}"
     changed_settings = [
-        name for name, value in calibration.search.items() if search.get(name) != value
+        name for name, value in calibration.search_settings.items() if search.get(name) != value
     ]
     if changed_settings:
         return None, f"it was fitted with other search settings: {', '.join(changed_settings)}"
     if limits.circle or limits.box or limits.polygon or limits.since or limits.until:
         return None, "queries with a filter in space or time are not calibrated"
-    if set(limits.kinds) != set(calibration.kinds):
+    if set(limits.kinds) != set(calibration.source_kinds):
         return None, "it was fitted on other source kinds than those of the filter"
     return calibration, calibration.note
 
@@ -137,7 +137,7 @@ def select_best_point(
     """
     if optimize_for_radius_km is not None:
         return select_most_probable_point(features, belief, optimize_for_radius_km)
-    points = np.array(features.points)
+    points = np.array(features.positions)
     expected_scores = kernels.expected_scores(*nodes, points, GEOSCORE_SCALE_KM)
     return np.asarray(points[np.argmax(expected_scores)])
 
@@ -146,7 +146,7 @@ def select_most_probable_point(
     features: QueryFeatures, belief: kernels.Mixture, km: float
 ) -> Floats:
     """The candidate position `[2]` with the most mass within `km`; the first of equal ones."""
-    points = np.array(features.points)
+    points = np.array(features.positions)
     return np.asarray(points[np.argmax(kernels.masses_within(belief, points, km))])
 
 
@@ -160,28 +160,32 @@ def compute_posterior(
         calibration: Calibration of the bundle and ranker.
         optimize_for_radius_km: As in `select_best_point`.
     """
-    stratum, fit = posteriors.select_fit(features, calibration.strata, calibration.density_cuts)
-    belief = posteriors.mixture(features, fit, calibration.kernels_km, calibration.elsewhere_km)
+    stratum, fit = posteriors.select_fit(
+        features, calibration.strata, calibration.density_thresholds
+    )
+    belief = posteriors.mixture(
+        features, fit, calibration.kernels_km, calibration.background_kernels_km
+    )
     nodes = kernels.quadrature_nodes(belief, NUM_NODES)
     answer = select_best_point(features, belief, nodes, optimize_for_radius_km)
     abstention = calibration.abstention
     mass, elsewhere = posteriors.masses(features, fit)
-    unsupported_fit = abstention.unsupported
+    unsupported_fit = abstention.not_in_gallery_coefficients
     unsupported = (
         None if unsupported_fit is None else posteriors.probability(unsupported_fit, features)
     )
-    abstention_probability = elsewhere if abstention.signal == "elsewhere" else unsupported
+    abstention_probability = elsewhere if abstention.signal == "outside_candidates" else unsupported
     return Posterior(
         stratum=stratum,
         point=Point(lat=float(answer[0]), lon=float(answer[1])),
         within=_probability_within(belief, answer, fit),
         elsewhere=elsewhere,
         unsupported=unsupported,
-        regions=_credible_discs(belief, answer, fit.radius_levels),
-        areas=_credible_regions(belief, nodes, fit.region_levels),
+        regions=_credible_discs(belief, answer, fit.credible_disc_levels),
+        areas=_credible_regions(belief, nodes, fit.credible_region_levels),
         names=_place_names(features, mass),
         abstained=abstention.signal
-        if abstention_probability is not None and abstention_probability > abstention.above
+        if abstention_probability is not None and abstention_probability > abstention.threshold
         else None,
     )
 
@@ -191,7 +195,7 @@ def _probability_within(
 ) -> dict[float, float]:
     """Probability by kilometers: the mass inside, recalibrated in log-odds, non-decreasing."""
     masses = kernels.masses_within(belief, answer[None], np.array(THRESHOLDS_KM))
-    coefficients = np.array([fit.within[f"{km:g}"] for km in THRESHOLDS_KM])
+    coefficients = np.array([fit.probability_within_km[f"{km:g}"] for km in THRESHOLDS_KM])
     log_odds = posteriors.log_odds(masses)
     recalibrated = 1.0 / (1.0 + np.exp(-coefficients[:, 0] - coefficients[:, 1] * log_odds))
     monotonic = np.round(np.maximum.accumulate(recalibrated), _DIGITS).tolist()
@@ -233,7 +237,7 @@ def _place_names(features: QueryFeatures, mass: Floats) -> tuple[PlaceName, ...]
     return tuple(
         PlaceName(level=level, name=name, probability=round(probability, _DIGITS))
         for level, (name, probability) in most_probable_places(
-            np.array(features.points), mass
+            np.array(features.positions), mass
         ).items()
     )
 

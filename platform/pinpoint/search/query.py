@@ -28,9 +28,11 @@ def decode_query(data: bytes, *, file: str, decoder: Decoder) -> Pixels:
     reading = decoder.read(file, data, query=True)
     if isinstance(reading, Rejected):
         error_class = (
-            TooLargeError if reading.reason.startswith(_LIMIT_REASON_PREFIXES) else BadPhotoError
+            TooLargeError
+            if reading.error_code.startswith(_LIMIT_REASON_PREFIXES)
+            else BadPhotoError
         )
-        raise error_class(f"{reading.file}: {reading.detail}", reason=reading.reason)
+        raise error_class(f"{reading.file}: {reading.error_message}", reason=reading.error_code)
     return reading.faces[0].pixels
 
 

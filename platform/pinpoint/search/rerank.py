@@ -13,39 +13,22 @@ from uuid import UUID
 
 import numpy as np
 
-from pinpoint.ports import VectorIndex
-from pinpoint.records import (
-    Candidate,
-    Exclusions,
-    IndexPoint,
-    RankedCandidate,
-    Ranking,
-    RerankOutput,
-)
+from pinpoint.records import Candidate, RankedCandidate, Ranking, RerankOutput
 
 NAME: Final = "rerank"
 NO_RERANKER: Final = "the bundle has no reranker"
 """Reason why the vote ranked an answer."""
 
-Retrieved = tuple[tuple[Candidate, ...], Exclusions | None]
-"""Result of retrieval."""
-
-
-def fetch_candidate_vectors(
-    retrieved: Retrieved, index: VectorIndex | None
-) -> tuple[Retrieved, list[IndexPoint]]:
-    """The retrieval result, and the index points of its candidates; none without an index."""
-    ids = [candidate.id for candidate in retrieved[0]]
-    return retrieved, index.fetch(ids, vectors=True) if index is not None and ids else []
-
 
 def order_by_reranker(
-    voted: Sequence[RankedCandidate], candidates: Sequence[Candidate], judgement: RerankOutput
+    unranked: Sequence[RankedCandidate],
+    candidates: Sequence[Candidate],
+    judgement: RerankOutput,
 ) -> Ranking:
     """Order candidates by the output of a reranker.
 
     Args:
-        voted: The candidates with their evidence, from another ranker, in any order.
+        unranked: The candidates with their evidence (`vote.attach_evidence`), in any order.
         candidates: `[K]`, in the order of the reranker's input.
         judgement: Output of the reranker.
 
@@ -57,7 +40,8 @@ def order_by_reranker(
     exponentials = np.exp(scores - scores.max(initial=-np.inf))
     masses = (exponentials / exponentials.sum()).tolist()
     order = sorted(
-        voted, key=lambda entry: (-scores[index_by_id[entry.candidate.id]], entry.candidate.id.int)
+        unranked,
+        key=lambda entry: (-scores[index_by_id[entry.candidate.id]], entry.candidate.id.int),
     )
     reranked = []
     for entry in order:

@@ -1,21 +1,23 @@
-"""Retrieval: one index query, then de-duplication so that no street dominates the candidates.
+"""Retrieval: one index query, then the candidate slots, so that no street dominates the candidates.
+
+Each query requests more hits than there are slots (oversampling, `settings.oversampling`), because
+spatial NMS drops some of them.
 
 Symbols: K candidates, N hits.
 """
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
 import numpy as np
 
-from pinpoint.geo.points import EARTH_RADIUS_M, lat_lon, unit_xyz
+from pinpoint.geo.points import lat_lon
 from pinpoint.ports import VectorIndex
 from pinpoint.records import (
     GPS_CHANNEL,
@@ -28,12 +30,21 @@ from pinpoint.records import (
     Hit,
     IndexFilter,
     IndexInfo,
+    IndexPoint,
     IndexQuery,
     SearchFilter,
     SourceKind,
     Vector,
 )
-from pinpoint.settings import SearchSettings
+from pinpoint.search.candidate_slots import (
+    NUM_CHANNELS,
+    CandidateSlots,
+    SpatialNms,
+    assign_slots,
+    divide_slots,
+)
+from pinpoint.search.context import SearchContext
+from pinpoint.vector_math import cosine_similarity
 
 _MAX_HITS: Final = 4_096
 """Maximum number of hits requested per kind to find hits that are not near-duplicates."""
@@ -41,43 +52,39 @@ _MAX_HITS: Final = 4_096
 
 def retrieve_candidates(
     vector: Vector,
-    *,
-    index: VectorIndex,
-    organization_id: UUID,
     limits: SearchFilter,
-    settings: SearchSettings,
-    info: IndexInfo,
+    context: SearchContext,
+    *,
+    snapshot: IndexInfo,
     exclusions: Exclusions | None = None,
-    gps: bool = False,
 ) -> tuple[tuple[Candidate, ...], Exclusions | None]:
     """Gallery images that may show the location, over all channels and kinds, best first.
 
     Args:
         vector: Query `[D]`.
-        index: Index to search.
-        organization_id: Organization of the gallery.
         limits: The caller's search filter.
-        settings: Number of candidates and their minimum distance within a group.
-        info: Description of the index.
+        context: Gallery to search; its settings give the number of candidates and their minimum
+            distance within a group.
+        snapshot: Description of the index.
         exclusions: Images that are neither candidates nor use a slot; by ids and cosine.
-        gps: Whether the index has the channel `gps`, in the space of the query.
 
     Returns:
         Up to `settings.candidates`, ranks from 0 in order of score, ties by id. Also the
         exclusions, extended by the ids of the near-duplicates in the hits.
     """
-    if info.points == 0:
+    if snapshot.points == 0:
         return (), exclusions
+    index, settings = context.index, context.settings
     kinds = tuple(dict.fromkeys(limits.kinds or SOURCE_KINDS))
-    num_gps = gps_quota(settings, settings.candidates) if gps else 0
-    channels = (IMAGE_CHANNEL, GPS_CHANNEL) if num_gps else (IMAGE_CHANNEL,)
+    slots = divide_slots(settings, settings.candidates, context.encoder.contract)
+    channels = (IMAGE_CHANNEL, GPS_CHANNEL) if slots.gps_quota else (IMAGE_CHANNEL,)
     queries = [
         IndexQuery(
             channel=channel,
             vector=vector,
-            filter=to_index_filter(organization_id, limits, kinds=(kind,)),
+            filter=to_index_filter(context.organization_id, limits, kinds=(kind,)),
             limit=settings.candidates * settings.oversampling,
-            contract=info.contract,
+            contract=snapshot.contract,
         )
         for channel in channels
         for kind in kinds
@@ -91,32 +98,36 @@ def retrieve_candidates(
         [[hit for hit in channel_hits if hit.kind == kind] for kind in kinds]
         for channel_hits in hits_by_channel.values()
     ]
-    slots = merge_channels(
-        *by_kind,
-        limit=settings.candidates,
-        share=num_gps,
-        dedupe_m=settings.dedupe_m,
+    selected = merge_channels(*by_kind, slots=slots, dedupe_m=settings.dedupe_m)
+    return _to_candidates(selected, hits_by_channel, vector, index), exclusions
+
+
+def fetch_candidate_vectors(
+    candidates: Sequence[Candidate], index: VectorIndex
+) -> list[IndexPoint]:
+    """The index points of the candidates, with their vectors; images deleted since are omitted."""
+    return (
+        index.fetch([candidate.id for candidate in candidates], vectors=True) if candidates else []
     )
-    return _to_candidates(slots, hits_by_channel, vector, index), exclusions
 
 
 def _to_candidates(
-    slots: Sequence[Hit],
+    selected: Sequence[Hit],
     hits_by_channel: Mapping[str, Sequence[Hit]],
     vector: Vector,
     index: VectorIndex,
 ) -> tuple[Candidate, ...]:
     """Hits as candidates with the scores of each channel, without images deleted since."""
-    scores: dict[UUID, dict[str, ChannelScore]] = {hit.id: {} for hit in slots}
+    scores: dict[UUID, dict[str, ChannelScore]] = {hit.id: {} for hit in selected}
     for channel, hits in hits_by_channel.items():
         for rank, hit in enumerate(hits):
             if hit.id in scores:
                 scores[hit.id][channel] = ChannelScore(score=hit.similarity, rank=rank)
     # The few hits of the channel `gps` only are fetched by id; a search would scan all points.
-    unscored = [hit.id for hit in slots if IMAGE_CHANNEL not in scores[hit.id]]
+    unscored = [hit.id for hit in selected if IMAGE_CHANNEL not in scores[hit.id]]
     for image_id, score in _fetch_similarities(unscored, vector, index).items():
         scores[image_id][IMAGE_CHANNEL] = ChannelScore(score=score, rank=None)
-    scored_hits = [hit for hit in slots if IMAGE_CHANNEL in scores[hit.id]]
+    scored_hits = [hit for hit in selected if IMAGE_CHANNEL in scores[hit.id]]
     scored_hits.sort(key=lambda hit: (-scores[hit.id][IMAGE_CHANNEL].score, hit.id.int))
     return tuple(
         Candidate(
@@ -142,11 +153,8 @@ def _fetch_similarities(
     points = index.fetch(ids, vectors=True) if ids else []
     if not points:
         return {}
-    rows = np.stack([point.vectors[IMAGE_CHANNEL] for point in points]).astype(np.float64)
-    query = vector.astype(np.float64)
-    norms = np.sqrt(np.vecdot(rows, rows) * np.vecdot(query, query))
-    cosines = np.vecdot(rows, query) / np.where(norms > 0, norms, 1.0)
-    scores = np.round(cosines, SCORE_DIGITS).tolist()
+    rows = np.stack([point.vectors[IMAGE_CHANNEL] for point in points])
+    scores = np.round(cosine_similarity(rows, vector), SCORE_DIGITS).tolist()
     return dict(zip([point.id for point in points], scores, strict=True))
 
 
@@ -272,87 +280,46 @@ def merge_channels(
     image: Sequence[Sequence[Hit]],
     gps: Sequence[Sequence[Hit]] | None = None,
     *,
-    limit: int,
-    share: int,
+    slots: CandidateSlots,
     dedupe_m: float,
 ) -> list[Hit]:
-    """Merge the hits of both channels into the candidate slots.
-
-    The channel `image` fills all slots except the quota of `gps`. The quota goes to the best hits
-    of `gps` without a slot, so a hit of both channels uses one slot. `image` fills the rest.
+    """Assign the candidate slots to the hits of both channels (`candidate_slots.assign_slots`).
 
     Args:
-        image: Hits of the channel `image` for each kind, best first.
+        image: Hits of the channel `image` for each kind.
         gps: Hits of the channel `gps`, kinds in the same order; None if it was not searched.
-        limit: Total number of slots.
-        share: Number of slots of `gps`.
-        dedupe_m: As in `suppress_nearby`; also applied between the channels.
-    """
-    rounds = [(image, limit)]
-    if gps is not None:
-        rounds = [(image, limit - share), (gps, limit), (image, limit)]
-    slots: list[list[Hit]] = [[] for _ in image]
-    for answers, num_slots in rounds:
-        if (num_free := num_slots - sum(map(len, slots))) == 0:
-            continue
-        new_hits = [
-            _not_near(kind_slots, hits, dedupe_m)
-            for kind_slots, hits in zip(slots, answers, strict=True)
-        ]
-        selected_ids = {hit.id for hit in round_robin_merge(new_hits, num_free)}
-        for kind_slots, hits in zip(slots, new_hits, strict=True):
-            kind_slots += [hit for hit in hits if hit.id in selected_ids]
-    return [hit for kind_slots in slots for hit in kind_slots]
-
-
-def _not_near(slots: Sequence[Hit], hits: Sequence[Hit], dedupe_m: float) -> list[Hit]:
-    """Hits of one kind, best first, that are not near its hits in slots."""
-    slot_ids = {hit.id for hit in slots}
-    new_hits = [hit for hit in hits if hit.id not in slot_ids]
-    # Hits in slots already have the minimum distance, so all of them stay and are first.
-    return suppress_nearby([*slots, *new_hits], dedupe_m)[len(slots) :]
-
-
-def gps_quota(settings: SearchSettings, candidates: int) -> int:
-    """Number of slots reserved for the channel `gps`, for this number of candidates."""
-    return int(candidates * settings.gps_channel_fraction)
-
-
-def suppress_nearby(hits: Sequence[Hit], nearer_than_m: float) -> list[Hit]:
-    """Drop hits that are near a better hit of the same group.
-
-    Args:
-        hits: `[N]`, best first.
-        nearer_than_m: Distance below which two images of one group are redundant; 0 keeps all.
-    """
-    chord = 2.0 * math.sin(min(nearer_than_m / EARTH_RADIUS_M, math.pi) / 2.0)
-    positions_by_group: dict[str, list[list[float]]] = defaultdict(list)
-    selected = []
-    # In pure Python: groups are many and small, and one NumPy call costs as much as 50 pairs.
-    for hit, position in zip(
-        hits, unit_xyz(lat_lon([hit.point for hit in hits])).tolist(), strict=True
-    ):
-        group_positions = positions_by_group[hit.group]
-        if all(math.dist(position, other) >= chord for other in group_positions):
-            group_positions.append(position)
-            selected.append(hit)
-    return selected
-
-
-def round_robin_merge(answers: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:
-    """Merge kinds best first, with half of an equal share reserved for each kind.
-
-    Cosines of a photo to photos and to street views are not on the same scale. Without a reserved
-    share, the kind with lower scores would never have a candidate.
-
-    Args:
-        answers: Hits of each kind, best first.
-        limit: Maximum number of hits in the result.
+        slots: Number of slots. Without `gps`, its quota goes to `image`.
+        dedupe_m: Distance below which two images of one kind and group are redundant.
 
     Returns:
-        Best first, ties by id.
+        The hits with a slot, best first, ties by id. An image of both channels has one hit.
     """
-    share = limit // (2 * len(answers))
-    reserved = [hit for hits in answers for hit in hits[:share]]
-    rest = sort_hits(hit for hits in answers for hit in hits[share:])
-    return sort_hits([*reserved, *rest[: limit - len(reserved)]])
+    channels = (image,) if gps is None else (image, gps)
+    # The first channel is last here, so that its hit represents an image of both channels.
+    hit_and_kind = {
+        hit.id: (hit, kind)
+        for by_kind in reversed(channels)
+        for kind, hits in enumerate(by_kind)
+        for hit in hits
+    }
+    ids = sorted(hit_and_kind)
+    scores = np.full((len(ids), NUM_CHANNELS), -np.inf)
+    rows = {image_id: row for row, image_id in enumerate(ids)}
+    for channel, by_kind in enumerate(channels):
+        for hit in chain.from_iterable(by_kind):
+            scores[rows[hit.id], channel] = hit.similarity
+    hits = [hit_and_kind[image_id][0] for image_id in ids]
+    kinds = np.array([hit_and_kind[image_id][1] for image_id in ids], dtype=np.intp)
+    chosen = assign_slots(
+        np.isfinite(scores)[None],
+        scores[None],
+        kinds[None],
+        slots if gps is not None else replace(slots, gps_quota=0),
+        num_kinds=len(image),
+        nms=SpatialNms(
+            groups=list(zip(kinds.tolist(), [hit.group for hit in hits], strict=True)),
+            positions=lat_lon([hit.point for hit in hits]),
+            min_distance_m=dedupe_m,
+        ),
+    )
+    return sort_hits(hits[row] for row in np.flatnonzero(chosen[0]).tolist())

@@ -3,7 +3,7 @@
 It needs no weights and is the baseline for every learned ranker. K candidates have the query
 similarity s, standardized to z over the K, so that the scale of the tower does not matter:
 
-    w_j     = softmax(z_j / TEMPERATURE)                                weight of a candidate
+    w_j     = softmax(z_j / VOTE_TEMPERATURE)                           weight of a candidate
     k(d)    = mean over SCALES_M of exp(-d / scale)                     weight by distance
     votes_i = Σ_j w_j k(d_ij)                                           including j = i, k(0) = 1
     boost_i = 1 + EVIDENCE_WEIGHT Σ_e share_e k(d_ie) (exp(min(z_e, Z_MOST) - Z_LEAST) - 1)⁺
@@ -23,7 +23,7 @@ Symbols: K candidates, E pairs of candidate and evidence photo, U evidence photo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -33,11 +33,17 @@ from numpy.typing import NDArray
 from pinpoint.arrays import Floats
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.geo.points import lat_lon
-from pinpoint.records import Candidate, Evidence, RankedCandidate, Vector
+from pinpoint.records import (
+    VOTE_TEMPERATURE,
+    Candidate,
+    Evidence,
+    RankedCandidate,
+    Vector,
+)
+from pinpoint.vector_math import cosine_similarity
 
 NAME: Final = "vote"
 TOP1: Final = "top1"
-TEMPERATURE: Final = 0.7
 SCALES_M: Final = (100.0, 1_000.0, 25_000.0)
 EVIDENCE_WEIGHT: Final = 0.25
 SAME_KIND_SHARE: Final = 0.5
@@ -108,7 +114,7 @@ def rank_top1(
     candidates: Sequence[Candidate],
     evidence: Mapping[UUID, Sequence[Evidence]],
 ) -> tuple[RankedCandidate, ...]:
-    """The `rank_top1` ranker: the most similar candidate gets all of the mass.
+    """The `top1` ranker: the most similar candidate gets all of the mass.
 
     It measures retrieval alone. Its regions have no meaning, because all mass is at one point.
 
@@ -120,6 +126,25 @@ def rank_top1(
     Returns:
         `[K]` by score, ties by id; the first has mass 1. Empty for no candidates.
     """
+    unranked = attach_evidence(vector, candidates, evidence)
+    return (*(replace(entry, mass=1.0) for entry in unranked[:1]), *unranked[1:])
+
+
+def attach_evidence(
+    vector: Vector,
+    candidates: Sequence[Candidate],
+    evidence: Mapping[UUID, Sequence[Evidence]],
+) -> tuple[RankedCandidate, ...]:
+    """The candidates with their evidence and its similarities to the query; their mass is 0.
+
+    Args:
+        vector: Query `[D]`.
+        candidates: `[K]`, in any order.
+        evidence: Evidence near each candidate, by candidate id.
+
+    Returns:
+        `[K]` by score, ties by id.
+    """
     ordered = sorted(candidates, key=lambda candidate: (-candidate.score, candidate.id.int))
     near = [tuple(evidence.get(candidate.id, ())) for candidate in ordered]
     photos = _distinct_photos(near)
@@ -128,12 +153,12 @@ def rank_top1(
     return tuple(
         RankedCandidate(
             candidate=candidate,
-            mass=float(rank_index == 0),
+            mass=0.0,
             support=0.0,
-            evidence=near[rank_index],
-            similarities=tuple(similarity_by_photo[photo.id.int] for photo in near[rank_index]),
+            evidence=photos_near,
+            similarities=tuple(similarity_by_photo[photo.id.int] for photo in photos_near),
         )
-        for rank_index, candidate in enumerate(ordered)
+        for candidate, photos_near in zip(ordered, near, strict=True)
     )
 
 
@@ -149,16 +174,12 @@ def _distinct_photos(near: Sequence[Sequence[Evidence]]) -> dict[int, Evidence]:
 def _compute_similarities(vector: Vector, photos: Sequence[Evidence]) -> Floats:
     """Cosine similarity of the query to each photo, `[U]`.
 
-    Double precision and rounded, so that the order of summation cannot change an answer. `vecdot`
-    computes row by row; the matrix product of BLAS would start threads and wait for busy cores.
+    Rounded, so that the order of summation cannot change an answer.
     """
     if not photos:
         return np.zeros(0)
-    matrix = np.array([photo.vector for photo in photos]).astype(np.float64)
-    query = np.asarray(vector, dtype=np.float64)
-    norms = np.sqrt(np.vecdot(matrix, matrix) * np.vecdot(query, query))
-    cosines = np.vecdot(matrix, query) / np.where(norms > 0, norms, 1.0)
-    return np.asarray(np.round(cosines, _DIGITS))
+    matrix = np.array([photo.vector for photo in photos])
+    return np.asarray(np.round(cosine_similarity(matrix, np.asarray(vector)), _DIGITS))
 
 
 def _flatten_pairs(
@@ -194,7 +215,9 @@ def _compute_masses(
     voters: Sequence[Candidate], pairs: _Pairs, photos: Sequence[Evidence], similarity: Floats
 ) -> tuple[Floats, Floats]:
     """Mass and support of every candidate, `[K]` each, by the formula above."""
-    weights = np.exp(_compute_zscores(np.array([voter.score for voter in voters])) / TEMPERATURE)
+    weights = np.exp(
+        _compute_zscores(np.array([voter.score for voter in voters])) / VOTE_TEMPERATURE
+    )
     weights /= weights.sum()
     votes = weights * _distance_weight(pairwise_m(lat_lon([voter.point for voter in voters])))
 

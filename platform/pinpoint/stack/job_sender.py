@@ -140,7 +140,7 @@ class BoundedSender:
     """`ports.JobQueue` with a bounded wait, also if the broker hangs.
 
     Separate threads send the jobs, because the client library's timeouts and retries add up to a
-    minute. A late job may still arrive; otherwise the sweep sends it again.
+    minute. A late job may still arrive; otherwise the recovery job sends it again.
 
     Args:
         queue: Sends the jobs.
@@ -182,7 +182,7 @@ class BoundedSender:
         return self._queue.waiting()
 
     def close(self) -> None:
-        """Close the connections; the sweep sends the jobs that were not sent."""
+        """Close the connections; the recovery job sends the jobs that were not sent."""
         self._senders.shutdown(wait=False, cancel_futures=True)
         self._queue.close()
 

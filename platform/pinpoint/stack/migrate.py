@@ -1,9 +1,8 @@
-"""Finds the migrations of this code and upgrades a database to the newest revision."""
+"""Upgrades a database to the newest revision of this code."""
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import psycopg
 from alembic import command
@@ -12,21 +11,7 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 
 from pinpoint.errors import DatabaseUnavailableError, StackError, describe_cause
-
-
-def find_alembic_ini() -> Path:
-    """Path of `alembic.ini` in the checkout that this package is installed from.
-
-    Raises:
-        StackError: The package is not installed from a checkout.
-    """
-    path = Path(__file__).resolve().parents[3] / "alembic.ini"
-    if not path.is_file():
-        raise StackError(
-            f"no migrations: {path} does not exist. Install Pinpoint from its checkout "
-            "(`pip install -e .`), which contains alembic.ini and migrations/"
-        )
-    return path
+from pinpoint.store.db.database import find_alembic_ini
 
 
 def upgrade_database(url: str) -> None:
@@ -54,12 +39,6 @@ def upgrade_database(url: str) -> None:
             f"the database cannot be migrated: {error}; "
             "was it last used by a newer version of Pinpoint?"
         ) from error
-
-
-@cache
-def newest_revision() -> str:
-    """Newest revision that this code knows."""
-    return str(ScriptDirectory.from_config(Config(find_alembic_ini())).get_current_head())
 
 
 @cache

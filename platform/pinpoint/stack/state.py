@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import hmac
 import json
 import os
 import secrets
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import StackError
+from pinpoint.file_locks import try_lock
 from pinpoint.stack.paths import StackPaths
 
 _LOCK_WAIT_S: Final = 300.0
@@ -83,9 +83,8 @@ def _is_required(state_field: Field[Any]) -> bool:
 def write_state(paths: StackPaths, state: StackState) -> None:
     """Replace the record atomically."""
     text = json.dumps({**asdict(state), "api_url": state.api_url}, indent=2, sort_keys=True)
-    draft = paths.state_file.with_suffix(".new")
-    draft.write_text(text + "\n", encoding="utf-8")
-    draft.replace(paths.state_file)
+    # Not durable: it describes processes, which do not survive a power failure.
+    write_atomic(paths.state_file, text + "\n", durable=False)
 
 
 def load_operator_key(paths: StackPaths) -> str:
@@ -117,16 +116,9 @@ def stack_lock(path: Path) -> Iterator[None]:
     Raises:
         StackError: Another `up` or `down` holds it for too long.
     """
-    with path.open("a") as file:
-        until = time.monotonic() + _LOCK_WAIT_S
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise StackError(f"another `up` or `down` holds {path}") from None
-                time.sleep(0.1)
+    with try_lock(path, timeout_s=_LOCK_WAIT_S) as is_locked:
+        if not is_locked:
+            raise StackError(f"another `up` or `down` holds {path}")
         yield
 
 

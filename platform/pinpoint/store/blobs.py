@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid4
 
+from pinpoint.atomic_files import PARTIAL_SUFFIX, open_atomic
 from pinpoint.errors import NotFoundError, UnavailableError
 
 _COPY_CHUNK_BYTES: Final = 1_000_000
-_LOCATOR = re.compile(r"blob:([0-9a-f-]{36})/([0-9a-f]{32})")
+_BLOB_URI = re.compile(r"blob:([0-9a-f-]{36})/([0-9a-f]{32})")
 
 
 class FolderBlobs:
@@ -31,7 +30,7 @@ class FolderBlobs:
         self._folder = folder
 
     def put(self, organization_id: UUID, data: bytes) -> str:
-        """Store bytes durably under a new name and return their locator.
+        """Store bytes durably under a new name and return their URI.
 
         Raises:
             UnavailableError: The folder cannot be written: its disk is full or missing.
@@ -42,63 +41,57 @@ class FolderBlobs:
         """Like `put`, but copies a file in chunks, so that it is never entirely in memory."""
         name = uuid4().hex
         path = self._path_of(str(organization_id), name)
-        partial = path.with_suffix(".part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
+            with open_atomic(path, durable=True) as file:
                 shutil.copyfileobj(source, file, _COPY_CHUNK_BYTES)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
         except OSError as error:
-            with suppress(OSError):  # the folder itself may be missing
-                partial.unlink()
             raise UnavailableError(
                 "the blob folder cannot be written; free space on its disk",
                 reason="blobs_unavailable",
             ) from error
         return f"blob:{organization_id}/{name}"
 
-    def path(self, locator: str) -> str:
+    def path(self, uri: str) -> str:
         """Path of a blob, or of a file that is stored by reference.
 
         Raises:
-            NotFoundError: The locator has no blob.
+            NotFoundError: The URI has no blob.
         """
-        parts = urlsplit(locator)
+        parts = urlsplit(uri)
         if parts.scheme == "file":
             return unquote(parts.path)
-        path = self._blob_path(locator)
+        path = self._blob_path(uri)
         if not path.is_file():
-            raise NotFoundError(f"no blob {locator}")
+            raise NotFoundError(f"no blob {uri}")
         return str(path)
 
-    def get(self, locator: str) -> bytes:
+    def get(self, uri: str) -> bytes:
         """Read bytes back.
 
         Raises:
-            NotFoundError: The locator has no blob.
+            NotFoundError: The URI has no blob.
         """
-        return Path(self.path(locator)).read_bytes()
+        return Path(self.path(uri)).read_bytes()
 
-    def delete(self, locator: str) -> None:
+    def delete(self, uri: str) -> None:
         """Delete a blob; a missing blob or an invalid name is no error."""
         try:
-            path = self._blob_path(locator)
+            path = self._blob_path(uri)
         except NotFoundError:
             return
         path.unlink(missing_ok=True)
 
     def old(self, older_than_s: float) -> Iterator[str]:
-        """Locators of all blobs that are older than this."""
+        """URIs of all blobs that are older than this."""
         for path in self._list_older_than("*", older_than_s):
-            locator = f"blob:{path.parents[1].name}/{path.name}"
-            if _LOCATOR.fullmatch(locator):
-                yield locator
+            uri = f"blob:{path.parents[1].name}/{path.name}"
+            if _BLOB_URI.fullmatch(uri):
+                yield uri
 
     def drop_halves(self, older_than_s: float) -> int:
         """Delete partial files of interrupted calls of `put`; returns their number."""
-        partial_files = list(self._list_older_than("*.part", older_than_s))
+        partial_files = list(self._list_older_than(f"*{PARTIAL_SUFFIX}", older_than_s))
         for path in partial_files:
             path.unlink(missing_ok=True)
         return len(partial_files)
@@ -118,10 +111,10 @@ class FolderBlobs:
         if folder.exists():
             shutil.rmtree(folder)
 
-    def _blob_path(self, locator: str) -> Path:
-        match = _LOCATOR.fullmatch(locator)
+    def _blob_path(self, uri: str) -> Path:
+        match = _BLOB_URI.fullmatch(uri)
         if match is None:
-            raise NotFoundError(f"{locator!r} is not a blob locator")
+            raise NotFoundError(f"{uri!r} is not the URI of a blob")
         return self._path_of(match[1], match[2])
 
     def _path_of(self, organization: str, name: str) -> Path:

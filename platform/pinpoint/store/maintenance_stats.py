@@ -13,23 +13,25 @@ from typing import Any, Final, Literal
 from sqlalchemy import Row, func, text
 from sqlalchemy.dialects.postgresql import insert
 
-from pinpoint.records import Drift, RejectionCount, StageTiming, StatsSnapshot, SweepReport
+from pinpoint.records import Drift, RecoveryReport, RejectionCount, StageTiming, StatsSnapshot
 from pinpoint.store.db.database import Transactions
-from pinpoint.store.db.tables import upkeep
+from pinpoint.store.db.tables import maintenance_stats
 
 MAX_COUNT: Final = 100_000
 """Maximum of counts, which limits the cost of counting."""
-INGEST_STAGES: Final = ("read", "keep", "embed", "index")
+INGEST_STAGES: Final = ("read", "store", "embed", "index")
 """Stages of the ingest; `read` is the time spent waiting for the decoder, which runs ahead."""
 COUNTS: Final = ("claimed", "encoded", "rejected", "failed", "released")
-_DRIFT_NAMES: Final = ("checked", "missing", "stale", "extra", "mended")
-_SWEEP_NAMES: Final = ("released", "items", "images", "graves", "forgotten")
+_DRIFT_NAMES: Final = ("checked", "missing", "stale", "extra", "repaired")
+_RECOVERY_NAMES: Final = ("released", "items", "images", "deletions", "tombstones")
+_REJECTED_GROUP: Final = "rejected_items"
+"""Prefix of the totals that the trigger on `batch_items` increases."""
 
 Values = Mapping[str, tuple[float, datetime]]
 
 
 class MaintenanceStats:
-    """Access to the table `upkeep` and the totals.
+    """Access to the table `maintenance_stats` and the totals.
 
     Args:
         transactions: Units of work; the API's role may only read the totals.
@@ -52,30 +54,33 @@ class MaintenanceStats:
         ]
         if not rows:
             return
-        statement = insert(upkeep).values(rows)
+        statement = insert(maintenance_stats).values(rows)
         with self._transactions.begin() as unit:
             unit.connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=["name"],
-                    set_={"value": upkeep.c.value + statement.excluded.value, "at": func.now()},
+                    set_={
+                        "value": maintenance_stats.c.value + statement.excluded.value,
+                        "updated_at": func.now(),
+                    },
                 )
             )
 
-    def note_drift(self, drift: Drift) -> None:
+    def record_drift(self, drift: Drift) -> None:
         """Save the result of the last reconcile."""
         self._save_values({f"drift.{name}": getattr(drift, name) for name in _DRIFT_NAMES})
 
-    def note_swept(self, swept: SweepReport) -> None:
-        """Save the result of the last sweep, and count the leases that it released."""
-        self._save_values({f"sweep.{name}": getattr(swept, name) for name in _SWEEP_NAMES})
-        self.add({"released": swept.released})
+    def record_recovery(self, report: RecoveryReport) -> None:
+        """Save the result of the last recovery run, and count the leases that it released."""
+        self._save_values({f"recovery.{name}": getattr(report, name) for name in _RECOVERY_NAMES})
+        self.add({"released": report.released})
 
-    def totals(self, *, timeout_s: float = 2.0, most: int = MAX_COUNT) -> StatsSnapshot:
+    def totals(self, *, timeout_s: float = 2.0, max_count: int = MAX_COUNT) -> StatsSnapshot:
         """Read all statistics.
 
         Args:
             timeout_s: Maximum duration of the statement, in seconds.
-            most: Maximum of counts.
+            max_count: Maximum of counts.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL does not answer in time.
@@ -86,9 +91,10 @@ class MaintenanceStats:
                 {"ms": str(int(timeout_s * 1_000))},
             )
             rows = unit.connection.execute(
-                text("SELECT name, value, at FROM tenant.totals(:most)"), {"most": most}
+                text("SELECT name, value, updated_at FROM tenant.totals(:max_count)"),
+                {"max_count": max_count},
             ).all()
-        return _to_totals(rows, most)
+        return _to_totals(rows, max_count)
 
     def count_images(self, *, timeout_s: float = 2.0) -> list[tuple[str, str, int]]:
         """Count the indexed images of every organization, for the operator.
@@ -109,38 +115,36 @@ class MaintenanceStats:
             )
             rows = unit.connection.execute(
                 text(
-                    "SELECT o.name, i.kind, count(*) AS images FROM images i "
+                    "SELECT o.name, i.source_kind, count(*) AS images FROM images i "
                     "JOIN organizations o ON o.id = i.organization_id "
                     "WHERE i.state = 'indexed' GROUP BY 1, 2 ORDER BY 1, 2"
                 )
             ).all()
-        return [(str(row.name), str(row.kind), int(row.images)) for row in rows]
+        return [(str(row.name), str(row.source_kind), int(row.images)) for row in rows]
 
     def _save_values(self, values: Mapping[str, int]) -> None:
-        statement = insert(upkeep).values(
+        statement = insert(maintenance_stats).values(
             [{"name": name, "value": float(value)} for name, value in sorted(values.items())]
         )
         with self._transactions.begin() as unit:
             unit.connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=["name"],
-                    set_={"value": statement.excluded.value, "at": func.now()},
+                    set_={"value": statement.excluded.value, "updated_at": func.now()},
                 )
             )
 
 
-def _to_totals(rows: Sequence[Row[Any]], most: int) -> StatsSnapshot:
-    values = {row.name: (float(row.value), row.at) for row in rows}
+def _to_totals(rows: Sequence[Row[Any]], max_count: int) -> StatsSnapshot:
+    values = {row.name: (float(row.value), row.updated_at) for row in rows}
 
     def number(name: str) -> int:
         return int(values.get(name, (0.0,))[0])
 
-    drift, swept = (
-        _read_group("drift", _DRIFT_NAMES, values),
-        _read_group("sweep", _SWEEP_NAMES, values),
-    )
+    drift = _read_group("drift", _DRIFT_NAMES, values)
+    recovery = _read_group("recovery", _RECOVERY_NAMES, values)
     return StatsSnapshot(
-        most=most,
+        max_count=max_count,
         open_items={state: number(f"items.{state}") for state in ("received", "stored")},
         oldest_open_s=values["items.oldest_s"][0] if "items.oldest_s" in values else None,
         leases_held=number("leases.held"),
@@ -148,11 +152,11 @@ def _to_totals(rows: Sequence[Row[Any]], most: int) -> StatsSnapshot:
         images_pending=number("images.pending"),
         images_deleted=number("images.deleted"),
         tombstones=number("tombstones"),
-        refused_24h=_to_rejection_counts(values),
+        rejected_items=_to_rejection_counts(values),
         drift=Drift(**drift) if drift else None,
         reconciled_at=values["drift.checked"][1] if drift else None,
-        swept=SweepReport(**swept) if swept else None,
-        swept_at=values["sweep.items"][1] if swept else None,
+        recovery=RecoveryReport(**recovery) if recovery else None,
+        recovered_at=values["recovery.items"][1] if recovery else None,
         stages={
             stage: StageTiming(
                 slices=number(f"sum.{stage}.slices"),
@@ -175,12 +179,9 @@ def _to_rejection_counts(values: Values) -> tuple[RejectionCount, ...]:
     counts = []
     for name, (value, _) in values.items():
         group, _, rest = name.partition(".")
-        verdict, _, reason = rest.partition(".")
-        if group == "refused":
-            final_status: Literal["rejected", "failed"] = (
-                "failed" if verdict == "failed" else "rejected"
-            )
-            counts.append(
-                RejectionCount(verdict=final_status, reason=reason or "unknown", items=int(value))
-            )
-    return tuple(sorted(counts, key=lambda count: (-count.items, count.verdict, count.reason)))
+        if group != _REJECTED_GROUP:
+            continue
+        status_name, _, error_code = rest.partition(".")
+        status: Literal["rejected", "failed"] = "failed" if status_name == "failed" else "rejected"
+        counts.append(RejectionCount(status=status, error_code=error_code, items=int(value)))
+    return tuple(sorted(counts, key=lambda count: (-count.items, count.status, count.error_code)))

@@ -23,7 +23,12 @@ from pinpoint.geo.gazetteer import City
 from pinpoint.progress import ProgressCallback
 from pinpoint.records import Pixels, Point, SourceKind
 from pinpoint.synthetic.capture_patterns import Shot, generate_shots
-from pinpoint.synthetic.labels import atomic_write, exif_label, write_ground_truth, write_manifest
+from pinpoint.synthetic.labels import (
+    exif_label,
+    write_ground_truth,
+    write_made_file,
+    write_manifest,
+)
 from pinpoint.synthetic.photographs import encode_photograph
 from pinpoint.synthetic.pictures import render_pictures
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, Preset, Role, preset_digest
@@ -113,7 +118,7 @@ def make_planet(
         write_ground_truth(folder / "queries" / "labels.csv", queries, planet_label)
         counts = {"gallery": len(gallery), "queries": len(queries)}
         complete = {**description, **counts, "complete": True}
-        atomic_write(folder / _DESCRIPTION_FILE, json.dumps(complete, indent=1).encode())
+        write_made_file(folder / _DESCRIPTION_FILE, json.dumps(complete, indent=1))
     return Planet(
         folder=folder,
         preset=chosen,
@@ -166,7 +171,7 @@ def _check_or_write_description(folder: Path, description: dict[str, str | int])
         return
     if folder.is_dir() and any(folder.iterdir()):
         raise BadRequestError(f"{folder} holds other files; choose an empty or a new folder")
-    atomic_write(path, json.dumps({**description, "complete": False}, indent=1).encode())
+    write_made_file(path, json.dumps({**description, "complete": False}, indent=1))
 
 
 def _write_images(
@@ -175,7 +180,7 @@ def _write_images(
     """Render and write missing images in blocks; panoramas separately."""
 
     def save(shot: Shot, pixels: Pixels) -> None:
-        atomic_write(folder / shot_path(shot), encode_photograph(pixels, exif_label(seed, shot)))
+        write_made_file(folder / shot_path(shot), encode_photograph(pixels, exif_label(seed, shot)))
 
     with ThreadPoolExecutor(2) as pool:
         for first in range(0, len(planned), _BLOCK_SHOTS):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from pinpoint.atomic_files import write_atomic
 from pinpoint.synthetic.capture_patterns import Shot
 from pinpoint.synthetic.photographs import Label
 from pinpoint.synthetic.seeds import uniform
@@ -113,12 +113,13 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]])
     out = csv.writer(text)
     out.writerow(header)
     out.writerows(rows)
-    atomic_write(path, text.getvalue().encode())
+    write_made_file(path, text.getvalue())
 
 
-def atomic_write(path: Path, data: bytes) -> None:
-    """Write a file atomically, and create its parent folders."""
+def write_made_file(path: Path, data: bytes | str) -> None:
+    """Write a file of the planet atomically, and create its parent folders.
+
+    Not durable: the planet is made again from its seed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    draft.write_bytes(data)
-    os.replace(draft, path)
+    write_atomic(path, data, durable=False)

@@ -20,6 +20,7 @@ from pinpoint.bootstrap import Services, build_services
 from pinpoint.errors import PinpointError
 from pinpoint.records import SearchFilter
 from pinpoint.search import consistency, retrieve
+from pinpoint.search.context import SearchContext
 from pinpoint.search.pipeline import locate_encoded
 from pinpoint.settings import ServiceSettings, Settings
 from trials.rebuild.rows import CHANGING, STILL
@@ -75,32 +76,26 @@ def _ask(services: Services, asked: np.ndarray, number: int, due: float) -> dict
 
 def _candidates(services: Services, vector: np.ndarray, owner: UUID) -> tuple[str | None, Said]:
     """What a `locate` asks of the index: which build it is, and the candidates."""
-    info, (found, _) = consistency.read_consistently(
-        services.index,
-        services.encoder.contract,
-        lambda info: retrieve.retrieve_candidates(
-            vector,
-            index=services.index,
-            organization_id=owner,
-            limits=SearchFilter(),
-            settings=services.settings.search,
-            info=info,
-        ),
-    )
-    return info.build, [str(one) for one in found]
+    context = _context(services, owner)
+    for snapshot in consistency.consistent_snapshots(services.index, services.encoder.contract):
+        found, _ = retrieve.retrieve_candidates(vector, SearchFilter(), context, snapshot=snapshot)
+    return snapshot.build, [str(one) for one in found]
 
 
-def _whole(services: Services, vector: np.ndarray, owner: UUID) -> tuple[str | None, Said]:
-    """A `locate` from the vector on; all that it says but its timings."""
-    answer = locate_encoded(
-        vector,
-        limits=SearchFilter(),
+def _context(services: Services, owner: UUID) -> SearchContext:
+    return SearchContext(
         organization_id=owner,
-        contract=services.encoder.contract,
+        decoder=services.decoder,
+        encoder=services.encoder,
         index=services.index,
         database=services.database,
         settings=services.settings.search,
     )
+
+
+def _whole(services: Services, vector: np.ndarray, owner: UUID) -> tuple[str | None, Said]:
+    """A `locate` from the vector on; all that it says but its timings."""
+    answer = locate_encoded(vector, SearchFilter(), _context(services, owner))
     said: Said = [str(one) for one in (answer.point, *answer.regions, *answer.citations)]
     for one in answer.ranked:
         near = [str(each.id) for each in one.evidence]

@@ -90,7 +90,7 @@ def write_on(home: Path, run: str, names: list[str], notes: Path, ready: Any, st
 
 def _claimed(owner: Transactions, batch: UUID, wanted: Mapping[str, int]) -> list[ClaimedItem]:
     """Register and claim in one transaction: the sweep must see no item that nobody holds."""
-    items = [NewItem(external_id=name, file=name, locator="") for name in wanted]
+    items = [NewItem(external_id=name, file=name, uri="") for name in wanted]
     with owner.begin(CHANGING) as unit:
         ids = Writer(unit, SLICE).add_items(batch, items)
         return leases.claim_items(unit.connection, ids, worker_name(), lease_s=60.0, max_attempts=3)
@@ -103,7 +103,7 @@ def _write(
     parts, contract = services.ingest_parts(), services.encoder.contract
     numbers = [wanted[item.external_id] for item in items]
     readings = [_reading(run, number) for number in numbers]
-    kept = parts.ledger.keep(list(zip(items, readings, strict=True)), _nowhere)
+    kept = parts.ledger.upsert_images(list(zip(items, readings, strict=True)), _nowhere)
     ids = [one.images[0].id for one in kept]
     vectors = [
         Embedded(

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from pinpoint import bootstrap
-from pinpoint.cli.session import DEFAULT_ORGANIZATION
 from pinpoint.evaluation.labels.labels import read_labels
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
 from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig
@@ -28,7 +27,7 @@ from pinpoint.nets.reranker.bundle_reranker import load_reranker
 from pinpoint.nets.reranker.inputs import offset_positions
 from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.ports import VectorIndex
-from pinpoint.records import Hit, IndexQuery, SearchFilter
+from pinpoint.records import DEFAULT_ORGANIZATION, Hit, IndexQuery, SearchFilter
 from pinpoint.training.reranker.examples import (
     ExampleGallery,
     Examples,
@@ -91,8 +90,8 @@ def asked(ground: Ground) -> dict[str, int]:
             path = picks_file(ground, search)
             if not path.is_file():
                 examples = _examples(ground, search, learners, services)
-                if examples.refused:
-                    raise RuntimeError(f"pictures that cannot be read: {examples.refused}")
+                if examples.rejected:
+                    raise RuntimeError(f"pictures that cannot be read: {examples.rejected}")
                 _keep(path, picks(ground, search, examples))
     finally:
         services.close()
@@ -110,7 +109,7 @@ def questions(ground: Ground) -> list[TrainingQuery]:
     labeled = read_labels(PROTOCOLS["world"], queries / "labels.csv")
     own = [each for each in labeled.questions if each.strata["role"] == "test"]
     kept = some([each.kind or "" for each in own], ground.of_each)
-    return [TrainingQuery(question=own[row], images=queries / "images") for row in kept]
+    return [TrainingQuery(query=own[row], images=queries / "images") for row in kept]
 
 
 def some(kinds: Sequence[str], of_each: int | None) -> list[int]:
@@ -177,7 +176,7 @@ def _unlearned(examples: Examples) -> dict[str, np.ndarray]:
         rows = np.arange(start, min(start + _AT_ONCE, len(examples.rows)))
         shown, seats = collate(examples, rows), np.arange(len(rows))
         place = shown.inputs.position.numpy()
-        away_km = np.where(shown.inputs.present.numpy(), shown.away_km(), np.inf)
+        away_km = np.where(shown.inputs.present.numpy(), shown.distance_km(), np.inf)
         voted = np.maximum(examples.rows[rows]["voted"], 0)
         for name, pick in ((BEST, 0), (VOTE, voted), (ORACLE, away_km.argmin(1))):
             found[name][rows] = place[seats, pick]
@@ -191,10 +190,10 @@ def _chosen(net: RerankerNetwork, examples: Examples, evidence: str) -> np.ndarr
     for start in range(0, len(found), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(found)))
         given = collate(examples, rows).inputs
-        own = given.near_kind == given.query_kind[:, None, None]
+        own = given.evidence_kind == given.query_kind[:, None, None]
         every = torch.ones_like(own)
         kept = {NONE: ~every, SAME: own, OTHER: ~own, BOTH: every}[evidence]
-        said = net(replace(given, near_present=given.near_present & kept))
+        said = net(replace(given, evidence_present=given.evidence_present & kept))
         mass, offset_km = said.scores.double().softmax(1).numpy(), said.offset_km.double().numpy()
         for row, at, own_mass, way in zip(
             rows, given.position.numpy(), mass, offset_km, strict=True

@@ -34,6 +34,6 @@ def answers_within(ground: Ground, name: str, km: float) -> np.ndarray:
 
 
 def _place(of: QueryFeatures, fitted: Calibration, km: float) -> np.ndarray:
-    _, fit = posteriors.select_fit(of, fitted.strata, fitted.density_cuts)
-    belief = posteriors.mixture(of, fit, fitted.kernels_km, fitted.elsewhere_km)
+    _, fit = posteriors.select_fit(of, fitted.strata, fitted.density_thresholds)
+    belief = posteriors.mixture(of, fit, fitted.kernels_km, fitted.background_kernels_km)
     return select_most_probable_point(of, belief, km)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pinpoint.evaluation.metrics import arm_measures, calibration_metrics
-from pinpoint.evaluation.metrics.arm_measures import ArmMetrics
+from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.run.results import read_results
 from pinpoint.evaluation.run.rows import EXCLUDED
 from pinpoint.metrics.abstention import abstention_auroc
@@ -157,7 +157,7 @@ class Ablation:
 
 def read_ablation(ground: Ground) -> Ablation:
     """All searches, whose questions are the same."""
-    asked = [each.question for each in questions(ground)]
+    asked = [each.query for each in questions(ground)]
     truth = np.array([(one.truth.lat, one.truth.lon) for one in asked])
     off_km = {}
     for search in SEARCHES:

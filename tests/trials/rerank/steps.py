@@ -18,11 +18,11 @@ from trials.rerank.ground import ALONE, KINDS, RERANKED, Ground, say
 RECIPE = Path(__file__).parents[3] / "docs" / "configs" / "world-tiny-reranked.toml"
 RANKERS = ("vote", "rerank")
 SMALLER = {
-    "tiny": {"steps = 4000": "steps = 20\nbatch = 8\ncheckpoint_steps = 10"},
+    "tiny": {"steps = 4000": "steps = 20\nbatch_size = 8\ncheckpoint_steps = 10"},
     "small": {"steps = 4000": "steps = 400\ncheckpoint_steps = 100"},
 }
 """What of the recipe is changed for smaller planets, which have fewer regions to divide, too."""
-_DIVIDED = "\n[split]\nshare = 0.3\n"
+_DIVIDED = "\n[split]\nval_fraction = 0.3\n"
 
 
 def planet(ground: Ground) -> Any:

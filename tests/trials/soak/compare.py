@@ -13,17 +13,17 @@ from pinpoint.store.vectors.rpc.client import RemoteIndex
 from trials.soak.player import Player
 
 _ROWS = """
-SELECT s.name, i.external_id, coalesce(i.face, ''), encode(i.sha256, 'hex'), i.state,
+SELECT s.name, i.external_id, coalesce(i.cubemap_face, ''), encode(i.sha256, 'hex'), i.state,
        round(ST_Y(i.geom)::numeric, 7)::text, round(ST_X(i.geom)::numeric, 7)::text,
        i.captured_at::text, i.heading_deg, i.creator, i.license, i.position_source, i.size_bytes,
        i.time_source, i.warnings, i.field_layers::text,
-       i.width_px, i.height_px, i.kind, i.failure,
+       i.width_px, i.height_px, i.source_kind, i.error_message,
        ARRAY(SELECT DISTINCT f FROM unnest(i.manual_fields) f ORDER BY f),
-       left(coalesce(i.locator, ''), 5),
+       left(coalesce(i.uri, ''), 5),
        (SELECT md5(string_agg(e.vector, '' ORDER BY e.channel)) FROM embeddings e
          WHERE e.image_id = i.id),
        (SELECT md5(t.jpeg) FROM thumbnails t WHERE t.image_id = i.id),
-       i.id, i.version, i.locator
+       i.id, i.version, i.uri
 FROM images i JOIN sources s ON s.id = i.source_id
 WHERE i.organization_id = %s ORDER BY 1, 2, 3
 """
@@ -32,7 +32,7 @@ SELECT s.name, n.cell, n.images FROM cell_stats n JOIN sources s ON s.id = n.sou
 WHERE n.organization_id = %s AND n.images > 0 ORDER BY 1, 2
 """
 _VERDICTS = """
-SELECT file, state, coalesce(stage, ''), coalesce(reason, '') FROM batch_items
+SELECT file, status, coalesce(error_stage, ''), coalesce(error_code, '') FROM batch_items
 WHERE batch_id = ANY(%s::uuid[]) ORDER BY 1, 2
 """
 
@@ -70,7 +70,7 @@ def state_of(player: Player) -> State:
     folder = ground.places.blobs_dir / str(organization)
     files = {f"blob:{organization}/{one.name}" for one in folder.rglob("*") if one.is_file()}
     wanted = {row[-1] for row in full if (row[-1] or "").startswith("blob:")}
-    wrong += [f"blob {locator} is missing" for locator in sorted(wanted - files)]
+    wrong += [f"blob {uri} is missing" for uri in sorted(wanted - files)]
     names = ground.sql(
         "SELECT name, kind, originals FROM sources WHERE organization_id = %s ORDER BY 1",
         organization,
@@ -128,7 +128,7 @@ def pruned(player: Player) -> int:
             orphan_s=0.0,
             audit_s=1e9,
         )
-        return found.blobs + found.halves
+        return found.blobs + found.partial_files
     finally:
         services.close()
 

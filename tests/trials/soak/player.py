@@ -138,7 +138,7 @@ class Player:
         for external, fields in op.ids.items():
             image = ids[op.source, external]
             if op.verb == "fix":
-                self.call(op.name, lambda client, i=image, f=fields: client.fix(i, **f))
+                self.call(op.name, lambda client, i=image, f=fields: client.update(i, **f))
             else:
                 self._gone(op.name, lambda client, i=image: client.delete(i))
 
@@ -159,7 +159,7 @@ class Player:
         for start in range(0, len(files), 9):
             part = dict(files[start : start + 9])
             self.call(op.name, lambda client, p=part: self._send(client, op, batch, p))
-        self.call(op.name, lambda client: client.complete(batch))
+        self.call(op.name, lambda client: client.close_batch(batch))
 
     def _send(self, client: Client, op: Op, batch: str, part: dict[str, bytes]) -> None:
         if self.retries[op.name]:
@@ -167,8 +167,10 @@ class Player:
             there = {one["file"] for one in client.items(batch, limit=1000)["items"]}
             part = {name: data for name, data in part.items() if name not in there}
         if part:
-            hints = {name: op.hints[name] for name in part if name in op.hints}
-            client.upload(batch, part, hints or None)
+            metadata_overrides = {
+                name: op.metadata_overrides[name] for name in part if name in op.metadata_overrides
+            }
+            client.upload(batch, part, metadata_overrides or None)
 
     def _folder(self, op: Op) -> None:
         folder = self.folder / op.source
@@ -213,7 +215,7 @@ class Player:
         """How much of the organization's work is still under way."""
         rows = self.ground.sql(
             "SELECT (SELECT count(*) FROM batch_items WHERE organization_id = %s"
-            "          AND state IN ('received', 'stored')),"
+            "          AND status IN ('received', 'stored')),"
             "       (SELECT count(*) FROM images WHERE organization_id = %s"
             "          AND state IN ('pending', 'deleted')),"
             "       (SELECT count(*) FROM sources WHERE organization_id = %s"

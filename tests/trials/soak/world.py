@@ -15,7 +15,7 @@ import numpy as np
 
 from media.pictures import exif, noise, saved
 
-Hints = dict[str, dict[str, Any]]
+Overrides = dict[str, dict[str, Any]]
 Bytes = Callable[[], Mapping[str, bytes]]
 
 
@@ -28,7 +28,7 @@ class Op:
         verb: upload | folder | fix | delete | erase.
         source: Name of the source it works on.
         files: Files to send or to write (upload, folder), made when asked for.
-        hints: What is said of uploaded files.
+        overrides: What is said of uploaded files.
         ids: External ids to fix or delete, with the fields to fix.
     """
 
@@ -36,7 +36,7 @@ class Op:
     verb: str
     source: str
     files: Bytes = dict
-    hints: Hints = field(default_factory=dict)
+    metadata_overrides: Overrides = field(default_factory=dict)
     ids: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -105,7 +105,7 @@ class World:
             if n % 3 == 0
         }
         moved = {
-            f"b/{n:03d}.jpg": {"lat": 51.0 + n / 50, "lon": 0.1, "creator": "hint"}
+            f"b/{n:03d}.jpg": {"lat": 51.0 + n / 50, "lon": 0.1, "creator": "metadata_override"}
             for n in range(half)
         }
         return [

@@ -36,13 +36,13 @@ router = APIRouter(prefix="/v1/batches", tags=["ingest"])
 
 MAX_FILE_NAME: Final = 512
 _WINDOWS_DRIVE: Final = re.compile(r'filename="?[A-Za-z]:\\')
-_HINTS_ADAPTER: Final = TypeAdapter(dict[str, MetadataOverrideIn])
+_OVERRIDES_ADAPTER: Final = TypeAdapter(dict[str, MetadataOverrideIn])
 
 BatchId = Annotated[
     UUID,
     Path(description="Id of the batch.", examples=["7fcfefbb-6cf6-48f0-8d5d-853426d0ee9f"]),
 ]
-State = Literal[
+Status = Literal[
     "received", "stored", "indexed", "updated", "duplicate", "rejected", "failed", "canceled"
 ]
 
@@ -63,7 +63,7 @@ class UploadForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    hints: str | None = Field(
+    metadata_overrides: str | None = Field(
         default=None,
         description="JSON object: file name → known metadata of the file (lat, lon, captured_at, "
         "heading_deg, altitude_m, creator, sequence, license, panorama_id, attributes).",
@@ -101,7 +101,7 @@ async def upload_form(request: Request, services: AppServices) -> AsyncIterator[
     responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
 def open_batch(caller: IngestCaller, services: AppServices, body: BatchIn) -> BatchOut:
-    """Open an upload set. Then upload files to it and complete it."""
+    """Open an upload set. Then upload files to it and close it."""
     with services.database.write(caller.organization_id) as catalog:
         batch = catalog.open_batch(catalog.source(body.source).id)
     return BatchOut.of(batch)
@@ -132,27 +132,31 @@ def upload_images(
         _to_external_id(file.filename, file.headers.get("content-disposition", ""))
         for file in files
     ]
-    hints = _parse_hints(forms.form_fields(form, UploadForm).hints, names)
+    metadata_overrides = _parse_overrides(
+        forms.form_fields(form, UploadForm).metadata_overrides, names
+    )
     if not files:
         raise BadRequestError("the form has no file in the field 'files'")
     with services.database.read(caller.organization_id) as catalog:
         # Checked before the first byte is stored, so that a wrong id leaves no data behind.
         if catalog.batch(batch_id).state == "closed":
             raise ConflictError("this batch is closed and accepts no more files; open another one")
-    locators: list[str] = []
+    uris: list[str] = []
     try:
         # Copying time depends on the disk alone and does not count against the deadline.
         with deadline.pause_clock():
             for file in files:
-                locators.append(services.blobs.put_file(caller.organization_id, file.file))
+                uris.append(services.blobs.put_file(caller.organization_id, file.file))
         items = [
             NewItem(
                 external_id=name,
                 file=name,
-                locator=locator,
-                hint=hints[name].record() if name in hints else None,
+                uri=uri,
+                metadata_override=metadata_overrides[name].record()
+                if name in metadata_overrides
+                else None,
             )
-            for name, locator in zip(names, locators, strict=True)
+            for name, uri in zip(names, uris, strict=True)
         ]
         with services.database.write(caller.organization_id) as catalog:
             ids = catalog.add_items(batch_id, items)
@@ -162,8 +166,8 @@ def upload_images(
         raise
     except Exception:
         # No row references these bytes, so no later step would remove them.
-        for locator in locators:
-            services.blobs.delete(locator)
+        for uri in uris:
+            services.blobs.delete(uri)
         raise
     request_meters.observe_upload([file.size or 0 for file in files])
     with services.database.read(caller.organization_id) as catalog:
@@ -172,12 +176,12 @@ def upload_images(
 
 
 @router.post(
-    "/{batch_id}/complete",
-    operation_id="complete_batch",
+    "/{batch_id}/close",
+    operation_id="close_batch",
     summary="Close an upload set for uploads",
     responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
-def complete_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> BatchOut:
+def close_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> BatchOut:
     """Close an upload set: it accepts no more files. Repeating the call has no effect."""
     with services.database.write(caller.organization_id) as catalog:
         return BatchOut.of(catalog.close_batch(batch_id))
@@ -215,8 +219,8 @@ def get_batch(batch_id: BatchId, caller: ReadCaller, services: AppServices) -> B
     """Return one upload set with its counts."""
     with services.database.read(caller.organization_id) as catalog:
         batch = catalog.batch(batch_id)
-        refused = batch.rejected + batch.failed
-        return BatchOut.of(batch, catalog.refused_counts(batch_id) if refused else None)
+        has_errors = batch.rejected + batch.failed > 0
+        return BatchOut.of(batch, catalog.error_counts(batch_id) if has_errors else None)
 
 
 @router.get(
@@ -229,17 +233,17 @@ def list_items(
     batch_id: BatchId,
     caller: ReadCaller,
     services: AppServices,
-    state: Annotated[State | None, Query()] = None,
+    status: Annotated[Status | None, Query()] = None,
     after: Annotated[int, Query(ge=0, le=2**62, description="`next` of the previous page.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> ItemsOut:
-    """List files in order of arrival, one page at a time, with a reason if rejected or failed."""
+    """List files in order of arrival, one page at a time, with the errors of rejected files."""
     with services.database.read(caller.organization_id) as catalog:
-        page = catalog.batch_items(batch_id, state=state, after=after, limit=limit)
+        page = catalog.batch_items(batch_id, status=status, after=after, limit=limit)
         names = catalog.image_labels([item.image_ids[0] for item in page if item.image_ids])
     return ItemsOut(
         items=ItemOut.all_of(page, names),
-        next=page[-1].seq if len(page) == limit else None,
+        next=page[-1].position if len(page) == limit else None,
     )
 
 
@@ -297,22 +301,24 @@ def _to_external_id(name: str | None, disposition: str) -> str:
     return file_name
 
 
-def _parse_hints(text: str | None, names: list[str]) -> Mapping[str, MetadataOverrideIn]:
+def _parse_overrides(text: str | None, names: list[str]) -> Mapping[str, MetadataOverrideIn]:
     if text is None:
         return {}
-    value: Any = forms.parse_json(text, "hints")
-    # Checked first, so that at most one hint per file is validated.
+    value: Any = forms.parse_json(text, "metadata_overrides")
+    # Checked first, so that at most one override per file is validated.
     unknown_names = sorted(set(value) - set(names)) if isinstance(value, dict) else []
     if unknown_names:
         unknown_name = problems.shorten(unknown_names[0])
-        raise BadRequestError(f"hints name {unknown_name!r}, but this upload has no such file")
+        raise BadRequestError(
+            f"metadata_overrides name {unknown_name!r}, but this upload has no such file"
+        )
     try:
-        hints = _HINTS_ADAPTER.validate_python(value)
+        metadata_overrides = _OVERRIDES_ADAPTER.validate_python(value)
     except ValidationError as error:
         raise RequestValidationError(
             [
-                {**field_error, "loc": ("body", "hints", *field_error["loc"])}
+                {**field_error, "loc": ("body", "metadata_overrides", *field_error["loc"])}
                 for field_error in problems.list_field_errors(error)
             ]
         ) from error
-    return hints
+    return metadata_overrides

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Response
@@ -19,7 +19,7 @@ from pinpoint.api.v1.schemas.images import (
     NeighborOut,
     NeighborsOut,
 )
-from pinpoint.records import ImageFilter
+from pinpoint.records import ImageFilter, SourceKind
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
@@ -71,7 +71,7 @@ def get_image(image_id: ImageId, caller: ReadCaller, services: AppServices) -> I
 
 @router.patch(
     "/{image_id}",
-    operation_id="fix_image",
+    operation_id="update_image",
     summary="Correct an image",
     responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
@@ -83,7 +83,7 @@ def update_image(
     The image's version is incremented and the index is updated.
     """
     with services.database.write(caller.organization_id) as catalog:
-        image = catalog.fix_image(image_id, body.record())
+        image = catalog.update_image(image_id, body.record())
     return ImageOut.of(image, paths=can_see_paths(caller))
 
 
@@ -132,12 +132,14 @@ def list_neighbors(
     radius_m: Annotated[
         float, Query(gt=0, le=50_000, description="Radius in meters.", examples=[250])
     ] = 250.0,
-    kinds: Annotated[list[Literal["photo", "street"]], Query(max_length=2)] = [],  # noqa: B006
+    source_kind: Annotated[list[SourceKind], Query(max_length=2)] = [],  # noqa: B006
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> NeighborsOut:
     """List images within `radius_m` of an image (great-circle distance), nearest first."""
     with services.database.read(caller.organization_id) as catalog:
-        neighbors = catalog.neighbors(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
+        neighbors = catalog.neighbors(
+            image_id, radius_m=radius_m, source_kinds=source_kind, limit=limit
+        )
     images_out = ImageOut.all_of([image for image, _ in neighbors], paths=can_see_paths(caller))
     return NeighborsOut(
         neighbors=[

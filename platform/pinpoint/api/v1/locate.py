@@ -18,8 +18,10 @@ from pinpoint.api.v1 import query_parameters
 from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequestError
+from pinpoint.ports import Encoder, Reranker
 from pinpoint.records import Answer, Caller, ImageLabel, SearchFilter, SimilarResult
 from pinpoint.search import coordinate_pipeline, pipeline
+from pinpoint.search.context import QueryPhoto, SearchContext
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
@@ -71,13 +73,12 @@ def locate(
         raise BadRequestError("the form has no file in the field 'photo'")
     parameters = forms.form_fields(form, query_parameters.LocateForm)
     data = photo.file.read()
+    query_photo = QueryPhoto(data=data, file=photo.filename or "photo", kind=parameters.kind)
     search_filter = _build_filter(parameters, caller, services)
     if parameters.over == "places":
         answer = coordinate_pipeline.locate_by_coordinates(
-            data,
-            file=photo.filename or "photo",
-            limits=search_filter,
-            kind=parameters.kind,
+            query_photo,
+            search_filter,
             decoder=services.decoder,
             # This search reads no index that would report a model switch, so check for one first.
             encoder=services.encoders.follow(),
@@ -86,17 +87,9 @@ def locate(
     else:
         answer = services.with_live(
             lambda encoder: pipeline.locate(
-                data,
-                file=photo.filename or "photo",
-                limits=search_filter,
-                organization_id=caller.organization_id,
-                kind=parameters.kind,
-                decoder=services.decoder,
-                encoder=encoder,
-                index=services.index,
-                database=services.database,
-                settings=services.settings.search,
-                reranker=encoder.reranker,
+                query_photo,
+                search_filter,
+                _build_context(services, caller, encoder, reranker=encoder.reranker),
             )
         )
     labels = _log_query(
@@ -121,27 +114,25 @@ def similar(
     """List the images most similar to a photo or gallery image, by panorama or sequence."""
     photo = _get_photo(form)
     parameters = forms.form_fields(form, query_parameters.SimilarForm)
-    if (photo is None) == (parameters.image_id is None):
+    query: QueryPhoto | UUID
+    if photo is not None and parameters.image_id is None:
+        data = photo.file.read()
+        query = QueryPhoto(data=data, file=photo.filename or "photo", kind=parameters.kind)
+    elif photo is None and parameters.image_id is not None:
+        data, query = None, parameters.image_id
+    else:
         raise BadRequestError("give either a file in the field 'photo' or an image_id")
-    data = None if photo is None else photo.file.read()
     search_filter = _build_filter(parameters, caller, services)
+    request = pipeline.SimilarRequest(
+        query=query,
+        limit=parameters.limit,
+        per_group=parameters.per_group,
+        include_self=parameters.include_self,
+        exclude_group=parameters.exclude_group,
+    )
     result = services.with_live(
         lambda encoder: pipeline.similar(
-            data,
-            image_id=parameters.image_id,
-            file="photo" if photo is None else photo.filename or "photo",
-            limits=search_filter,
-            organization_id=caller.organization_id,
-            limit=parameters.limit,
-            per_group=parameters.per_group,
-            kind=parameters.kind,
-            include_self=parameters.include_self,
-            exclude_group=parameters.exclude_group,
-            decoder=services.decoder,
-            encoder=encoder,
-            index=services.index,
-            database=services.database,
-            settings=services.settings.search,
+            request, search_filter, _build_context(services, caller, encoder)
         )
     )
     image_ids = [hit.id for group in result.groups for hit in group.hits]
@@ -160,6 +151,20 @@ def _build_filter(
 ) -> SearchFilter:
     with services.database.read(caller.organization_id) as catalog:
         return query_parameters.to_search_filter(parameters, catalog)
+
+
+def _build_context(
+    services: Services, caller: Caller, encoder: Encoder, *, reranker: Reranker | None = None
+) -> SearchContext:
+    return SearchContext(
+        organization_id=caller.organization_id,
+        decoder=services.decoder,
+        encoder=encoder,
+        index=services.index,
+        database=services.database,
+        settings=services.settings.search,
+        reranker=reranker,
+    )
 
 
 def _log_query(

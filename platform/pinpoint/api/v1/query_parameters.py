@@ -14,7 +14,7 @@ from pinpoint.api.problems import list_field_errors
 from pinpoint.api.v1.times import Time
 from pinpoint.errors import BadRequestError
 from pinpoint.ports import CatalogReader
-from pinpoint.records import Box, Circle, Point, SearchFilter
+from pinpoint.records import Box, Circle, Point, SearchFilter, SourceKind
 
 MAX_RADIUS_M: Final = 20_100_000.0
 MAX_RING_POSITIONS: Final = 1_000
@@ -27,7 +27,6 @@ def _split_list(value: Any) -> Any:
 
 
 Names = Annotated[list[str], BeforeValidator(_split_list), Field(max_length=100)]
-Kind = Literal["photo", "street"]
 
 
 class SearchFilterParameters(BaseModel):
@@ -36,7 +35,7 @@ class SearchFilterParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kinds: Annotated[
-        list[Kind],
+        list[SourceKind],
         BeforeValidator(_split_list),
         Field(
             default_factory=list,
@@ -79,7 +78,7 @@ class SearchFilterParameters(BaseModel):
 class LocateForm(SearchFilterParameters):
     """Form fields that may accompany a query photo to locate."""
 
-    kind: Kind | None = Field(default=None, description="Kind of the query photo.")
+    kind: SourceKind | None = Field(default=None, description="Kind of the query photo.")
     top: int = Field(
         default=10, ge=1, le=100, description="Maximum number of candidates or places."
     )
@@ -100,7 +99,7 @@ class SimilarForm(SearchFilterParameters):
     per_group: int = Field(
         default=3, ge=1, le=20, description="Maximum number of images per group."
     )
-    kind: Kind | None = Field(default=None, description="Kind of the query photo.")
+    kind: SourceKind | None = Field(default=None, description="Kind of the query photo.")
     include_self: bool = Field(
         default=False, description="With image_id: include the image itself in the hits."
     )

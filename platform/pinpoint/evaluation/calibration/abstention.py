@@ -37,23 +37,23 @@ _RIGHT_M: Final = 25_000.0
 def fit_threshold(
     queries: Sequence[QueryFeatures],
     fits: Sequence[StratumFit],
-    truth: NDArray[np.float64],
-    supported: Flags,
-    share: float,
+    ground_truth: NDArray[np.float64],
+    in_gallery: Flags,
+    max_false_abstention: float,
 ) -> AbstentionRule:
     """Fit the doubt and the threshold above which an answer is withheld, with its effect.
 
     Args:
         queries: Features of `[N]` queries, covered or not.
         fits: Parameters of the stratum of each query, `[N]`.
-        truth: Ground truths, `[N, 2]` degrees.
-        supported: Whether the labels do not mark the query as outside the gallery, `[N]`.
-        share: Maximum share of the correct answers that is withheld.
+        ground_truth: Ground truths, `[N, 2]` degrees.
+        in_gallery: Whether the labels do not mark the query as outside the gallery, `[N]`.
+        max_false_abstention: Maximum share of the correct answers that is withheld.
     """
-    uncovered = ~supported
-    correct = supported & _is_answer_correct(queries, fits, truth)
+    uncovered = ~in_gallery
+    correct = in_gallery & _is_answer_correct(queries, fits, ground_truth)
     if int(correct.sum()) < MIN_CORRECT:
-        correct = supported
+        correct = in_gallery
     coefficients: tuple[float, ...] | None = None
     if int(uncovered.sum()) >= MIN_UNSUPPORTED:
         design = np.array([posteriors.decision_features(query) for query in queries])
@@ -70,17 +70,19 @@ def fit_threshold(
         ]
     )
     threshold = max(
-        float(np.quantile(doubts[correct], 1.0 - share)),
-        float(np.quantile(doubts[supported], 1.0 - MAX_COVERED_WITHHELD)),
+        float(np.quantile(doubts[correct], 1.0 - max_false_abstention)),
+        float(np.quantile(doubts[in_gallery], 1.0 - MAX_COVERED_WITHHELD)),
     )
     withheld = doubts > threshold
     return AbstentionRule(
-        signal="elsewhere" if coefficients is None else "unsupported",
-        above=threshold,
-        unsupported=coefficients,
-        right_share=float(withheld[correct].mean()),
-        supported_share=float(withheld[supported].mean()),
-        unsupported_share=float(withheld[uncovered].mean()) if uncovered.any() else None,
+        signal="outside_candidates" if coefficients is None else "not_in_gallery",
+        threshold=threshold,
+        not_in_gallery_coefficients=coefficients,
+        false_abstention_rate=float(withheld[correct].mean()),
+        abstention_rate_in_gallery=float(withheld[in_gallery].mean()),
+        abstention_rate_not_in_gallery=float(withheld[uncovered].mean())
+        if uncovered.any()
+        else None,
     )
 
 

@@ -49,35 +49,38 @@ class CalibrationSet:
     """N answered queries of the calibration split."""
 
     features: Sequence[QueryFeatures]
-    truth: Floats
+    ground_truth: Floats
     """`[N, 2]`."""
-    authors: Sequence[str | None]
-    supported: Flags
+    creators: Sequence[str | None]
+    in_gallery: Flags
     """`[N]`: the labels do not mark the query as outside the gallery."""
 
     def select(self, rows: NDArray[np.intp]) -> CalibrationSet:
         """A subset of the queries."""
         return CalibrationSet(
             [self.features[row] for row in rows],
-            self.truth[rows],
-            [self.authors[row] for row in rows],
-            self.supported[rows],
+            self.ground_truth[rows],
+            [self.creators[row] for row in rows],
+            self.in_gallery[rows],
         )
 
-    def count_authors(self) -> int:
+    def count_creators(self) -> int:
         """Number of creators; a photo without a creator counts as a separate creator."""
-        return len(sample_one_per_creator(self.authors, CALIBRATION_SEED))
+        return len(sample_one_per_creator(self.creators, CALIBRATION_SEED))
 
 
 def fit_calibration(
-    folder: Path, *, license: str | None = None, withheld: float = abstention.MAX_FALSE_ABSTENTION
+    folder: Path,
+    *,
+    license: str | None = None,
+    max_false_abstention: float = abstention.MAX_FALSE_ABSTENTION,
 ) -> Calibration:
     """Fit a calibration on a finished run.
 
     Args:
         folder: Folder of the run. The arm with exclusions is used if the run has one.
         license: License of the queries; by default that of the protocol.
-        withheld: Maximum share of the correct answers that may be withheld, in (0, 1).
+        max_false_abstention: Maximum share of the correct answers that may be withheld, in (0, 1).
 
     Raises:
         BadRequestError: The run is missing or unfinished, its ranker states no probabilities, or
@@ -88,12 +91,14 @@ def fit_calibration(
         raise BadRequestError(
             "the ranker top1 puts all mass on one candidate and cannot be calibrated"
         )
-    if not 0 < withheld < 1:
-        raise BadRequestError(f"the share of withheld answers must be in (0, 1), not {withheld}")
+    if not 0 < max_false_abstention < 1:
+        raise BadRequestError(
+            f"the share of withheld answers must be in (0, 1), not {max_false_abstention}"
+        )
     arm = EXCLUDED if run["settings"]["exclude"] else SERVED
     all_queries = _read_calibration_set(folder, run, arm)
-    covered = all_queries.select(np.flatnonzero(all_queries.supported))
-    authors = covered.count_authors()
+    covered = all_queries.select(np.flatnonzero(all_queries.in_gallery))
+    authors = covered.count_creators()
     if authors < MIN_CREATORS:
         raise BadRequestError(
             f"the calibration split of {folder} has answers to queries of {authors} creators; "
@@ -104,26 +109,26 @@ def fit_calibration(
     protocol = PROTOCOLS[run["protocol"]]
     return Calibration(
         ranker=run["settings"]["ranker"],
-        contract=run["gallery"]["bundle_digest"],
-        weights=run["settings"].get("reranker"),
+        contract_digest=run["gallery"]["bundle_digest"],
+        reranker_digest=run["settings"].get("reranker"),
         bundle=run["gallery"]["bundle"],
         kernels_km=posterior_fit.KERNELS_KM,
-        elsewhere_km=posterior_fit.ELSEWHERE_KM,
-        density_cuts=cuts,
+        background_kernels_km=posterior_fit.ELSEWHERE_KM,
+        density_thresholds=cuts,
         strata=strata,
         abstention=abstention.fit_threshold(
             all_queries.features,
             [posteriors.select_fit(features, strata, cuts)[1] for features in all_queries.features],
-            all_queries.truth,
-            all_queries.supported,
-            withheld,
+            all_queries.ground_truth,
+            all_queries.in_gallery,
+            max_false_abstention,
         ),
-        search={
+        search_settings={
             k: v for k, v in run["settings"]["search"].items() if k not in _SETTINGS_WITHOUT_EFFECT
         },
-        kinds=tuple(run["settings"]["kinds"]),
+        source_kinds=tuple(run["settings"]["kinds"]),
         data=_describe_data(run, arm, all_queries),
-        authors=authors,
+        num_creators=authors,
         license=license or protocol.license,
         note=(
             f"Fitted on {len(covered.features)} queries by {authors} creators ({protocol.title}). "
@@ -177,7 +182,9 @@ def _density_thresholds(queries: CalibrationSet) -> dict[str, float]:
     kinds = sorted({features.kind for features in queries.features if features.kind is not None})
     return {
         kind: float(
-            np.median([features.density for features in queries.features if features.kind == kind])
+            np.median(
+                [features.gallery_density for features in queries.features if features.kind == kind]
+            )
         )
         for kind in kinds
     }
@@ -185,7 +192,7 @@ def _density_thresholds(queries: CalibrationSet) -> dict[str, float]:
 
 def _fit_strata(queries: CalibrationSet, cuts: Mapping[str, float]) -> dict[str, StratumFit]:
     """Fit every stratum with enough creators, and `all`; wide strata are priors of narrow ones."""
-    table = posterior_fit.design_matrix(queries.features, queries.truth)
+    table = posterior_fit.design_matrix(queries.features, queries.ground_truth)
     query_strata = [posteriors.group_names(features, cuts) for features in queries.features]
     narrowness = {
         name: width_rank
@@ -197,7 +204,7 @@ def _fit_strata(queries: CalibrationSet, cuts: Mapping[str, float]) -> dict[str,
     for name in sorted(narrowness, key=lambda name: (narrowness[name], name)):
         rows = np.flatnonzero([name in stratum_names for stratum_names in query_strata])
         subset = queries.select(rows)
-        if fitted and subset.count_authors() < MIN_CREATORS_PER_STRATUM:
+        if fitted and subset.count_creators() < MIN_CREATORS_PER_STRATUM:
             continue
         wider = fitted.get(name.split(", ")[0], fitted.get(posteriors.ALL_QUERIES))
         fitted[name] = posterior_fit.fit_posterior(table.rows(rows), wider)
@@ -211,21 +218,21 @@ def _add_conformal_levels(
     """Parameters of a stratum with the conformal levels that give its regions their coverage."""
     without_levels = StratumFit(
         temperature=fitted.temperature,
-        crowding=fitted.crowding,
-        kernel_shares=tuple(fitted.kernel_shares.tolist()),
-        elsewhere=tuple(fitted.elsewhere.tolist()),
-        elsewhere_shares=tuple(fitted.elsewhere_shares.tolist()),
-        region_levels={},
-        radius_levels={},
-        within={},
-        rows=len(queries.features),
-        authors=queries.count_authors(),
+        candidate_density_exponent=fitted.candidate_density_exponent,
+        kernel_weights=tuple(fitted.kernel_weights.tolist()),
+        outside_candidates_coefficients=tuple(fitted.outside_candidates_coefficients.tolist()),
+        background_kernel_weights=tuple(fitted.background_kernel_weights.tolist()),
+        credible_region_levels={},
+        credible_disc_levels={},
+        probability_within_km={},
+        num_queries=len(queries.features),
+        num_creators=queries.count_creators(),
     )
-    sample = queries.select(sample_one_per_creator(queries.authors, CALIBRATION_SEED))
+    sample = queries.select(sample_one_per_creator(queries.creators, CALIBRATION_SEED))
     scores = np.array(
         [
             nonconformity_scores(features, without_levels, position)
-            for features, position in zip(sample.features, sample.truth, strict=True)
+            for features, position in zip(sample.features, sample.ground_truth, strict=True)
         ]
     )
     by_region, by_radius = (
@@ -239,7 +246,12 @@ def _add_conformal_levels(
         f"{km:g}": posterior_fit.recalibrate(mass, scores[:, 2] <= km)
         for km, mass in zip(THRESHOLDS_KM, scores.T[3:], strict=True)
     }
-    return replace(without_levels, region_levels=by_region, radius_levels=by_radius, within=within)
+    return replace(
+        without_levels,
+        credible_region_levels=by_region,
+        credible_disc_levels=by_radius,
+        probability_within_km=within,
+    )
 
 
 def _bounded_conformal_level(scores: Floats, share: float) -> float:
@@ -247,13 +259,15 @@ def _bounded_conformal_level(scores: Floats, share: float) -> float:
     return min(1.0, max(MIN_LEVEL, conformal_level(scores, share)))
 
 
-def nonconformity_scores(features: QueryFeatures, fit: StratumFit, truth: Floats) -> list[float]:
+def nonconformity_scores(
+    features: QueryFeatures, fit: StratumFit, ground_truth: Floats
+) -> list[float]:
     """Scores for the conformal levels and the recalibration of probabilities.
 
     Args:
         features: Features of the query.
         fit: Parameters of its stratum; levels are ignored.
-        truth: Ground truth, `[2]` degrees.
+        ground_truth: Ground truth, `[2]` degrees.
 
     Returns:
         Mass of the smallest highest-density region that contains the ground truth; mass of the
@@ -264,10 +278,10 @@ def nonconformity_scores(features: QueryFeatures, fit: StratumFit, truth: Floats
         features, fit, posterior_fit.KERNELS_KM, posterior_fit.ELSEWHERE_KM
     )
     positions, weights = nodes = kernels.quadrature_nodes(mixture, posterior.NUM_NODES)
-    truth_density = float(kernels.log_density(mixture, truth[None])[0])
+    truth_density = float(kernels.log_density(mixture, ground_truth[None])[0])
     node_densities = kernels.log_density(mixture, positions)
     answer = posterior.select_best_point(features, mixture, nodes, None)
-    error_km = float(haversine_m(answer, truth)) / 1_000.0
+    error_km = float(haversine_m(answer, ground_truth)) / 1_000.0
     masses = [
         float(kernels.masses_within(mixture, answer[None], km)[0])
         for km in (error_km, *THRESHOLDS_KM)
@@ -287,8 +301,8 @@ def _describe_data(run: Mapping[str, Any], arm: str, queries: CalibrationSet) ->
         "labels": run["labels"]["digest"],
         "planet": str(planet.get("digest", "")),
         "arm": arm,
-        "questions": str(int(queries.supported.sum())),
-        "unsupported_questions": str(int((~queries.supported).sum())),
+        "queries_in_gallery": str(int(queries.in_gallery.sum())),
+        "queries_not_in_gallery": str(int((~queries.in_gallery).sum())),
         "gallery_images": str(run["gallery"]["images"]),
         "index_build": str(run["gallery"]["index_build"]),
     }

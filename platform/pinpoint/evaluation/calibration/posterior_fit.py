@@ -43,23 +43,23 @@ class DesignMatrix:
 
     logits: Floats
     """`[N, K]`, a large negative number for padding."""
-    crowd: Floats
+    log_candidate_density: Floats
     """`[N, K]` log of the number of candidates around each, see `geo.posteriors`."""
-    near: Floats
+    kernel_densities: Floats
     """`[N, K, S]` density of each kernel of each candidate at the ground truth, per km²."""
-    wide: Floats
+    background_densities: Floats
     """`[N, W]` density of the wide kernels, mean over the candidates."""
-    signals: Floats
+    features: Floats
     """`[N, P]`."""
 
     def rows(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> DesignMatrix:
         """A subset of the queries."""
         return DesignMatrix(
             self.logits[chosen],
-            self.crowd[chosen],
-            self.near[chosen],
-            self.wide[chosen],
-            self.signals[chosen],
+            self.log_candidate_density[chosen],
+            self.kernel_densities[chosen],
+            self.background_densities[chosen],
+            self.features[chosen],
         )
 
 
@@ -68,31 +68,31 @@ class PosteriorParameters:
     """Fitted parameters, with the field names of `records.StratumFit`."""
 
     temperature: float
-    crowding: float
-    kernel_shares: Floats
-    elsewhere: Floats
+    candidate_density_exponent: float
+    kernel_weights: Floats
+    outside_candidates_coefficients: Floats
     """`[P]` coefficients of the unscaled signals."""
-    elsewhere_shares: Floats
+    background_kernel_weights: Floats
     theta: Floats
     """The parameters as the optimizer represents them."""
 
 
-def design_matrix(queries: Sequence[QueryFeatures], truth: Floats) -> DesignMatrix:
+def design_matrix(queries: Sequence[QueryFeatures], ground_truth: Floats) -> DesignMatrix:
     """Arrays of N queries.
 
     Args:
         queries: Features of each query.
-        truth: Ground truths, `[N, 2]` degrees.
+        ground_truth: Ground truths, `[N, 2]` degrees.
     """
     max_candidates = max(len(features.logits) for features in queries)
     logits = np.full((len(queries), max_candidates), _ABSENT_LOGIT)
     crowds = np.zeros((len(queries), max_candidates))
     distance_km = np.full((len(queries), max_candidates), np.nan)
-    for row, (features, position) in enumerate(zip(queries, truth, strict=True)):
+    for row, (features, position) in enumerate(zip(queries, ground_truth, strict=True)):
         logits[row, : len(features.logits)] = features.logits
         crowds[row, : len(features.logits)] = log_candidate_density(features)
         distance_km[row, : len(features.logits)] = (
-            haversine_m(np.array(features.points), position) / 1_000.0
+            haversine_m(np.array(features.positions), position) / 1_000.0
         )
     near = np.exp(log_kernel(distance_km[..., None], np.array(KERNELS_KM)))
     wide = np.nanmean(np.exp(log_kernel(distance_km[..., None], np.array(ELSEWHERE_KM))), axis=1)
@@ -111,10 +111,10 @@ def fit_posterior(
     """
     from scipy.optimize import minimize  # slow import; only fitting needs it
 
-    mean, std = _signal_scales(table.signals)
+    mean, std = _signal_scales(table.features)
     start = _initial_parameters() if prior is None else _rescale_parameters(prior, mean, std)
 
-    scaled = (table.signals - mean) / std
+    scaled = (table.features - mean) / std
 
     def loss(theta: Floats) -> tuple[float, Floats]:
         log_lik, gradient = log_likelihood(theta, table, scaled)
@@ -170,7 +170,7 @@ def _unscale_coefficients(theta: Floats, mean: Floats, std: Floats) -> Floats:
 def _rescale_parameters(prior: PosteriorParameters, mean: Floats, std: Floats) -> Floats:
     """Convert another stratum's parameters to the signal scales of this one."""
     theta = prior.theta.copy()
-    raw = prior.elsewhere
+    raw = prior.outside_candidates_coefficients
     scaled = raw * np.where(np.isfinite(std), std, 0.0)
     scaled[0] = raw[0] + float(raw[1:] @ mean[1:])
     theta[_ELSEWHERE] = scaled
@@ -207,22 +207,27 @@ def log_likelihood(theta: Floats, table: DesignMatrix, scaled: Floats) -> tuple[
     narrow_shares, wide_shares = _softmax_shares(theta[_NARROW]), _softmax_shares(theta[_WIDE])
     elsewhere = 1.0 / (1.0 + np.exp(-np.clip(scaled @ theta[_ELSEWHERE], -30.0, 30.0)))
     tempered = table.logits / np.exp(theta[0])
-    scores = tempered + theta[1] * table.crowd
+    scores = tempered + theta[1] * table.log_candidate_density
     mass = np.exp(scores - scores.max(axis=1, keepdims=True))
     mass /= mass.sum(axis=1, keepdims=True)
-    kernel_densities = np.einsum("nk,nks->ns", mass, table.near)
-    narrow, wide = kernel_densities @ narrow_shares, table.wide @ wide_shares
+    kernel_densities = np.einsum("nk,nks->ns", mass, table.kernel_densities)
+    narrow, wide = kernel_densities @ narrow_shares, table.background_densities @ wide_shares
     density = np.maximum((1.0 - elsewhere) * narrow + elsewhere * wide, _MIN_DENSITY)
 
     narrow_factor, wide_factor = (1.0 - elsewhere) / density, elsewhere / density
     # Derivative of the log density with respect to each candidate's logit.
-    logit_gradient = mass * (table.near @ narrow_shares - narrow[:, None]) * narrow_factor[:, None]
+    logit_gradient = (
+        mass * (table.kernel_densities @ narrow_shares - narrow[:, None]) * narrow_factor[:, None]
+    )
     gradient = np.concatenate(
         [
-            [-(logit_gradient * tempered).sum(), (logit_gradient * table.crowd).sum()],
+            [
+                -(logit_gradient * tempered).sum(),
+                (logit_gradient * table.log_candidate_density).sum(),
+            ],
             narrow_shares * (narrow_factor @ (kernel_densities - narrow[:, None])),
             scaled.T @ ((wide - narrow) * elsewhere * narrow_factor),
-            wide_shares * (wide_factor @ (table.wide - wide[:, None])),
+            wide_shares * (wide_factor @ (table.background_densities - wide[:, None])),
         ]
     )
     return float(np.log(density).sum()), gradient
@@ -236,10 +241,10 @@ def _softmax_shares(theta: Floats) -> Floats:
 def _unpack_parameters(theta: Floats, mean: Floats, std: Floats) -> PosteriorParameters:
     return PosteriorParameters(
         temperature=float(np.exp(theta[0])),
-        crowding=float(theta[1]),
-        kernel_shares=_softmax_shares(theta[_NARROW]),
-        elsewhere=_unscale_coefficients(theta[_ELSEWHERE], mean, std),
-        elsewhere_shares=_softmax_shares(theta[_WIDE]),
+        candidate_density_exponent=float(theta[1]),
+        kernel_weights=_softmax_shares(theta[_NARROW]),
+        outside_candidates_coefficients=_unscale_coefficients(theta[_ELSEWHERE], mean, std),
+        background_kernel_weights=_softmax_shares(theta[_WIDE]),
         theta=theta,
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from sys import intern
-from typing import Final
+from typing import Final, cast
 
 from pinpoint.errors import BadManifestError
 from pinpoint.evaluation.labels.areas import is_unmatchable
@@ -29,7 +29,7 @@ DROP_REASONS: Final[Mapping[str, str]] = {
     "bad_name": "the file name is not UTF-8",
     "outside_root": "the file name points outside the folder of images",
     "no_position": "no position is given",
-    "half_position": "only one of latitude and longitude is given",
+    "incomplete_position": "only one of latitude and longitude is given",
     "out_of_range": "the latitude is beyond 90 degrees or the longitude beyond 180",
     "null_island": "the position is 0/0, which devices write for an unknown position",
     "duplicate": "an earlier row has the same file and position",
@@ -161,7 +161,8 @@ def _build_query(
         truth=Point(lat, lon),
         creator=intern(creator_match[1]) if creator_match else texts.get("creator"),
         sequence=texts.get("sequence"),
-        kind=texts.get("kind"),
+        # Another word is a kind without an adapter in the bundle, which then uses its default.
+        kind=cast("SourceKind | None", texts.get("kind")),
         areas={level: texts.get(level) for level in protocol.areas},
         strata={intern(name): value for name, value in strata.items() if value is not None},
     )

@@ -7,7 +7,6 @@ stay in the denominators; only errors in kilometers are computed over answered r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from pinpoint.arrays import Flags, Floats
 from pinpoint.evaluation.labels.areas import find_areas, normalize_label, osv5m_label
 from pinpoint.evaluation.metrics import calibration_metrics
+from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.run.results import Arm
 from pinpoint.metrics.calibration import disc_area_km2, recall_versus_area, region_coverage
 from pinpoint.metrics.conventions import Convention, distances_km
@@ -33,34 +33,6 @@ MIN_STRATUM_ROWS: Final = 10
 """Strata with fewer rows get a row count but no metrics."""
 RESAMPLES: Final = 2_000
 BOOTSTRAP_SEED: Final = 20261121
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmMetrics:
-    """Precomputed inputs of the metrics of one arm; `[N]` over its readable photos."""
-
-    convention: Convention
-    clusters: NDArray[np.int64]
-    error_km: Floats
-    best_km: Mapping[int, Floats]
-    """Error of the best of the first candidates, by number of candidates."""
-    mass_within: Mapping[float, Floats] | None
-    """Share of the mass by distance from the answer in km; None if the ranker states none."""
-    radii_km: Mapping[str, Floats]
-    area_holds: Mapping[str, Floats]
-    """Whether the highest-density region contains the ground truth, by its share; NaN if none."""
-    area_km2: Mapping[str, Floats]
-    withheld: Flags
-    """Whether the answer was withheld (abstention)."""
-    unsupported: Floats
-    """Stated probability that the gallery does not cover the place; NaN if not stated."""
-    calibrated: bool
-    labels: Mapping[str, Sequence[str | None]]
-    """Area labels of each level that has labels."""
-    predicted: Mapping[str, Sequence[str | None]]
-    """Areas of the answers, by level."""
-    strata: Sequence[Mapping[str, str]]
-    placeholder: Flags
 
 
 def recall_depths(candidates: int) -> tuple[int, ...]:

@@ -6,17 +6,15 @@ Letters: N rows, as in `measures`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from pinpoint.arrays import Flags, Floats
+from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.metrics.abstention import abstention_auroc, risk_curve
 from pinpoint.metrics.calibration import reliability as compute_reliability
 from pinpoint.metrics.geolocation import within
-
-if TYPE_CHECKING:
-    from pinpoint.evaluation.metrics.arm_measures import ArmMetrics
 
 _CITY_KM: Final = 25.0
 

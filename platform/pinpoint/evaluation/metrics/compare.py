@@ -13,7 +13,7 @@ from pinpoint.arrays import Floats
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
 from pinpoint.evaluation.metrics import arm_measures
-from pinpoint.evaluation.metrics.arm_measures import ArmMetrics
+from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.report.report_file import find_convention, replace_non_finite
 from pinpoint.evaluation.run.results import Arm, read_results
 from pinpoint.evaluation.run.rows import EXCLUDED

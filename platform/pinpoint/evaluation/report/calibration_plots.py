@@ -12,7 +12,8 @@ import numpy as np
 
 from pinpoint.arrays import Flags
 from pinpoint.evaluation.metrics import arm_measures, calibration_metrics
-from pinpoint.evaluation.metrics.arm_measures import CONFIDENCE_RADII_KM, ArmMetrics
+from pinpoint.evaluation.metrics.arm_measures import CONFIDENCE_RADII_KM
+from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.report.cells import ARM_TITLES, format_three
 from pinpoint.evaluation.report.plotting import (
     ARM_COLORS,

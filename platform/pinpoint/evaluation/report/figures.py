@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pinpoint.errors import BadPhotoError, TooLargeError
-from pinpoint.evaluation.metrics.arm_measures import ArmMetrics
+from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.report.calibration_plots import draw_calibration_plots
 from pinpoint.evaluation.report.cells import ARM_TITLES
 from pinpoint.evaluation.report.maps import BASEMAP_CREDIT, draw_basemap
@@ -24,7 +24,8 @@ from pinpoint.media.files import read_bytes
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
 from pinpoint.ports import Decoder
 from pinpoint.records import Pixels
-from pinpoint.search import query
+from pinpoint.search.candidates_and_evidence import decode_photo
+from pinpoint.search.context import QueryPhoto
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,9 +47,8 @@ def make_photo_loader(images: Path, decoder: Decoder, max_bytes: int) -> LoadPho
 
     def load_photo(file: str) -> Pixels | None:
         try:
-            return query.decode_query(
-                read_bytes(images / file, max_bytes), file=file, decoder=decoder
-            )
+            data = read_bytes(images / file, max_bytes)
+            return decode_photo(QueryPhoto(data=data, file=file), decoder)
         except (RejectedFileError, BadPhotoError, TooLargeError):
             return None
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
 from pinpoint.evaluation.metrics import arm_measures
-from pinpoint.evaluation.metrics.arm_measures import ArmMetrics
+from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.report.figures import LoadPhoto, draw_figures
 from pinpoint.evaluation.report.markdown import render_markdown
 from pinpoint.evaluation.report.plotting import NOT_THE_EARTH
@@ -96,8 +96,10 @@ def make_report(
             "figures": [path.name for path in figure_paths],
         }
     )
-    _write_atomically(folder / REPORT_JSON, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    _write_atomically(folder / REPORT_MD, render_markdown(report))
+    # Not durable: made again from the results.
+    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+    write_atomic(folder / REPORT_JSON, text, durable=False)
+    write_atomic(folder / REPORT_MD, render_markdown(report), durable=False)
     return dict(report)
 
 
@@ -244,9 +246,3 @@ def _make_caption(run: Mapping[str, Any], served: Arm) -> str:
         f"{run['protocol']}, {run['settings']['ranker']}: {int(served.read.sum()):,} photos read"
     )
     return f"{caption}; {NOT_THE_EARTH}" if _is_synthetic(run) else caption
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

@@ -6,12 +6,11 @@ queries therefore keep two cores busy. The results equal those of a plain loop.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from pinpoint.errors import BadRequestError
+from pinpoint.iteration import map_in_threads
 
 MAX_CONCURRENCY: Final = 8
 """Maximum number of threads: the size of the database connection pool."""
@@ -40,15 +39,4 @@ def ordered_map(
     if concurrency == 1:
         yield from map(function, items)
         return
-    pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(concurrency) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > concurrency:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+    yield from map_in_threads(function, items, threads=concurrency, ahead=concurrency)

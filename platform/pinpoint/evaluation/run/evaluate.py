@@ -44,7 +44,9 @@ from pinpoint.records import (
     SearchFilter,
     Vector,
 )
-from pinpoint.search import consistency, exclusion_filter, pipeline
+from pinpoint.search import consistency, pipeline
+from pinpoint.search.candidates_and_evidence import encode_photo, resolve_exclusions
+from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
@@ -140,6 +142,19 @@ def evaluate(
 def vector_width(parts: EvaluationComponents) -> int:
     """Dimension D of the query vectors."""
     return parts.encoder.contract.dims[IMAGE_CHANNEL]
+
+
+def build_context(plan: RunConfig, parts: EvaluationComponents) -> SearchContext:
+    """Context of one query in the search flow; its stopwatch starts now."""
+    return SearchContext(
+        organization_id=plan.organization_id,
+        decoder=parts.decoder,
+        encoder=parts.encoder,
+        index=parts.index,
+        database=parts.database,
+        settings=parts.search,
+        reranker=parts.reranker,
+    )
 
 
 def exclusions_for(query: LabeledQuery, file_sha256: str, plan: RunConfig) -> Exclusions:
@@ -262,14 +277,8 @@ def _evaluate_query(
         with watch.stage("read"):
             data = read_bytes(plan.images / query.file, parts.max_bytes)
             file_sha256 = sha256(data)
-        vector = pipeline.encode_photo(
-            data,
-            file=query.file,
-            kind=query.kind,
-            decoder=parts.decoder,
-            encoder=parts.encoder,
-            watch=watch,
-        )
+        photo = QueryPhoto(data=data, file=query.file, kind=query.kind)
+        vector = encode_photo(photo, parts.decoder, parts.encoder, watch)
     except (RejectedFileError, BadPhotoError, TooLargeError) as error:
         detail = error.detail if isinstance(error, RejectedFileError) else error.message
         row = build_query_row(number, query, file_sha256, problem=(error.reason, detail))
@@ -292,27 +301,18 @@ def _locate_in_arm(
     parts: EvaluationComponents,
 ) -> ArmRow:
     """Run the search flow for a query vector."""
-    watch = Stopwatch()
+    context = build_context(plan, parts)
     excluded = 0
     if exclusions is not None:
         # Resolved here instead of in the flow, to count them; the flow then has nothing to resolve.
-        with watch.stage("exclude"):
-            exclusions = exclusion_filter.resolve_exclusions(
-                exclusions, organization_id=plan.organization_id, database=parts.database
-            )
+        exclusions = resolve_exclusions(exclusions, context)
         excluded = len(exclusions.ids)
     answer = pipeline.locate_encoded(
         vector,
-        limits=plan.limits,
-        organization_id=plan.organization_id,
-        contract=parts.encoder.contract,
-        index=parts.index,
-        database=parts.database,
-        settings=parts.search,
+        plan.limits,
+        context,
         kind=query.kind,
-        reranker=parts.reranker,
         exclusions=exclusions,
         ranker=plan.ranker,
-        watch=watch,
     )
     return build_arm_row(answer, excluded, query.truth)

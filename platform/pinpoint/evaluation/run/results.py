@@ -6,10 +6,8 @@ Letters: N queries, K = maximum number of candidates, best score first, NaN padd
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pinpoint.arrays import Flags, Floats
+from pinpoint.atomic_files import open_atomic
 from pinpoint.errors import BadRequestError, describe_cause
 from pinpoint.evaluation.metrics.placeholders import placeholder_groups
 from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows, read_vectors
+from pinpoint.iteration import batched
 from pinpoint.metrics.conventions import distances_km
 
 RESULTS_FILE: Final = "results.parquet"
@@ -148,10 +148,12 @@ def write_results(folder: Path, run: Mapping[str, Any], width: int) -> Path:
     arm_requested = {SERVED: settings.get("served", True), EXCLUDED: bool(settings["exclude"])}
     arms = [name for name, requested in arm_requested.items() if requested]
     schema = _SCHEMA.with_metadata({"pinpoint.run": json.dumps(run)})
-    part = folder / f"{RESULTS_FILE}.part"
-    rows = read_rows(folder)
-    with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        while block := list(islice(rows, _BLOCK_ROWS)):
+    # Not durable: made again from the rows of the run.
+    with (
+        open_atomic(folder / RESULTS_FILE, durable=False) as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
+        for block in batched(read_rows(folder), _BLOCK_ROWS):
             records = [
                 record
                 for row in block
@@ -159,7 +161,6 @@ def write_results(folder: Path, run: Mapping[str, Any], width: int) -> Path:
             ]
             _add_errors(records)
             writer.write_table(pa.Table.from_pylist(records, schema=schema))
-    os.replace(part, folder / RESULTS_FILE)
     return folder / RESULTS_FILE
 
 

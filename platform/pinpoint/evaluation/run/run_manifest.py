@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pinpoint import __version__
+from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import BadRequestError, ConflictError, describe_cause
 from pinpoint.evaluation.labels.labels import LabeledQueries, LabeledQuery
 
@@ -150,9 +150,9 @@ def write_or_check(folder: Path, run: Mapping[str, Any]) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise ConflictError(f"{folder} contains other files; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    part = manifest_path.with_name(f"{MANIFEST_FILE}.part")
-    part.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, manifest_path)
+    # Not durable: a run without a manifest starts again.
+    text = json.dumps(run, indent=1, ensure_ascii=False) + "\n"
+    write_atomic(manifest_path, text, durable=False)
 
 
 def read_run_manifest(folder: Path) -> dict[str, Any]:

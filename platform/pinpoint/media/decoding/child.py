@@ -7,7 +7,6 @@ runs here therefore imports nothing inside functions and opens no file.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
@@ -27,8 +26,8 @@ from pinpoint.media.decoding.image_reader import open_picture, read_picture
 from pinpoint.media.decoding.pipe import read_header, write_all
 from pinpoint.media.decoding.sandbox import Measure, confine
 from pinpoint.media.decoding.warmup import load_everything
+from pinpoint.parent_death import prepare_death_signal
 
-_PR_SET_PDEATHSIG = 1
 _MAX_DESCRIPTORS = 65_536
 """Descriptors that are closed at the start; the limit of the system may be a billion."""
 
@@ -135,8 +134,7 @@ def _die_with(parent: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, look)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    prepare_death_signal(signal.SIGTERM)()
     if os.getppid() != parent:
         os._exit(0)
 

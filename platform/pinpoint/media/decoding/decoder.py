@@ -76,7 +76,7 @@ class ChildDecoder:
         self,
         file: str,
         data: bytes | str,
-        hint: MetadataOverride | None = None,
+        metadata_override: MetadataOverride | None = None,
         *,
         query: bool = False,
     ) -> DecodedImage | Rejected:
@@ -87,7 +87,7 @@ class ChildDecoder:
         """
         self._check_open()
         try:
-            return self._read_file(data, hint or MetadataOverride(), query)
+            return self._read_file(data, metadata_override or MetadataOverride(), query)
         except RejectedFileError as refused:
             return rejected(file, refused.reason, refused.detail)
 
@@ -117,7 +117,9 @@ class ChildDecoder:
         if self._closed:
             raise UnavailableError("the decoder is closed", reason="decoder_unavailable")
 
-    def _read_file(self, data: bytes | str, hint: MetadataOverride, query: bool) -> DecodedImage:
+    def _read_file(
+        self, data: bytes | str, metadata_override: MetadataOverride, query: bool
+    ) -> DecodedImage:
         settings = self._settings
         if isinstance(data, str):
             data = read_bytes(Path(data), settings.max_bytes)
@@ -128,22 +130,24 @@ class ChildDecoder:
             raise RejectedFileError(
                 "unsupported_format", f"{format_name}; JPEG, HEIC, AVIF, WebP, PNG, TIFF are read"
             )
-        request = self._make_request(len(data), kind, hint, query)
+        request = self._make_request(len(data), kind, metadata_override, query)
         child = self._free_children.get()
         try:
             self._check_open()
             answer = _exchange_with_retry(child, request, data)
         finally:
             self._free_children.put(child)
-        return answer.reading(data, hint, query)
+        return answer.reading(data, metadata_override, query)
 
     def _make_request(
-        self, size: int, kind: str, hint: MetadataOverride, query: bool
+        self, size: int, kind: str, metadata_override: MetadataOverride, query: bool
     ) -> DecodeRequest:
         settings = self._settings
-        has_position = (hint.lat, hint.lon, hint.track) != (None, None, None) or any(
-            layer.position is not None for layer in hint.stored_layers.values()
-        )
+        has_position = (metadata_override.lat, metadata_override.lon, metadata_override.track) != (
+            None,
+            None,
+            None,
+        ) or any(layer.position is not None for layer in metadata_override.stored_layers.values())
         return DecodeRequest(
             size=size,
             format=kind,
@@ -189,7 +193,9 @@ class _ChildAnswer:
         self._format, self._facts, self._size = kind, facts, size
         self._panorama, self._faces = panorama, faces
 
-    def reading(self, data: bytes, hint: MetadataOverride, query: bool) -> DecodedImage:
+    def reading(
+        self, data: bytes, metadata_override: MetadataOverride, query: bool
+    ) -> DecodedImage:
         """The record of the decoded file.
 
         Raises:
@@ -206,7 +212,7 @@ class _ChildAnswer:
         if query:
             capture = query_capture(picture)
         else:
-            capture = make_capture(picture, self._facts, hint, datetime.now(UTC))
+            capture = make_capture(picture, self._facts, metadata_override, datetime.now(UTC))
         if not self._faces:
             raise RejectedFileError("decoder_crashed", "the decoding child sent no image")
         faces = tuple(

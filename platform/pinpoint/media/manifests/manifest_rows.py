@@ -1,4 +1,4 @@
-"""Parses one manifest row: from cells to a file and a hint."""
+"""Parses one manifest row: from cells to a file and an override."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ManifestRow:
     """Absolute path below the manifest's folder; the file existed when the row was read."""
     name: str
     """The file's path relative to the manifest's folder, as shown to users."""
-    hint: MetadataOverride
+    metadata_override: MetadataOverride
 
 
 def canonical_column(name: str) -> str:
@@ -88,16 +88,18 @@ def read_row(
         zone: Time zone of times without an offset, unless the row has one; default UTC.
 
     Raises:
-        RejectedFileError: `bad_row`, `half_position`, `out_of_range`, `null_island`,
+        RejectedFileError: `bad_row`, `incomplete_position`, `out_of_range`, `null_island`,
             `outside_root`, `missing_file`.
     """
     name = read_name(row.values.get("file"), "file")
     if name is None:
         raise RejectedFileError("bad_row", "no file is named")
-    hint = _read_hint(row, zone)
+    metadata_override = _read_override(row, zone)
     path, relative = _locate_file(name, root, find_file)
     external_id = read_text(row.values.get("external_id"), "external_id") or relative
-    return ManifestRow(external_id=external_id, file=path, name=relative, hint=hint)
+    return ManifestRow(
+        external_id=external_id, file=path, name=relative, metadata_override=metadata_override
+    )
 
 
 def name_finder(root: Path) -> Callable[[str], str | None]:
@@ -143,7 +145,7 @@ def name_finder(root: Path) -> Callable[[str], str | None]:
     return find
 
 
-def _read_hint(row: RawRow, zone: str | None) -> MetadataOverride:
+def _read_override(row: RawRow, zone: str | None) -> MetadataOverride:
     cells, comma = row.values, row.decimal_comma
     lat = read_coordinate(cells.get("latitude"), cells.get("latitude_ref"), "latitude")
     lon = read_coordinate(cells.get("longitude"), cells.get("longitude_ref"), "longitude")

@@ -57,14 +57,14 @@ def query_capture(picture: FileProperties) -> CaptureMetadata:
 
 
 def make_capture(
-    picture: FileProperties, facts: RawMetadata, hint: MetadataOverride, now: datetime
+    picture: FileProperties, facts: RawMetadata, metadata_override: MetadataOverride, now: datetime
 ) -> CaptureMetadata:
-    """Merge the metadata of the file, the hint and the stored layers of the catalog.
+    """Merge the metadata of the file, the override and the stored layers of the catalog.
 
     Args:
         picture: Properties of the decoded file.
         facts: Metadata of the file.
-        hint: A manifest row or upload fields, a track, and the catalog's layers.
+        metadata_override: A manifest row or upload fields, a track, and the catalog's layers.
         now: Current time, UTC.
 
     Raises:
@@ -72,19 +72,23 @@ def make_capture(
             `checks.REASONS`.
     """
     new_layers: dict[LayerName, Layer] = {}
-    capture_time = read_file_time(facts, hint)
+    capture_time = read_file_time(facts, metadata_override)
     new_layers["file"], refusals = _read_file_layer(picture, facts, capture_time, now)
-    manifest = _read_manifest_layer(hint)
+    manifest = _read_manifest_layer(metadata_override)
     if manifest is not None:
         new_layers["manifest"] = manifest
     refusal = None
     if facts.lat is None or facts.lon is None:
-        layers_without_track = update_layers(hint.stored_layers, new_layers, same_bytes=False)
-        track, refusal = _read_track_layer(hint, layers_without_track, capture_time)
+        layers_without_track = update_layers(
+            metadata_override.stored_layers, new_layers, same_bytes=False
+        )
+        track, refusal = _read_track_layer(metadata_override, layers_without_track, capture_time)
         if track is not None:
             new_layers["track"] = track
     # A stored track position is valid only for the same bytes; the upsert compares the bytes.
-    merged = merge_layers(update_layers(hint.stored_layers, new_layers, same_bytes=True))
+    merged = merge_layers(
+        update_layers(metadata_override.stored_layers, new_layers, same_bytes=True)
+    )
     if merged.position is None:
         raise refusal or refusals["position"]
     if merged.captured_at is None and "captured_at" in refusals:
@@ -92,8 +96,10 @@ def make_capture(
     if merged.time_source != "manual":
         check_time(merged.captured_at, now)
     new_layers["file"] = _add_refusals(new_layers["file"], refusals)
-    merged = merge_layers(update_layers(hint.stored_layers, new_layers, same_bytes=True))
-    return _build_capture(picture, facts, hint, new_layers, merged)
+    merged = merge_layers(
+        update_layers(metadata_override.stored_layers, new_layers, same_bytes=True)
+    )
+    return _build_capture(picture, facts, metadata_override, new_layers, merged)
 
 
 def _read_file_layer(
@@ -135,55 +141,59 @@ def _explain_time(capture_time: CaptureTime) -> dict[str, Scalar]:
     return {} if capture_time.zone is None else {"time_zone": capture_time.zone}
 
 
-def _read_manifest_layer(hint: MetadataOverride) -> Layer | None:
+def _read_manifest_layer(metadata_override: MetadataOverride) -> Layer | None:
     """The layer of a manifest row or upload fields; None if they are empty.
 
     Raises:
         RejectedFileError: The position is incomplete or out of range.
     """
     point = None
-    if hint.lat is not None or hint.lon is not None:
-        point = Point(*check_position(hint.lat, hint.lon))
+    if metadata_override.lat is not None or metadata_override.lon is not None:
+        point = Point(*check_position(metadata_override.lat, metadata_override.lon))
     layer = Layer(
         position=point,
-        position_source=hint.position_source if point else None,
-        captured_at=None if hint.captured_at is None else _to_utc(hint.captured_at),
-        time_source=None if hint.captured_at is None else hint.position_source,
-        heading_deg=wrap_heading(hint.heading_deg),
-        altitude_m=hint.altitude_m,
-        creator=hint.creator or None,
-        sequence=hint.sequence,
-        license=hint.license,
-        panorama_id=hint.panorama_id,
-        attributes=dict(hint.attributes),
+        position_source=metadata_override.position_source if point else None,
+        captured_at=None
+        if metadata_override.captured_at is None
+        else _to_utc(metadata_override.captured_at),
+        time_source=None
+        if metadata_override.captured_at is None
+        else metadata_override.position_source,
+        heading_deg=wrap_heading(metadata_override.heading_deg),
+        altitude_m=metadata_override.altitude_m,
+        creator=metadata_override.creator or None,
+        sequence=metadata_override.sequence,
+        license=metadata_override.license,
+        panorama_id=metadata_override.panorama_id,
+        attributes=dict(metadata_override.attributes),
     )
     return None if layer.empty else layer
 
 
 def _read_track_layer(
-    hint: MetadataOverride, layers: Layers, capture_time: CaptureTime
+    metadata_override: MetadataOverride, layers: Layers, capture_time: CaptureTime
 ) -> tuple[Layer | None, RejectedFileError | None]:
     """The layer with the track's position at the capture time, or the refusal without one.
 
     Args:
-        hint: The track and its name.
+        metadata_override: The track and its name.
         layers: All layers except the track; they decide the capture time.
         capture_time: The file's time.
     """
     captured_at = merge_layers(layers).captured_at
-    if hint.track is None or captured_at is None:
+    if metadata_override.track is None or captured_at is None:
         return None, None
-    path = Path(hint.track)
+    path = Path(metadata_override.track)
     problem = _find_zone_problem(layers, capture_time)
     if problem:
         return None, RejectedFileError(
             "time_zone_unknown", f"next to the track {path.name}: {problem}"
         )
     try:
-        match = position_at(path, captured_at, hint.track_name)
+        match = position_at(path, captured_at, metadata_override.track_name)
         if match is None:
             return None, RejectedFileError(
-                "no_position", explain_gap(path, captured_at, hint.track_name)
+                "no_position", explain_gap(path, captured_at, metadata_override.track_name)
             )
         lat, lon, label = match
         point = Point(*check_position(lat, lon))
@@ -217,13 +227,13 @@ def _add_refusals(layer: Layer, refusals: dict[str, RejectedFileError]) -> Layer
 def _build_capture(
     picture: FileProperties,
     facts: RawMetadata,
-    hint: MetadataOverride,
+    metadata_override: MetadataOverride,
     new_layers: dict[LayerName, Layer],
     merged: MergedFields,
 ) -> CaptureMetadata:
     if merged.position is None:
         raise ValueError("a capture needs a position")
-    layers = update_layers(hint.stored_layers, new_layers, same_bytes=True)
+    layers = update_layers(metadata_override.stored_layers, new_layers, same_bytes=True)
     return CaptureMetadata(
         point=merged.position,
         position_source=merged.position_source,

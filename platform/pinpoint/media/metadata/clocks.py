@@ -129,12 +129,12 @@ def place_in_zone(wall: datetime, zone: tzinfo) -> tuple[datetime, str]:
     return first, f"{wall:%Y-%m-%d %H:%M} {when} in {zone}, where the clock changes; give an offset"
 
 
-def read_file_time(facts: RawMetadata, hint: MetadataOverride) -> CaptureTime:
-    """The file's time, with the clock offset and the zone of the hint."""
+def read_file_time(facts: RawMetadata, metadata_override: MetadataOverride) -> CaptureTime:
+    """The file's time, with the clock offset and the zone of the override."""
     if facts.captured_at is None:
         return CaptureTime(moment=None)
     try:
-        return _correct_clock(facts.captured_at, facts, hint)
+        return _correct_clock(facts.captured_at, facts, metadata_override)
     except OverflowError:
         return CaptureTime(moment=None, note="the corrected time is beyond the calendar")
 
@@ -146,22 +146,26 @@ def explain_manifest_zone(layer: Layer) -> str:
     return _no_offset(layer.captured_at, "manifest")
 
 
-def _correct_clock(moment: datetime, facts: RawMetadata, hint: MetadataOverride) -> CaptureTime:
+def _correct_clock(
+    moment: datetime, facts: RawMetadata, metadata_override: MetadataOverride
+) -> CaptureTime:
     note = ""
-    if hint.camera_clock_offset_s and facts.time_source not in _SATELLITES:
-        moment += timedelta(seconds=hint.camera_clock_offset_s)
-        note = f"{hint.camera_clock_offset_s:+g} s were added to the camera's time"
+    if metadata_override.camera_clock_offset_s and facts.time_source not in _SATELLITES:
+        moment += timedelta(seconds=metadata_override.camera_clock_offset_s)
+        note = f"{metadata_override.camera_clock_offset_s:+g} s were added to the camera's time"
     if not facts.time_assumed_utc:
         return CaptureTime(moment=moment, note=note)
-    if hint.time_zone is None:
+    if metadata_override.time_zone is None:
         problem = _no_offset(moment, "file")
         return CaptureTime(moment=moment, zone_problem=problem, zone=ASSUMED_UTC, note=note)
-    zone = find_zone(hint.time_zone)
+    zone = find_zone(metadata_override.time_zone)
     if zone is None:
-        problem = f"the time zone {hint.time_zone[:60]!r} is unknown on this machine"
+        problem = f"the time zone {metadata_override.time_zone[:60]!r} is unknown on this machine"
         return CaptureTime(moment=moment, zone_problem=problem, zone=ASSUMED_UTC, note=note)
     moment, problem = place_in_zone(moment.replace(tzinfo=None), zone)
-    return CaptureTime(moment=moment, zone_problem=problem, zone=hint.time_zone, note=note)
+    return CaptureTime(
+        moment=moment, zone_problem=problem, zone=metadata_override.time_zone, note=note
+    )
 
 
 def _no_offset(moment: datetime, where: str) -> str:

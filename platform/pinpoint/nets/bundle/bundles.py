@@ -33,7 +33,6 @@ from pinpoint.records import Calibration
 BUNDLES_FOLDER: Final = "bundles"
 SHIPPED_FOLDER: Final = Path(__file__).parents[1] / "shipped"
 """Bundles of this package; a bundle of the same name in the home folder has precedence."""
-_CHUNK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,7 @@ class Bundle:
     """Weights of the tower; None only for the descriptor."""
     heads: Path | None = None
     """Weights of the heads and the location tower, if there are any."""
-    places: Path | None = None
+    coordinates: Path | None = None
     """List of coordinates to search without a gallery, if there is one."""
     reranker: Path | None = None
     """Weights of the reranker, if there is one."""
@@ -55,7 +54,7 @@ class Bundle:
     @property
     def files(self) -> tuple[Path, ...]:
         """All files named by the contract."""
-        files = (self.weights, self.heads, self.places, self.reranker)
+        files = (self.weights, self.heads, self.coordinates, self.reranker)
         return tuple(file for file in files if file is not None)
 
 
@@ -82,13 +81,13 @@ def read_bundle(folder: Path) -> Bundle:
         raise BadBundleError(f"{path} names no weights")
     weights = _check_file(folder, contract.weights, "weights")
     heads = _check_file(folder, contract.heads.weights, "weights") if contract.heads else None
-    coordinates = contract.heads.places if contract.heads else None
+    coordinates = contract.heads.coordinates if contract.heads else None
     reranker = contract.reranker.weights if contract.reranker else None
     return Bundle(
         contract=contract,
         weights=weights,
         heads=heads,
-        places=_check_file(folder, coordinates, "places") if coordinates else None,
+        coordinates=_check_file(folder, coordinates, "places") if coordinates else None,
         reranker=_check_file(folder, reranker, "weights") if reranker else None,
         calibrations=read_calibrations(folder),
     )
@@ -233,8 +232,5 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 def file_sha256(file: Path) -> str:
     """SHA-256 of a file, 64 hex digits."""
-    hasher = hashlib.sha256()
     with file.open("rb") as stream:
-        while block := stream.read(_CHUNK_BYTES):
-            hasher.update(block)
-    return hasher.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

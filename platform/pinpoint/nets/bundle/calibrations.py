@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,13 +17,14 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import BadBundleError
 from pinpoint.geo.posteriors import FEATURE_NAMES
 from pinpoint.records import Calibration
 
 _MAX_BYTES: Final = 4_000_000
 _NAME: Final = re.compile(r"calibration-[a-z0-9_]{1,40}\.json")
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _ADAPTER: Final = TypeAdapter(Calibration)
 
 
@@ -53,9 +53,7 @@ def write_calibration(folder: Path, calibration: Calibration) -> Path:
         ensure_ascii=False,
         allow_nan=False,
     )
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(text + "\n", encoding="utf-8")
-    os.replace(draft, path)
+    write_atomic(path, text + "\n", durable=True)
     return path
 
 
@@ -85,16 +83,16 @@ def require_fit(
         BadBundleError: A calibration was fitted on another one.
     """
     for calibration in calibrations.values():
-        if calibration.weights not in (None, reranker):
+        if calibration.reranker_digest not in (None, reranker):
             raise BadBundleError(
                 f"{calibration_file(calibration.ranker)} was fitted with another reranker "
-                f"({calibration.weights[:16]}…) than this bundle has. Fit it again with `pinpoint "
-                "calibrate`, or remove the file; answers are then uncalibrated"
+                f"({calibration.reranker_digest[:16]}…) than this bundle has. "
+                "Fit it again with `pinpoint calibrate`, or remove the file; answers are then uncalibrated"
             )
-        if calibration.contract != contract:
+        if calibration.contract_digest != contract:
             raise BadBundleError(
                 f"{calibration_file(calibration.ranker)} was fitted on the bundle "
-                f"{calibration.bundle} ({calibration.contract[:16]}…), not on this one "
+                f"{calibration.bundle} ({calibration.contract_digest[:16]}…), not on this one "
                 f"({contract[:16]}…): weights or PINPOINT_MEDIA_RENDITION_PX differ. "
                 "Fit it again with `pinpoint calibrate`, or remove the file; "
                 "answers are then uncalibrated"
@@ -146,13 +144,13 @@ def _check_results(calibration: Calibration) -> Iterator[tuple[str, bool]]:
     yield "it has no stratum `all`", "all" in calibration.strata
     yield (
         "kernels need radii above 0 km",
-        min([*calibration.kernels_km, *calibration.elsewhere_km], default=0.0) > 0,
+        min([*calibration.kernels_km, *calibration.background_kernels_km], default=0.0) > 0,
     )
     yield (
         "the abstention threshold is not a probability",
-        0.0 <= calibration.abstention.above <= 1.0,
+        0.0 <= calibration.abstention.threshold <= 1.0,
     )
-    coefficients = calibration.abstention.unsupported
+    coefficients = calibration.abstention.not_in_gallery_coefficients
     yield (
         "a feature of the coverage model has no coefficient",
         coefficients is None or len(coefficients) == len(FEATURE_NAMES),
@@ -160,19 +158,25 @@ def _check_results(calibration: Calibration) -> Iterator[tuple[str, bool]]:
     for name, fit in calibration.strata.items():
         temperature = fit.temperature
         yield f"{name}: the temperature must be above 0", 0 < temperature < math.inf
-        rising = all(slope > 0 for _, slope in fit.within.values())
+        rising = all(slope > 0 for _, slope in fit.probability_within_km.values())
         yield f"{name}: a probability must increase with the mass", rising
         for shares, radii in (
-            (fit.kernel_shares, calibration.kernels_km),
-            (fit.elsewhere_shares, calibration.elsewhere_km),
+            (fit.kernel_weights, calibration.kernels_km),
+            (fit.background_kernel_weights, calibration.background_kernels_km),
         ):
             valid = len(shares) == len(radii) and min(shares) >= 0
             yield f"{name}: shares must sum to 1", valid and math.isclose(sum(shares), 1.0)
-        levels = [*fit.region_levels.values(), *fit.radius_levels.values()]
+        levels = [*fit.credible_region_levels.values(), *fit.credible_disc_levels.values()]
         yield f"{name}: levels must be in (0, 1]", all(0 < number <= 1 for number in levels)
-        finite = all(math.isfinite(number) for number in (fit.crowding, *fit.elsewhere))
+        finite = all(
+            math.isfinite(number)
+            for number in (fit.candidate_density_exponent, *fit.outside_candidates_coefficients)
+        )
         yield f"{name}: a coefficient is not finite", finite
-        yield f"{name}: a feature has no coefficient", len(fit.elsewhere) == len(FEATURE_NAMES)
+        yield (
+            f"{name}: a feature has no coefficient",
+            len(fit.outside_candidates_coefficients) == len(FEATURE_NAMES),
+        )
 
 
 def _to_dict(calibration: Calibration) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pinpoint import __version__
@@ -21,6 +22,7 @@ from pinpoint.nets.bundle.specs import (
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL
 
 CONTRACT_FILE: Final = "contract.json"
+CONTRACT_FORMAT: Final = 2
 DESCRIPTOR_NAME: Final = "descriptor"
 
 _MAX_CONTRACT_BYTES = 1_000_000
@@ -154,7 +156,7 @@ class CoordinatesSpec:
 class TrainingNote:
     """Training data and validation metrics of trained weights."""
 
-    data: Identifier
+    data_fingerprint: Identifier
     """Fingerprint of rows, split and settings."""
     split: Annotated[str, Field(min_length=1, max_length=1_000)]
     """Description of the split between training and validation."""
@@ -170,11 +172,13 @@ class EmbeddingSpace:
     image: HeadsSpec | GeoClipNet
     location: LocationSpec | GeoClipNet | None
     weights: WeightsSpec
-    temperature: Annotated[float, Field(gt=0.0, le=1_000.0, allow_inf_nan=False)] | None = None
-    """Factor of the cosines of images and positions in training; not a calibration."""
+    logit_scale: Annotated[float, Field(gt=0.0, le=1_000.0, allow_inf_nan=False)] | None = None
+    """Factor of the cosines of images and positions in training, the inverse of a temperature; not
+    a
+    calibration."""
     training: TrainingNote | None = None
-    places: CoordinatesSpec | None = None
-    """Requires location tower and temperature; does not affect vectors."""
+    coordinates: CoordinatesSpec | None = None
+    """Requires location encoder and logit scale; does not affect vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -189,16 +193,11 @@ class RerankerPart:
     training: TrainingNote | None = None
 
 
-def _none_for_empty(value: object) -> object:
-    """Read `[]` as None: contracts of earlier versions have `[]` if there are no heads."""
-    return None if value in ([], ()) else value
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class BundleContract:
     """All of `contract.json`."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = CONTRACT_FORMAT
     name: Identifier
     tower: TowerSpec
     weights: WeightsSpec | None
@@ -207,7 +206,7 @@ class BundleContract:
     dims: dict[Channel, Annotated[int, Field(ge=1, le=65_536)]]
     """Named vectors and their width; `gps` if and only if there is a location tower."""
     normalization: Literal["l2"] = "l2"
-    heads: Annotated[EmbeddingSpace | None, BeforeValidator(_none_for_empty)] = None
+    heads: EmbeddingSpace | None = None
     """If None, the output of the tower is the image vector."""
     reranker: RerankerPart | None = None
     """Does not affect vectors: an index fits the bundle with and without it."""
@@ -229,11 +228,12 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
         where: Path of the file, for messages.
 
     Raises:
-        BadBundleError: Invalid JSON, an unknown or missing key, a value out of range, no image
-            width, or contradictory networks and widths.
+        BadBundleError: Invalid JSON, another format, an unknown or missing key, a value out of
+            range, no image width, or contradictory networks and widths.
     """
     if len(text) > _MAX_CONTRACT_BYTES:
         raise BadBundleError(f"{where} has {len(text)} bytes; a contract has at most 1,000,000")
+    _check_format(text, where)
     try:
         contract: BundleContract = _BUNDLE.validate_json(text)
     except ValidationError as error:
@@ -251,6 +251,24 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
     return contract
 
 
+def _check_format(text: bytes, where: str) -> None:
+    """Check that a contract has the format of this version, if it states one.
+
+    Raises:
+        BadBundle: It states another format.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return  # The schema reports invalid JSON.
+    stated = document.get("format", CONTRACT_FORMAT) if isinstance(document, dict) else None
+    if stated is not None and stated != CONTRACT_FORMAT:
+        raise BadBundleError(
+            f"{where} has contract format {stated!r}; this version reads {CONTRACT_FORMAT}. Create "
+            "the bundle again with `pinpoint bundles import` or `pinpoint train`"
+        )
+
+
 def _check_heads(heads: EmbeddingSpace, contract: BundleContract, where: str) -> None:
     """Check that all networks have the width of the space, and a separate file."""
     widths = [
@@ -260,9 +278,9 @@ def _check_heads(heads: EmbeddingSpace, contract: BundleContract, where: str) ->
         raise BadBundleError(f"{where}: dims.image is {contract.dims['image']}, heads say {widths}")
     if contract.weights and heads.weights.file == contract.weights.file:
         raise BadBundleError(f"{where}: tower and heads name the same file {heads.weights.file}")
-    if heads.places and (heads.location is None or heads.temperature is None):
+    if heads.coordinates and (heads.location is None or heads.logit_scale is None):
         raise BadBundleError(
-            f"{where}: a list of coordinates needs a location tower and a temperature"
+            f"{where}: a list of coordinates needs a location encoder and a logit scale"
         )
 
 

@@ -49,7 +49,7 @@ def preprocess_digest(preprocess: Preprocess, rendition_px: int) -> str:
 
 
 def _heads_hash_input(heads: dict[str, Any] | None) -> object:
-    """Hash input of the heads; `[]` without heads, as in versions before heads existed."""
+    """Hash input of the heads; `[]` without heads."""
     if heads is None:
         return []
     shapes = {key: heads[key] for key in ("image", "location")}

@@ -31,7 +31,7 @@ GeoClipNet = Literal["geoclip"]
 class HeadsSpec:
     """One adapter per source kind, then a shared trunk."""
 
-    features: Width
+    feature_dim: Width
     """F: width of the tower's features."""
     hidden: Width
     """H: hidden width of adapters and trunk."""
@@ -69,20 +69,20 @@ class LocationSpec:
     """D: width of the joint space."""
     blocks: BlockCount = 2
     """Residual blocks after the waves."""
-    scales: Annotated[int, Field(ge=2, le=256)] = 16
+    fourier_scales: Annotated[int, Field(ge=2, le=256)] = 16
     """S: number of wavelengths, in equal ratios from the coarsest to the finest."""
-    waves: Annotated[int, Field(ge=1, le=4096)] = 32
+    fourier_features_per_scale: Annotated[int, Field(ge=1, le=4096)] = 32
     """M: waves per scale, each with a random direction and wave number."""
-    coarsest_km: Kilometers = 20_000.0
+    max_wavelength_km: Kilometers = 20_000.0
     """Half of the Earth's circumference: this wave distinguishes hemispheres."""
-    finest_km: Kilometers = 1.0
+    min_wavelength_km: Kilometers = 1.0
 
     @model_validator(mode="after")
     def _finer_than_coarse(self) -> LocationSpec:
-        if self.finest_km >= self.coarsest_km:
+        if self.min_wavelength_km >= self.max_wavelength_km:
             raise ValueError(
-                f"the finest wavelength, {self.finest_km:g} km, must be below the coarsest, "
-                f"{self.coarsest_km:g} km"
+                f"the finest wavelength, {self.min_wavelength_km:g} km, must be below the "
+                f"coarsest, {self.max_wavelength_km:g} km"
             )
         return self
 
@@ -101,11 +101,11 @@ class RerankerSpec:
     candidate_blocks: Annotated[int, Field(ge=0, le=5)] = 3
     """Number of self-attention blocks over candidates. With 0, candidates depend on each other only
     through standardized features."""
-    vectors: bool = False
+    use_embeddings: bool = False
     """Whether tokens include the embeddings themselves, in addition to similarities. A network can
     memorize locations by them: on 466 queries of a small planet they did not improve unseen
     locations, and locations that were never correct in training were always ranked low."""
-    reach_km: Annotated[float, Field(gt=0.0, le=25.0)] = 5.0
+    max_offset_km: Annotated[float, Field(gt=0.0, le=25.0)] = 5.0
     """Maximum distance between a refined position and its candidate."""
 
     @model_validator(mode="after")
@@ -117,7 +117,7 @@ class RerankerSpec:
 
 def feature_width(spec: HeadsSpec | GeoClipNet) -> int:
     """F: required width of the tower's features."""
-    return GEOCLIP_FEATURES if isinstance(spec, str) else spec.features
+    return GEOCLIP_FEATURES if isinstance(spec, str) else spec.feature_dim
 
 
 def embedding_width(spec: HeadsSpec | LocationSpec | GeoClipNet) -> int:

@@ -28,7 +28,7 @@ class CoordinateList:
 
     positions: NDArray[np.float64]
     """`[N, 2]` lat, lon in degrees, in file order."""
-    temperature: float
+    logit_scale: float
     """Factor of the cosines in training."""
     digest: str
     """SHA-256 of the file."""
@@ -42,24 +42,29 @@ def load_coordinates(bundle: Bundle) -> CoordinateList | None:
             contract.
     """
     space = bundle.contract.heads
-    if bundle.places is None or space is None or space.places is None or space.temperature is None:
+    if (
+        bundle.coordinates is None
+        or space is None
+        or space.coordinates is None
+        or space.logit_scale is None
+    ):
         return None
     try:
-        with bundle.places.open(encoding="utf-8") as lines:
+        with bundle.coordinates.open(encoding="utf-8") as lines:
             header = lines.readline().strip()
             positions = np.loadtxt(lines, delimiter=",", dtype=np.float64, ndmin=2)
     except (OSError, ValueError) as error:
         raise BadBundleError(
-            f"places {bundle.places} cannot be read: {describe_cause(error)}"
+            f"places {bundle.coordinates} cannot be read: {describe_cause(error)}"
         ) from error
-    if header != _HEADER or positions.shape != (space.places.count, 2):
+    if header != _HEADER or positions.shape != (space.coordinates.count, 2):
         raise BadBundleError(
-            f"places {bundle.places} must be {_HEADER!r} and {space.places.count} rows of two "
-            f"numbers, not {header[:80]!r} and {list(positions.shape)}"
+            f"coordinates {bundle.coordinates} must be {_HEADER!r} and "
+            f"{space.coordinates.count} rows of two numbers, not {header[:80]!r} and {list(positions.shape)}"
         )
-    _check_positions(positions, str(bundle.places))
+    _check_positions(positions, str(bundle.coordinates))
     return CoordinateList(
-        positions=positions, temperature=space.temperature, digest=space.places.sha256
+        positions=positions, logit_scale=space.logit_scale, digest=space.coordinates.sha256
     )
 
 

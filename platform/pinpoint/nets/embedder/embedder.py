@@ -145,7 +145,7 @@ class Embedder:
                 self._coordinates = CoordinateGallery(
                     positions=self._listed.positions,
                     vectors=self.encode_places(self._listed.positions),
-                    temperature=self._listed.temperature,
+                    temperature=self._listed.logit_scale,
                     digest=self._listed.digest,
                 )
         return self._coordinates

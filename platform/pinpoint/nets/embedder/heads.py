@@ -15,7 +15,6 @@ from torch import nn
 
 from pinpoint.nets.bundle.specs import HeadsSpec
 from pinpoint.nets.embedder.blocks import ResidualBlock, normalize_rows
-from pinpoint.records import SourceKind
 
 _GELU_LINEAR_FROM: Final = 3.0
 """Input from which GELU is approximately the identity."""
@@ -64,7 +63,7 @@ class KindHeads(nn.Module):
         # With a prefix: a kind may be named `train`, which is an attribute of every module.
         self.adapters = nn.ModuleDict(
             {
-                f"of_{kind}": Adapter(spec.features, spec.hidden, spec.adapter_blocks)
+                f"of_{kind}": Adapter(spec.feature_dim, spec.hidden, spec.adapter_blocks)
                 for kind in spec.kinds
             }
         )
@@ -96,15 +95,15 @@ class KindHeads(nn.Module):
         nn.init.orthogonal_(leave.get_parameter("weight"))
         nn.init.zeros_(leave.get_parameter("bias"))
 
-    def kind_served(self, kind: SourceKind | None) -> SourceKind:
+    def kind_served(self, kind: str | None) -> str:
         """The kind whose adapter is used: the default for None and unknown kinds, else `kind`."""
         return kind if kind is not None and kind in self.spec.kinds else self.spec.default_kind
 
-    def adapter(self, kind: SourceKind | None) -> nn.Module:
+    def adapter(self, kind: str | None) -> nn.Module:
         """The adapter used for a kind."""
         return self.adapters[f"of_{self.kind_served(kind)}"]
 
-    def forward(self, features: torch.Tensor, kinds: Sequence[SourceKind | None]) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, kinds: Sequence[str | None]) -> torch.Tensor:
         """Features `[B, F]` to fp32 unit vectors `[B, D]`.
 
         Args:
@@ -114,19 +113,17 @@ class KindHeads(nn.Module):
         Raises:
             ValueError: Features are not `[B, F]`, or the number of kinds is not B.
         """
-        if features.ndim != 2 or features.shape[1] != self.spec.features:
+        if features.ndim != 2 or features.shape[1] != self.spec.feature_dim:
             raise ValueError(
-                f"features must be [B, {self.spec.features}], not {list(features.shape)}"
+                f"features must be [B, {self.spec.feature_dim}], not {list(features.shape)}"
             )
         if len(kinds) != len(features):
             raise ValueError(f"{len(features)} rows of features came with {len(kinds)} kinds")
         return normalize_rows(self.trunk(self._apply_adapters(features.to(torch.float32), kinds)))
 
-    def _apply_adapters(
-        self, features: torch.Tensor, kinds: Sequence[SourceKind | None]
-    ) -> torch.Tensor:
+    def _apply_adapters(self, features: torch.Tensor, kinds: Sequence[str | None]) -> torch.Tensor:
         """Apply the adapter of its kind to every row, `[B, H]`, in input order."""
-        rows: dict[SourceKind, list[int]] = {}
+        rows: dict[str, list[int]] = {}
         for row, kind in enumerate(kinds):
             rows.setdefault(self.kind_served(kind), []).append(row)
         if len(rows) <= 1:

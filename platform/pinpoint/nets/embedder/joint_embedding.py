@@ -104,9 +104,9 @@ def write_joint_embedding(  # noqa: PLR0913 - see long_functions.toml
     location: LocationEncoder | None,
     license: str,
     note: str,
-    temperature: float | None = None,
+    logit_scale: float | None = None,
     training: TrainingNote | None = None,
-    places: NDArray[np.float64] | None = None,
+    coordinates: NDArray[np.float64] | None = None,
 ) -> Path:
     """Write a bundle that combines a tower's bundle with networks trained on its features.
 
@@ -118,9 +118,9 @@ def write_joint_embedding(  # noqa: PLR0913 - see long_functions.toml
         location: From positions to the joint space.
         license: License of the trained weights.
         note: Capabilities and limits of the weights, shown in answers.
-        temperature: Factor of the cosines in training.
+        logit_scale: Factor of the cosines in training.
         training: Describes the training.
-        places: `[N, 2]` lat, lon in degrees to search without a gallery.
+        coordinates: `[N, 2]` lat, lon in degrees to search without a gallery.
 
     Returns:
         `folder`.
@@ -153,9 +153,9 @@ def write_joint_embedding(  # noqa: PLR0913 - see long_functions.toml
             image=heads.spec,
             location=location.spec if location else None,
             weights=WeightsSpec(file=HEADS_FILE, sha256=sha256, license=license),
-            temperature=temperature,
+            logit_scale=logit_scale,
             training=training,
-            places=None if places is None else write_coordinates(draft, places),
+            coordinates=None if coordinates is None else write_coordinates(draft, coordinates),
         )
         contract = _build_contract(tower.contract, name, note, space)
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
@@ -203,8 +203,8 @@ def write_geoclip(
         location=net.location,
         license=GEOCLIP_LICENSE,
         note=_GEOCLIP_NOTE.format(version=GEOCLIP_VERSION, tower=tower.contract.tower),
-        temperature=float(net.logit_scale.exp()),
-        places=gallery_coordinates(source),
+        logit_scale=float(net.logit_scale.exp()),
+        coordinates=gallery_coordinates(source),
     )
 
 

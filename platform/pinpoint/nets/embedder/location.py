@@ -41,7 +41,7 @@ class FourierWaves(nn.Module):
 
     def __init__(self, spec: LocationSpec) -> None:
         super().__init__()
-        wavelengths = wavelengths_m(spec).repeat_interleave(spec.waves)
+        wavelengths = wavelengths_m(spec).repeat_interleave(spec.fourier_features_per_scale)
         pitch = 2.0 * math.pi * EARTH_RADIUS_M / wavelengths
         waves = pitch * torch.randn(3, len(wavelengths), dtype=torch.float64)
         self.register_buffer("base", waves.to(torch.float32))
@@ -75,7 +75,7 @@ class LocationTower(nn.Module):
         self.spec = spec
         self.waves = FourierWaves(spec)
         self.network = nn.Sequential(
-            nn.Linear(2 * spec.scales * spec.waves, spec.hidden),
+            nn.Linear(2 * spec.fourier_scales * spec.fourier_features_per_scale, spec.hidden),
             nn.GELU(),
             *(ResidualBlock(spec.hidden) for _ in range(spec.blocks)),
             nn.LayerNorm(spec.hidden),
@@ -115,5 +115,8 @@ def sphere_points(positions: torch.Tensor) -> torch.Tensor:
 
 def wavelengths_m(spec: LocationSpec) -> torch.Tensor:
     """`[S]` wavelengths in equal ratios, coarsest first, meters along the ground."""
-    coarsest, finest = math.log(spec.coarsest_km * 1e3), math.log(spec.finest_km * 1e3)
-    return torch.linspace(coarsest, finest, spec.scales, dtype=torch.float64).exp()
+    coarsest, finest = (
+        math.log(spec.max_wavelength_km * 1e3),
+        math.log(spec.min_wavelength_km * 1e3),
+    )
+    return torch.linspace(coarsest, finest, spec.fourier_scales, dtype=torch.float64).exp()

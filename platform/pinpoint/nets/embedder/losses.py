@@ -146,14 +146,14 @@ def cell_classification(
         return F.cross_entropy(scale * cosines, codes)
 
 
-def negative_weights(away_m: torch.Tensor, radius_m: float) -> torch.Tensor:
+def negative_weights(distance_m: torch.Tensor, radius_m: float) -> torch.Tensor:
     """Weight of each pair as a negative: nearby pairs are hardly negatives.
 
     Smoothstep of the distance: `u² (3 - 2u)` with `u = away / radius`, flat at both ends, 0 at the
     same position, 1/2 at half the radius, 1 beyond the radius.
 
     Args:
-        away_m: Distances `[B, C]`, meters, 0 or more.
+        distance_m: Distances `[B, C]`, meters, 0 or more.
         radius_m: Above 0.
 
     Returns:
@@ -165,35 +165,35 @@ def negative_weights(away_m: torch.Tensor, radius_m: float) -> torch.Tensor:
     if not radius_m > 0:
         raise ValueError(f"the radius of soft negatives must be above 0 m, not {radius_m}")
     # float64, so that rounding cannot give a farther pair a smaller weight.
-    fraction = (away_m.to(torch.float64) / radius_m).clamp(max=1.0)
+    fraction = (distance_m.to(torch.float64) / radius_m).clamp(max=1.0)
     return (fraction.square() * (3.0 - 2.0 * fraction)).to(torch.float32)
 
 
-def negative_radius_m(step: int, *, steps: int, first_m: float, last_m: float) -> float:
+def negative_radius_m(step: int, *, steps: int, start_m: float, end_m: float) -> float:
     """Radius of soft negatives at a step; it shrinks geometrically, by an equal ratio per step.
 
     Args:
         step: From 0; the radius is constant from `steps` on.
         steps: Number of steps over which it shrinks, 1 or more.
-        first_m: Radius at step 0, meters.
-        last_m: Radius at the end, meters, above 0 and not above `first_m`.
+        start_m: Radius at step 0, meters.
+        end_m: Radius at the end, meters, above 0 and not above `first_m`.
 
     Raises:
         ValueError: A number is out of its range.
     """
-    if not (step >= 0 and steps >= 1 and 0 < last_m <= first_m < math.inf):
+    if not (step >= 0 and steps >= 1 and 0 < end_m <= start_m < math.inf):
         raise ValueError(
-            f"a radius cannot shrink from {first_m} m to {last_m} m in {steps} steps (step {step}):"
+            f"a radius cannot shrink from {start_m} m to {end_m} m in {steps} steps (step {step}):"
             " it must start at or above its end, end above 0 and take one step or more"
         )
     progress = min(1.0, step / steps)
-    return float(first_m ** (1.0 - progress) * last_m**progress)
+    return float(start_m ** (1.0 - progress) * end_m**progress)
 
 
 def cross_source_pairs(
-    away_m: torch.Tensor,
+    distance_m: torch.Tensor,
     kinds: torch.Tensor,
-    groups: torch.Tensor,
+    creators: torch.Tensor,
     within_m: float,
     *,
     same_kind: bool = False,
@@ -204,9 +204,9 @@ def cross_source_pairs(
     different creators. An image is never paired with itself.
 
     Args:
-        away_m: Distances `[B, B]`, meters, symmetric.
+        distance_m: Distances `[B, B]`, meters, symmetric.
         kinds: One number per source kind, `[B]` integers.
-        groups: One number per creator, `[B]` integers; below 0 if the creator is unknown. Such an
+        creators: One number per creator, `[B]` integers; below 0 if the creator is unknown. Such an
             image pairs with no image of its kind, because the creators could be equal.
         within_m: Maximum distance, inclusive.
         same_kind: Whether pairs of one kind count.
@@ -218,16 +218,16 @@ def cross_source_pairs(
         ValueError: Shapes do not fit.
     """
     size = len(kinds)
-    if tuple(away_m.shape) != (size, size) or len(groups) != size:
+    if tuple(distance_m.shape) != (size, size) or len(creators) != size:
         raise ValueError(
             f"{size} kinds need [{size}, {size}] distances and {size} groups, "
-            f"not {list(away_m.shape)} and {len(groups)}"
+            f"not {list(distance_m.shape)} and {len(creators)}"
         )
     pairs = kinds[:, None] != kinds
     if same_kind:
-        creator_known = groups >= 0
-        pairs = pairs | ((groups[:, None] != groups) & creator_known[:, None] & creator_known)
-    return pairs & (away_m <= within_m)
+        creator_known = creators >= 0
+        pairs = pairs | ((creators[:, None] != creators) & creator_known[:, None] & creator_known)
+    return pairs & (distance_m <= within_m)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,7 @@ class BundleReranker:
         self._row_dtype = row_dtype(self._shape)
         self._query_lock = threading.Lock()
         # Warm-up: select kernels and allocate memory now, not during the first query.
-        self.judge(np.zeros(dim, dtype=np.float32), None, (), {}, ())
+        self.rerank(np.zeros(dim, dtype=np.float32), None, (), {}, ())
 
     @property
     def evidence_radius_m(self) -> float:
@@ -210,7 +210,7 @@ class BundleReranker:
         """SHA-256 of the weights."""
         return self.part.weights.sha256
 
-    def judge(
+    def rerank(
         self,
         vector: Vectors,
         kind: SourceKind | None,

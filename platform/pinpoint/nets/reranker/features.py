@@ -16,12 +16,10 @@ import torch
 import torch.nn.functional as F
 
 from pinpoint.geo.points import EARTH_RADIUS_M
-from pinpoint.records import SOURCE_KINDS
+from pinpoint.records import SOURCE_KINDS, VOTE_TEMPERATURE
 
 UNKNOWN_KIND: Final = len(SOURCE_KINDS)
 """Code of a query of unknown kind."""
-VOTE_TEMPERATURE: Final = 0.7
-"""Temperature of the softmax over candidates, equal to that of the vote."""
 _VOTE_SCALES_KM: Final = (0.1, 1.0, 25.0, 200.0)
 _COUNT_RADII_KM: Final = (1.0, 25.0, 200.0)
 _MIN_SPREAD: Final = 1e-4
@@ -51,21 +49,21 @@ class RerankBatch:
     """`[B, K, 2]` latitude, longitude, degrees, float64."""
     kind: torch.Tensor
     """`[B, K]` codes."""
-    found: torch.Tensor
+    in_channel: torch.Tensor
     """Whether the channels image and gps retrieved it, `[B, K, 2]` bool."""
     present: torch.Tensor
     """`[B, K]` bool."""
-    near: torch.Tensor
+    evidence: torch.Tensor
     """Vectors of the evidence, `[B, K, E, D]`."""
-    near_kind: torch.Tensor
+    evidence_kind: torch.Tensor
     """`[B, K, E]` codes."""
-    away_m: torch.Tensor
+    evidence_distance_m: torch.Tensor
     """Distance from the candidate, `[B, K, E]`."""
     bearing_deg: torch.Tensor
     """`[B, K, E]`."""
     age_years: torch.Tensor
     """Between candidate and evidence, `[B, K, E]`; below 0 if unknown."""
-    near_present: torch.Tensor
+    evidence_present: torch.Tensor
     """`[B, K, E]` bool."""
 
     def to(self, device: torch.device) -> RerankBatch:
@@ -135,7 +133,7 @@ def candidate_features(
         for scale in _VOTE_SCALES_KM
     ]
     counts = [((distance_km <= radius) * others).sum(-1).log1p() for radius in _COUNT_RADII_KM]
-    channels = batch.found.float().unbind(-1)
+    channels = batch.in_channel.float().unbind(-1)
     kinds = F.one_hot(batch.kind, len(SOURCE_KINDS)).float().unbind(-1)
     kind_known = (batch.query_kind != UNKNOWN_KIND)[:, None].expand_as(mask)
     other_kind = kind_known & (batch.kind != batch.query_kind[:, None])
@@ -160,14 +158,14 @@ def evidence_features(
     similarity: torch.Tensor,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Features of evidence images `[B, K, E, N]`, and of each candidate's sets by kind."""
-    mask = batch.near_present
+    mask = batch.evidence_present
     photo_similarity = torch.einsum("bd,bked->bke", query, near)
     # Most evidence is at wrong locations, so it estimates the chance level of each kind.
-    kind_masks = [mask & (batch.near_kind == code) for code in range(len(SOURCE_KINDS))]
+    kind_masks = [mask & (batch.evidence_kind == code) for code in range(len(SOURCE_KINDS))]
     outlier_score = torch.stack(
         [standardize(photo_similarity, kind_mask, (1, 2)) for kind_mask in kind_masks]
     ).sum(0)
-    log_distance = torch.log1p(batch.away_m.clamp(min=0.0) / 10.0)
+    log_distance = torch.log1p(batch.evidence_distance_m.clamp(min=0.0) / 10.0)
     bearing = torch.deg2rad(batch.bearing_deg)
     dated = batch.age_years >= 0
     kind_known = (batch.query_kind != UNKNOWN_KIND)[:, None, None]
@@ -179,13 +177,13 @@ def evidence_features(
         log_distance,
         bearing.sin(),
         bearing.cos(),
-        (batch.near_kind != batch.kind[..., None]).float(),
-        (kind_known & (batch.near_kind != batch.query_kind[:, None, None])).float(),
+        (batch.evidence_kind != batch.kind[..., None]).float(),
+        (kind_known & (batch.evidence_kind != batch.query_kind[:, None, None])).float(),
         dated.float(),
         torch.log1p(batch.age_years.clamp(min=0.0)) * dated,
-        *F.one_hot(batch.near_kind, len(SOURCE_KINDS)).float().unbind(-1),
+        *F.one_hot(batch.evidence_kind, len(SOURCE_KINDS)).float().unbind(-1),
         kind_known.expand_as(mask).float(),
-        torch.exp(-batch.away_m / 1_000.0),
+        torch.exp(-batch.evidence_distance_m / 1_000.0),
     ]
     set_features: list[torch.Tensor] = []
     for kind_mask in kind_masks:
@@ -216,7 +214,7 @@ def no_match_features(
     spread = (((similarity - mean[:, None]) * mask).square().sum(1) / count).sqrt()
     weight = (standardize(similarity, mask, (1,)) / VOTE_TEMPERATURE).masked_fill(~mask, -math.inf)
     weight = weight.softmax(-1).nan_to_num()
-    photo_mask = batch.near_present
+    photo_mask = batch.evidence_present
     photo_similarity = torch.einsum("bd,bked->bke", query, near) * photo_mask
     photo_count = photo_mask.sum(-1)
     mean_with_evidence = (similarity * mask + photo_similarity.sum(-1)) / (1 + photo_count)

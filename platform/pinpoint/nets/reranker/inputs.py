@@ -79,7 +79,7 @@ class EmbeddingTable:
         ids = np.array([photo_id.bytes for photo_id in order], dtype="S16")
         return cls(ids=ids, image=image, gps=gps)
 
-    def seats(self, ids: NDArray[np.bytes_]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    def lookup(self, ids: NDArray[np.bytes_]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Row indices of ids (any shape), and a mask of the ids that exist."""
         if not len(self.ids):
             return np.zeros(ids.shape, dtype=np.intp), np.zeros(ids.shape, dtype=np.bool_)
@@ -171,8 +171,8 @@ def _years_between(first: datetime | None, second: datetime | None) -> float:
 
 def to_rerank_batch(rows: InputRow, photos: EmbeddingTable) -> RerankBatch:
     """Rows `[B]` as tensors; images without vectors are masked."""
-    image_rows, image_known = photos.seats(rows["id"])
-    near_rows, near_known = photos.seats(rows["near_id"])
+    image_rows, image_known = photos.lookup(rows["id"])
+    near_rows, near_known = photos.lookup(rows["near_id"])
     present, near = rows["present"] & image_known, rows["near_present"] & near_known
     per_kind = near.shape[-1] // len(SOURCE_KINDS)
     near_kind = np.broadcast_to(np.repeat(np.arange(len(SOURCE_KINDS)), per_kind), near.shape)
@@ -193,14 +193,14 @@ def to_rerank_batch(rows: InputRow, photos: EmbeddingTable) -> RerankBatch:
         gps=vectors(photos.gps, image_rows, present),
         position=to_tensor(rows["position"], np.float64),
         kind=to_tensor(rows["kind"], np.int64),
-        found=to_tensor(rows["found"], np.bool_),
+        in_channel=to_tensor(rows["found"], np.bool_),
         present=to_tensor(present, np.bool_),
-        near=vectors(photos.image, near_rows, near & present[..., None]),
-        near_kind=to_tensor(near_kind, np.int64),
-        away_m=to_tensor(rows["away_m"], np.float32),
+        evidence=vectors(photos.image, near_rows, near & present[..., None]),
+        evidence_kind=to_tensor(near_kind, np.int64),
+        evidence_distance_m=to_tensor(rows["away_m"], np.float32),
         bearing_deg=to_tensor(rows["bearing_deg"], np.float32),
         age_years=to_tensor(rows["age_years"], np.float32),
-        near_present=to_tensor(near & present[..., None], np.bool_),
+        evidence_present=to_tensor(near & present[..., None], np.bool_),
     )
 
 

@@ -28,13 +28,13 @@ from pinpoint.nets.reranker.features import (
     NUM_QUERY_FEATURES,
     OUTLIER_Z,
     UNKNOWN_KIND,
-    VOTE_TEMPERATURE,
     RerankBatch,
     candidate_features,
     evidence_features,
     no_match_features,
     pairwise_km,
 )
+from pinpoint.records import VOTE_TEMPERATURE
 
 _NUM_EXTRA_TOKENS: Final = 2
 """Query and null tokens, before the candidate tokens."""
@@ -47,9 +47,9 @@ _INITIAL_STAY_LOGIT: Final = 3.0
 class RerankTensors:
     """Output of the network, all fp32."""
 
-    scores: torch.Tensor
+    logits: torch.Tensor
     """Logits `[B, K]`; minus infinity for absent candidates."""
-    null: torch.Tensor
+    no_match_logit: torch.Tensor
     """Logit of "none of these", `[B]`."""
     offset_km: torch.Tensor
     """Offset of the refined position, east and north, `[B, K, 2]`, shorter than `reach_km`."""
@@ -147,7 +147,7 @@ class RerankerNetwork(nn.Module):
         super().__init__()
         self.spec = spec
         width, heads = spec.width, spec.heads
-        names = ("query", "image", "gps", "photo") if spec.vectors else ()
+        names = ("query", "image", "gps", "photo") if spec.use_embeddings else ()
         self.of = nn.ModuleDict({name: nn.Linear(spec.dim, width) for name in names})
         self.query_kinds = nn.Embedding(UNKNOWN_KIND + 1, width)
         self.candidate_numbers = _make_mlp(NUM_CANDIDATE_FEATURES, width)
@@ -176,7 +176,7 @@ class RerankerNetwork(nn.Module):
         with torch.autocast(device_type=batch.query.device.type, enabled=False):
             query, image, gps, near = (
                 F.normalize(vectors.float(), dim=-1)
-                for vectors in (batch.query, batch.image, batch.gps, batch.near)
+                for vectors in (batch.query, batch.image, batch.gps, batch.evidence)
             )
             distance_km = pairwise_km(batch.position)
             similarity = torch.einsum("bd,bkd->bk", query, image)
@@ -185,14 +185,14 @@ class RerankerNetwork(nn.Module):
             tokens = self.candidate_numbers(features)
             photos = self.photo_numbers(photo_features)
             query_token = self.query_kinds(batch.query_kind)
-            if self.spec.vectors:
+            if self.spec.use_embeddings:
                 scale = math.sqrt(self.spec.dim)
                 tokens = tokens + self.of["image"](image * scale) + self.of["gps"](gps * scale)
                 photos = photos + self.of["photo"](near * scale)
                 query_token = query_token + self.of["query"](query * scale)
-            attention = similarity.new_zeros(batch.near_present.shape)
+            attention = similarity.new_zeros(batch.evidence_present.shape)
             for attend in self.over_evidence:
-                tokens, attention = attend(tokens, photos, batch.near_present)
+                tokens, attention = attend(tokens, photos, batch.evidence_present)
             null_token = self.null + self.null_numbers(
                 no_match_features(batch, query, near, similarity)
             )
@@ -204,8 +204,8 @@ class RerankerNetwork(nn.Module):
             candidate_tokens = tokens[:, _NUM_EXTRA_TOKENS:]
             scores = (self.score(candidate_tokens) + self.plain(features)).squeeze(-1)
             return RerankTensors(
-                scores=scores.masked_fill(~batch.present, -math.inf),
-                null=self.null_score(tokens[:, 1]).squeeze(-1),
+                logits=scores.masked_fill(~batch.present, -math.inf),
+                no_match_logit=self.null_score(tokens[:, 1]).squeeze(-1),
                 offset_km=self._offset_km(batch, candidate_tokens, photos),
                 attention=attention,
             )
@@ -215,18 +215,20 @@ class RerankerNetwork(nn.Module):
     ) -> torch.Tensor:
         """Weighted mean of the offsets to the evidence: never farther than the evidence."""
         pull = torch.einsum("bkh,bkeh->bke", self.pull(tokens), self.pulled(photos))
-        pull = (pull / math.sqrt(tokens.shape[-1])).masked_fill(~batch.near_present, -math.inf)
+        pull = (pull / math.sqrt(tokens.shape[-1])).masked_fill(~batch.evidence_present, -math.inf)
         stay = self.stay.expand(*pull.shape[:2], 1)
         share = torch.cat([pull, stay], dim=-1).softmax(-1)[..., :-1]
         bearing = torch.deg2rad(batch.bearing_deg)
         direction_km = (
-            torch.stack([bearing.sin(), bearing.cos()], dim=-1) * batch.away_m[..., None] / 1_000.0
+            torch.stack([bearing.sin(), bearing.cos()], dim=-1)
+            * batch.evidence_distance_m[..., None]
+            / 1_000.0
         )
         offset_km = (
-            share[..., None] * direction_km.masked_fill(~batch.near_present[..., None], 0.0)
+            share[..., None] * direction_km.masked_fill(~batch.evidence_present[..., None], 0.0)
         ).sum(2)
         squared_length = offset_km.square().sum(-1, keepdim=True)
-        return offset_km / (1.0 + squared_length / self.spec.reach_km**2).sqrt()
+        return offset_km / (1.0 + squared_length / self.spec.max_offset_km**2).sqrt()
 
 
 def _make_mlp(inputs: int, width: int) -> nn.Sequential:

@@ -14,12 +14,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import stat
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final, Protocol
 
+from pinpoint.atomic_files import open_atomic
 from pinpoint.errors import BadRequestError, ConflictError
 
 MANIFEST: Final = "manifest.json"
@@ -75,14 +76,12 @@ class FolderArchiveWriter:
         """Add a file; return its SHA-256 in hex."""
         path = self._folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        digest = hashlib.sha256()
+        hashing = _HashingReader(data)
         with _create_private_file(path) as file:
-            for chunk in _iterate_chunks(data):
-                digest.update(chunk)
-                file.write(chunk)
+            shutil.copyfileobj(hashing, file, _CHUNK_BYTES)
             file.flush()
             os.fsync(file.fileno())
-        return digest.hexdigest()
+        return hashing.digest.hexdigest()
 
     def close(self) -> None:
         """Make the written files durable."""
@@ -206,26 +205,19 @@ def is_backup_file(name: str) -> bool:
 
 def hash_stream(data: IO[bytes]) -> str:
     """SHA-256 in hex of the remaining bytes of a stream."""
-    digest = hashlib.sha256()
-    for chunk in _iterate_chunks(data):
-        digest.update(chunk)
-    return digest.hexdigest()
+    hashing = _HashingReader(data)
+    while hashing.read(_CHUNK_BYTES):
+        pass
+    return hashing.digest.hexdigest()
 
 
 def copy_file(data: IO[bytes], target: Path) -> str:
     """Copy a stream to a file durably and atomically; return its SHA-256 in hex."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".part")
-    digest = hashlib.sha256()
-    partial.unlink(missing_ok=True)
-    with _create_private_file(partial) as file:
-        for chunk in _iterate_chunks(data):
-            digest.update(chunk)
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(target)
-    return digest.hexdigest()
+    hashing = _HashingReader(data)
+    with open_atomic(target, durable=True, mode=0o600) as file:
+        shutil.copyfileobj(hashing, file, _CHUNK_BYTES)
+    return hashing.digest.hexdigest()
 
 
 def require_free_path(path: Path) -> None:
@@ -234,11 +226,6 @@ def require_free_path(path: Path) -> None:
         raise ConflictError(f"{path} already exists; choose another name")
     if not path.parent.is_dir():
         raise BadRequestError(f"there is no folder {path.parent}")
-
-
-def _iterate_chunks(data: IO[bytes]) -> Iterator[bytes]:
-    while chunk := data.read(_CHUNK_BYTES):
-        yield chunk
 
 
 def _create_private_file(path: Path) -> IO[bytes]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from pinpoint import __version__
+from pinpoint.atomic_files import sync_folder
 from pinpoint.errors import BadRequestError, ConflictError, StackError, describe_cause
 from pinpoint.nets.bundle.bundles import find_bundle, resolve_bundle
 from pinpoint.nets.bundle.contract import CONTRACT_FILE
@@ -120,7 +121,7 @@ def write_backup(settings: Settings, target: Path, say: lifecycle.OnMessage) -> 
             ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
     return manifest
 
 
@@ -283,11 +284,3 @@ def open_database(
             yield paths.owner_url(), paths.pgdata
         finally:
             server.stop()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -39,10 +39,10 @@ DROP SCHEMA IF EXISTS pinpoint CASCADE;
 # Transaction ids of the dumped server: an id above this server's current one would make every
 # rebuild of the index replay the row. The triggers that set the column do not exist yet.
 _RESET_ROWS_SQL: Final = b"""
-UPDATE pinpoint.images SET changed_xid = 0
- WHERE changed_xid >= pg_catalog.pg_current_xact_id()::text::bigint;
-UPDATE pinpoint.tombstones SET changed_xid = 0
- WHERE changed_xid >= pg_catalog.pg_current_xact_id()::text::bigint;
+UPDATE pinpoint.images SET modified_xid = 0
+ WHERE modified_xid >= pg_catalog.pg_current_xact_id()::text::bigint;
+UPDATE pinpoint.tombstones SET modified_xid = 0
+ WHERE modified_xid >= pg_catalog.pg_current_xact_id()::text::bigint;
 UPDATE pinpoint.batch_items SET lease_owner = NULL, lease_until = NULL
  WHERE lease_owner IS NOT NULL;
 """

@@ -20,7 +20,7 @@ from typing import Final
 from pinpoint import logs
 from pinpoint.errors import ConfigurationError, PinpointError
 from pinpoint.ports import PointSource, VectorIndex
-from pinpoint.settings import Settings
+from pinpoint.settings_file import load_settings
 from pinpoint.stack.supervisor.processes import kill_with_parent
 from pinpoint.store.vectors.edge import EdgeIndex
 from pinpoint.store.vectors.isolated_upsert import upsert_skipping_rejected
@@ -213,7 +213,7 @@ def main() -> None:
     arguments = parser.parse_args()
     kill_with_parent(arguments.parent)
     lower_priority(alone=arguments.alone)
-    logs.configure(Settings.from_environment().log)
+    logs.configure(load_settings().log)
     owner = None if arguments.link is None else OwnerClient(Connection(arguments.link))
     try:
         source = open_source(arguments.points, arguments.contract)

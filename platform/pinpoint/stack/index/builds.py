@@ -8,12 +8,12 @@ Every other build is a draft until the pointer is replaced.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from pathlib import Path
 from typing import Final
 
+from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import IndexUnavailableError
 
 _BUILD_NAME: Final = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
@@ -55,17 +55,7 @@ class Builds:
 
     def point_to(self, name: str) -> None:
         """Make `name` the current build, durably."""
-        draft = self._folder / "current.new"
-        with draft.open("w") as file:
-            file.write(name + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._folder / "current")
-        directory = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        write_atomic(self._folder / "current", name + "\n", durable=True)
 
     def discard(self, name: str) -> None:
         """Delete a build."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import signal
 import socket
@@ -25,7 +24,8 @@ from typing import Final
 
 from pinpoint import logs
 from pinpoint.errors import IndexUnavailableError, PinpointError
-from pinpoint.settings import Settings
+from pinpoint.file_locks import try_lock
+from pinpoint.settings_file import load_settings
 from pinpoint.stack.supervisor.processes import kill_with_parent
 from pinpoint.store.vectors.edge import EdgeIndex
 from pinpoint.store.vectors.rpc import codec as wire
@@ -143,27 +143,18 @@ def _lock_build(folder: Path) -> Iterator[None]:
     Raises:
         IndexUnavailableError: Another engine keeps the build open, or the build does not exist.
     """
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise IndexUnavailableError(
-            "the index's build cannot be opened; run `pinpoint index rebuild`"
-        ) from error
-    try:
-        until = time.monotonic() + SHUTDOWN_GRACE_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    raise IndexUnavailableError(
-                        "another process has the index's build open; end it"
-                    ) from error
-                time.sleep(0.02)
+    with contextlib.ExitStack() as stack:
+        try:
+            is_locked = stack.enter_context(
+                try_lock(folder / "engine.lock", timeout_s=SHUTDOWN_GRACE_S)
+            )
+        except OSError as error:
+            raise IndexUnavailableError(
+                "the index's build cannot be opened; run `pinpoint index rebuild`"
+            ) from error
+        if not is_locked:
+            raise IndexUnavailableError("another process has the index's build open; end it")
         yield
-    finally:
-        os.close(descriptor)
 
 
 def serve_build(folder: Path, link: Connection) -> None:
@@ -221,7 +212,7 @@ def main() -> None:
     # Ctrl-C signals the whole process group; only the owner may end this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    logs.configure(Settings.from_environment().log)
+    logs.configure(load_settings().log)
     try:
         serve_build(arguments.folder, Connection(arguments.link))
     except PinpointError as error:

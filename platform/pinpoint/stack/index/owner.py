@@ -8,16 +8,18 @@ answers with `ready` false. It closes cleanly on SIGTERM.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from pinpoint import logs
 from pinpoint.errors import PinpointError, StackError
-from pinpoint.settings import Settings
+from pinpoint.file_locks import try_lock
+from pinpoint.settings_file import load_settings
 from pinpoint.stack.index.build import DEFAULT_POINTS
 from pinpoint.stack.index.swap import RebuildableIndex
 from pinpoint.stack.paths import StackPaths
@@ -29,27 +31,24 @@ _LOADS_BEFORE_REBUILD: Final = 6
 _STOP_SIGNALS: Final = {signal.SIGTERM, signal.SIGINT}
 
 
-def acquire_lock(folder: Path) -> IO[str]:
-    """Lock the folder for this process until the returned file is closed or the process ends.
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock the folder for this process; the lock file contains its process id.
 
     Raises:
         StackError: Another process holds the lock.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = (folder / "owner.lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
-        lock.close()
-        raise StackError(
-            f"the index in {folder} is owned by process {holder}; stop it first (`pinpoint down`)"
-        ) from error
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
-    return lock
+    lock_file = folder / "owner.lock"
+    with try_lock(lock_file) as is_locked:
+        if not is_locked:
+            holder = lock_file.read_text().strip() or "unknown"
+            raise StackError(
+                f"the index in {folder} is owned by process {holder}; stop it first "
+                "(`pinpoint down`)"
+            )
+        lock_file.write_text(f"{os.getpid()}\n")
+        yield
 
 
 def _load_until_open(index: RebuildableIndex, stop: threading.Event) -> None:
@@ -70,7 +69,7 @@ def serve_index(folder: Path, socket: Path, points: str) -> None:
     signal_pipe = _open_signal_pipe()
     log = logs.get_logger(__name__)
     stop = threading.Event()
-    with acquire_lock(folder):
+    with lock_folder(folder):
         index = RebuildableIndex(folder, points)
         server = IndexServer(socket, index)
         server.start()
@@ -101,7 +100,7 @@ def _open_signal_pipe() -> int:
 
 def main() -> None:
     """Read settings and arguments, then serve."""
-    settings = Settings.from_environment()
+    settings = load_settings()
     logs.configure(settings.log)
     paths = StackPaths(settings.places.home)
     parser = argparse.ArgumentParser(prog="pinpoint.stack.index.owner")

@@ -27,12 +27,13 @@ from uuid import UUID
 
 from pinpoint import logs
 from pinpoint.errors import ConflictError, PinpointError, StackError
+from pinpoint.iteration import batched
 from pinpoint.records import IndexInfo
 from pinpoint.stack.index.engine_process import EngineProcess
 from pinpoint.stack.index.serving import ServingIndex
 from pinpoint.stack.index.throttle import pause_while_busy, wait_until_idle, yield_if_busy
 from pinpoint.stack.paths import read_build_contract
-from pinpoint.store.vectors.payload import UPSERT_SLICE, new_build, split_into_slices
+from pinpoint.store.vectors.payload import UPSERT_SLICE, new_build
 from pinpoint.store.vectors.rpc import codec as wire
 from pinpoint.store.vectors.rpc.client import EngineIndex
 from pinpoint.store.vectors.rpc.handlers import encode_response, find_handler
@@ -221,7 +222,7 @@ class RebuildableIndex(ServingIndex):
 
     def _copy_points(self, ids: Iterable[UUID], before_slice: Callable[[], None]) -> None:
         old_index, new_index = self.served, EngineIndex(self._require_new_engine().exchange)
-        for id_slice in split_into_slices(list(ids), UPSERT_SLICE):
+        for id_slice in batched(ids, UPSERT_SLICE):
             before_slice()
             versions, new_versions = old_index.versions(id_slice), new_index.versions(id_slice)
             # Most were replayed from their rows: only differing points are read with vectors.

@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 
 from pinpoint.errors import StackError
+from pinpoint.parent_death import prepare_death_signal
 from pinpoint.stack.paths import (
     API_ROLE,
     DATABASE,
@@ -29,7 +30,7 @@ from pinpoint.stack.paths import (
     create_private_folder,
 )
 from pinpoint.stack.servers.postgres_binaries import find_binaries, server_account
-from pinpoint.stack.supervisor.processes import die_with_parent
+from pinpoint.stack.supervisor.processes import stop_child
 
 STOP_S: Final = 30
 """Longest fast shutdown before the server is killed, seconds."""
@@ -187,7 +188,7 @@ class PostgresServer:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                preexec_fn=die_with_parent(signal.SIGINT),
+                preexec_fn=prepare_death_signal(signal.SIGINT),
                 **self._popen_options(),
             )
         until = time.monotonic() + timeout_s
@@ -199,16 +200,10 @@ class PostgresServer:
 
     def stop(self, grace_s: float = 15.0) -> None:
         """End the child process of `start`, by force after `grace_s` seconds."""
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(grace_s)
-        except subprocess.TimeoutExpired:
+        if self._process is not None:
             # With QUIT the postmaster ends its backends; with KILL they would keep running.
-            self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(grace_s)
-        self._process = None
+            stop_child(self._process, grace_s, stop=signal.SIGINT, force=signal.SIGQUIT)
+            self._process = None
 
     def ready(self) -> bool:
         """Whether the server accepts connections."""

@@ -10,8 +10,9 @@ import time
 import redis
 
 from pinpoint.errors import StackError
+from pinpoint.parent_death import prepare_death_signal
 from pinpoint.stack.paths import StackPaths
-from pinpoint.stack.supervisor.processes import die_with_parent
+from pinpoint.stack.supervisor.processes import stop_child
 
 _CONFIG = """\
 port 0
@@ -79,7 +80,7 @@ class RedisServer:
                 stderr=out,
                 cwd="/",
                 start_new_session=True,
-                preexec_fn=die_with_parent(signal.SIGTERM),
+                preexec_fn=prepare_death_signal(signal.SIGTERM),
             )
         until = time.monotonic() + timeout_s
         while not self.ready():
@@ -90,15 +91,9 @@ class RedisServer:
 
     def stop(self, grace_s: float = 10.0) -> None:
         """End the child process of `start`, by force after `grace_s` seconds."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(grace_s)
-        self._process = None
+        if self._process is not None:
+            stop_child(self._process, grace_s)
+            self._process = None
 
     def ready(self) -> bool:
         """Whether the server answers and has loaded its data."""

@@ -77,7 +77,8 @@ def code_digest() -> str:
     files = [
         (str(path), path.stat().st_size, path.stat().st_mtime_ns)
         for root in roots
-        for path in sorted(root.rglob("*.py"))
+        for path in sorted(root.rglob("*"))
+        if path.suffix in (".py", ".sql")
     ]
     return hashlib.sha256(json.dumps([sys.executable, files]).encode()).hexdigest()[:32]
 

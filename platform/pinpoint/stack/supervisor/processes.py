@@ -8,34 +8,23 @@ are never signaled.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import sys
+import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import psutil
 
+from pinpoint.parent_death import prepare_death_signal
 from pinpoint.settings import STACK_VARIABLE
 from pinpoint.stack.paths import StackPaths
 
 MARKER: Final = STACK_VARIABLE
 
 SERVERS: Final = frozenset({"postgres", "redis-server", "valkey-server", "redis-check-rdb"})
-_PR_SET_PDEATHSIG: Final = 1
-
-
-def die_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """Make a `preexec_fn`: the kernel sends signal `number` to the child when its parent dies."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def set_death_signal() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-
-    return set_death_signal
 
 
 def kill_with_parent(parent: int) -> None:
@@ -47,8 +36,7 @@ def kill_with_parent(parent: int) -> None:
     Raises:
         SystemExit: The parent has ended already.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    prepare_death_signal(signal.SIGKILL)()
     if os.getppid() != parent:
         raise SystemExit(f"process {parent}, which started this one, has ended")
 
@@ -121,6 +109,26 @@ def end_processes(processes: Iterable[psutil.Process], grace_s: float) -> list[p
         _send_signal(process, signal.SIGKILL)
     _, remaining = psutil.wait_procs(remaining, timeout=5.0)
     return [process for process in remaining if _is_alive(process)]
+
+
+def stop_child(
+    child: subprocess.Popen[bytes],
+    grace_s: float,
+    *,
+    stop: signal.Signals = signal.SIGTERM,
+    force: signal.Signals = signal.SIGKILL,
+) -> None:
+    """End a child process, by the signal `force` after `grace_s` seconds.
+
+    Raises:
+        subprocess.TimeoutExpired: It did not end by force within `grace_s` seconds.
+    """
+    child.send_signal(stop)
+    try:
+        child.wait(grace_s)
+    except subprocess.TimeoutExpired:
+        child.send_signal(force)
+        child.wait(grace_s)
 
 
 def wait_until_ended(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:

@@ -6,7 +6,6 @@ import http.client
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from xml.parsers.expat import ExpatError
+
+from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
 
 from pinpoint.errors import StackError
 from pinpoint.stack.paths import StackPaths
@@ -260,32 +261,12 @@ class Supervisor:
         return spawned, exits
 
     def _call_rpc(self, method: str, *args: str | bool) -> Any:
-        transport = _UnixTransport(str(self._paths.supervisor_socket))
+        transport = SupervisorTransport(serverurl=f"unix://{self._paths.supervisor_socket}")
+        # Connected here, because the transport sets no time limit: a suspended daemon would block.
+        transport.headers = {"Content-Type": "text/xml"}
+        transport.connection = UnixStreamHTTPConnection("localhost")
+        transport.connection.socketfile = str(self._paths.supervisor_socket)
         with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
+            transport.connection.connect()
+            transport.connection.sock.settimeout(_RPC_TIMEOUT_S)
             return getattr(proxy.supervisor, method)(*args)
-
-
-class _UnixTransport(xmlrpc.client.Transport):
-    """XML-RPC over a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._path = path
-        self._connection: Any
-
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        # Stored in the attribute whose connection the base class closes.
-        connection = _UnixConnection(self._path)
-        self._connection = (host, connection)
-        return connection
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_RPC_TIMEOUT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)

@@ -41,11 +41,11 @@ _BYTES_ARRAY, _TEXT_ARRAY = ARRAY(LargeBinary), ARRAY(Text)
 _LON = func.ST_X(images.c.geom)
 _LAT = func.ST_Y(images.c.geom)
 _IMAGE_COLUMNS = [
-    column for column in images.c if column.name not in ("geog", "geom", "changed_xid")
+    column for column in images.c if column.name not in ("geog", "geom", "modified_xid")
 ]
 
 
-_ITEM_COLUMNS = [column for column in batch_items.c if column.name != "hint"]
+_ITEM_COLUMNS = [column for column in batch_items.c if column.name != "metadata_override"]
 
 
 def select_images() -> Select[Any]:
@@ -130,7 +130,7 @@ class Reader:
         return to_source(row, int(counted), roots.get(row.id, []))
 
     def source_files(self, source_id: UUID, prefix: str) -> Iterator[tuple[str, str | None]]:
-        """External id and locator of each live file with an id that begins with `prefix`, by id."""
+        """External id and URI of each live file with an id that begins with `prefix`, by id."""
         return list_catalog_files(
             self._connection, self._in_organization(images), source_id, prefix
         )
@@ -176,39 +176,39 @@ class Reader:
         )
 
     def _count_items(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, int]]:
-        """Number of items by state, counted at each call: the states always add up to the total."""
+        """Number of items by status, counted at each call: they always add up to the total."""
         counts: dict[UUID, dict[str, int]] = {}
         for row in self._connection.execute(
-            select(batch_items.c.batch_id, batch_items.c.state, func.count().label("items"))
+            select(batch_items.c.batch_id, batch_items.c.status, func.count().label("items"))
             .where(self._in_organization(batch_items), batch_items.c.batch_id.in_(ids))
-            .group_by(batch_items.c.batch_id, batch_items.c.state)
+            .group_by(batch_items.c.batch_id, batch_items.c.status)
         ):
-            counts.setdefault(row.batch_id, {})[row.state] = row.items
+            counts.setdefault(row.batch_id, {})[row.status] = row.items
         return counts
 
-    def refused_counts(self, batch_id: UUID) -> dict[str, int]:
-        """Number of items without an image by reason, most frequent first."""
+    def error_counts(self, batch_id: UUID) -> dict[str, int]:
+        """Number of items without an image by error code, most frequent first."""
         counted = func.count().label("items")
         rows = self._connection.execute(
-            select(batch_items.c.reason, counted)
+            select(batch_items.c.error_code, counted)
             .where(
                 self._in_organization(batch_items),
                 batch_items.c.batch_id == batch_id,
-                batch_items.c.state.in_(("rejected", "failed")),
+                batch_items.c.status.in_(("rejected", "failed")),
             )
-            .group_by(batch_items.c.reason)
-            .order_by(counted.desc(), batch_items.c.reason)
+            .group_by(batch_items.c.error_code)
+            .order_by(counted.desc(), batch_items.c.error_code)
         )
-        return {row.reason or "unknown": row.items for row in rows}
+        return {row.error_code or "unknown": row.items for row in rows}
 
     def batch_items(
-        self, batch_id: UUID, *, state: str | None = None, after: int = 0, limit: int = 200
+        self, batch_id: UUID, *, status: str | None = None, after: int = 0, limit: int = 200
     ) -> list[BatchItem]:
-        """Items with `seq > after`, in order of arrival."""
+        """Items with `position > after`, in order of arrival."""
         self.batch(batch_id)
-        if state is not None and state not in (*FINAL_STATUSES, "received", "stored"):
+        if status is not None and status not in (*FINAL_STATUSES, "received", "stored"):
             raise BadRequestError(
-                f"no item state {state!r}; valid are received, stored and {FINAL_STATUSES}"
+                f"no item status {status!r}; valid are received, stored and {FINAL_STATUSES}"
             )
         image_ids = (
             select(func.array_agg(item_images.c.image_id))
@@ -216,15 +216,15 @@ class Reader:
             .scalar_subquery()
         )
         statement = (
-            # Without the hint: one unreadable hint would hide all other items.
+            # Without the override: one unreadable override would hide all other items.
             select(*_ITEM_COLUMNS, image_ids.label("image_ids"))
             .where(self._in_organization(batch_items), batch_items.c.batch_id == batch_id)
-            .where(batch_items.c.place > after)
-            .order_by(batch_items.c.place)
+            .where(batch_items.c.position > after)
+            .order_by(batch_items.c.position)
             .limit(limit)
         )
-        if state is not None:
-            statement = statement.where(batch_items.c.state == state)
+        if status is not None:
+            statement = statement.where(batch_items.c.status == status)
         return [to_item(row) for row in self._connection.execute(statement)]
 
     def image(self, image_id: UUID) -> Image:
@@ -301,9 +301,10 @@ class Reader:
         images_by_content: dict[tuple[str, str | None], list[Image]] = {}
         for row in rows:
             image = to_image(row)
-            images_by_content.setdefault((image.sha256, image.face), []).append(image)
+            images_by_content.setdefault((image.sha256, image.cubemap_face), []).append(image)
         groups = {
-            image.id: images_by_content.get((image.sha256, image.face), []) for image in images_
+            image.id: images_by_content.get((image.sha256, image.cubemap_face), [])
+            for image in images_
         }
         others = {
             id_: tuple(other for other in same_content if other.id != id_)
@@ -325,7 +326,12 @@ class Reader:
         return bytes(data)
 
     def neighbors(
-        self, image_id: UUID, *, radius_m: float, kinds: Sequence[SourceKind] = (), limit: int = 20
+        self,
+        image_id: UUID,
+        *,
+        radius_m: float,
+        source_kinds: Sequence[SourceKind] = (),
+        limit: int = 20,
     ) -> list[tuple[Image, float]]:
         """Images near an image with their geodesic distance in meters, nearest first."""
         near = neighbors.neighbors_of(
@@ -333,7 +339,7 @@ class Reader:
             self.image(image_id),
             self._organization_id,
             radius_m=radius_m,
-            kinds=kinds,
+            source_kinds=source_kinds,
             limit=limit,
         )
         images_by_id = self.images([near_id for near_id, _ in near])

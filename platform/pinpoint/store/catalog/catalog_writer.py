@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pinpoint import jobs
 from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
+from pinpoint.iteration import batched
 from pinpoint.records import (
     SOURCE_KINDS,
     Batch,
@@ -27,8 +28,8 @@ from pinpoint.store.catalog import corrections
 from pinpoint.store.catalog.catalog_reader import Reader
 from pinpoint.store.catalog.names import check_name
 from pinpoint.store.db.database import UnitOfWork
-from pinpoint.store.db.rows import hint_to_json
-from pinpoint.store.db.tables import batch_items, batches, images, queries, sources
+from pinpoint.store.db.rows import override_to_json
+from pinpoint.store.db.tables import audit_log, batch_items, batches, images, sources
 from pinpoint.store.deletion import image_deletion
 from pinpoint.store.ingest import source_roots
 
@@ -110,8 +111,7 @@ class Writer(Reader):
     def remove_files(self, source_id: UUID, external_ids: Sequence[str]) -> int:
         """Mark the images of these files as deleted; returns the number of images."""
         deleted: list[UUID] = []
-        for start in range(0, len(external_ids), _REMOVAL_PAGE):
-            page = external_ids[start : start + _REMOVAL_PAGE]
+        for page in batched(external_ids, _REMOVAL_PAGE):
             condition = and_(
                 self._in_organization(images),
                 images.c.source_id == source_id,
@@ -168,7 +168,7 @@ class Writer(Reader):
         if row.closed_at is not None:
             raise ConflictError(f"batch {batch_id} is closed; open a new one")
         last = self._connection.execute(
-            select(func.coalesce(func.max(batch_items.c.place), 0)).where(
+            select(func.coalesce(func.max(batch_items.c.position), 0)).where(
                 self._in_organization(batch_items), batch_items.c.batch_id == batch_id
             )
         ).scalar_one()
@@ -179,7 +179,7 @@ class Writer(Reader):
         if values:
             self._connection.execute(insert(batch_items), values)
         self._enqueue_jobs(
-            jobs.INGEST_ITEMS, [value["id"] for value in values if value["state"] == "received"]
+            jobs.INGEST_ITEMS, [value["id"] for value in values if value["status"] == "received"]
         )
         return [value["id"] for value in values]
 
@@ -189,20 +189,20 @@ class Writer(Reader):
             "id": uuid4(),
             "organization_id": self._organization_id,
             "batch_id": batch_id,
-            "place": position,
+            "position": position,
             "external_id": item.external_id,
             "file": item.file,
-            "locator": item.locator,
-            "hint": hint_to_json(item.hint),
-            "state": "rejected" if rejection else "received",
-            "stage": rejection.stage if rejection else None,
-            "reason": rejection.reason if rejection else None,
-            "detail": rejection.detail if rejection else None,
+            "uri": item.uri,
+            "metadata_override": override_to_json(item.metadata_override),
+            "status": "rejected" if rejection else "received",
+            "error_stage": rejection.error_stage if rejection else None,
+            "error_code": rejection.error_code if rejection else None,
+            "error_message": rejection.error_message if rejection else None,
         }
 
     def _enqueue_jobs(self, name: jobs.JobName, ids: Sequence[UUID]) -> None:
-        for start in range(0, len(ids), self._chunk):
-            self._unit.after_commit(name, ids[start : start + self._chunk])
+        for chunk_ids in batched(ids, self._chunk):
+            self._unit.after_commit(name, chunk_ids)
 
     def close_batch(self, batch_id: UUID) -> Batch:
         """Close a batch to new items; a second call changes nothing."""
@@ -230,15 +230,16 @@ class Writer(Reader):
             .where(
                 self._in_organization(batch_items),
                 batch_items.c.batch_id == batch_id,
-                batch_items.c.state == "received",
+                batch_items.c.status == "received",
                 # Evaluated again on the locked row: a worker may have claimed it in between.
                 or_(batch_items.c.lease_until.is_(None), batch_items.c.lease_until < func.now()),
             )
             .values(
-                state="canceled",
-                stage=None,
-                reason="canceled",
-                detail="canceled before it was read; `pinpoint batches retry` sends it again",
+                status="canceled",
+                error_stage=None,
+                error_code="canceled",
+                error_message="canceled before it was read; `pinpoint batches retry` sends it "
+                "again",
                 lease_owner=None,
                 lease_until=None,
             )
@@ -248,7 +249,8 @@ class Writer(Reader):
     def retry_batch(self, batch_id: UUID) -> int:
         """Process failed and canceled items again, each once; returns their number.
 
-        Items that wait for a worker or are claimed are skipped: the sweep recovers lost ones.
+        Items that wait for a worker or are claimed are skipped: the recovery job sends lost
+        ones again.
         """
         self.batch(batch_id)
         retried = self._connection.execute(
@@ -256,15 +258,15 @@ class Writer(Reader):
             .where(
                 self._in_organization(batch_items),
                 batch_items.c.batch_id == batch_id,
-                batch_items.c.state.in_(("failed", "canceled")),
+                batch_items.c.status.in_(("failed", "canceled")),
                 # An erased image has no file left to process.
-                batch_items.c.locator != "",
+                batch_items.c.uri != "",
             )
             .values(
-                state="received",
-                stage=None,
-                reason=None,
-                detail=None,
+                status="received",
+                error_stage=None,
+                error_code=None,
+                error_message=None,
                 notes=[],
                 attempts=0,
                 lease_owner=None,
@@ -276,14 +278,20 @@ class Writer(Reader):
         self._enqueue_jobs(jobs.INGEST_ITEMS, ids)
         return len(ids)
 
-    def fix_image(self, image_id: UUID, fix: ImageUpdate) -> Image:
+    def update_image(self, image_id: UUID, image_update: ImageUpdate) -> Image:
         """Set or clear manual values; the version increases and a worker updates the index.
 
         Raises:
             BadRequestError: Nothing would change, or no position would remain.
         """
-        _check_texts(creator=fix.creator, sequence=fix.sequence, license=fix.license)
-        corrections.correct_image(self._connection, image_id, self._in_organization(images), fix)
+        _check_texts(
+            creator=image_update.creator,
+            sequence=image_update.sequence,
+            license=image_update.license,
+        )
+        corrections.correct_image(
+            self._connection, image_id, self._in_organization(images), image_update
+        )
         self._enqueue_jobs(jobs.INDEX_IMAGES, [image_id])
         return self.image(image_id)
 
@@ -306,12 +314,12 @@ class Writer(Reader):
     ) -> None:
         """Write one row of the audit log: a hash of the photo, never the photo."""
         self._connection.execute(
-            insert(queries),
+            insert(audit_log),
             {
                 "id": uuid4(),
                 "organization_id": self._organization_id,
                 "key_id": key_id,
-                "asked": operation,
+                "operation": operation,
                 "photo_sha256": bytes.fromhex(photo_sha256) if photo_sha256 else None,
                 "bundle": bundle,
                 "index_build": index_build,

@@ -23,15 +23,15 @@ from pinpoint.store.db.tables import images
 
 
 def correct_image(
-    connection: Connection, image_id: UUID, mine: ColumnElement[bool], fix: ImageUpdate
+    connection: Connection, image_id: UUID, is_own: ColumnElement[bool], image_update: ImageUpdate
 ) -> None:
     """Set and clear manual values of an image. Its version increases and it becomes pending.
 
     Args:
         connection: Connection of the unit of work.
         image_id: Id of the image.
-        mine: Condition on the rows that may be changed.
-        fix: Values to set and fields to clear.
+        is_own: Condition on the rows that may be changed.
+        image_update: Values to set and fields to clear.
 
     Raises:
         NotFoundError: No such image exists, or it is deleted.
@@ -39,12 +39,12 @@ def correct_image(
     """
     row = connection.execute(
         select(images, func.ST_X(images.c.geom).label("lon"), func.ST_Y(images.c.geom).label("lat"))
-        .where(mine, images.c.id == image_id, images.c.state != "deleted")
+        .where(is_own, images.c.id == image_id, images.c.state != "deleted")
         .with_for_update(of=images)
     ).one_or_none()
     if row is None:
         raise NotFoundError(f"no image {image_id}")
-    layers = correct_layers(layers_of_row(row), fix)
+    layers = correct_layers(layers_of_row(row), image_update)
     merged = merge_layers(layers)
     if merged.position is None:
         raise BadRequestError(
@@ -66,28 +66,30 @@ def correct_image(
     )
 
 
-def correct_layers(stored: dict[LayerName, Layer], fix: ImageUpdate) -> dict[LayerName, Layer]:
+def correct_layers(
+    stored: dict[LayerName, Layer], image_update: ImageUpdate
+) -> dict[LayerName, Layer]:
     """Apply a correction to a row's layers.
 
     Raises:
         BadRequestError: No value is set, and no field to clear has a manual value.
     """
     manual = stored.get("manual", Layer())
-    new_values = clean_layer(_read_fix(fix))
-    cleared = clear_fields(manual, fix.clear)
+    new_values = clean_layer(_read_update(image_update))
+    cleared = clear_fields(manual, image_update.clear)
     if new_values.empty and cleared == manual:
-        if fix.clear:
-            names = ", ".join(sorted(fix.clear))
+        if image_update.clear:
+            names = ", ".join(sorted(image_update.clear))
             raise BadRequestError(f"nothing to clear: {names} was not set manually")
-        raise BadRequestError("nothing to fix: give at least one field")
+        raise BadRequestError("nothing to update: give at least one field")
     changed: dict[LayerName, Layer] = {**stored, "manual": overlay_layer(cleared, new_values)}
     return {name: layer for name, layer in changed.items() if not layer.empty}
 
 
-def _read_fix(fix: ImageUpdate) -> Layer:
+def _read_update(image_update: ImageUpdate) -> Layer:
     values: dict[str, Any] = {
-        field.name: getattr(fix, field.name)
-        for field in dataclasses.fields(fix)
+        field.name: getattr(image_update, field.name)
+        for field in dataclasses.fields(image_update)
         if field.name not in ("point", "clear")
     }
-    return Layer(position=fix.point, **values)
+    return Layer(position=image_update.point, **values)

@@ -99,8 +99,8 @@ def with_stored_layers(connection: Connection, items: Sequence[ClaimedItem]) -> 
     return [
         dataclasses.replace(
             item,
-            hint=dataclasses.replace(
-                item.hint or MetadataOverride(), stored_layers=stored[item.id]
+            metadata_override=dataclasses.replace(
+                item.metadata_override or MetadataOverride(), stored_layers=stored[item.id]
             ),
         )
         if item.id in stored
@@ -113,6 +113,6 @@ def _stored_layers(row: Any) -> dict[LayerName, Layer]:
     """Layers that a new reading does not replace; for a face without its own heading."""
     layers = layers_of_row(row)
     layers.pop("file", None)
-    if row.face is None:
+    if row.cubemap_face is None:
         return layers
     return {name: dataclasses.replace(layer, heading_deg=None) for name, layer in layers.items()}

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from pinpoint.iteration import batched
 from pinpoint.records import ImageFilter, ImagePosition, Source
 
 STATES: Final = ("pending", "indexed", "failed")
@@ -89,8 +90,7 @@ def list_ids(
         return _ids_by_prefix(connection, ordered, image_filter.id_prefix, values, after, limit)
     ids: list[UUID] = []
     sources_per_statement = max(1, _MAX_STATEMENT_ROWS // limit)
-    for start in range(0, len(ordered), sources_per_statement):
-        chunk = ordered[start : start + sources_per_statement]
+    for chunk in batched(ordered, sources_per_statement):
         starts = [_start_after(source, after) for source in chunk]
         values |= {
             "source_ids": [source.id for source in chunk],

@@ -26,7 +26,7 @@ _AROUND = text("""
       FROM (SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography AS geog) g
       JOIN images i ON ST_DWithin(i.geog, g.geog, :radius_m)
      WHERE i.organization_id = :organization_id AND i.id <> :image_id
-       AND i.state IN ('pending', 'indexed') AND i.kind = ANY(:kinds)
+       AND i.state IN ('pending', 'indexed') AND i.source_kind = ANY(:kinds)
      ORDER BY i.geog <-> g.geog, i.id
      LIMIT :limit
 """)
@@ -39,13 +39,13 @@ _CANDIDATE_POINT = "ST_SetSRID(ST_MakePoint(c.lon, c.lat), 4326)::geography"
 # The ties are then cut by id, so that the same query always gets the same rows.
 _NEAREST = """
             (SELECT * FROM (
-                SELECT i.id, i.source_id, i.kind, i.panorama_id, i.sequence, i.captured_at,
-                       i.sha256, i.face,
+                SELECT i.id, i.source_id, i.source_kind, i.panorama_id, i.sequence, i.captured_at,
+                       i.sha256, i.cubemap_face,
                        ST_Y(i.geom) AS lat, ST_X(i.geom) AS lon, i.geog <-> {here} AS sphere_m,
                        ST_Distance(i.geog, {here}) AS distance_m
                   FROM images i
                  WHERE ST_DWithin(i.geog, {here}, :radius_m)
-                   AND i.organization_id = :organization_id AND i.kind = '{kind}'
+                   AND i.organization_id = :organization_id AND i.source_kind = '{kind}'
                    AND i.state = 'indexed' AND i.id <> c.id
                    AND i.id <> ALL (CAST(:excluded AS uuid[]))
                  ORDER BY i.geog <-> {here}
@@ -57,18 +57,18 @@ _NEAREST = """
 EVIDENCE = text(
     """
     WITH near AS (
-        SELECT n.id, n.source_id, n.kind, n.panorama_id, n.sequence, n.captured_at, n.lat, n.lon,
-               array_agg(c.place) AS places, array_agg(n.distance_m) AS distances_m,
-               n.sha256, n.face
+        SELECT n.id, n.source_id, n.source_kind, n.panorama_id, n.sequence, n.captured_at,
+               n.lat, n.lon, array_agg(c.rank) AS ranks, array_agg(n.distance_m) AS distances_m,
+               n.sha256, n.cubemap_face
           FROM unnest(CAST(:ids AS uuid[]), CAST(:lats AS float8[]), CAST(:lons AS float8[]))
-               WITH ORDINALITY AS c(id, lat, lon, place)
+               WITH ORDINALITY AS c(id, lat, lon, rank)
           CROSS JOIN LATERAL ("""
     + "\n            UNION ALL".join(
         _NEAREST.format(here=_CANDIDATE_POINT, kind=kind) for kind in SOURCE_KINDS
     )
     + """) n
-         GROUP BY n.id, n.source_id, n.kind, n.panorama_id, n.sequence, n.captured_at, n.lat, n.lon,
-                  n.sha256, n.face)
+         GROUP BY n.id, n.source_id, n.source_kind, n.panorama_id, n.sequence, n.captured_at,
+                  n.lat, n.lon, n.sha256, n.cubemap_face)
     SELECT near.*, e.vector
       FROM near
       JOIN embeddings e
@@ -84,7 +84,7 @@ def neighbors_of(
     organization_id: UUID,
     *,
     radius_m: float,
-    kinds: Sequence[SourceKind],
+    source_kinds: Sequence[SourceKind],
     limit: int,
 ) -> list[tuple[UUID, float]]:
     """Ids and distances in meters of images near an image, nearest first."""
@@ -96,7 +96,7 @@ def neighbors_of(
             "radius_m": radius_m,
             "organization_id": organization_id,
             "image_id": image.id,
-            "kinds": list(kinds or SOURCE_KINDS),
+            "kinds": list(source_kinds or SOURCE_KINDS),
             "limit": limit,
         },
     )

@@ -16,8 +16,15 @@ from pinpoint.records import Point, TrainingRow, TrainingSource
 from pinpoint.store.db.database import Transactions, UnitOfWork
 from pinpoint.store.db.tables import images, organizations, sources
 
-_NAME_COLUMNS: Final = ("external_id", "face", "panorama_id", "kind", "creator", "sequence")
-_FILE_COLUMNS: Final = ("sha256", "size_bytes", "locator", "state")
+_NAME_COLUMNS: Final = (
+    "external_id",
+    "cubemap_face",
+    "panorama_id",
+    "source_kind",
+    "creator",
+    "sequence",
+)
+_FILE_COLUMNS: Final = ("sha256", "size_bytes", "uri", "state")
 _SELECT_ROWS: Final[Select[Any]] = (
     select(
         *(images.c[name] for name in (*_NAME_COLUMNS, *_FILE_COLUMNS)),
@@ -26,7 +33,7 @@ _SELECT_ROWS: Final[Select[Any]] = (
     )
     .where(images.c.state != "deleted")
     # Ordered by bytes, so that the order is the same on every machine.
-    .order_by(images.c.external_id.collate("C"), images.c.face.collate("C"))
+    .order_by(images.c.external_id.collate("C"), images.c.cubemap_face.collate("C"))
 )
 
 
@@ -78,21 +85,21 @@ class CatalogTrainingRows:
         panorama = row.panorama_id and row.panorama_id.removeprefix(f"{source_id}/")
         return TrainingRow(
             external_id=row.external_id,
-            face=row.face,
+            cubemap_face=row.cubemap_face,
             panorama_id=panorama,
-            kind=row.kind,
+            source_kind=row.source_kind,
             point=Point(lat=row.lat, lon=row.lon),
             creator=row.creator,
             sequence=row.sequence,
             sha256=row.sha256.hex() if has_original else None,
             size_bytes=row.size_bytes,
-            path=self._find_path(row.locator),
+            path=self._find_path(row.uri),
             state=row.state,
         )
 
-    def _find_path(self, locator: str | None) -> str | None:
+    def _find_path(self, uri: str | None) -> str | None:
         try:
-            return self._blobs.path(locator) if locator else None
+            return self._blobs.path(uri) if uri else None
         except NotFoundError:
             return None
 

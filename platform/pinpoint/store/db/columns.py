@@ -52,7 +52,7 @@ def spatial_index(kind: SourceKind) -> Index:
         "organization_id",
         "geog",
         postgresql_using="gist",
-        postgresql_where=text(f"kind = '{kind}' AND state = 'indexed'"),
+        postgresql_where=text(f"source_kind = '{kind}' AND state = 'indexed'"),
     )
 
 

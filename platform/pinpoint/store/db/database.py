@@ -93,25 +93,25 @@ def api_engine(url: str, *, own_login: bool) -> Engine:
     return _create_engine(url, "tenant,public", take_role=None if own_login else "pinpoint_api")
 
 
-def migrations_folder() -> Path:
-    """Folder of the migrations in the checkout that this package runs from.
+def find_alembic_ini() -> Path:
+    """Path of `alembic.ini` in the checkout that this package runs from.
 
     Raises:
         ConfigurationError: The package was installed without its checkout.
     """
-    folder = Path(__file__).resolve().parents[4] / "migrations"
-    if not (folder / "env.py").is_file():
-        raise ConfigurationError(f"no migrations at {folder}: run Pinpoint from its checkout")
-    return folder
+    path = Path(__file__).resolve().parents[4] / "alembic.ini"
+    if not path.is_file():
+        raise ConfigurationError(
+            f"no migrations: {path} does not exist. Install Pinpoint from its checkout "
+            "(`pip install -e .`), which contains alembic.ini and migrations/"
+        )
+    return path
 
 
 @cache
 def head_revision() -> str:
     """Schema revision that this code requires."""
-    config = Config()
-    config.set_main_option("script_location", str(migrations_folder()))
-    config.set_main_option("path_separator", "os")
-    head = ScriptDirectory.from_config(config).get_current_head()
+    head = ScriptDirectory.from_config(Config(find_alembic_ini())).get_current_head()
     if head is None:
         raise ConfigurationError("the migrations folder holds no revision")
     return head
@@ -174,8 +174,8 @@ class Transactions:
             try:
                 self._queue.send(name, ids)
             except BrokerUnavailableError as error:
-                # The rows are durable and the sweep sends the job again, so this only costs time.
-                _log.warning("job not sent; the sweep will", job=name, reason=error.message)
+                # The rows are durable and the recovery job sends it again, so this only costs time.
+                _log.warning("job not sent; the recovery job will", job=name, reason=error.message)
 
     def check(self) -> None:
         """Raise `DatabaseUnavailableError` unless PostgreSQL answers at this code's revision."""

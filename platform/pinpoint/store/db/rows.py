@@ -25,7 +25,7 @@ from pinpoint.records import (
     Vector,
     limits,
 )
-from pinpoint.records.limits import BAD_HINT, UnstorableError
+from pinpoint.records.limits import BAD_METADATA_OVERRIDE, UnstorableError
 from pinpoint.store.catalog.layer_json import origins_of_row
 
 _NAMESPACE = UUID("6f1f2d6e-6c0c-5d39-9a4e-2f0d3a5b7c11")
@@ -59,49 +59,55 @@ def unpack_vector(data: bytes) -> Vector:
     return np.frombuffer(data, dtype="<f2").astype(np.float32)
 
 
-def hint_to_json(hint: MetadataOverride | None) -> dict[str, Any] | None:
-    """Encode a hint as JSON, only fields with a value."""
-    if hint is None:
+def override_to_json(metadata_override: MetadataOverride | None) -> dict[str, Any] | None:
+    """Encode an override as JSON, only fields with a value."""
+    if metadata_override is None:
         return None
     values = {
         name: value
-        for name, value in asdict(hint).items()
+        for name, value in asdict(metadata_override).items()
         # Stored layers may change before the item is claimed, so they are not stored here.
         if value not in (None, {}) and name != "stored_layers"
     }
-    if hint.captured_at is not None:
-        values["captured_at"] = hint.captured_at.isoformat()
+    if metadata_override.captured_at is not None:
+        values["captured_at"] = metadata_override.captured_at.isoformat()
     return values
 
 
-def hint_from_json(values: object) -> MetadataOverride | None:
-    """Decode a hint that `hint_to_json` encoded.
+def override_from_json(values: object) -> MetadataOverride | None:
+    """Decode an override that `override_to_json` encoded.
 
     Raises:
-        Unstorable: The value is no hint (`bad_hint`), or contains a value that cannot be stored.
+        UnstorableError: The value is no override (`bad_metadata_override`), or contains a value
+            that cannot be stored.
     """
     if values is None:
         return None
     if not isinstance(values, Mapping):
-        raise UnstorableError(BAD_HINT, "the stored hint is not a JSON object")
+        raise UnstorableError(
+            BAD_METADATA_OVERRIDE, "the stored metadata_override is not a JSON object"
+        )
     fields = dict(values)
     for name, value in fields.items():
-        if name not in _HINT_TYPES:
-            raise UnstorableError(BAD_HINT, "the stored hint has an unknown field")
-        # A bool is an int in Python, but not a valid number here.
-        if isinstance(value, bool) or not isinstance(value, _HINT_TYPES[name]):
+        if name not in _OVERRIDE_TYPES:
             raise UnstorableError(
-                BAD_HINT, f"{name} of the stored hint has a value of the wrong type"
+                BAD_METADATA_OVERRIDE, "the stored metadata_override has an unknown field"
+            )
+        # A bool is an int in Python, but not a valid number here.
+        if isinstance(value, bool) or not isinstance(value, _OVERRIDE_TYPES[name]):
+            raise UnstorableError(
+                BAD_METADATA_OVERRIDE,
+                f"{name} of the stored metadata_override has a value of the wrong type",
             )
     if fields.get("captured_at") is not None:
         fields["captured_at"] = _parse_time(fields["captured_at"])
-    hint = MetadataOverride(**fields)
-    limits.check_hint(hint)
-    return hint
+    metadata_override = MetadataOverride(**fields)
+    limits.check_metadata_override(metadata_override)
+    return metadata_override
 
 
 _NUMBER_TYPES, _TEXT_TYPES = (int, float, NoneType), (str, NoneType)
-_HINT_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+_OVERRIDE_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     **dict.fromkeys(
         ("lat", "lon", "heading_deg", "altitude_m", "camera_clock_offset_s"), _NUMBER_TYPES
     ),
@@ -116,23 +122,28 @@ def _parse_time(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UnstorableError(BAD_HINT, "captured_at of the stored hint is not a time") from error
+        raise UnstorableError(
+            BAD_METADATA_OVERRIDE, "captured_at of the stored metadata_override is not a time"
+        ) from error
     return limits.to_utc("captured_at", moment)
 
 
-def parse_hint(text: str | None) -> MetadataOverride | None:
-    """Parse the hint in a row's JSON text.
+def parse_override(text: str | None) -> MetadataOverride | None:
+    """Parse the override in a row's JSON text.
 
     Raises:
-        Unstorable: The text is no JSON or no hint, or contains a value that cannot be stored.
+        UnstorableError: The text is no JSON or no override, or contains a value that cannot
+            be stored.
     """
     if text is None:
         return None
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UnstorableError(BAD_HINT, "the stored hint is not valid JSON") from error
-    return hint_from_json(values)
+        raise UnstorableError(
+            BAD_METADATA_OVERRIDE, "the stored metadata_override is not valid JSON"
+        ) from error
+    return override_from_json(values)
 
 
 def to_source(row: Row[Any], images: int = 0, roots: Sequence[SourceRoot] = ()) -> Source:
@@ -156,9 +167,9 @@ def to_image(row: Row[Any]) -> Image:
         id=row.id,
         source_id=row.source_id,
         source=row.source_name,
-        kind=row.kind,
+        source_kind=row.source_kind,
         external_id=row.external_id,
-        face=row.face,
+        cubemap_face=row.cubemap_face,
         panorama_id=row.panorama_id,
         point=Point(lat=row.lat, lon=row.lon),
         captured_at=row.captured_at,
@@ -174,9 +185,9 @@ def to_image(row: Row[Any]) -> Image:
         format=row.format,
         width_px=row.width_px,
         height_px=row.height_px,
-        locator=row.locator,
+        uri=row.uri,
         state=row.state,
-        failure=row.failure,
+        error_message=row.error_message,
         version=row.version,
         attributes=row.attributes,
         created_at=row.created_at,
@@ -213,12 +224,12 @@ def to_item(row: Any) -> BatchItem:
     """Convert a row of `batch_items` with the ids of its images."""
     return BatchItem(
         id=row.id,
-        seq=row.place,
+        position=row.position,
         file=row.file,
-        state=row.state,
-        stage=row.stage,
-        reason=row.reason,
-        detail=row.detail,
+        status=row.status,
+        error_stage=row.error_stage,
+        error_code=row.error_code,
+        error_message=row.error_message,
         image_ids=tuple(row.image_ids or ()),
         attempts=row.attempts,
         notes=tuple(row.notes),

@@ -85,8 +85,6 @@ sources = Table(
     Column("license", Text),
     Column("attribution", Text),
     Column("originals", Text, nullable=False),
-    # Before revision 0006 a source had one root; `source_roots` holds them now.
-    Column("root", Text),
     timestamp_column("created_at", stamped=True),
     timestamp_column("erased_at"),
     UniqueConstraint("organization_id", "name"),
@@ -116,9 +114,9 @@ images = Table(
     organization_fk(),
     Column("source_id", Uuid, nullable=False),
     # Copied from the source, so that the evidence statement needs no join inside its loop.
-    Column("kind", Text, nullable=False),
+    Column("source_kind", Text, nullable=False),
     Column("external_id", Text, nullable=False),
-    Column("face", Text),
+    Column("cubemap_face", Text),
     Column("panorama_id", Text),
     Column("geog", Geography("POINT", srid=4326, spatial_index=False), nullable=False),
     # For tiles and GIS clients; logic uses `geog` (geometry is wrong at ±180°).
@@ -143,7 +141,7 @@ images = Table(
     Column("format", Text, nullable=False),
     Column("width_px", Integer, nullable=False),
     Column("height_px", Integer, nullable=False),
-    Column("locator", Text),
+    Column("uri", Text),
     Column("cell_r5", BigInteger, nullable=False),
     Column("cell_r7", BigInteger, nullable=False),
     Column("cell_r9", BigInteger, nullable=False),
@@ -153,12 +151,12 @@ images = Table(
     # Names of the fields in the layer `manual`.
     Column("manual_fields", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("state", Text, nullable=False),
-    Column("failure", Text),
+    Column("error_message", Text),
     Column("version", Integer, nullable=False),
-    # Arrival of the item that last wrote the row: an earlier file never replaces it.
-    Column("arrival", BigInteger, nullable=False, server_default=text("0")),
+    # `ingest_seq` of the item that last wrote the row: an earlier file never replaces it.
+    Column("ingest_seq", BigInteger, nullable=False, server_default=text("0")),
     # Transaction that last wrote the row (set by trigger): the watermark of index rebuilds.
-    Column("changed_xid", BigInteger, nullable=False, server_default=text("0")),
+    Column("modified_xid", BigInteger, nullable=False, server_default=text("0")),
     timestamp_column("created_at", stamped=True),
     timestamp_column("updated_at", stamped=True),
     tenant_fk("sources", "source_id", cascade=False),
@@ -177,10 +175,12 @@ images = Table(
         "id",
     ),
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
-    Index("ix_images_changed_xid", "changed_xid"),
-    Index("ix_images_locator", "locator", postgresql_using="hash"),
+    Index("ix_images_modified_xid", "modified_xid"),
+    Index("ix_images_uri", "uri", postgresql_using="hash"),
     *(group_index(column) for column in GROUP_COLUMNS),
-    Index("ix_images_unsettled", "state", postgresql_where=text("state IN ('pending', 'deleted')")),
+    Index(
+        "ix_images_unprocessed", "state", postgresql_where=text("state IN ('pending', 'deleted')")
+    ),
 )
 
 thumbnails = Table(
@@ -211,7 +211,7 @@ tombstones = Table(
     Column("image_id", Uuid, primary_key=True),
     organization_fk(),
     Column("version", Integer, nullable=False),
-    Column("changed_xid", BigInteger, nullable=False, server_default=text("0")),
+    Column("modified_xid", BigInteger, nullable=False, server_default=text("0")),
     timestamp_column("deleted_at", stamped=True),
 )
 
@@ -249,22 +249,23 @@ batch_items = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     # Order of arrival over all organizations, for workers; never shown to users.
-    Column("seq", BigInteger, Identity(always=False), nullable=False),
+    Column("ingest_seq", BigInteger, Identity(always=False), nullable=False),
     organization_fk(),
     Column("batch_id", Uuid, nullable=False),
-    # Order of arrival in the batch, shown to users: gaps in `seq` would reveal how much other
-    # organizations ingest.
-    Column("place", BigInteger, nullable=False),
+    # Ordinal in the batch, from 1, shown to users: gaps in `ingest_seq` would reveal how much
+    # other organizations ingest.
+    Column("position", BigInteger, nullable=False),
     Column("external_id", Text, nullable=False),
     Column("file", Text, nullable=False),
-    Column("locator", Text, nullable=False),
-    Column("hint", JSONB),
-    Column("state", Text, nullable=False),
-    # Final status of the item after all its images are indexed.
-    Column("outcome", Text),
-    Column("stage", Text),
-    Column("reason", Text),
-    Column("detail", Text),
+    Column("uri", Text, nullable=False),
+    Column("metadata_override", JSONB),
+    Column("status", Text, nullable=False),
+    # Status of the item after all its images are indexed.
+    Column("final_status", Text),
+    # Stage, code and message of the error if the item has no image; see `media/checks.py`.
+    Column("error_stage", Text),
+    Column("error_code", Text),
+    Column("error_message", Text),
     # Notes for the user, independent of the final status.
     Column("notes", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
@@ -272,32 +273,27 @@ batch_items = Table(
     timestamp_column("lease_until"),
     # Set by trigger: time of the (repeated) arrival and of the final status.
     timestamp_column("received_at", stamped=True),
-    timestamp_column("settled_at"),
+    timestamp_column("processed_at"),
     CheckConstraint(
-        "state IN ('received', 'stored', 'indexed', 'updated', 'duplicate', 'rejected', 'failed', "
+        "status IN ('received', 'stored', 'indexed', 'updated', 'duplicate', 'rejected', 'failed', "
         "'canceled')",
-        name="state",
+        name="status",
     ),
     tenant_fk("batches", "batch_id"),
-    UniqueConstraint("batch_id", "place"),
+    UniqueConstraint("batch_id", "position"),
     UniqueConstraint("organization_id", "id"),
-    Index("ix_batch_items_batch_id_state", "batch_id", "state"),
+    Index("ix_batch_items_batch_id_status", "batch_id", "status"),
     Index(
-        "ix_batch_items_unsettled",
-        "seq",
-        postgresql_where=text("state IN ('received', 'stored')"),
+        "ix_batch_items_open",
+        "ingest_seq",
+        postgresql_where=text("status IN ('received', 'stored')"),
     ),
     Index(
-        "ix_batch_items_locator",
-        "locator",
-        # A hash index stores no text: a locator may be longer than a b-tree entry.
+        "ix_batch_items_uri",
+        "uri",
+        # A hash index stores no text: a URI may be longer than a b-tree entry.
         postgresql_using="hash",
-        postgresql_where=text("state IN ('received', 'stored')"),
-    ),
-    Index(
-        "ix_batch_items_refused",
-        "settled_at",
-        postgresql_where=text("state IN ('rejected', 'failed')"),
+        postgresql_where=text("status IN ('received', 'stored')"),
     ),
 )
 
@@ -308,26 +304,26 @@ item_images = Table(
     Column("image_id", Uuid, nullable=False),
     organization_fk(),
     Column("version", Integer, nullable=False),
-    Column("done", Boolean, nullable=False, server_default=text("false")),
+    Column("processed", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("item_id", "image_id"),
     tenant_fk("batch_items", "item_id"),
     tenant_fk("images", "image_id"),
     Index("ix_item_images_image_id", "image_id"),
 )
 
-queries = Table(
-    "queries",
+audit_log = Table(
+    "audit_log",
     metadata,
     Column("id", Uuid, primary_key=True),
     organization_fk(),
     Column("key_id", Uuid),
-    Column("asked", Text, nullable=False),
+    Column("operation", Text, nullable=False),
     # A hash of the photo, never the photo.
     Column("photo_sha256", LargeBinary),
     Column("bundle", Text, nullable=False),
     Column("index_build", Text),
-    timestamp_column("asked_at", stamped=True),
-    Index("ix_queries_organization_id_asked_at", "organization_id", "asked_at"),
+    timestamp_column("created_at", stamped=True),
+    Index("ix_audit_log_organization_id_created_at", "organization_id", "created_at"),
 )
 
 # One row, created by the migration: the id that the index of this installation carries.
@@ -341,10 +337,10 @@ installation = Table(
 )
 
 # Statistics over all organizations that jobs save for `/metrics` and `pinpoint status`.
-upkeep = Table(
-    "upkeep",
+maintenance_stats = Table(
+    "maintenance_stats",
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", Double, nullable=False),
-    timestamp_column("at", stamped=True),
+    timestamp_column("updated_at", stamped=True),
 )

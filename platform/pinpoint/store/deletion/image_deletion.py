@@ -89,17 +89,17 @@ def _fail_waiting(connection: Connection, ids: Sequence[UUID]) -> None:
     """Fail the items that waited for a deleted image."""
     waiting = (
         select(item_images.c.item_id)
-        .where(is_any_of(item_images.c.image_id, ids), item_images.c.done.is_(False))
+        .where(is_any_of(item_images.c.image_id, ids), item_images.c.processed.is_(False))
         .scalar_subquery()
     )
     connection.execute(
         update(batch_items)
-        .where(batch_items.c.id.in_(waiting), batch_items.c.state == "stored")
+        .where(batch_items.c.id.in_(waiting), batch_items.c.status == "stored")
         .values(
-            state="failed",
-            stage="store",
-            reason="deleted_meanwhile",
-            detail="the image was deleted before it was indexed",
+            status="failed",
+            error_stage="store",
+            error_code="deleted_during_ingest",
+            error_message="the image was deleted before it was indexed",
             lease_owner=None,
             lease_until=None,
         )
@@ -111,7 +111,7 @@ def pending_deletions(
 ) -> list[PendingDeletion]:
     """Deleted images that still have a row, locked; only those in `ids`, if given."""
     statement = (
-        select(images.c.id, images.c.version, images.c.locator)
+        select(images.c.id, images.c.version, images.c.uri)
         .where(images.c.state == "deleted")
         .order_by(images.c.id)
         .limit(limit)
@@ -120,19 +120,17 @@ def pending_deletions(
     if ids is not None:
         statement = statement.where(is_any_of(images.c.id, ids))
     return [
-        PendingDeletion(id=row.id, version=row.version, locator=row.locator)
+        PendingDeletion(id=row.id, version=row.version, uri=row.uri)
         for row in connection.execute(statement)
     ]
 
 
 def unreferenced_blobs(connection: Connection, deletions: Sequence[PendingDeletion]) -> list[str]:
     """Blobs that no other row references: the faces of one panorama share their file's blob."""
-    blobs = {
-        deletion.locator for deletion in deletions if (deletion.locator or "").startswith("blob:")
-    }
+    blobs = {deletion.uri for deletion in deletions if (deletion.uri or "").startswith("blob:")}
     referenced = connection.execute(
-        select(images.c.locator).where(
-            images.c.locator.in_(blobs),
+        select(images.c.uri).where(
+            images.c.uri.in_(blobs),
             ~is_any_of(images.c.id, [deletion.id for deletion in deletions]),
         )
     ).scalars()
@@ -173,22 +171,22 @@ def _redact_items(connection: Connection, ids: Sequence[UUID]) -> None:
         .where(is_any_of(deleted.c.id, ids), sources.c.erased_at.is_(None), ~is_kept)
         .subquery()
     )
-    duplicate_detail = func.concat("the same bytes are held as ", names.c.external_id)
+    duplicate_message = func.concat("the same bytes are held as ", names.c.external_id)
     is_named = batch_items.c.external_id == names.c.external_id
     connection.execute(
         update(batch_items)
         .where(
             batches.c.source_id == names.c.source_id,
             batch_items.c.batch_id == batches.c.id,
-            batch_items.c.state.not_in(("received", "stored")),
-            is_named | (batch_items.c.detail == duplicate_detail),
+            batch_items.c.status.not_in(("received", "stored")),
+            is_named | (batch_items.c.error_message == duplicate_message),
         )
         .values(
             external_id=case((is_named, ""), else_=batch_items.c.external_id),
             file=case((is_named, ""), else_=batch_items.c.file),
-            locator=case((is_named, ""), else_=batch_items.c.locator),
-            hint=case((is_named, null()), else_=batch_items.c.hint),
-            detail="the image was erased",
+            uri=case((is_named, ""), else_=batch_items.c.uri),
+            metadata_override=case((is_named, null()), else_=batch_items.c.metadata_override),
+            error_message="the image was erased",
             # Notes contain positions and other values.
             notes=[],
         )

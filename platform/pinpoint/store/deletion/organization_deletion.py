@@ -18,20 +18,20 @@ from sqlalchemy import ColumnElement, Connection, Text, delete, func, insert, or
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from pinpoint.errors import NotFoundError
+from pinpoint.records import DEFAULT_ORGANIZATION
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.tables import (
     api_keys,
+    audit_log,
     batches,
     images,
     organizations,
-    queries,
     source_roots,
     sources,
     tombstones,
 )
 from pinpoint.store.deletion import image_deletion
 
-DEFAULT_ORGANIZATION: Final = "default"
 """Organization that the embedded stack uses while no keys exist; it always exists."""
 
 _ERASED_NAME: Final[ColumnElement[str]] = func.concat("erased:", organizations.c.id.cast(Text))
@@ -64,7 +64,9 @@ class OrganizationDeletion:
         with self._transactions.begin() as unit:
             connection = unit.connection
             _erase_sources(connection, organization_id)
-            connection.execute(delete(queries).where(queries.c.organization_id == organization_id))
+            connection.execute(
+                delete(audit_log).where(audit_log.c.organization_id == organization_id)
+            )
             keys = connection.execute(
                 delete(api_keys).where(api_keys.c.organization_id == organization_id)
             )
@@ -84,7 +86,7 @@ class OrganizationDeletion:
                 image_deletion.mark_deleted(connection, images.c.organization_id == organization_id)
             )
 
-    def graves(self, organization_id: UUID, limit: int) -> list[UUID]:
+    def pending_deletions(self, organization_id: UUID, limit: int) -> list[UUID]:
         """Deleted images of an organization that still have a row."""
         statement = (
             select(images.c.id)
@@ -95,14 +97,14 @@ class OrganizationDeletion:
         with self._transactions.begin() as unit:
             return list(unit.connection.execute(statement).scalars())
 
-    def closed(self) -> list[UUID]:
+    def deleted_organizations(self) -> list[UUID]:
         """Organizations that are marked as erased."""
         with self._transactions.begin() as unit:
             return list(
                 unit.connection.execute(select(organizations.c.id).where(_IS_ERASED)).scalars()
             )
 
-    def bytes_may_go(self) -> bool:
+    def blob_deletion_allowed(self) -> bool:
         """Whether no backup is running that may need blobs of deleted rows."""
         with self._transactions.begin() as unit:
             return image_deletion.blob_deletion_allowed(unit.connection)
@@ -116,19 +118,19 @@ class OrganizationDeletion:
                 select(table.c.organization_id)
                 .where(table.c.organization_id == organizations.c.id)
                 .exists()
-                for table in (sources, images, tombstones, queries, api_keys)
+                for table in (sources, images, tombstones, audit_log, api_keys)
             ]
             deleted = connection.execute(
                 delete(organizations).where(_IS_ERASED, *(~rows for rows in remaining))
             )
             return int(deleted.rowcount)
 
-    def forget_queries(self, older_than_s: float) -> int:
+    def prune_audit_log(self, older_than_s: float) -> int:
         """Delete audit rows older than this; returns their number."""
         with self._transactions.begin() as unit:
             deleted = unit.connection.execute(
-                delete(queries).where(
-                    queries.c.asked_at < func.now() - timedelta(seconds=older_than_s)
+                delete(audit_log).where(
+                    audit_log.c.created_at < func.now() - timedelta(seconds=older_than_s)
                 )
             )
             return int(deleted.rowcount)
@@ -154,7 +156,6 @@ def _erase_sources(connection: Connection, organization_id: UUID) -> None:
             name=func.concat("erased:", sources.c.id.cast(Text)),
             license=None,
             attribution=None,
-            root=None,
         )
     )
     # Paths contain names of people and places; the sources are deleted with their last image.

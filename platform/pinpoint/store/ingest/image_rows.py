@@ -39,7 +39,7 @@ METADATA_COLUMNS: Final = (
 def image_values(
     item: ClaimedItem, reading: DecodedImage, rows: Sequence[Any]
 ) -> list[dict[str, Any]] | None:
-    """Compute one row per face, without the locator; `lat` and `lon` serve for comparisons.
+    """Compute one row per face, without the URI; `lat` and `lon` serve for comparisons.
 
     Args:
         item: Item of the file.
@@ -55,7 +55,7 @@ def image_values(
     shared = {
         "organization_id": item.organization_id,
         "source_id": item.source.id,
-        "kind": item.source.kind,
+        "source_kind": item.source.kind,
         "external_id": item.external_id,
         "camera": clean_text(capture.camera),
         "sha256": sha256,
@@ -64,7 +64,7 @@ def image_values(
         "width_px": capture.width_px,
         "height_px": capture.height_px,
         "state": "pending",
-        "arrival": item.arrival,
+        "ingest_seq": item.ingest_seq,
     }
     file_attributes = to_jsonb(capture.file_attributes)
     face_rows = []
@@ -83,7 +83,7 @@ def image_values(
             | columns_of(layers, merged.position, merged)
             | {
                 "id": face_id,
-                "face": face.name,
+                "cubemap_face": face.name,
                 "lat": merged.position.lat,
                 "lon": merged.position.lon,
                 "panorama_id": merged.panorama_id or _name_panorama(item, reading),

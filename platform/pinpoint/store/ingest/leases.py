@@ -26,9 +26,14 @@ from sqlalchemy import (
 )
 
 from pinpoint.fault_isolation import INTERNAL_ERROR
-from pinpoint.records import ClaimedItem, Rejected, limits
+from pinpoint.records import (
+    ClaimedItem,
+    FinalStatus,
+    Rejected,
+    limits,
+)
 from pinpoint.records.limits import UnstorableError
-from pinpoint.store.db.rows import is_any_of, parse_hint, to_source
+from pinpoint.store.db.rows import is_any_of, parse_override, to_source
 from pinpoint.store.db.tables import batch_items, batches, embeddings, images, item_images, sources
 
 
@@ -44,9 +49,9 @@ def _has_no_valid_lease(lease_s: float) -> ColumnElement[bool]:
 
 
 # Literal, so that the planner can prove that the partial index over open items applies.
-_OPEN = text("batch_items.state IN ('received', 'stored')")
-_HINT_CHARS: Final = 8 * limits.MAX_ATTRIBUTES_BYTES
-"""Maximum characters of a stored hint that are read: a longer hint is cut off and cannot be
+_OPEN = text("batch_items.status IN ('received', 'stored')")
+_MAX_OVERRIDE_CHARS: Final = 8 * limits.MAX_ATTRIBUTES_BYTES
+"""Maximum characters of a stored override that are read: a longer override is cut off and cannot be
 parsed."""
 
 
@@ -55,17 +60,17 @@ def claim_items(
 ) -> list[Row[Any]]:
     """Claim free items, in order; fail items with too many attempts.
 
-    Returns rows with hints as text: `to_claimed` parses one, outside this transaction, so that the
-    attempt is counted whatever a row contains.
+    Returns rows with overrides as text: `to_claimed` parses one, outside this transaction, so that
+    the attempt is counted whatever a row contains.
 
     Of several ids, only items without an attempt are claimed. A worker that dies with a chunk gives
     no information about a single file, and a broker may deliver the same chunk again. So each file
-    of the chunk loses one attempt, and the sweep then sends the files one by one.
+    of the chunk loses one attempt, and the recovery job then sends the files one by one.
     """
     free = (
         select(batch_items.c.id)
         .where(is_any_of(batch_items.c.id, ids), _OPEN, _has_no_valid_lease(lease_s))
-        .order_by(batch_items.c.seq)
+        .order_by(batch_items.c.ingest_seq)
         .with_for_update(skip_locked=True)
     )
     if len(ids) > 1:
@@ -87,12 +92,12 @@ def claim_items(
 def _fail_exhausted(connection: Connection, ids: Sequence[UUID], max_attempts: int) -> None:
     """Fail items with too many attempts."""
     exhausted = connection.execute(
-        select(batch_items.c.id, batch_items.c.file, batch_items.c.reason).where(
+        select(batch_items.c.id, batch_items.c.file, batch_items.c.error_code).where(
             is_any_of(batch_items.c.id, ids), batch_items.c.attempts >= max_attempts
         )
     )
-    verdicts = {row.id: _too_many_attempts(row, max_attempts) for row in exhausted}
-    finish_items(connection, verdicts, "failed")
+    rejections = {row.id: _too_many_attempts(row, max_attempts) for row in exhausted}
+    finish_items(connection, rejections, "failed")
 
 
 def _too_many_attempts(row: Any, max_attempts: int) -> Rejected:
@@ -100,10 +105,10 @@ def _too_many_attempts(row: Any, max_attempts: int) -> Rejected:
     failed = f"{max_attempts} attempts failed with an error; the log of the workers contains it"
     return Rejected(
         file=row.file,
-        stage="read",
-        reason=INTERNAL_ERROR if row.reason == INTERNAL_ERROR else "too_many_attempts",
-        detail=(
-            f"given up: {failed if row.reason == INTERNAL_ERROR else lost}; "
+        error_stage="read",
+        error_code=INTERNAL_ERROR if row.error_code == INTERNAL_ERROR else "too_many_attempts",
+        error_message=(
+            f"given up: {failed if row.error_code == INTERNAL_ERROR else lost}; "
             "`pinpoint batches retry` sends it again"
         ),
     )
@@ -116,17 +121,19 @@ def _select_claimed(connection: Connection, ids: Sequence[UUID]) -> list[Row[Any
             batch_items.c.batch_id,
             batch_items.c.external_id,
             batch_items.c.file,
-            batch_items.c.locator,
-            # As text: one unreadable hint would fail the rows of all other items.
-            func.left(cast(batch_items.c.hint, Text), _HINT_CHARS).label("hint"),
+            batch_items.c.uri,
+            # As text: one unreadable override would fail the rows of all other items.
+            func.left(cast(batch_items.c.metadata_override, Text), _MAX_OVERRIDE_CHARS).label(
+                "metadata_override"
+            ),
             batch_items.c.attempts,
-            batch_items.c.seq.label("arrival"),
+            batch_items.c.ingest_seq,
             sources,
         )
         .join(batches, batches.c.id == batch_items.c.batch_id)
         .join(sources, sources.c.id == batches.c.source_id)
         .where(is_any_of(batch_items.c.id, ids), _OPEN)
-        .order_by(batch_items.c.seq)
+        .order_by(batch_items.c.ingest_seq)
     )
     return list(rows)
 
@@ -135,55 +142,64 @@ def to_claimed(row: Row[Any]) -> ClaimedItem:
     """Convert a row of `claim_items` to an item.
 
     Raises:
-        Unstorable: Its hint cannot be parsed, or a value cannot be stored.
+        UnstorableError: Its override cannot be parsed, or a value cannot be stored.
     """
-    limits.check_item(row.external_id, row.file, row.locator, None)
+    limits.check_item(row.external_id, row.file, row.uri, None)
     return ClaimedItem(
         id=row.item_id,
         organization_id=row.organization_id,
         source=to_source(row),
         external_id=row.external_id,
         file=row.file,
-        locator=row.locator,
-        hint=parse_hint(row.hint),
+        uri=row.uri,
+        metadata_override=parse_override(row.metadata_override),
         attempts=row.attempts,
-        arrival=row.arrival,
+        ingest_seq=row.ingest_seq,
         batch_id=row.batch_id,
     )
 
 
 def rejection_of(row: Row[Any], error: UnstorableError) -> Rejected:
     """Final status of a row of `claim_items` that `to_claimed` rejects."""
-    return Rejected(file=row.file, stage="read", reason=error.reason, detail=error.detail)
+    return Rejected(
+        file=row.file, error_stage="read", error_code=error.reason, error_message=error.detail
+    )
 
 
-def finish_items(connection: Connection, verdicts: Mapping[UUID, Rejected], verdict: str) -> None:
+def finish_items(
+    connection: Connection, rejections: Mapping[UUID, Rejected], status: FinalStatus
+) -> None:
     """Set the final status of open items; items that already have one keep it."""
-    if not verdicts:
+    if not rejections:
         return
     connection.execute(
         update(batch_items)
         .where(batch_items.c.id == bindparam("item"), _OPEN)
         .values(
-            state=verdict,
-            stage=bindparam("at"),
-            reason=bindparam("why"),
-            detail=bindparam("text"),
+            status=status,
+            error_stage=bindparam("stage"),
+            error_code=bindparam("code"),
+            error_message=bindparam("message"),
             lease_owner=None,
             lease_until=None,
         ),
         [
-            {"item": item, "at": rejection.stage, "why": rejection.reason, "text": rejection.detail}
-            for item, rejection in sorted(verdicts.items())
+            {
+                "item": item,
+                "stage": rejection.error_stage,
+                "code": rejection.error_code,
+                "message": rejection.error_message,
+            }
+            for item, rejection in sorted(rejections.items())
         ],
     )
-    if verdict == "failed":
-        _fail_images(connection, verdicts)
+    if status == "failed":
+        _fail_images(connection, rejections)
 
 
-def _fail_images(connection: Connection, verdicts: Mapping[UUID, Rejected]) -> None:
+def _fail_images(connection: Connection, rejections: Mapping[UUID, Rejected]) -> None:
     """Mark image rows of failed items without a vector as failed, with the reason."""
-    for item, rejection in sorted(verdicts.items()):
+    for item, rejection in sorted(rejections.items()):
         rows = select(item_images.c.image_id).where(item_images.c.item_id == item)
         embedded = (
             select(embeddings.c.image_id).where(embeddings.c.image_id == images.c.id).exists()
@@ -191,31 +207,35 @@ def _fail_images(connection: Connection, verdicts: Mapping[UUID, Rejected]) -> N
         connection.execute(
             update(images)
             .where(images.c.id.in_(rows), images.c.state == "pending", ~embedded)
-            .values(state="failed", failure=rejection.detail)
+            .values(state="failed", error_message=rejection.error_message)
         )
 
 
-def fail_images(connection: Connection, ids: Sequence[UUID], reason: str, detail: str) -> None:
+def fail_images(
+    connection: Connection, ids: Sequence[UUID], error_code: str, error_message: str
+) -> None:
     """Mark pending images that the index rejects, and their waiting items, as failed."""
     failed = list(
         connection.execute(
             update(images)
             .where(is_any_of(images.c.id, ids), images.c.state == "pending")
-            .values(state="failed", failure=detail, updated_at=func.now())
+            .values(state="failed", error_message=error_message, updated_at=func.now())
             .returning(images.c.id)
         ).scalars()
     )
     waiting = connection.execute(
         select(batch_items.c.id, batch_items.c.file)
         .join(item_images, item_images.c.item_id == batch_items.c.id)
-        .where(is_any_of(item_images.c.image_id, failed), item_images.c.done.is_(False), _OPEN)
+        .where(is_any_of(item_images.c.image_id, failed), item_images.c.processed.is_(False), _OPEN)
         .distinct()
     )
-    verdicts = {
-        row.id: Rejected(file=row.file, stage="index", reason=reason, detail=detail)
+    rejections = {
+        row.id: Rejected(
+            file=row.file, error_stage="index", error_code=error_code, error_message=error_message
+        )
         for row in waiting
     }
-    finish_items(connection, verdicts, "failed")
+    finish_items(connection, rejections, "failed")
 
 
 def finish_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
@@ -228,31 +248,31 @@ def finish_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
         update(item_images)
         .where(
             is_any_of(item_images.c.image_id, image_ids),
-            item_images.c.done.is_(False),
+            item_images.c.processed.is_(False),
             images.c.id == item_images.c.image_id,
             # Not images whose vector came too late for their bytes: another worker processes them.
             images.c.state == "indexed",
             item_images.c.version <= images.c.version,
         )
-        .values(done=True)
+        .values(processed=True)
     )
     affected_items = select(item_images.c.item_id).where(
         is_any_of(item_images.c.image_id, image_ids)
     )
     waiting = (
         select(item_images.c.item_id)
-        .where(item_images.c.item_id == batch_items.c.id, item_images.c.done.is_(False))
+        .where(item_images.c.item_id == batch_items.c.id, item_images.c.processed.is_(False))
         .exists()
     )
     connection.execute(
         update(batch_items)
-        .where(batch_items.c.id.in_(affected_items), batch_items.c.state == "stored", ~waiting)
+        .where(batch_items.c.id.in_(affected_items), batch_items.c.status == "stored", ~waiting)
         .values(
-            state=batch_items.c.outcome,
-            # Clears the result of an earlier attempt.
-            stage=None,
-            reason=None,
-            detail=None,
+            status=batch_items.c.final_status,
+            # Clears the error of an earlier attempt.
+            error_stage=None,
+            error_code=None,
+            error_message=None,
             lease_owner=None,
             lease_until=None,
         )
@@ -296,33 +316,33 @@ def release_unprocessed(connection: Connection, ids: Sequence[UUID], worker: str
 
 
 def release_after_error(
-    connection: Connection, verdicts: Mapping[UUID, Rejected], worker: str
+    connection: Connection, rejections: Mapping[UUID, Rejected], worker: str
 ) -> None:
     """Release a worker's open items after an error, with its reason; the attempt counts.
 
     Items whose lease expired and that another worker has claimed are not changed.
     """
-    for item, rejection in sorted(verdicts.items()):
+    for item, rejection in sorted(rejections.items()):
         connection.execute(
             update(batch_items)
             .where(batch_items.c.id == item, batch_items.c.lease_owner == worker, _OPEN)
             .values(
-                stage=rejection.stage,
-                reason=rejection.reason,
-                detail=rejection.detail,
+                error_stage=rejection.error_stage,
+                error_code=rejection.error_code,
+                error_message=rejection.error_message,
                 lease_owner=None,
                 lease_until=None,
             )
         )
 
 
-def unused_blobs(connection: Connection, locators: Sequence[str]) -> list[str]:
+def unused_blobs(connection: Connection, uris: Sequence[str]) -> list[str]:
     """Filter the blobs that neither an image nor an open item references."""
-    blobs = {locator for locator in locators if locator.startswith("blob:")}
+    blobs = {uri for uri in uris if uri.startswith("blob:")}
     if not blobs:
         return []
-    by_image = select(images.c.locator).where(images.c.locator.in_(blobs))
-    by_item = select(batch_items.c.locator).where(batch_items.c.locator.in_(blobs), _OPEN)
+    by_image = select(images.c.uri).where(images.c.uri.in_(blobs))
+    by_item = select(batch_items.c.uri).where(batch_items.c.uri.in_(blobs), _OPEN)
     referenced = connection.execute(by_image.union(by_item)).scalars()
     return sorted(blobs - set(referenced))
 
@@ -353,7 +373,7 @@ def expired_items(connection: Connection, limit: int, *, lease_s: float) -> list
     rows = connection.execute(
         select(batch_items.c.id, batch_items.c.attempts)
         .where(_OPEN, _has_no_valid_lease(lease_s))
-        .order_by(batch_items.c.seq)
+        .order_by(batch_items.c.ingest_seq)
         .limit(limit)
     )
     return [(row.id, row.attempts) for row in rows]

@@ -26,9 +26,9 @@ _DELETE_BATCH: Final = 10_000
 _LIVE = images.c.state.in_(("pending", "indexed"))
 _IN_PROGRESS = exists().where(
     item_images.c.image_id == images.c.id,
-    item_images.c.done.is_(False),
+    item_images.c.processed.is_(False),
     batch_items.c.id == item_images.c.item_id,
-    batch_items.c.state.in_(("received", "stored")),
+    batch_items.c.status.in_(("received", "stored")),
 )
 
 
@@ -63,7 +63,7 @@ class CatalogReembedQueue:
             select(images.c.id)
             .outerjoin(complete, complete.c.image_id == images.c.id)
             .where(_LIVE, complete.c.image_id.is_(None))
-            .order_by(images.c.locator, images.c.id)
+            .order_by(images.c.uri, images.c.id)
         )
         if not under_way:
             statement = statement.where(~_IN_PROGRESS)
@@ -107,10 +107,10 @@ class CatalogReembedQueue:
         statement: Select[Any] = (
             select(
                 images.c.id,
-                images.c.kind,
-                images.c.face,
+                images.c.source_kind,
+                images.c.cubemap_face,
                 images.c.external_id,
-                images.c.locator,
+                images.c.uri,
                 images.c.sha256,
                 images.c.captured_at,
                 func.ST_Y(images.c.geom).label("lat"),
@@ -119,14 +119,14 @@ class CatalogReembedQueue:
             )
             .join(sources, sources.c.id == images.c.source_id)
             .where(_LIVE, is_any_of(images.c.id, ids))
-            .order_by(images.c.locator, images.c.source_id, images.c.external_id, images.c.id)
+            .order_by(images.c.uri, images.c.source_id, images.c.external_id, images.c.id)
         )
         with self._transactions.begin() as unit:
             rows = unit.connection.execute(statement).all()
         # Two sources may reference the same file, each with its own external id.
         return [
             _to_stored_file(list(group))
-            for _, group in groupby(rows, key=lambda row: (row.locator, row.external_id))
+            for _, group in groupby(rows, key=lambda row: (row.uri, row.external_id))
         ]
 
 
@@ -134,14 +134,16 @@ def _to_stored_file(rows: Sequence[Row[Any]]) -> StoredFile:
     first = rows[0]
     return StoredFile(
         file=first.external_id,
-        locator=first.locator or "",
-        hint=MetadataOverride(lat=first.lat, lon=first.lon, captured_at=first.captured_at),
+        uri=first.uri or "",
+        metadata_override=MetadataOverride(
+            lat=first.lat, lon=first.lon, captured_at=first.captured_at
+        ),
         whole=first.originals != "rendition",
         images=tuple(
             StoredImage(
                 id=row.id,
-                kind=row.kind,
-                face=row.face,
+                source_kind=row.source_kind,
+                cubemap_face=row.cubemap_face,
                 point=Point(lat=row.lat, lon=row.lon),
                 sha256=row.sha256.hex(),
             )

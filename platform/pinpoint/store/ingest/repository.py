@@ -73,24 +73,24 @@ class CatalogIngestRepository:
                 items.append(leases.to_claimed(row))
             except UnstorableError as error:
                 unreadable[row.item_id] = leases.rejection_of(row, error)
-        self.settle(unreadable, "rejected")
+        self.finish_items(unreadable, "rejected")
         with self._transactions.begin() as unit:
             return with_stored_layers(unit.connection, items)
 
-    def holding(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
+    def lease_heartbeat(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
         """Renew a worker's leases until the block ends, for at most one hour."""
         return heartbeat.lease_heartbeat(self._transactions, ids, worker, lease_s=self._lease_s)
 
-    def settle(
-        self, verdicts: Mapping[UUID, Rejected], verdict: Literal["rejected", "failed"]
+    def finish_items(
+        self, rejections: Mapping[UUID, Rejected], status: Literal["rejected", "failed"]
     ) -> None:
         """Set the final status of items."""
-        if not verdicts:
+        if not rejections:
             return
         with self._transactions.begin() as unit:
-            leases.finish_items(unit.connection, verdicts, verdict)
+            leases.finish_items(unit.connection, rejections, status)
 
-    def keep(
+    def upsert_images(
         self, readings: Sequence[upsert.Entry], originals: OriginalStore
     ) -> list[UpsertResult]:
         """Convert readings of one source to rows, thumbnails and counters, or to duplicates."""
@@ -154,7 +154,7 @@ class CatalogIngestRepository:
                 unit.connection.execute(
                     update(images)
                     .where(is_any_of(images.c.id, [value["image_id"] for value in values]))
-                    .values(changed_xid=images.c.changed_xid)  # a trigger sets it
+                    .values(modified_xid=images.c.modified_xid)  # a trigger sets it
                 )
 
     @contextmanager
@@ -181,33 +181,33 @@ class CatalogIngestRepository:
             unit.connection.execute(
                 update(images)
                 .where(is_any_of(images.c.id, indexed_ids))
-                .values(state="indexed", failure=None, updated_at=func.now())
+                .values(state="indexed", error_message=None, updated_at=func.now())
             )
             leases.finish_indexed(unit.connection, ids)
 
-    def give_back(self, ids: Sequence[UUID], worker: str) -> None:
+    def release_unprocessed(self, ids: Sequence[UUID], worker: str) -> None:
         """Release items that could not be processed for external reasons."""
         with self._transactions.begin() as unit:
             leases.release_unprocessed(unit.connection, ids, worker)
 
-    def put_off(self, verdicts: Mapping[UUID, Rejected], worker: str) -> None:
+    def release_after_error(self, rejections: Mapping[UUID, Rejected], worker: str) -> None:
         """Release items after an unexpected error; the attempt counts."""
         with self._transactions.begin() as unit:
-            leases.release_after_error(unit.connection, verdicts, worker)
+            leases.release_after_error(unit.connection, rejections, worker)
 
-    def fail_images(self, ids: Sequence[UUID], reason: str, detail: str) -> None:
+    def fail_images(self, ids: Sequence[UUID], error_code: str, error_message: str) -> None:
         """Mark pending images that the index rejects, and their waiting items, as failed."""
         with self._transactions.begin() as unit:
-            leases.fail_images(unit.connection, ids, reason, detail)
+            leases.fail_images(unit.connection, ids, error_code, error_message)
 
-    def unused(self, locators: Sequence[str]) -> list[str]:
+    def unused_blobs(self, uris: Sequence[str]) -> list[str]:
         """Filter the blobs without an image or open item; empty during a backup."""
         with self._transactions.begin() as unit:
             if not image_deletion.blob_deletion_allowed(unit.connection):
                 return []
-            return leases.unused_blobs(unit.connection, locators)
+            return leases.unused_blobs(unit.connection, uris)
 
-    def release(self, worker: str) -> int:
+    def release_worker(self, worker: str) -> int:
         """Release all leases of a worker; returns the number of released items."""
         with self._transactions.begin() as unit:
             return leases.release_worker(unit.connection, worker)
@@ -218,7 +218,7 @@ class CatalogIngestRepository:
     ) -> Iterator[tuple[list[PendingDeletion], list[str]]]:
         """Yield deleted images, locked, and blobs only they need; the end deletes the rows.
 
-        During a backup the result is empty: deletions wait for the next sweep.
+        During a backup the result is empty: deletions wait for the next recovery.
         """
         with self._transactions.begin() as unit:
             if not image_deletion.blob_deletion_allowed(unit.connection):
@@ -229,12 +229,12 @@ class CatalogIngestRepository:
             image_deletion.remove_rows(unit.connection, [deletion.id for deletion in deletions])
 
     @contextmanager
-    def forgetting(self, older_than_s: float) -> Iterator[list[UUID]]:
+    def expired_tombstones(self, older_than_s: float) -> Iterator[list[UUID]]:
         """Yield ids of expired tombstones; the end without an error deletes them."""
         with self._transactions.begin() as unit:
             yield image_deletion.expired_tombstones(unit.connection, older_than_s)
 
-    def leases(self) -> list[str]:
+    def active_workers(self) -> list[str]:
         """Names of workers that hold a lease."""
         with self._transactions.begin() as unit:
             return leases.active_workers(unit.connection)
@@ -257,7 +257,7 @@ class CatalogIngestRepository:
             )
             return list(unit.connection.execute(statement).scalars())
 
-    def lost_graves(self, limit: int) -> list[UUID]:
+    def lost_deletions(self, limit: int) -> list[UUID]:
         """Deleted images that still have a row; also deletes erased sources without images."""
         with self._transactions.begin() as unit:
             image_deletion.remove_empty_sources(unit.connection)
@@ -281,13 +281,13 @@ class CatalogIngestRepository:
         with self._transactions.begin() as unit:
             return [(row.id, row.version) for row in unit.connection.execute(statement)]
 
-    def live(self, ids: Sequence[UUID]) -> dict[UUID, int]:
+    def live_versions(self, ids: Sequence[UUID]) -> dict[UUID, int]:
         """Versions of the ids with a row that is indexed or pending."""
         with self._transactions.begin() as unit:
             return image_deletion.live_versions(unit.connection, ids)
 
     @contextmanager
-    def strays(
+    def orphaned_points(
         self, source_id: UUID, ids: Sequence[UUID]
     ) -> Iterator[tuple[list[UUID], dict[UUID, int]]]:
         """Yield the ids of a source without a live row, and their tombstones, if any.
@@ -298,7 +298,7 @@ class CatalogIngestRepository:
             image_deletion.lock_source(unit.connection, source_id)
             yield image_deletion.orphaned_points(unit.connection, ids)
 
-    def overtake(self, versions: Mapping[UUID, int]) -> None:
+    def bump_versions(self, versions: Mapping[UUID, int]) -> None:
         """Raise live rows above these versions and process them in the index stage again."""
         if not versions:
             return

@@ -84,17 +84,15 @@ def move_root(connection: Connection, source_id: UUID, name: str, path: str) -> 
         update(batch_items)
         .where(
             batch_items.c.batch_id.in_(waiting),
-            batch_items.c.state.in_(_OPEN_STATES),
-            func.starts_with(batch_items.c.locator, old_prefix),
+            batch_items.c.status.in_(_OPEN_STATES),
+            func.starts_with(batch_items.c.uri, old_prefix),
         )
-        .values(
-            locator=func.concat(new_prefix, func.substr(batch_items.c.locator, len(old_prefix) + 1))
-        )
+        .values(uri=func.concat(new_prefix, func.substr(batch_items.c.uri, len(old_prefix) + 1)))
     )
     moved = connection.execute(
         update(images)
-        .where(images.c.source_id == source_id, func.starts_with(images.c.locator, old_prefix))
-        .values(locator=func.concat(new_prefix, func.substr(images.c.locator, len(old_prefix) + 1)))
+        .where(images.c.source_id == source_id, func.starts_with(images.c.uri, old_prefix))
+        .values(uri=func.concat(new_prefix, func.substr(images.c.uri, len(old_prefix) + 1)))
     )
     return int(moved.rowcount)
 
@@ -102,14 +100,14 @@ def move_root(connection: Connection, source_id: UUID, name: str, path: str) -> 
 def list_catalog_files(
     connection: Connection, is_own: ColumnElement[bool], source_id: UUID, prefix: str
 ) -> Iterator[tuple[str, str | None]]:
-    """List external id and locator of every live file with an id that begins with `prefix`.
+    """List external id and URI of every live file with an id that begins with `prefix`.
 
     Ordered by id, each once: the faces of a panorama share one file.
     """
     after = ""
     while True:
         rows = connection.execute(
-            select(images.c.external_id, func.min(images.c.locator).label("locator"))
+            select(images.c.external_id, func.min(images.c.uri).label("uri"))
             .where(
                 is_own,
                 images.c.source_id == source_id,
@@ -121,7 +119,7 @@ def list_catalog_files(
             .order_by(images.c.external_id.collate("C"))
             .limit(_PAGE_ROWS)
         ).all()
-        yield from ((row.external_id, row.locator) for row in rows)
+        yield from ((row.external_id, row.uri) for row in rows)
         if len(rows) < _PAGE_ROWS:
             return
         after = rows[-1].external_id

@@ -43,7 +43,7 @@ def upsert_images(
 ) -> list[UpsertResult]:
     """Store readings of one source; returns one result per entry, in order.
 
-    If `originals` has no locator for an entry yet, the entry is skipped. Later entries of the same
+    If `originals` has no URI for an entry yet, the entry is skipped. Later entries of the same
     id or with the same bytes are skipped with it.
     """
     if not entries:
@@ -60,18 +60,19 @@ def upsert_images(
 
 def _refuse_erased(connection: Connection, entries: Sequence[Entry]) -> list[UpsertResult]:
     """Reject files of a source that was erased after they arrived."""
-    verdicts = {
+    rejections = {
         item.id: Rejected(
             file=item.file,
-            stage="store",
-            reason="source_erased",
-            detail="its source was erased before the file was stored",
+            error_stage="store",
+            error_code="source_erased",
+            error_message="its source was erased before the file was stored",
         )
         for item, _ in entries
     }
-    leases.finish_items(connection, verdicts, "failed")
+    leases.finish_items(connection, rejections, "failed")
     return [
-        UpsertResult(item_id=item.id, duplicate=verdicts[item.id], images=()) for item, _ in entries
+        UpsertResult(item_id=item.id, duplicate=rejections[item.id], images=())
+        for item, _ in entries
     ]
 
 
@@ -128,20 +129,20 @@ def _upsert_pass(
         if isinstance(plan, Rejected):
             results[item.id] = UpsertResult(item_id=item.id, duplicate=plan, images=())
             continue
-        if plan.verdict is not None:
+        if plan.unchanged is not None:
             unchanged.append(plan)
-            results[item.id] = UpsertResult(item_id=item.id, duplicate=plan.verdict, images=())
+            results[item.id] = UpsertResult(item_id=item.id, duplicate=plan.unchanged, images=())
             continue
         if plan.new_bytes:
-            locators = originals(item, reading)
-            if locators is None:
+            uris = originals(item, reading)
+            if uris is None:
                 waiting.add(item.external_id)
                 results[item.id] = UpsertResult(
                     item_id=item.id, duplicate=None, images=(), waits=True
                 )
                 continue
-            for values, locator in zip(plan.face_rows, locators, strict=True):
-                values["locator"] = locator
+            for values, uri in zip(plan.face_rows, uris, strict=True):
+                values["uri"] = uri
         plans.append(plan)
         results[item.id] = plan.to_result(embedded)
     _apply_plans(unit, plans)
@@ -155,9 +156,10 @@ def _refuse_without_position(item: ClaimedItem) -> Rejected:
     """Reject a file whose earlier position was cleared since, or belonged to other bytes."""
     return Rejected(
         file=item.file,
-        stage="store",
-        reason="no_position",
-        detail="the file has no position, and its earlier one was cleared or is of other bytes",
+        error_stage="store",
+        error_code="no_position",
+        error_message="the file has no position, and its earlier one was cleared or belongs to "
+        "other bytes",
     )
 
 
@@ -171,7 +173,7 @@ def _record_provenance(connection: Connection, plans: Sequence[UpsertPlan]) -> N
             connection.execute(
                 update(images)
                 .where(images.c.id == row.id)
-                .values({name: values[name] for name in (*PROVENANCE, "arrival")})
+                .values({name: values[name] for name in (*PROVENANCE, "ingest_seq")})
             )
 
 
@@ -182,8 +184,8 @@ def _write_notes(connection: Connection, plans: Sequence[UpsertPlan]) -> None:
         connection.execute(
             update(batch_items)
             .where(batch_items.c.id == bindparam("item"))
-            .values(notes=bindparam("said")),
-            [{"item": plan.item.id, "said": list(plan.notes)} for plan in with_notes],
+            .values(notes=bindparam("item_notes")),
+            [{"item": plan.item.id, "item_notes": list(plan.notes)} for plan in with_notes],
         )
 
 
@@ -279,7 +281,7 @@ def _replace_row(
         .where(images.c.id == row.id)
         .values(
             **{name: value for name, value in values.items() if name not in ("id", "lat", "lon")},
-            failure=None,
+            error_message=None,
             version=images.c.version + 1,
             updated_at=func.now(),
         )
@@ -332,11 +334,14 @@ def _link_items(connection: Connection, plans: Sequence[UpsertPlan]) -> None:
             for values in plan.face_rows
         ],
     )
-    for outcome in ("indexed", "updated"):
-        item_ids = [plan.item.id for plan in plans if plan.outcome == outcome]
+    for final_status in ("indexed", "updated"):
+        item_ids = [plan.item.id for plan in plans if plan.final_status == final_status]
         connection.execute(
             update(batch_items)
             .where(is_any_of(batch_items.c.id, item_ids))
             # A second attempt must not change the `indexed` of the first to `updated`.
-            .values(state="stored", outcome=func.coalesce(batch_items.c.outcome, outcome))
+            .values(
+                status="stored",
+                final_status=func.coalesce(batch_items.c.final_status, final_status),
+            )
         )

@@ -10,6 +10,7 @@ from uuid import UUID
 from pinpoint.records import (
     ClaimedItem,
     DecodedImage,
+    FinalStatus,
     Rejected,
     UpsertedImage,
     UpsertResult,
@@ -34,10 +35,10 @@ class UpsertPlan:
     changed: dict[UUID, set[str]]
     removed: list[UUID]
     """Faces that the new bytes lack."""
-    outcome: str
+    final_status: FinalStatus
     notes: tuple[str, ...]
     """Notes for the user about values that were kept."""
-    verdict: Rejected | None
+    unchanged: Rejected | None
     """Set if nothing changes except the origins of values."""
 
     @property
@@ -59,9 +60,7 @@ class UpsertPlan:
                 )
                 for face, values in enumerate(self.face_rows)
             ),
-            replaced=tuple(
-                {row.locator for row in self.old.values() if row.locator and self.new_bytes}
-            ),
+            replaced=tuple({row.uri for row in self.old.values() if row.uri and self.new_bytes}),
         )
 
 
@@ -71,14 +70,14 @@ def plan_upsert(
     """Compare a reading with the rows of its id; returns a rejection if a later file exists."""
     old = {row.id: row for row in rows}
     live_rows = [row for row in rows if row.state != "deleted"]
-    if any(row.arrival > item.arrival for row in live_rows):
+    if any(row.ingest_seq > item.ingest_seq for row in live_rows):
         return as_duplicate(item, "superseded", "a file that came later holds this id already")
     changed = {
         values["id"]: _changed_columns(old.get(values["id"]), values) for values in face_rows
     }
     removed = [row.id for row in live_rows if row.id not in changed]
-    is_settled = bool(live_rows) and all(row.state == "indexed" for row in live_rows)
-    unchanged = is_settled and not removed and not any(changed.values())
+    is_indexed = bool(live_rows) and all(row.state == "indexed" for row in live_rows)
+    is_unchanged = is_indexed and not removed and not any(changed.values())
     return UpsertPlan(
         item,
         reading,
@@ -86,9 +85,9 @@ def plan_upsert(
         old,
         changed,
         removed,
-        outcome="updated" if live_rows else "indexed",
+        final_status="updated" if live_rows else "indexed",
         notes=_describe_kept(reading, face_rows, old, changed),
-        verdict=as_duplicate(item, "unchanged", "nothing new") if unchanged else None,
+        unchanged=as_duplicate(item, "unchanged", "nothing new") if is_unchanged else None,
     )
 
 
@@ -112,9 +111,11 @@ def _describe_kept(
     return tuple(dict.fromkeys(notes))
 
 
-def as_duplicate(item: ClaimedItem, reason: str, detail: str) -> Rejected:
+def as_duplicate(item: ClaimedItem, error_code: str, error_message: str) -> Rejected:
     """Final status of a file that changes nothing."""
-    return Rejected(file=item.file, stage="store", reason=reason, detail=detail)
+    return Rejected(
+        file=item.file, error_stage="store", error_code=error_code, error_message=error_message
+    )
 
 
 def _changed_columns(row: Any, values: dict[str, Any]) -> set[str]:

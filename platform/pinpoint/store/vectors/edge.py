@@ -7,7 +7,6 @@ process. Therefore a separate process opens it (`pinpoint.stack.index.engine_pro
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,9 @@ from uuid import UUID
 
 import qdrant_edge as edge
 
+from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import BadBundleError, IndexUnavailableError
+from pinpoint.iteration import batched
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store.vectors import payload as rules
 from pinpoint.store.vectors.edge_filters import (
@@ -134,12 +135,7 @@ class EdgeIndex:
         self._metadata |= {"contract": spec.contract, "dims": dict(spec.dims)}
         if spec.installation is not None:
             self._metadata["installation"] = spec.installation
-        draft = self._folder / "index.json.new"
-        with draft.open("w") as file:
-            json.dump(self._metadata, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._folder / "index.json")
+        write_atomic(self._folder / "index.json", json.dumps(self._metadata), durable=True)
 
     def _require_shard(self) -> edge.EdgeShard:
         if self._shard is None:
@@ -156,7 +152,7 @@ class EdgeIndex:
             for channel, vector in point.vectors.items():
                 rules.check_vector(channel, vector, self.dims)
         for version, group in rules.latest_per_version(points).items():
-            for chunk in rules.split_into_slices(group, rules.UPSERT_SLICE):
+            for chunk in batched(group, rules.UPSERT_SLICE):
                 rows = [
                     edge.Point(
                         point.id,
@@ -170,7 +166,7 @@ class EdgeIndex:
     def delete(self, versions: Mapping[UUID, int]) -> None:
         """Write tombstones of these versions; no older version can replace them."""
         for version, ids in rules.group_by_version(versions).items():
-            for chunk in rules.split_into_slices(ids, rules.UPSERT_SLICE):
+            for chunk in batched(ids, rules.UPSERT_SLICE):
                 rows = [edge.Point(point_id, {}, rules.tombstone(version)) for point_id in chunk]
                 self._write_rows(rows, may_replace(version, tombstone=True))
 
@@ -183,7 +179,7 @@ class EdgeIndex:
 
     def forget(self, ids: Iterable[UUID]) -> None:
         """Delete points and tombstones, when no writer of an old version can be alive."""
-        for chunk in rules.split_into_slices(list(ids), 1_000):
+        for chunk in batched(ids, 1_000):
             with self._lock:
                 self.unflushed += len(chunk)
                 self._require_shard().update(edge.UpdateOperation.delete_points(list(chunk)))

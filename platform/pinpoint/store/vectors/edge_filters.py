@@ -32,13 +32,13 @@ def payload_indexes() -> dict[str, Any]:
     on_disk = {"on_disk": True}
     definitions: dict[str, tuple[Any, dict[str, Any]]] = {
         "organization": (edge.UuidIndexParams, {"is_tenant": True}),
-        "shelf": (edge.KeywordIndexParams, {"is_tenant": True}),
+        "partition_key": (edge.KeywordIndexParams, {"is_tenant": True}),
         "source": (edge.UuidIndexParams, {}),
         "location": (edge.GeoIndexParams, {}),
         "captured_at": (edge.DatetimeIndexParams, {}),
         "cell": (edge.IntegerIndexParams, {"lookup": True, "range": False, **on_disk}),
         "version": (edge.IntegerIndexParams, {"lookup": False, "range": True, **on_disk}),
-        "group": (edge.KeywordIndexParams, on_disk),
+        "dedup_group": (edge.KeywordIndexParams, on_disk),
         "deleted": (edge.IntegerIndexParams, {"lookup": True, "range": False}),
     }
     return {
@@ -85,9 +85,9 @@ def may_replace(version: int, *, tombstone: bool) -> edge.Filter:
 
 
 def without_partition_key() -> edge.Filter:
-    """Live points that an earlier version wrote: they lack the field `shelf`."""
+    """Live points that an earlier version wrote: they lack the field `partition_key`."""
     missing_key, is_deleted = (
-        edge.FieldCondition("shelf", is_empty=True),
+        edge.FieldCondition("partition_key", is_empty=True),
         edge.FieldCondition("deleted", match=edge.MatchValue(1)),
     )
     return edge.Filter(must=[missing_key], must_not=[is_deleted])
@@ -99,7 +99,9 @@ def to_edge_filter(plan: FilterExpr) -> edge.Filter:
     if plan.not_ids:
         must_not.append(edge.HasIdCondition(set(plan.not_ids)))
     if plan.not_groups:
-        must_not.append(edge.FieldCondition("group", match=edge.MatchAny(list(plan.not_groups))))
+        must_not.append(
+            edge.FieldCondition("dedup_group", match=edge.MatchAny(list(plan.not_groups)))
+        )
     return edge.Filter(
         must=[_to_edge_condition(condition) for condition in plan.must], must_not=must_not
     )

@@ -79,8 +79,8 @@ def build_filter(where: IndexFilter, *, has_partition_key: bool = True) -> Filte
 
     Args:
         where: Filter of the query.
-        has_partition_key: Whether the points have the field `shelf`; points of earlier versions
-            lack it.
+        has_partition_key: Whether the points have the field `partition_key`; earlier versions
+            wrote none.
 
     Raises:
         BadRequestError: A shape or time is invalid; the message names it.
@@ -88,10 +88,12 @@ def build_filter(where: IndexFilter, *, has_partition_key: bool = True) -> Filte
     owner = where.organization_id
     must: list[Condition] = []
     if where.kinds and has_partition_key:
-        must.append(MatchAny("shelf", tuple(partition_key(owner, kind) for kind in where.kinds)))
+        must.append(
+            MatchAny("partition_key", tuple(partition_key(owner, kind) for kind in where.kinds))
+        )
     else:
         must.append(MatchAny("organization", (str(owner),)))
-        must += [MatchAny("kind", tuple(where.kinds))] if where.kinds else []
+        must += [MatchAny("source_kind", tuple(where.kinds))] if where.kinds else []
     if where.source_ids:
         must.append(MatchAny("source", tuple(str(source_id) for source_id in where.source_ids)))
     if where.circle is not None:

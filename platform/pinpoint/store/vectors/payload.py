@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import numpy as np
 
 from pinpoint.errors import BadBundleError, BadRequestError, ConfigurationError, ModelMismatchError
 from pinpoint.records import Hit, IndexInfo, IndexPoint, IndexQuery, IndexSpec, Point, limits
-
-Item = TypeVar("Item")
 
 UPSERT_SLICE: Final = 128
 """Points in one engine call; longer calls would delay searches."""
@@ -73,19 +71,19 @@ def payload(point: IndexPoint) -> dict[str, Any]:
     """Payload of a live point."""
     fields: dict[str, Any] = {
         "organization": str(point.organization_id),
-        "shelf": partition_key(point.organization_id, point.kind),
+        "partition_key": partition_key(point.organization_id, point.kind),
         "source": str(point.source_id),
-        "kind": point.kind,
+        "source_kind": point.kind,
         "location": {
             "lat": round(clamp_limit(point.point.lat, 90.0, _POSITION_MARGIN_DEG), _DECIMALS),
             "lon": round(clamp_limit(point.point.lon, 180.0, _POSITION_MARGIN_DEG), _DECIMALS),
         },
         "cell": point.cell,
         "version": point.version,
-        "group": point.group,
+        "dedup_group": point.group,
     }
     if point.content_key:
-        fields["content"] = point.content_key
+        fields["content_key"] = point.content_key
     if point.captured_at is not None:
         fields["captured_at"] = to_iso(point.captured_at)
     return fields
@@ -127,11 +125,11 @@ def hit(point_id: UUID, score: float, fields: Mapping[str, Any]) -> Hit:
         score=score,
         version=int(fields["version"]),
         source_id=UUID(fields["source"]),
-        kind=fields["kind"],
+        kind=fields["source_kind"],
         point=_read_position(fields),
         captured_at=_read_captured_at(fields),
-        group=fields["group"],
-        content_key=fields.get("content", ""),
+        group=fields["dedup_group"],
+        content_key=fields.get("content_key", ""),
     )
 
 
@@ -143,12 +141,12 @@ def stored_point(point_id: UUID, fields: Mapping[str, Any], vectors: object) -> 
         version=int(fields["version"]),
         organization_id=UUID(fields["organization"]),
         source_id=UUID(fields["source"]),
-        kind=fields["kind"],
+        kind=fields["source_kind"],
         point=_read_position(fields),
         captured_at=_read_captured_at(fields),
         cell=int(fields["cell"]),
-        group=fields["group"],
-        content_key=fields.get("content", ""),
+        group=fields["dedup_group"],
+        content_key=fields.get("content_key", ""),
         vectors={name: np.asarray(vector, dtype=np.float32) for name, vector in named.items()},
     )
 
@@ -314,9 +312,3 @@ def no_index(engine: Literal["qdrant-edge", "qdrant"], why: str) -> IndexInfo:
         indexed_vectors=0,
         loading=why,
     )
-
-
-def split_into_slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """Split a sequence into slices of at most `size` items."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

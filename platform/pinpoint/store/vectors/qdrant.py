@@ -18,6 +18,7 @@ from qdrant_client import models as m
 from pinpoint import logs
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import BadBundleError, ConfigurationError
+from pinpoint.iteration import batched
 from pinpoint.ports import PointSource
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store.vectors import payload as rules
@@ -193,7 +194,7 @@ class QdrantIndex:
             for channel, vector in point.vectors.items():
                 rules.check_vector(channel, vector, self._alias.dims(name))
         for version, group in rules.latest_per_version(points).items():
-            for chunk in rules.split_into_slices(group, rules.UPSERT_SLICE):
+            for chunk in batched(group, rules.UPSERT_SLICE):
                 self._write_rows(name, payload_rows(chunk), may_replace(version, tombstone=False))
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
@@ -202,7 +203,7 @@ class QdrantIndex:
 
     def _delete_from(self, name: str, versions: Mapping[UUID, int]) -> None:
         for version, ids in rules.group_by_version(versions).items():
-            for chunk in rules.split_into_slices(ids, rules.UPSERT_SLICE):
+            for chunk in batched(ids, rules.UPSERT_SLICE):
                 tombstone = rules.tombstone(version)
                 rows = [
                     m.PointStruct(id=str(point_id), vector={}, payload=tombstone)
@@ -222,7 +223,7 @@ class QdrantIndex:
         point_ids = [str(point_id) for point_id in ids]
 
         def remove(name: str) -> None:
-            for chunk in rules.split_into_slices(point_ids, 1_000):
+            for chunk in batched(point_ids, 1_000):
                 with self._alias.open_client() as client:
                     client.delete(name, m.PointIdsList(points=list(chunk)), wait=True)
 

@@ -155,13 +155,13 @@ class QdrantAlias:
         return self._dims_by_name[name]
 
     def has_partition_key(self, name: str) -> bool:
-        """Whether points of a collection have the field `shelf`; earlier versions wrote none."""
+        """Whether points of a collection have a `partition_key`; earlier versions wrote none."""
         if self.local:
             return True  # the in-memory engine lists no fields, and holds no older points
         has_key = self._key_by_name.get(name)
         if has_key is None:
             with self.open_client() as client:
-                has_key = "shelf" in client.get_collection(name).payload_schema
+                has_key = "partition_key" in client.get_collection(name).payload_schema
             self._key_by_name[name] = has_key
         return has_key
 

@@ -22,13 +22,13 @@ from pinpoint.store.vectors.strategy import GRAPH_EF, SearchStrategy
 
 PAYLOAD_INDEXES: Final[Mapping[str, Any]] = {
     "organization": m.UuidIndexParams(type=m.UuidIndexType.UUID, is_tenant=True),
-    "shelf": m.KeywordIndexParams(type=m.KeywordIndexType.KEYWORD, is_tenant=True),
+    "partition_key": m.KeywordIndexParams(type=m.KeywordIndexType.KEYWORD, is_tenant=True),
     "source": m.UuidIndexParams(type=m.UuidIndexType.UUID),
     "location": m.GeoIndexParams(type=m.GeoIndexType.GEO),
     "captured_at": m.DatetimeIndexParams(type=m.DatetimeIndexType.DATETIME),
     "cell": m.IntegerIndexParams(type=m.IntegerIndexType.INTEGER, lookup=True, range=False),
     "version": m.IntegerIndexParams(type=m.IntegerIndexType.INTEGER, lookup=False, range=True),
-    "group": m.KeywordIndexParams(type=m.KeywordIndexType.KEYWORD),
+    "dedup_group": m.KeywordIndexParams(type=m.KeywordIndexType.KEYWORD),
     "deleted": m.IntegerIndexParams(type=m.IntegerIndexType.INTEGER, lookup=True, range=False),
 }
 """Created before the first point; otherwise HNSW gets no links for these fields."""
@@ -93,7 +93,7 @@ def to_qdrant_filter(plan: FilterExpr) -> m.Filter:
         must_not.append(m.HasIdCondition(has_id=[str(condition) for condition in plan.not_ids]))
     if plan.not_groups:
         groups = m.MatchAny(any=list(plan.not_groups))
-        must_not.append(m.FieldCondition(key="group", match=groups))
+        must_not.append(m.FieldCondition(key="dedup_group", match=groups))
     return m.Filter(
         must=[_to_qdrant_condition(condition) for condition in plan.must], must_not=must_not or None
     )

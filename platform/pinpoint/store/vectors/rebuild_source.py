@@ -11,12 +11,12 @@ from uuid import UUID
 from sqlalchemy import Row, Select, func, select, text
 
 from pinpoint import logs
+from pinpoint.iteration import batched
 from pinpoint.records import Contract, IndexPoint, IndexSpec, Point
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.installation import Installation
 from pinpoint.store.db.rows import content_key, dedup_group, unpack_vector
 from pinpoint.store.db.tables import embeddings, images, tombstones
-from pinpoint.store.vectors.payload import split_into_slices
 
 _log = logs.get_logger(__name__)
 
@@ -29,13 +29,13 @@ def select_points(contract: str) -> Select[Any]:
             images.c.version,
             images.c.organization_id,
             images.c.source_id,
-            images.c.kind,
+            images.c.source_kind,
             images.c.captured_at,
             images.c.cell_r7,
             images.c.panorama_id,
             images.c.sequence,
             images.c.sha256,
-            images.c.face,
+            images.c.cubemap_face,
             func.ST_Y(images.c.geom).label("lat"),
             func.ST_X(images.c.geom).label("lon"),
             embeddings.c.channel,
@@ -59,12 +59,12 @@ def to_points(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
             version=row.version,
             organization_id=row.organization_id,
             source_id=row.source_id,
-            kind=row.kind,
+            kind=row.source_kind,
             point=Point(lat=row.lat, lon=row.lon),
             captured_at=row.captured_at,
             cell=row.cell_r7,
             group=dedup_group(row.id, row.panorama_id, row.sequence),
-            content_key=content_key(row.sha256, row.face),
+            content_key=content_key(row.sha256, row.cubemap_face),
             vectors=vectors[row.id],
         )
         for row in points.values()
@@ -144,11 +144,11 @@ class RebuildSource:
     def _changed_ids(self, since: int, chunk: int) -> Iterator[Sequence[UUID]]:
         """List all ids at once: for pages in id order PostgreSQL would scan the whole table."""
         statement = select(images.c.id).where(
-            images.c.state == "indexed", images.c.changed_xid >= since
+            images.c.state == "indexed", images.c.modified_xid >= since
         )
         with self._transactions.begin() as unit:
             ids = sorted(unit.connection.execute(statement).scalars())
-        yield from split_into_slices(ids, chunk)
+        yield from batched(ids, chunk)
 
     def bounds(self) -> tuple[int, int]:
         """Number of indexed images with a vector of the contract, and with pending ones added."""
@@ -172,7 +172,7 @@ class RebuildSource:
         with self._transactions.begin() as unit:
             rows = unit.connection.execute(
                 select(tombstones.c.image_id, tombstones.c.version).where(
-                    tombstones.c.changed_xid >= since
+                    tombstones.c.modified_xid >= since
                 )
             )
             return {row.image_id: row.version for row in rows}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
+from pinpoint.atomic_files import open_atomic
 from pinpoint.errors import ConflictError, describe_cause
 
 CHECKPOINT: Final = "checkpoint.pt"
@@ -30,7 +32,7 @@ Nets = TypeVar("Nets", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
+class BestWeights:
     """The average with the highest validation score so far."""
 
     score: float
@@ -43,30 +45,34 @@ class TrainingState(Generic[Nets]):
     """State of a run after some steps."""
 
     nets: Nets
-    average: Nets
+    ema: AveragedModel
+    """Exponential moving average of the weights."""
     optimizer: torch.optim.Optimizer
+    lr_scheduler: LRScheduler
     step: int = 0
-    best: Best | None = None
+    best: BestWeights | None = None
     """Only with a validation score."""
 
+    @property
+    def averaged_nets(self) -> Nets:
+        """The networks with averaged weights."""
+        return cast("Nets", self.ema.module)
 
-def save(state: TrainingState[Nets], folder: Path, identity: str) -> None:
+
+def save_checkpoint(state: TrainingState[Nets], folder: Path, identity: str) -> None:
     """Write a checkpoint atomically; it survives a power failure."""
     best = state.best
     content = {
         "run": identity,
         "step": state.step,
         "nets": state.nets.state_dict(),
-        "average": state.average.state_dict(),
+        "ema": state.ema.state_dict(),
         "optimizer": state.optimizer.state_dict(),
+        "lr_scheduler": state.lr_scheduler.state_dict(),
         "best": best and {"score": best.score, "step": best.step, "weights": best.weights},
     }
-    part = folder / f"{CHECKPOINT}.part"
-    with part.open("wb") as stream:
-        torch.save(content, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, folder / CHECKPOINT)
+    with open_atomic(folder / CHECKPOINT, durable=True) as file:
+        torch.save(content, file)
 
 
 def resume_checkpoint(
@@ -89,10 +95,11 @@ def resume_checkpoint(
                 f"({content['run']}, not {identity}); choose another folder, or remove {path.name}"
             )
         state.nets.load_state_dict(content["nets"])
-        state.average.load_state_dict(content["average"])
+        state.ema.load_state_dict(content["ema"])
         state.optimizer.load_state_dict(content["optimizer"])
+        state.lr_scheduler.load_state_dict(content["lr_scheduler"])
         state.step = int(content["step"])
-        state.best = None if content["best"] is None else Best(**content["best"])
+        state.best = None if content["best"] is None else BestWeights(**content["best"])
     except _READ_ERRORS as error:
         raise ConflictError(
             f"the checkpoint {path} cannot be resumed ({describe_cause(error)}); remove it to "

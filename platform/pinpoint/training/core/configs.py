@@ -78,11 +78,11 @@ class SplitConfig(BaseModel):
 
     model_config = STRICT
 
-    share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     """Share of the images in validation cells, before images are left out."""
     buffer_m: Positive = 1_000.0
     """Minimum distance between a validation image and a training image."""
-    resolution: Annotated[int, Field(ge=0, le=9)] = 4
+    h3_resolution: Annotated[int, Field(ge=0, le=9)] = 4
 
 
 class NetworkConfig(BaseModel):
@@ -95,10 +95,10 @@ class NetworkConfig(BaseModel):
     adapter_blocks: Annotated[int, Field(ge=0, le=16)] = 1
     trunk_blocks: Annotated[int, Field(ge=0, le=16)] = 1
     location_blocks: Annotated[int, Field(ge=0, le=16)] = 2
-    location_scales: Annotated[int, Field(ge=2, le=64)] = 16
-    location_waves: Annotated[int, Field(ge=1, le=1024)] = 32
-    finest_km: Annotated[float, Field(ge=0.01, le=1_000.0)] = 1.0
-    start: Literal["random", "tower"] = "random"
+    fourier_scales: Annotated[int, Field(ge=2, le=64)] = 16
+    fourier_features_per_scale: Annotated[int, Field(ge=1, le=1024)] = 32
+    min_wavelength_km: Annotated[float, Field(ge=0.01, le=1_000.0)] = 1.0
+    init: Literal["random", "tower"] = "random"
     """`tower`: initial vectors preserve the angles of the tower's features, for small data sets. It
     requires `hidden` and `dim` of at least the features' width."""
     default_kind: SourceKind | None = None
@@ -110,16 +110,16 @@ class TowerConfig(BaseModel):
 
     model_config = STRICT
 
-    blocks: Count | Literal["all"] = "all"
+    trainable_blocks: Count | Literal["all"] = "all"
     """Number of last blocks that are trained, with all other norms frozen; or all blocks."""
-    rate: Positive = 1e-3
+    learning_rate: Positive = 1e-3
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the tower's passes in training; heads, losses and serving use fp32."""
     size_px: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side of the images, for a tower without trained weights; otherwise the bundle defines it."""
-    mirror: bool = False
+    horizontal_flip: bool = False
     """Mirror half of the images, with a new draw at each step."""
-    shift_px: Annotated[int, Field(ge=0, le=256)] = 0
+    random_crop_shift_px: Annotated[int, Field(ge=0, le=256)] = 0
     """Maximum shift of the images; their edges are repeated."""
     arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
     """Arguments of the library for such a tower, for example `global_pool`."""
@@ -130,24 +130,24 @@ class LossConfig(BaseModel):
 
     model_config = STRICT
 
-    place: Share = 1.0
+    image_gps: Share = 1.0
     """Weight of the loss of images against positions."""
-    cell: Share = 0.0
+    geocell: Share = 0.0
     """Weight of the loss of images against all occupied cells, for a tower without weights."""
-    picture: Share = 1.0
+    image_image: Share = 1.0
     """Weight of the loss between images of one position, of another kind or by another creator."""
-    near_m: Annotated[float, Field(gt=0.0, le=100_000.0)] = 500.0
+    positive_radius_m: Annotated[float, Field(gt=0.0, le=100_000.0)] = 500.0
     """Maximum distance of two images of one position."""
-    first_radius_m: Positive = 200_000.0
+    negative_radius_start_m: Positive = 200_000.0
     """Radius of soft negatives at the first step."""
-    last_radius_m: Positive = 5_000.0
+    negative_radius_end_m: Positive = 5_000.0
     """Radius of soft negatives in the second half of the run."""
-    extra_places: Annotated[int, Field(ge=0, le=65_536)] = 256
+    num_sampled_negatives: Annotated[int, Field(ge=0, le=65_536)] = 256
     """Number of additional negative positions, drawn uniformly over occupied cells."""
 
     @model_validator(mode="after")
     def _check_weights(self) -> LossConfig:
-        if not self.place and not self.cell and not self.picture:
+        if not self.image_gps and not self.geocell and not self.image_image:
             raise ValueError("at least one loss must have a weight above 0")
         return self
 
@@ -158,13 +158,13 @@ class ScheduleConfig(BaseModel):
     model_config = STRICT
 
     steps: Count = 4_000
-    batch: Annotated[int, Field(ge=4, le=65_536)] = 256
-    rate: Positive = 1e-3
-    warm_steps: Annotated[int, Field(ge=0)] = 200
+    batch_size: Annotated[int, Field(ge=4, le=65_536)] = 256
+    learning_rate: Positive = 1e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 200
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.02
-    clip: Positive = 1.0
+    grad_clip_norm: Positive = 1.0
     """Maximum norm of all gradients together."""
-    average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
     """Decay of the moving average of the weights; the bundle contains the average."""
     checkpoint_steps: Count = 500
     """Steps between checkpoints; an interrupted run resumes from the last one."""
@@ -190,7 +190,7 @@ class EmbedderConfig(BaseModel):
     trained weights, as `timm:NAME` or `open_clip:NAME`, which `train_tower` then trains."""
     train_tower: TowerConfig | None = None
     sources: Annotated[tuple[AnySource, ...], Field(min_length=1)]
-    cells: Annotated[int, Field(ge=0, le=9)] = 5
+    geocell_resolution: Annotated[int, Field(ge=0, le=9)] = 5
     """H3 resolution of the cells for balanced batches."""
     split: SplitConfig = SplitConfig()
     networks: NetworkConfig = NetworkConfig()
@@ -201,14 +201,14 @@ class EmbedderConfig(BaseModel):
     def _check_config(self) -> EmbedderConfig:
         if self.name == DESCRIPTOR_NAME:
             raise ValueError(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
-        if not self.of_catalog:
+        if not self.catalog_sources:
             self.check_kinds(
                 {source.kind for source in self.sources if isinstance(source, ManifestSourceConfig)}
             )
         return self
 
     @property
-    def of_catalog(self) -> tuple[CatalogSourceConfig, ...]:
+    def catalog_sources(self) -> tuple[CatalogSourceConfig, ...]:
         """Sources of the catalog, which need a running stack."""
         return tuple(source for source in self.sources if isinstance(source, CatalogSourceConfig))
 
@@ -218,7 +218,7 @@ class EmbedderConfig(BaseModel):
             names = ", ".join(sorted(kinds))
             raise ValueError(f"the default kind {self.networks.default_kind!r} is none of {names}")
 
-    def of(self, organization: str) -> EmbedderConfig:
+    def for_organization(self, organization: str) -> EmbedderConfig:
         """The same run with this organization for every catalog source without one."""
         sources = tuple(
             source.model_copy(update={"organization": organization})

@@ -11,12 +11,9 @@ progress.json   state and progress
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +22,7 @@ from uuid import UUID, uuid4
 
 from pydantic import ValidationError
 
+from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import (
     BadRequestError,
     ConflictError,
@@ -32,6 +30,7 @@ from pinpoint.errors import (
     PinpointError,
     describe_cause,
 )
+from pinpoint.file_locks import try_lock, try_shared_lock
 from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER, read_bundle, require_absent
 from pinpoint.progress import StageProgressCallback
 from pinpoint.training.core.configs import EmbedderConfig, ManifestSourceConfig
@@ -103,7 +102,7 @@ def open_run(home: Path, config: EmbedderConfig) -> Run:
     run = Run(id=str(uuid4()), name=config.name, queued_at=_utc_now())
     folder = folder_of(home, UUID(run.id))
     folder.mkdir(parents=True, mode=0o700)
-    _write_atomically(folder / _CONFIG, resolved.model_dump_json(indent=1))
+    write_atomic(folder / _CONFIG, resolved.model_dump_json(indent=1), durable=True)
     _write_run(folder, run)
     return run
 
@@ -170,7 +169,7 @@ def execute_run(
     """
     find_run(home, run_id)
     folder = folder_of(home, run_id)
-    with _worker_lock(folder) as is_locked:
+    with try_lock(folder / _LOCK, timeout_s=_LOCK_TIMEOUT_S) as is_locked:
         run = _read_run(folder)
         if not is_locked or run.state in ("done", "failed"):
             return None
@@ -224,32 +223,12 @@ class _ProgressRecorder:
         )
 
 
-@contextmanager
-def _worker_lock(folder: Path) -> Iterator[bool]:
-    """Whether this process got the run's lock; the kernel frees it when the process ends."""
-    deadline = time.monotonic() + _LOCK_TIMEOUT_S
-    with (folder / _LOCK).open("a") as lock:
-        while not (is_locked := _try_lock(lock.fileno(), fcntl.LOCK_EX)):
-            if time.monotonic() >= deadline:
-                break
-            time.sleep(0.02)
-        yield is_locked
-
-
-def _try_lock(file: int, operation: int) -> bool:
-    try:
-        fcntl.flock(file, operation | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _read_current_state(folder: Path) -> Run:
     """A run with its current state: a `running` one may have lost its worker."""
     run = _read_run(folder)
     if run.state == "running":
-        with (folder / _LOCK).open("a") as lock:
-            if _try_lock(lock.fileno(), fcntl.LOCK_SH):
+        with try_shared_lock(folder / _LOCK) as is_locked:
+            if is_locked:
                 run = _read_run(folder)  # It may have ended in the meantime.
                 return replace(run, state="stopped") if run.state == "running" else run
     return run
@@ -263,7 +242,7 @@ def _find_written_bundle(bundle: Path, folder: Path) -> Path | None:
     fingerprint = json.loads(report.read_text(encoding="utf-8"))["split"]["fingerprint"]
     heads = read_bundle(bundle).contract.heads
     note = heads.training if heads else None
-    return bundle if note is not None and note.data == fingerprint else None
+    return bundle if note is not None and note.data_fingerprint == fingerprint else None
 
 
 def _read_config(folder: Path) -> EmbedderConfig:
@@ -294,14 +273,9 @@ def _record_failure(folder: Path, run: Run, reason: str, detail: str) -> Run:
 
 def _write_run(folder: Path, run: Run) -> Run:
     changed = replace(run, changed_at=_utc_now())
-    _write_atomically(folder / _PROGRESS, json.dumps(asdict(changed), indent=1) + "\n")
+    # Written after every batch of steps; a resumed run writes it again, so a sync is not worth it.
+    write_atomic(folder / _PROGRESS, json.dumps(asdict(changed), indent=1) + "\n", durable=False)
     return changed
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def _utc_now() -> str:

@@ -30,7 +30,7 @@ Texts = NDArray[Any]
 Rows = NDArray[np.int64]
 """Row numbers of a table."""
 
-CHANGED_SINCE_INGEST: Final = "changed_since"
+CHANGED_SINCE_INGEST: Final = "file_modified_since_indexing"
 """Reason of a file that differs from the ingested one; re-embedding uses the same word."""
 _MAX_EXAMPLES: Final = 3
 """Refused rows kept for each reason; the counts are complete."""
@@ -150,7 +150,7 @@ class LoadedSamples:
     samples: Samples
     rows: int
     """Rows read: `len(samples)` and all that `dropped` counts."""
-    dropped: Mapping[str, int]
+    rejected: Mapping[str, int]
     """Rows by reason: a word of `pinpoint.media.checks.REASONS`, or `duplicate`, or a reason of
     `pinpoint.training.embedder.catalog_snapshot`."""
     examples: tuple[Rejected, ...]
@@ -168,7 +168,7 @@ def read_samples(
     sources: Sequence[ManifestSource | SnapshotSource],
     settings: MediaSettings,
     *,
-    resolution: int = 5,
+    geocell_resolution: int = 5,
 ) -> LoadedSamples:
     """Read manifests and catalog snapshots into one table; no image is opened.
 
@@ -178,8 +178,8 @@ def read_samples(
     Args:
         sources: Manifests with the kind of their images, or catalog snapshots.
         settings: `max_manifest_rows` and `max_bytes` apply.
-        resolution: H3 resolution of the cells for balanced batches, in [0, 15]; 5 is about 253 km²
-            each.
+        geocell_resolution: H3 resolution of the cells for balanced batches, in [0, 15]; 5 is about
+            253 km² each.
 
     Raises:
         BadRequestError: No source, an unknown kind, two sources of one name, a wrong resolution.
@@ -187,8 +187,8 @@ def read_samples(
         TooLargeError: A manifest has too many rows.
     """
     names = _source_names(sources)
-    if not 0 <= resolution <= 15:
-        raise BadRequestError(f"the cells' resolution must be in [0, 15], not {resolution}")
+    if not 0 <= geocell_resolution <= 15:
+        raise BadRequestError(f"the cells' resolution must be in [0, 15], not {geocell_resolution}")
     samples: list[Sample] = []
     dropped: Counter[str] = Counter()
     examples: list[Rejected] = []
@@ -199,17 +199,17 @@ def read_samples(
                 used_keys.update(row[:2])
                 samples.append(row)
                 continue
-            dropped[row.reason] += 1
-            if dropped[row.reason] <= _MAX_EXAMPLES:
+            dropped[row.error_code] += 1
+            if dropped[row.error_code] <= _MAX_EXAMPLES:
                 examples.append(row)
     if not samples:
         names_list = ", ".join(map(str, sources))
         reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items()) or "no rows"
         raise BadManifestError(f"there is nothing to train on in {names_list}: {reasons}")
     return LoadedSamples(
-        samples=_build_table(samples, resolution),
+        samples=_build_table(samples, geocell_resolution),
         rows=len(samples) + sum(dropped.values()),
-        dropped=dict(dropped),
+        rejected=dict(dropped),
         examples=tuple(examples),
     )
 
@@ -253,7 +253,7 @@ def _read_rows(
 
 
 def _duplicate_row(file: str, detail: str) -> Rejected:
-    return Rejected(file=file, stage="find", reason="duplicate", detail=detail)
+    return Rejected(file=file, error_stage="find", error_code="duplicate", error_message=detail)
 
 
 def _to_sample(
@@ -262,8 +262,8 @@ def _to_sample(
     """A manifest's row as a sample, or why it cannot be used."""
     if isinstance(row, Rejected):
         return row
-    hint = row.hint
-    if hint.lat is None or hint.lon is None:
+    metadata_override = row.metadata_override
+    if metadata_override.lat is None or metadata_override.lon is None:
         return rejected(row.name, "no_position", "its manifest row has no position")
     name, file = f"{source}/{row.external_id}", str(row.file)
     if name in used_keys or file in used_keys:
@@ -275,9 +275,22 @@ def _to_sample(
         return rejected(
             row.name, "too_large" if size_bytes else "empty_file", f"{size_bytes} bytes"
         )
-    panorama = f"panorama {source}/{hint.panorama_id}" if hint.panorama_id else ""
-    sequence = hint.sequence or panorama
-    return Sample(name, file, size_bytes, hint.lat, hint.lon, kind, hint.creator or "", sequence)
+    panorama = (
+        f"panorama {source}/{metadata_override.panorama_id}"
+        if metadata_override.panorama_id
+        else ""
+    )
+    sequence = metadata_override.sequence or panorama
+    return Sample(
+        name,
+        file,
+        size_bytes,
+        metadata_override.lat,
+        metadata_override.lon,
+        kind,
+        metadata_override.creator or "",
+        sequence,
+    )
 
 
 def _build_table(samples: Sequence[Sample], resolution: int) -> Samples:

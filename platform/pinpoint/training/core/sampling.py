@@ -50,25 +50,25 @@ class BatchSampler:
     Args:
         samples: The table.
         rows: Rows to draw from, for example `Split.train`.
-        batch: B, a multiple of the number of kinds among these rows.
+        batch_size: B, a multiple of the number of kinds among these rows.
         seed: Seed of the order; a non-negative integer.
 
     Raises:
         BadRequestError: The batch cannot be filled; the message names the largest possible size.
     """
 
-    def __init__(self, samples: Samples, rows: Rows, *, batch: int, seed: int) -> None:
+    def __init__(self, samples: Samples, rows: Rows, *, batch_size: int, seed: int) -> None:
         rows = np.asarray(rows, dtype=np.int64)
         self.kinds: tuple[SourceKind, ...] = tuple(np.unique(samples.kinds[rows]).tolist())
-        if not self.kinds or batch < 1 or batch % len(self.kinds):
+        if not self.kinds or batch_size < 1 or batch_size % len(self.kinds):
             raise BadRequestError(
-                f"a batch of {batch} cannot be shared evenly by {len(rows)} images of "
+                f"a batch of {batch_size} cannot be shared evenly by {len(rows)} images of "
                 f"{len(self.kinds)} kinds ({', '.join(self.kinds)}); use a positive multiple"
             )
         if seed < 0:
             raise BadRequestError(f"the seed must not be negative, but is {seed}")
-        self.seed, self.batch_size = seed, batch
-        self._per_kind = batch // len(self.kinds)
+        self.seed, self.batch_size = seed, batch_size
+        self._per_kind = batch_size // len(self.kinds)
         self._sequence = _number_sequences(samples)
         self._sequence_count = int(self._sequence.max()) + 1
         self._parts = tuple(

@@ -40,25 +40,25 @@ class SplitSettings:
     """
 
     seed: int = 0
-    share: float = 0.1
+    val_fraction: float = 0.1
     """Share of the images in validation cells, before images are left out."""
     buffer_m: float = 1_000.0
     """Minimum distance between a validation image and a training image."""
-    resolution: int = 4
+    h3_resolution: int = 4
     """H3 resolution of the cells; 4 is about 1,770 km² each."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
+        if not 0 < self.val_fraction < 1:
             raise BadRequestError(
-                f"the share of validation must be between 0 and 1, not {self.share}"
+                f"the share of validation must be between 0 and 1, not {self.val_fraction}"
             )
         if not 0 <= self.buffer_m <= 1e6:
             raise BadRequestError(
                 f"the buffer must be in [0, 1,000,000] meters, not {self.buffer_m}"
             )
-        if not 0 <= self.resolution <= 15:
+        if not 0 <= self.h3_resolution <= 15:
             raise BadRequestError(
-                f"the cells' resolution must be in [0, 15], not {self.resolution}"
+                f"the cells' resolution must be in [0, 15], not {self.h3_resolution}"
             )
 
 
@@ -156,7 +156,7 @@ def _choose_validation_cells(samples: Samples, settings: SplitSettings) -> NDArr
 
     The order of cells depends only on seed and cell: images in other cells do not change it.
     """
-    cell_of_row = cell_ids(samples.positions, [settings.resolution])[:, 0]
+    cell_of_row = cell_ids(samples.positions, [settings.h3_resolution])[:, 0]
     cells, inverse, counts = np.unique(cell_of_row, return_inverse=True, return_counts=True)
     order = sorted(
         range(len(cells)),
@@ -164,7 +164,7 @@ def _choose_validation_cells(samples: Samples, settings: SplitSettings) -> NDArr
     )
     before = np.cumsum(counts[order]) - counts[order]
     is_chosen = np.zeros(len(cells), dtype=np.bool_)
-    is_chosen[np.array(order)[before < settings.share * len(samples)]] = True
+    is_chosen[np.array(order)[before < settings.val_fraction * len(samples)]] = True
     return np.asarray(is_chosen[inverse])
 
 

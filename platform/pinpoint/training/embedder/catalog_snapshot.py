@@ -10,7 +10,6 @@ catalog.jsonl   a header, then a line for each row: a sample, or the reason why 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from pinpoint.atomic_files import open_atomic
 from pinpoint.errors import BadRequestError, ConflictError, DatabaseUnavailableError, describe_cause
 from pinpoint.ports import TrainingDataReader
 from pinpoint.records import Rejected, TrainingRow, TrainingSource
@@ -50,10 +50,10 @@ def write_snapshot(
     if gallery is None:
         raise BadRequestError("the config names sources of the catalog, but no stack is open")
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    part = folder / f"{SNAPSHOT_FILE}.part"
-    with part.open("w", encoding="utf-8") as stream:
+    # Durable: a resumed run must not read the catalog again, which may have changed.
+    with open_atomic(folder / SNAPSHOT_FILE, durable=True) as file:
         header = {"format": _FORMAT, "read_at": now, "asked": _source_keys(sources)}
-        stream.write(json.dumps(header) + "\n")
+        file.write(json.dumps(header).encode() + b"\n")
         names: set[str] = set()
         for requested in sources:
             source = _read_source(gallery, requested)
@@ -63,7 +63,7 @@ def write_snapshot(
             names.add(name)
             rows = [snapshot_rows(row, name, max_bytes) for row in source.rows]
             if not any(isinstance(row, Sample) for row in rows):
-                counts = Counter(row.reason for row in rows if isinstance(row, Rejected))
+                counts = Counter(row.error_code for row in rows if isinstance(row, Rejected))
                 reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items())
                 raise BadRequestError(
                     f"no image of source {source.name!r} of organization {source.organization} "
@@ -71,10 +71,7 @@ def write_snapshot(
                 )
             for row in rows:
                 value = row if isinstance(row, Sample) else asdict(row)
-                stream.write(json.dumps([name, value]) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, folder / SNAPSHOT_FILE)
+                file.write(json.dumps([name, value]).encode() + b"\n")
 
 
 def read_snapshot(
@@ -106,9 +103,9 @@ def read_snapshot(
 def snapshot_rows(row: TrainingRow, source: str, max_bytes: int) -> Sample | Rejected:
     """A row as a sample, or why its image cannot be used; the file's size is read, not its content.
 
-    Reasons are `not_indexed`, `missing_file`, `changed_since` and `too_large`.
+    Reasons are `not_indexed`, `missing_file`, `file_modified_since_indexing` and `too_large`.
     """
-    name = f"{row.external_id}#{row.face}" if row.face else row.external_id
+    name = f"{row.external_id}#{row.cubemap_face}" if row.cubemap_face else row.external_id
     if row.state != "indexed":
         return _rejected_row(name, "not_indexed", f"its row is {row.state}")
     path = Path(row.path) if row.path else None
@@ -128,11 +125,11 @@ def snapshot_rows(row: TrainingRow, source: str, max_bytes: int) -> Sample | Rej
         size_bytes=size_bytes,
         lat=row.point.lat,
         lon=row.point.lon,
-        kind=row.kind,
+        kind=row.source_kind,
         creator=row.creator or "",
         sequence=row.sequence or panorama,
         sha256=row.sha256 or "",
-        face=(row.face or "") if row.sha256 else "",
+        face=(row.cubemap_face or "") if row.sha256 else "",
     )
 
 
@@ -160,4 +157,4 @@ def _parse_rows(lines: Iterator[str]) -> dict[str, list[Sample | Rejected]]:
 
 
 def _rejected_row(file: str, reason: str, detail: str) -> Rejected:
-    return Rejected(file=file, stage="find", reason=reason, detail=detail)
+    return Rejected(file=file, error_stage="find", error_code=reason, error_message=detail)

@@ -9,7 +9,6 @@ A chunk is valid if its line is complete and its bytes match the checksum.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import zlib
@@ -22,12 +21,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.atomic_files import PARTIAL_SUFFIX, write_atomic
 from pinpoint.errors import ConflictError, describe_cause
+from pinpoint.file_locks import try_lock
 
 HEADER: Final = "features.json"
 VALUES: Final = "features.f16"
 DONE: Final = "features.done"
-_PARTIAL_HEADER: Final = f"{HEADER}.part"
 _FP16_BYTES: Final = 2
 
 Refusals = Mapping[int, str]
@@ -51,12 +51,12 @@ def acquire_cache_lock(folder: Path, identity: Mapping[str, Any], chunk: int) ->
     """
     if (folder / HEADER).is_file():
         return check_manifest(folder, identity)
-    if folder.exists() and any(entry.name != _PARTIAL_HEADER for entry in folder.iterdir()):
+    if folder.exists() and any(entry.suffix != PARTIAL_SUFFIX for entry in folder.iterdir()):
         raise ConflictError(f"{folder} holds other files; choose another folder for features")
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / _PARTIAL_HEADER
-    part.write_text(json.dumps({**identity, "chunk": chunk}, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, folder / HEADER)
+    # Durable, as the features: without a header they cannot be used.
+    text = json.dumps({**identity, "chunk": chunk}, indent=1) + "\n"
+    write_atomic(folder / HEADER, text, durable=True)
     return chunk
 
 
@@ -142,13 +142,13 @@ class FeatureFiles:
         """
         done_path, values_path = self._folder / DONE, self._folder / VALUES
         values_path.touch()
-        with done_path.open("ab") as journal, values_path.open("r+b") as values:
-            try:
-                fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ConflictError(
-                    f"another process is writing features to {self._folder}"
-                ) from error
+        with (
+            try_lock(done_path) as is_locked,
+            done_path.open("ab") as journal,
+            values_path.open("r+b") as values,
+        ):
+            if not is_locked:
+                raise ConflictError(f"another process is writing features to {self._folder}")
             writer = FeatureWriter(self, journal, values, self._width)
             lines = {
                 number: line

@@ -46,9 +46,9 @@ class TrainedTower(nn.Module):
         super().__init__()
         self.tower = tower
         self._uses_bf16 = config.precision == "bf16"
-        self._all_blocks = config.blocks == "all"
+        self._all_blocks = config.trainable_blocks == "all"
         self._size_px = size_px
-        self._mirror, self._shift_px = config.mirror, config.shift_px
+        self._mirror, self._shift_px = config.horizontal_flip, config.random_crop_shift_px
 
     def train(self, mode: bool = True) -> TrainedTower:
         """Set the mode; with frozen blocks, the running means of all norms stay unchanged."""
@@ -97,7 +97,7 @@ class FeatureSource:
     """Identifies the cached rows."""
     width: int
     """W."""
-    features: int
+    feature_dim: int
     """F."""
     make_tower: Callable[[], TrainedTower] | None
     """Creates the tower at step 0, the same at each call; None for a frozen tower."""
@@ -134,20 +134,20 @@ def open_feature_source(config: EmbedderConfig, settings: Settings) -> FeatureSo
         )
     side_px, seed = preprocess.size_px, config.schedule.seed
     if bundle is None:
-        features = tower_width(init_tower(spec, seed), preprocess, config.tower)
+        feature_dim = tower_width(init_tower(spec, seed), preprocess, config.tower)
     else:
-        features = bundle.contract.dims["image"]
+        feature_dim = bundle.contract.dims["image"]
 
     def make_tower() -> TrainedTower:
         tower = load_tower(bundle) if bundle else init_tower(spec, seed)
-        unfreeze(tower, spec, tower_config.blocks)
+        unfreeze(tower, spec, tower_config.trainable_blocks)
         return TrainedTower(tower, tower_config, side_px)
 
     return FeatureSource(
         encode=lambda images: preprocess_images(images, preprocess).flatten(1).numpy(),
         digest=preprocess_digest(preprocess, settings.media.rendition_px),
         width=3 * side_px * side_px,
-        features=features,
+        feature_dim=feature_dim,
         make_tower=make_tower,
         bundle=bundle,
         spec=spec,
@@ -176,21 +176,21 @@ def compute_features(
 
 
 def write_tower_bundle(
-    front: FeatureSource, tower: TrainedTower | None, folder: Path, *, name: str, license: str
+    source: FeatureSource, tower: TrainedTower | None, folder: Path, *, name: str, license: str
 ) -> Bundle:
     """The bundle of the tower that the heads were trained on; a trained tower is written first."""
     if tower is None:
-        if front.bundle is None:
+        if source.bundle is None:
             raise ValueError("a tower without trained weights was not trained")
-        return front.bundle
+        return source.bundle
     # Files of an earlier attempt, which ended before the heads' bundle was written.
     shutil.rmtree(folder / TOWER, ignore_errors=True)
     write_trained_tower(
         folder / TOWER,
         name=f"{name}-tower",
         tower=tower.tower,
-        spec=front.spec,
-        preprocess=front.preprocess,
+        spec=source.spec,
+        preprocess=source.preprocess,
         license=license,
     )
     return read_bundle(folder / TOWER)
@@ -200,7 +200,11 @@ def _untrained_spec(config: EmbedderConfig) -> tuple[TowerSpec, Preprocess]:
     tower_config = config.train_tower
     arguments = tower_config.arguments if tower_config else {}
     spec = TowerSpec.parse(config.tower, pretrained=None, **arguments)
-    if tower_config is None or tower_config.blocks != "all" or tower_config.size_px is None:
+    if (
+        tower_config is None
+        or tower_config.trainable_blocks != "all"
+        or tower_config.size_px is None
+    ):
         raise BadRequestError(
             f"{config.tower} is a network without trained weights: set train_tower.size_px and "
             'leave train_tower.blocks at "all", or name a bundle made by `pinpoint bundles import`'
@@ -229,7 +233,7 @@ def _frozen_source(bundle: Bundle, settings: Settings) -> FeatureSource:
         encode=tower_features(bundle, device, batch),
         digest=digest(contract, settings.media.rendition_px),
         width=width,
-        features=width,
+        feature_dim=width,
         make_tower=None,
         bundle=bundle,
         spec=contract.tower,

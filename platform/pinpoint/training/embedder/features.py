@@ -39,18 +39,18 @@ class Features:
 
     values: NDArray[np.float16]
     """`[N, F]`, memory-mapped and read-only; zeros in rows without features."""
-    refused: Mapping[int, str]
+    rejected: Mapping[int, str]
     """Rows without features, and the reason why their file was refused."""
 
     @property
     def usable(self) -> Rows:
         """Rows that have features, ascending."""
-        return np.setdiff1d(np.arange(len(self.values)), np.array([*self.refused], dtype=np.int64))
+        return np.setdiff1d(np.arange(len(self.values)), np.array([*self.rejected], dtype=np.int64))
 
     @property
-    def dropped(self) -> Mapping[str, int]:
+    def rejection_counts(self) -> Mapping[str, int]:
         """Rows without features, counted by reason."""
-        return dict(Counter(self.refused.values()))
+        return dict(Counter(self.rejected.values()))
 
 
 def cache_features(
@@ -70,7 +70,7 @@ def cache_features(
     Existing chunks are read once, to check them. Their image files are not read again: the table's
     fingerprint contains their ids, sizes and positions. One face of each panorama is used; it
     depends on the row, so that all directions occur. A row of the catalog is one face of the exact
-    bytes that were ingested; other bytes are refused as `changed_since`.
+    bytes that were ingested; other bytes are refused as `file_modified_since_indexing`.
 
     Args:
         folder: Folder of this cache only; created if it does not exist.
@@ -113,7 +113,7 @@ def cache_features(
             count += len(results)
             on_progress(count, len(samples))
     values, all_refused = files.read()
-    return Features(values=values, refused=all_refused)
+    return Features(values=values, rejected=all_refused)
 
 
 def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> Features:
@@ -124,7 +124,7 @@ def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> 
     """
     chunk = check_manifest(folder, _cache_identity(samples, tower, width))
     values, refused = FeatureFiles(folder, len(samples), width, chunk).read()
-    return Features(values=values, refused=refused)
+    return Features(values=values, rejected=refused)
 
 
 def _cache_identity(samples: Samples, tower: str, width: int) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _decode_image(row: int, samples: Samples, decoder: Decoder) -> Pixels | str:
     # Decoded as a query: its position is known already, and it needs no thumbnail.
     reading = decoder.read(file, file, query=True)
     if isinstance(reading, Rejected):
-        return reading.reason
+        return reading.error_code
     if not sha256:
         return reading.faces[row % len(reading.faces)].pixels
     pixels = [face.pixels for face in reading.faces if (face.name or "") == face_name]

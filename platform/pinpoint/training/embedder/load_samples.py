@@ -46,7 +46,7 @@ def load_samples(
         DatabaseUnavailableError: The stack is down.
         NotFoundError: There is no such source.
     """
-    catalog_sources, read_at = config.of_catalog, None
+    catalog_sources, read_at = config.catalog_sources, None
     snapshots: Iterator[SnapshotSource] = iter(())
     if catalog_sources:
         has_snapshot = (folder / FEATURES).exists() and (folder / SNAPSHOT_FILE).exists()
@@ -61,7 +61,7 @@ def load_samples(
         else next(snapshots)
         for source in config.sources
     ]
-    gathered = read_samples(sources, settings, resolution=config.cells)
+    gathered = read_samples(sources, settings, geocell_resolution=config.geocell_resolution)
     try:
         config.check_kinds(set(gathered.samples.kinds.tolist()))
     except ValueError as error:

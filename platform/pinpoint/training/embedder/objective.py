@@ -47,8 +47,8 @@ class Networks(nn.Module):
     Args:
         config: Sizes and losses.
         kinds: Kinds of the training images.
-        features: Input width of the heads.
-        cells: P, for the cell loss.
+        feature_dim: Input width of the heads.
+        geocells: P, for the geocell loss.
         tower: Tower before the heads, if it is trained; otherwise the table holds features.
     """
 
@@ -56,9 +56,9 @@ class Networks(nn.Module):
         self,
         config: EmbedderConfig,
         kinds: tuple[SourceKind, ...],
-        features: int,
+        feature_dim: int,
         *,
-        cells: int = 0,
+        geocells: int = 0,
         tower: TrainedTower | None = None,
     ) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Networks(nn.Module):
         default = sizes.default_kind or ("photo" if "photo" in kinds else kinds[0])
         self.heads = KindHeads(
             HeadsSpec(
-                features=features,
+                feature_dim=feature_dim,
                 hidden=sizes.hidden,
                 dim=sizes.dim,
                 kinds=kinds,
@@ -75,23 +75,23 @@ class Networks(nn.Module):
                 trunk_blocks=sizes.trunk_blocks,
             )
         )
-        if sizes.start == "tower":
+        if sizes.init == "tower":
             self.heads.start_at_tower()
         self.location = LocationTower(
             LocationSpec(
                 hidden=sizes.hidden,
                 dim=sizes.dim,
                 blocks=sizes.location_blocks,
-                scales=sizes.location_scales,
-                waves=sizes.location_waves,
-                finest_km=sizes.finest_km,
+                fourier_scales=sizes.fourier_scales,
+                fourier_features_per_scale=sizes.fourier_features_per_scale,
+                min_wavelength_km=sizes.min_wavelength_km,
             )
         )
         # The names of these attributes are keys of checkpoints.
-        self.of_places = Temperature()
-        self.of_pictures = Temperature()
+        self.image_gps_temperature = Temperature()
+        self.image_image_temperature = Temperature()
         self.tower = tower
-        self.cells = CellProxies(cells, sizes.dim) if config.losses.cell else None
+        self.geocell_proxies = CellProxies(geocells, sizes.dim) if config.losses.geocell else None
 
     def vectors(self, cached: torch.Tensor, kinds: Sequence[SourceKind]) -> torch.Tensor:
         """Unit vectors `[B, D]` of cached rows `[B, W]` fp32."""
@@ -124,7 +124,7 @@ class FeatureTable:
     """In [0, P); below 0 in cells without training rows."""
     rows: Rows
     """The training rows."""
-    near: NearPairs
+    near_pairs: NearPairs
     """Nearby training rows of another kind."""
 
     @classmethod
@@ -146,7 +146,9 @@ class FeatureTable:
             cells=OccupiedCells.of(samples.cells[rows]),
             cell_codes=np.where(occupied[cell] == samples.cells, cell, -1),
             rows=rows,
-            near=NearPairs(samples, rows, radius_m=config.losses.near_m, seed=config.schedule.seed),
+            near_pairs=NearPairs(
+                samples, rows, radius_m=config.losses.positive_radius_m, seed=config.schedule.seed
+            ),
         )
 
 
@@ -163,14 +165,14 @@ def embedder_batch_loss(
     radius_m = negative_radius_m(
         step,
         steps=max(1, schedule.steps // 2),
-        first_m=max(losses.first_radius_m, losses.last_radius_m),
-        last_m=losses.last_radius_m,
+        start_m=max(losses.negative_radius_start_m, losses.negative_radius_end_m),
+        end_m=losses.negative_radius_end_m,
     )
     encoded_rows = rows
-    if losses.picture:
+    if losses.image_image:
         # A batch that is balanced over cells contains almost no two images of one position, so
         # partners of another kind are added for this loss only.
-        partners = table.near.draw(step, rows)
+        partners = table.near_pairs.draw(step, rows)
         encoded_rows = np.concatenate([rows, np.setdiff1d(partners[partners >= 0], rows)])
     part = processes.part(np.arange(len(encoded_rows)))
     kinds = [table.kinds[row] for row in encoded_rows[part].tolist()]
@@ -183,24 +185,24 @@ def embedder_batch_loss(
     part_vectors = nets.vectors(cached, kinds)
     vectors = processes.all_gather(part_vectors, len(encoded_rows))
     total: torch.Tensor = vectors.new_zeros(())
-    if nets.cells is not None:
+    if nets.geocell_proxies is not None:
         codes = torch.from_numpy(table.cell_codes[rows])
-        total = total + losses.cell * nets.cells(vectors[: len(rows)], codes)
-    if losses.place:
+        total = total + losses.geocell * nets.geocell_proxies(vectors[: len(rows)], codes)
+    if losses.image_gps:
         rng = np.random.default_rng([schedule.seed, _POSITION_STREAM, step])
-        extra = table.rows[sample_negatives(table.cells, losses.extra_places, rng)]
+        extra = table.rows[sample_negatives(table.cells, losses.num_sampled_negatives, rng)]
         batch_vectors = vectors[: len(rows)]
-        total = total + losses.place * _position_loss(
+        total = total + losses.image_gps * _position_loss(
             nets, table, batch_vectors, rows, extra, radius_m
         )
-    if losses.picture:
-        total = total + losses.picture * _image_loss(
+    if losses.image_image:
+        total = total + losses.image_image * _image_loss(
             nets,
             table,
             vectors,
             encoded_rows,
             radius_m,
-            near_m=losses.near_m,
+            near_m=losses.positive_radius_m,
             min_positives=len(rows) / 4,
         )
     return total
@@ -224,7 +226,7 @@ def _position_loss(
     weights = negative_weights(_pairwise_m(table, rows, position_rows), radius_m)
     positives = torch.eye(len(rows), len(position_rows), dtype=torch.bool)
     codes = torch.from_numpy(table.kind_codes[rows])
-    scale, bias = nets.of_places()
+    scale, bias = nets.image_gps_temperature()
     total = vectors.new_zeros(())
     for code in torch.unique(codes):
         is_kind = codes == code
@@ -266,7 +268,7 @@ def _image_loss(
     )
     count = pairs.sum()
     positives = torch.where(count > 0, count.clamp(min=min_positives), 0.0)
-    scale, bias = nets.of_pictures()
+    scale, bias = nets.image_image_temperature()
     return sigmoid_contrastive(
         vectors, vectors, scale, bias, pairs, negative_weights(distances_m, radius_m), positives
     )

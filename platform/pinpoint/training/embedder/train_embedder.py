@@ -1,4 +1,4 @@
-"""Training of an embedder: heads and location tower on a frozen or trained tower.
+"""Training of an embedder: heads and location encoder on a frozen or trained tower.
 
     sources ─read→ samples ─split→ train | validation ─cache→ features ─run→ weights ─→ bundle
 
@@ -7,10 +7,8 @@ Every stage can be repeated: the cache and the checkpoints are reused.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,14 +20,17 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from pinpoint.atomic_files import remove_partial_files, write_atomic
 from pinpoint.errors import BadRequestError, ConflictError
-from pinpoint.nets.bundle.bundles import Bundle, require_absent
+from pinpoint.file_locks import try_lock
+from pinpoint.nets.bundle.bundles import require_absent
 from pinpoint.nets.bundle.contract import TrainingNote
 from pinpoint.nets.embedder.joint_embedding import write_joint_embedding
 from pinpoint.ports import Decoder, TrainingDataReader
 from pinpoint.progress import StageProgressCallback
 from pinpoint.settings import Settings
 from pinpoint.training.core import loop
+from pinpoint.training.core.checkpoints import TrainingState, resume_checkpoint
 from pinpoint.training.core.configs import EmbedderConfig
 from pinpoint.training.core.distributed import SINGLE_PROCESS, DistributedContext
 from pinpoint.training.core.runs import REPORT
@@ -72,7 +73,7 @@ def train_embedder(
     processes: DistributedContext = SINGLE_PROCESS,
     on_progress: StageProgressCallback = lambda stage, completed, total: None,
 ) -> TrainingResult:
-    """Train heads and location tower, or resume an interrupted run.
+    """Train heads and location encoder, or resume an interrupted run.
 
     Args:
         config: Training data and hyperparameters.
@@ -93,41 +94,99 @@ def train_embedder(
         BadBundleError: The tower's bundle cannot be used.
     """
     require_absent(into)
-    front = open_feature_source(config, settings)
+    source = open_feature_source(config, settings)
     with run_lock(folder, processes):
-        gathered = load_samples(config, folder, settings.media, gallery, processes)
-        split = _split_data(config, gathered)
-        samples = gathered.samples
+        loaded = load_samples(config, folder, settings.media, gallery, processes)
+        split = _split_data(config, loaded)
         # Checks that such a batch fits these images, before hours of decoding.
-        BatchSampler(samples, split.train, batch=config.schedule.batch, seed=config.schedule.seed)
+        _make_sampler(config, loaded.samples, split.train)
         if processes.first:
-            _fill_cache(front, samples, folder, decoder, on_progress)
+            _fill_cache(source, loaded.samples, folder, decoder, on_progress)
         processes.wait()
-        features = open_features(folder / FEATURES, samples, tower=front.digest, width=front.width)
-        train, validation_rows = (
-            np.intersect1d(rows, features.usable) for rows in (split.train, split.validation)
-        )
-        if not len(validation_rows):
-            raise BadRequestError(f"no validation image can be read: {dict(features.dropped)}")
-        validation = Validation(samples=samples, features=features, rows=validation_rows)
-        identity = _run_identity(config, split, front, train)
-        state, took_s = _run(
-            config, folder, identity, train, validation, front, processes, on_progress
-        )
-        average = state.average.eval()
-        metrics, tower_metrics = validation.measure(average)
-        report = _build_report(
-            config, gathered, split, features, validation_rows, metrics, tower_metrics, took_s
-        )
+        run = _open_run(config, folder, source, loaded, split, processes)
+        state, training_s = _train_networks(run, on_progress)
+        metrics, tower_metrics = run.validation.measure(state.averaged_nets.eval())
+        report = _build_report(run, metrics, tower_metrics, training_s)
         if processes.first:
             # The report comes first, because an existing bundle makes every later run fail.
-            write_report(folder / REPORT, {**report, "run": identity})
-            tower = write_tower_bundle(
-                front, average.tower, folder, name=config.name, license=config.license
-            )
-            _write_bundle(config, into, tower, state, samples, split, metrics, tower_metrics)
+            write_report(folder / REPORT, {**report, "run": run.identity})
+            _write_bundle(run, into, state, metrics, tower_metrics)
         processes.wait()
     return TrainingResult(bundle=into, report=report)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EmbedderRun:
+    """A run after its images were read and cached."""
+
+    config: EmbedderConfig
+    folder: Path
+    source: FeatureSource
+    loaded: LoadedSamples
+    split: Split
+    features: Features
+    train_rows: Rows
+    """Training images with features."""
+    validation: Validation
+    """Validation images with features."""
+    processes: DistributedContext
+
+    @property
+    def samples(self) -> Samples:
+        """The table of images."""
+        return self.loaded.samples
+
+    @property
+    def identity(self) -> str:
+        """Hash of config, images, split and tower; a checkpoint resumes only the same run."""
+        weights = self.source.bundle.contract.weights if self.source.bundle else None
+        parts = (
+            self.config.digest(),
+            self.split.fingerprint,
+            self.source.digest,
+            weights.sha256 if weights else "",
+        )
+        hashed = hashlib.sha256("\n".join(parts).encode())
+        hashed.update(self.train_rows.tobytes())
+        return hashed.hexdigest()[:16]
+
+
+def _open_run(
+    config: EmbedderConfig,
+    folder: Path,
+    source: FeatureSource,
+    loaded: LoadedSamples,
+    split: Split,
+    processes: DistributedContext,
+) -> _EmbedderRun:
+    """Open the cached features of a run.
+
+    Raises:
+        BadRequest: No validation image can be read.
+    """
+    samples = loaded.samples
+    features = open_features(folder / FEATURES, samples, tower=source.digest, width=source.width)
+    train_rows, validation_rows = (
+        np.intersect1d(rows, features.usable) for rows in (split.train, split.validation)
+    )
+    if not len(validation_rows):
+        raise BadRequestError(f"no validation image can be read: {dict(features.rejection_counts)}")
+    return _EmbedderRun(
+        config=config,
+        folder=folder,
+        source=source,
+        loaded=loaded,
+        split=split,
+        features=features,
+        train_rows=train_rows,
+        validation=Validation(samples=samples, features=features, rows=validation_rows),
+        processes=processes,
+    )
+
+
+def _make_sampler(config: EmbedderConfig, samples: Samples, rows: Rows) -> BatchSampler:
+    schedule = config.schedule
+    return BatchSampler(samples, rows, batch_size=schedule.batch_size, seed=schedule.seed)
 
 
 @contextmanager
@@ -141,74 +200,60 @@ def run_lock(folder: Path, processes: DistributedContext = SINGLE_PROCESS) -> It
     if not processes.first:
         yield
         return
-    with (folder / _LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConflictError(f"another process trains in {folder}") from error
+    with try_lock(folder / _LOCK) as is_locked:
+        if not is_locked:
+            raise ConflictError(f"another process trains in {folder}")
+        remove_partial_files(folder)
         yield
 
 
-def _run_identity(config: EmbedderConfig, split: Split, front: FeatureSource, train: Rows) -> str:
-    """Hash of config, images, split and tower; a checkpoint resumes only the same run."""
-    weights = front.bundle.contract.weights if front.bundle else None
-    parts = (
-        config.digest(),
-        split.fingerprint,
-        front.digest,
-        weights.sha256 if weights else "",
-    )
-    hashed = hashlib.sha256("\n".join(parts).encode())
-    hashed.update(train.tobytes())
-    return hashed.hexdigest()[:16]
-
-
 def _write_bundle(
-    config: EmbedderConfig,
+    run: _EmbedderRun,
     into: Path,
-    tower: Bundle,
-    state: loop.TrainingState[Networks],
-    samples: Samples,
-    split: Split,
+    state: TrainingState[Networks],
     metrics: Mapping[str, float],
     tower_metrics: Mapping[str, float],
 ) -> None:
-    """Write the averaged weights; the location tower is included only if a loss trained it."""
-    has_location = config.losses.place > 0
-    scale, _ = state.average.of_places()
+    """Write the averaged weights; the location encoder is included only if a loss trained it."""
+    config, nets = run.config, state.averaged_nets
+    tower = write_tower_bundle(
+        run.source, nets.tower, run.folder, name=config.name, license=config.license
+    )
+    has_location = config.losses.image_gps > 0
+    logit_scale, _ = nets.image_gps_temperature()
     tower_named = {f"bare tower {name}": share for name, share in tower_metrics.items()}
     write_joint_embedding(
         into,
         name=config.name,
         tower=tower,
-        heads=state.average.heads.eval(),
-        location=state.average.location.eval() if has_location else None,
+        heads=nets.heads.eval(),
+        location=nets.location.eval() if has_location else None,
         license=config.license,
         note=config.note,
-        temperature=float(scale) if has_location else None,
+        logit_scale=float(logit_scale) if has_location else None,
         training=TrainingNote(
-            data=split.fingerprint,
-            split=_describe_split(config, samples),
+            data_fingerprint=run.split.fingerprint,
+            split=_describe_split(config, run.samples),
             steps=state.best.step if state.best else state.step,
             metrics={**metrics, **tower_named},
         ),
     )
 
 
-def _split_data(config: EmbedderConfig, gathered: LoadedSamples) -> Split:
+def _split_data(config: EmbedderConfig, loaded: LoadedSamples) -> Split:
     return split_samples(
-        gathered.samples,
+        loaded.samples,
         SplitSettings(
             seed=config.schedule.seed,
-            share=config.split.share,
+            val_fraction=config.split.val_fraction,
             buffer_m=config.split.buffer_m,
-            resolution=config.split.resolution,
+            h3_resolution=config.split.h3_resolution,
         ),
     )
 
 
 def _fill_cache(
-    front: FeatureSource,
+    source: FeatureSource,
     samples: Samples,
     folder: Path,
     decoder: Decoder,
@@ -218,92 +263,83 @@ def _fill_cache(
         folder / FEATURES,
         samples,
         decoder=decoder,
-        encode=front.encode,
-        tower=front.digest,
-        width=front.width,
+        encode=source.encode,
+        tower=source.digest,
+        width=source.width,
         threads=_DECODE_THREADS,
         on_progress=lambda completed, total: on_progress("features", completed, total),
     )
 
 
-def _run(
-    config: EmbedderConfig,
-    folder: Path,
-    identity: str,
-    rows: Rows,
-    validation: Validation,
-    front: FeatureSource,
-    processes: DistributedContext,
-    on_progress: StageProgressCallback,
-) -> tuple[loop.TrainingState[Networks], float]:
+def _train_networks(
+    run: _EmbedderRun, on_progress: StageProgressCallback
+) -> tuple[TrainingState[Networks], float]:
     """The trained state, and the seconds that this part of the run took."""
-    samples, features = validation.samples, validation.features
-    sampler = BatchSampler(samples, rows, batch=config.schedule.batch, seed=config.schedule.seed)
-    table = FeatureTable.of(samples, features, rows, config)
+    config, source = run.config, run.source
+    sampler = _make_sampler(config, run.samples, run.train_rows)
+    table = FeatureTable.of(run.samples, run.features, run.train_rows, config)
     state = loop.init_state(
         config,
         sampler.kinds,
-        front.features,
-        cells=len(table.cells.counts),
-        make_tower=front.make_tower,
+        source.feature_dim,
+        geocells=len(table.cells.counts),
+        make_tower=source.make_tower,
     )
-    state = loop.resume_checkpoint(state, folder, identity)
+    state = resume_checkpoint(state, run.folder, run.identity)
     # All processes must read the checkpoint before the first one writes another.
-    processes.wait()
+    run.processes.wait()
     started_at = time.perf_counter()
     state = loop.train(
         state,
         table=table,
         sampler=sampler,
         config=config,
-        folder=folder,
-        identity=identity,
-        processes=processes,
-        score=validation.score if config.schedule.patience else None,
-        on_progress=lambda completed, total, loss: on_progress("steps", completed, total),
+        context=loop.LoopContext(
+            folder=run.folder,
+            identity=run.identity,
+            processes=run.processes,
+            on_progress=lambda completed, total, loss: on_progress("steps", completed, total),
+        ),
+        score=run.validation.score if config.schedule.patience else None,
     )
     return state, time.perf_counter() - started_at
 
 
 def _describe_split(config: EmbedderConfig, samples: Samples) -> str:
     """The text about the split that the bundle stores."""
-    split, losses, batch = config.split, config.losses, config.schedule.batch
+    split, losses, batch_size = config.split, config.losses, config.schedule.batch_size
     known_creators = float((samples.creators != "").mean())
     return (
-        f"{split.share:g} of the pictures for validation, in H3 cells of resolution"
-        f" {split.resolution}, disjoint by sequence and by author (known for {known_creators:.0%}),"
-        f" {split.buffer_m:g} m apart;"
-        f" batches of {batch} even over kinds and, within a kind, over its cells of resolution"
-        f" {config.cells}; {losses.extra_places} more places as negatives, even over all cells"
+        f"{split.val_fraction:g} of the images for validation, in H3 cells of resolution"
+        f" {split.h3_resolution}, disjoint by sequence and by creator"
+        f" (known for {known_creators:.0%}), {split.buffer_m:g} m apart;"
+        f" batches of {batch_size}, balanced over kinds and, within a kind, over its cells of"
+        f" resolution {config.geocell_resolution}; {losses.num_sampled_negatives} sampled negative"
+        " positions, balanced over all cells"
     )
 
 
 def _build_report(
-    config: EmbedderConfig,
-    gathered: LoadedSamples,
-    split: Split,
-    features: Features,
-    validation: Rows,
+    run: _EmbedderRun,
     metrics: Mapping[str, float],
     tower_metrics: Mapping[str, float],
-    took_s: float,
+    training_s: float,
 ) -> dict[str, Any]:
+    rejected = Counter(run.loaded.rejected) + Counter(run.features.rejection_counts)
     return {
-        "config": config.model_dump(mode="json"),
-        "validation_pictures": len(validation),
-        "rows": gathered.rows,
-        "dropped": dict(Counter(gathered.dropped) + Counter(features.dropped)),
-        "catalog_read_at": gathered.read_at,
-        "split": {**split.counts, "fingerprint": split.fingerprint},
+        "config": run.config.model_dump(mode="json"),
+        "num_validation_images": len(run.validation.rows),
+        "rows": run.loaded.rows,
+        "rejected": dict(rejected),
+        "catalog_read_at": run.loaded.read_at,
+        "split": {**run.split.counts, "fingerprint": run.split.fingerprint},
         "validation": dict(metrics),
         "bare_tower": dict(tower_metrics),
-        "seconds_of_steps": round(took_s, 1),
+        "training_s": round(training_s, 1),
         "threads": torch.get_num_threads(),
     }
 
 
 def write_report(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a report atomically."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    """Write a report atomically and durably: hours of training end with it."""
+    write_atomic(path, json.dumps(report, indent=1) + "\n", durable=True)

@@ -45,7 +45,7 @@ class QueriesConfig(BaseModel):
     """Folder of the labels' file paths."""
     protocol: str = "custom"
     """Protocol as for `pinpoint evaluate`."""
-    only: dict[str, str] = Field(default_factory=dict)
+    filter: dict[str, str] = Field(default_factory=dict)
     """Use only rows with these values, for example `{ role = "rerank" }`."""
     kind: SourceKind | None = None
     """Kind of the query photos whose labels have none."""
@@ -63,7 +63,7 @@ class RerankerSplit(SplitConfig):
     """Minimum distance between a validation query and a training query. Training does not use
     gallery images within half of it (25 km at most) of a validation query. Otherwise the network
     would learn that these images are always wrong."""
-    resolution: Annotated[int, Field(ge=0, le=9)] = 3
+    h3_resolution: Annotated[int, Field(ge=0, le=9)] = 3
 
 
 class GalleryConfig(BaseModel):
@@ -71,7 +71,7 @@ class GalleryConfig(BaseModel):
 
     model_config = STRICT
 
-    kinds: tuple[SourceKind, ...] = ()
+    source_kinds: tuple[SourceKind, ...] = ()
     sources: tuple[str, ...] = ()
     """Names of sources; an empty list means all."""
     candidates: Annotated[int, Field(ge=2, le=512)] = 48
@@ -81,12 +81,12 @@ class GalleryConfig(BaseModel):
     search radius in sparse areas. The bundle stores it for serving."""
     evidence_per_kind: Annotated[int, Field(ge=0, le=64)] = 8
 
-    @field_validator("kinds")
+    @field_validator("source_kinds")
     @classmethod
     def _check_kinds(cls, kinds: tuple[SourceKind, ...]) -> tuple[SourceKind, ...]:
         return tuple(_check_kind(kind) for kind in kinds)
 
-    def searched(self, serving: SearchSettings) -> SearchSettings:
+    def search_settings(self, serving: SearchSettings) -> SearchSettings:
         """Settings that keep all candidates that serving retrieves before it assigns slots.
 
         Training drops candidates; the next ones then take the free slots.
@@ -100,7 +100,7 @@ class TargetConfig(BaseModel):
 
     model_config = STRICT
 
-    scales: Annotated[dict[float, Positive], Field(min_length=1)] = Field(
+    target_bandwidths_km: Annotated[dict[float, Positive], Field(min_length=1)] = Field(
         default_factory=lambda: {1.0: 0.5, 25.0: 0.35, 200.0: 0.15}
     )
     """Weight by scale in km. The weight of a candidate d km from the ground truth is the sum of
@@ -108,15 +108,15 @@ class TargetConfig(BaseModel):
     for the correct street, so that the nearest candidate of the correct locality wins. The weight
     of 200 km is small, because many candidates of the correct region would otherwise outweigh
     it."""
-    null_weight: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
+    no_match_weight: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
     """Weight of "none of these". It is small compared with the correct position (1) and large
     compared with candidates thousands of km away (below 0.001 each). It equals about one candidate
     at 220 km."""
-    null_weight_unsupported: Annotated[float, Field(gt=0.0, le=10.0)] = 1.0
+    no_match_weight_not_in_gallery: Annotated[float, Field(gt=0.0, le=10.0)] = 1.0
     """The same if the gallery has no image within 25 km of the ground truth. It equals the weight
     of the correct position, because "none of these" is then correct for any number of candidates in
     the same region."""
-    refinement: Share = 0.1
+    refinement_weight: Share = 0.1
     """Weight of the Huber loss (km) of the refined positions of candidates within 25 km."""
 
 
@@ -125,18 +125,18 @@ class AugmentationConfig(BaseModel):
 
     model_config = STRICT
 
-    evidence: Share = 0.15
+    drop_evidence: Share = 0.15
     """Share of queries without any evidence."""
-    photo: Share = 0.1
+    drop_evidence_photo: Share = 0.1
     """Share of evidence photos that are removed, each independently."""
-    channel: Share = 0.15
+    drop_gps_channel: Share = 0.15
     """Share of queries without the channel `gps`: its candidates and its vectors."""
-    kind: Share = 0.15
+    drop_source_kind: Share = 0.15
     """Share of queries without the candidates and the evidence of one kind."""
-    region: Share = 0.4
+    drop_region: Share = 0.4
     """Share of queries without the gallery near the ground truth, or near a candidate far from it.
     It is high, because few other examples lack a gallery, and a fifth of all queries should."""
-    region_km: Annotated[float, Field(ge=25.0, le=5_000.0)] = 50.0
+    drop_region_radius_km: Annotated[float, Field(ge=25.0, le=5_000.0)] = 50.0
     """Radius of the region; at least 25, so that no remaining image supports the ground truth."""
 
 
@@ -149,8 +149,8 @@ class RerankerNetworkConfig(BaseModel):
     heads: Annotated[int, Field(ge=1, le=32)] = 4
     evidence_blocks: Annotated[int, Field(ge=1, le=2)] = 1
     candidate_blocks: Annotated[int, Field(ge=0, le=5)] = 3
-    vectors: bool = False
-    reach_km: Annotated[float, Field(gt=0.0, le=25.0)] = 5.0
+    use_embeddings: bool = False
+    max_offset_km: Annotated[float, Field(gt=0.0, le=25.0)] = 5.0
 
     def spec(self, dim: int) -> RerankerSpec:
         """Specification of the network for vectors of the given width."""
@@ -161,9 +161,9 @@ class RerankerSchedule(ScheduleConfig):
     """Training schedule; queries are fewer than an embedder's images and have many candidates."""
 
     steps: Count = 3_000
-    batch: Annotated[int, Field(ge=4, le=4_096)] = 32
-    rate: Positive = 5e-4
-    warm_steps: Annotated[int, Field(ge=0)] = 100
+    batch_size: Annotated[int, Field(ge=4, le=4_096)] = 32
+    learning_rate: Positive = 5e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
 
 
 class RerankerConfig(BaseModel):
@@ -175,12 +175,12 @@ class RerankerConfig(BaseModel):
     """Name of the resulting bundle: the index's bundle with the reranker added."""
     license: Annotated[str, Field(min_length=1, max_length=200)]
     """License of the resulting weights."""
-    questions: Annotated[tuple[QueriesConfig, ...], Field(min_length=1)]
+    queries: Annotated[tuple[QueriesConfig, ...], Field(min_length=1)]
     gallery: GalleryConfig = GalleryConfig()
     split: RerankerSplit = RerankerSplit()
     network: RerankerNetworkConfig = RerankerNetworkConfig()
     targets: TargetConfig = TargetConfig()
-    drops: AugmentationConfig = AugmentationConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
     schedule: RerankerSchedule = RerankerSchedule()
 
     @model_validator(mode="after")
@@ -192,7 +192,7 @@ class RerankerConfig(BaseModel):
 
     def digest(self) -> str:
         """Identity of the run: 16 hex digits over all fields except file paths."""
-        plain = self.model_dump_json(exclude={"questions": {"__all__": {"labels", "images"}}})
+        plain = self.model_dump_json(exclude={"queries": {"__all__": {"labels", "images"}}})
         return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 
@@ -208,6 +208,6 @@ def read_reranker_config(path: Path) -> RerankerConfig:
         queries.model_copy(
             update={"labels": path.parent / queries.labels, "images": path.parent / queries.images}
         )
-        for queries in config.questions
+        for queries in config.queries
     )
-    return config.model_copy(update={"questions": resolved})
+    return config.model_copy(update={"queries": resolved})

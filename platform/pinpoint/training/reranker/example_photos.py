@@ -5,7 +5,6 @@ Letters: N queries, U gallery photos, D width of vectors.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -13,8 +12,10 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.atomic_files import open_atomic
 from pinpoint.errors import ConflictError, describe_cause
 from pinpoint.evaluation.run.evaluate import EvaluationComponents
+from pinpoint.iteration import batched
 from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow
 from pinpoint.search import consistency
 
@@ -46,8 +47,8 @@ def photos_of(
         photo_ids = [UUID(bytes=value.ljust(16, b"\0")) for value in ids.tolist()]
         vectors = {
             point.id: point.vectors
-            for start in range(0, len(photo_ids), _FETCH_BATCH)
-            for point in parts.index.fetch(photo_ids[start : start + _FETCH_BATCH], vectors=True)
+            for page in batched(photo_ids, _FETCH_BATCH)
+            for point in parts.index.fetch(page, vectors=True)
         }
         consistency.require_same_model(parts.index, parts.encoder.contract)
         photos = EmbeddingTable.of(vectors, dim, np.float16)
@@ -59,13 +60,9 @@ def photos_of(
 
 
 def _write_column(path: Path, values: NDArray[Any]) -> None:
-    """Write a column to the folder of the examples atomically."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as stream:
-        np.save(stream, values)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, path)
+    """Write a column to the folder of the examples, durably as the examples themselves."""
+    with open_atomic(path, durable=True) as file:
+        np.save(file, values)
 
 
 def _open_column(path: Path) -> NDArray[Any]:

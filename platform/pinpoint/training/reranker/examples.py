@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,22 +22,32 @@ from scipy.spatial import cKDTree
 from pinpoint.errors import BadPhotoError, TooLargeError
 from pinpoint.evaluation.labels.labels import LabeledQuery
 from pinpoint.evaluation.run.concurrency import ordered_map
-from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig, exclusions_for
+from pinpoint.evaluation.run.evaluate import (
+    EvaluationComponents,
+    RunConfig,
+    build_context,
+    exclusions_for,
+)
 from pinpoint.geo.cells import cell_ids
 from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray, lat_lon, unit_xyz
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow, InputShape, row_dtype, write_row
-from pinpoint.ports import CatalogReader
 from pinpoint.progress import ProgressCallback
-from pinpoint.records import GPS_CHANNEL, SOURCE_KINDS, Circle, Exclusions, Vector
-from pinpoint.search import consistency, evidence, exclusion_filter, pipeline, retrieve, vote
-from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.records import SOURCE_KINDS, Circle, Exclusions
+from pinpoint.search import consistency
+from pinpoint.search.candidate_slots import CandidateSlots, divide_slots
+from pinpoint.search.candidates_and_evidence import (
+    count_gallery_images,
+    encode_photo,
+    find_candidates_and_evidence,
+)
+from pinpoint.search.context import EvidenceSettings, QueryPhoto
+from pinpoint.search.pipeline import RANKERS
 from pinpoint.training.core.samples import Samples, texts
 from pinpoint.training.embedder.feature_files import FeatureFiles, acquire_cache_lock
 from pinpoint.training.reranker.example_photos import photos_of
-from pinpoint.training.reranker.leakage_balance import FetchEvidence, balance_exclusions
-from pinpoint.training.reranker.slots import CandidateSlots
+from pinpoint.training.reranker.leakage_balance import EvidenceByCandidate, balance_exclusions
 
 SUPPORT_M: Final = 25_000.0
 """The gallery supports a query if it holds an image within this distance of the ground truth."""
@@ -50,7 +59,7 @@ _CHUNK: Final = 32
 class TrainingQuery:
     """A training query, and the folder of its photo."""
 
-    question: LabeledQuery
+    query: LabeledQuery
     images: Path
     query_set: int = 0
     """Index of the configured set of queries that it belongs to."""
@@ -83,9 +92,7 @@ class ExampleGallery:
 
     def candidate_slots(self, candidates: int) -> CandidateSlots:
         """Slots for that many candidates, divided among channels as the search divides them."""
-        has_gps = GPS_CHANNEL in self.parts.encoder.contract.dims
-        gps_quota = retrieve.gps_quota(self.parts.search, candidates) if has_gps else 0
-        return CandidateSlots(candidates=candidates, gps_quota=gps_quota)
+        return divide_slots(self.parts.search, candidates, self.parts.encoder.contract)
 
     def describe(self) -> dict[str, Any]:
         """The values that identify the gallery and the way it is searched."""
@@ -108,7 +115,7 @@ class Examples:
 
     rows: InputRow
     """`[N]` of `example_type`, memory-mapped; zeros where a photo cannot be read."""
-    refused: Mapping[int, str]
+    rejected: Mapping[int, str]
     """Reason by row."""
     photos: EmbeddingTable
     hidden: NDArray[np.bool_]
@@ -142,11 +149,11 @@ def _field_type(field: np.dtype[Any]) -> tuple[Any, ...]:
 
 def split_table(training_queries: Sequence[TrainingQuery], resolution: int) -> Samples:
     """The queries as a table, so that they are split as the embedder's samples are."""
-    queries = [entry.question for entry in training_queries]
+    queries = [entry.query for entry in training_queries]
     positions = lat_lon([query.truth for query in queries])
-    files = [entry.images / entry.question.file for entry in training_queries]
+    files = [entry.images / entry.query.file for entry in training_queries]
     return Samples(
-        ids=texts([f"{entry.query_set}/{entry.question.file}" for entry in training_queries]),
+        ids=texts([f"{entry.query_set}/{entry.query.file}" for entry in training_queries]),
         files=texts([str(file) for file in files]),
         sizes=np.array([_file_size(file) for file in files], dtype=np.int64),
         lat=positions[:, 0].copy(),
@@ -221,7 +228,7 @@ def cache_examples(
     examples: InputRow = np.asarray(values).view(kind).reshape(len(table))
     return Examples(
         rows=examples,
-        refused=refused_rows,
+        rejected=refused_rows,
         photos=photos_of(folder, examples, gallery.shape.dim, gallery.parts),
         hidden=np.zeros(examples["present"].shape, dtype=np.bool_),
     )
@@ -229,85 +236,51 @@ def cache_examples(
 
 def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGallery) -> str | None:
     """Write the row of one query, or return why its photo cannot be used."""
-    query, plan, parts = training_query.question, gallery.plan, gallery.parts
+    query, plan, parts = training_query.query, gallery.plan, gallery.parts
+    context = build_context(plan, parts)
     try:
         data = read_bytes(training_query.images / query.file, parts.max_bytes)
-        vector = pipeline.encode_photo(
-            data,
-            file=query.file,
-            kind=query.kind,
-            decoder=parts.decoder,
-            encoder=parts.encoder,
-            watch=Stopwatch(),
-        )
+        photo = QueryPhoto(data=data, file=query.file, kind=query.kind)
+        vector = encode_photo(photo, parts.decoder, parts.encoder, context.stopwatch)
     except (RejectedFileError, BadPhotoError, TooLargeError) as error:
         return error.reason
     requested = exclusions_for(query, sha256(data), plan)
-    exclusions = exclusion_filter.resolve_exclusions(
-        requested, organization_id=plan.organization_id, database=parts.database
-    )
-    find_candidates = partial(
-        retrieve.retrieve_candidates,
+    with find_candidates_and_evidence(
         vector,
-        index=parts.index,
-        organization_id=plan.organization_id,
-        limits=plan.limits,
-        settings=parts.search,
-        exclusions=exclusions,
-        gps=GPS_CHANNEL in parts.encoder.contract.dims,
-    )
-    _, (candidates, extended) = consistency.read_consistently(
-        parts.index, parts.encoder.contract, lambda info: find_candidates(info=info)
-    )
-    resolved = extended or exclusions
-    with parts.database.read(plan.organization_id) as reader:
-        fetch_evidence = _evidence_fetcher(gallery, vector, reader)
-        evidence_by_candidate = fetch_evidence(candidates, exclusions=resolved)
+        plan.limits,
+        context,
+        evidence_settings=EvidenceSettings(gallery.evidence_radius_m, gallery.evidence_per_kind),
+        exclusions=requested,
+    ) as found:
+        candidates = found.candidates
+        evidence_by_candidate: EvidenceByCandidate = found.evidence
         if gallery.evened:
             candidates, evidence_by_candidate = balance_exclusions(
                 query,
                 candidates,
                 evidence_by_candidate,
                 requested=requested,
-                resolved=resolved,
-                reader=reader,
-                fetch_evidence=fetch_evidence,
+                resolved=found.exclusions,
+                reader=found.reader,
+                fetch_evidence=found.fetch_evidence,
             )
     write_row(row, vector, query.kind, candidates, evidence_by_candidate)
     row["truth"] = (query.truth.lat, query.truth.lon)
-    row["supported"] = _supporting_kinds(query, resolved, gallery)
-    best = vote.rank_by_vote(vector, candidates, evidence_by_candidate)[:1]
+    row["supported"] = _supporting_kinds(query, found.exclusions, gallery)
+    best = RANKERS["vote"](vector, candidates, evidence_by_candidate)[:1]
     row["voted"] = candidates.index(best[0].candidate) if best else -1
     return None
-
-
-def _evidence_fetcher(
-    gallery: ExampleGallery, vector: Vector, reader: CatalogReader
-) -> FetchEvidence:
-    """A function that reads the evidence of candidates for one query."""
-    return partial(
-        evidence.fetch_evidence,
-        vector=vector,
-        reader=reader,
-        contract=gallery.parts.encoder.contract.digest,
-        limits=gallery.plan.limits,
-        radius_m=gallery.evidence_radius_m,
-        per_kind=gallery.evidence_per_kind,
-    )
 
 
 def _supporting_kinds(
     query: LabeledQuery, exclusions: Exclusions, gallery: ExampleGallery
 ) -> list[bool]:
     """For each kind, whether an image that is not excluded is near the ground truth."""
-    limits, index = gallery.plan.limits, gallery.parts.index
-    near_truth = retrieve.to_index_filter(
-        gallery.plan.organization_id,
-        replace(limits, circle=Circle(center=query.truth, radius_m=SUPPORT_M)),
-        exclude_ids=exclusions.ids,
-    )
+    limits, context = gallery.plan.limits, build_context(gallery.plan, gallery.parts)
+    near_truth = replace(limits, circle=Circle(center=query.truth, radius_m=SUPPORT_M))
     searched = limits.kinds or SOURCE_KINDS
     return [
-        kind in searched and index.count(replace(near_truth, kinds=(kind,))) > 0
+        kind in searched
+        and count_gallery_images(replace(near_truth, kinds=(kind,)), context, exclusions) > 0
         for kind in SOURCE_KINDS
     ]

@@ -32,7 +32,7 @@ _MIN_COSINE: Final = np.cos(LOCALITY_RADIUS_M / EARTH_RADIUS_M)
 
 UnitVectors = NDArray[np.float64]
 EvidenceByCandidate = Mapping[UUID, Sequence[Evidence]]
-FetchEvidence = Callable[..., EvidenceByCandidate]
+FetchEvidence = Callable[[Sequence[Candidate], Exclusions], EvidenceByCandidate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def balance_exclusions(
         requested: The exclusions as requested, by creator and sequence.
         resolved: The same as image ids, and all other exclusions.
         reader: Rows of the organization.
-        fetch_evidence: Reads evidence of candidates, without `exclusions`.
+        fetch_evidence: Reads evidence of candidates, without the excluded images.
     """
     removed = _images_to_remove(
         query,
@@ -78,7 +78,7 @@ def balance_exclusions(
         return candidates, evidence_by_candidate
     remaining = tuple(candidate for candidate in candidates if candidate.id not in removed)
     exclusions = replace(resolved, ids=tuple(sorted({*resolved.ids, *removed})))
-    return remaining, fetch_evidence(remaining, exclusions=exclusions)
+    return remaining, fetch_evidence(remaining, exclusions)
 
 
 def _images_to_remove(

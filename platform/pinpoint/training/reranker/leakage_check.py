@@ -36,7 +36,7 @@ def short_evidence_shares(rows: InputRow) -> Mapping[str, Mapping[str, float]]:
     """
     near = haversine_m(rows["position"], rows["truth"][:, None]) <= SUPPORT_M
     per_kind = rows["near_present"].shape[-1] // len(SOURCE_KINDS)
-    shares = {}
+    shares: dict[str, dict[str, float]] = {}
     for code, kind in enumerate(SOURCE_KINDS):
         present = rows["present"] & (rows["query_kind"] == code)[:, None]
         filled = rows["near_present"][..., code * per_kind : (code + 1) * per_kind]

@@ -22,6 +22,7 @@ from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.core.samples import Rows
 from pinpoint.training.reranker.config import AugmentationConfig, RerankerConfig, TargetConfig
 from pinpoint.training.reranker.examples import SUPPORT_M, Examples
+from pinpoint.training.reranker.slots import refill_slots
 
 _ORDER_STREAM, _AUGMENTATION_STREAM = 1, 2
 """Separate the random streams of one seed: order of the queries, and augmentation."""
@@ -35,20 +36,23 @@ class RerankTrainingBatch:
     """A batch of queries as the network receives them, and their ground truth."""
 
     inputs: RerankBatch
-    truth: NDArray[np.float64]
+    ground_truth: NDArray[np.float64]
     """`[B, 2]` degrees."""
-    supported: NDArray[np.bool_]
+    in_gallery: NDArray[np.bool_]
     """Whether the remaining gallery has an image within 25 km of the ground truth, `[B]`."""
 
-    def away_km(self) -> NDArray[np.float64]:
+    def distance_km(self) -> NDArray[np.float64]:
         """Distance from the ground truth to each candidate, `[B, K]`."""
         position = self.inputs.position.numpy()
-        return haversine_m(position, np.broadcast_to(self.truth[:, None], position.shape)) / 1_000.0
+        return (
+            haversine_m(position, np.broadcast_to(self.ground_truth[:, None], position.shape))
+            / 1_000.0
+        )
 
 
-def sample_batch(rows: Rows, step: int, batch: int, seed: int) -> Rows:
+def sample_batch(rows: Rows, step: int, batch_size: int, seed: int) -> Rows:
     """The queries of one step; each epoch is a new permutation of all rows."""
-    draws = np.arange(step * batch, (step + 1) * batch)
+    draws = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = draws // len(rows)
     orders = {
         epoch: np.random.default_rng([seed, _ORDER_STREAM, epoch]).permutation(rows)
@@ -67,7 +71,7 @@ def collate(examples: Examples, rows: Rows) -> RerankTrainingBatch:
 
 
 def augment(
-    examples: Examples, rows: Rows, step: int, seed: int, drops: AugmentationConfig
+    examples: Examples, rows: Rows, step: int, seed: int, augmentation: AugmentationConfig
 ) -> RerankTrainingBatch:
     """A batch of queries with augmentation; a pure function of rows, seed and step."""
     query_rows = np.array(examples.rows[rows])
@@ -84,28 +88,36 @@ def augment(
     )
     present &= ~examples.hidden[rows]
     supported = np.array(query_rows["supported"])
-    near[draw_queries(drops.evidence)] = False
-    without_kind, code = draw_queries(drops.kind), rng.integers(supported.shape[1], size=count)
+    near[draw_queries(augmentation.drop_evidence)] = False
+    without_kind, code = (
+        draw_queries(augmentation.drop_source_kind),
+        rng.integers(supported.shape[1], size=count),
+    )
     dropped_kind = np.where(without_kind, code, -1)
     present &= query_rows["kind"] != dropped_kind[:, None]
     evidence_kind = np.repeat(np.arange(len(SOURCE_KINDS)), near.shape[-1] // len(SOURCE_KINDS))
     near &= evidence_kind != dropped_kind[:, None, None]
     supported[without_kind, code[without_kind]] = False
-    without_gps = draw_queries(drops.channel)
+    without_gps = draw_queries(augmentation.drop_gps_channel)
     present &= ~without_gps[:, None] | in_channel[..., 0]
     in_channel[without_gps, :, 1] = False
-    without_region = draw_queries(drops.region)
-    center, around_truth = _draw_region_centers(query_rows, rng, drops.region_km)
-    inside = haversine_m(query_rows["position"], center[:, None]) <= drops.region_km * 1_000.0
+    without_region = draw_queries(augmentation.drop_region)
+    center, around_truth = _draw_region_centers(query_rows, rng, augmentation.drop_region_radius_km)
+    inside = (
+        haversine_m(query_rows["position"], center[:, None])
+        <= augmentation.drop_region_radius_km * 1_000.0
+    )
     present &= ~(without_region[:, None] & inside)
     supported[without_region & around_truth] = False
     near &= present[..., None]
     batch = _fill_slots(examples, query_rows, np.any(supported, axis=1))
     gps = batch.inputs.gps * torch.from_numpy(~without_gps)[:, None, None]
     # After the slots are filled, so that these stay empty: some galleries are sparse.
-    remains = torch.from_numpy(rng.random(batch.inputs.near_present.shape) >= drops.photo)
-    near_present = batch.inputs.near_present & remains
-    return replace(batch, inputs=replace(batch.inputs, gps=gps, near_present=near_present))
+    remains = torch.from_numpy(
+        rng.random(batch.inputs.evidence_present.shape) >= augmentation.drop_evidence_photo
+    )
+    near_present = batch.inputs.evidence_present & remains
+    return replace(batch, inputs=replace(batch.inputs, gps=gps, evidence_present=near_present))
 
 
 def _fill_slots(
@@ -113,11 +125,11 @@ def _fill_slots(
 ) -> RerankTrainingBatch:
     """The candidates that the search would select among the remaining ones."""
     if examples.slots is not None:
-        query_rows = examples.slots.refill(query_rows, examples.photos)
+        query_rows = refill_slots(query_rows, examples.photos, examples.slots)
     return RerankTrainingBatch(
         inputs=to_rerank_batch(query_rows, examples.photos),
-        truth=np.array(query_rows["truth"]),
-        supported=supported,
+        ground_truth=np.array(query_rows["truth"]),
+        in_gallery=supported,
     )
 
 
@@ -140,47 +152,47 @@ def _draw_region_centers(
 
 
 def soft_targets(
-    away_km: NDArray[np.float64],
+    distance_km: NDArray[np.float64],
     present: NDArray[np.bool_],
-    supported: NDArray[np.bool_],
+    in_gallery: NDArray[np.bool_],
     targets: TargetConfig,
 ) -> NDArray[np.float64]:
     """Target probability of each candidate; that of "none of these" is last, `[B, K + 1]`."""
-    weights = np.zeros_like(away_km)
-    for scale_km, weight in targets.scales.items():
-        weights += weight * np.exp(-away_km / scale_km)
-    null = np.where(supported, targets.null_weight, targets.null_weight_unsupported)
+    weights = np.zeros_like(distance_km)
+    for scale_km, weight in targets.target_bandwidths_km.items():
+        weights += weight * np.exp(-distance_km / scale_km)
+    null = np.where(in_gallery, targets.no_match_weight, targets.no_match_weight_not_in_gallery)
     unnormalized = np.column_stack([np.where(present, weights, 0.0), null])
     return np.asarray(unnormalized / unnormalized.sum(axis=1, keepdims=True))
 
 
 def rerank_loss(
-    output: RerankTensors, batch: RerankTrainingBatch, targets: TargetConfig, reach_km: float
+    output: RerankTensors, batch: RerankTrainingBatch, targets: TargetConfig, max_offset_km: float
 ) -> torch.Tensor:
     """Cross-entropy against the soft targets plus Huber loss of the refined positions; a scalar."""
-    away_km = batch.away_km()
+    away_km = batch.distance_km()
     present = batch.inputs.present.numpy()
-    target = torch.from_numpy(soft_targets(away_km, present, batch.supported, targets)).float()
-    log_p = torch.cat([output.scores, output.null[:, None]], dim=1).log_softmax(1)
+    target = torch.from_numpy(soft_targets(away_km, present, batch.in_gallery, targets)).float()
+    log_p = torch.cat([output.logits, output.no_match_logit[:, None]], dim=1).log_softmax(1)
     # An absent candidate has target 0 and log-probability minus infinity; it must contribute 0.
     entropy = -(target * log_p.masked_fill(target == 0, 0.0)).sum(1).mean()
     close = torch.from_numpy(present & (away_km <= _MAX_REFINED_KM))
-    offset_km = torch.from_numpy(offset_targets_km(batch, reach_km)).float()
+    offset_km = torch.from_numpy(offset_targets_km(batch, max_offset_km)).float()
     error = F.huber_loss(output.offset_km, offset_km, reduction="none", delta=_HUBER_DELTA_KM)
     refined = (error.sum(-1) * close).sum() / close.sum().clamp(min=1)
-    return entropy + targets.refinement * refined
+    return entropy + targets.refinement_weight * refined
 
 
-def offset_targets_km(batch: RerankTrainingBatch, reach_km: float) -> NDArray[np.float64]:
+def offset_targets_km(batch: RerankTrainingBatch, max_offset_km: float) -> NDArray[np.float64]:
     """Offset of each candidate towards the ground truth, east and north, limited to the reach.
 
     Returns:
         `[B, K, 2]`, in the tangent plane of the candidate.
     """
     position = batch.inputs.position.numpy()
-    truth = np.broadcast_to(batch.truth[:, None], position.shape)
+    truth = np.broadcast_to(batch.ground_truth[:, None], position.shape)
     bearing = np.radians(bearing_deg(position, truth))
-    length = np.minimum(haversine_m(position, truth) / 1_000.0, reach_km)
+    length = np.minimum(haversine_m(position, truth) / 1_000.0, max_offset_km)
     return np.stack([np.sin(bearing), np.cos(bearing)], axis=-1) * length[..., None]
 
 
@@ -189,6 +201,6 @@ def reranker_batch_loss(
 ) -> torch.Tensor:
     """The loss of one step; a pure function of network, rows and step."""
     seed = config.schedule.seed
-    batch_rows = sample_batch(rows, step, config.schedule.batch, seed)
-    batch = augment(examples, batch_rows, step, seed, config.drops)
-    return rerank_loss(net(batch.inputs), batch, config.targets, config.network.reach_km)
+    batch_rows = sample_batch(rows, step, config.schedule.batch_size, seed)
+    batch = augment(examples, batch_rows, step, seed, config.augmentation)
+    return rerank_loss(net(batch.inputs), batch, config.targets, config.network.max_offset_km)

@@ -1,4 +1,4 @@
-"""Refills candidate slots after candidates were removed, by the same rules as `search.retrieve`.
+"""Refills candidate slots after candidates were removed, by the rule of `search.candidate_slots`.
 
 A gallery without a region does not yield fewer candidates, it yields other ones. Retrieval for
 training therefore fetches more candidates than the network receives, and the remaining ones are
@@ -9,39 +9,30 @@ Letters: B queries, R candidates that a row has slots for, K candidates that are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pinpoint.arrays import Flags, Floats32
 from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow
 from pinpoint.records import SOURCE_KINDS
+from pinpoint.search.candidate_slots import GPS, CandidateSlots, assign_slots
 
-_IMAGE, _GPS = 0, 1
 _EVIDENCE_FIELDS: Final = ("near_id", "away_m", "bearing_deg", "age_years", "near_present")
 _CANDIDATE_FIELDS: Final = ("id", "position", "kind", "found", "present", *_EVIDENCE_FIELDS)
 
 
-@dataclass(frozen=True, slots=True)
-class CandidateSlots:
-    """Number of candidates that are selected."""
+def refill_slots(rows: InputRow, photos: EmbeddingTable, slots: CandidateSlots) -> InputRow:
+    """Rows with the candidates that the search would select among the present ones.
 
-    candidates: int
-    gps_quota: int
-    """Slots reserved for candidates of the channel `gps`."""
-
-    def refill(self, rows: InputRow, photos: EmbeddingTable) -> InputRow:
-        """Rows with the candidates that the search would select among the present ones.
-
-        Args:
-            rows: Rows with R candidate slots; `present` marks the remaining ones.
-            photos: Vectors of the candidates.
-        """
-        _, has_vector = photos.seats(rows["id"])
-        chosen = assign_slots(rows, rows["present"] & has_vector, cosines(rows, photos), self)
-        return select_slots(rows, chosen, self.candidates)
+    Args:
+        rows: Rows with room for R candidates; `present` marks the remaining ones.
+        photos: Vectors of the candidates.
+        slots: Number of slots.
+    """
+    _, has_vector = photos.lookup(rows["id"])
+    chosen = reassign_slots(rows, rows["present"] & has_vector, cosines(rows, photos), slots)
+    return select_slots(rows, chosen, slots.candidates)
 
 
 def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats32, Floats32]:
@@ -49,7 +40,7 @@ def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats32, Floats32]
 
     Candidates without a vector get 0.
     """
-    indices, has_vector = photos.seats(rows["id"])
+    indices, has_vector = photos.lookup(rows["id"])
     query = np.asarray(rows["query"], dtype=np.float32)
     cosines = []
     for table in (photos.image, photos.gps):
@@ -61,27 +52,28 @@ def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats32, Floats32]
     return cosines[0], cosines[1]
 
 
-def assign_slots(
+def reassign_slots(
     rows: InputRow, available: Flags, cosines: tuple[Floats32, Floats32], slots: CandidateSlots
 ) -> Flags:
     """Which available candidates get a slot, `[B, R]`.
 
     Args:
-        rows: Rows of queries.
+        rows: Rows of queries. Their candidates are already the result of spatial NMS.
         available: `[B, R]`, the candidates that were not removed.
         cosines: Result of `cosines`.
         slots: Number of slots.
     """
-    chosen = np.zeros_like(available)
-    for channel, limit in (
-        (_IMAGE, slots.candidates - slots.gps_quota),
-        (_GPS, slots.candidates if slots.gps_quota else 0),
-        (_IMAGE, slots.candidates),
-    ):
-        eligible = available & rows["found"][..., channel] & ~chosen
-        free = np.maximum(limit - chosen.sum(axis=1), 0)
-        chosen |= _best_with_kind_quota(eligible, cosines[channel], rows["kind"], free)
-    return chosen
+    retrieved = rows["found"] & available[..., None]
+    if slots.gps_quota == 0:
+        # Without a quota, the search does not query the channel `gps`.
+        retrieved[..., GPS] = False
+    return assign_slots(
+        retrieved,
+        np.stack(cosines, axis=-1),
+        rows["kind"],
+        slots,
+        num_kinds=len(SOURCE_KINDS),
+    )
 
 
 def select_slots(rows: InputRow, chosen: Flags, candidates: int) -> InputRow:
@@ -111,24 +103,3 @@ def select_slots(rows: InputRow, chosen: Flags, candidates: int) -> InputRow:
     for name in selected.dtype.names or ():
         selected[name] = columns.get(name, rows[name])
     return selected
-
-
-def _best_with_kind_quota(
-    eligible: Flags, scores: Floats32, kinds: NDArray[np.int16], free: NDArray[np.int64]
-) -> Flags:
-    """The best eligible candidates; half of an equal share of the free slots is kept per kind."""
-    quota = free // (2 * len(SOURCE_KINDS))
-    reserved = np.zeros_like(eligible)
-    for code in range(len(SOURCE_KINDS)):
-        reserved |= _top_scored(eligible & (kinds == code), scores, quota)
-    return reserved | _top_scored(eligible & ~reserved, scores, free - reserved.sum(axis=1))
-
-
-def _top_scored(eligible: Flags, scores: Floats32, count: NDArray[np.int64]) -> Flags:
-    """The `count` highest-scored eligible candidates; ties go to the first."""
-    order = np.argsort(np.where(eligible, -scores, np.inf), axis=1, kind="stable")
-    ranks = np.empty_like(order)
-    np.put_along_axis(
-        ranks, order, np.broadcast_to(np.arange(eligible.shape[1]), eligible.shape), axis=1
-    )
-    return eligible & (ranks < count[:, None])

@@ -28,6 +28,7 @@ from pinpoint.nets.reranker.bundle_reranker import write_reranked
 from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.progress import StageProgressCallback
 from pinpoint.training.core import loop
+from pinpoint.training.core.checkpoints import TrainingState, resume_checkpoint
 from pinpoint.training.core.runs import REPORT
 from pinpoint.training.core.samples import Rows, Samples
 from pinpoint.training.core.splits import Split, SplitSettings, split_samples
@@ -88,10 +89,10 @@ def train_reranker(
     with run_lock(folder):
         training_queries = [
             training_query
-            for number, queries in enumerate(config.questions)
+            for number, queries in enumerate(config.queries)
             for training_query in _read_queries(number, queries)
         ]
-        table = split_table(training_queries, config.split.resolution)
+        table = split_table(training_queries, config.split.h3_resolution)
         split = split_samples(table, SplitSettings(seed=config.schedule.seed, **dict(config.split)))
         examples = cache_examples(
             folder / EXAMPLES_FOLDER,
@@ -107,7 +108,7 @@ def train_reranker(
         identity = _run_identity(config, split, gallery, train)
         state, took_s = _run(config, folder, identity, examples, train, validation, on_progress)
         metrics = compute_reranker_metrics(
-            evaluate_reranker(state.average.eval(), examples, validation, config)
+            evaluate_reranker(state.averaged_nets.eval(), examples, validation, config)
         )
         report = _build_report(config, split, examples, train, validation, metrics, took_s)
         # The report comes first, because an existing bundle makes every later run fail.
@@ -122,7 +123,7 @@ def _usable_rows(split: Split, examples: Examples) -> tuple[Rows, Rows]:
     Raises:
         BadRequestError: One of the two is empty.
     """
-    refused = np.array(sorted(examples.refused), dtype=np.int64)
+    refused = np.array(sorted(examples.rejected), dtype=np.int64)
     train, validation = (np.setdiff1d(rows, refused) for rows in (split.train, split.validation))
     if not len(train) or not len(validation):
         raise BadRequestError(
@@ -136,7 +137,7 @@ def _write_bundle(
     config: RerankerConfig,
     into: Path,
     bundle: Bundle,
-    state: loop.TrainingState[RerankerNetwork],
+    state: TrainingState[RerankerNetwork],
     table: Samples,
     split: Split,
     metrics: Mapping[str, float],
@@ -146,12 +147,12 @@ def _write_bundle(
         into,
         name=config.name,
         bundle=bundle,
-        network=state.average,
+        network=state.averaged_nets,
         evidence_radius_m=config.gallery.evidence_radius_m,
         evidence_per_kind=config.gallery.evidence_per_kind,
         license=config.license,
         training=TrainingNote(
-            data=split.fingerprint,
+            data_fingerprint=split.fingerprint,
             split=_describe_split(config, table),
             steps=state.best.step if state.best else state.step,
             metrics=dict(metrics),
@@ -176,16 +177,16 @@ def _read_queries(query_set: int, queries: QueriesConfig) -> list[TrainingQuery]
     chosen = [
         query
         for query in labeled.questions
-        if all(_label_value(query, name) == value for name, value in queries.only.items())
+        if all(_label_value(query, name) == value for name, value in queries.filter.items())
     ]
     if not chosen:
         criteria = (
-            ", ".join(f"{name}={value}" for name, value in queries.only.items()) or "a position"
+            ", ".join(f"{name}={value}" for name, value in queries.filter.items()) or "a position"
         )
         raise BadRequestError(f"no row of {queries.labels} has {criteria}")
     return [
         TrainingQuery(
-            question=replace(query, kind=query.kind or queries.kind),
+            query=replace(query, kind=query.kind or queries.kind),
             images=queries.images,
             query_set=query_set,
         )
@@ -207,11 +208,10 @@ def _run_identity(
     return hashed.hexdigest()[:16]
 
 
-def init_reranker_state(config: RerankerConfig, dim: int) -> loop.TrainingState[RerankerNetwork]:
+def init_reranker_state(config: RerankerConfig, dim: int) -> TrainingState[RerankerNetwork]:
     """Network, average and optimizer of step 0; the same seed gives the same state."""
     torch.manual_seed(config.schedule.seed)
-    nets, average = (RerankerNetwork(config.network.spec(dim)) for _ in range(2))
-    return loop.resume_or_init(nets, average, config.schedule)
+    return loop.init_training_state(RerankerNetwork(config.network.spec(dim)), config.schedule)
 
 
 def _run(
@@ -222,9 +222,9 @@ def _run(
     train: Rows,
     validation: Rows,
     on_progress: StageProgressCallback,
-) -> tuple[loop.TrainingState[RerankerNetwork], float]:
+) -> tuple[TrainingState[RerankerNetwork], float]:
     """The trained state, and the seconds that this part of the run took."""
-    state = loop.resume_checkpoint(
+    state = resume_checkpoint(
         init_reranker_state(config, examples.rows["query"].shape[1]), folder, identity
     )
     started_at = time.perf_counter()
@@ -232,19 +232,21 @@ def _run(
         state,
         loss=lambda step: reranker_batch_loss(state.nets, examples, train, step, config),
         schedule=config.schedule,
-        folder=folder,
-        identity=identity,
+        context=loop.LoopContext(
+            folder=folder,
+            identity=identity,
+            on_progress=lambda completed, total, loss: on_progress("steps", completed, total),
+        ),
         # The loop keeps the weights with the highest score.
         score=(lambda net: -evaluate_reranker(net, examples, validation, config).loss)
         if config.schedule.patience
         else None,
-        on_progress=lambda completed, total, loss: on_progress("steps", completed, total),
     )
     return state, time.perf_counter() - started_at
 
 
 def _count_reasons(examples: Examples) -> Counter[str]:
-    return Counter(examples.refused.values())
+    return Counter(examples.rejected.values())
 
 
 def _describe_split(config: RerankerConfig, table: Samples) -> str:
@@ -252,8 +254,9 @@ def _describe_split(config: RerankerConfig, table: Samples) -> str:
     split, gallery = config.split, config.gallery
     known_creators = float((table.creators != "").mean())
     return (
-        f"{split.share:g} of the questions for validation, in H3 cells of resolution"
-        f" {split.resolution}, disjoint by sequence and by author (known for {known_creators:.0%}),"
+        f"{split.val_fraction:g} of the questions for validation, in H3 cells of resolution"
+        f" {split.h3_resolution}, disjoint by sequence and by creator "
+        f"(known for {known_creators:.0%}),"
         f" {split.buffer_m:g} m apart; no question is helped by its own row, its author, its"
         " sequence or a near-duplicate, and other towns have lost as much;"
         f" {gallery.candidates} candidates, {gallery.evidence_per_kind} evidence photos of each "
@@ -273,12 +276,12 @@ def _build_report(
     sampled = train[:: max(1, len(train) // _LEAKAGE_SAMPLE)]
     return {
         "config": config.model_dump(mode="json"),
-        "questions": {"train": len(train), "validation": len(validation)},
-        "dropped": dict(_count_reasons(examples)),
+        "queries": {"train": len(train), "validation": len(validation)},
+        "rejected": dict(_count_reasons(examples)),
         "split": {**split.counts, "fingerprint": split.fingerprint},
-        "photos": len(examples.photos.ids),
+        "num_gallery_photos": len(examples.photos.ids),
         "validation": dict(metrics),
         "short_evidence": short_evidence_shares(examples.rows[sampled]),
-        "seconds_of_steps": round(took_s, 1),
+        "training_s": round(took_s, 1),
         "threads": torch.get_num_threads(),
     }

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pinpoint.geo.distance import haversine_m
+from pinpoint.metrics.abstention import abstention_auroc
 from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.core.samples import Rows
@@ -24,6 +25,11 @@ from pinpoint.training.reranker.objective import collate, rerank_loss
 
 RADII_KM: Final = (1.0, 25.0, 200.0)
 _BATCH: Final = 32
+RETRIEVED: Final = "retrieved"
+NOT_RETRIEVED: Final = "not_retrieved"
+"""The gallery has an image near the ground truth, and no candidate is near it."""
+NOT_IN_GALLERY: Final = "not_in_gallery"
+CASES: Final = (RETRIEVED, NOT_RETRIEVED, NOT_IN_GALLERY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +37,12 @@ class RerankMetrics:
     """Results of the validation queries; all `[V]`, or by name `[V]`."""
 
     loss: float
-    away_km: Mapping[str, NDArray[np.float64]]
+    errors_km: Mapping[str, NDArray[np.float64]]
     """Error of each ranker's choice; infinity where it has no candidate."""
-    null: NDArray[np.float64]
+    p_no_match: NDArray[np.float64]
     """Probability of "none of these", uncalibrated."""
     case: NDArray[np.str_]
-    """`found`, `missed` (the gallery supports it and no candidate does) or `unsupported`."""
+    """One of `CASES`, by the images within 25 km of the ground truth."""
     kinds: NDArray[np.int64]
 
 
@@ -53,12 +59,12 @@ def evaluate_reranker(
         batch_rows = rows[start : start + _BATCH]
         batch = collate(examples, batch_rows)
         output = net(batch.inputs)
-        loss = float(rerank_loss(output, batch, config.targets, config.network.reach_km))
+        loss = float(rerank_loss(output, batch, config.targets, config.network.max_offset_km))
         losses.append(loss * len(batch_rows))
         probabilities = torch.cat([output.scores, output.null[:, None]], dim=1).softmax(1)
         nulls.append(probabilities[:, -1].double().numpy())
         present = batch.inputs.present.numpy()
-        away = np.where(present, batch.away_km(), np.inf)
+        away = np.where(present, batch.distance_km(), np.inf)
         cosines = torch.nn.functional.cosine_similarity(
             batch.inputs.query[:, None], batch.inputs.image, dim=-1
         )
@@ -72,11 +78,13 @@ def evaluate_reranker(
             errors_km[name].append(away[np.arange(len(batch_rows)), choice])
         errors_km["vote"].append(_vote_error_km(examples, batch_rows))
         near = (away <= SUPPORT_M / 1_000.0).any(1)
-        cases.append(np.where(near, "found", np.where(batch.supported, "missed", "unsupported")))
+        cases.append(
+            np.where(near, RETRIEVED, np.where(batch.in_gallery, NOT_RETRIEVED, NOT_IN_GALLERY))
+        )
     return RerankMetrics(
         loss=sum(losses) / len(rows),
-        away_km={name: np.concatenate(errors) for name, errors in errors_km.items()},
-        null=np.concatenate(nulls),
+        errors_km={name: np.concatenate(errors) for name, errors in errors_km.items()},
+        p_no_match=np.concatenate(nulls),
         case=np.concatenate(cases),
         kinds=np.asarray(examples.rows[rows]["query_kind"], dtype=np.int64),
     )
@@ -105,20 +113,20 @@ def compute_reranker_metrics(result: RerankMetrics) -> dict[str, float]:
         for radius_km in RADII_KM:
             shares = {
                 name: float((away[members] < radius_km).mean())
-                for name, away in result.away_km.items()
+                for name, away in result.errors_km.items()
             }
             suffix = f"{group}@{radius_km:g}km"
             metrics |= {f"{name} {suffix}": share for name, share in shares.items()}
             gap = shares["oracle"] - shares["top1"]
             if gap > 0:
                 metrics[f"gap {suffix}"] = (shares["rerank"] - shares["top1"]) / gap
-    for case in ("found", "missed", "unsupported"):
+    for case in CASES:
         members = result.case == case
-        metrics[f"questions {case}"] = float(members.sum())
+        metrics[f"queries {case}"] = float(members.sum())
         if members.any():
-            metrics[f"null {case}"] = float(result.null[members].mean())
-    without, within = (result.null[result.case == case] for case in ("unsupported", "found"))
-    if len(without) and len(within):
-        above = (without[:, None] > within).mean() + 0.5 * (without[:, None] == within).mean()
-        metrics["null AUROC"] = float(above)
+            metrics[f"p_no_match {case}"] = float(result.p_no_match[members].mean())
+    is_scored = np.isin(result.case, (RETRIEVED, NOT_IN_GALLERY))
+    auroc = abstention_auroc(result.p_no_match[is_scored], result.case[is_scored] == NOT_IN_GALLERY)
+    if not np.isnan(auroc):
+        metrics["no_match AUROC"] = auroc
     return metrics

@@ -119,7 +119,7 @@ class AnswerOut(BaseModel):
             calibration_note=describe_calibration(answer),
             belief=belief and PosteriorOut.of(belief),
             candidates=[CandidateOut.of(ranked, labels) for ranked in answer.ranked[:top]],
-            null_score=query_features and query_features.null_logit,
+            null_score=query_features and query_features.no_match_logit,
             candidates_considered=answer.candidates_considered,
             places=[RankedCoordinateOut.of(nearest_place) for nearest_place in answer.places[:top]],
             note=answer.note,

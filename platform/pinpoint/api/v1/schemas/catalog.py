@@ -23,6 +23,7 @@ from pinpoint.records import (
     OriginalsPolicy,
     Point,
     Source,
+    SourceKind,
     limits,
 )
 
@@ -70,7 +71,7 @@ class SourceIn(_RequestModel):
     """A new source."""
 
     name: Annotated[Text, Field(max_length=100, examples=["paris-walk"])]
-    kind: Literal["photo", "street"] = Field(examples=["photo"])
+    kind: SourceKind = Field(examples=["photo"])
     license: Text | None = Field(default=None, examples=["CC-BY-SA-4.0"])
     attribution: Text | None = Field(default=None, examples=["Jane Doe"])
     originals: OriginalsPolicy = Field(
@@ -131,7 +132,7 @@ class BatchOut(_ResponseModel):
     source_id: UUID
     source: str
     state: Literal["open", "closed"]
-    complete: bool = Field(
+    is_processed: bool = Field(
         description="Whether the batch is closed and each item has a final status."
     )
     created_at: datetime
@@ -145,22 +146,20 @@ class BatchOut(_ResponseModel):
     rejected: int
     failed: int
     canceled: int
-    reasons: dict[str, int] | None = Field(
+    error_counts: dict[str, int] | None = Field(
         default=None,
-        description="Number of files `rejected` or `failed`, by reason; only in responses for a "
-        "single batch.",
+        description="Number of files `rejected` or `failed`, by error code; only in responses for "
+        "a single batch.",
         examples=[{"no_position": 3}],
     )
 
     @classmethod
-    def of(cls, batch: Batch, reasons: Mapping[str, int] | None = None) -> BatchOut:
-        """Convert one batch; `reasons` are counts of rejected and failed files by reason."""
+    def of(cls, batch: Batch, error_counts: Mapping[str, int] | None = None) -> BatchOut:
+        """Convert one batch, with the counts of its rejected and failed files by error code."""
         batch_out = cls.model_validate(batch)
-        return (
-            batch_out
-            if reasons is None
-            else batch_out.model_copy(update={"reasons": dict(reasons)})
-        )
+        if error_counts is None:
+            return batch_out
+        return batch_out.model_copy(update={"error_counts": dict(error_counts)})
 
 
 class BatchesOut(BaseModel):
@@ -180,12 +179,12 @@ class ItemOut(_ResponseModel):
     )
 
     id: UUID
-    seq: int
+    position: int = Field(description="Ordinal of the file in its batch, from 1.")
     file: str
-    state: str
-    stage: str | None
-    reason: str | None
-    detail: str | None
+    status: str
+    error_stage: str | None
+    error_code: str | None
+    error_message: str | None
     image_ids: list[UUID]
     attempts: int
     notes: list[str] = Field(

@@ -18,6 +18,7 @@ from pinpoint.api.v1.schemas.basics import (
 from pinpoint.api.v1.schemas.catalog import Text
 from pinpoint.records import (
     Image,
+    SourceKind,
 )
 
 
@@ -27,10 +28,10 @@ class ImageOut(BaseModel):
     id: UUID
     source_id: UUID
     source: str
-    kind: str
+    source_kind: str
     external_id: str
     file_name: str = Field(description="Last part of `external_id`.")
-    face: str | None
+    cubemap_face: str | None
     panorama_id: str | None
     lat: float
     lon: float
@@ -48,9 +49,9 @@ class ImageOut(BaseModel):
     format: str
     width_px: int
     height_px: int
-    locator: str | None
+    uri: str | None
     state: str
-    failure: str | None
+    error_message: str | None
     version: int
     attributes: dict[str, object]
     created_at: datetime
@@ -88,8 +89,8 @@ class ImageOut(BaseModel):
         values = {
             name: getattr(image, name) for name in _IMAGE_FIELDS if name not in _CONTAINER_FIELDS
         }
-        if not paths and str(image.locator).startswith("file:"):
-            values["locator"] = None
+        if not paths and str(image.uri).startswith("file:"):
+            values["uri"] = None
         return cls(
             **values,
             file_name=image.file_name,
@@ -116,7 +117,7 @@ class ImageQuery(BaseModel):
     source: list[Annotated[Text, Field(max_length=100)]] = Field(
         default=[], max_length=100, description="Only these sources, by name or id; repeatable."
     )
-    source_kind: list[Literal["photo", "street"]] = Field(
+    source_kind: list[SourceKind] = Field(
         default=[], max_length=2, description="Only sources of these kinds; repeatable."
     )
     file_name: Annotated[Text, Field(max_length=255)] | None = Field(

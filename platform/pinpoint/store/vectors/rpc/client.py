@@ -19,14 +19,16 @@ from uuid import UUID
 from pinpoint import deadline
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import IndexUnavailableError
+from pinpoint.iteration import batched
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
-from pinpoint.store.vectors.payload import UPSERT_SLICE, split_into_slices
+from pinpoint.store.vectors.payload import UPSERT_SLICE
 from pinpoint.store.vectors.rpc import codec as wire
 
 _SEARCH_SLICE: Final = 256
 _FETCH_SLICE: Final = 1_000
 _ID_SLICE: Final = 5_000
 _RETRY_PAUSE_S: Final = 0.1
+_VERSION_ROWS: Final = list[tuple[UUID, int, bool]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,8 @@ class FramedIndex(ABC):
     def info(self) -> IndexInfo:
         """Content and build of the index; available while it loads."""
         fields, _ = self._call_verb({"verb": "info"})
-        return wire.unpack_info(fields["info"])
+        info: IndexInfo = wire.convert(fields["info"], IndexInfo)
+        return info
 
     def ensure(self, spec: IndexSpec) -> None:
         """Create the index if it does not exist.
@@ -65,43 +68,34 @@ class FramedIndex(ABC):
 
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
         """Write points; skip a point whose stored version (also of a tombstone) is higher."""
-        for chunk in split_into_slices(points, UPSERT_SLICE):
+        for chunk in batched(points, UPSERT_SLICE):
             fields, arrays = wire.pack_points(chunk)
             self._call_verb({"verb": "upsert", "contract": contract, **fields}, arrays)
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
         """Write tombstones of these versions; no older version can replace them."""
-        for chunk in split_into_slices(list(versions.items()), UPSERT_SLICE):
-            self._call_verb(
-                {
-                    "verb": "delete",
-                    "versions": [[point_id.bytes, version] for point_id, version in chunk],
-                }
-            )
+        for chunk in batched(versions.items(), UPSERT_SLICE):
+            self._call_verb({"verb": "delete", "versions": chunk})
 
     def forget(self, ids: Iterable[UUID]) -> None:
         """Delete points and tombstones, when no writer of an old version can be alive."""
-        for chunk in split_into_slices(list(ids), _ID_SLICE):
-            self._call_verb({"verb": "forget", "ids": [point_id.bytes for point_id in chunk]})
+        for chunk in batched(ids, _ID_SLICE):
+            self._call_verb({"verb": "forget", "ids": chunk})
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Run several queries in one request; hits are best first, ties by id."""
         results: list[list[Hit]] = []
-        for chunk in split_into_slices(queries, _SEARCH_SLICE):
+        for chunk in batched(queries, _SEARCH_SLICE):
             fields, arrays = wire.pack_queries(chunk)
             reply, _ = self._call_verb({"verb": "search", **fields}, arrays)
-            results += [[wire.unpack_hit(row) for row in rows] for rows in reply["hits"]]
+            results += wire.convert(reply["hits"], list[list[Hit]])
         return results
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
         """Live points with these ids, in no order; missing ids are omitted."""
         points: list[IndexPoint] = []
-        for chunk in split_into_slices(ids, _FETCH_SLICE):
-            request = {
-                "verb": "fetch",
-                "ids": [point_id.bytes for point_id in chunk],
-                "vectors": vectors,
-            }
+        for chunk in batched(ids, _FETCH_SLICE):
+            request = {"verb": "fetch", "ids": chunk, "vectors": vectors}
             points += wire.unpack_points(*self._call_verb(request))
         return points
 
@@ -109,23 +103,16 @@ class FramedIndex(ABC):
         self, after: UUID | None, limit: int, organization_id: UUID | None = None
     ) -> list[tuple[UUID, int, bool]]:
         """`(id, version, alive)` in id order after `after`; an empty list means the end."""
-        request = {
-            "verb": "scroll",
-            "after": after and after.bytes,
-            "limit": limit,
-            "organization": organization_id and organization_id.bytes,
-        }
-        fields, _ = self._call_verb(request)
-        return [
-            (UUID(bytes=point_id), int(version), bool(alive))
-            for point_id, version, alive in fields["rows"]
-        ]
+        request = {"verb": "scroll", "after": after, "limit": limit}
+        fields, _ = self._call_verb({**request, "organization": organization_id})
+        rows: list[tuple[UUID, int, bool]] = wire.convert(fields["rows"], _VERSION_ROWS)
+        return rows
 
     def count(self, where: IndexFilter | None = None) -> int:
         """Exact number of live points."""
-        request = {"verb": "count", "filter": where and wire.pack_filter(where)}
-        fields, _ = self._call_verb(request)
-        return int(fields["count"])
+        fields, _ = self._call_verb({"verb": "count", "filter": where and wire.check_filter(where)})
+        count: int = wire.convert(fields["count"], int)
+        return count
 
     def _call_verb(
         self, fields: Mapping[str, Any], arrays: Sequence[wire.Array] = ()
@@ -152,13 +139,11 @@ class EngineIndex(FramedIndex):
     def versions(self, ids: Sequence[UUID]) -> dict[UUID, tuple[int, bool]]:
         """`(version, alive)` of the stored points and tombstones with these ids."""
         stored: dict[UUID, tuple[int, bool]] = {}
-        for chunk in split_into_slices(ids, _ID_SLICE):
-            fields, _ = self._call_verb(
-                {"verb": "versions", "ids": [point_id.bytes for point_id in chunk]}
-            )
+        for chunk in batched(ids, _ID_SLICE):
+            fields, _ = self._call_verb({"verb": "versions", "ids": chunk})
             stored |= {
-                UUID(bytes=point_id): (int(version), bool(alive))
-                for point_id, version, alive in fields["rows"]
+                point_id: (version, alive)
+                for point_id, version, alive in wire.convert(fields["rows"], _VERSION_ROWS)
             }
         return stored
 
@@ -224,7 +209,8 @@ class RemoteIndex(FramedIndex):
     def progress(self) -> RebuildProgress:
         """State of the last rebuild."""
         fields, _ = self._call_verb({"verb": "progress"})
-        return RebuildProgress(**fields["progress"])
+        progress: RebuildProgress = wire.convert(fields["progress"], RebuildProgress)
+        return progress
 
     def close(self) -> None:
         """Close this thread's connection; the next call opens another."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
@@ -11,7 +10,7 @@ from pinpoint import logs
 from pinpoint.errors import BadRequestError, IndexUnavailableError, PinpointError
 from pinpoint.fault_isolation import ENGINE_FAILED
 from pinpoint.ports import VectorIndex
-from pinpoint.records import IndexInfo, IndexSpec
+from pinpoint.records import IndexFilter, IndexInfo, IndexSpec
 from pinpoint.store.vectors.rpc import codec as wire
 
 MAX_ROWS: Final = 50_000
@@ -46,75 +45,64 @@ ResponseFrame = tuple[wire.Fields, Sequence[wire.Array]]
 
 def handle_info(index: EngineState, _: wire.Fields, __: list[wire.Array]) -> ResponseFrame:
     """Handle the verb `info`."""
-    return {"info": dataclasses.asdict(index.info())}, ()
+    return {"info": index.info()}, ()
 
 
 def handle_ensure(index: EngineState, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
     """Handle the verb `ensure`."""
-    dims = {str(name): int(width) for name, width in fields["dims"].items()}
-    if any(not 0 < width <= wire.MAX_WIDTH for width in dims.values()):
-        raise BadRequestError(f"vector widths must be 1 to {wire.MAX_WIDTH}, not {dims}")
-    installation = fields.get("installation")
-    index.ensure(
-        IndexSpec(
-            contract=str(fields["contract"]),
-            dims=dims,
-            installation=None if installation is None else str(installation),
-        )
-    )
+    spec: IndexSpec = wire.convert(fields, IndexSpec)
+    if any(not 0 < width <= wire.MAX_WIDTH for width in spec.dims.values()):
+        raise BadRequestError(f"vector widths must be 1 to {wire.MAX_WIDTH}, not {spec.dims}")
+    index.ensure(spec)
     return {}, ()
 
 
 def _handle_upsert(
     index: OpenBuild, fields: wire.Fields, arrays: list[wire.Array]
 ) -> ResponseFrame:
-    contract = fields.get("contract")
-    index.upsert(wire.unpack_points(fields, arrays), None if contract is None else str(contract))
+    contract: str | None = wire.convert(fields.get("contract"), str | None)
+    index.upsert(wire.unpack_points(fields, arrays), contract)
     return {}, ()
 
 
 def _handle_delete(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
-    index.delete({UUID(bytes=point_id): int(version) for point_id, version in fields["versions"]})
+    index.delete(dict(wire.convert(fields["versions"], list[tuple[UUID, int]])))
     return {}, ()
 
 
 def _handle_forget(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
-    index.forget([UUID(bytes=point_id) for point_id in fields["ids"]])
+    index.forget(wire.convert(fields["ids"], list[UUID]))
     return {}, ()
 
 
 def _handle_search(
     index: OpenBuild, fields: wire.Fields, arrays: list[wire.Array]
 ) -> ResponseFrame:
-    results = index.search(wire.unpack_queries(fields, arrays))
-    return {"hits": [[wire.pack_hit(hit) for hit in hits] for hits in results]}, ()
+    return {"hits": index.search(wire.unpack_queries(fields, arrays))}, ()
 
 
 def _handle_fetch(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
-    ids = [UUID(bytes=point_id) for point_id in fields["ids"]]
-    return wire.pack_points(index.fetch(ids, vectors=bool(fields["vectors"])))
+    ids: list[UUID] = wire.convert(fields["ids"], list[UUID])
+    return wire.pack_points(index.fetch(ids, vectors=wire.convert(fields["vectors"], bool)))
 
 
 def _handle_scroll(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
-    after, organization = fields["after"], fields["organization"]
     rows = index.scroll(
-        None if after is None else UUID(bytes=after),
-        min(int(fields["limit"]), MAX_ROWS),
-        None if organization is None else UUID(bytes=organization),
+        wire.convert(fields["after"], UUID | None),
+        min(wire.convert(fields["limit"], int), MAX_ROWS),
+        wire.convert(fields["organization"], UUID | None),
     )
-    return {"rows": [[point_id.bytes, version, alive] for point_id, version, alive in rows]}, ()
+    return {"rows": rows}, ()
 
 
 def _handle_count(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
-    where = fields["filter"]
-    return {"count": index.count(None if where is None else wire.unpack_filter(where))}, ()
+    where: IndexFilter | None = wire.convert(fields["filter"], IndexFilter | None)
+    return {"count": index.count(where and wire.check_filter(where))}, ()
 
 
 def _handle_versions(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
-    stored = index.versions([UUID(bytes=point_id) for point_id in fields["ids"]])
-    return {
-        "rows": [[point_id.bytes, version, alive] for point_id, (version, alive) in stored.items()]
-    }, ()
+    stored = index.versions(wire.convert(fields["ids"], list[UUID]))
+    return {"rows": [(point_id, *version) for point_id, version in stored.items()]}, ()
 
 
 def _handle_flush(index: OpenBuild, _: wire.Fields, __: list[wire.Array]) -> ResponseFrame:

@@ -81,7 +81,7 @@ OWNER_HANDLERS: Final[
 """Handlers of the requests that the owner answers."""
 READS: Final = frozenset({"search", "fetch", "scroll", "count"})
 WRITES: Final[Mapping[str, Callable[[wire.Fields], Iterable[bytes]]]] = {
-    "upsert": lambda fields: (row[0] for row in fields["points"]),
+    "upsert": lambda fields: (row["id"] for row in fields["points"]),
     "delete": lambda fields: (row[0] for row in fields["versions"]),
     "forget": lambda fields: fields["ids"],
 }

@@ -25,11 +25,11 @@ _MAX_REEMBEDDED: Final = 512
 
 
 @retryable_task
-def sweep_lost(_ids: list[UUID]) -> None:
+def recover_lost(_ids: list[UUID]) -> None:
     """Resend work that a crash has lost."""
     worker = open_services()
     worker.ensure_index()
-    swept = recover_lost_work(
+    report = recover_lost_work(
         ledger=worker.ingest_parts().ledger,
         queue=worker.jobs,
         index=worker.index,
@@ -40,14 +40,14 @@ def sweep_lost(_ids: list[UUID]) -> None:
         # A Qdrant server compacts its files itself; the embedded engine never does in place.
         rebuild=worker.index.rebuild if isinstance(worker.index, RemoteIndex) else None,
     )
-    worker.upkeep.note_swept(swept)
+    worker.maintenance_stats.record_recovery(report)
     _log.info(
-        "swept",
-        released=swept.released,
-        items=swept.items,
-        images=swept.images,
-        graves=swept.graves,
-        forgotten=swept.forgotten,
+        "recovered",
+        released=report.released,
+        items=report.items,
+        images=report.images,
+        deletions=report.deletions,
+        tombstones=report.tombstones,
     )
 
 
@@ -66,14 +66,14 @@ def reconcile_index(_ids: list[UUID]) -> None:
         contract=worker.encoder.contract.digest,
         chunk=worker.settings.worker.task_batch_size,
     )
-    worker.upkeep.note_drift(drift)
+    worker.maintenance_stats.record_drift(drift)
     _log.info(
         "reconciled",
         checked=drift.checked,
         missing=drift.missing,
         stale=drift.stale,
         extra=drift.extra,
-        mended=drift.mended,
+        repaired=drift.repaired,
     )
     failures.raise_first()
 
@@ -113,14 +113,14 @@ def prune_remains(_ids: list[UUID]) -> None:
     _log.info(
         "pruned",
         blobs=pruned.blobs,
-        halves=pruned.halves,
-        queries=pruned.queries,
+        partial_files=pruned.partial_files,
+        audit_rows=pruned.audit_rows,
         organizations=pruned.organizations,
     )
 
 
 TASKS: Final[dict[str, Callable[[list[str]], None]]] = {
-    jobs.SWEEP: sweep_lost,
+    jobs.RECOVER: recover_lost,
     jobs.RECONCILE: reconcile_index,
     jobs.PRUNE: prune_remains,
 }

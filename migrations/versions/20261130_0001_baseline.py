@@ -1,0 +1,101 @@
+"""Baseline: all tables, tenant isolation, triggers and functions; its SQL is in `baseline/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+SQL_FOLDER = Path(__file__).resolve().parents[1] / "baseline"
+
+ROLE = """
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pinpoint_api') THEN
+        CREATE ROLE pinpoint_api LOGIN;
+    END IF;
+END $$
+"""
+
+VIEW_RIGHTS = {
+    "sources": "SELECT, INSERT, UPDATE",
+    "source_roots": "SELECT",
+    "images": "SELECT, UPDATE",
+    "thumbnails": "SELECT",
+    "embeddings": "SELECT",
+    "tombstones": "SELECT, INSERT, UPDATE",
+    "cell_stats": "SELECT",
+    "batches": "SELECT, INSERT, UPDATE",
+    "batch_items": "SELECT, INSERT, UPDATE",
+    "item_images": "SELECT",
+    # The audit log is appended and read, never changed.
+    "audit_log": "SELECT, INSERT",
+}
+"""Tables with a view for the API, and its rights: workers create and delete rows of images."""
+
+TABLES_WITHOUT_VIEW = ("organizations", "api_keys", "installation", "maintenance_stats")
+"""Tables that only the owner reads; row-level security without a policy hides every row."""
+
+API_FUNCTIONS = (
+    "organization()",
+    "revision()",
+    "authenticate(bytea)",
+    "any_keys()",
+    "organization_named(text)",
+    "installation()",
+    "totals(integer)",
+)
+"""Functions of schema `tenant` that the API may call."""
+
+# The sub-select is evaluated once per statement, so the predicate remains an index condition.
+IS_OWN_ROW = "organization_id = (SELECT tenant.organization())"
+
+
+def upgrade() -> None:
+    """Apply the revision."""
+    op.execute("CREATE EXTENSION IF NOT EXISTS postgis SCHEMA public")
+    op.execute("CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public")
+    op.execute(ROLE)
+    op.execute("CREATE SCHEMA tenant")
+    for name in ("tables.sql", "tenant_functions.sql", "triggers.sql"):
+        _run_file(name)
+    op.execute("GRANT USAGE ON SCHEMA tenant TO pinpoint_api")
+    for table, rights in VIEW_RIGHTS.items():
+        _isolate_table(table, rights)
+    for table in TABLES_WITHOUT_VIEW:
+        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    for function in API_FUNCTIONS:
+        op.execute(f"REVOKE ALL ON FUNCTION tenant.{function} FROM PUBLIC")
+        op.execute(f"GRANT EXECUTE ON FUNCTION tenant.{function} TO pinpoint_api")
+    # The organization of the embedded stack while there are no keys.
+    op.execute("INSERT INTO organizations (id, name) VALUES (gen_random_uuid(), 'default')")
+    # Created once, by the database: a restored dump remains the same installation.
+    op.execute("INSERT INTO installation (id) VALUES (gen_random_uuid())")
+
+
+def downgrade() -> None:
+    """Revert the revision."""
+    _run_file("drop.sql")
+
+
+def _isolate_table(table: str, rights: str) -> None:
+    """Restrict a table to the rows of one organization, and create the API's view of them."""
+    op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    op.execute(f"CREATE POLICY own_organization ON {table} USING ({IS_OWN_ROW})")
+    # Not a security barrier: a barrier hides the spatial operators from the GiST index, because
+    # they are not leakproof. The API runs no SQL of its callers.
+    op.execute(
+        f"CREATE VIEW tenant.{table} AS SELECT * FROM pinpoint.{table} WHERE {IS_OWN_ROW} "
+        "WITH LOCAL CHECK OPTION"
+    )
+    op.execute(f"GRANT {rights} ON tenant.{table} TO pinpoint_api")
+
+
+def _run_file(name: str) -> None:
+    """Run all statements of a file; the driver sends a text without parameters as it is."""
+    op.execute(sa.text((SQL_FOLDER / name).read_text(encoding="utf-8")))

@@ -1,0 +1,158 @@
+"""Finds candidates and evidence: the stage that serving, evaluation and training share.
+
+photo ─decode→ pixels ─encode→ vector ─retrieve→ [Candidate] ─one read→ [Evidence]
+
+A query of training or evaluation therefore has the candidates and the evidence that serving has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from pinpoint.ports import CatalogReader, Decoder, Encoder
+from pinpoint.records import (
+    Candidate,
+    Evidence,
+    Exclusions,
+    IndexInfo,
+    IndexPoint,
+    Pixels,
+    SearchFilter,
+    Vector,
+)
+from pinpoint.search import consistency, exclusion_filter, query, retrieve
+from pinpoint.search.context import EvidenceSettings, QueryPhoto, SearchContext
+from pinpoint.search.evidence import EvidenceQuery, fetch_evidence
+from pinpoint.search.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidatesAndEvidence:
+    """Candidates and evidence of a query, and the open read of the catalog that returned it."""
+
+    snapshot: IndexInfo
+    """Description of the index that returned the candidates."""
+    candidates: tuple[Candidate, ...]
+    """Best first."""
+    vectors: Sequence[IndexPoint]
+    """Index points of the candidates, if they were requested."""
+    exclusions: Exclusions
+    """With the ids of all images that were excluded from the candidates."""
+    evidence: Mapping[UUID, tuple[Evidence, ...]]
+    """By candidate id, nearest first."""
+    reader: CatalogReader
+    """Valid until the read ends."""
+    evidence_query: EvidenceQuery
+
+    def fetch_evidence(
+        self, candidates: Sequence[Candidate], exclusions: Exclusions
+    ) -> Mapping[UUID, tuple[Evidence, ...]]:
+        """Read evidence again, for other candidates or with other exclusions."""
+        return fetch_evidence(candidates, self.evidence_query, self.reader, exclusions)
+
+
+def decode_photo(photo: QueryPhoto, decoder: Decoder) -> Pixels:
+    """Decode a query photo to pixels `[H, W, 3]`; of a panorama, the first face.
+
+    Raises:
+        BadPhotoError: The bytes are not an accepted image.
+        TooLargeError: The image exceeds a limit.
+    """
+    return query.decode_query(photo.data, file=photo.file, decoder=decoder)
+
+
+def encode_photo(
+    photo: QueryPhoto, decoder: Decoder, encoder: Encoder, stopwatch: Stopwatch
+) -> Vector:
+    """Decode and encode a query photo to a vector `[D]`.
+
+    Raises:
+        BadPhotoError: As `decode_photo`.
+        TooLargeError: As `decode_photo`.
+    """
+    with stopwatch.stage("decode"):
+        pixels = decode_photo(photo, decoder)
+    with stopwatch.stage("encode"):
+        return encoder.encode_query(pixels, photo.kind)
+
+
+def resolve_exclusions(exclusions: Exclusions, context: SearchContext) -> Exclusions:
+    """The exclusions with hashes, creators and sequences replaced by the ids of their images.
+
+    Near-duplicates are not resolved, because only retrieval and evidence can detect them.
+    """
+    with context.stopwatch.stage("exclude"):
+        return exclusion_filter.resolve_exclusions(
+            exclusions, organization_id=context.organization_id, database=context.database
+        )
+
+
+@contextmanager
+def find_candidates_and_evidence(
+    vector: Vector,
+    limits: SearchFilter,
+    context: SearchContext,
+    *,
+    evidence_settings: EvidenceSettings,
+    exclusions: Exclusions | None = None,
+    with_vectors: bool = False,
+) -> Iterator[CandidatesAndEvidence]:
+    """Find candidates with one index request, and their evidence with one read of the catalog.
+
+    The read of the catalog stays open for the block of the caller.
+
+    Args:
+        vector: Query `[D]`.
+        limits: The caller's search filter.
+        context: Gallery and components.
+        evidence_settings: How much evidence each candidate gets.
+        exclusions: Images treated as absent from the gallery; None in production.
+        with_vectors: Whether to fetch the vectors of the candidates, for a reranker.
+
+    Raises:
+        ModelMismatchError: The index contains vectors of another bundle.
+        UnavailableError: The index or the database does not respond.
+    """
+    contract, stopwatch = context.encoder.contract, context.stopwatch
+    if exclusions is not None:
+        exclusions = resolve_exclusions(exclusions, context)
+    with stopwatch.stage("retrieve"):
+        for snapshot in consistency.consistent_snapshots(context.index, contract):
+            candidates, all_exclusions = retrieve.retrieve_candidates(
+                vector, limits, context, snapshot=snapshot, exclusions=exclusions
+            )
+            vectors = (
+                retrieve.fetch_candidate_vectors(candidates, context.index) if with_vectors else []
+            )
+    evidence_query = EvidenceQuery(
+        vector=vector, contract=contract.digest, limits=limits, settings=evidence_settings
+    )
+    with context.database.read(context.organization_id) as reader:
+        with stopwatch.stage("evidence"):
+            evidence_by_candidate = fetch_evidence(
+                candidates, evidence_query, reader, all_exclusions
+            )
+        yield CandidatesAndEvidence(
+            snapshot=snapshot,
+            candidates=candidates,
+            vectors=vectors,
+            exclusions=all_exclusions or Exclusions(),
+            evidence=evidence_by_candidate,
+            reader=reader,
+            evidence_query=evidence_query,
+        )
+
+
+def count_gallery_images(
+    limits: SearchFilter, context: SearchContext, exclusions: Exclusions | None = None
+) -> int:
+    """Number of gallery images that pass the filter and are not excluded."""
+    where = retrieve.to_index_filter(
+        context.organization_id,
+        limits,
+        exclude_ids=() if exclusions is None else exclusions.ids,
+    )
+    return context.index.count(where)

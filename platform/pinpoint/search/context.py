@@ -1,0 +1,53 @@
+"""Records that callers pass to the search flows, and that the stages share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
+from pinpoint.records import SourceKind
+from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.settings import SearchSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryPhoto:
+    """A query photo as received."""
+
+    data: bytes
+    """Untrusted until decoded."""
+    file: str
+    """File name, for messages."""
+    kind: SourceKind | None = None
+    """Source kind, if known; selects the encoder's adapter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchContext:
+    """The gallery, the components and the settings of one query."""
+
+    organization_id: UUID
+    """Organization of the gallery."""
+    decoder: Decoder
+    encoder: Encoder
+    """Its contract must be that of the index."""
+    index: VectorIndex
+    """Returns candidates."""
+    database: Database
+    """Returns evidence, names and licenses."""
+    settings: SearchSettings
+    reranker: Reranker | None = None
+    """Ranks the candidates, if the bundle has one; otherwise they vote."""
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    """Measures the stages of this query."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """How much evidence each candidate gets."""
+
+    radius_m: float
+    """Maximum distance of evidence from its candidate."""
+    per_kind: int
+    """Maximum number of photos per candidate and source kind; 0 requests none."""

@@ -1,0 +1,43 @@
+"""The candidate-slot rule as plain loops over hits: the oracle of `search.candidate_slots`."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import numpy as np
+
+from pinpoint.geo.distance import haversine_m
+
+
+def slots_by_loop(image, gps, slots, dedupe_m) -> set[UUID]:
+    """Ids of the hits with a slot. Three rounds, each of them hit by hit.
+
+    `image` and `gps` are lists of hits for each kind; `gps` is None if it was not searched.
+    """
+    selected = []
+    rounds = [(image, slots.candidates)]
+    if gps is not None:
+        first = slots.candidates - slots.gps_quota
+        rounds = [(image, first), (gps, slots.candidates), (image, slots.candidates)]
+    for answers, until in rounds:
+        new_by_kind = []
+        for hits in answers:
+            new = []
+            for hit in sorted(hits, key=lambda entry: (-entry.score, entry.id)):
+                if any(hit.id == other.id for other in selected):
+                    continue
+                if not any(_is_redundant(hit, other, dedupe_m) for other in [*selected, *new]):
+                    new.append(hit)
+            new_by_kind.append(new)
+        free = until - len(selected)
+        reserved = [hit for new in new_by_kind for hit in new[: free // (2 * len(answers))]]
+        rest = [hit for new in new_by_kind for hit in new if hit not in reserved]
+        rest.sort(key=lambda entry: (-entry.score, entry.id))
+        selected += reserved + rest[: free - len(reserved)]
+    return {hit.id for hit in selected}
+
+
+def _is_redundant(hit, other, dedupe_m) -> bool:
+    at_hit, at_other = (np.array([entry.point.lat, entry.point.lon]) for entry in (hit, other))
+    same_group = hit.kind == other.kind and hit.group == other.group
+    return same_group and haversine_m(at_hit, at_other) < dedupe_m
