@@ -16,13 +16,12 @@ from conventions.name_counts import PACKAGES
 from conventions.rejected_words import (
     DOCUMENT_SUFFIXES,
     DOCUMENTS,
+    GLOSSARY,
     ROOT,
     WordHit,
     blank_code,
     read_python_texts,
 )
-
-GLOSSARY = ROOT / "docs/reference/glossary.md"
 
 _KEY = re.compile(r"[A-Za-z][\w.-]*")
 """A string that is one word is a key of JSON, a column, a metric or a setting."""
@@ -44,7 +43,7 @@ def read_glossary() -> tuple[Term, ...]:
     for line in GLOSSARY.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| ") and cells[0] not in ("term", "---"):
-            synonyms = tuple(word.strip() for word in cells[2].split(",") if word.strip())
+            synonyms = tuple(word.strip() for word in "".join(cells[2:]).split(",") if word.strip())
             rows.append(Term(cells[0], cells[1], synonyms))
     return tuple(rows)
 

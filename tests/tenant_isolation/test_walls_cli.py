@@ -39,7 +39,7 @@ OPERATOR = {
     "up", "down", "status", "destroy", "demo", "key",
     "config list", "config get", "config set", "config unset", "config path",
     "inspect", "backup", "restore",
-    "evaluate", "compare", "world make", "calibrate",
+    "bench", "evaluate", "compare", "world make", "calibrate",
     "train embedder", "train reranker", "train status", "train resume",
     "bundles list", "bundles show", "bundles verify", "bundles import", "bundles pull",
     "bundles use", "bundles forget",

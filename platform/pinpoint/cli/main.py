@@ -17,6 +17,7 @@ from pinpoint.cli import (
     backup,
     batch_waiting,
     batches,
+    benchmarks,
     bundles,
     bundles_activate,
     calibration,
@@ -67,6 +68,7 @@ calibration.register_commands(app)
 backup.register_commands(app)
 app.add_typer(training.app, name="train")
 app.add_typer(synthetic.app, name="world")
+benchmarks.register_commands(app)
 examples.add_examples(app)
 
 
