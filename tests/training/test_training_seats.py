@@ -39,8 +39,11 @@ def made_up(questions=40, seed=4):
         row["present"][:count] = True
         row["id"][:count] = [ids[n].bytes for n in dice.permutation(30)[:count]]
         row["kind"][:count] = dice.random(count) < dice.random()
-        row["found"][:count] = np.array([(1, 0), (0, 1), (1, 1)])[dice.integers(0, 3, count)]
-        row["away_m"], row["near_present"] = dice.random((ROOM, 2 * PER_KIND)), True
+        row["in_channel"][:count] = np.array([(1, 0), (0, 1), (1, 1)])[dice.integers(0, 3, count)]
+        row["evidence_distance_m"], row["evidence_present"] = (
+            dice.random((ROOM, 2 * PER_KIND)),
+            True,
+        )
     return rows, EmbeddingTable.of(vectors, DIM, np.float32)
 
 
@@ -59,7 +62,7 @@ def by_the_search(row, alike, seats):
                 captured_at=None,
                 group=str(seat),
             )
-            for seat in np.flatnonzero(row["present"] & row["found"][:, channel])
+            for seat in np.flatnonzero(row["present"] & row["in_channel"][:, channel])
         ]
         ordered = retrieve.sort_hits(hits)
         channels.append([[hit for hit in ordered if hit.kind == kind] for kind in SOURCE_KINDS])
@@ -80,7 +83,7 @@ def test_seats_are_those_of_the_search():
         for row, own, *scores in zip(rows, chosen, *alike, strict=True):
             if seats.gps_quota == 0:
                 row = row.copy()
-                row["found"][:, 1] = False
+                row["in_channel"][:, 1] = False
             assert set(row["id"][own].tolist()) == by_the_search(row, scores, seats)
 
 
@@ -93,9 +96,9 @@ def test_what_is_shown_is_what_was_chosen_in_its_order():
     for row, own, said in zip(rows, chosen, found, strict=True):
         count = int(own.sum())
         assert said["present"].tolist() == [True] * count + [False] * (7 - count)
-        for name in ("id", "kind", "found", "away_m"):
+        for name in ("id", "kind", "in_channel", "evidence_distance_m"):
             assert said[name][:count].tolist() == row[name][own].tolist()
-        assert not said["near_present"][count:].any()
+        assert not said["evidence_present"][count:].any()
         assert said["query"].tolist() == row["query"].tolist()
 
 

@@ -22,10 +22,10 @@ def questions(kind, near, elsewhere):
     code = SOURCE_KINDS.index(kind)
     rows["query_kind"] = code
     rows["present"] = True
-    rows["truth"] = (10.0, 20.0)
+    rows["ground_truth"] = (10.0, 20.0)
     rows["position"] = [(10.1, 20.0), (10.0, 20.1), (40.0, 20.0), (10.0, 60.0)]
     seats = np.arange(PER_KIND)
-    own = rows["near_present"].reshape(len(rows), CANDIDATES, len(SOURCE_KINDS), PER_KIND)[
+    own = rows["evidence_present"].reshape(len(rows), CANDIDATES, len(SOURCE_KINDS), PER_KIND)[
         :, :, code
     ]
     own[:, :2] = seats < np.array(near)[:, None, None]

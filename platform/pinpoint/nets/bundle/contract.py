@@ -173,8 +173,7 @@ class EmbeddingSpace:
     location: LocationSpec | GeoClipNet | None
     weights: WeightsSpec
     logit_scale: Annotated[float, Field(gt=0.0, le=1_000.0, allow_inf_nan=False)] | None = None
-    """Factor of the cosines of images and positions in training, the inverse of a temperature; not a
-    calibration."""
+    """Factor of the cosines of images and positions in training, as in CLIP; not a calibration."""
     training: TrainingNote | None = None
     coordinates: CoordinatesSpec | None = None
     """Requires location encoder and logit scale; does not affect vectors."""
@@ -227,8 +226,8 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
         where: Path of the file, for messages.
 
     Raises:
-        BadBundle: Invalid JSON, another format, an unknown or missing key, a value out of range, no image width, or
-            contradictory networks and widths.
+        BadBundle: Invalid JSON, another format, an unknown or missing key, a value out of range, no
+            image width, or contradictory networks and widths.
     """
     if len(text) > _MAX_CONTRACT_BYTES:
         raise BadBundleError(f"{where} has {len(text)} bytes; a contract has at most 1,000,000")

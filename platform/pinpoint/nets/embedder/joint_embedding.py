@@ -120,7 +120,7 @@ def write_joint_embedding(
         note: Capabilities and limits of the weights, shown in answers.
         logit_scale: Factor of the cosines in training.
         training: Describes the training.
-        places: `[N, 2]` lat, lon in degrees to search without a gallery.
+        coordinates: `[N, 2]` lat, lon in degrees to search without a gallery.
 
     Returns:
         `folder`.

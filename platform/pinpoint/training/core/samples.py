@@ -178,8 +178,8 @@ def read_samples(
     Args:
         sources: Manifests with the kind of their images, or catalog snapshots.
         settings: `max_manifest_rows` and `max_bytes` apply.
-        geocell_resolution: H3 resolution of the cells for balanced batches, in [0, 15]; 5 is about 253 km²
-            each.
+        geocell_resolution: H3 resolution of the cells for balanced batches, in [0, 15]; 5 is about
+            253 km² each.
 
     Raises:
         BadRequest: No source, an unknown kind, two sources of one name, a wrong resolution.

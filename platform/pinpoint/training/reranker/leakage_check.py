@@ -34,12 +34,12 @@ def short_evidence_shares(rows: InputRow) -> Mapping[str, Mapping[str, float]]:
         By kind of the query: the share within 25 km of the ground truth and elsewhere. Kinds
         without queries, or without candidates on both sides, are omitted.
     """
-    near = haversine_m(rows["position"], rows["truth"][:, None]) <= SUPPORT_M
-    per_kind = rows["near_present"].shape[-1] // len(SOURCE_KINDS)
+    near = haversine_m(rows["position"], rows["ground_truth"][:, None]) <= SUPPORT_M
+    per_kind = rows["evidence_present"].shape[-1] // len(SOURCE_KINDS)
     shares = {}
     for code, kind in enumerate(SOURCE_KINDS):
         present = rows["present"] & (rows["query_kind"] == code)[:, None]
-        filled = rows["near_present"][..., code * per_kind : (code + 1) * per_kind]
+        filled = rows["evidence_present"][..., code * per_kind : (code + 1) * per_kind]
         sides = {NEAR_TRUTH: present & near, ELSEWHERE: present & ~near}
         if all(side.any() for side in sides.values()):
             shares[kind] = {

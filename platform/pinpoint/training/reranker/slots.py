@@ -22,8 +22,14 @@ Flags = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
 _IMAGE, _GPS = 0, 1
-_EVIDENCE_FIELDS: Final = ("near_id", "away_m", "bearing_deg", "age_years", "near_present")
-_CANDIDATE_FIELDS: Final = ("id", "position", "kind", "found", "present", *_EVIDENCE_FIELDS)
+_EVIDENCE_FIELDS: Final = (
+    "evidence_id",
+    "evidence_distance_m",
+    "bearing_deg",
+    "age_years",
+    "evidence_present",
+)
+_CANDIDATE_FIELDS: Final = ("id", "position", "kind", "in_channel", "present", *_EVIDENCE_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ def assign_slots(
         (_GPS, slots.candidates if slots.gps_quota else 0),
         (_IMAGE, slots.candidates),
     ):
-        eligible = available & rows["found"][..., channel] & ~chosen
+        eligible = available & rows["in_channel"][..., channel] & ~chosen
         free = np.maximum(limit - chosen.sum(axis=1), 0)
         chosen |= _best_with_kind_quota(eligible, cosines[channel], rows["kind"], free)
     return chosen
@@ -102,7 +108,7 @@ def select_slots(rows: InputRow, chosen: Flags, candidates: int) -> InputRow:
         indices = order.reshape(*order.shape, *(1,) * (values.ndim - 2))
         columns[name] = np.take_along_axis(values, indices, axis=1)
     columns["present"] = present
-    columns["near_present"] = columns["near_present"] & present[..., None]
+    columns["evidence_present"] = columns["evidence_present"] & present[..., None]
     dtype = [
         (name, rows.dtype[name])
         if name not in columns
