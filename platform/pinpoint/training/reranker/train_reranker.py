@@ -255,9 +255,9 @@ def _describe_split(config: RerankerConfig, table: Samples) -> str:
         f"{split.val_fraction:g} of the queries for validation, in H3 cells of resolution"
         f" {split.h3_resolution}, disjoint by sequence and by creator"
         f" (known for {known_creators:.0%}), {split.buffer_m:g} m apart; each query excludes its"
-        " own row, its creator, its sequence and near-duplicates, and other localities lose"
-        f" as much; {gallery.candidates} candidates, {gallery.evidence_per_kind} evidence photos of each "
-        f"kind within {gallery.evidence_radius_m:g} m"
+        " own row, its creator, its sequence and near-duplicates, and other localities lose as"
+        f" much; {gallery.candidates} candidates, {gallery.evidence_per_kind} evidence photos of"
+        f" each kind within {gallery.evidence_radius_m:g} m"
     )
 
 
