@@ -135,7 +135,8 @@ def fit_calibration(
         note=(
             f"Fitted on {len(in_gallery.features)} queries by {num_creators} creators "
             f"({protocol.title}). Probabilities and regions are valid for similar queries, on a "
-            "similar gallery, taken where the gallery has images. Queries with a withheld answer are included."
+            "similar gallery, taken where the gallery has images. Queries with a withheld answer are "
+            "included."
         ),
         code_version=__version__,
     )

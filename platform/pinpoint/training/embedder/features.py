@@ -49,14 +49,24 @@ class Features:
         return dict(Counter(self.rejected.values()))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureEncoder:
+    """Computes the cached row of an image."""
+
+    encode: Encode
+    """The tower with its preprocessing."""
+    digest: str
+    """Digest of tower, weights and preprocessing."""
+    width: int
+    """F."""
+
+
 def cache_features(
     folder: Path,
     samples: Samples,
     *,
     decoder: Decoder,
-    encode: Encode,
-    tower: str,
-    width: int,
+    encoder: FeatureEncoder,
     threads: int = 1,
     chunk: int = 128,
     on_progress: FileProgress = lambda completed, total: None,
@@ -72,9 +82,7 @@ def cache_features(
         folder: Folder of this cache only; created if it does not exist.
         samples: The table.
         decoder: Decodes the files; it should have as many children as there are `threads`.
-        encode: The tower with its preprocessing.
-        tower: Digest of tower, weights and preprocessing.
-        width: F.
+        encoder: The tower.
         threads: Files decoded concurrently, while the previous chunk is encoded.
         chunk: Images encoded and written together; an existing cache keeps its chunk size.
         on_progress: Called at the start and after each chunk.
@@ -85,12 +93,13 @@ def cache_features(
             process is writing to it.
         BadBundle: The tower returns another shape, or numbers that fp16 cannot represent.
     """
+    width = encoder.width
     if min(width, threads, chunk, len(samples)) < 1:
         raise BadRequestError(
             f"features need positive numbers, not width {width}, threads {threads}, chunk {chunk} "
             f"and {len(samples)} images"
         )
-    chunk_rows = acquire_lock(folder, _cache_identity(samples, tower, width), chunk)
+    chunk_rows = acquire_lock(folder, _cache_identity(samples, encoder.digest, width), chunk)
     files = FeatureFiles(folder, len(samples), width, chunk_rows)
     with files.writing() as writer:
         count = sum(len(files.rows(number)) for number in writer.done)
@@ -102,7 +111,7 @@ def cache_features(
             images = {k: item for k, item in enumerate(results) if not isinstance(item, str)}
             features = np.zeros((len(results), width), dtype=np.float16)
             if images:
-                features[list(images)] = _encode_images([*images.values()], encode, width)
+                features[list(images)] = _encode_images([*images.values()], encoder)
             start = files.rows(number).start
             refused = {start + k: item for k, item in enumerate(results) if isinstance(item, str)}
             writer.write(number, features, refused)
@@ -167,13 +176,13 @@ def _decode_image(row: int, samples: Samples, decoder: Decoder) -> Pixels | str:
     return pixels[0] if pixels and reading.capture.sha256 == sha256 else CHANGED_SINCE_INGEST
 
 
-def _encode_images(images: list[Pixels], encode: Encode, width: int) -> NDArray[np.float16]:
+def _encode_images(images: list[Pixels], encoder: FeatureEncoder) -> NDArray[np.float16]:
     """Features of the images of one chunk.
 
     Raises:
         BadBundle: Another shape, or numbers that fp16 cannot represent.
     """
-    encoded = np.asarray(encode(images))
+    encoded, width = np.asarray(encoder.encode(images)), encoder.width
     if encoded.shape != (len(images), width):
         raise BadBundleError(
             f"the tower returns {encoded.shape} for {len(images)} images instead of "
