@@ -135,8 +135,8 @@ def fit_calibration(
         note=(
             f"Fitted on {len(in_gallery.features)} queries by {num_creators} creators "
             f"({protocol.title}). Probabilities and regions are valid for similar queries, on a "
-            "similar gallery, taken where the gallery has images. Queries with a withheld answer are "
-            "included."
+            "similar gallery, taken where the gallery has images. Queries with a withheld answer "
+            "are included."
         ),
         code_version=__version__,
     )
@@ -293,7 +293,7 @@ def nonconformity_scores(
         ground_truth: Ground truth, `[2]` degrees.
 
     Returns:
-        Mass of the smallest highest-density region that contains the truth; mass of the smallest
+        Mass of the smallest highest-density region that contains the ground truth; mass of the
         disc around the answer that contains it; error of the answer in km; mass within each of
         `THRESHOLDS_KM` of the answer.
     """

@@ -47,7 +47,7 @@ class DesignMatrix:
     log_candidate_density: Floats
     """`[N, K]` log of the number of candidates around each, see `geo.posteriors`."""
     kernel_densities: Floats
-    """`[N, K, S]` density of each kernel of each candidate at the truth, per km²."""
+    """`[N, K, S]` density of each kernel of each candidate at the ground truth, per km²."""
     background_densities: Floats
     """`[N, W]` density of the background kernels, mean over the candidates."""
     features: Floats

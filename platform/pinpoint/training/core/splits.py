@@ -23,7 +23,7 @@ from pinpoint.geo.cells import cell_ids
 from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, unit_xyz
 from pinpoint.training.core.samples import Rows, Samples, Texts
 
-SPLITS: Final = ("train", "validation", "left out: author", "left out: buffer")
+SPLITS: Final = ("train", "validation", "left out: creator", "left out: buffer")
 """Names of the codes in `Split.sides`."""
 TRAIN, VALIDATION, SAME_CREATOR, BUFFER = range(4)
 

@@ -36,7 +36,7 @@ class Features:
     values: NDArray[np.float16]
     """`[N, F]`, memory-mapped and read-only; zeros in rows without features."""
     rejected: Mapping[int, str]
-    """Rows without features, and the reason why their file was refused."""
+    """Rows without features, and the reason why their file was rejected."""
 
     @property
     def usable(self) -> Rows:
@@ -76,7 +76,7 @@ def cache_features(
     Existing chunks are read once, to check them. Their image files are not read again: the table's
     fingerprint contains their ids, sizes and positions. One face of each panorama is used; it
     depends on the row, so that all directions occur. A row of the catalog is one face of the exact
-    bytes that were ingested; other bytes are refused as `changed_since`.
+    bytes that were ingested; other bytes are rejected as `changed_since`.
 
     Args:
         folder: Folder of this cache only; created if it does not exist.
@@ -113,12 +113,12 @@ def cache_features(
             if images:
                 features[list(images)] = _encode_images([*images.values()], encoder)
             start = files.rows(number).start
-            refused = {start + k: item for k, item in enumerate(results) if isinstance(item, str)}
-            writer.write(number, features, refused)
+            rejected = {start + k: item for k, item in enumerate(results) if isinstance(item, str)}
+            writer.write(number, features, rejected)
             count += len(results)
             on_progress(count, len(samples))
-    values, all_refused = files.read()
-    return Features(values=values, rejected=all_refused)
+    values, all_rejected = files.read()
+    return Features(values=values, rejected=all_rejected)
 
 
 def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> Features:
@@ -128,8 +128,8 @@ def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> 
         Conflict: It is missing or incomplete, or belongs to another table or tower.
     """
     chunk = check_manifest(folder, _cache_identity(samples, tower, width))
-    values, refused = FeatureFiles(folder, len(samples), width, chunk).read()
-    return Features(values=values, rejected=refused)
+    values, rejected = FeatureFiles(folder, len(samples), width, chunk).read()
+    return Features(values=values, rejected=rejected)
 
 
 def _cache_identity(samples: Samples, tower: str, width: int) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _encode_images(images: list[Pixels], encoder: FeatureEncoder) -> NDArray[np.
             f"the tower returns {encoded.shape} for {len(images)} images instead of "
             f"{(len(images), width)}, as its contract states"
         )
-    with np.errstate(over="ignore"):  # Overflow is refused below, with a reason.
+    with np.errstate(over="ignore"):  # Overflow is rejected below, with a reason.
         features = encoded.astype(np.float16)
     if not np.isfinite(features).all():
         raise BadBundleError(

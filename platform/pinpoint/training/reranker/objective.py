@@ -196,9 +196,9 @@ def offset_targets_km(batch: RerankTrainingBatch, max_offset_km: float) -> NDArr
         `[B, K, 2]`, in the tangent plane of the candidate.
     """
     position = batch.inputs.position.numpy()
-    truth = np.broadcast_to(batch.ground_truth[:, None], position.shape)
-    bearing = np.radians(bearing_deg(position, truth))
-    length = np.minimum(haversine_m(position, truth) / 1_000.0, max_offset_km)
+    ground_truth = np.broadcast_to(batch.ground_truth[:, None], position.shape)
+    bearing = np.radians(bearing_deg(position, ground_truth))
+    length = np.minimum(haversine_m(position, ground_truth) / 1_000.0, max_offset_km)
     return np.stack([np.sin(bearing), np.cos(bearing)], axis=-1) * length[..., None]
 
 

@@ -123,8 +123,8 @@ def _usable_rows(split: Split, examples: Examples) -> tuple[Rows, Rows]:
     Raises:
         BadRequest: One of the two is empty.
     """
-    refused = np.array(sorted(examples.rejected), dtype=np.int64)
-    train, validation = (np.setdiff1d(rows, refused) for rows in (split.train, split.validation))
+    rejected = np.array(sorted(examples.rejected), dtype=np.int64)
+    train, validation = (np.setdiff1d(rows, rejected) for rows in (split.train, split.validation))
     if not len(train) or not len(validation):
         raise BadRequestError(
             "no photo for training, or none for validation, can be read: "
