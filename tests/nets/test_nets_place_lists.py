@@ -131,7 +131,7 @@ def test_a_list_that_is_none_is_refused(listing, tmp_path, text, words):
     with pytest.raises(BadBundleError, match=words):
         load_coordinates(read_bundle(path.parent))
     bundle.coordinates.unlink()
-    with pytest.raises(BadBundleError, match="lacks its places"):
+    with pytest.raises(BadBundleError, match="lacks its coordinates"):
         read_bundle(path.parent)
 
 
