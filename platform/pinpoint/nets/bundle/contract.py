@@ -78,7 +78,7 @@ class TowerSpec:
         """Read `open_clip:ViT-B-32` or `timm:mobilenetv1_100`.
 
         Raises:
-            BadBundle: The text has another format.
+            BadBundleError: The text has another format.
         """
         library, _, name = text.partition(":")
         try:
@@ -108,7 +108,7 @@ def parse_arguments(texts: Sequence[str]) -> dict[str, Argument]:
     Whether the tower takes the argument is checked where the tower is built.
 
     Raises:
-        BadRequest: One is written otherwise, or a name is given twice.
+        BadRequestError: One is written otherwise, or a name is given twice.
     """
     arguments: dict[str, Argument] = {}
     for text in texts:
@@ -226,7 +226,7 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
         where: Path of the file, for messages.
 
     Raises:
-        BadBundle: Invalid JSON, another format, an unknown or missing key, a value out of range, no
+        BadBundleError: Invalid JSON, another format, an unknown or missing key, a value out of range, no
             image width, or contradictory networks and widths.
     """
     if len(text) > _MAX_CONTRACT_BYTES:
@@ -253,7 +253,7 @@ def _check_format(text: bytes, where: str) -> None:
     """Check that a contract has the format of this version, if it states one.
 
     Raises:
-        BadBundle: It states another format.
+        BadBundleError: It states another format.
     """
     try:
         document = json.loads(text)
@@ -317,7 +317,7 @@ def new_contract(
     """A new contract, without widths; the caller measures the widths and adds them.
 
     Raises:
-        BadBundle: The value of a field is invalid.
+        BadBundleError: The value of a field is invalid.
     """
     try:
         return BundleContract(

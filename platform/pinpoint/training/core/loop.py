@@ -150,7 +150,7 @@ def train_loop(
             average.
 
     Raises:
-        BadRequest: The loss or its gradient is not finite; the last checkpoint remains.
+        BadRequestError: The loss or its gradient is not finite; the last checkpoint remains.
     """
     context.on_progress(state.step, schedule.steps, math.nan)
     while state.step < schedule.steps and not _out_of_patience(state, schedule):
@@ -181,7 +181,7 @@ def _train_step(
     """Update the weights, their average and the learning rate; returns the loss.
 
     Raises:
-        BadRequest: The loss or its gradient is not finite.
+        BadRequestError: The loss or its gradient is not finite.
     """
     # None instead of zero leaves an adapter without rows in this batch unchanged.
     state.optimizer.zero_grad(set_to_none=True)
