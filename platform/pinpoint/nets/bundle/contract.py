@@ -226,8 +226,8 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
         where: Path of the file, for messages.
 
     Raises:
-        BadBundleError: Invalid JSON, another format, an unknown or missing key, a value out of range, no
-            image width, or contradictory networks and widths.
+        BadBundleError: Invalid JSON, another format, an unknown or missing key, a value out of
+            range, no image width, or contradictory networks and widths.
     """
     if len(text) > _MAX_CONTRACT_BYTES:
         raise BadBundleError(f"{where} has {len(text)} bytes; a contract has at most 1,000,000")
