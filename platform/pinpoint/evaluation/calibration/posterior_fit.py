@@ -28,7 +28,7 @@ from pinpoint.records import QueryFeatures
 Floats = NDArray[np.float64]
 
 KERNELS_KM: Final = (0.1, 1.0, 8.0, 60.0)
-"""Radii around candidates: same spot, neighborhood, town, region."""
+"""Radii around candidates: same spot, neighborhood, city, region."""
 BACKGROUND_KERNELS_KM: Final = (500.0, 2_500.0, ANYWHERE_KM)
 _PRIOR_WEIGHT: Final = 2.0
 """Weight of the regularization, in queries: squared distance in each parameter's natural unit."""
