@@ -67,8 +67,10 @@ class BareJudged(Bare):
         with torch.inference_mode():
             said = self._network(given)
         marks.append(perf_counter())
-        scores = said.scores[0].numpy().astype(np.float64)
-        point = believe(given, scores, float(said.null), said.offset_km[0], self._calibration)
+        scores = said.logits[0].numpy().astype(np.float64)
+        point = believe(
+            given, scores, float(said.no_match_logit), said.offset_km[0], self._calibration
+        )
         marks.append(perf_counter())
         order = np.argsort(-scores).tolist()
         names = [UUID(str(chosen[seat].id)) for seat in order]

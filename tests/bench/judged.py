@@ -17,7 +17,7 @@ from bench import locate
 from bench.rerank import RECIPE
 from bench.stack import Say
 from pinpoint import __version__
-from pinpoint.evaluation.calibration.posterior_fit import ELSEWHERE_KM, KERNELS_KM
+from pinpoint.evaluation.calibration.posterior_fit import BACKGROUND_KERNELS_KM, KERNELS_KM
 from pinpoint.geo.posteriors import ALL_QUERIES, FEATURE_NAMES
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
 from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, Bundle, copy_bundle, read_bundle
@@ -89,7 +89,7 @@ def _calibration(of: Bundle) -> Calibration:
         candidate_density_exponent=0.0,
         kernel_weights=(1 / len(KERNELS_KM),) * len(KERNELS_KM),
         outside_candidates_coefficients=(-1.4, *(0.0,) * (len(FEATURE_NAMES) - 1)),
-        background_kernel_weights=(1 / len(ELSEWHERE_KM),) * len(ELSEWHERE_KM),
+        background_kernel_weights=(1 / len(BACKGROUND_KERNELS_KM),) * len(BACKGROUND_KERNELS_KM),
         credible_region_levels=as_said,
         credible_disc_levels=as_said,
         probability_within_km={f"{km:g}": (0.0, 1.0) for km in THRESHOLDS_KM},
@@ -102,7 +102,7 @@ def _calibration(of: Bundle) -> Calibration:
         reranker_digest=part.weights.sha256,
         bundle=of.contract.name,
         kernels_km=KERNELS_KM,
-        background_kernels_km=ELSEWHERE_KM,
+        background_kernels_km=BACKGROUND_KERNELS_KM,
         density_thresholds={},
         strata={ALL_QUERIES: fit},
         abstention=AbstentionRule(

@@ -26,7 +26,7 @@ from pinpoint.training.core.configs import EmbedderConfig, ManifestSourceConfig,
 from pinpoint.training.core.samples import ManifestSource, Samples, read_samples
 from pinpoint.training.core.sampling import BatchSampler
 from pinpoint.training.embedder.feature_source import FeatureSource, open_feature_source
-from pinpoint.training.embedder.features import Features, cache_features
+from pinpoint.training.embedder.features import FeatureEncoder, Features, cache_features
 from pinpoint.training.embedder.objective import FeatureTable, Networks
 
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny.toml"
@@ -89,13 +89,13 @@ def _steps(
         state = loop.init_state(
             config,
             sampler.kinds,
-            front.features,
-            cells=len(table.cells.counts),
+            front.feature_dim,
+            geocells=len(table.cells.counts),
             make_tower=front.make_tower,
         )
         out = folder / f"run-{number}"
         out.mkdir()
-        where = {"folder": out, "identity": "bench"}
+        where = {"context": loop.LoopContext(folder=out, identity="bench")}
         step_s = _took_s(
             partial(loop.train, state, table=table, sampler=sampler, config=config, **where)
         )
@@ -155,7 +155,7 @@ def _epochs(
     frozen = {"tower": str(bundle), "train_tower": None, "losses": losses}
     config = asked.model_copy(update=frozen)
     front = open_feature_source(config, settings)
-    nets = loop.init_state(config, ("photo", "street"), front.features).nets
+    nets = loop.init_state(config, ("photo", "street"), front.feature_dim).nets
     took: dict[str, list[float]] = {"cached": [], "decoded": []}
     for number in range(repetitions):
         say(f"training: epochs, repetition {number + 1} of {repetitions}")
@@ -187,9 +187,7 @@ def _cached(
         folder,
         samples,
         decoder=decoder,
-        encode=front.encode,
-        tower=front.digest,
-        width=front.width,
+        encoder=FeatureEncoder(encode=front.encode, digest=front.digest, width=front.width),
         threads=2,
     )
 

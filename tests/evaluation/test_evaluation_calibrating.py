@@ -122,7 +122,7 @@ def likelihood_in_a_loop(theta, questions):
             for share, radius_km in zip(narrow, posterior_fit.KERNELS_KM, strict=True):
                 mass = (1 - elsewhere) * weight / sum(raised) * share
                 density += mass * math.exp(kernels.log_kernel(km, radius_km))
-            for share, radius_km in zip(wide, posterior_fit.ELSEWHERE_KM, strict=True):
+            for share, radius_km in zip(wide, posterior_fit.BACKGROUND_KERNELS_KM, strict=True):
                 mass = elsewhere / len(raised) * share
                 density += mass * math.exp(kernels.log_kernel(km, radius_km))
         total += math.log(density)

@@ -16,7 +16,7 @@ from pinpoint.geo.kernels import ANYWHERE_KM, Mixture
 from pinpoint.geo.points import destination
 from pinpoint.records import Point
 
-KERNELS_KM, ELSEWHERE_KM = (0.1, 1.0, 8.0, 60.0), (500.0, 2_500.0, ANYWHERE_KM)
+KERNELS_KM, BACKGROUND_KERNELS_KM = (0.1, 1.0, 8.0, 60.0), (500.0, 2_500.0, ANYWHERE_KM)
 
 
 def posterior(seed, candidates=48):
@@ -32,7 +32,7 @@ def posterior(seed, candidates=48):
     wide = np.tile(0.3 * np.array([0.35, 0.4, 0.25]) / candidates, candidates)
     return Mixture(
         np.concatenate([np.repeat(places, 4, axis=0), np.repeat(places, 3, axis=0)]),
-        np.array([*KERNELS_KM * candidates, *ELSEWHERE_KM * candidates]),
+        np.array([*KERNELS_KM * candidates, *BACKGROUND_KERNELS_KM * candidates]),
         np.concatenate([near, wide]),
     ), places[np.argmax(mass)]
 

@@ -174,7 +174,7 @@ def test_features_or_kinds_that_do_not_fit_are_refused_in_words(heads, features)
     ],
 )
 def test_a_spec_that_cannot_be_built_is_refused(wrong, said):
-    plain = {"features": 48, "hidden": 64, "dim": 32, **wrong}
+    plain = {"feature_dim": 48, "hidden": 64, "dim": 32, **wrong}
     with pytest.raises(ValidationError, match=said):
         TypeAdapter(HeadsSpec).validate_python(plain)
 

@@ -213,5 +213,5 @@ def test_positions_and_towers_of_another_precision_are_refused_in_words():
         TOWER(torch.zeros(2, dtype=torch.float64))
     with pytest.raises(ValueError, match=r"cast to torch.bfloat16, which moves its waves"):
         made().to(torch.bfloat16)(torch.zeros(1, 2, dtype=torch.float64))
-    with pytest.raises(ValidationError, match="finest wavelength, 9 km, must be below"):
+    with pytest.raises(ValidationError, match="min_wavelength_km, 9, must be below"):
         LocationSpec(hidden=8, dim=8, max_wavelength_km=9, min_wavelength_km=9)

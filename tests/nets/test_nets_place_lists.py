@@ -18,7 +18,7 @@ from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
 from pinpoint.nets.embedder.coordinate_lists import load_coordinates
 from pinpoint.nets.embedder.embedder import Embedder
 from pinpoint.nets.embedder.heads import KindHeads
-from pinpoint.nets.embedder.joint_embedding import write_joint_embedding
+from pinpoint.nets.embedder.joint_embedding import JointNetworks, write_joint_embedding
 from pinpoint.nets.embedder.location import LocationTower
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings
@@ -42,15 +42,22 @@ def write(tmp_path_factory):
     location = LocationTower(LocationSpec(hidden=16, dim=DIM))
 
     def made(name, **more):
-        said = {"name": name, "license": "CC0", "note": "Random.", "location": location, **more}
-        return write_joint_embedding(folder / name, tower=tower, heads=heads, **said)
+        networks = JointNetworks(heads=heads, **{"location": location, **more})
+        return write_joint_embedding(
+            folder / name,
+            name=name,
+            tower=tower,
+            networks=networks,
+            license="CC0",
+            note="Random.",
+        )
 
     return made
 
 
 @pytest.fixture(scope="module")
 def listing(write):
-    return write("listing", places=positions(), temperature=12.0)
+    return write("listing", coordinates=positions(), logit_scale=12.0)
 
 
 def encoder(folder):
@@ -110,7 +117,9 @@ def test_a_bundle_without_them_says_what_to_do(write):
 def test_a_list_that_is_none_is_refused(listing, tmp_path, text, words):
     bundle = copy_bundle(listing, tmp_path / "copy")
     bundle.coordinates.write_text(text)
-    with pytest.raises(BadBundleError, match=r"places .*places\.csv are not those of the contract"):
+    with pytest.raises(
+        BadBundleError, match=r"coordinates .*places\.csv are not those of the contract"
+    ):
         read_bundle(bundle.coordinates.parent)
     path = bundle.coordinates.with_name("contract.json")
     said = json.loads(path.read_text())
@@ -122,19 +131,19 @@ def test_a_list_that_is_none_is_refused(listing, tmp_path, text, words):
     with pytest.raises(BadBundleError, match=words):
         load_coordinates(read_bundle(path.parent))
     bundle.coordinates.unlink()
-    with pytest.raises(BadBundleError, match="lacks its places"):
+    with pytest.raises(BadBundleError, match="lacks its coordinates"):
         read_bundle(path.parent)
 
 
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"temperature": None}, "needs a location tower and a temperature"),
-        ({"location": None}, "needs a location tower and a temperature"),
-        ({"places": np.empty((0, 2))}, r"must be \[N, 2\]"),
-        ({"places": np.array([[0.0, 181.0]])}, "row 0 is not a position"),
+        ({"logit_scale": None}, "needs a location encoder and a logit scale"),
+        ({"location": None}, "needs a location encoder and a logit scale"),
+        ({"coordinates": np.empty((0, 2))}, r"must be \[N, 2\]"),
+        ({"coordinates": np.array([[0.0, 181.0]])}, "row 0 is not a position"),
     ],
 )
 def test_a_list_that_cannot_be_used_is_not_written(write, said, words):
     with pytest.raises(BadBundleError, match=words):
-        write("bad", **{"places": positions(3), "temperature": 12.0, **said})
+        write("bad", **{"coordinates": positions(3), "logit_scale": 12.0, **said})

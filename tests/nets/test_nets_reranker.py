@@ -86,7 +86,14 @@ def close(found, wanted, tolerance=1e-5):
 
 
 OF_QUESTION = ("query", "query_kind")
-OF_PHOTO = ("near", "near_kind", "away_m", "bearing_deg", "age_years", "near_present")
+OF_PHOTO = (
+    "evidence",
+    "evidence_kind",
+    "evidence_distance_m",
+    "bearing_deg",
+    "age_years",
+    "evidence_present",
+)
 
 
 def test_every_number_is_finite_also_where_nothing_is_there(net):
@@ -112,7 +119,7 @@ def test_the_order_of_evidence_and_of_candidates_does_not_matter(net):
     close(turned.logits, plain.logits)
     close(turned.attention, plain.attention[:, :, turn])
     dealt = judge(net, mapped(given, lambda n, t: t if n in OF_QUESTION else t[:, deal]))
-    for name in ("scores", "offset_km", "attention"):
+    for name in ("logits", "offset_km", "attention"):
         close(getattr(dealt, name), getattr(plain, name)[:, deal])
     close(dealt.no_match_logit, plain.no_match_logit)
 

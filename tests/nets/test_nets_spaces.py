@@ -19,6 +19,7 @@ from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
 from pinpoint.nets.embedder.coordinate_lists import load_coordinates
 from pinpoint.nets.embedder.heads import KindHeads
 from pinpoint.nets.embedder.joint_embedding import (
+    JointNetworks,
     load_heads,
     load_location,
     write_geoclip,
@@ -56,8 +57,9 @@ def made(tower, tmp_path_factory):
 
 
 def write(folder, tower, heads, location, **more):
-    said = {"name": folder.name, "license": "CC0", "note": "Random weights.", **more}
-    return write_joint_embedding(folder, tower=tower, heads=heads, location=location, **said)
+    networks = JointNetworks(heads=heads, location=location, **more)
+    said = {"name": folder.name, "license": "CC0", "note": "Random weights."}
+    return write_joint_embedding(folder, tower=tower, networks=networks, **said)
 
 
 def encoder(folder):

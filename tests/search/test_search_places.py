@@ -19,7 +19,7 @@ from pinpoint.ingest import reconcile
 from pinpoint.nets.bundle.bundles import read_bundle
 from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
 from pinpoint.nets.embedder.heads import KindHeads
-from pinpoint.nets.embedder.joint_embedding import write_joint_embedding
+from pinpoint.nets.embedder.joint_embedding import JointNetworks, write_joint_embedding
 from pinpoint.nets.embedder.location import LocationTower
 from pinpoint.records import ImageUpdate, Point, SearchFilter
 from pinpoint.search import pipeline
@@ -41,9 +41,8 @@ def bundle(tmp_path_factory):
     heads = KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=16, dim=DIM))
     location = LocationTower(LocationSpec(hidden=16, dim=DIM))
     said = {"name": "tiny-space", "license": "CC0", "note": "Random weights."}
-    return write_joint_embedding(
-        folder / "tiny", tower=tower, heads=heads, location=location, **said
-    )
+    networks = JointNetworks(heads=heads, location=location)
+    return write_joint_embedding(folder / "tiny", tower=tower, networks=networks, **said)
 
 
 @pytest.fixture

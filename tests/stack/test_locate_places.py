@@ -22,7 +22,7 @@ from pinpoint.cli.main import main
 from pinpoint.nets.bundle.bundles import read_bundle
 from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
 from pinpoint.nets.embedder.heads import KindHeads
-from pinpoint.nets.embedder.joint_embedding import write_joint_embedding
+from pinpoint.nets.embedder.joint_embedding import JointNetworks, write_joint_embedding
 from pinpoint.nets.embedder.location import LocationTower
 from small_stack import SmallStack
 from stack_fixtures import plain_jpeg
@@ -44,12 +44,16 @@ def listing(home):
         home / "bundles" / "listing",
         name="listing",
         tower=tower,
-        heads=KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=16, dim=DIM)),
-        location=LocationTower(LocationSpec(hidden=16, dim=DIM)),
+        networks=JointNetworks(
+            heads=KindHeads(
+                HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=16, dim=DIM)
+            ),
+            location=LocationTower(LocationSpec(hidden=16, dim=DIM)),
+            logit_scale=TEMPERATURE,
+            coordinates=positions(),
+        ),
         license="CC0",
         note="Random weights.",
-        logit_scale=TEMPERATURE,
-        coordinates=positions(),
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.settings import MediaSettings
 from pinpoint.training.core.samples import ManifestSource, read_samples
-from pinpoint.training.embedder.features import cache_features
+from pinpoint.training.embedder.features import FeatureEncoder, cache_features
 
 WIDTH, CHUNK = 20, 16
 TOWER = hashlib.sha256(b"grid of 4, seed 0").hexdigest()
@@ -63,9 +63,7 @@ def main(folder, manifest, kind):
             Path(folder),
             samples,
             decoder=decoder,
-            encode=slowly,
-            tower=TOWER,
-            width=WIDTH,
+            encoder=FeatureEncoder(encode=slowly, digest=TOWER, width=WIDTH),
             chunk=CHUNK,
             on_progress=lambda done, total: print(done, total, flush=True),  # noqa: T201
         )

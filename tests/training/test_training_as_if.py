@@ -231,8 +231,8 @@ def test_rows_are_written_from_what_is_left(
             each.ljust(16, b"\0") for each in row["id"][row["present"]].tolist()
         ]
         assert beside(near) == {
-            (left[seat].id, UUID(bytes=row["near_id"][seat, at].ljust(16, b"\0")))
-            for seat, at in np.argwhere(row["near_present"])
+            (left[seat].id, UUID(bytes=row["evidence_id"][seat, at].ljust(16, b"\0")))
+            for seat, at in np.argwhere(row["evidence_present"])
         }
     as_served = replace(even, evened=False)
     whole = train_reranker.cache_examples(tmp_path / "whole", asked, table, as_served)

@@ -21,7 +21,7 @@ from pinpoint.training.core import loop
 from pinpoint.training.core.configs import CatalogSourceConfig, read_config
 from pinpoint.training.core.samples import read_samples
 from pinpoint.training.embedder.catalog_snapshot import read_snapshot, write_snapshot
-from pinpoint.training.embedder.features import cache_features
+from pinpoint.training.embedder.features import FeatureEncoder, cache_features
 from pinpoint.training.embedder.train_embedder import train_embedder
 from stack_fixtures import Rig, jpeg
 from training.counted import TOWER, WIDTH, Counting, encode
@@ -140,7 +140,10 @@ def test_a_row_is_its_face_of_the_bytes_that_were_ingested(rig, planet, sources,
     decoder = Counting(rig.parts.decoder)
     caches = [
         cache_features(
-            tmp_path / str(k), table, decoder=decoder, encode=encode, tower=TOWER, width=WIDTH
+            tmp_path / str(k),
+            table,
+            decoder=decoder,
+            encoder=FeatureEncoder(encode=encode, digest=TOWER, width=WIDTH),
         )
         for k, table in enumerate((streets, small))
     ]

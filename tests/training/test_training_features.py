@@ -16,7 +16,7 @@ from pinpoint.errors import BadBundleError, BadRequestError, ConflictError
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.settings import MediaSettings
 from pinpoint.training.core.samples import read_samples
-from pinpoint.training.embedder.features import cache_features, open_features
+from pinpoint.training.embedder.features import FeatureEncoder, cache_features, open_features
 from training.counted import CHUNK, TOWER, WIDTH, Counting, encode
 
 PROGRAM = Path(__file__).with_name("counted.py")
@@ -48,8 +48,11 @@ def whole(table, real, tmp_path_factory):
 
 
 def fill(folder, table, decoder, **changed):
-    asked = {"encode": encode, "tower": TOWER, "width": WIDTH, "chunk": CHUNK, "threads": 2}
-    return cache_features(folder, table, decoder=decoder, **(asked | changed))
+    tower = {"encode": encode, "digest": TOWER, "width": WIDTH}
+    asked = {"chunk": CHUNK, "threads": 2}
+    for name, value in changed.items():
+        (tower if name in tower else asked)[name] = value
+    return cache_features(folder, table, decoder=decoder, encoder=FeatureEncoder(**tower), **asked)
 
 
 def same_files(one, other):

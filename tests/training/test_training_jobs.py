@@ -43,7 +43,7 @@ def opened(places, tmp_path):
     asked = UUID(run.id)
 
     def carry_out(train):
-        return runs.execute_run(places, asked, train, most_tries=3)
+        return runs.execute_run(places, asked, train, max_attempts=3)
 
     return asked, carry_out
 
@@ -62,13 +62,13 @@ def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, open
     with pytest.raises(BadRequestError):
         carry_out(bad)
     failed = runs.find_run(places, asked)
-    assert (failed.state, failed.reason, failed.detail) == (
+    assert (failed.state, failed.error_code, failed.error_message) == (
         "failed",
         "bad_request",
         "too few pictures",
     )
     assert carry_out(never) is None, "a job that comes late wakes nobody"
-    assert runs.requeue(places, asked).reason is None
+    assert runs.requeue(places, asked).error_code is None
 
     def good(config, folder, moved):
         assert config.catalog_sources[0].organization == "default"
@@ -77,7 +77,7 @@ def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, open
         time.sleep(0.05)
         moved("steps", 30, 40)
         now = runs.find_run(places, asked)
-        assert (now.state, now.stage, now.done, now.total) == ("running", "steps", 30, 40)
+        assert (now.state, now.stage, now.completed, now.total) == ("running", "steps", 30, 40)
         assert 0.03 < now.eta_s < 5
         with pytest.raises(ConflictError, match="is running"):
             runs.requeue(places, asked)
@@ -93,7 +93,7 @@ def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, open
         runs.find_run(places, uuid4())
     (runs.folder_of(places, asked) / "progress.json").write_text("{")
     damaged = runs.find_run(places, asked)
-    assert (damaged.state, damaged.reason) == ("failed", "unreadable")
+    assert (damaged.state, damaged.error_code) == ("failed", "unreadable")
     assert runs.requeue(places, asked).state == "queued"
 
 
@@ -110,11 +110,11 @@ def test_a_run_that_brings_its_workers_down_does_not_do_so_for_ever(places, open
             carry_out(train)
         return runs.find_run(places, asked)
 
-    assert (lost_at(10).state, lost_at(10).tries) == ("stopped", 1)
-    assert lost_at(20).tries == 0, "it got further"
-    assert [lost_at(20).tries for _ in range(3)] == [1, 2, 3]
+    assert (lost_at(10).state, lost_at(10).attempts) == ("stopped", 1)
+    assert lost_at(20).attempts == 0, "it got further"
+    assert [lost_at(20).attempts for _ in range(3)] == [1, 2, 3]
     failed = carry_out(never)
-    assert (failed.state, failed.reason) == ("failed", "too_many_attempts")
+    assert (failed.state, failed.error_code) == ("failed", "too_many_attempts")
 
 
 @contextmanager
@@ -169,7 +169,7 @@ def test_a_learner_is_killed_and_the_next_one_goes_on(
         first.wait(20)
     stopped = runs.find_run(places, asked)
     assert (stopped.state, stopped.stage) == ("stopped", "steps")
-    assert stopped.done < STEPS
+    assert stopped.completed < STEPS
     with learner(log):  # finds it by itself: its job was acknowledged long ago
         until(lambda: runs.find_run(places, asked).state == "done", log)
     assert command("status")["runs"][0]["bundle"] == str(places / "bundles" / "learned")
@@ -186,4 +186,4 @@ def test_a_learner_is_killed_and_the_next_one_goes_on(
     assert made.weights.sha256 == read_bundle(alone.bundle).contract.heads.weights.sha256
     # Lost between the bundle and the last word.
     runs._write_run(folder, replace(runs.find_run(places, asked), state="running", bundle=None))
-    assert runs.execute_run(places, asked, never, most_tries=3).bundle.endswith("learned")
+    assert runs.execute_run(places, asked, never, max_attempts=3).bundle.endswith("learned")

@@ -69,18 +69,18 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
     assert len(creators) == len(ids) > 50
     own = 0
     for learner, row in zip(asked, found.rows, strict=True):
-        named = [*row["id"][row["present"]], *row["near_id"][row["near_present"]].ravel()]
+        named = [*row["id"][row["present"]], *row["evidence_id"][row["evidence_present"]].ravel()]
         people = {creators[uuid.UUID(bytes=each.ljust(16, b"\0"))] for each in named}
         assert learner.query.creator not in people
         own += learner.query.creator in creators.values()
         truth = np.array([learner.query.truth.lat, learner.query.truth.lon])
-        assert row["truth"].tolist() == truth.tolist()
+        assert row["ground_truth"].tolist() == truth.tolist()
         null = learner.query.strata.get("role") == "null-train"
-        assert row["supported"].any() == (not null)
-        near = row["near_present"]
-        assert (row["away_m"][near] <= 10_000 * 1.001).all()
+        assert row["in_gallery"].any() == (not null)
+        near = row["evidence_present"]
+        assert (row["evidence_distance_m"][near] <= 10_000 * 1.001).all()
         of_kind = (48, 2, 3)
-        assert (np.diff(np.where(near, row["away_m"], 1e9).reshape(of_kind)) >= 0)[
+        assert (np.diff(np.where(near, row["evidence_distance_m"], 1e9).reshape(of_kind)) >= 0)[
             near.reshape(of_kind)[..., 1:]
         ].all(), "nearest first"
     assert own > 20, "many questions are about the gallery's own authors"

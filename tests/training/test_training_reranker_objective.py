@@ -98,12 +98,16 @@ def test_ways_lead_to_the_truth_and_no_farther_than_they_may(examples):
     assert (shown.distance_km() < 5.0).any()
 
 
-@pytest.mark.parametrize("what", ["evidence", "channel", "kind", "region"])
+@pytest.mark.parametrize(
+    "what", ["drop_evidence", "drop_gps_channel", "drop_source_kind", "drop_region"]
+)
 def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
     _, found = examples
     rows = np.arange(len(found.rows))
-    none = dict.fromkeys(("evidence", "photo", "channel", "kind", "region"), 0.0)
-    drops = RerankerConfig.model_fields["drops"].default.model_copy(update={**none, what: 1.0})
+    none = dict.fromkeys(DROPS, 0.0)
+    drops = RerankerConfig.model_fields["augmentation"].default.model_copy(
+        update={**none, what: 1.0}
+    )
     before, after = collate(found, rows), augment(found, rows, 3, 0, drops)
     again = augment(found, rows, 3, 0, drops)
     assert torch.equal(after.inputs.present, again.inputs.present), "a function of seed and step"
@@ -111,19 +115,19 @@ def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
     near = after.inputs.evidence_present.numpy()
     assert not (left & ~there).any()
     assert not (near & ~left[..., None]).any()
-    if what == "evidence":
+    if what == "drop_evidence":
         assert not near.any()
         assert (left == there).all()
-    if what == "channel":
+    if what == "drop_gps_channel":
         assert not after.inputs.gps.any()
         assert after.inputs.in_channel[..., 0][left].all()
         assert not after.inputs.in_channel[..., 1].any()
         assert (left != there).any()
-    if what == "kind":
+    if what == "drop_source_kind":
         for row in rows:
             assert len(np.unique(after.inputs.kind[row].numpy()[left[row]])) <= 1
             assert len(np.unique(after.inputs.evidence_kind[row].numpy()[near[row]])) <= 1
-    if what == "region":
+    if what == "drop_region":
         away = before.distance_km()
         lost_truth = before.in_gallery & ~after.in_gallery
         assert lost_truth.any()
@@ -136,10 +140,10 @@ def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
 def test_training_never_sees_what_stands_near_a_validation_question(examples):
     _, found = examples
     rows = np.arange(len(found.rows))
-    asked, place = collate(found, rows).inputs, found.rows["truth"][:1]
+    asked, place = collate(found, rows).inputs, found.rows["ground_truth"][:1]
     hiding = found.hide_near(place, 25_000.0)
-    none = dict.fromkeys(("evidence", "photo", "channel", "kind", "region"), 0.0)
-    drops = RerankerConfig.model_fields["drops"].default.model_copy(update=none)
+    none = dict.fromkeys(DROPS, 0.0)
+    drops = RerankerConfig.model_fields["augmentation"].default.model_copy(update=none)
     shown = augment(hiding, rows, 0, 0, drops).inputs
     away = haversine_m(asked.position.numpy(), place[0])
     wanted = asked.present.numpy() & (away > 25_000.0)
@@ -176,7 +180,7 @@ def test_validation_says_what_a_loop_over_questions_says(reranked, examples):
             scores = net(shown.inputs).scores[0].numpy()
             hits["top1"] += away[0] < 25
             hits["oracle"] += min(away) < 25
-            hits["vote"] += away[int(found.rows["voted"][row])] < 25
+            hits["vote"] += away[int(found.rows["vote_choice"][row])] < 25
             hits["rerank"] += away[int(scores.argmax())] < 25
     for name, count in hits.items():
         assert said[f"{name} all@25km"] == pytest.approx(count / len(rows))

@@ -40,8 +40,11 @@ def made_up(questions=40, seed=4):
         row["present"][:count] = True
         row["id"][:count] = [ids[n].bytes for n in dice.permutation(30)[:count]]
         row["kind"][:count] = dice.random(count) < dice.random()
-        row["found"][:count] = np.array([(1, 0), (0, 1), (1, 1)])[dice.integers(0, 3, count)]
-        row["away_m"], row["near_present"] = dice.random((ROOM, 2 * PER_KIND)), True
+        row["in_channel"][:count] = np.array([(1, 0), (0, 1), (1, 1)])[dice.integers(0, 3, count)]
+        row["evidence_distance_m"], row["evidence_present"] = (
+            dice.random((ROOM, 2 * PER_KIND)),
+            True,
+        )
     return rows, EmbeddingTable.of(vectors, DIM, np.float32)
 
 
@@ -60,7 +63,7 @@ def selected_by_loop(row, alike, slots):
                 captured_at=None,
                 group=str(slot),
             )
-            for slot in np.flatnonzero(row["present"] & row["found"][:, channel])
+            for slot in np.flatnonzero(row["present"] & row["in_channel"][:, channel])
         ]
         channels.append([[hit for hit in hits if hit.kind == kind] for kind in SOURCE_KINDS])
     image, gps = channels
@@ -87,9 +90,9 @@ def test_what_is_shown_is_what_was_chosen_in_its_order():
     for row, own, said in zip(rows, chosen, found, strict=True):
         count = int(own.sum())
         assert said["present"].tolist() == [True] * count + [False] * (7 - count)
-        for name in ("id", "kind", "found", "away_m"):
+        for name in ("id", "kind", "in_channel", "evidence_distance_m"):
             assert said[name][:count].tolist() == row[name][own].tolist()
-        assert not said["near_present"][count:].any()
+        assert not said["evidence_present"][count:].any()
         assert said["query"].tolist() == row["query"].tolist()
 
 
@@ -99,8 +102,8 @@ def test_seats_that_get_free_are_given_to_who_comes_next(examples):
     rows = np.arange(len(found.rows))
     few = replace(found, slots=CandidateSlots(8, 1))
     before = collate(few, rows)
-    after = augment(few, rows, 3, 0, NOTHING.model_copy(update={"region": 1.0}))
-    everyone = augment(found, rows, 3, 0, NOTHING.model_copy(update={"region": 1.0}))
+    after = augment(few, rows, 3, 0, NOTHING.model_copy(update={"drop_region": 1.0}))
+    everyone = augment(found, rows, 3, 0, NOTHING.model_copy(update={"drop_region": 1.0}))
     left = everyone.inputs.present.sum(1).numpy()
     assert before.inputs.present.shape == (len(rows), 8)
     assert after.inputs.present.sum(1).tolist() == np.minimum(left, 8).tolist()

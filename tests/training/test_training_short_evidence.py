@@ -8,7 +8,7 @@ from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.reranker.examples import example_type
 from pinpoint.training.reranker.leakage_check import (
     ELSEWHERE,
-    NEAR_TRUTH,
+    NEAR_GROUND_TRUTH,
     leakage_warning,
     short_evidence_shares,
 )
@@ -22,10 +22,10 @@ def questions(kind, near, elsewhere):
     code = SOURCE_KINDS.index(kind)
     rows["query_kind"] = code
     rows["present"] = True
-    rows["truth"] = (10.0, 20.0)
+    rows["ground_truth"] = (10.0, 20.0)
     rows["position"] = [(10.1, 20.0), (10.0, 20.1), (40.0, 20.0), (10.0, 60.0)]
     seats = np.arange(PER_KIND)
-    own = rows["near_present"].reshape(len(rows), CANDIDATES, len(SOURCE_KINDS), PER_KIND)[
+    own = rows["evidence_present"].reshape(len(rows), CANDIDATES, len(SOURCE_KINDS), PER_KIND)[
         :, :, code
     ]
     own[:, :2] = seats < np.array(near)[:, None, None]
@@ -36,20 +36,20 @@ def questions(kind, near, elsewhere):
 @pytest.mark.parametrize("kind", SOURCE_KINDS)
 def test_short_sets_are_counted_on_both_sides_of_25_km(kind):
     found = short_evidence_shares(questions(kind, near=[0, 1, 1, 2], elsewhere=[2, 2, 2, 1]))
-    assert found == {kind: {NEAR_TRUTH: 0.75, ELSEWHERE: 0.25}}
+    assert found == {kind: {NEAR_GROUND_TRUTH: 0.75, ELSEWHERE: 0.25}}
     assert "75%" in leakage_warning(found)
     assert "evidence_per_kind" in leakage_warning(found)
 
 
 def test_sets_that_are_short_elsewhere_tell_the_truth_as_well():
     found = short_evidence_shares(questions("photo", near=[2, 2], elsewhere=[1, 1]))
-    assert found == {"photo": {NEAR_TRUTH: 0.0, ELSEWHERE: 1.0}}
+    assert found == {"photo": {NEAR_GROUND_TRUTH: 0.0, ELSEWHERE: 1.0}}
     assert "0% and 100%" in leakage_warning(found)
 
 
 def test_sets_that_are_short_everywhere_tell_nothing():
     found = short_evidence_shares(questions("photo", near=[1, 2, 0, 1], elsewhere=[0, 1, 1, 2]))
-    assert found["photo"][NEAR_TRUTH] == found["photo"][ELSEWHERE]
+    assert found["photo"][NEAR_GROUND_TRUTH] == found["photo"][ELSEWHERE]
     assert leakage_warning(found) is None
 
 

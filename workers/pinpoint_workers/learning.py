@@ -29,9 +29,9 @@ _log = logs.get_logger(__name__)
 def train_embedder(ids: list[UUID]) -> None:
     """Start or resume training runs."""
     worker = open_services()
-    home, max_tries = worker.settings.places.home, worker.settings.worker.max_attempts
+    home, max_attempts = worker.settings.places.home, worker.settings.worker.max_attempts
     for run_id in ids:
-        run = execute_run(home, run_id, _train_bundle, most_tries=max_tries)
+        run = execute_run(home, run_id, _train_bundle, max_attempts=max_attempts)
         _log.info("training ended", run=str(run_id), state=run.state if run else "not ours")
 
 

@@ -43,8 +43,8 @@ def status(
             output.print_json(run)
         else:
             _print_runs([run])
-            if run.detail:
-                output.print_line(f"{run.reason}: {run.detail}")
+            if run.error_message:
+                output.print_line(f"{run.error_code}: {run.error_message}")
         return
     runs = all_runs(home)
     if session.as_json:
@@ -100,5 +100,5 @@ def _print_runs(runs: list[Run]) -> None:
 
 def _table_row(run: Run) -> tuple[object, ...]:
     eta_s = run.eta_s if run.state == "running" else None
-    progress = (run.state, run.stage, run.done, run.total, eta_s)
-    return (run.id, run.name, *progress, run.reason, run.changed_at)
+    progress = (run.state, run.stage, run.completed, run.total, eta_s)
+    return (run.id, run.name, *progress, run.error_code, run.updated_at)

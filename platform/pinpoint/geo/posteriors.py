@@ -2,11 +2,11 @@
 
 With K candidates of logits l at positions p (refined positions if the reranker refines):
 
-    elsewhere = sigmoid(b · features)                      probability of "near no candidate"
-    w_k       = (1 - elsewhere) softmax(l / T + c log n)_k    n: candidates around this one
-    density   = Σ_k w_k Σ_s a_s vMF(p_k, r_s) + elsewhere Σ_s d_s (mean_k vMF(p_k, R_s))
+    p_outside = sigmoid(b · features)                      probability of "near no candidate"
+    w_k       = (1 - p_outside) softmax(l / T + c log n)_k    n: candidates around this one
+    density   = Σ_k w_k Σ_s a_s vMF(p_k, r_s) + p_outside Σ_s d_s (mean_k vMF(p_k, R_s))
 
-All parameters are fitted per stratum on held-out queries (`evaluation.calibrating`). A stratum is
+All parameters are fitted per stratum on held-out queries (`evaluation.calibration`). A stratum is
 known when the query arrives: its source kind, and the gallery's density around the candidates. The
 wide kernels have equal weight at all candidates: they spread the remaining mass like the part of
 the gallery that resembles the photo; one of them is uniform over the Earth.
@@ -48,27 +48,34 @@ def decision_features(query: QueryFeatures) -> Floats:
     agreement = float(
         mass[haversine_m(np.array(query.positions), best) <= AGREEMENT_RADIUS_M].sum()
     )
-    odds = 0.0
+    no_match_log_odds = 0.0
     if query.no_match_logit is not None:
-        odds = query.no_match_logit - float(
-            logits.max() + np.log(np.exp(logits - logits.max()).sum())
-        )
-    return np.array([1.0, query.max_similarity, query.neighborhood_similarity, agreement, odds])
+        log_sum = float(logits.max() + np.log(np.exp(logits - logits.max()).sum()))
+        no_match_log_odds = query.no_match_logit - log_sum
+    return np.array(
+        [
+            1.0,
+            query.max_similarity,
+            query.neighborhood_similarity,
+            agreement,
+            no_match_log_odds,
+        ]
+    )
 
 
 def group_names(query: QueryFeatures, density_thresholds: Mapping[str, float]) -> tuple[str, ...]:
     """Names of the strata of a query, the narrowest first."""
     if query.kind is None or query.kind not in density_thresholds:
         return (ALL_QUERIES,)
-    dense = "dense" if query.gallery_density >= density_thresholds[query.kind] else "sparse"
-    return (f"{query.kind}, {dense}", query.kind, ALL_QUERIES)
+    level = "dense" if query.gallery_density >= density_thresholds[query.kind] else "sparse"
+    return (f"{query.kind}, {level}", query.kind, ALL_QUERIES)
 
 
 def select_fit(
     query: QueryFeatures, fits: Mapping[str, StratumFit], density_thresholds: Mapping[str, float]
 ) -> tuple[str, StratumFit]:
     """The narrowest stratum of a query that has a fit, and that fit."""
-    name = next(each for each in group_names(query, density_thresholds) if each in fits)
+    name = next(name for name in group_names(query, density_thresholds) if name in fits)
     return name, fits[name]
 
 
@@ -80,27 +87,27 @@ def mixture(
 ) -> Mixture:
     """The posterior without its lightest thousandth."""
     points, count = np.array(query.positions), len(query.positions)
-    mass, elsewhere = masses(query, fit)
+    mass, p_outside = masses(query, fit)
     narrow = np.outer(mass, fit.kernel_weights)
-    wide = np.outer(np.full(count, elsewhere / count), fit.background_kernel_weights)
+    wide = np.outer(np.full(count, p_outside / count), fit.background_kernel_weights)
     weights = np.concatenate([narrow.ravel(), wide.ravel()])
     radii = [*kernels_km] * count + [*background_kernels_km] * count
     centers = [np.repeat(points, len(kernels_km), axis=0)]
     centers.append(np.repeat(points, len(background_kernels_km), axis=0))
     order = np.argsort(weights, kind="stable")
-    kept = np.sort(order[np.cumsum(weights[order]) > _TRIMMED_MASS])
+    heaviest = np.sort(order[np.cumsum(weights[order]) > _TRIMMED_MASS])
+    weights = weights[heaviest]
     return Mixture(
-        np.concatenate(centers)[kept], np.array(radii)[kept], weights[kept] / weights[kept].sum()
+        np.concatenate(centers)[heaviest], np.array(radii)[heaviest], weights / weights.sum()
     )
 
 
 def masses(query: QueryFeatures, fit: StratumFit) -> tuple[Floats, float]:
     """Probability of each candidate, `[K]`, and of "near no candidate"."""
-    elsewhere = probability(fit.outside_candidates_coefficients, query)
-    raised = np.array(
-        query.logits
-    ) / fit.temperature + fit.candidate_density_exponent * log_candidate_density(query)
-    return (1.0 - elsewhere) * softmax(raised), elsewhere
+    p_outside = probability(fit.outside_candidates_coefficients, query)
+    tempered = np.array(query.logits) / fit.temperature
+    tempered += fit.candidate_density_exponent * log_candidate_density(query)
+    return (1.0 - p_outside) * softmax(tempered), p_outside
 
 
 def log_candidate_density(query: QueryFeatures) -> Floats:
@@ -108,14 +115,14 @@ def log_candidate_density(query: QueryFeatures) -> Floats:
 
     Candidates that agree on a locality are stronger evidence than the sum of their masses.
     """
-    away = pairwise_m(np.array(query.positions)) / AGREEMENT_RADIUS_M
-    return np.asarray(np.log(np.exp(np.square(away) / -2.0).sum(axis=1)))
+    distance = pairwise_m(np.array(query.positions)) / AGREEMENT_RADIUS_M
+    return np.asarray(np.log(np.exp(np.square(distance) / -2.0).sum(axis=1)))
 
 
 def log_odds(probabilities: Floats) -> Floats:
-    """Log-odds of probabilities, clipped away from 0 and 1."""
-    kept = np.clip(probabilities, _MIN_PROBABILITY, 1.0 - _MIN_PROBABILITY)
-    return np.asarray(np.log(kept / (1.0 - kept)))
+    """Log-odds of probabilities, clipped to avoid 0 and 1."""
+    clipped = np.clip(probabilities, _MIN_PROBABILITY, 1.0 - _MIN_PROBABILITY)
+    return np.asarray(np.log(clipped / (1.0 - clipped)))
 
 
 def probability(coefficients: Sequence[float], query: QueryFeatures) -> float:
@@ -127,5 +134,5 @@ def probability(coefficients: Sequence[float], query: QueryFeatures) -> float:
 
 def softmax(logits: Floats) -> Floats:
     """Softmax of logits, `[K]`."""
-    raised = np.exp(logits - logits.max())
-    return np.asarray(raised / raised.sum())
+    tempered = np.exp(logits - logits.max())
+    return np.asarray(tempered / tempered.sum())

@@ -16,18 +16,19 @@ class StratumFit:
     candidate_density_exponent: float
     """Exponent of the number of candidates near a candidate, in its weight."""
     kernel_weights: tuple[float, ...]
-    """Shares of a candidate's mass for the kernels; they sum to 1."""
+    """Mixture weights of the kernels around a candidate; they sum to 1."""
     outside_candidates_coefficients: tuple[float, ...]
-    """Log-odds that the photo was taken near none of the candidates: constant, then one coefficient
-    for each feature of `geo.posteriors`."""
+    """Logistic regression of "the photo was taken near no candidate": one coefficient for each
+    feature of `geo.posteriors`, the intercept first."""
     background_kernel_weights: tuple[float, ...]
-    """Shares of that mass for the wide kernels; they sum to 1."""
+    """Mixture weights of the background kernels; they sum to 1."""
     credible_region_levels: Mapping[str, float]
     """Mass of the highest-density region whose coverage of the ground truth equals the key."""
     credible_disc_levels: Mapping[str, float]
     """Same for the disc around the answer."""
     probability_within_km: Mapping[str, tuple[float, float]]
-    """By kilometers: offset and factor of the log-odds of being within this distance."""
+    """By kilometers: intercept and slope that recalibrate the log-odds of an error within this
+    distance (Platt scaling)."""
     num_queries: int
     num_creators: int
     """Number of creators; the levels use one photo of each."""
@@ -41,15 +42,16 @@ class AbstentionRule:
     """Probability that is compared."""
     threshold: float
     not_in_gallery_coefficients: tuple[float, ...] | None
-    """Log-odds of "the gallery has no image within 25 km" against "the answer is correct", with the
-    same features."""
+    """Logistic regression of "the gallery has no image within 25 km" against "the answer is
+    correct", with the same features; None if the queries were too few for a fit."""
     false_abstention_rate: float
     """Share of withheld answers among calibration queries with an answer within 25 km of the ground
     truth."""
     abstention_rate_in_gallery: float
-    """Share of withheld answers among calibration queries that the gallery covers."""
+    """Share of withheld answers among calibration queries that are in the gallery: it has an image
+    within 25 km."""
     abstention_rate_not_in_gallery: float | None
-    """Same share among queries that it does not cover; None if none are known."""
+    """Same share among queries without one; None if there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class Calibration:
     kernels_km: tuple[float, ...]
     """Radii of the kernels around candidates."""
     background_kernels_km: tuple[float, ...]
-    """Radii of the wide kernels that carry the remaining mass."""
+    """Radii of the background kernels that carry the remaining mass."""
     density_thresholds: Mapping[str, float]
     """Gallery images per km² from which a query's neighborhood is dense, by its kind."""
     strata: Mapping[str, StratumFit]

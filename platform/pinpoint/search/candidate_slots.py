@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.arrays import Flags
-from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray
+from pinpoint.geo.points import EARTH_RADIUS_M
 from pinpoint.records import GPS_CHANNEL, Contract
 from pinpoint.settings import SearchSettings
 

@@ -177,7 +177,7 @@ def _unlearned(examples: Examples) -> dict[str, np.ndarray]:
         shown, seats = collate(examples, rows), np.arange(len(rows))
         place = shown.inputs.position.numpy()
         away_km = np.where(shown.inputs.present.numpy(), shown.distance_km(), np.inf)
-        voted = np.maximum(examples.rows[rows]["voted"], 0)
+        voted = np.maximum(examples.rows[rows]["vote_choice"], 0)
         for name, pick in ((BEST, 0), (VOTE, voted), (ORACLE, away_km.argmin(1))):
             found[name][rows] = place[seats, pick]
     return found
@@ -194,7 +194,7 @@ def _chosen(net: RerankerNetwork, examples: Examples, evidence: str) -> np.ndarr
         every = torch.ones_like(own)
         kept = {NONE: ~every, SAME: own, OTHER: ~own, BOTH: every}[evidence]
         said = net(replace(given, evidence_present=given.evidence_present & kept))
-        mass, offset_km = said.scores.double().softmax(1).numpy(), said.offset_km.double().numpy()
+        mass, offset_km = said.logits.double().softmax(1).numpy(), said.offset_km.double().numpy()
         for row, at, own_mass, way in zip(
             rows, given.position.numpy(), mass, offset_km, strict=True
         ):

@@ -1,10 +1,10 @@
-"""Fits the abstention rule: a doubt score and the threshold above which an answer is withheld.
+"""Fits the abstention rule: a score and the threshold above which an answer is withheld.
 
-The cost of an abstention is a lost correct answer. The doubt is therefore fitted to separate
+The cost of an abstention is a lost correct answer. The score is therefore fitted to separate
 queries outside the gallery from queries with a correct answer. The threshold withholds a given
-share of the correct answers. Covered queries with a wrong answer are in neither class: they mostly
-show no evidence of their place, and withholding them is no loss. If few answers are correct, a
-second limit bounds the share of covered queries that are withheld.
+share of the correct answers. Queries in the gallery with a wrong answer are in neither class: they
+mostly show no evidence of their place, and withholding them is no loss. If few answers are correct,
+a second limit bounds the share of the queries in the gallery that are withheld.
 Letters: N queries.
 """
 
@@ -25,13 +25,13 @@ from pinpoint.search import posterior
 
 MAX_FALSE_ABSTENTION: Final = 0.1
 """Maximum share of the correct answers that is withheld."""
-MAX_COVERED_WITHHELD: Final = 0.25
-"""Maximum share of the covered queries that is withheld, even if few answers are correct.
+MAX_ABSTENTION_IN_GALLERY: Final = 0.25
+"""Maximum share of the queries in the gallery that is withheld, even if few answers are correct.
 
 About a fifth of photos show no evidence of their place, and a tenth of the others may be lost."""
-MIN_UNSUPPORTED: Final = 10
+MIN_NOT_IN_GALLERY: Final = 10
 MIN_CORRECT: Final = 10
-_RIGHT_M: Final = 25_000.0
+_CORRECT_M: Final = 25_000.0
 
 
 def fit_threshold(
@@ -41,27 +41,27 @@ def fit_threshold(
     in_gallery: Flags,
     max_false_abstention: float,
 ) -> AbstentionRule:
-    """Fit the doubt and the threshold above which an answer is withheld, with its effect.
+    """Fit the score and the threshold above which an answer is withheld, with its effect.
 
     Args:
-        queries: Features of `[N]` queries, covered or not.
+        queries: Features of `[N]` queries, in the gallery or not.
         fits: Parameters of the stratum of each query, `[N]`.
         ground_truth: Ground truths, `[N, 2]` degrees.
         in_gallery: Whether the labels do not mark the query as outside the gallery, `[N]`.
         max_false_abstention: Maximum share of the correct answers that is withheld.
     """
-    uncovered = ~in_gallery
+    not_in_gallery = ~in_gallery
     correct = in_gallery & _is_answer_correct(queries, fits, ground_truth)
     if int(correct.sum()) < MIN_CORRECT:
         correct = in_gallery
     coefficients: tuple[float, ...] | None = None
-    if int(uncovered.sum()) >= MIN_UNSUPPORTED:
+    if int(not_in_gallery.sum()) >= MIN_NOT_IN_GALLERY:
         design = np.array([posteriors.decision_features(query) for query in queries])
-        labeled = correct | uncovered
+        labeled = correct | not_in_gallery
         coefficients = tuple(
-            posterior_fit.fit_logistic(design[labeled], uncovered[labeled]).tolist()
+            posterior_fit.fit_logistic(design[labeled], not_in_gallery[labeled]).tolist()
         )
-    doubts = np.array(
+    scores = np.array(
         [
             posteriors.masses(query, fit)[1]
             if coefficients is None
@@ -70,31 +70,31 @@ def fit_threshold(
         ]
     )
     threshold = max(
-        float(np.quantile(doubts[correct], 1.0 - max_false_abstention)),
-        float(np.quantile(doubts[in_gallery], 1.0 - MAX_COVERED_WITHHELD)),
+        float(np.quantile(scores[correct], 1.0 - max_false_abstention)),
+        float(np.quantile(scores[in_gallery], 1.0 - MAX_ABSTENTION_IN_GALLERY)),
     )
-    withheld = doubts > threshold
+    withheld = scores > threshold
     return AbstentionRule(
         signal="outside_candidates" if coefficients is None else "not_in_gallery",
         threshold=threshold,
         not_in_gallery_coefficients=coefficients,
         false_abstention_rate=float(withheld[correct].mean()),
         abstention_rate_in_gallery=float(withheld[in_gallery].mean()),
-        abstention_rate_not_in_gallery=float(withheld[uncovered].mean())
-        if uncovered.any()
+        abstention_rate_not_in_gallery=float(withheld[not_in_gallery].mean())
+        if not_in_gallery.any()
         else None,
     )
 
 
 def _is_answer_correct(
-    queries: Sequence[QueryFeatures], fits: Sequence[StratumFit], truth: NDArray[np.float64]
+    queries: Sequence[QueryFeatures], fits: Sequence[StratumFit], ground_truth: NDArray[np.float64]
 ) -> Flags:
     """Whether the answer, withheld or not, is within 25 km of the ground truth, `[N]`."""
     answers = []
     for query, fit in zip(queries, fits, strict=True):
         mixture = posteriors.mixture(
-            query, fit, posterior_fit.KERNELS_KM, posterior_fit.ELSEWHERE_KM
+            query, fit, posterior_fit.KERNELS_KM, posterior_fit.BACKGROUND_KERNELS_KM
         )
         nodes = kernels.quadrature_nodes(mixture, posterior.NUM_NODES)
         answers.append(posterior.select_best_point(query, mixture, nodes, None))
-    return np.asarray(haversine_m(np.array(answers), truth) <= _RIGHT_M)
+    return np.asarray(haversine_m(np.array(answers), ground_truth) <= _CORRECT_M)

@@ -2,7 +2,7 @@
 
 Steps: fit temperature, kernels and background mass (`fitting`); compute split-conformal levels per
 stratum with one photo per creator; fit the abstention threshold (`withholding`).
-Queries that the gallery does not cover are used for the abstention threshold only.
+Queries that are not in the gallery are used for the abstention threshold only.
 Levels also count queries that are abstained on.
 """
 
@@ -96,16 +96,11 @@ def fit_calibration(
             f"the share of withheld answers must be in (0, 1), not {max_false_abstention}"
         )
     arm = EXCLUDED if run["settings"]["exclude"] else SERVED
-    all_queries = _read_calibration_set(folder, run, arm)
-    covered = all_queries.select(np.flatnonzero(all_queries.in_gallery))
-    authors = covered.count_creators()
-    if authors < MIN_CREATORS:
-        raise BadRequestError(
-            f"the calibration split of {folder} has answers to queries of {authors} creators; "
-            f"at least {MIN_CREATORS} are needed, and some hundreds are recommended"
-        )
-    cuts = _density_thresholds(covered)
-    strata = _fit_strata(covered, cuts)
+    queries = _read_calibration_set(folder, run, arm)
+    in_gallery = _select_in_gallery(queries, folder)
+    density_thresholds = _density_thresholds(in_gallery)
+    strata = _fit_strata(in_gallery, density_thresholds)
+    num_creators = in_gallery.count_creators()
     protocol = PROTOCOLS[run["protocol"]]
     return Calibration(
         ranker=run["settings"]["ranker"],
@@ -113,30 +108,52 @@ def fit_calibration(
         reranker_digest=run["settings"].get("reranker"),
         bundle=run["gallery"]["bundle"],
         kernels_km=posterior_fit.KERNELS_KM,
-        background_kernels_km=posterior_fit.ELSEWHERE_KM,
-        density_thresholds=cuts,
+        background_kernels_km=posterior_fit.BACKGROUND_KERNELS_KM,
+        density_thresholds=density_thresholds,
         strata=strata,
         abstention=abstention.fit_threshold(
-            all_queries.features,
-            [posteriors.select_fit(features, strata, cuts)[1] for features in all_queries.features],
-            all_queries.ground_truth,
-            all_queries.in_gallery,
+            queries.features,
+            [
+                posteriors.select_fit(features, strata, density_thresholds)[1]
+                for features in queries.features
+            ],
+            queries.ground_truth,
+            queries.in_gallery,
             max_false_abstention,
         ),
         search_settings={
-            k: v for k, v in run["settings"]["search"].items() if k not in _SETTINGS_WITHOUT_EFFECT
+            name: value
+            for name, value in run["settings"]["search"].items()
+            if name not in _SETTINGS_WITHOUT_EFFECT
         },
         source_kinds=tuple(run["settings"]["kinds"]),
-        data=_describe_data(run, arm, all_queries),
-        num_creators=authors,
+        data=_describe_data(run, arm, queries),
+        num_creators=num_creators,
         license=license or protocol.license,
         note=(
-            f"Fitted on {len(covered.features)} queries by {authors} creators ({protocol.title}). "
-            "Probabilities and regions are valid for similar queries, on a similar gallery, taken "
-            "where the gallery has images. Queries with a withheld answer are included."
+            f"Fitted on {len(in_gallery.features)} queries by {num_creators} creators "
+            f"({protocol.title}). Probabilities and regions are valid for similar queries, on a "
+            "similar gallery, taken where the gallery has images. Queries with a withheld answer "
+            "are included."
         ),
         code_version=__version__,
     )
+
+
+def _select_in_gallery(queries: CalibrationSet, folder: Path) -> CalibrationSet:
+    """The queries in the gallery.
+
+    Raises:
+        BadRequestError: They have too few creators.
+    """
+    in_gallery = queries.select(np.flatnonzero(queries.in_gallery))
+    num_creators = in_gallery.count_creators()
+    if num_creators < MIN_CREATORS:
+        raise BadRequestError(
+            f"the calibration split of {folder} has answers to queries of {num_creators} creators; "
+            f"at least {MIN_CREATORS} are needed, and some hundreds are recommended"
+        )
+    return in_gallery
 
 
 def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> CalibrationSet:
@@ -190,10 +207,14 @@ def _density_thresholds(queries: CalibrationSet) -> dict[str, float]:
     }
 
 
-def _fit_strata(queries: CalibrationSet, cuts: Mapping[str, float]) -> dict[str, StratumFit]:
+def _fit_strata(
+    queries: CalibrationSet, density_thresholds: Mapping[str, float]
+) -> dict[str, StratumFit]:
     """Fit every stratum with enough creators, and `all`; wide strata are priors of narrow ones."""
     table = posterior_fit.design_matrix(queries.features, queries.ground_truth)
-    query_strata = [posteriors.group_names(features, cuts) for features in queries.features]
+    query_strata = [
+        posteriors.group_names(features, density_thresholds) for features in queries.features
+    ]
     narrowness = {
         name: width_rank
         for stratum_names in query_strata
@@ -275,7 +296,7 @@ def nonconformity_scores(
         each of `THRESHOLDS_KM` of the answer.
     """
     mixture = posteriors.mixture(
-        features, fit, posterior_fit.KERNELS_KM, posterior_fit.ELSEWHERE_KM
+        features, fit, posterior_fit.KERNELS_KM, posterior_fit.BACKGROUND_KERNELS_KM
     )
     positions, weights = nodes = kernels.quadrature_nodes(mixture, posterior.NUM_NODES)
     truth_density = float(kernels.log_density(mixture, ground_truth[None])[0])

@@ -3,7 +3,7 @@
 The fit maximizes the density at the ground truth. This is a proper score, so the optimum is
 calibrated at every scale that the kernels can express. A weak regularization towards the wider
 stratum keeps a small stratum from overfitting its few creators.
-Letters: N queries, K candidates (NaN padded), S kernels, W wide kernels, P signals.
+Letters: N queries, K candidates (NaN padded), S kernels, W background kernels, P features.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pinpoint.records import QueryFeatures
 
 KERNELS_KM: Final = (0.1, 1.0, 8.0, 60.0)
 """Radii around candidates: same spot, neighborhood, city, region."""
-ELSEWHERE_KM: Final = (500.0, 2_500.0, ANYWHERE_KM)
+BACKGROUND_KERNELS_KM: Final = (500.0, 2_500.0, ANYWHERE_KM)
 _PRIOR_WEIGHT: Final = 2.0
 """Weight of the regularization, in queries: squared distance in each parameter's natural unit."""
 _MIN_STD: Final = 1e-6
@@ -48,7 +48,7 @@ class DesignMatrix:
     kernel_densities: Floats
     """`[N, K, S]` density of each kernel of each candidate at the ground truth, per km²."""
     background_densities: Floats
-    """`[N, W]` density of the wide kernels, mean over the candidates."""
+    """`[N, W]` density of the background kernels, mean over the candidates."""
     features: Floats
     """`[N, P]`."""
 
@@ -71,7 +71,7 @@ class PosteriorParameters:
     candidate_density_exponent: float
     kernel_weights: Floats
     outside_candidates_coefficients: Floats
-    """`[P]` coefficients of the unscaled signals."""
+    """`[P]` coefficients of the unscaled features."""
     background_kernel_weights: Floats
     theta: Floats
     """The parameters as the optimizer represents them."""
@@ -86,18 +86,24 @@ def design_matrix(queries: Sequence[QueryFeatures], ground_truth: Floats) -> Des
     """
     max_candidates = max(len(features.logits) for features in queries)
     logits = np.full((len(queries), max_candidates), _ABSENT_LOGIT)
-    crowds = np.zeros((len(queries), max_candidates))
+    log_densities = np.zeros((len(queries), max_candidates))
     distance_km = np.full((len(queries), max_candidates), np.nan)
     for row, (features, position) in enumerate(zip(queries, ground_truth, strict=True)):
         logits[row, : len(features.logits)] = features.logits
-        crowds[row, : len(features.logits)] = log_candidate_density(features)
+        log_densities[row, : len(features.logits)] = log_candidate_density(features)
         distance_km[row, : len(features.logits)] = (
             haversine_m(np.array(features.positions), position) / 1_000.0
         )
-    near = np.exp(log_kernel(distance_km[..., None], np.array(KERNELS_KM)))
-    wide = np.nanmean(np.exp(log_kernel(distance_km[..., None], np.array(ELSEWHERE_KM))), axis=1)
-    signal_rows = np.array([decision_features(features) for features in queries])
-    return DesignMatrix(logits, crowds, np.nan_to_num(near), wide, signal_rows)
+    kernel_densities = np.exp(log_kernel(distance_km[..., None], np.array(KERNELS_KM)))
+    background = np.exp(log_kernel(distance_km[..., None], np.array(BACKGROUND_KERNELS_KM)))
+    feature_rows = np.array([decision_features(features) for features in queries])
+    return DesignMatrix(
+        logits,
+        log_densities,
+        np.nan_to_num(kernel_densities),
+        np.nanmean(background, axis=1),
+        feature_rows,
+    )
 
 
 def fit_posterior(
@@ -111,7 +117,7 @@ def fit_posterior(
     """
     from scipy.optimize import minimize  # slow import; only fitting needs it
 
-    mean, std = _signal_scales(table.features)
+    mean, std = _feature_scales(table.features)
     start = _initial_parameters() if prior is None else _rescale_parameters(prior, mean, std)
 
     scaled = (table.features - mean) / std
@@ -130,14 +136,14 @@ def fit_posterior(
 
 
 def fit_logistic(design: Floats, positive: NDArray[np.bool_]) -> Floats:
-    """Logistic regression of `positive` `[N]` on signals `[N, P]`; returns coefficients `[P]`.
+    """Logistic regression of `positive` `[N]` on features `[N, P]`; returns coefficients `[P]`.
 
     Both classes have equal weight, because the share of unsupported calibration queries does not
     estimate the share among users' queries.
     """
     from scipy.optimize import minimize
 
-    mean, std = _signal_scales(design)
+    mean, std = _feature_scales(design)
     scaled = (design - mean) / std
     weight = np.where(
         positive, 0.5 / max(1, int(positive.sum())), 0.5 / max(1, int((~positive).sum()))
@@ -152,28 +158,28 @@ def fit_logistic(design: Floats, positive: NDArray[np.bool_]) -> Floats:
     return _unscale_coefficients(result.x, mean, std)
 
 
-def _signal_scales(design: Floats) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of each signal; the constant signal stays one."""
+def _feature_scales(design: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each feature; the constant feature stays one."""
     mean, std = design.mean(axis=0), design.std(axis=0)
     mean[0], std[0] = 0.0, 1.0
-    # A constant signal (null logit without a reranker) carries no information.
+    # A constant feature (null logit without a reranker) carries no information.
     return mean, np.where(std > _MIN_STD, std, np.inf)
 
 
 def _unscale_coefficients(theta: Floats, mean: Floats, std: Floats) -> Floats:
-    """Convert coefficients of scaled signals to those of unscaled signals."""
+    """Convert coefficients of scaled features to those of unscaled features."""
     raw = theta / std
     raw[0] -= float(raw[1:] @ mean[1:])
     return np.asarray(raw)
 
 
 def _rescale_parameters(prior: PosteriorParameters, mean: Floats, std: Floats) -> Floats:
-    """Convert another stratum's parameters to the signal scales of this one."""
+    """Convert another stratum's parameters to the feature scales of this one."""
     theta = prior.theta.copy()
     raw = prior.outside_candidates_coefficients
     scaled = raw * np.where(np.isfinite(std), std, 0.0)
     scaled[0] = raw[0] + float(raw[1:] @ mean[1:])
-    theta[_ELSEWHERE] = scaled
+    theta[_OUTSIDE] = scaled
     return theta
 
 
@@ -185,55 +191,58 @@ def _parameter_slices(*widths: int) -> Iterator[slice]:
         start += width
 
 
-_RANKER, _NARROW, _ELSEWHERE, _WIDE = _parameter_slices(
-    2, len(KERNELS_KM), len(FEATURE_NAMES), len(ELSEWHERE_KM)
+_RANKER, _KERNELS, _OUTSIDE, _BACKGROUND = _parameter_slices(
+    2, len(KERNELS_KM), len(FEATURE_NAMES), len(BACKGROUND_KERNELS_KM)
 )
-"""Slices: log temperature and crowding; kernel shares; signal coefficients; wide kernel shares."""
+"""Slices: log temperature and exponent of the candidate density; kernel weights; coefficients of
+the features; background kernel weights."""
 
 
 def _initial_parameters() -> Floats:
-    return np.zeros(_WIDE.stop)
+    return np.zeros(_BACKGROUND.stop)
 
 
 def log_likelihood(theta: Floats, table: DesignMatrix, scaled: Floats) -> tuple[float, Floats]:
     """Sum of the log densities at the ground truths, and its gradient.
 
     Args:
-        theta: Log temperature and crowding, kernel shares before the softmax, coefficients of the
-            signals, wide kernel shares before the softmax.
+        theta: Log temperature and exponent of the candidate density, kernel weights before the
+            softmax, coefficients of the
+            features, background kernel weights before the softmax.
         table: N queries.
-        scaled: Scaled signals, `[N, P]`.
+        scaled: Scaled features, `[N, P]`.
     """
-    narrow_shares, wide_shares = _softmax_shares(theta[_NARROW]), _softmax_shares(theta[_WIDE])
-    elsewhere = 1.0 / (1.0 + np.exp(-np.clip(scaled @ theta[_ELSEWHERE], -30.0, 30.0)))
+    kernel_weights, background_weights = _softmax(theta[_KERNELS]), _softmax(theta[_BACKGROUND])
+    p_outside = 1.0 / (1.0 + np.exp(-np.clip(scaled @ theta[_OUTSIDE], -30.0, 30.0)))
     tempered = table.logits / np.exp(theta[0])
     scores = tempered + theta[1] * table.log_candidate_density
     mass = np.exp(scores - scores.max(axis=1, keepdims=True))
     mass /= mass.sum(axis=1, keepdims=True)
-    kernel_densities = np.einsum("nk,nks->ns", mass, table.kernel_densities)
-    narrow, wide = kernel_densities @ narrow_shares, table.background_densities @ wide_shares
-    density = np.maximum((1.0 - elsewhere) * narrow + elsewhere * wide, _MIN_DENSITY)
+    by_kernel = np.einsum("nk,nks->ns", mass, table.kernel_densities)
+    near = by_kernel @ kernel_weights
+    background = table.background_densities @ background_weights
+    density = np.maximum((1.0 - p_outside) * near + p_outside * background, _MIN_DENSITY)
 
-    narrow_factor, wide_factor = (1.0 - elsewhere) / density, elsewhere / density
+    near_factor, background_factor = (1.0 - p_outside) / density, p_outside / density
     # Derivative of the log density with respect to each candidate's logit.
-    logit_gradient = (
-        mass * (table.kernel_densities @ narrow_shares - narrow[:, None]) * narrow_factor[:, None]
-    )
+    candidate_densities = table.kernel_densities @ kernel_weights
+    logit_gradient = mass * (candidate_densities - near[:, None]) * near_factor[:, None]
+    background_excess = table.background_densities - background[:, None]
     gradient = np.concatenate(
         [
             [
                 -(logit_gradient * tempered).sum(),
                 (logit_gradient * table.log_candidate_density).sum(),
             ],
-            narrow_shares * (narrow_factor @ (kernel_densities - narrow[:, None])),
-            scaled.T @ ((wide - narrow) * elsewhere * narrow_factor),
-            wide_shares * (wide_factor @ (table.background_densities - wide[:, None])),
+            kernel_weights * (near_factor @ (by_kernel - near[:, None])),
+            scaled.T @ ((background - near) * p_outside * near_factor),
+            background_weights * (background_factor @ background_excess),
         ]
     )
     return float(np.log(density).sum()), gradient
 
 
-def _softmax_shares(theta: Floats) -> Floats:
+def _softmax(theta: Floats) -> Floats:
     powers = np.exp(theta - theta.max())
     return np.asarray(powers / powers.sum())
 
@@ -242,9 +251,9 @@ def _unpack_parameters(theta: Floats, mean: Floats, std: Floats) -> PosteriorPar
     return PosteriorParameters(
         temperature=float(np.exp(theta[0])),
         candidate_density_exponent=float(theta[1]),
-        kernel_weights=_softmax_shares(theta[_NARROW]),
-        outside_candidates_coefficients=_unscale_coefficients(theta[_ELSEWHERE], mean, std),
-        background_kernel_weights=_softmax_shares(theta[_WIDE]),
+        kernel_weights=_softmax(theta[_KERNELS]),
+        outside_candidates_coefficients=_unscale_coefficients(theta[_OUTSIDE], mean, std),
+        background_kernel_weights=_softmax(theta[_BACKGROUND]),
         theta=theta,
     )
 

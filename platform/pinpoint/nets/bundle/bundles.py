@@ -87,7 +87,7 @@ def read_bundle(folder: Path) -> Bundle:
         contract=contract,
         weights=weights,
         heads=heads,
-        coordinates=_check_file(folder, coordinates, "places") if coordinates else None,
+        coordinates=_check_file(folder, coordinates, "coordinates") if coordinates else None,
         reranker=_check_file(folder, reranker, "weights") if reranker else None,
         calibrations=read_calibrations(folder),
     )

@@ -86,8 +86,8 @@ def require_fit(
         if calibration.reranker_digest not in (None, reranker):
             raise BadBundleError(
                 f"{calibration_file(calibration.ranker)} was fitted with another reranker "
-                f"({calibration.reranker_digest[:16]}…) than this bundle has. "
-                "Fit it again with `pinpoint calibrate`, or remove the file; answers are then uncalibrated"
+                f"({calibration.reranker_digest[:16]}…) than this bundle has. Fit it again with "
+                "`pinpoint calibrate`, or remove the file; answers are then uncalibrated"
             )
         if calibration.contract_digest != contract:
             raise BadBundleError(

@@ -173,9 +173,7 @@ class EmbeddingSpace:
     location: LocationSpec | GeoClipNet | None
     weights: WeightsSpec
     logit_scale: Annotated[float, Field(gt=0.0, le=1_000.0, allow_inf_nan=False)] | None = None
-    """Factor of the cosines of images and positions in training, the inverse of a temperature; not
-    a
-    calibration."""
+    """Factor of the cosines of images and positions in training, as in CLIP; not a calibration."""
     training: TrainingNote | None = None
     coordinates: CoordinatesSpec | None = None
     """Requires location encoder and logit scale; does not affect vectors."""
@@ -255,7 +253,7 @@ def _check_format(text: bytes, where: str) -> None:
     """Check that a contract has the format of this version, if it states one.
 
     Raises:
-        BadBundle: It states another format.
+        BadBundleError: It states another format.
     """
     try:
         document = json.loads(text)

@@ -70,7 +70,7 @@ class LocationSpec:
     blocks: BlockCount = 2
     """Residual blocks after the waves."""
     fourier_scales: Annotated[int, Field(ge=2, le=256)] = 16
-    """S: number of wavelengths, in equal ratios from the coarsest to the finest."""
+    """S: number of wavelengths, in equal ratios from the longest to the shortest."""
     fourier_features_per_scale: Annotated[int, Field(ge=1, le=4096)] = 32
     """M: waves per scale, each with a random direction and wave number."""
     max_wavelength_km: Kilometers = 20_000.0
@@ -78,11 +78,11 @@ class LocationSpec:
     min_wavelength_km: Kilometers = 1.0
 
     @model_validator(mode="after")
-    def _finer_than_coarse(self) -> LocationSpec:
+    def _check_wavelengths(self) -> LocationSpec:
         if self.min_wavelength_km >= self.max_wavelength_km:
             raise ValueError(
-                f"the finest wavelength, {self.min_wavelength_km:g} km, must be below the "
-                f"coarsest, {self.max_wavelength_km:g} km"
+                f"min_wavelength_km, {self.min_wavelength_km:g}, must be below max_wavelength_km, "
+                f"{self.max_wavelength_km:g}"
             )
         return self
 

@@ -55,12 +55,12 @@ def load_coordinates(bundle: Bundle) -> CoordinateList | None:
             positions = np.loadtxt(lines, delimiter=",", dtype=np.float64, ndmin=2)
     except (OSError, ValueError) as error:
         raise BadBundleError(
-            f"places {bundle.coordinates} cannot be read: {describe_cause(error)}"
+            f"coordinates {bundle.coordinates} cannot be read: {describe_cause(error)}"
         ) from error
     if header != _HEADER or positions.shape != (space.coordinates.count, 2):
         raise BadBundleError(
-            f"coordinates {bundle.coordinates} must be {_HEADER!r} and "
-            f"{space.coordinates.count} rows of two numbers, not {header[:80]!r} and {list(positions.shape)}"
+            f"coordinates {bundle.coordinates} must be {_HEADER!r} and {space.coordinates.count} "
+            f"rows of two numbers, not {header[:80]!r} and {list(positions.shape)}"
         )
     _check_positions(positions, str(bundle.coordinates))
     return CoordinateList(

@@ -8,7 +8,7 @@ digest, and features cached for one bundle are valid for another one with the sa
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -95,18 +95,24 @@ def load_location(bundle: Bundle) -> LocationEncoder | None:
     return _load_into(network, _LOCATION_PREFIX, bundle)
 
 
-def write_joint_embedding(  # noqa: PLR0913 - see long_functions.toml
-    folder: Path,
-    *,
-    name: str,
-    tower: Bundle,
-    heads: ImageHeads,
-    location: LocationEncoder | None,
-    license: str,
-    note: str,
-    logit_scale: float | None = None,
-    training: TrainingNote | None = None,
-    coordinates: NDArray[np.float64] | None = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointNetworks:
+    """Networks trained on the features of a tower, and the contract's values about them."""
+
+    heads: ImageHeads
+    """From the tower's features to the joint space."""
+    location: LocationEncoder | None
+    """From positions to the joint space."""
+    logit_scale: float | None = None
+    """Factor of the cosines in training."""
+    training: TrainingNote | None = None
+    """Describes the training."""
+    coordinates: NDArray[np.float64] | None = None
+    """`[N, 2]` lat, lon in degrees to search without a gallery."""
+
+
+def write_joint_embedding(
+    folder: Path, *, name: str, tower: Bundle, networks: JointNetworks, license: str, note: str
 ) -> Path:
     """Write a bundle that combines a tower's bundle with networks trained on its features.
 
@@ -114,13 +120,9 @@ def write_joint_embedding(  # noqa: PLR0913 - see long_functions.toml
         folder: Target folder; it must not exist. It is created atomically.
         name: Shown in answers.
         tower: Bundle with the tower, its weights and preprocessing, and without heads.
-        heads: From the tower's features to the joint space.
-        location: From positions to the joint space.
+        networks: The networks.
         license: License of the trained weights.
         note: Capabilities and limits of the weights, shown in answers.
-        logit_scale: Factor of the cosines in training.
-        training: Describes the training.
-        coordinates: `[N, 2]` lat, lon in degrees to search without a gallery.
 
     Returns:
         `folder`.
@@ -132,6 +134,35 @@ def write_joint_embedding(  # noqa: PLR0913 - see long_functions.toml
     require_absent(folder)
     if name == DESCRIPTOR_NAME:
         raise BadBundleError(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
+    tower_weights = _require_fitting_tower(tower, networks.heads)
+    location, coordinates = networks.location, networks.coordinates
+    tensors = _prefixed_tensors(networks.heads, _IMAGE_PREFIX)
+    if location:
+        tensors |= _prefixed_tensors(location, _LOCATION_PREFIX)
+    with atomic_folder(folder) as draft:
+        save_file(tensors, draft / HEADS_FILE)
+        shutil.copyfile(tower_weights, draft / tower_weights.name)
+        sha256 = file_sha256(draft / HEADS_FILE)
+        space = EmbeddingSpace(
+            image=networks.heads.spec,
+            location=location.spec if location else None,
+            weights=WeightsSpec(file=HEADS_FILE, sha256=sha256, license=license),
+            logit_scale=networks.logit_scale,
+            training=networks.training,
+            coordinates=None if coordinates is None else write_coordinates(draft, coordinates),
+        )
+        contract = _build_contract(tower.contract, name, note, space)
+        (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
+        _smoke_test(read_bundle(draft))
+    return folder
+
+
+def _require_fitting_tower(tower: Bundle, heads: ImageHeads) -> Path:
+    """The weights file of a tower, after checking that heads can read its features.
+
+    Raises:
+        BadBundleError: It is no bare tower, or its features have another width.
+    """
     if tower.weights is None or tower.contract.heads is not None:
         raise BadBundleError(
             f"bundle {tower.contract.name} is not a tower with weights and without heads"
@@ -142,25 +173,7 @@ def write_joint_embedding(  # noqa: PLR0913 - see long_functions.toml
             f"the heads take features of {heads_width}, "
             f"tower {tower.contract.tower} gives {tower_width}"
         )
-    tensors = _prefixed_tensors(heads, _IMAGE_PREFIX)
-    if location:
-        tensors |= _prefixed_tensors(location, _LOCATION_PREFIX)
-    with atomic_folder(folder) as draft:
-        save_file(tensors, draft / HEADS_FILE)
-        shutil.copyfile(tower.weights, draft / tower.weights.name)
-        sha256 = file_sha256(draft / HEADS_FILE)
-        space = EmbeddingSpace(
-            image=heads.spec,
-            location=location.spec if location else None,
-            weights=WeightsSpec(file=HEADS_FILE, sha256=sha256, license=license),
-            logit_scale=logit_scale,
-            training=training,
-            coordinates=None if coordinates is None else write_coordinates(draft, coordinates),
-        )
-        contract = _build_contract(tower.contract, name, note, space)
-        (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
-        _smoke_test(read_bundle(draft))
-    return folder
+    return tower.weights
 
 
 def write_geoclip(
@@ -199,12 +212,14 @@ def write_geoclip(
         folder,
         name=name,
         tower=tower,
-        heads=heads,
-        location=net.location,
+        networks=JointNetworks(
+            heads=heads,
+            location=net.location,
+            logit_scale=float(net.logit_scale.exp()),
+            coordinates=gallery_coordinates(source),
+        ),
         license=GEOCLIP_LICENSE,
         note=_GEOCLIP_NOTE.format(version=GEOCLIP_VERSION, tower=tower.contract.tower),
-        logit_scale=float(net.logit_scale.exp()),
-        coordinates=gallery_coordinates(source),
     )
 
 

@@ -240,7 +240,7 @@ class BundleReranker:
         with self._query_lock, torch.inference_mode():
             output = self._network(batch)
         count = len(candidates)
-        scores, null = output.scores[0, :count].cpu(), float(output.null[0])
+        scores, null = output.logits[0, :count].cpu(), float(output.no_match_logit[0])
         present = batch.present[0, :count].cpu()
         if not bool(torch.isfinite(scores[present]).all()) or not np.isfinite(null):
             raise BadBundleError(
@@ -254,6 +254,6 @@ class BundleReranker:
             null=null,
             refined=tuple(offset_positions(row["position"][0, :count], offset_km)),
             heard=attention_by_id(
-                row["near_id"][0, :count], output.attention[0, :count].cpu().numpy()
+                row["evidence_id"][0, :count], output.attention[0, :count].cpu().numpy()
             ),
         )

@@ -98,13 +98,13 @@ def row_dtype(shape: InputShape) -> np.dtype[Any]:
             ("id", "S16", candidates),
             ("position", "f8", (candidates, 2)),
             ("kind", "i2", candidates),
-            ("found", "?", (candidates, 2)),
+            ("in_channel", "?", (candidates, 2)),
             ("present", "?", candidates),
-            ("near_id", "S16", photos),
-            ("away_m", "f4", photos),
+            ("evidence_id", "S16", photos),
+            ("evidence_distance_m", "f4", photos),
             ("bearing_deg", "f4", photos),
             ("age_years", "f4", photos),
-            ("near_present", "?", photos),
+            ("evidence_present", "?", photos),
         ]
     )
 
@@ -139,8 +139,9 @@ def write_row(
     row["kind"][:count] = [_KIND_CODES[candidate.kind] for candidate in candidates]
     for channel, name in enumerate((IMAGE_CHANNEL, GPS_CHANNEL)):
         hits = [candidate.channels.get(name) for candidate in candidates]
-        row["found"][:count, channel] = [hit is not None and hit.rank is not None for hit in hits]
-    per_kind = row["near_present"].shape[-1] // len(SOURCE_KINDS)
+        in_channel = [hit is not None and hit.rank is not None for hit in hits]
+        row["in_channel"][:count, channel] = in_channel
+    per_kind = row["evidence_present"].shape[-1] // len(SOURCE_KINDS)
     slots, photos, ages = [], [], []
     for slot, candidate in enumerate(candidates):
         used = [0] * len(SOURCE_KINDS)
@@ -155,11 +156,11 @@ def write_row(
     if slots:
         # Column by column: numpy needs as long for one value as for a hundred.
         index = tuple(np.array(slots).T)
-        row["near_id"][index] = [photo.id.bytes for photo in photos]
-        row["away_m"][index] = [photo.distance_m for photo in photos]
+        row["evidence_id"][index] = [photo.id.bytes for photo in photos]
+        row["evidence_distance_m"][index] = [photo.distance_m for photo in photos]
         row["bearing_deg"][index] = [photo.bearing_deg for photo in photos]
         row["age_years"][index] = ages
-        row["near_present"][index] = True
+        row["evidence_present"][index] = True
 
 
 def _years_between(first: datetime | None, second: datetime | None) -> float:
@@ -171,11 +172,13 @@ def _years_between(first: datetime | None, second: datetime | None) -> float:
 
 def to_rerank_batch(rows: InputRow, photos: EmbeddingTable) -> RerankBatch:
     """Rows `[B]` as tensors; images without vectors are masked."""
-    image_rows, image_known = photos.lookup(rows["id"])
-    near_rows, near_known = photos.lookup(rows["near_id"])
-    present, near = rows["present"] & image_known, rows["near_present"] & near_known
-    per_kind = near.shape[-1] // len(SOURCE_KINDS)
-    near_kind = np.broadcast_to(np.repeat(np.arange(len(SOURCE_KINDS)), per_kind), near.shape)
+    image_rows, has_vector = photos.lookup(rows["id"])
+    evidence_rows, has_evidence_vector = photos.lookup(rows["evidence_id"])
+    present = rows["present"] & has_vector
+    evidence_present = rows["evidence_present"] & has_evidence_vector & present[..., None]
+    shape = evidence_present.shape
+    per_kind = shape[-1] // len(SOURCE_KINDS)
+    evidence_kind = np.broadcast_to(np.repeat(np.arange(len(SOURCE_KINDS)), per_kind), shape)
     dim = rows["query"].shape[-1]
 
     def vectors(table: NDArray[Any], table_rows: NDArray[np.intp], mask: NDArray[np.bool_]) -> Any:
@@ -193,14 +196,14 @@ def to_rerank_batch(rows: InputRow, photos: EmbeddingTable) -> RerankBatch:
         gps=vectors(photos.gps, image_rows, present),
         position=to_tensor(rows["position"], np.float64),
         kind=to_tensor(rows["kind"], np.int64),
-        in_channel=to_tensor(rows["found"], np.bool_),
+        in_channel=to_tensor(rows["in_channel"], np.bool_),
         present=to_tensor(present, np.bool_),
-        evidence=vectors(photos.image, near_rows, near & present[..., None]),
-        evidence_kind=to_tensor(near_kind, np.int64),
-        evidence_distance_m=to_tensor(rows["away_m"], np.float32),
+        evidence=vectors(photos.image, evidence_rows, evidence_present),
+        evidence_kind=to_tensor(evidence_kind, np.int64),
+        evidence_distance_m=to_tensor(rows["evidence_distance_m"], np.float32),
         bearing_deg=to_tensor(rows["bearing_deg"], np.float32),
         age_years=to_tensor(rows["age_years"], np.float32),
-        evidence_present=to_tensor(near & present[..., None], np.bool_),
+        evidence_present=to_tensor(evidence_present, np.bool_),
     )
 
 

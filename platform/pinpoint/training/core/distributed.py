@@ -2,7 +2,9 @@
 
 Each process computes the vectors of its part of the batch, which is nearly all of the work, and
 the loss of the full batch over all vectors: a contrastive loss cannot be split into parts. Weights
-stay equal because gradients are equal. Letters: B rows of a batch, D width of a vector.
+stay equal because gradients are equal. `DistributedDataParallel` does not fit: it averages all
+gradients, but those of the image networks must be summed, and only the other ones averaged.
+Letters: B rows of a batch, D width of a vector.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ def _train_step(
     """Update the weights, their average and the learning rate; returns the loss.
 
     Raises:
-        BadRequest: The loss or its gradient is not finite.
+        BadRequestError: The loss or its gradient is not finite.
     """
     # None instead of zero leaves an adapter without rows in this batch unchanged.
     state.optimizer.zero_grad(set_to_none=True)

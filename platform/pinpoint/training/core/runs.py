@@ -60,20 +60,20 @@ class Run:
     """`stopped` means that its worker is gone; it is derived and never written."""
     stage: str | None = None
     """`features` or `steps`."""
-    done: int = 0
+    completed: int = 0
     total: int = 0
     eta_s: float | None = None
     """Seconds until the stage ends."""
-    tries: int = 0
-    """Starts since the last progress beyond `furthest`."""
-    furthest: tuple[int, int] = (-1, 0)
+    attempts: int = 0
+    """Starts since the last progress beyond `greatest_progress`."""
+    greatest_progress: tuple[int, int] = (-1, 0)
     """Number of the stage, and its completed items, at the greatest progress so far."""
-    reason: str | None = None
+    error_code: str | None = None
     """Stable word, if it failed."""
-    detail: str | None = None
+    error_message: str | None = None
     bundle: str | None = None
     queued_at: str = ""
-    changed_at: str = ""
+    updated_at: str = ""
 
 
 def open_run(home: Path, config: EmbedderConfig) -> Run:
@@ -140,7 +140,9 @@ def requeue(home: Path, run_id: UUID) -> Run:
     run = find_run(home, run_id)
     if run.state in ("done", "running"):
         raise ConflictError(f"the training run {run_id} is {run.state}")
-    queued = replace(run, state="queued", tries=0, reason=None, detail=None, changed_at=_utc_now())
+    queued = replace(
+        run, state="queued", attempts=0, error_code=None, error_message=None, updated_at=_utc_now()
+    )
     _write_run(folder_of(home, run_id), queued)
     return queued
 
@@ -150,7 +152,7 @@ def execute_run(
     run_id: UUID,
     train: Callable[[EmbedderConfig, Path, StageProgressCallback], Path],
     *,
-    most_tries: int,
+    max_attempts: int,
 ) -> Run | None:
     """Execute a run, or resume it; failures are recorded.
 
@@ -158,7 +160,7 @@ def execute_run(
         home: Home of the stack.
         run_id: Id of the run.
         train: Trains a config in a folder and returns the bundle.
-        most_tries: Maximum number of workers lost without progress.
+        max_attempts: Maximum number of workers lost without progress.
 
     Returns:
         The ended run; None if another worker executes it, or if it had ended already.
@@ -173,10 +175,10 @@ def execute_run(
         run = _read_run(folder)
         if not is_locked or run.state in ("done", "failed"):
             return None
-        if run.tries >= most_tries:
-            detail = f"{run.tries} workers were lost without progress of the run"
-            return _record_failure(folder, run, "too_many_attempts", detail)
-        run = _write_run(folder, replace(run, state="running", tries=run.tries + 1))
+        if run.attempts >= max_attempts:
+            error_message = f"{run.attempts} workers were lost without progress of the run"
+            return _record_failure(folder, run, "too_many_attempts", error_message)
+        run = _write_run(folder, replace(run, state="running", attempts=run.attempts + 1))
         recorder = _ProgressRecorder(folder, run)
         try:
             config = _read_config(folder)
@@ -184,9 +186,9 @@ def execute_run(
             bundle = bundle or train(config, folder, recorder.record)
         except Exception as error:
             is_expected = isinstance(error, PinpointError)
-            reason = error.reason if isinstance(error, PinpointError) else "unforeseen"
-            detail = str(error) if is_expected else repr(error)
-            _record_failure(folder, recorder.run, reason, detail)
+            error_code = error.reason if isinstance(error, PinpointError) else "unforeseen"
+            error_message = str(error) if is_expected else repr(error)
+            _record_failure(folder, recorder.run, error_code, error_message)
             raise
         ended = replace(recorder.run, state="done", eta_s=None, bundle=str(bundle))
         return _write_run(folder, ended)
@@ -207,18 +209,20 @@ class _ProgressRecorder:
         remaining, elapsed_s = total - completed, now - started_at
         eta_s = remaining * elapsed_s / (completed - first) if completed > first else None
         position = (_STAGES.index(stage), completed)
-        has_advanced = position > self.run.furthest
+        has_advanced = position > self.run.greatest_progress
         self.run = _write_run(
             self._folder,
             replace(
                 self.run,
                 stage=stage,
-                done=completed,
+                completed=completed,
                 total=total,
                 eta_s=None if eta_s is None else round(eta_s, 1),
                 # A run that always crashes its workers at one position must not run forever.
-                tries=0 if has_advanced and self.run.furthest != (-1, 0) else self.run.tries,
-                furthest=position if has_advanced else self.run.furthest,
+                attempts=0
+                if has_advanced and self.run.greatest_progress != (-1, 0)
+                else self.run.attempts,
+                greatest_progress=position if has_advanced else self.run.greatest_progress,
             ),
         )
 
@@ -258,21 +262,29 @@ def _read_run(folder: Path) -> Run:
     path = folder / _PROGRESS
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        values["furthest"] = tuple(values["furthest"])
+        values["greatest_progress"] = tuple(values["greatest_progress"])
         return Run(**{field.name: values[field.name] for field in fields(Run)})
     except (OSError, ValueError, KeyError, TypeError) as error:
         # One damaged file must not hide all other runs; a resumed run rewrites it.
-        detail = f"{path} cannot be read ({describe_cause(error)})"
-        return Run(id=folder.name, name="?", state="failed", reason="unreadable", detail=detail)
+        error_message = f"{path} cannot be read ({describe_cause(error)})"
+        return Run(
+            id=folder.name,
+            name="?",
+            state="failed",
+            error_code="unreadable",
+            error_message=error_message,
+        )
 
 
-def _record_failure(folder: Path, run: Run, reason: str, detail: str) -> Run:
-    failed = replace(run, state="failed", reason=reason, detail=detail, eta_s=None)
+def _record_failure(folder: Path, run: Run, error_code: str, error_message: str) -> Run:
+    failed = replace(
+        run, state="failed", error_code=error_code, error_message=error_message, eta_s=None
+    )
     return _write_run(folder, failed)
 
 
 def _write_run(folder: Path, run: Run) -> Run:
-    changed = replace(run, changed_at=_utc_now())
+    changed = replace(run, updated_at=_utc_now())
     # Written after every batch of steps; a resumed run writes it again, so a sync is not worth it.
     write_atomic(folder / _PROGRESS, json.dumps(asdict(changed), indent=1) + "\n", durable=False)
     return changed

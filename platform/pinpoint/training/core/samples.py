@@ -33,7 +33,7 @@ Rows = NDArray[np.int64]
 CHANGED_SINCE_INGEST: Final = "file_modified_since_indexing"
 """Reason of a file that differs from the ingested one; re-embedding uses the same word."""
 _MAX_EXAMPLES: Final = 3
-"""Refused rows kept for each reason; the counts are complete."""
+"""Rejected rows kept for each reason; the counts are complete."""
 
 
 class Sample(NamedTuple):
@@ -145,11 +145,11 @@ class SnapshotSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedSamples:
-    """Samples of all sources, and counts of the rows that were refused."""
+    """Samples of all sources, and counts of the rows that were rejected."""
 
     samples: Samples
     rows: int
-    """Rows read: `len(samples)` and all that `dropped` counts."""
+    """Rows read: `len(samples)` and all that `rejected` counts."""
     rejected: Mapping[str, int]
     """Rows by reason: a word of `pinpoint.media.checks.REASONS`, or `duplicate`, or a reason of
     `pinpoint.training.embedder.catalog_snapshot`."""
@@ -173,7 +173,7 @@ def read_samples(
     """Read manifests and catalog snapshots into one table; no image is opened.
 
     Positions and creators come from the manifest only, because no EXIF data is read. A row without
-    a position is dropped as `no_position`.
+    a position is rejected as `no_position`.
 
     Args:
         sources: Manifests with the kind of their images, or catalog snapshots.
@@ -190,7 +190,7 @@ def read_samples(
     if not 0 <= geocell_resolution <= 15:
         raise BadRequestError(f"the cells' resolution must be in [0, 15], not {geocell_resolution}")
     samples: list[Sample] = []
-    dropped: Counter[str] = Counter()
+    rejection_counts: Counter[str] = Counter()
     examples: list[Rejected] = []
     used_keys: set[str] = set()
     for source, name in zip(sources, names, strict=True):
@@ -199,17 +199,20 @@ def read_samples(
                 used_keys.update(row[:2])
                 samples.append(row)
                 continue
-            dropped[row.error_code] += 1
-            if dropped[row.error_code] <= _MAX_EXAMPLES:
+            rejection_counts[row.error_code] += 1
+            if rejection_counts[row.error_code] <= _MAX_EXAMPLES:
                 examples.append(row)
     if not samples:
         names_list = ", ".join(map(str, sources))
-        reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items()) or "no rows"
+        reasons = (
+            ", ".join(f"{reason} {count}" for reason, count in rejection_counts.items())
+            or "no rows"
+        )
         raise BadManifestError(f"there is nothing to train on in {names_list}: {reasons}")
     return LoadedSamples(
         samples=_build_table(samples, geocell_resolution),
-        rows=len(samples) + sum(dropped.values()),
-        rejected=dict(dropped),
+        rows=len(samples) + sum(rejection_counts.values()),
+        rejected=dict(rejection_counts),
         examples=tuple(examples),
     )
 

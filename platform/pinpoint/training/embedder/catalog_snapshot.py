@@ -25,7 +25,7 @@ from pinpoint.training.core.configs import CatalogSourceConfig
 from pinpoint.training.core.samples import CHANGED_SINCE_INGEST, Sample, SnapshotSource
 
 SNAPSHOT_FILE: Final = "catalog.jsonl"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 def write_snapshot(
@@ -52,7 +52,7 @@ def write_snapshot(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     # Durable: a resumed run must not read the catalog again, which may have changed.
     with open_atomic(folder / SNAPSHOT_FILE, durable=True) as file:
-        header = {"format": _FORMAT, "read_at": now, "asked": _source_keys(sources)}
+        header = {"format": _FORMAT, "read_at": now, "sources": _source_keys(sources)}
         file.write(json.dumps(header).encode() + b"\n")
         names: set[str] = set()
         for requested in sources:
@@ -86,10 +86,10 @@ def read_snapshot(
     try:
         with path.open(encoding="utf-8") as lines:
             header = json.loads(next(lines))
-            if header["format"] != _FORMAT or header["asked"] != _source_keys(sources):
+            if header["format"] != _FORMAT or header["sources"] != _source_keys(sources):
                 raise ConflictError(
                     f"{folder} holds a run with other sources of the catalog "
-                    f"({header['asked']}); choose another folder"
+                    f"({header['sources']}); choose another folder"
                 )
             rows_by_source = _parse_rows(lines)
         snapshots = [SnapshotSource(name=name, rows=rows) for name, rows in rows_by_source.items()]

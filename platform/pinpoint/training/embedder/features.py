@@ -40,7 +40,7 @@ class Features:
     values: NDArray[np.float16]
     """`[N, F]`, memory-mapped and read-only; zeros in rows without features."""
     rejected: Mapping[int, str]
-    """Rows without features, and the reason why their file was refused."""
+    """Rows without features, and the reason why their file was rejected."""
 
     @property
     def usable(self) -> Rows:
@@ -53,14 +53,24 @@ class Features:
         return dict(Counter(self.rejected.values()))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureEncoder:
+    """Computes the cached row of an image."""
+
+    encode: Encode
+    """The tower with its preprocessing."""
+    digest: str
+    """Digest of tower, weights and preprocessing."""
+    width: int
+    """F."""
+
+
 def cache_features(
     folder: Path,
     samples: Samples,
     *,
     decoder: Decoder,
-    encode: Encode,
-    tower: str,
-    width: int,
+    encoder: FeatureEncoder,
     threads: int = 1,
     chunk: int = 128,
     on_progress: ProgressCallback = lambda completed, total: None,
@@ -70,15 +80,13 @@ def cache_features(
     Existing chunks are read once, to check them. Their image files are not read again: the table's
     fingerprint contains their ids, sizes and positions. One face of each panorama is used; it
     depends on the row, so that all directions occur. A row of the catalog is one face of the exact
-    bytes that were ingested; other bytes are refused as `file_modified_since_indexing`.
+    bytes that were ingested; other bytes are rejected as `file_modified_since_indexing`.
 
     Args:
         folder: Folder of this cache only; created if it does not exist.
         samples: The table.
         decoder: Decodes the files; it should have as many children as there are `threads`.
-        encode: The tower with its preprocessing.
-        tower: Digest of tower, weights and preprocessing.
-        width: F.
+        encoder: The tower.
         threads: Files decoded concurrently, while the previous chunk is encoded.
         chunk: Images encoded and written together; an existing cache keeps its chunk size.
         on_progress: Called at the start and after each chunk.
@@ -89,12 +97,13 @@ def cache_features(
             another process is writing to it.
         BadBundleError: The tower returns another shape, or numbers that fp16 cannot represent.
     """
+    width = encoder.width
     if min(width, threads, chunk, len(samples)) < 1:
         raise BadRequestError(
             f"features need positive numbers, not width {width}, threads {threads}, chunk {chunk} "
             f"and {len(samples)} images"
         )
-    chunk_rows = acquire_cache_lock(folder, _cache_identity(samples, tower, width), chunk)
+    chunk_rows = acquire_cache_lock(folder, _cache_identity(samples, encoder.digest, width), chunk)
     files = FeatureFiles(folder, len(samples), width, chunk_rows)
     with files.writing() as writer:
         count = sum(len(files.rows(number)) for number in writer.done)
@@ -106,14 +115,14 @@ def cache_features(
             images = {k: item for k, item in enumerate(results) if not isinstance(item, str)}
             features = np.zeros((len(results), width), dtype=np.float16)
             if images:
-                features[list(images)] = _encode_images([*images.values()], encode, width)
+                features[list(images)] = _encode_images([*images.values()], encoder)
             start = files.rows(number).start
-            refused = {start + k: item for k, item in enumerate(results) if isinstance(item, str)}
-            writer.write(number, features, refused)
+            rejected = {start + k: item for k, item in enumerate(results) if isinstance(item, str)}
+            writer.write(number, features, rejected)
             count += len(results)
             on_progress(count, len(samples))
-    values, all_refused = files.read()
-    return Features(values=values, rejected=all_refused)
+    values, all_rejected = files.read()
+    return Features(values=values, rejected=all_rejected)
 
 
 def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> Features:
@@ -123,8 +132,8 @@ def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> 
         ConflictError: It is missing or incomplete, or belongs to another table or tower.
     """
     chunk = check_manifest(folder, _cache_identity(samples, tower, width))
-    values, refused = FeatureFiles(folder, len(samples), width, chunk).read()
-    return Features(values=values, rejected=refused)
+    values, rejected = FeatureFiles(folder, len(samples), width, chunk).read()
+    return Features(values=values, rejected=rejected)
 
 
 def _cache_identity(samples: Samples, tower: str, width: int) -> dict[str, Any]:
@@ -171,19 +180,19 @@ def _decode_image(row: int, samples: Samples, decoder: Decoder) -> Pixels | str:
     return pixels[0] if pixels and reading.capture.sha256 == sha256 else CHANGED_SINCE_INGEST
 
 
-def _encode_images(images: list[Pixels], encode: Encode, width: int) -> NDArray[np.float16]:
+def _encode_images(images: list[Pixels], encoder: FeatureEncoder) -> NDArray[np.float16]:
     """Features of the images of one chunk.
 
     Raises:
         BadBundleError: Another shape, or numbers that fp16 cannot represent.
     """
-    encoded = np.asarray(encode(images))
+    encoded, width = np.asarray(encoder.encode(images)), encoder.width
     if encoded.shape != (len(images), width):
         raise BadBundleError(
             f"the tower returns {encoded.shape} for {len(images)} images instead of "
             f"{(len(images), width)}, as its contract states"
         )
-    with np.errstate(over="ignore"):  # Overflow is refused below, with a reason.
+    with np.errstate(over="ignore"):  # Overflow is rejected below, with a reason.
         features = encoded.astype(np.float16)
     if not np.isfinite(features).all():
         raise BadBundleError(

@@ -25,7 +25,7 @@ from pinpoint.errors import BadRequestError, ConflictError
 from pinpoint.file_locks import try_lock
 from pinpoint.nets.bundle.bundles import require_absent
 from pinpoint.nets.bundle.contract import TrainingNote
-from pinpoint.nets.embedder.joint_embedding import write_joint_embedding
+from pinpoint.nets.embedder.joint_embedding import JointNetworks, write_joint_embedding
 from pinpoint.ports import Decoder, TrainingDataReader
 from pinpoint.progress import StageProgressCallback
 from pinpoint.settings import Settings
@@ -42,7 +42,12 @@ from pinpoint.training.embedder.feature_source import (
     open_feature_source,
     write_tower_bundle,
 )
-from pinpoint.training.embedder.features import Features, cache_features, open_features
+from pinpoint.training.embedder.features import (
+    FeatureEncoder,
+    Features,
+    cache_features,
+    open_features,
+)
 from pinpoint.training.embedder.load_samples import FEATURES, load_samples
 from pinpoint.training.embedder.objective import FeatureTable, Networks
 from pinpoint.training.embedder.validation import Validation
@@ -162,7 +167,7 @@ def _open_run(
     """Open the cached features of a run.
 
     Raises:
-        BadRequest: No validation image can be read.
+        BadRequestError: No validation image can be read.
     """
     samples = loaded.samples
     features = open_features(folder / FEATURES, samples, tower=source.digest, width=source.width)
@@ -226,17 +231,19 @@ def _write_bundle(
         into,
         name=config.name,
         tower=tower,
-        heads=nets.heads.eval(),
-        location=nets.location.eval() if has_location else None,
+        networks=JointNetworks(
+            heads=nets.heads.eval(),
+            location=nets.location.eval() if has_location else None,
+            logit_scale=float(logit_scale) if has_location else None,
+            training=TrainingNote(
+                data_fingerprint=run.split.fingerprint,
+                split=_describe_split(config, run.samples),
+                steps=state.best.step if state.best else state.step,
+                metrics={**metrics, **tower_named},
+            ),
+        ),
         license=config.license,
         note=config.note,
-        logit_scale=float(logit_scale) if has_location else None,
-        training=TrainingNote(
-            data_fingerprint=run.split.fingerprint,
-            split=_describe_split(config, run.samples),
-            steps=state.best.step if state.best else state.step,
-            metrics={**metrics, **tower_named},
-        ),
     )
 
 
@@ -263,9 +270,7 @@ def _fill_cache(
         folder / FEATURES,
         samples,
         decoder=decoder,
-        encode=source.encode,
-        tower=source.digest,
-        width=source.width,
+        encoder=FeatureEncoder(encode=source.encode, digest=source.digest, width=source.width),
         threads=_DECODE_THREADS,
         on_progress=lambda completed, total: on_progress("features", completed, total),
     )

@@ -42,7 +42,9 @@ def photos_of(
     """
     if not (folder / _FILE_NAME.format(_COLUMNS[-1])).is_file():
         ids = np.unique(
-            np.concatenate([rows["id"][rows["present"]], rows["near_id"][rows["near_present"]]])
+            np.concatenate(
+                [rows["id"][rows["present"]], rows["evidence_id"][rows["evidence_present"]]]
+            )
         )
         photo_ids = [UUID(bytes=value.ljust(16, b"\0")) for value in ids.tolist()]
         vectors = {

@@ -51,7 +51,7 @@ from pinpoint.training.reranker.leakage_balance import EvidenceByCandidate, bala
 
 SUPPORT_M: Final = 25_000.0
 """The gallery supports a query if it holds an image within this distance of the ground truth."""
-_FORMAT: Final = 4
+_FORMAT: Final = 5
 _CHUNK: Final = 32
 
 
@@ -138,7 +138,11 @@ class Examples:
 def example_type(shape: InputShape) -> np.dtype[Any]:
     """A row as in serving, plus ground truth; its size is an even number of bytes."""
     fields = [(name, *_field_type(row_dtype(shape)[name])) for name in row_dtype(shape).names or ()]
-    fields += [("truth", "f8", 2), ("supported", "?", len(SOURCE_KINDS)), ("voted", "i2")]
+    fields += [
+        ("ground_truth", "f8", 2),
+        ("in_gallery", "?", len(SOURCE_KINDS)),
+        ("vote_choice", "i2"),
+    ]
     odd = np.dtype(fields).itemsize % 2
     return np.dtype([*fields, ("even", "u1", 1)] if odd else fields)
 
@@ -265,10 +269,10 @@ def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGall
                 fetch_evidence=found.fetch_evidence,
             )
     write_row(row, vector, query.kind, candidates, evidence_by_candidate)
-    row["truth"] = (query.truth.lat, query.truth.lon)
-    row["supported"] = _supporting_kinds(query, found.exclusions, gallery)
+    row["ground_truth"] = (query.truth.lat, query.truth.lon)
+    row["in_gallery"] = _supporting_kinds(query, found.exclusions, gallery)
     best = RANKERS["vote"](vector, candidates, evidence_by_candidate)[:1]
-    row["voted"] = candidates.index(best[0].candidate) if best else -1
+    row["vote_choice"] = candidates.index(best[0].candidate) if best else -1
     return None
 
 

@@ -27,7 +27,7 @@ from pinpoint.records import Candidate, Evidence, Exclusions, Image, Point
 LOCALITY_RADIUS_M: Final = 30_000.0
 """Radius of a locality. Candidates within it of an earlier candidate belong to the same locality;
 it is slightly larger than the radius within which an image supports the ground truth."""
-_CREATOR, _SEQUENCE = "author", "sequence"
+_CREATOR, _SEQUENCE = "creator", "sequence"
 _MIN_COSINE: Final = np.cos(LOCALITY_RADIUS_M / EARTH_RADIUS_M)
 
 UnitVectors = NDArray[np.float64]
@@ -91,11 +91,11 @@ def _images_to_remove(
     reader: CatalogReader,
 ) -> Collection[UUID]:
     """For each locality except the true one: the drawn photo and its creator's images there."""
-    truth = _unit_vectors([query.truth])[0]
+    ground_truth = _unit_vectors([query.truth])[0]
     excluded = [image.point for image in reader.images(resolved.ids).values()]
-    if not candidates or not (_unit_vectors(excluded) @ truth > _MIN_COSINE).any():
+    if not candidates or not (_unit_vectors(excluded) @ ground_truth > _MIN_COSINE).any():
         return ()  # Exclusions far from the ground truth do not reveal it.
-    localities = _draw_localities(query, candidates, evidence_by_candidate, truth)
+    localities = _draw_localities(query, candidates, evidence_by_candidate, ground_truth)
     photos = reader.images([locality.photo for locality in localities])
     related = _images_of_same_creators(list(photos.values()), requested, reader)
     positions = _unit_vectors([image.point for image in related])
@@ -135,17 +135,17 @@ def _draw_localities(
     query: LabeledQuery,
     candidates: Sequence[Candidate],
     evidence_by_candidate: EvidenceByCandidate,
-    truth: UnitVectors,
+    ground_truth: UnitVectors,
 ) -> list[_Locality]:
     """The localities, except the true one, that have a photo of the query's kind."""
     digest = hashlib.sha256(query.file.encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8]))
     positions = _unit_vectors([candidate.point for candidate in candidates])
     first = (positions @ positions.T > _MIN_COSINE).argmax(1)
-    at_truth = positions @ truth > _MIN_COSINE
+    at_ground_truth = positions @ ground_truth > _MIN_COSINE
     localities = []
-    for locality in np.unique(first[~at_truth]).tolist():
-        rows = np.flatnonzero((first == locality) & ~at_truth).tolist()
+    for locality in np.unique(first[~at_ground_truth]).tolist():
+        rows = np.flatnonzero((first == locality) & ~at_ground_truth).tolist()
         members = [candidates[row] for row in rows]
         photos = [photo for candidate in members for photo in evidence_by_candidate[candidate.id]]
         ids = sorted({photo.id for photo in photos if query.kind in (None, photo.kind)})

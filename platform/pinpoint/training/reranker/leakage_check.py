@@ -17,7 +17,7 @@ from pinpoint.nets.reranker.inputs import InputRow
 from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.reranker.examples import SUPPORT_M
 
-NEAR_TRUTH: Final = "near the truth"
+NEAR_GROUND_TRUTH: Final = "near_ground_truth"
 ELSEWHERE: Final = "elsewhere"
 WARNING_DIFFERENCE: Final = 0.05
 """Difference of shares above which a warning is given: counting then reveals the ground truth for
@@ -34,13 +34,13 @@ def short_evidence_shares(rows: InputRow) -> Mapping[str, Mapping[str, float]]:
         By kind of the query: the share within 25 km of the ground truth and elsewhere. Kinds
         without queries, or without candidates on both sides, are omitted.
     """
-    near = haversine_m(rows["position"], rows["truth"][:, None]) <= SUPPORT_M
-    per_kind = rows["near_present"].shape[-1] // len(SOURCE_KINDS)
+    near = haversine_m(rows["position"], rows["ground_truth"][:, None]) <= SUPPORT_M
+    per_kind = rows["evidence_present"].shape[-1] // len(SOURCE_KINDS)
     shares: dict[str, dict[str, float]] = {}
     for code, kind in enumerate(SOURCE_KINDS):
         present = rows["present"] & (rows["query_kind"] == code)[:, None]
-        filled = rows["near_present"][..., code * per_kind : (code + 1) * per_kind]
-        sides = {NEAR_TRUTH: present & near, ELSEWHERE: present & ~near}
+        filled = rows["evidence_present"][..., code * per_kind : (code + 1) * per_kind]
+        sides = {NEAR_GROUND_TRUTH: present & near, ELSEWHERE: present & ~near}
         if all(side.any() for side in sides.values()):
             shares[kind] = {
                 name: float((~filled[side].all(-1)).mean()) for name, side in sides.items()
@@ -55,9 +55,9 @@ def leakage_warning(shares_by_kind: Mapping[str, Mapping[str, float]]) -> str | 
         shares_by_kind: Result of `short_evidence_shares`.
     """
     differing = [
-        f"{kind} {shares[NEAR_TRUTH]:.0%} and {shares[ELSEWHERE]:.0%}"
+        f"{kind} {shares[NEAR_GROUND_TRUTH]:.0%} and {shares[ELSEWHERE]:.0%}"
         for kind, shares in shares_by_kind.items()
-        if abs(shares[NEAR_TRUTH] - shares[ELSEWHERE]) > WARNING_DIFFERENCE
+        if abs(shares[NEAR_GROUND_TRUTH] - shares[ELSEWHERE]) > WARNING_DIFFERENCE
     ]
     if not differing:
         return None

@@ -66,8 +66,7 @@ def sample_batch(rows: Rows, step: int, batch_size: int, seed: int) -> Rows:
 
 def collate(examples: Examples, rows: Rows) -> RerankTrainingBatch:
     """A batch of queries without augmentation."""
-    query_rows = examples.rows[rows]
-    return _fill_slots(examples, query_rows, np.any(query_rows["supported"], axis=1))
+    return _fill_slots(examples, examples.rows[rows])
 
 
 def augment(
@@ -75,80 +74,88 @@ def augment(
 ) -> RerankTrainingBatch:
     """A batch of queries with augmentation; a pure function of rows, seed and step."""
     query_rows = np.array(examples.rows[rows])
+    query_rows["present"] &= ~examples.hidden[rows]
     rng = np.random.default_rng([seed, _AUGMENTATION_STREAM, step])
-    count = len(rows)
-
-    def draw_queries(share: float) -> NDArray[np.bool_]:
-        return rng.random(count) < share
-
-    present, near, in_channel = (
-        query_rows["present"],
-        query_rows["near_present"],
-        query_rows["found"],
-    )
-    present &= ~examples.hidden[rows]
-    supported = np.array(query_rows["supported"])
-    near[draw_queries(augmentation.drop_evidence)] = False
-    without_kind, code = (
-        draw_queries(augmentation.drop_source_kind),
-        rng.integers(supported.shape[1], size=count),
-    )
-    dropped_kind = np.where(without_kind, code, -1)
-    present &= query_rows["kind"] != dropped_kind[:, None]
-    evidence_kind = np.repeat(np.arange(len(SOURCE_KINDS)), near.shape[-1] // len(SOURCE_KINDS))
-    near &= evidence_kind != dropped_kind[:, None, None]
-    supported[without_kind, code[without_kind]] = False
-    without_gps = draw_queries(augmentation.drop_gps_channel)
-    present &= ~without_gps[:, None] | in_channel[..., 0]
-    in_channel[without_gps, :, 1] = False
-    without_region = draw_queries(augmentation.drop_region)
-    center, around_truth = _draw_region_centers(query_rows, rng, augmentation.drop_region_radius_km)
-    inside = (
-        haversine_m(query_rows["position"], center[:, None])
-        <= augmentation.drop_region_radius_km * 1_000.0
-    )
-    present &= ~(without_region[:, None] & inside)
-    supported[without_region & around_truth] = False
-    near &= present[..., None]
-    batch = _fill_slots(examples, query_rows, np.any(supported, axis=1))
+    _drop_evidence(query_rows, rng, augmentation.drop_evidence)
+    _drop_source_kind(query_rows, rng, augmentation.drop_source_kind)
+    without_gps = _drop_gps_channel(query_rows, rng, augmentation.drop_gps_channel)
+    _drop_region(query_rows, rng, augmentation)
+    query_rows["evidence_present"] &= query_rows["present"][..., None]
+    batch = _fill_slots(examples, query_rows)
     gps = batch.inputs.gps * torch.from_numpy(~without_gps)[:, None, None]
     # After the slots are filled, so that these stay empty: some galleries are sparse.
-    remains = torch.from_numpy(
-        rng.random(batch.inputs.evidence_present.shape) >= augmentation.drop_evidence_photo
-    )
-    near_present = batch.inputs.evidence_present & remains
-    return replace(batch, inputs=replace(batch.inputs, gps=gps, evidence_present=near_present))
+    draws = rng.random(batch.inputs.evidence_present.shape)
+    is_kept = torch.from_numpy(draws >= augmentation.drop_evidence_photo)
+    evidence_present = batch.inputs.evidence_present & is_kept
+    return replace(batch, inputs=replace(batch.inputs, gps=gps, evidence_present=evidence_present))
 
 
-def _fill_slots(
-    examples: Examples, query_rows: InputRow, supported: NDArray[np.bool_]
-) -> RerankTrainingBatch:
+def _drop_evidence(query_rows: InputRow, rng: np.random.Generator, share: float) -> None:
+    """Remove all evidence of a share of the queries."""
+    query_rows["evidence_present"][rng.random(len(query_rows)) < share] = False
+
+
+def _drop_source_kind(query_rows: InputRow, rng: np.random.Generator, share: float) -> None:
+    """Remove the candidates and the evidence of one kind from a share of the queries."""
+    is_dropped = rng.random(len(query_rows)) < share
+    codes = rng.integers(len(SOURCE_KINDS), size=len(query_rows))
+    dropped_kind = np.where(is_dropped, codes, -1)
+    query_rows["present"] &= query_rows["kind"] != dropped_kind[:, None]
+    per_kind = query_rows["evidence_present"].shape[-1] // len(SOURCE_KINDS)
+    evidence_kind = np.repeat(np.arange(len(SOURCE_KINDS)), per_kind)
+    query_rows["evidence_present"] &= evidence_kind != dropped_kind[:, None, None]
+    query_rows["in_gallery"][is_dropped, codes[is_dropped]] = False
+
+
+def _drop_gps_channel(
+    query_rows: InputRow, rng: np.random.Generator, share: float
+) -> NDArray[np.bool_]:
+    """Remove the candidates that only the channel `gps` retrieved; returns these queries, `[B]`."""
+    without_gps = rng.random(len(query_rows)) < share
+    query_rows["present"] &= ~without_gps[:, None] | query_rows["in_channel"][..., 0]
+    query_rows["in_channel"][without_gps, :, 1] = False
+    return without_gps
+
+
+def _drop_region(
+    query_rows: InputRow, rng: np.random.Generator, augmentation: AugmentationConfig
+) -> None:
+    """Remove the candidates in one region from a share of the queries."""
+    radius_km = augmentation.drop_region_radius_km
+    without_region = rng.random(len(query_rows)) < augmentation.drop_region
+    centers, at_ground_truth = _draw_region_centers(query_rows, rng, radius_km)
+    inside = haversine_m(query_rows["position"], centers[:, None]) <= radius_km * 1_000.0
+    query_rows["present"] &= ~(without_region[:, None] & inside)
+    query_rows["in_gallery"][without_region & at_ground_truth] = False
+
+
+def _fill_slots(examples: Examples, query_rows: InputRow) -> RerankTrainingBatch:
     """The candidates that the search would select among the remaining ones."""
+    in_gallery = np.any(query_rows["in_gallery"], axis=1)
     if examples.slots is not None:
         query_rows = refill_slots(query_rows, examples.photos, examples.slots)
     return RerankTrainingBatch(
         inputs=to_rerank_batch(query_rows, examples.photos),
-        ground_truth=np.array(query_rows["truth"]),
-        in_gallery=supported,
+        ground_truth=np.array(query_rows["ground_truth"]),
+        in_gallery=in_gallery,
     )
 
 
 def _draw_region_centers(
     query_rows: InputRow, rng: np.random.Generator, region_km: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Centers of the removed regions, `[B, 2]`, and whether the ground truth loses its support.
+    """Centers of the removed regions, `[B, 2]`, and whether they are at the ground truth, `[B]`.
 
-    Half of them are at the ground truth, half at a candidate so far from it that support remains.
-    Without such a candidate, the center is the ground truth.
+    Half of them are at the ground truth, half at a candidate so far from it that the gallery still
+    covers the ground truth. Without such a candidate, the center is the ground truth.
     """
     min_m = region_km * 1_000.0 + SUPPORT_M
-    position = query_rows["position"]
-    far = query_rows["present"] & (haversine_m(position, query_rows["truth"][:, None]) > min_m)
-    candidate = np.argmax(np.where(far, rng.random(far.shape), -1.0), axis=1)
-    at_truth = (rng.random(len(candidate)) < 0.5) | ~far.any(1)
-    rows = np.arange(len(candidate))
-    center = np.where(at_truth[:, None], query_rows["truth"], position[rows, candidate])
-    return center, at_truth
+    positions, ground_truth = query_rows["position"], query_rows["ground_truth"]
+    is_far = query_rows["present"] & (haversine_m(positions, ground_truth[:, None]) > min_m)
+    candidate = np.argmax(np.where(is_far, rng.random(is_far.shape), -1.0), axis=1)
+    at_ground_truth = (rng.random(len(candidate)) < 0.5) | ~is_far.any(1)
+    far_positions = positions[np.arange(len(candidate)), candidate]
+    return np.where(at_ground_truth[:, None], ground_truth, far_positions), at_ground_truth
 
 
 def soft_targets(
@@ -190,9 +197,9 @@ def offset_targets_km(batch: RerankTrainingBatch, max_offset_km: float) -> NDArr
         `[B, K, 2]`, in the tangent plane of the candidate.
     """
     position = batch.inputs.position.numpy()
-    truth = np.broadcast_to(batch.ground_truth[:, None], position.shape)
-    bearing = np.radians(bearing_deg(position, truth))
-    length = np.minimum(haversine_m(position, truth) / 1_000.0, max_offset_km)
+    ground_truth = np.broadcast_to(batch.ground_truth[:, None], position.shape)
+    bearing = np.radians(bearing_deg(position, ground_truth))
+    length = np.minimum(haversine_m(position, ground_truth) / 1_000.0, max_offset_km)
     return np.stack([np.sin(bearing), np.cos(bearing)], axis=-1) * length[..., None]
 
 

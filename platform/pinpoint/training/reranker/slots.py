@@ -18,8 +18,14 @@ from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow
 from pinpoint.records import SOURCE_KINDS
 from pinpoint.search.candidate_slots import GPS, CandidateSlots, assign_slots
 
-_EVIDENCE_FIELDS: Final = ("near_id", "away_m", "bearing_deg", "age_years", "near_present")
-_CANDIDATE_FIELDS: Final = ("id", "position", "kind", "found", "present", *_EVIDENCE_FIELDS)
+_EVIDENCE_FIELDS: Final = (
+    "evidence_id",
+    "evidence_distance_m",
+    "bearing_deg",
+    "age_years",
+    "evidence_present",
+)
+_CANDIDATE_FIELDS: Final = ("id", "position", "kind", "in_channel", "present", *_EVIDENCE_FIELDS)
 
 
 def refill_slots(rows: InputRow, photos: EmbeddingTable, slots: CandidateSlots) -> InputRow:
@@ -63,7 +69,7 @@ def reassign_slots(
         cosines: Result of `cosines`.
         slots: Number of slots.
     """
-    retrieved = rows["found"] & available[..., None]
+    retrieved = rows["in_channel"] & available[..., None]
     if slots.gps_quota == 0:
         # Without a quota, the search does not query the channel `gps`.
         retrieved[..., GPS] = False
@@ -92,7 +98,7 @@ def select_slots(rows: InputRow, chosen: Flags, candidates: int) -> InputRow:
         indices = order.reshape(*order.shape, *(1,) * (values.ndim - 2))
         columns[name] = np.take_along_axis(values, indices, axis=1)
     columns["present"] = present
-    columns["near_present"] = columns["near_present"] & present[..., None]
+    columns["evidence_present"] = columns["evidence_present"] & present[..., None]
     dtype = [
         (name, rows.dtype[name])
         if name not in columns

@@ -106,11 +106,11 @@ def train_reranker(
         examples = examples.hide_near(table.positions[split.validation], radius_m)
         examples = replace(examples, slots=gallery.candidate_slots(config.gallery.candidates))
         identity = _run_identity(config, split, gallery, train)
-        state, took_s = _run(config, folder, identity, examples, train, validation, on_progress)
+        state, training_s = _run(config, folder, identity, examples, train, validation, on_progress)
         metrics = compute_reranker_metrics(
             evaluate_reranker(state.averaged_nets.eval(), examples, validation, config)
         )
-        report = _build_report(config, split, examples, train, validation, metrics, took_s)
+        report = _build_report(config, split, examples, train, validation, metrics, training_s)
         # The report comes first, because an existing bundle makes every later run fail.
         write_report(folder / REPORT, {**report, "run": identity})
         _write_bundle(config, into, bundle, state, table, split, metrics)
@@ -123,8 +123,8 @@ def _usable_rows(split: Split, examples: Examples) -> tuple[Rows, Rows]:
     Raises:
         BadRequestError: One of the two is empty.
     """
-    refused = np.array(sorted(examples.rejected), dtype=np.int64)
-    train, validation = (np.setdiff1d(rows, refused) for rows in (split.train, split.validation))
+    rejected = np.array(sorted(examples.rejected), dtype=np.int64)
+    train, validation = (np.setdiff1d(rows, rejected) for rows in (split.train, split.validation))
     if not len(train) or not len(validation):
         raise BadRequestError(
             "no photo for training, or none for validation, can be read: "
@@ -254,13 +254,12 @@ def _describe_split(config: RerankerConfig, table: Samples) -> str:
     split, gallery = config.split, config.gallery
     known_creators = float((table.creators != "").mean())
     return (
-        f"{split.val_fraction:g} of the questions for validation, in H3 cells of resolution"
-        f" {split.h3_resolution}, disjoint by sequence and by creator "
-        f"(known for {known_creators:.0%}),"
-        f" {split.buffer_m:g} m apart; no question is helped by its own row, its author, its"
-        " sequence or a near-duplicate, and other towns have lost as much;"
-        f" {gallery.candidates} candidates, {gallery.evidence_per_kind} evidence photos of each "
-        f"kind within {gallery.evidence_radius_m:g} m"
+        f"{split.val_fraction:g} of the queries for validation, in H3 cells of resolution"
+        f" {split.h3_resolution}, disjoint by sequence and by creator"
+        f" (known for {known_creators:.0%}), {split.buffer_m:g} m apart; each query excludes its"
+        " own row, its creator, its sequence and near-duplicates, and other localities lose as"
+        f" much; {gallery.candidates} candidates, {gallery.evidence_per_kind} evidence photos of"
+        f" each kind within {gallery.evidence_radius_m:g} m"
     )
 
 
@@ -271,7 +270,7 @@ def _build_report(
     train: Rows,
     validation: Rows,
     metrics: Mapping[str, float],
-    took_s: float,
+    training_s: float,
 ) -> dict[str, Any]:
     sampled = train[:: max(1, len(train) // _LEAKAGE_SAMPLE)]
     return {
@@ -282,6 +281,6 @@ def _build_report(
         "num_gallery_photos": len(examples.photos.ids),
         "validation": dict(metrics),
         "short_evidence": short_evidence_shares(examples.rows[sampled]),
-        "training_s": round(took_s, 1),
+        "training_s": round(training_s, 1),
         "threads": torch.get_num_threads(),
     }

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.metrics.abstention import abstention_auroc
+from pinpoint.nets.reranker.features import RerankBatch
 from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.core.samples import Rows
@@ -54,48 +55,50 @@ def evaluate_reranker(
     errors_km: dict[str, list[NDArray[np.float64]]] = {
         name: [] for name in ("rerank", "vote", "top1", "oracle")
     }
-    losses, nulls, cases = [], [], []
+    losses, p_no_match, cases = [], [], []
     for start in range(0, len(rows), _BATCH):
         batch_rows = rows[start : start + _BATCH]
         batch = collate(examples, batch_rows)
         output = net(batch.inputs)
         loss = float(rerank_loss(output, batch, config.targets, config.network.max_offset_km))
         losses.append(loss * len(batch_rows))
-        probabilities = torch.cat([output.scores, output.null[:, None]], dim=1).softmax(1)
-        nulls.append(probabilities[:, -1].double().numpy())
-        present = batch.inputs.present.numpy()
-        away = np.where(present, batch.distance_km(), np.inf)
-        cosines = torch.nn.functional.cosine_similarity(
-            batch.inputs.query[:, None], batch.inputs.image, dim=-1
-        )
-        top1 = cosines.masked_fill(~batch.inputs.present, -2.0).argmax(1).numpy()
+        logits = torch.cat([output.logits, output.no_match_logit[:, None]], dim=1)
+        p_no_match.append(logits.softmax(1)[:, -1].double().numpy())
+        distance_km = np.where(batch.inputs.present.numpy(), batch.distance_km(), np.inf)
         choices = {
-            "rerank": output.scores.argmax(1).numpy(),
-            "top1": top1,
-            "oracle": away.argmin(1),
+            "rerank": output.logits.argmax(1).numpy(),
+            "top1": _most_similar_candidate(batch.inputs),
+            "oracle": distance_km.argmin(1),
         }
         for name, choice in choices.items():
-            errors_km[name].append(away[np.arange(len(batch_rows)), choice])
+            errors_km[name].append(distance_km[np.arange(len(batch_rows)), choice])
         errors_km["vote"].append(_vote_error_km(examples, batch_rows))
-        near = (away <= SUPPORT_M / 1_000.0).any(1)
-        cases.append(
-            np.where(near, RETRIEVED, np.where(batch.in_gallery, NOT_RETRIEVED, NOT_IN_GALLERY))
-        )
+        is_retrieved = (distance_km <= SUPPORT_M / 1_000.0).any(1)
+        missed = np.where(batch.in_gallery, NOT_RETRIEVED, NOT_IN_GALLERY)
+        cases.append(np.where(is_retrieved, RETRIEVED, missed))
     return RerankMetrics(
         loss=sum(losses) / len(rows),
         errors_km={name: np.concatenate(errors) for name, errors in errors_km.items()},
-        p_no_match=np.concatenate(nulls),
+        p_no_match=np.concatenate(p_no_match),
         case=np.concatenate(cases),
         kinds=np.asarray(examples.rows[rows]["query_kind"], dtype=np.int64),
     )
 
 
+def _most_similar_candidate(inputs: RerankBatch) -> NDArray[np.int64]:
+    """Index of the candidate with the highest cosine to its query, `[B]`."""
+    cosines = torch.nn.functional.cosine_similarity(inputs.query[:, None], inputs.image, dim=-1)
+    best: NDArray[np.int64] = cosines.masked_fill(~inputs.present, -2.0).argmax(1).numpy()
+    return best
+
+
 def _vote_error_km(examples: Examples, rows: Rows) -> NDArray[np.float64]:
     """Error of the vote among all candidates; infinity where it had none."""
     query_rows = examples.rows[rows]
-    candidate = np.array(query_rows["voted"], dtype=np.int64)
+    candidate = np.array(query_rows["vote_choice"], dtype=np.int64)
     positions = query_rows["position"][np.arange(len(candidate)), np.maximum(candidate, 0)]
-    return np.where(candidate >= 0, haversine_m(positions, query_rows["truth"]) / 1_000.0, np.inf)
+    distance_km = haversine_m(positions, query_rows["ground_truth"]) / 1_000.0
+    return np.where(candidate >= 0, distance_km, np.inf)
 
 
 def compute_reranker_metrics(result: RerankMetrics) -> dict[str, float]:
