@@ -127,7 +127,7 @@ def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(rig, closi
     swept(rig)
     assert pruned(rig, closing).organizations == 1
     assert closing.deleted_organizations() == []
-    for table in ("tombstones", "sources", "batches", "batch_items", "queries"):
+    for table in ("tombstones", "sources", "batches", "batch_items", "audit_log"):
         assert rig.scalar(f"SELECT count(*) FROM {table}") == 0
 
 

@@ -77,23 +77,23 @@ def reject(folder: Path, head: str, row: str) -> Rejected:
     ],
 )
 def test_read_manifest_common_names_give_the_position(folder: Path, head: str) -> None:
-    metadata_override = read_override(folder, head, "p.jpg,-0.2202,-78.5123")
-    assert (metadata_override.lat, metadata_override.lon) == QUITO
-    assert metadata_override.attributes == {}
+    override = read_override(folder, head, "p.jpg,-0.2202,-78.5123")
+    assert (override.lat, override.lon) == QUITO
+    assert override.attributes == {}
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_read_manifest_decimal_comma_beside_other_delimiters(folder: Path, delimiter: str) -> None:
     head = "file,lat,lon,heading,altitude".replace(",", delimiter)
     row = delimiter.join(["p.jpg", "-0,2202", "-78,5123", "271,5", "2850,25"])
-    metadata_override = read_override(folder, head, row)
-    assert (metadata_override.lat, metadata_override.lon) == QUITO
-    assert (metadata_override.heading_deg, metadata_override.altitude_m) == (271.5, 2850.25)
+    override = read_override(folder, head, row)
+    assert (override.lat, override.lon) == QUITO
+    assert (override.heading_deg, override.altitude_m) == (271.5, 2850.25)
 
 
 def test_read_manifest_decimal_comma_in_quotation_marks(folder: Path) -> None:
-    metadata_override = read_override(folder, "file,lat,lon", 'p.jpg,"-0,2202","-78,5123"')
-    assert (metadata_override.lat, metadata_override.lon) == QUITO
+    override = read_override(folder, "file,lat,lon", 'p.jpg,"-0,2202","-78,5123"')
+    assert (override.lat, override.lon) == QUITO
     # Without them the row has two cells too many, and is never read as another position.
     assert reject(folder, "file,lat,lon", "p.jpg,-0,2202,-78,5123").error_code == "bad_row"
     # Beside commas a number with one may have thousands.
@@ -117,10 +117,8 @@ def test_read_manifest_sep_line_decides_the_delimiter(folder: Path) -> None:
 
 
 def test_read_manifest_delimiters_inside_names_do_not_count(folder: Path) -> None:
-    metadata_override = read_override(
-        folder, 'file;lat;lon;"a, b, c, d, e"', "p.jpg;-0,2202;-78,5123;f"
-    )
-    assert (metadata_override.lat, metadata_override.lon) == QUITO
+    override = read_override(folder, 'file;lat;lon;"a, b, c, d, e"', "p.jpg;-0,2202;-78,5123;f")
+    assert (override.lat, override.lon) == QUITO
 
 
 def test_read_manifest_line_numbers_count_skipped_lines(folder: Path) -> None:
@@ -135,10 +133,8 @@ MISSING = ["", " ", "NaN", "nan", "NA", "n/a", "#N/A", "null", "NULL", "None", "
 def test_read_manifest_missing_markers_cost_nothing(folder: Path, empty: str) -> None:
     head = "file,lat,lon,heading,altitude,captured_at,creator,sequence,license,panorama,id,note"
     row = ",".join(["p.jpg", "-0.2202", "-78.5123", *[empty] * 8, "x"])
-    metadata_override = read_override(folder, head, row)
-    assert metadata_override == MetadataOverride(
-        lat=-0.2202, lon=-78.5123, attributes={"note": "x"}
-    )
+    override = read_override(folder, head, row)
+    assert override == MetadataOverride(lat=-0.2202, lon=-78.5123, attributes={"note": "x"})
     # Both coordinates may be missing, too: then the file's own count.
     assert read_override(folder, "file,lat,lon", f"p.jpg,{empty},{empty}") == MetadataOverride()
 
@@ -165,20 +161,18 @@ def test_read_manifest_one_missing_coordinate_refused(folder: Path) -> None:
     ],
 )
 def test_read_manifest_degrees_in_other_notations(folder: Path, lat: str, lon: str) -> None:
-    metadata_override = read_override(
+    override = read_override(
         folder, "file\tlat\tlon", f'p.jpg\t{lat}\t"{lon.replace(chr(34), chr(34) * 2)}"'
     )
-    assert (metadata_override.lat, metadata_override.lon) == pytest.approx(QUITO)
+    assert (override.lat, override.lon) == pytest.approx(QUITO)
 
 
 @pytest.mark.parametrize("latitude_ref", ["S", "s", "South"])
 def test_read_manifest_hemisphere_columns_count(folder: Path, latitude_ref: str) -> None:
     head = "SourceFile,GPSLatitude,GPSLatitudeRef,GPSLongitude,GPSLongitudeRef"
     for sign in ("", "-"):
-        metadata_override = read_override(
-            folder, head, f"p.jpg,{sign}0.2202,{latitude_ref},{sign}78.5123,W"
-        )
-        assert (metadata_override.lat, metadata_override.lon) == QUITO
+        override = read_override(folder, head, f"p.jpg,{sign}0.2202,{latitude_ref},{sign}78.5123,W")
+        assert (override.lat, override.lon) == QUITO
 
 
 @pytest.mark.parametrize(
@@ -250,8 +244,8 @@ def test_read_manifest_time_not_understood_refused_by_name(folder: Path, name: s
         read_text(folder, f"file,lat,lon,{name}\np.jpg,1,2,3\n")
     # With a time that is understood, it is an attribute.
     head = f"file,lat,lon,captured_at,{name}"
-    metadata_override = read_override(folder, head, "p.jpg,1,2,2019-11-24T12:00:00Z,3")
-    assert metadata_override.attributes == {name: "3"}
+    override = read_override(folder, head, "p.jpg,1,2,2019-11-24T12:00:00Z,3")
+    assert override.attributes == {name: "3"}
 
 
 def test_read_manifest_one_axis_only_refused(folder: Path) -> None:
@@ -265,14 +259,14 @@ def test_read_manifest_columns_as_a_person_says(folder: Path) -> None:
     )
     options = ReadOptions(columns=asked)
     head, row = "file,x,y,shot,time of day", "p.jpg,-78.5123,-0.2202,2019-11-24T12:00:00Z,noon"
-    metadata_override = read_override(folder, head, row, options)
-    assert (metadata_override.lat, metadata_override.lon) == QUITO
-    assert metadata_override.captured_at == datetime(2019, 11, 24, 12, tzinfo=UTC)
-    assert metadata_override.attributes == {"time of day": "noon"}
+    override = read_override(folder, head, row, options)
+    assert (override.lat, override.lon) == QUITO
+    assert override.captured_at == datetime(2019, 11, 24, 12, tzinfo=UTC)
+    assert override.attributes == {"time of day": "noon"}
     # What a person says wins over what a name means by itself.
     swapped = ReadOptions(columns={"lat": "longitude", "lon": "latitude"})
-    metadata_override = read_override(folder, "file,lat,lon", "p.jpg,-78.5123,-0.2202", swapped)
-    assert (metadata_override.lat, metadata_override.lon) == QUITO
+    override = read_override(folder, "file,lat,lon", "p.jpg,-78.5123,-0.2202", swapped)
+    assert (override.lat, override.lon) == QUITO
 
 
 @pytest.mark.parametrize("text", ["x", "x=", "=latitude", "x=nothing"])
@@ -283,8 +277,8 @@ def test_check_asked_other_forms_refused(text: str) -> None:
 
 def test_read_manifest_harmless_names_are_attributes(folder: Path) -> None:
     names = ["ExposureTime", "FileModifyDate", "updated_at", "longest_edge", "platform", "Model"]
-    metadata_override = read_override(folder, ",".join(["file", *names]), "p.jpg,a,b,c,d,e,f")
-    assert list(metadata_override.attributes) == names
+    override = read_override(folder, ",".join(["file", *names]), "p.jpg,a,b,c,d,e,f")
+    assert list(override.attributes) == names
 
 
 def test_describe_manifest_lists_unknown_names(folder: Path) -> None:
@@ -309,9 +303,9 @@ def test_read_manifest_without_a_file_column_lists_what_is_there(folder: Path) -
 def test_read_manifest_preferred_name_of_several(folder: Path) -> None:
     head = "FileName,SourceFile,CreateDate,DateTimeOriginal"
     row = "other.jpg,./p.jpg,2020:01:01 00:00:00,2019:11:24 12:00:00"
-    metadata_override = read_override(folder, head, row)
-    assert metadata_override.captured_at == datetime(2019, 11, 24, 12, tzinfo=UTC)
-    assert metadata_override.attributes == {
+    override = read_override(folder, head, row)
+    assert override.captured_at == datetime(2019, 11, 24, 12, tzinfo=UTC)
+    assert override.attributes == {
         "FileName": "other.jpg",
         "CreateDate": "2020:01:01 00:00:00",
         "time_zone": "assumed_utc",
@@ -326,9 +320,9 @@ def test_read_manifest_time_zone_of_the_row_and_of_the_options(folder: Path) -> 
     assert read_override(folder, head, row, paris).captured_at == datetime(
         2019, 11, 24, 17, tzinfo=UTC
     )
-    metadata_override = read_override(folder, "file,date,time", "p.jpg,2019-11-24,12:00:00", paris)
-    assert metadata_override.captured_at == datetime(2019, 11, 24, 11, tzinfo=UTC)
-    assert metadata_override.attributes == {"time_zone": "Europe/Paris"}
+    override = read_override(folder, "file,date,time", "p.jpg,2019-11-24,12:00:00", paris)
+    assert override.captured_at == datetime(2019, 11, 24, 11, tzinfo=UTC)
+    assert override.attributes == {"time_zone": "Europe/Paris"}
 
 
 def test_read_manifest_altitude_as_exiftool_prints_it(folder: Path) -> None:

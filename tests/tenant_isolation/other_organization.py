@@ -26,7 +26,7 @@ ROWS = (
     "batches",
     "batch_items",
     "item_images",
-    "queries",
+    "audit_log",
 )
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

@@ -36,7 +36,7 @@ FOREIGN = {
     ("GET", "/v1/batches/{batch_id}"): [("batch", lambda one, photo: {})],
     ("GET", "/v1/batches/{batch_id}/items"): [
         ("batch", lambda one, photo: {}),
-        ("batch", lambda one, photo: {"params": {"state": "failed"}}),
+        ("batch", lambda one, photo: {"params": {"status": "failed"}}),
     ],
     ("POST", "/v1/batches/{batch_id}/images"): [
         ("batch", lambda one, photo: {"files": {"files": ("a.jpg", photo)}}),

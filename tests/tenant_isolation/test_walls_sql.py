@@ -77,7 +77,7 @@ def test_a_context_shows_one_organization_and_ends_with_its_transaction(api, nei
         with api.transaction():
             api.execute("SELECT set_config('pinpoint.org', %s, true)", (str(tenant.id),))
             for view in ROWS:
-                if view in ("tombstones", "queries"):
+                if view in ("tombstones", "audit_log"):
                     continue
                 seen = names(api, f"SELECT DISTINCT organization_id FROM tenant.{view}")
                 assert seen == [tenant.id], view
@@ -93,7 +93,7 @@ def test_the_views_give_no_more_rights_than_the_api_uses(api):
         )
     }
     read = {(view, "SELECT") for view in ROWS}
-    made = {"sources", "tombstones", "batches", "batch_items", "queries"}
+    made = {"sources", "tombstones", "batches", "batch_items", "audit_log"}
     changed = {"sources", "images", "tombstones", "batches", "batch_items"}
     assert given == read | {(v, "INSERT") for v in made} | {(v, "UPDATE") for v in changed}
 
@@ -185,7 +185,7 @@ def test_not_even_the_owner_can_mix_two_organizations(owner, neighborhood, table
 def test_inner_functions_and_system_rows_are_out_of_reach(api):
     for call in (
         "SELECT pinpoint.recount('{}'::bigint[], '{}'::uuid[], '{}'::uuid[])",
-        "SELECT pinpoint.mark_change()",
+        "SELECT pinpoint.set_modified_xid()",
         "SELECT pinpoint.count_inserted()",
         "SELECT * FROM pinpoint.alembic_version",
         "SELECT * FROM pinpoint.organizations",

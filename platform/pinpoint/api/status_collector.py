@@ -95,8 +95,8 @@ class StatusCollector(Collector):
         yield self._make_gauge("pinpoint_ingest_oldest_item_seconds", totals.oldest_open_s or 0.0)
         yield self._make_gauge("pinpoint_leases_held", totals.leases_held)
         yield self._make_gauge("pinpoint_leases_expired", totals.leases_expired)
-        unsettled = {"pending": totals.images_pending, "deleted": totals.images_deleted}
-        yield self._make_labeled_gauge("pinpoint_images_pending", "state", unsettled)
+        unprocessed = {"pending": totals.images_pending, "deleted": totals.images_deleted}
+        yield self._make_labeled_gauge("pinpoint_images_pending", "state", unprocessed)
         yield self._make_gauge("pinpoint_tombstones", totals.tombstones)
         counts: Counter[tuple[str, str]] = Counter()
         for rejection in totals.rejected_items:

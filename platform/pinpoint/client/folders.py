@@ -1,6 +1,6 @@
 """Uploads a folder or a manifest in requests within the server's limits.
 
-A file that cannot be sent does not stop the others; it is returned as rejected, with a reason.
+A file that cannot be sent does not stop the others; it is returned as rejected, with an error code.
 After a lost response, the request is repeated without the files that the server has received. A
 second upload of the same file has no effect, because name and bytes are its identity.
 """

@@ -1,4 +1,4 @@
-"""All reasons for the rejection of files, and the checks of positions and times."""
+"""All error codes of rejected files, and the checks of positions and times."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ REASONS: Final[Mapping[str, str]] = {
     "unreadable_folder": "A folder cannot be opened; nothing below it was read.",
     "unsupported_format": "The file is not JPEG, HEIC, AVIF, WebP, PNG or TIFF.",
 }
-"""Stable reason → one line for users. Files, manifests and decoder use only these reasons."""
+"""Stable error code → one line for users. Files, manifests and decoder use only these codes."""
 
 STAGES: Final[Mapping[str, Stage]] = {
     "bad_name": "find",
@@ -71,13 +71,13 @@ STAGES: Final[Mapping[str, Stage]] = {
     "timeout": "decode",
     "undecodable": "decode",
 }
-"""Stage that detects a reason, unless a manifest detects it earlier (`find`)."""
+"""Stage that detects an error, unless a manifest detects it earlier (`find`)."""
 
 POISON: Final = frozenset({"decoder_crashed", "out_of_memory", "timeout"})
-"""Reasons that a file may have caused in its decoder. The machine may be the cause, so the item is
-`failed`, which can be retried, and not `rejected`."""
+"""Error codes that a file may have caused in its decoder. The machine may be the cause, so the item
+is `failed`, which can be retried, and not `rejected`."""
 
-MAX_DETAIL: Final = 500
+MAX_MESSAGE_CHARS: Final = 500
 """Maximum characters of an explanation."""
 
 NULL_ISLAND_DEG: Final = 1e-6
@@ -93,13 +93,15 @@ class RejectedFileError(Exception):
         self.detail = detail
 
 
-def rejected(file: str, reason: str, detail: str, *, stage: Stage | None = None) -> Rejected:
+def rejected(
+    file: str, error_code: str, error_message: str, *, error_stage: Stage | None = None
+) -> Rejected:
     """Make a rejection with its default stage; its texts are sanitized for the database."""
     return Rejected(
         file=sanitize_text(file),
-        error_stage=stage or STAGES[reason],
-        error_code=reason,
-        error_message=sanitize_text(detail)[:MAX_DETAIL],
+        error_stage=error_stage or STAGES[error_code],
+        error_code=error_code,
+        error_message=sanitize_text(error_message)[:MAX_MESSAGE_CHARS],
     )
 
 

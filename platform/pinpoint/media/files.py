@@ -18,7 +18,8 @@ SIDECARS: Final = frozenset(
     | {".txt", ".md", ".html", ".yaml", ".yml", ".ini", ".log", ".db"}
     | {".kml", ".kmz", ".tcx", ".fit", ".nmea", ".igc", ".pp3", ".dop"}
 )
-"""Suffixes of files that are not photos; all other files are tried, and rejected with a reason."""
+"""Suffixes of files that are not photos; all other files are tried, and rejected with an error
+code."""
 
 Unreadable = Callable[[Path, OSError], None]
 

@@ -44,7 +44,7 @@ class UpsertResult:
 
     item_id: UUID
     duplicate: Rejected | None
-    """Set if nothing was to be done, with the reason."""
+    """Set if nothing was to be done, with the error code."""
     images: tuple[UpsertedImage, ...]
     replaced: tuple[str, ...] = ()
     """URIs of earlier bytes without a row."""
@@ -92,7 +92,7 @@ class ReembedReport:
 
     done: int
     unreachable: Mapping[UUID, Rejected]
-    """Images with a missing, changed or invalid file, with the reason."""
+    """Images with a missing, changed or invalid file, with the error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

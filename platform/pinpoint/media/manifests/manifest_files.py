@@ -133,7 +133,9 @@ def read_manifest(
             yield read_row(row, root, find_file, options.time_zone)
         except RejectedFileError as refused:
             name = str(row.values.get("file") or f"row {number}")[:300]
-            yield rejected(name, refused.reason, f"row {number}: {refused.detail}", stage="find")
+            yield rejected(
+                name, refused.reason, f"row {number}: {refused.detail}", error_stage="find"
+            )
 
 
 def _check_exists(path: Path) -> None:
@@ -202,4 +204,4 @@ def _read_features(
             yield read_feature(feature, columns)
         except RejectedFileError as refused:
             named = f"feature {number}"
-            yield rejected(named, refused.reason, f"{named}: {refused.detail}", stage="find")
+            yield rejected(named, refused.reason, f"{named}: {refused.detail}", error_stage="find")

@@ -198,7 +198,7 @@ def finish_items(
 
 
 def _fail_images(connection: Connection, rejections: Mapping[UUID, Rejected]) -> None:
-    """Mark image rows of failed items without a vector as failed, with the reason."""
+    """Mark image rows of failed items without a vector as failed, with the error message."""
     for item, rejection in sorted(rejections.items()):
         rows = select(item_images.c.image_id).where(item_images.c.item_id == item)
         embedded = (
@@ -318,7 +318,7 @@ def release_unprocessed(connection: Connection, ids: Sequence[UUID], worker: str
 def release_after_error(
     connection: Connection, rejections: Mapping[UUID, Rejected], worker: str
 ) -> None:
-    """Release a worker's open items after an error, with its reason; the attempt counts.
+    """Release a worker's open items after an error, with its code; the attempt counts.
 
     Items whose lease expired and that another worker has claimed are not changed.
     """

@@ -56,7 +56,7 @@ class CatalogIngestRepository:
     def claim(self, ids: Sequence[UUID], worker: str) -> list[ClaimedItem]:
         """Claim free items; items with too many attempts are failed instead.
 
-        Items with unreadable rows are rejected with a reason, and are not returned.
+        Items with unreadable rows are rejected with an error code, and are not returned.
         """
         with self._transactions.begin() as unit:
             rows = leases.claim_items(

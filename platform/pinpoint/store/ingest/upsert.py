@@ -133,16 +133,10 @@ def _upsert_pass(
             unchanged.append(plan)
             results[item.id] = UpsertResult(item_id=item.id, duplicate=plan.unchanged, images=())
             continue
-        if plan.new_bytes:
-            uris = originals(item, reading)
-            if uris is None:
-                waiting.add(item.external_id)
-                results[item.id] = UpsertResult(
-                    item_id=item.id, duplicate=None, images=(), waits=True
-                )
-                continue
-            for values, uri in zip(plan.face_rows, uris, strict=True):
-                values["uri"] = uri
+        if not _assign_uris(plan, originals):
+            waiting.add(item.external_id)
+            results[item.id] = UpsertResult(item_id=item.id, duplicate=None, images=(), waits=True)
+            continue
         plans.append(plan)
         results[item.id] = plan.to_result(embedded)
     _apply_plans(unit, plans)
@@ -150,6 +144,18 @@ def _upsert_pass(
     _write_notes(connection, [*plans, *unchanged])
     leases.finish_items(connection, without_position, "rejected")
     return results
+
+
+def _assign_uris(plan: UpsertPlan, originals: OriginalStore) -> bool:
+    """Set the URIs of new bytes in the plan's rows; False if the bytes must be stored first."""
+    if not plan.new_bytes:
+        return True
+    uris = originals(plan.item, plan.reading)
+    if uris is None:
+        return False
+    for values, uri in zip(plan.face_rows, uris, strict=True):
+        values["uri"] = uri
+    return True
 
 
 def _refuse_without_position(item: ClaimedItem) -> Rejected:
