@@ -67,7 +67,7 @@ def test_open_atomic_error_in_block_keeps_old_content(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"old")
     with pytest.raises(TypeError), open_atomic(path, durable=True) as file:
-        file.writelines([b"half", None])
+        file.writelines([b"half", None])  # type: ignore[list-item]
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -89,12 +89,12 @@ def test_write_atomic_full_disk_keeps_old_content(tmp_path, monkeypatch):
 
 def test_write_atomic_many_writers_leave_one_whole_content(tmp_path):
     path, contents = tmp_path / "a", [bytes([number]) * 200_000 for number in range(4)]
-    threads = [
-        threading.Thread(
-            target=lambda data=data: [write_atomic(path, data, durable=False) for _ in range(20)]
-        )
-        for data in contents
-    ]
+
+    def write_often(data):
+        for _ in range(20):
+            write_atomic(path, data, durable=False)
+
+    threads = [threading.Thread(target=write_often, args=(data,)) for data in contents]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):

@@ -107,7 +107,7 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
     before = samples(read(served))
     assert before["pinpoint_ingest_oldest_item_seconds",] == 0
     assert before["pinpoint_component_up", "component=database"] == 1
-    assert ("pinpoint_index_drift_points", "kind=missing") not in before, "no reconcile has run"
+    assert ("pinpoint_index_drift_points", "state=missing") not in before, "no reconcile has run"
 
     write_photos(tmp_path / "in", 3)
     (tmp_path / "in" / "nowhere.jpg").write_bytes(plain_jpeg(1))
@@ -161,7 +161,7 @@ def test_what_jobs_leave_is_shown(served, rig, fresh):
         stats.add({"claimed": 32, "encoded": 30, "embed.seconds": 0.75, "embed.slices": 1})
     found = samples(read(served))
     drift = {
-        kind: found["pinpoint_index_drift_points", f"kind={kind}"] for kind in ("missing", "stale")
+        kind: found["pinpoint_index_drift_points", f"state={kind}"] for kind in ("missing", "stale")
     }
     assert drift == {"missing": 1, "stale": 2}
     assert abs(found["pinpoint_last_reconcile_timestamp_seconds",] - time.time()) < 60

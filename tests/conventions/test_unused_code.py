@@ -71,8 +71,10 @@ def _read_modules() -> dict[str, Module]:
 def _list_public(modules: dict[str, Module]) -> Iterator[Symbol]:
     for module in modules.values():
         for node in module.tree.body:
-            is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            if (isinstance(node, ast.ClassDef) or (is_function and not node.decorator_list)) and (
+            if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            is_registered = not isinstance(node, ast.ClassDef) and node.decorator_list
+            if not is_registered and (
                 not node.name.startswith("_") and f"{module.name}.".startswith(PRODUCT)
             ):
                 yield module.name, node.name

@@ -51,8 +51,7 @@ def test_probabilities_of_calibrated_answers_are_reliable(scored_queries):
         assert reliability(stated, right).debiased_ece < most, radius_km
     # The raw ranker is overconfident by a factor of three.
     raw = [
-        max(posterior_fit._softmax_shares(np.array(features.logits)))
-        for features, _, _ in scored_queries
+        max(posterior_fit._softmax(np.array(features.logits))) for features, _, _ in scored_queries
     ]
     right = [off_km(belief, truth) <= 25 for _, truth, belief in scored_queries]
     stated = [belief.within[25.0] for _, _, belief in scored_queries]

@@ -70,7 +70,7 @@ METRICS: Final = (
     Metric("pinpoint_ingest_items_rejected_total", "`status`, `error_code`",
            "Files that became `rejected` or `failed` since the database was created, by error "
            "code; unknown codes as `other`.", "`failed` rising"),
-    Metric("pinpoint_index_drift_points", "`kind`",
+    Metric("pinpoint_index_drift_points", "`state`",
            "Index points that were `missing`, `stale` or `extra` at the last reconcile.",
            "above 0 after two reconciles in a row"),
     Metric("pinpoint_last_reconcile_timestamp_seconds", "", "Unix time of the last reconcile.",

@@ -112,8 +112,8 @@ class StatusCollector(Collector):
     def _maintenance_metrics(self, totals: StatsSnapshot) -> Iterator[Metric]:
         if totals.drift is not None and totals.reconciled_at is not None:
             drift = totals.drift
-            kinds = {"missing": drift.missing, "stale": drift.stale, "extra": drift.extra}
-            yield self._make_labeled_gauge("pinpoint_index_drift_points", "kind", kinds)
+            states = {"missing": drift.missing, "stale": drift.stale, "extra": drift.extra}
+            yield self._make_labeled_gauge("pinpoint_index_drift_points", "state", states)
             timestamp = totals.reconciled_at.timestamp()
             yield self._make_gauge("pinpoint_last_reconcile_timestamp_seconds", timestamp)
         if totals.recovered_at is not None:

@@ -211,8 +211,8 @@ def recall_versus_area(needed_km2: ArrayLike, budgets_km2: ArrayLike) -> FloatCo
     Source: Recall vs Area, Bianco, Eigen and Gormish, WACV 2025 (arXiv 2407.13862).
 
     Args:
-        needed_km2: `[N]` area searched until the photo is found, e.g. of the disc out to the ground
-            truth; infinite for never.
+        needed_km2: `[N]` area searched until the photo is found, for example a disc that reaches
+            the ground truth; infinite for never.
         budgets_km2: `[M]`.
 
     Returns:

@@ -79,7 +79,7 @@ def encode_photo(
         return encoder.encode_query(pixels, photo.kind)
 
 
-def resolve_exclusions(exclusions: Exclusions, context: SearchContext) -> Exclusions:
+def resolve_query_exclusions(exclusions: Exclusions, context: SearchContext) -> Exclusions:
     """The exclusions with hashes, creators and sequences replaced by the ids of their images.
 
     Near-duplicates are not resolved, because only retrieval and evidence can detect them.
@@ -118,7 +118,7 @@ def find_candidates_and_evidence(
     """
     contract, stopwatch = context.encoder.contract, context.stopwatch
     if exclusions is not None:
-        exclusions = resolve_exclusions(exclusions, context)
+        exclusions = resolve_query_exclusions(exclusions, context)
     with stopwatch.stage("retrieve"):
         for snapshot in consistency.consistent_snapshots(context.index, contract):
             candidates, all_exclusions = retrieve.retrieve_candidates(

@@ -45,7 +45,7 @@ from pinpoint.records import (
     Vector,
 )
 from pinpoint.search import consistency, pipeline
-from pinpoint.search.candidates_and_evidence import encode_photo, resolve_exclusions
+from pinpoint.search.candidates_and_evidence import encode_photo, resolve_query_exclusions
 from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
@@ -305,7 +305,7 @@ def _locate_in_arm(
     excluded = 0
     if exclusions is not None:
         # Resolved here instead of in the flow, to count them; the flow then has nothing to resolve.
-        exclusions = resolve_exclusions(exclusions, context)
+        exclusions = resolve_query_exclusions(exclusions, context)
         excluded = len(exclusions.ids)
     answer = pipeline.locate_encoded(
         vector,
