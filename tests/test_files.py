@@ -67,7 +67,7 @@ def test_open_atomic_error_in_block_keeps_old_content(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"old")
     with pytest.raises(TypeError), open_atomic(path, durable=True) as file:
-        file.writelines([b"half", None])  # type: ignore[list-item]
+        file.writelines([b"half", None])
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
