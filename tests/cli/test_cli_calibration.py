@@ -44,7 +44,7 @@ def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path
     said = pinpoint("calibrate", run, "--json", "--license", "CC0-1.0")
     home = tmp_path / "home" / "bundles" / "world-tiny"
     assert said["file"] == str(home / "calibration-vote.json")
-    assert (said["authors"], said["license"], said["ranker"]) == (12, "CC0-1.0", "vote")
+    assert (said["num_creators"], said["license"], said["ranker"]) == (12, "CC0-1.0", "vote")
     assert list(said["strata"]) == ["all"]
     assert [path.name for path in shipped.glob("calibration-*")] == ["calibration-rerank.json"]
     shown = pinpoint("bundles", "show", "world-tiny", "--json")["calibrated"]
@@ -52,7 +52,7 @@ def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path
     # What is copied on takes it along, and what fits no longer is said in words.
     other = copy_bundle(home, tmp_path / "other")
     assert list(other.calibrations) == ["rerank", "vote"]
-    assert "withheld where elsewhere is above" in pinpoint("calibrate", run).out
+    assert "withheld where outside_candidates is above" in pinpoint("calibrate", run).out
 
 
 def test_what_has_no_place_or_is_of_another_bundle_is_refused(pinpoint, tmp_path):

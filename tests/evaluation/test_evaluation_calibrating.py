@@ -173,7 +173,7 @@ def test_calibrate_unusable_run_is_rejected(tmp_path):
     with pytest.raises(BadRequestError, match="no run"):
         fit.fit_calibration(tmp_path / "nothing")
     rows = supposed.run(tmp_path / "earlier", supposed.questions(9, seed=3)) / "rows.jsonl"
-    rows.write_text(rows.read_text().replace('"surroundings"', '"something"'))
+    rows.write_text(rows.read_text().replace('"neighborhood_similarity"', '"something"'))
     with pytest.raises(BadRequestError, match="an earlier version"):
         fit.fit_calibration(rows.parent)
 

@@ -165,9 +165,9 @@ def test_the_radius_shrinks_in_equal_ratios_and_then_stays():
     radii = [negative_radius_m(n, steps=4, start_m=25_600.0, end_m=100.0) for n in range(7)]
     assert radii == pytest.approx([25_600, 6_400, 1_600, 400, 100, 100, 100])
     assert negative_radius_m(3, steps=9, start_m=5.0, end_m=5.0) == pytest.approx(5.0)
-    for wrong in ({"last_m": 0.0}, {"last_m": 30_000.0}, {"steps": 0}, {"first_m": math.inf}):
+    for wrong in ({"end_m": 0.0}, {"end_m": 30_000.0}, {"steps": 0}, {"start_m": math.inf}):
         with pytest.raises(ValueError, match="a radius cannot shrink"):
-            negative_radius_m(0, **{"steps": 4, "first_m": 25_600.0, "last_m": 100.0, **wrong})
+            negative_radius_m(0, **{"steps": 4, "start_m": 25_600.0, "end_m": 100.0, **wrong})
 
 
 def belongs_in_a_loop(row, column, away_m, kinds, groups, within_m, same_kind):

@@ -48,11 +48,12 @@ def whole(table, real, tmp_path_factory):
 
 
 def fill(folder, table, decoder, **changed):
-    tower = {"encode": encode, "digest": TOWER, "width": WIDTH}
-    asked = {"chunk": CHUNK, "threads": 2}
-    for name, value in changed.items():
-        (tower if name in tower else asked)[name] = value
-    return cache_features(folder, table, decoder=decoder, encoder=FeatureEncoder(**tower), **asked)
+    asked = {"encode": encode, "tower": TOWER, "width": WIDTH, "chunk": CHUNK, "threads": 2}
+    asked |= changed
+    encoder = FeatureEncoder(
+        encode=asked.pop("encode"), digest=asked.pop("tower"), width=asked.pop("width")
+    )
+    return cache_features(folder, table, decoder=decoder, encoder=encoder, **asked)
 
 
 def same_files(one, other):

@@ -94,25 +94,25 @@ def _to_dict(calibration: Calibration) -> dict[str, Any]:
     return {
         "ranker": calibration.ranker,
         "bundle": calibration.bundle,
-        "authors": calibration.num_creators,
+        "num_creators": calibration.num_creators,
         "data": calibration.data,
         "license": calibration.license,
         "strata": {
             name: {
-                "rows": fit.num_queries,
-                "authors": fit.num_creators,
+                "num_queries": fit.num_queries,
+                "num_creators": fit.num_creators,
                 "temperature": fit.temperature,
-                "region_levels": dict(fit.credible_region_levels),
-                "radius_levels": dict(fit.credible_disc_levels),
+                "credible_region_levels": dict(fit.credible_region_levels),
+                "credible_disc_levels": dict(fit.credible_disc_levels),
             }
             for name, fit in calibration.strata.items()
         },
         "abstention": {
             "signal": calibration.abstention.signal,
-            "above": calibration.abstention.threshold,
-            "right_share": calibration.abstention.false_abstention_rate,
-            "supported_share": calibration.abstention.abstention_rate_in_gallery,
-            "unsupported_share": calibration.abstention.abstention_rate_not_in_gallery,
+            "threshold": calibration.abstention.threshold,
+            "false_abstention_rate": calibration.abstention.false_abstention_rate,
+            "abstention_rate_in_gallery": calibration.abstention.abstention_rate_in_gallery,
+            "abstention_rate_not_in_gallery": calibration.abstention.abstention_rate_not_in_gallery,
         },
         "note": calibration.note,
     }

@@ -255,8 +255,8 @@ def read_vectors(folder: Path, width: int) -> NDArray[np.float16]:
 
 def read_decision_features(stored: Mapping[str, Any]) -> QueryFeatures:
     """Restore the features of a decision from a stored row."""
-    points = tuple((float(lat), float(lon)) for lat, lon in stored["points"])
-    return QueryFeatures(**{**stored, "points": points, "logits": tuple(stored["logits"])})
+    positions = tuple((float(lat), float(lon)) for lat, lon in stored["positions"])
+    return QueryFeatures(**{**stored, "positions": positions, "logits": tuple(stored["logits"])})
 
 
 def _scan_rows(path: Path) -> tuple[set[int], int, int]:
