@@ -89,8 +89,8 @@ def _steps(
         state = loop.init_state(
             config,
             sampler.kinds,
-            front.features,
-            cells=len(table.cells.counts),
+            front.feature_dim,
+            geocells=len(table.cells.counts),
             make_tower=front.make_tower,
         )
         out = folder / f"run-{number}"
@@ -155,7 +155,7 @@ def _epochs(
     frozen = {"tower": str(bundle), "train_tower": None, "losses": losses}
     config = asked.model_copy(update=frozen)
     front = open_feature_source(config, settings)
-    nets = loop.init_state(config, ("photo", "street"), front.features).nets
+    nets = loop.init_state(config, ("photo", "street"), front.feature_dim).nets
     took: dict[str, list[float]] = {"cached": [], "decoded": []}
     for number in range(repetitions):
         say(f"training: epochs, repetition {number + 1} of {repetitions}")

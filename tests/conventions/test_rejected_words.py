@@ -23,10 +23,8 @@ from conventions.rejected_words import (
 PENDING = (
     "README.md",
     "docs/*",
-    "migrations/*",
     "platform/pinpoint/cli/*",
     "platform/pinpoint/evaluation/report/*",
-    "platform/pinpoint/training/*",
 )
 
 

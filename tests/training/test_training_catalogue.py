@@ -17,7 +17,7 @@ from pinpoint.nets.bundle.bundles import read_bundle
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings, Settings
 from pinpoint.store.catalog.training_rows import CatalogTrainingRows
 from pinpoint.store.db.database import Transactions, owner_engine
-from pinpoint.training.core import loop
+from pinpoint.training.core import checkpoints, loop
 from pinpoint.training.core.configs import CatalogSourceConfig, read_config
 from pinpoint.training.core.samples import read_samples
 from pinpoint.training.embedder.catalog_snapshot import read_snapshot, write_snapshot
@@ -97,7 +97,7 @@ def test_a_run_goes_on_with_the_rows_it_began_with(rig, town, run, tmp_path, mon
     assert (whole["rows"], whole["rejected"]) == (64, dropped)
     assert weights.image.kinds == ("photo", "street")
 
-    save = loop.save_checkpoint
+    save = checkpoints.save_checkpoint
 
     def killed(*given):
         save(*given)

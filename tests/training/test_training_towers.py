@@ -13,7 +13,7 @@ from pinpoint.nets.bundle.bundles import read_bundle
 from pinpoint.nets.bundle.checkpoint import load_tower
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
-from pinpoint.training.core import loop
+from pinpoint.training.core import checkpoints, loop
 from pinpoint.training.core.configs import EmbedderConfig, TowerConfig
 from pinpoint.training.embedder.feature_source import (
     TrainedTower,
@@ -111,7 +111,7 @@ def test_what_is_measured_is_what_serves(whole, planet, settings):
 def test_a_run_that_was_broken_off_ends_as_one_that_was_not(
     whole, planet, settings, decoder, tmp_path, monkeypatch
 ):
-    saved = loop.save_checkpoint
+    saved = checkpoints.save_checkpoint
 
     def broken(state, folder, identity):
         saved(state, folder, identity)

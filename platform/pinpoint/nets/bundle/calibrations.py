@@ -87,7 +87,8 @@ def require_fit(
             raise BadBundleError(
                 f"{calibration_file(calibration.ranker)} was fitted with another reranker "
                 f"({calibration.reranker_digest[:16]}…) than this bundle has. "
-                "Fit it again with `pinpoint calibrate`, or remove the file; answers are then uncalibrated"
+                "Fit it again with `pinpoint calibrate`, or remove the file; answers are then "
+                "uncalibrated"
             )
         if calibration.contract_digest != contract:
             raise BadBundleError(

@@ -60,7 +60,8 @@ def load_coordinates(bundle: Bundle) -> CoordinateList | None:
     if header != _HEADER or positions.shape != (space.coordinates.count, 2):
         raise BadBundleError(
             f"coordinates {bundle.coordinates} must be {_HEADER!r} and "
-            f"{space.coordinates.count} rows of two numbers, not {header[:80]!r} and {list(positions.shape)}"
+            f"{space.coordinates.count} rows of two numbers, not {header[:80]!r} and "
+            f"{list(positions.shape)}"
         )
     _check_positions(positions, str(bundle.coordinates))
     return CoordinateList(

@@ -53,7 +53,7 @@ class Features:
         return dict(Counter(self.rejected.values()))
 
 
-def cache_features(
+def cache_features(  # noqa: PLR0913 - see long_functions.toml
     folder: Path,
     samples: Samples,
     *,

@@ -17,7 +17,7 @@ from pinpoint.nets.reranker.inputs import InputRow
 from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.reranker.examples import SUPPORT_M
 
-NEAR_TRUTH: Final = "near the truth"
+NEAR_TRUTH: Final = "near the ground truth"
 ELSEWHERE: Final = "elsewhere"
 WARNING_DIFFERENCE: Final = 0.05
 """Difference of shares above which a warning is given: counting then reveals the ground truth for

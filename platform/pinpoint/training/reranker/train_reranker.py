@@ -254,11 +254,11 @@ def _describe_split(config: RerankerConfig, table: Samples) -> str:
     split, gallery = config.split, config.gallery
     known_creators = float((table.creators != "").mean())
     return (
-        f"{split.val_fraction:g} of the questions for validation, in H3 cells of resolution"
+        f"{split.val_fraction:g} of the queries for validation, in H3 cells of resolution"
         f" {split.h3_resolution}, disjoint by sequence and by creator "
         f"(known for {known_creators:.0%}),"
-        f" {split.buffer_m:g} m apart; no question is helped by its own row, its author, its"
-        " sequence or a near-duplicate, and other towns have lost as much;"
+        f" {split.buffer_m:g} m apart; without the query's own image, its creator,"
+        " its sequence and its near-duplicates, and with as much removed in other localities;"
         f" {gallery.candidates} candidates, {gallery.evidence_per_kind} evidence photos of each "
         f"kind within {gallery.evidence_radius_m:g} m"
     )
