@@ -25,7 +25,6 @@ PENDING = (
     "docs/*",
     "platform/pinpoint/cli/*",
     "platform/pinpoint/evaluation/report/*",
-    "platform/pinpoint/training/*",
 )
 
 

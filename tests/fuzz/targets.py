@@ -200,7 +200,7 @@ def _check_capture(capture: CaptureMetadata) -> None:
         raise FindingError(f"{capture.captured_at} is from {capture.time_source}")
     if capture.captured_at is not None:
         capture.captured_at.isoformat()
-        wire.check_storable_time(capture.captured_at)
+        wire.check_aware_time(capture.captured_at)
     for text in (
         capture.camera,
         capture.creator,

@@ -134,7 +134,7 @@ def test_every_error_of_the_tree_comes_back_as_itself():
 
 def test_a_time_without_a_zone_is_refused():
     with pytest.raises(errors.BadRequestError):
-        wire.check_storable_time(datetime(2020, 1, 1))
+        wire.check_aware_time(datetime(2020, 1, 1))
     far = START + timedelta(microseconds=1)
     assert over({"at": far})[0]["at"] == far
 

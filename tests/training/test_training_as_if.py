@@ -79,7 +79,7 @@ def case(request, world, images, gathering):
         strata={},
     )
     asked = Exclusions(creators=(own.creator,))
-    out = exclusion_filter.resolve_exclusions(asked, organization_id=org, database=rig.database)
+    out = exclusion_filter.resolve_excluded_ids(asked, organization_id=org, database=rig.database)
     every = [candidate(each, seat) for seat, each in enumerate(images.values())]
     candidates = tuple(each for each in every if each.id not in out.ids)
     near = gathering(candidates, exclusions=out)

@@ -21,7 +21,11 @@ from pinpoint.homes import demo_home
 from pinpoint.settings import ServiceSettings, Settings
 from pinpoint.settings_file import load_settings
 from pinpoint.stack.supervisor import lifecycle
-from pinpoint.synthetic.dataset import Planet, PlanetQuery, make_planet
+from pinpoint.synthetic.dataset import (
+    Planet,
+    UnseenPhoto,
+    make_planet,
+)
 
 LICENSE: Final = "CC0-1.0"
 ATTRIBUTION: Final = "synthetic planet of pinpoint.synthetic, seed {seed}"
@@ -126,9 +130,9 @@ def _draw_planet(folder: Path, preset: str, seed: int) -> Planet:
         )
 
 
-def _choose_queries(planet: Planet, queries: int) -> list[PlanetQuery]:
+def _choose_queries(planet: Planet, queries: int) -> list[UnseenPhoto]:
     """Choose street views and photos, each from a different city while cities remain."""
-    chosen: list[PlanetQuery] = []
+    chosen: list[UnseenPhoto] = []
     for kind, share in (("street", queries - queries // 2), ("photo", queries // 2)):
         unseen = [query for query in planet.unseen if query.kind == kind and query.role == "test"]
         cities = list({query.city.number: query for query in reversed(unseen)}.values())[::-1]

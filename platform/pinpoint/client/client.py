@@ -157,7 +157,7 @@ class Client:
     # --- batches -----------------------------------------------------------------------------
 
     def open_batch(self, source: Id) -> Json:
-        """Open an upload set for a source, by name or id."""
+        """Open a batch for a source, by name or id."""
         batch: Json = self._wire.call("POST", "/v1/batches", body={"source": str(source)})
         return batch
 
@@ -167,10 +167,10 @@ class Client:
         files: Mapping[str, Path | bytes],
         metadata_overrides: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Json:
-        """Add files to an open upload set in one request, without retries.
+        """Add files to an open batch in one request, without retries.
 
         Args:
-            batch_id: The upload set.
+            batch_id: The batch.
             files: Name in the source → path or bytes.
             metadata_overrides: Name → known metadata of the file (`lat`, `lon`, `captured_at`, …).
         """
@@ -189,19 +189,19 @@ class Client:
         return added
 
     def close_batch(self, batch_id: Id) -> Json:
-        """Close an upload set: it accepts no more files."""
+        """Close a batch: it accepts no more files."""
         batch: Json = self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/close")
         return batch
 
     def batch(self, batch_id: Id) -> Json:
-        """Return the status of an upload set."""
+        """Return the status of a batch."""
         batch: Json = self._wire.call("GET", f"/v1/batches/{_to_path_segment(batch_id)}")
         return batch
 
     def batches(
         self, limit: int = 50, before: Id | None = None, *, id_prefix: str | None = None
     ) -> Json:
-        """List a page of upload sets, newest first: `{"batches": [...], "next": id | None}`."""
+        """List a page of batches, newest first: `{"batches": [...], "next": id | None}`."""
         query = {
             "limit": limit,
             "before": None if before is None else str(before),
@@ -213,7 +213,7 @@ class Client:
     def items(
         self, batch_id: Id, *, status: str | None = None, after: int = 0, limit: int = 200
     ) -> Json:
-        """List a page of an upload set's files: `{"items": [...], "next": position | None}`."""
+        """List a page of a batch's files: `{"items": [...], "next": position | None}`."""
         query = {"status": status, "after": after, "limit": limit}
         page: Json = self._wire.call(
             "GET", f"/v1/batches/{_to_path_segment(batch_id)}/items", query=query

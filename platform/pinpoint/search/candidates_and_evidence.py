@@ -85,7 +85,7 @@ def resolve_query_exclusions(exclusions: Exclusions, context: SearchContext) -> 
     Near-duplicates are not resolved, because only retrieval and evidence can detect them.
     """
     with context.stopwatch.stage("exclude"):
-        return exclusion_filter.resolve_exclusions(
+        return exclusion_filter.resolve_excluded_ids(
             exclusions, organization_id=context.organization_id, database=context.database
         )
 

@@ -49,8 +49,8 @@ def locate_by_coordinates(
         decision = answer.decide_coordinates(ranked, compared.positions, compared.mass)
     provenance = answer.Provenance(
         contract=encoder.contract,
-        ranker=coordinate_search.NAME,
-        engine=coordinate_search.NAME,
+        ranker=coordinate_search.COORDINATE_RANKER,
+        engine=coordinate_search.COORDINATE_RANKER,
         build=coordinates.digest[:16],
         note=coordinate_search.NOTE,
     )

@@ -28,7 +28,7 @@ from pinpoint.records import (
     Vector,
 )
 
-NAME: Final = "places"
+COORDINATE_RANKER: Final = "places"
 NOTE: Final = (
     "Answered from the coordinate list of the bundle, without gallery photos and therefore "
     "without evidence. Masses compare the coordinates of that list; they depend on its density."

@@ -9,7 +9,7 @@ from pinpoint.ports import Database
 from pinpoint.records import Exclusions
 
 
-def resolve_exclusions(
+def resolve_excluded_ids(
     exclusions: Exclusions, *, organization_id: UUID, database: Database
 ) -> Exclusions:
     """Replace hashes, creators and sequences in exclusions by the ids of their rows.

@@ -50,9 +50,12 @@ from pinpoint.settings import SearchSettings
 Ranker = Callable[
     [Vector, Sequence[Candidate], Mapping[UUID, Sequence[Evidence]]], tuple[RankedCandidate, ...]
 ]
-RANKERS: Final[Mapping[str, Ranker]] = {vote.NAME: vote.rank_by_vote, vote.TOP1: vote.rank_top1}
+RANKERS: Final[Mapping[str, Ranker]] = {
+    vote.VOTE_RANKER: vote.rank_by_vote,
+    vote.TOP1: vote.rank_top1,
+}
 """Rankers that need no weights, by the name used in answers."""
-RERANK: Final = rerank.NAME
+RERANK: Final = rerank.RERANK_RANKER
 RANKER_NAMES: Final = (*RANKERS, RERANK)
 
 
@@ -214,9 +217,9 @@ def _select_reranker(
     ranker: str | None, reranker: Reranker | None, contract: Contract
 ) -> Reranker | None:
     """The reranker, unless another ranker is requested or there is none."""
-    if ranker == rerank.NAME and reranker is None:
+    if ranker == rerank.RERANK_RANKER and reranker is None:
         raise BadRequestError(f"{contract.name}: {rerank.NO_RERANKER}")
-    return reranker if ranker in (None, rerank.NAME) else None
+    return reranker if ranker in (None, rerank.RERANK_RANKER) else None
 
 
 def _select_evidence_settings(
@@ -232,7 +235,7 @@ def _rank_without_weights(
     ranker: str | None, vector: Vector, found: CandidatesAndEvidence
 ) -> Ranking:
     """Rank with the requested ranker of `RANKERS`, otherwise with the vote."""
-    name = ranker or vote.NAME
+    name = ranker or vote.VOTE_RANKER
     ranked = RANKERS[name](vector, found.candidates, found.evidence)
     return Ranking(ranked=ranked, ranker=name, reason=None if ranker else rerank.NO_RERANKER)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from pinpoint.records import Candidate, RankedCandidate, Ranking, RerankOutput
 
-NAME: Final = "rerank"
+RERANK_RANKER: Final = "rerank"
 NO_RERANKER: Final = "the bundle has no reranker"
 """Reason why the vote ranked an answer."""
 
@@ -57,4 +57,4 @@ def order_by_reranker(
                 attention=attention,
             )
         )
-    return Ranking(ranked=tuple(reranked), ranker=NAME, null_score=judgement.null)
+    return Ranking(ranked=tuple(reranked), ranker=RERANK_RANKER, null_score=judgement.null)

@@ -42,7 +42,7 @@ from pinpoint.records import (
 )
 from pinpoint.vector_math import cosine_similarity
 
-NAME: Final = "vote"
+VOTE_RANKER: Final = "vote"
 TOP1: Final = "top1"
 SCALES_M: Final = (100.0, 1_000.0, 25_000.0)
 EVIDENCE_WEIGHT: Final = 0.25

@@ -40,7 +40,7 @@ _DESCRIPTION_FILE: Final = "planet.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanetQuery:
+class UnseenPhoto:
     """A query photo, which is in no gallery, and its ground truth."""
 
     path: Path
@@ -60,7 +60,7 @@ class Planet:
     digest: str
     gallery: int
     """Number of images in all galleries; a panorama counts once."""
-    unseen: tuple[PlanetQuery, ...]
+    unseen: tuple[UnseenPhoto, ...]
 
     @property
     def labels(self) -> Path:
@@ -129,8 +129,8 @@ def make_planet(
     )
 
 
-def _query_photo(folder: Path, shot: Shot) -> PlanetQuery:
-    return PlanetQuery(
+def _query_photo(folder: Path, shot: Shot) -> UnseenPhoto:
+    return UnseenPhoto(
         path=folder / shot_path(shot),
         point=shot.point,
         kind=shot.kind,

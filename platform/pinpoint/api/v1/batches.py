@@ -1,4 +1,4 @@
-"""`/v1/batches`: upload sets (batches), their files and the status of each file."""
+"""`/v1/batches`: batches (batches), their files and the status of each file."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ async def upload_form(request: Request, services: AppServices) -> AsyncIterator[
     "",
     operation_id="open_batch",
     status_code=201,
-    summary="Open an upload set for a source",
+    summary="Open a batch for a source",
     responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
 def open_batch(caller: IngestCaller, services: AppServices, body: BatchIn) -> BatchOut:
-    """Open an upload set. Then upload files to it and close it."""
+    """Open a batch. Then upload files to it and close it."""
     with services.database.write(caller.organization_id) as catalog:
         batch = catalog.open_batch(catalog.source(body.source).id)
     return BatchOut.of(batch)
@@ -111,7 +111,7 @@ def open_batch(caller: IngestCaller, services: AppServices, body: BatchIn) -> Ba
     "/{batch_id}/images",
     operation_id="upload_images",
     status_code=202,
-    summary="Add files to an open upload set",
+    summary="Add files to an open batch",
     responses=problems.problem_responses(400, 401, 403, 404, 409, 413, 415, 422, 503),
     openapi_extra=forms.openapi_body(UploadForm, file="files", many=True, required=True),
 )
@@ -178,11 +178,11 @@ def upload_images(
 @router.post(
     "/{batch_id}/close",
     operation_id="close_batch",
-    summary="Close an upload set for uploads",
+    summary="Close a batch for uploads",
     responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def close_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> BatchOut:
-    """Close an upload set: it accepts no more files. Repeating the call has no effect."""
+    """Close a batch: it accepts no more files. Repeating the call has no effect."""
     with services.database.write(caller.organization_id) as catalog:
         return BatchOut.of(catalog.close_batch(batch_id))
 
@@ -190,7 +190,7 @@ def close_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) 
 @router.get(
     "",
     operation_id="list_batches",
-    summary="Upload sets, newest first",
+    summary="Batches, newest first",
     responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
 def list_batches(
@@ -200,7 +200,7 @@ def list_batches(
     before: Annotated[UUID | None, Query(description="`next` of the previous page.")] = None,
     id_prefix: IdPrefix = None,
 ) -> BatchesOut:
-    """List upload sets, newest first, one page at a time."""
+    """List batches, newest first, one page at a time."""
     with services.database.read(caller.organization_id) as catalog:
         page = catalog.batches(limit, before, cursors.normalize_id_prefix(id_prefix))
     return BatchesOut(
@@ -212,11 +212,11 @@ def list_batches(
 @router.get(
     "/{batch_id}",
     operation_id="get_batch",
-    summary="Status of an upload set",
+    summary="Status of a batch",
     responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def get_batch(batch_id: BatchId, caller: ReadCaller, services: AppServices) -> BatchOut:
-    """Return one upload set with its counts."""
+    """Return one batch with its counts."""
     with services.database.read(caller.organization_id) as catalog:
         batch = catalog.batch(batch_id)
         has_errors = batch.rejected + batch.failed > 0
@@ -226,7 +226,7 @@ def get_batch(batch_id: BatchId, caller: ReadCaller, services: AppServices) -> B
 @router.get(
     "/{batch_id}/items",
     operation_id="list_items",
-    summary="The files of an upload set",
+    summary="The files of a batch",
     responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def list_items(
@@ -268,7 +268,7 @@ def retry_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) 
     responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def cancel_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> CanceledOut:
-    """Close an upload set and cancel its waiting files; files in progress finish."""
+    """Close a batch and cancel its waiting files; files in progress finish."""
     with services.database.write(caller.organization_id) as catalog:
         canceled = catalog.cancel_batch(batch_id)
         batch = catalog.batch(batch_id)

@@ -42,7 +42,7 @@ def _disc_table(report: Mapping[str, Any]) -> str:
         "arm",
         "region",
         "status",
-        "contains the truth %",
+        "contains the ground truth %",
         "median radius km",
         "stated",
     )
@@ -74,7 +74,7 @@ def _hdr_tables(report: Mapping[str, Any]) -> list[str]:
         "arm",
         "stratum",
         "highest-density region",
-        "contains the truth %",
+        "contains the ground truth %",
         "median km²",
         "stated",
     )

@@ -157,7 +157,7 @@ def _draw_worst(arm: Arm, metrics: ArmMetrics, load_photo: LoadPhoto) -> Figure:
         _draw_photo(axes, load_photo(arm.files[row]))
         lines = (
             _shorten_name(arm.files[row]),
-            f"truth {_format_degrees(arm.truth[row])}",
+            f"ground truth {_format_degrees(arm.truth[row])}",
             f"answer {_format_degrees(arm.answers[row])}",
             f"{metrics.error_km[index]:,.1f} km"
             + (", placeholder" if metrics.placeholder[index] else ""),

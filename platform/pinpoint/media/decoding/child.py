@@ -22,7 +22,7 @@ from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin
 
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.decoding.decode_request import THREADS, DecodeRequest
-from pinpoint.media.decoding.image_reader import open_picture, read_picture
+from pinpoint.media.decoding.image_reader import open_image, read_image
 from pinpoint.media.decoding.pipe import read_header, write_all
 from pinpoint.media.decoding.sandbox import Measure, confine
 from pinpoint.media.decoding.warmup import load_everything
@@ -75,7 +75,7 @@ def write_ready(stream: BinaryIO, measures: Iterable[Measure]) -> None:
 def _handle_request(stream: BinaryIO, data: bytes, request: DecodeRequest) -> None:
     """Write one message for one file: a refusal, or metadata and faces."""
     try:
-        header, chunks = read_picture(open_picture(data, request), request)
+        header, chunks = read_image(open_image(data, request), request)
     except RejectedFileError as refused:
         header, chunks = {"reason": refused.reason, "detail": refused.detail[:300]}, []
     except MemoryError:

@@ -201,7 +201,7 @@ class _ChildAnswer:
         Raises:
             RejectedFileError: The file has no usable position or time.
         """
-        picture = FileProperties(
+        properties = FileProperties(
             format=self._format,
             width_px=self._size[0],
             height_px=self._size[1],
@@ -210,9 +210,9 @@ class _ChildAnswer:
             panorama=self._panorama,
         )
         if query:
-            capture = query_capture(picture)
+            capture = query_capture(properties)
         else:
-            capture = make_capture(picture, self._facts, metadata_override, datetime.now(UTC))
+            capture = make_capture(properties, self._facts, metadata_override, datetime.now(UTC))
         if not self._faces:
             raise RejectedFileError("decoder_crashed", "the decoding child sent no image")
         faces = tuple(

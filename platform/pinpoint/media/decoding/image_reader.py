@@ -38,7 +38,7 @@ _PLUGINS: Final[Mapping[str, tuple[str, ...]]] = {
 _DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_IFDS, _ICC_TAG, _XMP_TAG = 50706, 254, 330, 34675, 700
 
 
-def open_picture(data: bytes, request: DecodeRequest) -> Image.Image:
+def open_image(data: bytes, request: DecodeRequest) -> Image.Image:
     """Read the header and check all limits, without decoding pixels.
 
     Raises:
@@ -63,9 +63,7 @@ def open_picture(data: bytes, request: DecodeRequest) -> Image.Image:
     return image
 
 
-def read_picture(
-    image: Image.Image, request: DecodeRequest
-) -> tuple[dict[str, object], list[bytes]]:
+def read_image(image: Image.Image, request: DecodeRequest) -> tuple[dict[str, object], list[bytes]]:
     """Metadata and faces of an opened image, as a message.
 
     Raises:

@@ -42,27 +42,30 @@ class FileProperties:
     """Full width and height of the sphere, if the image was cut into faces."""
 
 
-def query_capture(picture: FileProperties) -> CaptureMetadata:
+def query_capture(properties: FileProperties) -> CaptureMetadata:
     """The capture of a query photo, without any of its metadata, in particular its position."""
     return CaptureMetadata(
         point=Point(0.0, 0.0),
         position_source="none",
-        panorama=_build_panorama(picture, None),
-        format=picture.format,
-        width_px=picture.width_px,
-        height_px=picture.height_px,
-        sha256=picture.sha256,
-        size_bytes=picture.size_bytes,
+        panorama=_build_panorama(properties, None),
+        format=properties.format,
+        width_px=properties.width_px,
+        height_px=properties.height_px,
+        sha256=properties.sha256,
+        size_bytes=properties.size_bytes,
     )
 
 
 def make_capture(
-    picture: FileProperties, facts: RawMetadata, metadata_override: MetadataOverride, now: datetime
+    properties: FileProperties,
+    facts: RawMetadata,
+    metadata_override: MetadataOverride,
+    now: datetime,
 ) -> CaptureMetadata:
     """Merge the metadata of the file, the override and the stored layers of the catalog.
 
     Args:
-        picture: Properties of the decoded file.
+        properties: Properties of the decoded file.
         facts: Metadata of the file.
         metadata_override: A manifest row or upload fields, a track, and the catalog's layers.
         now: Current time, UTC.
@@ -73,7 +76,7 @@ def make_capture(
     """
     new_layers: dict[LayerName, Layer] = {}
     capture_time = read_file_time(facts, metadata_override)
-    new_layers["file"], refusals = _read_file_layer(picture, facts, capture_time, now)
+    new_layers["file"], refusals = _read_file_layer(properties, facts, capture_time, now)
     manifest = _read_manifest_layer(metadata_override)
     if manifest is not None:
         new_layers["manifest"] = manifest
@@ -99,11 +102,11 @@ def make_capture(
     merged = merge_layers(
         update_layers(metadata_override.stored_layers, new_layers, same_bytes=True)
     )
-    return _build_capture(picture, facts, metadata_override, new_layers, merged)
+    return _build_capture(properties, facts, metadata_override, new_layers, merged)
 
 
 def _read_file_layer(
-    picture: FileProperties, facts: RawMetadata, capture_time: CaptureTime, now: datetime
+    properties: FileProperties, facts: RawMetadata, capture_time: CaptureTime, now: datetime
 ) -> tuple[Layer, dict[str, RejectedFileError]]:
     """The file's layer, and the refusals of its position and time if they are unusable."""
     refusals: dict[str, RejectedFileError] = {}
@@ -120,7 +123,7 @@ def _read_file_layer(
         check_time(captured_at, now)
     except RejectedFileError as refused:
         refusals["captured_at"], captured_at = refused, None
-    pose = facts.pose_heading_deg if picture.panorama else None
+    pose = facts.pose_heading_deg if properties.panorama else None
     layer = Layer(
         position=point,
         position_source=facts.position_source if point else None,
@@ -225,7 +228,7 @@ def _add_refusals(layer: Layer, refusals: dict[str, RejectedFileError]) -> Layer
 
 
 def _build_capture(
-    picture: FileProperties,
+    properties: FileProperties,
     facts: RawMetadata,
     metadata_override: MetadataOverride,
     new_layers: dict[LayerName, Layer],
@@ -247,25 +250,25 @@ def _build_capture(
         sequence=merged.sequence,
         license=merged.license,
         panorama_id=merged.panorama_id,
-        panorama=_build_panorama(picture, merged.heading_deg),
-        format=picture.format,
-        width_px=picture.width_px,
-        height_px=picture.height_px,
-        sha256=picture.sha256,
-        size_bytes=picture.size_bytes,
+        panorama=_build_panorama(properties, merged.heading_deg),
+        format=properties.format,
+        width_px=properties.width_px,
+        height_px=properties.height_px,
+        sha256=properties.sha256,
+        size_bytes=properties.size_bytes,
         attributes=merge_attributes(facts.attributes, layers),
         file_attributes=dict(facts.attributes),
         layers=new_layers,
     )
 
 
-def _build_panorama(picture: FileProperties, heading_deg: float | None) -> Panorama | None:
-    if picture.panorama is None:
+def _build_panorama(properties: FileProperties, heading_deg: float | None) -> Panorama | None:
+    if properties.panorama is None:
         return None
     return Panorama(
         heading_deg=heading_deg,
-        full_width_px=picture.panorama[0],
-        full_height_px=picture.panorama[1],
+        full_width_px=properties.panorama[0],
+        full_height_px=properties.panorama[1],
     )
 
 

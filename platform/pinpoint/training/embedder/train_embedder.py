@@ -67,7 +67,7 @@ class TrainingResult:
     report: Mapping[str, Any]
 
 
-def train_embedder(
+def train_embedder(  # noqa: PLR0913 - see long_functions.toml
     config: EmbedderConfig,
     folder: Path,
     *,

@@ -32,7 +32,7 @@ def refill_slots(rows: InputRow, photos: EmbeddingTable, slots: CandidateSlots) 
     """Rows with the candidates that the search would select among the present ones.
 
     Args:
-        rows: Rows with room for R candidates; `present` marks the remaining ones.
+        rows: Rows with R candidate slots; `present` marks the remaining ones.
         photos: Vectors of the candidates.
         slots: Number of slots.
     """

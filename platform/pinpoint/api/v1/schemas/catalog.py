@@ -117,7 +117,7 @@ class ErasedOut(BaseModel):
 
 
 class BatchIn(_RequestModel):
-    """Request to open an upload set."""
+    """Request to open a batch."""
 
     source: Annotated[
         Text,
@@ -126,7 +126,7 @@ class BatchIn(_RequestModel):
 
 
 class BatchOut(_ResponseModel):
-    """An upload set; `received + stored + indexed + … + canceled == items`."""
+    """A batch; `received + stored + indexed + … + canceled == items`."""
 
     id: UUID
     source_id: UUID

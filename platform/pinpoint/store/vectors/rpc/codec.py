@@ -149,7 +149,7 @@ def _decode_vector(_: type, value: object) -> Array:
     return _NO_VECTOR
 
 
-def check_storable_time(value: datetime | None) -> None:
+def check_aware_time(value: datetime | None) -> None:
     """Check that a time has a zone and is in range in UTC.
 
     Raises:
@@ -169,8 +169,8 @@ def check_storable_time(value: datetime | None) -> None:
 
 def check_filter(where: IndexFilter) -> IndexFilter:
     """The filter, after its times are checked."""
-    check_storable_time(where.since)
-    check_storable_time(where.until)
+    check_aware_time(where.since)
+    check_aware_time(where.until)
     return where
 
 
@@ -178,7 +178,7 @@ def pack_points(points: Sequence[IndexPoint]) -> tuple[Fields, list[Array]]:
     """Fields of points, and one array `[n, D]` per channel with the indexes of its points."""
     channels: dict[tuple[str, int], list[int]] = {}
     for row, point in enumerate(points):
-        check_storable_time(point.captured_at)
+        check_aware_time(point.captured_at)
         for name, vector in point.vectors.items():
             if vector.ndim != 1:
                 raise errors.BadRequestError(
@@ -204,7 +204,7 @@ def unpack_points(fields: Fields, arrays: Sequence[Array]) -> list[IndexPoint]:
                 raise ValueError("vector without a point")
             vectors[row][name] = vector
     for point, named in zip(points, vectors, strict=True):
-        check_storable_time(point.captured_at)
+        check_aware_time(point.captured_at)
         if point.vectors.keys() != named.keys():
             raise ValueError("point without its vectors")
     return [replace(point, vectors=named) for point, named in zip(points, vectors, strict=True)]
