@@ -157,8 +157,8 @@ def _check_figures(folder, after):
 
 def _check_foreign(folder, calibration):
     for other, words in (
-        (replace(calibration, contract="0" * 64), "was fitted on the bundle world-tiny"),
-        (replace(calibration, weights="0" * 64), "was fitted with another reranker"),
+        (replace(calibration, contract_digest="0" * 64), "was fitted on the bundle world-tiny"),
+        (replace(calibration, reranker_digest="0" * 64), "was fitted with another reranker"),
     ):
         write_calibration(folder, other)
         bundle = read_bundle(folder)

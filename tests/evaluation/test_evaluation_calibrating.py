@@ -97,7 +97,7 @@ def test_strata_depend_on_kind_and_density_only(fitted):
         ("photo", 0.0, ("photo, sparse", "photo", "all")),
         ("street", 1e9, ("street, dense", "street", "all")),
     ):
-        changed = replace(features, kind=kind, density=density)
+        changed = replace(features, kind=kind, gallery_density=density)
         assert posteriors.group_names(changed, fitted.density_thresholds) == expected
         assert posterior.compute_posterior(changed, fitted).stratum == next(
             name for name in expected if name in fitted.strata
@@ -212,16 +212,20 @@ def test_calibration_file_round_trips_and_invalid_files_are_rejected(fitted, tmp
 
     refused(text.replace('"temperature": ', '"temperature": 1', 1), "digest differs")
     refused(text[:-40], "not a calibration")
-    refused(text.replace('"format": 2', '"format": 1'), "format 1")
+    refused(text.replace('"format": 3', '"format": 2'), "format 2")
     (tmp_path / "calibration-top1.json").write_text(text)
     refused(text, "but its name says another")
     for changed, words in (
         (
-            {"abstention": replace(fitted.abstention, unsupported=(0.0,) * 4)},
+            {"abstention": replace(fitted.abstention, not_in_gallery_coefficients=(0.0,) * 4)},
             "coverage model",
         ),
         (
-            {"strata": {"all": replace(fitted.strata["all"], elsewhere=(0.0,) * 4)}},
+            {
+                "strata": {
+                    "all": replace(fitted.strata["all"], outside_candidates_coefficients=(0.0,) * 4)
+                }
+            },
             "no coefficient",
         ),
     ):
@@ -231,6 +235,6 @@ def test_calibration_file_round_trips_and_invalid_files_are_rejected(fitted, tmp
         write_calibration(
             tmp_path,
             replace(
-                fitted, strata={"all": replace(fitted.strata["all"], kernel_shares=(1, 1, 1, 1))}
+                fitted, strata={"all": replace(fitted.strata["all"], kernel_weights=(1, 1, 1, 1))}
             ),
         )

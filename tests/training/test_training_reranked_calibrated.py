@@ -105,7 +105,7 @@ def test_an_answer_is_withheld_where_the_null_outweighs_the_candidates(calibrate
         "four photos without a gallery are too few"
     )
     only_null = {
-        name: replace(fit, elsewhere=(0.0, 0.0, 0.0, 0.0, 1.0))
+        name: replace(fit, outside_candidates_coefficients=(0.0, 0.0, 0.0, 0.0, 1.0))
         for name, fit in found.strata.items()
     }
     answer = locate(calibrated, planet, world, strata=only_null)
@@ -114,7 +114,7 @@ def test_an_answer_is_withheld_where_the_null_outweighs_the_candidates(calibrate
     wanted = null / (null + np.exp(scores).sum())
     assert answer.believed.belief.elsewhere == pytest.approx(wanted)
     for above, abstained in ((0.99 * wanted, "outside_candidates"), (1.01 * wanted, None)):
-        abstention = replace(found.abstention, above=float(above))
+        abstention = replace(found.abstention, threshold=float(above))
         said = locate(calibrated, planet, world, strata=only_null, abstention=abstention)
         assert said.believed.abstained == abstained
         assert said.point == answer.point, "the best guess is still said"
