@@ -203,7 +203,7 @@ def draw_map(report: Json, path: Path) -> None:
 
     map_answers = [
         MapAnswer(
-            truth=_to_point(photo["truth"]),
+            ground_truth=_to_point(photo["truth"]),
             answer=photo["answer"] and _to_point(photo["answer"]),
             inside=photo["inside"] is True,
             guess=photo["abstained"] is not None,

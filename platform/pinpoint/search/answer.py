@@ -46,12 +46,12 @@ class Decision:
     """Result computed from ranked candidates or ranked coordinates."""
 
     point: Point | None
-    regions: tuple[CredibleDisc, ...]
+    credible_discs: tuple[CredibleDisc, ...]
     citations: tuple[Citation, ...] = ()
     ranked: tuple[RankedCandidate, ...] = ()
     ranked_coordinates: tuple[RankedCoordinate, ...] = ()
-    considered: int
-    believed: CalibratedResult = field(default_factory=CalibratedResult)
+    num_candidates: int
+    calibrated_result: CalibratedResult = field(default_factory=CalibratedResult)
 
 
 def decide_answer(
@@ -73,23 +73,23 @@ def decide_answer(
         The decision; without candidates its point is None and it is otherwise empty.
     """
     if not ranked:
-        return Decision(point=None, regions=(), considered=0, believed=believed)
+        return Decision(point=None, credible_discs=(), num_candidates=0, calibrated_result=believed)
     # A reranker may move the position of a candidate by kilometers. The answer and the citations
     # use the same positions, so that the cited photos support the answer.
-    positions = lat_lon([entry.refined or entry.candidate.point for entry in ranked])
-    mass = np.array([entry.mass for entry in ranked])
-    if believed.belief is None:
+    positions = lat_lon([entry.refined_position or entry.candidate.point for entry in ranked])
+    mass = np.array([entry.weight for entry in ranked])
+    if believed.posterior is None:
         point, regions = _select_mode_and_regions(positions, mass, num_modes=len(ranked))
     else:
-        point, regions = believed.belief.point, believed.belief.regions
+        point, regions = believed.posterior.point, believed.posterior.credible_discs
     distances_m = haversine_m(positions, lat_lon([point])[0])
     return Decision(
         point=point,
-        regions=regions,
+        credible_discs=regions,
         citations=_collect_citations(ranked, distances_m, point, reader, cited),
         ranked=tuple(ranked),
-        considered=len(ranked),
-        believed=believed,
+        num_candidates=len(ranked),
+        calibrated_result=believed,
     )
 
 
@@ -106,13 +106,16 @@ def decide_coordinates(
     if not best:
         return Decision(
             point=None,
-            regions=(),
-            considered=0,
-            believed=CalibratedResult(abstained="no_candidates"),
+            credible_discs=(),
+            num_candidates=0,
+            calibrated_result=CalibratedResult(abstention_reason="no_candidates"),
         )
     point, regions = _select_mode_and_regions(positions, mass, num_modes=len(best))
     return Decision(
-        point=point, regions=regions, ranked_coordinates=tuple(best), considered=len(mass)
+        point=point,
+        credible_discs=regions,
+        ranked_coordinates=tuple(best),
+        num_candidates=len(mass),
     )
 
 
@@ -141,22 +144,22 @@ def build_answer(
     """
     return Answer(
         point=decision.point,
-        regions=decision.regions,
-        calibrated=decision.believed.belief is not None,
+        credible_discs=decision.credible_discs,
+        calibrated=decision.calibrated_result.posterior is not None,
         ranked=decision.ranked,
         citations=decision.citations,
         bundle=contract.name,
         bundle_digest=contract.digest,
         bundle_note=contract.note,
         ranker=ranker,
-        ranker_reason=reason,
+        ranker_fallback_reason=reason,
         index_engine=engine,
         index_build=build,
-        candidates_considered=decision.considered,
+        num_candidates=decision.num_candidates,
         timings_ms=timings_ms,
-        places=decision.ranked_coordinates,
-        note=note,
-        believed=decision.believed,
+        coordinates=decision.ranked_coordinates,
+        warnings=note,
+        calibrated_result=decision.calibrated_result,
     )
 
 
@@ -168,7 +171,8 @@ def _select_mode_and_regions(
     away_m = haversine_m(positions, answer)
     regions = tuple(
         CredibleDisc(
-            mass=share, radius_m=max(radius_for_mass_m(away_m, mass, share), POSITION_ERROR_M)
+            probability=share,
+            radius_m=max(radius_for_mass_m(away_m, mass, share), POSITION_ERROR_M),
         )
         for share in REGION_PROBABILITIES
     )
@@ -195,7 +199,7 @@ def _collect_citations(
     candidates = {entry.candidate.id: entry.candidate.score for entry in near_entries}
     evidence: dict[UUID, float] = {}
     kinds: dict[UUID, SourceKind] = {
-        entry.candidate.id: entry.candidate.kind for entry in near_entries
+        entry.candidate.id: entry.candidate.source_kind for entry in near_entries
     }
     first_copies: dict[str, UUID] = {}
     for entry in near_entries:
@@ -204,7 +208,7 @@ def _collect_citations(
             first = first_copies.setdefault(photo.content_key or str(photo.id), photo.id)
             if photo.id not in candidates and photo.id == first:
                 evidence[photo.id] = similarity
-                kinds[photo.id] = photo.kind
+                kinds[photo.id] = photo.source_kind
     by_similarity = dict(sorted(evidence.items(), key=lambda item: (-item[1], item[0].int)))
 
     # Reads twice as many images as are cited, to replace images that were deleted.
@@ -252,7 +256,7 @@ def _build_citation(
         role=role,
         source_id=image.source_id,
         source=image.source,
-        kind=image.kind,
+        source_kind=image.kind,
         license=image.license,
         attribution=image.attribution,
         point=image.point,
@@ -264,7 +268,7 @@ def _build_citation(
                 source_id=copy.source_id,
                 source=copy.source,
                 file_name=copy.file_name,
-                kind=copy.kind,
+                source_kind=copy.kind,
                 license=copy.license,
                 attribution=copy.attribution,
             )

@@ -40,7 +40,7 @@ def locate_by_coordinates(
         compared = coordinate_search.compare_coordinates(vector, coordinates, limits)
     with watch.stage("decide"):
         ranked = coordinate_search.select_best(compared, settings.candidates)
-        decision = answer.decide_coordinates(ranked, compared.positions, compared.mass)
+        decision = answer.decide_coordinates(ranked, compared.positions, compared.weight)
     return answer.build_answer(
         decision,
         contract,

@@ -42,7 +42,7 @@ class ComparedCoordinates:
     positions: LatLon
     score: NDArray[np.float64]
     """Cosine similarity, rounded to six digits."""
-    mass: NDArray[np.float64]
+    weight: NDArray[np.float64]
     """Sums to 1."""
 
 
@@ -53,10 +53,10 @@ def require_coordinates(limits: SearchFilter) -> None:
         BadRequest: The filter uses source kinds, sources or times, which only images have.
     """
     unsupported = {
-        "kinds": limits.kinds,
+        "kinds": limits.source_kinds,
         "sources": limits.source_ids,
-        "since": limits.since,
-        "until": limits.until,
+        "since": limits.captured_after,
+        "until": limits.captured_before,
     }
     used_names = [name for name, value in unsupported.items() if value]
     if used_names:
@@ -86,17 +86,17 @@ def compare_coordinates(
     return ComparedCoordinates(
         positions=coordinates.positions[inside[order]],
         score=score,
-        mass=exponentials / (exponentials.sum() or 1.0),
+        weight=exponentials / (exponentials.sum() or 1.0),
     )
 
 
 def select_best(compared: ComparedCoordinates, limit: int) -> tuple[RankedCoordinate, ...]:
     """The first `limit` coordinates as records."""
     rows = zip(
-        compared.positions.tolist(), compared.score.tolist(), compared.mass.tolist(), strict=True
+        compared.positions.tolist(), compared.score.tolist(), compared.weight.tolist(), strict=True
     )
     return tuple(
-        RankedCoordinate(point=Point(*position), score=score, mass=mass)
+        RankedCoordinate(point=Point(*position), score=score, weight=mass)
         for position, score, mass in islice(rows, limit)
     )
 

@@ -176,7 +176,7 @@ def locate_encoded(
         contract,
         watch.read(),
         ranker=ranking.ranker,
-        reason=ranking.reason,
+        reason=ranking.fallback_reason,
         engine=info.engine,
         build=info.build,
     )
@@ -319,4 +319,6 @@ def _rank_without_weights(
     """
     name = ranker or vote.NAME
     ranked = RANKERS[name](vector, candidates, evidence_by_candidate)
-    return Ranking(ranked=ranked, ranker=name, reason=None if ranker else rerank.NO_RERANKER)
+    return Ranking(
+        ranked=ranked, ranker=name, fallback_reason=None if ranker else rerank.NO_RERANKER
+    )

@@ -65,12 +65,14 @@ def calibrate_result(
         contract, ranking.ranker, limits, search.model_dump(mode="json")
     )
     if not ranking.ranked:
-        return CalibratedResult(note=note, abstained="no_candidates")
-    features = query_features(ranking.ranked, kind=kind, null_logit=ranking.null_score)
+        return CalibratedResult(note=note, abstention_reason="no_candidates")
+    features = query_features(ranking.ranked, kind=kind, null_logit=ranking.no_match_logit)
     if calibration is None:
-        return CalibratedResult(asked=features, note=note)
+        return CalibratedResult(features=features, note=note)
     belief = compute_posterior(features, calibration, search.optimize_for_radius_km)
-    return CalibratedResult(asked=features, belief=belief, note=note, abstained=belief.abstained)
+    return CalibratedResult(
+        features=features, posterior=belief, note=note, abstention_reason=belief.abstention_reason
+    )
 
 
 def query_features(
@@ -83,13 +85,17 @@ def query_features(
         kind: Source kind of the query, as given by the caller.
         null_logit: Logit of a reranker's no-match candidate.
     """
-    points = [entry.refined or entry.candidate.point for entry in ranked]
-    scored = all(entry.score is not None for entry in ranked)
+    points = [entry.refined_position or entry.candidate.point for entry in ranked]
+    scored = all(entry.rerank_logit is not None for entry in ranked)
     return QueryFeatures(
         kind=kind,
         points=tuple((point.lat, point.lon) for point in points),
         logits=tuple(
-            float(entry.score if scored and entry.score is not None else _log_mass(entry.mass))
+            float(
+                entry.rerank_logit
+                if scored and entry.rerank_logit is not None
+                else _log_mass(entry.weight)
+            )
             for entry in ranked
         ),
         null_logit=null_logit,
@@ -115,9 +121,15 @@ def select_calibration(
     ]
     if changed_settings:
         return None, f"it was fitted with other search settings: {', '.join(changed_settings)}"
-    if limits.circle or limits.box or limits.polygon or limits.since or limits.until:
+    if (
+        limits.circle
+        or limits.box
+        or limits.polygon
+        or limits.captured_after
+        or limits.captured_before
+    ):
         return None, "queries with a filter in space or time are not calibrated"
-    if set(limits.kinds) != set(calibration.kinds):
+    if set(limits.source_kinds) != set(calibration.kinds):
         return None, "it was fitted on other source kinds than those of the filter"
     return calibration, calibration.note
 
@@ -175,13 +187,13 @@ def compute_posterior(
     return Posterior(
         stratum=stratum,
         point=Point(lat=float(answer[0]), lon=float(answer[1])),
-        within=_probability_within(belief, answer, fit),
-        elsewhere=elsewhere,
-        unsupported=unsupported,
-        regions=_credible_discs(belief, answer, fit.radius_levels),
-        areas=_credible_regions(belief, nodes, fit.region_levels),
+        probability_within_km=_probability_within(belief, answer, fit),
+        p_outside_candidates=elsewhere,
+        p_not_in_gallery=unsupported,
+        credible_discs=_credible_discs(belief, answer, fit.radius_levels),
+        credible_regions=_credible_regions(belief, nodes, fit.region_levels),
         names=_place_names(features, mass),
-        abstained=abstention.signal
+        abstention_reason=abstention.signal
         if abstention_probability is not None and abstention_probability > abstention.above
         else None,
     )
@@ -205,7 +217,7 @@ def _credible_discs(
     masses = np.minimum(np.array(list(levels.values())), 1.0)
     radii_m = (1_000.0 * kernels.radius_for_mass_km(belief, answer, masses)).tolist()
     return tuple(
-        CredibleDisc(mass=float(share), radius_m=radius_m)
+        CredibleDisc(probability=float(share), radius_m=radius_m)
         for share, radius_m in zip(levels, radii_m, strict=True)
     )
 
@@ -220,7 +232,7 @@ def _credible_regions(
         boxes = hdr.hdr_boxes(belief, kernels.hdr_log_density(log_densities, weights, level))
         regions.append(
             CredibleRegion(
-                share=float(share),
+                probability=float(share),
                 level=min(level, 1.0),
                 area_km2=hdr.area_km2(boxes),
                 boxes=tuple((s, w, n, e) for s, w, n, e in boxes.tolist()),
@@ -242,7 +254,7 @@ def _place_names(features: QueryFeatures, mass: Floats) -> tuple[PlaceName, ...]
 def _neighborhood_similarity(ranked: Sequence[RankedCandidate]) -> float:
     """Mean similarity of candidates and their evidence: one similar image may be by chance."""
     means = [float(np.mean([entry.candidate.score, *entry.similarities])) for entry in ranked]
-    mass = [entry.mass for entry in ranked]
+    mass = [entry.weight for entry in ranked]
     return round(float(np.average(means, weights=mass)), _DIGITS)
 
 
@@ -255,7 +267,7 @@ def _gallery_density(ranked: Sequence[RankedCandidate]) -> float:
     density = 0.0
     for entry in ranked:
         reach_m = max([_MIN_REACH_M, *(photo.distance_m for photo in entry.evidence)])
-        density += entry.mass * len(entry.evidence) / (np.pi * (reach_m / 1_000.0) ** 2)
+        density += entry.weight * len(entry.evidence) / (np.pi * (reach_m / 1_000.0) ** 2)
     return round(float(density), _DIGITS)
 
 

@@ -53,7 +53,7 @@ def order_by_reranker(
         `[K]` by score, ties by id; masses are the softmax of the scores and sum to 1.
     """
     index_by_id: dict[UUID, int] = {entry.id: index for index, entry in enumerate(candidates)}
-    scores = np.array(judgement.scores, dtype=np.float64)
+    scores = np.array(judgement.logits, dtype=np.float64)
     exponentials = np.exp(scores - scores.max(initial=-np.inf))
     masses = (exponentials / exponentials.sum()).tolist()
     order = sorted(
@@ -62,15 +62,15 @@ def order_by_reranker(
     reranked = []
     for entry in order:
         index = index_by_id[entry.candidate.id]
-        attention = tuple(judgement.heard[index].get(photo.id, 0.0) for photo in entry.evidence)
+        attention = tuple(judgement.attention[index].get(photo.id, 0.0) for photo in entry.evidence)
         reranked.append(
             replace(
                 entry,
-                mass=masses[index],
-                support=min(1.0, sum(attention)),
-                score=judgement.scores[index],
-                refined=judgement.refined[index],
+                weight=masses[index],
+                evidence_share=min(1.0, sum(attention)),
+                rerank_logit=judgement.logits[index],
+                refined_position=judgement.refined_positions[index],
                 attention=attention,
             )
         )
-    return Ranking(ranked=tuple(reranked), ranker=NAME, null_score=judgement.null)
+    return Ranking(ranked=tuple(reranked), ranker=NAME, no_match_logit=judgement.no_match_logit)

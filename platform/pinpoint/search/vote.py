@@ -93,15 +93,15 @@ def rank_by_vote(
     ranked = [
         RankedCandidate(
             candidate=voter,
-            mass=float(mass[i]),
-            support=float(support[i]),
+            weight=float(mass[i]),
+            evidence_share=float(support[i]),
             evidence=near[i],
             similarities=tuple(pair_similarities[ends[i] - len(near[i]) : ends[i]]),
         )
         for i, voter in enumerate(voters)
     ]
     # `voters` is sorted by score and id, and sorting is stable.
-    return tuple(sorted(ranked, key=lambda entry: -entry.mass))
+    return tuple(sorted(ranked, key=lambda entry: -entry.weight))
 
 
 def rank_top1(
@@ -129,8 +129,8 @@ def rank_top1(
     return tuple(
         RankedCandidate(
             candidate=candidate,
-            mass=float(rank_index == 0),
-            support=0.0,
+            weight=float(rank_index == 0),
+            evidence_share=0.0,
             evidence=near[rank_index],
             similarities=tuple(similarity_by_photo[photo.id.int] for photo in near[rank_index]),
         )
@@ -181,7 +181,7 @@ def _flatten_pairs(
         ),
         other_kind=np.array(
             [
-                entry.kind != voters[i].kind
+                entry.source_kind != voters[i].source_kind
                 for i, photos_near in enumerate(near)
                 for entry in photos_near
             ],
@@ -239,7 +239,7 @@ def _compute_zscores_by_kind(
 ) -> Floats:
     """Similarities standardized within each kind over the `voting` ones; others are 0, `[U]`."""
     zscores = np.zeros(len(photos))
-    kinds = np.array([photo.kind for photo in photos], dtype=object)
+    kinds = np.array([photo.source_kind for photo in photos], dtype=object)
     for kind in sorted(set(kinds.tolist())):
         is_kind = (kinds == kind) & voting
         if is_kind.any():

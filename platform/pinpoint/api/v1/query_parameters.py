@@ -35,7 +35,7 @@ class SearchFilterParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kinds: Annotated[
+    source_kinds: Annotated[
         list[Kind],
         BeforeValidator(_split_list),
         Field(
@@ -79,11 +79,11 @@ class SearchFilterParameters(BaseModel):
 class LocateForm(SearchFilterParameters):
     """Form fields that may accompany a query photo to locate."""
 
-    kind: Kind | None = Field(default=None, description="Kind of the query photo.")
+    query_kind: Kind | None = Field(default=None, description="Kind of the query photo.")
     top: int = Field(
         default=10, ge=1, le=100, description="Maximum number of candidates or places."
     )
-    over: Literal["gallery", "places"] = Field(
+    search_space: Literal["gallery", "places"] = Field(
         default="gallery",
         description="Search space. `places` ranks the bundle's own list of places without the "
         "gallery and without evidence; it supports only the filters circle, bbox and polygon.",
@@ -100,7 +100,7 @@ class SimilarForm(SearchFilterParameters):
     per_group: int = Field(
         default=3, ge=1, le=20, description="Maximum number of images per group."
     )
-    kind: Kind | None = Field(default=None, description="Kind of the query photo.")
+    query_kind: Kind | None = Field(default=None, description="Kind of the query photo.")
     include_self: bool = Field(
         default=False, description="With image_id: include the image itself in the hits."
     )
@@ -123,13 +123,13 @@ def to_search_filter(parameters: SearchFilterParameters, catalog: CatalogReader)
     ):
         raise BadRequestError("since must be before until")
     return SearchFilter(
-        kinds=tuple(parameters.kinds),
+        source_kinds=tuple(parameters.source_kinds),
         source_ids=tuple(catalog.source(_name_or_id(name)).id for name in parameters.sources),
         circle=_parse_circle(parameters),
         box=None if parameters.bbox is None else _parse_bbox(parameters.bbox),
         polygon=() if parameters.polygon is None else _parse_polygon(parameters.polygon),
-        since=parameters.since,
-        until=parameters.until,
+        captured_after=parameters.since,
+        captured_before=parameters.until,
     )
 
 

@@ -46,15 +46,15 @@ class ArmMetrics:
     error_km: Floats
     best_km: Mapping[int, Floats]
     """Error of the best of the first candidates, by number of candidates."""
-    mass_within: Mapping[float, Floats] | None
+    probability_within_km: Mapping[float, Floats] | None
     """Share of the mass by distance from the answer in km; None if the ranker states none."""
     radii_km: Mapping[str, Floats]
-    area_holds: Mapping[str, Floats]
+    credible_region_covers: Mapping[str, Floats]
     """Whether the highest-density region contains the ground truth, by its share; NaN if none."""
-    area_km2: Mapping[str, Floats]
+    credible_region_km2: Mapping[str, Floats]
     withheld: Flags
     """Whether the answer was withheld (abstention)."""
-    unsupported: Floats
+    p_not_in_gallery: Floats
     """Stated probability that the gallery does not cover the place; NaN if not stated."""
     calibrated: bool
     labels: Mapping[str, Sequence[str | None]]
@@ -82,7 +82,7 @@ def compute_metrics(
         chosen: Mask `[N]` over the arm's queries; selects a subset of readable photos.
     """
     rows = np.flatnonzero(arm.read if chosen is None else chosen).tolist()
-    truth, answers = arm.truth[rows], arm.answers[rows]
+    truth, answers = arm.ground_truth[rows], arm.answers[rows]
     candidates = arm.candidates[rows]
     distances = distances_km(truth[:, None, :], candidates, convention)
     width = candidates.shape[1]
@@ -98,15 +98,21 @@ def compute_metrics(
         clusters=cluster_codes([arm.creators[row] for row in rows]),
         error_km=distances_km(truth, answers, convention),
         best_km={depth: oracle_km(distances, min(depth, width)) for depth in depths},
-        mass_within=(
-            {km: arm.within[f"{km:g}"][rows] for km in CONFIDENCE_RADII_KM}
-            if arm.within
-            else _mass_within(answers, candidates, arm.masses[rows])
+        probability_within_km=(
+            {km: arm.probability_within_km[f"{km:g}"][rows] for km in CONFIDENCE_RADII_KM}
+            if arm.probability_within_km
+            else _mass_within(answers, candidates, arm.weights[rows])
         ),
-        area_holds={share: inside[rows] for share, inside in arm.area_holds.items()},
-        area_km2={share: sizes[rows] for share, sizes in arm.area_km2.items()},
-        withheld=np.array([arm.abstained[row] is not None for row in rows], dtype=np.bool_),
-        unsupported=arm.unsupported[rows],
+        credible_region_covers={
+            share: inside[rows] for share, inside in arm.credible_region_covers.items()
+        },
+        credible_region_km2={
+            share: sizes[rows] for share, sizes in arm.credible_region_km2.items()
+        },
+        withheld=np.array(
+            [arm.abstention_reasons[row] is not None for row in rows], dtype=np.bool_
+        ),
+        p_not_in_gallery=arm.p_not_in_gallery[rows],
         radii_km={share: radii[rows] / 1000.0 for share, radii in arm.radii_m.items()},
         calibrated=bool(arm.calibrated[rows].any()),
         labels={level: [row_areas[level] for row_areas in areas] for level in levels},
@@ -141,9 +147,9 @@ def summarize_metrics(metrics: ArmMetrics, rows: Flags, *, brief: bool = False) 
             geoscores(error_km, rounded=metrics.convention.rounded), clusters
         ),
     }
-    if metrics.area_holds:
+    if metrics.credible_region_covers:
         result["densest"] = {
-            share: hdr_coverage(metrics, share, rows) for share in metrics.area_holds
+            share: hdr_coverage(metrics, share, rows) for share in metrics.credible_region_covers
         }
     if brief:
         return result
@@ -156,12 +162,12 @@ def summarize_metrics(metrics: ArmMetrics, rows: Flags, *, brief: bool = False) 
         "areas": {level: _area_metrics(metrics, level, rows) for level in metrics.labels},
         "regions": {share: _disc_coverage(metrics, share, rows) for share in metrics.radii_km},
         "abstention": calibration_metrics.abstention_metrics(metrics, rows)
-        if metrics.area_holds
+        if metrics.credible_region_covers
         else None,
         "recall_versus_area": _recall_versus_area(error_km),
         "confidence": None
-        if metrics.mass_within is None
-        else calibration_metrics.confidence_metrics(metrics, metrics.mass_within, rows),
+        if metrics.probability_within_km is None
+        else calibration_metrics.confidence_metrics(metrics, metrics.probability_within_km, rows),
     }
 
 
@@ -173,7 +179,10 @@ def hits(metrics: ArmMetrics, threshold_km: float, depth: int | None = None) -> 
 
 def hdr_coverage(metrics: ArmMetrics, share: str, rows: Flags) -> dict[str, Any]:
     """Coverage of the ground truth by the highest-density region of a share; its median area."""
-    inside, sizes = metrics.area_holds[share][rows], metrics.area_km2[share][rows]
+    inside, sizes = (
+        metrics.credible_region_covers[share][rows],
+        metrics.credible_region_km2[share][rows],
+    )
     stated = ~np.isnan(inside)
     return {
         "stated_share": float(share),
@@ -203,7 +212,7 @@ def stratum_mask(metrics: ArmMetrics, name: str, value: str) -> Flags:
 
 def _with_calibration_stratum(arm: Arm, row: int) -> Mapping[str, str]:
     """Strata of a query, with the stratum of the calibration added."""
-    stratum = arm.calibration_stratum[row]
+    stratum = arm.calibration_groups[row]
     return arm.strata[row] if stratum is None else {**arm.strata[row], "calibration": stratum}
 
 

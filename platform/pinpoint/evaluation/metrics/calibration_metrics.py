@@ -28,11 +28,11 @@ def reliability_metrics(
     metrics: ArmMetrics, threshold_km: float, rows: Flags
 ) -> dict[str, Any] | None:
     """Reliability bins of the mass within a threshold; None if the ranker states no mass."""
-    if metrics.mass_within is None:
+    if metrics.probability_within_km is None:
         return None
     correct = within(metrics.error_km[rows], threshold_km, metrics.convention)
     reliability = compute_reliability(
-        metrics.mass_within[threshold_km][rows], correct, metrics.clusters[rows]
+        metrics.probability_within_km[threshold_km][rows], correct, metrics.clusters[rows]
     )
     return {
         "ece": reliability.ece,
@@ -69,7 +69,7 @@ def confidence_metrics(
 
 def abstention_metrics(metrics: ArmMetrics, rows: Flags) -> dict[str, Any]:
     """Abstention rates, overall and separately for photos labeled as covered and uncovered."""
-    withheld, unsupported = metrics.withheld[rows], metrics.unsupported[rows]
+    withheld, unsupported = metrics.withheld[rows], metrics.p_not_in_gallery[rows]
     correct = within(metrics.error_km[rows], _CITY_KM, metrics.convention)
     result: dict[str, Any] = {
         "withheld": float(withheld.mean()),

@@ -92,7 +92,7 @@ class Arm:
 
     name: str
     files: Sequence[str]
-    truth: Floats
+    ground_truth: Floats
     """`[N, 2]`."""
     answers: Floats
     """`[N, 2]`, NaN without an answer."""
@@ -109,20 +109,20 @@ class Arm:
     """Radius of the stated region by its share of the mass."""
     candidates: Floats
     """`[N, K, 2]`."""
-    masses: Floats
+    weights: Floats
     """`[N, K]`."""
     scores: Floats
     """`[N, K]`."""
-    abstained: Sequence[str | None]
-    calibration_stratum: Sequence[str | None]
+    abstention_reasons: Sequence[str | None]
+    calibration_groups: Sequence[str | None]
     """Stratum of the calibration; None if the answer is uncalibrated."""
-    within: Mapping[str, Floats]
+    probability_within_km: Mapping[str, Floats]
     """Stated probability by distance from the answer in km."""
-    unsupported: Floats
+    p_not_in_gallery: Floats
     """Stated probability that the gallery does not cover the place; if missing, `elsewhere`."""
-    area_km2: Mapping[str, Floats]
+    credible_region_km2: Mapping[str, Floats]
     """Area of the stated highest-density regions, by their share."""
-    area_holds: Mapping[str, Floats]
+    credible_region_covers: Mapping[str, Floats]
     """1 if that region contains the ground truth, else 0; NaN without a region."""
     photo_ms: Floats
     """Time of reading, decoding and encoding, shared by all arms; NaN without an answer."""
@@ -240,7 +240,7 @@ def _read_arm(name: str, table: pa.Table) -> Arm:
     return Arm(
         name=name,
         files=table["file"].to_pylist(),
-        truth=_to_position_array(table, "lat", "lon"),
+        ground_truth=_to_position_array(table, "lat", "lon"),
         answers=_to_position_array(table, "answer_lat", "answer_lon"),
         problems=table["problem"].to_pylist(),
         creators=table["creator"].to_pylist(),
@@ -256,16 +256,16 @@ def _read_arm(name: str, table: pa.Table) -> Arm:
         candidates=np.stack(
             [_pad_lists(table["candidate_lat"]), _pad_lists(table["candidate_lon"])], axis=-1
         ),
-        masses=_pad_lists(table["candidate_mass"]),
+        weights=_pad_lists(table["candidate_mass"]),
         scores=_pad_lists(table["candidate_score"]),
-        abstained=table["abstained"].to_pylist(),
-        calibration_stratum=table["stratum"].to_pylist(),
-        within=_columns_by_key(table["within"]),
-        unsupported=_coalesce_columns(
+        abstention_reasons=table["abstained"].to_pylist(),
+        calibration_groups=table["stratum"].to_pylist(),
+        probability_within_km=_columns_by_key(table["within"]),
+        p_not_in_gallery=_coalesce_columns(
             table["unsupported"].to_pylist(), table["elsewhere"].to_pylist()
         ),
-        area_km2=_columns_by_key(table["area_km2"]),
-        area_holds=_columns_by_key(table["area_holds"]),
+        credible_region_km2=_columns_by_key(table["area_km2"]),
+        credible_region_covers=_columns_by_key(table["area_holds"]),
         photo_ms=_to_float_array([_sum_stages(value) for value in photo]),
         flow_ms=_to_float_array([value.get("total") for value in timings]),
         row_ms=_to_float_array([value.get("total") for value in photo]),

@@ -24,14 +24,14 @@ UNCALIBRATED: Final = (
 
 def describe_calibration(answer: Answer) -> str:
     """Describe the calibration, or the reason for its absence."""
-    reason = answer.believed.note
+    reason = answer.calibrated_result.note
     return reason if answer.calibrated else f"{UNCALIBRATED}{reason and f': {reason}'}."
 
 
 class CredibleDiscOut(BaseModel):
     """A disc around the answer with a share of the vote or, if calibrated, of the probability."""
 
-    mass: float = Field(examples=[0.9])
+    probability: float = Field(examples=[0.9])
     radius_m: float
 
 
@@ -57,7 +57,7 @@ class CredibleRegionOut(BaseModel):
     def of(cls, area: CredibleRegion) -> CredibleRegionOut:
         """Convert a region; its boxes are merged to polygons."""
         return cls(
-            probability=area.share,
+            probability=area.probability,
             level=area.level,
             area_km2=area.area_km2,
             geometry=MultiPolygonOut(coordinates=merge_boxes(area.boxes)),
@@ -82,17 +82,17 @@ class NameOut(BaseModel):
 class PosteriorOut(BaseModel):
     """Calibrated posterior of an answer."""
 
-    within: list[WithinOut]
-    areas: list[CredibleRegionOut]
+    probability_within_km: list[WithinOut]
+    credible_regions: list[CredibleRegionOut]
     names: list[NameOut] = Field(description="Determined by the nearest GeoNames city.")
-    elsewhere: float = Field(
+    p_outside_candidates: float = Field(
         description="Probability that the photo is near none of the candidates."
     )
-    unsupported: float | None = Field(
+    p_not_in_gallery: float | None = Field(
         description="Probability that the gallery has no image within 25 km of the photo, with a "
         "prior of 0.5 against a correct answer; null if the calibration has no such photos."
     )
-    stratum: str = Field(
+    calibration_group: str = Field(
         description="Calibration group: `all`, or a query kind in a sparse or dense gallery.",
         examples=["photo, dense"],
     )
@@ -101,20 +101,20 @@ class PosteriorOut(BaseModel):
     def of(cls, belief: Posterior) -> PosteriorOut:
         """Convert the posterior, without point and discs, which each answer has."""
         return cls(
-            within=[
+            probability_within_km=[
                 WithinOut(radius_km=radius_km, probability=probability)
-                for radius_km, probability in belief.within.items()
+                for radius_km, probability in belief.probability_within_km.items()
             ],
-            areas=[CredibleRegionOut.of(area) for area in belief.areas],
+            credible_regions=[CredibleRegionOut.of(area) for area in belief.credible_regions],
             names=[
                 NameOut.model_validate(
                     {"level": name.level, "name": name.name, "probability": name.probability}
                 )
                 for name in belief.names
             ],
-            elsewhere=belief.elsewhere,
-            unsupported=belief.unsupported,
-            stratum=belief.stratum,
+            p_outside_candidates=belief.p_outside_candidates,
+            p_not_in_gallery=belief.p_not_in_gallery,
+            calibration_group=belief.stratum,
         )
 
 
