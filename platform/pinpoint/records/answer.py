@@ -48,6 +48,7 @@ class SearchFilter:
     polygon: tuple[Point, ...] = ()
     captured_after: datetime | None = None
     captured_before: datetime | None = None
+    """Half-open: `captured_after <= captured_at < captured_before`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,18 +131,18 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedCandidate:
-    """A candidate with its probability mass from the ranker; masses sum to 1."""
+    """A candidate with its normalized weight from the ranker; weights sum to 1."""
 
     candidate: Candidate
     weight: float
     evidence_share: float
-    """Share of the mass that comes from evidence instead of the candidate's own similarity. For a
+    """Share of the weight that comes from evidence instead of the candidate's own similarity. For a
     reranker: the share of its attention in the candidate's set that evidence has."""
     evidence: tuple[Evidence, ...]
     similarities: tuple[float, ...]
     """Cosine similarity of the query to each evidence photo, same order."""
     rerank_logit: float | None = None
-    """Logit of a reranker (fp32), comparable with the query's `null_score`; None if none ran."""
+    """Logit of a reranker (fp32), comparable with `no_match_logit`; None if none ran."""
     refined_position: Point | None = None
     """Position estimated by a reranker if this candidate is correct."""
     attention: tuple[float, ...] = ()
@@ -168,7 +169,7 @@ class CoordinateGallery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedCoordinate:
-    """A coordinate of a bundle's list; the masses of all compared coordinates sum to 1."""
+    """A coordinate of a bundle's list; the weights of all compared coordinates sum to 1."""
 
     point: Point
     score: float
@@ -252,14 +253,14 @@ class Answer:
     ranker_fallback_reason: str | None
     """Reason why no reranker ran, if one was expected."""
     index_engine: str
-    """`places` if the bundle's coordinate list was compared instead of a gallery."""
+    """`coordinates` if the bundle's coordinate list was compared instead of a gallery."""
     index_build: str | None
     num_candidates: int
     timings_ms: Mapping[str, float]
     coordinates: tuple[RankedCoordinate, ...] = ()
     """Best coordinates of the bundle's list, if it was compared; then there are no candidates."""
-    warnings: str | None = None
-    """Limitation of this answer compared with others."""
+    warnings: tuple[str, ...] = ()
+    """Limitations of this answer compared with others."""
     calibrated_result: CalibratedResult = field(default_factory=CalibratedResult)
 
 

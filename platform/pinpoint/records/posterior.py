@@ -11,7 +11,10 @@ from pinpoint.records.primitives import Point
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredibleDisc:
-    """A disc around the answer that contains a share of the probability mass."""
+    """A disc around the answer that contains the ground truth with the stated probability.
+
+    Without a calibration, the probability is a share of the ranker's weights.
+    """
 
     probability: float
     radius_m: float
@@ -22,7 +25,7 @@ class CredibleRegion:
     """Highest-density region that contains a share of the probability."""
 
     probability: float
-    """Share of such regions that contain the ground truth."""
+    """Share of such regions that contain the ground truth, in (0, 1)."""
     level: float
     """Probability mass of the region; the conformal level."""
     area_km2: float
@@ -58,7 +61,8 @@ class Posterior:
     names: tuple[PlaceName, ...]
     """Most probable name of each level."""
     abstention_reason: str | None
-    """Reason why the point is only a guess: `unsupported`, `elsewhere`; None if it is an answer."""
+    """Reason why the point is only a guess: `not_in_gallery`, `outside_candidates`; None if it
+    is an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,4 +76,5 @@ class CalibratedResult:
     note: str = ""
     """Meaning of the probabilities, or why there are none."""
     abstention_reason: str | None = None
-    """Reason for no answer, or only a guess: `no_candidates`, or as `Belief.abstained`."""
+    """Reason for no answer, or only a guess: `no_candidates`, or as
+    `Posterior.abstention_reason`."""

@@ -48,5 +48,5 @@ def locate_by_coordinates(
         ranker=coordinate_search.NAME,
         engine=coordinate_search.NAME,
         build=coordinates.digest[:16],
-        note=coordinate_search.NOTE,
+        warnings=(coordinate_search.WARNING,),
     )

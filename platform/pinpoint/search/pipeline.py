@@ -167,9 +167,9 @@ def locate_encoded(
                 judgement = active_reranker.judge(vector, kind, candidates, nearby, points)
                 ranking = rerank.order_by_reranker(ranking.ranked, candidates, judgement)
         with watch.stage("decide"):
-            believed = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)
+            calibrated = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)
             decision = answer.decide_answer(
-                ranking.ranked, believed, reader=reader, cited=settings.max_citations
+                ranking.ranked, calibrated, reader=reader, cited=settings.max_citations
             )
     return answer.build_answer(
         decision,
@@ -315,7 +315,7 @@ def _rank_without_weights(
 ) -> Ranking:
     """Rank with a ranker that needs no weights: the requested one, otherwise the vote.
 
-    Before a reranker it is `top1`, the cheapest, because the reranker computes all masses.
+    Before a reranker it is `top1`, the cheapest, because the reranker computes all weights.
     """
     name = ranker or vote.NAME
     ranked = RANKERS[name](vector, candidates, evidence_by_candidate)

@@ -36,8 +36,13 @@ REGION_PROBABILITIES: Final = ("0.5", "0.9")
 NUM_NODES: Final = 1_024
 _MIN_REACH_M: Final = 500.0
 """Minimum reach for the density estimate: nearer evidence may be of the same panorama."""
-_MIN_MASS: Final = 1e-12
+_MIN_WEIGHT: Final = 1e-12
 _DIGITS: Final = 6
+_ABSTENTION_REASONS: Final = {
+    "unsupported": "not_in_gallery",
+    "elsewhere": "outside_candidates",
+}
+"""Signal of the abstention rule → reason in the answer."""
 
 Floats = NDArray[np.float64]
 Nodes = tuple[Floats, Floats]
@@ -69,9 +74,12 @@ def calibrate_result(
     features = query_features(ranking.ranked, kind=kind, null_logit=ranking.no_match_logit)
     if calibration is None:
         return CalibratedResult(features=features, note=note)
-    belief = compute_posterior(features, calibration, search.optimize_for_radius_km)
+    posterior = compute_posterior(features, calibration, search.optimize_for_radius_km)
     return CalibratedResult(
-        features=features, posterior=belief, note=note, abstention_reason=belief.abstention_reason
+        features=features,
+        posterior=posterior,
+        note=note,
+        abstention_reason=posterior.abstention_reason,
     )
 
 
@@ -94,7 +102,7 @@ def query_features(
             float(
                 entry.rerank_logit
                 if scored and entry.rerank_logit is not None
-                else _log_mass(entry.weight)
+                else _log_weight(entry.weight)
             )
             for entry in ranked
         ),
@@ -136,7 +144,7 @@ def select_calibration(
 
 def select_best_point(
     features: QueryFeatures,
-    belief: kernels.Mixture,
+    mixture: kernels.Mixture,
     nodes: Nodes,
     optimize_for_radius_km: float | None,
 ) -> Floats:
@@ -144,23 +152,23 @@ def select_best_point(
 
     Args:
         features: Features of the query; its points are the possible answers.
-        belief: Posterior of the query.
+        mixture: Posterior of the query.
         nodes: Quadrature nodes of the posterior.
         optimize_for_radius_km: Maximize accuracy within this radius instead, in kilometers.
     """
     if optimize_for_radius_km is not None:
-        return select_most_probable_point(features, belief, optimize_for_radius_km)
+        return select_most_probable_point(features, mixture, optimize_for_radius_km)
     points = np.array(features.points)
     expected_scores = kernels.expected_scores(*nodes, points, GEOSCORE_SCALE_KM)
     return np.asarray(points[np.argmax(expected_scores)])
 
 
 def select_most_probable_point(
-    features: QueryFeatures, belief: kernels.Mixture, km: float
+    features: QueryFeatures, mixture: kernels.Mixture, km: float
 ) -> Floats:
     """The candidate position `[2]` with the most mass within `km`; the first of equal ones."""
     points = np.array(features.points)
-    return np.asarray(points[np.argmax(kernels.masses_within(belief, points, km))])
+    return np.asarray(points[np.argmax(kernels.masses_within(mixture, points, km))])
 
 
 def compute_posterior(
@@ -174,9 +182,9 @@ def compute_posterior(
         optimize_for_radius_km: As in `select_best_point`.
     """
     stratum, fit = posteriors.select_fit(features, calibration.strata, calibration.density_cuts)
-    belief = posteriors.mixture(features, fit, calibration.kernels_km, calibration.elsewhere_km)
-    nodes = kernels.quadrature_nodes(belief, NUM_NODES)
-    answer = select_best_point(features, belief, nodes, optimize_for_radius_km)
+    mixture = posteriors.mixture(features, fit, calibration.kernels_km, calibration.elsewhere_km)
+    nodes = kernels.quadrature_nodes(mixture, NUM_NODES)
+    answer = select_best_point(features, mixture, nodes, optimize_for_radius_km)
     abstention = calibration.abstention
     mass, elsewhere = posteriors.masses(features, fit)
     unsupported_fit = abstention.unsupported
@@ -187,23 +195,23 @@ def compute_posterior(
     return Posterior(
         stratum=stratum,
         point=Point(lat=float(answer[0]), lon=float(answer[1])),
-        probability_within_km=_probability_within(belief, answer, fit),
+        probability_within_km=_probability_within(mixture, answer, fit),
         p_outside_candidates=elsewhere,
         p_not_in_gallery=unsupported,
-        credible_discs=_credible_discs(belief, answer, fit.radius_levels),
-        credible_regions=_credible_regions(belief, nodes, fit.region_levels),
+        credible_discs=_credible_discs(mixture, answer, fit.radius_levels),
+        credible_regions=_credible_regions(mixture, nodes, fit.region_levels),
         names=_place_names(features, mass),
-        abstention_reason=abstention.signal
+        abstention_reason=_ABSTENTION_REASONS[abstention.signal]
         if abstention_probability is not None and abstention_probability > abstention.above
         else None,
     )
 
 
 def _probability_within(
-    belief: kernels.Mixture, answer: Floats, fit: StratumFit
+    mixture: kernels.Mixture, answer: Floats, fit: StratumFit
 ) -> dict[float, float]:
     """Probability by kilometers: the mass inside, recalibrated in log-odds, non-decreasing."""
-    masses = kernels.masses_within(belief, answer[None], np.array(THRESHOLDS_KM))
+    masses = kernels.masses_within(mixture, answer[None], np.array(THRESHOLDS_KM))
     coefficients = np.array([fit.within[f"{km:g}"] for km in THRESHOLDS_KM])
     log_odds = posteriors.log_odds(masses)
     recalibrated = 1.0 / (1.0 + np.exp(-coefficients[:, 0] - coefficients[:, 1] * log_odds))
@@ -212,10 +220,10 @@ def _probability_within(
 
 
 def _credible_discs(
-    belief: kernels.Mixture, answer: Floats, levels: Mapping[str, float]
+    mixture: kernels.Mixture, answer: Floats, levels: Mapping[str, float]
 ) -> tuple[CredibleDisc, ...]:
     masses = np.minimum(np.array(list(levels.values())), 1.0)
-    radii_m = (1_000.0 * kernels.radius_for_mass_km(belief, answer, masses)).tolist()
+    radii_m = (1_000.0 * kernels.radius_for_mass_km(mixture, answer, masses)).tolist()
     return tuple(
         CredibleDisc(probability=float(share), radius_m=radius_m)
         for share, radius_m in zip(levels, radii_m, strict=True)
@@ -223,13 +231,13 @@ def _credible_discs(
 
 
 def _credible_regions(
-    belief: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]
+    mixture: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]
 ) -> tuple[CredibleRegion, ...]:
     positions, weights = nodes
-    log_densities = kernels.log_density(belief, positions)
+    log_densities = kernels.log_density(mixture, positions)
     regions = []
     for share, level in levels.items():
-        boxes = hdr.hdr_boxes(belief, kernels.hdr_log_density(log_densities, weights, level))
+        boxes = hdr.hdr_boxes(mixture, kernels.hdr_log_density(log_densities, weights, level))
         regions.append(
             CredibleRegion(
                 probability=float(share),
@@ -254,12 +262,12 @@ def _place_names(features: QueryFeatures, mass: Floats) -> tuple[PlaceName, ...]
 def _neighborhood_similarity(ranked: Sequence[RankedCandidate]) -> float:
     """Mean similarity of candidates and their evidence: one similar image may be by chance."""
     means = [float(np.mean([entry.candidate.score, *entry.similarities])) for entry in ranked]
-    mass = [entry.weight for entry in ranked]
-    return round(float(np.average(means, weights=mass)), _DIGITS)
+    weights = [entry.weight for entry in ranked]
+    return round(float(np.average(means, weights=weights)), _DIGITS)
 
 
 def _gallery_density(ranked: Sequence[RankedCandidate]) -> float:
-    """Mass-weighted number of gallery images per km² around the candidates.
+    """Weighted mean number of gallery images per km² around the candidates.
 
     For each candidate it is the number of evidence photos over the area of the disc that contains
     them. In a sparse gallery all photos are read; in a dense gallery the disc is small.
@@ -271,5 +279,5 @@ def _gallery_density(ranked: Sequence[RankedCandidate]) -> float:
     return round(float(density), _DIGITS)
 
 
-def _log_mass(mass: float) -> float:
-    return float(np.log(max(mass, _MIN_MASS)))
+def _log_weight(weight: float) -> float:
+    return float(np.log(max(weight, _MIN_WEIGHT)))

@@ -72,7 +72,7 @@ def locate(
     parameters = forms.form_fields(form, query_parameters.LocateForm)
     data = photo.file.read()
     search_filter = _build_filter(parameters, caller, services)
-    if parameters.search_space == "places":
+    if parameters.search_space == "coordinates":
         answer = coordinate_pipeline.locate_by_coordinates(
             data,
             file=photo.filename or "photo",

@@ -15,7 +15,7 @@ def describe_labels(labeled: LabeledQueries) -> dict[str, object]:
     coordinate are not independent observations.
 
     Returns:
-        `rows` = `questions` + the sum of `dropped`. Ranges are `[minimum, maximum]` degrees, None
+        `rows` = `queries` + the sum of `dropped`. Ranges are `[minimum, maximum]` degrees, None
         without queries. Shares are fractions of the queries, in [0, 1].
     """
     protocol, queries = labeled.protocol, labeled.queries
@@ -28,14 +28,14 @@ def describe_labels(labeled: LabeledQueries) -> dict[str, object]:
         "expected_rows": protocol.denominator,
         "released_images": protocol.released,
         "rows": labeled.rows,
-        "questions": len(queries),
+        "queries": len(queries),
         "dropped": dict(labeled.dropped),
         "latitude_deg": _value_range(query.ground_truth.lat for query in queries),
         "longitude_deg": _value_range(query.ground_truth.lon for query in queries),
         "authors": _group_counts(query.creator for query in queries),
         "sequences": _group_counts(query.sequence for query in queries),
         "coordinates": _coordinate_counts(queries),
-        "kinds": _value_counts(query.query_kind for query in queries),
+        "query_kinds": _value_counts(query.query_kind for query in queries),
         "areas": {level: _area_counts(queries, level) for level in protocol.areas},
         "strata": _strata_counts(queries),
         "notes": list(labeled.notes),

@@ -62,7 +62,7 @@ class LabeledQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabeledQueries:
-    """A labeled set as read; `rows` is the sum of `questions` and `dropped`."""
+    """A labeled set as read; `rows` is the sum of `queries` and `dropped`."""
 
     protocol: Protocol
     queries: tuple[LabeledQuery, ...]

@@ -47,10 +47,11 @@ class ArmMetrics:
     best_km: Mapping[int, Floats]
     """Error of the best of the first candidates, by number of candidates."""
     probability_within_km: Mapping[float, Floats] | None
-    """Share of the mass by distance from the answer in km; None if the ranker states none."""
+    """Stated probability by distance from the answer in km, or the share of the weights of an
+    uncalibrated answer; None if the ranker states none."""
     radii_km: Mapping[str, Floats]
     credible_region_covers: Mapping[str, Floats]
-    """Whether the highest-density region contains the ground truth, by its share; NaN if none."""
+    """1 if the credible region contains the ground truth, else 0; by its probability; NaN if none."""
     credible_region_km2: Mapping[str, Floats]
     withheld: Flags
     """Whether the answer was withheld (abstention)."""
@@ -82,9 +83,9 @@ def compute_metrics(
         chosen: Mask `[N]` over the arm's queries; selects a subset of readable photos.
     """
     rows = np.flatnonzero(arm.read if chosen is None else chosen).tolist()
-    truth, answers = arm.ground_truth[rows], arm.answers[rows]
+    ground_truth, answers = arm.ground_truth[rows], arm.answers[rows]
     candidates = arm.candidates[rows]
-    distances = distances_km(truth[:, None, :], candidates, convention)
+    distances = distances_km(ground_truth[:, None, :], candidates, convention)
     width = candidates.shape[1]
     areas = [arm.areas[row] for row in rows]
     levels = [
@@ -96,12 +97,12 @@ def compute_metrics(
     return ArmMetrics(
         convention=convention,
         clusters=cluster_codes([arm.creators[row] for row in rows]),
-        error_km=distances_km(truth, answers, convention),
+        error_km=distances_km(ground_truth, answers, convention),
         best_km={depth: oracle_km(distances, min(depth, width)) for depth in depths},
         probability_within_km=(
             {km: arm.probability_within_km[f"{km:g}"][rows] for km in CONFIDENCE_RADII_KM}
             if arm.probability_within_km
-            else _mass_within(answers, candidates, arm.weights[rows])
+            else _weight_within(answers, candidates, arm.weights[rows])
         ),
         credible_region_covers={
             share: inside[rows] for share, inside in arm.credible_region_covers.items()
@@ -148,7 +149,7 @@ def summarize_metrics(metrics: ArmMetrics, rows: Flags, *, brief: bool = False) 
         ),
     }
     if metrics.credible_region_covers:
-        result["densest"] = {
+        result["credible_regions"] = {
             share: hdr_coverage(metrics, share, rows) for share in metrics.credible_region_covers
         }
     if brief:
@@ -160,7 +161,9 @@ def summarize_metrics(metrics: ArmMetrics, rows: Flags, *, brief: bool = False) 
             error_km[answered], clusters[answered], "median"
         ),
         "areas": {level: _area_metrics(metrics, level, rows) for level in metrics.labels},
-        "regions": {share: _disc_coverage(metrics, share, rows) for share in metrics.radii_km},
+        "credible_discs": {
+            share: _disc_coverage(metrics, share, rows) for share in metrics.radii_km
+        },
         "abstention": calibration_metrics.abstention_metrics(metrics, rows)
         if metrics.credible_region_covers
         else None,
@@ -278,19 +281,19 @@ def _recall_versus_area(error_km: Floats) -> dict[str, float]:
     return {f"{area:g}": share for area, share in zip(AREAS_KM2, shares.tolist(), strict=True)}
 
 
-def _mass_within(
-    answers: Floats, candidates: Floats, masses: Floats
+def _weight_within(
+    answers: Floats, candidates: Floats, weights: Floats
 ) -> Mapping[float, Floats] | None:
-    """Share of the candidates' mass by distance from the answer in km: `[N]` each.
+    """Share of the candidates' weights by distance from the answer in km: `[N]` each.
 
-    None if every answer puts all its mass on one candidate: such a ranker states no confidence.
+    None if every answer puts all its weight on one candidate: such a ranker states no confidence.
     """
     answered = ~np.isnan(answers[:, 0])
-    if not answered.any() or bool((np.nanmax(masses[answered], axis=1) >= 1.0).all()):
+    if not answered.any() or bool((np.nanmax(weights[answered], axis=1) >= 1.0).all()):
         return None
     distances = distances_km(answers[answered][:, None, :], candidates[answered], "haversine-6371")
     shares = {threshold_km: np.full(len(answered), np.nan) for threshold_km in CONFIDENCE_RADII_KM}
     for threshold_km, share in shares.items():
-        near = np.where(distances <= threshold_km, masses[answered], 0.0).sum(axis=1)
-        share[answered] = np.minimum(near, 1.0)  # sums of masses may exceed 1 by rounding
+        near = np.where(distances <= threshold_km, weights[answered], 0.0).sum(axis=1)
+        share[answered] = np.minimum(near, 1.0)  # sums of weights may exceed 1 by rounding
     return shares

@@ -202,9 +202,9 @@ def _all_rows(metrics: ArmMetrics) -> Flags:
 
 
 def _confidence_noun(arm_metrics: Mapping[str, ArmMetrics]) -> str:
-    """Name of the stated value: calibration turns a share of the mass into a probability."""
+    """Name of the stated value: calibration turns a share of the weights into a probability."""
     calibrated = any(metrics.calibrated for metrics in arm_metrics.values())
-    return "probability" if calibrated else "mass (uncalibrated)"
+    return "probability" if calibrated else "weight (uncalibrated)"
 
 
 def _format_three(value: Any) -> str:

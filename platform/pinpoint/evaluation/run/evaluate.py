@@ -241,7 +241,7 @@ def _describe_settings(plan: RunConfig, parts: EvaluationComponents) -> dict[str
     return {
         "ranker": plan.ranker,
         **({} if reranker is None else {"reranker": reranker.digest}),
-        "kinds": list(plan.limits.source_kinds),
+        "source_kinds": list(plan.limits.source_kinds),
         "sources": [str(source_id) for source_id in plan.limits.source_ids],
         "exclude": sorted(plan.exclude),
         **({} if plan.served else {"served": False}),

@@ -40,7 +40,7 @@ class ArmRow:
     lat: float | None
     lon: float | None
     radii_m: Mapping[str, float]
-    """Radius of the stated region by its share of the mass: `{"0.5": …, "0.9": …}`."""
+    """Radius of the credible disc by its stated probability: `{"0.5": …, "0.9": …}`."""
     calibrated: bool
     ranker: str
     index_build: str | None
@@ -61,13 +61,13 @@ class ArmRow:
     """Features of the decision, on which a calibration is fitted."""
     abstention_reason: str | None
     calibration_group: str | None
-    """Stratum of the calibration; without a calibration this and the following fields are empty."""
+    """Group of the calibration; without a calibration this and the following fields are empty."""
     probability_within_km: Mapping[str, float]
     """Stated probability by distance from the answer in km."""
     p_outside_candidates: float | None
     p_not_in_gallery: float | None
     credible_region_km2: Mapping[str, float]
-    """Area of the highest-density regions, by their share."""
+    """Area of the credible regions, by their probability."""
     credible_region_covers: Mapping[str, float]
     """1 if that region contains the ground truth, else 0."""
 
@@ -102,7 +102,7 @@ class QueryRow:
 def build_arm_row(answer: Answer, excluded: int, ground_truth: Point) -> ArmRow:
     """Convert an answer for storage; `excluded` is the number of rows excluded by id."""
     calibrated, posterior = answer.calibrated_result, answer.calibrated_result.posterior
-    areas = () if posterior is None else posterior.credible_regions
+    regions = () if posterior is None else posterior.credible_regions
     truth_position = lat_lon([ground_truth])
     ranked = sorted(answer.ranked, key=lambda entry: entry.candidate.rank)
     return ArmRow(
@@ -130,12 +130,12 @@ def build_arm_row(answer: Answer, excluded: int, ground_truth: Point) -> ArmRow:
         else {f"{km:g}": p for km, p in posterior.probability_within_km.items()},
         p_outside_candidates=None if posterior is None else posterior.p_outside_candidates,
         p_not_in_gallery=None if posterior is None else posterior.p_not_in_gallery,
-        credible_region_km2={f"{area.probability:g}": area.area_km2 for area in areas},
+        credible_region_km2={f"{region.probability:g}": region.area_km2 for region in regions},
         credible_region_covers={
-            f"{area.probability:g}": float(
-                contains_positions(np.array(area.boxes), truth_position)[0]
+            f"{region.probability:g}": float(
+                contains_positions(np.array(region.boxes), truth_position)[0]
             )
-            for area in areas
+            for region in regions
         },
     )
 

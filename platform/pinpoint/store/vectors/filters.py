@@ -56,10 +56,10 @@ class PolygonCondition:
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """Captured at or after `since` and before `until` (RFC 3339, UTC)."""
+    """Captured at or after `captured_after` and before `captured_before` (RFC 3339, UTC)."""
 
-    since: str | None
-    until: str | None
+    captured_after: str | None
+    captured_before: str | None
 
 
 Condition = MatchAny | BoxCondition | CircleCondition | PolygonCondition | TimeRange

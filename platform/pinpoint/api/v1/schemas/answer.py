@@ -27,14 +27,14 @@ class RankedCoordinateOut(BaseModel):
 
     lat: float
     lon: float
-    weight: float = Field(description="Normalized weight; all compared places sum to 1.")
+    weight: float = Field(description="Normalized weight; all compared coordinates sum to 1.")
     score: float = Field(description="Cosine similarity of photo and location embedding.")
 
     @classmethod
-    def of(cls, place: RankedCoordinate) -> RankedCoordinateOut:
+    def of(cls, coordinate: RankedCoordinate) -> RankedCoordinateOut:
         """Convert one ranked coordinate."""
-        point = place.point
-        return cls(lat=point.lat, lon=point.lon, weight=place.weight, score=place.score)
+        point = coordinate.point
+        return cls(lat=point.lat, lon=point.lon, weight=coordinate.weight, score=coordinate.score)
 
 
 class BundleOut(BaseModel):
@@ -49,7 +49,7 @@ class IndexOut(BaseModel):
     """The index that was searched."""
 
     engine: str = Field(
-        examples=["qdrant-edge"], description="`places` for the bundle's own list of places."
+        examples=["qdrant-edge"], description="`coordinates` for the bundle's own coordinate list."
     )
     build: str | None
 
@@ -63,8 +63,8 @@ class AnswerOut(BaseModel):
     geometry: GeoPoint | None
     abstention_reason: str | None = Field(
         description="Reason for abstaining; null for an answer. `no_candidates`: the search space "
-        "has no candidate. `unsupported`: the gallery probably has no image near the photo. "
-        "`elsewhere`: probably no candidate is near the photo. The point is then a best guess."
+        "has no candidate. `not_in_gallery`: the gallery probably has no image near the photo. "
+        "`outside_candidates`: probably no candidate is near the photo. The point is then a best guess."
     )
     credible_discs: list[CredibleDiscOut]
     calibrated: bool
@@ -77,16 +77,16 @@ class AnswerOut(BaseModel):
         description="The reranker's logit of \"none of these\", comparable with the candidates' "
         "logits; null without a reranker."
     )
-    num_candidates: int = Field(description="Number of candidates or places with a weight above 0.")
+    num_candidates: int = Field(
+        description="Number of candidates or coordinates with a weight above 0."
+    )
     coordinates: list[RankedCoordinateOut] = Field(
-        description="With over=places, replaces candidates: the best `top` places."
+        description="With search_space=coordinates, replaces candidates: the best `top` ones."
     )
-    warnings: str | None = Field(
-        description="Limitations of this answer, such as missing evidence."
-    )
+    warnings: list[str] = Field(description="Limitations of this answer, such as missing evidence.")
     citations: dict[str, list[CitationOut]] = Field(description="Citations by source kind.")
     bundle: BundleOut
-    ranker: str = Field(examples=["rerank", "vote", "places"])
+    ranker: str = Field(examples=["rerank", "vote", "coordinates"])
     ranker_fallback_reason: str | None = Field(
         description="Reason why an available reranker did not run."
     )
@@ -101,7 +101,7 @@ class AnswerOut(BaseModel):
 
         Args:
             answer: The answer.
-            top: Maximum number of candidates or places.
+            top: Maximum number of candidates or coordinates.
             names: Labels of the images in `list_image_ids`.
         """
         labels = Labels(names, _shown_points(answer, top))
@@ -111,7 +111,7 @@ class AnswerOut(BaseModel):
             cited.setdefault(citation.source_kind, []).append(
                 CitationOut.of(citation, nearest_place)
             )
-        point, belief, query_features = (
+        point, posterior, query_features = (
             answer.point,
             answer.calibrated_result.posterior,
             answer.calibrated_result.features,
@@ -126,14 +126,14 @@ class AnswerOut(BaseModel):
             calibrated=answer.calibrated,
             abstention_reason=answer.calibrated_result.abstention_reason,
             calibration_note=describe_calibration(answer),
-            posterior=belief and PosteriorOut.of(belief),
+            posterior=posterior and PosteriorOut.of(posterior),
             candidates=[CandidateOut.of(ranked, labels) for ranked in answer.ranked[:top]],
             no_match_logit=query_features and query_features.null_logit,
             num_candidates=answer.num_candidates,
             coordinates=[
-                RankedCoordinateOut.of(nearest_place) for nearest_place in answer.coordinates[:top]
+                RankedCoordinateOut.of(coordinate) for coordinate in answer.coordinates[:top]
             ],
-            warnings=answer.warnings,
+            warnings=list(answer.warnings),
             citations=cited,
             bundle=BundleOut(
                 name=answer.bundle, digest=answer.bundle_digest, note=answer.bundle_note

@@ -57,12 +57,12 @@ class CandidateOut(LabeledOut):
     captured_at: datetime | None
     weight: float = Field(description="Normalized weight by the ranker; all candidates sum to 1.")
     evidence_share: float = Field(
-        description="Share of this mass that comes from evidence nearby; with a reranker, share of "
+        description="Share of this weight that comes from evidence nearby; with a reranker, share of "
         "its attention to evidence."
     )
     score: float = Field(description="Cosine similarity to the query photo.")
     rerank_logit: float | None = Field(
-        description="The reranker's logit, comparable with `null_score`; null without one."
+        description="The reranker's logit, comparable with `no_match_logit`; null without one."
     )
     refined_position: LatLon | None = Field(
         description="The reranker's position estimate, if this candidate is correct; probabilities "

@@ -1,4 +1,4 @@
-"""Response schemas of calibrated probabilities: confidence and credible regions."""
+"""Response schemas of the posterior: probabilities and credible regions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEGREE_DECIMALS: Final = 7
 
 
 UNCALIBRATED: Final = (
-    "Radii hold a share of the ranker's mass; they are not calibrated on held-out photos, "
+    "Radii contain a share of the ranker's weights; they are not calibrated on held-out photos, "
     "so do not read them as probabilities"
 )
 
@@ -29,9 +29,11 @@ def describe_calibration(answer: Answer) -> str:
 
 
 class CredibleDiscOut(BaseModel):
-    """A disc around the answer with a share of the vote or, if calibrated, of the probability."""
+    """A disc around the answer that contains the photo's position with this probability."""
 
-    probability: float = Field(examples=[0.9])
+    probability: float = Field(
+        examples=[0.9], description="Share of the ranker's weights if the answer is not calibrated."
+    )
     radius_m: float
 
 
@@ -47,24 +49,24 @@ class CredibleRegionOut(BaseModel):
 
     probability: float = Field(examples=[0.9])
     level: float = Field(
-        description="Posterior mass of the area that reaches this coverage on held-out photos "
+        description="Posterior mass of the region that reaches this coverage on held-out photos "
         "(split-conformal)."
     )
     area_km2: float
     geometry: MultiPolygonOut
 
     @classmethod
-    def of(cls, area: CredibleRegion) -> CredibleRegionOut:
+    def of(cls, region: CredibleRegion) -> CredibleRegionOut:
         """Convert a region; its boxes are merged to polygons."""
         return cls(
-            probability=area.probability,
-            level=area.level,
-            area_km2=area.area_km2,
-            geometry=MultiPolygonOut(coordinates=merge_boxes(area.boxes)),
+            probability=region.probability,
+            level=region.level,
+            area_km2=region.area_km2,
+            geometry=MultiPolygonOut(coordinates=merge_boxes(region.boxes)),
         )
 
 
-class WithinOut(BaseModel):
+class ProbabilityWithinOut(BaseModel):
     """Probability that the photo was taken within a radius of the answer's point."""
 
     radius_km: float = Field(examples=[25])
@@ -82,7 +84,7 @@ class NameOut(BaseModel):
 class PosteriorOut(BaseModel):
     """Calibrated posterior of an answer."""
 
-    probability_within_km: list[WithinOut]
+    probability_within_km: list[ProbabilityWithinOut]
     credible_regions: list[CredibleRegionOut]
     names: list[NameOut] = Field(description="Determined by the nearest GeoNames city.")
     p_outside_candidates: float = Field(
@@ -98,23 +100,25 @@ class PosteriorOut(BaseModel):
     )
 
     @classmethod
-    def of(cls, belief: Posterior) -> PosteriorOut:
+    def of(cls, posterior: Posterior) -> PosteriorOut:
         """Convert the posterior, without point and discs, which each answer has."""
         return cls(
             probability_within_km=[
-                WithinOut(radius_km=radius_km, probability=probability)
-                for radius_km, probability in belief.probability_within_km.items()
+                ProbabilityWithinOut(radius_km=radius_km, probability=probability)
+                for radius_km, probability in posterior.probability_within_km.items()
             ],
-            credible_regions=[CredibleRegionOut.of(area) for area in belief.credible_regions],
+            credible_regions=[
+                CredibleRegionOut.of(region) for region in posterior.credible_regions
+            ],
             names=[
                 NameOut.model_validate(
                     {"level": name.level, "name": name.name, "probability": name.probability}
                 )
-                for name in belief.names
+                for name in posterior.names
             ],
-            p_outside_candidates=belief.p_outside_candidates,
-            p_not_in_gallery=belief.p_not_in_gallery,
-            calibration_group=belief.stratum,
+            p_outside_candidates=posterior.p_outside_candidates,
+            p_not_in_gallery=posterior.p_not_in_gallery,
+            calibration_group=posterior.stratum,
         )
 
 

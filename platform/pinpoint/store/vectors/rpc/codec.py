@@ -237,7 +237,7 @@ def pack_filter(where: IndexFilter) -> list[Any]:
 
 def unpack_filter(values: Any) -> IndexFilter:
     """Decode a filter of `pack_filter`."""
-    org, kinds, sources, circle, box, polygon, since, until, not_ids, not_groups = values
+    org, kinds, sources, circle, box, polygon, after, before, not_ids, not_groups = values
     return IndexFilter(
         organization_id=UUID(bytes=org),
         source_kinds=tuple(str(value) for value in kinds),
@@ -249,8 +249,8 @@ def unpack_filter(values: Any) -> IndexFilter:
         if box is None
         else Box(south=float(box[0]), west=float(box[1]), north=float(box[2]), east=float(box[3])),
         polygon=tuple(Point(float(lat), float(lon)) for lat, lon in polygon),
-        captured_after=unpack_time(since),
-        captured_before=unpack_time(until),
+        captured_after=unpack_time(after),
+        captured_before=unpack_time(before),
         exclude_ids=tuple(UUID(bytes=value) for value in not_ids),
         exclude_groups=tuple(str(value) for value in not_groups),
     )
