@@ -160,7 +160,7 @@ def test_run_folder_of_another_run_is_rejected(chain, finished, tmp_path):
         ConflictError, match=r"settings\.ranker was 'vote', is 'top1'.*another --out"
     ):
         chain.run(out, ranker="top1")
-    with pytest.raises(ConflictError, match=r"labels\.asked was 22, is 3"):
+    with pytest.raises(ConflictError, match=r"labels\.evaluated was 22, is 3"):
         chain.run(out, first=3)
     with pytest.raises(ConflictError, match=r"settings\.exclude"):
         chain.run(out, exclude=("self",))
