@@ -25,7 +25,7 @@ MAX_FILE_LINES, MIN_FILE_LINES, MAX_FUNCTION_LINES = 400, 80, 60
 VAGUE_NAMES = {"models", "utils", "util", "helpers", "helper", "common", "misc", "base"}
 TABLES = {
     "pinpoint.api.problems": "STATUS",
-    "pinpoint.cli.exit_codes": "EXIT",
+    "pinpoint.cli.exit_codes": "EXIT_CODES",
     "pinpoint_workers.retries": "RETRY",
 }
 # Not a literal, so that this file does not find itself.
@@ -171,7 +171,7 @@ def test_platform_is_no_package():
 def test_stages_of_a_flow_do_not_call_each_other(flow):
     folder = ROOT / "platform/pinpoint" / flow
     assert (folder / "pipeline.py").is_file(), f"the {flow} flow has no recipe"
-    stages = [p for p in folder.glob("*.py") if not p.stem.startswith(("pipeline", "__init__"))]
+    stages = [p for p in folder.glob("*.py") if not p.stem.endswith(("pipeline", "__init__"))]
     report(
         [
             at(path, node.lineno, f"stage imports its sibling {node.module}")

@@ -304,7 +304,7 @@ def _check_manifest(folder: Path, manifest: Path) -> Path:
     """Return the path of the manifest, which must be in the folder with its files.
 
     Raises:
-        BadRequest: The manifest is in another folder.
+        BadRequestError: The manifest is in another folder.
     """
     manifest_path = manifest if manifest.exists() else folder / manifest
     if manifest_path.resolve().parent != folder.resolve():
