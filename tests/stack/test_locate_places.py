@@ -167,8 +167,8 @@ def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, c
         api, search_space="coordinates", source_kinds="photo", datetime="../2020-01-01T00:00:00Z"
     )
     assert (status, refused["reason"]) == (400, "bad_request")
-    assert "omit kinds, until, or search the gallery" in refused["detail"]
-    assert ask(api, over="moon")[0] == 422
+    assert "omit source_kinds, datetime, or search the gallery" in refused["detail"]
+    assert ask(api, search_space="moon")[0] == 422
 
     audit = stack.rows("SELECT asked, bundle, index_build, photo_sha256 FROM queries")
     assert {row.asked for row in audit} == {"locate"}

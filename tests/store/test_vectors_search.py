@@ -70,13 +70,16 @@ def circle(lat, lon, radius_m):
 
 SHAPES = {
     "organization": {},
-    "kind": {"kinds": ("street",)},
-    "both kinds": {"kinds": ("street", "photo")},
+    "kind": {"source_kinds": ("street",)},
+    "both kinds": {"source_kinds": ("street", "photo")},
     "sources": {"source_ids": (SOURCES[0], SOURCES[2])},
     "no such source": {"source_ids": (UUID(int=7),)},
-    "since": {"since": START + timedelta(hours=100, microseconds=100)},
-    "until": {"until": START + timedelta(hours=100, microseconds=100)},
-    "period": {"since": START + timedelta(hours=10), "until": START + timedelta(hours=50)},
+    "since": {"captured_after": START + timedelta(hours=100, microseconds=100)},
+    "until": {"captured_before": START + timedelta(hours=100, microseconds=100)},
+    "period": {
+        "captured_after": START + timedelta(hours=10),
+        "captured_before": START + timedelta(hours=50),
+    },
     "not these ids": {"exclude_ids": tuple(identity(n) for n in range(50))},
     "not these groups": {"exclude_groups": ("group-1", "group-2")},
     "box": box(-30, -20, 40, 60),
@@ -104,7 +107,7 @@ SHAPES = {
     "polygon at the edges": {
         "polygon": (Point(-10, 100), Point(-10, 180), Point(90, 180), Point(90, 100))
     },
-    "all at once": {"kinds": ("photo",), "since": START, **box(-60, 100, 80, -100)},
+    "all at once": {"source_kinds": ("photo",), "captured_after": START, **box(-60, 100, 80, -100)},
 }
 
 

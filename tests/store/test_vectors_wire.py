@@ -21,14 +21,14 @@ ids = st.uuids()
 filters = st.builds(
     IndexFilter,
     organization_id=ids,
-    kinds=st.tuples(st.sampled_from(["photo", "street"])),
+    source_kinds=st.tuples(st.sampled_from(["photo", "street"])),
     source_ids=st.lists(ids, max_size=3).map(tuple),
     circle=st.none() | st.builds(Circle, center=places, radius_m=st.floats(0, 1e7)),
     box=st.none()
     | st.builds(Box, **{edge: st.floats(-90, 90) for edge in ("south", "west", "north", "east")}),
     polygon=st.lists(places, max_size=5).map(tuple),
-    since=st.none() | times,
-    until=st.none() | times,
+    captured_after=st.none() | times,
+    captured_before=st.none() | times,
     exclude_ids=st.lists(ids, max_size=3).map(tuple),
     exclude_groups=st.lists(st.text(max_size=10), max_size=3).map(tuple),
 )
