@@ -33,7 +33,7 @@ def bare(row):
 
 def test_run_every_query_has_row_and_problem(chain, finished):
     rows = rows_of(finished[0])
-    assert list(rows) == [q.file for q in chain.labeled().questions]
+    assert list(rows) == [q.file for q in chain.labeled().queries]
     problems = {name: row["problem"] for name, row in rows.items() if row["problem"]}
     assert problems == {
         "broken.jpg": "undecodable",
@@ -48,7 +48,7 @@ def test_run_every_query_has_row_and_problem(chain, finished):
 
 def test_run_row_equals_answer_of_search_flow(chain, finished):
     data = (chain.images / "unseen-5.jpg").read_bytes()
-    question = next(q for q in chain.labeled().questions if q.file == "unseen-5.jpg")
+    question = next(q for q in chain.labeled().queries if q.file == "unseen-5.jpg")
     digest = hashlib.sha256(data).hexdigest()
     row = rows_of(finished[0])["unseen-5.jpg"]
     assert row["sha256"] == digest
@@ -64,9 +64,9 @@ def test_run_row_equals_answer_of_search_flow(chain, finished):
         )
         arm = row["arms"][name]
         assert (arm["lat"], arm["lon"]) == (answer.point.lat, answer.point.lon)
-        assert arm["radii_m"] == {f"{r.mass:g}": r.radius_m for r in answer.regions}
+        assert arm["radii_m"] == {f"{r.probability:g}": r.radius_m for r in answer.credible_discs}
         by_rank = sorted(answer.ranked, key=lambda entry: entry.candidate.rank)
-        assert arm["candidate_mass"] == [entry.mass for entry in by_rank]
+        assert arm["candidate_weight"] == [entry.weight for entry in by_rank]
         assert arm["candidate_score"] == [entry.candidate.score for entry in by_rank]
         assert set(arm["candidate_channels"]) == {"image"}
         assert arm["candidate_lat"] == [entry.candidate.point.lat for entry in by_rank]
@@ -154,7 +154,7 @@ def test_run_folder_of_another_run_is_rejected(chain, finished, tmp_path):
         ConflictError, match=r"settings\.ranker was 'vote', is 'top1'.*another --out"
     ):
         chain.run(out, ranker="top1")
-    with pytest.raises(ConflictError, match=r"labels\.asked was 22, is 3"):
+    with pytest.raises(ConflictError, match=r"labels\.evaluated was 22, is 3"):
         chain.run(out, first=3)
     with pytest.raises(ConflictError, match=r"settings\.exclude"):
         chain.run(out, exclude=("self",))
@@ -181,13 +181,13 @@ def test_run_filters_source_kinds_and_sources(chain, tmp_path):
     with chain.rig.database.read(chain.organization_id) as catalog:
         street = catalog.source("street").id
     for name, limits in {
-        "kind": SearchFilter(kinds=("street",)),
+        "kind": SearchFilter(source_kinds=("street",)),
         "source": SearchFilter(source_ids=(street,)),
     }.items():
         run = chain.run(tmp_path / name, limits=limits, first=4)
         for row in read_rows(tmp_path / name):
-            assert set(row["arms"][SERVED]["candidate_kind"]) == {"street"}
-        assert run["settings"]["kinds" if name == "kind" else "sources"] != []
+            assert set(row["arms"][SERVED]["candidate_source_kind"]) == {"street"}
+        assert run["settings"]["source_kinds" if name == "kind" else "sources"] != []
 
 
 def test_run_index_failure_ends_run_without_row(chain, tmp_path):
@@ -213,7 +213,10 @@ def test_run_index_failure_ends_run_without_row(chain, tmp_path):
     ("changes", "words"),
     [
         ({"ranker": "oracle"}, "no ranker 'oracle'; there are vote, top1, rerank"),
-        ({"limits": SearchFilter(kinds=("foto",))}, "no source kind foto; there are photo, street"),
+        (
+            {"limits": SearchFilter(source_kinds=("foto",))},
+            "no source kind foto; there are photo, street",
+        ),
         ({"exclude": ("self", "country")}, "cannot exclude country; there are self, author"),
         ({"near_duplicate_cosine": 0.0}, "the near-duplicate cosine must be in"),
     ],
@@ -245,24 +248,24 @@ def test_results_equal_rows(chain, finished):
         assert list(arm.files) == [row["file"] for row in rows]
         for n, row in enumerate(rows):
             answer = row["arms"].get(name)
-            np.testing.assert_array_equal(arm.truth[n], (row["lat"], row["lon"]))
+            np.testing.assert_array_equal(arm.ground_truth[n], (row["lat"], row["lon"]))
             if answer is None:
                 assert np.isnan(arm.answers[n]).all()
                 assert np.isnan(arm.candidates[n]).all()
                 continue
             np.testing.assert_array_equal(arm.answers[n], (answer["lat"], answer["lon"]))
-            present = ~np.isnan(arm.masses[n])
-            assert arm.masses[n][present].tolist() == answer["candidate_mass"]
+            present = ~np.isnan(arm.weights[n])
+            assert arm.weights[n][present].tolist() == answer["candidate_weight"]
             assert arm.candidates[n][present, 1].tolist() == answer["candidate_lon"]
             assert arm.radii_m["0.9"][n] == answer["radii_m"]["0.9"]
-            assert arm.strata[n] == {**row["strata"], "kind": row["kind"]}
+            assert arm.strata[n] == {**row["strata"], "kind": row["query_kind"]}
             assert arm.row_ms[n] >= arm.photo_ms[n] + arm.flow_ms[n]
     flagged = [row["file"] for row, flag in zip(rows, arm.placeholder, strict=True) if flag]
     assert flagged == [f"gone-{n}.jpg" for n in range(4)]
 
 
 def test_label_digest_changes_with_every_value(chain):
-    questions = chain.labeled().questions
+    questions = chain.labeled().queries
     digests = {
         run_manifest.digest_labels(questions),
         run_manifest.digest_labels(questions[1:]),
@@ -270,7 +273,7 @@ def test_label_digest_changes_with_every_value(chain):
     }
     changes = {
         "file": "x",
-        "truth": Point(1, 2),
+        "ground_truth": Point(1, 2),
         "creator": "x",
         "sequence": "x",
         "strata": {"a": "b"},

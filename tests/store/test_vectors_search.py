@@ -47,14 +47,14 @@ def matches(p, where: IndexFilter) -> bool:
     round_, box, t = where.circle, where.box, p.captured_at
     return (
         p.organization_id == where.organization_id
-        and (not where.kinds or p.kind in where.kinds)
+        and (not where.source_kinds or p.kind in where.source_kinds)
         and (not where.source_ids or p.source_id in where.source_ids)
         and (round_ is None or great_circle_m(p.point, round_.center) <= round_.radius_m)
         and (box is None or box.south <= p.point.lat <= box.north)
         and (box is None or on_circle(p.point.lon, box.west, box.east))
         and (not where.polygon or in_ring(p.point, list(where.polygon)))
-        and (where.since is None or (t is not None and t >= where.since))
-        and (where.until is None or (t is not None and t < where.until))
+        and (where.captured_after is None or (t is not None and t >= where.captured_after))
+        and (where.captured_before is None or (t is not None and t < where.captured_before))
         and p.id not in where.exclude_ids
         and p.group not in where.exclude_groups
     )
@@ -70,13 +70,16 @@ def circle(lat, lon, radius_m):
 
 SHAPES = {
     "organization": {},
-    "kind": {"kinds": ("street",)},
-    "both kinds": {"kinds": ("street", "photo")},
+    "kind": {"source_kinds": ("street",)},
+    "both kinds": {"source_kinds": ("street", "photo")},
     "sources": {"source_ids": (SOURCES[0], SOURCES[2])},
     "no such source": {"source_ids": (UUID(int=7),)},
-    "since": {"since": START + timedelta(hours=100, microseconds=100)},
-    "until": {"until": START + timedelta(hours=100, microseconds=100)},
-    "period": {"since": START + timedelta(hours=10), "until": START + timedelta(hours=50)},
+    "since": {"captured_after": START + timedelta(hours=100, microseconds=100)},
+    "until": {"captured_before": START + timedelta(hours=100, microseconds=100)},
+    "period": {
+        "captured_after": START + timedelta(hours=10),
+        "captured_before": START + timedelta(hours=50),
+    },
     "not these ids": {"exclude_ids": tuple(identity(n) for n in range(50))},
     "not these groups": {"exclude_groups": ("group-1", "group-2")},
     "box": box(-30, -20, 40, 60),
@@ -104,7 +107,7 @@ SHAPES = {
     "polygon at the edges": {
         "polygon": (Point(-10, 100), Point(-10, 180), Point(90, 180), Point(90, 100))
     },
-    "all at once": {"kinds": ("photo",), "since": START, **box(-60, 100, 80, -100)},
+    "all at once": {"source_kinds": ("photo",), "captured_after": START, **box(-60, 100, 80, -100)},
 }
 
 

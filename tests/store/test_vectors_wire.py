@@ -22,14 +22,14 @@ ids = st.uuids()
 filters = st.builds(
     IndexFilter,
     organization_id=ids,
-    kinds=st.tuples(st.sampled_from(["photo", "street"])),
+    source_kinds=st.tuples(st.sampled_from(["photo", "street"])),
     source_ids=st.lists(ids, max_size=3).map(tuple),
     circle=st.none() | st.builds(Circle, center=places, radius_m=st.floats(0, 1e7)),
     box=st.none()
     | st.builds(Box, **{edge: st.floats(-90, 90) for edge in ("south", "west", "north", "east")}),
     polygon=st.lists(places, max_size=5).map(tuple),
-    since=st.none() | times,
-    until=st.none() | times,
+    captured_after=st.none() | times,
+    captured_before=st.none() | times,
     exclude_ids=st.lists(ids, max_size=3).map(tuple),
     exclude_groups=st.lists(st.text(max_size=10), max_size=3).map(tuple),
 )
@@ -83,7 +83,7 @@ def test_points_and_queries_survive():
         assert one.vectors.keys() == two.vectors.keys()
         for name, vector in one.vectors.items():
             np.testing.assert_array_equal(two.vectors[name], vector)
-    where = IndexFilter(organization_id=ORG_A, source_ids=tuple(SOURCES), since=START)
+    where = IndexFilter(organization_id=ORG_A, source_ids=tuple(SOURCES), captured_after=START)
     queries = [
         IndexQuery(channel="gps", vector=p.vectors["gps"], filter=where, limit=n + 1, exact=n == 0)
         for n, p in enumerate(points[:3])
@@ -153,6 +153,6 @@ def test_convert_value_of_another_shape_raises_value_error():
             {**fields, "points": [row | {"captured_at": "2020-01-01T00:00:00"}]}, arrays
         )
     with pytest.raises(errors.BadRequestError, match="no zone"):
-        wire.check_filter(dataclasses.replace(where, since=datetime(2020, 1, 1)))
+        wire.check_filter(dataclasses.replace(where, captured_after=datetime(2020, 1, 1)))
     with pytest.raises(TypeError, match="object cannot be sent"):
         wire.encode({"ids": object()})

@@ -215,7 +215,8 @@ def _build_run_config(
     organization_id = services.access.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalog:
         source_ids = tuple(catalog.source(name).id for name in sources)
-    limits = SearchFilter(kinds=cast("tuple[SourceKind, ...]", tuple(kinds)), source_ids=source_ids)
+    source_kinds = cast("tuple[SourceKind, ...]", tuple(kinds))
+    limits = SearchFilter(source_kinds=source_kinds, source_ids=source_ids)
     return RunConfig(organization_id=organization_id, limits=limits, **options)
 
 

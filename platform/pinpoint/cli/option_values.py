@@ -104,7 +104,8 @@ def read_filters(
     check_time_option("--until", until)
     if bbox is not None:
         parse_numbers("--bbox", bbox, "west,south,east,north")
-    filters = {"kinds": kinds, "sources": sources, "bbox": bbox, "since": since, "until": until}
+    interval = None if since is None and until is None else f"{since or '..'}/{until or '..'}"
+    filters = {"source_kinds": kinds, "sources": sources, "bbox": bbox, "datetime": interval}
     if near is None:
         return filters
     lat, lon, radius_m = parse_numbers("--near", near, "lat,lon,radius")

@@ -46,12 +46,12 @@ def locate_by_coordinates(
         compared = coordinate_search.compare_coordinates(vector, coordinates, limits)
     with stopwatch.stage("decide"):
         ranked = coordinate_search.select_best(compared, settings.candidates)
-        decision = answer.decide_coordinates(ranked, compared.positions, compared.mass)
+        decision = answer.decide_coordinates(ranked, compared.positions, compared.weight)
     provenance = answer.Provenance(
         contract=encoder.contract,
         ranker=coordinate_search.COORDINATE_RANKER,
         engine=coordinate_search.COORDINATE_RANKER,
         build=coordinates.digest[:16],
-        note=coordinate_search.NOTE,
+        warnings=(coordinate_search.WARNING,),
     )
     return answer.build_answer(decision, provenance, stopwatch.read())

@@ -141,16 +141,16 @@ def locate_encoded(
             else:
                 ranking = _rank_with_reranker(reranker, vector, kind, found)
         with stopwatch.stage("decide"):
-            believed = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)
+            calibrated = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)
             decision = answer.decide_answer(
-                ranking.ranked, believed, reader=found.reader, cited=settings.max_citations
+                ranking.ranked, calibrated, reader=found.reader, cited=settings.max_citations
             )
     return answer.build_answer(
         decision,
         answer.Provenance(
             contract=contract,
             ranker=ranking.ranker,
-            reason=ranking.reason,
+            reason=ranking.fallback_reason,
             engine=found.snapshot.engine,
             build=found.snapshot.build,
         ),
@@ -237,7 +237,9 @@ def _rank_without_weights(
     """Rank with the requested ranker of `RANKERS`, otherwise with the vote."""
     name = ranker or vote.VOTE_RANKER
     ranked = RANKERS[name](vector, found.candidates, found.evidence)
-    return Ranking(ranked=ranked, ranker=name, reason=None if ranker else rerank.NO_RERANKER)
+    return Ranking(
+        ranked=ranked, ranker=name, fallback_reason=None if ranker else rerank.NO_RERANKER
+    )
 
 
 def _rank_with_reranker(

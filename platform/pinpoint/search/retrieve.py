@@ -75,7 +75,7 @@ def retrieve_candidates(
     if snapshot.points == 0:
         return (), exclusions
     index, settings = context.index, context.settings
-    kinds = tuple(dict.fromkeys(limits.kinds or SOURCE_KINDS))
+    kinds = tuple(dict.fromkeys(limits.source_kinds or SOURCE_KINDS))
     slots = divide_slots(settings, settings.candidates, context.encoder.contract)
     channels = (IMAGE_CHANNEL, GPS_CHANNEL) if slots.gps_quota else (IMAGE_CHANNEL,)
     queries = [
@@ -133,7 +133,7 @@ def _to_candidates(
         Candidate(
             id=hit.id,
             source_id=hit.source_id,
-            kind=hit.kind,
+            source_kind=hit.kind,
             point=hit.point,
             captured_at=hit.captured_at,
             group=hit.group,
@@ -259,13 +259,13 @@ def to_index_filter(
     """Convert a caller's search filter to an index filter for one organization."""
     return IndexFilter(
         organization_id=organization_id,
-        kinds=tuple(limits.kinds if kinds is None else kinds),
+        source_kinds=tuple(limits.source_kinds if kinds is None else kinds),
         source_ids=limits.source_ids,
         circle=limits.circle,
         box=limits.box,
         polygon=limits.polygon,
-        since=limits.since,
-        until=limits.until,
+        captured_after=limits.captured_after,
+        captured_before=limits.captured_before,
         exclude_ids=tuple(exclude_ids),
         exclude_groups=tuple(exclude_groups),
     )

@@ -73,9 +73,9 @@ def locate(
         raise BadRequestError("the form has no file in the field 'photo'")
     parameters = forms.form_fields(form, query_parameters.LocateForm)
     data = photo.file.read()
-    query_photo = QueryPhoto(data=data, file=photo.filename or "photo", kind=parameters.kind)
+    query_photo = QueryPhoto(data=data, file=photo.filename or "photo", kind=parameters.query_kind)
     search_filter = _build_filter(parameters, caller, services)
-    if parameters.over == "places":
+    if parameters.search_space == "coordinates":
         answer = coordinate_pipeline.locate_by_coordinates(
             query_photo,
             search_filter,
@@ -117,7 +117,7 @@ def similar(
     query: QueryPhoto | UUID
     if photo is not None and parameters.image_id is None:
         data = photo.file.read()
-        query = QueryPhoto(data=data, file=photo.filename or "photo", kind=parameters.kind)
+        query = QueryPhoto(data=data, file=photo.filename or "photo", kind=parameters.query_kind)
     elif photo is None and parameters.image_id is not None:
         data, query = None, parameters.image_id
     else:

@@ -24,15 +24,15 @@ class ArmMetrics:
     error_km: Floats
     best_km: Mapping[int, Floats]
     """Error of the best of the first candidates, by number of candidates."""
-    mass_within: Mapping[float, Floats] | None
+    probability_within_km: Mapping[float, Floats] | None
     """Share of the mass by distance from the answer in km; None if the ranker states none."""
     radii_km: Mapping[str, Floats]
-    area_holds: Mapping[str, Floats]
+    credible_region_covers: Mapping[str, Floats]
     """Whether the highest-density region contains the ground truth, by its share; NaN if none."""
-    area_km2: Mapping[str, Floats]
+    credible_region_km2: Mapping[str, Floats]
     withheld: Flags
     """Whether the answer was withheld (abstention)."""
-    unsupported: Floats
+    p_not_in_gallery: Floats
     """Stated probability that the gallery does not cover the place; NaN if not stated."""
     calibrated: bool
     labels: Mapping[str, Sequence[str | None]]

@@ -100,7 +100,7 @@ class ExampleGallery:
         return {
             "bundle": self.parts.encoder.contract.digest,
             "organization": str(self.plan.organization_id),
-            "kinds": list(limits.kinds),
+            "kinds": list(limits.source_kinds),
             "sources": [str(source_id) for source_id in limits.source_ids],
             "points": info.points,
             "search": self.parts.search.model_dump(),
@@ -154,7 +154,7 @@ def _field_type(field: np.dtype[Any]) -> tuple[Any, ...]:
 def split_table(training_queries: Sequence[TrainingQuery], resolution: int) -> Samples:
     """The queries as a table, so that they are split as the embedder's samples are."""
     queries = [entry.query for entry in training_queries]
-    positions = lat_lon([query.truth for query in queries])
+    positions = lat_lon([query.ground_truth for query in queries])
     files = [entry.images / entry.query.file for entry in training_queries]
     return Samples(
         ids=texts([f"{entry.query_set}/{entry.query.file}" for entry in training_queries]),
@@ -162,7 +162,7 @@ def split_table(training_queries: Sequence[TrainingQuery], resolution: int) -> S
         sizes=np.array([_file_size(file) for file in files], dtype=np.int64),
         lat=positions[:, 0].copy(),
         lon=positions[:, 1].copy(),
-        kinds=texts([query.kind or "" for query in queries]),
+        kinds=texts([query.query_kind or "" for query in queries]),
         creators=texts([query.creator or "" for query in queries]),
         sequences=texts([query.sequence or "" for query in queries]),
         cells=cell_ids(positions, [resolution])[:, 0],
@@ -244,7 +244,7 @@ def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGall
     context = build_context(plan, parts)
     try:
         data = read_bytes(training_query.images / query.file, parts.max_bytes)
-        photo = QueryPhoto(data=data, file=query.file, kind=query.kind)
+        photo = QueryPhoto(data=data, file=query.file, kind=query.query_kind)
         vector = encode_photo(photo, parts.decoder, parts.encoder, context.stopwatch)
     except (RejectedFileError, BadPhotoError, TooLargeError) as error:
         return error.reason
@@ -268,8 +268,8 @@ def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGall
                 reader=found.reader,
                 fetch_evidence=found.fetch_evidence,
             )
-    write_row(row, vector, query.kind, candidates, evidence_by_candidate)
-    row["ground_truth"] = (query.truth.lat, query.truth.lon)
+    write_row(row, vector, query.query_kind, candidates, evidence_by_candidate)
+    row["ground_truth"] = (query.ground_truth.lat, query.ground_truth.lon)
     row["in_gallery"] = _supporting_kinds(query, found.exclusions, gallery)
     best = RANKERS["vote"](vector, candidates, evidence_by_candidate)[:1]
     row["vote_choice"] = candidates.index(best[0].candidate) if best else -1
@@ -281,10 +281,10 @@ def _supporting_kinds(
 ) -> list[bool]:
     """For each kind, whether an image that is not excluded is near the ground truth."""
     limits, context = gallery.plan.limits, build_context(gallery.plan, gallery.parts)
-    near_truth = replace(limits, circle=Circle(center=query.truth, radius_m=SUPPORT_M))
-    searched = limits.kinds or SOURCE_KINDS
+    near_truth = replace(limits, circle=Circle(center=query.ground_truth, radius_m=SUPPORT_M))
+    searched = limits.source_kinds or SOURCE_KINDS
     return [
         kind in searched
-        and count_gallery_images(replace(near_truth, kinds=(kind,)), context, exclusions) > 0
+        and count_gallery_images(replace(near_truth, source_kinds=(kind,)), context, exclusions) > 0
         for kind in SOURCE_KINDS
     ]

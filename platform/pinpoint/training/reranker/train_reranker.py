@@ -176,7 +176,7 @@ def _read_queries(query_set: int, queries: QueriesConfig) -> list[TrainingQuery]
     labeled = read_labels(PROTOCOLS[queries.protocol], queries.labels)
     chosen = [
         query
-        for query in labeled.questions
+        for query in labeled.queries
         if all(_label_value(query, name) == value for name, value in queries.filter.items())
     ]
     if not chosen:
@@ -186,7 +186,7 @@ def _read_queries(query_set: int, queries: QueriesConfig) -> list[TrainingQuery]
         raise BadRequestError(f"no row of {queries.labels} has {criteria}")
     return [
         TrainingQuery(
-            query=replace(query, kind=query.kind or queries.kind),
+            query=replace(query, query_kind=query.query_kind or queries.kind),
             images=queries.images,
             query_set=query_set,
         )
@@ -195,7 +195,7 @@ def _read_queries(query_set: int, queries: QueriesConfig) -> list[TrainingQuery]
 
 
 def _label_value(query: LabeledQuery, name: str) -> str | None:
-    return query.kind if name == "kind" else query.strata.get(name)
+    return query.query_kind if name == "kind" else query.strata.get(name)
 
 
 def _run_identity(

@@ -169,8 +169,8 @@ def check_aware_time(value: datetime | None) -> None:
 
 def check_filter(where: IndexFilter) -> IndexFilter:
     """The filter, after its times are checked."""
-    check_aware_time(where.since)
-    check_aware_time(where.until)
+    check_aware_time(where.captured_after)
+    check_aware_time(where.captured_before)
     return where
 
 
