@@ -27,7 +27,7 @@ bench: setup  ## figures beside their bare baselines
 	@PYTHONPATH=tests $(PYTHON) -m bench $(ARGS)
 
 world-tiny: setup  ## train the shipped bundle anew, below .pinpoint: about 20 minutes on two cores
-	@.venv/bin/pinpoint world make .pinpoint/planet-bench-7 --preset bench --seed 7
+	@.venv/bin/pinpoint synthetic create .pinpoint/planet-bench-7 --preset bench --seed 7
 	@cp docs/configs/world-tiny.toml .pinpoint/planet-bench-7/
 	@OMP_WAIT_POLICY=passive .venv/bin/pinpoint train embedder \
 		--config .pinpoint/planet-bench-7/world-tiny.toml --out .pinpoint/train-world-tiny

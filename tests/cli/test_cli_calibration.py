@@ -6,10 +6,10 @@ import json
 import sys
 
 import pytest
+from pinpoint.cli.search import show_answer
 
 from evaluation import supposed
 from pinpoint.cli.main import main
-from pinpoint.cli.search import show_answer
 from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, copy_bundle, find_bundle
 from pinpoint.nets.bundle.contract import descriptor_contract
 from pinpoint.nets.bundle.digests import digest

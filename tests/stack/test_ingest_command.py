@@ -58,7 +58,7 @@ def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, p
     write_photos(folder, 12)
     (folder / "far.jpg").write_bytes(jpeg(77, 1.0, 1.0))
     (folder / "m.csv").write_text("file,lat,lon\n0000.jpg,10,20\nfar.jpg,99,20\n")
-    ingest = ["ingest", folder, "--source", "trips", "--kind", "photo"]
+    ingest = ["ingest", folder, "--source", "trips", "--source-kind", "photo"]
 
     first = pinpoint(*ingest).out
     assert "manifest m.csv is used (--no-manifest reads without it)" in first
@@ -98,7 +98,7 @@ def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, p
 
 def test_sources_move_root_keeps_ids(stack, pinpoint, tmp_path):
     write_photos(tmp_path / "in", 2)
-    pinpoint("ingest", tmp_path / "in", "--source", "trips", "--kind", "photo", "--json")
+    pinpoint("ingest", tmp_path / "in", "--source", "trips", "--source-kind", "photo", "--json")
     work(stack)
     before = stack.live()
     (tmp_path / "in").rename(tmp_path / "moved")

@@ -17,13 +17,10 @@ from pinpoint.errors import BadRequestError, ConfigurationError
 from pinpoint.records import Drift
 from pinpoint.settings import Settings
 
-
-def register_commands(app: typer.Typer) -> None:
-    """Register these commands."""
-    for command in (backup, restore):
-        app.command()(command)
+app = typer.Typer()
 
 
+@app.command()
 def backup(
     context: typer.Context,
     target: Annotated[Path, typer.Argument(help="A new file that ends in .tar, or a new folder.")],
@@ -43,6 +40,7 @@ def backup(
     )
 
 
+@app.command()
 def restore(
     context: typer.Context,
     path: Annotated[Path, typer.Argument(help="A file or folder that `pinpoint backup` wrote.")],

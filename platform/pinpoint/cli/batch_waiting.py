@@ -13,12 +13,10 @@ from pinpoint.cli.batches import BatchIdArgument, show_counts
 from pinpoint.cli.exit_codes import FAILED_ITEMS, INTERRUPTED
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 
-
-def register_commands(batches: typer.Typer) -> None:
-    """Register this command."""
-    batches.command("wait")(wait)
+app = typer.Typer()
 
 
+@app.command()
 def wait(
     context: typer.Context,
     batch_id: BatchIdArgument,

@@ -20,9 +20,12 @@ BatchIdArgument = Annotated[
 @app.command("list")
 def list_batches(
     context: typer.Context,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=500, help="Maximum number of batches.")
+    page_size: Annotated[
+        int, typer.Option("--page-size", min=1, max=500, help="Number of batches per page.")
     ] = 20,
+    cursor: Annotated[
+        str | None, typer.Option("--cursor", help="Cursor that the previous page printed.")
+    ] = None,
     server: ServerOption = None,
     key: KeyOption = None,
     org: OrganizationOption = None,
@@ -31,11 +34,13 @@ def list_batches(
     """List batches, newest first."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
-        page = client.batches(limit)
+        page = client.batches(page_size, before=cursor)
     if session.as_json:
         output.print_json(page)
-    else:
-        show_counts(page["batches"])
+        return
+    show_counts(page["batches"])
+    if page["next"] is not None:
+        output.warn(f"more: the same command with --cursor {page['next']}")
 
 
 @app.command("show")
@@ -45,11 +50,11 @@ def show(
     state: Annotated[
         str | None, typer.Option("--state", help="Only files in this state, such as `rejected`.")
     ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=1000, help="Maximum number of files.")
+    page_size: Annotated[
+        int, typer.Option("--page-size", min=1, max=1000, help="Number of files per page.")
     ] = 200,
-    after: Annotated[
-        int, typer.Option("--after", min=0, help="The value `next` of the previous page.")
+    cursor: Annotated[
+        int, typer.Option("--cursor", min=0, help="Cursor that the previous page printed.")
     ] = 0,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -61,7 +66,7 @@ def show(
     with session.client() as client:
         batch_id = ids.find_batch(client, batch_id)
         batch = client.batch(batch_id)
-        page = client.items(batch_id, state=state, after=after, limit=limit)
+        page = client.items(batch_id, state=state, after=cursor, limit=page_size)
     if session.as_json:
         output.print_json({"batch": batch, **page})
         return
@@ -80,7 +85,7 @@ def show(
     columns = (">seq", "file", "state", "nearest place", "stage", "reason", "detail", "images")
     output.print_table(None, columns, rows)
     if page["next"] is not None:
-        output.warn(f"more: --after {page['next']}")
+        output.warn(f"more: the same command with --cursor {page['next']}")
 
 
 @app.command("retry")

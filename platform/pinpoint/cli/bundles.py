@@ -120,11 +120,12 @@ def import_(
     license: LicenseOption = "",
     note: NoteOption = None,
     clip_bundle: Annotated[
-        str | None, typer.Option("--behind", help="For `geoclip`: the bundle of its CLIP tower.")
+        str | None,
+        typer.Option("--clip-bundle", help="For `geoclip`: the bundle of its CLIP tower."),
     ] = None,
     wheel: Annotated[
         Path | None,
-        typer.Option("--from", help="For `geoclip`: its wheel; by default the installed package."),
+        typer.Option("--wheel", help="For `geoclip`: its wheel; by default the installed package."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -206,7 +207,7 @@ def _import_geoclip(
         raise BadRequestError(
             "GeoCLIP needs its CLIP tower: `pinpoint bundles pull "
             "open_clip:ViT-L-14-quickgelu --tag openai --name clip --license MIT`, then `pinpoint "
-            "bundles import geoclip --behind clip`"
+            "bundles import geoclip --clip-bundle clip`"
         )
     tower = find_bundle(clip_bundle, settings.places.home)
     return read_bundle(
@@ -294,7 +295,7 @@ def _print_bundle(session: Session, bundle: Bundle, settings: Settings) -> None:
         f"bundle {description['name']}: {description['tower']}, {description['weights_mb']:g} MB"
     )
     output.print_line(
-        "use it from the first ingest on: export "
+        "for a new index: export "
         f"PINPOINT_BUNDLE={description['name']}; pinpoint up; "
-        f"where there are images already: pinpoint bundles use {description['name']}"
+        f"for an existing index: pinpoint bundles activate {description['name']}"
     )

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import typer
 
 from pinpoint.cli import ids, output
+from pinpoint.cli.filter_options import SourceFilterOption, SourceKindFilterOption
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import MANUAL_FIELDS
@@ -22,13 +23,8 @@ ImageIdArgument = Annotated[
 @app.command("list")
 def list_images(
     context: typer.Context,
-    source: Annotated[
-        list[str], typer.Option("--source", help="Only this source; may be repeated.")
-    ] = [],  # noqa: B006
-    source_kind: Annotated[
-        list[str],
-        typer.Option("--source-kind", help="Only `photo` or `street` sources; may be repeated."),
-    ] = [],  # noqa: B006
+    in_source: SourceFilterOption = [],  # noqa: B006
+    source_kind: SourceKindFilterOption = [],  # noqa: B006
     file_name: Annotated[
         str | None,
         typer.Option("--file-name", help="Only this file name; quote the wildcards `*` and `?`."),
@@ -37,8 +33,8 @@ def list_images(
         list[str],
         typer.Option("--state", help="Only `pending`, `indexed` or `failed`; may be repeated."),
     ] = [],  # noqa: B006
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=1000, help="Maximum number of images.")
+    page_size: Annotated[
+        int, typer.Option("--page-size", min=1, max=1000, help="Number of images per page.")
     ] = 50,
     cursor: Annotated[
         str | None, typer.Option("--cursor", help="Cursor that the previous page printed.")
@@ -52,11 +48,11 @@ def list_images(
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         page = client.images(
-            source=[ids.find_source(client, name) for name in source],
+            source=[ids.find_source(client, name) for name in in_source],
             source_kind=source_kind,
             file_name=file_name,
             state=state,
-            limit=limit,
+            limit=page_size,
             cursor=cursor,
         )
     if session.as_json:
@@ -97,8 +93,8 @@ def show(
     _print_image(session, image)
 
 
-@app.command("fix")
-def fix(
+@app.command("update")
+def update(
     context: typer.Context,
     image_id: ImageIdArgument,
     lat: Annotated[

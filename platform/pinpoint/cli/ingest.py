@@ -44,10 +44,16 @@ _MAX_WAIT_S: Final = 1.0
 IntakePath = Annotated[
     Path, typer.Argument(help="A folder or a manifest; with --server also a single file.")
 ]
-SourceOption = Annotated[str, typer.Option("--source", help="Name of the source.")]
-KindOption = Annotated[
+SourceOption = Annotated[
+    str, typer.Option("--source", help="Name of the source that receives the files.")
+]
+SourceKindOption = Annotated[
     str | None,
-    typer.Option("--kind", help="`photo` or `street`; creates the source if it is new."),
+    typer.Option(
+        "--source-kind",
+        metavar="KIND",
+        help="Source kind, `photo` or `street`; creates the source if it is new.",
+    ),
 ]
 OriginalsOption = Annotated[
     str | None,
@@ -73,19 +79,20 @@ RemoveMissingOption = Annotated[
     typer.Option("--remove-missing", help="Remove images whose file below PATH no longer exists."),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Remove many images without confirmation.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until every file is processed.")]
+WaitOption = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Wait until every file is processed.")
+]
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Register this command."""
-    app.command()(ingest)
+app = typer.Typer()
 
 
+@app.command()
 def ingest(
     context: typer.Context,
     path: IntakePath,
     source: SourceOption,
-    kind: KindOption = None,
+    source_kind: SourceKindOption = None,
     originals: OriginalsOption = None,
     manifest: ManifestOption = None,
     no_manifest: NoManifestOption = False,
@@ -105,14 +112,14 @@ def ingest(
     """Ingest a folder: the embedded stack registers files in place, a server receives uploads."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     check_exists(path)
-    check_kinds("--kind", [kind])
+    check_kinds("--source-kind", [source_kind])
     check_choice("--originals", originals, ORIGINALS_POLICIES)
     if manifest is not None and no_manifest:
         raise BadRequestError("--manifest and --no-manifest cannot be combined")
     request = _IngestRequest(
         path=path,
         source=source,
-        kind=kind,
+        kind=source_kind,
         originals=originals,
         manifest=None if manifest is None else _check_manifest(path, manifest),
         use_manifest=not no_manifest,

@@ -11,12 +11,10 @@ from pinpoint.settings import ServiceSettings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.supervisor.running import missing_stack
 
-
-def register_commands(app: typer.Typer) -> None:
-    """Register this command."""
-    app.command("key")(show_key)
+app = typer.Typer()
 
 
+@app.command("key")
 def show_key(context: typer.Context, as_json: JsonOption = False) -> None:
     """Print the operator's key of this machine, for `curl` and other programs.
 

@@ -1,4 +1,4 @@
-"""Shared by `inspect` and `ingest`: metadata options, and notes about files that are not photos."""
+"""Options of `validate` and `ingest` for metadata, and notes about files that are not photos."""
 
 from __future__ import annotations
 

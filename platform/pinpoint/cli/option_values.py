@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pinpoint.errors import BadRequestError
 from pinpoint.records import SOURCE_KINDS, OriginalsPolicy
@@ -53,7 +53,7 @@ def parse_numbers(option: str, text: str, names: str) -> list[float]:
     Args:
         option: Name of the option, for the message.
         text: Value of the option.
-        names: Names of the numbers, separated by commas: `lat,lon,radius`.
+        names: Names of the numbers, separated by commas: `LAT,LON`.
 
     Raises:
         BadRequest: The count is wrong, or a part is not a number.
@@ -64,7 +64,7 @@ def parse_numbers(option: str, text: str, names: str) -> list[float]:
         numbers = []
     if len(numbers) != names.count(",") + 1:
         raise BadRequestError(
-            f"{option} must be {names} as numbers with commas between, not {text!r}"
+            f"{option} must be {names} as numbers separated by commas, not {text!r}"
         )
     return numbers
 
@@ -84,28 +84,3 @@ def check_time(option: str, text: str | None) -> None:
             f"{option} must be a date or time of ISO 8601, such as 2024-05-01 or "
             f"2024-05-01T14:30:00+02:00, not {text!r}"
         ) from error
-
-
-def read_filters(
-    kinds: list[str],
-    sources: list[str],
-    near: str | None,
-    bbox: str | None,
-    since: str | None,
-    until: str | None,
-) -> dict[str, Any]:
-    """Check the filters of a query before it is sent.
-
-    Raises:
-        BadRequest: A filter has an invalid value.
-    """
-    check_kinds("--kinds", kinds)
-    check_time("--since", since)
-    check_time("--until", until)
-    if bbox is not None:
-        parse_numbers("--bbox", bbox, "west,south,east,north")
-    filters = {"kinds": kinds, "sources": sources, "bbox": bbox, "since": since, "until": until}
-    if near is None:
-        return filters
-    lat, lon, radius_m = parse_numbers("--near", near, "lat,lon,radius")
-    return {**filters, "lat": lat, "lon": lon, "radius_m": radius_m}

@@ -21,7 +21,10 @@ SourceArgument = Annotated[str, typer.Argument(help="Name or id of the source.")
 def add(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name, unique in the organization.")],
-    kind: Annotated[str, typer.Option("--kind", help="`photo` or `street`.")] = "photo",
+    source_kind: Annotated[
+        str,
+        typer.Option("--source-kind", metavar="KIND", help="Source kind, `photo` or `street`."),
+    ] = "photo",
     license: Annotated[
         str | None, typer.Option("--license", help="License of its images, shown with citations.")
     ] = None,
@@ -39,11 +42,11 @@ def add(
 ) -> None:
     """Add a source."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    check_kinds("--kind", [kind])
+    check_kinds("--source-kind", [source_kind])
     check_choice("--originals", originals, ORIGINALS_POLICIES)
     with session.client() as client:
         source = client.add_source(
-            name, kind, license=license, attribution=attribution, originals=originals
+            name, source_kind, license=license, attribution=attribution, originals=originals
         )
     if session.as_json:
         output.print_json(source)
@@ -160,31 +163,32 @@ def list_missing(
         output.warn(f"root {root_name} is empty or cannot be opened; none of its files is counted")
 
 
-@app.command("erase")
-def erase(
+@app.command("delete")
+def delete(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name or id of the source.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Erase without confirmation.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without confirmation.")] = False,
     server: ServerOption = None,
     key: KeyOption = None,
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Erase a source and all its images: rows, index points and stored files."""
+    """Delete a source and all its images: rows, index points and stored files."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         name = ids.find_source(client, name)
         if not yes:
             if session.as_json:
                 raise BadRequestError(
-                    "erasing with --json needs --yes: it cannot ask for confirmation"
+                    "deleting with --json needs --yes: it cannot ask for confirmation"
                 )
             images = client.source(name)["images"]
             typer.confirm(
-                f"Erase source {output.replace_unprintable(name)} with {images} images?", abort=True
+                f"Delete source {output.replace_unprintable(name)} with {images} images?",
+                abort=True,
             )
-        erased = client.erase_source(name)
+        num_images = client.erase_source(name)
     if session.as_json:
-        output.print_json({"source": name, "images": erased})
+        output.print_json({"source": name, "images": num_images})
     else:
-        output.print_line(f"source {name}: {erased} images are being erased")
+        output.print_line(f"source {name}: {num_images} images are being deleted")

@@ -31,12 +31,10 @@ HomeOption = Annotated[
 ]
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Register these commands."""
-    for command in (up, down, status, destroy, demo):
-        app.command()(command)
+app = typer.Typer()
 
 
+@app.command()
 def up(context: typer.Context, as_json: JsonOption = False) -> None:
     """Start the embedded stack, unless it is already running."""
     from pinpoint.stack.supervisor import lifecycle
@@ -52,6 +50,7 @@ def up(context: typer.Context, as_json: JsonOption = False) -> None:
         _show_access(settings, stack_status.api_url)
 
 
+@app.command()
 def down(context: typer.Context, as_json: JsonOption = False) -> None:
     """Stop the embedded stack; its data is kept."""
     from pinpoint.stack.supervisor import lifecycle
@@ -63,6 +62,7 @@ def down(context: typer.Context, as_json: JsonOption = False) -> None:
     _print_status(session, lifecycle.stop_stack(settings, output.warn))
 
 
+@app.command()
 def status(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show the state, contents and work of the stack; exit code 0 if it is up, else 3."""
     from pinpoint.cli import overview, status
@@ -104,6 +104,7 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
         raise typer.Exit(STATUS_NOT_UP)
 
 
+@app.command()
 def destroy(
     context: typer.Context,
     home: HomeOption = None,
@@ -132,6 +133,7 @@ def destroy(
         output.print_line(f"removed {plan.home} ({format_bytes(plan.bytes)})")
 
 
+@app.command()
 def demo(
     context: typer.Context,
     out: Annotated[Path, typer.Option("--out", help="Folder of the map.")] = Path("demo-out"),

@@ -1,4 +1,4 @@
-"""`pinpoint world`: creates a synthetic planet on disk, for tests and benchmarks."""
+"""`pinpoint synthetic`: creates a synthetic planet on disk, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from pinpoint.cli.session import JsonOption, Session
 if TYPE_CHECKING:
     from pinpoint.synthetic.dataset import Planet
 
-app = typer.Typer(help="The synthetic planet: a test bench, not the Earth.", no_args_is_help=True)
+app = typer.Typer(
+    help="Create a synthetic planet for tests and benchmarks. It is not the Earth.",
+    no_args_is_help=True,
+)
 
 NOTE: Final = "The planet is synthetic: no figure on it says anything about the Earth."
 
 
 @app.callback()
-def world_group() -> None:
-    """The synthetic planet: a test bench, not the Earth."""
+def _callback() -> None:
+    """Without a callback typer would merge the only command into the group."""
 
 
 @app.command()
-def make(
+def create(
     context: typer.Context,
     folder: Annotated[
         Path, typer.Argument(help="New or empty folder, or the folder of an interrupted run.")
@@ -39,11 +42,11 @@ def make(
     ] = 7,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw a planet: galleries with manifests, and unseen queries with ground truth."""
+    """Create a planet: galleries with manifests, and unseen queries with ground truth."""
     from pinpoint.synthetic.dataset import make_planet
 
     session = Session.of(context, as_json=as_json)
-    bar, task = output.open_progress_bar(f"drawing planet {seed}")
+    bar, task = output.open_progress_bar(f"creating planet {seed}")
     with bar:
         planet = make_planet(
             folder,
@@ -81,8 +84,8 @@ def _next_commands(planet: Planet) -> list[str]:
     """Commands that ingest the test gallery and evaluate on it."""
     lines = [
         f"pinpoint ingest {shlex.quote(str(manifest))} --source {name}"
-        f" --kind {name.rsplit('-', 1)[1]} --wait"
+        f" --source-kind {name.rsplit('-', 1)[1]} --wait"
         for name, manifest in planet.manifests().items()
         if name.startswith("test-")
     ]
-    return [*lines, f"pinpoint evaluate world --images {shlex.quote(str(planet.folder))}"]
+    return [*lines, f"pinpoint evaluate synthetic --images {shlex.quote(str(planet.folder))}"]

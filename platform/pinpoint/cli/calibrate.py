@@ -13,28 +13,29 @@ from pinpoint.errors import BadRequestError
 from pinpoint.records import Calibration
 from pinpoint.settings import Settings
 
-
-def register_commands(app: typer.Typer) -> None:
-    """Register this command."""
-    app.command()(calibrate)
+app = typer.Typer()
 
 
+@app.command()
 def calibrate(
     context: typer.Context,
     run: Annotated[Path, typer.Argument(help="Folder of a finished run of `pinpoint evaluate`.")],
     bundle: Annotated[
         Path | None,
-        typer.Option(
-            "--bundle", help="Folder of the bundle; by default found by the digest of the run."
-        ),
+        typer.Option("--bundle", help="Folder of the bundle; by default the bundle of the run."),
     ] = None,
-    withheld: Annotated[
+    max_false_abstention: Annotated[
         float,
-        typer.Option("--withhold", help="Share of the correct answers that may be withheld."),
+        typer.Option(
+            "--max-false-abstention",
+            help="Maximum share of the correct answers that become abstentions, 0 to 1.",
+        ),
     ] = 0.1,
     license: Annotated[
         str | None,
-        typer.Option("--license", help="License of the queries; by default that of the protocol."),
+        typer.Option(
+            "--license", help="License of the queries; by default the license of the protocol."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,7 +48,7 @@ def calibrate(
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     rendition_px = settings.media.rendition_px
-    calibration = fit(run, license=license, withheld=withheld)
+    calibration = fit(run, license=license, withheld=max_false_abstention)
     folder = _find_bundle_folder(calibration.contract, bundle, settings)
     contract = read_bundle(folder).contract
     if digest(contract, rendition_px) != calibration.contract:

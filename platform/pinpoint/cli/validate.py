@@ -1,4 +1,4 @@
-"""`pinpoint inspect`: metadata that an ingest would read from each file. Needs no stack."""
+"""`pinpoint validate`: metadata that an ingest would read from each file, without a stack."""
 
 from __future__ import annotations
 
@@ -37,12 +37,11 @@ _MAX_DETAILS_SHOWN: Final = 20
 """Maximum number of rejection details printed below the table."""
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Register this command."""
-    app.command(name="inspect")(inspect)
+app = typer.Typer()
 
 
-def inspect(
+@app.command()
+def validate(
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(help="Files, folders or manifests.")],
     manifest: Annotated[
