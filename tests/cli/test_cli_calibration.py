@@ -52,7 +52,7 @@ def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path
     # What is copied on takes it along, and what fits no longer is said in words.
     other = copy_bundle(home, tmp_path / "other")
     assert list(other.calibrations) == ["rerank", "vote"]
-    assert "withheld where elsewhere is above" in pinpoint("calibrate", run).out
+    assert "abstains if elsewhere is above" in pinpoint("calibrate", run).out
 
 
 def test_what_has_no_place_or_is_of_another_bundle_is_refused(pinpoint, tmp_path):

@@ -71,7 +71,7 @@ def test_what_was_not_sent_is_printed(pinpoint, api, folder):  # noqa: F811
     api.rows().add_source("walk", "photo")
     said = pinpoint("ingest", folder, "--manifest", "m.csv", "--source", "walk").out
     assert "4 waiting" in said
-    assert "3 more rejected here and not sent:" in said
+    assert "3 more were rejected on this machine and not sent:" in said
     assert "row 5: there is no file a/nothing.png" in said
 
 

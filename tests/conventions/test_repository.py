@@ -25,7 +25,7 @@ MAX_FILE_LINES, MIN_FILE_LINES, MAX_FUNCTION_LINES = 400, 80, 60
 VAGUE_NAMES = {"models", "utils", "util", "helpers", "helper", "common", "misc", "base"}
 TABLES = {
     "pinpoint.api.problems": "STATUS",
-    "pinpoint.cli.exit_codes": "EXIT",
+    "pinpoint.cli.exit_codes": "EXIT_CODES",
     "pinpoint_workers.retries": "RETRY",
 }
 # Not a literal, so that this file does not find itself.

@@ -203,6 +203,6 @@ def test_list_questions_and_backup_go_by_what_the_index_holds(stack, tmp_path):
     back = stack.command("bundles", "activate", "descriptor")
     out, error = back.communicate(timeout=100)
     assert back.returncode == 0, error
-    assert "bundle descriptor serves, index build" in out
+    assert "bundle descriptor is active, index build" in out
     assert "pinpoint config set bundle descriptor" in out
     assert used() == ["descriptor"]

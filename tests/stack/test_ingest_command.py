@@ -63,7 +63,7 @@ def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, p
     first = pinpoint(*ingest).out
     assert "manifest m.csv is used (--no-manifest reads without it)" in first
     assert "new root in of source trips" in first
-    assert "not taken: 1 out_of_range" in first
+    assert "not ingested: 1 out_of_range" in first
     batch = stack.rows("SELECT id FROM batches")[0].id
     assert f"list them: pinpoint batches show {batch} --state rejected" in first
     work(stack)

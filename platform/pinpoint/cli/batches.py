@@ -1,4 +1,4 @@
-"""`pinpoint batches`: sets of ingested files and their status."""
+"""`pinpoint batches`: sets of files that are ingested together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pinpoint.cli import ids, output
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.records import FINAL_STATUSES
 
-app = typer.Typer(help="Batches: sets of ingested files and their status.", no_args_is_help=True)
+app = typer.Typer(
+    help="Follow batches: sets of files that are ingested together.", no_args_is_help=True
+)
 
 BatchIdArgument = Annotated[
     str, typer.Argument(help="Id of the batch, or at least its first six hex digits.")
@@ -44,11 +46,12 @@ def list_batches(
 
 
 @app.command("show")
-def show(
+def show(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     batch_id: BatchIdArgument,
     state: Annotated[
-        str | None, typer.Option("--state", help="Only files in this state, such as `rejected`.")
+        str | None,
+        typer.Option("--state", help="Show only files in this state, such as `rejected`."),
     ] = None,
     page_size: Annotated[
         int, typer.Option("--page-size", min=1, max=1000, help="Number of files per page.")
@@ -97,7 +100,7 @@ def retry(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Process failed and canceled files again, each once."""
+    """Process the failed and canceled files of a batch once more."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         batch_id = ids.find_batch(client, batch_id)
@@ -118,7 +121,7 @@ def cancel(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cancel the files that no worker has started; files in progress are finished."""
+    """Cancel the files of a batch that no worker has started; files in progress are finished."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         result = client.cancel(ids.find_batch(client, batch_id))
@@ -142,7 +145,7 @@ def show_counts(batches: list[dict[str, Any]]) -> None:
         ]
         for batch in batches
     ]
-    output.print_table(None, ("id", "source", "created (UTC)", ">files", "where they stand"), rows)
+    output.print_table(None, ("id", "source", "created (UTC)", ">files", "status"), rows)
 
 
 def show_reasons(batch: dict[str, Any], *, how_to_list: bool = False) -> None:
@@ -150,7 +153,7 @@ def show_reasons(batch: dict[str, Any], *, how_to_list: bool = False) -> None:
     if not batch.get("reasons"):
         return
     counts = ", ".join(f"{count} {reason}" for reason, count in batch["reasons"].items())
-    output.print_line(f"not taken: {counts}")
+    output.print_line(f"not ingested: {counts}")
     if how_to_list:
         for state in ("rejected", "failed"):
             if batch[state]:

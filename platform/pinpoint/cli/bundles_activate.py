@@ -34,7 +34,7 @@ def activate(
         typer.Option(
             "--allow-missing",
             min=0,
-            help="Maximum number of images that cannot be read and drop out of searches.",
+            help="Maximum number of unreadable images that searches may lose.",
         ),
     ] = 0,
     images_per_second: Annotated[
@@ -130,12 +130,12 @@ def _print_report(report: SwitchReport, name: str) -> None:
     num_unreachable = sum(report.unreachable.values())
     rows = [
         ("images", report.live),
-        ("had their vectors", report.already),
+        ("already encoded", report.already),
         ("encoded now", report.reembedded),
         ("unreachable", num_unreachable),
         *((f"  {reason}", images) for reason, images in report.unreachable.items()),
-        ("left for reconcile", report.drift.total),
+        ("left for reconciliation", report.drift.total),
     ]
     output.print_table(None, ("status", ">images"), rows)
-    output.print_line(f"bundle {report.bundle} serves, index build {report.build}")
+    output.print_line(f"bundle {report.bundle} is active, index build {report.build}")
     output.print_line(f"to use it for a new index: pinpoint config set bundle {name}")

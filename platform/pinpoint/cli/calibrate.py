@@ -1,4 +1,4 @@
-"""`pinpoint calibrate`: fits answer probabilities on a run with held-out photos."""
+"""`pinpoint calibrate`: fits the calibration of a bundle on a run with held-out photos."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def calibrate(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run of `pinpoint evaluate`.")],
     bundle: Annotated[
         Path | None,
-        typer.Option("--bundle", help="Folder of the bundle; by default the bundle of the run."),
+        typer.Option(
+            "--bundle", help="Folder of the bundle; the default is the bundle of the run."
+        ),
     ] = None,
     max_false_abstention: Annotated[
         float,
@@ -34,7 +36,7 @@ def calibrate(
     license: Annotated[
         str | None,
         typer.Option(
-            "--license", help="License of the queries; by default the license of the protocol."
+            "--license", help="License of the queries; the default is the license of the protocol."
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -54,7 +56,7 @@ def calibrate(
     if digest(contract, rendition_px) != calibration.contract:
         raise BadRequestError(
             f"the run used the bundle {calibration.bundle} ({calibration.contract[:16]}…), "
-            f"{folder} is another one"
+            f"but {folder} is another bundle"
         )
     # Checked before it is written: a bundle with an invalid calibration cannot be loaded at all.
     public_contract(contract, rendition_px, {calibration.ranker: calibration})
@@ -80,9 +82,7 @@ def _find_bundle_folder(contract: str, bundle: Path | None, settings: Settings) 
     home = settings.places.home
     name = resolve_bundle(contract, home, settings.media.rendition_px, settings.encoder.bundle)
     if name == DESCRIPTOR_NAME:
-        raise BadRequestError(
-            "the descriptor has no folder on disk, so it cannot store a calibration"
-        )
+        raise BadRequestError("the descriptor has no folder, so it cannot store a calibration")
     folder = Path(name)
     if folder.parent == SHIPPED_FOLDER:
         copy_bundle(folder, home / BUNDLES_FOLDER / folder.name)
@@ -136,14 +136,14 @@ def _print_calibration(path: Path, calibration: Calibration) -> None:
     output.print_table(None, (*head, *levels), rows)
     abstention = calibration.abstention
     output.print_line(
-        f"withheld where {abstention.signal} is above {abstention.above:.3f}: "
+        f"abstains if {abstention.signal} is above {abstention.above:.3f}: "
         f"{abstention.right_share:.1%} of the correct answers, "
         f"{abstention.supported_share:.1%} of covered queries"
         + (
             ""
             if abstention.unsupported_share is None
-            else f", {abstention.unsupported_share:.1%} of uncovered ones"
+            else f", {abstention.unsupported_share:.1%} of uncovered queries"
         )
     )
     output.print_line(calibration.note)
-    output.print_line("restart a running stack to use it: pinpoint down, pinpoint up")
+    output.print_line("restart a running stack to use it: pinpoint down && pinpoint up")

@@ -1,4 +1,4 @@
-"""`pinpoint evaluate` and `pinpoint compare`: evaluate the search on labeled photos."""
+"""`pinpoint evaluate` and `pinpoint compare`: accuracy on labeled photos."""
 
 from __future__ import annotations
 
@@ -24,24 +24,28 @@ if TYPE_CHECKING:
 _NO_EXCLUSIONS = "none"
 
 ProtocolArgument = Annotated[
-    str, typer.Argument(help="synthetic, im2gps, im2gps3k, yfcc4k, osv5m or custom.")
+    str,
+    typer.Argument(
+        help="Protocol: `synthetic`, `im2gps`, `im2gps3k`, `yfcc4k`, `osv5m` or `custom`."
+    ),
 ]
 ImagesOption = Annotated[
     Path | None, typer.Option("--images", help="Folder of the photos, or of the photos and labels.")
 ]
-LabelsOption = Annotated[Path | None, typer.Option("--labels", help="The label file.")]
+LabelsOption = Annotated[Path | None, typer.Option("--labels", help="Label file.")]
 ColumnsOption = Annotated[
-    Path | None, typer.Option("--columns", help="Column mapping of the labels, as TOML or JSON.")
+    Path | None,
+    typer.Option("--columns", help="TOML or JSON file that maps the columns of the labels."),
 ]
 BundleOption = Annotated[
     str | None,
-    typer.Option("--bundle", help="Bundle to evaluate; by default the bundle of the index."),
+    typer.Option("--bundle", help="Bundle to evaluate; the default is the bundle of the index."),
 ]
 RankerOption = Annotated[
     str | None,
     typer.Option(
         "--ranker",
-        help="vote, top1 or rerank; by default the ranker of `locate`.",
+        help="Ranker: `vote`, `top1` or `rerank`; the default is the ranker of `locate`.",
         show_default=False,
     ),
 ]
@@ -81,7 +85,11 @@ FilterOption = Annotated[
 ]
 MaxQueriesOption = Annotated[
     int | None,
-    typer.Option("--max-queries", min=1, help="Use only the first queries, at most this many."),
+    typer.Option(
+        "--max-queries",
+        min=1,
+        help="Maximum number of queries; the first ones of the labels are used.",
+    ),
 ]
 ConcurrencyOption = Annotated[
     int,
@@ -94,7 +102,9 @@ ConcurrencyOption = Annotated[
 ]
 ConventionOption = Annotated[
     str | None,
-    typer.Option("--convention", help="Distance convention; by default that of the protocol."),
+    typer.Option(
+        "--convention", help="Distance convention; the default is the convention of the protocol."
+    ),
 ]
 
 
@@ -102,7 +112,7 @@ app = typer.Typer()
 
 
 @app.command()
-def evaluate(
+def evaluate(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     protocol: ProtocolArgument,
     images: ImagesOption = None,
@@ -124,7 +134,7 @@ def evaluate(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate labeled photos, with and without images that leak the answer; report all counts."""
+    """Evaluate on labeled photos, with and without images that leak the answer."""
     from pinpoint.evaluation.report.report_file import find_convention
 
     session = Session.of(context, org=org, as_json=as_json)
@@ -158,12 +168,12 @@ def evaluate(
 @app.command()
 def compare(
     context: typer.Context,
-    a: Annotated[Path, typer.Argument(help="Folder of one run.")],
-    b: Annotated[Path, typer.Argument(help="Folder of another run on the same labels.")],
+    a: Annotated[Path, typer.Argument(help="Folder of run A.")],
+    b: Annotated[Path, typer.Argument(help="Folder of run B on the same labels.")],
     convention: ConventionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two runs on the same photos: A minus B, with interval and p-value."""
+    """Compare two runs on the same photos: A minus B, with confidence interval and p-value."""
     from pinpoint.evaluation.metrics.compare import compare_runs
 
     session = Session.of(context, as_json=as_json)

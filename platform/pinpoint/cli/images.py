@@ -1,4 +1,4 @@
-"""`pinpoint images`: show, correct and delete images of the gallery."""
+"""`pinpoint images`: list, show, update and delete images of the gallery."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, Serv
 from pinpoint.errors import BadRequestError
 from pinpoint.records import MANUAL_FIELDS
 
-app = typer.Typer(help="Images of the gallery.", no_args_is_help=True)
+app = typer.Typer(help="List, show, update and delete images of the gallery.", no_args_is_help=True)
 
 ImageIdArgument = Annotated[
     str, typer.Argument(help="Id of the image, or at least its first six hex digits.")
@@ -21,17 +21,24 @@ ImageIdArgument = Annotated[
 
 
 @app.command("list")
-def list_images(
+def list_images(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     in_source: SourceFilterOption = [],  # noqa: B006
     source_kind: SourceKindFilterOption = [],  # noqa: B006
     file_name: Annotated[
         str | None,
-        typer.Option("--file-name", help="Only this file name; quote the wildcards `*` and `?`."),
+        typer.Option(
+            "--file-name",
+            help="Show only images with this file name; quote the wildcards `*` and `?`.",
+        ),
     ] = None,
     state: Annotated[
         list[str],
-        typer.Option("--state", help="Only `pending`, `indexed` or `failed`; may be repeated."),
+        typer.Option(
+            "--state",
+            help="Show only images in this state: `pending`, `indexed` or `failed`; may be "
+            "repeated.",
+        ),
     ] = [],  # noqa: B006
     page_size: Annotated[
         int, typer.Option("--page-size", min=1, max=1000, help="Number of images per page.")
@@ -44,7 +51,7 @@ def list_images(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List images by source, file name and id."""
+    """List images, ordered by source, file name and id."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         page = client.images(
@@ -70,7 +77,7 @@ def list_images(
         )
         for image in page["images"]
     ]
-    columns = ("file", "source", "nearest place", "lat, lon (°)", "taken (UTC)", "state", "id")
+    columns = ("file", "source", "nearest place", "lat, lon (°)", "captured (UTC)", "state", "id")
     output.print_table(None, columns, rows)
     if page["next"] is not None:
         (next_cursor,) = parse_qs(urlsplit(page["next"]).query)["cursor"]
@@ -94,24 +101,28 @@ def show(
 
 
 @app.command("update")
-def update(
+def update(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     image_id: ImageIdArgument,
     lat: Annotated[
-        float | None, typer.Option("--lat", help="Latitude in degrees; with --lon.")
+        float | None, typer.Option("--lat", help="Latitude in degrees; needs --lon.")
     ] = None,
     lon: Annotated[
-        float | None, typer.Option("--lon", help="Longitude in degrees; with --lat.")
+        float | None, typer.Option("--lon", help="Longitude in degrees; needs --lat.")
     ] = None,
     captured_at: Annotated[
-        str | None, typer.Option("--captured-at", help="ISO 8601 with offset: 2026-05-01T12:00Z.")
+        str | None,
+        typer.Option(
+            "--captured-at",
+            help="Capture time in ISO 8601 with an offset, such as 2026-05-01T12:00Z.",
+        ),
     ] = None,
     heading_deg: Annotated[
-        float | None, typer.Option("--heading-deg", help="Compass direction, 0 to 360.")
+        float | None, typer.Option("--heading-deg", help="Compass direction in degrees, 0 to 360.")
     ] = None,
-    creator: Annotated[str | None, typer.Option("--creator", help="Photographer.")] = None,
+    creator: Annotated[str | None, typer.Option("--creator", help="Creator of the image.")] = None,
     sequence: Annotated[
-        str | None, typer.Option("--sequence", help="Sequence of the image.")
+        str | None, typer.Option("--sequence", help="Name of the sequence of the image.")
     ] = None,
     license: Annotated[str | None, typer.Option("--license", help="License of the image.")] = None,
     clear: Annotated[
@@ -127,7 +138,7 @@ def update(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Set or clear metadata of an image manually; other fields do not change."""
+    """Set or clear metadata of an image by hand; other fields do not change."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     fields = {
         "lat": lat,
@@ -162,7 +173,7 @@ def delete(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete an image: its row, index point and stored files."""
+    """Delete an image with its row, index point and stored files."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         image_id = ids.find_image(client, image_id)

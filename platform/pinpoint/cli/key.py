@@ -46,10 +46,10 @@ def read_operator_key(paths: StackPaths) -> str:
         raise missing_stack(paths.home) from error
     except PermissionError as error:
         raise ForbiddenError(
-            f"{path} belongs to another user; ask for a key of your own"
+            f"{path} belongs to another user; ask the operator for an API key"
         ) from error
     if readable_by_others:
         raise ForbiddenError(
-            f"others can read {path}, so the API ignores it; run: chmod 600 {path}"
+            f"other users can read {path}, so the API ignores it; run: chmod 600 {path}"
         )
     return key

@@ -12,7 +12,9 @@ from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import SCOPES, Scope
 
-app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(
+    help="Create, list and revoke the API keys of an organization.", no_args_is_help=True
+)
 
 
 @app.command("create")
@@ -66,7 +68,7 @@ def revoke_key(
     key_id: Annotated[UUID, typer.Argument(help="Id of the key, from `pinpoint keys list`.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke an API key, which stops working at once."""
+    """Revoke an API key, which stops working immediately."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
         services.access.revoke_key(key_id)

@@ -36,7 +36,7 @@ app = typer.Typer()
 
 
 @app.command()
-def locate(
+def locate(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     photos: Annotated[list[Path], typer.Argument(help="Photos to locate.")],
     query_kind: Annotated[
@@ -51,12 +51,14 @@ def locate(
         str,
         typer.Option(
             "--search-space",
-            help="Search the images of the `gallery`, or the `coordinates` that the bundle lists.",
+            help="Search the `gallery`, or the `coordinates` that the bundle lists.",
         ),
     ] = "gallery",
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Show how the ranker changed the order, and its attention."),
+        typer.Option(
+            "--explain", help="Also show the changes of rank and the attention of the ranker."
+        ),
     ] = False,
     source_kind: SourceKindFilterOption = [],  # noqa: B006
     in_source: SourceFilterOption = [],  # noqa: B006
@@ -69,7 +71,7 @@ def locate(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Estimate where photos were taken, with evidence. The photos are not stored."""
+    """Estimate where photos were taken, with evidence; the photos are not stored."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     image_filter = read_image_filter(
         source_kinds=source_kind,

@@ -88,7 +88,11 @@ def options(
     as_json: JsonOption = False,
     home: stack.HomeOption = None,
     version: bool = typer.Option(
-        False, "--version", help="Print the version.", callback=_print_version, is_eager=True
+        False,
+        "--version",
+        help="Print the version and exit.",
+        callback=_print_version,
+        is_eager=True,
     ),
 ) -> None:
     """Where was this photo taken, and what is the evidence?"""

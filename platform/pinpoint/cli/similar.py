@@ -24,11 +24,11 @@ app = typer.Typer()
 
 
 @app.command()
-def similar(
+def similar(  # noqa: PLR0913 - options of a command
     context: typer.Context,
-    photo: Annotated[Path | None, typer.Argument(help="A photo.")] = None,
+    photo: Annotated[Path | None, typer.Argument(help="Query photo.")] = None,
     image: Annotated[
-        str | None, typer.Option("--image", help="Id of a gallery image instead of a photo.")
+        str | None, typer.Option("--image", help="Id of a gallery image to use instead of a photo.")
     ] = None,
     max_groups: Annotated[
         int, typer.Option("--max-groups", min=1, max=200, help="Maximum number of groups.")
@@ -47,7 +47,7 @@ def similar(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find gallery images similar to a photo; each panorama or sequence forms one group."""
+    """Find gallery images similar to a photo; a panorama or sequence forms one group."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     if (photo is None) == (image is None):
         raise BadRequestError("give either a photo or --image ID")

@@ -170,7 +170,7 @@ def show_status(report: StatusReport) -> None:
         rows += _work_rows(report.totals)
     rows += [(part, f"does not answer: {detail}") for part, detail in report.silent.items()]
     output.print_line("")
-    output.print_table(None, ("work", "now"), rows)
+    output.print_table(None, ("work", "status"), rows)
 
 
 def _work_rows(totals: StatsSnapshot) -> list[tuple[str, str]]:
@@ -188,14 +188,14 @@ def _work_rows(totals: StatsSnapshot) -> list[tuple[str, str]]:
         ("leases", f"{totals.leases_held} held, {totals.leases_expired} expired"),
         (
             "images",
-            f"{at_least(totals.images_pending)} wait for the index, "
-            f"{at_least(totals.images_deleted)} for erasure; "
+            f"{at_least(totals.images_pending)} to index, "
+            f"{at_least(totals.images_deleted)} to delete; "
             f"{at_least(totals.tombstones)} tombstones",
         ),
         ("last sweep", _describe_sweep(totals)),
         ("last reconcile", _describe_drift(totals)),
         (
-            "refused in 24 h",
+            "rejected in 24 h",
             ", ".join(rejections + [f"{more} more reasons"] * (more > 0)) or "none",
         ),
     ]

@@ -19,12 +19,12 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-NOTE: Final = "The planet is synthetic: no figure on it says anything about the Earth."
+NOTE: Final = "The planet is synthetic: figures on it do not apply to the Earth."
 
 
 @app.callback()
-def _callback() -> None:
-    """Without a callback typer would merge the only command into the group."""
+def _keep_group() -> None:
+    """Without a callback typer would make the only command the group itself."""
 
 
 @app.command()
@@ -38,7 +38,8 @@ def create(
         typer.Option("--preset", help="Size of the planet: `tiny`, `demo`, `small` or `bench`."),
     ] = "tiny",
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Seed of the planet; equal seeds give equal files.")
+        int,
+        typer.Option("--seed", min=0, help="Seed of the planet; equal seeds create equal files."),
     ] = 7,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,10 +61,10 @@ def create(
         return
     output.print_line(f"planet {preset} of seed {seed} ({planet.digest}) in {folder}")
     output.print_line(f"{planet.gallery} gallery images in {len(planet.manifests())} sources")
-    output.print_line(f"{len(planet.unseen)} unseen photos; their ground truth: {planet.labels}")
+    output.print_line(f"{len(planet.unseen)} unseen photos; ground truth in {planet.labels}")
     output.print_line(NOTE)
     output.print_line("")
-    output.print_line("try:")
+    output.print_line("next steps:")
     for line in commands:
         output.print_line(f"  {line}")
 

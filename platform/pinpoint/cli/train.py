@@ -47,7 +47,7 @@ def embedder(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a bundle: heads per source kind and a location tower, on a frozen or trained tower."""
+    """Train a bundle: heads for each source kind and a location tower, on top of a tower."""
     from pinpoint.training.core.configs import read_config
 
     session = Session.of(context, as_json=as_json)
@@ -122,7 +122,7 @@ def reranker(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a reranker on queries to the gallery and add it to a copy of the index's bundle."""
+    """Train a reranker on queries to the gallery; add it to a copy of the bundle of the index."""
     from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER
     from pinpoint.training.reranker.config import read_reranker_config
     from pinpoint.training.reranker.train_reranker import train_reranker

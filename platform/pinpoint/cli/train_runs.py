@@ -26,7 +26,8 @@ app = typer.Typer()
 def status(
     context: typer.Context,
     run_id: Annotated[
-        UUID | None, typer.Argument(metavar="[RUN_ID]", help="Id of a run; all runs by default.")
+        UUID | None,
+        typer.Argument(metavar="[RUN_ID]", help="Id of a run; the default is all runs."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -54,7 +54,7 @@ def compact_tables(url: str, *, private: bool) -> None:
                 connection.execute(compact.format(sql.Identifier(schema), sql.Identifier(name)))
         except psycopg.errors.LockNotAvailable as error:
             raise StackError(
-                "the rows are erased, but a table was in use for a minute and keeps their bytes "
+                "the rows are deleted, but a table was in use for a minute and keeps their bytes "
                 "until it is compacted: run `pinpoint orgs delete` again with the id"
             ) from error
         if private:
