@@ -99,7 +99,7 @@ def verify(context: typer.Context, name: BundleArgument, as_json: JsonOption = F
         output.print_json({**description, "verified": True})
         return
     output.print_line(
-        f"{description['name']} is valid; {description['tower']} returns vectors of "
+        f"{description['name']}: valid; {description['tower']} returns vectors of "
         f"{description['width']} dimensions"
     )
 

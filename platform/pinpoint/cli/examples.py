@@ -17,8 +17,8 @@ _RUN: Final = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "": (
         "pinpoint up",
-        "pinpoint ingest ~/Pictures/trips --source trips --source-kind photo --wait",
-        "pinpoint locate ~/Pictures/where-was-this.jpg",
+        "pinpoint ingest ~/photos/trips --source trips --source-kind photo --wait",
+        "pinpoint locate ~/photos/where-was-this.jpg",
     ),
     "up": ("pinpoint up", "pinpoint --home /srv/pinpoint up"),
     "down": ("pinpoint down",),
@@ -39,11 +39,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "config unset": ("pinpoint config unset api_port",),
     "config path": ("pinpoint config path",),
     "ingest": (
-        "pinpoint ingest ~/Pictures/trips --source trips --source-kind photo --wait",
+        "pinpoint ingest ~/photos/trips --source trips --source-kind photo --wait",
         "pinpoint ingest ~/street --source walk --manifest positions.csv",
         "pinpoint --server https://pinpoint.example.org --key KEY ingest photos --source trips",
     ),
-    "validate": ("pinpoint validate ~/Pictures/trips", "pinpoint validate photo.jpg --json"),
+    "validate": ("pinpoint validate ~/photos/trips", "pinpoint validate photo.jpg --json"),
     "locate": (
         "pinpoint locate photo.jpg",
         "pinpoint locate photo.jpg --center 48.85,2.35 --radius 20000 --explain",

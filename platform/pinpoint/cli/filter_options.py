@@ -150,5 +150,5 @@ def _parse_interval(interval: str | None) -> tuple[str | None, str | None]:
         )
     bounds = [None if bound in _OPEN_ENDS else bound for bound in (start, end)]
     for bound in bounds:
-        check_time("--datetime", bound)
+        check_time("START and END of --datetime", bound)
     return bounds[0], bounds[1]

@@ -64,7 +64,11 @@ def list_images(  # noqa: PLR0913 - options of a command
         )
     if session.as_json:
         output.print_json(page)
-        return
+    else:
+        _print_page(page)
+
+
+def _print_page(page: dict[str, Any]) -> None:
     rows = [
         (
             image["file_name"],
@@ -149,19 +153,29 @@ def update(  # noqa: PLR0913 - options of a command
         "sequence": sequence,
         "license": license,
     }
-    changes: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
-    unknown = sorted(set(clear or ()) - set(MANUAL_FIELDS))
+    changes = _collect_changes(fields, clear or [])
+    with session.client() as client:
+        image = client.fix(ids.find_image(client, image_id), **changes)
+    _print_image(session, image)
+
+
+def _collect_changes(fields: dict[str, Any], cleared: list[str]) -> dict[str, Any]:
+    """Return the given fields and the fields to clear.
+
+    Raises:
+        BadRequestError: A field to clear is unknown, or there are no changes.
+    """
+    changes = {name: value for name, value in fields.items() if value is not None}
+    unknown = sorted(set(cleared) - set(MANUAL_FIELDS))
     if unknown:
         raise BadRequestError(
             f"--clear must be one of {', '.join(MANUAL_FIELDS)}, not {unknown[0]!r}"
         )
-    if clear:
-        changes["clear"] = list(dict.fromkeys(clear))
+    if cleared:
+        changes["clear"] = list(dict.fromkeys(cleared))
     if not changes:
         raise BadRequestError("no changes given; use at least one of the options")
-    with session.client() as client:
-        image = client.fix(ids.find_image(client, image_id), **changes)
-    _print_image(session, image)
+    return changes
 
 
 @app.command("delete")

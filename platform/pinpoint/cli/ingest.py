@@ -79,7 +79,7 @@ RootOption = Annotated[
 ]
 RemoveMissingOption = Annotated[
     bool,
-    typer.Option("--remove-missing", help="Delete images whose file below PATH no longer exists."),
+    typer.Option("--remove-missing", help="Delete images if their file below PATH no longer exists."),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Delete many images without confirmation.")]
 WaitOption = Annotated[

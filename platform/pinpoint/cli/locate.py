@@ -83,8 +83,6 @@ def locate(  # noqa: PLR0913 - options of a command
     )
     check_kinds("--query-kind", [query_kind])
     check_choice("--search-space", search_space, _SEARCH_SPACES)
-    answers: list[dict[str, Any]] = []
-    failed: BadRequestError | None = None
     with session.client() as client:
         parameters = {
             **image_filter.to_parameters(client),
@@ -92,14 +90,32 @@ def locate(  # noqa: PLR0913 - options of a command
             "top": top,
             "over": _SEARCH_SPACES[search_space],
         }
-        for photo in photos:
-            answer, error = _locate_photo(client, photo, parameters)
-            failed = failed or error
-            answers.append({"photo": str(photo), "answer": answer, "error": _error_summary(error)})
-            if not session.as_json and answer is not None:
-                show_answer(str(photo), answer)
-                if explain:
-                    show_explanation(answer)
+        _locate_photos(session, client, photos, parameters, explain=explain)
+
+
+def _locate_photos(
+    session: Session,
+    client: Client,
+    photos: list[Path],
+    parameters: dict[str, Any],
+    *,
+    explain: bool,
+) -> None:
+    """Locate and print each photo; a photo that cannot be read does not stop the others.
+
+    Raises:
+        typer.Exit: A photo failed; with the exit code of the first failure.
+    """
+    answers: list[dict[str, Any]] = []
+    failed: BadRequestError | None = None
+    for photo in photos:
+        answer, error = _locate_photo(client, photo, parameters)
+        failed = failed or error
+        answers.append({"photo": str(photo), "answer": answer, "error": _error_summary(error)})
+        if not session.as_json and answer is not None:
+            show_answer(str(photo), answer)
+            if explain:
+                show_explanation(answer)
     if session.as_json:
         output.print_json({"answers": answers})
     if failed is not None:

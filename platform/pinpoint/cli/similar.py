@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -69,7 +69,12 @@ def similar(  # noqa: PLR0913 - options of a command
         result = client.similar(photo, **parameters)
     if session.as_json:
         output.print_json(result)
-        return
+    else:
+        _print_groups(result["groups"])
+
+
+def _print_groups(groups: list[dict[str, Any]]) -> None:
+    """Print the images of each group, the most similar ones first."""
     rows = [
         (
             number if rank == 0 else "",
@@ -81,7 +86,7 @@ def similar(  # noqa: PLR0913 - options of a command
             f"{hit['lat']:.5f}, {hit['lon']:.5f}",
             hit["image_id"],
         )
-        for number, group in enumerate(result["groups"], start=1)
+        for number, group in enumerate(groups, start=1)
         for rank, hit in enumerate(group["hits"])
     ]
     columns = (">group", ">similarity", "kind", "file", "source", "nearest place", "lat, lon (°)")
