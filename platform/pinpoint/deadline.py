@@ -97,7 +97,7 @@ def limit_timeout_s(max_s: float) -> float:
     """Timeout of a call to another process: `max_s`, or the remaining budget if that is less.
 
     Raises:
-        Unavailable: The budget is used up.
+        UnavailableError: The budget is used up.
     """
     deadline = _current.get()
     if deadline is None:

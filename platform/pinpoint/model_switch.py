@@ -83,8 +83,8 @@ class ModelSwitch:
                 readable.
 
         Raises:
-            Conflict: More images are unreachable; the old index stays active.
-            Unavailable: A service does not answer; run it again.
+            ConflictError: More images are unreachable; the old index stays active.
+            UnavailableError: A service does not answer; run it again.
         """
         live, missing = self._backlog.live(), len(self._list_missing())
         self.catch_up()

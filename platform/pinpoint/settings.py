@@ -342,7 +342,7 @@ class Settings:
             home: Overrides the home of the environment.
 
         Raises:
-            Misconfigured: A value is invalid, or the file contains an unknown setting; the
+            ConfigurationError: A value is invalid, or the file contains an unknown setting; the
                 message names it.
         """
         # Imported here, because that module imports the groups above.

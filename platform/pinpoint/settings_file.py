@@ -92,7 +92,7 @@ def find_setting(name: str) -> Setting:
     """Find a setting by its name or its variable.
 
     Raises:
-        Misconfigured: There is no such setting; the message suggests the most similar one.
+        ConfigurationError: There is no such setting; the message suggests the most similar one.
     """
     plain = name.strip().lower().removeprefix(PREFIX.lower())
     settings = list_settings()
@@ -119,7 +119,7 @@ def read_file(home: Path) -> dict[str, Any]:
         Name to value; empty without a file.
 
     Raises:
-        Misconfigured: The file is not TOML, contains an unknown setting, or contains a secret
+        ConfigurationError: The file is not TOML, contains an unknown setting, or contains a secret
             while other users may read it.
     """
     path = settings_path(home)
@@ -152,7 +152,7 @@ def apply_file(settings: Settings) -> None:
     """Apply values of the home's file that neither the environment nor the caller has set.
 
     Raises:
-        Misconfigured: A value cannot be used; the message names file and setting.
+        ConfigurationError: A value cannot be used; the message names file and setting.
     """
     home = settings.places.home
     values = read_file(home)
@@ -170,7 +170,7 @@ def convert_value(setting: Setting, value: object, where: str = "") -> BaseSetti
     """Make the setting's group with this value, validated like a value of the environment.
 
     Raises:
-        Misconfigured: The value cannot be used.
+        ConfigurationError: The value cannot be used.
     """
     fields: dict[str, Any] = {setting.field: value}
     try:
@@ -231,7 +231,7 @@ def set_value(home: Path, setting: Setting, text: str) -> object:
         The parsed value.
 
     Raises:
-        Misconfigured: The value cannot be used, or the file cannot be changed line by line.
+        ConfigurationError: The value cannot be used, or the file cannot be changed line by line.
     """
     value = convert_value(setting, text).model_dump(mode="json")[setting.field]
     _write_lines(home, setting, f"{setting.name} = {_format_toml(value)}", value)
@@ -245,7 +245,7 @@ def unset_value(home: Path, setting: Setting) -> bool:
         Whether the file contained it.
 
     Raises:
-        Misconfigured: The file cannot be read, or cannot be changed line by line.
+        ConfigurationError: The file cannot be read, or cannot be changed line by line.
     """
     if setting.name not in read_file(home):
         return False

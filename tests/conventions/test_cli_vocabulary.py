@@ -141,9 +141,8 @@ def list_options(command: click.Command) -> list[click.Option]:
     ]
 
 
-def value_type(option: click.Option) -> str:
-    """Type of the values without its range: `text`, `integer`, `float`, `path` …"""
-    return option.type_descriptor.name.removesuffix(" range")
+def value_type(option: click.Option) -> type:
+    return option.type_descriptor.annotation
 
 
 ROOT = get_command(app)
@@ -229,7 +228,7 @@ def test_wait_has_one_form():
 def test_fractional_numbers_name_their_unit():
     for name, command in LEAVES:
         for option in list_options(command):
-            if value_type(option) == "float":
+            if value_type(option) is float:
                 assert any(unit in option.help for unit in UNITS), (name, option.name)
 
 

@@ -171,7 +171,7 @@ def test_platform_is_no_package():
 def test_stages_of_a_flow_do_not_call_each_other(flow):
     folder = ROOT / "platform/pinpoint" / flow
     assert (folder / "pipeline.py").is_file(), f"the {flow} flow has no recipe"
-    stages = [p for p in folder.glob("*.py") if not p.stem.startswith(("pipeline", "__init__"))]
+    stages = [p for p in folder.glob("*.py") if not p.stem.endswith(("pipeline", "__init__"))]
     report(
         [
             at(path, node.lineno, f"stage imports its sibling {node.module}")

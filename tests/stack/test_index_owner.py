@@ -188,7 +188,7 @@ def test_threads_and_forked_children_share_one_client(owner):
 FORKS = """
 import os, sys
 from pathlib import Path
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 client = RemoteIndex(Path(sys.argv[1]))
 assert client.count() == 200
 children = []

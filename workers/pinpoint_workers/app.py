@@ -4,8 +4,8 @@ The numbers belong together:
 
 - a **lease** (`PINPOINT_WORKER_LEASE_TTL_S`, 300 s) is renewed three times within its length while
   its worker runs (`store.ingest.heartbeat`). It may be shorter than the time of a chunk. It expires
-  if the worker is dead, stopped or disconnected from the database; 300 s should outlast a restart of
-  PostgreSQL or a failover;
+  if the worker is dead, stopped or disconnected from the database; 300 s should outlast a restart
+  of PostgreSQL or a failover;
 - a chunk that takes **an hour** is considered hung, and its leases may expire;
 - the **visibility timeout** is the same hour: Redis then delivers an unfinished chunk to a second
   worker, which claims no leased item; lost work is recovered by its lease;

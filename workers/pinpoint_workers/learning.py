@@ -3,7 +3,8 @@
 The state of a run is in its folder (`pinpoint.training.core.runs`), never in the broker. Redis
 would deliver an unacknowledged job to a second worker after an hour, and RabbitMQ would close the
 channel after half an hour. A starting training worker therefore resends the jobs of all unfinished
-runs. Stop a training worker by TERM, which waits for its run, or by KILL; QUIT makes the run fail first.
+runs. Stop a training worker by TERM, which waits for its run, or by KILL; QUIT makes the run fail
+first.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class FairQueue:
             The reserved bytes, to be passed to `release`.
 
         Raises:
-            Unavailable: Overloaded: no slot became free in time, or the queue is full.
+            UnavailableError: Overloaded: no slot became free in time, or the queue is full.
         """
         cost = min(cost, self._bytes)
         usage = self._usage_by_key.setdefault(key, _KeyUsage())

@@ -66,8 +66,8 @@ def authorize(request: Request, services: Services, scope: Scope | None) -> Call
     The function queries the database and must run in a thread.
 
     Raises:
-        NotAuthenticated: No usable credentials.
-        NotAllowed: The key lacks the scope.
+        UnauthenticatedError: No usable credentials.
+        ForbiddenError: The key lacks the scope.
     """
     if scope is None:
         return _admit_operator(request, services)
@@ -84,8 +84,8 @@ def authenticate(request: Request, services: Services) -> Caller:
     """Authenticate the caller of a request.
 
     Raises:
-        NotAuthenticated: Credentials are missing, unknown, revoked or not valid from this peer.
-        NotAllowed: The request names another organization than that of its key.
+        UnauthenticatedError: Credentials are missing, unknown, revoked or not valid from this peer.
+        ForbiddenError: The request names another organization than that of its key.
     """
     secret = _read_bearer_secret(request)
     organization = request.headers.get(ORGANIZATION_HEADER)

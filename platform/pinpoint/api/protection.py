@@ -116,9 +116,9 @@ class Protection:
         """Authenticate and authorize the caller in a separate thread.
 
         Raises:
-            NotAuthenticated: No usable credentials.
-            NotAllowed: The caller lacks the scope.
-            Unavailable: Overloaded, or the database does not answer.
+            UnauthenticatedError: No usable credentials.
+            ForbiddenError: The caller lacks the scope.
+            UnavailableError: Overloaded, or the database does not answer.
         """
         if self._authenticators is None:
             self._authenticators = anyio.CapacityLimiter(AUTHENTICATORS)

@@ -89,7 +89,7 @@ def demo_settings(home: Path | None = None) -> Settings:
         home: Home of the demo; by default `.pinpoint-demo` next to the home of real photos.
 
     Raises:
-        Misconfigured: A setting has no usable value.
+        ConfigurationError: A setting has no usable value.
     """
     settings = Settings.from_environment(home or demo_home(ServiceSettings().home))
     settings.places = ServiceSettings(

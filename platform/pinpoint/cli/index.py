@@ -124,8 +124,8 @@ def rebuild_index(
         take_over: Rebuild even if the index belongs to another installation.
 
     Raises:
-        IndexUnavailable: The rebuild failed; the old index stays active.
-        Misconfigured: The index belongs to another installation.
+        IndexUnavailableError: The rebuild failed; the old index stays active.
+        ConfigurationError: The index belongs to another installation.
     """
     from pinpoint.bootstrap import open_point_source
     from pinpoint.store.vectors.qdrant import QdrantIndex
@@ -164,7 +164,7 @@ def _wait_for_rebuild(
     """Wait for the owner's rebuild to end and print its progress.
 
     Raises:
-        IndexUnavailable: The rebuild failed; the old index stays active.
+        IndexUnavailableError: The rebuild failed; the old index stays active.
     """
     last_line, last_call = None, time.monotonic()
     while True:

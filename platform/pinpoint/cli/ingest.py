@@ -79,7 +79,9 @@ RootOption = Annotated[
 ]
 RemoveMissingOption = Annotated[
     bool,
-    typer.Option("--remove-missing", help="Delete images if their file below PATH no longer exists."),
+    typer.Option(
+        "--remove-missing", help="Delete images if their file below PATH no longer exists."
+    ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Delete many images without confirmation.")]
 WaitOption = Annotated[
@@ -314,7 +316,7 @@ def _check_manifest(folder: Path, manifest: Path) -> Path:
     """Return the path of the manifest, which must be in the folder with its files.
 
     Raises:
-        BadRequest: The manifest is in another folder.
+        BadRequestError: The manifest is in another folder.
     """
     manifest_path = manifest if manifest.exists() else folder / manifest
     if manifest_path.resolve().parent != folder.resolve():

@@ -36,7 +36,8 @@ def read_operator_key(paths: StackPaths) -> str:
 
     Raises:
         StackError: `pinpoint up` never ran with this home.
-        NotAllowed: The key belongs to another user, or others can read it, so the API ignores it.
+        ForbiddenError: The key belongs to another user, or others can read it, so the API ignores
+            it.
     """
     path = paths.operator_key_file
     try:

@@ -62,7 +62,7 @@ def read_options(
     """Parse the options.
 
     Raises:
-        BadRequest: A time zone, an offset or a column is invalid.
+        BadRequestError: A time zone, an offset or a column is invalid.
     """
     return ReadOptions(
         track=track,

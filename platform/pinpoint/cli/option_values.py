@@ -21,7 +21,7 @@ def check_choice(option: str, value: str | None, choices: Iterable[str]) -> None
     """Check that an option has one of its choices or no value.
 
     Raises:
-        BadRequest: The option has another value.
+        BadRequestError: The option has another value.
     """
     if value is not None and value not in choices:
         raise BadRequestError(f"{option} must be one of {', '.join(choices)}, not {value!r}")
@@ -31,7 +31,7 @@ def check_kinds(option: str, values: Iterable[str | None]) -> None:
     """Check that all values are source kinds.
 
     Raises:
-        BadRequest: A value is not a source kind.
+        BadRequestError: A value is not a source kind.
     """
     for value in values:
         check_choice(option, value, SOURCE_KINDS)
@@ -41,7 +41,7 @@ def check_exists(path: Path) -> None:
     """Check that a file or folder exists.
 
     Raises:
-        BadRequest: The path does not exist.
+        BadRequestError: The path does not exist.
     """
     if not path.exists():
         raise BadRequestError(f"there is no file or folder {path}", reason="no_files")
@@ -56,7 +56,7 @@ def parse_numbers(option: str, text: str, names: str) -> list[float]:
         names: Names of the numbers, separated by commas: `LAT,LON`.
 
     Raises:
-        BadRequest: The count is wrong, or a part is not a number.
+        BadRequestError: The count is wrong, or a part is not a number.
     """
     try:
         numbers = [float(part) for part in text.split(",")]
@@ -73,7 +73,7 @@ def check_time(option: str, text: str | None) -> None:
     """Check that an option is an ISO 8601 time or is not given.
 
     Raises:
-        BadRequest: The value is not an ISO 8601 time.
+        BadRequestError: The value is not an ISO 8601 time.
     """
     if text is None:
         return

@@ -97,7 +97,7 @@ class Session:
             settings: Settings to use; those of the environment if None.
 
         Raises:
-            BadRequest: A server or key was given; these commands do not use the API.
+            BadRequestError: A server or key was given; these commands do not use the API.
             StackError: The components need the embedded stack, which is not running.
         """
         if self.server is not None or self.key is not None:
@@ -123,6 +123,6 @@ class Session:
         """Organization that the operator acts as.
 
         Raises:
-            NotFound: No organization has this name.
+            NotFoundError: No organization has this name.
         """
         return services.access.organization(self.organization)

@@ -213,7 +213,7 @@ def _confirm_destroy(plan: DestroyPlan) -> None:
     """Ask the user to type the name of the home.
 
     Raises:
-        BadRequest: There is no terminal, or another name was typed; no data was removed.
+        BadRequestError: There is no terminal, or another name was typed; no data was removed.
     """
     home_name = Path(plan.home).name
     if not sys.stdin.isatty():

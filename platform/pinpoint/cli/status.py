@@ -57,8 +57,8 @@ class ImageCount:
 
 def collect_status(settings: Settings) -> StatusReport:
     """Query database, broker and index; components that are down are listed in `silent`."""
-    # `bootstrap.build` is not used: it spends a second on imports that are not needed. The imports
-    # run before the timeout starts.
+    # `bootstrap.build_services` is not used: it spends a second on imports that are not needed. The
+    # imports run before the timeout starts.
     from pinpoint.stack.job_sender import CeleryQueue
     from pinpoint.stack.paths import StackPaths
     from pinpoint.store.db.database import Transactions, owner_engine

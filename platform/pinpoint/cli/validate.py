@@ -86,7 +86,7 @@ def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Pa
     """Choose the manifest for a path.
 
     Raises:
-        BadRequest: The manifest does not exist, the folder has several, or both options were
+        BadRequestError: The manifest does not exist, the folder has several, or both options were
             given.
     """
     from pinpoint.ingest.inspect import used_manifest

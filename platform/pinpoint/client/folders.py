@@ -62,9 +62,9 @@ def upload_folder(
     """Upload a folder; see `Client.ingest_folder`.
 
     Raises:
-        BadRequest: There is nothing to upload.
-        BadManifest: The manifest cannot be read at all.
-        Unavailable: The server was unavailable for longer than the retry policy allows.
+        BadRequestError: There is nothing to upload.
+        BadManifestError: The manifest cannot be read at all.
+        UnavailableError: The server was unavailable for longer than the retry policy allows.
     """
     check_root_name(root)
     if manifest is None:
@@ -98,7 +98,7 @@ def choose_manifest(path: Path, *, use_manifest: bool) -> Path | None:
     """Choose the manifest to read: `path` itself or the one in the folder.
 
     Raises:
-        BadRequest: The folder contains several manifests.
+        BadRequestError: The folder contains several manifests.
     """
     if path.is_file() and is_manifest(path):
         return path
@@ -106,7 +106,7 @@ def choose_manifest(path: Path, *, use_manifest: bool) -> Path | None:
 
 
 def check_root_name(root: str | None) -> None:
-    """Raise `BadRequest` for a root name that cannot be the first part of an id."""
+    """Raise `BadRequestError` for a root name that cannot be the first part of an id."""
     if root is not None and (not root.strip() or "/" in root or root in (".", "..")):
         raise BadRequestError(f"{root!r} cannot name a root: give one folder name without a /")
 
@@ -129,7 +129,7 @@ def find_uploads(
         options: Clock, time zone and columns from the user; tracks are not sent.
 
     Raises:
-        BadRequest: The path does not exist.
+        BadRequestError: The path does not exist.
     """
     options = options or ReadOptions()
     named: set[str] = set()
@@ -171,7 +171,7 @@ def _below_root(name: str, root: str | None) -> str:
 
 
 def check_upload(path: Path, *, manifest: Path | None, use_manifest: bool) -> None:
-    """Raise `BadRequest` if there is nothing to upload, before a source or batch is created."""
+    """Raise `BadRequestError` if there is nothing to upload, before anything is created."""
     only_rows = manifest is not None
     manifest = manifest or choose_manifest(path, use_manifest=use_manifest)
     if next(find_uploads(path, manifest, only_rows=only_rows or manifest == path), None) is None:

@@ -135,7 +135,7 @@ class HttpTransport:
         Raises:
             PinpointError: The server returned a problem; its type selects the class.
             StackError: The embedded stack does not answer.
-            Unavailable: The server does not answer.
+            UnavailableError: The server does not answer.
         """
         try:
             response = self._http.request(method, path, **parts)

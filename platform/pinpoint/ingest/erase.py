@@ -61,8 +61,8 @@ def erase_organization(
         The number of erased images.
 
     Raises:
-        IndexUnavailable: The index does not respond; nothing was changed.
-        Unavailable: A backup or a hung worker locks rows; the workers erase the rest later.
+        IndexUnavailableError: The index does not respond; nothing was changed.
+        UnavailableError: A backup or a hung worker locks rows; the workers erase the rest later.
     """
     info = index.info()
     if not info.ready:

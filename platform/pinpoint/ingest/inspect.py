@@ -65,8 +65,8 @@ def inspect_files(
         threads: Number of files read concurrently.
 
     Raises:
-        BadManifest: A manifest cannot be read at all.
-        TooLarge: A manifest has too many rows.
+        BadManifestError: A manifest cannot be read at all.
+        TooLargeError: A manifest has too many rows.
     """
     work_items = _list_work(path, manifest, settings, options or ReadOptions())
     if threads == 1:
@@ -90,7 +90,7 @@ def used_manifest(path: Path) -> Path | None:
     """The manifest of a path: the path itself, or the only manifest in the folder.
 
     Raises:
-        BadRequest: The folder contains several manifests.
+        BadRequestError: The folder contains several manifests.
     """
     if path.is_dir():
         return find_one_manifest(path)

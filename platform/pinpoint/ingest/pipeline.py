@@ -78,11 +78,12 @@ def ingest_items(
     they are retried alone until the attempts are exhausted. The other items continue.
 
     Raises:
-        Unavailable: A component does not respond; the items are released, and the attempt is not
-            counted.
-        OtherContract: The index was switched to another bundle; items as for `Unavailable`.
-        Misconfigured: The index belongs to another installation, or rejects the key; items as for
-            `Unavailable`.
+        UnavailableError: A component does not respond; the items are released, and the attempt is
+            not counted.
+        ModelMismatchError: The index was switched to another bundle; items as for
+            `UnavailableError`.
+        ConfigurationError: The index belongs to another installation, or rejects the key; items as
+            for `UnavailableError`.
     """
     tally = tally or IngestTally()
     items = parts.ledger.claim(ids, worker)
@@ -217,7 +218,7 @@ def reembed_images(
         on_images: Called after each slice with its number of images.
 
     Raises:
-        Unavailable: A component does not respond; finished work is preserved.
+        UnavailableError: A component does not respond; finished work is preserved.
     """
     contract = parts.encoder.contract
     rate_limiter, num_done, unreachable = RateLimiter(images_per_s), 0, dict[UUID, Rejected]()
@@ -331,8 +332,8 @@ def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
     If the index rejects a row, the row and the items that wait for it become `failed`.
 
     Raises:
-        OtherContract: The index was switched to another bundle; nothing was changed.
-        Unavailable: A component does not respond; finished work is preserved.
+        ModelMismatchError: The index was switched to another bundle; nothing was changed.
+        UnavailableError: A component does not respond; finished work is preserved.
     """
     contract = parts.encoder.contract
 

@@ -126,9 +126,9 @@ def register_files(
         on_registered: Called with the number of files of each page.
 
     Raises:
-        BadRequest: The path does not exist, or it does not fit the roots of the source.
-        BadManifest: The manifest cannot be read at all.
-        NotFound: There is no such source, and no kind to create it.
+        BadRequestError: The path does not exist, or it does not fit the roots of the source.
+        BadManifestError: The manifest cannot be read at all.
+        NotFoundError: There is no such source, and no kind to create it.
     """
     path = path.expanduser().resolve()
     if not path.exists():
@@ -209,7 +209,7 @@ def find_or_add_root(
     """The root of a source that contains a folder, and whether this call added it.
 
     Raises:
-        BadRequest: The folder overlaps a root, or another folder has the name.
+        BadRequestError: The folder overlaps a root, or another folder has the name.
     """
     enclosing_roots = [root for root in source.roots if folder.is_relative_to(root.path)]
     if enclosing_roots:

@@ -114,7 +114,7 @@ def check_position(
         partial: A part of a position exists, even if neither coordinate is usable.
 
     Raises:
-        Refused: `half_position`, `no_position`, `out_of_range` or `null_island`.
+        RejectedFileError: `half_position`, `no_position`, `out_of_range` or `null_island`.
     """
     suffix = f": {note}" if note else ""
     if lat is None and lon is None and partial:
@@ -142,7 +142,7 @@ def check_time(captured_at: datetime | None, now: datetime) -> None:
     """Check that a time is not in the future; one day is allowed for clocks without an offset.
 
     Raises:
-        Refused: `future_date`.
+        RejectedFileError: `future_date`.
     """
     if captured_at is not None and captured_at - now > MAX_FUTURE:
         raise RejectedFileError(

@@ -62,7 +62,7 @@ def find_photos(root: Path, on_unreadable: Unreadable | None = None) -> Iterator
 
 
 def check_name(name: str) -> None:
-    """Raise `Refused` (`bad_name`) for a name that cannot be shown and stored."""
+    """Raise `RejectedFileError` (`bad_name`) for a name that cannot be shown and stored."""
     if name != sanitize_text(name):
         raise RejectedFileError("bad_name", "the file's name is not UTF-8; rename it")
 
@@ -103,7 +103,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     """All bytes of a regular file.
 
     Raises:
-        Refused: `missing_file`, `empty_file` or `too_large`.
+        RejectedFileError: `missing_file`, `empty_file` or `too_large`.
     """
     try:
         # Checked before opening, because opening a device or a FIFO can have side effects.
@@ -124,7 +124,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
 
 
 def check_size(size: int, max_bytes: int) -> None:
-    """Raise `Refused` (`empty_file`, `too_large`) for a size outside the limits."""
+    """Raise `RejectedFileError` (`empty_file`, `too_large`) for a size outside the limits."""
     if size == 0:
         raise RejectedFileError("empty_file", "the file holds no bytes")
     if size > max_bytes:

@@ -114,7 +114,7 @@ def read_gpx(name: str, data: bytes) -> GpxFile:
         data: At most `MAX_TRACK_BYTES`.
 
     Raises:
-        Refused: `no_position`; it is not GPX, has a document type, or exceeds a limit.
+        RejectedFileError: `no_position`; it is not GPX, has a document type, or exceeds a limit.
     """
     reader = _Reader(name)
     parser = DefusedXMLParser(target=reader, forbid_dtd=True)

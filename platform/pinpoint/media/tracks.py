@@ -82,7 +82,7 @@ def position_at(
         name: Selects a track: its name, its file's name, or `FILE#2` for the second of a file.
 
     Raises:
-        Refused: `no_position` for unreadable files and for a name without a track;
+        RejectedFileError: `no_position` for unreadable files and for a name without a track;
             `ambiguous_track` if two tracks, or two contradicting segments, overlap in time.
     """
     tracks = _choose_tracks(_read_tracks(path, name), name, path)
@@ -107,7 +107,7 @@ def explain_gap(path: Path, moment: datetime, name: str | None = None) -> str:
     """Explain to users why `position_at` returned None, and the remedy.
 
     Raises:
-        Refused: As `position_at`.
+        RejectedFileError: As `position_at`.
     """
     tracks = _choose_tracks(_read_tracks(path, name), name, path)
     times_s = [
@@ -176,7 +176,7 @@ def _position_in(track: Track, time_s: float) -> LatLon | None:
     """Position in the segment that covers a time.
 
     Raises:
-        Refused: `ambiguous_track`; segments of the track contradict each other.
+        RejectedFileError: `ambiguous_track`; segments of the track contradict each other.
     """
     segment = next(segment for segment in track.segments if covers(segment, time_s))
     unclear = segment.mixed or any(
@@ -237,7 +237,7 @@ def _read_tracks(path: Path, name: str | None) -> list[Track]:
     """Tracks of a file, or of every GPX file of a folder.
 
     Raises:
-        Refused: `no_position`; one of the files cannot be read.
+        RejectedFileError: `no_position`; one of the files cannot be read.
     """
     return [track for file in _list_gpx(path, name) for track in _read_file(file).tracks]
 

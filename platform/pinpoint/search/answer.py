@@ -233,7 +233,7 @@ def _collect_citations(
 def _first_per_kind(
     similarities: Mapping[UUID, float], kinds: Mapping[UUID, SourceKind], limit: int
 ) -> list[UUID]:
-    """The first `limit` ids of each kind, in the order of `KINDS`."""
+    """The first `limit` ids of each kind, in the order of `SOURCE_KINDS`."""
     order = (*SOURCE_KINDS, *sorted(set(kinds.values()) - set(SOURCE_KINDS)))
     return [
         id_

@@ -50,7 +50,7 @@ def require_coordinates(limits: SearchFilter) -> None:
     """Check that a filter applies to a coordinate list.
 
     Raises:
-        BadRequest: The filter uses source kinds, sources or times, which only images have.
+        BadRequestError: The filter uses source kinds, sources or times, which only images have.
     """
     unsupported = {
         "kinds": limits.kinds,

@@ -74,7 +74,7 @@ class CeleryQueue:
         """Send one job.
 
         Raises:
-            BrokerUnavailable: The broker did not accept it within a few seconds.
+            BrokerUnavailableError: The broker did not accept it within a few seconds.
         """
         try:
             self._app.send_task(
@@ -89,7 +89,7 @@ class CeleryQueue:
             raise BrokerUnavailableError("the broker does not accept jobs") from error
 
     def check(self) -> None:
-        """Raise `BrokerUnavailable` unless the broker answers."""
+        """Raise `BrokerUnavailableError` unless the broker answers."""
         self.waiting()
 
     def waiting(self) -> int:
@@ -157,7 +157,7 @@ class BoundedSender:
         """Send one job.
 
         Raises:
-            BrokerUnavailable: The broker did not accept it in time.
+            BrokerUnavailableError: The broker did not accept it in time.
         """
         with self._breaker.attempt():
             if not self._pending_sends.acquire(blocking=False):
@@ -174,7 +174,7 @@ class BoundedSender:
                 raise BrokerUnavailableError("the broker did not accept the job in time") from error
 
     def check(self) -> None:
-        """Raise `BrokerUnavailable` unless the broker answers."""
+        """Raise `BrokerUnavailableError` unless the broker answers."""
         self._queue.check()
 
     def waiting(self) -> int:

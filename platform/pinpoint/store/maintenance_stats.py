@@ -78,7 +78,7 @@ class MaintenanceStats:
             most: Maximum of counts.
 
         Raises:
-            DatabaseUnavailable: PostgreSQL does not answer in time.
+            DatabaseUnavailableError: PostgreSQL does not answer in time.
         """
         with self._transactions.begin(read_only=True) as unit:
             unit.connection.execute(
@@ -100,7 +100,7 @@ class MaintenanceStats:
             Organization, source kind and number, ordered by organization.
 
         Raises:
-            DatabaseUnavailable: PostgreSQL does not answer in time.
+            DatabaseUnavailableError: PostgreSQL does not answer in time.
         """
         with self._transactions.begin(read_only=True) as unit:
             unit.connection.execute(

@@ -81,7 +81,7 @@ def make_planet(
         on_progress: Called with the number of finished images and of all images.
 
     Raises:
-        BadRequest: Unknown preset, or the folder contains another planet or other files.
+        BadRequestError: Unknown preset, or the folder contains another planet or other files.
     """
     chosen = _find_preset(preset)
     digest = preset_digest(chosen, seed)

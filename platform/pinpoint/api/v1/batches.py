@@ -279,7 +279,7 @@ def _to_external_id(name: str | None, disposition: str) -> str:
         disposition: Its Content-Disposition header; the parser drops the folders of Windows paths.
 
     Raises:
-        BadRequest: The name is empty, too long or not usable as an id.
+        BadRequestError: The name is empty, too long or not usable as an id.
     """
     # Clients escape a quotation mark in a form's file name as browsers do.
     file_name = (name or "").replace("%22", '"')

@@ -113,8 +113,8 @@ def to_search_filter(parameters: SearchFilterParameters, catalog: CatalogReader)
     """Convert form fields to a search filter.
 
     Raises:
-        BadRequest: Fields contradict each other, or a shape is invalid.
-        NotFound: A source does not exist.
+        BadRequestError: Fields contradict each other, or a shape is invalid.
+        NotFoundError: A source does not exist.
     """
     if (
         parameters.since is not None

@@ -82,8 +82,8 @@ def fit_calibration(
         withheld: Maximum share of the correct answers that may be withheld, in (0, 1).
 
     Raises:
-        BadRequest: The run is missing or unfinished, its ranker states no probabilities, or it has
-            too few creators.
+        BadRequestError: The run is missing or unfinished, its ranker states no probabilities, or
+            it has too few creators.
     """
     run = read_manifest(folder)
     if run["settings"]["ranker"] == "top1":
@@ -140,8 +140,8 @@ def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> Cal
     """The answered queries of the calibration split.
 
     Raises:
-        BadRequest: The run is unfinished, was made by a version without calibrations, or has no
-            answered query.
+        BadRequestError: The run is unfinished, was made by a version without calibrations, or has
+            no answered query.
     """
     answered, rows = [], 0
     for row in read_rows(folder):

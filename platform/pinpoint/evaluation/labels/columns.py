@@ -62,7 +62,7 @@ def load_columns(path: Path) -> Mapping[str, str]:
     """A mapping file, TOML or JSON by its suffix, with `strata` flattened to `strata.NAME`.
 
     Raises:
-        BadManifest: The file cannot be read or maps an unknown field.
+        BadManifestError: The file cannot be read or maps an unknown field.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -88,7 +88,7 @@ def check_columns(columns: Mapping[str, object], where: str) -> Mapping[str, str
     """Check that every key of a mapping is known and every value is text.
 
     Raises:
-        BadManifest: A key or value is invalid; the message names the key.
+        BadManifestError: A key or value is invalid; the message names the key.
     """
     checked: dict[str, str] = {}
     for key, value in columns.items():
@@ -120,8 +120,8 @@ def detect_layout(
         required: Fields that must have a column, in addition to `REQUIRED`.
 
     Raises:
-        BadManifest: No mapping matches; the message lists missing and present columns.
-        TooLarge: See `pinpoint.media.manifests.delimited_tables.read_cells`.
+        BadManifestError: No mapping matches; the message lists missing and present columns.
+        TooLargeError: See `pinpoint.media.manifests.delimited_tables.read_cells`.
     """
     layouts: list[Layout] = []
     rejections: list[str] = []
@@ -144,7 +144,7 @@ def map_columns(
     """Bind a mapping to the first row of a table.
 
     Raises:
-        BadManifest: A required column is missing or ambiguous.
+        BadManifestError: A required column is missing or ambiguous.
     """
     numbered = all(
         name.startswith("#")
@@ -196,7 +196,7 @@ def _find_column(name: str, header: Cells, width: int) -> int | None:
     """Index of a column, by its exact name or else by a synonym (`LAT`, `lat`).
 
     Raises:
-        BadManifest: Several columns match.
+        BadManifestError: Several columns match.
     """
     if re.fullmatch(r"#\d{1,4}", name):
         index = int(name[1:])

@@ -90,8 +90,8 @@ def read_labels(
         limits: Limits for tables and files; by default those of the environment.
 
     Raises:
-        BadManifest: The labels cannot be read, have no rows, or lack required columns.
-        TooLarge: A limit is exceeded.
+        BadManifestError: The labels cannot be read, have no rows, or lack required columns.
+        TooLargeError: A limit is exceeded.
     """
     source = open_labels(protocol, path, columns, limits or MediaSettings())
     axes = detect_latlon_order(_read_position(source.layout, row) for row in source.rows())
@@ -146,7 +146,7 @@ def _build_query(
     """Convert one row to a query.
 
     Raises:
-        Refused: A key of `DROP_REASONS`.
+        RejectedFileError: A key of `DROP_REASONS`.
     """
     if isinstance(row, RejectedFileError):
         raise row

@@ -35,7 +35,7 @@ class Protocol:
     convention: str
     """Key of `pinpoint.metrics.conventions.CONVENTIONS`: distance, comparison, rounding."""
     areas: tuple[str, ...] = ()
-    """Administrative levels that are evaluated, from `columns.AREAS`."""
+    """Administrative levels that are evaluated, from `columns.AREA_LEVELS`."""
     area_forms: str = ""
     """Format of the area labels, for people."""
     license: str

@@ -40,8 +40,8 @@ def open_labels(
     """Open the labels and bind a column mapping to them.
 
     Raises:
-        BadManifest: There are no labels, or no mapping matches.
-        TooLarge: A limit is exceeded.
+        BadManifestError: There are no labels, or no mapping matches.
+        TooLargeError: A limit is exceeded.
     """
     if path.is_dir() and protocol.labels_at is not None:
         path = path / protocol.labels_at

@@ -41,7 +41,7 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
         and p-value.
 
     Raises:
-        BadRequest: A folder contains no finished run, or the runs have different queries.
+        BadRequestError: A folder contains no finished run, or the runs have different queries.
     """
     run_a, run_b = read_manifest(a), read_manifest(b)
     if run_a["labels"]["digest"] != run_b["labels"]["digest"]:

@@ -44,7 +44,7 @@ def find_convention(name: str) -> Convention:
     """The metrics convention of this name.
 
     Raises:
-        BadRequest: The name is unknown.
+        BadRequestError: The name is unknown.
     """
     if name not in CONVENTIONS:
         raise BadRequestError(f"no convention {name!r}; there are {', '.join(CONVENTIONS)}")
@@ -62,7 +62,7 @@ def make_report(
         convention: A key of `CONVENTIONS`; by default that of the protocol.
 
     Raises:
-        BadRequest: The folder contains no results, or the convention is unknown.
+        BadRequestError: The folder contains no results, or the convention is unknown.
     """
     run = read_manifest(folder)
     used_convention = find_convention(convention or PROTOCOLS[run["protocol"]].convention)

@@ -111,10 +111,10 @@ def evaluate(
         The manifest of the run.
 
     Raises:
-        Conflict: The folder contains another run.
-        BadRequest: The settings are invalid.
-        BadBundle: The index contains vectors of another bundle.
-        Unavailable: A service of the stack does not respond.
+        ConflictError: The folder contains another run.
+        BadRequestError: The settings are invalid.
+        BadBundleError: The index contains vectors of another bundle.
+        UnavailableError: A service of the stack does not respond.
     """
     _check_plan(plan, parts)
     queries = _select_queries(labeled, plan)
@@ -161,7 +161,7 @@ def _select_queries(labeled: LabeledQueries, plan: RunConfig) -> tuple[LabeledQu
     """The queries that match the filters.
 
     Raises:
-        BadRequest: No query matches.
+        BadRequestError: No query matches.
     """
     filters = _stratum_filters(plan)
     chosen = tuple(

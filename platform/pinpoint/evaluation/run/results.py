@@ -169,7 +169,7 @@ def read_results(folder: Path) -> dict[str, Arm]:
     """Read the columns of a run, by arm.
 
     Raises:
-        BadRequest: The folder contains no results.
+        BadRequestError: The folder contains no results.
     """
     try:
         table = pq.read_table(folder / RESULTS_FILE)

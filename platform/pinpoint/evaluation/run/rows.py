@@ -182,7 +182,7 @@ class ResultLog:
         width: Dimension D of the query vectors.
 
     Raises:
-        BadRequest: The files cannot be repaired.
+        BadRequestError: The files cannot be repaired.
     """
 
     def __init__(self, folder: Path, width: int) -> None:
@@ -263,7 +263,7 @@ def _scan_rows(path: Path) -> tuple[set[int], int, int]:
     """Indices of the rows, number of their vectors, and end offset of the last complete line.
 
     Raises:
-        BadRequest: A line before the last one is not a row.
+        BadRequestError: A line before the last one is not a row.
     """
     finished: set[int] = set()
     vectors, end = 0, 0

@@ -42,7 +42,7 @@ def resolve_label_paths(
         labels_at: The protocol's label file, relative to a folder.
 
     Raises:
-        BadRequest: Neither path is given.
+        BadRequestError: Neither path is given.
     """
     label_path = labels or images
     if label_path is None:
@@ -63,7 +63,7 @@ def read_planet(path: Path | None) -> Mapping[str, Any] | None:
     """Identity of a synthetic planet: generator, preset, seed, digest.
 
     Raises:
-        BadRequest: The file was not written by `pinpoint synthetic create`.
+        BadRequestError: The file was not written by `pinpoint synthetic create`.
     """
     if path is None:
         return None
@@ -136,7 +136,8 @@ def write_or_check(folder: Path, run: Mapping[str, Any]) -> None:
     """Write the manifest to the folder, or check that the folder contains this run.
 
     Raises:
-        Conflict: The folder contains another run or other files; the message lists differences.
+        ConflictError: The folder contains another run or other files; the message lists
+            differences.
     """
     manifest_path = folder / MANIFEST_FILE
     if manifest_path.is_file():
@@ -158,7 +159,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the run in a folder.
 
     Raises:
-        BadRequest: The folder contains no run.
+        BadRequestError: The folder contains no run.
     """
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))

@@ -83,7 +83,7 @@ class ChildDecoder:
         """Read one file; see `ports.Decoder.read`.
 
         Raises:
-            Unavailable: No child can be started, or the decoder is closed.
+            UnavailableError: No child can be started, or the decoder is closed.
         """
         self._check_open()
         try:
@@ -162,7 +162,7 @@ def _exchange_with_retry(child: ChildProcess, request: DecodeRequest, data: byte
     """Decode one file in a child, and again in a new child if the first one died.
 
     Raises:
-        Refused: The child refused the file, or the last child died.
+        RejectedFileError: The child refused the file, or the last child died.
     """
     for _ in range(MAX_ATTEMPTS - 1):
         try:
@@ -193,7 +193,7 @@ class _ChildAnswer:
         """The record of the decoded file.
 
         Raises:
-            Refused: The file has no usable position or time.
+            RejectedFileError: The file has no usable position or time.
         """
         picture = FileProperties(
             format=self._format,
@@ -234,7 +234,7 @@ def _read_answer(
     """Read and validate a child's answer; the child is not trusted.
 
     Raises:
-        Refused: The child refused the file.
+        RejectedFileError: The child refused the file.
         BrokenWire: The answer is not valid.
     """
     if "reason" in header:

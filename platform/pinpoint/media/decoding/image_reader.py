@@ -42,8 +42,8 @@ def open_picture(data: bytes, request: DecodeRequest) -> Image.Image:
     """Read the header and check all limits, without decoding pixels.
 
     Raises:
-        Refused: `undecodable`, `too_many_pixels`, `too_many_frames`, `metadata_too_large`,
-            `unsupported_format`.
+        RejectedFileError: `undecodable`, `too_many_pixels`, `too_many_frames`,
+            `metadata_too_large`, `unsupported_format`.
     """
     if request.format == "webp" and (size := read_webp_size(data[:64])) is not None:
         _check_pixels(size, request)
@@ -69,7 +69,7 @@ def read_picture(
     """Metadata and faces of an opened image, as a message.
 
     Raises:
-        Refused: `undecodable`.
+        RejectedFileError: `undecodable`.
     """
     full = image.size
     if request.format == "png":
@@ -139,7 +139,7 @@ def _complete_jpeg(image: Image.Image) -> bool:
     """Add a missing end marker to an opened JPEG; False if it has one.
 
     Raises:
-        Refused: `undecodable`; pixels are missing.
+        RejectedFileError: `undecodable`; pixels are missing.
     """
     stream = getattr(image, "fp", None)
     if not isinstance(stream, BytesIO):

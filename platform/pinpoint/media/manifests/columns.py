@@ -194,7 +194,7 @@ def resolve_columns(
         has_position: Positions exist without a column (the geometries of GeoJSON).
 
     Raises:
-        BadManifest: No column names files, two have the same meaning, only one of latitude and
+        BadManifestError: No column names files, two have the same meaning, only one of latitude and
             longitude exists, or an unknown name looks like a position or a time.
     """
     meanings = [_resolve_meaning(name, requested or {}) for name in names]
@@ -223,7 +223,7 @@ def parse_column_options(requested: Iterable[str]) -> dict[str, str]:
     """Parse `NAME=COLUMN` texts to a map.
 
     Raises:
-        BadRequest: A text has another form, or names a column that does not exist.
+        BadRequestError: A text has another form, or names a column that does not exist.
     """
     columns: dict[str, str] = {}
     for text in requested:
@@ -295,7 +295,7 @@ def _check_columns(
 
 
 def _reject_unclear(file: str, what: str, names: list[str]) -> None:
-    """Raise `BadManifest` for unknown names that look like a position or a time."""
+    """Raise `BadManifestError` for unknown names that look like a position or a time."""
     if names:
         shown_names = show_names(names)
         example = "latitude" if what == "a position" else "captured_at"

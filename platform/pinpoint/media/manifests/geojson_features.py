@@ -23,8 +23,8 @@ def load_features(path: Path) -> list[Any]:
     """Features of a collection, not validated yet.
 
     Raises:
-        BadManifest: It is not a GeoJSON FeatureCollection, or not in longitude and latitude.
-        TooLarge: Over `MAX_GEOJSON_BYTES`.
+        BadManifestError: It is not a GeoJSON FeatureCollection, or not in longitude and latitude.
+        TooLargeError: Over `MAX_GEOJSON_BYTES`.
     """
     if path.stat().st_size > MAX_GEOJSON_BYTES:
         raise TooLargeError(f"{path.name} is over {MAX_GEOJSON_BYTES} bytes; give a CSV instead")
@@ -56,7 +56,7 @@ def resolve_properties(path: Path, features: list[Any], requested: Mapping[str, 
     """Resolve the meanings of the properties.
 
     Raises:
-        BadManifest: See `columns.resolve_columns`; or there are too many properties.
+        BadManifestError: See `columns.resolve_columns`; or there are too many properties.
     """
     names = list_properties(features)
     if len(names) > _MAX_NAMES:
@@ -71,7 +71,7 @@ def read_feature(feature: object, columns: Columns) -> Cells:
     """Cells of one feature; the position of its geometry wins over properties of the same name.
 
     Raises:
-        Refused: `bad_row`; it has no properties, or its geometry is not one point.
+        RejectedFileError: `bad_row`; it has no properties, or its geometry is not one point.
     """
     if not isinstance(feature, dict) or not isinstance(feature.get("properties"), dict):
         raise RejectedFileError("bad_row", "it is not a feature with properties")
@@ -100,7 +100,7 @@ def _read_point(geometry: object) -> list[Any] | None:
     """Coordinates of a Point, of a MultiPoint or GeometryCollection of one; None for no geometry.
 
     Raises:
-        Refused: `bad_row`.
+        RejectedFileError: `bad_row`.
     """
     if geometry is None:
         return None
@@ -128,7 +128,7 @@ def _read_point(geometry: object) -> list[Any] | None:
 
 
 def _check_reference_system(path: Path, crs: object) -> None:
-    """Raise `BadManifest` for a collection that declares anything but WGS84 (GeoJSON 2008)."""
+    """Raise `BadManifestError` for a collection that declares anything but WGS84 (GeoJSON 2008)."""
     if crs is None:
         return
     properties = crs.get("properties") if isinstance(crs, dict) else None

@@ -89,8 +89,8 @@ def describe_manifest(
     """Describe how the columns of a manifest are read; reads only its header or properties.
 
     Raises:
-        BadManifest: As `read_manifest`.
-        TooLarge: As `read_manifest`.
+        BadManifestError: As `read_manifest`.
+        TooLargeError: As `read_manifest`.
     """
     requested = (options or ReadOptions()).columns
     _check_exists(path)
@@ -114,9 +114,9 @@ def read_manifest(
         options: Meanings of columns, and the time zone of times without an offset.
 
     Raises:
-        BadManifest: It cannot be read at all, does not name files, or has unknown columns that
+        BadManifestError: It cannot be read at all, does not name files, or has unknown columns that
             look like a position or a time.
-        TooLarge: More rows than allowed.
+        TooLargeError: More rows than allowed.
     """
     _check_exists(path)
     options = options or ReadOptions()
@@ -176,7 +176,7 @@ def _read_header(
     """Resolve the columns of the first row.
 
     Raises:
-        BadManifest: See `columns.resolve_columns`; or there are too many columns.
+        BadManifestError: See `columns.resolve_columns`; or there are too many columns.
     """
     if isinstance(head, csv.Error):
         raise BadManifestError(

@@ -88,8 +88,8 @@ def read_row(
         zone: Time zone of times without an offset, unless the row has one; default UTC.
 
     Raises:
-        Refused: `bad_row`, `half_position`, `out_of_range`, `null_island`, `outside_root`,
-            `missing_file`.
+        RejectedFileError: `bad_row`, `half_position`, `out_of_range`, `null_island`,
+            `outside_root`, `missing_file`.
     """
     name = read_name(row.values.get("file"), "file")
     if name is None:
@@ -107,8 +107,8 @@ def name_finder(root: Path) -> Callable[[str], str | None]:
     function returns None if no file has the name.
 
     Raises:
-        Refused: `missing_file`, from the function, if several names differ only in their form
-            and none is an exact match.
+        RejectedFileError: `missing_file`, from the function, if several names differ only in their
+            form and none is an exact match.
     """
 
     @lru_cache(maxsize=1024)

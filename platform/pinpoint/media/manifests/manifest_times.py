@@ -62,7 +62,7 @@ def read_time(text: str, zone: str | None = None) -> ManifestTime:
         zone: Time zone of times without an offset. Default UTC, which the result's `zone` reports.
 
     Raises:
-        Refused: `bad_row`; the detail contains a format that is accepted.
+        RejectedFileError: `bad_row`; the detail contains a format that is accepted.
     """
     text = text.strip()
     if len(text) > _MAX_LENGTH:

@@ -54,7 +54,7 @@ def read_number(value: object, column: str, *, decimal_comma: bool = False) -> f
         decimal_comma: Whether `12,5` is twelve and a half; False if commas separate cells.
 
     Raises:
-        Refused: `bad_row`.
+        RejectedFileError: `bad_row`.
     """
     if is_missing(value):
         return None
@@ -75,7 +75,7 @@ def read_altitude(value: object, *, decimal_comma: bool = False) -> float | None
     """Meters above sea level; also in the format of exiftool: `35 m Above Sea Level`.
 
     Raises:
-        Refused: `bad_row`.
+        RejectedFileError: `bad_row`.
     """
     sign = 1.0
     if isinstance(value, str) and (match := _ALTITUDE.fullmatch(value.strip())):
@@ -95,7 +95,8 @@ def read_coordinate(value: object, reference: object, axis: str) -> float | None
         axis: `latitude` or `longitude`.
 
     Raises:
-        Refused: `bad_row`; it cannot be read, or its sign and hemisphere contradict each other.
+        RejectedFileError: `bad_row`; it cannot be read, or its sign and hemisphere contradict each
+            other.
     """
     if is_missing(value):
         return None
@@ -123,7 +124,7 @@ def read_text(value: object, column: str) -> str | None:
     """Text without control characters, or None for a missing one.
 
     Raises:
-        Refused: `bad_row`; it is longer than `MAX_TEXT`, or not text.
+        RejectedFileError: `bad_row`; it is longer than `MAX_TEXT`, or not text.
     """
     return None if is_missing(value) else clean_text(_as_text(value, column), MAX_TEXT)
 
@@ -132,7 +133,7 @@ def read_name(value: object, column: str) -> str | None:
     """The name of a file, without surrounding spaces; None for an empty one.
 
     Raises:
-        Refused: `bad_row`; it is longer than `MAX_TEXT`, or not text.
+        RejectedFileError: `bad_row`; it is longer than `MAX_TEXT`, or not text.
     """
     return None if value is None else _as_text(value, column).strip() or None
 
@@ -141,7 +142,7 @@ def read_attribute(name: str, value: object) -> Scalar:
     """The value of an attribute; nested values become JSON text.
 
     Raises:
-        Refused: `bad_row`; the name or the value is too long.
+        RejectedFileError: `bad_row`; the name or the value is too long.
     """
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         value = str(value)

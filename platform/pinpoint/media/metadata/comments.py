@@ -37,7 +37,7 @@ def read_comments(path: Path, settings: MediaSettings) -> tuple[str, ...]:
         Text without control characters, at most 256 lines; none for a file without a comment.
 
     Raises:
-        Refused: `missing_file`, `empty_file`, `too_large`, `unsupported_format`,
+        RejectedFileError: `missing_file`, `empty_file`, `too_large`, `unsupported_format`,
             `metadata_too_large`, `undecodable`.
     """
     data = read_bytes(path, settings.max_bytes)
@@ -53,7 +53,7 @@ def _collect_segments(data: bytes, max_bytes: int) -> list[bytes]:
     """Comment segments of a JPEG up to its first scan.
 
     Raises:
-        Refused: `undecodable` if the file ends or is malformed before its image data;
+        RejectedFileError: `undecodable` if the file ends or is malformed before its image data;
             `metadata_too_large`.
     """
     segments: list[bytes] = []

@@ -42,7 +42,7 @@ class RerankBatch:
     query: torch.Tensor
     """`[B, D]`."""
     query_kind: torch.Tensor
-    """`[B]` codes of `KINDS`, or `UNKNOWN_KIND`."""
+    """`[B]` codes of `SOURCE_KINDS`, or `UNKNOWN_KIND`."""
     image: torch.Tensor
     """Vectors of candidates, `[B, K, D]`."""
     gps: torch.Tensor

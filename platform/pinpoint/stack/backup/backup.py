@@ -70,7 +70,7 @@ class Manifest:
         """Parse `manifest.json`.
 
         Raises:
-            BadRequest: The text is not a manifest, or has another format version.
+            BadRequestError: The text is not a manifest, or has another format version.
         """
         try:
             loaded = json.loads(text)
@@ -96,9 +96,9 @@ def write_backup(settings: Settings, target: Path, say: lifecycle.OnMessage) -> 
         say: Called with progress messages.
 
     Raises:
-        Conflict: The target exists, or another backup is running.
+        ConflictError: The target exists, or another backup is running.
         StackError: A file cannot be read or written.
-        DatabaseUnavailable: PostgreSQL does not answer.
+        DatabaseUnavailableError: PostgreSQL does not answer.
     """
     target = target.expanduser().absolute()
     archive.require_free_path(target)
@@ -255,7 +255,7 @@ def open_database(
         alone: No other process of the stack may run, and none can be started inside.
 
     Raises:
-        Conflict: `alone` is set and another process runs.
+        ConflictError: `alone` is set and another process runs.
         StackError: The server cannot be started.
     """
     if settings.places.database_url:

@@ -37,7 +37,7 @@ def compact_tables(url: str, *, private: bool) -> None:
 
     Raises:
         StackError: Another client locked a table for a minute.
-        DatabaseUnavailable: The database does not answer.
+        DatabaseUnavailableError: The database does not answer.
     """
     with open_connection(url) as connection:
         connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")

@@ -49,7 +49,7 @@ class EngineProcess:
         on_exit: Called once, in that thread, when the process has ended for any reason.
 
     Raises:
-        IndexUnavailable: The build cannot be opened.
+        IndexUnavailableError: The build cannot be opened.
     """
 
     def __init__(self, folder: Path, on_exit: Callable[[EngineProcess], None]) -> None:
@@ -94,7 +94,7 @@ class EngineProcess:
         """Send a frame and return the answer; for one thread at a time.
 
         Raises:
-            IndexUnavailable: The process has ended.
+            IndexUnavailableError: The process has ended.
         """
         try:
             self._link.send_bytes(frame)
@@ -141,7 +141,7 @@ def _lock_build(folder: Path) -> Iterator[None]:
     """Lock a build against other engines, including an orphan of a killed owner.
 
     Raises:
-        IndexUnavailable: Another engine keeps the build open, or the build does not exist.
+        IndexUnavailableError: Another engine keeps the build open, or the build does not exist.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

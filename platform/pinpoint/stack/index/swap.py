@@ -86,7 +86,7 @@ class RebuildableIndex(ServingIndex):
             contract: Contract digest of the new build; None keeps the current one.
 
         Raises:
-            Conflict: A rebuild for another contract is running.
+            ConflictError: A rebuild for another contract is running.
         """
         with self._start_lock:
             if self._thread is not None and self._thread.is_alive():

@@ -1,4 +1,4 @@
-"""Catalog access of workers (`ports.Ledger`); each call is one transaction."""
+"""Catalog access of workers (`ports.IngestRepository`); each call is one transaction."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def to_iso(value: datetime | None) -> str | None:
     """Format a time as RFC 3339 in UTC, with microseconds.
 
     Raises:
-        BadRequest: The time has no zone, or is out of range in UTC.
+        BadRequestError: The time has no zone, or is out of range in UTC.
     """
     if value is None:
         return None
@@ -157,8 +157,8 @@ def check_vector(channel: str, vector: np.ndarray[Any, Any], dims: Mapping[str, 
     """Reject a vector that does not fit the index.
 
     Raises:
-        BadBundle: Unknown channel or wrong width.
-        BadRequest: A value is not finite.
+        BadBundleError: Unknown channel or wrong width.
+        BadRequestError: A value is not finite.
     """
     if channel not in dims:
         raise BadBundleError(f"the index has no channel {channel!r}, only {sorted(dims)}")
@@ -175,7 +175,7 @@ def check_contract(stored: str, *contracts: str | None) -> None:
     """Reject data of another contract; None marks data that came from the index itself.
 
     Raises:
-        OtherContract: One of the contracts differs.
+        ModelMismatchError: One of the contracts differs.
     """
     for contract in contracts:
         if contract not in (None, stored):
@@ -193,7 +193,7 @@ def check_installation(stored: str | None, expected: str | None) -> None:
         expected: Id of the calling installation; None disables the check.
 
     Raises:
-        Misconfigured: The ids differ (`other_installation`).
+        ConfigurationError: The ids differ (`other_installation`).
     """
     if expected is None or stored == expected:
         return
@@ -214,7 +214,7 @@ def check_spec(stored_contract: str, dims: Mapping[str, int], spec: IndexSpec) -
     """Reject a spec that differs from that of the index.
 
     Raises:
-        OtherContract: The index was created for another contract.
+        ModelMismatchError: The index was created for another contract.
     """
     if (stored_contract, dict(dims)) != (spec.contract, dict(spec.dims)):
         raise ModelMismatchError(
@@ -224,13 +224,13 @@ def check_spec(stored_contract: str, dims: Mapping[str, int], spec: IndexSpec) -
 
 
 def check_version(version: int) -> None:
-    """Raise `BadRequest` for a version that the engines cannot compare."""
+    """Raise `BadRequestError` for a version that the engines cannot compare."""
     if not 0 <= version < MAX_VERSION:
         raise BadRequestError(f"version {version} is outside 0 to {MAX_VERSION - 1}")
 
 
 def check_limit(query: IndexQuery) -> None:
-    """Raise `BadRequest` for a limit out of range."""
+    """Raise `BadRequestError` for a limit out of range."""
     if not 1 <= query.limit <= MAX_LIMIT:
         raise BadRequestError(f"limit {query.limit} is outside 1 to {MAX_LIMIT}")
 

@@ -51,7 +51,7 @@ class QdrantIndex:
         chooser: Chooses the search strategy of a query that does not require exact search.
         installation: Returns the id of this installation; collections of another one are rejected.
         client: A client shared with other indexes; None creates one.
-        breaker: As in `Alias`.
+        breaker: As in `QdrantAlias`.
     """
 
     def __init__(
@@ -100,8 +100,8 @@ class QdrantIndex:
         """Create the index if it does not exist.
 
         Raises:
-            OtherContract: The index exists for another contract.
-            Misconfigured: The index belongs to another installation.
+            ModelMismatchError: The index exists for another contract.
+            ConfigurationError: The index belongs to another installation.
         """
         name = self._alias.collection()
         if name is None:
@@ -139,8 +139,8 @@ class QdrantIndex:
                 deleted, because another installation may use it.
 
         Raises:
-            IndexUnavailable: The new collection fails the verification.
-            Misconfigured: The live collection belongs to another installation.
+            IndexUnavailableError: The new collection fails the verification.
+            ConfigurationError: The live collection belongs to another installation.
         """
         old_name, start_mark = self._alias.collection(), source.watermark()
         is_ours = old_name is None or self._is_ours(old_name)

@@ -73,7 +73,7 @@ def resume(state: TrainingState[Nets], folder: Path, identity: str) -> TrainingS
     """Load the last checkpoint of this run, if there is one.
 
     Raises:
-        Conflict: The folder holds a checkpoint of another run, or one that cannot be read.
+        ConflictError: The folder holds a checkpoint of another run, or one that cannot be read.
     """
     path = folder / CHECKPOINT
     if not path.exists():

@@ -151,7 +151,7 @@ def train_loop(
         on_progress: Called at intervals.
 
     Raises:
-        BadRequest: The loss or its gradient is not finite; the last checkpoint remains.
+        BadRequestError: The loss or its gradient is not finite; the last checkpoint remains.
     """
     on_progress(state.step, schedule.steps, math.nan)
     while state.step < schedule.steps and not _out_of_patience(state, schedule):

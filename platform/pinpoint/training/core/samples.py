@@ -182,9 +182,9 @@ def read_samples(
             each.
 
     Raises:
-        BadRequest: No source, an unknown kind, two sources of one name, a wrong resolution.
-        BadManifest: A manifest cannot be read, or no row of any manifest can be used.
-        TooLarge: A manifest has too many rows.
+        BadRequestError: No source, an unknown kind, two sources of one name, a wrong resolution.
+        BadManifestError: A manifest cannot be read, or no row of any manifest can be used.
+        TooLargeError: A manifest has too many rows.
     """
     names = _source_names(sources)
     if not 0 <= resolution <= 15:

@@ -36,7 +36,7 @@ class SplitSettings:
     """Parameters of the split.
 
     Raises:
-        BadRequest: A value is out of range.
+        BadRequestError: A value is out of range.
     """
 
     seed: int = 0
@@ -99,7 +99,7 @@ def split_samples(samples: Samples, settings: SplitSettings) -> Split:
     images within the buffer of a training image are left out too.
 
     Raises:
-        BadRequest: One side would be empty.
+        BadRequestError: One side would be empty.
     """
     in_validation = _choose_validation_cells(samples, settings)
     groups = connected_groups(samples)

@@ -111,9 +111,9 @@ def open_feature_source(config: EmbedderConfig, settings: Settings) -> FeatureSo
     """The feature source that a config describes.
 
     Raises:
-        BadRequest: The bundle has heads already, or the config does not define its tower.
-        BadBundle: Tower and weights cannot be used.
-        Misconfigured: Renditions are smaller than the tower's input.
+        BadRequestError: The bundle has heads already, or the config does not define its tower.
+        BadBundleError: Tower and weights cannot be used.
+        ConfigurationError: Renditions are smaller than the tower's input.
     """
     is_untrained = ":" in config.tower
     if is_untrained:

@@ -80,10 +80,10 @@ def cache_features(
         on_progress: Called at the start and after each chunk.
 
     Raises:
-        BadRequest: A number is not positive, or the table is empty.
-        Conflict: The folder holds another table's or tower's features or other files, or another
-            process is writing to it.
-        BadBundle: The tower returns another shape, or numbers that fp16 cannot represent.
+        BadRequestError: A number is not positive, or the table is empty.
+        ConflictError: The folder holds another table's or tower's features or other files, or
+            another process is writing to it.
+        BadBundleError: The tower returns another shape, or numbers that fp16 cannot represent.
     """
     if min(width, threads, chunk, len(samples)) < 1:
         raise BadRequestError(
@@ -116,7 +116,7 @@ def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> 
     """Open a complete cache; nothing is decoded.
 
     Raises:
-        Conflict: It is missing or incomplete, or belongs to another table or tower.
+        ConflictError: It is missing or incomplete, or belongs to another table or tower.
     """
     chunk = check_manifest(folder, _cache_identity(samples, tower, width))
     values, refused = FeatureFiles(folder, len(samples), width, chunk).read()
@@ -171,7 +171,7 @@ def _encode_images(images: list[Pixels], encode: Encode, width: int) -> NDArray[
     """Features of the images of one chunk.
 
     Raises:
-        BadBundle: Another shape, or numbers that fp16 cannot represent.
+        BadBundleError: Another shape, or numbers that fp16 cannot represent.
     """
     encoded = np.asarray(encode(images))
     if encoded.shape != (len(images), width):

@@ -86,11 +86,11 @@ def train_embedder(
         on_progress: Called for the stages `features` and `steps`.
 
     Raises:
-        Conflict: `into` exists, or the folder holds another run.
-        BadRequest: There is no training data, or a number of the config does not fit the data.
-        NotFound: The catalog has no such source.
-        DatabaseUnavailable: The config names sources of the catalog, and the stack is down.
-        BadBundle: The tower's bundle cannot be used.
+        ConflictError: `into` exists, or the folder holds another run.
+        BadRequestError: There is no training data, or a number of the config does not fit the data.
+        NotFoundError: The catalog has no such source.
+        DatabaseUnavailableError: The config names sources of the catalog, and the stack is down.
+        BadBundleError: The tower's bundle cannot be used.
     """
     require_absent(into)
     front = open_feature_source(config, settings)
@@ -135,7 +135,7 @@ def run_lock(folder: Path, processes: DistributedContext = SINGLE_PROCESS) -> It
     """Lock the run's folder for these processes.
 
     Raises:
-        Conflict: Another process uses the folder for training.
+        ConflictError: Another process uses the folder for training.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not processes.first:

@@ -185,9 +185,9 @@ def cache_examples(
         on_progress: Called with the number of completed queries and of all queries.
 
     Raises:
-        Conflict: The folder holds other examples, or another process writes there.
-        BadBundle: The index holds vectors of another bundle.
-        Unavailable: A component of the stack does not respond.
+        ConflictError: The folder holds other examples, or another process writes there.
+        BadBundleError: The index holds vectors of another bundle.
+        UnavailableError: A component of the stack does not respond.
     """
     consistency.require_same_model(gallery.parts.index, gallery.parts.encoder.contract)
     kind = example_type(gallery.shape)

@@ -74,10 +74,10 @@ def train_reranker(
         on_progress: Called for the stages `examples` and `steps`.
 
     Raises:
-        Conflict: `into` exists, or the folder holds another run.
-        BadRequest: There is no training data, or the bundle is the descriptor.
-        BadManifest: Labels cannot be read.
-        Unavailable: A component of the stack does not respond.
+        ConflictError: `into` exists, or the folder holds another run.
+        BadRequestError: There is no training data, or the bundle is the descriptor.
+        BadManifestError: Labels cannot be read.
+        UnavailableError: A component of the stack does not respond.
     """
     require_absent(into)
     if bundle.weights is None:
@@ -120,7 +120,7 @@ def _usable_rows(split: Split, examples: Examples) -> tuple[Rows, Rows]:
     """Training and validation queries with readable photos.
 
     Raises:
-        BadRequest: One of the two is empty.
+        BadRequestError: One of the two is empty.
     """
     refused = np.array(sorted(examples.refused), dtype=np.int64)
     train, validation = (np.setdiff1d(rows, refused) for rows in (split.train, split.validation))
@@ -163,8 +163,8 @@ def _read_queries(query_set: int, queries: QueriesConfig) -> list[TrainingQuery]
     """The queries of one configured set.
 
     Raises:
-        BadRequest: Unknown protocol, no folder of images, or no row with the given values.
-        BadManifest: The labels cannot be read.
+        BadRequestError: Unknown protocol, no folder of images, or no row with the given values.
+        BadManifestError: The labels cannot be read.
     """
     if queries.protocol not in PROTOCOLS:
         raise BadRequestError(
