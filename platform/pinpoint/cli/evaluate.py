@@ -80,7 +80,8 @@ FilterOption = Annotated[
     typer.Option(
         "--filter",
         metavar="NAME=VALUE",
-        help="Use only queries whose label column NAME has this value; may be repeated.",
+        help="Use only queries with this value of a label column, such as `role=test`; may be "
+        "repeated.",
     ),
 ]
 MaxQueriesOption = Annotated[
