@@ -88,7 +88,7 @@ def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, p
         (folder / f"{number:04d}.jpg").unlink()
     # More than a tenth: somebody has to say so.
     refused = pinpoint(*ingest, "--remove-missing", code=EXIT_CODES[BadRequestError]).err
-    assert "2 of the 11 files known from this folder are gone; give --yes" in refused
+    assert "2 of the 11 ingested files of this folder are gone; give --yes" in refused
     work(stack)
     assert len(stack.live()) == 11
     assert pinpoint(*ingest, "--remove-missing", "--yes", "--json")["removed"] == 2

@@ -291,7 +291,7 @@ def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> b
     """Whether images of missing files may be removed; many need --yes or a confirmation."""
     if yes or not missing.many:
         return True
-    summary = f"{len(missing.external_ids)} of the {missing.known} files known from this folder"
+    summary = f"{len(missing.external_ids)} of the {missing.known} ingested files of this folder"
     if session.as_json or not sys.stdin.isatty():
         raise BadRequestError(
             f"{summary} are gone; give --yes to remove their images, or check that this is the "
