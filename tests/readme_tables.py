@@ -95,19 +95,24 @@ def error_kinds():
 
 
 def errors_table() -> str:
-    from pinpoint.api.problems import PREFIX, STATUS, TITLES
+    from pinpoint.api.problems import PROBLEM_TYPE_PREFIX, STATUS, TITLES
     from pinpoint.cli.exit_codes import EXIT_CODES
 
     kinds = error_kinds()
     rows = [
-        (f"`{PREFIX}{kind.reason}`", STATUS[kind], EXIT_CODES[kind], TITLES[kind.reason])
+        (
+            f"`{PROBLEM_TYPE_PREFIX}{kind.reason}`",
+            STATUS[kind],
+            EXIT_CODES[kind],
+            TITLES[kind.reason],
+        )
         for kind in kinds
     ]
     only_http = {"invalid_request": 422, "method_not_allowed": 405}
     only_http |= {"unsupported_media_type": 415, "request_timeout": 408, "internal": 500}
     known = {kind.reason for kind in kinds}
     rows += [
-        (f"`{PREFIX}{word}`", only_http[word], "", title)
+        (f"`{PROBLEM_TYPE_PREFIX}{word}`", only_http[word], "", title)
         for word, title in TITLES.items()
         if word not in known
     ]

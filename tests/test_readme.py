@@ -74,9 +74,9 @@ def test_every_route_named_exists():
 
 
 def test_every_problem_type_named_exists():
-    from pinpoint.api.problems import PREFIX, TITLES
+    from pinpoint.api.problems import PROBLEM_TYPE_PREFIX, TITLES
 
-    named = re.findall(re.escape(PREFIX) + r"(\w+)", TEXT)
+    named = re.findall(re.escape(PROBLEM_TYPE_PREFIX) + r"(\w+)", TEXT)
     assert set(named) == set(TITLES)
     assert {kind.reason for kind in readme_tables.error_kinds()} <= set(TITLES)
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from pinpoint.errors import UnavailableError
 
-REASON: Final = "time_budget_used"
+TIME_BUDGET_USED: Final = "time_budget_used"
 
 
 class Deadline:
@@ -106,6 +106,6 @@ def limit_timeout_s(max_s: float) -> float:
     if remaining_s <= 0:
         raise UnavailableError(
             "the request's time budget is used up: a part of the stack answers slowly; try again",
-            reason=REASON,
+            reason=TIME_BUDGET_USED,
         )
     return min(max_s, remaining_s)

@@ -26,6 +26,9 @@ OUTAGES: Final = (UnavailableError, ModelMismatchError, ConfigurationError, Stac
 ENGINE_FAILED: Final = "index_engine_failed"
 """Reason of an engine error caused by its disk or by the given values."""
 
+INTERNAL_ERROR: Final = "internal_error"
+"""Reason of a rejection that a bug of this program caused."""
+
 Item = TypeVar("Item")
 
 _log = logs.get_logger(__name__)

@@ -20,12 +20,12 @@ from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.jobs import JobName
 from pinpoint.ports import ReembedQueue
+from pinpoint.progress import ProgressCallback
 from pinpoint.records import Drift, Rejected
 
 _MAX_ROUNDS: Final = 20
 _PAGE_SIZE: Final = 512
 
-ReembedProgress = Callable[[int, int], None]
 """Called with the number of processed images and their total."""
 
 
@@ -63,7 +63,7 @@ class ModelSwitch:
         backlog: ReembedQueue,
         *,
         images_per_s: float | None = None,
-        progress: ReembedProgress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> None:
         self._parts, self._backlog = parts, backlog
         self._contract = parts.encoder.contract
@@ -105,7 +105,7 @@ class ModelSwitch:
         )
 
     def catch_up(self) -> None:
-        """Re-embed until every reachable image has vectors; images may be added meanwhile."""
+        """Re-embed until every reachable image has vectors; images may be added concurrently."""
         for _ in range(_MAX_ROUNDS):
             ids = [
                 image_id for image_id in self._list_missing() if image_id not in self._unreachable

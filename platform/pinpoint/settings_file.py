@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from pinpoint.errors import ConfigurationError
-from pinpoint.settings import PREFIX, Settings
+from pinpoint.settings import ENVIRONMENT_PREFIX, Settings
 
 FILE_NAME: Final = "settings.toml"
 HIDDEN: Final = "(set, hidden)"
@@ -54,7 +54,7 @@ class Setting:
     @property
     def variable(self) -> str:
         """Its environment variable."""
-        return f"{PREFIX}{self.name}".upper()
+        return f"{ENVIRONMENT_PREFIX}{self.name}".upper()
 
     @property
     def secret(self) -> bool:
@@ -80,7 +80,7 @@ def list_settings() -> dict[str, Setting]:
         group = next(
             group_type for group_type in get_args(hints[slot]) if group_type is not type(None)
         )
-        prefix = str(group.model_config["env_prefix"]).removeprefix(PREFIX).lower()
+        prefix = str(group.model_config["env_prefix"]).removeprefix(ENVIRONMENT_PREFIX).lower()
         for field in group.model_fields:
             name = f"{prefix}{field}"
             if name != "home":
@@ -94,7 +94,7 @@ def find_setting(name: str) -> Setting:
     Raises:
         ConfigurationError: There is no such setting; the message suggests the most similar one.
     """
-    plain = name.strip().lower().removeprefix(PREFIX.lower())
+    plain = name.strip().lower().removeprefix(ENVIRONMENT_PREFIX.lower())
     settings = list_settings()
     if plain in settings:
         return settings[plain]
@@ -196,7 +196,7 @@ def describe_error(error: ValidationError, value: object = None) -> str:
         ),
         None,
     )
-    name = setting.variable if setting else f"{PREFIX}{field}".upper()
+    name = setting.variable if setting else f"{ENVIRONMENT_PREFIX}{field}".upper()
     if value is not None and setting is not None:
         name = setting.name
     got = first.get("input") if value is None else value
@@ -310,7 +310,7 @@ def list_unknown_variables(names: Iterable[str]) -> list[str]:
     return sorted(
         name
         for name in names
-        if name.startswith(PREFIX)
+        if name.startswith(ENVIRONMENT_PREFIX)
         and name not in variables
-        and not name.startswith(f"{PREFIX}TEST_")
+        and not name.startswith(f"{ENVIRONMENT_PREFIX}TEST_")
     )

@@ -16,7 +16,7 @@ from pinpoint.evaluation.labels.describe import describe_labels
 from pinpoint.evaluation.labels.labels import (
     DROP_REASONS,
     MAX_STRATUM_VALUES,
-    find_missing_files,
+    find_missing_query_files,
     read_labels,
 )
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
@@ -115,8 +115,8 @@ def test_missing_lists_absent_image_files(tmp_path: Path) -> None:
     (images / "folder").mkdir()
     for name in ("a.jpg", "b/c.jpg"):
         (images / name).write_bytes(b"x")
-    assert find_missing_files(labeled, images) == ("folder", "gone.jpg")
-    assert find_missing_files(labeled, tmp_path / "nowhere") == (
+    assert find_missing_query_files(labeled, images) == ("folder", "gone.jpg")
+    assert find_missing_query_files(labeled, tmp_path / "nowhere") == (
         "a.jpg",
         "b/c.jpg",
         "folder",

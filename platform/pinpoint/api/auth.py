@@ -21,13 +21,13 @@ from fastapi.security import HTTPBearer
 from pinpoint import logs
 from pinpoint.api.sessions import Sessions
 from pinpoint.errors import ForbiddenError, UnauthenticatedError
+from pinpoint.http_headers import ORGANIZATION_HEADER
 from pinpoint.records import SCOPES, Caller, Scope
 from pinpoint.stack.paths import StackPaths
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
 
-ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
 DEFAULT_ORGANIZATION: Final = "default"
 LOOPBACK_DEFAULT: Final = "loopback-default"
 _FORWARDING_HEADERS: Final = frozenset(

@@ -11,17 +11,16 @@ import hashlib
 import json
 import shlex
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pinpoint.cli import demo_report, output
 from pinpoint.cli.demo_report import BUNDLE, LOST_STATES, NEW_STATES
 from pinpoint.client import Client
+from pinpoint.client.transport import Json
 from pinpoint.homes import demo_home
 from pinpoint.settings import ServiceSettings, Settings
 from pinpoint.stack.supervisor import lifecycle
 from pinpoint.synthetic.dataset import Planet, QueryPhoto, make_planet
-
-Json = dict[str, Any]
 
 LICENSE: Final = "CC0-1.0"
 ATTRIBUTION: Final = "synthetic planet of pinpoint.synthetic, seed {seed}"

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pinpoint.cli import output
+from pinpoint.client.transport import Json
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.geo.gazetteer import City
 from pinpoint.records import Point
 from pinpoint.synthetic.cities import nearest_city
 from pinpoint.synthetic.dataset import QueryPhoto
 
-Json = dict[str, Any]
-
 BUNDLE: Final = "world-tiny"
-PLANET_NOTE: Final = (
+DEMO_NOTE: Final = (
     "The planet is synthetic: generated scenes at the coordinates of real cities. The figures show "
     "that the pipeline works, not how well real photos are located."
 )
 NEW_STATES: Final = ("indexed", "updated")
 LOST_STATES: Final = ("rejected", "failed")
-COLUMNS: Final = (
+REPORT_COLUMNS: Final = (
     ">photo",
     "kind",
     "taken near",
@@ -35,7 +34,7 @@ COLUMNS: Final = (
     ">cited",
     "ids",
 )
-UNCALIBRATED: Final = "uncalibrated"
+UNCALIBRATED_LABEL: Final = "uncalibrated"
 _RADIUS_SHARE: Final = "90%"
 _NEAR_KM: Final = "25"
 _ID_DIGITS: Final = 8
@@ -57,7 +56,7 @@ def summarize_demo(
     within_1_km, within_25_km = (
         sum(error_km <= limit_km for error_km in errors_km) for limit_km in (1.0, 25.0)
     )
-    notes = [PLANET_NOTE]
+    notes = [DEMO_NOTE]
     if answers:
         notes += [answers[0]["bundle"]["note"], answers[0]["calibration_note"]]
     return {
@@ -114,7 +113,7 @@ def show_demo(report: Json) -> None:
     """Print the table, an explanation of its columns, and commands to run next."""
     photos, summary = report["photos"], report["summary"]
     rows = [to_table_row(number, photo) for number, photo in enumerate(photos, start=1)]
-    output.print_table(None, COLUMNS, rows)
+    output.print_table(None, REPORT_COLUMNS, rows)
     calibrated = any(photo["probability_within_km"] for photo in photos)
     weight_name = "probability" if calibrated else "ranker's mass"
     output.print_line(
@@ -124,7 +123,7 @@ def show_demo(report: Json) -> None:
     output.print_line(
         f"P({_NEAR_KM} km): probability that the true position is within {_NEAR_KM} km of the "
         "answer, "
-        f"{UNCALIBRATED} if the bundle has no calibration"
+        f"{UNCALIBRATED_LABEL} if the bundle has no calibration"
     )
     if any(photo["answer"] and photo["abstained"] for photo in photos):
         output.print_line(
@@ -167,7 +166,7 @@ def to_table_row(number: int, line: Json) -> tuple[str, ...]:
     answer, error_km = line["answer"], line["error_km"]
     guess = ", a guess" if answer and line["abstained"] else ""
     radius_km, probabilities = line["radius_km"].get(_RADIUS_SHARE), line["probability_within_km"]
-    probability = f"{probabilities[_NEAR_KM]:.0%}" if probabilities else UNCALIBRATED
+    probability = f"{probabilities[_NEAR_KM]:.0%}" if probabilities else UNCALIBRATED_LABEL
     cited = line["cited"]
     ids = [
         " ".join(

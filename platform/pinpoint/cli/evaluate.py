@@ -188,11 +188,11 @@ def compare(
 def _summarize_labels(session: Session, queries: LabeledQueries, images: Path | None) -> None:
     """Print statistics of the labels; count missing photos if `images` names their folder."""
     from pinpoint.evaluation.labels.describe import describe_labels
-    from pinpoint.evaluation.labels.labels import find_missing_files
+    from pinpoint.evaluation.labels.labels import find_missing_query_files
 
     description = describe_labels(queries)
     if images is not None:
-        description["images_missing"] = len(find_missing_files(queries, images))
+        description["images_missing"] = len(find_missing_query_files(queries, images))
     if session.as_json:
         output.print_json(description)
     else:

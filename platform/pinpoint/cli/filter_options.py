@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from pinpoint.cli import ids
-from pinpoint.cli.option_values import check_kinds, check_time, parse_numbers
+from pinpoint.cli.option_values import check_kinds, check_time_option, parse_numbers
 from pinpoint.client import Client
 from pinpoint.errors import BadRequestError
 
@@ -150,5 +150,5 @@ def _parse_interval(interval: str | None) -> tuple[str | None, str | None]:
         )
     bounds = [None if bound in _OPEN_ENDS else bound for bound in (start, end)]
     for bound in bounds:
-        check_time("START and END of --datetime", bound)
+        check_time_option("START and END of --datetime", bound)
     return bounds[0], bounds[1]

@@ -26,7 +26,7 @@ from pinpoint.cli.metadata_options import (
     note_lines,
     read_options,
 )
-from pinpoint.cli.metadata_options import as_dict as others_as_dict
+from pinpoint.cli.metadata_options import other_files_to_dict as others_as_dict
 from pinpoint.cli.option_values import ORIGINALS_POLICIES, check_choice, check_exists, check_kinds
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.client.folders import check_upload, choose_manifest, count_photos_with_track
@@ -272,12 +272,12 @@ def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]
         )
         batch = registered.batch
         if request.wait:
-            with explain_continuation(lambda: as_dict(batch)):
+            with explain_continuation(lambda: batch_to_dict(batch)):
                 batch = _wait_for_batch(services, organization_id, batch)
         with services.database.read(organization_id) as catalog:
             reasons = catalog.refused_counts(batch.id)
     manifest, missing = registered.manifest, registered.missing
-    return as_dict(batch) | {
+    return batch_to_dict(batch) | {
         "reasons": reasons,
         "manifest": None if manifest is None else manifest.name,
         "root": registered.root.name,
@@ -342,7 +342,7 @@ def _wait_for_batch(services: Services, organization_id: Any, batch: Batch) -> B
             pause_s = min(pause_s * 1.3, _MAX_WAIT_S)
 
 
-def as_dict(batch: Batch) -> dict[str, Any]:
+def batch_to_dict(batch: Batch) -> dict[str, Any]:
     """Convert a batch to the form of an upload's result; no files are sent."""
     fields: dict[str, Any] = dataclasses.asdict(batch)
     as_text: Callable[[Any], Any] = output.to_json_value

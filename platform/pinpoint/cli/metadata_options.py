@@ -82,7 +82,7 @@ def find_files_beside(path: Path) -> list[OtherFile]:
     return [file for file in find_other_files(path.parent) if file.name.startswith(stem)]
 
 
-def as_dict(others: Sequence[OtherFile]) -> dict[str, Any]:
+def other_files_to_dict(others: Sequence[OtherFile]) -> dict[str, Any]:
     """Group the files by type, with counts and names."""
     sidecars = [file for file in others if file.kind in SIDECAR_KINDS]
     groups = {

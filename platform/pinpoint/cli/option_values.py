@@ -69,7 +69,7 @@ def parse_numbers(option: str, text: str, names: str) -> list[float]:
     return numbers
 
 
-def check_time(option: str, text: str | None) -> None:
+def check_time_option(option: str, text: str | None) -> None:
     """Check that an option is an ISO 8601 time or is not given.
 
     Raises:

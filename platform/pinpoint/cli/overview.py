@@ -52,7 +52,7 @@ def read_overview(settings: Settings) -> Overview:
     )
 
 
-def as_json(overview: Overview) -> dict[str, Any]:
+def overview_to_dict(overview: Overview) -> dict[str, Any]:
     """Convert an overview to plain values."""
     return {
         "bundle": {"index": overview.bundle, "new_index": overview.next_bundle},

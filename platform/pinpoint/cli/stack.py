@@ -79,10 +79,10 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
     sandbox = status.describe_sandbox_state(settings)
     home_overview = overview.read_overview(settings)
     if session.as_json:
-        work_shown = None if work is None else status.as_json(work)
+        work_shown = None if work is None else status.status_to_dict(work)
         document = {
             **output.to_json_value(stack_status),
-            **overview.as_json(home_overview),
+            **overview.overview_to_dict(home_overview),
             "work": work_shown,
         }
         output.print_json({**document, "decoder_sandbox": sandbox})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S: Final = 0.6
 """Timeout of each component."""
-MAX_COUNT: Final = 10_000
+MAX_STATUS_COUNT: Final = 10_000
 """Limit of counts; counting 100,000 rows took 0.4 s on a busy machine, too long for `status`."""
 _MAX_REASONS_SHOWN: Final = 8
 """Maximum number of reasons shown to people; `--json` has all of them."""
@@ -74,7 +74,7 @@ def collect_status(settings: Settings) -> StatusReport:
         answers, silent = _query_components(
             {
                 "database": lambda: MaintenanceStats(transactions).totals(
-                    timeout_s=TIMEOUT_S, most=MAX_COUNT
+                    timeout_s=TIMEOUT_S, most=MAX_STATUS_COUNT
                 ),
                 "broker": queue.waiting,
                 "index": lambda: _check_index(index),
@@ -156,7 +156,7 @@ def _query_components(
     return finished, {part: failures.get(part, late) for part in calls if part not in finished}
 
 
-def as_json(report: StatusReport) -> dict[str, Any]:
+def status_to_dict(report: StatusReport) -> dict[str, Any]:
     """Convert a status report to plain values."""
     return dataclasses.asdict(report)
 

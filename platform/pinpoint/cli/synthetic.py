@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-NOTE: Final = "The planet is synthetic: figures on it do not apply to the Earth."
+SYNTHETIC_NOTE: Final = "The planet is synthetic: figures on it do not apply to the Earth."
 
 
 @app.callback()
@@ -57,12 +57,12 @@ def create(
         )
     commands = _next_commands(planet)
     if session.as_json:
-        output.print_json({**_to_dict(planet), "note": NOTE, "try": commands})
+        output.print_json({**_to_dict(planet), "note": SYNTHETIC_NOTE, "try": commands})
         return
     output.print_line(f"planet {preset} of seed {seed} ({planet.digest}) in {folder}")
     output.print_line(f"{planet.gallery} gallery images in {len(planet.manifests())} sources")
     output.print_line(f"{len(planet.unseen)} unseen photos; ground truth in {planet.labels}")
-    output.print_line(NOTE)
+    output.print_line(SYNTHETIC_NOTE)
     output.print_line("")
     output.print_line("next steps:")
     for line in commands:

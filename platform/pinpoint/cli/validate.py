@@ -14,11 +14,11 @@ from pinpoint.cli.metadata_options import (
     ColumnOption,
     TimeZoneOption,
     TrackOption,
-    as_dict,
     describe_columns,
     describe_others,
     find_files_beside,
     note_lines,
+    other_files_to_dict,
     read_options,
 )
 from pinpoint.cli.option_values import check_exists
@@ -150,7 +150,7 @@ def _to_document(
             }
             for result in summaries
         ],
-        "other_files": as_dict([other for _, files in others for other in files]),
+        "other_files": other_files_to_dict([other for _, files in others for other in files]),
     }
 
 

@@ -227,7 +227,7 @@ class Client:
         canceled: Json = self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/cancel")
         return canceled
 
-    def ingest_folder(
+    def ingest_folder(  # noqa: PLR0913 - see long_functions.toml
         self,
         path: str | Path,
         *,

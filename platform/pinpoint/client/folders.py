@@ -18,7 +18,7 @@ from pinpoint.client.retry import RetryPolicy
 from pinpoint.client.transport import Json
 from pinpoint.errors import BadRequestError, ForbiddenError, TooLargeError
 from pinpoint.media.checks import rejected
-from pinpoint.media.files import find_photos, find_tracks
+from pinpoint.media.files import find_photos, find_sibling_tracks
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
 from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
 from pinpoint.media.tracks import add_options
@@ -35,7 +35,7 @@ _MIN_POLL_S: Final = 0.1
 _MAX_POLL_S: Final = 2.0
 _LOCAL_HINT_FIELDS: Final = frozenset({"track", "track_name", "position_source", "stored_layers"})
 
-Progress = Callable[[Json], None] | None
+BatchCallback = Callable[[Json], None] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +47,13 @@ class Upload:
     hint: Json = field(default_factory=dict)
 
 
-def upload_folder(
+def upload_folder(  # noqa: PLR0913 - see long_functions.toml
     client: Client,
     path: Path,
     *,
     source: str,
     wait: bool,
-    on_progress: Progress,
+    on_progress: BatchCallback,
     manifest: Path | None = None,
     use_manifest: bool = True,
     root: str | None = None,
@@ -182,7 +182,7 @@ def count_photos_with_track(path: Path) -> int:
     """Count photos below a folder that have a GPX track; tracks are not uploaded."""
     if not path.is_dir():
         return 0
-    track_of = find_tracks(path)
+    track_of = find_sibling_tracks(path)
     return sum(track_of(photo) is not None for photo in find_photos(path))
 
 
@@ -211,7 +211,7 @@ def split_into_requests(files: Iterable[Upload]) -> Iterator[list[Upload]]:
 
 
 def wait_until_processed(
-    client: Client, batch: Json, on_progress: Progress, patience: RetryPolicy
+    client: Client, batch: Json, on_progress: BatchCallback, patience: RetryPolicy
 ) -> Json:
     """Poll with increasing intervals until each file of a batch has a final status."""
     pause_s, batch_id = _MIN_POLL_S, batch["id"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinpoint.media.checks import RejectedFileError, rejected
-from pinpoint.media.files import check_name, find_photos
+from pinpoint.media.files import check_file_name, find_photos
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
 from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
 from pinpoint.media.tracks import add_options, find_tracks
@@ -130,7 +130,7 @@ def _list_folder(root: Path, options: ReadOptions, named_files: set[str]) -> Ite
         if name in named_files:
             continue
         try:
-            check_name(name)
+            check_file_name(name)
         except RejectedFileError as error:
             rejection = rejected(name, error.reason, error.detail)
             yield _Work(file=rejection.file, rejected=rejection)

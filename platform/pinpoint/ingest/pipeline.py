@@ -15,11 +15,12 @@ from uuid import UUID
 from pinpoint import fault_isolation as isolate
 from pinpoint import logs
 from pinpoint.errors import BadRequestError, UnavailableError
+from pinpoint.fault_isolation import INTERNAL_ERROR
 from pinpoint.ingest import erase
 from pinpoint.ingest.chunk_report import IngestTally
 from pinpoint.ingest.embed import ToEmbed, embed_images
 from pinpoint.ingest.originals import Originals
-from pinpoint.ingest.read import INTERNAL, ReadItem, make_internal_rejection, read_items
+from pinpoint.ingest.read import ReadItem, make_internal_rejection, read_items
 from pinpoint.ingest.stored_images import RateLimiter, match_stored_images
 from pinpoint.media.checks import POISON
 from pinpoint.ports import (
@@ -137,7 +138,7 @@ def _ingest_slice_isolated(
 
     readable: list[ReadItem] = []
     for item, result in read:
-        if isinstance(result, Rejected) and result.reason == INTERNAL:
+        if isinstance(result, Rejected) and result.reason == INTERNAL_ERROR:
             failed[item.id] = result
         else:
             readable.append((item, result))
@@ -358,7 +359,7 @@ def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
 
 def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:
     """Delete images from the index and the blob store, then their rows; returns their number."""
-    return erase.erase_images(ids, ledger=parts.ledger, index=parts.index, blobs=parts.blobs)
+    return erase.erase_stored_images(ids, ledger=parts.ledger, index=parts.index, blobs=parts.blobs)
 
 
 def _delete_unused_originals(

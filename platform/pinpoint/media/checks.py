@@ -14,7 +14,7 @@ Stage = Literal["find", "read", "check", "decode"]
 REASONS: Final[Mapping[str, str]] = {
     "ambiguous_track": "GPX tracks that overlap in time could each place the photo; `--track` "
     "chooses one.",
-    "bad_hint": "What was recorded of the file beside it cannot be read back.",
+    "bad_hint": "The stored fields of its sidecar cannot be read.",
     "bad_name": "The file's name is not UTF-8.",
     "bad_row": "A manifest row has a value that cannot be read.",
     "decoder_crashed": "The file brought the decoding process down.",
@@ -36,7 +36,7 @@ REASONS: Final[Mapping[str, str]] = {
     "`--time-zone` says what it means.",
     "too_large": "The file is larger than PINPOINT_MEDIA_MAX_BYTES.",
     "too_many_frames": "The file holds more frames than PINPOINT_MEDIA_MAX_FRAMES.",
-    "too_many_pixels": "The picture has more pixels than PINPOINT_MEDIA_MAX_PIXELS.",
+    "too_many_pixels": "The image has more pixels than PINPOINT_MEDIA_MAX_PIXELS.",
     "undecodable": "The file is damaged or cut short.",
     "unreadable_folder": "A folder cannot be opened; nothing below it was read.",
     "unsupported_format": "The file is not JPEG, HEIC, AVIF, WebP, PNG or TIFF.",

@@ -17,7 +17,7 @@ import numpy as np
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.media.checks import RejectedFileError
-from pinpoint.media.files import find_tracks as find_beside
+from pinpoint.media.files import find_sibling_tracks as find_beside
 from pinpoint.media.files import list_files, read_bytes
 from pinpoint.media.gpx import MAX_TRACK_BYTES, GpxFile, Segment, Track, read_gpx
 from pinpoint.records import MetadataOverride, ReadOptions
@@ -30,7 +30,7 @@ MAX_SEGMENT_DISTANCE_M: Final = 100.0
 """Maximum distance between two segments of one track that overlap in time."""
 _MAX_SHOWN: Final = 5
 
-LatLon = tuple[float, float]
+TrackPosition = tuple[float, float]
 
 
 def find_tracks(root: Path, chosen: str | None = None) -> Callable[[Path], Path | None]:
@@ -133,7 +133,7 @@ def explain_gap(path: Path, moment: datetime, name: str | None = None) -> str:
     )
 
 
-def interpolate_position(segment: Segment, time_s: float) -> LatLon | None:
+def interpolate_position(segment: Segment, time_s: float) -> TrackPosition | None:
     """Position at a time between two neighboring points; None in gaps (see `position_at`)."""
     times_s, lats, lons = segment.times_s, segment.lats, segment.lons
     after = bisect_left(times_s, time_s)
@@ -172,7 +172,7 @@ def _overlap_in_time(a: Segment, b: Segment) -> bool:
     return lone and start == end
 
 
-def _position_in(track: Track, time_s: float) -> LatLon | None:
+def _position_in(track: Track, time_s: float) -> TrackPosition | None:
     """Position in the segment that covers a time.
 
     Raises:
@@ -208,7 +208,7 @@ def _segments_agree(a: Segment, b: Segment) -> bool:
     return True
 
 
-def _distance_m(a: LatLon, b: LatLon) -> float:
+def _distance_m(a: TrackPosition, b: TrackPosition) -> float:
     return float(haversine_m(np.array([a]), np.array([b]))[0])
 
 

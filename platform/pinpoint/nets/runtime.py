@@ -59,10 +59,10 @@ def check_renditions(contract: BundleContract, rendition_px: int) -> None:
     Raises:
         ConfigurationError: They are too small.
     """
-    check_size(contract.name, contract.preprocess.size_px, rendition_px)
+    check_tower_size(contract.name, contract.preprocess.size_px, rendition_px)
 
 
-def check_size(name: str, tower_px: int, rendition_px: int) -> None:
+def check_tower_size(name: str, tower_px: int, rendition_px: int) -> None:
     """Like `check_renditions`, for a tower without a bundle."""
     if rendition_px < tower_px:
         raise ConfigurationError(

@@ -20,7 +20,7 @@ from pinpoint.errors import BrokerUnavailableError
 from pinpoint.jobs import QUEUE_OF, JobName
 
 QUEUE: Final = "celery"
-REQUEST_ID_HEADER: Final = "request_id"
+REQUEST_ID_KEY: Final = "request_id"
 """Header of a job with the id of the request that sent it; also its name in log lines."""
 
 VISIBILITY_TIMEOUT_S: Final = 3_600
@@ -199,8 +199,8 @@ def is_broker_failure(error: BaseException) -> bool:
 
 def _make_headers() -> dict[str, str]:
     """Headers with the id of the current request, for the worker's log lines."""
-    request_id = logs.current_context().get(REQUEST_ID_HEADER)
-    return {REQUEST_ID_HEADER: str(request_id)} if request_id else {}
+    request_id = logs.current_context().get(REQUEST_ID_KEY)
+    return {REQUEST_ID_KEY: str(request_id)} if request_id else {}
 
 
 def _read_queue_length(channel: Any) -> int:

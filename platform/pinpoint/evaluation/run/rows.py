@@ -253,7 +253,7 @@ def read_vectors(folder: Path, width: int) -> NDArray[np.float16]:
     return np.fromfile(folder / VECTORS_FILE, dtype="<f2").reshape(-1, width)
 
 
-def decision_features(stored: Mapping[str, Any]) -> QueryFeatures:
+def read_decision_features(stored: Mapping[str, Any]) -> QueryFeatures:
     """Restore the features of a decision from a stored row."""
     points = tuple((float(lat), float(lon)) for lat, lon in stored["points"])
     return QueryFeatures(**{**stored, "points": points, "logits": tuple(stored["logits"])})

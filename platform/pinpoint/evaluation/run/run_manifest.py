@@ -141,7 +141,7 @@ def write_or_check(folder: Path, run: Mapping[str, Any]) -> None:
     """
     manifest_path = folder / MANIFEST_FILE
     if manifest_path.is_file():
-        changes = diff_manifests(read_manifest(folder), json.loads(json.dumps(run)))
+        changes = diff_manifests(read_run_manifest(folder), json.loads(json.dumps(run)))
         if changes:
             raise ConflictError(
                 f"{folder} contains another run ({'; '.join(changes)}); choose another --out"
@@ -155,7 +155,7 @@ def write_or_check(folder: Path, run: Mapping[str, Any]) -> None:
     os.replace(part, manifest_path)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_run_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the run in a folder.
 
     Raises:

@@ -80,7 +80,9 @@ def read_picture(
     if request.need_position and not position:
         return _build_header(request, facts, full), []
     if request.format == "jpeg" and _complete_jpeg(image):
-        facts = replace(facts, warnings=limit_warnings([jpeg_end.NOTE, *facts.warnings]))
+        facts = replace(
+            facts, warnings=limit_warnings([jpeg_end.MISSING_END_NOTE, *facts.warnings])
+        )
     visible = window(facts, *full) if orientation_of(image) == 1 else None
     plain, faces = _render_faces(image, visible, request)
     size = (full[1], full[0]) if plain.sideways else full
@@ -182,15 +184,15 @@ def _to_refusal(error: Exception) -> RejectedFileError:
         )
     if "memory" in lowered or "allocat" in lowered:
         return RejectedFileError(
-            "out_of_memory", "the picture needs more memory than one file may take"
+            "out_of_memory", "the image needs more memory than one file may take"
         )
-    return RejectedFileError("undecodable", "the picture's data are damaged or cut short")
+    return RejectedFileError("undecodable", "the image's data are damaged or cut short")
 
 
 def _check_pixels(size: tuple[int, int], request: DecodeRequest) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise RejectedFileError("undecodable", f"the picture is {width} x {height} pixels")
+        raise RejectedFileError("undecodable", f"the image is {width} x {height} pixels")
     if width * height > request.max_pixels:
         raise RejectedFileError(
             "too_many_pixels",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pinpoint.errors import BadManifestError, BadRequestError
-from pinpoint.media.metadata.raw_metadata import clean_text
+from pinpoint.media.metadata.raw_metadata import clean_metadata_text
 
 COLUMN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "file": (
@@ -239,7 +239,7 @@ def parse_column_options(requested: Iterable[str]) -> dict[str, str]:
 
 def show_names(names: Sequence[str]) -> str:
     """Names from a file, formatted for messages."""
-    text = ", ".join(clean_text(name, 40) or "(empty)" for name in names[:_MAX_SHOWN])
+    text = ", ".join(clean_metadata_text(name, 40) or "(empty)" for name in names[:_MAX_SHOWN])
     return (text or "nothing") + (" …" if len(names) > _MAX_SHOWN else "")
 
 
@@ -299,9 +299,10 @@ def _reject_unclear(file: str, what: str, names: list[str]) -> None:
     if names:
         shown_names = show_names(names)
         example = "latitude" if what == "a position" else "captured_at"
+        first_name = clean_metadata_text(names[0], 40)
         raise BadManifestError(
             f"{file} has columns that look like {what} and are not understood: {shown_names}; "
-            f"rename them, or say what they mean: --column {clean_text(names[0], 40)}={example} "
+            f"rename them, or say what they mean: --column {first_name}={example} "
             f"(={ATTRIBUTE} keeps one without a meaning)"
         )
 

@@ -57,7 +57,7 @@ def read_cells(
                 yield skipped + reader.line_num, cells
 
 
-def read_header(path: Path) -> list[str]:
+def read_column_names(path: Path) -> list[str]:
     """Cells of the first row that is not blank, from the first 64 kB; empty without one.
 
     Raises:

@@ -10,8 +10,8 @@ from typing import Any, Final
 from pinpoint.errors import BadManifestError, TooLargeError
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.manifests.columns import Columns, resolve_columns
-from pinpoint.media.manifests.manifest_rows import Cells
-from pinpoint.media.metadata.raw_metadata import clean_text
+from pinpoint.media.manifests.manifest_rows import RawRow
+from pinpoint.media.metadata.raw_metadata import clean_metadata_text
 
 MAX_GEOJSON_BYTES: Final = 64_000_000
 """Maximum size, because GeoJSON is loaded into memory; use CSV for more rows."""
@@ -67,7 +67,7 @@ def resolve_properties(path: Path, features: list[Any], requested: Mapping[str, 
     return resolve_columns(path.name, names, requested, has_position=has_position)
 
 
-def read_feature(feature: object, columns: Columns) -> Cells:
+def read_feature(feature: object, columns: Columns) -> RawRow:
     """Cells of one feature; the position of its geometry wins over properties of the same name.
 
     Raises:
@@ -93,7 +93,7 @@ def read_feature(feature: object, columns: Columns) -> Cells:
         values.pop("latitude_ref", None)
         if len(coordinates) == 3:
             values.setdefault("altitude_m", coordinates[2])
-    return Cells(values=values, attributes=attributes)
+    return RawRow(values=values, attributes=attributes)
 
 
 def _read_point(geometry: object) -> list[Any] | None:
@@ -118,7 +118,7 @@ def _read_point(geometry: object) -> list[Any] | None:
             return _read_point(members[0])
         members = members[0]
     elif kind != "Point":
-        kind_name = clean_text(kind, 40) or "nothing"
+        kind_name = clean_metadata_text(kind, 40) or "nothing"
         raise RejectedFileError("bad_row", f"the geometry is a {kind_name}; a Point is wanted")
     if members == []:
         return None
@@ -135,7 +135,7 @@ def _check_reference_system(path: Path, crs: object) -> None:
     name = properties.get("name") if isinstance(properties, dict) else None
     last = name.rpartition(":")[2].upper() if isinstance(name, str) else ""
     if last not in _WGS84:
-        system_name = clean_text(name, 60) or "one without a name"
+        system_name = clean_metadata_text(name, 60) or "one without a name"
         raise BadManifestError(
             f"{path.name} is in the coordinate reference system {system_name}: convert it to WGS84 "
             "(EPSG:4326)"

@@ -177,7 +177,7 @@ def _read_track_layer(
     problem = _find_zone_problem(layers, capture_time)
     if problem:
         return None, RejectedFileError(
-            "time_zone_unknown", f"beside the track {path.name}: {problem}"
+            "time_zone_unknown", f"next to the track {path.name}: {problem}"
         )
     try:
         match = position_at(path, captured_at, hint.track_name)

@@ -38,7 +38,7 @@ class Embedder:
         batch: Maximum number of images in one forward pass.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - see long_functions.toml
         self,
         tower: nn.Module,
         *,

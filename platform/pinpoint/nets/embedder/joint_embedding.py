@@ -95,7 +95,7 @@ def load_location(bundle: Bundle) -> LocationEncoder | None:
     return _load_into(network, _LOCATION_PREFIX, bundle)
 
 
-def write_joint_embedding(
+def write_joint_embedding(  # noqa: PLR0913 - see long_functions.toml
     folder: Path,
     *,
     name: str,

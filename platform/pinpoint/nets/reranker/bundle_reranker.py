@@ -44,7 +44,7 @@ from pinpoint.nets.reranker.inputs import (
     attention_by_id,
     offset_positions,
     row_dtype,
-    to_batch,
+    to_rerank_batch,
     write_row,
 )
 from pinpoint.nets.reranker.network import RerankerNetwork
@@ -87,7 +87,7 @@ def load_reranker(bundle: Bundle) -> RerankerNetwork | None:
     return network.requires_grad_(False).eval()
 
 
-def write_reranked(
+def write_reranked(  # noqa: PLR0913 - see long_functions.toml
     folder: Path,
     *,
     name: str,
@@ -234,7 +234,7 @@ class BundleReranker:
             for photo in photos
         }
         vectors |= {point.id: point.vectors for point in points}
-        batch = to_batch(row, EmbeddingTable.of(vectors, self._shape.dim, np.float32)).to(
+        batch = to_rerank_batch(row, EmbeddingTable.of(vectors, self._shape.dim, np.float32)).to(
             self._device
         )
         with self._query_lock, torch.inference_mode():

@@ -32,7 +32,7 @@ from pinpoint.stack.state import stack_lock
 from pinpoint.stack.supervisor import lifecycle, processes
 from pinpoint.stack.supervisor.running import missing_stack
 
-FORMAT: Final = 1
+BACKUP_FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +79,9 @@ class Manifest:
             raise BadRequestError(
                 f"{archive.MANIFEST} is not the manifest of a backup: {error!r}"
             ) from error
-        if manifest.format != FORMAT:
+        if manifest.format != BACKUP_FORMAT:
             raise BadRequestError(
-                f"the backup has format {manifest.format}, this version reads {FORMAT}: "
+                f"the backup has format {manifest.format}, this version reads {BACKUP_FORMAT}: "
                 "restore it with the version that wrote it"
             )
         return manifest
@@ -149,7 +149,7 @@ def _write_parts(
         blobs = _add_blobs(packer, paths, say)
         lines = "".join(f"{digest}  {name}\n" for name, digest in packer.sums.items()).encode()
         manifest = Manifest(
-            format=FORMAT,
+            format=BACKUP_FORMAT,
             pinpoint=__version__,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
             revision=snapshot.revision,

@@ -180,7 +180,7 @@ def _replace_data(
     replace: bool,
     say: lifecycle.OnMessage,
 ) -> dict[str, int]:
-    """Execute all changes; only the stack's PostgreSQL runs meanwhile."""
+    """Execute all changes; only the stack's PostgreSQL runs."""
     with open_database(settings, paths, alone=True) as (url, pgdata):
         if not replace and dumps.has_user_rows(url):
             raise ConflictError("rows were added to the stack during the restore")

@@ -38,7 +38,7 @@ FEW_CHANGES: Final = 512
 
 _NICENESS: Final = 10
 
-ReportProgress = Callable[[str, int], None]
+BuildProgressCallback = Callable[[str, int], None]
 
 
 def open_source(factory: str, contract: str | None) -> PointSource:
@@ -64,7 +64,7 @@ def open_source(factory: str, contract: str | None) -> PointSource:
 
 
 def build_index(
-    folder: Path, source: PointSource, report: ReportProgress, *, verified: bool = False
+    folder: Path, source: PointSource, report: BuildProgressCallback, *, verified: bool = False
 ) -> int:
     """Build a complete, optimized index in an empty folder.
 
@@ -100,7 +100,7 @@ def build_index(
 
 
 def _catch_up_with_changes(
-    index: EdgeIndex, source: PointSource, since: int, report: ReportProgress
+    index: EdgeIndex, source: PointSource, since: int, report: BuildProgressCallback
 ) -> int:
     """Replay changes made during the build until few are left; return the next watermark."""
     num_replayed = 0

@@ -33,7 +33,7 @@ from pinpoint.store.vectors.rpc.handlers import handle_request
 
 FLUSH_S: Final = 5.0
 FLUSH_WRITES: Final = 4_096
-GRACE_S: Final = 10.0
+SHUTDOWN_GRACE_S: Final = 10.0
 """Longest wait for another process to close a build, and for an engine to exit, seconds."""
 _POLL_S: Final = 0.5
 
@@ -133,7 +133,7 @@ class EngineProcess:
 
     def await_end(self) -> bool:
         """Wait until the process has ended; return whether it has."""
-        return self._exited.wait(GRACE_S)
+        return self._exited.wait(SHUTDOWN_GRACE_S)
 
 
 @contextlib.contextmanager
@@ -150,7 +150,7 @@ def _lock_build(folder: Path) -> Iterator[None]:
             "the index's build cannot be opened; run `pinpoint index rebuild`"
         ) from error
     try:
-        until = time.monotonic() + GRACE_S
+        until = time.monotonic() + SHUTDOWN_GRACE_S
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

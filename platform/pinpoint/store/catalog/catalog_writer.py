@@ -328,5 +328,5 @@ def _check_texts(**texts: str | None) -> None:
     for column, text in texts.items():
         try:
             limits.check_text(column, text)
-        except limits.Unstorable as error:
+        except limits.UnstorableError as error:
             raise BadRequestError(error.detail, reason=error.reason) from error

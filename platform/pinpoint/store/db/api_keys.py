@@ -81,7 +81,7 @@ class ApiKeyStore:
         check_name(name, "organization")
         try:
             limits.check_text("name", name)
-        except limits.Unstorable as error:
+        except limits.UnstorableError as error:
             raise BadRequestError(error.detail, reason=error.reason) from error
         try:
             with self._transactions.begin() as unit, unit.connection.begin_nested():

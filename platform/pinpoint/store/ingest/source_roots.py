@@ -99,7 +99,7 @@ def move_root(connection: Connection, source_id: UUID, name: str, path: str) -> 
     return int(moved.rowcount)
 
 
-def list_files(
+def list_catalog_files(
     connection: Connection, is_own: ColumnElement[bool], source_id: UUID, prefix: str
 ) -> Iterator[tuple[str, str | None]]:
     """List external id and locator of every live file with an id that begins with `prefix`.

@@ -223,7 +223,7 @@ class EdgeIndex:
         return [
             rules.stored_point(_to_uuid(row.id), row.payload, row.vector)
             for row in rows
-            if row.payload and rules.is_alive(row.payload)
+            if row.payload and rules.is_live_payload(row.payload)
         ]
 
     def versions(self, ids: Sequence[UUID]) -> dict[UUID, tuple[int, bool]]:

@@ -55,7 +55,7 @@ def to_iso(value: datetime | None) -> str | None:
         raise BadRequestError(f"the time {value.isoformat()} has no zone; give an aware time")
     try:
         return limits.to_utc("the time", value).isoformat()
-    except limits.Unstorable as error:
+    except limits.UnstorableError as error:
         raise BadRequestError(error.detail, reason=error.reason) from error
 
 
@@ -97,7 +97,7 @@ def tombstone(version: int) -> dict[str, Any]:
     return {"version": version, "deleted": 1}
 
 
-def is_alive(fields: Mapping[str, Any]) -> bool:
+def is_live_payload(fields: Mapping[str, Any]) -> bool:
     """Whether a payload belongs to a live point."""
     return "deleted" not in fields
 
@@ -236,7 +236,7 @@ def check_limit(query: IndexQuery) -> None:
 
 
 def latest_per_version(points: Sequence[IndexPoint]) -> dict[int, list[IndexPoint]]:
-    """Group points by version. Of several points with one id, keep the newest, then the last."""
+    """Group points by version. Keep the newest of several points with one id, then the last."""
     latest: dict[UUID, IndexPoint] = {}
     for point in points:
         check_version(point.version)
@@ -294,7 +294,7 @@ def _ends_in_tie(hits: Sequence[Hit], limit: int, limit_now: int) -> bool:
 
 def cut_scroll_page(point_id: UUID, fields: Mapping[str, Any]) -> tuple[UUID, int, bool]:
     """Convert a payload to a row of `scroll`."""
-    return point_id, int(fields["version"]), is_alive(fields)
+    return point_id, int(fields["version"]), is_live_payload(fields)
 
 
 def new_build() -> str:

@@ -54,7 +54,7 @@ class QdrantIndex:
         breaker: As in `QdrantAlias`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - see long_functions.toml
         self,
         url: str,
         api_key: str | None = None,
@@ -130,7 +130,7 @@ class QdrantIndex:
     def rebuild(self, source: PointSource, *, take_over: bool = False) -> None:
         """Build the next collection while the live one serves, and switch the alias.
 
-        Rows that change meanwhile are replayed before and after the switch. A collection for
+        Rows that change during the build are replayed before and after the switch. A collection for
         another contract than the live one is verified first.
 
         Args:
@@ -275,7 +275,7 @@ class QdrantIndex:
         return [
             rules.stored_point(UUID(str(row.id)), row.payload, row.vector)
             for row in rows
-            if row.payload and rules.is_alive(row.payload)
+            if row.payload and rules.is_live_payload(row.payload)
         ]
 
     def scroll(

@@ -113,7 +113,7 @@ class QdrantAlias:
     def with_live_collection(self, action: Callable[[str], T]) -> T:
         """Run an action in the live collection, which stays the same during the action.
 
-        The action is repeated if the alias was switched and the collection removed meanwhile.
+        The action is repeated if the alias was switched and the collection removed in the meantime.
         """
         while True:
             name = self.live_collection()

@@ -69,7 +69,9 @@ def save(state: TrainingState[Nets], folder: Path, identity: str) -> None:
     os.replace(part, folder / CHECKPOINT)
 
 
-def resume(state: TrainingState[Nets], folder: Path, identity: str) -> TrainingState[Nets]:
+def resume_checkpoint(
+    state: TrainingState[Nets], folder: Path, identity: str
+) -> TrainingState[Nets]:
     """Load the last checkpoint of this run, if there is one.
 
     Raises:

@@ -33,6 +33,7 @@ from pinpoint.errors import (
     describe_cause,
 )
 from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER, read_bundle, require_absent
+from pinpoint.progress import StageProgressCallback
 from pinpoint.training.core.configs import EmbedderConfig, ManifestSourceConfig
 
 RUNS: Final = "training"
@@ -46,7 +47,6 @@ _LOCK_TIMEOUT_S: Final = 1.0
 _STAGES: Final = ("features", "steps")
 
 RunState = Literal["queued", "running", "stopped", "done", "failed"]
-ReportProgress = Callable[[str, int, int], None]
 """Called with the stage, its completed items and all its items."""
 
 
@@ -149,7 +149,7 @@ def requeue(home: Path, run_id: UUID) -> Run:
 def execute_run(
     home: Path,
     run_id: UUID,
-    train: Callable[[EmbedderConfig, Path, ReportProgress], Path],
+    train: Callable[[EmbedderConfig, Path, StageProgressCallback], Path],
     *,
     most_tries: int,
 ) -> Run | None:

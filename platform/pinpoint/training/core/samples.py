@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pinpoint.errors import BadManifestError, BadRequestError
 from pinpoint.geo.cells import cell_ids
-from pinpoint.geo.points import LatLon
+from pinpoint.geo.points import LatLonArray
 from pinpoint.media.checks import rejected
 from pinpoint.media.manifests.manifest_files import read_manifest
 from pinpoint.media.manifests.manifest_rows import ManifestRow
@@ -92,7 +92,7 @@ class Samples:
         return len(self.ids)
 
     @property
-    def positions(self) -> LatLon:
+    def positions(self) -> LatLonArray:
         """`[N, 2]` degrees."""
         return np.column_stack([self.lat, self.lon])
 

@@ -20,10 +20,10 @@ from scipy.spatial import cKDTree
 
 from pinpoint.errors import BadRequestError
 from pinpoint.geo.cells import cell_ids
-from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, unit_xyz
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray, unit_xyz
 from pinpoint.training.core.samples import Rows, Samples, Texts
 
-SPLITS: Final = ("train", "validation", "left out: author", "left out: buffer")
+SPLITS: Final = ("train", "validation", "left out: creator", "left out: buffer")
 """Names of the codes in `Split.sides`."""
 TRAIN, VALIDATION, SAME_CREATOR, BUFFER = range(4)
 
@@ -169,7 +169,7 @@ def _choose_validation_cells(samples: Samples, settings: SplitSettings) -> NDArr
 
 
 def _within_radius(
-    positions: LatLon, rows: Rows, others: Rows, radius_m: float
+    positions: LatLonArray, rows: Rows, others: Rows, radius_m: float
 ) -> NDArray[np.bool_]:
     """Whether each of the rows has one of the others within the radius."""
     xyz = unit_xyz(positions)

@@ -34,7 +34,7 @@ Refusals = Mapping[int, str]
 """Reason by row of the table."""
 
 
-def acquire_lock(folder: Path, identity: Mapping[str, Any], chunk: int) -> int:
+def acquire_cache_lock(folder: Path, identity: Mapping[str, Any], chunk: int) -> int:
     """Create the cache's header in the folder, or check the existing header.
 
     Args:
@@ -95,7 +95,7 @@ class FeatureFiles:
     """Numbers and journal of one cache; letters: N rows of the table, F width.
 
     Args:
-        folder: Folder that `acquire_lock` accepted.
+        folder: Folder that `acquire_cache_lock` accepted.
         count: N.
         width: F.
         chunk: Rows in a chunk.

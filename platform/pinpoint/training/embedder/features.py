@@ -17,16 +17,20 @@ from numpy.typing import NDArray
 
 from pinpoint.errors import BadBundleError, BadRequestError
 from pinpoint.ports import Decoder
+from pinpoint.progress import ProgressCallback
 from pinpoint.records import Pixels, Rejected
 from pinpoint.training.core.samples import CHANGED_SINCE_INGEST, Rows, Samples
-from pinpoint.training.embedder.feature_files import FeatureFiles, acquire_lock, check_manifest
+from pinpoint.training.embedder.feature_files import (
+    FeatureFiles,
+    acquire_cache_lock,
+    check_manifest,
+)
 
 Encode = Callable[[Sequence[Pixels]], NDArray[Any]]
 """Images `[H, W, 3]` uint8 in, features `[B, F]` out, each independent of the others."""
-FileProgress = Callable[[int, int], None]
 """Called with the completed rows and all rows."""
 
-FORMAT: Final = 1
+CACHE_FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,7 @@ def cache_features(
     width: int,
     threads: int = 1,
     chunk: int = 128,
-    on_progress: FileProgress = lambda completed, total: None,
+    on_progress: ProgressCallback = lambda completed, total: None,
 ) -> Features:
     """Create or complete the cache; every row is decoded and encoded once.
 
@@ -90,7 +94,7 @@ def cache_features(
             f"features need positive numbers, not width {width}, threads {threads}, chunk {chunk} "
             f"and {len(samples)} images"
         )
-    chunk_rows = acquire_lock(folder, _cache_identity(samples, tower, width), chunk)
+    chunk_rows = acquire_cache_lock(folder, _cache_identity(samples, tower, width), chunk)
     files = FeatureFiles(folder, len(samples), width, chunk_rows)
     with files.writing() as writer:
         count = sum(len(files.rows(number)) for number in writer.done)
@@ -126,7 +130,7 @@ def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> 
 def _cache_identity(samples: Samples, tower: str, width: int) -> dict[str, Any]:
     """The values that identify a cache."""
     return {
-        "format": FORMAT,
+        "format": CACHE_FORMAT,
         "table": samples.fingerprint(),
         "tower": tower,
         "count": len(samples),

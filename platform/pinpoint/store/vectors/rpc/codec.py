@@ -148,7 +148,7 @@ def pack_time(value: datetime | None) -> int | None:
         )
     try:
         return (limits.to_utc("the time", value) - _EPOCH) // timedelta(microseconds=1)
-    except limits.Unstorable as error:
+    except limits.UnstorableError as error:
         raise errors.BadRequestError(error.detail, reason=error.reason) from error
 
 
