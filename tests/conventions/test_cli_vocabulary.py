@@ -16,6 +16,7 @@ import typer
 from typer.main import get_command
 
 import pinpoint.cli
+from conventions.rejected_words import find_words
 from pinpoint.cli.main import app
 
 CLI_FOLDER = Path(pinpoint.cli.__file__).parent
@@ -51,12 +52,11 @@ REJECTED_OPTIONS = {
     "--withhold": "--max-false-abstention",
 }
 REJECTED_WORDS = re.compile(
-    r"\b(?:worlds?(?!-tiny)|pictures?|photographer|questions?|houses?|walls?|doors?|seats?|"
-    r"shel(?:f|ves)|bells?|graves?|rooms?|places?|beliefs?|withh[eo]ld\w*|behind|forgets?|"
-    r"forgotten|at once|afresh|anew|beside|mend\w*|bury|buried|inspect\w*|eras\w+|asked|told|said|"
-    r"who|whom|whose|licences?|catalogues?|organi[s]ations?|neighbours?|colours?|centres?)\b",
+    r"\b(?:worlds?(?!-tiny)|photographer|places?|withh[eo]ld\w*|behind|forgets?|forgotten|at once|"
+    r"mend\w*|inspect\w*|eras\w+|asked|told|said|who|whose)\b",
     re.IGNORECASE,
 )
+"""Words of the command line's past; `rejected_words.py` has those of all texts."""
 ALLOWED_PHRASES = ("nearest place", "files in place")
 UNITS = ("degrees", "meters", "seconds", "per second", "share", "cosine", "0 to 1")
 SHARED_MODULES = {
@@ -113,10 +113,9 @@ def find_rejected_words(root: click.Command) -> list[str]:
             reduced = text
             for phrase in ALLOWED_PHRASES:
                 reduced = reduced.replace(phrase, "")
-            problems += [
-                f"`{name}`: {match.group()!r} in {text!r}"
-                for match in REJECTED_WORDS.finditer(reduced)
-            ]
+            words = [match.group() for match in REJECTED_WORDS.finditer(reduced)]
+            words += [word for word, _instead, _offset in find_words(reduced)]
+            problems += [f"`{name}`: {word!r} in {text!r}" for word in words]
     return problems
 
 
@@ -262,7 +261,7 @@ def test_checks_find_planted_words():
     def _plant_command(
         at_once: int = typer.Option(1, "--at-once", help="Questions asked at a time"),
     ) -> None:
-        """Show which house stands behind the nearest place"""
+        """Show which house of the places is behind the nearest place"""
 
     @planted.command("locate")
     def _plant_good_command() -> None:
@@ -274,10 +273,10 @@ def test_checks_find_planted_words():
         "`inspect` --at-once: use --concurrency",
     ]
     words = {problem.split("'")[1] for problem in find_rejected_words(root)}
-    assert {"inspect", "house", "behind", "Questions", "asked"} <= words
-    assert not any("place" in word for word in words)
+    assert {"inspect", "house", "behind", "Questions", "asked", "places"} <= words
+    assert "place" not in words
     texts = find_texts_without_end(root)
     assert [text for text in texts if "`inspect`" in text] == [
-        "`inspect`: help 'Show which house stands behind the nearest place'",
+        "`inspect`: help 'Show which house of the places is behind the nearest place'",
         "`inspect` at_once: help 'Questions asked at a time'",
     ]

@@ -22,7 +22,7 @@ SHARED_NAMES = {
 }
 """Public name that several modules define -> why that is one thing."""
 
-PENDING_SHARED_NAMES = {"DEFAULT_ORGANIZATION", "Kind", "NAME", "SourceKindOption", "SourceOption"}
+PENDING_SHARED_NAMES = {"DEFAULT_ORGANIZATION", "Kind", "NAME"}
 """Names that are being unified; remove each one when only one module defines it."""
 
 

@@ -24,7 +24,6 @@ PENDING = (
     "README.md",
     "docs/*",
     "migrations/*",
-    "platform/pinpoint/cli/*",
     "platform/pinpoint/evaluation/report/*",
     "platform/pinpoint/training/*",
 )

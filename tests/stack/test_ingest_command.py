@@ -65,7 +65,7 @@ def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, p
     assert "new root in of source trips" in first
     assert "not ingested: 1 out_of_range" in first
     batch = stack.rows("SELECT id FROM batches")[0].id
-    assert f"list them: pinpoint batches show {batch} --state rejected" in first
+    assert f"list them: pinpoint batches show {batch} --status rejected" in first
     work(stack)
     assert len(stack.live()) == 12
 

@@ -49,9 +49,9 @@ def list_batches(
 def show(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     batch_id: BatchIdArgument,
-    state: Annotated[
+    status: Annotated[
         str | None,
-        typer.Option("--state", help="Show only files in this state, such as `rejected`."),
+        typer.Option("--status", help="Show only files with this status, such as `rejected`."),
     ] = None,
     page_size: Annotated[
         int, typer.Option("--page-size", min=1, max=1000, help="Number of files per page.")
@@ -69,7 +69,7 @@ def show(  # noqa: PLR0913 - options of a command
     with session.client() as client:
         batch_id = ids.find_batch(client, batch_id)
         batch = client.batch(batch_id)
-        page = client.items(batch_id, state=state, after=cursor, limit=page_size)
+        page = client.items(batch_id, state=status, after=cursor, limit=page_size)
     if session.as_json:
         output.print_json({"batch": batch, **page})
         return
@@ -157,7 +157,9 @@ def show_reasons(batch: dict[str, Any], *, how_to_list: bool = False) -> None:
     if how_to_list:
         for state in ("rejected", "failed"):
             if batch[state]:
-                output.print_line(f"list them: pinpoint batches show {batch['id']} --state {state}")
+                output.print_line(
+                    f"list them: pinpoint batches show {batch['id']} --status {state}"
+                )
 
 
 def describe_counts(batch: dict[str, Any]) -> str:

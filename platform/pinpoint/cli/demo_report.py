@@ -29,7 +29,7 @@ REPORT_COLUMNS: Final = (
     ">error km",
     ">radius km",
     ">P(25 km)",
-    "truth",
+    "true position",
     ">ms",
     ">cited",
     "ids",
@@ -118,7 +118,7 @@ def show_demo(report: Json) -> None:
     weight_name = "probability" if calibrated else "ranker's mass"
     output.print_line(
         f"radius: of the disc around the answer with {_RADIUS_SHARE} of the {weight_name}; "
-        "truth: whether the true position is inside that disc"
+        "true position: whether it is inside that disc"
     )
     output.print_line(
         f"P({_NEAR_KM} km): probability that the true position is within {_NEAR_KM} km of the "
@@ -141,7 +141,7 @@ def show_demo(report: Json) -> None:
     output.print_line(
         f"located within 1 km: {summary['within_1_km']} of {summary['photos']},"
         f" within 25 km: {summary['within_25_km']},"
-        f" truth inside the radius: {summary['inside_radius']}"
+        f" true position inside the radius: {summary['inside_radius']}"
     )
     for note in report["notes"]:
         output.print_line(note)

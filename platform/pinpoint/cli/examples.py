@@ -87,7 +87,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "batches list": ("pinpoint batches list --page-size 5",),
     "batches show": (
         f"pinpoint batches show {_BATCH}",
-        f"pinpoint batches show {_BATCH} --state rejected",
+        f"pinpoint batches show {_BATCH} --status rejected",
     ),
     "batches retry": (f"pinpoint batches retry {_BATCH}",),
     "batches cancel": (f"pinpoint batches cancel {_BATCH}",),

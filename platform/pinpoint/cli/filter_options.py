@@ -63,7 +63,7 @@ _OPEN_ENDS: Final = ("..", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFilter:
+class FilterOptions:
     """Checked values of the filter options of `locate` and `similar`.
 
     Args:
@@ -103,7 +103,7 @@ class ImageFilter:
         return parameters
 
 
-def read_image_filter(
+def read_filter_options(
     *,
     source_kinds: list[str],
     sources: list[str],
@@ -111,7 +111,7 @@ def read_image_filter(
     radius_m: float | None,
     bbox: str | None,
     datetime_interval: str | None,
-) -> ImageFilter:
+) -> FilterOptions:
     """Check the filter options before a request is sent.
 
     Raises:
@@ -127,7 +127,7 @@ def read_image_filter(
     if bbox is not None:
         parse_numbers("--bbox", bbox, "MINLON,MINLAT,MAXLON,MAXLAT")
     start, end = _parse_interval(datetime_interval)
-    return ImageFilter(
+    return FilterOptions(
         source_kinds=source_kinds,
         sources=sources,
         center=point,

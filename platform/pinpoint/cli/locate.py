@@ -17,7 +17,7 @@ from pinpoint.cli.filter_options import (
     RadiusOption,
     SourceFilterOption,
     SourceKindFilterOption,
-    read_image_filter,
+    read_filter_options,
 )
 from pinpoint.cli.option_values import check_choice, check_kinds
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
@@ -73,7 +73,7 @@ def locate(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Estimate where photos were taken, with evidence; the photos are not stored."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    image_filter = read_image_filter(
+    filters = read_filter_options(
         source_kinds=source_kind,
         sources=in_source,
         center=center,
@@ -85,7 +85,7 @@ def locate(  # noqa: PLR0913 - options of a command
     check_choice("--search-space", search_space, _SEARCH_SPACES)
     with session.client() as client:
         parameters = {
-            **image_filter.to_parameters(client),
+            **filters.to_parameters(client),
             "kind": query_kind,
             "top": top,
             "over": _SEARCH_SPACES[search_space],

@@ -15,7 +15,7 @@ from pinpoint.cli.filter_options import (
     RadiusOption,
     SourceFilterOption,
     SourceKindFilterOption,
-    read_image_filter,
+    read_filter_options,
 )
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.errors import BadRequestError
@@ -51,7 +51,7 @@ def similar(  # noqa: PLR0913 - options of a command
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     if (photo is None) == (image is None):
         raise BadRequestError("give either a photo or --image ID")
-    image_filter = read_image_filter(
+    filters = read_filter_options(
         source_kinds=source_kind,
         sources=in_source,
         center=center,
@@ -61,7 +61,7 @@ def similar(  # noqa: PLR0913 - options of a command
     )
     with session.client() as client:
         parameters = {
-            **image_filter.to_parameters(client),
+            **filters.to_parameters(client),
             "image_id": None if image is None else ids.find_image(client, image),
             "limit": max_groups,
             "per_group": per_group,
