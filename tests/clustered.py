@@ -116,11 +116,17 @@ def shapes(gallery: Clustered) -> dict[str, IndexFilter]:
     one = ("street",)
     return {
         "organization": IndexFilter(organization_id=BIG),
-        "+ kind": IndexFilter(organization_id=BIG, kinds=one),
-        "+ time range": IndexFilter(organization_id=BIG, since=since, until=until),
+        "+ kind": IndexFilter(organization_id=BIG, source_kinds=one),
+        "+ time range": IndexFilter(
+            organization_id=BIG, captured_after=since, captured_before=until
+        ),
         "+ radius": IndexFilter(organization_id=BIG, circle=circle),
         "+ kind + time + radius": IndexFilter(
-            organization_id=BIG, kinds=one, since=since, until=until, circle=circle
+            organization_id=BIG,
+            source_kinds=one,
+            captured_after=since,
+            captured_before=until,
+            circle=circle,
         ),
         "organization of 1 %": IndexFilter(organization_id=SMALL),
     }

@@ -66,10 +66,15 @@ class Switch:
 def allowed(gallery: Clustered, where: IndexFilter) -> np.ndarray:
     """`[n]` bool: what the filter lets through, by plain arithmetic."""
     mask = gallery.organization == OWNERS.index(where.organization_id)
-    if where.kinds:
-        mask &= np.isin(gallery.kind, [("photo", "street").index(kind) for kind in where.kinds])
-    if where.since is not None and where.until is not None:
-        first, last = ((t - START).total_seconds() / 86_400 for t in (where.since, where.until))
+    if where.source_kinds:
+        mask &= np.isin(
+            gallery.kind, [("photo", "street").index(kind) for kind in where.source_kinds]
+        )
+    if where.captured_after is not None and where.captured_before is not None:
+        first, last = (
+            (t - START).total_seconds() / 86_400
+            for t in (where.captured_after, where.captured_before)
+        )
         mask &= (gallery.day >= first) & (gallery.day < last)
     if where.circle is not None:
         lat, lon = np.radians(gallery.lat), np.radians(gallery.lon)

@@ -292,14 +292,14 @@ def answer() -> Answer:
     ranked = [
         RankedCandidate(
             candidate=Candidate(
-                id=one, source_id=source, kind="photo", point=spot, captured_at=NOW, group="g",
+                id=one, source_id=source, source_kind="photo", point=spot, captured_at=NOW, group="g",
                 score=0.9, rank=rank,
             ),
-            mass=1 / 3,
-            support=0.5,
+            weight=1 / 3,
+            evidence_share=0.5,
             evidence=(
                 Evidence(
-                    id=ids[0], candidate_id=one, source_id=source, kind="street", point=spot,
+                    id=ids[0], candidate_id=one, source_id=source, source_kind="street", point=spot,
                     captured_at=None, group="h", distance_m=3.0, bearing_deg=1.0, vector=None,
                 ),
             ),
@@ -309,14 +309,14 @@ def answer() -> Answer:
     ]  # fmt: skip
     cited = Citation(
         image_id=ids[0], file_name="a.jpg", role="candidate", source_id=source, source="s",
-        kind="photo", license="CC0", attribution="we", point=spot, distance_m=1.5, similarity=0.9,
+        source_kind="photo", license="CC0", attribution="we", point=spot, distance_m=1.5, similarity=0.9,
     )  # fmt: skip
     return Answer(
         point=spot,
-        regions=(CredibleDisc(mass=0.5, radius_m=10.0), CredibleDisc(mass=0.9, radius_m=99.0)),
+        credible_discs=(CredibleDisc(probability=0.5, radius_m=10.0), CredibleDisc(probability=0.9, radius_m=99.0)),
         calibrated=False, ranked=tuple(ranked), citations=(cited,), bundle="descriptor",
-        bundle_digest="d", bundle_note="sees colors", ranker="vote", ranker_reason=None,
-        index_engine="qdrant-edge", index_build="b", candidates_considered=3,
+        bundle_digest="d", bundle_note="sees colors", ranker="vote", ranker_fallback_reason=None,
+        index_engine="qdrant-edge", index_build="b", num_candidates=3,
         timings_ms={"total": 1.0},
     )  # fmt: skip
 

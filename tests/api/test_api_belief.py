@@ -29,7 +29,7 @@ def area_of(places, radius_km, level):
     dense = kernels.log_density(mixture, positions)
     boxes = hdr.hdr_boxes(mixture, kernels.hdr_log_density(dense, weights, level))
     return CredibleRegion(
-        share=0.9, level=level, area_km2=hdr.area_km2(boxes), boxes=tuple(map(tuple, boxes))
+        probability=0.9, level=level, area_km2=hdr.area_km2(boxes), boxes=tuple(map(tuple, boxes))
     )
 
 

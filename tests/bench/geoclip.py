@@ -93,4 +93,4 @@ def _predict(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best places `[_TOP, 2]` and their shares `[_TOP]` of the softmax over all."""
     compared = compare_coordinates(net.image.unit(feature[None])[0].numpy(), known, SearchFilter())
-    return compared.positions[:_TOP], compared.mass[:_TOP]
+    return compared.positions[:_TOP], compared.weight[:_TOP]

@@ -106,7 +106,7 @@ def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
     services.close()
     # The first repetition warms weights and connections.
     pairs = list(zip(took["evaluate"][1:], took["bare"][1:], strict=True))
-    count = len(labeled.questions)
+    count = len(labeled.queries)
     return {
         "questions": count,
         "tower": running.tower,
@@ -142,11 +142,11 @@ def _parts(services: Services) -> EvaluationComponents:
 
 
 def _bare(labeled: LabeledQueries, plan: RunConfig, parts: EvaluationComponents) -> None:
-    for question in labeled.questions:
+    for question in labeled.queries:
         vector = encode_photo(
             read_bytes(plan.images / question.file, parts.max_bytes),
             file=question.file,
-            kind=question.kind,
+            kind=question.query_kind,
             decoder=parts.decoder,
             encoder=parts.encoder,
             watch=Stopwatch(),

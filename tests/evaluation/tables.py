@@ -31,7 +31,7 @@ def write(path: Path, head: str, rows: Iterable[Sequence[object]], delimiter: st
 def read(name: str, path: Path, columns: dict[str, str] | None = None) -> LabeledQueries:
     """Read the labels of a protocol and check the counts."""
     labeled = read_labels(PROTOCOLS[name], path, columns)
-    assert labeled.rows == len(labeled.questions) + sum(labeled.dropped.values())
+    assert labeled.rows == len(labeled.queries) + sum(labeled.dropped.values())
     assert set(labeled.dropped) <= set(DROP_REASONS)
     return labeled
 
@@ -43,4 +43,4 @@ def custom(tmp_path: Path, head: str, *rows: Sequence[object]) -> LabeledQueries
 
 def truths(labeled: LabeledQueries) -> list[tuple[str, float, float]]:
     """File and position of every query."""
-    return [(q.file, q.truth.lat, q.truth.lon) for q in labeled.questions]
+    return [(q.file, q.ground_truth.lat, q.ground_truth.lon) for q in labeled.queries]

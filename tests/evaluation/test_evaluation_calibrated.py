@@ -135,7 +135,7 @@ def _check_figures(folder, after):
     for share, area in figures["densest"].items():
         inside = [row["area_holds"][share] for row in rows]
         assert (area["coverage"]["value"], area["stated"]) == (np.mean(inside), len(rows))
-    assert metrics.mass_within[25.0].tolist() == [row["within"]["25"] for row in rows]
+    assert metrics.probability_within_km[25.0].tolist() == [row["within"]["25"] for row in rows]
     withheld = np.array([row["abstained"] is not None for row in rows])
     covered = np.array([row["strata"]["covered"] == "true" for row in after])
     assert figures["abstention"]["withheld_of_covered"] == withheld[covered].mean()

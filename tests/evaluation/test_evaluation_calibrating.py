@@ -76,7 +76,7 @@ def test_uncovered_queries_are_withheld(scored_queries, fitted):
     uncovered = [features for features, _, _ in supposed.questions(40, seed=33, supported=False)]
     withheld = np.mean(
         [
-            posterior.compute_posterior(features, fitted).abstained == "unsupported"
+            posterior.compute_posterior(features, fitted).abstention_reason == "unsupported"
             for features in uncovered
         ]
     )
@@ -196,7 +196,7 @@ def test_calibration_applies_to_matching_settings_only(fitted):
     assert why(cited=9, optimize_for_radius_km=25.0) is None
     assert "no calibration for the ranker top1" in why(ranker="top1")
     assert "candidates" in why(candidates=12)
-    assert "other source kinds" in why(limits=SearchFilter(kinds=("street",)))
+    assert "other source kinds" in why(limits=SearchFilter(source_kinds=("street",)))
     assert "space or time" in why(limits=SearchFilter(polygon=(None, None, None)))
 
 

@@ -49,7 +49,7 @@ def pinpoint(running_stack, monkeypatch, capsys):
 def im2gps3k():
     """The label file of IM2GPS3k and its first rows."""
     path = shared_data() / "labels" / "im2gps3k_places365.csv"
-    return path, read_labels(PROTOCOLS["im2gps3k"], path).questions[:ROWS]
+    return path, read_labels(PROTOCOLS["im2gps3k"], path).queries[:ROWS]
 
 
 @pytest.fixture

@@ -44,18 +44,19 @@ def measured(questions, fitted):
     beliefs = [posterior.compute_posterior(features, fitted) for features, _, _ in questions]
     truth = np.array([at for _, at, _ in questions])
     answers = np.array([(belief.point.lat, belief.point.lon) for belief in beliefs])
-    metrics = [dict(zip(SHARES, belief.areas, strict=True)) for belief in beliefs]
+    metrics = [dict(zip(SHARES, belief.credible_regions, strict=True)) for belief in beliefs]
     nothing = np.zeros(len(questions), dtype=bool)
     return ArmMetrics(
         convention=CONVENTIONS["pinpoint"],
         clusters=cluster_codes([author for _, _, author in questions]),
         error_km=distances_km(truth, answers, CONVENTIONS["pinpoint"]),
         best_km={},
-        mass_within={
-            km: np.array([belief.within[km] for belief in beliefs]) for km in CONFIDENCE_RADII_KM
+        probability_within_km={
+            km: np.array([belief.probability_within_km[km] for belief in beliefs])
+            for km in CONFIDENCE_RADII_KM
         },
         radii_km={},
-        area_holds={
+        credible_region_covers={
             share: np.array(
                 [
                     float(contains_positions(np.array(a[share].boxes), t[None])[0])
@@ -64,11 +65,11 @@ def measured(questions, fitted):
             )
             for share in SHARES
         },
-        area_km2={
+        credible_region_km2={
             share: np.array([belief[share].area_km2 for belief in metrics]) for share in SHARES
         },
-        withheld=np.array([belief.abstained is not None for belief in beliefs]),
-        unsupported=np.array([belief.unsupported for belief in beliefs]),
+        withheld=np.array([belief.abstention_reason is not None for belief in beliefs]),
+        p_not_in_gallery=np.array([belief.p_not_in_gallery for belief in beliefs]),
         calibrated=True,
         labels={},
         predicted={},
@@ -130,7 +131,7 @@ def test_risk_coverage_plot_equals_loop(arms, drawn):
 
 def test_map_draws_short_arc_across_antimeridian(tmp_path):
     photo = MapAnswer(
-        truth=Point(50.0, -170.0), answer=Point(50.0, 170.0), inside=False, guess=False
+        ground_truth=Point(50.0, -170.0), answer=Point(50.0, 170.0), inside=False, guess=False
     )
     draw_answers(tmp_path / "map.png", [photo], "title", "underneath")
     with Image.open(tmp_path / "map.png") as image:

@@ -52,12 +52,17 @@ def test_read_labels_custom_table(tmp_path: Path) -> None:
         ("a b.jpg", 1.5, 120.25, "Anna", "s1", "street", "ID", "", "sun"),
         ("c.jpg", -1.5, 120.25, "", "NA", "", "", "X_Y_Z_ID", "n/a"),
     )
-    first, second = labeled.questions
-    assert (first.file, first.truth.lat, first.truth.lon) == ("a b.jpg", 1.5, 120.25)
-    assert (first.creator, first.sequence, first.kind) == ("Anna", "s1", "street")
+    first, second = labeled.queries
+    assert (first.file, first.ground_truth.lat, first.ground_truth.lon) == ("a b.jpg", 1.5, 120.25)
+    assert (first.creator, first.sequence, first.query_kind) == ("Anna", "s1", "street")
     assert first.areas == {"country": "ID", "region": None, "sub_region": None, "city": None}
     assert first.strata == {"weather": "sun"}
-    assert (second.creator, second.sequence, second.kind, second.strata) == (None, None, None, {})
+    assert (second.creator, second.sequence, second.query_kind, second.strata) == (
+        None,
+        None,
+        None,
+        {},
+    )
     assert second.areas["city"] == "X_Y_Z_ID"
 
 
@@ -71,14 +76,14 @@ def test_read_labels_with_column_mapping(tmp_path: Path) -> None:
     )
     labeled = read("custom", path, dict(load_columns(mapping)))
     assert truths(labeled) == [("7/front.png", 1.5, 120.25), ("8/back.png", 2.5, 121.25)]
-    first = labeled.questions[0]
-    assert (first.creator, first.kind, first.strata) == ("Anna", "street", {"surface": "dry"})
+    first = labeled.queries[0]
+    assert (first.creator, first.query_kind, first.strata) == ("Anna", "street", {"surface": "dry"})
 
 
 def test_read_labels_mapping_overrides_protocol_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", "name,AUTHOR,LAT,LON", [("a.jpg", "anna", 1.5, 120.5)])
-    (question,) = read("im2gps", path, {"file": "name"}).questions
-    assert (question.file, question.creator, question.kind) == ("a.jpg", "anna", "photo")
+    (question,) = read("im2gps", path, {"file": "name"}).queries
+    assert (question.file, question.creator, question.query_kind) == ("a.jpg", "anna", "photo")
     with pytest.raises(BadManifestError, match="no column who for creator"):
         read("im2gps", path, {"file": "name", "creator": "who"})
     with pytest.raises(BadManifestError, match="which is not a field"):
@@ -92,18 +97,18 @@ def test_read_labels_of_planet_by_folder_or_file(tmp_path: Path) -> None:
     head = "file,latitude,longitude,creator,sequence,kind,country,setting,covered,region"
     path = write(tmp_path / "queries" / "labels.csv", head, rows)
     labeled = read("synthetic", tmp_path)
-    assert labeled.questions == read("synthetic", path).questions
-    first, second = labeled.questions
+    assert labeled.queries == read("synthetic", path).queries
+    first, second = labeled.queries
     assert first.strata == {"setting": "open", "covered": "true", "region": "tropical"}
     assert second.areas == {"country": "FR"}
-    assert [q.kind for q in labeled.questions] == ["photo", "street"]
+    assert [q.query_kind for q in labeled.queries] == ["photo", "street"]
 
 
 def test_read_labels_column_with_many_values_is_not_a_stratum(tmp_path: Path) -> None:
     number = MAX_STRATUM_VALUES + 1
     rows = [(f"{n}.jpg", 1, 120, n, n % MAX_STRATUM_VALUES) for n in range(number)]
     labeled = custom(tmp_path, "file,latitude,longitude,time,hour", *rows)
-    assert {name for q in labeled.questions for name in q.strata} == {"hour"}
+    assert {name for q in labeled.queries for name in q.strata} == {"hour"}
     assert labeled.notes[-1] == "not used as strata (more than 40 distinct values): time"
 
 
@@ -154,7 +159,7 @@ def test_read_labels_hostile_rows_are_dropped(tmp_path: Path) -> None:
     long = "x" * 140_000
     path.write_text(f"file,lat,lon,note\na.jpg,1,120,{long}\nb\x00.jpg,1,120,\n{'n' * 1001},1,2,\n")
     labeled = read("custom", path)
-    assert labeled.questions == ()
+    assert labeled.queries == ()
     assert labeled.dropped == {"bad_name": 1, "bad_row": 2}
     assert describe_labels(labeled)["latitude_deg"] is None
 

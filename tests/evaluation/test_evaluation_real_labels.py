@@ -53,7 +53,7 @@ def test_read_labels_swapped_header_gives_same_queries(
     swapped = tmp_path / "swapped.csv"
     swapped.write_text(text.replace(HEAD, "IMG_ID,AUTHOR,LON,LAT,", 1), encoding="utf-8")
     right, wrong = read(name, labels(name)), read(name, swapped)
-    assert right.questions == wrong.questions
+    assert right.queries == wrong.queries
     summary = f"{beyond:,} of {right.rows:,} positions are possible only with both columns swapped"
     assert [note for note in wrong.notes if note not in right.notes] == [
         f"{summary}, none only as named: the header is wrong, every row was swapped"
@@ -70,8 +70,8 @@ def test_read_labels_creator_is_in_every_file_name(tmp_path: Path, name: str, cu
     bare.write_text("IMG_ID,LAT,LON\n" + "\n".join(",".join(row[:3]) for row in rows) + "\n")
     full, named = read(name, labels(name)), read(name, bare)
     assert truths(full) == truths(named)
-    authors = [question.creator for question in full.questions]
-    assert authors == [question.creator for question in named.questions]
+    authors = [question.creator for question in full.queries]
+    assert authors == [question.creator for question in named.queries]
     # AUTHOR ends in the owner's id; if a file name has five `_`, it has a longer prefix.
     assert all(row[3].endswith(author) for row, author in zip(rows, authors, strict=True))
     assert sum(row[3] != author for row, author in zip(rows, authors, strict=True)) == cut

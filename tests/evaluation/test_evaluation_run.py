@@ -70,9 +70,9 @@ def test_run_row_equals_answer_of_search_flow(chain, finished):
         )
         arm = row["arms"][name]
         assert (arm["lat"], arm["lon"]) == (answer.point.lat, answer.point.lon)
-        assert arm["radii_m"] == {f"{r.mass:g}": r.radius_m for r in answer.regions}
+        assert arm["radii_m"] == {f"{r.probability:g}": r.radius_m for r in answer.credible_discs}
         by_rank = sorted(answer.ranked, key=lambda entry: entry.candidate.rank)
-        assert arm["candidate_mass"] == [entry.mass for entry in by_rank]
+        assert arm["candidate_mass"] == [entry.weight for entry in by_rank]
         assert arm["candidate_score"] == [entry.candidate.score for entry in by_rank]
         assert set(arm["candidate_channels"]) == {"image"}
         assert arm["candidate_lat"] == [entry.candidate.point.lat for entry in by_rank]
@@ -187,7 +187,7 @@ def test_run_filters_source_kinds_and_sources(chain, tmp_path):
     with chain.rig.database.read(chain.organization_id) as catalog:
         street = catalog.source("street").id
     for name, limits in {
-        "kind": SearchFilter(kinds=("street",)),
+        "kind": SearchFilter(source_kinds=("street",)),
         "source": SearchFilter(source_ids=(street,)),
     }.items():
         run = chain.run(tmp_path / name, limits=limits, first=4)
@@ -219,7 +219,10 @@ def test_run_index_failure_ends_run_without_row(chain, tmp_path):
     ("changes", "words"),
     [
         ({"ranker": "oracle"}, "no ranker 'oracle'; there are vote, top1, rerank"),
-        ({"limits": SearchFilter(kinds=("foto",))}, "no source kind foto; there are photo, street"),
+        (
+            {"limits": SearchFilter(source_kinds=("foto",))},
+            "no source kind foto; there are photo, street",
+        ),
         ({"exclude": ("self", "country")}, "cannot exclude country; there are self, author"),
         ({"near_duplicate_cosine": 0.0}, "the near-duplicate cosine must be in"),
     ],
@@ -251,14 +254,14 @@ def test_results_equal_rows(chain, finished):
         assert list(arm.files) == [row["file"] for row in rows]
         for n, row in enumerate(rows):
             answer = row["arms"].get(name)
-            np.testing.assert_array_equal(arm.truth[n], (row["lat"], row["lon"]))
+            np.testing.assert_array_equal(arm.ground_truth[n], (row["lat"], row["lon"]))
             if answer is None:
                 assert np.isnan(arm.answers[n]).all()
                 assert np.isnan(arm.candidates[n]).all()
                 continue
             np.testing.assert_array_equal(arm.answers[n], (answer["lat"], answer["lon"]))
-            present = ~np.isnan(arm.masses[n])
-            assert arm.masses[n][present].tolist() == answer["candidate_mass"]
+            present = ~np.isnan(arm.weights[n])
+            assert arm.weights[n][present].tolist() == answer["candidate_mass"]
             assert arm.candidates[n][present, 1].tolist() == answer["candidate_lon"]
             assert arm.radii_m["0.9"][n] == answer["radii_m"]["0.9"]
             assert arm.strata[n] == {**row["strata"], "kind": row["kind"]}

@@ -29,7 +29,7 @@ def test_swapped_header_is_detected(tmp_path: Path) -> None:
     right = read("im2gps3k", write(tmp_path / "right.csv", PLACES365, labels))
     head = PLACES365.replace("LAT,LON", "LON,LAT")
     wrong = read("im2gps3k", write(tmp_path / "wrong.csv", head, labels))
-    assert right.questions == wrong.questions
+    assert right.queries == wrong.queries
     assert truths(right) == [(row[0], row[2], row[3]) for row in labels]
     beyond = sum(abs(lon) > 90 for _, lon in everywhere(200))
     assert (
@@ -97,7 +97,7 @@ def test_osv5m_missing_and_nan_area_labels_are_noted(tmp_path: Path) -> None:
         osv_row(4, "NaN", "", "NULL", "None"),
     ]
     labeled = read("osv5m", write(tmp_path / "test.csv", OSV5M, rows))
-    first, second, third, fourth = labeled.questions
+    first, second, third, fourth = labeled.queries
     assert first.areas == {
         "country": "NZ",
         "region": "Chatham Islands_NZ",
@@ -114,7 +114,12 @@ def test_osv5m_missing_and_nan_area_labels_are_noted(tmp_path: Path) -> None:
     assert "sub_region: 3 of 4 rows have no label; as released they count as wrong" in notes
     assert "city: 1 labels contain NaN for an unknown part" in notes
     assert "country: 1 rows are labeled NA, Namibia" in notes
-    assert (first.file, first.creator, first.kind, first.sequence) == ("1.jpg", "9", "street", None)
+    assert (first.file, first.creator, first.query_kind, first.sequence) == (
+        "1.jpg",
+        "9",
+        "street",
+        None,
+    )
     assert first.strata == {"land_cover": "4", "climate": "1", "drive_side": "0"}
 
 
@@ -166,11 +171,11 @@ def test_creator_is_read_from_file_name(tmp_path: Path) -> None:
     names = [photo_name(1), photo_name(2, "5@N08"), "plain.jpg", "4_x_78841376@N00.jpg.txt"]
     rows = [(name, 1, 120) for name in names]
     labeled = read("im2gps", write(tmp_path / "m.csv", "IMG_ID,LAT,LON", rows))
-    assert [q.creator for q in labeled.questions] == ["78841376@N00", "5@N08", None, None]
+    assert [q.creator for q in labeled.queries] == ["78841376@N00", "5@N08", None, None]
     authors = ["secret_78841376@N00", "5@N08", "anna", ""]
     rows = [(name, author, 1, 120) for name, author in zip(names, authors, strict=True)]
     labeled = read("im2gps", write(tmp_path / "n.csv", "IMG_ID,AUTHOR,LAT,LON", rows))
-    assert [q.creator for q in labeled.questions] == ["78841376@N00", "5@N08", "anna", None]
+    assert [q.creator for q in labeled.queries] == ["78841376@N00", "5@N08", "anna", None]
     (note,) = (note for note in labeled.notes if "creators" in note)
     assert note.startswith("1 creators were taken from the file name")
 
@@ -190,12 +195,12 @@ def test_yfcc4k_formats_give_same_queries(tmp_path: Path) -> None:
     ]
     info = write(tmp_path / "info.txt", "", lines, "\t")
     from_csv, from_info = read("yfcc4k", form), read("yfcc4k", info)
-    assert from_csv.questions == from_info.questions
+    assert from_csv.queries == from_info.queries
     assert truths(from_csv) == [(f"{photo}.jpg", lat, lon) for photo, _, lat, lon in labels]
-    assert from_info.questions[3].creator == "3@N02"
+    assert from_info.queries[3].creator == "3@N02"
     head = "IMG_ID,AUTHOR,LAT,LON"
     rows = [(f"{photo}.jpg", owner, lat, lon) for photo, owner, lat, lon in labels]
-    assert read("yfcc4k", write(tmp_path / "p.csv", head, rows)).questions == from_csv.questions
+    assert read("yfcc4k", write(tmp_path / "p.csv", head, rows)).queries == from_csv.queries
 
 
 def flickr(latitude: str, longitude: str, title: str = "a day out") -> list[bytes]:
@@ -225,7 +230,7 @@ def test_positions_in_jpeg_comments_are_read(tmp_path: Path) -> None:
         (photo_name(2), -16.6, 145.5),
         (photo_name(5, "5@N08"), 1.0, 120.0),
     ]
-    assert [q.creator for q in labeled.questions] == ["78841376@N00", "78841376@N00", "5@N08"]
-    assert {q.kind for q in labeled.questions} == {"photo"}
+    assert [q.creator for q in labeled.queries] == ["78841376@N00", "78841376@N00", "5@N08"]
+    assert {q.query_kind for q in labeled.queries} == {"photo"}
     assert labeled.dropped == {"no_position": 1, "out_of_range": 1, "unreadable_image": 1}
     assert "3 queries; the release has 2,997 labeled photos" in labeled.notes

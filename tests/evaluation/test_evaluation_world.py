@@ -70,7 +70,7 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
         planet=run_manifest.read_planet(paths.planet),
     )
     expected = [
-        q.file for q in labeled.questions if q.strata["role"] == "test" and q.kind == "photo"
+        q.file for q in labeled.queries if q.strata["role"] == "test" and q.query_kind == "photo"
     ]
     assert [row["file"] for row in read_rows(tmp_path / "run")] == expected
     write_results(tmp_path / "run", run, vector_width(chain.parts))

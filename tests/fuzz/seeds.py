@@ -92,7 +92,12 @@ def requests() -> list[tuple[dict[str, object], list[np.ndarray]]]:
     ids = [point.id.bytes for point in points]
     vector = points[0].vectors["image"]
     shapes = [
-        IndexFilter(organization_id=ORG_A, kinds=("photo",), since=START, until=START),
+        IndexFilter(
+            organization_id=ORG_A,
+            source_kinds=("photo",),
+            captured_after=START,
+            captured_before=START,
+        ),
         IndexFilter(
             organization_id=ORG_A,
             circle=Circle(center=Point(1.0, 179.9), radius_m=50_000.0),

@@ -113,7 +113,7 @@ def test_the_places_are_ranked_as_by_the_package(ours, theirs):
             ours.image.unit(feature[None])[0].numpy(), known, SearchFilter()
         )
         shares, order = scores.softmax(dim=0).sort(descending=True)
-        np.testing.assert_allclose(served.mass, shares.numpy(), rtol=1e-3)
+        np.testing.assert_allclose(served.weight, shares.numpy(), rtol=1e-3)
         first = theirs.gps_gallery[order[:5]].numpy()
         np.testing.assert_array_equal(served.positions[:5].astype(np.float32), first)
 

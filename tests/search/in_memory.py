@@ -216,7 +216,7 @@ class DictReader:
                 id=p.id,
                 candidate_id=candidate.id,
                 source_id=p.source_id,
-                kind=p.kind,
+                source_kind=p.kind,
                 point=p.point,
                 captured_at=p.captured_at,
                 group=p.group,

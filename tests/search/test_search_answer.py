@@ -29,15 +29,15 @@ def ranked_of(points, masses, evidence=None):
             candidate=Candidate(
                 id=p.id,
                 source_id=p.source_id,
-                kind=p.kind,
+                source_kind=p.kind,
                 point=p.point,
                 captured_at=None,
                 group=p.group,
                 score=0.9 - 0.01 * i,
                 rank=i,
             ),
-            mass=mass,
-            support=0.0,
+            weight=mass,
+            evidence_share=0.0,
             evidence=(evidence or {}).get(i, ((), ()))[0],
             similarities=(evidence or {}).get(i, ((), ()))[1],
         )
@@ -50,7 +50,7 @@ def evidence_of(candidate, point):
         id=point.id,
         candidate_id=candidate.id,
         source_id=point.source_id,
-        kind=point.kind,
+        source_kind=point.kind,
         point=point.point,
         captured_at=None,
         group=point.group,
@@ -143,10 +143,10 @@ def test_who_says_where_the_answer_is_is_cited_however_far_it_was_moved(points, 
     moved = Point(points[0].point.lat + 0.04, points[0].point.lon)
     ranked[0] = replace(ranked[0], refined=moved)
     sure = Posterior(
-        stratum="all", point=moved, within={25.0: 0.9}, elsewhere=0.0, unsupported=None,
-        regions=(CredibleDisc(mass=0.9, radius_m=50.0),), areas=(), names=(), abstained=None,
+        stratum="all", point=moved, probability_within_km={25.0: 0.9}, p_outside_candidates=0.0, p_not_in_gallery=None,
+        credible_discs=(CredibleDisc(probability=0.9, radius_m=50.0),), credible_regions=(), names=(), abstention_reason=None,
     )  # fmt: skip
-    believed = CalibratedResult(belief=sure) if calibrated else CalibratedResult()
+    believed = CalibratedResult(posterior=sure) if calibrated else CalibratedResult()
     with DictDatabase(points).read(US) as reader:
         decision = answer.decide_answer(ranked, believed, reader=reader, cited=3)
     assert decision.point == moved

@@ -156,7 +156,7 @@ def gathered(points, *, only, limits=None, vector=None, exclusions=None):
             vector=vector,
             reader=reader,
             contract="d1g357",
-            limits=limits or SearchFilter(kinds=SOURCE_KINDS),
+            limits=limits or SearchFilter(source_kinds=SOURCE_KINDS),
             radius_m=5_000.0,
             per_kind=20,
             exclusions=exclusions,

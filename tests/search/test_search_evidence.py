@@ -70,11 +70,11 @@ def test_nothing_is_asked_where_nothing_can_come(gather):
 @pytest.mark.parametrize(
     ("limits", "count"),
     [
-        (SearchFilter(kinds=("street",)), {2, 3}),
+        (SearchFilter(source_kinds=("street",)), {2, 3}),
         (SearchFilter(source_ids=(uuid5(US, "photo"),)), {2, 3}),
-        (SearchFilter(since=START + timedelta(days=1)), {3, 4}),
-        (SearchFilter(until=START + timedelta(days=1)), {1, 2}),
-        (SearchFilter(since=START + timedelta(days=9)), {0}),
+        (SearchFilter(captured_after=START + timedelta(days=1)), {3, 4}),
+        (SearchFilter(captured_before=START + timedelta(days=1)), {1, 2}),
+        (SearchFilter(captured_after=START + timedelta(days=9)), {0}),
     ],
 )
 def test_limits_on_kind_source_and_time_hold_for_evidence(gather, limits, count):

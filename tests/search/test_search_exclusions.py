@@ -181,7 +181,7 @@ def test_a_gallery_without_the_rows_says_the_same(seed):
     # A near-duplicate outside the circle is no candidate, and still no evidence.
     middle = points[0].point
     circle = rng.choice([None, Circle(center=middle, radius_m=30_000 * rng.random())])
-    limits = SearchFilter(circle=circle, kinds=rng.choice([(), ("photo",)]))
+    limits = SearchFilter(circle=circle, source_kinds=rng.choice([(), ("photo",)]))
     kept = [
         p
         for p in points

@@ -226,6 +226,6 @@ def test_questions_that_make_no_sense_are_refused(stack, options):
 
 
 def test_limits_narrow_the_answer(stack):
-    answer = stack.locate(photo(3), limits=SearchFilter(kinds=("street",)))
+    answer = stack.locate(photo(3), limits=SearchFilter(source_kinds=("street",)))
     assert {each.candidate.kind for each in answer.ranked} == {"street"}
     assert {c.kind for c in answer.citations} == {"street"}

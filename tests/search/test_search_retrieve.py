@@ -75,7 +75,7 @@ def test_one_request_asks_for_every_kind_inside_the_organization(index):
 
 def test_limits_travel_with_every_question(index):
     circle = Circle(center=index.points[0].point, radius_m=5_000.0)
-    found = ask(index, limits=SearchFilter(kinds=("street",), circle=circle))
+    found = ask(index, limits=SearchFilter(source_kinds=("street",), circle=circle))
     (queries,) = index.requests
     assert [q.filter.kinds for q in queries] == [("street",)]
     assert queries[0].filter.circle == circle

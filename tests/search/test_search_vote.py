@@ -28,7 +28,7 @@ def candidate(number, point, score, kind="photo"):
     return Candidate(
         id=UUID(int=number),
         source_id=UUID(int=1),
-        kind=kind,
+        source_kind=kind,
         point=point,
         captured_at=None,
         group=str(number),
@@ -62,7 +62,7 @@ def case(seed, count=12, most=6):
                 id=photos[n][0],
                 candidate_id=each.id,
                 source_id=UUID(int=2),
-                kind=photos[n][1],
+                source_kind=photos[n][1],
                 point=each.point,
                 captured_at=None,
                 group="g",
@@ -132,8 +132,8 @@ def test_the_vote_is_the_loops(seed):
     mass, support = vote_by_loop(query, candidates, evidence)
     for each in vote.rank_by_vote(query, candidates, evidence):
         own = each.candidate.id
-        assert each.mass == pytest.approx(mass[own], rel=1e-9)
-        assert each.support == pytest.approx(support[own], abs=1e-9)
+        assert each.weight == pytest.approx(mass[own], rel=1e-9)
+        assert each.evidence_share == pytest.approx(support[own], abs=1e-9)
         assert each.evidence == evidence[own]
         assert list(each.similarities) == pytest.approx(
             [cosine(query, e.vector) for e in each.evidence], abs=1.1e-6
@@ -145,9 +145,9 @@ def test_the_vote_is_the_loops(seed):
 def test_masses_sum_to_one_and_no_order_matters(seed, count, random):
     query, candidates, evidence = case(seed, count=count)
     ranked = vote.rank_by_vote(query, candidates, evidence)
-    assert math.isclose(sum(each.mass for each in ranked), 1, abs_tol=1e-12)
-    assert all(0 <= each.support <= 1 and each.mass > 0 for each in ranked)
-    assert [each.mass for each in ranked] == sorted((e.mass for e in ranked), reverse=True)
+    assert math.isclose(sum(each.weight for each in ranked), 1, abs_tol=1e-12)
+    assert all(0 <= each.evidence_share <= 1 and each.weight > 0 for each in ranked)
+    assert [each.weight for each in ranked] == sorted((e.weight for e in ranked), reverse=True)
     shuffled = random.sample(candidates, len(candidates))
     mixed = dict(random.sample(sorted(evidence.items()), len(evidence)))
     assert fingerprint(vote.rank_by_vote(query, shuffled, mixed)) == fingerprint(ranked)
@@ -163,8 +163,8 @@ def fingerprint(ranked):
 def test_the_towers_scale_does_not_matter(seed, scale, shift):
     query, candidates, evidence = case(seed)
     other = [replace(each, score=each.score * scale + shift) for each in candidates]
-    before = {r.candidate.id: r.mass for r in vote.rank_by_vote(query, candidates, evidence)}
-    after = {r.candidate.id: r.mass for r in vote.rank_by_vote(query, other, evidence)}
+    before = {r.candidate.id: r.weight for r in vote.rank_by_vote(query, candidates, evidence)}
+    after = {r.candidate.id: r.weight for r in vote.rank_by_vote(query, other, evidence)}
     assert after == pytest.approx(before, rel=1e-6)
 
 
@@ -172,7 +172,12 @@ def test_nothing_and_one():
     query = unit(np.random.default_rng(0))
     assert vote.rank_by_vote(query, (), {}) == ()
     (only,) = vote.rank_by_vote(query, [candidate(3, Point(1, 2), 0.4)], {})
-    assert (only.mass, only.support, only.evidence, only.similarities) == (1.0, 0.0, (), ())
+    assert (only.weight, only.evidence_share, only.evidence, only.similarities) == (
+        1.0,
+        0.0,
+        (),
+        (),
+    )
 
 
 def test_ties_are_broken_by_id():
@@ -206,7 +211,7 @@ def test_evidence_of_the_other_kind_decides_between_equals():
                 id=UUID(int=100 * (each.id.int + 1) + n),
                 candidate_id=each.id,
                 source_id=UUID(int=2),
-                kind="street",
+                source_kind="street",
                 point=each.point,
                 captured_at=None,
                 group="g",
@@ -218,5 +223,5 @@ def test_evidence_of_the_other_kind_decides_between_equals():
         )
     best = vote.rank_by_vote(query, candidates, evidence)[0]
     assert best.candidate.id.int == 4
-    assert best.support > 0.5
+    assert best.evidence_share > 0.5
     assert best.similarities[0] == 1.0

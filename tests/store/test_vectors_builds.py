@@ -25,7 +25,7 @@ def test_a_build_of_an_earlier_version_answers_the_same(tmp_path):
     points = gallery(300)
     index.upsert(points[:200])
     wheres = [
-        IndexFilter(organization_id=ORG_A, kinds=kinds)
+        IndexFilter(organization_id=ORG_A, source_kinds=kinds)
         for kinds in ((), ("photo",), ("street",), ("photo", "street"))
     ]
     asked = [
@@ -41,7 +41,10 @@ def test_a_build_of_an_earlier_version_answers_the_same(tmp_path):
     assert old.search(asked) == before
     old.upsert(points[200:])
     wanted = [
-        sum(one.organization_id == ORG_A and one.kind in (w.kinds or (one.kind,)) for one in points)
+        sum(
+            one.organization_id == ORG_A and one.kind in (w.source_kinds or (one.kind,))
+            for one in points
+        )
         for w in wheres
     ]
     assert [old.count(where) for where in wheres] == wanted
@@ -56,7 +59,7 @@ def test_a_collection_of_an_earlier_version_answers_the_same():
     index.ensure(SPEC)
     points = gallery(60)
     index.upsert(points)
-    where = IndexFilter(organization_id=ORG_A, kinds=("street",))
+    where = IndexFilter(organization_id=ORG_A, source_kinds=("street",))
     asked = IndexQuery(channel="image", vector=points[7].vectors["image"], filter=where, limit=60)
     found = [hit.id for hit in index.search([asked])[0]]
     assert index.count(where) == len(found) > 0
@@ -82,9 +85,9 @@ def test_the_length_of_lists_is_what_would_be_counted(tmp_path):
     index.delete({each.id: 3 for each in points[100:150]})
     owner = IndexFilter(organization_id=ORG_A)
     for kinds in ((), ("photo",), ("street",), ("photo", "street")):
-        where = replace(owner, kinds=kinds)
+        where = replace(owner, source_kinds=kinds)
         assert index._estimate_partitions(where) == (index.count(where), True)
-        early = replace(where, until=START + timedelta(hours=200))
+        early = replace(where, captured_before=START + timedelta(hours=200))
         assert index._estimate_partitions(early) == (index.count(where), False)
         assert index.count(early) < index.count(where)
     index.close()
@@ -98,7 +101,7 @@ def test_an_optimized_index_holds_recall_and_takes_changes(tmp_path):
     index.upsert(points)
     index.optimize()
     assert index.info().indexed_vectors >= 6_000, "otherwise this test says nothing about HNSW"
-    where = IndexFilter(organization_id=ORG_A, kinds=("photo",))
+    where = IndexFilter(organization_id=ORG_A, source_kinds=("photo",))
     asked = [
         IndexQuery(channel="image", vector=p.vectors["image"], filter=where, limit=48)
         for p in points[:200:10]

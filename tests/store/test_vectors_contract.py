@@ -164,7 +164,7 @@ def test_what_cannot_be_used_is_refused_and_changes_nothing(filled):
     one = gallery(2)[1]
     vector = one.vectors["image"]
     ask = IndexQuery(channel="image", vector=vector, filter=EVERYTHING, limit=1)
-    naive = IndexFilter(organization_id=ORG_A, since=START.replace(tzinfo=None))
+    naive = IndexFilter(organization_id=ORG_A, captured_after=START.replace(tzinfo=None))
     for error, call in (
         (BadBundleError, lambda: filled.upsert([replace(one, vectors={"image": vector[:5]})])),
         (BadBundleError, lambda: filled.upsert([replace(one, vectors={"raw": vector})])),

@@ -55,7 +55,7 @@ def test_a_question_that_asks_for_exactness_gets_it_uncounted():
     def never(*_):
         raise AssertionError("asked")
 
-    where = IndexFilter(organization_id=ORG_A, kinds=("photo",))
+    where = IndexFilter(organization_id=ORG_A, source_kinds=("photo",))
     query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5, exact=True)
     assert strategy.choose_strategy(query, never, never, never) == "exact"
     limit = strategy.EXACT_BELOW
@@ -85,7 +85,7 @@ def test_a_small_index_needs_no_count():
     ],
 )
 def test_only_a_narrowed_filter_over_long_lists_is_counted(most, whole, own, wanted):
-    where = IndexFilter(organization_id=ORG_A, kinds=("photo",))
+    where = IndexFilter(organization_id=ORG_A, source_kinds=("photo",))
     query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5)
     counts = {} if own is None else {where: own}
     found = strategy.choose_strategy(

@@ -47,14 +47,14 @@ def matches(p, where: IndexFilter) -> bool:
     round_, box, t = where.circle, where.box, p.captured_at
     return (
         p.organization_id == where.organization_id
-        and (not where.kinds or p.kind in where.kinds)
+        and (not where.source_kinds or p.kind in where.source_kinds)
         and (not where.source_ids or p.source_id in where.source_ids)
         and (round_ is None or great_circle_m(p.point, round_.center) <= round_.radius_m)
         and (box is None or box.south <= p.point.lat <= box.north)
         and (box is None or on_circle(p.point.lon, box.west, box.east))
         and (not where.polygon or in_ring(p.point, list(where.polygon)))
-        and (where.since is None or (t is not None and t >= where.since))
-        and (where.until is None or (t is not None and t < where.until))
+        and (where.captured_after is None or (t is not None and t >= where.captured_after))
+        and (where.captured_before is None or (t is not None and t < where.captured_before))
         and p.id not in where.exclude_ids
         and p.group not in where.exclude_groups
     )

@@ -82,7 +82,7 @@ def test_points_and_queries_survive():
         assert one.vectors.keys() == two.vectors.keys()
         for name, vector in one.vectors.items():
             np.testing.assert_array_equal(two.vectors[name], vector)
-    where = IndexFilter(organization_id=ORG_A, source_ids=tuple(SOURCES), since=START)
+    where = IndexFilter(organization_id=ORG_A, source_ids=tuple(SOURCES), captured_after=START)
     queries = [
         IndexQuery(channel="gps", vector=p.vectors["gps"], filter=where, limit=n + 1, exact=n == 0)
         for n, p in enumerate(points[:3])

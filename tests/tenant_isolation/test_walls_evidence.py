@@ -73,7 +73,7 @@ def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
         Candidate(
             id=row[0],
             source_id=row[2],
-            kind=row[3],
+            source_kind=row[3],
             point=row[4],
             captured_at=None,
             group=str(row[0]),
@@ -108,7 +108,9 @@ def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
         both = [(one.distance_m, one.id) for one in found if one.candidate_id == candidate.id]
         assert both == sorted(both), "nearest first, whatever the kind"
         for kind in SOURCE_KINDS:
-            got = [one for one in found if one.candidate_id == candidate.id and one.kind == kind]
+            got = [
+                one for one in found if one.candidate_id == candidate.id and one.source_kind == kind
+            ]
             compared += same(got, by_hand(rows, candidate, ours[0], kind), candidate)
     assert compared > 40
 
@@ -145,7 +147,7 @@ def test_one_radius_brings_what_steps_that_adapt_to_density_bring(owner, as_api)
     put(owner, rows)
     asked = [
         Candidate(
-            id=uuid4(), source_id=sources["photo"], kind="photo", point=row[4],
+            id=uuid4(), source_id=sources["photo"], source_kind="photo", point=row[4],
             captured_at=None, group="g", score=1.0, rank=0,
         )
         for row in rows[::4]
@@ -179,7 +181,7 @@ def test_ties_end_at_the_id(owner, as_api):
     asked = Candidate(
         id=uuid4(),
         source_id=sources["photo"],
-        kind="photo",
+        source_kind="photo",
         point=Point(48.0, 2.001),
         captured_at=None,
         group="g",

@@ -80,7 +80,7 @@ def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(
         Candidate(
             id=uuid4(),
             source_id=uuid4(),
-            kind="photo",
+            source_kind="photo",
             point=Point(rng.uniform(48.8, 48.9), rng.uniform(2.2, 2.4)),
             captured_at=None,
             group="g",

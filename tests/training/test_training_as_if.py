@@ -49,7 +49,7 @@ def candidate(image, seat):
     return Candidate(
         id=image.id,
         source_id=image.source_id,
-        kind=image.kind,
+        source_kind=image.kind,
         point=image.point,
         captured_at=None,
         group=str(image.id),
@@ -65,10 +65,10 @@ def case(request, world, images, gathering):
     own = next(each for each in images.values() if each.kind == request.param)
     question = LabeledQuery(
         file=own.external_id,
-        truth=own.point,
+        ground_truth=own.point,
         creator=own.creator,
         sequence=own.sequence,
-        kind=own.kind,
+        query_kind=own.kind,
         areas={},
         strata={},
     )

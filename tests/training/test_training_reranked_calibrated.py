@@ -95,14 +95,14 @@ def test_a_calibrated_reranker_answers_with_probabilities(calibrated, planet, wo
     assert 0 < chances[0] <= chances[-1] <= 1
     said = AnswerOut.of(answer, 24)
     assert "Fitted on" in said.calibration_note
-    assert said.null_score == answer.believed.asked.null_logit
+    assert said.no_match_logit == answer.believed.asked.null_logit
     alike = [
         each.mass * np.mean([each.candidate.score, *each.similarities]) for each in answer.ranked
     ]
     assert answer.believed.asked.surroundings == pytest.approx(sum(alike), abs=1e-6)
     assert any(each.similarities for each in answer.ranked)
-    assert [one.radius_m for one in said.regions] == [one.radius_m for one in belief.regions]
-    assert all(one.rerank_score is not None for one in said.candidates)
+    assert [one.radius_m for one in said.credible_discs] == [one.radius_m for one in belief.regions]
+    assert all(one.rerank_logit is not None for one in said.candidates)
 
 
 def test_an_answer_is_withheld_where_the_null_outweighs_the_candidates(calibrated, planet, world):

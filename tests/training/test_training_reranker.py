@@ -135,9 +135,12 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     }
     one, two = (pipeline.locate(unseen.path.read_bytes(), **ask) for _ in range(2))
     assert (one.ranker, len(one.ranked)) == ("rerank", 48)
-    said = [[(r.candidate.id, r.score, r.refined) for r in each.ranked] for each in (one, two)]
+    said = [
+        [(r.candidate.id, r.rerank_logit, r.refined_position) for r in each.ranked]
+        for each in (one, two)
+    ]
     assert said[0] == said[1]
-    assert all(geodesic_m(r.refined, r.candidate.point) < 5_050 for r in one.ranked)
+    assert all(geodesic_m(r.refined_position, r.candidate.point) < 5_050 for r in one.ranked)
     assert max(len(r.evidence) for r in one.ranked) == 6, "as much as in training"
 
 

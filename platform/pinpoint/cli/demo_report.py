@@ -29,7 +29,7 @@ REPORT_COLUMNS: Final = (
     ">error km",
     ">radius km",
     ">P(25 km)",
-    "true position",
+    "ground truth",
     ">ms",
     ">cited",
     "ids",
@@ -78,27 +78,39 @@ def summarize_demo(
 def describe_photo(query: QueryPhoto, answer: Json) -> Json:
     """Describe one photo: answer, ground truth and the distance between them."""
     point, city, error_km, is_inside = None, None, None, None
-    radii = {f"{region['mass']:.0%}": region["radius_m"] / 1_000 for region in answer["regions"]}
+    radii = {
+        f"{disc['probability']:.0%}": disc["radius_m"] / 1_000 for disc in answer["credible_discs"]
+    }
     if answer["point"] is not None:
         point = Point(lat=answer["point"]["lat"], lon=answer["point"]["lon"])
         city = _city_label(nearest_city(point))
         error_km = geodesic_m(point, query.point) / 1_000
         is_inside = error_km <= radii[_RADIUS_SHARE]
-    belief = answer["belief"]
+    posterior = answer["posterior"]
     cited = [image for images in answer["citations"].values() for image in images]
     return {
         "photo": str(query.path),
-        "kind": query.kind,
-        "truth": {"lat": query.point.lat, "lon": query.point.lon, "place": _city_label(query.city)},
-        "answer": point and {"lat": point.lat, "lon": point.lon, "place": city},
-        "abstained": answer["abstained"],
+        "query_kind": query.kind,
+        "ground_truth": {
+            "lat": query.point.lat,
+            "lon": query.point.lon,
+            "nearest_city": _city_label(query.city),
+        },
+        "answer": point and {"lat": point.lat, "lon": point.lon, "nearest_city": city},
+        "abstention_reason": answer["abstention_reason"],
         "error_km": error_km,
         "radius_km": radii,
         "inside": is_inside,
-        "probability_within_km": belief
-        and {f"{disc['radius_km']:g}": disc["probability"] for disc in belief["within"]},
+        "probability_within_km": posterior
+        and {
+            f"{disc['radius_km']:g}": disc["probability"]
+            for disc in posterior["probability_within_km"]
+        },
         "cited": [
-            {name: image[name] for name in ("image_id", "kind", "source", "license", "distance_m")}
+            {
+                name: image[name]
+                for name in ("image_id", "source_kind", "source", "license", "distance_m")
+            }
             for image in cited
         ],
         "ms": answer["timings_ms"].get("total", sum(answer["timings_ms"].values())),
@@ -115,17 +127,17 @@ def show_demo(report: Json) -> None:
     rows = [to_table_row(number, photo) for number, photo in enumerate(photos, start=1)]
     output.print_table(None, REPORT_COLUMNS, rows)
     calibrated = any(photo["probability_within_km"] for photo in photos)
-    weight_name = "probability" if calibrated else "ranker's mass"
+    weight_name = "probability" if calibrated else "ranker's weights"
     output.print_line(
         f"radius: of the disc around the answer with {_RADIUS_SHARE} of the {weight_name}; "
-        "true position: whether it is inside that disc"
+        "ground truth: whether the true position is inside that disc"
     )
     output.print_line(
         f"P({_NEAR_KM} km): probability that the true position is within {_NEAR_KM} km of the "
         "answer, "
         f"{UNCALIBRATED_LABEL} if the bundle has no calibration"
     )
-    if any(photo["answer"] and photo["abstained"] for photo in photos):
+    if any(photo["answer"] and photo["abstention_reason"] for photo in photos):
         output.print_line(
             "a guess: the evidence is too weak for an answer, so only the best point is given"
         )
@@ -141,7 +153,7 @@ def show_demo(report: Json) -> None:
     output.print_line(
         f"located within 1 km: {summary['within_1_km']} of {summary['photos']},"
         f" within 25 km: {summary['within_25_km']},"
-        f" true position inside the radius: {summary['inside_radius']}"
+        f" ground truth inside the radius: {summary['inside_radius']}"
     )
     for note in report["notes"]:
         output.print_line(note)
@@ -164,7 +176,7 @@ def show_demo(report: Json) -> None:
 def to_table_row(number: int, line: Json) -> tuple[str, ...]:
     """Table cells of one photo."""
     answer, error_km = line["answer"], line["error_km"]
-    guess = ", a guess" if answer and line["abstained"] else ""
+    guess = ", a guess" if answer and line["abstention_reason"] else ""
     radius_km, probabilities = line["radius_km"].get(_RADIUS_SHARE), line["probability_within_km"]
     probability = f"{probabilities[_NEAR_KM]:.0%}" if probabilities else UNCALIBRATED_LABEL
     cited = line["cited"]
@@ -175,18 +187,18 @@ def to_table_row(number: int, line: Json) -> tuple[str, ...]:
                 *(
                     citation["image_id"][:_ID_DIGITS]
                     for citation in cited
-                    if citation["kind"] == kind
+                    if citation["source_kind"] == kind
                 ),
             ]
         )
-        for kind in sorted({citation["kind"] for citation in cited})
+        for kind in sorted({citation["source_kind"] for citation in cited})
     ]
     return (
         str(number),
-        line["kind"],
-        line["truth"]["place"],
+        line["query_kind"],
+        line["ground_truth"]["nearest_city"],
         f"{answer['lat']:.4f}, {answer['lon']:.4f}" if answer else "no answer",
-        f"{answer['place']}{guess}" if answer else "–",
+        f"{answer['nearest_city']}{guess}" if answer else "–",
         "–" if error_km is None else output.format_km(error_km * 1_000),
         "–" if radius_km is None else output.format_km(radius_km * 1_000),
         probability if answer else "–",
@@ -204,10 +216,10 @@ def draw_map(report: Json, path: Path) -> None:
 
     map_answers = [
         MapAnswer(
-            truth=_to_point(photo["truth"]),
+            ground_truth=_to_point(photo["ground_truth"]),
             answer=photo["answer"] and _to_point(photo["answer"]),
             inside=photo["inside"] is True,
-            guess=photo["abstained"] is not None,
+            guess=photo["abstention_reason"] is not None,
         )
         for photo in report["photos"]
     ]
@@ -219,7 +231,7 @@ def draw_map(report: Json, path: Path) -> None:
     weight_name = (
         "probability"
         if any(photo["probability_within_km"] for photo in report["photos"])
-        else "mass"
+        else "weights"
     )
     radius_text = f"radius: {_RADIUS_SHARE} of the {weight_name}"
     bundle_text = f"bundle {bundle['name']}, ranker {report['ranker']}; " if bundle else ""

@@ -240,7 +240,7 @@ def _build_run_config(
     organization_id = services.access.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalog:
         source_ids = tuple(catalog.source(name).id for name in sources)
-    limits = SearchFilter(kinds=tuple(kinds), source_ids=source_ids)
+    limits = SearchFilter(source_kinds=tuple(kinds), source_ids=source_ids)
     return RunConfig(organization_id=organization_id, limits=limits, **options)
 
 

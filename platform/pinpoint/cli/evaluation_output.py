@@ -22,7 +22,7 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
     counts = report["counts"]
     unreadable = sum(counts["unreadable_image"].values())
     output.print_line(
-        f"{counts['rows']} rows, {counts['questions']} labeled, {counts['asked']} queried: "
+        f"{counts['rows']} rows, {counts['queries']} labeled, {counts['evaluated']} evaluated: "
         f"{counts['missing_image']} images missing, {unreadable} unreadable, {counts['read']} read"
     )
     first = next(iter(report["arms"].values()))

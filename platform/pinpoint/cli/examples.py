@@ -47,7 +47,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "locate": (
         "pinpoint locate photo.jpg",
         "pinpoint locate photo.jpg --center 48.85,2.35 --radius 20000 --explain",
-        "pinpoint locate photo.jpg --bbox 2.2,48.8,2.5,48.9 --datetime 2024-01-01/..",
+        "pinpoint locate photo.jpg --bbox 2.2,48.8,2.5,48.9 --datetime 2024-01-01T00:00:00Z/..",
         "pinpoint locate *.jpg --in-source trips --json",
     ),
     "similar": (

@@ -22,24 +22,33 @@ def show_explanation(answer: dict[str, Any]) -> None:
     candidates = answer["candidates"]
     if not candidates:
         return
-    reranked = answer["null_score"] is not None
-    columns = [">rank", ">retrieval rank", ">change", ">mass", ">support", "kind", "file", "source"]
+    reranked = answer["no_match_logit"] is not None
+    columns = [
+        ">rank",
+        ">retrieval rank",
+        ">change",
+        ">weight",
+        ">evidence share",
+        "source kind",
+        "file",
+        "source",
+    ]
     columns += ["nearest place", "image"]
-    columns += [">score", ">refined by"] if reranked else []
+    columns += [">logit", ">refined by"] if reranked else []
     rows = [
         (
             rank,
             candidate["rank"],
             _format_move(candidate["rank"] - rank),
-            f"{candidate['mass']:.3f}",
-            f"{candidate['support']:.0%}",
-            candidate["kind"],
+            f"{candidate['weight']:.3f}",
+            f"{candidate['evidence_share']:.0%}",
+            candidate["source_kind"],
             candidate["file_name"],
             candidate["source"],
             output.format_place(candidate["nearest_place"]),
             candidate["image_id"],
             *(
-                (f"{candidate['rerank_score']:.2f}", _format_refinement(candidate))
+                (f"{candidate['rerank_logit']:.2f}", _format_refinement(candidate))
                 if reranked
                 else ()
             ),
@@ -48,7 +57,7 @@ def show_explanation(answer: dict[str, Any]) -> None:
     ]
     output.print_table(f"candidates in the order of the ranker `{answer['ranker']}`", columns, rows)
     if reranked:
-        output.print_line(f"score of no match: {answer['null_score']:.2f}")
+        output.print_line(f"logit of no match: {answer['no_match_logit']:.2f}")
         _show_attention(candidates)
 
 
@@ -57,7 +66,7 @@ def _show_attention(candidates: list[dict[str, Any]]) -> None:
         (
             rank,
             f"{evidence['attention']:.0%}",
-            evidence["kind"],
+            evidence["source_kind"],
             evidence["file_name"],
             evidence["source"],
             output.format_place(evidence["nearest_place"]),
@@ -71,7 +80,7 @@ def _show_attention(candidates: list[dict[str, Any]]) -> None:
         ]
         if evidence["attention"] >= _MIN_ATTENTION
     ]
-    columns = (">rank", ">attention", "kind", "file", "source", "nearest place", "evidence")
+    columns = (">rank", ">attention", "source kind", "file", "source", "nearest place", "evidence")
     title = "attention on the evidence of each candidate"
     output.print_table(title, (*columns, ">distance m", ">similarity"), rows)
 
@@ -82,7 +91,7 @@ def _format_move(change: int) -> str:
 
 def _format_refinement(candidate: dict[str, Any]) -> str:
     """Format the distance between the candidate and its refined position."""
-    refined = candidate["refined"]
+    refined = candidate["refined_position"]
     distance_m = geodesic_m(
         Point(candidate["lat"], candidate["lon"]), Point(refined["lat"], refined["lon"])
     )

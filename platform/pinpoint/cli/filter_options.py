@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
 
 from pinpoint.cli import ids
-from pinpoint.cli.option_values import check_kinds, check_time_option, parse_numbers
+from pinpoint.cli.option_values import check_kinds, parse_numbers
 from pinpoint.client import Client
 from pinpoint.errors import BadRequestError
 
@@ -54,12 +55,15 @@ DatetimeOption = Annotated[
     typer.Option(
         "--datetime",
         metavar="START/END",
-        help="Use only images captured from START until before END, in ISO 8601; `..` is an open "
-        "end.",
+        help="Use only images captured in this interval, START and END included: times of RFC "
+        "3339 or `..` for an open end.",
     ),
 ]
 
 _OPEN_ENDS: Final = ("..", "")
+_INTERVAL_FORMAT: Final = (
+    "START/END with times of RFC 3339 or `..`, such as 2024-05-01T00:00:00Z/.."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +76,7 @@ class FilterOptions:
         center: Latitude and longitude in degrees.
         radius_m: Radius around `center`; given if `center` is given.
         bbox: Minimum longitude, minimum latitude, maximum longitude, maximum latitude in degrees.
-        start: First capture time, ISO 8601.
-        end: End of the capture times, ISO 8601; not included.
+        interval: Time or closed interval of OGC APIs.
     """
 
     source_kinds: list[str]
@@ -81,8 +84,7 @@ class FilterOptions:
     center: tuple[float, float] | None
     radius_m: float | None
     bbox: str | None
-    start: str | None
-    end: str | None
+    interval: str | None
 
     def to_parameters(self, client: Client) -> dict[str, Any]:
         """Convert to request parameters; `client` completes ids of sources.
@@ -91,11 +93,10 @@ class FilterOptions:
             BadRequestError: The first digits of an id match several sources.
         """
         parameters: dict[str, Any] = {
-            "kinds": self.source_kinds,
+            "source_kinds": self.source_kinds,
             "sources": [ids.find_source(client, source) for source in self.sources],
             "bbox": self.bbox,
-            "since": self.start,
-            "until": self.end,
+            "datetime": self.interval,
         }
         if self.center is not None:
             lat, lon = self.center
@@ -110,7 +111,7 @@ def read_filter_options(
     center: str | None,
     radius_m: float | None,
     bbox: str | None,
-    datetime_interval: str | None,
+    interval: str | None,
 ) -> FilterOptions:
     """Check the filter options before a request is sent.
 
@@ -126,29 +127,30 @@ def read_filter_options(
         point = (lat, lon)
     if bbox is not None:
         parse_numbers("--bbox", bbox, "MINLON,MINLAT,MAXLON,MAXLAT")
-    start, end = _parse_interval(datetime_interval)
+    if interval is not None:
+        _check_interval(interval)
     return FilterOptions(
         source_kinds=source_kinds,
         sources=sources,
         center=point,
         radius_m=radius_m,
         bbox=bbox,
-        start=start,
-        end=end,
+        interval=interval,
     )
 
 
-def _parse_interval(interval: str | None) -> tuple[str | None, str | None]:
-    """Parse an interval of OGC APIs; None is an open end."""
-    if interval is None:
-        return None, None
-    start, slash, end = interval.partition("/")
-    if not slash:
-        raise BadRequestError(
-            f"--datetime must be START/END, such as 2024-05-01/2024-06-01 or 2024-05-01/.., "
-            f"not {interval!r}"
-        )
-    bounds = [None if bound in _OPEN_ENDS else bound for bound in (start, end)]
+def _check_interval(interval: str) -> None:
+    """Check a `datetime` of OGC APIs: a time, or START/END with at most one open end."""
+    bounds = interval.split("/")
+    if len(bounds) > 2 or all(bound in _OPEN_ENDS for bound in bounds):
+        raise BadRequestError(f"--datetime must be {_INTERVAL_FORMAT}, not {interval!r}")
     for bound in bounds:
-        check_time_option("START and END of --datetime", bound)
-    return bounds[0], bounds[1]
+        if bound not in _OPEN_ENDS and not _is_time_with_zone(bound):
+            raise BadRequestError(f"--datetime must be {_INTERVAL_FORMAT}, not {interval!r}")
+
+
+def _is_time_with_zone(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False

@@ -24,11 +24,10 @@ from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, Serv
 from pinpoint.client import Client
 from pinpoint.errors import BadRequestError
 
-_SEARCH_SPACES: Final = {"gallery": None, "coordinates": "places"}
-"""Values of `--search-space`, with the request parameter for each."""
+_SEARCH_SPACES: Final = ("gallery", "coordinates")
 _ABSTENTION_TEXTS: Final = {
-    "unsupported": "the gallery probably has no image near it",
-    "elsewhere": "probably near none of the candidates",
+    "not_in_gallery": "the gallery probably has no image near it",
+    "outside_candidates": "probably near none of the candidates",
 }
 
 
@@ -79,16 +78,16 @@ def locate(  # noqa: PLR0913 - options of a command
         center=center,
         radius_m=radius,
         bbox=bbox,
-        datetime_interval=datetime,
+        interval=datetime,
     )
     check_kinds("--query-kind", [query_kind])
     check_choice("--search-space", search_space, _SEARCH_SPACES)
     with session.client() as client:
         parameters = {
             **filters.to_parameters(client),
-            "kind": query_kind,
+            "query_kind": query_kind,
             "top": top,
-            "over": _SEARCH_SPACES[search_space],
+            "search_space": search_space,
         }
         _locate_photos(session, client, photos, parameters, explain=explain)
 
@@ -124,7 +123,7 @@ def _locate_photos(
 
 def show_answer(photo: str, answer: dict[str, Any]) -> None:
     """Print an answer with its evidence."""
-    point, listed = answer["point"], answer["ranker"] == "places"
+    point, listed = answer["point"], answer["ranker"] == "coordinates"
     if point is None:
         reason = (
             "no coordinate of the list matches the filters"
@@ -133,13 +132,13 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         )
         output.print_line(f"{photo}: no answer: {reason}")
         return
-    unit = " of the vote" if answer["ranker"] == "vote" else " of the mass"
+    unit = " of the vote" if answer["ranker"] == "vote" else " of the weights"
     unit, calibrated = ("", "calibrated") if answer["calibrated"] else (unit, "not calibrated")
-    regions = " · ".join(
-        f"{region['mass']:.0%}{unit} within {output.format_length(region['radius_m'])}"
-        for region in answer["regions"]
+    discs = " · ".join(
+        f"{disc['probability']:.0%}{unit} within {output.format_length(disc['radius_m'])}"
+        for disc in answer["credible_discs"]
     )
-    output.print_line(f"{photo}: {point['lat']:.5f}, {point['lon']:.5f}   {regions} ({calibrated})")
+    output.print_line(f"{photo}: {point['lat']:.5f}, {point['lon']:.5f}   {discs} ({calibrated})")
     _print_posterior(answer)
     rows = [
         (
@@ -156,49 +155,60 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         for kind, citations in sorted(answer["citations"].items())
         for cited in citations
     ]
-    columns = ("role", "kind", "file", "source", "nearest place", ">distance m", ">similarity")
+    columns = (
+        "role",
+        "source kind",
+        "file",
+        "source",
+        "nearest place",
+        ">distance m",
+        ">similarity",
+    )
     if listed:
-        _print_coordinates(answer["places"])
+        _print_coordinates(answer["coordinates"])
     else:
         output.print_table(None, (*columns, "license", "image"), rows)
     _print_channels(answer["candidates"])
     total_ms = answer["timings_ms"].get("total")
     duration = "" if total_ms is None else f"   {total_ms:.0f} ms"
-    fallback = f" ({answer['ranker_reason']})" if answer["ranker_reason"] else ""
+    fallback = f" ({answer['ranker_fallback_reason']})" if answer["ranker_fallback_reason"] else ""
     output.print_line(
         f"bundle {answer['bundle']['name']}, ranker {answer['ranker']}{fallback}, "
         f"{'list' if listed else 'index'} {answer['index']['build']}{duration}"
     )
     output.print_line(answer["bundle"]["note"])
-    if answer["note"] is not None:
-        output.print_line(answer["note"])
+    for warning in answer["warnings"]:
+        output.print_line(warning)
 
 
 def _print_coordinates(coordinates: list[dict[str, Any]]) -> None:
     """Print the best matching coordinates of the bundle."""
     rows = [
-        (rank, f"{row['mass']:.3f}", f"{row['score']:.3f}", f"{row['lat']:.5f}, {row['lon']:.5f}")
+        (rank, f"{row['weight']:.3f}", f"{row['score']:.3f}", f"{row['lat']:.5f}, {row['lon']:.5f}")
         for rank, row in enumerate(coordinates)
     ]
-    output.print_table(None, (">rank", ">mass", ">similarity", "lat, lon (°)"), rows)
+    output.print_table(None, (">rank", ">weight", ">similarity", "lat, lon (°)"), rows)
 
 
 def _print_posterior(answer: dict[str, Any]) -> None:
     """Print the probabilities, and whether the point is only a guess."""
-    if answer["abstained"] is not None:
+    if answer["abstention_reason"] is not None:
         output.print_line(
-            f"no answer ({_ABSTENTION_TEXTS[answer['abstained']]}); the point is the best guess"
+            f"no answer ({_ABSTENTION_TEXTS[answer['abstention_reason']]}); the point is the best "
+            "guess"
         )
-    belief = answer["belief"]
-    if belief is not None:
+    posterior = answer["posterior"]
+    if posterior is not None:
         radii = " · ".join(
-            f"{disc['radius_km']:g} km {disc['probability']:.0%}" for disc in belief["within"]
+            f"{disc['radius_km']:g} km {disc['probability']:.0%}"
+            for disc in posterior["probability_within_km"]
         )
-        areas = " · ".join(
-            f"{area['probability']:.0%} in {area['area_km2']:,.0f} km²" for area in belief["areas"]
+        regions = " · ".join(
+            f"{region['probability']:.0%} in {region['area_km2']:,.0f} km²"
+            for region in posterior["credible_regions"]
         )
-        output.print_line(f"probability within {radii}; {areas}")
-        names = [f"{place['name']} {place['probability']:.0%}" for place in belief["names"]]
+        output.print_line(f"probability within {radii}; {regions}")
+        names = [f"{place['name']} {place['probability']:.0%}" for place in posterior["names"]]
         output.print_line(" · ".join(names))
 
 
@@ -209,17 +219,17 @@ def _print_channels(candidates: list[dict[str, Any]]) -> None:
     rows = [
         (
             candidate["rank"],
-            candidate["kind"],
+            candidate["source_kind"],
             candidate["file_name"],
             candidate["source"],
             output.format_place(candidate["nearest_place"]),
-            f"{candidate['mass']:.3f}",
+            f"{candidate['weight']:.3f}",
             *(_format_score(candidate["channels"].get(channel)) for channel in ("image", "gps")),
             candidate["image_id"],
         )
         for candidate in candidates
     ]
-    columns = (">rank", "kind", "file", "source", "nearest place", ">mass", ">by image")
+    columns = (">rank", "source kind", "file", "source", "nearest place", ">weight", ">by image")
     output.print_table(None, (*columns, ">by position", "image"), rows)
 
 

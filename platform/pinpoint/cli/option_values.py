@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -67,20 +66,3 @@ def parse_numbers(option: str, text: str, names: str) -> list[float]:
             f"{option} must be {names} as numbers separated by commas, not {text!r}"
         )
     return numbers
-
-
-def check_time_option(option: str, text: str | None) -> None:
-    """Check that an option is an ISO 8601 time or is not given.
-
-    Raises:
-        BadRequestError: The value is not an ISO 8601 time.
-    """
-    if text is None:
-        return
-    try:
-        datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadRequestError(
-            f"{option} must be a date or time of ISO 8601, such as 2024-05-01 or "
-            f"2024-05-01T14:30:00+02:00, not {text!r}"
-        ) from error

@@ -57,7 +57,7 @@ def similar(  # noqa: PLR0913 - options of a command
         center=center,
         radius_m=radius,
         bbox=bbox,
-        datetime_interval=datetime,
+        interval=datetime,
     )
     with session.client() as client:
         parameters = {
@@ -79,7 +79,7 @@ def _print_groups(groups: list[dict[str, Any]]) -> None:
         (
             number if rank == 0 else "",
             f"{hit['score']:.3f}",
-            hit["kind"],
+            hit["source_kind"],
             hit["file_name"],
             hit["source"],
             output.format_place(hit["nearest_place"]),
@@ -89,5 +89,13 @@ def _print_groups(groups: list[dict[str, Any]]) -> None:
         for number, group in enumerate(groups, start=1)
         for rank, hit in enumerate(group["hits"])
     ]
-    columns = (">group", ">similarity", "kind", "file", "source", "nearest place", "lat, lon (°)")
+    columns = (
+        ">group",
+        ">similarity",
+        "source kind",
+        "file",
+        "source",
+        "nearest place",
+        "lat, lon (°)",
+    )
     output.print_table(None, (*columns, "image"), rows)

@@ -163,7 +163,7 @@ def _example_gallery(
         plan=RunConfig(
             organization_id=organization_id,
             images=Path(),
-            limits=SearchFilter(kinds=run_config.gallery.kinds, source_ids=source_ids),
+            limits=SearchFilter(source_kinds=run_config.gallery.kinds, source_ids=source_ids),
         ),
         parts=EvaluationComponents(
             decoder=services.decoder,

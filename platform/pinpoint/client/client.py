@@ -83,35 +83,37 @@ class Client:
 
     # --- queries -----------------------------------------------------------------------------
 
-    def locate(self, photo: Photo, **limits: Any) -> Json:
+    def locate(self, photo: Photo, **parameters: Any) -> Json:
         """Estimate the position of a photo, with evidence.
 
         Args:
             photo: Path or bytes of an image.
-            limits: `kind`, `kinds`, `sources`, `lat`, `lon`, `radius_m`, `bbox`
-                (west, south, east, north), `polygon` (GeoJSON), `since`, `until`, `top`, `over`
-                (`places` ranks the bundle's own list of places instead of the gallery).
+            parameters: `query_kind`, `source_kinds`, `sources`, `lat`, `lon`, `radius_m`, `bbox`
+                (minimum longitude and latitude, maximum longitude and latitude), `polygon`
+                (GeoJSON), `datetime` (text as `start/end`, or a pair of times with None as an open
+                end; both ends are included), `top`, `search_space` (`coordinates` ranks the
+                coordinates that the bundle lists instead of the gallery).
 
         Raises:
             BadPhotoError: The bytes are not an image that Pinpoint accepts.
         """
         answer: Json = self._wire.call(
-            "POST", "/v1/locate", form=to_form(limits), files=[("photo", _read_photo(photo))]
+            "POST", "/v1/locate", form=to_form(parameters), files=[("photo", _read_photo(photo))]
         )
         return answer
 
     def similar(
-        self, photo: Photo | None = None, *, image_id: Id | None = None, **limits: Any
+        self, photo: Photo | None = None, *, image_id: Id | None = None, **parameters: Any
     ) -> Json:
         """List gallery images that are similar to a photo or to another image.
 
         Args:
             photo: Path or bytes; alternative to `image_id`.
             image_id: A gallery image.
-            limits: Those of `locate`, except `top`; in addition `limit`, `per_group` and, with
+            parameters: Those of `locate`, except `top` and `search_space`; in addition `limit`, `per_group` and, with
                 `image_id`, `include_self` and `exclude_group`.
         """
-        form = to_form({**limits, "image_id": image_id})
+        form = to_form({**parameters, "image_id": image_id})
         files = None if photo is None else [("photo", _read_photo(photo))]
         result: Json = self._wire.call("POST", "/v1/similar", form=form, files=files)
         return result

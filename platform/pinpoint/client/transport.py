@@ -232,16 +232,18 @@ def _drop_none(query: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (query or {}).items() if value is not None}
 
 
-def to_form(limits: Mapping[str, Any]) -> dict[str, Any]:
+def to_form(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Convert parameters to form fields; None is omitted."""
     form: dict[str, Any] = {}
-    for name, value in limits.items():
+    for name, value in parameters.items():
         if value is None or value in ((), []):
             continue
         if isinstance(value, Mapping):
             form[name] = json.dumps(value)
         elif name == "bbox" and not isinstance(value, str):
             form[name] = ",".join(repr(float(degrees)) for degrees in value)
+        elif name == "datetime" and isinstance(value, list | tuple):
+            form[name] = "/".join(".." if time is None else to_text(time) for time in value)
         elif isinstance(value, list | tuple):
             form[name] = [str(item) for item in value]
         else:

@@ -41,13 +41,14 @@ class Contract:
 class SearchFilter:
     """Filter of a query, given by the caller."""
 
-    kinds: tuple[SourceKind, ...] = ()
+    source_kinds: tuple[SourceKind, ...] = ()
     source_ids: tuple[UUID, ...] = ()
     circle: Circle | None = None
     box: Box | None = None
     polygon: tuple[Point, ...] = ()
-    since: datetime | None = None
-    until: datetime | None = None
+    captured_after: datetime | None = None
+    captured_before: datetime | None = None
+    """Half-open: `captured_after <= captured_at < captured_before`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ class Candidate:
 
     id: UUID
     source_id: UUID
-    kind: SourceKind
+    source_kind: SourceKind
     point: Point
     captured_at: datetime | None
     group: str
@@ -116,7 +117,7 @@ class Evidence:
     id: UUID
     candidate_id: UUID
     source_id: UUID
-    kind: SourceKind
+    source_kind: SourceKind
     point: Point
     captured_at: datetime | None
     group: str
@@ -130,19 +131,19 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedCandidate:
-    """A candidate with its probability mass from the ranker; masses sum to 1."""
+    """A candidate with its normalized weight from the ranker; weights sum to 1."""
 
     candidate: Candidate
-    mass: float
-    support: float
-    """Share of the mass that comes from evidence instead of the candidate's own similarity. For a
+    weight: float
+    evidence_share: float
+    """Share of the weight that comes from evidence instead of the candidate's own similarity. For a
     reranker: the share of its attention in the candidate's set that evidence has."""
     evidence: tuple[Evidence, ...]
     similarities: tuple[float, ...]
     """Cosine similarity of the query to each evidence photo, same order."""
-    score: float | None = None
-    """Logit of a reranker (fp32), comparable with the query's `null_score`; None if none ran."""
-    refined: Point | None = None
+    rerank_logit: float | None = None
+    """Logit of a reranker (fp32), comparable with `no_match_logit`; None if none ran."""
+    refined_position: Point | None = None
     """Position estimated by a reranker if this candidate is correct."""
     attention: tuple[float, ...] = ()
     """Share of a reranker's attention in the candidate's set for each evidence photo, same order.
@@ -168,24 +169,24 @@ class CoordinateGallery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedCoordinate:
-    """A coordinate of a bundle's list; the masses of all compared coordinates sum to 1."""
+    """A coordinate of a bundle's list; the weights of all compared coordinates sum to 1."""
 
     point: Point
     score: float
     """Cosine similarity of the photo to the vector of the coordinate."""
-    mass: float
+    weight: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankOutput:
     """Output of a reranker for the candidates of a query, in their order."""
 
-    scores: tuple[float, ...]
+    logits: tuple[float, ...]
     """Logits, fp32."""
-    null: float
+    no_match_logit: float
     """Logit of "none of these"."""
-    refined: tuple[Point, ...]
-    heard: tuple[Mapping[UUID, float], ...]
+    refined_positions: tuple[Point, ...]
+    attention: tuple[Mapping[UUID, float], ...]
     """Share of a candidate's attention for each photo of its evidence, by id; unread photos are
     absent. The sum is in [0, 1]."""
 
@@ -196,9 +197,9 @@ class Ranking:
 
     ranked: tuple[RankedCandidate, ...]
     ranker: str
-    reason: str | None = None
+    fallback_reason: str | None = None
     """Reason why no reranker ran; None if one ran, or if another ranker was requested."""
-    null_score: float | None = None
+    no_match_logit: float | None = None
     """Logit of "none of these" from a reranker; None if none ran."""
 
 
@@ -210,7 +211,7 @@ class CitedCopy:
     source_id: UUID
     source: str
     file_name: str
-    kind: SourceKind
+    source_kind: SourceKind
     license: str | None
     attribution: str | None
 
@@ -224,7 +225,7 @@ class Citation:
     role: Literal["candidate", "evidence"]
     source_id: UUID
     source: str
-    kind: SourceKind
+    source_kind: SourceKind
     license: str | None
     attribution: str | None
     point: Point
@@ -241,7 +242,7 @@ class Answer:
 
     point: Point | None
     """None if the gallery, or the coordinate list, has no usable entry."""
-    regions: tuple[CredibleDisc, ...]
+    credible_discs: tuple[CredibleDisc, ...]
     calibrated: bool
     ranked: tuple[RankedCandidate, ...]
     citations: tuple[Citation, ...]
@@ -249,18 +250,18 @@ class Answer:
     bundle_digest: str
     bundle_note: str
     ranker: str
-    ranker_reason: str | None
+    ranker_fallback_reason: str | None
     """Reason why no reranker ran, if one was expected."""
     index_engine: str
-    """`places` if the bundle's coordinate list was compared instead of a gallery."""
+    """`coordinates` if the bundle's coordinate list was compared instead of a gallery."""
     index_build: str | None
-    candidates_considered: int
+    num_candidates: int
     timings_ms: Mapping[str, float]
-    places: tuple[RankedCoordinate, ...] = ()
+    coordinates: tuple[RankedCoordinate, ...] = ()
     """Best coordinates of the bundle's list, if it was compared; then there are no candidates."""
-    note: str | None = None
-    """Limitation of this answer compared with others."""
-    believed: CalibratedResult = field(default_factory=CalibratedResult)
+    warnings: tuple[str, ...] = ()
+    """Limitations of this answer compared with others."""
+    calibrated_result: CalibratedResult = field(default_factory=CalibratedResult)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

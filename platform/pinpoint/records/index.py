@@ -71,15 +71,15 @@ class IndexFilter:
     """Filter of a search. The organization is mandatory."""
 
     organization_id: UUID
-    kinds: tuple[SourceKind, ...] = ()
+    source_kinds: tuple[SourceKind, ...] = ()
     source_ids: tuple[UUID, ...] = ()
     circle: Circle | None = None
     box: Box | None = None
     polygon: tuple[Point, ...] = ()
     """Outer ring, closed or not; may not cross the antimeridian."""
-    since: datetime | None = None
-    until: datetime | None = None
-    """Half-open: `since <= captured_at < until`; images without a time do not match."""
+    captured_after: datetime | None = None
+    captured_before: datetime | None = None
+    """Half-open: `captured_after <= captured_at < captured_before`; images without a time do not match."""
     exclude_ids: tuple[UUID, ...] = ()
     exclude_groups: tuple[str, ...] = ()
 

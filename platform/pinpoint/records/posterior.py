@@ -11,9 +11,12 @@ from pinpoint.records.primitives import Point
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredibleDisc:
-    """A disc around the answer that contains a share of the probability mass."""
+    """A disc around the answer that contains the ground truth with the stated probability.
 
-    mass: float
+    Without a calibration, the probability is a share of the ranker's weights.
+    """
+
+    probability: float
     radius_m: float
 
 
@@ -21,8 +24,8 @@ class CredibleDisc:
 class CredibleRegion:
     """Highest-density region that contains a share of the probability."""
 
-    share: float
-    """Share of such regions that contain the ground truth."""
+    probability: float
+    """Share of such regions that contain the ground truth, in (0, 1)."""
     level: float
     """Probability mass of the region; the conformal level."""
     area_km2: float
@@ -46,30 +49,32 @@ class Posterior:
     stratum: str
     """Stratum of the fitted parameters."""
     point: Point
-    within: Mapping[float, float]
+    probability_within_km: Mapping[float, float]
     """Probability that the photo was taken within this distance of the point, by kilometers."""
-    elsewhere: float
+    p_outside_candidates: float
     """Probability that it was taken near none of the candidates."""
-    unsupported: float | None
+    p_not_in_gallery: float | None
     """Probability that the gallery has no image within 25 km, as opposed to a correct answer; None
     if not fitted."""
-    regions: tuple[CredibleDisc, ...]
-    areas: tuple[CredibleRegion, ...]
+    credible_discs: tuple[CredibleDisc, ...]
+    credible_regions: tuple[CredibleRegion, ...]
     names: tuple[PlaceName, ...]
     """Most probable name of each level."""
-    abstained: str | None
-    """Reason why the point is only a guess: `unsupported`, `elsewhere`; None if it is an answer."""
+    abstention_reason: str | None
+    """Reason why the point is only a guess: `not_in_gallery`, `outside_candidates`; None if it
+    is an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibratedResult:
     """Input and result of a calibration."""
 
-    asked: QueryFeatures | None = None
+    features: QueryFeatures | None = None
     """None without candidates."""
-    belief: Posterior | None = None
+    posterior: Posterior | None = None
     """Present only if a calibration applies to the query."""
     note: str = ""
     """Meaning of the probabilities, or why there are none."""
-    abstained: str | None = None
-    """Reason for no answer, or only a guess: `no_candidates`, or as `Belief.abstained`."""
+    abstention_reason: str | None = None
+    """Reason for no answer, or only a guess: `no_candidates`, or as
+    `Posterior.abstention_reason`."""

@@ -1,4 +1,4 @@
-"""The decision: a point, the discs that contain given shares of the mass, and cited photos."""
+"""The decision: a point, the discs that contain given shares of the weight, and cited photos."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pinpoint.records import (
 
 REGION_PROBABILITIES: Final = (0.5, 0.9)
 PLACE_M: Final = 1_000.0
-"""Candidates within this distance count as one location when masses are compared."""
+"""Candidates within this distance count as one location when weights are compared."""
 REFINE_M: Final = 50.0
 """The answer moves to the mean of the candidates within this distance of the best one."""
 POSITION_ERROR_M: Final = 10.0
@@ -46,17 +46,17 @@ class Decision:
     """Result computed from ranked candidates or ranked coordinates."""
 
     point: Point | None
-    regions: tuple[CredibleDisc, ...]
+    credible_discs: tuple[CredibleDisc, ...]
     citations: tuple[Citation, ...] = ()
     ranked: tuple[RankedCandidate, ...] = ()
     ranked_coordinates: tuple[RankedCoordinate, ...] = ()
-    considered: int
-    believed: CalibratedResult = field(default_factory=CalibratedResult)
+    num_candidates: int
+    calibrated_result: CalibratedResult = field(default_factory=CalibratedResult)
 
 
 def decide_answer(
     ranked: Sequence[RankedCandidate],
-    believed: CalibratedResult,
+    calibrated_result: CalibratedResult,
     *,
     reader: CatalogReader,
     cited: int,
@@ -64,8 +64,8 @@ def decide_answer(
     """Decide where the photo was taken and which photos to cite.
 
     Args:
-        ranked: `[K]`, best first, masses sum to 1.
-        believed: Calibrated result. If it has a posterior, that gives the point and the regions.
+        ranked: `[K]`, best first, weights sum to 1.
+        calibrated_result: If it has a posterior, that gives the point and the discs.
         reader: Catalog rows of the organization; read once, for names and licenses.
         cited: Maximum number of citations per role and kind.
 
@@ -73,46 +73,51 @@ def decide_answer(
         The decision; without candidates its point is None and it is otherwise empty.
     """
     if not ranked:
-        return Decision(point=None, regions=(), considered=0, believed=believed)
+        return Decision(
+            point=None, credible_discs=(), num_candidates=0, calibrated_result=calibrated_result
+        )
     # A reranker may move the position of a candidate by kilometers. The answer and the citations
     # use the same positions, so that the cited photos support the answer.
-    positions = lat_lon([entry.refined or entry.candidate.point for entry in ranked])
-    mass = np.array([entry.mass for entry in ranked])
-    if believed.belief is None:
-        point, regions = _select_mode_and_regions(positions, mass, num_modes=len(ranked))
+    positions = lat_lon([entry.refined_position or entry.candidate.point for entry in ranked])
+    weights = np.array([entry.weight for entry in ranked])
+    if calibrated_result.posterior is None:
+        point, discs = _select_mode_and_discs(positions, weights, num_modes=len(ranked))
     else:
-        point, regions = believed.belief.point, believed.belief.regions
+        point, discs = calibrated_result.posterior.point, calibrated_result.posterior.credible_discs
     distances_m = haversine_m(positions, lat_lon([point])[0])
     return Decision(
         point=point,
-        regions=regions,
+        credible_discs=discs,
         citations=_collect_citations(ranked, distances_m, point, reader, cited),
         ranked=tuple(ranked),
-        considered=len(ranked),
-        believed=believed,
+        num_candidates=len(ranked),
+        calibrated_result=calibrated_result,
     )
 
 
 def decide_coordinates(
-    best: Sequence[RankedCoordinate], positions: LatLonArray, mass: NDArray[np.float64]
+    best: Sequence[RankedCoordinate], positions: LatLonArray, weights: NDArray[np.float64]
 ) -> Decision:
     """Decide among coordinates without images; nothing is cited.
 
     Args:
         best: `[K]` coordinates, best first. The point is chosen among them, by comparing all pairs.
         positions: `[N, 2]` degrees of all coordinates, best first. If empty, the point is None.
-        mass: `[N]`, sums to 1. The regions contain shares of the total.
+        weights: `[N]`, sum to 1. The discs contain shares of the total.
     """
     if not best:
         return Decision(
             point=None,
-            regions=(),
-            considered=0,
-            believed=CalibratedResult(abstained="no_candidates"),
+            credible_discs=(),
+            num_candidates=0,
+            calibrated_result=CalibratedResult(abstention_reason="no_candidates"),
         )
-    point, regions = _select_mode_and_regions(positions, mass, num_modes=len(best))
+    point, discs = _select_mode_and_discs(positions, weights, num_modes=len(best))
     return Decision(
-        point=point, regions=regions, ranked_coordinates=tuple(best), considered=len(mass)
+        point=point,
+        credible_discs=discs,
+        ranked_coordinates=tuple(best),
+        num_candidates=len(weights),
     )
 
 
@@ -125,7 +130,7 @@ def build_answer(
     engine: str,
     build: str | None,
     reason: str | None = None,
-    note: str | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> Answer:
     """Build the answer record from a decision and its provenance.
 
@@ -133,46 +138,47 @@ def build_answer(
         decision: The decision.
         contract: Contract of the bundle that encoded the photo.
         timings_ms: Milliseconds by stage.
-        ranker: Name of the ranker that computed the masses.
+        ranker: Name of the ranker that computed the weights.
         engine: Name of the index engine.
         build: Build of the index that was searched.
         reason: Reason why no reranker ran, if one was expected.
-        note: Limitation of the answer, for the user.
+        warnings: Limitations of the answer, for the user.
     """
     return Answer(
         point=decision.point,
-        regions=decision.regions,
-        calibrated=decision.believed.belief is not None,
+        credible_discs=decision.credible_discs,
+        calibrated=decision.calibrated_result.posterior is not None,
         ranked=decision.ranked,
         citations=decision.citations,
         bundle=contract.name,
         bundle_digest=contract.digest,
         bundle_note=contract.note,
         ranker=ranker,
-        ranker_reason=reason,
+        ranker_fallback_reason=reason,
         index_engine=engine,
         index_build=build,
-        candidates_considered=decision.considered,
+        num_candidates=decision.num_candidates,
         timings_ms=timings_ms,
-        places=decision.ranked_coordinates,
-        note=note,
-        believed=decision.believed,
+        coordinates=decision.ranked_coordinates,
+        warnings=warnings,
+        calibrated_result=decision.calibrated_result,
     )
 
 
-def _select_mode_and_regions(
-    positions: LatLonArray, mass: NDArray[np.float64], *, num_modes: int
+def _select_mode_and_discs(
+    positions: LatLonArray, weights: NDArray[np.float64], *, num_modes: int
 ) -> tuple[Point, tuple[CredibleDisc, ...]]:
-    """The mode of the first `num_modes` positions, and discs around it for shares of the mass."""
-    answer = mode(positions[:num_modes], mass[:num_modes], place_m=PLACE_M, refine_m=REFINE_M)
+    """The mode of the first `num_modes` positions, and discs around it for shares of the weight."""
+    answer = mode(positions[:num_modes], weights[:num_modes], place_m=PLACE_M, refine_m=REFINE_M)
     away_m = haversine_m(positions, answer)
-    regions = tuple(
+    discs = tuple(
         CredibleDisc(
-            mass=share, radius_m=max(radius_for_mass_m(away_m, mass, share), POSITION_ERROR_M)
+            probability=share,
+            radius_m=max(radius_for_mass_m(away_m, weights, share), POSITION_ERROR_M),
         )
         for share in REGION_PROBABILITIES
     )
-    return Point(lat=float(answer[0]), lon=float(answer[1])), regions
+    return Point(lat=float(answer[0]), lon=float(answer[1])), discs
 
 
 def _collect_citations(
@@ -195,7 +201,7 @@ def _collect_citations(
     candidates = {entry.candidate.id: entry.candidate.score for entry in near_entries}
     evidence: dict[UUID, float] = {}
     kinds: dict[UUID, SourceKind] = {
-        entry.candidate.id: entry.candidate.kind for entry in near_entries
+        entry.candidate.id: entry.candidate.source_kind for entry in near_entries
     }
     first_copies: dict[str, UUID] = {}
     for entry in near_entries:
@@ -204,7 +210,7 @@ def _collect_citations(
             first = first_copies.setdefault(photo.content_key or str(photo.id), photo.id)
             if photo.id not in candidates and photo.id == first:
                 evidence[photo.id] = similarity
-                kinds[photo.id] = photo.kind
+                kinds[photo.id] = photo.source_kind
     by_similarity = dict(sorted(evidence.items(), key=lambda item: (-item[1], item[0].int)))
 
     # Reads twice as many images as are cited, to replace images that were deleted.
@@ -252,7 +258,7 @@ def _build_citation(
         role=role,
         source_id=image.source_id,
         source=image.source,
-        kind=image.kind,
+        source_kind=image.kind,
         license=image.license,
         attribution=image.attribution,
         point=image.point,
@@ -264,7 +270,7 @@ def _build_citation(
                 source_id=copy.source_id,
                 source=copy.source,
                 file_name=copy.file_name,
-                kind=copy.kind,
+                source_kind=copy.kind,
                 license=copy.license,
                 attribution=copy.attribution,
             )

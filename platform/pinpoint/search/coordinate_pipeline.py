@@ -40,7 +40,7 @@ def locate_by_coordinates(
         compared = coordinate_search.compare_coordinates(vector, coordinates, limits)
     with watch.stage("decide"):
         ranked = coordinate_search.select_best(compared, settings.candidates)
-        decision = answer.decide_coordinates(ranked, compared.positions, compared.mass)
+        decision = answer.decide_coordinates(ranked, compared.positions, compared.weight)
     return answer.build_answer(
         decision,
         contract,
@@ -48,5 +48,5 @@ def locate_by_coordinates(
         ranker=coordinate_search.NAME,
         engine=coordinate_search.NAME,
         build=coordinates.digest[:16],
-        note=coordinate_search.NOTE,
+        warnings=(coordinate_search.WARNING,),
     )

@@ -1,7 +1,7 @@
 """Search over the bundle's coordinate list instead of a gallery.
 
 With the cosine s of a photo and a coordinate, and the temperature t of the bundle's training, a
-coordinate has the mass softmax(t s) over all coordinates that pass the filter. The mass compares
+coordinate has the weight softmax(t s) over all coordinates that pass the filter. The weight compares
 coordinates of the list, so it depends on their density and is not a calibrated probability. A
 coordinate listed twice counts twice, as in the published GeoCLIP.
 Symbols: N coordinates in the list, M of them inside the filter, D dimensions of a vector.
@@ -28,10 +28,10 @@ from pinpoint.records import (
     Vector,
 )
 
-NAME: Final = "places"
-NOTE: Final = (
+NAME: Final = "coordinates"
+WARNING: Final = (
     "Answered from the coordinate list of the bundle, without gallery photos and therefore "
-    "without evidence. Masses compare the coordinates of that list; they depend on its density."
+    "without evidence. Weights compare the coordinates of that list; they depend on its density."
 )
 
 
@@ -42,7 +42,7 @@ class ComparedCoordinates:
     positions: LatLonArray
     score: NDArray[np.float64]
     """Cosine similarity, rounded to six digits."""
-    mass: NDArray[np.float64]
+    weight: NDArray[np.float64]
     """Sums to 1."""
 
 
@@ -52,13 +52,12 @@ def require_coordinates(limits: SearchFilter) -> None:
     Raises:
         BadRequestError: The filter uses source kinds, sources or times, which only images have.
     """
-    unsupported = {
-        "kinds": limits.kinds,
+    inapplicable = {
+        "source_kinds": limits.source_kinds,
         "sources": limits.source_ids,
-        "since": limits.since,
-        "until": limits.until,
+        "datetime": limits.captured_after or limits.captured_before,
     }
-    used_names = [name for name, value in unsupported.items() if value]
+    used_names = [name for name, value in inapplicable.items() if value]
     if used_names:
         raise BadRequestError(
             f"coordinates have no source kind, source or time: omit {', '.join(used_names)}, "
@@ -69,7 +68,7 @@ def require_coordinates(limits: SearchFilter) -> None:
 def compare_coordinates(
     vector: Vector, coordinates: CoordinateGallery, limits: SearchFilter
 ) -> ComparedCoordinates:
-    """Compute the mass of every coordinate inside the filter.
+    """Compute the weight of every coordinate inside the filter.
 
     Args:
         vector: Query `[D]`.
@@ -86,18 +85,18 @@ def compare_coordinates(
     return ComparedCoordinates(
         positions=coordinates.positions[inside[order]],
         score=score,
-        mass=exponentials / (exponentials.sum() or 1.0),
+        weight=exponentials / (exponentials.sum() or 1.0),
     )
 
 
 def select_best(compared: ComparedCoordinates, limit: int) -> tuple[RankedCoordinate, ...]:
     """The first `limit` coordinates as records."""
     rows = zip(
-        compared.positions.tolist(), compared.score.tolist(), compared.mass.tolist(), strict=True
+        compared.positions.tolist(), compared.score.tolist(), compared.weight.tolist(), strict=True
     )
     return tuple(
-        RankedCoordinate(point=Point(*position), score=score, mass=mass)
-        for position, score, mass in islice(rows, limit)
+        RankedCoordinate(point=Point(*position), score=score, weight=weight)
+        for position, score, weight in islice(rows, limit)
     )
 
 

@@ -99,8 +99,8 @@ def _read_distinct(
         if not copies and slots == per_kind:
             return rows
         distinct_rows = [row for row in rows if (row.candidate_id, row.id) not in copies]
-        num_read = Counter((row.candidate_id, row.kind) for row in rows)
-        num_distinct = Counter((row.candidate_id, row.kind) for row in distinct_rows)
+        num_read = Counter((row.candidate_id, row.source_kind) for row in rows)
+        num_distinct = Counter((row.candidate_id, row.source_kind) for row in distinct_rows)
         cut_short = any(
             count >= slots and num_distinct[key] < per_kind for key, count in num_read.items()
         )
@@ -145,7 +145,7 @@ def _copy_preference(
     return (
         not _passes_filter(row, limits),
         row.source_id != candidate.source_id,
-        row.kind != candidate.kind,
+        row.source_kind != candidate.source_kind,
         row.distance_m,
         row.id.int,
     )
@@ -171,7 +171,7 @@ def _nearest_per_kind(
     counts: Counter[tuple[UUID, str]] = Counter()
     selected: set[int] = set()
     for index in order:
-        key = (rows[index].candidate_id, rows[index].kind)
+        key = (rows[index].candidate_id, rows[index].source_kind)
         if counts[key] < per_kind:
             counts[key] += 1
             selected.add(index)
@@ -216,14 +216,14 @@ def _find_near_duplicates(
 
 def _passes_filter(row: Evidence, limits: SearchFilter) -> bool:
     """Whether a photo passes the filter's kinds, sources and times."""
-    if limits.kinds and row.kind not in limits.kinds:
+    if limits.source_kinds and row.source_kind not in limits.source_kinds:
         return False
     if limits.source_ids and row.source_id not in limits.source_ids:
         return False
-    if limits.since is None and limits.until is None:
+    if limits.captured_after is None and limits.captured_before is None:
         return True
     if row.captured_at is None:
         return False
-    is_early = limits.since is not None and row.captured_at < limits.since
-    is_late = limits.until is not None and row.captured_at >= limits.until
+    is_early = limits.captured_after is not None and row.captured_at < limits.captured_after
+    is_late = limits.captured_before is not None and row.captured_at >= limits.captured_before
     return not (is_early or is_late)

@@ -167,16 +167,16 @@ def locate_encoded(
                 judgement = active_reranker.judge(vector, kind, candidates, nearby, points)
                 ranking = rerank.order_by_reranker(ranking.ranked, candidates, judgement)
         with watch.stage("decide"):
-            believed = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)
+            calibrated = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)
             decision = answer.decide_answer(
-                ranking.ranked, believed, reader=reader, cited=settings.max_citations
+                ranking.ranked, calibrated, reader=reader, cited=settings.max_citations
             )
     return answer.build_answer(
         decision,
         contract,
         watch.read(),
         ranker=ranking.ranker,
-        reason=ranking.reason,
+        reason=ranking.fallback_reason,
         engine=info.engine,
         build=info.build,
     )
@@ -315,8 +315,10 @@ def _rank_without_weights(
 ) -> Ranking:
     """Rank with a ranker that needs no weights: the requested one, otherwise the vote.
 
-    Before a reranker it is `top1`, the cheapest, because the reranker computes all masses.
+    Before a reranker it is `top1`, the cheapest, because the reranker computes all weights.
     """
     name = ranker or vote.NAME
     ranked = RANKERS[name](vector, candidates, evidence_by_candidate)
-    return Ranking(ranked=ranked, ranker=name, reason=None if ranker else rerank.NO_RERANKER)
+    return Ranking(
+        ranked=ranked, ranker=name, fallback_reason=None if ranker else rerank.NO_RERANKER
+    )

@@ -36,8 +36,13 @@ REGION_PROBABILITY_KEYS: Final = ("0.5", "0.9")
 NUM_NODES: Final = 1_024
 _MIN_REACH_M: Final = 500.0
 """Minimum reach for the density estimate: nearer evidence may be of the same panorama."""
-_MIN_MASS: Final = 1e-12
+_MIN_WEIGHT: Final = 1e-12
 _DIGITS: Final = 6
+_ABSTENTION_REASONS: Final = {
+    "unsupported": "not_in_gallery",
+    "elsewhere": "outside_candidates",
+}
+"""Signal of the abstention rule → reason in the answer."""
 
 Nodes = tuple[Floats, Floats]
 """Positions `[Q, 2]` and weights `[Q]` of a posterior (`geo.kernels.quadrature_nodes`)."""
@@ -64,12 +69,17 @@ def calibrate_result(
         contract, ranking.ranker, limits, search.model_dump(mode="json")
     )
     if not ranking.ranked:
-        return CalibratedResult(note=note, abstained="no_candidates")
-    features = query_features(ranking.ranked, kind=kind, null_logit=ranking.null_score)
+        return CalibratedResult(note=note, abstention_reason="no_candidates")
+    features = query_features(ranking.ranked, kind=kind, null_logit=ranking.no_match_logit)
     if calibration is None:
-        return CalibratedResult(asked=features, note=note)
-    belief = compute_posterior(features, calibration, search.optimize_for_radius_km)
-    return CalibratedResult(asked=features, belief=belief, note=note, abstained=belief.abstained)
+        return CalibratedResult(features=features, note=note)
+    posterior = compute_posterior(features, calibration, search.optimize_for_radius_km)
+    return CalibratedResult(
+        features=features,
+        posterior=posterior,
+        note=note,
+        abstention_reason=posterior.abstention_reason,
+    )
 
 
 def query_features(
@@ -82,13 +92,17 @@ def query_features(
         kind: Source kind of the query, as given by the caller.
         null_logit: Logit of a reranker's no-match candidate.
     """
-    points = [entry.refined or entry.candidate.point for entry in ranked]
-    scored = all(entry.score is not None for entry in ranked)
+    points = [entry.refined_position or entry.candidate.point for entry in ranked]
+    scored = all(entry.rerank_logit is not None for entry in ranked)
     return QueryFeatures(
         kind=kind,
         points=tuple((point.lat, point.lon) for point in points),
         logits=tuple(
-            float(entry.score if scored and entry.score is not None else _log_mass(entry.mass))
+            float(
+                entry.rerank_logit
+                if scored and entry.rerank_logit is not None
+                else _log_weight(entry.weight)
+            )
             for entry in ranked
         ),
         null_logit=null_logit,
@@ -114,16 +128,22 @@ def select_calibration(
     ]
     if changed_settings:
         return None, f"it was fitted with other search settings: {', '.join(changed_settings)}"
-    if limits.circle or limits.box or limits.polygon or limits.since or limits.until:
+    if (
+        limits.circle
+        or limits.box
+        or limits.polygon
+        or limits.captured_after
+        or limits.captured_before
+    ):
         return None, "queries with a filter in space or time are not calibrated"
-    if set(limits.kinds) != set(calibration.kinds):
+    if set(limits.source_kinds) != set(calibration.kinds):
         return None, "it was fitted on other source kinds than those of the filter"
     return calibration, calibration.note
 
 
 def select_best_point(
     features: QueryFeatures,
-    belief: kernels.Mixture,
+    mixture: kernels.Mixture,
     nodes: Nodes,
     optimize_for_radius_km: float | None,
 ) -> Floats:
@@ -131,23 +151,23 @@ def select_best_point(
 
     Args:
         features: Features of the query; its points are the possible answers.
-        belief: Posterior of the query.
+        mixture: Posterior of the query.
         nodes: Quadrature nodes of the posterior.
         optimize_for_radius_km: Maximize accuracy within this radius instead, in kilometers.
     """
     if optimize_for_radius_km is not None:
-        return select_most_probable_point(features, belief, optimize_for_radius_km)
+        return select_most_probable_point(features, mixture, optimize_for_radius_km)
     points = np.array(features.points)
     expected_scores = kernels.expected_scores(*nodes, points, GEOSCORE_SCALE_KM)
     return np.asarray(points[np.argmax(expected_scores)])
 
 
 def select_most_probable_point(
-    features: QueryFeatures, belief: kernels.Mixture, km: float
+    features: QueryFeatures, mixture: kernels.Mixture, km: float
 ) -> Floats:
     """The candidate position `[2]` with the most mass within `km`; the first of equal ones."""
     points = np.array(features.points)
-    return np.asarray(points[np.argmax(kernels.masses_within(belief, points, km))])
+    return np.asarray(points[np.argmax(kernels.masses_within(mixture, points, km))])
 
 
 def compute_posterior(
@@ -161,9 +181,9 @@ def compute_posterior(
         optimize_for_radius_km: As in `select_best_point`.
     """
     stratum, fit = posteriors.select_fit(features, calibration.strata, calibration.density_cuts)
-    belief = posteriors.mixture(features, fit, calibration.kernels_km, calibration.elsewhere_km)
-    nodes = kernels.quadrature_nodes(belief, NUM_NODES)
-    answer = select_best_point(features, belief, nodes, optimize_for_radius_km)
+    mixture = posteriors.mixture(features, fit, calibration.kernels_km, calibration.elsewhere_km)
+    nodes = kernels.quadrature_nodes(mixture, NUM_NODES)
+    answer = select_best_point(features, mixture, nodes, optimize_for_radius_km)
     abstention = calibration.abstention
     mass, elsewhere = posteriors.masses(features, fit)
     unsupported_fit = abstention.unsupported
@@ -174,23 +194,23 @@ def compute_posterior(
     return Posterior(
         stratum=stratum,
         point=Point(lat=float(answer[0]), lon=float(answer[1])),
-        within=_probability_within(belief, answer, fit),
-        elsewhere=elsewhere,
-        unsupported=unsupported,
-        regions=_credible_discs(belief, answer, fit.radius_levels),
-        areas=_credible_regions(belief, nodes, fit.region_levels),
+        probability_within_km=_probability_within(mixture, answer, fit),
+        p_outside_candidates=elsewhere,
+        p_not_in_gallery=unsupported,
+        credible_discs=_credible_discs(mixture, answer, fit.radius_levels),
+        credible_regions=_credible_regions(mixture, nodes, fit.region_levels),
         names=_place_names(features, mass),
-        abstained=abstention.signal
+        abstention_reason=_ABSTENTION_REASONS[abstention.signal]
         if abstention_probability is not None and abstention_probability > abstention.above
         else None,
     )
 
 
 def _probability_within(
-    belief: kernels.Mixture, answer: Floats, fit: StratumFit
+    mixture: kernels.Mixture, answer: Floats, fit: StratumFit
 ) -> dict[float, float]:
     """Probability by kilometers: the mass inside, recalibrated in log-odds, non-decreasing."""
-    masses = kernels.masses_within(belief, answer[None], np.array(THRESHOLDS_KM))
+    masses = kernels.masses_within(mixture, answer[None], np.array(THRESHOLDS_KM))
     coefficients = np.array([fit.within[f"{km:g}"] for km in THRESHOLDS_KM])
     log_odds = posteriors.log_odds(masses)
     recalibrated = 1.0 / (1.0 + np.exp(-coefficients[:, 0] - coefficients[:, 1] * log_odds))
@@ -199,27 +219,27 @@ def _probability_within(
 
 
 def _credible_discs(
-    belief: kernels.Mixture, answer: Floats, levels: Mapping[str, float]
+    mixture: kernels.Mixture, answer: Floats, levels: Mapping[str, float]
 ) -> tuple[CredibleDisc, ...]:
     masses = np.minimum(np.array(list(levels.values())), 1.0)
-    radii_m = (1_000.0 * kernels.radius_for_mass_km(belief, answer, masses)).tolist()
+    radii_m = (1_000.0 * kernels.radius_for_mass_km(mixture, answer, masses)).tolist()
     return tuple(
-        CredibleDisc(mass=float(share), radius_m=radius_m)
+        CredibleDisc(probability=float(share), radius_m=radius_m)
         for share, radius_m in zip(levels, radii_m, strict=True)
     )
 
 
 def _credible_regions(
-    belief: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]
+    mixture: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]
 ) -> tuple[CredibleRegion, ...]:
     positions, weights = nodes
-    log_densities = kernels.log_density(belief, positions)
+    log_densities = kernels.log_density(mixture, positions)
     regions = []
     for share, level in levels.items():
-        boxes = hdr.hdr_boxes(belief, kernels.hdr_log_density(log_densities, weights, level))
+        boxes = hdr.hdr_boxes(mixture, kernels.hdr_log_density(log_densities, weights, level))
         regions.append(
             CredibleRegion(
-                share=float(share),
+                probability=float(share),
                 level=min(level, 1.0),
                 area_km2=hdr.area_km2(boxes),
                 boxes=tuple((s, w, n, e) for s, w, n, e in boxes.tolist()),
@@ -241,12 +261,12 @@ def _place_names(features: QueryFeatures, mass: Floats) -> tuple[PlaceName, ...]
 def _neighborhood_similarity(ranked: Sequence[RankedCandidate]) -> float:
     """Mean similarity of candidates and their evidence: one similar image may be by chance."""
     means = [float(np.mean([entry.candidate.score, *entry.similarities])) for entry in ranked]
-    mass = [entry.mass for entry in ranked]
-    return round(float(np.average(means, weights=mass)), _DIGITS)
+    weights = [entry.weight for entry in ranked]
+    return round(float(np.average(means, weights=weights)), _DIGITS)
 
 
 def _gallery_density(ranked: Sequence[RankedCandidate]) -> float:
-    """Mass-weighted number of gallery images per km² around the candidates.
+    """Weighted mean number of gallery images per km² around the candidates.
 
     For each candidate it is the number of evidence photos over the area of the disc that contains
     them. In a sparse gallery all photos are read; in a dense gallery the disc is small.
@@ -254,9 +274,9 @@ def _gallery_density(ranked: Sequence[RankedCandidate]) -> float:
     density = 0.0
     for entry in ranked:
         reach_m = max([_MIN_REACH_M, *(photo.distance_m for photo in entry.evidence)])
-        density += entry.mass * len(entry.evidence) / (np.pi * (reach_m / 1_000.0) ** 2)
+        density += entry.weight * len(entry.evidence) / (np.pi * (reach_m / 1_000.0) ** 2)
     return round(float(density), _DIGITS)
 
 
-def _log_mass(mass: float) -> float:
-    return float(np.log(max(mass, _MIN_MASS)))
+def _log_weight(weight: float) -> float:
+    return float(np.log(max(weight, _MIN_WEIGHT)))

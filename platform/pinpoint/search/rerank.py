@@ -1,6 +1,6 @@
 """The `rerank` ranker: orders candidates by the logits of a trained network.
 
-The logits of a query include a no-match logit. As in every ranker, only candidates share the mass;
+The logits of a query include a no-match logit. As in every ranker, only candidates have a weight;
 the no-match logit is passed on to the decision.
 """
 
@@ -40,37 +40,37 @@ def fetch_candidate_vectors(
 
 
 def order_by_reranker(
-    voted: Sequence[RankedCandidate], candidates: Sequence[Candidate], judgement: RerankOutput
+    voted: Sequence[RankedCandidate], candidates: Sequence[Candidate], reranked: RerankOutput
 ) -> Ranking:
     """Order candidates by the output of a reranker.
 
     Args:
         voted: The candidates with their evidence, from another ranker, in any order.
         candidates: `[K]`, in the order of the reranker's input.
-        judgement: Output of the reranker.
+        reranked: Output of the reranker.
 
     Returns:
-        `[K]` by score, ties by id; masses are the softmax of the scores and sum to 1.
+        `[K]` by logit, ties by id; weights are the softmax of the logits and sum to 1.
     """
     index_by_id: dict[UUID, int] = {entry.id: index for index, entry in enumerate(candidates)}
-    scores = np.array(judgement.scores, dtype=np.float64)
-    exponentials = np.exp(scores - scores.max(initial=-np.inf))
-    masses = (exponentials / exponentials.sum()).tolist()
+    logits = np.array(reranked.logits, dtype=np.float64)
+    exponentials = np.exp(logits - logits.max(initial=-np.inf))
+    weights = (exponentials / exponentials.sum()).tolist()
     order = sorted(
-        voted, key=lambda entry: (-scores[index_by_id[entry.candidate.id]], entry.candidate.id.int)
+        voted, key=lambda entry: (-logits[index_by_id[entry.candidate.id]], entry.candidate.id.int)
     )
-    reranked = []
+    ordered = []
     for entry in order:
         index = index_by_id[entry.candidate.id]
-        attention = tuple(judgement.heard[index].get(photo.id, 0.0) for photo in entry.evidence)
-        reranked.append(
+        attention = tuple(reranked.attention[index].get(photo.id, 0.0) for photo in entry.evidence)
+        ordered.append(
             replace(
                 entry,
-                mass=masses[index],
-                support=min(1.0, sum(attention)),
-                score=judgement.scores[index],
-                refined=judgement.refined[index],
+                weight=weights[index],
+                evidence_share=min(1.0, sum(attention)),
+                rerank_logit=reranked.logits[index],
+                refined_position=reranked.refined_positions[index],
                 attention=attention,
             )
         )
-    return Ranking(ranked=tuple(reranked), ranker=NAME, null_score=judgement.null)
+    return Ranking(ranked=tuple(ordered), ranker=NAME, no_match_logit=reranked.no_match_logit)

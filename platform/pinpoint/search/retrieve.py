@@ -68,7 +68,7 @@ def retrieve_candidates(
     """
     if info.points == 0:
         return (), exclusions
-    kinds = tuple(dict.fromkeys(limits.kinds or SOURCE_KINDS))
+    kinds = tuple(dict.fromkeys(limits.source_kinds or SOURCE_KINDS))
     num_gps = gps_quota(settings, settings.candidates) if gps else 0
     channels = (IMAGE_CHANNEL, GPS_CHANNEL) if num_gps else (IMAGE_CHANNEL,)
     queries = [
@@ -122,7 +122,7 @@ def _to_candidates(
         Candidate(
             id=hit.id,
             source_id=hit.source_id,
-            kind=hit.kind,
+            source_kind=hit.kind,
             point=hit.point,
             captured_at=hit.captured_at,
             group=hit.group,
@@ -251,13 +251,13 @@ def to_index_filter(
     """Convert a caller's search filter to an index filter for one organization."""
     return IndexFilter(
         organization_id=organization_id,
-        kinds=tuple(limits.kinds if kinds is None else kinds),
+        source_kinds=tuple(limits.source_kinds if kinds is None else kinds),
         source_ids=limits.source_ids,
         circle=limits.circle,
         box=limits.box,
         polygon=limits.polygon,
-        since=limits.since,
-        until=limits.until,
+        captured_after=limits.captured_after,
+        captured_before=limits.captured_before,
         exclude_ids=tuple(exclude_ids),
         exclude_groups=tuple(exclude_groups),
     )

@@ -7,14 +7,14 @@ similarity s, standardized to z over the K, so that the scale of the tower does 
     k(d)    = mean over SCALES_M of exp(-d / scale)                     weight by distance
     votes_i = Σ_j w_j k(d_ij)                                           including j = i, k(0) = 1
     boost_i = 1 + EVIDENCE_WEIGHT Σ_e share_e k(d_ie) (exp(min(z_e, Z_MOST) - Z_LEAST) - 1)⁺
-    mass_i  ∝ w_i votes_i boost_i
+    weight_i ∝ w_i votes_i boost_i
 
 where e runs over the evidence near i that is not a candidate itself. z_e is standardized over the
 evidence of its kind; most of it is at wrong positions, so it is a sample of chance similarity.
 share_e is 1 for another kind than the candidate's, otherwise SAME_KIND_SHARE. Evidence that is a
-candidate itself votes once, as a candidate, and counts as support.
+candidate itself votes once, as a candidate, and counts as evidence.
 
-The weight w_i is a factor of the mass. With votes as the only term, a dense street would outvote
+The factor w_i keeps the similarity of the candidate itself in its weight. With votes as the only term, a dense street would outvote
 the one match: on real street faces, answers within 25 m fell from 73 % to 36 % of the queries.
 
 Symbols: K candidates, E pairs of candidate and evidence photo, U evidence photos, D dimensions.
@@ -68,7 +68,7 @@ def rank_by_vote(
     candidates: Sequence[Candidate],
     evidence: Mapping[UUID, Sequence[Evidence]],
 ) -> tuple[RankedCandidate, ...]:
-    """Compute the mass of every candidate.
+    """Compute the weight of every candidate.
 
     Args:
         vector: Query `[D]`.
@@ -76,7 +76,7 @@ def rank_by_vote(
         evidence: Evidence near each candidate, by candidate id.
 
     Returns:
-        `[K]` by mass, ties by score, then id; masses sum to 1. Empty for no candidates.
+        `[K]` by weight, ties by score, then id; weights sum to 1. Empty for no candidates.
     """
     if not candidates:
         return ()
@@ -85,22 +85,22 @@ def rank_by_vote(
     photos = _distinct_photos(near)
     similarity = _compute_similarities(vector, list(photos.values()))
     pairs = _flatten_pairs(voters, near, list(photos), similarity)
-    mass, support = _compute_masses(voters, pairs, list(photos.values()), similarity)
+    weights, evidence_shares = _compute_weights(voters, pairs, list(photos.values()), similarity)
 
     ends = np.cumsum([len(photos_near) for photos_near in near])
     pair_similarities = pairs.similarity.tolist()
     ranked = [
         RankedCandidate(
             candidate=voter,
-            mass=float(mass[i]),
-            support=float(support[i]),
+            weight=float(weights[i]),
+            evidence_share=float(evidence_shares[i]),
             evidence=near[i],
             similarities=tuple(pair_similarities[ends[i] - len(near[i]) : ends[i]]),
         )
         for i, voter in enumerate(voters)
     ]
     # `voters` is sorted by score and id, and sorting is stable.
-    return tuple(sorted(ranked, key=lambda entry: -entry.mass))
+    return tuple(sorted(ranked, key=lambda entry: -entry.weight))
 
 
 def rank_top1(
@@ -108,9 +108,9 @@ def rank_top1(
     candidates: Sequence[Candidate],
     evidence: Mapping[UUID, Sequence[Evidence]],
 ) -> tuple[RankedCandidate, ...]:
-    """The `rank_top1` ranker: the most similar candidate gets all of the mass.
+    """The `rank_top1` ranker: the most similar candidate gets all of the weight.
 
-    It measures retrieval alone. Its regions have no meaning, because all mass is at one point.
+    It measures retrieval alone. Its regions have no meaning, because all weight is at one point.
 
     Args:
         vector: Query `[D]`.
@@ -118,7 +118,7 @@ def rank_top1(
         evidence: Evidence near each candidate, by candidate id; returned, but not used.
 
     Returns:
-        `[K]` by score, ties by id; the first has mass 1. Empty for no candidates.
+        `[K]` by score, ties by id; the first has weight 1. Empty for no candidates.
     """
     ordered = sorted(candidates, key=lambda candidate: (-candidate.score, candidate.id.int))
     near = [tuple(evidence.get(candidate.id, ())) for candidate in ordered]
@@ -128,8 +128,8 @@ def rank_top1(
     return tuple(
         RankedCandidate(
             candidate=candidate,
-            mass=float(rank_index == 0),
-            support=0.0,
+            weight=float(rank_index == 0),
+            evidence_share=0.0,
             evidence=near[rank_index],
             similarities=tuple(similarity_by_photo[photo.id.int] for photo in near[rank_index]),
         )
@@ -180,7 +180,7 @@ def _flatten_pairs(
         ),
         other_kind=np.array(
             [
-                entry.kind != voters[i].kind
+                entry.source_kind != voters[i].source_kind
                 for i, photos_near in enumerate(near)
                 for entry in photos_near
             ],
@@ -190,10 +190,10 @@ def _flatten_pairs(
     )
 
 
-def _compute_masses(
+def _compute_weights(
     voters: Sequence[Candidate], pairs: _Pairs, photos: Sequence[Evidence], similarity: Floats
 ) -> tuple[Floats, Floats]:
-    """Mass and support of every candidate, `[K]` each, by the formula above."""
+    """Weight and evidence share of every candidate, `[K]` each, by the formula above."""
     weights = np.exp(_compute_zscores(np.array([voter.score for voter in voters])) / TEMPERATURE)
     weights /= weights.sum()
     votes = weights * _distance_weight(pairwise_m(lat_lon([voter.point for voter in voters])))
@@ -238,7 +238,7 @@ def _compute_zscores_by_kind(
 ) -> Floats:
     """Similarities standardized within each kind over the `voting` ones; others are 0, `[U]`."""
     zscores = np.zeros(len(photos))
-    kinds = np.array([photo.kind for photo in photos], dtype=object)
+    kinds = np.array([photo.source_kind for photo in photos], dtype=object)
     for kind in sorted(set(kinds.tolist())):
         is_kind = (kinds == kind) & voting
         if is_kind.any():

@@ -101,8 +101,8 @@ def _whole(services: Services, vector: np.ndarray, owner: UUID) -> tuple[str | N
         database=services.database,
         settings=services.settings.search,
     )
-    said: Said = [str(one) for one in (answer.point, *answer.regions, *answer.citations)]
+    said: Said = [str(one) for one in (answer.point, *answer.credible_discs, *answer.citations)]
     for one in answer.ranked:
         near = [str(each.id) for each in one.evidence]
-        said += [str(one.candidate), repr((one.mass, one.support)), *near]
+        said += [str(one.candidate), repr((one.weight, one.evidence_share)), *near]
     return answer.index_build, said if answer.point else []

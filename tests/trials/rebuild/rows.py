@@ -68,7 +68,7 @@ def exact(index: RemoteIndex, loaded: Loaded) -> list[list[tuple[UUID, float]]]:
     """Ids and scores of the best under exact search, among rows that nobody changes."""
     untouched = (
         IndexFilter(organization_id=STILL),
-        IndexFilter(organization_id=CHANGING, kinds=("street",)),
+        IndexFilter(organization_id=CHANGING, source_kinds=("street",)),
     )
     queries = [
         IndexQuery(channel=CHANNEL, vector=vector, filter=where, limit=BEST, exact=True)

@@ -75,7 +75,7 @@ class OneKind:
         return getattr(self._index, name)
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        wanted = [each.filter.kinds == (self._kind,) for each in queries]
+        wanted = [each.filter.source_kinds == (self._kind,) for each in queries]
         found = iter(
             self._index.search([each for each, own in zip(queries, wanted, strict=True) if own])
         )
@@ -108,8 +108,8 @@ def questions(ground: Ground) -> list[TrainingQuery]:
     """Of the role `test` those that ablations ask, in the order of the labels."""
     queries = ground.planet / "queries"
     labeled = read_labels(PROTOCOLS["synthetic"], queries / "labels.csv")
-    own = [each for each in labeled.questions if each.strata["role"] == "test"]
-    kept = some([each.kind or "" for each in own], ground.of_each)
+    own = [each for each in labeled.queries if each.strata["role"] == "test"]
+    kept = some([each.query_kind or "" for each in own], ground.of_each)
     return [TrainingQuery(question=own[row], images=queries / "images") for row in kept]
 
 

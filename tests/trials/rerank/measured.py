@@ -63,7 +63,7 @@ def read_run(ground: Ground, name: str) -> Run:
     return Run(
         of=of,
         files=list(arm.files),
-        truth=arm.truth,
+        truth=arm.ground_truth,
         role=np.array([own["role"] for own in of.strata]),
         kind=np.array([own["kind"] for own in of.strata]),
     )
@@ -158,7 +158,7 @@ class Ablation:
 def read_ablation(ground: Ground) -> Ablation:
     """All searches, whose questions are the same."""
     asked = [each.question for each in questions(ground)]
-    truth = np.array([(one.truth.lat, one.truth.lon) for one in asked])
+    truth = np.array([(one.ground_truth.lat, one.ground_truth.lon) for one in asked])
     off_km = {}
     for search in SEARCHES:
         with np.load(picks_file(ground, search)) as found:
@@ -169,7 +169,7 @@ def read_ablation(ground: Ground) -> Ablation:
                 off_km[search.name, arm] = distances_km(truth[:, None], places, CONVENTION)
     return Ablation(
         off_km=off_km,
-        kind=np.array([one.kind for one in asked]),
+        kind=np.array([one.query_kind for one in asked]),
         clusters=cluster_codes([one.creator for one in asked]),
     )
 
@@ -198,7 +198,7 @@ def kept_promises(run: Run) -> dict[str, Promise]:
 def _promise(of: ArmMetrics, rows: np.ndarray) -> Promise:
     how: dict[str, Any] = {"seed": arm_measures.BOOTSTRAP_SEED, "resamples": arm_measures.RESAMPLES}
     stated = calibration_metrics.reliability_metrics(of, CITY_KM, rows)
-    if stated is None or not of.area_holds:
+    if stated is None or not of.credible_region_covers:
         raise RuntimeError("the answers state no probabilities: is there a calibration?")
     return Promise(
         questions=int(rows.sum()),
@@ -206,7 +206,7 @@ def _promise(of: ArmMetrics, rows: np.ndarray) -> Promise:
         debiased_ece=stated["debiased_ece"],
         held={
             share: bootstrap(held[rows], of.clusters[rows], **how)
-            for share, held in of.area_holds.items()
+            for share, held in of.credible_region_covers.items()
         },
     )
 
@@ -243,7 +243,7 @@ def _doubt(run: Run, shows: np.ndarray, rows: np.ndarray) -> Doubt:
         "… missed by the index": informative & ~reached,
         "supported, shows nothing": covered & ~shows,
     }
-    doubt, withheld = run.of.unsupported, run.of.withheld
+    doubt, withheld = run.of.p_not_in_gallery, run.of.withheld
 
     def auroc(supported: np.ndarray) -> float:
         both = null | supported

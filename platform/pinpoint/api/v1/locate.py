@@ -72,12 +72,12 @@ def locate(
     parameters = forms.form_fields(form, query_parameters.LocateForm)
     data = photo.file.read()
     search_filter = _build_filter(parameters, caller, services)
-    if parameters.over == "places":
+    if parameters.search_space == "coordinates":
         answer = coordinate_pipeline.locate_by_coordinates(
             data,
             file=photo.filename or "photo",
             limits=search_filter,
-            kind=parameters.kind,
+            kind=parameters.query_kind,
             decoder=services.decoder,
             # This search reads no index that would report a model switch, so check for one first.
             encoder=services.encoders.follow(),
@@ -90,7 +90,7 @@ def locate(
                 file=photo.filename or "photo",
                 limits=search_filter,
                 organization_id=caller.organization_id,
-                kind=parameters.kind,
+                kind=parameters.query_kind,
                 decoder=services.decoder,
                 encoder=encoder,
                 index=services.index,
@@ -134,7 +134,7 @@ def similar(
             organization_id=caller.organization_id,
             limit=parameters.limit,
             per_group=parameters.per_group,
-            kind=parameters.kind,
+            kind=parameters.query_kind,
             include_self=parameters.include_self,
             exclude_group=parameters.exclude_group,
             decoder=services.decoder,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from pinpoint.api.forms import parse_json
 from pinpoint.api.problems import list_field_errors
-from pinpoint.api.v1.times import Time
+from pinpoint.api.v1.times import Interval
 from pinpoint.errors import BadRequestError
 from pinpoint.ports import CatalogReader
 from pinpoint.records import Box, Circle, Point, SearchFilter
@@ -35,7 +35,7 @@ class SearchFilterParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kinds: Annotated[
+    source_kinds: Annotated[
         list[Kind],
         BeforeValidator(_split_list),
         Field(
@@ -59,7 +59,8 @@ class SearchFilterParameters(BaseModel):
     bbox: str | None = Field(
         default=None,
         max_length=200,
-        description="west,south,east,north; west > east crosses the antimeridian.",
+        description="Minimum longitude, minimum latitude, maximum longitude, maximum latitude, "
+        "separated by commas. A minimum longitude above the maximum crosses the antimeridian.",
         examples=["2.2,48.8,2.5,48.9"],
     )
     polygon: str | None = Field(
@@ -68,25 +69,25 @@ class SearchFilterParameters(BaseModel):
         description="A GeoJSON Polygon with one ring.",
         examples=['{"type":"Polygon","coordinates":[[[2,48],[3,48],[3,49],[2,48]]]}'],
     )
-    since: Time | None = Field(
+    datetime: Interval | None = Field(
         default=None,
-        description="Captured at or after this time.",
-        examples=["2020-01-01T00:00:00Z"],
+        description="Capture time as in OGC API - Features: a time, or `start/end` with both ends "
+        "included and `..` as an open end. Times are RFC 3339. Images without a time do not match.",
+        examples=["2020-01-01T00:00:00Z/.."],
     )
-    until: Time | None = Field(default=None, description="Captured before this time.")
 
 
 class LocateForm(SearchFilterParameters):
     """Form fields that may accompany a query photo to locate."""
 
-    kind: Kind | None = Field(default=None, description="Kind of the query photo.")
+    query_kind: Kind | None = Field(default=None, description="Kind of the query photo.")
     top: int = Field(
-        default=10, ge=1, le=100, description="Maximum number of candidates or places."
+        default=10, ge=1, le=100, description="Maximum number of candidates or coordinates."
     )
-    over: Literal["gallery", "places"] = Field(
+    search_space: Literal["gallery", "coordinates"] = Field(
         default="gallery",
-        description="Search space. `places` ranks the bundle's own list of places without the "
-        "gallery and without evidence; it supports only the filters circle, bbox and polygon.",
+        description="Search space. `coordinates` ranks the coordinates that the bundle lists, without "
+        "gallery and evidence; it supports only the filters circle, bbox and polygon.",
     )
 
 
@@ -100,7 +101,7 @@ class SimilarForm(SearchFilterParameters):
     per_group: int = Field(
         default=3, ge=1, le=20, description="Maximum number of images per group."
     )
-    kind: Kind | None = Field(default=None, description="Kind of the query photo.")
+    query_kind: Kind | None = Field(default=None, description="Kind of the query photo.")
     include_self: bool = Field(
         default=False, description="With image_id: include the image itself in the hits."
     )
@@ -116,20 +117,15 @@ def to_search_filter(parameters: SearchFilterParameters, catalog: CatalogReader)
         BadRequestError: Fields contradict each other, or a shape is invalid.
         NotFoundError: A source does not exist.
     """
-    if (
-        parameters.since is not None
-        and parameters.until is not None
-        and parameters.since >= parameters.until
-    ):
-        raise BadRequestError("since must be before until")
+    interval = parameters.datetime
     return SearchFilter(
-        kinds=tuple(parameters.kinds),
+        source_kinds=tuple(parameters.source_kinds),
         source_ids=tuple(catalog.source(_name_or_id(name)).id for name in parameters.sources),
         circle=_parse_circle(parameters),
         box=None if parameters.bbox is None else _parse_bbox(parameters.bbox),
         polygon=() if parameters.polygon is None else _parse_polygon(parameters.polygon),
-        since=parameters.since,
-        until=parameters.until,
+        captured_after=None if interval is None else interval.start,
+        captured_before=None if interval is None else interval.before,
     )
 
 
@@ -155,11 +151,13 @@ def _parse_bbox(text: str) -> Box:
         low, high = Point(south, west), Point(north, east)
     except ValueError as error:
         raise BadRequestError(
-            "bbox must be four degrees west,south,east,north; longitude must be within ±180, "
+            "bbox must be min lon,min lat,max lon,max lat in degrees; longitude must be within ±180, "
             "latitude within ±90"
         ) from error
     if low.lat > high.lat:
-        raise BadRequestError("bbox must be west,south,east,north with south <= north")
+        raise BadRequestError(
+            "bbox must be min lon,min lat,max lon,max lat with min lat <= max lat"
+        )
     return Box(south=low.lat, west=low.lon, north=high.lat, east=high.lon)
 
 
@@ -178,7 +176,9 @@ def _parse_polygon(text: str) -> tuple[Point, ...]:
     if len(set(ring)) < 3:
         raise BadRequestError("polygon must have at least three different corners")
     if any(abs(a.lon - b.lon) > 180 for a, b in itertools.pairwise(ring)):
-        raise BadRequestError("polygon may not cross the antimeridian; use bbox with west > east")
+        raise BadRequestError(
+            "polygon may not cross the antimeridian; use bbox with min lon > max lon"
+        )
     return ring
 
 

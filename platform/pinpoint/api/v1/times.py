@@ -1,14 +1,21 @@
-"""Times in requests: ISO 8601 text with a time zone, within the UTC calendar."""
+"""Times in requests: ISO 8601 text with a time zone, and time intervals of OGC APIs."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, WithJsonSchema
 
 _ISO_PREFIX: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
+_RFC_3339: Final = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
+_OPEN_ENDS: Final = ("..", "")
+_RESOLUTION: Final = timedelta(microseconds=1)
+"""Resolution of all stores. A closed end is stored as an open end that is one step later."""
 
 
 def _check_text(value: Any) -> Any:
@@ -20,12 +27,74 @@ def _check_text(value: Any) -> Any:
     return value
 
 
-def _check_calendar(value: datetime) -> datetime:
+def _to_utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
     except OverflowError:
         raise ValueError("in UTC the time is outside of the years 1 to 9999") from None
 
 
-Time = Annotated[AwareDatetime, BeforeValidator(_check_text), AfterValidator(_check_calendar)]
+Time = Annotated[AwareDatetime, BeforeValidator(_check_text), AfterValidator(_to_utc)]
 """A time in UTC that all components can store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeInterval:
+    """A half-open interval: `start <= time < before`; None is an open end. Both are in UTC."""
+
+    start: datetime | None
+    before: datetime | None
+
+
+def parse_interval(text: str) -> TimeInterval:
+    """Parse the parameter `datetime` of OGC API - Features (17-069r4, 7.15.4).
+
+    Args:
+        text: A time, or two times with `/` between them. Times are RFC 3339, such as
+            `2026-05-01T12:00:00Z`. `..`, or no text, is an open end. Both ends are included.
+
+    Raises:
+        ValueError: The text is not such an interval, or its end is before its start.
+    """
+    bounds = text.strip().split("/")
+    if len(bounds) > 2:
+        raise ValueError("an interval has one `/`: start/end")
+    if all(bound in _OPEN_ENDS for bound in bounds):
+        raise ValueError("an interval needs a start or an end: start/end, start/.. or ../end")
+    start, end = (
+        None if bound in _OPEN_ENDS else _parse_rfc_3339(bound) for bound in (bounds[0], bounds[-1])
+    )
+    if start is not None and end is not None and end < start:
+        raise ValueError("the end of an interval must not be before its start")
+    return TimeInterval(start=start, before=None if end is None else _next_instant(end))
+
+
+def _parse_rfc_3339(text: str) -> datetime:
+    if not _RFC_3339.fullmatch(text):
+        raise ValueError(
+            f"{text[:40]!r} is not a time of RFC 3339 with seconds and time zone, such as "
+            "2026-05-01T12:00:00Z"
+        )
+    try:
+        time = datetime.fromisoformat(text.upper())
+    except ValueError as error:
+        raise ValueError(f"{text[:40]!r} is not a time: {error}") from error
+    return _to_utc(time)
+
+
+def _next_instant(time: datetime) -> datetime | None:
+    """The first time after `time`; None after the last time of the calendar."""
+    try:
+        return time + _RESOLUTION
+    except OverflowError:
+        return None
+
+
+def _parse_field(value: Any) -> Any:
+    return parse_interval(value) if isinstance(value, str) else value
+
+
+Interval = Annotated[
+    TimeInterval, BeforeValidator(_parse_field), WithJsonSchema({"type": "string"})
+]
+"""A form field with a time interval."""

@@ -121,7 +121,7 @@ def fit_calibration(
         search={
             k: v for k, v in run["settings"]["search"].items() if k not in _SETTINGS_WITHOUT_EFFECT
         },
-        kinds=tuple(run["settings"]["kinds"]),
+        kinds=tuple(run["settings"]["source_kinds"]),
         data=_describe_data(run, arm, all_queries),
         authors=authors,
         license=license or protocol.license,
@@ -150,15 +150,15 @@ def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> Cal
             or row["strata"].get("role", CALIBRATION_ROLES[0]) not in CALIBRATION_ROLES
         ):
             continue
-        if "asked" not in answer or set(answer["asked"] or _FEATURE_NAMES) != _FEATURE_NAMES:
+        if "features" not in answer or set(answer["features"] or _FEATURE_NAMES) != _FEATURE_NAMES:
             raise BadRequestError(
                 f"{folder} was made by an earlier version: evaluate again in a new folder"
             )
-        if answer["asked"] is not None:
-            answered.append((read_decision_features(answer["asked"]), row))
-    if rows < run["labels"]["asked"]:
+        if answer["features"] is not None:
+            answered.append((read_decision_features(answer["features"]), row))
+    if rows < run["labels"]["evaluated"]:
         raise BadRequestError(
-            f"{folder} has {rows} of {run['labels']['asked']} rows: finish the run first"
+            f"{folder} has {rows} of {run['labels']['evaluated']} rows: finish the run first"
         )
     if not answered:
         raise BadRequestError(

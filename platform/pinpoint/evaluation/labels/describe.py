@@ -15,10 +15,10 @@ def describe_labels(labeled: LabeledQueries) -> dict[str, object]:
     coordinate are not independent observations.
 
     Returns:
-        `rows` = `questions` + the sum of `dropped`. Ranges are `[minimum, maximum]` degrees, None
+        `rows` = `queries` + the sum of `dropped`. Ranges are `[minimum, maximum]` degrees, None
         without queries. Shares are fractions of the queries, in [0, 1].
     """
-    protocol, queries = labeled.protocol, labeled.questions
+    protocol, queries = labeled.protocol, labeled.queries
     return {
         "protocol": protocol.name,
         "title": protocol.title,
@@ -28,14 +28,14 @@ def describe_labels(labeled: LabeledQueries) -> dict[str, object]:
         "expected_rows": protocol.denominator,
         "released_images": protocol.released,
         "rows": labeled.rows,
-        "questions": len(queries),
+        "queries": len(queries),
         "dropped": dict(labeled.dropped),
-        "latitude_deg": _value_range(query.truth.lat for query in queries),
-        "longitude_deg": _value_range(query.truth.lon for query in queries),
+        "latitude_deg": _value_range(query.ground_truth.lat for query in queries),
+        "longitude_deg": _value_range(query.ground_truth.lon for query in queries),
         "authors": _group_counts(query.creator for query in queries),
         "sequences": _group_counts(query.sequence for query in queries),
         "coordinates": _coordinate_counts(queries),
-        "kinds": _value_counts(query.kind for query in queries),
+        "query_kinds": _value_counts(query.query_kind for query in queries),
         "areas": {level: _area_counts(queries, level) for level in protocol.areas},
         "strata": _strata_counts(queries),
         "notes": list(labeled.notes),
@@ -56,7 +56,7 @@ def _group_counts(names: Iterable[str | None]) -> dict[str, int]:
 
 def _coordinate_counts(queries: Sequence[LabeledQuery]) -> dict[str, float | int]:
     """Number of distinct coordinates, and of photos that share their exact coordinate."""
-    counts = Counter(query.truth for query in queries)
+    counts = Counter(query.ground_truth for query in queries)
     sharing = sum(count for count in counts.values() if count > 1)
     return {
         "different": len(counts),

@@ -51,10 +51,10 @@ class LabeledQuery:
 
     file: str
     """Path relative to the folder of images, with `/`."""
-    truth: Point
+    ground_truth: Point
     creator: str | None
     sequence: str | None
-    kind: SourceKind | None
+    query_kind: SourceKind | None
     areas: Mapping[str, str | None]
     """Label of every level that the protocol evaluates; None if the release has no label."""
     strata: Mapping[str, str]
@@ -62,10 +62,10 @@ class LabeledQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabeledQueries:
-    """A labeled set as read; `rows` is the sum of `questions` and `dropped`."""
+    """A labeled set as read; `rows` is the sum of `queries` and `dropped`."""
 
     protocol: Protocol
-    questions: tuple[LabeledQuery, ...]
+    queries: tuple[LabeledQuery, ...]
     rows: int
     dropped: Mapping[str, int]
     """Reason, a key of `DROP_REASONS` → rows."""
@@ -113,7 +113,7 @@ def read_labels(
     usable, strata_notes = _drop_wide_strata(tuple(queries.values()))
     return LabeledQueries(
         protocol=protocol,
-        questions=usable,
+        queries=usable,
         rows=rows,
         dropped=dict(sorted(dropped.items())),
         notes=(
@@ -128,7 +128,7 @@ def read_labels(
 
 def find_missing_query_files(labeled: LabeledQueries, folder: Path) -> tuple[str, ...]:
     """Query files that are not regular files below the folder, in the order of the labels."""
-    return tuple(q.file for q in labeled.questions if not (folder / q.file).is_file())
+    return tuple(q.file for q in labeled.queries if not (folder / q.file).is_file())
 
 
 def _read_position(
@@ -158,10 +158,10 @@ def _build_query(
     strata = {name: _clean_cell(name, read(row)) for name, read in layout.strata.items()}
     return LabeledQuery(
         file=file,
-        truth=Point(lat, lon),
+        ground_truth=Point(lat, lon),
         creator=intern(creator_match[1]) if creator_match else texts.get("creator"),
         sequence=texts.get("sequence"),
-        kind=texts.get("kind"),
+        query_kind=texts.get("kind"),
         areas={level: texts.get(level) for level in protocol.areas},
         strata={intern(name): value for name, value in strata.items() if value is not None},
     )
@@ -203,7 +203,7 @@ def _normalize_file_name(name: str) -> str:
 
 def _reject_repeated(query: LabeledQuery, earlier: LabeledQuery | None) -> None:
     if earlier is not None:
-        same = earlier.truth == query.truth
+        same = earlier.ground_truth == query.ground_truth
         raise RejectedFileError("duplicate" if same else "contradiction", query.file)
 
 

@@ -44,15 +44,16 @@ class ArmMetrics:
     error_km: Floats
     best_km: Mapping[int, Floats]
     """Error of the best of the first candidates, by number of candidates."""
-    mass_within: Mapping[float, Floats] | None
-    """Share of the mass by distance from the answer in km; None if the ranker states none."""
+    probability_within_km: Mapping[float, Floats] | None
+    """Stated probability by distance from the answer in km, or the share of the weights of an
+    uncalibrated answer; None if the ranker states none."""
     radii_km: Mapping[str, Floats]
-    area_holds: Mapping[str, Floats]
-    """Whether the highest-density region contains the ground truth, by its share; NaN if none."""
-    area_km2: Mapping[str, Floats]
+    credible_region_covers: Mapping[str, Floats]
+    """1 if the credible region contains the ground truth, else 0; by its probability; NaN if none."""
+    credible_region_km2: Mapping[str, Floats]
     withheld: Flags
     """Whether the answer was withheld (abstention)."""
-    unsupported: Floats
+    p_not_in_gallery: Floats
     """Stated probability that the gallery does not cover the place; NaN if not stated."""
     calibrated: bool
     labels: Mapping[str, Sequence[str | None]]
@@ -80,9 +81,9 @@ def compute_metrics(
         chosen: Mask `[N]` over the arm's queries; selects a subset of readable photos.
     """
     rows = np.flatnonzero(arm.read if chosen is None else chosen).tolist()
-    truth, answers = arm.truth[rows], arm.answers[rows]
+    ground_truth, answers = arm.ground_truth[rows], arm.answers[rows]
     candidates = arm.candidates[rows]
-    distances = distances_km(truth[:, None, :], candidates, convention)
+    distances = distances_km(ground_truth[:, None, :], candidates, convention)
     width = candidates.shape[1]
     areas = [arm.areas[row] for row in rows]
     levels = [
@@ -94,17 +95,23 @@ def compute_metrics(
     return ArmMetrics(
         convention=convention,
         clusters=cluster_codes([arm.creators[row] for row in rows]),
-        error_km=distances_km(truth, answers, convention),
+        error_km=distances_km(ground_truth, answers, convention),
         best_km={depth: oracle_km(distances, min(depth, width)) for depth in depths},
-        mass_within=(
-            {km: arm.within[f"{km:g}"][rows] for km in CONFIDENCE_RADII_KM}
-            if arm.within
-            else _mass_within(answers, candidates, arm.masses[rows])
+        probability_within_km=(
+            {km: arm.probability_within_km[f"{km:g}"][rows] for km in CONFIDENCE_RADII_KM}
+            if arm.probability_within_km
+            else _weight_within(answers, candidates, arm.weights[rows])
         ),
-        area_holds={share: inside[rows] for share, inside in arm.area_holds.items()},
-        area_km2={share: sizes[rows] for share, sizes in arm.area_km2.items()},
-        withheld=np.array([arm.abstained[row] is not None for row in rows], dtype=np.bool_),
-        unsupported=arm.unsupported[rows],
+        credible_region_covers={
+            share: inside[rows] for share, inside in arm.credible_region_covers.items()
+        },
+        credible_region_km2={
+            share: sizes[rows] for share, sizes in arm.credible_region_km2.items()
+        },
+        withheld=np.array(
+            [arm.abstention_reasons[row] is not None for row in rows], dtype=np.bool_
+        ),
+        p_not_in_gallery=arm.p_not_in_gallery[rows],
         radii_km={share: radii[rows] / 1000.0 for share, radii in arm.radii_m.items()},
         calibrated=bool(arm.calibrated[rows].any()),
         labels={level: [row_areas[level] for row_areas in areas] for level in levels},
@@ -139,9 +146,9 @@ def summarize_metrics(metrics: ArmMetrics, rows: Flags, *, brief: bool = False) 
             geoscores(error_km, rounded=metrics.convention.rounded), clusters
         ),
     }
-    if metrics.area_holds:
-        result["densest"] = {
-            share: hdr_coverage(metrics, share, rows) for share in metrics.area_holds
+    if metrics.credible_region_covers:
+        result["credible_regions"] = {
+            share: hdr_coverage(metrics, share, rows) for share in metrics.credible_region_covers
         }
     if brief:
         return result
@@ -152,14 +159,16 @@ def summarize_metrics(metrics: ArmMetrics, rows: Flags, *, brief: bool = False) 
             error_km[answered], clusters[answered], "median"
         ),
         "areas": {level: _area_metrics(metrics, level, rows) for level in metrics.labels},
-        "regions": {share: _disc_coverage(metrics, share, rows) for share in metrics.radii_km},
+        "credible_discs": {
+            share: _disc_coverage(metrics, share, rows) for share in metrics.radii_km
+        },
         "abstention": calibration_metrics.abstention_metrics(metrics, rows)
-        if metrics.area_holds
+        if metrics.credible_region_covers
         else None,
         "recall_versus_area": _recall_versus_area(error_km),
         "confidence": None
-        if metrics.mass_within is None
-        else calibration_metrics.confidence_metrics(metrics, metrics.mass_within, rows),
+        if metrics.probability_within_km is None
+        else calibration_metrics.confidence_metrics(metrics, metrics.probability_within_km, rows),
     }
 
 
@@ -171,7 +180,10 @@ def hits(metrics: ArmMetrics, threshold_km: float, depth: int | None = None) -> 
 
 def hdr_coverage(metrics: ArmMetrics, share: str, rows: Flags) -> dict[str, Any]:
     """Coverage of the ground truth by the highest-density region of a share; its median area."""
-    inside, sizes = metrics.area_holds[share][rows], metrics.area_km2[share][rows]
+    inside, sizes = (
+        metrics.credible_region_covers[share][rows],
+        metrics.credible_region_km2[share][rows],
+    )
     stated = ~np.isnan(inside)
     return {
         "stated_share": float(share),
@@ -201,7 +213,7 @@ def stratum_mask(metrics: ArmMetrics, name: str, value: str) -> Flags:
 
 def _with_calibration_stratum(arm: Arm, row: int) -> Mapping[str, str]:
     """Strata of a query, with the stratum of the calibration added."""
-    stratum = arm.calibration_stratum[row]
+    stratum = arm.calibration_groups[row]
     return arm.strata[row] if stratum is None else {**arm.strata[row], "calibration": stratum}
 
 
@@ -269,19 +281,19 @@ def _recall_versus_area(error_km: Floats) -> dict[str, float]:
     return {f"{area:g}": share for area, share in zip(AREAS_KM2, shares.tolist(), strict=True)}
 
 
-def _mass_within(
-    answers: Floats, candidates: Floats, masses: Floats
+def _weight_within(
+    answers: Floats, candidates: Floats, weights: Floats
 ) -> Mapping[float, Floats] | None:
-    """Share of the candidates' mass by distance from the answer in km: `[N]` each.
+    """Share of the candidates' weights by distance from the answer in km: `[N]` each.
 
-    None if every answer puts all its mass on one candidate: such a ranker states no confidence.
+    None if every answer puts all its weight on one candidate: such a ranker states no confidence.
     """
     answered = ~np.isnan(answers[:, 0])
-    if not answered.any() or bool((np.nanmax(masses[answered], axis=1) >= 1.0).all()):
+    if not answered.any() or bool((np.nanmax(weights[answered], axis=1) >= 1.0).all()):
         return None
     distances = distances_km(answers[answered][:, None, :], candidates[answered], "haversine-6371")
     shares = {threshold_km: np.full(len(answered), np.nan) for threshold_km in CONFIDENCE_RADII_KM}
     for threshold_km, share in shares.items():
-        near = np.where(distances <= threshold_km, masses[answered], 0.0).sum(axis=1)
-        share[answered] = np.minimum(near, 1.0)  # sums of masses may exceed 1 by rounding
+        near = np.where(distances <= threshold_km, weights[answered], 0.0).sum(axis=1)
+        share[answered] = np.minimum(near, 1.0)  # sums of weights may exceed 1 by rounding
     return shares

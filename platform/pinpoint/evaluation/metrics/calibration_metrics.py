@@ -24,12 +24,12 @@ _CITY_KM: Final = 25.0
 def reliability_metrics(
     metrics: ArmMetrics, threshold_km: float, rows: Flags
 ) -> dict[str, Any] | None:
-    """Reliability bins of the mass within a threshold; None if the ranker states no mass."""
-    if metrics.mass_within is None:
+    """Reliability bins of the confidence within a threshold; None if the ranker states none."""
+    if metrics.probability_within_km is None:
         return None
     correct = within(metrics.error_km[rows], threshold_km, metrics.convention)
     reliability = compute_reliability(
-        metrics.mass_within[threshold_km][rows], correct, metrics.clusters[rows]
+        metrics.probability_within_km[threshold_km][rows], correct, metrics.clusters[rows]
     )
     return {
         "ece": reliability.ece,
@@ -47,26 +47,28 @@ def reliability_metrics(
 
 
 def confidence_metrics(
-    metrics: ArmMetrics, mass_within: Mapping[float, Floats], rows: Flags
+    metrics: ArmMetrics, confidences: Mapping[float, Floats], rows: Flags
 ) -> dict[str, Any]:
-    """Metrics of the mass near the answer as a confidence, by threshold in km."""
+    """Metrics of the probability near the answer as a confidence, by threshold in km."""
     result: dict[str, Any] = {}
-    for threshold_km, mass in mass_within.items():
+    for threshold_km, confidence in confidences.items():
         correct = within(metrics.error_km[rows], threshold_km, metrics.convention)
         result[f"{threshold_km:g}"] = {
             "reliability": reliability_metrics(metrics, threshold_km, rows),
-            "auroc_right": abstention_auroc(mass[rows], correct),
-            "aurc": risk_curve(mass[rows], (~correct).astype(np.float64)).aurc,
+            "auroc_right": abstention_auroc(confidence[rows], correct),
+            "aurc": risk_curve(confidence[rows], (~correct).astype(np.float64)).aurc,
         }
         covered = _covered_rows(metrics, rows)
         if covered is not None:
-            result[f"{threshold_km:g}"]["auroc_covered"] = abstention_auroc(mass[rows], covered)
+            result[f"{threshold_km:g}"]["auroc_covered"] = abstention_auroc(
+                confidence[rows], covered
+            )
     return result
 
 
 def abstention_metrics(metrics: ArmMetrics, rows: Flags) -> dict[str, Any]:
     """Abstention rates, overall and separately for photos labeled as covered and uncovered."""
-    withheld, unsupported = metrics.withheld[rows], metrics.unsupported[rows]
+    withheld, p_not_in_gallery = metrics.withheld[rows], metrics.p_not_in_gallery[rows]
     correct = within(metrics.error_km[rows], _CITY_KM, metrics.convention)
     result: dict[str, Any] = {
         "withheld": float(withheld.mean()),
@@ -77,7 +79,7 @@ def abstention_metrics(metrics: ArmMetrics, rows: Flags) -> dict[str, Any]:
     if covered is not None:
         result["withheld_of_covered"] = float(withheld[covered].mean())
         result["withheld_of_uncovered"] = float(withheld[~covered].mean())
-        result["auroc_uncovered"] = abstention_auroc(unsupported, ~covered)
+        result["auroc_uncovered"] = abstention_auroc(p_not_in_gallery, ~covered)
     return result
 
 

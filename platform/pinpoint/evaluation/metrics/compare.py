@@ -86,7 +86,7 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
 
 def _describe_labels(run: Mapping[str, Any]) -> str:
     labels = run["labels"]
-    return f"{run['protocol']}, {labels['asked']} queries, labels {labels['digest']}"
+    return f"{run['protocol']}, {labels['evaluated']} queries, labels {labels['digest']}"
 
 
 def _compute_paired_metrics(

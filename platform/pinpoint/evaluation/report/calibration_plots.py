@@ -42,10 +42,12 @@ _AREA_LIMITS_KM2: Final = (1e-1, 5.1e8)
 def draw_calibration_plots(arm_metrics: Mapping[str, ArmMetrics]) -> dict[str, Figure]:
     """Figures by file name; figures whose values no arm states are omitted."""
     drawn = {}
-    if any(metrics.mass_within is not None for metrics in arm_metrics.values()):
+    if any(metrics.probability_within_km is not None for metrics in arm_metrics.values()):
         drawn[RELIABILITY_FILE] = _draw_reliability(arm_metrics)
         drawn[RISK_COVERAGE_FILE] = _draw_risk(arm_metrics)
-    stating = {name: metrics for name, metrics in arm_metrics.items() if metrics.area_holds}
+    stating = {
+        name: metrics for name, metrics in arm_metrics.items() if metrics.credible_region_covers
+    }
     if stating:
         drawn[RECALL_AREA_FILE] = _draw_recall_area(stating)
     return drawn
@@ -76,7 +78,7 @@ def _draw_arm_reliability(
     curve_axes: Axes, histogram_axes: Axes, name: str, metrics: ArmMetrics, km: float
 ) -> None:
     reliability = calibration_metrics.reliability_metrics(metrics, km, _all_rows(metrics))
-    if reliability is None or metrics.mass_within is None:
+    if reliability is None or metrics.probability_within_km is None:
         return
     ece = _format_three(reliability["debiased_ece"])
     label = f"{ARM_TITLES[name]}\ndebiased ECE {ece}, n = {reliability['stated']:,}"
@@ -89,7 +91,7 @@ def _draw_arm_reliability(
         color=ARM_COLORS[name],
         label=label,
     )
-    stated = metrics.mass_within[km]
+    stated = metrics.probability_within_km[km]
     edges = np.linspace(0.0, 1.0, _HISTOGRAM_BINS + 1).tolist()
     histogram_axes.hist(
         stated[~np.isnan(stated)], bins=edges, histtype="step", color=ARM_COLORS[name]
@@ -101,7 +103,7 @@ def _draw_recall_area(arm_metrics: Mapping[str, ArmMetrics]) -> Figure:
     figure = new_figure(6.2 * len(arm_metrics), 5.2)
     row = figure.subplots(1, len(arm_metrics), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (name, metrics) in zip(row, arm_metrics.items(), strict=True):
-        for share in metrics.area_holds:
+        for share in metrics.credible_region_covers:
             axes.axhline(float(share), color="0.7", linewidth=0.8, linestyle=":")
             axes.text(
                 _AREA_LIMITS_KM2[0],
@@ -124,7 +126,9 @@ def _draw_kind_recall_area(
     axes: Axes, metrics: ArmMetrics, kind: str, rows: Flags, index: int
 ) -> None:
     color = PALETTE[index % len(PALETTE)]
-    regions = [arm_measures.hdr_coverage(metrics, share, rows) for share in metrics.area_holds]
+    regions = [
+        arm_measures.hdr_coverage(metrics, share, rows) for share in metrics.credible_region_covers
+    ]
     coverage = np.array([region["coverage"]["value"] for region in regions])
     bounds = np.array(
         [(region["coverage"]["low"], region["coverage"]["high"]) for region in regions]
@@ -150,15 +154,15 @@ def _draw_risk(arm_metrics: Mapping[str, ArmMetrics]) -> Figure:
     figure = new_figure(7, 5)
     axes = figure.subplots()
     for name, metrics in arm_metrics.items():
-        if metrics.mass_within is None:
+        if metrics.probability_within_km is None:
             continue
         errors = 1.0 - arm_measures.hits(metrics, _CITY_KM)
-        curve = risk_curve(metrics.mass_within[_CITY_KM], errors)
+        curve = risk_curve(metrics.probability_within_km[_CITY_KM], errors)
         label = f"{ARM_TITLES[name]}, AURC {_format_three(curve.aurc)}, n = {curve.rows:,}"
         axes.plot(curve.coverage, curve.risk, color=ARM_COLORS[name], label=label)
         abstention = (
             calibration_metrics.abstention_metrics(metrics, _all_rows(metrics))
-            if metrics.area_holds
+            if metrics.credible_region_covers
             else None
         )
         if abstention is not None and abstention["right_of_answered"] is not None:
@@ -196,9 +200,9 @@ def _all_rows(metrics: ArmMetrics) -> Flags:
 
 
 def _confidence_noun(arm_metrics: Mapping[str, ArmMetrics]) -> str:
-    """Name of the stated value: calibration turns a share of the mass into a probability."""
+    """Name of the stated value: calibration turns a share of the weights into a probability."""
     calibrated = any(metrics.calibrated for metrics in arm_metrics.values())
-    return "probability" if calibrated else "mass (uncalibrated)"
+    return "probability" if calibrated else "weight (uncalibrated)"
 
 
 def _format_three(value: Any) -> str:

@@ -17,7 +17,7 @@ from pinpoint.evaluation.report.cells import (
 def calibration_section(report: Mapping[str, Any]) -> list[str]:
     """Stated regions and probabilities compared with the ground truth."""
     return [
-        "## Stated regions and masses",
+        "## Stated regions and probabilities",
         _disc_table(report),
         *_hdr_tables(report),
         *_confidence_section(report),
@@ -36,13 +36,13 @@ def _disc_table(report: Mapping[str, Any]) -> str:
             region["stated"],
         )
         for name, arm in report["arms"].items()
-        for region in arm["all"]["regions"].values()
+        for region in arm["all"]["credible_discs"].values()
     ]
     columns = (
         "arm",
         "region",
         "status",
-        "contains the truth %",
+        "contains the ground truth %",
         "median radius km",
         "stated",
     )
@@ -55,7 +55,7 @@ def _hdr_tables(report: Mapping[str, Any]) -> list[str]:
     for name, arm in report["arms"].items():
         parts = {"all": arm["all"], **arm["strata"].get("calibration", {})}
         for part, figures in parts.items():
-            for region in figures.get("densest", {}).values():
+            for region in figures.get("credible_regions", {}).values():
                 title = f"{100 * region['stated_share']:.0f} %"
                 coverage = format_interval(region["coverage"])
                 rows.append(
@@ -72,9 +72,9 @@ def _hdr_tables(report: Mapping[str, Any]) -> list[str]:
         return []
     columns = (
         "arm",
-        "stratum",
-        "highest-density region",
-        "contains the truth %",
+        "calibration group",
+        "credible region",
+        "contains the ground truth %",
         "median km²",
         "stated",
     )
@@ -98,10 +98,18 @@ def _confidence_section(report: Mapping[str, Any]) -> list[str]:
                 )
             )
     if not rows:
-        return ["No confidence is stated: the ranker puts all mass on one candidate."]
-    columns = ("arm", "mass within", "ECE", "debiased ECE", "AUROC right", "AUROC covered", "AURC")
+        return ["No confidence is stated: the ranker puts all weight on one candidate."]
+    columns = (
+        "arm",
+        "probability within",
+        "ECE",
+        "debiased ECE",
+        "AUROC right",
+        "AUROC covered",
+        "AURC",
+    )
     text = (
-        "Confidence is the share of the mass within this distance of the answer, or the stated "
+        "Confidence is the share of the weights within this distance of the answer, or the stated "
         "probability if the answer is calibrated. An answer is right if its error is below this "
         "distance."
     )

@@ -123,7 +123,7 @@ def _draw_error_map(arms: Mapping[str, Arm], arm_metrics: Mapping[str, ArmMetric
     for axes, (name, arm) in zip(
         figure.subplots(len(arms), 1, squeeze=False)[:, 0], arms.items(), strict=True
     ):
-        truth, error_km = arm.truth[arm.read], arm_metrics[name].error_km
+        truth, error_km = arm.ground_truth[arm.read], arm_metrics[name].error_km
         unanswered = np.isnan(error_km)
         # Largest errors last, so that correct answers do not hide them.
         order = np.argsort(error_km[~unanswered])
@@ -157,7 +157,7 @@ def _draw_worst(arm: Arm, metrics: ArmMetrics, load_photo: LoadPhoto) -> Figure:
         _draw_photo(axes, load_photo(arm.files[row]))
         lines = (
             _shorten_name(arm.files[row]),
-            f"truth {_format_degrees(arm.truth[row])}",
+            f"truth {_format_degrees(arm.ground_truth[row])}",
             f"answer {_format_degrees(arm.answers[row])}",
             f"{metrics.error_km[index]:,.1f} km"
             + (", placeholder" if metrics.placeholder[index] else ""),

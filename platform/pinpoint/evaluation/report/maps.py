@@ -37,7 +37,7 @@ _TRUTH_STYLE: Final[dict[str, Any]] = {
 class MapAnswer:
     """Ground truth and answer of one photo."""
 
-    truth: Point
+    ground_truth: Point
     answer: Point | None
     """None if there was no answer."""
     inside: bool
@@ -79,11 +79,11 @@ def draw_answers(path: Path, photos: Sequence[MapAnswer], title: str, caption: s
 
 
 def _draw_photo(axes: Axes, number: int, photo: MapAnswer) -> None:
-    position = (photo.truth.lon, photo.truth.lat)
+    position = (photo.ground_truth.lon, photo.ground_truth.lat)
     axes.plot(*position, **_TRUTH_STYLE)
     # Numbers alternate between four sides so that neighbors do not overlap, and stay on the map.
-    right = photo.truth.lon < -_LABEL_EDGE_DEG or (
-        number % 2 == 1 and photo.truth.lon < _LABEL_EDGE_DEG
+    right = photo.ground_truth.lon < -_LABEL_EDGE_DEG or (
+        number % 2 == 1 and photo.ground_truth.lon < _LABEL_EDGE_DEG
     )
     up = number // 2 % 2 == 0
     axes.annotate(
@@ -98,7 +98,7 @@ def _draw_photo(axes: Axes, number: int, photo: MapAnswer) -> None:
     if photo.answer is None:
         return
     color = _COLORS[photo.inside]
-    arc = great_circle(*lat_lon([photo.answer, photo.truth]))
+    arc = great_circle(*lat_lon([photo.answer, photo.ground_truth]))
     for offset_deg in _WRAP_OFFSETS_DEG:
         # Arcs that leave the map on one side continue on the other.
         axes.plot(arc[:, 1] + offset_deg, arc[:, 0], color=color, linewidth=1.2)

@@ -57,7 +57,7 @@ def _run_table(report: Mapping[str, Any]) -> str:
         ("gallery images", gallery["images"]),
         ("ranker", settings["ranker"]),
         ("candidates", settings["search"]["candidates"]),
-        ("filtered by", ", ".join([*settings["kinds"], *settings["sources"]]) or "nothing"),
+        ("filtered by", ", ".join([*settings["source_kinds"], *settings["sources"]]) or "nothing"),
         ("excluded in the arm with exclusions", ", ".join(settings["exclude"]) or "no such arm"),
     ]
     if planet is not None:
@@ -71,8 +71,8 @@ def _counts_table(counts: Mapping[str, Any]) -> str:
         ("rows of the release", counts["expected_rows"]),
         ("rows of labels read", counts["rows"]),
         *((f"– dropped: {DROP_REASONS.get(why, why)}", n) for why, n in counts["dropped"].items()),
-        ("labeled photos", counts["questions"]),
-        ("evaluated", counts["asked"]),
+        ("labeled photos", counts["queries"]),
+        ("evaluated", counts["evaluated"]),
         ("– image missing", counts["missing_image"]),
         *((f"– image unreadable: {why}", n) for why, n in counts["unreadable_image"].items()),
         ("readable", counts["read"]),
@@ -99,7 +99,7 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
         title = ARM_TITLES[name]
         rows.append(_accuracy_row(title, arm["all"]))
         accuracy_of_all = arm["all"]["accuracy_of_labeled"]
-        num_evaluated = report["counts"]["asked"]
+        num_evaluated = report["counts"]["evaluated"]
         rows.append(
             [
                 f"{title}, of all evaluated",

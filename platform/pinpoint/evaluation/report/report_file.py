@@ -111,7 +111,7 @@ def replace_non_finite(value: Any) -> Any:
 
 
 def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
-    """All denominators: rows = dropped + questions; asked = read + missing + unreadable."""
+    """All denominators: rows = dropped + queries; evaluated = read + missing + unreadable."""
     protocol, labels = PROTOCOLS[run["protocol"]], run["labels"]
     problems = Counter(problem for problem in arm.problems if problem is not None)
     missing = problems.pop(MISSING_FILE, 0)
@@ -120,8 +120,8 @@ def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
         "released_images": protocol.released,
         "rows": labels["rows"],
         "dropped": labels["dropped"],
-        "questions": labels["questions"],
-        "asked": labels["asked"],
+        "queries": labels["queries"],
+        "evaluated": labels["evaluated"],
         "missing_image": missing,
         "unreadable_image": dict(sorted(problems.items())),
         "read": int(arm.read.sum()),
@@ -215,7 +215,7 @@ def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: ArmMe
     notes = [*run["labels"]["notes"], f"License of the set: {protocol.license}."]
     if _is_synthetic(run):
         notes.insert(0, PLANET_NOTE)
-    num_evaluated, num_labeled = run["labels"]["asked"], run["labels"]["questions"]
+    num_evaluated, num_labeled = run["labels"]["evaluated"], run["labels"]["queries"]
     if num_evaluated < num_labeled:
         filters = ", ".join(f"{name} = {value}" for name, value in run["labels"]["only"].items())
         notes.append(
@@ -227,7 +227,7 @@ def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: ArmMe
         notes.append(f"Intervals are based on {authors} creators only and are therefore too short.")
     if not any(arm.calibrated.any() for arm in arms.values()):
         notes.append(
-            "Regions and masses of the answers are uncalibrated: coverage and reliability below "
+            "Regions and weights of the answers are uncalibrated: coverage and reliability below "
             "describe them but are not guaranteed."
         )
     notes.append(run["gallery"]["bundle_note"])

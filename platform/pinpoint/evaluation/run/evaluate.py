@@ -165,11 +165,11 @@ def _select_queries(labeled: LabeledQueries, plan: RunConfig) -> tuple[LabeledQu
     filters = _stratum_filters(plan)
     chosen = tuple(
         query
-        for query in labeled.questions
+        for query in labeled.queries
         if all(_stratum_value(query, name) in values for name, values in filters.items())
     )
     if not chosen and plan.only:
-        strata = sorted({name for query in labeled.questions for name in query.strata} | {"kind"})
+        strata = sorted({name for query in labeled.queries for name in query.strata} | {"kind"})
         raise BadRequestError(
             f"no query has {', '.join(f'{name}={value}' for name, value in plan.only)}; "
             f"available strata are {', '.join(strata)}"
@@ -185,7 +185,7 @@ def _stratum_filters(plan: RunConfig) -> dict[str, list[str]]:
 
 
 def _stratum_value(query: LabeledQuery, name: str) -> str | None:
-    return query.kind if name == "kind" else query.strata.get(name)
+    return query.query_kind if name == "kind" else query.strata.get(name)
 
 
 def _check_plan(plan: RunConfig, parts: EvaluationComponents) -> None:
@@ -194,7 +194,7 @@ def _check_plan(plan: RunConfig, parts: EvaluationComponents) -> None:
         raise BadRequestError(
             f"cannot exclude {', '.join(unknown)}; there are {', '.join(EXCLUDABLE)}"
         )
-    unknown_kinds = [kind for kind in plan.limits.kinds if kind not in SOURCE_KINDS]
+    unknown_kinds = [kind for kind in plan.limits.source_kinds if kind not in SOURCE_KINDS]
     if unknown_kinds:
         raise BadRequestError(
             f"no source kind {', '.join(unknown_kinds)}; there are {', '.join(SOURCE_KINDS)}"
@@ -240,7 +240,7 @@ def _describe_settings(plan: RunConfig, parts: EvaluationComponents) -> dict[str
     return {
         "ranker": plan.ranker,
         **({} if reranker is None else {"reranker": reranker.digest}),
-        "kinds": list(plan.limits.kinds),
+        "source_kinds": list(plan.limits.source_kinds),
         "sources": [str(source_id) for source_id in plan.limits.source_ids],
         "exclude": sorted(plan.exclude),
         **({} if plan.served else {"served": False}),
@@ -265,7 +265,7 @@ def _evaluate_query(
         vector = pipeline.encode_photo(
             data,
             file=query.file,
-            kind=query.kind,
+            kind=query.query_kind,
             decoder=parts.decoder,
             encoder=parts.encoder,
             watch=watch,
@@ -309,10 +309,10 @@ def _locate_in_arm(
         index=parts.index,
         database=parts.database,
         settings=parts.search,
-        kind=query.kind,
+        kind=query.query_kind,
         reranker=parts.reranker,
         exclusions=exclusions,
         ranker=plan.ranker,
         watch=watch,
     )
-    return build_arm_row(answer, excluded, query.truth)
+    return build_arm_row(answer, excluded, query.ground_truth)

@@ -39,7 +39,7 @@ _QUERY_COLUMNS: Final[Mapping[str, pa.DataType]] = {
     "lon": pa.float64(),
     "creator": pa.string(),
     "sequence": pa.string(),
-    "kind": pa.string(),
+    "query_kind": pa.string(),
     "areas": _TEXT_MAP,
     "strata": _TEXT_MAP,
     "sha256": pa.string(),
@@ -58,17 +58,17 @@ _ANSWER_COLUMNS: Final[Mapping[str, pa.DataType]] = {
     "candidate_lat": pa.list_(pa.float64()),
     "candidate_lon": pa.list_(pa.float64()),
     "candidate_score": pa.list_(pa.float64()),
-    "candidate_mass": pa.list_(pa.float64()),
-    "candidate_kind": pa.list_(pa.string()),
+    "candidate_weight": pa.list_(pa.float64()),
+    "candidate_source_kind": pa.list_(pa.string()),
     "candidate_channels": pa.list_(pa.string()),
     "timings_ms": _NUMBER_MAP,
-    "abstained": pa.string(),
-    "stratum": pa.string(),
-    "within": _NUMBER_MAP,
-    "elsewhere": pa.float64(),
-    "unsupported": pa.float64(),
-    "area_km2": _NUMBER_MAP,
-    "area_holds": _NUMBER_MAP,
+    "abstention_reason": pa.string(),
+    "calibration_group": pa.string(),
+    "probability_within_km": _NUMBER_MAP,
+    "p_outside_candidates": pa.float64(),
+    "p_not_in_gallery": pa.float64(),
+    "credible_region_km2": _NUMBER_MAP,
+    "credible_region_covers": _NUMBER_MAP,
 }
 _SCHEMA: Final = pa.schema(
     [
@@ -90,7 +90,7 @@ class Arm:
 
     name: str
     files: Sequence[str]
-    truth: Floats
+    ground_truth: Floats
     """`[N, 2]`."""
     answers: Floats
     """`[N, 2]`, NaN without an answer."""
@@ -104,23 +104,24 @@ class Arm:
     excluded: Floats
     """Number of gallery rows excluded by id before the search; NaN without an answer."""
     radii_m: Mapping[str, Floats]
-    """Radius of the stated region by its share of the mass."""
+    """Radius of the credible disc by its stated probability."""
     candidates: Floats
     """`[N, K, 2]`."""
-    masses: Floats
+    weights: Floats
     """`[N, K]`."""
     scores: Floats
     """`[N, K]`."""
-    abstained: Sequence[str | None]
-    calibration_stratum: Sequence[str | None]
+    abstention_reasons: Sequence[str | None]
+    calibration_groups: Sequence[str | None]
     """Stratum of the calibration; None if the answer is uncalibrated."""
-    within: Mapping[str, Floats]
+    probability_within_km: Mapping[str, Floats]
     """Stated probability by distance from the answer in km."""
-    unsupported: Floats
-    """Stated probability that the gallery does not cover the place; if missing, `elsewhere`."""
-    area_km2: Mapping[str, Floats]
-    """Area of the stated highest-density regions, by their share."""
-    area_holds: Mapping[str, Floats]
+    p_not_in_gallery: Floats
+    """Stated probability that the gallery does not cover the position; if missing, that
+    of a position near no candidate."""
+    credible_region_km2: Mapping[str, Floats]
+    """Area of the credible regions, by their probability."""
+    credible_region_covers: Mapping[str, Floats]
     """1 if that region contains the ground truth, else 0; NaN without a region."""
     photo_ms: Floats
     """Time of reading, decoding and encoding, shared by all arms; NaN without an answer."""
@@ -232,13 +233,13 @@ def _add_errors(records: list[dict[str, Any]]) -> None:
 
 
 def _read_arm(name: str, table: pa.Table) -> Arm:
-    kinds = table["kind"].to_pylist()
+    kinds = table["query_kind"].to_pylist()
     timings = [dict(value or ()) for value in table["timings_ms"].to_pylist()]
     photo = [dict(value or ()) for value in table["photo_ms"].to_pylist()]
     return Arm(
         name=name,
         files=table["file"].to_pylist(),
-        truth=_to_position_array(table, "lat", "lon"),
+        ground_truth=_to_position_array(table, "lat", "lon"),
         answers=_to_position_array(table, "answer_lat", "answer_lon"),
         problems=table["problem"].to_pylist(),
         creators=table["creator"].to_pylist(),
@@ -254,16 +255,16 @@ def _read_arm(name: str, table: pa.Table) -> Arm:
         candidates=np.stack(
             [_pad_lists(table["candidate_lat"]), _pad_lists(table["candidate_lon"])], axis=-1
         ),
-        masses=_pad_lists(table["candidate_mass"]),
+        weights=_pad_lists(table["candidate_weight"]),
         scores=_pad_lists(table["candidate_score"]),
-        abstained=table["abstained"].to_pylist(),
-        calibration_stratum=table["stratum"].to_pylist(),
-        within=_columns_by_key(table["within"]),
-        unsupported=_coalesce_columns(
-            table["unsupported"].to_pylist(), table["elsewhere"].to_pylist()
+        abstention_reasons=table["abstention_reason"].to_pylist(),
+        calibration_groups=table["calibration_group"].to_pylist(),
+        probability_within_km=_columns_by_key(table["probability_within_km"]),
+        p_not_in_gallery=_coalesce_columns(
+            table["p_not_in_gallery"].to_pylist(), table["p_outside_candidates"].to_pylist()
         ),
-        area_km2=_columns_by_key(table["area_km2"]),
-        area_holds=_columns_by_key(table["area_holds"]),
+        credible_region_km2=_columns_by_key(table["credible_region_km2"]),
+        credible_region_covers=_columns_by_key(table["credible_region_covers"]),
         photo_ms=_to_float_array([_sum_stages(value) for value in photo]),
         flow_ms=_to_float_array([value.get("total") for value in timings]),
         row_ms=_to_float_array([value.get("total") for value in photo]),

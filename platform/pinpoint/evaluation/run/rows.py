@@ -40,7 +40,7 @@ class ArmRow:
     lat: float | None
     lon: float | None
     radii_m: Mapping[str, float]
-    """Radius of the stated region by its share of the mass: `{"0.5": …, "0.9": …}`."""
+    """Radius of the credible disc by its stated probability: `{"0.5": …, "0.9": …}`."""
     calibrated: bool
     ranker: str
     index_build: str | None
@@ -52,23 +52,23 @@ class ArmRow:
     candidate_lat: list[float]
     candidate_lon: list[float]
     candidate_score: list[float]
-    candidate_mass: list[float]
-    candidate_kind: list[str]
+    candidate_weight: list[float]
+    candidate_source_kind: list[str]
     candidate_channels: list[str]
     """Channels that retrieved the candidate: `image`, `gps` or `image+gps`."""
     timings_ms: Mapping[str, float]
-    asked: QueryFeatures | None
+    features: QueryFeatures | None
     """Features of the decision, on which a calibration is fitted."""
-    abstained: str | None
-    stratum: str | None
-    """Stratum of the calibration; without a calibration this and the following fields are empty."""
-    within: Mapping[str, float]
+    abstention_reason: str | None
+    calibration_group: str | None
+    """Group of the calibration; without a calibration this and the following fields are empty."""
+    probability_within_km: Mapping[str, float]
     """Stated probability by distance from the answer in km."""
-    elsewhere: float | None
-    unsupported: float | None
-    area_km2: Mapping[str, float]
-    """Area of the highest-density regions, by their share."""
-    area_holds: Mapping[str, float]
+    p_outside_candidates: float | None
+    p_not_in_gallery: float | None
+    credible_region_km2: Mapping[str, float]
+    """Area of the credible regions, by their probability."""
+    credible_region_covers: Mapping[str, float]
     """1 if that region contains the ground truth, else 0."""
 
 
@@ -84,7 +84,7 @@ class QueryRow:
     """Ground truth (`lat`, `lon`), degrees."""
     creator: str | None
     sequence: str | None
-    kind: str | None
+    query_kind: str | None
     areas: Mapping[str, str | None]
     strata: Mapping[str, str]
     sha256: str | None
@@ -99,16 +99,16 @@ class QueryRow:
     """Empty if there is a problem."""
 
 
-def build_arm_row(answer: Answer, excluded: int, truth: Point) -> ArmRow:
+def build_arm_row(answer: Answer, excluded: int, ground_truth: Point) -> ArmRow:
     """Convert an answer for storage; `excluded` is the number of rows excluded by id."""
-    calibrated, posterior = answer.believed, answer.believed.belief
-    areas = () if posterior is None else posterior.areas
-    truth_position = lat_lon([truth])
+    calibrated, posterior = answer.calibrated_result, answer.calibrated_result.posterior
+    regions = () if posterior is None else posterior.credible_regions
+    truth_position = lat_lon([ground_truth])
     ranked = sorted(answer.ranked, key=lambda entry: entry.candidate.rank)
     return ArmRow(
         lat=None if answer.point is None else answer.point.lat,
         lon=None if answer.point is None else answer.point.lon,
-        radii_m={f"{region.mass:g}": region.radius_m for region in answer.regions},
+        radii_m={f"{region.probability:g}": region.radius_m for region in answer.credible_discs},
         calibrated=answer.calibrated,
         ranker=answer.ranker,
         index_build=answer.index_build,
@@ -118,20 +118,24 @@ def build_arm_row(answer: Answer, excluded: int, truth: Point) -> ArmRow:
         candidate_lat=[entry.candidate.point.lat for entry in ranked],
         candidate_lon=[entry.candidate.point.lon for entry in ranked],
         candidate_score=[entry.candidate.score for entry in ranked],
-        candidate_mass=[entry.mass for entry in ranked],
-        candidate_kind=[entry.candidate.kind for entry in ranked],
+        candidate_weight=[entry.weight for entry in ranked],
+        candidate_source_kind=[entry.candidate.source_kind for entry in ranked],
         candidate_channels=[_format_channels(entry.candidate) for entry in ranked],
         timings_ms=answer.timings_ms,
-        asked=calibrated.asked,
-        abstained=calibrated.abstained,
-        stratum=None if posterior is None else posterior.stratum,
-        within={} if posterior is None else {f"{km:g}": p for km, p in posterior.within.items()},
-        elsewhere=None if posterior is None else posterior.elsewhere,
-        unsupported=None if posterior is None else posterior.unsupported,
-        area_km2={f"{area.share:g}": area.area_km2 for area in areas},
-        area_holds={
-            f"{area.share:g}": float(contains_positions(np.array(area.boxes), truth_position)[0])
-            for area in areas
+        features=calibrated.features,
+        abstention_reason=calibrated.abstention_reason,
+        calibration_group=None if posterior is None else posterior.stratum,
+        probability_within_km={}
+        if posterior is None
+        else {f"{km:g}": p for km, p in posterior.probability_within_km.items()},
+        p_outside_candidates=None if posterior is None else posterior.p_outside_candidates,
+        p_not_in_gallery=None if posterior is None else posterior.p_not_in_gallery,
+        credible_region_km2={f"{region.probability:g}": region.area_km2 for region in regions},
+        credible_region_covers={
+            f"{region.probability:g}": float(
+                contains_positions(np.array(region.boxes), truth_position)[0]
+            )
+            for region in regions
         },
     )
 
@@ -152,11 +156,11 @@ def build_query_row(
     return QueryRow(
         number=number,
         file=query.file,
-        lat=query.truth.lat,
-        lon=query.truth.lon,
+        lat=query.ground_truth.lat,
+        lon=query.ground_truth.lon,
         creator=query.creator,
         sequence=query.sequence,
-        kind=query.kind,
+        query_kind=query.query_kind,
         areas=query.areas,
         strata=query.strata,
         sha256=file_sha256,

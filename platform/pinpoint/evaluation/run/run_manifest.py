@@ -84,11 +84,11 @@ def digest_labels(queries: Sequence[LabeledQuery]) -> str:
     for query in queries:
         values = [
             query.file,
-            query.truth.lat,
-            query.truth.lon,
+            query.ground_truth.lat,
+            query.ground_truth.lon,
             query.creator,
             query.sequence,
-            query.kind,
+            query.query_kind,
         ]
         line = json.dumps([*values, dict(query.areas), dict(query.strata)], sort_keys=True)
         hasher.update(line.encode() + b"\n")
@@ -121,9 +121,9 @@ def build_manifest(
             "digest": digest_labels(queries),
             "rows": labeled.rows,
             "dropped": dict(labeled.dropped),
-            "questions": len(labeled.questions),
+            "queries": len(labeled.queries),
             "only": dict(only),
-            "asked": len(queries),
+            "evaluated": len(queries),
             "notes": list(labeled.notes),
         },
         "gallery": dict(gallery),

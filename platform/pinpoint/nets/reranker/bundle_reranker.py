@@ -250,10 +250,10 @@ class BundleReranker:
         lowest = float(scores[present].min()) if bool(present.any()) else null
         offset_km = output.offset_km[0, :count].cpu().numpy().astype(np.float64)
         return RerankOutput(
-            scores=tuple(torch.where(present, scores, lowest).tolist()),
-            null=null,
-            refined=tuple(offset_positions(row["position"][0, :count], offset_km)),
-            heard=attention_by_id(
+            logits=tuple(torch.where(present, scores, lowest).tolist()),
+            no_match_logit=null,
+            refined_positions=tuple(offset_positions(row["position"][0, :count], offset_km)),
+            attention=attention_by_id(
                 row["near_id"][0, :count], output.attention[0, :count].cpu().numpy()
             ),
         )

@@ -136,7 +136,7 @@ def write_row(
     row["present"][:count] = True
     row["id"][:count] = [candidate.id.bytes for candidate in candidates]
     row["position"][:count] = lat_lon([candidate.point for candidate in candidates])
-    row["kind"][:count] = [_KIND_CODES[candidate.kind] for candidate in candidates]
+    row["kind"][:count] = [_KIND_CODES[candidate.source_kind] for candidate in candidates]
     for channel, name in enumerate((IMAGE_CHANNEL, GPS_CHANNEL)):
         hits = [candidate.channels.get(name) for candidate in candidates]
         row["found"][:count, channel] = [hit is not None and hit.rank is not None for hit in hits]
@@ -145,7 +145,7 @@ def write_row(
     for slot, candidate in enumerate(candidates):
         used = [0] * len(SOURCE_KINDS)
         for photo in evidence.get(candidate.id, ()):
-            code = _KIND_CODES[photo.kind]
+            code = _KIND_CODES[photo.source_kind]
             if used[code] == per_kind:
                 continue
             slots.append((slot, code * per_kind + used[code]))

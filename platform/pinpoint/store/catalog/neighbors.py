@@ -159,7 +159,7 @@ def _to_evidence(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> l
             id=ids[row],
             candidate_id=candidates[candidate_number].id,
             source_id=sources[row],
-            kind=kinds[row],
+            source_kind=kinds[row],
             point=points[row],
             captured_at=times[row],
             group=groups[row],

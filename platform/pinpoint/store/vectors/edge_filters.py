@@ -128,8 +128,8 @@ def _to_edge_condition(condition: Condition) -> edge.FieldCondition | edge.Filte
         case PolygonCondition(points):
             ring = edge.GeoPolygon([_to_geo_point(lat, lon) for lat, lon in points])
             return edge.FieldCondition("location", geo_polygon=ring)
-        case TimeRange(since, until):
-            period = edge.RangeDateTime(gte=since, lt=until)
+        case TimeRange(captured_after, captured_before):
+            period = edge.RangeDateTime(gte=captured_after, lt=captured_before)
             return edge.FieldCondition("captured_at", range=period)
 
 

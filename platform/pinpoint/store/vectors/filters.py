@@ -56,10 +56,10 @@ class PolygonCondition:
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """Captured at or after `since` and before `until` (RFC 3339, UTC)."""
+    """Captured at or after `captured_after` and before `captured_before` (RFC 3339, UTC)."""
 
-    since: str | None
-    until: str | None
+    captured_after: str | None
+    captured_before: str | None
 
 
 Condition = MatchAny | BoxCondition | CircleCondition | PolygonCondition | TimeRange
@@ -87,11 +87,13 @@ def build_filter(where: IndexFilter, *, has_partition_key: bool = True) -> Filte
     """
     owner = where.organization_id
     must: list[Condition] = []
-    if where.kinds and has_partition_key:
-        must.append(MatchAny("shelf", tuple(partition_key(owner, kind) for kind in where.kinds)))
+    if where.source_kinds and has_partition_key:
+        must.append(
+            MatchAny("shelf", tuple(partition_key(owner, kind) for kind in where.source_kinds))
+        )
     else:
         must.append(MatchAny("organization", (str(owner),)))
-        must += [MatchAny("kind", tuple(where.kinds))] if where.kinds else []
+        must += [MatchAny("kind", tuple(where.source_kinds))] if where.source_kinds else []
     if where.source_ids:
         must.append(MatchAny("source", tuple(str(source_id) for source_id in where.source_ids)))
     if where.circle is not None:
@@ -100,8 +102,8 @@ def build_filter(where: IndexFilter, *, has_partition_key: bool = True) -> Filte
         must.append(_to_boxes(where.box))
     if where.polygon:
         must.append(_to_polygon(where.polygon))
-    if where.since is not None or where.until is not None:
-        must.append(TimeRange(to_iso(where.since), to_iso(where.until)))
+    if where.captured_after is not None or where.captured_before is not None:
+        must.append(TimeRange(to_iso(where.captured_after), to_iso(where.captured_before)))
     return FilterExpr(tuple(must), tuple(where.exclude_ids), tuple(where.exclude_groups))
 
 
@@ -124,15 +126,17 @@ def split_by_partition(
         where.circle,
         where.box,
         where.polygon,
-        where.since,
-        where.until,
+        where.captured_after,
+        where.captured_before,
     )
     complete = not any(other_conditions)
-    if not where.kinds:
+    if not where.source_kinds:
         return (owner,), complete
     if not has_partition_key:
         return (owner,), False
-    return tuple(replace(owner, kinds=(kind,)) for kind in dict.fromkeys(where.kinds)), complete
+    return tuple(
+        replace(owner, source_kinds=(kind,)) for kind in dict.fromkeys(where.source_kinds)
+    ), complete
 
 
 def _to_circle(circle: Circle) -> CircleCondition:

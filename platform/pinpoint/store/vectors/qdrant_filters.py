@@ -121,8 +121,8 @@ def _to_qdrant_condition(condition: Condition) -> m.FieldCondition | m.Filter:
         case PolygonCondition(points):
             line = m.GeoLineString(points=[_to_geo_point(lat, lon) for lat, lon in points])
             return m.FieldCondition(key="location", geo_polygon=m.GeoPolygon(exterior=line))
-        case TimeRange(since, until):
-            period = m.DatetimeRange.model_validate({"gte": since, "lt": until})
+        case TimeRange(captured_after, captured_before):
+            period = m.DatetimeRange.model_validate({"gte": captured_after, "lt": captured_before})
             return m.FieldCondition(key="captured_at", range=period)
 
 

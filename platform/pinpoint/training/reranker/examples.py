@@ -93,7 +93,7 @@ class ExampleGallery:
         return {
             "bundle": self.parts.encoder.contract.digest,
             "organization": str(self.plan.organization_id),
-            "kinds": list(limits.kinds),
+            "kinds": list(limits.source_kinds),
             "sources": [str(source_id) for source_id in limits.source_ids],
             "points": info.points,
             "search": self.parts.search.model_dump(),
@@ -143,7 +143,7 @@ def _field_type(field: np.dtype[Any]) -> tuple[Any, ...]:
 def split_table(training_queries: Sequence[TrainingQuery], resolution: int) -> Samples:
     """The queries as a table, so that they are split as the embedder's samples are."""
     queries = [entry.question for entry in training_queries]
-    positions = lat_lon([query.truth for query in queries])
+    positions = lat_lon([query.ground_truth for query in queries])
     files = [entry.images / entry.question.file for entry in training_queries]
     return Samples(
         ids=texts([f"{entry.query_set}/{entry.question.file}" for entry in training_queries]),
@@ -151,7 +151,7 @@ def split_table(training_queries: Sequence[TrainingQuery], resolution: int) -> S
         sizes=np.array([_file_size(file) for file in files], dtype=np.int64),
         lat=positions[:, 0].copy(),
         lon=positions[:, 1].copy(),
-        kinds=texts([query.kind or "" for query in queries]),
+        kinds=texts([query.query_kind or "" for query in queries]),
         creators=texts([query.creator or "" for query in queries]),
         sequences=texts([query.sequence or "" for query in queries]),
         cells=cell_ids(positions, [resolution])[:, 0],
@@ -235,7 +235,7 @@ def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGall
         vector = pipeline.encode_photo(
             data,
             file=query.file,
-            kind=query.kind,
+            kind=query.query_kind,
             decoder=parts.decoder,
             encoder=parts.encoder,
             watch=Stopwatch(),
@@ -273,8 +273,8 @@ def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGall
                 reader=reader,
                 fetch_evidence=fetch_evidence,
             )
-    write_row(row, vector, query.kind, candidates, evidence_by_candidate)
-    row["truth"] = (query.truth.lat, query.truth.lon)
+    write_row(row, vector, query.query_kind, candidates, evidence_by_candidate)
+    row["truth"] = (query.ground_truth.lat, query.ground_truth.lon)
     row["supported"] = _supporting_kinds(query, resolved, gallery)
     best = vote.rank_by_vote(vector, candidates, evidence_by_candidate)[:1]
     row["voted"] = candidates.index(best[0].candidate) if best else -1
@@ -303,11 +303,11 @@ def _supporting_kinds(
     limits, index = gallery.plan.limits, gallery.parts.index
     near_truth = retrieve.to_index_filter(
         gallery.plan.organization_id,
-        replace(limits, circle=Circle(center=query.truth, radius_m=SUPPORT_M)),
+        replace(limits, circle=Circle(center=query.ground_truth, radius_m=SUPPORT_M)),
         exclude_ids=exclusions.ids,
     )
-    searched = limits.kinds or SOURCE_KINDS
+    searched = limits.source_kinds or SOURCE_KINDS
     return [
-        kind in searched and index.count(replace(near_truth, kinds=(kind,))) > 0
+        kind in searched and index.count(replace(near_truth, source_kinds=(kind,))) > 0
         for kind in SOURCE_KINDS
     ]

@@ -91,7 +91,7 @@ def _images_to_remove(
     reader: CatalogReader,
 ) -> Collection[UUID]:
     """For each locality except the true one: the drawn photo and its creator's images there."""
-    truth = _unit_vectors([query.truth])[0]
+    truth = _unit_vectors([query.ground_truth])[0]
     excluded = [image.point for image in reader.images(resolved.ids).values()]
     if not candidates or not (_unit_vectors(excluded) @ truth > _MIN_COSINE).any():
         return ()  # Exclusions far from the ground truth do not reveal it.
@@ -148,7 +148,9 @@ def _draw_localities(
         rows = np.flatnonzero((first == locality) & ~at_truth).tolist()
         members = [candidates[row] for row in rows]
         photos = [photo for candidate in members for photo in evidence_by_candidate[candidate.id]]
-        ids = sorted({photo.id for photo in photos if query.kind in (None, photo.kind)})
+        ids = sorted(
+            {photo.id for photo in photos if query.query_kind in (None, photo.source_kind)}
+        )
         if ids:
             localities.append(
                 _Locality(center=positions[locality], photo=ids[rng.integers(len(ids))])

@@ -175,7 +175,7 @@ def _read_queries(query_set: int, queries: QueriesConfig) -> list[TrainingQuery]
     labeled = read_labels(PROTOCOLS[queries.protocol], queries.labels)
     chosen = [
         query
-        for query in labeled.questions
+        for query in labeled.queries
         if all(_label_value(query, name) == value for name, value in queries.only.items())
     ]
     if not chosen:
@@ -185,7 +185,7 @@ def _read_queries(query_set: int, queries: QueriesConfig) -> list[TrainingQuery]
         raise BadRequestError(f"no row of {queries.labels} has {criteria}")
     return [
         TrainingQuery(
-            question=replace(query, kind=query.kind or queries.kind),
+            question=replace(query, query_kind=query.query_kind or queries.kind),
             images=queries.images,
             query_set=query_set,
         )
@@ -194,7 +194,7 @@ def _read_queries(query_set: int, queries: QueriesConfig) -> list[TrainingQuery]
 
 
 def _label_value(query: LabeledQuery, name: str) -> str | None:
-    return query.kind if name == "kind" else query.strata.get(name)
+    return query.query_kind if name == "kind" else query.strata.get(name)
 
 
 def _run_identity(

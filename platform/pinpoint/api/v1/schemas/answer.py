@@ -27,14 +27,14 @@ class RankedCoordinateOut(BaseModel):
 
     lat: float
     lon: float
-    mass: float = Field(description="Normalized weight; all compared places sum to 1.")
+    weight: float = Field(description="Normalized weight; all compared coordinates sum to 1.")
     score: float = Field(description="Cosine similarity of photo and location embedding.")
 
     @classmethod
-    def of(cls, place: RankedCoordinate) -> RankedCoordinateOut:
+    def of(cls, coordinate: RankedCoordinate) -> RankedCoordinateOut:
         """Convert one ranked coordinate."""
-        point = place.point
-        return cls(lat=point.lat, lon=point.lon, mass=place.mass, score=place.score)
+        point = coordinate.point
+        return cls(lat=point.lat, lon=point.lon, weight=coordinate.weight, score=coordinate.score)
 
 
 class BundleOut(BaseModel):
@@ -49,7 +49,7 @@ class IndexOut(BaseModel):
     """The index that was searched."""
 
     engine: str = Field(
-        examples=["qdrant-edge"], description="`places` for the bundle's own list of places."
+        examples=["qdrant-edge"], description="`coordinates` for the bundle's own coordinate list."
     )
     build: str | None
 
@@ -61,33 +61,35 @@ class AnswerOut(BaseModel):
         description="Best estimate; null if the search space has no candidate."
     )
     geometry: GeoPoint | None
-    abstained: str | None = Field(
+    abstention_reason: str | None = Field(
         description="Reason for abstaining; null for an answer. `no_candidates`: the search space "
-        "has no candidate. `unsupported`: the gallery probably has no image near the photo. "
-        "`elsewhere`: probably no candidate is near the photo. The point is then a best guess."
+        "has no candidate. `not_in_gallery`: the gallery probably has no image near the photo. "
+        "`outside_candidates`: probably no candidate is near the photo. The point is then a best guess."
     )
-    regions: list[CredibleDiscOut]
+    credible_discs: list[CredibleDiscOut]
     calibrated: bool
     calibration_note: str
-    belief: PosteriorOut | None = Field(
+    posterior: PosteriorOut | None = Field(
         description="Calibrated probabilities; null if not calibrated."
     )
     candidates: list[CandidateOut] = Field(description="The best `top` candidates, best first.")
-    null_score: float | None = Field(
+    no_match_logit: float | None = Field(
         description="The reranker's logit of \"none of these\", comparable with the candidates' "
         "logits; null without a reranker."
     )
-    candidates_considered: int = Field(
-        description="Number of candidates or places with a weight above 0."
+    num_candidates: int = Field(
+        description="Number of candidates or coordinates with a weight above 0."
     )
-    places: list[RankedCoordinateOut] = Field(
-        description="With over=places, replaces candidates: the best `top` places."
+    coordinates: list[RankedCoordinateOut] = Field(
+        description="With search_space=coordinates, replaces candidates: the best `top` ones."
     )
-    note: str | None = Field(description="Limitations of this answer, such as missing evidence.")
+    warnings: list[str] = Field(description="Limitations of this answer, such as missing evidence.")
     citations: dict[str, list[CitationOut]] = Field(description="Citations by source kind.")
     bundle: BundleOut
-    ranker: str = Field(examples=["rerank", "vote", "places"])
-    ranker_reason: str | None = Field(description="Reason why an available reranker did not run.")
+    ranker: str = Field(examples=["rerank", "vote", "coordinates"])
+    ranker_fallback_reason: str | None = Field(
+        description="Reason why an available reranker did not run."
+    )
     index: IndexOut
     timings_ms: dict[str, float]
 
@@ -99,36 +101,45 @@ class AnswerOut(BaseModel):
 
         Args:
             answer: The answer.
-            top: Maximum number of candidates or places.
+            top: Maximum number of candidates or coordinates.
             names: Labels of the images in `list_image_ids`.
         """
         labels = Labels(names, _shown_points(answer, top))
         cited: dict[str, list[CitationOut]] = {}
         nearest_places = find_nearest_places([citation.point for citation in answer.citations])
         for citation, nearest_place in zip(answer.citations, nearest_places, strict=True):
-            cited.setdefault(citation.kind, []).append(CitationOut.of(citation, nearest_place))
-        point, belief, query_features = answer.point, answer.believed.belief, answer.believed.asked
+            cited.setdefault(citation.source_kind, []).append(
+                CitationOut.of(citation, nearest_place)
+            )
+        point, posterior, query_features = (
+            answer.point,
+            answer.calibrated_result.posterior,
+            answer.calibrated_result.features,
+        )
         return cls(
             point=None if point is None else LatLon(lat=point.lat, lon=point.lon),
             geometry=None if point is None else GeoPoint.of(point),
-            regions=[
-                CredibleDiscOut(mass=disc.mass, radius_m=disc.radius_m) for disc in answer.regions
+            credible_discs=[
+                CredibleDiscOut(probability=disc.probability, radius_m=disc.radius_m)
+                for disc in answer.credible_discs
             ],
             calibrated=answer.calibrated,
-            abstained=answer.believed.abstained,
+            abstention_reason=answer.calibrated_result.abstention_reason,
             calibration_note=describe_calibration(answer),
-            belief=belief and PosteriorOut.of(belief),
+            posterior=posterior and PosteriorOut.of(posterior),
             candidates=[CandidateOut.of(ranked, labels) for ranked in answer.ranked[:top]],
-            null_score=query_features and query_features.null_logit,
-            candidates_considered=answer.candidates_considered,
-            places=[RankedCoordinateOut.of(nearest_place) for nearest_place in answer.places[:top]],
-            note=answer.note,
+            no_match_logit=query_features and query_features.null_logit,
+            num_candidates=answer.num_candidates,
+            coordinates=[
+                RankedCoordinateOut.of(coordinate) for coordinate in answer.coordinates[:top]
+            ],
+            warnings=list(answer.warnings),
             citations=cited,
             bundle=BundleOut(
                 name=answer.bundle, digest=answer.bundle_digest, note=answer.bundle_note
             ),
             ranker=answer.ranker,
-            ranker_reason=answer.ranker_reason,
+            ranker_fallback_reason=answer.ranker_fallback_reason,
             index=IndexOut(engine=answer.index_engine, build=answer.index_build),
             timings_ms=dict(answer.timings_ms),
         )
@@ -155,7 +166,7 @@ class HitOut(LabeledOut):
 
     image_id: UUID
     source_id: UUID
-    kind: str
+    source_kind: str
     lat: float
     lon: float
     captured_at: datetime | None
@@ -169,7 +180,7 @@ class HitOut(LabeledOut):
             image_id=hit.id,
             **labels.fields(hit.id),
             source_id=hit.source_id,
-            kind=hit.kind,
+            source_kind=hit.kind,
             lat=hit.point.lat,
             lon=hit.point.lon,
             captured_at=hit.captured_at,

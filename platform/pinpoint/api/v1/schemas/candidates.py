@@ -22,7 +22,7 @@ class EvidenceOut(LabeledOut):
     """An evidence image near a candidate."""
 
     image_id: UUID
-    kind: str
+    source_kind: str
     lat: float
     lon: float
     distance_m: float = Field(description="Distance from the candidate.")
@@ -51,20 +51,20 @@ class CandidateOut(LabeledOut):
     )
     image_id: UUID
     source_id: UUID
-    kind: str
+    source_kind: str
     lat: float
     lon: float
     captured_at: datetime | None
-    mass: float = Field(description="Normalized weight by the ranker; all candidates sum to 1.")
-    support: float = Field(
-        description="Share of this mass that comes from evidence nearby; with a reranker, share of "
+    weight: float = Field(description="Normalized weight by the ranker; all candidates sum to 1.")
+    evidence_share: float = Field(
+        description="Share of this weight that comes from evidence nearby; with a reranker, share of "
         "its attention to evidence."
     )
     score: float = Field(description="Cosine similarity to the query photo.")
-    rerank_score: float | None = Field(
-        description="The reranker's logit, comparable with `null_score`; null without one."
+    rerank_logit: float | None = Field(
+        description="The reranker's logit, comparable with `no_match_logit`; null without one."
     )
-    refined: LatLon | None = Field(
+    refined_position: LatLon | None = Field(
         description="The reranker's position estimate, if this candidate is correct; probabilities "
         "are centered on it. Null without a reranker."
     )
@@ -86,15 +86,16 @@ class CandidateOut(LabeledOut):
             image_id=candidate.id,
             **labels.fields(candidate.id),
             source_id=candidate.source_id,
-            kind=candidate.kind,
+            source_kind=candidate.source_kind,
             lat=candidate.point.lat,
             lon=candidate.point.lon,
             captured_at=candidate.captured_at,
-            mass=ranked.mass,
-            support=ranked.support,
+            weight=ranked.weight,
+            evidence_share=ranked.evidence_share,
             score=candidate.score,
-            rerank_score=ranked.score,
-            refined=ranked.refined and LatLon(lat=ranked.refined.lat, lon=ranked.refined.lon),
+            rerank_logit=ranked.rerank_logit,
+            refined_position=ranked.refined_position
+            and LatLon(lat=ranked.refined_position.lat, lon=ranked.refined_position.lon),
             near_duplicate=candidate.near_duplicate,
             channels={
                 name: ChannelOut(score=channel.score, rank=channel.rank)
@@ -105,7 +106,7 @@ class CandidateOut(LabeledOut):
                 EvidenceOut(
                     image_id=photo.id,
                     **labels.fields(photo.id),
-                    kind=photo.kind,
+                    source_kind=photo.source_kind,
                     lat=photo.point.lat,
                     lon=photo.point.lon,
                     distance_m=photo.distance_m,
@@ -125,7 +126,7 @@ class CitedCopyOut(BaseModel):
     source_id: UUID
     source: str
     file_name: str
-    kind: str
+    source_kind: str
     license: str | None
     attribution: str | None
     thumbnail_url: str
@@ -140,7 +141,7 @@ class CitationOut(BaseModel):
     role: Literal["candidate", "evidence"]
     source_id: UUID
     source: str
-    kind: str
+    source_kind: str
     license: str | None
     attribution: str | None
     lat: float
@@ -163,7 +164,7 @@ class CitationOut(BaseModel):
             role=cited.role,
             source_id=cited.source_id,
             source=cited.source,
-            kind=cited.kind,
+            source_kind=cited.source_kind,
             license=cited.license,
             attribution=cited.attribution,
             lat=cited.point.lat,
@@ -177,7 +178,7 @@ class CitationOut(BaseModel):
                     source_id=copy.source_id,
                     source=copy.source,
                     file_name=copy.file_name,
-                    kind=copy.kind,
+                    source_kind=copy.source_kind,
                     license=copy.license,
                     attribution=copy.attribution,
                     thumbnail_url=make_thumbnail_url(copy.image_id),

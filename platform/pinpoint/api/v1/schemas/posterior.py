@@ -1,4 +1,4 @@
-"""Response schemas of calibrated probabilities: confidence and credible regions."""
+"""Response schemas of the posterior: probabilities and credible regions."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ _DEGREE_DECIMALS: Final = 7
 
 
 UNCALIBRATED: Final = (
-    "Radii hold a share of the ranker's mass; they are not calibrated on held-out photos, "
+    "Radii contain a share of the ranker's weights; they are not calibrated on held-out photos, "
     "so do not read them as probabilities"
 )
 
 
 def describe_calibration(answer: Answer) -> str:
     """Describe the calibration, or the reason for its absence."""
-    reason = answer.believed.note
+    reason = answer.calibrated_result.note
     return reason if answer.calibrated else f"{UNCALIBRATED}{reason and f': {reason}'}."
 
 
 class CredibleDiscOut(BaseModel):
-    """A disc around the answer with a share of the vote or, if calibrated, of the probability."""
+    """A disc around the answer that contains the photo's position with this probability."""
 
-    mass: float = Field(examples=[0.9])
+    probability: float = Field(
+        examples=[0.9], description="Share of the ranker's weights if the answer is not calibrated."
+    )
     radius_m: float
 
 
@@ -47,24 +49,24 @@ class CredibleRegionOut(BaseModel):
 
     probability: float = Field(examples=[0.9])
     level: float = Field(
-        description="Posterior mass of the area that reaches this coverage on held-out photos "
+        description="Posterior mass of the region that reaches this coverage on held-out photos "
         "(split-conformal)."
     )
     area_km2: float
     geometry: MultiPolygonOut
 
     @classmethod
-    def of(cls, area: CredibleRegion) -> CredibleRegionOut:
+    def of(cls, region: CredibleRegion) -> CredibleRegionOut:
         """Convert a region; its boxes are merged to polygons."""
         return cls(
-            probability=area.share,
-            level=area.level,
-            area_km2=area.area_km2,
-            geometry=MultiPolygonOut(coordinates=merge_boxes(area.boxes)),
+            probability=region.probability,
+            level=region.level,
+            area_km2=region.area_km2,
+            geometry=MultiPolygonOut(coordinates=merge_boxes(region.boxes)),
         )
 
 
-class WithinOut(BaseModel):
+class ProbabilityWithinOut(BaseModel):
     """Probability that the photo was taken within a radius of the answer's point."""
 
     radius_km: float = Field(examples=[25])
@@ -82,39 +84,41 @@ class NameOut(BaseModel):
 class PosteriorOut(BaseModel):
     """Calibrated posterior of an answer."""
 
-    within: list[WithinOut]
-    areas: list[CredibleRegionOut]
+    probability_within_km: list[ProbabilityWithinOut]
+    credible_regions: list[CredibleRegionOut]
     names: list[NameOut] = Field(description="Determined by the nearest GeoNames city.")
-    elsewhere: float = Field(
+    p_outside_candidates: float = Field(
         description="Probability that the photo is near none of the candidates."
     )
-    unsupported: float | None = Field(
+    p_not_in_gallery: float | None = Field(
         description="Probability that the gallery has no image within 25 km of the photo, with a "
         "prior of 0.5 against a correct answer; null if the calibration has no such photos."
     )
-    stratum: str = Field(
+    calibration_group: str = Field(
         description="Calibration group: `all`, or a query kind in a sparse or dense gallery.",
         examples=["photo, dense"],
     )
 
     @classmethod
-    def of(cls, belief: Posterior) -> PosteriorOut:
+    def of(cls, posterior: Posterior) -> PosteriorOut:
         """Convert the posterior, without point and discs, which each answer has."""
         return cls(
-            within=[
-                WithinOut(radius_km=radius_km, probability=probability)
-                for radius_km, probability in belief.within.items()
+            probability_within_km=[
+                ProbabilityWithinOut(radius_km=radius_km, probability=probability)
+                for radius_km, probability in posterior.probability_within_km.items()
             ],
-            areas=[CredibleRegionOut.of(area) for area in belief.areas],
+            credible_regions=[
+                CredibleRegionOut.of(region) for region in posterior.credible_regions
+            ],
             names=[
                 NameOut.model_validate(
                     {"level": name.level, "name": name.name, "probability": name.probability}
                 )
-                for name in belief.names
+                for name in posterior.names
             ],
-            elsewhere=belief.elsewhere,
-            unsupported=belief.unsupported,
-            stratum=belief.stratum,
+            p_outside_candidates=posterior.p_outside_candidates,
+            p_not_in_gallery=posterior.p_not_in_gallery,
+            calibration_group=posterior.stratum,
         )
 
 

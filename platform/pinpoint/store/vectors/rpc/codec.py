@@ -223,13 +223,13 @@ def pack_filter(where: IndexFilter) -> list[Any]:
     circle, box = where.circle, where.box
     return [
         where.organization_id.bytes,
-        list(where.kinds),
+        list(where.source_kinds),
         [source_id.bytes for source_id in where.source_ids],
         None if circle is None else [circle.center.lat, circle.center.lon, circle.radius_m],
         None if box is None else [box.south, box.west, box.north, box.east],
         [[source_id.lat, source_id.lon] for source_id in where.polygon],
-        pack_time(where.since),
-        pack_time(where.until),
+        pack_time(where.captured_after),
+        pack_time(where.captured_before),
         [source_id.bytes for source_id in where.exclude_ids],
         list(where.exclude_groups),
     ]
@@ -237,10 +237,10 @@ def pack_filter(where: IndexFilter) -> list[Any]:
 
 def unpack_filter(values: Any) -> IndexFilter:
     """Decode a filter of `pack_filter`."""
-    org, kinds, sources, circle, box, polygon, since, until, not_ids, not_groups = values
+    org, kinds, sources, circle, box, polygon, after, before, not_ids, not_groups = values
     return IndexFilter(
         organization_id=UUID(bytes=org),
-        kinds=tuple(str(value) for value in kinds),
+        source_kinds=tuple(str(value) for value in kinds),
         source_ids=tuple(UUID(bytes=value) for value in sources),
         circle=None
         if circle is None
@@ -249,8 +249,8 @@ def unpack_filter(values: Any) -> IndexFilter:
         if box is None
         else Box(south=float(box[0]), west=float(box[1]), north=float(box[2]), east=float(box[3])),
         polygon=tuple(Point(float(lat), float(lon)) for lat, lon in polygon),
-        since=unpack_time(since),
-        until=unpack_time(until),
+        captured_after=unpack_time(after),
+        captured_before=unpack_time(before),
         exclude_ids=tuple(UUID(bytes=value) for value in not_ids),
         exclude_groups=tuple(str(value) for value in not_groups),
     )
