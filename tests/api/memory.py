@@ -292,8 +292,8 @@ def answer() -> Answer:
     ranked = [
         RankedCandidate(
             candidate=Candidate(
-                id=one, source_id=source, source_kind="photo", point=spot, captured_at=NOW, group="g",
-                score=0.9, rank=rank,
+                id=one, source_id=source, source_kind="photo", point=spot,
+                captured_at=NOW, group="g", score=0.9, rank=rank,
             ),
             weight=1 / 3,
             evidence_share=0.5,
@@ -309,11 +309,15 @@ def answer() -> Answer:
     ]  # fmt: skip
     cited = Citation(
         image_id=ids[0], file_name="a.jpg", role="candidate", source_id=source, source="s",
-        source_kind="photo", license="CC0", attribution="we", point=spot, distance_m=1.5, similarity=0.9,
+        source_kind="photo", license="CC0", attribution="we", point=spot, distance_m=1.5,
+        similarity=0.9,
     )  # fmt: skip
     return Answer(
         point=spot,
-        credible_discs=(CredibleDisc(probability=0.5, radius_m=10.0), CredibleDisc(probability=0.9, radius_m=99.0)),
+        credible_discs=(
+            CredibleDisc(probability=0.5, radius_m=10.0),
+            CredibleDisc(probability=0.9, radius_m=99.0),
+        ),
         calibrated=False, ranked=tuple(ranked), citations=(cited,), bundle="descriptor",
         bundle_digest="d", bundle_note="sees colors", ranker="vote", ranker_fallback_reason=None,
         index_engine="qdrant-edge", index_build="b", num_candidates=3,

@@ -16,17 +16,17 @@ PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
 
 def test_locate_shows_point_regions_evidence_and_says_it_is_uncalibrated(api, asked):
     with api.http() as http:
-        answer = http.post("/v1/locate", files=PHOTO, data={"top": "2", "kind": "photo"})
+        answer = http.post("/v1/locate", files=PHOTO, data={"top": "2", "query_kind": "photo"})
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
     body = answer.json()
     assert body["point"] == {"lat": 48.85, "lon": 2.35}
     assert body["geometry"] == {"type": "Point", "coordinates": [2.35, 48.85]}
-    assert body["regions"][1] == {"mass": 0.9, "radius_m": 99.0}
+    assert body["credible_discs"][1] == {"probability": 0.9, "radius_m": 99.0}
     assert body["calibrated"] is False
     assert "not calibrated" in body["calibration_note"]
     assert [one["rank"] for one in body["candidates"]] == [0, 1]
-    assert body["candidates_considered"] == 3
+    assert body["num_candidates"] == 3
     assert body["candidates"][0]["evidence"][0]["distance_m"] == 3.0
     cited = body["citations"]["photo"][0]
     assert (cited["license"], cited["attribution"], cited["distance_m"]) == ("CC0", "we", 1.5)
@@ -42,25 +42,24 @@ def test_limits_reach_the_flow(api, asked):
     source = api.rows().add_source("walk", "street")
     ring = [[2.0, 48.0], [3.0, 48.0], [3.0, 49.0], [2.0, 48.0]]
     form = {
-        "kinds": "photo,street",
+        "source_kinds": "photo,street",
         "sources": ["walk", str(source.id)],
         "lat": "48.8",
         "lon": "2.3",
         "radius_m": "500",
         "bbox": "170,-10,-170,10",
         "polygon": json.dumps({"type": "Polygon", "coordinates": [ring]}),
-        "since": "2026-01-01T00:00:00Z",
-        "until": "2026-02-01T00:00:00+01:00",
+        "datetime": "2026-01-01T00:00:00Z/2026-02-01T00:00:00+01:00",
     }
     with api.http() as http:
         assert http.post("/v1/locate", files=PHOTO, data=form).status_code == 200
     limits = asked[0]["limits"]
-    assert limits.kinds == ("photo", "street")
+    assert limits.source_kinds == ("photo", "street")
     assert limits.source_ids == (source.id, source.id)
     assert (limits.circle.center.lat, limits.circle.radius_m) == (48.8, 500.0)
     assert (limits.box.west, limits.box.east) == (170.0, -170.0)
     assert (limits.polygon[0].lat, limits.polygon[0].lon) == (48.0, 2.0)
-    assert limits.since < limits.until
+    assert limits.captured_after < limits.captured_before
 
 
 def test_a_question_leaves_a_hash_and_nothing_else(api, asked):

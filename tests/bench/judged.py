@@ -45,7 +45,8 @@ def measure(size: int, questions: int, say: Say) -> dict[str, object]:
         said = locate.ask(ready, ready.vectors[0][0], locate.OWNERS[0])
         if (said.ranker, said.calibrated) != (RERANK, True):
             raise RuntimeError(
-                f"ranker {said.ranker}: {said.ranker_fallback_reason}, {said.calibrated_result.note}"
+                f"ranker {said.ranker}: {said.ranker_fallback_reason}, "
+                f"{said.calibrated_result.note}"
             )
         figures = locate.measure(ready, questions)
         with ready.stack.client("org-0") as client:

@@ -65,14 +65,16 @@ def test_what_has_no_place_or_is_of_another_bundle_is_refused(pinpoint, tmp_path
 
 def test_an_answer_says_how_sure_it_is_and_when_it_is_only_a_guess(capsys):
     answer = {
-        "point": {"lat": 48.85, "lon": 2.35}, "abstained": "unsupported", "calibrated": True,
-        "regions": [{"mass": 0.9, "radius_m": 31_000.0}], "citations": {}, "candidates": [],
+        "point": {"lat": 48.85, "lon": 2.35}, "abstention_reason": "not_in_gallery",
+        "calibrated": True,
+        "credible_discs": [{"probability": 0.9, "radius_m": 31_000.0}], "citations": {},
+        "candidates": [],
         "timings_ms": {}, "bundle": {"name": "b", "note": "n"}, "ranker": "vote",
-        "ranker_reason": None, "note": None,
+        "ranker_fallback_reason": None, "warnings": [],
         "index": {"build": "1"},
-        "belief": {
-            "within": [{"radius_km": 25, "probability": 0.42}],
-            "areas": [{"probability": 0.9, "area_km2": 12_345.6}],
+        "posterior": {
+            "probability_within_km": [{"radius_km": 25, "probability": 0.42}],
+            "credible_regions": [{"probability": 0.9, "area_km2": 12_345.6}],
             "names": [{"level": "country", "name": "FR", "probability": 0.6}],
         },
     }  # fmt: skip
@@ -82,7 +84,9 @@ def test_an_answer_says_how_sure_it_is_and_when_it_is_only_a_guess(capsys):
     assert "no answer (the gallery probably has no image near it); the point is the best" in said
     assert "probability within 25 km 42%; 90% in 12,346 km²" in said
     assert "FR 60%" in said
-    show_answer("a.jpg", {**answer, "abstained": None, "belief": None, "calibrated": False})
+    show_answer(
+        "a.jpg", {**answer, "abstention_reason": None, "posterior": None, "calibrated": False}
+    )
     said = capsys.readouterr().out
     assert "of the vote" in said
     assert "not calibrated" in said

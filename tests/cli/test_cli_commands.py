@@ -245,7 +245,7 @@ def test_the_client_takes_limits_as_python_has_them(api, asked):
         )
         client.similar(image_id=memory.uuid4(), include_self=True)
     limits = asked[0]["limits"]
-    assert (limits.kinds, limits.box.north) == (("photo", "street"), 4.0)
+    assert (limits.source_kinds, limits.box.north) == (("photo", "street"), 4.0)
     assert limits.polygon[1].lon == 3.0
 
 

@@ -33,7 +33,7 @@ def answered(lat, lon, radius_m, *, within=None, abstained=None):
         "nearest_place": {"name": "N", "region": "", "country": "FR", "distance_m": 1.0},
         "copies": [],
         "source": "s",
-        "kind": "street",
+        "source_kind": "street",
         "license": "CC0-1.0",
         "attribution": None,
         "lat": lat,
@@ -43,30 +43,30 @@ def answered(lat, lon, radius_m, *, within=None, abstained=None):
         "thumbnail_url": "/t",
     }
     belief = within and {
-        "within": [{"radius_km": km, "probability": p} for km, p in within.items()],
-        "areas": [],
+        "probability_within_km": [{"radius_km": km, "probability": p} for km, p in within.items()],
+        "credible_regions": [],
         "names": [],
-        "elsewhere": 0.1,
-        "unsupported": 0.2,
-        "stratum": "all",
+        "p_outside_candidates": 0.1,
+        "p_not_in_gallery": 0.2,
+        "calibration_group": "all",
     }
     said = {
         "point": {"lat": lat, "lon": lon},
         "geometry": {"coordinates": (lon, lat)},
-        "abstained": abstained,
-        "regions": [{"mass": m, "radius_m": radius_m * m} for m in (0.5, 0.9)],
+        "abstention_reason": abstained,
+        "credible_discs": [{"probability": m, "radius_m": radius_m * m} for m in (0.5, 0.9)],
         "calibrated": within is not None,
         "calibration_note": "a note",
-        "belief": belief,
+        "posterior": belief,
         "candidates": [],
-        "candidates_considered": 1,
-        "places": [],
-        "note": None,
+        "num_candidates": 1,
+        "coordinates": [],
+        "warnings": [],
         "citations": {"street": [cited]},
         "bundle": {"name": "b", "digest": "d", "note": "n"},
         "ranker": "vote",
-        "ranker_reason": None,
-        "null_score": None,
+        "ranker_fallback_reason": None,
+        "no_match_logit": None,
         "index": {"engine": "e", "build": None},
         "timings_ms": {"total": 12.4},
     }
@@ -74,8 +74,13 @@ def answered(lat, lon, radius_m, *, within=None, abstained=None):
 
 
 def nothing():
-    said = answered(0, 0, 0) | {"point": None, "geometry": None, "regions": [], "citations": {}}
-    said["abstained"] = "no_candidates"
+    said = answered(0, 0, 0) | {
+        "point": None,
+        "geometry": None,
+        "credible_discs": [],
+        "citations": {},
+    }
+    said["abstention_reason"] = "no_candidates"
     return AnswerOut.model_validate(said).model_dump(mode="json")
 
 
@@ -83,7 +88,9 @@ def nothing():
 def report():
     answers = [
         answered(48.9, 2.3, 20_000, within={1: 0.1, 25: 0.834, 200: 0.9}),
-        answered(48.9, 2.3, 20_000, within={1: 0.0, 25: 0.04, 200: 0.1}, abstained="unsupported"),
+        answered(
+            48.9, 2.3, 20_000, within={1: 0.0, 25: 0.04, 200: 0.1}, abstained="not_in_gallery"
+        ),
         answered(51.5, -0.1, 20_000),
         nothing(),
     ]

@@ -68,13 +68,13 @@ def run(folder: Path, covered, uncovered=(), **changes) -> Path:
                     "lon": truth[1],
                     "creator": author,
                     "strata": {"role": role, "covered": is_covered},
-                    "arms": {"excluded": {"asked": asdict(features)}},
+                    "arms": {"excluded": {"features": asdict(features)}},
                     "vector": None,
                 }
             )
     manifest = {
         "protocol": "synthetic",
-        "labels": {"digest": "l" * 16, "asked": len(lines)},
+        "labels": {"digest": "l" * 16, "evaluated": len(lines)},
         "planet": {"digest": "p" * 16},
         "gallery": {
             "bundle": "supposed",
@@ -84,7 +84,7 @@ def run(folder: Path, covered, uncovered=(), **changes) -> Path:
         },
         "settings": {
             "ranker": "vote",
-            "kinds": [],
+            "source_kinds": [],
             "exclude": ["self"],
             "search": SEARCH.model_dump(),
         },

@@ -77,15 +77,15 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         for row in after:
             served = row["arms"]["served"]
             assert served["calibrated"]
-            assert list(served["within"]) == ["1", "25", "200", "750", "2500"]
-            chances = list(served["within"].values())
+            assert list(served["probability_within_km"]) == ["1", "25", "200", "750", "2500"]
+            chances = list(served["probability_within_km"].values())
             assert chances == sorted(chances)
             assert served["radii_m"]["0.5"] <= served["radii_m"]["0.9"]
-            assert served["area_km2"]["0.5"] <= served["area_km2"]["0.9"]
+            assert served["credible_region_km2"]["0.5"] <= served["credible_region_km2"]["0.9"]
         first = after[0]
         data = (planet.folder / "queries/images" / first["file"]).read_bytes()
         answer = locate(
-            data, file="x", limits=SearchFilter(), organization_id=org, kind=first["kind"],
+            data, file="x", limits=SearchFilter(), organization_id=org, kind=first["query_kind"],
             decoder=parts.decoder, encoder=fresh, index=parts.index, database=parts.database,
             settings=parts.search,
         )  # fmt: skip
@@ -115,13 +115,14 @@ def _check_wire(answer, row):
     assert answer.calibrated
     assert "Fitted on" in answer.calibration_note
     assert {
-        f"{radius.radius_km:g}": radius.probability for radius in answer.belief.within
-    } == served["within"]
-    for area in answer.belief.areas:
+        f"{radius.radius_km:g}": radius.probability
+        for radius in answer.posterior.probability_within_km
+    } == served["probability_within_km"]
+    for area in answer.posterior.credible_regions:
         region = shape(json.loads(area.geometry.model_dump_json()))
         assert region.is_valid
         assert region.covers(Place(row["lon"], row["lat"])) == bool(
-            served["area_holds"][f"{area.probability:g}"]
+            served["credible_region_covers"][f"{area.probability:g}"]
         )
 
 
@@ -132,15 +133,19 @@ def _check_figures(folder, after):
     )
     figures = arm_measures.summarize_metrics(metrics, np.ones(len(after), dtype=bool))
     rows = [row["arms"]["served"] for row in after]
-    for share, area in figures["densest"].items():
-        inside = [row["area_holds"][share] for row in rows]
+    for share, area in figures["credible_regions"].items():
+        inside = [row["credible_region_covers"][share] for row in rows]
         assert (area["coverage"]["value"], area["stated"]) == (np.mean(inside), len(rows))
-    assert metrics.probability_within_km[25.0].tolist() == [row["within"]["25"] for row in rows]
-    withheld = np.array([row["abstained"] is not None for row in rows])
+    assert metrics.probability_within_km[25.0].tolist() == [
+        row["probability_within_km"]["25"] for row in rows
+    ]
+    withheld = np.array([row["abstention_reason"] is not None for row in rows])
     covered = np.array([row["strata"]["covered"] == "true" for row in after])
     assert figures["abstention"]["withheld_of_covered"] == withheld[covered].mean()
     assert figures["abstention"]["withheld_of_uncovered"] == withheld[~covered].mean()
-    assert {strata["calibration"] for strata in metrics.strata} == {row["stratum"] for row in rows}
+    assert {strata["calibration"] for strata in metrics.strata} == {
+        row["calibration_group"] for row in rows
+    }
     drawn = make_report(folder, lambda file: None)["figures"]
     plots = (
         calibration_plots.RELIABILITY_FILE,

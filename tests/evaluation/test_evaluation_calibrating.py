@@ -45,7 +45,7 @@ def off_km(belief, truth):
 
 def test_probabilities_of_calibrated_answers_are_reliable(scored_queries):
     for radius_km, most in ((1.0, 0.05), (25.0, 0.12), (2_500.0, 0.12)):
-        stated = [belief.within[radius_km] for _, _, belief in scored_queries]
+        stated = [belief.probability_within_km[radius_km] for _, _, belief in scored_queries]
         right = [off_km(belief, truth) <= radius_km for _, truth, belief in scored_queries]
         assert np.mean(stated) == pytest.approx(np.mean(right), abs=0.08), radius_km
         assert reliability(stated, right).debiased_ece < most, radius_km
@@ -55,7 +55,7 @@ def test_probabilities_of_calibrated_answers_are_reliable(scored_queries):
         for features, _, _ in scored_queries
     ]
     right = [off_km(belief, truth) <= 25 for _, truth, belief in scored_queries]
-    stated = [belief.within[25.0] for _, _, belief in scored_queries]
+    stated = [belief.probability_within_km[25.0] for _, _, belief in scored_queries]
     assert reliability(raw, right).ece > 2 * reliability(stated, right).ece
 
 
@@ -63,8 +63,8 @@ def test_probabilities_of_calibrated_answers_are_reliable(scored_queries):
 def test_regions_have_their_stated_coverage(scored_queries, share):
     inside, in_disc = [], []
     for _, truth, belief in scored_queries:
-        area = next(region for region in belief.areas if region.share == share)
-        disc = next(region for region in belief.regions if region.mass == share)
+        area = next(region for region in belief.credible_regions if region.probability == share)
+        disc = next(region for region in belief.credible_discs if region.probability == share)
         inside.append(hdr.contains_positions(np.array(area.boxes), truth[None])[0])
         in_disc.append(1_000 * off_km(belief, truth) <= disc.radius_m)
     slack = 3 * math.sqrt(share * (1 - share) * (1 / 120 + 1 / 210))
@@ -76,13 +76,13 @@ def test_uncovered_queries_are_withheld(scored_queries, fitted):
     uncovered = [features for features, _, _ in supposed.questions(40, seed=33, supported=False)]
     withheld = np.mean(
         [
-            posterior.compute_posterior(features, fitted).abstention_reason == "unsupported"
+            posterior.compute_posterior(features, fitted).abstention_reason == "not_in_gallery"
             for features in uncovered
         ]
     )
     assert withheld > 0.7
     right = np.array([off_km(belief, truth) <= 25 for _, truth, belief in scored_queries])
-    abstained = np.array([belief.abstained is not None for _, _, belief in scored_queries])
+    abstained = np.array([belief.abstention_reason is not None for _, _, belief in scored_queries])
     # The share of withheld correct answers is bounded; that of wrong ones is higher.
     assert abstained[right].mean() == pytest.approx(0.1, abs=0.06)
     assert abstained[~right].mean() > 2 * abstained[right].mean()
@@ -164,10 +164,12 @@ def test_calibrate_unusable_run_is_rejected(tmp_path):
     few = supposed.run(tmp_path / "few", supposed.questions(9, seed=3))
     with pytest.raises(BadRequestError, match="3 creators"):
         fit.fit_calibration(few)
-    short = supposed.run(tmp_path / "short", supposed.questions(9, seed=3), labels={"asked": 10})
+    short = supposed.run(
+        tmp_path / "short", supposed.questions(9, seed=3), labels={"evaluated": 10}
+    )
     with pytest.raises(BadRequestError, match="9 of 10 rows"):
         fit.fit_calibration(short)
-    settings = {"ranker": "top1", "kinds": [], "exclude": [], "search": {}}
+    settings = {"ranker": "top1", "source_kinds": [], "exclude": [], "search": {}}
     top1 = supposed.run(tmp_path / "top1", supposed.questions(9, seed=3), settings=settings)
     with pytest.raises(BadRequestError, match="top1"):
         fit.fit_calibration(top1)

@@ -63,7 +63,7 @@ def organization(pinpoint, im2gps3k, tmp_path):
         for number, question in enumerate(im2gps3k[1]):
             name = f"{number}.jpg"
             (tmp_path / kind / name).write_bytes(saved(view(number, len(kind)), quality=90))
-            truth = question.truth
+            truth = question.ground_truth
             author = question.creator if kind == "photo" and number % 2 else "nobody"
             rows.append((name, truth.lat + 0.001, truth.lon, author, f"walk{number}"))
         manifest = tmp_path / kind / "manifest.csv"
@@ -98,7 +98,7 @@ def pictures(folder, names, *, missing=(), broken=()):
 def check(report, *, missing, unreadable):
     """Check every denominator of the report."""
     counts = report["counts"]
-    assert counts["asked"] == ROWS
+    assert counts["evaluated"] == ROWS
     assert counts["missing_image"] == missing
     assert counts["unreadable_image"] == unreadable
     read = ROWS - missing - sum(unreadable.values())
@@ -126,7 +126,7 @@ def test_evaluate_im2gps3k_end_to_end(pinpoint, organization, im2gps3k, tmp_path
     check(report, missing=2, unreadable={"unsupported_format": 1})
     counts = report["counts"]
     assert (counts["expected_rows"], counts["released_images"]) == (2_997, 3_000)
-    assert (counts["rows"], counts["questions"]) == (2_997, 2_997)
+    assert (counts["rows"], counts["queries"]) == (2_997, 2_997)
     assert counts["authors"] == len({question.creator for question in questions})
     assert report["convention"]["name"] == "geoestimation"
     assert report["leakage"]["photos_with_rows_excluded"] > 0
@@ -145,7 +145,7 @@ def test_evaluate_im2gps3k_end_to_end(pinpoint, organization, im2gps3k, tmp_path
 
 def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k, tmp_path):
     questions = im2gps3k[1]
-    truths = [(question.truth.lat, question.truth.lon) for question in questions]
+    truths = [(question.ground_truth.lat, question.ground_truth.lon) for question in questions]
     rows = []
     for number, (truth, area) in enumerate(zip(truths, find_areas(truths), strict=True)):
         named = [area[level] for level in ("country", "region", "sub_region", "city")]
@@ -192,7 +192,7 @@ def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k,
 def test_evaluate_describe_needs_labels_only(pinpoint, im2gps3k, tmp_path, monkeypatch):
     path = im2gps3k[0]
     description = pinpoint("evaluate", "im2gps3k", "--labels", path, "--summarize-labels", "--json")
-    assert (description["rows"], description["questions"], description["authors"]["number"]) == (
+    assert (description["rows"], description["queries"], description["authors"]["number"]) == (
         2_997,
         2_997,
         198,

@@ -25,7 +25,7 @@ def narrow(chain, tmp_path_factory):
 def test_compare_differences_equal_those_of_the_rows(finished, narrow):
     comparison = compare_runs(finished[0], narrow[0])
     assert comparison["photos"] == {SERVED: 19, EXCLUDED: 19}
-    assert [line for line in comparison["differ"] if "kinds" in line] == [
+    assert [line for line in comparison["differ"] if "source_kinds" in line] == [
         "settings.kinds was [], is ['street']"
     ]
     for arm in (SERVED, EXCLUDED):
@@ -67,8 +67,8 @@ def test_compare_uses_photos_readable_in_both_runs(chain, finished, tmp_path):
 
 def test_compare_runs_with_other_labels_is_rejected(chain, finished, tmp_path):
     labeled = chain.labeled()
-    first = replace(labeled.questions[0], creator="somebody else")
-    other = replace(labeled, questions=(first, *labeled.questions[1:]))
+    first = replace(labeled.queries[0], creator="somebody else")
+    other = replace(labeled, queries=(first, *labeled.queries[1:]))
     chain.report(tmp_path / "run", labeled=other)
     with pytest.raises(BadRequestError, match=r"have different queries .*only runs with the same"):
         compare_runs(finished[0], tmp_path / "run")

@@ -94,8 +94,12 @@ def test_recall_area_plot_equals_loop(arms, drawn):
             rows = [n for n, strata in enumerate(metrics.strata) if strata["kind"] == kind]
             points = axes.containers[place].lines[0].get_xydata()
             for (area_km2, share), claimed in zip(points, SHARES, strict=True):
-                assert share == pytest.approx(sum(metrics.area_holds[claimed][rows]) / len(rows))
-                assert area_km2 == np.median([metrics.area_km2[claimed][n] for n in rows])
+                assert share == pytest.approx(
+                    sum(metrics.credible_region_covers[claimed][rows]) / len(rows)
+                )
+                assert area_km2 == np.median(
+                    [metrics.credible_region_km2[claimed][n] for n in rows]
+                )
             assert f"{kind}: highest-density regions, median size, n = {len(rows)}" in legends(axes)
 
 
@@ -116,7 +120,7 @@ def test_reliability_plot_counts_every_answer_and_shows_ece(arms, drawn):
 def test_risk_coverage_plot_equals_loop(arms, drawn):
     (axes,) = drawn[RISK_COVERAGE_FILE].axes
     for line, mark, metrics in zip(axes.lines[::2], axes.lines[1::2], arms.values(), strict=True):
-        sure = metrics.mass_within[25.0]
+        sure = metrics.probability_within_km[25.0]
         for answered, risk in line.get_xydata().tolist():
             first = np.argsort(-sure, kind="stable")[: round(answered * len(sure))]
             off = [not metrics.error_km[n] < 25 for n in first]

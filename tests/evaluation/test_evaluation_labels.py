@@ -199,11 +199,11 @@ def test_describe_equals_loop(tmp_path: Path) -> None:
         min(row[2] for row in rows),
         max(row[2] for row in rows),
     ]
-    assert description["kinds"] == {"photo": 100, "street": 100}
+    assert description["query_kinds"] == {"photo": 100, "street": 100}
     labeled = sum(bool(row[5]) for row in rows)
     assert description["areas"]["country"] == {
         "as_released": 200,
         "labeled": labeled,
         "different": 1,
     }
-    assert (description["rows"], description["questions"], description["dropped"]) == (200, 200, {})
+    assert (description["rows"], description["queries"], description["dropped"]) == (200, 200, {})

@@ -20,7 +20,7 @@ def labels(name: str) -> Path:
 
 def test_describe_im2gps_labels() -> None:
     description = describe_labels(read("im2gps", labels("im2gps")))
-    assert (description["rows"], description["questions"], description["dropped"]) == (237, 237, {})
+    assert (description["rows"], description["queries"], description["dropped"]) == (237, 237, {})
     assert description["latitude_deg"] == [-50.462312, 78.052895]
     assert description["longitude_deg"] == [-156.545133, 173.048229]
     assert description["authors"] == {"number": 231, "largest": 2, "unknown": 0}
@@ -31,7 +31,7 @@ def test_describe_im2gps_labels() -> None:
 
 def test_describe_im2gps3k_labels() -> None:
     description = describe_labels(read("im2gps3k", labels("im2gps3k")))
-    assert (description["rows"], description["questions"], description["dropped"]) == (
+    assert (description["rows"], description["queries"], description["dropped"]) == (
         2997,
         2997,
         {},

@@ -47,8 +47,8 @@ def test_report_contains_every_denominator(finished):
         "released_images": None,
         "rows": 22,
         "dropped": {},
-        "questions": 22,
-        "asked": 22,
+        "queries": 22,
+        "evaluated": 22,
         "missing_image": 1,
         "unreadable_image": {"empty_file": 1, "undecodable": 1},
         "read": 19,
@@ -56,7 +56,7 @@ def test_report_contains_every_denominator(finished):
         "without_author": 0,
         "placeholders": 4,
     }
-    assert counts["asked"] == counts["read"] + counts["missing_image"] + 2
+    assert counts["evaluated"] == counts["read"] + counts["missing_image"] + 2
 
 
 @pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
@@ -91,7 +91,7 @@ def test_report_oracle_regions_and_masses_equal_loop(finished, rows, arm):
         assert metrics["oracle"][str(depth)]["25"]["value"] == pytest.approx(hit / 19)
     for share in ("0.5", "0.9"):
         inside = [off(row, arm) * 1_000 <= row["arms"][arm]["radii_m"][share] for row in rows]
-        region = metrics["regions"][share]
+        region = metrics["credible_discs"][share]
         assert region["coverage"] == pytest.approx(statistics.fmean(inside))
         assert (region["stated"], region["calibrated"]) == (19, False)
     stated = metrics["confidence"]["25"]
@@ -100,7 +100,10 @@ def test_report_oracle_regions_and_masses_equal_loop(finished, rows, arm):
         answer = row["arms"][arm]
         at = (answer["lat"], answer["lon"])
         near = zip(
-            answer["candidate_lat"], answer["candidate_lon"], answer["candidate_mass"], strict=True
+            answer["candidate_lat"],
+            answer["candidate_lon"],
+            answer["candidate_weight"],
+            strict=True,
         )
         confidence.append(sum(mass for lat, lon, mass in near if km(at, (lat, lon)) <= 25))
         right.append(off(row, arm) < 25)
@@ -217,10 +220,10 @@ def test_report_of_top1_has_no_confidence(chain, tmp_path):
 
 def test_report_without_answers_has_no_figures(chain, tmp_path):
     labeled = chain.labeled()
-    unreadable = [q for q in labeled.questions if q.file in ("missing.jpg", "broken.jpg")]
+    unreadable = [q for q in labeled.queries if q.file in ("missing.jpg", "broken.jpg")]
     from dataclasses import replace
 
-    few = replace(labeled, questions=tuple(unreadable), rows=2)
+    few = replace(labeled, queries=tuple(unreadable), rows=2)
     out = tmp_path / "run"
     run = chain.run(out, labeled=few)
     write_results(out, run, vector_width(chain.parts))

@@ -32,7 +32,7 @@ def bare(row):
 
 def test_run_every_query_has_row_and_problem(chain, finished):
     rows = rows_of(finished[0])
-    assert list(rows) == [q.file for q in chain.labeled().questions]
+    assert list(rows) == [q.file for q in chain.labeled().queries]
     problems = {name: row["problem"] for name, row in rows.items() if row["problem"]}
     assert problems == {
         "broken.jpg": "undecodable",
@@ -47,7 +47,7 @@ def test_run_every_query_has_row_and_problem(chain, finished):
 
 def test_run_row_equals_answer_of_search_flow(chain, finished):
     data = (chain.images / "unseen-5.jpg").read_bytes()
-    question = next(q for q in chain.labeled().questions if q.file == "unseen-5.jpg")
+    question = next(q for q in chain.labeled().queries if q.file == "unseen-5.jpg")
     digest = hashlib.sha256(data).hexdigest()
     row = rows_of(finished[0])["unseen-5.jpg"]
     assert row["sha256"] == digest
@@ -72,7 +72,7 @@ def test_run_row_equals_answer_of_search_flow(chain, finished):
         assert (arm["lat"], arm["lon"]) == (answer.point.lat, answer.point.lon)
         assert arm["radii_m"] == {f"{r.probability:g}": r.radius_m for r in answer.credible_discs}
         by_rank = sorted(answer.ranked, key=lambda entry: entry.candidate.rank)
-        assert arm["candidate_mass"] == [entry.weight for entry in by_rank]
+        assert arm["candidate_weight"] == [entry.weight for entry in by_rank]
         assert arm["candidate_score"] == [entry.candidate.score for entry in by_rank]
         assert set(arm["candidate_channels"]) == {"image"}
         assert arm["candidate_lat"] == [entry.candidate.point.lat for entry in by_rank]
@@ -192,8 +192,8 @@ def test_run_filters_source_kinds_and_sources(chain, tmp_path):
     }.items():
         run = chain.run(tmp_path / name, limits=limits, first=4)
         for row in read_rows(tmp_path / name):
-            assert set(row["arms"][SERVED]["candidate_kind"]) == {"street"}
-        assert run["settings"]["kinds" if name == "kind" else "sources"] != []
+            assert set(row["arms"][SERVED]["candidate_source_kind"]) == {"street"}
+        assert run["settings"]["source_kinds" if name == "kind" else "sources"] != []
 
 
 def test_run_index_failure_ends_run_without_row(chain, tmp_path):
@@ -261,17 +261,17 @@ def test_results_equal_rows(chain, finished):
                 continue
             np.testing.assert_array_equal(arm.answers[n], (answer["lat"], answer["lon"]))
             present = ~np.isnan(arm.weights[n])
-            assert arm.weights[n][present].tolist() == answer["candidate_mass"]
+            assert arm.weights[n][present].tolist() == answer["candidate_weight"]
             assert arm.candidates[n][present, 1].tolist() == answer["candidate_lon"]
             assert arm.radii_m["0.9"][n] == answer["radii_m"]["0.9"]
-            assert arm.strata[n] == {**row["strata"], "kind": row["kind"]}
+            assert arm.strata[n] == {**row["strata"], "kind": row["query_kind"]}
             assert arm.row_ms[n] >= arm.photo_ms[n] + arm.flow_ms[n]
     flagged = [row["file"] for row, flag in zip(rows, arm.placeholder, strict=True) if flag]
     assert flagged == [f"gone-{n}.jpg" for n in range(4)]
 
 
 def test_label_digest_changes_with_every_value(chain):
-    questions = chain.labeled().questions
+    questions = chain.labeled().queries
     digests = {
         run_manifest.digest_labels(questions),
         run_manifest.digest_labels(questions[1:]),
@@ -279,7 +279,7 @@ def test_label_digest_changes_with_every_value(chain):
     }
     changes = {
         "file": "x",
-        "truth": Point(1, 2),
+        "ground_truth": Point(1, 2),
         "creator": "x",
         "sequence": "x",
         "strata": {"a": "b"},

@@ -34,12 +34,12 @@ def summary(rig, org, answer):
         files = {id_: image.file_name for id_, image in catalog.images(ids).items()}
     return (
         answer.point,
-        answer.regions,
+        answer.credible_discs,
         [
             (
                 files[each.candidate.id],
-                round(each.mass, 9),
-                round(each.support, 9),
+                round(each.weight, 9),
+                round(each.evidence_share, 9),
                 sorted(files[near.id] for near in each.evidence),
                 sorted(each.similarities),
             )

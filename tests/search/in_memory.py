@@ -131,7 +131,7 @@ def visible(point, where) -> bool:
     """Whether a filter lets a point through."""
     if point.organization_id != where.organization_id:
         return False
-    if where.kinds and point.kind not in where.kinds:
+    if where.source_kinds and point.kind not in where.source_kinds:
         return False
     if where.source_ids and point.source_id not in where.source_ids:
         return False
@@ -139,9 +139,9 @@ def visible(point, where) -> bool:
         away = geodesic_m(point.point, where.circle.center)
         if away > where.circle.radius_m:
             return False
-    if where.since is not None and point.captured_at < where.since:
+    if where.captured_after is not None and point.captured_at < where.captured_after:
         return False
-    if where.until is not None and point.captured_at >= where.until:
+    if where.captured_before is not None and point.captured_at >= where.captured_before:
         return False
     return point.id not in where.exclude_ids and point.group not in where.exclude_groups
 

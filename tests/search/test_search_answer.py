@@ -75,7 +75,7 @@ def decide(points, ranked, cited=3, gone=()):
 
 def test_no_candidates_no_point_no_read(points):
     decision, log = decide(points, [])
-    assert (decision.point, decision.regions, decision.citations) == (None, (), ())
+    assert (decision.point, decision.credible_discs, decision.citations) == (None, (), ())
     assert log == ["read"]
 
 
@@ -85,17 +85,17 @@ def test_regions_hold_what_they_say(points):
     decision, _ = decide(points, ranked_of(points, masses))
     at = np.array([decision.point.lat, decision.point.lon])
     away = haversine_m(np.array([(p.point.lat, p.point.lon) for p in points]), at)
-    assert [region.mass for region in decision.regions] == [0.5, 0.9]
-    for region in decision.regions:
-        assert masses[away <= region.radius_m].sum() >= region.mass - 1e-9
-        assert masses[away < region.radius_m - 1e-6].sum() < region.mass
-    assert decision.regions[0].radius_m <= decision.regions[1].radius_m
+    assert [region.probability for region in decision.credible_discs] == [0.5, 0.9]
+    for region in decision.credible_discs:
+        assert masses[away <= region.radius_m].sum() >= region.probability - 1e-9
+        assert masses[away < region.radius_m - 1e-6].sum() < region.probability
+    assert decision.credible_discs[0].radius_m <= decision.credible_discs[1].radius_m
 
 
 def test_a_sure_answer_still_has_the_error_of_a_position(points):
     decision, _ = decide(points, ranked_of(points[:1], [1.0]))
     assert decision.point == points[0].point
-    assert {region.radius_m for region in decision.regions} == {answer.POSITION_ERROR_M}
+    assert {region.radius_m for region in decision.credible_discs} == {answer.POSITION_ERROR_M}
 
 
 def test_the_answer_is_not_thrown_across_the_world_at_the_antimeridian(points):
@@ -106,7 +106,7 @@ def test_the_answer_is_not_thrown_across_the_world_at_the_antimeridian(points):
     decision, _ = decide(points, ranked_of(pair, [0.5, 0.5]))
     assert abs(abs(decision.point.lon) - 180) < 1e-9
     assert decision.point.lat == pytest.approx(10.0, abs=1e-6)
-    assert decision.regions[1].radius_m < 15
+    assert decision.credible_discs[1].radius_m < 15
 
 
 def test_citations_say_who_under_which_license_and_how_far(points):
@@ -120,7 +120,7 @@ def test_citations_say_who_under_which_license_and_how_far(points):
     ranked = ranked_of([photos[0], photos[1], points[9]], [0.5, 0.3, 0.2], evidence)
     decision, log = decide(points, ranked, cited=2)
     assert log == ["read", "images", "copies"]
-    said = [(c.role, c.kind, c.image_id, c.similarity) for c in decision.citations]
+    said = [(c.role, c.source_kind, c.image_id, c.similarity) for c in decision.citations]
     assert said == [
         ("candidate", "photo", photos[0].id, 0.9),
         ("candidate", "photo", photos[1].id, 0.89),
@@ -130,9 +130,9 @@ def test_citations_say_who_under_which_license_and_how_far(points):
         ("evidence", "street", streets[2].id, 0.6),
     ]
     for citation in decision.citations:
-        assert citation.source == f"the {citation.kind} source"
+        assert citation.source == f"the {citation.source_kind} source"
         assert citation.license == "CC BY 4.0"
-        assert citation.attribution == f"people of {citation.kind}"
+        assert citation.attribution == f"people of {citation.source_kind}"
         exact = geodesic_m(decision.point, citation.point)
         assert citation.distance_m == pytest.approx(exact, abs=5e-4)
 
@@ -141,10 +141,12 @@ def test_citations_say_who_under_which_license_and_how_far(points):
 def test_who_says_where_the_answer_is_is_cited_however_far_it_was_moved(points, calibrated):
     ranked = ranked_of(points[:4], [0.7, 0.1, 0.1, 0.1])
     moved = Point(points[0].point.lat + 0.04, points[0].point.lon)
-    ranked[0] = replace(ranked[0], refined=moved)
+    ranked[0] = replace(ranked[0], refined_position=moved)
     sure = Posterior(
-        stratum="all", point=moved, probability_within_km={25.0: 0.9}, p_outside_candidates=0.0, p_not_in_gallery=None,
-        credible_discs=(CredibleDisc(probability=0.9, radius_m=50.0),), credible_regions=(), names=(), abstention_reason=None,
+        stratum="all", point=moved, probability_within_km={25.0: 0.9},
+        p_outside_candidates=0.0, p_not_in_gallery=None,
+        credible_discs=(CredibleDisc(probability=0.9, radius_m=50.0),), credible_regions=(),
+        names=(), abstention_reason=None,
     )  # fmt: skip
     believed = CalibratedResult(posterior=sure) if calibrated else CalibratedResult()
     with DictDatabase(points).read(US) as reader:
@@ -164,4 +166,4 @@ def test_unknown_kinds_are_cited_after_the_known(points):
     other = replace(points[0], id=UUID(int=5), kind="aerial")
     ranked = ranked_of([other, points[1]], [0.6, 0.4])
     decision, _ = decide([*points, other], ranked)
-    assert [c.kind for c in decision.citations] == ["photo", "aerial"]
+    assert [c.source_kind for c in decision.citations] == ["photo", "aerial"]

@@ -138,8 +138,10 @@ def test_two_hundred_photos_have_the_same_answers_in_any_batch(stack, judge, enc
 
 
 def check_same(one, other):
-    scores, others = ({r.candidate.id: r.score for r in each.ranked} for each in (one, other))
+    scores, others = (
+        {r.candidate.id: r.rerank_logit for r in each.ranked} for each in (one, other)
+    )
     assert others == pytest.approx(scores, abs=1e-4)
     assert one.ranked[0].candidate.id == other.ranked[0].candidate.id
-    for mine, theirs in zip(one.regions, other.regions, strict=True):
+    for mine, theirs in zip(one.credible_discs, other.credible_discs, strict=True):
         assert theirs.radius_m == pytest.approx(mine.radius_m, rel=1e-4)

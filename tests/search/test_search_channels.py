@@ -166,7 +166,7 @@ def test_one_request_asks_both_channels_and_one_fetch_knows_the_rest(index, poin
     vector = mixed(points, 3, own[8 * 7].point)
     found = ask(index, vector)
     (queries,) = index.requests
-    assert [(q.channel, q.filter.kinds) for q in queries] == [
+    assert [(q.channel, q.filter.source_kinds) for q in queries] == [
         (channel, (kind,)) for channel in ("image", "gps") for kind in KINDS
     ]
     by_id = {p.id: p for p in own}

@@ -55,7 +55,7 @@ def test_one_statement_brings_all_evidence_nearest_first(gather):
     for each in candidates:
         own = near[each.id]
         assert len(own) == 5  # three views of both kinds, less the candidate itself
-        assert {row.kind for row in own} == {"photo", "street"}
+        assert {row.source_kind for row in own} == {"photo", "street"}
         assert each.id not in {row.id for row in own}
         assert [row.distance_m for row in own] == sorted(row.distance_m for row in own)
 
@@ -81,7 +81,7 @@ def test_limits_on_kind_source_and_time_hold_for_evidence(gather, limits, count)
     _, near, _ = gather(limits)
     assert {len(own) for own in near.values()} == count
     for row in (row for own in near.values() for row in own):
-        assert not limits.kinds or row.kind in limits.kinds
+        assert not limits.source_kinds or row.source_kind in limits.source_kinds
         assert not limits.source_ids or row.source_id in limits.source_ids
-        assert limits.since is None or row.captured_at >= limits.since
-        assert limits.until is None or row.captured_at < limits.until
+        assert limits.captured_after is None or row.captured_at >= limits.captured_after
+        assert limits.captured_before is None or row.captured_at < limits.captured_before

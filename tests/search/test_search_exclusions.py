@@ -167,7 +167,7 @@ def test_stages_are_timed_and_only_exclusions_cost_a_stage(rig, ask, tmp_path):
     assert "exclude" not in ask(org).timings_ms
     answer = ask(org, Exclusions(creators=("ann",)))
     assert answer.timings_ms["exclude"] > 0
-    assert (answer.point, answer.ranked, answer.regions) == (None, (), ())
+    assert (answer.point, answer.ranked, answer.credible_discs) == (None, (), ())
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -259,7 +259,7 @@ def test_top1_is_the_place_of_the_most_similar_candidate():
     answer, voted = locate("top1"), locate("vote")
     best = max(points, key=lambda p: float(p.vectors["image"] @ vector))
     assert geodesic_m(answer.point, best.point) < 1e-3
-    assert [each.mass for each in answer.ranked] == [1.0] + [0.0] * (SETTINGS.candidates - 1)
+    assert [each.weight for each in answer.ranked] == [1.0] + [0.0] * (SETTINGS.candidates - 1)
     assert [each.candidate.rank for each in answer.ranked] == list(range(SETTINGS.candidates))
     assert (answer.ranker, voted.ranker) == ("top1", "vote")
     said = {e.id: s for r in voted.ranked for e, s in zip(r.evidence, r.similarities, strict=True)}

@@ -79,15 +79,15 @@ def test_a_photo_is_found_at_its_place_with_its_evidence(stack, place):
     answer = stack.locate(photo(place))
     home = stack.points[place * 6].point
     assert geodesic_m(answer.point, home) < 200
-    assert [region.mass for region in answer.regions] == [0.5, 0.9]
+    assert [region.probability for region in answer.credible_discs] == [0.5, 0.9]
     assert answer.calibrated is False
-    assert sum(each.mass for each in answer.ranked) == pytest.approx(1, abs=1e-12)
-    assert {c.kind for c in answer.citations} == {"photo", "street"}
+    assert sum(each.weight for each in answer.ranked) == pytest.approx(1, abs=1e-12)
+    assert {c.source_kind for c in answer.citations} == {"photo", "street"}
     assert all(c.distance_m < 1_100 for c in answer.citations)
     assert (answer.bundle, answer.bundle_digest) == (CONTRACT.name, CONTRACT.digest)
     assert (answer.bundle_note, answer.ranker) == (CONTRACT.note, "vote")
     assert (answer.index_engine, answer.index_build) == ("qdrant-edge", "b1")
-    assert answer.candidates_considered == len(answer.ranked) == 16
+    assert answer.num_candidates == len(answer.ranked) == 16
 
 
 def test_one_index_request_and_one_read_per_question(stack):
@@ -148,8 +148,13 @@ def test_organizations_do_not_see_each_other(stack):
 def test_an_empty_gallery_answers_that_it_does_not_know(stack, organization):
     empty = Stack([]) if organization == US else stack
     answer = empty.locate(photo(1), organization=organization)
-    assert (answer.point, answer.regions, answer.ranked, answer.citations) == (None, (), (), ())
-    assert answer.candidates_considered == 0
+    assert (answer.point, answer.credible_discs, answer.ranked, answer.citations) == (
+        None,
+        (),
+        (),
+        (),
+    )
+    assert answer.num_candidates == 0
     assert empty.similar(photo(1), organization=organization).groups == ()
 
 
@@ -227,5 +232,5 @@ def test_questions_that_make_no_sense_are_refused(stack, options):
 
 def test_limits_narrow_the_answer(stack):
     answer = stack.locate(photo(3), limits=SearchFilter(source_kinds=("street",)))
-    assert {each.candidate.kind for each in answer.ranked} == {"street"}
-    assert {c.kind for c in answer.citations} == {"street"}
+    assert {each.candidate.source_kind for each in answer.ranked} == {"street"}
+    assert {c.source_kind for c in answer.citations} == {"street"}

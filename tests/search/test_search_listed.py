@@ -70,18 +70,18 @@ def by_loop(known, seed=3, inside=lambda point: True):
 
 def check(answer, known, wanted):
     """The places of an answer are the first of a loop's, and its regions hold mass of them all."""
-    assert answer.candidates_considered == len(wanted)
-    assert len(answer.places) == min(48, len(wanted))
-    for found, (number, score, mass) in zip(answer.places, wanted, strict=False):
+    assert answer.num_candidates == len(wanted)
+    assert len(answer.coordinates) == min(48, len(wanted))
+    for found, (number, score, mass) in zip(answer.coordinates, wanted, strict=False):
         assert (found.point.lat, found.point.lon) == tuple(known.positions[number])
         assert found.score == pytest.approx(score, abs=2e-6)
-        assert found.mass == pytest.approx(mass, rel=1e-4)
+        assert found.weight == pytest.approx(mass, rel=1e-4)
     here = np.array([answer.point.lat, answer.point.lon])
     away_m = haversine_m(known.positions[[number for number, *_ in wanted]], here)
     mass = np.array([mass for *_, mass in wanted])
-    for region in answer.regions:
-        assert mass[away_m <= region.radius_m].sum() >= region.mass - 1e-6
-        assert mass[away_m < region.radius_m * (1 - 1e-9)].sum() < region.mass
+    for region in answer.credible_discs:
+        assert mass[away_m <= region.radius_m].sum() >= region.probability - 1e-6
+        assert mass[away_m < region.radius_m * (1 - 1e-9)].sum() < region.probability
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -90,10 +90,10 @@ def test_places_are_ranked_as_by_a_loop(seed):
     answer = ask(known, seed=seed)
     wanted = by_loop(known, seed=seed)
     check(answer, known, wanted)
-    assert sum(place.mass for place in answer.places) < 1
+    assert sum(place.weight for place in answer.coordinates) < 1
     few = ask(known, seed=seed, settings=SearchSettings(candidates=5))
-    assert few.places == answer.places[:5]
-    assert few.candidates_considered == COUNT
+    assert few.coordinates == answer.coordinates[:5]
+    assert few.num_candidates == COUNT
     again = replace(ask(known, seed=seed), timings_ms={})
     assert again == replace(answer, timings_ms={})
 
@@ -101,12 +101,12 @@ def test_places_are_ranked_as_by_a_loop(seed):
 def test_the_answer_says_that_it_has_no_evidence():
     answer = ask(places())
     assert (answer.ranker, answer.index_engine, answer.index_build) == (
-        "places",
-        "places",
+        "coordinates",
+        "coordinates",
         "abababababababab",
     )
     assert (answer.ranked, answer.citations, answer.calibrated) == ((), (), False)
-    assert "without evidence" in answer.note
+    assert "without evidence" in answer.warnings[0]
     assert set(answer.timings_ms) == {"retrieve", "decode", "encode", "rank", "decide", "total"}
 
 
@@ -121,7 +121,7 @@ def test_the_point_is_the_place_with_most_mass_around_it():
     near = query + np.random.default_rng(1).normal(0, 0.03, (10, 192))
     vectors[50:60] = near / np.linalg.norm(near, axis=1, keepdims=True)
     town = ask(replace(known, vectors=vectors))
-    assert town.places[0].point == alone.point
+    assert town.coordinates[0].point == alone.point
     assert haversine_m(np.array([town.point.lat, town.point.lon]), (48.85, 2.35)) < 4_000
 
 
@@ -156,25 +156,27 @@ def test_limits_hold_and_masses_are_shares_of_what_is_left(shape):
     assert 10 < len(wanted) < COUNT // 2
     check(answer, known, wanted)
     everywhere = {
-        (p.point, p.score) for p in ask(known, settings=SearchSettings(candidates=500)).places
+        (p.point, p.score) for p in ask(known, settings=SearchSettings(candidates=500)).coordinates
     }
-    assert {(p.point, p.score) for p in answer.places} <= everywhere, "a limit changes no score"
+    assert {(p.point, p.score) for p in answer.coordinates} <= everywhere, (
+        "a limit changes no score"
+    )
 
 
 def test_where_no_place_is_there_is_no_answer():
     answer = ask(places(), circle=Circle(center=Point(89.9, 0.0), radius_m=10.0))
-    assert (answer.point, answer.regions, answer.places) == (None, (), ())
-    assert answer.candidates_considered == 0
-    assert answer.note is not None
+    assert (answer.point, answer.credible_discs, answer.coordinates) == (None, (), ())
+    assert answer.num_candidates == 0
+    assert answer.warnings
 
 
 @pytest.mark.parametrize(
     ("limits", "word"),
     [
-        ({"kinds": ("photo",)}, "kinds"),
+        ({"source_kinds": ("photo",)}, "source_kinds"),
         ({"source_ids": (UUID(int=1),)}, "sources"),
-        ({"since": datetime(2020, 1, 1, tzinfo=UTC)}, "since"),
-        ({"until": datetime(2020, 1, 1, tzinfo=UTC)}, "until"),
+        ({"captured_after": datetime(2020, 1, 1, tzinfo=UTC)}, "datetime"),
+        ({"captured_before": datetime(2020, 1, 1, tzinfo=UTC)}, "datetime"),
     ],
 )
 def test_limits_that_places_do_not_have_are_refused(limits, word):

@@ -103,36 +103,41 @@ def locate(stack, judge, place=5, **options):
 
 def test_the_reranker_decides_where_there_is_one(stack, judge):
     answer = locate(stack, judge)
-    assert (answer.ranker, answer.ranker_reason) == ("rerank", None)
-    scores = [each.score for each in answer.ranked]
+    assert (answer.ranker, answer.ranker_fallback_reason) == ("rerank", None)
+    scores = [each.rerank_logit for each in answer.ranked]
     assert scores == sorted(scores, reverse=True)
     assert len(set(scores)) == len(scores) == 16
     wanted = np.exp(np.array(scores) - max(scores))
-    assert [each.mass for each in answer.ranked] == pytest.approx(wanted / wanted.sum())
+    assert [each.weight for each in answer.ranked] == pytest.approx(wanted / wanted.sum())
     for each in answer.ranked:
-        assert 0 <= geodesic_m(each.refined, each.candidate.point) <= 1.01e3 * REACH_KM
-        assert 0 <= each.support <= 1
+        assert 0 <= geodesic_m(each.refined_position, each.candidate.point) <= 1.01e3 * REACH_KM
+        assert 0 <= each.evidence_share <= 1
         assert all(near.distance_m <= 500 for near in each.evidence)
-    assert max(geodesic_m(each.refined, each.candidate.point) for each in answer.ranked) > 1
+    assert (
+        max(geodesic_m(each.refined_position, each.candidate.point) for each in answer.ranked) > 1
+    )
     voted = locate(stack, judge, ranker="vote")
-    assert (voted.ranker, voted.ranker_reason) == ("vote", None)
+    assert (voted.ranker, voted.ranker_fallback_reason) == ("vote", None)
     assert [r.candidate.id for r in voted.ranked] != [r.candidate.id for r in answer.ranked]
     assert {r.candidate.id for r in voted.ranked} == {r.candidate.id for r in answer.ranked}
-    assert all(each.score is None for each in voted.ranked)
+    assert all(each.rerank_logit is None for each in voted.ranked)
 
 
 def test_an_answer_explains_what_the_reranker_did(stack, judge, capsys):
     answer = locate(stack, judge)
     said = AnswerOut.of(answer, top=16).model_dump(mode="json")
-    assert said["null_score"] == answer.believed.asked.null_logit
+    assert said["no_match_logit"] == answer.calibrated_result.features.null_logit
     moved = 0
     for out, ranked in zip(said["candidates"], answer.ranked, strict=True):
-        assert out["rerank_score"] == ranked.score
-        assert out["refined"] == {"lat": ranked.refined.lat, "lon": ranked.refined.lon}
+        assert out["rerank_logit"] == ranked.rerank_logit
+        assert out["refined_position"] == {
+            "lat": ranked.refined_position.lat,
+            "lon": ranked.refined_position.lon,
+        }
         shares = {near["image_id"]: near["attention"] for near in out["evidence"]}
         assert list(shares.values()) == list(ranked.attention)
-        assert out["support"] == pytest.approx(sum(shares.values()))
-        assert 0 <= out["support"] < 1, "something is always left for nothing at all"
+        assert out["evidence_share"] == pytest.approx(sum(shares.values()))
+        assert 0 <= out["evidence_share"] < 1, "something is always left for nothing at all"
         moved += out["rank"] != said["candidates"].index(out)
     assert sum(len(out["evidence"]) for out in said["candidates"]) > 16
     assert moved > 5
@@ -148,22 +153,24 @@ def test_an_answer_explains_what_the_reranker_did(stack, judge, capsys):
     assert first[:2] == ["0", f"{best['attention']:.0%}"]
 
     voted = AnswerOut.of(locate(stack, None), top=16).model_dump(mode="json")
-    assert voted["null_score"] is None
-    assert {out["rerank_score"] for out in voted["candidates"]} == {None}
+    assert voted["no_match_logit"] is None
+    assert {out["rerank_logit"] for out in voted["candidates"]} == {None}
     show_explanation(voted)
     assert "attention" not in capsys.readouterr().out
 
 
 def test_without_a_reranker_there_is_a_vote_and_the_reason(stack):
     answer = locate(stack, None)
-    assert (answer.ranker, answer.ranker_reason) == ("vote", "the bundle has no reranker")
+    assert (answer.ranker, answer.ranker_fallback_reason) == ("vote", "the bundle has no reranker")
     with pytest.raises(BadRequestError, match="pixels: the bundle has no reranker"):
         locate(stack, None, ranker="rerank")
 
 
 def test_the_same_question_gets_the_same_answer_in_any_gallery_order(stack, judge):
     def said(answer):
-        return [(r.candidate.id, r.score, r.mass, r.refined) for r in answer.ranked]
+        return [
+            (r.candidate.id, r.rerank_logit, r.weight, r.refined_position) for r in answer.ranked
+        ]
 
     first = said(locate(stack, judge))
     for place in (1, 2):
@@ -193,7 +200,7 @@ def test_an_empty_gallery_and_a_candidate_that_has_gone(stack, judge):
     points = gallery(places=12, views=3)
     gone = {"index": Forgetful(points), "database": DictDatabase(points, gone={best})}
     forgot = locate({**stack, **gone}, judge)
-    scores = {each.candidate.id: each.score for each in forgot.ranked}
+    scores = {each.candidate.id: each.rerank_logit for each in forgot.ranked}
     assert scores[best] == min(scores.values())
     assert all(map(math.isfinite, scores.values()))
 

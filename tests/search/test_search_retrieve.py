@@ -63,7 +63,7 @@ def hit(number, score, kind="photo", group=None, point=None):
 def test_one_request_asks_for_every_kind_inside_the_organization(index):
     found = ask(index)
     (queries,) = index.requests
-    assert [q.filter.kinds for q in queries] == [("photo",), ("street",)]
+    assert [q.filter.source_kinds for q in queries] == [("photo",), ("street",)]
     assert {q.filter.organization_id for q in queries} == {US}
     assert {q.limit for q in queries} == {24}
     assert [each.rank for each in found] == list(range(len(found)))
@@ -77,10 +77,12 @@ def test_limits_travel_with_every_question(index):
     circle = Circle(center=index.points[0].point, radius_m=5_000.0)
     found = ask(index, limits=SearchFilter(source_kinds=("street",), circle=circle))
     (queries,) = index.requests
-    assert [q.filter.kinds for q in queries] == [("street",)]
+    assert [q.filter.source_kinds for q in queries] == [("street",)]
     assert queries[0].filter.circle == circle
     assert found
-    assert all(geodesic_m(e.point, circle.center) <= 5_000 and e.kind == "street" for e in found)
+    assert all(
+        geodesic_m(e.point, circle.center) <= 5_000 and e.source_kind == "street" for e in found
+    )
 
 
 def test_an_empty_index_is_not_asked():
@@ -95,7 +97,7 @@ def test_the_kind_that_scores_lower_is_still_heard(points):
         replace(p, vectors={"image": p.vectors["image"] * (0.01 if p.kind == "street" else 1)})
         for p in points
     ]
-    kinds = [each.kind for each in ask(NumpyIndex(dim))]
+    kinds = [each.source_kind for each in ask(NumpyIndex(dim))]
     assert kinds.count("street") >= 3
 
 

@@ -53,7 +53,7 @@ def case(seed, count=12, most=6):
         for i, place in enumerate(places.tolist())
     ]
     photos = [(UUID(int=1000 + n), ("photo", "street")[n % 2], unit(rng)) for n in range(10)]
-    photos += [(each.id, each.kind, unit(rng)) for each in candidates[:4]]
+    photos += [(each.id, each.source_kind, unit(rng)) for each in candidates[:4]]
     evidence = {}
     for each in candidates:
         chosen = rng.permutation(len(photos))[: rng.integers(0, most + 1)]
@@ -100,7 +100,7 @@ def vote_by_loop(query, candidates, evidence):
     heard = {e.id: e for own in evidence.values() for e in own if e.id not in ids}
     z = {}
     for kind in ("photo", "street"):
-        these = [e for e in heard.values() if e.kind == kind]
+        these = [e for e in heard.values() if e.source_kind == kind]
         if these:
             scores = standard([cosine(query, e.vector) for e in these])
             z.update({e.id: s for e, s in zip(these, scores, strict=True)})
@@ -118,7 +118,7 @@ def vote_by_loop(query, candidates, evidence):
         for e in evidence.get(c.id, ()):
             if e.id in ids:
                 continue
-            share = 1.0 if e.kind != c.kind else vote.SAME_KIND_SHARE
+            share = 1.0 if e.source_kind != c.source_kind else vote.SAME_KIND_SHARE
             loud = max(math.exp(min(z[e.id], vote.Z_MAX) - vote.Z_MIN) - 1, 0)
             boost += vote.EVIDENCE_WEIGHT * share * carry(e.distance_m) * loud
         totals[c.id] = worth[c.id] * votes * boost
@@ -155,7 +155,7 @@ def test_masses_sum_to_one_and_no_order_matters(seed, count, random):
 
 def fingerprint(ranked):
     """All that a vote says, to the bit."""
-    return [(r.candidate, r.mass, r.support, r.similarities) for r in ranked]
+    return [(r.candidate, r.weight, r.evidence_share, r.similarities) for r in ranked]
 
 
 @settings(max_examples=40, deadline=None)

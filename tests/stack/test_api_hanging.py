@@ -185,7 +185,7 @@ def nonsense(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:
         {"bbox": "1,2,3,1e999"},
         {"polygon": "{"},
         {"polygon": "[" * 5_000},
-        {"since": "0001-01-01T00:00:00+01:00"},
+        {"datetime": "0001-01-01T00:00:00+01:00/.."},
         {"sources": "nobody"},
         {"lat": "x"},
         {"top": "1e400"},

@@ -108,7 +108,7 @@ def assert_places(found, wanted):
     assert [(one["lat"], one["lon"]) for one in found] == [row[:2] for row in wanted[: len(found)]]
     for one, (_, _, score) in zip(found, wanted, strict=False):
         assert one["score"] == pytest.approx(score, abs=2e-6)
-        assert one["mass"] == pytest.approx(math.exp(TEMPERATURE * score) / total, rel=1e-3)
+        assert one["weight"] == pytest.approx(math.exp(TEMPERATURE * score) / total, rel=1e-3)
 
 
 def run(monkeypatch, capsys, *arguments):
@@ -122,7 +122,7 @@ def run(monkeypatch, capsys, *arguments):
 
 
 def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, capsys, tmp_path):
-    status, refused = ask(api, over="places")
+    status, refused = ask(api, search_space="coordinates")
     assert (status, refused["reason"]) == (409, "no_places")
     assert "bundle descriptor is in use and has no list of coordinates" in refused["detail"]
     assert "pinpoint bundles import geoclip" in refused["detail"]
@@ -130,40 +130,42 @@ def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, c
     # Nobody but this question tells the API that another bundle is in use now.
     code, said, error = run(monkeypatch, capsys, "bundles", "activate", "listing", "--json")
     assert (code, json.loads(said)["live"]) == (0, 0), error
-    status, answer = ask(api, over="places", top=100)
+    status, answer = ask(api, search_space="coordinates", top=100)
     assert status == 200, answer
     wanted = by_loop(stack)
-    assert len(answer["places"]) == 48
-    assert_places(answer["places"], wanted)
-    assert answer["candidates_considered"] == COUNT
+    assert len(answer["coordinates"]) == 48
+    assert_places(answer["coordinates"], wanted)
+    assert answer["num_candidates"] == COUNT
     assert (answer["candidates"], answer["citations"]) == ([], {})
-    assert (answer["ranker"], answer["calibrated"]) == ("places", False)
-    assert "without evidence" in answer["note"]
+    assert (answer["ranker"], answer["calibrated"]) == ("coordinates", False)
+    assert "without evidence" in answer["warnings"][0]
     assert answer["bundle"]["name"] == "listing"
     file = stack.places.home / "bundles" / "listing" / "places.csv"
     build = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    assert answer["index"] == {"engine": "places", "build": build}
-    first = answer["places"][0]
+    assert answer["index"] == {"engine": "coordinates", "build": build}
+    first = answer["coordinates"][0]
     assert answer["point"] == {"lat": first["lat"], "lon": first["lon"]}
-    radii = [one["radius_m"] for one in answer["regions"]]
+    radii = [one["radius_m"] for one in answer["credible_discs"]]
     assert 10 <= radii[0] <= radii[1]
 
-    again = ask(api, over="places", top=100)[1]
+    again = ask(api, search_space="coordinates", top=100)[1]
     assert {**again, "timings_ms": 0} == {**answer, "timings_ms": 0}
-    assert [one["mass"] for one in ask(api, over="places", top=3)[1]["places"]] == [
-        one["mass"] for one in answer["places"][:3]
-    ]
+    assert [
+        one["weight"] for one in ask(api, search_space="coordinates", top=3)[1]["coordinates"]
+    ] == [one["weight"] for one in answer["coordinates"][:3]]
     gallery = ask(api)[1]
-    assert (gallery["point"], gallery["ranker"], gallery["places"]) == (None, "vote", [])
-    assert gallery["note"] is None
+    assert (gallery["point"], gallery["ranker"], gallery["coordinates"]) == (None, "vote", [])
+    assert gallery["warnings"] == []
 
-    status, boxed = ask(api, over="places", bbox="120,-60,-60,75", top=100)
+    status, boxed = ask(api, search_space="coordinates", bbox="120,-60,-60,75", top=100)
     inside = [row for row in wanted if row[1] >= 120 or row[1] <= -60]
-    assert (status, boxed["candidates_considered"]) == (200, len(inside))
-    assert_places(boxed["places"], inside)
-    status, nowhere = ask(api, over="places", lat=-89, lon=0, radius_m=1000)
-    assert (status, nowhere["point"], nowhere["places"]) == (200, None, [])
-    status, refused = ask(api, over="places", kinds="photo", until="2020-01-01T00:00:00Z")
+    assert (status, boxed["num_candidates"]) == (200, len(inside))
+    assert_places(boxed["coordinates"], inside)
+    status, nowhere = ask(api, search_space="coordinates", lat=-89, lon=0, radius_m=1000)
+    assert (status, nowhere["point"], nowhere["coordinates"]) == (200, None, [])
+    status, refused = ask(
+        api, search_space="coordinates", source_kinds="photo", datetime="../2020-01-01T00:00:00Z"
+    )
     assert (status, refused["reason"]) == (400, "bad_request")
     assert "omit kinds, until, or search the gallery" in refused["detail"]
     assert ask(api, over="moon")[0] == 422
@@ -180,7 +182,7 @@ def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, c
         monkeypatch, capsys, "locate", photo, "--search-space", "coordinates", "--json", *to
     )
     assert code == 0
-    assert json.loads(said)["answers"][0]["answer"]["places"] == answer["places"][:10]
+    assert json.loads(said)["answers"][0]["answer"]["coordinates"] == answer["coordinates"][:10]
     code, said, _ = run(
         monkeypatch, capsys, "locate", photo, "--search-space", "coordinates", "--top", 2, *to
     )

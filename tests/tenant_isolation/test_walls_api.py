@@ -20,7 +20,7 @@ FOREIGN = {
         (
             "source",
             lambda one, photo: {
-                "data": {"sources": one, "over": "places"},
+                "data": {"sources": one, "search_space": "coordinates"},
                 "files": {"photo": photo},
             },
         ),

@@ -93,7 +93,7 @@ def towns(images):
 
 
 def away_m(question, image):
-    places = ([[one.lat, one.lon]] for one in (question.truth, image.point))
+    places = ([[one.lat, one.lon]] for one in (question.ground_truth, image.point))
     return haversine_m(*map(np.array, places))[0]
 
 

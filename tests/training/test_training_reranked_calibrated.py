@@ -85,23 +85,29 @@ def locate(calibrated, planet, world, kind="photo", **changes):
 
 def test_a_calibrated_reranker_answers_with_probabilities(calibrated, planet, world):
     answer = locate(calibrated, planet, world)
-    assert (answer.ranker, answer.ranker_reason, answer.calibrated) == ("rerank", None, True)
-    belief = answer.believed.belief
+    assert (answer.ranker, answer.ranker_fallback_reason, answer.calibrated) == (
+        "rerank",
+        None,
+        True,
+    )
+    belief = answer.calibrated_result.posterior
     assert belief.point == answer.point
-    refined = [each.refined for each in answer.ranked]
+    refined = [each.refined_position for each in answer.ranked]
     assert min(np.hypot(p.lat - answer.point.lat, p.lon - answer.point.lon) for p in refined) < 1e-9
-    chances = list(belief.within.values())
+    chances = list(belief.probability_within_km.values())
     assert chances == sorted(chances)
     assert 0 < chances[0] <= chances[-1] <= 1
     said = AnswerOut.of(answer, 24)
     assert "Fitted on" in said.calibration_note
-    assert said.no_match_logit == answer.believed.asked.null_logit
+    assert said.no_match_logit == answer.calibrated_result.features.null_logit
     alike = [
-        each.mass * np.mean([each.candidate.score, *each.similarities]) for each in answer.ranked
+        each.weight * np.mean([each.candidate.score, *each.similarities]) for each in answer.ranked
     ]
-    assert answer.believed.asked.surroundings == pytest.approx(sum(alike), abs=1e-6)
+    assert answer.calibrated_result.features.surroundings == pytest.approx(sum(alike), abs=1e-6)
     assert any(each.similarities for each in answer.ranked)
-    assert [one.radius_m for one in said.credible_discs] == [one.radius_m for one in belief.regions]
+    assert [one.radius_m for one in said.credible_discs] == [
+        one.radius_m for one in belief.credible_discs
+    ]
     assert all(one.rerank_logit is not None for one in said.candidates)
 
 
@@ -114,12 +120,12 @@ def test_an_answer_is_withheld_where_the_null_outweighs_the_candidates(calibrate
         for name, fit in found.strata.items()
     }
     answer = locate(calibrated, planet, world, strata=only_null)
-    scores = np.array([each.score for each in answer.ranked])
-    null = np.exp(answer.believed.asked.null_logit)
+    scores = np.array([each.rerank_logit for each in answer.ranked])
+    null = np.exp(answer.calibrated_result.features.null_logit)
     wanted = null / (null + np.exp(scores).sum())
-    assert answer.believed.belief.elsewhere == pytest.approx(wanted)
-    for above, abstained in ((0.99 * wanted, "elsewhere"), (1.01 * wanted, None)):
+    assert answer.calibrated_result.posterior.p_outside_candidates == pytest.approx(wanted)
+    for above, abstained in ((0.99 * wanted, "outside_candidates"), (1.01 * wanted, None)):
         abstention = replace(found.abstention, above=float(above))
         said = locate(calibrated, planet, world, strata=only_null, abstention=abstention)
-        assert said.believed.abstained == abstained
+        assert said.calibrated_result.abstention_reason == abstained
         assert said.point == answer.point, "the best guess is still said"

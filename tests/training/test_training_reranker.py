@@ -72,7 +72,7 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
         people = {creators[uuid.UUID(bytes=each.ljust(16, b"\0"))] for each in named}
         assert learner.question.creator not in people
         own += learner.question.creator in creators.values()
-        truth = np.array([learner.question.truth.lat, learner.question.truth.lon])
+        truth = np.array([learner.question.ground_truth.lat, learner.question.ground_truth.lon])
         assert row["truth"].tolist() == truth.tolist()
         null = learner.question.strata.get("role") == "null-train"
         assert row["supported"].any() == (not null)

@@ -53,7 +53,7 @@ def _check_lines(lines: list[str], photos: list[dict[str, Any]]) -> None:
         answer, inside = photo["answer"], photo["error_km"] <= photo["radius_km"]["90%"]
         chances = photo["probability_within_km"]
         for wanted in (
-            f"{number} {photo['kind']} {photo['truth']['place']} ",
+            f"{number} {photo['query_kind']} {photo['ground_truth']['nearest_city']} ",
             f" {answer['lat']:.4f}, {answer['lon']:.4f} {answer['place']}",
             f"{chances['25']:.0%}" if chances else "uncalibrated",
             "inside" if inside else "outside",

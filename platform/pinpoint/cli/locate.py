@@ -194,8 +194,8 @@ def _print_posterior(answer: dict[str, Any]) -> None:
     """Print the probabilities, and whether the point is only a guess."""
     if answer["abstention_reason"] is not None:
         output.print_line(
-            f"no answer ({_ABSTENTION_TEXTS[answer['abstention_reason']]}); the point is the best "
-            "guess"
+            f"no answer ({_ABSTENTION_TEXTS[answer['abstention_reason']]}); "
+            "the point is the best guess"
         )
     posterior = answer["posterior"]
     if posterior is not None:

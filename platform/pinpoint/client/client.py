@@ -110,8 +110,8 @@ class Client:
         Args:
             photo: Path or bytes; alternative to `image_id`.
             image_id: A gallery image.
-            parameters: Those of `locate`, except `top` and `search_space`; in addition `limit`, `per_group` and, with
-                `image_id`, `include_self` and `exclude_group`.
+            parameters: Those of `locate`, except `top` and `search_space`; in addition `limit`,
+                `per_group` and, with `image_id`, `include_self` and `exclude_group`.
         """
         form = to_form({**parameters, "image_id": image_id})
         files = None if photo is None else [("photo", _read_photo(photo))]

@@ -79,7 +79,8 @@ class IndexFilter:
     """Outer ring, closed or not; may not cross the antimeridian."""
     captured_after: datetime | None = None
     captured_before: datetime | None = None
-    """Half-open: `captured_after <= captured_at < captured_before`; images without a time do not match."""
+    """Half-open: `captured_after <= captured_at < captured_before`; images without a time do not
+    match."""
     exclude_ids: tuple[UUID, ...] = ()
     exclude_groups: tuple[str, ...] = ()
 

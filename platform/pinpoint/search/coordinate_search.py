@@ -1,9 +1,9 @@
 """Search over the bundle's coordinate list instead of a gallery.
 
 With the cosine s of a photo and a coordinate, and the temperature t of the bundle's training, a
-coordinate has the weight softmax(t s) over all coordinates that pass the filter. The weight compares
-coordinates of the list, so it depends on their density and is not a calibrated probability. A
-coordinate listed twice counts twice, as in the published GeoCLIP.
+coordinate has the weight softmax(t s) over all coordinates that pass the filter. The weight
+compares coordinates of the list, so it depends on their density and is not a calibrated
+probability. A coordinate listed twice counts twice, as in the published GeoCLIP.
 Symbols: N coordinates in the list, M of them inside the filter, D dimensions of a vector.
 """
 

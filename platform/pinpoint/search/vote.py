@@ -14,8 +14,9 @@ evidence of its kind; most of it is at wrong positions, so it is a sample of cha
 share_e is 1 for another kind than the candidate's, otherwise SAME_KIND_SHARE. Evidence that is a
 candidate itself votes once, as a candidate, and counts as evidence.
 
-The factor w_i keeps the similarity of the candidate itself in its weight. With votes as the only term, a dense street would outvote
-the one match: on real street faces, answers within 25 m fell from 73 % to 36 % of the queries.
+The factor w_i keeps the similarity of the candidate itself in its weight. With votes as the only
+term, a dense street would outvote the one match: on real street faces, answers within 25 m fell
+from 73 % to 36 % of the queries.
 
 Symbols: K candidates, E pairs of candidate and evidence photo, U evidence photos, D dimensions.
 """

@@ -223,7 +223,7 @@ def _fewer(ground: Ground, role: str) -> Path:
     with found.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
-        kept = ablations.some([row["kind"] for row in rows], ground.of_each)
+        kept = ablations.some([row["query_kind"] for row in rows], ground.of_each)
         writer.writerows(rows[row] for row in kept)
     return found
 

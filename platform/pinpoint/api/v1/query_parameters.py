@@ -86,8 +86,8 @@ class LocateForm(SearchFilterParameters):
     )
     search_space: Literal["gallery", "coordinates"] = Field(
         default="gallery",
-        description="Search space. `coordinates` ranks the coordinates that the bundle lists, without "
-        "gallery and evidence; it supports only the filters circle, bbox and polygon.",
+        description="Search space. `coordinates` ranks the coordinates that the bundle lists, "
+        "without gallery and evidence; it supports only the filters circle, bbox and polygon.",
     )
 
 
@@ -151,8 +151,8 @@ def _parse_bbox(text: str) -> Box:
         low, high = Point(south, west), Point(north, east)
     except ValueError as error:
         raise BadRequestError(
-            "bbox must be min lon,min lat,max lon,max lat in degrees; longitude must be within ±180, "
-            "latitude within ±90"
+            "bbox must be min lon,min lat,max lon,max lat in degrees; longitude must be within "
+            "±180, latitude within ±90"
         ) from error
     if low.lat > high.lat:
         raise BadRequestError(

@@ -49,7 +49,7 @@ class ArmMetrics:
     uncalibrated answer; None if the ranker states none."""
     radii_km: Mapping[str, Floats]
     credible_region_covers: Mapping[str, Floats]
-    """1 if the credible region contains the ground truth, else 0; by its probability; NaN if none."""
+    """By probability: 1 if the credible region contains the ground truth, else 0; NaN if none."""
     credible_region_km2: Mapping[str, Floats]
     withheld: Flags
     """Whether the answer was withheld (abstention)."""

@@ -64,7 +64,8 @@ class AnswerOut(BaseModel):
     abstention_reason: str | None = Field(
         description="Reason for abstaining; null for an answer. `no_candidates`: the search space "
         "has no candidate. `not_in_gallery`: the gallery probably has no image near the photo. "
-        "`outside_candidates`: probably no candidate is near the photo. The point is then a best guess."
+        "`outside_candidates`: probably no candidate is near the photo. The point is then a best "
+        "guess."
     )
     credible_discs: list[CredibleDiscOut]
     calibrated: bool

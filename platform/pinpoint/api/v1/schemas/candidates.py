@@ -57,8 +57,8 @@ class CandidateOut(LabeledOut):
     captured_at: datetime | None
     weight: float = Field(description="Normalized weight by the ranker; all candidates sum to 1.")
     evidence_share: float = Field(
-        description="Share of this weight that comes from evidence nearby; with a reranker, share of "
-        "its attention to evidence."
+        description="Share of this weight that comes from evidence nearby; with a reranker, share "
+        "of its attention to evidence."
     )
     score: float = Field(description="Cosine similarity to the query photo.")
     rerank_logit: float | None = Field(
