@@ -237,16 +237,17 @@ def test_the_client_takes_limits_as_python_has_them(api, asked):
     with Client.open(api.url) as client:
         client.locate(
             b"photo",
-            kinds=["photo", "street"],
+            source_kinds=["photo", "street"],
             bbox=(1, 2, 3, 4),
             polygon={"type": "Polygon", "coordinates": [[[1, 2], [3, 2], [3, 4]]]},
-            since=datetime(2026, 1, 1, tzinfo=UTC),
+            datetime=(datetime(2026, 1, 1, tzinfo=UTC), None),
             top=None,
         )
         client.similar(image_id=memory.uuid4(), include_self=True)
     limits = asked[0]["limits"]
     assert (limits.source_kinds, limits.box.north) == (("photo", "street"), 4.0)
     assert limits.polygon[1].lon == 3.0
+    assert limits.captured_after == datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_names_from_a_gallery_cannot_command_the_terminal(capsys):

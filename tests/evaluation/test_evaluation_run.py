@@ -101,7 +101,7 @@ def test_run_leaking_images_are_used_in_served_arm_only(chain, finished):
 
 @pytest.mark.parametrize(
     ("exclude", "excluded"),
-    [((), None), (("self",), {"itself.jpg": 1}), (("author",), {"author.jpg": 6})],
+    [((), None), (("self",), {"itself.jpg": 1}), (("creator",), {"author.jpg": 6})],
 )
 def test_run_exclusions_can_be_selected(chain, tmp_path, exclude, excluded):
     chain.run(tmp_path / "run", exclude=exclude)
@@ -160,7 +160,7 @@ def test_run_folder_of_another_run_is_rejected(chain, finished, tmp_path):
         ConflictError, match=r"settings\.ranker was 'vote', is 'top1'.*another --out"
     ):
         chain.run(out, ranker="top1")
-    with pytest.raises(ConflictError, match=r"labels\.asked was 22, is 3"):
+    with pytest.raises(ConflictError, match=r"labels\.evaluated was 22, is 3"):
         chain.run(out, first=3)
     with pytest.raises(ConflictError, match=r"settings\.exclude"):
         chain.run(out, exclude=("self",))
@@ -223,7 +223,7 @@ def test_run_index_failure_ends_run_without_row(chain, tmp_path):
             {"limits": SearchFilter(source_kinds=("foto",))},
             "no source kind foto; there are photo, street",
         ),
-        ({"exclude": ("self", "country")}, "cannot exclude country; there are self, author"),
+        ({"exclude": ("self", "country")}, "cannot exclude country; there are self, creator"),
         ({"near_duplicate_cosine": 0.0}, "the near-duplicate cosine must be in"),
     ],
 )

@@ -60,7 +60,7 @@ ExcludeOption = Annotated[
     str,
     typer.Option(
         "--exclude",
-        help="Images that leak the answer and are excluded from the search: `self`, `author`, "
+        help="Images that leak the answer and are excluded from the search: `self`, `creator`, "
         "`sequence`, `near-duplicate`, separated by commas; or `none`.",
     ),
 ]
@@ -123,7 +123,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
     ranker: RankerOption = None,
     out: OutOption = None,
     summarize_labels: SummarizeLabelsOption = False,
-    exclude: ExcludeOption = "self,author,sequence,near-duplicate",
+    exclude: ExcludeOption = "self,creator,sequence,near-duplicate",
     unfiltered: UnfilteredOption = True,
     cosine: CosineOption = 0.95,
     in_source: SourceFilterOption = [],  # noqa: B006
