@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCK = r"(<!-- table: {name} -->\n).*?(<!-- end of table -->)"
@@ -39,7 +40,7 @@ def settings_table() -> str:
     return table(("variable", "default", "meaning"), rows)
 
 
-def commands() -> Iterator[tuple[str, object]]:
+def commands() -> Iterator[tuple[str, Any]]:
     """Every leaf command of the CLI with its full name."""
     from typer.main import get_command
 

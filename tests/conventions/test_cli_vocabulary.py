@@ -67,8 +67,11 @@ SHARED_MODULES = {
     "status": "stack",
     "restore": "backup",
     "compare": "evaluate",
+    "bench": "benchmarks",
 }
 """Modules of the top-level commands whose module has another name."""
+WITHOUT_JSON = {"bench"}
+"""Commands that another program continues; its options decide the format."""
 SOURCE_TARGETS = {"ingest"}
 """Commands where `--source` is the target of files; filters are `--in-source`."""
 
@@ -175,7 +178,7 @@ def test_every_command_prints_json_on_request():
         for name, command in LEAVES
         if not any("--json" in option.opts for option in list_options(command))
     ]
-    assert missing == []
+    assert set(missing) == WITHOUT_JSON
 
 
 def test_options_of_the_same_variable_have_the_same_name():

@@ -41,7 +41,7 @@ _MIN_WAIT_S: Final = 0.1
 _MAX_WAIT_S: Final = 1.0
 
 
-IntakePath = Annotated[
+PathArgument = Annotated[
     Path, typer.Argument(help="A folder or a manifest; with --server also a single file.")
 ]
 SourceOption = Annotated[
@@ -95,7 +95,7 @@ app = typer.Typer()
 @app.command()
 def ingest(  # noqa: PLR0913 - options of a command
     context: typer.Context,
-    path: IntakePath,
+    path: PathArgument,
     source: SourceOption,
     source_kind: SourceKindOption = None,
     originals: OriginalsOption = None,
