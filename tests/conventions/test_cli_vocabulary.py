@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import click
 import pytest
@@ -137,17 +138,17 @@ def find_texts_without_end(root: click.Command) -> list[str]:
 
 def list_options(command: click.Command) -> list[click.Option]:
     return [
-        parameter
+        cast(click.Option, parameter)
         for parameter in command.params
         if parameter.param_type_name == "option" and parameter.name != "help"
     ]
 
 
 def value_type(option: click.Option) -> type:
-    return option.type_descriptor.annotation
+    return cast(Any, option).type_descriptor.annotation  # of typer's copy of click
 
 
-ROOT = get_command(app)
+ROOT: Any = get_command(app)
 LEAVES = [(name, command) for name, command in walk_commands(ROOT) if not is_group(command)]
 
 
@@ -248,7 +249,7 @@ def test_bbox_has_the_order_of_ogc():
         assert "minimum longitude, minimum latitude" in option.help
 
 
-@pytest.mark.parametrize("name", sorted(get_command(app).commands))
+@pytest.mark.parametrize("name", sorted(ROOT.commands))
 def test_command_is_in_the_module_of_its_name(name):
     module = SHARED_MODULES.get(name, name)
     assert (CLI_FOLDER / f"{module}.py").is_file()

@@ -26,7 +26,7 @@ PROGRAMS: Final = {
 }
 """Program -> its module below `tests`, and what it measures."""
 
-_NAMES: Final = " ".join(f"`{name}`: {text};" for name, (_, text) in PROGRAMS.items())
+_NAMES: Final = "; ".join(f"`{name}`: {text}" for name, (_, text) in PROGRAMS.items())
 
 
 app = typer.Typer()
@@ -41,7 +41,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             help="A program (default `speed`) and its options; `pinpoint bench PROGRAM --help` "
-            f"lists them. Programs: {_NAMES}",
+            f"lists them. Programs: {_NAMES}.",
             metavar="[PROGRAM] [OPTIONS]",
         ),
     ] = None,
