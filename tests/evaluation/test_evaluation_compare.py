@@ -26,7 +26,7 @@ def test_compare_differences_equal_those_of_the_rows(finished, narrow):
     comparison = compare_runs(finished[0], narrow[0])
     assert comparison["photos"] == {SERVED: 19, EXCLUDED: 19}
     assert [line for line in comparison["differ"] if "source_kinds" in line] == [
-        "settings.kinds was [], is ['street']"
+        "settings.source_kinds was [], is ['street']"
     ]
     for arm in (SERVED, EXCLUDED):
         a, b = (report["arms"][arm]["all"] for _, report in (finished, narrow))
