@@ -33,7 +33,7 @@ bench: setup  ## measure speed next to bare baselines
 	@.venv/bin/pinpoint bench speed $(ARGS)
 
 world-tiny: setup  ## train the shipped bundle again, below .pinpoint: about 20 minutes on two cores
-	@.venv/bin/pinpoint world make .pinpoint/planet-bench-7 --preset bench --seed 7
+	@.venv/bin/pinpoint synthetic create .pinpoint/planet-bench-7 --preset bench --seed 7
 	@cp docs/configs/world-tiny.toml .pinpoint/planet-bench-7/
 	@OMP_WAIT_POLICY=passive .venv/bin/pinpoint train embedder \
 		--config .pinpoint/planet-bench-7/world-tiny.toml --out .pinpoint/train-world-tiny

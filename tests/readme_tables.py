@@ -121,13 +121,19 @@ def errors_table() -> str:
 
 
 def exits_table() -> str:
-    from pinpoint.cli.exit_codes import EXIT_CODES, FAILED_ITEMS, INTERNAL, INTERRUPTED, USAGE
-    from pinpoint.cli.stack import STATUS_NOT_UP
+    from pinpoint.cli.exit_codes import (
+        EXIT_CODES,
+        FAILED_ITEMS,
+        INTERNAL,
+        INTERRUPTED,
+        STACK_NOT_UP,
+        USAGE,
+    )
     from pinpoint.errors import ForbiddenError
 
     meaning = {
         0: "it worked",
-        STATUS_NOT_UP: "`pinpoint status`: the stack is not up",
+        STACK_NOT_UP: "`pinpoint status`: the stack is not up",
         FAILED_ITEMS: "`pinpoint ingest`: some files failed (rejected ones are no failures); or a "
         "question was answered with no",
         USAGE: "the command line itself was wrong",

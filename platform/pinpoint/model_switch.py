@@ -146,7 +146,7 @@ class ModelSwitch:
                 f"{len(unreachable)} of {self._backlog.live()} images would be lost to searches: "
                 f"nothing of them can be encoded ({reasons}; e.g. {example.file}: "
                 f"{example.error_message}). Bring their files back and run this again, or "
-                f"accept it: --accept-missing {len(unreachable)}",
+                f"accept it: --allow-missing {len(unreachable)}",
                 reason="images_unreachable",
             )
 

@@ -22,7 +22,7 @@ SHARED_NAMES = {
 }
 """Public name that several modules define -> why that is one thing."""
 
-PENDING_SHARED_NAMES = {"SourceKindOption", "SourceOption"}
+PENDING_SHARED_NAMES: set[str] = set()
 """Names that are being unified; remove each one when only one module defines it."""
 
 

@@ -23,7 +23,6 @@ from conventions.rejected_words import (
 PENDING = (
     "README.md",
     "docs/*",
-    "platform/pinpoint/cli/*",
     "platform/pinpoint/evaluation/report/*",
 )
 

@@ -65,7 +65,7 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         parts = replace(chain.parts, encoder=rig.encoder, index=rig.index, database=rig.database)
         only = (("role", "calibration"), ("role", "null-train"), ("kind", "photo"))
         plan = {"organization_id": org, "images": planet.folder / "queries/images", "only": only}
-        labeled = read_labels(PROTOCOLS["world"], planet.labels)
+        labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
         before = _run(chain, parts, labeled, tmp_path / "before", plan)
         assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
         assert {row["strata"]["role"] for row in before} == {"calibration", "null-train"}

@@ -96,8 +96,8 @@ def test_read_labels_of_planet_by_folder_or_file(tmp_path: Path) -> None:
     rows += [("images/b.jpg", 48.5, 2.5, "p2", "s", "street", "FR", "closed", "false", "mild")]
     head = "file,latitude,longitude,creator,sequence,kind,country,setting,covered,region"
     path = write(tmp_path / "queries" / "labels.csv", head, rows)
-    labeled = read("world", tmp_path)
-    assert labeled.queries == read("world", path).queries
+    labeled = read("synthetic", tmp_path)
+    assert labeled.queries == read("synthetic", path).queries
     first, second = labeled.queries
     assert first.strata == {"setting": "open", "covered": "true", "region": "tropical"}
     assert second.areas == {"country": "FR"}
@@ -135,7 +135,7 @@ def test_read_labels_unreadable_input_is_rejected(tmp_path: Path) -> None:
     ):
         read("custom", tmp_path / "gone.csv")
     with pytest.raises(BadManifestError, match=r"no labels at .*labels\.csv"):
-        read("world", tmp_path)
+        read("synthetic", tmp_path)
     with pytest.raises(BadManifestError, match="no labels at"):
         read("custom", tmp_path)
     with pytest.raises(BadManifestError, match="contains no labels"):

@@ -95,7 +95,7 @@ def test_run_leaking_images_are_used_in_served_arm_only(chain, finished):
 
 @pytest.mark.parametrize(
     ("exclude", "excluded"),
-    [((), None), (("self",), {"itself.jpg": 1}), (("author",), {"author.jpg": 6})],
+    [((), None), (("self",), {"itself.jpg": 1}), (("creator",), {"author.jpg": 6})],
 )
 def test_run_exclusions_can_be_selected(chain, tmp_path, exclude, excluded):
     chain.run(tmp_path / "run", exclude=exclude)
@@ -217,7 +217,7 @@ def test_run_index_failure_ends_run_without_row(chain, tmp_path):
             {"limits": SearchFilter(source_kinds=("foto",))},
             "no source kind foto; there are photo, street",
         ),
-        ({"exclude": ("self", "country")}, "cannot exclude country; there are self, author"),
+        ({"exclude": ("self", "country")}, "cannot exclude country; there are self, creator"),
         ({"near_duplicate_cosine": 0.0}, "the near-duplicate cosine must be in"),
     ],
 )

@@ -53,8 +53,8 @@ def test_a_second_run_finds_everything_known_and_answers_the_same(settings, own,
 
     said = capsys.readouterr().out
     assert DEMO_NOTE in said
-    assert "0 new, 144 known, 0 rejected or failed" in said
-    assert f"go on at {first['server']}" in said
+    assert "0 new, 144 duplicates, 0 rejected or failed" in said
+    assert f"the API is at {first['server']}" in said
     assert [line for line in again["try"] if line.endswith(("/ready", "/locate", "/thumbnail"))]
     assert first["photos"][0]["truth"]["place"] in said
     assert f"map: {tmp_path / 'map.png'}" in said

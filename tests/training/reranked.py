@@ -14,12 +14,12 @@ license = "CC0-1.0"
 [[queries]]
 labels = "{planet}/queries/labels.csv"
 images = "{planet}/queries/images"
-protocol = "world"
+protocol = "synthetic"
 filter = {{ role = "rerank" }}
 [[queries]]
 labels = "{planet}/queries/labels.csv"
 images = "{planet}/queries/images"
-protocol = "world"
+protocol = "synthetic"
 filter = {{ role = "null-train" }}
 [[queries]]
 labels = "{planet}/galleries/rerank-photo/manifest.csv"

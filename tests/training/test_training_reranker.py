@@ -174,7 +174,7 @@ def test_the_command_trains_and_the_bundle_can_be_shown(
 def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
     _, org = world
     config, _, made, _ = reranked
-    labeled = read_labels(PROTOCOLS["world"], planet.labels)
+    labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
     only = (("role", "rerank"), ("kind", "street"))
     plan = RunConfig(organization_id=org, images=planet.folder / "queries/images", only=only)
     plan = replace(plan, ranker="rerank")

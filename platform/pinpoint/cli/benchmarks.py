@@ -26,23 +26,22 @@ PROGRAMS: Final = {
 }
 """Program -> its module below `tests`, and what it measures."""
 
-_NAMES: Final = " ".join(f"`{name}`: {text};" for name, (_, text) in PROGRAMS.items())
+_NAMES: Final = "; ".join(f"`{name}`: {text}" for name, (_, text) in PROGRAMS.items())
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command(
-        "bench",
-        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    )(bench)
+app = typer.Typer()
 
 
+@app.command(
+    "bench",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 def bench(
     words: Annotated[
         list[str] | None,
         typer.Argument(
             help="A program (default `speed`) and its options; `pinpoint bench PROGRAM --help` "
-            f"lists them. Programs: {_NAMES}",
+            f"lists them. Programs: {_NAMES}.",
             metavar="[PROGRAM] [OPTIONS]",
         ),
     ] = None,

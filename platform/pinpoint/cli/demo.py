@@ -120,7 +120,7 @@ def _with_bundle(settings: Settings) -> Settings:
 
 
 def _draw_planet(folder: Path, preset: str, seed: int) -> Planet:
-    bar, task = output.open_progress_bar(f"drawing planet {seed}")
+    bar, task = output.open_progress_bar(f"creating planet {seed}")
     with bar:
         return make_planet(
             folder,

@@ -15,8 +15,8 @@ from pinpoint.synthetic.dataset import UnseenPhoto
 
 BUNDLE: Final = "world-tiny"
 DEMO_NOTE: Final = (
-    "The planet is synthetic: drawn scenes at the coordinates of real cities. The figures show "
-    "that the chain works, not how well real photos are located."
+    "The planet is synthetic: generated scenes at the coordinates of real cities. The figures show "
+    "that the pipeline works, not how well real photos are located."
 )
 NEW_STATES: Final = ("indexed", "updated")
 LOST_STATES: Final = ("rejected", "failed")
@@ -133,12 +133,13 @@ def show_demo(report: Json) -> None:
         "ground truth: whether the true position is inside that disc"
     )
     output.print_line(
-        f"P({_NEAR_KM} km): probability of a place within {_NEAR_KM} km of the answer, "
+        f"P({_NEAR_KM} km): probability that the true position is within {_NEAR_KM} km of the "
+        "answer, "
         f"{UNCALIBRATED_LABEL} if the bundle has no calibration"
     )
     if any(photo["answer"] and photo["abstention_reason"] for photo in photos):
         output.print_line(
-            "a guess: the answer is withheld for lack of evidence; only a point is given"
+            "a guess: the evidence is too weak for an answer, so only the best point is given"
         )
     output.print_line(
         f"ids: the first {_ID_DIGITS} digits of the cited image ids; --json prints full ids"
@@ -148,7 +149,7 @@ def show_demo(report: Json) -> None:
         sum(counts[name] for counts in report["ingest"] for name in names)
         for names in (NEW_STATES, ("duplicate",), LOST_STATES)
     )
-    output.print_line(f"ingested: {new} new, {duplicates} known, {lost} rejected or failed")
+    output.print_line(f"ingested: {new} new, {duplicates} duplicates, {lost} rejected or failed")
     output.print_line(
         f"located within 1 km: {summary['within_1_km']} of {summary['photos']},"
         f" within 25 km: {summary['within_25_km']},"
@@ -159,7 +160,8 @@ def show_demo(report: Json) -> None:
     output.print_line(f"map: {report['map']}")
     output.print_line("")
     output.print_line(
-        f"go on at {report['server']} (all routes: {report['server']}/openapi.json); try:"
+        f"the API is at {report['server']}, its routes at {report['server']}/openapi.json; "
+        "next steps:"
     )
     for command in report["try"]:
         output.print_line(f"  {command}")

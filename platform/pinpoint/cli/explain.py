@@ -25,8 +25,8 @@ def show_explanation(answer: dict[str, Any]) -> None:
     reranked = answer["no_match_logit"] is not None
     columns = [
         ">rank",
-        ">was",
-        ">moved",
+        ">retrieval rank",
+        ">change",
         ">weight",
         ">evidence share",
         "source kind",
@@ -55,7 +55,7 @@ def show_explanation(answer: dict[str, Any]) -> None:
         )
         for rank, candidate in enumerate(candidates)
     ]
-    output.print_table(f"ranked by {answer['ranker']}, before by retrieval", columns, rows)
+    output.print_table(f"candidates in the order of the ranker `{answer['ranker']}`", columns, rows)
     if reranked:
         output.print_line(f"logit of no match: {answer['no_match_logit']:.2f}")
         _show_attention(candidates)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pinpoint.errors import BadRequestError
 from pinpoint.records import SOURCE_KINDS, OriginalsPolicy
@@ -53,7 +52,7 @@ def parse_numbers(option: str, text: str, names: str) -> list[float]:
     Args:
         option: Name of the option, for the message.
         text: Value of the option.
-        names: Names of the numbers, separated by commas: `lat,lon,radius`.
+        names: Names of the numbers, separated by commas: `LAT,LON`.
 
     Raises:
         BadRequestError: The count is wrong, or a part is not a number.
@@ -64,49 +63,6 @@ def parse_numbers(option: str, text: str, names: str) -> list[float]:
         numbers = []
     if len(numbers) != names.count(",") + 1:
         raise BadRequestError(
-            f"{option} must be {names} as numbers with commas between, not {text!r}"
+            f"{option} must be {names} as numbers separated by commas, not {text!r}"
         )
     return numbers
-
-
-def check_time_option(option: str, text: str | None) -> None:
-    """Check that an option is an ISO 8601 time or is not given.
-
-    Raises:
-        BadRequestError: The value is not an ISO 8601 time.
-    """
-    if text is None:
-        return
-    try:
-        datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadRequestError(
-            f"{option} must be a date or time of ISO 8601, such as 2024-05-01 or "
-            f"2024-05-01T14:30:00+02:00, not {text!r}"
-        ) from error
-
-
-def read_filters(
-    kinds: list[str],
-    sources: list[str],
-    near: str | None,
-    bbox: str | None,
-    since: str | None,
-    until: str | None,
-) -> dict[str, Any]:
-    """Check the filters of a query before it is sent.
-
-    Raises:
-        BadRequestError: A filter has an invalid value.
-    """
-    check_kinds("--kinds", kinds)
-    check_time_option("--since", since)
-    check_time_option("--until", until)
-    if bbox is not None:
-        parse_numbers("--bbox", bbox, "west,south,east,north")
-    interval = None if since is None and until is None else f"{since or '..'}/{until or '..'}"
-    filters = {"source_kinds": kinds, "sources": sources, "bbox": bbox, "datetime": interval}
-    if near is None:
-        return filters
-    lat, lon, radius_m = parse_numbers("--near", near, "lat,lon,radius")
-    return {**filters, "lat": lat, "lon": lon, "radius_m": radius_m}

@@ -174,7 +174,7 @@ def show_status(report: StatusReport) -> None:
         (component, f"does not answer: {message}") for component, message in report.silent.items()
     ]
     output.print_line("")
-    output.print_table(None, ("work", "now"), rows)
+    output.print_table(None, ("work", "status"), rows)
 
 
 def _work_rows(totals: StatsSnapshot) -> list[tuple[str, str]]:
@@ -192,14 +192,14 @@ def _work_rows(totals: StatsSnapshot) -> list[tuple[str, str]]:
         ("leases", f"{totals.leases_held} held, {totals.leases_expired} expired"),
         (
             "images",
-            f"{at_least(totals.images_pending)} wait for the index, "
-            f"{at_least(totals.images_deleted)} for erasure; "
+            f"{at_least(totals.images_pending)} to index, "
+            f"{at_least(totals.images_deleted)} to delete; "
             f"{at_least(totals.tombstones)} tombstones",
         ),
         ("last recovery", _describe_recovery(totals)),
         ("last reconcile", _describe_drift(totals)),
         (
-            "files not taken",
+            "rejected files",
             ", ".join(rejections + [f"{more} more codes"] * (more > 0)) or "none",
         ),
     ]

@@ -88,5 +88,6 @@ def erase_organization(
 def _describe_locked_rows(organization_id: UUID) -> str:
     return (
         "the organization is closed, but a backup or a worker still locks some of its rows; the "
-        f"workers erase them. Then run `pinpoint orgs erase {organization_id}` to compact the rest"
+        f"workers delete them. Then run `pinpoint orgs delete {organization_id}` to compact the "
+        "rest"
     )

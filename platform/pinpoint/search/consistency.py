@@ -24,7 +24,7 @@ def require_same_model(index: VectorIndex, contract: Contract) -> IndexInfo:
     if info.contract is not None and info.contract != contract.digest:
         raise ModelMismatchError(
             f"the index was built for bundle {info.contract}, but this encoder is"
-            f" {contract.digest} ({contract.name}); `pinpoint bundles use` changes the index"
+            f" {contract.digest} ({contract.name}); `pinpoint bundles activate` changes the index"
         )
     return info
 

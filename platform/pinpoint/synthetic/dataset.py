@@ -4,7 +4,7 @@ planet.json                       generator, preset, seed, digest; `complete` wh
 galleries/<role>-<kind>/<city>/…  JPEG files with EXIF, one folder per source
 galleries/<role>-<kind>/manifest.csv   positions and sequences, for `pinpoint ingest`
 queries/images/<role>/<city>/…    query photos and street views, without a position
-queries/labels.csv                their positions, for `pinpoint evaluate world`
+queries/labels.csv                their positions, for `pinpoint evaluate synthetic`
 
 Files are written atomically, so an interrupted run can be resumed.
 """

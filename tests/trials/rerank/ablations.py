@@ -106,7 +106,7 @@ def picks_file(ground: Ground, search: Search) -> Path:
 def questions(ground: Ground) -> list[TrainingQuery]:
     """Of the role `test` those that ablations ask, in the order of the labels."""
     queries = ground.planet / "queries"
-    labeled = read_labels(PROTOCOLS["world"], queries / "labels.csv")
+    labeled = read_labels(PROTOCOLS["synthetic"], queries / "labels.csv")
     own = [each for each in labeled.queries if each.strata["role"] == "test"]
     kept = some([each.query_kind or "" for each in own], ground.of_each)
     return [TrainingQuery(query=own[row], images=queries / "images") for row in kept]

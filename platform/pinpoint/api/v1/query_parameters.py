@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from pinpoint.api.forms import parse_json
 from pinpoint.api.problems import list_field_errors
-from pinpoint.api.v1.times import Interval
+from pinpoint.api.v1.times import IntervalField
 from pinpoint.errors import BadRequestError
 from pinpoint.ports import CatalogReader
 from pinpoint.records import Box, Circle, Point, SearchFilter, SourceKind
@@ -68,7 +68,7 @@ class SearchFilterParameters(BaseModel):
         description="A GeoJSON Polygon with one ring.",
         examples=['{"type":"Polygon","coordinates":[[[2,48],[3,48],[3,49],[2,48]]]}'],
     )
-    datetime: Interval | None = Field(
+    datetime: IntervalField | None = Field(
         default=None,
         description="Capture time as in OGC API - Features: a time, or `start/end` with both ends "
         "included and `..` as an open end. Times are RFC 3339. Images without a time do not match.",

@@ -94,7 +94,7 @@ def _parse_field(value: Any) -> Any:
     return parse_interval(value) if isinstance(value, str) else value
 
 
-Interval = Annotated[
+IntervalField = Annotated[
     TimeInterval, BeforeValidator(_parse_field), WithJsonSchema({"type": "string"})
 ]
 """A form field with a time interval."""

@@ -119,11 +119,11 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
         protocol.name: protocol
         for protocol in (
             Protocol(
-                name="world",
+                name="synthetic",
                 title="Synthetic planet, test queries",
-                label_format="queries/labels.csv of a planet made by `pinpoint world make`; every "
-                "column except file, latitude, longitude, creator, sequence, kind and country is "
-                "a stratum",
+                label_format="queries/labels.csv of a planet made by `pinpoint synthetic create`; "
+                "every column except file, latitude, longitude, creator, sequence, kind and "
+                "country is a stratum",
                 tables=(_WORLD_COLUMNS,),
                 labels_at="queries/labels.csv",
                 convention="pinpoint",

@@ -237,7 +237,7 @@ def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: ArmMe
 
 
 def _is_synthetic(run: Mapping[str, Any]) -> bool:
-    return run["planet"] is not None or run["protocol"] == "world"
+    return run["planet"] is not None or run["protocol"] == "synthetic"
 
 
 def _make_caption(run: Mapping[str, Any], served: Arm) -> str:

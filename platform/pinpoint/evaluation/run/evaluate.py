@@ -50,7 +50,7 @@ from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
-EXCLUDABLE: Final = ("self", "author", "sequence", "near-duplicate")
+EXCLUDABLE: Final = ("self", "creator", "sequence", "near-duplicate")
 """Gallery rows that can be excluded: same bytes, same creator, same sequence, near-duplicates."""
 
 
@@ -159,11 +159,11 @@ def build_context(plan: RunConfig, parts: EvaluationComponents) -> SearchContext
 
 def exclusions_for(query: LabeledQuery, file_sha256: str, plan: RunConfig) -> Exclusions:
     """Exclusions for one query, according to the settings of the run."""
-    author = query.creator if "author" in plan.exclude else None
+    creator = query.creator if "creator" in plan.exclude else None
     sequence = query.sequence if "sequence" in plan.exclude else None
     return Exclusions(
         hashes=(file_sha256,) if "self" in plan.exclude else (),
-        creators=(author,) if author is not None else (),
+        creators=() if creator is None else (creator,),
         sequences=(sequence,) if sequence is not None else (),
         near_duplicate_cosine=(
             plan.near_duplicate_cosine if "near-duplicate" in plan.exclude else None

@@ -63,7 +63,7 @@ def read_planet(path: Path | None) -> Mapping[str, Any] | None:
     """Identity of a synthetic planet: generator, preset, seed, digest.
 
     Raises:
-        BadRequestError: The file was not written by `pinpoint world make`.
+        BadRequestError: The file was not written by `pinpoint synthetic create`.
     """
     if path is None:
         return None

@@ -137,7 +137,7 @@ class Embedder:
             raise ConflictError(
                 f"bundle {self._contract.name} is in use and has no list of coordinates to search:"
                 " search the gallery, or run `pinpoint bundles import geoclip`, which includes"
-                " 100,000 coordinates, and then `pinpoint bundles use geoclip`",
+                " 100,000 coordinates, and then `pinpoint bundles activate geoclip`",
                 reason="no_places",
             )
         with self._coordinates_lock:

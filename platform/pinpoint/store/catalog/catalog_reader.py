@@ -119,7 +119,7 @@ class Reader:
         if row is None:
             raise NotFoundError(
                 f"no source {name_or_id}: `pinpoint sources list` shows the sources; "
-                "`pinpoint sources add`, or an ingest with --kind, makes one"
+                "`pinpoint sources add`, or an ingest with --source-kind, makes one"
             )
         counted = self._connection.execute(
             select(func.coalesce(func.sum(cell_stats.c.images), 0)).where(

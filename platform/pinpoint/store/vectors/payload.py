@@ -182,7 +182,7 @@ def check_contract(stored: str, *contracts: str | None) -> None:
         if contract not in (None, stored):
             raise ModelMismatchError(
                 f"the index holds vectors of contract {stored}, these are of {contract}; "
-                "`pinpoint bundles use` changes what the index holds"
+                "`pinpoint bundles activate` changes what the index holds"
             )
 
 
@@ -220,7 +220,7 @@ def check_spec(stored_contract: str, dims: Mapping[str, int], spec: IndexSpec) -
     if (stored_contract, dict(dims)) != (spec.contract, dict(spec.dims)):
         raise ModelMismatchError(
             f"the index holds vectors of contract {stored_contract} {dict(dims)}, the bundle gives "
-            f"{spec.contract} {dict(spec.dims)}; `pinpoint bundles use` changes what it holds"
+            f"{spec.contract} {dict(spec.dims)}; `pinpoint bundles activate` changes what it holds"
         )
 
 

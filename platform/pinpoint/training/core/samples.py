@@ -120,7 +120,7 @@ _DERIVED: Final = frozenset({"files", "faces", "cells"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestSource:
-    """A manifest, in the format of `pinpoint ingest` and `pinpoint world make`."""
+    """A manifest, in the format of `pinpoint ingest` and `pinpoint synthetic create`."""
 
     manifest: Path
     kind: SourceKind

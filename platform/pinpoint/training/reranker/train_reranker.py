@@ -84,7 +84,7 @@ def train_reranker(
     if bundle.weights is None:
         raise BadRequestError(
             f"{bundle.contract.name} is built in and cannot hold a reranker; use a bundle with a "
-            "tower (`pinpoint bundles use`)"
+            "tower (`pinpoint bundles activate`)"
         )
     with run_lock(folder):
         training_queries = [

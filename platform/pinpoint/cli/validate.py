@@ -1,4 +1,4 @@
-"""`pinpoint inspect`: metadata that an ingest would read from each file. Needs no stack."""
+"""`pinpoint validate`: metadata that an ingest would read from each file, without a stack."""
 
 from __future__ import annotations
 
@@ -38,17 +38,18 @@ _MAX_DETAILS_SHOWN: Final = 20
 """Maximum number of rejection details printed below the table."""
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Register this command."""
-    app.command(name="inspect")(inspect)
+app = typer.Typer()
 
 
-def inspect(  # noqa: PLR0913 - options of a command
+@app.command()
+def validate(  # noqa: PLR0913 - options of a command
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="Files, folders or manifests.")],
+    paths: Annotated[list[Path], typer.Argument(help="Photos, folders or manifests.")],
     manifest: Annotated[
         Path | None,
-        typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files named in it are read."),
+        typer.Option(
+            "--manifest", help="CSV or GeoJSON file in PATH; only the files that it names are read."
+        ),
     ] = None,
     no_manifest: Annotated[
         bool, typer.Option("--no-manifest", help="Ignore a manifest in PATH.")
@@ -59,7 +60,7 @@ def inspect(  # noqa: PLR0913 - options of a command
     column: ColumnOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the metadata that an ingest would read from each photo, or why it would be rejected."""
+    """Show the metadata that an ingest would read from each photo, or why it would reject it."""
     from pinpoint.media.manifests.manifest_files import describe_manifest
 
     session = Session.of(context, as_json=as_json)
@@ -98,7 +99,7 @@ def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Pa
     chosen = manifest if manifest.exists() else path / manifest
     if not path.is_dir() or chosen.resolve().parent != path.resolve():
         raise BadRequestError(
-            f"a manifest's rows name files below its own folder: put {manifest} into {path}, or "
+            f"the rows of a manifest name files below its folder: put {manifest} into {path}, or "
             "give its folder as PATH"
         )
     return chosen
@@ -113,7 +114,7 @@ def _inspect_all(
     results: list[tuple[Path, Inspected]] = []
     threads = min(2, os.cpu_count() or 1)
     decoder = ChildDecoder(settings.media, children=threads)
-    bar, task = output.open_progress_bar("inspecting")
+    bar, task = output.open_progress_bar("validating")
     try:
         with bar:
             for path, manifest in inputs:
@@ -163,8 +164,8 @@ def _print_results(
     output.print_table(
         None,
         (
-            *("file", "lat, lon (°)", "position from", "taken (UTC)", "time from"),
-            *(">heading °", ">s", "rejected"),
+            *("file", "lat, lon (°)", "position source", "captured (UTC)", "time source"),
+            *(">heading °", ">read in s", "rejected"),
         ),
         [_table_row(result) for _, result in results],
     )
