@@ -20,7 +20,7 @@ from pinpoint.settings_file import (
     settings_path,
     unset_value,
 )
-from readme_tables import setting_fields
+from reference_tables import setting_fields
 
 PASSWORD = "postgresql://pinpoint:very-secret@db.example.org/pinpoint"
 

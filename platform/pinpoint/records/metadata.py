@@ -22,7 +22,7 @@ TimeSource = Literal[
     "xmp_gps",
     "exif_modified",
 ]
-"""The file's time that `captured_at` holds, in order of precedence; docs/metadata.md lists the
+"""The file's time that `captured_at` holds, in order of precedence; docs/reference/metadata.md lists the
 tags."""
 
 TIME_SOURCES: Final[tuple[TimeSource, ...]] = get_args(TimeSource)

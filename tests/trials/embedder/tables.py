@@ -19,7 +19,7 @@ from pinpoint.nets.embedder.embedder import Embedder
 from pinpoint.nets.runtime import open_encoder, tower_features
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
-from readme_tables import table
+from reference_tables import table
 from trials.planet.ground import Ground, candidates_km, ground, planned
 from trials.planet.tables import ARMS, SETTINGS, descriptor_vectors
 

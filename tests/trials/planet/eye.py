@@ -5,7 +5,7 @@ in it), and misreads each by `blur` standard deviations. It knows how factors ar
 noisy each kind is, and ranks by how much likelier one place is than two by chance. It does not pool
 what several pictures of a town say, nor know that regions without a gallery share country and
 climate with those that have one: so it is a yardstick for embedders, no ceiling for rerankers.
-`PYTHONPATH=tests python -m trials.planet --eye` makes the table in docs/planet.md.
+`PYTHONPATH=tests python -m trials.planet --eye` makes the table in docs/explanation/synthetic-planet.md.
 Letters: N pictures, Q questions, G gallery pictures, F factors.
 """
 
@@ -24,7 +24,7 @@ from pinpoint.synthetic.draws import Draws
 from pinpoint.synthetic.latent_fields import COLUMNS, WIDTH, latent_factors
 from pinpoint.synthetic.pictures import draw_shot_noise, scene_appearance
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, Preset, preset_digest
-from readme_tables import table
+from reference_tables import table
 from trials.planet.ground import apart_km, best_columns, planned
 
 BLURS = (0.0, 0.3, 0.6, 1.0)

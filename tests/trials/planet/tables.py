@@ -1,6 +1,6 @@
 """The planet's table: how far exact search comes, by the untrained descriptor and by the probe.
 
-`PYTHONPATH=tests python -m trials.planet` makes the one in docs/planet.md.
+`PYTHONPATH=tests python -m trials.planet` makes the one in docs/explanation/synthetic-planet.md.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
-from readme_tables import table
+from reference_tables import table
 from trials.planet import probe
 from trials.planet.ground import Ground, candidates_km, ground, planned
 

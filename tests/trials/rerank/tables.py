@@ -10,7 +10,7 @@ import numpy as np
 
 from pinpoint.metrics.intervals import Interval
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
-from readme_tables import table
+from reference_tables import table
 from trials.rerank.ablations import (
     BEST,
     BOTH,
