@@ -31,7 +31,7 @@ from pinpoint.nets.bundle.digests import digest
 from pinpoint.records import Calibration
 
 BUNDLES_FOLDER: Final = "bundles"
-SHIPPED_FOLDER: Final = Path(__file__).with_name("shipped")
+SHIPPED_FOLDER: Final = Path(__file__).parents[1] / "shipped"
 """Bundles of this package; a bundle of the same name in the home folder has precedence."""
 _CHUNK_BYTES = 1 << 22
 
