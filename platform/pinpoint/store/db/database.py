@@ -99,7 +99,7 @@ def migrations_folder() -> Path:
     Raises:
         Misconfigured: The package was installed without its checkout.
     """
-    folder = Path(__file__).resolve().parents[3] / "migrations"
+    folder = Path(__file__).resolve().parents[4] / "migrations"
     if not (folder / "env.py").is_file():
         raise ConfigurationError(f"no migrations at {folder}: run Pinpoint from its checkout")
     return folder
