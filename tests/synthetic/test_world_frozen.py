@@ -65,7 +65,7 @@ def taken():
 
 
 def test_presets_are_those_that_tables_quote():
-    assert GENERATOR == "pinpoint.synthetic 2"
+    assert GENERATOR == "pinpoint.world 2"
     assert {name: preset_digest(preset, 7) for name, preset in PRESETS.items()} == DIGESTS
 
 

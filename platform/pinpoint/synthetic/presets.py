@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, get_args
 
-GENERATOR: Final = "pinpoint.synthetic 2"
+GENERATOR: Final = "pinpoint.world 2"
+"""Name and version of the generator. It is part of every digest, so it is not a module name."""
 
 Role = Literal["train", "rerank", "calibration", "test", "null-train", "null-test"]
 """Purpose of a region.
