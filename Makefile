@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test trials soak bench world-tiny lint fmt clean
+.PHONY: help setup demo test trials soak bench world-tiny docs lint fmt clean
 
 help:  ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -31,6 +31,10 @@ world-tiny: setup  ## train the shipped bundle anew, below .pinpoint: about 20 m
 	@cp docs/configs/world-tiny.toml .pinpoint/planet-bench-7/
 	@OMP_WAIT_POLICY=passive .venv/bin/pinpoint train embedder \
 		--config .pinpoint/planet-bench-7/world-tiny.toml --out .pinpoint/train-world-tiny
+
+docs: setup  ## the documentation site, into site/; without network
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet
+	@echo "open site/index.html"
 
 lint: setup  ## ruff, mypy and the walls between the rooms
 	@.venv/bin/ruff check

@@ -8,10 +8,12 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-import re
 import textwrap
+import types
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from types import NoneType
 from typing import Any, NamedTuple
 
 Cells = Sequence[object]
@@ -93,16 +95,18 @@ def command_usage(name: str, command: Any) -> str:
 
 
 def option_rows(command: Any) -> Iterator[Cells]:
-    """Names, value, default and help of every parameter of a command."""
+    """Names, default and help of every argument and option of a command."""
     for param in command.params:
-        if getattr(param, "hidden", False) or param.name == "help":
-            continue
         is_argument = param.param_type_name == "argument"
         names = [param.name.upper()] if is_argument else [*param.opts, *param.secondary_opts]
-        is_switch = getattr(param, "is_flag", False) or getattr(param, "count", False)
-        value = "" if is_switch or is_argument else param.make_metavar_text()
-        default = None if param.default in ((), [], False) or callable(param.default) else None
-        yield ", ".join(map(code, names)), code(value), code(default), param.help or ""
+        is_plain = isinstance(param.default, int | float | str) and param.default is not False
+        yield ", ".join(map(code, names)), code(param.default if is_plain else ""), param.help or ""
+
+
+def command_examples(command: Any) -> list[str]:
+    """Command lines of the section `Examples` of a command's help."""
+    lines = (command.epilog or "").replace("\b", "").splitlines()
+    return [line.strip() for line in lines if line.startswith("  ")]
 
 
 # --- HTTP ---------------------------------------------------------------------------------------
@@ -198,7 +202,7 @@ def exit_code_rows() -> list[tuple[int, str]]:
 
 
 class FieldRow(NamedTuple):
-    """One field of a class, as its source states it."""
+    """One field of a class: name, type with range, default and description."""
 
     name: str
     type: str
@@ -207,58 +211,82 @@ class FieldRow(NamedTuple):
 
 
 def field_rows(cls: type) -> list[FieldRow]:
-    """Fields of a pydantic model or dataclass with the docstrings that follow them.
+    """Fields of a pydantic model or dataclass, with the docstrings that follow them in the source.
 
-    Fields of base classes come first; a subclass replaces a field in its place.
+    Args:
+        cls: A pydantic model, or a dataclass of pydantic or of the standard library.
     """
-    rows: dict[str, FieldRow] = {}
-    for base in reversed(cls.__mro__):
-        if base.__module__.startswith("pinpoint"):
-            for row in _own_field_rows(base):
-                previous = rows.get(row.name)
-                if previous and not row.description:
-                    row = row._replace(description=previous.description)
-                rows[row.name] = row
-    return list(rows.values())
-
-
-def _own_field_rows(cls: type) -> Iterator[FieldRow]:
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    assert isinstance(definition, ast.ClassDef)
-    for statement, following in zip(
-        definition.body, [*definition.body[1:], ast.Pass()], strict=True
-    ):
-        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
-            continue
-        description = ""
-        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
-            description = inspect.cleandoc(str(following.value.value))
-        default = "" if statement.value is None else ast.unparse(statement.value)
-        yield FieldRow(
-            statement.target.id,
-            _plain_type(ast.unparse(statement.annotation)),
-            _plain_default(default),
-            description,
+    docstrings = _field_docstrings(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
+    fields: dict[str, Any] = getattr(cls, "__pydantic_fields__", None) or {
+        field.name: field for field in dataclasses.fields(cls)
+    }
+    return [
+        FieldRow(
+            name,
+            ", ".join([describe_type(hints[name]), *_ranges(getattr(field, "metadata", ()))]),
+            _describe_default(field),
+            docstrings.get(name, ""),
         )
+        for name, field in fields.items()
+        if not name.startswith("_")
+    ]
 
 
-def _plain_type(annotation: str) -> str:
-    """An annotation without `Annotated`, with the range of a field as inequalities."""
-    match = re.fullmatch(r"Annotated\[(.*), (Field\(.*\)|\w+\(.*\))\](.*)", annotation, re.DOTALL)
-    if match is None:
-        return annotation
-    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
-    limits = re.findall(r"\b(gt|ge|lt|le)=([-\d._]+)", match[2])
-    length = re.findall(r"\b(min|max)_length=([\d_]+)", match[2])
-    ranges = [f"{signs[name]} {number.replace('_', ',')}" for name, number in limits]
-    ranges += [f"{name}. length {number.replace('_', ',')}" for name, number in length]
-    return ", ".join([f"{match[1]}{match[3]}", *ranges])
+def _field_docstrings(cls: type) -> dict[str, str]:
+    """Docstring of each field; those of a subclass replace those of its bases."""
+    docstrings: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if not base.__module__.startswith("pinpoint"):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body  # type: ignore[attr-defined]
+        for statement, following in pairwise(body):
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and isinstance(statement.target, ast.Name)
+                and isinstance(following, ast.Expr)
+                and isinstance(following.value, ast.Constant)
+            ):
+                docstrings[statement.target.id] = inspect.cleandoc(str(following.value.value))
+    return docstrings
 
 
-def _plain_default(default: str) -> str:
-    factory = re.search(r"default_factory=(?:lambda: )?(.*)\)$", default)
-    text = factory[1] if factory else default
-    return {"dict": "{}", "None": ""}.get(text, "" if re.fullmatch(r"\w+\(\)", text) else text)
+def describe_type(hint: Any) -> str:
+    """A type in words: `float`, `photo or street`, `list of str`, `map of str to float`."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return describe_type(arguments[0])
+    if origin is typing.Literal:
+        return " or ".join(code(argument) for argument in arguments)
+    if origin in (typing.Union, types.UnionType):
+        kinds = [describe_type(argument) for argument in arguments if argument is not NoneType]
+        return " or ".join(dict.fromkeys(kinds))
+    if origin in (tuple, list, Sequence):
+        items = [argument for argument in arguments if argument is not Ellipsis]
+        return f"list of {' and '.join(dict.fromkeys(describe_type(item) for item in items))}"
+    if origin in (dict, Mapping):
+        return f"map of {describe_type(arguments[0])} to {describe_type(arguments[1])}"
+    return {"Path": "path"}.get(getattr(hint, "__name__", ""), getattr(hint, "__name__", str(hint)))
+
+
+_SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+
+
+def _ranges(metadata: Iterable[object]) -> Iterator[str]:
+    for constraint in metadata:
+        for name, sign in _SIGNS.items():
+            if (limit := getattr(constraint, name, None)) is not None:
+                yield f"{sign} {limit:,}"
+
+
+def _describe_default(field: Any) -> str:
+    factory = getattr(field, "default_factory", None)
+    default = factory() if callable(factory) else getattr(field, "default", None)
+    if default is None or default in ((), {}) or repr(default).endswith("Undefined"):
+        return ""
+    if dataclasses.is_dataclass(default) or hasattr(default, "model_dump"):
+        return ""
+    return "" if default is dataclasses.MISSING else code(default)
 
 
 def nested_classes(cls: type) -> list[tuple[str, type]]:

@@ -1,6 +1,6 @@
 """The table of a trained bundle: descriptor, bare tower, image and gps channel, side by side.
 
-`PYTHONPATH=tests python -m trials.embedder` makes the one in the README. Letters: N images of the
+`PYTHONPATH=tests python -m trials.embedder` makes the one in docs/results.md. Letters: N images of the
 planet, Q questions, D the width of a space.
 """
 
