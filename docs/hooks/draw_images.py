@@ -41,9 +41,13 @@ def draw_answer(home: Path, target: Path) -> None:
     for axis in axes.flat:
         axis.axis("off")
     point = answer["point"]
-    _show(axes[0][0], Image.open(query), f"query photo\nanswer {point['lat']:.3f}, {point['lon']:.3f}")
+    _show(
+        axes[0][0], Image.open(query), f"query photo\nanswer {point['lat']:.3f}, {point['lon']:.3f}"
+    )
     for row, kind in enumerate(answer["citations"]):
-        of_kind = [(c, p) for c, p in zip(cited, pixels, strict=True) if c in answer["citations"][kind]]
+        of_kind = [
+            (c, p) for c, p in zip(cited, pixels, strict=True) if c in answer["citations"][kind]
+        ]
         for axis, (citation, image) in zip(axes[row][1:], of_kind, strict=False):
             _show(axis, image, _describe(kind, citation))
     figure.text(

@@ -41,7 +41,7 @@ def settings_page() -> str:
             [(code(name), code(default), text) for name, default, text in tables.setting_fields()],
         ),
         "The command line also reads `PINPOINT_SERVER`, `PINPOINT_KEY` and `PINPOINT_ORG` in place "
-        "of `--server`, `--key` and `--org`. `PINPOINT_HOME` and these three cannot be in the file.",
+        "of `--server`, `--key` and `--org`. These three and `PINPOINT_HOME` cannot be in the file.",
     ]
     return _join(parts)
 
@@ -104,7 +104,12 @@ def _route_section(method: str, path: str, route: dict[str, Any]) -> Iterator[st
     yield f"### {method} {path}"
     yield _dedent(route.get("description") or route["summary"])
     rows = [
-        (code(item["name"]), item["in"], _schema_type(item["schema"]), _meaning(item["schema"], item))
+        (
+            code(item["name"]),
+            item["in"],
+            _schema_type(item["schema"]),
+            _meaning(item["schema"], item),
+        )
         for item in route.get("parameters", ())
     ]
     if rows:
@@ -247,7 +252,12 @@ def _class_sections(cls: type, path: str) -> Iterator[str]:
     """A table of fields for a class, then one for each class that its fields hold."""
     yield _dedent((cls.__doc__ or "").split("\n\n")[0])
     rows = [
-        (code(row.name), re.sub(r"\b[A-Z]\w+\b", _link_type, row.type), row.default, row.description)
+        (
+            code(row.name),
+            re.sub(r"\b[A-Z]\w+\b", _name_table, row.type),
+            row.default,
+            row.description,
+        )
         for row in tables.field_rows(cls)
     ]
     yield table(("key", "type", "default", "meaning"), rows)
@@ -256,7 +266,7 @@ def _class_sections(cls: type, path: str) -> Iterator[str]:
         yield from _class_sections(nested, f"{path}.{name}")
 
 
-def _link_type(match: re.Match[str]) -> str:
+def _name_table(match: re.Match[str]) -> str:
     return f"table {match[0]}"
 
 

@@ -53,4 +53,6 @@ def test_page_limits_are_those_of_the_code() -> None:
 
 
 def test_page_is_linked_from_the_readme() -> None:
-    assert "(docs/reference/manifests.md)" in (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert "(docs/reference/manifests.md)" in (PAGE.parents[2] / "README.md").read_text(
+        encoding="utf-8"
+    )

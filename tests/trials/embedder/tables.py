@@ -46,8 +46,8 @@ def made(preset: str, bundle: Bundle, *, say: Say) -> str:
     words = (
         f"Synthetic planet, not the Earth: {GENERATOR}, preset `{preset}`, seed {SEED}, digest "
         f"`{preset_digest(PRESETS[preset], SEED)}`; bundle `{bundle.contract.name}`. Per cent of"
-        f" questions with one of the first K candidates within {NEAR_KM:g} km of the truth, K ="
-        " 1 / 12 / 48; for K = 1 with the 95 % interval of a bootstrap over authors and drives."
+        f" queries with one of the first K candidates within {NEAR_KM:g} km of the ground truth, K ="
+        " 1 / 12 / 48; for K = 1 with the 95 % interval of a bootstrap over creators and sequences."
     )
     return f"{words}\n\n{markdown(figures, planet)}"
 
@@ -99,7 +99,7 @@ def markdown(figures: Mapping[Key, Interval], planet: Ground) -> str:
             first = f"{100 * top.value:.1f} [{100 * top.low:.1f}, {100 * top.high:.1f}]"
             line.append(" / ".join([first, *(f"{100 * each.value:.1f}" for each in deeper)]))
         lines.append(line)
-    return table(["setting", "question ← gallery", "questions", *names], lines)
+    return table(["setting", "query ← gallery", "queries", *names], lines)
 
 
 def _opened(bundle: Bundle) -> Embedder:

@@ -182,12 +182,12 @@ def made(preset: str, seed: int, *, every: int, say: Say) -> str:
     words = (
         f"Synthetic planet, not the Earth: {GENERATOR}, preset `{preset}`, seed {seed}, digest "
         f"`{preset_digest(PRESETS[preset], seed)}`; galleries of both kinds; of the covered "
-        f"questions one in {every}, of those without a gallery all."
+        f"queries one in {every}, of those without a gallery all."
     )
     columns = ["blur"]
     for kind in KINDS:
         columns += [
-            f"{kind} questions",
+            f"{kind} queries",
             f"top-1 / oracle@{_DEPTH}, 25 km: {kind}",
             f"AUROC: {kind}",
         ]

@@ -66,7 +66,7 @@ def share(found_km: np.ndarray, depth: int, within_km: float) -> float:
 
 def markdown(figures: Mapping[str, Found]) -> str:
     """One line per setting, question and gallery; per cent."""
-    columns = ["setting", "question ← gallery", "questions"]
+    columns = ["setting", "query ← gallery", "queries"]
     for name in figures:
         columns += [f"{name} top-1 @1 / 25 / 200 km", "oracle@12 / @48, 25 km"]
     rows = []
