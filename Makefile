@@ -2,51 +2,50 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test trials soak bench world-tiny docs lint fmt clean
+.PHONY: help setup demo test test-fast trials soak bench world-tiny docs lint fmt clean
 
-help:  ## say what there is
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+help:  ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup:  ## install what is missing: system packages, .venv, Python packages
 	@deploy/install.sh --for-tests
 
-demo:  ## a stack of its own: ingest a small gallery, locate photos it has not seen
+demo:  ## start a separate stack, ingest a small gallery and locate unseen photos
 	@deploy/install.sh
 	@.venv/bin/pinpoint demo
 
 test: setup  ## all tests, about ten minutes on two cores; nothing is left running
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile
 
-trials: setup  ## real faults against a real stack
+test-fast: setup  ## tests without servers, about 90 s on two cores
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile -m "not stack and not slow"
+
+trials: setup  ## play real faults against a real stack
 	@$(PYTHON) -m pytest tests/trials
 
-soak: setup  ## many seeded faults: make soak N=1000 SEED=1; stops at the first difference
+soak: setup  ## play seeded faults until the first difference: make soak N=1000 SEED=1
 	@PYTHONPATH=tests $(PYTHON) -m trials.soak -n $(or $(N),1000) $(if $(SEED),--seed $(SEED))
 
-bench: setup  ## figures beside their bare baselines
+bench: setup  ## measure speed next to bare baselines
 	@PYTHONPATH=tests $(PYTHON) -m bench $(ARGS)
 
-world-tiny: setup  ## train the shipped bundle anew, below .pinpoint: about 20 minutes on two cores
-	@.venv/bin/pinpoint world make .pinpoint/planet-bench-7 --preset bench --seed 7
+world-tiny: setup  ## train the shipped bundle again, below .pinpoint: about 20 minutes on two cores
+	@.venv/bin/pinpoint synthetic create .pinpoint/planet-bench-7 --preset bench --seed 7
 	@cp docs/configs/world-tiny.toml .pinpoint/planet-bench-7/
 	@OMP_WAIT_POLICY=passive .venv/bin/pinpoint train embedder \
 		--config .pinpoint/planet-bench-7/world-tiny.toml --out .pinpoint/train-world-tiny
 
-docs: setup  ## the documentation site, into site/; without network
-	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet
-	@echo "open site/index.html"
-
-lint: setup  ## ruff, mypy and the walls between the rooms
+lint: setup  ## ruff, mypy and the import contracts
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache
 
-fmt: setup  ## put the code into form
+fmt: setup  ## format the code
 	@.venv/bin/ruff check --fix-only --quiet
 	@.venv/bin/ruff format
 
-clean:  ## take both stacks down, remove caches; data and .venv stay
+clean:  ## stop both stacks and remove caches; data and .venv remain
 	@if [ -x .venv/bin/pinpoint ]; then .venv/bin/pinpoint down; \
 		[ ! -d .pinpoint-demo ] || .venv/bin/pinpoint --home .pinpoint-demo down; fi
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build demo-out

@@ -105,7 +105,7 @@ install_system_packages() {
         packages+=("postgresql-$version" "postgresql-$version-postgis-3")
     fi
     if [ -z "$python" ] && [[ ! $(apt-cache show python3) =~ Version:\ 3\.1[1-3] ]]; then
-        packages=("${packages[@]/#python3/python3.11}") # Ubuntu 22.04 has it beside its 3.10
+        packages=("${packages[@]/#python3/python3.11}") # Ubuntu 22.04 has it next to its 3.10
     fi
     without_starting_servers "${packages[@]}"
     have_postgis || die "PostGIS is still missing after the installation; install these yourself: $list"

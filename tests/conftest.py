@@ -29,7 +29,27 @@ from pinpoint.stack.servers.redis import RedisServer
 from pinpoint.stack.supervisor import lifecycle, processes
 from pinpoint.stack.supervisor.lifecycle import StackStatus
 
-TRIALS = Path(__file__).parent / "trials"
+TESTS = Path(__file__).parent
+TRIALS = TESTS / "trials"
+SERVER_FIXTURES = frozenset({"postgres", "_redis", "server_places", "running_stack"})
+"""A test that uses one of these, also through another fixture, is marked `stack`."""
+STACK_TESTS = (
+    "trials/",
+    "stack/test_backup.py",
+    "stack/test_index_engine.py",
+    "stack/test_index_owner.py",
+    "stack/test_index_rebuild.py",
+    "stack/test_stack_lifecycle.py",
+)
+"""Beginnings of the ids of tests that start their servers themselves; marked `stack` as well."""
+SLOW_TESTS = (
+    "cli/test_cli_exits.py::test_every_command_has_its_help",
+    "cli/test_cli_messages.py",
+    "nets/test_nets_geoclip.py",
+    "nets/test_nets_losses.py::test_one_batch_is_learned_by_heart",
+    "nets/test_nets_spaces.py",
+)
+"""Beginnings of the ids of tests without servers that take more than 3 s; marked `slow`."""
 TEMPLATE = "template_pinpoint"
 # A test run may lose its data with the machine; it need not wait for the disk.
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -51,6 +71,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     # Trials break things on purpose and take long: they run only where they are asked for.
     asked = any("trials" in argument for argument in config.invocation_params.args)
     return True if collection_path == TRIALS and not asked else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a server and the slow ones; `make test-fast` leaves them out."""
+    for item in items:
+        test_id = item.nodeid.removeprefix("tests/")
+        if SERVER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("stack")
+        if test_id.startswith(STACK_TESTS):
+            item.add_marker("stack")
+        if test_id.startswith(SLOW_TESTS):
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)
@@ -189,10 +221,11 @@ def watch_over(home: Path) -> subprocess.Popen[bytes]:
     """Start a process that brings the stack down as soon as this one is gone."""
     code = (
         "import sys; from pathlib import Path;"
-        "from pinpoint.settings import Places, Settings; from pinpoint.stack import lifecycle;"
-        "left = sys.stdin.buffer.read();"
-        "settings = Settings(places=Places(home=Path(sys.argv[1])));"
-        "left or (lifecycle.down(settings), lifecycle.erase(settings))"
+        "from pinpoint.settings import ServiceSettings, Settings;"
+        "from pinpoint.stack.supervisor import lifecycle;"
+        "message = sys.stdin.buffer.read();"
+        "settings = Settings(places=ServiceSettings(home=Path(sys.argv[1])));"
+        "message or (lifecycle.stop_stack(settings), lifecycle.erase_stack(settings))"
     )
     return subprocess.Popen(
         [sys.executable, "-c", code, str(home)], stdin=subprocess.PIPE, start_new_session=True

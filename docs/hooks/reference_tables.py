@@ -157,17 +157,17 @@ def error_classes() -> list[Any]:
 
 def error_rows() -> list[Cells]:
     """Problem type, HTTP status, exit code and title; types without a class come last."""
-    from pinpoint.api.problems import PREFIX, STATUS, TITLES
+    from pinpoint.api.problems import PROBLEM_TYPE_PREFIX, STATUS, TITLES
     from pinpoint.cli.exit_codes import EXIT_CODES
 
     classes = error_classes()
     rows: list[Cells] = [
-        (f"`{PREFIX}{kind.reason}`", STATUS[kind], int(EXIT_CODES[kind]), TITLES[kind.reason])
+        (f"`{PROBLEM_TYPE_PREFIX}{kind.reason}`", STATUS[kind], int(EXIT_CODES[kind]), TITLES[kind.reason])
         for kind in classes
     ]
     reasons = {kind.reason for kind in classes}
     rows += [
-        (f"`{PREFIX}{reason}`", _ONLY_HTTP[reason], "", title)
+        (f"`{PROBLEM_TYPE_PREFIX}{reason}`", _ONLY_HTTP[reason], "", title)
         for reason, title in TITLES.items()
         if reason not in reasons
     ]
@@ -176,13 +176,19 @@ def error_rows() -> list[Cells]:
 
 def exit_code_rows() -> list[tuple[int, str]]:
     """Every exit code of the command line with its meaning."""
-    from pinpoint.cli.exit_codes import EXIT_CODES, FAILED_ITEMS, INTERNAL, INTERRUPTED, USAGE
-    from pinpoint.cli.stack import STATUS_NOT_UP
+    from pinpoint.cli.exit_codes import (
+        EXIT_CODES,
+        FAILED_ITEMS,
+        INTERNAL,
+        INTERRUPTED,
+        STACK_NOT_UP,
+        USAGE,
+    )
     from pinpoint.errors import ForbiddenError
 
     meanings = {
         0: "The command succeeded.",
-        int(STATUS_NOT_UP): "`pinpoint status`: the stack is not up.",
+        int(STACK_NOT_UP): "`pinpoint status`: the stack is not up.",
         int(FAILED_ITEMS): "The command worked, but some files or photos failed (`ingest`, "
         "`locate`); rejected files are not failures. Also: a confirmation was answered with no.",
         int(USAGE): "The command line is invalid.",

@@ -144,8 +144,8 @@ class Encoders:
         """Read the contract of the index and return its encoder.
 
         Raises:
-            IndexUnavailable: The index does not answer.
-            BadBundle: The bundle of the index is not installed.
+            IndexUnavailableError: The index does not answer.
+            BadBundleError: The bundle of the index is not installed.
         """
         contract = self._index.info().contract
         with self._lock:
@@ -164,7 +164,7 @@ def find_encoder(contract: str, settings: Settings) -> EncoderHandle:
         settings: Settings with the home of bundles.
 
     Raises:
-        BadBundle: Its bundle is not installed.
+        BadBundleError: Its bundle is not installed.
     """
     home, rendition_px = settings.places.home, settings.media.rendition_px
     name = resolve_bundle(contract, home, rendition_px, settings.encoder.bundle)
@@ -201,7 +201,7 @@ class Services:
         """Create the index for the configured bundle if there is none; then select its encoder.
 
         Raises:
-            BadBundle: The bundle of the index is not installed.
+            BadBundleError: The bundle of the index is not installed.
         """
         if self.index.info().contract is None:
             contract = self.encoders.configured.contract
@@ -303,7 +303,7 @@ def open_point_source(contract: str | None = None) -> RebuildSource:
         contract: Contract digest; None for that of the settings' bundle.
 
     Raises:
-        BadBundle: No bundle has that contract.
+        BadBundleError: No bundle has that contract.
     """
     settings = Settings.from_environment()
     paths = StackPaths(settings.places.home)

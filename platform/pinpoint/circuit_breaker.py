@@ -54,7 +54,7 @@ class CircuitBreaker:
         """Make a call inside; an error that is not a failure shows that the dependency answers.
 
         Raises:
-            Unavailable: The call was rejected; nothing was called.
+            UnavailableError: The call was rejected; nothing was called.
         """
         trial = self._admit_call()
         try:

@@ -15,7 +15,7 @@ from typing import Final
 
 from pinpoint.errors import UnavailableError
 
-REASON: Final = "time_budget_used"
+TIME_BUDGET_USED: Final = "time_budget_used"
 
 
 class Deadline:
@@ -97,7 +97,7 @@ def limit_timeout_s(max_s: float) -> float:
     """Timeout of a call to another process: `max_s`, or the remaining budget if that is less.
 
     Raises:
-        Unavailable: The budget is used up.
+        UnavailableError: The budget is used up.
     """
     deadline = _current.get()
     if deadline is None:
@@ -106,6 +106,6 @@ def limit_timeout_s(max_s: float) -> float:
     if remaining_s <= 0:
         raise UnavailableError(
             "the request's time budget is used up: a part of the stack answers slowly; try again",
-            reason=REASON,
+            reason=TIME_BUDGET_USED,
         )
     return min(max_s, remaining_s)

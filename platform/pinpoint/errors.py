@@ -1,22 +1,22 @@
 """Errors that Pinpoint raises deliberately, by cause.
 
     PinpointError
-    ├── BadRequest            the request is invalid
-    │   ├── BadPhoto          the bytes are not an accepted image
-    │   ├── BadManifest       a manifest row or file cannot be parsed
-    │   └── TooLarge          a limit of bytes, pixels, rows or files is exceeded
-    ├── NotAuthenticated      the key is missing, unknown or revoked
-    ├── NotAllowed            the key lacks the scope
-    ├── NotFound              the id does not exist in the caller's organization
-    ├── Conflict              the object exists already, or is in the wrong state
-    ├── Unavailable           a component does not answer; try again later
-    │   ├── DatabaseUnavailable
-    │   ├── IndexUnavailable
-    │   └── BrokerUnavailable
-    ├── BadBundle             weights, contract and index do not match
-    │   └── OtherContract     the index holds vectors of another contract
-    ├── Misconfigured         a setting is missing or wrong
-    └── StackError            the embedded stack cannot be started, stopped or found
+    ├── BadRequestError             the request is invalid
+    │   ├── BadPhotoError           the bytes are not an accepted image
+    │   ├── BadManifestError        a manifest row or file cannot be parsed
+    │   └── TooLargeError           a limit of bytes, pixels, rows or files is exceeded
+    ├── UnauthenticatedError        the key is missing, unknown or revoked
+    ├── ForbiddenError              the key lacks the scope
+    ├── NotFoundError               the id does not exist in the caller's organization
+    ├── ConflictError               the object exists already, or is in the wrong state
+    ├── UnavailableError            a component does not answer; try again later
+    │   ├── DatabaseUnavailableError
+    │   ├── IndexUnavailableError
+    │   └── BrokerUnavailableError
+    ├── BadBundleError              weights, contract and index do not match
+    │   └── ModelMismatchError      the index holds vectors of another contract
+    ├── ConfigurationError          a setting is missing or wrong
+    └── StackError                  the embedded stack cannot be started, stopped or found
 
 HTTP status, exit codes and retries are not defined here: three tables of the entry points map the
 tree (`pinpoint.api.problems`, `pinpoint.cli.exit_codes`, `pinpoint_workers.retries`).

@@ -26,6 +26,9 @@ OUTAGES: Final = (UnavailableError, ModelMismatchError, ConfigurationError, Stac
 ENGINE_FAILED: Final = "index_engine_failed"
 """Reason of an engine error caused by its disk or by the given values."""
 
+INTERNAL_ERROR: Final = "internal_error"
+"""Reason of a rejection that a bug of this program caused."""
+
 Item = TypeVar("Item")
 
 _log = logs.get_logger(__name__)
@@ -49,7 +52,7 @@ def process_with_bisection(
         fail: Called for each single item that fails.
 
     Raises:
-        Unavailable: An outage, raised at once; likewise for all of `OUTAGES`.
+        UnavailableError: An outage, raised at once; likewise for all of `OUTAGES`.
     """
     if not items:
         return
@@ -103,7 +106,7 @@ def raise_if_index_down(error: Exception, index: VectorIndex) -> None:
     therefore tries a write that is always valid: it deletes a point that does not exist.
 
     Raises:
-        IndexUnavailable: That write fails too.
+        IndexUnavailableError: That write fails too.
     """
     if isinstance(error, PinpointError) and error.reason == ENGINE_FAILED:
         try:

@@ -29,7 +29,7 @@ def find_home(start: Path | None = None) -> Path:
         The home, or `.pinpoint` in `start`, which need not exist.
 
     Raises:
-        Misconfigured: The current folder was removed.
+        ConfigurationError: The current folder was removed.
     """
     folder = start or current_folder()
     for above in _list_parents(folder):
@@ -64,7 +64,7 @@ def current_folder() -> Path:
     """The current working folder.
 
     Raises:
-        Misconfigured: The folder was removed.
+        ConfigurationError: The folder was removed.
     """
     try:
         return Path.cwd()

@@ -20,12 +20,12 @@ from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.jobs import JobName
 from pinpoint.ports import ReembedQueue
+from pinpoint.progress import ProgressCallback
 from pinpoint.records import Drift, Rejected
 
 _MAX_ROUNDS: Final = 20
 _PAGE_SIZE: Final = 512
 
-ReembedProgress = Callable[[int, int], None]
 """Called with the number of processed images and their total."""
 
 
@@ -63,7 +63,7 @@ class ModelSwitch:
         backlog: ReembedQueue,
         *,
         images_per_s: float | None = None,
-        progress: ReembedProgress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> None:
         self._parts, self._backlog = parts, backlog
         self._contract = parts.encoder.contract
@@ -83,8 +83,8 @@ class ModelSwitch:
                 readable.
 
         Raises:
-            Conflict: More images are unreachable; the old index stays active.
-            Unavailable: A service does not answer; run it again.
+            ConflictError: More images are unreachable; the old index stays active.
+            UnavailableError: A service does not answer; run it again.
         """
         live, missing = self._backlog.live(), len(self._list_missing())
         self.catch_up()
@@ -105,7 +105,7 @@ class ModelSwitch:
         )
 
     def catch_up(self) -> None:
-        """Re-embed until every reachable image has vectors; images may be added meanwhile."""
+        """Re-embed until every reachable image has vectors; images may be added concurrently."""
         for _ in range(_MAX_ROUNDS):
             ids = [
                 image_id for image_id in self._list_missing() if image_id not in self._unreachable
@@ -146,7 +146,7 @@ class ModelSwitch:
                 f"{len(unreachable)} of {self._backlog.live()} images would be lost to searches: "
                 f"nothing of them can be encoded ({reasons}; e.g. {example.file}: "
                 f"{example.detail}). Bring their files back and run this again, or "
-                f"accept it: --accept-missing {len(unreachable)}",
+                f"accept it: --allow-missing {len(unreachable)}",
                 reason="images_unreachable",
             )
 

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pinpoint.errors import ConfigurationError
 from pinpoint.homes import find_home
 
-PREFIX: Final = "PINPOINT_"
+ENVIRONMENT_PREFIX: Final = "PINPOINT_"
 STACK_VARIABLE: Final = "PINPOINT_STACK"
 """Environment variable that all processes of a stack inherit; its value is the home's path."""
 
@@ -342,7 +342,7 @@ class Settings:
             home: Overrides the home of the environment.
 
         Raises:
-            Misconfigured: A value is invalid, or the file contains an unknown setting; the
+            ConfigurationError: A value is invalid, or the file contains an unknown setting; the
                 message names it.
         """
         # Imported here, because that module imports the groups above.

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from pinpoint.errors import ConfigurationError
-from pinpoint.settings import PREFIX, Settings
+from pinpoint.settings import ENVIRONMENT_PREFIX, Settings
 
 FILE_NAME: Final = "settings.toml"
 HIDDEN: Final = "(set, hidden)"
@@ -54,7 +54,7 @@ class Setting:
     @property
     def variable(self) -> str:
         """Its environment variable."""
-        return f"{PREFIX}{self.name}".upper()
+        return f"{ENVIRONMENT_PREFIX}{self.name}".upper()
 
     @property
     def secret(self) -> bool:
@@ -80,7 +80,7 @@ def list_settings() -> dict[str, Setting]:
         group = next(
             group_type for group_type in get_args(hints[slot]) if group_type is not type(None)
         )
-        prefix = str(group.model_config["env_prefix"]).removeprefix(PREFIX).lower()
+        prefix = str(group.model_config["env_prefix"]).removeprefix(ENVIRONMENT_PREFIX).lower()
         for field in group.model_fields:
             name = f"{prefix}{field}"
             if name != "home":
@@ -92,9 +92,9 @@ def find_setting(name: str) -> Setting:
     """Find a setting by its name or its variable.
 
     Raises:
-        Misconfigured: There is no such setting; the message suggests the most similar one.
+        ConfigurationError: There is no such setting; the message suggests the most similar one.
     """
-    plain = name.strip().lower().removeprefix(PREFIX.lower())
+    plain = name.strip().lower().removeprefix(ENVIRONMENT_PREFIX.lower())
     settings = list_settings()
     if plain in settings:
         return settings[plain]
@@ -119,7 +119,7 @@ def read_file(home: Path) -> dict[str, Any]:
         Name to value; empty without a file.
 
     Raises:
-        Misconfigured: The file is not TOML, contains an unknown setting, or contains a secret
+        ConfigurationError: The file is not TOML, contains an unknown setting, or contains a secret
             while other users may read it.
     """
     path = settings_path(home)
@@ -152,7 +152,7 @@ def apply_file(settings: Settings) -> None:
     """Apply values of the home's file that neither the environment nor the caller has set.
 
     Raises:
-        Misconfigured: A value cannot be used; the message names file and setting.
+        ConfigurationError: A value cannot be used; the message names file and setting.
     """
     home = settings.places.home
     values = read_file(home)
@@ -170,7 +170,7 @@ def convert_value(setting: Setting, value: object, where: str = "") -> BaseSetti
     """Make the setting's group with this value, validated like a value of the environment.
 
     Raises:
-        Misconfigured: The value cannot be used.
+        ConfigurationError: The value cannot be used.
     """
     fields: dict[str, Any] = {setting.field: value}
     try:
@@ -196,7 +196,7 @@ def describe_error(error: ValidationError, value: object = None) -> str:
         ),
         None,
     )
-    name = setting.variable if setting else f"{PREFIX}{field}".upper()
+    name = setting.variable if setting else f"{ENVIRONMENT_PREFIX}{field}".upper()
     if value is not None and setting is not None:
         name = setting.name
     got = first.get("input") if value is None else value
@@ -231,7 +231,7 @@ def set_value(home: Path, setting: Setting, text: str) -> object:
         The parsed value.
 
     Raises:
-        Misconfigured: The value cannot be used, or the file cannot be changed line by line.
+        ConfigurationError: The value cannot be used, or the file cannot be changed line by line.
     """
     value = convert_value(setting, text).model_dump(mode="json")[setting.field]
     _write_lines(home, setting, f"{setting.name} = {_format_toml(value)}", value)
@@ -245,7 +245,7 @@ def unset_value(home: Path, setting: Setting) -> bool:
         Whether the file contained it.
 
     Raises:
-        Misconfigured: The file cannot be read, or cannot be changed line by line.
+        ConfigurationError: The file cannot be read, or cannot be changed line by line.
     """
     if setting.name not in read_file(home):
         return False
@@ -310,7 +310,7 @@ def list_unknown_variables(names: Iterable[str]) -> list[str]:
     return sorted(
         name
         for name in names
-        if name.startswith(PREFIX)
+        if name.startswith(ENVIRONMENT_PREFIX)
         and name not in variables
-        and not name.startswith(f"{PREFIX}TEST_")
+        and not name.startswith(f"{ENVIRONMENT_PREFIX}TEST_")
     )

@@ -85,8 +85,8 @@ class Bare:
         marks.append(perf_counter())
         order, photos = cast_votes(vector, chosen, rows)
         marks.append(perf_counter())
-        cited = [UUID(str(chosen[i].id)) for i in order[: 4 * self._settings.cited]]
-        cited += photos[: 4 * self._settings.cited]
+        cited = [UUID(str(chosen[i].id)) for i in order[: 4 * self._settings.max_citations]]
+        cited += photos[: 4 * self._settings.max_citations]
         self._cite(cited)
         marks.append(perf_counter())
         parts = ("search", "choose", "evidence", "vote", "cited")

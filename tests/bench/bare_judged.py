@@ -73,7 +73,12 @@ class BareJudged(Bare):
         order = np.argsort(-scores).tolist()
         names = [UUID(str(chosen[seat].id)) for seat in order]
         around = [row[0] for row in rows if order[0] + 1 in row[8]]
-        self._cite([*names[: 4 * self._settings.cited], *around[: 4 * self._settings.cited]])
+        self._cite(
+            [
+                *names[: 4 * self._settings.max_citations],
+                *around[: 4 * self._settings.max_citations],
+            ]
+        )
         marks.append(perf_counter())
         took = {name: float(ms) for name, ms in zip(_PARTS, np.diff(marks) * 1e3, strict=True)}
         return BareAnswer(names[0], sum(len(row[8]) for row in rows), took, point)

@@ -27,7 +27,7 @@ from pinpoint.nets.reranker.bundle_reranker import write_reranked
 from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.records import AbstentionRule, Calibration, StratumFit
 from pinpoint.search.pipeline import RERANK
-from pinpoint.search.posterior import REGION_PROBABILITIES
+from pinpoint.search.posterior import REGION_PROBABILITY_KEYS
 from pinpoint.settings import EncoderSettings, MediaSettings, SearchSettings
 from pinpoint.training.reranker.config import read_reranker_config
 
@@ -83,7 +83,7 @@ def _calibration(of: Bundle) -> Calibration:
     part = of.contract.reranker
     if part is None:
         raise ValueError(f"{of.contract.name} has no reranker")
-    as_said = {share: float(share) for share in REGION_PROBABILITIES}
+    as_said = {share: float(share) for share in REGION_PROBABILITY_KEYS}
     fit = StratumFit(
         temperature=1.0,
         crowding=0.0,

@@ -91,7 +91,7 @@ def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
     home = running.places.home
     services = build_services(running.settings, "operator")
     plan = _gallery(running, services)
-    labeled = read_labels(PROTOCOLS["world"], home / "planet" / "queries" / "labels.csv")
+    labeled = read_labels(PROTOCOLS["synthetic"], home / "planet" / "queries" / "labels.csv")
     parts = _parts(services)
     took: dict[str, list[float]] = {"evaluate": [], "bare": []}
     for number in range(repetitions + 1):

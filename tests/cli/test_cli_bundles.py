@@ -166,9 +166,9 @@ def test_a_tower_and_a_tag_that_do_not_fit_are_refused_before_any_download(pinpo
 def test_geoclip_wants_its_tower(pinpoint, tmp_path):
     code, _, error = pinpoint("bundles", "import", "geoclip")
     assert code != 0
-    assert "--behind clip" in error
+    assert "--clip-bundle clip" in error
     assert pinpoint("bundles", "import", timm_bundle(tmp_path / "elsewhere" / "tiny"))[0] == 0
-    code, _, error = pinpoint("bundles", "import", "geoclip", "--behind", "tiny-timm")
+    code, _, error = pinpoint("bundles", "import", "geoclip", "--clip-bundle", "tiny-timm")
     assert code != 0
     assert "GeoCLIP was trained behind open_clip:ViT-L-14-quickgelu" in error
     assert names(pinpoint) == {"descriptor": None, "tiny-timm": None, "world-tiny": None}

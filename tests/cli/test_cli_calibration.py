@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from evaluation import supposed
+from pinpoint.cli.locate import show_answer
 from pinpoint.cli.main import main
-from pinpoint.cli.search import show_answer
 from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, copy_bundle, find_bundle
 from pinpoint.nets.bundle.contract import descriptor_contract
 from pinpoint.nets.bundle.digests import digest
@@ -52,12 +52,12 @@ def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path
     # What is copied on takes it along, and what fits no longer is said in words.
     other = copy_bundle(home, tmp_path / "other")
     assert list(other.calibrations) == ["rerank", "vote"]
-    assert "withheld where elsewhere is above" in pinpoint("calibrate", run).out
+    assert "abstains if elsewhere is above" in pinpoint("calibrate", run).out
 
 
 def test_what_has_no_place_or_is_of_another_bundle_is_refused(pinpoint, tmp_path):
     run = asked_of(tmp_path / "run", descriptor_contract())
-    assert "the descriptor has no folder on disk" in pinpoint("calibrate", run, code=64).err
+    assert "the descriptor has no folder" in pinpoint("calibrate", run, code=64).err
     said = pinpoint("calibrate", run, "--bundle", SHIPPED_FOLDER / "world-tiny", code=64).err
     assert "the run used the bundle descriptor" in said
     assert "contains no run" in pinpoint("calibrate", tmp_path, code=64).err

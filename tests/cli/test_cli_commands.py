@@ -49,12 +49,14 @@ def picture(path, seed=1):
 
 
 def test_sources(pinpoint):
-    added = pinpoint("sources", "add", "walk", "--kind", "street", "--license", "CC0", "--json")
+    added = pinpoint(
+        "sources", "add", "walk", "--source-kind", "street", "--license", "CC0", "--json"
+    )
     assert (added["name"], added["kind"]) == ("walk", "street")
     assert pinpoint("--json", "sources", "list") == {"sources": [added]}
     assert "walk" in pinpoint("sources", "list").out
-    pinpoint("sources", "erase", "walk", code=1)
-    erased = pinpoint("sources", "erase", "walk", "--yes", "--json")
+    pinpoint("sources", "delete", "walk", code=1)
+    erased = pinpoint("sources", "delete", "walk", "--yes", "--json")
     assert erased == {"source": "walk", "images": 0}
 
 
@@ -64,7 +66,7 @@ def test_a_folder_is_uploaded_and_its_batch_shown(pinpoint, api, tmp_path):
     picture(folder / "a.png")
     picture(folder / "deep" / "b.png", 2)
     (folder / "track.gpx").write_text("no photo")
-    batch = pinpoint("ingest", folder, "--source", "walk", "--kind", "photo", "--json")
+    batch = pinpoint("ingest", folder, "--source", "walk", "--source-kind", "photo", "--json")
     assert (batch["items"], batch["state"], batch["complete"]) == (2, "closed", False)
     shown = pinpoint("batches", "show", batch["id"], "--json")
     assert [item["file"] for item in shown["items"]] == ["a.png", "deep/b.png"]
@@ -86,14 +88,14 @@ def test_images(pinpoint, api):
     one = memory.image(source)
     api.rows().all_images[one.id] = one
     assert pinpoint("images", "show", one.id, "--json")["lat"] == 48.85
-    fixed = pinpoint("images", "fix", one.id, "--lat", "-1", "--lon", "2", "--json")
+    fixed = pinpoint("images", "update", one.id, "--lat", "-1", "--lon", "2", "--json")
     assert (fixed["lat"], fixed["version"]) == (-1.0, 2)
     assert "48.85" not in pinpoint("images", "show", one.id).out
     cleared = pinpoint(
-        "images", "fix", one.id, "--clear", "heading_deg", "--clear", "license", "--json"
+        "images", "update", one.id, "--clear", "heading_deg", "--clear", "license", "--json"
     )
     assert (cleared["heading_deg"], cleared["license"], cleared["lat"]) == (None, None, -1.0)
-    unknown = pinpoint("images", "fix", one.id, "--clear", "altitude_m", code=64)
+    unknown = pinpoint("images", "update", one.id, "--clear", "altitude_m", code=64)
     assert "--clear must be one of position, captured_at" in unknown.err
     assert pinpoint("images", "delete", one.id, "--json") == {"deleted": str(one.id)}
     missing = pinpoint("images", "show", one.id, code=66)
@@ -107,11 +109,11 @@ def test_images_are_listed_with_names_and_more_pages(pinpoint, api):
         one = memory.image(source)
         api.rows().all_images[one.id] = one
     ids = sorted(map(str, api.rows().all_images))
-    first = pinpoint("images", "list", "--limit", 2, "--source", "walk")
+    first = pinpoint("images", "list", "--page-size", 2, "--in-source", "walk")
     assert all(word in first.out for word in ("a.jpg", "walk", "Paris, FR (", *ids[:2]))
     assert ids[2] not in first.out
     cursor = first.err.split("--cursor ")[1].strip()
-    rest = pinpoint("images", "list", "--limit", 2, "--cursor", cursor, "--json")
+    rest = pinpoint("images", "list", "--page-size", 2, "--cursor", cursor, "--json")
     assert ([one["id"] for one in rest["images"]], rest["next"]) == (ids[2:], None)
     pinpoint("images", "list", "--state", "deleted", code=64)
     with Client.open(api.url) as client:
@@ -140,20 +142,22 @@ def test_ids_by_their_first_digits(pinpoint, api):
     assert "0 files canceled" in pinpoint("batches", "cancel", batch[:6]).out
     assert pinpoint("batches", "wait", batch[:8], "--json")["id"] == batch
     assert pinpoint("batches", "retry", batch[:8], "--json")["retried"] == 0
-    assert pinpoint("images", "list", "--source", str(source.id)[:8], "--json")["images"]
-    assert pinpoint("sources", "erase", str(source.id)[:8], "--yes", "--json")["images"] == 1
+    assert pinpoint("images", "list", "--in-source", str(source.id)[:8], "--json")["images"]
+    assert pinpoint("sources", "delete", str(source.id)[:8], "--yes", "--json")["images"] == 1
 
 
 def test_a_sources_name_goes_before_an_id_that_begins_so(pinpoint, api):
     first = api.rows().add_source("walk", "photo")
     named = api.rows().add_source(first.id.hex[:8], "street")
-    assert pinpoint("sources", "erase", named.name, "--yes", "--json")["source"] == named.name
+    assert pinpoint("sources", "delete", named.name, "--yes", "--json")["source"] == named.name
     assert [one.name for one in api.rows().sources()] == ["walk"]
 
 
 def test_locate_answers_each_photo_and_goes_on_after_a_bad_one(pinpoint, asked, tmp_path):
     photo = picture(tmp_path / "p.png")
-    found = pinpoint("locate", photo, "--kind", "photo", "--near", "1,2,500", "--json")
+    found = pinpoint(
+        "locate", photo, "--query-kind", "photo", "--center", "1,2", "--radius", 500, "--json"
+    )
     assert found["answers"][0]["photo"] == str(photo)
     assert found["answers"][0]["answer"]["point"] == {"lat": 48.85, "lon": 2.35}
     assert found["answers"][0]["error"] is None
@@ -174,7 +178,7 @@ def test_locate_answers_each_photo_and_goes_on_after_a_bad_one(pinpoint, asked, 
 
 def test_similar(pinpoint, asked, tmp_path):
     photo = picture(tmp_path / "p.png")
-    assert pinpoint("similar", photo, "--limit", 3, "--json")["groups"][0]["group"] == "g"
+    assert pinpoint("similar", photo, "--max-groups", 3, "--json")["groups"][0]["group"] == "g"
     assert "0.700" in pinpoint("similar", "--image", asked[0]["organization_id"]).out
     assert asked[0]["limit"] == 3
 
@@ -188,23 +192,23 @@ def test_a_key_without_the_scope(pinpoint, api):
 def test_inspect_needs_no_stack(pinpoint, tmp_path):
     picture(tmp_path / "plain.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
-    found = pinpoint("inspect", tmp_path, "--json")
+    found = pinpoint("validate", tmp_path, "--json")
     assert (found["accepted"], found["rejected"]) == (0, 2)
     reasons = {one["file"]: one["reason"] for one in found["files"]}
     assert reasons["plain.png"] == "no_position"
-    assert "plain.png" in pinpoint("inspect", tmp_path).out
+    assert "plain.png" in pinpoint("validate", tmp_path).out
 
 
 def test_inspect_shows_sources_and_warnings(pinpoint, tmp_path):
     detail = {0x9003: "2022:10:30 20:30:00"}
     clock = {29: "1980:01:06", 7: (0.0, 0.0, 13.0)}
     (tmp_path / "a.jpg").write_bytes(photo(detail=detail, gps=clock))
-    (found,) = pinpoint("inspect", tmp_path, "--json")["files"]
+    (found,) = pinpoint("validate", tmp_path, "--json")["files"]
     assert (found["position_source"], found["time_source"]) == ("exif", "exif_original")
     assert found["captured_at"] == "2022-10-30T20:30:00+00:00"
     (warning,) = found["warnings"]
     assert warning.startswith("the satellite clock does not fit any time zone")
-    out = pinpoint("inspect", tmp_path).out
+    out = pinpoint("validate", tmp_path).out
     assert "exif_original, no zone" in out
     assert f"a.jpg: {warning}" in out
 

@@ -64,11 +64,11 @@ def test_set_value_keeps_other_lines_and_types(home):
     path.write_text('# mine\nbundle = "b"  # why\n\napi_port = 1\n', encoding="utf-8")
     assert change(home, "PINPOINT_API_PORT", "8080") == 8080
     assert change(home, "log_json_lines", "false") is False
-    assert change(home, "search_objective_km", "25") == 25.0
+    assert change(home, "search_optimize_for_radius_km", "25") == 25.0
     assert change(home, "bundle", 'a "b" \\ ü\x7f') == 'a "b" \\ ü\x7f'
     assert read_file(home) == {
         "bundle": 'a "b" \\ ü\x7f', "api_port": 8080, "log_json_lines": False,
-        "search_objective_km": 25.0,
+        "search_optimize_for_radius_km": 25.0,
     }  # fmt: skip
     assert path.read_text(encoding="utf-8").startswith("# mine\n")
     assert unset_value(home, find_setting("api_port")) is True

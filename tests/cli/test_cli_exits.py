@@ -10,9 +10,9 @@ import sys
 import pytest
 
 COMMANDS = """
-up / down / status / demo / orgs create / orgs list / orgs revoke / keys create / keys list
-/ keys revoke / sources add / sources list / sources erase / ingest / batches list / batches show
-/ batches retry / images show / images fix / images delete / inspect / locate / similar
+up / down / status / demo / orgs create / orgs list / orgs disable / keys create / keys list
+/ keys revoke / sources add / sources list / sources delete / ingest / batches list / batches show
+/ batches retry / images show / images update / images delete / validate / locate / similar
 / index info / index rebuild / index reconcile
 """
 NAMES = [name.split() for name in " ".join(COMMANDS.split()).split("/")]
@@ -112,7 +112,7 @@ def test_a_photo_that_is_not_there(tmp_path):
 
 
 def test_inspect_of_nothing(tmp_path):
-    fails(run("inspect", tmp_path / "nothing", "--json"), 64, "nothing")
+    fails(run("validate", tmp_path / "nothing", "--json"), 64, "nothing")
 
 
 def test_status_without_a_stack(tmp_path):

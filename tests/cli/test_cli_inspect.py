@@ -1,4 +1,4 @@
-"""`pinpoint inspect` end to end: photos, manifests, tracks, and what is only reported."""
+"""`pinpoint validate` end to end: photos, manifests, tracks, and what is only reported."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_inspect_lists_photos_and_counts_all_else(pinpoint, tmp_path):
     (tmp_path / "walk.gpx").write_bytes(render(one_track(walk(1.0, 2.0))))
     (tmp_path / "m.csv").write_text("file,lat,lon,floor\na.jpg,-33.45,-70.66,2\n")
     (tmp_path / "note.txt").write_text("hello")
-    found = pinpoint("inspect", tmp_path, "--json")
+    found = pinpoint("validate", tmp_path, "--json")
     assert [one["file"] for one in found["files"]] == ["a.jpg"]
     assert (found["files"][0]["lat"], found["files"][0]["lon"]) == (-33.45, -70.66)
     assert found["manifests"] == [
@@ -72,13 +72,13 @@ def test_inspect_lists_photos_and_counts_all_else(pinpoint, tmp_path):
         },
         "other": {"count": 1, "names": ["note.txt"]},
     }
-    shown = pinpoint("inspect", tmp_path)
+    shown = pinpoint("validate", tmp_path)
     assert "1 files: 1 accepted, 0 rejected" in shown.out
     assert "used the manifest m.csv" in shown.out
     assert "not photos: 1 GPX file, 1 manifest, 1 other file" in shown.err
     assert "3 sidecars are not read (1 XMP, 1 Google Takeout, 1 Mapillary description)" in shown.err
     assert "m.csv: columns kept as attributes, without a meaning: floor" in shown.err
-    plain = by_name(pinpoint("inspect", tmp_path, "--no-manifest", "--json"))
+    plain = by_name(pinpoint("validate", tmp_path, "--no-manifest", "--json"))
     assert plain["a.jpg"]["position_source"] == "exif"
 
 
@@ -93,17 +93,17 @@ def test_inspect_lists_photos_and_counts_all_else(pinpoint, tmp_path):
 def test_inspect_manifests_as_others_write_them(pinpoint, tmp_path, manifest, position):
     (tmp_path / "a.jpg").write_bytes(photo())
     (tmp_path / "m.csv").write_text(manifest)
-    (one,) = pinpoint("inspect", tmp_path / "m.csv", "--json")["files"]
+    (one,) = pinpoint("validate", tmp_path / "m.csv", "--json")["files"]
     assert (one["lat"], one["lon"], one["position_source"]) == (*position, "manifest")
 
 
 def test_inspect_columns_not_understood_refused_by_name_until_said(pinpoint, tmp_path):
     (tmp_path / "a.jpg").write_bytes(photo())
     (tmp_path / "m.csv").write_text("file,x,y\na.jpg,-70.66,-33.45\n")
-    refused = pinpoint("inspect", tmp_path, code=65)
+    refused = pinpoint("validate", tmp_path, code=65)
     assert "look like a position and are not understood: x, y" in refused.err
     said = ("--column", "x=longitude", "--column", "y=latitude")
-    (one,) = pinpoint("inspect", tmp_path, *said, "--json")["files"]
+    (one,) = pinpoint("validate", tmp_path, *said, "--json")["files"]
     assert (one["lat"], one["lon"]) == (-33.45, -70.66)
 
 
@@ -111,7 +111,7 @@ def test_inspect_names_in_another_unicode_form(pinpoint, tmp_path):
     on_disk, listed = (unicodedata.normalize(form, "Señal.jpg") for form in ("NFD", "NFC"))
     (tmp_path / on_disk).write_bytes(photo())
     (tmp_path / "m.csv").write_text(f"file,lat,lon\n{listed},-33.45,-70.66\n", encoding="utf-8")
-    (one,) = pinpoint("inspect", tmp_path, "--json")["files"]
+    (one,) = pinpoint("validate", tmp_path, "--json")["files"]
     assert (one["file"], one["lat"]) == (on_disk, -33.45)
 
 
@@ -122,16 +122,16 @@ def test_inspect_tracks_with_options(pinpoint, tmp_path):
     ]
     (tmp_path / "day.gpx").write_bytes(render(Gpx(tracks=tracks), encoding="windows-1252"))
     (tmp_path / "a.jpg").write_bytes(timed("11:20:00"))
-    found = by_name(pinpoint("inspect", tmp_path, "--json"))
+    found = by_name(pinpoint("validate", tmp_path, "--json"))
     assert found["a.jpg"]["reason"] == "time_zone_unknown"
-    assert "say which zone it is in: --time-zone" in pinpoint("inspect", tmp_path).out
+    assert "say which zone it is in: --time-zone" in pinpoint("validate", tmp_path).out
     zone = ("--time-zone", "Europe/Helsinki", "--json")
-    assert by_name(pinpoint("inspect", tmp_path, *zone))["a.jpg"]["reason"] == "ambiguous_track"
-    one = by_name(pinpoint("inspect", tmp_path, "--track", "Aino", *zone))["a.jpg"]
+    assert by_name(pinpoint("validate", tmp_path, *zone))["a.jpg"]["reason"] == "ambiguous_track"
+    one = by_name(pinpoint("validate", tmp_path, "--track", "Aino", *zone))["a.jpg"]
     assert (one["lat"], one["lon"]) == pytest.approx((60.02, 24.0))
     assert one["captured_at"] == "2023-09-10T08:20:00+00:00"
     late = ("--track", "day.gpx#2", "--camera-clock-offset", "+00:10:00")
-    one = by_name(pinpoint("inspect", tmp_path, *late, *zone))["a.jpg"]
+    one = by_name(pinpoint("validate", tmp_path, *late, *zone))["a.jpg"]
     assert (one["lat"], one["lon"]) == pytest.approx((59.03, 25.0))
 
 
@@ -145,7 +145,7 @@ def test_inspect_tracks_with_options(pinpoint, tmp_path):
     ],
 )
 def test_inspect_options_that_cannot_be_read_refused(pinpoint, tmp_path, option, value, words):
-    refused = pinpoint("inspect", tmp_path, option, value, code=65 if "gone" in value else 64)
+    refused = pinpoint("validate", tmp_path, option, value, code=65 if "gone" in value else 64)
     assert words in refused.err
     assert refused.out == ""
 
@@ -154,11 +154,11 @@ def test_inspect_several_manifests_refused_by_name(pinpoint, tmp_path):
     (tmp_path / "a.jpg").write_bytes(photo())
     for name in ("one.csv", "two.csv"):
         (tmp_path / name).write_text("file,lat,lon\na.jpg,1,2\n")
-    refused = pinpoint("inspect", tmp_path, code=64)
+    refused = pinpoint("validate", tmp_path, code=64)
     assert "several manifests: one.csv, two.csv" in refused.err
-    (one,) = pinpoint("inspect", tmp_path, "--manifest", "two.csv", "--json")["files"]
+    (one,) = pinpoint("validate", tmp_path, "--manifest", "two.csv", "--json")["files"]
     assert (one["lat"], one["lon"]) == (1.0, 2.0)
-    both = pinpoint("inspect", tmp_path, "--manifest", "two.csv", "--no-manifest", code=64)
+    both = pinpoint("validate", tmp_path, "--manifest", "two.csv", "--no-manifest", code=64)
     assert "cannot be combined" in both.err
 
 
@@ -166,6 +166,6 @@ def test_inspect_one_photo_names_its_sidecars(pinpoint, tmp_path):
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(photo())
         (tmp_path / f"{name}.xmp").write_bytes(xmp())
-    found = pinpoint("inspect", tmp_path / "a.jpg", "--json")
+    found = pinpoint("validate", tmp_path / "a.jpg", "--json")
     assert found["other_files"]["sidecars_not_read"]["names"] == ["a.jpg.xmp"]
     json.dumps(found)

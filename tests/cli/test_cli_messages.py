@@ -21,31 +21,31 @@ PYTHON_TEXT = re.compile(
 )
 OVER_THE_API = [
     ["sources", "list"],
-    ["sources", "add", "trips", "--kind", "photo"],
-    ["sources", "erase", "trips", "--yes"],
+    ["sources", "add", "trips", "--source-kind", "photo"],
+    ["sources", "delete", "trips", "--yes"],
     ["batches", "list"],
     ["batches", "show", BATCH],
     ["batches", "retry", BATCH],
     ["batches", "wait", BATCH],
     ["images", "show", BATCH],
-    ["images", "fix", BATCH, "--lat", "1", "--lon", "2"],
+    ["images", "update", BATCH, "--lat", "1", "--lon", "2"],
     ["images", "delete", BATCH],
     ["locate", "{photo}"],
     ["similar", "{photo}"],
 ]
-UPLOAD = ["ingest", "{folder}", "--source", "trips", "--kind", "photo"]
+UPLOAD = ["ingest", "{folder}", "--source", "trips", "--source-kind", "photo"]
 ON_THE_MACHINE = [
     UPLOAD,
     ["orgs", "list"],
     ["orgs", "create", "acme"],
-    ["orgs", "revoke", "acme"],
+    ["orgs", "disable", "acme"],
     ["keys", "list"],
     ["keys", "create", "laptop"],
     ["index", "info"],
     ["index", "rebuild"],
     ["index", "reconcile", "--dry-run"],
-    ["bundles", "use", "descriptor"],
-    ["bundles", "forget", "descriptor"],
+    ["bundles", "activate", "descriptor"],
+    ["bundles", "delete-vectors", "descriptor"],
     ["backup", "{folder}/out.tar"],
     ["train", "resume", BATCH],
 ]
@@ -107,7 +107,7 @@ def stranger():
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _answer
+        do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - the names that http.server calls
 
         def log_message(self, *_):
             pass
@@ -172,10 +172,10 @@ def test_a_wrong_key_is_one_message_in_every_command(say, api):
 
 def test_an_unknown_source_is_one_message_in_every_command(say, api):
     commands = [
-        ["sources", "erase", "nowhere", "--yes"],
+        ["sources", "delete", "nowhere", "--yes"],
         ["ingest", "{folder}", "--source", "nowhere"],
-        ["locate", "{photo}", "--source", "nowhere"],
-        ["similar", "{photo}", "--source", "nowhere"],
+        ["locate", "{photo}", "--in-source", "nowhere"],
+        ["similar", "{photo}", "--in-source", "nowhere"],
     ]
     code, text = the_same(answers(say, commands, "--server", api.url))
     assert code == 66
@@ -187,8 +187,8 @@ def test_a_file_that_is_not_there_is_one_message_in_every_command(say, api, tmp_
     commands = [
         ["locate", missing],
         ["similar", missing],
-        ["inspect", missing],
-        ["ingest", missing, "--source", "trips", "--kind", "photo"],
+        ["validate", missing],
+        ["ingest", missing, "--source", "trips", "--source-kind", "photo"],
     ]
     found = answers(say, commands, "--server", api.url)
     code, text = the_same(found)
@@ -199,16 +199,21 @@ def test_a_file_that_is_not_there_is_one_message_in_every_command(say, api, tmp_
 @pytest.mark.parametrize(
     ("option", "value", "commands"),
     [
-        ("--near", "1,2", (["locate", "{photo}"], ["similar", "{photo}"])),
+        ("--center", "1", (["locate", "{photo}"], ["similar", "{photo}"])),
         ("--bbox", "1,2,3", (["locate", "{photo}"], ["similar", "{photo}"])),
-        ("--since", "yesterday", (["locate", "{photo}"], ["similar", "{photo}"])),
-        ("--kinds", "movie", (["locate", "{photo}"], ["similar", "{photo}"])),
-        ("--kind", "movie", (["sources", "add", "trips"], ["ingest", "{folder}", "--source", "t"])),
+        ("--datetime", "yesterday", (["locate", "{photo}"], ["similar", "{photo}"])),
+        ("--source-kind", "movie", (["locate", "{photo}"], ["similar", "{photo}"])),
+        (
+            "--source-kind",
+            "movie",
+            (["sources", "add", "trips"], ["ingest", "{folder}", "--source", "t"]),
+        ),
         ("--originals", "keep", (["sources", "add", "t"], ["ingest", "{folder}", "--source", "t"])),
     ],
 )
 def test_a_bad_value_is_one_message_in_every_command(say, api, option, value, commands):
-    called = [[*words, option, value] for words in commands]
+    extra = ["--radius", "5"] if option == "--center" else []
+    called = [[*words, option, value, *extra] for words in commands]
     code, text = the_same(answers(say, called, "--server", api.url))
     assert code in (2, 64)
     assert value in text

@@ -71,7 +71,7 @@ def test_what_was_not_sent_is_printed(pinpoint, api, folder):  # noqa: F811
     api.rows().add_source("walk", "photo")
     said = pinpoint("ingest", folder, "--manifest", "m.csv", "--source", "walk").out
     assert "4 waiting" in said
-    assert "3 more rejected here and not sent:" in said
+    assert "3 more were rejected on this machine and not sent:" in said
     assert "row 5: there is no file a/nothing.png" in said
 
 
@@ -113,7 +113,7 @@ def test_ingest_with_a_root_puts_its_name_before_the_names(pinpoint, api, folder
 
 def test_empty_folder_makes_no_source_on_a_server(pinpoint, api, tmp_path):  # noqa: F811
     (tmp_path / "empty").mkdir()
-    asked = ["ingest", tmp_path / "empty", "--source", "new", "--kind", "photo"]
+    asked = ["ingest", tmp_path / "empty", "--source", "new", "--source-kind", "photo"]
     assert "no files to upload" in pinpoint(*asked, code=EXIT_CODES[BadRequestError]).err
     assert api.rows().sources() == []
 

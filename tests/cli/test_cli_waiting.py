@@ -64,7 +64,7 @@ def closed_batch(api):
 
 def test_ctrl_c_while_ingest_waits_names_the_batch_and_the_commands(start, api, tmp_path):
     folder = photo_folder(tmp_path)
-    process = start("ingest", folder, "--source", "walk", "--kind", "photo", "--wait")
+    process = start("ingest", folder, "--source", "walk", "--source-kind", "photo", "--wait")
     batch = wait_for(lambda: closed_batch(api), process)
     time.sleep(0.5)  # it waits now
     process.send_signal(signal.SIGINT)

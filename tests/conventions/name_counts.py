@@ -1,4 +1,4 @@
-"""Counts names that say little: one-word private functions, filler identifiers, shared class names.
+"""Counts weak names: one-word private functions, filler identifiers, shared public names.
 
 python tests/conventions/name_counts.py           # the counts
 python tests/conventions/name_counts.py --list    # every occurrence
@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("platform", "workers", "migrations")
+ENTRY_POINTS = ("platform/pinpoint/cli/", "platform/pinpoint/api/v1/", "workers/")
 MAX_FUNCTION_LINES = 60
 MAX_PARAMETERS = 7
 
@@ -39,7 +40,8 @@ class NameCounts:
     one_word_private_functions: list[str] = field(default_factory=list)
     bindings: int = 0
     filler_bindings: list[str] = field(default_factory=list)
-    public_classes: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    public_names: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Module-level public name to the files that define it."""
     long_functions: dict[str, tuple[int, int]] = field(default_factory=dict)
     """`path:function` to lines without docstring and parameters, of those over a limit."""
 
@@ -54,9 +56,18 @@ class NameCounts:
         return len(self.filler_bindings) / max(self.bindings, 1)
 
     @property
-    def shared_class_names(self) -> dict[str, set[str]]:
-        """Names of public classes and type aliases that several modules define."""
-        return {name: where for name, where in self.public_classes.items() if len(where) > 1}
+    def shared_names(self) -> dict[str, list[str]]:
+        """Public names that several modules define, with these modules.
+
+        A function of an entry point (command, route, job) may have the name of the function of
+        the flow that it calls.
+        """
+        shared = {}
+        for name, modules in self.public_names.items():
+            inner = [module for module in modules if not module.startswith(ENTRY_POINTS)]
+            if len(inner) > 1 or (len(modules) > 1 and not name.islower()):
+                shared[name] = sorted(modules)
+        return shared
 
 
 def list_product_files(root: Path = ROOT) -> list[Path]:
@@ -81,7 +92,8 @@ def count_names(paths: Iterable[Path], root: Path = ROOT) -> NameCounts:
         module = path.relative_to(root).as_posix()
         tree = ast.parse(path.read_text(encoding="utf-8"), module)
         _count_functions(tree, module, counts)
-        _count_classes(tree, module, counts)
+        if not module.startswith("migrations/"):
+            _count_public_names(tree, module, counts)
         for name, line in _iterate_bindings(tree):
             counts.bindings += 1
             if name in FILLER_NAMES:
@@ -114,15 +126,31 @@ def _measure_function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[int
     return (node.end_lineno or 0) - node.lineno + 1 - docstring_lines, len(parameters)
 
 
-def _count_classes(tree: ast.Module, module: str, counts: NameCounts) -> None:
+def _count_public_names(tree: ast.Module, module: str, counts: NameCounts) -> None:
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            counts.public_classes[node.name].add(module)
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name = node.targets[0].id
-            # A type alias is written like a class; TypeVars of one letter are not counted.
-            if re.fullmatch(r"[A-Z][a-z]\w*", name):
-                counts.public_classes[name].add(module)
+        for name in _list_defined_names(node):
+            if not name.startswith("_"):
+                counts.public_names[name].add(module)
+
+
+def _list_defined_names(node: ast.stmt) -> list[str]:
+    """Names that a statement of a module defines, without imports and type variables."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return [node.name]
+    targets: list[ast.expr] = []
+    if isinstance(node, ast.AnnAssign):
+        targets = [node.target]
+    elif isinstance(node, ast.Assign) and not _is_type_variable(node.value):
+        targets = node.targets
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _is_type_variable(value: ast.expr) -> bool:
+    return (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Name)
+        and value.func.id in ("TypeVar", "ParamSpec")
+    )
 
 
 def _iterate_bindings(tree: ast.Module) -> Iterator[tuple[str, int]]:
@@ -161,14 +189,14 @@ def main(arguments: list[str] | None = None) -> int:
         f"{counts.private_functions} ({counts.one_word_share:.1%})\n"
         f"filler identifiers         {len(counts.filler_bindings):5} of "
         f"{counts.bindings} ({counts.filler_share:.1%})\n"
-        f"shared class names         {len(counts.shared_class_names):5}\n"
+        f"shared public names        {len(counts.shared_names):5}\n"
         f"long functions             {len(counts.long_functions):5}\n"
     )
     if options.list:
         for line in (*counts.one_word_private_functions, *counts.filler_bindings):
             write(f"{line}\n")
-        for name, modules in sorted(counts.shared_class_names.items()):
-            write(f"{name}: {', '.join(sorted(modules))}\n")
+        for name, modules in sorted(counts.shared_names.items()):
+            write(f"{name}: {', '.join(modules)}\n")
         for name, (lines, parameters) in sorted(counts.long_functions.items()):
             write(f"{name}: {lines} lines, {parameters} parameters\n")
     return 0

@@ -73,7 +73,7 @@ def run(folder: Path, covered, uncovered=(), **changes) -> Path:
                 }
             )
     manifest = {
-        "protocol": "world",
+        "protocol": "synthetic",
         "labels": {"digest": "l" * 16, "asked": len(lines)},
         "planet": {"digest": "p" * 16},
         "gallery": {

@@ -23,7 +23,7 @@ from pinpoint.evaluation.report.report_file import make_report
 from pinpoint.evaluation.run.evaluate import vector_width
 from pinpoint.evaluation.run.results import read_results, write_results
 from pinpoint.evaluation.run.rows import read_rows
-from pinpoint.evaluation.run.run_manifest import read_manifest
+from pinpoint.evaluation.run.run_manifest import read_run_manifest
 from pinpoint.metrics.conventions import CONVENTIONS
 from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, copy_bundle, read_bundle
 from pinpoint.nets.bundle.calibrations import write_calibration
@@ -64,7 +64,7 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         parts = replace(chain.parts, encoder=rig.encoder, index=rig.index, database=rig.database)
         only = (("role", "calibration"), ("role", "null-train"), ("kind", "photo"))
         plan = {"organization_id": org, "images": planet.folder / "queries/images", "only": only}
-        labeled = read_labels(PROTOCOLS["world"], planet.labels)
+        labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
         before = _run(chain, parts, labeled, tmp_path / "before", plan)
         assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
         assert {row["strata"]["role"] for row in before} == {"calibration", "null-train"}
@@ -90,7 +90,9 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
             settings=parts.search,
         )  # fmt: skip
         _check_wire(AnswerOut.of(answer, 3), first)
-        write_results(tmp_path / "after", read_manifest(tmp_path / "after"), vector_width(parts))
+        write_results(
+            tmp_path / "after", read_run_manifest(tmp_path / "after"), vector_width(parts)
+        )
         _check_figures(tmp_path / "after", after)
     finally:
         rig.close()

@@ -69,7 +69,16 @@ def organization(pinpoint, im2gps3k, tmp_path):
         manifest = tmp_path / kind / "manifest.csv"
         write(manifest, "file,latitude,longitude,creator,sequence", rows)
         batch = pinpoint(
-            "ingest", manifest, "--source", kind, "--kind", kind, "--wait", "--org", org, "--json"
+            "ingest",
+            manifest,
+            "--source",
+            kind,
+            "--source-kind",
+            kind,
+            "--wait",
+            "--org",
+            org,
+            "--json",
         )
         assert batch["indexed"] == ROWS
     return org
@@ -112,7 +121,7 @@ def test_evaluate_im2gps3k_end_to_end(pinpoint, organization, im2gps3k, tmp_path
     names = [question.file for question in questions]
     images = pictures(tmp_path / "images", names, missing=(3, 4), broken=(7,))
     out = tmp_path / "run"
-    command = ("evaluate", "im2gps3k", "--images", images, "--labels", path, "--limit", ROWS)
+    command = ("evaluate", "im2gps3k", "--images", images, "--labels", path, "--max-queries", ROWS)
     report = pinpoint(*command, "--org", organization, "--out", out, "--json")
     check(report, missing=2, unreadable={"unsupported_format": 1})
     counts = report["counts"]
@@ -182,7 +191,7 @@ def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k,
 
 def test_evaluate_describe_needs_labels_only(pinpoint, im2gps3k, tmp_path, monkeypatch):
     path = im2gps3k[0]
-    description = pinpoint("evaluate", "im2gps3k", "--labels", path, "--describe", "--json")
+    description = pinpoint("evaluate", "im2gps3k", "--labels", path, "--summarize-labels", "--json")
     assert (description["rows"], description["questions"], description["authors"]["number"]) == (
         2_997,
         2_997,
@@ -191,21 +200,21 @@ def test_evaluate_describe_needs_labels_only(pinpoint, im2gps3k, tmp_path, monke
     assert description["coordinates"]["share_sharing"] == pytest.approx(0.511, abs=5e-4)
     images = pictures(tmp_path / "images", [question.file for question in im2gps3k[1]])
     description = pinpoint(
-        "evaluate", "im2gps3k", "--labels", path, "--images", images, "--describe", "--json"
+        "evaluate", "im2gps3k", "--labels", path, "--images", images, "--summarize-labels", "--json"
     )
     assert description["images_missing"] == 2_997 - ROWS
-    assert "198" in pinpoint("evaluate", "im2gps3k", "--labels", path, "--describe").out
+    assert "198" in pinpoint("evaluate", "im2gps3k", "--labels", path, "--summarize-labels").out
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("mp16",), 64, "no protocol 'mp16'; the protocols are world, im2gps"),
+        (("mp16",), 64, "no protocol 'mp16'; the protocols are synthetic, im2gps"),
         (("custom",), 64, "give --labels FILE and --images DIR"),
         (("custom", "--labels", "{labels}", "--convention", "flat"), 64, "no convention 'flat'"),
         (("custom", "--labels", "{labels}", "--ranker", "oracle"), 64, "no ranker 'oracle'"),
         (("custom", "--labels", "{labels}", "--exclude", "me"), 64, "cannot exclude me"),
-        (("custom", "--labels", "{labels}", "--source", "x"), 66, "no source x"),
+        (("custom", "--labels", "{labels}", "--in-source", "x"), 66, "no source x"),
         (("custom", "--labels", "{labels}", "--org", "x"), 66, "no organization|no organization"),
         (("custom", "--labels", "{labels}", "--bundle", "x"), 78, "no bundle 'x'"),
         (("custom", "--labels", "{tmp}/none.csv"), 65, "no labels at"),

@@ -11,7 +11,7 @@ import pytest
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.metrics.compare import compare_runs
 from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows
-from pinpoint.evaluation.run.run_manifest import read_manifest
+from pinpoint.evaluation.run.run_manifest import read_run_manifest
 from pinpoint.records import SearchFilter
 
 
@@ -84,6 +84,6 @@ def test_compare_omits_arm_with_different_exclusions(chain, finished, tmp_path):
 def test_compare_folder_without_run_is_rejected(finished, tmp_path):
     with pytest.raises(BadRequestError, match="contains no run"):
         compare_runs(finished[0], tmp_path)
-    (tmp_path / "run.json").write_text(json.dumps(read_manifest(finished[0])))
+    (tmp_path / "run.json").write_text(json.dumps(read_run_manifest(finished[0])))
     with pytest.raises(BadRequestError, match="contains no results"):
         compare_runs(finished[0], tmp_path)

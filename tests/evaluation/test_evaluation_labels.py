@@ -16,7 +16,7 @@ from pinpoint.evaluation.labels.describe import describe_labels
 from pinpoint.evaluation.labels.labels import (
     DROP_REASONS,
     MAX_STRATUM_VALUES,
-    find_missing_files,
+    find_missing_query_files,
     read_labels,
 )
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
@@ -91,8 +91,8 @@ def test_read_labels_of_planet_by_folder_or_file(tmp_path: Path) -> None:
     rows += [("images/b.jpg", 48.5, 2.5, "p2", "s", "street", "FR", "closed", "false", "mild")]
     head = "file,latitude,longitude,creator,sequence,kind,country,setting,covered,region"
     path = write(tmp_path / "queries" / "labels.csv", head, rows)
-    labeled = read("world", tmp_path)
-    assert labeled.questions == read("world", path).questions
+    labeled = read("synthetic", tmp_path)
+    assert labeled.questions == read("synthetic", path).questions
     first, second = labeled.questions
     assert first.strata == {"setting": "open", "covered": "true", "region": "tropical"}
     assert second.areas == {"country": "FR"}
@@ -115,8 +115,8 @@ def test_missing_lists_absent_image_files(tmp_path: Path) -> None:
     (images / "folder").mkdir()
     for name in ("a.jpg", "b/c.jpg"):
         (images / name).write_bytes(b"x")
-    assert find_missing_files(labeled, images) == ("folder", "gone.jpg")
-    assert find_missing_files(labeled, tmp_path / "nowhere") == (
+    assert find_missing_query_files(labeled, images) == ("folder", "gone.jpg")
+    assert find_missing_query_files(labeled, tmp_path / "nowhere") == (
         "a.jpg",
         "b/c.jpg",
         "folder",
@@ -130,7 +130,7 @@ def test_read_labels_unreadable_input_is_rejected(tmp_path: Path) -> None:
     ):
         read("custom", tmp_path / "gone.csv")
     with pytest.raises(BadManifestError, match=r"no labels at .*labels\.csv"):
-        read("world", tmp_path)
+        read("synthetic", tmp_path)
     with pytest.raises(BadManifestError, match="no labels at"):
         read("custom", tmp_path)
     with pytest.raises(BadManifestError, match="contains no labels"):

@@ -19,7 +19,7 @@ from pinpoint.evaluation.report.report_file import PLANET_NOTE, make_report, rep
 from pinpoint.evaluation.run.evaluate import vector_width
 from pinpoint.evaluation.run.results import write_results
 from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows
-from pinpoint.evaluation.run.run_manifest import read_manifest
+from pinpoint.evaluation.run.run_manifest import read_run_manifest
 
 THRESHOLDS = ("1", "25", "200", "750", "2500")
 
@@ -174,7 +174,7 @@ def test_report_can_be_remade_with_another_convention(finished, chain, tmp_path)
 def test_report_of_synthetic_planet_is_marked(finished, chain, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     planet = {"generator": "g1", "preset": "tiny", "seed": 5, "digest": "abc"}
-    run = read_manifest(tmp_path / "run") | {"planet": planet}
+    run = read_run_manifest(tmp_path / "run") | {"planet": planet}
     (tmp_path / "run" / "run.json").write_text(json.dumps(run))
     report = make_report(tmp_path / "run", lambda file: None)
     assert report["notes"][0] == PLANET_NOTE

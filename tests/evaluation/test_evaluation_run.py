@@ -294,5 +294,5 @@ def test_label_digest_changes_with_every_value(chain):
 
 def test_results_rewritten_are_identical(finished, chain):
     before = (finished[0] / "results.parquet").read_bytes()
-    run = run_manifest.read_manifest(finished[0])
+    run = run_manifest.read_run_manifest(finished[0])
     assert write_results(finished[0], run, vector_width(chain.parts)).read_bytes() == before

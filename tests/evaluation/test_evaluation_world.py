@@ -16,7 +16,7 @@ from pinpoint.evaluation.run.results import write_results
 from pinpoint.evaluation.run.rows import read_rows
 from pinpoint.synthetic.dataset import make_planet
 
-WORLD = PROTOCOLS["world"]
+WORLD = PROTOCOLS["synthetic"]
 
 
 @pytest.fixture(scope="module")

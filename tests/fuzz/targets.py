@@ -43,7 +43,7 @@ _ORG, _SOURCE = UUID(int=1), UUID(int=2)
 _IMAGE = Image.new("RGB", (1, 1))
 
 
-class Finding(Exception):
+class FindingError(Exception):
     """A promise that does not hold."""
 
 
@@ -52,7 +52,7 @@ def exif(data: bytes) -> None:
     image = _IMAGE.copy()
     image.info = {"exif": data}
     if orientation_of(image) not in range(1, 9):
-        raise Finding("an orientation that is none")
+        raise FindingError("an orientation that is none")
     _facts(image)
 
 
@@ -100,7 +100,7 @@ def _manifest(name: str, data: bytes) -> None:
 
 def _check_row(row: ManifestRow) -> None:
     if not row.file.is_relative_to(folder()) or not row.file.is_file():
-        raise Finding(f"{row.file} is no file of the manifest's folder")
+        raise FindingError(f"{row.file} is no file of the manifest's folder")
     for text in (row.external_id, row.name):
         _check_text(text)
     image_id(_ORG, _SOURCE, row.external_id, None)
@@ -108,7 +108,7 @@ def _check_row(row: ManifestRow) -> None:
     for key, value in row.hint.attributes.items():
         _check_text(f"{key} {value}")
     if hint_from_json(json.loads(stored)) != row.hint:
-        raise Finding("a hint changes on its way through the database")
+        raise FindingError("a hint changes on its way through the database")
 
 
 def frames(data: bytes) -> None:
@@ -120,7 +120,9 @@ def frames(data: bytes) -> None:
         fields, _ = wire.decode(reply)
         name, reason, message = fields.get("error", ("", "", ""))
         if name == "IndexUnavailable" and "engine failed" in str(message):
-            raise Finding(f"the engine met what should have been refused: {message} ({reason})")
+            raise FindingError(
+                f"the engine met what should have been refused: {message} ({reason})"
+            )
 
 
 class _Owner:
@@ -183,19 +185,19 @@ def _promised(*kinds: type[PinpointError]) -> Iterator[None]:
 
 def _check_refusal(reason: str, detail: str) -> None:
     if reason not in REASONS:
-        raise Finding(f"unknown reason {reason!r}")
+        raise FindingError(f"unknown reason {reason!r}")
     _check_text(detail)
 
 
 def _check_capture(capture: CaptureMetadata) -> None:
     point = capture.point
     if not (abs(point.lat) <= 90 and abs(point.lon) <= 180):
-        raise Finding(f"{point} is not on Earth")
+        raise FindingError(f"{point} is not on Earth")
     for number in (capture.heading_deg, capture.altitude_m):
         if number is not None and not math.isfinite(number):
-            raise Finding(f"{number} is not finite")
+            raise FindingError(f"{number} is not finite")
     if (capture.captured_at is None) != (capture.time_source is None):
-        raise Finding(f"{capture.captured_at} is from {capture.time_source}")
+        raise FindingError(f"{capture.captured_at} is from {capture.time_source}")
     if capture.captured_at is not None:
         capture.captured_at.isoformat()
         wire.pack_time(capture.captured_at)
@@ -212,11 +214,11 @@ def _check_capture(capture: CaptureMetadata) -> None:
 
 def _check_text(text: str) -> None:
     if "\x00" in text:
-        raise Finding(f"PostgreSQL keeps no NUL: {text[:80]!r}")
+        raise FindingError(f"PostgreSQL keeps no NUL: {text[:80]!r}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise Finding(f"this cannot be UTF-8: {text[:80]!r}") from error
+        raise FindingError(f"this cannot be UTF-8: {text[:80]!r}") from error
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

@@ -1,4 +1,4 @@
-"""`pinpoint inspect` over good and bad files together: a bad file costs only itself."""
+"""`pinpoint validate` over good and bad files together: a bad file costs only itself."""
 
 from __future__ import annotations
 

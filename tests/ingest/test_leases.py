@@ -94,7 +94,7 @@ def test_the_lease_of_a_silent_worker_ends(rig, registered):
 
 def test_a_chunk_hangs_when_redis_would_hand_it_out_again():
     assert heartbeat.MAX_INTERVAL_S == VISIBILITY_TIMEOUT_S
-    assert WorkerSettings().lease_s < VISIBILITY_TIMEOUT_S
+    assert WorkerSettings().lease_ttl_s < VISIBILITY_TIMEOUT_S
 
 
 def test_a_worker_that_hangs_is_not_renewed_for_ever(rig, registered):

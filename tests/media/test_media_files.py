@@ -11,7 +11,7 @@ import pytest
 
 from media.pictures import gpx, photo
 from pinpoint.errors import BadManifestError, TooLargeError
-from pinpoint.media.files import find_files, find_photos, find_tracks
+from pinpoint.media.files import find_files, find_photos, find_sibling_tracks
 from pinpoint.media.manifests.manifest_files import ManifestRow, read_manifest
 from pinpoint.records import Rejected
 from pinpoint.settings import MediaSettings
@@ -54,11 +54,11 @@ def test_links_lead_nowhere_outside(tree: Path, tmp_path: Path) -> None:
 
 def test_tracks_beside_photos(tree: Path) -> None:
     (tree / "a" / "day.gpx").write_bytes(gpx())
-    track_of = find_tracks(tree)
+    track_of = find_sibling_tracks(tree)
     assert track_of(tree / "a" / "z.JPG") == tree / "a" / "day.gpx"
     assert track_of(tree / "b.jpg") is None
     (tree / "a" / "z.gpx").write_bytes(gpx())
-    track_of = find_tracks(tree)
+    track_of = find_sibling_tracks(tree)
     assert track_of(tree / "a" / "z.JPG") == tree / "a" / "z.gpx"
     assert track_of(tree / "a" / "other.jpg") == tree / "a"
 

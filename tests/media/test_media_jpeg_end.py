@@ -77,7 +77,7 @@ def test_jpeg_without_an_end_marker_is_read_with_a_note(
     whole = jpeg_of(kind)
     result = decoder.read("a.jpg", whole[:-2] + TRAILERS[trailer])
     assert isinstance(result, DecodedImage), result
-    assert result.capture.warnings == (jpeg_end.NOTE,)
+    assert result.capture.warnings == (jpeg_end.MISSING_END_NOTE,)
     expected = decoder.read("a.jpg", whole)
     assert isinstance(expected, DecodedImage)
     assert expected.capture.warnings == ()

@@ -45,7 +45,7 @@ def test_page_limits_are_those_of_the_code() -> None:
         f"more than {tracks.MAX_SEGMENT_DISTANCE_M:.0f} m apart there",
         f"more than {gpx.MAX_SAME_TIME_M:.0f} m apart, that moment",
         f"{manifest_times.FIRST_EPOCH_S:,} to {manifest_times.LAST_EPOCH_S:,} are seconds",
-        f"Years are {manifest_times.FIRST_YEAR} to {manifest_times.LAST_YEAR}",
+        f"Years are {manifest_times.FIRST_MANIFEST_YEAR} to {manifest_times.LAST_YEAR}",
         f"up to {clocks.MAX_OFFSET.total_seconds() / 3600:.0f} hours",
         f"`time_zone: {clocks.ASSUMED_UTC}`",
     ):

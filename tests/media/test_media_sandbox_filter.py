@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pinpoint.media.decoding.landlock import pack_ruleset
-from pinpoint.media.decoding.seccomp import build_filter
+from pinpoint.media.decoding.seccomp import build_seccomp_filter
 from pinpoint.media.decoding.syscalls import ARCHITECTURES, NEWEST_KNOWN, Architecture
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -31,7 +31,7 @@ def decide(
     values = [*arguments, *[0] * (6 - len(arguments))]
     arch = architecture.audit_arch if audit_arch is None else audit_arch
     data = struct.pack("<IIQ6Q", number, arch, 0, *values)
-    program, at, value = build_filter(architecture, PID), 0, 0
+    program, at, value = build_seccomp_filter(architecture, PID), 0, 0
     while True:
         code, if_true, if_false, k = program[at]
         at += 1

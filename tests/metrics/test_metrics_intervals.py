@@ -14,8 +14,8 @@ from pinpoint.metrics.intervals import (
     bootstrap,
     cluster_codes,
     clustered_se,
-    compare,
     design_effect,
+    paired_bootstrap,
     ratio,
 )
 
@@ -117,7 +117,9 @@ def test_one_seed_gives_one_interval_and_another_seed_another():
     same = [bootstrap(values, author, seed=5, resamples=200) for _ in range(2)]
     assert same[0] == same[1]
     assert bootstrap(values, author, seed=6, resamples=200) != same[0]
-    paired = [compare(values, values[::-1], author, seed=5, resamples=200) for _ in range(2)]
+    paired = [
+        paired_bootstrap(values, values[::-1], author, seed=5, resamples=200) for _ in range(2)
+    ]
     assert paired[0] == paired[1]
 
 
@@ -138,7 +140,7 @@ def exact_p(a, b, clusters):
 def test_p_values_are_those_of_every_possible_swap(table):
     a, b = (np.array([row[i] for row in table]) for i in (0, 1))
     clusters = np.array([row[2] for row in table])
-    found = compare(a, b, clusters, seed=1, resamples=1_500)
+    found = paired_bootstrap(a, b, clusters, seed=1, resamples=1_500)
     exact = exact_p(a, b, clusters)
     assert found.p_value == pytest.approx(exact, abs=5 * math.sqrt(0.25 / 1_500) + 1 / 1_500)
     assert found.difference.value == pytest.approx(float(np.mean(a) - np.mean(b)), abs=1e-9)
@@ -184,18 +186,20 @@ def test_a_share_of_a_gap_that_may_be_none_has_no_ends():
 
 
 def test_p_is_never_zero_and_one_for_equal_runs():
-    sure = compare(np.ones(400), np.zeros(400), np.arange(400), seed=0, resamples=99)
+    sure = paired_bootstrap(np.ones(400), np.zeros(400), np.arange(400), seed=0, resamples=99)
     assert sure.p_value == 1 / 100
     assert (sure.difference.value, sure.difference.low, sure.difference.high) == (1, 1, 1)
     values = np.random.default_rng(0).random(50)
-    assert compare(values, values, np.arange(50), seed=0, resamples=99).p_value == 1
-    assert compare(np.ones(9), np.zeros(9), np.zeros(9), seed=0, resamples=99).p_value == 1
+    assert paired_bootstrap(values, values, np.arange(50), seed=0, resamples=99).p_value == 1
+    assert paired_bootstrap(np.ones(9), np.zeros(9), np.zeros(9), seed=0, resamples=99).p_value == 1
 
 
 def test_swapping_the_runs_turns_the_difference_and_keeps_p():
     rng = np.random.default_rng(2)
     a, b, author = rng.random(120), rng.random(120), rng.integers(0, 30, 120)
-    one, other = (compare(*pair, author, seed=4, resamples=300) for pair in ((a, b), (b, a)))
+    one, other = (
+        paired_bootstrap(*pair, author, seed=4, resamples=300) for pair in ((a, b), (b, a))
+    )
     assert one.p_value == other.p_value
     assert one.difference.low == pytest.approx(-other.difference.high)
 
@@ -206,7 +210,7 @@ def test_p_values_of_equally_good_runs_are_even_though_authors_cluster():
         rng = np.random.default_rng(seed)
         author = rng.integers(0, 40, 400)
         a, b = (rng.normal(size=40)[author] + rng.normal(size=400) for _ in "ab")
-        low += compare(a, b, author, seed=seed, resamples=200).p_value <= 0.1
+        low += paired_bootstrap(a, b, author, seed=seed, resamples=200).p_value <= 0.1
     assert 0.03 * 120 <= low <= 0.18 * 120
 
 
@@ -221,7 +225,7 @@ def test_no_rows_have_no_interval():
     assert (found.rows, found.clusters) == (0, 0)
     assert all(math.isnan(x) for x in (found.value, found.low, found.high))
     assert math.isnan(bootstrap([], [], seed=0, statistic="median", resamples=10).value)
-    assert math.isnan(compare([], [], [], seed=0, resamples=10).p_value)
+    assert math.isnan(paired_bootstrap([], [], [], seed=0, resamples=10).p_value)
     assert math.isnan(clustered_se([], []))
     assert math.isnan(design_effect([], []))
 
@@ -232,7 +236,7 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="clusters: shape"):
         bootstrap([1.0, 2.0], [0], seed=0)
     with pytest.raises(ValueError, match="b: 1 rows, expected 2"):
-        compare([1.0, 2.0], [1.0], [0, 1], seed=0)
+        paired_bootstrap([1.0, 2.0], [1.0], [0, 1], seed=0)
     with pytest.raises(ValueError, match="neither 'mean' nor 'median'"):
         bootstrap([1.0], [0], seed=0, statistic="mode")
     for wrong in ({"level": 1.0}, {"resamples": 0}):

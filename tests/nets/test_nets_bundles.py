@@ -182,10 +182,10 @@ def test_bundles_are_found_by_folder_and_by_name(bundle, tmp_path, monkeypatch):
 def test_a_contract_is_read_without_torch(bundle):
     # The index owner does it while it serves: loading torch would stop every question.
     code = (
-        "import sys; from pathlib import Path; from pinpoint.bootstrap import LazyEncoder;"
+        "import sys; from pathlib import Path; from pinpoint.bootstrap import EncoderHandle;"
         "from pinpoint.settings import EncoderSettings, Settings;"
         "settings = Settings(encoder=EncoderSettings(bundle=sys.argv[1]));"
-        "print(LazyEncoder(settings).contract.name, 'torch' in sys.modules)"
+        "print(EncoderHandle(settings).contract.name, 'torch' in sys.modules)"
     )
     said = subprocess.run(
         [sys.executable, "-c", code, str(bundle)], capture_output=True, text=True, check=True

@@ -125,12 +125,12 @@ def test_a_tower_is_written_with_its_library(text):
 )
 def test_a_download_that_fails_says_what_to_fetch(tower, tag, repository, tmp_path):
     code = (
-        "from pinpoint.errors import Unavailable\n"
+        "from pinpoint.errors import UnavailableError\n"
         "from pinpoint.nets.towers.backbone import build_tower\n"
         "from pinpoint.nets.bundle.contract import TowerSpec\n"
         "try:\n"
         f"    build_tower(TowerSpec.parse({tower!r}, pretrained={tag!r}), None)\n"
-        "except Unavailable as error:\n"
+        "except UnavailableError as error:\n"
         "    print(error.reason, error.message.replace(chr(10), ' '))\n"
     )
     said = python(code, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
@@ -148,8 +148,10 @@ def test_torchvision_can_be_imported():
 def test_the_descriptor_needs_no_library_of_towers():
     code = (
         "import sys, pathlib, numpy\n"
-        "from pinpoint.nets import backbone, checkpoint, contract, descriptor, embedder\n"
-        "from pinpoint.nets import preprocess, runtime, torchvision_ops\n"
+        "from pinpoint.nets import runtime\n"
+        "from pinpoint.nets.bundle import checkpoint, contract\n"
+        "from pinpoint.nets.embedder import embedder\n"
+        "from pinpoint.nets.towers import backbone, descriptor, preprocess, torchvision_ops\n"
         "from pinpoint.settings import EncoderSettings\n"
         "encoder = runtime.open_encoder(EncoderSettings(), pathlib.Path('nowhere'), 512)\n"
         "encoder.encode([numpy.zeros((9, 9, 3), numpy.uint8)])\n"

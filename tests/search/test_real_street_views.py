@@ -71,7 +71,7 @@ def street(tmp_path_factory):
 def ingest(home, folder):
     """Ingest by the manifest, as an operator does."""
     command = [sys.executable, "-m", "pinpoint.cli", "--json", "ingest", "--wait"]
-    command += ["--source", "panoramax", "--kind", "street", str(folder / "manifest.csv")]
+    command += ["--source", "panoramax", "--source-kind", "street", str(folder / "manifest.csv")]
     done = subprocess.run(
         command,
         env={**os.environ, "PINPOINT_HOME": str(home)},

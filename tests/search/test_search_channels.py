@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pinpoint.api.v1.schemas.answer import AnswerOut
-from pinpoint.cli.search import show_answer
+from pinpoint.cli.locate import show_answer
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import destination, lat_lon, unit_xyz
 from pinpoint.records import Exclusions, Hit, Point, SearchFilter

@@ -236,7 +236,7 @@ def test_a_crowd_of_copies_costs_few_requests():
 
 @pytest.mark.parametrize("cosine", [0.0, -0.5, 1.01, float("nan")])
 def test_a_cosine_that_excludes_everything_or_nothing_is_refused(cosine):
-    with pytest.raises(ValueError, match="must lie in"):
+    with pytest.raises(ValueError, match="must be in"):
         Exclusions(near_duplicate_cosine=cosine)
 
 

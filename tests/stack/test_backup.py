@@ -212,7 +212,7 @@ def assert_erased_to_the_byte(run: CliRunner, places: StackPaths) -> None:
     sums = [hashlib.sha256(jpeg(seed, 48 + seed / 1e3, 2)) for seed in range(12)]
     wanted = [b"holiday-", *(one.digest() for one in sums)]
     wanted += [one.hexdigest().encode() for one in sums]
-    done = run.invoke(app, ["orgs", "erase", "default", "--yes", "--json"])
+    done = run.invoke(app, ["orgs", "delete", "default", "--yes", "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["images"] == 24
     left = [

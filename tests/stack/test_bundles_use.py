@@ -86,14 +86,14 @@ def test_a_bundle_is_used_and_left_again_under_questions_and_ingest(stack):
     photos = sorted(stack.folder.iterdir())[:6]
     old, new = stack.descriptor.contract, stack.tiny.contract
     with Asking(stack, photos) as load:
-        done = stack.run("bundles", "use", "tiny", "--json")
+        done = stack.run("bundles", "activate", "tiny", "--json")
         assert (done["live"], done["already"], done["reembedded"]) == (PHOTOS, 0, PHOTOS)
         assert (done["contract"], done["unreachable"]) == (new.digest, {})
         assert done["drift"]["missing"] == done["drift"]["stale"] == done["drift"]["extra"] == 0
         assert stack.locate(photos[0]).bundle_digest == new.digest
         write_photos(stack.folder, 3, first=200)
         stack.ingest(stack.folder)  # by a worker that follows the index
-        back = stack.run("bundles", "use", "descriptor", "--json")
+        back = stack.run("bundles", "activate", "descriptor", "--json")
         assert (back["already"], back["reembedded"]) == (PHOTOS, 3)
         assert stack.locate(photos[0]).bundle_digest == old.digest
     assert load.failed == []
@@ -112,19 +112,19 @@ def test_images_are_not_lost_without_a_word(stack):
     (stack.folder / "0003.jpg").unlink()
     (stack.folder / "0004.jpg").write_bytes(jpeg(77, 3.0, 3.0))
     before = stack.held()
-    said = stack.run("bundles", "use", "tiny", code=73)
+    said = stack.run("bundles", "activate", "tiny", code=73)
     assert "2 of 24 images would be lost" in said
     assert "1 missing_file" in said
-    assert "--accept-missing 2" in said
+    assert "--allow-missing 2" in said
     assert stack.held() == before
-    done = stack.run("bundles", "use", "tiny", "--accept-missing", "2", "--json")
+    done = stack.run("bundles", "activate", "tiny", "--allow-missing", "2", "--json")
     assert done["unreachable"] == {"missing_file": 1, "changed_since": 1}
     assert len(stack.held()[0]) == PHOTOS - 2
-    said = stack.run("bundles", "forget", "tiny", "--json", code=73)
+    said = stack.run("bundles", "delete-vectors", "tiny", "--json", code=73)
     assert "the index holds the vectors of tiny" in said
-    stack.run("bundles", "use", "descriptor", "--json")
+    stack.run("bundles", "activate", "descriptor", "--json")
     assert stack.held() == before, "their old vectors are still there"
-    forgotten = stack.run("bundles", "forget", "tiny", "--json")
+    forgotten = stack.run("bundles", "delete-vectors", "tiny", "--json")
     assert forgotten == {"bundle": "tiny-timm", "vectors": PHOTOS - 2}
     assert stack.vectors(stack.tiny.contract.digest) == {}
     assert len(stack.vectors(stack.descriptor.contract.digest)) == PHOTOS
@@ -135,7 +135,7 @@ def test_what_a_worker_made_under_the_old_bundle_is_made_again(stack):
     write_photos(stack.folder, 3, first=300)
     ids = stack.register(stack.folder)
     behind = stack.worker.ingest_parts()
-    stack.run("bundles", "use", "tiny", "--json")
+    stack.run("bundles", "activate", "tiny", "--json")
     with pytest.raises(ModelMismatchError):
         pipeline.ingest_items(ids, WORKER, behind)
     assert len(stack.held()[0]) == PHOTOS
@@ -150,7 +150,7 @@ def test_what_a_worker_made_under_the_old_bundle_is_made_again(stack):
 
 @pytest.mark.timeout(240)
 def test_a_worker_makes_good_what_a_killed_command_left(stack, monkeypatch):
-    stack.run("bundles", "use", "tiny", "--json")
+    stack.run("bundles", "activate", "tiny", "--json")
     digest, lost = stack.tiny.contract.digest, sorted(stack.live())[:3]
     with stack.worker.backlog._transactions.begin() as unit:
         gone = "DELETE FROM embeddings WHERE contract = :contract AND image_id = ANY(:ids)"
@@ -190,7 +190,7 @@ def test_list_questions_and_backup_go_by_what_the_index_holds(stack, tmp_path):
         return [one["name"] for one in said["bundles"] if one["used"]]
 
     assert used() == ["descriptor"]
-    stack.run("bundles", "use", "tiny", "--json")
+    stack.run("bundles", "activate", "tiny", "--json")
     assert used() == ["tiny"]
     folder = stack.places.home / "bundles" / "tiny"
     folder.rename(folder.with_name(".away"))
@@ -200,9 +200,9 @@ def test_list_questions_and_backup_go_by_what_the_index_holds(stack, tmp_path):
     assert stack.locate(stack.folder / "0000.jpg").bundle == "tiny-timm"
     manifest = write_backup(stack.settings, tmp_path / "out.tar", lambda _: None)
     assert (manifest.bundle, manifest.contract) == ("tiny", stack.tiny.contract.digest)
-    back = stack.command("bundles", "use", "descriptor")
+    back = stack.command("bundles", "activate", "descriptor")
     out, error = back.communicate(timeout=100)
     assert back.returncode == 0, error
-    assert "bundle descriptor serves, index build" in out
+    assert "bundle descriptor is active, index build" in out
     assert "pinpoint config set bundle descriptor" in out
     assert used() == ["descriptor"]

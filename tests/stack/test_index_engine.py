@@ -215,7 +215,7 @@ def test_a_build_is_open_once_and_the_next_one_waits_for_it(tmp_path, monkeypatc
     ended, opened = [], []
     opening = threading.Thread(target=lambda: opened.append(EngineProcess(tmp_path, ended.append)))
     opening.start()
-    monkeypatch.setattr(engine_process, "GRACE_S", 0.1)
+    monkeypatch.setattr(engine_process, "SHUTDOWN_GRACE_S", 0.1)
     with (
         pytest.raises(IndexUnavailableError, match="another process"),
         engine_process._lock_build(tmp_path),

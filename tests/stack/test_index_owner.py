@@ -152,7 +152,7 @@ def test_errors_come_back_as_what_they_were(owner):
     with pytest.raises(IndexUnavailableError, match="not ready"):
         client.count()
     client.ensure(SPEC)
-    with pytest.raises(ModelMismatchError, match="bundles use"):
+    with pytest.raises(ModelMismatchError, match="bundles activate"):
         client.ensure(IndexSpec(contract="other", dims={"image": 4}))
     with pytest.raises(BadRequestError) as caught:
         client.search([question(0)])
@@ -188,7 +188,7 @@ def test_threads_and_forked_children_share_one_client(owner):
 FORKS = """
 import os, sys
 from pathlib import Path
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 client = RemoteIndex(Path(sys.argv[1]))
 assert client.count() == 200
 children = []

@@ -30,7 +30,7 @@ def stopped_share(process, seconds):
 def test_a_builder_is_held_back_while_callers_wait_but_not_for_ever():
     with child(BUSY) as builder:
         try:
-            with pause_while_busy(builder, lambda: 10 * throttle.MAX_WAIT_S):
+            with pause_while_busy(builder, lambda: 10 * throttle.MAX_QUERY_WAIT_S):
                 share = stopped_share(builder, 6.0)
             assert 0.4 < share < 0.995
             assert psutil.Process(builder.pid).status() != psutil.STATUS_STOPPED
@@ -70,6 +70,6 @@ def test_the_owner_waits_for_a_calm_moment_but_not_for_ever(monkeypatch):
 def test_small_pieces_of_work_let_others_pass(monkeypatch):
     slept = []
     monkeypatch.setattr(throttle.time, "sleep", slept.append)
-    for waited_s in (0.0, 10 * throttle.MAX_WAIT_S):
+    for waited_s in (0.0, 10 * throttle.MAX_QUERY_WAIT_S):
         yield_if_busy(lambda waited_s=waited_s: waited_s)
-    assert slept == [throttle.PAUSE_S]
+    assert slept == [throttle.BUILD_PAUSE_S]

@@ -58,14 +58,14 @@ def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, p
     write_photos(folder, 12)
     (folder / "far.jpg").write_bytes(jpeg(77, 1.0, 1.0))
     (folder / "m.csv").write_text("file,lat,lon\n0000.jpg,10,20\nfar.jpg,99,20\n")
-    ingest = ["ingest", folder, "--source", "trips", "--kind", "photo"]
+    ingest = ["ingest", folder, "--source", "trips", "--source-kind", "photo"]
 
     first = pinpoint(*ingest).out
     assert "manifest m.csv is used (--no-manifest reads without it)" in first
     assert "new root in of source trips" in first
-    assert "not taken: 1 out_of_range" in first
+    assert "not ingested: 1 out_of_range" in first
     batch = stack.rows("SELECT id FROM batches")[0].id
-    assert f"list them: pinpoint batches show {batch} --state rejected" in first
+    assert f"list them: pinpoint batches show {batch} --status rejected" in first
     work(stack)
     assert len(stack.live()) == 12
 
@@ -88,7 +88,7 @@ def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, p
         (folder / f"{number:04d}.jpg").unlink()
     # More than a tenth: somebody has to say so.
     refused = pinpoint(*ingest, "--remove-missing", code=EXIT_CODES[BadRequestError]).err
-    assert "2 of the 11 files known from this folder are gone; give --yes" in refused
+    assert "2 of the 11 ingested files of this folder are gone; give --yes" in refused
     work(stack)
     assert len(stack.live()) == 11
     assert pinpoint(*ingest, "--remove-missing", "--yes", "--json")["removed"] == 2
@@ -98,7 +98,7 @@ def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, p
 
 def test_sources_move_root_keeps_ids(stack, pinpoint, tmp_path):
     write_photos(tmp_path / "in", 2)
-    pinpoint("ingest", tmp_path / "in", "--source", "trips", "--kind", "photo", "--json")
+    pinpoint("ingest", tmp_path / "in", "--source", "trips", "--source-kind", "photo", "--json")
     work(stack)
     before = stack.live()
     (tmp_path / "in").rename(tmp_path / "moved")

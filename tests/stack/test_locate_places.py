@@ -128,7 +128,7 @@ def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, c
     assert "pinpoint bundles import geoclip" in refused["detail"]
 
     # Nobody but this question tells the API that another bundle is in use now.
-    code, said, error = run(monkeypatch, capsys, "bundles", "use", "listing", "--json")
+    code, said, error = run(monkeypatch, capsys, "bundles", "activate", "listing", "--json")
     assert (code, json.loads(said)["live"]) == (0, 0), error
     status, answer = ask(api, over="places", top=100)
     assert status == 200, answer
@@ -176,14 +176,26 @@ def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, c
     photo = tmp_path / "q.jpg"
     photo.write_bytes(PHOTO)
     to = ("--server", str(api.base_url), "--key", api.headers["Authorization"].split()[1])
-    code, said, _ = run(monkeypatch, capsys, "locate", photo, "--places", "--json", *to)
+    code, said, _ = run(
+        monkeypatch, capsys, "locate", photo, "--search-space", "coordinates", "--json", *to
+    )
     assert code == 0
     assert json.loads(said)["answers"][0]["answer"]["places"] == answer["places"][:10]
-    code, said, _ = run(monkeypatch, capsys, "locate", photo, "--places", "--top", 2, *to)
+    code, said, _ = run(
+        monkeypatch, capsys, "locate", photo, "--search-space", "coordinates", "--top", 2, *to
+    )
     assert f"{first['lat']:.5f}, {first['lon']:.5f}" in said
     assert "of the mass within" in said
     assert "without evidence" in said
     code, said, error = run(
-        monkeypatch, capsys, "locate", photo, "--places", "--kinds", "photo", *to
+        monkeypatch,
+        capsys,
+        "locate",
+        photo,
+        "--search-space",
+        "coordinates",
+        "--source-kind",
+        "photo",
+        *to,
     )
     assert (code, "omit kinds" in error) == (64, True)

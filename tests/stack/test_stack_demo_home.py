@@ -92,7 +92,16 @@ def test_demo_first_then_real_photos_no_demo_image_in_answers_lists_or_counts(
     own = ("--org", name)
     with real_photos(tmp_path / "photos") as folder:
         batch = run(
-            home, *own, "ingest", folder, "--source", "trips", "--kind", "photo", "--wait", "--json"
+            home,
+            *own,
+            "ingest",
+            folder,
+            "--source",
+            "trips",
+            "--source-kind",
+            "photo",
+            "--wait",
+            "--json",
         )
     assert batch["indexed"] >= 6
     before = run(home, "index", "info", "--json")["points"]
@@ -106,7 +115,7 @@ def test_demo_first_then_real_photos_no_demo_image_in_answers_lists_or_counts(
     # Asked with the demo's own photos, which the demo's gallery would answer at once.
     asked = [one["photo"] for one in demo["photos"]]
     answers = run(home, *own, "locate", *asked, "--json")["answers"]
-    hits = run(home, *own, "similar", asked[0], "--limit", "200", "--json")
+    hits = run(home, *own, "similar", asked[0], "--max-groups", "200", "--json")
     told = json.dumps([answers, hits, sources, batches])
     cited = {one["image_id"] for photo in demo["photos"] for one in photo["cited"]}
     assert cited

@@ -32,7 +32,7 @@ def test_a_run_starts_the_learner_which_says_why_it_failed(running_stack, tmp_pa
 
     try:
         assert "is queued; see: pinpoint train status" in command(
-            "embedder", "--config", str(config), "--job"
+            "embedder", "--config", str(config), "--background"
         )
         until = time.monotonic() + 120
         while (run := all_runs(running_stack.home)[0]).state != "failed":

@@ -119,9 +119,9 @@ def test_small_inserts_are_found_at_once(filled):
 
 def test_ensure_refuses_another_contract(filled):
     filled.ensure(SPEC)
-    with pytest.raises(ModelMismatchError, match="bundles use"):
+    with pytest.raises(ModelMismatchError, match="bundles activate"):
         filled.ensure(IndexSpec(contract="contract-b", dims=DIMS))
-    with pytest.raises(ModelMismatchError, match="bundles use"):
+    with pytest.raises(ModelMismatchError, match="bundles activate"):
         filled.ensure(IndexSpec(contract=SPEC.contract, dims={"image": 16}))
     info = filled.info()
     assert (info.ready, info.contract, info.points) == (True, SPEC.contract, 300)
@@ -152,7 +152,7 @@ def test_vectors_of_another_contract_are_neither_taken_nor_asked_for(filled):
         lambda: filled.search([replace(ask, contract=SPEC.contract), ask]),
         lambda: filled.ensure(IndexSpec(contract="b", dims=DIMS)),
     ):
-        with pytest.raises(ModelMismatchError, match="bundles use"):
+        with pytest.raises(ModelMismatchError, match="bundles activate"):
             call()
     assert filled.fetch([one.id])[0].version == 1
     filled.upsert([one], SPEC.contract)

@@ -9,7 +9,7 @@ import pytest
 
 from pinpoint.bootstrap import build_services
 from pinpoint.cli.demo import run_demo
-from pinpoint.cli.demo_report import PLANET_NOTE
+from pinpoint.cli.demo_report import DEMO_NOTE
 from pinpoint.client import Client
 
 SMALL = {"preset": "tiny", "queries": 4, "seed": 11}
@@ -52,9 +52,9 @@ def test_a_second_run_finds_everything_known_and_answers_the_same(settings, own,
         assert {**one, "ms": 0} == {**same, "ms": 0}
 
     said = capsys.readouterr().out
-    assert PLANET_NOTE in said
-    assert "0 new, 144 known, 0 rejected or failed" in said
-    assert f"go on at {first['server']}" in said
+    assert DEMO_NOTE in said
+    assert "0 new, 144 duplicates, 0 rejected or failed" in said
+    assert f"the API is at {first['server']}" in said
     assert [line for line in again["try"] if line.endswith(("/ready", "/locate", "/thumbnail"))]
     assert first["photos"][0]["truth"]["place"] in said
     assert f"map: {tmp_path / 'map.png'}" in said

@@ -13,7 +13,7 @@ from pinpoint.geo.gazetteer import cities, positions
 from pinpoint.geo.points import destination, unit_xyz
 from pinpoint.synthetic import latent_fields
 from pinpoint.synthetic.cities import folder_name, nearest_city
-from pinpoint.synthetic.latent_fields import COLUMNS, WIDTH, latent_factors
+from pinpoint.synthetic.latent_fields import LATENT_COLUMNS, WIDTH, latent_factors
 from pinpoint.synthetic.seeds import draw_noise, rng, uniform
 
 SEED = 5
@@ -46,22 +46,22 @@ def test_a_field_is_the_sum_of_its_waves(spots):
     ("scale", "reach_m"), [("region", 200_000.0), ("town", 12_000.0), ("corner", 800.0)]
 )
 def test_neighbors_agree_as_far_as_the_scale_reaches(spots, scale, reach_m):
-    here = plain(spots)[:, COLUMNS[scale]]
+    here = plain(spots)[:, LATENT_COLUMNS[scale]]
     for times, expected in ((0.25, math.exp(-0.03125)), (1.0, math.exp(-0.5)), (4.0, 0.0)):
-        there = plain(destination(spots, 40.0, times * reach_m))[:, COLUMNS[scale]]
+        there = plain(destination(spots, 40.0, times * reach_m))[:, LATENT_COLUMNS[scale]]
         assert float((here * there).mean()) == pytest.approx(expected, abs=0.12)
 
 
 def test_factors_are_about_standard_normal_over_the_planet(spots):
     seen = plain(spots)
     for scale in ("region", "town", "corner"):
-        assert seen[:, COLUMNS[scale]].mean(axis=0) == pytest.approx(0.0, abs=0.25)
-        assert seen[:, COLUMNS[scale]].std(axis=0) == pytest.approx(1.0, abs=0.25)
+        assert seen[:, LATENT_COLUMNS[scale]].mean(axis=0) == pytest.approx(0.0, abs=0.25)
+        assert seen[:, LATENT_COLUMNS[scale]].std(axis=0) == pytest.approx(1.0, abs=0.25)
 
 
 def test_countries_have_one_style_and_the_tropics_are_warm(spots):
     french, german = plain(spots[:50], "FR"), plain(spots[:50], "DE")
-    style = COLUMNS["country"]
+    style = LATENT_COLUMNS["country"]
     assert (french[:, style] == french[0, style]).all()
     assert (french[:, style] != german[:, style]).all()
     rest = np.r_[0:2, 10:WIDTH]

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import multivariate_normal, norm
 
 from pinpoint.geo.points import lat_lon
-from pinpoint.synthetic.latent_fields import COLUMNS, WIDTH, latent_factors
+from pinpoint.synthetic.latent_fields import LATENT_COLUMNS, WIDTH, latent_factors
 from pinpoint.synthetic.pictures import factors_appearance
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
 from trials.planet import eye
@@ -56,7 +56,7 @@ def test_an_eye_compares_by_the_likelihood_of_one_place():
             ]
         )
         ratio *= some.seen[left] & some.seen[right]
-        corner = COLUMNS["corner"].start
+        corner = LATENT_COLUMNS["corner"].start
         wanted = np.logaddexp(ratio.sum(), ratio[:corner].sum())
         assert np.isclose(found[left, right], wanted, atol=1e-3)
 
@@ -71,7 +71,7 @@ def test_an_eye_reads_what_changes_a_picture_and_nothing_else():
     hidden = before.subject_shape[:, 2] >= 3.0
     assert 0.1 < hidden.mean() < 0.3
     assert not seen[hidden].any()
-    corner, country = COLUMNS["corner"].start, COLUMNS["country"].start
+    corner, country = LATENT_COLUMNS["corner"].start, LATENT_COLUMNS["country"].start
     left_out = {*range(corner, corner + 4), *range(corner + 8, WIDTH)}
     for column in range(WIDTH):
         moved = own.copy()

@@ -99,7 +99,7 @@ def examples(world, planet, reranked):
         for part, one in enumerate(config.questions)
         for each in train_reranker._read_queries(part, one)
     ]
-    table = train_reranker.table_of(asked, config.split.resolution)
+    table = train_reranker.split_table(asked, config.split.resolution)
     found = train_reranker.cache_examples(
         folder / "run" / "examples", asked, table, gallery(world, config)
     )

@@ -14,12 +14,12 @@ license = "CC0-1.0"
 [[questions]]
 labels = "{planet}/queries/labels.csv"
 images = "{planet}/queries/images"
-protocol = "world"
+protocol = "synthetic"
 only = {{ role = "rerank" }}
 [[questions]]
 labels = "{planet}/queries/labels.csv"
 images = "{planet}/queries/images"
-protocol = "world"
+protocol = "synthetic"
 only = {{ role = "null-train" }}
 [[questions]]
 labels = "{planet}/galleries/rerank-photo/manifest.csv"

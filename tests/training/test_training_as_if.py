@@ -215,8 +215,8 @@ def test_rows_are_written_from_what_is_left(
         told.append((len(candidates), balance_exclusions(question, candidates, near, **how)))
         return told[-1][1]
 
-    monkeypatch.setattr(examples_of, "evened", spies)
-    table, even = train_reranker.table_of(asked, 3), gallery(world, reranked[0])
+    monkeypatch.setattr(examples_of, "balance_exclusions", spies)
+    table, even = train_reranker.split_table(asked, 3), gallery(world, reranked[0])
     found = train_reranker.cache_examples(tmp_path / "even", asked, table, even)
     assert len(told) == len(asked)
     for row, (before, (left, near)) in zip(found.rows, told, strict=True):

@@ -157,7 +157,7 @@ def test_a_learner_is_killed_and_the_next_one_goes_on(
         return json.loads(said.stdout)
 
     config = written(planet, tmp_path, "learned", steps=STEPS)
-    sent = command("embedder", "--config", str(config), "--job")
+    sent = command("embedder", "--config", str(config), "--background")
     asked, log = UUID(sent["id"]), tmp_path / "learner.log"
     folder = runs.folder_of(places, asked)
     with learner(log) as first:

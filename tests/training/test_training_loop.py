@@ -16,7 +16,7 @@ from pinpoint.training.core import loop
 from pinpoint.training.core.configs import EmbedderConfig, read_config
 from pinpoint.training.core.sampling import BatchSampler
 from pinpoint.training.embedder.features import Features
-from pinpoint.training.embedder.objective import FeatureTable, batch_loss
+from pinpoint.training.embedder.objective import FeatureTable, embedder_batch_loss
 
 WIDTH = 24
 
@@ -58,7 +58,7 @@ def sampler(samples):
 def run(asked, table, sampler, folder, until=None):
     folder.mkdir(exist_ok=True)
     known = {"folder": folder, "identity": asked.digest()}
-    state = loop.resume(loop.init_state(asked, sampler.kinds, WIDTH), **known)
+    state = loop.resume_checkpoint(loop.init_state(asked, sampler.kinds, WIDTH), **known)
     began = state.step
     if until is not None:
 
@@ -160,7 +160,10 @@ def test_the_averaged_weights_lose_less_than_the_first_ones(table, sampler, tmp_
     _, state = run(asked, table, sampler, tmp_path / "run")
     with torch.no_grad():
         before, after = (
-            sum(float(batch_loss(nets, table, sampler.batch(n), 119, asked)) for n in range(5))
+            sum(
+                float(embedder_batch_loss(nets, table, sampler.batch(n), 119, asked))
+                for n in range(5)
+            )
             for nets in (first, state.average)
         )
     assert after < 0.8 * before
@@ -182,7 +185,7 @@ def test_a_run_that_no_longer_improves_ends_with_its_best_weights(table, sampler
     state = loop.train(state, table=table, sampler=sampler, config=asked, score=score, **known)
     assert (state.step, state.best.step, len(averages)) == (8, 4, 4)
     assert same(state.average.state_dict(), averages[1])
-    again = loop.resume(loop.init_state(asked, sampler.kinds, WIDTH), **known)
+    again = loop.resume_checkpoint(loop.init_state(asked, sampler.kinds, WIDTH), **known)
     again = loop.train(again, table=table, sampler=sampler, config=asked, score=score, **known)
     assert (again.step, len(averages)) == (8, 4), "over is over"
     assert same(again.average.state_dict(), averages[1])
@@ -208,7 +211,7 @@ def test_the_loss_of_a_batch_against_a_loop_over_pairs(samples, table, sampler):
     asked = config(losses={"extra_places": 0, "place": 0.7, "picture": 0.4, "near_m": 800.0})
     nets = loop.init_state(asked, sampler.kinds, WIDTH).nets
     rows = sampler.batch(3)
-    found = float(batch_loss(nets, table, rows, 3, asked).detach())
+    found = float(embedder_batch_loss(nets, table, rows, 3, asked).detach())
     size, drawn = len(rows), table.near.draw(3, rows)
     shown = [*rows, *sorted({row for row in drawn if row >= 0} - set(rows.tolist()))]
     with torch.no_grad():

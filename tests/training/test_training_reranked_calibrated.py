@@ -49,7 +49,7 @@ def calibrated(world, planet, reranked, tmp_path_factory):
         writer.writerows(asked)
     images = planet.folder / "queries/images"
     plan = replace(known.plan, ranker="rerank", images=images, exclude=())
-    labeled = read_labels(PROTOCOLS["world"], folder / "labels.csv")
+    labeled = read_labels(PROTOCOLS["synthetic"], folder / "labels.csv")
     evaluate(labeled, folder / "run", plan=plan, parts=parts)
     write_calibration(copied, fit.fit_calibration(folder / "run"))
     return EncoderHandle(settings), parts

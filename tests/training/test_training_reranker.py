@@ -96,7 +96,7 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
 def test_rows_of_several_questions_at_a_time_are_the_same(world, examples, reranked, tmp_path):
     config = reranked[0]
     asked, found = examples
-    table = train_reranker.table_of(asked, config.split.resolution)
+    table = train_reranker.split_table(asked, config.split.resolution)
     several = replace(gallery(world, config), at_once=3)
     again = train_reranker.cache_examples(tmp_path / "examples", asked, table, several)
     assert again.rows.tobytes() == found.rows.tobytes()
@@ -180,7 +180,7 @@ def test_the_command_trains_and_the_bundle_can_be_shown(
 def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
     _, org = world
     config, _, made, _ = reranked
-    labeled = read_labels(PROTOCOLS["world"], planet.labels)
+    labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
     only = (("role", "rerank"), ("kind", "street"))
     plan = RunConfig(organization_id=org, images=planet.folder / "queries/images", only=only)
     plan = replace(plan, ranker="rerank")

@@ -15,14 +15,14 @@ from pinpoint.training.reranker import train_reranker
 from pinpoint.training.reranker.config import RerankerConfig, TargetConfig
 from pinpoint.training.reranker.objective import (
     augment,
-    batch_loss,
     collate,
     offset_targets_km,
     rerank_loss,
+    reranker_batch_loss,
     sample_batch,
     soft_targets,
 )
-from pinpoint.training.reranker.validation import compute_metrics, evaluate_reranker
+from pinpoint.training.reranker.validation import compute_reranker_metrics, evaluate_reranker
 
 
 def test_it_learns_a_batch_by_heart(examples):
@@ -39,7 +39,7 @@ def test_it_learns_a_batch_by_heart(examples):
         }
     )
     rows = np.flatnonzero(found.rows["present"].any(1))[:8]
-    net = train_reranker.init_state(config, 256).nets
+    net = train_reranker.init_reranker_state(config, 256).nets
     shown = collate(found, rows)
     wanted = soft_targets(
         shown.away_km(), shown.inputs.present.numpy(), shown.supported, config.targets
@@ -54,7 +54,7 @@ def test_it_learns_a_batch_by_heart(examples):
     first = loss()
     for step in range(80):
         moves.zero_grad()
-        batch_loss(net, found, rows, step, config).backward()
+        reranker_batch_loss(net, found, rows, step, config).backward()
         moves.step()
     last = loss()
     assert last - least < 0.3 * (first - least), "what cannot be lost is the targets' own entropy"
@@ -153,7 +153,7 @@ def test_validation_says_what_a_loop_over_questions_says(reranked, examples):
     _, found = examples
     net = open_net(made)
     rows = np.arange(len(found.rows))
-    said = compute_metrics(evaluate_reranker(net, found, rows, config))
+    said = compute_reranker_metrics(evaluate_reranker(net, found, rows, config))
     hits = {"top1": 0, "oracle": 0, "vote": 0, "rerank": 0}
     with torch.no_grad():
         for row in rows:

@@ -22,7 +22,7 @@ from training.scattered import scattered
 TESTS = Path(__file__).resolve().parents[1]
 ELSEWHERE = """
 import json, numpy as np
-from pinpoint.training.sampling import BatchSampler
+from pinpoint.training.core.sampling import BatchSampler
 from training.scattered import scattered
 samples = scattered(2_000, towns=40, seed=3)
 batches = BatchSampler(samples, np.arange(0, 2_000, 2), batch=64, seed=9)

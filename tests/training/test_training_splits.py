@@ -90,7 +90,7 @@ def test_cells_inside_towns_need_the_buffer(seed, buffer_m):
     split = split_samples(samples, settings)
     check_apart(samples, split)
     counts = split.counts
-    assert counts["left out: author"] > 0
+    assert counts["left out: creator"] > 0
     assert (counts["left out: buffer"] > 0) == (buffer_m > 0)
     # Nothing is left out for the buffer that stands clear of it: 1.006 covers sphere and ellipsoid.
     train = samples.positions[split.train]

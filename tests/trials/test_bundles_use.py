@@ -211,9 +211,9 @@ def test_a_bundle_is_used_and_left_again_under_load(tmp_path, monkeypatch):
         with Questions(ground, planted, photo).asking() as load_:
             coming = threading.Thread(target=_keep_coming, args=(ground, tmp_path))
             coming.start()
-            there = pinpoint(ground, "bundles", "use", BUNDLE)
+            there = pinpoint(ground, "bundles", "activate", BUNDLE)
             time.sleep(2.0)
-            back = pinpoint(ground, "bundles", "use", "descriptor")
+            back = pinpoint(ground, "bundles", "activate", "descriptor")
             coming.join()
             time.sleep(2.0)
         settled(ground)
@@ -230,7 +230,7 @@ def _keep_coming(ground, folder):
     for turn in range(3):
         came = photos(folder / f"turn-{turn}", 600 + 100 * turn)
         pinpoint(ground, "--org", "org-0", "ingest", str(came), "--source", f"real-{turn}",
-                 "--kind", "photo")  # fmt: skip
+                 "--source-kind", "photo")  # fmt: skip
         time.sleep(3.0)
 
 

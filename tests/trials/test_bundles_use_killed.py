@@ -18,22 +18,22 @@ def stack(home, database_url, api_database_url, redis_url, tmp_path):
 @pytest.mark.timeout(240)
 def test_killed_while_it_encodes_and_while_it_builds_it_goes_on(stack):
     digest = stack.tiny.contract.digest
-    encoding = stack.command("bundles", "use", "tiny", "--images-per-second", "30")
+    encoding = stack.command("bundles", "activate", "tiny", "--images-per-second", "30")
     write_photos(stack.folder, 40, first=100)
     stack.ingest(stack.folder)
     stack.kill_when(encoding, lambda: len(stack.vectors(digest)) > 0)
     there = len(stack.vectors(digest))
     assert 0 < there < PHOTOS + 40
     assert stack.held() == (stack.live(), stack.descriptor.contract.digest)
-    building = stack.command("bundles", "use", "tiny")
+    building = stack.command("bundles", "activate", "tiny")
     index = stack.worker.index
     stack.kill_when(building, lambda: index.progress().state == "streaming")
     write_photos(stack.folder, 2, first=900)
     stack.ingest(stack.folder)
-    done = stack.run("bundles", "use", "tiny", "--json")
+    done = stack.run("bundles", "activate", "tiny", "--json")
     assert done["already"] >= PHOTOS + 40
     assert stack.held() == (stack.live(), digest)
     assert len(stack.live()) == PHOTOS + 42
     assert stack.vectors(digest).keys() == stack.live()
-    again = stack.run("bundles", "use", "tiny", "--json")
+    again = stack.run("bundles", "activate", "tiny", "--json")
     assert (again["reembedded"], again["build"]) == (0, done["build"])

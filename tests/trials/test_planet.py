@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from pinpoint.metrics.intervals import cluster_codes, compare
-from pinpoint.synthetic.latent_fields import COLUMNS
+from pinpoint.metrics.intervals import cluster_codes, paired_bootstrap
+from pinpoint.synthetic.latent_fields import LATENT_COLUMNS
 from pinpoint.synthetic.presets import PRESETS
 from trials.planet import probe
 from trials.planet.ground import Ground, candidates_km, ground, planned
@@ -83,7 +83,7 @@ def test_two_kinds_of_gallery_against_one(trained):
         codes = cluster_codes(list(labels[rows]))
         for depth in (1, 48):
             left, right = ((each[:, :depth].min(axis=1) < 25).astype(float) for each in (two, one))
-            found = compare(left, right, codes, seed=SEED)
+            found = paired_bootstrap(left, right, codes, seed=SEED)
             gap = found.difference
             say(
                 f"\n{kind} questions, two kinds - one, {'top-1' if depth == 1 else 'oracle@48'}"
@@ -99,7 +99,7 @@ def test_what_each_scale_of_factors_contributes(trained):
     """Pictures drawn anew with one scale switched off; the probe is the same."""
     some = [shot for shot in trained.planet.shots if shot.site.role == "test"][::2]
     seen = {}
-    for blind in ((), *((scale,) for scale in COLUMNS)):
+    for blind in ((), *((scale,) for scale in LATENT_COLUMNS)):
         part = ground(SEED, PRESET, some, blind)
         vectors = probe.vectors(trained.net, part)
         for kind in BOTH:
@@ -110,7 +110,7 @@ def test_what_each_scale_of_factors_contributes(trained):
             f" photo @25 {seen[blind, 'photo']:5.1f} %  street @25 {seen[blind, 'street']:5.1f} %"
         )
     # Every scale must matter to somebody, or it is decoration.
-    for scale in COLUMNS:
+    for scale in LATENT_COLUMNS:
         drop = max(seen[(), kind] - seen[(scale,), kind] for kind in BOTH)
         assert drop > 0.3, scale
 

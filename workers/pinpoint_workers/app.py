@@ -4,8 +4,8 @@ The numbers belong together:
 
 - a **lease** (`PINPOINT_WORKER_LEASE_TTL_S`, 300 s) is renewed three times within its length while
   its worker runs (`store.ingest.heartbeat`). It may be shorter than the time of a chunk. It expires
-  if the worker is dead, stopped or disconnected from the database; 300 s should outlast a restart of
-  PostgreSQL or a failover;
+  if the worker is dead, stopped or disconnected from the database; 300 s should outlast a restart
+  of PostgreSQL or a failover;
 - a chunk that takes **an hour** is considered hung, and its leases may expire;
 - the **visibility timeout** is the same hour: Redis then delivers an unfinished chunk to a second
   worker, which claims no leased item; lost work is recovered by its lease;
@@ -41,7 +41,7 @@ from celery.signals import (
 
 from pinpoint import jobs, logs
 from pinpoint.settings import Settings
-from pinpoint.stack.job_sender import QUEUE, REQUEST_ID_HEADER, celery_config
+from pinpoint.stack.job_sender import QUEUE, REQUEST_ID_KEY, celery_config
 from pinpoint.stack.paths import StackPaths
 from pinpoint_workers import ingest, learning, runtime, upkeep
 from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
@@ -102,8 +102,8 @@ def _configure_logging(**_: Any) -> None:
 @task_prerun.connect
 def _bind_job_context(task_id: str, task: Any, **_: Any) -> None:
     """Add job, worker and request id to every log line of a job."""
-    request_id = (task.request.headers or {}).get(REQUEST_ID_HEADER)
-    origin = {REQUEST_ID_HEADER: str(request_id)} if request_id else {}
+    request_id = (task.request.headers or {}).get(REQUEST_ID_KEY)
+    origin = {REQUEST_ID_KEY: str(request_id)} if request_id else {}
     logs.reset_context(task_id=task_id, job=task.name, worker=runtime.worker_name(), **origin)
 
 

@@ -3,7 +3,8 @@
 The state of a run is in its folder (`pinpoint.training.core.runs`), never in the broker. Redis
 would deliver an unacknowledged job to a second worker after an hour, and RabbitMQ would close the
 channel after half an hour. A starting training worker therefore resends the jobs of all unfinished
-runs. Stop a training worker by TERM, which waits for its run, or by KILL; QUIT makes the run fail first.
+runs. Stop a training worker by TERM, which waits for its run, or by KILL; QUIT makes the run fail
+first.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from uuid import UUID
 
 from pinpoint import jobs, logs
 from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER
+from pinpoint.progress import StageProgressCallback
 from pinpoint.training.core.configs import EmbedderConfig
-from pinpoint.training.core.runs import ReportProgress, all_runs, execute_run
+from pinpoint.training.core.runs import all_runs, execute_run
 from pinpoint_workers.retries import retryable_task
 from pinpoint_workers.runtime import open_services
 
@@ -33,7 +35,7 @@ def train_embedder(ids: list[UUID]) -> None:
         _log.info("training ended", run=str(run_id), state=run.state if run else "not ours")
 
 
-def _train_bundle(config: EmbedderConfig, folder: Path, moved: ReportProgress) -> Path:
+def _train_bundle(config: EmbedderConfig, folder: Path, moved: StageProgressCallback) -> Path:
     # Imported here, so that other workers never load torch's optimizers.
     from pinpoint.training.embedder import train_embedder
 

@@ -81,8 +81,8 @@ def reconcile_index(_ids: list[UUID]) -> None:
 def _reembed_missing(worker: Services) -> None:
     """Encode images that have no vectors of the index's contract.
 
-    Usually there are none: `pinpoint bundles use` leaves only images that it was allowed to leave,
-    but it may have been killed during the switch.
+    Usually there are none: `pinpoint bundles activate` leaves only images that it was allowed to
+    leave, but it may have been killed during the switch.
     """
     if worker.backlog is None:
         raise RuntimeError("a worker has the owner's role")

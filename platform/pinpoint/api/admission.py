@@ -19,7 +19,7 @@ from pinpoint.settings import ApiSettings
 LaneName = Literal["queries", "uploads", "rows", "operator"]
 
 OVERLOADED: Final = "overloaded"
-RETRY_AFTER_S: Final = 2.0
+BUSY_RETRY_AFTER_S: Final = 2.0
 MAX_CONCURRENT_BODIES: Final = 128
 """Maximum number of bodies that one lane receives at once; each may arrive slowly."""
 _OPERATOR_SLOTS: Final = 2
@@ -37,7 +37,7 @@ def make_overloaded(cause: str) -> UnavailableError:
     error = UnavailableError(
         f"too many requests at once: {cause}; try again shortly", reason=OVERLOADED
     )
-    error.retry_after_s = RETRY_AFTER_S
+    error.retry_after_s = BUSY_RETRY_AFTER_S
     return error
 
 
@@ -91,7 +91,7 @@ class FairQueue:
             The reserved bytes, to be passed to `release`.
 
         Raises:
-            Unavailable: Overloaded: no slot became free in time, or the queue is full.
+            UnavailableError: Overloaded: no slot became free in time, or the queue is full.
         """
         cost = min(cost, self._bytes)
         usage = self._usage_by_key.setdefault(key, _KeyUsage())

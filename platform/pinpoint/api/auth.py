@@ -21,13 +21,13 @@ from fastapi.security import HTTPBearer
 from pinpoint import logs
 from pinpoint.api.sessions import Sessions
 from pinpoint.errors import ForbiddenError, UnauthenticatedError
+from pinpoint.http_headers import ORGANIZATION_HEADER
 from pinpoint.records import SCOPES, Caller, Scope
 from pinpoint.stack.paths import StackPaths
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
 
-ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
 DEFAULT_ORGANIZATION: Final = "default"
 LOOPBACK_DEFAULT: Final = "loopback-default"
 _FORWARDING_HEADERS: Final = frozenset(
@@ -66,8 +66,8 @@ def authorize(request: Request, services: Services, scope: Scope | None) -> Call
     The function queries the database and must run in a thread.
 
     Raises:
-        NotAuthenticated: No usable credentials.
-        NotAllowed: The key lacks the scope.
+        UnauthenticatedError: No usable credentials.
+        ForbiddenError: The key lacks the scope.
     """
     if scope is None:
         return _admit_operator(request, services)
@@ -84,8 +84,8 @@ def authenticate(request: Request, services: Services) -> Caller:
     """Authenticate the caller of a request.
 
     Raises:
-        NotAuthenticated: Credentials are missing, unknown, revoked or not valid from this peer.
-        NotAllowed: The request names another organization than that of its key.
+        UnauthenticatedError: Credentials are missing, unknown, revoked or not valid from this peer.
+        ForbiddenError: The request names another organization than that of its key.
     """
     secret = _read_bearer_secret(request)
     organization = request.headers.get(ORGANIZATION_HEADER)

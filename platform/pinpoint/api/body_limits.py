@@ -45,7 +45,7 @@ class BodyRule:
     stated_bytes: Callable[[Settings], int]
 
     def check(self, size: int, settings: Settings) -> None:
-        """Raise `TooLarge` for a body that exceeds the route's limit."""
+        """Raise `TooLargeError` for a body that exceeds the route's limit."""
         if size > self.max_bytes(settings):
             raise TooLargeError(
                 f"the request is larger than {self.stated_bytes(settings)} bytes "

@@ -43,8 +43,8 @@ async def read_form(
         in_memory_bytes: A larger file is spooled to disk.
 
     Raises:
-        TooLarge: The form exceeds a limit; nothing was stored.
-        BadRequest: The body is not a valid form.
+        TooLargeError: The form exceeds a limit; nothing was stored.
+        BadRequestError: The body is not a valid form.
     """
     kind = _parse_media_type(request.headers.get("content-type", ""))
     try:
@@ -96,7 +96,7 @@ def form_files(form: FormData, name: str) -> list[UploadFile]:
     """Return the form's files in the field `name`, in order.
 
     Raises:
-        BadRequest: A file is in another field.
+        BadRequestError: A file is in another field.
     """
     uploads = []
     for key, value in form.multi_items():
@@ -114,7 +114,7 @@ def form_fields(form: FormData, model: type[Model]) -> Model:
 
     Raises:
         RequestValidationError: A field is unknown or has an invalid value.
-        BadRequest: A field contains a zero byte, which the database cannot store.
+        BadRequestError: A field contains a zero byte, which the database cannot store.
     """
     texts: dict[str, Any] = {}
     for key, value in form.multi_items():
@@ -138,7 +138,7 @@ def parse_json(text: str, field: str) -> Any:
     """Parse the JSON value of a form field.
 
     Raises:
-        BadRequest: The text is not JSON.
+        BadRequestError: The text is not JSON.
     """
     try:
         return json.loads(text)

@@ -21,7 +21,7 @@ from pinpoint import errors, logs
 from pinpoint.api.body_limits import BodyRejectedError
 
 MEDIA_TYPE: Final = "application/problem+json"
-PREFIX: Final = "urn:pinpoint:problem:"
+PROBLEM_TYPE_PREFIX: Final = "urn:pinpoint:problem:"
 RETRY_AFTER_S: Final = 5
 MAX_FIELD_ERRORS: Final = 20
 """Maximum number of field errors in one problem."""
@@ -133,7 +133,7 @@ def problem_response(
 ) -> JSONResponse:
     """Create a problem response of type `kind` with the request's id."""
     body = {
-        "type": PREFIX + kind,
+        "type": PROBLEM_TYPE_PREFIX + kind,
         "title": TITLES[kind],
         "status": status,
         "detail": detail,

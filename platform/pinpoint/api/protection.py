@@ -116,9 +116,9 @@ class Protection:
         """Authenticate and authorize the caller in a separate thread.
 
         Raises:
-            NotAuthenticated: No usable credentials.
-            NotAllowed: The caller lacks the scope.
-            Unavailable: Overloaded, or the database does not answer.
+            UnauthenticatedError: No usable credentials.
+            ForbiddenError: The caller lacks the scope.
+            UnavailableError: Overloaded, or the database does not answer.
         """
         if self._authenticators is None:
             self._authenticators = anyio.CapacityLimiter(AUTHENTICATORS)
@@ -238,7 +238,8 @@ class _Sender:
     async def answer_late(self, scope: Scope) -> None:
         """Answer 503 while the application is still working."""
         error = UnavailableError(
-            "the request took longer than its time budget; try again", reason=deadline.REASON
+            "the request took longer than its time budget; try again",
+            reason=deadline.TIME_BUDGET_USED,
         )
         answer = problems.problem_from_error(Request(scope), error)
         send, self._answered_late = self._send, True

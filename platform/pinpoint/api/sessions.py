@@ -17,7 +17,7 @@ MAX_SESSIONS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class BrowserSession:
     """A new session, which is returned only once.
 
     Args:
@@ -36,7 +36,7 @@ class Sessions:
         self._lock = threading.Lock()
         self._expires_at_s: dict[bytes, float] = {}
 
-    def open(self) -> Session:
+    def open(self) -> BrowserSession:
         """Start a session with the operator's rights on this machine."""
         secret = SESSION_PREFIX + secrets.token_urlsafe(32)
         expires_at_s = time.time() + SESSION_LIFETIME_S
@@ -44,7 +44,7 @@ class Sessions:
             while len(self._expires_at_s) >= MAX_SESSIONS:
                 self._expires_at_s.pop(next(iter(self._expires_at_s)))
             self._expires_at_s[_hash_secret(secret)] = expires_at_s
-        return Session(secret=secret, expires_at=datetime.fromtimestamp(expires_at_s, UTC))
+        return BrowserSession(secret=secret, expires_at=datetime.fromtimestamp(expires_at_s, UTC))
 
     def is_valid(self, secret: str) -> bool:
         """Whether a secret belongs to an unexpired session."""

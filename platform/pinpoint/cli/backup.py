@@ -1,4 +1,4 @@
-"""`pinpoint backup` and `pinpoint restore`: the whole stack as one file or folder.
+"""`pinpoint backup` and `pinpoint restore`: the stack as one file or folder.
 
 Both commands run on the machine of the stack.
 """
@@ -11,25 +11,23 @@ from typing import Annotated
 import typer
 
 from pinpoint.cli import output
+from pinpoint.cli.exit_codes import FAILED_ITEMS
 from pinpoint.cli.index import rebuild_index
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.errors import BadRequestError, ConfigurationError
 from pinpoint.records import Drift
 from pinpoint.settings import Settings
 
-
-def register_commands(app: typer.Typer) -> None:
-    """Register these commands."""
-    for command in (backup, restore):
-        app.command()(command)
+app = typer.Typer()
 
 
+@app.command()
 def backup(
     context: typer.Context,
-    target: Annotated[Path, typer.Argument(help="A new file that ends in .tar, or a new folder.")],
+    target: Annotated[Path, typer.Argument(help="New file that ends in .tar, or new folder.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Write the database, blobs and bundles to a file or folder; the stack keeps running."""
+    """Write the database, blobs and bundles to a file or folder while the stack runs."""
     from pinpoint.stack.backup.backup import write_backup as run
 
     session = _require_local_session(context, as_json=as_json)
@@ -43,11 +41,12 @@ def backup(
     )
 
 
+@app.command()
 def restore(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="A file or folder that `pinpoint backup` wrote.")],
+    path: Annotated[Path, typer.Argument(help="File or folder that `pinpoint backup` wrote.")],
     replace: Annotated[
-        bool, typer.Option("--replace", help="Restore even if the stack holds data, which is lost.")
+        bool, typer.Option("--replace", help="Restore also into a stack with data, which is lost.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,7 +67,7 @@ def restore(
             f"index, drift {drift.total}"
         )
     if drift.total:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED_ITEMS)
 
 
 def _compare_with_index(session: Session, *, rebuild: bool) -> Drift:

@@ -1,4 +1,4 @@
-"""Waiting for a batch: `pinpoint batches wait`, and the message of Ctrl-C in waiting commands."""
+"""`pinpoint batches wait`, and the message after Ctrl-C in commands that wait."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from pinpoint.cli.batches import BatchIdArgument, show_counts
 from pinpoint.cli.exit_codes import FAILED_ITEMS, INTERRUPTED
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 
-
-def register_commands(batches: typer.Typer) -> None:
-    """Register this command."""
-    batches.command("wait")(wait)
+app = typer.Typer()
 
 
+@app.command()
 def wait(
     context: typer.Context,
     batch_id: BatchIdArgument,
@@ -65,7 +63,7 @@ def explain_continuation(last_seen: Callable[[], dict[str, Any] | None]) -> Iter
     def explain() -> list[str]:
         batch = last_seen()
         if batch is None:
-            return ["pinpoint: interrupted before a batch was made; run the command again"]
+            return ["pinpoint: interrupted before a batch was created; run the command again"]
         return describe_continuation(batch)
 
     with explain_interrupt(explain):
@@ -105,8 +103,8 @@ def describe_continuation(batch: dict[str, Any]) -> list[str]:
         )
     return [
         head,
-        f"  wait again: pinpoint batches wait {batch_id}",
-        f"  look:       pinpoint batches show {batch_id}",
+        f"  wait again:  pinpoint batches wait {batch_id}",
+        f"  show status: pinpoint batches show {batch_id}",
     ]
 
 

@@ -1,4 +1,4 @@
-"""`pinpoint batches`: sets of ingested files and their status."""
+"""`pinpoint batches`: sets of files that are ingested together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pinpoint.cli import ids, output
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.records import FINAL_STATUSES
 
-app = typer.Typer(help="Batches: sets of ingested files and their status.", no_args_is_help=True)
+app = typer.Typer(
+    help="Follow batches: sets of files that are ingested together.", no_args_is_help=True
+)
 
 BatchIdArgument = Annotated[
     str, typer.Argument(help="Id of the batch, or at least its first six hex digits.")
@@ -20,9 +22,12 @@ BatchIdArgument = Annotated[
 @app.command("list")
 def list_batches(
     context: typer.Context,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=500, help="Maximum number of batches.")
+    page_size: Annotated[
+        int, typer.Option("--page-size", min=1, max=500, help="Number of batches per page.")
     ] = 20,
+    cursor: Annotated[
+        str | None, typer.Option("--cursor", help="Cursor that the previous page printed.")
+    ] = None,
     server: ServerOption = None,
     key: KeyOption = None,
     org: OrganizationOption = None,
@@ -31,25 +36,28 @@ def list_batches(
     """List batches, newest first."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
-        page = client.batches(limit)
+        page = client.batches(page_size, before=cursor)
     if session.as_json:
         output.print_json(page)
-    else:
-        show_counts(page["batches"])
+        return
+    show_counts(page["batches"])
+    if page["next"] is not None:
+        output.warn(f"more: the same command with --cursor {page['next']}")
 
 
 @app.command("show")
-def show(
+def show(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     batch_id: BatchIdArgument,
-    state: Annotated[
-        str | None, typer.Option("--state", help="Only files in this state, such as `rejected`.")
+    status: Annotated[
+        str | None,
+        typer.Option("--status", help="Show only files with this status, such as `rejected`."),
     ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=1000, help="Maximum number of files.")
+    page_size: Annotated[
+        int, typer.Option("--page-size", min=1, max=1000, help="Number of files per page.")
     ] = 200,
-    after: Annotated[
-        int, typer.Option("--after", min=0, help="The value `next` of the previous page.")
+    cursor: Annotated[
+        int, typer.Option("--cursor", min=0, help="Cursor that the previous page printed.")
     ] = 0,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -61,7 +69,7 @@ def show(
     with session.client() as client:
         batch_id = ids.find_batch(client, batch_id)
         batch = client.batch(batch_id)
-        page = client.items(batch_id, state=state, after=after, limit=limit)
+        page = client.items(batch_id, state=status, after=cursor, limit=page_size)
     if session.as_json:
         output.print_json({"batch": batch, **page})
         return
@@ -80,7 +88,7 @@ def show(
     columns = (">seq", "file", "state", "nearest place", "stage", "reason", "detail", "images")
     output.print_table(None, columns, rows)
     if page["next"] is not None:
-        output.warn(f"more: --after {page['next']}")
+        output.warn(f"more: the same command with --cursor {page['next']}")
 
 
 @app.command("retry")
@@ -92,7 +100,7 @@ def retry(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Process failed and canceled files again, each once."""
+    """Process the failed and canceled files of a batch once more."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         batch_id = ids.find_batch(client, batch_id)
@@ -113,7 +121,7 @@ def cancel(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cancel the files that no worker has started; files in progress are finished."""
+    """Cancel the files of a batch that no worker has started; files in progress are finished."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         result = client.cancel(ids.find_batch(client, batch_id))
@@ -137,7 +145,7 @@ def show_counts(batches: list[dict[str, Any]]) -> None:
         ]
         for batch in batches
     ]
-    output.print_table(None, ("id", "source", "created (UTC)", ">files", "where they stand"), rows)
+    output.print_table(None, ("id", "source", "created (UTC)", ">files", "status"), rows)
 
 
 def show_reasons(batch: dict[str, Any], *, how_to_list: bool = False) -> None:
@@ -145,11 +153,13 @@ def show_reasons(batch: dict[str, Any], *, how_to_list: bool = False) -> None:
     if not batch.get("reasons"):
         return
     counts = ", ".join(f"{count} {reason}" for reason, count in batch["reasons"].items())
-    output.print_line(f"not taken: {counts}")
+    output.print_line(f"not ingested: {counts}")
     if how_to_list:
         for state in ("rejected", "failed"):
             if batch[state]:
-                output.print_line(f"list them: pinpoint batches show {batch['id']} --state {state}")
+                output.print_line(
+                    f"list them: pinpoint batches show {batch['id']} --status {state}"
+                )
 
 
 def describe_counts(batch: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`pinpoint bundles`: weights that can replace the descriptor, on the machine of the stack."""
+"""`pinpoint bundles`: weights with their contract, on the machine of the stack."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
     from pinpoint.nets.bundle.bundles import Bundle
+    from pinpoint.nets.bundle.contract import TowerSpec
 
 app = typer.Typer(
-    help="Bundles: weights with their preprocessing and metadata.", no_args_is_help=True
+    help="Manage bundles: weights with their preprocessing and metadata.", no_args_is_help=True
 )
 
-_COLUMNS: Final = ("name", "tower", ">width", "input px", ">MB", "license", "problem", "used")
+_COLUMNS: Final = ("name", "tower", ">dimensions", ">input px", ">MB", "license", "problem", "used")
 
 GEOCLIP: Final = "geoclip"
 """The published bundle that `import` accepts by name; write `./geoclip` for a folder."""
 
 BundleArgument = Annotated[
-    str, typer.Argument(help="Name below PINPOINT_HOME/bundles, or a folder.")
+    str, typer.Argument(help="Name of a bundle in PINPOINT_HOME/bundles, or a folder.")
 ]
 LicenseOption = Annotated[str, typer.Option("--license", help="License of the weights.")]
 TowerArgumentOption = Annotated[
     list[str],
     typer.Option(
         "--tower-arg",
-        help="Argument NAME=VALUE for the tower's library, such as `pad_type=same`; may be "
-        "repeated.",
+        metavar="NAME=VALUE",
+        help="Argument for the library of the tower, such as `pad_type=same`; may be repeated.",
     ),
 ]
 NoteOption = Annotated[
-    str | None, typer.Option("--note", help="Limits of the weights, shown with every answer.")
+    str | None, typer.Option("--note", help="Known limits of the weights, shown with every answer.")
 ]
 
 
@@ -81,7 +82,7 @@ def show(context: typer.Context, name: BundleArgument, as_json: JsonOption = Fal
 
 @app.command("verify")
 def verify(context: typer.Context, name: BundleArgument, as_json: JsonOption = False) -> None:
-    """Check a bundle's digests, load its networks and encode one image with the tower."""
+    """Check the digests of a bundle, load its networks and encode an image with its tower."""
     from pinpoint.nets.bundle.bundles import find_bundle
     from pinpoint.nets.bundle.checkpoint import load_tower
     from pinpoint.nets.embedder.coordinate_lists import load_coordinates
@@ -98,65 +99,72 @@ def verify(context: typer.Context, name: BundleArgument, as_json: JsonOption = F
         output.print_json({**description, "verified": True})
         return
     output.print_line(
-        f"{description['name']}: whole; {description['tower']} gives vectors of "
-        f"{description['width']}"
+        f"{description['name']}: valid; {description['tower']} returns vectors of "
+        f"{description['width']} dimensions"
     )
 
 
 @app.command("import")
-def import_(
+def import_(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     location: Annotated[
-        str, typer.Argument(help="A bundle's folder, a safetensors file, or the word `geoclip`.")
+        str, typer.Argument(help="Folder of a bundle, a safetensors file, or `geoclip`.")
     ],
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the bundle; a folder already has one.")
+        str | None,
+        typer.Option(
+            "--name", help="Name of the new bundle; the folder of a bundle already has a name."
+        ),
     ] = None,
     tower: Annotated[
         str | None,
-        typer.Option("--tower", help="Tower of a file: `open_clip:NAME` or `timm:NAME`."),
+        typer.Option("--tower", help="Tower of a weights file: `open_clip:NAME` or `timm:NAME`."),
     ] = None,
     tower_arguments: TowerArgumentOption = [],  # noqa: B006
     license: LicenseOption = "",
     note: NoteOption = None,
     clip_bundle: Annotated[
-        str | None, typer.Option("--behind", help="For `geoclip`: the bundle of its CLIP tower.")
+        str | None,
+        typer.Option("--clip-bundle", help="For `geoclip`: the bundle of its CLIP tower."),
     ] = None,
     wheel: Annotated[
         Path | None,
-        typer.Option("--from", help="For `geoclip`: its wheel; by default the installed package."),
+        typer.Option(
+            "--wheel", help="For `geoclip`: its wheel file; the default is the installed package."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import a bundle folder or a file of weights into PINPOINT_HOME/bundles."""
+    """Import the folder of a bundle or a weights file into PINPOINT_HOME/bundles."""
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     path = Path(location)
     if tower_arguments and not path.is_file():
         raise BadRequestError(
-            "--tower-arg goes with a file of weights; a bundle has its own arguments"
+            "--tower-arg needs a weights file; the folder of a bundle has its own arguments"
         )
     if location == GEOCLIP:
         bundle = _import_geoclip(name or GEOCLIP, clip_bundle, wheel, settings)
     elif path.is_dir():
         bundle = _import_folder(path, name, settings)
     elif not path.is_file():
-        raise BadRequestError(f"nothing at {path}: give a bundle's folder or a safetensors file")
-    elif tower is None or name is None:
-        raise BadRequestError("a file of weights needs --tower, --name and --license")
-    else:
-        bundle = _write_bundle(
-            name, tower, None, tower_arguments, license, note, settings, weights=path
+        raise BadRequestError(
+            f"{path} does not exist: give the folder of a bundle or a safetensors file"
         )
+    elif tower is None or name is None:
+        raise BadRequestError("a weights file needs --tower, --name and --license")
+    else:
+        spec = _parse_tower(tower, None, tower_arguments)
+        bundle = _write_bundle(name, spec, settings, license=license, note=note, weights=path)
     _print_bundle(session, bundle, settings)
 
 
 @app.command("pull")
-def pull(
+def pull(  # noqa: PLR0913 - options of a command
     context: typer.Context,
-    tower: Annotated[str, typer.Argument(help="`open_clip:NAME` or `timm:NAME`.")],
-    tag: Annotated[str, typer.Option("--tag", help="Tag of the published weights of that tower.")],
-    name: Annotated[str, typer.Option("--name", help="Name of the bundle.")],
+    tower: Annotated[str, typer.Argument(help="Tower: `open_clip:NAME` or `timm:NAME`.")],
+    tag: Annotated[str, typer.Option("--tag", help="Tag of the published weights of the tower.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the new bundle.")],
     license: LicenseOption,
     tower_arguments: TowerArgumentOption = [],  # noqa: B006
     note: NoteOption = None,
@@ -165,30 +173,34 @@ def pull(
     """Download published weights with the library of their tower and store them as a bundle."""
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    bundle = _write_bundle(name, tower, tag, tower_arguments, license, note, settings)
+    spec = _parse_tower(tower, tag, tower_arguments)
+    bundle = _write_bundle(name, spec, settings, license=license, note=note)
     _print_bundle(session, bundle, settings)
+
+
+def _parse_tower(tower: str, tag: str | None, arguments: list[str]) -> TowerSpec:
+    from pinpoint.nets.bundle.contract import TowerSpec, parse_arguments
+
+    spec = TowerSpec.parse(tower, pretrained=tag)
+    return replace(spec, arguments=parse_arguments(arguments))
 
 
 def _write_bundle(
     name: str,
-    tower: str,
-    tag: str | None,
-    arguments: list[str],
-    license: str,
-    note: str | None,
+    tower: TowerSpec,
     settings: Settings,
     *,
+    license: str,
+    note: str | None,
     weights: Path | None = None,
 ) -> Bundle:
     from pinpoint.nets.bundle.bundles import read_bundle
     from pinpoint.nets.bundle.checkpoint import write_bundle
-    from pinpoint.nets.bundle.contract import TowerSpec, parse_arguments
 
-    spec = TowerSpec.parse(tower, pretrained=tag)
     folder = write_bundle(
         _bundle_folder(name, settings),
         name=name,
-        tower=replace(spec, arguments=parse_arguments(arguments)),
+        tower=tower,
         license=license,
         weights=weights,
         note=note,
@@ -206,7 +218,7 @@ def _import_geoclip(
         raise BadRequestError(
             "GeoCLIP needs its CLIP tower: `pinpoint bundles pull "
             "open_clip:ViT-L-14-quickgelu --tag openai --name clip --license MIT`, then `pinpoint "
-            "bundles import geoclip --behind clip`"
+            "bundles import geoclip --clip-bundle clip`"
         )
     tower = find_bundle(clip_bundle, settings.places.home)
     return read_bundle(
@@ -228,7 +240,7 @@ def _bundle_folder(name: str, settings: Settings) -> Path:
     from pinpoint.nets.bundle.contract import DESCRIPTOR_NAME
 
     if name == DESCRIPTOR_NAME or Path(name).name != name or name.startswith("."):
-        raise BadRequestError(f"a bundle cannot be called {name!r} here")
+        raise BadRequestError(f"a bundle cannot be called {name!r}")
     return settings.places.home / BUNDLES_FOLDER / name
 
 
@@ -294,7 +306,7 @@ def _print_bundle(session: Session, bundle: Bundle, settings: Settings) -> None:
         f"bundle {description['name']}: {description['tower']}, {description['weights_mb']:g} MB"
     )
     output.print_line(
-        "use it from the first ingest on: export "
+        "for a new index: export "
         f"PINPOINT_BUNDLE={description['name']}; pinpoint up; "
-        f"where there are images already: pinpoint bundles use {description['name']}"
+        f"for an existing index: pinpoint bundles activate {description['name']}"
     )

@@ -1,4 +1,4 @@
-"""`pinpoint bundles use` and `forget`: change the bundle of a gallery while it serves."""
+"""`pinpoint bundles activate` and `delete-vectors`: change the bundle of a serving gallery."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ if TYPE_CHECKING:
     from pinpoint.model_switch import SwitchReport
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Register these commands."""
-    app.command("use")(use)
-    app.command("forget")(forget)
+app = typer.Typer()
 
 
-def use(
+@app.command()
+def activate(
     context: typer.Context,
     name: BundleArgument,
-    accept_missing: Annotated[
+    allow_missing: Annotated[
         int,
         typer.Option(
-            "--accept-missing", min=0, help="Number of unreadable images that searches may lose."
+            "--allow-missing",
+            min=0,
+            help="Maximum number of unreadable images that searches may lose.",
         ),
     ] = 0,
     images_per_second: Annotated[
         float | None,
-        typer.Option("--images-per-second", min=0.01, help="Maximum encoding rate."),
+        typer.Option(
+            "--images-per-second", min=0.01, help="Maximum encoding rate in images per second."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,18 +49,21 @@ def use(
     session = Session.of(context, as_json=as_json)
     resumption = [
         "pinpoint: interrupted; the serving index is unchanged and encoded vectors are kept. "
-        f"Continue with: pinpoint bundles use {name}"
+        f"Continue with: pinpoint bundles activate {name}"
     ]
     with session.services() as services, explain_interrupt(lambda: resumption):
-        report = _switch_bundle(services, name, accept_missing, images_per_second)
+        report = _switch_bundle(services, name, allow_missing, images_per_second)
     if session.as_json:
         output.print_json(report)
     else:
         _print_report(report, name)
 
 
-def forget(context: typer.Context, name: BundleArgument, as_json: JsonOption = False) -> None:
-    """Delete a bundle's vectors from PostgreSQL; the index must use another bundle."""
+@app.command("delete-vectors")
+def delete_vectors(
+    context: typer.Context, name: BundleArgument, as_json: JsonOption = False
+) -> None:
+    """Delete the vectors of a bundle from PostgreSQL; the index must use another bundle."""
     from pinpoint.bootstrap import EncoderHandle
 
     session = Session.of(context, as_json=as_json)
@@ -68,7 +73,7 @@ def forget(context: typer.Context, name: BundleArgument, as_json: JsonOption = F
         if info.contract in (None, contract.digest):
             raise ConflictError(
                 f"the index holds the vectors of {name}, or its contents are unknown "
-                f"({info.loading or 'it is ready'}); switch with `pinpoint bundles use` first"
+                f"({info.loading or 'it is ready'}); switch with `pinpoint bundles activate` first"
             )
         if services.backlog is None:
             raise ConfigurationError(
@@ -82,7 +87,7 @@ def forget(context: typer.Context, name: BundleArgument, as_json: JsonOption = F
 
 
 def _switch_bundle(
-    services: Services, name: str, accept_missing: int, images_per_s: float | None
+    services: Services, name: str, allow_missing: int, images_per_s: float | None
 ) -> SwitchReport:
     from pinpoint.bootstrap import EncoderHandle
     from pinpoint.model_switch import ModelSwitch
@@ -118,19 +123,19 @@ def _switch_bundle(
         def build(while_waiting: Callable[[], None]) -> None:
             rebuild_index(services, contract=encoder.contract.digest, while_waiting=while_waiting)
 
-        return switching.use(build, accept_missing=accept_missing)
+        return switching.use(build, accept_missing=allow_missing)
 
 
 def _print_report(report: SwitchReport, name: str) -> None:
     num_unreachable = sum(report.unreachable.values())
     rows = [
         ("images", report.live),
-        ("had their vectors", report.already),
+        ("already encoded", report.already),
         ("encoded now", report.reembedded),
         ("unreachable", num_unreachable),
         *((f"  {reason}", images) for reason, images in report.unreachable.items()),
-        ("left for reconcile", report.drift.total),
+        ("left for reconciliation", report.drift.total),
     ]
     output.print_table(None, ("status", ">images"), rows)
-    output.print_line(f"bundle {report.bundle} serves, index build {report.build}")
+    output.print_line(f"bundle {report.bundle} is active, index build {report.build}")
     output.print_line(f"to use it for a new index: pinpoint config set bundle {name}")

@@ -13,12 +13,16 @@ from pinpoint.cli.session import JsonOption, Session
 from pinpoint.settings import ServiceSettings, Settings
 
 app = typer.Typer(
-    help="Settings: the environment overrides the file of the home, which overrides the defaults.",
+    help="Show and change settings. The environment overrides the settings file, which overrides "
+    "the defaults.",
     no_args_is_help=True,
 )
 
 SettingArgument = Annotated[
-    str, typer.Argument(help="Name such as `api_port` or `PINPOINT_API_PORT`; see `list`.")
+    str,
+    typer.Argument(
+        help="Name of the setting, such as `api_port` or `PINPOINT_API_PORT`; see `list`."
+    ),
 ]
 _NOT_SETTINGS = {"PINPOINT_HOME", "PINPOINT_SERVER", "PINPOINT_KEY", "PINPOINT_ORG"}
 
@@ -27,7 +31,7 @@ _NOT_SETTINGS = {"PINPOINT_HOME", "PINPOINT_SERVER", "PINPOINT_KEY", "PINPOINT_O
 def list_settings(
     context: typer.Context,
     include_defaults: Annotated[
-        bool, typer.Option("--all", help="Include settings at their defaults.")
+        bool, typer.Option("--all", help="Include settings that have their default.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,10 +48,10 @@ def list_settings(
             (entry.setting.name, settings_file.mask_value(entry.setting, entry.value), entry.origin)
             for entry in selected
         ]
-        output.print_table(None, ("setting", "value", "from"), rows)
+        output.print_table(None, ("setting", "value", "origin"), rows)
     else:
         output.print_line(
-            "all settings have their defaults; `pinpoint config list --all` shows them"
+            "all settings have their defaults; `pinpoint config list --all` lists them"
         )
     output.print_line(f"file: {path}{'' if path.exists() else ' (does not exist yet)'}")
     for name in settings_file.list_unknown_variables(set(os.environ) - _NOT_SETTINGS):
@@ -56,7 +60,7 @@ def list_settings(
 
 @app.command("get")
 def get(context: typer.Context, name: SettingArgument, as_json: JsonOption = False) -> None:
-    """Print the value of a setting, even a secret one; an empty line if it is not set."""
+    """Print the value of a setting, also of a secret; an empty line means that it is not set."""
     session, setting = Session.of(context, as_json=as_json), settings_file.find_setting(name)
     values = settings_file.list_values(Settings.from_environment())
     entry = next(candidate for candidate in values if candidate.setting == setting)
@@ -70,10 +74,10 @@ def get(context: typer.Context, name: SettingArgument, as_json: JsonOption = Fal
 def set_setting(
     context: typer.Context,
     name: SettingArgument,
-    value: Annotated[str, typer.Argument(help="The new value.")],
+    value: Annotated[str, typer.Argument(help="New value.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Write a setting to the file of the home (mode 0600)."""
+    """Write a setting to the settings file, which only its owner can read (mode 0600)."""
     session, setting = Session.of(context, as_json=as_json), settings_file.find_setting(name)
     home = ServiceSettings().home
     parsed_value = settings_file.set_value(home, setting, value)
@@ -93,7 +97,7 @@ def set_setting(
 
 @app.command("unset")
 def unset(context: typer.Context, name: SettingArgument, as_json: JsonOption = False) -> None:
-    """Remove a setting from the file of the home, which restores its default."""
+    """Remove a setting from the settings file, which restores its default."""
     session, setting = Session.of(context, as_json=as_json), settings_file.find_setting(name)
     home = ServiceSettings().home
     removed = settings_file.unset_value(home, setting)
@@ -107,7 +111,7 @@ def unset(context: typer.Context, name: SettingArgument, as_json: JsonOption = F
 
 @app.command("path")
 def show_path(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Print the path of the settings file, even if it does not exist."""
+    """Print the path of the settings file, also if the file does not exist."""
     session, path = (
         Session.of(context, as_json=as_json),
         settings_file.settings_path(ServiceSettings().home),

@@ -11,17 +11,16 @@ import hashlib
 import json
 import shlex
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pinpoint.cli import demo_report, output
 from pinpoint.cli.demo_report import BUNDLE, LOST_STATES, NEW_STATES
 from pinpoint.client import Client
+from pinpoint.client.transport import Json
 from pinpoint.homes import demo_home
 from pinpoint.settings import ServiceSettings, Settings
 from pinpoint.stack.supervisor import lifecycle
 from pinpoint.synthetic.dataset import Planet, QueryPhoto, make_planet
-
-Json = dict[str, Any]
 
 LICENSE: Final = "CC0-1.0"
 ATTRIBUTION: Final = "synthetic planet of pinpoint.synthetic, seed {seed}"
@@ -89,7 +88,7 @@ def demo_settings(home: Path | None = None) -> Settings:
         home: Home of the demo; by default `.pinpoint-demo` next to the home of real photos.
 
     Raises:
-        Misconfigured: A setting has no usable value.
+        ConfigurationError: A setting has no usable value.
     """
     settings = Settings.from_environment(home or demo_home(ServiceSettings().home))
     settings.places = ServiceSettings(
@@ -116,7 +115,7 @@ def _with_bundle(settings: Settings) -> Settings:
 
 
 def _draw_planet(folder: Path, preset: str, seed: int) -> Planet:
-    bar, task = output.open_progress_bar(f"drawing planet {seed}")
+    bar, task = output.open_progress_bar(f"creating planet {seed}")
     with bar:
         return make_planet(
             folder,

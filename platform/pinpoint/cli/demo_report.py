@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pinpoint.cli import output
+from pinpoint.client.transport import Json
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.geo.gazetteer import City
 from pinpoint.records import Point
 from pinpoint.synthetic.cities import nearest_city
 from pinpoint.synthetic.dataset import QueryPhoto
 
-Json = dict[str, Any]
-
 BUNDLE: Final = "world-tiny"
-PLANET_NOTE: Final = (
-    "The planet is synthetic: drawn scenes at the coordinates of real cities. The figures show "
-    "that the chain works, not how well real photos are located."
+DEMO_NOTE: Final = (
+    "The planet is synthetic: generated scenes at the coordinates of real cities. The figures show "
+    "that the pipeline works, not how well real photos are located."
 )
 NEW_STATES: Final = ("indexed", "updated")
 LOST_STATES: Final = ("rejected", "failed")
-COLUMNS: Final = (
+REPORT_COLUMNS: Final = (
     ">photo",
     "kind",
     "taken near",
@@ -30,12 +29,12 @@ COLUMNS: Final = (
     ">error km",
     ">radius km",
     ">P(25 km)",
-    "truth",
+    "true position",
     ">ms",
     ">cited",
     "ids",
 )
-UNCALIBRATED: Final = "uncalibrated"
+UNCALIBRATED_LABEL: Final = "uncalibrated"
 _RADIUS_SHARE: Final = "90%"
 _NEAR_KM: Final = "25"
 _ID_DIGITS: Final = 8
@@ -57,7 +56,7 @@ def summarize_demo(
     within_1_km, within_25_km = (
         sum(error_km <= limit_km for error_km in errors_km) for limit_km in (1.0, 25.0)
     )
-    notes = [PLANET_NOTE]
+    notes = [DEMO_NOTE]
     if answers:
         notes += [answers[0]["bundle"]["note"], answers[0]["calibration_note"]]
     return {
@@ -114,20 +113,21 @@ def show_demo(report: Json) -> None:
     """Print the table, an explanation of its columns, and commands to run next."""
     photos, summary = report["photos"], report["summary"]
     rows = [to_table_row(number, photo) for number, photo in enumerate(photos, start=1)]
-    output.print_table(None, COLUMNS, rows)
+    output.print_table(None, REPORT_COLUMNS, rows)
     calibrated = any(photo["probability_within_km"] for photo in photos)
     weight_name = "probability" if calibrated else "ranker's mass"
     output.print_line(
         f"radius: of the disc around the answer with {_RADIUS_SHARE} of the {weight_name}; "
-        "truth: whether the true position is inside that disc"
+        "true position: whether it is inside that disc"
     )
     output.print_line(
-        f"P({_NEAR_KM} km): probability of a place within {_NEAR_KM} km of the answer, "
-        f"{UNCALIBRATED} if the bundle has no calibration"
+        f"P({_NEAR_KM} km): probability that the true position is within {_NEAR_KM} km of the "
+        "answer, "
+        f"{UNCALIBRATED_LABEL} if the bundle has no calibration"
     )
     if any(photo["answer"] and photo["abstained"] for photo in photos):
         output.print_line(
-            "a guess: the answer is withheld for lack of evidence; only a point is given"
+            "a guess: the evidence is too weak for an answer, so only the best point is given"
         )
     output.print_line(
         f"ids: the first {_ID_DIGITS} digits of the cited image ids; --json prints full ids"
@@ -137,18 +137,19 @@ def show_demo(report: Json) -> None:
         sum(counts[name] for counts in report["ingest"] for name in names)
         for names in (NEW_STATES, ("duplicate",), LOST_STATES)
     )
-    output.print_line(f"ingested: {new} new, {duplicates} known, {lost} rejected or failed")
+    output.print_line(f"ingested: {new} new, {duplicates} duplicates, {lost} rejected or failed")
     output.print_line(
         f"located within 1 km: {summary['within_1_km']} of {summary['photos']},"
         f" within 25 km: {summary['within_25_km']},"
-        f" truth inside the radius: {summary['inside_radius']}"
+        f" true position inside the radius: {summary['inside_radius']}"
     )
     for note in report["notes"]:
         output.print_line(note)
     output.print_line(f"map: {report['map']}")
     output.print_line("")
     output.print_line(
-        f"go on at {report['server']} (all routes: {report['server']}/openapi.json); try:"
+        f"the API is at {report['server']}, its routes at {report['server']}/openapi.json; "
+        "next steps:"
     )
     for command in report["try"]:
         output.print_line(f"  {command}")
@@ -165,7 +166,7 @@ def to_table_row(number: int, line: Json) -> tuple[str, ...]:
     answer, error_km = line["answer"], line["error_km"]
     guess = ", a guess" if answer and line["abstained"] else ""
     radius_km, probabilities = line["radius_km"].get(_RADIUS_SHARE), line["probability_within_km"]
-    probability = f"{probabilities[_NEAR_KM]:.0%}" if probabilities else UNCALIBRATED
+    probability = f"{probabilities[_NEAR_KM]:.0%}" if probabilities else UNCALIBRATED_LABEL
     cited = line["cited"]
     ids = [
         " ".join(

@@ -36,8 +36,8 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
         )
         for arm, metrics in report["arms"].items()
     ]
-    columns = ("arm", ">answered", *(f">@{km} km" for km in thresholds), ">median km")
-    output.print_table(f"per cent of {counts['read']} photos read", columns, rows)
+    columns = ("arm", ">answered", *(f">within {km} km, %" for km in thresholds), ">median km")
+    output.print_table(f"{counts['read']} photos read", columns, rows)
     output.print_line(report["convention"]["words"])
     for note in report["notes"]:
         output.print_line(note)

@@ -17,8 +17,8 @@ _RUN: Final = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "": (
         "pinpoint up",
-        "pinpoint ingest ~/Pictures/trips --source trips --kind photo --wait",
-        "pinpoint locate ~/Pictures/where-was-this.jpg",
+        "pinpoint ingest ~/photos/trips --source trips --source-kind photo --wait",
+        "pinpoint locate ~/photos/where-was-this.jpg",
     ),
     "up": ("pinpoint up", "pinpoint --home /srv/pinpoint up"),
     "down": ("pinpoint down",),
@@ -39,21 +39,23 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "config unset": ("pinpoint config unset api_port",),
     "config path": ("pinpoint config path",),
     "ingest": (
-        "pinpoint ingest ~/Pictures/trips --source trips --kind photo --wait",
+        "pinpoint ingest ~/photos/trips --source trips --source-kind photo --wait",
         "pinpoint ingest ~/street --source walk --manifest positions.csv",
         "pinpoint --server https://pinpoint.example.org --key KEY ingest photos --source trips",
     ),
-    "inspect": ("pinpoint inspect ~/Pictures/trips", "pinpoint inspect photo.jpg --json"),
+    "validate": ("pinpoint validate ~/photos/trips", "pinpoint validate photo.jpg --json"),
     "locate": (
         "pinpoint locate photo.jpg",
-        "pinpoint locate photo.jpg --near 48.85,2.35,20000 --explain",
-        "pinpoint locate *.jpg --source trips --json",
+        "pinpoint locate photo.jpg --center 48.85,2.35 --radius 20000 --explain",
+        "pinpoint locate photo.jpg --bbox 2.2,48.8,2.5,48.9 --datetime 2024-01-01/..",
+        "pinpoint locate *.jpg --in-source trips --json",
     ),
     "similar": (
-        "pinpoint similar photo.jpg --limit 5",
+        "pinpoint similar photo.jpg --max-groups 5",
         f"pinpoint similar --image {_IMAGE}",
     ),
     "evaluate": (
+        "pinpoint evaluate synthetic --images planet --concurrency 2",
         "pinpoint evaluate custom --images test-photos --labels test-photos/labels.csv "
         "--out runs/test",
     ),
@@ -66,8 +68,8 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "orgs create": ("pinpoint orgs create acme",),
     "orgs list": ("pinpoint orgs list",),
-    "orgs revoke": ("pinpoint orgs revoke acme",),
-    "orgs erase": ("pinpoint orgs erase acme",),
+    "orgs disable": ("pinpoint orgs disable acme",),
+    "orgs delete": ("pinpoint orgs delete acme",),
     "keys create": (
         "pinpoint keys create laptop --scope locate --scope read",
         "pinpoint --org acme keys create uploader --scope ingest",
@@ -75,28 +77,28 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "keys list": ("pinpoint keys list",),
     "keys revoke": (f"pinpoint keys revoke {_KEY}",),
     "sources add": (
-        'pinpoint sources add trips --kind photo --license "CC BY 4.0" --attribution "me"',
+        'pinpoint sources add trips --source-kind photo --license "CC BY 4.0" --attribution "me"',
     ),
     "sources list": ("pinpoint sources list",),
-    "sources erase": ("pinpoint sources erase trips",),
+    "sources delete": ("pinpoint sources delete trips",),
     "sources roots": ("pinpoint sources roots trips",),
     "sources move-root": ("pinpoint sources move-root trips main /mnt/photos/trips",),
     "sources missing": ("pinpoint sources missing trips",),
-    "batches list": ("pinpoint batches list --limit 5",),
+    "batches list": ("pinpoint batches list --page-size 5",),
     "batches show": (
         f"pinpoint batches show {_BATCH}",
-        f"pinpoint batches show {_BATCH} --state rejected",
+        f"pinpoint batches show {_BATCH} --status rejected",
     ),
     "batches retry": (f"pinpoint batches retry {_BATCH}",),
     "batches cancel": (f"pinpoint batches cancel {_BATCH}",),
     "batches wait": (f"pinpoint batches wait {_BATCH}",),
     "images show": (f"pinpoint images show {_IMAGE}",),
-    "images fix": (
-        f"pinpoint images fix {_IMAGE} --lat 48.8584 --lon 2.2945",
-        f"pinpoint images fix {_IMAGE} --captured-at 2024-05-01T14:30:00+02:00",
+    "images update": (
+        f"pinpoint images update {_IMAGE} --lat 48.8584 --lon 2.2945",
+        f"pinpoint images update {_IMAGE} --captured-at 2024-05-01T14:30:00+02:00",
     ),
     "images delete": (f"pinpoint images delete {_IMAGE}",),
-    "images list": ("pinpoint images list --source trips --state failed",),
+    "images list": ("pinpoint images list --in-source trips --state failed",),
     "index info": ("pinpoint index info",),
     "index rebuild": ("pinpoint index rebuild", "pinpoint index rebuild --no-wait"),
     "index reconcile": ("pinpoint index reconcile --dry-run", "pinpoint index reconcile"),
@@ -112,19 +114,19 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint bundles pull open_clip:ViT-B-32 --tag laion2b_s34b_b79k --name clip "
         "--license MIT",
     ),
-    "bundles use": (
-        "pinpoint bundles use mobilenet",
-        "pinpoint bundles use mobilenet --images-per-second 20",
+    "bundles activate": (
+        "pinpoint bundles activate mobilenet",
+        "pinpoint bundles activate mobilenet --images-per-second 20",
     ),
-    "bundles forget": ("pinpoint bundles forget mobilenet",),
+    "bundles delete-vectors": ("pinpoint bundles delete-vectors mobilenet",),
     "train embedder": (
         "pinpoint train embedder --config run.toml --out runs/ours",
-        "pinpoint train embedder --config run.toml --job",
+        "pinpoint train embedder --config run.toml --background",
     ),
     "train reranker": ("pinpoint train reranker --config reranker.toml --out runs/reranker",),
     "train status": ("pinpoint train status", f"pinpoint train status {_RUN}"),
     "train resume": (f"pinpoint train resume {_RUN}",),
-    "world make": ("pinpoint world make planet --preset tiny --seed 7",),
+    "synthetic create": ("pinpoint synthetic create planet --preset tiny --seed 7",),
 }
 """Keys are commands without `pinpoint`; the empty name is the program itself."""
 _PER_GROUP: Final = 3
@@ -149,7 +151,10 @@ def _add_below(app: typer.Typer, path: str) -> None:
             command.epilog = format_examples(lines)
     for group in app.registered_groups:
         below = group.typer_instance
-        if below is None or not isinstance(group.name, str):
+        if below is None:
+            continue
+        if not isinstance(group.name, str):
+            _add_below(below, path)  # its commands belong to this level
             continue
         prefix = f"{path}{group.name} "
         lines = tuple(EXAMPLES[name][0] for name in EXAMPLES if name.startswith(prefix))[

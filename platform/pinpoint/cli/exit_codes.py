@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 from pinpoint import errors
 
-USAGE: Final = 2
-"""Invalid command line; the code that typer uses."""
 FAILED_ITEMS: Final = 1
-"""The command worked, but some of its files or photos failed."""
-INTERNAL: Final = 70
+"""The command ran, but some of its files or photos failed. `sysexits.h` has no such code; 1 is the
+conventional code of a partial failure."""
+USAGE: Final = 2
+"""Invalid command line. typer ends with 2, not with `EX_USAGE` (64)."""
+STACK_NOT_UP: Final = 3
+"""`pinpoint status` found that the stack is not up, as `systemctl status` does."""
+INTERNAL: Final = os.EX_SOFTWARE
 INTERRUPTED: Final = 130
-"""Ctrl-C, as in shells: 128 plus the number of the signal."""
+"""Ctrl-C. Shells use 128 plus the number of the signal."""
 
 EXIT_CODES: Final[dict[type[errors.PinpointError], int]] = {
     errors.PinpointError: INTERNAL,
-    errors.BadRequestError: 64,
-    errors.BadPhotoError: 65,
-    errors.BadManifestError: 65,
-    errors.TooLargeError: 65,
-    errors.UnauthenticatedError: 77,
-    errors.ForbiddenError: 77,
-    errors.NotFoundError: 66,
-    errors.ConflictError: 73,
-    errors.UnavailableError: 69,
-    errors.DatabaseUnavailableError: 69,
-    errors.IndexUnavailableError: 69,
-    errors.BrokerUnavailableError: 69,
-    errors.BadBundleError: 78,
-    errors.ModelMismatchError: 78,
-    errors.ConfigurationError: 78,
-    errors.StackError: 75,
+    errors.BadRequestError: os.EX_USAGE,
+    errors.BadPhotoError: os.EX_DATAERR,
+    errors.BadManifestError: os.EX_DATAERR,
+    errors.TooLargeError: os.EX_DATAERR,
+    errors.UnauthenticatedError: os.EX_NOPERM,
+    errors.ForbiddenError: os.EX_NOPERM,
+    errors.NotFoundError: os.EX_NOINPUT,
+    errors.ConflictError: os.EX_CANTCREAT,
+    errors.UnavailableError: os.EX_UNAVAILABLE,
+    errors.DatabaseUnavailableError: os.EX_UNAVAILABLE,
+    errors.IndexUnavailableError: os.EX_UNAVAILABLE,
+    errors.BrokerUnavailableError: os.EX_UNAVAILABLE,
+    errors.BadBundleError: os.EX_CONFIG,
+    errors.ModelMismatchError: os.EX_CONFIG,
+    errors.ConfigurationError: os.EX_CONFIG,
+    errors.StackError: os.EX_TEMPFAIL,
 }
 """Exit code by exact class."""

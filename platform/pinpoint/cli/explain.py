@@ -23,7 +23,7 @@ def show_explanation(answer: dict[str, Any]) -> None:
     if not candidates:
         return
     reranked = answer["null_score"] is not None
-    columns = [">rank", ">was", ">moved", ">mass", ">support", "kind", "file", "source"]
+    columns = [">rank", ">retrieval rank", ">change", ">mass", ">support", "kind", "file", "source"]
     columns += ["nearest place", "image"]
     columns += [">score", ">refined by"] if reranked else []
     rows = [
@@ -46,7 +46,7 @@ def show_explanation(answer: dict[str, Any]) -> None:
         )
         for rank, candidate in enumerate(candidates)
     ]
-    output.print_table(f"ranked by {answer['ranker']}, before by retrieval", columns, rows)
+    output.print_table(f"candidates in the order of the ranker `{answer['ranker']}`", columns, rows)
     if reranked:
         output.print_line(f"score of no match: {answer['null_score']:.2f}")
         _show_attention(candidates)

@@ -20,8 +20,8 @@ def find_image(client: Client, text: str) -> str:
     """Complete the id of an image from its first digits; other text is returned unchanged.
 
     Raises:
-        NotFound: No image of the caller's organization has such an id.
-        BadRequest: Several images have such an id, or the prefix is too short.
+        NotFoundError: No image of the caller's organization has such an id.
+        BadRequestError: Several images have such an id, or the prefix is too short.
     """
     if not _is_prefix(text):
         return text
@@ -42,7 +42,7 @@ def find_source(client: Client, text: str) -> str:
     """Complete the id of a source from its first digits; a name is returned unchanged.
 
     Raises:
-        BadRequest: Several ids start with these digits.
+        BadRequestError: Several ids start with these digits.
     """
     if not _HEX.fullmatch(text) or not MIN_PREFIX_DIGITS <= len(_hex_digits(text)) < _ID_DIGITS:
         return text
@@ -66,7 +66,7 @@ def _is_prefix(text: str) -> bool:
     """Whether the text is the first digits of an id, but not a complete id.
 
     Raises:
-        BadRequest: The text has too few digits.
+        BadRequestError: The text has too few digits.
     """
     if not _HEX.fullmatch(text) or len(_hex_digits(text)) >= _ID_DIGITS:
         return False
@@ -85,8 +85,8 @@ def _single_match(noun: str, text: str, matches: Sequence[tuple[str, str]]) -> s
     """Return the only id that matches.
 
     Raises:
-        NotFound: No id matches.
-        BadRequest: Several ids match.
+        NotFoundError: No id matches.
+        BadRequestError: Several ids match.
     """
     if not matches:
         raise NotFoundError(f"no {noun} {text}")

@@ -1,4 +1,4 @@
-"""`pinpoint images`: show, correct and delete images of the gallery."""
+"""`pinpoint images`: list, show, update and delete images of the gallery."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from urllib.parse import parse_qs, urlsplit
 import typer
 
 from pinpoint.cli import ids, output
+from pinpoint.cli.filter_options import SourceFilterOption, SourceKindFilterOption
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import MANUAL_FIELDS
 
-app = typer.Typer(help="Images of the gallery.", no_args_is_help=True)
+app = typer.Typer(help="List, show, update and delete images of the gallery.", no_args_is_help=True)
 
 ImageIdArgument = Annotated[
     str, typer.Argument(help="Id of the image, or at least its first six hex digits.")
@@ -20,25 +21,27 @@ ImageIdArgument = Annotated[
 
 
 @app.command("list")
-def list_images(
+def list_images(  # noqa: PLR0913 - options of a command
     context: typer.Context,
-    source: Annotated[
-        list[str], typer.Option("--source", help="Only this source; may be repeated.")
-    ] = [],  # noqa: B006
-    source_kind: Annotated[
-        list[str],
-        typer.Option("--source-kind", help="Only `photo` or `street` sources; may be repeated."),
-    ] = [],  # noqa: B006
+    in_source: SourceFilterOption = [],  # noqa: B006
+    source_kind: SourceKindFilterOption = [],  # noqa: B006
     file_name: Annotated[
         str | None,
-        typer.Option("--file-name", help="Only this file name; quote the wildcards `*` and `?`."),
+        typer.Option(
+            "--file-name",
+            help="Show only images with this file name; quote the wildcards `*` and `?`.",
+        ),
     ] = None,
     state: Annotated[
         list[str],
-        typer.Option("--state", help="Only `pending`, `indexed` or `failed`; may be repeated."),
+        typer.Option(
+            "--state",
+            help="Show only images in this state: `pending`, `indexed` or `failed`; may be "
+            "repeated.",
+        ),
     ] = [],  # noqa: B006
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=1000, help="Maximum number of images.")
+    page_size: Annotated[
+        int, typer.Option("--page-size", min=1, max=1000, help="Number of images per page.")
     ] = 50,
     cursor: Annotated[
         str | None, typer.Option("--cursor", help="Cursor that the previous page printed.")
@@ -48,20 +51,24 @@ def list_images(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List images by source, file name and id."""
+    """List images, ordered by source, file name and id."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         page = client.images(
-            source=[ids.find_source(client, name) for name in source],
+            source=[ids.find_source(client, name) for name in in_source],
             source_kind=source_kind,
             file_name=file_name,
             state=state,
-            limit=limit,
+            limit=page_size,
             cursor=cursor,
         )
     if session.as_json:
         output.print_json(page)
-        return
+    else:
+        _print_page(page)
+
+
+def _print_page(page: dict[str, Any]) -> None:
     rows = [
         (
             image["file_name"],
@@ -74,7 +81,7 @@ def list_images(
         )
         for image in page["images"]
     ]
-    columns = ("file", "source", "nearest place", "lat, lon (°)", "taken (UTC)", "state", "id")
+    columns = ("file", "source", "nearest place", "lat, lon (°)", "captured (UTC)", "state", "id")
     output.print_table(None, columns, rows)
     if page["next"] is not None:
         (next_cursor,) = parse_qs(urlsplit(page["next"]).query)["cursor"]
@@ -97,25 +104,29 @@ def show(
     _print_image(session, image)
 
 
-@app.command("fix")
-def fix(
+@app.command("update")
+def update(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     image_id: ImageIdArgument,
     lat: Annotated[
-        float | None, typer.Option("--lat", help="Latitude in degrees; with --lon.")
+        float | None, typer.Option("--lat", help="Latitude in degrees; needs --lon.")
     ] = None,
     lon: Annotated[
-        float | None, typer.Option("--lon", help="Longitude in degrees; with --lat.")
+        float | None, typer.Option("--lon", help="Longitude in degrees; needs --lat.")
     ] = None,
     captured_at: Annotated[
-        str | None, typer.Option("--captured-at", help="ISO 8601 with offset: 2026-05-01T12:00Z.")
+        str | None,
+        typer.Option(
+            "--captured-at",
+            help="Capture time in ISO 8601 with an offset, such as 2026-05-01T12:00Z.",
+        ),
     ] = None,
     heading_deg: Annotated[
-        float | None, typer.Option("--heading-deg", help="Compass direction, 0 to 360.")
+        float | None, typer.Option("--heading-deg", help="Compass direction in degrees, 0 to 360.")
     ] = None,
-    creator: Annotated[str | None, typer.Option("--creator", help="Photographer.")] = None,
+    creator: Annotated[str | None, typer.Option("--creator", help="Creator of the image.")] = None,
     sequence: Annotated[
-        str | None, typer.Option("--sequence", help="Sequence of the image.")
+        str | None, typer.Option("--sequence", help="Name of the sequence of the image.")
     ] = None,
     license: Annotated[str | None, typer.Option("--license", help="License of the image.")] = None,
     clear: Annotated[
@@ -131,7 +142,7 @@ def fix(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Set or clear metadata of an image manually; other fields do not change."""
+    """Set or clear metadata of an image by hand; other fields do not change."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     fields = {
         "lat": lat,
@@ -142,19 +153,29 @@ def fix(
         "sequence": sequence,
         "license": license,
     }
-    changes: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
-    unknown = sorted(set(clear or ()) - set(MANUAL_FIELDS))
+    changes = _collect_changes(fields, clear or [])
+    with session.client() as client:
+        image = client.fix(ids.find_image(client, image_id), **changes)
+    _print_image(session, image)
+
+
+def _collect_changes(fields: dict[str, Any], cleared: list[str]) -> dict[str, Any]:
+    """Return the given fields and the fields to clear.
+
+    Raises:
+        BadRequestError: A field to clear is unknown, or there are no changes.
+    """
+    changes = {name: value for name, value in fields.items() if value is not None}
+    unknown = sorted(set(cleared) - set(MANUAL_FIELDS))
     if unknown:
         raise BadRequestError(
             f"--clear must be one of {', '.join(MANUAL_FIELDS)}, not {unknown[0]!r}"
         )
-    if clear:
-        changes["clear"] = list(dict.fromkeys(clear))
+    if cleared:
+        changes["clear"] = list(dict.fromkeys(cleared))
     if not changes:
         raise BadRequestError("no changes given; use at least one of the options")
-    with session.client() as client:
-        image = client.fix(ids.find_image(client, image_id), **changes)
-    _print_image(session, image)
+    return changes
 
 
 @app.command("delete")
@@ -166,7 +187,7 @@ def delete(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete an image: its row, index point and stored files."""
+    """Delete an image with its row, index point and stored files."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         image_id = ids.find_image(client, image_id)

@@ -1,4 +1,4 @@
-"""`pinpoint index`: the index derived from PostgreSQL, on the machine of the stack."""
+"""`pinpoint index`: the vector index, derived from PostgreSQL, on the machine of the stack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
     from pinpoint.store.vectors.rpc.client import RebuildProgress, RemoteIndex
 
-app = typer.Typer(help="The index: inspect, rebuild and compare it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show and rebuild the vector index, and compare it with PostgreSQL.", no_args_is_help=True
+)
 
 _PAUSE_S: Final = 0.2
 _ON_WAIT_INTERVAL_S: Final = 2.0
@@ -50,7 +52,7 @@ def info(context: typer.Context, as_json: JsonOption = False) -> None:
 def rebuild(
     context: typer.Context,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Wait until the new index serves.")
+        bool, typer.Option("--wait/--no-wait", help="Wait until the new index is active.")
     ] = True,
     take_over: Annotated[
         bool,
@@ -80,7 +82,7 @@ def reconcile(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare PostgreSQL with the index, and report and repair the drift."""
+    """Compare PostgreSQL with the index; report and repair the drift."""
     from pinpoint.ingest.reconcile import reconcile_index_rows as compare
 
     session = Session.of(context, as_json=as_json)
@@ -122,8 +124,8 @@ def rebuild_index(
         take_over: Rebuild even if the index belongs to another installation.
 
     Raises:
-        IndexUnavailable: The rebuild failed; the old index stays active.
-        Misconfigured: The index belongs to another installation.
+        IndexUnavailableError: The rebuild failed; the old index stays active.
+        ConfigurationError: The index belongs to another installation.
     """
     from pinpoint.bootstrap import open_point_source
     from pinpoint.store.vectors.qdrant import QdrantIndex
@@ -141,7 +143,7 @@ def rebuild_index(
         return RebuildProgress(
             state="done", build=info.build, contract=info.contract, points=info.points, error=None
         )
-    raise ConfigurationError("this index cannot be rebuilt from here")
+    raise ConfigurationError("this command cannot rebuild this index")
 
 
 def _start_rebuild(index: RemoteIndex, contract: str | None, *, take_over: bool) -> None:
@@ -162,7 +164,7 @@ def _wait_for_rebuild(
     """Wait for the owner's rebuild to end and print its progress.
 
     Raises:
-        IndexUnavailable: The rebuild failed; the old index stays active.
+        IndexUnavailableError: The rebuild failed; the old index stays active.
     """
     last_line, last_call = None, time.monotonic()
     while True:

@@ -1,4 +1,4 @@
-"""`pinpoint ingest`: ingest a folder or a manifest as a batch."""
+"""`pinpoint ingest`: ingests a folder or a manifest as a batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pinpoint.cli.metadata_options import (
     note_lines,
     read_options,
 )
-from pinpoint.cli.metadata_options import as_dict as others_as_dict
+from pinpoint.cli.metadata_options import other_files_to_dict as others_as_dict
 from pinpoint.cli.option_values import ORIGINALS_POLICIES, check_choice, check_exists, check_kinds
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.client.folders import check_upload, choose_manifest, count_photos_with_track
@@ -44,48 +44,60 @@ _MAX_WAIT_S: Final = 1.0
 IntakePath = Annotated[
     Path, typer.Argument(help="A folder or a manifest; with --server also a single file.")
 ]
-SourceOption = Annotated[str, typer.Option("--source", help="Name of the source.")]
-KindOption = Annotated[
+SourceOption = Annotated[
+    str, typer.Option("--source", help="Name of the source that receives the files.")
+]
+SourceKindOption = Annotated[
     str | None,
-    typer.Option("--kind", help="`photo` or `street`; creates the source if it is new."),
+    typer.Option(
+        "--source-kind",
+        metavar="KIND",
+        help="Source kind, `photo` or `street`; creates the source if it is new.",
+    ),
 ]
 OriginalsOption = Annotated[
     str | None,
     typer.Option(
-        "--originals", help="Originals of a new source: `reference`, `copy` or `rendition`."
+        "--originals",
+        help="For a new source, what to keep of a file: a `reference`, a `copy` or a `rendition`.",
     ),
 ]
 ManifestOption = Annotated[
     Path | None,
-    typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files named in it are read."),
+    typer.Option(
+        "--manifest", help="CSV or GeoJSON file in PATH; only the files that it names are read."
+    ),
 ]
 NoManifestOption = Annotated[bool, typer.Option("--no-manifest", help="Ignore a manifest in PATH.")]
 RootOption = Annotated[
     str | None,
     typer.Option(
         "--root",
-        help="Name of a new root, the first part of its files' ids; by default the folder's name. "
-        "With --server there is no root by default.",
+        help="Name of a new root, the first part of the external ids; the default is the name of "
+        "the folder. With --server there is no root by default.",
     ),
 ]
 RemoveMissingOption = Annotated[
     bool,
-    typer.Option("--remove-missing", help="Remove images whose file below PATH no longer exists."),
+    typer.Option(
+        "--remove-missing", help="Delete images if their file below PATH no longer exists."
+    ),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", help="Remove many images without confirmation.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until every file is processed.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Delete many images without confirmation.")]
+WaitOption = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Wait until every file is processed.")
+]
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Register this command."""
-    app.command()(ingest)
+app = typer.Typer()
 
 
-def ingest(
+@app.command()
+def ingest(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     path: IntakePath,
     source: SourceOption,
-    kind: KindOption = None,
+    source_kind: SourceKindOption = None,
     originals: OriginalsOption = None,
     manifest: ManifestOption = None,
     no_manifest: NoManifestOption = False,
@@ -105,14 +117,14 @@ def ingest(
     """Ingest a folder: the embedded stack registers files in place, a server receives uploads."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     check_exists(path)
-    check_kinds("--kind", [kind])
+    check_kinds("--source-kind", [source_kind])
     check_choice("--originals", originals, ORIGINALS_POLICIES)
     if manifest is not None and no_manifest:
         raise BadRequestError("--manifest and --no-manifest cannot be combined")
     request = _IngestRequest(
         path=path,
         source=source,
-        kind=kind,
+        kind=source_kind,
         originals=originals,
         manifest=None if manifest is None else _check_manifest(path, manifest),
         use_manifest=not no_manifest,
@@ -186,7 +198,7 @@ def _show_missing(batch: dict[str, Any]) -> None:
 def _show_not_sent(rejected: list[dict[str, str]]) -> None:
     """Print the rows and files that were rejected on this machine; they are in no batch."""
     if rejected:
-        output.print_line(f"{len(rejected)} more rejected here and not sent:")
+        output.print_line(f"{len(rejected)} more were rejected on this machine and not sent:")
         names = ("file", "stage", "reason", "detail")
         output.print_table(None, names, [[row[name] for name in names] for row in rejected])
 
@@ -195,7 +207,7 @@ def _upload_files(session: Session, request: _IngestRequest) -> dict[str, Any]:
     if request.remove_missing:
         raise BadRequestError(
             "--remove-missing works only on the machine of the stack, which has the folders of the "
-            "source; over a server delete images one by one"
+            "source; with --server use `pinpoint images delete`"
         )
     if request.options.track is not None:
         raise BadRequestError(
@@ -260,12 +272,12 @@ def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]
         )
         batch = registered.batch
         if request.wait:
-            with explain_continuation(lambda: as_dict(batch)):
+            with explain_continuation(lambda: batch_to_dict(batch)):
                 batch = _wait_for_batch(services, organization_id, batch)
         with services.database.read(organization_id) as catalog:
             reasons = catalog.refused_counts(batch.id)
     manifest, missing = registered.manifest, registered.missing
-    return as_dict(batch) | {
+    return batch_to_dict(batch) | {
         "reasons": reasons,
         "manifest": None if manifest is None else manifest.name,
         "root": registered.root.name,
@@ -279,11 +291,11 @@ def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> b
     """Whether images of missing files may be removed; many need --yes or a confirmation."""
     if yes or not missing.many:
         return True
-    summary = f"{len(missing.external_ids)} of the {missing.known} files known from this folder"
+    summary = f"{len(missing.external_ids)} of the {missing.known} ingested files of this folder"
     if session.as_json or not sys.stdin.isatty():
         raise BadRequestError(
-            f"{summary} are gone; give --yes to remove their images, or check that the folder is "
-            "the right one"
+            f"{summary} are gone; give --yes to remove their images, or check that this is the "
+            "right folder"
         )
     typer.confirm(f"{summary} are gone. Remove their images?", abort=True)
     return True
@@ -304,12 +316,12 @@ def _check_manifest(folder: Path, manifest: Path) -> Path:
     """Return the path of the manifest, which must be in the folder with its files.
 
     Raises:
-        BadRequest: The manifest is in another folder.
+        BadRequestError: The manifest is in another folder.
     """
     manifest_path = manifest if manifest.exists() else folder / manifest
     if manifest_path.resolve().parent != folder.resolve():
         raise BadRequestError(
-            f"a manifest's rows name files below its own folder: put {manifest} into {folder}, "
+            f"the rows of a manifest name files below its folder: put {manifest} into {folder}, "
             "or give its folder as PATH"
         )
     return manifest_path
@@ -330,7 +342,7 @@ def _wait_for_batch(services: Services, organization_id: Any, batch: Batch) -> B
             pause_s = min(pause_s * 1.3, _MAX_WAIT_S)
 
 
-def as_dict(batch: Batch) -> dict[str, Any]:
+def batch_to_dict(batch: Batch) -> dict[str, Any]:
     """Convert a batch to the form of an upload's result; no files are sent."""
     fields: dict[str, Any] = dataclasses.asdict(batch)
     as_text: Callable[[Any], Any] = output.to_json_value

@@ -11,12 +11,10 @@ from pinpoint.settings import ServiceSettings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.supervisor.running import missing_stack
 
-
-def register_commands(app: typer.Typer) -> None:
-    """Register this command."""
-    app.command("key")(show_key)
+app = typer.Typer()
 
 
+@app.command("key")
 def show_key(context: typer.Context, as_json: JsonOption = False) -> None:
     """Print the operator's key of this machine, for `curl` and other programs.
 
@@ -38,7 +36,8 @@ def read_operator_key(paths: StackPaths) -> str:
 
     Raises:
         StackError: `pinpoint up` never ran with this home.
-        NotAllowed: The key belongs to another user, or others can read it, so the API ignores it.
+        ForbiddenError: The key belongs to another user, or others can read it, so the API ignores
+            it.
     """
     path = paths.operator_key_file
     try:
@@ -48,10 +47,10 @@ def read_operator_key(paths: StackPaths) -> str:
         raise missing_stack(paths.home) from error
     except PermissionError as error:
         raise ForbiddenError(
-            f"{path} belongs to another user; ask for a key of your own"
+            f"{path} belongs to another user; ask the operator for an API key"
         ) from error
     if readable_by_others:
         raise ForbiddenError(
-            f"others can read {path}, so the API ignores it; run: chmod 600 {path}"
+            f"other users can read {path}, so the API ignores it; run: chmod 600 {path}"
         )
     return key

@@ -13,27 +13,29 @@ import typer
 
 from pinpoint import __version__
 from pinpoint.cli import (
-    access,
     backup,
     batch_waiting,
     batches,
     bundles,
     bundles_activate,
-    calibration,
+    calibrate,
     config,
-    evaluation,
+    evaluate,
     examples,
     images,
     index,
     ingest,
-    inspect_files,
     key,
+    keys,
+    locate,
+    orgs,
     output,
-    search,
+    similar,
     sources,
     stack,
     synthetic,
-    training,
+    train,
+    validate,
 )
 from pinpoint.cli.exit_codes import EXIT_CODES, INTERNAL
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
@@ -47,26 +49,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-stack.register_commands(app)
+app.add_typer(stack.app)
 app.add_typer(config.app, name="config")
-app.add_typer(access.orgs, name="orgs")
-app.add_typer(access.keys, name="keys")
-key.register_commands(app)
+app.add_typer(orgs.app, name="orgs")
+app.add_typer(keys.app, name="keys")
+app.add_typer(key.app)
 app.add_typer(sources.app, name="sources")
-ingest.register_commands(app)
-batch_waiting.register_commands(batches.app)
+app.add_typer(ingest.app)
+batches.app.add_typer(batch_waiting.app)
 app.add_typer(batches.app, name="batches")
 app.add_typer(images.app, name="images")
-inspect_files.register_commands(app)
-search.register_commands(app)
+app.add_typer(validate.app)
+app.add_typer(locate.app)
+app.add_typer(similar.app)
 app.add_typer(index.app, name="index")
-bundles_activate.register_commands(bundles.app)
+bundles.app.add_typer(bundles_activate.app)
 app.add_typer(bundles.app, name="bundles")
-evaluation.register_commands(app)
-calibration.register_commands(app)
-backup.register_commands(app)
-app.add_typer(training.app, name="train")
-app.add_typer(synthetic.app, name="world")
+app.add_typer(evaluate.app)
+app.add_typer(calibrate.app)
+app.add_typer(backup.app)
+app.add_typer(train.app, name="train")
+app.add_typer(synthetic.app, name="synthetic")
 examples.add_examples(app)
 
 
@@ -85,7 +88,11 @@ def options(
     as_json: JsonOption = False,
     home: stack.HomeOption = None,
     version: bool = typer.Option(
-        False, "--version", help="Print the version.", callback=_print_version, is_eager=True
+        False,
+        "--version",
+        help="Print the version and exit.",
+        callback=_print_version,
+        is_eager=True,
     ),
 ) -> None:
     """Where was this photo taken, and what is the evidence?"""

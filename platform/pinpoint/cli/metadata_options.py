@@ -1,4 +1,4 @@
-"""Shared by `inspect` and `ingest`: metadata options, and notes about files that are not photos."""
+"""Options of `validate` and `ingest` for metadata, and notes about files that are not photos."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ TrackOption = Annotated[
     str | None,
     typer.Option(
         "--track",
-        help="GPX track to use if several overlap in time: its name, a GPX file, or `FILE#2` for "
-        "the second track of a file.",
+        help="GPX track to use if several overlap in time: the name of the track, a GPX file, or "
+        "`FILE#2` for the second track of a file.",
         show_default=False,
     ),
 ]
@@ -29,8 +29,8 @@ TimeZoneOption = Annotated[
     str | None,
     typer.Option(
         "--time-zone",
-        help="Time zone of times without an offset: an IANA name (`Europe/Paris`) or an offset "
-        "(`+02:00`).",
+        help="Time zone of capture times without an offset: an IANA name, such as `Europe/Paris`, "
+        "or an offset, such as `+02:00`.",
         show_default=False,
     ),
 ]
@@ -38,8 +38,8 @@ ClockOption = Annotated[
     str | None,
     typer.Option(
         "--camera-clock-offset",
-        help="Offset added to camera times: `+HH:MM:SS`, `-HH:MM:SS` or seconds; positive for a "
-        "slow clock.",
+        help="Offset that is added to camera times: `+HH:MM:SS`, `-HH:MM:SS` or seconds; "
+        "positive for a slow clock.",
         show_default=False,
     ),
 ]
@@ -47,8 +47,8 @@ ColumnOption = Annotated[
     list[str] | None,
     typer.Option(
         "--column",
-        help="Meaning of a manifest column, for example `x=longitude`; `=attribute` keeps it "
-        "as an attribute. May be repeated.",
+        help="Meaning of a manifest column, such as `x=longitude`; `x=attribute` keeps the column "
+        "as an attribute; may be repeated.",
         show_default=False,
     ),
 ]
@@ -62,7 +62,7 @@ def read_options(
     """Parse the options.
 
     Raises:
-        BadRequest: A time zone, an offset or a column is invalid.
+        BadRequestError: A time zone, an offset or a column is invalid.
     """
     return ReadOptions(
         track=track,
@@ -82,7 +82,7 @@ def find_files_beside(path: Path) -> list[OtherFile]:
     return [file for file in find_other_files(path.parent) if file.name.startswith(stem)]
 
 
-def as_dict(others: Sequence[OtherFile]) -> dict[str, Any]:
+def other_files_to_dict(others: Sequence[OtherFile]) -> dict[str, Any]:
     """Group the files by type, with counts and names."""
     sidecars = [file for file in others if file.kind in SIDECAR_KINDS]
     groups = {

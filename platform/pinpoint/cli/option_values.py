@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pinpoint.errors import BadRequestError
 from pinpoint.records import SOURCE_KINDS, OriginalsPolicy
@@ -21,7 +21,7 @@ def check_choice(option: str, value: str | None, choices: Iterable[str]) -> None
     """Check that an option has one of its choices or no value.
 
     Raises:
-        BadRequest: The option has another value.
+        BadRequestError: The option has another value.
     """
     if value is not None and value not in choices:
         raise BadRequestError(f"{option} must be one of {', '.join(choices)}, not {value!r}")
@@ -31,7 +31,7 @@ def check_kinds(option: str, values: Iterable[str | None]) -> None:
     """Check that all values are source kinds.
 
     Raises:
-        BadRequest: A value is not a source kind.
+        BadRequestError: A value is not a source kind.
     """
     for value in values:
         check_choice(option, value, SOURCE_KINDS)
@@ -41,7 +41,7 @@ def check_exists(path: Path) -> None:
     """Check that a file or folder exists.
 
     Raises:
-        BadRequest: The path does not exist.
+        BadRequestError: The path does not exist.
     """
     if not path.exists():
         raise BadRequestError(f"there is no file or folder {path}", reason="no_files")
@@ -53,10 +53,10 @@ def parse_numbers(option: str, text: str, names: str) -> list[float]:
     Args:
         option: Name of the option, for the message.
         text: Value of the option.
-        names: Names of the numbers, separated by commas: `lat,lon,radius`.
+        names: Names of the numbers, separated by commas: `LAT,LON`.
 
     Raises:
-        BadRequest: The count is wrong, or a part is not a number.
+        BadRequestError: The count is wrong, or a part is not a number.
     """
     try:
         numbers = [float(part) for part in text.split(",")]
@@ -64,16 +64,16 @@ def parse_numbers(option: str, text: str, names: str) -> list[float]:
         numbers = []
     if len(numbers) != names.count(",") + 1:
         raise BadRequestError(
-            f"{option} must be {names} as numbers with commas between, not {text!r}"
+            f"{option} must be {names} as numbers separated by commas, not {text!r}"
         )
     return numbers
 
 
-def check_time(option: str, text: str | None) -> None:
+def check_time_option(option: str, text: str | None) -> None:
     """Check that an option is an ISO 8601 time or is not given.
 
     Raises:
-        BadRequest: The value is not an ISO 8601 time.
+        BadRequestError: The value is not an ISO 8601 time.
     """
     if text is None:
         return
@@ -84,28 +84,3 @@ def check_time(option: str, text: str | None) -> None:
             f"{option} must be a date or time of ISO 8601, such as 2024-05-01 or "
             f"2024-05-01T14:30:00+02:00, not {text!r}"
         ) from error
-
-
-def read_filters(
-    kinds: list[str],
-    sources: list[str],
-    near: str | None,
-    bbox: str | None,
-    since: str | None,
-    until: str | None,
-) -> dict[str, Any]:
-    """Check the filters of a query before it is sent.
-
-    Raises:
-        BadRequest: A filter has an invalid value.
-    """
-    check_kinds("--kinds", kinds)
-    check_time("--since", since)
-    check_time("--until", until)
-    if bbox is not None:
-        parse_numbers("--bbox", bbox, "west,south,east,north")
-    filters = {"kinds": kinds, "sources": sources, "bbox": bbox, "since": since, "until": until}
-    if near is None:
-        return filters
-    lat, lon, radius_m = parse_numbers("--near", near, "lat,lon,radius")
-    return {**filters, "lat": lat, "lon": lon, "radius_m": radius_m}

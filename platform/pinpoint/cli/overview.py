@@ -52,7 +52,7 @@ def read_overview(settings: Settings) -> Overview:
     )
 
 
-def as_json(overview: Overview) -> dict[str, Any]:
+def overview_to_dict(overview: Overview) -> dict[str, Any]:
     """Convert an overview to plain values."""
     return {
         "bundle": {"index": overview.bundle, "new_index": overview.next_bundle},
@@ -69,7 +69,7 @@ def show_overview(overview: Overview, work: StatusReport | None) -> None:
     if overview.disk:
         rows.append(("disk", describe_disk(overview.disk)))
     output.print_line("")
-    output.print_table(None, ("home", "holds"), rows)
+    output.print_table(None, ("home", "contents"), rows)
 
 
 def show_orphans(status: StackStatus) -> None:
@@ -81,7 +81,7 @@ def show_orphans(status: StackStatus) -> None:
     )
     output.print_line("")
     output.print_line(f"these processes run without their supervisor: {processes}")
-    output.print_line("end them with `pinpoint down`, then start the stack with `pinpoint up`")
+    output.print_line("stop them with `pinpoint down`, then start the stack with `pinpoint up`")
 
 
 def describe_disk(parts: tuple[PartSize, ...]) -> str:

@@ -24,24 +24,24 @@ ServerOption = Annotated[
     typer.Option(
         "--server",
         envvar="PINPOINT_SERVER",
-        help="Base URL of an API; by default the embedded stack of this machine.",
+        help="Base URL of an API; the default is the embedded stack of this machine.",
         show_default=False,
     ),
 ]
 KeyOption = Annotated[
     str | None,
-    typer.Option("--key", envvar="PINPOINT_KEY", help="API key.", show_default=False),
+    typer.Option("--key", envvar="PINPOINT_KEY", help="API key for the API.", show_default=False),
 ]
 OrganizationOption = Annotated[
     str | None,
     typer.Option(
         "--org",
         envvar="PINPOINT_ORG",
-        help="Organization to act as; only on the embedded stack without a key.",
+        help="Organization to act as; only for the embedded stack, without --key.",
         show_default=False,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class Session:
             settings: Settings to use; those of the environment if None.
 
         Raises:
-            BadRequest: A server or key was given; these commands do not use the API.
+            BadRequestError: A server or key was given; these commands do not use the API.
             StackError: The components need the embedded stack, which is not running.
         """
         if self.server is not None or self.key is not None:
@@ -123,6 +123,6 @@ class Session:
         """Organization that the operator acts as.
 
         Raises:
-            NotFound: No organization has this name.
+            NotFoundError: No organization has this name.
         """
         return services.access.organization(self.organization)

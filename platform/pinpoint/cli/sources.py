@@ -1,4 +1,4 @@
-"""`pinpoint sources`: collections of images of one kind."""
+"""`pinpoint sources`: collections of images of one source kind."""
 
 from __future__ import annotations
 
@@ -12,25 +12,33 @@ from pinpoint.cli.option_values import ORIGINALS_POLICIES, check_choice, check_k
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.errors import BadRequestError
 
-app = typer.Typer(help="Sources: collections of images of one kind.", no_args_is_help=True)
+app = typer.Typer(
+    help="Manage sources: collections of images of one source kind.", no_args_is_help=True
+)
 
 SourceArgument = Annotated[str, typer.Argument(help="Name or id of the source.")]
 
 
 @app.command("add")
-def add(
+def add(  # noqa: PLR0913 - options of a command
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name, unique in the organization.")],
-    kind: Annotated[str, typer.Option("--kind", help="`photo` or `street`.")] = "photo",
+    name: Annotated[str, typer.Argument(help="Name of the source, unique in the organization.")],
+    source_kind: Annotated[
+        str,
+        typer.Option("--source-kind", metavar="KIND", help="Source kind, `photo` or `street`."),
+    ] = "photo",
     license: Annotated[
-        str | None, typer.Option("--license", help="License of its images, shown with citations.")
+        str | None, typer.Option("--license", help="License of the images, shown with citations.")
     ] = None,
     attribution: Annotated[
         str | None,
         typer.Option("--attribution", help="Creator to credit, shown with citations."),
     ] = None,
     originals: Annotated[
-        str, typer.Option("--originals", help="`reference`, `copy` or `rendition`.")
+        str,
+        typer.Option(
+            "--originals", help="What to keep of a file: a `reference`, a `copy` or a `rendition`."
+        ),
     ] = "copy",
     server: ServerOption = None,
     key: KeyOption = None,
@@ -39,11 +47,11 @@ def add(
 ) -> None:
     """Add a source."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    check_kinds("--kind", [kind])
+    check_kinds("--source-kind", [source_kind])
     check_choice("--originals", originals, ORIGINALS_POLICIES)
     with session.client() as client:
         source = client.add_source(
-            name, kind, license=license, attribution=attribution, originals=originals
+            name, source_kind, license=license, attribution=attribution, originals=originals
         )
     if session.as_json:
         output.print_json(source)
@@ -79,7 +87,7 @@ def list_roots(
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the folders of this machine that belong to a source."""
+    """List the roots of a source: its folders on this machine."""
     session = Session.of(context, org=org, as_json=as_json)
     with (
         session.services() as services,
@@ -99,11 +107,11 @@ def move_root(
     context: typer.Context,
     name: SourceArgument,
     root: Annotated[str, typer.Argument(help="Name of the root; see `pinpoint sources roots`.")],
-    path: Annotated[Path, typer.Argument(help="New path of its folder.")],
+    path: Annotated[Path, typer.Argument(help="New path of the folder.")],
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change the folder of a root that was moved; all ids stay the same."""
+    """Change the path of a root after its folder was moved; all ids stay the same."""
     session = Session.of(context, org=org, as_json=as_json)
     folder = path.expanduser().resolve()
     if not folder.is_dir():
@@ -120,7 +128,7 @@ def move_root(
         )
     else:
         output.print_line(
-            f"root {root} of source {source.name} is {folder} ({num_images} images kept there)"
+            f"root {root} of source {source.name} is {folder}, with {num_images} images"
         )
 
 
@@ -155,36 +163,37 @@ def list_missing(
         ]
         output.print_json({"source": source.name, "missing": entries, "unread_roots": unread_roots})
         return
-    output.print_table(None, ("root", "id of the file"), missing_files)
+    output.print_table(None, ("root", "external id"), missing_files)
     for root_name in unread_roots:
-        output.warn(f"root {root_name} is empty or cannot be opened; none of its files is counted")
+        output.warn(f"root {root_name} is empty or cannot be opened; its files are not counted")
 
 
-@app.command("erase")
-def erase(
+@app.command("delete")
+def delete(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name or id of the source.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Erase without confirmation.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without confirmation.")] = False,
     server: ServerOption = None,
     key: KeyOption = None,
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Erase a source and all its images: rows, index points and stored files."""
+    """Delete a source with all its images: their rows, index points and stored files."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         name = ids.find_source(client, name)
         if not yes:
             if session.as_json:
                 raise BadRequestError(
-                    "erasing with --json needs --yes: it cannot ask for confirmation"
+                    "deleting with --json needs --yes: it cannot ask for confirmation"
                 )
             images = client.source(name)["images"]
             typer.confirm(
-                f"Erase source {output.replace_unprintable(name)} with {images} images?", abort=True
+                f"Delete source {output.replace_unprintable(name)} with {images} images?",
+                abort=True,
             )
-        erased = client.erase_source(name)
+        num_images = client.erase_source(name)
     if session.as_json:
-        output.print_json({"source": name, "images": erased})
+        output.print_json({"source": name, "images": num_images})
     else:
-        output.print_line(f"source {name}: {erased} images are being erased")
+        output.print_line(f"source {name}: {num_images} images are being deleted")

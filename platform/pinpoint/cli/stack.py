@@ -10,6 +10,7 @@ import typer
 
 from pinpoint import homes
 from pinpoint.cli import output
+from pinpoint.cli.exit_codes import STACK_NOT_UP
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.settings import Settings
@@ -18,25 +19,21 @@ if TYPE_CHECKING:
     from pinpoint.stack.destroy import DestroyPlan
     from pinpoint.stack.supervisor.lifecycle import StackStatus
 
-STATUS_NOT_UP = 3
-"""Exit code of `status` if the stack is not up, as in `systemctl status`."""
-
 HomeOption = Annotated[
     Path | None,
     typer.Option(
         "--home",
-        help="Folder of the stack; by default PINPOINT_HOME or a home in this or a parent folder.",
+        help="Folder of the stack; the default is PINPOINT_HOME, or a home in this or a parent "
+        "folder.",
         show_default=False,
     ),
 ]
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Register these commands."""
-    for command in (up, down, status, destroy, demo):
-        app.command()(command)
+app = typer.Typer()
 
 
+@app.command()
 def up(context: typer.Context, as_json: JsonOption = False) -> None:
     """Start the embedded stack, unless it is already running."""
     from pinpoint.stack.supervisor import lifecycle
@@ -52,6 +49,7 @@ def up(context: typer.Context, as_json: JsonOption = False) -> None:
         _show_access(settings, stack_status.api_url)
 
 
+@app.command()
 def down(context: typer.Context, as_json: JsonOption = False) -> None:
     """Stop the embedded stack; its data is kept."""
     from pinpoint.stack.supervisor import lifecycle
@@ -63,8 +61,9 @@ def down(context: typer.Context, as_json: JsonOption = False) -> None:
     _print_status(session, lifecycle.stop_stack(settings, output.warn))
 
 
+@app.command()
 def status(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show the state, contents and work of the stack; exit code 0 if it is up, else 3."""
+    """Show the state, contents and work of the stack; the exit code is 0 if it is up, else 3."""
     from pinpoint.cli import overview, status
     from pinpoint.stack.sign_in_urls import keyless_warning
     from pinpoint.stack.supervisor import lifecycle
@@ -80,10 +79,10 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
     sandbox = status.describe_sandbox_state(settings)
     home_overview = overview.read_overview(settings)
     if session.as_json:
-        work_shown = None if work is None else status.as_json(work)
+        work_shown = None if work is None else status.status_to_dict(work)
         document = {
             **output.to_json_value(stack_status),
-            **overview.as_json(home_overview),
+            **overview.overview_to_dict(home_overview),
             "work": work_shown,
         }
         output.print_json({**document, "decoder_sandbox": sandbox})
@@ -101,16 +100,19 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
     if warning is not None:
         output.warn(f"pinpoint: {warning}")
     if stack_status.state != "up":
-        raise typer.Exit(STATUS_NOT_UP)
+        raise typer.Exit(STACK_NOT_UP)
 
 
+@app.command()
 def destroy(
     context: typer.Context,
     home: HomeOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without confirmation.")] = False,
     keep_bundles: Annotated[
         bool,
-        typer.Option("--keep-bundles", help="Keep the folder of bundles, including trained ones."),
+        typer.Option(
+            "--keep-bundles", help="Keep the folder of bundles, including trained bundles."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -132,14 +134,15 @@ def destroy(
         output.print_line(f"removed {plan.home} ({format_bytes(plan.bytes)})")
 
 
+@app.command()
 def demo(
     context: typer.Context,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the map.")] = Path("demo-out"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for the map.")] = Path("demo-out"),
     home: Annotated[
         Path | None,
         typer.Option(
             "--home",
-            help="Home of the demo's stack; by default `.pinpoint-demo` next to `.pinpoint`.",
+            help="Folder of the demo's stack; the default is `.pinpoint-demo` next to `.pinpoint`.",
             show_default=False,
         ),
     ] = None,
@@ -169,7 +172,7 @@ def _print_status(session: Session, stack_status: StackStatus) -> None:
         ]
         output.print_table(None, ("process", "state", ">pid", ">restarts"), rows)
     if stack_status.external:
-        output.print_line(f"not embedded: {', '.join(stack_status.external)}")
+        output.print_line(f"external services: {', '.join(stack_status.external)}")
 
 
 def _show_access(settings: Settings, api_url: str) -> None:
@@ -180,9 +183,9 @@ def _show_access(settings: Settings, api_url: str) -> None:
     url = make_sign_in_url(StackPaths(settings.places.home), api_url)
     output.print_line("")
     output.print_line(
-        f"in a browser on this machine (once, within {TOKEN_TTL_S / 60:.0f} min): {url}"
+        f"sign in with a browser on this machine, once, within {TOKEN_TTL_S / 60:.0f} min: {url}"
     )
-    output.print_line("for curl and other programs: pinpoint key")
+    output.print_line("print the key for curl and other programs: pinpoint key")
     warning = keyless_warning(settings)
     if warning is not None:
         output.warn(f"pinpoint: {warning}")
@@ -200,21 +203,22 @@ def _show_plan(plan: DestroyPlan) -> None:
         output.print_line(f"kept: {folder}")
     if plan.external:
         output.print_line(
-            f"not removed: {', '.join(plan.external)}; these services may hold data of this stack"
+            f"not removed: {', '.join(plan.external)}; these services may contain data of this "
+            "stack"
         )
-    output.print_line("photos registered in place are not removed")
+    output.print_line("photos that were registered in place are not removed")
 
 
 def _confirm_destroy(plan: DestroyPlan) -> None:
     """Ask the user to type the name of the home.
 
     Raises:
-        BadRequest: There is no terminal, or another name was typed; no data was removed.
+        BadRequestError: There is no terminal, or another name was typed; no data was removed.
     """
     home_name = Path(plan.home).name
     if not sys.stdin.isatty():
         raise BadRequestError(
-            "nothing was removed: confirming needs a terminal; repeat it with --yes"
+            "nothing was removed: the confirmation needs a terminal; repeat the command with --yes"
         )
     typed = typer.prompt(
         f"this cannot be undone; type {home_name} to continue", default="", err=True

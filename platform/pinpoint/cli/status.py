@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S: Final = 0.6
 """Timeout of each component."""
-MAX_COUNT: Final = 10_000
+MAX_STATUS_COUNT: Final = 10_000
 """Limit of counts; counting 100,000 rows took 0.4 s on a busy machine, too long for `status`."""
 _MAX_REASONS_SHOWN: Final = 8
 """Maximum number of reasons shown to people; `--json` has all of them."""
@@ -57,8 +57,8 @@ class ImageCount:
 
 def collect_status(settings: Settings) -> StatusReport:
     """Query database, broker and index; components that are down are listed in `silent`."""
-    # `bootstrap.build` is not used: it spends a second on imports that are not needed. The imports
-    # run before the timeout starts.
+    # `bootstrap.build_services` is not used: it spends a second on imports that are not needed. The
+    # imports run before the timeout starts.
     from pinpoint.stack.job_sender import CeleryQueue
     from pinpoint.stack.paths import StackPaths
     from pinpoint.store.db.database import Transactions, owner_engine
@@ -74,7 +74,7 @@ def collect_status(settings: Settings) -> StatusReport:
         answers, silent = _query_components(
             {
                 "database": lambda: MaintenanceStats(transactions).totals(
-                    timeout_s=TIMEOUT_S, most=MAX_COUNT
+                    timeout_s=TIMEOUT_S, most=MAX_STATUS_COUNT
                 ),
                 "broker": queue.waiting,
                 "index": lambda: _check_index(index),
@@ -156,7 +156,7 @@ def _query_components(
     return finished, {part: failures.get(part, late) for part in calls if part not in finished}
 
 
-def as_json(report: StatusReport) -> dict[str, Any]:
+def status_to_dict(report: StatusReport) -> dict[str, Any]:
     """Convert a status report to plain values."""
     return dataclasses.asdict(report)
 
@@ -170,7 +170,7 @@ def show_status(report: StatusReport) -> None:
         rows += _work_rows(report.totals)
     rows += [(part, f"does not answer: {detail}") for part, detail in report.silent.items()]
     output.print_line("")
-    output.print_table(None, ("work", "now"), rows)
+    output.print_table(None, ("work", "status"), rows)
 
 
 def _work_rows(totals: StatsSnapshot) -> list[tuple[str, str]]:
@@ -188,14 +188,14 @@ def _work_rows(totals: StatsSnapshot) -> list[tuple[str, str]]:
         ("leases", f"{totals.leases_held} held, {totals.leases_expired} expired"),
         (
             "images",
-            f"{at_least(totals.images_pending)} wait for the index, "
-            f"{at_least(totals.images_deleted)} for erasure; "
+            f"{at_least(totals.images_pending)} to index, "
+            f"{at_least(totals.images_deleted)} to delete; "
             f"{at_least(totals.tombstones)} tombstones",
         ),
         ("last sweep", _describe_sweep(totals)),
         ("last reconcile", _describe_drift(totals)),
         (
-            "refused in 24 h",
+            "rejected in 24 h",
             ", ".join(rejections + [f"{more} more reasons"] * (more > 0)) or "none",
         ),
     ]

@@ -1,4 +1,4 @@
-"""`pinpoint world`: creates a synthetic planet on disk, for tests and benchmarks."""
+"""`pinpoint synthetic`: creates a synthetic planet on disk, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from pinpoint.cli.session import JsonOption, Session
 if TYPE_CHECKING:
     from pinpoint.synthetic.dataset import Planet
 
-app = typer.Typer(help="The synthetic planet: a test bench, not the Earth.", no_args_is_help=True)
+app = typer.Typer(
+    help="Create a synthetic planet for tests and benchmarks. It is not the Earth.",
+    no_args_is_help=True,
+)
 
-NOTE: Final = "The planet is synthetic: no figure on it says anything about the Earth."
+SYNTHETIC_NOTE: Final = "The planet is synthetic: figures on it do not apply to the Earth."
 
 
 @app.callback()
-def world_group() -> None:
-    """The synthetic planet: a test bench, not the Earth."""
+def _keep_group() -> None:
+    """Without a callback typer would make the only command the group itself."""
 
 
 @app.command()
-def make(
+def create(
     context: typer.Context,
     folder: Annotated[
         Path, typer.Argument(help="New or empty folder, or the folder of an interrupted run.")
@@ -35,15 +38,16 @@ def make(
         typer.Option("--preset", help="Size of the planet: `tiny`, `demo`, `small` or `bench`."),
     ] = "tiny",
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Seed of the planet; equal seeds give equal files.")
+        int,
+        typer.Option("--seed", min=0, help="Seed of the planet; equal seeds create equal files."),
     ] = 7,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw a planet: galleries with manifests, and unseen queries with ground truth."""
+    """Create a planet: galleries with manifests, and unseen queries with ground truth."""
     from pinpoint.synthetic.dataset import make_planet
 
     session = Session.of(context, as_json=as_json)
-    bar, task = output.open_progress_bar(f"drawing planet {seed}")
+    bar, task = output.open_progress_bar(f"creating planet {seed}")
     with bar:
         planet = make_planet(
             folder,
@@ -53,14 +57,14 @@ def make(
         )
     commands = _next_commands(planet)
     if session.as_json:
-        output.print_json({**_to_dict(planet), "note": NOTE, "try": commands})
+        output.print_json({**_to_dict(planet), "note": SYNTHETIC_NOTE, "try": commands})
         return
     output.print_line(f"planet {preset} of seed {seed} ({planet.digest}) in {folder}")
     output.print_line(f"{planet.gallery} gallery images in {len(planet.manifests())} sources")
-    output.print_line(f"{len(planet.unseen)} unseen photos; their ground truth: {planet.labels}")
-    output.print_line(NOTE)
+    output.print_line(f"{len(planet.unseen)} unseen photos; ground truth in {planet.labels}")
+    output.print_line(SYNTHETIC_NOTE)
     output.print_line("")
-    output.print_line("try:")
+    output.print_line("next steps:")
     for line in commands:
         output.print_line(f"  {line}")
 
@@ -81,8 +85,8 @@ def _next_commands(planet: Planet) -> list[str]:
     """Commands that ingest the test gallery and evaluate on it."""
     lines = [
         f"pinpoint ingest {shlex.quote(str(manifest))} --source {name}"
-        f" --kind {name.rsplit('-', 1)[1]} --wait"
+        f" --source-kind {name.rsplit('-', 1)[1]} --wait"
         for name, manifest in planet.manifests().items()
         if name.startswith("test-")
     ]
-    return [*lines, f"pinpoint evaluate world --images {shlex.quote(str(planet.folder))}"]
+    return [*lines, f"pinpoint evaluate synthetic --images {shlex.quote(str(planet.folder))}"]

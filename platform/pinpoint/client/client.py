@@ -93,7 +93,7 @@ class Client:
                 (`places` ranks the bundle's own list of places instead of the gallery).
 
         Raises:
-            BadPhoto: The bytes are not an image that Pinpoint accepts.
+            BadPhotoError: The bytes are not an image that Pinpoint accepts.
         """
         answer: Json = self._wire.call(
             "POST", "/v1/locate", form=to_form(limits), files=[("photo", _read_photo(photo))]
@@ -137,7 +137,7 @@ class Client:
         attribution: str | None = None,
         originals: str = "copy",
     ) -> Json:
-        """Add a source; raise `Conflict` if the name is taken."""
+        """Add a source; raise `ConflictError` if the name is taken."""
         body = {
             "name": name,
             "kind": kind,
@@ -227,7 +227,7 @@ class Client:
         canceled: Json = self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/cancel")
         return canceled
 
-    def ingest_folder(
+    def ingest_folder(  # noqa: PLR0913 - see long_functions.toml
         self,
         path: str | Path,
         *,
@@ -322,7 +322,7 @@ class Client:
     # --- health ------------------------------------------------------------------------------
 
     def ready(self) -> Json:
-        """Return the state of each component; raise `Unavailable` if one does not answer."""
+        """Return the state of each component; raise `UnavailableError` if one does not answer."""
         status: Json = self._wire.call("GET", "/health/ready")
         return status
 

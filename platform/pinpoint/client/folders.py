@@ -18,7 +18,7 @@ from pinpoint.client.retry import RetryPolicy
 from pinpoint.client.transport import Json
 from pinpoint.errors import BadRequestError, ForbiddenError, TooLargeError
 from pinpoint.media.checks import rejected
-from pinpoint.media.files import find_photos, find_tracks
+from pinpoint.media.files import find_photos, find_sibling_tracks
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
 from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
 from pinpoint.media.tracks import add_options
@@ -35,7 +35,7 @@ _MIN_POLL_S: Final = 0.1
 _MAX_POLL_S: Final = 2.0
 _LOCAL_HINT_FIELDS: Final = frozenset({"track", "track_name", "position_source", "stored_layers"})
 
-Progress = Callable[[Json], None] | None
+BatchCallback = Callable[[Json], None] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +47,13 @@ class Upload:
     hint: Json = field(default_factory=dict)
 
 
-def upload_folder(
+def upload_folder(  # noqa: PLR0913 - see long_functions.toml
     client: Client,
     path: Path,
     *,
     source: str,
     wait: bool,
-    on_progress: Progress,
+    on_progress: BatchCallback,
     manifest: Path | None = None,
     use_manifest: bool = True,
     root: str | None = None,
@@ -62,9 +62,9 @@ def upload_folder(
     """Upload a folder; see `Client.ingest_folder`.
 
     Raises:
-        BadRequest: There is nothing to upload.
-        BadManifest: The manifest cannot be read at all.
-        Unavailable: The server was unavailable for longer than the retry policy allows.
+        BadRequestError: There is nothing to upload.
+        BadManifestError: The manifest cannot be read at all.
+        UnavailableError: The server was unavailable for longer than the retry policy allows.
     """
     check_root_name(root)
     if manifest is None:
@@ -98,7 +98,7 @@ def choose_manifest(path: Path, *, use_manifest: bool) -> Path | None:
     """Choose the manifest to read: `path` itself or the one in the folder.
 
     Raises:
-        BadRequest: The folder contains several manifests.
+        BadRequestError: The folder contains several manifests.
     """
     if path.is_file() and is_manifest(path):
         return path
@@ -106,7 +106,7 @@ def choose_manifest(path: Path, *, use_manifest: bool) -> Path | None:
 
 
 def check_root_name(root: str | None) -> None:
-    """Raise `BadRequest` for a root name that cannot be the first part of an id."""
+    """Raise `BadRequestError` for a root name that cannot be the first part of an id."""
     if root is not None and (not root.strip() or "/" in root or root in (".", "..")):
         raise BadRequestError(f"{root!r} cannot name a root: give one folder name without a /")
 
@@ -129,7 +129,7 @@ def find_uploads(
         options: Clock, time zone and columns from the user; tracks are not sent.
 
     Raises:
-        BadRequest: The path does not exist.
+        BadRequestError: The path does not exist.
     """
     options = options or ReadOptions()
     named: set[str] = set()
@@ -171,7 +171,7 @@ def _below_root(name: str, root: str | None) -> str:
 
 
 def check_upload(path: Path, *, manifest: Path | None, use_manifest: bool) -> None:
-    """Raise `BadRequest` if there is nothing to upload, before a source or batch is created."""
+    """Raise `BadRequestError` if there is nothing to upload, before anything is created."""
     only_rows = manifest is not None
     manifest = manifest or choose_manifest(path, use_manifest=use_manifest)
     if next(find_uploads(path, manifest, only_rows=only_rows or manifest == path), None) is None:
@@ -182,7 +182,7 @@ def count_photos_with_track(path: Path) -> int:
     """Count photos below a folder that have a GPX track; tracks are not uploaded."""
     if not path.is_dir():
         return 0
-    track_of = find_tracks(path)
+    track_of = find_sibling_tracks(path)
     return sum(track_of(photo) is not None for photo in find_photos(path))
 
 
@@ -211,7 +211,7 @@ def split_into_requests(files: Iterable[Upload]) -> Iterator[list[Upload]]:
 
 
 def wait_until_processed(
-    client: Client, batch: Json, on_progress: Progress, patience: RetryPolicy
+    client: Client, batch: Json, on_progress: BatchCallback, patience: RetryPolicy
 ) -> Json:
     """Poll with increasing intervals until each file of a batch has a final status."""
     pause_s, batch_id = _MIN_POLL_S, batch["id"]

@@ -34,7 +34,7 @@ class RetryPolicy:
             request: The function.
 
         Raises:
-            Unavailable: The last attempt failed as well.
+            UnavailableError: The last attempt failed as well.
             StackError: The same for the embedded stack.
         """
         for pause_s in PAUSES_S:

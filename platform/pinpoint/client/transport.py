@@ -13,6 +13,7 @@ from typing import Any, Final
 import httpx
 
 from pinpoint import errors
+from pinpoint.http_headers import ORGANIZATION_HEADER
 from pinpoint.settings import ServiceSettings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import compute_proof, read_state
@@ -21,7 +22,6 @@ from pinpoint.stack.supervisor.running import is_running, missing_stack
 Json = dict[str, Any]
 
 TIMEOUT: Final = httpx.Timeout(120.0, connect=5.0)
-ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
 _PROBLEM_PREFIX: Final = "urn:pinpoint:problem:"
 _BAD_REQUEST_KINDS: Final = ("invalid_request", "method_not_allowed", "unsupported_media_type")
 
@@ -135,7 +135,7 @@ class HttpTransport:
         Raises:
             PinpointError: The server returned a problem; its type selects the class.
             StackError: The embedded stack does not answer.
-            Unavailable: The server does not answer.
+            UnavailableError: The server does not answer.
         """
         try:
             response = self._http.request(method, path, **parts)
@@ -236,7 +236,7 @@ def to_form(limits: Mapping[str, Any]) -> dict[str, Any]:
     """Convert parameters to form fields; None is omitted."""
     form: dict[str, Any] = {}
     for name, value in limits.items():
-        if value is None or value == () or value == []:
+        if value is None or value in ((), []):
             continue
         if isinstance(value, Mapping):
             form[name] = json.dumps(value)

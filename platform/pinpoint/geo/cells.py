@@ -13,7 +13,7 @@ import numpy as np
 from h3.api import basic_int as h3
 from numpy.typing import NDArray
 
-from pinpoint.geo.points import LatLon
+from pinpoint.geo.points import LatLonArray
 from pinpoint.records import Point
 
 RESOLUTIONS: Final = (5, 7, 9)
@@ -39,7 +39,7 @@ def cells_of(point: Point) -> Cells:
     return Cells(r5=r5, r7=r7, r9=r9)
 
 
-def cell_ids(positions: LatLon, resolutions: Sequence[int] = RESOLUTIONS) -> NDArray[np.int64]:
+def cell_ids(positions: LatLonArray, resolutions: Sequence[int] = RESOLUTIONS) -> NDArray[np.int64]:
     """Cells of many positions.
 
     Args:

@@ -14,11 +14,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats
 from pinpoint.geo.points import EARTH_RADIUS_M
-
-Floats = NDArray[np.float64]
 
 _QUADRATURE_NODES: Final = 16
 """Quadrature nodes over the ring of circles that are partly inside the disc."""

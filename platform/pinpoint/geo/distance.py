@@ -10,7 +10,7 @@ import numpy as np
 from geographiclib.geodesic import Geodesic
 from numpy.typing import NDArray
 
-from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, bearing_deg, destination, unit_xyz
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray, bearing_deg, destination, unit_xyz
 from pinpoint.records import Point
 
 
@@ -24,7 +24,9 @@ def _arc_from_chords(
     return 2.0 * radius_m * np.arctan2(np.sqrt(near), np.sqrt(far))
 
 
-def haversine_m(a: LatLon, b: LatLon, radius_m: float = EARTH_RADIUS_M) -> NDArray[np.float64]:
+def haversine_m(
+    a: LatLonArray, b: LatLonArray, radius_m: float = EARTH_RADIUS_M
+) -> NDArray[np.float64]:
     """Great-circle distance, element by element.
 
     Args:
@@ -42,7 +44,7 @@ def haversine_m(a: LatLon, b: LatLon, radius_m: float = EARTH_RADIUS_M) -> NDArr
 
 
 def pairwise_m(
-    a: LatLon, b: LatLon | None = None, radius_m: float = EARTH_RADIUS_M
+    a: LatLonArray, b: LatLonArray | None = None, radius_m: float = EARTH_RADIUS_M
 ) -> NDArray[np.float64]:
     """Great-circle distances between all pairs.
 
@@ -71,7 +73,7 @@ def squared_chords(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np
     return total
 
 
-def great_circle(a: LatLon, b: LatLon, step_m: float = 100_000.0) -> LatLon:
+def great_circle(a: LatLonArray, b: LatLonArray, step_m: float = 100_000.0) -> LatLonArray:
     """Positions along a great circle, for drawing.
 
     Args:
@@ -100,7 +102,7 @@ def geodesic_m(a: Point, b: Point) -> float:
     return float(line["s12"])
 
 
-def geodesics_m(a: LatLon, b: LatLon) -> NDArray[np.float64]:
+def geodesics_m(a: LatLonArray, b: LatLonArray) -> NDArray[np.float64]:
     """WGS84 geodesics, element by element: `geodesic_m` in a loop, about 50 µs each.
 
     Args:

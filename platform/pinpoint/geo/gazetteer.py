@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pinpoint.errors import ConfigurationError
 from pinpoint.geo.distance import haversine_m
-from pinpoint.geo.points import LatLon, lat_lon, unit_xyz
+from pinpoint.geo.points import LatLonArray, lat_lon, unit_xyz
 from pinpoint.records import Point
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def cities() -> tuple[City, ...]:
     """All cities, in the order of the table.
 
     Raises:
-        Misconfigured: The table is not installed.
+        ConfigurationError: The table is not installed.
     """
     spec = find_spec(_PACKAGE)
     folders = spec.submodule_search_locations if spec else None
@@ -88,7 +88,7 @@ def cities() -> tuple[City, ...]:
 
 
 @cache
-def positions() -> LatLon:
+def positions() -> LatLonArray:
     """Positions of the cities: `[N, 2]` degrees, in the order of the table."""
     return lat_lon([city.point for city in cities()])
 
@@ -102,7 +102,7 @@ def _build_tree() -> tuple[cKDTree, NDArray[np.intp]]:
     return cKDTree(unit_xyz(positions()[first])), first
 
 
-def nearest_cities(points: LatLon) -> list[City]:
+def nearest_cities(points: LatLonArray) -> list[City]:
     """The city whose center is nearest to each position `[N, 2]`, by great circle.
 
     It can be far away at sea or in a desert, and across a border: the table has no borders. Of
@@ -116,7 +116,7 @@ def nearest_places(points: Sequence[Point]) -> list[NearestPlace]:
     """The nearest city of each position, with its distance; 2 µs each once the table is read.
 
     Raises:
-        Misconfigured: The table is not installed.
+        ConfigurationError: The table is not installed.
     """
     if not points:
         return []
@@ -136,7 +136,9 @@ def load_cities() -> None:
     nearest_cities(np.zeros((1, 2)))
 
 
-def most_probable_places(points: LatLon, mass: NDArray[np.float64]) -> dict[str, tuple[str, float]]:
+def most_probable_places(
+    points: LatLonArray, mass: NDArray[np.float64]
+) -> dict[str, tuple[str, float]]:
     """The country, region and city with most mass, and their mass.
 
     Args:

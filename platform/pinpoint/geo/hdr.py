@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats
 from pinpoint.geo.kernels import EARTH_RADIUS_KM, Mixture, kappa, peak_densities
-from pinpoint.geo.points import LatLon, unit_xyz
+from pinpoint.geo.points import LatLonArray, unit_xyz
 from pinpoint.geo.vmf_sum import KernelSum
 
-Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 _ROOT_BOX_DEG: Final = 45.0
@@ -63,7 +63,7 @@ def area_km2(boxes: Floats) -> float:
     return float(((east - west) * (np.sin(north) - np.sin(south))).sum() * EARTH_RADIUS_KM**2)
 
 
-def contains_positions(boxes: Floats, positions: LatLon) -> NDArray[np.bool_]:
+def contains_positions(boxes: Floats, positions: LatLonArray) -> NDArray[np.bool_]:
     """Whether each position `[N, 2]` is in one of the boxes, edges included: `[N]`."""
     lat, lon = positions[:, :1], positions[:, 1:]
     south, west, north, east = boxes.reshape(-1, 4).T

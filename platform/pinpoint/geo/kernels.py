@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats
 from pinpoint.geo.discs import Discs, mass_within, versine, versine_for_mass
 from pinpoint.geo.distance import pairwise_m, squared_chords
-from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, destination, unit_xyz
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray, destination, unit_xyz
 from pinpoint.geo.vmf_sum import KernelSum
-
-Floats = NDArray[np.float64]
 
 EARTH_RADIUS_KM: Final = EARTH_RADIUS_M / 1_000.0
 EARTH_AREA_KM2: Final = 4.0 * np.pi * EARTH_RADIUS_KM**2
@@ -38,7 +36,7 @@ class Mixture:
             to 1.
     """
 
-    centers: LatLon
+    centers: LatLonArray
     """`[M, 2]`."""
     radii_km: Floats
     """`[M]`, positive; `ANYWHERE_KM` for a uniform one."""
@@ -81,7 +79,7 @@ def disc_km(mass: Floats, radius_km: Floats | float) -> Floats:
     return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(half))
 
 
-def log_density(mixture: Mixture, positions: LatLon) -> Floats:
+def log_density(mixture: Mixture, positions: LatLonArray) -> Floats:
     """Log density of a mixture, per km²: `[N]`; at least log(1e-304) relative to its peaks.
 
     Args:
@@ -97,7 +95,7 @@ def peak_densities(mixture: Mixture) -> Floats:
     return np.asarray(np.exp(log_kernel(np.zeros(1), mixture.radii_km)) * mixture.weights)
 
 
-def masses_within(mixture: Mixture, points: LatLon, radii_km: float | Floats) -> Floats:
+def masses_within(mixture: Mixture, points: LatLonArray, radii_km: float | Floats) -> Floats:
     """Mass of a mixture within some kilometers of each point.
 
     Args:
@@ -112,23 +110,23 @@ def masses_within(mixture: Mixture, points: LatLon, radii_km: float | Floats) ->
     return _make_discs(mixture, points).masses(angles)
 
 
-def radius_for_mass_km(mixture: Mixture, point: LatLon, shares: Floats) -> Floats:
+def radius_for_mass_km(mixture: Mixture, point: LatLonArray, shares: Floats) -> Floats:
     """Radii `[S]` of the discs around a point `[2]` that contain shares of the mass.
 
     Raises:
         ValueError: A share is not in (0, 1].
     """
     if not ((shares > 0) & (shares <= 1)).all():
-        raise ValueError(f"shares must lie in (0, 1], got {shares}")
+        raise ValueError(f"shares must be in (0, 1], got {shares}")
     return EARTH_RADIUS_KM * _make_discs(mixture, point[None, :]).radii_for_masses(shares)
 
 
-def _make_discs(mixture: Mixture, points: LatLon) -> Discs:
+def _make_discs(mixture: Mixture, points: LatLonArray) -> Discs:
     distance = pairwise_m(points, mixture.centers) / EARTH_RADIUS_M
     return Discs(distance, kappa(mixture.radii_km), mixture.weights)
 
 
-def quadrature_nodes(mixture: Mixture, count: int) -> tuple[LatLon, Floats]:
+def quadrature_nodes(mixture: Mixture, count: int) -> tuple[LatLonArray, Floats]:
     """Quadrature nodes of a mixture: each kernel as rings of equal mass on a Fibonacci spiral.
 
     Deterministic, so the same query gets the same answer.
@@ -154,7 +152,9 @@ def quadrature_nodes(mixture: Mixture, count: int) -> tuple[LatLon, Floats]:
     return positions, mixture.weights[kernel_index] / node_counts[kernel_index]
 
 
-def expected_scores(positions: LatLon, weights: Floats, points: LatLon, scale_km: float) -> Floats:
+def expected_scores(
+    positions: LatLonArray, weights: Floats, points: LatLonArray, scale_km: float
+) -> Floats:
     """Expected score `exp(-d / scale)` of each point over the nodes: `[G]` in [0, 1].
 
     Args:

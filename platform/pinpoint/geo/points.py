@@ -16,11 +16,11 @@ from pinpoint.records import Point
 EARTH_RADIUS_M: Final = 6_371_008.8
 """Mean radius R1 of the WGS84 ellipsoid (IUGG), meters."""
 
-LatLon = NDArray[np.float64]
+LatLonArray = NDArray[np.float64]
 """Positions `[..., 2]`: latitude, longitude, degrees."""
 
 
-def lat_lon(points: Sequence[Point]) -> LatLon:
+def lat_lon(points: Sequence[Point]) -> LatLonArray:
     """Positions of records as an array.
 
     Returns:
@@ -57,7 +57,7 @@ def normalize_lon(lon_deg: float | NDArray[np.float64]) -> float | NDArray[np.fl
     return float(wrapped) if wrapped.ndim == 0 else wrapped
 
 
-def unit_xyz(positions: LatLon) -> NDArray[np.float64]:
+def unit_xyz(positions: LatLonArray) -> NDArray[np.float64]:
     """Positions on the unit sphere.
 
     Args:
@@ -72,7 +72,7 @@ def unit_xyz(positions: LatLon) -> NDArray[np.float64]:
     return np.stack([across * np.cos(lon), across * np.sin(lon), np.sin(lat)], axis=-1)
 
 
-def from_xyz(xyz: NDArray[np.float64]) -> LatLon:
+def from_xyz(xyz: NDArray[np.float64]) -> LatLonArray:
     """Directions as positions; vectors need not have unit length.
 
     Args:
@@ -86,7 +86,7 @@ def from_xyz(xyz: NDArray[np.float64]) -> LatLon:
     return np.stack([lat, lon], axis=-1)
 
 
-def bearing_deg(origin: LatLon, target: LatLon) -> NDArray[np.float64]:
+def bearing_deg(origin: LatLonArray, target: LatLonArray) -> NDArray[np.float64]:
     """Initial bearing of the great circle from the origin to the target.
 
     Args:
@@ -109,11 +109,11 @@ def bearing_deg(origin: LatLon, target: LatLon) -> NDArray[np.float64]:
 
 
 def destination(
-    origin: LatLon,
+    origin: LatLonArray,
     bearing_deg: float | NDArray[np.float64],
     distance_m: float | NDArray[np.float64],
     radius_m: float = EARTH_RADIUS_M,
-) -> LatLon:
+) -> LatLonArray:
     """Position at a bearing and distance from an origin, along a great circle.
 
     Args:

@@ -19,13 +19,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats
 from pinpoint.geo.distance import haversine_m, pairwise_m
 from pinpoint.geo.kernels import Mixture
 from pinpoint.records import QueryFeatures, StratumFit
-
-Floats = NDArray[np.float64]
 
 FEATURE_NAMES: Final = ("constant", "similarity", "surroundings", "agreement", "null")
 """Features of the log-odds, in order."""

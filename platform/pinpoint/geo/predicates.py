@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.geo.distance import haversine_m
-from pinpoint.geo.points import LatLon, lat_lon
+from pinpoint.geo.points import LatLonArray, lat_lon
 from pinpoint.records import Box, Circle, Point
 
 Mask = NDArray[np.bool_]
 
 
-def in_circle(positions: LatLon, circle: Circle) -> Mask:
+def in_circle(positions: LatLonArray, circle: Circle) -> Mask:
     """Within the radius along a great circle, `[N]`."""
     return np.asarray(haversine_m(positions, lat_lon([circle.center])[0]) <= circle.radius_m)
 
 
-def in_box(positions: LatLon, box: Box) -> Mask:
+def in_box(positions: LatLonArray, box: Box) -> Mask:
     """Within the box, its edges included, `[N]`; `west > east` crosses the antimeridian."""
     lat, lon = positions[:, 0], positions[:, 1]
     twin = np.where(np.abs(lon) == 180.0, -lon, lon)
@@ -32,7 +32,7 @@ def in_box(positions: LatLon, box: Box) -> Mask:
     return np.asarray((lat >= box.south) & (lat <= box.north) & (across[0] | across[1]))
 
 
-def in_polygon(positions: LatLon, ring: Sequence[Point]) -> Mask:
+def in_polygon(positions: LatLonArray, ring: Sequence[Point]) -> Mask:
     """Inside the ring, closed or not, by the parity of its crossings to the east, `[N]`."""
     lat, lon = positions[:, 0], positions[:, 1]
     inside = np.zeros(len(positions), dtype=np.bool_)

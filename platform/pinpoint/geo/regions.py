@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.geo.distance import haversine_m, pairwise_m
-from pinpoint.geo.points import LatLon, from_xyz, unit_xyz
+from pinpoint.geo.points import LatLonArray, from_xyz, unit_xyz
 
 _RELATIVE_TOLERANCE = 1e-9
 """Relative tolerance when sums of weights are compared, so rounding adds no point and no tie."""
@@ -49,7 +49,7 @@ def radius_for_mass_m(
         ValueError: The share is out of range, or the weights are unusable.
     """
     if not 0 < share <= 1:
-        raise ValueError(f"share must lie in (0, 1], got {share}")
+        raise ValueError(f"share must be in (0, 1], got {share}")
     distances = np.asarray(distances_m, dtype=np.float64)
     shares = _normalize_weights(weights, len(distances))
     order = np.argsort(distances, kind="stable")
@@ -60,7 +60,7 @@ def radius_for_mass_m(
 
 
 def disc_radius_m(
-    center: LatLon, positions: LatLon, weights: NDArray[np.float64], share: float
+    center: LatLonArray, positions: LatLonArray, weights: NDArray[np.float64], share: float
 ) -> float:
     """Great-circle radius around `center` `[2]` that contains a share of the mass.
 
@@ -70,7 +70,7 @@ def disc_radius_m(
     return radius_for_mass_m(haversine_m(positions, center), weights, share)
 
 
-def mode_index(positions: LatLon, weights: NDArray[np.float64], radius_m: float) -> int:
+def mode_index(positions: LatLonArray, weights: NDArray[np.float64], radius_m: float) -> int:
     """Index of the position whose disc of `radius_m` contains most mass; ties go to the first.
 
     Raises:
@@ -81,7 +81,7 @@ def mode_index(positions: LatLon, weights: NDArray[np.float64], radius_m: float)
     return int(np.argmax(share_within >= share_within.max() - _RELATIVE_TOLERANCE))
 
 
-def spherical_mean(positions: LatLon, weights: NDArray[np.float64]) -> LatLon:
+def spherical_mean(positions: LatLonArray, weights: NDArray[np.float64]) -> LatLonArray:
     """Weighted mean direction: the mean position, with no seam at ±180° and none at the poles.
 
     Returns:
@@ -98,8 +98,8 @@ def spherical_mean(positions: LatLon, weights: NDArray[np.float64]) -> LatLon:
 
 
 def mode(
-    positions: LatLon, weights: NDArray[np.float64], *, place_m: float, refine_m: float
-) -> LatLon:
+    positions: LatLonArray, weights: NDArray[np.float64], *, place_m: float, refine_m: float
+) -> LatLonArray:
     """The densest location, refined to the mean of the positions close to its heaviest one.
 
     A mean over the whole location would pull an exact match towards its neighbors. So the location

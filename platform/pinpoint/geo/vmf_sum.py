@@ -12,10 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats
 from pinpoint.geo.distance import squared_chords
-from pinpoint.geo.points import LatLon, unit_xyz
-
-Floats = NDArray[np.float64]
+from pinpoint.geo.points import LatLonArray, unit_xyz
 
 _MIN_LOG: Final = -700.0
 """Logarithm of about the smallest normal float64."""
@@ -38,7 +37,7 @@ class KernelSum:
     """`[M]`, density per km² at the center."""
 
     @classmethod
-    def of(cls, centers: LatLon, k: Floats, amplitude: Floats) -> KernelSum:
+    def of(cls, centers: LatLonArray, k: Floats, amplitude: Floats) -> KernelSum:
         """The kernels whose amplitude is not 0.
 
         Args:

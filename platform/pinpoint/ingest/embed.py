@@ -47,7 +47,7 @@ def embed_images(
                 except _NOT_CAUSED_BY_IMAGES:
                     raise
                 except Exception:
-                    _log.exception("picture not encoded", image=str(image.image_id))
+                    _log.exception("image not encoded", image=str(image.image_id))
                     failures[image.item_id] = Rejected(
                         file=image.file,
                         stage="embed",

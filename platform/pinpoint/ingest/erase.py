@@ -16,7 +16,7 @@ _MAX_WAIT_S: Final = 60.0
 _PAUSE_S: Final = 0.2
 
 
-def erase_images(
+def erase_stored_images(
     ids: Sequence[UUID], *, ledger: IngestRepository, index: VectorIndex, blobs: BlobStore
 ) -> int:
     """Delete images from the index and the blob store, then their rows; returns their number.
@@ -61,8 +61,8 @@ def erase_organization(
         The number of erased images.
 
     Raises:
-        IndexUnavailable: The index does not respond; nothing was changed.
-        Unavailable: A backup or a hung worker locks rows; the workers erase the rest later.
+        IndexUnavailableError: The index does not respond; nothing was changed.
+        UnavailableError: A backup or a hung worker locks rows; the workers erase the rest later.
     """
     info = index.info()
     if not info.ready:
@@ -70,7 +70,7 @@ def erase_organization(
     num_images = closing.close(organization_id)
     num_erased, waited_since = 0, time.monotonic()
     while ids := closing.graves(organization_id, _CHUNK):
-        erased = erase_images(ids, ledger=ledger, index=index, blobs=blobs)
+        erased = erase_stored_images(ids, ledger=ledger, index=index, blobs=blobs)
         if erased:
             num_erased, waited_since = num_erased + erased, time.monotonic()
             say(f"erased {num_erased} of {num_images} images")
@@ -88,5 +88,6 @@ def erase_organization(
 def _describe_locked_rows(organization_id: UUID) -> str:
     return (
         "the organization is closed, but a backup or a worker still locks some of its rows; the "
-        f"workers erase them. Then run `pinpoint orgs erase {organization_id}` to compact the rest"
+        f"workers delete them. Then run `pinpoint orgs delete {organization_id}` to compact the "
+        "rest"
     )

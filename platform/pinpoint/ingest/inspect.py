@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinpoint.media.checks import RejectedFileError, rejected
-from pinpoint.media.files import check_name, find_photos
+from pinpoint.media.files import check_file_name, find_photos
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
 from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
 from pinpoint.media.tracks import add_options, find_tracks
@@ -65,8 +65,8 @@ def inspect_files(
         threads: Number of files read concurrently.
 
     Raises:
-        BadManifest: A manifest cannot be read at all.
-        TooLarge: A manifest has too many rows.
+        BadManifestError: A manifest cannot be read at all.
+        TooLargeError: A manifest has too many rows.
     """
     work_items = _list_work(path, manifest, settings, options or ReadOptions())
     if threads == 1:
@@ -90,7 +90,7 @@ def used_manifest(path: Path) -> Path | None:
     """The manifest of a path: the path itself, or the only manifest in the folder.
 
     Raises:
-        BadRequest: The folder contains several manifests.
+        BadRequestError: The folder contains several manifests.
     """
     if path.is_dir():
         return find_one_manifest(path)
@@ -130,7 +130,7 @@ def _list_folder(root: Path, options: ReadOptions, named_files: set[str]) -> Ite
         if name in named_files:
             continue
         try:
-            check_name(name)
+            check_file_name(name)
         except RejectedFileError as error:
             rejection = rejected(name, error.reason, error.detail)
             yield _Work(file=rejection.file, rejected=rejection)

@@ -19,7 +19,7 @@ MODIFIED_DURING_INGEST: Final = "changed_meanwhile"
 
 
 class Originals:
-    """`ports.OriginalKeeper` over a blob store.
+    """`ports.OriginalStore` over a blob store.
 
     `reference` stores the URI of the file; the bytes of an upload are stored, as it has no other
     copy. `copy` stores the bytes. `rendition` stores each face at the input size of towers.
@@ -54,7 +54,7 @@ class Originals:
             because the hash in the row would not match the original.
 
         Raises:
-            Unavailable: The blob store cannot be written.
+            UnavailableError: The blob store cannot be written.
         """
         rejections: dict[UUID, Rejected] = {}
         for item, reading in readings:
@@ -83,8 +83,8 @@ class Originals:
         """The file's bytes, if they did not change since they were read.
 
         Raises:
-            NotFound: There is no such blob.
-            Refused: The file is missing, or its bytes changed.
+            NotFoundError: There is no such blob.
+            RejectedFileError: The file is missing, or its bytes changed.
         """
         data = read_bytes(Path(self._blobs.path(item.locator)), reading.capture.size_bytes)
         if sha256(data) != reading.capture.sha256:

@@ -15,11 +15,12 @@ from uuid import UUID
 from pinpoint import fault_isolation as isolate
 from pinpoint import logs
 from pinpoint.errors import BadRequestError, UnavailableError
+from pinpoint.fault_isolation import INTERNAL_ERROR
 from pinpoint.ingest import erase
 from pinpoint.ingest.chunk_report import IngestTally
 from pinpoint.ingest.embed import ToEmbed, embed_images
 from pinpoint.ingest.originals import Originals
-from pinpoint.ingest.read import INTERNAL, ReadItem, make_internal_rejection, read_items
+from pinpoint.ingest.read import ReadItem, make_internal_rejection, read_items
 from pinpoint.ingest.stored_images import RateLimiter, match_stored_images
 from pinpoint.media.checks import POISON
 from pinpoint.ports import (
@@ -78,11 +79,12 @@ def ingest_items(
     they are retried alone until the attempts are exhausted. The other items continue.
 
     Raises:
-        Unavailable: A component does not respond; the items are released, and the attempt is not
-            counted.
-        OtherContract: The index was switched to another bundle; items as for `Unavailable`.
-        Misconfigured: The index belongs to another installation, or rejects the key; items as for
-            `Unavailable`.
+        UnavailableError: A component does not respond; the items are released, and the attempt is
+            not counted.
+        ModelMismatchError: The index was switched to another bundle; items as for
+            `UnavailableError`.
+        ConfigurationError: The index belongs to another installation, or rejects the key; items as
+            for `UnavailableError`.
     """
     tally = tally or IngestTally()
     items = parts.ledger.claim(ids, worker)
@@ -136,7 +138,7 @@ def _ingest_slice_isolated(
 
     readable: list[ReadItem] = []
     for item, result in read:
-        if isinstance(result, Rejected) and result.reason == INTERNAL:
+        if isinstance(result, Rejected) and result.reason == INTERNAL_ERROR:
             failed[item.id] = result
         else:
             readable.append((item, result))
@@ -217,7 +219,7 @@ def reembed_images(
         on_images: Called after each slice with its number of images.
 
     Raises:
-        Unavailable: A component does not respond; finished work is preserved.
+        UnavailableError: A component does not respond; finished work is preserved.
     """
     contract = parts.encoder.contract
     rate_limiter, num_done, unreachable = RateLimiter(images_per_s), 0, dict[UUID, Rejected]()
@@ -331,8 +333,8 @@ def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
     If the index rejects a row, the row and the items that wait for it become `failed`.
 
     Raises:
-        OtherContract: The index was switched to another bundle; nothing was changed.
-        Unavailable: A component does not respond; finished work is preserved.
+        ModelMismatchError: The index was switched to another bundle; nothing was changed.
+        UnavailableError: A component does not respond; finished work is preserved.
     """
     contract = parts.encoder.contract
 
@@ -357,7 +359,7 @@ def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
 
 def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:
     """Delete images from the index and the blob store, then their rows; returns their number."""
-    return erase.erase_images(ids, ledger=parts.ledger, index=parts.index, blobs=parts.blobs)
+    return erase.erase_stored_images(ids, ledger=parts.ledger, index=parts.index, blobs=parts.blobs)
 
 
 def _delete_unused_originals(

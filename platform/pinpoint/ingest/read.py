@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from pinpoint import logs
 from pinpoint.errors import NotFoundError
-from pinpoint.fault_isolation import OUTAGES
+from pinpoint.fault_isolation import INTERNAL_ERROR, OUTAGES
 from pinpoint.ports import BlobStore, Decoder
 from pinpoint.records import ClaimedItem, DecodedImage, MetadataOverride, Rejected, limits
-from pinpoint.records.limits import Unstorable
+from pinpoint.records.limits import UnstorableError
 
 SLICE = 32
 """Items per slice: enough for one forward pass, few enough to bound memory."""
 
-INTERNAL: Final = "internal_error"
-"""Reason for a file that caused an unexpected error when it was read or stored."""
 _log = logs.get_logger(__name__)
 
 ReadItem = tuple[ClaimedItem, DecodedImage | Rejected]
@@ -70,7 +68,7 @@ def _read_item(item: Readable, decoder: Decoder, blobs: BlobStore) -> DecodedIma
             limits.check_capture(result.capture)
     except NotFoundError as error:
         return Rejected(file=item.file, stage="read", reason="missing_file", detail=error.message)
-    except Unstorable as error:
+    except UnstorableError as error:
         return Rejected(file=item.file, stage="check", reason=error.reason, detail=error.detail)
     except OUTAGES:
         raise
@@ -86,6 +84,6 @@ def make_internal_rejection(file: str, stage: Literal["read", "store"]) -> Rejec
     return Rejected(
         file=file,
         stage=stage,
-        reason=INTERNAL,
+        reason=INTERNAL_ERROR,
         detail="an unexpected error; the workers' log contains it",
     )

@@ -20,7 +20,7 @@ _BUILD_NAME = re.compile(r"(\d{8}T\d{6})\d{3}Z-")
 """Prefix of the name of a build: its start time."""
 
 
-def recover_lost_work(
+def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
     *,
     ledger: IngestRepository,
     queue: JobQueue,

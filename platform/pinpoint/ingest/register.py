@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pinpoint.errors import BadRequestError, NotFoundError
 from pinpoint.media.checks import RejectedFileError, rejected
-from pinpoint.media.files import check_name, find_photos
+from pinpoint.media.files import check_file_name, find_photos
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
 from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
 from pinpoint.media.metadata.raw_metadata import sanitize_text
@@ -28,7 +28,7 @@ from pinpoint.records import (
     SourceKind,
     SourceRoot,
 )
-from pinpoint.records.limits import Unstorable, check_item
+from pinpoint.records.limits import UnstorableError, check_item
 from pinpoint.settings import Settings
 
 MAX_SHOWN = 500
@@ -65,7 +65,7 @@ class _Entry:
     rejected: Rejected | None = None
 
 
-def register_folder(
+def register_folder(  # noqa: PLR0913 - see long_functions.toml
     path: Path,
     *,
     source: str,
@@ -91,7 +91,7 @@ def register_folder(
     ).batch
 
 
-def register_files(
+def register_files(  # noqa: PLR0913 - see long_functions.toml
     path: Path,
     *,
     source: str,
@@ -126,9 +126,9 @@ def register_files(
         on_registered: Called with the number of files of each page.
 
     Raises:
-        BadRequest: The path does not exist, or it does not fit the roots of the source.
-        BadManifest: The manifest cannot be read at all.
-        NotFound: There is no such source, and no kind to create it.
+        BadRequestError: The path does not exist, or it does not fit the roots of the source.
+        BadManifestError: The manifest cannot be read at all.
+        NotFoundError: There is no such source, and no kind to create it.
     """
     path = path.expanduser().resolve()
     if not path.exists():
@@ -209,7 +209,7 @@ def find_or_add_root(
     """The root of a source that contains a folder, and whether this call added it.
 
     Raises:
-        BadRequest: The folder overlaps a root, or another folder has the name.
+        BadRequestError: The folder overlaps a root, or another folder has the name.
     """
     enclosing_roots = [root for root in source.roots if folder.is_relative_to(root.path)]
     if enclosing_roots:
@@ -272,7 +272,7 @@ def _walk_folder(folder: Path, options: ReadOptions, named_files: set[str]) -> I
         if name in named_files:
             continue
         try:
-            check_name(name)
+            check_file_name(name)
         except RejectedFileError as error:
             rejection = rejected(name, error.reason, error.detail)
             yield _Entry(relative=name, rejected=rejection)
@@ -319,7 +319,7 @@ def _check_storable(item: NewItem) -> NewItem:
         return item
     try:
         check_item(item.external_id, item.file, item.locator, item.hint)
-    except Unstorable as error:
+    except UnstorableError as error:
         rejection = Rejected(
             file=sanitize_text(item.file)[:MAX_SHOWN],
             stage="find",

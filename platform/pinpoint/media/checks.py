@@ -14,7 +14,7 @@ Stage = Literal["find", "read", "check", "decode"]
 REASONS: Final[Mapping[str, str]] = {
     "ambiguous_track": "GPX tracks that overlap in time could each place the photo; `--track` "
     "chooses one.",
-    "bad_hint": "What was recorded of the file beside it cannot be read back.",
+    "bad_hint": "The stored fields of its sidecar cannot be read.",
     "bad_name": "The file's name is not UTF-8.",
     "bad_row": "A manifest row has a value that cannot be read.",
     "decoder_crashed": "The file brought the decoding process down.",
@@ -36,7 +36,7 @@ REASONS: Final[Mapping[str, str]] = {
     "`--time-zone` says what it means.",
     "too_large": "The file is larger than PINPOINT_MEDIA_MAX_BYTES.",
     "too_many_frames": "The file holds more frames than PINPOINT_MEDIA_MAX_FRAMES.",
-    "too_many_pixels": "The picture has more pixels than PINPOINT_MEDIA_MAX_PIXELS.",
+    "too_many_pixels": "The image has more pixels than PINPOINT_MEDIA_MAX_PIXELS.",
     "undecodable": "The file is damaged or cut short.",
     "unreadable_folder": "A folder cannot be opened; nothing below it was read.",
     "unsupported_format": "The file is not JPEG, HEIC, AVIF, WebP, PNG or TIFF.",
@@ -114,7 +114,7 @@ def check_position(
         partial: A part of a position exists, even if neither coordinate is usable.
 
     Raises:
-        Refused: `half_position`, `no_position`, `out_of_range` or `null_island`.
+        RejectedFileError: `half_position`, `no_position`, `out_of_range` or `null_island`.
     """
     suffix = f": {note}" if note else ""
     if lat is None and lon is None and partial:
@@ -142,7 +142,7 @@ def check_time(captured_at: datetime | None, now: datetime) -> None:
     """Check that a time is not in the future; one day is allowed for clocks without an offset.
 
     Raises:
-        Refused: `future_date`.
+        RejectedFileError: `future_date`.
     """
     if captured_at is not None and captured_at - now > MAX_FUTURE:
         raise RejectedFileError(

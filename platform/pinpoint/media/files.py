@@ -61,13 +61,13 @@ def find_photos(root: Path, on_unreadable: Unreadable | None = None) -> Iterator
     return (path for path in paths if path.suffix.lower() not in SIDECARS)
 
 
-def check_name(name: str) -> None:
-    """Raise `Refused` (`bad_name`) for a name that cannot be shown and stored."""
+def check_file_name(name: str) -> None:
+    """Raise `RejectedFileError` (`bad_name`) for a name that cannot be shown and stored."""
     if name != sanitize_text(name):
         raise RejectedFileError("bad_name", "the file's name is not UTF-8; rename it")
 
 
-def find_tracks(root: Path) -> Callable[[Path], Path | None]:
+def find_sibling_tracks(root: Path) -> Callable[[Path], Path | None]:
     """A function from a photo below `root` to its GPX file or folder, or None.
 
     The result is the `.gpx` file with the same stem in the photo's folder, otherwise the only
@@ -103,7 +103,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     """All bytes of a regular file.
 
     Raises:
-        Refused: `missing_file`, `empty_file` or `too_large`.
+        RejectedFileError: `missing_file`, `empty_file` or `too_large`.
     """
     try:
         # Checked before opening, because opening a device or a FIFO can have side effects.
@@ -114,17 +114,17 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise RejectedFileError("missing_file", "not a regular file")
-            check_size(status.st_size, max_bytes)
+            check_file_size(status.st_size, max_bytes)
             data = stream.read(max_bytes + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise RejectedFileError("missing_file", f"cannot be opened: {reason}") from error
-    check_size(len(data), max_bytes)
+    check_file_size(len(data), max_bytes)
     return data
 
 
-def check_size(size: int, max_bytes: int) -> None:
-    """Raise `Refused` (`empty_file`, `too_large`) for a size outside the limits."""
+def check_file_size(size: int, max_bytes: int) -> None:
+    """Raise `RejectedFileError` (`empty_file`, `too_large`) for a size outside the limits."""
     if size == 0:
         raise RejectedFileError("empty_file", "the file holds no bytes")
     if size > max_bytes:

@@ -20,12 +20,12 @@ from defusedxml.ElementTree import DefusedXMLParser
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.media.checks import NULL_ISLAND_DEG, RejectedFileError
-from pinpoint.media.metadata.raw_metadata import clean_text, to_finite
+from pinpoint.media.metadata.raw_metadata import clean_metadata_text, to_finite
 
 MAX_TRACK_BYTES: Final = 20_000_000
 MAX_POINTS: Final = 400_000
 """Maximum of points, waypoints and route points in one file; one point per second for four days."""
-MAX_DEPTH: Final = 64
+MAX_GPX_DEPTH: Final = 64
 MAX_SAME_TIME_M: Final = 100.0
 """Maximum distance of points with the same time; otherwise that time has no position."""
 
@@ -114,7 +114,7 @@ def read_gpx(name: str, data: bytes) -> GpxFile:
         data: At most `MAX_TRACK_BYTES`.
 
     Raises:
-        Refused: `no_position`; it is not GPX, has a document type, or exceeds a limit.
+        RejectedFileError: `no_position`; it is not GPX, has a document type, or exceeds a limit.
     """
     reader = _Reader(name)
     parser = DefusedXMLParser(target=reader, forbid_dtd=True)
@@ -227,8 +227,8 @@ class _Reader:
         if not self._path and name != "gpx":
             raise _make_refusal(self.name, "it is not GPX")
         self._path.append(name)
-        if len(self._path) > MAX_DEPTH:
-            raise _make_refusal(self.name, f"its elements are more than {MAX_DEPTH} deep")
+        if len(self._path) > MAX_GPX_DEPTH:
+            raise _make_refusal(self.name, f"its elements are more than {MAX_GPX_DEPTH} deep")
         if name in ("trkpt", "wpt", "rtept"):
             self._count += 1
             if self._count > MAX_POINTS:
@@ -281,7 +281,7 @@ class _Reader:
             Track(
                 file=self.name,
                 number=len(self._tracks) + 1,
-                name=clean_text(self._track_name),
+                name=clean_metadata_text(self._track_name),
                 segments=segments,
                 fingerprint=hash(segments),
             )

@@ -17,7 +17,7 @@ import numpy as np
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.media.checks import RejectedFileError
-from pinpoint.media.files import find_tracks as find_beside
+from pinpoint.media.files import find_sibling_tracks as find_beside
 from pinpoint.media.files import list_files, read_bytes
 from pinpoint.media.gpx import MAX_TRACK_BYTES, GpxFile, Segment, Track, read_gpx
 from pinpoint.records import MetadataOverride, ReadOptions
@@ -30,7 +30,7 @@ MAX_SEGMENT_DISTANCE_M: Final = 100.0
 """Maximum distance between two segments of one track that overlap in time."""
 _MAX_SHOWN: Final = 5
 
-LatLon = tuple[float, float]
+TrackPosition = tuple[float, float]
 
 
 def find_tracks(root: Path, chosen: str | None = None) -> Callable[[Path], Path | None]:
@@ -82,7 +82,7 @@ def position_at(
         name: Selects a track: its name, its file's name, or `FILE#2` for the second of a file.
 
     Raises:
-        Refused: `no_position` for unreadable files and for a name without a track;
+        RejectedFileError: `no_position` for unreadable files and for a name without a track;
             `ambiguous_track` if two tracks, or two contradicting segments, overlap in time.
     """
     tracks = _choose_tracks(_read_tracks(path, name), name, path)
@@ -107,7 +107,7 @@ def explain_gap(path: Path, moment: datetime, name: str | None = None) -> str:
     """Explain to users why `position_at` returned None, and the remedy.
 
     Raises:
-        Refused: As `position_at`.
+        RejectedFileError: As `position_at`.
     """
     tracks = _choose_tracks(_read_tracks(path, name), name, path)
     times_s = [
@@ -133,7 +133,7 @@ def explain_gap(path: Path, moment: datetime, name: str | None = None) -> str:
     )
 
 
-def interpolate_position(segment: Segment, time_s: float) -> LatLon | None:
+def interpolate_position(segment: Segment, time_s: float) -> TrackPosition | None:
     """Position at a time between two neighboring points; None in gaps (see `position_at`)."""
     times_s, lats, lons = segment.times_s, segment.lats, segment.lons
     after = bisect_left(times_s, time_s)
@@ -172,11 +172,11 @@ def _overlap_in_time(a: Segment, b: Segment) -> bool:
     return lone and start == end
 
 
-def _position_in(track: Track, time_s: float) -> LatLon | None:
+def _position_in(track: Track, time_s: float) -> TrackPosition | None:
     """Position in the segment that covers a time.
 
     Raises:
-        Refused: `ambiguous_track`; segments of the track contradict each other.
+        RejectedFileError: `ambiguous_track`; segments of the track contradict each other.
     """
     segment = next(segment for segment in track.segments if covers(segment, time_s))
     unclear = segment.mixed or any(
@@ -208,7 +208,7 @@ def _segments_agree(a: Segment, b: Segment) -> bool:
     return True
 
 
-def _distance_m(a: LatLon, b: LatLon) -> float:
+def _distance_m(a: TrackPosition, b: TrackPosition) -> float:
     return float(haversine_m(np.array([a]), np.array([b]))[0])
 
 
@@ -237,7 +237,7 @@ def _read_tracks(path: Path, name: str | None) -> list[Track]:
     """Tracks of a file, or of every GPX file of a folder.
 
     Raises:
-        Refused: `no_position`; one of the files cannot be read.
+        RejectedFileError: `no_position`; one of the files cannot be read.
     """
     return [track for file in _list_gpx(path, name) for track in _read_file(file).tracks]
 

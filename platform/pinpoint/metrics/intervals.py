@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pinpoint.metrics.rows import FloatColumn, check_numbers, mean, median
 
-RESAMPLES: Final = 10_000
+DEFAULT_RESAMPLES: Final = 10_000
 LEVEL: Final = 0.95
 _RELATIVE_TOLERANCE: Final = 1e-9
 """Relative tolerance in comparisons of sums, so that ties are detected despite rounding."""
@@ -113,7 +113,7 @@ def bootstrap(
     *,
     seed: int,
     statistic: Statistic = "mean",
-    resamples: int = RESAMPLES,
+    resamples: int = DEFAULT_RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
     """Percentile interval of a mean or median, by resampling clusters with replacement.
@@ -159,7 +159,7 @@ def ratio(
     clusters: ArrayLike,
     *,
     seed: int,
-    resamples: int = RESAMPLES,
+    resamples: int = DEFAULT_RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
     """Sum of one column over the sum of another, with the percentile interval of `bootstrap`.
@@ -204,13 +204,13 @@ def ratio(
     return Interval(value=value, low=low, high=high, level=level, rows=len(column), clusters=count)
 
 
-def compare(
+def paired_bootstrap(
     a: ArrayLike,
     b: ArrayLike,
     clusters: ArrayLike,
     *,
     seed: int,
-    resamples: int = RESAMPLES,
+    resamples: int = DEFAULT_RESAMPLES,
     level: float = LEVEL,
 ) -> PairedComparison:
     """Two runs on the same rows: difference of means, its interval, and a p-value.

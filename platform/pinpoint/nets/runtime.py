@@ -30,9 +30,9 @@ def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Em
         rendition_px: Shorter side of the renditions to encode (a media setting).
 
     Raises:
-        BadBundle: The bundle does not exist or is invalid.
-        Misconfigured: The device is unknown or absent, or renditions are smaller than the input of
-            the tower.
+        BadBundleError: The bundle does not exist or is invalid.
+        ConfigurationError: The device is unknown or absent, or renditions are smaller than the
+            input of the tower.
     """
     bundle = find_bundle(settings.bundle, home)
     contract = bundle.contract
@@ -57,12 +57,12 @@ def check_renditions(contract: BundleContract, rendition_px: int) -> None:
     """Check that renditions are large enough for the tower of a bundle.
 
     Raises:
-        Misconfigured: They are too small.
+        ConfigurationError: They are too small.
     """
-    check_size(contract.name, contract.preprocess.size_px, rendition_px)
+    check_tower_size(contract.name, contract.preprocess.size_px, rendition_px)
 
 
-def check_size(name: str, tower_px: int, rendition_px: int) -> None:
+def check_tower_size(name: str, tower_px: int, rendition_px: int) -> None:
     """Like `check_renditions`, for a tower without a bundle."""
     if rendition_px < tower_px:
         raise ConfigurationError(
@@ -102,7 +102,7 @@ def choose_device(name: str) -> torch.device:
     """Parse `auto` (CUDA if available), `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        Misconfigured: Another name, or a device that this machine does not have.
+        ConfigurationError: Another name, or a device that this machine does not have.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

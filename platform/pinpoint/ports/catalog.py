@@ -28,7 +28,7 @@ from pinpoint.records import (
 class CatalogReader(Protocol):
     """One organization's rows; rows of other organizations cannot be reached through it.
 
-    Every method with an id raises `NotFound` if this organization has no row with that id.
+    Every method with an id raises `NotFoundError` if this organization has no row with that id.
     """
 
     def sources(self) -> list[Source]:
@@ -139,8 +139,8 @@ class CatalogWriter(CatalogReader, Protocol):
         """Create a source.
 
         Raises:
-            Conflict: The name is taken.
-            BadRequest: Kind or policy is unknown.
+            ConflictError: The name is taken.
+            BadRequestError: Kind or policy is unknown.
         """
         ...
 
@@ -148,8 +148,8 @@ class CatalogWriter(CatalogReader, Protocol):
         """Add a root folder to a source.
 
         Raises:
-            Conflict: The source already has a root with this name.
-            BadRequest: The name cannot be part of an id.
+            ConflictError: The source already has a root with this name.
+            BadRequestError: The name cannot be part of an id.
         """
         ...
 
@@ -157,7 +157,7 @@ class CatalogWriter(CatalogReader, Protocol):
         """Change the path of a root; ids stay. Returns the number of files moved with it.
 
         Raises:
-            NotFound: The source has no root with this name.
+            NotFoundError: The source has no root with this name.
         """
         ...
 
@@ -177,7 +177,7 @@ class CatalogWriter(CatalogReader, Protocol):
         """Insert files and request their ingest; returns item ids in order.
 
         Raises:
-            Conflict: The batch is closed.
+            ConflictError: The batch is closed.
         """
         ...
 
@@ -197,7 +197,7 @@ class CatalogWriter(CatalogReader, Protocol):
         """Set or clear manual values; the version increases and a worker updates the index.
 
         Raises:
-            BadRequest: Nothing would change, or no position would remain.
+            BadRequestError: Nothing would change, or no position would remain.
         """
         ...
 

@@ -61,7 +61,7 @@ class Encoder(Protocol):
         """The coordinate list of the bundle, encoded once.
 
         Raises:
-            Conflict: The bundle has no list.
+            ConflictError: The bundle has no list.
         """
         ...
 
@@ -133,7 +133,7 @@ class Decoder(Protocol):
 class VectorIndex(Protocol):
     """The index over one contract; every write carries the row's version.
 
-    Raises `IndexUnavailable` if the engine does not answer.
+    Raises `IndexUnavailableError` if the engine does not answer.
     """
 
     def info(self) -> IndexInfo:
@@ -144,7 +144,7 @@ class VectorIndex(Protocol):
         """Create the index if it does not exist.
 
         Raises:
-            OtherContract: The index exists for another contract.
+            ModelMismatchError: The index exists for another contract.
         """
         ...
 
@@ -157,7 +157,7 @@ class VectorIndex(Protocol):
                 came from the index or were read for it.
 
         Raises:
-            OtherContract: The index is for another contract; nothing is written.
+            ModelMismatchError: The index is for another contract; nothing is written.
         """
         ...
 
@@ -173,7 +173,7 @@ class VectorIndex(Protocol):
         """Run several queries in one request; hits are best first, ties by id.
 
         Raises:
-            OtherContract: The vector of a query is of another contract than the index.
+            ModelMismatchError: The vector of a query is of another contract than the index.
         """
         ...
 
@@ -234,7 +234,7 @@ class BlobStore(Protocol):
         """Path of a blob, or of a file stored by reference, for a decoder on the same machine.
 
         Raises:
-            NotFound: The locator has no blob.
+            NotFoundError: The locator has no blob.
         """
         ...
 
@@ -242,7 +242,7 @@ class BlobStore(Protocol):
         """Read bytes back.
 
         Raises:
-            NotFound: The locator has no blob.
+            NotFoundError: The locator has no blob.
         """
         ...
 
@@ -270,12 +270,12 @@ class JobQueue(Protocol):
         """Send one job.
 
         Raises:
-            BrokerUnavailable: The broker did not accept it within a few seconds.
+            BrokerUnavailableError: The broker did not accept it within a few seconds.
         """
         ...
 
     def check(self) -> None:
-        """Raise `BrokerUnavailable` unless the broker answers."""
+        """Raise `BrokerUnavailableError` unless the broker answers."""
         ...
 
     def waiting(self) -> int:

@@ -43,8 +43,9 @@ class IngestRepository(Protocol):
     def claim(self, ids: Sequence[UUID], worker: str) -> list[ClaimedItem]:
         """Claim free items; items with too many attempts are failed instead.
 
-        Items with unreadable rows are rejected after their attempt was counted. Of several ids only
-        items without an attempt are claimed: an item with an earlier attempt is claimed alone.
+        Items with unreadable rows are rejected after their attempt was counted. If several
+        ids are given, only items without an attempt are claimed: an item with an earlier attempt
+        is claimed alone.
         """
         ...
 

@@ -32,7 +32,7 @@ class ReembedQueue(Protocol):
         """Wait until all transactions that are writing now have ended.
 
         Raises:
-            DatabaseUnavailable: A transaction does not end for minutes.
+            DatabaseUnavailableError: A transaction does not end for minutes.
         """
         ...
 

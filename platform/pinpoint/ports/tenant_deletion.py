@@ -13,7 +13,7 @@ class TenantDeletion(Protocol):
         """Id of an organization, including revoked and partly erased ones.
 
         Raises:
-            NotFound: No organization has this name or id.
+            NotFoundError: No organization has this name or id.
         """
         ...
 

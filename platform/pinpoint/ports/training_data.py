@@ -18,7 +18,7 @@ class TrainingDataReader(Protocol):
             organization: Name or id of its organization.
 
         Raises:
-            NotFound: No such organization exists, or it has no such source.
-            DatabaseUnavailable: PostgreSQL does not answer.
+            NotFoundError: No such organization exists, or it has no such source.
+            DatabaseUnavailableError: PostgreSQL does not answer.
         """
         ...

@@ -72,7 +72,7 @@ class Exclusions:
     def __post_init__(self) -> None:
         cosine = self.near_duplicate_cosine
         if cosine is not None and not 0 < cosine <= 1:
-            raise ValueError(f"the cosine of near-duplicates must lie in (0, 1], not {cosine}")
+            raise ValueError(f"the cosine of near-duplicates must be in (0, 1], not {cosine}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

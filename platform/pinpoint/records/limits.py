@@ -47,7 +47,7 @@ BAD_HINT: Final = "bad_hint"
 """Reason of a stored hint that cannot be parsed."""
 
 
-class Unstorable(ValueError):
+class UnstorableError(ValueError):
     """A value that the stores cannot hold.
 
     Args:
@@ -72,13 +72,13 @@ def check_text(column: str, text: str | None) -> None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
-        raise Unstorable(
+        raise UnstorableError(
             NOT_STORABLE, f"{column} contains half of a surrogate pair, which is not valid text"
         ) from error
     if "\x00" in text:
-        raise Unstorable(NOT_STORABLE, f"{column} contains a zero byte")
+        raise UnstorableError(NOT_STORABLE, f"{column} contains a zero byte")
     if size > MAX_BYTES[column]:
-        raise Unstorable(
+        raise UnstorableError(
             TOO_LONG,
             f"{column} has {size} bytes in UTF-8; at most {MAX_BYTES[column]} can be stored",
         )
@@ -95,7 +95,7 @@ def check_number(column: str, number: float | None) -> None:
     except OverflowError:
         finite = False
     if not finite:
-        raise Unstorable(NOT_STORABLE, f"{column} is not a finite number")
+        raise UnstorableError(NOT_STORABLE, f"{column} is not a finite number")
 
 
 def to_utc(column: str, moment: datetime) -> datetime:
@@ -109,7 +109,9 @@ def to_utc(column: str, moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except (OverflowError, ValueError) as error:
-        raise Unstorable(NOT_STORABLE, f"{column} is outside the years 1 to 9999 in UTC") from error
+        raise UnstorableError(
+            NOT_STORABLE, f"{column} is outside the years 1 to 9999 in UTC"
+        ) from error
 
 
 def check_attributes(attributes: Mapping[str, object]) -> None:
@@ -121,18 +123,20 @@ def check_attributes(attributes: Mapping[str, object]) -> None:
     """
     for name, value in attributes.items():
         if not isinstance(name, str) or not isinstance(value, str | int | float | bool | None):
-            raise Unstorable(NOT_STORABLE, "attributes contain a value that is no text or number")
+            raise UnstorableError(
+                NOT_STORABLE, "attributes contain a value that is no text or number"
+            )
         for text in (name, value):
             if isinstance(text, str) and not _is_valid(text):
-                raise Unstorable(NOT_STORABLE, "attributes contain a text that is not valid")
+                raise UnstorableError(NOT_STORABLE, "attributes contain a text that is not valid")
     try:
         size = len(json.dumps(dict(attributes), ensure_ascii=False).encode())
     except ValueError as error:  # a number of thousands of digits
-        raise Unstorable(
+        raise UnstorableError(
             NOT_STORABLE, "attributes contain a number with too many digits"
         ) from error
     if size > MAX_ATTRIBUTES_BYTES:
-        raise Unstorable(
+        raise UnstorableError(
             TOO_LONG, f"attributes have {size} bytes; at most {MAX_ATTRIBUTES_BYTES} can be stored"
         )
 

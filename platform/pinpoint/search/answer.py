@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.geo.distance import geodesic_m, haversine_m
-from pinpoint.geo.points import LatLon, lat_lon
+from pinpoint.geo.points import LatLonArray, lat_lon
 from pinpoint.geo.regions import mode, radius_for_mass_m
 from pinpoint.ports import CatalogReader
 from pinpoint.records import (
@@ -94,7 +94,7 @@ def decide_answer(
 
 
 def decide_coordinates(
-    best: Sequence[RankedCoordinate], positions: LatLon, mass: NDArray[np.float64]
+    best: Sequence[RankedCoordinate], positions: LatLonArray, mass: NDArray[np.float64]
 ) -> Decision:
     """Decide among coordinates without images; nothing is cited.
 
@@ -161,7 +161,7 @@ def build_answer(
 
 
 def _select_mode_and_regions(
-    positions: LatLon, mass: NDArray[np.float64], *, num_modes: int
+    positions: LatLonArray, mass: NDArray[np.float64], *, num_modes: int
 ) -> tuple[Point, tuple[CredibleDisc, ...]]:
     """The mode of the first `num_modes` positions, and discs around it for shares of the mass."""
     answer = mode(positions[:num_modes], mass[:num_modes], place_m=PLACE_M, refine_m=REFINE_M)
@@ -233,7 +233,7 @@ def _collect_citations(
 def _first_per_kind(
     similarities: Mapping[UUID, float], kinds: Mapping[UUID, SourceKind], limit: int
 ) -> list[UUID]:
-    """The first `limit` ids of each kind, in the order of `KINDS`."""
+    """The first `limit` ids of each kind, in the order of `SOURCE_KINDS`."""
     order = (*SOURCE_KINDS, *sorted(set(kinds.values()) - set(SOURCE_KINDS)))
     return [
         id_

@@ -16,8 +16,8 @@ def require_same_model(index: VectorIndex, contract: Contract) -> IndexInfo:
     """Description of the index, after checking that its vectors are from this bundle.
 
     Raises:
-        IndexUnavailable: The index is still loading.
-        OtherContract: The vectors are from another bundle, so similarities have no meaning.
+        IndexUnavailableError: The index is still loading.
+        ModelMismatchError: The vectors are from another bundle, so similarities have no meaning.
     """
     info = index.info()
     if not info.ready:
@@ -27,7 +27,7 @@ def require_same_model(index: VectorIndex, contract: Contract) -> IndexInfo:
     if info.contract is not None and info.contract != contract.digest:
         raise ModelMismatchError(
             f"the index was built for bundle {info.contract}, but this encoder is"
-            f" {contract.digest} ({contract.name}); `pinpoint bundles use` changes the index"
+            f" {contract.digest} ({contract.name}); `pinpoint bundles activate` changes the index"
         )
     return info
 
@@ -41,8 +41,8 @@ def read_consistently(
     name one build and contain hits of another, so the name is checked again after the read.
 
     Raises:
-        IndexUnavailable: As `require_same_model`.
-        OtherContract: As `require_same_model`.
+        IndexUnavailableError: As `require_same_model`.
+        ModelMismatchError: As `require_same_model`.
     """
     info = require_same_model(index, contract)
     while True:

@@ -26,10 +26,10 @@ def locate_by_coordinates(
     """Locate over the bundle's coordinate list, without a gallery; arguments as `locate`.
 
     Raises:
-        BadRequest: The filter uses attributes that coordinates do not have.
-        Conflict: The bundle has no coordinate list.
-        BadPhoto: As `locate`.
-        TooLarge: As `locate`.
+        BadRequestError: The filter uses attributes that coordinates do not have.
+        ConflictError: The bundle has no coordinate list.
+        BadPhotoError: As `locate`.
+        TooLargeError: As `locate`.
     """
     coordinate_search.require_coordinates(limits)
     watch, contract = Stopwatch(), encoder.contract

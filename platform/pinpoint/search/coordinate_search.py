@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.errors import BadRequestError
-from pinpoint.geo.points import LatLon
+from pinpoint.geo.points import LatLonArray
 from pinpoint.geo.predicates import Mask, in_box, in_circle, in_polygon
 from pinpoint.records import (
     SCORE_DIGITS,
@@ -39,7 +39,7 @@ NOTE: Final = (
 class ComparedCoordinates:
     """Coordinates `[M]`, best first, ties in the order of the list."""
 
-    positions: LatLon
+    positions: LatLonArray
     score: NDArray[np.float64]
     """Cosine similarity, rounded to six digits."""
     mass: NDArray[np.float64]
@@ -50,7 +50,7 @@ def require_coordinates(limits: SearchFilter) -> None:
     """Check that a filter applies to a coordinate list.
 
     Raises:
-        BadRequest: The filter uses source kinds, sources or times, which only images have.
+        BadRequestError: The filter uses source kinds, sources or times, which only images have.
     """
     unsupported = {
         "kinds": limits.kinds,
@@ -101,7 +101,7 @@ def select_best(compared: ComparedCoordinates, limit: int) -> tuple[RankedCoordi
     )
 
 
-def _is_inside(positions: LatLon, limits: SearchFilter) -> Mask:
+def _is_inside(positions: LatLonArray, limits: SearchFilter) -> Mask:
     inside = np.ones(len(positions), dtype=np.bool_)
     if limits.circle is not None:
         inside &= in_circle(positions, limits.circle)

@@ -85,10 +85,10 @@ def locate(
         exclusions: Images treated as absent from the gallery; None in production.
 
     Raises:
-        BadPhoto: The bytes are not an accepted image.
-        TooLarge: The image exceeds a limit.
-        OtherContract: The index contains vectors of another bundle.
-        Unavailable: The index or the database does not respond.
+        BadPhotoError: The bytes are not an accepted image.
+        TooLargeError: The image exceeds a limit.
+        ModelMismatchError: The index contains vectors of another bundle.
+        UnavailableError: The index or the database does not respond.
     """
     watch = Stopwatch()
     vector = encode_photo(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
@@ -129,9 +129,9 @@ def locate_encoded(
     timings start here. All other arguments are as in `locate`.
 
     Raises:
-        BadRequest: The reranker is requested by name, but there is none.
-        OtherContract: As `locate`.
-        Unavailable: As `locate`.
+        BadRequestError: The reranker is requested by name, but there is none.
+        ModelMismatchError: As `locate`.
+        UnavailableError: As `locate`.
     """
     active_reranker = _select_reranker(ranker, reranker, contract)
     watch = watch or Stopwatch()
@@ -220,13 +220,13 @@ def similar(
         settings: As `locate`.
 
     Raises:
-        BadRequest: Photo and image are both given or both missing, or a limit is below 1.
-        NotFound: The organization has no such image.
-        Conflict: The image is not in the index yet.
-        BadPhoto: As `locate`.
-        TooLarge: As `locate`.
-        OtherContract: As `locate`.
-        Unavailable: As `locate`.
+        BadRequestError: Photo and image are both given or both missing, or a limit is below 1.
+        NotFoundError: The organization has no such image.
+        ConflictError: The image is not in the index yet.
+        BadPhotoError: As `locate`.
+        TooLargeError: As `locate`.
+        ModelMismatchError: As `locate`.
+        UnavailableError: As `locate`.
     """
     if limit < 1 or per_group < 1:
         raise BadRequestError(f"limit ({limit}) and per_group ({per_group}) must be at least 1")
@@ -277,8 +277,8 @@ def encode_photo(
     """Run the first two stages of both flows: bytes to vector `[D]`; arguments as `locate`.
 
     Raises:
-        BadPhoto: As `locate`.
-        TooLarge: As `locate`.
+        BadPhotoError: As `locate`.
+        TooLargeError: As `locate`.
     """
     with watch.stage("decode"):
         pixels = query.decode_query(data, file=file, decoder=decoder)

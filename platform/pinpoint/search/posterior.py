@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats
 from pinpoint.geo import hdr, kernels, posteriors
 from pinpoint.geo.gazetteer import most_probable_places
 from pinpoint.metrics.geolocation import GEOSCORE_SCALE_KM, THRESHOLDS_KM
@@ -32,14 +32,13 @@ from pinpoint.records import (
 )
 from pinpoint.settings import SearchSettings
 
-REGION_PROBABILITIES: Final = ("0.5", "0.9")
+REGION_PROBABILITY_KEYS: Final = ("0.5", "0.9")
 NUM_NODES: Final = 1_024
 _MIN_REACH_M: Final = 500.0
 """Minimum reach for the density estimate: nearer evidence may be of the same panorama."""
 _MIN_MASS: Final = 1e-12
 _DIGITS: Final = 6
 
-Floats = NDArray[np.float64]
 Nodes = tuple[Floats, Floats]
 """Positions `[Q, 2]` and weights `[Q]` of a posterior (`geo.kernels.quadrature_nodes`)."""
 

@@ -22,8 +22,8 @@ def decode_query(data: bytes, *, file: str, decoder: Decoder) -> Pixels:
         decoder: Decodes the bytes.
 
     Raises:
-        BadPhoto: The decoder rejects the bytes; the error has the decoder's reason.
-        TooLarge: The decoder rejects the bytes because of a limit.
+        BadPhotoError: The decoder rejects the bytes; the error has the decoder's reason.
+        TooLargeError: The decoder rejects the bytes because of a limit.
     """
     reading = decoder.read(file, data, query=True)
     if isinstance(reading, Rejected):
@@ -48,8 +48,8 @@ def fetch_image_query(
         database: The catalog.
 
     Raises:
-        NotFound: The organization has no such image.
-        Conflict: The image exists, but it is not in the index.
+        NotFoundError: The organization has no such image.
+        ConflictError: The image exists, but it is not in the index.
     """
     with database.read(organization_id) as reader:
         image = reader.image(image_id)

@@ -30,6 +30,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.records import Candidate, Evidence, RankedCandidate, Vector
@@ -41,14 +42,12 @@ SCALES_M: Final = (100.0, 1_000.0, 25_000.0)
 EVIDENCE_WEIGHT: Final = 0.25
 SAME_KIND_SHARE: Final = 0.5
 Z_MIN: Final = 1.0
-"""Evidence with a smaller z-score has no weight; otherwise dense towns would always win."""
+"""Evidence with a smaller z-score has no weight; otherwise dense cities would always win."""
 Z_MAX: Final = 4.0
 """Higher z-scores of evidence do not increase its weight."""
 _MIN_SPREAD: Final = 1e-5
 """Smaller standard deviations are rounding errors, not information."""
 _DIGITS: Final = 6
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
         keep_bundles: Keep the folder `bundles`.
 
     Raises:
-        NotFound: The folder is not a Pinpoint home.
+        NotFoundError: The folder is not a Pinpoint home.
         StackError: The folder is the user's home directory or the root.
     """
     paths = StackPaths(settings.places.home)

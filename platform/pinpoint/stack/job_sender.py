@@ -20,7 +20,7 @@ from pinpoint.errors import BrokerUnavailableError
 from pinpoint.jobs import QUEUE_OF, JobName
 
 QUEUE: Final = "celery"
-REQUEST_ID_HEADER: Final = "request_id"
+REQUEST_ID_KEY: Final = "request_id"
 """Header of a job with the id of the request that sent it; also its name in log lines."""
 
 VISIBILITY_TIMEOUT_S: Final = 3_600
@@ -74,7 +74,7 @@ class CeleryQueue:
         """Send one job.
 
         Raises:
-            BrokerUnavailable: The broker did not accept it within a few seconds.
+            BrokerUnavailableError: The broker did not accept it within a few seconds.
         """
         try:
             self._app.send_task(
@@ -89,7 +89,7 @@ class CeleryQueue:
             raise BrokerUnavailableError("the broker does not accept jobs") from error
 
     def check(self) -> None:
-        """Raise `BrokerUnavailable` unless the broker answers."""
+        """Raise `BrokerUnavailableError` unless the broker answers."""
         self.waiting()
 
     def waiting(self) -> int:
@@ -157,7 +157,7 @@ class BoundedSender:
         """Send one job.
 
         Raises:
-            BrokerUnavailable: The broker did not accept it in time.
+            BrokerUnavailableError: The broker did not accept it in time.
         """
         with self._breaker.attempt():
             if not self._pending_sends.acquire(blocking=False):
@@ -174,7 +174,7 @@ class BoundedSender:
                 raise BrokerUnavailableError("the broker did not accept the job in time") from error
 
     def check(self) -> None:
-        """Raise `BrokerUnavailable` unless the broker answers."""
+        """Raise `BrokerUnavailableError` unless the broker answers."""
         self._queue.check()
 
     def waiting(self) -> int:
@@ -199,8 +199,8 @@ def is_broker_failure(error: BaseException) -> bool:
 
 def _make_headers() -> dict[str, str]:
     """Headers with the id of the current request, for the worker's log lines."""
-    request_id = logs.current_context().get(REQUEST_ID_HEADER)
-    return {REQUEST_ID_HEADER: str(request_id)} if request_id else {}
+    request_id = logs.current_context().get(REQUEST_ID_KEY)
+    return {REQUEST_ID_KEY: str(request_id)} if request_id else {}
 
 
 def _read_queue_length(channel: Any) -> int:

@@ -36,7 +36,7 @@ def upgrade_database(url: str) -> None:
         url: SQLAlchemy URL of the owner's role.
 
     Raises:
-        DatabaseUnavailable: The database does not answer.
+        DatabaseUnavailableError: The database does not answer.
         StackError: This code does not know the database's revision.
     """
     try:

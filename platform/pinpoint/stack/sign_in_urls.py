@@ -61,7 +61,7 @@ def keyless_warning(settings: Settings) -> str | None:
         return None
     return (
         "PINPOINT_API_ALLOW_KEYLESS is set: while there are no keys, every program and user on "
-        "this machine may do everything, and so may everybody whom a proxy on it forwards"
+        "this machine may do everything, and so may every client of a proxy on it"
     )
 
 

@@ -34,7 +34,7 @@ class FolderBlobs:
         """Store bytes durably under a new name and return their locator.
 
         Raises:
-            Unavailable: The folder cannot be written: its disk is full or missing.
+            UnavailableError: The folder cannot be written: its disk is full or missing.
         """
         return self.put_file(organization_id, io.BytesIO(data))
 
@@ -63,7 +63,7 @@ class FolderBlobs:
         """Path of a blob, or of a file that is stored by reference.
 
         Raises:
-            NotFound: The locator has no blob.
+            NotFoundError: The locator has no blob.
         """
         parts = urlsplit(locator)
         if parts.scheme == "file":
@@ -77,7 +77,7 @@ class FolderBlobs:
         """Read bytes back.
 
         Raises:
-            NotFound: The locator has no blob.
+            NotFoundError: The locator has no blob.
         """
         return Path(self.path(locator)).read_bytes()
 

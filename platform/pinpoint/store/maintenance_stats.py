@@ -19,7 +19,7 @@ from pinpoint.store.db.tables import upkeep
 
 MAX_COUNT: Final = 100_000
 """Maximum of counts, which limits the cost of counting."""
-STAGES: Final = ("read", "keep", "embed", "index")
+INGEST_STAGES: Final = ("read", "keep", "embed", "index")
 """Stages of the ingest; `read` is the time spent waiting for the decoder, which runs ahead."""
 COUNTS: Final = ("claimed", "encoded", "rejected", "failed", "released")
 _DRIFT_NAMES: Final = ("checked", "missing", "stale", "extra", "mended")
@@ -78,7 +78,7 @@ class MaintenanceStats:
             most: Maximum of counts.
 
         Raises:
-            DatabaseUnavailable: PostgreSQL does not answer in time.
+            DatabaseUnavailableError: PostgreSQL does not answer in time.
         """
         with self._transactions.begin(read_only=True) as unit:
             unit.connection.execute(
@@ -100,7 +100,7 @@ class MaintenanceStats:
             Organization, source kind and number, ordered by organization.
 
         Raises:
-            DatabaseUnavailable: PostgreSQL does not answer in time.
+            DatabaseUnavailableError: PostgreSQL does not answer in time.
         """
         with self._transactions.begin(read_only=True) as unit:
             unit.connection.execute(
@@ -158,7 +158,7 @@ def _to_totals(rows: Sequence[Row[Any]], most: int) -> StatsSnapshot:
                 slices=number(f"sum.{stage}.slices"),
                 seconds=values.get(f"sum.{stage}.seconds", (0.0,))[0],
             )
-            for stage in STAGES
+            for stage in INGEST_STAGES
         },
         counts={name: number(f"sum.{name}") for name in COUNTS},
     )

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats32
 from pinpoint.synthetic.draws import (
     SECTORS,
     Draws,
@@ -23,9 +24,8 @@ from pinpoint.synthetic.draws import (
     interpolate_color,
     logistic,
 )
-from pinpoint.synthetic.latent_fields import COLUMNS, WIDTH
+from pinpoint.synthetic.latent_fields import LATENT_COLUMNS, WIDTH
 from pinpoint.synthetic.presets import Difficulty
-from pinpoint.synthetic.seeds import Floats
 
 FactorsByScale = Mapping[str, Reals]
 """Factors by scale."""
@@ -39,50 +39,50 @@ NORMALS: Final = WIDTH + 3 * SECTORS + 40
 class Appearance:
     """Render parameters of B images. Colors are `[B, 3, …]` in about [0, 1]; angles in radians."""
 
-    heading: Floats
-    fov: Floats
-    pitch: Floats
-    sky: Floats
-    zenith: Floats
-    ridge: Floats
+    heading: Floats32
+    fov: Floats32
+    pitch: Floats32
+    sky: Floats32
+    zenith: Floats32
+    ridge: Floats32
     """Color of the hills at the horizon."""
-    ridge_shape: Floats
+    ridge_shape: Floats32
     """`[B, 3]`: height as a slope, waves around the horizon, phase."""
-    ground: Floats
-    road: Floats
-    paint: Floats
-    road_shape: Floats
+    ground: Floats32
+    road: Floats32
+    paint: Floats32
+    road_shape: Floats32
     """`[B, 4]`: bearing, half width in meters (0: none), dash in meters, edge lines (0 or 1)."""
-    houses: Floats
+    houses: Floats32
     """`[B, 4, S]`: height and distance in meters (far: none), windows across, storey in meters."""
-    walls: Floats
+    walls: Floats32
     """`[B, 3, S]`."""
-    fronts: Floats
+    fronts: Floats32
     """Ground floors, `[B, 3, S]`."""
-    front_height: Floats
+    front_height: Floats32
     """`[B, S]` meters."""
-    bands: Floats
+    bands: Floats32
     """Ornament under the roof, `[B, 3]`."""
-    band_shape: Floats
+    band_shape: Floats32
     """`[B, 2]`: repeats across a house, share of the height."""
-    windows: Floats
+    windows: Floats32
     """`[B, 3]`: half width and half height as shares, brightness."""
-    roof: Floats
-    roof_height: Floats
-    leaves: Floats
-    trees: Floats
+    roof: Floats32
+    roof_height: Floats32
+    leaves: Floats32
+    trees: Floats32
     """`[B, 4, T]`: bearing, distance, size in meters (0: none), slenderness."""
-    sign: Floats
+    sign: Floats32
     """`[B, 6]`: two colors of a road sign."""
-    sign_shape: Floats
+    sign_shape: Floats32
     """`[B, 3]`: bearing, size as a slope (0: none), width over height."""
-    subject: Floats
+    subject: Floats32
     """`[B, 3]` color of the subject of a close-up."""
-    subject_shape: Floats
+    subject_shape: Floats32
     """`[B, 4]`: x, y, radius in half images (0: none), waves of its texture."""
-    filter: Floats
+    filter: Floats32
     """`[B, 5]`: gain of red, green and blue, contrast, grain."""
-    bar: Floats
+    bar: Floats32
     """`[B, 2]`: center and width of an occluder, as shares of the image width; 0: none."""
 
     def take(self, rows: slice) -> Appearance:
@@ -91,13 +91,13 @@ class Appearance:
 
 
 def draw_appearance(
-    factors: Floats,
+    factors: Floats32,
     *,
-    street: Floats,
-    rural: Floats,
-    heading_deg: Floats,
-    flat: Floats,
-    bell: Floats,
+    street: Floats32,
+    rural: Floats32,
+    heading_deg: Floats32,
+    flat: Floats32,
+    bell: Floats32,
     habits: Difficulty,
 ) -> Appearance:
     """Draw the render parameters of images from the factors of their positions.
@@ -115,7 +115,9 @@ def draw_appearance(
     photo = 1.0 - street
     noise = habits.photo_noise * photo + habits.street_noise * street
     noisy = factors + noise[:, None] * chance.bell(1.0, WIDTH)
-    noisy_factors: FactorsByScale = {name: noisy[:, columns] for name, columns in COLUMNS.items()}
+    noisy_factors: FactorsByScale = {
+        name: noisy[:, columns] for name, columns in LATENT_COLUMNS.items()
+    }
     facades = np.where(street > 0, habits.street_facades, habits.photo_facades)
     facades = np.where(rural > 0, habits.rural_facades, facades)
     light = chance.flat(0.75, 1.1) * (1.0 - 0.25 * chance.flat() * photo)

@@ -15,13 +15,12 @@ from typing import Final, Literal
 import numpy as np
 
 from pinpoint.geo.points import destination, lat_lon
-from pinpoint.records import Point
+from pinpoint.records import Point, SourceKind
 from pinpoint.synthetic.cities import folder_name
 from pinpoint.synthetic.presets import Difficulty, LocalityCounts
 from pinpoint.synthetic.regions import REACH_M, Site
 from pinpoint.synthetic.seeds import rng
 
-Kind = Literal["street", "photo"]
 Use = Literal["gallery", "query"]
 
 EPOCH: Final = datetime(2024, 3, 1, tzinfo=UTC)
@@ -40,7 +39,7 @@ class Shot:
     """One image to render. `name` is unique on the planet and seeds its noise."""
 
     name: str
-    kind: Kind
+    kind: SourceKind
     use: Use
     site: Site
     point: Point

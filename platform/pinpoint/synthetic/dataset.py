@@ -4,7 +4,7 @@ planet.json                       generator, preset, seed, digest; `complete` wh
 galleries/<role>-<kind>/<city>/…  JPEG files with EXIF, one folder per source
 galleries/<role>-<kind>/manifest.csv   positions and sequences, for `pinpoint ingest`
 queries/images/<role>/<city>/…    query photos and street views, without a position
-queries/labels.csv                their positions, for `pinpoint evaluate world`
+queries/labels.csv                their positions, for `pinpoint evaluate synthetic`
 
 Files are written atomically, so an interrupted run can be resumed.
 """
@@ -12,7 +12,7 @@ Files are written atomically, so an interrupted run can be resumed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,9 @@ from typing import Final
 
 from pinpoint.errors import BadRequestError
 from pinpoint.geo.gazetteer import City
-from pinpoint.records import Pixels, Point
-from pinpoint.synthetic.capture_patterns import Kind, Shot, generate_shots
+from pinpoint.progress import ProgressCallback
+from pinpoint.records import Pixels, Point, SourceKind
+from pinpoint.synthetic.capture_patterns import Shot, generate_shots
 from pinpoint.synthetic.labels import atomic_write, exif_label, write_ground_truth, write_manifest
 from pinpoint.synthetic.photographs import encode_photograph
 from pinpoint.synthetic.pictures import render_pictures
@@ -32,8 +33,6 @@ _BLOCK_SHOTS: Final = 512
 """Shots per block: enough to keep the renderer busy, few enough to lose on an interruption."""
 _DESCRIPTION_FILE: Final = "planet.json"
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryPhoto:
@@ -41,7 +40,7 @@ class QueryPhoto:
 
     path: Path
     point: Point
-    kind: Kind
+    kind: SourceKind
     role: Role
     city: City
 
@@ -70,7 +69,11 @@ class Planet:
 
 
 def make_planet(
-    folder: Path, *, preset: str, seed: int, on_progress: Progress = lambda finished, total: None
+    folder: Path,
+    *,
+    preset: str,
+    seed: int,
+    on_progress: ProgressCallback = lambda finished, total: None,
 ) -> Planet:
     """Write a planet into `folder`, or resume an unfinished one; a complete one is unchanged.
 
@@ -81,7 +84,7 @@ def make_planet(
         on_progress: Called with the number of finished images and of all images.
 
     Raises:
-        BadRequest: Unknown preset, or the folder contains another planet or other files.
+        BadRequestError: Unknown preset, or the folder contains another planet or other files.
     """
     chosen = _find_preset(preset)
     digest = preset_digest(chosen, seed)
@@ -167,7 +170,7 @@ def _check_or_write_description(folder: Path, description: dict[str, str | int])
 
 
 def _write_images(
-    folder: Path, seed: int, preset: Preset, planned: Sequence[Shot], on_progress: Progress
+    folder: Path, seed: int, preset: Preset, planned: Sequence[Shot], on_progress: ProgressCallback
 ) -> None:
     """Render and write missing images in blocks; panoramas separately."""
 

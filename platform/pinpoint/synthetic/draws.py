@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.synthetic.seeds import Floats
+from pinpoint.arrays import Floats32
 
 Reals = NDArray[np.floating[Any]]
 
@@ -18,7 +18,7 @@ SECTORS: Final = 16
 class Draws:
     """Sequential access to the columns of uniform and normal noise."""
 
-    def __init__(self, flat: Floats, bell: Floats) -> None:
+    def __init__(self, flat: Floats32, bell: Floats32) -> None:
         self._flat, self._bell = flat, bell
         self._next = [0, 0]
 

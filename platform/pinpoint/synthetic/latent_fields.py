@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, unit_xyz
-from pinpoint.synthetic.seeds import Floats, rng
+from pinpoint.arrays import Floats32
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray, unit_xyz
+from pinpoint.synthetic.seeds import rng
 
 Doubles = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ _NUM_WAVES: Final = 48
 """Number of waves per field; 48 are close to Gaussian and still cheap."""
 _BLOCK_ROWS: Final = 2_048
 
-COLUMNS: Final = {
+LATENT_COLUMNS: Final = {
     "climate": slice(0, 2),
     "country": slice(2, 10),
     "region": slice(10, 16),
@@ -48,7 +49,7 @@ COLUMNS: Final = {
 WIDTH: Final = 38
 
 
-def latent_factors(seed: int, spots: LatLon, countries: Sequence[str]) -> Floats:
+def latent_factors(seed: int, spots: LatLonArray, countries: Sequence[str]) -> Floats32:
     """All factors of many positions.
 
     Args:
@@ -57,20 +58,20 @@ def latent_factors(seed: int, spots: LatLon, countries: Sequence[str]) -> Floats
         countries: ISO code of each position.
 
     Returns:
-        `[B, WIDTH]`, each about standard normal over the planet; columns as in `COLUMNS`.
+        `[B, WIDTH]`, each about standard normal over the planet; columns as in `LATENT_COLUMNS`.
     """
     out = np.empty((len(spots), WIDTH), np.float32)
     for first in range(0, len(spots), _BLOCK_ROWS):
         part = slice(first, first + _BLOCK_ROWS)
         xyz = unit_xyz(spots[part])
         for scale in _CORRELATION_LENGTH_M:
-            out[part, COLUMNS[scale]] = _evaluate_field(seed, scale, xyz)
+            out[part, LATENT_COLUMNS[scale]] = _evaluate_field(seed, scale, xyz)
     # Heat depends on latitude more than on the random field.
     north = np.abs(spots[:, 0]) / 90.0
     out[:, 0] = (0.5 * out[:, 0] + 2.2 * (0.42 - north)).astype(np.float32)
     for country in sorted(set(countries)):
         rows = [row for row, code in enumerate(countries) if code == country]
-        out[rows, COLUMNS["country"]] = _country_style(seed, country)
+        out[rows, LATENT_COLUMNS["country"]] = _country_style(seed, country)
     return out
 
 

@@ -12,7 +12,7 @@ from PIL import Image, TiffImagePlugin
 
 from pinpoint.records import Pixels, Point
 
-QUALITY: Final = 88
+PHOTOGRAPH_QUALITY: Final = 88
 
 # Tag numbers of EXIF 2.32.
 _MAKE, _CAMERA, _ARTIST, _SOFTWARE = 0x010F, 0x0110, 0x013B, 0x0131
@@ -68,7 +68,7 @@ def encode_photograph(pixels: Pixels, label: Label) -> bytes:
         extra["xmp"] = _GPANO.format(
             width=width, height=height, heading=label.heading_deg or 0.0
         ).encode()
-    image.save(out, "JPEG", quality=QUALITY, exif=_make_exif(label), **extra)
+    image.save(out, "JPEG", quality=PHOTOGRAPH_QUALITY, exif=_make_exif(label), **extra)
     return out.getvalue()
 
 

@@ -9,13 +9,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats32
 from pinpoint.geo.points import lat_lon
 from pinpoint.synthetic.appearance import NORMALS, UNIFORMS, Appearance, draw_appearance
 from pinpoint.synthetic.capture_patterns import Shot
-from pinpoint.synthetic.latent_fields import COLUMNS, latent_factors
+from pinpoint.synthetic.latent_fields import LATENT_COLUMNS, latent_factors
 from pinpoint.synthetic.presets import Preset
 from pinpoint.synthetic.rendering import render
-from pinpoint.synthetic.seeds import Floats, draw_noise
+from pinpoint.synthetic.seeds import draw_noise
 
 _NEW_NOISE_SHARE: Final = 0.15
 """Weight of new noise in a near-duplicate; the rest is the noise of the original."""
@@ -52,12 +53,12 @@ def scene_appearance(
         seed, lat_lon([shot.point for shot in shots]), [shot.site.city.country for shot in shots]
     )
     for scale in blind:
-        factors[:, COLUMNS[scale]] = 0.0
+        factors[:, LATENT_COLUMNS[scale]] = 0.0
     return factors_appearance(seed, shots, preset, factors)
 
 
 def factors_appearance(
-    seed: int, shots: Sequence[Shot], preset: Preset, factors: Floats
+    seed: int, shots: Sequence[Shot], preset: Preset, factors: Floats32
 ) -> Appearance:
     """Appearance of the shots for given factors `[B, WIDTH]`."""
     flat, bell = draw_shot_noise(seed, shots)
@@ -72,7 +73,7 @@ def factors_appearance(
     )
 
 
-def draw_shot_noise(seed: int, shots: Sequence[Shot]) -> tuple[Floats, Floats]:
+def draw_shot_noise(seed: int, shots: Sequence[Shot]) -> tuple[Floats32, Floats32]:
     """Noise of each shot; near-duplicates share most of the noise of their original."""
     flat, bell = draw_noise(seed, [shot.again or shot.name for shot in shots], UNIFORMS, NORMALS)
     repeats = [row for row, shot in enumerate(shots) if shot.again]

@@ -15,9 +15,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats32
 from pinpoint.synthetic.appearance import TREES, Appearance
 from pinpoint.synthetic.draws import SECTORS
-from pinpoint.synthetic.seeds import Floats, rng
+from pinpoint.synthetic.seeds import rng
 
 _CAMERA_HEIGHT_M: Final = 1.7
 _BLOCK_IMAGES: Final = 32
@@ -80,7 +81,7 @@ def _render_block(
     return np.ascontiguousarray(scaled.astype(np.uint8).transpose(0, 2, 3, 1))
 
 
-def _camera_rays(looks: Appearance, high: int, wide: int) -> tuple[Floats, Floats]:
+def _camera_rays(looks: Appearance, high: int, wide: int) -> tuple[Floats32, Floats32]:
     """Bearings `[B, W]` and slopes `[B, H, W]` of a pinhole camera."""
     reach = np.tan(looks.fov / 2)[:, None]
     x = reach * ((np.arange(wide, dtype=np.float32) + 0.5) / wide * 2 - 1)
@@ -89,7 +90,7 @@ def _camera_rays(looks: Appearance, high: int, wide: int) -> tuple[Floats, Float
     return _as_float32((looks.heading[:, None] + np.arctan(x)) % _FULL_TURN), _as_float32(slope)
 
 
-def _panorama_rays(looks: Appearance, high: int, wide: int) -> tuple[Floats, Floats]:
+def _panorama_rays(looks: Appearance, high: int, wide: int) -> tuple[Floats32, Floats32]:
     """The same for an equirectangular image that is centered on the heading."""
     turn = ((np.arange(wide, dtype=np.float32) + 0.5) / wide - 0.5) * _FULL_TURN
     up = (0.5 - (np.arange(high, dtype=np.float32) + 0.5) / high) * np.float32(np.pi)
@@ -100,14 +101,14 @@ def _panorama_rays(looks: Appearance, high: int, wide: int) -> tuple[Floats, Flo
     )
 
 
-def _paint_sky(looks: Appearance, slope: Floats) -> Floats:
+def _paint_sky(looks: Appearance, slope: Floats32) -> Floats32:
     """Sky `[B, 3, H, W]`: a gradient from the horizon color to the zenith color."""
     up = np.clip(slope, 0.0, 1.0)[:, None]
     low, top = looks.sky[:, :, None, None], looks.zenith[:, :, None, None]
     return low + (top - low) * up
 
 
-def _paint_ridge(image: Floats, looks: Appearance, bearing: Floats, slope: Floats) -> None:
+def _paint_ridge(image: Floats32, looks: Appearance, bearing: Floats32, slope: Floats32) -> None:
     """Hills at the horizon; height and roughness are regional, the phase is random."""
     height, waves, phase = (looks.ridge_shape[:, k, None] for k in range(3))
     turn = np.round(waves)
@@ -117,7 +118,7 @@ def _paint_ridge(image: Floats, looks: Appearance, bearing: Floats, slope: Float
     _paint_mask(image, visible, looks.ridge[:, :, None, None])
 
 
-def _paint_ground(image: Floats, looks: Appearance, bearing: Floats, slope: Floats) -> None:
+def _paint_ground(image: Floats32, looks: Appearance, bearing: Floats32, slope: Floats32) -> None:
     below = slope < 0
     _paint_mask(image, below, looks.ground[:, :, None, None])
     road_bearing, half, dash, edges = (looks.road_shape[:, k, None, None] for k in range(4))
@@ -131,7 +132,7 @@ def _paint_ground(image: Floats, looks: Appearance, bearing: Floats, slope: Floa
     _paint_mask(image, on_road & (middle | edge), looks.paint[:, :, None, None])
 
 
-def _paint_houses(image: Floats, looks: Appearance, bearing: Floats, slope: Floats) -> None:
+def _paint_houses(image: Floats32, looks: Appearance, bearing: Floats32, slope: Floats32) -> None:
     sector_position = bearing * np.float32(SECTORS / (2 * np.pi))
     sector = np.minimum(sector_position.astype(np.int64), SECTORS - 1)  # [B, W]
     tall, distance, windows_across, storey = (
@@ -163,7 +164,7 @@ def _paint_houses(image: Floats, looks: Appearance, bearing: Floats, slope: Floa
     _paint_mask(image, roof, looks.roof[:, :, None, None])
 
 
-def _paint_trees(image: Floats, looks: Appearance, bearing: Floats, slope: Floats) -> None:
+def _paint_trees(image: Floats32, looks: Appearance, bearing: Floats32, slope: Floats32) -> None:
     """Trees with crown and trunk; the slenderness is regional."""
     for tree in range(TREES):
         tree_bearing, distance, size, slender = (looks.trees[:, k, tree, None] for k in range(4))
@@ -177,7 +178,7 @@ def _paint_trees(image: Floats, looks: Appearance, bearing: Floats, slope: Float
         _paint_mask(image, trunk & ~crown, looks.leaves[:, :, None, None] * np.float32(0.45))
 
 
-def _paint_sign(image: Floats, looks: Appearance, bearing: Floats, slope: Floats) -> None:
+def _paint_sign(image: Floats32, looks: Appearance, bearing: Floats32, slope: Floats32) -> None:
     sign_bearing, size, wide = (looks.sign_shape[:, k, None] for k in range(3))
     x = np.abs(_wrap_angle(bearing - sign_bearing)) / np.maximum(size * wide, np.float32(1e-6))
     y = np.abs(slope - 0.16) / np.maximum(size, np.float32(1e-6))[:, :, None]
@@ -187,7 +188,7 @@ def _paint_sign(image: Floats, looks: Appearance, bearing: Floats, slope: Floats
     _paint_mask(image, inner, looks.sign[:, :3, None, None])
 
 
-def _paint_subject(image: Floats, looks: Appearance) -> None:
+def _paint_subject(image: Floats32, looks: Appearance) -> None:
     """The subject of a close-up and an occluder; both are independent of the position."""
     high, wide = image.shape[2:]
     x = (np.arange(wide, dtype=np.float32) + 0.5) / wide * 2 - 1
@@ -202,7 +203,7 @@ def _paint_subject(image: Floats, looks: Appearance) -> None:
     _paint_mask(image, np.repeat(covered[:, None, :], high, 1), np.float32(0.12))
 
 
-def _apply_photo_effects(image: Floats, looks: Appearance, names: NDArray[np.uint64]) -> None:
+def _apply_photo_effects(image: Floats32, looks: Appearance, names: NDArray[np.uint64]) -> None:
     """Contrast, color cast and grain of camera and filter."""
     contrast = looks.filter[:, 3, None, None, None]
     image -= np.float32(0.5)
@@ -218,27 +219,27 @@ def _apply_photo_effects(image: Floats, looks: Appearance, names: NDArray[np.uin
         image[row] += looks.filter[row, 4] * grain
 
 
-def _as_float32(values: NDArray[np.floating[Any]]) -> Floats:
+def _as_float32(values: NDArray[np.floating[Any]]) -> Floats32:
     return np.asarray(values, np.float32)
 
 
-def _lookup_sector(table: Floats, sector: NDArray[np.int64]) -> Floats:
+def _lookup_sector(table: Floats32, sector: NDArray[np.int64]) -> Floats32:
     """Values `[B, S]` looked up per image column: `[B, W]`."""
     return np.take_along_axis(table, sector, axis=1)
 
 
-def _wrap_angle(angle: Floats) -> Floats:
+def _wrap_angle(angle: Floats32) -> Floats32:
     """Wrap angles to [-π, π)."""
     return (angle + np.float32(np.pi)) % _FULL_TURN - np.float32(np.pi)
 
 
-def _paint_mask(image: Floats, mask: _Mask, color: Floats | np.float32) -> None:
+def _paint_mask(image: Floats32, mask: _Mask, color: Floats32 | np.float32) -> None:
     np.copyto(image, color, where=mask[:, None])
 
 
 @cache
-def _film_grain() -> Floats:
+def _film_grain() -> Floats32:
     """Noise tile; each image uses a window of it. Large enough for panoramas of 128 px."""
     shape = (3, 256 + _NUM_GRAIN_SHIFTS, 512 + _NUM_GRAIN_SHIFTS)
-    tile: Floats = rng(0, "grain").standard_normal(shape, np.float32)
+    tile: Floats32 = rng(0, "grain").standard_normal(shape, np.float32)
     return tile

@@ -10,9 +10,8 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from pinpoint.arrays import Floats32
 
 
 def rng(seed: int, *names: str | int) -> np.random.Generator:
@@ -22,7 +21,7 @@ def rng(seed: int, *names: str | int) -> np.random.Generator:
 
 def draw_noise(
     seed: int, names: Sequence[str], uniforms: int, normals: int
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats32, Floats32]:
     """Noise of many images; each row depends only on its name.
 
     Args:

@@ -21,7 +21,7 @@ from pinpoint.metrics.abstention import abstention_auroc
 from pinpoint.synthetic.appearance import Appearance
 from pinpoint.synthetic.capture_patterns import Shot
 from pinpoint.synthetic.draws import Draws
-from pinpoint.synthetic.latent_fields import COLUMNS, WIDTH, latent_factors
+from pinpoint.synthetic.latent_fields import LATENT_COLUMNS, WIDTH, latent_factors
 from pinpoint.synthetic.pictures import draw_shot_noise, scene_appearance
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, Preset, preset_digest
 from reference_tables import table
@@ -30,11 +30,11 @@ from trials.planet.ground import apart_km, best_columns, planned
 BLURS = (0.0, 0.3, 0.6, 1.0)
 KINDS = ("photo", "street")
 _MIXED = [
-    *range(COLUMNS["corner"].start, COLUMNS["corner"].start + 4),
-    *range(COLUMNS["corner"].start + 8, COLUMNS["corner"].stop),
+    *range(LATENT_COLUMNS["corner"].start, LATENT_COLUMNS["corner"].start + 4),
+    *range(LATENT_COLUMNS["corner"].start + 8, LATENT_COLUMNS["corner"].stop),
 ]
 """Of a corner: what is seen only as a sum that depends on where the camera turns; left out."""
-_FAR = slice(0, COLUMNS["corner"].start)
+_FAR = slice(0, LATENT_COLUMNS["corner"].start)
 """What a place shares with all of its town."""
 _AT_ONCE, _DEPTH, _NEAR_KM = 500, 48, 25.0
 Say = Callable[[str], None]
@@ -109,15 +109,15 @@ def visible(shown: Appearance) -> np.ndarray:
     """
     built = (shown.houses[:, 1] < 1e4).any(axis=1)
     road, sign = shown.road_shape[:, 1] > 0, shown.sign_shape[:, 1] > 0
-    country = COLUMNS["country"].start
+    country = LATENT_COLUMNS["country"].start
     seen = np.zeros((len(built), WIDTH), dtype=bool)
-    seen[:, COLUMNS["climate"]] = seen[:, COLUMNS["region"]] = True
-    seen[:, COLUMNS["region"].start + 3] = built | (shown.trees[:, 2] > 0).any(axis=1)
+    seen[:, LATENT_COLUMNS["climate"]] = seen[:, LATENT_COLUMNS["region"]] = True
+    seen[:, LATENT_COLUMNS["region"].start + 3] = built | (shown.trees[:, 2] > 0).any(axis=1)
     seen[:, country : country + 4] = road[:, None]
     seen[:, country + 2] |= sign
     seen[:, country + 4 : country + 8] = built[:, None]
     seen[:, country + 6 : country + 8] |= sign[:, None]
-    seen[:, COLUMNS["town"]] = seen[:, COLUMNS["corner"]] = built[:, None]
+    seen[:, LATENT_COLUMNS["town"]] = seen[:, LATENT_COLUMNS["corner"]] = built[:, None]
     seen[:, _MIXED] = False
     # A radius of 3 half pictures hides everything; close-ups leave the rest of the scene.
     return np.asarray(seen & (shown.subject_shape[:, 2] < 1.5)[:, None])

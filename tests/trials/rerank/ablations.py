@@ -107,7 +107,7 @@ def picks_file(ground: Ground, search: Search) -> Path:
 def questions(ground: Ground) -> list[TrainingQuery]:
     """Of the role `test` those that ablations ask, in the order of the labels."""
     queries = ground.planet / "queries"
-    labeled = read_labels(PROTOCOLS["world"], queries / "labels.csv")
+    labeled = read_labels(PROTOCOLS["synthetic"], queries / "labels.csv")
     own = [each for each in labeled.questions if each.strata["role"] == "test"]
     kept = some([each.kind or "" for each in own], ground.of_each)
     return [TrainingQuery(question=own[row], images=queries / "images") for row in kept]

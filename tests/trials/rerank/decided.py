@@ -10,7 +10,7 @@ import json
 
 import numpy as np
 
-from pinpoint.evaluation.run.rows import EXCLUDED, decision_features, read_rows
+from pinpoint.evaluation.run.rows import EXCLUDED, read_decision_features, read_rows
 from pinpoint.geo import posteriors
 from pinpoint.nets.bundle.bundles import read_bundle
 from pinpoint.records import Calibration, QueryFeatures
@@ -27,7 +27,7 @@ def answers_within(ground: Ground, name: str, km: float) -> np.ndarray:
     asked = [row["arms"][EXCLUDED]["asked"] for row in rows]
     return np.array(
         [
-            (np.nan, np.nan) if one is None else _place(decision_features(one), fitted, km)
+            (np.nan, np.nan) if one is None else _place(read_decision_features(one), fitted, km)
             for one in asked
         ]
     )

@@ -18,7 +18,7 @@ from pinpoint.evaluation.run.rows import EXCLUDED
 from pinpoint.metrics.abstention import abstention_auroc
 from pinpoint.metrics.conventions import CONVENTIONS, distances_km
 from pinpoint.metrics.geolocation import within
-from pinpoint.metrics.intervals import Interval, bootstrap, cluster_codes, compare, ratio
+from pinpoint.metrics.intervals import Interval, bootstrap, cluster_codes, paired_bootstrap, ratio
 from pinpoint.synthetic.capture_patterns import generate_shots
 from pinpoint.synthetic.pictures import scene_appearance
 from pinpoint.synthetic.presets import PRESETS
@@ -102,7 +102,7 @@ def gap(vote: Run, rerank: Run, rows: np.ndarray, km: float) -> Gap:
     codes = rerank.of.clusters[rows]
     top1, oracle = (rerank.hits(km, depth)[rows] for depth in (1, rerank.deepest))
     voted, ranked = (each.hits(km)[rows] for each in (vote, rerank))
-    how: dict[str, Any] = {"seed": arm_measures.SEED, "resamples": arm_measures.RESAMPLES}
+    how: dict[str, Any] = {"seed": arm_measures.BOOTSTRAP_SEED, "resamples": arm_measures.RESAMPLES}
     means = {
         name: bootstrap(hit, codes, **how)
         for name, hit in (("top1", top1), ("vote", voted), ("rerank", ranked), ("oracle", oracle))
@@ -136,7 +136,10 @@ class Ablation:
         rows = self.kind == kind
         hit = self.hits(search, arm, km)[rows]
         return bootstrap(
-            hit, self.clusters[rows], seed=arm_measures.SEED, resamples=arm_measures.RESAMPLES
+            hit,
+            self.clusters[rows],
+            seed=arm_measures.BOOTSTRAP_SEED,
+            resamples=arm_measures.RESAMPLES,
         )
 
     def less(
@@ -145,8 +148,11 @@ class Ablation:
         """One search and arm less another on the same questions, in shares."""
         rows = self.kind == kind
         pair = (self.hits(*each, km)[rows] for each in (one, other))
-        how: dict[str, Any] = {"seed": arm_measures.SEED, "resamples": arm_measures.RESAMPLES}
-        return compare(*pair, self.clusters[rows], **how).difference
+        how: dict[str, Any] = {
+            "seed": arm_measures.BOOTSTRAP_SEED,
+            "resamples": arm_measures.RESAMPLES,
+        }
+        return paired_bootstrap(*pair, self.clusters[rows], **how).difference
 
 
 def read_ablation(ground: Ground) -> Ablation:
@@ -190,7 +196,7 @@ def kept_promises(run: Run) -> dict[str, Promise]:
 
 
 def _promise(of: ArmMetrics, rows: np.ndarray) -> Promise:
-    how: dict[str, Any] = {"seed": arm_measures.SEED, "resamples": arm_measures.RESAMPLES}
+    how: dict[str, Any] = {"seed": arm_measures.BOOTSTRAP_SEED, "resamples": arm_measures.RESAMPLES}
     stated = calibration_metrics.reliability_metrics(of, CITY_KM, rows)
     if stated is None or not of.area_holds:
         raise RuntimeError("the answers state no probabilities: is there a calibration?")

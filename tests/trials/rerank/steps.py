@@ -28,7 +28,7 @@ _DIVIDED = "\n[split]\nshare = 0.3\n"
 def planet(ground: Ground) -> Any:
     """Draw it."""
     asked = ("--preset", ground.preset, "--seed", str(ground.seed))
-    return ground.command("world", "make", ground.planet, *asked)
+    return ground.command("synthetic", "create", ground.planet, *asked)
 
 
 def gallery(ground: Ground) -> Any:
@@ -164,7 +164,9 @@ def _ingested(ground: Ground, role: str) -> list[Any]:
     for kind in KINDS:
         source = f"{role}-{kind}"
         manifest = ground.planet / "galleries" / source / "manifest.csv"
-        batch = ground.command("ingest", manifest, "--source", source, "--kind", kind, "--wait")
+        batch = ground.command(
+            "ingest", manifest, "--source", source, "--source-kind", kind, "--wait"
+        )
         lost = batch["rejected"] + batch["failed"]
         if lost:
             raise RuntimeError(f"{lost} images of {source} were not taken in")
@@ -205,7 +207,7 @@ def _trained(ground: Ground, name: str, text: str) -> Any:
         return json.loads(report.read_text(encoding="utf-8"))["validation"]
     config = ground.planet / f"{name}.toml"
     config.write_text(text, encoding="utf-8")
-    out = ("--out", ground.training(name), "--at-once", str(ground.at_once))
+    out = ("--out", ground.training(name), "--concurrency", str(ground.at_once))
     made = ground.command("train", "reranker", "--config", config, *out)
     return made["validation"]
 
@@ -240,15 +242,15 @@ def _evaluated(
     """
     runs = {ranker: ground.run(f"{role}-{ranker}") for ranker in RANKERS}
     words = [f"--source={each}-{kind}" for each in galleries or (role,) for kind in KINDS]
-    words += [f"--only=role={one}" for one in asked]
-    words += ["--no-served", f"--at-once={ground.at_once}"]
+    words += [f"--filter=role={one}" for one in asked]
+    words += ["--no-unfiltered", f"--concurrency={ground.at_once}"]
     words += ["--images", str(ground.planet if labels is None else labels.parent / "images")]
     words += [] if labels is None else ["--labels", str(labels)]
     todo = {ranker: out for ranker, out in runs.items() if not (out / "report.md").is_file()}
     say(f"{role}: to be asked with {' and '.join(todo) or 'nobody, it is done'}")
     ground.commands(
         *(
-            ("evaluate", "world", *words, "--ranker", each, "--out", out)
+            ("evaluate", "synthetic", *words, "--ranker", each, "--out", out)
             for each, out in todo.items()
         ),
         bundle=RERANKED,

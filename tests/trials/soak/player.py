@@ -27,7 +27,7 @@ PATIENCE_S = 120.0
 STATED = (errors.UnavailableError, errors.StackError)
 
 
-class Lost(AssertionError):
+class LostError(AssertionError):
     """Something that was promised did not happen."""
 
 
@@ -79,7 +79,7 @@ class Player:
             except STATED as error:
                 self.retries[what] += 1
                 if time.monotonic() > until:
-                    raise Lost(f"{what} failed for {PATIENCE_S:g} s: {error}") from error
+                    raise LostError(f"{what} failed for {PATIENCE_S:g} s: {error}") from error
             except errors.PinpointError as error:
                 if type(error) is not errors.PinpointError:
                     raise
@@ -87,7 +87,7 @@ class Player:
                 self.unstated.append(f"{what}: {error}")
                 self.retries[what] += 1
                 if time.monotonic() > until:
-                    raise Lost(f"{what}: {error}") from error
+                    raise LostError(f"{what}: {error}") from error
             client, self._clients.client = self._clients.client, None
             client.close()
             time.sleep(0.25)
@@ -194,7 +194,7 @@ class Player:
             except errors.UnavailableError as error:
                 self.retries[op.name] += 1
                 if time.monotonic() > until:
-                    raise Lost(f"{op.name}: {error}") from error
+                    raise LostError(f"{op.name}: {error}") from error
                 time.sleep(0.25)
         self.batches[op.name] = sorted(
             str(row[0]) for row in self._batches(op.source) if row[0] not in began
@@ -227,7 +227,7 @@ class Player:
         began = time.monotonic()
         while any((left := self.unsettled()).values()):
             if time.monotonic() - began > limit_s:
-                raise Lost(f"not settled after {limit_s:g} s: {left}")
+                raise LostError(f"not settled after {limit_s:g} s: {left}")
             time.sleep(0.2)
         return time.monotonic() - began
 

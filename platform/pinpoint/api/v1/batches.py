@@ -34,7 +34,7 @@ from pinpoint.records import NewItem
 
 router = APIRouter(prefix="/v1/batches", tags=["ingest"])
 
-MAX_NAME: Final = 512
+MAX_FILE_NAME: Final = 512
 _WINDOWS_DRIVE: Final = re.compile(r'filename="?[A-Za-z]:\\')
 _HINTS_ADAPTER: Final = TypeAdapter(dict[str, MetadataOverrideIn])
 
@@ -279,12 +279,12 @@ def _to_external_id(name: str | None, disposition: str) -> str:
         disposition: Its Content-Disposition header; the parser drops the folders of Windows paths.
 
     Raises:
-        BadRequest: The name is empty, too long or not usable as an id.
+        BadRequestError: The name is empty, too long or not usable as an id.
     """
     # Clients escape a quotation mark in a form's file name as browsers do.
     file_name = (name or "").replace("%22", '"')
-    if not file_name or len(file_name) > MAX_NAME:
-        raise BadRequestError(f"every file needs a name of 1 to {MAX_NAME} characters")
+    if not file_name or len(file_name) > MAX_FILE_NAME:
+        raise BadRequestError(f"every file needs a name of 1 to {MAX_FILE_NAME} characters")
     if "\\" in file_name or file_name.startswith("/") or _WINDOWS_DRIVE.search(disposition):
         raise BadRequestError(
             f"the file name {file_name[:80]!r} cannot be used: name the file by its path below its "

@@ -32,7 +32,7 @@ def decode_cursor(cursor: str) -> ImagePosition:
     """Decode the list position in a cursor.
 
     Raises:
-        BadRequest: The text is not a cursor of this version.
+        BadRequestError: The text is not a cursor of this version.
     """
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
@@ -57,7 +57,7 @@ def normalize_id_prefix(text: str | None) -> str | None:
     """Normalize an id prefix: no dashes, lower case.
 
     Raises:
-        BadRequest: The prefix has fewer than six digits, or more than an id.
+        BadRequestError: The prefix has fewer than six digits, or more than an id.
     """
     if text is None:
         return None

@@ -113,8 +113,8 @@ def to_search_filter(parameters: SearchFilterParameters, catalog: CatalogReader)
     """Convert form fields to a search filter.
 
     Raises:
-        BadRequest: Fields contradict each other, or a shape is invalid.
-        NotFound: A source does not exist.
+        BadRequestError: Fields contradict each other, or a shape is invalid.
+        NotFoundError: A source does not exist.
     """
     if (
         parameters.since is not None
@@ -194,7 +194,7 @@ def _check_position(value: Any) -> Any:
     return value
 
 
-Position = Annotated[list[float], BeforeValidator(_check_position)]
+RingPosition = Annotated[list[float], BeforeValidator(_check_position)]
 
 
 class Polygon(BaseModel):
@@ -202,6 +202,6 @@ class Polygon(BaseModel):
 
     type: Literal["Polygon"]
     coordinates: Annotated[
-        list[Annotated[list[Position], Field(min_length=3, max_length=MAX_RING_POSITIONS)]],
+        list[Annotated[list[RingPosition], Field(min_length=3, max_length=MAX_RING_POSITIONS)]],
         Field(min_length=1, max_length=1),
     ]

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Flags
 from pinpoint.evaluation.calibration import posterior_fit
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
@@ -31,8 +32,6 @@ About a fifth of photos show no evidence of their place, and a tenth of the othe
 MIN_UNSUPPORTED: Final = 10
 MIN_CORRECT: Final = 10
 _RIGHT_M: Final = 25_000.0
-
-Flags = NDArray[np.bool_]
 
 
 def fit_threshold(

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint import __version__
+from pinpoint.arrays import Flags, Floats
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.calibration import abstention, posterior_fit
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, decision_features, read_rows
-from pinpoint.evaluation.run.run_manifest import read_manifest
+from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_decision_features, read_rows
+from pinpoint.evaluation.run.run_manifest import read_run_manifest
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
 from pinpoint.metrics.conformal import conformal_level, sample_one_per_creator
@@ -37,13 +38,10 @@ MIN_CREATORS_PER_STRATUM: Final = 100
 """A stratum with fewer creators gets no parameters of its own."""
 MIN_LEVEL: Final = 2e-3
 """Minimum mass of a region: two of a posterior's quadrature nodes."""
-SEED: Final = 20261121
+CALIBRATION_SEED: Final = 20261121
 _FEATURE_NAMES: Final = {feature.name for feature in fields(QueryFeatures)}
 _SETTINGS_WITHOUT_EFFECT: Final = ("max_citations", "optimize_for_radius_km")
 """Search settings that do not change the posterior."""
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +66,7 @@ class CalibrationSet:
 
     def count_authors(self) -> int:
         """Number of creators; a photo without a creator counts as a separate creator."""
-        return len(sample_one_per_creator(self.authors, SEED))
+        return len(sample_one_per_creator(self.authors, CALIBRATION_SEED))
 
 
 def fit_calibration(
@@ -82,10 +80,10 @@ def fit_calibration(
         withheld: Maximum share of the correct answers that may be withheld, in (0, 1).
 
     Raises:
-        BadRequest: The run is missing or unfinished, its ranker states no probabilities, or it has
-            too few creators.
+        BadRequestError: The run is missing or unfinished, its ranker states no probabilities, or
+            it has too few creators.
     """
-    run = read_manifest(folder)
+    run = read_run_manifest(folder)
     if run["settings"]["ranker"] == "top1":
         raise BadRequestError(
             "the ranker top1 puts all mass on one candidate and cannot be calibrated"
@@ -140,8 +138,8 @@ def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> Cal
     """The answered queries of the calibration split.
 
     Raises:
-        BadRequest: The run is unfinished, was made by a version without calibrations, or has no
-            answered query.
+        BadRequestError: The run is unfinished, was made by a version without calibrations, or has
+            no answered query.
     """
     answered, rows = [], 0
     for row in read_rows(folder):
@@ -157,7 +155,7 @@ def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> Cal
                 f"{folder} was made by an earlier version: evaluate again in a new folder"
             )
         if answer["asked"] is not None:
-            answered.append((decision_features(answer["asked"]), row))
+            answered.append((read_decision_features(answer["asked"]), row))
     if rows < run["labels"]["asked"]:
         raise BadRequestError(
             f"{folder} has {rows} of {run['labels']['asked']} rows: finish the run first"
@@ -223,7 +221,7 @@ def _add_conformal_levels(
         rows=len(queries.features),
         authors=queries.count_authors(),
     )
-    sample = queries.select(sample_one_per_creator(queries.authors, SEED))
+    sample = queries.select(sample_one_per_creator(queries.authors, CALIBRATION_SEED))
     scores = np.array(
         [
             nonconformity_scores(features, without_levels, position)
@@ -233,7 +231,7 @@ def _add_conformal_levels(
     by_region, by_radius = (
         {
             share: _bounded_conformal_level(column, float(share))
-            for share in posterior.REGION_PROBABILITIES
+            for share in posterior.REGION_PROBABILITY_KEYS
         }
         for column in scores.T[:2]
     )
@@ -258,9 +256,9 @@ def nonconformity_scores(features: QueryFeatures, fit: StratumFit, truth: Floats
         truth: Ground truth, `[2]` degrees.
 
     Returns:
-        Mass of the smallest highest-density region that contains the truth; mass of the smallest
-        disc around the answer that contains it; error of the answer in km; mass within each of
-        `THRESHOLDS_KM` of the answer.
+        Mass of the smallest highest-density region that contains the ground truth; mass of the
+        smallest disc around the answer that contains it; error of the answer in km; mass within
+        each of `THRESHOLDS_KM` of the answer.
     """
     mixture = posteriors.mixture(
         features, fit, posterior_fit.KERNELS_KM, posterior_fit.ELSEWHERE_KM

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.kernels import ANYWHERE_KM, log_kernel
 from pinpoint.geo.posteriors import (
@@ -25,10 +26,8 @@ from pinpoint.geo.posteriors import (
 )
 from pinpoint.records import QueryFeatures
 
-Floats = NDArray[np.float64]
-
 KERNELS_KM: Final = (0.1, 1.0, 8.0, 60.0)
-"""Radii around candidates: same spot, neighborhood, town, region."""
+"""Radii around candidates: same spot, neighborhood, city, region."""
 ELSEWHERE_KM: Final = (500.0, 2_500.0, ANYWHERE_KM)
 _PRIOR_WEIGHT: Final = 2.0
 """Weight of the regularization, in queries: squared distance in each parameter's natural unit."""
@@ -47,7 +46,7 @@ class DesignMatrix:
     crowd: Floats
     """`[N, K]` log of the number of candidates around each, see `geo.posteriors`."""
     near: Floats
-    """`[N, K, S]` density of each kernel of each candidate at the truth, per km²."""
+    """`[N, K, S]` density of each kernel of each candidate at the ground truth, per km²."""
     wide: Floats
     """`[N, W]` density of the wide kernels, mean over the candidates."""
     signals: Floats

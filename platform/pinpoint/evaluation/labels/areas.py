@@ -48,7 +48,7 @@ def find_areas(points: ArrayLike) -> list[Areas]:
 
     Raises:
         ValueError: The shape is not `[N, 2]`.
-        Misconfigured: The table of cities is not installed.
+        ConfigurationError: The table of cities is not installed.
     """
     latlon = np.asarray(points, dtype=np.float64)
     if latlon.ndim != 2 or latlon.shape[1] != 2:

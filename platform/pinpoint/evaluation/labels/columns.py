@@ -26,23 +26,25 @@ from typing import Final
 from pinpoint.errors import BadManifestError, describe_cause
 from pinpoint.media.manifests.delimited_tables import read_cells
 from pinpoint.media.manifests.manifest_rows import canonical_column
-from pinpoint.media.metadata.raw_metadata import clean_text
+from pinpoint.media.metadata.raw_metadata import clean_metadata_text
 from pinpoint.settings import MediaSettings
 
 REQUIRED: Final = ("file", "latitude", "longitude")
 AREA_LEVELS: Final = ("country", "region", "sub_region", "city")
 """Administrative levels, largest first."""
-FIELDS: Final = (*REQUIRED, "creator", "sequence", "kind", *AREA_LEVELS)
+LABEL_FIELDS: Final = (*REQUIRED, "creator", "sequence", "kind", *AREA_LEVELS)
 """Fields that a mapping assigns columns to."""
-DEFAULT_COLUMNS: Final[Mapping[str, str]] = {field: field for field in FIELDS} | {"strata": "*"}
+DEFAULT_COLUMNS: Final[Mapping[str, str]] = {field: field for field in LABEL_FIELDS} | {
+    "strata": "*"
+}
 """Mapping of a table whose columns have the names of the fields."""
 
 _OPTIONS: Final = ("creator_pattern", "delimiter", "strata")
 _MAX_BYTES: Final = 1_000_000
 _MAX_LISTED: Final = 12
 
-Cells = Sequence[str]
-CellReader = Callable[[Cells], str]
+LabelCells = Sequence[str]
+CellReader = Callable[[LabelCells], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ def load_columns(path: Path) -> Mapping[str, str]:
     """A mapping file, TOML or JSON by its suffix, with `strata` flattened to `strata.NAME`.
 
     Raises:
-        BadManifest: The file cannot be read or maps an unknown field.
+        BadManifestError: The file cannot be read or maps an unknown field.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -88,12 +90,12 @@ def check_columns(columns: Mapping[str, object], where: str) -> Mapping[str, str
     """Check that every key of a mapping is known and every value is text.
 
     Raises:
-        BadManifest: A key or value is invalid; the message names the key.
+        BadManifestError: A key or value is invalid; the message names the key.
     """
     checked: dict[str, str] = {}
     for key, value in columns.items():
-        if key not in FIELDS and key not in _OPTIONS and not key.startswith("strata."):
-            allowed = ", ".join((*FIELDS, *_OPTIONS, "strata.NAME"))
+        if key not in LABEL_FIELDS and key not in _OPTIONS and not key.startswith("strata."):
+            allowed = ", ".join((*LABEL_FIELDS, *_OPTIONS, "strata.NAME"))
             raise BadManifestError(
                 f"{where} maps {key!r}, which is not a field; allowed are {allowed}"
             )
@@ -120,8 +122,8 @@ def detect_layout(
         required: Fields that must have a column, in addition to `REQUIRED`.
 
     Raises:
-        BadManifest: No mapping matches; the message lists missing and present columns.
-        TooLarge: See `pinpoint.media.manifests.delimited_tables.read_cells`.
+        BadManifestError: No mapping matches; the message lists missing and present columns.
+        TooLargeError: See `pinpoint.media.manifests.delimited_tables.read_cells`.
     """
     layouts: list[Layout] = []
     rejections: list[str] = []
@@ -139,12 +141,12 @@ def detect_layout(
 
 
 def map_columns(
-    columns: Mapping[str, str], first_row: Cells, required: Collection[str] = ()
+    columns: Mapping[str, str], first_row: LabelCells, required: Collection[str] = ()
 ) -> Layout:
     """Bind a mapping to the first row of a table.
 
     Raises:
-        BadManifest: A required column is missing or ambiguous.
+        BadManifestError: A required column is missing or ambiguous.
     """
     numbered = all(
         name.startswith("#")
@@ -178,7 +180,7 @@ def map_columns(
     return Layout(
         header=header,
         delimiter=columns.get("delimiter"),
-        fields={key: read for key, read in readers.items() if key in FIELDS},
+        fields={key: read for key, read in readers.items() if key in LABEL_FIELDS},
         strata=chosen,
         creator_pattern=_compile_creator_pattern(columns.get("creator_pattern")),
     )
@@ -192,11 +194,11 @@ def _referenced_columns(text: str) -> Iterator[str]:
     yield from templates or [text]
 
 
-def _find_column(name: str, header: Cells, width: int) -> int | None:
+def _find_column(name: str, header: LabelCells, width: int) -> int | None:
     """Index of a column, by its exact name or else by a synonym (`LAT`, `lat`).
 
     Raises:
-        BadManifest: Several columns match.
+        BadManifestError: Several columns match.
     """
     if re.fullmatch(r"#\d{1,4}", name):
         index = int(name[1:])
@@ -223,7 +225,7 @@ def _make_reader(text: str, indices: Mapping[str, int]) -> CellReader:
         return _make_cell_reader(indices[text])
     readers = {name: _make_cell_reader(index) for name, index in indices.items()}
 
-    def fill(cells: Cells) -> str:
+    def fill(cells: LabelCells) -> str:
         values = {name: read(cells).strip() for name, read in readers.items()}
         if not all(values.values()):
             return ""
@@ -253,7 +255,7 @@ def _compile_creator_pattern(text: str | None) -> re.Pattern[str] | None:
     return pattern
 
 
-def _format_names(names: Cells) -> str:
+def _format_names(names: LabelCells) -> str:
     """Column names from an untrusted file, safe to print."""
-    listed = ", ".join(clean_text(name, 40) or "(empty)" for name in names[:_MAX_LISTED])
+    listed = ", ".join(clean_metadata_text(name, 40) or "(empty)" for name in names[:_MAX_LISTED])
     return (listed or "none") + (" …" if len(names) > _MAX_LISTED else "")

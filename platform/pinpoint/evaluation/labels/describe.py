@@ -1,4 +1,4 @@
-"""Statistics of a labeled set, without any search: `pinpoint evaluate … --describe`."""
+"""Statistics of a labeled set, without any search: `pinpoint evaluate … --summarize-labels`."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ from typing import Final
 
 from pinpoint.errors import BadManifestError
 from pinpoint.evaluation.labels.areas import is_unmatchable
-from pinpoint.evaluation.labels.columns import Cells, Layout
+from pinpoint.evaluation.labels.columns import LabelCells, Layout
 from pinpoint.evaluation.labels.latlon_order import LatLonOrder, detect_latlon_order
 from pinpoint.evaluation.labels.protocols import Protocol
 from pinpoint.evaluation.labels.sources import open_labels
 from pinpoint.media.checks import RejectedFileError, check_position
-from pinpoint.media.files import check_name
-from pinpoint.media.metadata.raw_metadata import clean_text, to_finite
+from pinpoint.media.files import check_file_name
+from pinpoint.media.metadata.raw_metadata import clean_metadata_text, to_finite
 from pinpoint.records import Point, SourceKind
 from pinpoint.settings import MediaSettings
 
@@ -90,8 +90,8 @@ def read_labels(
         limits: Limits for tables and files; by default those of the environment.
 
     Raises:
-        BadManifest: The labels cannot be read, have no rows, or lack required columns.
-        TooLarge: A limit is exceeded.
+        BadManifestError: The labels cannot be read, have no rows, or lack required columns.
+        TooLargeError: A limit is exceeded.
     """
     source = open_labels(protocol, path, columns, limits or MediaSettings())
     axes = detect_latlon_order(_read_position(source.layout, row) for row in source.rows())
@@ -126,13 +126,13 @@ def read_labels(
     )
 
 
-def find_missing_files(labeled: LabeledQueries, folder: Path) -> tuple[str, ...]:
+def find_missing_query_files(labeled: LabeledQueries, folder: Path) -> tuple[str, ...]:
     """Query files that are not regular files below the folder, in the order of the labels."""
     return tuple(q.file for q in labeled.questions if not (folder / q.file).is_file())
 
 
 def _read_position(
-    layout: Layout, row: Cells | RejectedFileError
+    layout: Layout, row: LabelCells | RejectedFileError
 ) -> tuple[float | None, float | None]:
     """Values of the columns named latitude and longitude; None for values that are not numbers."""
     if isinstance(row, RejectedFileError):
@@ -141,12 +141,12 @@ def _read_position(
 
 
 def _build_query(
-    protocol: Protocol, layout: Layout, row: Cells | RejectedFileError, axes: LatLonOrder
+    protocol: Protocol, layout: Layout, row: LabelCells | RejectedFileError, axes: LatLonOrder
 ) -> LabeledQuery:
     """Convert one row to a query.
 
     Raises:
-        Refused: A key of `DROP_REASONS`.
+        RejectedFileError: A key of `DROP_REASONS`.
     """
     if isinstance(row, RejectedFileError):
         raise row
@@ -170,7 +170,7 @@ def _build_query(
 def _clean_cell(name: str, value: str) -> str | None:
     """Text of a cell; None for the markers of missing values in pandas, R and SQL."""
     plain = value.isprintable() and len(value) <= _MAX_TEXT
-    text = value.strip() if plain else clean_text(value, _MAX_TEXT)
+    text = value.strip() if plain else clean_metadata_text(value, _MAX_TEXT)
     if text is None or (
         text.casefold() in _MISSING_VALUES and (name, text) != ("country", _NAMIBIA)
     ):
@@ -194,7 +194,7 @@ def _normalize_file_name(name: str) -> str:
         raise RejectedFileError(
             "bad_row", f"the file name is empty or longer than {_MAX_TEXT} characters"
         )
-    check_name(name)
+    check_file_name(name)
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or not path.name:
         raise RejectedFileError("outside_root", f"{name} points outside the folder of images")
@@ -207,7 +207,9 @@ def _reject_repeated(query: LabeledQuery, earlier: LabeledQuery | None) -> None:
         raise RejectedFileError("duplicate" if same else "contradiction", query.file)
 
 
-def _creator_differs(layout: Layout, row: Cells | RejectedFileError, query: LabeledQuery) -> bool:
+def _creator_differs(
+    layout: Layout, row: LabelCells | RejectedFileError, query: LabeledQuery
+) -> bool:
     """Whether the creator's cell differs from the creator in the file name."""
     read = layout.fields.get("creator")
     if read is None or isinstance(row, RejectedFileError):

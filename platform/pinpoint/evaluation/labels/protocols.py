@@ -35,7 +35,7 @@ class Protocol:
     convention: str
     """Key of `pinpoint.metrics.conventions.CONVENTIONS`: distance, comparison, rounding."""
     areas: tuple[str, ...] = ()
-    """Administrative levels that are evaluated, from `columns.AREAS`."""
+    """Administrative levels that are evaluated, from `columns.AREA_LEVELS`."""
     area_forms: str = ""
     """Format of the area labels, for people."""
     license: str
@@ -119,11 +119,11 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
         protocol.name: protocol
         for protocol in (
             Protocol(
-                name="world",
+                name="synthetic",
                 title="Synthetic planet, test queries",
-                label_format="queries/labels.csv of a planet made by `pinpoint world make`; every "
-                "column except file, latitude, longitude, creator, sequence, kind and country is "
-                "a stratum",
+                label_format="queries/labels.csv of a planet made by `pinpoint synthetic create`; "
+                "every column except file, latitude, longitude, creator, sequence, kind and "
+                "country is a stratum",
                 tables=(_WORLD_COLUMNS,),
                 labels_at="queries/labels.csv",
                 convention="pinpoint",

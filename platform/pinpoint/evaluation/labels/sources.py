@@ -10,8 +10,8 @@ from pathlib import Path
 from pinpoint.errors import BadManifestError
 from pinpoint.evaluation.labels.columns import (
     DEFAULT_COLUMNS,
-    FIELDS,
-    Cells,
+    LABEL_FIELDS,
+    LabelCells,
     Layout,
     check_columns,
     detect_layout,
@@ -30,7 +30,7 @@ class LabelSource:
     """Rows of a label table with their column mapping; the rows can be iterated repeatedly."""
 
     layout: Layout
-    rows: Callable[[], Iterator[Cells | RejectedFileError]]
+    rows: Callable[[], Iterator[LabelCells | RejectedFileError]]
     """An unreadable row yields its rejection instead."""
 
 
@@ -40,8 +40,8 @@ def open_labels(
     """Open the labels and bind a column mapping to them.
 
     Raises:
-        BadManifest: There are no labels, or no mapping matches.
-        TooLarge: A limit is exceeded.
+        BadManifestError: There are no labels, or no mapping matches.
+        TooLargeError: A limit is exceeded.
     """
     if path.is_dir() and protocol.labels_at is not None:
         path = path / protocol.labels_at
@@ -69,7 +69,7 @@ def _merge_columns(protocol: Protocol, overrides: Mapping[str, str]) -> list[dic
 
 def _iterate_rows(
     path: Path, layout: Layout, limits: MediaSettings
-) -> Iterator[Cells | RejectedFileError]:
+) -> Iterator[LabelCells | RejectedFileError]:
     table_rows = read_cells(path, limits, layout.delimiter)
     if layout.header:
         next(table_rows)
@@ -86,9 +86,11 @@ def _read_commented_folder(
     folder: Path, comments: Mapping[str, str], limits: MediaSettings
 ) -> LabelSource:
     """Read photos as table rows: the file name, and one cell per key of the comment."""
-    keys = [column for field in FIELDS if not (column := comments.get(field, "=")).startswith("=")]
+    keys = [
+        column for field in LABEL_FIELDS if not (column := comments.get(field, "=")).startswith("=")
+    ]
     layout = map_columns(comments, keys)
-    rows: list[Cells | RejectedFileError] = []
+    rows: list[LabelCells | RejectedFileError] = []
     for path in find_photos(folder):
         try:
             lines = read_comments(path, limits)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Flags, Floats
 from pinpoint.evaluation.labels.areas import find_areas, normalize_label, osv5m_label
 from pinpoint.evaluation.metrics import calibration_metrics
 from pinpoint.evaluation.run.results import Arm
@@ -31,10 +32,7 @@ AREAS_KM2: Final = (1.0, 1e2, 1e4, 1e6, 1e8)
 MIN_STRATUM_ROWS: Final = 10
 """Strata with fewer rows get a row count but no metrics."""
 RESAMPLES: Final = 2_000
-SEED: Final = 20261121
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+BOOTSTRAP_SEED: Final = 20261121
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +224,9 @@ def _accuracy_by_threshold(
 def _bootstrap_interval(
     values: Floats, clusters: NDArray[np.int64], statistic: Any = "mean"
 ) -> dict[str, float]:
-    interval = bootstrap(values, clusters, seed=SEED, statistic=statistic, resamples=RESAMPLES)
+    interval = bootstrap(
+        values, clusters, seed=BOOTSTRAP_SEED, statistic=statistic, resamples=RESAMPLES
+    )
     result = {"value": interval.value, "low": interval.low, "high": interval.high}
     if statistic == "mean":
         result["design_effect"] = design_effect(values, clusters)

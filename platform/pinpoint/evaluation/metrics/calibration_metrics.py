@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pinpoint.arrays import Flags, Floats
 from pinpoint.metrics.abstention import abstention_auroc, risk_curve
 from pinpoint.metrics.calibration import reliability as compute_reliability
 from pinpoint.metrics.geolocation import within
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from pinpoint.evaluation.metrics.arm_measures import ArmMetrics
 
 _CITY_KM: Final = 25.0
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 def reliability_metrics(

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
 from pinpoint.evaluation.metrics import arm_measures
@@ -16,15 +17,13 @@ from pinpoint.evaluation.metrics.arm_measures import ArmMetrics
 from pinpoint.evaluation.report.report_file import find_convention, replace_non_finite
 from pinpoint.evaluation.run.results import Arm, read_results
 from pinpoint.evaluation.run.rows import EXCLUDED
-from pinpoint.evaluation.run.run_manifest import diff_manifests, read_manifest
+from pinpoint.evaluation.run.run_manifest import diff_manifests, read_run_manifest
 from pinpoint.metrics.conventions import Convention
 from pinpoint.metrics.geolocation import THRESHOLDS_KM, geoscores
-from pinpoint.metrics.intervals import compare
+from pinpoint.metrics.intervals import paired_bootstrap
 
 _ORACLE_KM: Final = 25.0
 _EXCLUSION_SETTINGS: Final = ("exclude", "near_duplicate_cosine")
-
-Floats = NDArray[np.float64]
 
 
 def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, Any]:
@@ -41,9 +40,9 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
         and p-value.
 
     Raises:
-        BadRequest: A folder contains no finished run, or the runs have different queries.
+        BadRequestError: A folder contains no finished run, or the runs have different queries.
     """
-    run_a, run_b = read_manifest(a), read_manifest(b)
+    run_a, run_b = read_run_manifest(a), read_run_manifest(b)
     if run_a["labels"]["digest"] != run_b["labels"]["digest"]:
         raise BadRequestError(
             f"{a} and {b} have different queries ({_describe_labels(run_a)}, "
@@ -130,7 +129,9 @@ def _compare_metrics(a: ArmMetrics, b: ArmMetrics) -> dict[str, Any]:
 
 
 def _paired_difference(a: Floats, b: Floats, clusters: NDArray[np.int64]) -> dict[str, float]:
-    comparison = compare(a, b, clusters, seed=arm_measures.SEED, resamples=arm_measures.RESAMPLES)
+    comparison = paired_bootstrap(
+        a, b, clusters, seed=arm_measures.BOOTSTRAP_SEED, resamples=arm_measures.RESAMPLES
+    )
     return {
         "a": float(a.mean()) if len(a) else float("nan"),
         "b": float(b.mean()) if len(b) else float("nan"),

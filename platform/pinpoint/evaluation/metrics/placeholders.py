@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats
 from pinpoint.geo.distance import haversine_m
 
 MIN_COSINE: Final = 0.999
@@ -21,8 +22,6 @@ MIN_LOCATIONS: Final = 3
 MIN_DISTANCE_M: Final = 1_000.0
 """Closer ground truths count as one location: a creator may upload one view twice."""
 _BLOCK_ROWS: Final = 1_024
-
-Floats = NDArray[np.float64]
 
 
 def placeholder_groups(vectors: NDArray[np.floating], truths: Floats) -> list[NDArray[np.intp]]:

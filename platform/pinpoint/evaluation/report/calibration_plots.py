@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pinpoint.arrays import Flags
 from pinpoint.evaluation.metrics import arm_measures, calibration_metrics
 from pinpoint.evaluation.metrics.arm_measures import CONFIDENCE_RADII_KM, ArmMetrics
 from pinpoint.evaluation.report.cells import ARM_TITLES, format_three
@@ -37,8 +37,6 @@ _CITY_KM: Final = 25.0
 _HISTOGRAM_BINS: Final = 20
 _AREA_LIMITS_KM2: Final = (1e-1, 5.1e8)
 """From a city block to the whole Earth."""
-
-Flags = NDArray[np.bool_]
 
 
 def draw_calibration_plots(arm_metrics: Mapping[str, ArmMetrics]) -> dict[str, Figure]:

@@ -25,14 +25,14 @@ from pinpoint.evaluation.report.markdown import render_markdown
 from pinpoint.evaluation.report.plotting import NOT_THE_EARTH
 from pinpoint.evaluation.run.results import MISSING_FILE, Arm, read_results
 from pinpoint.evaluation.run.rows import EXCLUDED, SERVED
-from pinpoint.evaluation.run.run_manifest import read_manifest
+from pinpoint.evaluation.run.run_manifest import read_run_manifest
 from pinpoint.metrics.conventions import CONVENTIONS, Convention
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
-from pinpoint.metrics.intervals import LEVEL, compare
+from pinpoint.metrics.intervals import LEVEL, paired_bootstrap
 
 REPORT_JSON: Final = "report.json"
 REPORT_MD: Final = "report.md"
-MIN_CREATORS: Final = 30
+MIN_REPORT_CREATORS: Final = 30
 """With fewer creators, percentile intervals are too short (see `metrics.intervals`)."""
 PLANET_NOTE: Final = (
     "The planet is synthetic: its photos are rendered. These metrics compare methods on it; they "
@@ -44,7 +44,7 @@ def find_convention(name: str) -> Convention:
     """The metrics convention of this name.
 
     Raises:
-        BadRequest: The name is unknown.
+        BadRequestError: The name is unknown.
     """
     if name not in CONVENTIONS:
         raise BadRequestError(f"no convention {name!r}; there are {', '.join(CONVENTIONS)}")
@@ -62,9 +62,9 @@ def make_report(
         convention: A key of `CONVENTIONS`; by default that of the protocol.
 
     Raises:
-        BadRequest: The folder contains no results, or the convention is unknown.
+        BadRequestError: The folder contains no results, or the convention is unknown.
     """
-    run = read_manifest(folder)
+    run = read_run_manifest(folder)
     used_convention = find_convention(convention or PROTOCOLS[run["protocol"]].convention)
     arms = read_results(folder)
     first = next(iter(arms))
@@ -83,7 +83,7 @@ def make_report(
             "intervals": {
                 "level": LEVEL,
                 "resamples": arm_measures.RESAMPLES,
-                "seed": arm_measures.SEED,
+                "seed": arm_measures.BOOTSTRAP_SEED,
                 "clusters": "creators; a photo without a creator is a separate cluster",
             },
             "counts": _count_rows(run, arms[first]),
@@ -171,11 +171,11 @@ def _report_leakage(
     )
     differences = {}
     for threshold in THRESHOLDS_KM:
-        paired = compare(
+        paired = paired_bootstrap(
             arm_measures.hits(arm_metrics[SERVED], threshold),
             arm_measures.hits(arm_metrics[EXCLUDED], threshold),
             arm_metrics[SERVED].clusters,
-            seed=arm_measures.SEED,
+            seed=arm_measures.BOOTSTRAP_SEED,
             resamples=arm_measures.RESAMPLES,
         )
         gap = paired.difference
@@ -223,7 +223,7 @@ def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: ArmMe
             f"{filters and ': ' + filters}."
         )
     authors = len(np.unique(first.clusters))
-    if authors < MIN_CREATORS:
+    if authors < MIN_REPORT_CREATORS:
         notes.append(f"Intervals are based on {authors} creators only and are therefore too short.")
     if not any(arm.calibrated.any() for arm in arms.values()):
         notes.append(
@@ -235,7 +235,7 @@ def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: ArmMe
 
 
 def _is_synthetic(run: Mapping[str, Any]) -> bool:
-    return run["planet"] is not None or run["protocol"] == "world"
+    return run["planet"] is not None or run["protocol"] == "synthetic"
 
 
 def _make_caption(run: Mapping[str, Any], served: Arm) -> str:

@@ -33,7 +33,7 @@ def ordered_map(
         concurrency: Number of threads; 1 runs every call in the caller's thread.
 
     Raises:
-        BadRequest: The number of threads is not from 1 to `MAX_CONCURRENCY`.
+        BadRequestError: The number of threads is not from 1 to `MAX_CONCURRENCY`.
     """
     if not 1 <= concurrency <= MAX_CONCURRENCY:
         raise BadRequestError(f"concurrency must be from 1 to {MAX_CONCURRENCY}, not {concurrency}")

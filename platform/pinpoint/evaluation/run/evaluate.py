@@ -10,7 +10,7 @@ A restarted run resumes where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from pinpoint.evaluation.run.rows import (
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
+from pinpoint.progress import ProgressCallback
 from pinpoint.records import (
     IMAGE_CHANNEL,
     NEAR_DUPLICATE_COSINE,
@@ -49,8 +50,6 @@ from pinpoint.settings import SearchSettings
 
 EXCLUDABLE: Final = ("self", "author", "sequence", "near-duplicate")
 """Gallery rows that can be excluded: same bytes, same creator, same sequence, near-duplicates."""
-
-QueryProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +93,7 @@ def evaluate(
     parts: EvaluationComponents,
     planet: Mapping[str, Any] | None = None,
     at_once: int = 1,
-    on_progress: QueryProgress = lambda completed, total: None,
+    on_progress: ProgressCallback = lambda completed, total: None,
 ) -> dict[str, Any]:
     """Evaluate every query that has no row yet, and append its row in `folder`.
 
@@ -111,10 +110,10 @@ def evaluate(
         The manifest of the run.
 
     Raises:
-        Conflict: The folder contains another run.
-        BadRequest: The settings are invalid.
-        BadBundle: The index contains vectors of another bundle.
-        Unavailable: A service of the stack does not respond.
+        ConflictError: The folder contains another run.
+        BadRequestError: The settings are invalid.
+        BadBundleError: The index contains vectors of another bundle.
+        UnavailableError: A service of the stack does not respond.
     """
     _check_plan(plan, parts)
     queries = _select_queries(labeled, plan)
@@ -161,7 +160,7 @@ def _select_queries(labeled: LabeledQueries, plan: RunConfig) -> tuple[LabeledQu
     """The queries that match the filters.
 
     Raises:
-        BadRequest: No query matches.
+        BadRequestError: No query matches.
     """
     filters = _stratum_filters(plan)
     chosen = tuple(

@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from pinpoint.arrays import Flags, Floats
 from pinpoint.errors import BadRequestError, describe_cause
 from pinpoint.evaluation.metrics.placeholders import placeholder_groups
 from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows, read_vectors
@@ -29,8 +29,6 @@ MISSING_FILE: Final = "missing_file"
 _BLOCK_ROWS: Final = 1_000
 """Queries in memory while the file is written."""
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 _TEXT_MAP: Final = pa.map_(pa.string(), pa.string())
 _NUMBER_MAP: Final = pa.map_(pa.string(), pa.float64())
@@ -169,7 +167,7 @@ def read_results(folder: Path) -> dict[str, Arm]:
     """Read the columns of a run, by arm.
 
     Raises:
-        BadRequest: The folder contains no results.
+        BadRequestError: The folder contains no results.
     """
     try:
         table = pq.read_table(folder / RESULTS_FILE)

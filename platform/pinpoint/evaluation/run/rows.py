@@ -182,7 +182,7 @@ class ResultLog:
         width: Dimension D of the query vectors.
 
     Raises:
-        BadRequest: The files cannot be repaired.
+        BadRequestError: The files cannot be repaired.
     """
 
     def __init__(self, folder: Path, width: int) -> None:
@@ -253,7 +253,7 @@ def read_vectors(folder: Path, width: int) -> NDArray[np.float16]:
     return np.fromfile(folder / VECTORS_FILE, dtype="<f2").reshape(-1, width)
 
 
-def decision_features(stored: Mapping[str, Any]) -> QueryFeatures:
+def read_decision_features(stored: Mapping[str, Any]) -> QueryFeatures:
     """Restore the features of a decision from a stored row."""
     points = tuple((float(lat), float(lon)) for lat, lon in stored["points"])
     return QueryFeatures(**{**stored, "points": points, "logits": tuple(stored["logits"])})
@@ -263,7 +263,7 @@ def _scan_rows(path: Path) -> tuple[set[int], int, int]:
     """Indices of the rows, number of their vectors, and end offset of the last complete line.
 
     Raises:
-        BadRequest: A line before the last one is not a row.
+        BadRequestError: A line before the last one is not a row.
     """
     finished: set[int] = set()
     vectors, end = 0, 0

@@ -42,7 +42,7 @@ def resolve_label_paths(
         labels_at: The protocol's label file, relative to a folder.
 
     Raises:
-        BadRequest: Neither path is given.
+        BadRequestError: Neither path is given.
     """
     label_path = labels or images
     if label_path is None:
@@ -63,7 +63,7 @@ def read_planet(path: Path | None) -> Mapping[str, Any] | None:
     """Identity of a synthetic planet: generator, preset, seed, digest.
 
     Raises:
-        BadRequest: The file was not written by `pinpoint world make`.
+        BadRequestError: The file was not written by `pinpoint synthetic create`.
     """
     if path is None:
         return None
@@ -136,11 +136,12 @@ def write_or_check(folder: Path, run: Mapping[str, Any]) -> None:
     """Write the manifest to the folder, or check that the folder contains this run.
 
     Raises:
-        Conflict: The folder contains another run or other files; the message lists differences.
+        ConflictError: The folder contains another run or other files; the message lists
+            differences.
     """
     manifest_path = folder / MANIFEST_FILE
     if manifest_path.is_file():
-        changes = diff_manifests(read_manifest(folder), json.loads(json.dumps(run)))
+        changes = diff_manifests(read_run_manifest(folder), json.loads(json.dumps(run)))
         if changes:
             raise ConflictError(
                 f"{folder} contains another run ({'; '.join(changes)}); choose another --out"
@@ -154,11 +155,11 @@ def write_or_check(folder: Path, run: Mapping[str, Any]) -> None:
     os.replace(part, manifest_path)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_run_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the run in a folder.
 
     Raises:
-        BadRequest: The folder contains no run.
+        BadRequestError: The folder contains no run.
     """
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))

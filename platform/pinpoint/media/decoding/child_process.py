@@ -57,7 +57,7 @@ class ChildProcess:
         """Start the child unless it runs; returns the measures of its sandbox.
 
         Raises:
-            Unavailable: No child can be started, or the sandbox is required and incomplete.
+            UnavailableError: No child can be started, or the sandbox is required and incomplete.
         """
         self._ensure_started()
         return self._measures
@@ -71,11 +71,12 @@ class ChildProcess:
             header: The request.
             body: The file.
             read_answer: Checks the header of the answer and reads its body. It raises
-                `BrokenWire` if the answer is invalid.
+                `PipeBrokenError` if the answer is invalid.
 
         Raises:
-            Refused: `timeout`, `out_of_memory` or `decoder_crashed`; the child has ended then.
-            Unavailable: No child can be started.
+            RejectedFileError: `timeout`, `out_of_memory` or `decoder_crashed`; the child has ended
+                then.
+            UnavailableError: No child can be started.
         """
         pipes = self._ensure_started()
         deadline = time.monotonic() + self._settings.timeout_s
@@ -190,7 +191,7 @@ def describe_sandbox(settings: MediaSettings) -> tuple[Measure, ...]:
     Takes about 0.2 s, the time to start a child.
 
     Raises:
-        Unavailable: No child can be started, or the sandbox is required and incomplete.
+        UnavailableError: No child can be started, or the sandbox is required and incomplete.
     """
     child = ChildProcess(settings)
     try:

@@ -20,7 +20,7 @@ from pinpoint.media.checks import REASONS, RejectedFileError, rejected
 from pinpoint.media.decoding.child_process import CHILD_MODULE, ChildProcess
 from pinpoint.media.decoding.decode_request import LONGEST_SIDES, THREADS, DecodeRequest
 from pinpoint.media.decoding.pipe import Header, PipeBrokenError, TimedPipes
-from pinpoint.media.files import check_size, read_bytes, sha256
+from pinpoint.media.files import check_file_size, read_bytes, sha256
 from pinpoint.media.metadata.capture import FileProperties, make_capture, query_capture
 from pinpoint.media.metadata.raw_metadata import RawMetadata, from_wire
 from pinpoint.media.panoramas import FACES
@@ -83,7 +83,7 @@ class ChildDecoder:
         """Read one file; see `ports.Decoder.read`.
 
         Raises:
-            Unavailable: No child can be started, or the decoder is closed.
+            UnavailableError: No child can be started, or the decoder is closed.
         """
         self._check_open()
         try:
@@ -121,7 +121,7 @@ class ChildDecoder:
         settings = self._settings
         if isinstance(data, str):
             data = read_bytes(Path(data), settings.max_bytes)
-        check_size(len(data), settings.max_bytes)
+        check_file_size(len(data), settings.max_bytes)
         kind = sniff_format(data[:HEAD_BYTES])
         if kind is None:
             format_name = guess_format(data[:HEAD_BYTES])
@@ -162,7 +162,7 @@ def _exchange_with_retry(child: ChildProcess, request: DecodeRequest, data: byte
     """Decode one file in a child, and again in a new child if the first one died.
 
     Raises:
-        Refused: The child refused the file, or the last child died.
+        RejectedFileError: The child refused the file, or the last child died.
     """
     for _ in range(MAX_ATTEMPTS - 1):
         try:
@@ -193,7 +193,7 @@ class _ChildAnswer:
         """The record of the decoded file.
 
         Raises:
-            Refused: The file has no usable position or time.
+            RejectedFileError: The file has no usable position or time.
         """
         picture = FileProperties(
             format=self._format,
@@ -208,7 +208,7 @@ class _ChildAnswer:
         else:
             capture = make_capture(picture, self._facts, hint, datetime.now(UTC))
         if not self._faces:
-            raise RejectedFileError("decoder_crashed", "the decoding child sent no picture")
+            raise RejectedFileError("decoder_crashed", "the decoding child sent no image")
         faces = tuple(
             ImageFace(
                 name=name,
@@ -234,7 +234,7 @@ def _read_answer(
     """Read and validate a child's answer; the child is not trusted.
 
     Raises:
-        Refused: The child refused the file.
+        RejectedFileError: The child refused the file.
         BrokenWire: The answer is not valid.
     """
     if "reason" in header:

@@ -42,8 +42,8 @@ def open_picture(data: bytes, request: DecodeRequest) -> Image.Image:
     """Read the header and check all limits, without decoding pixels.
 
     Raises:
-        Refused: `undecodable`, `too_many_pixels`, `too_many_frames`, `metadata_too_large`,
-            `unsupported_format`.
+        RejectedFileError: `undecodable`, `too_many_pixels`, `too_many_frames`,
+            `metadata_too_large`, `unsupported_format`.
     """
     if request.format == "webp" and (size := read_webp_size(data[:64])) is not None:
         _check_pixels(size, request)
@@ -69,7 +69,7 @@ def read_picture(
     """Metadata and faces of an opened image, as a message.
 
     Raises:
-        Refused: `undecodable`.
+        RejectedFileError: `undecodable`.
     """
     full = image.size
     if request.format == "png":
@@ -80,7 +80,9 @@ def read_picture(
     if request.need_position and not position:
         return _build_header(request, facts, full), []
     if request.format == "jpeg" and _complete_jpeg(image):
-        facts = replace(facts, warnings=limit_warnings([jpeg_end.NOTE, *facts.warnings]))
+        facts = replace(
+            facts, warnings=limit_warnings([jpeg_end.MISSING_END_NOTE, *facts.warnings])
+        )
     visible = window(facts, *full) if orientation_of(image) == 1 else None
     plain, faces = _render_faces(image, visible, request)
     size = (full[1], full[0]) if plain.sideways else full
@@ -139,7 +141,7 @@ def _complete_jpeg(image: Image.Image) -> bool:
     """Add a missing end marker to an opened JPEG; False if it has one.
 
     Raises:
-        Refused: `undecodable`; pixels are missing.
+        RejectedFileError: `undecodable`; pixels are missing.
     """
     stream = getattr(image, "fp", None)
     if not isinstance(stream, BytesIO):
@@ -182,15 +184,15 @@ def _to_refusal(error: Exception) -> RejectedFileError:
         )
     if "memory" in lowered or "allocat" in lowered:
         return RejectedFileError(
-            "out_of_memory", "the picture needs more memory than one file may take"
+            "out_of_memory", "the image needs more memory than one file may take"
         )
-    return RejectedFileError("undecodable", "the picture's data are damaged or cut short")
+    return RejectedFileError("undecodable", "the image's data are damaged or cut short")
 
 
 def _check_pixels(size: tuple[int, int], request: DecodeRequest) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise RejectedFileError("undecodable", f"the picture is {width} x {height} pixels")
+        raise RejectedFileError("undecodable", f"the image is {width} x {height} pixels")
     if width * height > request.max_pixels:
         raise RejectedFileError(
             "too_many_pixels",

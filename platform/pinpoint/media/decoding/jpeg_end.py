@@ -19,7 +19,7 @@ from PIL import Image
 
 END: Final = b"\xff\xd9"
 _START: Final = b"\xff\xd8\xff"
-NOTE: Final = "the JPEG's end marker is missing; all of its pixels are there"
+MISSING_END_NOTE: Final = "the JPEG's end marker is missing; all of its pixels are there"
 MAX_CHECKED_PIXELS: Final = 16_000_000
 """Larger images are compared only at an eighth of their size, because the time per file is limited.
 This comparison misses only detail within the last block."""

@@ -17,9 +17,9 @@ from typing import Any, Final, Literal, get_args
 
 from pinpoint.media.decoding import landlock, seccomp
 
-State = Literal["active", "unavailable", "not_applicable"]
+SandboxState = Literal["active", "unavailable", "not_applicable"]
 
-_STATES: Final[Mapping[str, State]] = {one: one for one in get_args(State)}
+_STATES: Final[Mapping[str, SandboxState]] = {one: one for one in get_args(SandboxState)}
 
 CHILD_UID: Final = 65_533
 """User and group of children started as root.
@@ -54,7 +54,7 @@ class Measure:
     """
 
     name: str
-    state: State
+    state: SandboxState
     detail: str
 
     def to_wire(self) -> dict[str, str]:
@@ -65,7 +65,7 @@ class Measure:
     def from_wire(cls, value: Mapping[str, Any]) -> Measure:
         """Parse a measure from the child's message; raises `ValueError` if it is invalid."""
         name, detail = value.get("name"), value.get("detail")
-        state: State | None = _STATES.get(str(value.get("state")))
+        state: SandboxState | None = _STATES.get(str(value.get("state")))
         if not isinstance(name, str) or not isinstance(detail, str) or state is None:
             raise ValueError("not a measure of the sandbox")
         return cls(name=name, state=state, detail=detail)
@@ -115,7 +115,7 @@ def confine(memory_bytes: int, after_switch: Callable[[], None]) -> tuple[Measur
     return tuple(measures)
 
 
-class _NotApplicable(Exception):
+class _NotApplicableError(Exception):
     """Raised if there is nothing to drop."""
 
 
@@ -124,7 +124,7 @@ def _try_measure(name: str, take: Callable[[], str]) -> Measure:
         if sys.platform != "linux" and name != "limits":
             raise OSError(errno.ENOSYS, _LINUX_ONLY)
         return Measure(name=name, state="active", detail=take())
-    except _NotApplicable as error:
+    except _NotApplicableError as error:
         return Measure(name=name, state="not_applicable", detail=str(error))
     except OSError as error:
         return Measure(name=name, state="unavailable", detail=error.strerror or "refused")
@@ -164,7 +164,7 @@ def _set_limits(memory_bytes: int, switched: bool) -> str:
 def _switch_user() -> str:
     """Switch from root to `CHILD_UID`, without supplementary groups."""
     if os.geteuid() != 0:
-        raise _NotApplicable(f"not started as root, uid {os.geteuid()}")
+        raise _NotApplicableError(f"not started as root, uid {os.geteuid()}")
     capabilities = _effective_capabilities()
     lacking = [name for name, bit in _NEEDED_TO_SWITCH.items() if not capabilities >> bit & 1]
     if lacking:

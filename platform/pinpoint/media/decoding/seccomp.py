@@ -73,7 +73,7 @@ Instruction = tuple[int, int, int, int]
 """`(code, jump if true, jump if false, k)` of `struct sock_filter`."""
 
 
-def build_filter(architecture: Architecture, pid: int) -> tuple[Instruction, ...]:
+def build_seccomp_filter(architecture: Architecture, pid: int) -> tuple[Instruction, ...]:
     """Build the program of the filter.
 
     Args:
@@ -153,7 +153,7 @@ def load_filter() -> str:
         OSError: The kernel or the architecture has no such filters; `strerror` has the reason.
     """
     architecture = running_architecture()
-    install_program(architecture, build_filter(architecture, os.getpid()))
+    install_program(architecture, build_seccomp_filter(architecture, os.getpid()))
     return f"allow-list of {architecture.name} system calls"
 
 

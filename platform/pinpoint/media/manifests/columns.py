@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pinpoint.errors import BadManifestError, BadRequestError
-from pinpoint.media.metadata.raw_metadata import clean_text
+from pinpoint.media.metadata.raw_metadata import clean_metadata_text
 
 COLUMN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "file": (
@@ -194,7 +194,7 @@ def resolve_columns(
         has_position: Positions exist without a column (the geometries of GeoJSON).
 
     Raises:
-        BadManifest: No column names files, two have the same meaning, only one of latitude and
+        BadManifestError: No column names files, two have the same meaning, only one of latitude and
             longitude exists, or an unknown name looks like a position or a time.
     """
     meanings = [_resolve_meaning(name, requested or {}) for name in names]
@@ -223,7 +223,7 @@ def parse_column_options(requested: Iterable[str]) -> dict[str, str]:
     """Parse `NAME=COLUMN` texts to a map.
 
     Raises:
-        BadRequest: A text has another form, or names a column that does not exist.
+        BadRequestError: A text has another form, or names a column that does not exist.
     """
     columns: dict[str, str] = {}
     for text in requested:
@@ -239,7 +239,7 @@ def parse_column_options(requested: Iterable[str]) -> dict[str, str]:
 
 def show_names(names: Sequence[str]) -> str:
     """Names from a file, formatted for messages."""
-    text = ", ".join(clean_text(name, 40) or "(empty)" for name in names[:_MAX_SHOWN])
+    text = ", ".join(clean_metadata_text(name, 40) or "(empty)" for name in names[:_MAX_SHOWN])
     return (text or "nothing") + (" …" if len(names) > _MAX_SHOWN else "")
 
 
@@ -295,13 +295,14 @@ def _check_columns(
 
 
 def _reject_unclear(file: str, what: str, names: list[str]) -> None:
-    """Raise `BadManifest` for unknown names that look like a position or a time."""
+    """Raise `BadManifestError` for unknown names that look like a position or a time."""
     if names:
         shown_names = show_names(names)
         example = "latitude" if what == "a position" else "captured_at"
+        first_name = clean_metadata_text(names[0], 40)
         raise BadManifestError(
             f"{file} has columns that look like {what} and are not understood: {shown_names}; "
-            f"rename them, or say what they mean: --column {clean_text(names[0], 40)}={example} "
+            f"rename them, or say what they mean: --column {first_name}={example} "
             f"(={ATTRIBUTE} keeps one without a meaning)"
         )
 

@@ -43,8 +43,8 @@ def read_cells(
         Number of the row's last line in the file, from 1; its cells, or its error.
 
     Raises:
-        BadManifest: It is not UTF-8.
-        TooLarge: More rows than allowed, or a line of more than `MAX_LINE_BYTES`.
+        BadManifestError: It is not UTF-8.
+        TooLargeError: More rows than allowed, or a line of more than `MAX_LINE_BYTES`.
     """
     _check_lines(path, settings)
     with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -57,7 +57,7 @@ def read_cells(
                 yield skipped + reader.line_num, cells
 
 
-def read_header(path: Path) -> list[str]:
+def read_column_names(path: Path) -> list[str]:
     """Cells of the first row that is not blank, from the first 64 kB; empty without one.
 
     Raises:

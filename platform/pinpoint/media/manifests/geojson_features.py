@@ -10,8 +10,8 @@ from typing import Any, Final
 from pinpoint.errors import BadManifestError, TooLargeError
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.manifests.columns import Columns, resolve_columns
-from pinpoint.media.manifests.manifest_rows import Cells
-from pinpoint.media.metadata.raw_metadata import clean_text
+from pinpoint.media.manifests.manifest_rows import RawRow
+from pinpoint.media.metadata.raw_metadata import clean_metadata_text
 
 MAX_GEOJSON_BYTES: Final = 64_000_000
 """Maximum size, because GeoJSON is loaded into memory; use CSV for more rows."""
@@ -23,8 +23,8 @@ def load_features(path: Path) -> list[Any]:
     """Features of a collection, not validated yet.
 
     Raises:
-        BadManifest: It is not a GeoJSON FeatureCollection, or not in longitude and latitude.
-        TooLarge: Over `MAX_GEOJSON_BYTES`.
+        BadManifestError: It is not a GeoJSON FeatureCollection, or not in longitude and latitude.
+        TooLargeError: Over `MAX_GEOJSON_BYTES`.
     """
     if path.stat().st_size > MAX_GEOJSON_BYTES:
         raise TooLargeError(f"{path.name} is over {MAX_GEOJSON_BYTES} bytes; give a CSV instead")
@@ -56,7 +56,7 @@ def resolve_properties(path: Path, features: list[Any], requested: Mapping[str, 
     """Resolve the meanings of the properties.
 
     Raises:
-        BadManifest: See `columns.resolve_columns`; or there are too many properties.
+        BadManifestError: See `columns.resolve_columns`; or there are too many properties.
     """
     names = list_properties(features)
     if len(names) > _MAX_NAMES:
@@ -67,11 +67,11 @@ def resolve_properties(path: Path, features: list[Any], requested: Mapping[str, 
     return resolve_columns(path.name, names, requested, has_position=has_position)
 
 
-def read_feature(feature: object, columns: Columns) -> Cells:
+def read_feature(feature: object, columns: Columns) -> RawRow:
     """Cells of one feature; the position of its geometry wins over properties of the same name.
 
     Raises:
-        Refused: `bad_row`; it has no properties, or its geometry is not one point.
+        RejectedFileError: `bad_row`; it has no properties, or its geometry is not one point.
     """
     if not isinstance(feature, dict) or not isinstance(feature.get("properties"), dict):
         raise RejectedFileError("bad_row", "it is not a feature with properties")
@@ -93,14 +93,14 @@ def read_feature(feature: object, columns: Columns) -> Cells:
         values.pop("latitude_ref", None)
         if len(coordinates) == 3:
             values.setdefault("altitude_m", coordinates[2])
-    return Cells(values=values, attributes=attributes)
+    return RawRow(values=values, attributes=attributes)
 
 
 def _read_point(geometry: object) -> list[Any] | None:
     """Coordinates of a Point, of a MultiPoint or GeometryCollection of one; None for no geometry.
 
     Raises:
-        Refused: `bad_row`.
+        RejectedFileError: `bad_row`.
     """
     if geometry is None:
         return None
@@ -118,7 +118,7 @@ def _read_point(geometry: object) -> list[Any] | None:
             return _read_point(members[0])
         members = members[0]
     elif kind != "Point":
-        kind_name = clean_text(kind, 40) or "nothing"
+        kind_name = clean_metadata_text(kind, 40) or "nothing"
         raise RejectedFileError("bad_row", f"the geometry is a {kind_name}; a Point is wanted")
     if members == []:
         return None
@@ -128,14 +128,14 @@ def _read_point(geometry: object) -> list[Any] | None:
 
 
 def _check_reference_system(path: Path, crs: object) -> None:
-    """Raise `BadManifest` for a collection that declares anything but WGS84 (GeoJSON 2008)."""
+    """Raise `BadManifestError` for a collection that declares anything but WGS84 (GeoJSON 2008)."""
     if crs is None:
         return
     properties = crs.get("properties") if isinstance(crs, dict) else None
     name = properties.get("name") if isinstance(properties, dict) else None
     last = name.rpartition(":")[2].upper() if isinstance(name, str) else ""
     if last not in _WGS84:
-        system_name = clean_text(name, 60) or "one without a name"
+        system_name = clean_metadata_text(name, 60) or "one without a name"
         raise BadManifestError(
             f"{path.name} is in the coordinate reference system {system_name}: convert it to WGS84 "
             "(EPSG:4326)"

@@ -12,7 +12,7 @@ def find_one_manifest(folder: Path) -> Path | None:
     """The manifest of a folder, or None.
 
     Raises:
-        BadRequest: The folder has several manifests, so the choice is ambiguous.
+        BadRequestError: The folder has several manifests, so the choice is ambiguous.
     """
     try:
         manifests = find_manifests(folder)

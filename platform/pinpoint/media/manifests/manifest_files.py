@@ -16,7 +16,7 @@ from pinpoint.media.manifests.delimited_tables import (
     explain_bad_row,
     find_delimiter,
     read_cells,
-    read_header,
+    read_column_names,
     too_many_rows,
 )
 from pinpoint.media.manifests.geojson_features import (
@@ -25,7 +25,7 @@ from pinpoint.media.manifests.geojson_features import (
     read_feature,
     resolve_properties,
 )
-from pinpoint.media.manifests.manifest_rows import Cells, ManifestRow, name_finder, read_row
+from pinpoint.media.manifests.manifest_rows import ManifestRow, RawRow, name_finder, read_row
 from pinpoint.records import ReadOptions, Rejected
 from pinpoint.settings import MediaSettings
 
@@ -66,7 +66,7 @@ def names_files(path: Path) -> bool:
         if path.suffix.lower() in _FEATURES:
             names = list_properties(load_features(path))
         else:
-            names = read_header(path)
+            names = read_column_names(path)
     except (OSError, PinpointError, csv.Error):
         return False
     return any(find_column(name) == "file" for name in names)
@@ -89,8 +89,8 @@ def describe_manifest(
     """Describe how the columns of a manifest are read; reads only its header or properties.
 
     Raises:
-        BadManifest: As `read_manifest`.
-        TooLarge: As `read_manifest`.
+        BadManifestError: As `read_manifest`.
+        TooLargeError: As `read_manifest`.
     """
     requested = (options or ReadOptions()).columns
     _check_exists(path)
@@ -114,9 +114,9 @@ def read_manifest(
         options: Meanings of columns, and the time zone of times without an offset.
 
     Raises:
-        BadManifest: It cannot be read at all, does not name files, or has unknown columns that
+        BadManifestError: It cannot be read at all, does not name files, or has unknown columns that
             look like a position or a time.
-        TooLarge: More rows than allowed.
+        TooLargeError: More rows than allowed.
     """
     _check_exists(path)
     options = options or ReadOptions()
@@ -143,7 +143,7 @@ def _check_exists(path: Path) -> None:
 
 def _read_table(
     path: Path, settings: MediaSettings, options: ReadOptions
-) -> Iterator[Cells | Rejected]:
+) -> Iterator[RawRow | Rejected]:
     """Rows of a CSV; refused before the first row if it is too long."""
     rows = read_cells(path, settings)
     _, head = next(rows, (0, []))
@@ -167,7 +167,7 @@ def _read_table(
                 attributes[name] = cell
             else:
                 values[meaning] = cell
-        yield Cells(values=values, attributes=attributes, decimal_comma=comma)
+        yield RawRow(values=values, attributes=attributes, decimal_comma=comma)
 
 
 def _read_header(
@@ -176,7 +176,7 @@ def _read_header(
     """Resolve the columns of the first row.
 
     Raises:
-        BadManifest: See `columns.resolve_columns`; or there are too many columns.
+        BadManifestError: See `columns.resolve_columns`; or there are too many columns.
     """
     if isinstance(head, csv.Error):
         raise BadManifestError(
@@ -189,7 +189,7 @@ def _read_header(
 
 def _read_features(
     path: Path, settings: MediaSettings, options: ReadOptions
-) -> Iterator[Cells | Rejected]:
+) -> Iterator[RawRow | Rejected]:
     """Features as rows."""
     features = load_features(path)
     if not features:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pinpoint.media.checks import RejectedFileError, check_position
-from pinpoint.media.files import check_name, is_below
+from pinpoint.media.files import check_file_name, is_below
 from pinpoint.media.manifests.columns import TIME_OF_DAY
 from pinpoint.media.manifests.manifest_times import join_date_and_time, read_time
 from pinpoint.media.manifests.values import (
@@ -46,7 +46,7 @@ _ALIASES: Final = {alias: name for name, aliases in COLUMNS.items() for alias in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cells:
+class RawRow:
     """Raw cells of one manifest row, by the meaning of their columns."""
 
     values: Mapping[str, Any]
@@ -77,7 +77,7 @@ def canonical_column(name: str) -> str:
 
 
 def read_row(
-    row: Cells, root: Path, find_file: Callable[[str], str | None], zone: str | None = None
+    row: RawRow, root: Path, find_file: Callable[[str], str | None], zone: str | None = None
 ) -> ManifestRow:
     """Convert the cells of a row to a record.
 
@@ -88,8 +88,8 @@ def read_row(
         zone: Time zone of times without an offset, unless the row has one; default UTC.
 
     Raises:
-        Refused: `bad_row`, `half_position`, `out_of_range`, `null_island`, `outside_root`,
-            `missing_file`.
+        RejectedFileError: `bad_row`, `half_position`, `out_of_range`, `null_island`,
+            `outside_root`, `missing_file`.
     """
     name = read_name(row.values.get("file"), "file")
     if name is None:
@@ -107,8 +107,8 @@ def name_finder(root: Path) -> Callable[[str], str | None]:
     function returns None if no file has the name.
 
     Raises:
-        Refused: `missing_file`, from the function, if several names differ only in their form
-            and none is an exact match.
+        RejectedFileError: `missing_file`, from the function, if several names differ only in their
+            form and none is an exact match.
     """
 
     @lru_cache(maxsize=1024)
@@ -143,7 +143,7 @@ def name_finder(root: Path) -> Callable[[str], str | None]:
     return find
 
 
-def _read_hint(row: Cells, zone: str | None) -> MetadataOverride:
+def _read_hint(row: RawRow, zone: str | None) -> MetadataOverride:
     cells, comma = row.values, row.decimal_comma
     lat = read_coordinate(cells.get("latitude"), cells.get("latitude_ref"), "latitude")
     lon = read_coordinate(cells.get("longitude"), cells.get("longitude_ref"), "longitude")
@@ -192,11 +192,11 @@ def _locate_file(name: str, root: Path, find_file: Callable[[str], str | None]) 
     """Absolute path and relative name of an existing file below the root."""
     if "\x00" in name:
         raise RejectedFileError("bad_row", "the file's name holds a zero byte")
-    check_name(name)
+    check_file_name(name)
     plain = name.replace("\\", "/")
     path = root / PurePosixPath(plain)
     if not is_below(path, root):
-        raise RejectedFileError("outside_root", f"{name} does not lie below the manifest's folder")
+        raise RejectedFileError("outside_root", f"{name} is not below the manifest's folder")
     if not _is_file(path):
         actual = None if path.is_absolute() and plain.startswith("/") else find_file(plain)
         if actual is None or not _is_file(root / actual) or not is_below(root / actual, root):

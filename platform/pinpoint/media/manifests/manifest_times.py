@@ -20,7 +20,7 @@ FIRST_EPOCH_S: Final = 315_532_800
 """1980-01-01, before digital cameras. From here to `LAST_EPOCH_S`, a number fits only one unit."""
 LAST_EPOCH_S: Final = 4_102_444_800
 """2100-01-01."""
-FIRST_YEAR: Final = 1800
+FIRST_MANIFEST_YEAR: Final = 1800
 LAST_YEAR: Final = 2200
 _MAX_LENGTH: Final = 64
 
@@ -62,7 +62,7 @@ def read_time(text: str, zone: str | None = None) -> ManifestTime:
         zone: Time zone of times without an offset. Default UTC, which the result's `zone` reports.
 
     Raises:
-        Refused: `bad_row`; the detail contains a format that is accepted.
+        RejectedFileError: `bad_row`; the detail contains a format that is accepted.
     """
     text = text.strip()
     if len(text) > _MAX_LENGTH:
@@ -73,7 +73,9 @@ def read_time(text: str, zone: str | None = None) -> ManifestTime:
         )
     # Digits of a calendar date are not a count: the ranges of counts exclude such numbers.
     compact = len(text) in (8, 12, 14) and _WHOLE.fullmatch(text) is not None
-    if _DIGITS.fullmatch(text) and not (compact and FIRST_YEAR <= int(text[:4]) <= LAST_YEAR):
+    if _DIGITS.fullmatch(text) and not (
+        compact and FIRST_MANIFEST_YEAR <= int(text[:4]) <= LAST_YEAR
+    ):
         return ManifestTime(moment=_read_epoch(text))
     wall, rest = _read_wall_clock(text)
     offset = read_offset(rest) if rest else None
@@ -183,8 +185,8 @@ def _read_clock(text: str, clock: re.Match[str]) -> timedelta:
 
 
 def _build_datetime(text: str, year: int, month: int, day: int) -> datetime:
-    if not FIRST_YEAR <= year <= LAST_YEAR:
-        raise _make_refusal(text, f"its year is not within {FIRST_YEAR} to {LAST_YEAR}")
+    if not FIRST_MANIFEST_YEAR <= year <= LAST_YEAR:
+        raise _make_refusal(text, f"its year is not within {FIRST_MANIFEST_YEAR} to {LAST_YEAR}")
     try:
         return datetime(year, month, day)
     except ValueError as error:

@@ -8,9 +8,14 @@ import re
 from typing import Any, Final
 
 from pinpoint.media.checks import RejectedFileError
-from pinpoint.media.metadata.raw_metadata import Scalar, clean_text, sanitize_text, to_finite
+from pinpoint.media.metadata.raw_metadata import (
+    Scalar,
+    clean_metadata_text,
+    sanitize_text,
+    to_finite,
+)
 
-MAX_TEXT: Final = 1_000
+MAX_VALUE_TEXT: Final = 1_000
 """Maximum characters of a text from a cell."""
 MAX_NAME: Final = 100
 """Maximum characters of the name of an attribute."""
@@ -54,7 +59,7 @@ def read_number(value: object, column: str, *, decimal_comma: bool = False) -> f
         decimal_comma: Whether `12,5` is twelve and a half; False if commas separate cells.
 
     Raises:
-        Refused: `bad_row`.
+        RejectedFileError: `bad_row`.
     """
     if is_missing(value):
         return None
@@ -75,7 +80,7 @@ def read_altitude(value: object, *, decimal_comma: bool = False) -> float | None
     """Meters above sea level; also in the format of exiftool: `35 m Above Sea Level`.
 
     Raises:
-        Refused: `bad_row`.
+        RejectedFileError: `bad_row`.
     """
     sign = 1.0
     if isinstance(value, str) and (match := _ALTITUDE.fullmatch(value.strip())):
@@ -95,7 +100,8 @@ def read_coordinate(value: object, reference: object, axis: str) -> float | None
         axis: `latitude` or `longitude`.
 
     Raises:
-        Refused: `bad_row`; it cannot be read, or its sign and hemisphere contradict each other.
+        RejectedFileError: `bad_row`; it cannot be read, or its sign and hemisphere contradict each
+            other.
     """
     if is_missing(value):
         return None
@@ -123,16 +129,18 @@ def read_text(value: object, column: str) -> str | None:
     """Text without control characters, or None for a missing one.
 
     Raises:
-        Refused: `bad_row`; it is longer than `MAX_TEXT`, or not text.
+        RejectedFileError: `bad_row`; it is longer than `MAX_VALUE_TEXT`, or not text.
     """
-    return None if is_missing(value) else clean_text(_as_text(value, column), MAX_TEXT)
+    return (
+        None if is_missing(value) else clean_metadata_text(_as_text(value, column), MAX_VALUE_TEXT)
+    )
 
 
 def read_name(value: object, column: str) -> str | None:
     """The name of a file, without surrounding spaces; None for an empty one.
 
     Raises:
-        Refused: `bad_row`; it is longer than `MAX_TEXT`, or not text.
+        RejectedFileError: `bad_row`; it is longer than `MAX_VALUE_TEXT`, or not text.
     """
     return None if value is None else _as_text(value, column).strip() or None
 
@@ -141,13 +149,15 @@ def read_attribute(name: str, value: object) -> Scalar:
     """The value of an attribute; nested values become JSON text.
 
     Raises:
-        Refused: `bad_row`; the name or the value is too long.
+        RejectedFileError: `bad_row`; the name or the value is too long.
     """
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         value = str(value)
     scalar = value if isinstance(value, str | int | float) else _to_json(value)
-    if len(name) > MAX_NAME or (isinstance(scalar, str) and len(scalar) > MAX_TEXT):
-        raise RejectedFileError("bad_row", f"{name[:40]} is longer than {MAX_TEXT} characters")
+    if len(name) > MAX_NAME or (isinstance(scalar, str) and len(scalar) > MAX_VALUE_TEXT):
+        raise RejectedFileError(
+            "bad_row", f"{name[:40]} is longer than {MAX_VALUE_TEXT} characters"
+        )
     return sanitize_text(scalar) if isinstance(scalar, str) else scalar
 
 
@@ -164,8 +174,10 @@ def _to_json(value: Any) -> str:
 def _as_text(value: object, column: str) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise RejectedFileError("bad_row", f"{column} is no text of at most {MAX_TEXT} characters")
+    if not isinstance(value, str) or len(value) > MAX_VALUE_TEXT:
+        raise RejectedFileError(
+            "bad_row", f"{column} is no text of at most {MAX_VALUE_TEXT} characters"
+        )
     return value
 
 

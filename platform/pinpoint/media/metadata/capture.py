@@ -1,4 +1,4 @@
-"""Builds layers from the file and from outside metadata, and merges them into a `Capture`.
+"""Builds layers from the file and from outside metadata, and merges them into a `CaptureMetadata`.
 
 Only `pinpoint.records.merge_layers` decides which layer's value is used.
 """
@@ -68,7 +68,7 @@ def make_capture(
         now: Current time, UTC.
 
     Raises:
-        Refused: The position or time with precedence is unusable, for a reason in
+        RejectedFileError: The position or time with precedence is unusable, for a reason in
             `checks.REASONS`.
     """
     new_layers: dict[LayerName, Layer] = {}
@@ -139,7 +139,7 @@ def _read_manifest_layer(hint: MetadataOverride) -> Layer | None:
     """The layer of a manifest row or upload fields; None if they are empty.
 
     Raises:
-        Refused: The position is incomplete or out of range.
+        RejectedFileError: The position is incomplete or out of range.
     """
     point = None
     if hint.lat is not None or hint.lon is not None:
@@ -177,7 +177,7 @@ def _read_track_layer(
     problem = _find_zone_problem(layers, capture_time)
     if problem:
         return None, RejectedFileError(
-            "time_zone_unknown", f"beside the track {path.name}: {problem}"
+            "time_zone_unknown", f"next to the track {path.name}: {problem}"
         )
     try:
         match = position_at(path, captured_at, hint.track_name)

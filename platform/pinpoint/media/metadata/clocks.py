@@ -76,7 +76,7 @@ def check_zone(text: str) -> str:
     """Check that a text names a zone, and return it.
 
     Raises:
-        BadRequest: It does not name a zone.
+        BadRequestError: It does not name a zone.
     """
     if find_zone(text) is None:
         raise BadRequestError(
@@ -93,7 +93,7 @@ def read_clock_offset(text: str) -> float:
     exiftool's `-geosync` and Mapillary's `offset_time`.
 
     Raises:
-        BadRequest: It has another format, or is more than 20 years.
+        BadRequestError: It has another format, or is more than 20 years.
     """
     text = text.strip().replace("\u2212", "-")
     if match := _CLOCK.fullmatch(text):

@@ -11,7 +11,7 @@ from typing import Final
 
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes
-from pinpoint.media.metadata.raw_metadata import clean_text
+from pinpoint.media.metadata.raw_metadata import clean_metadata_text
 from pinpoint.media.sniff import HEAD_BYTES, guess_format, sniff_format
 from pinpoint.settings import MediaSettings
 
@@ -37,7 +37,7 @@ def read_comments(path: Path, settings: MediaSettings) -> tuple[str, ...]:
         Text without control characters, at most 256 lines; none for a file without a comment.
 
     Raises:
-        Refused: `missing_file`, `empty_file`, `too_large`, `unsupported_format`,
+        RejectedFileError: `missing_file`, `empty_file`, `too_large`, `unsupported_format`,
             `metadata_too_large`, `undecodable`.
     """
     data = read_bytes(path, settings.max_bytes)
@@ -46,14 +46,14 @@ def read_comments(path: Path, settings: MediaSettings) -> tuple[str, ...]:
         raise RejectedFileError("unsupported_format", f"{what}; comments are read from JPEG files")
     comments = b"\n".join(_collect_segments(data, settings.max_metadata_bytes))
     lines = comments.decode("utf-8", "replace").splitlines()[:_MAX_LINES]
-    return tuple(text for line in lines if (text := clean_text(line, 1_000)) is not None)
+    return tuple(text for line in lines if (text := clean_metadata_text(line, 1_000)) is not None)
 
 
 def _collect_segments(data: bytes, max_bytes: int) -> list[bytes]:
     """Comment segments of a JPEG up to its first scan.
 
     Raises:
-        Refused: `undecodable` if the file ends or is malformed before its image data;
+        RejectedFileError: `undecodable` if the file ends or is malformed before its image data;
             `metadata_too_large`.
     """
     segments: list[bytes] = []

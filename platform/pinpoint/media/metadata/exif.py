@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
@@ -12,8 +11,8 @@ from typing import Any, Final
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from pinpoint.media.metadata.positions import NO_POSITION, Position, gps_position
-from pinpoint.media.metadata.raw_metadata import clean_text, to_finite, wrap_heading
+from pinpoint.media.metadata.positions import NO_POSITION, Position, Tags, gps_position
+from pinpoint.media.metadata.raw_metadata import clean_metadata_text, to_finite, wrap_heading
 from pinpoint.media.metadata.times import Clock, is_blank_time, parse_offset, parse_time
 from pinpoint.records import TimeSource
 
@@ -43,8 +42,6 @@ _TIMES: Final[tuple[tuple[TimeSource, str, int, int, int], ...]] = (
     ("exif_modified", "DateTime", 0x0132, 0x9010, 0x9290),
 )
 """(source, name, time, offset, sub-second) tags."""
-
-Tags = Mapping[Any, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +77,7 @@ def read_exif(base: Image.Exif) -> Exif:
         satellite=satellite,
         notes=tuple(note for note in (*notes, satellite_note) if note),
         heading_deg=wrap_heading(_first_value(gps.get(17))),
-        heading_magnetic=clean_text(gps.get(16)) == "M",
+        heading_magnetic=clean_metadata_text(gps.get(16)) == "M",
         altitude_m=_read_altitude(gps),
         camera=_read_camera(base),
         creator=_read_text(base.get(0x013B)) or _read_wide_text(base.get(0x9C9D)),
@@ -114,8 +111,8 @@ def _read_clocks(base: Tags, detail: Tags) -> tuple[list[Clock], list[str]]:
     clocks: list[Clock] = []
     notes: list[str] = []
     for number, (source, name, tag, offset_tag, part_tag) in enumerate(_TIMES):
-        text = clean_text(detail.get(tag) or base.get(tag))
-        stated = clean_text(detail.get(offset_tag) or base.get(offset_tag))
+        text = clean_metadata_text(detail.get(tag) or base.get(tag))
+        stated = clean_metadata_text(detail.get(offset_tag) or base.get(offset_tag))
         clock = parse_time(text, source, name)
         if clock is None:
             if text is not None and not is_blank_time(text):
@@ -135,7 +132,7 @@ def _read_clocks(base: Tags, detail: Tags) -> tuple[list[Clock], list[str]]:
 
 def _add_part(wall: datetime, value: object) -> datetime:
     """Add sub-seconds to a time: decimal digits after the point."""
-    digits = (clean_text(value) or "").strip()
+    digits = (clean_metadata_text(value) or "").strip()
     if not digits.isdecimal() or not digits.isascii():
         return wall
     return wall.replace(microsecond=int(digits.ljust(6, "0")[:6]))
@@ -154,7 +151,7 @@ def _read_zone_hours(value: object, number: int) -> timezone | None:
 
 def _read_satellite(gps: Tags) -> tuple[Clock | None, str]:
     """UTC of the satellite fix from GPSDateStamp and GPSTimeStamp, or why it is unusable."""
-    date, raw = clean_text(gps.get(29)), gps.get(7)
+    date, raw = clean_metadata_text(gps.get(29)), gps.get(7)
     if date is None:
         return None, ""
     parts = [to_finite(part) for part in raw] if isinstance(raw, tuple | list) else []
@@ -175,7 +172,7 @@ def _read_satellite(gps: Tags) -> tuple[Clock | None, str]:
         wall = midnight.wall + timedelta(seconds=seconds)
     except OverflowError:
         return None, f"GPSDateStamp {date[:20]!r} is no date; not used"
-    return replace(midnight, wall=wall, void=clean_text(gps.get(9)) == "V"), ""
+    return replace(midnight, wall=wall, void=clean_metadata_text(gps.get(9)) == "V"), ""
 
 
 def _read_altitude(gps: Tags) -> float | None:
@@ -194,7 +191,7 @@ def _read_camera(base: Tags) -> str | None:
     if make and model:
         if model.casefold().startswith(make.split()[0].casefold()):
             return model
-        return clean_text(f"{make} {model}")
+        return clean_metadata_text(f"{make} {model}")
     return make or model
 
 
@@ -205,15 +202,19 @@ def _read_text(value: object) -> str | None:
         try:
             value = value.encode("latin-1").decode("utf-8")
         except UnicodeError:
-            return clean_text(value)
-    return clean_text(value)
+            return clean_metadata_text(value)
+    return clean_metadata_text(value)
 
 
 def _read_wide_text(value: object) -> str | None:
     """Text of a Windows XP tag: UTF-16 bytes."""
     if isinstance(value, tuple) and all(isinstance(v, int) and 0 <= v < 256 for v in value):
         value = bytes(value)
-    return clean_text(value.decode("utf-16-le", "replace")) if isinstance(value, bytes) else None
+    return (
+        clean_metadata_text(value.decode("utf-16-le", "replace"))
+        if isinstance(value, bytes)
+        else None
+    )
 
 
 def _first_value(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Merges EXIF, XMP and IPTC of one opened image into `Facts`.
+"""Merges EXIF, XMP and IPTC of one opened image into `RawMetadata`.
 
 docs/reference/metadata.md has the order of precedence and its reasons.
 """

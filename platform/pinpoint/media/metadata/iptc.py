@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Final
 
-from pinpoint.media.metadata.raw_metadata import clean_text
+from pinpoint.media.metadata.raw_metadata import clean_metadata_text
 from pinpoint.media.metadata.times import Clock, is_blank_time, parse_time
 from pinpoint.records import TimeSource
 
@@ -52,7 +52,7 @@ def _read_datasets(data: bytes) -> dict[int, str]:
         size = int.from_bytes(data[at + 3 : at + 5], "big")
         if size > 0x7FFF:  # the length has a separate field; no date is that long
             break
-        text = clean_text(data[at + 5 : at + 5 + size], 20)
+        text = clean_metadata_text(data[at + 5 : at + 5 + size], 20)
         if record == 2 and number in date_numbers and text:
             datasets.setdefault(number, text)
         at += 5 + size

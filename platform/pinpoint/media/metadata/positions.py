@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.media.checks import RejectedFileError, check_position
-from pinpoint.media.metadata.raw_metadata import clean_text, read_ratio, to_finite
+from pinpoint.media.metadata.raw_metadata import clean_metadata_text, read_ratio, to_finite
 from pinpoint.records import Point
 
 REPORTED_DISTANCE_M: Final = 100.0
@@ -117,7 +117,7 @@ def _make_point(position: Position) -> Point:
 def gps_position(gps: Tags, name: str = "EXIF") -> Position:
     """Position from a GPS directory; a missing hemisphere is not guessed."""
     readings = [
-        _read_exif_degrees(gps.get(tag), clean_text(gps.get(tag - 1)), *axis)
+        _read_exif_degrees(gps.get(tag), clean_metadata_text(gps.get(tag - 1)), *axis)
         for tag, axis in zip((2, 4), _AXES, strict=True)
     ]
     position = _join_readings(readings, "exif", name)

@@ -61,7 +61,7 @@ class RawMetadata:
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
 
 
-def clean_text(value: object, limit: int = MAX_TEXT) -> str | None:
+def clean_metadata_text(value: object, limit: int = MAX_TEXT) -> str | None:
     """Text without control characters, at most `limit` long; None if it is empty."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
@@ -74,7 +74,7 @@ def clean_text(value: object, limit: int = MAX_TEXT) -> str | None:
 
 def limit_warnings(texts: Iterable[str]) -> tuple[str, ...]:
     """The first `MAX_WARNINGS` distinct warnings, cleaned and truncated."""
-    clean = (clean_text(text) for text in texts)
+    clean = (clean_metadata_text(text) for text in texts)
     return tuple(dict.fromkeys(text for text in clean if text))[:MAX_WARNINGS]
 
 

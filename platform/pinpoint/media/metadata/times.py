@@ -186,7 +186,7 @@ def parse_time(text: str | None, source: TimeSource | None, tag: str) -> Clock |
 
 
 def is_blank_time(text: str | None) -> bool:
-    """Whether a text stands for an unknown time: empty, or only zeros and separators."""
+    """Whether a text means an unknown time: empty, or only zeros and separators."""
     return not text or not text.strip(" 0:-/.TZ+")
 
 
@@ -238,15 +238,8 @@ def _place_clock(
         if (other.source or "").startswith("exif"):
             placed = _borrow_offset(capture_clock, other, notes)
             return _place_clock(placed, others, satellites, notes)
-    for fix in satellites:
-        zone = _find_zone(capture_clock.wall, fix.wall, _MAX_FIX_DIFFERENCE)
-        if zone is None or _is_midnight(fix):
-            notes.add(_reject_fix(capture_clock, fix))
-            continue
-        notes.add(fix.note)
-        if abs(capture_clock.wall - zone - fix.wall) <= _SAME_EXPOSURE:
-            return _make_result(capture_clock.wall - zone, capture_clock.source, notes)
-        return _make_result(fix.wall, fix.source, notes)
+    if placed_time := _place_by_satellites(capture_clock, satellites, notes):
+        return placed_time
     if same:
         return _place_clock(_borrow_offset(capture_clock, same[0], notes), (), (), notes)
     for other in others:
@@ -258,6 +251,22 @@ def _place_clock(
             notes.add(f"{capture_clock.tag} has no time zone; {other} is the same instant")
             return _make_result(moment, capture_clock.source, notes)
     return replace(_make_result(capture_clock.wall, capture_clock.source, notes), assumed_utc=True)
+
+
+def _place_by_satellites(
+    capture_clock: Clock, satellites: Sequence[Clock], notes: _Notes
+) -> ChosenTime | None:
+    """The instant by the first satellite time that fits a time zone; None if none does."""
+    for fix in satellites:
+        zone = _find_zone(capture_clock.wall, fix.wall, _MAX_FIX_DIFFERENCE)
+        if zone is None or _is_midnight(fix):
+            notes.add(_reject_fix(capture_clock, fix))
+            continue
+        notes.add(fix.note)
+        if abs(capture_clock.wall - zone - fix.wall) <= _SAME_EXPOSURE:
+            return _make_result(capture_clock.wall - zone, capture_clock.source, notes)
+        return _make_result(fix.wall, fix.source, notes)
+    return None
 
 
 def _borrow_offset(capture_clock: Clock, other: Clock, notes: _Notes) -> Clock:

@@ -13,7 +13,7 @@ from defusedxml.ElementTree import DefusedXMLParser
 from pinpoint.media.metadata.positions import Position, drone_position, xmp_position
 from pinpoint.media.metadata.raw_metadata import (
     Sphere,
-    clean_text,
+    clean_metadata_text,
     read_ratio,
     to_finite,
     wrap_heading,
@@ -120,7 +120,7 @@ def read_xmp(*packets: bytes | str | None) -> Xmp:
         gimbal_heading_deg=_first_heading(properties),
         pose_heading_deg=wrap_heading(to_finite(properties.get("GPano:PoseHeadingDegrees"))),
         altitude_m=next((a for a in altitudes if a is not None), None),
-        creator=clean_text(properties.get("dc:creator")),
+        creator=clean_metadata_text(properties.get("dc:creator")),
         equirectangular=properties.get("GPano:ProjectionType", "").lower() == "equirectangular",
         sphere=_read_sphere(properties),
         damaged=damaged,
@@ -219,7 +219,7 @@ def _read_clocks(properties: Mapping[str, str]) -> tuple[list[Clock], list[str]]
         clock = parse_time(text, source, name)
         if clock is None:
             if not is_blank_time(text):
-                notes.append(f"{name} {clean_text(text, 40)!r} is no time; not used")
+                notes.append(f"{name} {clean_metadata_text(text, 40)!r} is no time; not used")
             continue
         if clock.offset is None:
             clock = replace(clock, offset=parse_offset(properties.get(offset_name)))

@@ -68,7 +68,7 @@ def read_bundle(folder: Path) -> Bundle:
     """Read a bundle and check its contract and the digests of its files.
 
     Raises:
-        BadBundle: A file is missing, the contract is invalid, or a digest differs.
+        BadBundleError: A file is missing, the contract is invalid, or a digest differs.
     """
     path = folder / CONTRACT_FILE
     try:
@@ -98,7 +98,7 @@ def _check_file(folder: Path, spec: WeightsSpec | CoordinatesSpec, label: str) -
     """Path of a file after checking its digest.
 
     Raises:
-        BadBundle: The file cannot be read, or its digest differs from the contract.
+        BadBundleError: The file cannot be read, or its digest differs from the contract.
     """
     file = folder / spec.file
     try:
@@ -119,7 +119,7 @@ def find_bundle(name: str, home: Path) -> Bundle:
     """Find a bundle: `descriptor`, a folder, or a name in `home/bundles` or in this package.
 
     Raises:
-        BadBundle: It does not exist or is invalid; the message lists the existing bundles.
+        BadBundleError: It does not exist or is invalid; the message lists the existing bundles.
     """
     if name == DESCRIPTOR_NAME:
         return descriptor_bundle()
@@ -162,7 +162,7 @@ def resolve_bundle(contract_digest: str, home: Path, rendition_px: int, configur
         configured: Bundle named by the settings: a name or a folder.
 
     Raises:
-        BadBundle: No bundle has this contract.
+        BadBundleError: No bundle has this contract.
     """
     if digest(descriptor_contract(), rendition_px) == contract_digest:
         return DESCRIPTOR_NAME
@@ -191,8 +191,8 @@ def copy_bundle(folder: Path, into: Path) -> Bundle:
     """Copy a bundle; `into` is created atomically.
 
     Raises:
-        BadBundle: The bundle or its copy is invalid.
-        Conflict: `into` exists.
+        BadBundleError: The bundle or its copy is invalid.
+        ConflictError: `into` exists.
     """
     bundle = read_bundle(folder)
     with atomic_folder(into) as draft:
@@ -206,7 +206,7 @@ def require_absent(folder: Path) -> None:
     """Check that a folder does not exist.
 
     Raises:
-        Conflict: The folder exists.
+        ConflictError: The folder exists.
     """
     if folder.exists():
         raise ConflictError(f"{folder} exists already; bundles are never overwritten")
@@ -217,7 +217,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a draft folder that is renamed to `folder` after the block; removed after an error.
 
     Raises:
-        Conflict: The folder exists.
+        ConflictError: The folder exists.
     """
     require_absent(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,7 @@ def write_calibration(folder: Path, calibration: Calibration) -> Path:
     """Write the calibration of one ranker; an older file is replaced atomically.
 
     Raises:
-        BadBundle: A number is not finite or out of range.
+        BadBundleError: A number is not finite or out of range.
     """
     path = folder / calibration_file(calibration.ranker)
     plain = _to_dict(calibration)
@@ -63,7 +63,7 @@ def read_calibrations(folder: Path) -> dict[str, Calibration]:
     """The calibrations of a bundle, by ranker.
 
     Raises:
-        BadBundle: A file is not a valid output of `write_calibration`.
+        BadBundleError: A file is not a valid output of `write_calibration`.
     """
     calibrations = {}
     for path in calibration_files(folder):
@@ -82,7 +82,7 @@ def require_fit(
     """Check that calibrations were fitted on the contract and the reranker with these digests.
 
     Raises:
-        BadBundle: A calibration was fitted on another one.
+        BadBundleError: A calibration was fitted on another one.
     """
     for calibration in calibrations.values():
         if calibration.weights not in (None, reranker):
@@ -135,7 +135,7 @@ def _require_valid(calibration: Calibration, where: str) -> None:
     """Check the invariants of a fitted calibration.
 
     Raises:
-        BadBundle: One is violated; the message names it.
+        BadBundleError: One is violated; the message names it.
     """
     for invariant, holds in _check_results(calibration):
         if not holds:

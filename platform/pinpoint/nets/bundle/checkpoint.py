@@ -34,7 +34,7 @@ def load_tower(bundle: Bundle) -> Tower:
     """Build the tower of a bundle and test it on one image.
 
     Raises:
-        BadBundle: Weights do not fit the tower, or its width differs from the contract.
+        BadBundleError: Weights do not fit the tower, or its width differs from the contract.
     """
     contract = bundle.contract
     tower = build_tower(contract.tower, bundle.weights)
@@ -74,9 +74,9 @@ def write_bundle(
         `folder`.
 
     Raises:
-        Conflict: The folder exists.
-        BadBundle: Names, weights and preprocessing do not fit together.
-        Unavailable: Weights could not be downloaded.
+        ConflictError: The folder exists.
+        BadBundleError: Names, weights and preprocessing do not fit together.
+        UnavailableError: Weights could not be downloaded.
     """
     require_absent(folder)
     if name == DESCRIPTOR_NAME or tower.library == "pinpoint":
@@ -101,8 +101,8 @@ def write_trained_tower(
     """Write a bundle of a tower trained by Pinpoint; the tower is in evaluation mode on the CPU.
 
     Raises:
-        Conflict: The folder exists.
-        BadBundle: Names and preprocessing do not fit together.
+        ConflictError: The folder exists.
+        BadBundleError: Names and preprocessing do not fit together.
     """
     require_absent(folder)
     contract = new_contract(
@@ -130,7 +130,7 @@ def tower_width(tower: Tower, preprocess: Preprocess, name: str) -> int:
     """Vector width of a tower, measured on one gray image.
 
     Raises:
-        BadBundle: The tower does not accept images of this size.
+        BadBundleError: The tower does not accept images of this size.
     """
     side_px = preprocess.size_px
     try:

@@ -76,7 +76,7 @@ class TowerSpec:
         """Read `open_clip:ViT-B-32` or `timm:mobilenetv1_100`.
 
         Raises:
-            BadBundle: The text has another format.
+            BadBundleError: The text has another format.
         """
         library, _, name = text.partition(":")
         try:
@@ -106,7 +106,7 @@ def parse_arguments(texts: Sequence[str]) -> dict[str, Argument]:
     Whether the tower takes the argument is checked where the tower is built.
 
     Raises:
-        BadRequest: One is written otherwise, or a name is given twice.
+        BadRequestError: One is written otherwise, or a name is given twice.
     """
     arguments: dict[str, Argument] = {}
     for text in texts:
@@ -229,8 +229,8 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
         where: Path of the file, for messages.
 
     Raises:
-        BadBundle: Invalid JSON, an unknown or missing key, a value out of range, no image width, or
-            contradictory networks and widths.
+        BadBundleError: Invalid JSON, an unknown or missing key, a value out of range, no image
+            width, or contradictory networks and widths.
     """
     if len(text) > _MAX_CONTRACT_BYTES:
         raise BadBundleError(f"{where} has {len(text)} bytes; a contract has at most 1,000,000")
@@ -301,7 +301,7 @@ def new_contract(
     """A new contract, without widths; the caller measures the widths and adds them.
 
     Raises:
-        BadBundle: The value of a field is invalid.
+        BadBundleError: The value of a field is invalid.
     """
     try:
         return BundleContract(

@@ -64,7 +64,7 @@ def public_contract(
     """The contract record for the other packages, with the calibrations of the bundle.
 
     Raises:
-        BadBundle: A calibration was fitted on another contract or reranker.
+        BadBundleError: A calibration was fitted on another contract or reranker.
     """
     contract_digest = digest(contract, rendition_px)
     reranker = contract.reranker

@@ -13,8 +13,8 @@ from pydantic.dataclasses import dataclass
 _STRICT = ConfigDict(extra="forbid")
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
-Blocks = Annotated[int, Field(ge=0, le=64)]
-Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+BlockCount = Annotated[int, Field(ge=0, le=64)]
+SourceKindName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 """A source kind; also part of the adapter's name in a weights file, so it has no dot."""
 Kilometers = Annotated[float, Field(gt=0.0, le=100_000.0, allow_inf_nan=False)]
 
@@ -37,12 +37,15 @@ class HeadsSpec:
     """H: hidden width of adapters and trunk."""
     dim: Width
     """D: width of the joint space."""
-    kinds: Annotated[tuple[Kind, ...], Field(min_length=1, max_length=64)] = ("photo", "street")
-    default_kind: Kind = "photo"
+    kinds: Annotated[tuple[SourceKindName, ...], Field(min_length=1, max_length=64)] = (
+        "photo",
+        "street",
+    )
+    default_kind: SourceKindName = "photo"
     """The kind whose adapter is used for images of an unknown kind or a kind not in `kinds`."""
-    adapter_blocks: Blocks = 1
+    adapter_blocks: BlockCount = 1
     """Residual blocks of each adapter."""
-    trunk_blocks: Blocks = 1
+    trunk_blocks: BlockCount = 1
     """Residual blocks shared by all kinds."""
 
     @model_validator(mode="after")
@@ -64,7 +67,7 @@ class LocationSpec:
     """H: hidden width of the network after the waves."""
     dim: Width
     """D: width of the joint space."""
-    blocks: Blocks = 2
+    blocks: BlockCount = 2
     """Residual blocks after the waves."""
     scales: Annotated[int, Field(ge=2, le=256)] = 16
     """S: number of wavelengths, in equal ratios from the coarsest to the finest."""

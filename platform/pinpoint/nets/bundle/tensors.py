@@ -17,7 +17,7 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
     """All tensors of a safetensors file; the format contains data only, no code.
 
     Raises:
-        BadBundle: The file is missing or is not a safetensors file.
+        BadBundleError: The file is missing or is not a safetensors file.
     """
     try:
         return load_file(file)
@@ -33,7 +33,7 @@ def load_state(
     """Load all tensors of a network; only a text encoder or a classifier may be left over.
 
     Raises:
-        BadBundle: Tensors are missing, unknown or of another shape.
+        BadBundleError: Tensors are missing, unknown or of another shape.
     """
     state = network.state_dict()
     if spec.library == "open_clip" and any(name.startswith("visual.") for name in tensors):

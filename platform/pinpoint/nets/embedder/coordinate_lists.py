@@ -38,7 +38,8 @@ def load_coordinates(bundle: Bundle) -> CoordinateList | None:
     """The coordinates of a bundle, or None if it has none.
 
     Raises:
-        BadBundle: The file is not such a list, or its number of rows differs from the contract.
+        BadBundleError: The file is not such a list, or its number of rows differs from the
+            contract.
     """
     space = bundle.contract.heads
     if bundle.places is None or space is None or space.places is None or space.temperature is None:
@@ -66,7 +67,7 @@ def write_coordinates(folder: Path, positions: NDArray[np.float64]) -> Coordinat
     """Write `[N, 2]` lat, lon in degrees into a bundle folder; returns the entry of its contract.
 
     Raises:
-        BadBundle: The list is empty, or a row is not a valid position.
+        BadBundleError: The list is empty, or a row is not a valid position.
     """
     if positions.ndim != 2 or positions.shape[1] != 2 or not len(positions):
         raise BadBundleError(

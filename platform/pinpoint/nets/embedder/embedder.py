@@ -38,7 +38,7 @@ class Embedder:
         batch: Maximum number of images in one forward pass.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - see long_functions.toml
         self,
         tower: nn.Module,
         *,
@@ -81,7 +81,7 @@ class Embedder:
 
         Raises:
             ValueError: An image is not `[H, W, 3]` uint8.
-            BadBundle: The weights give a vector that is not finite or has zero length.
+            BadBundleError: The weights give a vector that is not finite or has zero length.
         """
         vectors = np.empty((len(images), self._contract.dims["image"]), dtype=np.float32)
         for start in range(0, len(images), self._batch):
@@ -98,7 +98,7 @@ class Embedder:
 
         Raises:
             ValueError: The image is not `[H, W, 3]` uint8.
-            BadBundle: The weights give a vector that is not finite or has zero length.
+            BadBundleError: The weights give a vector that is not finite or has zero length.
         """
         with self._query_lock:
             vector: Vector = self._embed_images([image], kind, first=0)[0]
@@ -113,7 +113,7 @@ class Embedder:
 
         Raises:
             ValueError: They are not `[B, 2]`.
-            BadBundle: The bundle has no location tower, or its weights give no finite vector.
+            BadBundleError: The bundle has no location tower, or its weights give no finite vector.
         """
         if self._location is None:
             raise BadBundleError(f"bundle {self._contract.name} has no location tower")
@@ -130,14 +130,14 @@ class Embedder:
         """The bundle's coordinates with their vectors; encoded at the first call and cached.
 
         Raises:
-            Conflict: The bundle has no list of coordinates.
-            BadBundle: Its weights give no finite vector.
+            ConflictError: The bundle has no list of coordinates.
+            BadBundleError: Its weights give no finite vector.
         """
         if self._listed is None:
             raise ConflictError(
                 f"bundle {self._contract.name} is in use and has no list of coordinates to search:"
                 " search the gallery, or run `pinpoint bundles import geoclip`, which includes"
-                " 100,000 coordinates, and then `pinpoint bundles use geoclip`",
+                " 100,000 coordinates, and then `pinpoint bundles activate geoclip`",
                 reason="no_places",
             )
         with self._coordinates_lock:
@@ -164,7 +164,7 @@ class Embedder:
         """Rows at unit length.
 
         Raises:
-            BadBundle: A row is not finite or has zero length; the message names it.
+            BadBundleError: A row is not finite or has zero length; the message names it.
         """
         length = torch.linalg.vector_norm(raw, dim=1, keepdim=True)
         usable = (torch.isfinite(length) & (length > 0)).squeeze(1).cpu()

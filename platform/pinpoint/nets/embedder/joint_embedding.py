@@ -72,7 +72,7 @@ def load_heads(bundle: Bundle) -> ImageHeads | None:
     """The heads of a bundle, for inference, or None if it has none.
 
     Raises:
-        BadBundle: Its weights do not fit the contract.
+        BadBundleError: Its weights do not fit the contract.
     """
     space = bundle.contract.heads
     if space is None:
@@ -85,7 +85,7 @@ def load_location(bundle: Bundle) -> LocationEncoder | None:
     """The location tower of a bundle, for inference, or None if it has none.
 
     Raises:
-        BadBundle: Its weights do not fit the contract.
+        BadBundleError: Its weights do not fit the contract.
     """
     space = bundle.contract.heads
     if space is None or space.location is None:
@@ -95,7 +95,7 @@ def load_location(bundle: Bundle) -> LocationEncoder | None:
     return _load_into(network, _LOCATION_PREFIX, bundle)
 
 
-def write_joint_embedding(
+def write_joint_embedding(  # noqa: PLR0913 - see long_functions.toml
     folder: Path,
     *,
     name: str,
@@ -126,8 +126,8 @@ def write_joint_embedding(
         `folder`.
 
     Raises:
-        Conflict: The folder exists.
-        BadBundle: The parts do not fit together.
+        ConflictError: The folder exists.
+        BadBundleError: The parts do not fit together.
     """
     require_absent(folder)
     if name == DESCRIPTOR_NAME:
@@ -182,9 +182,9 @@ def write_geoclip(
         towers: Allowed tower names.
 
     Raises:
-        Conflict: The folder exists.
-        BadBundle: The tower has other features, or a file differs from the published one.
-        Unavailable: GeoCLIP is not installed, or `source` does not exist.
+        ConflictError: The folder exists.
+        BadBundleError: The tower has other features, or a file differs from the published one.
+        UnavailableError: GeoCLIP is not installed, or `source` does not exist.
     """
     spec = tower.contract.tower
     if str(spec) not in towers or spec.pretrained not in (None, "openai"):

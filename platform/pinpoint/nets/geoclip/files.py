@@ -65,8 +65,8 @@ def read_geoclip(source: Path | None = None) -> dict[str, torch.Tensor]:
             its folder `model`. Default: the installed package, which is not imported.
 
     Raises:
-        Unavailable: The package is not installed, or `source` does not exist.
-        BadBundle: A file is missing or differs from the known one.
+        UnavailableError: The package is not installed, or `source` does not exist.
+        BadBundleError: A file is missing or differs from the known one.
     """
     package = _find_package(source)
     tensors = {"logit_scale": _load_weights(package, _LOGIT_SCALE_WEIGHTS)}
@@ -90,8 +90,8 @@ def gallery_coordinates(source: Path | None = None) -> NDArray[np.float64]:
         source: As for `read_geoclip`.
 
     Raises:
-        Unavailable: As `read_geoclip`.
-        BadBundle: As `read_geoclip`.
+        UnavailableError: As `read_geoclip`.
+        BadBundleError: As `read_geoclip`.
     """
     text = io.BytesIO(_read_file(_find_package(source), _GALLERY_CSV))
     return np.loadtxt(text, delimiter=",", skiprows=1, dtype=np.float64)
@@ -126,7 +126,7 @@ def _read_file(package: Path, file: _KnownFile) -> bytes:
     """The bytes of a file after checking its digest; reads at most one byte beyond its size.
 
     Raises:
-        BadBundle: The file is missing, cannot be read, or differs from the known one.
+        BadBundleError: The file is missing, cannot be read, or differs from the known one.
     """
     try:
         if package.is_file():

@@ -195,7 +195,7 @@ def build_geoclip(tensors: Mapping[str, torch.Tensor]) -> GeoClip:
     """Both networks, for inference on the CPU, from tensors named like the state of `GeoClip`.
 
     Raises:
-        BadBundle: A tensor is missing, unknown, not finite, or of another shape or type.
+        BadBundleError: A tensor is missing, unknown, not finite, or of another shape or type.
     """
     # Without storage, so nothing is drawn from the caller's random generator.
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""Load and write the reranker of a bundle, and implement the port `Reranker`.
+"""Load and write the reranker of a bundle, and implement the port `RerankerNetwork`.
 
 A bundle with a reranker is the bundle it was trained for plus one file. Its vectors do not change,
 so the index stays valid.
@@ -44,7 +44,7 @@ from pinpoint.nets.reranker.inputs import (
     attention_by_id,
     offset_positions,
     row_dtype,
-    to_batch,
+    to_rerank_batch,
     write_row,
 )
 from pinpoint.nets.reranker.network import RerankerNetwork
@@ -66,7 +66,7 @@ def load_reranker(bundle: Bundle) -> RerankerNetwork | None:
     """The reranker of a bundle, for inference, or None if it has none.
 
     Raises:
-        BadBundle: Its weights do not fit the contract.
+        BadBundleError: Its weights do not fit the contract.
     """
     part = bundle.contract.reranker
     if part is None or bundle.reranker is None:
@@ -87,7 +87,7 @@ def load_reranker(bundle: Bundle) -> RerankerNetwork | None:
     return network.requires_grad_(False).eval()
 
 
-def write_reranked(
+def write_reranked(  # noqa: PLR0913 - see long_functions.toml
     folder: Path,
     *,
     name: str,
@@ -114,8 +114,8 @@ def write_reranked(
         `folder`.
 
     Raises:
-        Conflict: The folder exists.
-        BadBundle: The parts do not fit together.
+        ConflictError: The folder exists.
+        BadBundleError: The parts do not fit together.
     """
     require_absent(folder)
     if name == DESCRIPTOR_NAME or bundle.weights is None:
@@ -161,8 +161,8 @@ def open_reranker(bundle: Bundle, candidates: int, device: str) -> BundleReranke
         device: Device name for `runtime.choose_device`.
 
     Raises:
-        BadBundle: Its weights do not fit the contract.
-        Misconfigured: The device does not exist.
+        BadBundleError: Its weights do not fit the contract.
+        ConfigurationError: The device does not exist.
     """
     if bundle.contract.reranker is None:
         return None
@@ -170,7 +170,7 @@ def open_reranker(bundle: Bundle, candidates: int, device: str) -> BundleReranke
 
 
 class BundleReranker:
-    """The reranker of a bundle; implements the port `Reranker`. Thread-safe.
+    """The reranker of a bundle; implements the port `RerankerNetwork`. Thread-safe.
 
     Args:
         bundle: A bundle with a reranker.
@@ -224,7 +224,7 @@ class BundleReranker:
         the kernels. A candidate without vectors gets the lowest score.
 
         Raises:
-            BadBundle: The weights give a score that is not finite.
+            BadBundleError: The weights give a score that is not finite.
         """
         row = np.zeros(1, dtype=self._row_dtype)
         write_row(row[0], vector, kind, candidates, evidence)
@@ -234,7 +234,7 @@ class BundleReranker:
             for photo in photos
         }
         vectors |= {point.id: point.vectors for point in points}
-        batch = to_batch(row, EmbeddingTable.of(vectors, self._shape.dim, np.float32)).to(
+        batch = to_rerank_batch(row, EmbeddingTable.of(vectors, self._shape.dim, np.float32)).to(
             self._device
         )
         with self._query_lock, torch.inference_mode():

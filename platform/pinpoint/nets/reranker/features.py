@@ -42,7 +42,7 @@ class RerankBatch:
     query: torch.Tensor
     """`[B, D]`."""
     query_kind: torch.Tensor
-    """`[B]` codes of `KINDS`, or `UNKNOWN_KIND`."""
+    """`[B]` codes of `SOURCE_KINDS`, or `UNKNOWN_KIND`."""
     image: torch.Tensor
     """Vectors of candidates, `[B, K, D]`."""
     gps: torch.Tensor
@@ -200,7 +200,7 @@ def evidence_features(
     return torch.stack(features, dim=-1) * mask[..., None], set_features
 
 
-def query_features(
+def no_match_features(
     batch: RerankBatch, query: torch.Tensor, near: torch.Tensor, similarity: torch.Tensor
 ) -> torch.Tensor:
     """Features of the no-match candidate, `[B, 7]`, from raw cosines.

@@ -169,7 +169,7 @@ def _years_between(first: datetime | None, second: datetime | None) -> float:
     return abs((first - second).total_seconds()) / _YEAR_S
 
 
-def to_batch(rows: InputRow, photos: EmbeddingTable) -> RerankBatch:
+def to_rerank_batch(rows: InputRow, photos: EmbeddingTable) -> RerankBatch:
     """Rows `[B]` as tensors; images without vectors are masked."""
     image_rows, image_known = photos.seats(rows["id"])
     near_rows, near_known = photos.seats(rows["near_id"])

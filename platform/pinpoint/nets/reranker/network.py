@@ -32,8 +32,8 @@ from pinpoint.nets.reranker.features import (
     RerankBatch,
     candidate_features,
     evidence_features,
+    no_match_features,
     pairwise_km,
-    query_features,
 )
 
 _NUM_EXTRA_TOKENS: Final = 2
@@ -194,7 +194,7 @@ class RerankerNetwork(nn.Module):
             for attend in self.over_evidence:
                 tokens, attention = attend(tokens, photos, batch.near_present)
             null_token = self.null + self.null_numbers(
-                query_features(batch, query, near, similarity)
+                no_match_features(batch, query, near, similarity)
             )
             tokens = torch.cat([torch.stack([query_token, null_token], dim=1), tokens], dim=1)
             bias = self.bias(distance_km, batch.present)

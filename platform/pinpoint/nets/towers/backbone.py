@@ -53,7 +53,7 @@ class Tower(nn.Module):
         """`[B, 3, S, S]` to `[B, D]`.
 
         Raises:
-            BadBundle: The network does not give one vector per image.
+            BadBundleError: The network does not give one vector per image.
         """
         output = self.network(pixels)
         # The tower of CoCa returns the pooled vector and its tokens.
@@ -74,8 +74,8 @@ def build_tower(spec: TowerSpec, weights: Path | None) -> Tower:
             whose other parts are ignored. None downloads the weights of `spec.pretrained`.
 
     Raises:
-        BadBundle: Unknown name, tag or argument, or weights that do not fit.
-        Unavailable: The download failed; the message names the file and how to import it.
+        BadBundleError: Unknown name, tag or argument, or weights that do not fit.
+        UnavailableError: The download failed; the message names the file and how to import it.
     """
     if spec.library == "pinpoint":
         return Tower(Descriptor()).eval()
@@ -91,7 +91,7 @@ def init_tower(spec: TowerSpec, seed: int) -> Tower:
     """A tower with the random initial weights of its library, reproducible by seed.
 
     Raises:
-        BadBundle: Unknown name or argument, or a network without a library.
+        BadBundleError: Unknown name or argument, or a network without a library.
     """
     if spec.library == "pinpoint":
         raise BadBundleError(f"{spec} cannot be trained; name a network of timm or open_clip")
@@ -111,7 +111,7 @@ def suggested_preprocess(spec: TowerSpec) -> Preprocess:
     """The preprocessing the library states for this tower and tag.
 
     Raises:
-        BadBundle: Unknown name, tag or argument, or a preprocessing this code does not have.
+        BadBundleError: Unknown name, tag or argument, or a preprocessing this code does not have.
     """
     _check_arguments(spec)
     try:

@@ -24,7 +24,7 @@ def unfreeze(tower: Tower, spec: TowerSpec, blocks: int | Literal["all"]) -> Non
         blocks: Number of blocks from the end, or all.
 
     Raises:
-        BadRequest: The tower has fewer blocks, or the library cannot group its parameters.
+        BadRequestError: The tower has fewer blocks, or the library cannot group its parameters.
     """
     tower.requires_grad_(blocks == "all")
     if blocks == "all":

@@ -122,7 +122,7 @@ class ArchiveReader:
         path: Folder or archive.
 
     Raises:
-        BadRequest: It is neither, or contains a file that no backup contains.
+        BadRequestError: It is neither, or contains a file that no backup contains.
     """
 
     def __init__(self, path: Path) -> None:
@@ -152,7 +152,7 @@ class ArchiveReader:
         """Open one file of the backup.
 
         Raises:
-            BadRequest: The file is missing or is not a regular file.
+            BadRequestError: The file is missing or is not a regular file.
         """
         if self._tar is not None:
             member = self._members.get(name)
@@ -180,7 +180,7 @@ class ArchiveReader:
         """SHA-256 by file name, as listed in the backup.
 
         Raises:
-            BadRequest: A line of the list is malformed, repeated or names an unknown file.
+            BadRequestError: A line of the list is malformed, repeated or names an unknown file.
         """
         digests: dict[str, str] = {}
         with self.open(CHECKSUMS) as file:
@@ -229,7 +229,7 @@ def copy_file(data: IO[bytes], target: Path) -> str:
 
 
 def require_free_path(path: Path) -> None:
-    """Raise `Conflict` if the path exists: a backup never replaces another file."""
+    """Raise `ConflictError` if the path exists: a backup never replaces another file."""
     if os.path.lexists(path):
         raise ConflictError(f"{path} already exists; choose another name")
     if not path.parent.is_dir():

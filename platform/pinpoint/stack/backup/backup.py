@@ -32,7 +32,7 @@ from pinpoint.stack.state import stack_lock
 from pinpoint.stack.supervisor import lifecycle, processes
 from pinpoint.stack.supervisor.running import missing_stack
 
-FORMAT: Final = 1
+BACKUP_FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Manifest:
         """Parse `manifest.json`.
 
         Raises:
-            BadRequest: The text is not a manifest, or has another format version.
+            BadRequestError: The text is not a manifest, or has another format version.
         """
         try:
             loaded = json.loads(text)
@@ -79,9 +79,9 @@ class Manifest:
             raise BadRequestError(
                 f"{archive.MANIFEST} is not the manifest of a backup: {error!r}"
             ) from error
-        if manifest.format != FORMAT:
+        if manifest.format != BACKUP_FORMAT:
             raise BadRequestError(
-                f"the backup has format {manifest.format}, this version reads {FORMAT}: "
+                f"the backup has format {manifest.format}, this version reads {BACKUP_FORMAT}: "
                 "restore it with the version that wrote it"
             )
         return manifest
@@ -96,9 +96,9 @@ def write_backup(settings: Settings, target: Path, say: lifecycle.OnMessage) -> 
         say: Called with progress messages.
 
     Raises:
-        Conflict: The target exists, or another backup is running.
+        ConflictError: The target exists, or another backup is running.
         StackError: A file cannot be read or written.
-        DatabaseUnavailable: PostgreSQL does not answer.
+        DatabaseUnavailableError: PostgreSQL does not answer.
     """
     target = target.expanduser().absolute()
     archive.require_free_path(target)
@@ -149,7 +149,7 @@ def _write_parts(
         blobs = _add_blobs(packer, paths, say)
         lines = "".join(f"{digest}  {name}\n" for name, digest in packer.sums.items()).encode()
         manifest = Manifest(
-            format=FORMAT,
+            format=BACKUP_FORMAT,
             pinpoint=__version__,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
             revision=snapshot.revision,
@@ -255,7 +255,7 @@ def open_database(
         alone: No other process of the stack may run, and none can be started inside.
 
     Raises:
-        Conflict: `alone` is set and another process runs.
+        ConflictError: `alone` is set and another process runs.
         StackError: The server cannot be started.
     """
     if settings.places.database_url:

@@ -37,7 +37,7 @@ def compact_tables(url: str, *, private: bool) -> None:
 
     Raises:
         StackError: Another client locked a table for a minute.
-        DatabaseUnavailable: The database does not answer.
+        DatabaseUnavailableError: The database does not answer.
     """
     with open_connection(url) as connection:
         connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
@@ -54,8 +54,8 @@ def compact_tables(url: str, *, private: bool) -> None:
                 connection.execute(compact.format(sql.Identifier(schema), sql.Identifier(name)))
         except psycopg.errors.LockNotAvailable as error:
             raise StackError(
-                "the rows are erased, but a table was in use for a minute and keeps their bytes "
-                "until it is compacted: run `pinpoint orgs erase` again with the id"
+                "the rows are deleted, but a table was in use for a minute and keeps their bytes "
+                "until it is compacted: run `pinpoint orgs delete` again with the id"
             ) from error
         if private:
             _remove_old_wal(connection)

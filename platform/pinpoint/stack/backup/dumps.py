@@ -85,8 +85,8 @@ def hold_snapshot(url: str) -> Iterator[Snapshot]:
     """Hold a snapshot of the database; inside, no blob that its rows reference is deleted.
 
     Raises:
-        DatabaseUnavailable: The database does not answer.
-        Conflict: Another backup is running.
+        DatabaseUnavailableError: The database does not answer.
+        ConflictError: Another backup is running.
         StackError: The database has no Pinpoint schema.
     """
     with open_connection(url) as connection:
@@ -113,7 +113,7 @@ def open_connection(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """Yield a connection in autocommit mode.
 
     Raises:
-        DatabaseUnavailable: The database does not answer.
+        DatabaseUnavailableError: The database does not answer.
     """
     try:
         connection = psycopg.connect(_to_libpq_url(url), autocommit=True, connect_timeout=10)

@@ -65,9 +65,9 @@ def restore_backup(
         say: Called with progress messages.
 
     Raises:
-        BadRequest: The backup is incomplete or not a Pinpoint backup.
-        BadBundle: Another bundle than the configured one produced its vectors.
-        Conflict: The stack is not empty, or other clients use its database.
+        BadRequestError: The backup is incomplete or not a Pinpoint backup.
+        BadBundleError: Another bundle than the configured one produced its vectors.
+        ConflictError: The stack is not empty, or other clients use its database.
         StackError: Its schema is newer than this code, or a step failed; the message names it.
     """
     paths = StackPaths(settings.places.home)
@@ -105,8 +105,8 @@ def check_backup(
     """Read and check the whole backup; changes nothing.
 
     Raises:
-        BadRequest: A digest differs, or a file is missing.
-        BadBundle: Another bundle than the configured one produced its vectors.
+        BadRequestError: A digest differs, or a file is missing.
+        BadBundleError: Another bundle than the configured one produced its vectors.
         StackError: Its schema is newer than this code.
     """
     manifest = Manifest.parse(reader.text(archive.MANIFEST))
@@ -158,7 +158,7 @@ def _require_matching_bundle(
 
 
 def _require_empty_stack(settings: Settings, paths: StackPaths) -> None:
-    """Raise `Conflict` if the stack contains blobs or rows of users."""
+    """Raise `ConflictError` if the stack contains blobs or rows of users."""
     has_data = any(paths.blobs_dir.glob("*/*/*"))
     if not has_data and (settings.places.database_url or paths.pgdata.exists()):
         with open_database(settings, paths) as (url, _):
@@ -180,7 +180,7 @@ def _replace_data(
     replace: bool,
     say: lifecycle.OnMessage,
 ) -> dict[str, int]:
-    """Execute all changes; only the stack's PostgreSQL runs meanwhile."""
+    """Execute all changes; only the stack's PostgreSQL runs."""
     with open_database(settings, paths, alone=True) as (url, pgdata):
         if not replace and dumps.has_user_rows(url):
             raise ConflictError("rows were added to the stack during the restore")

@@ -38,7 +38,7 @@ FEW_CHANGES: Final = 512
 
 _NICENESS: Final = 10
 
-ReportProgress = Callable[[str, int], None]
+BuildProgressCallback = Callable[[str, int], None]
 
 
 def open_source(factory: str, contract: str | None) -> PointSource:
@@ -49,8 +49,8 @@ def open_source(factory: str, contract: str | None) -> PointSource:
         contract: Contract digest; None for that of the settings' bundle.
 
     Raises:
-        Misconfigured: The function does not exist.
-        BadBundle: No bundle has that contract.
+        ConfigurationError: The function does not exist.
+        BadBundleError: No bundle has that contract.
     """
     module, _, function = factory.partition(":")
     try:
@@ -64,7 +64,7 @@ def open_source(factory: str, contract: str | None) -> PointSource:
 
 
 def build_index(
-    folder: Path, source: PointSource, report: ReportProgress, *, verified: bool = False
+    folder: Path, source: PointSource, report: BuildProgressCallback, *, verified: bool = False
 ) -> int:
     """Build a complete, optimized index in an empty folder.
 
@@ -79,7 +79,7 @@ def build_index(
         Watermark; later changes are not in the index.
 
     Raises:
-        IndexUnavailable: A search does not find stored vectors.
+        IndexUnavailableError: A search does not find stored vectors.
     """
     mark = source.watermark()
     # Only the verification searches this index, and it has to test the graph.
@@ -100,7 +100,7 @@ def build_index(
 
 
 def _catch_up_with_changes(
-    index: EdgeIndex, source: PointSource, since: int, report: ReportProgress
+    index: EdgeIndex, source: PointSource, since: int, report: BuildProgressCallback
 ) -> int:
     """Replay changes made during the build until few are left; return the next watermark."""
     num_replayed = 0
@@ -141,7 +141,7 @@ class OwnerClient(FramedIndex):
     As an index it is the new build, once the owner has opened it.
 
     Args:
-        link: Connection to `index_swap.OwnedIndex`.
+        link: Connection to `index_swap.RebuildableIndex`.
     """
 
     def __init__(self, link: Connection) -> None:
@@ -178,7 +178,7 @@ def request_swap(owner: OwnerClient, source: PointSource, mark: int) -> None:
     """Bring the new build up to date and request the swap.
 
     Raises:
-        IndexUnavailable: The build has another contract and does not contain all images.
+        IndexUnavailableError: The build has another contract and does not contain all images.
     """
     other_contract = owner.open()
     mark, _ = replay_changes(source, owner, mark)

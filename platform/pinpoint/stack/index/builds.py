@@ -39,7 +39,7 @@ class Builds:
         """Name of the current build, None before the first.
 
         Raises:
-            IndexUnavailable: The pointer file does not contain the name of a build.
+            IndexUnavailableError: The pointer file does not contain the name of a build.
         """
         pointer = self._folder / "current"
         try:

@@ -33,7 +33,7 @@ from pinpoint.store.vectors.rpc.handlers import handle_request
 
 FLUSH_S: Final = 5.0
 FLUSH_WRITES: Final = 4_096
-GRACE_S: Final = 10.0
+SHUTDOWN_GRACE_S: Final = 10.0
 """Longest wait for another process to close a build, and for an engine to exit, seconds."""
 _POLL_S: Final = 0.5
 
@@ -49,7 +49,7 @@ class EngineProcess:
         on_exit: Called once, in that thread, when the process has ended for any reason.
 
     Raises:
-        IndexUnavailable: The build cannot be opened.
+        IndexUnavailableError: The build cannot be opened.
     """
 
     def __init__(self, folder: Path, on_exit: Callable[[EngineProcess], None]) -> None:
@@ -94,7 +94,7 @@ class EngineProcess:
         """Send a frame and return the answer; for one thread at a time.
 
         Raises:
-            IndexUnavailable: The process has ended.
+            IndexUnavailableError: The process has ended.
         """
         try:
             self._link.send_bytes(frame)
@@ -133,7 +133,7 @@ class EngineProcess:
 
     def await_end(self) -> bool:
         """Wait until the process has ended; return whether it has."""
-        return self._exited.wait(GRACE_S)
+        return self._exited.wait(SHUTDOWN_GRACE_S)
 
 
 @contextlib.contextmanager
@@ -141,7 +141,7 @@ def _lock_build(folder: Path) -> Iterator[None]:
     """Lock a build against other engines, including an orphan of a killed owner.
 
     Raises:
-        IndexUnavailable: Another engine keeps the build open, or the build does not exist.
+        IndexUnavailableError: Another engine keeps the build open, or the build does not exist.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -150,7 +150,7 @@ def _lock_build(folder: Path) -> Iterator[None]:
             "the index's build cannot be opened; run `pinpoint index rebuild`"
         ) from error
     try:
-        until = time.monotonic() + GRACE_S
+        until = time.monotonic() + SHUTDOWN_GRACE_S
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -168,7 +168,7 @@ class ServingIndex:
         """Create an empty index if there is none.
 
         Raises:
-            OtherContract: The index has another contract.
+            ModelMismatchError: The index has another contract.
         """
         with self._lock:
             if self._engine is None and self._builds.current() is None:
@@ -213,7 +213,7 @@ class ServingIndex:
         """Check that the current build belongs to an installation.
 
         Raises:
-            Misconfigured: The build belongs to another installation, or to none.
+            ConfigurationError: The build belongs to another installation, or to none.
         """
         if installation is None:
             return

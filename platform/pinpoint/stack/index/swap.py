@@ -1,7 +1,7 @@
 """Rebuild of a serving index: a child builds, an engine opens the build, the owner swaps.
 
 The child (`index_build`) controls the rebuild and sends requests that only the owner can execute.
-Meanwhile writes go to the old build. Two records of them are replayed into the new one. The child
+Until then writes go to the old build. Two records of them are replayed into the new one. The child
 reads rows of PostgreSQL newer than its watermark. The owner copies ids that it wrote itself, if the
 new build has another version (a worker writes the index before its transaction commits). A crash
 before the pointer file is replaced leaves the old build serving.
@@ -86,7 +86,7 @@ class RebuildableIndex(ServingIndex):
             contract: Contract digest of the new build; None keeps the current one.
 
         Raises:
-            Conflict: A rebuild for another contract is running.
+            ConflictError: A rebuild for another contract is running.
         """
         with self._start_lock:
             if self._thread is not None and self._thread.is_alive():

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 MIN_RUN_S: Final = 0.1
 """Shortest run of the builder between two stops, seconds."""
-PAUSE_S: Final = 0.4
+BUILD_PAUSE_S: Final = 0.4
 """Shortest stop of the builder, and the pause of the owner's own copying, seconds."""
-MAX_WAIT_S: Final = 0.04
+MAX_QUERY_WAIT_S: Final = 0.04
 """Longest acceptable wait for the index, seconds: about two queries at 100,000 images."""
 MAX_IDLE_WAIT_S: Final = 2.0
 """Longest wait for an idle index, seconds: under lasting load the builder still gets a twentieth
@@ -29,8 +29,8 @@ _NUM_IDLE_CHECKS: Final = 3
 
 def yield_if_busy(measure_wait_s: Callable[[], float]) -> None:
     """Pause between two small pieces of work if callers wait for the index."""
-    if measure_wait_s() > MAX_WAIT_S:
-        time.sleep(PAUSE_S)
+    if measure_wait_s() > MAX_QUERY_WAIT_S:
+        time.sleep(BUILD_PAUSE_S)
 
 
 def wait_until_idle(measure_wait_s: Callable[[], float]) -> None:
@@ -41,7 +41,7 @@ def wait_until_idle(measure_wait_s: Callable[[], float]) -> None:
     """
     until, num_idle = time.monotonic() + MAX_IDLE_WAIT_S, 0
     while num_idle < _NUM_IDLE_CHECKS and time.monotonic() < until:
-        num_idle = num_idle + 1 if measure_wait_s() <= MAX_WAIT_S else 0
+        num_idle = num_idle + 1 if measure_wait_s() <= MAX_QUERY_WAIT_S else 0
         time.sleep(MIN_RUN_S)
 
 
@@ -59,10 +59,10 @@ def pause_while_busy(
 
     def watch() -> None:
         while not stop.wait(MIN_RUN_S):
-            if measure_wait_s() > MAX_WAIT_S:
+            if measure_wait_s() > MAX_QUERY_WAIT_S:
                 # Popen does not signal a child that has ended.
                 child.send_signal(signal.SIGSTOP)
-                stop.wait(PAUSE_S)
+                stop.wait(BUILD_PAUSE_S)
                 wait_until_idle(measure_wait_s)
                 child.send_signal(signal.SIGCONT)
 

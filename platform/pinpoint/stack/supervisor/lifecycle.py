@@ -106,7 +106,7 @@ def start_stack(settings: Settings, say: OnMessage | None = None) -> StackStatus
 
     Raises:
         StackError: A process cannot be started; the message names it and its log.
-        DatabaseUnavailable: The database named by PINPOINT_DATABASE_URL does not answer.
+        DatabaseUnavailableError: The database named by PINPOINT_DATABASE_URL does not answer.
     """
     on_message = say or _ignore_message
     paths = StackPaths(settings.places.home)

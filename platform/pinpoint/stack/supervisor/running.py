@@ -12,7 +12,7 @@ from pinpoint.errors import StackError
 from pinpoint.settings import Settings
 from pinpoint.stack.paths import POSTGRES_PORT, StackPaths
 
-REASON: Final = "stack_not_running"
+STACK_NOT_RUNNING: Final = "stack_not_running"
 _ADVICE: Final = (
     "`pinpoint up` starts it; for another home set PINPOINT_HOME or give --home before the "
     "command, for an API elsewhere give --server URL"
@@ -31,7 +31,7 @@ def missing_stack(home: Path) -> StackError:
             "that user's stack with --server URL --key KEY"
         )
     return StackError(
-        f"no stack is running in {home}{_describe_home(home)}: {_ADVICE}", reason=REASON
+        f"no stack is running in {home}{_describe_home(home)}: {_ADVICE}", reason=STACK_NOT_RUNNING
     )
 
 

@@ -35,7 +35,7 @@ from pinpoint.store.db.tables import (
     sources,
     thumbnails,
 )
-from pinpoint.store.ingest.source_roots import list_files, list_roots
+from pinpoint.store.ingest.source_roots import list_catalog_files, list_roots
 
 _BYTES_ARRAY, _TEXT_ARRAY = ARRAY(LargeBinary), ARRAY(Text)
 _LON = func.ST_X(images.c.geom)
@@ -119,7 +119,7 @@ class Reader:
         if row is None:
             raise NotFoundError(
                 f"no source {name_or_id}: `pinpoint sources list` shows the sources; "
-                "`pinpoint sources add`, or an ingest with --kind, makes one"
+                "`pinpoint sources add`, or an ingest with --source-kind, makes one"
             )
         counted = self._connection.execute(
             select(func.coalesce(func.sum(cell_stats.c.images), 0)).where(
@@ -131,7 +131,9 @@ class Reader:
 
     def source_files(self, source_id: UUID, prefix: str) -> Iterator[tuple[str, str | None]]:
         """External id and locator of each live file with an id that begins with `prefix`, by id."""
-        return list_files(self._connection, self._in_organization(images), source_id, prefix)
+        return list_catalog_files(
+            self._connection, self._in_organization(images), source_id, prefix
+        )
 
     def batches(
         self, limit: int = 50, before: UUID | None = None, id_prefix: str | None = None

@@ -56,8 +56,8 @@ class Writer(Reader):
         """Create a source.
 
         Raises:
-            Conflict: The name is taken.
-            BadRequest: Kind or policy is unknown, or the name is invalid (`store.names`).
+            ConflictError: The name is taken.
+            BadRequestError: Kind or policy is unknown, or the name is invalid (`store.names`).
         """
         check_name(name, "source")
         _check_texts(name=name, license=license, attribution=attribution)
@@ -89,8 +89,8 @@ class Writer(Reader):
         """Add a root folder to a source.
 
         Raises:
-            Conflict: The source already has a root with this name.
-            BadRequest: The name cannot be part of an id.
+            ConflictError: The source already has a root with this name.
+            BadRequestError: The name cannot be part of an id.
         """
         self.source(source_id)
         _check_texts(external_id=root.name, root=root.path)
@@ -101,7 +101,7 @@ class Writer(Reader):
         """Change the path of a root; ids stay. Returns the number of files moved with it.
 
         Raises:
-            NotFound: The source has no root with this name.
+            NotFoundError: The source has no root with this name.
         """
         self.source(source_id)
         _check_texts(root=path)
@@ -155,7 +155,7 @@ class Writer(Reader):
         """Insert files and request their ingest; returns item ids in order.
 
         Raises:
-            Conflict: The batch is closed.
+            ConflictError: The batch is closed.
         """
         row = self._connection.execute(
             select(batches.c.closed_at)
@@ -280,7 +280,7 @@ class Writer(Reader):
         """Set or clear manual values; the version increases and a worker updates the index.
 
         Raises:
-            BadRequest: Nothing would change, or no position would remain.
+            BadRequestError: Nothing would change, or no position would remain.
         """
         _check_texts(creator=fix.creator, sequence=fix.sequence, license=fix.license)
         corrections.correct_image(self._connection, image_id, self._in_organization(images), fix)
@@ -323,10 +323,10 @@ def _check_texts(**texts: str | None) -> None:
     """Reject a text that does not fit its column.
 
     Raises:
-        BadRequest: The message names the field.
+        BadRequestError: The message names the field.
     """
     for column, text in texts.items():
         try:
             limits.check_text(column, text)
-        except limits.Unstorable as error:
+        except limits.UnstorableError as error:
             raise BadRequestError(error.detail, reason=error.reason) from error

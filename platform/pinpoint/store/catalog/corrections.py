@@ -34,8 +34,8 @@ def correct_image(
         fix: Values to set and fields to clear.
 
     Raises:
-        NotFound: No such image exists, or it is deleted.
-        BadRequest: Nothing would change, or no position would remain.
+        NotFoundError: No such image exists, or it is deleted.
+        BadRequestError: Nothing would change, or no position would remain.
     """
     row = connection.execute(
         select(images, func.ST_X(images.c.geom).label("lon"), func.ST_Y(images.c.geom).label("lat"))
@@ -70,7 +70,7 @@ def correct_layers(stored: dict[LayerName, Layer], fix: ImageUpdate) -> dict[Lay
     """Apply a correction to a row's layers.
 
     Raises:
-        BadRequest: No value is set, and no field to clear has a manual value.
+        BadRequestError: No value is set, and no field to clear has a manual value.
     """
     manual = stored.get("manual", Layer())
     new_values = clean_layer(_read_fix(fix))

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 from pinpoint.records import ImageFilter, ImagePosition, Source
 
 STATES: Final = ("pending", "indexed", "failed")
-FILE_NAME: Final = """substring(i.external_id COLLATE "C", '[^/]*$')"""
+FILE_NAME_SQL: Final = """substring(i.external_id COLLATE "C", '[^/]*$')"""
 """Identical to the expression of the index; PostgreSQL would not use the index for another one."""
 MAX_BY_PREFIX: Final = 1_000
 """Maximum number of images read for one id prefix; six hex digits match one among 16 million."""
@@ -31,28 +31,28 @@ _LAST_CHARACTER: Final = "\U0010ffff"
 PAGE = text(f"""
     SELECT p.id
       FROM unnest(CAST(:source_ids AS uuid[]), CAST(:after_names AS text[]),
-                  CAST(:after_ids AS uuid[])) WITH ORDINALITY AS s(id, after_name, after_id, seat)
+                  CAST(:after_ids AS uuid[])) WITH ORDINALITY AS s(id, after_name, after_id, rank)
       CROSS JOIN unnest(CAST(:states AS text[])) AS t(state)
       CROSS JOIN LATERAL (
-            SELECT i.id, {FILE_NAME} AS file_name
+            SELECT i.id, {FILE_NAME_SQL} AS file_name
               FROM images i
              WHERE i.organization_id = :organization_id
                AND i.source_id = s.id AND i.state = t.state
-               AND {FILE_NAME} >= :first AND {FILE_NAME} < :last
-               AND ({FILE_NAME}, i.id) > (s.after_name, s.after_id)
-               AND {FILE_NAME} LIKE ANY (CAST(:patterns AS text[]))
-             ORDER BY {FILE_NAME}, i.id
+               AND {FILE_NAME_SQL} >= :first AND {FILE_NAME_SQL} < :last
+               AND ({FILE_NAME_SQL}, i.id) > (s.after_name, s.after_id)
+               AND {FILE_NAME_SQL} LIKE ANY (CAST(:patterns AS text[]))
+             ORDER BY {FILE_NAME_SQL}, i.id
              LIMIT :limit) AS p
-     ORDER BY s.seat, p.file_name, p.id
+     ORDER BY s.rank, p.file_name, p.id
      LIMIT :limit
 """)
 
 BY_PREFIX = text(f"""
-    SELECT i.id, i.source_id, {FILE_NAME} AS file_name
+    SELECT i.id, i.source_id, {FILE_NAME_SQL} AS file_name
       FROM images i
      WHERE i.organization_id = :organization_id AND i.id BETWEEN :low AND :high
        AND i.state = ANY (CAST(:states AS text[]))
-       AND {FILE_NAME} LIKE ANY (CAST(:patterns AS text[]))
+       AND {FILE_NAME_SQL} LIKE ANY (CAST(:patterns AS text[]))
      ORDER BY i.id
      LIMIT :limit
 """)

@@ -18,7 +18,8 @@ def check_name(name: str, kind: str) -> None:
         kind: Kind of the named object for the message: `source` or `organization`.
 
     Raises:
-        BadRequest: The name is empty, contains a slash, or begins with the prefix of erased names.
+        BadRequestError: The name is empty, contains a slash, or begins with the prefix of erased
+            names.
     """
     if not name.strip():
         raise BadRequestError(f"the {kind} needs a name")

@@ -1,4 +1,7 @@
-"""Training rows of a source with the paths of their files (`ports.Gallery`), read as the owner."""
+"""Training rows of a source with the paths of their files (`ports.TrainingDataReader`).
+
+The rows are read as the owner of the database.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ class CatalogTrainingRows:
         """Read one source's rows, by external id and face.
 
         Raises:
-            NotFound: No such organization exists, or it has no such source.
+            NotFoundError: No such organization exists, or it has no such source.
         """
         with self._transactions.begin(read_only=True) as unit:
             owner = _find_by_name_or_id(

@@ -35,7 +35,7 @@ class ApiKeyStore:
         """Find the caller of a key.
 
         Raises:
-            NotAuthenticated: The key is unknown or revoked, or its organization is revoked.
+            UnauthenticatedError: The key is unknown or revoked, or its organization is revoked.
         """
         with self._transactions.begin() as unit:
             row = unit.connection.execute(
@@ -59,7 +59,7 @@ class ApiKeyStore:
         """Caller of this organization that was authenticated without a key.
 
         Raises:
-            NotFound: No such organization exists.
+            NotFoundError: No such organization exists.
         """
         with self._transactions.begin() as unit:
             organization_id = unit.connection.execute(
@@ -75,13 +75,13 @@ class ApiKeyStore:
         """Create an organization.
 
         Raises:
-            Conflict: The name is taken.
-            BadRequest: The name is invalid (`store.names`).
+            ConflictError: The name is taken.
+            BadRequestError: The name is invalid (`store.names`).
         """
         check_name(name, "organization")
         try:
             limits.check_text("name", name)
-        except limits.Unstorable as error:
+        except limits.UnstorableError as error:
             raise BadRequestError(error.detail, reason=error.reason) from error
         try:
             with self._transactions.begin() as unit, unit.connection.begin_nested():
@@ -104,7 +104,7 @@ class ApiKeyStore:
         """Find an organization that is not revoked.
 
         Raises:
-            NotFound: No such organization exists.
+            NotFoundError: No such organization exists.
         """
         with self._transactions.begin() as unit:
             row = unit.connection.execute(
@@ -132,7 +132,7 @@ class ApiKeyStore:
         """Create a key; the second value is its secret, which cannot be read again.
 
         Raises:
-            BadRequest: No scope is given, or a scope is unknown.
+            BadRequestError: No scope is given, or a scope is unknown.
         """
         unknown = set(scopes) - set(SCOPES)
         if unknown or not scopes:
@@ -168,7 +168,7 @@ class ApiKeyStore:
         """Revoke a key immediately.
 
         Raises:
-            NotFound: No such key exists, or it is revoked.
+            NotFoundError: No such key exists, or it is revoked.
         """
         with self._transactions.begin() as unit:
             result = unit.connection.execute(

@@ -36,7 +36,7 @@ class CatalogDatabase:
             yield Writer(unit, self._chunk)
 
     def check(self) -> None:
-        """Raise `DatabaseUnavailable` unless PostgreSQL answers at this code's revision."""
+        """Raise `DatabaseUnavailableError` unless PostgreSQL answers at this code's revision."""
         self._transactions.check()
 
     def close(self) -> None:

@@ -97,7 +97,7 @@ def migrations_folder() -> Path:
     """Folder of the migrations in the checkout that this package runs from.
 
     Raises:
-        Misconfigured: The package was installed without its checkout.
+        ConfigurationError: The package was installed without its checkout.
     """
     folder = Path(__file__).resolve().parents[4] / "migrations"
     if not (folder / "env.py").is_file():
@@ -156,7 +156,7 @@ class Transactions:
         """Open a transaction. Without an error it is committed, and its jobs are sent.
 
         Raises:
-            DatabaseUnavailable: PostgreSQL does not answer.
+            DatabaseUnavailableError: PostgreSQL does not answer.
         """
         with self._attempt(), _translate_errors(), self.engine.connect() as connection:
             if read_only:
@@ -178,7 +178,7 @@ class Transactions:
                 _log.warning("job not sent; the sweep will", job=name, reason=error.message)
 
     def check(self) -> None:
-        """Raise `DatabaseUnavailable` unless PostgreSQL answers at this code's revision."""
+        """Raise `DatabaseUnavailableError` unless PostgreSQL answers at this code's revision."""
         expected = head_revision()
         try:
             with self._attempt(), _translate_errors(), self.engine.connect() as connection:
@@ -237,8 +237,8 @@ def _translate_errors() -> Iterator[None]:
     """Translate driver errors about outages and invalid values; other errors are bugs and pass.
 
     Raises:
-        DatabaseUnavailable: PostgreSQL does not answer; the same statement may work later.
-        BadRequest: PostgreSQL rejects a value (`not_storable`), and will reject it again.
+        DatabaseUnavailableError: PostgreSQL does not answer; the same statement may work later.
+        BadRequestError: PostgreSQL rejects a value (`not_storable`), and will reject it again.
 
     The driver's messages contain sockets and paths, so they remain in the exception chain for the
     log.

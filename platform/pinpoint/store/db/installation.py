@@ -24,7 +24,8 @@ class Installation:
         """Installation id, read once: it never changes during a process.
 
         Raises:
-            DatabaseUnavailable: PostgreSQL does not answer, or its schema is older than this code.
+            DatabaseUnavailableError: PostgreSQL does not answer, or its schema is older than this
+                code.
         """
         if self._id is None:
             try:

@@ -25,7 +25,7 @@ from pinpoint.records import (
     Vector,
     limits,
 )
-from pinpoint.records.limits import BAD_HINT, Unstorable
+from pinpoint.records.limits import BAD_HINT, UnstorableError
 from pinpoint.store.catalog.layer_json import origins_of_row
 
 _NAMESPACE = UUID("6f1f2d6e-6c0c-5d39-9a4e-2f0d3a5b7c11")
@@ -83,14 +83,16 @@ def hint_from_json(values: object) -> MetadataOverride | None:
     if values is None:
         return None
     if not isinstance(values, Mapping):
-        raise Unstorable(BAD_HINT, "the stored hint is not a JSON object")
+        raise UnstorableError(BAD_HINT, "the stored hint is not a JSON object")
     fields = dict(values)
     for name, value in fields.items():
         if name not in _HINT_TYPES:
-            raise Unstorable(BAD_HINT, "the stored hint has an unknown field")
+            raise UnstorableError(BAD_HINT, "the stored hint has an unknown field")
         # A bool is an int in Python, but not a valid number here.
         if isinstance(value, bool) or not isinstance(value, _HINT_TYPES[name]):
-            raise Unstorable(BAD_HINT, f"{name} of the stored hint has a value of the wrong type")
+            raise UnstorableError(
+                BAD_HINT, f"{name} of the stored hint has a value of the wrong type"
+            )
     if fields.get("captured_at") is not None:
         fields["captured_at"] = _parse_time(fields["captured_at"])
     hint = MetadataOverride(**fields)
@@ -114,7 +116,7 @@ def _parse_time(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise Unstorable(BAD_HINT, "captured_at of the stored hint is not a time") from error
+        raise UnstorableError(BAD_HINT, "captured_at of the stored hint is not a time") from error
     return limits.to_utc("captured_at", moment)
 
 
@@ -129,7 +131,7 @@ def parse_hint(text: str | None) -> MetadataOverride | None:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unstorable(BAD_HINT, "the stored hint is not valid JSON") from error
+        raise UnstorableError(BAD_HINT, "the stored hint is not valid JSON") from error
     return hint_from_json(values)
 
 

@@ -39,7 +39,7 @@ _IS_ERASED: Final = organizations.c.name == _ERASED_NAME
 
 
 class OrganizationDeletion:
-    """Implements `ports.Closing` on the owner's engine."""
+    """Implements `ports.TenantDeletion` on the owner's engine."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
@@ -48,7 +48,7 @@ class OrganizationDeletion:
         """Id of an organization, including revoked and partly erased ones.
 
         Raises:
-            NotFound: No organization has this name or id.
+            NotFoundError: No organization has this name or id.
         """
         statement = select(organizations.c.id).where(
             or_(organizations.c.name == name_or_id, organizations.c.id.cast(Text) == name_or_id)

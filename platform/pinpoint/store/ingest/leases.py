@@ -25,8 +25,9 @@ from sqlalchemy import (
     update,
 )
 
+from pinpoint.fault_isolation import INTERNAL_ERROR
 from pinpoint.records import ClaimedItem, Rejected, limits
-from pinpoint.records.limits import Unstorable
+from pinpoint.records.limits import UnstorableError
 from pinpoint.store.db.rows import is_any_of, parse_hint, to_source
 from pinpoint.store.db.tables import batch_items, batches, embeddings, images, item_images, sources
 
@@ -47,8 +48,6 @@ _OPEN = text("batch_items.state IN ('received', 'stored')")
 _HINT_CHARS: Final = 8 * limits.MAX_ATTRIBUTES_BYTES
 """Maximum characters of a stored hint that are read: a longer hint is cut off and cannot be
 parsed."""
-INTERNAL: Final = "internal_error"
-"""Reason of an item that failed with an unexpected error."""
 
 
 def claim_items(
@@ -102,9 +101,9 @@ def _too_many_attempts(row: Any, max_attempts: int) -> Rejected:
     return Rejected(
         file=row.file,
         stage="read",
-        reason=INTERNAL if row.reason == INTERNAL else "too_many_attempts",
+        reason=INTERNAL_ERROR if row.reason == INTERNAL_ERROR else "too_many_attempts",
         detail=(
-            f"given up: {failed if row.reason == INTERNAL else lost}; "
+            f"given up: {failed if row.reason == INTERNAL_ERROR else lost}; "
             "`pinpoint batches retry` sends it again"
         ),
     )
@@ -153,7 +152,7 @@ def to_claimed(row: Row[Any]) -> ClaimedItem:
     )
 
 
-def rejection_of(row: Row[Any], error: Unstorable) -> Rejected:
+def rejection_of(row: Row[Any], error: UnstorableError) -> Rejected:
     """Final status of a row of `claim_items` that `to_claimed` rejects."""
     return Rejected(file=row.file, stage="read", reason=error.reason, detail=error.detail)
 
@@ -222,8 +221,8 @@ def fail_images(connection: Connection, ids: Sequence[UUID], reason: str, detail
 def finish_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
     """Finish items whose images are all in the index at their current version.
 
-    `version <=`: an image that was replaced meanwhile also finishes the older item. Both files were
-    processed, and the index holds the later one.
+    `version <=`: an image that was replaced in the meantime also finishes the older item.
+    Both files were processed, and the index holds the later one.
     """
     connection.execute(
         update(item_images)

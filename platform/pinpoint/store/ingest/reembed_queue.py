@@ -1,4 +1,7 @@
-"""Live images without vectors of a contract (`ports.Backlog`); each call is one transaction."""
+"""Live images without vectors of a contract (`ports.ReembedQueue`).
+
+Each call is one transaction.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,7 @@ class CatalogReembedQueue:
         """Wait until all transactions that are writing now have ended.
 
         Raises:
-            DatabaseUnavailable: A transaction does not end within 180 s.
+            DatabaseUnavailableError: A transaction does not end within 180 s.
         """
         horizon, give_up_at = self._read_snapshot_end("xmax"), time.monotonic() + _MAX_TRANSACTION_S
         while self._read_snapshot_end("xmin") < horizon:

@@ -1,4 +1,4 @@
-"""Catalog access of workers (`ports.Ledger`); each call is one transaction."""
+"""Catalog access of workers (`ports.IngestRepository`); each call is one transaction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pinpoint.records import (
     Rejected,
     UpsertResult,
 )
-from pinpoint.records.limits import Unstorable
+from pinpoint.records.limits import UnstorableError
 from pinpoint.store.catalog.field_layers import with_stored_layers
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.rows import is_any_of, pack_vector
@@ -71,7 +71,7 @@ class CatalogIngestRepository:
         for row in rows:
             try:
                 items.append(leases.to_claimed(row))
-            except Unstorable as error:
+            except UnstorableError as error:
                 unreadable[row.item_id] = leases.rejection_of(row, error)
         self.settle(unreadable, "rejected")
         with self._transactions.begin() as unit:

@@ -36,8 +36,8 @@ def add_root(
     """Add a root to a source.
 
     Raises:
-        Conflict: The source already has a root with this name.
-        BadRequest: The name is empty, or not a plain folder name.
+        ConflictError: The source already has a root with this name.
+        BadRequestError: The name is empty, or not a plain folder name.
     """
     if not root.name.strip() or "/" in root.name or root.name in (".", ".."):
         raise BadRequestError(f"{root.name!r} cannot name a root: give one folder name without a /")
@@ -64,7 +64,7 @@ def move_root(connection: Connection, source_id: UUID, name: str, path: str) -> 
         Number of images that are stored by reference below it and now resolve to the new path.
 
     Raises:
-        NotFound: The source has no root with this name.
+        NotFoundError: The source has no root with this name.
     """
     row = connection.execute(
         select(source_roots.c.path)
@@ -99,7 +99,7 @@ def move_root(connection: Connection, source_id: UUID, name: str, path: str) -> 
     return int(moved.rowcount)
 
 
-def list_files(
+def list_catalog_files(
     connection: Connection, is_own: ColumnElement[bool], source_id: UUID, prefix: str
 ) -> Iterator[tuple[str, str | None]]:
     """List external id and locator of every live file with an id that begins with `prefix`.

@@ -152,7 +152,7 @@ def _upsert_pass(
 
 
 def _refuse_without_position(item: ClaimedItem) -> Rejected:
-    """Reject a file whose earlier position was cleared meanwhile, or belonged to other bytes."""
+    """Reject a file whose earlier position was cleared since, or belonged to other bytes."""
     return Rejected(
         file=item.file,
         stage="store",

@@ -46,7 +46,7 @@ class EdgeIndex:
         chooser: Chooses the search strategy of a query that does not require exact search.
 
     Raises:
-        IndexUnavailable: Another process has the index open, or its files cannot be read.
+        IndexUnavailableError: Another process has the index open, or its files cannot be read.
     """
 
     def __init__(
@@ -108,8 +108,8 @@ class EdgeIndex:
         """Create the index if it does not exist.
 
         Raises:
-            OtherContract: The index exists for another contract.
-            Misconfigured: The index belongs to another installation.
+            ModelMismatchError: The index exists for another contract.
+            ConfigurationError: The index belongs to another installation.
         """
         with self._lock:
             if self._shard is None:
@@ -223,7 +223,7 @@ class EdgeIndex:
         return [
             rules.stored_point(_to_uuid(row.id), row.payload, row.vector)
             for row in rows
-            if row.payload and rules.is_alive(row.payload)
+            if row.payload and rules.is_live_payload(row.payload)
         ]
 
     def versions(self, ids: Sequence[UUID]) -> dict[UUID, tuple[int, bool]]:

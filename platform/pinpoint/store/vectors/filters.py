@@ -83,7 +83,7 @@ def build_filter(where: IndexFilter, *, has_partition_key: bool = True) -> Filte
             lack it.
 
     Raises:
-        BadRequest: A shape or time is invalid; the message names it.
+        BadRequestError: A shape or time is invalid; the message names it.
     """
     owner = where.organization_id
     must: list[Condition] = []

@@ -20,8 +20,8 @@ def upsert_skipping_rejected(
         Number of points written.
 
     Raises:
-        OtherContract: The index is for another contract.
-        IndexUnavailable: The index does not answer.
+        ModelMismatchError: The index is for another contract.
+        IndexUnavailableError: The index does not answer.
     """
     if not points:
         return 0

@@ -47,7 +47,7 @@ def to_iso(value: datetime | None) -> str | None:
     """Format a time as RFC 3339 in UTC, with microseconds.
 
     Raises:
-        BadRequest: The time has no zone, or is out of range in UTC.
+        BadRequestError: The time has no zone, or is out of range in UTC.
     """
     if value is None:
         return None
@@ -55,7 +55,7 @@ def to_iso(value: datetime | None) -> str | None:
         raise BadRequestError(f"the time {value.isoformat()} has no zone; give an aware time")
     try:
         return limits.to_utc("the time", value).isoformat()
-    except limits.Unstorable as error:
+    except limits.UnstorableError as error:
         raise BadRequestError(error.detail, reason=error.reason) from error
 
 
@@ -97,7 +97,7 @@ def tombstone(version: int) -> dict[str, Any]:
     return {"version": version, "deleted": 1}
 
 
-def is_alive(fields: Mapping[str, Any]) -> bool:
+def is_live_payload(fields: Mapping[str, Any]) -> bool:
     """Whether a payload belongs to a live point."""
     return "deleted" not in fields
 
@@ -157,8 +157,8 @@ def check_vector(channel: str, vector: np.ndarray[Any, Any], dims: Mapping[str, 
     """Reject a vector that does not fit the index.
 
     Raises:
-        BadBundle: Unknown channel or wrong width.
-        BadRequest: A value is not finite.
+        BadBundleError: Unknown channel or wrong width.
+        BadRequestError: A value is not finite.
     """
     if channel not in dims:
         raise BadBundleError(f"the index has no channel {channel!r}, only {sorted(dims)}")
@@ -175,13 +175,13 @@ def check_contract(stored: str, *contracts: str | None) -> None:
     """Reject data of another contract; None marks data that came from the index itself.
 
     Raises:
-        OtherContract: One of the contracts differs.
+        ModelMismatchError: One of the contracts differs.
     """
     for contract in contracts:
         if contract not in (None, stored):
             raise ModelMismatchError(
                 f"the index holds vectors of contract {stored}, these are of {contract}; "
-                "`pinpoint bundles use` changes what the index holds"
+                "`pinpoint bundles activate` changes what the index holds"
             )
 
 
@@ -193,7 +193,7 @@ def check_installation(stored: str | None, expected: str | None) -> None:
         expected: Id of the calling installation; None disables the check.
 
     Raises:
-        Misconfigured: The ids differ (`other_installation`).
+        ConfigurationError: The ids differ (`other_installation`).
     """
     if expected is None or stored == expected:
         return
@@ -214,29 +214,29 @@ def check_spec(stored_contract: str, dims: Mapping[str, int], spec: IndexSpec) -
     """Reject a spec that differs from that of the index.
 
     Raises:
-        OtherContract: The index was created for another contract.
+        ModelMismatchError: The index was created for another contract.
     """
     if (stored_contract, dict(dims)) != (spec.contract, dict(spec.dims)):
         raise ModelMismatchError(
             f"the index holds vectors of contract {stored_contract} {dict(dims)}, the bundle gives "
-            f"{spec.contract} {dict(spec.dims)}; `pinpoint bundles use` changes what it holds"
+            f"{spec.contract} {dict(spec.dims)}; `pinpoint bundles activate` changes what it holds"
         )
 
 
 def check_version(version: int) -> None:
-    """Raise `BadRequest` for a version that the engines cannot compare."""
+    """Raise `BadRequestError` for a version that the engines cannot compare."""
     if not 0 <= version < MAX_VERSION:
         raise BadRequestError(f"version {version} is outside 0 to {MAX_VERSION - 1}")
 
 
 def check_limit(query: IndexQuery) -> None:
-    """Raise `BadRequest` for a limit out of range."""
+    """Raise `BadRequestError` for a limit out of range."""
     if not 1 <= query.limit <= MAX_LIMIT:
         raise BadRequestError(f"limit {query.limit} is outside 1 to {MAX_LIMIT}")
 
 
 def latest_per_version(points: Sequence[IndexPoint]) -> dict[int, list[IndexPoint]]:
-    """Group points by version. Of several points with one id, keep the newest, then the last."""
+    """Group points by version. Keep the newest of several points with one id, then the last."""
     latest: dict[UUID, IndexPoint] = {}
     for point in points:
         check_version(point.version)
@@ -294,7 +294,7 @@ def _ends_in_tie(hits: Sequence[Hit], limit: int, limit_now: int) -> bool:
 
 def cut_scroll_page(point_id: UUID, fields: Mapping[str, Any]) -> tuple[UUID, int, bool]:
     """Convert a payload to a row of `scroll`."""
-    return point_id, int(fields["version"]), is_alive(fields)
+    return point_id, int(fields["version"]), is_live_payload(fields)
 
 
 def new_build() -> str:

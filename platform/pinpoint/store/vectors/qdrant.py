@@ -51,10 +51,10 @@ class QdrantIndex:
         chooser: Chooses the search strategy of a query that does not require exact search.
         installation: Returns the id of this installation; collections of another one are rejected.
         client: A client shared with other indexes; None creates one.
-        breaker: As in `Alias`.
+        breaker: As in `QdrantAlias`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - see long_functions.toml
         self,
         url: str,
         api_key: str | None = None,
@@ -100,8 +100,8 @@ class QdrantIndex:
         """Create the index if it does not exist.
 
         Raises:
-            OtherContract: The index exists for another contract.
-            Misconfigured: The index belongs to another installation.
+            ModelMismatchError: The index exists for another contract.
+            ConfigurationError: The index belongs to another installation.
         """
         name = self._alias.collection()
         if name is None:
@@ -130,7 +130,7 @@ class QdrantIndex:
     def rebuild(self, source: PointSource, *, take_over: bool = False) -> None:
         """Build the next collection while the live one serves, and switch the alias.
 
-        Rows that change meanwhile are replayed before and after the switch. A collection for
+        Rows that change during the build are replayed before and after the switch. A collection for
         another contract than the live one is verified first.
 
         Args:
@@ -139,8 +139,8 @@ class QdrantIndex:
                 deleted, because another installation may use it.
 
         Raises:
-            IndexUnavailable: The new collection fails the verification.
-            Misconfigured: The live collection belongs to another installation.
+            IndexUnavailableError: The new collection fails the verification.
+            ConfigurationError: The live collection belongs to another installation.
         """
         old_name, start_mark = self._alias.collection(), source.watermark()
         is_ours = old_name is None or self._is_ours(old_name)
@@ -275,7 +275,7 @@ class QdrantIndex:
         return [
             rules.stored_point(UUID(str(row.id)), row.payload, row.vector)
             for row in rows
-            if row.payload and rules.is_alive(row.payload)
+            if row.payload and rules.is_live_payload(row.payload)
         ]
 
     def scroll(

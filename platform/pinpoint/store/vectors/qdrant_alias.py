@@ -101,7 +101,7 @@ class QdrantAlias:
         """Name of the live collection.
 
         Raises:
-            IndexUnavailable: No collection exists yet.
+            IndexUnavailableError: No collection exists yet.
         """
         name = self.collection()
         if name is None:
@@ -113,7 +113,7 @@ class QdrantAlias:
     def with_live_collection(self, action: Callable[[str], T]) -> T:
         """Run an action in the live collection, which stays the same during the action.
 
-        The action is repeated if the alias was switched and the collection removed meanwhile.
+        The action is repeated if the alias was switched and the collection removed in the meantime.
         """
         while True:
             name = self.live_collection()
@@ -131,7 +131,7 @@ class QdrantAlias:
         """Reject a collection of another installation.
 
         Raises:
-            Misconfigured: The collection belongs to another installation, or names none.
+            ConfigurationError: The collection belongs to another installation, or names none.
         """
         if self._installation is not None:
             check_installation(self.owner_of(name), self._installation())

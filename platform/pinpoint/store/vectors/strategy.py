@@ -65,8 +65,8 @@ def choose_strategy(
         query: The query.
         chooser: Usually `choose_by_matches`.
         count: Exact number of live points that match a filter; reads each of them.
-        estimate_partitions: Total size of the filter's partitions (`vectors_filter.lists`), known
-            without reading points, and whether all of their points match.
+        estimate_partitions: Total size of the filter's partitions (`filters.split_by_partition`),
+            known without reading points, and whether all of their points match.
         points: Size of the whole index, if known. No filter matches more points, so a small index
             needs no count, and the choice is the same.
     """

@@ -45,7 +45,7 @@ def verify_self_retrieval(build: Build, report: Callable[[int], None] | None = N
         report: Receives the number of images queried so far.
 
     Raises:
-        IndexUnavailable: An image is not found by its own vector, or recall is under
+        IndexUnavailableError: An image is not found by its own vector, or recall is under
             `MIN_SELF_RECALL`.
     """
     hits_found = hits_expected = 0
@@ -89,7 +89,7 @@ def check_count(point_count: int, bounds: tuple[int, int], moved: int) -> None:
         moved: Rows and tombstones that changed during the counts.
 
     Raises:
-        IndexUnavailable: The numbers differ.
+        IndexUnavailableError: The numbers differ.
     """
     fewest, most = bounds
     if not fewest - moved <= point_count <= most + moved:

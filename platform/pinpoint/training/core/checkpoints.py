@@ -69,11 +69,13 @@ def save(state: TrainingState[Nets], folder: Path, identity: str) -> None:
     os.replace(part, folder / CHECKPOINT)
 
 
-def resume(state: TrainingState[Nets], folder: Path, identity: str) -> TrainingState[Nets]:
+def resume_checkpoint(
+    state: TrainingState[Nets], folder: Path, identity: str
+) -> TrainingState[Nets]:
     """Load the last checkpoint of this run, if there is one.
 
     Raises:
-        Conflict: The folder holds a checkpoint of another run, or one that cannot be read.
+        ConflictError: The folder holds a checkpoint of another run, or one that cannot be read.
     """
     path = folder / CHECKPOINT
     if not path.exists():

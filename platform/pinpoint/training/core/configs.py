@@ -238,8 +238,8 @@ def read_config(path: Path) -> EmbedderConfig:
     """Read the TOML file of a run.
 
     Raises:
-        BadRequest: The file is unreadable or invalid TOML, or a field is unknown, missing or out of
-            range.
+        BadRequestError: The file is unreadable or invalid TOML, or a field is unknown, missing or
+            out of range.
     """
     config = read_toml(path, EmbedderConfig)
     resolved = tuple(

@@ -16,12 +16,24 @@ import torch
 from torch import nn
 
 from pinpoint.errors import BadRequestError
-from pinpoint.training.core.checkpoints import CHECKPOINT, Best, Nets, TrainingState, resume, save
+from pinpoint.training.core.checkpoints import (
+    CHECKPOINT,
+    Best,
+    Nets,
+    TrainingState,
+    resume_checkpoint,
+    save,
+)
 from pinpoint.training.core.configs import EmbedderConfig, ScheduleConfig
 from pinpoint.training.core.distributed import SINGLE_PROCESS, DistributedContext
 from pinpoint.training.core.sampling import BatchSampler
 from pinpoint.training.embedder.feature_source import TrainedTower
-from pinpoint.training.embedder.objective import PARTITIONED, FeatureTable, Networks, batch_loss
+from pinpoint.training.embedder.objective import (
+    PARTITIONED,
+    FeatureTable,
+    Networks,
+    embedder_batch_loss,
+)
 
 __all__ = [
     "CHECKPOINT",
@@ -30,7 +42,7 @@ __all__ = [
     "TrainingState",
     "init_state",
     "train_loop",
-    "resume",
+    "resume_checkpoint",
     "train",
     "save",
     "resume_or_init",
@@ -109,7 +121,7 @@ def train(
     """Run `train_loop` with an embedder's losses on the batches of a table."""
 
     def loss(step: int) -> torch.Tensor:
-        return batch_loss(state.nets, table, sampler.batch(step), step, config, processes)
+        return embedder_batch_loss(state.nets, table, sampler.batch(step), step, config, processes)
 
     return train_loop(
         state,
@@ -151,7 +163,7 @@ def train_loop(
         on_progress: Called at intervals.
 
     Raises:
-        BadRequest: The loss or its gradient is not finite; the last checkpoint remains.
+        BadRequestError: The loss or its gradient is not finite; the last checkpoint remains.
     """
     on_progress(state.step, schedule.steps, math.nan)
     while state.step < schedule.steps and not _out_of_patience(state, schedule):

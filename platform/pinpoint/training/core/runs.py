@@ -33,6 +33,7 @@ from pinpoint.errors import (
     describe_cause,
 )
 from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER, read_bundle, require_absent
+from pinpoint.progress import StageProgressCallback
 from pinpoint.training.core.configs import EmbedderConfig, ManifestSourceConfig
 
 RUNS: Final = "training"
@@ -46,7 +47,6 @@ _LOCK_TIMEOUT_S: Final = 1.0
 _STAGES: Final = ("features", "steps")
 
 RunState = Literal["queued", "running", "stopped", "done", "failed"]
-ReportProgress = Callable[[str, int, int], None]
 """Called with the stage, its completed items and all its items."""
 
 
@@ -85,7 +85,7 @@ def open_run(home: Path, config: EmbedderConfig) -> Run:
         config: Configuration with organizations; paths may be relative to the working folder.
 
     Raises:
-        Conflict: A bundle of that name exists already.
+        ConflictError: A bundle of that name exists already.
     """
     require_absent(home / BUNDLES_FOLDER / config.name)
     tower = Path(config.tower).expanduser()
@@ -123,7 +123,7 @@ def find_run(home: Path, run_id: UUID) -> Run:
     """One run.
 
     Raises:
-        NotFound: There is no such run.
+        NotFoundError: There is no such run.
     """
     folder = folder_of(home, run_id)
     if not (folder / _PROGRESS).is_file():
@@ -135,8 +135,8 @@ def requeue(home: Path, run_id: UUID) -> Run:
     """Queue a failed or stopped run; the next job resumes it.
 
     Raises:
-        NotFound: There is no such run.
-        Conflict: It is done, or a worker executes it.
+        NotFoundError: There is no such run.
+        ConflictError: It is done, or a worker executes it.
     """
     run = find_run(home, run_id)
     if run.state in ("done", "running"):
@@ -149,7 +149,7 @@ def requeue(home: Path, run_id: UUID) -> Run:
 def execute_run(
     home: Path,
     run_id: UUID,
-    train: Callable[[EmbedderConfig, Path, ReportProgress], Path],
+    train: Callable[[EmbedderConfig, Path, StageProgressCallback], Path],
     *,
     most_tries: int,
 ) -> Run | None:
@@ -165,7 +165,7 @@ def execute_run(
         The ended run; None if another worker executes it, or if it had ended already.
 
     Raises:
-        NotFound: There is no such run.
+        NotFoundError: There is no such run.
         PinpointError: The error of `train`, after it was recorded.
     """
     find_run(home, run_id)

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pinpoint.errors import BadManifestError, BadRequestError
 from pinpoint.geo.cells import cell_ids
-from pinpoint.geo.points import LatLon
+from pinpoint.geo.points import LatLonArray
 from pinpoint.media.checks import rejected
 from pinpoint.media.manifests.manifest_files import read_manifest
 from pinpoint.media.manifests.manifest_rows import ManifestRow
@@ -92,7 +92,7 @@ class Samples:
         return len(self.ids)
 
     @property
-    def positions(self) -> LatLon:
+    def positions(self) -> LatLonArray:
         """`[N, 2]` degrees."""
         return np.column_stack([self.lat, self.lon])
 
@@ -120,7 +120,7 @@ _DERIVED: Final = frozenset({"files", "faces", "cells"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestSource:
-    """A manifest, in the format of `pinpoint ingest` and `pinpoint world make`."""
+    """A manifest, in the format of `pinpoint ingest` and `pinpoint synthetic create`."""
 
     manifest: Path
     kind: SourceKind
@@ -182,9 +182,9 @@ def read_samples(
             each.
 
     Raises:
-        BadRequest: No source, an unknown kind, two sources of one name, a wrong resolution.
-        BadManifest: A manifest cannot be read, or no row of any manifest can be used.
-        TooLarge: A manifest has too many rows.
+        BadRequestError: No source, an unknown kind, two sources of one name, a wrong resolution.
+        BadManifestError: A manifest cannot be read, or no row of any manifest can be used.
+        TooLargeError: A manifest has too many rows.
     """
     names = _source_names(sources)
     if not 0 <= resolution <= 15:

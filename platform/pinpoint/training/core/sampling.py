@@ -54,7 +54,7 @@ class BatchSampler:
         seed: Seed of the order; a non-negative integer.
 
     Raises:
-        BadRequest: The batch cannot be filled; the message names the largest possible size.
+        BadRequestError: The batch cannot be filled; the message names the largest possible size.
     """
 
     def __init__(self, samples: Samples, rows: Rows, *, batch: int, seed: int) -> None:
@@ -186,7 +186,7 @@ class NearPairs:
         most: P, the maximum number of partners stored for each image, nearest first.
 
     Raises:
-        BadRequest: The radius or `most` is not positive.
+        BadRequestError: The radius or `most` is not positive.
     """
 
     def __init__(

@@ -20,10 +20,10 @@ from scipy.spatial import cKDTree
 
 from pinpoint.errors import BadRequestError
 from pinpoint.geo.cells import cell_ids
-from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, unit_xyz
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray, unit_xyz
 from pinpoint.training.core.samples import Rows, Samples, Texts
 
-SPLITS: Final = ("train", "validation", "left out: author", "left out: buffer")
+SPLITS: Final = ("train", "validation", "left out: creator", "left out: buffer")
 """Names of the codes in `Split.sides`."""
 TRAIN, VALIDATION, SAME_CREATOR, BUFFER = range(4)
 
@@ -36,7 +36,7 @@ class SplitSettings:
     """Parameters of the split.
 
     Raises:
-        BadRequest: A value is out of range.
+        BadRequestError: A value is out of range.
     """
 
     seed: int = 0
@@ -99,7 +99,7 @@ def split_samples(samples: Samples, settings: SplitSettings) -> Split:
     images within the buffer of a training image are left out too.
 
     Raises:
-        BadRequest: One side would be empty.
+        BadRequestError: One side would be empty.
     """
     in_validation = _choose_validation_cells(samples, settings)
     groups = connected_groups(samples)
@@ -169,7 +169,7 @@ def _choose_validation_cells(samples: Samples, settings: SplitSettings) -> NDArr
 
 
 def _within_radius(
-    positions: LatLon, rows: Rows, others: Rows, radius_m: float
+    positions: LatLonArray, rows: Rows, others: Rows, radius_m: float
 ) -> NDArray[np.bool_]:
     """Whether each of the rows has one of the others within the radius."""
     xyz = unit_xyz(positions)

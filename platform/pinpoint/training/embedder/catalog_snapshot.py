@@ -43,9 +43,9 @@ def write_snapshot(
         max_bytes: Maximum size of a file.
 
     Raises:
-        BadRequest: No catalog, or a source without a usable image.
-        NotFound: There is no such source.
-        DatabaseUnavailable: The stack is down.
+        BadRequestError: No catalog, or a source without a usable image.
+        NotFoundError: There is no such source.
+        DatabaseUnavailableError: The stack is down.
     """
     if gallery is None:
         raise BadRequestError("the config names sources of the catalog, but no stack is open")
@@ -83,7 +83,7 @@ def read_snapshot(
     """The stored sources, in the order of `sources`, and the time when `write_snapshot` read them.
 
     Raises:
-        Conflict: The folder has no snapshot, or one of other sources.
+        ConflictError: The folder has no snapshot, or one of other sources.
     """
     path = folder / SNAPSHOT_FILE
     try:

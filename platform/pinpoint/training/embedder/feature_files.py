@@ -34,7 +34,7 @@ Refusals = Mapping[int, str]
 """Reason by row of the table."""
 
 
-def acquire_lock(folder: Path, identity: Mapping[str, Any], chunk: int) -> int:
+def acquire_cache_lock(folder: Path, identity: Mapping[str, Any], chunk: int) -> int:
     """Create the cache's header in the folder, or check the existing header.
 
     Args:
@@ -46,7 +46,8 @@ def acquire_lock(folder: Path, identity: Mapping[str, Any], chunk: int) -> int:
         Rows in a chunk of the cache in the folder.
 
     Raises:
-        Conflict: The folder holds another cache, or other files; the message names the difference.
+        ConflictError: The folder holds another cache, or other files; the message names the
+            difference.
     """
     if (folder / HEADER).is_file():
         return check_manifest(folder, identity)
@@ -66,7 +67,7 @@ def check_manifest(folder: Path, identity: Mapping[str, Any]) -> int:
         Rows in a chunk.
 
     Raises:
-        Conflict: It holds another cache or none; the message names the difference.
+        ConflictError: It holds another cache or none; the message names the difference.
     """
     try:
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
@@ -94,7 +95,7 @@ class FeatureFiles:
     """Numbers and journal of one cache; letters: N rows of the table, F width.
 
     Args:
-        folder: Folder that `acquire_lock` accepted.
+        folder: Folder that `acquire_cache_lock` accepted.
         count: N.
         width: F.
         chunk: Rows in a chunk.
@@ -116,7 +117,7 @@ class FeatureFiles:
         """The numbers, memory-mapped and read-only, and the rows without features.
 
         Raises:
-            Conflict: Chunks are missing.
+            ConflictError: Chunks are missing.
         """
         path = self._folder / VALUES
         journal = self._read_journal() if (self._folder / DONE).is_file() else {}
@@ -137,7 +138,7 @@ class FeatureFiles:
         """Open for writing, by one process at a time; incomplete chunks are discarded.
 
         Raises:
-            Conflict: Another process is writing.
+            ConflictError: Another process is writing.
         """
         done_path, values_path = self._folder / DONE, self._folder / VALUES
         values_path.touch()

@@ -25,7 +25,7 @@ from pinpoint.nets.bundle.checkpoint import load_tower, tower_width, write_train
 from pinpoint.nets.bundle.contract import Preprocess, TowerSpec
 from pinpoint.nets.bundle.digests import digest, preprocess_digest
 from pinpoint.nets.embedder.joint_embedding import HEADS_FILE
-from pinpoint.nets.runtime import check_size, choose_device, tower_features
+from pinpoint.nets.runtime import check_tower_size, choose_device, tower_features
 from pinpoint.nets.towers.backbone import Tower, init_tower, suggested_preprocess
 from pinpoint.nets.towers.freezing import unfreeze
 from pinpoint.nets.towers.preprocess import preprocess_images
@@ -111,9 +111,9 @@ def open_feature_source(config: EmbedderConfig, settings: Settings) -> FeatureSo
     """The feature source that a config describes.
 
     Raises:
-        BadRequest: The bundle has heads already, or the config does not define its tower.
-        BadBundle: Tower and weights cannot be used.
-        Misconfigured: Renditions are smaller than the tower's input.
+        BadRequestError: The bundle has heads already, or the config does not define its tower.
+        BadBundleError: Tower and weights cannot be used.
+        ConfigurationError: Renditions are smaller than the tower's input.
     """
     is_untrained = ":" in config.tower
     if is_untrained:
@@ -121,7 +121,7 @@ def open_feature_source(config: EmbedderConfig, settings: Settings) -> FeatureSo
     else:
         bundle = _require_bare_tower(find_bundle(config.tower, settings.places.home))
         spec, preprocess = bundle.contract.tower, bundle.contract.preprocess
-    check_size(config.tower, preprocess.size_px, settings.media.rendition_px)
+    check_tower_size(config.tower, preprocess.size_px, settings.media.rendition_px)
     if bundle is not None and config.train_tower is None:
         return _frozen_source(bundle, settings)
     tower_config = config.train_tower or TowerConfig()

@@ -17,16 +17,20 @@ from numpy.typing import NDArray
 
 from pinpoint.errors import BadBundleError, BadRequestError
 from pinpoint.ports import Decoder
+from pinpoint.progress import ProgressCallback
 from pinpoint.records import Pixels, Rejected
 from pinpoint.training.core.samples import CHANGED_SINCE_INGEST, Rows, Samples
-from pinpoint.training.embedder.feature_files import FeatureFiles, acquire_lock, check_manifest
+from pinpoint.training.embedder.feature_files import (
+    FeatureFiles,
+    acquire_cache_lock,
+    check_manifest,
+)
 
 Encode = Callable[[Sequence[Pixels]], NDArray[Any]]
 """Images `[H, W, 3]` uint8 in, features `[B, F]` out, each independent of the others."""
-FileProgress = Callable[[int, int], None]
 """Called with the completed rows and all rows."""
 
-FORMAT: Final = 1
+CACHE_FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,7 @@ def cache_features(
     width: int,
     threads: int = 1,
     chunk: int = 128,
-    on_progress: FileProgress = lambda completed, total: None,
+    on_progress: ProgressCallback = lambda completed, total: None,
 ) -> Features:
     """Create or complete the cache; every row is decoded and encoded once.
 
@@ -80,17 +84,17 @@ def cache_features(
         on_progress: Called at the start and after each chunk.
 
     Raises:
-        BadRequest: A number is not positive, or the table is empty.
-        Conflict: The folder holds another table's or tower's features or other files, or another
-            process is writing to it.
-        BadBundle: The tower returns another shape, or numbers that fp16 cannot represent.
+        BadRequestError: A number is not positive, or the table is empty.
+        ConflictError: The folder holds another table's or tower's features or other files, or
+            another process is writing to it.
+        BadBundleError: The tower returns another shape, or numbers that fp16 cannot represent.
     """
     if min(width, threads, chunk, len(samples)) < 1:
         raise BadRequestError(
             f"features need positive numbers, not width {width}, threads {threads}, chunk {chunk} "
             f"and {len(samples)} images"
         )
-    chunk_rows = acquire_lock(folder, _cache_identity(samples, tower, width), chunk)
+    chunk_rows = acquire_cache_lock(folder, _cache_identity(samples, tower, width), chunk)
     files = FeatureFiles(folder, len(samples), width, chunk_rows)
     with files.writing() as writer:
         count = sum(len(files.rows(number)) for number in writer.done)
@@ -116,7 +120,7 @@ def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> 
     """Open a complete cache; nothing is decoded.
 
     Raises:
-        Conflict: It is missing or incomplete, or belongs to another table or tower.
+        ConflictError: It is missing or incomplete, or belongs to another table or tower.
     """
     chunk = check_manifest(folder, _cache_identity(samples, tower, width))
     values, refused = FeatureFiles(folder, len(samples), width, chunk).read()
@@ -126,7 +130,7 @@ def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> 
 def _cache_identity(samples: Samples, tower: str, width: int) -> dict[str, Any]:
     """The values that identify a cache."""
     return {
-        "format": FORMAT,
+        "format": CACHE_FORMAT,
         "table": samples.fingerprint(),
         "tower": tower,
         "count": len(samples),
@@ -171,7 +175,7 @@ def _encode_images(images: list[Pixels], encode: Encode, width: int) -> NDArray[
     """Features of the images of one chunk.
 
     Raises:
-        BadBundle: Another shape, or numbers that fp16 cannot represent.
+        BadBundleError: Another shape, or numbers that fp16 cannot represent.
     """
     encoded = np.asarray(encode(images))
     if encoded.shape != (len(images), width):

@@ -41,10 +41,10 @@ def load_samples(
         processes: The first process reads the catalog.
 
     Raises:
-        BadRequest: There is no training data, or no image has the default kind.
-        Conflict: The folder holds other sources of the catalog.
-        DatabaseUnavailable: The stack is down.
-        NotFound: There is no such source.
+        BadRequestError: There is no training data, or no image has the default kind.
+        ConflictError: The folder holds other sources of the catalog.
+        DatabaseUnavailableError: The stack is down.
+        NotFoundError: There is no such source.
     """
     catalog_sources, read_at = config.of_catalog, None
     snapshots: Iterator[SnapshotSource] = iter(())

@@ -150,7 +150,7 @@ class FeatureTable:
         )
 
 
-def batch_loss(
+def embedder_batch_loss(
     nets: Networks,
     table: FeatureTable,
     rows: Rows,

@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from pinpoint.nets.bundle.bundles import Bundle, require_absent
 from pinpoint.nets.bundle.contract import TrainingNote
 from pinpoint.nets.embedder.joint_embedding import write_joint_embedding
 from pinpoint.ports import Decoder, TrainingDataReader
+from pinpoint.progress import StageProgressCallback
 from pinpoint.settings import Settings
 from pinpoint.training.core import loop
 from pinpoint.training.core.configs import EmbedderConfig
@@ -49,7 +50,6 @@ _LOCK: Final = ".lock"
 _DECODE_THREADS: Final = 2
 """Files decoded concurrently, by as many children."""
 
-StageProgress = Callable[[str, int, int], None]
 """Called with the stage, its completed items and all its items."""
 
 
@@ -70,7 +70,7 @@ def train_embedder(
     into: Path,
     gallery: TrainingDataReader | None = None,
     processes: DistributedContext = SINGLE_PROCESS,
-    on_progress: StageProgress = lambda stage, completed, total: None,
+    on_progress: StageProgressCallback = lambda stage, completed, total: None,
 ) -> TrainingResult:
     """Train heads and location tower, or resume an interrupted run.
 
@@ -86,11 +86,11 @@ def train_embedder(
         on_progress: Called for the stages `features` and `steps`.
 
     Raises:
-        Conflict: `into` exists, or the folder holds another run.
-        BadRequest: There is no training data, or a number of the config does not fit the data.
-        NotFound: The catalog has no such source.
-        DatabaseUnavailable: The config names sources of the catalog, and the stack is down.
-        BadBundle: The tower's bundle cannot be used.
+        ConflictError: `into` exists, or the folder holds another run.
+        BadRequestError: There is no training data, or a number of the config does not fit the data.
+        NotFoundError: The catalog has no such source.
+        DatabaseUnavailableError: The config names sources of the catalog, and the stack is down.
+        BadBundleError: The tower's bundle cannot be used.
     """
     require_absent(into)
     front = open_feature_source(config, settings)
@@ -135,7 +135,7 @@ def run_lock(folder: Path, processes: DistributedContext = SINGLE_PROCESS) -> It
     """Lock the run's folder for these processes.
 
     Raises:
-        Conflict: Another process uses the folder for training.
+        ConflictError: Another process uses the folder for training.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not processes.first:
@@ -212,7 +212,7 @@ def _fill_cache(
     samples: Samples,
     folder: Path,
     decoder: Decoder,
-    on_progress: StageProgress,
+    on_progress: StageProgressCallback,
 ) -> None:
     cache_features(
         folder / FEATURES,
@@ -234,7 +234,7 @@ def _run(
     validation: Validation,
     front: FeatureSource,
     processes: DistributedContext,
-    on_progress: StageProgress,
+    on_progress: StageProgressCallback,
 ) -> tuple[loop.TrainingState[Networks], float]:
     """The trained state, and the seconds that this part of the run took."""
     samples, features = validation.samples, validation.features
@@ -247,7 +247,7 @@ def _run(
         cells=len(table.cells.counts),
         make_tower=front.make_tower,
     )
-    state = loop.resume(state, folder, identity)
+    state = loop.resume_checkpoint(state, folder, identity)
     # All processes must read the checkpoint before the first one writes another.
     processes.wait()
     started_at = time.perf_counter()

@@ -26,7 +26,7 @@ from pinpoint.training.embedder.features import Features
 from pinpoint.training.embedder.objective import Networks
 
 DEPTHS: Final = (1, 12)
-THRESHOLDS_KM: Final = (1.0, 25.0)
+EMBEDDER_THRESHOLDS_KM: Final = (1.0, 25.0)
 _BATCH_ROWS: Final = 1_024
 
 Recalls = Mapping[str, float]
@@ -92,9 +92,9 @@ def recalls(vectors: Vector, samples: Samples, rows: Rows) -> Recalls:
     rates: dict[str, float] = {}
     for name in ("all", *np.unique(kinds).tolist()):
         group_km = distances_km if name == "all" else distances_km[kinds == name]
-        table = hit_rates(group_km, DEPTHS, CONVENTIONS["osv5m"], THRESHOLDS_KM)
+        table = hit_rates(group_km, DEPTHS, CONVENTIONS["osv5m"], EMBEDDER_THRESHOLDS_KM)
         for depth, line in zip(DEPTHS, table, strict=True):
-            for km, rate in zip(THRESHOLDS_KM, line, strict=True):
+            for km, rate in zip(EMBEDDER_THRESHOLDS_KM, line, strict=True):
                 rates[f"{name}@{depth},{km:g}km"] = float(rate)
     return rates
 

@@ -200,8 +200,8 @@ def read_reranker_config(path: Path) -> RerankerConfig:
     """Read the TOML file of a run.
 
     Raises:
-        BadRequest: The file is unreadable or invalid TOML, or a field is unknown, missing or out of
-            range.
+        BadRequestError: The file is unreadable or invalid TOML, or a field is unknown, missing or
+            out of range.
     """
     config = read_toml(path, RerankerConfig)
     resolved = tuple(

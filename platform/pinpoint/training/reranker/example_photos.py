@@ -31,13 +31,13 @@ def photos_of(
 
     Args:
         folder: Folder of the cache.
-        rows: `[N]` of `rerank_inputs.row_type`, or of a type with additional fields.
+        rows: `[N]` of `nets.reranker.inputs.row_dtype`, or of a type with additional fields.
         dim: D.
         parts: The index, and the encoder whose vectors it must hold.
 
     Raises:
-        Conflict: The stored vectors cannot be read.
-        OtherContract: The index changed during the fetch.
+        ConflictError: The stored vectors cannot be read.
+        ModelMismatchError: The index changed during the fetch.
     """
     if not (folder / _FILE_NAME.format(_COLUMNS[-1])).is_file():
         ids = np.unique(
@@ -72,7 +72,7 @@ def _open_column(path: Path) -> NDArray[Any]:
     """Open a column, memory-mapped.
 
     Raises:
-        Conflict: It cannot be read.
+        ConflictError: It cannot be read.
     """
     try:
         values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)

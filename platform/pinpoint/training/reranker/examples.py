@@ -10,7 +10,7 @@ Letters: N queries, K candidates, U gallery photos, D width of vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,16 +25,17 @@ from pinpoint.evaluation.labels.labels import LabeledQuery
 from pinpoint.evaluation.run.concurrency import ordered_map
 from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig, exclusions_for
 from pinpoint.geo.cells import cell_ids
-from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, lat_lon, unit_xyz
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray, lat_lon, unit_xyz
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow, InputShape, row_dtype, write_row
 from pinpoint.ports import CatalogReader
+from pinpoint.progress import ProgressCallback
 from pinpoint.records import GPS_CHANNEL, SOURCE_KINDS, Circle, Exclusions, Vector
 from pinpoint.search import consistency, evidence, exclusion_filter, pipeline, retrieve, vote
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.training.core.samples import Samples, texts
-from pinpoint.training.embedder.feature_files import FeatureFiles, acquire_lock
+from pinpoint.training.embedder.feature_files import FeatureFiles, acquire_cache_lock
 from pinpoint.training.reranker.example_photos import photos_of
 from pinpoint.training.reranker.leakage_balance import FetchEvidence, balance_exclusions
 from pinpoint.training.reranker.slots import CandidateSlots
@@ -43,8 +44,6 @@ SUPPORT_M: Final = 25_000.0
 """The gallery supports a query if it holds an image within this distance of the ground truth."""
 _FORMAT: Final = 4
 _CHUNK: Final = 32
-
-QueryProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +116,7 @@ class Examples:
     slots: CandidateSlots | None = None
     """Number of candidates that the network receives; None gives it all."""
 
-    def hide_near(self, positions: LatLon, radius_m: float) -> Examples:
+    def hide_near(self, positions: LatLonArray, radius_m: float) -> Examples:
         """The same examples, with every candidate within a radius of one of the positions hidden.
 
         Args:
@@ -173,7 +172,7 @@ def cache_examples(
     training_queries: Sequence[TrainingQuery],
     table: Samples,
     gallery: ExampleGallery,
-    on_progress: QueryProgress = lambda completed, total: None,
+    on_progress: ProgressCallback = lambda completed, total: None,
 ) -> Examples:
     """Run every query that has no row yet and store its row; an interrupted run is resumed.
 
@@ -185,9 +184,9 @@ def cache_examples(
         on_progress: Called with the number of completed queries and of all queries.
 
     Raises:
-        Conflict: The folder holds other examples, or another process writes there.
-        BadBundle: The index holds vectors of another bundle.
-        Unavailable: A component of the stack does not respond.
+        ConflictError: The folder holds other examples, or another process writes there.
+        BadBundleError: The index holds vectors of another bundle.
+        UnavailableError: A component of the stack does not respond.
     """
     consistency.require_same_model(gallery.parts.index, gallery.parts.encoder.contract)
     kind = example_type(gallery.shape)
@@ -199,7 +198,7 @@ def cache_examples(
         "width": width,
         **gallery.describe(),
     }
-    files = FeatureFiles(folder, len(table), width, acquire_lock(folder, identity, _CHUNK))
+    files = FeatureFiles(folder, len(table), width, acquire_cache_lock(folder, identity, _CHUNK))
     with files.writing() as writer:
         completed = sum(len(files.rows(number)) for number in writer.done)
         on_progress(completed, len(table))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import bearing_deg
 from pinpoint.nets.reranker.features import RerankBatch
-from pinpoint.nets.reranker.inputs import InputRow, to_batch
+from pinpoint.nets.reranker.inputs import InputRow, to_rerank_batch
 from pinpoint.nets.reranker.network import RerankerNetwork, RerankTensors
 from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.core.samples import Rows
@@ -115,7 +115,7 @@ def _fill_slots(
     if examples.slots is not None:
         query_rows = examples.slots.refill(query_rows, examples.photos)
     return RerankTrainingBatch(
-        inputs=to_batch(query_rows, examples.photos),
+        inputs=to_rerank_batch(query_rows, examples.photos),
         truth=np.array(query_rows["truth"]),
         supported=supported,
     )
@@ -184,7 +184,7 @@ def offset_targets_km(batch: RerankTrainingBatch, reach_km: float) -> NDArray[np
     return np.stack([np.sin(bearing), np.cos(bearing)], axis=-1) * length[..., None]
 
 
-def batch_loss(
+def reranker_batch_loss(
     net: RerankerNetwork, examples: Examples, rows: Rows, step: int, config: RerankerConfig
 ) -> torch.Tensor:
     """The loss of one step; a pure function of network, rows and step."""

@@ -4,7 +4,7 @@ A gallery without a region does not yield fewer candidates, it yields other ones
 training therefore fetches more candidates than the network receives, and the remaining ones are
 assigned to slots again. Empty slots would reveal to a network that the true region is missing, and
 no gallery in serving shows that.
-Letters: B queries, R candidates that a row has room for, K candidates that are selected.
+Letters: B queries, R candidates that a row has slots for, K candidates that are selected.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Flags, Floats32
 from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow
 from pinpoint.records import SOURCE_KINDS
-
-Flags = NDArray[np.bool_]
-Floats = NDArray[np.float32]
 
 _IMAGE, _GPS = 0, 1
 _EVIDENCE_FIELDS: Final = ("near_id", "away_m", "bearing_deg", "age_years", "near_present")
@@ -38,7 +36,7 @@ class CandidateSlots:
         """Rows with the candidates that the search would select among the present ones.
 
         Args:
-            rows: Rows with room for R candidates; `present` marks the remaining ones.
+            rows: Rows with R candidate slots; `present` marks the remaining ones.
             photos: Vectors of the candidates.
         """
         _, has_vector = photos.seats(rows["id"])
@@ -46,7 +44,7 @@ class CandidateSlots:
         return select_slots(rows, chosen, self.candidates)
 
 
-def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats, Floats]:
+def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats32, Floats32]:
     """Cosines of queries to the image and to the GPS vectors of their candidates, `[B, R]` each.
 
     Candidates without a vector get 0.
@@ -64,7 +62,7 @@ def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats, Floats]:
 
 
 def assign_slots(
-    rows: InputRow, available: Flags, cosines: tuple[Floats, Floats], slots: CandidateSlots
+    rows: InputRow, available: Flags, cosines: tuple[Floats32, Floats32], slots: CandidateSlots
 ) -> Flags:
     """Which available candidates get a slot, `[B, R]`.
 
@@ -87,10 +85,10 @@ def assign_slots(
 
 
 def select_slots(rows: InputRow, chosen: Flags, candidates: int) -> InputRow:
-    """The rows with only the chosen candidates, in their order, and with room for no more.
+    """The rows with only the chosen candidates, in their order, and without further slots.
 
     Args:
-        rows: Rows with room for R candidates.
+        rows: Rows with R candidate slots.
         chosen: `[B, R]`, at most `candidates` in each row.
         candidates: K.
     """
@@ -116,7 +114,7 @@ def select_slots(rows: InputRow, chosen: Flags, candidates: int) -> InputRow:
 
 
 def _best_with_kind_quota(
-    eligible: Flags, scores: Floats, kinds: NDArray[np.int16], free: NDArray[np.int64]
+    eligible: Flags, scores: Floats32, kinds: NDArray[np.int16], free: NDArray[np.int64]
 ) -> Flags:
     """The best eligible candidates; half of an equal share of the free slots is kept per kind."""
     quota = free // (2 * len(SOURCE_KINDS))
@@ -126,7 +124,7 @@ def _best_with_kind_quota(
     return reserved | _top_scored(eligible & ~reserved, scores, free - reserved.sum(axis=1))
 
 
-def _top_scored(eligible: Flags, scores: Floats, count: NDArray[np.int64]) -> Flags:
+def _top_scored(eligible: Flags, scores: Floats32, count: NDArray[np.int64]) -> Flags:
     """The `count` highest-scored eligible candidates; ties go to the first."""
     order = np.argsort(np.where(eligible, -scores, np.inf), axis=1, kind="stable")
     ranks = np.empty_like(order)

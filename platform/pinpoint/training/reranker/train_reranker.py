@@ -26,12 +26,12 @@ from pinpoint.nets.bundle.bundles import Bundle, require_absent
 from pinpoint.nets.bundle.contract import TrainingNote
 from pinpoint.nets.reranker.bundle_reranker import write_reranked
 from pinpoint.nets.reranker.network import RerankerNetwork
+from pinpoint.progress import StageProgressCallback
 from pinpoint.training.core import loop
 from pinpoint.training.core.runs import REPORT
 from pinpoint.training.core.samples import Rows, Samples
 from pinpoint.training.core.splits import Split, SplitSettings, split_samples
 from pinpoint.training.embedder.train_embedder import (
-    StageProgress,
     TrainingResult,
     run_lock,
     write_report,
@@ -46,10 +46,10 @@ from pinpoint.training.reranker.examples import (
     split_table,
 )
 from pinpoint.training.reranker.leakage_check import short_evidence_shares
-from pinpoint.training.reranker.objective import batch_loss
-from pinpoint.training.reranker.validation import compute_metrics, evaluate_reranker
+from pinpoint.training.reranker.objective import reranker_batch_loss
+from pinpoint.training.reranker.validation import compute_reranker_metrics, evaluate_reranker
 
-EXAMPLES: Final = "examples"
+EXAMPLES_FOLDER: Final = "examples"
 _LEAKAGE_SAMPLE: Final = 2_000
 """Approximate number of training queries that are checked for short evidence."""
 
@@ -61,7 +61,7 @@ def train_reranker(
     gallery: ExampleGallery,
     bundle: Bundle,
     into: Path,
-    on_progress: StageProgress = lambda stage, completed, total: None,
+    on_progress: StageProgressCallback = lambda stage, completed, total: None,
 ) -> TrainingResult:
     """Train a reranker, or resume an interrupted run.
 
@@ -74,16 +74,16 @@ def train_reranker(
         on_progress: Called for the stages `examples` and `steps`.
 
     Raises:
-        Conflict: `into` exists, or the folder holds another run.
-        BadRequest: There is no training data, or the bundle is the descriptor.
-        BadManifest: Labels cannot be read.
-        Unavailable: A component of the stack does not respond.
+        ConflictError: `into` exists, or the folder holds another run.
+        BadRequestError: There is no training data, or the bundle is the descriptor.
+        BadManifestError: Labels cannot be read.
+        UnavailableError: A component of the stack does not respond.
     """
     require_absent(into)
     if bundle.weights is None:
         raise BadRequestError(
             f"{bundle.contract.name} is built in and cannot hold a reranker; use a bundle with a "
-            "tower (`pinpoint bundles use`)"
+            "tower (`pinpoint bundles activate`)"
         )
     with run_lock(folder):
         training_queries = [
@@ -94,7 +94,7 @@ def train_reranker(
         table = split_table(training_queries, config.split.resolution)
         split = split_samples(table, SplitSettings(seed=config.schedule.seed, **dict(config.split)))
         examples = cache_examples(
-            folder / EXAMPLES,
+            folder / EXAMPLES_FOLDER,
             training_queries,
             table,
             gallery,
@@ -106,7 +106,7 @@ def train_reranker(
         examples = replace(examples, slots=gallery.candidate_slots(config.gallery.candidates))
         identity = _run_identity(config, split, gallery, train)
         state, took_s = _run(config, folder, identity, examples, train, validation, on_progress)
-        metrics = compute_metrics(
+        metrics = compute_reranker_metrics(
             evaluate_reranker(state.average.eval(), examples, validation, config)
         )
         report = _build_report(config, split, examples, train, validation, metrics, took_s)
@@ -120,7 +120,7 @@ def _usable_rows(split: Split, examples: Examples) -> tuple[Rows, Rows]:
     """Training and validation queries with readable photos.
 
     Raises:
-        BadRequest: One of the two is empty.
+        BadRequestError: One of the two is empty.
     """
     refused = np.array(sorted(examples.refused), dtype=np.int64)
     train, validation = (np.setdiff1d(rows, refused) for rows in (split.train, split.validation))
@@ -163,8 +163,8 @@ def _read_queries(query_set: int, queries: QueriesConfig) -> list[TrainingQuery]
     """The queries of one configured set.
 
     Raises:
-        BadRequest: Unknown protocol, no folder of images, or no row with the given values.
-        BadManifest: The labels cannot be read.
+        BadRequestError: Unknown protocol, no folder of images, or no row with the given values.
+        BadManifestError: The labels cannot be read.
     """
     if queries.protocol not in PROTOCOLS:
         raise BadRequestError(
@@ -207,7 +207,7 @@ def _run_identity(
     return hashed.hexdigest()[:16]
 
 
-def init_state(config: RerankerConfig, dim: int) -> loop.TrainingState[RerankerNetwork]:
+def init_reranker_state(config: RerankerConfig, dim: int) -> loop.TrainingState[RerankerNetwork]:
     """Network, average and optimizer of step 0; the same seed gives the same state."""
     torch.manual_seed(config.schedule.seed)
     nets, average = (RerankerNetwork(config.network.spec(dim)) for _ in range(2))
@@ -221,14 +221,16 @@ def _run(
     examples: Examples,
     train: Rows,
     validation: Rows,
-    on_progress: StageProgress,
+    on_progress: StageProgressCallback,
 ) -> tuple[loop.TrainingState[RerankerNetwork], float]:
     """The trained state, and the seconds that this part of the run took."""
-    state = loop.resume(init_state(config, examples.rows["query"].shape[1]), folder, identity)
+    state = loop.resume_checkpoint(
+        init_reranker_state(config, examples.rows["query"].shape[1]), folder, identity
+    )
     started_at = time.perf_counter()
     state = loop.train_loop(
         state,
-        loss=lambda step: batch_loss(state.nets, examples, train, step, config),
+        loss=lambda step: reranker_batch_loss(state.nets, examples, train, step, config),
         schedule=config.schedule,
         folder=folder,
         identity=identity,

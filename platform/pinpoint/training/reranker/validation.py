@@ -90,7 +90,7 @@ def _vote_error_km(examples: Examples, rows: Rows) -> NDArray[np.float64]:
     return np.where(candidate >= 0, haversine_m(positions, query_rows["truth"]) / 1_000.0, np.inf)
 
 
-def compute_metrics(result: RerankMetrics) -> dict[str, float]:
+def compute_reranker_metrics(result: RerankMetrics) -> dict[str, float]:
     """Shares within each radius by ranker and kind, the gap closed, and metrics of the null.
 
     `rerank photo@25km` is a share of the photo queries. `gap photo@25km` is the share of the gap

@@ -58,7 +58,7 @@ class FramedIndex(ABC):
         """Create the index if it does not exist.
 
         Raises:
-            OtherContract: The index exists for another contract.
+            ModelMismatchError: The index exists for another contract.
         """
         request = {"verb": "ensure", "contract": spec.contract, "dims": dict(spec.dims)}
         self._call_verb({**request, "installation": spec.installation})
@@ -205,7 +205,7 @@ class RemoteIndex(FramedIndex):
         return super()._call_verb(fields, arrays)
 
     def ping(self) -> None:
-        """Raise `IndexUnavailable` unless the owner answers; it may still be loading."""
+        """Raise `IndexUnavailableError` unless the owner answers; it may still be loading."""
         self._call_verb({"verb": "ping"})
 
     def rebuild(self, contract: str | None = None, *, take_over: bool = False) -> None:
@@ -216,8 +216,8 @@ class RemoteIndex(FramedIndex):
             take_over: Also rebuild an index of another installation.
 
         Raises:
-            Conflict: A rebuild for another contract is running.
-            Misconfigured: The index belongs to another installation.
+            ConflictError: A rebuild for another contract is running.
+            ConfigurationError: The index belongs to another installation.
         """
         self._call_verb({"verb": "rebuild", "contract": contract, "take_over": take_over})
 

@@ -54,7 +54,7 @@ def encode(fields: Mapping[str, Any], arrays: Sequence[Array] = ()) -> bytes:
     """Encode a frame.
 
     Raises:
-        TooLarge: The frame has more than `MAX_FRAME` bytes.
+        TooLargeError: The frame has more than `MAX_FRAME` bytes.
     """
     packed = [_to_smallest_dtype(array) for array in arrays]
     layout = [[array.dtype.str[1:], list(array.shape)] for array in packed]
@@ -84,7 +84,7 @@ def decode(frame: bytes, *, whole: bool = True) -> tuple[Fields, list[Array]]:
         whole: False skips the arrays, for a process that only passes the frame on.
 
     Raises:
-        BadRequest: The frame is malformed.
+        BadRequestError: The frame is malformed.
     """
     try:
         (size,) = _HEADER_LENGTH.unpack_from(frame)
@@ -138,7 +138,7 @@ def pack_time(value: datetime | None) -> int | None:
     """Encode a time as microseconds since 1970, UTC.
 
     Raises:
-        BadRequest: The time has no zone, or is out of range in UTC.
+        BadRequestError: The time has no zone, or is out of range in UTC.
     """
     if value is None:
         return None
@@ -148,7 +148,7 @@ def pack_time(value: datetime | None) -> int | None:
         )
     try:
         return (limits.to_utc("the time", value) - _EPOCH) // timedelta(microseconds=1)
-    except limits.Unstorable as error:
+    except limits.UnstorableError as error:
         raise errors.BadRequestError(error.detail, reason=error.reason) from error
 
 

@@ -9,13 +9,12 @@ from uuid import UUID
 
 from pinpoint import logs
 from pinpoint.errors import BadRequestError, IndexUnavailableError, PinpointError
+from pinpoint.fault_isolation import ENGINE_FAILED
 from pinpoint.ports import VectorIndex
 from pinpoint.records import IndexInfo, IndexSpec
 from pinpoint.store.vectors.rpc import codec as wire
 
 MAX_ROWS: Final = 50_000
-ENGINE_FAILED: Final = "index_engine_failed"
-"""Reason of an error inside the engine, such as a full disk or an invalid value."""
 
 
 class OpenBuild(VectorIndex, Protocol):

@@ -39,7 +39,7 @@ class IndexOwner(EngineState, Protocol):
         ...
 
     def check_installation(self, installation: str | None) -> None:
-        """Raise `Misconfigured` for an installation that the index does not belong to."""
+        """Raise `ConfigurationError` for an installation that the index does not belong to."""
         ...
 
     def progress(self) -> Mapping[str, Any]:

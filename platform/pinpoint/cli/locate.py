@@ -1,4 +1,4 @@
-"""`pinpoint locate` and `pinpoint similar`."""
+"""`pinpoint locate`: positions of photos, with evidence."""
 
 from __future__ import annotations
 
@@ -7,150 +7,119 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from pinpoint.cli import ids, output
+from pinpoint.cli import output
 from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.cli.explain import show_explanation
-from pinpoint.cli.option_values import check_kinds, read_filters
+from pinpoint.cli.filter_options import (
+    BboxOption,
+    CenterOption,
+    DatetimeOption,
+    RadiusOption,
+    SourceFilterOption,
+    SourceKindFilterOption,
+    read_filter_options,
+)
+from pinpoint.cli.option_values import check_choice, check_kinds
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.client import Client
 from pinpoint.errors import BadRequestError
 
-SourceKindOption = Annotated[
-    list[str], typer.Option("--kinds", help="Only this source kind; may be repeated.")
-]
-SourceOption = Annotated[
-    list[str], typer.Option("--source", help="Only this source; may be repeated.")
-]
-CircleOption = Annotated[
-    str | None, typer.Option("--near", help="Only within a circle: lat,lon,radius in meters.")
-]
-BoxOption = Annotated[
-    str | None, typer.Option("--bbox", help="Only within a box: west,south,east,north.")
-]
-SinceOption = Annotated[
-    str | None, typer.Option("--since", help="Only taken at or after this time, ISO 8601.")
-]
-UntilOption = Annotated[
-    str | None, typer.Option("--until", help="Only taken before this time, ISO 8601.")
-]
-
-
+_SEARCH_SPACES: Final = {"gallery": None, "coordinates": "places"}
+"""Values of `--search-space`, with the request parameter for each."""
 _ABSTENTION_TEXTS: Final = {
     "unsupported": "the gallery probably has no image near it",
     "elsewhere": "probably near none of the candidates",
 }
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Register these commands."""
-    app.command()(locate)
-    app.command()(similar)
+app = typer.Typer()
 
 
-def locate(
+@app.command()
+def locate(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     photos: Annotated[list[Path], typer.Argument(help="Photos to locate.")],
-    kind: Annotated[
-        str | None, typer.Option("--kind", help="Kind of the photos: `photo` or `street`.")
+    query_kind: Annotated[
+        str | None,
+        typer.Option("--query-kind", help="Source kind of the photos: `photo` or `street`."),
     ] = None,
     top: Annotated[
         int,
         typer.Option("--top", min=1, max=100, help="Maximum number of candidates or coordinates."),
     ] = 10,
-    search_coordinates: Annotated[
+    search_space: Annotated[
+        str,
+        typer.Option(
+            "--search-space",
+            help="Search the `gallery`, or the `coordinates` that the bundle lists.",
+        ),
+    ] = "gallery",
+    explain: Annotated[
         bool,
         typer.Option(
-            "--places", help="Search the coordinates of the bundle instead of the gallery."
+            "--explain", help="Also show the changes of rank and the attention of the ranker."
         ),
     ] = False,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Show rank changes by the ranker and its attention.")
-    ] = False,
-    kinds: SourceKindOption = [],  # noqa: B006
-    source: SourceOption = [],  # noqa: B006
-    near: CircleOption = None,
-    bbox: BoxOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
+    source_kind: SourceKindFilterOption = [],  # noqa: B006
+    in_source: SourceFilterOption = [],  # noqa: B006
+    center: CenterOption = None,
+    radius: RadiusOption = None,
+    bbox: BboxOption = None,
+    datetime: DatetimeOption = None,
     server: ServerOption = None,
     key: KeyOption = None,
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Estimate where photos were taken, with evidence. The photos are not stored."""
+    """Estimate where photos were taken, with evidence; the photos are not stored."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    filters = read_filters(kinds, [], near, bbox, since, until)
-    check_kinds("--kind", [kind])
-    over = "places" if search_coordinates else None
+    filters = read_filter_options(
+        source_kinds=source_kind,
+        sources=in_source,
+        center=center,
+        radius_m=radius,
+        bbox=bbox,
+        datetime_interval=datetime,
+    )
+    check_kinds("--query-kind", [query_kind])
+    check_choice("--search-space", search_space, _SEARCH_SPACES)
+    with session.client() as client:
+        parameters = {
+            **filters.to_parameters(client),
+            "kind": query_kind,
+            "top": top,
+            "over": _SEARCH_SPACES[search_space],
+        }
+        _locate_photos(session, client, photos, parameters, explain=explain)
+
+
+def _locate_photos(
+    session: Session,
+    client: Client,
+    photos: list[Path],
+    parameters: dict[str, Any],
+    *,
+    explain: bool,
+) -> None:
+    """Locate and print each photo; a photo that cannot be read does not stop the others.
+
+    Raises:
+        typer.Exit: A photo failed; with the exit code of the first failure.
+    """
     answers: list[dict[str, Any]] = []
     failed: BadRequestError | None = None
-    with session.client() as client:
-        filters["sources"] = [ids.find_source(client, name) for name in source]
-        for photo in photos:
-            answer, error = _locate_photo(client, photo, kind=kind, top=top, over=over, **filters)
-            failed = failed or error
-            answers.append({"photo": str(photo), "answer": answer, "error": _error_summary(error)})
-            if not session.as_json and answer is not None:
-                show_answer(str(photo), answer)
-                if explain:
-                    show_explanation(answer)
+    for photo in photos:
+        answer, error = _locate_photo(client, photo, parameters)
+        failed = failed or error
+        answers.append({"photo": str(photo), "answer": answer, "error": _error_summary(error)})
+        if not session.as_json and answer is not None:
+            show_answer(str(photo), answer)
+            if explain:
+                show_explanation(answer)
     if session.as_json:
         output.print_json({"answers": answers})
     if failed is not None:
         raise typer.Exit(EXIT_CODES[type(failed)])
-
-
-def similar(
-    context: typer.Context,
-    photo: Annotated[Path | None, typer.Argument(help="A photo.")] = None,
-    image: Annotated[
-        str | None, typer.Option("--image", help="Id of a gallery image instead of a photo.")
-    ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=200, help="Maximum number of groups.")
-    ] = 20,
-    per_group: Annotated[
-        int, typer.Option("--per-group", min=1, max=20, help="Maximum number of images per group.")
-    ] = 3,
-    kinds: SourceKindOption = [],  # noqa: B006
-    source: SourceOption = [],  # noqa: B006
-    near: CircleOption = None,
-    bbox: BoxOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    server: ServerOption = None,
-    key: KeyOption = None,
-    org: OrganizationOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Find gallery images similar to a photo; each panorama or sequence forms one group."""
-    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    if (photo is None) == (image is None):
-        raise BadRequestError("give either a photo or --image ID")
-    filters = read_filters(kinds, [], near, bbox, since, until)
-    with session.client() as client:
-        filters["sources"] = [ids.find_source(client, name) for name in source]
-        image = None if image is None else ids.find_image(client, image)
-        result = client.similar(photo, image_id=image, limit=limit, per_group=per_group, **filters)
-    if session.as_json:
-        output.print_json(result)
-        return
-    rows = [
-        (
-            number if rank == 0 else "",
-            f"{hit['score']:.3f}",
-            hit["kind"],
-            hit["file_name"],
-            hit["source"],
-            output.format_place(hit["nearest_place"]),
-            f"{hit['lat']:.5f}, {hit['lon']:.5f}",
-            hit["image_id"],
-        )
-        for number, group in enumerate(result["groups"], start=1)
-        for rank, hit in enumerate(group["hits"])
-    ]
-    columns = (">group", ">similarity", "kind", "file", "source", "nearest place", "lat, lon (°)")
-    output.print_table(None, (*columns, "image"), rows)
 
 
 def show_answer(photo: str, answer: dict[str, Any]) -> None:
@@ -263,11 +232,11 @@ def _format_score(score: dict[str, Any] | None) -> str | None:
 
 
 def _locate_photo(
-    client: Client, photo: Path, **filters: Any
+    client: Client, photo: Path, parameters: dict[str, Any]
 ) -> tuple[dict[str, Any] | None, BadRequestError | None]:
     """Locate one photo; returns the answer or the error. Other errors end the command."""
     try:
-        return client.locate(photo, **filters), None
+        return client.locate(photo, **parameters), None
     except BadRequestError as error:
         # The message may start with the file name; it is replaced by the full path.
         message = error.message.removeprefix(f"{photo.name}: ")

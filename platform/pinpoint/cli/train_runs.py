@@ -1,4 +1,4 @@
-"""`pinpoint train embedder --job`, `train status` and `train resume`: training by a worker."""
+"""`pinpoint train status` and `train resume`: training runs of a worker."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ if TYPE_CHECKING:
 RunIdArgument = Annotated[UUID, typer.Argument(metavar="RUN_ID", help="Id of the run.")]
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Register these commands."""
-    app.command("status")(status)
-    app.command("resume")(resume)
+app = typer.Typer()
 
 
+@app.command()
 def status(
     context: typer.Context,
     run_id: Annotated[
-        UUID | None, typer.Argument(metavar="[RUN_ID]", help="Id of a run; by default all runs.")
+        UUID | None,
+        typer.Argument(metavar="[RUN_ID]", help="Id of a run; the default is all runs."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the status of the training runs of workers."""
+    """Show the training runs of workers and their progress."""
     from pinpoint.training.core.runs import all_runs, find_run
 
     session, home = Session.of(context, as_json=as_json), Settings.from_environment().places.home
@@ -52,6 +51,7 @@ def status(
         _print_runs(runs)
 
 
+@app.command()
 def resume(context: typer.Context, run_id: RunIdArgument, as_json: JsonOption = False) -> None:
     """Resume a failed or stopped training run from its last checkpoint."""
     from pinpoint.stack.training_worker import start_training_worker
@@ -64,7 +64,7 @@ def resume(context: typer.Context, run_id: RunIdArgument, as_json: JsonOption = 
     _print_run(session, run)
 
 
-def send(session: Session, settings: Settings, config: EmbedderConfig) -> None:
+def send_run(session: Session, settings: Settings, config: EmbedderConfig) -> None:
     """Create a run and send it to a worker."""
     from pinpoint.stack.training_worker import start_training_worker
     from pinpoint.training.core.runs import open_run
@@ -92,7 +92,7 @@ def _print_run(session: Session, run: Run) -> None:
 def _print_runs(runs: list[Run]) -> None:
     output.print_table(
         None,
-        ("run", "bundle", "state", "stage", ">done", ">of", ">ETA, s", "why", "since"),
+        ("run", "bundle", "state", "stage", ">done", ">of", ">ETA s", "reason", "since (UTC)"),
         [_table_row(run) for run in runs],
     )
 

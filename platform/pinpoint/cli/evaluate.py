@@ -1,4 +1,4 @@
-"""`pinpoint evaluate` and `pinpoint compare`: evaluate the search on labeled photos."""
+"""`pinpoint evaluate` and `pinpoint compare`: accuracy on labeled photos."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pinpoint.cli import evaluation_output, output
+from pinpoint.cli.filter_options import SourceFilterOption, SourceKindFilterOption
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import SearchFilter
@@ -23,73 +24,96 @@ if TYPE_CHECKING:
 _NO_EXCLUSIONS = "none"
 
 ProtocolArgument = Annotated[
-    str, typer.Argument(help="world, im2gps, im2gps3k, yfcc4k, osv5m or custom.")
+    str,
+    typer.Argument(
+        help="Protocol: `synthetic`, `im2gps`, `im2gps3k`, `yfcc4k`, `osv5m` or `custom`."
+    ),
 ]
 ImagesOption = Annotated[
     Path | None, typer.Option("--images", help="Folder of the photos, or of the photos and labels.")
 ]
-LabelsOption = Annotated[Path | None, typer.Option("--labels", help="The label file.")]
+LabelsOption = Annotated[Path | None, typer.Option("--labels", help="Label file.")]
 ColumnsOption = Annotated[
-    Path | None, typer.Option("--columns", help="Column mapping of the labels, as TOML or JSON.")
+    Path | None,
+    typer.Option("--columns", help="TOML or JSON file that maps the columns of the labels."),
 ]
 BundleOption = Annotated[
     str | None,
-    typer.Option("--bundle", help="Bundle to evaluate; by default the bundle of the index."),
+    typer.Option("--bundle", help="Bundle to evaluate; the default is the bundle of the index."),
 ]
 RankerOption = Annotated[
     str | None,
     typer.Option(
         "--ranker",
-        help="vote, top1 or rerank; by default the ranker of `locate`.",
+        help="Ranker: `vote`, `top1` or `rerank`; the default is the ranker of `locate`.",
         show_default=False,
     ),
 ]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Folder of the run; an existing run is resumed.")
 ]
-DescribeOption = Annotated[bool, typer.Option("--describe", help="Only describe the labels.")]
-ExcludeOption = Annotated[
-    str, typer.Option("--exclude", help="Images that the arm `excluded` leaves out; or none.")
-]
-ServedOption = Annotated[
+SummarizeLabelsOption = Annotated[
     bool,
-    typer.Option("--served/--no-served", help="Also evaluate without exclusions, as arm `served`."),
+    typer.Option("--summarize-labels", help="Print statistics of the labels, without a search."),
+]
+ExcludeOption = Annotated[
+    str,
+    typer.Option(
+        "--exclude",
+        help="Images that leak the answer and are excluded from the search: `self`, `author`, "
+        "`sequence`, `near-duplicate`, separated by commas; or `none`.",
+    ),
+]
+UnfilteredOption = Annotated[
+    bool,
+    typer.Option(
+        "--unfiltered/--no-unfiltered",
+        help="Also evaluate without excluding leaking images, as `locate` serves.",
+    ),
 ]
 CosineOption = Annotated[
-    float, typer.Option("--near-duplicate-cosine", help="Minimum cosine of a near-duplicate.")
-]
-SourceOption = Annotated[
-    list[str], typer.Option("--source", help="Only this source; may be repeated.")
-]
-SourceKindOption = Annotated[
-    list[str], typer.Option("--kind", help="Only this source kind; may be repeated.")
+    float,
+    typer.Option("--near-duplicate-cosine", help="Minimum cosine similarity of a near-duplicate."),
 ]
 FilterOption = Annotated[
     list[str],
-    typer.Option("--only", help="Only queries of a stratum, NAME=VALUE; may be repeated."),
+    typer.Option(
+        "--filter",
+        metavar="NAME=VALUE",
+        help="Use only queries with this value of a label column, such as `role=test`; may be "
+        "repeated.",
+    ),
 ]
-LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Only the first LIMIT queries.")
+MaxQueriesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-queries",
+        min=1,
+        help="Maximum number of queries; the first ones of the labels are used.",
+    ),
 ]
 ConcurrencyOption = Annotated[
     int,
     typer.Option(
-        "--at-once", help="Number of concurrent queries; latencies then include queueing."
+        "--concurrency",
+        "-j",
+        min=1,
+        help="Number of concurrent queries; above 1, latencies include queueing time.",
     ),
 ]
 ConventionOption = Annotated[
     str | None,
-    typer.Option("--convention", help="Distance convention; by default that of the protocol."),
+    typer.Option(
+        "--convention", help="Distance convention; the default is the convention of the protocol."
+    ),
 ]
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Register these commands."""
-    app.command()(evaluate)
-    app.command()(compare)
+app = typer.Typer()
 
 
-def evaluate(
+@app.command()
+def evaluate(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     protocol: ProtocolArgument,
     images: ImagesOption = None,
@@ -98,28 +122,28 @@ def evaluate(
     bundle: BundleOption = None,
     ranker: RankerOption = None,
     out: OutOption = None,
-    describe: DescribeOption = False,
+    summarize_labels: SummarizeLabelsOption = False,
     exclude: ExcludeOption = "self,author,sequence,near-duplicate",
-    served: ServedOption = True,
+    unfiltered: UnfilteredOption = True,
     cosine: CosineOption = 0.95,
-    source: SourceOption = [],  # noqa: B006
-    kind: SourceKindOption = [],  # noqa: B006
-    only: FilterOption = [],  # noqa: B006
-    limit: LimitOption = None,
-    at_once: ConcurrencyOption = 1,
+    in_source: SourceFilterOption = [],  # noqa: B006
+    source_kind: SourceKindFilterOption = [],  # noqa: B006
+    filters: FilterOption = [],  # noqa: B006
+    max_queries: MaxQueriesOption = None,
+    concurrency: ConcurrencyOption = 1,
     convention: ConventionOption = None,
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate labeled photos, with and without images that leak the answer; report all counts."""
+    """Evaluate on labeled photos, with and without images that leak the answer."""
     from pinpoint.evaluation.report.report_file import find_convention
 
     session = Session.of(context, org=org, as_json=as_json)
     if convention is not None:
         find_convention(convention)  # reports a wrong name before the work starts
     queries, paths = _load_queries(protocol, labels, images, columns)
-    if describe:
-        _describe_labels(session, queries, images and paths.images)
+    if summarize_labels:
+        _summarize_labels(session, queries, images and paths.images)
         return
     with session.services("api", _settings_with_bundle(bundle)) as services:
         parts = _build_components(services, fixed=bundle is not None)
@@ -131,25 +155,26 @@ def evaluate(
             "exclude": ()
             if exclude == _NO_EXCLUSIONS
             else tuple(exclude.replace(" ", "").split(",")),
-            "served": served,
+            "served": unfiltered,
             "near_duplicate_cosine": cosine,
-            "only": tuple(_parse_filter(text) for text in only),
-            "first": limit,
+            "only": tuple(_parse_filter(text) for text in filters),
+            "first": max_queries,
         }
-        plan = _build_run_config(session, services, source, kind, options)
-        run = _evaluate_queries(queries, paths, folder, plan, parts, at_once)
+        plan = _build_run_config(session, services, in_source, source_kind, options)
+        run = _evaluate_queries(queries, paths, folder, plan, parts, concurrency)
         report = _write_report(folder, run, plan, parts, convention)
     _print_report(session, folder, report)
 
 
+@app.command()
 def compare(
     context: typer.Context,
-    a: Annotated[Path, typer.Argument(help="Folder of one run.")],
-    b: Annotated[Path, typer.Argument(help="Folder of another run on the same labels.")],
+    a: Annotated[Path, typer.Argument(help="Folder of run A.")],
+    b: Annotated[Path, typer.Argument(help="Folder of run B on the same labels.")],
     convention: ConventionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two runs on the same photos: A minus B, with interval and p-value."""
+    """Compare two runs on the same photos: A minus B, with confidence interval and p-value."""
     from pinpoint.evaluation.metrics.compare import compare_runs
 
     session = Session.of(context, as_json=as_json)
@@ -160,14 +185,14 @@ def compare(
         evaluation_output.show_comparison(comparison)
 
 
-def _describe_labels(session: Session, queries: LabeledQueries, images: Path | None) -> None:
-    """Describe the labels; count missing photos if `images` names their folder."""
+def _summarize_labels(session: Session, queries: LabeledQueries, images: Path | None) -> None:
+    """Print statistics of the labels; count missing photos if `images` names their folder."""
     from pinpoint.evaluation.labels.describe import describe_labels
-    from pinpoint.evaluation.labels.labels import find_missing_files
+    from pinpoint.evaluation.labels.labels import find_missing_query_files
 
     description = describe_labels(queries)
     if images is not None:
-        description["images_missing"] = len(find_missing_files(queries, images))
+        description["images_missing"] = len(find_missing_query_files(queries, images))
     if session.as_json:
         output.print_json(description)
     else:
@@ -225,7 +250,7 @@ def _evaluate_queries(
     folder: Path,
     plan: RunConfig,
     parts: EvaluationComponents,
-    at_once: int,
+    concurrency: int,
 ) -> dict[str, Any]:
     """Evaluate the queries that have no result row."""
     from pinpoint.evaluation.run.evaluate import evaluate as evaluate_run
@@ -240,7 +265,7 @@ def _evaluate_queries(
             plan=plan,
             parts=parts,
             planet=planet,
-            at_once=at_once,
+            at_once=concurrency,
             on_progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )
 
@@ -281,8 +306,8 @@ def _settings_with_bundle(bundle: str | None) -> Settings:
 
 
 def _parse_filter(text: str) -> tuple[str, str]:
-    """Parse `NAME=VALUE` of `--only`."""
+    """Parse `NAME=VALUE` of `--filter`."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
-        raise BadRequestError(f"--only must be NAME=VALUE, not {text!r}")
+        raise BadRequestError(f"--filter must be NAME=VALUE, not {text!r}")
     return name.strip(), value.strip()

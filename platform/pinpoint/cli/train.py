@@ -1,4 +1,4 @@
-"""`pinpoint train`: weights from your own geotagged images."""
+"""`pinpoint train`: train weights on your own geotagged images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pinpoint.cli import output, training_runs
+from pinpoint.cli import output, train_runs
+from pinpoint.cli.evaluate import ConcurrencyOption
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.records import SearchFilter
 from pinpoint.settings import Settings
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
     from pinpoint.training.reranker import examples
     from pinpoint.training.reranker.config import RerankerConfig
 
-app = typer.Typer(help="Training: weights from your own geotagged images.", no_args_is_help=True)
-
-training_runs.register_commands(app)
+app = typer.Typer(help="Train weights on your own geotagged images.", no_args_is_help=True)
 
 _DECODER_PROCESSES: Final = 2
 _STAGE_LABELS: Final = {
@@ -32,11 +31,6 @@ _STAGE_LABELS: Final = {
     "examples": "searching the gallery",
     "steps": "training",
 }
-
-
-@app.callback()
-def training_group() -> None:
-    """Training: weights from your own geotagged images."""
 
 
 @app.command("embedder")
@@ -47,21 +41,24 @@ def embedder(
         Path | None,
         typer.Option("--out", help="Folder of the run; an interrupted run is resumed."),
     ] = None,
-    job: Annotated[
-        bool, typer.Option("--job", help="Run it in a worker; `train status` shows its progress.")
+    background: Annotated[
+        bool,
+        typer.Option("--background", help="Train in a worker; `train status` shows its progress."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a bundle: heads per source kind and a location tower, on a frozen or trained tower."""
+    """Train a bundle: heads for each source kind and a location tower, on top of a tower."""
     from pinpoint.training.core.configs import read_config
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    if job == (out is not None):
-        raise typer.BadParameter("give either --out FOLDER or --job, which creates its own folder")
+    if background == (out is not None):
+        raise typer.BadParameter(
+            "give either --out FOLDER or --background, which creates its own folder"
+        )
     run_config = read_config(config).of(session.organization)
     if out is None:
-        training_runs.send(session, settings, run_config)
+        train_runs.send_run(session, settings, run_config)
     else:
         _train_embedder(session, settings, run_config, out)
 
@@ -121,11 +118,11 @@ def reranker(
     out: Annotated[
         Path, typer.Option("--out", help="Folder of the run; an interrupted run is resumed.")
     ],
-    at_once: Annotated[int, typer.Option("--at-once", help="Number of concurrent queries.")] = 1,
+    concurrency: ConcurrencyOption = 1,
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a reranker on queries to the gallery and add it to a copy of the index's bundle."""
+    """Train a reranker on queries to the gallery; add it to a copy of the bundle of the index."""
     from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER
     from pinpoint.training.reranker.config import read_reranker_config
     from pinpoint.training.reranker.train_reranker import train_reranker
@@ -138,7 +135,7 @@ def reranker(
         result = train_reranker(
             run_config,
             out,
-            gallery=replace(_example_gallery(session, services, run_config), at_once=at_once),
+            gallery=replace(_example_gallery(session, services, run_config), at_once=concurrency),
             bundle=services.encoder.bundle,
             into=settings.places.home / BUNDLES_FOLDER / run_config.name,
             on_progress=show_progress,
@@ -147,6 +144,9 @@ def reranker(
         output.print_json({"bundle": str(result.bundle), **result.report})
     else:
         _print_reranker_report(result.bundle, result.report)
+
+
+app.add_typer(train_runs.app)
 
 
 def _example_gallery(
@@ -235,4 +235,4 @@ def _print_embedder_report(bundle: Path, report: Any) -> None:
     if report["catalog_read_at"]:
         output.print_line(f"images of the catalog as of {report['catalog_read_at']}")
     output.print_line(f"bundle in {bundle}; for a new index: export PINPOINT_BUNDLE={bundle.name}")
-    output.print_line(f"for the existing gallery: pinpoint bundles use {bundle.name}")
+    output.print_line(f"for the existing gallery: pinpoint bundles activate {bundle.name}")

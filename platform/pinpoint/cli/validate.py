@@ -1,4 +1,4 @@
-"""`pinpoint inspect`: metadata that an ingest would read from each file. Needs no stack."""
+"""`pinpoint validate`: metadata that an ingest would read from each file, without a stack."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pinpoint.cli.metadata_options import (
     ColumnOption,
     TimeZoneOption,
     TrackOption,
-    as_dict,
     describe_columns,
     describe_others,
     find_files_beside,
     note_lines,
+    other_files_to_dict,
     read_options,
 )
 from pinpoint.cli.option_values import check_exists
@@ -37,17 +37,18 @@ _MAX_DETAILS_SHOWN: Final = 20
 """Maximum number of rejection details printed below the table."""
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Register this command."""
-    app.command(name="inspect")(inspect)
+app = typer.Typer()
 
 
-def inspect(
+@app.command()
+def validate(  # noqa: PLR0913 - options of a command
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="Files, folders or manifests.")],
+    paths: Annotated[list[Path], typer.Argument(help="Photos, folders or manifests.")],
     manifest: Annotated[
         Path | None,
-        typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files named in it are read."),
+        typer.Option(
+            "--manifest", help="CSV or GeoJSON file in PATH; only the files that it names are read."
+        ),
     ] = None,
     no_manifest: Annotated[
         bool, typer.Option("--no-manifest", help="Ignore a manifest in PATH.")
@@ -58,7 +59,7 @@ def inspect(
     column: ColumnOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the metadata that an ingest would read from each photo, or why it would be rejected."""
+    """Show the metadata that an ingest would read from each photo, or why it would reject it."""
     from pinpoint.media.manifests.manifest_files import describe_manifest
 
     session = Session.of(context, as_json=as_json)
@@ -85,7 +86,7 @@ def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Pa
     """Choose the manifest for a path.
 
     Raises:
-        BadRequest: The manifest does not exist, the folder has several, or both options were
+        BadRequestError: The manifest does not exist, the folder has several, or both options were
             given.
     """
     from pinpoint.ingest.inspect import used_manifest
@@ -97,7 +98,7 @@ def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Pa
     chosen = manifest if manifest.exists() else path / manifest
     if not path.is_dir() or chosen.resolve().parent != path.resolve():
         raise BadRequestError(
-            f"a manifest's rows name files below its own folder: put {manifest} into {path}, or "
+            f"the rows of a manifest name files below its folder: put {manifest} into {path}, or "
             "give its folder as PATH"
         )
     return chosen
@@ -112,7 +113,7 @@ def _inspect_all(
     results: list[tuple[Path, Inspected]] = []
     threads = min(2, os.cpu_count() or 1)
     decoder = ChildDecoder(settings.media, children=threads)
-    bar, task = output.open_progress_bar("inspecting")
+    bar, task = output.open_progress_bar("validating")
     try:
         with bar:
             for path, manifest in inputs:
@@ -149,7 +150,7 @@ def _to_document(
             }
             for result in summaries
         ],
-        "other_files": as_dict([other for _, files in others for other in files]),
+        "other_files": other_files_to_dict([other for _, files in others for other in files]),
     }
 
 
@@ -162,8 +163,8 @@ def _print_results(
     output.print_table(
         None,
         (
-            *("file", "lat, lon (°)", "position from", "taken (UTC)", "time from"),
-            *(">heading °", ">s", "rejected"),
+            *("file", "lat, lon (°)", "position source", "captured (UTC)", "time source"),
+            *(">heading °", ">read in s", "rejected"),
         ),
         [_table_row(result) for _, result in results],
     )

@@ -1,4 +1,4 @@
-"""`pinpoint calibrate`: fits answer probabilities on a run with held-out photos."""
+"""`pinpoint calibrate`: fits the calibration of a bundle on a run with held-out photos."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ from pinpoint.errors import BadRequestError
 from pinpoint.records import Calibration
 from pinpoint.settings import Settings
 
-
-def register_commands(app: typer.Typer) -> None:
-    """Register this command."""
-    app.command()(calibrate)
+app = typer.Typer()
 
 
+@app.command()
 def calibrate(
     context: typer.Context,
     run: Annotated[Path, typer.Argument(help="Folder of a finished run of `pinpoint evaluate`.")],
     bundle: Annotated[
         Path | None,
         typer.Option(
-            "--bundle", help="Folder of the bundle; by default found by the digest of the run."
+            "--bundle", help="Folder of the bundle; the default is the bundle of the run."
         ),
     ] = None,
-    withheld: Annotated[
+    max_false_abstention: Annotated[
         float,
-        typer.Option("--withhold", help="Share of the correct answers that may be withheld."),
+        typer.Option(
+            "--max-false-abstention",
+            help="Maximum share of the correct answers that become abstentions, 0 to 1.",
+        ),
     ] = 0.1,
     license: Annotated[
         str | None,
-        typer.Option("--license", help="License of the queries; by default that of the protocol."),
+        typer.Option(
+            "--license", help="License of the queries; the default is the license of the protocol."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,13 +50,13 @@ def calibrate(
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     rendition_px = settings.media.rendition_px
-    calibration = fit(run, license=license, withheld=withheld)
+    calibration = fit(run, license=license, withheld=max_false_abstention)
     folder = _find_bundle_folder(calibration.contract, bundle, settings)
     contract = read_bundle(folder).contract
     if digest(contract, rendition_px) != calibration.contract:
         raise BadRequestError(
             f"the run used the bundle {calibration.bundle} ({calibration.contract[:16]}…), "
-            f"{folder} is another one"
+            f"but {folder} is another bundle"
         )
     # Checked before it is written: a bundle with an invalid calibration cannot be loaded at all.
     public_contract(contract, rendition_px, {calibration.ranker: calibration})
@@ -79,9 +82,7 @@ def _find_bundle_folder(contract: str, bundle: Path | None, settings: Settings) 
     home = settings.places.home
     name = resolve_bundle(contract, home, settings.media.rendition_px, settings.encoder.bundle)
     if name == DESCRIPTOR_NAME:
-        raise BadRequestError(
-            "the descriptor has no folder on disk, so it cannot store a calibration"
-        )
+        raise BadRequestError("the descriptor has no folder, so it cannot store a calibration")
     folder = Path(name)
     if folder.parent == SHIPPED_FOLDER:
         copy_bundle(folder, home / BUNDLES_FOLDER / folder.name)
@@ -135,14 +136,14 @@ def _print_calibration(path: Path, calibration: Calibration) -> None:
     output.print_table(None, (*head, *levels), rows)
     abstention = calibration.abstention
     output.print_line(
-        f"withheld where {abstention.signal} is above {abstention.above:.3f}: "
+        f"abstains if {abstention.signal} is above {abstention.above:.3f}: "
         f"{abstention.right_share:.1%} of the correct answers, "
         f"{abstention.supported_share:.1%} of covered queries"
         + (
             ""
             if abstention.unsupported_share is None
-            else f", {abstention.unsupported_share:.1%} of uncovered ones"
+            else f", {abstention.unsupported_share:.1%} of uncovered queries"
         )
     )
     output.print_line(calibration.note)
-    output.print_line("restart a running stack to use it: pinpoint down, pinpoint up")
+    output.print_line("restart a running stack to use it: pinpoint down && pinpoint up")

@@ -1,0 +1,8 @@
+"""Names of HTTP headers that the API reads and the Python client sends."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
+"""Name of an organization, sent with the operator's key."""
