@@ -35,6 +35,10 @@ world-tiny: setup  ## train the shipped bundle again, below .pinpoint: about 20 
 	@OMP_WAIT_POLICY=passive .venv/bin/pinpoint train embedder \
 		--config .pinpoint/planet-bench-7/world-tiny.toml --out .pinpoint/train-world-tiny
 
+docs: setup  ## build the documentation site into site/, without network
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet
+	@echo "open site/index.html"
+
 lint: setup  ## ruff, mypy and the import contracts
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check

@@ -41,7 +41,7 @@ def settings_page() -> str:
             [(code(name), code(default), text) for name, default, text in tables.setting_fields()],
         ),
         "The command line also reads `PINPOINT_SERVER`, `PINPOINT_KEY` and `PINPOINT_ORG` in place "
-        "of `--server`, `--key` and `--org`. These three and `PINPOINT_HOME` cannot be in the file.",
+        "of `--server`, `--key` and `--org`. The file cannot contain them or `PINPOINT_HOME`.",
     ]
     return _join(parts)
 

@@ -162,7 +162,12 @@ def error_rows() -> list[Cells]:
 
     classes = error_classes()
     rows: list[Cells] = [
-        (f"`{PROBLEM_TYPE_PREFIX}{kind.reason}`", STATUS[kind], int(EXIT_CODES[kind]), TITLES[kind.reason])
+        (
+            f"`{PROBLEM_TYPE_PREFIX}{kind.reason}`",
+            STATUS[kind],
+            int(EXIT_CODES[kind]),
+            TITLES[kind.reason],
+        )
         for kind in classes
     ]
     reasons = {kind.reason for kind in classes}

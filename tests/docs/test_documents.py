@@ -60,7 +60,7 @@ def test_document_names_commands_that_exist(path):
     groups = {name.rsplit(" ", 1)[0] for name in names if name.count(" ") == 2}
     text = path.read_text(encoding="utf-8")
     named = re.findall(
-        r"(?:^|[`(]|\$\(|&& )(?:\$ )?pinpoint ((?:[a-z-]+ ?){1,2})", text, re.MULTILINE
+        r"(?:^|[`(]|\$\(|&& )(?:\$ )?pinpoint ((?:[a-z][a-z-]* ?){1,2})", text, re.MULTILINE
     )
     for words in named:
         first, *rest = words.split()

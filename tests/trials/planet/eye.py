@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from reference_tables import table
 
 from pinpoint.geo.points import lat_lon, unit_xyz
 from pinpoint.metrics.abstention import abstention_auroc
@@ -24,7 +25,6 @@ from pinpoint.synthetic.draws import Draws
 from pinpoint.synthetic.latent_fields import LATENT_COLUMNS, WIDTH, latent_factors
 from pinpoint.synthetic.pictures import draw_shot_noise, scene_appearance
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, Preset, preset_digest
-from reference_tables import table
 from trials.planet.ground import apart_km, best_columns, planned
 
 BLURS = (0.0, 0.3, 0.6, 1.0)

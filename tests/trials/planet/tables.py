@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from reference_tables import table
 
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
-from reference_tables import table
 from trials.planet import probe
 from trials.planet.ground import Ground, candidates_km, ground, planned
 

@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+from reference_tables import table
 
 from pinpoint.metrics.intervals import Interval
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
-from reference_tables import table
 from trials.rerank.ablations import (
     BEST,
     BOTH,
@@ -133,8 +133,8 @@ def ablation(found: Ablation) -> list[str]:
     head = ["queries", "candidates", "shown", *(f"@{km:g} km" for km in RADII_KM)]
     return [
         f"{len(found.kind):,} of the test's queries. Before calibration: the refined place with"
-        " most of the scores' weight within the column's radius; the vote's first candidate, with the"
-        " evidence that the reranker sees.",
+        " most of the scores' weight within the column's radius; the vote's first candidate, with"
+        " the evidence that the reranker sees.",
         table([*head, "less no evidence, points @25 km"], rows),
         table(["queries", "one less another, points @25 km", "difference"], _changes(found)),
     ]
