@@ -81,9 +81,9 @@ def test_tutorial_your_own_photos_runs_as_written(folder):
 @pytest.mark.timeout(600)
 def test_readme_examples_run_as_written(folder):
     planet = make_planet(folder / "planet", preset="tiny", seed=7)
-    pictures = folder / "Pictures"
-    shutil.copytree(folder / "planet" / "galleries" / "test-photo", pictures / "trips")
-    shutil.copy(planet.unseen[0].path, pictures / "where-was-this.jpg")
+    photos = folder / "photos"
+    shutil.copytree(folder / "planet" / "galleries" / "test-photo", photos / "trips")
+    shutil.copy(planet.unseen[0].path, photos / "where-was-this.jpg")
     blocks = read_blocks(ROOT / "README.md")
     assert [block.language for block in blocks] == ["bash", "bash", "python"]
     # `curl` prints no line end.
