@@ -7,7 +7,6 @@ pages as Markdown files, for reading without a site.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -254,7 +253,7 @@ def _class_sections(cls: type, path: str) -> Iterator[str]:
     rows = [
         (
             code(row.name),
-            re.sub(r"\b[A-Z]\w+\b", _name_table, row.type),
+            row.type,
             row.default,
             row.description,
         )
@@ -264,10 +263,6 @@ def _class_sections(cls: type, path: str) -> Iterator[str]:
     for name, nested in tables.nested_classes(cls):
         yield f"### {path}.{name} ({nested.__name__})"
         yield from _class_sections(nested, f"{path}.{name}")
-
-
-def _name_table(match: re.Match[str]) -> str:
-    return f"table {match[0]}"
 
 
 def _title(text: str) -> str:

@@ -12,6 +12,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from types import NoneType
 from typing import Any, NamedTuple
@@ -67,7 +68,8 @@ def setting_groups() -> list[Any]:
 # --- commands -----------------------------------------------------------------------------------
 
 
-def commands() -> Iterator[tuple[str, Any]]:
+@cache
+def commands() -> tuple[tuple[str, Any], ...]:
     """Full name and click command of every leaf command."""
     from typer.main import get_command
 
@@ -81,7 +83,7 @@ def commands() -> Iterator[tuple[str, Any]]:
         for name, subcommand in subcommands.items():
             yield from walk(f"{path} {name}", subcommand)
 
-    yield from walk("pinpoint", get_command(app))
+    return tuple(walk("pinpoint", get_command(app)))
 
 
 def command_usage(name: str, command: Any) -> str:
@@ -112,6 +114,7 @@ def command_examples(command: Any) -> list[str]:
 # --- HTTP ---------------------------------------------------------------------------------------
 
 
+@cache
 def openapi() -> dict[str, Any]:
     """The OpenAPI document of the API."""
     from pinpoint.api.app import create_app
@@ -277,7 +280,8 @@ def describe_type(hint: Any) -> str:
         return f"list of {' and '.join(dict.fromkeys(describe_type(item) for item in items))}"
     if origin in (dict, Mapping):
         return f"map of {describe_type(arguments[0])} to {describe_type(arguments[1])}"
-    return {"Path": "path"}.get(getattr(hint, "__name__", ""), getattr(hint, "__name__", str(hint)))
+    name = getattr(hint, "__name__", str(hint))
+    return f"table {name}" if _has_fields(hint) else {"Path": "path"}.get(name, name)
 
 
 _SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
@@ -313,8 +317,12 @@ def nested_classes(cls: type) -> list[tuple[str, type]]:
 
 def _classes_in(hint: object) -> Iterator[type]:
     if isinstance(hint, type) and not typing.get_args(hint):
-        if dataclasses.is_dataclass(hint) or hasattr(hint, "model_fields"):
+        if _has_fields(hint):
             yield hint
         return
     for argument in typing.get_args(hint):
         yield from _classes_in(argument)
+
+
+def _has_fields(hint: object) -> bool:
+    return dataclasses.is_dataclass(hint) or hasattr(hint, "model_fields")
