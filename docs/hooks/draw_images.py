@@ -37,7 +37,7 @@ def draw_answer(home: Path, target: Path) -> None:
             Image.open(io.BytesIO(client.thumbnail(image["image_id"]))).convert("RGB")
             for image in cited
         ]
-    figure, axes = plt.subplots(2, COLUMNS, figsize=(11.5, 4.6))
+    figure, axes = plt.subplots(2, COLUMNS, figsize=(11.5, 5.0))
     for axis in axes.flat:
         axis.axis("off")
     point = answer["point"]
