@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test test-fast trials soak bench world-tiny docs lint fmt clean
+.PHONY: help setup demo test test-fast coverage trials soak bench world-tiny docs lint fmt clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -20,14 +20,17 @@ test: setup  ## all tests, about ten minutes on two cores; nothing is left runni
 test-fast: setup  ## tests without servers, about 90 s on two cores
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile -m "not stack and not slow"
 
+coverage: setup  ## lines and branches that all tests run, as a table and in build/coverage
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --cov --cov-report term --cov-report html
+
 trials: setup  ## play real faults against a real stack
 	@$(PYTHON) -m pytest tests/trials
 
 soak: setup  ## play seeded faults until the first difference: make soak N=1000 SEED=1
-	@PYTHONPATH=tests $(PYTHON) -m trials.soak -n $(or $(N),1000) $(if $(SEED),--seed $(SEED))
+	@.venv/bin/pinpoint bench faults -n $(or $(N),1000) $(if $(SEED),--seed $(SEED))
 
 bench: setup  ## measure speed next to bare baselines
-	@PYTHONPATH=tests $(PYTHON) -m bench $(ARGS)
+	@.venv/bin/pinpoint bench speed $(ARGS)
 
 world-tiny: setup  ## train the shipped bundle again, below .pinpoint: about 20 minutes on two cores
 	@.venv/bin/pinpoint synthetic create .pinpoint/planet-bench-7 --preset bench --seed 7

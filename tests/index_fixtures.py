@@ -6,6 +6,7 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ EDGES = [
 
 @pytest.fixture(params=["edge", "owner", "memory", "server"])
 def index(request, tmp_path):
+    made: Any
     if request.param == "edge":
         made = EdgeIndex(tmp_path / "build")
         yield made

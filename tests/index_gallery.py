@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -32,7 +33,7 @@ def unit(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
 
 
 def gallery(
-    n: int = 300, seed: int = 0, places: list[tuple[float, float]] = (), dims: dict = DIMS
+    n: int = 300, seed: int = 0, places: Sequence[tuple[float, float]] = (), dims: dict = DIMS
 ) -> list[IndexPoint]:
     """`n` points over the globe; the first ones stand at `places`."""
     rng = np.random.default_rng(seed)

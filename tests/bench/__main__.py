@@ -1,4 +1,4 @@
-"""`make bench`: figures beside a bare baseline of the same run. Never a gate on absolute time."""
+"""Speed next to a bare baseline of the same run; never a gate on absolute time."""
 
 from __future__ import annotations
 
@@ -74,19 +74,21 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench")
+    parser = argparse.ArgumentParser(prog="pinpoint bench speed", description=__doc__)
     parser.add_argument(
         "--sizes",
         type=_counts,
         default=[10_000, 100_000],
-        help="images of each gallery that locate is asked about (1000000 is possible)",
+        help="numbers of gallery images for `locate`, such as 10000,1000000",
     )
-    parser.add_argument("--questions", type=int, default=300, help="asked of each gallery")
+    parser.add_argument("--questions", type=int, default=300, help="queries for each gallery")
     parser.add_argument(
-        "--workers", type=_counts, default=[1, 2], help="how many at once ingest the files"
+        "--workers", type=_counts, default=[1, 2], help="numbers of workers for the ingest"
     )
     parser.add_argument("--files", type=int, default=512, help="files of the ingest")
-    parser.add_argument("--repetitions", type=int, default=3, help="of ingest, planet, training")
+    parser.add_argument(
+        "--repetitions", type=int, default=3, help="repetitions of each measurement"
+    )
     parser.add_argument(
         "--only",
         choices=("locate", "judged", "decode", "ingest", "planet", "geoclip", "rerank", "training"),
@@ -94,10 +96,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--bundle",
         choices=("descriptor",),
-        help="search with this one instead of the largest tower whose weights are here, whose"
-        " vectors are wider",
+        help="search with this bundle instead of the largest tower whose weights are here",
     )
-    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--json", type=Path, help="file for all results")
     return parser.parse_args()
 
 

@@ -107,18 +107,22 @@ def _blank(span: re.Match[str]) -> str:
     return " " * len(span.group())
 
 
+def blank_code(text: str) -> str:
+    """Text with blanks in place of code spans, addresses and parameter names of docstrings."""
+    return _CODE_SPAN.sub(_blank, _PARAMETER.sub(_blank, text))
+
+
 def find_words(text: str) -> Iterator[tuple[str, str, int]]:
     """Rejected words of a text with the words to use and their offsets; code spans are skipped."""
-    plain = _CODE_SPAN.sub(_blank, _PARAMETER.sub(_blank, text))
+    plain = blank_code(text)
     for pattern, instead in _COMPILED:
         for match in pattern.finditer(plain):
             yield match.group(), instead, match.start()
 
 
-def find_in_python(path: Path, root: Path = ROOT) -> list[WordHit]:
-    """Rejected words in the comments, docstrings and messages of a Python file."""
+def read_python_texts(path: Path) -> list[tuple[int, str]]:
+    """Line and text of each comment, docstring and string literal with a blank."""
     source = path.read_text(encoding="utf-8")
-    name = path.relative_to(root).as_posix()
     texts = [
         (token.start[0], token.string.lstrip("# "))
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
@@ -127,16 +131,23 @@ def find_in_python(path: Path, root: Path = ROOT) -> list[WordHit]:
     nodes = list(ast.walk(ast.parse(source)))
     formatted = [node for node in nodes if isinstance(node, ast.JoinedStr)]
     inner = {id(part) for node in formatted for part in node.values}
-    for node in formatted:
-        parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
-        texts.append((node.lineno, "".join(str(part) for part in parts)))
+    for string in formatted:
+        parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in string.values]
+        texts.append((string.lineno, "".join(str(part) for part in parts)))
     for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
             texts.append((node.lineno, node.value))
-    return sorted(
-        {hit for line, text in texts if " " in text for hit in _make_hits(name, line, text)},
-        key=lambda hit: (hit.line, hit.word),
-    )
+    return sorted({(line, _strip_lines(text)) for line, text in texts if " " in text})
+
+
+def _strip_lines(text: str) -> str:
+    return re.sub(r"[ \t]*\n[ \t]*", "\n", text)
+
+
+def find_in_python(path: Path, root: Path = ROOT) -> list[WordHit]:
+    """Rejected words in the comments, docstrings and messages of a Python file."""
+    name = path.relative_to(root).as_posix()
+    return [hit for line, text in read_python_texts(path) for hit in _make_hits(name, line, text)]
 
 
 def find_in_document(path: Path, root: Path = ROOT) -> list[WordHit]:
@@ -153,7 +164,6 @@ def find_in_document(path: Path, root: Path = ROOT) -> list[WordHit]:
 
 
 def _make_hits(name: str, line: int, text: str) -> list[WordHit]:
-    text = re.sub(r"[ \t]*\n[ \t]*", "\n", text)
     return [
         WordHit(
             name,

@@ -14,6 +14,7 @@ import tokenize
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,12 +184,12 @@ def test_the_error_tree_is_drawn_as_it_is():
     assert tree_drawn == {k.__name__ for k in kinds if k.__module__ == "pinpoint.errors"}
 
 
-def frozen_and_slotted(kind: type) -> bool:
+def frozen_and_slotted(kind: Any) -> bool:
     return kind.__dataclass_params__.frozen and "__slots__" in vars(kind)
 
 
 def test_records_are_frozen_and_slotted():
-    kinds = [k for k in vars(records).values() if dataclasses.is_dataclass(k)]
+    kinds: list[Any] = [k for k in vars(records).values() if dataclasses.is_dataclass(k)]
     assert len(kinds) > 20
     loose = [k.__name__ for k in kinds if not frozen_and_slotted(k)]
     report(loose)

@@ -1,4 +1,4 @@
-"""`python -m fuzz TARGET --seconds N`: coverage-guided fuzzing of one target with atheris.
+"""`pinpoint bench fuzz TARGET --seconds N`: coverage-guided fuzzing of one target with atheris.
 
 Ends with status 0 and a line of figures, or with the input that broke a promise, in hexadecimal.
 """
@@ -27,7 +27,7 @@ MAX_BYTES = 20_000
 
 def main() -> None:
     """Fuzz until the time is over."""
-    asked = argparse.ArgumentParser(prog="fuzz")
+    asked = argparse.ArgumentParser(prog="pinpoint bench fuzz", description=__doc__)
     asked.add_argument("target", choices=sorted(TARGETS))
     asked.add_argument("--seconds", type=int, default=60)
     asked.add_argument("--seed", type=int, default=1)

@@ -12,7 +12,8 @@ import pytest
 from media.pictures import gpx, photo
 from pinpoint.errors import BadManifestError, TooLargeError
 from pinpoint.media.files import find_files, find_photos, find_sibling_tracks
-from pinpoint.media.manifests.manifest_files import ManifestRow, read_manifest
+from pinpoint.media.manifests.manifest_files import read_manifest
+from pinpoint.media.manifests.manifest_rows import ManifestRow
 from pinpoint.records import Rejected
 from pinpoint.settings import MediaSettings
 from shared_data import shared_data

@@ -10,7 +10,8 @@ import pytest
 
 from media.pictures import photo
 from pinpoint.errors import BadManifestError
-from pinpoint.media.manifests.manifest_files import ManifestRow, read_manifest
+from pinpoint.media.manifests.manifest_files import read_manifest
+from pinpoint.media.manifests.manifest_rows import ManifestRow
 from pinpoint.records import MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
 

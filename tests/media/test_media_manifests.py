@@ -14,11 +14,11 @@ from pinpoint.errors import BadManifestError, BadRequestError
 from pinpoint.media.manifests.columns import COLUMN_NAMES, find_column, parse_column_options
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
 from pinpoint.media.manifests.manifest_files import (
-    ManifestRow,
     describe_manifest,
     find_manifests,
     read_manifest,
 )
+from pinpoint.media.manifests.manifest_rows import ManifestRow
 from pinpoint.records import MetadataOverride, ReadOptions, Rejected
 from pinpoint.settings import MediaSettings
 

@@ -88,10 +88,10 @@ def test_points_and_queries_survive():
         for n, p in enumerate(points[:3])
     ]
     asked = wire.unpack_queries(*over(*wire.pack_queries(queries)))
-    for one, two in zip(queries, asked, strict=True):
-        assert (one.channel, one.filter) == (two.channel, two.filter)
-        assert (one.limit, one.exact) == (two.limit, two.exact)
-        np.testing.assert_array_equal(one.vector, two.vector)
+    for sent, received in zip(queries, asked, strict=True):
+        assert (sent.channel, sent.filter) == (received.channel, received.filter)
+        assert (sent.limit, sent.exact) == (received.limit, received.exact)
+        np.testing.assert_array_equal(sent.vector, received.vector)
 
 
 def fields_of(point) -> dict:

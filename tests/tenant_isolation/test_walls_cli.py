@@ -39,7 +39,7 @@ OPERATOR = {
     "up", "down", "status", "destroy", "demo", "key",
     "config list", "config get", "config set", "config unset", "config path",
     "validate", "backup", "restore",
-    "evaluate", "compare", "synthetic create", "calibrate",
+    "bench", "evaluate", "compare", "synthetic create", "calibrate",
     "train embedder", "train reranker", "train status", "train resume",
     "bundles list", "bundles show", "bundles verify", "bundles import", "bundles pull",
     "bundles activate", "bundles delete-vectors",

@@ -74,7 +74,7 @@ def reranked(world, planet, tmp_path_factory):
             train(world, config, folder / "run", into)
     steps = []
     with pytest.MonkeyPatch.context() as patch:
-        plainly = train_reranker.batch_loss
+        plainly = train_reranker.reranker_batch_loss
 
         def stops(net, examples, rows, step, asked):
             steps.append(step)
@@ -82,7 +82,7 @@ def reranked(world, planet, tmp_path_factory):
                 raise KeyboardInterrupt
             return plainly(net, examples, rows, step, asked)
 
-        patch.setattr(train_reranker, "batch_loss", stops)
+        patch.setattr(train_reranker, "reranker_batch_loss", stops)
         with pytest.raises(KeyboardInterrupt):
             train(world, config, folder / "run", into)
     assert steps == list(range(7))

@@ -59,6 +59,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint evaluate custom --images test-photos --labels test-photos/labels.csv "
         "--out runs/test",
     ),
+    "bench": (
+        "pinpoint bench speed --only locate --sizes 10000,100000 --json speed.json",
+        "pinpoint bench reranker --home .pinpoint/rerank",
+        "pinpoint bench speed --help",
+    ),
     "compare": ("pinpoint compare runs/before runs/after",),
     "calibrate": ("pinpoint calibrate runs/calibration", "pinpoint calibrate runs/cal --json"),
     "backup": ("pinpoint backup pinpoint-monday.tar", "pinpoint backup /mnt/backups/monday"),

@@ -16,6 +16,7 @@ from pinpoint.cli import (
     backup,
     batch_waiting,
     batches,
+    benchmarks,
     bundles,
     bundles_activate,
     calibrate,
@@ -70,6 +71,7 @@ app.add_typer(calibrate.app)
 app.add_typer(backup.app)
 app.add_typer(train.app, name="train")
 app.add_typer(synthetic.app, name="synthetic")
+benchmarks.register_commands(app)
 examples.add_examples(app)
 
 

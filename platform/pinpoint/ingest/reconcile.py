@@ -1,4 +1,4 @@
-"""Reconcile: compares the ids and versions of the index with PostgreSQL."""
+"""Reconciliation: compares the ids and versions of the index with PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cuts equirectangular 360° images into four upright faces of 90° (Google's GPano, XMP).
+"""Cuts equirectangular 360° images into four cube-map faces of 90° (Google's GPano, XMP).
 
 Symbols: H, W rows and columns of the image; N side of a face. The center column of the image has
 the pose heading; columns increase to the right, clockwise on the compass.

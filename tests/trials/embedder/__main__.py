@@ -15,7 +15,7 @@ def _say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-parser = argparse.ArgumentParser(prog="trials.embedder")
+parser = argparse.ArgumentParser(prog="pinpoint bench embedder", description=__doc__)
 parser.add_argument("--preset", choices=tuple(PRESETS), default="bench")
 parser.add_argument("--bundle", default="world-tiny", help="name or folder")
 given = parser.parse_args()

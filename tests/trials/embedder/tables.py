@@ -1,7 +1,7 @@
 """The table of a trained bundle: descriptor, bare tower, image and gps channel, side by side.
 
-`PYTHONPATH=tests python -m trials.embedder` makes the one in docs/results.md. Letters: N images of
-the planet, Q queries, D the width of a space.
+`pinpoint bench embedder` makes the one in docs/results.md. Letters: N images of the planet,
+Q queries, D the width of a space.
 """
 
 from __future__ import annotations

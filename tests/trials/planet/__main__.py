@@ -14,7 +14,7 @@ def _say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-parser = argparse.ArgumentParser(prog="trials.planet")
+parser = argparse.ArgumentParser(prog="pinpoint bench planet", description=__doc__)
 parser.add_argument("--preset", choices=tuple(PRESETS), default="bench")
 parser.add_argument("--seed", type=int, default=7)
 parser.add_argument("--steps", type=int, default=STEPS, help="of the probe at most")

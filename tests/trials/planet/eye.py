@@ -5,7 +5,7 @@ in it), and misreads each by `blur` standard deviations. It knows how factors ar
 noisy each kind is, and ranks by how much likelier one place is than two by chance. It does not pool
 what several pictures of a town say, nor know that regions without a gallery share country and
 climate with those that have one: so it is a yardstick for embedders, no ceiling for rerankers.
-`PYTHONPATH=tests python -m trials.planet --eye` makes the table in docs/results.md.
+`pinpoint bench planet --eye` makes the table in docs/results.md.
 Letters: N pictures, Q questions, G gallery pictures, F factors.
 """
 

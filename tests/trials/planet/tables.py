@@ -1,6 +1,6 @@
 """The planet's table: how far exact search comes, by the untrained descriptor and by the probe.
 
-`PYTHONPATH=tests python -m trials.planet` makes the one in docs/results.md.
+`pinpoint bench planet` makes the one in docs/results.md.
 """
 
 from __future__ import annotations

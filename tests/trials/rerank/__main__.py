@@ -1,6 +1,6 @@
 """Make the reranker's tables: hours on two cores for `bench`, minutes for `small`.
 
-What lies below `--home` already is not made again, so a run that was broken off goes on.
+Results that exist below `--home` are not computed again, so an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -12,23 +12,21 @@ from pathlib import Path
 from trials.rerank.ground import PRESETS, Ground
 from trials.rerank.steps import ELSEWHERE, STEPS, play
 
-parser = argparse.ArgumentParser(prog="trials.rerank", description=__doc__)
-parser.add_argument("--home", type=Path, required=True, help="gets everything; may be gone on with")
+parser = argparse.ArgumentParser(prog="pinpoint bench reranker", description=__doc__)
+parser.add_argument("--home", type=Path, required=True, help="folder of all results")
 parser.add_argument("--preset", choices=PRESETS, default="bench")
 parser.add_argument("--seed", type=int, default=7)
 parser.add_argument("--only", choices=tuple(STEPS), action="append", help="may be repeated")
 parser.add_argument(
     "--trained",
     type=Path,
-    help="home of another planet's run, whose bundle is asked about this one",
+    help="home of a run on another planet; evaluates its bundle on this planet",
 )
-parser.add_argument(
-    "--at-once", type=int, default=2, help="questions asked at a time, of each ranker"
-)
+parser.add_argument("--at-once", type=int, default=2, help="queries at a time, for each ranker")
 parser.add_argument(
     "--of-each",
     type=int,
-    help="so many of the test's questions of each kind, for ablations and for other planets",
+    help="number of test queries of each kind, for ablations and other planets",
 )
 given = parser.parse_args()
 size = {name: getattr(given, name) for name in ("preset", "seed", "at_once", "of_each")}

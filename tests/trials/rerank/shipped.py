@@ -1,6 +1,6 @@
 """The trained reranker and its calibration, into the bundle that comes with the package.
 
-`PYTHONPATH=tests python -m trials.rerank.shipped --home FOLDER`, after `trials.rerank` there.
+`pinpoint bench ship-reranker --home FOLDER`, after `pinpoint bench reranker` with that folder.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def ship(trained: Path, shipped: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="trials.rerank.shipped", description=__doc__)
+    parser = argparse.ArgumentParser(prog="pinpoint bench ship-reranker", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="of the run")
     given = parser.parse_args()
     ground = Ground(home=given.home.absolute(), preset="bench", seed=7, at_once=1)

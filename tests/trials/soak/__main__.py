@@ -19,7 +19,7 @@ RUNS_PER_WORLD = 5
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="pinpoint bench faults", description=__doc__)
     parser.add_argument("-n", type=int, default=1_000, help="faults in all")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--evidence", type=Path, default=None)
