@@ -102,6 +102,17 @@ def test_document_names_make_targets_that_exist(path):
     assert named <= targets
 
 
+def test_architecture_names_every_package_and_module():
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    names = {
+        path.stem
+        for path in (ROOT / "platform" / "pinpoint").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert {"records", "store"} <= names
+    assert [name for name in sorted(names - {"__init__"}) if f"`{name}`" not in text] == []
+
+
 def test_code_reads_no_variable_that_is_not_a_setting():
     known = {name for name, _, _ in reference_tables.setting_fields()} | COMMAND_LINE_VARIABLES
     unknown = {}
