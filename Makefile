@@ -55,5 +55,5 @@ fmt: setup  ## format the code
 clean:  ## stop both stacks and remove caches; data and .venv remain
 	@if [ -x .venv/bin/pinpoint ]; then .venv/bin/pinpoint down; \
 		[ ! -d .pinpoint-demo ] || .venv/bin/pinpoint --home .pinpoint-demo down; fi
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build demo-out
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build demo-out site
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
