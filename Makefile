@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test test-fast coverage trials soak bench world-tiny lint fmt clean
+.PHONY: help setup demo test test-fast coverage trials soak bench world-tiny docs lint fmt clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,6 +38,10 @@ world-tiny: setup  ## train the shipped bundle again, below .pinpoint: about 20 
 	@OMP_WAIT_POLICY=passive .venv/bin/pinpoint train embedder \
 		--config .pinpoint/planet-bench-7/world-tiny.toml --out .pinpoint/train-world-tiny
 
+docs: setup  ## build the documentation site into site/, without network
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet
+	@echo "open site/index.html"
+
 lint: setup  ## ruff, mypy and the import contracts
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
@@ -51,5 +55,5 @@ fmt: setup  ## format the code
 clean:  ## stop both stacks and remove caches; data and .venv remain
 	@if [ -x .venv/bin/pinpoint ]; then .venv/bin/pinpoint down; \
 		[ ! -d .pinpoint-demo ] || .venv/bin/pinpoint --home .pinpoint-demo down; fi
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build demo-out
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build demo-out site
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -45,6 +45,7 @@ STACK_TESTS = (
 SLOW_TESTS = (
     "cli/test_cli_exits.py::test_every_command_has_its_help",
     "cli/test_cli_messages.py",
+    "docs/test_site.py",
     "nets/test_nets_geoclip.py",
     "nets/test_nets_losses.py::test_one_batch_is_learned_by_heart",
     "nets/test_nets_spaces.py",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from reference_tables import setting_fields
 
 from pinpoint.errors import ConfigurationError
 from pinpoint.settings_file import (
@@ -20,7 +21,6 @@ from pinpoint.settings_file import (
     settings_path,
     unset_value,
 )
-from readme_tables import setting_fields
 
 PASSWORD = "postgresql://pinpoint:very-secret@db.example.org/pinpoint"
 

@@ -74,7 +74,6 @@ REJECTED: dict[str, str] = {
 
 EXCEPTIONS: list[tuple[str, str, str]] = [
     (r"house|wall|town|bell", "platform/pinpoint/synthetic/*", "objects of the synthetic planet"),
-    (r"town|wall", "docs/*planet*", "objects of the synthetic planet"),
     (r"author", "platform/pinpoint/evaluation/labels/protocols.py", "columns and people of others"),
     (r"maker", "platform/pinpoint/media/metadata/*", "manufacturers of drones, as in EXIF"),
 ]

@@ -1,4 +1,4 @@
-"""docs/manifests.md says what the code does: names, units, markers and limits."""
+"""docs/reference/manifests.md says what the code does: names, units, markers and limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pinpoint.media.manifests.columns import COLUMN_NAMES, UNITS
 from pinpoint.media.manifests.values import MISSING
 from pinpoint.media.metadata import clocks
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "manifests.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "manifests.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
@@ -53,4 +53,6 @@ def test_page_limits_are_those_of_the_code() -> None:
 
 
 def test_page_is_linked_from_the_readme() -> None:
-    assert "(docs/manifests.md)" in (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert "(docs/reference/manifests.md)" in (PAGE.parents[2] / "README.md").read_text(
+        encoding="utf-8"
+    )

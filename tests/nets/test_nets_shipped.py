@@ -22,7 +22,7 @@ from trials.embedder.tables import made
 from trials.rerank.shipped import ship
 
 PAGES = Path(__file__).parents[2]
-README = (PAGES / "README.md").read_text(encoding="utf-8")
+RESULTS = (PAGES / "docs" / "results.md").read_text(encoding="utf-8")
 RECIPE = tomllib.loads((PAGES / "docs" / "configs" / "world-tiny.toml").read_text("utf-8"))
 MOST_BYTES = 12_000_000
 
@@ -93,7 +93,7 @@ def test_it_serves_both_channels(tmp_path):
 
 def test_its_table_comes_from_the_command(tmp_path):
     (block,) = re.findall(
-        r"<!-- table: world-tiny -->\n(.*?)<!-- end of table -->", README, re.DOTALL
+        r"<!-- table: world-tiny -->\n(.*?)<!-- end of table -->", RESULTS, re.DOTALL
     )
     here, there = (
         [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]

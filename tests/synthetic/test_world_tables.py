@@ -1,4 +1,4 @@
-"""The tables of docs/planet.md come from commands, which are run here on the smallest planet."""
+"""The tables of docs/results.md come from commands, which are run here on the smallest planet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trials.planet import eye
 from trials.planet.ground import planned
 from trials.planet.tables import made
 
-PAGE = (Path(__file__).parents[2] / "docs" / "planet.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
 
 
 def lines(text):

@@ -64,7 +64,7 @@ def test_the_configs_networks_fit_behind_the_tower(tower):
 
 @pytest.fixture(scope="module")
 def page():
-    return (DOCS / "reproduce.md").read_text(encoding="utf-8")
+    return (DOCS / "how-to" / "train-on-public-data.md").read_text(encoding="utf-8")
 
 
 def test_the_page_fetches_the_tower_that_the_config_names(page):

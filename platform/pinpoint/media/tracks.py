@@ -1,4 +1,4 @@
-"""Positions of the photographer by time, from GPX tracks (docs/manifests.md).
+"""Positions of the photographer by time, from GPX tracks (docs/reference/manifests.md).
 
 A position is interpolated between two neighboring points of one segment, never across segments.
 """

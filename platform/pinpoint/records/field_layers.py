@@ -1,6 +1,6 @@
 """Values of an image's fields by layer, and the rule of their precedence.
 
-`docs/metadata-precedence.md` describes the rule for users.
+`docs/explanation/metadata-precedence.md` describes the rule for users.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ TimeSource = Literal[
     "xmp_gps",
     "exif_modified",
 ]
-"""The file's time that `captured_at` holds, in order of precedence; docs/metadata.md lists the
-tags."""
+"""The file's time that `captured_at` holds, in order of precedence.
+docs/reference/metadata.md lists the tags."""
 
 TIME_SOURCES: Final[tuple[TimeSource, ...]] = get_args(TimeSource)
 """Values of `Capture.time_source` that come from the file itself. Other origins are `manifest` (a

@@ -33,7 +33,9 @@ BUFFER_M: Final = 25_000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difficulty:
-    """Difficulty of the planet; chosen once, by retrieval metrics only (docs/planet.md).
+    """Difficulty of the planet; chosen once, by retrieval metrics only.
+
+    docs/explanation/synthetic-planet.md describes the choice.
 
     Noise is in standard deviations of the factors; shares are relative to images of that kind.
     """

@@ -1,7 +1,7 @@
 """The table of a trained bundle: descriptor, bare tower, image and gps channel, side by side.
 
-`pinpoint bench embedder` makes the one in the README. Letters: N images of the
-planet, Q questions, D the width of a space.
+`pinpoint bench embedder` makes the one in docs/results.md. Letters: N images of the planet,
+Q queries, D the width of a space.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from reference_tables import table
 
 from pinpoint.geo.points import lat_lon
 from pinpoint.metrics.intervals import Interval, bootstrap, cluster_codes
@@ -19,7 +20,6 @@ from pinpoint.nets.embedder.embedder import Embedder
 from pinpoint.nets.runtime import open_encoder, tower_features
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
-from readme_tables import table
 from trials.planet.ground import Ground, candidates_km, ground, planned
 from trials.planet.tables import ARMS, SETTINGS, descriptor_vectors
 
@@ -46,8 +46,9 @@ def made(preset: str, bundle: Bundle, *, say: Say) -> str:
     words = (
         f"Synthetic planet, not the Earth: {GENERATOR}, preset `{preset}`, seed {SEED}, digest "
         f"`{preset_digest(PRESETS[preset], SEED)}`; bundle `{bundle.contract.name}`. Per cent of"
-        f" questions with one of the first K candidates within {NEAR_KM:g} km of the truth, K ="
-        " 1 / 12 / 48; for K = 1 with the 95 % interval of a bootstrap over authors and drives."
+        f" queries with one of the first K candidates within {NEAR_KM:g} km of the ground truth,"
+        " K = 1 / 12 / 48; for K = 1 with the 95 % interval of a bootstrap over creators and"
+        " sequences."
     )
     return f"{words}\n\n{markdown(figures, planet)}"
 
@@ -99,7 +100,7 @@ def markdown(figures: Mapping[Key, Interval], planet: Ground) -> str:
             first = f"{100 * top.value:.1f} [{100 * top.low:.1f}, {100 * top.high:.1f}]"
             line.append(" / ".join([first, *(f"{100 * each.value:.1f}" for each in deeper)]))
         lines.append(line)
-    return table(["setting", "question ← gallery", "questions", *names], lines)
+    return table(["setting", "query ← gallery", "queries", *names], lines)
 
 
 def _opened(bundle: Bundle) -> Embedder:

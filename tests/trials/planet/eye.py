@@ -5,7 +5,7 @@ in it), and misreads each by `blur` standard deviations. It knows how factors ar
 noisy each kind is, and ranks by how much likelier one place is than two by chance. It does not pool
 what several pictures of a town say, nor know that regions without a gallery share country and
 climate with those that have one: so it is a yardstick for embedders, no ceiling for rerankers.
-`pinpoint bench planet --eye` makes the table in docs/planet.md.
+`pinpoint bench planet --eye` makes the table in docs/results.md.
 Letters: N pictures, Q questions, G gallery pictures, F factors.
 """
 
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from reference_tables import table
 
 from pinpoint.geo.points import lat_lon, unit_xyz
 from pinpoint.metrics.abstention import abstention_auroc
@@ -24,7 +25,6 @@ from pinpoint.synthetic.draws import Draws
 from pinpoint.synthetic.latent_fields import LATENT_COLUMNS, WIDTH, latent_factors
 from pinpoint.synthetic.pictures import draw_shot_noise, scene_appearance
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, Preset, preset_digest
-from readme_tables import table
 from trials.planet.ground import apart_km, best_columns, planned
 
 BLURS = (0.0, 0.3, 0.6, 1.0)
@@ -182,12 +182,12 @@ def made(preset: str, seed: int, *, every: int, say: Say) -> str:
     words = (
         f"Synthetic planet, not the Earth: {GENERATOR}, preset `{preset}`, seed {seed}, digest "
         f"`{preset_digest(PRESETS[preset], seed)}`; galleries of both kinds; of the covered "
-        f"questions one in {every}, of those without a gallery all."
+        f"queries one in {every}, of those without a gallery all."
     )
     columns = ["blur"]
     for kind in KINDS:
         columns += [
-            f"{kind} questions",
+            f"{kind} queries",
             f"top-1 / oracle@{_DEPTH}, 25 km: {kind}",
             f"AUROC: {kind}",
         ]

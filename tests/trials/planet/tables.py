@@ -1,6 +1,6 @@
 """The planet's table: how far exact search comes, by the untrained descriptor and by the probe.
 
-`pinpoint bench planet` makes the one in docs/planet.md.
+`pinpoint bench planet` makes the one in docs/results.md.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from reference_tables import table
 
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
-from readme_tables import table
 from trials.planet import probe
 from trials.planet.ground import Ground, candidates_km, ground, planned
 
@@ -66,7 +66,7 @@ def share(found_km: np.ndarray, depth: int, within_km: float) -> float:
 
 def markdown(figures: Mapping[str, Found]) -> str:
     """One line per setting, question and gallery; per cent."""
-    columns = ["setting", "question ← gallery", "questions"]
+    columns = ["setting", "query ← gallery", "queries"]
     for name in figures:
         columns += [f"{name} top-1 @1 / 25 / 200 km", "oracle@12 / @48, 25 km"]
     rows = []

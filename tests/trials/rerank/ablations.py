@@ -40,7 +40,7 @@ from trials.rerank.ground import ALONE, KINDS, RERANKED, Ground, say
 
 NONE, SAME, OTHER, BOTH = EVIDENCE = ("none", "same kind", "other kind", "both")
 """Of the question's own kind, of the other, of both."""
-BEST, VOTE, ORACLE, BY_THEMSELVES = "best picture", "vote", "oracle", "candidates alone"
+BEST, VOTE, ORACLE, BY_THEMSELVES = "best image", "vote", "oracle", "candidates alone"
 RADII_KM = (1.0, 25.0)
 _AT_ONCE, _TELL = 32, 20
 

@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+from reference_tables import table
 
 from pinpoint.metrics.intervals import Interval
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
-from readme_tables import table
 from trials.rerank.ablations import (
     BEST,
     BOTH,
@@ -48,7 +48,7 @@ GEOSCORE, WITHIN = AIMS = ("GeoScore", "within km")
 
 def made(ground: Ground) -> str:
     """Everything there is to show."""
-    parts = [words(ground), "## From the best picture to the oracle", headline(ground)]
+    parts = [words(ground), "## From the best image to the oracle", headline(ground)]
     if all(picks_file(ground, search).is_file() for search in SEARCHES):
         parts += ["## What the choice rests on", *ablation(read_ablation(ground))]
     if ground.calibrates:
@@ -66,9 +66,9 @@ def words(ground: Ground) -> str:
     return (
         f"Synthetic planet, not the Earth: {GENERATOR}, preset `{ground.preset}`, seed"
         f" {ground.seed}, digest `{digest}`; bundle `{RERANKED}`, trained on"
-        f" {train['questions']['train']:,} questions{elsewhere}. A photo's own row, author, drive"
+        f" {train['questions']['train']:,} queries{elsewhere}. A photo's own row, creator, sequence"
         " and near-duplicates never help. In brackets the 95 % interval of a bootstrap over"
-        " authors and drives."
+        " creators and sequences."
     )
 
 
@@ -106,7 +106,7 @@ def headline(ground: Ground) -> str:
         ]
         for (setting, kind, km, aim), found in sorted(gaps(ground).items(), key=_in_order)
     ]
-    head = ["setting", "questions", "number (authors)", "km", "chosen for", BEST, VOTE, "rerank"]
+    head = ["setting", "queries", "number (creators)", "km", "chosen for", BEST, VOTE, "rerank"]
     shares = ["gap closed by the vote", "by rerank", "rerank − vote", "rerank − best, points"]
     return table([*head, ORACLE, *shares], rows)
 
@@ -130,13 +130,13 @@ def ablation(found: Ablation) -> list[str]:
                     pair = ((search.name, arm), (search.name, NONE))
                     against = percent(found.less(*pair, kind))
                 rows.append([kind, _searched(search.name), _arm(arm), *said, against])
-    head = ["questions", "candidates", "shown", *(f"@{km:g} km" for km in RADII_KM)]
+    head = ["queries", "candidates", "shown", *(f"@{km:g} km" for km in RADII_KM)]
     return [
-        f"{len(found.kind):,} of the test's questions. Before calibration: the refined place with"
-        " most of the scores' mass within the column's radius; the vote's first candidate, with the"
-        " evidence that the reranker sees.",
+        f"{len(found.kind):,} of the test's queries. Before calibration: the refined place with"
+        " most of the scores' weight within the column's radius; the vote's first candidate, with"
+        " the evidence that the reranker sees.",
         table([*head, "less no evidence, points @25 km"], rows),
-        table(["questions", "one less another, points @25 km", "difference"], _changes(found)),
+        table(["queries", "one less another, points @25 km", "difference"], _changes(found)),
     ]
 
 
@@ -182,7 +182,7 @@ def calibration(ground: Ground) -> str:
         for ranker, strata in promised(ground).items()
         for stratum, found in strata.items()
     ]
-    head = ["ranker", "stratum", "questions (authors)", "debiased ECE of P(within 25 km)"]
+    head = ["ranker", "stratum", "queries (creators)", "debiased ECE of P(within 25 km)"]
     return table([*head, "50 % areas hold, %", "90 % areas hold, %"], rows)
 
 
@@ -205,7 +205,7 @@ def support(ground: Ground) -> str:
             cases = list(found.withheld)
             said = [_case(*found.withheld[case]) for case in cases]
             rows.append([ranker, kind, _three(found.auroc), _three(found.auroc_all), *said])
-    head = ["ranker", "questions", "AUROC against informative", "against all supported"]
+    head = ["ranker", "queries", "AUROC against informative", "against all supported"]
     return table([*head, *(f"withheld: {case}" for case in cases)], rows)
 
 

@@ -158,7 +158,8 @@ class ChildProcess:
             self._end_child()
             raise UnavailableError(
                 f"the decoder's sandbox is incomplete: {'; '.join(missing)}. Use a system that has "
-                "it (docs/hostile-files.md), or accept this with PINPOINT_MEDIA_SANDBOX=auto",
+                "it (docs/explanation/hostile-files.md), or accept this with "
+                "PINPOINT_MEDIA_SANDBOX=auto",
                 reason="decoder_unavailable",
             )
         return self._pipes

@@ -1,7 +1,8 @@
 """Sandbox of the decoding child: the rights that it drops before the first untrusted byte.
 
 `confine` runs once, after all imports. Each measure reports its state. If this system lacks a
-measure, the others are still applied. `docs/hostile-files.md` describes the purpose of each one.
+measure, the others are still applied. `docs/explanation/hostile-files.md` describes the purpose of
+each one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Times in manifests: reads unambiguous formats and refuses all others.
 
-docs/manifests.md lists the formats.
+docs/reference/manifests.md lists the formats.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Merges EXIF, XMP and IPTC of one opened image into `RawMetadata`.
 
-docs/metadata.md has the order of precedence and its reasons.
+docs/reference/metadata.md has the order of precedence and its reasons.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Parses the positions in files and chooses one; docs/metadata.md has the reasons.
+"""Parses the positions in files and chooses one; docs/reference/metadata.md has the reasons.
 
 Nothing is guessed. A coordinate without a hemisphere, with two contradicting hemispheres, or with
 an unreadable part is refused with a reason.

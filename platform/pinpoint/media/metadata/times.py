@@ -1,4 +1,4 @@
-"""Parses the times in files and chooses one; docs/metadata.md has the reasons.
+"""Parses the times in files and chooses one; docs/reference/metadata.md has the reasons.
 
 A wall clock is an instant only with an offset. Offsets of other tags are used only if their wall
 clock agrees with the chosen one.
