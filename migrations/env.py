@@ -28,7 +28,7 @@ def _database_url() -> str:
     configured_url = context.config.get_main_option("sqlalchemy.url")
     if configured_url:
         return configured_url
-    settings = load_settings().places
+    settings = load_settings().services
     return settings.database_url or StackPaths(settings.home).owner_url()
 
 

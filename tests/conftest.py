@@ -31,7 +31,7 @@ from pinpoint.stack.supervisor.lifecycle import StackStatus
 
 TESTS = Path(__file__).parent
 TRIALS = TESTS / "trials"
-SERVER_FIXTURES = frozenset({"postgres", "_redis", "server_places", "running_stack"})
+SERVER_FIXTURES = frozenset({"postgres", "_redis", "server_paths", "running_stack"})
 """A test that uses one of these, also through another fixture, is marked `stack`."""
 STACK_TESTS = (
     "trials/",
@@ -94,34 +94,34 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def server_places() -> Iterator[StackPaths]:
+def server_paths() -> Iterator[StackPaths]:
     _sweep_killed_runs()
     with home_folder() as home:
-        places = StackPaths(home)
-        places.create()
-        yield places
-        shutil.rmtree(places.socket_dir, ignore_errors=True)
+        paths = StackPaths(home)
+        paths.create()
+        yield paths
+        shutil.rmtree(paths.socket_dir, ignore_errors=True)
 
 
 def _sweep_killed_runs() -> None:
     """Remove the files of runs that a `kill -9` or a power cut kept from doing so themselves."""
     for root in Path(tempfile.gettempdir()).glob("pinpoint-test-*"):
-        places = StackPaths(root / "home")
-        if root.stat().st_mtime > time.time() - 6 * 3600 or processes.find_stack_processes(places):
+        paths = StackPaths(root / "home")
+        if root.stat().st_mtime > time.time() - 6 * 3600 or processes.find_stack_processes(paths):
             continue
-        PostgresServer(places).erase()
-        for folder in (places.socket_dir, root):
+        PostgresServer(paths).erase()
+        for folder in (paths.socket_dir, root):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def postgres(server_places: StackPaths) -> Iterator[PostgresServer]:
+def postgres(server_paths: StackPaths) -> Iterator[PostgresServer]:
     """The run's PostgreSQL, with a migrated template database."""
-    server = PostgresServer(server_places, QUICK)
+    server = PostgresServer(server_paths, QUICK)
     server.start()
     try:
         server.prepare(TEMPLATE)
-        migrate.upgrade_database(server_places.owner_url(TEMPLATE))
+        migrate.upgrade_database(server_paths.owner_url(TEMPLATE))
         yield server
     finally:
         server.stop()
@@ -137,20 +137,20 @@ def _database(postgres: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(_database: str, server_places: StackPaths) -> str:
+def database_url(_database: str, server_paths: StackPaths) -> str:
     """Owner's URL of this test's own migrated database."""
-    return server_places.owner_url(_database)
+    return server_paths.owner_url(_database)
 
 
 @pytest.fixture
-def api_database_url(_database: str, server_places: StackPaths) -> str:
+def api_database_url(_database: str, server_paths: StackPaths) -> str:
     """The same database under the API's role."""
-    return server_places.api_url(_database)
+    return server_paths.api_url(_database)
 
 
 @pytest.fixture(scope="session")
-def _redis(server_places: StackPaths) -> Iterator[RedisServer]:
-    server = RedisServer(server_places)
+def _redis(server_paths: StackPaths) -> Iterator[RedisServer]:
+    server = RedisServer(server_paths)
     server.start()
     try:
         yield server
@@ -159,10 +159,10 @@ def _redis(server_places: StackPaths) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def redis_url(_redis: RedisServer, server_places: StackPaths) -> str:
+def redis_url(_redis: RedisServer, server_paths: StackPaths) -> str:
     """Broker URL of the run's Redis, emptied for this test."""
     _redis.flush()
-    return server_places.broker_url
+    return server_paths.broker_url
 
 
 @pytest.fixture
@@ -172,8 +172,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir(mode=0o700)
     monkeypatch.setenv("PINPOINT_HOME", str(folder))
     yield folder
-    places = StackPaths(folder)
-    for left in (places.socket_dir, places.postgres_socket_dir):
+    paths = StackPaths(folder)
+    for left in (paths.socket_dir, paths.postgres_socket_dir):
         shutil.rmtree(left, ignore_errors=True)
 
 
@@ -182,7 +182,7 @@ class RunningStack:
     """A real stack that other tests talk to."""
 
     home: Path
-    places: StackPaths
+    paths: StackPaths
     settings: Settings
     status: StackStatus
 
@@ -193,7 +193,7 @@ class RunningStack:
 
     @property
     def operator_key(self) -> str:
-        return self.places.operator_key_file.read_text(encoding="utf-8").strip()
+        return self.paths.operator_key_file.read_text(encoding="utf-8").strip()
 
     @property
     def as_operator(self) -> dict[str, str]:
@@ -205,14 +205,14 @@ class RunningStack:
 def running_stack() -> Iterator[RunningStack]:
     """A stack as `pinpoint up` makes it, in a home of its own; afterwards no process is left."""
     with home_folder() as home:
-        settings = Settings(places=ServiceSettings(home=home))
-        places = StackPaths(home)
+        settings = Settings(services=ServiceSettings(home=home))
+        paths = StackPaths(home)
         watcher = watch_over(home)
         try:
-            yield RunningStack(home, places, settings, lifecycle.start_stack(settings))
+            yield RunningStack(home, paths, settings, lifecycle.start_stack(settings))
         finally:
             lifecycle.stop_stack(settings)
-            left = processes.find_stack_processes(places)
+            left = processes.find_stack_processes(paths)
             dismiss(watcher)
             lifecycle.erase_stack(settings)
         assert left == []
@@ -225,7 +225,7 @@ def watch_over(home: Path) -> subprocess.Popen[bytes]:
         "from pinpoint.settings import ServiceSettings, Settings;"
         "from pinpoint.stack.supervisor import lifecycle;"
         "message = sys.stdin.buffer.read();"
-        "settings = Settings(places=ServiceSettings(home=Path(sys.argv[1])));"
+        "settings = Settings(services=ServiceSettings(home=Path(sys.argv[1])));"
         "message or (lifecycle.stop_stack(settings), lifecycle.erase_stack(settings))"
     )
     return subprocess.Popen(

@@ -45,8 +45,8 @@ class SmallStack:
     folder: Path
 
     def __init__(self, home: Path, database_url: str, api_database_url: str, redis: str) -> None:
-        self.places = StackPaths(home)
-        self.places.create()
+        self.paths = StackPaths(home)
+        self.paths.create()
         self.environment = {
             **{name: value for name, value in os.environ.items() if "PINPOINT" not in name},
             "PYTHONPATH": os.pathsep.join(sys.path),
@@ -58,7 +58,7 @@ class SmallStack:
             "OMP_NUM_THREADS": "1",
         }
         self.settings = Settings(
-            places=ServiceSettings(
+            services=ServiceSettings(
                 home=home,
                 database_url=database_url,
                 api_database_url=api_database_url,
@@ -177,12 +177,12 @@ class SmallStack:
         self._owner.terminate()
         self._owner.wait(20)
         self._log.close()
-        shutil.rmtree(self.places.socket_dir, ignore_errors=True)
+        shutil.rmtree(self.paths.socket_dir, ignore_errors=True)
 
 
 def two_bundles(made: SmallStack, folder: Path) -> SmallStack:
     """Photos in `folder` under the descriptor, and a tiny tower that could take its place."""
-    bundle = timm_bundle(made.places.home / "bundles" / "tiny")
+    bundle = timm_bundle(made.paths.home / "bundles" / "tiny")
     made.tiny = EncoderHandle(made.settings, str(bundle))
     made.descriptor = made.api.encoders.configured
     made.folder = folder

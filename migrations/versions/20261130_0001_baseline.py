@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "0001_baseline"
 down_revision = None
 branch_labels = None
 depends_on = None

@@ -70,7 +70,7 @@ class EncoderHandle:
     @cached_property
     def bundle(self) -> Bundle:
         """The bundle."""
-        return find_bundle(self._encoder.bundle, self._settings.places.home)
+        return find_bundle(self._encoder.bundle, self._settings.services.home)
 
     @cached_property
     def contract(self) -> Contract:
@@ -95,7 +95,7 @@ class EncoderHandle:
         from pinpoint.nets.runtime import open_encoder
 
         return open_encoder(
-            self._encoder, self._settings.places.home, self._settings.media.rendition_px
+            self._encoder, self._settings.services.home, self._settings.media.rendition_px
         )
 
     def warm(self) -> None:
@@ -113,15 +113,15 @@ class EncoderHandle:
         self.warm()
         return self._loaded_encoder.encode_query(image, kind)
 
-    def encode_places(self, positions: NDArray[np.float64]) -> Vector:
+    def encode_positions(self, positions: NDArray[np.float64]) -> Vector:
         """Encode positions `[B, 2]` (lat, lon in degrees) to unit vectors `[B, D]`."""
         self.warm()
-        return self._loaded_encoder.encode_places(positions)
+        return self._loaded_encoder.encode_positions(positions)
 
-    def listed_places(self) -> CoordinateGallery:
+    def coordinate_gallery(self) -> CoordinateGallery:
         """Coordinate gallery of the bundle, encoded at the first call."""
         self.warm()
-        return self._loaded_encoder.listed_places()
+        return self._loaded_encoder.coordinate_gallery()
 
 
 class Encoders:
@@ -167,7 +167,7 @@ def find_encoder(contract: str, settings: Settings) -> EncoderHandle:
     Raises:
         BadBundleError: Its bundle is not installed.
     """
-    home, rendition_px = settings.places.home, settings.media.rendition_px
+    home, rendition_px = settings.services.home, settings.media.rendition_px
     name = resolve_bundle(contract, home, rendition_px, settings.encoder.bundle)
     return EncoderHandle(settings, name)
 
@@ -249,12 +249,12 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         settings: All settings.
         role: `api` uses the API's database role, which sees views only; the others use the owner.
     """
-    paths = StackPaths(settings.places.home)
+    paths = StackPaths(settings.services.home)
     queue = _open_queue(settings, paths, role)
     transactions = _open_transactions(settings, paths, queue, role)
     installation = Installation(transactions)
     index = open_index(
-        settings.places,
+        settings.services,
         paths.index_socket,
         installation,
         budget_s=settings.api.request_budget_s if role == "api" else None,
@@ -291,7 +291,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
 def _open_queue(
     settings: Settings, paths: StackPaths, role: ProcessRole
 ) -> CeleryQueue | BoundedSender:
-    queue = CeleryQueue(settings.places.broker_url or paths.broker_url)
+    queue = CeleryQueue(settings.services.broker_url or paths.broker_url)
     if role != "api":
         return queue
     return BoundedSender(queue, CircuitBreaker(refuse_broker, is_broker_failure))
@@ -307,10 +307,10 @@ def open_point_source(contract: str | None = None) -> RebuildSource:
         BadBundleError: No bundle has that contract.
     """
     settings = load_settings()
-    paths = StackPaths(settings.places.home)
+    paths = StackPaths(settings.services.home)
     encoder = EncoderHandle(settings) if contract is None else find_encoder(contract, settings)
     return RebuildSource(
-        Transactions(owner_engine(settings.places.database_url or paths.owner_url())),
+        Transactions(owner_engine(settings.services.database_url or paths.owner_url())),
         lambda: encoder.contract,
     )
 
@@ -319,12 +319,14 @@ def _open_transactions(
     settings: Settings, paths: StackPaths, queue: CeleryQueue | BoundedSender, role: ProcessRole
 ) -> Transactions:
     if role != "api":
-        return Transactions(owner_engine(settings.places.database_url or paths.owner_url()), queue)
-    login_url = settings.places.api_database_url
-    if login_url is None and settings.places.database_url is None:
+        return Transactions(
+            owner_engine(settings.services.database_url or paths.owner_url()), queue
+        )
+    login_url = settings.services.api_database_url
+    if login_url is None and settings.services.database_url is None:
         login_url = paths.api_url()
     breaker = CircuitBreaker(refuse_database, did_not_answer)
     if login_url is not None:
         return Transactions(api_engine(login_url, own_login=True), queue, breaker)
-    shared = api_engine(str(settings.places.database_url), own_login=False)
+    shared = api_engine(str(settings.services.database_url), own_login=False)
     return Transactions(shared, queue, breaker)

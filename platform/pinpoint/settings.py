@@ -311,12 +311,12 @@ class LogSettings(BaseSettings):
 class Settings:
     """All groups of settings, validated; read by `settings_file.load_settings()`."""
 
-    __slots__ = ("api", "encoder", "log", "media", "places", "search", "worker")
+    __slots__ = ("api", "encoder", "log", "media", "search", "services", "worker")
 
     def __init__(
         self,
         *,
-        places: ServiceSettings | None = None,
+        services: ServiceSettings | None = None,
         media: MediaSettings | None = None,
         encoder: EncoderSettings | None = None,
         search: SearchSettings | None = None,
@@ -324,7 +324,7 @@ class Settings:
         api: ApiSettings | None = None,
         log: LogSettings | None = None,
     ) -> None:
-        self.places = places or ServiceSettings()
+        self.services = services or ServiceSettings()
         self.media = media or MediaSettings()
         self.encoder = encoder or EncoderSettings()
         self.search = search or SearchSettings()

@@ -164,12 +164,12 @@ def load_settings(home: Path | None = None) -> Settings:
             names it.
     """
     try:
-        settings = Settings(places=None if home is None else ServiceSettings(home=home))
+        settings = Settings(services=None if home is None else ServiceSettings(home=home))
     except ValidationError as error:
         raise ConfigurationError(f"the environment: {describe_error(error)}") from error
     # A process of the stack has every setting in its environment. The file may have changed
     # since `up`; a restarted process must have the same settings as the others.
-    if os.environ.get(STACK_VARIABLE) != str(settings.places.home.resolve()):
+    if os.environ.get(STACK_VARIABLE) != str(settings.services.home.resolve()):
         apply_file(settings)
     return settings
 
@@ -180,7 +180,7 @@ def apply_file(settings: Settings) -> None:
     Raises:
         ConfigurationError: A value cannot be used; the message names file and setting.
     """
-    home = settings.places.home
+    home = settings.services.home
     values = read_file(home)
     for name, value in values.items():
         setting = list_settings()[name]
@@ -237,7 +237,7 @@ def list_values(settings: Settings) -> list[SettingValue]:
     Args:
         settings: Result of `load_settings`.
     """
-    in_file = read_file(settings.places.home)
+    in_file = read_file(settings.services.home)
     values: list[SettingValue] = []
     for setting in list_settings().values():
         origin: Origin = "default"

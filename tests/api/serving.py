@@ -54,7 +54,7 @@ class Running:
     def begin(self, home: Path, **api: object) -> None:
         """Start over with empty parts; loopback is served without a key unless `api` says no."""
         settings = Settings(
-            places=ServiceSettings(home=home),
+            services=ServiceSettings(home=home),
             media=MediaSettings(max_bytes=100_000),
             api=ApiSettings(
                 max_upload_files=3, max_upload_bytes=200_000, **{"allow_keyless": True, **api}

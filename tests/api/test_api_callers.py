@@ -40,7 +40,7 @@ NEEDS = [
 
 
 def operator_key(api, mode=0o600) -> str:
-    path = api.parts.settings.places.home / "operator.key"
+    path = api.parts.settings.services.home / "operator.key"
     path.write_text("the-operators-secret\n")
     path.chmod(mode)
     return "the-operators-secret"

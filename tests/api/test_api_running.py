@@ -48,7 +48,7 @@ def upload(api, source, files):
 
 def rows_and_points(running_stack, source_id):
     """Live rows of a source, and the points that the index holds of it."""
-    transactions = Transactions(owner_engine(running_stack.places.owner_url()))
+    transactions = Transactions(owner_engine(running_stack.paths.owner_url()))
     with transactions.begin() as unit:
         rows, organization = unit.connection.execute(
             text(
@@ -58,7 +58,7 @@ def rows_and_points(running_stack, source_id):
             {"id": source_id},
         ).one()
     transactions.close()
-    index = RemoteIndex(running_stack.places.index_socket)
+    index = RemoteIndex(running_stack.paths.index_socket)
     where = IndexFilter(organization_id=organization, source_ids=(UUID(source_id),))
     return rows, index.count(where)
 
@@ -83,7 +83,7 @@ def test_an_upload_set_is_accounted_for(api, source, running_stack):
     again = upload(api, source, files)
     assert (again["duplicate"], again["rejected"]) == (7, 2)
     assert rows_and_points(running_stack, source["id"]) == (6, 6)
-    kept = sum(1 for path in running_stack.places.blobs_dir.rglob("*") if path.is_file())
+    kept = sum(1 for path in running_stack.paths.blobs_dir.rglob("*") if path.is_file())
     assert kept >= 6  # other tests keep theirs
     held = api.get(f"/v1/images/{items[0]['image_ids'][0]}").json()
     assert held["state"] == "indexed"
@@ -124,7 +124,7 @@ def test_nothing_of_a_query_photo_is_kept(api, running_stack):
             data = path.read_bytes()
             assert marker not in data, path
             assert b"secret-name" not in data, path
-    transactions = Transactions(owner_engine(running_stack.places.owner_url()))
+    transactions = Transactions(owner_engine(running_stack.paths.owner_url()))
     with transactions.begin() as unit:
         asked = unit.connection.execute(
             text("SELECT count(*) FROM audit_log WHERE operation = 'locate'")

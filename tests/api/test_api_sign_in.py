@@ -22,8 +22,8 @@ def closed(api, tmp_path):
 
 
 def url_of(api, **options) -> str:
-    places = StackPaths(api.parts.settings.places.home)
-    url = make_sign_in_url(places, api.url, **options)
+    paths = StackPaths(api.parts.settings.services.home)
+    url = make_sign_in_url(paths, api.url, **options)
     assert url.startswith(f"{api.url}/sign-in?token=")
     return url
 
@@ -53,7 +53,7 @@ def test_sign_in_url_is_good_once(closed):
 
 def test_sign_in_by_many_at_once_lets_one_in(closed):
     token = parse_qs(urlsplit(url_of(closed)).query)["token"][0]
-    home, used = closed.parts.settings.places.home, []
+    home, used = closed.parts.settings.services.home, []
     threads = [
         threading.Thread(target=lambda: used.append(use_token(home, token))) for _ in range(16)
     ]
@@ -70,7 +70,7 @@ def test_sign_in_url_expires_and_is_removed(closed):
         problem(http.get(url), 401, "not_authenticated")
     url_of(closed, lasts_s=-1.0)
     url_of(closed)
-    folder = closed.parts.settings.places.home / "sign-in"
+    folder = closed.parts.settings.services.home / "sign-in"
     assert len(list(folder.iterdir())) == 1
     assert all(path.stat().st_mode & 0o077 == 0 for path in (folder, *folder.iterdir()))
 

@@ -40,9 +40,9 @@ def rig(database_url, api_database_url, tmp_path):
 @pytest.fixture
 def served(rig, tmp_path):
     """The application over the rig, as the API's role, with a token for metrics."""
-    places = StackPaths(tmp_path / "home")
-    places.home.mkdir(mode=0o700)
-    rig.settings.places = ServiceSettings(home=places.home)
+    paths = StackPaths(tmp_path / "home")
+    paths.home.mkdir(mode=0o700)
+    rig.settings.services = ServiceSettings(home=paths.home)
     rig.settings.api = ApiSettings(metrics_token=TOKEN)
     parts = SimpleNamespace(
         settings=rig.settings,
@@ -66,7 +66,7 @@ def served(rig, tmp_path):
             time.sleep(0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
         yield SimpleNamespace(
-            url=f"http://127.0.0.1:{port}", parts=parts, operator=load_operator_key(places)
+            url=f"http://127.0.0.1:{port}", parts=parts, operator=load_operator_key(paths)
         )
     finally:
         server.should_exit = True

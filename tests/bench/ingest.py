@@ -79,10 +79,10 @@ def prepare(running: Stack, images: int, say: Say) -> Prepared:
     """Distinct files, an encoder, and an empty catalog and index that nobody else works on."""
     running.quiet()
     settings = running.settings
-    made, origin = files(running.places.home / "files", images)
+    made, origin = files(running.paths.home / "files", images)
     say(f"files: {len(made)} from {origin}; tower: {running.tower}")
     queue = Chunks()
-    transactions = Transactions(owner_engine(running.places.owner_url()), queue)
+    transactions = Transactions(owner_engine(running.paths.owner_url()), queue)
     encoder = EncoderHandle(settings)
     encoder.warm()
     contract = encoder.contract
@@ -103,7 +103,7 @@ def prepare(running: Stack, images: int, say: Say) -> Prepared:
             decoder=decoder,
             encoder=encoder,
             index=running.index,
-            blobs=FolderBlobs(running.places.blobs_dir),
+            blobs=FolderBlobs(running.paths.blobs_dir),
             threads=decoder.children,
         ),
         queue=queue,

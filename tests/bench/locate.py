@@ -68,10 +68,10 @@ def prepared(images: int, questions: int, say: Say, bundle: Tower = tower) -> It
             f"index: {info.points} points of {contract.dims['image']} values, "
             f"{info.indexed_vectors} in the graph, in {perf_counter() - begun:.0f} s"
         )
-        copy = running.places.home / "bare"
-        shutil.copytree(running.places.index_dir / "builds" / str(info.build), copy)
-        bare = open_bare(copy / "shard", running.places.owner_url(), services.encoder)
-        made, _ = files(running.places.home / "files", _PHOTOS)
+        copy = running.paths.home / "bare"
+        shutil.copytree(running.paths.index_dir / "builds" / str(info.build), copy)
+        bare = open_bare(copy / "shard", running.paths.owner_url(), services.encoder)
+        made, _ = files(running.paths.home / "files", _PHOTOS)
         try:
             photos = [path.read_bytes() for path in made]
             yield Prepared(running, images, vectors, photos, services, bare, empty_mib)
@@ -90,8 +90,8 @@ def _fill(
     say(f"gallery: {len(made.ids)} rows, positions from {made.positions_from}")
     placed = None
     if GPS_CHANNEL in contract.dims:
-        placed = services.encoder.encode_places(made.positions).astype(np.float16)
-    seeded.fill(made, running.places.owner_url(), contract.digest, say, placed)
+        placed = services.encoder.encode_positions(made.positions).astype(np.float16)
+    seeded.fill(made, running.paths.owner_url(), contract.digest, say, placed)
     say(f"postgresql: filled after {perf_counter() - begun:.0f} s")
     return tuple(made.queries(WARM_UP + questions, number) for number in range(len(OWNERS)))
 

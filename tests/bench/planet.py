@@ -95,7 +95,7 @@ def _drawn(folder: Path) -> tuple[float, float]:
 
 def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
     """`evaluate` against a loop that asks the same questions by the same flow and keeps nothing."""
-    home = running.places.home
+    home = running.paths.home
     services = build_services(running.settings, "operator")
     plan = _gallery(running, services)
     labeled = read_labels(PROTOCOLS["synthetic"], home / "planet" / "queries" / "labels.csv")
@@ -126,7 +126,7 @@ def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
 
 def _gallery(running: Stack, services: Services) -> RunConfig:
     """The demo's planet, ingested; one arm is asked, as the bare loop does."""
-    planet = make_planet(running.places.home / "planet", preset="demo", seed=SEED)
+    planet = make_planet(running.paths.home / "planet", preset="demo", seed=SEED)
     organization = services.access.create_organization("planet").id
     with running.workers(1), running.client("planet") as client:
         for kind in ("street", "photo"):

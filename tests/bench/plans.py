@@ -19,7 +19,7 @@ _NAMES = ("79 % of the rows", "20 %", "1 %", "a crowded square, one kind")
 
 def measure(ready: Prepared, questions: int) -> dict[str, dict[str, object]]:
     """For each sort of organization: median time, rows looked at, and the index used."""
-    transactions = Transactions(api_engine(ready.stack.places.api_url(), own_login=True))
+    transactions = Transactions(api_engine(ready.stack.paths.api_url(), own_login=True))
     try:
         return {
             name: _explain(ready, transactions, number, questions)

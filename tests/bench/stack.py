@@ -44,24 +44,24 @@ class Stack:
     tower: str
 
     @property
-    def places(self) -> StackPaths:
-        return StackPaths(self.settings.places.home)
+    def paths(self) -> StackPaths:
+        return StackPaths(self.settings.services.home)
 
     @property
     def index(self) -> RemoteIndex:
-        return RemoteIndex(self.places.index_socket)
+        return RemoteIndex(self.paths.index_socket)
 
     def client(self, organization: str) -> Client:
         """A caller of the API in the name of an organization."""
-        state = read_state(self.places)
+        state = read_state(self.paths)
         if state is None:
             raise RuntimeError("the stack is down")
-        key = self.places.operator_key_file.read_text().strip()
+        key = self.paths.operator_key_file.read_text().strip()
         return Client(HttpTransport(state.api_url, key, organization, embedded=True))
 
     def pid(self, program: str) -> int:
         """Process id of a program that runs."""
-        found = {one.name: one.pid for one in Supervisor(self.places).processes()}
+        found = {one.name: one.pid for one in Supervisor(self.paths).processes()}
         pid = found[program]
         if pid is None:
             raise RuntimeError(f"{program} does not run")
@@ -69,18 +69,18 @@ class Stack:
 
     def quiet(self) -> None:
         """Stop what would work in the background."""
-        Supervisor(self.places).stop(_BACKGROUND, _STOP_S)
+        Supervisor(self.paths).stop(_BACKGROUND, _STOP_S)
 
     @contextmanager
     def workers(self, count: int) -> Iterator[None]:
         """That many workers: the stack's own, and more as on further machines."""
-        supervisor = Supervisor(self.places)
+        supervisor = Supervisor(self.paths)
         with ExitStack() as ends:
             supervisor.start("worker")
             ends.callback(self.quiet)
             for number in range(1, count):
                 ends.callback(_end, self._another_worker(number))
-            broker, until = RedisServer(self.places), time.monotonic() + _START_S
+            broker, until = RedisServer(self.paths), time.monotonic() + _START_S
             while broker.consumers() < count:
                 if time.monotonic() > until:
                     raise RuntimeError(f"{count} workers do not start in {_START_S:g} s")
@@ -88,7 +88,7 @@ class Stack:
             yield
 
     def _another_worker(self, number: int) -> subprocess.Popen[bytes]:
-        state = read_state(self.places)
+        state = read_state(self.paths)
         if state is None:
             raise RuntimeError("the stack is down")
         command = [sys.executable, "-P", "-m", "celery", "-A", "pinpoint_workers.app:app", "worker"]
@@ -100,10 +100,10 @@ class Stack:
             "-n",
             f"more{number}@pinpoint",
         ]
-        with (self.places.logs_dir / f"worker{number}.log").open("ab") as log:
+        with (self.paths.logs_dir / f"worker{number}.log").open("ab") as log:
             return subprocess.Popen(
                 command,
-                env=build_environment(self.settings, self.places, state.api_port),
+                env=build_environment(self.settings, self.paths, state.api_port),
                 stdout=log,
                 stderr=log,
                 cwd="/",
@@ -130,7 +130,7 @@ def stack(bundle: Tower = tower) -> Iterator[Stack]:
         home.mkdir(mode=0o700)
         encoder, name = bundle(StackPaths(home).bundles_dir)
         settings = Settings(
-            places=ServiceSettings(home=home),
+            services=ServiceSettings(home=home),
             encoder=encoder,
             worker=WorkerSettings(reconcile_interval_s=_NEVER_S, prune_interval_s=_NEVER_S),
         )
@@ -146,10 +146,10 @@ def stack(bundle: Tower = tower) -> Iterator[Stack]:
 
 def taken_mib(running: Stack) -> dict[str, float]:
     """Memory of the index owner and its engine, and disk of index and database, MiB."""
-    build = running.places.index_dir / "builds" / str(running.index.info().build)
+    build = running.paths.index_dir / "builds" / str(running.index.info().build)
     owner = psutil.Process(running.pid("index"))
     said = [one.memory_info() for one in (owner, *owner.children())]
-    url = running.places.owner_url().replace("+psycopg", "")
+    url = running.paths.owner_url().replace("+psycopg", "")
     with psycopg.connect(url) as connection:
         (row,) = connection.execute("SELECT pg_database_size(current_database())").fetchall()
     files = [path.stat().st_blocks * 512 for path in build.rglob("*") if path.is_file()]

@@ -34,7 +34,7 @@ def ends():
 
 def test_both_sides_judge_alike(home, database_url, api_database_url, ends):
     encoder_settings, _ = reranked(StackPaths(home).bundles_dir)
-    encoder = EncoderHandle(Settings(places=ServiceSettings(home=home), encoder=encoder_settings))
+    encoder = EncoderHandle(Settings(services=ServiceSettings(home=home), encoder=encoder_settings))
     contract, owner = encoder.contract, seeded.ORGANIZATIONS[0]
     made = seeded.make(600, contract.dims["image"])
     placed = unit(np.random.default_rng(3), 600, contract.dims["gps"])

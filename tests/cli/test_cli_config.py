@@ -49,14 +49,14 @@ def test_load_settings_takes_environment_before_file_before_default(home, monkey
     monkeypatch.setenv("PINPOINT_API_PORT", "9090")
     found = load_settings()
     assert (found.search.candidates, found.api.port, found.search.max_citations) == (40, 9090, 3)
-    assert found.places.home == home
+    assert found.services.home == home
 
 
 def test_load_settings_in_a_process_of_the_stack_leaves_the_file_alone(home, monkeypatch):
     change(home, "database_url", PASSWORD)
-    assert load_settings().places.database_url == PASSWORD
+    assert load_settings().services.database_url == PASSWORD
     monkeypatch.setenv("PINPOINT_STACK", str(home.resolve()))
-    assert load_settings().places.database_url is None
+    assert load_settings().services.database_url is None
 
 
 def test_set_value_keeps_other_lines_and_types(home):

@@ -27,9 +27,9 @@ def test_key_that_is_not_there_names_up(home):
 
 
 def test_key_that_others_can_read_is_not_printed(home):
-    places = StackPaths(home)
-    key = load_operator_key(places)
-    places.operator_key_file.chmod(0o644)
+    paths = StackPaths(home)
+    key = load_operator_key(paths)
+    paths.operator_key_file.chmod(0o644)
     said = CliRunner().invoke(app, ["key"])
     assert isinstance(said.exception, ForbiddenError)
     assert key not in said.output

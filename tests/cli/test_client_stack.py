@@ -20,18 +20,18 @@ from pinpoint.stack.state import StackState, compute_proof, load_operator_key, w
 def stack(tmp_path, monkeypatch):
     """Writes down that the stack of this home listens on a port."""
     monkeypatch.setenv("PINPOINT_HOME", str(tmp_path))
-    places = StackPaths(tmp_path)
-    load_operator_key(places)
+    paths = StackPaths(tmp_path)
+    load_operator_key(paths)
 
     def at(port):
         write_state(
-            places,
+            paths,
             StackState(
                 api_host="127.0.0.1", api_port=port, fingerprint="", started_at="", pgdata="",
                 supervisor_pid=0, pids={}, versions={}, external=[],
             ),
         )  # fmt: skip
-        return load_operator_key(places)
+        return load_operator_key(paths)
 
     return at
 
@@ -95,7 +95,7 @@ def test_a_stranger_cannot_pass_the_question_on(api, stack):
 
 def test_the_proof_is_given_to_this_machine_only(api):
     nonce = "n" * 20
-    key = load_operator_key(StackPaths(api.parts.settings.places.home))
+    key = load_operator_key(StackPaths(api.parts.settings.services.home))
     with api.http() as http:
         said = http.get("/health/live", params={"nonce": nonce}).json()
         assert said == {"live": True, "proof": compute_proof(key, nonce, urlsplit(api.url).port)}

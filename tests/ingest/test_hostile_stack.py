@@ -140,7 +140,7 @@ def check(running_stack, files, source_id, batch, items) -> Counter[str]:
 
 
 def rows_and_points(running_stack, source_id: str) -> tuple[int, int]:
-    transactions = Transactions(owner_engine(running_stack.places.owner_url()))
+    transactions = Transactions(owner_engine(running_stack.paths.owner_url()))
     with transactions.begin() as unit:
         rows, organization = unit.connection.execute(
             text(
@@ -150,7 +150,7 @@ def rows_and_points(running_stack, source_id: str) -> tuple[int, int]:
             {"id": source_id},
         ).one()
     transactions.close()
-    index = RemoteIndex(running_stack.places.index_socket)
+    index = RemoteIndex(running_stack.paths.index_socket)
     where = IndexFilter(organization_id=organization, source_ids=(UUID(source_id),))
     return rows, index.count(where)
 

@@ -79,10 +79,14 @@ def test_they_change_no_vector_and_so_not_the_digest(listing, write):
 
 
 def test_they_are_encoded_once_whoever_asks(listing, monkeypatch):
-    eye, counted, plain = encoder(listing), [], Embedder.encode_places
-    monkeypatch.setattr(Embedder, "encode_places", lambda *said: counted.append(1) or plain(*said))
+    eye, counted, plain = encoder(listing), [], Embedder.encode_positions
+    monkeypatch.setattr(
+        Embedder, "encode_positions", lambda *said: counted.append(1) or plain(*said)
+    )
     found = []
-    threads = [threading.Thread(target=lambda: found.append(eye.listed_places())) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: found.append(eye.coordinate_gallery())) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -92,14 +96,14 @@ def test_they_are_encoded_once_whoever_asks(listing, monkeypatch):
     known = found[0]
     assert known.vectors.shape == (len(positions()), DIM)
     for number in (0, 3, 4_095, 4_096, len(positions()) - 1):
-        alone = eye.encode_places(positions()[number : number + 1])[0]
+        alone = eye.encode_positions(positions()[number : number + 1])[0]
         np.testing.assert_allclose(known.vectors[number], alone, rtol=0, atol=1e-5)
 
 
 def test_a_bundle_without_them_says_what_to_do(write):
     with pytest.raises(ConflictError, match="pinpoint bundles import geoclip") as caught:
-        encoder(write("none")).listed_places()
-    assert caught.value.reason == "no_places"
+        encoder(write("none")).coordinate_gallery()
+    assert caught.value.reason == "no_coordinates"
     assert "bundle none is in use and has no list of coordinates" in caught.value.message
 
 

@@ -109,18 +109,18 @@ def test_places_are_encoded_as_the_location_tower_does_alone_or_together(made):
     places = rng.uniform((-90, -180), (90, 180), (130, 2))
     places[:4] = [[90.0, 0.0], [-90.0, 7.0], [0.0, 180.0], [0.0, -180.0]]
     eye, location = encoder(made), load_location(read_bundle(made))
-    together = eye.encode_places(places)
+    together = eye.encode_positions(places)
     assert together.dtype == np.float32
     assert np.allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-6)
     for one, vector in zip(places, together, strict=True):
         with torch.inference_mode():
             alone = location(torch.from_numpy(one[None])).numpy()[0]
         assert np.abs(vector - alone).max() <= 1e-5
-    assert np.abs(eye.encode_places(places[::-1])[::-1] - together).max() <= 1e-5
+    assert np.abs(eye.encode_positions(places[::-1])[::-1] - together).max() <= 1e-5
     assert np.abs(together[2] - together[3]).max() <= 1e-5, "one meridian, one place"
-    assert eye.encode_places(np.empty((0, 2))).shape == (0, DIM)
+    assert eye.encode_positions(np.empty((0, 2))).shape == (0, DIM)
     with pytest.raises(ValueError, match=r"\[B, 2\]"):
-        eye.encode_places(np.zeros((3, 3)))
+        eye.encode_positions(np.zeros((3, 3)))
 
 
 def test_a_space_without_a_location_tower_has_no_channel_for_places(tower, tmp_path):
@@ -128,7 +128,7 @@ def test_a_space_without_a_location_tower_has_no_channel_for_places(tower, tmp_p
     eye = encoder(folder)
     assert eye.contract.dims == {"image": DIM}
     with pytest.raises(BadBundleError, match="has no location tower"):
-        eye.encode_places(np.zeros((1, 2)))
+        eye.encode_positions(np.zeros((1, 2)))
 
 
 def test_the_digest_names_the_space(made, tower, tmp_path):
@@ -237,7 +237,7 @@ def test_geoclip_behind_a_tower_of_its_width(tmp_path):
     assert np.array_equal(eye.encode(some, "street"), eye.encode(some, None))
     places = torch.tensor([[48.9, 2.4], [-33.9, 151.2]], dtype=torch.float64)
     assert torch.equal(load_location(bundle)(places), net.location(places))
-    said = eye.encode_places(places.numpy())
+    said = eye.encode_positions(places.numpy())
     assert np.allclose(said, net.location.unit(places).numpy(), atol=1e-6)
 
 

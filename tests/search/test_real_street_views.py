@@ -51,7 +51,7 @@ def street(tmp_path_factory):
     bundle = mobilenet_bundle(tmp_path_factory.mktemp("bundle") / "mobilenet")
     with home_folder() as home:
         settings = Settings(
-            places=ServiceSettings(home=home), encoder=EncoderSettings(bundle=str(bundle))
+            services=ServiceSettings(home=home), encoder=EncoderSettings(bundle=str(bundle))
         )
         watcher = watch_over(home)
         try:

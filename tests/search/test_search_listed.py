@@ -41,7 +41,7 @@ def places(seed=0):
 class Knowing(PixelEncoder):
     known: CoordinateGallery | None = None
 
-    def listed_places(self):
+    def coordinate_gallery(self):
         return self.known
 
 
@@ -185,8 +185,8 @@ def test_limits_that_places_do_not_have_are_refused(limits, word):
 
 def test_other_faults_are_those_of_every_question():
     class Without(PixelEncoder):
-        def listed_places(self):
-            raise ConflictError("knows none", reason="no_places")
+        def coordinate_gallery(self):
+            raise ConflictError("knows none", reason="no_coordinates")
 
     photo, settings = QueryPhoto(data=b"x", file="q"), SearchSettings()
     with pytest.raises(ConflictError):

@@ -91,7 +91,7 @@ def rows_of(rig, image_id):
 
 def check_place(rig, image_id, lat, lon):
     """The vector of exactly this position is in both stores, and the picture's beside it."""
-    alone = rig.encoder.encode_places(np.array([[lat, lon]]))[0]
+    alone = rig.encoder.encode_positions(np.array([[lat, lon]]))[0]
     contract = rig.encoder.contract.digest
     rows = rows_of(rig, image_id)
     assert set(rows) == {(contract, "image"), (contract, "gps")}
@@ -230,7 +230,7 @@ def test_a_vector_like_a_place_finds_the_images_that_stand_there(rig, tmp_path):
     ingest(rig, org, tmp_path / "photo", everywhere(per_city=4))
     ingest(rig, org, tmp_path / "street", everywhere("s", per_city=4), kind="street")
     for lat, lon in CITIES:
-        vector = rig.encoder.encode_places(np.array([[lat, lon]]))[0]
+        vector = rig.encoder.encode_positions(np.array([[lat, lon]]))[0]
         answer = locate(rig, org, vector, gps_channel_fraction=0.5)
         assert len(answer.ranked) == 8
         by_place = found_by(answer, "gps")
@@ -251,7 +251,7 @@ def test_a_vector_like_a_place_finds_the_images_that_stand_there(rig, tmp_path):
 def test_a_move_is_seen_by_the_next_question(rig, tmp_path):
     org = rig.organization()
     ids = ingest(rig, org, tmp_path / "photo", everywhere())
-    vector = rig.encoder.encode_places(np.array([[0.0, 180.0]]))[0]
+    vector = rig.encoder.encode_positions(np.array([[0.0, 180.0]]))[0]
     moved = ids["p2-1.jpg"]
     before = found_by(locate(rig, org, vector, gps_channel_fraction=0.5), "gps")
     assert before[0][1] != moved

@@ -240,14 +240,14 @@ def test_no_error_says_what_is_not_for_callers(api, stack, home):
         str(home),
         str(stranger.id),
         str(stack.organization_id),
-        stack.settings.places.broker_url,
+        stack.settings.services.broker_url,
     )
     check_words(nonsense(api.client, batch), *hidden)
     check_words(iter([api.client.get(f"/v1/sources/{theirs}")]), str(stranger.id))
     assert source["roots"] == []
 
     # No room for blobs: a file is in the place of their folder.
-    blobs = stack.places.blobs_dir
+    blobs = stack.paths.blobs_dir
     blobs.rename(blobs.with_name("moved")) if blobs.exists() else None
     blobs.write_text("no folder")
     files = [("files", ("a.jpg", PHOTO))]
@@ -268,7 +268,7 @@ def test_no_error_says_what_is_not_for_callers(api, stack, home):
 )
 def test_no_error_of_parts_that_are_gone_says_where_they_were(home, database):
     settings = Settings(
-        places=ServiceSettings(
+        services=ServiceSettings(
             home=home,
             database_url=database,
             broker_url="redis://127.0.0.1:9/0",

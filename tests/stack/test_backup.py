@@ -46,7 +46,7 @@ def filled(database_url, api_database_url, tmp_path):
 @pytest.fixture
 def settings(database_url, tmp_path):
     return Settings(
-        places=ServiceSettings(
+        services=ServiceSettings(
             home=tmp_path / "home",
             database_url=database_url,
             broker_url="redis+socket:///nowhere.sock",
@@ -67,7 +67,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, name):
     target = tmp_path / name
     manifest = write_backup(settings, target, quiet)
-    original = dumps.read_installation(settings.places.database_url)
+    original = dumps.read_installation(settings.services.database_url)
     assert (manifest.counts["images"], manifest.blobs, manifest.bundle) == (3, 3, "descriptor")
     blobs = files(tmp_path / "home" / "blobs")
     with pytest.raises(ConflictError, match="already exists"):
@@ -80,16 +80,16 @@ def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, nam
     shutil.rmtree(tmp_path / "home" / "blobs")
     filled.owner.close()
     filled.as_api.close()
-    with dumps.open_connection(settings.places.database_url) as connection:
+    with dumps.open_connection(settings.services.database_url) as connection:
         connection.execute("DROP SCHEMA pinpoint CASCADE")
         connection.execute("DROP SCHEMA tenant CASCADE")
     done = restore_backup(settings, target, replace=False, say=quiet)
     assert done.counts == manifest.counts
     # A copy on another machine is an installation of its own; restored again, it stays the same.
-    copy = dumps.read_installation(settings.places.database_url)
+    copy = dumps.read_installation(settings.services.database_url)
     assert copy != original
     restore_backup(settings, target, replace=True, say=quiet)
-    assert dumps.read_installation(settings.places.database_url) == copy
+    assert dumps.read_installation(settings.services.database_url) == copy
     assert files(tmp_path / "home" / "blobs") == blobs
     filled.as_api.check()
     with filled.database.read(filled.access.organization("acme").id) as catalog:
@@ -103,14 +103,14 @@ def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, nam
 
 
 def test_a_damaged_or_foreign_backup_touches_nothing(filled, settings, tmp_path):
-    target, places = tmp_path / "out", StackPaths(settings.places.home)
+    target, paths = tmp_path / "out", StackPaths(settings.services.home)
     write_backup(settings, target, quiet)
 
     def refused(kind, match):
         from pinpoint.stack.backup.archive import ArchiveReader
 
         with pytest.raises(kind, match=match):
-            check_backup(settings, places, ArchiveReader(target), quiet)
+            check_backup(settings, paths, ArchiveReader(target), quiet)
 
     manifest = json.loads((target / "manifest.json").read_text())
     (target / "manifest.json").write_text(json.dumps(manifest | {"revision": "9999"}))
@@ -159,7 +159,7 @@ def test_a_backup_that_fails_leaves_nothing(filled, settings, tmp_path, monkeypa
 
 
 def test_a_dump_that_cannot_be_played_leaves_the_database_as_it_is(filled, settings, tmp_path):
-    target, url = tmp_path / "out", settings.places.database_url
+    target, url = tmp_path / "out", settings.services.database_url
     write_backup(settings, target, quiet)
     dumped = target / "database.dump"
     dumped.write_bytes(dumped.read_bytes()[:-2_000])
@@ -173,15 +173,15 @@ def told(answer: dict) -> dict:
     return {key: value for key, value in answer.items() if key not in ("timings_ms", "index")}
 
 
-def operator_of(places: StackPaths, api_url: str) -> httpx.Client:
+def operator_of(paths: StackPaths, api_url: str) -> httpx.Client:
     """A client of the API with the operator's key."""
-    key = places.operator_key_file.read_text(encoding="ascii").strip()
+    key = paths.operator_key_file.read_text(encoding="ascii").strip()
     headers = {"Authorization": f"Bearer {key}"}
     return httpx.Client(base_url=api_url, headers=headers, timeout=60)
 
 
-def ask(places: StackPaths, api_url: str, photos: list[bytes]) -> list[dict]:
-    with operator_of(places, api_url) as client:
+def ask(paths: StackPaths, api_url: str, photos: list[bytes]) -> list[dict]:
+    with operator_of(paths, api_url) as client:
         answers = []
         for photo in photos:
             found = client.post("/v1/locate", files={"photo": ("q.jpg", photo, "image/jpeg")})
@@ -190,8 +190,8 @@ def ask(places: StackPaths, api_url: str, photos: list[bytes]) -> list[dict]:
         return answers
 
 
-def ingested(places: StackPaths, api_url: str, count: int) -> None:
-    with operator_of(places, api_url) as client:
+def ingested(paths: StackPaths, api_url: str, count: int) -> None:
+    with operator_of(paths, api_url) as client:
         for source, kind in (("photos", "photo"), ("street", "street")):
             client.post("/v1/sources", json={"name": source, "kind": kind}).raise_for_status()
             batch = client.post("/v1/batches", json={"source": source}).json()
@@ -207,7 +207,7 @@ def ingested(places: StackPaths, api_url: str, count: int) -> None:
                 time.sleep(0.1)
 
 
-def assert_erased_to_the_byte(run: CliRunner, places: StackPaths) -> None:
+def assert_erased_to_the_byte(run: CliRunner, paths: StackPaths) -> None:
     """Erase the organization that `ingested` filled, and search every file of the stack for it."""
     sums = [hashlib.sha256(jpeg(seed, 48 + seed / 1e3, 2)) for seed in range(12)]
     wanted = [b"holiday-", *(one.digest() for one in sums)]
@@ -217,7 +217,7 @@ def assert_erased_to_the_byte(run: CliRunner, places: StackPaths) -> None:
     assert json.loads(done.stdout)["images"] == 24
     left = [
         (str(path), one)
-        for root in (places.home, places.cluster_dir)
+        for root in (paths.home, paths.cluster_dir)
         for path in root.rglob("*")
         if path.is_file()
         for data in [path.read_bytes()]
@@ -225,21 +225,21 @@ def assert_erased_to_the_byte(run: CliRunner, places: StackPaths) -> None:
         if one in data
     ]
     assert left == []
-    assert files(places.blobs_dir) == {}
+    assert files(paths.blobs_dir) == {}
 
 
 @pytest.mark.timeout(240)
 def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_path):
     with home_folder() as home:
         monkeypatch.setenv("PINPOINT_HOME", str(home))
-        settings, places = Settings(places=ServiceSettings(home=home)), StackPaths(home)
+        settings, paths = Settings(services=ServiceSettings(home=home)), StackPaths(home)
         watcher, out, run = watch_over(home), tmp_path / "all.tar", CliRunner()
         try:
             url = lifecycle.start_stack(settings).api_url
-            ingested(places, url, 12)
+            ingested(paths, url, 12)
             photos = [jpeg(seed, 0, 0) for seed in (0, 5, 100)]
-            before = ask(places, url, photos)
-            original = dumps.read_installation(places.owner_url())
+            before = ask(paths, url, photos)
+            original = dumps.read_installation(paths.owner_url())
             made = run.invoke(app, ["backup", str(out), "--json"])
             assert made.exit_code == 0, made.output
             manifest = json.loads(made.stdout)
@@ -258,21 +258,21 @@ def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_pa
 
             now = lifecycle.stack_status(settings)
             assert now.state == "up"
-            mine = dumps.read_installation(places.owner_url())
+            mine = dumps.read_installation(paths.owner_url())
             assert mine != original
             info = run.invoke(app, ["index", "info", "--json"])
             assert json.loads(info.stdout)["installation"] == str(mine)
-            after = ask(places, now.api_url, photos)
+            after = ask(paths, now.api_url, photos)
             assert [json.dumps(told(one)) for one in after] == [
                 json.dumps(told(one)) for one in before
             ]
             refused = run.invoke(app, ["restore", str(out)])
             assert isinstance(refused.exception, ConflictError)
             assert lifecycle.stack_status(settings).state == "up"
-            assert_erased_to_the_byte(run, places)
+            assert_erased_to_the_byte(run, paths)
         finally:
             lifecycle.stop_stack(settings)
-            left = processes.find_stack_processes(places)
+            left = processes.find_stack_processes(paths)
             dismiss(watcher)
             lifecycle.erase_stack(settings)
         assert left == []
@@ -290,7 +290,7 @@ def test_two_backups_at_once_are_one(filled, settings, tmp_path, monkeypatch):
 
     monkeypatch.setattr(dumps, "LOCK_WAIT", "200ms")
     with psycopg.connect(
-        settings.places.database_url.replace("+psycopg", ""), autocommit=True
+        settings.services.database_url.replace("+psycopg", ""), autocommit=True
     ) as other:
         other.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
         with pytest.raises(ConflictError, match="another backup"):

@@ -192,7 +192,7 @@ def test_list_questions_and_backup_go_by_what_the_index_holds(stack, tmp_path):
     assert used() == ["descriptor"]
     stack.run("bundles", "activate", "tiny", "--json")
     assert used() == ["tiny"]
-    folder = stack.places.home / "bundles" / "tiny"
+    folder = stack.paths.home / "bundles" / "tiny"
     folder.rename(folder.with_name(".away"))
     with pytest.raises(BadBundleError, match="no bundle here has the contract"):
         stack.locate(stack.folder / "0000.jpg")

@@ -100,7 +100,7 @@ def by_loop(stack):
     read = stack.api.decoder.read("q.jpg", PHOTO, query=True)
     query = eye.encode_query(read.faces[0].pixels).astype(float)
     rows = [
-        (lat, lon, float(eye.encode_places(np.array([[lat, lon]]))[0] @ query))
+        (lat, lon, float(eye.encode_positions(np.array([[lat, lon]]))[0] @ query))
         for lat, lon in positions().tolist()
     ]
     return sorted(rows, key=lambda row: -row[2])
@@ -127,7 +127,7 @@ def run(monkeypatch, capsys, *arguments):
 
 def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, capsys, tmp_path):
     status, refused = ask(api, search_space="coordinates")
-    assert (status, refused["reason"]) == (409, "no_places")
+    assert (status, refused["reason"]) == (409, "no_coordinates")
     assert "bundle descriptor is in use and has no list of coordinates" in refused["detail"]
     assert "pinpoint bundles import geoclip" in refused["detail"]
 
@@ -144,7 +144,7 @@ def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, c
     assert (answer["ranker"], answer["calibrated"]) == ("coordinates", False)
     assert "without evidence" in answer["warnings"][0]
     assert answer["bundle"]["name"] == "listing"
-    file = stack.places.home / "bundles" / "listing" / "places.csv"
+    file = stack.paths.home / "bundles" / "listing" / "coordinates.csv"
     build = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     assert answer["index"] == {"engine": "coordinates", "build": build}
     first = answer["coordinates"][0]

@@ -54,12 +54,12 @@ def demo(running_stack, tmp_path_factory):
     del os.environ["PINPOINT_HOME"], os.environ["PINPOINT_DATABASE_URL"]
     if before is not None:
         os.environ["PINPOINT_HOME"] = before
-    assert settings.places.home == demo_home(running_stack.home) != running_stack.home
-    watcher = watch_over(settings.places.home)
+    assert settings.services.home == demo_home(running_stack.home) != running_stack.home
+    watcher = watch_over(settings.services.home)
     try:
         yield run_demo(settings, out=tmp_path_factory.mktemp("out"), as_json=True, **SMALL)
     finally:
-        if settings.places.home.exists():
+        if settings.services.home.exists():
             lifecycle.stop_stack(settings)
             lifecycle.erase_stack(settings)
         dismiss(watcher)
@@ -160,8 +160,8 @@ def test_up_from_a_subfolder_names_the_home_and_the_setting_that_changed(
 
 
 def test_status_names_processes_without_their_supervisor_and_the_way_out(demo_home_folder):
-    places = StackPaths(demo_home_folder)
-    os.kill(int(places.supervisor_pidfile.read_text()), signal.SIGKILL)
+    paths = StackPaths(demo_home_folder)
+    os.kill(int(paths.supervisor_pidfile.read_text()), signal.SIGKILL)
     until = time.monotonic() + 10
     while (found := run(demo_home_folder, "status", "--json", code=3))["state"] != "orphaned":
         assert time.monotonic() < until, found
@@ -174,17 +174,17 @@ def test_status_names_processes_without_their_supervisor_and_the_way_out(demo_ho
 
 
 def test_destroy_removes_everything_of_its_home_and_nothing_else(demo_home_folder, running_stack):
-    places = StackPaths(demo_home_folder)
-    outside = [places.cluster_dir, places.socket_dir, places.postgres_socket_dir]
+    paths = StackPaths(demo_home_folder)
+    outside = [paths.cluster_dir, paths.socket_dir, paths.postgres_socket_dir]
     assert all(folder.exists() for folder in outside)
     refused = run(demo_home_folder, "destroy", code=64)
     assert "nothing was removed" in refused
-    assert str(places.cluster_dir) in refused
-    assert places.home.exists()
+    assert str(paths.cluster_dir) in refused
+    assert paths.home.exists()
     told = run(None, "destroy", "--home", demo_home_folder, "--yes")
     assert "MB" in told
-    assert not any(folder.exists() for folder in [places.home, *outside])
-    assert processes.find_stack_processes(places) == []
+    assert not any(folder.exists() for folder in [paths.home, *outside])
+    assert processes.find_stack_processes(paths) == []
     assert lifecycle.stack_status(running_stack.settings).state == "up"
     assert "is not a Pinpoint home" in run(None, "destroy", "--home", demo_home_folder, code=66)
 
@@ -204,5 +204,5 @@ def test_destroy_of_a_copied_home_leaves_the_originals_database(running_stack, t
     before = list_pids(running_stack)
     run(None, "destroy", "--home", copy, "--yes")
     assert not copy.exists()
-    assert running_stack.places.pgdata.exists()
+    assert running_stack.paths.pgdata.exists()
     assert list_pids(running_stack) == before

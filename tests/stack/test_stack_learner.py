@@ -46,7 +46,7 @@ def test_a_run_starts_the_learner_which_says_why_it_failed(running_stack, tmp_pa
         assert psutil.Process(learner.pid).nice() >= 10
         assert command("resume", run.id).startswith(f"training run {run.id} is queued")
     finally:
-        Supervisor(running_stack.places).stop(["learner"], 40.0)
+        Supervisor(running_stack.paths).stop(["learner"], 40.0)
         shutil.rmtree(running_stack.home / RUNS, ignore_errors=True)
     found = lifecycle.stack_status(running_stack.settings)
     assert (found.state, "learner" in [one.name for one in found.processes]) == ("up", False)

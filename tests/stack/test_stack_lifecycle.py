@@ -41,7 +41,7 @@ def test_all_processes_run_under_one_supervisor(running_stack):
 
 def test_up_again_changes_nothing(running_stack):
     before = lifecycle.stack_status(running_stack.settings)
-    if read_state(running_stack.places).fingerprint != fingerprint_settings(running_stack.settings):
+    if read_state(running_stack.paths).fingerprint != fingerprint_settings(running_stack.settings):
         pytest.skip("the code was edited since the stack was started; `up` would begin again")
     again = lifecycle.start_stack(running_stack.settings)
     assert [one.pid for one in again.processes] == [one.pid for one in before.processes]
@@ -50,18 +50,18 @@ def test_up_again_changes_nothing(running_stack):
 
 
 def test_the_record_says_where_and_what(running_stack):
-    record = json.loads(running_stack.places.state_file.read_text())
+    record = json.loads(running_stack.paths.state_file.read_text())
     assert record["api_url"] == running_stack.api_url
-    assert record["pgdata"] == str(running_stack.places.pgdata)
+    assert record["pgdata"] == str(running_stack.paths.pgdata)
     assert set(record["pids"]) == set(ALL)
-    assert stat.S_IMODE(running_stack.places.operator_key_file.stat().st_mode) == 0o600
-    assert stat.S_IMODE(running_stack.places.socket_dir.stat().st_mode) == 0o700
+    assert stat.S_IMODE(running_stack.paths.operator_key_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(running_stack.paths.socket_dir.stat().st_mode) == 0o700
 
 
 def test_nothing_but_the_api_listens_on_the_network(running_stack):
     listening = [
         (process.name(), connection.laddr.ip, connection.laddr.port)
-        for process in processes.find_stack_processes(running_stack.places)
+        for process in processes.find_stack_processes(running_stack.paths)
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     ]
@@ -71,9 +71,9 @@ def test_nothing_but_the_api_listens_on_the_network(running_stack):
 
 
 @pytest.mark.usefixtures("postgres", "_redis")
-def test_servers_of_another_home_are_not_ours(running_stack, server_places):
-    theirs = {one.pid for one in processes.find_stack_processes(server_places)}
-    ours = {one.pid for one in processes.find_stack_processes(running_stack.places)}
+def test_servers_of_another_home_are_not_ours(running_stack, server_paths):
+    theirs = {one.pid for one in processes.find_stack_processes(server_paths)}
+    ours = {one.pid for one in processes.find_stack_processes(running_stack.paths)}
     assert theirs
     assert ours
     assert not theirs & ours
@@ -81,7 +81,7 @@ def test_servers_of_another_home_are_not_ours(running_stack, server_places):
 
 def test_a_process_of_the_user_with_the_same_home_is_not_ours(home):
     """Only our supervisor sets the marker; a shell that exports PINPOINT_HOME is left alone."""
-    places = StackPaths(home)
+    paths = StackPaths(home)
     plain = {**os.environ, "PINPOINT_HOME": str(home)}
     sleep = [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(60)"]
     with (
@@ -94,7 +94,7 @@ def test_a_process_of_the_user_with_the_same_home_is_not_ours(home):
             assert one.stdout is not None
             one.stdout.readline()
         try:
-            assert [one.pid for one in processes.find_stack_processes(places)] == [ours.pid]
+            assert [one.pid for one in processes.find_stack_processes(paths)] == [ours.pid]
             assert lifecycle.stack_status(Settings()).state == "orphaned"
             assert lifecycle.stop_stack(Settings()).state == "down"
             assert ours.poll() is not None
@@ -105,7 +105,7 @@ def test_a_process_of_the_user_with_the_same_home_is_not_ours(home):
 
 
 def test_down_where_nothing_ever_was(tmp_path):
-    settings = Settings(places=ServiceSettings(home=tmp_path / "nothing"))
+    settings = Settings(services=ServiceSettings(home=tmp_path / "nothing"))
     assert lifecycle.stop_stack(settings).state == "down"
     assert lifecycle.stack_status(settings).processes == ()
     assert not (tmp_path / "nothing").exists()
@@ -113,7 +113,7 @@ def test_down_where_nothing_ever_was(tmp_path):
 
 def test_services_elsewhere_are_not_started(home):
     elsewhere = Settings(
-        places=ServiceSettings(
+        services=ServiceSettings(
             home=home,
             database_url="postgresql://db.example/p",
             qdrant_url="http://qdrant.example:6333",
@@ -139,9 +139,9 @@ def test_processes_get_exactly_the_settings_that_up_was_given(home, monkeypatch)
 
 
 def test_restarts_and_the_last_exit_are_read_from_the_supervisors_log(home):
-    places = StackPaths(home)
-    places.create()
-    supervisor = Supervisor(places)
+    paths = StackPaths(home)
+    paths.create()
+    supervisor = Supervisor(paths)
     program = Program("flaky", (sys.executable, "-c", "import time; time.sleep(60)"))
     supervisor.configure([replace(program, start_s=0), Program("never", ("/bin/true",))])
     supervisor.launch({**os.environ, processes.MARKER: str(home.resolve())})
@@ -163,12 +163,12 @@ def test_restarts_and_the_last_exit_are_read_from_the_supervisors_log(home):
         assert now.pid != first.pid
         assert (never.pid, never.restarts, never.last_exit) == (None, 0, None)
     finally:
-        assert processes.end_processes(processes.find_stack_processes(places), 5.0) == []
+        assert processes.end_processes(processes.find_stack_processes(paths), 5.0) == []
 
 
 def test_a_database_that_cannot_be_reached_is_a_clear_error(home):
     settings = Settings(
-        places=ServiceSettings(
+        services=ServiceSettings(
             home=home,
             database_url=f"postgresql+psycopg://nobody@/none?host={home}",
             broker_url="redis+socket:///nowhere.sock",

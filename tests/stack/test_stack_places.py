@@ -19,8 +19,8 @@ from pinpoint.stack.state import choose_port, load_operator_key, read_state, sta
 
 
 def test_sockets_stay_short_however_long_the_home_is(tmp_path):
-    places = StackPaths(tmp_path / ("long" * 40) / "home")
-    for path in (places.redis_socket, places.index_socket, places.supervisor_socket):
+    paths = StackPaths(tmp_path / ("long" * 40) / "home")
+    for path in (paths.redis_socket, paths.index_socket, paths.supervisor_socket):
         assert len(os.fsencode(path)) <= 60
 
 
@@ -71,19 +71,19 @@ def test_the_port_is_kept_and_a_taken_one_is_left():
 
 
 def test_the_operator_key_is_made_once_and_only_ours(home):
-    places = StackPaths(home)
-    key = load_operator_key(places)
+    paths = StackPaths(home)
+    key = load_operator_key(paths)
     assert len(key) >= 40
-    assert load_operator_key(places) == key
-    assert stat.S_IMODE(places.operator_key_file.stat().st_mode) == 0o600
+    assert load_operator_key(paths) == key
+    assert stat.S_IMODE(paths.operator_key_file.stat().st_mode) == 0o600
 
 
 def test_a_damaged_record_is_as_good_as_none(home):
-    places = StackPaths(home)
-    assert read_state(places) is None
+    paths = StackPaths(home)
+    assert read_state(paths) is None
     for text in ("", "{", "[]", '{"api_port": 1}'):
-        places.state_file.write_text(text)
-        assert read_state(places) is None
+        paths.state_file.write_text(text)
+        assert read_state(paths) is None
 
 
 def test_the_lock_makes_the_second_wait_and_dies_with_its_holder(tmp_path):
@@ -111,7 +111,7 @@ def test_the_lock_makes_the_second_wait_and_dies_with_its_holder(tmp_path):
 
 
 def test_only_root_keeps_postgres_outside_the_home(tmp_path):
-    places = StackPaths(tmp_path / "home")
-    inside = places.pgdata.is_relative_to(places.home)
+    paths = StackPaths(tmp_path / "home")
+    inside = paths.pgdata.is_relative_to(paths.home)
     assert inside == (os.geteuid() != 0)
-    assert places.cluster_dir.is_relative_to(Path("/var/lib/pinpoint")) != inside
+    assert paths.cluster_dir.is_relative_to(Path("/var/lib/pinpoint")) != inside

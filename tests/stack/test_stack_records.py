@@ -30,9 +30,9 @@ def state_of(settings, **changed):
 
 
 def test_describe_changes_names_each_setting_with_both_values(home):
-    before = Settings(places=ServiceSettings(home=home), api=ApiSettings(port=8080))
+    before = Settings(services=ServiceSettings(home=home), api=ApiSettings(port=8080))
     after = Settings(
-        places=ServiceSettings(home=home),
+        services=ServiceSettings(home=home),
         search=SearchSettings(candidates=40, optimize_for_radius_km=25),
         api=ApiSettings(port=8080),
     )
@@ -44,8 +44,8 @@ def test_describe_changes_names_each_setting_with_both_values(home):
 
 
 def test_describe_changes_shows_no_secret(home):
-    before = Settings(places=ServiceSettings(home=home, database_url=SECRET))
-    after = Settings(places=ServiceSettings(home=home, database_url=SECRET + "2"))
+    before = Settings(services=ServiceSettings(home=home, database_url=SECRET))
+    after = Settings(services=ServiceSettings(home=home, database_url=SECRET + "2"))
     state = state_of(before)
     assert state.settings["PINPOINT_DATABASE_URL"].startswith(HASH_PREFIX)
     assert "very-secret" not in json.dumps(state.settings)
@@ -56,7 +56,7 @@ def test_describe_changes_shows_no_secret(home):
 
 
 def test_describe_changes_names_the_code_and_an_unfinished_start(home):
-    settings = Settings(places=ServiceSettings(home=home))
+    settings = Settings(services=ServiceSettings(home=home))
     assert describe_changes(state_of(settings, code="other"), settings, KEY) == [
         "Pinpoint's code or its Python has changed"
     ]
@@ -66,34 +66,34 @@ def test_describe_changes_names_the_code_and_an_unfinished_start(home):
 
 
 def test_read_state_of_an_older_version_keeps_the_port(home):
-    places = StackPaths(home)
-    write_state(places, state_of(Settings(places=ServiceSettings(home=home))))
-    written = json.loads(places.state_file.read_text())
+    paths = StackPaths(home)
+    write_state(paths, state_of(Settings(services=ServiceSettings(home=home))))
+    written = json.loads(paths.state_file.read_text())
     for name in ("settings", "code"):
         del written[name]
-    places.state_file.write_text(json.dumps(written))
-    found = read_state(places)
+    paths.state_file.write_text(json.dumps(written))
+    found = read_state(paths)
     assert found is not None
     assert (found.api_port, found.settings, found.code) == (9, {}, "")
     del written["api_port"]
-    places.state_file.write_text(json.dumps(written))
-    assert read_state(places) is None
+    paths.state_file.write_text(json.dumps(written))
+    assert read_state(paths) is None
 
 
 def test_measure_home_counts_each_file_in_one_part(home):
-    places = StackPaths(home)
+    paths = StackPaths(home)
     (home / "blobs" / "a").mkdir(parents=True)
     (home / "logs").mkdir()
     (home / "blobs" / "a" / "x").write_bytes(os.urandom(100_000))
     (home / "logs" / "api.log").write_bytes(os.urandom(50_000))
     (home / "operator.key").write_bytes(os.urandom(10_000))
     os.symlink("/usr", home / "blobs" / "link")
-    found = {part.part: part.bytes for part in measure_home(places)}
+    found = {part.part: part.bytes for part in measure_home(paths)}
     assert set(found) == {"blobs", "logs", "other"}
     assert 100_000 <= found["blobs"] < 110_000
     assert 50_000 <= found["logs"] < 60_000
     assert 10_000 <= found["other"] < 20_000
-    assert all(part.whole for part in measure_home(places))
+    assert all(part.whole for part in measure_home(paths))
 
 
 def test_measure_home_out_of_time_says_so(home):

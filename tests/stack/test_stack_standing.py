@@ -44,7 +44,7 @@ def pinpoint(running_stack, *arguments):
 
 def lines(running_stack, program):
     """A program's log, its JSON lines read."""
-    log = running_stack.places.logs_dir / f"{program}.log"
+    log = running_stack.paths.logs_dir / f"{program}.log"
     for line in log.read_text(encoding="utf-8").splitlines():
         if line.startswith("{"):
             yield json.loads(line)
@@ -128,7 +128,7 @@ def test_the_figures_reach_metrics_with_the_operators_key(api, running_stack):
 
 def test_status_shows_how_the_work_stands(api, running_stack):
     uploaded(api, unique("request"))
-    queue = CeleryQueue(running_stack.places.broker_url)
+    queue = CeleryQueue(running_stack.paths.broker_url)
     queue.send(jobs.RECOVER)
     queue.send(jobs.RECONCILE)
     queue.close()
@@ -173,7 +173,7 @@ def test_asking_is_quick_and_names_what_does_not_answer(running_stack):
 
 def test_asking_where_nothing_runs_says_so_at_once(tmp_path):
     begun = time.monotonic()
-    found = status.collect_status(Settings(places=ServiceSettings(home=tmp_path / "nothing")))
+    found = status.collect_status(Settings(services=ServiceSettings(home=tmp_path / "nothing")))
     assert time.monotonic() - begun < 1.0
     assert set(found.silent) == {"database", "broker", "index"}
     assert (found.totals, found.jobs_waiting) == (None, None)

@@ -29,16 +29,16 @@ def test_a_supervisor_that_leaves_between_two_questions_is_down(home, monkeypatc
 
     monkeypatch.setattr(Supervisor, "pid", lambda _supervisor: 1)
     monkeypatch.setattr(Supervisor, "processes", gone)
-    assert lifecycle.stack_status(Settings(places=ServiceSettings(home=home))).state == "down"
+    assert lifecycle.stack_status(Settings(services=ServiceSettings(home=home))).state == "down"
 
 
 def test_an_answer_that_breaks_off_means_a_supervisor_that_left(home):
     """Killed while it writes: the answer's length is right and its end is missing."""
-    settings = Settings(places=ServiceSettings(home=home))
-    places = StackPaths(home)
-    places.supervisor_socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings = Settings(services=ServiceSettings(home=home))
+    paths = StackPaths(home)
+    paths.supervisor_socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(places.supervisor_socket))
+        door.bind(str(paths.supervisor_socket))
         door.listen()
 
         def half() -> None:
@@ -55,7 +55,7 @@ def test_an_answer_that_breaks_off_means_a_supervisor_that_left(home):
                     )
 
         threading.Thread(target=half, daemon=True).start()
-        assert not Supervisor(places).answers()
+        assert not Supervisor(paths).answers()
         assert lifecycle.stack_status(settings).state == "down"
         door.shutdown(socket.SHUT_RDWR)
-    places.supervisor_socket.unlink()
+    paths.supervisor_socket.unlink()

@@ -106,7 +106,7 @@ def test_baseline_after_downgrade_and_upgrade_serves_the_api_role(
 def test_baseline_is_a_single_revision_dated_like_its_file(config):
     script = ScriptDirectory.from_config(config)
     (revision,) = script.walk_revisions()
-    assert (revision.revision, revision.down_revision) == ("0001", None)
+    assert (revision.revision, revision.down_revision) == ("0001_baseline", None)
     assert Path(revision.path).name == "20261130_0001_baseline.py"
 
 

@@ -64,7 +64,7 @@ def run(rig, town, tmp_path):
     """Trains from the catalog, or goes on without it."""
     home = tmp_path / "home"
     timm_bundle(home / "bundles" / "tiny-timm")
-    settings = Settings(places=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
+    settings = Settings(services=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
 
     def train(name: str, *, gallery: CatalogTrainingRows | None = None, config: Path | None = None):
         asked = read_config(config or catalogd(tmp_path, "ours", steps=20)).for_organization("acme")

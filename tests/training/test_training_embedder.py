@@ -119,7 +119,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, home, planet):
 
 
 def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_path):
-    settings = Settings(places=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
+    settings = Settings(services=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
     decoder = ChildDecoder(settings.media, children=1)
     for old, new, words in (
         ('name = "bad"', 'name = "descriptor"', "is built in"),

@@ -174,7 +174,9 @@ def test_a_learner_is_killed_and_the_next_one_goes_on(
         until(lambda: runs.find_run(places, asked).state == "done", log)
     assert command("status")["runs"][0]["bundle"] == str(places / "bundles" / "learned")
     made = read_bundle(places / "bundles" / "learned").contract.heads
-    settings = Settings(places=ServiceSettings(home=places), encoder=EncoderSettings(device="cpu"))
+    settings = Settings(
+        services=ServiceSettings(home=places), encoder=EncoderSettings(device="cpu")
+    )
     with ChildDecoder(settings.media, children=1) as decoder:
         alone = train_embedder(
             read_config(config),

@@ -106,7 +106,7 @@ class Views:
             schedule={**schedule, "seed": seed},
         )
         settings = Settings(
-            places=ServiceSettings(home=folder / "home"), encoder=EncoderSettings(device="cpu")
+            services=ServiceSettings(home=folder / "home"), encoder=EncoderSettings(device="cpu")
         )
         decoder = ChildDecoder(MediaSettings(), children=2)
         try:

@@ -29,7 +29,7 @@ WHOLE = {"trainable_blocks": "all", "size_px": 64, "learning_rate": 2e-3}
 def settings(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     timm_bundle(home / "bundles" / "tiny-timm")
-    return Settings(places=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
+    return Settings(services=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,9 @@ def test_a_tower_without_weights_is_trained_and_serves(whole, planet, settings):
     first = open_feature_source(config(planet), settings).make_tower().tower.network.state_dict()
     assert not torch.equal(now["conv1.0.weight"], first["conv1.0.weight"])
     assert not torch.equal(now["bn1.running_mean"], first["bn1.running_mean"])
-    eye = open_encoder(EncoderSettings(bundle=str(whole), device="cpu"), settings.places.home, 512)
+    eye = open_encoder(
+        EncoderSettings(bundle=str(whole), device="cpu"), settings.services.home, 512
+    )
     picture = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
     alone = eye.encode_query(picture, "street")
     assert alone.shape == (16,)
@@ -154,7 +156,7 @@ def test_blocks_before_the_last_stay_as_they_were(planet, settings, decoder, tmp
         train_tower={"trainable_blocks": 1, "learning_rate": 1e-3},
     )
     made = trained(asked, tmp_path, settings, decoder)
-    before = load_tower(read_bundle(settings.places.home / "bundles" / "tiny-timm"))
+    before = load_tower(read_bundle(settings.services.home / "bundles" / "tiny-timm"))
     after = load_tower(read_bundle(made)).network.state_dict()
     for name, value in before.network.state_dict().items():
         kept = torch.equal(value, after[name])

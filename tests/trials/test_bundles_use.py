@@ -59,7 +59,7 @@ class Planted:
     def _plant(self, ground, loaded):
         fields = "image_id, contract, channel, organization_id, vector"
         rows = self.vectors[self.new.digest].astype("<f2")
-        with psycopg.connect(ground.places.superuser_dsn("pinpoint")) as connection:
+        with psycopg.connect(ground.paths.superuser_dsn("pinpoint")) as connection:
             connection.execute("SET search_path = pinpoint, public")
             with connection.cursor().copy(f"COPY embeddings ({fields}) FROM STDIN") as copy:
                 for image, owner, vector in zip(
@@ -68,9 +68,7 @@ class Planted:
                     copy.write_row(
                         (image, self.new.digest, "image", OWNERS[owner], vector.tobytes())
                     )
-        with psycopg.connect(
-            ground.places.superuser_dsn("pinpoint"), autocommit=True
-        ) as connection:
+        with psycopg.connect(ground.paths.superuser_dsn("pinpoint"), autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE pinpoint.embeddings")
 
     def wrong(self, digest, question, answer):
@@ -92,7 +90,7 @@ class Questions:
     """Whole questions under the API's role, and photos over HTTP, each from a thread."""
 
     def __init__(self, ground, planted, photo):
-        self.planted, self.photo, self.home = planted, photo, ground.places.home
+        self.planted, self.photo, self.home = planted, photo, ground.paths.home
         self.services = build_services(ground.settings, "api")
         self.answers, self.failed, self.took_s, self.over_http = [], [], [], []
         self._stop = threading.Event()
@@ -169,7 +167,7 @@ def say(text):
 def pinpoint(ground, *arguments):
     """A command as it is typed; its document."""
     environment = {name: value for name, value in os.environ.items() if "PINPOINT" not in name}
-    environment |= {"PINPOINT_HOME": str(ground.places.home), "OMP_NUM_THREADS": "1"}
+    environment |= {"PINPOINT_HOME": str(ground.paths.home), "OMP_NUM_THREADS": "1"}
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "pinpoint.cli", *arguments, "--json"],
@@ -201,8 +199,8 @@ def settled(ground):
 @pytest.mark.timeout(1_800)
 def test_a_bundle_is_used_and_left_again_under_load(tmp_path, monkeypatch):
     with running(clock=False, disks=False, second=False, chunk=8, lease_s=60.0) as ground:
-        monkeypatch.setenv("PINPOINT_HOME", str(ground.places.home))
-        timm_bundle(ground.places.home / "bundles" / BUNDLE)
+        monkeypatch.setenv("PINPOINT_HOME", str(ground.paths.home))
+        timm_bundle(ground.paths.home / "bundles" / BUNDLE)
         services = build_services(ground.settings, "worker")
         old = services.encoder.contract
         new = EncoderHandle(ground.settings, BUNDLE).contract

@@ -98,7 +98,7 @@ def test_the_demo_runs_twice_and_is_taken_down(tmp_path):
             assert removed.returncode == 0, removed.stderr
             assert not any(path.exists() for path in (own, StackPaths(own).cluster_dir))
         finally:
-            settings = Settings(places=ServiceSettings(home=own))
+            settings = Settings(services=ServiceSettings(home=own))
             lifecycle.stop_stack(settings)
             dismiss(watcher)
             lifecycle.erase_stack(settings)

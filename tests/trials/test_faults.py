@@ -30,7 +30,7 @@ BACK_S = 60.0
 @pytest.fixture(scope="module")
 def settings() -> Iterator[Settings]:
     with home_folder() as home:
-        found = Settings(places=ServiceSettings(home=home))
+        found = Settings(services=ServiceSettings(home=home))
         watcher = watch_over(home)
         try:
             lifecycle.start_stack(found)
@@ -54,7 +54,7 @@ def _wait(settings: Settings, done: Callable[[StackStatus], bool]) -> StackStatu
 
 
 def _ours(settings: Settings) -> list[psutil.Process]:
-    return processes.find_stack_processes(StackPaths(settings.places.home))
+    return processes.find_stack_processes(StackPaths(settings.services.home))
 
 
 @pytest.mark.ci
@@ -98,7 +98,7 @@ def test_up_recovers_after_everything_was_killed(settings):
         process.kill()
     assert processes.wait_until_ended(victims, 10.0) == []
     assert lifecycle.stack_status(settings).state == "down"
-    assert (StackPaths(settings.places.home).pgdata / "postmaster.pid").exists()
+    assert (StackPaths(settings.services.home).pgdata / "postmaster.pid").exists()
     after = lifecycle.start_stack(settings)
     assert after.state == "up"
     assert after.api_url == before.api_url
@@ -109,10 +109,10 @@ def test_down_leaves_nothing_and_up_resumes(settings):
     before = lifecycle.stack_status(settings)
     assert lifecycle.stop_stack(settings).state == "down"
     assert _ours(settings) == []
-    places = StackPaths(settings.places.home)
-    for path in (places.supervisor_socket, places.redis_socket, places.index_socket):
+    paths = StackPaths(settings.services.home)
+    for path in (paths.supervisor_socket, paths.redis_socket, paths.index_socket):
         assert not path.exists()
-    assert not (places.pgdata / "postmaster.pid").exists()
+    assert not (paths.pgdata / "postmaster.pid").exists()
     assert lifecycle.start_stack(settings).api_url == before.api_url
 
 
@@ -129,13 +129,13 @@ def test_a_stopped_supervisor_is_replaced(settings):
 def test_a_foreign_process_under_a_stale_pid_is_left_alone(settings):
     """After a reboot the recorded ids belong to others, which must neither die nor be trusted."""
     lifecycle.stop_stack(settings)
-    places = StackPaths(settings.places.home)
+    paths = StackPaths(settings.services.home)
     stranger = psutil.Process(1)
-    lock = places.pgdata / "postmaster.pid"
-    lock.write_text(f"{stranger.pid}\n{places.pgdata}\n1\n5432\n\n\n0 0\nready\n")
-    places.supervisor_pidfile.write_text(f"{stranger.pid}\n")
-    places.create()  # `down` took the socket folder away
-    for path in (places.redis_socket, places.index_socket):
+    lock = paths.pgdata / "postmaster.pid"
+    lock.write_text(f"{stranger.pid}\n{paths.pgdata}\n1\n5432\n\n\n0 0\nready\n")
+    paths.supervisor_pidfile.write_text(f"{stranger.pid}\n")
+    paths.create()  # `down` took the socket folder away
+    for path in (paths.redis_socket, paths.index_socket):
         path.write_text("")
     assert lifecycle.start_stack(settings).state == "up"
     assert stranger.is_running()
@@ -143,14 +143,16 @@ def test_a_foreign_process_under_a_stale_pid_is_left_alone(settings):
 
 def test_two_ups_at_once_make_one_stack(settings):
     lifecycle.stop_stack(settings)
-    assert settings.places.home.is_dir()
+    assert settings.services.home.is_dir()
     code = (
         "import sys; from pathlib import Path;"
-        "from pinpoint.settings import Places, Settings; from pinpoint.stack import lifecycle;"
-        "print(lifecycle.up(Settings(places=Places(home=Path(sys.argv[1])))).supervisor_pid)"
+        "from pinpoint.settings import ServiceSettings, Settings;"
+        "from pinpoint.stack.supervisor import lifecycle;"
+        "settings = Settings(services=ServiceSettings(home=Path(sys.argv[1])));"
+        "print(lifecycle.start_stack(settings).supervisor_pid)"
     )
     code_before = fingerprint_settings(settings)
-    said = [_python(code, settings.places.home) for _ in range(3)]
+    said = [_python(code, settings.services.home) for _ in range(3)]
     pids = {one.communicate(timeout=120)[0] for one in said}
     assert [one.returncode for one in said] == [0, 0, 0]
     if fingerprint_settings(settings) != code_before:

@@ -40,7 +40,7 @@ class Seen:
 @pytest.mark.timeout(600)
 def test_a_minute_of_eight_callers():
     with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
-        owner = Transactions(owner_engine(ground.places.owner_url()))
+        owner = Transactions(owner_engine(ground.paths.owner_url()))
         ApiKeyStore(owner).create_organization("busy")
         owner.close()
         images = _gallery(ground)
@@ -61,9 +61,9 @@ def test_a_minute_of_eight_callers():
 
 
 def _client(ground: Ground) -> Client:
-    state = read_state(ground.places)
+    state = read_state(ground.paths)
     assert state is not None
-    key = ground.places.operator_key_file.read_text().strip()
+    key = ground.paths.operator_key_file.read_text().strip()
     return Client(HttpTransport(state.api_url, key, "busy", embedded=True))
 
 

@@ -52,7 +52,7 @@ class Trial:
 @pytest.fixture(scope="module")
 def trial() -> Iterator[Trial]:
     with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
-        owner = Transactions(owner_engine(ground.places.owner_url()))
+        owner = Transactions(owner_engine(ground.paths.owner_url()))
         access = ApiKeyStore(owner)
         scopes = ["locate", "read", "ingest"]
         for name in ("busy", "bulk"):
@@ -60,7 +60,7 @@ def trial() -> Iterator[Trial]:
         keys = [access.create_key("busy", name, scopes)[1] for name in ("first", "second")]
         upload_key = access.create_key("bulk", "third", scopes)[1]
         owner.close()
-        state = read_state(ground.places)
+        state = read_state(ground.paths)
         assert state is not None
         photos = [picture(n, n) for n in range(PHOTOS)]
         _fill(state.api_url, keys[0])

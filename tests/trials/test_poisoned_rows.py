@@ -84,7 +84,7 @@ def run(folder: Path, poisoned: Path | None) -> tuple[float, dict[str, int], int
         most tries that one of them had.
     """
     with running(clock=False, disks=False, second=False, chunk=CHUNK, lease_s=30.0) as ground:
-        owner = Transactions(owner_engine(ground.places.owner_url()))
+        owner = Transactions(owner_engine(ground.paths.owner_url()))
         kinds = register_poison(ground, owner, poisoned) if poisoned else {}
         innocent = register(ground, owner, folder, "innocent")
         begun = time.monotonic()

@@ -99,7 +99,7 @@ def _fresh_owner(ground: Ground, services: Services) -> None:
 def _under_load(ground: Ground, services: Services, loaded: Loaded, folder) -> Load:
     """One rebuild while others ask and write: no failure, no long pause, the build changes."""
     old = services.index.info().build
-    with loading(ground.places.home, folder, "load", loaded) as seen:
+    with loading(ground.paths.home, folder, "load", loaded) as seen:
         begun = time.monotonic()
         time.sleep(AROUND_S)
         windows = [Window("before", begun, time.monotonic()), *_rebuilt(services)]
@@ -187,7 +187,7 @@ def _settled(ground: Ground) -> None:
 def _recall(ground: Ground, services: Services, loaded: Loaded, copy) -> None:
     """Recall of the graph that was swapped in, though the product compares all at this size."""
     time.sleep(6.0)  # longer than the owner waits with flushing
-    build_ = ground.places.index_dir / "builds" / str(services.index.info().build)
+    build_ = ground.paths.index_dir / "builds" / str(services.index.info().build)
     shutil.copytree(build_, copy)
     switch = Switch()
     index = EdgeIndex(copy, chooser=switch)
@@ -215,7 +215,7 @@ def _crashes(
 ) -> Load:
     """Kills at every state of a rebuild while others ask and write."""
     done = []
-    with loading(ground.places.home, folder, "crashes", loaded) as seen:
+    with loading(ground.paths.home, folder, "crashes", loaded) as seen:
         say(crashes.HEAD + "\n")
         for victim, state in crashes.MOMENTS:
             one = crashes.crash(ground, services.index, victim, state, CRASHED, optimizing_s)

@@ -32,7 +32,7 @@ def folder() -> Iterator[Path]:
             yield folder
         finally:
             for name, watcher in zip(HOMES, watchers, strict=True):
-                settings = Settings(places=ServiceSettings(home=folder / name))
+                settings = Settings(services=ServiceSettings(home=folder / name))
                 lifecycle.stop_stack(settings)
                 dismiss(watcher)
                 lifecycle.erase_stack(settings)

@@ -28,7 +28,7 @@ def test_twenty_kills_in_a_batch_of_two_thousand(tmp_path):
     folder = tmp_path / "photos"
     write(folder, {f"{n:04d}.jpg": picture(n, n) for n in range(IMAGES)})
     with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
-        owner = Transactions(owner_engine(ground.places.owner_url()))
+        owner = Transactions(owner_engine(ground.paths.owner_url()))
         organization = ApiKeyStore(owner).create_organization("killed")
         batch = register_folder(
             folder,
@@ -47,7 +47,7 @@ def test_twenty_kills_in_a_batch_of_two_thousand(tmp_path):
         started = sum(
             line["images"] for line in ground.logged("worker") if line["event"] == "encoding"
         )
-        points = RemoteIndex(ground.places.index_socket).scroll(None, 10_000, organization.id)
+        points = RemoteIndex(ground.paths.index_socket).scroll(None, 10_000, organization.id)
         sys.stdout.write(
             f"{kills} kills, {started / IMAGES:.3f} encodings an image, verdicts {verdicts}, "
             f"tries {tries}, {len(points)} points\n"

@@ -52,8 +52,8 @@ app = Celery("pinpoint")
 def _make_config() -> dict[str, Any]:
     """Celery configuration, read at first use and not at import."""
     settings = load_settings()
-    paths = StackPaths(settings.places.home)
-    return celery_config(settings.places.broker_url or paths.broker_url) | {
+    paths = StackPaths(settings.services.home)
+    return celery_config(settings.services.broker_url or paths.broker_url) | {
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,

@@ -29,7 +29,7 @@ _log = logs.get_logger(__name__)
 def train_embedder(ids: list[UUID]) -> None:
     """Start or resume training runs."""
     worker = open_services()
-    home, max_attempts = worker.settings.places.home, worker.settings.worker.max_attempts
+    home, max_attempts = worker.settings.services.home, worker.settings.worker.max_attempts
     for run_id in ids:
         run = execute_run(home, run_id, _train_bundle, max_attempts=max_attempts)
         _log.info("training ended", run=str(run_id), state=run.state if run else "not ours")
@@ -46,7 +46,7 @@ def _train_bundle(config: EmbedderConfig, folder: Path, moved: StageProgressCall
         folder,
         settings=worker.settings,
         decoder=worker.decoder,
-        into=worker.settings.places.home / BUNDLES_FOLDER / config.name,
+        into=worker.settings.services.home / BUNDLES_FOLDER / config.name,
         gallery=worker.gallery,
         on_progress=moved,
     )
@@ -56,7 +56,7 @@ def _train_bundle(config: EmbedderConfig, folder: Path, moved: StageProgressCall
 def resume_runs() -> None:
     """Send the jobs of all unfinished runs, because their workers may have been lost."""
     worker = open_services()
-    for run in all_runs(worker.settings.places.home):
+    for run in all_runs(worker.settings.services.home):
         if run.state in ("queued", "stopped"):
             worker.jobs.send(jobs.TRAIN_EMBEDDER, [UUID(run.id)])
 

@@ -19,7 +19,7 @@ from pinpoint.stack.state import read_state
 
 def read_recorded_port(settings: Settings) -> int:
     """The API port that the embedded stack has recorded, or 0 (any free port) without a stack."""
-    state = read_state(StackPaths(settings.places.home))
+    state = read_state(StackPaths(settings.services.home))
     return 0 if state is None else state.api_port
 
 

@@ -144,7 +144,7 @@ def can_see_paths(caller: Caller) -> bool:
 
 
 def _is_operator(request: Request, services: Services, secret: str) -> bool:
-    operator = read_operator_secret(services.settings.places.home)
+    operator = read_operator_secret(services.settings.services.home)
     if operator is not None and hmac.compare_digest(secret.encode(), operator.encode()):
         return True
     sessions: Sessions = request.app.state.sessions

@@ -85,7 +85,7 @@ async def live(
     """Report liveness of the process, not of the components behind it."""
     if nonce is None or not is_local(request):
         return LiveOut(live=True)
-    secret = read_operator_secret(services.settings.places.home)
+    secret = read_operator_secret(services.settings.services.home)
     port = request.scope["server"][1]
     return LiveOut(live=True, proof=None if secret is None else compute_proof(secret, nonce, port))
 

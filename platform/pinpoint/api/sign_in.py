@@ -56,7 +56,7 @@ async def sign_in(
         raise UnauthenticatedError(
             "sign in with a browser on the machine of the stack, with the URL exactly as printed"
         )
-    if not use_token(services.settings.places.home, token):
+    if not use_token(services.settings.services.home, token):
         raise UnauthenticatedError(
             "this sign-in URL was used, has expired or belongs to another stack; `pinpoint up` "
             "prints a new one"

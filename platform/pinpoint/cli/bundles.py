@@ -52,7 +52,7 @@ def list_bundles(context: typer.Context, as_json: JsonOption = False) -> None:
     session = Session.of(context, as_json=as_json)
     settings = load_settings()
     rows = [_describe_bundle(descriptor_bundle(), settings)]
-    for folder in bundle_folders(settings.places.home):
+    for folder in bundle_folders(settings.services.home):
         try:
             rows.append({**_describe_bundle(read_bundle(folder), settings), "name": folder.name})
         except BadBundleError as error:
@@ -70,7 +70,7 @@ def show(context: typer.Context, name: BundleArgument, as_json: JsonOption = Fal
 
     session = Session.of(context, as_json=as_json)
     settings = load_settings()
-    description = _describe_bundle(find_bundle(name, settings.places.home), settings)
+    description = _describe_bundle(find_bundle(name, settings.services.home), settings)
     if session.as_json:
         output.print_json(description)
         return
@@ -92,7 +92,7 @@ def verify(context: typer.Context, name: BundleArgument, as_json: JsonOption = F
 
     session = Session.of(context, as_json=as_json)
     settings = load_settings()
-    bundle = find_bundle(name, settings.places.home)
+    bundle = find_bundle(name, settings.services.home)
     for load in (load_tower, load_heads, load_location, load_coordinates, load_reranker):
         load(bundle)
     description = _describe_bundle(bundle, settings)
@@ -221,7 +221,7 @@ def _import_geoclip(
             "open_clip:ViT-L-14-quickgelu --tag openai --name clip --license MIT`, then `pinpoint "
             "bundles import geoclip --clip-bundle clip`"
         )
-    tower = find_bundle(clip_bundle, settings.places.home)
+    tower = find_bundle(clip_bundle, settings.services.home)
     return read_bundle(
         write_geoclip(_bundle_folder(name, settings), name=name, tower=tower, source=source)
     )
@@ -242,7 +242,7 @@ def _bundle_folder(name: str, settings: Settings) -> Path:
 
     if name == DESCRIPTOR_NAME or Path(name).name != name or name.startswith("."):
         raise BadRequestError(f"a bundle cannot be called {name!r}")
-    return settings.places.home / BUNDLES_FOLDER / name
+    return settings.services.home / BUNDLES_FOLDER / name
 
 
 def _is_used(name: str, contract: str, settings: Settings) -> bool:
@@ -252,7 +252,7 @@ def _is_used(name: str, contract: str, settings: Settings) -> bool:
     """
     from pinpoint.stack.paths import StackPaths
 
-    live = StackPaths(settings.places.home).live_contract()
+    live = StackPaths(settings.services.home).live_contract()
     return name == settings.encoder.bundle if live is None else contract == live
 
 
@@ -281,7 +281,7 @@ def _describe_bundle(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "license": " + ".join(dict.fromkeys(weights.license for weights in weight_files)) or None,
         "heads": asdict(contract.heads)["image"] if contract.heads else None,
         "location": asdict(contract.heads)["location"] if contract.heads else None,
-        "places": contract.heads.coordinates.count
+        "coordinates": contract.heads.coordinates.count
         if contract.heads and contract.heads.coordinates
         else None,
         "training": asdict(training) if training else None,

@@ -100,7 +100,7 @@ def _switch_bundle(
     # The bundle is looked up by its contract below the home, as the API and the workers do it,
     # whatever bundle their settings name.
     contract_digest = EncoderHandle(settings, name).contract.digest
-    home, rendition_px = settings.places.home, settings.media.rendition_px
+    home, rendition_px = settings.services.home, settings.media.rendition_px
     encoder = EncoderHandle(
         settings, resolve_bundle(contract_digest, home, rendition_px, DESCRIPTOR_NAME)
     )

@@ -80,7 +80,7 @@ def _find_bundle_folder(contract: str, bundle: Path | None, settings: Settings) 
 
     if bundle is not None:
         return bundle
-    home = settings.places.home
+    home = settings.services.home
     name = resolve_bundle(contract, home, settings.media.rendition_px, settings.encoder.bundle)
     if name == DESCRIPTOR_NAME:
         raise BadRequestError("the descriptor has no folder, so it cannot store a calibration")

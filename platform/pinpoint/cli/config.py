@@ -39,7 +39,7 @@ def list_settings(
     """List the changed settings with the origin of each value; secrets are hidden."""
     session, settings = Session.of(context, as_json=as_json), load_settings()
     values = settings_file.list_values(settings)
-    path = settings_file.settings_path(settings.places.home)
+    path = settings_file.settings_path(settings.services.home)
     if session.as_json:
         output.print_json({"file": str(path), "settings": [_as_dict(entry) for entry in values]})
         return

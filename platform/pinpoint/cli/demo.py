@@ -65,7 +65,7 @@ def run_demo(
     """
     settings = _with_bundle(settings or demo_settings())
     lifecycle.start_stack(settings, say=output.warn)
-    home = settings.places.home
+    home = settings.services.home
     folder = home / "demo" / f"planet-{preset}-{seed}"
     planet = _draw_planet(folder, preset, seed)
     query_photos = _choose_queries(planet, queries)
@@ -96,8 +96,8 @@ def demo_settings(home: Path | None = None) -> Settings:
         ConfigurationError: A setting has no usable value.
     """
     settings = load_settings(home or demo_home(ServiceSettings().home))
-    settings.places = ServiceSettings(
-        home=settings.places.home,
+    settings.services = ServiceSettings(
+        home=settings.services.home,
         database_url=None,
         api_database_url=None,
         qdrant_url=None,

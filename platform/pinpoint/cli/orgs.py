@@ -119,7 +119,7 @@ def _delete_organization(services: Services, name: str) -> tuple[UUID, int]:
     while (rebuild_index(services).build or first_build) < first_build:
         output.warn("that rebuild began before the deletion; rebuilding again")
     output.warn("compacting the tables")
-    service_settings = services.settings.places
+    service_settings = services.settings.services
     superuser_url = StackPaths(service_settings.home).superuser_url()
     compact_tables(
         service_settings.database_url or superuser_url,

@@ -44,7 +44,7 @@ def read_overview(settings: Settings) -> Overview:
     from pinpoint.stack.disk_usage import measure_home
     from pinpoint.stack.paths import StackPaths
 
-    paths = StackPaths(settings.places.home)
+    paths = StackPaths(settings.services.home)
     return Overview(
         bundle=_name_bundle(settings, paths.live_contract()),
         next_bundle=settings.encoder.bundle,
@@ -119,7 +119,7 @@ def _name_bundle(settings: Settings, contract: str | None) -> str | None:
 
     if contract is None:
         return None
-    home, rendition_px = settings.places.home, settings.media.rendition_px
+    home, rendition_px = settings.services.home, settings.media.rendition_px
     try:
         return resolve_bundle(contract, home, rendition_px, settings.encoder.bundle).rsplit("/", 1)[
             -1

@@ -40,7 +40,7 @@ def up(context: typer.Context, as_json: JsonOption = False) -> None:
     from pinpoint.stack.supervisor import lifecycle
 
     session, settings = Session.of(context, as_json=as_json), load_settings()
-    home = settings.places.home
+    home = settings.services.home
     if homes.is_home(home) and home.parent in homes.current_folder().parents:
         output.warn(f"using the home of a folder above: {home}")
     stack_status = lifecycle.start_stack(settings, output.warn)
@@ -57,8 +57,8 @@ def down(context: typer.Context, as_json: JsonOption = False) -> None:
     from pinpoint.stack.supervisor.running import missing_stack
 
     session, settings = Session.of(context, as_json=as_json), load_settings()
-    if not homes.is_home(settings.places.home):
-        output.warn(f"pinpoint: {missing_stack(settings.places.home).message}")
+    if not homes.is_home(settings.services.home):
+        output.warn(f"pinpoint: {missing_stack(settings.services.home).message}")
     _print_status(session, lifecycle.stop_stack(settings, output.warn))
 
 
@@ -90,13 +90,13 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
     else:
         _print_status(session, stack_status)
         overview.show_orphans(stack_status)
-        if homes.is_home(settings.places.home):
+        if homes.is_home(settings.services.home):
             overview.show_overview(home_overview, work)
         output.print_line(f"decoder sandbox: {sandbox['summary']}")
         if work is not None:
             status.show_status(work)
         if stack_status.state == "down":
-            output.warn(f"pinpoint: {missing_stack(settings.places.home).message}")
+            output.warn(f"pinpoint: {missing_stack(settings.services.home).message}")
     warning = keyless_warning(settings)
     if warning is not None:
         output.warn(f"pinpoint: {warning}")
@@ -181,7 +181,7 @@ def _show_access(settings: Settings, api_url: str) -> None:
     from pinpoint.stack.paths import StackPaths
     from pinpoint.stack.sign_in_urls import TOKEN_TTL_S, keyless_warning, make_sign_in_url
 
-    url = make_sign_in_url(StackPaths(settings.places.home), api_url)
+    url = make_sign_in_url(StackPaths(settings.services.home), api_url)
     output.print_line("")
     output.print_line(
         f"sign in with a browser on this machine, once, within {TOKEN_TTL_S / 60:.0f} min: {url}"

@@ -66,10 +66,10 @@ def collect_status(settings: Settings) -> StatusReport:
     from pinpoint.store.maintenance_stats import MaintenanceStats
     from pinpoint.store.vectors.index_factory import open_index
 
-    paths = StackPaths(settings.places.home)
-    transactions = Transactions(owner_engine(settings.places.database_url or paths.owner_url()))
-    queue = CeleryQueue(settings.places.broker_url or paths.broker_url)
-    index = open_index(settings.places, paths.index_socket, Installation(transactions))
+    paths = StackPaths(settings.services.home)
+    transactions = Transactions(owner_engine(settings.services.database_url or paths.owner_url()))
+    queue = CeleryQueue(settings.services.broker_url or paths.broker_url)
+    index = open_index(settings.services, paths.index_socket, Installation(transactions))
     try:
         answers, silent = _query_components(
             {

@@ -85,7 +85,7 @@ def _train_embedder(
                 out,
                 settings=settings,
                 decoder=decoder,
-                into=settings.places.home / BUNDLES_FOLDER / run_config.name,
+                into=settings.services.home / BUNDLES_FOLDER / run_config.name,
                 gallery=gallery,
                 processes=processes,
                 on_progress=show_progress,
@@ -138,7 +138,7 @@ def reranker(
             out,
             gallery=replace(_example_gallery(session, services, run_config), at_once=concurrency),
             bundle=services.encoder.bundle,
-            into=settings.places.home / BUNDLES_FOLDER / run_config.name,
+            into=settings.services.home / BUNDLES_FOLDER / run_config.name,
             on_progress=show_progress,
         )
     if session.as_json:

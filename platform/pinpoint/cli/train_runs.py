@@ -35,7 +35,7 @@ def status(
     """Show the training runs of workers and their progress."""
     from pinpoint.training.core.runs import all_runs, find_run
 
-    session, home = Session.of(context, as_json=as_json), load_settings().places.home
+    session, home = Session.of(context, as_json=as_json), load_settings().services.home
     if run_id is not None:
         run = find_run(home, run_id)
         if session.as_json:
@@ -60,7 +60,7 @@ def resume(context: typer.Context, run_id: RunIdArgument, as_json: JsonOption = 
 
     session, settings = Session.of(context, as_json=as_json), load_settings()
     start_training_worker(settings)
-    run = requeue(settings.places.home, run_id)
+    run = requeue(settings.services.home, run_id)
     _send_job(session, run)
     _print_run(session, run)
 
@@ -71,7 +71,7 @@ def send_run(session: Session, settings: Settings, config: EmbedderConfig) -> No
     from pinpoint.training.core.runs import open_run
 
     start_training_worker(settings)
-    run = open_run(settings.places.home, config)
+    run = open_run(settings.services.home, config)
     _send_job(session, run)
     _print_run(session, run)
 

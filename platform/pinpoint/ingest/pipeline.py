@@ -261,7 +261,7 @@ def _save_vectors(
 
     def save(chunk: Sequence[Embedded]) -> None:
         parts.ledger.save_vectors(
-            contract, chunk, again=True, encode_places=_position_encoder(parts.encoder)
+            contract, chunk, again=True, encode_positions=_position_encoder(parts.encoder)
         )
 
     def record_failure(vector: Embedded, error: Exception) -> None:
@@ -274,7 +274,7 @@ def _save_vectors(
 
 def _position_encoder(encoder: Encoder) -> EncodePositions | None:
     """The encoder of positions, if the bundle has a location tower."""
-    return encoder.encode_places if GPS_CHANNEL in encoder.contract.dims else None
+    return encoder.encode_positions if GPS_CHANNEL in encoder.contract.dims else None
 
 
 def _upsert_readings(

@@ -50,14 +50,14 @@ class Encoder(Protocol):
         """Encode one image as a vector `[D]`; bit-equal at every call, whatever the load."""
         ...
 
-    def encode_places(self, positions: NDArray[np.float64]) -> Vector:
+    def encode_positions(self, positions: NDArray[np.float64]) -> Vector:
         """Encode positions `[B, 2]` (lat, lon in degrees) as fp32 unit vectors `[B, D]`.
 
         Called only if the contract has the channel `gps`. Batching does not change the vectors.
         """
         ...
 
-    def listed_places(self) -> CoordinateGallery:
+    def coordinate_gallery(self) -> CoordinateGallery:
         """The coordinate list of the bundle, encoded once.
 
         Raises:

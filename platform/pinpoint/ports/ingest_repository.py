@@ -23,7 +23,7 @@ from pinpoint.records import (
 
 EncodePositions = Callable[[NDArray[np.float64]], Vector]
 """Maps positions `[B, 2]` (lat, lon in degrees) to unit vectors `[B, D]`:
-`Encoder.encode_places`."""
+`Encoder.encode_positions`."""
 
 
 class OriginalStore(Protocol):
@@ -78,7 +78,7 @@ class IngestRepository(Protocol):
         vectors: Sequence[Embedded],
         *,
         again: bool = False,
-        encode_places: EncodePositions | None = None,
+        encode_positions: EncodePositions | None = None,
     ) -> None:
         """Store vectors as fp16; skip a vector if the bytes of its image changed.
 
@@ -88,17 +88,17 @@ class IngestRepository(Protocol):
             again: True for vectors computed from stored files, outside a batch. An existing vector
                 then stays, and the rows count as changed, so that a running index build reads them.
                 Otherwise the index stage does this.
-            encode_places: Also stores vectors of the rows' positions as channel `gps`. Otherwise
+            encode_positions: Also stores vectors of the rows' positions as channel `gps`. Otherwise
                 the index stage does this.
         """
         ...
 
     def indexing(
-        self, ids: Sequence[UUID], contract: str, encode_places: EncodePositions | None = None
+        self, ids: Sequence[UUID], contract: str, encode_positions: EncodePositions | None = None
     ) -> AbstractContextManager[list[IndexPoint]]:
         """Yield pending images with a vector, locked; the end of the block marks them indexed.
 
-        Their items are finished in the same transaction. With `encode_places` the vector of each
+        Their items are finished in the same transaction. With `encode_positions` the vector of each
         row's position is stored and returned as channel `gps`.
         """
         ...

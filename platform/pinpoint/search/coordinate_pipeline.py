@@ -40,7 +40,7 @@ def locate_by_coordinates(
     coordinate_search.require_coordinates(limits)
     stopwatch = Stopwatch()
     with stopwatch.stage("retrieve"):
-        coordinates = encoder.listed_places()
+        coordinates = encoder.coordinate_gallery()
     vector = encode_photo(photo, decoder, encoder, stopwatch)
     with stopwatch.stage("rank"):
         compared = coordinate_search.compare_coordinates(vector, coordinates, limits)

@@ -28,7 +28,7 @@ from pinpoint.records import (
     Vector,
 )
 
-COORDINATE_RANKER: Final = "places"
+COORDINATE_RANKER: Final = "coordinates"
 WARNING: Final = (
     "Answered from the coordinate list of the bundle, without gallery photos and therefore "
     "without evidence. Weights compare the coordinates of that list; they depend on its density."

@@ -51,7 +51,7 @@ def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
         NotFoundError: The folder is not a Pinpoint home.
         StackError: The folder is the user's home directory or the root.
     """
-    paths = StackPaths(settings.places.home)
+    paths = StackPaths(settings.services.home)
     home = paths.home
     if not is_home(home):
         raise NotFoundError(
@@ -77,7 +77,7 @@ def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], Non
     Raises:
         StackError: A process could not be ended, or a folder could not be removed.
     """
-    paths = StackPaths(settings.places.home)
+    paths = StackPaths(settings.services.home)
     lifecycle.stop_stack(settings, say)
     say("removing the data")
     # The database's folder first: the home records its path.

@@ -18,10 +18,10 @@ def start_training_worker(settings: Settings) -> bool:
     Raises:
         StackError: The stack is down, or does not start the worker.
     """
-    supervisor = Supervisor(StackPaths(settings.places.home))
+    supervisor = Supervisor(StackPaths(settings.services.home))
     if supervisor.answers():
         supervisor.start(TRAINING_WORKER)
         return True
-    if settings.places.broker_url:
+    if settings.services.broker_url:
         return False
-    raise missing_stack(settings.places.home)
+    raise missing_stack(settings.services.home)

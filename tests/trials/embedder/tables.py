@@ -65,7 +65,7 @@ def channels(planet: Ground, bundle: Bundle, say: Say) -> Mapping[str, Channel]:
     encoder = _opened(bundle)
     vectors = _seen(planet, encoder)
     found["image"] = Channel(asked=vectors, known=vectors)
-    places = encoder.encode_places(lat_lon([shot.point for shot in planet.shots]))
+    places = encoder.encode_positions(lat_lon([shot.point for shot in planet.shots]))
     found["gps"] = Channel(asked=vectors, known=places)
     say("image and gps: encoded")
     return found

@@ -47,7 +47,7 @@ def ask_on(home: Path, asked: np.ndarray, notes: Path, ready: Any, stop: Any) ->
         ready: Event set before the first question that counts.
         stop: Event that ends it.
     """
-    services = build_services(Settings(places=ServiceSettings(home=home)), "api")
+    services = build_services(Settings(services=ServiceSettings(home=home)), "api")
     with ThreadPoolExecutor(_THREADS) as pool:
         # Each thread has its own connections: they are made before anything counts.
         list(pool.map(lambda n: _ask(services, asked, n, time.monotonic()), range(4 * _THREADS)))

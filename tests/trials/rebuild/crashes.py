@@ -130,7 +130,7 @@ def _until(done, limit_s: float = _BACK_S) -> None:
 
 
 def _folder(ground: Ground) -> Path:
-    return ground.places.index_dir
+    return ground.paths.index_dir
 
 
 def _pointer(ground: Ground) -> str:

@@ -60,7 +60,7 @@ def load(ground: Ground, images: int, n_asked: int) -> Loaded:
         vectors=made.vectors.astype(np.float16),
         positions_from="seeded clusters",
     )
-    fill(rows, ground.places.owner_url(), contract.digest)
+    fill(rows, ground.paths.owner_url(), contract.digest)
     return Loaded(clustered=made, ids=ids, asked=questions(made, n_asked, SEED + 1))
 
 

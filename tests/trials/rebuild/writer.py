@@ -63,7 +63,7 @@ def write_on(home: Path, run: str, names: list[str], notes: Path, ready: Any, st
         ready: Event set after the first slice.
         stop: Event that ends it.
     """
-    services = build_services(Settings(places=ServiceSettings(home=home)), "worker")
+    services = build_services(Settings(services=ServiceSettings(home=home)), "worker")
     # Without a queue: what is registered here is worked on here.
     owner = Transactions(owner_engine(StackPaths(home).owner_url()))
     with owner.begin(CHANGING) as unit:

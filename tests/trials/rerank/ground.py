@@ -65,7 +65,7 @@ class Ground:
     def settings(self) -> Settings:
         """Of the stack, whatever the environment says."""
         return Settings(
-            places=ServiceSettings(home=self.stack),
+            services=ServiceSettings(home=self.stack),
             encoder=EncoderSettings(bundle=BUNDLE, device="cpu"),
         )
 

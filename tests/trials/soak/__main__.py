@@ -42,7 +42,7 @@ def main() -> int:
                 if not run.equal or run.drift or run.unstated:
                     raise AssertionError("\n".join([*run.differences[:40], *run.unstated[:20]]))
         except BaseException:
-            _keep(kept, ground.places.home, campaign)
+            _keep(kept, ground.paths.home, campaign)
             sys.stdout.write(campaign.table() + "\n")
             raise
         sys.stdout.write(campaign.table() + "\n")

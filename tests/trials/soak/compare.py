@@ -55,7 +55,7 @@ def state_of(player: Player) -> State:
     ground, organization = player.ground, player.organization_id
     full = ground.sql(_ROWS, organization)
     wrong = [f"{row[0]}/{row[1]} is {row[4]}" for row in full if row[4] != "indexed"]
-    index = RemoteIndex(ground.places.index_socket)
+    index = RemoteIndex(ground.paths.index_socket)
     points: dict[str, int] = {}
     after = None
     while page := index.scroll(after, 1_000, organization):
@@ -67,7 +67,7 @@ def state_of(player: Player) -> State:
     for image_id in sorted(rows.keys() | points.keys()):
         if rows.get(image_id) != points.get(image_id):
             wrong.append(f"{image_id}: row {rows.get(image_id)}, point {points.get(image_id)}")
-    folder = ground.places.blobs_dir / str(organization)
+    folder = ground.paths.blobs_dir / str(organization)
     files = {f"blob:{organization}/{one.name}" for one in folder.rglob("*") if one.is_file()}
     wanted = {row[-1] for row in full if (row[-1] or "").startswith("blob:")}
     wrong += [f"blob {uri} is missing" for uri in sorted(wanted - files)]

@@ -144,12 +144,12 @@ def _title(process: psutil.Process) -> str:
 
 
 def _postmaster(ground: Ground) -> psutil.Process | None:
-    return PostgresServer(ground.places).postmaster()
+    return PostgresServer(ground.paths).postmaster()
 
 
 def _full(folder: str) -> Fault:
     def full(ground: Ground, dice: random.Random) -> None:
-        filler = Path(ground.places.home / folder / "filler")
+        filler = Path(ground.paths.home / folder / "filler")
         try:
             _fill(filler)
             time.sleep(dice.uniform(1.0, 2.5))
@@ -161,7 +161,7 @@ def _full(folder: str) -> Fault:
 
 def restart_when_full(ground: Ground, dice: random.Random) -> None:
     """The index owner has to start on a full disk."""
-    filler = ground.places.index_dir / "filler"
+    filler = ground.paths.index_dir / "filler"
     try:
         _fill(filler)
         _signal(ground.pid("index"), signal.SIGKILL)

@@ -46,7 +46,7 @@ class Ground:
         lease_s: float,
     ) -> None:
         self.settings = Settings(
-            places=ServiceSettings(home=home),
+            services=ServiceSettings(home=home),
             api=ApiSettings(),
             worker=WorkerSettings(
                 task_batch_size=chunk,
@@ -56,8 +56,8 @@ class Ground:
                 reconcile_interval_s=3_600.0,
             ),
         )
-        self.places = StackPaths(home)
-        self.supervisor = Supervisor(self.places)
+        self.paths = StackPaths(home)
+        self.supervisor = Supervisor(self.paths)
         self.small_disks = small_disks
         self._clock = folder / "offset"
         self._clock.write_bytes(struct.pack("q", 0))
@@ -97,12 +97,12 @@ class Ground:
         """A worker beside the supervised one, as on a second machine of the same kind."""
         if self._second is not None and self._second.poll() is None:
             return
-        state = read_state(self.places)
+        state = read_state(self.paths)
         assert state is not None
-        with self._as_faked(), (self.places.logs_dir / "worker2.log").open("ab") as log:
+        with self._as_faked(), (self.paths.logs_dir / "worker2.log").open("ab") as log:
             self._second = subprocess.Popen(
                 [sys.executable, "-P", "-m", "celery", "-A", "pinpoint_workers.app:app", *_SECOND],
-                env=build_environment(self.settings, self.places, state.api_port),
+                env=build_environment(self.settings, self.paths, state.api_port),
                 stdout=log,
                 stderr=log,
                 cwd="/",
@@ -128,7 +128,7 @@ class Ground:
         """Rows, as the superuser; asked again while PostgreSQL is away."""
 
         def ask() -> list[Any]:
-            dsn = self.places.superuser_dsn("pinpoint")
+            dsn = self.paths.superuser_dsn("pinpoint")
             with psycopg.connect(dsn, autocommit=True, connect_timeout=3) as connection:
                 connection.execute("SET search_path = pinpoint, public")
                 cursor = connection.execute(statement, values)
@@ -138,7 +138,7 @@ class Ground:
 
     def logged(self, program: str) -> Iterator[dict[str, Any]]:
         """Lines of a program's log that are JSON."""
-        for path in sorted(self.places.logs_dir.glob(f"{program}.log*"), reverse=True):
+        for path in sorted(self.paths.logs_dir.glob(f"{program}.log*"), reverse=True):
             with path.open(encoding="utf-8", errors="replace") as file:
                 for line in file:
                     if line.startswith("{"):

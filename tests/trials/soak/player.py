@@ -48,7 +48,7 @@ class Player:
     def __post_init__(self) -> None:
         self._clients = threading.local()
         self._opened: list[Client] = []
-        owner = Transactions(owner_engine(self.ground.places.owner_url()))
+        owner = Transactions(owner_engine(self.ground.paths.owner_url()))
         self._operator = CatalogDatabase(owner, self.ground.settings.worker.task_batch_size)
         self.organization_id = ApiKeyStore(owner).create_organization(self.name).id
 
@@ -62,9 +62,9 @@ class Player:
     def _client(self) -> Client:
         found = getattr(self._clients, "client", None)
         if found is None:
-            state = read_state(self.ground.places)
+            state = read_state(self.ground.paths)
             assert state is not None
-            key = self.ground.places.operator_key_file.read_text().strip()
+            key = self.ground.paths.operator_key_file.read_text().strip()
             found = Client(HttpTransport(state.api_url, key, self.name, embedded=True))
             self._clients.client = found
             self._opened.append(found)

@@ -17,7 +17,7 @@ from pinpoint.errors import BadBundleError, describe_cause
 from pinpoint.nets.bundle.bundles import Bundle, file_sha256
 from pinpoint.nets.bundle.contract import CoordinatesSpec
 
-COORDINATES_FILE: Final = "places.csv"
+COORDINATES_FILE: Final = "coordinates.csv"
 _HEADER: Final = "lat,lon"
 _LIMIT_DEG: Final = (90.0, 180.0)
 

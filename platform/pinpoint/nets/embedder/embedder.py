@@ -105,7 +105,7 @@ class Embedder:
         return vector
 
     @torch.inference_mode()
-    def encode_places(self, positions: NDArray[np.float64]) -> Vector:
+    def encode_positions(self, positions: NDArray[np.float64]) -> Vector:
         """Positions to fp32 unit vectors `[B, D]`, in the space of the images.
 
         Args:
@@ -126,7 +126,7 @@ class Embedder:
             )
         return vectors
 
-    def listed_places(self) -> CoordinateGallery:
+    def coordinate_gallery(self) -> CoordinateGallery:
         """The bundle's coordinates with their vectors; encoded at the first call and cached.
 
         Raises:
@@ -138,13 +138,13 @@ class Embedder:
                 f"bundle {self._contract.name} is in use and has no list of coordinates to search:"
                 " search the gallery, or run `pinpoint bundles import geoclip`, which includes"
                 " 100,000 coordinates, and then `pinpoint bundles activate geoclip`",
-                reason="no_places",
+                reason="no_coordinates",
             )
         with self._coordinates_lock:
             if self._coordinates is None:
                 self._coordinates = CoordinateGallery(
                     positions=self._listed.positions,
-                    vectors=self.encode_places(self._listed.positions),
+                    vectors=self.encode_positions(self._listed.positions),
                     temperature=self._listed.logit_scale,
                     digest=self._listed.digest,
                 )

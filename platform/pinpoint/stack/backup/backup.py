@@ -103,8 +103,8 @@ def write_backup(settings: Settings, target: Path, say: lifecycle.OnMessage) -> 
     """
     target = target.expanduser().absolute()
     archive.require_free_path(target)
-    paths = StackPaths(settings.places.home)
-    if not settings.places.database_url and not paths.pgdata.exists():
+    paths = StackPaths(settings.services.home)
+    if not settings.services.database_url and not paths.pgdata.exists():
         raise missing_stack(paths.home)
     with open_database(settings, paths) as (url, pgdata), dumps.hold_snapshot(url) as snapshot:
         # In the folder of the target, so that the last step is a rename. The database lock of the
@@ -215,7 +215,7 @@ class _BackupPacker:
 
 def _find_bundle_in_use(settings: Settings, paths: StackPaths) -> str:
     """Name of the bundle of the embedded index; without one, the bundle of the settings."""
-    live = None if settings.places.qdrant_url else paths.live_contract()
+    live = None if settings.services.qdrant_url else paths.live_contract()
     if live is None:
         return settings.encoder.bundle
     return resolve_bundle(live, paths.home, settings.media.rendition_px, settings.encoder.bundle)
@@ -259,8 +259,8 @@ def open_database(
         ConflictError: `alone` is set and another process runs.
         StackError: The server cannot be started.
     """
-    if settings.places.database_url:
-        url = settings.places.database_url
+    if settings.services.database_url:
+        url = settings.services.database_url
         if alone and dumps.count_other_clients(url):
             raise ConflictError(
                 f"{dumps.count_other_clients(url)} other clients are connected to the database: "

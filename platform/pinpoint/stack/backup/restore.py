@@ -70,7 +70,7 @@ def restore_backup(
         ConflictError: The stack is not empty, or other clients use its database.
         StackError: Its schema is newer than this code, or a step failed; the message names it.
     """
-    paths = StackPaths(settings.places.home)
+    paths = StackPaths(settings.services.home)
     reader = ArchiveReader(path.expanduser().absolute())
     try:
         manifest, digests = check_backup(settings, paths, reader, say)
@@ -160,7 +160,7 @@ def _require_matching_bundle(
 def _require_empty_stack(settings: Settings, paths: StackPaths) -> None:
     """Raise `ConflictError` if the stack contains blobs or rows of users."""
     has_data = any(paths.blobs_dir.glob("*/*/*"))
-    if not has_data and (settings.places.database_url or paths.pgdata.exists()):
+    if not has_data and (settings.services.database_url or paths.pgdata.exists()):
         with open_database(settings, paths) as (url, _):
             has_data = dumps.has_user_rows(url)
     if has_data:

@@ -102,7 +102,7 @@ def main() -> None:
     """Read settings and arguments, then serve."""
     settings = load_settings()
     logs.configure(settings.log)
-    paths = StackPaths(settings.places.home)
+    paths = StackPaths(settings.services.home)
     parser = argparse.ArgumentParser(prog="pinpoint.stack.index.owner")
     parser.add_argument("--folder", type=Path, default=paths.index_dir)
     parser.add_argument("--socket", type=Path, default=paths.index_socket)

@@ -109,7 +109,7 @@ def start_stack(settings: Settings, say: OnMessage | None = None) -> StackStatus
         DatabaseUnavailableError: The database named by PINPOINT_DATABASE_URL does not answer.
     """
     on_message = say or _ignore_message
-    paths = StackPaths(settings.places.home)
+    paths = StackPaths(settings.services.home)
     paths.create()
     with stack_lock(paths.lock_file):
         state, supervisor = read_state(paths), Supervisor(paths)
@@ -137,7 +137,7 @@ def stop_stack(settings: Settings, say: OnMessage | None = None) -> StackStatus:
     Raises:
         StackError: A process could not be ended.
     """
-    paths = StackPaths(settings.places.home)
+    paths = StackPaths(settings.services.home)
     if paths.home.is_dir():
         with stack_lock(paths.lock_file):
             _shut_down_stack(paths, Supervisor(paths), say or _ignore_message)
@@ -148,7 +148,7 @@ def stop_stack(settings: Settings, say: OnMessage | None = None) -> StackStatus:
 
 def stack_status(settings: Settings) -> StackStatus:
     """Read the status of the stack; changes nothing, and the home need not exist."""
-    paths = StackPaths(settings.places.home)
+    paths = StackPaths(settings.services.home)
     state, supervisor = read_state(paths), Supervisor(paths)
     base = StackStatus(
         state="down",
@@ -191,7 +191,7 @@ def erase_stack(settings: Settings) -> None:
     Raises:
         StackError: The stack is not down.
     """
-    paths = StackPaths(settings.places.home)
+    paths = StackPaths(settings.services.home)
     if processes.find_stack_processes(paths):
         raise StackError(f"the stack of {paths.home} is not down")
     if paths.pgdata.exists():
@@ -250,7 +250,7 @@ def _start_all(
         _wait_until_ready(paths, supervisor, "postgres", server.ready)
         server.prepare()
     on_message("migrating the database")
-    migrate.upgrade_database(settings.places.database_url or paths.owner_url())
+    migrate.upgrade_database(settings.services.database_url or paths.owner_url())
     if "redis" in names:
         on_message("waiting for Redis")
         _wait_until_ready(paths, supervisor, "redis", broker.ready)

@@ -24,7 +24,7 @@ _CELERY = ("-m", "celery", "-A", "pinpoint_workers.app:app")
 
 def list_external_services(settings: Settings) -> list[str]:
     """Names of the services for which the settings have a URL."""
-    services = settings.places
+    services = settings.services
     urls = {
         "database": services.database_url,
         "broker": services.broker_url,

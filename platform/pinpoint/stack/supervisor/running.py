@@ -43,8 +43,8 @@ def check_running(settings: Settings) -> None:
     Raises:
         StackError: No stack runs in the home.
     """
-    if settings.places.database_url is None and not is_running(settings.places.home):
-        raise missing_stack(settings.places.home)
+    if settings.services.database_url is None and not is_running(settings.services.home):
+        raise missing_stack(settings.services.home)
 
 
 def is_running(home: Path) -> bool:

@@ -42,7 +42,7 @@ def add_gps_vectors(
     connection: Connection,
     points: Sequence[IndexPoint],
     contract: str,
-    encode_places: EncodePositions | None,
+    encode_positions: EncodePositions | None,
 ) -> list[IndexPoint]:
     """Add GPS vectors to the points and store them; the rows must be locked.
 
@@ -50,12 +50,13 @@ def add_gps_vectors(
         connection: Connection that holds the locks.
         points: Points of the current rows.
         contract: Digest of the current bundle.
-        encode_places: Its location tower; None if it has none.
+        encode_positions: Its location tower; None if it has none.
     """
-    if not points or encode_places is None:
+    if not points or encode_positions is None:
         return list(points)
     packed = [
-        pack_vector(vector) for vector in encode_places(lat_lon([point.point for point in points]))
+        pack_vector(vector)
+        for vector in encode_positions(lat_lon([point.point for point in points]))
     ]
     statement = insert(embeddings)
     connection.execute(

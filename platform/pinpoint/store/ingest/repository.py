@@ -110,7 +110,7 @@ class CatalogIngestRepository:
         vectors: Sequence[Embedded],
         *,
         again: bool = False,
-        encode_places: EncodePositions | None = None,
+        encode_positions: EncodePositions | None = None,
     ) -> None:
         """Store vectors as fp16; skip a vector if the bytes of its image changed."""
         with self._transactions.begin() as unit:
@@ -143,13 +143,13 @@ class CatalogIngestRepository:
                         constraint="pk_embeddings", set_={"vector": statement.excluded.vector}
                     )
                 unit.connection.execute(statement, values)
-            if values and encode_places is not None:
+            if values and encode_positions is not None:
                 is_saved = is_any_of(images.c.id, [value["image_id"] for value in values])
                 rows_with_vectors = unit.connection.execute(
                     select_points(contract).where(is_saved)
                 ).all()
                 points = to_points(rows_with_vectors)
-                gps_vectors.add_gps_vectors(unit.connection, points, contract, encode_places)
+                gps_vectors.add_gps_vectors(unit.connection, points, contract, encode_positions)
             if values and again:
                 unit.connection.execute(
                     update(images)
@@ -159,7 +159,7 @@ class CatalogIngestRepository:
 
     @contextmanager
     def indexing(
-        self, ids: Sequence[UUID], contract: str, encode_places: EncodePositions | None = None
+        self, ids: Sequence[UUID], contract: str, encode_positions: EncodePositions | None = None
     ) -> Iterator[list[IndexPoint]]:
         """Yield pending images with a vector, locked; the end of the block marks them indexed.
 
@@ -175,7 +175,9 @@ class CatalogIngestRepository:
             ).all()
             points = to_points(rows)
             gps_vectors.delete_other_contracts(unit.connection, points, contract)
-            points = gps_vectors.add_gps_vectors(unit.connection, points, contract, encode_places)
+            points = gps_vectors.add_gps_vectors(
+                unit.connection, points, contract, encode_positions
+            )
             yield points
             indexed_ids = [point.id for point in points]
             unit.connection.execute(

@@ -119,7 +119,7 @@ def open_feature_source(config: EmbedderConfig, settings: Settings) -> FeatureSo
     if is_untrained:
         spec, preprocess, bundle = *_untrained_spec(config), None
     else:
-        bundle = _require_bare_tower(find_bundle(config.tower, settings.places.home))
+        bundle = _require_bare_tower(find_bundle(config.tower, settings.services.home))
         spec, preprocess = bundle.contract.tower, bundle.contract.preprocess
     check_tower_size(config.tower, preprocess.size_px, settings.media.rendition_px)
     if bundle is not None and config.train_tower is None:
