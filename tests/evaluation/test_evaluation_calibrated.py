@@ -51,14 +51,14 @@ def planet(tmp_path_factory):
 
 
 def test_calibration_of_a_bundle_is_used_end_to_end(
-    chain, planet, tmp_path, postgres, server_places
+    chain, planet, tmp_path, postgres, server_paths
 ):
     folder = copy_bundle(SHIPPED_FOLDER / "world-tiny", tmp_path / "bundle").weights.parent
     name = "e_calibrated"
     postgres.clone("template_pinpoint", name)
     harness = ServiceHarness(
-        server_places.owner_url(name),
-        server_places.api_url(name),
+        server_paths.owner_url(name),
+        server_paths.api_url(name),
         tmp_path / "harness",
         str(folder),
     )

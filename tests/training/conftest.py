@@ -37,13 +37,13 @@ def samples(sources):
 
 
 @pytest.fixture(scope="package")
-def world(planet, postgres, server_places, tmp_path_factory):
+def world(planet, postgres, server_paths, tmp_path_factory):
     """The planet's gallery of the role `rerank` behind the shipped embedder."""
     name = f"r_{uuid.uuid4().hex[:16]}"
     postgres.clone("template_pinpoint", name)
     folder = tmp_path_factory.mktemp("world")
     harness = ServiceHarness(
-        server_places.owner_url(name), server_places.api_url(name), folder, "world-tiny"
+        server_paths.owner_url(name), server_paths.api_url(name), folder, "world-tiny"
     )
     try:
         org = harness.organization()
