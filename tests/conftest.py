@@ -43,7 +43,7 @@ STACK_TESTS = (
 )
 """Beginnings of the ids of tests that start their servers themselves; marked `stack` as well."""
 SLOW_TESTS = (
-    "cli/test_cli_exits.py::test_every_command_has_its_help",
+    "cli/test_cli_exit_codes.py::test_help_of_every_command_exits_0_without_heavy_imports",
     "cli/test_cli_messages.py",
     "docs/test_site.py",
     "nets/test_nets_geoclip.py",

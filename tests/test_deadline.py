@@ -13,12 +13,12 @@ from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import IndexUnavailableError, UnavailableError
 
 
-def test_bounded_s_without_a_deadline_is_the_calls_own_limit():
+def test_bounded_s_without_deadline_returns_the_limit_of_the_call():
     assert deadline.limit_timeout_s(30.0) == 30.0
     assert deadline.current_deadline() is None
 
 
-def test_bounded_s_shrinks_and_then_refuses():
+def test_bounded_s_after_the_deadline_raises():
     with deadline.limit_time(0.1):
         assert 0 < deadline.limit_timeout_s(30.0) <= 0.1
         assert deadline.limit_timeout_s(0.01) == 0.01
@@ -34,7 +34,7 @@ def test_inner_deadline_is_never_later_than_the_outer():
         assert deadline.limit_timeout_s(60.0) <= 0.5
 
 
-def test_pause_is_not_counted():
+def test_pause_extends_the_deadline():
     with deadline.limit_time(0.2) as limit:
         with deadline.pause_clock():
             assert limit.paused
@@ -43,7 +43,7 @@ def test_pause_is_not_counted():
         assert 0.1 < limit.remaining_s() <= 0.2
 
 
-def test_deadline_goes_with_the_context_into_threads():
+def test_deadline_is_inherited_by_threads_with_the_context():
     seen = []
     with deadline.limit_time(5.0):
         context = contextvars.copy_context()
@@ -68,7 +68,7 @@ def fail(one: CircuitBreaker, error: Exception | None = None) -> None:
         raise error or TimeoutError
 
 
-def test_breaker_opens_after_failures_in_a_row_only():
+def test_breaker_opens_after_consecutive_failures_only():
     one = breaker(failures=3, pause_s=60.0)
     for _ in range(2):
         fail(one)
@@ -88,7 +88,7 @@ def test_breaker_opens_after_failures_in_a_row_only():
     assert called == []
 
 
-def test_breaker_lets_one_call_try_and_closes_with_its_success():
+def test_breaker_half_open_allows_one_call_and_closes_after_success():
     one = breaker(failures=1, pause_s=0.05)
     fail(one)
     time.sleep(0.06)
@@ -99,7 +99,7 @@ def test_breaker_lets_one_call_try_and_closes_with_its_success():
         pass
 
 
-def test_breaker_whose_trial_fails_opens_again():
+def test_breaker_half_open_with_failure_opens_again():
     one = breaker(failures=1, pause_s=0.05)
     fail(one)
     time.sleep(0.06)

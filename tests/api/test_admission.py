@@ -20,7 +20,7 @@ async def start(queue, key, cost=0, wait_s=5.0):
     return task
 
 
-def test_fair_queue_one_key_leaves_a_place_for_others():
+def test_fair_queue_with_one_busy_key_keeps_a_slot_for_other_keys():
     async def scene():
         queue = FairQueue(4, 100, 10)
         mine = [await start(queue, "a") for _ in range(6)]
@@ -33,7 +33,7 @@ def test_fair_queue_one_key_leaves_a_place_for_others():
     run(scene())
 
 
-def test_fair_queue_serves_the_key_with_the_fewest_places_first():
+def test_fair_queue_admits_the_key_with_the_fewest_slots_first():
     async def scene():
         queue = FairQueue(2, 100, 10)
         order = []
@@ -60,7 +60,7 @@ def test_fair_queue_serves_the_key_with_the_fewest_places_first():
     run(scene())
 
 
-def test_fair_queue_full_of_one_keys_requests_gives_way_to_another_key():
+def test_fair_queue_full_of_one_key_replaces_a_waiter_by_another_key():
     async def scene():
         queue = FairQueue(1, 100, 3)
         await queue.acquire("a", 0, 1.0)
@@ -83,7 +83,7 @@ def test_fair_queue_full_of_one_keys_requests_gives_way_to_another_key():
     run(scene())
 
 
-def test_fair_queue_wait_ends_in_time_and_leaves_nothing():
+def test_fair_queue_wait_timeout_releases_everything():
     async def scene():
         queue = FairQueue(1, 100, 10)
         await queue.acquire("a", 0, 1.0)
@@ -96,7 +96,7 @@ def test_fair_queue_wait_ends_in_time_and_leaves_nothing():
     run(scene())
 
 
-def test_fair_queue_bytes_bound_who_is_let_in():
+def test_fair_queue_limits_admitted_bytes():
     async def scene():
         queue = FairQueue(10, 100, 10)
         assert await queue.acquire("a", 60, 1.0) == 60
@@ -114,7 +114,7 @@ def test_fair_queue_bytes_bound_who_is_let_in():
     run(scene())
 
 
-def test_fair_queue_cancelled_waiter_gives_its_place_back():
+def test_fair_queue_canceled_waiter_releases_its_slot():
     async def scene():
         queue = FairQueue(1, 100, 10)
         await queue.acquire("a", 0, 1.0)

@@ -84,7 +84,7 @@ def test_locate_with_an_interval_filters_by_capture_time(api, asked):
     assert (limits.captured_after, limits.captured_before) == (START_TIME, AFTER_END)
 
 
-def test_similar_with_a_reversed_interval_is_422_with_the_field(api, asked):
+def test_similar_with_reversed_interval_returns_422_with_the_field(api, asked):
     with api.http() as http:
         answer = http.post("/v1/similar", files=PHOTO, data={"datetime": f"{END}/{START}"})
     body = problem(answer, 422, "invalid_request")
@@ -94,7 +94,7 @@ def test_similar_with_a_reversed_interval_is_422_with_the_field(api, asked):
 
 
 @pytest.mark.parametrize("name", ["since", "until", "kinds", "kind", "over"])
-def test_locate_with_a_rejected_parameter_is_422(api, asked, name):
+def test_locate_with_rejected_parameter_returns_422(api, asked, name):
     with api.http() as http:
         problem(http.post("/v1/locate", files=PHOTO, data={name: "x"}), 422, "invalid_request")
     assert asked == []

@@ -14,7 +14,7 @@ from pinpoint.api.v1.schemas.catalog import ImageUpdateIn
 PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
 
 
-def test_locate_shows_point_regions_evidence_and_says_it_is_uncalibrated(api, asked):
+def test_locate_without_calibration_returns_point_regions_evidence_and_a_note(api, asked):
     with api.http() as http:
         answer = http.post("/v1/locate", files=PHOTO, data={"top": "2", "query_kind": "photo"})
     assert answer.status_code == 200
@@ -38,7 +38,7 @@ def test_locate_shows_point_regions_evidence_and_says_it_is_uncalibrated(api, as
     assert asked[0]["context"].organization_id == api.parts.access.ids["default"]
 
 
-def test_limits_reach_the_flow(api, asked):
+def test_locate_with_every_filter_passes_them_to_the_search(api, asked):
     source = api.rows().add_source("walk", "street")
     ring = [[2.0, 48.0], [3.0, 48.0], [3.0, 49.0], [2.0, 48.0]]
     form = {
@@ -62,7 +62,7 @@ def test_limits_reach_the_flow(api, asked):
     assert limits.captured_after < limits.captured_before
 
 
-def test_a_question_leaves_a_hash_and_nothing_else(api, asked):
+def test_locate_writes_only_the_photo_hash_to_the_audit_log(api, asked):
     with api.http() as http:
         http.post("/v1/locate", files=PHOTO)
     (line,) = api.rows().audit
@@ -71,7 +71,7 @@ def test_a_question_leaves_a_hash_and_nothing_else(api, asked):
     assert api.parts.blobs.kept == {}
 
 
-def test_similar_takes_a_photo_or_an_image(api, asked):
+def test_similar_requires_either_photo_or_image_id(api, asked):
     wanted = uuid4()
     with api.http() as http:
         by_photo = http.post("/v1/similar", files=PHOTO, data={"limit": "5", "per_group": "1"})
@@ -85,7 +85,7 @@ def test_similar_takes_a_photo_or_an_image(api, asked):
     assert (neither.status_code, both.status_code) == (400, 400)
 
 
-def test_a_batch_from_open_to_complete(api):
+def test_batch_from_open_to_processed_returns_its_items(api):
     api.rows().add_source("walk", "photo")
     with api.http() as http:
         batch = http.post("/v1/batches", json={"source": "walk"})
@@ -124,7 +124,7 @@ def test_a_batch_from_open_to_complete(api):
 @pytest.mark.parametrize(
     "name", [b"x\\y.jpg", b"x\\\\y.jpg", b"C:\\a\\y.jpg", b"\\\\host\\y.jpg", b"/y.jpg"]
 )
-def test_upload_name_that_could_become_another_is_refused(api, name):
+def test_upload_with_backslash_in_file_name_returns_400(api, name):
     api.rows().add_source("walk", "photo")
     body = (
         b'--b\r\nContent-Disposition: form-data; name="files"; filename="' + name + b'"\r\n\r\n'
@@ -173,7 +173,7 @@ def test_image_out_shows_origins_and_warnings(api):
     assert shown["warnings"] == ["position: manual 1, 2 is used; exif has 3, 4"]
 
 
-def test_pages_of_batches(api):
+def test_batch_list_with_limit_returns_pages_newest_first(api):
     rows = api.rows()
     source = rows.add_source("walk", "photo")
     made = [str(rows.open_batch(source.id).id) for _ in range(3)]
@@ -184,7 +184,7 @@ def test_pages_of_batches(api):
     assert rest["next"] is None
 
 
-def test_an_image_is_shown_fixed_and_deleted(api):
+def test_image_get_update_and_delete(api):
     rows = api.rows()
     source = rows.add_source("walk", "photo")
     one, other = memory.image(source), memory.image(source)
@@ -205,7 +205,7 @@ def test_an_image_is_shown_fixed_and_deleted(api):
         assert http.get(path).status_code == 404
 
 
-def test_images_are_listed_in_pages_by_links(api):
+def test_image_list_next_links_return_every_image_once(api):
     rows = api.rows()
     source = rows.add_source("walk", "photo")
     for _ in range(5):
@@ -247,7 +247,7 @@ def test_images_are_listed_in_pages_by_links(api):
         ({"source": "nowhere"}, 404),
     ],
 )
-def test_a_list_of_images_refuses_what_it_does_not_know(api, parameters, status):
+def test_image_list_with_invalid_parameter_returns_problem(api, parameters, status):
     with api.http() as http:
         answer = http.get("/v1/images", params=parameters)
     assert answer.status_code == status
@@ -255,7 +255,7 @@ def test_a_list_of_images_refuses_what_it_does_not_know(api, parameters, status)
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_answers_name_file_source_and_nearest_place(api, asked, monkeypatch):
+def test_locate_and_similar_answers_name_file_source_and_nearest_place(api, asked, monkeypatch):
     source = api.rows().add_source("walk", "photo")
     known = memory.image(source)
     api.rows().all_images[UUID(int=0)] = known
@@ -273,7 +273,7 @@ def test_answers_name_file_source_and_nearest_place(api, asked, monkeypatch):
     assert found["groups"][0]["hits"][0]["nearest_place"]["distance_m"] > 0
 
 
-def test_a_canceled_batch_is_closed_and_its_files_can_be_sent_again(api):
+def test_canceled_batch_rejects_uploads_and_allows_retry(api):
     api.rows().add_source("walk", "photo")
     with api.http() as http:
         batch = http.post("/v1/batches", json={"source": "walk"}).json()
@@ -306,13 +306,13 @@ def test_a_canceled_batch_is_closed_and_its_files_can_be_sent_again(api):
         {"captured_at": "2026-01-01T00:00:00"},
     ],
 )
-def test_fixes_that_make_no_sense(api, body):
+def test_image_update_with_invalid_body_returns_422(api, body):
     with api.http() as http:
         answer = http.patch(f"/v1/images/{uuid4()}", json=body)
     assert (answer.status_code, answer.json()["reason"]) == (422, "invalid_request")
 
 
-def test_sources_are_added_listed_and_erased(api):
+def test_source_add_list_and_delete(api):
     with api.http() as http:
         made = http.post("/v1/sources", json={"name": "walk", "kind": "photo", "license": "CC0"})
         assert made.status_code == 201
@@ -326,7 +326,7 @@ def test_sources_are_added_listed_and_erased(api):
         assert http.get("/v1/sources/walk").status_code == 404
 
 
-def test_health_says_which_part_is_missing(api):
+def test_readiness_without_index_names_the_component(api):
     with api.http() as http:
         assert http.get("/health/live").json() == {"live": True}
         ready = http.get("/health/ready")
@@ -340,7 +340,7 @@ def test_health_says_which_part_is_missing(api):
     assert "streaming" in missing.json()["parts"]["index"]["detail"]
 
 
-def test_openapi_can_generate_a_client(api):
+def test_openapi_document_is_complete_for_client_generators(api):
     with api.http() as http:
         document = http.get("/openapi.json").json()
     text = json.dumps(document)

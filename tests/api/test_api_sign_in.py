@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from api.test_api_callers import operator_key
+from api.test_api_auth import operator_key
 from api.test_api_problems import problem
 from pinpoint.api.sessions import Sessions
 from pinpoint.stack.paths import StackPaths
@@ -28,7 +28,7 @@ def url_of(api, **options) -> str:
     return url
 
 
-def test_sign_in_gives_a_session_of_the_operator_and_no_cookie(closed):
+def test_sign_in_returns_an_operator_session_without_cookie(closed):
     with closed.http() as http:
         answer = http.get(url_of(closed))
         assert answer.status_code == 200
@@ -44,14 +44,14 @@ def test_sign_in_gives_a_session_of_the_operator_and_no_cookie(closed):
         assert http.get("/v1/sources").status_code == 401
 
 
-def test_sign_in_url_is_good_once(closed):
+def test_sign_in_url_used_twice_is_rejected(closed):
     url = url_of(closed)
     with closed.http() as http:
         assert http.get(url).status_code == 200
         problem(http.get(url), 401, "not_authenticated")
 
 
-def test_sign_in_by_many_at_once_lets_one_in(closed):
+def test_sign_in_url_used_concurrently_succeeds_once(closed):
     token = parse_qs(urlsplit(url_of(closed)).query)["token"][0]
     home, used = closed.parts.settings.services.home, []
     threads = [
@@ -75,7 +75,7 @@ def test_sign_in_url_expires_and_is_removed(closed):
     assert all(path.stat().st_mode & 0o077 == 0 for path in (folder, *folder.iterdir()))
 
 
-def test_sign_in_token_of_another_home_is_refused(closed, tmp_path):
+def test_sign_in_token_of_another_home_is_rejected(closed, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     with closed.http() as http:
@@ -92,7 +92,7 @@ def test_sign_in_token_of_another_home_is_refused(closed, tmp_path):
         ({"Sec-Purpose": "prefetch;prerender"}, 400),
     ],
 )
-def test_sign_in_from_elsewhere_is_refused_and_uses_nothing_up(closed, headers, status):
+def test_sign_in_from_other_address_is_rejected_and_keeps_the_token(closed, headers, status):
     url = url_of(closed)
     with closed.http() as http:
         assert http.get(url, headers=headers).status_code == status
@@ -103,13 +103,13 @@ def test_sign_in_from_elsewhere_is_refused_and_uses_nothing_up(closed, headers, 
 
 
 @pytest.mark.parametrize("token", ["", "x", "../../etc/passwd", "é" * 43, "a" * 43, "a" * 200])
-def test_sign_in_with_a_made_up_token_is_refused(closed, token):
+def test_sign_in_with_forged_token_is_rejected(closed, token):
     with closed.http() as http:
         answer = http.get("/sign-in", params={"token": token})
     assert answer.status_code in (401, 422)
 
 
-def test_sessions_are_bounded_and_end(monkeypatch):
+def test_sessions_expire_and_are_limited_in_number(monkeypatch):
     sessions = Sessions()
     first = sessions.open()
     assert sessions.is_valid(first.secret)
@@ -121,6 +121,6 @@ def test_sessions_are_bounded_and_end(monkeypatch):
     assert not sessions.is_valid(last.secret)
 
 
-def test_operator_key_opens_a_stack_that_has_no_keys(closed):
+def test_operator_key_without_other_keys_is_accepted(closed):
     with closed.http(operator_key(closed)) as http:
         assert http.get("/v1/sources").status_code == 200

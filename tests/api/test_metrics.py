@@ -102,7 +102,7 @@ def samples(said):
     }
 
 
-def test_the_figures_are_those_of_the_rows(served, harness, fresh, tmp_path):
+def test_metrics_values_match_the_database_rows(served, harness, fresh, tmp_path):
     organization = harness.organization("secret-name")
     before = samples(read(served))
     assert before["pinpoint_ingest_oldest_item_seconds",] == 0
@@ -151,7 +151,7 @@ def test_the_figures_are_those_of_the_rows(served, harness, fresh, tmp_path):
         assert word not in said
 
 
-def test_what_jobs_leave_is_shown(served, harness, fresh):
+def test_metrics_include_maintenance_statistics(served, harness, fresh):
     stats = MaintenanceStats(harness.owner)
     stats.record_drift(Drift(checked=10, missing=1, stale=2, extra=3, repaired=6))
     report = RecoveryReport(released=2, items=0, images=0, deletions=0, tombstones=0)
@@ -219,7 +219,7 @@ def test_rejected_counter_of_a_rolled_back_transaction_stays(harness, tmp_path):
     assert MaintenanceStats(harness.owner).totals().rejected_items == ()
 
 
-def test_there_are_few_series_whatever_callers_do(served, harness, fresh, tmp_path):
+def test_metrics_series_are_bounded_for_arbitrary_requests(served, harness, fresh, tmp_path):
     """Every label comes from the code, so nobody can make the server hold more."""
     organization = harness.organization()
     write_photos(tmp_path / "in", 40)
@@ -249,7 +249,7 @@ def test_there_are_few_series_whatever_callers_do(served, harness, fresh, tmp_pa
     assert most < MOST_SERIES
 
 
-def test_every_metric_is_listed_and_every_listed_one_is_there(served, harness, fresh):
+def test_metrics_endpoint_and_metric_list_have_the_same_names(served, harness, fresh):
     stats = MaintenanceStats(harness.owner)
     stats.record_drift(Drift(checked=1, missing=0, stale=0, extra=0, repaired=0))
     stats.record_recovery(RecoveryReport(released=0, items=0, images=0, deletions=0, tombstones=0))
@@ -263,7 +263,7 @@ def test_every_metric_is_listed_and_every_listed_one_is_there(served, harness, f
     assert all(helped[one.name] for one in METRICS)
 
 
-def test_a_key_of_an_organization_opens_nothing(served, harness):
+def test_metrics_with_organization_key_returns_403(served, harness):
     harness.organization()
     _, secret = harness.access.create_key("acme", "all", list(SCOPES))
     with http(served, secret) as client:
@@ -281,7 +281,7 @@ def test_a_key_of_an_organization_opens_nothing(served, harness):
         assert client.get("/metrics").status_code == 200, "that is what the token is for"
 
 
-def test_metrics_without_a_key_are_read_only_where_that_is_allowed(served, monkeypatch):
+def test_metrics_without_key_require_the_setting(served, monkeypatch):
     with http(served) as client:
         assert client.get("/metrics").status_code == 401
         allowed = served.parts.settings.api.model_copy(update={"allow_keyless": True})
@@ -291,7 +291,7 @@ def test_metrics_without_a_key_are_read_only_where_that_is_allowed(served, monke
     assert page.status_code == 401
 
 
-def test_a_part_that_is_down_is_said_and_its_figures_are_absent(served, fresh, monkeypatch):
+def test_metrics_with_component_down_omit_its_values(served, fresh, monkeypatch):
     def away(**_):
         raise errors.DatabaseUnavailableError("PostgreSQL does not answer")
 
@@ -302,7 +302,7 @@ def test_a_part_that_is_down_is_said_and_its_figures_are_absent(served, fresh, m
     assert ("pinpoint_ingest_oldest_item_seconds",) not in found
 
 
-def test_the_parts_are_asked_once_in_a_while(served, harness, monkeypatch):
+def test_metrics_cache_component_checks(served, harness, monkeypatch):
     asked = []
     totals = served.parts.maintenance_stats.totals
     monkeypatch.setattr(
@@ -316,7 +316,7 @@ def test_the_parts_are_asked_once_in_a_while(served, harness, monkeypatch):
     assert len(asked) == 2
 
 
-def test_the_statement_reads_open_items_by_their_own_index(harness, tmp_path):
+def test_open_items_statement_uses_its_index(harness, tmp_path):
     """A table of settled items must not make the question slower."""
     organization = harness.organization()
     write_photos(tmp_path / "in", 2)

@@ -38,7 +38,7 @@ def names(pinpoint):
     return {each["name"]: each["problem"] for each in said["bundles"]}
 
 
-def test_a_bundles_folder_is_copied_whole_once(pinpoint, tmp_path):
+def test_bundles_import_folder_copies_it_once(pinpoint, tmp_path):
     folder = timm_bundle(tmp_path / "elsewhere" / "tiny")
     assert names(pinpoint) == {"descriptor": None, "world-tiny": None}
     code, said, _ = pinpoint("bundles", "import", folder, "--json")
@@ -54,7 +54,7 @@ def test_a_bundles_folder_is_copied_whole_once(pinpoint, tmp_path):
     assert "is called tiny-timm" in error
 
 
-def test_a_file_of_weights_becomes_a_bundle_that_can_be_used(pinpoint, tmp_path, monkeypatch):
+def test_bundles_import_weights_file_creates_a_usable_bundle(pinpoint, tmp_path, monkeypatch):
     weights = timm_weights(tmp_path / "w.safetensors")
     code, _, error = pinpoint("bundles", "import", weights)
     assert code != 0
@@ -107,7 +107,7 @@ def test_bundles_import_tower_arguments_become_part_of_the_contract(pinpoint, tm
         ("global_pool=none", "cannot build timm:test_resnet with global_pool=none"),
     ],
 )
-def test_bundles_import_tower_argument_that_the_library_does_not_take_is_refused(
+def test_bundles_import_with_unknown_tower_argument_is_rejected(
     pinpoint, tmp_path, argument, words
 ):
     weights = timm_weights(tmp_path / "w.safetensors")
@@ -118,7 +118,7 @@ def test_bundles_import_tower_argument_that_the_library_does_not_take_is_refused
     assert not (tmp_path / "home" / "bundles" / "own").exists()
 
 
-def test_weights_that_were_changed_are_listed_with_what_is_wrong(pinpoint, tmp_path):
+def test_bundles_list_with_changed_weights_shows_the_problem(pinpoint, tmp_path):
     pinpoint("bundles", "import", timm_bundle(tmp_path / "elsewhere" / "tiny"))
     weights = next((tmp_path / "home" / "bundles" / "tiny-timm").glob("*.safetensors"))
     data = bytearray(weights.read_bytes())
@@ -134,7 +134,7 @@ def test_weights_that_were_changed_are_listed_with_what_is_wrong(pinpoint, tmp_p
     assert "Traceback" not in error
 
 
-def test_what_cannot_be_brought_in_leaves_nothing(pinpoint, tmp_path):
+def test_bundles_import_that_fails_leaves_no_files(pinpoint, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors")
     given = ("--tower", "timm:test_resnet", "--license", "CC0")
     for name, what in (("own", tmp_path / "bad.safetensors"), ("../own", tmp_path / "nowhere")):
@@ -150,7 +150,7 @@ def test_what_cannot_be_brought_in_leaves_nothing(pinpoint, tmp_path):
     assert not (tmp_path / "home" / "own").exists()
 
 
-def test_a_tower_and_a_tag_that_do_not_fit_are_refused_before_any_download(pinpoint):
+def test_bundles_pull_with_unknown_tower_and_tag_is_rejected_before_download(pinpoint):
     for tower, tag, words in (
         ("open_clip:ViT-B-32", "openai", "choose the -quickgelu name"),
         ("open_clip:ViT-B-32", "nothing", "nothing"),
@@ -163,7 +163,7 @@ def test_a_tower_and_a_tag_that_do_not_fit_are_refused_before_any_download(pinpo
         assert error.startswith("pinpoint: ")
 
 
-def test_geoclip_wants_its_tower(pinpoint, tmp_path):
+def test_bundles_import_geoclip_requires_its_tower(pinpoint, tmp_path):
     code, _, error = pinpoint("bundles", "import", "geoclip")
     assert code != 0
     assert "--clip-bundle clip" in error

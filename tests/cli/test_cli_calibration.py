@@ -38,7 +38,7 @@ def asked_of(folder, contract):
     return supposed.run(folder, supposed.questions(36, seed=8), gallery=gallery)
 
 
-def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path):
+def test_calibrate_shipped_bundle_copies_it_to_the_home(pinpoint, tmp_path):
     shipped = SHIPPED_FOLDER / "world-tiny"
     run = asked_of(tmp_path / "run", find_bundle(str(shipped), tmp_path).contract)
     said = pinpoint("calibrate", run, "--json", "--license", "CC0-1.0")
@@ -55,7 +55,7 @@ def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path
     assert "abstains if outside_candidates is above" in pinpoint("calibrate", run).out
 
 
-def test_what_has_no_place_or_is_of_another_bundle_is_refused(pinpoint, tmp_path):
+def test_calibrate_run_of_descriptor_or_other_bundle_is_rejected(pinpoint, tmp_path):
     run = asked_of(tmp_path / "run", descriptor_contract())
     assert "the descriptor has no folder" in pinpoint("calibrate", run, code=64).err
     said = pinpoint("calibrate", run, "--bundle", SHIPPED_FOLDER / "world-tiny", code=64).err
@@ -63,7 +63,7 @@ def test_what_has_no_place_or_is_of_another_bundle_is_refused(pinpoint, tmp_path
     assert "contains no run" in pinpoint("calibrate", tmp_path, code=64).err
 
 
-def test_an_answer_says_how_sure_it_is_and_when_it_is_only_a_guess(capsys):
+def test_locate_prints_probabilities_and_marks_uncalibrated_answers(capsys):
     answer = {
         "point": {"lat": 48.85, "lon": 2.35}, "abstention_reason": "not_in_gallery",
         "calibrated": True,

@@ -48,7 +48,7 @@ def picture(path, seed=1):
     return path
 
 
-def test_sources(pinpoint):
+def test_sources_add_list_and_delete(pinpoint):
     added = pinpoint(
         "sources", "add", "walk", "--source-kind", "street", "--license", "CC0", "--json"
     )
@@ -60,7 +60,7 @@ def test_sources(pinpoint):
     assert erased == {"source": "walk", "images": 0}
 
 
-def test_a_folder_is_uploaded_and_its_batch_shown(pinpoint, api, tmp_path):
+def test_ingest_folder_uploads_it_and_shows_the_batch(pinpoint, api, tmp_path):
     folder = tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)
     picture(folder / "a.png")
@@ -83,7 +83,7 @@ def test_a_folder_is_uploaded_and_its_batch_shown(pinpoint, api, tmp_path):
     assert api.rows().all_sources
 
 
-def test_images(pinpoint, api):
+def test_images_show_update_and_delete(pinpoint, api):
     source = api.rows().add_source("walk", "photo")
     one = memory.image(source)
     api.rows().all_images[one.id] = one
@@ -103,7 +103,7 @@ def test_images(pinpoint, api):
     assert missing.err.startswith("pinpoint: ")
 
 
-def test_images_are_listed_with_names_and_more_pages(pinpoint, api):
+def test_images_list_prints_names_and_the_next_cursor(pinpoint, api):
     source = api.rows().add_source("walk", "photo")
     for _ in range(3):
         one = memory.image(source)
@@ -121,7 +121,7 @@ def test_images_are_listed_with_names_and_more_pages(pinpoint, api):
         assert [one["id"] for one in client.images(next=page["next"])["images"]] == ids[2:]
 
 
-def test_ids_by_their_first_digits(pinpoint, api):
+def test_id_prefix_selects_one_row_or_lists_matches(pinpoint, api):
     rows = api.rows()
     source = rows.add_source("walk", "photo")
     alike = [UUID(f"abcdef{n}0-9e3a-5ad3-9ee6-87a60f83d975") for n in (1, 2)]
@@ -146,14 +146,14 @@ def test_ids_by_their_first_digits(pinpoint, api):
     assert pinpoint("sources", "delete", str(source.id)[:8], "--yes", "--json")["images"] == 1
 
 
-def test_a_sources_name_goes_before_an_id_that_begins_so(pinpoint, api):
+def test_source_name_has_priority_over_an_id_prefix(pinpoint, api):
     first = api.rows().add_source("walk", "photo")
     named = api.rows().add_source(first.id.hex[:8], "street")
     assert pinpoint("sources", "delete", named.name, "--yes", "--json")["source"] == named.name
     assert [one.name for one in api.rows().sources()] == ["walk"]
 
 
-def test_locate_answers_each_photo_and_goes_on_after_a_bad_one(pinpoint, asked, tmp_path):
+def test_locate_with_unreadable_photo_continues_with_the_next(pinpoint, asked, tmp_path):
     photo = picture(tmp_path / "p.png")
     found = pinpoint(
         "locate", photo, "--query-kind", "photo", "--center", "1,2", "--radius", 500, "--json"
@@ -176,20 +176,20 @@ def test_locate_answers_each_photo_and_goes_on_after_a_bad_one(pinpoint, asked, 
         assert word in text
 
 
-def test_similar(pinpoint, asked, tmp_path):
+def test_similar_by_photo_and_by_image_prints_scores(pinpoint, asked, tmp_path):
     photo = picture(tmp_path / "p.png")
     assert pinpoint("similar", photo, "--max-groups", 3, "--json")["groups"][0]["group"] == "g"
     assert "0.700" in pinpoint("similar", "--image", asked[0]["context"].organization_id).out
     assert asked[0]["request"].limit == 3
 
 
-def test_a_key_without_the_scope(pinpoint, api):
+def test_command_with_missing_scope_exits_77(pinpoint, api):
     key = api.parts.access.key("acme", "locate")
     refused = pinpoint("sources", "list", key=key, code=77)
     assert "`read`" in refused.err
 
 
-def test_inspect_needs_no_stack(pinpoint, tmp_path):
+def test_validate_without_stack_reports_rejected_files(pinpoint, tmp_path):
     picture(tmp_path / "plain.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     found = pinpoint("validate", tmp_path, "--json")
@@ -199,7 +199,7 @@ def test_inspect_needs_no_stack(pinpoint, tmp_path):
     assert "plain.png" in pinpoint("validate", tmp_path).out
 
 
-def test_inspect_shows_sources_and_warnings(pinpoint, tmp_path):
+def test_validate_prints_field_sources_and_warnings(pinpoint, tmp_path):
     detail = {0x9003: "2022:10:30 20:30:00"}
     clock = {29: "1980:01:06", 7: (0.0, 0.0, 13.0)}
     (tmp_path / "a.jpg").write_bytes(photo(detail=detail, gps=clock))
@@ -213,7 +213,7 @@ def test_inspect_shows_sources_and_warnings(pinpoint, tmp_path):
     assert f"a.jpg: {warning}" in out
 
 
-def test_the_client_waits_and_closes(api, tmp_path):
+def test_client_ingest_folder_with_wait_returns_the_processed_batch(api, tmp_path):
     api.rows().add_source("walk", "photo")
     picture(tmp_path / "a.png")
     seen = []
@@ -233,7 +233,7 @@ def test_the_client_waits_and_closes(api, tmp_path):
     assert seen[0] == 1
 
 
-def test_the_client_takes_limits_as_python_has_them(api, asked):
+def test_client_locate_accepts_filters_as_python_values(api, asked):
     with Client.open(api.url) as client:
         client.locate(
             b"photo",
@@ -250,14 +250,14 @@ def test_the_client_takes_limits_as_python_has_them(api, asked):
     assert limits.captured_after == datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def test_names_from_a_gallery_cannot_command_the_terminal(capsys):
+def test_print_table_removes_control_characters(capsys):
     output.print_table("t", ("name",), [("\x1b[31mred[bold]",)])
     printed = capsys.readouterr().out
     assert "\x1b[31m" not in printed
     assert "red[bold]" in printed
 
 
-def test_a_table_is_never_cut(capsys, monkeypatch):
+def test_print_table_in_narrow_terminal_is_not_truncated(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     output.print_table(None, ("id", ">n"), [("5850ee6b-adcc-5e20-a130-d8416d2332ff", 1234567)])
     assert "5850ee6b-adcc-5e20-a130-d8416d2332ff  1234567" in capsys.readouterr().out

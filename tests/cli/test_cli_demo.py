@@ -98,7 +98,7 @@ def report():
     return demo_report.summarize_demo("http://x", [counts], [unseen()] * len(answers), answers)
 
 
-def test_a_line_has_the_answer_its_radius_and_probability_and_what_is_true(report, capsys):
+def test_demo_report_line_has_answer_radius_probability_and_ground_truth(report, capsys):
     demo_report.show_demo({**report, "map": "m.png", "try": ["curl x"]})
     sure, guess, blind, silent = (
         " ".join(line.split()) for line in capsys.readouterr().out.splitlines()[1:5]
@@ -114,7 +114,7 @@ def test_a_line_has_the_answer_its_radius_and_probability_and_what_is_true(repor
     }  # fmt: skip
 
 
-def test_the_map_has_every_sort_of_answer_in_its_own_color(report, tmp_path):
+def test_demo_map_has_a_color_for_each_kind_of_answer(report, tmp_path):
     demo_report.draw_map(report, tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as image:
         assert "bundle b, ranker vote; radius: 90%" in image.info["Description"]

@@ -121,14 +121,14 @@ def stranger():
     server.server_close()
 
 
-def test_no_stack_is_one_message_in_every_command(say, tmp_path):
+def test_message_without_stack_is_the_same_for_every_command(say, tmp_path):
     code, text = the_same(answers(say, [*OVER_THE_API, *ON_THE_MACHINE, ["key"]]))
     assert code == 75
     for words in (str(tmp_path / "home"), "pinpoint up", "PINPOINT_HOME", "--server"):
         assert words in text
 
 
-def test_a_stack_that_is_down_is_one_message_in_every_command(say, tmp_path):
+def test_message_with_stack_down_is_the_same_for_every_command(say, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     (home / "stack.json").write_text(
@@ -143,34 +143,34 @@ def test_a_stack_that_is_down_is_one_message_in_every_command(say, tmp_path):
     assert "pinpoint up" in text
 
 
-def test_a_server_that_refuses_is_one_message_in_every_command(say):
+def test_message_with_connection_refused_is_the_same_for_every_command(say):
     code, text = the_same(answers(say, [*OVER_THE_API, UPLOAD], "--server", "http://127.0.0.1:9"))
     assert code == 69
     assert text == "pinpoint: http://127.0.0.1:9 does not answer: it refuses the connection"
 
 
 @pytest.mark.parametrize("url", ["gopher://x", "127.0.0.1:8000", "http://host:port"])
-def test_what_is_no_url_is_one_message_in_every_command(say, url):
+def test_message_with_invalid_url_is_the_same_for_every_command(say, url):
     code, text = the_same(answers(say, [*OVER_THE_API, UPLOAD], "--server", url))
     assert code == 64
     assert repr(url) in text
 
 
-def test_a_server_that_is_no_pinpoint_is_named_by_every_command(say, stranger):
+def test_message_with_other_server_names_it_for_every_command(say, stranger):
     for name, (code, text) in answers(say, [*OVER_THE_API, UPLOAD], "--server", stranger).items():
         assert code == 69, (name, text)
         assert "is not a Pinpoint API" in text, name
         assert "secret page" not in text
 
 
-def test_a_wrong_key_is_one_message_in_every_command(say, api):
+def test_message_with_wrong_key_is_the_same_for_every_command(say, api):
     before = ("--server", api.url, "--key", "pp_wrong_key_0123456789")
     code, text = the_same(answers(say, [*OVER_THE_API, UPLOAD], *before))
     assert code == 77
     assert "pp_wrong_key" not in text
 
 
-def test_an_unknown_source_is_one_message_in_every_command(say, api):
+def test_message_with_unknown_source_is_the_same_for_every_command(say, api):
     commands = [
         ["sources", "delete", "nowhere", "--yes"],
         ["ingest", "{folder}", "--source", "nowhere"],
@@ -182,7 +182,7 @@ def test_an_unknown_source_is_one_message_in_every_command(say, api):
     assert "nowhere" in text
 
 
-def test_a_file_that_is_not_there_is_one_message_in_every_command(say, api, tmp_path):
+def test_message_with_missing_file_is_the_same_for_every_command(say, api, tmp_path):
     missing = str(tmp_path / "missing.jpg")
     commands = [
         ["locate", missing],
@@ -211,7 +211,9 @@ def test_a_file_that_is_not_there_is_one_message_in_every_command(say, api, tmp_
         ("--originals", "keep", (["sources", "add", "t"], ["ingest", "{folder}", "--source", "t"])),
     ],
 )
-def test_a_bad_value_is_one_message_in_every_command(say, api, option, value, commands):
+def test_message_with_invalid_value_is_the_same_for_every_command(
+    say, api, option, value, commands
+):
     extra = ["--radius", "5"] if option == "--center" else []
     called = [[*words, option, value, *extra] for words in commands]
     code, text = the_same(answers(say, called, "--server", api.url))
@@ -219,7 +221,7 @@ def test_a_bad_value_is_one_message_in_every_command(say, api, option, value, co
     assert value in text
 
 
-def test_describe_cause_has_no_words_of_python(tmp_path):
+def test_describe_cause_has_no_python_terms(tmp_path):
     errors = [
         ConnectionRefusedError(111, "Connection refused"),
         FileNotFoundError(2, "No such file or directory"),
@@ -241,7 +243,7 @@ def test_describe_cause_has_no_words_of_python(tmp_path):
     ]
 
 
-def test_describe_unforeseen_names_the_place_of_a_bug_and_not_its_text():
+def test_describe_unforeseen_with_bug_names_the_code_line_without_its_text():
     with pytest.raises(TypeError, match="has no JSON form") as raised:
         output.to_json_value(object())
     told = describe_unforeseen(raised.value)
@@ -249,7 +251,7 @@ def test_describe_unforeseen_names_the_place_of_a_bug_and_not_its_text():
     assert "JSON" not in told
 
 
-def test_describe_unforeseen_of_a_file_is_the_file_and_why(tmp_path):
+def test_describe_unforeseen_with_os_error_names_file_and_cause(tmp_path):
     with pytest.raises(IsADirectoryError) as raised:
         tmp_path.read_bytes()
     assert describe_unforeseen(raised.value) == f"pinpoint: {tmp_path}: is a directory"

@@ -46,7 +46,7 @@ def sent(api):
 
 
 @pytest.mark.parametrize("spelled", ["--manifest", "alone"])
-def test_a_manifest_goes_with_its_files(pinpoint, api, folder, spelled):  # noqa: F811
+def test_ingest_manifest_uploads_its_files_with_overrides(pinpoint, api, folder, spelled):  # noqa: F811
     api.rows().add_source("walk", "photo")
     what = [folder, "--manifest", "m.csv"] if spelled == "--manifest" else [folder / "m.csv"]
     said = pinpoint("ingest", *what, "--source", "walk", "--json")
@@ -72,7 +72,7 @@ def test_a_manifest_goes_with_its_files(pinpoint, api, folder, spelled):  # noqa
     assert (again, moved.lat) == ("a/p.png", 50.5)
 
 
-def test_what_was_not_sent_is_printed(pinpoint, api, folder):  # noqa: F811
+def test_ingest_prints_files_that_were_not_sent(pinpoint, api, folder):  # noqa: F811
     api.rows().add_source("walk", "photo")
     said = pinpoint("ingest", folder, "--manifest", "m.csv", "--source", "walk").out
     assert "4 waiting" in said
@@ -80,7 +80,7 @@ def test_what_was_not_sent_is_printed(pinpoint, api, folder):  # noqa: F811
     assert "row 5: there is no file a/nothing.png" in said
 
 
-def test_tracks_are_not_sent_and_that_is_said(pinpoint, api, folder):  # noqa: F811
+def test_ingest_with_tracks_prints_that_they_are_not_sent(pinpoint, api, folder):  # noqa: F811
     api.rows().add_source("walk", "photo")
     (folder / "a" / "walk.gpx").write_text("<gpx/>")
     plain = ["ingest", folder, "--source", "walk", "--no-manifest"]
@@ -91,7 +91,7 @@ def test_tracks_are_not_sent_and_that_is_said(pinpoint, api, folder):  # noqa: F
     assert "GPX" not in pinpoint(*plain).err
 
 
-def test_ingest_of_a_folder_with_a_manifest_uses_it_and_says_so(pinpoint, api, folder):  # noqa: F811
+def test_ingest_folder_with_manifest_uses_it_and_prints_its_name(pinpoint, api, folder):  # noqa: F811
     api.rows().add_source("walk", "photo")
     picture(folder / "b" / "unnamed.png")
     said = pinpoint("ingest", folder, "--source", "walk", "--json")
@@ -105,7 +105,7 @@ def test_ingest_of_a_folder_with_a_manifest_uses_it_and_says_so(pinpoint, api, f
     assert "m.csv, other.csv; choose one with --manifest" in refused
 
 
-def test_ingest_with_a_root_puts_its_name_before_the_names(pinpoint, api, folder):  # noqa: F811
+def test_ingest_with_root_prefixes_file_names(pinpoint, api, folder):  # noqa: F811
     api.rows().add_source("walk", "photo")
     pinpoint("ingest", folder / "a", "--source", "walk", "--root", "card 1", "--json")
     assert [name for name, _ in sent(api)] == ["card 1/far.png", "card 1/p.png"]
@@ -116,14 +116,14 @@ def test_ingest_with_a_root_puts_its_name_before_the_names(pinpoint, api, folder
         assert "cannot name a root" in refused.err
 
 
-def test_empty_folder_makes_no_source_on_a_server(pinpoint, api, tmp_path):  # noqa: F811
+def test_ingest_empty_folder_creates_no_source(pinpoint, api, tmp_path):  # noqa: F811
     (tmp_path / "empty").mkdir()
     asked = ["ingest", tmp_path / "empty", "--source", "new", "--source-kind", "photo"]
     assert "no files to upload" in pinpoint(*asked, code=EXIT_CODES[BadRequestError]).err
     assert api.rows().sources() == []
 
 
-def test_names_that_the_wire_could_change_are_rejected_here(api, tmp_path):
+def test_ingest_with_names_that_http_changes_rejects_them_before_upload(api, tmp_path):
     api.rows().add_source("walk", "photo")
     for name in ("x\\y.png", "a%22b.png", "ok.png"):
         picture(tmp_path / name)
@@ -134,7 +134,7 @@ def test_names_that_the_wire_could_change_are_rejected_here(api, tmp_path):
     assert len(said["not_sent"]) == 2
 
 
-def test_ingest_options_travel_with_uploads_and_tracks_are_refused(pinpoint, api, folder):  # noqa: F811
+def test_ingest_options_are_sent_with_uploads_and_track_options_are_rejected(pinpoint, api, folder):  # noqa: F811
     api.rows().add_source("walk", "photo")
     (folder / "a.jpg.xmp").write_text("<x/>")
     (folder / "a.jpg.supplemental-metadata.json").write_text("{}")
@@ -157,12 +157,12 @@ def test_ingest_options_travel_with_uploads_and_tracks_are_refused(pinpoint, api
     "metadata_override",
     [{"time_zone": "Nowhere"}, {"camera_clock_offset_s": 1e12}, {"track": "/etc/a.gpx"}],
 )
-def test_hints_of_uploads_that_cannot_be_used_refused(metadata_override):
+def test_upload_with_invalid_metadata_options_is_rejected(metadata_override):
     with pytest.raises(ValidationError):
         MetadataOverrideIn.model_validate(metadata_override)
 
 
-def test_a_file_too_large_for_the_server_stops_nothing(api, tmp_path):
+def test_ingest_with_too_large_file_sends_the_others(api, tmp_path):
     api.rows().add_source("walk", "photo")
     # The server of these tests takes 200 kB and leaves 8 MB for everything else in a form.
     picture(tmp_path / "a.png")
@@ -175,7 +175,7 @@ def test_a_file_too_large_for_the_server_stops_nothing(api, tmp_path):
     assert said["items"] == 2
 
 
-def test_names_that_cannot_travel_are_rejected_here(api, tmp_path):
+def test_ingest_with_unencodable_names_rejects_them_before_upload(api, tmp_path):
     api.rows().add_source("walk", "photo")
     picture(tmp_path / "a.png")
     picture(tmp_path / "new\nline.png")
@@ -186,7 +186,7 @@ def test_names_that_cannot_travel_are_rejected_here(api, tmp_path):
     json.dumps(said)
 
 
-def test_requests_stay_under_the_limits(tmp_path):
+def test_ingest_requests_stay_under_the_upload_limits(tmp_path):
     path = picture(tmp_path / "p.png")
     files = [
         Upload(name=f"{number}.png", path=path) for number in range(2 * MAX_FILES_PER_REQUEST + 1)

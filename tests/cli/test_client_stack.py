@@ -64,7 +64,7 @@ def stranger(answer):
         server.server_close()
 
 
-def test_the_operator_is_known_by_the_key(api, stack):
+def test_client_sends_the_operator_key_to_its_stack(api, stack):
     stack(urlsplit(api.url).port)
     api.parts.access.key("acme", "read")  # from now on nobody is served without a key
     with Client.open(organization="acme") as client:
@@ -72,7 +72,7 @@ def test_the_operator_is_known_by_the_key(api, stack):
 
 
 @pytest.mark.parametrize("body", [b'{"live": true}', b"hello", b'{"proof": "abc"}', b"[1]"])
-def test_a_stranger_on_the_port_gets_no_key(stack, body):
+def test_client_sends_no_key_to_another_server_on_the_port(stack, body):
     with stranger(lambda _: body) as (port, seen):
         key = stack(port)
         with pytest.raises((StackError, UnavailableError)):
@@ -82,7 +82,7 @@ def test_a_stranger_on_the_port_gets_no_key(stack, body):
     assert "Authorization" not in str(seen)
 
 
-def test_a_stranger_cannot_pass_the_question_on(api, stack):
+def test_client_rejects_a_relayed_proof(api, stack):
     def relay(path):
         return httpx.get(f"{api.url}{path}", trust_env=False).content
 
@@ -93,7 +93,7 @@ def test_a_stranger_cannot_pass_the_question_on(api, stack):
     assert "nonce" in seen[0][0]
 
 
-def test_the_proof_is_given_to_this_machine_only(api):
+def test_stack_proof_is_returned_on_loopback_only(api):
     nonce = "n" * 20
     key = load_operator_key(StackPaths(api.parts.settings.services.home))
     with api.http() as http:

@@ -74,7 +74,7 @@ def lines(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
-def test_no_file_is_longer_than_400_lines():
+def test_files_have_at_most_400_lines():
     report(
         [at(p, lines(p), "file is too long") for p in python() if lines(p) > MAX_FILE_LINES],
     )
@@ -84,11 +84,11 @@ def test_no_file_is_longer_than_400_lines():
         print(f"files under {MIN_FILE_LINES} lines, for information: {names}")  # noqa: T201
 
 
-def test_no_module_has_a_name_that_says_nothing():
+def test_modules_have_no_meaningless_name():
     report([at(p, 1, "vague name") for p in product() if VAGUE_NAMES & {p.stem, p.parent.name}])
 
 
-def test_product_code_has_no_assert_and_no_unfinished_place():
+def test_product_code_has_no_assert_and_no_todo():
     found = []
     for path in product():
         for node in ast.walk(tree(path)):
@@ -116,7 +116,7 @@ def handlers(path: Path) -> Iterator[tuple[int, bool, bool]]:
             yield node.lineno, wide, empty
 
 
-def test_no_error_is_swallowed():
+def test_exception_handlers_are_not_empty():
     report(
         [
             at(path, line, "catches everything and does nothing")
@@ -127,7 +127,7 @@ def test_no_error_is_swallowed():
     )
 
 
-def test_only_the_database_module_commits():
+def test_commits_are_in_the_database_module_only():
     allowed = ROOT / "platform/pinpoint/store/db/database.py"
     report(
         [
@@ -142,7 +142,7 @@ def test_only_the_database_module_commits():
     )
 
 
-def test_platform_is_no_package():
+def test_platform_folder_is_not_a_package():
     # `platform` is a module of the standard library; as a package, ours would hide it.
     assert not (ROOT / "platform" / "__init__.py").exists()
     assert [p.name for p in (ROOT / "platform").iterdir() if p.is_dir()] == ["pinpoint"]
@@ -154,7 +154,7 @@ def descendants(kind: type[errors.PinpointError]) -> set[type[errors.PinpointErr
 
 
 @pytest.mark.parametrize("module", TABLES)
-def test_every_error_has_its_line_at_every_door(module):
+def test_error_classes_have_api_status_and_exit_code(module):
     ours = {
         kind for kind in descendants(errors.PinpointError) if kind.__module__ == "pinpoint.errors"
     }
@@ -162,7 +162,7 @@ def test_every_error_has_its_line_at_every_door(module):
     assert set(table) == ours
 
 
-def test_the_error_tree_is_drawn_as_it_is():
+def test_error_tree_docstring_matches_the_classes():
     tree_drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__ or ""))
     kinds = descendants(errors.PinpointError) - {errors.PinpointError}
     assert tree_drawn == {k.__name__ for k in kinds if k.__module__ == "pinpoint.errors"}
@@ -210,7 +210,7 @@ assert not done, done
 """
 
 
-def test_importing_everything_touches_nothing(tmp_path):
+def test_importing_every_module_has_no_side_effects(tmp_path):
     ours = [str(ROOT / "platform"), str(ROOT / "workers")]
     path = os.pathsep.join(ours)
     done = subprocess.run(
@@ -238,7 +238,7 @@ def texts() -> Iterator[tuple[Path, int, str]]:
             yield path, number, line
 
 
-def test_nothing_names_a_developers_machine_or_holds_a_secret():
+def test_files_have_no_local_path_and_no_secret():
     report(
         [
             at(path, number, line.strip())
@@ -253,7 +253,7 @@ def test_nothing_names_a_developers_machine_or_holds_a_secret():
     [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports", "--no-cache"]],
     ids=["ruff", "format", "imports"],
 )
-def test_the_linters_are_content(command):
+def test_linters_report_nothing(command):
     program = Path(sys.executable).parent / command[0]
     done = subprocess.run(
         [program, *command[1:]], cwd=ROOT, capture_output=True, text=True, timeout=120

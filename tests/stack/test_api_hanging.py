@@ -118,7 +118,7 @@ def pid_of(program: str, stack, postgres, redis) -> int:
 
 
 @pytest.mark.parametrize("program", ["index", "postgres", "redis"])
-def test_api_whose_dependency_hangs_answers_in_time_and_recovers(
+def test_api_with_hanging_component_returns_503_in_time_and_recovers(
     api, stack, postgres, redis_server, program
 ):
     until(lambda: ask(api)[0] == 200)  # the decoder's child has started
@@ -148,7 +148,7 @@ def test_api_whose_dependency_hangs_answers_in_time_and_recovers(
         time.sleep(0.1)
 
 
-def test_api_whose_broker_hangs_takes_work_and_asks_it_no_more(api, redis_server):
+def test_api_with_hanging_broker_accepts_uploads_without_calling_it(api, redis_server):
     api.client.post("/v1/sources", json={"name": "walk", "kind": "photo"}).raise_for_status()
     batch = api.client.post("/v1/batches", json={"source": "walk"}).json()["id"]
     with stopped(redis_server._process.pid):
@@ -165,7 +165,7 @@ def test_api_whose_broker_hangs_takes_work_and_asks_it_no_more(api, redis_server
     assert api.client.get(f"/v1/batches/{batch}").json()["received"] == 8
 
 
-def test_readiness_keeps_one_connection_to_the_broker(api, redis_server):
+def test_readiness_reuses_one_broker_connection(api, redis_server):
     api.client.get("/health/ready")
     client = redis_server._open_client()
     before = client.info("stats")["total_connections_received"]
@@ -230,7 +230,7 @@ def routes(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:
     yield client.post("/v1/similar", files={"photo": ("q.jpg", PHOTO)})
 
 
-def test_no_error_says_what_is_not_for_callers(api, stack, home):
+def test_error_responses_have_no_internal_details(api, stack, home):
     source = api.client.post("/v1/sources", json={"name": "walk", "kind": "photo"}).json()
     batch = api.client.post("/v1/batches", json={"source": "walk"}).json()["id"]
     stranger = stack.worker.access.create_organization("stranger")
@@ -266,7 +266,7 @@ def test_no_error_says_what_is_not_for_callers(api, stack, home):
 @pytest.mark.parametrize(
     "database", ["postgresql://nobody@/none?host=/tmp/nowhere", "postgresql://x@127.0.0.1:9/none"]
 )
-def test_no_error_of_parts_that_are_gone_says_where_they_were(home, database):
+def test_error_responses_with_components_down_have_no_addresses(home, database):
     settings = Settings(
         services=ServiceSettings(
             home=home,

@@ -64,7 +64,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["out.tar", "out"])
-def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, name):
+def test_restore_into_external_database_keeps_rows_and_blobs(filled, settings, tmp_path, name):
     target = tmp_path / name
     manifest = write_backup(settings, target, quiet)
     original = dumps.read_installation(settings.services.database_url)
@@ -102,7 +102,9 @@ def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, nam
     )
 
 
-def test_a_damaged_or_foreign_backup_touches_nothing(filled, settings, tmp_path):
+def test_check_backup_with_damaged_or_foreign_archive_raises_and_changes_nothing(
+    filled, settings, tmp_path
+):
     target, paths = tmp_path / "out", StackPaths(settings.services.home)
     write_backup(settings, target, quiet)
 
@@ -135,7 +137,7 @@ def test_a_damaged_or_foreign_backup_touches_nothing(filled, settings, tmp_path)
     assert filled.scalar("SELECT count(*) FROM images") == 3
 
 
-def test_an_archive_that_holds_a_link_is_none_of_ours(settings, tmp_path):
+def test_restore_of_archive_with_link_is_rejected(settings, tmp_path):
     with tarfile.open(tmp_path / "bad.tar", "w") as tar:
         link = tarfile.TarInfo("manifest.json")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -147,7 +149,7 @@ def test_an_archive_that_holds_a_link_is_none_of_ours(settings, tmp_path):
         restore_backup(settings, tmp_path / "cut.tar", replace=True, say=quiet)
 
 
-def test_a_backup_that_fails_leaves_nothing(filled, settings, tmp_path, monkeypatch):
+def test_backup_that_fails_leaves_no_file(filled, settings, tmp_path, monkeypatch):
     def full(*_given):
         raise OSError(28, "No space left on device")
 
@@ -158,7 +160,7 @@ def test_a_backup_that_fails_leaves_nothing(filled, settings, tmp_path, monkeypa
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_dump_that_cannot_be_played_leaves_the_database_as_it_is(filled, settings, tmp_path):
+def test_restore_of_damaged_dump_keeps_the_database(filled, settings, tmp_path):
     target, url = tmp_path / "out", settings.services.database_url
     write_backup(settings, target, quiet)
     dumped = target / "database.dump"
@@ -229,7 +231,7 @@ def assert_erased_to_the_byte(run: CliRunner, paths: StackPaths) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_path):
+def test_backup_destroy_and_restore_return_the_same_answers(monkeypatch, tmp_path):
     with home_folder() as home:
         monkeypatch.setenv("PINPOINT_HOME", str(home))
         settings, paths = Settings(services=ServiceSettings(home=home)), StackPaths(home)
@@ -278,14 +280,14 @@ def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_pa
         assert left == []
 
 
-def test_a_stack_that_was_never_there_has_no_backup(home, tmp_path):
+def test_backup_without_stack_raises(home, tmp_path):
     with pytest.raises(StackError, match="no stack"):
         write_backup(Settings(), tmp_path / "out.tar", quiet)
     with pytest.raises(BadRequestError, match="no folder"):
         write_backup(Settings(), tmp_path / "none" / "out.tar", quiet)
 
 
-def test_two_backups_at_once_are_one(filled, settings, tmp_path, monkeypatch):
+def test_backup_during_another_backup_raises_conflict(filled, settings, tmp_path, monkeypatch):
     from pinpoint.store.deletion.image_deletion import BACKUP_LOCK
 
     monkeypatch.setattr(dumps, "LOCK_WAIT", "200ms")

@@ -43,7 +43,7 @@ def kill(process: psutil.Process) -> None:
     psutil.wait_procs([process], timeout=10)
 
 
-def test_an_engine_killed_between_two_questions_is_replaced_and_has_all_it_acknowledged(owner):
+def test_engine_killed_between_queries_is_replaced_with_all_acknowledged_writes(owner):
     client = serve(owner, 300)
     before = ask(client)
     (engine,) = owner.engines()
@@ -58,7 +58,7 @@ def test_an_engine_killed_between_two_questions_is_replaced_and_has_all_it_ackno
     assert owner.process.poll() is None
 
 
-def test_an_engine_that_ends_again_soon_is_started_after_a_pause(tmp_path):
+def test_engine_that_exits_repeatedly_is_restarted_after_a_pause(tmp_path):
     index = ServingIndex(tmp_path)
     index.load()
     index.ensure(SPEC)
@@ -75,7 +75,7 @@ def test_an_engine_that_ends_again_soon_is_started_after_a_pause(tmp_path):
     index.close()
 
 
-def test_a_stopped_engine_goes_on_and_ends_with_a_killed_owner(owner):
+def test_suspended_engine_resumes_and_exits_with_its_owner(owner):
     client = serve(owner, 50)
     before = ask(client)
     (engine,) = owner.engines()
@@ -93,7 +93,7 @@ def test_a_stopped_engine_goes_on_and_ends_with_a_killed_owner(owner):
     assert gone
 
 
-def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
+def test_index_info_does_not_wait_for_a_search(tmp_path, monkeypatch):
     index = ServingIndex(tmp_path)
     index.load()
     index.ensure(SPEC)
@@ -133,7 +133,7 @@ def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
 
 
 @pytest.mark.timeout(120)
-def test_a_swap_with_writes_going_on_loses_none_and_ends_the_old_engine(owner):
+def test_swap_during_writes_loses_no_write_and_ends_the_old_engine(owner):
     """Also where the engine that serves is killed in the middle of the rebuild."""
     client = serve(owner, 600)
     points, last, stop = gallery(600)[:40], {}, threading.Event()
@@ -178,7 +178,7 @@ def test_a_swap_with_writes_going_on_loses_none_and_ends_the_old_engine(owner):
     assert owner.builds() == [client.info().build]
 
 
-def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path, monkeypatch):
+def test_new_engine_killed_before_swap_keeps_the_old_engine(tmp_path, monkeypatch):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "n").write_text("100")
     monkeypatch.setenv("INDEX_TEST_SOURCE", str(tmp_path / "source"))
@@ -209,7 +209,7 @@ def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path
     assert not old.is_running()
 
 
-def test_a_build_is_open_once_and_the_next_one_waits_for_it(tmp_path, monkeypatch):
+def test_build_lock_makes_a_second_engine_wait(tmp_path, monkeypatch):
     held = os.open(tmp_path / "engine.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(held, fcntl.LOCK_EX)
     ended, opened = [], []
@@ -236,7 +236,7 @@ def test_a_build_is_open_once_and_the_next_one_waits_for_it(tmp_path, monkeypatc
         index.count()
 
 
-def test_it_flushes_when_it_is_due_and_outlives_a_full_disk(monkeypatch):
+def test_flush_loop_continues_after_a_full_disk(monkeypatch):
     class Full:
         unflushed, tried = 1, 0
 

@@ -53,7 +53,7 @@ def work(stack):
     pipeline.erase_images(stack.worker.ledger.lost_deletions(100), parts)
 
 
-def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, pinpoint, tmp_path):
+def test_ingest_command_prints_roots_manifests_reasons_and_missing_files(stack, pinpoint, tmp_path):
     folder = tmp_path / "in"
     write_photos(folder, 12)
     (folder / "far.jpg").write_bytes(jpeg(77, 1.0, 1.0))

@@ -84,7 +84,7 @@ def real_photos(folder):
     yield folder
 
 
-def test_demo_first_then_real_photos_no_demo_image_in_answers_lists_or_counts(
+def test_stack_after_demo_has_no_demo_image_in_answers_lists_or_counts(
     demo, running_stack, tmp_path
 ):
     home, name = running_stack.home, unique("own")
@@ -139,9 +139,7 @@ def test_demo_first_then_real_photos_no_demo_image_in_answers_lists_or_counts(
     assert demo["remove"] == f"pinpoint destroy --home {demo['home']}"
 
 
-def test_up_from_a_subfolder_names_the_home_and_the_setting_that_changed(
-    demo_home_folder, tmp_path
-):
+def test_up_from_subfolder_prints_the_home_and_the_changed_setting(demo_home_folder, tmp_path):
     # A link beside real folders: the home of the demo, found as `.pinpoint` from below.
     project = demo_home_folder.parent / "project"
     (project / "deep" / "down").mkdir(parents=True)
@@ -159,7 +157,7 @@ def test_up_from_a_subfolder_names_the_home_and_the_setting_that_changed(
     assert "a-token-of" not in told + (demo_home_folder / "stack.json").read_text()
 
 
-def test_status_names_processes_without_their_supervisor_and_the_way_out(demo_home_folder):
+def test_status_after_killed_supervisor_lists_processes_and_a_hint(demo_home_folder):
     paths = StackPaths(demo_home_folder)
     os.kill(int(paths.supervisor_pidfile.read_text()), signal.SIGKILL)
     until = time.monotonic() + 10
@@ -173,7 +171,7 @@ def test_status_names_processes_without_their_supervisor_and_the_way_out(demo_ho
     assert "disk" in told
 
 
-def test_destroy_removes_everything_of_its_home_and_nothing_else(demo_home_folder, running_stack):
+def test_destroy_removes_only_its_home(demo_home_folder, running_stack):
     paths = StackPaths(demo_home_folder)
     outside = [paths.cluster_dir, paths.socket_dir, paths.postgres_socket_dir]
     assert all(folder.exists() for folder in outside)
@@ -194,7 +192,7 @@ def list_pids(stack):
     return {each.name: each.pid for each in lifecycle.stack_status(stack.settings).processes}
 
 
-def test_destroy_of_a_copied_home_leaves_the_originals_database(running_stack, tmp_path):
+def test_destroy_of_copied_home_keeps_the_original_database(running_stack, tmp_path):
     copy = tmp_path / "copy"
     copy.mkdir(mode=0o700)
     for name in ("postgres.path", "stack.json"):

@@ -29,7 +29,7 @@ from pinpoint.stack.supervisor.supervisord import Program, Supervisor
 ALL = ["postgres", "redis", "index", "api", "worker", "beat"]
 
 
-def test_all_processes_run_under_one_supervisor(running_stack):
+def test_stack_processes_are_children_of_one_supervisor(running_stack):
     found = running_stack.status
     assert found.state == "up"
     assert found.api_ready
@@ -39,7 +39,7 @@ def test_all_processes_run_under_one_supervisor(running_stack):
         assert psutil.Process(one.pid).ppid() == found.supervisor_pid
 
 
-def test_up_again_changes_nothing(running_stack):
+def test_start_stack_twice_keeps_the_processes(running_stack):
     before = lifecycle.stack_status(running_stack.settings)
     if read_state(running_stack.paths).fingerprint != fingerprint_settings(running_stack.settings):
         pytest.skip("the code was edited since the stack was started; `up` would begin again")
@@ -49,7 +49,7 @@ def test_up_again_changes_nothing(running_stack):
     assert again.api_url == before.api_url
 
 
-def test_the_record_says_where_and_what(running_stack):
+def test_state_file_has_url_paths_and_pids(running_stack):
     record = json.loads(running_stack.paths.state_file.read_text())
     assert record["api_url"] == running_stack.api_url
     assert record["pgdata"] == str(running_stack.paths.pgdata)
@@ -58,7 +58,7 @@ def test_the_record_says_where_and_what(running_stack):
     assert stat.S_IMODE(running_stack.paths.socket_dir.stat().st_mode) == 0o700
 
 
-def test_nothing_but_the_api_listens_on_the_network(running_stack):
+def test_stack_listens_on_the_network_with_the_api_only(running_stack):
     listening = [
         (process.name(), connection.laddr.ip, connection.laddr.port)
         for process in processes.find_stack_processes(running_stack.paths)
@@ -71,7 +71,7 @@ def test_nothing_but_the_api_listens_on_the_network(running_stack):
 
 
 @pytest.mark.usefixtures("postgres", "_redis")
-def test_servers_of_another_home_are_not_ours(running_stack, server_paths):
+def test_find_stack_processes_ignores_another_home(running_stack, server_paths):
     theirs = {one.pid for one in processes.find_stack_processes(server_paths)}
     ours = {one.pid for one in processes.find_stack_processes(running_stack.paths)}
     assert theirs
@@ -79,7 +79,7 @@ def test_servers_of_another_home_are_not_ours(running_stack, server_paths):
     assert not theirs & ours
 
 
-def test_a_process_of_the_user_with_the_same_home_is_not_ours(home):
+def test_find_stack_processes_ignores_user_processes_with_the_same_home(home):
     """Only our supervisor sets the marker; a shell that exports PINPOINT_HOME is left alone."""
     paths = StackPaths(home)
     plain = {**os.environ, "PINPOINT_HOME": str(home)}
@@ -104,14 +104,14 @@ def test_a_process_of_the_user_with_the_same_home_is_not_ours(home):
             ours.kill()
 
 
-def test_down_where_nothing_ever_was(tmp_path):
+def test_stop_stack_without_home_returns_down_and_creates_nothing(tmp_path):
     settings = Settings(services=ServiceSettings(home=tmp_path / "nothing"))
     assert lifecycle.stop_stack(settings).state == "down"
     assert lifecycle.stack_status(settings).processes == ()
     assert not (tmp_path / "nothing").exists()
 
 
-def test_services_elsewhere_are_not_started(home):
+def test_external_services_are_not_started(home):
     elsewhere = Settings(
         services=ServiceSettings(
             home=home,
@@ -124,7 +124,7 @@ def test_services_elsewhere_are_not_started(home):
     assert [one.name for one in list_programs(elsewhere, StackPaths(home))] == [*ALL[3:], "learner"]
 
 
-def test_processes_get_exactly_the_settings_that_up_was_given(home, monkeypatch):
+def test_build_environment_uses_only_the_settings_of_up(home, monkeypatch):
     monkeypatch.setenv("PINPOINT_ENCODE_BATCH", "7")
     settings = Settings(api=ApiSettings(host="127.0.0.1"), encoder=EncoderSettings(device="cpu"))
     monkeypatch.setenv("PINPOINT_ENCODE_BATCH", "9")
@@ -138,7 +138,7 @@ def test_processes_get_exactly_the_settings_that_up_was_given(home, monkeypatch)
     assert fingerprint_settings(settings) != fingerprint_settings(other)
 
 
-def test_restarts_and_the_last_exit_are_read_from_the_supervisors_log(home):
+def test_supervisor_processes_report_restarts_and_last_exit(home):
     paths = StackPaths(home)
     paths.create()
     supervisor = Supervisor(paths)
@@ -166,7 +166,7 @@ def test_restarts_and_the_last_exit_are_read_from_the_supervisors_log(home):
         assert processes.end_processes(processes.find_stack_processes(paths), 5.0) == []
 
 
-def test_a_database_that_cannot_be_reached_is_a_clear_error(home):
+def test_start_stack_with_unreachable_database_raises_stack_error(home):
     settings = Settings(
         services=ServiceSettings(
             home=home,

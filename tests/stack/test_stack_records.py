@@ -96,7 +96,7 @@ def test_measure_home_counts_each_file_in_one_part(home):
     assert all(part.whole for part in measure_home(paths))
 
 
-def test_measure_home_out_of_time_says_so(home):
+def test_measure_home_after_timeout_marks_the_result_incomplete(home):
     folder = home / "blobs"
     folder.mkdir()
     for number in range(600):

@@ -23,7 +23,7 @@ from pinpoint.stack.supervisor.supervisord import Supervisor
         xmlrpc.client.Fault(6, "SHUTDOWN_STATE"),
     ],
 )
-def test_a_supervisor_that_leaves_between_two_questions_is_down(home, monkeypatch, error):
+def test_stack_status_with_supervisor_gone_returns_down(home, monkeypatch, error):
     def gone(_supervisor):
         raise error
 
@@ -32,7 +32,7 @@ def test_a_supervisor_that_leaves_between_two_questions_is_down(home, monkeypatc
     assert lifecycle.stack_status(Settings(services=ServiceSettings(home=home))).state == "down"
 
 
-def test_an_answer_that_breaks_off_means_a_supervisor_that_left(home):
+def test_stack_status_with_truncated_response_returns_down(home):
     """Killed while it writes: the answer's length is right and its end is missing."""
     settings = Settings(services=ServiceSettings(home=home))
     paths = StackPaths(home)

@@ -63,7 +63,7 @@ def rows_and_points(running_stack, source_id):
     return rows, index.count(where)
 
 
-def test_an_upload_set_is_accounted_for(api, source, running_stack):
+def test_upload_of_many_files_gives_every_file_a_status(api, source, running_stack):
     files = {f"{seed}.jpg": jpeg(seed, 40 + seed / 100, -3.7) for seed in range(6)}
     files |= {"twin.jpg": files["1.jpg"], "nowhere.jpg": plain_jpeg(9), "text.jpg": b"no image"}
     batch = upload(api, source, files)
@@ -90,7 +90,7 @@ def test_an_upload_set_is_accounted_for(api, source, running_stack):
     assert api.get(f"/v1/images/{held['id']}/thumbnail").content[:2] == b"\xff\xd8"
 
 
-def test_a_fix_and_a_deletion_reach_the_index(api, source, running_stack):
+def test_image_update_and_deletion_reach_the_index(api, source, running_stack):
     batch = upload(api, source, {"a.jpg": jpeg(50, 10, 10), "b.jpg": jpeg(51, 10.001, 10)})
     items = api.get(f"/v1/batches/{batch['id']}/items").json()["items"]
     first, second = (item["image_ids"][0] for item in items)
@@ -114,7 +114,7 @@ def test_a_fix_and_a_deletion_reach_the_index(api, source, running_stack):
     raise AssertionError("the deletion never reached the index")
 
 
-def test_nothing_of_a_query_photo_is_kept(api, running_stack):
+def test_locate_does_not_store_the_query_photo(api, running_stack):
     photo = plain_jpeg(4242, size=(320, 240))
     marker = b"pinpoint-query-photo-marker"
     api.post("/v1/locate", files={"photo": ("secret-name.jpg", photo + marker)})

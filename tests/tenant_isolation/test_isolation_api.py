@@ -66,7 +66,7 @@ WITHOUT_ID = {
 }
 
 
-def test_the_matrix_holds_every_route(neighborhood):
+def test_route_table_has_every_route(neighborhood):
     document = neighborhood.app.openapi()
     offered = {
         (method.upper(), path) for path, item in document["paths"].items() for method in item
@@ -102,7 +102,7 @@ def aimed_at(neighborhood, asker, one, sort):
 
 
 @BOTH
-def test_figures_over_all_are_for_no_organization(neighborhood, who):
+def test_metrics_with_organization_key_returns_403(neighborhood, who):
     """Counts, ages and reasons of everybody: `/metrics` is the operator's alone."""
     asker, _ = neighborhood.pair(who)
     with asker.http() as http:
@@ -114,7 +114,9 @@ def test_figures_over_all_are_for_no_organization(neighborhood, who):
 
 @BOTH
 @pytest.mark.parametrize("sort", ["source", "batch", "image"])
-def test_a_foreign_id_is_the_same_404_as_no_id(neighborhood, who, sort):
+def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
+    neighborhood, who, sort
+):
     asker, stranger = neighborhood.pair(who)
     before = stranger.fingerprint()
     blobs = set(neighborhood.harness.folder.joinpath("blobs").rglob("*"))
@@ -132,7 +134,7 @@ def test_a_foreign_id_is_the_same_404_as_no_id(neighborhood, who, sort):
 
 
 @BOTH
-def test_an_own_id_is_found_by_every_route_of_the_matrix(neighborhood, who):
+def test_route_with_id_of_same_organization_does_not_return_404(neighborhood, who):
     """Otherwise the 404s above would prove nothing."""
     asker, _ = neighborhood.pair(who)
     harmless = [
@@ -189,7 +191,7 @@ def stripped(answer):
 
 
 @BOTH
-def test_nothing_that_is_read_holds_anything_of_the_other(neighborhood, who):
+def test_responses_have_no_data_of_the_other_organization(neighborhood, who):
     asker, stranger = neighborhood.pair(who)
     # The very picture that only the other one holds: its best match must not be seen.
     for what, answer in reads(asker, photo_of(stranger)):
@@ -198,7 +200,7 @@ def test_nothing_that_is_read_holds_anything_of_the_other(neighborhood, who):
 
 
 @BOTH
-def test_a_list_of_images_holds_the_own_ones_and_no_other(neighborhood, who):
+def test_image_list_has_the_images_of_its_organization_only(neighborhood, who):
     asker, stranger = neighborhood.pair(who)
     own = asker.column("SELECT id FROM images WHERE organization_id = :org AND state <> 'deleted'")
     with asker.http() as http:
@@ -224,7 +226,7 @@ def test_a_list_of_images_holds_the_own_ones_and_no_other(neighborhood, who):
 
 @BOTH
 @pytest.mark.parametrize(("sort", "listed"), [("image", "images"), ("batch", "batches")])
-def test_a_foreign_ids_first_digits_find_nothing(neighborhood, who, sort, listed):
+def test_image_list_with_id_prefix_of_other_organization_is_empty(neighborhood, who, sort, listed):
     asker, stranger = neighborhood.pair(who)
     with asker.http() as http:
         for length in (6, 13, 36):
@@ -238,7 +240,7 @@ def test_a_foreign_ids_first_digits_find_nothing(neighborhood, who, sort, listed
 
 
 @BOTH
-def test_the_gallery_of_the_other_is_searched_by_nobody_else(neighborhood, who):
+def test_locate_does_not_search_the_gallery_of_the_other_organization(neighborhood, who):
     """The other one does find it, so it was there to be leaked."""
     asker, stranger = neighborhood.pair(who)
     photo = photo_of(stranger)
@@ -251,7 +253,7 @@ def test_the_gallery_of_the_other_is_searched_by_nobody_else(neighborhood, who):
     assert all(one["score"] < 0.999 for one in ours["candidates"])
 
 
-def test_what_one_reads_does_not_depend_on_what_the_other_does(neighborhood):
+def test_responses_are_unchanged_after_ingest_of_the_other_organization(neighborhood):
     """Counts, ranks, page marks and answers: the same before and after the other one grows."""
     asker, stranger = neighborhood.alder, neighborhood.birch
     photo = photo_of(stranger)
@@ -261,7 +263,7 @@ def test_what_one_reads_does_not_depend_on_what_the_other_does(neighborhood):
     assert after == before
 
 
-def test_the_order_of_files_tells_nothing_of_others(neighborhood):
+def test_item_positions_count_within_their_batch(neighborhood):
     """`seq` is the place in the batch: a counter of all would tell how much others ingest."""
     with neighborhood.alder.http() as http:
         for batch in http.get("/v1/batches").json()["batches"]:
@@ -270,7 +272,7 @@ def test_the_order_of_files_tells_nothing_of_others(neighborhood):
 
 
 @BOTH
-def test_a_name_the_other_uses_is_free(neighborhood, who):
+def test_source_name_of_other_organization_is_available(neighborhood, who):
     asker, stranger = neighborhood.pair(who)
     with asker.http() as http:
         missing = http.get(f"/v1/sources/{stranger.name}-only")
@@ -287,7 +289,7 @@ def test_a_name_the_other_uses_is_free(neighborhood, who):
 
 
 @BOTH
-def test_a_key_cannot_speak_for_another_organization(neighborhood, who):
+def test_key_with_header_of_other_organization_returns_403(neighborhood, who):
     asker, stranger = neighborhood.pair(who)
     with asker.http() as http:
         header = "X-Pinpoint-Organization"
@@ -297,7 +299,7 @@ def test_a_key_cannot_speak_for_another_organization(neighborhood, who):
     assert theirs.status_code == 403
 
 
-def test_index_counts_are_apart(neighborhood):
+def test_index_counts_are_per_organization(neighborhood):
     for tenant in (neighborhood.alder, neighborhood.birch):
         rows = tenant.column(
             "SELECT count(*) FROM images WHERE organization_id = :org AND state = 'indexed'"

@@ -20,7 +20,9 @@ from training.recipe import catalogd
 
 
 @pytest.mark.timeout(240)
-def test_a_run_starts_the_learner_which_says_why_it_failed(running_stack, tmp_path, monkeypatch):
+def test_background_run_starts_the_training_worker_and_records_its_failure(
+    running_stack, tmp_path, monkeypatch
+):
     config = catalogd(tmp_path, "jobbed", steps=20, changes=(("tiny-timm", "no-such-tower"),))
     assert "learner" not in [one.name for one in running_stack.status.processes]
     monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
@@ -52,6 +54,6 @@ def test_a_run_starts_the_learner_which_says_why_it_failed(running_stack, tmp_pa
     assert (found.state, "learner" in [one.name for one in found.processes]) == ("up", False)
 
 
-def test_without_a_stack_there_is_no_learner(home):
+def test_start_training_worker_without_stack_raises(home):
     with pytest.raises(StackError, match=r"no stack is running .*`pinpoint up`"):
         start_training_worker(Settings())

@@ -125,7 +125,9 @@ def run(monkeypatch, capsys, *arguments):
     return ended.value.code or 0, done.out, done.err
 
 
-def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, capsys, tmp_path):
+def test_locate_without_gallery_returns_listed_coordinates(
+    stack, api, monkeypatch, capsys, tmp_path
+):
     status, refused = ask(api, search_space="coordinates")
     assert (status, refused["reason"]) == (409, "no_coordinates")
     assert "bundle descriptor is in use and has no list of coordinates" in refused["detail"]

@@ -75,7 +75,7 @@ def uploaded(api, request_id):
     )
 
 
-def test_one_upload_is_followed_from_its_request_to_the_workers_lines(api, running_stack):
+def test_request_id_of_upload_is_in_api_and_worker_logs(api, running_stack):
     request_id = unique("request")
     batch = uploaded(api, request_id)
     (asked,) = [
@@ -108,7 +108,7 @@ def test_one_upload_is_followed_from_its_request_to_the_workers_lines(api, runni
             assert "request_id" not in line, "beat asks for these, nobody's request"
 
 
-def test_the_figures_reach_metrics_with_the_operators_key(api, running_stack):
+def test_metrics_after_upload_include_worker_totals(api, running_stack):
     def counted():
         key = {"Authorization": f"Bearer {running_stack.operator_key}"}
         said = api.get("/metrics", headers=key).text
@@ -121,12 +121,12 @@ def test_the_figures_reach_metrics_with_the_operators_key(api, running_stack):
     )
     assert found['pinpoint_ingest_items{state="received"}'] == "0.0"
     assert float(found['pinpoint_ingest_stage_seconds_count{stage="embed"}']) >= 1
-    refused = 'pinpoint_ingest_items_rejected_total{reason="no_position",verdict="rejected"}'
+    refused = 'pinpoint_ingest_items_rejected_total{error_code="no_position",status="rejected"}'
     assert float(found[refused]) >= 1
-    assert found['pinpoint_component_up{part="index"}'] == "1.0"
+    assert found['pinpoint_component_up{component="index"}'] == "1.0"
 
 
-def test_status_shows_how_the_work_stands(api, running_stack):
+def test_status_after_upload_shows_work_totals(api, running_stack):
     uploaded(api, unique("request"))
     queue = CeleryQueue(running_stack.paths.broker_url)
     queue.send(jobs.RECOVER)
@@ -153,7 +153,7 @@ def test_status_shows_how_the_work_stands(api, running_stack):
         assert word in done.stdout, done.stdout
 
 
-def test_asking_is_quick_and_names_what_does_not_answer(running_stack):
+def test_collect_status_with_hanging_broker_names_it_within_1_s(running_stack):
     begun = time.monotonic()
     found = status.collect_status(running_stack.settings)
     assert found.silent == {}
@@ -171,7 +171,7 @@ def test_asking_is_quick_and_names_what_does_not_answer(running_stack):
     assert taken_s < 1.0
 
 
-def test_asking_where_nothing_runs_says_so_at_once(tmp_path):
+def test_collect_status_without_stack_returns_within_1_s(tmp_path):
     begun = time.monotonic()
     found = status.collect_status(Settings(services=ServiceSettings(home=tmp_path / "nothing")))
     assert time.monotonic() - begun < 1.0

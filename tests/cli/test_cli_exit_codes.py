@@ -43,7 +43,7 @@ def fails(done, code, *words):
         assert word in line
 
 
-def test_every_command_has_its_help():
+def test_help_of_every_command_exits_0_without_heavy_imports():
     # One process for all of them: starting Python is what takes time.
     code = (
         "import sys, json\n"
@@ -69,7 +69,7 @@ def test_every_command_has_its_help():
         assert f"pinpoint {name}" in text or name in text
 
 
-def test_the_command_itself_runs_as_a_process():
+def test_pinpoint_process_prints_help_and_version():
     done = run("--help")
     assert done.returncode == 0
     for word in ("up", "down", "locate", "ingest", "--server"):
@@ -77,45 +77,45 @@ def test_the_command_itself_runs_as_a_process():
     assert run("--version").stdout.strip().count(".") == 2
 
 
-def test_what_is_no_command_is_a_usage_error():
+def test_unknown_command_exits_2():
     done = run("dance")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["sources", "list"], ["sources", "list", "--json"]])
-def test_without_a_stack_the_way_out_is_named(tmp_path, arguments):
+def test_command_without_stack_exits_75_with_a_hint(tmp_path, arguments):
     fails(run(*arguments, home=tmp_path), 75, "pinpoint up", "--server")
 
 
-def test_nobody_listens(tmp_path):
+def test_command_with_closed_port_exits_69(tmp_path):
     done = run("--server", "http://127.0.0.1:9", "sources", "list", home=tmp_path)
     fails(done, 69, "http://127.0.0.1:9")
 
 
-def test_a_bad_server(tmp_path):
+def test_command_with_invalid_server_url_exits_64(tmp_path):
     fails(run("sources", "list", "--server", "gopher://x", home=tmp_path), 64, "gopher", "http://")
 
 
-def test_operators_commands_do_not_go_over_the_api(tmp_path):
+def test_operator_command_with_server_option_exits_64(tmp_path):
     fails(run("--server", "http://x", "orgs", "list", home=tmp_path), 64, "on the machine")
 
 
-def test_a_bad_setting_is_named(tmp_path):
+def test_command_with_invalid_setting_exits_78_with_its_name(tmp_path):
     done = run("status", home=tmp_path, PINPOINT_API_PORT="harbour")
     fails(done, 78, "PORT", "harbour")
 
 
-def test_a_photo_that_is_not_there(tmp_path):
+def test_similar_with_missing_photo_exits_64(tmp_path):
     done = run("similar", "--server", "http://127.0.0.1:9", tmp_path / "no.jpg", home=tmp_path)
     fails(done, 64, "no.jpg")
 
 
-def test_inspect_of_nothing(tmp_path):
+def test_validate_with_missing_path_exits_64(tmp_path):
     fails(run("validate", tmp_path / "nothing", "--json"), 64, "nothing")
 
 
-def test_status_without_a_stack(tmp_path):
+def test_status_without_stack_exits_3_and_creates_nothing(tmp_path):
     done = run("status", "--json", home=tmp_path / "home")
     assert done.returncode == 3
     assert json.loads(done.stdout)["state"] == "down"

@@ -43,7 +43,7 @@ def area_of(places, radius_km, level):
     ],
     ids=["antimeridian", "north pole", "south pole", "three towns"],
 )
-def test_an_area_is_valid_geojson_and_holds_what_its_boxes_hold(places, radius_km):
+def test_credible_region_is_valid_geojson_of_its_boxes(places, radius_km):
     area = area_of(places, radius_km, 0.8)
     said = json.loads(CredibleRegionOut.of(area).model_dump_json())
     whole = shape(said["geometry"])
@@ -68,7 +68,7 @@ def test_an_area_is_valid_geojson_and_holds_what_its_boxes_hold(places, radius_k
         assert not whole.covers(Point(0.0, -17.0))
 
 
-def test_outlines_are_those_of_boxes_united():
+def test_merge_boxes_equals_the_union_of_boxes():
     """Also where boxes touch at a corner, leave holes, and differ in size."""
     rng = np.random.default_rng(3)
     for _ in range(20):
@@ -82,7 +82,7 @@ def test_outlines_are_those_of_boxes_united():
         assert said.equals(united)
 
 
-def test_names_are_those_of_the_nearest_city_in_a_loop():
+def test_nearest_cities_match_brute_force():
     rng = np.random.default_rng(4)
     table = cities()
     own = [table[i] for i in rng.integers(0, len(table), 5)]

@@ -117,7 +117,7 @@ WANTED = [f"p{number}/a.png" for number in range(5)]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_lost_answer_to_an_upload_loses_and_doubles_nothing(api, folder, pauses, number):
+def test_upload_with_lost_response_is_not_sent_twice(api, folder, pauses, number):
     api.rows().add_source("walk", "photo")
     script = [None] * number + ["cut"]
     with line(api.url, *script) as proxy, Client.open(proxy.url) as client:
@@ -131,7 +131,7 @@ def test_a_lost_answer_to_an_upload_loses_and_doubles_nothing(api, folder, pause
 
 
 @pytest.mark.parametrize("trouble", ["refuse", 503, 429, 502])
-def test_an_upload_that_never_came_in_is_sent_again(api, folder, pauses, trouble):
+def test_upload_that_failed_is_retried(api, folder, pauses, trouble):
     api.rows().add_source("walk", "photo")
     with line(api.url, None, trouble, trouble) as proxy, Client.open(proxy.url) as client:
         said = client.ingest_folder(folder, source="walk")
@@ -141,7 +141,7 @@ def test_an_upload_that_never_came_in_is_sent_again(api, folder, pauses, trouble
     assert names(api) == WANTED
 
 
-def test_patience_ends(api, folder, pauses):
+def test_upload_with_permanent_failure_raises_after_the_last_retry(api, folder, pauses):
     api.rows().add_source("walk", "photo")
     with line(api.url, *["refuse"] * 100) as proxy, Client.open(proxy.url) as client:
         with pytest.raises(UnavailableError):
@@ -151,7 +151,7 @@ def test_patience_ends(api, folder, pauses):
     assert sum(retry.PAUSES_S) < 60
 
 
-def test_a_server_that_wants_peace_for_a_day_is_asked_sooner(pauses):
+def test_retry_after_over_the_maximum_is_shortened(pauses):
     error = UnavailableError("later")
     error.retry_after_s = 86_400.0
     asked = []
@@ -166,7 +166,7 @@ def test_a_server_that_wants_peace_for_a_day_is_asked_sooner(pauses):
     assert (patient.call(ask), patient.repeated, pauses) == ("said", 1, [retry.MAX_PAUSE_S])
 
 
-def test_a_name_that_a_manifest_sends_twice_is_not_taken_for_the_first(api, tmp_path, pauses):
+def test_retry_with_repeated_file_name_sends_the_second_entry(api, tmp_path, pauses):
     """The first request came in; the second, of the same file with another position, did not."""
     api.rows().add_source("walk", "photo")
     picture(tmp_path / "p.png")
@@ -177,7 +177,7 @@ def test_a_name_that_a_manifest_sends_twice_is_not_taken_for_the_first(api, tmp_
     assert [item.metadata_override.lat for item in batch["new"]] == [48.5, 49.5]
 
 
-def test_a_key_that_may_not_look_sends_all_of_a_request_again(api, folder, pauses, monkeypatch):
+def test_retry_without_read_scope_repeats_the_whole_request(api, folder, pauses, monkeypatch):
     api.rows().add_source("walk", "photo")
 
     def refused(*_given, **_named):
@@ -190,7 +190,7 @@ def test_a_key_that_may_not_look_sends_all_of_a_request_again(api, folder, pause
     assert sorted(set(names(api))) == WANTED
 
 
-def test_the_command_says_that_requests_were_repeated(api, pinpoint, folder, pauses):  # noqa: F811
+def test_ingest_with_retries_prints_their_number(api, pinpoint, folder, pauses):  # noqa: F811
     api.rows().add_source("walk", "photo")
     with line(api.url, "cut") as proxy:
         said = pinpoint("ingest", folder, "--source", "walk", "--server", proxy.url)
@@ -198,7 +198,9 @@ def test_the_command_says_that_requests_were_repeated(api, pinpoint, folder, pau
     assert "5 waiting" in said.out
 
 
-def test_the_whole_stack_takes_each_file_once_over_a_bad_line(running_stack, tmp_path, monkeypatch):
+def test_upload_to_stack_with_lost_responses_stores_each_file_once(
+    running_stack, tmp_path, monkeypatch
+):
     """Real API, worker and index: two answers are lost, one upload never comes in."""
     write_photos(tmp_path / "in", 6, first=9_000)
     monkeypatch.setattr(folders, "MAX_FILES_PER_REQUEST", 2)

@@ -57,7 +57,7 @@ CENTERS = {
 
 
 @pytest.mark.parametrize("where", CENTERS)
-def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
+def test_evidence_matches_brute_force(owner, as_api, where):
     rng = random.Random(where)
     (ours, theirs) = organizations(owner, 2)
     rows = []
@@ -135,7 +135,7 @@ def same(got, wanted, candidate):
     return len(got)
 
 
-def test_one_radius_brings_what_steps_that_adapt_to_density_bring(owner, as_api):
+def test_evidence_with_one_radius_equals_density_adapted_radii(owner, as_api):
     """For each candidate the least of three radii that holds enough, against the largest alone."""
     rng, steps_m = random.Random(3), (80.0, 200.0, 440.0)
     ((org, sources),) = organizations(owner, 1)
@@ -172,7 +172,7 @@ def test_one_radius_brings_what_steps_that_adapt_to_density_bring(owner, as_api)
     assert used == set(steps_m)
 
 
-def test_ties_end_at_the_id(owner, as_api):
+def test_evidence_with_equal_distances_is_ordered_by_id(owner, as_api):
     ((org, sources),) = organizations(owner, 1)
     here = Point(48.0, 2.0)
     ids = sorted(uuid4() for _ in range(20))

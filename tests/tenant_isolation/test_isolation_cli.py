@@ -92,11 +92,13 @@ def leaves(command, path=()):
         yield " ".join(path)
 
 
-def test_the_matrix_holds_every_command():
+def test_command_table_has_every_command():
     assert set(leaves(typer.main.get_command(app))) == set(FOREIGN) | OPERATOR
 
 
-def test_a_foreign_id_is_as_good_as_none(neighborhood, pinpoint, tmp_path):
+def test_command_with_id_of_other_organization_fails_as_for_an_unknown_id(
+    neighborhood, pinpoint, tmp_path
+):
     asker, stranger = neighborhood.alder, neighborhood.birch
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -129,7 +131,7 @@ def test_a_foreign_id_is_as_good_as_none(neighborhood, pinpoint, tmp_path):
     assert neighborhood.harness.queue.sent == []
 
 
-def test_lists_and_answers_hold_nothing_of_the_other(neighborhood, pinpoint, tmp_path):
+def test_lists_and_answers_have_no_data_of_the_other_organization(neighborhood, pinpoint, tmp_path):
     asker, stranger = neighborhood.birch, neighborhood.alder
     photo = tmp_path / "theirs.jpg"
     photo.write_bytes(photo_of(stranger))
@@ -157,7 +159,7 @@ def test_lists_and_answers_hold_nothing_of_the_other(neighborhood, pinpoint, tmp
         assert any(one in out for one in own), call
 
 
-def test_a_foreign_ids_first_digits_are_as_good_as_none(neighborhood, pinpoint):
+def test_command_with_id_prefix_of_other_organization_exits_66(neighborhood, pinpoint):
     asker, stranger = neighborhood.alder, neighborhood.birch
     before = stranger.fingerprint()
     for command, sort in (("images show", "image"), ("batches cancel", "batch")):
@@ -168,7 +170,7 @@ def test_a_foreign_ids_first_digits_are_as_good_as_none(neighborhood, pinpoint):
     assert stranger.fingerprint() == before
 
 
-def test_a_key_opens_no_command_of_the_operator(neighborhood, pinpoint):
+def test_operator_command_with_organization_key_is_rejected(neighborhood, pinpoint):
     jobs = [lambda c=c: pinpoint(neighborhood.alder, *c) for c in REFUSED_WITH_A_KEY]
     for call, (code, out, _) in zip(REFUSED_WITH_A_KEY, together(jobs), strict=True):
         assert (code, out) == (EXIT_CODES[BadRequestError], ""), call

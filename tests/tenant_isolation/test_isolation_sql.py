@@ -40,7 +40,7 @@ def refused(connection, statement, values=(), error=errors.InsufficientPrivilege
         connection.execute(statement, values)
 
 
-def test_no_base_table_can_be_touched(api, owner):
+def test_api_role_has_no_rights_on_base_tables(api, owner):
     tables = names(owner, "SELECT tablename FROM pg_tables WHERE schemaname = 'pinpoint'")
     assert {*ROWS, "organizations", "api_keys", "alembic_version"} <= set(tables)
     for table in tables:
@@ -57,7 +57,7 @@ def test_no_base_table_can_be_touched(api, owner):
         ).fetchone()[0], table
 
 
-def test_every_view_is_empty_without_a_context(api, owner, neighborhood):
+def test_views_without_organization_context_are_empty(api, owner, neighborhood):
     views = names(owner, "SELECT viewname FROM pg_views WHERE schemaname = 'tenant'")
     assert set(views) == set(ROWS)
     for nothing in (None, ""):
@@ -72,7 +72,7 @@ def test_every_view_is_empty_without_a_context(api, owner, neighborhood):
         assert api.execute(count).fetchone() == (0,), view
 
 
-def test_a_context_shows_one_organization_and_ends_with_its_transaction(api, neighborhood):
+def test_organization_context_shows_its_rows_until_the_transaction_ends(api, neighborhood):
     for tenant in (neighborhood.alder, neighborhood.birch):
         with api.transaction():
             api.execute("SELECT set_config('pinpoint.org', %s, true)", (str(tenant.id),))
@@ -84,7 +84,7 @@ def test_a_context_shows_one_organization_and_ends_with_its_transaction(api, nei
         assert names(api, "SELECT id FROM tenant.images") == []
 
 
-def test_the_views_give_no_more_rights_than_the_api_uses(api):
+def test_views_grant_only_the_rights_that_the_api_uses(api):
     given = {
         (row[0], row[1])
         for row in api.execute(
@@ -98,7 +98,7 @@ def test_the_views_give_no_more_rights_than_the_api_uses(api):
     assert given == read | {(v, "INSERT") for v in made} | {(v, "UPDATE") for v in changed}
 
 
-def test_no_row_can_be_put_under_another_organization(api, neighborhood):
+def test_insert_or_update_for_other_organization_is_rejected(api, neighborhood):
     alder, birch = neighborhood.alder, neighborhood.birch
     act_as(api, alder)
     check = errors.WithCheckOptionViolation
@@ -143,7 +143,7 @@ ACROSS = {
 
 
 @pytest.mark.parametrize("what", ACROSS)
-def test_no_row_can_hang_on_a_row_of_another_organization(api, neighborhood, what):
+def test_foreign_key_to_row_of_other_organization_is_rejected(api, neighborhood, what):
     alder, birch = neighborhood.alder, neighborhood.birch
     act_as(api, alder)
     values = {"me": alder.id, **birch.shared, "item": alder.shared["item"]}
@@ -173,7 +173,7 @@ OWNERS_ACROSS = {
 
 
 @pytest.mark.parametrize("table", OWNERS_ACROSS)
-def test_not_even_the_owner_can_mix_two_organizations(owner, neighborhood, table):
+def test_rows_that_mix_organizations_are_rejected_for_the_owner(owner, neighborhood, table):
     """So no bug of a worker can: the schema itself refuses it."""
     alder, birch = neighborhood.alder, neighborhood.birch
     own = {"me": alder.id, "own": alder.shared["image"], "item": alder.shared["item"]}
@@ -182,7 +182,7 @@ def test_not_even_the_owner_can_mix_two_organizations(owner, neighborhood, table
     refused(owner, OWNERS_ACROSS[table], {**birch.shared, **own}, wrong)
 
 
-def test_inner_functions_and_system_rows_are_out_of_reach(api):
+def test_api_role_cannot_use_internal_functions_or_system_tables(api):
     for call in (
         "SELECT pinpoint.recount('{}'::bigint[], '{}'::uuid[], '{}'::uuid[])",
         "SELECT pinpoint.set_modified_xid()",
@@ -201,7 +201,7 @@ def test_inner_functions_and_system_rows_are_out_of_reach(api):
         refused(api, call)
 
 
-def test_the_role_is_all_there_is(api):
+def test_api_role_cannot_change_role_and_has_only_listed_functions(api):
     """With its own login there is no way to another role, and what it may do is listed here."""
     for role in ("pinpoint", "postgres"):
         refused(api, sql.SQL("SET ROLE {}").format(sql.Identifier(role)), error=errors.Error)
@@ -235,7 +235,7 @@ def test_the_role_is_all_there_is(api):
     assert set(callable_ones) <= allowed
 
 
-def test_every_definer_function_names_its_search_path(owner):
+def test_security_definer_functions_set_search_path(owner):
     loose = names(
         owner,
         "SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
@@ -246,7 +246,7 @@ def test_every_definer_function_names_its_search_path(owner):
     assert loose == []
 
 
-def test_a_key_is_found_by_its_hash_only(api, neighborhood):
+def test_authenticate_finds_a_key_by_its_hash_only(api, neighborhood):
     ask = "SELECT organization FROM tenant.authenticate(%s)"
     for guess in (b"", b"\x00" * 32, neighborhood.alder.key.encode(), None):
         assert api.execute(ask, (guess,)).fetchall() == []
@@ -254,7 +254,7 @@ def test_a_key_is_found_by_its_hash_only(api, neighborhood):
     assert api.execute(digest, (neighborhood.alder.key.encode(),)).fetchall() == [("alder",)]
 
 
-def test_temporary_names_do_not_lead_definer_functions_astray(api, neighborhood):
+def test_temporary_tables_do_not_affect_security_definer_functions(api, neighborhood):
     api.execute("CREATE TEMP TABLE api_keys AS SELECT gen_random_uuid() AS id")
     api.execute("CREATE TEMP TABLE images (id uuid)")
     api.execute(

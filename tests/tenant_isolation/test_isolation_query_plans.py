@@ -72,9 +72,7 @@ def check_spatial(plan, loops):
 
 
 @pytest.mark.parametrize("radius_m", [250.0, 10_000.0])
-def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(
-    as_api, crowded, radius_m
-):
+def test_evidence_statement_as_api_role_uses_the_spatial_index(as_api, crowded, radius_m):
     rng = random.Random(3)
     candidates = [
         Candidate(
@@ -100,7 +98,7 @@ def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(
 
 
 @pytest.mark.parametrize("pattern", [None, "19*", "1999"])
-def test_a_page_of_images_reads_no_more_rows_than_it_shows(as_api, crowded, pattern):
+def test_image_page_statement_reads_no_more_rows_than_its_limit(as_api, crowded, pattern):
     with as_api.begin(crowded, read_only=True) as unit:
         sources = list(unit.connection.execute(text("SELECT id FROM sources")).scalars())
     values = {
@@ -121,7 +119,7 @@ def test_a_page_of_images_reads_no_more_rows_than_it_shows(as_api, crowded, patt
     assert not {"Sort"} & {node["Node Type"] for node in plan[2:] if node["Actual Rows"] > 300}
 
 
-def test_an_id_prefix_is_a_range_of_an_index_of_ids(as_api, crowded):
+def test_id_prefix_statement_is_a_range_scan_of_an_id_index(as_api, crowded):
     low, high = image_listing.id_range("abcdef")
     values = {
         "organization_id": crowded,
@@ -138,7 +136,7 @@ def test_an_id_prefix_is_a_range_of_an_index_of_ids(as_api, crowded):
     assert "id >=" in used["Index Cond"]
 
 
-def test_the_neighbors_statement_uses_the_spatial_index_under_the_apis_role(as_api, crowded):
+def test_neighbors_statement_as_api_role_uses_the_spatial_index(as_api, crowded):
     values = {
         "lat": 48.85,
         "lon": 2.3,

@@ -17,7 +17,7 @@ def walked(thing):
     return any(each is thing for each in gc.get_objects())
 
 
-def test_what_is_loaded_at_the_start_is_never_walked_again(monkeypatch):
+def test_objects_loaded_at_startup_are_frozen_for_the_garbage_collector(monkeypatch):
     loaded = []
     encoder = SimpleNamespace(
         warm=lambda: loaded.append([]),

@@ -62,7 +62,7 @@ def closed_batch(api):
     )
 
 
-def test_ctrl_c_while_ingest_waits_names_the_batch_and_the_commands(start, api, tmp_path):
+def test_interrupt_of_ingest_wait_prints_batch_and_commands(start, api, tmp_path):
     folder = photo_folder(tmp_path)
     process = start("ingest", folder, "--source", "walk", "--source-kind", "photo", "--wait")
     batch = wait_for(lambda: closed_batch(api), process)
@@ -85,7 +85,7 @@ def test_ctrl_c_while_ingest_waits_names_the_batch_and_the_commands(start, api, 
     assert (json.loads(out)["id"], json.loads(out)["indexed"]) == (str(batch.id), 1)
 
 
-def test_ctrl_c_while_batches_wait_waits_says_the_same(api, tmp_path, monkeypatch, capsys):
+def test_interrupt_of_batches_wait_prints_batch_and_commands(api, tmp_path, monkeypatch, capsys):
     with Client.open(api.url) as client:
         client.add_source("walk", "photo")
         batch = client.ingest_folder(photo_folder(tmp_path), source="walk")["id"]
@@ -100,7 +100,7 @@ def test_ctrl_c_while_batches_wait_waits_says_the_same(api, tmp_path, monkeypatc
     assert f"pinpoint batches wait {batch}" in capsys.readouterr().err
 
 
-def test_describe_continuation_of_an_open_batch_says_to_send_the_rest():
+def test_describe_continuation_of_open_batch_names_the_upload_of_the_rest():
     batch = {"id": "b", "items": 64, "received": 60, "stored": 0, "state": "open"}
     told = describe_continuation(batch)
     assert "64 files were sent. Run the same command again" in told[0]

@@ -82,7 +82,7 @@ def asked(stack, encoder, photo):
 
 
 @pytest.mark.timeout(240)
-def test_a_bundle_is_used_and_left_again_under_questions_and_ingest(stack):
+def test_activate_and_revert_during_queries_and_ingest_lose_nothing(stack):
     photos = sorted(stack.folder.iterdir())[:6]
     old, new = stack.descriptor.contract, stack.tiny.contract
     with Asking(stack, photos) as load:
@@ -108,7 +108,7 @@ def test_a_bundle_is_used_and_left_again_under_questions_and_ingest(stack):
 
 
 @pytest.mark.timeout(240)
-def test_images_are_not_lost_without_a_word(stack):
+def test_activate_with_missing_files_requires_allow_missing(stack):
     (stack.folder / "0003.jpg").unlink()
     (stack.folder / "0004.jpg").write_bytes(jpeg(77, 3.0, 3.0))
     before = stack.held()
@@ -131,7 +131,7 @@ def test_images_are_not_lost_without_a_word(stack):
 
 
 @pytest.mark.timeout(240)
-def test_what_a_worker_made_under_the_old_bundle_is_made_again(stack):
+def test_ingest_with_the_old_bundle_raises_and_is_repeated(stack):
     write_photos(stack.folder, 3, first=300)
     ids = stack.register(stack.folder)
     behind = stack.worker.ingest_parts()
@@ -149,7 +149,7 @@ def test_what_a_worker_made_under_the_old_bundle_is_made_again(stack):
 
 
 @pytest.mark.timeout(240)
-def test_a_worker_makes_good_what_a_killed_command_left(stack, monkeypatch):
+def test_reconcile_after_killed_activation_embeds_the_missing_images(stack, monkeypatch):
     stack.run("bundles", "activate", "tiny", "--json")
     digest, lost = stack.tiny.contract.digest, sorted(stack.live())[:3]
     with stack.worker.backlog._transactions.begin() as unit:
@@ -165,7 +165,7 @@ def test_a_worker_makes_good_what_a_killed_command_left(stack, monkeypatch):
 
 
 @pytest.mark.timeout(240)
-def test_a_worker_leaves_to_a_batch_what_the_batch_is_at(stack, monkeypatch):
+def test_reconcile_skips_images_of_an_open_ingest(stack, monkeypatch):
     write_photos(stack.folder, 3, first=300)
     ids, digest = stack.register(stack.folder), stack.descriptor.contract.digest
 
@@ -184,7 +184,7 @@ def test_a_worker_leaves_to_a_batch_what_the_batch_is_at(stack, monkeypatch):
 
 
 @pytest.mark.timeout(240)
-def test_list_questions_and_backup_go_by_what_the_index_holds(stack, tmp_path):
+def test_list_locate_and_backup_use_the_bundle_of_the_index(stack, tmp_path):
     def used():
         said = stack.run("bundles", "list", "--json")
         return [one["name"] for one in said["bundles"] if one["used"]]

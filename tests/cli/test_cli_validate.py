@@ -40,7 +40,7 @@ def by_name(found):
     return {one["file"]: one for one in found["files"]}
 
 
-def test_inspect_lists_photos_and_counts_all_else(pinpoint, tmp_path):
+def test_validate_folder_lists_photos_and_counts_other_files(pinpoint, tmp_path):
     (tmp_path / "a.jpg").write_bytes(photo())
     (tmp_path / "a.jpg.xmp").write_bytes(xmp())
     (tmp_path / "a.jpg.supplemental-metadata.json").write_text("{}")
@@ -90,14 +90,14 @@ def test_inspect_lists_photos_and_counts_all_else(pinpoint, tmp_path):
         ("\n\nimage\tlatitude\tlongitude\na.jpg\t-33.45\t-70.66\n", (-33.45, -70.66)),
     ],
 )
-def test_inspect_manifests_as_others_write_them(pinpoint, tmp_path, manifest, position):
+def test_validate_manifest_accepts_common_column_names(pinpoint, tmp_path, manifest, position):
     (tmp_path / "a.jpg").write_bytes(photo())
     (tmp_path / "m.csv").write_text(manifest)
     (one,) = pinpoint("validate", tmp_path / "m.csv", "--json")["files"]
     assert (one["lat"], one["lon"], one["position_source"]) == (*position, "manifest")
 
 
-def test_inspect_columns_not_understood_refused_by_name_until_said(pinpoint, tmp_path):
+def test_validate_manifest_with_unknown_columns_is_rejected_unless_mapped(pinpoint, tmp_path):
     (tmp_path / "a.jpg").write_bytes(photo())
     (tmp_path / "m.csv").write_text("file,x,y\na.jpg,-70.66,-33.45\n")
     refused = pinpoint("validate", tmp_path, code=65)
@@ -107,7 +107,7 @@ def test_inspect_columns_not_understood_refused_by_name_until_said(pinpoint, tmp
     assert (one["lat"], one["lon"]) == (-33.45, -70.66)
 
 
-def test_inspect_names_in_another_unicode_form(pinpoint, tmp_path):
+def test_validate_manifest_matches_names_in_other_unicode_form(pinpoint, tmp_path):
     on_disk, listed = (unicodedata.normalize(form, "Señal.jpg") for form in ("NFD", "NFC"))
     (tmp_path / on_disk).write_bytes(photo())
     (tmp_path / "m.csv").write_text(f"file,lat,lon\n{listed},-33.45,-70.66\n", encoding="utf-8")
@@ -115,7 +115,7 @@ def test_inspect_names_in_another_unicode_form(pinpoint, tmp_path):
     assert (one["file"], one["lat"]) == (on_disk, -33.45)
 
 
-def test_inspect_tracks_with_options(pinpoint, tmp_path):
+def test_validate_tracks_with_options_sets_positions(pinpoint, tmp_path):
     tracks = [
         Trk(segments=[walk(60.0, 24.0, minutes=300)], name="Aino"),
         Trk(segments=[walk(59.0, 25.0, minutes=300)], name="Mart"),
@@ -146,13 +146,13 @@ def test_inspect_tracks_with_options(pinpoint, tmp_path):
         ("--manifest", "gone.csv", "there is no manifest"),
     ],
 )
-def test_inspect_options_that_cannot_be_read_refused(pinpoint, tmp_path, option, value, words):
+def test_validate_with_invalid_options_is_rejected(pinpoint, tmp_path, option, value, words):
     refused = pinpoint("validate", tmp_path, option, value, code=65 if "gone" in value else 64)
     assert words in refused.err
     assert refused.out == ""
 
 
-def test_inspect_several_manifests_refused_by_name(pinpoint, tmp_path):
+def test_validate_with_several_manifests_is_rejected_with_their_names(pinpoint, tmp_path):
     (tmp_path / "a.jpg").write_bytes(photo())
     for name in ("one.csv", "two.csv"):
         (tmp_path / name).write_text("file,lat,lon\na.jpg,1,2\n")
@@ -164,7 +164,7 @@ def test_inspect_several_manifests_refused_by_name(pinpoint, tmp_path):
     assert "cannot be combined" in both.err
 
 
-def test_inspect_one_photo_names_its_sidecars(pinpoint, tmp_path):
+def test_validate_one_photo_lists_its_sidecars(pinpoint, tmp_path):
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(photo())
         (tmp_path / f"{name}.xmp").write_bytes(xmp())
