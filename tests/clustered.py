@@ -1,9 +1,9 @@
-"""A seeded gallery whose vectors lie as encoders lay them: few wide clusters, heavy tails.
+"""A seeded gallery with vectors distributed as those of encoders: wide clusters, heavy tails.
 
-Easy blobs flatter a graph: whatever a filter removes, the rest of a blob is still linked. Here
-places are of very unequal size and lie in cities, sceneries recur everywhere, kinds are apart,
-the spectrum falls off, and organizations share places, so that a filter cuts through clusters and
-a graph without ACORN is left with islands.
+Compact clusters overstate the recall of a graph: after any filter the rest of a cluster is still
+linked. Here places have very unequal sizes and belong to cities, scenes recur, source kinds are
+separate, the spectrum decays, and organizations share places. A filter therefore cuts through
+clusters, and a graph without ACORN splits into islands.
 """
 
 from __future__ import annotations
@@ -113,17 +113,17 @@ def shapes(gallery: Clustered) -> dict[str, IndexFilter]:
     since, until = START + timedelta(days=0.3 * DAYS), START + timedelta(days=0.85 * DAYS)
     middle = Point(47.0, float(np.median(gallery.lon[gallery.organization == 0])))
     circle = Circle(center=middle, radius_m=650_000.0)
-    one = ("street",)
+    street_only = ("street",)
     return {
         "organization": IndexFilter(organization_id=BIG),
-        "+ kind": IndexFilter(organization_id=BIG, source_kinds=one),
+        "+ kind": IndexFilter(organization_id=BIG, source_kinds=street_only),
         "+ time range": IndexFilter(
             organization_id=BIG, captured_after=since, captured_before=until
         ),
         "+ radius": IndexFilter(organization_id=BIG, circle=circle),
         "+ kind + time + radius": IndexFilter(
             organization_id=BIG,
-            source_kinds=one,
+            source_kinds=street_only,
             captured_after=since,
             captured_before=until,
             circle=circle,
@@ -138,5 +138,5 @@ def questions(gallery: Clustered, n: int, seed: int) -> np.ndarray:
     rows = rng.choice(len(gallery.vectors), n, replace=False)
     width = gallery.vectors.shape[1]
     noise = rng.standard_normal((n, width), dtype=np.float32) / np.sqrt(width)
-    asked = gallery.vectors[rows] + noise
-    return (asked / np.linalg.norm(asked, axis=1, keepdims=True)).astype(np.float32)
+    queries = gallery.vectors[rows] + noise
+    return (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)

@@ -70,8 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     # Trials break things on purpose and take long: they run only where they are asked for.
-    asked = any("trials" in argument for argument in config.invocation_params.args)
-    return True if collection_path == TRIALS and not asked else None
+    are_requested = any("trials" in argument for argument in config.invocation_params.args)
+    return True if collection_path == TRIALS and not are_requested else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -173,8 +173,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PINPOINT_HOME", str(folder))
     yield folder
     paths = StackPaths(folder)
-    for left in (paths.socket_dir, paths.postgres_socket_dir):
-        shutil.rmtree(left, ignore_errors=True)
+    for folder_ in (paths.socket_dir, paths.postgres_socket_dir):
+        shutil.rmtree(folder_, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +212,10 @@ def running_stack() -> Iterator[RunningStack]:
             yield RunningStack(home, paths, settings, lifecycle.start_stack(settings))
         finally:
             lifecycle.stop_stack(settings)
-            left = processes.find_stack_processes(paths)
+            remaining = processes.find_stack_processes(paths)
             dismiss(watcher)
             lifecycle.erase_stack(settings)
-        assert left == []
+        assert remaining == []
 
 
 def watch_over(home: Path) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""Looking for what should be gone, and the upkeep that makes it go."""
+"""Searches for deleted data in tables and folders, and runs recovery and pruning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pinpoint.ingest.recovery import recover_lost_work
 DAY_S = 86_400
 
 
-def found_in_tables(harness, wanted):
+def found_in_tables(harness, patterns):
     """Search every table of the schema, written out as text."""
     with harness.owner.begin() as unit:
         names = (
@@ -26,17 +26,17 @@ def found_in_tables(harness, wanted):
             for row in unit.connection.execute(text(f"SELECT t::text FROM {name} t"))
         )
     hexed = dump.encode()
-    return [one for one in wanted if one in hexed or one.hex().encode() in hexed]
+    return [pattern for pattern in patterns if pattern in hexed or pattern.hex().encode() in hexed]
 
 
-def found_in_folder(folder, wanted):
+def found_in_folder(folder, patterns):
     return [
-        (path.relative_to(folder).as_posix(), one)
+        (path.relative_to(folder).as_posix(), pattern)
         for path in folder.rglob("*")
         if path.is_file()
         for data in [path.read_bytes()]
-        for one in wanted
-        if one in data
+        for pattern in patterns
+        if pattern in data
     ]
 
 

@@ -85,28 +85,28 @@ def allowed(gallery: Clustered, where: IndexFilter) -> np.ndarray:
     return mask
 
 
-def truth(gallery: Clustered, where: IndexFilter, asked: np.ndarray) -> list[set[UUID]]:
+def truth(gallery: Clustered, where: IndexFilter, queries: np.ndarray) -> list[set[UUID]]:
     """The best by comparing everything the filter lets through."""
     rows = np.flatnonzero(allowed(gallery, where))
-    scores = gallery.vectors[rows] @ asked.T
+    scores = gallery.vectors[rows] @ queries.T
     best = np.argsort(-scores, axis=0)[:BEST]
-    return [{UUID(int=int(rows[i]) + 1) for i in best[:, q]} for q in range(len(asked))]
+    return [{UUID(int=int(rows[i]) + 1) for i in best[:, q]} for q in range(len(queries))]
 
 
 def table(
     engine: str, index: Any, switch: Switch | None, gallery: Clustered, n_asked: int
 ) -> Iterator[Row]:
     """Every shape, every way (one way only where the engine knows no other)."""
-    asked = questions(gallery, n_asked, SEED + 1)
+    queries = questions(gallery, n_asked, SEED + 1)
     for shape, where in shapes(gallery).items():
-        best, matched = truth(gallery, where, asked), index.count(where)
+        best, matched = truth(gallery, where, queries), index.count(where)
         if matched != allowed(gallery, where).sum():
             raise AssertionError(f"{engine}: {shape} lets {matched} through")
         ways: tuple[SearchStrategy, ...] = ("exact", "hnsw", "acorn") if switch else ("exact",)
         for way in ways:
             if switch:
                 switch.way = way
-            shares, took_ms = _ask(index, where, asked, best)
+            shares, took_ms = _ask(index, where, queries, best)
             yield Row(
                 engine,
                 shape,
@@ -121,15 +121,15 @@ def table(
 
 
 def _ask(
-    index: Any, where: IndexFilter, asked: np.ndarray, best: list[set[UUID]]
+    index: Any, where: IndexFilter, queries: np.ndarray, best: list[set[UUID]]
 ) -> tuple[list[float], list[float]]:
     shares, took_ms = [], []
-    for vector, wanted in zip(asked, best, strict=True):
+    for vector, expected in zip(queries, best, strict=True):
         query = IndexQuery(channel=CHANNEL, vector=vector, filter=where, limit=BEST)
         start = time.perf_counter()
         (hits,) = index.search([query])
         took_ms.append((time.perf_counter() - start) * 1e3)
-        shares.append(len({hit.id for hit in hits} & wanted) / len(wanted))
+        shares.append(len({hit.id for hit in hits} & expected) / len(expected))
     return shares, took_ms
 
 

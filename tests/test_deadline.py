@@ -44,15 +44,15 @@ def test_pause_extends_the_deadline():
 
 
 def test_deadline_is_inherited_by_threads_with_the_context():
-    seen = []
+    deadlines = []
     with deadline.limit_time(5.0):
         context = contextvars.copy_context()
     thread = threading.Thread(
-        target=context.run, args=(lambda: seen.append(deadline.current_deadline()),)
+        target=context.run, args=(lambda: deadlines.append(deadline.current_deadline()),)
     )
     thread.start()
     thread.join()
-    assert seen[0] is not None
+    assert deadlines[0] is not None
 
 
 def breaker(**options) -> CircuitBreaker:
@@ -63,50 +63,50 @@ def breaker(**options) -> CircuitBreaker:
     )
 
 
-def fail(one: CircuitBreaker, error: Exception | None = None) -> None:
-    with pytest.raises(Exception), one.attempt():  # noqa: B017, PT011
+def fail(circuit_breaker: CircuitBreaker, error: Exception | None = None) -> None:
+    with pytest.raises(Exception), circuit_breaker.attempt():  # noqa: B017, PT011
         raise error or TimeoutError
 
 
 def test_breaker_opens_after_consecutive_failures_only():
-    one = breaker(failures=3, pause_s=60.0)
+    circuit_breaker = breaker(failures=3, pause_s=60.0)
     for _ in range(2):
-        fail(one)
-    with one.attempt():
+        fail(circuit_breaker)
+    with circuit_breaker.attempt():
         pass
     for _ in range(2):
-        fail(one)
-    fail(one, ValueError())  # the dependency answered
+        fail(circuit_breaker)
+    fail(circuit_breaker, ValueError())  # the dependency answered
     for _ in range(2):
-        fail(one)
-    assert not one.is_open
-    fail(one)
-    assert one.is_open
+        fail(circuit_breaker)
+    assert not circuit_breaker.is_open
+    fail(circuit_breaker)
+    assert circuit_breaker.is_open
     called = []
-    with pytest.raises(IndexUnavailableError, match="left alone"), one.attempt():
+    with pytest.raises(IndexUnavailableError, match="left alone"), circuit_breaker.attempt():
         called.append(1)
     assert called == []
 
 
 def test_breaker_half_open_allows_one_call_and_closes_after_success():
-    one = breaker(failures=1, pause_s=0.05)
-    fail(one)
+    circuit_breaker = breaker(failures=1, pause_s=0.05)
+    fail(circuit_breaker)
     time.sleep(0.06)
-    with one.attempt(), pytest.raises(IndexUnavailableError), one.attempt():
+    with circuit_breaker.attempt(), pytest.raises(IndexUnavailableError), circuit_breaker.attempt():
         pass
-    assert not one.is_open
-    with one.attempt(), one.attempt():
+    assert not circuit_breaker.is_open
+    with circuit_breaker.attempt(), circuit_breaker.attempt():
         pass
 
 
 def test_breaker_half_open_with_failure_opens_again():
-    one = breaker(failures=1, pause_s=0.05)
-    fail(one)
+    circuit_breaker = breaker(failures=1, pause_s=0.05)
+    fail(circuit_breaker)
     time.sleep(0.06)
-    fail(one)
-    with pytest.raises(IndexUnavailableError), one.attempt():
+    fail(circuit_breaker)
+    with pytest.raises(IndexUnavailableError), circuit_breaker.attempt():
         pass
     time.sleep(0.06)
-    with one.attempt():
+    with circuit_breaker.attempt():
         pass
-    assert not one.is_open
+    assert not circuit_breaker.is_open

@@ -1,4 +1,4 @@
-"""Places and bytes are shared out fairly between keys, and nothing waits for ever."""
+"""The fair queue: slots and bytes per key, and the time limit of a wait."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def test_fair_queue_with_one_busy_key_keeps_a_slot_for_other_keys():
     async def scene():
         queue = FairQueue(4, 100, 10)
         mine = [await start(queue, "a") for _ in range(6)]
-        assert [one.done() for one in mine] == [True] * 3 + [False] * 3
+        assert [waiter.done() for waiter in mine] == [True] * 3 + [False] * 3
         other = await start(queue, "b")
         assert other.done()
-        for one in mine:
-            one.cancel()
+        for waiter in mine:
+            waiter.cancel()
 
     run(scene())
 
@@ -54,8 +54,8 @@ def test_fair_queue_admits_the_key_with_the_fewest_slots_first():
         queue.release("a", 0)
         await asyncio.sleep(0)
         assert order[:3] == ["b", "a", "a"]
-        for one in asks:
-            one.cancel()
+        for waiter in asks:
+            waiter.cancel()
 
     run(scene())
 
@@ -67,7 +67,7 @@ def test_fair_queue_full_of_one_key_replaces_a_waiter_by_another_key():
         mine = [await start(queue, "a") for _ in range(3)]
         other = await start(queue, "b")
         await asyncio.sleep(0)
-        assert [one.done() for one in mine] == [False, False, True]
+        assert [waiter.done() for waiter in mine] == [False, False, True]
         with pytest.raises(UnavailableError) as refused:
             mine[2].result()
         assert refused.value.reason == "overloaded"
@@ -77,8 +77,8 @@ def test_fair_queue_full_of_one_key_replaces_a_waiter_by_another_key():
         queue.release("a", 0)
         await asyncio.sleep(0)
         assert other.done()
-        for one in mine:
-            one.cancel()
+        for waiter in mine:
+            waiter.cancel()
 
     run(scene())
 
@@ -107,7 +107,7 @@ def test_fair_queue_limits_admitted_bytes():
         queue.release("a", 100)
         assert await second == 60
         queue.release("b", 60)
-        # Larger than all room: let in alone.
+        # Larger than the byte limit: admitted alone.
         assert await queue.acquire("a", 1_000, 1.0) == 100
         assert not (await start(queue, "b", 1)).done()
 

@@ -1,4 +1,4 @@
-"""Who may ask what, and from where."""
+"""Authentication and scopes of the API, by key and by client address."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def operator_key(api, mode=0o600) -> str:
 
 
 @pytest.mark.parametrize(("method", "path", "scope", "body"), NEEDS)
-def test_route_requires_exactly_its_scope(api, asked, method, path, scope, body):
+def test_route_requires_exactly_its_scope(api, search_calls, method, path, scope, body):
     with_it = api.parts.access.key("acme", scope)
     without = api.parts.access.key("acme", *(set(SCOPES) - {scope}))
     with api.http(with_it) as http:
@@ -93,16 +93,16 @@ def test_keyless_access_by_default_returns_401(api, tmp_path):
 def test_file_uris_are_visible_to_the_operator_only(api):
     rows = api.rows("acme")
     source = rows.add_source("walk", "photo")
-    one = replace(memory.image(source), uri="file:///srv/photos/a.jpg")
+    local = replace(memory.image(source), uri="file:///srv/photos/a.jpg")
     other = replace(memory.image(source), uri="blob:x/y")
-    rows.all_images |= {one.id: one, other.id: other}
+    rows.all_images |= {local.id: local, other.id: other}
     reader = api.parts.access.key("acme", "read", "ingest", "admin")
     acme = {"X-Pinpoint-Organization": "acme"}
 
     def seen(http):
-        yield http.get(f"/v1/images/{one.id}").text
+        yield http.get(f"/v1/images/{local.id}").text
         yield http.get(f"/v1/images/{other.id}/neighbors").text
-        yield http.patch(f"/v1/images/{one.id}", json={"creator": "me"}).text
+        yield http.patch(f"/v1/images/{local.id}", json={"creator": "me"}).text
 
     with api.http(reader) as http:
         assert not any("/srv/photos" in text for text in seen(http))
@@ -117,7 +117,7 @@ def test_keyless_loopback_request_uses_the_default_organization(api):
     with api.http() as http:
         answer = http.get("/v1/sources")
         missing = http.get("/v1/sources/theirs")
-    assert [one["name"] for one in answer.json()["sources"]] == ["ours"]
+    assert [source["name"] for source in answer.json()["sources"]] == ["ours"]
     assert answer.headers["x-pinpoint-access"] == "loopback-default"
     assert missing.headers["x-pinpoint-access"] == "loopback-default"
 
@@ -221,11 +221,11 @@ def test_unauthenticated_upload_returns_401_before_its_end(api):
     assert answer.status_code == 401
 
 
-def test_request_log_has_no_key_file_name_or_query(api, asked):
+def test_request_log_has_no_key_file_name_or_query(api, search_calls):
     key = api.parts.access.key("acme", "locate")
     with structlog.testing.capture_logs() as lines, api.http(key) as http:
         http.post("/v1/locate?note=private", files={"photo": ("holiday.jpg", b"pixels")})
-        # The line is written when the answer is out, so who has the answer may be ahead of it.
+        # The log line is written after the response is sent.
         until(lambda: lines)
     (line,) = lines
     assert line["path"] == "/v1/locate"

@@ -1,4 +1,4 @@
-"""What an upload leaves behind when the database goes away in the middle of it."""
+"""Blobs of an upload whose database transaction fails."""
 
 from __future__ import annotations
 

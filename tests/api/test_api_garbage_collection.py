@@ -1,4 +1,4 @@
-"""What the API loads when it starts is left out of every later collection of garbage."""
+"""Objects that the API loads at startup are excluded from garbage collection."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pinpoint.api.app import create_app
 from pinpoint.settings import Settings
 
 
-def walked(thing):
-    return any(each is thing for each in gc.get_objects())
+def walked(value):
+    return any(candidate is value for candidate in gc.get_objects())
 
 
 def test_objects_loaded_at_startup_are_frozen_for_the_garbage_collector(monkeypatch):

@@ -1,4 +1,4 @@
-"""What `/openapi.json` says is what the API does, where a generated client would notice."""
+"""`/openapi.json` agrees with the API where generated clients depend on it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_wrong_method_returns_405_with_allowed_methods(api):
         ("PATCH", f"/v1/images/{UUID(int=7)}", {"content": b"\xff\x00{"}),
     ],
 )
-def test_text_that_no_store_accepts_is_rejected(api, asked, method, path, body):
+def test_text_that_no_store_accepts_is_rejected(api, search_calls, method, path, body):
     with api.http() as http:
         headers = {"Content-Type": "application/json"} if "content" in body else {}
         refused = http.request(method, path, headers=headers, **body)

@@ -1,4 +1,4 @@
-"""Every error is problem details of a stable type, and says nothing it should not."""
+"""Errors are problem details (RFC 9457) with a stable type and without internal details."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def test_id_of_other_organization_returns_the_404_of_an_unknown_id(api):
     theirs = api.rows("acme").add_source("secret-walk", "photo")
     batch = api.rows("acme").open_batch(theirs.id)
     with api.http() as http:
-        for path, own in (("batches", batch.id), ("sources", theirs.id)):
-            foreign = problem(http.get(f"/v1/{path}/{own}"), 404, "not_found")
-            nobody = uuid4()
-            missing = problem(http.get(f"/v1/{path}/{nobody}"), 404, "not_found")
-            assert foreign["detail"].replace(str(own), "") == missing["detail"].replace(
-                str(nobody), ""
+        for path, foreign_id in (("batches", batch.id), ("sources", theirs.id)):
+            foreign = problem(http.get(f"/v1/{path}/{foreign_id}"), 404, "not_found")
+            unknown_id = uuid4()
+            missing = problem(http.get(f"/v1/{path}/{unknown_id}"), 404, "not_found")
+            assert foreign["detail"].replace(str(foreign_id), "") == missing["detail"].replace(
+                str(unknown_id), ""
             )
         assert http.get("/v1/sources").json() == {"sources": []}
 
@@ -127,12 +127,12 @@ def test_id_of_other_organization_returns_the_404_of_an_unknown_id(api):
         ({"color": "red"}, 422),
     ],
 )
-def test_locate_with_invalid_filter_returns_problem(api, asked, form, status):
+def test_locate_with_invalid_filter_returns_problem(api, search_calls, form, status):
     with api.http() as http:
         answer = http.post("/v1/locate", files=PHOTO, data=form)
     kind = {400: "bad_request", 404: "not_found", 422: "invalid_request"}[status]
     body = problem(answer, status, kind)
-    assert asked == []
+    assert search_calls == []
     if status == 422:
         assert body["errors"][0]["where"].startswith("body")
 
@@ -176,11 +176,11 @@ def test_upload_over_a_limit_stores_no_item_and_no_blob(api):
     assert api.rows().batch(batch.id).items == 0
 
 
-def test_locate_with_too_large_photo_returns_413(api, asked):
+def test_locate_with_too_large_photo_returns_413(api, search_calls):
     with api.http() as http:
         answer = http.post("/v1/locate", files={"photo": ("p", b"x" * 9_000_000)})
     problem(answer, 413, "too_large")
-    assert asked == []
+    assert search_calls == []
 
 
 def test_upload_with_conflict_deletes_its_blobs(api, monkeypatch):

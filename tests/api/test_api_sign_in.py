@@ -1,4 +1,4 @@
-"""A sign-in URL is good once, for a while, on this machine, and what it gives is no cookie."""
+"""Sign-in URLs: single use, limited lifetime, loopback only, a session without cookie."""
 
 from __future__ import annotations
 

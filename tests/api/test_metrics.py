@@ -1,4 +1,4 @@
-"""`/metrics` of the real application on a real database: right figures, few series, few readers."""
+"""`/metrics` of the application on a real database: values, number of series, access."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ MOST_SERIES = 1_000
 
 @pytest.fixture
 def harness(database_url, api_database_url, tmp_path):
-    made = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
-    yield made
-    made.close()
+    service_harness = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
+    yield service_harness
+    service_harness.close()
 
 
 @pytest.fixture
 def served(harness, tmp_path):
-    """The application over the harness, as the API's role, with a token for metrics."""
+    """The application on the harness with the API role and a metrics token."""
     paths = StackPaths(tmp_path / "home")
     paths.home.mkdir(mode=0o700)
     harness.settings.services = ServiceSettings(home=paths.home)
@@ -75,7 +75,7 @@ def served(harness, tmp_path):
 
 @pytest.fixture
 def fresh(monkeypatch):
-    """Every reading asks anew."""
+    """Turns off the cache of component checks."""
     monkeypatch.setattr("pinpoint.api.status_collector.FRESH_S", 0.0)
 
 
@@ -93,12 +93,12 @@ def read(served):
     return answer.text
 
 
-def samples(said):
-    """Every series with its value."""
+def samples(exposition):
+    """Value of each series by name and labels."""
     return {
-        (one.name, *(f"{k}={v}" for k, v in sorted(one.labels.items()))): one.value
-        for family in text_string_to_metric_families(said)
-        for one in family.samples
+        (sample.name, *(f"{k}={v}" for k, v in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(exposition)
+        for sample in family.samples
     }
 
 
@@ -129,26 +129,26 @@ def test_metrics_values_match_the_database_rows(served, harness, fresh, tmp_path
                 " received_at = now() - interval '100 s' WHERE status = 'received'"
             )
         )
-    said = read(served)
-    found = samples(said)
-    assert found["pinpoint_ingest_items", "state=received"] == 1
-    assert 100 <= found["pinpoint_ingest_oldest_item_seconds",] < 160
-    assert found["pinpoint_leases_expired",] == 1
-    assert found["pinpoint_queue_length",] == len(harness.queue.sent) == 1
+    exposition = read(served)
+    values = samples(exposition)
+    assert values["pinpoint_ingest_items", "state=received"] == 1
+    assert 100 <= values["pinpoint_ingest_oldest_item_seconds",] < 160
+    assert values["pinpoint_leases_expired",] == 1
+    assert values["pinpoint_queue_length",] == len(harness.queue.sent) == 1
     refused = ("pinpoint_ingest_items_rejected_total", "error_code=no_position", "status=rejected")
-    assert found[refused] == 1
-    assert found["pinpoint_upload_files_total",] == 1
-    assert found["pinpoint_upload_bytes_total",] == len(jpeg(77, 1, 1))
-    assert found["pinpoint_locate_answers_total", "result=answered"] == 1
+    assert values[refused] == 1
+    assert values["pinpoint_upload_files_total",] == 1
+    assert values["pinpoint_upload_bytes_total",] == len(jpeg(77, 1, 1))
+    assert values["pinpoint_locate_answers_total", "result=answered"] == 1
     for stage in ("decode", "encode", "retrieve", "evidence", "rank", "decide", "total"):
         name = ("pinpoint_search_stage_seconds_count", "flow=locate", f"stage={stage}")
-        assert found[name] == 1, stage
+        assert values[name] == 1, stage
     route = "route=/v1/batches/{batch_id}"
-    assert found["pinpoint_http_requests_total", "method=GET", route, "status=2xx"] == 1
-    assert found["pinpoint_http_requests_total", "method=GET", route, "status=4xx"] == 1
-    assert found["pinpoint_http_requests_total", "method=GET", "route=none", "status=4xx"] == 1
+    assert values["pinpoint_http_requests_total", "method=GET", route, "status=2xx"] == 1
+    assert values["pinpoint_http_requests_total", "method=GET", route, "status=4xx"] == 1
+    assert values["pinpoint_http_requests_total", "method=GET", "route=none", "status=4xx"] == 1
     for word in ("secret-name", str(organization), str(batch.id), "photos", "nowhere", secret):
-        assert word not in said
+        assert word not in exposition
 
 
 def test_metrics_include_maintenance_statistics(served, harness, fresh):
@@ -159,16 +159,17 @@ def test_metrics_include_maintenance_statistics(served, harness, fresh):
     stats.record_recovery(report)
     for _ in range(2):
         stats.add({"claimed": 32, "encoded": 30, "embed.seconds": 0.75, "embed.slices": 1})
-    found = samples(read(served))
+    values = samples(read(served))
     drift = {
-        kind: found["pinpoint_index_drift_points", f"state={kind}"] for kind in ("missing", "stale")
+        kind: values["pinpoint_index_drift_points", f"state={kind}"]
+        for kind in ("missing", "stale")
     }
     assert drift == {"missing": 1, "stale": 2}
-    assert abs(found["pinpoint_last_reconcile_timestamp_seconds",] - time.time()) < 60
-    assert found["pinpoint_leases_released_total",] == 4
-    assert found["pinpoint_ingest_encoded_total",] == 60
-    assert found["pinpoint_ingest_stage_seconds_sum", "stage=embed"] == 1.5
-    assert found["pinpoint_ingest_stage_seconds_count", "stage=embed"] == 2
+    assert abs(values["pinpoint_last_reconcile_timestamp_seconds",] - time.time()) < 60
+    assert values["pinpoint_leases_released_total",] == 4
+    assert values["pinpoint_ingest_encoded_total",] == 60
+    assert values["pinpoint_ingest_stage_seconds_sum", "stage=embed"] == 1.5
+    assert values["pinpoint_ingest_stage_seconds_count", "stage=embed"] == 2
     totals = stats.totals()
     assert (totals.recovery, totals.counts["claimed"]) == (report, 64)
     assert datetime.now(UTC) - totals.recovered_at < timedelta(minutes=1)
@@ -190,7 +191,7 @@ def test_rejected_counter_after_retry_and_erasure_never_decreases(served, harnes
 
     def total():
         counts = MaintenanceStats(harness.owner).totals().rejected_items
-        return {(one.status, one.error_code): one.items for one in counts}.get(key, 0)
+        return {(count.status, count.error_code): count.items for count in counts}.get(key, 0)
 
     set_items("failed", "x")
     assert total() == 2
@@ -202,9 +203,9 @@ def test_rejected_counter_after_retry_and_erasure_never_decreases(served, harnes
     with harness.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM batches"))
     assert total() == 4, batch
-    said = read(served)
-    assert "# TYPE pinpoint_ingest_items_rejected_total counter" in said
-    counted = samples(said)
+    exposition = read(served)
+    assert "# TYPE pinpoint_ingest_items_rejected_total counter" in exposition
+    counted = samples(exposition)
     name = "pinpoint_ingest_items_rejected_total"
     assert counted[name, "error_code=other", "status=failed"] == 4
 
@@ -220,7 +221,7 @@ def test_rejected_counter_of_a_rolled_back_transaction_stays(harness, tmp_path):
 
 
 def test_metrics_series_are_bounded_for_arbitrary_requests(served, harness, fresh, tmp_path):
-    """Every label comes from the code, so nobody can make the server hold more."""
+    """All label values come from the code, so requests cannot add series."""
     organization = harness.organization()
     write_photos(tmp_path / "in", 40)
     harness.ingest(tmp_path / "in", organization)
@@ -232,13 +233,13 @@ def test_metrics_series_are_bounded_for_arbitrary_requests(served, harness, fres
         for number in range(20):
             client.request(f"X{number}", f"/v1/made-up/{number}")
             client.get(f"/v1/sources/{number}")
-    found = samples(read(served))
+    values = samples(read(served))
     assert (
-        found["pinpoint_ingest_items_rejected_total", "error_code=other", "status=rejected"] == 40
+        values["pinpoint_ingest_items_rejected_total", "error_code=other", "status=rejected"] == 40
     )
-    methods = {line[1] for line in found if line[0] == "pinpoint_http_requests_total"}
+    methods = {line[1] for line in values if line[0] == "pinpoint_http_requests_total"}
     assert methods <= {"method=GET", "method=POST", "method=other"}
-    assert len(found) < 150
+    assert len(values) < 150
     # And with every route, status class, flow, stage and reason there is:
     with http(served) as client:
         paths = client.get("/openapi.json").json()["paths"]
@@ -253,14 +254,14 @@ def test_metrics_endpoint_and_metric_list_have_the_same_names(served, harness, f
     stats = MaintenanceStats(harness.owner)
     stats.record_drift(Drift(checked=1, missing=0, stale=0, extra=0, repaired=0))
     stats.record_recovery(RecoveryReport(released=0, items=0, images=0, deletions=0, tombstones=0))
-    said = read(served)
-    named = set(re.findall(r"^# TYPE (\S+)", said, flags=re.MULTILINE))
+    exposition = read(served)
+    named = set(re.findall(r"^# TYPE (\S+)", exposition, flags=re.MULTILINE))
     # The client adds the time at which each of its own was made.
     assert {name for name in named if not name.endswith("_created")} == {
-        one.name for one in METRICS
+        metric.name for metric in METRICS
     }
-    helped = dict(re.findall(r"^# HELP (\S+) (.+)", said, flags=re.MULTILINE))
-    assert all(helped[one.name] for one in METRICS)
+    helped = dict(re.findall(r"^# HELP (\S+) (.+)", exposition, flags=re.MULTILINE))
+    assert all(helped[metric.name] for metric in METRICS)
 
 
 def test_metrics_with_organization_key_returns_403(served, harness):
@@ -292,32 +293,34 @@ def test_metrics_without_key_require_the_setting(served, monkeypatch):
 
 
 def test_metrics_with_component_down_omit_its_values(served, fresh, monkeypatch):
-    def away(**_):
+    def fail(**_):
         raise errors.DatabaseUnavailableError("PostgreSQL does not answer")
 
-    monkeypatch.setattr(served.parts.maintenance_stats, "totals", away)
-    found = samples(read(served))
-    assert found["pinpoint_component_up", "component=database"] == 0
-    assert found["pinpoint_component_up", "component=index"] == 1
-    assert ("pinpoint_ingest_oldest_item_seconds",) not in found
+    monkeypatch.setattr(served.parts.maintenance_stats, "totals", fail)
+    values = samples(read(served))
+    assert values["pinpoint_component_up", "component=database"] == 0
+    assert values["pinpoint_component_up", "component=index"] == 1
+    assert ("pinpoint_ingest_oldest_item_seconds",) not in values
 
 
 def test_metrics_cache_component_checks(served, harness, monkeypatch):
-    asked = []
+    calls = []
     totals = served.parts.maintenance_stats.totals
     monkeypatch.setattr(
-        served.parts.maintenance_stats, "totals", lambda **said: asked.append(1) or totals(**said)
+        served.parts.maintenance_stats,
+        "totals",
+        lambda **options: calls.append(1) or totals(**options),
     )
     for _ in range(4):
         read(served)
-    assert len(asked) == 1
-    standing = StatusCollector("1", lambda _: "")
-    standing.refresh(served.parts)
-    assert len(asked) == 2
+    assert len(calls) == 1
+    collector = StatusCollector("1", lambda _: "")
+    collector.refresh(served.parts)
+    assert len(calls) == 2
 
 
 def test_open_items_statement_uses_its_index(harness, tmp_path):
-    """A table of settled items must not make the question slower."""
+    """Settled items must not slow down the statement."""
     organization = harness.organization()
     write_photos(tmp_path / "in", 2)
     batch = harness.ingest(tmp_path / "in", organization)

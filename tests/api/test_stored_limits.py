@@ -1,4 +1,4 @@
-"""What a caller says of a file is refused at the door where no store could hold it."""
+"""Metadata that cannot be stored is rejected by the API schemas."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_attributes_that_no_store_accepts_are_rejected(attributes):
 
 
 def test_text_columns_with_b_tree_index_have_a_byte_limit():
-    """Of the columns that callers and files fill; a hash index stores no text."""
+    """Only columns filled by callers or files count; a hash index stores no text."""
     ours = {"kind", "state", "face"}
     indexed = {
         column.name

@@ -1,4 +1,4 @@
-"""The settings file: environment before file before default, secrets kept, mistakes named."""
+"""The settings file: precedence, secrets, and messages for invalid values."""
 
 from __future__ import annotations
 
@@ -40,16 +40,22 @@ def change(home, name, value):
 
 def test_settings_file_accepts_every_setting_except_home():
     variables = {name for name, _, _ in setting_fields()}
-    assert {one.variable for one in list_settings().values()} == variables - {"PINPOINT_HOME"}
+    assert {setting.variable for setting in list_settings().values()} == variables - {
+        "PINPOINT_HOME"
+    }
 
 
 def test_load_settings_prefers_environment_over_file_over_default(home, monkeypatch):
     change(home, "search_candidates", "40")
     change(home, "api_port", "8080")
     monkeypatch.setenv("PINPOINT_API_PORT", "9090")
-    found = load_settings()
-    assert (found.search.candidates, found.api.port, found.search.max_citations) == (40, 9090, 3)
-    assert found.services.home == home
+    settings = load_settings()
+    assert (settings.search.candidates, settings.api.port, settings.search.max_citations) == (
+        40,
+        9090,
+        3,
+    )
+    assert settings.services.home == home
 
 
 def test_load_settings_in_stack_process_ignores_the_file(home, monkeypatch):
@@ -128,8 +134,8 @@ def test_config_set_list_get_and_unset(home):
     assert ["api_port", "8080", "environment"] in lines
     assert "very-secret" not in listed.stdout
     assert "PINPOINT_API_PROT is set in the environment but is not a setting" in listed.stderr
-    found = json.loads(run(home, "list", "--json").stdout)
-    by_name = {one["name"]: one for one in found["settings"]}
+    document = json.loads(run(home, "list", "--json").stdout)
+    by_name = {setting["name"]: setting for setting in document["settings"]}
     assert by_name["api_port"]["from"] == "default"
     assert by_name["database_url"] == {
         "name": "database_url", "variable": "PINPOINT_DATABASE_URL", "value": HIDDEN, "from": "file"
@@ -144,6 +150,8 @@ def test_config_set_list_get_and_unset(home):
     "words", [["get", "api_prot"], ["set", "api_prot", "1"], ["unset", "api_prot"]]
 )
 def test_config_with_unknown_name_prints_the_same_message_in_every_command(home, words):
-    done = run(home, *words)
-    assert (done.returncode, done.stdout) == (78, "")
-    assert done.stderr == "pinpoint: there is no setting 'api_prot'; did you mean 'api_port'?\n"
+    completed = run(home, *words)
+    assert (completed.returncode, completed.stdout) == (78, "")
+    assert (
+        completed.stderr == "pinpoint: there is no setting 'api_prot'; did you mean 'api_port'?\n"
+    )

@@ -1,4 +1,4 @@
-"""The demo's lines and map: of a calibrated answer, of an uncalibrated one, and of none."""
+"""Report lines and map of the demo for calibrated, uncalibrated and missing answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def unseen():
 
 
 def answered(lat, lon, radius_m, *, within=None, abstained=None):
-    """What the API says, in its own words."""
+    """A locate answer as the API returns it."""
     cited = {
         **dict.fromkeys(("image_id", "source_id"), NEARBY),
         "role": "candidate",
@@ -50,7 +50,7 @@ def answered(lat, lon, radius_m, *, within=None, abstained=None):
         "p_not_in_gallery": 0.2,
         "calibration_group": "all",
     }
-    said = {
+    body = {
         "point": {"lat": lat, "lon": lon},
         "geometry": {"coordinates": (lon, lat)},
         "abstention_reason": abstained,
@@ -70,18 +70,18 @@ def answered(lat, lon, radius_m, *, within=None, abstained=None):
         "index": {"engine": "e", "build": None},
         "timings_ms": {"total": 12.4},
     }
-    return AnswerOut.model_validate(said).model_dump(mode="json")
+    return AnswerOut.model_validate(body).model_dump(mode="json")
 
 
 def nothing():
-    said = answered(0, 0, 0) | {
+    body = answered(0, 0, 0) | {
         "point": None,
         "geometry": None,
         "credible_discs": [],
         "citations": {},
     }
-    said["abstention_reason"] = "no_candidates"
-    return AnswerOut.model_validate(said).model_dump(mode="json")
+    body["abstention_reason"] = "no_candidates"
+    return AnswerOut.model_validate(body).model_dump(mode="json")
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_demo_map_has_a_color_for_each_kind_of_answer(report, tmp_path):
     demo_report.draw_map(report, tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as image:
         assert "bundle b, ranker vote; radius: 90%" in image.info["Description"]
-        shown = np.asarray(image.convert("RGB")).astype(int)
-    upper = shown[: len(shown) // 2]
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    upper = pixels[: len(pixels) // 2]
     for red, green, blue in ((0, 0x72, 0xB2), (0xD5, 0x5E, 0)):
         assert (np.abs(upper - (red, green, blue)).max(axis=-1) < 12).sum() > 10

@@ -1,4 +1,4 @@
-"""`pinpoint key` prints what `curl` needs on this machine, and says what is wrong with it."""
+"""`pinpoint key` prints the operator key, or a message when it is missing or unsafe."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def test_key_command_prints_only_the_key(home):
 
 
 def test_key_command_without_key_file_names_pinpoint_up(home):
-    said = CliRunner().invoke(app, ["key"])
-    assert isinstance(said.exception, StackError)
-    assert "pinpoint up" in said.exception.message
-    assert said.stdout == ""
+    result = CliRunner().invoke(app, ["key"])
+    assert isinstance(result.exception, StackError)
+    assert "pinpoint up" in result.exception.message
+    assert result.stdout == ""
 
 
 def test_key_command_with_readable_key_file_refuses(home):
     paths = StackPaths(home)
     key = load_operator_key(paths)
     paths.operator_key_file.chmod(0o644)
-    said = CliRunner().invoke(app, ["key"])
-    assert isinstance(said.exception, ForbiddenError)
-    assert key not in said.output
+    result = CliRunner().invoke(app, ["key"])
+    assert isinstance(result.exception, ForbiddenError)
+    assert key not in result.output
 
 
 @pytest.mark.parametrize("header", [True, False])
@@ -52,5 +52,5 @@ def test_client_on_this_machine_uses_the_key_file(running_stack, monkeypatch):
     monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
     with pinpoint.connect() as client:
         assert isinstance(client.sources(), list)
-    said = CliRunner().invoke(app, ["sources", "list", "--json"])
-    assert said.exit_code == 0, said.output
+    result = CliRunner().invoke(app, ["sources", "list", "--json"])
+    assert result.exit_code == 0, result.output

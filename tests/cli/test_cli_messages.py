@@ -1,4 +1,4 @@
-"""One mistake, one message: whichever command makes it, and never in Python's words."""
+"""The same mistake gives the same message in every command, without Python terms."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ ON_THE_MACHINE = [
 
 @pytest.fixture
 def say(tmp_path, monkeypatch, capsys):
-    """Runs a command that makes a mistake; its exit code and its one line."""
+    """Runs a command that fails; returns its exit code and its one line of stderr."""
     folder = tmp_path / "photos"
     folder.mkdir()
     photo = folder / "photo.jpg"
@@ -68,8 +68,8 @@ def say(tmp_path, monkeypatch, capsys):
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        done = capsys.readouterr()
-        text = (done.err + done.out).strip()
+        captured = capsys.readouterr()
+        text = (captured.err + captured.out).strip()
         assert not PYTHON_TEXT.search(text), (words, text)
         return ended.value.code, text
 
@@ -78,17 +78,17 @@ def say(tmp_path, monkeypatch, capsys):
 
 def answers(say, commands, *before):
     """Each command's exit code and message; `locate` names the photo that it is about."""
-    found = {" ".join(words): say(words, *before) for words in commands}
+    results = {" ".join(words): say(words, *before) for words in commands}
     return {
         name: (code, re.sub(r"^pinpoint: \S*photo\.jpg: ", "pinpoint: ", text))
-        for name, (code, text) in found.items()
+        for name, (code, text) in results.items()
     }
 
 
-def the_same(found):
-    """The one answer that all commands gave."""
+def the_same(results):
+    """Exit code and message that all commands have in common."""
     kinds = {}
-    for name, answer in found.items():
+    for name, answer in results.items():
         kinds.setdefault(answer, []).append(name)
     assert len(kinds) == 1, "\n".join(f"{names}: {answer}" for answer, names in kinds.items())
     return next(iter(kinds))
@@ -96,7 +96,7 @@ def the_same(found):
 
 @pytest.fixture
 def stranger():
-    """A web server that is no Pinpoint."""
+    """A web server that is not a Pinpoint API."""
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self):
@@ -190,8 +190,8 @@ def test_message_with_missing_file_is_the_same_for_every_command(say, api, tmp_p
         ["validate", missing],
         ["ingest", missing, "--source", "trips", "--source-kind", "photo"],
     ]
-    found = answers(say, commands, "--server", api.url)
-    code, text = the_same(found)
+    results = answers(say, commands, "--server", api.url)
+    code, text = the_same(results)
     assert code == 64
     assert missing in text
 
@@ -231,8 +231,8 @@ def test_describe_cause_has_no_python_terms(tmp_path):
         RuntimeError("[Errno 5] first line\nsecond line"),
         ValueError(""),
     ]
-    told = [describe_cause(error) for error in errors]
-    assert told == [
+    messages = [describe_cause(error) for error in errors]
+    assert messages == [
         "it refuses the connection",
         "nothing listens there",
         "no space left on device",
@@ -246,9 +246,9 @@ def test_describe_cause_has_no_python_terms(tmp_path):
 def test_describe_unforeseen_with_bug_names_the_code_line_without_its_text():
     with pytest.raises(TypeError, match="has no JSON form") as raised:
         output.to_json_value(object())
-    told = describe_unforeseen(raised.value)
-    assert re.match(r"pinpoint: this is a bug \(TypeError at output\.py:\d+\); repeat", told)
-    assert "JSON" not in told
+    message = describe_unforeseen(raised.value)
+    assert re.match(r"pinpoint: this is a bug \(TypeError at output\.py:\d+\); repeat", message)
+    assert "JSON" not in message
 
 
 def test_describe_unforeseen_with_os_error_names_file_and_cause(tmp_path):

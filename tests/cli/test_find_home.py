@@ -1,4 +1,4 @@
-"""Which home a command works with: its own folder's, or one above, as git does."""
+"""Search for the home: the current folder, then the folders above it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the house, held by reading the code itself."""
+"""Rules of this repository, checked by reading the code."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ SECRETS = re.compile(
 @cache
 def files() -> tuple[Path, ...]:
     """Every file of the checkout that is ours."""
-    found = []
+    paths = []
     for folder, names, entries in os.walk(ROOT):
         names[:] = [n for n in names if n == ".ci" or not (n in SKIPPED or n.startswith("."))]
-        found += [Path(folder) / entry for entry in entries]
-    return tuple(sorted(found))
+        paths += [Path(folder) / entry for entry in entries]
+    return tuple(sorted(paths))
 
 
 def python() -> list[Path]:
@@ -66,8 +66,8 @@ def at(path: Path, line: int, what: str) -> str:
     return f"{path.relative_to(ROOT)}:{line}: {what}"
 
 
-def report(found: list[str]) -> None:
-    assert not found, "\n".join(["", *found])
+def report(problems: list[str]) -> None:
+    assert not problems, "\n".join(["", *problems])
 
 
 def lines(path: Path) -> int:
@@ -89,20 +89,20 @@ def test_modules_have_no_meaningless_name():
 
 
 def test_product_code_has_no_assert_and_no_todo():
-    found = []
+    problems = []
     for path in product():
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Assert):
-                found.append(at(path, node.lineno, "assert in product code"))
+                problems.append(at(path, node.lineno, "assert in product code"))
             if isinstance(node, ast.Name) and node.id == "NotImplementedError":
-                found.append(at(path, node.lineno, "NotImplementedError"))
+                problems.append(at(path, node.lineno, "NotImplementedError"))
         source = io.StringIO(path.read_text(encoding="utf-8"))
         for token in tokenize.generate_tokens(source.readline):
             if token.type in (tokenize.COMMENT, tokenize.STRING) and re.search(
                 r"\b(TODO|FIXME|XXX|HACK)\b", token.string
             ):
-                found.append(at(path, token.start[0], "unfinished place"))
-    report(found)
+                problems.append(at(path, token.start[0], "unfinished place"))
+    report(problems)
 
 
 def handlers(path: Path) -> Iterator[tuple[int, bool, bool]]:
@@ -149,7 +149,7 @@ def test_platform_folder_is_not_a_package():
 
 
 def descendants(kind: type[errors.PinpointError]) -> set[type[errors.PinpointError]]:
-    below = {each for sub in kind.__subclasses__() for each in descendants(sub)}
+    below = {subclass for sub in kind.__subclasses__() for subclass in descendants(sub)}
     return {kind, *below}
 
 
@@ -213,7 +213,7 @@ assert not done, done
 def test_importing_every_module_has_no_side_effects(tmp_path):
     ours = [str(ROOT / "platform"), str(ROOT / "workers")]
     path = os.pathsep.join(ours)
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-B", "-c", IMPORT_EVERYTHING, *ours],
         env={"PYTHONPATH": path},
         cwd=tmp_path,
@@ -221,8 +221,8 @@ def test_importing_every_module_has_no_side_effects(tmp_path):
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    assert (done.stdout, done.stderr) == ("", ""), "importing must not print or log"
+    assert completed.returncode == 0, completed.stderr
+    assert (completed.stdout, completed.stderr) == ("", ""), "importing must not print or log"
     assert list(tmp_path.iterdir()) == [], "importing must not write"
 
 
@@ -255,7 +255,7 @@ def test_files_have_no_local_path_and_no_secret():
 )
 def test_linters_report_nothing(command):
     program = Path(sys.executable).parent / command[0]
-    done = subprocess.run(
+    completed = subprocess.run(
         [program, *command[1:]], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert completed.returncode == 0, completed.stdout[-6000:] + completed.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""The API over real parts that hang, are gone, or are fed nonsense: quick 503, and clean words."""
+"""The API with components that hang or are down, and with invalid requests."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def served(services) -> Iterator[str]:
 
 @pytest.fixture
 def stack(home, database_url, api_database_url, redis_url):
-    made = SmallStack(home, database_url, api_database_url, redis_url)
-    limits = made.settings.api.model_copy(update={"request_budget_s": BUDGET_S})
-    made.settings.api = limits
-    yield made
-    made.close()
+    small_stack = SmallStack(home, database_url, api_database_url, redis_url)
+    limits = small_stack.settings.api.model_copy(update={"request_budget_s": BUDGET_S})
+    small_stack.settings.api = limits
+    yield small_stack
+    small_stack.close()
 
 
 @pytest.fixture
@@ -95,13 +95,13 @@ def ask(api) -> tuple[int, float, str]:
 
 
 def ask_at_once(api, count: int) -> list[tuple[int, float, str]]:
-    found: list[tuple[int, float, str]] = []
-    threads = [threading.Thread(target=lambda: found.append(ask(api))) for _ in range(count)]
+    results: list[tuple[int, float, str]] = []
+    threads = [threading.Thread(target=lambda: results.append(ask(api))) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return found
+    return results
 
 
 @pytest.fixture
@@ -137,11 +137,11 @@ def test_api_with_hanging_component_returns_503_in_time_and_recovers(
             assert api.client.get("/health/live").status_code == 200
             live_s.append(time.monotonic() - began)
             time.sleep(0.02)
-        found = ask_at_once(api, QUESTIONS)
+        results = ask_at_once(api, QUESTIONS)
         # Clients and API share this process; `trials.test_overload` measures it alone.
         assert statistics.median(live_s) < 0.5
-    assert {status for status, _, _ in found} == ({200} if program == "redis" else {503})
-    assert max(seconds for _, seconds, _ in found) < BUDGET_S + SLACK_S
+    assert {status for status, _, _ in results} == ({200} if program == "redis" else {503})
+    assert max(seconds for _, seconds, _ in results) < BUDGET_S + SLACK_S
     began = time.monotonic()
     while ask(api)[0] != 200:
         assert time.monotonic() - began < 5
@@ -176,7 +176,7 @@ def test_readiness_reuses_one_broker_connection(api, redis_server):
 
 
 def nonsense(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:
-    """Requests that each go wrong in another way."""
+    """Invalid requests of different kinds."""
     photo = {"photo": ("q.jpg", PHOTO)}
     path = f"/v1/batches/{batch}/images"
     file = [("files", ("a.jpg", PHOTO))]
@@ -213,19 +213,19 @@ def nonsense(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:
 
 
 def check_words(answers: Iterator[httpx.Response], *hidden: str) -> None:
-    """No answer is a success, and none says what is not for callers."""
+    """No response is a success, and none contains internal details."""
     for answer in answers:
-        said = f"{answer.request.method} {answer.request.url.path}: {answer.text}"
-        assert answer.status_code >= 400, said
-        assert answer.status_code != 500, said
+        text = f"{answer.request.method} {answer.request.url.path}: {answer.text}"
+        assert answer.status_code >= 400, text
+        assert answer.status_code != 500, text
         assert answer.headers["content-type"] == "application/problem+json"
-        assert not FORBIDDEN.search(answer.text), said
+        assert not FORBIDDEN.search(answer.text), text
         for secret in hidden:
-            assert secret not in answer.text, said
+            assert secret not in answer.text, text
 
 
 def routes(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:
-    """A request to each sort of route that needs some part of the stack."""
+    """A request to each kind of route that needs a component of the stack."""
     yield client.post("/v1/locate", files={"photo": ("q.jpg", PHOTO)})
     yield client.post("/v1/similar", files={"photo": ("q.jpg", PHOTO)})
 
@@ -246,7 +246,7 @@ def test_error_responses_have_no_internal_details(api, stack, home):
     check_words(iter([api.client.get(f"/v1/sources/{theirs}")]), str(stranger.id))
     assert source["roots"] == []
 
-    # No room for blobs: a file is in the place of their folder.
+    # Blobs cannot be written: a file has the name of their folder.
     blobs = stack.paths.blobs_dir
     blobs.rename(blobs.with_name("moved")) if blobs.exists() else None
     blobs.write_text("no folder")

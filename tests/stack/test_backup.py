@@ -1,4 +1,4 @@
-"""Backup, destroy, restore: the same answers, the same counts. And never half a backup."""
+"""Backup, destroy, restore: same answers, same counts, no partial backup."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def test_restore_into_external_database_keeps_rows_and_blobs(filled, settings, t
     with dumps.open_connection(settings.services.database_url) as connection:
         connection.execute("DROP SCHEMA pinpoint CASCADE")
         connection.execute("DROP SCHEMA tenant CASCADE")
-    done = restore_backup(settings, target, replace=False, say=quiet)
-    assert done.counts == manifest.counts
+    restored = restore_backup(settings, target, replace=False, say=quiet)
+    assert restored.counts == manifest.counts
     # A copy on another machine is an installation of its own; restored again, it stays the same.
     copy = dumps.read_installation(settings.services.database_url)
     assert copy != original
@@ -94,7 +94,7 @@ def test_restore_into_external_database_keeps_rows_and_blobs(filled, settings, t
     filled.as_api.check()
     with filled.database.read(filled.access.organization("acme").id) as catalog:
         assert [source.images for source in catalog.sources()] == [3]
-    # Triggers, walls and the marks of changes are all there again.
+    # Triggers, row isolation and modification marks are restored.
     with pytest.raises(Exception, match="permission denied"), filled.as_api.begin() as unit:
         unit.connection.exec_driver_sql("SELECT * FROM pinpoint.images")
     assert filled.scalar("SELECT max(modified_xid) FROM images") < filled.scalar(
@@ -127,8 +127,8 @@ def test_check_backup_with_damaged_or_foreign_archive_raises_and_changes_nothing
     refused(BadRequestError, "SHA256SUMS")
     (target / "SHA256SUMS").write_text(sums)
     blob = next((target / "blobs").rglob("*/*/*"))
-    whole = blob.read_bytes()
-    blob.write_bytes(whole[:-1] + b"x")
+    data = blob.read_bytes()
+    blob.write_bytes(data[:-1] + b"x")
     refused(BadRequestError, "damaged")
     blob.unlink()
     refused(BadRequestError, "cannot be read")
@@ -171,7 +171,7 @@ def test_restore_of_damaged_dump_keeps_the_database(filled, settings, tmp_path):
 
 
 def told(answer: dict) -> dict:
-    """An answer without what may differ: how long it took, and the name of the build."""
+    """An answer without timings and the name of the index build."""
     return {key: value for key, value in answer.items() if key not in ("timings_ms", "index")}
 
 
@@ -186,9 +186,9 @@ def ask(paths: StackPaths, api_url: str, photos: list[bytes]) -> list[dict]:
     with operator_of(paths, api_url) as client:
         answers = []
         for photo in photos:
-            found = client.post("/v1/locate", files={"photo": ("q.jpg", photo, "image/jpeg")})
-            assert found.status_code == 200, found.text
-            answers.append(found.json())
+            response = client.post("/v1/locate", files={"photo": ("q.jpg", photo, "image/jpeg")})
+            assert response.status_code == 200, response.text
+            answers.append(response.json())
         return answers
 
 
@@ -212,21 +212,21 @@ def ingested(paths: StackPaths, api_url: str, count: int) -> None:
 def assert_erased_to_the_byte(run: CliRunner, paths: StackPaths) -> None:
     """Erase the organization that `ingested` filled, and search every file of the stack for it."""
     sums = [hashlib.sha256(jpeg(seed, 48 + seed / 1e3, 2)) for seed in range(12)]
-    wanted = [b"holiday-", *(one.digest() for one in sums)]
-    wanted += [one.hexdigest().encode() for one in sums]
-    done = run.invoke(app, ["orgs", "delete", "default", "--yes", "--json"])
-    assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["images"] == 24
-    left = [
+    patterns = [b"holiday-", *(one.digest() for one in sums)]
+    patterns += [one.hexdigest().encode() for one in sums]
+    result = run.invoke(app, ["orgs", "delete", "default", "--yes", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["images"] == 24
+    remaining = [
         (str(path), one)
         for root in (paths.home, paths.cluster_dir)
         for path in root.rglob("*")
         if path.is_file()
         for data in [path.read_bytes()]
-        for one in wanted
+        for one in patterns
         if one in data
     ]
-    assert left == []
+    assert remaining == []
     assert files(paths.blobs_dir) == {}
 
 
@@ -242,21 +242,26 @@ def test_backup_destroy_and_restore_return_the_same_answers(monkeypatch, tmp_pat
             photos = [jpeg(seed, 0, 0) for seed in (0, 5, 100)]
             before = ask(paths, url, photos)
             original = dumps.read_installation(paths.owner_url())
-            made = run.invoke(app, ["backup", str(out), "--json"])
-            assert made.exit_code == 0, made.output
-            manifest = json.loads(made.stdout)
+            backup_result = run.invoke(app, ["backup", str(out), "--json"])
+            assert backup_result.exit_code == 0, backup_result.output
+            manifest = json.loads(backup_result.stdout)
             assert (manifest["counts"]["images"], manifest["blobs"]) == (24, 24)
             assert out.stat().st_mode & 0o077 == 0
 
             lifecycle.stop_stack(settings)
             lifecycle.erase_stack(settings)
             assert not home.exists()
-            done = run.invoke(app, ["restore", str(out), "--json"])
-            assert done.exit_code == 0, done.output
-            said = json.loads(done.stdout)
-            assert said["counts"] == manifest["counts"]
-            assert said["drift"]["checked"] == 24
-            assert said["drift"]["missing"] + said["drift"]["stale"] + said["drift"]["extra"] == 0
+            restore_result = run.invoke(app, ["restore", str(out), "--json"])
+            assert restore_result.exit_code == 0, restore_result.output
+            document = json.loads(restore_result.stdout)
+            assert document["counts"] == manifest["counts"]
+            assert document["drift"]["checked"] == 24
+            assert (
+                document["drift"]["missing"]
+                + document["drift"]["stale"]
+                + document["drift"]["extra"]
+                == 0
+            )
 
             now = lifecycle.stack_status(settings)
             assert now.state == "up"
@@ -265,8 +270,8 @@ def test_backup_destroy_and_restore_return_the_same_answers(monkeypatch, tmp_pat
             info = run.invoke(app, ["index", "info", "--json"])
             assert json.loads(info.stdout)["installation"] == str(mine)
             after = ask(paths, now.api_url, photos)
-            assert [json.dumps(told(one)) for one in after] == [
-                json.dumps(told(one)) for one in before
+            assert [json.dumps(told(answer)) for answer in after] == [
+                json.dumps(told(answer)) for answer in before
             ]
             refused = run.invoke(app, ["restore", str(out)])
             assert isinstance(refused.exception, ConflictError)
@@ -274,10 +279,10 @@ def test_backup_destroy_and_restore_return_the_same_answers(monkeypatch, tmp_pat
             assert_erased_to_the_byte(run, paths)
         finally:
             lifecycle.stop_stack(settings)
-            left = processes.find_stack_processes(paths)
+            remaining = processes.find_stack_processes(paths)
             dismiss(watcher)
             lifecycle.erase_stack(settings)
-        assert left == []
+        assert remaining == []
 
 
 def test_backup_without_stack_raises(home, tmp_path):

@@ -1,4 +1,4 @@
-"""The process that has a build open: it ends, hangs and is replaced, and nothing is lost."""
+"""The engine process of an index build: exit, hang and replacement without data loss."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ def test_index_info_does_not_wait_for_a_search(tmp_path, monkeypatch):
     frame = wire.encode({"verb": "upsert", "contract": None, **fields}, arrays)
     assert index.info().points == 0
     index.write((), frame)
-    said = index.info()
-    assert said.points == 50, "a write is seen at once"
+    info = index.info()
+    assert info.points == 50, "a write is seen at once"
     (engine,) = engines()
     monkeypatch.setattr(serving, "INFO_CACHE_TTL_S", 60.0)
     engine.suspend()
-    assert index.info() == said
+    assert index.info() == info
     monkeypatch.setattr(serving, "INFO_CACHE_TTL_S", 0.0)
     waited = []
     asking = threading.Thread(target=lambda: waited.append(index.info()))
@@ -115,13 +115,13 @@ def test_index_info_does_not_wait_for_a_search(tmp_path, monkeypatch):
     assert waited == [], "one that hangs is not said to serve for long"
     engine.resume()
     asking.join(20)
-    assert waited == [said]
+    assert waited == [info]
     monkeypatch.setattr(serving, "INFO_CACHE_TTL_S", 60.0)
-    assert index.info() == said
+    assert index.info() == info
     kill(engine)
-    # The next engine is started once the end of this one is known, and what it said forgotten.
+    # The next engine starts after the exit of this one is detected and its info is dropped.
     until(lambda: engines() not in ([], [engine]) and index.info().ready)
-    assert index.info() == said
+    assert index.info() == info
     other = tmp_path / "builds" / new_build()
     other.mkdir()
     fresh = EngineProcess(other, lambda _: None)
@@ -134,7 +134,7 @@ def test_index_info_does_not_wait_for_a_search(tmp_path, monkeypatch):
 
 @pytest.mark.timeout(120)
 def test_swap_during_writes_loses_no_write_and_ends_the_old_engine(owner):
-    """Also where the engine that serves is killed in the middle of the rebuild."""
+    """Also when the serving engine is killed during the rebuild."""
     client = serve(owner, 600)
     points, last, stop = gallery(600)[:40], {}, threading.Event()
 
@@ -143,13 +143,13 @@ def test_swap_during_writes_loses_no_write_and_ends_the_old_engine(owner):
         while not stop.is_set():
             version += 1
             for start in range(0, len(points), 8):
-                part = [replace(each, version=version) for each in points[start : start + 8]]
+                part = [replace(point_, version=version) for point_ in points[start : start + 8]]
                 try:
                     writer.upsert(part)
                 except IndexUnavailableError:
                     time.sleep(0.05)
                 else:
-                    last.update({each.id: version for each in part})
+                    last.update({point_.id: version for point_ in part})
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -170,9 +170,9 @@ def test_swap_during_writes_loses_no_write_and_ends_the_old_engine(owner):
         stop.set()
         thread.join()
     assert client.progress().state == "done", client.progress()
-    held = {point.id: point.version for point in client.fetch([each.id for each in points])}
+    versions = {point.id: point.version for point in client.fetch([point_.id for point_ in points])}
     # A write that was done but not acknowledged may be there too.
-    assert all(held[each] >= version for each, version in last.items())
+    assert all(versions[point_] >= version for point_, version in last.items())
     (engine,) = owner.engines()
     assert client.info().build in " ".join(engine.cmdline())
     assert owner.builds() == [client.info().build]
@@ -194,8 +194,8 @@ def test_new_engine_killed_before_swap_keeps_the_old_engine(tmp_path, monkeypatc
     def instead_of_calm(waited_s) -> None:
         assert len(children_of(os.getpid(), BUILDER)) == 1
         killed.extend(set(engines()) - {old})
-        for one in killed:
-            one.kill()
+        for engine in killed:
+            engine.kill()
 
     monkeypatch.setattr(swap, "wait_until_idle", instead_of_calm)
     index.rebuild()
@@ -210,8 +210,8 @@ def test_new_engine_killed_before_swap_keeps_the_old_engine(tmp_path, monkeypatc
 
 
 def test_build_lock_makes_a_second_engine_wait(tmp_path, monkeypatch):
-    held = os.open(tmp_path / "engine.lock", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(held, fcntl.LOCK_EX)
+    lock = os.open(tmp_path / "engine.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     ended, opened = [], []
     opening = threading.Thread(target=lambda: opened.append(EngineProcess(tmp_path, ended.append)))
     opening.start()
@@ -223,7 +223,7 @@ def test_build_lock_makes_a_second_engine_wait(tmp_path, monkeypatch):
         pass
     monkeypatch.undo()
     assert opened == []
-    os.close(held)
+    os.close(lock)
     opening.join(20)
     (engine,) = opened
     index = EngineIndex(engine.exchange)

@@ -1,4 +1,4 @@
-"""An index that cannot be opened at first, as on a full disk, is opened when it can be."""
+"""An index that cannot be opened at first, as on a full disk, is opened later."""
 
 from __future__ import annotations
 

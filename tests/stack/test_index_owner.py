@@ -57,7 +57,7 @@ def test_index_client_after_owner_restart_reconnects_without_error(owner):
 
 
 def test_index_owner_stopped_during_startup_exits_0(owner):
-    """numpy's threads are there before any signal mask: one of them must not take the process."""
+    """The threads of numpy start before the signal mask: none may receive the signal."""
     owner.folder.mkdir(exist_ok=True)
     for _ in range(3):
         with owner.log.open("a") as log:

@@ -1,4 +1,4 @@
-"""Rebuilding the index while it serves, and crashes in the middle of it."""
+"""Index rebuild during queries, and crashes during the rebuild."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_builder_of_a_serving_index_uses_half_of_the_cores(owner, served):
     cores = len(os.sched_getaffinity(0))
     assert len(builder.cpu_affinity()) == ((cores + 1) // 2 if served else cores)
     assert builder.nice() > 0
-    assert all(one.nice() == psutil.Process(owner.process.pid).nice() for one in engines)
+    assert all(engine.nice() == psutil.Process(owner.process.pid).nice() for engine in engines)
     (owner.source / "slow").unlink()
     until(lambda: settled(owner))
     assert client.count() == 300
@@ -158,26 +158,26 @@ def test_rebuild_creates_the_first_index_and_changes_the_contract(owner):
 
 @pytest.mark.parametrize("marked", [True, False])
 def test_builder_adds_changes_made_during_the_build(tmp_path, monkeypatch, marked):
-    """Also under a transaction older than the build, which keeps the watermark where it was."""
-    source, told = FolderSource(tmp_path), []
+    """Also with a transaction older than the build, which keeps the watermark."""
+    source, states = FolderSource(tmp_path), []
     (tmp_path / "n").write_text("300")
     if not marked:
         monkeypatch.setattr(FolderSource, "watermark", lambda self: 1)
 
     def report(state: str, points: int) -> None:
-        told.append(state)
+        states.append(state)
         later = {"optimizing": FEW_CHANGES + 100, "catching up": FEW_CHANGES + 107}.get(state)
-        if later is not None and told.count(state) == 1 + (state == "catching up" and marked):
+        if later is not None and states.count(state) == 1 + (state == "catching up" and marked):
             (tmp_path / "extra").write_text(str(later))
 
     mark = build_index(tmp_path / "build_index", source, report)
-    made = EdgeIndex(tmp_path / "build_index")
+    index = EdgeIndex(tmp_path / "build_index")
     rounds = 2 if marked else 1
-    assert told == ["streaming", "optimizing", *["catching up"] * rounds]
-    assert made.count() == 300 + FEW_CHANGES + 107
+    assert states == ["streaming", "optimizing", *["catching up"] * rounds]
+    assert index.count() == 300 + FEW_CHANGES + 107
     assert mark == source.watermark()
-    assert made.versions([identity(10_000)]) == {identity(10_000): (5, False)}
-    made.close()
+    assert index.versions([identity(10_000)]) == {identity(10_000): (5, False)}
+    index.close()
 
 
 def test_rebuild_with_other_contract_during_rebuild_raises_conflict(owner):

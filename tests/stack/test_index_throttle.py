@@ -1,4 +1,4 @@
-"""The builder stands still while callers wait, goes on when they do not, and always ends."""
+"""The builder is paused while queries wait, and always finishes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def child(program):
 
 
 def stopped_share(process, seconds):
-    """How much of some seconds a process is seen stopped."""
-    seen, until = [], time.monotonic() + seconds
+    """Share of a period during which a process is stopped, 0 to 1."""
+    states, until = [], time.monotonic() + seconds
     while time.monotonic() < until:
-        seen.append(psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+        states.append(psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
         time.sleep(0.01)
-    return sum(seen) / len(seen)
+    return sum(states) / len(states)
 
 
 def test_pause_while_busy_with_waiting_queries_stops_the_builder_part_of_the_time():

@@ -1,4 +1,4 @@
-"""A real stack: what `up`, `status` and `down` promise. The faults are in the trials."""
+"""`up`, `status` and `down` on a real stack; faults are in tests/trials."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ALL = ["postgres", "redis", "index", "api", "worker", "beat"]
 
 
 def test_stack_processes_are_children_of_one_supervisor(running_stack):
-    found = running_stack.status
-    assert found.state == "up"
-    assert found.api_ready
-    assert [one.name for one in found.processes] == ALL
-    assert all(one.restarts == 0 and one.since is not None for one in found.processes)
-    for one in found.processes:
-        assert psutil.Process(one.pid).ppid() == found.supervisor_pid
+    status = running_stack.status
+    assert status.state == "up"
+    assert status.api_ready
+    assert [process.name for process in status.processes] == ALL
+    assert all(process.restarts == 0 and process.since is not None for process in status.processes)
+    for process in status.processes:
+        assert psutil.Process(process.pid).ppid() == status.supervisor_pid
 
 
 def test_start_stack_twice_keeps_the_processes(running_stack):
@@ -44,7 +44,9 @@ def test_start_stack_twice_keeps_the_processes(running_stack):
     if read_state(running_stack.paths).fingerprint != fingerprint_settings(running_stack.settings):
         pytest.skip("the code was edited since the stack was started; `up` would begin again")
     again = lifecycle.start_stack(running_stack.settings)
-    assert [one.pid for one in again.processes] == [one.pid for one in before.processes]
+    assert [process.pid for process in again.processes] == [
+        process.pid for process in before.processes
+    ]
     assert again.supervisor_pid == before.supervisor_pid
     assert again.api_url == before.api_url
 
@@ -72,15 +74,15 @@ def test_stack_listens_on_the_network_with_the_api_only(running_stack):
 
 @pytest.mark.usefixtures("postgres", "_redis")
 def test_find_stack_processes_ignores_another_home(running_stack, server_paths):
-    theirs = {one.pid for one in processes.find_stack_processes(server_paths)}
-    ours = {one.pid for one in processes.find_stack_processes(running_stack.paths)}
+    theirs = {process.pid for process in processes.find_stack_processes(server_paths)}
+    ours = {process.pid for process in processes.find_stack_processes(running_stack.paths)}
     assert theirs
     assert ours
     assert not theirs & ours
 
 
 def test_find_stack_processes_ignores_user_processes_with_the_same_home(home):
-    """Only our supervisor sets the marker; a shell that exports PINPOINT_HOME is left alone."""
+    """Only the supervisor sets the marker; a shell that exports PINPOINT_HOME has none."""
     paths = StackPaths(home)
     plain = {**os.environ, "PINPOINT_HOME": str(home)}
     sleep = [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(60)"]
@@ -90,11 +92,11 @@ def test_find_stack_processes_ignores_user_processes_with_the_same_home(home):
             sleep, env={**plain, processes.MARKER: str(home.resolve())}, stdout=subprocess.PIPE
         ) as ours,
     ):
-        for one in (user, ours):
-            assert one.stdout is not None
-            one.stdout.readline()
+        for process in (user, ours):
+            assert process.stdout is not None
+            process.stdout.readline()
         try:
-            assert [one.pid for one in processes.find_stack_processes(paths)] == [ours.pid]
+            assert [process.pid for process in processes.find_stack_processes(paths)] == [ours.pid]
             assert lifecycle.stack_status(Settings()).state == "orphaned"
             assert lifecycle.stop_stack(Settings()).state == "down"
             assert ours.poll() is not None
@@ -121,7 +123,10 @@ def test_external_services_are_not_started(home):
         )
     )
     assert list_external_services(elsewhere) == ["database", "broker", "index"]
-    assert [one.name for one in list_programs(elsewhere, StackPaths(home))] == [*ALL[3:], "learner"]
+    assert [program.name for program in list_programs(elsewhere, StackPaths(home))] == [
+        *ALL[3:],
+        "learner",
+    ]
 
 
 def test_build_environment_uses_only_the_settings_of_up(home, monkeypatch):

@@ -25,11 +25,11 @@ def test_socket_paths_of_a_long_home_have_at_most_60_bytes(tmp_path):
 
 
 def test_stack_paths_of_two_homes_differ_and_of_a_link_are_equal(tmp_path):
-    one, other = StackPaths(tmp_path / "a"), StackPaths(tmp_path / "b")
-    assert one.socket_dir != other.socket_dir
-    assert one.pgdata != other.pgdata
+    first, other = StackPaths(tmp_path / "a"), StackPaths(tmp_path / "b")
+    assert first.socket_dir != other.socket_dir
+    assert first.pgdata != other.pgdata
     (tmp_path / "link").symlink_to(tmp_path / "a")
-    assert StackPaths(tmp_path / "link").socket_dir == one.socket_dir
+    assert StackPaths(tmp_path / "link").socket_dir == first.socket_dir
 
 
 @pytest.mark.parametrize("name", ["a;b", "a#b", "a'b", 'a"b', "a\nb"])
@@ -62,12 +62,12 @@ def test_create_private_folder_sets_mode_0700(tmp_path):
 
 def test_choose_port_keeps_the_last_port_unless_taken():
     with socket.create_server(("127.0.0.1", 0)) as busy:
-        taken = busy.getsockname()[1]
-        free = choose_port("127.0.0.1", 0, taken)
-        assert free not in (0, taken)
+        busy_port = busy.getsockname()[1]
+        free = choose_port("127.0.0.1", 0, busy_port)
+        assert free not in (0, busy_port)
         assert choose_port("127.0.0.1", 0, free) == free
         with pytest.raises(StackError, match="PINPOINT_API_PORT"):
-            choose_port("127.0.0.1", taken, None)
+            choose_port("127.0.0.1", busy_port, None)
 
 
 def test_load_operator_key_creates_it_once_with_mode_0600(home):

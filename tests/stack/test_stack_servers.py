@@ -1,4 +1,4 @@
-"""The private servers: who may connect, what is cloned, what stays behind."""
+"""The private servers: network access, cloned databases, stored data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two organizations whose images interleave, behind a real API; made once for this room."""
+"""Two organizations with interleaved images behind a real API, once per session."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEMPLATE = "template_pinpoint"
 
 @pytest.fixture(scope="session")
 def walls_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
-    """A migrated database of this room's own: owner's and API's URL."""
+    """A migrated database of these tests, with the URLs of owner and API role."""
     name = f"w_{uuid.uuid4().hex[:16]}"
     postgres.clone(TEMPLATE, name)
     yield SimpleNamespace(owner=server_paths.owner_url(name), api=server_paths.api_url(name))
@@ -33,7 +33,7 @@ def walls_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
 
 @pytest.fixture(scope="session")
 def neighborhood(walls_database, tmp_path_factory) -> Iterator[Neighborhood]:
-    """Both organizations settled, and an API on loopback that asks for keys."""
+    """Both organizations with data, and an API on loopback that requires keys."""
     logs.configure(LogSettings())
     folder = tmp_path_factory.mktemp("walls")
     harness = ServiceHarness(walls_database.owner, walls_database.api, folder / "harness")
@@ -69,14 +69,14 @@ def neighborhood(walls_database, tmp_path_factory) -> Iterator[Neighborhood]:
 @pytest.fixture
 def owner(database_url) -> Iterator[Transactions]:
     """An empty database of this test's own, as its owner."""
-    made = Transactions(owner_engine(database_url))
-    yield made
-    made.close()
+    transactions = Transactions(owner_engine(database_url))
+    yield transactions
+    transactions.close()
 
 
 @pytest.fixture
 def as_api(api_database_url) -> Iterator[Transactions]:
     """The same database under the API's role."""
-    made = Transactions(api_engine(api_database_url, own_login=True))
-    yield made
-    made.close()
+    transactions = Transactions(api_engine(api_database_url, own_login=True))
+    yield transactions
+    transactions.close()

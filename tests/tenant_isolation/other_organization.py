@@ -57,19 +57,21 @@ class Tenant:
 
     def ids(self) -> set[str]:
         """Every id that no other organization may ever see."""
-        found = {str(self.id)}
+        all_ids = {str(self.id)}
         for table in ROWS:
             key = {"thumbnails": "image_id", "embeddings": "image_id", "tombstones": "image_id"}
             key |= {"cell_stats": "source_id", "item_images": "item_id"}
             column = key.get(table, "id")
-            found |= set(
+            all_ids |= set(
                 map(
                     str,
                     self.column(f"SELECT {column} FROM {table} WHERE organization_id = :org"),
                 )
             )
-        found |= set(map(str, self.column("SELECT id FROM api_keys WHERE organization_id = :org")))
-        return found
+        all_ids |= set(
+            map(str, self.column("SELECT id FROM api_keys WHERE organization_id = :org"))
+        )
+        return all_ids
 
     def words(self) -> set[str]:
         """Texts that stand only in this organization's rows."""
@@ -108,8 +110,8 @@ class Neighborhood:
 
     def leaks(self, answer: str, stranger: Tenant) -> set[str]:
         """What of the stranger's stands in an answer."""
-        seen = set(_ID.findall(answer.lower())) & stranger.ids()
-        return seen | {word for word in stranger.words() if word in answer}
+        leaked = set(_ID.findall(answer.lower())) & stranger.ids()
+        return leaked | {word for word in stranger.words() if word in answer}
 
 
 def photo_of(tenant: Tenant) -> bytes:
@@ -135,10 +137,10 @@ def settle_in(harness: ServiceHarness, app: Any, url: str, folder: Path) -> Neig
             for tenant in tenants:
                 harness.ingest(files.parent, tenant.id, source=source, kind=kind)
     for tenant in tenants:
-        own = folder / tenant.name
-        own.mkdir()
-        (own / f"{tenant.name}-only.jpg").write_bytes(photo_of(tenant))
-        harness.ingest(own, tenant.id, source=f"{tenant.name}-only")
+        tenant_folder = folder / tenant.name
+        tenant_folder.mkdir()
+        (tenant_folder / f"{tenant.name}-only.jpg").write_bytes(photo_of(tenant))
+        harness.ingest(tenant_folder, tenant.id, source=f"{tenant.name}-only")
         with harness.owner.begin() as unit:
             unit.connection.execute(
                 text(
@@ -147,7 +149,7 @@ def settle_in(harness: ServiceHarness, app: Any, url: str, folder: Path) -> Neig
                 ),
                 {"whom": f"{tenant.name} & sons", "org": tenant.id, "name": f"{tenant.name}-only"},
             )
-        _open_batch(harness, tenant, own)
+        _open_batch(harness, tenant, tenant_folder)
     return Neighborhood(harness, app, folder, *tenants)
 
 

@@ -1,4 +1,4 @@
-"""No route shows, counts or changes another organization's rows; its ids are as good as none."""
+"""No route shows, counts or changes rows of another organization; its ids return 404."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenant_isolation.other_organization import photo_of
 BOTH = pytest.mark.parametrize("who", ["alder", "birch"])
 CORRECTION = {"lat": 1.0, "lon": 2.0}
 
-# Route → calls that name a foreign id: which sort of id, and the request with it in place.
+# Route → requests with an id of another organization: kind of id, and the request.
 FOREIGN = {
     ("POST", "/v1/locate"): [
         ("source", lambda one, photo: {"data": {"sources": one}, "files": {"photo": photo}}),
@@ -76,34 +76,34 @@ def test_route_table_has_every_route(neighborhood):
     assert {path for path in hidden if path} - {path for _, path in offered} <= {"/openapi.json"}
 
 
-def said(response, one):
-    """All that a response says, without the id that was asked for and what differs by nature."""
+def said(response, id_):
+    """Status, headers and body of a response without the requested id and volatile values."""
     headers = {
         name: value
         for name, value in response.headers.items()
         if name not in ("x-request-id", "date")
     }
-    body = response.text.replace(response.headers["x-request-id"], "REQUEST").replace(one, "ID")
+    body = response.text.replace(response.headers["x-request-id"], "REQUEST").replace(id_, "ID")
     return response.status_code, headers, body
 
 
-def aimed_at(neighborhood, asker, one, sort):
-    """Every call of the matrix that takes this sort of id, with this id."""
+def aimed_at(neighborhood, asker, id_, sort):
+    """Each request of the table that takes this kind of id, with this id."""
     photo = photo_of(asker)
     with asker.http() as http:
         for (method, path), calls in FOREIGN.items():
-            for wanted, request in calls:
-                if wanted != sort:
+            for id_sort, request in calls:
+                if id_sort != sort:
                     continue
                 url = path
                 for name in ("batch_id", "image_id", "source_id"):
-                    url = url.replace(f"{{{name}}}", one)
-                yield (method, path), said(http.request(method, url, **request(one, photo)), one)
+                    url = url.replace(f"{{{name}}}", id_)
+                yield (method, path), said(http.request(method, url, **request(id_, photo)), id_)
 
 
 @BOTH
 def test_metrics_with_organization_key_returns_403(neighborhood, who):
-    """Counts, ages and reasons of everybody: `/metrics` is the operator's alone."""
+    """`/metrics` has counts over all organizations: it is for the operator only."""
     asker, _ = neighborhood.pair(who)
     with asker.http() as http:
         refused = http.get("/metrics")
@@ -135,7 +135,7 @@ def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
 
 @BOTH
 def test_route_with_id_of_same_organization_does_not_return_404(neighborhood, who):
-    """Otherwise the 404s above would prove nothing."""
+    """Counterpart of the 404 test: the same requests succeed for the own organization."""
     asker, _ = neighborhood.pair(who)
     harmless = [
         ("GET", "/v1/images/{image}"),
@@ -151,8 +151,8 @@ def test_route_with_id_of_same_organization_does_not_return_404(neighborhood, wh
         for method, path in harmless:
             answer = http.request(method, path.format(**asker.shared))
             assert answer.status_code == 200, (path, answer.text)
-        found = http.post("/v1/similar", data={"image_id": asker.shared["image"]})
-        assert found.status_code == 200, found.text
+        response = http.post("/v1/similar", data={"image_id": asker.shared["image"]})
+        assert response.status_code == 200, response.text
 
 
 def reads(tenant, photo):
@@ -202,12 +202,14 @@ def test_responses_have_no_data_of_the_other_organization(neighborhood, who):
 @BOTH
 def test_image_list_has_the_images_of_its_organization_only(neighborhood, who):
     asker, stranger = neighborhood.pair(who)
-    own = asker.column("SELECT id FROM images WHERE organization_id = :org AND state <> 'deleted'")
+    expected = asker.column(
+        "SELECT id FROM images WHERE organization_id = :org AND state <> 'deleted'"
+    )
     with asker.http() as http:
-        shown, link = [], "/v1/images?limit=3"
+        listed_ids, link = [], "/v1/images?limit=3"
         while link is not None:
             page = http.get(link).json()
-            shown += [one["id"] for one in page["images"]]
+            listed_ids += [image["id"] for image in page["images"]]
             link = page["next"]
         theirs = http.get("/v1/images", params={"file_name": f"{stranger.name}-only*"})
         names = http.get("/v1/images", params={"source": f"{stranger.name}-only"})
@@ -216,12 +218,12 @@ def test_image_list_has_the_images_of_its_organization_only(neighborhood, who):
         cursor = http.get("/v1/images", params={"limit": 1}).json()["next"].split("cursor=")[1]
     with asker.http() as http:
         behind = http.get("/v1/images", params={"limit": 1000, "cursor": cursor})
-    assert sorted(shown) == sorted(map(str, own))
-    assert len(shown) == len(set(shown)) > 6
+    assert sorted(listed_ids) == sorted(map(str, expected))
+    assert len(listed_ids) == len(set(listed_ids)) > 6
     assert theirs.json() == {"images": [], "next": None}
     assert names.status_code == 404
     assert behind.status_code == 200
-    assert {one["id"] for one in behind.json()["images"]} <= set(shown)
+    assert {image["id"] for image in behind.json()["images"]} <= set(listed_ids)
 
 
 @BOTH
@@ -230,18 +232,18 @@ def test_image_list_with_id_prefix_of_other_organization_is_empty(neighborhood, 
     asker, stranger = neighborhood.pair(who)
     with asker.http() as http:
         for length in (6, 13, 36):
-            theirs, own = (
-                http.get(f"/v1/{listed}", params={"id_prefix": one.shared[sort][:length]})
-                for one in (stranger, asker)
+            other_org, same_org = (
+                http.get(f"/v1/{listed}", params={"id_prefix": row.shared[sort][:length]})
+                for row in (stranger, asker)
             )
-            assert theirs.status_code == own.status_code == 200
-            assert stranger.shared[sort] not in [one["id"] for one in theirs.json()[listed]]
-            assert asker.shared[sort] in [one["id"] for one in own.json()[listed]]
+            assert other_org.status_code == same_org.status_code == 200
+            assert stranger.shared[sort] not in [row["id"] for row in other_org.json()[listed]]
+            assert asker.shared[sort] in [row["id"] for row in same_org.json()[listed]]
 
 
 @BOTH
 def test_locate_does_not_search_the_gallery_of_the_other_organization(neighborhood, who):
-    """The other one does find it, so it was there to be leaked."""
+    """The other organization finds the image, so a leak would be visible."""
     asker, stranger = neighborhood.pair(who)
     photo = photo_of(stranger)
     with stranger.http() as http:
@@ -250,11 +252,11 @@ def test_locate_does_not_search_the_gallery_of_the_other_organization(neighborho
         ours = http.post("/v1/locate", files={"photo": photo}).json()
     assert theirs["candidates"][0]["image_id"] == stranger.shared["image"]
     assert theirs["candidates"][0]["score"] > 0.999
-    assert all(one["score"] < 0.999 for one in ours["candidates"])
+    assert all(candidate["score"] < 0.999 for candidate in ours["candidates"])
 
 
 def test_responses_are_unchanged_after_ingest_of_the_other_organization(neighborhood):
-    """Counts, ranks, page marks and answers: the same before and after the other one grows."""
+    """Counts, ranks, cursors and answers are compared before and after."""
     asker, stranger = neighborhood.alder, neighborhood.birch
     photo = photo_of(stranger)
     before = [(what, stripped(answer)) for what, answer in reads(asker, photo)]
@@ -264,7 +266,7 @@ def test_responses_are_unchanged_after_ingest_of_the_other_organization(neighbor
 
 
 def test_item_positions_count_within_their_batch(neighborhood):
-    """`seq` is the place in the batch: a counter of all would tell how much others ingest."""
+    """A global counter would reveal how much other organizations ingest."""
     with neighborhood.alder.http() as http:
         for batch in http.get("/v1/batches").json()["batches"]:
             items = http.get(f"/v1/batches/{batch['id']}/items").json()["items"]
@@ -279,9 +281,9 @@ def test_source_name_of_other_organization_is_available(neighborhood, who):
         nobodys = http.get("/v1/sources/cedar-only")
         assert missing.status_code == 404
         assert said(missing, f"{stranger.name}-only") == said(nobodys, "cedar-only")
-        made = http.post("/v1/sources", json={"name": f"{stranger.name}-only", "kind": "photo"})
-        assert made.status_code == 201, made.text
-        gone = http.delete(f"/v1/sources/{made.json()['id']}")
+        created = http.post("/v1/sources", json={"name": f"{stranger.name}-only", "kind": "photo"})
+        assert created.status_code == 201, created.text
+        gone = http.delete(f"/v1/sources/{created.json()['id']}")
         assert gone.status_code == 202
     neighborhood.harness.run()
     with stranger.http() as http:

@@ -1,4 +1,4 @@
-"""The commands, as processes of their own with one organization's key: the same walls."""
+"""Tenant isolation of the commands, each a process with the key of one organization."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pinpoint.cli.main import app
 from pinpoint.errors import BadRequestError, NotFoundError
 from tenant_isolation.other_organization import photo_of
 
-# Command → arguments with `{id}` where a foreign one goes, and which sort it is.
+# Command → kind of id, and arguments with `{id}` for an id of another organization.
 FOREIGN = {
     "batches list": None,
     "batches show": ("batch", ["{id}"]),
@@ -58,14 +58,14 @@ REFUSED_WITH_A_KEY = [
 
 @pytest.fixture
 def pinpoint(neighborhood, tmp_path):
-    """Runs `pinpoint` as somebody: exit status, what it printed, what it complained of."""
+    """Runs `pinpoint` with the key of a tenant; returns exit code, stdout and stderr."""
     empty = tmp_path / "home"
     empty.mkdir()
     environment = {**os.environ, "PINPOINT_HOME": str(empty), "COLUMNS": "300", "NO_COLOR": "1"}
 
     def run(tenant, *arguments):
         before = ["--server", tenant.url, "--key", tenant.key]
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-m", "pinpoint.cli", *before, *arguments],
             env=environment,
             capture_output=True,
@@ -73,7 +73,7 @@ def pinpoint(neighborhood, tmp_path):
             timeout=60,
             stdin=subprocess.DEVNULL,
         )
-        return done.returncode, done.stdout, done.stderr
+        return completed.returncode, completed.stdout, completed.stderr
 
     return run
 
@@ -104,24 +104,24 @@ def test_command_with_id_of_other_organization_fails_as_for_an_unknown_id(
     folder.mkdir()
     (folder / "mine.jpg").write_bytes(photo_of(asker))
     before = stranger.fingerprint()
-    jobs, asked = [], []
+    jobs, ids = [], []
     for command, what in FOREIGN.items():
         if what is None:
             continue
         sort, arguments = what
-        for one in (stranger.shared[sort], str(uuid4())):
+        for id_ in (stranger.shared[sort], str(uuid4())):
             filled = [
-                part.format(id=one, photo=folder / "mine.jpg", folder=folder) for part in arguments
+                part.format(id=id_, photo=folder / "mine.jpg", folder=folder) for part in arguments
             ]
             jobs.append(lambda c=command, f=filled: pinpoint(asker, *c.split(), *f, "--json"))
-            asked.append((command, one))
-    said = together(jobs)
-    for place in range(0, len(said), 2):
-        (command, foreign), (_, nobodys) = asked[place : place + 2]
+            ids.append((command, id_))
+    results = together(jobs)
+    for place in range(0, len(results), 2):
+        (command, foreign), (_, nobodys) = ids[place : place + 2]
         theirs, none = (
-            (code, out.replace(one, "ID"), err.replace(one, "ID"))
-            for (code, out, err), one in zip(
-                said[place : place + 2], (foreign, nobodys), strict=True
+            (code, out.replace(id_, "ID"), err.replace(id_, "ID"))
+            for (code, out, err), id_ in zip(
+                results[place : place + 2], (foreign, nobodys), strict=True
             )
         )
         assert theirs == none, command
@@ -150,13 +150,13 @@ def test_lists_and_answers_have_no_data_of_the_other_organization(neighborhood, 
         ["locate", str(photo), "--top", "100", "--json"],
         ["locate", str(photo)],
     ]
-    own = asker.ids() | asker.words()
+    own_words = asker.ids() | asker.words()
     for call, (code, out, err) in zip(
         calls, together([lambda c=c: pinpoint(asker, *c) for c in calls]), strict=True
     ):
         assert code == 0, (call, err)
         assert not neighborhood.leaks(out + err, stranger), call
-        assert any(one in out for one in own), call
+        assert any(word in out for word in own_words), call
 
 
 def test_command_with_id_prefix_of_other_organization_exits_66(neighborhood, pinpoint):

@@ -1,4 +1,4 @@
-"""Under the API's role, too, the spatial statements go by the spatial index."""
+"""Query plans of statements with the API role use the indexes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tenant_isolation.rows import COLUMNS, CONTRACT, organizations
 @pytest.fixture
 def crowded(owner):
     """20,000 rows of five organizations, all over one city, analysed."""
-    made = organizations(owner, 5)
+    created = organizations(owner, 5)
     with owner.begin() as unit:
         unit.connection.execute(text("ALTER TABLE images DISABLE TRIGGER USER"))
-        for number, (org, sources) in enumerate(made):
+        for number, (org, sources) in enumerate(created):
             for kind, source in sources.items():
                 unit.connection.execute(
                     text(
@@ -42,7 +42,7 @@ def crowded(owner):
         )
         unit.connection.execute(text("ANALYZE images"))
         unit.connection.execute(text("ANALYZE embeddings"))
-    return made[0][0]
+    return created[0][0]
 
 
 def nodes(plan):
@@ -56,9 +56,9 @@ def explained(as_api, org, statement, values):
     with as_api.begin(org, read_only=True) as unit:
         assert unit.connection.execute(text("SELECT current_user")).scalar_one() == "pinpoint_api"
         explain = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}")
-        found = unit.connection.execute(explain, values).scalar_one()
-    (one,) = json.loads(found) if isinstance(found, str) else found
-    return list(nodes(one["Plan"]))
+        output = unit.connection.execute(explain, values).scalar_one()
+    (plan,) = json.loads(output) if isinstance(output, str) else output
+    return list(nodes(plan["Plan"]))
 
 
 def check_spatial(plan, loops):

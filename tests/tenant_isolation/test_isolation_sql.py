@@ -1,4 +1,4 @@
-"""Raw SQL under the API's role: nothing without the context, and with it one organization only."""
+"""SQL with the API role: no rows without an organization context, one organization with it."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ def test_organization_context_shows_its_rows_until_the_transaction_ends(api, nei
             for view in ROWS:
                 if view in ("tombstones", "audit_log"):
                     continue
-                seen = names(api, f"SELECT DISTINCT organization_id FROM tenant.{view}")
-                assert seen == [tenant.id], view
+                organization_ids = names(api, f"SELECT DISTINCT organization_id FROM tenant.{view}")
+                assert organization_ids == [tenant.id], view
         assert names(api, "SELECT id FROM tenant.images") == []
 
 
 def test_views_grant_only_the_rights_that_the_api_uses(api):
-    given = {
+    granted = {
         (row[0], row[1])
         for row in api.execute(
             "SELECT table_name, privilege_type FROM information_schema.role_table_grants"
@@ -93,9 +93,9 @@ def test_views_grant_only_the_rights_that_the_api_uses(api):
         )
     }
     read = {(view, "SELECT") for view in ROWS}
-    made = {"sources", "tombstones", "batches", "batch_items", "audit_log"}
-    changed = {"sources", "images", "tombstones", "batches", "batch_items"}
-    assert given == read | {(v, "INSERT") for v in made} | {(v, "UPDATE") for v in changed}
+    inserted = {"sources", "tombstones", "batches", "batch_items", "audit_log"}
+    updated = {"sources", "images", "tombstones", "batches", "batch_items"}
+    assert granted == read | {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
 
 
 def test_insert_or_update_for_other_organization_is_rejected(api, neighborhood):
@@ -108,8 +108,8 @@ def test_insert_or_update_for_other_organization_is_rejected(api, neighborhood):
     refused(api, batch, (uuid4(), birch.id, birch.shared["source"]), check)
     audit = "INSERT INTO tenant.audit_log (id, organization_id, operation, bundle) VALUES"
     refused(api, f"{audit} (%s, %s, 'locate', 'b')", (uuid4(), birch.id), check)
-    own = {"sources": "source", "images": "image", "batches": "batch", "batch_items": "item"}
-    for view, sort in own.items():
+    updatable = {"sources": "source", "images": "image", "batches": "batch", "batch_items": "item"}
+    for view, sort in updatable.items():
         move = f"UPDATE tenant.{view} SET organization_id = %s WHERE id = %s"
         refused(api, move, (birch.id, alder.shared[sort]), check)
     for view in ("sources", "images", "batches", "batch_items"):
@@ -119,7 +119,7 @@ def test_insert_or_update_for_other_organization_is_rejected(api, neighborhood):
         assert touched.rowcount == 0
 
 
-# Statement, and the error that stands in its way. %(b)s … are the stranger's ids.
+# Statements with ids of the other organization that a constraint rejects.
 ACROSS = {
     "a batch of their source": (
         "INSERT INTO tenant.batches (id, organization_id, source_id)"
@@ -174,12 +174,12 @@ OWNERS_ACROSS = {
 
 @pytest.mark.parametrize("table", OWNERS_ACROSS)
 def test_rows_that_mix_organizations_are_rejected_for_the_owner(owner, neighborhood, table):
-    """So no bug of a worker can: the schema itself refuses it."""
+    """Constraints of the schema, so that a bug of a worker cannot mix organizations either."""
     alder, birch = neighborhood.alder, neighborhood.birch
-    own = {"me": alder.id, "own": alder.shared["image"], "item": alder.shared["item"]}
+    values = {"me": alder.id, "own": alder.shared["image"], "item": alder.shared["item"]}
     wrong = (errors.ForeignKeyViolation, errors.UniqueViolation)
     owner.execute("SET search_path = pinpoint, public")
-    refused(owner, OWNERS_ACROSS[table], {**birch.shared, **own}, wrong)
+    refused(owner, OWNERS_ACROSS[table], {**birch.shared, **values}, wrong)
 
 
 def test_api_role_cannot_use_internal_functions_or_system_tables(api):
@@ -202,7 +202,7 @@ def test_api_role_cannot_use_internal_functions_or_system_tables(api):
 
 
 def test_api_role_cannot_change_role_and_has_only_listed_functions(api):
-    """With its own login there is no way to another role, and what it may do is listed here."""
+    """Also lists the functions that the role may call."""
     for role in ("pinpoint", "postgres"):
         refused(api, sql.SQL("SET ROLE {}").format(sql.Identifier(role)), error=errors.Error)
         refused(
@@ -271,8 +271,8 @@ def test_temporary_tables_do_not_affect_security_definer_functions(api, neighbor
     assert api.execute("SELECT tenant.organization_named('nobody')").fetchone() == (None,)
     assert api.execute("SELECT tenant.any_keys()").fetchone() == (True,)
     digest = "SELECT organization_id FROM tenant.authenticate(sha256(%s))"
-    found = api.execute(digest, (neighborhood.birch.key.encode(),)).fetchone()
-    assert found == (neighborhood.birch.id,)
+    row = api.execute(digest, (neighborhood.birch.key.encode(),)).fetchone()
+    assert row == (neighborhood.birch.id,)
     # Triggers too: a counter is recounted from the real rows, whatever is called `images` here.
     alder = neighborhood.alder
     act_as(api, alder)
