@@ -308,7 +308,8 @@ def answer() -> Answer:
             evidence=(
                 Evidence(
                     id=ids[0], candidate_id=image_id, source_id=source, source_kind="street",
-                    point=spot, captured_at=None, group="h", distance_m=3.0, bearing_deg=1.0, vector=None,
+                    point=spot, captured_at=None, group="h", distance_m=3.0, bearing_deg=1.0,
+                    vector=None,
                 ),
             ),
             similarities=(0.5,),

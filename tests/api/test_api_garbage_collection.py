@@ -13,7 +13,7 @@ from pinpoint.api.app import create_app
 from pinpoint.settings import Settings
 
 
-def walked(value):
+def is_tracked(value):
     return any(candidate is value for candidate in gc.get_objects())
 
 
@@ -29,10 +29,10 @@ def test_objects_loaded_at_startup_are_frozen_for_the_garbage_collector(monkeypa
     try:
         with TestClient(create_app()):
             until = time.monotonic() + 20
-            while (not loaded or walked(loaded[0])) and time.monotonic() < until:
+            while (not loaded or is_tracked(loaded[0])) and time.monotonic() < until:
                 time.sleep(0.05)
             assert loaded
-            assert not walked(loaded[0])
+            assert not is_tracked(loaded[0])
     finally:
         gc.unfreeze()
-    assert walked(loaded[0])
+    assert is_tracked(loaded[0])

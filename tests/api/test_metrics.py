@@ -38,7 +38,7 @@ def harness(database_url, api_database_url, tmp_path):
 
 
 @pytest.fixture
-def served(harness, tmp_path):
+def metrics_api(harness, tmp_path):
     """The application on the harness with the API role and a metrics token."""
     paths = StackPaths(tmp_path / "home")
     paths.home.mkdir(mode=0o700)
@@ -74,19 +74,19 @@ def served(harness, tmp_path):
 
 
 @pytest.fixture
-def fresh(monkeypatch):
+def uncached_checks(monkeypatch):
     """Turns off the cache of component checks."""
     monkeypatch.setattr("pinpoint.api.status_collector.FRESH_S", 0.0)
 
 
-def http(served, key=None, **headers):
+def http(metrics_api, key=None, **headers):
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
-    return httpx.Client(base_url=served.url, headers=headers, trust_env=False, timeout=30)
+    return httpx.Client(base_url=metrics_api.url, headers=headers, trust_env=False, timeout=30)
 
 
-def read(served):
-    with http(served, TOKEN) as client:
+def read(metrics_api):
+    with http(metrics_api, TOKEN) as client:
         answer = client.get("/metrics")
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -102,9 +102,9 @@ def samples(exposition):
     }
 
 
-def test_metrics_values_match_the_database_rows(served, harness, fresh, tmp_path):
+def test_metrics_values_match_the_database_rows(metrics_api, harness, uncached_checks, tmp_path):
     organization = harness.organization("secret-name")
-    before = samples(read(served))
+    before = samples(read(metrics_api))
     assert before["pinpoint_ingest_oldest_item_seconds",] == 0
     assert before["pinpoint_component_up", "component=database"] == 1
     assert ("pinpoint_index_drift_points", "state=missing") not in before, "no reconcile has run"
@@ -115,7 +115,7 @@ def test_metrics_values_match_the_database_rows(served, harness, fresh, tmp_path
     with harness.operator.write(organization) as catalog:
         batch = catalog.open_batch(catalog.source("photos").id)
     key, secret = harness.access.create_key("secret-name", "k", list(SCOPES))
-    with http(served, secret) as client:
+    with http(metrics_api, secret) as client:
         files = {"files": ("new.jpg", jpeg(77, 1, 1))}
         assert client.post(f"/v1/batches/{batch.id}/images", files=files).status_code == 202
         assert client.post("/v1/locate", files={"photo": plain_jpeg(5)}).status_code == 200
@@ -129,7 +129,7 @@ def test_metrics_values_match_the_database_rows(served, harness, fresh, tmp_path
                 " received_at = now() - interval '100 s' WHERE status = 'received'"
             )
         )
-    exposition = read(served)
+    exposition = read(metrics_api)
     values = samples(exposition)
     assert values["pinpoint_ingest_items", "state=received"] == 1
     assert 100 <= values["pinpoint_ingest_oldest_item_seconds",] < 160
@@ -151,7 +151,7 @@ def test_metrics_values_match_the_database_rows(served, harness, fresh, tmp_path
         assert word not in exposition
 
 
-def test_metrics_include_maintenance_statistics(served, harness, fresh):
+def test_metrics_include_maintenance_statistics(metrics_api, harness, uncached_checks):
     stats = MaintenanceStats(harness.owner)
     stats.record_drift(Drift(checked=10, missing=1, stale=2, extra=3, repaired=6))
     report = RecoveryReport(released=2, items=0, images=0, deletions=0, tombstones=0)
@@ -159,7 +159,7 @@ def test_metrics_include_maintenance_statistics(served, harness, fresh):
     stats.record_recovery(report)
     for _ in range(2):
         stats.add({"claimed": 32, "encoded": 30, "embed.seconds": 0.75, "embed.slices": 1})
-    values = samples(read(served))
+    values = samples(read(metrics_api))
     drift = {
         kind: values["pinpoint_index_drift_points", f"state={kind}"]
         for kind in ("missing", "stale")
@@ -175,7 +175,9 @@ def test_metrics_include_maintenance_statistics(served, harness, fresh):
     assert datetime.now(UTC) - totals.recovered_at < timedelta(minutes=1)
 
 
-def test_rejected_counter_after_retry_and_erasure_never_decreases(served, harness, fresh, tmp_path):
+def test_rejected_counter_after_retry_and_erasure_never_decreases(
+    metrics_api, harness, uncached_checks, tmp_path
+):
     """The total counts each time that an item becomes `rejected` or `failed`."""
     organization = harness.organization()
     write_photos(tmp_path / "in", 2)
@@ -203,7 +205,7 @@ def test_rejected_counter_after_retry_and_erasure_never_decreases(served, harnes
     with harness.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM batches"))
     assert total() == 4, batch
-    exposition = read(served)
+    exposition = read(metrics_api)
     assert "# TYPE pinpoint_ingest_items_rejected_total counter" in exposition
     counted = samples(exposition)
     name = "pinpoint_ingest_items_rejected_total"
@@ -220,7 +222,9 @@ def test_rejected_counter_of_a_rolled_back_transaction_stays(harness, tmp_path):
     assert MaintenanceStats(harness.owner).totals().rejected_items == ()
 
 
-def test_metrics_series_are_bounded_for_arbitrary_requests(served, harness, fresh, tmp_path):
+def test_metrics_series_are_bounded_for_arbitrary_requests(
+    metrics_api, harness, uncached_checks, tmp_path
+):
     """All label values come from the code, so requests cannot add series."""
     organization = harness.organization()
     write_photos(tmp_path / "in", 40)
@@ -229,11 +233,11 @@ def test_metrics_series_are_bounded_for_arbitrary_requests(served, harness, fres
         unit.connection.execute(
             text("UPDATE batch_items SET status = 'rejected', error_code = 'made-up-' || position")
         )
-    with http(served, TOKEN) as client:
+    with http(metrics_api, TOKEN) as client:
         for number in range(20):
             client.request(f"X{number}", f"/v1/made-up/{number}")
             client.get(f"/v1/sources/{number}")
-    values = samples(read(served))
+    values = samples(read(metrics_api))
     assert (
         values["pinpoint_ingest_items_rejected_total", "error_code=other", "status=rejected"] == 40
     )
@@ -241,7 +245,7 @@ def test_metrics_series_are_bounded_for_arbitrary_requests(served, harness, fres
     assert methods <= {"method=GET", "method=POST", "method=other"}
     assert len(values) < 150
     # And with every route, status class, flow, stage and reason there is:
-    with http(served) as client:
+    with http(metrics_api) as client:
         paths = client.get("/openapi.json").json()["paths"]
     routes = sum(len(methods) for methods in paths.values()) + 8
     from pinpoint.media.checks import REASONS
@@ -250,11 +254,13 @@ def test_metrics_series_are_bounded_for_arbitrary_requests(served, harness, fres
     assert most < MOST_SERIES
 
 
-def test_metrics_endpoint_and_metric_list_have_the_same_names(served, harness, fresh):
+def test_metrics_endpoint_and_metric_list_have_the_same_names(
+    metrics_api, harness, uncached_checks
+):
     stats = MaintenanceStats(harness.owner)
     stats.record_drift(Drift(checked=1, missing=0, stale=0, extra=0, repaired=0))
     stats.record_recovery(RecoveryReport(released=0, items=0, images=0, deletions=0, tombstones=0))
-    exposition = read(served)
+    exposition = read(metrics_api)
     named = set(re.findall(r"^# TYPE (\S+)", exposition, flags=re.MULTILINE))
     # The client adds the time at which each of its own was made.
     assert {name for name in named if not name.endswith("_created")} == {
@@ -264,58 +270,58 @@ def test_metrics_endpoint_and_metric_list_have_the_same_names(served, harness, f
     assert all(helped[metric.name] for metric in METRICS)
 
 
-def test_metrics_with_organization_key_returns_403(served, harness):
+def test_metrics_with_organization_key_returns_403(metrics_api, harness):
     harness.organization()
     _, secret = harness.access.create_key("acme", "all", list(SCOPES))
-    with http(served, secret) as client:
+    with http(metrics_api, secret) as client:
         refused = client.get("/metrics")
     assert (refused.status_code, refused.json()["reason"]) == (403, "not_allowed")
     assert "pinpoint_items" not in refused.text
     for wrong in (None, "pp_unknown", TOKEN + "x"):
-        with http(served, wrong) as client:
+        with http(metrics_api, wrong) as client:
             assert client.get("/metrics").status_code == 401, wrong
-    with http(served, served.operator) as client:
+    with http(metrics_api, metrics_api.operator) as client:
         assert client.get("/metrics").status_code == 200
-    with http(served, served.operator, **{"X-Forwarded-For": "192.0.2.1"}) as client:
+    with http(metrics_api, metrics_api.operator, **{"X-Forwarded-For": "192.0.2.1"}) as client:
         assert client.get("/metrics").status_code == 401, "from elsewhere"
-    with http(served, TOKEN, **{"X-Forwarded-For": "192.0.2.1"}) as client:
+    with http(metrics_api, TOKEN, **{"X-Forwarded-For": "192.0.2.1"}) as client:
         assert client.get("/metrics").status_code == 200, "that is what the token is for"
 
 
-def test_metrics_without_key_require_the_setting(served, monkeypatch):
-    with http(served) as client:
+def test_metrics_without_key_require_the_setting(metrics_api, monkeypatch):
+    with http(metrics_api) as client:
         assert client.get("/metrics").status_code == 401
-        allowed = served.parts.settings.api.model_copy(update={"allow_keyless": True})
-        monkeypatch.setattr(served.parts.settings, "api", allowed)
+        allowed = metrics_api.parts.settings.api.model_copy(update={"allow_keyless": True})
+        monkeypatch.setattr(metrics_api.parts.settings, "api", allowed)
         assert client.get("/metrics").status_code == 200
         page = client.get("/metrics", headers={"Origin": "https://elsewhere.example"})
     assert page.status_code == 401
 
 
-def test_metrics_with_component_down_omit_its_values(served, fresh, monkeypatch):
+def test_metrics_with_component_down_omit_its_values(metrics_api, uncached_checks, monkeypatch):
     def fail(**_):
         raise errors.DatabaseUnavailableError("PostgreSQL does not answer")
 
-    monkeypatch.setattr(served.parts.maintenance_stats, "totals", fail)
-    values = samples(read(served))
+    monkeypatch.setattr(metrics_api.parts.maintenance_stats, "totals", fail)
+    values = samples(read(metrics_api))
     assert values["pinpoint_component_up", "component=database"] == 0
     assert values["pinpoint_component_up", "component=index"] == 1
     assert ("pinpoint_ingest_oldest_item_seconds",) not in values
 
 
-def test_metrics_cache_component_checks(served, harness, monkeypatch):
+def test_metrics_cache_component_checks(metrics_api, harness, monkeypatch):
     calls = []
-    totals = served.parts.maintenance_stats.totals
+    totals = metrics_api.parts.maintenance_stats.totals
     monkeypatch.setattr(
-        served.parts.maintenance_stats,
+        metrics_api.parts.maintenance_stats,
         "totals",
         lambda **options: calls.append(1) or totals(**options),
     )
     for _ in range(4):
-        read(served)
+        read(metrics_api)
     assert len(calls) == 1
     collector = StatusCollector("1", lambda _: "")
-    collector.refresh(served.parts)
+    collector.refresh(metrics_api.parts)
     assert len(calls) == 2
 
 

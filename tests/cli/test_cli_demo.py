@@ -19,12 +19,12 @@ TRUTH = Point(48.8566, 2.3522)
 NEARBY = UUID(int=0xABCDEF12 << 96)
 
 
-def unseen():
+def make_query_photo():
     city = nearest_city(TRUTH)
     return UnseenPhoto(path=Path("q.jpg"), point=TRUTH, kind="photo", role="test", city=city)
 
 
-def answered(lat, lon, radius_m, *, within=None, abstained=None):
+def make_answer(lat, lon, radius_m, *, within=None, abstained=None):
     """A locate answer as the API returns it."""
     cited = {
         **dict.fromkeys(("image_id", "source_id"), NEARBY),
@@ -73,8 +73,8 @@ def answered(lat, lon, radius_m, *, within=None, abstained=None):
     return AnswerOut.model_validate(body).model_dump(mode="json")
 
 
-def nothing():
-    body = answered(0, 0, 0) | {
+def make_empty_answer():
+    body = make_answer(0, 0, 0) | {
         "point": None,
         "geometry": None,
         "credible_discs": [],
@@ -87,15 +87,17 @@ def nothing():
 @pytest.fixture
 def report():
     answers = [
-        answered(48.9, 2.3, 20_000, within={1: 0.1, 25: 0.834, 200: 0.9}),
-        answered(
+        make_answer(48.9, 2.3, 20_000, within={1: 0.1, 25: 0.834, 200: 0.9}),
+        make_answer(
             48.9, 2.3, 20_000, within={1: 0.0, 25: 0.04, 200: 0.1}, abstained="not_in_gallery"
         ),
-        answered(51.5, -0.1, 20_000),
-        nothing(),
+        make_answer(51.5, -0.1, 20_000),
+        make_empty_answer(),
     ]
     counts = dict.fromkeys((*demo_report.NEW_STATES, *demo_report.LOST_STATES, "duplicate"), 0)
-    return demo_report.summarize_demo("http://x", [counts], [unseen()] * len(answers), answers)
+    return demo_report.summarize_demo(
+        "http://x", [counts], [make_query_photo()] * len(answers), answers
+    )
 
 
 def test_demo_report_line_has_answer_radius_probability_and_ground_truth(report, capsys):

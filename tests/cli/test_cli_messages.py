@@ -52,7 +52,7 @@ ON_THE_MACHINE = [
 
 
 @pytest.fixture
-def say(tmp_path, monkeypatch, capsys):
+def run_failing(tmp_path, monkeypatch, capsys):
     """Runs a command that fails; returns its exit code and its one line of stderr."""
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -76,16 +76,16 @@ def say(tmp_path, monkeypatch, capsys):
     return run
 
 
-def answers(say, commands, *before):
+def run_commands(run_failing, commands, *before):
     """Each command's exit code and message; `locate` names the photo that it is about."""
-    results = {" ".join(words): say(words, *before) for words in commands}
+    results = {" ".join(words): run_failing(words, *before) for words in commands}
     return {
         name: (code, re.sub(r"^pinpoint: \S*photo\.jpg: ", "pinpoint: ", text))
         for name, (code, text) in results.items()
     }
 
 
-def the_same(results):
+def common_result(results):
     """Exit code and message that all commands have in common."""
     kinds = {}
     for name, answer in results.items():
@@ -95,7 +95,7 @@ def the_same(results):
 
 
 @pytest.fixture
-def stranger():
+def foreign_server():
     """A web server that is not a Pinpoint API."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -121,14 +121,14 @@ def stranger():
     server.server_close()
 
 
-def test_message_without_stack_is_the_same_for_every_command(say, tmp_path):
-    code, text = the_same(answers(say, [*OVER_THE_API, *ON_THE_MACHINE, ["key"]]))
+def test_message_without_stack_is_the_same_for_every_command(run_failing, tmp_path):
+    code, text = common_result(run_commands(run_failing, [*OVER_THE_API, *ON_THE_MACHINE, ["key"]]))
     assert code == 75
     for words in (str(tmp_path / "home"), "pinpoint up", "PINPOINT_HOME", "--server"):
         assert words in text
 
 
-def test_message_with_stack_down_is_the_same_for_every_command(say, tmp_path):
+def test_message_with_stack_down_is_the_same_for_every_command(run_failing, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     (home / "stack.json").write_text(
@@ -137,52 +137,56 @@ def test_message_with_stack_down_is_the_same_for_every_command(say, tmp_path):
     )
     (home / "operator.key").write_text("k" * 40)
     commands = [words for words in OVER_THE_API + ON_THE_MACHINE if words[0] != "backup"]
-    code, text = the_same(answers(say, commands))
+    code, text = common_result(run_commands(run_failing, commands))
     assert code == 75
     assert "it is down" in text
     assert "pinpoint up" in text
 
 
-def test_message_with_connection_refused_is_the_same_for_every_command(say):
-    code, text = the_same(answers(say, [*OVER_THE_API, UPLOAD], "--server", "http://127.0.0.1:9"))
+def test_message_with_connection_refused_is_the_same_for_every_command(run_failing):
+    code, text = common_result(
+        run_commands(run_failing, [*OVER_THE_API, UPLOAD], "--server", "http://127.0.0.1:9")
+    )
     assert code == 69
     assert text == "pinpoint: http://127.0.0.1:9 does not answer: it refuses the connection"
 
 
 @pytest.mark.parametrize("url", ["gopher://x", "127.0.0.1:8000", "http://host:port"])
-def test_message_with_invalid_url_is_the_same_for_every_command(say, url):
-    code, text = the_same(answers(say, [*OVER_THE_API, UPLOAD], "--server", url))
+def test_message_with_invalid_url_is_the_same_for_every_command(run_failing, url):
+    code, text = common_result(run_commands(run_failing, [*OVER_THE_API, UPLOAD], "--server", url))
     assert code == 64
     assert repr(url) in text
 
 
-def test_message_with_other_server_names_it_for_every_command(say, stranger):
-    for name, (code, text) in answers(say, [*OVER_THE_API, UPLOAD], "--server", stranger).items():
+def test_message_with_other_server_names_it_for_every_command(run_failing, foreign_server):
+    for name, (code, text) in run_commands(
+        run_failing, [*OVER_THE_API, UPLOAD], "--server", foreign_server
+    ).items():
         assert code == 69, (name, text)
         assert "is not a Pinpoint API" in text, name
         assert "secret page" not in text
 
 
-def test_message_with_wrong_key_is_the_same_for_every_command(say, api):
+def test_message_with_wrong_key_is_the_same_for_every_command(run_failing, api):
     before = ("--server", api.url, "--key", "pp_wrong_key_0123456789")
-    code, text = the_same(answers(say, [*OVER_THE_API, UPLOAD], *before))
+    code, text = common_result(run_commands(run_failing, [*OVER_THE_API, UPLOAD], *before))
     assert code == 77
     assert "pp_wrong_key" not in text
 
 
-def test_message_with_unknown_source_is_the_same_for_every_command(say, api):
+def test_message_with_unknown_source_is_the_same_for_every_command(run_failing, api):
     commands = [
         ["sources", "delete", "nowhere", "--yes"],
         ["ingest", "{folder}", "--source", "nowhere"],
         ["locate", "{photo}", "--in-source", "nowhere"],
         ["similar", "{photo}", "--in-source", "nowhere"],
     ]
-    code, text = the_same(answers(say, commands, "--server", api.url))
+    code, text = common_result(run_commands(run_failing, commands, "--server", api.url))
     assert code == 66
     assert "nowhere" in text
 
 
-def test_message_with_missing_file_is_the_same_for_every_command(say, api, tmp_path):
+def test_message_with_missing_file_is_the_same_for_every_command(run_failing, api, tmp_path):
     missing = str(tmp_path / "missing.jpg")
     commands = [
         ["locate", missing],
@@ -190,8 +194,8 @@ def test_message_with_missing_file_is_the_same_for_every_command(say, api, tmp_p
         ["validate", missing],
         ["ingest", missing, "--source", "trips", "--source-kind", "photo"],
     ]
-    results = answers(say, commands, "--server", api.url)
-    code, text = the_same(results)
+    results = run_commands(run_failing, commands, "--server", api.url)
+    code, text = common_result(results)
     assert code == 64
     assert missing in text
 
@@ -212,11 +216,11 @@ def test_message_with_missing_file_is_the_same_for_every_command(say, api, tmp_p
     ],
 )
 def test_message_with_invalid_value_is_the_same_for_every_command(
-    say, api, option, value, commands
+    run_failing, api, option, value, commands
 ):
     extra = ["--radius", "5"] if option == "--center" else []
     called = [[*words, option, value, *extra] for words in commands]
-    code, text = the_same(answers(say, called, "--server", api.url))
+    code, text = common_result(run_commands(run_failing, called, "--server", api.url))
     assert code in (2, 64)
     assert value in text
 

@@ -18,7 +18,7 @@ from stack_fixtures import write_photos
 BUSY = b"HTTP/1.1 %d Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Line:
+class FaultyProxy:
     """A TCP proxy in front of a server; a script gives the fault of each upload.
 
     `cut`: the server receives the request, its response is lost. `refuse`: the connection is
@@ -82,8 +82,8 @@ def _request(client):
 
 
 @contextmanager
-def line(url, *script):
-    proxy = Line(url, script)
+def faulty_proxy(url, *script):
+    proxy = FaultyProxy(url, script)
     try:
         yield proxy
     finally:
@@ -120,7 +120,7 @@ WANTED = [f"p{number}/a.png" for number in range(5)]
 def test_upload_with_lost_response_is_not_sent_twice(api, folder, pauses, number):
     api.rows().add_source("walk", "photo")
     script = [None] * number + ["cut"]
-    with line(api.url, *script) as proxy, Client.open(proxy.url) as client:
+    with faulty_proxy(api.url, *script) as proxy, Client.open(proxy.url) as client:
         batch = client.ingest_folder(folder, source="walk")
     assert (batch["items"], batch["state"], batch["not_sent"]) == (5, "closed", [])
     assert batch["repeated"] == 1
@@ -133,7 +133,7 @@ def test_upload_with_lost_response_is_not_sent_twice(api, folder, pauses, number
 @pytest.mark.parametrize("trouble", ["refuse", 503, 429, 502])
 def test_upload_that_failed_is_retried(api, folder, pauses, trouble):
     api.rows().add_source("walk", "photo")
-    with line(api.url, None, trouble, trouble) as proxy, Client.open(proxy.url) as client:
+    with faulty_proxy(api.url, None, trouble, trouble) as proxy, Client.open(proxy.url) as client:
         batch = client.ingest_folder(folder, source="walk")
     assert (batch["items"], batch["repeated"], proxy.uploads) == (5, 2, 5)
     # `Retry-After` of the server is respected.
@@ -143,7 +143,7 @@ def test_upload_that_failed_is_retried(api, folder, pauses, trouble):
 
 def test_upload_with_permanent_failure_raises_after_the_last_retry(api, folder, pauses):
     api.rows().add_source("walk", "photo")
-    with line(api.url, *["refuse"] * 100) as proxy, Client.open(proxy.url) as client:
+    with faulty_proxy(api.url, *["refuse"] * 100) as proxy, Client.open(proxy.url) as client:
         with pytest.raises(UnavailableError):
             client.ingest_folder(folder, source="walk")
         assert proxy.uploads == len(retry.PAUSES_S) + 1
@@ -171,7 +171,7 @@ def test_retry_with_repeated_file_name_sends_the_second_entry(api, tmp_path, pau
     api.rows().add_source("walk", "photo")
     picture(tmp_path / "p.png")
     (tmp_path / "m.csv").write_text("file,lat,lon\np.png,48.5,2.5\np.png,49.5,3.5\n")
-    with line(api.url, None, "refuse") as proxy, Client.open(proxy.url) as client:
+    with faulty_proxy(api.url, None, "refuse") as proxy, Client.open(proxy.url) as client:
         client.ingest_folder(tmp_path / "m.csv", source="walk")
     (batch,) = api.rows().all_batches.values()
     assert [item.metadata_override.lat for item in batch["new"]] == [48.5, 49.5]
@@ -184,7 +184,7 @@ def test_retry_without_read_scope_repeats_the_whole_request(api, folder, pauses,
         raise ForbiddenError("this key may only ingest")
 
     monkeypatch.setattr(Client, "items", refused)
-    with line(api.url, "cut") as proxy, Client.open(proxy.url) as client:
+    with faulty_proxy(api.url, "cut") as proxy, Client.open(proxy.url) as client:
         batch = client.ingest_folder(folder, source="walk")
     assert (batch["items"], batch["repeated"], proxy.uploads) == (7, 1, 4)
     assert sorted(set(names(api))) == WANTED
@@ -192,7 +192,7 @@ def test_retry_without_read_scope_repeats_the_whole_request(api, folder, pauses,
 
 def test_ingest_with_retries_prints_their_number(api, pinpoint, folder, pauses):  # noqa: F811
     api.rows().add_source("walk", "photo")
-    with line(api.url, "cut") as proxy:
+    with faulty_proxy(api.url, "cut") as proxy:
         printed = pinpoint("ingest", folder, "--source", "walk", "--server", proxy.url)
     assert "1 requests were repeated" in printed.err
     assert "5 waiting" in printed.out
@@ -205,7 +205,7 @@ def test_upload_to_stack_with_lost_responses_stores_each_file_once(
     write_photos(tmp_path / "in", 6, first=9_000)
     monkeypatch.setattr(folders, "MAX_FILES_PER_REQUEST", 2)
     with (
-        line(running_stack.api_url, "cut", None, "refuse", "cut") as proxy,
+        faulty_proxy(running_stack.api_url, "cut", None, "refuse", "cut") as proxy,
         Client.open(proxy.url, running_stack.operator_key) as client,
     ):
         client.add_source("bad-line", "photo")

@@ -37,7 +37,7 @@ def stack(tmp_path, monkeypatch):
 
 
 @contextmanager
-def stranger(answer):
+def foreign_server(answer):
     """A foreign HTTP server; yields its port and the requests that it received."""
     requests = []
 
@@ -73,7 +73,7 @@ def test_client_sends_the_operator_key_to_its_stack(api, stack):
 
 @pytest.mark.parametrize("body", [b'{"live": true}', b"hello", b'{"proof": "abc"}', b"[1]"])
 def test_client_sends_no_key_to_another_server_on_the_port(stack, body):
-    with stranger(lambda _: body) as (port, requests):
+    with foreign_server(lambda _: body) as (port, requests):
         key = stack(port)
         with pytest.raises((StackError, UnavailableError)):
             Client.open()
@@ -86,7 +86,7 @@ def test_client_rejects_a_relayed_proof(api, stack):
     def relay(path):
         return httpx.get(f"{api.url}{path}", trust_env=False).content
 
-    with stranger(relay) as (port, requests):
+    with foreign_server(relay) as (port, requests):
         stack(port)
         with pytest.raises(StackError, match="nothing was sent"):
             Client.open()

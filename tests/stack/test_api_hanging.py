@@ -35,7 +35,7 @@ FORBIDDEN = re.compile(
 
 
 @contextmanager
-def served(services) -> Iterator[str]:
+def serve_api(services) -> Iterator[str]:
     """The API on a port of its own."""
     logs.configure(LogSettings())
     server = uvicorn.Server(
@@ -68,14 +68,14 @@ def api(stack):
     stack.api.encoder.warm()
     headers = {"Authorization": f"Bearer {key}"}
     with (
-        served(stack.api) as url,
+        serve_api(stack.api) as url,
         httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as client,
     ):
         yield SimpleNamespace(url=url, client=client, headers=headers)
 
 
 @contextmanager
-def stopped(pid: int) -> Iterator[None]:
+def suspended(pid: int) -> Iterator[None]:
     process = psutil.Process(pid)
     family = [process, *process.children(recursive=True)]
     for one in family:
@@ -122,7 +122,7 @@ def test_api_with_hanging_component_returns_503_in_time_and_recovers(
     api, stack, postgres, redis_server, program
 ):
     until(lambda: ask(api)[0] == 200)  # the decoder's child has started
-    with stopped(pid_of(program, stack, postgres, redis_server)):
+    with suspended(pid_of(program, stack, postgres, redis_server)):
         began = time.monotonic()
         ready = api.client.get("/health/ready")
         assert time.monotonic() - began < 1.8 + 1.5
@@ -151,7 +151,7 @@ def test_api_with_hanging_component_returns_503_in_time_and_recovers(
 def test_api_with_hanging_broker_accepts_uploads_without_calling_it(api, redis_server):
     api.client.post("/v1/sources", json={"name": "walk", "kind": "photo"}).raise_for_status()
     batch = api.client.post("/v1/batches", json={"source": "walk"}).json()["id"]
-    with stopped(redis_server._process.pid):
+    with suspended(redis_server._process.pid):
         spent = []
         for number in range(8):
             began = time.monotonic()
@@ -281,7 +281,7 @@ def test_error_responses_with_components_down_have_no_addresses(home, database):
     services = build_services(settings, "api")
     try:
         with (
-            served(services) as url,
+            serve_api(services) as url,
             httpx.Client(
                 base_url=url,
                 headers={"Authorization": f"Bearer {key}"},

@@ -170,7 +170,7 @@ def test_restore_of_damaged_dump_keeps_the_database(filled, settings, tmp_path):
     assert filled.scalar("SELECT count(*) FROM images") == 3
 
 
-def told(answer: dict) -> dict:
+def strip_volatile(answer: dict) -> dict:
     """An answer without timings and the name of the index build."""
     return {key: value for key, value in answer.items() if key not in ("timings_ms", "index")}
 
@@ -192,7 +192,7 @@ def ask(paths: StackPaths, api_url: str, photos: list[bytes]) -> list[dict]:
         return answers
 
 
-def ingested(paths: StackPaths, api_url: str, count: int) -> None:
+def ingest_holiday_photos(paths: StackPaths, api_url: str, count: int) -> None:
     with operator_of(paths, api_url) as client:
         for source, kind in (("photos", "photo"), ("street", "street")):
             client.post("/v1/sources", json={"name": source, "kind": kind}).raise_for_status()
@@ -210,7 +210,7 @@ def ingested(paths: StackPaths, api_url: str, count: int) -> None:
 
 
 def assert_erased_to_the_byte(run: CliRunner, paths: StackPaths) -> None:
-    """Erase the organization that `ingested` filled, and search every file of the stack for it."""
+    """Erase the ingested organization, and search every file of the stack for its data."""
     sums = [hashlib.sha256(jpeg(seed, 48 + seed / 1e3, 2)) for seed in range(12)]
     patterns = [b"holiday-", *(one.digest() for one in sums)]
     patterns += [one.hexdigest().encode() for one in sums]
@@ -238,7 +238,7 @@ def test_backup_destroy_and_restore_return_the_same_answers(monkeypatch, tmp_pat
         watcher, out, run = watch_over(home), tmp_path / "all.tar", CliRunner()
         try:
             url = lifecycle.start_stack(settings).api_url
-            ingested(paths, url, 12)
+            ingest_holiday_photos(paths, url, 12)
             photos = [jpeg(seed, 0, 0) for seed in (0, 5, 100)]
             before = ask(paths, url, photos)
             original = dumps.read_installation(paths.owner_url())
@@ -270,8 +270,8 @@ def test_backup_destroy_and_restore_return_the_same_answers(monkeypatch, tmp_pat
             info = run.invoke(app, ["index", "info", "--json"])
             assert json.loads(info.stdout)["installation"] == str(mine)
             after = ask(paths, now.api_url, photos)
-            assert [json.dumps(told(answer)) for answer in after] == [
-                json.dumps(told(answer)) for answer in before
+            assert [json.dumps(strip_volatile(answer)) for answer in after] == [
+                json.dumps(strip_volatile(answer)) for answer in before
             ]
             refused = run.invoke(app, ["restore", str(out)])
             assert isinstance(refused.exception, ConflictError)

@@ -30,7 +30,7 @@ def stack(home, database_url, api_database_url, redis_url, tmp_path):
     small_stack.close()
 
 
-class Asking:
+class QueryThread:
     """Sends queries from a thread without a pause."""
 
     def __init__(self, stack: SmallStack, photos: list) -> None:
@@ -55,7 +55,7 @@ class Asking:
         self._thread.join()
 
     def builds(self):
-        """Index build → digests of the bundles that asked it."""
+        """Index build → digests of the bundles that queried it."""
         builds_by_contract = {}
         for _, answer in self.answers:
             builds_by_contract.setdefault(answer.index_build, set()).add(answer.bundle_digest)
@@ -69,7 +69,7 @@ class Asking:
             stored = stack.vectors(digest)
             for photo, answer in self.answers:
                 if answer.bundle_digest == digest:
-                    query = asked(stack, encoder, photo)
+                    query = run_query(stack, encoder, photo)
                     for ranked in answer.ranked:
                         vector = stored[ranked.candidate.id]
                         cosine = vector @ query / np.linalg.norm(vector)
@@ -78,7 +78,7 @@ class Asking:
         return wrong
 
 
-def asked(stack, encoder, photo):
+def run_query(stack, encoder, photo):
     read = stack.api.decoder.read(photo.name, photo.read_bytes(), query=True)
     return encoder.encode_query(read.faces[0].pixels)
 
@@ -87,7 +87,7 @@ def asked(stack, encoder, photo):
 def test_activate_and_revert_during_queries_and_ingest_lose_nothing(stack):
     photos = sorted(stack.folder.iterdir())[:6]
     old, new = stack.descriptor.contract, stack.tiny.contract
-    with Asking(stack, photos) as load:
+    with QueryThread(stack, photos) as load:
         document = stack.run("bundles", "activate", "tiny", "--json")
         assert (document["live"], document["already"], document["reembedded"]) == (
             PHOTOS,

@@ -94,19 +94,19 @@ def ask(api, **form):
     return response.status_code, response.json()
 
 
-def by_loop(stack):
+def rank_coordinates(stack):
     """`(lat, lon, score)` of every place, best first, each encoded alone."""
-    eye = EncoderHandle(stack.settings, "listing")
+    encoder = EncoderHandle(stack.settings, "listing")
     read = stack.api.decoder.read("q.jpg", PHOTO, query=True)
-    query = eye.encode_query(read.faces[0].pixels).astype(float)
+    query = encoder.encode_query(read.faces[0].pixels).astype(float)
     rows = [
-        (lat, lon, float(eye.encode_positions(np.array([[lat, lon]]))[0] @ query))
+        (lat, lon, float(encoder.encode_positions(np.array([[lat, lon]]))[0] @ query))
         for lat, lon in positions().tolist()
     ]
     return sorted(rows, key=lambda row: -row[2])
 
 
-def assert_places(coordinates, expected):
+def assert_coordinates(coordinates, expected):
     """The first of these, with their share of them all."""
     total = sum(math.exp(TEMPERATURE * score) for *_, score in expected)
     assert [(coordinate["lat"], coordinate["lon"]) for coordinate in coordinates] == [
@@ -142,9 +142,9 @@ def test_locate_without_gallery_returns_listed_coordinates(
     assert (code, json.loads(document)["live"]) == (0, 0), error
     status, answer = ask(api, search_space="coordinates", top=100)
     assert status == 200, answer
-    expected = by_loop(stack)
+    expected = rank_coordinates(stack)
     assert len(answer["coordinates"]) == 48
-    assert_places(answer["coordinates"], expected)
+    assert_coordinates(answer["coordinates"], expected)
     assert answer["num_candidates"] == COUNT
     assert (answer["candidates"], answer["citations"]) == ([], {})
     assert (answer["ranker"], answer["calibrated"]) == ("coordinates", False)
@@ -170,7 +170,7 @@ def test_locate_without_gallery_returns_listed_coordinates(
     status, boxed = ask(api, search_space="coordinates", bbox="120,-60,-60,75", top=100)
     inside = [row for row in expected if row[1] >= 120 or row[1] <= -60]
     assert (status, boxed["num_candidates"]) == (200, len(inside))
-    assert_places(boxed["coordinates"], inside)
+    assert_coordinates(boxed["coordinates"], inside)
     status, nowhere = ask(api, search_space="coordinates", lat=-89, lon=0, radius_m=1000)
     assert (status, nowhere["point"], nowhere["coordinates"]) == (200, None, [])
     status, refused = ask(

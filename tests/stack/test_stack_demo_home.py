@@ -1,4 +1,4 @@
-"""The demo's stack beside a stack of real photos: nothing of it is ever seen there.
+"""The demo stack next to a stack of real photos: no demo data in the real stack.
 
 Afterwards the demo's home serves to show what `up` says, what `status` shows of processes left
 behind, and that `destroy` leaves nothing.

@@ -17,13 +17,13 @@ from pinpoint.settings import LogSettings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from stack_fixtures import ServiceHarness
-from tenant_isolation.other_organization import Neighborhood, settle_in
+from tenant_isolation.other_organization import TenantPair, create_tenants
 
 TEMPLATE = "template_pinpoint"
 
 
 @pytest.fixture(scope="session")
-def walls_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
+def isolation_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
     """A migrated database of these tests, with the URLs of owner and API role."""
     name = f"w_{uuid.uuid4().hex[:16]}"
     postgres.clone(TEMPLATE, name)
@@ -32,11 +32,11 @@ def walls_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
 
 
 @pytest.fixture(scope="session")
-def neighborhood(walls_database, tmp_path_factory) -> Iterator[Neighborhood]:
+def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
     """Both organizations with data, and an API on loopback that requires keys."""
     logs.configure(LogSettings())
-    folder = tmp_path_factory.mktemp("walls")
-    harness = ServiceHarness(walls_database.owner, walls_database.api, folder / "harness")
+    folder = tmp_path_factory.mktemp("isolation")
+    harness = ServiceHarness(isolation_database.owner, isolation_database.api, folder / "harness")
     services = SimpleNamespace(
         settings=harness.settings,
         database=harness.database,
@@ -59,7 +59,7 @@ def neighborhood(walls_database, tmp_path_factory) -> Iterator[Neighborhood]:
         while not server.started:
             time.sleep(0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield settle_in(harness, app, f"http://127.0.0.1:{port}", folder)
+        yield create_tenants(harness, app, f"http://127.0.0.1:{port}", folder)
     finally:
         server.should_exit = True
         thread.join(10)

@@ -1,4 +1,4 @@
-"""Two organizations at the same places, with the same bytes under the same names."""
+"""Two organizations with the same files at the same coordinates under the same names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass
 class Tenant:
-    """One organization, and an id of each sort that is its own."""
+    """One organization with an id of each kind."""
 
     name: str
     id: UUID
@@ -56,7 +56,7 @@ class Tenant:
             return list(unit.connection.execute(text(statement), {"org": self.id}).scalars())
 
     def ids(self) -> set[str]:
-        """Every id that no other organization may ever see."""
+        """All ids that no other organization may see."""
         all_ids = {str(self.id)}
         for table in ROWS:
             key = {"thumbnails": "image_id", "embeddings": "image_id", "tombstones": "image_id"}
@@ -74,11 +74,11 @@ class Tenant:
         return all_ids
 
     def words(self) -> set[str]:
-        """Texts that stand only in this organization's rows."""
+        """Texts that occur only in the rows of this organization."""
         return {self.name, f"{self.name}-only", f"{self.name} & sons"}
 
     def fingerprint(self) -> str:
-        """A digest over all rows, to show that nobody changed one of them."""
+        """A digest over all rows; equal digests show that no row was changed."""
         digest = hashlib.sha256()
         for table in ROWS:
             rows = self.column(
@@ -89,8 +89,8 @@ class Tenant:
 
 
 @dataclass
-class Neighborhood:
-    """Both tenants and the API between them."""
+class TenantPair:
+    """Two tenants and the API that they share."""
 
     harness: ServiceHarness
     app: Any
@@ -99,29 +99,29 @@ class Neighborhood:
     birch: Tenant
 
     def pair(self, name: str) -> tuple[Tenant, Tenant]:
-        """Who asks, and who must not be seen."""
+        """The tenant that sends the requests, and the other one."""
         return (self.alder, self.birch) if name == "alder" else (self.birch, self.alder)
 
     def grow(self, tenant: Tenant, first: int, count: int = 2) -> None:
-        """More of the same for one of them: photos at the same places."""
+        """Ingest more photos of one tenant at the same coordinates."""
         folder = self.folder / f"more-{tenant.name}-{first}"
         write_photos(folder, count, first=first)
         self.harness.ingest(folder, tenant.id, source=f"more-{first}")
 
-    def leaks(self, answer: str, stranger: Tenant) -> set[str]:
-        """What of the stranger's stands in an answer."""
-        leaked = set(_ID.findall(answer.lower())) & stranger.ids()
-        return leaked | {word for word in stranger.words() if word in answer}
+    def leaks(self, answer: str, other: Tenant) -> set[str]:
+        """Ids and texts of the other tenant in an answer."""
+        leaked = set(_ID.findall(answer.lower())) & other.ids()
+        return leaked | {word for word in other.words() if word in answer}
 
 
 def photo_of(tenant: Tenant) -> bytes:
-    """A picture that only this organization holds, at a place where both have photos."""
+    """A photo of this organization only, where both have photos."""
     seed = {"alder": 501, "birch": 502}[tenant.name]
     return jpeg(seed, 48.85, 2.3511)
 
 
-def settle_in(harness: ServiceHarness, app: Any, url: str, folder: Path) -> Neighborhood:
-    """Both organizations ingest the same files, turn by turn, then each something of its own."""
+def create_tenants(harness: ServiceHarness, app: Any, url: str, folder: Path) -> TenantPair:
+    """Create two organizations that ingest the same files in turn, then different ones."""
     tenants = []
     for name in ("alder", "birch"):
         organization = harness.access.create_organization(name)
@@ -150,7 +150,7 @@ def settle_in(harness: ServiceHarness, app: Any, url: str, folder: Path) -> Neig
                 {"whom": f"{tenant.name} & sons", "org": tenant.id, "name": f"{tenant.name}-only"},
             )
         _open_batch(harness, tenant, tenant_folder)
-    return Neighborhood(harness, app, folder, *tenants)
+    return TenantPair(harness, app, folder, *tenants)
 
 
 def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:

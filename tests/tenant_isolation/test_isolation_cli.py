@@ -57,7 +57,7 @@ REFUSED_WITH_A_KEY = [
 
 
 @pytest.fixture
-def pinpoint(neighborhood, tmp_path):
+def pinpoint(tenant_pair, tmp_path):
     """Runs `pinpoint` with the key of a tenant; returns exit code, stdout and stderr."""
     empty = tmp_path / "home"
     empty.mkdir()
@@ -78,44 +78,44 @@ def pinpoint(neighborhood, tmp_path):
     return run
 
 
-def together(jobs):
+def run_in_parallel(jobs):
     """The results of calls that may run side by side, in order."""
     with ThreadPoolExecutor(3) as pool:
         return list(pool.map(lambda job: job(), jobs))
 
 
-def leaves(command, path=()):
+def list_commands(command, path=()):
     if hasattr(command, "commands"):
         for name, inner in command.commands.items():
-            yield from leaves(inner, (*path, name))
+            yield from list_commands(inner, (*path, name))
     else:
         yield " ".join(path)
 
 
 def test_command_table_has_every_command():
-    assert set(leaves(typer.main.get_command(app))) == set(FOREIGN) | OPERATOR
+    assert set(list_commands(typer.main.get_command(app))) == set(FOREIGN) | OPERATOR
 
 
 def test_command_with_id_of_other_organization_fails_as_for_an_unknown_id(
-    neighborhood, pinpoint, tmp_path
+    tenant_pair, pinpoint, tmp_path
 ):
-    asker, stranger = neighborhood.alder, neighborhood.birch
+    requester, other = tenant_pair.alder, tenant_pair.birch
     folder = tmp_path / "photos"
     folder.mkdir()
-    (folder / "mine.jpg").write_bytes(photo_of(asker))
-    before = stranger.fingerprint()
+    (folder / "mine.jpg").write_bytes(photo_of(requester))
+    before = other.fingerprint()
     jobs, ids = [], []
     for command, what in FOREIGN.items():
         if what is None:
             continue
         sort, arguments = what
-        for id_ in (stranger.shared[sort], str(uuid4())):
+        for id_ in (other.shared[sort], str(uuid4())):
             filled = [
                 part.format(id=id_, photo=folder / "mine.jpg", folder=folder) for part in arguments
             ]
-            jobs.append(lambda c=command, f=filled: pinpoint(asker, *c.split(), *f, "--json"))
+            jobs.append(lambda c=command, f=filled: pinpoint(requester, *c.split(), *f, "--json"))
             ids.append((command, id_))
-    results = together(jobs)
+    results = run_in_parallel(jobs)
     for place in range(0, len(results), 2):
         (command, foreign), (_, nobodys) = ids[place : place + 2]
         theirs, none = (
@@ -126,51 +126,51 @@ def test_command_with_id_of_other_organization_fails_as_for_an_unknown_id(
         )
         assert theirs == none, command
         assert theirs[0] == EXIT_CODES[NotFoundError], (command, theirs)
-        assert not neighborhood.leaks("".join(map(str, theirs)), stranger)
-    assert stranger.fingerprint() == before
-    assert neighborhood.harness.queue.sent == []
+        assert not tenant_pair.leaks("".join(map(str, theirs)), other)
+    assert other.fingerprint() == before
+    assert tenant_pair.harness.queue.sent == []
 
 
-def test_lists_and_answers_have_no_data_of_the_other_organization(neighborhood, pinpoint, tmp_path):
-    asker, stranger = neighborhood.birch, neighborhood.alder
+def test_lists_and_answers_have_no_data_of_the_other_organization(tenant_pair, pinpoint, tmp_path):
+    requester, other = tenant_pair.birch, tenant_pair.alder
     photo = tmp_path / "theirs.jpg"
-    photo.write_bytes(photo_of(stranger))
+    photo.write_bytes(photo_of(other))
     calls = [
         ["batches", "list", "--page-size", "500", "--json"],
         ["batches", "list", "--page-size", "500"],
-        ["batches", "show", asker.shared["batch"], "--json"],
+        ["batches", "show", requester.shared["batch"], "--json"],
         ["sources", "list", "--json"],
         ["sources", "list"],
-        ["images", "show", asker.shared["image"], "--json"],
-        ["images", "show", asker.shared["image"][:8]],
+        ["images", "show", requester.shared["image"], "--json"],
+        ["images", "show", requester.shared["image"][:8]],
         ["images", "list", "--page-size", "1000", "--json"],
         ["images", "list", "--page-size", "1000"],
         ["similar", str(photo), "--max-groups", "200", "--json"],
-        ["similar", "--image", asker.shared["image"], "--max-groups", "200", "--json"],
+        ["similar", "--image", requester.shared["image"], "--max-groups", "200", "--json"],
         ["locate", str(photo), "--top", "100", "--json"],
         ["locate", str(photo)],
     ]
-    own_words = asker.ids() | asker.words()
+    own_words = requester.ids() | requester.words()
     for call, (code, out, err) in zip(
-        calls, together([lambda c=c: pinpoint(asker, *c) for c in calls]), strict=True
+        calls, run_in_parallel([lambda c=c: pinpoint(requester, *c) for c in calls]), strict=True
     ):
         assert code == 0, (call, err)
-        assert not neighborhood.leaks(out + err, stranger), call
+        assert not tenant_pair.leaks(out + err, other), call
         assert any(word in out for word in own_words), call
 
 
-def test_command_with_id_prefix_of_other_organization_exits_66(neighborhood, pinpoint):
-    asker, stranger = neighborhood.alder, neighborhood.birch
-    before = stranger.fingerprint()
+def test_command_with_id_prefix_of_other_organization_exits_66(tenant_pair, pinpoint):
+    requester, other = tenant_pair.alder, tenant_pair.birch
+    before = other.fingerprint()
     for command, sort in (("images show", "image"), ("batches cancel", "batch")):
-        for prefix in (stranger.shared[sort][:8], "fffffffe"):
-            code, out, err = pinpoint(asker, *command.split(), prefix, "--json")
+        for prefix in (other.shared[sort][:8], "fffffffe"):
+            code, out, err = pinpoint(requester, *command.split(), prefix, "--json")
             assert (code, out) == (EXIT_CODES[NotFoundError], ""), (command, err)
             assert err == f"pinpoint: no {sort} {prefix}\n"
-    assert stranger.fingerprint() == before
+    assert other.fingerprint() == before
 
 
-def test_operator_command_with_organization_key_is_rejected(neighborhood, pinpoint):
-    jobs = [lambda c=c: pinpoint(neighborhood.alder, *c) for c in REFUSED_WITH_A_KEY]
-    for call, (code, out, _) in zip(REFUSED_WITH_A_KEY, together(jobs), strict=True):
+def test_operator_command_with_organization_key_is_rejected(tenant_pair, pinpoint):
+    jobs = [lambda c=c: pinpoint(tenant_pair.alder, *c) for c in REFUSED_WITH_A_KEY]
+    for call, (code, out, _) in zip(REFUSED_WITH_A_KEY, run_in_parallel(jobs), strict=True):
         assert (code, out) == (EXIT_CODES[BadRequestError], ""), call

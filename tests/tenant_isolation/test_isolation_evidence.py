@@ -18,7 +18,7 @@ PER_KIND = 5
 SPHERE = 0.008
 
 
-def scattered(rng, center, count):
+def random_points(rng, center, count):
     """Points up to 450 m around a center, some of them at one and the same place."""
     points = []
     for _ in range(count):
@@ -36,7 +36,7 @@ def meters(a, b):
     return Geodesic.WGS84.Inverse(a.lat, a.lon, b.lat, b.lon)["s12"]
 
 
-def by_hand(rows, candidate, org, kind):
+def compute_evidence(rows, candidate, org, kind):
     """The obvious loop: `(distance, id)` of all that may speak for a candidate, nearest first."""
     near = [
         (meters(candidate.point, point), image)
@@ -61,7 +61,7 @@ def test_evidence_matches_brute_force(owner, as_api, where):
     rng = random.Random(where)
     (ours, theirs) = organizations(owner, 2)
     rows = []
-    for point in scattered(rng, CENTERS[where], 160):
+    for point in random_points(rng, CENTERS[where], 160):
         org, sources = rng.choice((ours, theirs))
         kind = rng.choice(SOURCE_KINDS)
         state = rng.choice(("indexed",) * 5 + ("pending", "failed", "deleted"))
@@ -115,11 +115,13 @@ def test_evidence_matches_brute_force(owner, as_api, where):
                 for row_ in evidence
                 if row_.candidate_id == candidate.id and row_.source_kind == kind
             ]
-            compared += same(got, by_hand(rows, candidate, ours[0], kind), candidate)
+            compared += assert_same_evidence(
+                got, compute_evidence(rows, candidate, ours[0], kind), candidate
+            )
     assert compared > 40
 
 
-def same(got, expected, candidate):
+def assert_same_evidence(got, expected, candidate):
     """Compare one candidate's evidence of one kind with the loop's; returns how many there are."""
     assert len(got) == min(PER_KIND, len(expected))
     distance = {image: d for d, image in expected}
@@ -146,7 +148,7 @@ def test_evidence_with_one_radius_equals_density_adapted_radii(owner, as_api):
     rows = [
         (uuid4(), org, sources["photo"], "photo", point, "indexed")
         for count, center in ((60, CENTERS["paris"]), (4, CENTERS["equator"]))
-        for point in scattered(rng, center, count)
+        for point in random_points(rng, center, count)
     ]
     put(owner, rows)
     candidates = [
