@@ -1,4 +1,4 @@
-"""Every implementation of the index under one name: `index` is empty, `filled` holds 300 points."""
+"""Fixtures of all index implementations: `index` is empty, `filled` has 300 points."""
 
 from __future__ import annotations
 

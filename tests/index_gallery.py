@@ -22,7 +22,7 @@ START = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def identity(n: int) -> UUID:
-    """Spread over the whole range, so that id order is not insertion order."""
+    """Id of point `n`, spread over the range so that id order differs from insertion order."""
     return UUID(int=((n * 0x9E3779B97F4A7C15) % 2**64) << 64 | n)
 
 

@@ -1,6 +1,6 @@
-"""A stack without supervisor, API and beat: database, owner of the index, and the commands.
+"""A stack without supervisor, API and beat: database, index owner and commands.
 
-What a worker and an API do is done in this process, by their own code and under their roles.
+The code of worker and API runs in this process with the database roles of worker and API.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PHOTOS = 24
 
 
 class SmallStack:
-    """One home; close it."""
+    """Services of one home; call `close` at the end."""
 
     tiny: EncoderHandle
     descriptor: EncoderHandle
@@ -140,7 +140,7 @@ class SmallStack:
         return json.loads(out) if code == 0 else error
 
     def kill_when(self, process: subprocess.Popen[str], ripe: Callable[[], bool]) -> None:
-        """`kill -9` a command at a moment of its work."""
+        """`kill -9` a command when a condition is true."""
         end = time.monotonic() + 60
         while not ripe():
             assert process.poll() is None, process.communicate()
@@ -156,7 +156,7 @@ class SmallStack:
             return list(unit.connection.execute(text(statement), values))
 
     def vectors(self, contract: str) -> dict[UUID, np.ndarray]:
-        """What PostgreSQL holds under a contract."""
+        """Vectors of a contract in PostgreSQL by image id."""
         statement = "SELECT image_id, vector FROM embeddings WHERE contract = :contract"
         return {
             row.image_id: unpack_vector(row.vector)
@@ -168,7 +168,7 @@ class SmallStack:
         return {row.id for row in self.rows("SELECT id FROM images WHERE state <> 'deleted'")}
 
     def held(self) -> tuple[set[UUID], str | None]:
-        """Images in the index, by the PostgreSQL of today, and the contract of the index."""
+        """Images of the index that PostgreSQL has, and the contract of the index."""
         scrolled = self.api.index.scroll(None, 1_000)
         return {row[0] for row in scrolled if row[2]}, self.api.index.info().contract
 

@@ -35,7 +35,7 @@ WORKER = "host/1/0.00"
 
 @dataclass
 class InlineQueue:
-    """`ports.JobQueue` that keeps what is sent."""
+    """`ports.JobQueue` that keeps the sent jobs."""
 
     sent: list[tuple[str, list[UUID]]] = field(default_factory=list)
 
@@ -128,7 +128,7 @@ class ServiceHarness:
             return catalog.batch(batch.id)
 
     def scalar(self, statement: str, **values: object) -> int:
-        """One number, read as the owner."""
+        """Run a statement as the owner; returns its one number."""
         with self.owner.begin() as unit:
             return unit.connection.execute(text(statement), values).scalar_one()
 

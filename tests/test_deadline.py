@@ -1,4 +1,4 @@
-"""A request has one time budget, and a dependency that fails is left alone."""
+"""Time budget of a request, and the circuit breaker of a dependency."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Access:
 
 
 class Rows:
-    """One organization's rows, reader and writer in one."""
+    """Rows of one organization; reader and writer of the catalog."""
 
     def __init__(self):
         self.all_sources: dict[UUID, Source] = {}

@@ -44,7 +44,7 @@ def fails(completed, code, *words):
 
 
 def test_help_of_every_command_exits_0_without_heavy_imports():
-    # One process for all of them: starting Python is what takes time.
+    # One process for all commands, because the start of Python is slow.
     code = (
         "import sys, json\n"
         "from typer.testing import CliRunner\n"

@@ -77,7 +77,7 @@ def run_failing(tmp_path, monkeypatch, capsys):
 
 
 def run_commands(run_failing, commands, *before):
-    """Each command's exit code and message; `locate` names the photo that it is about."""
+    """Exit code and message of each command, without the photo name that `locate` adds."""
     results = {" ".join(words): run_failing(words, *before) for words in commands}
     return {
         name: (code, re.sub(r"^pinpoint: \S*photo\.jpg: ", "pinpoint: ", text))

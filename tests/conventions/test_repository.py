@@ -39,7 +39,7 @@ SECRETS = re.compile(
 
 @cache
 def files() -> tuple[Path, ...]:
-    """Every file of the checkout that is ours."""
+    """All files of the checkout that belong to the project."""
     paths = []
     for folder, names, entries in os.walk(ROOT):
         names[:] = [n for n in names if n == ".ci" or not (n in SKIPPED or n.startswith("."))]

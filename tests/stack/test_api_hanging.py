@@ -36,7 +36,7 @@ FORBIDDEN = re.compile(
 
 @contextmanager
 def serve_api(services) -> Iterator[str]:
-    """The API on a port of its own."""
+    """Serve the API on a free port; yields its URL."""
     logs.configure(LogSettings())
     server = uvicorn.Server(
         uvicorn.Config(create_app(services), port=0, log_config=None, proxy_headers=False)
@@ -78,13 +78,13 @@ def api(stack):
 def suspended(pid: int) -> Iterator[None]:
     process = psutil.Process(pid)
     family = [process, *process.children(recursive=True)]
-    for one in family:
-        one.send_signal(signal.SIGSTOP)
+    for member in family:
+        member.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        for one in family:
-            one.send_signal(signal.SIGCONT)
+        for member in family:
+            member.send_signal(signal.SIGCONT)
 
 
 def ask(api) -> tuple[int, float, str]:

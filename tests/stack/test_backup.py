@@ -32,7 +32,7 @@ def quiet(_text: str) -> None:
 
 @pytest.fixture
 def filled(database_url, api_database_url, tmp_path):
-    """A database with images and blobs, as an external one of a home that has nothing else."""
+    """An external database with images and blobs, of a home without other data."""
     harness = ServiceHarness(database_url, api_database_url, tmp_path / "home")
     org = harness.organization()
     write_photos(tmp_path / "in", 3)
@@ -176,7 +176,7 @@ def strip_volatile(answer: dict) -> dict:
 
 
 def operator_of(paths: StackPaths, api_url: str) -> httpx.Client:
-    """A client of the API with the operator's key."""
+    """A client of the API with the operator key."""
     key = paths.operator_key_file.read_text(encoding="ascii").strip()
     headers = {"Authorization": f"Bearer {key}"}
     return httpx.Client(base_url=api_url, headers=headers, timeout=60)
@@ -212,19 +212,19 @@ def ingest_holiday_photos(paths: StackPaths, api_url: str, count: int) -> None:
 def assert_erased_to_the_byte(run: CliRunner, paths: StackPaths) -> None:
     """Erase the ingested organization, and search every file of the stack for its data."""
     sums = [hashlib.sha256(jpeg(seed, 48 + seed / 1e3, 2)) for seed in range(12)]
-    patterns = [b"holiday-", *(one.digest() for one in sums)]
-    patterns += [one.hexdigest().encode() for one in sums]
+    patterns = [b"holiday-", *(checksum.digest() for checksum in sums)]
+    patterns += [checksum.hexdigest().encode() for checksum in sums]
     result = run.invoke(app, ["orgs", "delete", "default", "--yes", "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["images"] == 24
     remaining = [
-        (str(path), one)
+        (str(path), pattern)
         for root in (paths.home, paths.cluster_dir)
         for path in root.rglob("*")
         if path.is_file()
         for data in [path.read_bytes()]
-        for one in patterns
-        if one in data
+        for pattern in patterns
+        if pattern in data
     ]
     assert remaining == []
     assert files(paths.blobs_dir) == {}

@@ -62,7 +62,7 @@ class QueryThread:
         return builds_by_contract
 
     def mixed(self) -> list:
-        """Answers with a similarity that is not that of the two vectors under their contract."""
+        """Answers with a similarity that differs from that of the two vectors of the contract."""
         wrong, stack = [], self._stack
         for encoder in (stack.descriptor, stack.tiny):
             digest = encoder.contract.digest

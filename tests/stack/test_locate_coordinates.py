@@ -59,7 +59,7 @@ def listing(home):
 
 @pytest.fixture
 def stack(home, database_url, api_database_url, redis_url, monkeypatch):
-    """A stack without images, and its home as the one of this process's commands."""
+    """A stack without images; PINPOINT_HOME names its home."""
     small_stack = SmallStack(home, database_url, api_database_url, redis_url)
     for name, value in small_stack.environment.items():
         if name.startswith("PINPOINT_"):
@@ -95,7 +95,7 @@ def ask(api, **form):
 
 
 def rank_coordinates(stack):
-    """`(lat, lon, score)` of every place, best first, each encoded alone."""
+    """`(lat, lon, score)` of all coordinates, best first, encoded one at a time."""
     encoder = EncoderHandle(stack.settings, "listing")
     read = stack.api.decoder.read("q.jpg", PHOTO, query=True)
     query = encoder.encode_query(read.faces[0].pixels).astype(float)

@@ -114,7 +114,7 @@ def test_stack_after_demo_has_no_demo_image_in_answers_lists_or_counts(
     counted = run(home, "status", "--json")["work"]["images"]
     assert [row["images"] for row in counted if row["organization"] == name] == [batch["indexed"]]
 
-    # Asked with the demo's own photos, which the demo's gallery would answer at once.
+    # The queries are demo photos, which the demo gallery would match.
     query_photos = [row["photo"] for row in demo["photos"]]
     answers = run(home, *organization_options, "locate", *query_photos, "--json")["answers"]
     hits = run(
@@ -132,7 +132,7 @@ def test_stack_after_demo_has_no_demo_image_in_answers_lists_or_counts(
         }
         assert "street" not in answer["answer"]["citations"]
 
-    # And the other way round: the demo's stack counts its own images only.
+    # The demo stack counts only demo images.
     demo_status = run(demo["home"], "status", "--json")
     listed = run(demo["home"], "sources", "list", "--json")["sources"]
     assert {row["name"] for row in listed} == {"demo street", "demo photos"}

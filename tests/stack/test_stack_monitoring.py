@@ -59,7 +59,7 @@ def wait_for(condition, what, seconds=60):
 
 
 def uploaded(api, request_id):
-    """A batch of three files, one of them refused, sent in one request under this id."""
+    """Upload three files, one without position, in one request with this id."""
     source = api.post("/v1/sources", json={"name": unique("logs"), "kind": "photo"}).json()
     batch = api.post("/v1/batches", json={"source": source["name"]}).json()
     seed = time.time_ns() % 1_000_000

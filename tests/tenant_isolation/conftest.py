@@ -40,7 +40,7 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
     services = SimpleNamespace(
         settings=harness.settings,
         database=harness.database,
-        # As in the real API: this one can only call what the API's role may.
+        # As in the real API: only functions that the API role may call.
         access=ApiKeyStore(harness.as_api),
         index=harness.index,
         encoder=harness.encoder,
@@ -68,7 +68,7 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
 
 @pytest.fixture
 def owner(database_url) -> Iterator[Transactions]:
-    """An empty database of this test's own, as its owner."""
+    """Transactions of the owner on an empty database of this test."""
     transactions = Transactions(owner_engine(database_url))
     yield transactions
     transactions.close()
@@ -76,7 +76,7 @@ def owner(database_url) -> Iterator[Transactions]:
 
 @pytest.fixture
 def as_api(api_database_url) -> Iterator[Transactions]:
-    """The same database under the API's role."""
+    """Transactions of the API role on the same database."""
     transactions = Transactions(api_engine(api_database_url, own_login=True))
     yield transactions
     transactions.close()

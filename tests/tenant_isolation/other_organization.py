@@ -51,7 +51,7 @@ class Tenant:
         )
 
     def column(self, statement: str) -> list[Any]:
-        """One column, read as the owner, of this organization's rows."""
+        """One column of the rows of this organization, read as the owner."""
         with self.harness.owner.begin() as unit:
             return list(unit.connection.execute(text(statement), {"org": self.id}).scalars())
 
@@ -154,7 +154,7 @@ def create_tenants(harness: ServiceHarness, app: Any, url: str, folder: Path) ->
 
 
 def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
-    """A batch that waits, with one failed file: what uploads, retries and completions aim at."""
+    """An open batch with one failed file, for uploads, retries and completion."""
     with harness.database.write(tenant.id) as catalog:
         source = catalog.source(f"{tenant.name}-only")
         batch = catalog.open_batch(source.id)

@@ -1,4 +1,4 @@
-"""Rows written straight into the tables, many at a time."""
+"""Bulk inserts of test rows."""
 
 from __future__ import annotations
 

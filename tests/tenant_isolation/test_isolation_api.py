@@ -54,7 +54,7 @@ FOREIGN = {
     ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
     ("DELETE", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
 }
-# Routes that take no id; what they answer is read below.
+# Routes without an id parameter; their responses are checked below.
 WITHOUT_ID = {
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
@@ -185,7 +185,7 @@ def iterate_reads(tenant, photo):
 
 
 def strip_volatile(answer):
-    """The text of an answer without what differs from call to call."""
+    """Text of an answer without the values that differ from call to call."""
     if not answer.headers["content-type"].startswith("application/json"):
         return answer.text
     body = answer.json()
@@ -196,7 +196,7 @@ def strip_volatile(answer):
 @BOTH
 def test_responses_have_no_data_of_the_other_organization(tenant_pair, tenant_name):
     requester, other = tenant_pair.pair(tenant_name)
-    # The very picture that only the other one holds: its best match must not be seen.
+    # A photo of the other organization: its best match must not be visible.
     for what, answer in iterate_reads(requester, photo_of(other)):
         assert answer.status_code == 200 or what == "/health/ready", (what, answer.text)
         assert not tenant_pair.leaks(answer.text + str(answer.headers), other), what
@@ -217,7 +217,7 @@ def test_image_list_has_the_images_of_its_organization_only(tenant_pair, tenant_
         theirs = http.get("/v1/images", params={"file_name": f"{other.name}-only*"})
         names = http.get("/v1/images", params={"source": f"{other.name}-only"})
     with other.http() as http:
-        # Where a page of the other organization ended is a position in the own order, and no more.
+        # A cursor of the other organization is only a position in the own order.
         cursor = http.get("/v1/images", params={"limit": 1}).json()["next"].split("cursor=")[1]
     with requester.http() as http:
         behind = http.get("/v1/images", params={"limit": 1000, "cursor": cursor})

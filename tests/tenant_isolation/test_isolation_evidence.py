@@ -14,12 +14,12 @@ from tenant_isolation.rows import CONTRACT, organizations, put
 
 RADIUS_M = 300.0
 PER_KIND = 5
-# `<->` orders on the sphere: places whose distances differ by less than this may change places.
+# `<->` orders on the sphere: distances that differ by less than this may swap.
 SPHERE = 0.008
 
 
 def random_points(rng, center, count):
-    """Points up to 450 m around a center, some of them at one and the same place."""
+    """Points up to 450 m from a center, some with equal coordinates."""
     points = []
     for _ in range(count):
         if points and rng.random() < 0.2:
@@ -37,7 +37,7 @@ def meters(a, b):
 
 
 def compute_evidence(rows, candidate, org, kind):
-    """The obvious loop: `(distance, id)` of all that may speak for a candidate, nearest first."""
+    """Brute force: `(distance, id)` of all evidence images of a candidate, nearest first."""
     near = [
         (meters(candidate.point, point), image)
         for image, owner_id, _, row_kind, point, state in rows
@@ -122,7 +122,7 @@ def test_evidence_matches_brute_force(owner, as_api, where):
 
 
 def assert_same_evidence(got, expected, candidate):
-    """Compare one candidate's evidence of one kind with the loop's; returns how many there are."""
+    """Compare evidence of a candidate and source kind with brute force; returns its count."""
     assert len(got) == min(PER_KIND, len(expected))
     distance = {image: d for d, image in expected}
     for row, (d, _) in zip(got, expected, strict=False):
@@ -136,13 +136,13 @@ def assert_same_evidence(got, expected, candidate):
     if clear:
         assert {row.id for row in got} == {image for _, image in expected[: len(got)]}
     if cut and expected[len(got)][0] == expected[0][0]:
-        # All at one place: the ids decide.
+        # Equal coordinates: ordered by id.
         assert [row.id for row in got] == [image for _, image in expected[: len(got)]]
     return len(got)
 
 
 def test_evidence_with_one_radius_equals_density_adapted_radii(owner, as_api):
-    """For each candidate the least of three radii that holds enough, against the largest alone."""
+    """Compares the smallest sufficient radius of three per candidate with the largest radius."""
     rng, steps_m = random.Random(3), (80.0, 200.0, 440.0)
     ((org, sources),) = organizations(owner, 1)
     rows = [

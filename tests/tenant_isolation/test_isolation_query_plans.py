@@ -16,7 +16,7 @@ from tenant_isolation.rows import COLUMNS, CONTRACT, organizations
 
 @pytest.fixture
 def large_organization(owner):
-    """20,000 rows of five organizations, all over one city, analysed."""
+    """20,000 images of five organizations in one city, analyzed; returns one organization."""
     created = organizations(owner, 5)
     with owner.begin() as unit:
         unit.connection.execute(text("ALTER TABLE images DISABLE TRIGGER USER"))
@@ -62,7 +62,7 @@ def explain_nodes(as_api, org, statement, values):
 
 
 def check_spatial(plan, loops):
-    """The spatial index is asked once for each place, and no table is read from end to end."""
+    """The plan has one spatial index scan per candidate and no sequential scan."""
     read = [node for node in plan if node.get("Relation Name") in ("images", "embeddings")]
     assert read
     assert "Seq Scan" not in {node["Node Type"] for node in read}
@@ -118,7 +118,7 @@ def test_image_page_statement_reads_no_more_rows_than_its_limit(
     assert "Seq Scan" not in {node["Node Type"] for node in plan if "Relation Name" in node}
     walked = [node for node in plan if node.get("Index Name") == "ix_images_listing"]
     assert walked
-    # Of each source and state, in order: so it stops after a page.
+    # Index order per source and state: the scan stops after one page.
     assert max(node["Actual Rows"] for node in walked) <= 50
     assert not {"Sort"} & {node["Node Type"] for node in plan[2:] if node["Actual Rows"] > 300}
 

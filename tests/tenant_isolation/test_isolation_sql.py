@@ -13,7 +13,7 @@ from tenant_isolation.other_organization import ROWS
 
 @pytest.fixture
 def api(tenant_pair, isolation_database):
-    """A session with the API's own login and nothing set."""
+    """A session of the API login without organization context."""
     url = isolation_database.api.replace("+psycopg", "")
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection
@@ -21,7 +21,7 @@ def api(tenant_pair, isolation_database):
 
 @pytest.fixture
 def owner(tenant_pair, isolation_database):
-    """The owner, whose every change is taken back."""
+    """A session of the owner; all changes are rolled back."""
     with psycopg.connect(isolation_database.owner.replace("+psycopg", "")) as connection:
         yield connection
         connection.rollback()
@@ -225,7 +225,7 @@ def test_api_role_cannot_change_role_and_has_only_listed_functions(api):
     )
     member = "SELECT count(*) FROM pg_auth_members WHERE member = current_user::regrole"
     assert api.execute(member).fetchone() == (0,)
-    callable_ones = names(
+    callable_functions = names(
         api,
         "SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
         " WHERE n.nspname IN ('tenant', 'pinpoint') AND p.prosecdef"
@@ -236,7 +236,7 @@ def test_api_role_cannot_change_role_and_has_only_listed_functions(api):
     allowed = {"any_keys", "authenticate", "organization_named", "revision", "totals"}
     # The id of the whole installation, which is no secret between organizations.
     allowed |= {"installation"}
-    assert set(callable_ones) <= allowed
+    assert set(callable_functions) <= allowed
 
 
 def test_security_definer_functions_set_search_path(owner):
