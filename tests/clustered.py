@@ -1,9 +1,9 @@
-"""A seeded gallery whose vectors lie as encoders lay them: few wide clusters, heavy tails.
+"""A seeded gallery with vectors distributed as those of encoders: wide clusters, heavy tails.
 
-Easy blobs flatter a graph: whatever a filter removes, the rest of a blob is still linked. Here
-places are of very unequal size and lie in cities, sceneries recur everywhere, kinds are apart,
-the spectrum falls off, and organizations share places, so that a filter cuts through clusters and
-a graph without ACORN is left with islands.
+Compact clusters overstate the recall of a graph: after any filter the rest of a cluster is still
+linked. Here places have very unequal sizes and belong to cities, scenes recur, source kinds are
+separate, the spectrum decays, and organizations share places. A filter therefore cuts through
+clusters, and a graph without ACORN splits into islands.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Clustered:
     day: np.ndarray
 
     def points(self, start: int, stop: int, channel: str) -> list[IndexPoint]:
-        """Rows `start` to `stop` as the index takes them."""
+        """Index points of the rows `start` to `stop`."""
         return [
             IndexPoint(
                 id=UUID(int=i + 1),
@@ -62,7 +62,7 @@ def _weights(rng: np.random.Generator, n: int, power: float) -> np.ndarray:
 def _ownership(
     rng: np.random.Generator, place: np.ndarray, places: int, big: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Organization, kind and day of each image: mostly one of each at a place, as campaigns are."""
+    """Organization, kind and day of each image; mostly equal at a place, as in a campaign."""
     n = len(place)
     share = rng.beta(3.0 * big, 3.0 * (1.0 - big), places)[place]
     organization = (rng.random(n) > share).astype(np.int64)
@@ -74,7 +74,7 @@ def _ownership(
 
 
 def clustered(n: int, width: int, seed: int, big: float = 0.6) -> Clustered:
-    """The gallery, of which BIG owns the share `big`; the same seed gives the same bytes."""
+    """The gallery; BIG owns the share `big`. The same seed gives the same bytes."""
     rng = np.random.default_rng(seed)
     scale = np.arange(1, width + 1) ** -0.4
     scale = (scale / np.linalg.norm(scale)).astype(np.float32)
@@ -95,7 +95,7 @@ def clustered(n: int, width: int, seed: int, big: float = 0.6) -> Clustered:
         rows = slice(start, min(start + 10_000, n))
         vectors[rows] += tail[rows] * latent(rows.stop - rows.start)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    # Cities stand along a parallel, 1.2 degrees apart: a radius takes in whole ones.
+    # Cities are on a parallel, 1.2 degrees apart: a radius contains complete cities.
     lat = 47.0 + rng.normal(0, 0.05, places)[place] + rng.normal(0, 0.002, n)
     lon = 5.0 + 1.2 * city + rng.normal(0, 0.05, places)[place] + rng.normal(0, 0.002, n)
     return Clustered(
@@ -109,21 +109,21 @@ def clustered(n: int, width: int, seed: int, big: float = 0.6) -> Clustered:
 
 
 def shapes(gallery: Clustered) -> dict[str, IndexFilter]:
-    """Each filter shape the product asks with, by name."""
+    """Filter shapes that the product uses, by name."""
     since, until = START + timedelta(days=0.3 * DAYS), START + timedelta(days=0.85 * DAYS)
     middle = Point(47.0, float(np.median(gallery.lon[gallery.organization == 0])))
     circle = Circle(center=middle, radius_m=650_000.0)
-    one = ("street",)
+    street_only = ("street",)
     return {
         "organization": IndexFilter(organization_id=BIG),
-        "+ kind": IndexFilter(organization_id=BIG, source_kinds=one),
+        "+ kind": IndexFilter(organization_id=BIG, source_kinds=street_only),
         "+ time range": IndexFilter(
             organization_id=BIG, captured_after=since, captured_before=until
         ),
         "+ radius": IndexFilter(organization_id=BIG, circle=circle),
         "+ kind + time + radius": IndexFilter(
             organization_id=BIG,
-            source_kinds=one,
+            source_kinds=street_only,
             captured_after=since,
             captured_before=until,
             circle=circle,
@@ -133,10 +133,10 @@ def shapes(gallery: Clustered) -> dict[str, IndexFilter]:
 
 
 def questions(gallery: Clustered, n: int, seed: int) -> np.ndarray:
-    """`[n, D]` unit vectors: other views of places of the gallery; no image is its own answer."""
+    """`[n, D]` unit vectors of other views of gallery places; none equals a gallery vector."""
     rng = np.random.default_rng(seed)
     rows = rng.choice(len(gallery.vectors), n, replace=False)
     width = gallery.vectors.shape[1]
     noise = rng.standard_normal((n, width), dtype=np.float32) / np.sqrt(width)
-    asked = gallery.vectors[rows] + noise
-    return (asked / np.linalg.norm(asked, axis=1, keepdims=True)).astype(np.float32)
+    queries = gallery.vectors[rows] + noise
+    return (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)

@@ -1,7 +1,7 @@
 """One private PostgreSQL and Redis for the whole run, a fresh database for each test.
 
-The servers are children that the kernel ends with us, and the full stack has a watcher that
-brings it down when our end of a pipe closes: nothing stays behind, even after `kill -9`.
+The kernel ends the servers together with this process, and a watcher stops the full stack when
+the pipe to this process closes: no process remains, even after `kill -9`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ STACK_TESTS = (
 )
 """Beginnings of the ids of tests that start their servers themselves; marked `stack` as well."""
 SLOW_TESTS = (
-    "cli/test_cli_exits.py::test_every_command_has_its_help",
+    "cli/test_cli_exit_codes.py::test_help_of_every_command_exits_0_without_heavy_imports",
     "cli/test_cli_messages.py",
     "docs/test_site.py",
     "nets/test_nets_geoclip.py",
@@ -52,7 +52,7 @@ SLOW_TESTS = (
 )
 """Beginnings of the ids of tests without servers that take more than 3 s; marked `slow`."""
 TEMPLATE = "template_pinpoint"
-# A test run may lose its data with the machine; it need not wait for the disk.
+# Test data need not survive a crash of the machine, so writes need not reach the disk.
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -69,9 +69,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    # Trials break things on purpose and take long: they run only where they are asked for.
-    asked = any("trials" in argument for argument in config.invocation_params.args)
-    return True if collection_path == TRIALS and not asked else None
+    # Trials inject faults and are slow: they run only on request.
+    are_requested = any("trials" in argument for argument in config.invocation_params.args)
+    return True if collection_path == TRIALS and not are_requested else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -138,13 +138,13 @@ def _database(postgres: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(_database: str, server_paths: StackPaths) -> str:
-    """Owner's URL of this test's own migrated database."""
+    """Owner URL of the migrated database of this test."""
     return server_paths.owner_url(_database)
 
 
 @pytest.fixture
 def api_database_url(_database: str, server_paths: StackPaths) -> str:
-    """The same database under the API's role."""
+    """URL of the same database for the API role."""
     return server_paths.api_url(_database)
 
 
@@ -173,8 +173,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PINPOINT_HOME", str(folder))
     yield folder
     paths = StackPaths(folder)
-    for left in (paths.socket_dir, paths.postgres_socket_dir):
-        shutil.rmtree(left, ignore_errors=True)
+    for folder_ in (paths.socket_dir, paths.postgres_socket_dir):
+        shutil.rmtree(folder_, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ class RunningStack:
 
 @pytest.fixture(scope="session")
 def running_stack() -> Iterator[RunningStack]:
-    """A stack as `pinpoint up` makes it, in a home of its own; afterwards no process is left."""
+    """A stack as `pinpoint up` starts it, in a temporary home; checks that no process remains."""
     with home_folder() as home:
         settings = Settings(services=ServiceSettings(home=home))
         paths = StackPaths(home)
@@ -212,14 +212,14 @@ def running_stack() -> Iterator[RunningStack]:
             yield RunningStack(home, paths, settings, lifecycle.start_stack(settings))
         finally:
             lifecycle.stop_stack(settings)
-            left = processes.find_stack_processes(paths)
+            remaining = processes.find_stack_processes(paths)
             dismiss(watcher)
             lifecycle.erase_stack(settings)
-        assert left == []
+        assert remaining == []
 
 
 def watch_over(home: Path) -> subprocess.Popen[bytes]:
-    """Start a process that brings the stack down as soon as this one is gone."""
+    """Start a process that stops the stack when this process exits."""
     code = (
         "import sys; from pathlib import Path;"
         "from pinpoint.settings import ServiceSettings, Settings;"
@@ -234,7 +234,7 @@ def watch_over(home: Path) -> subprocess.Popen[bytes]:
 
 
 def dismiss(watcher: subprocess.Popen[bytes]) -> None:
-    """Tell the watcher that all is well."""
+    """Stop the watcher without stopping the stack."""
     watcher.communicate(b"ended\n", timeout=30)
 
 

@@ -1,4 +1,4 @@
-"""Every implementation of the index under one name: `index` is empty, `filled` holds 300 points."""
+"""Fixtures of all index implementations: `index` is empty, `filled` has 300 points."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ EDGES = [
 
 @pytest.fixture(params=["edge", "owner", "memory", "server"])
 def index(request, tmp_path):
-    made: Any
+    created: Any
     if request.param == "edge":
-        made = EdgeIndex(tmp_path / "build")
-        yield made
-        made.close()
+        created = EdgeIndex(tmp_path / "build")
+        yield created
+        created.close()
     elif request.param == "owner":
         live = RebuildableIndex(tmp_path / "index", "nowhere:nothing")
         live.load()
@@ -46,17 +46,17 @@ def index(request, tmp_path):
             server.close()
             live.close()
     elif request.param == "memory":
-        made = QdrantIndex(":memory:")
-        yield made
-        made.close()
+        created = QdrantIndex(":memory:")
+        yield created
+        created.close()
     else:
         url = os.environ.get("PINPOINT_TEST_QDRANT_URL")
         if not url:
             pytest.skip("no Qdrant server; set PINPOINT_TEST_QDRANT_URL to test against one")
-        made = QdrantIndex(url, alias=f"test-{secrets.token_hex(4)}")
-        yield made
-        made.drop()
-        made.close()
+        created = QdrantIndex(url, alias=f"test-{secrets.token_hex(4)}")
+        yield created
+        created.drop()
+        created.close()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ START = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def identity(n: int) -> UUID:
-    """Spread over the whole range, so that id order is not insertion order."""
+    """Id of point `n`, spread over the range so that id order differs from insertion order."""
     return UUID(int=((n * 0x9E3779B97F4A7C15) % 2**64) << 64 | n)
 
 
@@ -35,7 +35,7 @@ def unit(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
 def gallery(
     n: int = 300, seed: int = 0, places: Sequence[tuple[float, float]] = (), dims: dict = DIMS
 ) -> list[IndexPoint]:
-    """`n` points over the globe; the first ones stand at `places`."""
+    """`n` points over the globe; the first ones are at `places`."""
     rng = np.random.default_rng(seed)
     lat = np.degrees(np.arcsin(rng.uniform(-1, 1, n))).round(7)
     lon = rng.uniform(-180, 180, n).round(7)
@@ -61,7 +61,7 @@ def gallery(
 
 
 class FolderSource:
-    """A point source told by files: `n`, `extra`, `lacking`, `crash`, `slow`, `contract`."""
+    """A point source that reads the files `n`, `extra`, `lacking`, `crash`, `slow`, `contract`."""
 
     def __init__(self, folder: Path, contract: str | None = None) -> None:
         self.folder, self.contract = folder, contract
@@ -76,8 +76,8 @@ class FolderSource:
         return IndexSpec(contract=self.contract or name, dims=DIMS)
 
     def bounds(self) -> tuple[int, int]:
-        held = self._number("n") + self._number("extra") + self._number("lacking")
-        return held, held
+        count = self._number("n") + self._number("extra") + self._number("lacking")
+        return count, count
 
     def watermark(self) -> int:
         return 1 + self._number("extra")

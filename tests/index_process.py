@@ -28,12 +28,12 @@ ENGINE, BUILDER = "pinpoint.stack.index.engine_process", "pinpoint.stack.index.b
 
 def children_of(pid: int, program: str) -> list[psutil.Process]:
     """A process's children that run a program."""
-    found = []
-    for one in psutil.Process(pid).children():
+    children = []
+    for child in psutil.Process(pid).children():
         with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
-            if program in one.cmdline():
-                found.append(one)
-    return found
+            if program in child.cmdline():
+                children.append(child)
+    return children
 
 
 class Owner:
@@ -91,9 +91,9 @@ class Owner:
         return sorted(path.name for path in (self.folder / "builds").iterdir())
 
 
-def until(done, seconds: float = 30) -> None:
+def until(condition, seconds: float = 30) -> None:
     end = time.monotonic() + seconds
-    while not done():
+    while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
 
@@ -102,11 +102,11 @@ def until(done, seconds: float = 30) -> None:
 def owner(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    made = Owner(tmp_path, source)
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.kill()
-    shutil.rmtree(made.short)
+    owner_process = Owner(tmp_path, source)
+    yield owner_process
+    if owner_process.process is not None and owner_process.process.poll() is None:
+        owner_process.kill()
+    shutil.rmtree(owner_process.short)
 
 
 def question(limit: int = 5) -> IndexQuery:

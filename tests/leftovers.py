@@ -1,4 +1,4 @@
-"""Looking for what should be gone, and the upkeep that makes it go."""
+"""Searches for deleted data in tables and folders, and runs recovery and pruning."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pinpoint.ingest.recovery import recover_lost_work
 DAY_S = 86_400
 
 
-def found_in_tables(rig, wanted):
+def found_in_tables(harness, patterns):
     """Search every table of the schema, written out as text."""
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         names = (
             unit.connection.execute(
                 text("SELECT tablename FROM pg_tables WHERE schemaname = 'pinpoint'")
@@ -26,26 +26,26 @@ def found_in_tables(rig, wanted):
             for row in unit.connection.execute(text(f"SELECT t::text FROM {name} t"))
         )
     hexed = dump.encode()
-    return [one for one in wanted if one in hexed or one.hex().encode() in hexed]
+    return [pattern for pattern in patterns if pattern in hexed or pattern.hex().encode() in hexed]
 
 
-def found_in_folder(folder, wanted):
+def found_in_folder(folder, patterns):
     return [
-        (path.relative_to(folder).as_posix(), one)
+        (path.relative_to(folder).as_posix(), pattern)
         for path in folder.rglob("*")
         if path.is_file()
         for data in [path.read_bytes()]
-        for one in wanted
-        if one in data
+        for pattern in patterns
+        if pattern in data
     ]
 
 
-def swept(rig, tombstone_s=0, rebuild=None):
+def swept(harness, tombstone_s=0, rebuild=None):
     return recover_lost_work(
-        ledger=rig.ledger,
-        queue=rig.queue,
-        index=rig.index,
-        contract=rig.encoder.contract.digest,
+        ledger=harness.ledger,
+        queue=harness.queue,
+        index=harness.index,
+        contract=harness.encoder.contract.digest,
         chunk=64,
         tombstone_s=tombstone_s,
         is_alive=lambda _worker: True,
@@ -53,7 +53,11 @@ def swept(rig, tombstone_s=0, rebuild=None):
     )
 
 
-def pruned(rig, closing, orphan_s=DAY_S, audit_s=DAY_S):
+def pruned(harness, closing, orphan_s=DAY_S, audit_s=DAY_S):
     return prune_leftovers(
-        closing=closing, ledger=rig.ledger, blobs=rig.blobs, orphan_s=orphan_s, audit_s=audit_s
+        closing=closing,
+        ledger=harness.ledger,
+        blobs=harness.blobs,
+        orphan_s=orphan_s,
+        audit_s=audit_s,
     )

@@ -1,4 +1,4 @@
-"""Recall@48 and latency of every filter shape, each way of searching, on a seeded gallery."""
+"""Recall@48 and latency per filter shape and search strategy on a seeded gallery."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EARTH_M, _SLICE = 6_371_008.8, 2_000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; `chosen` marks the way the product takes."""
+    """One line of the table; `chosen` marks the search strategy of the product."""
 
     engine: str
     shape: str
@@ -54,17 +54,17 @@ HEAD = f"{'engine':12} {'filter':24} {'matched':>7} way      recall worst  p50 m
 
 
 class Switch:
-    """A chooser whose way is set from outside, so that one index is asked every way."""
+    """A strategy chooser that is set from outside, to query one index with each strategy."""
 
     way: SearchStrategy = "exact"
 
     def __call__(self, matched: int) -> SearchStrategy:
-        """The way set."""
+        """The strategy that was set."""
         return self.way
 
 
 def allowed(gallery: Clustered, where: IndexFilter) -> np.ndarray:
-    """`[n]` bool: what the filter lets through, by plain arithmetic."""
+    """`[n]` bool: images that pass the filter, computed without the index."""
     mask = gallery.organization == OWNERS.index(where.organization_id)
     if where.source_kinds:
         mask &= np.isin(
@@ -85,28 +85,28 @@ def allowed(gallery: Clustered, where: IndexFilter) -> np.ndarray:
     return mask
 
 
-def truth(gallery: Clustered, where: IndexFilter, asked: np.ndarray) -> list[set[UUID]]:
-    """The best by comparing everything the filter lets through."""
+def truth(gallery: Clustered, where: IndexFilter, queries: np.ndarray) -> list[set[UUID]]:
+    """Best images per query by brute force over the filtered images."""
     rows = np.flatnonzero(allowed(gallery, where))
-    scores = gallery.vectors[rows] @ asked.T
+    scores = gallery.vectors[rows] @ queries.T
     best = np.argsort(-scores, axis=0)[:BEST]
-    return [{UUID(int=int(rows[i]) + 1) for i in best[:, q]} for q in range(len(asked))]
+    return [{UUID(int=int(rows[i]) + 1) for i in best[:, q]} for q in range(len(queries))]
 
 
 def table(
     engine: str, index: Any, switch: Switch | None, gallery: Clustered, n_asked: int
 ) -> Iterator[Row]:
-    """Every shape, every way (one way only where the engine knows no other)."""
-    asked = questions(gallery, n_asked, SEED + 1)
+    """Rows for all filter shapes and search strategies of an engine."""
+    queries = questions(gallery, n_asked, SEED + 1)
     for shape, where in shapes(gallery).items():
-        best, matched = truth(gallery, where, asked), index.count(where)
+        best, matched = truth(gallery, where, queries), index.count(where)
         if matched != allowed(gallery, where).sum():
             raise AssertionError(f"{engine}: {shape} lets {matched} through")
         ways: tuple[SearchStrategy, ...] = ("exact", "hnsw", "acorn") if switch else ("exact",)
         for way in ways:
             if switch:
                 switch.way = way
-            shares, took_ms = _ask(index, where, asked, best)
+            shares, took_ms = _ask(index, where, queries, best)
             yield Row(
                 engine,
                 shape,
@@ -121,15 +121,15 @@ def table(
 
 
 def _ask(
-    index: Any, where: IndexFilter, asked: np.ndarray, best: list[set[UUID]]
+    index: Any, where: IndexFilter, queries: np.ndarray, best: list[set[UUID]]
 ) -> tuple[list[float], list[float]]:
     shares, took_ms = [], []
-    for vector, wanted in zip(asked, best, strict=True):
+    for vector, expected in zip(queries, best, strict=True):
         query = IndexQuery(channel=CHANNEL, vector=vector, filter=where, limit=BEST)
         start = time.perf_counter()
         (hits,) = index.search([query])
         took_ms.append((time.perf_counter() - start) * 1e3)
-        shares.append(len({hit.id for hit in hits} & wanted) / len(wanted))
+        shares.append(len({hit.id for hit in hits} & expected) / len(expected))
     return shares, took_ms
 
 
@@ -157,7 +157,7 @@ def edge(folder: Path, gallery: Clustered) -> Iterator[tuple[EdgeIndex, Switch]]
 
 @contextmanager
 def memory(gallery: Clustered) -> Iterator[tuple[QdrantIndex, None]]:
-    """qdrant-client without a server: numpy, which knows no other way than exact."""
+    """qdrant-client without a server: numpy, exact search only."""
     index = QdrantIndex(":memory:")
     try:
         _fill(index, gallery)
@@ -201,12 +201,12 @@ def check(rows: list[Row]) -> None:
 
 
 def check_that_the_plain_graph_loses(rows: list[Row]) -> None:
-    """Vectors on which even plain HNSW holds recall would prove nothing about a way."""
+    """Raise when plain HNSW has full recall: such vectors are too easy for the comparison."""
     least = min(row.recall for row in rows if row.way == "hnsw")
     if least >= ENOUGH:
         raise AssertionError(f"plain HNSW holds {least:.3f} everywhere: the vectors are too easy")
 
 
 def gallery_of(n: int, width: int, big: float = 0.6) -> Clustered:
-    """The gallery every engine is filled with."""
+    """The gallery for all engines."""
     return clustered(n, width, SEED, big)

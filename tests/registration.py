@@ -1,4 +1,4 @@
-"""Registers a folder without the command line's questions."""
+"""Registers a folder without the prompts of the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real files nobody here made; tests that use them skip where the folder is absent."""
+"""Real photos and weights from outside this project; tests skip when the folder is absent."""
 
 from __future__ import annotations
 

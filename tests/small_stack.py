@@ -1,6 +1,6 @@
-"""A stack without supervisor, API and beat: database, owner of the index, and the commands.
+"""A stack without supervisor, API and beat: database, index owner and commands.
 
-What a worker and an API do is done in this process, by their own code and under their roles.
+The code of worker and API runs in this process with the database roles of worker and API.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PHOTOS = 24
 
 
 class SmallStack:
-    """One home; close it."""
+    """Services of one home; call `close` at the end."""
 
     tiny: EncoderHandle
     descriptor: EncoderHandle
@@ -94,11 +94,11 @@ class SmallStack:
             database=self.worker.database,
             settings=self.settings,
         )
-        asked = "SELECT id FROM batch_items WHERE batch_id = :batch ORDER BY ingest_seq"
-        return [row.id for row in self.rows(asked, batch=batch.id)]
+        statement = "SELECT id FROM batch_items WHERE batch_id = :batch ORDER BY ingest_seq"
+        return [row.id for row in self.rows(statement, batch=batch.id)]
 
     def ingest(self, folder: Path) -> None:
-        """What a worker's job does."""
+        """Ingest a folder as a worker does."""
         ids = self.register(folder)
         self.worker.ensure_index()
         self.worker.with_live(
@@ -106,7 +106,7 @@ class SmallStack:
         )
 
     def locate(self, photo: Path) -> Answer:
-        """What the API does with a question."""
+        """Locate a photo as the API does."""
         query = QueryPhoto(data=photo.read_bytes(), file=photo.name)
         return self.api.with_live(
             lambda encoder: locate(
@@ -124,7 +124,7 @@ class SmallStack:
         )
 
     def command(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command as it is typed."""
+        """Start a `pinpoint` command."""
         return subprocess.Popen(
             [sys.executable, "-m", "pinpoint.cli", *arguments],
             env=self.environment,
@@ -134,13 +134,13 @@ class SmallStack:
         )
 
     def run(self, *arguments: str, code: int = 0) -> Any:
-        """Run a command to its end; its document, or what it said on stderr."""
+        """Run a command to its end; returns its JSON document, or stderr if `code` is not 0."""
         out, error = (process := self.command(*arguments)).communicate(timeout=100)
         assert process.returncode == code, error
         return json.loads(out) if code == 0 else error
 
     def kill_when(self, process: subprocess.Popen[str], ripe: Callable[[], bool]) -> None:
-        """`kill -9` a command at a moment of its work."""
+        """`kill -9` a command when a condition is true."""
         end = time.monotonic() + 60
         while not ripe():
             assert process.poll() is None, process.communicate()
@@ -156,10 +156,11 @@ class SmallStack:
             return list(unit.connection.execute(text(statement), values))
 
     def vectors(self, contract: str) -> dict[UUID, np.ndarray]:
-        """What PostgreSQL holds under a contract."""
-        asked = "SELECT image_id, vector FROM embeddings WHERE contract = :contract"
+        """Vectors of a contract in PostgreSQL by image id."""
+        statement = "SELECT image_id, vector FROM embeddings WHERE contract = :contract"
         return {
-            row.image_id: unpack_vector(row.vector) for row in self.rows(asked, contract=contract)
+            row.image_id: unpack_vector(row.vector)
+            for row in self.rows(statement, contract=contract)
         }
 
     def live(self) -> set[UUID]:
@@ -167,7 +168,7 @@ class SmallStack:
         return {row.id for row in self.rows("SELECT id FROM images WHERE state <> 'deleted'")}
 
     def held(self) -> tuple[set[UUID], str | None]:
-        """Images in the index, by the PostgreSQL of today, and the contract of the index."""
+        """Images of the index that PostgreSQL has, and the contract of the index."""
         scrolled = self.api.index.scroll(None, 1_000)
         return {row[0] for row in scrolled if row[2]}, self.api.index.info().contract
 
@@ -180,12 +181,12 @@ class SmallStack:
         shutil.rmtree(self.paths.socket_dir, ignore_errors=True)
 
 
-def two_bundles(made: SmallStack, folder: Path) -> SmallStack:
-    """Photos in `folder` under the descriptor, and a tiny tower that could take its place."""
-    bundle = timm_bundle(made.paths.home / "bundles" / "tiny")
-    made.tiny = EncoderHandle(made.settings, str(bundle))
-    made.descriptor = made.api.encoders.configured
-    made.folder = folder
+def two_bundles(stack: SmallStack, folder: Path) -> SmallStack:
+    """Ingest photos with the descriptor bundle, and add a tiny tower as a second bundle."""
+    bundle = timm_bundle(stack.paths.home / "bundles" / "tiny")
+    stack.tiny = EncoderHandle(stack.settings, str(bundle))
+    stack.descriptor = stack.api.encoders.configured
+    stack.folder = folder
     write_photos(folder, PHOTOS)
-    made.ingest(folder)
-    return made
+    stack.ingest(folder)
+    return stack

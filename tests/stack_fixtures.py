@@ -1,6 +1,6 @@
-"""The chain on real parts inside one process: PostgreSQL, the decoding child, the encoder, Edge.
+"""The services in one process: PostgreSQL, decoding child, encoder and embedded index.
 
-Only the broker is left out: `InlineQueue` keeps the jobs, and `run` plays them when a test says so.
+Only the broker is replaced: `InlineQueue` keeps the jobs, and `run` executes them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WORKER = "host/1/0.00"
 
 @dataclass
 class InlineQueue:
-    """`ports.JobQueue` that keeps what is sent."""
+    """`ports.JobQueue` that keeps the sent jobs."""
 
     sent: list[tuple[str, list[UUID]]] = field(default_factory=list)
 
@@ -49,7 +49,7 @@ class InlineQueue:
         return len(self.sent)
 
 
-class Rig:
+class ServiceHarness:
     """Services over one database and one folder."""
 
     def __init__(
@@ -99,7 +99,7 @@ class Rig:
         return self.access.create_organization(name).id
 
     def run(self) -> None:
-        """Play every job that was sent, and those they send."""
+        """Execute all queued jobs, and the jobs that these send."""
         while self.queue.sent:
             name, ids = self.queue.sent.pop(0)
             if name == jobs.INGEST_ITEMS:
@@ -114,7 +114,7 @@ class Rig:
     def ingest(
         self, path: Path, organization_id: UUID, source: str = "photos", kind: str = "photo"
     ) -> Batch:
-        """Register a folder or manifest and run everything; the batch as it ends."""
+        """Register a folder or manifest and execute all jobs; returns the finished batch."""
         batch = register_folder(
             path,
             source=source,
@@ -128,7 +128,7 @@ class Rig:
             return catalog.batch(batch.id)
 
     def scalar(self, statement: str, **values: object) -> int:
-        """One number, read as the owner."""
+        """Run a statement as the owner; returns its one number."""
         with self.owner.begin() as unit:
             return unit.connection.execute(text(statement), values).scalar_one()
 
@@ -149,7 +149,7 @@ def degrees(value: float) -> tuple[float, float, float]:
 def jpeg(
     seed: int, lat: float, lon: float, size: tuple[int, int] = (96, 72), **tags: object
 ) -> bytes:
-    """A seeded picture that says where it was taken."""
+    """A seeded JPEG with a GPS position."""
     gps = {
         1: "N" if lat >= 0 else "S",
         2: degrees(lat),
@@ -160,7 +160,7 @@ def jpeg(
 
 
 def plain_jpeg(seed: int, size: tuple[int, int] = (96, 72)) -> bytes:
-    """A seeded picture that says nothing."""
+    """A seeded JPEG without metadata."""
     return saved(noise(*size, seed=seed), quality=90)
 
 
@@ -172,5 +172,5 @@ def write_photos(folder: Path, count: int, *, first: int = 0, lat: float = 48.85
 
 
 def unique(prefix: str) -> str:
-    """A name nobody has used."""
+    """A unique name with a prefix."""
     return f"{prefix}-{uuid4().hex[:8]}"

@@ -1,4 +1,4 @@
-"""A request has one time budget, and a dependency that fails is left alone."""
+"""Time budget of a request, and the circuit breaker of a dependency."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import IndexUnavailableError, UnavailableError
 
 
-def test_bounded_s_without_a_deadline_is_the_calls_own_limit():
+def test_bounded_s_without_deadline_returns_the_limit_of_the_call():
     assert deadline.limit_timeout_s(30.0) == 30.0
     assert deadline.current_deadline() is None
 
 
-def test_bounded_s_shrinks_and_then_refuses():
+def test_bounded_s_after_the_deadline_raises():
     with deadline.limit_time(0.1):
         assert 0 < deadline.limit_timeout_s(30.0) <= 0.1
         assert deadline.limit_timeout_s(0.01) == 0.01
@@ -34,7 +34,7 @@ def test_inner_deadline_is_never_later_than_the_outer():
         assert deadline.limit_timeout_s(60.0) <= 0.5
 
 
-def test_pause_is_not_counted():
+def test_pause_extends_the_deadline():
     with deadline.limit_time(0.2) as limit:
         with deadline.pause_clock():
             assert limit.paused
@@ -43,16 +43,16 @@ def test_pause_is_not_counted():
         assert 0.1 < limit.remaining_s() <= 0.2
 
 
-def test_deadline_goes_with_the_context_into_threads():
-    seen = []
+def test_deadline_is_inherited_by_threads_with_the_context():
+    deadlines = []
     with deadline.limit_time(5.0):
         context = contextvars.copy_context()
     thread = threading.Thread(
-        target=context.run, args=(lambda: seen.append(deadline.current_deadline()),)
+        target=context.run, args=(lambda: deadlines.append(deadline.current_deadline()),)
     )
     thread.start()
     thread.join()
-    assert seen[0] is not None
+    assert deadlines[0] is not None
 
 
 def breaker(**options) -> CircuitBreaker:
@@ -63,50 +63,50 @@ def breaker(**options) -> CircuitBreaker:
     )
 
 
-def fail(one: CircuitBreaker, error: Exception | None = None) -> None:
-    with pytest.raises(Exception), one.attempt():  # noqa: B017, PT011
+def fail(circuit_breaker: CircuitBreaker, error: Exception | None = None) -> None:
+    with pytest.raises(Exception), circuit_breaker.attempt():  # noqa: B017, PT011
         raise error or TimeoutError
 
 
-def test_breaker_opens_after_failures_in_a_row_only():
-    one = breaker(failures=3, pause_s=60.0)
+def test_breaker_opens_after_consecutive_failures_only():
+    circuit_breaker = breaker(failures=3, pause_s=60.0)
     for _ in range(2):
-        fail(one)
-    with one.attempt():
+        fail(circuit_breaker)
+    with circuit_breaker.attempt():
         pass
     for _ in range(2):
-        fail(one)
-    fail(one, ValueError())  # the dependency answered
+        fail(circuit_breaker)
+    fail(circuit_breaker, ValueError())  # the dependency answered
     for _ in range(2):
-        fail(one)
-    assert not one.is_open
-    fail(one)
-    assert one.is_open
+        fail(circuit_breaker)
+    assert not circuit_breaker.is_open
+    fail(circuit_breaker)
+    assert circuit_breaker.is_open
     called = []
-    with pytest.raises(IndexUnavailableError, match="left alone"), one.attempt():
+    with pytest.raises(IndexUnavailableError, match="left alone"), circuit_breaker.attempt():
         called.append(1)
     assert called == []
 
 
-def test_breaker_lets_one_call_try_and_closes_with_its_success():
-    one = breaker(failures=1, pause_s=0.05)
-    fail(one)
+def test_breaker_half_open_allows_one_call_and_closes_after_success():
+    circuit_breaker = breaker(failures=1, pause_s=0.05)
+    fail(circuit_breaker)
     time.sleep(0.06)
-    with one.attempt(), pytest.raises(IndexUnavailableError), one.attempt():
+    with circuit_breaker.attempt(), pytest.raises(IndexUnavailableError), circuit_breaker.attempt():
         pass
-    assert not one.is_open
-    with one.attempt(), one.attempt():
+    assert not circuit_breaker.is_open
+    with circuit_breaker.attempt(), circuit_breaker.attempt():
         pass
 
 
-def test_breaker_whose_trial_fails_opens_again():
-    one = breaker(failures=1, pause_s=0.05)
-    fail(one)
+def test_breaker_half_open_with_failure_opens_again():
+    circuit_breaker = breaker(failures=1, pause_s=0.05)
+    fail(circuit_breaker)
     time.sleep(0.06)
-    fail(one)
-    with pytest.raises(IndexUnavailableError), one.attempt():
+    fail(circuit_breaker)
+    with pytest.raises(IndexUnavailableError), circuit_breaker.attempt():
         pass
     time.sleep(0.06)
-    with one.attempt():
+    with circuit_breaker.attempt():
         pass
-    assert not one.is_open
+    assert not circuit_breaker.is_open

@@ -13,12 +13,12 @@ def _server():
 
 @pytest.fixture
 def api(_server, tmp_path):
-    """A running API over empty parts."""
+    """A running API with empty services."""
     _server.begin(tmp_path)
     return _server
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """What the search flow was asked; it answers with a fixed answer."""
+def search_calls(monkeypatch):
+    """Calls of the search flow, which returns a fixed answer."""
     return serving.search_flow(monkeypatch)

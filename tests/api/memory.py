@@ -1,4 +1,4 @@
-"""The parts behind the API, small and in memory; walls, states and errors as the ports say."""
+"""In-memory services behind the API, with the isolation, states and errors of the ports."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Access:
 
 
 class Rows:
-    """One organization's rows, reader and writer in one."""
+    """Rows of one organization; reader and writer of the catalog."""
 
     def __init__(self):
         self.all_sources: dict[UUID, Source] = {}
@@ -91,28 +91,28 @@ class Rows:
         return table[key]
 
     def sources(self):
-        return sorted(self.all_sources.values(), key=lambda one: one.name)
+        return sorted(self.all_sources.values(), key=lambda source: source.name)
 
     def source(self, name_or_id):
-        for one in self.all_sources.values():
-            if str(name_or_id) in (one.name, str(one.id)):
-                return one
+        for stored in self.all_sources.values():
+            if str(name_or_id) in (stored.name, str(stored.id)):
+                return stored
         raise NotFoundError(f"no source {name_or_id}: `pinpoint sources list` shows the sources")
 
     def add_source(self, name, kind, *, license=None, attribution=None, originals="copy"):
-        if any(one.name == name for one in self.all_sources.values()):
+        if any(other.name == name for other in self.all_sources.values()):
             raise ConflictError(f"there is a source {name} already")
-        made = Source(
+        source = Source(
             id=uuid4(), name=name, kind=kind, license=license, attribution=attribution,
             originals=originals, created_at=NOW,
         )  # fmt: skip
-        self.all_sources[made.id] = made
-        return made
+        self.all_sources[source.id] = source
+        return source
 
     def erase_source(self, source_id):
         gone = [i for i in self.all_images.values() if i.source_id == source_id]
-        for one in gone:
-            del self.all_images[one.id]
+        for deleted in gone:
+            del self.all_images[deleted.id]
         del self.all_sources[source_id]
         return len(gone)
 
@@ -122,46 +122,46 @@ class Rows:
         return self.batch(key)
 
     def batch(self, batch_id):
-        held = self._get(self.all_batches, batch_id, "batch")
-        states = [item.status for item in held["items"]]
+        stored = self._get(self.all_batches, batch_id, "batch")
+        states = [item.status for item in stored["items"]]
         counts = {state: states.count(state) for state in ("received", "stored", *FINAL_STATUSES)}
         return Batch(
-            id=batch_id, source_id=held["source"].id, source=held["source"].name,
-            state="open" if held["open"] else "closed", created_at=NOW, closed_at=None,
+            id=batch_id, source_id=stored["source"].id, source=stored["source"].name,
+            state="open" if stored["open"] else "closed", created_at=NOW, closed_at=None,
             items=len(states), **counts,
         )  # fmt: skip
 
     def batches(self, limit=50, before=None, id_prefix=None):
         keys = [key for key in self.all_batches if key.hex.startswith(id_prefix or "")]
-        found = [self.batch(key) for key in reversed(keys)]
-        ids = [one.id for one in found]
-        return found[ids.index(before) + 1 if before else 0 :][:limit]
+        batches = [self.batch(key) for key in reversed(keys)]
+        ids = [batch.id for batch in batches]
+        return batches[ids.index(before) + 1 if before else 0 :][:limit]
 
     def batch_items(self, batch_id, *, status=None, after=0, limit=200):
-        held = self._get(self.all_batches, batch_id, "batch")["items"]
-        return [i for i in held if i.position > after and status in (None, i.status)][:limit]
+        items = self._get(self.all_batches, batch_id, "batch")["items"]
+        return [i for i in items if i.position > after and status in (None, i.status)][:limit]
 
     def error_counts(self, batch_id):
         refused = [i for i in self.batch_items(batch_id) if i.status in ("rejected", "failed")]
         return dict(Counter(i.error_code or "unknown" for i in refused))
 
     def add_items(self, batch_id, items):
-        held = self._get(self.all_batches, batch_id, "batch")
-        if not held["open"]:
+        stored = self._get(self.all_batches, batch_id, "batch")
+        if not stored["open"]:
             raise ConflictError("closed")
         for new in items:
-            held["items"].append(
+            stored["items"].append(
                 BatchItem(
-                    id=uuid4(), position=len(held["items"]) + 1, file=new.file, status="received",
+                    id=uuid4(), position=len(stored["items"]) + 1, file=new.file, status="received",
                     error_stage=None, error_code=None, error_message=None, image_ids=(), attempts=0,
                 )
             )  # fmt: skip
-            held.setdefault("new", []).append(new)
-        return [item.id for item in held["items"][-len(items) :]]
+            stored.setdefault("new", []).append(new)
+        return [item.id for item in stored["items"][-len(items) :]]
 
     def settle(self, batch_id, state):
-        held = self.all_batches[batch_id]["items"]
-        held[:] = [dataclasses.replace(item, status=state) for item in held]
+        items = self.all_batches[batch_id]["items"]
+        items[:] = [dataclasses.replace(item, status=state) for item in items]
 
     def close_batch(self, batch_id):
         self._get(self.all_batches, batch_id, "batch")["open"] = False
@@ -173,32 +173,35 @@ class Rows:
     def image(self, image_id):
         return self._get(self.all_images, image_id, "image")
 
-    def list_images(self, wanted, *, limit, after=None):
-        self.listed = (wanted, limit, after)
-        found = sorted(
-            self.all_images.values(), key=lambda one: (one.source, one.file_name, one.id)
+    def list_images(self, query, *, limit, after=None):
+        self.listed = (query, limit, after)
+        images = sorted(
+            self.all_images.values(),
+            key=lambda image_: (image_.source, image_.file_name, image_.id),
         )
         if after is not None:
             start = (after.source, after.file_name, after.image_id)
-            found = [one for one in found if (one.source, one.file_name, one.id) > start]
-        if wanted.id_prefix is not None:
-            found = [one for one in found if one.id.hex.startswith(wanted.id_prefix)]
-        return found[:limit]
+            images = [
+                image_ for image_ in images if (image_.source, image_.file_name, image_.id) > start
+            ]
+        if query.id_prefix is not None:
+            images = [image_ for image_ in images if image_.id.hex.startswith(query.id_prefix)]
+        return images[:limit]
 
     def image_labels(self, ids):
         return {
-            id_: ImageLabel(file_name=one.file_name, source=one.source, point=one.point)
-            for id_, one in self.all_images.items()
+            id_: ImageLabel(file_name=image_.file_name, source=image_.source, point=image_.point)
+            for id_, image_ in self.all_images.items()
             if id_ in ids
         }
 
     def cancel_batch(self, batch_id):
         self.close_batch(batch_id)
-        held = self.all_batches[batch_id]["items"]
-        waiting = [item for item in held if item.status == "received"]
-        held[:] = [
+        items = self.all_batches[batch_id]["items"]
+        waiting = [item for item in items if item.status == "received"]
+        items[:] = [
             dataclasses.replace(item, status="canceled") if item in waiting else item
-            for item in held
+            for item in items
         ]
         return len(waiting)
 
@@ -206,29 +209,31 @@ class Rows:
         return JPEG if self.image(image_id) else b""
 
     def neighbors(self, image_id, *, radius_m, source_kinds=(), limit=20):
-        own = self.image(image_id)
+        center_image = self.image(image_id)
         near = [
             i
             for i in self.all_images.values()
-            if i.id != own.id and i.source_kind in (source_kinds or i.source_kind)
+            if i.id != center_image.id and i.source_kind in (source_kinds or i.source_kind)
         ]
         return [(i, 12.5) for i in near][:limit]
 
     def update_image(self, image_id, image_update):
-        own = self.image(image_id)
+        stored = self.image(image_id)
         names = [f.name for f in dataclasses.fields(image_update) if f.name != "clear"]
-        given = {name: getattr(image_update, name) for name in names}
-        changes = {name: value for name, value in given.items() if value is not None}
+        values = {name: getattr(image_update, name) for name in names}
+        changes = {name: value for name, value in values.items() if value is not None}
         changes |= dict.fromkeys(image_update.clear - {"position"})
-        self.all_images[image_id] = dataclasses.replace(own, version=own.version + 1, **changes)
+        self.all_images[image_id] = dataclasses.replace(
+            stored, version=stored.version + 1, **changes
+        )
         return self.all_images[image_id]
 
     def delete_image(self, image_id):
         self.image(image_id)
         del self.all_images[image_id]
 
-    def log_query(self, operation, **said):
-        self.audit.append({"operation": operation, **said})
+    def log_query(self, operation, **fields):
+        self.audit.append({"operation": operation, **fields})
 
 
 class Database:
@@ -295,20 +300,21 @@ def answer() -> Answer:
     ranked = [
         RankedCandidate(
             candidate=Candidate(
-                id=one, source_id=source, source_kind="photo", point=spot,
+                id=image_id, source_id=source, source_kind="photo", point=spot,
                 captured_at=NOW, group="g", score=0.9, rank=rank,
             ),
             weight=1 / 3,
             evidence_share=0.5,
             evidence=(
                 Evidence(
-                    id=ids[0], candidate_id=one, source_id=source, source_kind="street", point=spot,
-                    captured_at=None, group="h", distance_m=3.0, bearing_deg=1.0, vector=None,
+                    id=ids[0], candidate_id=image_id, source_id=source, source_kind="street",
+                    point=spot, captured_at=None, group="h", distance_m=3.0, bearing_deg=1.0,
+                    vector=None,
                 ),
             ),
             similarities=(0.5,),
         )
-        for rank, one in enumerate(ids)
+        for rank, image_id in enumerate(ids)
     ]  # fmt: skip
     cited = Citation(
         image_id=ids[0], file_name="a.jpg", role="candidate", source_id=source, source="s",

@@ -1,4 +1,4 @@
-"""The API on a real server on loopback, over parts in memory."""
+"""The API on a real HTTP server on loopback, with in-memory services."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADER_TIMEOUT_S = 1.0
 
 
 class Peer:
-    """Lets a test say where a request comes from."""
+    """ASGI middleware that sets the client address of a request."""
 
     def __init__(self, app):
         self.app = app
@@ -52,7 +52,7 @@ class Running:
             return rows
 
     def begin(self, home: Path, **api: object) -> None:
-        """Start over with empty parts; loopback is served without a key unless `api` says no."""
+        """Reset to empty services; keyless access is on unless `api` turns it off."""
         settings = Settings(
             services=ServiceSettings(home=home),
             media=MediaSettings(max_bytes=100_000),
@@ -67,7 +67,7 @@ class Running:
 @contextmanager
 def serve() -> Iterator[Running]:
     logs.configure(LogSettings())
-    gazetteer.load_cities()  # as an API does that builds its own parts, before the first question
+    gazetteer.load_cities()  # as at API startup, before the first query
     parts = SimpleNamespace()
     peer = Peer(create_app(parts))
     server = uvicorn.Server(
@@ -93,7 +93,7 @@ def serve() -> Iterator[Running]:
 
 
 def search_flow(monkeypatch) -> list[dict]:
-    """Let the search flow answer with a fixed answer; what it was asked."""
+    """Replace the search flow by a fixed answer; returns the list of its calls."""
     calls: list[dict] = []
 
     def locate(photo, limits, context):

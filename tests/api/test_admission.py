@@ -1,4 +1,4 @@
-"""Places and bytes are shared out fairly between keys, and nothing waits for ever."""
+"""The fair queue: slots and bytes per key, and the time limit of a wait."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ async def start(queue, key, cost=0, wait_s=5.0):
     return task
 
 
-def test_fair_queue_one_key_leaves_a_place_for_others():
+def test_fair_queue_with_one_busy_key_keeps_a_slot_for_other_keys():
     async def scene():
         queue = FairQueue(4, 100, 10)
         mine = [await start(queue, "a") for _ in range(6)]
-        assert [one.done() for one in mine] == [True] * 3 + [False] * 3
+        assert [waiter.done() for waiter in mine] == [True] * 3 + [False] * 3
         other = await start(queue, "b")
         assert other.done()
-        for one in mine:
-            one.cancel()
+        for waiter in mine:
+            waiter.cancel()
 
     run(scene())
 
 
-def test_fair_queue_serves_the_key_with_the_fewest_places_first():
+def test_fair_queue_admits_the_key_with_the_fewest_slots_first():
     async def scene():
         queue = FairQueue(2, 100, 10)
         order = []
@@ -54,20 +54,20 @@ def test_fair_queue_serves_the_key_with_the_fewest_places_first():
         queue.release("a", 0)
         await asyncio.sleep(0)
         assert order[:3] == ["b", "a", "a"]
-        for one in asks:
-            one.cancel()
+        for waiter in asks:
+            waiter.cancel()
 
     run(scene())
 
 
-def test_fair_queue_full_of_one_keys_requests_gives_way_to_another_key():
+def test_fair_queue_full_of_one_key_replaces_a_waiter_by_another_key():
     async def scene():
         queue = FairQueue(1, 100, 3)
         await queue.acquire("a", 0, 1.0)
         mine = [await start(queue, "a") for _ in range(3)]
         other = await start(queue, "b")
         await asyncio.sleep(0)
-        assert [one.done() for one in mine] == [False, False, True]
+        assert [waiter.done() for waiter in mine] == [False, False, True]
         with pytest.raises(UnavailableError) as refused:
             mine[2].result()
         assert refused.value.reason == "overloaded"
@@ -77,13 +77,13 @@ def test_fair_queue_full_of_one_keys_requests_gives_way_to_another_key():
         queue.release("a", 0)
         await asyncio.sleep(0)
         assert other.done()
-        for one in mine:
-            one.cancel()
+        for waiter in mine:
+            waiter.cancel()
 
     run(scene())
 
 
-def test_fair_queue_wait_ends_in_time_and_leaves_nothing():
+def test_fair_queue_wait_timeout_releases_everything():
     async def scene():
         queue = FairQueue(1, 100, 10)
         await queue.acquire("a", 0, 1.0)
@@ -96,7 +96,7 @@ def test_fair_queue_wait_ends_in_time_and_leaves_nothing():
     run(scene())
 
 
-def test_fair_queue_bytes_bound_who_is_let_in():
+def test_fair_queue_limits_admitted_bytes():
     async def scene():
         queue = FairQueue(10, 100, 10)
         assert await queue.acquire("a", 60, 1.0) == 60
@@ -107,14 +107,14 @@ def test_fair_queue_bytes_bound_who_is_let_in():
         queue.release("a", 100)
         assert await second == 60
         queue.release("b", 60)
-        # Larger than all room: let in alone.
+        # Larger than the byte limit: admitted alone.
         assert await queue.acquire("a", 1_000, 1.0) == 100
         assert not (await start(queue, "b", 1)).done()
 
     run(scene())
 
 
-def test_fair_queue_cancelled_waiter_gives_its_place_back():
+def test_fair_queue_canceled_waiter_releases_its_slot():
     async def scene():
         queue = FairQueue(1, 100, 10)
         await queue.acquire("a", 0, 1.0)

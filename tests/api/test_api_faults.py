@@ -1,4 +1,4 @@
-"""What an upload leaves behind when the database goes away in the middle of it."""
+"""Blobs of an upload whose database transaction fails."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def _upload(api, monkeypatch, error):
             return http.post(f"/v1/batches/{batch}/images", files=files)
 
 
-def test_bytes_stay_when_nobody_knows_whether_their_row_was_written(api, monkeypatch):
+def test_upload_with_unknown_commit_outcome_keeps_its_blobs(api, monkeypatch):
     answer = _upload(api, monkeypatch, DatabaseUnavailableError("lost in the commit"))
     assert answer.status_code == 503
     # A row may name them; where none does, `prune` removes them.
     assert list(api.parts.blobs.kept.values()) == [b"one"]
 
 
-def test_bytes_go_when_their_row_was_refused(api, monkeypatch):
+def test_upload_with_rejected_row_deletes_its_blobs(api, monkeypatch):
     assert _upload(api, monkeypatch, BadRequestError("no")).status_code == 400
     assert api.parts.blobs.kept == {}

@@ -76,28 +76,28 @@ def test_parse_interval_with_two_times_includes_both_ends(start, end, time):
     assert (interval.start <= time < interval.before) == (start <= time <= end)
 
 
-def test_locate_with_an_interval_filters_by_capture_time(api, asked):
+def test_locate_with_an_interval_filters_by_capture_time(api, search_calls):
     with api.http() as http:
         form = {"datetime": f"{START}/{END}"}
         assert http.post("/v1/locate", files=PHOTO, data=form).status_code == 200
-    limits = asked[0]["limits"]
+    limits = search_calls[0]["limits"]
     assert (limits.captured_after, limits.captured_before) == (START_TIME, AFTER_END)
 
 
-def test_similar_with_a_reversed_interval_is_422_with_the_field(api, asked):
+def test_similar_with_reversed_interval_returns_422_with_the_field(api, search_calls):
     with api.http() as http:
         answer = http.post("/v1/similar", files=PHOTO, data={"datetime": f"{END}/{START}"})
     body = problem(answer, 422, "invalid_request")
     assert "datetime" in str(body)
     assert "must not be before its start" in str(body)
-    assert asked == []
+    assert search_calls == []
 
 
 @pytest.mark.parametrize("name", ["since", "until", "kinds", "kind", "over"])
-def test_locate_with_a_rejected_parameter_is_422(api, asked, name):
+def test_locate_with_rejected_parameter_returns_422(api, search_calls, name):
     with api.http() as http:
         problem(http.post("/v1/locate", files=PHOTO, data={name: "x"}), 422, "invalid_request")
-    assert asked == []
+    assert search_calls == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What `/openapi.json` says is what the API does, where a generated client would notice."""
+"""`/openapi.json` agrees with the API where generated clients depend on it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def operations(document):
     ]
 
 
-def test_every_operation_has_a_name_a_summary_and_its_problems(document):
+def test_openapi_operations_have_name_summary_and_problems(document):
     names = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(names) == len(set(names))
     for method, path, operation in operations(document):
@@ -41,14 +41,14 @@ def test_every_operation_has_a_name_a_summary_and_its_problems(document):
             assert list(content) == ["application/problem+json"], (method, path, status)
 
 
-def test_every_path_parameter_has_an_example(document):
+def test_openapi_path_parameters_have_an_example(document):
     for _, path, operation in operations(document):
         for parameter in operation.get("parameters", []):
             if parameter["in"] == "path":
                 assert parameter["schema"].get("examples") or parameter.get("example"), path
 
 
-def test_a_wrong_method_names_all_right_ones(api):
+def test_wrong_method_returns_405_with_allowed_methods(api):
     with api.http() as http:
         for path, methods in {
             "/v1/sources": "GET, POST",
@@ -72,7 +72,7 @@ def test_a_wrong_method_names_all_right_ones(api):
         ("PATCH", f"/v1/images/{UUID(int=7)}", {"content": b"\xff\x00{"}),
     ],
 )
-def test_bytes_that_no_store_keeps_are_refused(api, asked, method, path, body):
+def test_text_that_no_store_accepts_is_rejected(api, search_calls, method, path, body):
     with api.http() as http:
         headers = {"Content-Type": "application/json"} if "content" in body else {}
         refused = http.request(method, path, headers=headers, **body)
@@ -80,7 +80,7 @@ def test_bytes_that_no_store_keeps_are_refused(api, asked, method, path, body):
     assert refused.headers["content-type"] == "application/problem+json"
 
 
-def test_forms_offer_no_null(document):
+def test_openapi_form_fields_are_not_nullable(document):
     for path in ("/v1/locate", "/v1/similar", "/v1/batches/{batch_id}/images"):
         form = document["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]
         assert '"null"' not in json.dumps(form)

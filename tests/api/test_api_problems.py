@@ -1,4 +1,4 @@
-"""Every error is problem details of a stable type, and says nothing it should not."""
+"""Errors are problem details (RFC 9457) with a stable type and without internal details."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def problem(answer, status, kind, reason=None):
     return body
 
 
-def test_the_table_is_complete_by_exact_class():
+def test_status_table_has_every_error_class():
     assert set(problems.STATUS) == set(TREE)
     assert {kind.reason for kind in TREE} <= set(problems.TITLES)
 
 
 @pytest.mark.parametrize("kind", TREE)
-def test_every_error_of_the_tree_becomes_its_problem(api, monkeypatch, kind):
+def test_locate_that_raises_a_pinpoint_error_returns_its_problem(api, monkeypatch, kind):
     def fail(*_, **__):
         raise kind("said plainly", reason="more_exact")
 
@@ -63,7 +63,7 @@ def test_request_id_unusable_client_id_is_replaced(api, client_id):
     assert answer.json()["request_id"] == request_id
 
 
-def test_an_unforeseen_error_shows_nothing_of_itself(api, monkeypatch):
+def test_locate_with_unexpected_error_returns_500_without_details(api, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("secret of the house")
 
@@ -76,7 +76,7 @@ def test_an_unforeseen_error_shows_nothing_of_itself(api, monkeypatch):
     assert "Traceback" not in answer.text
 
 
-def test_paths_methods_and_bodies_that_are_not_there(api):
+def test_request_with_unknown_path_method_or_body_returns_its_problem(api):
     with api.http() as http:
         problem(http.get("/v1/nothing"), 404, "not_found")
         problem(http.put("/v1/sources"), 405, "method_not_allowed")
@@ -90,16 +90,16 @@ def test_paths_methods_and_bodies_that_are_not_there(api):
 JSON = {"Content-Type": "application/json"}
 
 
-def test_another_organizations_id_is_the_same_404_as_no_id(api):
+def test_id_of_other_organization_returns_the_404_of_an_unknown_id(api):
     theirs = api.rows("acme").add_source("secret-walk", "photo")
     batch = api.rows("acme").open_batch(theirs.id)
     with api.http() as http:
-        for path, own in (("batches", batch.id), ("sources", theirs.id)):
-            foreign = problem(http.get(f"/v1/{path}/{own}"), 404, "not_found")
-            nobody = uuid4()
-            missing = problem(http.get(f"/v1/{path}/{nobody}"), 404, "not_found")
-            assert foreign["detail"].replace(str(own), "") == missing["detail"].replace(
-                str(nobody), ""
+        for path, foreign_id in (("batches", batch.id), ("sources", theirs.id)):
+            foreign = problem(http.get(f"/v1/{path}/{foreign_id}"), 404, "not_found")
+            unknown_id = uuid4()
+            missing = problem(http.get(f"/v1/{path}/{unknown_id}"), 404, "not_found")
+            assert foreign["detail"].replace(str(foreign_id), "") == missing["detail"].replace(
+                str(unknown_id), ""
             )
         assert http.get("/v1/sources").json() == {"sources": []}
 
@@ -127,17 +127,17 @@ def test_another_organizations_id_is_the_same_404_as_no_id(api):
         ({"color": "red"}, 422),
     ],
 )
-def test_limits_that_make_no_sense(api, asked, form, status):
+def test_locate_with_invalid_filter_returns_problem(api, search_calls, form, status):
     with api.http() as http:
         answer = http.post("/v1/locate", files=PHOTO, data=form)
     kind = {400: "bad_request", 404: "not_found", 422: "invalid_request"}[status]
     body = problem(answer, status, kind)
-    assert asked == []
+    assert search_calls == []
     if status == 422:
         assert body["errors"][0]["where"].startswith("body")
 
 
-def test_uploads_over_a_limit_leave_nothing_behind(api):
+def test_upload_over_a_limit_stores_no_item_and_no_blob(api):
     source = api.rows().add_source("walk", "photo")
     batch = api.rows().open_batch(source.id)
     path = f"/v1/batches/{batch.id}/images"
@@ -176,14 +176,14 @@ def test_uploads_over_a_limit_leave_nothing_behind(api):
     assert api.rows().batch(batch.id).items == 0
 
 
-def test_a_large_photo_is_refused_before_it_is_read(api, asked):
+def test_locate_with_too_large_photo_returns_413(api, search_calls):
     with api.http() as http:
         answer = http.post("/v1/locate", files={"photo": ("p", b"x" * 9_000_000)})
     problem(answer, 413, "too_large")
-    assert asked == []
+    assert search_calls == []
 
 
-def test_bytes_do_not_stay_where_the_items_could_not_be_added(api, monkeypatch):
+def test_upload_with_conflict_deletes_its_blobs(api, monkeypatch):
     source = api.rows().add_source("walk", "photo")
     batch = api.rows().open_batch(source.id)
 
@@ -197,7 +197,7 @@ def test_bytes_do_not_stay_where_the_items_could_not_be_added(api, monkeypatch):
     assert api.parts.blobs.kept == {}
 
 
-def test_nothing_said_in_a_problem_repeats_what_was_sent(api):
+def test_validation_problem_does_not_repeat_the_invalid_value(api):
     with api.http() as http:
         answer = http.post("/v1/sources", json={"name": "n", "kind": "hunter2"})
     assert "hunter2" not in json.dumps(answer.json())

@@ -1,4 +1,4 @@
-"""Callers are known before a body is read, and bodies keep limits of bytes, pauses and rate."""
+"""Authentication before the body is read; limits on the size, stall time and rate of bodies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from api.test_api_callers import NEEDS
+from api.test_api_auth import NEEDS
 from api.test_api_problems import problem
 from trials.overload.load import queued_bytes
 
@@ -30,43 +30,43 @@ def head(method: str, path: str, *lines: str) -> bytes:
 
 
 def answer_to(api, data: bytes) -> bytes:
-    """Everything that is answered until the server closes."""
+    """All bytes that the server sends until it closes the connection."""
     with connect(api) as plain:
         plain.sendall(data)
-        said = b""
+        response = b""
         while piece := plain.recv(65_536):
-            said += piece
-        return said
+            response += piece
+        return response
 
 
 @pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _, _ in NEEDS])
-def test_protection_unknown_caller_is_refused_before_the_body_comes(api, method, path):
+def test_protection_unauthenticated_request_returns_401_before_the_body(api, method, path):
     api.parts.access.key("acme", "read")
-    said = answer_to(api, head(method, path, "Content-Length: 300000000"))
-    status, _, rest = said.partition(b"\r\n")
+    response = answer_to(api, head(method, path, "Content-Length: 300000000"))
+    status, _, rest = response.partition(b"\r\n")
     assert b" 401 " in status
     assert b"connection: close" in rest.lower()
-    assert json.loads(said.partition(b"\r\n\r\n")[2])["reason"] == "not_authenticated"
+    assert json.loads(response.partition(b"\r\n\r\n")[2])["reason"] == "not_authenticated"
 
 
-def test_protection_body_of_an_unknown_caller_is_not_read(api):
+def test_protection_body_of_unauthenticated_request_is_not_read(api):
     api.parts.access.key("acme", "read")
     sent = 0
     with connect(api) as plain:
         plain.sendall(head("POST", "/v1/sources", "Content-Length: 300000000"))
         plain.setblocking(False)
         began = time.monotonic()
-        said = b""
-        while not said and time.monotonic() < began + 10:
+        response = b""
+        while not response and time.monotonic() < began + 10:
             try:
-                said = plain.recv(65_536)
+                response = plain.recv(65_536)
             except BlockingIOError:
                 with suppress(BlockingIOError):
                     sent += plain.send(b" " * 65_536)
                 time.sleep(0.001)
         time.sleep(0.3)
         read = sent - queued_bytes(plain.getsockname()[1])
-    assert b" 401 " in said
+    assert b" 401 " in response
     assert read < 1_000_000
 
 
@@ -78,7 +78,7 @@ def test_protection_body_of_an_unknown_caller_is_not_read(api):
         (f"/v1/batches/{NOWHERE}/images", 4_200_000, "PINPOINT_API_MAX_UPLOAD_BYTES"),
     ],
 )
-def test_protection_body_over_the_routes_limit_is_413(api, path, most, setting):
+def test_protection_body_over_the_limit_of_its_route_returns_413(api, path, most, setting):
     with api.http() as http:
         announced = http.post(path, content=b" " * (most + 1), headers=JSON)
         assert setting in problem(announced, 413, "too_large")["detail"]
@@ -94,43 +94,43 @@ def test_protection_body_over_the_routes_limit_is_413(api, path, most, setting):
             problem(counted, 413, "too_large")
 
 
-def test_protection_body_that_pauses_is_408(api, tmp_path):
+def test_protection_stalled_body_returns_408(api, tmp_path):
     api.begin(tmp_path, body_timeout_s=0.3)
     began = time.monotonic()
-    said = answer_to(
+    response = answer_to(
         api, head("POST", "/v1/sources", "Content-Type: application/json", "Content-Length: 99")
     )
-    assert b" 408 " in said.partition(b"\r\n")[0]
-    assert json.loads(said.partition(b"\r\n\r\n")[2])["reason"] == "request_timeout"
+    assert b" 408 " in response.partition(b"\r\n")[0]
+    assert json.loads(response.partition(b"\r\n\r\n")[2])["reason"] == "request_timeout"
     assert time.monotonic() - began < 3
 
 
-def test_protection_body_below_the_least_rate_is_408(api, tmp_path, monkeypatch):
+def test_protection_body_below_the_minimum_rate_returns_408(api, tmp_path, monkeypatch):
     monkeypatch.setattr("pinpoint.api.body_limits.GRACE_S", 0.3)
     api.begin(tmp_path, min_body_rate=1_000)
     with connect(api) as plain:
         plain.sendall(head("POST", "/v1/sources", "Content-Length: 999"))
-        said = b""
+        response = b""
         plain.settimeout(0.1)
         for _ in range(40):
             plain.sendall(b" ")
             try:
-                said = plain.recv(65_536)
+                response = plain.recv(65_536)
                 break
             except TimeoutError:
                 continue
-    assert b" 408 " in said.partition(b"\r\n")[0]
+    assert b" 408 " in response.partition(b"\r\n")[0]
 
 
 @pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"])
-def test_connection_without_a_whole_request_head_is_closed(api, first):
+def test_connection_with_incomplete_request_head_is_closed(api, first):
     with connect(api) as plain:
         if first:
             plain.sendall(first)
-            said = plain.recv(65_536)
-            while not said.endswith(b"}"):
-                said += plain.recv(65_536)
-            assert b" 200 " in said
+            response = plain.recv(65_536)
+            while not response.endswith(b"}"):
+                response += plain.recv(65_536)
+            assert b" 200 " in response
         began = time.monotonic()
         plain.sendall(b"GET /health/live HT")
         plain.settimeout(8)
@@ -144,28 +144,28 @@ def test_connection_without_a_whole_request_head_is_closed(api, first):
         assert 0.8 < time.monotonic() - began < 4
 
 
-def test_half_sent_requests_do_not_stay_and_do_not_hinder(api, tmp_path):
+def test_incomplete_requests_time_out_and_do_not_block_other_requests(api, tmp_path):
     api.begin(tmp_path, body_timeout_s=0.5)
-    held = []
+    connections = []
     try:
         for _ in range(100):
             plain = connect(api)
             plain.sendall(head("POST", "/v1/sources", "Content-Length: 100") + b"{")
-            held.append(plain)
+            connections.append(plain)
         with api.http() as http:
             assert http.get("/health/live").status_code == 200
             assert http.get("/v1/sources").status_code == 200
-        for plain in held:
+        for plain in connections:
             plain.settimeout(10)
             assert b" 408 " in plain.recv(65_536) or b" 503 " in plain.recv(65_536)
     finally:
-        for plain in held:
+        for plain in connections:
             plain.close()
 
 
 @pytest.mark.parametrize("charset", ["punycode", "idna", "utf-7", "latin-1", "utf-16"])
 @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=b", "x"])
-def test_form_of_another_charset_is_415(api, asked, charset, kind):
+def test_form_with_unsupported_charset_returns_415(api, search_calls, charset, kind):
     if kind == "x":
         kind = "application/x-www-form-urlencoded"
     with api.http() as http:
@@ -181,15 +181,15 @@ def test_form_of_another_charset_is_415(api, asked, charset, kind):
     assert time.monotonic() - began < 2
 
 
-def test_form_field_that_is_too_long_is_413(api, asked):
+def test_form_field_over_its_limit_returns_413(api, search_calls):
     photo = {"photo": ("p.jpg", b"x")}
     with api.http() as http:
         answer = http.post("/v1/locate", files=photo, data={"polygon": " " * 310_000})
     problem(answer, 413, "too_large")
-    assert asked == []
+    assert search_calls == []
 
 
-def test_validation_problem_of_many_fields_shows_twenty(api):
+def test_validation_problem_with_many_fields_lists_twenty(api):
     rows = api.rows()
     batch = rows.open_batch(rows.add_source("walk", "photo").id)
     files = [("files", ("a.jpg", b"x"))]
@@ -206,7 +206,7 @@ def test_validation_problem_of_many_fields_shows_twenty(api):
     assert len(answer.content) < 20_000
 
 
-def test_names_that_are_repeated_in_a_problem_are_cut(api):
+def test_problem_with_long_field_name_truncates_it(api):
     rows = api.rows()
     batch = rows.open_batch(rows.add_source("walk", "photo").id)
     path = f"/v1/batches/{batch.id}/images"
@@ -221,7 +221,7 @@ def test_names_that_are_repeated_in_a_problem_are_cut(api):
             assert len(answer.content) < 2_000
 
 
-def test_client_that_leaves_is_no_server_error(api):
+def test_client_disconnect_during_upload_is_not_counted_as_5xx(api):
     with connect(api) as plain:
         plain.sendall(head("POST", "/v1/locate", "Content-Type: multipart/form-data; boundary=b",
                            "Content-Length: 5000") + b"--b\r\n")  # fmt: skip
@@ -243,13 +243,13 @@ def test_client_that_leaves_is_no_server_error(api):
     assert counted.get("none", 0) == 0
 
 
-def test_every_secured_route_has_a_rule(api):
+def test_rules_of_secured_routes_are_complete(api):
     from pinpoint.api.app import ROUTE_MODULES
     from pinpoint.api.rules import read_rules
 
     rules = {
         (method, rule.route.path)
-        for rule in read_rules(room.router for room in ROUTE_MODULES)
+        for rule in read_rules(module.router for module in ROUTE_MODULES)
         for method in rule.route.methods
     }
     with api.http() as http:

@@ -1,4 +1,4 @@
-"""Every route once, as a client uses it."""
+"""Each route with a typical request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pinpoint.api.v1.schemas.catalog import ImageUpdateIn
 PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
 
 
-def test_locate_shows_point_regions_evidence_and_says_it_is_uncalibrated(api, asked):
+def test_locate_without_calibration_returns_point_regions_evidence_and_a_note(api, search_calls):
     with api.http() as http:
         answer = http.post("/v1/locate", files=PHOTO, data={"top": "2", "query_kind": "photo"})
     assert answer.status_code == 200
@@ -25,7 +25,7 @@ def test_locate_shows_point_regions_evidence_and_says_it_is_uncalibrated(api, as
     assert body["credible_discs"][1] == {"probability": 0.9, "radius_m": 99.0}
     assert body["calibrated"] is False
     assert "not calibrated" in body["calibration_note"]
-    assert [one["rank"] for one in body["candidates"]] == [0, 1]
+    assert [candidate["rank"] for candidate in body["candidates"]] == [0, 1]
     assert body["num_candidates"] == 3
     assert body["candidates"][0]["evidence"][0]["distance_m"] == 3.0
     cited = body["citations"]["photo"][0]
@@ -33,12 +33,12 @@ def test_locate_shows_point_regions_evidence_and_says_it_is_uncalibrated(api, as
     assert cited["thumbnail_url"] == f"/v1/images/{cited['image_id']}/thumbnail"
     assert body["bundle"] == {"name": "descriptor", "digest": "d", "note": "sees colors"}
     assert body["index"] == {"engine": "qdrant-edge", "build": "b"}
-    assert asked[0]["photo"].data == b"bytes of a photo"
-    assert asked[0]["photo"].kind == "photo"
-    assert asked[0]["context"].organization_id == api.parts.access.ids["default"]
+    assert search_calls[0]["photo"].data == b"bytes of a photo"
+    assert search_calls[0]["photo"].kind == "photo"
+    assert search_calls[0]["context"].organization_id == api.parts.access.ids["default"]
 
 
-def test_limits_reach_the_flow(api, asked):
+def test_locate_with_every_filter_passes_them_to_the_search(api, search_calls):
     source = api.rows().add_source("walk", "street")
     ring = [[2.0, 48.0], [3.0, 48.0], [3.0, 49.0], [2.0, 48.0]]
     form = {
@@ -53,7 +53,7 @@ def test_limits_reach_the_flow(api, asked):
     }
     with api.http() as http:
         assert http.post("/v1/locate", files=PHOTO, data=form).status_code == 200
-    limits = asked[0]["limits"]
+    limits = search_calls[0]["limits"]
     assert limits.source_kinds == ("photo", "street")
     assert limits.source_ids == (source.id, source.id)
     assert (limits.circle.center.lat, limits.circle.radius_m) == (48.8, 500.0)
@@ -62,7 +62,7 @@ def test_limits_reach_the_flow(api, asked):
     assert limits.captured_after < limits.captured_before
 
 
-def test_a_question_leaves_a_hash_and_nothing_else(api, asked):
+def test_locate_writes_only_the_photo_hash_to_the_audit_log(api, search_calls):
     with api.http() as http:
         http.post("/v1/locate", files=PHOTO)
     (line,) = api.rows().audit
@@ -71,21 +71,26 @@ def test_a_question_leaves_a_hash_and_nothing_else(api, asked):
     assert api.parts.blobs.kept == {}
 
 
-def test_similar_takes_a_photo_or_an_image(api, asked):
-    wanted = uuid4()
+def test_similar_requires_either_photo_or_image_id(api, search_calls):
+    image_id = uuid4()
     with api.http() as http:
         by_photo = http.post("/v1/similar", files=PHOTO, data={"limit": "5", "per_group": "1"})
-        by_image = http.post("/v1/similar", data={"image_id": str(wanted), "include_self": "true"})
+        by_image = http.post(
+            "/v1/similar", data={"image_id": str(image_id), "include_self": "true"}
+        )
         neither = http.post("/v1/similar", data={"limit": "5"})
-        both = http.post("/v1/similar", files=PHOTO, data={"image_id": str(wanted)})
+        both = http.post("/v1/similar", files=PHOTO, data={"image_id": str(image_id)})
     assert by_photo.json()["groups"][0]["hits"][0]["score"] == 0.7
-    assert (asked[0]["request"].limit, asked[0]["request"].per_group) == (5, 1)
+    assert (search_calls[0]["request"].limit, search_calls[0]["request"].per_group) == (5, 1)
     assert by_image.status_code == 200
-    assert (asked[1]["request"].query, asked[1]["request"].include_self) == (wanted, True)
+    assert (search_calls[1]["request"].query, search_calls[1]["request"].include_self) == (
+        image_id,
+        True,
+    )
     assert (neither.status_code, both.status_code) == (400, 400)
 
 
-def test_a_batch_from_open_to_complete(api):
+def test_batch_from_open_to_processed_returns_its_items(api):
     api.rows().add_source("walk", "photo")
     with api.http() as http:
         batch = http.post("/v1/batches", json={"source": "walk"})
@@ -102,8 +107,8 @@ def test_a_batch_from_open_to_complete(api):
         )
         assert added.status_code == 202
         assert added.json()["batch"]["received"] == 2
-        done = http.post(f"{path}/close").json()
-        assert (done["state"], done["is_processed"]) == ("closed", False)
+        closed = http.post(f"{path}/close").json()
+        assert (closed["state"], closed["is_processed"]) == ("closed", False)
         first = http.get(f"{path}/items", params={"limit": 1}).json()
         rest = http.get(f"{path}/items", params={"after": first["next"]}).json()
         assert [i["file"] for i in first["items"] + rest["items"]] == ["a/b.jpg", "c.jpg"]
@@ -111,20 +116,20 @@ def test_a_batch_from_open_to_complete(api):
         assert http.get(f"{path}/items", params={"status": "failed"}).json()["items"] == []
         assert http.post(f"{path}/retry").json()["retried"] == 0, "they wait for a worker"
         assert http.get(path).json() == http.get("/v1/batches").json()["batches"][0]
-        api.rows().settle(UUID(done["id"]), "indexed")
+        api.rows().settle(UUID(closed["id"]), "indexed")
         assert http.get(path).json()["is_processed"] is True
         late = http.post(f"{path}/images", files=files[:1])
     assert (late.status_code, late.json()["reason"]) == (409, "conflict")
     assert sorted(api.parts.blobs.kept.values()) == [b"one", b"two"]
-    new = api.rows().all_batches[UUID(done["id"])]["new"]
-    assert [one.metadata_override and one.metadata_override.lat for one in new] == [None, 1.5]
+    new = api.rows().all_batches[UUID(closed["id"])]["new"]
+    assert [item.metadata_override and item.metadata_override.lat for item in new] == [None, 1.5]
     assert new[1].metadata_override.position_source == "caller"
 
 
 @pytest.mark.parametrize(
     "name", [b"x\\y.jpg", b"x\\\\y.jpg", b"C:\\a\\y.jpg", b"\\\\host\\y.jpg", b"/y.jpg"]
 )
-def test_upload_name_that_could_become_another_is_refused(api, name):
+def test_upload_with_backslash_in_file_name_returns_400(api, name):
     api.rows().add_source("walk", "photo")
     body = (
         b'--b\r\nContent-Disposition: form-data; name="files"; filename="' + name + b'"\r\n\r\n'
@@ -137,8 +142,8 @@ def test_upload_name_that_could_become_another_is_refused(api, name):
             content=body,
             headers={"Content-Type": "multipart/form-data; boundary=b"},
         )
-        kept = http.get(f"/v1/batches/{batch['id']}/items").json()["items"]
-    assert (answer.status_code, answer.json()["reason"], kept) == (400, "bad_request", [])
+        items = http.get(f"/v1/batches/{batch['id']}/items").json()["items"]
+    assert (answer.status_code, answer.json()["reason"], items) == (400, "bad_request", [])
     assert "backslash" in answer.json()["detail"]
     assert api.parts.blobs.kept == {}
 
@@ -158,42 +163,42 @@ def test_patch_with_null_or_clear_clears_manual_values(body, cleared):
 
 def test_image_out_shows_origins_and_warnings(api):
     rows = api.rows()
-    one = dataclasses.replace(
+    image = dataclasses.replace(
         memory.image(rows.add_source("walk", "photo")),
         position_source="manual",
         time_source="manifest",
         field_sources={"position": "manual", "captured_at": "manifest"},
         warnings=("position: manual 1, 2 is used; exif has 3, 4",),
     )
-    rows.all_images[one.id] = one
+    rows.all_images[image.id] = image
     with api.http() as http:
-        shown = http.get(f"/v1/images/{one.id}").json()
-    assert (shown["position_source"], shown["time_source"]) == ("manual", "manifest")
-    assert shown["field_sources"] == {"position": "manual", "captured_at": "manifest"}
-    assert shown["warnings"] == ["position: manual 1, 2 is used; exif has 3, 4"]
+        body = http.get(f"/v1/images/{image.id}").json()
+    assert (body["position_source"], body["time_source"]) == ("manual", "manifest")
+    assert body["field_sources"] == {"position": "manual", "captured_at": "manifest"}
+    assert body["warnings"] == ["position: manual 1, 2 is used; exif has 3, 4"]
 
 
-def test_pages_of_batches(api):
+def test_batch_list_with_limit_returns_pages_newest_first(api):
     rows = api.rows()
     source = rows.add_source("walk", "photo")
-    made = [str(rows.open_batch(source.id).id) for _ in range(3)]
+    ids = [str(rows.open_batch(source.id).id) for _ in range(3)]
     with api.http() as http:
         first = http.get("/v1/batches", params={"limit": 2}).json()
         rest = http.get("/v1/batches", params={"limit": 2, "before": first["next"]}).json()
-    assert [b["id"] for b in first["batches"] + rest["batches"]] == made[::-1]
+    assert [b["id"] for b in first["batches"] + rest["batches"]] == ids[::-1]
     assert rest["next"] is None
 
 
-def test_an_image_is_shown_fixed_and_deleted(api):
+def test_image_get_update_and_delete(api):
     rows = api.rows()
     source = rows.add_source("walk", "photo")
-    one, other = memory.image(source), memory.image(source)
-    rows.all_images |= {one.id: one, other.id: other}
-    path = f"/v1/images/{one.id}"
+    image, other = memory.image(source), memory.image(source)
+    rows.all_images |= {image.id: image, other.id: other}
+    path = f"/v1/images/{image.id}"
     with api.http() as http:
-        shown = http.get(path).json()
-        assert (shown["lat"], shown["lon"]) == (48.85, 2.35)
-        assert shown["geometry"]["coordinates"] == [2.35, 48.85]
+        body = http.get(path).json()
+        assert (body["lat"], body["lon"]) == (48.85, 2.35)
+        assert body["geometry"]["coordinates"] == [2.35, 48.85]
         thumbnail = http.get(f"{path}/thumbnail")
         assert (thumbnail.content, thumbnail.headers["content-type"]) == (memory.JPEG, "image/jpeg")
         near = http.get(f"{path}/neighbors", params={"radius_m": 50, "kinds": ["photo"]}).json()
@@ -205,28 +210,28 @@ def test_an_image_is_shown_fixed_and_deleted(api):
         assert http.get(path).status_code == 404
 
 
-def test_images_are_listed_in_pages_by_links(api):
+def test_image_list_next_links_return_every_image_once(api):
     rows = api.rows()
     source = rows.add_source("walk", "photo")
     for _ in range(5):
-        one = memory.image(source)
-        rows.all_images[one.id] = one
-    shown, link, links = [], "/v1/images?limit=2&source=walk&state=indexed&file_name=a*", []
+        image = memory.image(source)
+        rows.all_images[image.id] = image
+    images, link, links = [], "/v1/images?limit=2&source=walk&state=indexed&file_name=a*", []
     with api.http() as http:
         while link is not None:
             page = http.get(link).json()
-            shown += page["images"]
+            images += page["images"]
             links.append(link := page["next"])
-    assert [one["id"] for one in shown] == sorted(map(str, rows.all_images))
+    assert [image["id"] for image in images] == sorted(map(str, rows.all_images))
     assert len(links) == 3
-    assert all("source=walk" in each and "state=indexed" in each for each in links[:-1])
-    wanted, limit, after = rows.listed
-    assert (wanted.source_ids, wanted.states) == ((source.id,), ("indexed",))
-    assert wanted.file_name == "a*"
+    assert all("source=walk" in url and "state=indexed" in url for url in links[:-1])
+    query, limit, after = rows.listed
+    assert (query.source_ids, query.states) == ((source.id,), ("indexed",))
+    assert query.file_name == "a*"
     assert (limit, after.source, after.file_name) == (3, "walk", "a.jpg")
-    assert shown[0]["file_name"] == "a.jpg"
-    assert shown[0]["nearest_place"]["name"] == "Paris"
-    assert 0 < shown[0]["nearest_place"]["distance_m"] < 1_000
+    assert images[0]["file_name"] == "a.jpg"
+    assert images[0]["nearest_place"]["name"] == "Paris"
+    assert 0 < images[0]["nearest_place"]["distance_m"] < 1_000
 
 
 @pytest.mark.parametrize(
@@ -247,7 +252,7 @@ def test_images_are_listed_in_pages_by_links(api):
         ({"source": "nowhere"}, 404),
     ],
 )
-def test_a_list_of_images_refuses_what_it_does_not_know(api, parameters, status):
+def test_image_list_with_invalid_parameter_returns_problem(api, parameters, status):
     with api.http() as http:
         answer = http.get("/v1/images", params=parameters)
     assert answer.status_code == status
@@ -255,37 +260,39 @@ def test_a_list_of_images_refuses_what_it_does_not_know(api, parameters, status)
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_answers_name_file_source_and_nearest_place(api, asked, monkeypatch):
+def test_locate_and_similar_answers_name_file_source_and_nearest_place(
+    api, search_calls, monkeypatch
+):
     source = api.rows().add_source("walk", "photo")
-    known = memory.image(source)
-    api.rows().all_images[UUID(int=0)] = known
+    image = memory.image(source)
+    api.rows().all_images[UUID(int=0)] = image
     with api.http() as http:
         answer = http.post("/v1/locate", files=PHOTO, data={"top": "2"}).json()
-        found = http.post("/v1/similar", files=PHOTO).json()
+        similar = http.post("/v1/similar", files=PHOTO).json()
     first, second = answer["candidates"]
     assert (first["file_name"], first["source"]) == ("a.jpg", "walk")
-    # Deleted since the index was asked: named by its id and its place alone.
+    # Deleted after the index query: only id and coordinates remain.
     assert (second["file_name"], second["source"]) == (None, None)
     assert second["nearest_place"]["name"] == "Paris"
     assert first["evidence"][0]["file_name"] == "a.jpg"
     cited = answer["citations"]["photo"][0]
     assert (cited["file_name"], cited["nearest_place"]["country"]) == ("a.jpg", "FR")
-    assert found["groups"][0]["hits"][0]["nearest_place"]["distance_m"] > 0
+    assert similar["groups"][0]["hits"][0]["nearest_place"]["distance_m"] > 0
 
 
-def test_a_canceled_batch_is_closed_and_its_files_can_be_sent_again(api):
+def test_canceled_batch_rejects_uploads_and_allows_retry(api):
     api.rows().add_source("walk", "photo")
     with api.http() as http:
         batch = http.post("/v1/batches", json={"source": "walk"}).json()
         path = f"/v1/batches/{batch['id']}"
         http.post(f"{path}/images", files=[("files", ("a.jpg", b"one"))])
-        done = http.post(f"{path}/cancel").json()
+        canceled = http.post(f"{path}/cancel").json()
         again = http.post(f"{path}/cancel").json()
         late = http.post(f"{path}/images", files=[("files", ("b.jpg", b"two"))])
         items = http.get(f"{path}/items", params={"status": "canceled"}).json()["items"]
         retried = http.post(f"{path}/retry").json()["retried"]
-    assert (done["canceled"], again["canceled"]) == (1, 0)
-    assert (done["batch"]["canceled"], done["batch"]["is_processed"]) == (1, True)
+    assert (canceled["canceled"], again["canceled"]) == (1, 0)
+    assert (canceled["batch"]["canceled"], canceled["batch"]["is_processed"]) == (1, True)
     assert late.status_code == 409
     assert [item["file"] for item in items] == ["a.jpg"]
     assert retried == 1
@@ -306,27 +313,27 @@ def test_a_canceled_batch_is_closed_and_its_files_can_be_sent_again(api):
         {"captured_at": "2026-01-01T00:00:00"},
     ],
 )
-def test_fixes_that_make_no_sense(api, body):
+def test_image_update_with_invalid_body_returns_422(api, body):
     with api.http() as http:
         answer = http.patch(f"/v1/images/{uuid4()}", json=body)
     assert (answer.status_code, answer.json()["reason"]) == (422, "invalid_request")
 
 
-def test_sources_are_added_listed_and_erased(api):
+def test_source_add_list_and_delete(api):
     with api.http() as http:
-        made = http.post("/v1/sources", json={"name": "walk", "kind": "photo", "license": "CC0"})
-        assert made.status_code == 201
+        created = http.post("/v1/sources", json={"name": "walk", "kind": "photo", "license": "CC0"})
+        assert created.status_code == 201
         again = http.post("/v1/sources", json={"name": "walk", "kind": "photo"})
         assert (again.status_code, again.json()["reason"]) == (409, "conflict")
-        assert http.get("/v1/sources").json()["sources"] == [made.json()]
-        assert http.get("/v1/sources/walk").json() == made.json()
-        assert http.get(f"/v1/sources/{made.json()['id']}").json() == made.json()
+        assert http.get("/v1/sources").json()["sources"] == [created.json()]
+        assert http.get("/v1/sources/walk").json() == created.json()
+        assert http.get(f"/v1/sources/{created.json()['id']}").json() == created.json()
         erased = http.delete("/v1/sources/walk")
         assert (erased.status_code, erased.json()) == (202, {"images": 0})
         assert http.get("/v1/sources/walk").status_code == 404
 
 
-def test_health_says_which_part_is_missing(api):
+def test_readiness_without_index_names_the_component(api):
     with api.http() as http:
         assert http.get("/health/live").json() == {"live": True}
         ready = http.get("/health/ready")
@@ -340,7 +347,7 @@ def test_health_says_which_part_is_missing(api):
     assert "streaming" in missing.json()["parts"]["index"]["detail"]
 
 
-def test_openapi_can_generate_a_client(api):
+def test_openapi_document_is_complete_for_client_generators(api):
     with api.http() as http:
         document = http.get("/openapi.json").json()
     text = json.dumps(document)

@@ -1,4 +1,4 @@
-"""A sign-in URL is good once, for a while, on this machine, and what it gives is no cookie."""
+"""Sign-in URLs: single use, limited lifetime, loopback only, a session without cookie."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from api.test_api_callers import operator_key
+from api.test_api_auth import operator_key
 from api.test_api_problems import problem
 from pinpoint.api.sessions import Sessions
 from pinpoint.stack.paths import StackPaths
@@ -15,7 +15,7 @@ from pinpoint.stack.sign_in_urls import make_sign_in_url, use_token
 
 
 @pytest.fixture
-def closed(api, tmp_path):
+def keyed_api(api, tmp_path):
     """The API without keyless access."""
     api.begin(tmp_path, allow_keyless=False)
     return api
@@ -28,32 +28,32 @@ def url_of(api, **options) -> str:
     return url
 
 
-def test_sign_in_gives_a_session_of_the_operator_and_no_cookie(closed):
-    with closed.http() as http:
-        answer = http.get(url_of(closed))
+def test_sign_in_returns_an_operator_session_without_cookie(keyed_api):
+    with keyed_api.http() as http:
+        answer = http.get(url_of(keyed_api))
         assert answer.status_code == 200
         assert "set-cookie" not in answer.headers
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["referrer-policy"] == "no-referrer"
         session = answer.json()["session"]
-    with closed.http(session) as http:
+    with keyed_api.http(session) as http:
         assert http.get("/v1/sources").status_code == 200
         assert http.delete("/v1/sources/nothing").status_code == 404
         assert http.get("/v1/sources", headers={"X-Forwarded-For": "1.2.3.4"}).status_code == 401
-    with closed.http() as http:
+    with keyed_api.http() as http:
         assert http.get("/v1/sources").status_code == 401
 
 
-def test_sign_in_url_is_good_once(closed):
-    url = url_of(closed)
-    with closed.http() as http:
+def test_sign_in_url_used_twice_is_rejected(keyed_api):
+    url = url_of(keyed_api)
+    with keyed_api.http() as http:
         assert http.get(url).status_code == 200
         problem(http.get(url), 401, "not_authenticated")
 
 
-def test_sign_in_by_many_at_once_lets_one_in(closed):
-    token = parse_qs(urlsplit(url_of(closed)).query)["token"][0]
-    home, used = closed.parts.settings.services.home, []
+def test_sign_in_url_used_concurrently_succeeds_once(keyed_api):
+    token = parse_qs(urlsplit(url_of(keyed_api)).query)["token"][0]
+    home, used = keyed_api.parts.settings.services.home, []
     threads = [
         threading.Thread(target=lambda: used.append(use_token(home, token))) for _ in range(16)
     ]
@@ -64,22 +64,24 @@ def test_sign_in_by_many_at_once_lets_one_in(closed):
     assert sorted(used) == [False] * 15 + [True]
 
 
-def test_sign_in_url_expires_and_is_removed(closed):
-    url = url_of(closed, lasts_s=-1.0)
-    with closed.http() as http:
+def test_sign_in_url_expires_and_is_removed(keyed_api):
+    url = url_of(keyed_api, lasts_s=-1.0)
+    with keyed_api.http() as http:
         problem(http.get(url), 401, "not_authenticated")
-    url_of(closed, lasts_s=-1.0)
-    url_of(closed)
-    folder = closed.parts.settings.services.home / "sign-in"
+    url_of(keyed_api, lasts_s=-1.0)
+    url_of(keyed_api)
+    folder = keyed_api.parts.settings.services.home / "sign-in"
     assert len(list(folder.iterdir())) == 1
     assert all(path.stat().st_mode & 0o077 == 0 for path in (folder, *folder.iterdir()))
 
 
-def test_sign_in_token_of_another_home_is_refused(closed, tmp_path):
+def test_sign_in_token_of_another_home_is_rejected(keyed_api, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
-    with closed.http() as http:
-        problem(http.get(make_sign_in_url(StackPaths(other), closed.url)), 401, "not_authenticated")
+    with keyed_api.http() as http:
+        problem(
+            http.get(make_sign_in_url(StackPaths(other), keyed_api.url)), 401, "not_authenticated"
+        )
 
 
 @pytest.mark.parametrize(
@@ -92,24 +94,24 @@ def test_sign_in_token_of_another_home_is_refused(closed, tmp_path):
         ({"Sec-Purpose": "prefetch;prerender"}, 400),
     ],
 )
-def test_sign_in_from_elsewhere_is_refused_and_uses_nothing_up(closed, headers, status):
-    url = url_of(closed)
-    with closed.http() as http:
+def test_sign_in_from_other_address_is_rejected_and_keeps_the_token(keyed_api, headers, status):
+    url = url_of(keyed_api)
+    with keyed_api.http() as http:
         assert http.get(url, headers=headers).status_code == status
-        closed.peer.address = "10.0.0.7"
+        keyed_api.peer.address = "10.0.0.7"
         assert http.get(url).status_code == 401
-        closed.peer.address = None
+        keyed_api.peer.address = None
         assert http.get(url).status_code == 200
 
 
 @pytest.mark.parametrize("token", ["", "x", "../../etc/passwd", "é" * 43, "a" * 43, "a" * 200])
-def test_sign_in_with_a_made_up_token_is_refused(closed, token):
-    with closed.http() as http:
+def test_sign_in_with_forged_token_is_rejected(keyed_api, token):
+    with keyed_api.http() as http:
         answer = http.get("/sign-in", params={"token": token})
     assert answer.status_code in (401, 422)
 
 
-def test_sessions_are_bounded_and_end(monkeypatch):
+def test_sessions_expire_and_are_limited_in_number(monkeypatch):
     sessions = Sessions()
     first = sessions.open()
     assert sessions.is_valid(first.secret)
@@ -121,6 +123,6 @@ def test_sessions_are_bounded_and_end(monkeypatch):
     assert not sessions.is_valid(last.secret)
 
 
-def test_operator_key_opens_a_stack_that_has_no_keys(closed):
-    with closed.http(operator_key(closed)) as http:
+def test_operator_key_without_other_keys_is_accepted(keyed_api):
+    with keyed_api.http(operator_key(keyed_api)) as http:
         assert http.get("/v1/sources").status_code == 200

@@ -1,4 +1,4 @@
-"""`/metrics` of the real application on a real database: right figures, few series, few readers."""
+"""`/metrics` of the application on a real database: values, number of series, access."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import load_operator_key
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.maintenance_stats import MAX_COUNT, MaintenanceStats
-from stack_fixtures import Rig, jpeg, plain_jpeg, write_photos
+from stack_fixtures import ServiceHarness, jpeg, plain_jpeg, write_photos
 
 TOKEN = "a-token-for-prometheus"
 MOST_SERIES = 1_000
 
 
 @pytest.fixture
-def rig(database_url, api_database_url, tmp_path):
-    made = Rig(database_url, api_database_url, tmp_path / "rig")
-    yield made
-    made.close()
+def harness(database_url, api_database_url, tmp_path):
+    service_harness = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
+    yield service_harness
+    service_harness.close()
 
 
 @pytest.fixture
-def served(rig, tmp_path):
-    """The application over the rig, as the API's role, with a token for metrics."""
+def metrics_api(harness, tmp_path):
+    """The application on the harness with the API role and a metrics token."""
     paths = StackPaths(tmp_path / "home")
     paths.home.mkdir(mode=0o700)
-    rig.settings.services = ServiceSettings(home=paths.home)
-    rig.settings.api = ApiSettings(metrics_token=TOKEN)
+    harness.settings.services = ServiceSettings(home=paths.home)
+    harness.settings.api = ApiSettings(metrics_token=TOKEN)
     parts = SimpleNamespace(
-        settings=rig.settings,
-        database=rig.database,
-        access=ApiKeyStore(rig.as_api),
-        index=rig.index,
-        encoder=rig.encoder,
-        with_live=lambda do: do(rig.encoder),
-        blobs=rig.blobs,
-        jobs=rig.queue,
-        decoder=rig.parts.decoder,
-        maintenance_stats=MaintenanceStats(rig.as_api),
+        settings=harness.settings,
+        database=harness.database,
+        access=ApiKeyStore(harness.as_api),
+        index=harness.index,
+        encoder=harness.encoder,
+        with_live=lambda do: do(harness.encoder),
+        blobs=harness.blobs,
+        jobs=harness.queue,
+        decoder=harness.parts.decoder,
+        maintenance_stats=MaintenanceStats(harness.as_api),
     )
     server = uvicorn.Server(
         uvicorn.Config(create_app(parts), port=0, log_config=None, lifespan="on")
@@ -74,123 +74,126 @@ def served(rig, tmp_path):
 
 
 @pytest.fixture
-def fresh(monkeypatch):
-    """Every reading asks anew."""
+def uncached_checks(monkeypatch):
+    """Turns off the cache of component checks."""
     monkeypatch.setattr("pinpoint.api.status_collector.FRESH_S", 0.0)
 
 
-def http(served, key=None, **headers):
+def http(metrics_api, key=None, **headers):
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
-    return httpx.Client(base_url=served.url, headers=headers, trust_env=False, timeout=30)
+    return httpx.Client(base_url=metrics_api.url, headers=headers, trust_env=False, timeout=30)
 
 
-def read(served):
-    with http(served, TOKEN) as client:
+def read(metrics_api):
+    with http(metrics_api, TOKEN) as client:
         answer = client.get("/metrics")
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     return answer.text
 
 
-def samples(said):
-    """Every series with its value."""
+def samples(exposition):
+    """Value of each series by name and labels."""
     return {
-        (one.name, *(f"{k}={v}" for k, v in sorted(one.labels.items()))): one.value
-        for family in text_string_to_metric_families(said)
-        for one in family.samples
+        (sample.name, *(f"{k}={v}" for k, v in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(exposition)
+        for sample in family.samples
     }
 
 
-def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
-    organization = rig.organization("secret-name")
-    before = samples(read(served))
+def test_metrics_values_match_the_database_rows(metrics_api, harness, uncached_checks, tmp_path):
+    organization = harness.organization("secret-name")
+    before = samples(read(metrics_api))
     assert before["pinpoint_ingest_oldest_item_seconds",] == 0
     assert before["pinpoint_component_up", "component=database"] == 1
     assert ("pinpoint_index_drift_points", "state=missing") not in before, "no reconcile has run"
 
     write_photos(tmp_path / "in", 3)
     (tmp_path / "in" / "nowhere.jpg").write_bytes(plain_jpeg(1))
-    rig.ingest(tmp_path / "in", organization)
-    with rig.operator.write(organization) as catalog:
+    harness.ingest(tmp_path / "in", organization)
+    with harness.operator.write(organization) as catalog:
         batch = catalog.open_batch(catalog.source("photos").id)
-    key, secret = rig.access.create_key("secret-name", "k", list(SCOPES))
-    with http(served, secret) as client:
+    key, secret = harness.access.create_key("secret-name", "k", list(SCOPES))
+    with http(metrics_api, secret) as client:
         files = {"files": ("new.jpg", jpeg(77, 1, 1))}
         assert client.post(f"/v1/batches/{batch.id}/images", files=files).status_code == 202
         assert client.post("/v1/locate", files={"photo": plain_jpeg(5)}).status_code == 200
         assert client.get(f"/v1/batches/{batch.id}").status_code == 200
         assert client.get(f"/v1/batches/{key.id}").status_code == 404
         assert client.get("/no/such/path").status_code == 404
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         unit.connection.execute(
             text(
                 "UPDATE batch_items SET lease_owner = 'w', lease_until = now() - interval '1 s',"
                 " received_at = now() - interval '100 s' WHERE status = 'received'"
             )
         )
-    said = read(served)
-    found = samples(said)
-    assert found["pinpoint_ingest_items", "state=received"] == 1
-    assert 100 <= found["pinpoint_ingest_oldest_item_seconds",] < 160
-    assert found["pinpoint_leases_expired",] == 1
-    assert found["pinpoint_queue_length",] == len(rig.queue.sent) == 1
+    exposition = read(metrics_api)
+    values = samples(exposition)
+    assert values["pinpoint_ingest_items", "state=received"] == 1
+    assert 100 <= values["pinpoint_ingest_oldest_item_seconds",] < 160
+    assert values["pinpoint_leases_expired",] == 1
+    assert values["pinpoint_queue_length",] == len(harness.queue.sent) == 1
     refused = ("pinpoint_ingest_items_rejected_total", "error_code=no_position", "status=rejected")
-    assert found[refused] == 1
-    assert found["pinpoint_upload_files_total",] == 1
-    assert found["pinpoint_upload_bytes_total",] == len(jpeg(77, 1, 1))
-    assert found["pinpoint_locate_answers_total", "result=answered"] == 1
+    assert values[refused] == 1
+    assert values["pinpoint_upload_files_total",] == 1
+    assert values["pinpoint_upload_bytes_total",] == len(jpeg(77, 1, 1))
+    assert values["pinpoint_locate_answers_total", "result=answered"] == 1
     for stage in ("decode", "encode", "retrieve", "evidence", "rank", "decide", "total"):
         name = ("pinpoint_search_stage_seconds_count", "flow=locate", f"stage={stage}")
-        assert found[name] == 1, stage
+        assert values[name] == 1, stage
     route = "route=/v1/batches/{batch_id}"
-    assert found["pinpoint_http_requests_total", "method=GET", route, "status=2xx"] == 1
-    assert found["pinpoint_http_requests_total", "method=GET", route, "status=4xx"] == 1
-    assert found["pinpoint_http_requests_total", "method=GET", "route=none", "status=4xx"] == 1
+    assert values["pinpoint_http_requests_total", "method=GET", route, "status=2xx"] == 1
+    assert values["pinpoint_http_requests_total", "method=GET", route, "status=4xx"] == 1
+    assert values["pinpoint_http_requests_total", "method=GET", "route=none", "status=4xx"] == 1
     for word in ("secret-name", str(organization), str(batch.id), "photos", "nowhere", secret):
-        assert word not in said
+        assert word not in exposition
 
 
-def test_what_jobs_leave_is_shown(served, rig, fresh):
-    stats = MaintenanceStats(rig.owner)
+def test_metrics_include_maintenance_statistics(metrics_api, harness, uncached_checks):
+    stats = MaintenanceStats(harness.owner)
     stats.record_drift(Drift(checked=10, missing=1, stale=2, extra=3, repaired=6))
     report = RecoveryReport(released=2, items=0, images=0, deletions=0, tombstones=0)
     stats.record_recovery(report)
     stats.record_recovery(report)
     for _ in range(2):
         stats.add({"claimed": 32, "encoded": 30, "embed.seconds": 0.75, "embed.slices": 1})
-    found = samples(read(served))
+    values = samples(read(metrics_api))
     drift = {
-        kind: found["pinpoint_index_drift_points", f"state={kind}"] for kind in ("missing", "stale")
+        kind: values["pinpoint_index_drift_points", f"state={kind}"]
+        for kind in ("missing", "stale")
     }
     assert drift == {"missing": 1, "stale": 2}
-    assert abs(found["pinpoint_last_reconcile_timestamp_seconds",] - time.time()) < 60
-    assert found["pinpoint_leases_released_total",] == 4
-    assert found["pinpoint_ingest_encoded_total",] == 60
-    assert found["pinpoint_ingest_stage_seconds_sum", "stage=embed"] == 1.5
-    assert found["pinpoint_ingest_stage_seconds_count", "stage=embed"] == 2
+    assert abs(values["pinpoint_last_reconcile_timestamp_seconds",] - time.time()) < 60
+    assert values["pinpoint_leases_released_total",] == 4
+    assert values["pinpoint_ingest_encoded_total",] == 60
+    assert values["pinpoint_ingest_stage_seconds_sum", "stage=embed"] == 1.5
+    assert values["pinpoint_ingest_stage_seconds_count", "stage=embed"] == 2
     totals = stats.totals()
     assert (totals.recovery, totals.counts["claimed"]) == (report, 64)
     assert datetime.now(UTC) - totals.recovered_at < timedelta(minutes=1)
 
 
-def test_rejected_counter_after_retry_and_erasure_never_decreases(served, rig, fresh, tmp_path):
+def test_rejected_counter_after_retry_and_erasure_never_decreases(
+    metrics_api, harness, uncached_checks, tmp_path
+):
     """The total counts each time that an item becomes `rejected` or `failed`."""
-    organization = rig.organization()
+    organization = harness.organization()
     write_photos(tmp_path / "in", 2)
-    batch = rig.ingest(tmp_path / "in", organization)
+    batch = harness.ingest(tmp_path / "in", organization)
     key = ("failed", "x")
 
     def set_items(status, code):
-        with rig.owner.begin() as unit:
+        with harness.owner.begin() as unit:
             unit.connection.execute(
                 text("UPDATE batch_items SET status = :status, error_code = :code"),
                 {"status": status, "code": code},
             )
 
     def total():
-        counts = MaintenanceStats(rig.owner).totals().rejected_items
-        return {(one.status, one.error_code): one.items for one in counts}.get(key, 0)
+        counts = MaintenanceStats(harness.owner).totals().rejected_items
+        return {(count.status, count.error_code): count.items for count in counts}.get(key, 0)
 
     set_items("failed", "x")
     assert total() == 2
@@ -199,48 +202,50 @@ def test_rejected_counter_after_retry_and_erasure_never_decreases(served, rig, f
     set_items("received", None)
     set_items("failed", "x")
     assert total() == 4
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM batches"))
     assert total() == 4, batch
-    said = read(served)
-    assert "# TYPE pinpoint_ingest_items_rejected_total counter" in said
-    counted = samples(said)
+    exposition = read(metrics_api)
+    assert "# TYPE pinpoint_ingest_items_rejected_total counter" in exposition
+    counted = samples(exposition)
     name = "pinpoint_ingest_items_rejected_total"
     assert counted[name, "error_code=other", "status=failed"] == 4
 
 
-def test_rejected_counter_of_a_rolled_back_transaction_stays(rig, tmp_path):
-    organization = rig.organization()
+def test_rejected_counter_of_a_rolled_back_transaction_stays(harness, tmp_path):
+    organization = harness.organization()
     write_photos(tmp_path / "in", 1)
-    rig.ingest(tmp_path / "in", organization)
-    with rig.owner.begin() as unit:
+    harness.ingest(tmp_path / "in", organization)
+    with harness.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET status = 'failed', error_code = 'x'"))
         unit.connection.rollback()
-    assert MaintenanceStats(rig.owner).totals().rejected_items == ()
+    assert MaintenanceStats(harness.owner).totals().rejected_items == ()
 
 
-def test_there_are_few_series_whatever_callers_do(served, rig, fresh, tmp_path):
-    """Every label comes from the code, so nobody can make the server hold more."""
-    organization = rig.organization()
+def test_metrics_series_are_bounded_for_arbitrary_requests(
+    metrics_api, harness, uncached_checks, tmp_path
+):
+    """All label values come from the code, so requests cannot add series."""
+    organization = harness.organization()
     write_photos(tmp_path / "in", 40)
-    rig.ingest(tmp_path / "in", organization)
-    with rig.owner.begin() as unit:
+    harness.ingest(tmp_path / "in", organization)
+    with harness.owner.begin() as unit:
         unit.connection.execute(
             text("UPDATE batch_items SET status = 'rejected', error_code = 'made-up-' || position")
         )
-    with http(served, TOKEN) as client:
+    with http(metrics_api, TOKEN) as client:
         for number in range(20):
             client.request(f"X{number}", f"/v1/made-up/{number}")
             client.get(f"/v1/sources/{number}")
-    found = samples(read(served))
+    values = samples(read(metrics_api))
     assert (
-        found["pinpoint_ingest_items_rejected_total", "error_code=other", "status=rejected"] == 40
+        values["pinpoint_ingest_items_rejected_total", "error_code=other", "status=rejected"] == 40
     )
-    methods = {line[1] for line in found if line[0] == "pinpoint_http_requests_total"}
+    methods = {line[1] for line in values if line[0] == "pinpoint_http_requests_total"}
     assert methods <= {"method=GET", "method=POST", "method=other"}
-    assert len(found) < 150
+    assert len(values) < 150
     # And with every route, status class, flow, stage and reason there is:
-    with http(served) as client:
+    with http(metrics_api) as client:
         paths = client.get("/openapi.json").json()["paths"]
     routes = sum(len(methods) for methods in paths.values()) + 8
     from pinpoint.media.checks import REASONS
@@ -249,79 +254,83 @@ def test_there_are_few_series_whatever_callers_do(served, rig, fresh, tmp_path):
     assert most < MOST_SERIES
 
 
-def test_every_metric_is_listed_and_every_listed_one_is_there(served, rig, fresh):
-    stats = MaintenanceStats(rig.owner)
+def test_metrics_endpoint_and_metric_list_have_the_same_names(
+    metrics_api, harness, uncached_checks
+):
+    stats = MaintenanceStats(harness.owner)
     stats.record_drift(Drift(checked=1, missing=0, stale=0, extra=0, repaired=0))
     stats.record_recovery(RecoveryReport(released=0, items=0, images=0, deletions=0, tombstones=0))
-    said = read(served)
-    named = set(re.findall(r"^# TYPE (\S+)", said, flags=re.MULTILINE))
+    exposition = read(metrics_api)
+    named = set(re.findall(r"^# TYPE (\S+)", exposition, flags=re.MULTILINE))
     # The client adds the time at which each of its own was made.
     assert {name for name in named if not name.endswith("_created")} == {
-        one.name for one in METRICS
+        metric.name for metric in METRICS
     }
-    helped = dict(re.findall(r"^# HELP (\S+) (.+)", said, flags=re.MULTILINE))
-    assert all(helped[one.name] for one in METRICS)
+    helped = dict(re.findall(r"^# HELP (\S+) (.+)", exposition, flags=re.MULTILINE))
+    assert all(helped[metric.name] for metric in METRICS)
 
 
-def test_a_key_of_an_organization_opens_nothing(served, rig):
-    rig.organization()
-    _, secret = rig.access.create_key("acme", "all", list(SCOPES))
-    with http(served, secret) as client:
+def test_metrics_with_organization_key_returns_403(metrics_api, harness):
+    harness.organization()
+    _, secret = harness.access.create_key("acme", "all", list(SCOPES))
+    with http(metrics_api, secret) as client:
         refused = client.get("/metrics")
     assert (refused.status_code, refused.json()["reason"]) == (403, "not_allowed")
     assert "pinpoint_items" not in refused.text
     for wrong in (None, "pp_unknown", TOKEN + "x"):
-        with http(served, wrong) as client:
+        with http(metrics_api, wrong) as client:
             assert client.get("/metrics").status_code == 401, wrong
-    with http(served, served.operator) as client:
+    with http(metrics_api, metrics_api.operator) as client:
         assert client.get("/metrics").status_code == 200
-    with http(served, served.operator, **{"X-Forwarded-For": "192.0.2.1"}) as client:
+    with http(metrics_api, metrics_api.operator, **{"X-Forwarded-For": "192.0.2.1"}) as client:
         assert client.get("/metrics").status_code == 401, "from elsewhere"
-    with http(served, TOKEN, **{"X-Forwarded-For": "192.0.2.1"}) as client:
+    with http(metrics_api, TOKEN, **{"X-Forwarded-For": "192.0.2.1"}) as client:
         assert client.get("/metrics").status_code == 200, "that is what the token is for"
 
 
-def test_metrics_without_a_key_are_read_only_where_that_is_allowed(served, monkeypatch):
-    with http(served) as client:
+def test_metrics_without_key_require_the_setting(metrics_api, monkeypatch):
+    with http(metrics_api) as client:
         assert client.get("/metrics").status_code == 401
-        allowed = served.parts.settings.api.model_copy(update={"allow_keyless": True})
-        monkeypatch.setattr(served.parts.settings, "api", allowed)
+        allowed = metrics_api.parts.settings.api.model_copy(update={"allow_keyless": True})
+        monkeypatch.setattr(metrics_api.parts.settings, "api", allowed)
         assert client.get("/metrics").status_code == 200
         page = client.get("/metrics", headers={"Origin": "https://elsewhere.example"})
     assert page.status_code == 401
 
 
-def test_a_part_that_is_down_is_said_and_its_figures_are_absent(served, fresh, monkeypatch):
-    def away(**_):
+def test_metrics_with_component_down_omit_its_values(metrics_api, uncached_checks, monkeypatch):
+    def fail(**_):
         raise errors.DatabaseUnavailableError("PostgreSQL does not answer")
 
-    monkeypatch.setattr(served.parts.maintenance_stats, "totals", away)
-    found = samples(read(served))
-    assert found["pinpoint_component_up", "component=database"] == 0
-    assert found["pinpoint_component_up", "component=index"] == 1
-    assert ("pinpoint_ingest_oldest_item_seconds",) not in found
+    monkeypatch.setattr(metrics_api.parts.maintenance_stats, "totals", fail)
+    values = samples(read(metrics_api))
+    assert values["pinpoint_component_up", "component=database"] == 0
+    assert values["pinpoint_component_up", "component=index"] == 1
+    assert ("pinpoint_ingest_oldest_item_seconds",) not in values
 
 
-def test_the_parts_are_asked_once_in_a_while(served, rig, monkeypatch):
-    asked = []
-    totals = served.parts.maintenance_stats.totals
+def test_metrics_cache_component_checks(metrics_api, harness, monkeypatch):
+    calls = []
+    totals = metrics_api.parts.maintenance_stats.totals
     monkeypatch.setattr(
-        served.parts.maintenance_stats, "totals", lambda **said: asked.append(1) or totals(**said)
+        metrics_api.parts.maintenance_stats,
+        "totals",
+        lambda **options: calls.append(1) or totals(**options),
     )
     for _ in range(4):
-        read(served)
-    assert len(asked) == 1
-    standing = StatusCollector("1", lambda _: "")
-    standing.refresh(served.parts)
-    assert len(asked) == 2
+        read(metrics_api)
+    assert len(calls) == 1
+    collector = StatusCollector("1", lambda _: "")
+    collector.refresh(metrics_api.parts)
+    assert len(calls) == 2
 
 
-def test_the_statement_reads_open_items_by_their_own_index(rig, tmp_path):
-    """A table of settled items must not make the question slower."""
-    organization = rig.organization()
+def test_open_items_statement_uses_its_index(harness, tmp_path):
+    """Settled items must not slow down the statement."""
+    organization = harness.organization()
     write_photos(tmp_path / "in", 2)
-    batch = rig.ingest(tmp_path / "in", organization)
-    with rig.owner.begin() as unit:
+    batch = harness.ingest(tmp_path / "in", organization)
+    with harness.owner.begin() as unit:
         run = unit.connection.execute
         run(
             text(
@@ -337,5 +346,5 @@ def test_the_statement_reads_open_items_by_their_own_index(rig, tmp_path):
         plan = run(text(f"{explain} ORDER BY ingest_seq LIMIT {MAX_COUNT}")).scalars().all()
         assert "ix_batch_items_open" in "\n".join(plan), plan
     begun = time.perf_counter()
-    assert MaintenanceStats(rig.as_api).totals().open_items == {"received": 0, "stored": 0}
+    assert MaintenanceStats(harness.as_api).totals().open_items == {"received": 0, "stored": 0}
     assert time.perf_counter() - begun < 1.0

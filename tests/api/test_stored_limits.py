@@ -1,4 +1,4 @@
-"""What a caller says of a file is refused at the door where no store could hold it."""
+"""Metadata that cannot be stored is rejected by the API schemas."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def test_override_with_text_over_its_limit_in_bytes_names_the_field(field):
 
 @pytest.mark.parametrize("form", [MetadataOverrideIn, ImageUpdateIn])
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
-def test_time_outside_the_calendar_in_utc_is_refused(form, moment):
+def test_time_outside_years_1_to_9999_in_utc_is_rejected(form, moment):
     with pytest.raises(ValidationError, match="1 to 9999") as caught:
         form.model_validate({"captured_at": moment})
     assert caught.value.errors()[0]["loc"] == ("captured_at",)
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59+01:00"])
-def test_time_at_the_ends_of_the_calendar_is_taken(moment):
+def test_time_at_the_limits_of_the_calendar_is_accepted(moment):
     metadata_override = MetadataOverrideIn.model_validate({"captured_at": moment}).record()
     assert metadata_override.captured_at is not None
     assert metadata_override.captured_at.utcoffset().total_seconds() == 0
@@ -45,14 +45,14 @@ def test_time_at_the_ends_of_the_calendar_is_taken(moment):
         {"a": "\ud800"},
     ],
 )
-def test_attributes_that_no_store_holds_are_refused(attributes):
+def test_attributes_that_no_store_accepts_are_rejected(attributes):
     with pytest.raises(ValidationError) as caught:
         MetadataOverrideIn.model_validate({"attributes": attributes})
     assert caught.value.errors()[0]["loc"][0] == "attributes"
 
 
-def test_every_text_in_a_b_tree_has_a_limit():
-    """Of the columns that callers and files fill; a hash index stores no text."""
+def test_text_columns_with_b_tree_index_have_a_byte_limit():
+    """Only columns filled by callers or files count; a hash index stores no text."""
     ours = {"kind", "state", "face"}
     indexed = {
         column.name

@@ -27,14 +27,14 @@ def test_bench_program_is_a_module_of_the_tests(program):
     assert meaning
 
 
-def test_bench_options_of_the_program_reach_it():
+def test_bench_passes_options_to_the_program():
     result = run_pinpoint("bench", "planet", "--help")
     assert result.returncode == 0, result.stderr
     assert "usage: pinpoint bench planet" in result.stdout
     assert "--preset" in result.stdout
 
 
-def test_bench_exit_code_is_that_of_the_program():
+def test_bench_returns_the_exit_code_of_the_program():
     result = run_pinpoint("bench", "planet", "--nonsense")
     assert result.returncode == 2
     assert "pinpoint bench planet" in result.stderr

@@ -1,4 +1,4 @@
-"""`pinpoint bundles`: weights are brought in whole, checked, and refused in words."""
+"""`pinpoint bundles`: weights are imported completely, verified, or rejected with a message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared_data import shared_data
 
 @pytest.fixture
 def pinpoint(tmp_path, monkeypatch, capsys):
-    """Runs a command on an empty home; `(exit code, document or text, what went to stderr)`."""
+    """Runs a command on an empty home; returns exit code, stdout (parsed with `--json`), stderr."""
     monkeypatch.setenv("PINPOINT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -26,26 +26,28 @@ def pinpoint(tmp_path, monkeypatch, capsys):
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        done = capsys.readouterr()
-        said = json.loads(done.out) if "--json" in arguments and done.out else done.out
-        return ended.value.code or 0, said, done.err
+        captured = capsys.readouterr()
+        output = (
+            json.loads(captured.out) if "--json" in arguments and captured.out else captured.out
+        )
+        return ended.value.code or 0, output, captured.err
 
     return run
 
 
 def names(pinpoint):
-    _, said, _ = pinpoint("bundles", "list", "--json")
-    return {each["name"]: each["problem"] for each in said["bundles"]}
+    _, document, _ = pinpoint("bundles", "list", "--json")
+    return {bundle["name"]: bundle["problem"] for bundle in document["bundles"]}
 
 
-def test_a_bundles_folder_is_copied_whole_once(pinpoint, tmp_path):
+def test_bundles_import_folder_copies_it_once(pinpoint, tmp_path):
     folder = timm_bundle(tmp_path / "elsewhere" / "tiny")
     assert names(pinpoint) == {"descriptor": None, "world-tiny": None}
-    code, said, _ = pinpoint("bundles", "import", folder, "--json")
-    assert (code, said["name"], said["tower"]) == (0, "tiny-timm", "timm:test_resnet")
+    code, document, _ = pinpoint("bundles", "import", folder, "--json")
+    assert (code, document["name"], document["tower"]) == (0, "tiny-timm", "timm:test_resnet")
     assert names(pinpoint) == {"descriptor": None, "tiny-timm": None, "world-tiny": None}
     code, again, _ = pinpoint("bundles", "show", "tiny-timm", "--json")
-    assert (code, again) == (0, said)
+    assert (code, again) == (0, document)
     code, _, error = pinpoint("bundles", "import", folder)
     assert code == 73
     assert "exists already" in error
@@ -54,16 +56,16 @@ def test_a_bundles_folder_is_copied_whole_once(pinpoint, tmp_path):
     assert "is called tiny-timm" in error
 
 
-def test_a_file_of_weights_becomes_a_bundle_that_can_be_used(pinpoint, tmp_path, monkeypatch):
+def test_bundles_import_weights_file_creates_a_usable_bundle(pinpoint, tmp_path, monkeypatch):
     weights = timm_weights(tmp_path / "w.safetensors")
     code, _, error = pinpoint("bundles", "import", weights)
     assert code != 0
     assert "needs --tower, --name and --license" in error
-    given = ("--tower", "timm:test_resnet", "--name", "own", "--license", "CC0", "--json")
-    code, said, error = pinpoint("bundles", "import", weights, *given)
-    assert (code, said["width"], said["license"]) == (0, 96, "CC0"), error
-    code, said, _ = pinpoint("bundles", "verify", "own")
-    assert (code, said.split(":")[0]) == (0, "own")
+    options = ("--tower", "timm:test_resnet", "--name", "own", "--license", "CC0", "--json")
+    code, output, error = pinpoint("bundles", "import", weights, *options)
+    assert (code, output["width"], output["license"]) == (0, 96, "CC0"), error
+    code, output, _ = pinpoint("bundles", "verify", "own")
+    assert (code, output.split(":")[0]) == (0, "own")
     assert pinpoint("bundles", "show", "own", "--json")[1]["used"] is False
     monkeypatch.setenv("PINPOINT_BUNDLE", "own")
     assert pinpoint("bundles", "show", "own", "--json")[1]["used"] is True
@@ -73,9 +75,9 @@ def test_a_file_of_weights_becomes_a_bundle_that_can_be_used(pinpoint, tmp_path,
 def test_bundles_import_tower_arguments_become_part_of_the_contract(pinpoint, tmp_path):
     """The published weights of MobileNet v1 are right with the padding of their first framework."""
     weights = shared_data() / "weights" / "mobilenet_v1_imagenet.safetensors"
-    given = ("--tower", "timm:mobilenetv1_100", "--license", "Apache-2.0")
+    options = ("--tower", "timm:mobilenetv1_100", "--license", "Apache-2.0")
     for name, more in (("same", ("--tower-arg", "pad_type=same")), ("plain", ())):
-        code, _, error = pinpoint("bundles", "import", weights, "--name", name, *given, *more)
+        code, _, error = pinpoint("bundles", "import", weights, "--name", name, *options, *more)
         assert code == 0, error
     code, same, _ = pinpoint("bundles", "show", "same", "--json")
     plain = pinpoint("bundles", "show", "plain", "--json")[1]
@@ -107,18 +109,18 @@ def test_bundles_import_tower_arguments_become_part_of_the_contract(pinpoint, tm
         ("global_pool=none", "cannot build timm:test_resnet with global_pool=none"),
     ],
 )
-def test_bundles_import_tower_argument_that_the_library_does_not_take_is_refused(
+def test_bundles_import_with_unknown_tower_argument_is_rejected(
     pinpoint, tmp_path, argument, words
 ):
     weights = timm_weights(tmp_path / "w.safetensors")
-    given = ("--tower", "timm:test_resnet", "--name", "own", "--license", "CC0")
-    code, _, error = pinpoint("bundles", "import", weights, *given, "--tower-arg", argument)
+    options = ("--tower", "timm:test_resnet", "--name", "own", "--license", "CC0")
+    code, _, error = pinpoint("bundles", "import", weights, *options, "--tower-arg", argument)
     assert code in (64, 78)
     assert words in error
     assert not (tmp_path / "home" / "bundles" / "own").exists()
 
 
-def test_weights_that_were_changed_are_listed_with_what_is_wrong(pinpoint, tmp_path):
+def test_bundles_list_with_changed_weights_shows_the_problem(pinpoint, tmp_path):
     pinpoint("bundles", "import", timm_bundle(tmp_path / "elsewhere" / "tiny"))
     weights = next((tmp_path / "home" / "bundles" / "tiny-timm").glob("*.safetensors"))
     data = bytearray(weights.read_bytes())
@@ -134,15 +136,15 @@ def test_weights_that_were_changed_are_listed_with_what_is_wrong(pinpoint, tmp_p
     assert "Traceback" not in error
 
 
-def test_what_cannot_be_brought_in_leaves_nothing(pinpoint, tmp_path):
+def test_bundles_import_that_fails_leaves_no_files(pinpoint, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors")
-    given = ("--tower", "timm:test_resnet", "--license", "CC0")
+    options = ("--tower", "timm:test_resnet", "--license", "CC0")
     for name, what in (("own", tmp_path / "bad.safetensors"), ("../own", tmp_path / "nowhere")):
-        code, _, error = pinpoint("bundles", "import", what, "--name", name, *given)
+        code, _, error = pinpoint("bundles", "import", what, "--name", name, *options)
         assert code != 0
         assert error.startswith("pinpoint: ")
     weights = timm_weights(tmp_path / "w.safetensors")
-    code, _, error = pinpoint("bundles", "import", weights, "--name", "../own", *given)
+    code, _, error = pinpoint("bundles", "import", weights, "--name", "../own", *options)
     assert code != 0
     assert "a bundle cannot be called '../own'" in error
     below = tmp_path / "home" / "bundles"
@@ -150,20 +152,20 @@ def test_what_cannot_be_brought_in_leaves_nothing(pinpoint, tmp_path):
     assert not (tmp_path / "home" / "own").exists()
 
 
-def test_a_tower_and_a_tag_that_do_not_fit_are_refused_before_any_download(pinpoint):
+def test_bundles_pull_with_unknown_tower_and_tag_is_rejected_before_download(pinpoint):
     for tower, tag, words in (
         ("open_clip:ViT-B-32", "openai", "choose the -quickgelu name"),
         ("open_clip:ViT-B-32", "nothing", "nothing"),
         ("clip", "openai", "must be written open_clip:NAME or timm:NAME"),
     ):
-        given = ("--tag", tag, "--name", "clip", "--license", "MIT")
-        code, _, error = pinpoint("bundles", "pull", tower, *given)
+        options = ("--tag", tag, "--name", "clip", "--license", "MIT")
+        code, _, error = pinpoint("bundles", "pull", tower, *options)
         assert code != 0
         assert words in error
         assert error.startswith("pinpoint: ")
 
 
-def test_geoclip_wants_its_tower(pinpoint, tmp_path):
+def test_bundles_import_geoclip_requires_its_tower(pinpoint, tmp_path):
     code, _, error = pinpoint("bundles", "import", "geoclip")
     assert code != 0
     assert "--clip-bundle clip" in error

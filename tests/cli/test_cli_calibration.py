@@ -1,4 +1,4 @@
-"""`pinpoint calibrate` and what `pinpoint locate` prints of probabilities; no stack is needed."""
+"""`pinpoint calibrate`, and the probabilities that `pinpoint locate` prints, without a stack."""
 
 from __future__ import annotations
 
@@ -24,46 +24,50 @@ def pinpoint(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
-        done = capsys.readouterr()
-        assert (ended.value.code or 0) == code, done
-        return json.loads(done.out) if "--json" in arguments else done
+        captured = capsys.readouterr()
+        assert (ended.value.code or 0) == code, captured
+        return json.loads(captured.out) if "--json" in arguments else captured
 
     return run
 
 
 def asked_of(folder, contract):
-    """A run of 36 questions by 12 authors that was asked of some bundle."""
+    """An evaluation run of a bundle with 36 queries by 12 creators."""
     gallery = {"bundle_digest": digest(contract, 512), "images": 4, "index_build": "b"}
     gallery["bundle"] = contract.name
     return supposed.run(folder, supposed.questions(36, seed=8), gallery=gallery)
 
 
-def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path):
+def test_calibrate_shipped_bundle_copies_it_to_the_home(pinpoint, tmp_path):
     shipped = SHIPPED_FOLDER / "world-tiny"
     run = asked_of(tmp_path / "run", find_bundle(str(shipped), tmp_path).contract)
-    said = pinpoint("calibrate", run, "--json", "--license", "CC0-1.0")
+    document = pinpoint("calibrate", run, "--json", "--license", "CC0-1.0")
     home = tmp_path / "home" / "bundles" / "world-tiny"
-    assert said["file"] == str(home / "calibration-vote.json")
-    assert (said["num_creators"], said["license"], said["ranker"]) == (12, "CC0-1.0", "vote")
-    assert list(said["strata"]) == ["all"]
+    assert document["file"] == str(home / "calibration-vote.json")
+    assert (document["num_creators"], document["license"], document["ranker"]) == (
+        12,
+        "CC0-1.0",
+        "vote",
+    )
+    assert list(document["strata"]) == ["all"]
     assert [path.name for path in shipped.glob("calibration-*")] == ["calibration-rerank.json"]
-    shown = pinpoint("bundles", "show", "world-tiny", "--json")["calibrated"]
-    assert shown == ["rerank", "vote"], "the one that came along is kept"
-    # What is copied on takes it along, and what fits no longer is said in words.
+    calibrated = pinpoint("bundles", "show", "world-tiny", "--json")["calibrated"]
+    assert calibrated == ["rerank", "vote"], "the one that came along is kept"
+    # A copy keeps its calibration, and a calibration that does not fit is reported.
     other = copy_bundle(home, tmp_path / "other")
     assert list(other.calibrations) == ["rerank", "vote"]
     assert "abstains if outside_candidates is above" in pinpoint("calibrate", run).out
 
 
-def test_what_has_no_place_or_is_of_another_bundle_is_refused(pinpoint, tmp_path):
+def test_calibrate_run_of_descriptor_or_other_bundle_is_rejected(pinpoint, tmp_path):
     run = asked_of(tmp_path / "run", descriptor_contract())
     assert "the descriptor has no folder" in pinpoint("calibrate", run, code=64).err
-    said = pinpoint("calibrate", run, "--bundle", SHIPPED_FOLDER / "world-tiny", code=64).err
-    assert "the run used the bundle descriptor" in said
+    message = pinpoint("calibrate", run, "--bundle", SHIPPED_FOLDER / "world-tiny", code=64).err
+    assert "the run used the bundle descriptor" in message
     assert "contains no run" in pinpoint("calibrate", tmp_path, code=64).err
 
 
-def test_an_answer_says_how_sure_it_is_and_when_it_is_only_a_guess(capsys):
+def test_locate_prints_probabilities_and_marks_uncalibrated_answers(capsys):
     answer = {
         "point": {"lat": 48.85, "lon": 2.35}, "abstention_reason": "not_in_gallery",
         "calibrated": True,
@@ -79,15 +83,18 @@ def test_an_answer_says_how_sure_it_is_and_when_it_is_only_a_guess(capsys):
         },
     }  # fmt: skip
     show_answer("a.jpg", answer)
-    said = capsys.readouterr().out
-    assert "90% within 31" in said
-    assert "no answer (the gallery probably has no image near it); the point is the best" in said
-    assert "probability within 25 km 42%; 90% in 12,346 km²" in said
-    assert "FR 60%" in said
+    output_text = capsys.readouterr().out
+    assert "90% within 31" in output_text
+    assert (
+        "no answer (the gallery probably has no image near it); the point is the best"
+        in output_text
+    )
+    assert "probability within 25 km 42%; 90% in 12,346 km²" in output_text
+    assert "FR 60%" in output_text
     show_answer(
         "a.jpg", {**answer, "abstention_reason": None, "posterior": None, "calibrated": False}
     )
-    said = capsys.readouterr().out
-    assert "of the vote" in said
-    assert "not calibrated" in said
-    assert "probability" not in said
+    output_text = capsys.readouterr().out
+    assert "of the vote" in output_text
+    assert "not calibrated" in output_text
+    assert "probability" not in output_text

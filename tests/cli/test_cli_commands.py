@@ -1,4 +1,4 @@
-"""The commands that go over the API, each against a running API."""
+"""The commands that use the API, against a running API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pinpoint.client import Client
 
 @pytest.fixture
 def pinpoint(api, tmp_path, monkeypatch, capsys):
-    """Runs a command; with `--json` its one document, else what it printed."""
+    """Runs a command; returns the JSON document with `--json`, else the captured output."""
 
     def run(*arguments, key=None, code=0):
         monkeypatch.setenv("PINPOINT_SERVER", api.url)
@@ -31,13 +31,13 @@ def pinpoint(api, tmp_path, monkeypatch, capsys):
         if key is not None:
             monkeypatch.setenv("PINPOINT_KEY", key)
         monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO())  # nobody there to answer
+        monkeypatch.setattr(sys, "stdin", io.StringIO())  # no input
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        done = capsys.readouterr()
-        assert (ended.value.code or 0) == code, done
-        return json.loads(done.out) if "--json" in arguments else done
+        captured = capsys.readouterr()
+        assert (ended.value.code or 0) == code, captured
+        return json.loads(captured.out) if "--json" in arguments else captured
 
     return run
 
@@ -48,7 +48,7 @@ def picture(path, seed=1):
     return path
 
 
-def test_sources(pinpoint):
+def test_sources_add_list_and_delete(pinpoint):
     added = pinpoint(
         "sources", "add", "walk", "--source-kind", "street", "--license", "CC0", "--json"
     )
@@ -60,7 +60,7 @@ def test_sources(pinpoint):
     assert erased == {"source": "walk", "images": 0}
 
 
-def test_a_folder_is_uploaded_and_its_batch_shown(pinpoint, api, tmp_path):
+def test_ingest_folder_uploads_it_and_shows_the_batch(pinpoint, api, tmp_path):
     folder = tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)
     picture(folder / "a.png")
@@ -68,8 +68,8 @@ def test_a_folder_is_uploaded_and_its_batch_shown(pinpoint, api, tmp_path):
     (folder / "track.gpx").write_text("no photo")
     batch = pinpoint("ingest", folder, "--source", "walk", "--source-kind", "photo", "--json")
     assert (batch["items"], batch["state"], batch["is_processed"]) == (2, "closed", False)
-    shown = pinpoint("batches", "show", batch["id"], "--json")
-    assert [item["file"] for item in shown["items"]] == ["a.png", "deep/b.png"]
+    document = pinpoint("batches", "show", batch["id"], "--json")
+    assert [item["file"] for item in document["items"]] == ["a.png", "deep/b.png"]
     assert (batch.pop("not_sent"), batch.pop("repeated"), batch.pop("manifest")) == ([], 0, None)
     assert batch.pop("sidecars_not_read")["count"] == 0
     assert pinpoint("batches", "list", "--json")["batches"] == [batch]
@@ -83,53 +83,53 @@ def test_a_folder_is_uploaded_and_its_batch_shown(pinpoint, api, tmp_path):
     assert api.rows().all_sources
 
 
-def test_images(pinpoint, api):
+def test_images_show_update_and_delete(pinpoint, api):
     source = api.rows().add_source("walk", "photo")
-    one = memory.image(source)
-    api.rows().all_images[one.id] = one
-    assert pinpoint("images", "show", one.id, "--json")["lat"] == 48.85
-    fixed = pinpoint("images", "update", one.id, "--lat", "-1", "--lon", "2", "--json")
+    image = memory.image(source)
+    api.rows().all_images[image.id] = image
+    assert pinpoint("images", "show", image.id, "--json")["lat"] == 48.85
+    fixed = pinpoint("images", "update", image.id, "--lat", "-1", "--lon", "2", "--json")
     assert (fixed["lat"], fixed["version"]) == (-1.0, 2)
-    assert "48.85" not in pinpoint("images", "show", one.id).out
+    assert "48.85" not in pinpoint("images", "show", image.id).out
     cleared = pinpoint(
-        "images", "update", one.id, "--clear", "heading_deg", "--clear", "license", "--json"
+        "images", "update", image.id, "--clear", "heading_deg", "--clear", "license", "--json"
     )
     assert (cleared["heading_deg"], cleared["license"], cleared["lat"]) == (None, None, -1.0)
-    unknown = pinpoint("images", "update", one.id, "--clear", "altitude_m", code=64)
+    unknown = pinpoint("images", "update", image.id, "--clear", "altitude_m", code=64)
     assert "--clear must be one of position, captured_at" in unknown.err
-    assert pinpoint("images", "delete", one.id, "--json") == {"deleted": str(one.id)}
-    missing = pinpoint("images", "show", one.id, code=66)
+    assert pinpoint("images", "delete", image.id, "--json") == {"deleted": str(image.id)}
+    missing = pinpoint("images", "show", image.id, code=66)
     assert missing.out == ""
     assert missing.err.startswith("pinpoint: ")
 
 
-def test_images_are_listed_with_names_and_more_pages(pinpoint, api):
+def test_images_list_prints_names_and_the_next_cursor(pinpoint, api):
     source = api.rows().add_source("walk", "photo")
     for _ in range(3):
-        one = memory.image(source)
-        api.rows().all_images[one.id] = one
+        image = memory.image(source)
+        api.rows().all_images[image.id] = image
     ids = sorted(map(str, api.rows().all_images))
     first = pinpoint("images", "list", "--page-size", 2, "--in-source", "walk")
     assert all(word in first.out for word in ("a.jpg", "walk", "Paris, FR (", *ids[:2]))
     assert ids[2] not in first.out
     cursor = first.err.split("--cursor ")[1].strip()
     rest = pinpoint("images", "list", "--page-size", 2, "--cursor", cursor, "--json")
-    assert ([one["id"] for one in rest["images"]], rest["next"]) == (ids[2:], None)
+    assert ([image["id"] for image in rest["images"]], rest["next"]) == (ids[2:], None)
     pinpoint("images", "list", "--state", "deleted", code=64)
     with Client.open(api.url) as client:
         page = client.images(limit=2)
-        assert [one["id"] for one in client.images(next=page["next"])["images"]] == ids[2:]
+        assert [image["id"] for image in client.images(next=page["next"])["images"]] == ids[2:]
 
 
-def test_ids_by_their_first_digits(pinpoint, api):
+def test_id_prefix_selects_one_row_or_lists_matches(pinpoint, api):
     rows = api.rows()
     source = rows.add_source("walk", "photo")
     alike = [UUID(f"abcdef{n}0-9e3a-5ad3-9ee6-87a60f83d975") for n in (1, 2)]
     for id_ in alike:
         rows.all_images[id_] = replace(memory.image(source), id=id_)
-    shown = pinpoint("images", "show", "abcdef1", "--json")
-    assert shown["id"] == str(alike[0])
-    assert pinpoint("images", "show", "ABCDEF10-9e", "--json") == shown
+    document = pinpoint("images", "show", "abcdef1", "--json")
+    assert document["id"] == str(alike[0])
+    assert pinpoint("images", "show", "ABCDEF10-9e", "--json") == document
     several = pinpoint("images", "delete", "abcdef", code=64).err
     assert all(str(id_) in several for id_ in alike)
     assert "a.jpg, walk" in several
@@ -146,22 +146,22 @@ def test_ids_by_their_first_digits(pinpoint, api):
     assert pinpoint("sources", "delete", str(source.id)[:8], "--yes", "--json")["images"] == 1
 
 
-def test_a_sources_name_goes_before_an_id_that_begins_so(pinpoint, api):
+def test_source_name_has_priority_over_an_id_prefix(pinpoint, api):
     first = api.rows().add_source("walk", "photo")
     named = api.rows().add_source(first.id.hex[:8], "street")
     assert pinpoint("sources", "delete", named.name, "--yes", "--json")["source"] == named.name
-    assert [one.name for one in api.rows().sources()] == ["walk"]
+    assert [source.name for source in api.rows().sources()] == ["walk"]
 
 
-def test_locate_answers_each_photo_and_goes_on_after_a_bad_one(pinpoint, asked, tmp_path):
+def test_locate_with_unreadable_photo_continues_with_the_next(pinpoint, search_calls, tmp_path):
     photo = picture(tmp_path / "p.png")
-    found = pinpoint(
+    document = pinpoint(
         "locate", photo, "--query-kind", "photo", "--center", "1,2", "--radius", 500, "--json"
     )
-    assert found["answers"][0]["photo"] == str(photo)
-    assert found["answers"][0]["answer"]["point"] == {"lat": 48.85, "lon": 2.35}
-    assert found["answers"][0]["error"] is None
-    assert asked[0]["limits"].circle.radius_m == 500
+    assert document["answers"][0]["photo"] == str(photo)
+    assert document["answers"][0]["answer"]["point"] == {"lat": 48.85, "lon": 2.35}
+    assert document["answers"][0]["error"] is None
+    assert search_calls[0]["limits"].circle.radius_m == 500
     both = pinpoint("locate", tmp_path / "no.png", photo, "--json", code=64)
     assert both["answers"][0]["error"]["reason"] == "unreadable"
     assert both["answers"][1]["answer"]["ranker"] == "vote"
@@ -176,64 +176,64 @@ def test_locate_answers_each_photo_and_goes_on_after_a_bad_one(pinpoint, asked, 
         assert word in text
 
 
-def test_similar(pinpoint, asked, tmp_path):
+def test_similar_by_photo_and_by_image_prints_scores(pinpoint, search_calls, tmp_path):
     photo = picture(tmp_path / "p.png")
     assert pinpoint("similar", photo, "--max-groups", 3, "--json")["groups"][0]["group"] == "g"
-    assert "0.700" in pinpoint("similar", "--image", asked[0]["context"].organization_id).out
-    assert asked[0]["request"].limit == 3
+    assert "0.700" in pinpoint("similar", "--image", search_calls[0]["context"].organization_id).out
+    assert search_calls[0]["request"].limit == 3
 
 
-def test_a_key_without_the_scope(pinpoint, api):
+def test_command_with_missing_scope_exits_77(pinpoint, api):
     key = api.parts.access.key("acme", "locate")
     refused = pinpoint("sources", "list", key=key, code=77)
     assert "`read`" in refused.err
 
 
-def test_inspect_needs_no_stack(pinpoint, tmp_path):
+def test_validate_without_stack_reports_rejected_files(pinpoint, tmp_path):
     picture(tmp_path / "plain.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
-    found = pinpoint("validate", tmp_path, "--json")
-    assert (found["accepted"], found["rejected"]) == (0, 2)
-    reasons = {one["file"]: one["error_code"] for one in found["files"]}
+    document = pinpoint("validate", tmp_path, "--json")
+    assert (document["accepted"], document["rejected"]) == (0, 2)
+    reasons = {file["file"]: file["error_code"] for file in document["files"]}
     assert reasons["plain.png"] == "no_position"
     assert "plain.png" in pinpoint("validate", tmp_path).out
 
 
-def test_inspect_shows_sources_and_warnings(pinpoint, tmp_path):
+def test_validate_prints_field_sources_and_warnings(pinpoint, tmp_path):
     detail = {0x9003: "2022:10:30 20:30:00"}
     clock = {29: "1980:01:06", 7: (0.0, 0.0, 13.0)}
     (tmp_path / "a.jpg").write_bytes(photo(detail=detail, gps=clock))
-    (found,) = pinpoint("validate", tmp_path, "--json")["files"]
-    assert (found["position_source"], found["time_source"]) == ("exif", "exif_original")
-    assert found["captured_at"] == "2022-10-30T20:30:00+00:00"
-    (warning,) = found["warnings"]
+    (file,) = pinpoint("validate", tmp_path, "--json")["files"]
+    assert (file["position_source"], file["time_source"]) == ("exif", "exif_original")
+    assert file["captured_at"] == "2022-10-30T20:30:00+00:00"
+    (warning,) = file["warnings"]
     assert warning.startswith("the satellite clock does not fit any time zone")
     out = pinpoint("validate", tmp_path).out
     assert "exif_original, no zone" in out
     assert f"a.jpg: {warning}" in out
 
 
-def test_the_client_waits_and_closes(api, tmp_path):
+def test_client_ingest_folder_with_wait_returns_the_processed_batch(api, tmp_path):
     api.rows().add_source("walk", "photo")
     picture(tmp_path / "a.png")
-    seen = []
+    counts = []
 
     def settle(batch):
-        seen.append(batch["items"])
+        counts.append(batch["items"])
         for key in api.rows().all_batches:
             api.rows().settle(key, "indexed")
 
     with Client.open(api.url) as client:
-        done = client.ingest_folder(
+        processed = client.ingest_folder(
             tmp_path / "a.png", source="walk", wait=True, on_progress=settle
         )
-        assert (done["is_processed"], done["indexed"]) == (True, 1)
+        assert (processed["is_processed"], processed["indexed"]) == (True, 1)
         assert client.ready()["ready"] is True
-        assert client.items(done["id"], status="indexed")["items"][0]["file"] == "a.png"
-    assert seen[0] == 1
+        assert client.items(processed["id"], status="indexed")["items"][0]["file"] == "a.png"
+    assert counts[0] == 1
 
 
-def test_the_client_takes_limits_as_python_has_them(api, asked):
+def test_client_locate_accepts_filters_as_python_values(api, search_calls):
     with Client.open(api.url) as client:
         client.locate(
             b"photo",
@@ -244,20 +244,20 @@ def test_the_client_takes_limits_as_python_has_them(api, asked):
             top=None,
         )
         client.similar(image_id=memory.uuid4(), include_self=True)
-    limits = asked[0]["limits"]
+    limits = search_calls[0]["limits"]
     assert (limits.source_kinds, limits.box.north) == (("photo", "street"), 4.0)
     assert limits.polygon[1].lon == 3.0
     assert limits.captured_after == datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def test_names_from_a_gallery_cannot_command_the_terminal(capsys):
+def test_print_table_removes_control_characters(capsys):
     output.print_table("t", ("name",), [("\x1b[31mred[bold]",)])
     printed = capsys.readouterr().out
     assert "\x1b[31m" not in printed
     assert "red[bold]" in printed
 
 
-def test_a_table_is_never_cut(capsys, monkeypatch):
+def test_print_table_in_narrow_terminal_is_not_truncated(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     output.print_table(None, ("id", ">n"), [("5850ee6b-adcc-5e20-a130-d8416d2332ff", 1234567)])
     assert "5850ee6b-adcc-5e20-a130-d8416d2332ff  1234567" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The settings file: environment before file before default, secrets kept, mistakes named."""
+"""The settings file: precedence, secrets, and messages for invalid values."""
 
 from __future__ import annotations
 
@@ -38,21 +38,27 @@ def change(home, name, value):
     return set_value(home, find_setting(name), value)
 
 
-def test_every_setting_but_the_home_may_be_in_the_file():
+def test_settings_file_accepts_every_setting_except_home():
     variables = {name for name, _, _ in setting_fields()}
-    assert {one.variable for one in list_settings().values()} == variables - {"PINPOINT_HOME"}
+    assert {setting.variable for setting in list_settings().values()} == variables - {
+        "PINPOINT_HOME"
+    }
 
 
-def test_load_settings_takes_environment_before_file_before_default(home, monkeypatch):
+def test_load_settings_prefers_environment_over_file_over_default(home, monkeypatch):
     change(home, "search_candidates", "40")
     change(home, "api_port", "8080")
     monkeypatch.setenv("PINPOINT_API_PORT", "9090")
-    found = load_settings()
-    assert (found.search.candidates, found.api.port, found.search.max_citations) == (40, 9090, 3)
-    assert found.services.home == home
+    settings = load_settings()
+    assert (settings.search.candidates, settings.api.port, settings.search.max_citations) == (
+        40,
+        9090,
+        3,
+    )
+    assert settings.services.home == home
 
 
-def test_load_settings_in_a_process_of_the_stack_leaves_the_file_alone(home, monkeypatch):
+def test_load_settings_in_stack_process_ignores_the_file(home, monkeypatch):
     change(home, "database_url", PASSWORD)
     assert load_settings().services.database_url == PASSWORD
     monkeypatch.setenv("PINPOINT_STACK", str(home.resolve()))
@@ -76,12 +82,12 @@ def test_set_value_keeps_other_lines_and_types(home):
     assert "api_port" not in read_file(home)
 
 
-def test_set_value_writes_a_file_for_its_owner_only(home):
+def test_set_value_writes_a_file_readable_by_its_owner_only(home):
     change(home, "database_url", PASSWORD)
     assert settings_path(home).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_secret_that_others_may_read_is_refused(home):
+def test_settings_file_with_secret_readable_by_others_is_rejected(home):
     change(home, "qdrant_api_key", "k" * 20)
     settings_path(home).chmod(0o644)
     with pytest.raises(
@@ -103,7 +109,7 @@ def test_a_secret_that_others_may_read_is_refused(home):
         ("database_url = 5\n", "database_url: input should be a valid string"),
     ],
 )
-def test_a_mistake_in_the_file_names_file_and_setting(home, text, words):
+def test_settings_file_with_invalid_value_names_file_and_setting(home, text, words):
     settings_path(home).write_text(text, encoding="utf-8")
     settings_path(home).chmod(0o600)
     with pytest.raises(ConfigurationError) as error:
@@ -112,13 +118,13 @@ def test_a_mistake_in_the_file_names_file_and_setting(home, text, words):
     assert words in error.value.message
 
 
-def test_a_wrong_secret_is_not_repeated(home):
+def test_settings_file_with_invalid_secret_does_not_print_it(home):
     with pytest.raises(ConfigurationError) as error:
         change(home, "api_metrics_token", "short-secret")
     assert "short-secret" not in error.value.message
 
 
-def test_the_commands_set_list_get_and_unset(home):
+def test_config_set_list_get_and_unset(home):
     assert run(home, "path").stdout.strip() == str(settings_path(home))
     assert run(home, "set", "search_candidates", "40").stdout.startswith("search_candidates = 40")
     assert run(home, "set", "database_url", PASSWORD).stdout.startswith(f"database_url = {HIDDEN}")
@@ -128,8 +134,8 @@ def test_the_commands_set_list_get_and_unset(home):
     assert ["api_port", "8080", "environment"] in lines
     assert "very-secret" not in listed.stdout
     assert "PINPOINT_API_PROT is set in the environment but is not a setting" in listed.stderr
-    found = json.loads(run(home, "list", "--json").stdout)
-    by_name = {one["name"]: one for one in found["settings"]}
+    document = json.loads(run(home, "list", "--json").stdout)
+    by_name = {setting["name"]: setting for setting in document["settings"]}
     assert by_name["api_port"]["from"] == "default"
     assert by_name["database_url"] == {
         "name": "database_url", "variable": "PINPOINT_DATABASE_URL", "value": HIDDEN, "from": "file"
@@ -143,7 +149,9 @@ def test_the_commands_set_list_get_and_unset(home):
 @pytest.mark.parametrize(
     "words", [["get", "api_prot"], ["set", "api_prot", "1"], ["unset", "api_prot"]]
 )
-def test_an_unknown_name_gets_the_same_message_from_every_command(home, words):
-    done = run(home, *words)
-    assert (done.returncode, done.stdout) == (78, "")
-    assert done.stderr == "pinpoint: there is no setting 'api_prot'; did you mean 'api_port'?\n"
+def test_config_with_unknown_name_prints_the_same_message_in_every_command(home, words):
+    completed = run(home, *words)
+    assert (completed.returncode, completed.stdout) == (78, "")
+    assert (
+        completed.stderr == "pinpoint: there is no setting 'api_prot'; did you mean 'api_port'?\n"
+    )

@@ -1,4 +1,4 @@
-"""The demo's lines and map: of a calibrated answer, of an uncalibrated one, and of none."""
+"""Report lines and map of the demo for calibrated, uncalibrated and missing answers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ TRUTH = Point(48.8566, 2.3522)
 NEARBY = UUID(int=0xABCDEF12 << 96)
 
 
-def unseen():
+def make_query_photo():
     city = nearest_city(TRUTH)
     return UnseenPhoto(path=Path("q.jpg"), point=TRUTH, kind="photo", role="test", city=city)
 
 
-def answered(lat, lon, radius_m, *, within=None, abstained=None):
-    """What the API says, in its own words."""
+def make_answer(lat, lon, radius_m, *, within=None, abstained=None):
+    """A locate answer as the API returns it."""
     cited = {
         **dict.fromkeys(("image_id", "source_id"), NEARBY),
         "role": "candidate",
@@ -50,7 +50,7 @@ def answered(lat, lon, radius_m, *, within=None, abstained=None):
         "p_not_in_gallery": 0.2,
         "calibration_group": "all",
     }
-    said = {
+    body = {
         "point": {"lat": lat, "lon": lon},
         "geometry": {"coordinates": (lon, lat)},
         "abstention_reason": abstained,
@@ -70,35 +70,37 @@ def answered(lat, lon, radius_m, *, within=None, abstained=None):
         "index": {"engine": "e", "build": None},
         "timings_ms": {"total": 12.4},
     }
-    return AnswerOut.model_validate(said).model_dump(mode="json")
+    return AnswerOut.model_validate(body).model_dump(mode="json")
 
 
-def nothing():
-    said = answered(0, 0, 0) | {
+def make_empty_answer():
+    body = make_answer(0, 0, 0) | {
         "point": None,
         "geometry": None,
         "credible_discs": [],
         "citations": {},
     }
-    said["abstention_reason"] = "no_candidates"
-    return AnswerOut.model_validate(said).model_dump(mode="json")
+    body["abstention_reason"] = "no_candidates"
+    return AnswerOut.model_validate(body).model_dump(mode="json")
 
 
 @pytest.fixture
 def report():
     answers = [
-        answered(48.9, 2.3, 20_000, within={1: 0.1, 25: 0.834, 200: 0.9}),
-        answered(
+        make_answer(48.9, 2.3, 20_000, within={1: 0.1, 25: 0.834, 200: 0.9}),
+        make_answer(
             48.9, 2.3, 20_000, within={1: 0.0, 25: 0.04, 200: 0.1}, abstained="not_in_gallery"
         ),
-        answered(51.5, -0.1, 20_000),
-        nothing(),
+        make_answer(51.5, -0.1, 20_000),
+        make_empty_answer(),
     ]
     counts = dict.fromkeys((*demo_report.NEW_STATES, *demo_report.LOST_STATES, "duplicate"), 0)
-    return demo_report.summarize_demo("http://x", [counts], [unseen()] * len(answers), answers)
+    return demo_report.summarize_demo(
+        "http://x", [counts], [make_query_photo()] * len(answers), answers
+    )
 
 
-def test_a_line_has_the_answer_its_radius_and_probability_and_what_is_true(report, capsys):
+def test_demo_report_line_has_answer_radius_probability_and_ground_truth(report, capsys):
     demo_report.show_demo({**report, "map": "m.png", "try": ["curl x"]})
     sure, guess, blind, silent = (
         " ".join(line.split()) for line in capsys.readouterr().out.splitlines()[1:5]
@@ -114,11 +116,11 @@ def test_a_line_has_the_answer_its_radius_and_probability_and_what_is_true(repor
     }  # fmt: skip
 
 
-def test_the_map_has_every_sort_of_answer_in_its_own_color(report, tmp_path):
+def test_demo_map_has_a_color_for_each_kind_of_answer(report, tmp_path):
     demo_report.draw_map(report, tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as image:
         assert "bundle b, ranker vote; radius: 90%" in image.info["Description"]
-        shown = np.asarray(image.convert("RGB")).astype(int)
-    upper = shown[: len(shown) // 2]
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    upper = pixels[: len(pixels) // 2]
     for red, green, blue in ((0, 0x72, 0xB2), (0xD5, 0x5E, 0)):
         assert (np.abs(upper - (red, green, blue)).max(axis=-1) < 12).sum() > 10

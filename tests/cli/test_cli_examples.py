@@ -29,7 +29,7 @@ def examples(command):
 
 
 @pytest.mark.parametrize(("path", "command"), TREE, ids=[" ".join(path) for path, _ in TREE])
-def test_help_of_every_command_ends_with_examples_of_its_own(path, command):
+def test_help_of_command_ends_with_its_examples(path, command):
     lines = examples(command)
     assert lines, f"`{' '.join(path)}` has no example; add one to pinpoint/cli/examples.py"
     assert any(shlex.split(line)[0] == "pinpoint" for line in lines)
@@ -54,11 +54,11 @@ def descend(command, words, name):
 @pytest.mark.parametrize(
     "line", sorted({line for _, command in TREE for line in examples(command)})
 )
-def test_every_example_parses(line, monkeypatch, tmp_path):
+def test_help_examples_parse(line, monkeypatch, tmp_path):
     monkeypatch.setenv("PINPOINT_HOME", str(tmp_path))  # `--home` in an example sets it
     descend(ROOT, shlex.split(line)[1:], "pinpoint")
 
 
-def test_an_example_with_an_unknown_option_would_not_pass():
+def test_example_with_unknown_option_fails_the_check():
     with pytest.raises(Exception, match="No such option"):
         descend(ROOT, ["batches", "list", "--nonsense"], "pinpoint")

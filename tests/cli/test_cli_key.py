@@ -1,4 +1,4 @@
-"""`pinpoint key` prints what `curl` needs on this machine, and says what is wrong with it."""
+"""`pinpoint key` prints the operator key, or a message when it is missing or unsafe."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import load_operator_key
 
 
-def test_key_is_printed_alone(home):
+def test_key_command_prints_only_the_key(home):
     key = load_operator_key(StackPaths(home))
     assert CliRunner().invoke(app, ["key"]).stdout == f"{key}\n"
     assert json.loads(CliRunner().invoke(app, ["key", "--json"]).stdout) == {"key": key}
 
 
-def test_key_that_is_not_there_names_up(home):
-    said = CliRunner().invoke(app, ["key"])
-    assert isinstance(said.exception, StackError)
-    assert "pinpoint up" in said.exception.message
-    assert said.stdout == ""
+def test_key_command_without_key_file_names_pinpoint_up(home):
+    result = CliRunner().invoke(app, ["key"])
+    assert isinstance(result.exception, StackError)
+    assert "pinpoint up" in result.exception.message
+    assert result.stdout == ""
 
 
-def test_key_that_others_can_read_is_not_printed(home):
+def test_key_command_with_readable_key_file_refuses(home):
     paths = StackPaths(home)
     key = load_operator_key(paths)
     paths.operator_key_file.chmod(0o644)
-    said = CliRunner().invoke(app, ["key"])
-    assert isinstance(said.exception, ForbiddenError)
-    assert key not in said.output
+    result = CliRunner().invoke(app, ["key"])
+    assert isinstance(result.exception, ForbiddenError)
+    assert key not in result.output
 
 
 @pytest.mark.parametrize("header", [True, False])
-def test_key_opens_the_running_stack(running_stack, monkeypatch, header):
+def test_printed_key_is_accepted_by_the_stack(running_stack, monkeypatch, header):
     import httpx
 
     monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
@@ -46,11 +46,11 @@ def test_key_opens_the_running_stack(running_stack, monkeypatch, header):
     assert answer.status_code == (200 if header else 401)
 
 
-def test_client_of_this_machine_needs_no_key(running_stack, monkeypatch):
+def test_client_on_this_machine_uses_the_key_file(running_stack, monkeypatch):
     import pinpoint
 
     monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
     with pinpoint.connect() as client:
         assert isinstance(client.sources(), list)
-    said = CliRunner().invoke(app, ["sources", "list", "--json"])
-    assert said.exit_code == 0, said.output
+    result = CliRunner().invoke(app, ["sources", "list", "--json"])
+    assert result.exit_code == 0, result.output

@@ -1,4 +1,4 @@
-"""One mistake, one message: whichever command makes it, and never in Python's words."""
+"""The same mistake gives the same message in every command, without Python terms."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ ON_THE_MACHINE = [
 
 
 @pytest.fixture
-def say(tmp_path, monkeypatch, capsys):
-    """Runs a command that makes a mistake; its exit code and its one line."""
+def run_failing(tmp_path, monkeypatch, capsys):
+    """Runs a command that fails; returns its exit code and its one line of stderr."""
     folder = tmp_path / "photos"
     folder.mkdir()
     photo = folder / "photo.jpg"
@@ -68,35 +68,35 @@ def say(tmp_path, monkeypatch, capsys):
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        done = capsys.readouterr()
-        text = (done.err + done.out).strip()
+        captured = capsys.readouterr()
+        text = (captured.err + captured.out).strip()
         assert not PYTHON_TEXT.search(text), (words, text)
         return ended.value.code, text
 
     return run
 
 
-def answers(say, commands, *before):
-    """Each command's exit code and message; `locate` names the photo that it is about."""
-    found = {" ".join(words): say(words, *before) for words in commands}
+def run_commands(run_failing, commands, *before):
+    """Exit code and message of each command, without the photo name that `locate` adds."""
+    results = {" ".join(words): run_failing(words, *before) for words in commands}
     return {
         name: (code, re.sub(r"^pinpoint: \S*photo\.jpg: ", "pinpoint: ", text))
-        for name, (code, text) in found.items()
+        for name, (code, text) in results.items()
     }
 
 
-def the_same(found):
-    """The one answer that all commands gave."""
+def common_result(results):
+    """Exit code and message that all commands have in common."""
     kinds = {}
-    for name, answer in found.items():
+    for name, answer in results.items():
         kinds.setdefault(answer, []).append(name)
     assert len(kinds) == 1, "\n".join(f"{names}: {answer}" for answer, names in kinds.items())
     return next(iter(kinds))
 
 
 @pytest.fixture
-def stranger():
-    """A web server that is no Pinpoint."""
+def foreign_server():
+    """A web server that is not a Pinpoint API."""
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self):
@@ -121,14 +121,14 @@ def stranger():
     server.server_close()
 
 
-def test_no_stack_is_one_message_in_every_command(say, tmp_path):
-    code, text = the_same(answers(say, [*OVER_THE_API, *ON_THE_MACHINE, ["key"]]))
+def test_message_without_stack_is_the_same_for_every_command(run_failing, tmp_path):
+    code, text = common_result(run_commands(run_failing, [*OVER_THE_API, *ON_THE_MACHINE, ["key"]]))
     assert code == 75
     for words in (str(tmp_path / "home"), "pinpoint up", "PINPOINT_HOME", "--server"):
         assert words in text
 
 
-def test_a_stack_that_is_down_is_one_message_in_every_command(say, tmp_path):
+def test_message_with_stack_down_is_the_same_for_every_command(run_failing, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     (home / "stack.json").write_text(
@@ -137,52 +137,56 @@ def test_a_stack_that_is_down_is_one_message_in_every_command(say, tmp_path):
     )
     (home / "operator.key").write_text("k" * 40)
     commands = [words for words in OVER_THE_API + ON_THE_MACHINE if words[0] != "backup"]
-    code, text = the_same(answers(say, commands))
+    code, text = common_result(run_commands(run_failing, commands))
     assert code == 75
     assert "it is down" in text
     assert "pinpoint up" in text
 
 
-def test_a_server_that_refuses_is_one_message_in_every_command(say):
-    code, text = the_same(answers(say, [*OVER_THE_API, UPLOAD], "--server", "http://127.0.0.1:9"))
+def test_message_with_connection_refused_is_the_same_for_every_command(run_failing):
+    code, text = common_result(
+        run_commands(run_failing, [*OVER_THE_API, UPLOAD], "--server", "http://127.0.0.1:9")
+    )
     assert code == 69
     assert text == "pinpoint: http://127.0.0.1:9 does not answer: it refuses the connection"
 
 
 @pytest.mark.parametrize("url", ["gopher://x", "127.0.0.1:8000", "http://host:port"])
-def test_what_is_no_url_is_one_message_in_every_command(say, url):
-    code, text = the_same(answers(say, [*OVER_THE_API, UPLOAD], "--server", url))
+def test_message_with_invalid_url_is_the_same_for_every_command(run_failing, url):
+    code, text = common_result(run_commands(run_failing, [*OVER_THE_API, UPLOAD], "--server", url))
     assert code == 64
     assert repr(url) in text
 
 
-def test_a_server_that_is_no_pinpoint_is_named_by_every_command(say, stranger):
-    for name, (code, text) in answers(say, [*OVER_THE_API, UPLOAD], "--server", stranger).items():
+def test_message_with_other_server_names_it_for_every_command(run_failing, foreign_server):
+    for name, (code, text) in run_commands(
+        run_failing, [*OVER_THE_API, UPLOAD], "--server", foreign_server
+    ).items():
         assert code == 69, (name, text)
         assert "is not a Pinpoint API" in text, name
         assert "secret page" not in text
 
 
-def test_a_wrong_key_is_one_message_in_every_command(say, api):
+def test_message_with_wrong_key_is_the_same_for_every_command(run_failing, api):
     before = ("--server", api.url, "--key", "pp_wrong_key_0123456789")
-    code, text = the_same(answers(say, [*OVER_THE_API, UPLOAD], *before))
+    code, text = common_result(run_commands(run_failing, [*OVER_THE_API, UPLOAD], *before))
     assert code == 77
     assert "pp_wrong_key" not in text
 
 
-def test_an_unknown_source_is_one_message_in_every_command(say, api):
+def test_message_with_unknown_source_is_the_same_for_every_command(run_failing, api):
     commands = [
         ["sources", "delete", "nowhere", "--yes"],
         ["ingest", "{folder}", "--source", "nowhere"],
         ["locate", "{photo}", "--in-source", "nowhere"],
         ["similar", "{photo}", "--in-source", "nowhere"],
     ]
-    code, text = the_same(answers(say, commands, "--server", api.url))
+    code, text = common_result(run_commands(run_failing, commands, "--server", api.url))
     assert code == 66
     assert "nowhere" in text
 
 
-def test_a_file_that_is_not_there_is_one_message_in_every_command(say, api, tmp_path):
+def test_message_with_missing_file_is_the_same_for_every_command(run_failing, api, tmp_path):
     missing = str(tmp_path / "missing.jpg")
     commands = [
         ["locate", missing],
@@ -190,8 +194,8 @@ def test_a_file_that_is_not_there_is_one_message_in_every_command(say, api, tmp_
         ["validate", missing],
         ["ingest", missing, "--source", "trips", "--source-kind", "photo"],
     ]
-    found = answers(say, commands, "--server", api.url)
-    code, text = the_same(found)
+    results = run_commands(run_failing, commands, "--server", api.url)
+    code, text = common_result(results)
     assert code == 64
     assert missing in text
 
@@ -211,15 +215,17 @@ def test_a_file_that_is_not_there_is_one_message_in_every_command(say, api, tmp_
         ("--originals", "keep", (["sources", "add", "t"], ["ingest", "{folder}", "--source", "t"])),
     ],
 )
-def test_a_bad_value_is_one_message_in_every_command(say, api, option, value, commands):
+def test_message_with_invalid_value_is_the_same_for_every_command(
+    run_failing, api, option, value, commands
+):
     extra = ["--radius", "5"] if option == "--center" else []
     called = [[*words, option, value, *extra] for words in commands]
-    code, text = the_same(answers(say, called, "--server", api.url))
+    code, text = common_result(run_commands(run_failing, called, "--server", api.url))
     assert code in (2, 64)
     assert value in text
 
 
-def test_describe_cause_has_no_words_of_python(tmp_path):
+def test_describe_cause_has_no_python_terms(tmp_path):
     errors = [
         ConnectionRefusedError(111, "Connection refused"),
         FileNotFoundError(2, "No such file or directory"),
@@ -229,8 +235,8 @@ def test_describe_cause_has_no_words_of_python(tmp_path):
         RuntimeError("[Errno 5] first line\nsecond line"),
         ValueError(""),
     ]
-    told = [describe_cause(error) for error in errors]
-    assert told == [
+    messages = [describe_cause(error) for error in errors]
+    assert messages == [
         "it refuses the connection",
         "nothing listens there",
         "no space left on device",
@@ -241,15 +247,15 @@ def test_describe_cause_has_no_words_of_python(tmp_path):
     ]
 
 
-def test_describe_unforeseen_names_the_place_of_a_bug_and_not_its_text():
+def test_describe_unforeseen_with_bug_names_the_code_line_without_its_text():
     with pytest.raises(TypeError, match="has no JSON form") as raised:
         output.to_json_value(object())
-    told = describe_unforeseen(raised.value)
-    assert re.match(r"pinpoint: this is a bug \(TypeError at output\.py:\d+\); repeat", told)
-    assert "JSON" not in told
+    message = describe_unforeseen(raised.value)
+    assert re.match(r"pinpoint: this is a bug \(TypeError at output\.py:\d+\); repeat", message)
+    assert "JSON" not in message
 
 
-def test_describe_unforeseen_of_a_file_is_the_file_and_why(tmp_path):
+def test_describe_unforeseen_with_os_error_names_file_and_cause(tmp_path):
     with pytest.raises(IsADirectoryError) as raised:
         tmp_path.read_bytes()
     assert describe_unforeseen(raised.value) == f"pinpoint: {tmp_path}: is a directory"

@@ -1,4 +1,4 @@
-"""Uploading a folder or a manifest to a server: what is sent, what is not, and why."""
+"""Upload of a folder or manifest to a server: sent files, rejected files and reasons."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def folder(tmp_path):
 
 
 def sent(api):
-    """Names and overrides as the API took them, in order."""
+    """File names and metadata overrides in the order of upload."""
     (batch,) = api.rows().all_batches.values()
     return [(item.external_id, item.metadata_override) for item in batch["new"]]
 
 
 @pytest.mark.parametrize("spelled", ["--manifest", "alone"])
-def test_a_manifest_goes_with_its_files(pinpoint, api, folder, spelled):  # noqa: F811
+def test_ingest_manifest_uploads_its_files_with_overrides(pinpoint, api, folder, spelled):  # noqa: F811
     api.rows().add_source("walk", "photo")
     what = [folder, "--manifest", "m.csv"] if spelled == "--manifest" else [folder / "m.csv"]
-    said = pinpoint("ingest", *what, "--source", "walk", "--json")
-    assert said["items"] == 4
-    assert [(one["file"], one["error_code"]) for one in said["not_sent"]] == [
+    document = pinpoint("ingest", *what, "--source", "walk", "--json")
+    assert document["items"] == 4
+    assert [(file["file"], file["error_code"]) for file in document["not_sent"]] == [
         ("a/far.png", "out_of_range"),
         ("a/nothing.png", "missing_file"),
         ("../secret.png", "outside_root"),
@@ -72,31 +72,31 @@ def test_a_manifest_goes_with_its_files(pinpoint, api, folder, spelled):  # noqa
     assert (again, moved.lat) == ("a/p.png", 50.5)
 
 
-def test_what_was_not_sent_is_printed(pinpoint, api, folder):  # noqa: F811
+def test_ingest_prints_files_that_were_not_sent(pinpoint, api, folder):  # noqa: F811
     api.rows().add_source("walk", "photo")
-    said = pinpoint("ingest", folder, "--manifest", "m.csv", "--source", "walk").out
-    assert "4 waiting" in said
-    assert "3 more were rejected on this machine and not sent:" in said
-    assert "row 5: there is no file a/nothing.png" in said
+    output = pinpoint("ingest", folder, "--manifest", "m.csv", "--source", "walk").out
+    assert "4 waiting" in output
+    assert "3 more were rejected on this machine and not sent:" in output
+    assert "row 5: there is no file a/nothing.png" in output
 
 
-def test_tracks_are_not_sent_and_that_is_said(pinpoint, api, folder):  # noqa: F811
+def test_ingest_with_tracks_prints_that_they_are_not_sent(pinpoint, api, folder):  # noqa: F811
     api.rows().add_source("walk", "photo")
     (folder / "a" / "walk.gpx").write_text("<gpx/>")
     plain = ["ingest", folder, "--source", "walk", "--no-manifest"]
-    said = pinpoint(*plain, "--json")
-    assert (said["items"], said["not_sent"], said["manifest"]) == (4, [], None)
+    document = pinpoint(*plain, "--json")
+    assert (document["items"], document["not_sent"], document["manifest"]) == (4, [], None)
     assert "GPX tracks are not sent: 2 photos are in a folder with a track" in pinpoint(*plain).err
     (folder / "a" / "walk.gpx").unlink()
     assert "GPX" not in pinpoint(*plain).err
 
 
-def test_ingest_of_a_folder_with_a_manifest_uses_it_and_says_so(pinpoint, api, folder):  # noqa: F811
+def test_ingest_folder_with_manifest_uses_it_and_prints_its_name(pinpoint, api, folder):  # noqa: F811
     api.rows().add_source("walk", "photo")
     picture(folder / "b" / "unnamed.png")
-    said = pinpoint("ingest", folder, "--source", "walk", "--json")
+    document = pinpoint("ingest", folder, "--source", "walk", "--json")
     # Four rows that can be read and the file that no row names; a/far.png's row was refused.
-    assert (said["items"], said["manifest"], len(said["not_sent"])) == (5, "m.csv", 3)
+    assert (document["items"], document["manifest"], len(document["not_sent"])) == (5, "m.csv", 3)
     assert sent(api)[-1] == ("b/unnamed.png", None)
     text = pinpoint("ingest", folder, "--source", "walk").out
     assert "manifest m.csv is used (--no-manifest reads without it)" in text
@@ -105,7 +105,7 @@ def test_ingest_of_a_folder_with_a_manifest_uses_it_and_says_so(pinpoint, api, f
     assert "m.csv, other.csv; choose one with --manifest" in refused
 
 
-def test_ingest_with_a_root_puts_its_name_before_the_names(pinpoint, api, folder):  # noqa: F811
+def test_ingest_with_root_prefixes_file_names(pinpoint, api, folder):  # noqa: F811
     api.rows().add_source("walk", "photo")
     pinpoint("ingest", folder / "a", "--source", "walk", "--root", "card 1", "--json")
     assert [name for name, _ in sent(api)] == ["card 1/far.png", "card 1/p.png"]
@@ -116,33 +116,33 @@ def test_ingest_with_a_root_puts_its_name_before_the_names(pinpoint, api, folder
         assert "cannot name a root" in refused.err
 
 
-def test_empty_folder_makes_no_source_on_a_server(pinpoint, api, tmp_path):  # noqa: F811
+def test_ingest_empty_folder_creates_no_source(pinpoint, api, tmp_path):  # noqa: F811
     (tmp_path / "empty").mkdir()
-    asked = ["ingest", tmp_path / "empty", "--source", "new", "--source-kind", "photo"]
-    assert "no files to upload" in pinpoint(*asked, code=EXIT_CODES[BadRequestError]).err
+    arguments = ["ingest", tmp_path / "empty", "--source", "new", "--source-kind", "photo"]
+    assert "no files to upload" in pinpoint(*arguments, code=EXIT_CODES[BadRequestError]).err
     assert api.rows().sources() == []
 
 
-def test_names_that_the_wire_could_change_are_rejected_here(api, tmp_path):
+def test_ingest_with_names_that_http_changes_rejects_them_before_upload(api, tmp_path):
     api.rows().add_source("walk", "photo")
     for name in ("x\\y.png", "a%22b.png", "ok.png"):
         picture(tmp_path / name)
     with Client.open(api.url) as client:
-        said = client.ingest_folder(tmp_path, source="walk")
-    assert said["items"] == 1
-    assert {one["error_code"] for one in said["not_sent"]} == {"bad_name"}
-    assert len(said["not_sent"]) == 2
+        batch = client.ingest_folder(tmp_path, source="walk")
+    assert batch["items"] == 1
+    assert {file["error_code"] for file in batch["not_sent"]} == {"bad_name"}
+    assert len(batch["not_sent"]) == 2
 
 
-def test_ingest_options_travel_with_uploads_and_tracks_are_refused(pinpoint, api, folder):  # noqa: F811
+def test_ingest_options_are_sent_with_uploads_and_track_options_are_rejected(pinpoint, api, folder):  # noqa: F811
     api.rows().add_source("walk", "photo")
     (folder / "a.jpg.xmp").write_text("<x/>")
     (folder / "a.jpg.supplemental-metadata.json").write_text("{}")
     options = ("--time-zone", "Asia/Tokyo", "--camera-clock-offset", "-00:00:30")
-    said = pinpoint("ingest", folder, "--source", "walk", *options, "--no-manifest", "--json")
-    assert said["sidecars_not_read"]["kinds"] == {"takeout": 1, "xmp": 1}
-    (held,) = api.rows().all_batches.values()
-    metadata_overrides = [item.metadata_override for item in held["new"]]
+    document = pinpoint("ingest", folder, "--source", "walk", *options, "--no-manifest", "--json")
+    assert document["sidecars_not_read"]["kinds"] == {"takeout": 1, "xmp": 1}
+    (stored,) = api.rows().all_batches.values()
+    metadata_overrides = [item.metadata_override for item in stored["new"]]
     assert {
         (metadata_override.time_zone, metadata_override.camera_clock_offset_s)
         for metadata_override in metadata_overrides
@@ -157,36 +157,36 @@ def test_ingest_options_travel_with_uploads_and_tracks_are_refused(pinpoint, api
     "metadata_override",
     [{"time_zone": "Nowhere"}, {"camera_clock_offset_s": 1e12}, {"track": "/etc/a.gpx"}],
 )
-def test_hints_of_uploads_that_cannot_be_used_refused(metadata_override):
+def test_upload_with_invalid_metadata_options_is_rejected(metadata_override):
     with pytest.raises(ValidationError):
         MetadataOverrideIn.model_validate(metadata_override)
 
 
-def test_a_file_too_large_for_the_server_stops_nothing(api, tmp_path):
+def test_ingest_with_too_large_file_sends_the_others(api, tmp_path):
     api.rows().add_source("walk", "photo")
     # The server of these tests takes 200 kB and leaves 8 MB for everything else in a form.
     picture(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"x" * 70_000_000)
     picture(tmp_path / "c.png")
     with Client.open(api.url) as client:
-        said = client.ingest_folder(tmp_path, source="walk")
-    assert [one["file"] for one in said["not_sent"]] == ["b.png"]
-    assert said["not_sent"][0]["error_code"] == "too_large"
-    assert said["items"] == 2
+        batch = client.ingest_folder(tmp_path, source="walk")
+    assert [file["file"] for file in batch["not_sent"]] == ["b.png"]
+    assert batch["not_sent"][0]["error_code"] == "too_large"
+    assert batch["items"] == 2
 
 
-def test_names_that_cannot_travel_are_rejected_here(api, tmp_path):
+def test_ingest_with_unencodable_names_rejects_them_before_upload(api, tmp_path):
     api.rows().add_source("walk", "photo")
     picture(tmp_path / "a.png")
     picture(tmp_path / "new\nline.png")
     with Client.open(api.url) as client:
-        said = client.ingest_folder(tmp_path, source="walk")
-    assert said["items"] == 1
-    assert "rename" in said["not_sent"][0]["error_message"]
-    json.dumps(said)
+        batch = client.ingest_folder(tmp_path, source="walk")
+    assert batch["items"] == 1
+    assert "rename" in batch["not_sent"][0]["error_message"]
+    json.dumps(batch)
 
 
-def test_requests_stay_under_the_limits(tmp_path):
+def test_ingest_requests_stay_under_the_upload_limits(tmp_path):
     path = picture(tmp_path / "p.png")
     files = [
         Upload(name=f"{number}.png", path=path) for number in range(2 * MAX_FILES_PER_REQUEST + 1)

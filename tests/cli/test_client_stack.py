@@ -1,4 +1,4 @@
-"""The client and its own stack: the operator's key goes to nobody else."""
+"""The client sends the operator key only to the stack of its home."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pinpoint.stack.state import StackState, compute_proof, load_operator_key, w
 
 @pytest.fixture
 def stack(tmp_path, monkeypatch):
-    """Writes down that the stack of this home listens on a port."""
+    """Writes a state file of a stack that listens on a port."""
     monkeypatch.setenv("PINPOINT_HOME", str(tmp_path))
     paths = StackPaths(tmp_path)
     load_operator_key(paths)
@@ -37,13 +37,13 @@ def stack(tmp_path, monkeypatch):
 
 
 @contextmanager
-def stranger(answer):
-    """A server that is not ours; what it was sent."""
-    seen = []
+def foreign_server(answer):
+    """A foreign HTTP server; yields its port and the requests that it received."""
+    requests = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            seen.append((self.path, dict(self.headers)))
+            requests.append((self.path, dict(self.headers)))
             body = answer(self.path)
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
@@ -57,48 +57,48 @@ def stranger(answer):
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield server.server_port, seen
+        yield server.server_port, requests
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
 
 
-def test_the_operator_is_known_by_the_key(api, stack):
+def test_client_sends_the_operator_key_to_its_stack(api, stack):
     stack(urlsplit(api.url).port)
-    api.parts.access.key("acme", "read")  # from now on nobody is served without a key
+    api.parts.access.key("acme", "read")  # keyless access ends
     with Client.open(organization="acme") as client:
         assert client.sources() == []
 
 
 @pytest.mark.parametrize("body", [b'{"live": true}', b"hello", b'{"proof": "abc"}', b"[1]"])
-def test_a_stranger_on_the_port_gets_no_key(stack, body):
-    with stranger(lambda _: body) as (port, seen):
+def test_client_sends_no_key_to_another_server_on_the_port(stack, body):
+    with foreign_server(lambda _: body) as (port, requests):
         key = stack(port)
         with pytest.raises((StackError, UnavailableError)):
             Client.open()
-    assert len(seen) == 1
-    assert key not in str(seen)
-    assert "Authorization" not in str(seen)
+    assert len(requests) == 1
+    assert key not in str(requests)
+    assert "Authorization" not in str(requests)
 
 
-def test_a_stranger_cannot_pass_the_question_on(api, stack):
+def test_client_rejects_a_relayed_proof(api, stack):
     def relay(path):
         return httpx.get(f"{api.url}{path}", trust_env=False).content
 
-    with stranger(relay) as (port, seen):
+    with foreign_server(relay) as (port, requests):
         stack(port)
         with pytest.raises(StackError, match="nothing was sent"):
             Client.open()
-    assert "nonce" in seen[0][0]
+    assert "nonce" in requests[0][0]
 
 
-def test_the_proof_is_given_to_this_machine_only(api):
+def test_stack_proof_is_returned_on_loopback_only(api):
     nonce = "n" * 20
     key = load_operator_key(StackPaths(api.parts.settings.services.home))
     with api.http() as http:
-        said = http.get("/health/live", params={"nonce": nonce}).json()
-        assert said == {"live": True, "proof": compute_proof(key, nonce, urlsplit(api.url).port)}
+        body = http.get("/health/live", params={"nonce": nonce}).json()
+        assert body == {"live": True, "proof": compute_proof(key, nonce, urlsplit(api.url).port)}
         assert http.get("/health/live", params={"nonce": "short"}).status_code == 422
         api.peer.address = "203.0.113.9"
         assert http.get("/health/live", params={"nonce": nonce}).json() == {"live": True}

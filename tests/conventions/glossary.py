@@ -117,7 +117,7 @@ def find_synonym(synonym: str, term: str) -> list[WordHit]:
 
     A use inside the term itself is none: `ground truth` contains `truth`.
     """
-    pattern, own = make_pattern(synonym), make_pattern(term)
+    pattern, term_pattern = make_pattern(synonym), make_pattern(term)
     texts = [(path, line, split_words(name)) for path, line, name in list_identifiers()]
     texts += [
         (path, line, split_words(blank_code(text)))
@@ -126,7 +126,7 @@ def find_synonym(synonym: str, term: str) -> list[WordHit]:
     return [
         WordHit(path, line, synonym, term, text[:100])
         for path, line, text in texts
-        if pattern.search(text) and pattern.search(own.sub(" ", text))
+        if pattern.search(text) and pattern.search(term_pattern.sub(" ", text))
     ]
 
 

@@ -156,7 +156,7 @@ def test_commands_and_options_have_no_rejected_name():
     assert find_rejected_names(ROOT) == []
 
 
-def test_texts_have_no_rejected_word():
+def test_help_texts_have_no_rejected_word():
     assert find_rejected_words(ROOT) == []
 
 
@@ -213,13 +213,13 @@ def test_source_target_and_source_filter_have_different_names():
     assert with_source == SOURCE_TARGETS
 
 
-def test_pages_have_a_size_and_a_cursor():
+def test_list_commands_have_page_size_and_cursor_options():
     for name, command in LEAVES:
         spellings = {spelling for option in list_options(command) for spelling in option.opts}
         assert ("--page-size" in spellings) == ("--cursor" in spellings), name
 
 
-def test_wait_has_one_form():
+def test_wait_option_has_one_form():
     forms = {
         (*option.opts, *option.secondary_opts)
         for _, command in LEAVES
@@ -258,7 +258,7 @@ def test_command_is_in_the_module_of_its_name(name):
         assert command.callback.__module__ == f"pinpoint.cli.{module}"
 
 
-def test_checks_find_planted_words():
+def test_checks_report_inserted_words():
     planted = typer.Typer()
 
     @planted.command("inspect")

@@ -21,10 +21,10 @@ def test_fast_lane_lists_name_existing_tests():
     assert missing == []
 
 
-def test_fast_lane_marks_the_servers_fixtures_and_nothing_else(request):
+def test_fast_lane_marks_only_tests_with_server_fixtures(request):
     assert request.node.get_closest_marker("stack") is None
     assert request.node.get_closest_marker("slow") is None
 
 
-def test_fast_lane_with_a_server_fixture_is_marked_stack(request, server_places):
+def test_fast_lane_with_a_server_fixture_is_marked_stack(request, server_paths):
     assert request.node.get_closest_marker("stack") is not None

@@ -100,7 +100,7 @@ def test_glossary_term_occurs_in_code_and_documents(row: Term):
 @pytest.mark.parametrize(
     "row", [r for r in read_glossary() if r.rejected], ids=lambda row: row.term
 )
-def test_rejected_synonyms_occur_nowhere(row: Term):
+def test_glossary_rejected_synonyms_do_not_occur(row: Term):
     hits = [
         str(hit)
         for synonym in row.rejected

@@ -85,14 +85,14 @@ def build_graph(sources: dict[str, str]) -> Graph:
 
 
 def reachable(graph: Graph, start: str) -> set[str]:
-    found: set[str] = set()
+    visited: set[str] = set()
     pending = list(graph[start])
     while pending:
         module = pending.pop()
-        if module not in found:
-            found.add(module)
+        if module not in visited:
+            visited.add(module)
             pending += graph[module]
-    return found
+    return visited
 
 
 def find_cycles(graph: Graph) -> set[frozenset[str]]:

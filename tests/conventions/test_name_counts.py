@@ -31,21 +31,21 @@ def count_product_names() -> NameCounts:
     return count_names(list_product_files())
 
 
-def test_private_functions_have_names_of_several_words():
+def test_private_function_names_have_several_words():
     counts = count_product_names()
     assert counts.private_functions > 500
     listing = "\n".join(counts.one_word_private_functions)
     assert counts.one_word_share <= MAX_ONE_WORD_SHARE, listing
 
 
-def test_variables_say_what_they_hold():
+def test_filler_variable_names_stay_under_the_limit():
     counts = count_product_names()
     assert counts.bindings > 5_000
     listing = "\n".join(counts.filler_bindings)
     assert counts.filler_share <= MAX_FILLER_SHARE, listing
 
 
-def test_public_names_over_all_modules_name_one_thing():
+def test_public_names_are_defined_in_one_module():
     counts = count_product_names()
     shared = {
         name: modules
@@ -55,7 +55,7 @@ def test_public_names_over_all_modules_name_one_thing():
     assert shared == {}, "\n".join(f"{name}: {', '.join(at)}" for name, at in shared.items())
 
 
-def test_shared_names_list_has_no_entry_without_use():
+def test_shared_names_list_has_no_unused_entry():
     assert set(SHARED_NAMES) <= set(count_product_names().shared_names)
 
 
@@ -75,7 +75,7 @@ def test_long_functions_are_listed_with_a_reason():
     assert all(len(reason) > 20 and reason.endswith(".") for reason in reasons.values())
 
 
-def test_name_counts_finds_planted_names(tmp_path):
+def test_name_counts_reports_inserted_names(tmp_path):
     path = tmp_path / "planted.py"
     path.write_text(
         "def _cut(found):\n    own = [each for each in found]\n    return own\n"

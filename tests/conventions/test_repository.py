@@ -1,4 +1,4 @@
-"""The rules of the house, held by reading the code itself."""
+"""Rules of this repository, checked by reading the code."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ SECRETS = re.compile(
 
 @cache
 def files() -> tuple[Path, ...]:
-    """Every file of the checkout that is ours."""
-    found = []
+    """All files of the checkout that belong to the project."""
+    paths = []
     for folder, names, entries in os.walk(ROOT):
         names[:] = [n for n in names if n == ".ci" or not (n in SKIPPED or n.startswith("."))]
-        found += [Path(folder) / entry for entry in entries]
-    return tuple(sorted(found))
+        paths += [Path(folder) / entry for entry in entries]
+    return tuple(sorted(paths))
 
 
 def python() -> list[Path]:
@@ -66,15 +66,15 @@ def at(path: Path, line: int, what: str) -> str:
     return f"{path.relative_to(ROOT)}:{line}: {what}"
 
 
-def report(found: list[str]) -> None:
-    assert not found, "\n".join(["", *found])
+def report(problems: list[str]) -> None:
+    assert not problems, "\n".join(["", *problems])
 
 
 def lines(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
-def test_no_file_is_longer_than_400_lines():
+def test_files_have_at_most_400_lines():
     report(
         [at(p, lines(p), "file is too long") for p in python() if lines(p) > MAX_FILE_LINES],
     )
@@ -84,25 +84,25 @@ def test_no_file_is_longer_than_400_lines():
         print(f"files under {MIN_FILE_LINES} lines, for information: {names}")  # noqa: T201
 
 
-def test_no_module_has_a_name_that_says_nothing():
+def test_modules_have_no_meaningless_name():
     report([at(p, 1, "vague name") for p in product() if VAGUE_NAMES & {p.stem, p.parent.name}])
 
 
-def test_product_code_has_no_assert_and_no_unfinished_place():
-    found = []
+def test_product_code_has_no_assert_and_no_todo():
+    problems = []
     for path in product():
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Assert):
-                found.append(at(path, node.lineno, "assert in product code"))
+                problems.append(at(path, node.lineno, "assert in product code"))
             if isinstance(node, ast.Name) and node.id == "NotImplementedError":
-                found.append(at(path, node.lineno, "NotImplementedError"))
+                problems.append(at(path, node.lineno, "NotImplementedError"))
         source = io.StringIO(path.read_text(encoding="utf-8"))
         for token in tokenize.generate_tokens(source.readline):
             if token.type in (tokenize.COMMENT, tokenize.STRING) and re.search(
                 r"\b(TODO|FIXME|XXX|HACK)\b", token.string
             ):
-                found.append(at(path, token.start[0], "unfinished place"))
-    report(found)
+                problems.append(at(path, token.start[0], "unfinished place"))
+    report(problems)
 
 
 def handlers(path: Path) -> Iterator[tuple[int, bool, bool]]:
@@ -116,7 +116,7 @@ def handlers(path: Path) -> Iterator[tuple[int, bool, bool]]:
             yield node.lineno, wide, empty
 
 
-def test_no_error_is_swallowed():
+def test_exception_handlers_are_not_empty():
     report(
         [
             at(path, line, "catches everything and does nothing")
@@ -127,7 +127,7 @@ def test_no_error_is_swallowed():
     )
 
 
-def test_only_the_database_module_commits():
+def test_commits_are_in_the_database_module_only():
     allowed = ROOT / "platform/pinpoint/store/db/database.py"
     report(
         [
@@ -142,19 +142,19 @@ def test_only_the_database_module_commits():
     )
 
 
-def test_platform_is_no_package():
+def test_platform_folder_is_not_a_package():
     # `platform` is a module of the standard library; as a package, ours would hide it.
     assert not (ROOT / "platform" / "__init__.py").exists()
     assert [p.name for p in (ROOT / "platform").iterdir() if p.is_dir()] == ["pinpoint"]
 
 
 def descendants(kind: type[errors.PinpointError]) -> set[type[errors.PinpointError]]:
-    below = {each for sub in kind.__subclasses__() for each in descendants(sub)}
+    below = {subclass for sub in kind.__subclasses__() for subclass in descendants(sub)}
     return {kind, *below}
 
 
 @pytest.mark.parametrize("module", TABLES)
-def test_every_error_has_its_line_at_every_door(module):
+def test_error_classes_have_api_status_and_exit_code(module):
     ours = {
         kind for kind in descendants(errors.PinpointError) if kind.__module__ == "pinpoint.errors"
     }
@@ -162,7 +162,7 @@ def test_every_error_has_its_line_at_every_door(module):
     assert set(table) == ours
 
 
-def test_the_error_tree_is_drawn_as_it_is():
+def test_error_tree_docstring_matches_the_classes():
     tree_drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__ or ""))
     kinds = descendants(errors.PinpointError) - {errors.PinpointError}
     assert tree_drawn == {k.__name__ for k in kinds if k.__module__ == "pinpoint.errors"}
@@ -210,10 +210,10 @@ assert not done, done
 """
 
 
-def test_importing_everything_touches_nothing(tmp_path):
+def test_importing_every_module_has_no_side_effects(tmp_path):
     ours = [str(ROOT / "platform"), str(ROOT / "workers")]
     path = os.pathsep.join(ours)
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-B", "-c", IMPORT_EVERYTHING, *ours],
         env={"PYTHONPATH": path},
         cwd=tmp_path,
@@ -221,8 +221,8 @@ def test_importing_everything_touches_nothing(tmp_path):
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    assert (done.stdout, done.stderr) == ("", ""), "importing must not print or log"
+    assert completed.returncode == 0, completed.stderr
+    assert (completed.stdout, completed.stderr) == ("", ""), "importing must not print or log"
     assert list(tmp_path.iterdir()) == [], "importing must not write"
 
 
@@ -238,7 +238,7 @@ def texts() -> Iterator[tuple[Path, int, str]]:
             yield path, number, line
 
 
-def test_nothing_names_a_developers_machine_or_holds_a_secret():
+def test_files_have_no_local_path_and_no_secret():
     report(
         [
             at(path, number, line.strip())
@@ -253,9 +253,9 @@ def test_nothing_names_a_developers_machine_or_holds_a_secret():
     [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports", "--no-cache"]],
     ids=["ruff", "format", "imports"],
 )
-def test_the_linters_are_content(command):
+def test_linters_report_nothing(command):
     program = Path(sys.executable).parent / command[0]
-    done = subprocess.run(
+    completed = subprocess.run(
         [program, *command[1:]], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert completed.returncode == 0, completed.stdout[-6000:] + completed.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""The API over real parts that hang, are gone, or are fed nonsense: quick 503, and clean words."""
+"""The API with components that hang or are down, and with invalid requests."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ FORBIDDEN = re.compile(
 
 
 @contextmanager
-def served(services) -> Iterator[str]:
-    """The API on a port of its own."""
+def serve_api(services) -> Iterator[str]:
+    """Serve the API on a free port; yields its URL."""
     logs.configure(LogSettings())
     server = uvicorn.Server(
         uvicorn.Config(create_app(services), port=0, log_config=None, proxy_headers=False)
@@ -54,11 +54,11 @@ def served(services) -> Iterator[str]:
 
 @pytest.fixture
 def stack(home, database_url, api_database_url, redis_url):
-    made = SmallStack(home, database_url, api_database_url, redis_url)
-    limits = made.settings.api.model_copy(update={"request_budget_s": BUDGET_S})
-    made.settings.api = limits
-    yield made
-    made.close()
+    small_stack = SmallStack(home, database_url, api_database_url, redis_url)
+    limits = small_stack.settings.api.model_copy(update={"request_budget_s": BUDGET_S})
+    small_stack.settings.api = limits
+    yield small_stack
+    small_stack.close()
 
 
 @pytest.fixture
@@ -68,23 +68,23 @@ def api(stack):
     stack.api.encoder.warm()
     headers = {"Authorization": f"Bearer {key}"}
     with (
-        served(stack.api) as url,
+        serve_api(stack.api) as url,
         httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as client,
     ):
         yield SimpleNamespace(url=url, client=client, headers=headers)
 
 
 @contextmanager
-def stopped(pid: int) -> Iterator[None]:
+def suspended(pid: int) -> Iterator[None]:
     process = psutil.Process(pid)
     family = [process, *process.children(recursive=True)]
-    for one in family:
-        one.send_signal(signal.SIGSTOP)
+    for member in family:
+        member.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        for one in family:
-            one.send_signal(signal.SIGCONT)
+        for member in family:
+            member.send_signal(signal.SIGCONT)
 
 
 def ask(api) -> tuple[int, float, str]:
@@ -95,13 +95,13 @@ def ask(api) -> tuple[int, float, str]:
 
 
 def ask_at_once(api, count: int) -> list[tuple[int, float, str]]:
-    found: list[tuple[int, float, str]] = []
-    threads = [threading.Thread(target=lambda: found.append(ask(api))) for _ in range(count)]
+    results: list[tuple[int, float, str]] = []
+    threads = [threading.Thread(target=lambda: results.append(ask(api))) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return found
+    return results
 
 
 @pytest.fixture
@@ -118,11 +118,11 @@ def pid_of(program: str, stack, postgres, redis) -> int:
 
 
 @pytest.mark.parametrize("program", ["index", "postgres", "redis"])
-def test_api_whose_dependency_hangs_answers_in_time_and_recovers(
+def test_api_with_hanging_component_returns_503_in_time_and_recovers(
     api, stack, postgres, redis_server, program
 ):
     until(lambda: ask(api)[0] == 200)  # the decoder's child has started
-    with stopped(pid_of(program, stack, postgres, redis_server)):
+    with suspended(pid_of(program, stack, postgres, redis_server)):
         began = time.monotonic()
         ready = api.client.get("/health/ready")
         assert time.monotonic() - began < 1.8 + 1.5
@@ -137,21 +137,21 @@ def test_api_whose_dependency_hangs_answers_in_time_and_recovers(
             assert api.client.get("/health/live").status_code == 200
             live_s.append(time.monotonic() - began)
             time.sleep(0.02)
-        found = ask_at_once(api, QUESTIONS)
+        results = ask_at_once(api, QUESTIONS)
         # Clients and API share this process; `trials.test_overload` measures it alone.
         assert statistics.median(live_s) < 0.5
-    assert {status for status, _, _ in found} == ({200} if program == "redis" else {503})
-    assert max(seconds for _, seconds, _ in found) < BUDGET_S + SLACK_S
+    assert {status for status, _, _ in results} == ({200} if program == "redis" else {503})
+    assert max(seconds for _, seconds, _ in results) < BUDGET_S + SLACK_S
     began = time.monotonic()
     while ask(api)[0] != 200:
         assert time.monotonic() - began < 5
         time.sleep(0.1)
 
 
-def test_api_whose_broker_hangs_takes_work_and_asks_it_no_more(api, redis_server):
+def test_api_with_hanging_broker_accepts_uploads_without_calling_it(api, redis_server):
     api.client.post("/v1/sources", json={"name": "walk", "kind": "photo"}).raise_for_status()
     batch = api.client.post("/v1/batches", json={"source": "walk"}).json()["id"]
-    with stopped(redis_server._process.pid):
+    with suspended(redis_server._process.pid):
         spent = []
         for number in range(8):
             began = time.monotonic()
@@ -165,7 +165,7 @@ def test_api_whose_broker_hangs_takes_work_and_asks_it_no_more(api, redis_server
     assert api.client.get(f"/v1/batches/{batch}").json()["received"] == 8
 
 
-def test_readiness_keeps_one_connection_to_the_broker(api, redis_server):
+def test_readiness_reuses_one_broker_connection(api, redis_server):
     api.client.get("/health/ready")
     client = redis_server._open_client()
     before = client.info("stats")["total_connections_received"]
@@ -176,7 +176,7 @@ def test_readiness_keeps_one_connection_to_the_broker(api, redis_server):
 
 
 def nonsense(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:
-    """Requests that each go wrong in another way."""
+    """Invalid requests of different kinds."""
     photo = {"photo": ("q.jpg", PHOTO)}
     path = f"/v1/batches/{batch}/images"
     file = [("files", ("a.jpg", PHOTO))]
@@ -213,24 +213,24 @@ def nonsense(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:
 
 
 def check_words(answers: Iterator[httpx.Response], *hidden: str) -> None:
-    """No answer is a success, and none says what is not for callers."""
+    """No response is a success, and none contains internal details."""
     for answer in answers:
-        said = f"{answer.request.method} {answer.request.url.path}: {answer.text}"
-        assert answer.status_code >= 400, said
-        assert answer.status_code != 500, said
+        text = f"{answer.request.method} {answer.request.url.path}: {answer.text}"
+        assert answer.status_code >= 400, text
+        assert answer.status_code != 500, text
         assert answer.headers["content-type"] == "application/problem+json"
-        assert not FORBIDDEN.search(answer.text), said
+        assert not FORBIDDEN.search(answer.text), text
         for secret in hidden:
-            assert secret not in answer.text, said
+            assert secret not in answer.text, text
 
 
 def routes(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:
-    """A request to each sort of route that needs some part of the stack."""
+    """A request to each kind of route that needs a component of the stack."""
     yield client.post("/v1/locate", files={"photo": ("q.jpg", PHOTO)})
     yield client.post("/v1/similar", files={"photo": ("q.jpg", PHOTO)})
 
 
-def test_no_error_says_what_is_not_for_callers(api, stack, home):
+def test_error_responses_have_no_internal_details(api, stack, home):
     source = api.client.post("/v1/sources", json={"name": "walk", "kind": "photo"}).json()
     batch = api.client.post("/v1/batches", json={"source": "walk"}).json()["id"]
     stranger = stack.worker.access.create_organization("stranger")
@@ -246,7 +246,7 @@ def test_no_error_says_what_is_not_for_callers(api, stack, home):
     check_words(iter([api.client.get(f"/v1/sources/{theirs}")]), str(stranger.id))
     assert source["roots"] == []
 
-    # No room for blobs: a file is in the place of their folder.
+    # Blobs cannot be written: a file has the name of their folder.
     blobs = stack.paths.blobs_dir
     blobs.rename(blobs.with_name("moved")) if blobs.exists() else None
     blobs.write_text("no folder")
@@ -266,7 +266,7 @@ def test_no_error_says_what_is_not_for_callers(api, stack, home):
 @pytest.mark.parametrize(
     "database", ["postgresql://nobody@/none?host=/tmp/nowhere", "postgresql://x@127.0.0.1:9/none"]
 )
-def test_no_error_of_parts_that_are_gone_says_where_they_were(home, database):
+def test_error_responses_with_components_down_have_no_addresses(home, database):
     settings = Settings(
         services=ServiceSettings(
             home=home,
@@ -281,7 +281,7 @@ def test_no_error_of_parts_that_are_gone_says_where_they_were(home, database):
     services = build_services(settings, "api")
     try:
         with (
-            served(services) as url,
+            serve_api(services) as url,
             httpx.Client(
                 base_url=url,
                 headers={"Authorization": f"Bearer {key}"},

@@ -1,4 +1,4 @@
-"""Backup, destroy, restore: the same answers, the same counts. And never half a backup."""
+"""Backup, destroy, restore: same answers, same counts, no partial backup."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pinpoint.stack.backup.backup import write_backup
 from pinpoint.stack.backup.restore import check_backup, restore_backup
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.supervisor import lifecycle, processes
-from stack_fixtures import Rig, jpeg, write_photos
+from stack_fixtures import ServiceHarness, jpeg, write_photos
 
 
 def quiet(_text: str) -> None:
@@ -32,15 +32,15 @@ def quiet(_text: str) -> None:
 
 @pytest.fixture
 def filled(database_url, api_database_url, tmp_path):
-    """A database with images and blobs, as an external one of a home that has nothing else."""
-    rig = Rig(database_url, api_database_url, tmp_path / "home")
-    org = rig.organization()
+    """An external database with images and blobs, of a home without other data."""
+    harness = ServiceHarness(database_url, api_database_url, tmp_path / "home")
+    org = harness.organization()
     write_photos(tmp_path / "in", 3)
-    with rig.operator.write(org) as catalog:
+    with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals="copy")
-    rig.ingest(tmp_path / "in", org)
-    yield rig
-    rig.close()
+    harness.ingest(tmp_path / "in", org)
+    yield harness
+    harness.close()
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["out.tar", "out"])
-def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, name):
+def test_restore_into_external_database_keeps_rows_and_blobs(filled, settings, tmp_path, name):
     target = tmp_path / name
     manifest = write_backup(settings, target, quiet)
     original = dumps.read_installation(settings.services.database_url)
@@ -83,8 +83,8 @@ def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, nam
     with dumps.open_connection(settings.services.database_url) as connection:
         connection.execute("DROP SCHEMA pinpoint CASCADE")
         connection.execute("DROP SCHEMA tenant CASCADE")
-    done = restore_backup(settings, target, replace=False, say=quiet)
-    assert done.counts == manifest.counts
+    restored = restore_backup(settings, target, replace=False, say=quiet)
+    assert restored.counts == manifest.counts
     # A copy on another machine is an installation of its own; restored again, it stays the same.
     copy = dumps.read_installation(settings.services.database_url)
     assert copy != original
@@ -94,7 +94,7 @@ def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, nam
     filled.as_api.check()
     with filled.database.read(filled.access.organization("acme").id) as catalog:
         assert [source.images for source in catalog.sources()] == [3]
-    # Triggers, walls and the marks of changes are all there again.
+    # Triggers, row isolation and modification marks are restored.
     with pytest.raises(Exception, match="permission denied"), filled.as_api.begin() as unit:
         unit.connection.exec_driver_sql("SELECT * FROM pinpoint.images")
     assert filled.scalar("SELECT max(modified_xid) FROM images") < filled.scalar(
@@ -102,7 +102,9 @@ def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, nam
     )
 
 
-def test_a_damaged_or_foreign_backup_touches_nothing(filled, settings, tmp_path):
+def test_check_backup_with_damaged_or_foreign_archive_raises_and_changes_nothing(
+    filled, settings, tmp_path
+):
     target, paths = tmp_path / "out", StackPaths(settings.services.home)
     write_backup(settings, target, quiet)
 
@@ -125,8 +127,8 @@ def test_a_damaged_or_foreign_backup_touches_nothing(filled, settings, tmp_path)
     refused(BadRequestError, "SHA256SUMS")
     (target / "SHA256SUMS").write_text(sums)
     blob = next((target / "blobs").rglob("*/*/*"))
-    whole = blob.read_bytes()
-    blob.write_bytes(whole[:-1] + b"x")
+    data = blob.read_bytes()
+    blob.write_bytes(data[:-1] + b"x")
     refused(BadRequestError, "damaged")
     blob.unlink()
     refused(BadRequestError, "cannot be read")
@@ -135,7 +137,7 @@ def test_a_damaged_or_foreign_backup_touches_nothing(filled, settings, tmp_path)
     assert filled.scalar("SELECT count(*) FROM images") == 3
 
 
-def test_an_archive_that_holds_a_link_is_none_of_ours(settings, tmp_path):
+def test_restore_of_archive_with_link_is_rejected(settings, tmp_path):
     with tarfile.open(tmp_path / "bad.tar", "w") as tar:
         link = tarfile.TarInfo("manifest.json")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -147,7 +149,7 @@ def test_an_archive_that_holds_a_link_is_none_of_ours(settings, tmp_path):
         restore_backup(settings, tmp_path / "cut.tar", replace=True, say=quiet)
 
 
-def test_a_backup_that_fails_leaves_nothing(filled, settings, tmp_path, monkeypatch):
+def test_backup_that_fails_leaves_no_file(filled, settings, tmp_path, monkeypatch):
     def full(*_given):
         raise OSError(28, "No space left on device")
 
@@ -158,7 +160,7 @@ def test_a_backup_that_fails_leaves_nothing(filled, settings, tmp_path, monkeypa
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_dump_that_cannot_be_played_leaves_the_database_as_it_is(filled, settings, tmp_path):
+def test_restore_of_damaged_dump_keeps_the_database(filled, settings, tmp_path):
     target, url = tmp_path / "out", settings.services.database_url
     write_backup(settings, target, quiet)
     dumped = target / "database.dump"
@@ -168,13 +170,13 @@ def test_a_dump_that_cannot_be_played_leaves_the_database_as_it_is(filled, setti
     assert filled.scalar("SELECT count(*) FROM images") == 3
 
 
-def told(answer: dict) -> dict:
-    """An answer without what may differ: how long it took, and the name of the build."""
+def strip_volatile(answer: dict) -> dict:
+    """An answer without timings and the name of the index build."""
     return {key: value for key, value in answer.items() if key not in ("timings_ms", "index")}
 
 
 def operator_of(paths: StackPaths, api_url: str) -> httpx.Client:
-    """A client of the API with the operator's key."""
+    """A client of the API with the operator key."""
     key = paths.operator_key_file.read_text(encoding="ascii").strip()
     headers = {"Authorization": f"Bearer {key}"}
     return httpx.Client(base_url=api_url, headers=headers, timeout=60)
@@ -184,13 +186,13 @@ def ask(paths: StackPaths, api_url: str, photos: list[bytes]) -> list[dict]:
     with operator_of(paths, api_url) as client:
         answers = []
         for photo in photos:
-            found = client.post("/v1/locate", files={"photo": ("q.jpg", photo, "image/jpeg")})
-            assert found.status_code == 200, found.text
-            answers.append(found.json())
+            response = client.post("/v1/locate", files={"photo": ("q.jpg", photo, "image/jpeg")})
+            assert response.status_code == 200, response.text
+            answers.append(response.json())
         return answers
 
 
-def ingested(paths: StackPaths, api_url: str, count: int) -> None:
+def ingest_holiday_photos(paths: StackPaths, api_url: str, count: int) -> None:
     with operator_of(paths, api_url) as client:
         for source, kind in (("photos", "photo"), ("street", "street")):
             client.post("/v1/sources", json={"name": source, "kind": kind}).raise_for_status()
@@ -208,53 +210,58 @@ def ingested(paths: StackPaths, api_url: str, count: int) -> None:
 
 
 def assert_erased_to_the_byte(run: CliRunner, paths: StackPaths) -> None:
-    """Erase the organization that `ingested` filled, and search every file of the stack for it."""
+    """Erase the ingested organization, and search every file of the stack for its data."""
     sums = [hashlib.sha256(jpeg(seed, 48 + seed / 1e3, 2)) for seed in range(12)]
-    wanted = [b"holiday-", *(one.digest() for one in sums)]
-    wanted += [one.hexdigest().encode() for one in sums]
-    done = run.invoke(app, ["orgs", "delete", "default", "--yes", "--json"])
-    assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["images"] == 24
-    left = [
-        (str(path), one)
+    patterns = [b"holiday-", *(checksum.digest() for checksum in sums)]
+    patterns += [checksum.hexdigest().encode() for checksum in sums]
+    result = run.invoke(app, ["orgs", "delete", "default", "--yes", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["images"] == 24
+    remaining = [
+        (str(path), pattern)
         for root in (paths.home, paths.cluster_dir)
         for path in root.rglob("*")
         if path.is_file()
         for data in [path.read_bytes()]
-        for one in wanted
-        if one in data
+        for pattern in patterns
+        if pattern in data
     ]
-    assert left == []
+    assert remaining == []
     assert files(paths.blobs_dir) == {}
 
 
 @pytest.mark.timeout(240)
-def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_path):
+def test_backup_destroy_and_restore_return_the_same_answers(monkeypatch, tmp_path):
     with home_folder() as home:
         monkeypatch.setenv("PINPOINT_HOME", str(home))
         settings, paths = Settings(services=ServiceSettings(home=home)), StackPaths(home)
         watcher, out, run = watch_over(home), tmp_path / "all.tar", CliRunner()
         try:
             url = lifecycle.start_stack(settings).api_url
-            ingested(paths, url, 12)
+            ingest_holiday_photos(paths, url, 12)
             photos = [jpeg(seed, 0, 0) for seed in (0, 5, 100)]
             before = ask(paths, url, photos)
             original = dumps.read_installation(paths.owner_url())
-            made = run.invoke(app, ["backup", str(out), "--json"])
-            assert made.exit_code == 0, made.output
-            manifest = json.loads(made.stdout)
+            backup_result = run.invoke(app, ["backup", str(out), "--json"])
+            assert backup_result.exit_code == 0, backup_result.output
+            manifest = json.loads(backup_result.stdout)
             assert (manifest["counts"]["images"], manifest["blobs"]) == (24, 24)
             assert out.stat().st_mode & 0o077 == 0
 
             lifecycle.stop_stack(settings)
             lifecycle.erase_stack(settings)
             assert not home.exists()
-            done = run.invoke(app, ["restore", str(out), "--json"])
-            assert done.exit_code == 0, done.output
-            said = json.loads(done.stdout)
-            assert said["counts"] == manifest["counts"]
-            assert said["drift"]["checked"] == 24
-            assert said["drift"]["missing"] + said["drift"]["stale"] + said["drift"]["extra"] == 0
+            restore_result = run.invoke(app, ["restore", str(out), "--json"])
+            assert restore_result.exit_code == 0, restore_result.output
+            document = json.loads(restore_result.stdout)
+            assert document["counts"] == manifest["counts"]
+            assert document["drift"]["checked"] == 24
+            assert (
+                document["drift"]["missing"]
+                + document["drift"]["stale"]
+                + document["drift"]["extra"]
+                == 0
+            )
 
             now = lifecycle.stack_status(settings)
             assert now.state == "up"
@@ -263,8 +270,8 @@ def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_pa
             info = run.invoke(app, ["index", "info", "--json"])
             assert json.loads(info.stdout)["installation"] == str(mine)
             after = ask(paths, now.api_url, photos)
-            assert [json.dumps(told(one)) for one in after] == [
-                json.dumps(told(one)) for one in before
+            assert [json.dumps(strip_volatile(answer)) for answer in after] == [
+                json.dumps(strip_volatile(answer)) for answer in before
             ]
             refused = run.invoke(app, ["restore", str(out)])
             assert isinstance(refused.exception, ConflictError)
@@ -272,20 +279,20 @@ def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_pa
             assert_erased_to_the_byte(run, paths)
         finally:
             lifecycle.stop_stack(settings)
-            left = processes.find_stack_processes(paths)
+            remaining = processes.find_stack_processes(paths)
             dismiss(watcher)
             lifecycle.erase_stack(settings)
-        assert left == []
+        assert remaining == []
 
 
-def test_a_stack_that_was_never_there_has_no_backup(home, tmp_path):
+def test_backup_without_stack_raises(home, tmp_path):
     with pytest.raises(StackError, match="no stack"):
         write_backup(Settings(), tmp_path / "out.tar", quiet)
     with pytest.raises(BadRequestError, match="no folder"):
         write_backup(Settings(), tmp_path / "none" / "out.tar", quiet)
 
 
-def test_two_backups_at_once_are_one(filled, settings, tmp_path, monkeypatch):
+def test_backup_during_another_backup_raises_conflict(filled, settings, tmp_path, monkeypatch):
     from pinpoint.store.deletion.image_deletion import BACKUP_LOCK
 
     monkeypatch.setattr(dumps, "LOCK_WAIT", "200ms")

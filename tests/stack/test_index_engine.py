@@ -1,4 +1,4 @@
-"""The process that has a build open: it ends, hangs and is replaced, and nothing is lost."""
+"""The engine process of an index build: exit, hang and replacement without data loss."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def kill(process: psutil.Process) -> None:
     psutil.wait_procs([process], timeout=10)
 
 
-def test_an_engine_killed_between_two_questions_is_replaced_and_has_all_it_acknowledged(owner):
+def test_engine_killed_between_queries_is_replaced_with_all_acknowledged_writes(owner):
     client = serve(owner, 300)
     before = ask(client)
     (engine,) = owner.engines()
@@ -58,7 +58,7 @@ def test_an_engine_killed_between_two_questions_is_replaced_and_has_all_it_ackno
     assert owner.process.poll() is None
 
 
-def test_an_engine_that_ends_again_soon_is_started_after_a_pause(tmp_path):
+def test_engine_that_exits_repeatedly_is_restarted_after_a_pause(tmp_path):
     index = ServingIndex(tmp_path)
     index.load()
     index.ensure(SPEC)
@@ -75,7 +75,7 @@ def test_an_engine_that_ends_again_soon_is_started_after_a_pause(tmp_path):
     index.close()
 
 
-def test_a_stopped_engine_goes_on_and_ends_with_a_killed_owner(owner):
+def test_suspended_engine_resumes_and_exits_with_its_owner(owner):
     client = serve(owner, 50)
     before = ask(client)
     (engine,) = owner.engines()
@@ -93,7 +93,7 @@ def test_a_stopped_engine_goes_on_and_ends_with_a_killed_owner(owner):
     assert gone
 
 
-def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
+def test_index_info_does_not_wait_for_a_search(tmp_path, monkeypatch):
     index = ServingIndex(tmp_path)
     index.load()
     index.ensure(SPEC)
@@ -101,12 +101,12 @@ def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
     frame = wire.encode({"verb": "upsert", "contract": None, **fields}, arrays)
     assert index.info().points == 0
     index.write((), frame)
-    said = index.info()
-    assert said.points == 50, "a write is seen at once"
+    info = index.info()
+    assert info.points == 50, "a write is seen at once"
     (engine,) = engines()
     monkeypatch.setattr(serving, "INFO_CACHE_TTL_S", 60.0)
     engine.suspend()
-    assert index.info() == said
+    assert index.info() == info
     monkeypatch.setattr(serving, "INFO_CACHE_TTL_S", 0.0)
     waited = []
     asking = threading.Thread(target=lambda: waited.append(index.info()))
@@ -115,13 +115,13 @@ def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
     assert waited == [], "one that hangs is not said to serve for long"
     engine.resume()
     asking.join(20)
-    assert waited == [said]
+    assert waited == [info]
     monkeypatch.setattr(serving, "INFO_CACHE_TTL_S", 60.0)
-    assert index.info() == said
+    assert index.info() == info
     kill(engine)
-    # The next engine is started once the end of this one is known, and what it said forgotten.
+    # The next engine starts after the exit of this one is detected and its info is dropped.
     until(lambda: engines() not in ([], [engine]) and index.info().ready)
-    assert index.info() == said
+    assert index.info() == info
     other = tmp_path / "builds" / new_build()
     other.mkdir()
     fresh = EngineProcess(other, lambda _: None)
@@ -133,8 +133,8 @@ def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
 
 
 @pytest.mark.timeout(120)
-def test_a_swap_with_writes_going_on_loses_none_and_ends_the_old_engine(owner):
-    """Also where the engine that serves is killed in the middle of the rebuild."""
+def test_swap_during_writes_loses_no_write_and_ends_the_old_engine(owner):
+    """Also when the serving engine is killed during the rebuild."""
     client = serve(owner, 600)
     points, last, stop = gallery(600)[:40], {}, threading.Event()
 
@@ -143,13 +143,13 @@ def test_a_swap_with_writes_going_on_loses_none_and_ends_the_old_engine(owner):
         while not stop.is_set():
             version += 1
             for start in range(0, len(points), 8):
-                part = [replace(each, version=version) for each in points[start : start + 8]]
+                part = [replace(point_, version=version) for point_ in points[start : start + 8]]
                 try:
                     writer.upsert(part)
                 except IndexUnavailableError:
                     time.sleep(0.05)
                 else:
-                    last.update({each.id: version for each in part})
+                    last.update({point_.id: version for point_ in part})
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -170,15 +170,15 @@ def test_a_swap_with_writes_going_on_loses_none_and_ends_the_old_engine(owner):
         stop.set()
         thread.join()
     assert client.progress().state == "done", client.progress()
-    held = {point.id: point.version for point in client.fetch([each.id for each in points])}
+    versions = {point.id: point.version for point in client.fetch([point_.id for point_ in points])}
     # A write that was done but not acknowledged may be there too.
-    assert all(held[each] >= version for each, version in last.items())
+    assert all(versions[point_] >= version for point_, version in last.items())
     (engine,) = owner.engines()
     assert client.info().build in " ".join(engine.cmdline())
     assert owner.builds() == [client.info().build]
 
 
-def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path, monkeypatch):
+def test_new_engine_killed_before_swap_keeps_the_old_engine(tmp_path, monkeypatch):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "n").write_text("100")
     monkeypatch.setenv("INDEX_TEST_SOURCE", str(tmp_path / "source"))
@@ -194,8 +194,8 @@ def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path
     def instead_of_calm(waited_s) -> None:
         assert len(children_of(os.getpid(), BUILDER)) == 1
         killed.extend(set(engines()) - {old})
-        for one in killed:
-            one.kill()
+        for engine in killed:
+            engine.kill()
 
     monkeypatch.setattr(swap, "wait_until_idle", instead_of_calm)
     index.rebuild()
@@ -209,9 +209,9 @@ def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path
     assert not old.is_running()
 
 
-def test_a_build_is_open_once_and_the_next_one_waits_for_it(tmp_path, monkeypatch):
-    held = os.open(tmp_path / "engine.lock", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(held, fcntl.LOCK_EX)
+def test_build_lock_makes_a_second_engine_wait(tmp_path, monkeypatch):
+    lock = os.open(tmp_path / "engine.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     ended, opened = [], []
     opening = threading.Thread(target=lambda: opened.append(EngineProcess(tmp_path, ended.append)))
     opening.start()
@@ -223,7 +223,7 @@ def test_a_build_is_open_once_and_the_next_one_waits_for_it(tmp_path, monkeypatc
         pass
     monkeypatch.undo()
     assert opened == []
-    os.close(held)
+    os.close(lock)
     opening.join(20)
     (engine,) = opened
     index = EngineIndex(engine.exchange)
@@ -236,7 +236,7 @@ def test_a_build_is_open_once_and_the_next_one_waits_for_it(tmp_path, monkeypatc
         index.count()
 
 
-def test_it_flushes_when_it_is_due_and_outlives_a_full_disk(monkeypatch):
+def test_flush_loop_continues_after_a_full_disk(monkeypatch):
     class Full:
         unflushed, tried = 1, 0
 

@@ -26,7 +26,7 @@ from pinpoint.store.vectors.rpc.client import RemoteIndex
 __all__ = ["owner"]
 
 
-def test_killed_and_started_again_it_has_its_data_and_clients_recover(owner):
+def test_index_owner_killed_and_restarted_keeps_data_and_clients(owner):
     client = owner.start()
     client.ensure(SPEC)
     client.upsert(gallery(500))
@@ -43,7 +43,7 @@ def test_killed_and_started_again_it_has_its_data_and_clients_recover(owner):
     assert stat.S_IMODE(owner.socket.stat().st_mode) == 0o600
 
 
-def test_a_connection_made_before_a_restart_is_replaced_without_an_error(owner):
+def test_index_client_after_owner_restart_reconnects_without_error(owner):
     client = owner.start()
     client.ensure(SPEC)
     assert client.count() == 0
@@ -56,8 +56,8 @@ def test_a_connection_made_before_a_restart_is_replaced_without_an_error(owner):
     assert client.count() == 0
 
 
-def test_ended_before_it_has_begun_it_still_closes_cleanly(owner):
-    """numpy's threads are there before any signal mask: one of them must not take the process."""
+def test_index_owner_stopped_during_startup_exits_0(owner):
+    """The threads of numpy start before the signal mask: none may receive the signal."""
     owner.folder.mkdir(exist_ok=True)
     for _ in range(3):
         with owner.log.open("a") as log:
@@ -67,7 +67,7 @@ def test_ended_before_it_has_begun_it_still_closes_cleanly(owner):
         assert not owner.socket.exists()
 
 
-def test_a_second_owner_is_refused_with_the_process_that_has_it(owner):
+def test_second_index_owner_exits_with_the_pid_of_the_first(owner):
     client = owner.start()
     client.ensure(SPEC)
     second = subprocess.run(
@@ -98,7 +98,7 @@ def header(fields: dict) -> bytes:
     return struct.pack(">I", len(packed)) + packed
 
 
-def test_hostile_frames_get_an_error_and_hurt_nobody(owner, tmp_path):
+def test_index_owner_with_hostile_frames_returns_errors_and_continues(owner, tmp_path):
     client = owner.start()
     client.ensure(SPEC)
     client.upsert(gallery(10))
@@ -147,7 +147,7 @@ def test_hostile_frames_get_an_error_and_hurt_nobody(owner, tmp_path):
     assert owner.process.poll() is None
 
 
-def test_errors_come_back_as_what_they_were(owner):
+def test_index_client_raises_the_error_class_of_the_owner(owner):
     client = owner.start()
     with pytest.raises(IndexUnavailableError, match="not ready"):
         client.count()
@@ -161,7 +161,7 @@ def test_errors_come_back_as_what_they_were(owner):
         RemoteIndex(owner.short / "nobody.sock", timeout_s=1).count()
 
 
-def test_threads_and_forked_children_share_one_client(owner):
+def test_index_client_works_in_threads_and_forked_children(owner):
     client = owner.start()
     client.ensure(SPEC)
     client.upsert(gallery(200))

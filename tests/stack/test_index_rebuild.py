@@ -1,4 +1,4 @@
-"""Rebuilding the index while it serves, and crashes in the middle of it."""
+"""Index rebuild during queries, and crashes during the rebuild."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def serve(owner: Owner, n: int):
 
 
 @pytest.mark.timeout(120)
-def test_a_rebuild_serves_meanwhile_and_keeps_what_was_written_meanwhile(owner):
+def test_rebuild_serves_queries_and_keeps_concurrent_writes(owner):
     client = serve(owner, 1_500)
     old, want = client.info(), ask(client)
     (owner.source / "slow").touch()
@@ -77,7 +77,7 @@ def test_a_rebuild_serves_meanwhile_and_keeps_what_was_written_meanwhile(owner):
 
 
 @pytest.mark.parametrize("trouble", ["crash", "fail"])
-def test_a_build_that_dies_leaves_the_old_index_serving(owner, trouble):
+def test_rebuild_with_failed_builder_keeps_the_old_index(owner, trouble):
     client = serve(owner, 600)
     old = client.info()
     (owner.source / trouble).touch()
@@ -94,7 +94,7 @@ def test_a_build_that_dies_leaves_the_old_index_serving(owner, trouble):
     assert client.info().loading is None
 
 
-def test_an_owner_killed_in_a_rebuild_starts_with_the_old_and_leaves_no_child(owner):
+def test_owner_killed_during_rebuild_restarts_with_the_old_index(owner):
     client = serve(owner, 600)
     old = client.info()
     (owner.source / "slow").touch()
@@ -113,7 +113,7 @@ def test_an_owner_killed_in_a_rebuild_starts_with_the_old_and_leaves_no_child(ow
     assert owner.stop() == 0
 
 
-def test_a_stop_in_a_rebuild_is_quick_and_clean(owner):
+def test_owner_stopped_during_rebuild_exits_0_without_children(owner):
     client = serve(owner, 600)
     (owner.source / "slow").touch()
     client.rebuild()
@@ -125,7 +125,7 @@ def test_a_stop_in_a_rebuild_is_quick_and_clean(owner):
 
 
 @pytest.mark.parametrize("served", [0, 300])
-def test_a_builder_leaves_cores_to_questions_where_there_are_any(owner, served):
+def test_builder_of_a_serving_index_uses_half_of_the_cores(owner, served):
     client = serve(owner, served) if served else owner.start()
     (owner.source / "n").write_text("300")
     (owner.source / "slow").touch()
@@ -136,13 +136,13 @@ def test_a_builder_leaves_cores_to_questions_where_there_are_any(owner, served):
     cores = len(os.sched_getaffinity(0))
     assert len(builder.cpu_affinity()) == ((cores + 1) // 2 if served else cores)
     assert builder.nice() > 0
-    assert all(one.nice() == psutil.Process(owner.process.pid).nice() for one in engines)
+    assert all(engine.nice() == psutil.Process(owner.process.pid).nice() for engine in engines)
     (owner.source / "slow").unlink()
     until(lambda: settled(owner))
     assert client.count() == 300
 
 
-def test_a_rebuild_makes_the_first_index_and_changes_the_contract(owner):
+def test_rebuild_creates_the_first_index_and_changes_the_contract(owner):
     (owner.source / "n").write_text("50")
     client = owner.start()
     client.rebuild()
@@ -157,30 +157,30 @@ def test_a_rebuild_makes_the_first_index_and_changes_the_contract(owner):
 
 
 @pytest.mark.parametrize("marked", [True, False])
-def test_the_builder_brings_what_changed_meanwhile(tmp_path, monkeypatch, marked):
-    """Also under a transaction older than the build, which keeps the watermark where it was."""
-    source, told = FolderSource(tmp_path), []
+def test_builder_adds_changes_made_during_the_build(tmp_path, monkeypatch, marked):
+    """Also with a transaction older than the build, which keeps the watermark."""
+    source, states = FolderSource(tmp_path), []
     (tmp_path / "n").write_text("300")
     if not marked:
         monkeypatch.setattr(FolderSource, "watermark", lambda self: 1)
 
     def report(state: str, points: int) -> None:
-        told.append(state)
+        states.append(state)
         later = {"optimizing": FEW_CHANGES + 100, "catching up": FEW_CHANGES + 107}.get(state)
-        if later is not None and told.count(state) == 1 + (state == "catching up" and marked):
+        if later is not None and states.count(state) == 1 + (state == "catching up" and marked):
             (tmp_path / "extra").write_text(str(later))
 
     mark = build_index(tmp_path / "build_index", source, report)
-    made = EdgeIndex(tmp_path / "build_index")
+    index = EdgeIndex(tmp_path / "build_index")
     rounds = 2 if marked else 1
-    assert told == ["streaming", "optimizing", *["catching up"] * rounds]
-    assert made.count() == 300 + FEW_CHANGES + 107
+    assert states == ["streaming", "optimizing", *["catching up"] * rounds]
+    assert index.count() == 300 + FEW_CHANGES + 107
     assert mark == source.watermark()
-    assert made.versions([identity(10_000)]) == {identity(10_000): (5, False)}
-    made.close()
+    assert index.versions([identity(10_000)]) == {identity(10_000): (5, False)}
+    index.close()
 
 
-def test_another_contract_waits_for_the_rebuild_that_runs(owner):
+def test_rebuild_with_other_contract_during_rebuild_raises_conflict(owner):
     client = serve(owner, 600)
     (owner.source / "slow").touch()
     client.rebuild("contract-b")
@@ -194,7 +194,7 @@ def test_another_contract_waits_for_the_rebuild_that_runs(owner):
     assert client.info().contract == "contract-b"
 
 
-def test_a_switch_carries_deletions_and_refuses_writers_of_before(owner):
+def test_switch_keeps_deletions_and_rejects_old_writers(owner):
     client = serve(owner, 600)
     (owner.source / "slow").touch()
     client.rebuild("contract-b")
@@ -216,7 +216,7 @@ def test_a_switch_carries_deletions_and_refuses_writers_of_before(owner):
     assert client.search([replace(question(), contract="contract-b")])[0]
 
 
-def test_a_build_that_lacks_images_is_not_switched_to(owner):
+def test_build_with_missing_images_is_not_activated(owner):
     client = serve(owner, 600)
     old = client.info()
     (owner.source / "lacking").write_text("5")
@@ -227,7 +227,7 @@ def test_a_build_that_lacks_images_is_not_switched_to(owner):
     assert owner.builds() == [old.build]
 
 
-def test_a_build_whose_files_are_gone_is_said_and_mended(owner):
+def test_build_with_damaged_files_is_reported_and_rebuilt(owner):
     client = serve(owner, 50)
     build = client.info().build
     owner.kill()

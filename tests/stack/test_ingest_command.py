@@ -1,4 +1,4 @@
-"""`pinpoint ingest` and `pinpoint sources` on the stack's own machine: what they say and do."""
+"""`pinpoint ingest` and `pinpoint sources` on the machine of the stack."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from stack_fixtures import jpeg, write_photos
 
 @pytest.fixture
 def stack(home, database_url, api_database_url, redis_url, monkeypatch):
-    made = SmallStack(home, database_url, api_database_url, redis_url)
-    for name, value in made.environment.items():
+    small_stack = SmallStack(home, database_url, api_database_url, redis_url)
+    for name, value in small_stack.environment.items():
         if name.startswith("PINPOINT_"):
             monkeypatch.setenv(name, value)
     monkeypatch.setenv("COLUMNS", "200")
-    yield made
-    made.close()
+    yield small_stack
+    small_stack.close()
 
 
 @pytest.fixture
 def pinpoint(stack, monkeypatch, capsys):
-    """Runs a command for acme; with `--json` its document, else what it printed."""
+    """Runs a command for acme; returns the document with `--json`, else the captured output."""
 
     def run(*arguments, code=0):
         monkeypatch.setattr(sys, "argv", ["pinpoint", "--org", "acme", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO())  # nobody there to answer
+        monkeypatch.setattr(sys, "stdin", io.StringIO())  # no input
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        done = capsys.readouterr()
-        assert (ended.value.code or 0) == code, done
-        return json.loads(done.out) if "--json" in arguments else done
+        captured = capsys.readouterr()
+        assert (ended.value.code or 0) == code, captured
+        return json.loads(captured.out) if "--json" in arguments else captured
 
     return run
 
 
 def work(stack):
-    """What workers do about the items and tombstones that wait."""
+    """Process waiting items and tombstones as the workers do."""
     parts = stack.worker.ingest_parts()
     open_items = "SELECT id FROM batch_items WHERE status = 'received' ORDER BY ingest_seq"
     ids = [row.id for row in stack.rows(open_items)]
@@ -53,7 +53,7 @@ def work(stack):
     pipeline.erase_images(stack.worker.ledger.lost_deletions(100), parts)
 
 
-def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, pinpoint, tmp_path):
+def test_ingest_command_prints_roots_manifests_reasons_and_missing_files(stack, pinpoint, tmp_path):
     folder = tmp_path / "in"
     write_photos(folder, 12)
     (folder / "far.jpg").write_bytes(jpeg(77, 1.0, 1.0))
@@ -78,15 +78,15 @@ def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, p
     assert listed["missing"] == [{"root": "in", "external_id": "in/0003.jpg"}]
     work(stack)
 
-    done = pinpoint(*ingest, "--remove-missing", "--json")
-    assert (done["missing"], done["removed"], done["manifest"]) == (1, 1, "m.csv")
+    document = pinpoint(*ingest, "--remove-missing", "--json")
+    assert (document["missing"], document["removed"], document["manifest"]) == (1, 1, "m.csv")
     work(stack)
     assert len(stack.live()) == 11
     assert stack.held()[0] == stack.live()
 
     for number in (4, 5):
         (folder / f"{number:04d}.jpg").unlink()
-    # More than a tenth: somebody has to say so.
+    # More than a tenth: needs confirmation.
     refused = pinpoint(*ingest, "--remove-missing", code=EXIT_CODES[BadRequestError]).err
     assert "2 of the 11 ingested files of this folder are gone; give --yes" in refused
     work(stack)
@@ -104,8 +104,8 @@ def test_sources_move_root_keeps_ids(stack, pinpoint, tmp_path):
     (tmp_path / "in").rename(tmp_path / "moved")
     unread = pinpoint("sources", "missing", "trips", "--json")
     assert (unread["missing"], unread["unread_roots"]) == ([], ["in"])
-    said = pinpoint("sources", "move-root", "trips", "in", tmp_path / "nowhere", code=64).err
-    assert "there is no folder" in said
+    message = pinpoint("sources", "move-root", "trips", "in", tmp_path / "nowhere", code=64).err
+    assert "there is no folder" in message
     moved = pinpoint("sources", "move-root", "trips", "in", tmp_path / "moved", "--json")
     assert moved["images"] == 2
     roots = pinpoint("sources", "roots", "trips", "--json")["roots"]

@@ -1,4 +1,4 @@
-"""The demo's stack beside a stack of real photos: nothing of it is ever seen there.
+"""The demo stack next to a stack of real photos: no demo data in the real stack.
 
 Afterwards the demo's home serves to show what `up` says, what `status` shows of processes left
 behind, and that `destroy` leaves nothing.
@@ -31,16 +31,18 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def run(home, *words, code=0, cwd=None, **environment):
-    """A command as it is typed; its document with `--json`, else what it printed."""
+    """Run a command; returns the document with `--json`, else its output."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PINPOINT_")}
     env |= {"COLUMNS": "300", **({} if home is None else {"PINPOINT_HOME": str(home)})}
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "pinpoint.cli", *map(str, words)],
         env={**env, **environment}, cwd=cwd, capture_output=True, text=True, timeout=200,
         stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
-    assert done.returncode == code, (words, done.stdout, done.stderr)
-    return json.loads(done.stdout) if "--json" in words else done.stdout + done.stderr
+    assert completed.returncode == code, (words, completed.stdout, completed.stderr)
+    return (
+        json.loads(completed.stdout) if "--json" in words else completed.stdout + completed.stderr
+    )
 
 
 @pytest.fixture(scope="module")
@@ -78,22 +80,22 @@ def real_photos(folder):
         (folder / f"{seed}.jpg").write_bytes(jpeg(900 + seed, 47.5, 8.7 + 0.01 * seed))
     real = Path(os.environ.get("PINPOINT_TEST_DATA", "no such folder")) / "photos"
     beside = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
-    found = [path for root in (real, beside) if root.is_dir() for path in sorted(root.rglob("*"))]
-    for path in [one for one in found if one.suffix.lower() in (".jpg", ".jpeg", ".heic")][:4]:
+    files = [path for root in (real, beside) if root.is_dir() for path in sorted(root.rglob("*"))]
+    for path in [file for file in files if file.suffix.lower() in (".jpg", ".jpeg", ".heic")][:4]:
         shutil.copyfile(path, folder / path.name)
     yield folder
 
 
-def test_demo_first_then_real_photos_no_demo_image_in_answers_lists_or_counts(
+def test_stack_after_demo_has_no_demo_image_in_answers_lists_or_counts(
     demo, running_stack, tmp_path
 ):
     home, name = running_stack.home, unique("own")
     run(home, "orgs", "create", name)
-    own = ("--org", name)
+    organization_options = ("--org", name)
     with real_photos(tmp_path / "photos") as folder:
         batch = run(
             home,
-            *own,
+            *organization_options,
             "ingest",
             folder,
             "--source",
@@ -105,43 +107,43 @@ def test_demo_first_then_real_photos_no_demo_image_in_answers_lists_or_counts(
         )
     assert batch["indexed"] >= 6
     before = run(home, "index", "info", "--json")["points"]
-    sources = run(home, *own, "sources", "list", "--json")["sources"]
-    assert [(one["name"], one["images"]) for one in sources] == [("trips", batch["indexed"])]
-    batches = run(home, *own, "batches", "list", "--json")["batches"]
-    assert [one["id"] for one in batches] == [batch["id"]]
+    sources = run(home, *organization_options, "sources", "list", "--json")["sources"]
+    assert [(row["name"], row["images"]) for row in sources] == [("trips", batch["indexed"])]
+    batches = run(home, *organization_options, "batches", "list", "--json")["batches"]
+    assert [row["id"] for row in batches] == [batch["id"]]
     counted = run(home, "status", "--json")["work"]["images"]
-    assert [one["images"] for one in counted if one["organization"] == name] == [batch["indexed"]]
+    assert [row["images"] for row in counted if row["organization"] == name] == [batch["indexed"]]
 
-    # Asked with the demo's own photos, which the demo's gallery would answer at once.
-    asked = [one["photo"] for one in demo["photos"]]
-    answers = run(home, *own, "locate", *asked, "--json")["answers"]
-    hits = run(home, *own, "similar", asked[0], "--max-groups", "200", "--json")
-    told = json.dumps([answers, hits, sources, batches])
-    cited = {one["image_id"] for photo in demo["photos"] for one in photo["cited"]}
+    # The queries are demo photos, which the demo gallery would match.
+    query_photos = [row["photo"] for row in demo["photos"]]
+    answers = run(home, *organization_options, "locate", *query_photos, "--json")["answers"]
+    hits = run(
+        home, *organization_options, "similar", query_photos[0], "--max-groups", "200", "--json"
+    )
+    output = json.dumps([answers, hits, sources, batches])
+    cited = {row["image_id"] for photo in demo["photos"] for row in photo["cited"]}
     assert cited
-    assert not [image_id for image_id in cited if image_id in told]
-    assert "demo street" not in told
-    assert "demo photos" not in told
+    assert not [image_id for image_id in cited if image_id in output]
+    assert "demo street" not in output
+    assert "demo photos" not in output
     for answer in answers:
-        assert {one["source"] for one in answer["answer"]["citations"].get("photo", [])} <= {
+        assert {row["source"] for row in answer["answer"]["citations"].get("photo", [])} <= {
             "trips"
         }
         assert "street" not in answer["answer"]["citations"]
 
-    # And the other way round: the demo's stack counts its own images only.
-    held = run(demo["home"], "status", "--json")
+    # The demo stack counts only demo images.
+    demo_status = run(demo["home"], "status", "--json")
     listed = run(demo["home"], "sources", "list", "--json")["sources"]
-    assert {one["name"] for one in listed} == {"demo street", "demo photos"}
-    counted = sum(one["images"] for one in held["work"]["images"])
-    assert counted == sum(one["images"] for one in listed) >= 144
-    assert held["bundle"]["index"] == "world-tiny"
+    assert {row["name"] for row in listed} == {"demo street", "demo photos"}
+    counted = sum(row["images"] for row in demo_status["work"]["images"])
+    assert counted == sum(row["images"] for row in listed) >= 144
+    assert demo_status["bundle"]["index"] == "world-tiny"
     assert run(home, "index", "info", "--json")["points"] == before
     assert demo["remove"] == f"pinpoint destroy --home {demo['home']}"
 
 
-def test_up_from_a_subfolder_names_the_home_and_the_setting_that_changed(
-    demo_home_folder, tmp_path
-):
+def test_up_from_subfolder_prints_the_home_and_the_changed_setting(demo_home_folder, tmp_path):
     # A link beside real folders: the home of the demo, found as `.pinpoint` from below.
     project = demo_home_folder.parent / "project"
     (project / "deep" / "down").mkdir(parents=True)
@@ -151,29 +153,29 @@ def test_up_from_a_subfolder_names_the_home_and_the_setting_that_changed(
     run(None, "config", "set", "search_candidates", "40", cwd=below)
     listed = run(None, "config", "list", "--json", cwd=below)
     assert listed["file"] == str(project / ".pinpoint" / "settings.toml")
-    told = run(None, "up", cwd=below, PINPOINT_API_METRICS_TOKEN="a-token-of-16-signs-or-more")
-    assert f"using the home of a folder above: {project / '.pinpoint'}" in told
-    assert "restarting the stack: PINPOINT_SEARCH_CANDIDATES was 48, is 40" in told
-    assert "restarting the stack: PINPOINT_API_METRICS_TOKEN changed" in told
-    assert "PINPOINT_MEDIA" not in told
-    assert "a-token-of" not in told + (demo_home_folder / "stack.json").read_text()
+    output = run(None, "up", cwd=below, PINPOINT_API_METRICS_TOKEN="a-token-of-16-signs-or-more")
+    assert f"using the home of a folder above: {project / '.pinpoint'}" in output
+    assert "restarting the stack: PINPOINT_SEARCH_CANDIDATES was 48, is 40" in output
+    assert "restarting the stack: PINPOINT_API_METRICS_TOKEN changed" in output
+    assert "PINPOINT_MEDIA" not in output
+    assert "a-token-of" not in output + (demo_home_folder / "stack.json").read_text()
 
 
-def test_status_names_processes_without_their_supervisor_and_the_way_out(demo_home_folder):
+def test_status_after_killed_supervisor_lists_processes_and_a_hint(demo_home_folder):
     paths = StackPaths(demo_home_folder)
     os.kill(int(paths.supervisor_pidfile.read_text()), signal.SIGKILL)
     until = time.monotonic() + 10
-    while (found := run(demo_home_folder, "status", "--json", code=3))["state"] != "orphaned":
-        assert time.monotonic() < until, found
-    named = {one["name"] for one in found["orphans"]}
+    while (document := run(demo_home_folder, "status", "--json", code=3))["state"] != "orphaned":
+        assert time.monotonic() < until, document
+    named = {orphan["name"] for orphan in document["orphans"]}
     assert {"postgres", "redis", "index", "api", "worker", "beat"} <= named
-    told = run(demo_home_folder, "status", code=3)
-    assert "these processes run without their supervisor" in told
-    assert "`pinpoint down`" in told
-    assert "disk" in told
+    output = run(demo_home_folder, "status", code=3)
+    assert "these processes run without their supervisor" in output
+    assert "`pinpoint down`" in output
+    assert "disk" in output
 
 
-def test_destroy_removes_everything_of_its_home_and_nothing_else(demo_home_folder, running_stack):
+def test_destroy_removes_only_its_home(demo_home_folder, running_stack):
     paths = StackPaths(demo_home_folder)
     outside = [paths.cluster_dir, paths.socket_dir, paths.postgres_socket_dir]
     assert all(folder.exists() for folder in outside)
@@ -181,8 +183,8 @@ def test_destroy_removes_everything_of_its_home_and_nothing_else(demo_home_folde
     assert "nothing was removed" in refused
     assert str(paths.cluster_dir) in refused
     assert paths.home.exists()
-    told = run(None, "destroy", "--home", demo_home_folder, "--yes")
-    assert "MB" in told
+    output = run(None, "destroy", "--home", demo_home_folder, "--yes")
+    assert "MB" in output
     assert not any(folder.exists() for folder in [paths.home, *outside])
     assert processes.find_stack_processes(paths) == []
     assert lifecycle.stack_status(running_stack.settings).state == "up"
@@ -191,10 +193,12 @@ def test_destroy_removes_everything_of_its_home_and_nothing_else(demo_home_folde
 
 def list_pids(stack):
     """Process ids of a stack by program."""
-    return {each.name: each.pid for each in lifecycle.stack_status(stack.settings).processes}
+    return {
+        process.name: process.pid for process in lifecycle.stack_status(stack.settings).processes
+    }
 
 
-def test_destroy_of_a_copied_home_leaves_the_originals_database(running_stack, tmp_path):
+def test_destroy_of_copied_home_keeps_the_original_database(running_stack, tmp_path):
     copy = tmp_path / "copy"
     copy.mkdir(mode=0o700)
     for name in ("postgres.path", "stack.json"):

@@ -1,4 +1,4 @@
-"""A real stack: what `up`, `status` and `down` promise. The faults are in the trials."""
+"""`up`, `status` and `down` on a real stack; faults are in tests/trials."""
 
 from __future__ import annotations
 
@@ -29,27 +29,29 @@ from pinpoint.stack.supervisor.supervisord import Program, Supervisor
 ALL = ["postgres", "redis", "index", "api", "worker", "beat"]
 
 
-def test_all_processes_run_under_one_supervisor(running_stack):
-    found = running_stack.status
-    assert found.state == "up"
-    assert found.api_ready
-    assert [one.name for one in found.processes] == ALL
-    assert all(one.restarts == 0 and one.since is not None for one in found.processes)
-    for one in found.processes:
-        assert psutil.Process(one.pid).ppid() == found.supervisor_pid
+def test_stack_processes_are_children_of_one_supervisor(running_stack):
+    status = running_stack.status
+    assert status.state == "up"
+    assert status.api_ready
+    assert [process.name for process in status.processes] == ALL
+    assert all(process.restarts == 0 and process.since is not None for process in status.processes)
+    for process in status.processes:
+        assert psutil.Process(process.pid).ppid() == status.supervisor_pid
 
 
-def test_up_again_changes_nothing(running_stack):
+def test_start_stack_twice_keeps_the_processes(running_stack):
     before = lifecycle.stack_status(running_stack.settings)
     if read_state(running_stack.paths).fingerprint != fingerprint_settings(running_stack.settings):
         pytest.skip("the code was edited since the stack was started; `up` would begin again")
     again = lifecycle.start_stack(running_stack.settings)
-    assert [one.pid for one in again.processes] == [one.pid for one in before.processes]
+    assert [process.pid for process in again.processes] == [
+        process.pid for process in before.processes
+    ]
     assert again.supervisor_pid == before.supervisor_pid
     assert again.api_url == before.api_url
 
 
-def test_the_record_says_where_and_what(running_stack):
+def test_state_file_has_url_paths_and_pids(running_stack):
     record = json.loads(running_stack.paths.state_file.read_text())
     assert record["api_url"] == running_stack.api_url
     assert record["pgdata"] == str(running_stack.paths.pgdata)
@@ -58,7 +60,7 @@ def test_the_record_says_where_and_what(running_stack):
     assert stat.S_IMODE(running_stack.paths.socket_dir.stat().st_mode) == 0o700
 
 
-def test_nothing_but_the_api_listens_on_the_network(running_stack):
+def test_stack_listens_on_the_network_with_the_api_only(running_stack):
     listening = [
         (process.name(), connection.laddr.ip, connection.laddr.port)
         for process in processes.find_stack_processes(running_stack.paths)
@@ -71,16 +73,16 @@ def test_nothing_but_the_api_listens_on_the_network(running_stack):
 
 
 @pytest.mark.usefixtures("postgres", "_redis")
-def test_servers_of_another_home_are_not_ours(running_stack, server_paths):
-    theirs = {one.pid for one in processes.find_stack_processes(server_paths)}
-    ours = {one.pid for one in processes.find_stack_processes(running_stack.paths)}
+def test_find_stack_processes_ignores_another_home(running_stack, server_paths):
+    theirs = {process.pid for process in processes.find_stack_processes(server_paths)}
+    ours = {process.pid for process in processes.find_stack_processes(running_stack.paths)}
     assert theirs
     assert ours
     assert not theirs & ours
 
 
-def test_a_process_of_the_user_with_the_same_home_is_not_ours(home):
-    """Only our supervisor sets the marker; a shell that exports PINPOINT_HOME is left alone."""
+def test_find_stack_processes_ignores_user_processes_with_the_same_home(home):
+    """Only the supervisor sets the marker; a shell that exports PINPOINT_HOME has none."""
     paths = StackPaths(home)
     plain = {**os.environ, "PINPOINT_HOME": str(home)}
     sleep = [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(60)"]
@@ -90,11 +92,11 @@ def test_a_process_of_the_user_with_the_same_home_is_not_ours(home):
             sleep, env={**plain, processes.MARKER: str(home.resolve())}, stdout=subprocess.PIPE
         ) as ours,
     ):
-        for one in (user, ours):
-            assert one.stdout is not None
-            one.stdout.readline()
+        for process in (user, ours):
+            assert process.stdout is not None
+            process.stdout.readline()
         try:
-            assert [one.pid for one in processes.find_stack_processes(paths)] == [ours.pid]
+            assert [process.pid for process in processes.find_stack_processes(paths)] == [ours.pid]
             assert lifecycle.stack_status(Settings()).state == "orphaned"
             assert lifecycle.stop_stack(Settings()).state == "down"
             assert ours.poll() is not None
@@ -104,14 +106,14 @@ def test_a_process_of_the_user_with_the_same_home_is_not_ours(home):
             ours.kill()
 
 
-def test_down_where_nothing_ever_was(tmp_path):
+def test_stop_stack_without_home_returns_down_and_creates_nothing(tmp_path):
     settings = Settings(services=ServiceSettings(home=tmp_path / "nothing"))
     assert lifecycle.stop_stack(settings).state == "down"
     assert lifecycle.stack_status(settings).processes == ()
     assert not (tmp_path / "nothing").exists()
 
 
-def test_services_elsewhere_are_not_started(home):
+def test_external_services_are_not_started(home):
     elsewhere = Settings(
         services=ServiceSettings(
             home=home,
@@ -121,10 +123,13 @@ def test_services_elsewhere_are_not_started(home):
         )
     )
     assert list_external_services(elsewhere) == ["database", "broker", "index"]
-    assert [one.name for one in list_programs(elsewhere, StackPaths(home))] == [*ALL[3:], "learner"]
+    assert [program.name for program in list_programs(elsewhere, StackPaths(home))] == [
+        *ALL[3:],
+        "learner",
+    ]
 
 
-def test_processes_get_exactly_the_settings_that_up_was_given(home, monkeypatch):
+def test_build_environment_uses_only_the_settings_of_up(home, monkeypatch):
     monkeypatch.setenv("PINPOINT_ENCODE_BATCH", "7")
     settings = Settings(api=ApiSettings(host="127.0.0.1"), encoder=EncoderSettings(device="cpu"))
     monkeypatch.setenv("PINPOINT_ENCODE_BATCH", "9")
@@ -138,7 +143,7 @@ def test_processes_get_exactly_the_settings_that_up_was_given(home, monkeypatch)
     assert fingerprint_settings(settings) != fingerprint_settings(other)
 
 
-def test_restarts_and_the_last_exit_are_read_from_the_supervisors_log(home):
+def test_supervisor_processes_report_restarts_and_last_exit(home):
     paths = StackPaths(home)
     paths.create()
     supervisor = Supervisor(paths)
@@ -166,7 +171,7 @@ def test_restarts_and_the_last_exit_are_read_from_the_supervisors_log(home):
         assert processes.end_processes(processes.find_stack_processes(paths), 5.0) == []
 
 
-def test_a_database_that_cannot_be_reached_is_a_clear_error(home):
+def test_start_stack_with_unreachable_database_raises_stack_error(home):
     settings = Settings(
         services=ServiceSettings(
             home=home,

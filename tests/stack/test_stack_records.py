@@ -1,4 +1,4 @@
-"""What `up` writes down and reads again, and how sizes of a home are measured."""
+"""The state file of `up`, and the disk usage of a home."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def test_read_state_of_an_older_version_keeps_the_port(home):
     for name in ("settings", "code"):
         del written[name]
     paths.state_file.write_text(json.dumps(written))
-    found = read_state(paths)
-    assert found is not None
-    assert (found.api_port, found.settings, found.code) == (9, {}, "")
+    state = read_state(paths)
+    assert state is not None
+    assert (state.api_port, state.settings, state.code) == (9, {}, "")
     del written["api_port"]
     paths.state_file.write_text(json.dumps(written))
     assert read_state(paths) is None
@@ -88,15 +88,15 @@ def test_measure_home_counts_each_file_in_one_part(home):
     (home / "logs" / "api.log").write_bytes(os.urandom(50_000))
     (home / "operator.key").write_bytes(os.urandom(10_000))
     os.symlink("/usr", home / "blobs" / "link")
-    found = {part.part: part.bytes for part in measure_home(paths)}
-    assert set(found) == {"blobs", "logs", "other"}
-    assert 100_000 <= found["blobs"] < 110_000
-    assert 50_000 <= found["logs"] < 60_000
-    assert 10_000 <= found["other"] < 20_000
+    sizes = {part.part: part.bytes for part in measure_home(paths)}
+    assert set(sizes) == {"blobs", "logs", "other"}
+    assert 100_000 <= sizes["blobs"] < 110_000
+    assert 50_000 <= sizes["logs"] < 60_000
+    assert 10_000 <= sizes["other"] < 20_000
     assert all(part.whole for part in measure_home(paths))
 
 
-def test_measure_home_out_of_time_says_so(home):
+def test_measure_home_after_timeout_marks_the_result_incomplete(home):
     folder = home / "blobs"
     folder.mkdir()
     for number in range(600):

@@ -1,4 +1,4 @@
-"""The private servers: who may connect, what is cloned, what stays behind."""
+"""The private servers: network access, cloned databases, stored data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _dsn(url: str) -> str:
     return url.replace("+psycopg", "")
 
 
-def test_a_test_database_is_migrated_and_its_own(database_url, api_database_url):
+def test_cloned_test_database_is_migrated_and_separate(database_url, api_database_url):
     with psycopg.connect(_dsn(database_url)) as owner:
         assert owner.execute("SELECT current_user").fetchone() == ("pinpoint",)
         assert owner.execute("SELECT version_num FROM pinpoint.alembic_version").fetchone() == (
@@ -32,7 +32,7 @@ def test_postgres_listens_on_no_network_address(database_url):
         assert owner.execute("SHOW jit").fetchone() == ("off",)
 
 
-def test_redis_keeps_what_it_took_and_listens_on_no_network_address(redis_url):
+def test_redis_after_restart_keeps_data_and_listens_on_no_network_address(redis_url):
     path = redis_url.removeprefix("redis+socket://")
     with redis.Redis(unix_socket_path=path) as client:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}

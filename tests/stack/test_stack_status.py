@@ -1,4 +1,4 @@
-"""Status, while what it asks is going away."""
+"""Stack status while the supervisor exits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pinpoint.stack.supervisor.supervisord import Supervisor
         xmlrpc.client.Fault(6, "SHUTDOWN_STATE"),
     ],
 )
-def test_a_supervisor_that_leaves_between_two_questions_is_down(home, monkeypatch, error):
+def test_stack_status_with_supervisor_gone_returns_down(home, monkeypatch, error):
     def gone(_supervisor):
         raise error
 
@@ -32,24 +32,24 @@ def test_a_supervisor_that_leaves_between_two_questions_is_down(home, monkeypatc
     assert lifecycle.stack_status(Settings(services=ServiceSettings(home=home))).state == "down"
 
 
-def test_an_answer_that_breaks_off_means_a_supervisor_that_left(home):
-    """Killed while it writes: the answer's length is right and its end is missing."""
+def test_stack_status_with_truncated_response_returns_down(home):
+    """The supervisor was killed during a write: Content-Length is larger than the body."""
     settings = Settings(services=ServiceSettings(home=home))
     paths = StackPaths(home)
     paths.supervisor_socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(paths.supervisor_socket))
-        door.listen()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(paths.supervisor_socket))
+        listener.listen()
 
         def half() -> None:
             while True:
                 try:
-                    guest, _ = door.accept()
+                    connection, _ = listener.accept()
                 except OSError:
                     return
-                with guest:
-                    guest.recv(65_536)
-                    guest.sendall(
+                with connection:
+                    connection.recv(65_536)
+                    connection.sendall(
                         b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 9000\r\n\r\n"
                         b"<?xml version='1.0'?><methodResponse><params>"
                     )
@@ -57,5 +57,5 @@ def test_an_answer_that_breaks_off_means_a_supervisor_that_left(home):
         threading.Thread(target=half, daemon=True).start()
         assert not Supervisor(paths).answers()
         assert lifecycle.stack_status(settings).state == "down"
-        door.shutdown(socket.SHUT_RDWR)
+        listener.shutdown(socket.SHUT_RDWR)
     paths.supervisor_socket.unlink()

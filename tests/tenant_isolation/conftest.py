@@ -1,4 +1,4 @@
-"""Two organizations whose images interleave, behind a real API; made once for this room."""
+"""Two organizations with interleaved images behind a real API, once per session."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from pinpoint.api.app import create_app
 from pinpoint.settings import LogSettings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
-from stack_fixtures import Rig
-from tenant_isolation.other_organization import Neighborhood, settle_in
+from stack_fixtures import ServiceHarness
+from tenant_isolation.other_organization import TenantPair, create_tenants
 
 TEMPLATE = "template_pinpoint"
 
 
 @pytest.fixture(scope="session")
-def walls_database(postgres, server_places) -> Iterator[SimpleNamespace]:
-    """A migrated database of this room's own: owner's and API's URL."""
+def isolation_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
+    """A migrated database of these tests, with the URLs of owner and API role."""
     name = f"w_{uuid.uuid4().hex[:16]}"
     postgres.clone(TEMPLATE, name)
-    yield SimpleNamespace(owner=server_places.owner_url(name), api=server_places.api_url(name))
+    yield SimpleNamespace(owner=server_paths.owner_url(name), api=server_paths.api_url(name))
     postgres.drop(name)
 
 
 @pytest.fixture(scope="session")
-def neighborhood(walls_database, tmp_path_factory) -> Iterator[Neighborhood]:
-    """Both organizations settled, and an API on loopback that asks for keys."""
+def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
+    """Both organizations with data, and an API on loopback that requires keys."""
     logs.configure(LogSettings())
-    folder = tmp_path_factory.mktemp("walls")
-    rig = Rig(walls_database.owner, walls_database.api, folder / "rig")
+    folder = tmp_path_factory.mktemp("isolation")
+    harness = ServiceHarness(isolation_database.owner, isolation_database.api, folder / "harness")
     services = SimpleNamespace(
-        settings=rig.settings,
-        database=rig.database,
-        # As in the real API: this one can only call what the API's role may.
-        access=ApiKeyStore(rig.as_api),
-        index=rig.index,
-        encoder=rig.encoder,
-        with_live=lambda do: do(rig.encoder),
-        blobs=rig.blobs,
-        jobs=rig.queue,
-        decoder=rig.parts.decoder,
+        settings=harness.settings,
+        database=harness.database,
+        # As in the real API: only functions that the API role may call.
+        access=ApiKeyStore(harness.as_api),
+        index=harness.index,
+        encoder=harness.encoder,
+        with_live=lambda do: do(harness.encoder),
+        blobs=harness.blobs,
+        jobs=harness.queue,
+        decoder=harness.parts.decoder,
     )
     app = create_app(services)
     server = uvicorn.Server(
@@ -59,24 +59,24 @@ def neighborhood(walls_database, tmp_path_factory) -> Iterator[Neighborhood]:
         while not server.started:
             time.sleep(0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield settle_in(rig, app, f"http://127.0.0.1:{port}", folder)
+        yield create_tenants(harness, app, f"http://127.0.0.1:{port}", folder)
     finally:
         server.should_exit = True
         thread.join(10)
-        rig.close()
+        harness.close()
 
 
 @pytest.fixture
 def owner(database_url) -> Iterator[Transactions]:
-    """An empty database of this test's own, as its owner."""
-    made = Transactions(owner_engine(database_url))
-    yield made
-    made.close()
+    """Transactions of the owner on an empty database of this test."""
+    transactions = Transactions(owner_engine(database_url))
+    yield transactions
+    transactions.close()
 
 
 @pytest.fixture
 def as_api(api_database_url) -> Iterator[Transactions]:
-    """The same database under the API's role."""
-    made = Transactions(api_engine(api_database_url, own_login=True))
-    yield made
-    made.close()
+    """Transactions of the API role on the same database."""
+    transactions = Transactions(api_engine(api_database_url, own_login=True))
+    yield transactions
+    transactions.close()

@@ -1,4 +1,4 @@
-"""Two organizations at the same places, with the same bytes under the same names."""
+"""Two organizations with the same files at the same coordinates under the same names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import httpx
 from sqlalchemy import text
 
 from pinpoint.records import NewItem
-from stack_fixtures import Rig, jpeg, plain_jpeg, write_photos
+from stack_fixtures import ServiceHarness, jpeg, plain_jpeg, write_photos
 
 ROWS = (
     "sources",
@@ -33,12 +33,12 @@ _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass
 class Tenant:
-    """One organization, and an id of each sort that is its own."""
+    """One organization with an id of each kind."""
 
     name: str
     id: UUID
     key: str
-    rig: Rig
+    harness: ServiceHarness
     url: str
     shared: dict[str, str] = field(default_factory=dict)
 
@@ -51,32 +51,34 @@ class Tenant:
         )
 
     def column(self, statement: str) -> list[Any]:
-        """One column, read as the owner, of this organization's rows."""
-        with self.rig.owner.begin() as unit:
+        """One column of the rows of this organization, read as the owner."""
+        with self.harness.owner.begin() as unit:
             return list(unit.connection.execute(text(statement), {"org": self.id}).scalars())
 
     def ids(self) -> set[str]:
-        """Every id that no other organization may ever see."""
-        found = {str(self.id)}
+        """All ids that no other organization may see."""
+        all_ids = {str(self.id)}
         for table in ROWS:
             key = {"thumbnails": "image_id", "embeddings": "image_id", "tombstones": "image_id"}
             key |= {"cell_stats": "source_id", "item_images": "item_id"}
             column = key.get(table, "id")
-            found |= set(
+            all_ids |= set(
                 map(
                     str,
                     self.column(f"SELECT {column} FROM {table} WHERE organization_id = :org"),
                 )
             )
-        found |= set(map(str, self.column("SELECT id FROM api_keys WHERE organization_id = :org")))
-        return found
+        all_ids |= set(
+            map(str, self.column("SELECT id FROM api_keys WHERE organization_id = :org"))
+        )
+        return all_ids
 
     def words(self) -> set[str]:
-        """Texts that stand only in this organization's rows."""
+        """Texts that occur only in the rows of this organization."""
         return {self.name, f"{self.name}-only", f"{self.name} & sons"}
 
     def fingerprint(self) -> str:
-        """A digest over all rows, to show that nobody changed one of them."""
+        """A digest over all rows; equal digests show that no row was changed."""
         digest = hashlib.sha256()
         for table in ROWS:
             rows = self.column(
@@ -87,57 +89,59 @@ class Tenant:
 
 
 @dataclass
-class Neighborhood:
-    """Both tenants and the API between them."""
+class TenantPair:
+    """Two tenants and the API that they share."""
 
-    rig: Rig
+    harness: ServiceHarness
     app: Any
     folder: Path
     alder: Tenant
     birch: Tenant
 
     def pair(self, name: str) -> tuple[Tenant, Tenant]:
-        """Who asks, and who must not be seen."""
+        """The tenant that sends the requests, and the other one."""
         return (self.alder, self.birch) if name == "alder" else (self.birch, self.alder)
 
     def grow(self, tenant: Tenant, first: int, count: int = 2) -> None:
-        """More of the same for one of them: photos at the same places."""
+        """Ingest more photos of one tenant at the same coordinates."""
         folder = self.folder / f"more-{tenant.name}-{first}"
         write_photos(folder, count, first=first)
-        self.rig.ingest(folder, tenant.id, source=f"more-{first}")
+        self.harness.ingest(folder, tenant.id, source=f"more-{first}")
 
-    def leaks(self, answer: str, stranger: Tenant) -> set[str]:
-        """What of the stranger's stands in an answer."""
-        seen = set(_ID.findall(answer.lower())) & stranger.ids()
-        return seen | {word for word in stranger.words() if word in answer}
+    def leaks(self, answer: str, other: Tenant) -> set[str]:
+        """Ids and texts of the other tenant in an answer."""
+        leaked = set(_ID.findall(answer.lower())) & other.ids()
+        return leaked | {word for word in other.words() if word in answer}
 
 
 def photo_of(tenant: Tenant) -> bytes:
-    """A picture that only this organization holds, at a place where both have photos."""
+    """A photo of this organization only, where both have photos."""
     seed = {"alder": 501, "birch": 502}[tenant.name]
     return jpeg(seed, 48.85, 2.3511)
 
 
-def settle_in(rig: Rig, app: Any, url: str, folder: Path) -> Neighborhood:
-    """Both organizations ingest the same files, turn by turn, then each something of its own."""
+def create_tenants(harness: ServiceHarness, app: Any, url: str, folder: Path) -> TenantPair:
+    """Create two organizations that ingest the same files in turn, then different ones."""
     tenants = []
     for name in ("alder", "birch"):
-        organization = rig.access.create_organization(name)
-        _, key = rig.access.create_key(name, "all", ["locate", "read", "ingest", "export", "admin"])
-        tenants.append(Tenant(name, organization.id, key, rig, url))
+        organization = harness.access.create_organization(name)
+        _, key = harness.access.create_key(
+            name, "all", ["locate", "read", "ingest", "export", "admin"]
+        )
+        tenants.append(Tenant(name, organization.id, key, harness, url))
     for turn in range(3):
         for kind, source in (("photo", "walk"), ("street", "drive")):
             files = folder / source / f"turn-{turn}"
             write_photos(files, 2, first=10 * turn + (5 if kind == "street" else 0))
             (files / "nowhere.jpg").write_bytes(plain_jpeg(turn))
             for tenant in tenants:
-                rig.ingest(files.parent, tenant.id, source=source, kind=kind)
+                harness.ingest(files.parent, tenant.id, source=source, kind=kind)
     for tenant in tenants:
-        own = folder / tenant.name
-        own.mkdir()
-        (own / f"{tenant.name}-only.jpg").write_bytes(photo_of(tenant))
-        rig.ingest(own, tenant.id, source=f"{tenant.name}-only")
-        with rig.owner.begin() as unit:
+        tenant_folder = folder / tenant.name
+        tenant_folder.mkdir()
+        (tenant_folder / f"{tenant.name}-only.jpg").write_bytes(photo_of(tenant))
+        harness.ingest(tenant_folder, tenant.id, source=f"{tenant.name}-only")
+        with harness.owner.begin() as unit:
             unit.connection.execute(
                 text(
                     "UPDATE sources SET attribution = :whom, license = :whom"
@@ -145,13 +149,13 @@ def settle_in(rig: Rig, app: Any, url: str, folder: Path) -> Neighborhood:
                 ),
                 {"whom": f"{tenant.name} & sons", "org": tenant.id, "name": f"{tenant.name}-only"},
             )
-        _open_batch(rig, tenant, own)
-    return Neighborhood(rig, app, folder, *tenants)
+        _open_batch(harness, tenant, tenant_folder)
+    return TenantPair(harness, app, folder, *tenants)
 
 
-def _open_batch(rig: Rig, tenant: Tenant, folder: Path) -> None:
-    """A batch that waits, with one failed file: what uploads, retries and completions aim at."""
-    with rig.database.write(tenant.id) as catalog:
+def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
+    """An open batch with one failed file, for uploads, retries and completion."""
+    with harness.database.write(tenant.id) as catalog:
         source = catalog.source(f"{tenant.name}-only")
         batch = catalog.open_batch(source.id)
         file = folder / f"{tenant.name}-only.jpg"
@@ -159,8 +163,8 @@ def _open_batch(rig: Rig, tenant: Tenant, folder: Path) -> None:
             external_id=f"{tenant.name}-only", file=f"{tenant.name}-only", uri=file.as_uri()
         )
         (item_id,) = catalog.add_items(batch.id, [item])
-    rig.queue.sent.clear()
-    with rig.owner.begin() as unit:
+    harness.queue.sent.clear()
+    with harness.owner.begin() as unit:
         unit.connection.execute(
             text("UPDATE batch_items SET status = 'failed', error_code = 'x' WHERE id = :id"),
             {"id": item_id},

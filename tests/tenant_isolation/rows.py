@@ -1,4 +1,4 @@
-"""Rows written straight into the tables, many at a time."""
+"""Bulk inserts of test rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = (
 
 def organizations(owner, count):
     """Ids of new organizations, each with one source of each kind: `(organization, {kind: id})`."""
-    made = []
+    created = []
     with owner.begin() as unit:
         for number in range(count):
             org, sources = uuid4(), {kind: uuid4() for kind in SOURCE_KINDS}
@@ -34,8 +34,8 @@ def organizations(owner, count):
                     ),
                     {"id": source, "org": org, "kind": kind},
                 )
-            made.append((org, sources))
-    return made
+            created.append((org, sources))
+    return created
 
 
 def put(owner, rows):

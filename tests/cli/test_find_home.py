@@ -1,4 +1,4 @@
-"""Which home a command works with: its own folder's, or one above, as git does."""
+"""Search for the home: the current folder, then the folders above it."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ def make_home(folder):
     return folder
 
 
-def test_find_home_in_a_subfolder_is_the_home_above(tmp_path):
+def test_find_home_in_subfolder_returns_the_home_above(tmp_path):
     home = make_home(tmp_path / ".pinpoint")
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     assert homes.find_home(below) == homes.find_home(tmp_path) == home
 
 
-def test_find_home_with_two_homes_is_the_nearest(tmp_path):
+def test_find_home_with_two_homes_returns_the_nearest(tmp_path):
     make_home(tmp_path / ".pinpoint")
     nearest = make_home(tmp_path / "a" / ".pinpoint")
     (tmp_path / "a" / "b").mkdir()
     assert homes.find_home(tmp_path / "a" / "b") == nearest
 
 
-def test_find_home_without_any_is_here(tmp_path):
+def test_find_home_without_home_returns_the_current_folder(tmp_path):
     (tmp_path / ".pinpoint").mkdir()  # empty: not a home
     below = tmp_path / "a"
     below.mkdir()
     assert homes.find_home(below) == below / ".pinpoint"
 
 
-def test_find_home_passes_over_another_users_folder(tmp_path, monkeypatch):
+def test_find_home_skips_folders_of_other_users(tmp_path, monkeypatch):
     home = make_home(tmp_path / ".pinpoint")
     below = tmp_path / "a"
     below.mkdir()
@@ -48,7 +48,7 @@ def test_find_home_passes_over_another_users_folder(tmp_path, monkeypatch):
     assert homes.list_foreign_homes(below) == [home]
 
 
-def test_places_take_the_variable_before_the_search(tmp_path, monkeypatch):
+def test_service_settings_prefer_pinpoint_home_over_the_search(tmp_path, monkeypatch):
     home = make_home(tmp_path / ".pinpoint")
     below = tmp_path / "a"
     below.mkdir()
@@ -59,7 +59,7 @@ def test_places_take_the_variable_before_the_search(tmp_path, monkeypatch):
     assert ServiceSettings(home=Path("given")).home == below / "given"
 
 
-def test_a_removed_current_folder_is_named(tmp_path, monkeypatch):
+def test_service_settings_in_removed_folder_raises(tmp_path, monkeypatch):
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -68,7 +68,7 @@ def test_a_removed_current_folder_is_named(tmp_path, monkeypatch):
         ServiceSettings()
 
 
-def test_the_demo_home_is_beside_the_home_and_never_the_same(tmp_path):
+def test_demo_home_is_next_to_the_home_and_different(tmp_path):
     home = tmp_path / ".pinpoint"
     assert homes.demo_home(home) == tmp_path / ".pinpoint-demo"
     assert homes.demo_home(homes.demo_home(home)) == tmp_path / ".pinpoint-demo"

@@ -1,4 +1,4 @@
-"""An index that cannot be opened at first, as on a full disk, is opened when it can be."""
+"""An index that cannot be opened at first, as on a full disk, is opened later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _made(folder):
     return build / "shard"
 
 
-def test_a_build_that_could_not_be_opened_is_opened_later(tmp_path):
+def test_index_with_unreadable_build_is_opened_by_a_later_load(tmp_path):
     shard = _made(tmp_path)
     shard.rename(tmp_path / "away")
     index = ServingIndex(tmp_path)
@@ -34,7 +34,7 @@ def test_a_build_that_could_not_be_opened_is_opened_later(tmp_path):
     index.close()
 
 
-def test_a_build_that_stays_shut_is_made_anew(monkeypatch):
+def test_index_that_stays_unreadable_is_rebuilt(monkeypatch):
     stop, tried, rebuilt = threading.Event(), [], []
 
     class Shut:

@@ -1,4 +1,4 @@
-"""The API on the running stack: an upload set is accounted for in the API, PostgreSQL and index."""
+"""The API on a running stack: uploads agree in the API, PostgreSQL and the index."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def api(running_stack):
 
 @pytest.fixture
 def source(api):
-    made = api.post("/v1/sources", json={"name": unique("uploads"), "kind": "photo"})
-    assert made.status_code == 201, made.text
-    return made.json()
+    created = api.post("/v1/sources", json={"name": unique("uploads"), "kind": "photo"})
+    assert created.status_code == 201, created.text
+    return created.json()
 
 
 def upload(api, source, files):
@@ -63,7 +63,7 @@ def rows_and_points(running_stack, source_id):
     return rows, index.count(where)
 
 
-def test_an_upload_set_is_accounted_for(api, source, running_stack):
+def test_upload_of_many_files_gives_every_file_a_status(api, source, running_stack):
     files = {f"{seed}.jpg": jpeg(seed, 40 + seed / 100, -3.7) for seed in range(6)}
     files |= {"twin.jpg": files["1.jpg"], "nowhere.jpg": plain_jpeg(9), "text.jpg": b"no image"}
     batch = upload(api, source, files)
@@ -83,14 +83,14 @@ def test_an_upload_set_is_accounted_for(api, source, running_stack):
     again = upload(api, source, files)
     assert (again["duplicate"], again["rejected"]) == (7, 2)
     assert rows_and_points(running_stack, source["id"]) == (6, 6)
-    kept = sum(1 for path in running_stack.paths.blobs_dir.rglob("*") if path.is_file())
-    assert kept >= 6  # other tests keep theirs
-    held = api.get(f"/v1/images/{items[0]['image_ids'][0]}").json()
-    assert held["state"] == "indexed"
-    assert api.get(f"/v1/images/{held['id']}/thumbnail").content[:2] == b"\xff\xd8"
+    num_blobs = sum(1 for path in running_stack.paths.blobs_dir.rglob("*") if path.is_file())
+    assert num_blobs >= 6  # other tests keep theirs
+    image = api.get(f"/v1/images/{items[0]['image_ids'][0]}").json()
+    assert image["state"] == "indexed"
+    assert api.get(f"/v1/images/{image['id']}/thumbnail").content[:2] == b"\xff\xd8"
 
 
-def test_a_fix_and_a_deletion_reach_the_index(api, source, running_stack):
+def test_image_update_and_deletion_reach_the_index(api, source, running_stack):
     batch = upload(api, source, {"a.jpg": jpeg(50, 10, 10), "b.jpg": jpeg(51, 10.001, 10)})
     items = api.get(f"/v1/batches/{batch['id']}/items").json()["items"]
     first, second = (item["image_ids"][0] for item in items)
@@ -114,7 +114,7 @@ def test_a_fix_and_a_deletion_reach_the_index(api, source, running_stack):
     raise AssertionError("the deletion never reached the index")
 
 
-def test_nothing_of_a_query_photo_is_kept(api, running_stack):
+def test_locate_does_not_store_the_query_photo(api, running_stack):
     photo = plain_jpeg(4242, size=(320, 240))
     marker = b"pinpoint-query-photo-marker"
     api.post("/v1/locate", files={"photo": ("secret-name.jpg", photo + marker)})
@@ -126,8 +126,8 @@ def test_nothing_of_a_query_photo_is_kept(api, running_stack):
             assert b"secret-name" not in data, path
     transactions = Transactions(owner_engine(running_stack.paths.owner_url()))
     with transactions.begin() as unit:
-        asked = unit.connection.execute(
+        num_queries = unit.connection.execute(
             text("SELECT count(*) FROM audit_log WHERE operation = 'locate'")
         ).scalar_one()
     transactions.close()
-    assert asked >= 1
+    assert num_queries >= 1

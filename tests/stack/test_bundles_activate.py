@@ -1,4 +1,4 @@
-"""Another bundle under a gallery that goes on serving, and back again."""
+"""Activation of another bundle while the gallery serves queries, and back."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ from stack_fixtures import jpeg, write_photos
 
 @pytest.fixture
 def stack(home, database_url, api_database_url, redis_url, tmp_path):
-    made = two_bundles(SmallStack(home, database_url, api_database_url, redis_url), tmp_path / "in")
-    yield made
-    made.close()
+    small_stack = two_bundles(
+        SmallStack(home, database_url, api_database_url, redis_url), tmp_path / "in"
+    )
+    yield small_stack
+    small_stack.close()
 
 
-class Asking:
-    """Questions from a thread, without a pause."""
+class QueryThread:
+    """Sends queries from a thread without a pause."""
 
     def __init__(self, stack: SmallStack, photos: list) -> None:
         self.answers, self.failed, self._stop = [], [], threading.Event()
@@ -53,43 +55,52 @@ class Asking:
         self._thread.join()
 
     def builds(self):
-        """Index build → digests of the bundles that asked it."""
-        found = {}
+        """Index build → digests of the bundles that queried it."""
+        builds_by_contract = {}
         for _, answer in self.answers:
-            found.setdefault(answer.index_build, set()).add(answer.bundle_digest)
-        return found
+            builds_by_contract.setdefault(answer.index_build, set()).add(answer.bundle_digest)
+        return builds_by_contract
 
     def mixed(self) -> list:
-        """Answers with a similarity that is not that of the two vectors under their contract."""
+        """Answers with a similarity that differs from that of the two vectors of the contract."""
         wrong, stack = [], self._stack
         for encoder in (stack.descriptor, stack.tiny):
             digest = encoder.contract.digest
             stored = stack.vectors(digest)
             for photo, answer in self.answers:
                 if answer.bundle_digest == digest:
-                    query = asked(stack, encoder, photo)
-                    for one in answer.ranked:
-                        own = stored[one.candidate.id]
-                        cosine = own @ query / np.linalg.norm(own)
-                        if abs(cosine - one.candidate.score) > 2e-3:
-                            wrong.append((answer.index_build, cosine, one.candidate.score))
+                    query = run_query(stack, encoder, photo)
+                    for ranked in answer.ranked:
+                        vector = stored[ranked.candidate.id]
+                        cosine = vector @ query / np.linalg.norm(vector)
+                        if abs(cosine - ranked.candidate.score) > 2e-3:
+                            wrong.append((answer.index_build, cosine, ranked.candidate.score))
         return wrong
 
 
-def asked(stack, encoder, photo):
+def run_query(stack, encoder, photo):
     read = stack.api.decoder.read(photo.name, photo.read_bytes(), query=True)
     return encoder.encode_query(read.faces[0].pixels)
 
 
 @pytest.mark.timeout(240)
-def test_a_bundle_is_used_and_left_again_under_questions_and_ingest(stack):
+def test_activate_and_revert_during_queries_and_ingest_lose_nothing(stack):
     photos = sorted(stack.folder.iterdir())[:6]
     old, new = stack.descriptor.contract, stack.tiny.contract
-    with Asking(stack, photos) as load:
-        done = stack.run("bundles", "activate", "tiny", "--json")
-        assert (done["live"], done["already"], done["reembedded"]) == (PHOTOS, 0, PHOTOS)
-        assert (done["contract"], done["unreachable"]) == (new.digest, {})
-        assert done["drift"]["missing"] == done["drift"]["stale"] == done["drift"]["extra"] == 0
+    with QueryThread(stack, photos) as load:
+        document = stack.run("bundles", "activate", "tiny", "--json")
+        assert (document["live"], document["already"], document["reembedded"]) == (
+            PHOTOS,
+            0,
+            PHOTOS,
+        )
+        assert (document["contract"], document["unreachable"]) == (new.digest, {})
+        assert (
+            document["drift"]["missing"]
+            == document["drift"]["stale"]
+            == document["drift"]["extra"]
+            == 0
+        )
         assert stack.locate(photos[0]).bundle_digest == new.digest
         write_photos(stack.folder, 3, first=200)
         stack.ingest(stack.folder)  # by a worker that follows the index
@@ -101,27 +112,27 @@ def test_a_bundle_is_used_and_left_again_under_questions_and_ingest(stack):
     assert {len(digests) for digests in load.builds().values()} == {1}
     assert set().union(*load.builds().values()) == {old.digest, new.digest}
     for photo, answer in load.answers:
-        best = max(one.candidate.score for one in answer.ranked)
+        best = max(ranked.candidate.score for ranked in answer.ranked)
         assert best > 0.995, f"{photo.name} is in the gallery, whatever the bundle"
     assert stack.held() == (stack.live(), old.digest)
     assert len(stack.live()) == PHOTOS + 3
 
 
 @pytest.mark.timeout(240)
-def test_images_are_not_lost_without_a_word(stack):
+def test_activate_with_missing_files_requires_allow_missing(stack):
     (stack.folder / "0003.jpg").unlink()
     (stack.folder / "0004.jpg").write_bytes(jpeg(77, 3.0, 3.0))
     before = stack.held()
-    said = stack.run("bundles", "activate", "tiny", code=73)
-    assert "2 of 24 images would be lost" in said
-    assert "1 missing_file" in said
-    assert "--allow-missing 2" in said
+    message = stack.run("bundles", "activate", "tiny", code=73)
+    assert "2 of 24 images would be lost" in message
+    assert "1 missing_file" in message
+    assert "--allow-missing 2" in message
     assert stack.held() == before
-    done = stack.run("bundles", "activate", "tiny", "--allow-missing", "2", "--json")
-    assert done["unreachable"] == {"missing_file": 1, "file_modified_since_indexing": 1}
+    document = stack.run("bundles", "activate", "tiny", "--allow-missing", "2", "--json")
+    assert document["unreachable"] == {"missing_file": 1, "file_modified_since_indexing": 1}
     assert len(stack.held()[0]) == PHOTOS - 2
-    said = stack.run("bundles", "delete-vectors", "tiny", "--json", code=73)
-    assert "the index holds the vectors of tiny" in said
+    message = stack.run("bundles", "delete-vectors", "tiny", "--json", code=73)
+    assert "the index holds the vectors of tiny" in message
     stack.run("bundles", "activate", "descriptor", "--json")
     assert stack.held() == before, "their old vectors are still there"
     forgotten = stack.run("bundles", "delete-vectors", "tiny", "--json")
@@ -131,7 +142,7 @@ def test_images_are_not_lost_without_a_word(stack):
 
 
 @pytest.mark.timeout(240)
-def test_what_a_worker_made_under_the_old_bundle_is_made_again(stack):
+def test_ingest_with_the_old_bundle_raises_and_is_repeated(stack):
     write_photos(stack.folder, 3, first=300)
     ids = stack.register(stack.folder)
     behind = stack.worker.ingest_parts()
@@ -149,7 +160,7 @@ def test_what_a_worker_made_under_the_old_bundle_is_made_again(stack):
 
 
 @pytest.mark.timeout(240)
-def test_a_worker_makes_good_what_a_killed_command_left(stack, monkeypatch):
+def test_reconcile_after_killed_activation_embeds_the_missing_images(stack, monkeypatch):
     stack.run("bundles", "activate", "tiny", "--json")
     digest, lost = stack.tiny.contract.digest, sorted(stack.live())[:3]
     with stack.worker.backlog._transactions.begin() as unit:
@@ -165,7 +176,7 @@ def test_a_worker_makes_good_what_a_killed_command_left(stack, monkeypatch):
 
 
 @pytest.mark.timeout(240)
-def test_a_worker_leaves_to_a_batch_what_the_batch_is_at(stack, monkeypatch):
+def test_reconcile_skips_images_of_an_open_ingest(stack, monkeypatch):
     write_photos(stack.folder, 3, first=300)
     ids, digest = stack.register(stack.folder), stack.descriptor.contract.digest
 
@@ -184,10 +195,10 @@ def test_a_worker_leaves_to_a_batch_what_the_batch_is_at(stack, monkeypatch):
 
 
 @pytest.mark.timeout(240)
-def test_list_questions_and_backup_go_by_what_the_index_holds(stack, tmp_path):
+def test_list_locate_and_backup_use_the_bundle_of_the_index(stack, tmp_path):
     def used():
-        said = stack.run("bundles", "list", "--json")
-        return [one["name"] for one in said["bundles"] if one["used"]]
+        document = stack.run("bundles", "list", "--json")
+        return [bundle["name"] for bundle in document["bundles"] if bundle["used"]]
 
     assert used() == ["descriptor"]
     stack.run("bundles", "activate", "tiny", "--json")

@@ -1,4 +1,4 @@
-"""The learner of the embedded stack: started for a run, niced, and out of `up`'s way."""
+"""The training worker of the embedded stack: started for a run, with low CPU priority."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from training.recipe import catalogd
 
 
 @pytest.mark.timeout(240)
-def test_a_run_starts_the_learner_which_says_why_it_failed(running_stack, tmp_path, monkeypatch):
+def test_background_run_starts_the_training_worker_and_records_its_failure(
+    running_stack, tmp_path, monkeypatch
+):
     config = catalogd(tmp_path, "jobbed", steps=20, changes=(("tiny-timm", "no-such-tower"),))
-    assert "learner" not in [one.name for one in running_stack.status.processes]
+    assert "learner" not in [process.name for process in running_stack.status.processes]
     monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
 
     def command(*words):
-        said = CliRunner().invoke(app, ["train", *words], catch_exceptions=False)
-        assert said.exit_code == 0, said.output
-        return said.stdout
+        result = CliRunner().invoke(app, ["train", *words], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
 
     try:
         assert "is queued; see: pinpoint train status" in command(
@@ -39,19 +41,22 @@ def test_a_run_starts_the_learner_which_says_why_it_failed(running_stack, tmp_pa
             assert time.monotonic() < until, run
             time.sleep(0.1)
         assert "bad_bundle: no bundle 'no-such-tower'" in command("status", run.id)
-        found = lifecycle.stack_status(running_stack.settings)
-        assert found.state == "up"
-        learner = found.processes[-1]
+        status = lifecycle.stack_status(running_stack.settings)
+        assert status.state == "up"
+        learner = status.processes[-1]
         assert learner.name == "learner"
         assert psutil.Process(learner.pid).nice() >= 10
         assert command("resume", run.id).startswith(f"training run {run.id} is queued")
     finally:
         Supervisor(running_stack.paths).stop(["learner"], 40.0)
         shutil.rmtree(running_stack.home / RUNS, ignore_errors=True)
-    found = lifecycle.stack_status(running_stack.settings)
-    assert (found.state, "learner" in [one.name for one in found.processes]) == ("up", False)
+    status = lifecycle.stack_status(running_stack.settings)
+    assert (status.state, "learner" in [process.name for process in status.processes]) == (
+        "up",
+        False,
+    )
 
 
-def test_without_a_stack_there_is_no_learner(home):
+def test_start_training_worker_without_stack_raises(home):
     with pytest.raises(StackError, match=r"no stack is running .*`pinpoint up`"):
         start_training_worker(Settings())

@@ -1,4 +1,4 @@
-"""Areas as GeoJSON: valid, cut at the antimeridian, right at the poles, rings as in RFC 7946."""
+"""Credible regions as GeoJSON (RFC 7946), also at the antimeridian and the poles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pinpoint.records import CredibleRegion
 
 
 def area_of(places, radius_km, level):
-    """The area of even kernels and a tenth anywhere."""
+    """Credible region of equal kernels with a tenth of the mass uniform over the globe."""
     count = len(places)
     mixture = Mixture(
         np.array([*places, (0.0, 0.0)]),
@@ -43,15 +43,15 @@ def area_of(places, radius_km, level):
     ],
     ids=["antimeridian", "north pole", "south pole", "three towns"],
 )
-def test_an_area_is_valid_geojson_and_holds_what_its_boxes_hold(places, radius_km):
+def test_credible_region_is_valid_geojson_of_its_boxes(places, radius_km):
     area = area_of(places, radius_km, 0.8)
-    said = json.loads(CredibleRegionOut.of(area).model_dump_json())
-    whole = shape(said["geometry"])
-    assert (said["geometry"]["type"], whole.is_valid) == ("MultiPolygon", True)
-    west, south, east, north = whole.bounds
+    body = json.loads(CredibleRegionOut.of(area).model_dump_json())
+    region = shape(body["geometry"])
+    assert (body["geometry"]["type"], region.is_valid) == ("MultiPolygon", True)
+    west, south, east, north = region.bounds
     assert -180 <= west < east <= 180
     assert -90 <= south < north <= 90
-    for polygon in whole.geoms:
+    for polygon in region.geoms:
         assert polygon.exterior.is_ccw
         assert not any(ring.is_ccw for ring in polygon.interiors)
     turns = np.arange(0.0, 360.0, 20.0)
@@ -60,16 +60,16 @@ def test_an_area_is_valid_geojson_and_holds_what_its_boxes_hold(places, radius_k
             ring = destination(np.array(place), turns, times * radius_km * 1_000)
             if not inside and len(places) > 1:
                 continue  # what is outside of one town may be inside of another
-            assert [whole.covers(Point(lon, lat)) for lat, lon in ring] == [inside] * len(turns)
+            assert [region.covers(Point(lon, lat)) for lat, lon in ring] == [inside] * len(turns)
     # Both sides of the antimeridian: two parts that touch ±180° and nothing between them.
     if places[0][1] == 179.9:
-        assert len(whole.geoms) == 2
+        assert len(region.geoms) == 2
         assert {west, east} == {-180.0, 180.0}
-        assert not whole.covers(Point(0.0, -17.0))
+        assert not region.covers(Point(0.0, -17.0))
 
 
-def test_outlines_are_those_of_boxes_united():
-    """Also where boxes touch at a corner, leave holes, and differ in size."""
+def test_merge_boxes_equals_the_union_of_boxes():
+    """The boxes touch at corners, leave holes and differ in size."""
     rng = np.random.default_rng(3)
     for _ in range(20):
         south, west = np.nonzero(rng.uniform(size=(7, 7)) < 0.6)
@@ -77,26 +77,26 @@ def test_outlines_are_those_of_boxes_united():
         fine = cells[0] + np.array([(0, 0, -1.25, -1.25), (1.25, 1.25, 0, 0)])
         boxes = np.concatenate([cells[1:], fine])
         united = union_all([box(w, s, e, n) for s, w, n, e in boxes])
-        said = shape({"type": "MultiPolygon", "coordinates": merge_boxes(boxes.tolist())})
-        assert said.is_valid
-        assert said.equals(united)
+        merged = shape({"type": "MultiPolygon", "coordinates": merge_boxes(boxes.tolist())})
+        assert merged.is_valid
+        assert merged.equals(united)
 
 
-def test_names_are_those_of_the_nearest_city_in_a_loop():
+def test_nearest_cities_match_brute_force():
     rng = np.random.default_rng(4)
     table = cities()
-    own = [table[i] for i in rng.integers(0, len(table), 5)]
-    points = lat_lon([city.point for city in own]) + rng.normal(0, 0.02, (5, 2))
-    found = nearest_cities(points)
-    for point, city in zip(points.tolist(), found, strict=True):
+    sample = [table[i] for i in rng.integers(0, len(table), 5)]
+    points = lat_lon([city.point for city in sample]) + rng.normal(0, 0.02, (5, 2))
+    nearest = nearest_cities(points)
+    for point, city in zip(points.tolist(), nearest, strict=True):
         some = [table[i] for i in rng.integers(0, len(table), 400)]
-        slow = min([*some, *own, city], key=lambda one: _chord(point, one.point))
+        slow = min([*some, *sample, city], key=lambda other: _chord(point, other.point))
         assert _chord(point, slow.point) == _chord(point, city.point)
     paris, lyon, rome = (48.8566, 2.3522), (45.758, 4.835), (41.894, 12.483)
-    said = most_probable_places(np.array([paris, lyon, rome]), np.array([0.25, 0.2, 0.35]))
-    assert said["country"] == ("FR", pytest.approx(0.45))
-    assert said["city"] == ("Rome, Latium, IT", pytest.approx(0.35))
-    assert said["region"][0] == "Latium, IT"
+    probable = most_probable_places(np.array([paris, lyon, rome]), np.array([0.25, 0.2, 0.35]))
+    assert probable["country"] == ("FR", pytest.approx(0.45))
+    assert probable["city"] == ("Rome, Latium, IT", pytest.approx(0.35))
+    assert probable["region"][0] == "Latium, IT"
 
 
 def _chord(a, b):

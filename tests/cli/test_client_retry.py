@@ -1,4 +1,4 @@
-"""Uploads over a line that breaks: answers that are lost, servers that put us off."""
+"""Client retries of uploads: lost responses, refused connections, 429 and 503."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from stack_fixtures import write_photos
 BUSY = b"HTTP/1.1 %d Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Line:
-    """A TCP proxy in front of a server; a script says what happens to the uploads it carries.
+class FaultyProxy:
+    """A TCP proxy in front of a server; a script gives the fault of each upload.
 
-    `cut`: the server takes the request, its answer is lost. `refuse`: the connection is closed
-    before the server hears of it. A number: this status in the server's stead.
+    `cut`: the server receives the request, its response is lost. `refuse`: the connection is
+    closed before the server receives the request. A number: the proxy returns this status.
     """
 
     def __init__(self, url, script):
@@ -45,7 +45,7 @@ class Line:
             threading.Thread(target=self._carry, args=(client,), daemon=True).start()
 
     def _carry(self, client):
-        """One request at a time, so that each is a connection of its own."""
+        """Forward one request per connection."""
         with client, socket.create_connection(self.target) as server:
             head, body = _request(client)
             if not head:
@@ -59,7 +59,7 @@ class Line:
             if isinstance(todo, int):
                 client.sendall(BUSY % todo)
                 return
-            # Without keep-alive the answer ends where the server hangs up.
+            # Without keep-alive the response ends when the server closes the connection.
             server.sendall(head[:-2] + b"Connection: close\r\n\r\n" + body)
             answer = b"".join(iter(lambda: server.recv(65_536), b""))
             if todo != "cut":
@@ -67,7 +67,7 @@ class Line:
 
 
 def _request(client):
-    """Head and body of a request, read whole."""
+    """Read the head and body of a request."""
     data = b""
     while b"\r\n\r\n" not in data:
         part = client.recv(65_536)
@@ -82,20 +82,20 @@ def _request(client):
 
 
 @contextmanager
-def line(url, *script):
-    made = Line(url, script)
+def faulty_proxy(url, *script):
+    proxy = FaultyProxy(url, script)
     try:
-        yield made
+        yield proxy
     finally:
-        made.close()
+        proxy.close()
 
 
 @pytest.fixture
 def pauses(monkeypatch):
-    """The pauses that were made, without making them."""
-    made = []
-    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=made.append))
-    return made
+    """Durations of the pauses between retries, in seconds, without waiting."""
+    slept_s = []
+    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=slept_s.append))
+    return slept_s
 
 
 @pytest.fixture
@@ -117,33 +117,33 @@ WANTED = [f"p{number}/a.png" for number in range(5)]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_lost_answer_to_an_upload_loses_and_doubles_nothing(api, folder, pauses, number):
+def test_upload_with_lost_response_is_not_sent_twice(api, folder, pauses, number):
     api.rows().add_source("walk", "photo")
     script = [None] * number + ["cut"]
-    with line(api.url, *script) as proxy, Client.open(proxy.url) as client:
-        said = client.ingest_folder(folder, source="walk")
-    assert (said["items"], said["state"], said["not_sent"]) == (5, "closed", [])
-    assert said["repeated"] == 1
+    with faulty_proxy(api.url, *script) as proxy, Client.open(proxy.url) as client:
+        batch = client.ingest_folder(folder, source="walk")
+    assert (batch["items"], batch["state"], batch["not_sent"]) == (5, "closed", [])
+    assert batch["repeated"] == 1
     assert pauses == [0.5]
     assert names(api) == WANTED
-    # The one whose answer was lost had come in whole: nothing of it travels again.
+    # The request with the lost response was complete: its files are not sent again.
     assert proxy.uploads == 3
 
 
 @pytest.mark.parametrize("trouble", ["refuse", 503, 429, 502])
-def test_an_upload_that_never_came_in_is_sent_again(api, folder, pauses, trouble):
+def test_upload_that_failed_is_retried(api, folder, pauses, trouble):
     api.rows().add_source("walk", "photo")
-    with line(api.url, None, trouble, trouble) as proxy, Client.open(proxy.url) as client:
-        said = client.ingest_folder(folder, source="walk")
-    assert (said["items"], said["repeated"], proxy.uploads) == (5, 2, 5)
-    # A server that says when it wants to be asked again is not asked sooner.
+    with faulty_proxy(api.url, None, trouble, trouble) as proxy, Client.open(proxy.url) as client:
+        batch = client.ingest_folder(folder, source="walk")
+    assert (batch["items"], batch["repeated"], proxy.uploads) == (5, 2, 5)
+    # `Retry-After` of the server is respected.
     assert pauses == ([0.5, 1.0] if trouble == "refuse" else [1.0, 1.0])
     assert names(api) == WANTED
 
 
-def test_patience_ends(api, folder, pauses):
+def test_upload_with_permanent_failure_raises_after_the_last_retry(api, folder, pauses):
     api.rows().add_source("walk", "photo")
-    with line(api.url, *["refuse"] * 100) as proxy, Client.open(proxy.url) as client:
+    with faulty_proxy(api.url, *["refuse"] * 100) as proxy, Client.open(proxy.url) as client:
         with pytest.raises(UnavailableError):
             client.ingest_folder(folder, source="walk")
         assert proxy.uploads == len(retry.PAUSES_S) + 1
@@ -151,64 +151,66 @@ def test_patience_ends(api, folder, pauses):
     assert sum(retry.PAUSES_S) < 60
 
 
-def test_a_server_that_wants_peace_for_a_day_is_asked_sooner(pauses):
+def test_retry_after_over_the_maximum_is_shortened(pauses):
     error = UnavailableError("later")
     error.retry_after_s = 86_400.0
-    asked = []
+    calls = []
 
-    def ask():
-        asked.append(True)
-        if len(asked) == 1:
+    def send():
+        calls.append(True)
+        if len(calls) == 1:
             raise error
         return "said"
 
-    patient = retry.RetryPolicy()
-    assert (patient.call(ask), patient.repeated, pauses) == ("said", 1, [retry.MAX_PAUSE_S])
+    policy = retry.RetryPolicy()
+    assert (policy.call(send), policy.repeated, pauses) == ("said", 1, [retry.MAX_PAUSE_S])
 
 
-def test_a_name_that_a_manifest_sends_twice_is_not_taken_for_the_first(api, tmp_path, pauses):
-    """The first request came in; the second, of the same file with another position, did not."""
+def test_retry_with_repeated_file_name_sends_the_second_entry(api, tmp_path, pauses):
+    """The second request, with the same file at another position, was lost."""
     api.rows().add_source("walk", "photo")
     picture(tmp_path / "p.png")
     (tmp_path / "m.csv").write_text("file,lat,lon\np.png,48.5,2.5\np.png,49.5,3.5\n")
-    with line(api.url, None, "refuse") as proxy, Client.open(proxy.url) as client:
+    with faulty_proxy(api.url, None, "refuse") as proxy, Client.open(proxy.url) as client:
         client.ingest_folder(tmp_path / "m.csv", source="walk")
     (batch,) = api.rows().all_batches.values()
     assert [item.metadata_override.lat for item in batch["new"]] == [48.5, 49.5]
 
 
-def test_a_key_that_may_not_look_sends_all_of_a_request_again(api, folder, pauses, monkeypatch):
+def test_retry_without_read_scope_repeats_the_whole_request(api, folder, pauses, monkeypatch):
     api.rows().add_source("walk", "photo")
 
     def refused(*_given, **_named):
         raise ForbiddenError("this key may only ingest")
 
     monkeypatch.setattr(Client, "items", refused)
-    with line(api.url, "cut") as proxy, Client.open(proxy.url) as client:
-        said = client.ingest_folder(folder, source="walk")
-    assert (said["items"], said["repeated"], proxy.uploads) == (7, 1, 4)
+    with faulty_proxy(api.url, "cut") as proxy, Client.open(proxy.url) as client:
+        batch = client.ingest_folder(folder, source="walk")
+    assert (batch["items"], batch["repeated"], proxy.uploads) == (7, 1, 4)
     assert sorted(set(names(api))) == WANTED
 
 
-def test_the_command_says_that_requests_were_repeated(api, pinpoint, folder, pauses):  # noqa: F811
+def test_ingest_with_retries_prints_their_number(api, pinpoint, folder, pauses):  # noqa: F811
     api.rows().add_source("walk", "photo")
-    with line(api.url, "cut") as proxy:
-        said = pinpoint("ingest", folder, "--source", "walk", "--server", proxy.url)
-    assert "1 requests were repeated" in said.err
-    assert "5 waiting" in said.out
+    with faulty_proxy(api.url, "cut") as proxy:
+        printed = pinpoint("ingest", folder, "--source", "walk", "--server", proxy.url)
+    assert "1 requests were repeated" in printed.err
+    assert "5 waiting" in printed.out
 
 
-def test_the_whole_stack_takes_each_file_once_over_a_bad_line(running_stack, tmp_path, monkeypatch):
-    """Real API, worker and index: two answers are lost, one upload never comes in."""
+def test_upload_to_stack_with_lost_responses_stores_each_file_once(
+    running_stack, tmp_path, monkeypatch
+):
+    """Real API, worker and index; two responses and one request are lost."""
     write_photos(tmp_path / "in", 6, first=9_000)
     monkeypatch.setattr(folders, "MAX_FILES_PER_REQUEST", 2)
     with (
-        line(running_stack.api_url, "cut", None, "refuse", "cut") as proxy,
+        faulty_proxy(running_stack.api_url, "cut", None, "refuse", "cut") as proxy,
         Client.open(proxy.url, running_stack.operator_key) as client,
     ):
         client.add_source("bad-line", "photo")
-        said = client.ingest_folder(tmp_path / "in", source="bad-line", wait=True)
+        batch = client.ingest_folder(tmp_path / "in", source="bad-line", wait=True)
         assert client.source("bad-line")["images"] == 6
-    counts = {state: said[state] for state in ("items", "indexed", "duplicate", "failed")}
+    counts = {state: batch[state] for state in ("items", "indexed", "duplicate", "failed")}
     assert counts == {"items": 6, "indexed": 6, "duplicate": 0, "failed": 0}
-    assert said["repeated"] == 3
+    assert batch["repeated"] == 3

@@ -1,4 +1,4 @@
-"""Who may ask what, and from where."""
+"""Authentication and scopes of the API, by key and by client address."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def operator_key(api, mode=0o600) -> str:
 
 
 @pytest.mark.parametrize(("method", "path", "scope", "body"), NEEDS)
-def test_each_route_needs_exactly_its_scope(api, asked, method, path, scope, body):
+def test_route_requires_exactly_its_scope(api, search_calls, method, path, scope, body):
     with_it = api.parts.access.key("acme", scope)
     without = api.parts.access.key("acme", *(set(SCOPES) - {scope}))
     with api.http(with_it) as http:
@@ -62,7 +62,7 @@ def test_each_route_needs_exactly_its_scope(api, asked, method, path, scope, bod
     assert nobody.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_every_route_is_in_the_matrix(api):
+def test_scope_table_has_every_secured_route(api):
     with api.http() as http:
         document = http.get("/openapi.json").json()
     secured = {
@@ -79,7 +79,7 @@ def test_every_route_is_in_the_matrix(api):
     assert secured == matrix | {("GET", "/metrics")}
 
 
-def test_keyless_access_is_off_by_default(api, tmp_path):
+def test_keyless_access_by_default_returns_401(api, tmp_path):
     api.begin(tmp_path, allow_keyless=False)
     assert ApiSettings().allow_keyless is False
     with api.http() as http:
@@ -90,19 +90,19 @@ def test_keyless_access_is_off_by_default(api, tmp_path):
         assert http.get("/v1/sources").status_code == 200
 
 
-def test_paths_of_this_machine_are_shown_to_its_operator_only(api):
+def test_file_uris_are_visible_to_the_operator_only(api):
     rows = api.rows("acme")
     source = rows.add_source("walk", "photo")
-    one = replace(memory.image(source), uri="file:///srv/photos/a.jpg")
+    local = replace(memory.image(source), uri="file:///srv/photos/a.jpg")
     other = replace(memory.image(source), uri="blob:x/y")
-    rows.all_images |= {one.id: one, other.id: other}
+    rows.all_images |= {local.id: local, other.id: other}
     reader = api.parts.access.key("acme", "read", "ingest", "admin")
     acme = {"X-Pinpoint-Organization": "acme"}
 
     def seen(http):
-        yield http.get(f"/v1/images/{one.id}").text
+        yield http.get(f"/v1/images/{local.id}").text
         yield http.get(f"/v1/images/{other.id}/neighbors").text
-        yield http.patch(f"/v1/images/{one.id}", json={"creator": "me"}).text
+        yield http.patch(f"/v1/images/{local.id}", json={"creator": "me"}).text
 
     with api.http(reader) as http:
         assert not any("/srv/photos" in text for text in seen(http))
@@ -111,18 +111,18 @@ def test_paths_of_this_machine_are_shown_to_its_operator_only(api):
         assert all("/srv/photos" in text for text in seen(http))
 
 
-def test_without_keys_loopback_is_the_default_organization_and_says_so(api):
+def test_keyless_loopback_request_uses_the_default_organization(api):
     api.rows("default").add_source("ours", "photo")
     api.rows("acme").add_source("theirs", "photo")
     with api.http() as http:
         answer = http.get("/v1/sources")
         missing = http.get("/v1/sources/theirs")
-    assert [one["name"] for one in answer.json()["sources"]] == ["ours"]
+    assert [source["name"] for source in answer.json()["sources"]] == ["ours"]
     assert answer.headers["x-pinpoint-access"] == "loopback-default"
     assert missing.headers["x-pinpoint-access"] == "loopback-default"
 
 
-def test_the_first_key_ends_the_loopback_rule(api):
+def test_keyless_access_ends_with_the_first_key(api):
     key = api.parts.access.key("acme", "read")
     with api.http() as http:
         assert http.get("/v1/sources").status_code == 401
@@ -133,14 +133,14 @@ def test_the_first_key_ends_the_loopback_rule(api):
 
 
 @pytest.mark.parametrize("address", ["10.0.0.7", "192.0.2.1", "2001:db8::1", "::ffff:10.0.0.7"])
-def test_others_need_a_key_even_without_keys(api, address):
+def test_keyless_request_from_other_address_returns_401(api, address):
     api.peer.address = address
     with api.http() as http:
         assert http.get("/v1/sources").status_code == 401
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"])
-def test_all_of_loopback_is_loopback(api, address):
+def test_keyless_request_from_any_loopback_address_is_accepted(api, address):
     api.peer.address = address
     with api.http() as http:
         assert http.get("/v1/sources").status_code == 200
@@ -167,12 +167,12 @@ def test_all_of_loopback_is_loopback(api, address):
         ({"Sec-Fetch-Site": "same-origin"}, 200),
     ],
 )
-def test_a_browser_cannot_be_tricked_into_asking(api, headers, status):
+def test_keyless_request_with_foreign_or_proxy_header_returns_401(api, headers, status):
     with api.http(**headers) as http:
         assert http.get("/v1/sources").status_code == status
 
 
-def test_the_operator_acts_for_any_organization_but_only_here(api):
+def test_operator_key_works_for_every_organization_on_loopback_only(api):
     api.parts.access.key("acme", "read")
     api.rows("acme").add_source("theirs", "photo")
     key = operator_key(api)
@@ -189,12 +189,12 @@ def test_the_operator_acts_for_any_organization_but_only_here(api):
         assert http.get("/v1/sources").status_code == 404
 
 
-def test_an_operators_key_that_others_can_read_is_none(api):
+def test_operator_key_readable_by_others_is_rejected(api):
     with api.http(operator_key(api, mode=0o644)) as http:
         assert http.get("/v1/sources").status_code == 401
 
 
-def test_a_key_cannot_name_another_organization(api):
+def test_key_with_other_organization_header_returns_403(api):
     key = api.parts.access.key("acme", "read")
     with api.http(key, **{"X-Pinpoint-Organization": "default"}) as http:
         assert http.get("/v1/sources").status_code == 403
@@ -203,13 +203,13 @@ def test_a_key_cannot_name_another_organization(api):
 
 
 @pytest.mark.parametrize("header", ["Bearer", "Basic YTpi", "Bearer unknown", "Bearer é"])
-def test_credentials_that_are_none(api, header):
+def test_request_with_invalid_credentials_returns_401(api, header):
     with api.http() as http:
         answer = http.get("/v1/sources", headers={"Authorization": header.encode()})
     assert answer.status_code == 401
 
 
-def test_an_upload_is_not_read_before_the_caller_is_known(api):
+def test_unauthenticated_upload_returns_401_before_its_end(api):
     api.parts.access.key("acme", "read")
 
     def never_ending():
@@ -221,11 +221,11 @@ def test_an_upload_is_not_read_before_the_caller_is_known(api):
     assert answer.status_code == 401
 
 
-def test_secrets_and_photos_are_not_logged(api, asked):
+def test_request_log_has_no_key_file_name_or_query(api, search_calls):
     key = api.parts.access.key("acme", "locate")
     with structlog.testing.capture_logs() as lines, api.http(key) as http:
         http.post("/v1/locate?note=private", files={"photo": ("holiday.jpg", b"pixels")})
-        # The line is written when the answer is out, so who has the answer may be ahead of it.
+        # The log line is written after the response is sent.
         until(lambda: lines)
     (line,) = lines
     assert line["path"] == "/v1/locate"

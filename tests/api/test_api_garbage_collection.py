@@ -1,4 +1,4 @@
-"""What the API loads when it starts is left out of every later collection of garbage."""
+"""Objects that the API loads at startup are excluded from garbage collection."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pinpoint.api.app import create_app
 from pinpoint.settings import Settings
 
 
-def walked(thing):
-    return any(each is thing for each in gc.get_objects())
+def is_tracked(value):
+    return any(candidate is value for candidate in gc.get_objects())
 
 
-def test_what_is_loaded_at_the_start_is_never_walked_again(monkeypatch):
+def test_objects_loaded_at_startup_are_frozen_for_the_garbage_collector(monkeypatch):
     loaded = []
     encoder = SimpleNamespace(
         warm=lambda: loaded.append([]),
@@ -29,10 +29,10 @@ def test_what_is_loaded_at_the_start_is_never_walked_again(monkeypatch):
     try:
         with TestClient(create_app()):
             until = time.monotonic() + 20
-            while (not loaded or walked(loaded[0])) and time.monotonic() < until:
+            while (not loaded or is_tracked(loaded[0])) and time.monotonic() < until:
                 time.sleep(0.05)
             assert loaded
-            assert not walked(loaded[0])
+            assert not is_tracked(loaded[0])
     finally:
         gc.unfreeze()
-    assert walked(loaded[0])
+    assert is_tracked(loaded[0])

@@ -1,4 +1,4 @@
-"""Under the API's role, too, the spatial statements go by the spatial index."""
+"""Query plans of statements with the API role use the indexes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tenant_isolation.rows import COLUMNS, CONTRACT, organizations
 
 
 @pytest.fixture
-def crowded(owner):
-    """20,000 rows of five organizations, all over one city, analysed."""
-    made = organizations(owner, 5)
+def large_organization(owner):
+    """20,000 images of five organizations in one city, analyzed; returns one organization."""
+    created = organizations(owner, 5)
     with owner.begin() as unit:
         unit.connection.execute(text("ALTER TABLE images DISABLE TRIGGER USER"))
-        for number, (org, sources) in enumerate(made):
+        for number, (org, sources) in enumerate(created):
             for kind, source in sources.items():
                 unit.connection.execute(
                     text(
@@ -42,7 +42,7 @@ def crowded(owner):
         )
         unit.connection.execute(text("ANALYZE images"))
         unit.connection.execute(text("ANALYZE embeddings"))
-    return made[0][0]
+    return created[0][0]
 
 
 def nodes(plan):
@@ -52,17 +52,17 @@ def nodes(plan):
         yield from nodes(inner)
 
 
-def explained(as_api, org, statement, values):
+def explain_nodes(as_api, org, statement, values):
     with as_api.begin(org, read_only=True) as unit:
         assert unit.connection.execute(text("SELECT current_user")).scalar_one() == "pinpoint_api"
         explain = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}")
-        found = unit.connection.execute(explain, values).scalar_one()
-    (one,) = json.loads(found) if isinstance(found, str) else found
-    return list(nodes(one["Plan"]))
+        output = unit.connection.execute(explain, values).scalar_one()
+    (plan,) = json.loads(output) if isinstance(output, str) else output
+    return list(nodes(plan["Plan"]))
 
 
 def check_spatial(plan, loops):
-    """The spatial index is asked once for each place, and no table is read from end to end."""
+    """The plan has one spatial index scan per candidate and no sequential scan."""
     read = [node for node in plan if node.get("Relation Name") in ("images", "embeddings")]
     assert read
     assert "Seq Scan" not in {node["Node Type"] for node in read}
@@ -72,8 +72,8 @@ def check_spatial(plan, loops):
 
 
 @pytest.mark.parametrize("radius_m", [250.0, 10_000.0])
-def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(
-    as_api, crowded, radius_m
+def test_evidence_statement_as_api_role_uses_the_spatial_index(
+    as_api, large_organization, radius_m
 ):
     rng = random.Random(3)
     candidates = [
@@ -90,9 +90,9 @@ def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(
         for rank in range(24)
     ]
     values = neighbors.evidence_parameters(
-        candidates, crowded, contract=CONTRACT, radius_m=radius_m, per_kind=8
+        candidates, large_organization, contract=CONTRACT, radius_m=radius_m, per_kind=8
     )
-    plan = explained(as_api, crowded, neighbors.EVIDENCE, values)
+    plan = explain_nodes(as_api, large_organization, neighbors.EVIDENCE, values)
     check_spatial(plan, loops=len(candidates) * len(SOURCE_KINDS))
     walked = [node for node in plan if node.get("Index Name", "").startswith("ix_images_")]
     # In order of distance, so however far it may look, it stops after the nearest few.
@@ -100,11 +100,13 @@ def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(
 
 
 @pytest.mark.parametrize("pattern", [None, "19*", "1999"])
-def test_a_page_of_images_reads_no_more_rows_than_it_shows(as_api, crowded, pattern):
-    with as_api.begin(crowded, read_only=True) as unit:
+def test_image_page_statement_reads_no_more_rows_than_its_limit(
+    as_api, large_organization, pattern
+):
+    with as_api.begin(large_organization, read_only=True) as unit:
         sources = list(unit.connection.execute(text("SELECT id FROM sources")).scalars())
     values = {
-        "organization_id": crowded,
+        "organization_id": large_organization,
         "source_ids": sources,
         "after_names": ["1500", ""],
         "after_ids": [uuid4(), UUID(int=0)],
@@ -112,40 +114,40 @@ def test_a_page_of_images_reads_no_more_rows_than_it_shows(as_api, crowded, patt
         "limit": 50,
         **image_listing._name_parameters(pattern),
     }
-    plan = explained(as_api, crowded, image_listing.PAGE, values)
+    plan = explain_nodes(as_api, large_organization, image_listing.PAGE, values)
     assert "Seq Scan" not in {node["Node Type"] for node in plan if "Relation Name" in node}
     walked = [node for node in plan if node.get("Index Name") == "ix_images_listing"]
     assert walked
-    # Of each source and state, in order: so it stops after a page.
+    # Index order per source and state: the scan stops after one page.
     assert max(node["Actual Rows"] for node in walked) <= 50
     assert not {"Sort"} & {node["Node Type"] for node in plan[2:] if node["Actual Rows"] > 300}
 
 
-def test_an_id_prefix_is_a_range_of_an_index_of_ids(as_api, crowded):
+def test_id_prefix_statement_is_a_range_scan_of_an_id_index(as_api, large_organization):
     low, high = image_listing.id_range("abcdef")
     values = {
-        "organization_id": crowded,
+        "organization_id": large_organization,
         "low": low,
         "high": high,
         "states": list(image_listing.STATES),
         "patterns": ["%"],
         "limit": 10,
     }
-    plan = explained(as_api, crowded, image_listing.BY_PREFIX, values)
+    plan = explain_nodes(as_api, large_organization, image_listing.BY_PREFIX, values)
     # Either holds ids in their order.
     (used,) = [node for node in plan if "Index Name" in node]
     assert used["Index Name"] in ("pk_images", "uq_images_organization_id_id")
     assert "id >=" in used["Index Cond"]
 
 
-def test_the_neighbors_statement_uses_the_spatial_index_under_the_apis_role(as_api, crowded):
+def test_neighbors_statement_as_api_role_uses_the_spatial_index(as_api, large_organization):
     values = {
         "lat": 48.85,
         "lon": 2.3,
         "radius_m": 500.0,
-        "organization_id": crowded,
+        "organization_id": large_organization,
         "image_id": uuid4(),
         "kinds": list(SOURCE_KINDS),
         "limit": 20,
     }
-    check_spatial(explained(as_api, crowded, neighbors._AROUND, values), loops=1)
+    check_spatial(explain_nodes(as_api, large_organization, neighbors._AROUND, values), loops=1)

@@ -1,4 +1,4 @@
-"""Ctrl-C while a command waits: the batch goes on, and the way back to it is printed."""
+"""Ctrl-C while a command waits: the batch continues, and commands to follow it are printed."""
 
 from __future__ import annotations
 
@@ -46,46 +46,46 @@ def photo_folder(tmp_path):
     return folder
 
 
-def wait_for(done, process):
+def wait_for(condition, process):
     until = time.monotonic() + 60
-    while not (found := done()):
+    while not (value := condition()):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until, "it does not come"
         time.sleep(0.05)
-    return found
+    return value
 
 
 def closed_batch(api):
     rows = api.rows()
     return next(
-        (rows.batch(key) for key, held in rows.all_batches.items() if not held["open"]), None
+        (rows.batch(key) for key, batch in rows.all_batches.items() if not batch["open"]), None
     )
 
 
-def test_ctrl_c_while_ingest_waits_names_the_batch_and_the_commands(start, api, tmp_path):
+def test_interrupt_of_ingest_wait_prints_batch_and_commands(start, api, tmp_path):
     folder = photo_folder(tmp_path)
     process = start("ingest", folder, "--source", "walk", "--source-kind", "photo", "--wait")
     batch = wait_for(lambda: closed_batch(api), process)
     time.sleep(0.5)  # it waits now
     process.send_signal(signal.SIGINT)
-    out, told = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == ""
-    assert f"batch {batch.id} continues by itself (0 of 1 files" in told
-    assert f"pinpoint batches wait {batch.id}" in told
-    assert f"pinpoint batches show {batch.id}" in told
-    assert "Traceback" not in told
+    assert f"batch {batch.id} continues by itself (0 of 1 files" in err
+    assert f"pinpoint batches wait {batch.id}" in err
+    assert f"pinpoint batches show {batch.id}" in err
+    assert "Traceback" not in err
 
     waiting = start("batches", "wait", batch.id, "--json")
     time.sleep(1.0)
     assert waiting.poll() is None
     api.rows().settle(batch.id, "indexed")
-    out, told = waiting.communicate(timeout=30)
-    assert waiting.returncode == 0, told
+    out, err = waiting.communicate(timeout=30)
+    assert waiting.returncode == 0, err
     assert (json.loads(out)["id"], json.loads(out)["indexed"]) == (str(batch.id), 1)
 
 
-def test_ctrl_c_while_batches_wait_waits_says_the_same(api, tmp_path, monkeypatch, capsys):
+def test_interrupt_of_batches_wait_prints_batch_and_commands(api, tmp_path, monkeypatch, capsys):
     with Client.open(api.url) as client:
         client.add_source("walk", "photo")
         batch = client.ingest_folder(photo_folder(tmp_path), source="walk")["id"]
@@ -100,7 +100,7 @@ def test_ctrl_c_while_batches_wait_waits_says_the_same(api, tmp_path, monkeypatc
     assert f"pinpoint batches wait {batch}" in capsys.readouterr().err
 
 
-def test_describe_continuation_of_an_open_batch_says_to_send_the_rest():
+def test_describe_continuation_of_open_batch_names_the_upload_of_the_rest():
     batch = {"id": "b", "items": 64, "received": 60, "stored": 0, "state": "open"}
-    told = describe_continuation(batch)
-    assert "64 files were sent. Run the same command again" in told[0]
+    lines = describe_continuation(batch)
+    assert "64 files were sent. Run the same command again" in lines[0]

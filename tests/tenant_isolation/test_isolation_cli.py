@@ -1,4 +1,4 @@
-"""The commands, as processes of their own with one organization's key: the same walls."""
+"""Tenant isolation of the commands, each a process with the key of one organization."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pinpoint.cli.main import app
 from pinpoint.errors import BadRequestError, NotFoundError
 from tenant_isolation.other_organization import photo_of
 
-# Command → arguments with `{id}` where a foreign one goes, and which sort it is.
+# Command → kind of id, and arguments with `{id}` for an id of another organization.
 FOREIGN = {
     "batches list": None,
     "batches show": ("batch", ["{id}"]),
@@ -57,15 +57,15 @@ REFUSED_WITH_A_KEY = [
 
 
 @pytest.fixture
-def pinpoint(neighborhood, tmp_path):
-    """Runs `pinpoint` as somebody: exit status, what it printed, what it complained of."""
+def pinpoint(tenant_pair, tmp_path):
+    """Runs `pinpoint` with the key of a tenant; returns exit code, stdout and stderr."""
     empty = tmp_path / "home"
     empty.mkdir()
     environment = {**os.environ, "PINPOINT_HOME": str(empty), "COLUMNS": "300", "NO_COLOR": "1"}
 
     def run(tenant, *arguments):
         before = ["--server", tenant.url, "--key", tenant.key]
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-m", "pinpoint.cli", *before, *arguments],
             env=environment,
             capture_output=True,
@@ -73,102 +73,104 @@ def pinpoint(neighborhood, tmp_path):
             timeout=60,
             stdin=subprocess.DEVNULL,
         )
-        return done.returncode, done.stdout, done.stderr
+        return completed.returncode, completed.stdout, completed.stderr
 
     return run
 
 
-def together(jobs):
+def run_in_parallel(jobs):
     """The results of calls that may run side by side, in order."""
     with ThreadPoolExecutor(3) as pool:
         return list(pool.map(lambda job: job(), jobs))
 
 
-def leaves(command, path=()):
+def list_commands(command, path=()):
     if hasattr(command, "commands"):
         for name, inner in command.commands.items():
-            yield from leaves(inner, (*path, name))
+            yield from list_commands(inner, (*path, name))
     else:
         yield " ".join(path)
 
 
-def test_the_matrix_holds_every_command():
-    assert set(leaves(typer.main.get_command(app))) == set(FOREIGN) | OPERATOR
+def test_command_table_has_every_command():
+    assert set(list_commands(typer.main.get_command(app))) == set(FOREIGN) | OPERATOR
 
 
-def test_a_foreign_id_is_as_good_as_none(neighborhood, pinpoint, tmp_path):
-    asker, stranger = neighborhood.alder, neighborhood.birch
+def test_command_with_id_of_other_organization_fails_as_for_an_unknown_id(
+    tenant_pair, pinpoint, tmp_path
+):
+    requester, other = tenant_pair.alder, tenant_pair.birch
     folder = tmp_path / "photos"
     folder.mkdir()
-    (folder / "mine.jpg").write_bytes(photo_of(asker))
-    before = stranger.fingerprint()
-    jobs, asked = [], []
+    (folder / "mine.jpg").write_bytes(photo_of(requester))
+    before = other.fingerprint()
+    jobs, ids = [], []
     for command, what in FOREIGN.items():
         if what is None:
             continue
         sort, arguments = what
-        for one in (stranger.shared[sort], str(uuid4())):
+        for id_ in (other.shared[sort], str(uuid4())):
             filled = [
-                part.format(id=one, photo=folder / "mine.jpg", folder=folder) for part in arguments
+                part.format(id=id_, photo=folder / "mine.jpg", folder=folder) for part in arguments
             ]
-            jobs.append(lambda c=command, f=filled: pinpoint(asker, *c.split(), *f, "--json"))
-            asked.append((command, one))
-    said = together(jobs)
-    for place in range(0, len(said), 2):
-        (command, foreign), (_, nobodys) = asked[place : place + 2]
+            jobs.append(lambda c=command, f=filled: pinpoint(requester, *c.split(), *f, "--json"))
+            ids.append((command, id_))
+    results = run_in_parallel(jobs)
+    for place in range(0, len(results), 2):
+        (command, foreign), (_, nobodys) = ids[place : place + 2]
         theirs, none = (
-            (code, out.replace(one, "ID"), err.replace(one, "ID"))
-            for (code, out, err), one in zip(
-                said[place : place + 2], (foreign, nobodys), strict=True
+            (code, out.replace(id_, "ID"), err.replace(id_, "ID"))
+            for (code, out, err), id_ in zip(
+                results[place : place + 2], (foreign, nobodys), strict=True
             )
         )
         assert theirs == none, command
         assert theirs[0] == EXIT_CODES[NotFoundError], (command, theirs)
-        assert not neighborhood.leaks("".join(map(str, theirs)), stranger)
-    assert stranger.fingerprint() == before
-    assert neighborhood.rig.queue.sent == []
+        assert not tenant_pair.leaks("".join(map(str, theirs)), other)
+    assert other.fingerprint() == before
+    assert tenant_pair.harness.queue.sent == []
 
 
-def test_lists_and_answers_hold_nothing_of_the_other(neighborhood, pinpoint, tmp_path):
-    asker, stranger = neighborhood.birch, neighborhood.alder
+def test_lists_and_answers_have_no_data_of_the_other_organization(tenant_pair, pinpoint, tmp_path):
+    requester, other = tenant_pair.birch, tenant_pair.alder
     photo = tmp_path / "theirs.jpg"
-    photo.write_bytes(photo_of(stranger))
+    photo.write_bytes(photo_of(other))
     calls = [
         ["batches", "list", "--page-size", "500", "--json"],
         ["batches", "list", "--page-size", "500"],
-        ["batches", "show", asker.shared["batch"], "--json"],
+        ["batches", "show", requester.shared["batch"], "--json"],
         ["sources", "list", "--json"],
         ["sources", "list"],
-        ["images", "show", asker.shared["image"], "--json"],
-        ["images", "show", asker.shared["image"][:8]],
+        ["images", "show", requester.shared["image"], "--json"],
+        ["images", "show", requester.shared["image"][:8]],
         ["images", "list", "--page-size", "1000", "--json"],
         ["images", "list", "--page-size", "1000"],
         ["similar", str(photo), "--max-groups", "200", "--json"],
-        ["similar", "--image", asker.shared["image"], "--max-groups", "200", "--json"],
+        ["similar", "--image", requester.shared["image"], "--max-groups", "200", "--json"],
         ["locate", str(photo), "--top", "100", "--json"],
         ["locate", str(photo)],
     ]
-    own = asker.ids() | asker.words()
+    own_words = requester.ids() | requester.words()
     for call, (code, out, err) in zip(
-        calls, together([lambda c=c: pinpoint(asker, *c) for c in calls]), strict=True
+        calls, run_in_parallel([lambda c=c: pinpoint(requester, *c) for c in calls]), strict=True
     ):
         assert code == 0, (call, err)
-        assert not neighborhood.leaks(out + err, stranger), call
-        assert any(one in out for one in own), call
+        assert not tenant_pair.leaks(out + err, other), call
+        assert any(word in out for word in own_words), call
 
 
-def test_a_foreign_ids_first_digits_are_as_good_as_none(neighborhood, pinpoint):
-    asker, stranger = neighborhood.alder, neighborhood.birch
-    before = stranger.fingerprint()
+def test_command_with_id_prefix_of_other_organization_exits_66(tenant_pair, pinpoint):
+    requester, other = tenant_pair.alder, tenant_pair.birch
+    before = other.fingerprint()
     for command, sort in (("images show", "image"), ("batches cancel", "batch")):
-        for prefix in (stranger.shared[sort][:8], "fffffffe"):
-            code, out, err = pinpoint(asker, *command.split(), prefix, "--json")
+        for prefix in (other.shared[sort][:8], "fffffffe"):
+            code, out, err = pinpoint(requester, *command.split(), prefix, "--json")
             assert (code, out) == (EXIT_CODES[NotFoundError], ""), (command, err)
             assert err == f"pinpoint: no {sort} {prefix}\n"
-    assert stranger.fingerprint() == before
+    assert other.fingerprint() == before
 
 
-def test_a_key_opens_no_command_of_the_operator(neighborhood, pinpoint):
-    jobs = [lambda c=c: pinpoint(neighborhood.alder, *c) for c in REFUSED_WITH_A_KEY]
-    for call, (code, out, _) in zip(REFUSED_WITH_A_KEY, together(jobs), strict=True):
+def test_operator_command_with_organization_key_is_rejected(tenant_pair, pinpoint):
+    jobs = [lambda c=c: pinpoint(tenant_pair.alder, *c) for c in REFUSED_WITH_A_KEY]
+    for call, (code, out, _) in zip(REFUSED_WITH_A_KEY, run_in_parallel(jobs), strict=True):
         assert (code, out) == (EXIT_CODES[BadRequestError], ""), call

@@ -1,4 +1,4 @@
-"""Raw SQL under the API's role: nothing without the context, and with it one organization only."""
+"""SQL with the API role: no rows without an organization context, one organization with it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from tenant_isolation.other_organization import ROWS
 
 
 @pytest.fixture
-def api(neighborhood, walls_database):
-    """A session with the API's own login and nothing set."""
-    url = walls_database.api.replace("+psycopg", "")
+def api(tenant_pair, isolation_database):
+    """A session of the API login without organization context."""
+    url = isolation_database.api.replace("+psycopg", "")
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
-def owner(neighborhood, walls_database):
-    """The owner, whose every change is taken back."""
-    with psycopg.connect(walls_database.owner.replace("+psycopg", "")) as connection:
+def owner(tenant_pair, isolation_database):
+    """A session of the owner; all changes are rolled back."""
+    with psycopg.connect(isolation_database.owner.replace("+psycopg", "")) as connection:
         yield connection
         connection.rollback()
 
 
-def act_as(connection, tenant):
+def set_organization(connection, tenant):
     connection.execute("SELECT set_config('pinpoint.org', %s, false)", (str(tenant.id),))
 
 
@@ -35,19 +35,19 @@ def names(connection, statement):
     return [row[0] for row in connection.execute(statement).fetchall()]
 
 
-def refused(connection, statement, values=(), error=errors.InsufficientPrivilege):
+def assert_rejected(connection, statement, values=(), error=errors.InsufficientPrivilege):
     with pytest.raises(error), connection.transaction():
         connection.execute(statement, values)
 
 
-def test_no_base_table_can_be_touched(api, owner):
+def test_api_role_has_no_rights_on_base_tables(api, owner):
     tables = names(owner, "SELECT tablename FROM pg_tables WHERE schemaname = 'pinpoint'")
     assert {*ROWS, "organizations", "api_keys", "alembic_version"} <= set(tables)
     for table in tables:
         name = sql.Identifier("pinpoint", table)
-        refused(api, sql.SQL("SELECT * FROM {}").format(name))
-        refused(api, sql.SQL("DELETE FROM {}").format(name))
-        refused(api, sql.SQL("TRUNCATE {}").format(name))
+        assert_rejected(api, sql.SQL("SELECT * FROM {}").format(name))
+        assert_rejected(api, sql.SQL("DELETE FROM {}").format(name))
+        assert_rejected(api, sql.SQL("TRUNCATE {}").format(name))
         assert not api.execute(
             "SELECT has_any_column_privilege(oid, 'SELECT, INSERT, UPDATE')"
             "    OR has_table_privilege(oid, 'DELETE, TRUNCATE, TRIGGER, REFERENCES')"
@@ -57,7 +57,7 @@ def test_no_base_table_can_be_touched(api, owner):
         ).fetchone()[0], table
 
 
-def test_every_view_is_empty_without_a_context(api, owner, neighborhood):
+def test_views_without_organization_context_are_empty(api, owner, tenant_pair):
     views = names(owner, "SELECT viewname FROM pg_views WHERE schemaname = 'tenant'")
     assert set(views) == set(ROWS)
     for nothing in (None, ""):
@@ -72,20 +72,20 @@ def test_every_view_is_empty_without_a_context(api, owner, neighborhood):
         assert api.execute(count).fetchone() == (0,), view
 
 
-def test_a_context_shows_one_organization_and_ends_with_its_transaction(api, neighborhood):
-    for tenant in (neighborhood.alder, neighborhood.birch):
+def test_organization_context_shows_its_rows_until_the_transaction_ends(api, tenant_pair):
+    for tenant in (tenant_pair.alder, tenant_pair.birch):
         with api.transaction():
             api.execute("SELECT set_config('pinpoint.org', %s, true)", (str(tenant.id),))
             for view in ROWS:
                 if view in ("tombstones", "audit_log"):
                     continue
-                seen = names(api, f"SELECT DISTINCT organization_id FROM tenant.{view}")
-                assert seen == [tenant.id], view
+                organization_ids = names(api, f"SELECT DISTINCT organization_id FROM tenant.{view}")
+                assert organization_ids == [tenant.id], view
         assert names(api, "SELECT id FROM tenant.images") == []
 
 
-def test_the_views_give_no_more_rights_than_the_api_uses(api):
-    given = {
+def test_views_grant_only_the_rights_that_the_api_uses(api):
+    granted = {
         (row[0], row[1])
         for row in api.execute(
             "SELECT table_name, privilege_type FROM information_schema.role_table_grants"
@@ -93,25 +93,27 @@ def test_the_views_give_no_more_rights_than_the_api_uses(api):
         )
     }
     read = {(view, "SELECT") for view in ROWS}
-    made = {"sources", "tombstones", "batches", "batch_items", "audit_log"}
-    changed = {"sources", "images", "tombstones", "batches", "batch_items"}
-    assert given == read | {(v, "INSERT") for v in made} | {(v, "UPDATE") for v in changed}
+    inserted = {"sources", "tombstones", "batches", "batch_items", "audit_log"}
+    updated = {"sources", "images", "tombstones", "batches", "batch_items"}
+    assert granted == read | {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
 
 
-def test_no_row_can_be_put_under_another_organization(api, neighborhood):
-    alder, birch = neighborhood.alder, neighborhood.birch
-    act_as(api, alder)
+def test_insert_or_update_for_other_organization_is_rejected(api, tenant_pair):
+    alder, birch = tenant_pair.alder, tenant_pair.birch
+    set_organization(api, alder)
     check = errors.WithCheckOptionViolation
     source = "INSERT INTO tenant.sources (id, organization_id, name, kind, originals)"
-    refused(api, f"{source} VALUES (%s, %s, 'x', 'photo', 'copy')", (uuid4(), birch.id), check)
+    assert_rejected(
+        api, f"{source} VALUES (%s, %s, 'x', 'photo', 'copy')", (uuid4(), birch.id), check
+    )
     batch = "INSERT INTO tenant.batches (id, organization_id, source_id) VALUES (%s, %s, %s)"
-    refused(api, batch, (uuid4(), birch.id, birch.shared["source"]), check)
+    assert_rejected(api, batch, (uuid4(), birch.id, birch.shared["source"]), check)
     audit = "INSERT INTO tenant.audit_log (id, organization_id, operation, bundle) VALUES"
-    refused(api, f"{audit} (%s, %s, 'locate', 'b')", (uuid4(), birch.id), check)
-    own = {"sources": "source", "images": "image", "batches": "batch", "batch_items": "item"}
-    for view, sort in own.items():
+    assert_rejected(api, f"{audit} (%s, %s, 'locate', 'b')", (uuid4(), birch.id), check)
+    updatable = {"sources": "source", "images": "image", "batches": "batch", "batch_items": "item"}
+    for view, sort in updatable.items():
         move = f"UPDATE tenant.{view} SET organization_id = %s WHERE id = %s"
-        refused(api, move, (birch.id, alder.shared[sort]), check)
+        assert_rejected(api, move, (birch.id, alder.shared[sort]), check)
     for view in ("sources", "images", "batches", "batch_items"):
         touched = api.execute(
             f"UPDATE tenant.{view} SET id = id WHERE organization_id = %s", (birch.id,)
@@ -119,7 +121,7 @@ def test_no_row_can_be_put_under_another_organization(api, neighborhood):
         assert touched.rowcount == 0
 
 
-# Statement, and the error that stands in its way. %(b)s … are the stranger's ids.
+# Statements with ids of the other organization that a constraint rejects.
 ACROSS = {
     "a batch of their source": (
         "INSERT INTO tenant.batches (id, organization_id, source_id)"
@@ -143,11 +145,11 @@ ACROSS = {
 
 
 @pytest.mark.parametrize("what", ACROSS)
-def test_no_row_can_hang_on_a_row_of_another_organization(api, neighborhood, what):
-    alder, birch = neighborhood.alder, neighborhood.birch
-    act_as(api, alder)
+def test_foreign_key_to_row_of_other_organization_is_rejected(api, tenant_pair, what):
+    alder, birch = tenant_pair.alder, tenant_pair.birch
+    set_organization(api, alder)
     values = {"me": alder.id, **birch.shared, "item": alder.shared["item"]}
-    refused(api, ACROSS[what], values, errors.ForeignKeyViolation)
+    assert_rejected(api, ACROSS[what], values, errors.ForeignKeyViolation)
 
 
 OWNERS_ACROSS = {
@@ -173,16 +175,16 @@ OWNERS_ACROSS = {
 
 
 @pytest.mark.parametrize("table", OWNERS_ACROSS)
-def test_not_even_the_owner_can_mix_two_organizations(owner, neighborhood, table):
-    """So no bug of a worker can: the schema itself refuses it."""
-    alder, birch = neighborhood.alder, neighborhood.birch
-    own = {"me": alder.id, "own": alder.shared["image"], "item": alder.shared["item"]}
+def test_rows_that_mix_organizations_are_rejected_for_the_owner(owner, tenant_pair, table):
+    """Constraints of the schema, so that a bug of a worker cannot mix organizations either."""
+    alder, birch = tenant_pair.alder, tenant_pair.birch
+    values = {"me": alder.id, "own": alder.shared["image"], "item": alder.shared["item"]}
     wrong = (errors.ForeignKeyViolation, errors.UniqueViolation)
     owner.execute("SET search_path = pinpoint, public")
-    refused(owner, OWNERS_ACROSS[table], {**birch.shared, **own}, wrong)
+    assert_rejected(owner, OWNERS_ACROSS[table], {**birch.shared, **values}, wrong)
 
 
-def test_inner_functions_and_system_rows_are_out_of_reach(api):
+def test_api_role_cannot_use_internal_functions_or_system_tables(api):
     for call in (
         "SELECT pinpoint.recount('{}'::bigint[], '{}'::uuid[], '{}'::uuid[])",
         "SELECT pinpoint.set_modified_xid()",
@@ -198,14 +200,16 @@ def test_inner_functions_and_system_rows_are_out_of_reach(api):
         "COPY (SELECT 1) TO PROGRAM 'true'",
         "SELECT pg_read_file('/etc/passwd')",
     ):
-        refused(api, call)
+        assert_rejected(api, call)
 
 
-def test_the_role_is_all_there_is(api):
-    """With its own login there is no way to another role, and what it may do is listed here."""
+def test_api_role_cannot_change_role_and_has_only_listed_functions(api):
+    """Also lists the functions that the role may call."""
     for role in ("pinpoint", "postgres"):
-        refused(api, sql.SQL("SET ROLE {}").format(sql.Identifier(role)), error=errors.Error)
-        refused(
+        assert_rejected(
+            api, sql.SQL("SET ROLE {}").format(sql.Identifier(role)), error=errors.Error
+        )
+        assert_rejected(
             api,
             sql.SQL("SET SESSION AUTHORIZATION {}").format(sql.Identifier(role)),
             error=errors.Error,
@@ -213,7 +217,7 @@ def test_the_role_is_all_there_is(api):
     api.execute("RESET ROLE")
     api.execute("RESET SESSION AUTHORIZATION")
     assert api.execute("SELECT current_user, session_user").fetchone() == ("pinpoint_api",) * 2
-    refused(api, "SELECT * FROM pinpoint.images")
+    assert_rejected(api, "SELECT * FROM pinpoint.images")
     rights = "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
     assert (
         api.execute(f"{rights} FROM pg_roles WHERE rolname = current_user").fetchone()
@@ -221,7 +225,7 @@ def test_the_role_is_all_there_is(api):
     )
     member = "SELECT count(*) FROM pg_auth_members WHERE member = current_user::regrole"
     assert api.execute(member).fetchone() == (0,)
-    callable_ones = names(
+    callable_functions = names(
         api,
         "SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
         " WHERE n.nspname IN ('tenant', 'pinpoint') AND p.prosecdef"
@@ -232,10 +236,10 @@ def test_the_role_is_all_there_is(api):
     allowed = {"any_keys", "authenticate", "organization_named", "revision", "totals"}
     # The id of the whole installation, which is no secret between organizations.
     allowed |= {"installation"}
-    assert set(callable_ones) <= allowed
+    assert set(callable_functions) <= allowed
 
 
-def test_every_definer_function_names_its_search_path(owner):
+def test_security_definer_functions_set_search_path(owner):
     loose = names(
         owner,
         "SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
@@ -246,15 +250,15 @@ def test_every_definer_function_names_its_search_path(owner):
     assert loose == []
 
 
-def test_a_key_is_found_by_its_hash_only(api, neighborhood):
+def test_authenticate_finds_a_key_by_its_hash_only(api, tenant_pair):
     ask = "SELECT organization FROM tenant.authenticate(%s)"
-    for guess in (b"", b"\x00" * 32, neighborhood.alder.key.encode(), None):
+    for guess in (b"", b"\x00" * 32, tenant_pair.alder.key.encode(), None):
         assert api.execute(ask, (guess,)).fetchall() == []
     digest = "SELECT organization FROM tenant.authenticate(sha256(%s))"
-    assert api.execute(digest, (neighborhood.alder.key.encode(),)).fetchall() == [("alder",)]
+    assert api.execute(digest, (tenant_pair.alder.key.encode(),)).fetchall() == [("alder",)]
 
 
-def test_temporary_names_do_not_lead_definer_functions_astray(api, neighborhood):
+def test_temporary_tables_do_not_affect_security_definer_functions(api, tenant_pair):
     api.execute("CREATE TEMP TABLE api_keys AS SELECT gen_random_uuid() AS id")
     api.execute("CREATE TEMP TABLE images (id uuid)")
     api.execute(
@@ -271,11 +275,11 @@ def test_temporary_names_do_not_lead_definer_functions_astray(api, neighborhood)
     assert api.execute("SELECT tenant.organization_named('nobody')").fetchone() == (None,)
     assert api.execute("SELECT tenant.any_keys()").fetchone() == (True,)
     digest = "SELECT organization_id FROM tenant.authenticate(sha256(%s))"
-    found = api.execute(digest, (neighborhood.birch.key.encode(),)).fetchone()
-    assert found == (neighborhood.birch.id,)
+    row = api.execute(digest, (tenant_pair.birch.key.encode(),)).fetchone()
+    assert row == (tenant_pair.birch.id,)
     # Triggers too: a counter is recounted from the real rows, whatever is called `images` here.
-    alder = neighborhood.alder
-    act_as(api, alder)
+    alder = tenant_pair.alder
+    set_organization(api, alder)
     where = "FROM tenant.cell_stats WHERE source_id = %s"
     before = api.execute(f"SELECT sum(images) {where}", (alder.shared["source"],)).fetchone()
     with api.transaction(force_rollback=True):

@@ -1,4 +1,4 @@
-"""Every error has an exit code and one line; every command has a help and knows `--json`."""
+"""Exit codes, one-line error messages, help texts and `--json` of the commands."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def run(*arguments, home=None, **environment):
     )
 
 
-def fails(done, code, *words):
-    assert done.returncode == code, (done.stdout, done.stderr)
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+def fails(completed, code, *words):
+    assert completed.returncode == code, (completed.stdout, completed.stderr)
+    assert completed.stdout == ""
+    (line,) = completed.stderr.splitlines()
     assert line.startswith("pinpoint: ")
     for word in words:
         assert word in line
 
 
-def test_every_command_has_its_help():
-    # One process for all of them: starting Python is what takes time.
+def test_help_of_every_command_exits_0_without_heavy_imports():
+    # One process for all commands, because the start of Python is slow.
     code = (
         "import sys, json\n"
         "from typer.testing import CliRunner\n"
@@ -55,69 +55,69 @@ def test_every_command_has_its_help():
         "heavy = {'torch', 'fastapi', 'sqlalchemy', 'celery'} & set(sys.modules)\n"
         "sys.exit(f'help loads {heavy}' if heavy else 0)\n"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code, json.dumps(NAMES)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    for name, (code_, text) in json.loads(done.stdout).items():
+    assert completed.returncode == 0, completed.stderr
+    for name, (code_, text) in json.loads(completed.stdout).items():
         assert code_ == 0, (name, text)
         assert "--json" in text, name
         assert f"pinpoint {name}" in text or name in text
 
 
-def test_the_command_itself_runs_as_a_process():
-    done = run("--help")
-    assert done.returncode == 0
+def test_pinpoint_process_prints_help_and_version():
+    completed = run("--help")
+    assert completed.returncode == 0
     for word in ("up", "down", "locate", "ingest", "--server"):
-        assert word in done.stdout
+        assert word in completed.stdout
     assert run("--version").stdout.strip().count(".") == 2
 
 
-def test_what_is_no_command_is_a_usage_error():
-    done = run("dance")
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+def test_unknown_command_exits_2():
+    completed = run("dance")
+    assert completed.returncode == 2
+    assert "Traceback" not in completed.stderr
 
 
 @pytest.mark.parametrize("arguments", [["sources", "list"], ["sources", "list", "--json"]])
-def test_without_a_stack_the_way_out_is_named(tmp_path, arguments):
+def test_command_without_stack_exits_75_with_a_hint(tmp_path, arguments):
     fails(run(*arguments, home=tmp_path), 75, "pinpoint up", "--server")
 
 
-def test_nobody_listens(tmp_path):
-    done = run("--server", "http://127.0.0.1:9", "sources", "list", home=tmp_path)
-    fails(done, 69, "http://127.0.0.1:9")
+def test_command_with_closed_port_exits_69(tmp_path):
+    completed = run("--server", "http://127.0.0.1:9", "sources", "list", home=tmp_path)
+    fails(completed, 69, "http://127.0.0.1:9")
 
 
-def test_a_bad_server(tmp_path):
+def test_command_with_invalid_server_url_exits_64(tmp_path):
     fails(run("sources", "list", "--server", "gopher://x", home=tmp_path), 64, "gopher", "http://")
 
 
-def test_operators_commands_do_not_go_over_the_api(tmp_path):
+def test_operator_command_with_server_option_exits_64(tmp_path):
     fails(run("--server", "http://x", "orgs", "list", home=tmp_path), 64, "on the machine")
 
 
-def test_a_bad_setting_is_named(tmp_path):
-    done = run("status", home=tmp_path, PINPOINT_API_PORT="harbour")
-    fails(done, 78, "PORT", "harbour")
+def test_command_with_invalid_setting_exits_78_with_its_name(tmp_path):
+    completed = run("status", home=tmp_path, PINPOINT_API_PORT="harbour")
+    fails(completed, 78, "PORT", "harbour")
 
 
-def test_a_photo_that_is_not_there(tmp_path):
-    done = run("similar", "--server", "http://127.0.0.1:9", tmp_path / "no.jpg", home=tmp_path)
-    fails(done, 64, "no.jpg")
+def test_similar_with_missing_photo_exits_64(tmp_path):
+    completed = run("similar", "--server", "http://127.0.0.1:9", tmp_path / "no.jpg", home=tmp_path)
+    fails(completed, 64, "no.jpg")
 
 
-def test_inspect_of_nothing(tmp_path):
+def test_validate_with_missing_path_exits_64(tmp_path):
     fails(run("validate", tmp_path / "nothing", "--json"), 64, "nothing")
 
 
-def test_status_without_a_stack(tmp_path):
-    done = run("status", "--json", home=tmp_path / "home")
-    assert done.returncode == 3
-    assert json.loads(done.stdout)["state"] == "down"
-    assert done.stderr == ""
+def test_status_without_stack_exits_3_and_creates_nothing(tmp_path):
+    completed = run("status", "--json", home=tmp_path / "home")
+    assert completed.returncode == 3
+    assert json.loads(completed.stdout)["state"] == "down"
+    assert completed.stderr == ""
     assert not (tmp_path / "home").exists()

@@ -1,4 +1,4 @@
-"""The builder stands still while callers wait, goes on when they do not, and always ends."""
+"""The builder is paused while queries wait, and always finishes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def child(program):
 
 
 def stopped_share(process, seconds):
-    """How much of some seconds a process is seen stopped."""
-    seen, until = [], time.monotonic() + seconds
+    """Share of a period during which a process is stopped, 0 to 1."""
+    states, until = [], time.monotonic() + seconds
     while time.monotonic() < until:
-        seen.append(psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+        states.append(psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
         time.sleep(0.01)
-    return sum(seen) / len(seen)
+    return sum(states) / len(states)
 
 
-def test_a_builder_is_held_back_while_callers_wait_but_not_for_ever():
+def test_pause_while_busy_with_waiting_queries_stops_the_builder_part_of_the_time():
     with child(BUSY) as builder:
         try:
             with pause_while_busy(builder, lambda: 10 * throttle.MAX_QUERY_WAIT_S):
@@ -38,7 +38,7 @@ def test_a_builder_is_held_back_while_callers_wait_but_not_for_ever():
             builder.kill()
 
 
-def test_a_builder_that_hurts_nobody_is_left_alone():
+def test_pause_while_busy_without_waiting_queries_does_not_stop_the_builder():
     with child(BUSY) as builder:
         try:
             with pause_while_busy(builder, lambda: 0.0):
@@ -47,7 +47,7 @@ def test_a_builder_that_hurts_nobody_is_left_alone():
             builder.kill()
 
 
-def test_a_builder_that_ends_meanwhile_is_no_error():
+def test_pause_while_busy_with_exited_builder_raises_nothing():
     with child("print('built')") as builder, pause_while_busy(builder, lambda: 1.0):
         assert builder.stdout is not None
         assert builder.stdout.read() == "built\n"
@@ -55,7 +55,7 @@ def test_a_builder_that_ends_meanwhile_is_no_error():
         time.sleep(3 * throttle.MIN_RUN_S)
 
 
-def test_the_owner_waits_for_a_calm_moment_but_not_for_ever(monkeypatch):
+def test_wait_until_idle_needs_three_idle_checks_or_the_timeout(monkeypatch):
     monkeypatch.setattr(throttle, "MAX_IDLE_WAIT_S", 60.0)
     monkeypatch.setattr(throttle, "MIN_RUN_S", 0.01)
     waits = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
@@ -67,7 +67,7 @@ def test_the_owner_waits_for_a_calm_moment_but_not_for_ever(monkeypatch):
     assert 0.5 <= time.monotonic() - begun < 30
 
 
-def test_small_pieces_of_work_let_others_pass(monkeypatch):
+def test_yield_if_busy_sleeps_only_with_waiting_queries(monkeypatch):
     slept = []
     monkeypatch.setattr(throttle.time, "sleep", slept.append)
     for waited_s in (0.0, 10 * throttle.MAX_QUERY_WAIT_S):

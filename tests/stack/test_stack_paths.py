@@ -18,28 +18,28 @@ from pinpoint.stack.paths import StackPaths, create_private_folder
 from pinpoint.stack.state import choose_port, load_operator_key, read_state, stack_lock
 
 
-def test_sockets_stay_short_however_long_the_home_is(tmp_path):
+def test_socket_paths_of_a_long_home_have_at_most_60_bytes(tmp_path):
     paths = StackPaths(tmp_path / ("long" * 40) / "home")
     for path in (paths.redis_socket, paths.index_socket, paths.supervisor_socket):
         assert len(os.fsencode(path)) <= 60
 
 
-def test_two_homes_share_nothing_and_one_home_has_one_place(tmp_path):
-    one, other = StackPaths(tmp_path / "a"), StackPaths(tmp_path / "b")
-    assert one.socket_dir != other.socket_dir
-    assert one.pgdata != other.pgdata
+def test_stack_paths_of_two_homes_differ_and_of_a_link_are_equal(tmp_path):
+    first, other = StackPaths(tmp_path / "a"), StackPaths(tmp_path / "b")
+    assert first.socket_dir != other.socket_dir
+    assert first.pgdata != other.pgdata
     (tmp_path / "link").symlink_to(tmp_path / "a")
-    assert StackPaths(tmp_path / "link").socket_dir == one.socket_dir
+    assert StackPaths(tmp_path / "link").socket_dir == first.socket_dir
 
 
 @pytest.mark.parametrize("name", ["a;b", "a#b", "a'b", 'a"b', "a\nb"])
-def test_a_home_that_a_configuration_file_cannot_hold_is_refused(tmp_path, name):
+def test_home_with_special_characters_is_rejected(tmp_path, name):
     with pytest.raises(StackError, match="plainer path"):
         StackPaths(tmp_path / name).create()
     assert not (tmp_path / name).exists()
 
 
-def test_a_socket_folder_of_somebody_else_is_refused(tmp_path):
+def test_create_private_folder_that_exists_as_file_link_or_foreign_raises(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StackError, match="remove it"):
         create_private_folder(tmp_path / "file")
@@ -54,23 +54,23 @@ def test_a_socket_folder_of_somebody_else_is_refused(tmp_path):
             create_private_folder(tmp_path / "theirs")
 
 
-def test_a_socket_folder_is_closed_to_others(tmp_path):
+def test_create_private_folder_sets_mode_0700(tmp_path):
     (tmp_path / "open").mkdir(mode=0o777)
     create_private_folder(tmp_path / "open")
     assert stat.S_IMODE((tmp_path / "open").stat().st_mode) == 0o700
 
 
-def test_the_port_is_kept_and_a_taken_one_is_left():
+def test_choose_port_keeps_the_last_port_unless_taken():
     with socket.create_server(("127.0.0.1", 0)) as busy:
-        taken = busy.getsockname()[1]
-        free = choose_port("127.0.0.1", 0, taken)
-        assert free not in (0, taken)
+        busy_port = busy.getsockname()[1]
+        free = choose_port("127.0.0.1", 0, busy_port)
+        assert free not in (0, busy_port)
         assert choose_port("127.0.0.1", 0, free) == free
         with pytest.raises(StackError, match="PINPOINT_API_PORT"):
-            choose_port("127.0.0.1", taken, None)
+            choose_port("127.0.0.1", busy_port, None)
 
 
-def test_the_operator_key_is_made_once_and_only_ours(home):
+def test_load_operator_key_creates_it_once_with_mode_0600(home):
     paths = StackPaths(home)
     key = load_operator_key(paths)
     assert len(key) >= 40
@@ -78,7 +78,7 @@ def test_the_operator_key_is_made_once_and_only_ours(home):
     assert stat.S_IMODE(paths.operator_key_file.stat().st_mode) == 0o600
 
 
-def test_a_damaged_record_is_as_good_as_none(home):
+def test_read_state_of_damaged_file_returns_none(home):
     paths = StackPaths(home)
     assert read_state(paths) is None
     for text in ("", "{", "[]", '{"api_port": 1}'):
@@ -86,7 +86,7 @@ def test_a_damaged_record_is_as_good_as_none(home):
         assert read_state(paths) is None
 
 
-def test_the_lock_makes_the_second_wait_and_dies_with_its_holder(tmp_path):
+def test_stack_lock_blocks_until_the_holder_is_killed(tmp_path):
     path, order = tmp_path / "lock", []
     code = (
         "import sys, time; from pathlib import Path; from pinpoint.stack.state import stack_lock\n"
@@ -110,7 +110,7 @@ def test_the_lock_makes_the_second_wait_and_dies_with_its_holder(tmp_path):
     assert order == ["killed", "second"]
 
 
-def test_only_root_keeps_postgres_outside_the_home(tmp_path):
+def test_pgdata_is_outside_the_home_for_root_only(tmp_path):
     paths = StackPaths(tmp_path / "home")
     inside = paths.pgdata.is_relative_to(paths.home)
     assert inside == (os.geteuid() != 0)

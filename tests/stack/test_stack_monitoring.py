@@ -1,4 +1,4 @@
-"""On the running stack: one upload followed through the logs, and `status` as people see it."""
+"""Logs, metrics and `status` of a running stack after an upload."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def api(running_stack):
 
 
 def pinpoint(running_stack, *arguments):
-    """The command as it is typed."""
+    """Run the `pinpoint` command."""
     environment = {name: value for name, value in os.environ.items() if "PINPOINT" not in name}
     environment |= {"PINPOINT_HOME": str(running_stack.home), "COLUMNS": "200"}
     return subprocess.run(
@@ -43,23 +43,23 @@ def pinpoint(running_stack, *arguments):
 
 
 def lines(running_stack, program):
-    """A program's log, its JSON lines read."""
+    """JSON lines of the log of a program."""
     log = running_stack.paths.logs_dir / f"{program}.log"
     for line in log.read_text(encoding="utf-8").splitlines():
         if line.startswith("{"):
             yield json.loads(line)
 
 
-def wait_for(done, what, seconds=60):
+def wait_for(condition, what, seconds=60):
     until = time.monotonic() + seconds
-    while not (found := done()):
+    while not (value := condition()):
         assert time.monotonic() < until, f"waited too long for {what}"
         time.sleep(0.1)
-    return found
+    return value
 
 
 def uploaded(api, request_id):
-    """A batch of three files, one of them refused, sent in one request under this id."""
+    """Upload three files, one without position, in one request with this id."""
     source = api.post("/v1/sources", json={"name": unique("logs"), "kind": "photo"}).json()
     batch = api.post("/v1/batches", json={"source": source["name"]}).json()
     seed = time.time_ns() % 1_000_000
@@ -75,16 +75,16 @@ def uploaded(api, request_id):
     )
 
 
-def test_one_upload_is_followed_from_its_request_to_the_workers_lines(api, running_stack):
+def test_request_id_of_upload_is_in_api_and_worker_logs(api, running_stack):
     request_id = unique("request")
     batch = uploaded(api, request_id)
-    (asked,) = [
+    (request_line,) = [
         line
         for line in lines(running_stack, "api")
         if line.get("request_id") == request_id and line["event"] == "request"
     ]
-    assert (asked["status"], asked["batch_id"]) == (202, batch["id"])
-    (worked,) = wait_for(
+    assert (request_line["status"], request_line["batch_id"]) == (202, batch["id"])
+    (worker_line,) = wait_for(
         lambda: [
             line
             for line in lines(running_stack, "worker")
@@ -92,41 +92,41 @@ def test_one_upload_is_followed_from_its_request_to_the_workers_lines(api, runni
         ],
         "the worker's line",
     )
-    assert worked["batch_id"] == batch["id"]
-    assert worked["job"] == jobs.INGEST_ITEMS
-    assert worked["task_id"]
-    assert worked["worker"].count("/") == 2
-    counts = {name: worked[name] for name in ("claimed", "encoded", "rejected")}
+    assert worker_line["batch_id"] == batch["id"]
+    assert worker_line["job"] == jobs.INGEST_ITEMS
+    assert worker_line["task_id"]
+    assert worker_line["worker"].count("/") == 2
+    counts = {name: worker_line[name] for name in ("claimed", "encoded", "rejected")}
     assert counts == {"claimed": 3, "encoded": 2, "rejected": 1}
-    assert all(worked[f"{stage}_ms"] > 0 for stage in ("read", "store", "embed", "index"))
-    # Every other line of that task says so, too, and no line of another does.
+    assert all(worker_line[f"{stage}_ms"] > 0 for stage in ("read", "store", "embed", "index"))
+    # All log lines of the task have the request id, and no other line has it.
     of_task = [line for line in lines(running_stack, "worker") if line.get("task_id")]
     for line in of_task:
-        if line["task_id"] == worked["task_id"]:
+        if line["task_id"] == worker_line["task_id"]:
             assert line["request_id"] == request_id
         elif line["job"] in (jobs.RECOVER, jobs.RECONCILE):
-            assert "request_id" not in line, "beat asks for these, nobody's request"
+            assert "request_id" not in line, "beat sends these jobs, not a request"
 
 
-def test_the_figures_reach_metrics_with_the_operators_key(api, running_stack):
+def test_metrics_after_upload_include_worker_totals(api, running_stack):
     def counted():
         key = {"Authorization": f"Bearer {running_stack.operator_key}"}
-        said = api.get("/metrics", headers=key).text
-        return dict(line.rsplit(" ", 1) for line in said.splitlines() if line[0] != "#")
+        exposition = api.get("/metrics", headers=key).text
+        return dict(line.rsplit(" ", 1) for line in exposition.splitlines() if line[0] != "#")
 
     uploaded(api, unique("request"))
-    # The worker leaves its sums after the verdicts, and the API asks every five seconds.
-    found = wait_for(
+    # The worker writes its totals after the item states; the API reads them every 5 s.
+    values = wait_for(
         lambda: float((now := counted())["pinpoint_ingest_encoded_total"]) >= 2 and now, "the sums"
     )
-    assert found['pinpoint_ingest_items{state="received"}'] == "0.0"
-    assert float(found['pinpoint_ingest_stage_seconds_count{stage="embed"}']) >= 1
-    refused = 'pinpoint_ingest_items_rejected_total{reason="no_position",verdict="rejected"}'
-    assert float(found[refused]) >= 1
-    assert found['pinpoint_component_up{part="index"}'] == "1.0"
+    assert values['pinpoint_ingest_items{state="received"}'] == "0.0"
+    assert float(values['pinpoint_ingest_stage_seconds_count{stage="embed"}']) >= 1
+    refused = 'pinpoint_ingest_items_rejected_total{error_code="no_position",status="rejected"}'
+    assert float(values[refused]) >= 1
+    assert values['pinpoint_component_up{component="index"}'] == "1.0"
 
 
-def test_status_shows_how_the_work_stands(api, running_stack):
+def test_status_after_upload_shows_work_totals(api, running_stack):
     uploaded(api, unique("request"))
     queue = CeleryQueue(running_stack.paths.broker_url)
     queue.send(jobs.RECOVER)
@@ -138,44 +138,46 @@ def test_status_shows_how_the_work_stands(api, running_stack):
         return totals is not None and totals.drift is not None and totals.recovery is not None
 
     wait_for(reconciled, "recovery and reconcile")
-    done = pinpoint(running_stack, "status", "--json")
-    assert done.returncode == 0, done.stderr
-    work = json.loads(done.stdout)["work"]
+    completed = pinpoint(running_stack, "status", "--json")
+    assert completed.returncode == 0, completed.stderr
+    work = json.loads(completed.stdout)["work"]
     assert work["silent"] == {}
-    measures = json.loads(done.stdout)["decoder_sandbox"]["measures"]
-    assert {"seccomp", "landlock", "no_new_privs"} <= {one["name"] for one in measures}
+    measures = json.loads(completed.stdout)["decoder_sandbox"]["measures"]
+    assert {"seccomp", "landlock", "no_new_privs"} <= {entry["name"] for entry in measures}
     assert work["jobs_waiting"] >= 0
     assert work["totals"]["drift"]["missing"] == 0
-    assert {one["error_code"] for one in work["totals"]["rejected_items"]} >= {"no_position"}
-    done = pinpoint(running_stack, "status")
-    assert "decoder sandbox: limits" in done.stdout, done.stdout
+    assert {entry["error_code"] for entry in work["totals"]["rejected_items"]} >= {"no_position"}
+    completed = pinpoint(running_stack, "status")
+    assert "decoder sandbox: limits" in completed.stdout, completed.stdout
     for word in ("worker", "jobs waiting", "files open", "last recovery", "drift 0", "no_position"):
-        assert word in done.stdout, done.stdout
+        assert word in completed.stdout, completed.stdout
 
 
-def test_asking_is_quick_and_names_what_does_not_answer(running_stack):
+def test_collect_status_with_hanging_broker_names_it_within_1_s(running_stack):
     begun = time.monotonic()
-    found = status.collect_status(running_stack.settings)
-    assert found.silent == {}
+    collected = status.collect_status(running_stack.settings)
+    assert collected.silent == {}
     assert time.monotonic() - begun < 1.5, "imports included"
-    redis = next(one.pid for one in running_stack.status.processes if one.name == "redis")
+    redis = next(
+        process.pid for process in running_stack.status.processes if process.name == "redis"
+    )
     os.kill(redis, signal.SIGSTOP)
     try:
         begun = time.monotonic()
-        found = status.collect_status(running_stack.settings)
+        collected = status.collect_status(running_stack.settings)
         taken_s = time.monotonic() - begun
     finally:
         os.kill(redis, signal.SIGCONT)
-    assert set(found.silent) == {"broker"}
-    assert found.totals is not None
+    assert set(collected.silent) == {"broker"}
+    assert collected.totals is not None
     assert taken_s < 1.0
 
 
-def test_asking_where_nothing_runs_says_so_at_once(tmp_path):
+def test_collect_status_without_stack_returns_within_1_s(tmp_path):
     begun = time.monotonic()
-    found = status.collect_status(Settings(services=ServiceSettings(home=tmp_path / "nothing")))
+    collected = status.collect_status(Settings(services=ServiceSettings(home=tmp_path / "nothing")))
     assert time.monotonic() - begun < 1.0
-    assert set(found.silent) == {"database", "broker", "index"}
-    assert (found.totals, found.jobs_waiting) == (None, None)
-    status.show_status(found)
-    assert dataclasses.is_dataclass(found)
+    assert set(collected.silent) == {"database", "broker", "index"}
+    assert (collected.totals, collected.jobs_waiting) == (None, None)
+    status.show_status(collected)
+    assert dataclasses.is_dataclass(collected)

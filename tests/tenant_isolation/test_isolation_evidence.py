@@ -1,4 +1,4 @@
-"""The evidence statement under the API's role finds what an obvious loop finds."""
+"""The evidence statement with the API role returns the same rows as brute force."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tenant_isolation.rows import CONTRACT, organizations, put
 
 RADIUS_M = 300.0
 PER_KIND = 5
-# `<->` orders on the sphere: places whose distances differ by less than this may change places.
+# `<->` orders on the sphere: distances that differ by less than this may swap.
 SPHERE = 0.008
 
 
-def scattered(rng, center, count):
-    """Points up to 450 m around a center, some of them at one and the same place."""
+def random_points(rng, center, count):
+    """Points up to 450 m from a center, some with equal coordinates."""
     points = []
     for _ in range(count):
         if points and rng.random() < 0.2:
@@ -36,8 +36,8 @@ def meters(a, b):
     return Geodesic.WGS84.Inverse(a.lat, a.lon, b.lat, b.lon)["s12"]
 
 
-def by_hand(rows, candidate, org, kind):
-    """The obvious loop: `(distance, id)` of all that may speak for a candidate, nearest first."""
+def compute_evidence(rows, candidate, org, kind):
+    """Brute force: `(distance, id)` of all evidence images of a candidate, nearest first."""
     near = [
         (meters(candidate.point, point), image)
         for image, owner_id, _, row_kind, point, state in rows
@@ -57,11 +57,11 @@ CENTERS = {
 
 
 @pytest.mark.parametrize("where", CENTERS)
-def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
+def test_evidence_matches_brute_force(owner, as_api, where):
     rng = random.Random(where)
     (ours, theirs) = organizations(owner, 2)
     rows = []
-    for point in scattered(rng, CENTERS[where], 160):
+    for point in random_points(rng, CENTERS[where], 160):
         org, sources = rng.choice((ours, theirs))
         kind = rng.choice(SOURCE_KINDS)
         state = rng.choice(("indexed",) * 5 + ("pending", "failed", "deleted"))
@@ -83,7 +83,7 @@ def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
         for rank, row in enumerate(rng.sample(live, 12))
     ]
     with as_api.begin(ours[0], read_only=True) as unit:
-        found = neighbors.fetch_evidence_rows(
+        evidence = neighbors.fetch_evidence_rows(
             unit.connection,
             candidates,
             ours[0],
@@ -100,52 +100,58 @@ def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
             radius_m=RADIUS_M,
             per_kind=PER_KIND,
         )
-    assert [one.candidate_id for one in found] == sorted(
-        (one.candidate_id for one in found), key=[c.id for c in candidates].index
+    assert [row_.candidate_id for row_ in evidence] == sorted(
+        (row_.candidate_id for row_ in evidence), key=[c.id for c in candidates].index
     )
     compared = 0
     for candidate in candidates:
-        both = [(one.distance_m, one.id) for one in found if one.candidate_id == candidate.id]
+        both = [
+            (row_.distance_m, row_.id) for row_ in evidence if row_.candidate_id == candidate.id
+        ]
         assert both == sorted(both), "nearest first, whatever the kind"
         for kind in SOURCE_KINDS:
             got = [
-                one for one in found if one.candidate_id == candidate.id and one.source_kind == kind
+                row_
+                for row_ in evidence
+                if row_.candidate_id == candidate.id and row_.source_kind == kind
             ]
-            compared += same(got, by_hand(rows, candidate, ours[0], kind), candidate)
+            compared += assert_same_evidence(
+                got, compute_evidence(rows, candidate, ours[0], kind), candidate
+            )
     assert compared > 40
 
 
-def same(got, wanted, candidate):
-    """Compare one candidate's evidence of one kind with the loop's; returns how many there are."""
-    assert len(got) == min(PER_KIND, len(wanted))
-    distance = {image: d for d, image in wanted}
-    for one, (d, _) in zip(got, wanted, strict=False):
-        assert one.id in distance
-        assert one.distance_m == pytest.approx(distance[one.id], abs=1e-3)
-        assert one.distance_m == pytest.approx(d, rel=SPHERE, abs=1e-3)
-    shown = [(round(one.distance_m, 3), one.id) for one in got]
-    assert shown == sorted(shown)
-    cut = len(got) < len(wanted)
-    clear = not cut or wanted[len(got)][0] > wanted[len(got) - 1][0] * (1 + SPHERE)
+def assert_same_evidence(got, expected, candidate):
+    """Compare evidence of a candidate and source kind with brute force; returns its count."""
+    assert len(got) == min(PER_KIND, len(expected))
+    distance = {image: d for d, image in expected}
+    for row, (d, _) in zip(got, expected, strict=False):
+        assert row.id in distance
+        assert row.distance_m == pytest.approx(distance[row.id], abs=1e-3)
+        assert row.distance_m == pytest.approx(d, rel=SPHERE, abs=1e-3)
+    distances = [(round(row.distance_m, 3), row.id) for row in got]
+    assert distances == sorted(distances)
+    cut = len(got) < len(expected)
+    clear = not cut or expected[len(got)][0] > expected[len(got) - 1][0] * (1 + SPHERE)
     if clear:
-        assert {one.id for one in got} == {image for _, image in wanted[: len(got)]}
-    if cut and wanted[len(got)][0] == wanted[0][0]:
-        # All at one place: the ids decide.
-        assert [one.id for one in got] == [image for _, image in wanted[: len(got)]]
+        assert {row.id for row in got} == {image for _, image in expected[: len(got)]}
+    if cut and expected[len(got)][0] == expected[0][0]:
+        # Equal coordinates: ordered by id.
+        assert [row.id for row in got] == [image for _, image in expected[: len(got)]]
     return len(got)
 
 
-def test_one_radius_brings_what_steps_that_adapt_to_density_bring(owner, as_api):
-    """For each candidate the least of three radii that holds enough, against the largest alone."""
+def test_evidence_with_one_radius_equals_density_adapted_radii(owner, as_api):
+    """Compares the smallest sufficient radius of three per candidate with the largest radius."""
     rng, steps_m = random.Random(3), (80.0, 200.0, 440.0)
     ((org, sources),) = organizations(owner, 1)
     rows = [
         (uuid4(), org, sources["photo"], "photo", point, "indexed")
         for count, center in ((60, CENTERS["paris"]), (4, CENTERS["equator"]))
-        for point in scattered(rng, center, count)
+        for point in random_points(rng, center, count)
     ]
     put(owner, rows)
-    asked = [
+    candidates = [
         Candidate(
             id=uuid4(), source_id=sources["photo"], source_kind="photo", point=row[4],
             captured_at=None, group="g", score=1.0, rank=0,
@@ -153,32 +159,35 @@ def test_one_radius_brings_what_steps_that_adapt_to_density_bring(owner, as_api)
         for row in rows[::4]
     ]  # fmt: skip
     with as_api.begin(org, read_only=True) as unit:
-        known = {"contract": CONTRACT, "per_kind": PER_KIND}
+        options = {"contract": CONTRACT, "per_kind": PER_KIND}
         every = {
             radius_m: neighbors.fetch_evidence_rows(
-                unit.connection, asked, org, radius_m=radius_m, **known
+                unit.connection, candidates, org, radius_m=radius_m, **options
             )
             for radius_m in steps_m
         }
     used = set()
-    for one in asked:
-        found = {
-            radius_m: [row.id for row in rows if row.candidate_id == one.id]
+    for candidate in candidates:
+        evidence = {
+            radius_m: [row.id for row in rows if row.candidate_id == candidate.id]
             for radius_m, rows in every.items()
         }
-        enough = next((r for r in steps_m if len(found[r]) == PER_KIND), steps_m[-1])
+        enough = next((r for r in steps_m if len(evidence[r]) == PER_KIND), steps_m[-1])
         used.add(enough)
-        assert found[enough] == found[steps_m[-1]]
+        assert evidence[enough] == evidence[steps_m[-1]]
     assert used == set(steps_m)
 
 
-def test_ties_end_at_the_id(owner, as_api):
+def test_evidence_with_equal_distances_is_ordered_by_id(owner, as_api):
     ((org, sources),) = organizations(owner, 1)
     here = Point(48.0, 2.0)
     ids = sorted(uuid4() for _ in range(20))
     shuffled = random.Random(1).sample(ids, len(ids))
-    put(owner, [(one, org, sources["photo"], "photo", here, "indexed") for one in shuffled])
-    asked = Candidate(
+    put(
+        owner,
+        [(image_id, org, sources["photo"], "photo", here, "indexed") for image_id in shuffled],
+    )
+    candidate = Candidate(
         id=uuid4(),
         source_id=sources["photo"],
         source_kind="photo",
@@ -189,7 +198,7 @@ def test_ties_end_at_the_id(owner, as_api):
         rank=0,
     )
     with as_api.begin(org, read_only=True) as unit:
-        found = neighbors.fetch_evidence_rows(
-            unit.connection, [asked], org, contract=CONTRACT, radius_m=250, per_kind=6
+        evidence = neighbors.fetch_evidence_rows(
+            unit.connection, [candidate], org, contract=CONTRACT, radius_m=250, per_kind=6
         )
-    assert [one.id for one in found] == ids[:6]
+    assert [image_id.id for image_id in evidence] == ids[:6]

@@ -1,4 +1,4 @@
-"""`pinpoint validate` end to end: photos, manifests, tracks, and what is only reported."""
+"""`pinpoint validate` on photos, manifests, tracks and sidecars."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinpoint.cli.main import main
 
 @pytest.fixture
 def pinpoint(tmp_path_factory, monkeypatch, capsys):
-    """Runs a command that needs no stack; with `--json` its one document, else what it printed."""
+    """Runs a command without a stack; returns the document with `--json`, else the output."""
 
     def run(*arguments, code=0):
         monkeypatch.setenv("PINPOINT_HOME", str(tmp_path_factory.mktemp("home")))
@@ -24,9 +24,9 @@ def pinpoint(tmp_path_factory, monkeypatch, capsys):
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        done = capsys.readouterr()
-        assert (ended.value.code or 0) == code, done
-        return json.loads(done.out) if "--json" in arguments else done
+        captured = capsys.readouterr()
+        assert (ended.value.code or 0) == code, captured
+        return json.loads(captured.out) if "--json" in arguments else captured
 
     return run
 
@@ -36,11 +36,11 @@ def timed(clock: str, offset: str | None = None) -> bytes:
     return saved(noise(), exif=exif(detail=detail))
 
 
-def by_name(found):
-    return {one["file"]: one for one in found["files"]}
+def by_name(document):
+    return {file["file"]: file for file in document["files"]}
 
 
-def test_inspect_lists_photos_and_counts_all_else(pinpoint, tmp_path):
+def test_validate_folder_lists_photos_and_counts_other_files(pinpoint, tmp_path):
     (tmp_path / "a.jpg").write_bytes(photo())
     (tmp_path / "a.jpg.xmp").write_bytes(xmp())
     (tmp_path / "a.jpg.supplemental-metadata.json").write_text("{}")
@@ -48,17 +48,17 @@ def test_inspect_lists_photos_and_counts_all_else(pinpoint, tmp_path):
     (tmp_path / "walk.gpx").write_bytes(render(one_track(walk(1.0, 2.0))))
     (tmp_path / "m.csv").write_text("file,lat,lon,floor\na.jpg,-33.45,-70.66,2\n")
     (tmp_path / "note.txt").write_text("hello")
-    found = pinpoint("validate", tmp_path, "--json")
-    assert [one["file"] for one in found["files"]] == ["a.jpg"]
-    assert (found["files"][0]["lat"], found["files"][0]["lon"]) == (-33.45, -70.66)
-    assert found["manifests"] == [
+    document = pinpoint("validate", tmp_path, "--json")
+    assert [file["file"] for file in document["files"]] == ["a.jpg"]
+    assert (document["files"][0]["lat"], document["files"][0]["lon"]) == (-33.45, -70.66)
+    assert document["manifests"] == [
         {
             "manifest": "m.csv",
             "columns": {"file": "file", "latitude": "lat", "longitude": "lon"},
             "attributes": ["floor"],
         }
     ]
-    assert found["other_files"] == {
+    assert document["other_files"] == {
         "tracks": {"count": 1, "names": ["walk.gpx"]},
         "manifests": {"count": 1, "names": ["m.csv"]},
         "sidecars_not_read": {
@@ -72,12 +72,14 @@ def test_inspect_lists_photos_and_counts_all_else(pinpoint, tmp_path):
         },
         "other": {"count": 1, "names": ["note.txt"]},
     }
-    shown = pinpoint("validate", tmp_path)
-    assert "1 files: 1 accepted, 0 rejected" in shown.out
-    assert "used the manifest m.csv" in shown.out
-    assert "not photos: 1 GPX file, 1 manifest, 1 other file" in shown.err
-    assert "3 sidecars are not read (1 XMP, 1 Google Takeout, 1 Mapillary description)" in shown.err
-    assert "m.csv: columns kept as attributes, without a meaning: floor" in shown.err
+    printed = pinpoint("validate", tmp_path)
+    assert "1 files: 1 accepted, 0 rejected" in printed.out
+    assert "used the manifest m.csv" in printed.out
+    assert "not photos: 1 GPX file, 1 manifest, 1 other file" in printed.err
+    assert (
+        "3 sidecars are not read (1 XMP, 1 Google Takeout, 1 Mapillary description)" in printed.err
+    )
+    assert "m.csv: columns kept as attributes, without a meaning: floor" in printed.err
     plain = by_name(pinpoint("validate", tmp_path, "--no-manifest", "--json"))
     assert plain["a.jpg"]["position_source"] == "exif"
 
@@ -90,51 +92,51 @@ def test_inspect_lists_photos_and_counts_all_else(pinpoint, tmp_path):
         ("\n\nimage\tlatitude\tlongitude\na.jpg\t-33.45\t-70.66\n", (-33.45, -70.66)),
     ],
 )
-def test_inspect_manifests_as_others_write_them(pinpoint, tmp_path, manifest, position):
+def test_validate_manifest_accepts_common_column_names(pinpoint, tmp_path, manifest, position):
     (tmp_path / "a.jpg").write_bytes(photo())
     (tmp_path / "m.csv").write_text(manifest)
-    (one,) = pinpoint("validate", tmp_path / "m.csv", "--json")["files"]
-    assert (one["lat"], one["lon"], one["position_source"]) == (*position, "manifest")
+    (file,) = pinpoint("validate", tmp_path / "m.csv", "--json")["files"]
+    assert (file["lat"], file["lon"], file["position_source"]) == (*position, "manifest")
 
 
-def test_inspect_columns_not_understood_refused_by_name_until_said(pinpoint, tmp_path):
+def test_validate_manifest_with_unknown_columns_is_rejected_unless_mapped(pinpoint, tmp_path):
     (tmp_path / "a.jpg").write_bytes(photo())
     (tmp_path / "m.csv").write_text("file,x,y\na.jpg,-70.66,-33.45\n")
     refused = pinpoint("validate", tmp_path, code=65)
     assert "look like a position and are not understood: x, y" in refused.err
-    said = ("--column", "x=longitude", "--column", "y=latitude")
-    (one,) = pinpoint("validate", tmp_path, *said, "--json")["files"]
-    assert (one["lat"], one["lon"]) == (-33.45, -70.66)
+    options = ("--column", "x=longitude", "--column", "y=latitude")
+    (file,) = pinpoint("validate", tmp_path, *options, "--json")["files"]
+    assert (file["lat"], file["lon"]) == (-33.45, -70.66)
 
 
-def test_inspect_names_in_another_unicode_form(pinpoint, tmp_path):
+def test_validate_manifest_matches_names_in_other_unicode_form(pinpoint, tmp_path):
     on_disk, listed = (unicodedata.normalize(form, "Señal.jpg") for form in ("NFD", "NFC"))
     (tmp_path / on_disk).write_bytes(photo())
     (tmp_path / "m.csv").write_text(f"file,lat,lon\n{listed},-33.45,-70.66\n", encoding="utf-8")
-    (one,) = pinpoint("validate", tmp_path, "--json")["files"]
-    assert (one["file"], one["lat"]) == (on_disk, -33.45)
+    (file,) = pinpoint("validate", tmp_path, "--json")["files"]
+    assert (file["file"], file["lat"]) == (on_disk, -33.45)
 
 
-def test_inspect_tracks_with_options(pinpoint, tmp_path):
+def test_validate_tracks_with_options_sets_positions(pinpoint, tmp_path):
     tracks = [
         Trk(segments=[walk(60.0, 24.0, minutes=300)], name="Aino"),
         Trk(segments=[walk(59.0, 25.0, minutes=300)], name="Mart"),
     ]
     (tmp_path / "day.gpx").write_bytes(render(Gpx(tracks=tracks), encoding="windows-1252"))
     (tmp_path / "a.jpg").write_bytes(timed("11:20:00"))
-    found = by_name(pinpoint("validate", tmp_path, "--json"))
-    assert found["a.jpg"]["error_code"] == "time_zone_unknown"
+    files = by_name(pinpoint("validate", tmp_path, "--json"))
+    assert files["a.jpg"]["error_code"] == "time_zone_unknown"
     assert "say which zone it is in: --time-zone" in pinpoint("validate", tmp_path).out
     zone = ("--time-zone", "Europe/Helsinki", "--json")
     assert (
         by_name(pinpoint("validate", tmp_path, *zone))["a.jpg"]["error_code"] == "ambiguous_track"
     )
-    one = by_name(pinpoint("validate", tmp_path, "--track", "Aino", *zone))["a.jpg"]
-    assert (one["lat"], one["lon"]) == pytest.approx((60.02, 24.0))
-    assert one["captured_at"] == "2023-09-10T08:20:00+00:00"
+    file = by_name(pinpoint("validate", tmp_path, "--track", "Aino", *zone))["a.jpg"]
+    assert (file["lat"], file["lon"]) == pytest.approx((60.02, 24.0))
+    assert file["captured_at"] == "2023-09-10T08:20:00+00:00"
     late = ("--track", "day.gpx#2", "--camera-clock-offset", "+00:10:00")
-    one = by_name(pinpoint("validate", tmp_path, *late, *zone))["a.jpg"]
-    assert (one["lat"], one["lon"]) == pytest.approx((59.03, 25.0))
+    file = by_name(pinpoint("validate", tmp_path, *late, *zone))["a.jpg"]
+    assert (file["lat"], file["lon"]) == pytest.approx((59.03, 25.0))
 
 
 @pytest.mark.parametrize(
@@ -146,28 +148,28 @@ def test_inspect_tracks_with_options(pinpoint, tmp_path):
         ("--manifest", "gone.csv", "there is no manifest"),
     ],
 )
-def test_inspect_options_that_cannot_be_read_refused(pinpoint, tmp_path, option, value, words):
+def test_validate_with_invalid_options_is_rejected(pinpoint, tmp_path, option, value, words):
     refused = pinpoint("validate", tmp_path, option, value, code=65 if "gone" in value else 64)
     assert words in refused.err
     assert refused.out == ""
 
 
-def test_inspect_several_manifests_refused_by_name(pinpoint, tmp_path):
+def test_validate_with_several_manifests_is_rejected_with_their_names(pinpoint, tmp_path):
     (tmp_path / "a.jpg").write_bytes(photo())
     for name in ("one.csv", "two.csv"):
         (tmp_path / name).write_text("file,lat,lon\na.jpg,1,2\n")
     refused = pinpoint("validate", tmp_path, code=64)
     assert "several manifests: one.csv, two.csv" in refused.err
-    (one,) = pinpoint("validate", tmp_path, "--manifest", "two.csv", "--json")["files"]
-    assert (one["lat"], one["lon"]) == (1.0, 2.0)
+    (file,) = pinpoint("validate", tmp_path, "--manifest", "two.csv", "--json")["files"]
+    assert (file["lat"], file["lon"]) == (1.0, 2.0)
     both = pinpoint("validate", tmp_path, "--manifest", "two.csv", "--no-manifest", code=64)
     assert "cannot be combined" in both.err
 
 
-def test_inspect_one_photo_names_its_sidecars(pinpoint, tmp_path):
+def test_validate_one_photo_lists_its_sidecars(pinpoint, tmp_path):
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(photo())
         (tmp_path / f"{name}.xmp").write_bytes(xmp())
-    found = pinpoint("validate", tmp_path / "a.jpg", "--json")
-    assert found["other_files"]["sidecars_not_read"]["names"] == ["a.jpg.xmp"]
-    json.dumps(found)
+    document = pinpoint("validate", tmp_path / "a.jpg", "--json")
+    assert document["other_files"]["sidecars_not_read"]["names"] == ["a.jpg.xmp"]
+    json.dumps(document)

@@ -1,4 +1,4 @@
-"""Locate without a gallery, over HTTP and by command: no image has ever been ingested."""
+"""Locate without a gallery, over HTTP and by command."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ def listing(home):
 
 @pytest.fixture
 def stack(home, database_url, api_database_url, redis_url, monkeypatch):
-    """A stack without images, and its home as the one of this process's commands."""
-    made = SmallStack(home, database_url, api_database_url, redis_url)
-    for name, value in made.environment.items():
+    """A stack without images; PINPOINT_HOME names its home."""
+    small_stack = SmallStack(home, database_url, api_database_url, redis_url)
+    for name, value in small_stack.environment.items():
         if name.startswith("PINPOINT_"):
             monkeypatch.setenv(name, value)
     listing(home)
-    yield made
-    made.close()
+    yield small_stack
+    small_stack.close()
 
 
 @pytest.fixture
 def api(stack):
-    """A client of the API on loopback; whoever it asks as may ask, and nothing else."""
+    """A client of the API on loopback."""
     _, key = stack.worker.access.create_key("acme", "phone", ["locate"])
     server = uvicorn.Server(uvicorn.Config(create_app(stack.api), port=0, log_config=None))
     thread = threading.Thread(target=server.run)
@@ -90,29 +90,33 @@ def api(stack):
 
 
 def ask(api, **form):
-    said = api.post("/v1/locate", data=form, files={"photo": ("q.jpg", PHOTO)})
-    return said.status_code, said.json()
+    response = api.post("/v1/locate", data=form, files={"photo": ("q.jpg", PHOTO)})
+    return response.status_code, response.json()
 
 
-def by_loop(stack):
-    """`(lat, lon, score)` of every place, best first, each encoded alone."""
-    eye = EncoderHandle(stack.settings, "listing")
+def rank_coordinates(stack):
+    """`(lat, lon, score)` of all coordinates, best first, encoded one at a time."""
+    encoder = EncoderHandle(stack.settings, "listing")
     read = stack.api.decoder.read("q.jpg", PHOTO, query=True)
-    query = eye.encode_query(read.faces[0].pixels).astype(float)
+    query = encoder.encode_query(read.faces[0].pixels).astype(float)
     rows = [
-        (lat, lon, float(eye.encode_positions(np.array([[lat, lon]]))[0] @ query))
+        (lat, lon, float(encoder.encode_positions(np.array([[lat, lon]]))[0] @ query))
         for lat, lon in positions().tolist()
     ]
     return sorted(rows, key=lambda row: -row[2])
 
 
-def assert_places(found, wanted):
+def assert_coordinates(coordinates, expected):
     """The first of these, with their share of them all."""
-    total = sum(math.exp(TEMPERATURE * score) for *_, score in wanted)
-    assert [(one["lat"], one["lon"]) for one in found] == [row[:2] for row in wanted[: len(found)]]
-    for one, (_, _, score) in zip(found, wanted, strict=False):
-        assert one["score"] == pytest.approx(score, abs=2e-6)
-        assert one["weight"] == pytest.approx(math.exp(TEMPERATURE * score) / total, rel=1e-3)
+    total = sum(math.exp(TEMPERATURE * score) for *_, score in expected)
+    assert [(coordinate["lat"], coordinate["lon"]) for coordinate in coordinates] == [
+        row[:2] for row in expected[: len(coordinates)]
+    ]
+    for coordinate, (_, _, score) in zip(coordinates, expected, strict=False):
+        assert coordinate["score"] == pytest.approx(score, abs=2e-6)
+        assert coordinate["weight"] == pytest.approx(
+            math.exp(TEMPERATURE * score) / total, rel=1e-3
+        )
 
 
 def run(monkeypatch, capsys, *arguments):
@@ -121,24 +125,26 @@ def run(monkeypatch, capsys, *arguments):
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         main()
-    done = capsys.readouterr()
-    return ended.value.code or 0, done.out, done.err
+    captured = capsys.readouterr()
+    return ended.value.code or 0, captured.out, captured.err
 
 
-def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, capsys, tmp_path):
+def test_locate_without_gallery_returns_listed_coordinates(
+    stack, api, monkeypatch, capsys, tmp_path
+):
     status, refused = ask(api, search_space="coordinates")
     assert (status, refused["reason"]) == (409, "no_coordinates")
     assert "bundle descriptor is in use and has no list of coordinates" in refused["detail"]
     assert "pinpoint bundles import geoclip" in refused["detail"]
 
-    # Nobody but this question tells the API that another bundle is in use now.
-    code, said, error = run(monkeypatch, capsys, "bundles", "activate", "listing", "--json")
-    assert (code, json.loads(said)["live"]) == (0, 0), error
+    # The API learns of the other bundle only from this query.
+    code, document, error = run(monkeypatch, capsys, "bundles", "activate", "listing", "--json")
+    assert (code, json.loads(document)["live"]) == (0, 0), error
     status, answer = ask(api, search_space="coordinates", top=100)
     assert status == 200, answer
-    wanted = by_loop(stack)
+    expected = rank_coordinates(stack)
     assert len(answer["coordinates"]) == 48
-    assert_places(answer["coordinates"], wanted)
+    assert_coordinates(answer["coordinates"], expected)
     assert answer["num_candidates"] == COUNT
     assert (answer["candidates"], answer["citations"]) == ([], {})
     assert (answer["ranker"], answer["calibrated"]) == ("coordinates", False)
@@ -162,9 +168,9 @@ def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, c
     assert gallery["warnings"] == []
 
     status, boxed = ask(api, search_space="coordinates", bbox="120,-60,-60,75", top=100)
-    inside = [row for row in wanted if row[1] >= 120 or row[1] <= -60]
+    inside = [row for row in expected if row[1] >= 120 or row[1] <= -60]
     assert (status, boxed["num_candidates"]) == (200, len(inside))
-    assert_places(boxed["coordinates"], inside)
+    assert_coordinates(boxed["coordinates"], inside)
     status, nowhere = ask(api, search_space="coordinates", lat=-89, lon=0, radius_m=1000)
     assert (status, nowhere["point"], nowhere["coordinates"]) == (200, None, [])
     status, refused = ask(
@@ -182,18 +188,18 @@ def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, c
     photo = tmp_path / "q.jpg"
     photo.write_bytes(PHOTO)
     to = ("--server", str(api.base_url), "--key", api.headers["Authorization"].split()[1])
-    code, said, _ = run(
+    code, document, _ = run(
         monkeypatch, capsys, "locate", photo, "--search-space", "coordinates", "--json", *to
     )
     assert code == 0
-    assert json.loads(said)["answers"][0]["answer"]["coordinates"] == answer["coordinates"][:10]
-    code, said, _ = run(
+    assert json.loads(document)["answers"][0]["answer"]["coordinates"] == answer["coordinates"][:10]
+    code, document, _ = run(
         monkeypatch, capsys, "locate", photo, "--search-space", "coordinates", "--top", 2, *to
     )
-    assert f"{first['lat']:.5f}, {first['lon']:.5f}" in said
-    assert "of the mass within" in said
-    assert "without evidence" in said
-    code, said, error = run(
+    assert f"{first['lat']:.5f}, {first['lon']:.5f}" in document
+    assert "of the mass within" in document
+    assert "without evidence" in document
+    code, document, error = run(
         monkeypatch,
         capsys,
         "locate",
