@@ -38,11 +38,6 @@ _MIN_REACH_M: Final = 500.0
 """Minimum reach for the density estimate: nearer evidence may be of the same panorama."""
 _MIN_WEIGHT: Final = 1e-12
 _DIGITS: Final = 6
-_ABSTENTION_REASONS: Final = {
-    "unsupported": "not_in_gallery",
-    "elsewhere": "outside_candidates",
-}
-"""Signal of the abstention rule → reason in the answer."""
 
 Nodes = tuple[Floats, Floats]
 """Positions `[Q, 2]` and weights `[Q]` of a posterior (`geo.kernels.quadrature_nodes`)."""
@@ -204,7 +199,7 @@ def compute_posterior(
         credible_discs=_credible_discs(mixture, answer, fit.credible_disc_levels),
         credible_regions=_credible_regions(mixture, nodes, fit.credible_region_levels),
         names=_place_names(features, mass),
-        abstention_reason=_ABSTENTION_REASONS[abstention.signal]
+        abstention_reason=abstention.signal
         if abstention_probability is not None and abstention_probability > abstention.threshold
         else None,
     )
