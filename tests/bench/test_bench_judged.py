@@ -32,7 +32,7 @@ def ends():
         yield stack
 
 
-def test_both_sides_judge_alike(home, database_url, api_database_url, ends):
+def test_bench_baseline_answers_equal_pinpoint(home, database_url, api_database_url, ends):
     encoder_settings, _ = reranked(StackPaths(home).bundles_dir)
     encoder = EncoderHandle(Settings(services=ServiceSettings(home=home), encoder=encoder_settings))
     contract, owner = encoder.contract, seeded.ORGANIZATIONS[0]

@@ -25,7 +25,7 @@ def planet(tmp_path_factory):
 
 
 @pytest.mark.parametrize("named", ["images", "labels", "both", "file"])
-def test_find_resolves_planet_folder(planet, named):
+def test_resolve_label_paths_of_planet_folder(planet, named):
     folder, images = planet.folder, planet.folder / "queries" / "images"
     paths = {
         "images": lambda: run_manifest.resolve_label_paths(None, folder, WORLD.labels_at),
@@ -40,7 +40,7 @@ def test_find_resolves_planet_folder(planet, named):
     assert (identity["preset"], identity["seed"], identity["digest"]) == ("tiny", 3, planet.digest)
 
 
-def test_find_resolves_labels_without_planet(tmp_path):
+def test_resolve_label_paths_without_planet(tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("file,latitude,longitude\na.jpg,1,2\n")
     assert run_manifest.resolve_label_paths(labels, None, None).images == tmp_path

@@ -19,7 +19,7 @@ def _swept():
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, as in the decoding child
 @pytest.mark.parametrize("target", sorted(TARGETS))
-def test_seeds_and_findings_hold(target):
+def test_fuzz_targets_accept_seeds_and_past_findings(target):
     assert len(seeds(target)) > len(FOUND.get(target, []))
     for data in seeds(target):
         TARGETS[target](data)
@@ -27,7 +27,7 @@ def test_seeds_and_findings_hold(target):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("target", sorted(TARGETS))
-def test_a_few_seeded_mutants_hold(target):
+def test_fuzz_targets_accept_seeded_mutants(target):
     """The same without atheris, and the same on every machine."""
     rng = random.Random(5)
     for number in range(300):
@@ -41,7 +41,7 @@ def test_a_few_seeded_mutants_hold(target):
         TARGETS[target](bytes(changed))
 
 
-def test_every_verb_is_fuzzed():
+def test_fuzz_requests_cover_every_verb():
     from pinpoint.store.vectors.rpc.handlers import HANDLERS
     from pinpoint.store.vectors.rpc.server import OWNER_HANDLERS, READS, WRITES
 

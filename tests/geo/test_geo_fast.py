@@ -38,7 +38,7 @@ def posterior(seed, candidates=48):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_densities_and_areas_are_those_of_all_pairs(seed):
+def test_log_density_and_hdr_boxes_equal_naive_sums(seed):
     of, _ = posterior(seed)
     ground, weights = kernels.quadrature_nodes(of, 1_024)
     dense = kernels.log_density(of, ground)
@@ -49,7 +49,7 @@ def test_densities_and_areas_are_those_of_all_pairs(seed):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_discs_are_those_of_every_kernel_by_itself(seed):
+def test_masses_within_and_radius_for_mass_equal_loop_over_kernels(seed):
     of, at = posterior(seed, candidates=16)
     radii_km = np.array([0.05, 1.0, 25.0, 200.0, 2_500.0, 19_000.0])
     slow = [plainly.mass_within(of, at, radius_km) for radius_km in radii_km]
@@ -59,7 +59,7 @@ def test_discs_are_those_of_every_kernel_by_itself(seed):
     assert kernels.radius_for_mass_km(of, at, shares) == pytest.approx(slow, rel=2e-4)
 
 
-def test_cities_are_those_of_a_look_at_each():
+def test_nearest_cities_equal_linear_search():
     rng = np.random.default_rng(1)
     towns = positions()[rng.integers(0, len(positions()), 20)] + rng.normal(0, 0.05, (20, 2))
     sea = np.array([(-50.0, -120.0), (89.0, 0.0), (0.0, 180.0), (0.0, -180.0)])

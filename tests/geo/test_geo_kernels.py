@@ -45,7 +45,7 @@ def drawn(of: Mixture, count=DRAWS, seed=5):
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_masses_are_those_of_monte_carlo(name):
+def test_masses_within_equal_monte_carlo(name):
     of = mixture(PLACES[name])
     points = np.array([*PLACES[name], (-30.0, 100.0)])
     found = pairwise_m(points, drawn(of)) / 1_000
@@ -55,7 +55,7 @@ def test_masses_are_those_of_monte_carlo(name):
     assert kernels.masses_within(of, points, math.pi * 6_371.01) == pytest.approx(1.0)
 
 
-def test_a_kernel_off_the_middle_of_a_disc_is_integrated():
+def test_masses_within_off_center_kernel_equals_numerical_integral():
     rng = np.random.default_rng(2)
     for _ in range(12):
         radius_km, disc_km, away_km = 10 ** rng.uniform(-1, 4, 3)
@@ -70,7 +70,7 @@ def test_a_kernel_off_the_middle_of_a_disc_is_integrated():
         assert said == pytest.approx(slow, abs=4e-3), (radius_km, disc_km, away_km)
 
 
-def test_tiny_and_endless_kernels_are_exact():
+def test_kernels_tiny_and_uniform_are_exact():
     here = np.array([[48.0, 2.0]])
     for radius_km in (0.001, 0.01, 1.0):  # on this scale the ground is flat
         of = Mixture(here, np.array([radius_km]), np.ones(1))
@@ -88,7 +88,7 @@ def test_tiny_and_endless_kernels_are_exact():
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
 @pytest.mark.parametrize("name", PLACES)
-def test_regions_hold_their_share_and_are_the_densest(name, share):
+def test_hdr_boxes_have_stated_mass_and_highest_density(name, share):
     of = mixture(PLACES[name])
     positions, weights = kernels.quadrature_nodes(of, 2_048)
     dense = kernels.log_density(of, positions)
@@ -112,14 +112,14 @@ def test_regions_hold_their_share_and_are_the_densest(name, share):
     assert np.quantile(dense[inside], 0.02) > np.quantile(dense[~inside], 0.98) - 0.1
 
 
-def test_everything_is_the_whole_earth():
+def test_hdr_boxes_without_threshold_cover_the_earth():
     of = mixture(PLACES["two towns"])
     everything = hdr.hdr_boxes(of, -np.inf)
     assert hdr.area_km2(everything) == pytest.approx(EARTH_AREA_KM2)
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_radius_depth_and_level_agree(name):
+def test_radius_for_mass_and_hdr_level_are_consistent(name):
     of = mixture(PLACES[name])
     at = np.array(PLACES[name][0])
     for share in (0.3, 0.9):
@@ -137,7 +137,7 @@ def test_radius_depth_and_level_agree(name):
     assert np.quantile(depths, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.04)
 
 
-def test_the_best_point_is_that_of_a_grid_search():
+def test_expected_scores_best_point_equals_monte_carlo_grid_search():
     of = mixture([(48.0, 2.0), (48.2, 2.5), (47.6, 2.9)], (3.0, 30.0))
     grid = np.stack(np.meshgrid(np.arange(47, 49, 0.1), np.arange(1, 4, 0.1)), -1).reshape(-1, 2)
     ground = drawn(of, 2_000)
@@ -151,7 +151,7 @@ def test_the_best_point_is_that_of_a_grid_search():
     assert counted[np.argmax(near)] > counted.max() - 0.01
 
 
-def test_what_is_no_mixture_is_refused():
+def test_mixture_invalid_arguments_are_rejected():
     here = np.zeros((2, 2))
     for radii, weights in (([1.0, 0.0], [0.5, 0.5]), ([1.0, 1.0], [0.5, 0.6]), ([1.0], [1.0])):
         with pytest.raises(ValueError, match=r"radi|weights"):

@@ -42,7 +42,7 @@ def on_circle(lon, west, east):
         (-90, 0, 90, -0.5),
     ],
 )
-def test_boxes(positions, south, west, north, east):
+def test_in_box_equals_loop(positions, south, west, north, east):
     found = predicates.in_box(positions, Box(south=south, west=west, north=north, east=east))
     wanted = [south <= lat <= north and on_circle(lon, west, east) for lat, lon in positions]
     assert found.tolist() == wanted
@@ -53,7 +53,7 @@ def test_boxes(positions, south, west, north, east):
     ("lat", "lon", "radius_m"),
     [(45, 7, 3e6), (5, 179.9999, 2e6), (0, -180, 1), (90, 77, 1), (85, 20, 2.5e6), (0, 0, 2e7)],
 )
-def test_circles(positions, lat, lon, radius_m):
+def test_in_circle_equals_loop(positions, lat, lon, radius_m):
     def away_m(there):
         a, b = math.radians(lat), math.radians(there[0])
         h = math.sin((b - a) / 2) ** 2
@@ -74,7 +74,7 @@ def test_circles(positions, lat, lon, radius_m):
         [(-89, -170), (70, 100), (-89, 170)],
     ],
 )
-def test_polygons(positions, corners):
+def test_in_polygon_equals_shapely(positions, corners):
     inner = positions[len(EDGES) :]  # no place on the line itself, where nothing is promised
     area = shapely.Polygon([(lon, lat) for lat, lon in corners])
     wanted = shapely.contains_xy(area, inner[:, 1], inner[:, 0])

@@ -55,7 +55,7 @@ def errors_in_a_loop(binned):
 
 
 @given(rows, st.integers(1, 15), st.booleans())
-def test_bins_and_errors_are_those_of_the_loop(table, bins, by_author):
+def test_reliability_bins_and_errors_equal_loop(table, bins, by_author):
     owners = [row[2] if by_author else n for n, row in enumerate(table)]
     found = reliability(
         [row[0] for row in table],
@@ -85,7 +85,7 @@ def test_bins_and_errors_are_those_of_the_loop(table, bins, by_author):
 
 
 @given(rows, st.randoms(use_true_random=False))
-def test_row_order_changes_no_error(table, random):
+def test_reliability_is_independent_of_row_order(table, random):
     def measured(order):
         return reliability([r[0] for r in order], [r[1] for r in order], [r[2] for r in order])
 
@@ -95,7 +95,7 @@ def test_row_order_changes_no_error(table, random):
     assert [b.rows for b in one.bins] == [b.rows for b in other.bins]
 
 
-def test_bins_hold_equal_mass_where_nothing_ties():
+def test_reliability_bins_without_ties_have_equal_counts():
     stated = np.random.default_rng(0).permutation(np.linspace(0, 1, 2_000))
     found = reliability(stated, stated > 0.5)
     assert len(found.bins) == 15
@@ -103,7 +103,7 @@ def test_bins_hold_equal_mass_where_nothing_ties():
     assert all(a.high < b.low for a, b in zip(found.bins, found.bins[1:], strict=False))
 
 
-def test_calibrated_rows_show_nothing_where_plain_error_shows_chance():
+def test_debiased_ece_of_calibrated_rows_is_zero_on_average():
     plain, square, debiased = [], [], []
     for seed in range(120):
         rng = np.random.default_rng(seed)
@@ -121,7 +121,7 @@ def test_calibrated_rows_show_nothing_where_plain_error_shows_chance():
 
 
 @pytest.mark.parametrize("off", [0.05, 0.1, 0.3])
-def test_a_known_gap_is_found_in_full(off):
+def test_debiased_square_equals_known_calibration_gap(off):
     square = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
@@ -130,7 +130,7 @@ def test_a_known_gap_is_found_in_full(off):
     assert math.sqrt(np.mean(square)) == pytest.approx(off, abs=0.004)
 
 
-def test_authors_who_err_together_do_not_pass_for_bad_calibration():
+def test_debiased_square_clustered_creators_are_not_miscalibration():
     alone, together = [], []
     for seed in range(80):
         rng = np.random.default_rng(seed)
@@ -147,7 +147,7 @@ def test_authors_who_err_together_do_not_pass_for_bad_calibration():
     assert np.mean(alone) > 10 * error
 
 
-def test_a_few_equal_confidences_make_few_bins():
+def test_reliability_few_distinct_confidences_give_few_bins():
     found = reliability([0.2] * 50 + [0.8] * 50, [1] * 10 + [0] * 40 + [1] * 40 + [0] * 10)
     assert [(b.low, b.high, b.rows) for b in found.bins] == [(0.2, 0.2, 50), (0.8, 0.8, 50)]
     assert [b.accuracy for b in found.bins] == [0.2, 0.8]
@@ -157,7 +157,7 @@ def test_a_few_equal_confidences_make_few_bins():
     assert found.debiased_ece == 0
 
 
-def test_one_row_has_a_plain_error_only():
+def test_reliability_single_row_has_ece_only():
     found = reliability([0.7], [True])
     assert found.ece == pytest.approx(0.3)
     assert math.isnan(found.debiased_square)
@@ -166,7 +166,7 @@ def test_one_row_has_a_plain_error_only():
     assert math.isnan(reliability([0.7, 0.6], [1, 0], ["one", "one"]).debiased_ece)
 
 
-def test_bad_columns_are_refused():
+def test_reliability_invalid_columns_are_rejected():
     with pytest.raises(ValueError, match=r"confidence: row 1 is 1\.5"):
         reliability([0.5, 1.5], [1, 1])
     with pytest.raises(ValueError, match="right: 1 rows, expected 2"):

@@ -77,7 +77,7 @@ def vincenty_m(a, b):
     )
 
 
-def test_geodesics_are_geographiclibs_on_ten_thousand_pairs():
+def test_distances_km_geodesic_equals_geographiclib():
     a, b = pairs()
     slow = [Geodesic.WGS84.Inverse(*p, *q)["s12"] / 1000 for p, q in zip(a, b, strict=True)]
     fast = distances_km(a, b, PINPOINT)
@@ -87,7 +87,7 @@ def test_geodesics_are_geographiclibs_on_ten_thousand_pairs():
     assert np.allclose(fast[:1000], 20_003.931458625, rtol=1e-9)
 
 
-def test_geodesics_are_vincentys_where_vincenty_converges():
+def test_distances_km_geodesic_equals_vincenty():
     a, b = pairs(count=3_000, seed=4)
     fast = distances_km(a, b, "geodesic-wgs84")
     both = [(f, vincenty_m(p, q)) for f, p, q in zip(fast, a, b, strict=True)]
@@ -99,7 +99,7 @@ def test_geodesics_are_vincentys_where_vincenty_converges():
 
 
 @pytest.mark.parametrize("distance", SPHERES)
-def test_haversine_is_the_books_with_the_right_radius(distance):
+def test_distances_km_haversine_equals_loop_with_stated_radius(distance):
     a, b = pairs()
     radius_km = SPHERES[distance]
     assert RADII_M[distance] == radius_km * 1000
@@ -113,7 +113,7 @@ def test_haversine_is_the_books_with_the_right_radius(distance):
     assert np.allclose(fast, exact, rtol=1e-9, atol=2e-9)
 
 
-def test_conventions_of_the_field():
+def test_conventions_equal_published_definitions():
     said = {
         name: (each.distance, each.comparison, each.rounded) for name, each in CONVENTIONS.items()
     }
@@ -129,7 +129,7 @@ def test_conventions_of_the_field():
     assert len({each.words() for each in CONVENTIONS.values()}) == len(CONVENTIONS)
 
 
-def test_words_say_all_that_makes_a_number():
+def test_convention_words_change_with_every_field():
     said = CONVENTIONS["pigeon"].words()
     assert said == "pigeon: haversine, R = 6378.137 km; d < threshold; GeoScore rounded per photo"
     for other in ("geodesic-wgs84", "haversine-6371"):
@@ -138,7 +138,7 @@ def test_words_say_all_that_makes_a_number():
     assert replace(CONVENTIONS["pigeon"], rounded=False).words() != said
 
 
-def test_the_same_pair_is_right_or_wrong_by_convention():
+def test_within_same_pair_depends_on_convention():
     # One degree of the equator: 111.195 km, 111.319 km and 111.319 km.
     truth, answer = [[0.0, 0.0]], [[0.0, 1.0]]
     off = {name: float(distances_km(truth, answer, c)[0]) for name, c in CONVENTIONS.items()}
@@ -150,14 +150,14 @@ def test_the_same_pair_is_right_or_wrong_by_convention():
 
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5, math.nan]), max_size=12))
-def test_ties_are_right_only_under_less_or_equal_and_no_answer_never(distances):
+def test_within_tie_counts_only_for_less_or_equal(distances):
     column = np.array(distances)
     assert CONVENTIONS["g3"].within(column, 1.0).tolist() == [d < 1.0 for d in distances]
     assert CONVENTIONS["geoclip"].within(column, 1.0).tolist() == [d <= 1.0 for d in distances]
 
 
 @pytest.mark.parametrize("distance", ["geodesic-wgs84", *SPHERES])
-def test_no_answer_has_no_distance_and_changes_no_other(distance):
+def test_distances_km_missing_answers_are_nan(distance):
     a, b = pairs(count=40)
     whole = distances_km(a, b, distance)
     b[::3] = np.nan
@@ -168,7 +168,7 @@ def test_no_answer_has_no_distance_and_changes_no_other(distance):
 
 
 @pytest.mark.parametrize("distance", ["geodesic-wgs84", *SPHERES])
-def test_candidates_are_measured_like_single_answers(distance):
+def test_distances_km_of_candidates_equal_single_distances(distance):
     a, b = pairs(count=60)
     table = distances_km(a[:5, None, :], b.reshape(5, 12, 2), distance)
     slow = [[distances_km(a[n], b[12 * n + k], distance) for k in range(12)] for n in range(5)]
@@ -187,12 +187,12 @@ def test_candidates_are_measured_like_single_answers(distance):
         ([[0, 0]], [[math.inf, 0]], "answers: row 0"),
     ],
 )
-def test_positions_that_are_none_are_refused_by_row(truth, answers, said):
+def test_distances_km_invalid_position_is_rejected_with_its_row(truth, answers, said):
     with pytest.raises(ValueError, match=said):
         distances_km(truth, answers, "haversine-6371")
 
 
-def test_unknown_words_are_refused():
+def test_convention_unknown_value_is_rejected():
     with pytest.raises(ValueError, match="none of haversine-6371"):
         distances_km([[0, 0]], [[0, 0]], "euclidean")
     with pytest.raises(ValueError, match="none of haversine-6371"):

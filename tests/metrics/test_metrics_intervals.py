@@ -40,7 +40,7 @@ def resampled_in_a_loop(values, clusters, statistic, seed, resamples):
 
 @settings(max_examples=40, deadline=None)
 @given(rows, st.sampled_from(["mean", "median"]), st.integers(0, 9))
-def test_intervals_are_those_of_rows_written_out(table, statistic, seed):
+def test_bootstrap_equals_loop_over_resampled_rows(table, statistic, seed):
     values, clusters = columns(table)
     found = bootstrap(values, clusters, seed=seed, statistic=statistic, resamples=60, level=0.8)
     assert found.value == pytest.approx(getattr(np, statistic)(values))
@@ -56,7 +56,7 @@ def test_intervals_are_those_of_rows_written_out(table, statistic, seed):
 
 
 @given(rows)
-def test_standard_error_and_design_effect_are_those_of_the_loop(table):
+def test_clustered_se_and_design_effect_equal_loop(table):
     values, clusters = columns(table)
     count, mean = len(set(clusters.tolist())), sum(values) / len(values)
     if count < 2:
@@ -78,7 +78,7 @@ def test_standard_error_and_design_effect_are_those_of_the_loop(table):
         assert design_effect(values, clusters) == pytest.approx(variance / independent, abs=1e-6)
 
 
-def test_independent_rows_have_the_ordinary_standard_error():
+def test_clustered_se_of_independent_rows_is_standard_error():
     values = np.random.default_rng(0).normal(size=500)
     ordinary = np.std(values, ddof=1) / math.sqrt(500)
     assert clustered_se(values, np.arange(500)) == pytest.approx(ordinary)
@@ -87,7 +87,7 @@ def test_independent_rows_have_the_ordinary_standard_error():
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * ordinary, rel=0.05)
 
 
-def test_copies_of_one_photo_are_worth_one_photo():
+def test_clustered_se_copies_of_rows_add_no_information():
     once = np.random.default_rng(0).normal(size=300)
     values, author = np.repeat(once, 6), np.repeat(np.arange(300), 6)
     # 6, and a hair more because the two variances lose a degree of freedom differently.
@@ -98,7 +98,7 @@ def test_copies_of_one_photo_are_worth_one_photo():
     assert (one.low, one.high) == pytest.approx((six.low, six.high))
 
 
-def test_clustered_intervals_hold_the_truth_where_plain_ones_do_not():
+def test_bootstrap_clustered_data_needs_clusters_for_coverage():
     clustered = plain = 0
     for seed in range(100):
         rng = np.random.default_rng(seed)
@@ -112,7 +112,7 @@ def test_clustered_intervals_hold_the_truth_where_plain_ones_do_not():
     assert plain <= 0.75 * 100
 
 
-def test_one_seed_gives_one_interval_and_another_seed_another():
+def test_bootstrap_is_determined_by_seed():
     values, author = np.random.default_rng(0).random(200), np.arange(200) // 4
     same = [bootstrap(values, author, seed=5, resamples=200) for _ in range(2)]
     assert same[0] == same[1]
@@ -137,7 +137,7 @@ def exact_p(a, b, clusters):
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(number, number, st.integers(0, 6)), min_size=1, max_size=20))
-def test_p_values_are_those_of_every_possible_swap(table):
+def test_paired_bootstrap_p_value_equals_exact_permutation(table):
     a, b = (np.array([row[i] for row in table]) for i in (0, 1))
     clusters = np.array([row[2] for row in table])
     found = paired_bootstrap(a, b, clusters, seed=1, resamples=1_500)
@@ -156,7 +156,7 @@ def test_p_values_are_those_of_every_possible_swap(table):
     ),
     st.integers(0, 9),
 )
-def test_ratios_are_those_of_rows_written_out(table, seed):
+def test_ratio_equals_loop_over_resampled_rows(table, seed):
     above, below = (np.array([row[i] for row in table for _ in "ab"]) for i in (0, 1))
     clusters = np.array([row[2] for row in table for _ in "ab"])
     found = ratio(above, below, clusters, seed=seed, resamples=40, level=0.8)
@@ -175,7 +175,7 @@ def test_ratios_are_those_of_rows_written_out(table, seed):
     assert (found.low, found.high) == pytest.approx(tuple(ends), abs=1e-9)
 
 
-def test_a_share_of_a_gap_that_may_be_none_has_no_ends():
+def test_ratio_possible_zero_denominator_has_no_interval():
     found = ratio([1.0, 0.0], [1.0, 0.0], [0, 1], seed=0, resamples=50)
     assert found.value == 1.0
     assert math.isnan(found.low)
@@ -185,7 +185,7 @@ def test_a_share_of_a_gap_that_may_be_none_has_no_ends():
         ratio([1.0, 2.0], [1.0], [0, 1], seed=0)
 
 
-def test_p_is_never_zero_and_one_for_equal_runs():
+def test_paired_bootstrap_p_value_is_positive_and_one_for_equal_runs():
     sure = paired_bootstrap(np.ones(400), np.zeros(400), np.arange(400), seed=0, resamples=99)
     assert sure.p_value == 1 / 100
     assert (sure.difference.value, sure.difference.low, sure.difference.high) == (1, 1, 1)
@@ -194,7 +194,7 @@ def test_p_is_never_zero_and_one_for_equal_runs():
     assert paired_bootstrap(np.ones(9), np.zeros(9), np.zeros(9), seed=0, resamples=99).p_value == 1
 
 
-def test_swapping_the_runs_turns_the_difference_and_keeps_p():
+def test_paired_bootstrap_swapped_runs_negate_difference():
     rng = np.random.default_rng(2)
     a, b, author = rng.random(120), rng.random(120), rng.integers(0, 30, 120)
     one, other = (
@@ -204,7 +204,7 @@ def test_swapping_the_runs_turns_the_difference_and_keeps_p():
     assert one.difference.low == pytest.approx(-other.difference.high)
 
 
-def test_p_values_of_equally_good_runs_are_even_though_authors_cluster():
+def test_paired_bootstrap_p_values_of_equal_clustered_runs_are_uniform():
     low = 0
     for seed in range(120):
         rng = np.random.default_rng(seed)
@@ -214,13 +214,13 @@ def test_p_values_of_equally_good_runs_are_even_though_authors_cluster():
     assert 0.03 * 120 <= low <= 0.18 * 120
 
 
-def test_photos_without_an_author_stand_alone():
+def test_cluster_codes_missing_creator_is_its_own_cluster():
     assert cluster_codes(["x", None, "y", "x", None]).tolist() == [0, 1, 2, 0, 3]
     assert cluster_codes([None, None, "x", None, "x"]).tolist() == [0, 1, 2, 3, 2]
     assert cluster_codes([]).shape == (0,)
 
 
-def test_no_rows_have_no_interval():
+def test_intervals_without_rows_are_nan():
     found = bootstrap([], [], seed=0, resamples=10)
     assert (found.rows, found.clusters) == (0, 0)
     assert all(math.isnan(x) for x in (found.value, found.low, found.high))
@@ -230,7 +230,7 @@ def test_no_rows_have_no_interval():
     assert math.isnan(design_effect([], []))
 
 
-def test_bad_arguments_are_refused():
+def test_intervals_invalid_arguments_are_rejected():
     with pytest.raises(ValueError, match="values: row 1 is nan"):
         bootstrap([1.0, math.nan], [0, 1], seed=0)
     with pytest.raises(ValueError, match="clusters: shape"):

@@ -107,7 +107,7 @@ def stored_views(client, folder, places):
     )
 
 
-def test_the_nearest_foreign_view_is_near(street, record_property):
+def test_similar_nearest_foreign_view_is_within_25_m(street, record_property):
     distances_m = pairwise_m(street.positions)
     foreign = street.panoramas[:, None] != street.panoramas[None, :]
     asked = np.flatnonzero(((distances_m <= NEAR_M) & foreign).any(axis=1))
@@ -131,7 +131,7 @@ def test_the_nearest_foreign_view_is_near(street, record_property):
     assert (found != exact[asked]).sum() <= 1
 
 
-def test_the_same_photo_gets_the_same_answer(street):
+def test_locate_same_photo_under_load_gives_same_answer(street):
     def answer(photo):
         body = street.client.locate(photo)
         del body["timings_ms"]

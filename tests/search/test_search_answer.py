@@ -73,13 +73,13 @@ def decide(points, ranked, cited=3, gone=()):
         ), database.log
 
 
-def test_no_candidates_no_point_no_read(points):
+def test_decide_answer_without_candidates_has_no_point_and_reads_nothing(points):
     decision, log = decide(points, [])
     assert (decision.point, decision.credible_discs, decision.citations) == (None, (), ())
     assert log == ["read"]
 
 
-def test_regions_hold_what_they_say(points):
+def test_credible_discs_have_stated_probability(points):
     rng = np.random.default_rng(3)
     masses = rng.dirichlet(np.ones(len(points)))
     decision, _ = decide(points, ranked_of(points, masses))
@@ -92,13 +92,13 @@ def test_regions_hold_what_they_say(points):
     assert decision.credible_discs[0].radius_m <= decision.credible_discs[1].radius_m
 
 
-def test_a_sure_answer_still_has_the_error_of_a_position(points):
+def test_credible_discs_certain_answer_keeps_position_error(points):
     decision, _ = decide(points, ranked_of(points[:1], [1.0]))
     assert decision.point == points[0].point
     assert {region.radius_m for region in decision.credible_discs} == {answer.POSITION_ERROR_M}
 
 
-def test_the_answer_is_not_thrown_across_the_world_at_the_antimeridian(points):
+def test_decide_answer_at_antimeridian_stays_there(points):
     pair = [
         replace(points[0], point=Point(10.0, 179.9999)),
         replace(points[1], point=Point(10.0, -179.9999)),
@@ -109,7 +109,7 @@ def test_the_answer_is_not_thrown_across_the_world_at_the_antimeridian(points):
     assert decision.credible_discs[1].radius_m < 15
 
 
-def test_citations_say_who_under_which_license_and_how_far(points):
+def test_citations_contain_source_license_and_distance(points):
     place = points[:8]  # one place: four photos, four street views
     photos, streets = place[:4], place[4:]
     evidence = {
@@ -138,7 +138,7 @@ def test_citations_say_who_under_which_license_and_how_far(points):
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
-def test_who_says_where_the_answer_is_is_cited_however_far_it_was_moved(points, calibrated):
+def test_citations_contain_best_candidate_of_refined_position(points, calibrated):
     ranked = ranked_of(points[:4], [0.7, 0.1, 0.1, 0.1])
     moved = Point(points[0].point.lat + 0.04, points[0].point.lon)
     ranked[0] = replace(ranked[0], refined_position=moved)
@@ -156,13 +156,13 @@ def test_who_says_where_the_answer_is_is_cited_however_far_it_was_moved(points, 
     assert decision.citations[0].distance_m == pytest.approx(4_450, rel=0.01)
 
 
-def test_what_has_gone_is_not_cited_and_leaves_no_gap(points):
+def test_citations_skip_deleted_images(points):
     ranked = ranked_of(points[:4], [0.4, 0.3, 0.2, 0.1])
     decision, _ = decide(points, ranked, cited=2, gone={points[0].id})
     assert [c.image_id for c in decision.citations] == [points[1].id, points[2].id]
 
 
-def test_unknown_kinds_are_cited_after_the_known(points):
+def test_citations_of_unknown_source_kinds_come_last(points):
     other = replace(points[0], id=UUID(int=5), kind="aerial")
     ranked = ranked_of([other, points[1]], [0.6, 0.4])
     decision, _ = decide([*points, other], ranked)

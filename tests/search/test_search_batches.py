@@ -109,7 +109,7 @@ def judged_together(net, given, batches):
     return found
 
 
-def test_two_hundred_photos_have_the_same_answers_in_any_batch(stack, judge, encoder):
+def test_locate_answers_are_independent_of_batch(stack, judge, encoder):
     photos = [large(number % PLACES, 200 + number) for number in range(PHOTOS)]
     net, given = judge._network, []
 

@@ -85,7 +85,7 @@ def mixed(points, seen, where):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_seats_are_given_as_the_loop_gives_them(seed):
+def test_merge_channels_equals_loop(seed):
     rng = random.Random(seed)
     noise = np.random.default_rng(seed)
     count = rng.choice([3, 12, 40])
@@ -127,7 +127,7 @@ def test_seats_are_given_as_the_loop_gives_them(seed):
         assert given == retrieve.sort_hits(given)
 
 
-def test_one_request_asks_both_channels_and_one_fetch_knows_the_rest(index, points):
+def test_retrieve_both_channels_needs_one_request_and_one_fetch(index, points):
     own = [p for p in points if p.organization_id == US]
     vector = mixed(points, 3, own[8 * 7].point)
     found = ask(index, vector)
@@ -152,7 +152,7 @@ def test_one_request_asks_both_channels_and_one_fetch_knows_the_rest(index, poin
     assert any("gps" in e.channels and e.channels["image"].rank is not None for e in found)
 
 
-def test_ranks_are_places_among_all_that_a_channel_has_found(index, points):
+def test_channel_ranks_count_all_hits_of_the_channel(index, points):
     own = [p for p in points if p.organization_id == US]
     vector = mixed(points, 3, own[8 * 7].point)
     everything = SearchSettings(candidates=512, oversampling=1, dedupe_m=0)
@@ -165,7 +165,7 @@ def test_ranks_are_places_among_all_that_a_channel_has_found(index, points):
 
 
 @pytest.mark.parametrize(("gps", "share"), [(False, 0.5), (True, 0.0), (True, 0.05)])
-def test_without_the_channel_or_a_share_nothing_is_asked_of_it(index, points, gps, share):
+def test_retrieve_unused_gps_channel_is_not_requested(index, points, gps, share):
     vector = mixed(points, 3, points[8 * 7].point)
     settings = SearchSettings(candidates=12, gps_channel_fraction=share)
     found = ask(index, vector, gps=gps, settings=settings)
@@ -175,14 +175,14 @@ def test_without_the_channel_or_a_share_nothing_is_asked_of_it(index, points, gp
     assert all(list(each.channels) == ["image"] for each in found)
 
 
-def test_a_share_of_all_leaves_the_pictures_what_places_do_not_take(index, points):
+def test_gps_channel_fraction_of_one_fills_rest_from_images(index, points):
     vector = mixed(points, 3, points[8 * 7].point)
     found = ask(index, vector, settings=SearchSettings(candidates=12, gps_channel_fraction=1.0))
     assert all(each.channels["gps"].rank is not None for each in found)
     assert len(found) == 12
 
 
-def test_an_image_that_goes_between_search_and_fetch_is_no_candidate(index, points):
+def test_retrieve_image_deleted_before_fetch_is_dropped(index, points):
     vector = mixed(points, 3, points[8 * 7].point)
     before = ask(index, vector)
     lost = next(each.id for each in before if each.channels["image"].rank is None)
@@ -193,7 +193,7 @@ def test_an_image_that_goes_between_search_and_fetch_is_no_candidate(index, poin
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_exclusions_hold_in_both_channels(seed):
+def test_exclusions_apply_to_both_channels(seed):
     rng = random.Random(seed)
     points = with_places(gallery(places=8, views=4))
     vector = mixed(points, rng.randrange(8), rng.choice(points).point)
@@ -225,7 +225,7 @@ def test_exclusions_hold_in_both_channels(seed):
     assert locate(points, exclusions) == locate(kept, None)
 
 
-def test_answers_show_channels_where_there_are_several(index, points, capsys):
+def test_answer_shows_channels_of_two_channel_bundles(index, points, capsys):
     vector = mixed(points, 3, points[8 * 7].point)
     shown = {}
     for name, contract in (("both", BOTH), ("one", CONTRACT)):

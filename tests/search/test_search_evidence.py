@@ -60,7 +60,7 @@ def gather(gallery):
     return gather
 
 
-def test_one_statement_brings_all_evidence_nearest_first(gather):
+def test_fetch_evidence_needs_one_statement_and_sorts_by_distance(gather):
     candidates, near, log = gather()
     assert log == ["read", "evidence"]
     assert list(near) == [each.id for each in candidates]
@@ -72,7 +72,7 @@ def test_one_statement_brings_all_evidence_nearest_first(gather):
         assert [row.distance_m for row in own] == sorted(row.distance_m for row in own)
 
 
-def test_nothing_is_asked_where_nothing_can_come(gather):
+def test_fetch_evidence_without_candidates_or_quota_reads_nothing(gather):
     assert gather(candidates=())[1:] == ({}, ["read"])
     candidates, near, log = gather(per_kind=0)
     assert log == ["read"]
@@ -89,7 +89,7 @@ def test_nothing_is_asked_where_nothing_can_come(gather):
         (SearchFilter(captured_after=START + timedelta(days=9)), {0}),
     ],
 )
-def test_limits_on_kind_source_and_time_hold_for_evidence(gather, limits, count):
+def test_fetch_evidence_applies_search_filter(gather, limits, count):
     _, near, _ = gather(limits)
     assert {len(own) for own in near.values()} == count
     for row in (row for own in near.values() for row in own):

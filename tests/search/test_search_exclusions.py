@@ -93,7 +93,7 @@ def ask(rig):
     return ask
 
 
-def test_excluded_rows_are_as_if_they_had_never_come(rig, ask, tmp_path):
+def test_exclusions_answer_equals_gallery_before_ingest(rig, ask, tmp_path):
     org = rig.organization()
     ingest(rig, org, tmp_path / "old", crowd("old", 32, creator="ann", sequence="walk"))
     ingest(rig, org, tmp_path / "street", crowd("street", 24, sequence="drive"), "street")
@@ -135,7 +135,7 @@ def test_excluded_rows_are_as_if_they_had_never_come(rig, ask, tmp_path):
     assert came["near_duplicate_cosine"] & shown(only_itself)
 
 
-def test_rows_to_exclude_are_the_own_organizations_only(rig, tmp_path):
+def test_ids_by_returns_rows_of_own_organization_only(rig, tmp_path):
     ours, theirs = rig.organization(), rig.organization("birch")
     photos = [*crowd("a", 4, creator="max"), *crowd("b", 4, sequence="tour")]
     photos += [("own.jpg", 0, QUESTION, "", ""), *crowd("c", 3, creator="ann")]
@@ -155,7 +155,7 @@ def test_rows_to_exclude_are_the_own_organizations_only(rig, tmp_path):
                 assert catalog.ids_by(hashes=(), creators=(), sequences=()) == []
 
 
-def test_stages_are_timed_and_only_exclusions_cost_a_stage(rig, ask, tmp_path):
+def test_exclusions_add_a_timed_stage(rig, ask, tmp_path):
     org = rig.organization()
     ingest(rig, org, tmp_path / "old", crowd("old", 4, creator="ann"))
     assert "exclude" not in ask(org).timings_ms
@@ -165,7 +165,7 @@ def test_stages_are_timed_and_only_exclusions_cost_a_stage(rig, ask, tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_gallery_without_the_rows_says_the_same(seed):
+def test_exclusions_answer_equals_reduced_gallery(seed):
     """The obvious way beside the quick one: take the rows out by hand, then ask."""
     rng = random.Random(seed)
     points = in_memory.gallery(places=8, views=4)
@@ -201,7 +201,7 @@ def test_a_gallery_without_the_rows_says_the_same(seed):
         assert not shown(locate(points, exclusions)) & gone
 
 
-def test_a_crowd_of_copies_costs_few_requests():
+def test_exclusions_of_many_copies_need_few_requests():
     points = in_memory.gallery(places=6, views=4)
     vector = in_memory.PixelEncoder().encode_query(in_memory.picture(2, 1))
     own = points[2 * 8]
@@ -225,12 +225,12 @@ def test_a_crowd_of_copies_costs_few_requests():
 
 
 @pytest.mark.parametrize("cosine", [0.0, -0.5, 1.01, float("nan")])
-def test_a_cosine_that_excludes_everything_or_nothing_is_refused(cosine):
+def test_exclusions_invalid_cosine_is_rejected(cosine):
     with pytest.raises(ValueError, match="must be in"):
         Exclusions(near_duplicate_cosine=cosine)
 
 
-def test_top1_is_the_place_of_the_most_similar_candidate():
+def test_top1_ranker_answers_most_similar_candidate():
     points = in_memory.gallery(places=6, views=3)
     vector = in_memory.PixelEncoder().encode_query(in_memory.picture(2, 777))
 

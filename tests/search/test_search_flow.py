@@ -82,7 +82,7 @@ def same(answer):
 
 
 @pytest.mark.parametrize("place", range(0, 12, 3))
-def test_a_photo_is_found_at_its_place_with_its_evidence(stack, place):
+def test_locate_photo_gives_position_and_evidence(stack, place):
     answer = stack.locate(photo(place))
     home = stack.points[place * 6].point
     assert geodesic_m(answer.point, home) < 200
@@ -97,20 +97,20 @@ def test_a_photo_is_found_at_its_place_with_its_evidence(stack, place):
     assert answer.num_candidates == len(answer.ranked) == 16
 
 
-def test_one_index_request_and_one_read_per_question(stack):
+def test_locate_needs_one_index_request_and_one_read(stack):
     stack.locate(photo(1))
     assert len(stack.ports["index"].requests) == 1
     assert stack.ports["database"].log == ["read", "evidence", "images", "copies"]
 
 
-def test_stages_are_timed(stack):
+def test_locate_stages_are_timed(stack):
     timings = stack.locate(photo(1)).timings_ms
     assert list(timings) == STAGES
     assert all(ms >= 0 for ms in timings.values())
     assert sum(list(timings.values())[:-1]) <= timings["total"] + 0.01
 
 
-def test_the_same_photo_gets_the_same_answer_fifty_times(stack):
+def test_locate_same_photo_repeatedly_gives_same_answer(stack):
     answers = set()
     for turn in range(50):
         if turn % 5 == 0:
@@ -119,19 +119,19 @@ def test_the_same_photo_gets_the_same_answer_fifty_times(stack):
     assert len(answers) == 1
 
 
-def test_the_order_of_the_gallery_does_not_matter(stack):
+def test_locate_is_independent_of_gallery_order(stack):
     mixed = Stack(stack.points[::-1])
     assert same(mixed.locate(photo(7))) == same(stack.locate(photo(7)))
 
 
-def test_locating_a_vector_is_locating_the_photo(stack):
+def test_locate_encoded_equals_locate(stack):
     vector = PixelEncoder().encode_query(picture(4, 777))
     encoded = pipeline.locate_encoded(vector, SearchFilter(), stack.context())
     assert same(encoded) == same(stack.locate(photo(4)))
     assert list(encoded.timings_ms) == STAGES[2:]
 
 
-def test_organizations_do_not_see_each_other(stack):
+def test_locate_uses_own_organization_only(stack):
     theirs = {p.id for p in stack.points if p.organization_id == THEM}
     for organization, own in ((US, False), (THEM, True)):
         answer = stack.locate(photo(2), organization=organization)
@@ -144,7 +144,7 @@ def test_organizations_do_not_see_each_other(stack):
 
 
 @pytest.mark.parametrize("organization", [US, UUID(int=99)])
-def test_an_empty_gallery_answers_that_it_does_not_know(stack, organization):
+def test_locate_empty_gallery_gives_no_position(stack, organization):
     empty = Stack([]) if organization == US else stack
     answer = empty.locate(photo(1), organization=organization)
     assert (answer.point, answer.credible_discs, answer.ranked, answer.citations) == (
@@ -157,7 +157,7 @@ def test_an_empty_gallery_answers_that_it_does_not_know(stack, organization):
     assert empty.similar(photo(1), organization=organization).groups == ()
 
 
-def test_bytes_that_are_no_photo_are_refused_with_their_reason(stack):
+def test_locate_invalid_photo_is_rejected_with_reason(stack):
     with pytest.raises(BadPhotoError, match=r"q\.raw: not pixels") as caught:
         stack.locate(b"hello")
     assert caught.value.reason == "undecodable"
@@ -166,7 +166,7 @@ def test_bytes_that_are_no_photo_are_refused_with_their_reason(stack):
     assert caught.value.reason == "too_many_pixels"
 
 
-def test_an_index_of_another_bundle_is_refused(stack):
+def test_locate_index_of_another_bundle_is_rejected(stack):
     index = stack.ports["index"]
     index.state = dataclasses.replace(index.info(), contract="other")
     with pytest.raises(BadBundleError):
@@ -175,7 +175,7 @@ def test_an_index_of_another_bundle_is_refused(stack):
         stack.similar(photo(1))
 
 
-def test_similar_to_a_photo_is_grouped(stack):
+def test_similar_to_photo_is_grouped(stack):
     page = stack.similar(photo(3), limit=4, per_group=2)
     assert {each.group for each in page.groups[:2]} == {"photo-3", "street-3"}
     assert len(page.groups) == 4
@@ -187,7 +187,7 @@ def test_similar_to_a_photo_is_grouped(stack):
     assert stack.ports["database"].log == []
 
 
-def test_similar_to_an_image_leaves_out_itself_or_its_group_or_nothing(stack):
+def test_similar_to_image_excludes_itself_or_its_group(stack):
     own = stack.points[0]
 
     def found(**options):
@@ -205,7 +205,7 @@ def test_similar_to_an_image_leaves_out_itself_or_its_group_or_nothing(stack):
     assert itself[0].score == pytest.approx(1, abs=1e-6)
 
 
-def test_similar_to_a_foreign_image_is_as_unknown_as_to_none(stack):
+def test_similar_to_foreign_or_unknown_image_is_not_found(stack):
     theirs = next(p.id for p in stack.points if p.organization_id == THEM)
     for unknown in (theirs, UUID(int=12345)):
         with pytest.raises(NotFoundError):
@@ -213,7 +213,7 @@ def test_similar_to_a_foreign_image_is_as_unknown_as_to_none(stack):
     assert stack.similar(theirs, organization=THEM).groups
 
 
-def test_similar_to_an_image_that_is_not_indexed_says_so(stack):
+def test_similar_to_unindexed_image_is_a_conflict(stack):
     own = stack.points[0]
     stack.ports["index"].points = stack.points[1:]
     with pytest.raises(ConflictError, match="not in the index") as caught:
@@ -222,12 +222,12 @@ def test_similar_to_an_image_that_is_not_indexed_says_so(stack):
 
 
 @pytest.mark.parametrize("options", [{"limit": 0}, {"per_group": 0}])
-def test_questions_that_make_no_sense_are_refused(stack, options):
+def test_similar_invalid_limits_are_rejected(stack, options):
     with pytest.raises(BadRequestError):
         stack.similar(photo(1), **options)
 
 
-def test_limits_narrow_the_answer(stack):
+def test_locate_applies_search_filter(stack):
     answer = stack.locate(photo(3), limits=SearchFilter(source_kinds=("street",)))
     assert {each.candidate.source_kind for each in answer.ranked} == {"street"}
     assert {c.source_kind for c in answer.citations} == {"street"}

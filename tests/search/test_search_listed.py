@@ -84,7 +84,7 @@ def check(answer, known, wanted):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_places_are_ranked_as_by_a_loop(seed):
+def test_locate_by_coordinates_equals_loop(seed):
     known = places(seed)
     answer = ask(known, seed=seed)
     wanted = by_loop(known, seed=seed)
@@ -97,7 +97,7 @@ def test_places_are_ranked_as_by_a_loop(seed):
     assert again == replace(answer, timings_ms={})
 
 
-def test_the_answer_says_that_it_has_no_evidence():
+def test_locate_by_coordinates_warns_of_missing_evidence():
     answer = ask(places())
     assert (answer.ranker, answer.index_engine, answer.index_build) == (
         "coordinates",
@@ -109,7 +109,7 @@ def test_the_answer_says_that_it_has_no_evidence():
     assert set(answer.timings_ms) == {"retrieve", "decode", "encode", "rank", "decide", "total"}
 
 
-def test_the_point_is_the_place_with_most_mass_around_it():
+def test_locate_by_coordinates_point_is_mode():
     known = places()
     query = PixelEncoder().encode_query(picture(3))
     vectors = known.vectors.copy()
@@ -148,7 +148,7 @@ INSIDE = {
 
 
 @pytest.mark.parametrize("shape", INSIDE)
-def test_limits_hold_and_masses_are_shares_of_what_is_left(shape):
+def test_locate_by_coordinates_filter_renormalizes_weights(shape):
     limits, inside = INSIDE[shape]
     known = places()
     answer, wanted = ask(known, **limits), by_loop(known, inside=inside)
@@ -162,7 +162,7 @@ def test_limits_hold_and_masses_are_shares_of_what_is_left(shape):
     )
 
 
-def test_where_no_place_is_there_is_no_answer():
+def test_locate_by_coordinates_empty_area_gives_no_position():
     answer = ask(places(), circle=Circle(center=Point(89.9, 0.0), radius_m=10.0))
     assert (answer.point, answer.credible_discs, answer.coordinates) == (None, (), ())
     assert answer.num_candidates == 0
@@ -178,12 +178,12 @@ def test_where_no_place_is_there_is_no_answer():
         ({"captured_before": datetime(2020, 1, 1, tzinfo=UTC)}, "datetime"),
     ],
 )
-def test_limits_that_places_do_not_have_are_refused(limits, word):
+def test_locate_by_coordinates_image_filters_are_rejected(limits, word):
     with pytest.raises(BadRequestError, match=f"no source kind, source or time: omit {word},"):
         ask(places(), **limits)
 
 
-def test_other_faults_are_those_of_every_question():
+def test_locate_by_coordinates_raises_errors_of_locate():
     class Without(PixelEncoder):
         def coordinate_gallery(self):
             raise ConflictError("knows none", reason="no_coordinates")

@@ -111,7 +111,7 @@ def fix(rig, org, image_id, **fields):
     rig.run()
 
 
-def test_every_image_has_the_vector_of_its_place_beside_its_pictures(rig, tmp_path):
+def test_ingest_stores_image_and_gps_vectors(rig, tmp_path):
     org = rig.organization()
     rows = everywhere()
     ids = ingest(rig, org, tmp_path / "photo", rows)
@@ -122,7 +122,7 @@ def test_every_image_has_the_vector_of_its_place_beside_its_pictures(rig, tmp_pa
     assert rig.scalar("SELECT count(*) FROM images WHERE state = 'indexed'") == len(rows)
 
 
-def test_an_image_that_moves_takes_its_vector_along(rig, tmp_path):
+def test_moved_image_gets_new_gps_vector_only(rig, tmp_path):
     org = rig.organization()
     rows = everywhere(per_city=1)
     ids = ingest(rig, org, tmp_path / "photo", rows)
@@ -157,7 +157,7 @@ def test_an_image_that_moves_takes_its_vector_along(rig, tmp_path):
     assert np.array_equal(check_place(rig, ids[other], 1.0, -2.0), picture)
 
 
-def test_a_crash_before_the_index_leaves_a_row_that_gets_both(rig, tmp_path, monkeypatch):
+def test_ingest_crash_before_index_is_repaired_with_both_vectors(rig, tmp_path, monkeypatch):
     org = rig.organization()
     monkeypatch.setattr(ingest_pipeline, "index_images", lambda *_: None)
     rows = everywhere(per_city=1)
@@ -180,7 +180,7 @@ def test_a_crash_before_the_index_leaves_a_row_that_gets_both(rig, tmp_path, mon
         check_place(rig, ids[name], lat, lon)
 
 
-def test_a_rebuild_needs_no_encoder_and_holds_both_channels(rig, tmp_path):
+def test_rebuild_contains_both_channels(rig, tmp_path):
     org = rig.organization()
     ids = ingest(rig, org, tmp_path / "photo", everywhere())
     source = RebuildSource(rig.owner, lambda: rig.encoder.contract)
@@ -225,7 +225,7 @@ def found_by(answer, channel) -> list[tuple[int, UUID, Point]]:
     )
 
 
-def test_a_vector_like_a_place_finds_the_images_that_stand_there(rig, tmp_path):
+def test_locate_position_vector_finds_images_there(rig, tmp_path):
     org = rig.organization()
     ingest(rig, org, tmp_path / "photo", everywhere(per_city=4))
     ingest(rig, org, tmp_path / "street", everywhere("s", per_city=4), kind="street")
@@ -248,7 +248,7 @@ def test_a_vector_like_a_place_finds_the_images_that_stand_there(rig, tmp_path):
         assert all(list(each.candidate.channels) == ["image"] for each in without.ranked)
 
 
-def test_a_move_is_seen_by_the_next_question(rig, tmp_path):
+def test_locate_after_move_uses_new_position(rig, tmp_path):
     org = rig.organization()
     ids = ingest(rig, org, tmp_path / "photo", everywhere())
     vector = rig.encoder.encode_positions(np.array([[0.0, 180.0]]))[0]

@@ -101,7 +101,7 @@ def locate(stack, judge, place=5, **options):
     return pipeline.locate_encoded(vector, SearchFilter(), context, kind="photo", **options)
 
 
-def test_the_reranker_decides_where_there_is_one(stack, judge):
+def test_locate_with_reranker_is_ordered_by_it(stack, judge):
     answer = locate(stack, judge)
     assert (answer.ranker, answer.ranker_fallback_reason) == ("rerank", None)
     scores = [each.rerank_logit for each in answer.ranked]
@@ -123,7 +123,7 @@ def test_the_reranker_decides_where_there_is_one(stack, judge):
     assert all(each.rerank_logit is None for each in voted.ranked)
 
 
-def test_an_answer_explains_what_the_reranker_did(stack, judge, capsys):
+def test_answer_explains_reranking(stack, judge, capsys):
     answer = locate(stack, judge)
     said = AnswerOut.of(answer, top=16).model_dump(mode="json")
     assert said["no_match_logit"] == answer.calibrated_result.features.no_match_logit
@@ -159,14 +159,14 @@ def test_an_answer_explains_what_the_reranker_did(stack, judge, capsys):
     assert "attention" not in capsys.readouterr().out
 
 
-def test_without_a_reranker_there_is_a_vote_and_the_reason(stack):
+def test_locate_without_reranker_votes_and_gives_reason(stack):
     answer = locate(stack, None)
     assert (answer.ranker, answer.ranker_fallback_reason) == ("vote", "the bundle has no reranker")
     with pytest.raises(BadRequestError, match="pixels: the bundle has no reranker"):
         locate(stack, None, ranker="rerank")
 
 
-def test_the_same_question_gets_the_same_answer_in_any_gallery_order(stack, judge):
+def test_rerank_is_independent_of_gallery_order_and_padding(stack, judge):
     def said(answer):
         return [
             (r.candidate.id, r.rerank_logit, r.weight, r.refined_position) for r in answer.ranked
@@ -187,7 +187,7 @@ def test_the_same_question_gets_the_same_answer_in_any_gallery_order(stack, judg
     assert [each[1] for each in wide] == pytest.approx([each[1] for each in first], abs=1e-4)
 
 
-def test_an_empty_gallery_and_a_candidate_that_has_gone(stack, judge):
+def test_rerank_empty_gallery_or_deleted_candidate_is_handled(stack, judge):
     bare = {**stack, "index": NumpyIndex([]), "database": DictDatabase([])}
     answer = locate(bare, judge)
     assert (answer.ranked, answer.point, answer.ranker) == ((), None, "rerank")
@@ -205,7 +205,7 @@ def test_an_empty_gallery_and_a_candidate_that_has_gone(stack, judge):
     assert all(map(math.isfinite, scores.values()))
 
 
-def test_a_candidate_as_good_as_the_photo_itself_is_marked(stack, judge):
+def test_locate_near_duplicate_candidate_is_marked(stack, judge):
     own = gallery(places=12, views=3)[0]
     for ranker in ("rerank", "vote"):
         answer = pipeline.locate_encoded(
@@ -219,7 +219,7 @@ def test_a_candidate_as_good_as_the_photo_itself_is_marked(stack, judge):
     assert not any(r.candidate.near_duplicate for r in locate(stack, judge).ranked)
 
 
-def test_a_bundle_keeps_its_reranker(bundle, tmp_path):
+def test_bundle_reranker_round_trips_and_corruption_is_rejected(bundle, tmp_path):
     net, made = bundle
     assert made.contract.dims == {"image": 256, "gps": 256}
     assert made.contract.reranker.evidence_radius_m == 500.0

@@ -65,7 +65,7 @@ def hit(number, score, kind="photo", group=None, point=None):
     )
 
 
-def test_one_request_asks_for_every_kind_inside_the_organization(index):
+def test_retrieve_sends_one_request_for_all_kinds(index):
     found = ask(index)
     (queries,) = index.requests
     assert [q.filter.source_kinds for q in queries] == [("photo",), ("street",)]
@@ -78,7 +78,7 @@ def test_one_request_asks_for_every_kind_inside_the_organization(index):
     assert len(found) == 12
 
 
-def test_limits_travel_with_every_question(index):
+def test_retrieve_sends_search_filter_with_every_query(index):
     circle = Circle(center=index.points[0].point, radius_m=5_000.0)
     found = ask(index, limits=SearchFilter(source_kinds=("street",), circle=circle))
     (queries,) = index.requests
@@ -90,13 +90,13 @@ def test_limits_travel_with_every_question(index):
     )
 
 
-def test_an_empty_index_is_not_asked():
+def test_retrieve_empty_index_is_not_queried():
     index = NumpyIndex([])
     assert ask(index) == ()
     assert index.requests == []
 
 
-def test_the_kind_that_scores_lower_is_still_heard(points):
+def test_retrieve_lower_scoring_kind_keeps_its_quota(points):
     # Street vectors halved: their cosines are all below those of the photos.
     dim = [
         replace(p, vectors={"image": p.vectors["image"] * (0.01 if p.kind == "street" else 1)})
@@ -110,7 +110,7 @@ scores = st.lists(st.integers(0, 20).map(lambda n: n / 20), max_size=12)
 
 
 @given(scores, scores, st.integers(1, 16))
-def test_a_fair_share_is_what_it_says(photo, street, limit):
+def test_merge_channels_keeps_best_of_each_kind(photo, street, limit):
     answers = [
         retrieve.sort_hits(hit(i, s, "photo") for i, s in enumerate(photo)),
         retrieve.sort_hits(hit(100 + i, s, "street") for i, s in enumerate(street)),
@@ -139,7 +139,7 @@ def distance(a, b):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_group_keeps_its_best_of_every_spot(seed):
+def test_merge_channels_deduplicates_groups_within_distance(seed):
     rng = np.random.default_rng(seed)
     places = destination(
         np.full((60, 2), [5.0, 179.9999]), rng.uniform(0, 360, 60), rng.uniform(0, 80, 60)
@@ -157,12 +157,12 @@ def test_a_group_keeps_its_best_of_every_spot(seed):
     assert retrieve.merge_channels([hits], slots=slots, dedupe_m=0.0) == hits
 
 
-def test_equal_scores_are_in_order_of_id_whatever_the_engine_says():
+def test_sort_hits_equal_scores_are_ordered_by_id():
     hits = [hit(i, 0.5 + noise) for i, noise in [(3, 1e-9), (1, 0.0), (2, -1e-9)]]
     assert [h.id.int for h in retrieve.sort_hits(hits)] == [1, 2, 3]
 
 
-def test_another_bundles_index_and_a_loading_one_are_refused(index):
+def test_require_same_model_other_bundle_or_loading_index_is_rejected(index):
     info = index.info()
     assert consistency.require_same_model(index, CONTRACT) == info
     index.state = replace(info, contract="other")
@@ -175,7 +175,7 @@ def test_another_bundles_index_and_a_loading_one_are_refused(index):
     assert consistency.require_same_model(index, CONTRACT).points == 0
 
 
-def test_an_index_that_is_swapped_while_it_is_asked_is_asked_again(index):
+def test_consistent_snapshots_retry_after_index_swap(index):
     first = index.info()
     second = replace(first, build="the next build")
     snapshots = []
@@ -196,7 +196,7 @@ def groups(index, limit, per_group, settings=SETTINGS):
     )
 
 
-def test_a_page_holds_the_best_groups_and_the_best_of_each(index, points):
+def test_group_hits_returns_best_groups_and_their_best_hits(index, points):
     vector = PixelEncoder().encode_query(picture(3, 50))
     page = groups(index, limit=5, per_group=2)
     best = {}
@@ -209,7 +209,7 @@ def test_a_page_holds_the_best_groups_and_the_best_of_each(index, points):
         assert [h.score for h in each.hits] == pytest.approx(sorted(best[each.group])[::-1][:2])
 
 
-def test_one_flooding_sequence_does_not_hide_the_others(points):
+def test_group_hits_large_sequence_does_not_hide_others(points):
     flood = [
         replace(p, id=UUID(int=n), group="flood", vectors={"image": points[24].vectors["image"]})
         for n, p in enumerate([points[24]] * 100)

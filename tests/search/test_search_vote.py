@@ -127,7 +127,7 @@ def vote_by_loop(query, candidates, evidence):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_the_vote_is_the_loops(seed):
+def test_vote_equals_loop(seed):
     query, candidates, evidence = case(seed, count=1 + seed % 14)
     mass, support = vote_by_loop(query, candidates, evidence)
     for each in vote.rank_by_vote(query, candidates, evidence):
@@ -142,7 +142,7 @@ def test_the_vote_is_the_loops(seed):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 16), st.randoms(use_true_random=False))
-def test_masses_sum_to_one_and_no_order_matters(seed, count, random):
+def test_vote_weights_sum_to_one_in_any_order(seed, count, random):
     query, candidates, evidence = case(seed, count=count)
     ranked = vote.rank_by_vote(query, candidates, evidence)
     assert math.isclose(sum(each.weight for each in ranked), 1, abs_tol=1e-12)
@@ -160,7 +160,7 @@ def fingerprint(ranked):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.05, 1.0), st.floats(-0.5, 0.5))
-def test_the_towers_scale_does_not_matter(seed, scale, shift):
+def test_vote_is_invariant_to_score_scale(seed, scale, shift):
     query, candidates, evidence = case(seed)
     other = [replace(each, score=each.score * scale + shift) for each in candidates]
     before = {r.candidate.id: r.weight for r in vote.rank_by_vote(query, candidates, evidence)}
@@ -168,7 +168,7 @@ def test_the_towers_scale_does_not_matter(seed, scale, shift):
     assert after == pytest.approx(before, rel=1e-6)
 
 
-def test_nothing_and_one():
+def test_vote_with_no_or_one_candidate_is_trivial():
     query = unit(np.random.default_rng(0))
     assert vote.rank_by_vote(query, (), {}) == ()
     (only,) = vote.rank_by_vote(query, [candidate(3, Point(1, 2), 0.4)], {})
@@ -180,7 +180,7 @@ def test_nothing_and_one():
     )
 
 
-def test_ties_are_broken_by_id():
+def test_vote_ties_are_ordered_by_id():
     query = unit(np.random.default_rng(0))
     points = [Point(0, 0), Point(0, 90), Point(0, 180), Point(0, -90)]
     same = [candidate(9 - i, point, 0.5) for i, point in enumerate(points)]
@@ -188,7 +188,7 @@ def test_ties_are_broken_by_id():
     assert [each.candidate.id.int for each in ranked] == [6, 7, 8, 9]
 
 
-def test_candidates_that_stand_together_outvote_a_better_one_alone():
+def test_vote_cluster_beats_better_isolated_candidate():
     query = unit(np.random.default_rng(0))
     alone = candidate(0, Point(-40, 60), 0.62)
     together = [candidate(1 + i, Point(50, 8 + i * 1e-4), 0.60) for i in range(4)]
@@ -197,7 +197,7 @@ def test_candidates_that_stand_together_outvote_a_better_one_alone():
     assert {each.candidate.id.int for each in ranked[:4]} == {1, 2, 3, 4}
 
 
-def test_evidence_of_the_other_kind_decides_between_equals():
+def test_vote_evidence_of_other_kind_decides_between_equals():
     rng = np.random.default_rng(5)
     query = unit(rng)
     candidates = [candidate(i, Point(i * 10, i * 10), 0.5) for i in range(6)]

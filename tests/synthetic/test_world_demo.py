@@ -35,7 +35,7 @@ def counts(report, name):
     return [batch[name] for batch in report["ingest"]]
 
 
-def test_a_second_run_finds_everything_known_and_answers_the_same(settings, own, capsys, tmp_path):
+def test_demo_second_run_ingests_nothing_and_answers_identically(settings, own, capsys, tmp_path):
     first = run_demo(settings, as_json=True, organization=own, out=tmp_path, **SMALL)
     assert json.loads(capsys.readouterr().out) == first
     assert counts(first, "items") == [72, 72]
@@ -60,7 +60,7 @@ def test_a_second_run_finds_everything_known_and_answers_the_same(settings, own,
     assert f"map: {tmp_path / 'map.png'}" in said
 
 
-def test_answers_of_the_demo_cite_photos_of_both_kinds(settings, own, tmp_path):
+def test_demo_answers_cite_both_source_kinds(settings, own, tmp_path):
     report = run_demo(settings, as_json=True, organization=own, out=tmp_path, **SMALL)
     for line in report["photos"]:
         assert line["answer"] is not None

@@ -64,18 +64,18 @@ def taken():
     return [shot for shot in planned[::40] if not shot.panorama]
 
 
-def test_presets_are_those_that_tables_quote():
+def test_preset_digests_equal_reference():
     assert GENERATOR == "pinpoint.world 2"
     assert {name: preset_digest(preset, 7) for name, preset in PRESETS.items()} == DIGESTS
 
 
-def test_shots_stand_where_they_stood():
+def test_shot_positions_equal_reference():
     for shot, (name, lat, lon) in zip(taken(), PLACES, strict=True):
         assert shot.name == name
         assert (shot.point.lat, shot.point.lon) == pytest.approx((lat, lon), abs=1e-6)
 
 
-def test_pictures_show_what_they_showed():
+def test_image_channel_means_equal_reference():
     """Means of channels: another processor may round a pixel on an edge the other way."""
     found = render_pictures(7, taken(), PRESETS["tiny"]).astype(float).mean(axis=(1, 2))
     assert found == pytest.approx(np.array(MEANS), abs=0.3)

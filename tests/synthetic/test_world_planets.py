@@ -62,7 +62,7 @@ def everything(planet):
     return found + [{**row, "use": "query"} for row in rows(planet.labels)]
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_ones(planet, tmp_path):
+def test_make_planet_is_determined_by_seed(planet, tmp_path):
     again = make_planet(tmp_path / "again", preset="tiny", seed=7)
     other = make_planet(tmp_path / "other", preset="tiny", seed=8)
     ours = digests(planet.folder)
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_ones(planet, 
     assert other.digest != planet.digest == preset_digest(PRESETS["tiny"], 7)
 
 
-def test_a_broken_off_planet_is_gone_on_with(planet, tmp_path):
+def test_make_planet_interrupted_resumes(planet, tmp_path):
     first = make_planet(tmp_path / "p", preset="tiny", seed=7)
     mark = first.folder / "planet.json"
     mark.write_text(json.dumps({**json.loads(mark.read_text()), "complete": False}))
@@ -87,13 +87,13 @@ def test_a_broken_off_planet_is_gone_on_with(planet, tmp_path):
     assert told[-1][0] == told[-1][1] == planet.gallery + len(planet.unseen)
 
 
-def test_a_complete_planet_is_left_as_it_is(planet):
+def test_make_planet_complete_is_not_rewritten(planet):
     before = {path: path.stat().st_mtime_ns for path in planet.folder.rglob("*")}
     assert make_planet(planet.folder, preset="tiny", seed=7) == planet
     assert {path: path.stat().st_mtime_ns for path in planet.folder.rglob("*")} == before
 
 
-def test_a_folder_of_something_else_is_refused_and_left(planet, tmp_path):
+def test_make_planet_foreign_folder_is_rejected(planet, tmp_path):
     with pytest.raises(BadRequestError, match="seed 7"):
         make_planet(planet.folder, preset="tiny", seed=9)
     (tmp_path / "notes.txt").write_text("mine")
@@ -104,7 +104,7 @@ def test_a_folder_of_something_else_is_refused_and_left(planet, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_manifests_and_truth_list_every_file_once(planet):
+def test_manifests_and_labels_list_every_file_once(planet):
     files = {path for path in planet.folder.rglob("*.jpg")}
     listed = [
         path.parent / row["file"] for path in planet.manifests().values() for row in rows(path)
@@ -115,7 +115,7 @@ def test_manifests_and_truth_list_every_file_once(planet):
     assert sorted(queries) == sorted(one.path for one in planet.unseen)
 
 
-def test_every_row_says_of_which_planet_it_is(planet):
+def test_manifest_rows_contain_planet_digest(planet):
     said = {
         row["planet"]
         for path in (*planet.manifests().values(), planet.labels)
@@ -125,7 +125,7 @@ def test_every_row_says_of_which_planet_it_is(planet):
     assert planet.digest == preset_digest(PRESETS["tiny"], 7)
 
 
-def test_exif_says_what_the_manifest_says(planet):
+def test_exif_equals_manifest(planet):
     for path in planet.manifests().values():
         for row in rows(path)[::5]:
             exif = opened(path.parent / row["file"]).getexif()
@@ -138,14 +138,14 @@ def test_exif_says_what_the_manifest_says(planet):
             assert exif[0x013B] == row["creator"]
 
 
-def test_queries_do_not_tell_their_place(planet):
+def test_query_files_contain_no_position(planet):
     for one in planet.unseen:
         data = one.path.read_bytes()
         assert not opened(one.path).getexif().get_ifd(GPS_IFD)
         assert one.city.name.encode() not in data
 
 
-def test_roles_keep_their_distance_and_authors_stay_in_one(planet):
+def test_roles_are_separated_by_buffer_and_creator(planet):
     every = everything(planet)
     where = np.array([position(row) for row in every])
     roles = np.array([row["role"] for row in every])
@@ -158,7 +158,7 @@ def test_roles_keep_their_distance_and_authors_stay_in_one(planet):
     assert len(drives) == len({name for name, _ in drives})
 
 
-def test_null_regions_have_no_gallery_and_all_others_have_one_near(planet):
+def test_gallery_covers_all_but_null_regions(planet):
     galleries = np.array([position(row) for row in everything(planet) if row["use"] == "gallery"])
     for row in rows(planet.labels):
         nearest = pairwise_m(np.array([position(row)]), galleries).min()
@@ -166,7 +166,7 @@ def test_null_regions_have_no_gallery_and_all_others_have_one_near(planet):
         assert row["setting"] == ("closed" if row["role"] == "train" else "open")
 
 
-def test_both_kinds_stand_in_the_same_towns_with_their_own_habits(planet):
+def test_source_kinds_share_cities_and_differ_in_metadata(planet):
     photos, streets = (rows(planet.manifests()[f"train-{kind}"]) for kind in ("photo", "street"))
     assert {row["file"].split("/")[0] for row in photos} == {
         row["file"].split("/")[0] for row in streets
@@ -178,7 +178,7 @@ def test_both_kinds_stand_in_the_same_towns_with_their_own_habits(planet):
     assert not any(row["sequence"] for row in photos)
 
 
-def test_some_streets_are_panoramas_and_no_question_is(tmp_path):
+def test_panoramas_are_street_gallery_images_only(tmp_path):
     made = make_planet(tmp_path / "demo", preset="demo", seed=7)
     wide = [path for path in made.folder.rglob("*.jpg") if opened(path).width == 256]
     assert 0 < len(wide) < 0.2 * made.gallery
@@ -191,6 +191,6 @@ def test_some_streets_are_panoramas_and_no_question_is(tmp_path):
         assert f'PoseHeadingDegrees="{heading:.2f}"' in packet
 
 
-def test_the_bench_preset_is_large_enough_for_what_it_must_tell():
+def test_bench_preset_has_enough_queries():
     town = PRESETS["bench"].towns["test"]
     assert town.cities * town.photo_queries >= 10_000

@@ -114,7 +114,7 @@ def subject(looks, row, column, side, behind):
     return np.full(3, 0.12) if abs((x + 1) / 2 - first) < share / 2 else behind
 
 
-def test_pictures_match_a_loop_over_rays(taken):
+def test_render_equals_loop_over_rays(taken):
     side = 24
     looks = scene_appearance(SEED, taken, PRESET)
     plain = looks.take(slice(None))
@@ -133,7 +133,7 @@ def test_pictures_match_a_loop_over_rays(taken):
     assert off / total < 0.003
 
 
-def test_a_picture_does_not_depend_on_its_batch_or_its_place_in_it(taken):
+def test_render_is_independent_of_batch(taken):
     together = render_pictures(SEED, taken, PRESET)
     alone = np.concatenate([render_pictures(SEED, [shot], PRESET) for shot in taken])
     backwards = render_pictures(SEED, taken[::-1], PRESET, threads=1)[::-1]
@@ -141,7 +141,7 @@ def test_a_picture_does_not_depend_on_its_batch_or_its_place_in_it(taken):
     assert (together == backwards).all()
 
 
-def test_a_roof_is_seen_whether_or_not_another_picture_has_a_wall(taken):
+def test_render_roof_is_independent_of_other_images_in_batch(taken):
     looks = scene_appearance(SEED, [taken[0]] * 2, PRESET)
     looks.filter[:, 4] = looks.subject_shape[:, 2] = looks.sign_shape[:, 1] = 0.0
     looks.trees[:, 2] = looks.bar[:, 1] = 0.0
@@ -154,13 +154,13 @@ def test_a_roof_is_seen_whether_or_not_another_picture_has_a_wall(taken):
     assert (both[0, -1] != both[0, 0]).any()
 
 
-def test_pictures_differ_from_each_other_and_from_another_planet(taken):
+def test_render_images_differ_by_shot_and_by_seed(taken):
     here, there = render_pictures(SEED, taken, PRESET), render_pictures(SEED + 1, taken, PRESET)
     assert len({picture.tobytes() for picture in here}) == len(taken)
     assert not {picture.tobytes() for picture in here} & {picture.tobytes() for picture in there}
 
 
-def test_a_repeated_photo_is_nearly_but_not_quite_the_first(taken):
+def test_render_repeated_photo_is_similar_but_not_equal(taken):
     import dataclasses
 
     first = next(shot for shot in taken if shot.kind == "photo")
@@ -170,7 +170,7 @@ def test_a_repeated_photo_is_nearly_but_not_quite_the_first(taken):
     assert 0 < np.abs(one - two).mean() < 0.5 * np.abs(one - three).mean()
 
 
-def test_a_panorama_closes_and_shows_what_a_camera_shows(taken):
+def test_render_panorama_is_continuous_and_equals_perspective_view(taken):
     looks = scene_appearance(SEED, taken[:1], PRESET)
     looks.filter[:, 4] = 0.0
     looks.subject_shape[:, 2] = 0.0
@@ -189,7 +189,7 @@ def test_a_panorama_closes_and_shows_what_a_camera_shows(taken):
     assert same / 128 > 0.9
 
 
-def test_kinds_of_shape_are_not_mixed(taken):
+def test_render_mixed_shapes_are_rejected(taken):
     import dataclasses
 
     wide = dataclasses.replace(taken[0], panorama=True)

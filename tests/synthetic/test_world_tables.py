@@ -23,7 +23,7 @@ def lines(text):
     return [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
 
 
-def test_the_command_makes_the_table_of_the_page():
+def test_planet_table_has_rows_of_results_page():
     (block,) = re.findall(r"<!-- table: planet -->\n(.*?)<!-- end of table -->", PAGE, re.DOTALL)
     here, there = lines(made("tiny", 7, steps=3, say=lambda text: None)), lines(block)
     assert here[0] == there[0]
@@ -31,14 +31,14 @@ def test_the_command_makes_the_table_of_the_page():
     assert all(len(line) == len(here[0]) for line in there)
 
 
-def test_the_command_makes_the_table_of_the_eye():
+def test_oracle_observer_table_has_rows_of_results_page():
     (block,) = re.findall(r"<!-- table: eye -->\n(.*?)<!-- end of table -->", PAGE, re.DOTALL)
     here, there = lines(eye.made("tiny", 7, every=1, say=lambda text: None)), lines(block)
     assert (here[0], len(here)) == (there[0], len(there))
     assert [line[0] for line in here] == [line[0] for line in there]
 
 
-def test_an_eye_compares_by_the_likelihood_of_one_place():
+def test_oracle_observer_likeness_equals_likelihood_ratio():
     """Against the densities themselves, factor by factor."""
     preset = PRESETS["tiny"]
     some = eye.blurred(eye.read(7, preset, planned(7, preset, ("test",))[:60:3]), 0.3, 7)
@@ -61,7 +61,7 @@ def test_an_eye_compares_by_the_likelihood_of_one_place():
         assert np.isclose(found[left, right], wanted, atol=1e-3)
 
 
-def test_an_eye_reads_what_changes_a_picture_and_nothing_else():
+def test_oracle_observer_reads_visible_factors_only():
     """A factor is moved, noise stays; what then looks otherwise, and is there, shows the factor."""
     preset = PRESETS["tiny"]
     shots = planned(7, preset, ("test",))
@@ -103,7 +103,7 @@ def changed(before, after):
     return found
 
 
-def test_the_page_quotes_this_planet():
+def test_results_page_names_planet_digest():
     assert (
         f"{GENERATOR}, preset `bench`, seed 7, digest `{preset_digest(PRESETS['bench'], 7)}`"
         in (" ".join(PAGE.split()))
