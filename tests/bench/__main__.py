@@ -16,16 +16,16 @@ from rich.console import Console
 
 from bench import (
     decode,
+    end_to_end,
     geoclip,
     ingest,
-    judged,
     locate,
     planet,
     plans,
     report,
     rerank,
+    reranked,
     training,
-    whole,
     workers,
 )
 from bench.files import descriptor, tower
@@ -44,7 +44,7 @@ def main() -> None:
         figures["sizes"] = {str(size): _locate(size, given, console.log) for size in given.sizes}
     if given.only in (None, "judged"):
         figures["judged"] = [
-            judged.measure(size, given.questions, console.log) for size in given.sizes
+            reranked.measure(size, given.questions, console.log) for size in given.sizes
         ]
     if given.only in (None, "planet"):
         with TemporaryDirectory() as folder:
@@ -114,12 +114,12 @@ def _locate(size: int, given: argparse.Namespace, say: Say) -> dict[str, object]
     questions = given.questions
     seen_by = descriptor if given.bundle else tower
     with locate.prepared(size, questions, say, seen_by) as ready:
-        figures: dict[str, object] = {"whole": whole.measure(ready, questions)}
+        figures: dict[str, object] = {"whole": end_to_end.measure(ready, questions)}
         figures["most"] = locate.measure(ready, questions)
         figures["1_percent"] = locate.measure(ready, questions // 4, 2)
         figures["dense"] = locate.measure(ready, questions // 4, 3)
         figures["plans"] = plans.measure(ready, questions=9)
-        figures["memory"] = whole.memory(ready)
+        figures["memory"] = end_to_end.memory(ready)
         return figures
 
 

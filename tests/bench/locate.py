@@ -13,8 +13,8 @@ from uuid import UUID
 import numpy as np
 
 from bench import gallery as seeded
-from bench.bare import Bare
-from bench.bare_judged import open_bare
+from bench.baseline import Baseline
+from bench.baseline_reranked import open_baseline
 from bench.files import files, tower
 from bench.stack import Say, Stack, Tower, stack, taken_mib
 from pinpoint.bootstrap import Services, build_services
@@ -45,7 +45,7 @@ class Prepared:
     photos: list[bytes]
     services: Services
     """The API's, in this process."""
-    bare: Bare
+    baseline: Baseline
     empty_mib: dict[str, float]
     """What the stack took before it had the gallery."""
 
@@ -70,13 +70,13 @@ def prepared(images: int, questions: int, say: Say, bundle: Tower = tower) -> It
         )
         copy = running.paths.home / "bare"
         shutil.copytree(running.paths.index_dir / "builds" / str(info.build), copy)
-        bare = open_bare(copy / "shard", running.paths.owner_url(), services.encoder)
+        baseline = open_baseline(copy / "shard", running.paths.owner_url(), services.encoder)
         made, _ = files(running.paths.home / "files", _PHOTOS)
         try:
             photos = [path.read_bytes() for path in made]
-            yield Prepared(running, images, vectors, photos, services, bare, empty_mib)
+            yield Prepared(running, images, vectors, photos, services, baseline, empty_mib)
         finally:
-            bare.close()
+            baseline.close()
             services.close()
 
 
@@ -109,7 +109,7 @@ def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str,
         for side in ("pinpoint", "bare") if number % 2 else ("bare", "pinpoint"):
             begun = perf_counter()
             if side == "bare":
-                answer = ready.bare.locate(vector, owner, exact)
+                answer = ready.baseline.locate(vector, owner, exact)
                 best[side], stages = answer.best, answer.took_ms
                 evidence += answer.evidence
             else:

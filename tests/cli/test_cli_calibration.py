@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from evaluation import supposed
+from evaluation import synthetic_runs
 from pinpoint.cli.locate import show_answer
 from pinpoint.cli.main import main
 from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, copy_bundle, find_bundle
@@ -35,7 +35,9 @@ def asked_of(folder, contract):
     """A run of 36 questions by 12 authors that was asked of some bundle."""
     gallery = {"bundle_digest": digest(contract, 512), "images": 4, "index_build": "b"}
     gallery["bundle"] = contract.name
-    return supposed.run(folder, supposed.questions(36, seed=8), gallery=gallery)
+    return synthetic_runs.write_run(
+        folder, synthetic_runs.make_queries(36, seed=8), gallery=gallery
+    )
 
 
 def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path):

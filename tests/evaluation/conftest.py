@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation import planted
+from evaluation import labeled_gallery
 from pinpoint.evaluation.labels.labels import read_labels
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
 from pinpoint.evaluation.report.figures import make_photo_loader
@@ -89,9 +89,9 @@ def chain(postgres, server_places, tmp_path_factory):
     rig = Rig(server_places.owner_url(name), server_places.api_url(name), folder / "rig")
     try:
         org = rig.organization()
-        ids = planted.gallery(rig, org, folder / "gallery")
-        planted.questions(folder / "questions", folder / "gallery")
-        yield Chain(rig, org, folder / "questions", ids)
+        ids = labeled_gallery.ingest_gallery(rig, org, folder / "gallery")
+        labeled_gallery.write_queries(folder / "queries", folder / "gallery")
+        yield Chain(rig, org, folder / "queries", ids)
     finally:
         rig.close()
         postgres.drop(name)

@@ -12,13 +12,13 @@ from uuid import uuid4
 
 import pytest
 
-from evaluation.tables import write
+from evaluation.label_tables import write
 from media.pictures import saved
 from pinpoint.cli.main import main
 from pinpoint.evaluation.labels.areas import find_areas
 from pinpoint.evaluation.labels.labels import read_labels
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
-from search.views import view
+from search.synthetic_views import view
 from shared_data import shared_data
 
 ROWS = 20

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation import supposed
+from evaluation import synthetic_runs
 from pinpoint.evaluation.calibration import fit
 from pinpoint.evaluation.metrics.arm_measures import CONFIDENCE_RADII_KM
 from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
@@ -31,12 +31,12 @@ SHARES = ("0.5", "0.9")
 @pytest.fixture(scope="module")
 def arms(tmp_path_factory):
     """Two arms of synthetic queries with the posteriors of a fitted calibration."""
-    folder = tmp_path_factory.mktemp("supposed") / "run"
-    uncovered = supposed.questions(12, seed=12, supported=False)
-    supposed.run(folder, supposed.questions(45, seed=11), uncovered)
+    folder = tmp_path_factory.mktemp("synthetic") / "run"
+    uncovered = synthetic_runs.make_queries(12, seed=12, supported=False)
+    synthetic_runs.write_run(folder, synthetic_runs.make_queries(45, seed=11), uncovered)
     fitted = fit.fit_calibration(folder)
     return {
-        name: measured(supposed.questions(count, seed), fitted)
+        name: measured(synthetic_runs.make_queries(count, seed), fitted)
         for name, count, seed in ((SERVED, 45, 21), (EXCLUDED, 30, 22))
     }
 

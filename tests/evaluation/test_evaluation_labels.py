@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.tables import custom, everywhere, read, truths, write
+from evaluation.label_tables import custom, everywhere, read, truths, write
 from pinpoint.errors import BadManifestError, TooLargeError
 from pinpoint.evaluation.labels.columns import AREA_LEVELS, load_columns
 from pinpoint.evaluation.labels.describe import describe_labels

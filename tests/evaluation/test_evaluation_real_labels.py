@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.tables import read, truths
+from evaluation.label_tables import read, truths
 from pinpoint.evaluation.labels.describe import describe_labels
 from shared_data import shared_data
 

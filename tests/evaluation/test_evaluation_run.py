@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from evaluation.planted import PLACES
+from evaluation.labeled_gallery import PLACES
 from pinpoint.errors import BadBundleError, BadRequestError, ConflictError, IndexUnavailableError
 from pinpoint.evaluation.run import run_manifest
 from pinpoint.evaluation.run.evaluate import build_context, exclusions_for, vector_width

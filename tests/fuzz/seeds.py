@@ -1,6 +1,6 @@
 """Where each fuzz target starts from, and every input that once broke a promise.
 
-`FOUND` holds what fuzzing found, each made here by a line of program; `tests/media` and
+`FINDINGS` holds what fuzzing found, each made here by a line of program; `tests/media` and
 `tests/store` replay them on every run.
 """
 
@@ -26,7 +26,7 @@ _HOSTILE = (
 
 def seeds(target: str) -> list[bytes]:
     """Valid and nearly valid inputs of a target, always the same."""
-    return [*_STARTS[target](), *FOUND.get(target, [])]
+    return [*_STARTS[target](), *FINDINGS.get(target, [])]
 
 
 def _exif() -> list[bytes]:
@@ -193,7 +193,7 @@ def _twisted(value: object, rng: random.Random, *, top: bool = False) -> object:
 _STARTS = {"exif": _exif, "xmp": _xmp, "csv": _csv, "geojson": _geojson, "frames": _frames}
 
 
-def _csv_found() -> list[bytes]:
+def _csv_findings() -> list[bytes]:
     zero = b"\x00"
     return [
         # A zero byte in an extra column: the registration of the whole manifest failed.
@@ -210,7 +210,7 @@ def _csv_found() -> list[bytes]:
     ]
 
 
-def _geojson_found() -> list[bytes]:
+def _geojson_findings() -> list[bytes]:
     whole = '{"type":"FeatureCollection","features":[{"properties":{"file":"%s","note":"%s"}}]}'
     return [
         # Halves of surrogates: in an attribute, and in the name of a file that is there.
@@ -219,7 +219,7 @@ def _geojson_found() -> list[bytes]:
     ]
 
 
-def _frames_found() -> list[bytes]:
+def _frames_findings() -> list[bytes]:
     org, point = ORG_A.bytes, UUID(int=7).bytes
     # A circle of no numbers and an empty row met the engine's handler instead of a refusal.
     short = {"organization_id": org, "circle": []}
@@ -229,9 +229,9 @@ def _frames_found() -> list[bytes]:
     ]
 
 
-FOUND: dict[str, list[bytes]] = {
-    "csv": _csv_found(),
-    "geojson": _geojson_found(),
-    "frames": _frames_found(),
+FINDINGS: dict[str, list[bytes]] = {
+    "csv": _csv_findings(),
+    "geojson": _geojson_findings(),
+    "frames": _frames_findings(),
 }
 """Inputs that once broke a promise, by target."""

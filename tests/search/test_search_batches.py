@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation import supposed
+from evaluation import synthetic_runs
 from pinpoint.evaluation.calibration import fit
 from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, read_bundle
 from pinpoint.nets.bundle.specs import RerankerSpec
@@ -71,7 +71,9 @@ def stack(encoder, tmp_path_factory):
         dataclasses.replace(point, vectors={"image": encoder.encode([large(*of)], kind)[0]})
         for point, (*of, kind) in zip(gallery(PLACES, VIEWS), seen, strict=True)
     ]
-    run = supposed.run(tmp_path_factory.mktemp("run") / "a", supposed.questions(36, seed=8))
+    run = synthetic_runs.write_run(
+        tmp_path_factory.mktemp("run") / "a", synthetic_runs.make_queries(36, seed=8)
+    )
     found = fit.fit_calibration(run)
     # Without areas, which are made of the same numbers and take longest.
     strata = {k: dataclasses.replace(v, credible_region_levels={}) for k, v in found.strata.items()}

@@ -18,7 +18,7 @@ from pinpoint.search import pipeline
 from pinpoint.search.context import QueryPhoto
 from pinpoint.settings import SearchSettings
 from search import in_memory
-from search.views import view
+from search.synthetic_views import view
 from stack_fixtures import Rig
 
 # Few of each, so that whoever is left out makes room for another.

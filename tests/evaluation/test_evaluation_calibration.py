@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluation import supposed
+from evaluation import synthetic_runs
 from pinpoint.errors import BadBundleError, BadRequestError
 from pinpoint.evaluation.calibration import fit, posterior_fit
 from pinpoint.geo import hdr, kernels, posteriors
@@ -24,9 +24,11 @@ from pinpoint.settings import SearchSettings
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     """A calibration on 360 queries by 120 creators, and 40 uncovered queries."""
-    folder = tmp_path_factory.mktemp("supposed") / "run"
-    covered = supposed.questions(360, seed=11)
-    supposed.run(folder, covered, supposed.questions(40, seed=12, supported=False))
+    folder = tmp_path_factory.mktemp("synthetic") / "run"
+    covered = synthetic_runs.make_queries(360, seed=11)
+    synthetic_runs.write_run(
+        folder, covered, synthetic_runs.make_queries(40, seed=12, supported=False)
+    )
     return fit.fit_calibration(folder)
 
 
@@ -35,7 +37,7 @@ def scored_queries(fitted):
     """New queries with their posteriors."""
     return [
         (features, truth, posterior.compute_posterior(features, fitted))
-        for features, truth, _ in supposed.questions(210, seed=21)
+        for features, truth, _ in synthetic_runs.make_queries(210, seed=21)
     ]
 
 
@@ -72,7 +74,9 @@ def test_regions_have_their_stated_coverage(scored_queries, share):
 
 
 def test_uncovered_queries_are_withheld(scored_queries, fitted):
-    uncovered = [features for features, _, _ in supposed.questions(40, seed=33, supported=False)]
+    uncovered = [
+        features for features, _, _ in synthetic_runs.make_queries(40, seed=33, supported=False)
+    ]
     withheld = np.mean(
         [
             posterior.compute_posterior(features, fitted).abstention_reason == "not_in_gallery"
@@ -90,7 +94,7 @@ def test_uncovered_queries_are_withheld(scored_queries, fitted):
 
 def test_strata_depend_on_kind_and_density_only(fitted):
     assert list(fitted.strata) == ["all", "photo", "street"]
-    features = supposed.questions(3, seed=5)[0][0]
+    features = synthetic_runs.make_queries(3, seed=5)[0][0]
     for kind, density, expected in (
         (None, 1.0, ("all",)),
         ("drone", 1.0, ("all",)),
@@ -129,7 +133,7 @@ def likelihood_in_a_loop(theta, questions):
 
 
 def test_log_likelihood_equals_loop_and_gradient_equals_differences():
-    questions = supposed.questions(6, seed=2)
+    questions = synthetic_runs.make_queries(6, seed=2)
     questions[0] = (
         replace(questions[0][0], positions=questions[0][0].positions[:3], logits=(0.1, 0.7, -2.0)),
         *questions[0][1:],
@@ -148,7 +152,7 @@ def test_log_likelihood_equals_loop_and_gradient_equals_differences():
 
 
 def test_calibrate_uses_calibration_split_only(tmp_path):
-    folder = supposed.run(tmp_path / "run", supposed.questions(60, seed=3))
+    folder = synthetic_runs.write_run(tmp_path / "run", synthetic_runs.make_queries(60, seed=3))
     lines = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     for line in lines[:20]:
         line["strata"]["role"] = "test"
@@ -160,21 +164,26 @@ def test_calibrate_uses_calibration_split_only(tmp_path):
 
 
 def test_calibrate_unusable_run_is_rejected(tmp_path):
-    few = supposed.run(tmp_path / "few", supposed.questions(9, seed=3))
+    few = synthetic_runs.write_run(tmp_path / "few", synthetic_runs.make_queries(9, seed=3))
     with pytest.raises(BadRequestError, match="3 creators"):
         fit.fit_calibration(few)
-    short = supposed.run(
-        tmp_path / "short", supposed.questions(9, seed=3), labels={"evaluated": 10}
+    short = synthetic_runs.write_run(
+        tmp_path / "short", synthetic_runs.make_queries(9, seed=3), labels={"evaluated": 10}
     )
     with pytest.raises(BadRequestError, match="9 of 10 rows"):
         fit.fit_calibration(short)
     settings = {"ranker": "top1", "source_kinds": [], "exclude": [], "search": {}}
-    top1 = supposed.run(tmp_path / "top1", supposed.questions(9, seed=3), settings=settings)
+    top1 = synthetic_runs.write_run(
+        tmp_path / "top1", synthetic_runs.make_queries(9, seed=3), settings=settings
+    )
     with pytest.raises(BadRequestError, match="top1"):
         fit.fit_calibration(top1)
     with pytest.raises(BadRequestError, match="no run"):
         fit.fit_calibration(tmp_path / "nothing")
-    rows = supposed.run(tmp_path / "earlier", supposed.questions(9, seed=3)) / "rows.jsonl"
+    rows = (
+        synthetic_runs.write_run(tmp_path / "earlier", synthetic_runs.make_queries(9, seed=3))
+        / "rows.jsonl"
+    )
     rows.write_text(rows.read_text().replace('"neighborhood_similarity"', '"something"'))
     with pytest.raises(BadRequestError, match="an earlier version"):
         fit.fit_calibration(rows.parent)
@@ -182,7 +191,7 @@ def test_calibrate_unusable_run_is_rejected(tmp_path):
 
 def test_calibration_applies_to_matching_settings_only(fitted):
     contract = Contract(
-        name="supposed", digest=supposed.CONTRACT, tower="t", dims={}, rendition_px=64,
+        name="supposed", digest=synthetic_runs.CONTRACT, tower="t", dims={}, rendition_px=64,
         calibrated=True, note="", calibrations={"vote": fitted},
     )  # fmt: skip
     same = SearchSettings().model_dump()

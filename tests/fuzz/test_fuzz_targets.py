@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from fuzz.seeds import FOUND, requests, seeds, twist
+from fuzz.seeds import FINDINGS, requests, seeds, twist
 from fuzz.targets import TARGETS, sweep
 from pinpoint.store.vectors.rpc import codec as wire
 
@@ -20,7 +20,7 @@ def _swept():
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, as in the decoding child
 @pytest.mark.parametrize("target", sorted(TARGETS))
 def test_fuzz_targets_accept_seeds_and_past_findings(target):
-    assert len(seeds(target)) > len(FOUND.get(target, []))
+    assert len(seeds(target)) > len(FINDINGS.get(target, []))
     for data in seeds(target):
         TARGETS[target](data)
 

@@ -41,7 +41,7 @@ _OVER_HTTP = 32
 
 def measure(size: int, questions: int, say: Say) -> dict[str, object]:
     """Ask both sides over a gallery of so many images, and the API, whose memory is read then."""
-    with locate.prepared(size, questions, say, reranked) as ready:
+    with locate.prepared(size, questions, say, reranked_bundle) as ready:
         said = locate.ask(ready, ready.vectors[0][0], locate.OWNERS[0])
         if (said.ranker, said.calibrated) != (RERANK, True):
             raise RuntimeError(
@@ -57,7 +57,7 @@ def measure(size: int, questions: int, say: Say) -> dict[str, object]:
         return {**figures, "threads": torch.get_num_threads(), "api_mb": round(resident / 1e6)}
 
 
-def reranked(bundles: Path) -> tuple[EncoderSettings, str]:
+def reranked_bundle(bundles: Path) -> tuple[EncoderSettings, str]:
     """`bench.stack.Tower`: the shipped bundle with a reranker and a calibration of it."""
     bundles.mkdir(parents=True, exist_ok=True)
     folder, shipped = bundles / NAME, read_bundle(SHIPPED_FOLDER / _BUNDLE)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bench import gallery as seeded
-from bench.bare_judged import BareJudged, open_bare
-from bench.judged import reranked
+from bench.baseline_reranked import RerankedBaseline, open_baseline
+from bench.reranked import reranked_bundle
 from index_gallery import unit
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.geo.distance import haversine_m
@@ -33,7 +33,7 @@ def ends():
 
 
 def test_bench_baseline_answers_equal_pinpoint(home, database_url, api_database_url, ends):
-    encoder_settings, _ = reranked(StackPaths(home).bundles_dir)
+    encoder_settings, _ = reranked_bundle(StackPaths(home).bundles_dir)
     encoder = EncoderHandle(Settings(services=ServiceSettings(home=home), encoder=encoder_settings))
     contract, owner = encoder.contract, seeded.ORGANIZATIONS[0]
     made = seeded.make(600, contract.dims["image"])
@@ -43,10 +43,13 @@ def test_bench_baseline_answers_equal_pinpoint(home, database_url, api_database_
     as_api = Transactions(api_engine(api_database_url, own_login=True))
     build_index(home / "index", RebuildSource(owned, lambda: contract), lambda *_: None)
     shutil.copytree(home / "index", home / "bare")
-    index, bare = EdgeIndex(home / "index"), open_bare(home / "bare/shard", database_url, encoder)
-    for each in (bare, index, owned, as_api):
+    index, baseline = (
+        EdgeIndex(home / "index"),
+        open_baseline(home / "bare/shard", database_url, encoder),
+    )
+    for each in (baseline, index, owned, as_api):
         ends.callback(each.close)
-    assert isinstance(bare, BareJudged)
+    assert isinstance(baseline, RerankedBaseline)
     evidence = 0
     for vector in made.queries(5):
         said = locate_encoded(
@@ -63,7 +66,7 @@ def test_bench_baseline_answers_equal_pinpoint(home, database_url, api_database_
             ),
             kind="photo",
         )
-        plain = bare.locate(vector, owner, exact=True)
+        plain = baseline.locate(vector, owner, exact=True)
         assert (said.ranker, said.calibrated) == ("rerank", True)
         assert plain.best == said.ranked[0].candidate.id
         assert plain.evidence == sum(len(each.evidence) for each in said.ranked)

@@ -26,7 +26,7 @@ from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
 from pinpoint.store.vectors.edge import EdgeIndex
 from pinpoint.store.vectors.rebuild_source import RebuildSource
-from search.views import view
+from search.synthetic_views import view
 from stack_fixtures import Rig
 
 DIM = 24

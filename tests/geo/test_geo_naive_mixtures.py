@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geo import plainly
+from geo import naive_mixtures
 from pinpoint.geo import hdr, kernels
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.geo.gazetteer import nearest_cities, nearest_places, positions
@@ -42,20 +42,20 @@ def test_log_density_and_hdr_boxes_equal_naive_sums(seed):
     of, _ = posterior(seed)
     ground, weights = kernels.quadrature_nodes(of, 1_024)
     dense = kernels.log_density(of, ground)
-    assert dense == pytest.approx(plainly.log_density(of, ground), abs=1e-6)
+    assert dense == pytest.approx(naive_mixtures.log_density(of, ground), abs=1e-6)
     for share in (0.5, 0.9):
         level = kernels.hdr_log_density(dense, weights, share)
-        assert np.array_equal(hdr.hdr_boxes(of, level), plainly.boxes_above(of, level))
+        assert np.array_equal(hdr.hdr_boxes(of, level), naive_mixtures.boxes_above(of, level))
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_masses_within_and_radius_for_mass_equal_loop_over_kernels(seed):
     of, at = posterior(seed, candidates=16)
     radii_km = np.array([0.05, 1.0, 25.0, 200.0, 2_500.0, 19_000.0])
-    slow = [plainly.mass_within(of, at, radius_km) for radius_km in radii_km]
+    slow = [naive_mixtures.mass_within(of, at, radius_km) for radius_km in radii_km]
     assert kernels.masses_within(of, at[None], radii_km) == pytest.approx(slow, abs=1e-6)
     shares = np.array([0.5, 0.91])
-    slow = [plainly.holding_km(of, at, share) for share in shares]
+    slow = [naive_mixtures.holding_km(of, at, share) for share in shares]
     assert kernels.radius_for_mass_km(of, at, shares) == pytest.approx(slow, rel=2e-4)
 
 
@@ -64,7 +64,7 @@ def test_nearest_cities_equal_linear_search():
     towns = positions()[rng.integers(0, len(positions()), 20)] + rng.normal(0, 0.05, (20, 2))
     sea = np.array([(-50.0, -120.0), (89.0, 0.0), (0.0, 180.0), (0.0, -180.0)])
     points = np.concatenate([towns, sea])
-    expected = [plainly.nearest(point) for point in points]
+    expected = [naive_mixtures.nearest(point) for point in points]
     assert nearest_cities(points) == expected
     named = nearest_places([Point(*point) for point in points.tolist()])
     assert [(one.name, one.country) for one in named] == [(c.name, c.country) for c in expected]

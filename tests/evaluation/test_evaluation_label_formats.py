@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.tables import custom, everywhere, read, truths, write
+from evaluation.label_tables import custom, everywhere, read, truths, write
 from media.pictures import noise, saved
 from pinpoint.evaluation.labels.describe import describe_labels
 from pinpoint.evaluation.labels.latlon_order import detect_latlon_order

@@ -22,7 +22,7 @@ SEARCH = SearchSettings()
 CONTRACT = "c" * 64
 
 
-def questions(count, seed, *, supported=True):
+def make_queries(count, seed, *, supported=True):
     """`count` tuples of features, ground truth and creator; three photos per creator."""
     rng = np.random.default_rng(seed)
     lat = np.degrees(np.arcsin(np.random.default_rng(1).uniform(-0.9, 0.9, 40)))
@@ -54,7 +54,7 @@ def questions(count, seed, *, supported=True):
     return queries
 
 
-def run(folder: Path, covered, uncovered=(), **changes) -> Path:
+def write_run(folder: Path, covered, uncovered=(), **changes) -> Path:
     """Write the folder of a finished run with these answers."""
     folder.mkdir(parents=True)
     lines = []

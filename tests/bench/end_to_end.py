@@ -50,7 +50,7 @@ def measure(ready: Prepared, questions: int) -> dict[str, object]:
                     marks.append(perf_counter())
                     vector = encoder.encode_query(pixels)
                     marks.append(perf_counter())
-                    took = ready.bare.locate(vector, owner, exact).took_ms
+                    took = ready.baseline.locate(vector, owner, exact).took_ms
                     stages = dict(zip(STAGES, np.diff(marks) * 1e3, strict=False))
                     for part, ms in took.items():
                         stages[_BARE[part]] = stages.get(_BARE[part], 0.0) + ms

@@ -39,7 +39,7 @@ def as_psycopg(statement: str) -> str:
 
 
 @dataclass(frozen=True)
-class BareAnswer:
+class BaselineAnswer:
     """Id of the best candidate, rows of evidence, and milliseconds by part."""
 
     best: UUID | None
@@ -49,7 +49,7 @@ class BareAnswer:
     """Where belief puts the photo, where there is any: latitude, longitude."""
 
 
-class Bare:
+class Baseline:
     """The parts, open.
 
     Args:
@@ -73,7 +73,7 @@ class Bare:
         self._connection.close()
         self._shard.close()
 
-    def locate(self, vector: np.ndarray, organization: UUID, exact: bool) -> BareAnswer:
+    def locate(self, vector: np.ndarray, organization: UUID, exact: bool) -> BaselineAnswer:
         """All parts in sequence for one query `[D]`, searching as the flow does."""
         marks = [perf_counter()]
         found = self._search(vector, organization, exact)
@@ -92,7 +92,7 @@ class Bare:
         parts = ("search", "choose", "evidence", "vote", "cited")
         took = {name: float(ms) for name, ms in zip(parts, np.diff(marks) * 1e3, strict=True)}
         best = UUID(str(chosen[order[0]].id)) if len(order) else None
-        return BareAnswer(best, sum(len(row[8]) for row in rows), took)
+        return BaselineAnswer(best, sum(len(row[8]) for row in rows), took)
 
     def _search(
         self, vector: np.ndarray, organization: UUID, exact: bool, channels: tuple = ("image",)
@@ -127,8 +127,10 @@ class Bare:
 
     def _choose(self, found: list[list]) -> list:
         """One of a group within the de-duplication distance, and each kind's fair share."""
-        kept = [apart(rows, self._settings.dedupe_m) for rows in found]
-        return sorted(fair(kept, self._settings.candidates), key=lambda row: -row.score)
+        kept = [deduplicate_groups(rows, self._settings.dedupe_m) for rows in found]
+        return sorted(
+            share_between_kinds(kept, self._settings.candidates), key=lambda row: -row.score
+        )
 
     def _neighbors(
         self, chosen: list, organization: UUID, radius_m: float, per_kind: int
@@ -151,7 +153,7 @@ class Bare:
             cursor.execute(_CITED, (ids,), prepare=True).fetchall()
 
 
-def fair(kept: list[list], limit: int) -> list:
+def share_between_kinds(kept: list[list], limit: int) -> list:
     """So many of all kinds: half of an equal share of each, then the best of what is left."""
     share = limit // (2 * len(kept))
     first = [row for rows in kept for row in rows[:share]]
@@ -159,7 +161,7 @@ def fair(kept: list[list], limit: int) -> list:
     return first + rest[: limit - len(first)]
 
 
-def apart(rows: list, nearer_than_m: float) -> list:
+def deduplicate_groups(rows: list, nearer_than_m: float) -> list:
     """Of rows of one group that stand nearer to each other than this the first."""
     kept: list = []
     places: dict[str, list[list[float]]] = {}
@@ -211,7 +213,7 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
     for these in (of_kind & ~silent, ~of_kind & ~silent):
         if these.any():
             said[these] = _standard(cosine[these])
-    owner, photo, away_m = pairs(rows)
+    owner, photo, away_m = evidence_pairs(rows)
     loud = np.maximum(np.expm1(np.minimum(said, vote.Z_MAX) - vote.Z_MIN), 0.0)[photo]
     loud *= np.where(of_kind[photo] != kinds[owner], 1.0, vote.SAME_KIND_SHARE)
     loud *= _carry(away_m) * ~silent[photo]
@@ -220,7 +222,7 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
     return np.argsort(-mass, kind="stable"), [photos[u] for u in np.argsort(-cosine)]
 
 
-def pairs(rows: list[tuple]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def evidence_pairs(rows: list[tuple]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of the evidence statement as pairs: seat of the candidate, row, meters, `[E]` each."""
     photo = np.repeat(np.arange(len(rows)), [len(row[8]) for row in rows])
     owner = np.fromiter(chain.from_iterable(row[8] for row in rows), dtype=np.intp) - 1

@@ -15,7 +15,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bench.bare import Bare, BareAnswer, apart, fair, pairs
+from bench.baseline import (
+    Baseline,
+    BaselineAnswer,
+    deduplicate_groups,
+    evidence_pairs,
+    share_between_kinds,
+)
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.geo import hdr, kernels, posteriors
 from pinpoint.geo.gazetteer import most_probable_places
@@ -32,14 +38,14 @@ _YEAR_S = 365.25 * 86_400
 _LEAST_REACH_M = 500.0
 
 
-def open_bare(shard: Path, database_url: str, encoder: EncoderHandle) -> Bare:
+def open_baseline(shard: Path, database_url: str, encoder: EncoderHandle) -> Baseline:
     """The bare parts of what this bundle does: with its reranker, where it has one."""
     if encoder.bundle.contract.reranker is None:
-        return Bare(shard, database_url, encoder.contract.digest)
-    return BareJudged(shard, database_url, encoder)
+        return Baseline(shard, database_url, encoder.contract.digest)
+    return RerankedBaseline(shard, database_url, encoder)
 
 
-class BareJudged(Bare):
+class RerankedBaseline(Baseline):
     """The parts, open, of a bundle with a location tower, a reranker and its calibration."""
 
     def __init__(self, shard: Path, database_url: str, encoder: EncoderHandle) -> None:
@@ -50,7 +56,7 @@ class BareJudged(Bare):
         self._network, self._part = network, part
         self._calibration = encoder.contract.calibrations["rerank"]
 
-    def locate(self, vector: np.ndarray, organization: UUID, exact: bool) -> BareAnswer:
+    def locate(self, vector: np.ndarray, organization: UUID, exact: bool) -> BaselineAnswer:
         """All parts in sequence for one query `[D]`, searching as the flow does."""
         marks = [perf_counter()]
         found = self._search(vector, organization, exact, _CHANNELS)
@@ -62,13 +68,13 @@ class BareJudged(Bare):
         radius_m, per_kind = self._part.evidence_radius_m, self._part.evidence_per_kind
         rows = self._neighbors(chosen, organization, radius_m, per_kind)
         marks.append(perf_counter())
-        given = tensors(vector, found, chosen, stored, rows, per_kind)
+        given = to_tensors(vector, found, chosen, stored, rows, per_kind)
         marks.append(perf_counter())
         with torch.inference_mode():
             said = self._network(given)
         marks.append(perf_counter())
         scores = said.logits[0].numpy().astype(np.float64)
-        point = believe(
+        point = calibrated_point(
             given, scores, float(said.no_match_logit), said.offset_km[0], self._calibration
         )
         marks.append(perf_counter())
@@ -83,7 +89,7 @@ class BareJudged(Bare):
         )
         marks.append(perf_counter())
         took = {name: float(ms) for name, ms in zip(_PARTS, np.diff(marks) * 1e3, strict=True)}
-        return BareAnswer(names[0], sum(len(row[8]) for row in rows), took, point)
+        return BaselineAnswer(names[0], sum(len(row[8]) for row in rows), took, point)
 
     def _choose(self, found: list[list]) -> list:
         """The pictures' seats, then what the places bring anew, then what both have left."""
@@ -97,13 +103,13 @@ class BareJudged(Bare):
             for own, rows in zip(seats, answers, strict=True):
                 held = {row.id for row in own}
                 left = [row for row in rows if row.id not in held]
-                fresh.append(apart([*own, *left], self._settings.dedupe_m)[len(own) :])
-            for row in fair(fresh, free):
+                fresh.append(deduplicate_groups([*own, *left], self._settings.dedupe_m)[len(own) :])
+            for row in share_between_kinds(fresh, free):
                 seats[SOURCE_KINDS.index(row.payload["source_kind"])].append(row)
         return [row for own in seats for row in own]
 
 
-def tensors(
+def to_tensors(
     vector: np.ndarray,
     found: list[list],
     chosen: list,
@@ -130,7 +136,7 @@ def tensors(
     there = np.zeros(shape, dtype=bool)
     if rows:
         _, _, kinds, _, _, times, lats, lons, _, _, _, _, sent = zip(*rows, strict=True)
-        owner, photo, away_m = pairs(rows)
+        owner, photo, away_m = evidence_pairs(rows)
         code = np.array([SOURCE_KINDS.index(kind) for kind in kinds])[photo]
         order = np.lexsort((away_m, code, owner))
         owner, photo, away_m, code = owner[order], photo[order], away_m[order], code[order]
@@ -168,7 +174,7 @@ def tensors(
     )
 
 
-def believe(
+def calibrated_point(
     given: Tensors,
     scores: np.ndarray,
     null: float,
