@@ -108,11 +108,11 @@ def test_strata_depend_on_kind_and_density_only(fitted):
         )
 
 
-def likelihood_in_a_loop(theta, questions):
+def likelihood_in_a_loop(theta, queries):
     """The formula of `search.posterior`, kernel by kernel."""
     heat, crowding, total = math.exp(theta[0]), theta[1], 0.0
     narrow, wide = (np.exp(part) / np.exp(part).sum() for part in (theta[2:6], theta[11:]))
-    for features, truth, _ in questions:
+    for features, truth, _ in queries:
         elsewhere = 1 / (1 + math.exp(-(theta[6:11] @ posteriors.decision_features(features))))
         raised = []
         for point, logit in zip(features.positions, features.logits, strict=True):
@@ -133,20 +133,20 @@ def likelihood_in_a_loop(theta, questions):
 
 
 def test_log_likelihood_equals_loop_and_gradient_equals_differences():
-    questions = synthetic_runs.make_queries(6, seed=2)
-    questions[0] = (
-        replace(questions[0][0], positions=questions[0][0].positions[:3], logits=(0.1, 0.7, -2.0)),
-        *questions[0][1:],
+    queries = synthetic_runs.make_queries(6, seed=2)
+    queries[0] = (
+        replace(queries[0][0], positions=queries[0][0].positions[:3], logits=(0.1, 0.7, -2.0)),
+        *queries[0][1:],
     )
     table = posterior_fit.design_matrix(
-        [one for one, _, _ in questions], np.array([t for _, t, _ in questions])
+        [features for features, _, _ in queries], np.array([t for _, t, _ in queries])
     )
     theta = np.random.default_rng(0).normal(0, 0.5, 14)
     fast, slope = posterior_fit.log_likelihood(theta, table, table.features)
-    assert fast == pytest.approx(likelihood_in_a_loop(theta, questions), rel=1e-9)
+    assert fast == pytest.approx(likelihood_in_a_loop(theta, queries), rel=1e-9)
     for place, step in enumerate(1e-5 * np.eye(14)):
-        rise = likelihood_in_a_loop(theta + step, questions) - likelihood_in_a_loop(
-            theta - step, questions
+        rise = likelihood_in_a_loop(theta + step, queries) - likelihood_in_a_loop(
+            theta - step, queries
         )
         assert slope[place] == pytest.approx(rise / 2e-5, rel=1e-4, abs=1e-6), place
 

@@ -121,7 +121,7 @@ def requests() -> list[tuple[dict[str, object], list[np.ndarray]]]:
         )
         for n, shape in enumerate(shapes)
     ]
-    asked, vectors = wire.pack_queries(queries)
+    search_fields, vectors = wire.pack_queries(queries)
     stored, arrays = wire.pack_points(points)
     first = ORG_A.bytes
     return [
@@ -129,7 +129,7 @@ def requests() -> list[tuple[dict[str, object], list[np.ndarray]]]:
         ({"verb": "info"}, []),
         ({"verb": "progress"}, []),
         ({"verb": "ensure", "contract": "fuzz", "dims": {"image": 16, "gps": 8}}, []),
-        ({"verb": "search", **asked}, vectors),
+        ({"verb": "search", **search_fields}, vectors),
         ({"verb": "upsert", "contract": "fuzz", **stored}, arrays),
         ({"verb": "delete", "versions": [[UUID(int=9).bytes, 3]]}, []),
         ({"verb": "forget", "ids": [UUID(int=9).bytes]}, []),

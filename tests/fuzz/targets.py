@@ -159,13 +159,13 @@ def _index() -> EdgeIndex:
 @cache
 def folder() -> Path:
     """A folder with a few files that manifests may name; `sweep` takes it away."""
-    made = Path(tempfile.mkdtemp(prefix="pinpoint-fuzz-")).resolve()
-    (made / "sub").mkdir()
+    root = Path(tempfile.mkdtemp(prefix="pinpoint-fuzz-")).resolve()
+    (root / "sub").mkdir()
     for name in ("a.jpg", "b.jpg", "sub/c.jpg"):
-        (made / name).write_bytes(b"\xff\xd8\xff")
-    with_bytes = os.fsencode(made) + b"/\xff.jpg"
+        (root / name).write_bytes(b"\xff\xd8\xff")
+    with_bytes = os.fsencode(root) + b"/\xff.jpg"
     Path(os.fsdecode(with_bytes)).write_bytes(b"\xff\xd8\xff")
-    return made
+    return root
 
 
 def sweep() -> None:

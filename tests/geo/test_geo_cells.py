@@ -16,17 +16,17 @@ places = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
 
 
 @given(st.lists(places, max_size=8))
-def test_cell_ids_any_positions_equal_h3(found):
-    ids = cell_ids(np.array(found).reshape(-1, 2))
+def test_cell_ids_any_positions_equal_h3(positions):
+    ids = cell_ids(np.array(positions).reshape(-1, 2))
     assert ids.dtype == np.int64
-    assert ids.shape == (len(found), 3)
+    assert ids.shape == (len(positions), 3)
     assert (ids > 0).all()
-    slow = [[h3.str_to_int(h3.latlng_to_cell(*p, r)) for r in RESOLUTIONS] for p in found]
+    slow = [[h3.str_to_int(h3.latlng_to_cell(*p, r)) for r in RESOLUTIONS] for p in positions]
     assert ids.tolist() == slow
-    for place, row in zip(found, slow, strict=True):
-        cells = cells_of(Point(*place))
+    for position, row in zip(positions, slow, strict=True):
+        cells = cells_of(Point(*position))
         assert [cells.r5, cells.r7, cells.r9] == row
-        assert all(type(each) is int for each in (cells.r5, cells.r7, cells.r9))
+        assert all(type(cell) is int for cell in (cells.r5, cells.r7, cells.r9))
 
 
 def test_cell_ids_both_antimeridian_longitudes_are_equal():

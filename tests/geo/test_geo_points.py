@@ -63,8 +63,8 @@ def test_unit_xyz_axes_have_documented_directions():
     ],
 )
 def test_bearing_equals_known_value(start, end, bearing):
-    found = points.bearing_deg(np.array(start, float), np.array(end, float))
-    assert found == pytest.approx(bearing, abs=1e-9)
+    computed_deg = points.bearing_deg(np.array(start, float), np.array(end, float))
+    assert computed_deg == pytest.approx(bearing, abs=1e-9)
 
 
 @given(places, places)
@@ -73,9 +73,9 @@ def test_bearing_equals_spherical_geodesic(start, end):
     # Where the direction hardly matters: at, or opposite to, the target, and at the poles.
     if not 1e-3 < line["a12"] < 179.99 or abs(start[0]) > 89.99:
         return
-    found = float(points.bearing_deg(np.array(start), np.array(end)))
-    assert 0 <= found < 360
-    assert abs((found - line["azi1"] + 180) % 360 - 180) < 1e-6
+    computed_deg = float(points.bearing_deg(np.array(start), np.array(end)))
+    assert 0 <= computed_deg < 360
+    assert abs((computed_deg - line["azi1"] + 180) % 360 - 180) < 1e-6
 
 
 @settings(max_examples=200)

@@ -25,8 +25,8 @@ def on_circle(lon, west, east):
     """Whether a meridian lies in west..east; 180 and -180 are one."""
     same = {lon, -lon} if abs(lon) == 180 else {lon}
     if west <= east:
-        return any(west <= each <= east for each in same)
-    return any(each >= west or each <= east for each in same)
+        return any(west <= meridian <= east for meridian in same)
+    return any(meridian >= west or meridian <= east for meridian in same)
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def on_circle(lon, west, east):
     ],
 )
 def test_in_box_equals_loop(positions, south, west, north, east):
-    found = predicates.in_box(positions, Box(south=south, west=west, north=north, east=east))
-    wanted = [south <= lat <= north and on_circle(lon, west, east) for lat, lon in positions]
-    assert found.tolist() == wanted
-    assert any(wanted)
+    inside = predicates.in_box(positions, Box(south=south, west=west, north=north, east=east))
+    expected = [south <= lat <= north and on_circle(lon, west, east) for lat, lon in positions]
+    assert inside.tolist() == expected
+    assert any(expected)
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_in_circle_equals_loop(positions, lat, lon, radius_m):
         h += math.cos(a) * math.cos(b) * math.sin(math.radians(there[1] - lon) / 2) ** 2
         return 2 * 6_371_008.8 * math.asin(min(1.0, math.sqrt(h)))
 
-    found = predicates.in_circle(positions, Circle(center=Point(lat, lon), radius_m=radius_m))
-    wanted = [away_m(each) <= radius_m for each in positions]
-    assert found.tolist() == wanted
-    assert any(wanted)
+    inside = predicates.in_circle(positions, Circle(center=Point(lat, lon), radius_m=radius_m))
+    expected = [away_m(position) <= radius_m for position in positions]
+    assert inside.tolist() == expected
+    assert any(expected)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_in_circle_equals_loop(positions, lat, lon, radius_m):
 def test_in_polygon_equals_shapely(positions, corners):
     inner = positions[len(EDGES) :]  # no place on the line itself, where nothing is promised
     area = shapely.Polygon([(lon, lat) for lat, lon in corners])
-    wanted = shapely.contains_xy(area, inner[:, 1], inner[:, 0])
+    expected = shapely.contains_xy(area, inner[:, 1], inner[:, 0])
     ring = [Point(*corner) for corner in corners]
-    for each in (ring, [*ring, ring[0]], ring[::-1]):
-        np.testing.assert_array_equal(predicates.in_polygon(inner, each), wanted)
-    assert 0 < wanted.sum() < len(inner)
+    for closed_or_open in (ring, [*ring, ring[0]], ring[::-1]):
+        np.testing.assert_array_equal(predicates.in_polygon(inner, closed_or_open), expected)
+    assert 0 < expected.sum() < len(inner)

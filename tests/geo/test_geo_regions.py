@@ -16,11 +16,11 @@ weighted = st.lists(
 ).map(lambda pairs: (np.array([d for d, _ in pairs]), np.array([w for _, w in pairs])))
 
 
-def holding_radius_by_loop(distances, weights, share):
+def radius_by_loop(distances, weights, share):
     """Try every distance as a radius, from the smallest."""
     for radius in sorted(distances):
-        held = sum(w for d, w in zip(distances, weights, strict=True) if d <= radius)
-        if held / sum(weights) >= share - 1e-9:
+        mass = sum(w for d, w in zip(distances, weights, strict=True) if d <= radius)
+        if mass / sum(weights) >= share - 1e-9:
             return radius
     return max(distances)
 
@@ -28,8 +28,8 @@ def holding_radius_by_loop(distances, weights, share):
 @given(weighted, st.floats(0.01, 1))
 def test_radius_for_mass_is_smallest_sufficient_distance(case, share):
     distances, weights = case
-    found = regions.radius_for_mass_m(distances, weights, share)
-    assert found == holding_radius_by_loop(distances.tolist(), weights.tolist(), share)
+    radius_m = regions.radius_for_mass_m(distances, weights, share)
+    assert radius_m == radius_by_loop(distances.tolist(), weights.tolist(), share)
 
 
 @given(weighted, st.floats(1e-3, 1e3))
@@ -72,11 +72,11 @@ def cloud(seed, count=30, at=(0.0, 179.999), spread_m=3_000.0):
 @pytest.mark.parametrize("seed", range(5))
 def test_mode_index_equals_loop(seed, at):
     places, weights = cloud(seed, at=at)
-    held = [
+    masses = [
         sum(w for q, w in zip(places, weights, strict=True) if haversine_m(p, q) <= 1_000.0)
         for p in places
     ]
-    assert regions.mode_index(places, weights, 1_000.0) == int(np.argmax(held))
+    assert regions.mode_index(places, weights, 1_000.0) == int(np.argmax(masses))
 
 
 def test_mode_index_tie_selects_first():
@@ -102,12 +102,12 @@ def test_spherical_mean_is_weighted():
 
 
 def test_mode_selects_densest_cluster_not_heaviest_point():
-    town = destination(np.full((5, 2), [50.0, 8.0]), np.arange(5) * 72.0, 200.0)
-    places = np.vstack([[[0.0, 0.0]], town])
+    cluster = destination(np.full((5, 2), [50.0, 8.0]), np.arange(5) * 72.0, 200.0)
+    places = np.vstack([[[0.0, 0.0]], cluster])
     weights = np.array([0.3, 0.1, 0.1, 0.2, 0.1, 0.2])
-    found = regions.mode(places, weights, place_m=1_000.0, refine_m=50.0)
+    mode = regions.mode(places, weights, place_m=1_000.0, refine_m=50.0)
     # The heavier of the town's points; nothing stands near enough to move it.
-    assert found.tolist() == places[3].tolist()
+    assert mode.tolist() == places[3].tolist()
 
 
 @pytest.mark.parametrize("lon", [180.0, -180.0, 179.9999, 12.0])
@@ -116,14 +116,14 @@ def test_mode_is_refined_to_mean_of_close_points(lon):
     ring = destination(np.broadcast_to(center, (4, 2)), np.arange(4) * 90.0, 20.0)
     far = destination(center, 45.0, 400.0)
     places = np.vstack([ring, far[None]])
-    found = regions.mode(places, np.array([1.0, 1, 1, 1, 0.9]), place_m=1_000.0, refine_m=50.0)
-    assert haversine_m(found, center) < 0.01
+    mode = regions.mode(places, np.array([1.0, 1, 1, 1, 0.9]), place_m=1_000.0, refine_m=50.0)
+    assert haversine_m(mode, center) < 0.01
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_mode_has_most_mass_around_it(seed):
     places, weights = cloud(seed)
-    found = regions.mode(places, weights, place_m=1_000.0, refine_m=50.0)
+    mode = regions.mode(places, weights, place_m=1_000.0, refine_m=50.0)
     best = ((pairwise_m(places) <= 1_000.0) @ weights).max()
-    inside = weights[haversine_m(places, found) <= 2_050.0].sum()
+    inside = weights[haversine_m(places, mode) <= 2_050.0].sum()
     assert inside >= best - 1e-9

@@ -44,10 +44,12 @@ def test_risk_curve_equals_loop(pairs):
 
 @given(rows, st.randoms(use_true_random=False))
 def test_risk_curve_is_independent_of_row_order(pairs, random):
-    mixed = random.sample(pairs, len(pairs))
-    one, other = (risk_curve([c for c, _ in p], [x for _, x in p]) for p in (pairs, mixed))
-    assert np.array_equal(one.risk, other.risk)
-    assert one.aurc == pytest.approx(other.aurc, nan_ok=True)
+    permuted = random.sample(pairs, len(pairs))
+    original, shuffled = (
+        risk_curve([c for c, _ in p], [x for _, x in p]) for p in (pairs, permuted)
+    )
+    assert np.array_equal(original.risk, shuffled.risk)
+    assert original.aurc == pytest.approx(shuffled.aurc, nan_ok=True)
 
 
 def test_risk_curve_full_coverage_has_overall_error_rate():
@@ -58,10 +60,10 @@ def test_risk_curve_full_coverage_has_overall_error_rate():
 
 
 def test_risk_curve_abstentions_rank_last_and_do_not_improve_aurc():
-    spoken = risk_curve([0.9, 0.5, 0.1], [0, 0, 1])
-    silent = risk_curve([0.9, 0.5, math.nan], [0, 0, 1])
-    assert silent.aurc == spoken.aurc
-    assert math.isnan(silent.thresholds[-1])
+    answered = risk_curve([0.9, 0.5, 0.1], [0, 0, 1])
+    abstained = risk_curve([0.9, 0.5, math.nan], [0, 0, 1])
+    assert abstained.aurc == answered.aurc
+    assert math.isnan(abstained.thresholds[-1])
     assert risk_curve([math.nan, math.nan], [1, 1]).aurc == 1.0
 
 
@@ -81,8 +83,8 @@ def test_abstention_auroc_equals_share_of_ordered_pairs(pairs):
         for b in below:
             won += 1.0 if a > b else 0.5 if a == b else 0.0
     count = len(above) * len(below)
-    found = abstention_auroc([c for c, _ in pairs], [good for _, good in pairs])
-    assert found == pytest.approx(won / count if count else math.nan, nan_ok=True)
+    auroc = abstention_auroc([c for c, _ in pairs], [good for _, good in pairs])
+    assert auroc == pytest.approx(won / count if count else math.nan, nan_ok=True)
 
 
 def test_abstention_auroc_extreme_cases_are_exact():

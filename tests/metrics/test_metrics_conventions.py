@@ -91,11 +91,11 @@ def test_distances_km_geodesic_equals_vincenty():
     a, b = pairs(count=3_000, seed=4)
     fast = distances_km(a, b, "geodesic-wgs84")
     both = [(f, vincenty_m(p, q)) for f, p, q in zip(fast, a, b, strict=True)]
-    found = np.array([(f, s / 1000) for f, s in both if s is not None])
-    assert len(found) > 2_300
-    far = found[found[:, 0] > 10]
+    converged = np.array([(f, s / 1000) for f, s in both if s is not None])
+    assert len(converged) > 2_300
+    far = converged[converged[:, 0] > 10]
     assert np.allclose(far[:, 0], far[:, 1], rtol=1e-9, atol=0)
-    assert np.allclose(found[:, 0], found[:, 1], rtol=0, atol=1e-6)
+    assert np.allclose(converged[:, 0], converged[:, 1], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("distance", SPHERES)
@@ -114,10 +114,11 @@ def test_distances_km_haversine_equals_loop_with_stated_radius(distance):
 
 
 def test_conventions_equal_published_definitions():
-    said = {
-        name: (each.distance, each.comparison, each.rounded) for name, each in CONVENTIONS.items()
+    definitions = {
+        name: (convention.distance, convention.comparison, convention.rounded)
+        for name, convention in CONVENTIONS.items()
     }
-    assert said == {
+    assert definitions == {
         "geoestimation": ("haversine-6371", "<=", False),
         "geoclip": ("geodesic-wgs84", "<=", False),
         "g3": ("geodesic-wgs84", "<", False),
@@ -125,28 +126,28 @@ def test_conventions_equal_published_definitions():
         "pigeon": ("haversine-6378.137", "<", True),
         "pinpoint": ("geodesic-wgs84", "<", True),
     }
-    assert all(name == each.name for name, each in CONVENTIONS.items())
-    assert len({each.words() for each in CONVENTIONS.values()}) == len(CONVENTIONS)
+    assert all(name == convention.name for name, convention in CONVENTIONS.items())
+    assert len({convention.words() for convention in CONVENTIONS.values()}) == len(CONVENTIONS)
 
 
 def test_convention_words_change_with_every_field():
-    said = CONVENTIONS["pigeon"].words()
-    assert said == "pigeon: haversine, R = 6378.137 km; d < threshold; GeoScore rounded per photo"
+    words = CONVENTIONS["pigeon"].words()
+    assert words == "pigeon: haversine, R = 6378.137 km; d < threshold; GeoScore rounded per photo"
     for other in ("geodesic-wgs84", "haversine-6371"):
-        assert replace(CONVENTIONS["pigeon"], distance=other).words() != said
-    assert replace(CONVENTIONS["pigeon"], comparison="<=").words() != said
-    assert replace(CONVENTIONS["pigeon"], rounded=False).words() != said
+        assert replace(CONVENTIONS["pigeon"], distance=other).words() != words
+    assert replace(CONVENTIONS["pigeon"], comparison="<=").words() != words
+    assert replace(CONVENTIONS["pigeon"], rounded=False).words() != words
 
 
 def test_within_same_pair_depends_on_convention():
     # One degree of the equator: 111.195 km, 111.319 km and 111.319 km.
     truth, answer = [[0.0, 0.0]], [[0.0, 1.0]]
-    off = {name: float(distances_km(truth, answer, c)[0]) for name, c in CONVENTIONS.items()}
-    assert off["osv5m"] == pytest.approx(111.19492664, abs=1e-8)
-    assert off["pigeon"] == pytest.approx(111.31949079, abs=1e-8)
-    assert off["pinpoint"] == pytest.approx(111.31949079, abs=1e-8)
-    assert CONVENTIONS["osv5m"].within(np.array([off["osv5m"]]), 111.2).all()
-    assert not CONVENTIONS["pinpoint"].within(np.array([off["pinpoint"]]), 111.2).any()
+    distances = {name: float(distances_km(truth, answer, c)[0]) for name, c in CONVENTIONS.items()}
+    assert distances["osv5m"] == pytest.approx(111.19492664, abs=1e-8)
+    assert distances["pigeon"] == pytest.approx(111.31949079, abs=1e-8)
+    assert distances["pinpoint"] == pytest.approx(111.31949079, abs=1e-8)
+    assert CONVENTIONS["osv5m"].within(np.array([distances["osv5m"]]), 111.2).all()
+    assert not CONVENTIONS["pinpoint"].within(np.array([distances["pinpoint"]]), 111.2).any()
 
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5, math.nan]), max_size=12))
@@ -177,7 +178,7 @@ def test_distances_km_of_candidates_equal_single_distances(distance):
 
 
 @pytest.mark.parametrize(
-    ("truth", "answers", "said"),
+    ("truth", "answers", "message"),
     [
         ([[0, 0], [91, 0]], [[0, 0], [0, 0]], r"truth: row 1 is \(91"),
         ([[0, 0]], [[0, 180.5]], "answers: row 0"),
@@ -187,8 +188,8 @@ def test_distances_km_of_candidates_equal_single_distances(distance):
         ([[0, 0]], [[math.inf, 0]], "answers: row 0"),
     ],
 )
-def test_distances_km_invalid_position_is_rejected_with_its_row(truth, answers, said):
-    with pytest.raises(ValueError, match=said):
+def test_distances_km_invalid_position_is_rejected_with_its_row(truth, answers, message):
+    with pytest.raises(ValueError, match=message):
         distances_km(truth, answers, "haversine-6371")
 
 

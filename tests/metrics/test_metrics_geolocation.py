@@ -59,16 +59,16 @@ def test_accuracies_equal_loop(column, name):
 @given(distances)
 def test_errors_count_answered_rows_only(column):
     answered = sorted(d for d in column if not math.isnan(d))
-    found = errors(column)
-    assert (found.answered, found.rows) == (len(answered), len(column))
+    summary = errors(column)
+    assert (summary.answered, summary.rows) == (len(answered), len(column))
     if not answered:
-        assert math.isnan(found.mean_km)
-        assert math.isnan(found.median_km)
+        assert math.isnan(summary.mean_km)
+        assert math.isnan(summary.median_km)
         return
     half = len(answered) // 2
     middle = answered[half] if len(answered) % 2 else (answered[half - 1] + answered[half]) / 2
-    assert found.mean_km == pytest.approx(sum(answered) / len(answered))
-    assert found.median_km == pytest.approx(middle)
+    assert summary.mean_km == pytest.approx(sum(answered) / len(answered))
+    assert summary.median_km == pytest.approx(middle)
 
 
 @given(distances, st.booleans())
@@ -116,21 +116,21 @@ def test_area_accuracy_equals_loop_for_both_denominators(pairs):
         labeled += has_label
         rows.append(has_label and label == answer)
         right += rows[-1]
-    found = area_accuracy(labels, answers)
+    accuracy = area_accuracy(labels, answers)
     assert same_area(labels, answers).tolist() == rows
-    assert (found.rows, found.labeled) == (len(pairs), labeled)
-    assert found.as_released == pytest.approx(
+    assert (accuracy.rows, accuracy.labeled) == (len(pairs), labeled)
+    assert accuracy.as_released == pytest.approx(
         right / len(pairs) if pairs else math.nan, nan_ok=True
     )
-    assert found.labeled_only == pytest.approx(
+    assert accuracy.labeled_only == pytest.approx(
         right / labeled if labeled else math.nan, nan_ok=True
     )
 
 
 def test_area_accuracy_missing_labels_lower_as_released_only():
     labels = ["Nord_FR", None, "", "Roma_IT"]
-    found = area_accuracy(labels, ["Nord_FR", None, "", None])
-    assert (found.as_released, found.labeled_only) == (0.25, 0.5)
+    accuracy = area_accuracy(labels, ["Nord_FR", None, "", None])
+    assert (accuracy.as_released, accuracy.labeled_only) == (0.25, 0.5)
     # Near is not equal: a name is compared letter by letter.
     assert not same_area(["Waitangi_NaN_Chatham Islands_NZ"], ["Waitangi__Chatham Islands_NZ"])[0]
 

@@ -29,17 +29,17 @@ def test_region_coverage_equals_loop(pairs):
             continue
         radii.append(radius)
         inside += away <= radius
-    found = region_coverage([p[0] for p in pairs], [p[1] for p in pairs])
-    assert (found.stated, found.rows) == (len(radii), len(pairs))
+    coverage = region_coverage([p[0] for p in pairs], [p[1] for p in pairs])
+    assert (coverage.stated, coverage.rows) == (len(radii), len(pairs))
     share = inside / len(radii) if radii else math.nan
-    assert found.share == pytest.approx(share, nan_ok=True)
+    assert coverage.share == pytest.approx(share, nan_ok=True)
     middle = float(np.median(radii)) if radii else math.nan
-    assert found.median_radius_km == pytest.approx(middle, nan_ok=True)
+    assert coverage.median_radius_km == pytest.approx(middle, nan_ok=True)
 
 
 def test_region_coverage_includes_boundary_and_ignores_abstentions():
-    found = region_coverage([1.0, 1.1, math.nan, 5.0], [1.0, 1.0, math.nan, math.nan])
-    assert (found.share, found.stated, found.rows) == (0.5, 2, 4)
+    coverage = region_coverage([1.0, 1.1, math.nan, 5.0], [1.0, 1.0, math.nan, math.nan])
+    assert (coverage.share, coverage.stated, coverage.rows) == (0.5, 2, 4)
 
 
 def test_region_coverage_of_90_percent_regions_is_90_percent():
@@ -84,10 +84,10 @@ def needed_in_a_loop(case):
 def test_recall_versus_area_equals_loop(cases, budgets):
     needed = [needed_in_a_loop(case) for case in cases]
     # Budgets that are met exactly count.
-    budgets = [*budgets, *(each for each in needed if math.isfinite(each))]
+    budgets = [*budgets, *(area for area in needed if math.isfinite(area))]
     curve = recall_versus_area(needed, budgets)
     for budget, share in zip(budgets, curve, strict=True):
-        met = sum(each <= budget for each in needed)
+        met = sum(area <= budget for area in needed)
         assert share == pytest.approx(met / len(cases) if cases else math.nan, nan_ok=True)
 
 

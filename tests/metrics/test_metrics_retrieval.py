@@ -40,8 +40,8 @@ def test_oracle_km_is_minimum_of_first_k(rows, k):
 def test_hit_rates_equal_loop(rows, name):
     convention = CONVENTIONS[name]
     depths = (1, 3, WIDTH)
-    found = hit_rates(table(rows), depths, convention)
-    assert found.shape == (3, 5)
+    rates = hit_rates(table(rows), depths, convention)
+    assert rates.shape == (3, 5)
     for i, k in enumerate(depths):
         for j, threshold in enumerate(THRESHOLDS_KM):
             hits = 0
@@ -49,7 +49,7 @@ def test_hit_rates_equal_loop(rows, name):
                 near = [d < threshold or (name == "geoclip" and d == threshold) for d in row[:k]]
                 hits += any(near)
             slow = hits / len(rows) if rows else math.nan
-            assert found[i, j] == pytest.approx(slow, nan_ok=True)
+            assert rates[i, j] == pytest.approx(slow, nan_ok=True)
 
 
 @given(shortlists)

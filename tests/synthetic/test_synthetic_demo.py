@@ -22,7 +22,7 @@ def settings(running_stack, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def own(running_stack):
+def organization(running_stack):
     """An organization of its own: the stack is shared, and an answer cites what else is near."""
     name = f"demo-{uuid4().hex[:8]}"
     services = build_services(running_stack.settings, "operator")
@@ -35,39 +35,41 @@ def counts(report, name):
     return [batch[name] for batch in report["ingest"]]
 
 
-def test_demo_second_run_ingests_nothing_and_answers_identically(settings, own, capsys, tmp_path):
-    first = run_demo(settings, as_json=True, organization=own, out=tmp_path, **SMALL)
+def test_demo_second_run_ingests_nothing_and_answers_identically(
+    settings, organization, capsys, tmp_path
+):
+    first = run_demo(settings, as_json=True, organization=organization, out=tmp_path, **SMALL)
     assert json.loads(capsys.readouterr().out) == first
     assert counts(first, "items") == [72, 72]
     assert counts(first, "rejected") == counts(first, "failed") == [0, 0]
 
-    with Client.open(organization=own) as client:
+    with Client.open(organization=organization) as client:
         batches = client.batches(500)
-    again = run_demo(settings, organization=own, out=tmp_path, **SMALL)
-    with Client.open(organization=own) as client:
+    again = run_demo(settings, organization=organization, out=tmp_path, **SMALL)
+    with Client.open(organization=organization) as client:
         assert client.batches(500) == batches, "a second run sent something"
     assert counts(again, "indexed") == counts(again, "updated") == [0, 0]
     assert counts(again, "duplicate") == [72, 72]
-    for one, same in zip(first["photos"], again["photos"], strict=True):
-        assert {**one, "ms": 0} == {**same, "ms": 0}
+    for photo, repeated in zip(first["photos"], again["photos"], strict=True):
+        assert {**photo, "ms": 0} == {**repeated, "ms": 0}
 
-    said = capsys.readouterr().out
-    assert DEMO_NOTE in said
-    assert "0 new, 144 duplicates, 0 rejected or failed" in said
-    assert f"the API is at {first['server']}" in said
+    output = capsys.readouterr().out
+    assert DEMO_NOTE in output
+    assert "0 new, 144 duplicates, 0 rejected or failed" in output
+    assert f"the API is at {first['server']}" in output
     assert [line for line in again["try"] if line.endswith(("/ready", "/locate", "/thumbnail"))]
-    assert first["photos"][0]["truth"]["place"] in said
-    assert f"map: {tmp_path / 'map.png'}" in said
+    assert first["photos"][0]["truth"]["place"] in output
+    assert f"map: {tmp_path / 'map.png'}" in output
 
 
-def test_demo_answers_cite_both_source_kinds(settings, own, tmp_path):
-    report = run_demo(settings, as_json=True, organization=own, out=tmp_path, **SMALL)
-    for line in report["photos"]:
-        assert line["answer"] is not None
-        assert set(line["radius_km"]) == {"50%", "90%"}
-        assert line["radius_km"]["50%"] <= line["radius_km"]["90%"]
-        assert {one["license"] for one in line["cited"]} == {"CC0-1.0"}
-    assert {one["kind"] for line in report["photos"] for one in line["cited"]} == {
+def test_demo_answers_cite_both_source_kinds(settings, organization, tmp_path):
+    report = run_demo(settings, as_json=True, organization=organization, out=tmp_path, **SMALL)
+    for photo in report["photos"]:
+        assert photo["answer"] is not None
+        assert set(photo["radius_km"]) == {"50%", "90%"}
+        assert photo["radius_km"]["50%"] <= photo["radius_km"]["90%"]
+        assert {citation["license"] for citation in photo["cited"]} == {"CC0-1.0"}
+    assert {citation["kind"] for photo in report["photos"] for citation in photo["cited"]} == {
         "street",
         "photo",
     }

@@ -53,7 +53,7 @@ MEANS = [
 ]
 
 
-def taken():
+def sampled_shots():
     """Every fortieth shot of the tiny planet, panoramas aside."""
     preset = PRESETS["tiny"]
     planned = [
@@ -70,12 +70,12 @@ def test_preset_digests_equal_reference():
 
 
 def test_shot_positions_equal_reference():
-    for shot, (name, lat, lon) in zip(taken(), PLACES, strict=True):
+    for shot, (name, lat, lon) in zip(sampled_shots(), PLACES, strict=True):
         assert shot.name == name
         assert (shot.point.lat, shot.point.lon) == pytest.approx((lat, lon), abs=1e-6)
 
 
 def test_image_channel_means_equal_reference():
     """Means of channels: another processor may round a pixel on an edge the other way."""
-    found = render_pictures(7, taken(), PRESETS["tiny"]).astype(float).mean(axis=(1, 2))
-    assert found == pytest.approx(np.array(MEANS), abs=0.3)
+    means = render_pictures(7, sampled_shots(), PRESETS["tiny"]).astype(float).mean(axis=(1, 2))
+    assert means == pytest.approx(np.array(MEANS), abs=0.3)

@@ -41,24 +41,26 @@ def test_oracle_observer_table_has_rows_of_results_page():
 def test_oracle_observer_likeness_equals_likelihood_ratio():
     """Against the densities themselves, factor by factor."""
     preset = PRESETS["tiny"]
-    some = eye.blurred(eye.read(7, preset, planned(7, preset, ("test",))[:60:3]), 0.3, 7)
-    rows = np.arange(len(some.shots))
-    found = eye.likeness(some, rows, rows)
+    observations = eye.blurred(eye.read(7, preset, planned(7, preset, ("test",))[:60:3]), 0.3, 7)
+    rows = np.arange(len(observations.shots))
+    likeness = eye.likeness(observations, rows, rows)
     for left, right in ((0, 5), (3, 19), (7, 7), (12, 2)):
-        one, other = (1.0 + some.spread[row] ** 2 for row in (left, right))
-        joint = multivariate_normal(cov=[[one, 1.0], [1.0, other]])
+        left_variance, right_variance = (
+            1.0 + observations.spread[row] ** 2 for row in (left, right)
+        )
+        joint = multivariate_normal(cov=[[left_variance, 1.0], [1.0, right_variance]])
         ratio = np.array(
             [
                 joint.logpdf([x, y])
-                - norm.logpdf(x, scale=one**0.5)
-                - norm.logpdf(y, scale=other**0.5)
-                for x, y in zip(some.values[left], some.values[right], strict=True)
+                - norm.logpdf(x, scale=left_variance**0.5)
+                - norm.logpdf(y, scale=right_variance**0.5)
+                for x, y in zip(observations.values[left], observations.values[right], strict=True)
             ]
         )
-        ratio *= some.seen[left] & some.seen[right]
+        ratio *= observations.seen[left] & observations.seen[right]
         corner = LATENT_COLUMNS["corner"].start
-        wanted = np.logaddexp(ratio.sum(), ratio[:corner].sum())
-        assert np.isclose(found[left, right], wanted, atol=1e-3)
+        expected = np.logaddexp(ratio.sum(), ratio[:corner].sum())
+        assert np.isclose(likeness[left, right], expected, atol=1e-3)
 
 
 def test_oracle_observer_reads_visible_factors_only():
@@ -66,17 +68,19 @@ def test_oracle_observer_reads_visible_factors_only():
     preset = PRESETS["tiny"]
     shots = planned(7, preset, ("test",))
     seen = eye.read(7, preset, shots).seen
-    own = latent_factors(7, lat_lon([s.point for s in shots]), [s.site.city.country for s in shots])
-    before = factors_appearance(7, shots, preset, own)
+    factors = latent_factors(
+        7, lat_lon([s.point for s in shots]), [s.site.city.country for s in shots]
+    )
+    before = factors_appearance(7, shots, preset, factors)
     hidden = before.subject_shape[:, 2] >= 3.0
     assert 0.1 < hidden.mean() < 0.3
     assert not seen[hidden].any()
     corner, country = LATENT_COLUMNS["corner"].start, LATENT_COLUMNS["country"].start
     left_out = {*range(corner, corner + 4), *range(corner + 8, WIDTH)}
     for column in range(WIDTH):
-        moved = own.copy()
+        moved = factors.copy()
         moved[:, column] += 0.3
-        shows = changed(before, factors_appearance(7, shots, preset, moved)) & ~hidden
+        shows = visibly_changed(before, factors_appearance(7, shots, preset, moved)) & ~hidden
         assert not (seen[:, column] & ~shows).any(), (
             f"factor {column} is read where nothing shows it"
         )
@@ -84,7 +88,7 @@ def test_oracle_observer_reads_visible_factors_only():
             assert not (shows & ~seen[:, column]).any(), f"factor {column} shows and is not read"
 
 
-def changed(before, after):
+def visibly_changed(before, after):
     """Where something looks otherwise that is there in both, `[N]`."""
     built = (before.houses[:, 1] < 1e4).any(axis=1)
     there = {
@@ -95,12 +99,12 @@ def changed(before, after):
         ("houses", "walls", "fronts", "front_height", "bands", "band_shape"): built,
         ("windows", "roof", "roof_height"): built,
     }
-    found = np.zeros(len(built), bool)
+    visible = np.zeros(len(built), bool)
     for names, present in there.items():
         for name in names:
             gap = np.abs(getattr(after, name) - getattr(before, name)).reshape(len(built), -1)
-            found |= present & (gap.max(axis=1) > 1e-6)
-    return found
+            visible |= present & (gap.max(axis=1) > 1e-6)
+    return visible
 
 
 def test_results_page_names_planet_digest():
