@@ -1,4 +1,4 @@
-"""Evidence is grouped, in order, never the candidate itself, and inside the caller's limits."""
+"""Evidence is grouped and ordered, never contains the candidate, and follows the filter."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def gallery():
 @pytest.fixture
 def gather(gallery):
     def gather(limits=SearchFilter(), candidates=None, **changes):  # noqa: B008
-        found = candidates
-        if found is None:
-            found, _ = retrieve.retrieve_candidates(
+        retrieved = candidates
+        if retrieved is None:
+            retrieved, _ = retrieve.retrieve_candidates(
                 PixelEncoder().encode_query(picture(1, 7)),
                 SearchFilter(),
                 search_context(
@@ -46,7 +46,7 @@ def gather(gallery):
         options = {"radius_m": 1_000.0, "per_kind": 8, **changes}
         with database.read(US) as reader:
             near = evidence.fetch_evidence(
-                found,
+                retrieved,
                 evidence.EvidenceQuery(
                     vector=PixelEncoder().encode_query(picture(1, 7)),
                     contract=CONTRACT.digest,
@@ -55,7 +55,7 @@ def gather(gallery):
                 ),
                 reader,
             )
-        return found, near, database.log
+        return retrieved, near, database.log
 
     return gather
 
@@ -63,20 +63,20 @@ def gather(gallery):
 def test_fetch_evidence_needs_one_statement_and_sorts_by_distance(gather):
     candidates, near, log = gather()
     assert log == ["read", "evidence"]
-    assert list(near) == [each.id for each in candidates]
-    for each in candidates:
-        own = near[each.id]
-        assert len(own) == 5  # three views of both kinds, less the candidate itself
-        assert {row.source_kind for row in own} == {"photo", "street"}
-        assert each.id not in {row.id for row in own}
-        assert [row.distance_m for row in own] == sorted(row.distance_m for row in own)
+    assert list(near) == [candidate.id for candidate in candidates]
+    for candidate in candidates:
+        rows = near[candidate.id]
+        assert len(rows) == 5  # three views of both kinds, less the candidate itself
+        assert {row.source_kind for row in rows} == {"photo", "street"}
+        assert candidate.id not in {row.id for row in rows}
+        assert [row.distance_m for row in rows] == sorted(row.distance_m for row in rows)
 
 
 def test_fetch_evidence_without_candidates_or_quota_reads_nothing(gather):
     assert gather(candidates=())[1:] == ({}, ["read"])
     candidates, near, log = gather(per_kind=0)
     assert log == ["read"]
-    assert near == {each.id: () for each in candidates}
+    assert near == {candidate.id: () for candidate in candidates}
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_fetch_evidence_without_candidates_or_quota_reads_nothing(gather):
 )
 def test_fetch_evidence_applies_search_filter(gather, limits, count):
     _, near, _ = gather(limits)
-    assert {len(own) for own in near.values()} == count
-    for row in (row for own in near.values() for row in own):
+    assert {len(rows) for rows in near.values()} == count
+    for row in (row for rows in near.values() for row in rows):
         assert not limits.source_kinds or row.source_kind in limits.source_kinds
         assert not limits.source_ids or row.source_id in limits.source_ids
         assert limits.captured_after is None or row.captured_at >= limits.captured_after

@@ -1,4 +1,4 @@
-"""Locate and similar from bytes to answer, over ports held in memory."""
+"""Locate and similar from bytes to answer, over in-memory ports."""
 
 from __future__ import annotations
 
@@ -74,21 +74,21 @@ def photo(place, view=777):
     return picture(place, view).tobytes()
 
 
-def same(answer):
-    """An answer without its timings, to compare."""
-    bare = dataclasses.replace(answer, timings_ms={})
+def comparable(answer):
+    """Text of an answer without its timings, for comparison."""
+    untimed = dataclasses.replace(answer, timings_ms={})
     with np.printoptions(threshold=0):  # abbreviates the vectors
-        return repr(bare)
+        return repr(untimed)
 
 
 @pytest.mark.parametrize("place", range(0, 12, 3))
 def test_locate_photo_gives_position_and_evidence(stack, place):
     answer = stack.locate(photo(place))
-    home = stack.points[place * 6].point
-    assert geodesic_m(answer.point, home) < 200
+    expected = stack.points[place * 6].point
+    assert geodesic_m(answer.point, expected) < 200
     assert [region.probability for region in answer.credible_discs] == [0.5, 0.9]
     assert answer.calibrated is False
-    assert sum(each.weight for each in answer.ranked) == pytest.approx(1, abs=1e-12)
+    assert sum(ranked.weight for ranked in answer.ranked) == pytest.approx(1, abs=1e-12)
     assert {c.source_kind for c in answer.citations} == {"photo", "street"}
     assert all(c.distance_m < 1_100 for c in answer.citations)
     assert (answer.bundle, answer.bundle_digest) == (CONTRACT.name, CONTRACT.digest)
@@ -115,32 +115,32 @@ def test_locate_same_photo_repeatedly_gives_same_answer(stack):
     for turn in range(50):
         if turn % 5 == 0:
             stack.locate(photo(turn % 12, view=turn))
-        answers.add(same(stack.locate(photo(5))))
+        answers.add(comparable(stack.locate(photo(5))))
     assert len(answers) == 1
 
 
 def test_locate_is_independent_of_gallery_order(stack):
     mixed = Stack(stack.points[::-1])
-    assert same(mixed.locate(photo(7))) == same(stack.locate(photo(7)))
+    assert comparable(mixed.locate(photo(7))) == comparable(stack.locate(photo(7)))
 
 
 def test_locate_encoded_equals_locate(stack):
     vector = PixelEncoder().encode_query(picture(4, 777))
     encoded = pipeline.locate_encoded(vector, SearchFilter(), stack.context())
-    assert same(encoded) == same(stack.locate(photo(4)))
+    assert comparable(encoded) == comparable(stack.locate(photo(4)))
     assert list(encoded.timings_ms) == STAGES[2:]
 
 
 def test_locate_uses_own_organization_only(stack):
     theirs = {p.id for p in stack.points if p.organization_id == THEM}
-    for organization, own in ((US, False), (THEM, True)):
+    for organization, is_theirs in ((US, False), (THEM, True)):
         answer = stack.locate(photo(2), organization=organization)
-        ids = {each.candidate.id for each in answer.ranked}
-        ids |= {e.id for each in answer.ranked for e in each.evidence}
+        ids = {ranked.candidate.id for ranked in answer.ranked}
+        ids |= {e.id for ranked in answer.ranked for e in ranked.evidence}
         ids |= {c.image_id for c in answer.citations}
         assert ids
-        assert (ids <= theirs) == own
-        assert bool(ids & theirs) == own
+        assert (ids <= theirs) == is_theirs
+        assert bool(ids & theirs) == is_theirs
 
 
 @pytest.mark.parametrize("organization", [US, UUID(int=99)])
@@ -177,10 +177,10 @@ def test_locate_index_of_another_bundle_is_rejected(stack):
 
 def test_similar_to_photo_is_grouped(stack):
     page = stack.similar(photo(3), limit=4, per_group=2)
-    assert {each.group for each in page.groups[:2]} == {"photo-3", "street-3"}
+    assert {group.group for group in page.groups[:2]} == {"photo-3", "street-3"}
     assert len(page.groups) == 4
-    assert all(1 <= len(each.hits) <= 2 for each in page.groups)
-    best = [each.hits[0].score for each in page.groups]
+    assert all(1 <= len(group.hits) <= 2 for group in page.groups)
+    best = [group.hits[0].score for group in page.groups]
     assert best == sorted(best, reverse=True)
     assert (page.bundle, page.index_build) == ("pixels", "b1")
     assert list(page.timings_ms) == ["decode", "encode", "retrieve", "total"]
@@ -188,21 +188,21 @@ def test_similar_to_photo_is_grouped(stack):
 
 
 def test_similar_to_image_excludes_itself_or_its_group(stack):
-    own = stack.points[0]
+    image = stack.points[0]
 
-    def found(**options):
-        page = stack.similar(own.id, limit=6, **options)
-        return [hit for each in page.groups for hit in each.hits]
+    def hits_of(**options):
+        page = stack.similar(image.id, limit=6, **options)
+        return [hit for group in page.groups for hit in group.hits]
 
-    beside = found()
-    assert own.id not in {hit.id for hit in beside}
-    assert own.group in {hit.group for hit in beside}
-    apart = found(exclude_group=True)
-    assert own.group not in {hit.group for hit in apart}
-    assert apart[0].group == "street-0"
-    itself = found(include_self=True)
-    assert itself[0].id == own.id
-    assert itself[0].score == pytest.approx(1, abs=1e-6)
+    without_self = hits_of()
+    assert image.id not in {hit.id for hit in without_self}
+    assert image.group in {hit.group for hit in without_self}
+    without_group = hits_of(exclude_group=True)
+    assert image.group not in {hit.group for hit in without_group}
+    assert without_group[0].group == "street-0"
+    with_self = hits_of(include_self=True)
+    assert with_self[0].id == image.id
+    assert with_self[0].score == pytest.approx(1, abs=1e-6)
 
 
 def test_similar_to_foreign_or_unknown_image_is_not_found(stack):
@@ -214,10 +214,10 @@ def test_similar_to_foreign_or_unknown_image_is_not_found(stack):
 
 
 def test_similar_to_unindexed_image_is_a_conflict(stack):
-    own = stack.points[0]
+    image = stack.points[0]
     stack.ports["index"].points = stack.points[1:]
     with pytest.raises(ConflictError, match="not in the index") as caught:
-        stack.similar(own.id)
+        stack.similar(image.id)
     assert caught.value.reason == "not_indexed"
 
 
@@ -229,5 +229,5 @@ def test_similar_invalid_limits_are_rejected(stack, options):
 
 def test_locate_applies_search_filter(stack):
     answer = stack.locate(photo(3), limits=SearchFilter(source_kinds=("street",)))
-    assert {each.candidate.source_kind for each in answer.ranked} == {"street"}
+    assert {ranked.candidate.source_kind for ranked in answer.ranked} == {"street"}
     assert {c.source_kind for c in answer.citations} == {"street"}

@@ -1,4 +1,4 @@
-"""Candidates: one request, both kinds heard, no group a flood; and the groups of `similar`."""
+"""Candidates: one request, a quota for both kinds, no dominant group; and groups of `similar`."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def index(points):
 def ask(index, vector=None, limits=SearchFilter(), settings=SETTINGS):  # noqa: B008
     if vector is None:
         vector = PixelEncoder().encode_query(picture(3, 50))
-    found, exclusions = retrieve.retrieve_candidates(
+    candidates, exclusions = retrieve.retrieve_candidates(
         vector, limits, search_context(index, settings=settings), snapshot=index.info()
     )
     assert exclusions is None
-    return found
+    return candidates
 
 
 def hit(number, score, kind="photo", group=None, point=None):
@@ -66,27 +66,30 @@ def hit(number, score, kind="photo", group=None, point=None):
 
 
 def test_retrieve_sends_one_request_for_all_kinds(index):
-    found = ask(index)
+    candidates = ask(index)
     (queries,) = index.requests
     assert [q.filter.source_kinds for q in queries] == [("photo",), ("street",)]
     assert {q.filter.organization_id for q in queries} == {US}
     assert {q.limit for q in queries} == {24}
-    assert [each.rank for each in found] == list(range(len(found)))
-    assert [each.score for each in found] == sorted((e.score for e in found), reverse=True)
+    assert [candidate.rank for candidate in candidates] == list(range(len(candidates)))
+    assert [candidate.score for candidate in candidates] == sorted(
+        (e.score for e in candidates), reverse=True
+    )
     ours = {p.id for p in index.points if p.organization_id == US}
-    assert {each.id for each in found} <= ours
-    assert len(found) == 12
+    assert {candidate.id for candidate in candidates} <= ours
+    assert len(candidates) == 12
 
 
 def test_retrieve_sends_search_filter_with_every_query(index):
     circle = Circle(center=index.points[0].point, radius_m=5_000.0)
-    found = ask(index, limits=SearchFilter(source_kinds=("street",), circle=circle))
+    candidates = ask(index, limits=SearchFilter(source_kinds=("street",), circle=circle))
     (queries,) = index.requests
     assert [q.filter.source_kinds for q in queries] == [("street",)]
     assert queries[0].filter.circle == circle
-    assert found
+    assert candidates
     assert all(
-        geodesic_m(e.point, circle.center) <= 5_000 and e.source_kind == "street" for e in found
+        geodesic_m(candidate.point, circle.center) <= 5_000 and candidate.source_kind == "street"
+        for candidate in candidates
     )
 
 
@@ -97,12 +100,12 @@ def test_retrieve_empty_index_is_not_queried():
 
 
 def test_retrieve_lower_scoring_kind_keeps_its_quota(points):
-    # Street vectors halved: their cosines are all below those of the photos.
-    dim = [
+    # Street vectors are scaled down: their cosines are all below those of the photos.
+    dimmed = [
         replace(p, vectors={"image": p.vectors["image"] * (0.01 if p.kind == "street" else 1)})
         for p in points
     ]
-    kinds = [each.source_kind for each in ask(NumpyIndex(dim))]
+    kinds = [candidate.source_kind for candidate in ask(NumpyIndex(dimmed))]
     assert kinds.count("street") >= 3
 
 
@@ -119,18 +122,18 @@ def test_merge_channels_keeps_best_of_each_kind(photo, street, limit):
     merged = retrieve.merge_channels(answers, slots=slots, dedupe_m=0.0)
     assert len(merged) == min(limit, len(photo) + len(street))
     assert merged == retrieve.sort_hits(merged)
-    for own, kind in zip(answers, ("photo", "street"), strict=True):
+    for hits, kind in zip(answers, ("photo", "street"), strict=True):
         kept = [h for h in merged if h.kind == kind]
-        assert kept == own[: len(kept)], "of each kind the best are kept"
-        assert len(kept) >= min(limit // 4, len(own))
+        assert kept == hits[: len(kept)], "the best of each kind are kept"
+        assert len(kept) >= min(limit // 4, len(hits))
 
 
-def spread_by_loop(hits, nearer_than_m):
+def deduplicate_by_loop(hits, nearer_than_m):
     kept = []
-    for each in hits:
-        clash = [k for k in kept if k.group == each.group and distance(k, each) < nearer_than_m]
+    for hit in hits:
+        clash = [k for k in kept if k.group == hit.group and distance(k, hit) < nearer_than_m]
         if not clash:
-            kept.append(each)
+            kept.append(hit)
     return kept
 
 
@@ -150,7 +153,7 @@ def test_merge_channels_deduplicates_groups_within_distance(seed):
     )
     slots = CandidateSlots(candidates=len(hits), gps_quota=0)
     kept = retrieve.merge_channels([hits], slots=slots, dedupe_m=25.0)
-    assert kept == spread_by_loop(hits, 25.0)
+    assert kept == deduplicate_by_loop(hits, 25.0)
     assert len(kept) < 60
     for a, b in combinations(kept, 2):
         assert a.group != b.group or distance(a, b) >= 25.0
@@ -185,7 +188,7 @@ def test_consistent_snapshots_retry_after_index_swap(index):
     assert snapshots == [first, second]
 
 
-def groups(index, limit, per_group, settings=SETTINGS):
+def group_query(index, limit, per_group, settings=SETTINGS):
     return grouping.group_hits(
         PixelEncoder().encode_query(picture(3, 50)),
         retrieve.to_index_filter(US, SearchFilter()),
@@ -198,15 +201,15 @@ def groups(index, limit, per_group, settings=SETTINGS):
 
 def test_group_hits_returns_best_groups_and_their_best_hits(index, points):
     vector = PixelEncoder().encode_query(picture(3, 50))
-    page = groups(index, limit=5, per_group=2)
+    page = group_query(index, limit=5, per_group=2)
     best = {}
     for p in points:
         if p.organization_id == US:
             best.setdefault(p.group, []).append(float(p.vectors["image"] @ vector))
-    slow = sorted(best, key=lambda g: -max(best[g]))[:5]
-    assert [each.group for each in page] == slow
-    for each in page[:2]:
-        assert [h.score for h in each.hits] == pytest.approx(sorted(best[each.group])[::-1][:2])
+    slow = sorted(best, key=lambda name: -max(best[name]))[:5]
+    assert [group.group for group in page] == slow
+    for group in page[:2]:
+        assert [h.score for h in group.hits] == pytest.approx(sorted(best[group.group])[::-1][:2])
 
 
 def test_group_hits_large_sequence_does_not_hide_others(points):
@@ -215,9 +218,9 @@ def test_group_hits_large_sequence_does_not_hide_others(points):
         for n, p in enumerate([points[24]] * 100)
     ]
     index = NumpyIndex([*flood, *points])
-    page = groups(index, limit=4, per_group=2)
+    page = group_query(index, limit=4, per_group=2)
     assert len(page) == 4
-    assert len({each.group for each in page}) == 4
-    assert all(len(each.hits) <= 2 for each in page)
+    assert len({group.group for group in page}) == 4
+    assert all(len(group.hits) <= 2 for group in page)
     assert len(index.requests) == 2
-    assert groups(NumpyIndex([]), limit=4, per_group=2) == ()
+    assert group_query(NumpyIndex([]), limit=4, per_group=2) == ()
