@@ -59,29 +59,29 @@ class RerankedBaseline(Baseline):
     def locate(self, vector: np.ndarray, organization: UUID, exact: bool) -> BaselineAnswer:
         """All parts in sequence for one query `[D]`, searching as the flow does."""
         marks = [perf_counter()]
-        found = self._search(vector, organization, exact, _CHANNELS)
+        hits = self._search_hits(vector, organization, exact, _CHANNELS)
         marks.append(perf_counter())
-        chosen = self._choose(found)
+        chosen = self._choose_candidates(hits)
         marks.append(perf_counter())
         stored = self._shard.retrieve([row.id for row in chosen], False, True)
         marks.append(perf_counter())
         radius_m, per_kind = self._part.evidence_radius_m, self._part.evidence_per_kind
-        rows = self._neighbors(chosen, organization, radius_m, per_kind)
+        rows = self._fetch_evidence(chosen, organization, radius_m, per_kind)
         marks.append(perf_counter())
-        given = to_tensors(vector, found, chosen, stored, rows, per_kind)
+        batch = to_tensors(vector, hits, chosen, stored, rows, per_kind)
         marks.append(perf_counter())
         with torch.inference_mode():
-            said = self._network(given)
+            output = self._network(batch)
         marks.append(perf_counter())
-        scores = said.logits[0].numpy().astype(np.float64)
+        scores = output.logits[0].numpy().astype(np.float64)
         point = calibrated_point(
-            given, scores, float(said.no_match_logit), said.offset_km[0], self._calibration
+            batch, scores, float(output.no_match_logit), output.offset_km[0], self._calibration
         )
         marks.append(perf_counter())
         order = np.argsort(-scores).tolist()
         names = [UUID(str(chosen[seat].id)) for seat in order]
         around = [row[0] for row in rows if order[0] + 1 in row[8]]
-        self._cite(
+        self._fetch_citations(
             [
                 *names[: 4 * self._settings.max_citations],
                 *around[: 4 * self._settings.max_citations],
@@ -91,27 +91,29 @@ class RerankedBaseline(Baseline):
         took = {name: float(ms) for name, ms in zip(_PARTS, np.diff(marks) * 1e3, strict=True)}
         return BaselineAnswer(names[0], sum(len(row[8]) for row in rows), took, point)
 
-    def _choose(self, found: list[list]) -> list:
+    def _choose_candidates(self, hits: list[list]) -> list:
         """The pictures' seats, then what the places bring anew, then what both have left."""
         most, share = self._settings.candidates, self._settings.gps_channel_fraction
-        image, gps = found[: len(SOURCE_KINDS)], found[len(SOURCE_KINDS) :]
-        seats: list[list] = [[] for _ in SOURCE_KINDS]
+        image, gps = hits[: len(SOURCE_KINDS)], hits[len(SOURCE_KINDS) :]
+        selected_by_kind: list[list] = [[] for _ in SOURCE_KINDS]
         for answers, until in ((image, most - int(most * share)), (gps, most), (image, most)):
-            if (free := until - sum(map(len, seats))) == 0:
+            if (free := until - sum(map(len, selected_by_kind))) == 0:
                 continue
-            fresh = []
-            for own, rows in zip(seats, answers, strict=True):
-                held = {row.id for row in own}
-                left = [row for row in rows if row.id not in held]
-                fresh.append(deduplicate_groups([*own, *left], self._settings.dedupe_m)[len(own) :])
-            for row in share_between_kinds(fresh, free):
-                seats[SOURCE_KINDS.index(row.payload["source_kind"])].append(row)
-        return [row for own in seats for row in own]
+            new_by_kind = []
+            for selected, rows in zip(selected_by_kind, answers, strict=True):
+                selected_ids = {row.id for row in selected}
+                left = [row for row in rows if row.id not in selected_ids]
+                new_by_kind.append(
+                    deduplicate_groups([*selected, *left], self._settings.dedupe_m)[len(selected) :]
+                )
+            for row in share_between_kinds(new_by_kind, free):
+                selected_by_kind[SOURCE_KINDS.index(row.payload["source_kind"])].append(row)
+        return [row for selected in selected_by_kind for row in selected]
 
 
 def to_tensors(
     vector: np.ndarray,
-    found: list[list],
+    hits: list[list],
     chosen: list,
     stored: list,
     rows: list[tuple],
@@ -129,11 +131,11 @@ def to_tensors(
     """
     vectors = {row.id: row.vector for row in stored}
     places = np.array([[r.payload["location"][k] for k in ("lat", "lon")] for r in chosen])
-    by = [{row.id for rows in found[at : at + 2] for row in rows} for at in (0, len(SOURCE_KINDS))]
+    by = [{row.id for rows in hits[at : at + 2] for row in rows} for at in (0, len(SOURCE_KINDS))]
     shape = (len(chosen), len(SOURCE_KINDS) * per_kind)
     near = np.zeros((*shape, len(vector)), dtype=np.float32)
     away, bearing, age = (np.zeros(shape, dtype=np.float32) for _ in range(3))
-    there = np.zeros(shape, dtype=bool)
+    present = np.zeros(shape, dtype=bool)
     if rows:
         _, _, kinds, _, _, times, lats, lons, _, _, _, _, sent = zip(*rows, strict=True)
         owner, photo, away_m = evidence_pairs(rows)
@@ -143,41 +145,47 @@ def to_tensors(
         _, first, count = np.unique(
             owner * len(SOURCE_KINDS) + code, return_index=True, return_counts=True
         )
-        seat = (owner, code * per_kind + np.arange(len(owner)) - np.repeat(first, count))
-        near[seat] = np.frombuffer(b"".join(sent), dtype="<f2").reshape(len(rows), -1)[photo]
-        away[seat] = away_m
-        bearing[seat] = bearing_deg(places[owner], np.column_stack([lats, lons])[photo])
+        slot = (owner, code * per_kind + np.arange(len(owner)) - np.repeat(first, count))
+        near[slot] = np.frombuffer(b"".join(sent), dtype="<f2").reshape(len(rows), -1)[photo]
+        away[slot] = away_m
+        bearing[slot] = bearing_deg(places[owner], np.column_stack([lats, lons])[photo])
         taken = [datetime.fromisoformat(row.payload["captured_at"]).timestamp() for row in chosen]
-        then = np.array([each.timestamp() for each in times])
-        age[seat] = np.abs(np.array(taken)[owner] - then[photo]) / _YEAR_S
-        there[seat] = True
+        then = np.array([time.timestamp() for time in times])
+        age[slot] = np.abs(np.array(taken)[owner] - then[photo]) / _YEAR_S
+        present[slot] = True
 
-    def one(array: np.ndarray) -> torch.Tensor:
+    def add_batch_dimension(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array)[None]
 
     kinds_near = np.repeat(np.arange(len(SOURCE_KINDS)), per_kind)
     return Tensors(
-        query=one(vector.astype(np.float32)),
+        query=add_batch_dimension(vector.astype(np.float32)),
         query_kind=torch.tensor([SOURCE_KINDS.index("photo")]),
-        image=one(np.array([vectors[row.id][IMAGE_CHANNEL] for row in chosen], dtype=np.float32)),
-        gps=one(np.array([vectors[row.id][GPS_CHANNEL] for row in chosen], dtype=np.float32)),
-        position=one(places),
-        kind=one(np.array([SOURCE_KINDS.index(row.payload["source_kind"]) for row in chosen])),
-        in_channel=one(np.array([[row.id in ids for ids in by] for row in chosen])),
+        image=add_batch_dimension(
+            np.array([vectors[row.id][IMAGE_CHANNEL] for row in chosen], dtype=np.float32)
+        ),
+        gps=add_batch_dimension(
+            np.array([vectors[row.id][GPS_CHANNEL] for row in chosen], dtype=np.float32)
+        ),
+        position=add_batch_dimension(places),
+        kind=add_batch_dimension(
+            np.array([SOURCE_KINDS.index(row.payload["source_kind"]) for row in chosen])
+        ),
+        in_channel=add_batch_dimension(np.array([[row.id in ids for ids in by] for row in chosen])),
         present=torch.ones(1, len(chosen), dtype=torch.bool),
-        evidence=one(near),
-        evidence_kind=one(np.tile(kinds_near, (len(chosen), 1))),
-        evidence_distance_m=one(away),
-        bearing_deg=one(bearing),
-        age_years=one(age),
-        evidence_present=one(there),
+        evidence=add_batch_dimension(near),
+        evidence_kind=add_batch_dimension(np.tile(kinds_near, (len(chosen), 1))),
+        evidence_distance_m=add_batch_dimension(away),
+        bearing_deg=add_batch_dimension(bearing),
+        age_years=add_batch_dimension(age),
+        evidence_present=add_batch_dimension(present),
     )
 
 
 def calibrated_point(
-    given: Tensors,
+    batch: Tensors,
     scores: np.ndarray,
-    null: float,
+    no_match_logit: float,
     offset_km: torch.Tensor,
     calibration: Calibration,
 ) -> tuple[float, float]:
@@ -195,40 +203,42 @@ def calibrated_point(
     scores = scores[order]
     east, north = offset_km.numpy()[order].astype(np.float64).T
     refined = destination(
-        given.position[0].numpy()[order],
+        batch.position[0].numpy()[order],
         np.degrees(np.arctan2(east, north)),
         1_000.0 * np.hypot(east, north),
     )
-    there, away_m = (
-        given.evidence_present[0].numpy()[order],
-        given.evidence_distance_m[0].numpy()[order],
+    present, away_m = (
+        batch.evidence_present[0].numpy()[order],
+        batch.evidence_distance_m[0].numpy()[order],
     )
-    reach_km = np.maximum((away_m * there).max(axis=1), _LEAST_REACH_M) / 1_000.0
-    around = there.sum(axis=1) / (np.pi * np.square(reach_km))
-    query = given.query[0] / given.query[0].norm()
-    alike = (functional.normalize(given.image[0], dim=-1) @ query).numpy()[order]
-    near = (functional.normalize(given.evidence[0], dim=-1) @ query).numpy()[order] * there
-    whole = (alike + near.sum(axis=1)) / (1 + there.sum(axis=1))
+    reach_km = np.maximum((away_m * present).max(axis=1), _LEAST_REACH_M) / 1_000.0
+    density = present.sum(axis=1) / (np.pi * np.square(reach_km))
+    query = batch.query[0] / batch.query[0].norm()
+    similarity = (functional.normalize(batch.image[0], dim=-1) @ query).numpy()[order]
+    near = (functional.normalize(batch.evidence[0], dim=-1) @ query).numpy()[order] * present
+    neighborhood = (similarity + near.sum(axis=1)) / (1 + present.sum(axis=1))
     mass = posteriors.softmax(scores)
-    of = QueryFeatures(
+    features = QueryFeatures(
         kind="photo",
         positions=tuple(map(tuple, refined.tolist())),
         logits=tuple(scores.tolist()),
-        no_match_logit=null,
-        max_similarity=float(alike.max()),
-        neighborhood_similarity=float(mass @ whole),
-        gallery_density=float(mass @ around),
+        no_match_logit=no_match_logit,
+        max_similarity=float(similarity.max()),
+        neighborhood_similarity=float(mass @ neighborhood),
+        gallery_density=float(mass @ density),
     )
-    _, fit = posteriors.select_fit(of, calibration.strata, calibration.density_thresholds)
-    belief = posteriors.mixture(of, fit, calibration.kernels_km, calibration.background_kernels_km)
-    positions, weights = kernels.quadrature_nodes(belief, NUM_NODES)
-    worth = kernels.expected_scores(positions, weights, refined, GEOSCORE_SCALE_KM)
-    answer = refined[np.argmax(worth)]
-    kernels.masses_within(belief, answer[None], np.array(THRESHOLDS_KM))
-    kernels.radius_for_mass_km(belief, answer, np.array(list(fit.credible_disc_levels.values())))
-    dense = kernels.log_density(belief, positions)
+    _, fit = posteriors.select_fit(features, calibration.strata, calibration.density_thresholds)
+    mixture = posteriors.mixture(
+        features, fit, calibration.kernels_km, calibration.background_kernels_km
+    )
+    positions, weights = kernels.quadrature_nodes(mixture, NUM_NODES)
+    expected_scores = kernels.expected_scores(positions, weights, refined, GEOSCORE_SCALE_KM)
+    answer = refined[np.argmax(expected_scores)]
+    kernels.masses_within(mixture, answer[None], np.array(THRESHOLDS_KM))
+    kernels.radius_for_mass_km(mixture, answer, np.array(list(fit.credible_disc_levels.values())))
+    dense = kernels.log_density(mixture, positions)
     for level in fit.credible_region_levels.values():
-        hdr.area_km2(hdr.hdr_boxes(belief, kernels.hdr_log_density(dense, weights, level)))
-    mass, _ = posteriors.masses(of, fit)
+        hdr.area_km2(hdr.hdr_boxes(mixture, kernels.hdr_log_density(dense, weights, level)))
+    mass, _ = posteriors.masses(features, fit)
     most_probable_places(refined, mass)
     return float(answer[0]), float(answer[1])

@@ -76,8 +76,8 @@ def _compare(
                 assert isinstance(result, DecodedImage), result
             wall_s, cpu_s = time.perf_counter() - begun, _cpu_s(decoder) - used
             took[side].append((wall_s * 1000.0 / times, cpu_s * 1000.0 / times))
-    wall = {side: median(one for one, _ in values[1:]) for side, values in took.items()}
-    cpu = {side: median(one for _, one in values[1:]) for side, values in took.items()}
+    wall = {side: median(value for value, _ in values[1:]) for side, values in took.items()}
+    cpu = {side: median(value for _, value in values[1:]) for side, values in took.items()}
     return {
         **{side: round(value, 2) for side, value in wall.items()},
         **{f"{side}_cpu": round(value, 2) for side, value in cpu.items()},

@@ -12,8 +12,8 @@ from time import perf_counter
 import numpy as np
 from PIL import Image
 
-from bench.locate import OWNERS, WARM_UP, Prepared, compared, searched_exactly
-from bench.stack import taken_mib
+from bench.locate import OWNERS, WARM_UP, Prepared, compare_sides, is_exact_search
+from bench.stack import measure_mib
 from pinpoint.records import Pixels
 
 STAGES = ("decode", "encode", "retrieve", "evidence", "rank", "decide", "wire")
@@ -28,25 +28,25 @@ _BARE = {
 _MILLION = 1_000_000
 
 
-def measure(ready: Prepared, questions: int) -> dict[str, object]:
+def measure(ready: Prepared, num_queries: int) -> dict[str, object]:
     """Ask both sides with the same photos in turn; who begins changes every time."""
     owner = OWNERS[0]
-    exact = searched_exactly(ready, owner)
+    exact = is_exact_search(ready, owner)
     sides: dict[str, list[dict[str, float]]] = {"pinpoint": [], "bare": []}
     encoder = ready.services.encoder
     encoder.warm()
     rendition_px = ready.services.settings.media.rendition_px
     gc.collect()
     with ready.stack.client("org-0") as client:
-        for number in range(WARM_UP + questions):
+        for number in range(WARM_UP + num_queries):
             photo = ready.photos[number % len(ready.photos)]
             for side in ("pinpoint", "bare") if number % 2 else ("bare", "pinpoint"):
                 marks = [perf_counter()]
                 if side == "pinpoint":
-                    said = client.locate(photo)["timings_ms"]
-                    stages = {name: ms for name, ms in said.items() if name != "total"}
+                    timings_ms = client.locate(photo)["timings_ms"]
+                    stages = {name: ms for name, ms in timings_ms.items() if name != "total"}
                 else:
-                    pixels = decoded(photo, rendition_px)
+                    pixels = decode_with_pillow(photo, rendition_px)
                     marks.append(perf_counter())
                     vector = encoder.encode_query(pixels)
                     marks.append(perf_counter())
@@ -62,12 +62,12 @@ def measure(ready: Prepared, questions: int) -> dict[str, object]:
         "rows": ready.rows,
         "tower": ready.stack.tower,
         "search": "exact" if exact else "graph",
-        "questions": questions,
-        **compared(sides),
+        "questions": num_queries,
+        **compare_sides(sides),
     }
 
 
-def decoded(data: bytes, rendition_px: int) -> Pixels:
+def decode_with_pillow(data: bytes, rendition_px: int) -> Pixels:
     """A JPEG as the tower wants it, by Pillow in this process: no limits, no other process."""
     image = Image.open(BytesIO(data))
     scale = min(1.0, rendition_px / min(image.size))
@@ -79,12 +79,12 @@ def decoded(data: bytes, rendition_px: int) -> Pixels:
 
 def memory(ready: Prepared) -> dict[str, object]:
     """What the stack takes with its gallery, and what a million images add to an empty one."""
-    taken = taken_mib(ready.stack)
+    usage = measure_mib(ready.stack)
     return {
         "rows": ready.rows,
-        "mib": {name: round(mib) for name, mib in taken.items()},
+        "mib": {name: round(mib) for name, mib in usage.items()},
         "mib_per_million": {
             name: round((mib - ready.empty_mib[name]) * _MILLION / ready.rows)
-            for name, mib in taken.items()
+            for name, mib in usage.items()
         },
     }

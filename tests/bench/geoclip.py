@@ -37,7 +37,7 @@ def measure(say: Say) -> dict[str, object]:
     theirs, net, places = reference(), build_geoclip(read_geoclip()), gallery_coordinates()
     say("geoclip: encoding the places once")
     began = perf_counter()
-    known = CoordinateGallery(
+    gallery = CoordinateGallery(
         positions=places,
         vectors=encode_positions(net.location, places),
         temperature=float(net.logit_scale.exp()),
@@ -52,7 +52,7 @@ def measure(say: Say) -> dict[str, object]:
     same = True
     for number, feature in enumerate(features):
         began = perf_counter()
-        at, shares = _predict(net, known, feature)
+        at, shares = _predict(net, gallery, feature)
         took["ours"].append(perf_counter() - began)
         if number >= _THEIR_CALLS:
             continue
@@ -89,8 +89,10 @@ class _Features:
 
 @torch.inference_mode()
 def _predict(
-    net: GeoClip, known: CoordinateGallery, feature: torch.Tensor
+    net: GeoClip, gallery: CoordinateGallery, feature: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best places `[_TOP, 2]` and their shares `[_TOP]` of the softmax over all."""
-    compared = compare_coordinates(net.image.unit(feature[None])[0].numpy(), known, SearchFilter())
+    compared = compare_coordinates(
+        net.image.unit(feature[None])[0].numpy(), gallery, SearchFilter()
+    )
     return compared.positions[:_TOP], compared.weight[:_TOP]

@@ -41,22 +41,22 @@ def measure(say: Say) -> dict[str, object]:
     spec = read_reranker_config(RECIPE).network.spec(DIM)
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     figures: dict[str, object] = {
-        "parameters": sum(each.numel() for each in RerankerNetwork(spec).parameters()),
+        "parameters": sum(parameter.numel() for parameter in RerankerNetwork(spec).parameters()),
         "threads": torch.get_num_threads(),
     }
     for device in devices:
         net = RerankerNetwork(spec).eval().to(device)
         for batch in BATCHES:
             say(f"rerank: batch of {batch} on {device}")
-            figures[f"{device} {batch}"] = _of_batch(net, batch, device)
+            figures[f"{device} {batch}"] = _measure_batch(net, batch, device)
     return figures
 
 
 @torch.no_grad()
-def _of_batch(net: RerankerNetwork, batch: int, device: str) -> dict[str, float]:
-    given = questions(batch).to(torch.device(device))
+def _measure_batch(net: RerankerNetwork, batch: int, device: str) -> dict[str, float]:
+    queries = random_queries(batch).to(torch.device(device))
     with _Products() as seen:
-        net(given)
+        net(queries)
     products = [tuple(torch.randn(shape, device=device) for shape in pair) for pair in seen.pairs]
 
     def floor() -> None:
@@ -66,7 +66,7 @@ def _of_batch(net: RerankerNetwork, batch: int, device: str) -> dict[str, float]
     took: dict[str, list[float]] = {"forward": [], "floor": [], "cpu": []}
     for number in range(_CALLS[batch] + 3):
         sides: list[tuple[str, Callable[[], Any]]] = [
-            ("forward", lambda: net(given)),
+            ("forward", lambda: net(queries)),
             ("floor", floor),
         ]
         for name, work in sides if number % 2 else reversed(sides):
@@ -77,17 +77,17 @@ def _of_batch(net: RerankerNetwork, batch: int, device: str) -> dict[str, float]
             took[name].append(perf_counter() - began)
             if name == "forward":
                 took["cpu"].append(process_time() - cpu)
-    said = {name: 1e3 * median(own[3:]) for name, own in took.items()}
+    medians_ms = {name: 1e3 * median(seconds[3:]) for name, seconds in took.items()}
     return {
-        "forward_ms": said["forward"],
-        "floor_ms": said["floor"],
-        "ratio": said["forward"] / said["floor"],
-        "cpu_ms_each": said["cpu"] / batch,
+        "forward_ms": medians_ms["forward"],
+        "floor_ms": medians_ms["floor"],
+        "ratio": medians_ms["forward"] / medians_ms["floor"],
+        "cpu_ms_each": medians_ms["cpu"] / batch,
         "products": float(len(products)),
     }
 
 
-def questions(batch: int) -> RerankBatch:
+def random_queries(batch: int) -> RerankBatch:
     """Questions that fill their shape: every candidate is there, with all of its evidence."""
     sets = (batch, CANDIDATES, PER_KIND * len(SOURCE_KINDS))
     place = torch.randn(*sets[:2], 2).double() * torch.tensor([20.0, 60.0])
@@ -125,7 +125,7 @@ class _Products(TorchDispatchMode):
         elif name in ("addmm", "baddbmm"):
             self.pairs.append((args[1].shape, args[2].shape))
         elif name.startswith("_scaled_dot_product"):
-            query, key, value = (each.flatten(0, 1) for each in args[:3])
+            query, key, value = (tensor.flatten(0, 1) for tensor in args[:3])
             turned = torch.Size((key.shape[0], key.shape[2], key.shape[1]))
             weights = torch.Size((*query.shape[:2], key.shape[1]))
             self.pairs += [(query.shape, turned), (weights, value.shape)]

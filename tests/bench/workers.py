@@ -26,7 +26,7 @@ def measure(
         took = []
         with running.workers(count):
             for repetition in range(repetitions + 1):
-                took.append(_ingest(services, ready, organization))
+                took.append(_ingest_once(services, ready, organization))
                 say(f"{count} workers: {repetition} of {repetitions} repetitions")
         rates[str(count)] = round(len(ready.files) / median(took[1:]), 1)
     services.close()
@@ -39,7 +39,7 @@ def measure(
     }
 
 
-def _ingest(services: Services, ready: Prepared, organization: UUID) -> float:
+def _ingest_once(services: Services, ready: Prepared, organization: UUID) -> float:
     """Seconds until every file has its verdict; each time in a source of its own."""
     begun = time.perf_counter()
     batch = register_folder(

@@ -1,6 +1,6 @@
 """`pinpoint bench fuzz TARGET --seconds N`: coverage-guided fuzzing of one target with atheris.
 
-Ends with status 0 and a line of figures, or with the input that broke a promise, in hexadecimal.
+Exits with status 0 and a line of counts, or with status 1 and the failing input in hexadecimal.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_BYTES = 20_000
 
 
 def main() -> None:
-    """Fuzz until the time is over."""
+    """Fuzz until the time limit."""
     parser = argparse.ArgumentParser(prog="pinpoint bench fuzz", description=__doc__)
     parser.add_argument("target", choices=sorted(TARGETS))
     parser.add_argument("--seconds", type=int, default=60)
@@ -38,7 +38,7 @@ def main() -> None:
     target, start, runs = TARGETS[arguments.target], time.monotonic(), 0
 
     def end(status: int) -> None:
-        # libFuzzer knows no end but of the whole process, at once.
+        # libFuzzer can only be stopped by ending the whole process.
         sweep()
         shutil.rmtree(corpus, ignore_errors=True)
         sys.stdout.flush()

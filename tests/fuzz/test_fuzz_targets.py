@@ -1,4 +1,4 @@
-"""What fuzzing starts from and what it found: none of it may break a promise again."""
+"""Seeds and past findings of fuzzing must not violate an invariant again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_fuzz_targets_accept_seeds_and_past_findings(target):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("target", sorted(TARGETS))
 def test_fuzz_targets_accept_seeded_mutants(target):
-    """The same without atheris, and the same on every machine."""
+    """Runs without atheris, and identically on every machine."""
     rng = random.Random(5)
     for number in range(300):
         data = rng.choice(seeds(target)[:12])

@@ -1,4 +1,4 @@
-"""The posterior's mathematics as it is written down, all pairs of everything: slow, and the oracle.
+"""Naive implementations of the mixture's mathematics over all pairs: slow oracles for the tests.
 
 Letters: M kernels, N positions, B boxes.
 """
@@ -17,20 +17,20 @@ STEPS = 16
 
 
 def log_density(mixture, places):
-    """Of each kernel the log of its density at each place, added up: `[N]`."""
+    """Log density of the mixture at each place, as a sum over all kernels: `[N]`."""
     away_km = pairwise_m(places, mixture.centers) / 1_000.0
     log_densities = kernels.log_kernel(away_km, mixture.radii_km) + np.log(mixture.weights)
     return np.logaddexp.reduce(log_densities, axis=1)
 
 
 def disc_mass(angle, radius_km):
-    """Mass of a kernel within an angle of its center, in the form of the textbook."""
+    """Mass of a kernel within an angle of its center, by the textbook formula."""
     k = float(kappa(radius_km))
     return np.expm1(-2.0 * k * np.sin(angle / 2.0) ** 2) / np.expm1(-2.0 * k)
 
 
 def mass_within(mixture, point, radius_km):
-    """Kernel by kernel, with the sines and cosines of the formula."""
+    """Mass of the mixture in a disc, by a loop over kernels."""
     r, x = radius_km / EARTH_RADIUS_KM, (np.arange(STEPS) + 0.5) / STEPS * np.pi
     total = 0.0
     for center, radius, weight in zip(
@@ -59,7 +59,7 @@ def radius_for_mass_km(mixture, point, share):
 
 
 def boxes_above(mixture, log_level):
-    """Every bound of every box, by every kernel that the level leaves."""
+    """Boxes above a density level, with bounds from all kernels that are not negligible."""
     level, peak = np.exp(log_level), kernels.peak_densities(mixture)
     order = np.argsort(peak)
     loud = order[np.cumsum(peak[order]) > hdr._NEGLIGIBLE_SHARE * level]
@@ -88,5 +88,5 @@ def boxes_above(mixture, log_level):
 
 
 def nearest(point):
-    """The city by looking at each."""
+    """The nearest city by linear search."""
     return cities()[int(np.argmin(haversine_m(positions(), point)))]

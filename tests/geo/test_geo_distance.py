@@ -1,4 +1,4 @@
-"""Distances against the textbook, against geodesics, and at the seams."""
+"""Distances against the textbook formula, geodesics, and at antimeridian and poles."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HALF_WAY_M = math.pi * EARTH_RADIUS_M
 
 
 def haversine_by_the_book(a, b):
-    """The formula of every textbook, one pair at a time."""
+    """The haversine formula, one pair at a time."""
     (lat1, lon1), (lat2, lon2) = (map(math.radians, p) for p in (a, b))
     h = math.sin((lat2 - lat1) / 2) ** 2
     h += math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2

@@ -1,4 +1,4 @@
-"""Mass of mixtures on the sphere: against Monte Carlo, exact cases, and a grid search."""
+"""Mass of mixtures on the sphere against Monte Carlo, exact cases, and a grid search."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLACES = {
 
 
 def mixture(places, radii_km=(0.1, 3.0, 60.0, 800.0), seed=3):
-    """Every kernel at every place, and a tenth anywhere."""
+    """A mixture of every kernel at every place, and a tenth of the mass uniform on the Earth."""
     rng = np.random.default_rng(seed)
     count = len(places) * len(radii_km)
     return Mixture(
@@ -32,12 +32,12 @@ def mixture(places, radii_km=(0.1, 3.0, 60.0, 800.0), seed=3):
 
 
 def draw_positions(mixed: Mixture, count=DRAWS, seed=5):
-    """Positions by the textbook's inversion, which the product does not use."""
+    """Draw positions by inversion of the distribution function, which the product does not use."""
     rng = np.random.default_rng(seed)
     kernel = rng.choice(len(mixed.weights), count, p=mixed.weights)
     k = (kernels.EARTH_RADIUS_KM / mixed.radii_km[kernel]) ** 2
     u = rng.uniform(1e-12, 1, count)
-    # For tiny kernels cos θ is 1 to the last bit: there θ² / 2 is as good.
+    # For tiny kernels cos θ rounds to 1, so θ² / 2 is used.
     fall = np.where(k > 1e-3, -np.log(u + (1 - u) * np.exp(-2 * k)) / k, 2 * u)
     angle = 2 * np.arcsin(np.sqrt(np.clip(fall / 2, 0, 1)))
     meters = angle * kernels.EARTH_RADIUS_KM * 1_000
@@ -63,7 +63,7 @@ def test_masses_within_off_center_kernel_equals_numerical_integral():
         radius_km, disc_km, away_km = 10 ** rng.uniform(-1, 4, 3)
         kernel = Mixture(np.array([[20.0, 30.0]]), np.array([radius_km]), np.ones(1))
         at = destination(np.array([20.0, 30.0]), 77.0, min(away_km, 20_000.0) * 1_000)
-        # A ring of kernel mass at a time, and of each ring the share of many bearings.
+        # Rings of equal kernel mass, each sampled at many bearings.
         turns, rings = np.meshgrid(np.linspace(0, 360, 181)[:-1], (np.arange(500) + 0.5) / 500)
         out = kernels.disc_km(rings.ravel(), radius_km) * 1_000
         ground = destination(np.array([20.0, 30.0]), turns.ravel(), out)
@@ -102,7 +102,7 @@ def test_hdr_boxes_have_stated_mass_and_highest_density(name, share):
     assert np.abs([west, east]).max() <= 180
     assert np.abs([south, north]).max() <= 90
     assert len(boxes) < 4_000
-    # No box overlaps another: a place in two of them would count twice in the area.
+    # Boxes do not overlap: a place in two of them would count twice in the area.
     size = hdr.area_km2(boxes)
     rng = np.random.default_rng(1)
     even = np.degrees(np.arcsin(rng.uniform(-1, 1, DRAWS)))
@@ -137,7 +137,7 @@ def test_radius_for_mass_and_hdr_level_are_consistent(name):
         kernels.hdr_level_of(dense, weights, here)
         for here in kernels.log_density(mixed, sample).tolist()
     ]
-    # The mass of what is denser is even over draws, as any distribution function of itself is.
+    # The mass of denser positions is uniform over draws (probability integral transform).
     assert np.quantile(depths, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.04)
 
 

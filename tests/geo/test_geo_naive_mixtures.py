@@ -1,6 +1,7 @@
-"""What an answer's probabilities are made of, against the same thing written down plainly.
+"""Fast mixture mathematics against the naive implementations.
 
-A question of 48 candidates in towns all over the Earth, by numbers like those of a calibration.
+The mixtures are those of a query with 48 candidates in cities all over the Earth, with parameters
+like those of a calibration.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ KERNELS_KM, BACKGROUND_KERNELS_KM = (0.1, 1.0, 8.0, 60.0), (500.0, 2_500.0, ANYW
 
 
 def posterior(seed, candidates=48):
-    """Its mixture, and the place of its heaviest candidate."""
+    """The mixture of a query, and the position of its heaviest candidate."""
     rng = np.random.default_rng(seed)
     lat = np.degrees(np.arcsin(rng.uniform(-1.0, 1.0, 14)))
     cities = np.stack([lat, rng.uniform(-180, 180, 14)], axis=1)

@@ -1,4 +1,4 @@
-"""Positions: flips, wrapping, directions and where they lead."""
+"""Positions: order of coordinates, wrapping, bearings and destinations."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_bearing_equals_known_value(start, end, bearing):
 @given(places, places)
 def test_bearing_equals_spherical_geodesic(start, end):
     line = Geodesic(points.EARTH_RADIUS_M, 0).Inverse(*start, *end)
-    # Where the direction hardly matters: at, or opposite to, the target, and at the poles.
+    # The bearing is ill-conditioned at the target, at its antipode, and at the poles.
     if not 1e-3 < line["a12"] < 179.99 or abs(start[0]) > 89.99:
         return
     computed_deg = float(points.bearing_deg(np.array(start), np.array(end)))

@@ -1,4 +1,4 @@
-"""Circles, boxes and polygons against obvious loops and shapely, at seams and poles too."""
+"""Circles, boxes and polygons against loops and shapely, also at antimeridian and poles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def positions():
 
 
 def on_circle(lon, west, east):
-    """Whether a meridian lies in west..east; 180 and -180 are one."""
+    """Whether a meridian is in west..east; 180 and -180 are equal."""
     same = {lon, -lon} if abs(lon) == 180 else {lon}
     if west <= east:
         return any(west <= meridian <= east for meridian in same)
@@ -75,7 +75,7 @@ def test_in_circle_equals_loop(positions, lat, lon, radius_m):
     ],
 )
 def test_in_polygon_equals_shapely(positions, corners):
-    inner = positions[len(EDGES) :]  # no place on the line itself, where nothing is promised
+    inner = positions[len(EDGES) :]  # positions on the boundary have no defined result
     area = shapely.Polygon([(lon, lat) for lat, lon in corners])
     expected = shapely.contains_xy(area, inner[:, 1], inner[:, 0])
     ring = [Point(*corner) for corner in corners]

@@ -1,4 +1,4 @@
-"""Discs that hold mass, the densest place, the mean: against loops, and across the seam."""
+"""Discs of a mass share, mode and mean against loops, and across the antimeridian."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_mode_selects_densest_cluster_not_heaviest_point():
     places = np.vstack([[[0.0, 0.0]], cluster])
     weights = np.array([0.3, 0.1, 0.1, 0.2, 0.1, 0.2])
     mode = regions.mode(places, weights, place_m=1_000.0, refine_m=50.0)
-    # The heavier of the town's points; nothing stands near enough to move it.
+    # The heavier point of the cluster; no other is close enough to move it.
     assert mode.tolist() == places[3].tolist()
 
 

@@ -20,7 +20,7 @@ def below_all(c):
 
 
 def curve_in_a_loop(pairs):
-    """Every threshold in turn: who is answered, and what that costs."""
+    """Coverage and risk at every threshold, and the area under the curve."""
     points, area = [], 0.0
     for least in sorted({below_all(c) for c, _ in pairs}, reverse=True):
         answered = [loss for c, loss in pairs if below_all(c) >= least]

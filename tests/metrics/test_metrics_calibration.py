@@ -1,4 +1,4 @@
-"""Calibration error against loops and against what is true by construction."""
+"""Calibration error against loops and against values known by construction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ rows = st.lists(st.tuples(confidence, st.booleans(), st.integers(0, 4)), max_siz
 
 
 def binned_in_a_loop(stated, bins):
-    """Stated rows, in bins: by the rank of the first equal confidence, single owners joined."""
+    """Bin stated rows by the rank of the first equal confidence; join bins of a single owner."""
     stated = sorted(stated, key=lambda row: row[0])
     bins = min(bins, max(1, len(stated) // 2))
     raw = {}
@@ -144,7 +144,7 @@ def test_debiased_square_clustered_creators_are_not_miscalibration():
     for seed in range(80):
         rng = np.random.default_rng(seed)
         creators = np.repeat(np.arange(200), 10)
-        # All ten photos of an author are right or wrong at once, at the stated rate.
+        # All ten photos of a creator are right or wrong together, at the stated rate.
         stated = np.repeat(rng.random(200), 10)
         right = np.repeat(rng.random(200), 10) < stated
         order = rng.permutation(2_000)
@@ -161,7 +161,7 @@ def test_reliability_few_distinct_confidences_give_few_bins():
     assert [(b.low, b.high, b.rows) for b in measured.bins] == [(0.2, 0.2, 50), (0.8, 0.8, 50)]
     assert [b.accuracy for b in measured.bins] == [0.2, 0.8]
     assert measured.ece == pytest.approx(0, abs=1e-12)
-    # Exact agreement is less than chance would give.
+    # Exact agreement is better than chance, so the debiased square is negative.
     assert measured.debiased_square == pytest.approx(-0.2 * 0.8 / 49)
     assert measured.debiased_ece == 0
 

@@ -1,4 +1,4 @@
-"""Split-conformal levels: coverage over draws, few rows, one row per author."""
+"""Split-conformal levels: coverage over draws, few rows, one row per creator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distances of every convention: the textbook in a loop, geographiclib, Vincenty, the seams."""
+"""Distances of every convention against loops, geographiclib and Vincenty, also at edge cases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPHERES = {"haversine-6371": 6371.0, "haversine-6378.137": 6378.137}
 
 
 def pairs(count=10_000, seed=3):
-    """Random pairs, and among them every kind of trouble."""
+    """Random pairs that include every numerical edge case."""
     rng = np.random.default_rng(seed)
     a = np.column_stack([rng.uniform(-90, 90, count), rng.uniform(-180, 180, count)])
     b = np.column_stack([rng.uniform(-90, 90, count), rng.uniform(-180, 180, count)])
@@ -45,7 +45,7 @@ def haversine_by_the_book(a, b, radius_km):
 
 
 def vincenty_m(a, b):
-    """WGS84 by another road (Vincenty 1975); None near antipodes, where it does not converge."""
+    """WGS84 distance by Vincenty (1975); None near antipodes, where it does not converge."""
     major, flat = 6_378_137.0, 1 / 298.257223563
     minor = major * (1 - flat)
     u1, u2 = (math.atan((1 - flat) * math.tan(math.radians(p[0]))) for p in (a, b))
@@ -83,7 +83,7 @@ def test_distances_km_geodesic_equals_geographiclib():
     fast = distances_km(a, b, PINPOINT)
     assert np.allclose(fast, slow, rtol=1e-9, atol=0)
     assert (fast[4000:5000] == 0).all()
-    # Exact antipodes: never more than half a meridian.
+    # Exact antipodes: the distance is half a meridian.
     assert np.allclose(fast[:1000], 20_003.931458625, rtol=1e-9)
 
 
@@ -105,7 +105,7 @@ def test_distances_km_haversine_equals_loop_with_stated_radius(distance):
     assert RADII_M[distance] == radius_km * 1000
     fast = distances_km(a, b, distance)
     book = [haversine_by_the_book(p, q, radius_km) for p, q in zip(a, b, strict=True)]
-    # Near antipodes (the first 3,000) the book itself loses digits, up to 0.2 m.
+    # Near antipodes (the first 3,000) the textbook formula loses digits, up to 0.2 m.
     assert np.allclose(fast, book, rtol=0, atol=3e-4)
     assert np.allclose(fast[3000:], book[3000:], rtol=1e-9, atol=2e-9)
     sphere = Geodesic(radius_km * 1000, 0)

@@ -1,4 +1,4 @@
-"""Accuracies, errors, GeoScore and areas against loops; ties, no answers and no rows."""
+"""Accuracies, errors, GeoScore and areas against loops, with ties, abstentions and no rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pinpoint.metrics.geolocation import (
     within,
 )
 
-# Ties at thresholds, and no answers, are as likely as anything else.
+# Distances equal to thresholds and missing answers are frequent.
 distances = st.lists(
     st.one_of(st.sampled_from([*THRESHOLDS_KM, 0.0, math.nan]), st.floats(0, 20_038)), max_size=40
 )
@@ -83,7 +83,7 @@ def test_geoscores_of_known_distances_are_exact():
     column = [0.0, 1492.7, 1492.7 * math.log(2), math.nan]
     assert geoscores(column, rounded=False) == pytest.approx([5000, 1839.397206, 2500, 0])
     assert geoscores(column, rounded=True).tolist() == [5000, 1839, 2500, 0]
-    # Rounding is per photo, before the mean: PIGEON and OSV-5M differ on one and the same run.
+    # Rounding is per photo, before the mean: PIGEON and OSV-5M differ on the same run.
     assert (CONVENTIONS["pigeon"].rounded, CONVENTIONS["osv5m"].rounded) == (True, False)
 
 

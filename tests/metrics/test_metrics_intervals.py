@@ -1,4 +1,4 @@
-"""Clustered intervals against resampling row by row, exact permutations and known truths."""
+"""Clustered intervals against resampled rows, exact permutations and known values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def columns(table):
 
 
 def resampled_in_a_loop(values, clusters, statistic, seed, resamples):
-    """Draws clusters and writes all their rows out, again and again."""
+    """Statistic of each resample, with the rows of all drawn clusters concatenated."""
     rng = np.random.default_rng(seed)
     members = [values[clusters == c] for c in np.unique(clusters)]
     figures = []
@@ -90,7 +90,7 @@ def test_clustered_se_of_independent_rows_is_standard_error():
 def test_clustered_se_copies_of_rows_add_no_information():
     once = np.random.default_rng(0).normal(size=300)
     values, clusters = np.repeat(once, 6), np.repeat(np.arange(300), 6)
-    # 6, and a hair more because the two variances lose a degree of freedom differently.
+    # Slightly more than 6, because the two variances have different degrees of freedom.
     assert design_effect(values, clusters) == pytest.approx(6 * (1799 / 1800) * (300 / 299))
     assert clustered_se(values, clusters) == pytest.approx(clustered_se(once, np.arange(300)))
     single = bootstrap(once, np.arange(300), seed=3, resamples=500)
@@ -124,7 +124,7 @@ def test_bootstrap_is_determined_by_seed():
 
 
 def exact_p(a, b, clusters):
-    """Every way to swap the two runs, cluster by cluster."""
+    """Exact p value over all ways to swap the two runs, cluster by cluster."""
     sums = [float((a - b)[clusters == c].sum()) for c in np.unique(clusters)]
     ways = list(itertools.product([1, -1], repeat=len(sums)))
     slack = 1e-9 * sum(map(abs, sums))

@@ -63,7 +63,7 @@ def test_disc_area_equals_spherical_cap():
         [0.0, whole / 2, whole, whole]
     )
     assert disc_area_km2(0.001) == pytest.approx(math.pi * 1e-6, rel=1e-9)
-    # A ring at a time, for a disc too large to be flat.
+    # Sum of rings, for a disc too large to be flat.
     rings = np.linspace(0, 3_000, 100_001)
     middles = (rings[1:] + rings[:-1]) / 2
     around = 2 * math.pi * EARTH_RADIUS_M / 1000 * np.sin(middles * 1000 / EARTH_RADIUS_M)
@@ -83,7 +83,7 @@ def needed_in_a_loop(case):
 @given(st.lists(regions, max_size=8), st.lists(st.floats(0, 5e6), max_size=6))
 def test_recall_versus_area_equals_loop(cases, budgets):
     needed = [needed_in_a_loop(case) for case in cases]
-    # Budgets that are met exactly count.
+    # Budgets that equal an area exactly are included.
     budgets = [*budgets, *(area for area in needed if math.isfinite(area))]
     curve = recall_versus_area(needed, budgets)
     for budget, share in zip(budgets, curve, strict=True):

@@ -1,4 +1,4 @@
-"""Shortlists against loops: what was found, and the best that could be chosen."""
+"""Hit rates and oracle distances of shortlists against loops."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_hit_rates_grow_with_depth(rows):
 
 def test_oracle_km_without_candidates_is_nan():
     nothing = np.full((2, 3), np.nan)
-    nothing[0, 2] = 0.1  # padding may stand anywhere
+    nothing[0, 2] = 0.1  # padding may be at any position
     assert np.isnan(oracle_km(nothing, 2)).all()
     assert oracle_km(nothing, 3)[0] == 0.1
     assert hit_rates(nothing, (3,), CONVENTIONS["g3"]).tolist() == [[0.5] * 5]

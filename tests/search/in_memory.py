@@ -57,7 +57,7 @@ def geodesic_bearing_deg(a, b):
     return Geodesic.WGS84.Inverse(a.lat, a.lon, b.lat, b.lon, Geodesic.AZIMUTH)["azi1"] % 360.0
 
 
-def picture(place: int, view: int = 0, noise: float = 25.0) -> np.ndarray:
+def view_pixels(place: int, view: int = 0, noise: float = 25.0) -> np.ndarray:
     """Image of a place from one of its views, `[8, 8, 3]` uint8."""
     base = np.random.default_rng(place).uniform(0, 255, (SIDE, SIDE, 3))
     seen = base + np.random.default_rng([place, view]).normal(0, noise, base.shape)
@@ -323,7 +323,7 @@ def gallery(
                         captured_at=START + timedelta(days=view),
                         cell=0,
                         group=f"{kind}-{place}",
-                        vectors={"image": encoder.encode_query(picture(place, seed))},
+                        vectors={"image": encoder.encode_query(view_pixels(place, seed))},
                     )
                 )
     return points

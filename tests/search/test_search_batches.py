@@ -24,7 +24,14 @@ from pinpoint.nets.runtime import open_encoder
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import EncoderSettings, SearchSettings
-from search.in_memory import CONTRACT, DictDatabase, NumpyIndex, gallery, picture, search_context
+from search.in_memory import (
+    CONTRACT,
+    DictDatabase,
+    NumpyIndex,
+    gallery,
+    search_context,
+    view_pixels,
+)
 
 PHOTOS, CANDIDATES = 200, 5
 PLACES, VIEWS = 3, 1
@@ -32,7 +39,7 @@ PLACES, VIEWS = 3, 1
 
 def tower_sized_image(place, view):
     """An image of the tower's input size."""
-    return np.repeat(np.repeat(picture(place, view), 8, axis=0), 8, axis=1)
+    return np.repeat(np.repeat(view_pixels(place, view), 8, axis=0), 8, axis=1)
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ from search.in_memory import (
     NumpyIndex,
     PixelEncoder,
     gallery,
-    picture,
     search_context,
+    view_pixels,
 )
 from search.slots_by_loop import slots_by_loop
 
@@ -80,7 +80,7 @@ def ask(index, vector, gps=True, settings=SETTINGS, **options):
 
 def mixed_query(points, seen, where):
     """A query whose image matches one place and whose GPS vector matches another."""
-    both = PixelEncoder().encode_query(picture(seen, 50)) + 2.0 * gps_vector(where)
+    both = PixelEncoder().encode_query(view_pixels(seen, 50)) + 2.0 * gps_vector(where)
     return (both / np.linalg.norm(both)).astype(np.float32)
 
 

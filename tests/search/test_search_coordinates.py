@@ -16,7 +16,7 @@ from pinpoint.records import Box, Circle, CoordinateGallery, Point, SearchFilter
 from pinpoint.search import coordinate_pipeline
 from pinpoint.search.context import QueryPhoto
 from pinpoint.settings import SearchSettings
-from search.in_memory import PixelDecoder, PixelEncoder, picture
+from search.in_memory import PixelDecoder, PixelEncoder, view_pixels
 
 COUNT, TEMPERATURE = 400, 12.0
 
@@ -47,7 +47,7 @@ class CoordinateEncoder(PixelEncoder):
 
 def ask(gallery, seed=3, settings=None, **limits):
     return coordinate_pipeline.locate_by_coordinates(
-        QueryPhoto(data=picture(seed).tobytes(), file="q.jpg"),
+        QueryPhoto(data=view_pixels(seed).tobytes(), file="q.jpg"),
         SearchFilter(**limits),
         decoder=PixelDecoder(),
         encoder=CoordinateEncoder(gallery=gallery),
@@ -57,7 +57,7 @@ def ask(gallery, seed=3, settings=None, **limits):
 
 def by_loop(gallery, seed=3, inside=lambda point: True):
     """`(index, score, weight)` of every coordinate inside, best first."""
-    query = PixelEncoder().encode_query(picture(seed)).tolist()
+    query = PixelEncoder().encode_query(view_pixels(seed)).tolist()
     scores = {}
     for number, vector in enumerate(gallery.vectors.tolist()):
         if inside(Point(*gallery.positions[number].tolist())):
@@ -111,7 +111,7 @@ def test_locate_by_coordinates_warns_of_missing_evidence():
 
 def test_locate_by_coordinates_point_is_mode():
     gallery = coordinate_gallery()
-    query = PixelEncoder().encode_query(picture(3))
+    query = PixelEncoder().encode_query(view_pixels(3))
     vectors = gallery.vectors.copy()
     vectors[7] = query
     alone = ask(replace(gallery, vectors=vectors))

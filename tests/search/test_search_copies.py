@@ -19,8 +19,8 @@ from search.in_memory import (
     NumpyIndex,
     PixelEncoder,
     gallery,
-    picture,
     search_context,
+    view_pixels,
 )
 from search.test_search_flow import Stack
 
@@ -65,7 +65,7 @@ def without_timings_and_copies(answer):
 @pytest.mark.parametrize("place", [0, 4, 9])
 def test_locate_gallery_copied_to_other_sources_gives_the_same_answer(points, place, times):
     copied = [copy_of(point, number=number) for point in points for number in range(times)]
-    photo = picture(place, 777).tobytes()
+    photo = view_pixels(place, 777).tobytes()
     alone, doubled = Stack(points).locate(photo), Stack([*points, *copied]).locate(photo)
     assert without_timings_and_copies(doubled) == without_timings_and_copies(alone)
     assert alone.citations
@@ -79,7 +79,7 @@ def test_locate_file_in_a_photo_and_a_street_source_is_one_candidate_and_no_evid
     first = points[0]
     other = "street" if first.kind == "photo" else "photo"
     twin = copy_of(first, kind=other)
-    answer = Stack([*points, twin]).locate(picture(0, 0).tobytes())
+    answer = Stack([*points, twin]).locate(view_pixels(0, 0).tobytes())
     ids = [ranked.candidate.id for ranked in answer.ranked]
     assert first.id in ids
     assert twin.id not in ids
@@ -140,7 +140,7 @@ def test_candidates_moved_copy_is_merged_and_the_better_score_stays(points):
 
 def test_candidates_without_copies_ask_the_index_once(points):
     stack = Stack(points)
-    stack.locate(picture(2, 5).tobytes())
+    stack.locate(view_pixels(2, 5).tobytes())
     assert len(stack.ports["index"].requests) == 1
     assert stack.ports["database"].log.count("evidence") == 1
 
@@ -148,7 +148,7 @@ def test_candidates_without_copies_ask_the_index_once(points):
 def evidence_of_candidate(points, *, only, limits=None, vector=None, exclusions=None):
     """Evidence of both source kinds of one candidate."""
     index, database = NumpyIndex(points), DictDatabase(points)
-    vector = PixelEncoder().encode_query(picture(0, 1)) if vector is None else vector
+    vector = PixelEncoder().encode_query(view_pixels(0, 1)) if vector is None else vector
     candidates, _ = retrieve.retrieve_candidates(
         vector,
         SearchFilter(),

@@ -18,8 +18,8 @@ from search.in_memory import (
     DictDatabase,
     NumpyIndex,
     PixelEncoder,
-    picture,
     search_context,
+    view_pixels,
 )
 from search.in_memory import gallery as make_gallery
 
@@ -35,7 +35,7 @@ def gather(gallery):
         retrieved = candidates
         if retrieved is None:
             retrieved, _ = retrieve.retrieve_candidates(
-                PixelEncoder().encode_query(picture(1, 7)),
+                PixelEncoder().encode_query(view_pixels(1, 7)),
                 SearchFilter(),
                 search_context(
                     NumpyIndex(gallery), settings=SearchSettings(candidates=6, dedupe_m=0)
@@ -48,7 +48,7 @@ def gather(gallery):
             near = evidence.fetch_evidence(
                 retrieved,
                 evidence.EvidenceQuery(
-                    vector=PixelEncoder().encode_query(picture(1, 7)),
+                    vector=PixelEncoder().encode_query(view_pixels(1, 7)),
                     contract=CONTRACT.digest,
                     limits=limits,
                     settings=EvidenceSettings(**options),

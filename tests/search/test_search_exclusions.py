@@ -171,7 +171,7 @@ def test_exclusions_answer_equals_reduced_gallery(seed):
     """Against the naive way: remove the rows from the gallery, then locate."""
     rng = random.Random(seed)
     points = in_memory.gallery(places=8, views=4)
-    vector = in_memory.PixelEncoder().encode_query(in_memory.picture(rng.randrange(8), 1))
+    vector = in_memory.PixelEncoder().encode_query(in_memory.view_pixels(rng.randrange(8), 1))
     cosine = rng.choice([None, 0.9, 0.97, 0.999])
     ids = {p.id for p in rng.sample(points, rng.choice([0, 5, 40]))}
     # A near-duplicate outside the circle is no candidate, and still no evidence.
@@ -205,7 +205,7 @@ def test_exclusions_answer_equals_reduced_gallery(seed):
 
 def test_exclusions_of_many_copies_need_few_requests():
     points = in_memory.gallery(places=6, views=4)
-    vector = in_memory.PixelEncoder().encode_query(in_memory.picture(2, 1))
+    vector = in_memory.PixelEncoder().encode_query(in_memory.view_pixels(2, 1))
     original = points[2 * 8]
     copies = [
         dataclasses.replace(
@@ -236,7 +236,7 @@ def test_exclusions_invalid_cosine_is_rejected(cosine):
 
 def test_top1_ranker_answers_most_similar_candidate():
     points = in_memory.gallery(places=6, views=3)
-    vector = in_memory.PixelEncoder().encode_query(in_memory.picture(2, 777))
+    vector = in_memory.PixelEncoder().encode_query(in_memory.view_pixels(2, 777))
 
     def locate(ranker):
         return pipeline.locate_encoded(

@@ -30,7 +30,7 @@ from search.in_memory import (
     PixelDecoder,
     PixelEncoder,
     gallery,
-    picture,
+    view_pixels,
 )
 
 STAGES = ["decode", "encode", "retrieve", "evidence", "rank", "decide", "total"]
@@ -71,7 +71,7 @@ def stack():
 
 
 def photo(place, view=777):
-    return picture(place, view).tobytes()
+    return view_pixels(place, view).tobytes()
 
 
 def comparable(answer):
@@ -125,7 +125,7 @@ def test_locate_is_independent_of_gallery_order(stack):
 
 
 def test_locate_encoded_equals_locate(stack):
-    vector = PixelEncoder().encode_query(picture(4, 777))
+    vector = PixelEncoder().encode_query(view_pixels(4, 777))
     encoded = pipeline.locate_encoded(vector, SearchFilter(), stack.context())
     assert comparable(encoded) == comparable(stack.locate(photo(4)))
     assert list(encoded.timings_ms) == STAGES[2:]

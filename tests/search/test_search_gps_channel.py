@@ -127,7 +127,7 @@ def test_moved_image_gets_new_gps_vector_only(rig, tmp_path):
     rows = images_in_cities(per_city=1)
     ids = ingest(rig, org, tmp_path / "photo", rows)
     name, seed, lat, lon = rows[0]
-    picture = check_vectors(rig, ids[name], lat, lon)
+    image_vector = check_vectors(rig, ids[name], lat, lon)
 
     # Other bundles lose the vector of the old position, and keep the vector of the image.
     with rig.owner.begin() as unit:
@@ -144,17 +144,17 @@ def test_moved_image_gets_new_gps_vector_only(rig, tmp_path):
     assert ("other", "gps") not in stored_vectors(rig, ids[name])
     with rig.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM embeddings WHERE contract = 'other'"))
-    assert np.array_equal(check_vectors(rig, ids[name], 10.0, 179.5), picture)
+    assert np.array_equal(check_vectors(rig, ids[name], 10.0, 179.5), image_vector)
 
     # The file is ingested with other bytes: a corrected position stays, and so does its vector.
     ingest(rig, org, tmp_path / "photo", [(name, 70, lat, lon), *rows[1:]])
-    assert not np.array_equal(check_vectors(rig, ids[name], 10.0, 179.5), picture)
+    assert not np.array_equal(check_vectors(rig, ids[name], 10.0, 179.5), image_vector)
 
     # Another position in the manifest moves the others; their pictures are not encoded again.
     other, seed, lat, lon = rows[1]
-    picture = check_vectors(rig, ids[other], lat, lon)
+    image_vector = check_vectors(rig, ids[other], lat, lon)
     ingest(rig, org, tmp_path / "photo", [(other, seed, 1.0, -2.0)])
-    assert np.array_equal(check_vectors(rig, ids[other], 1.0, -2.0), picture)
+    assert np.array_equal(check_vectors(rig, ids[other], 1.0, -2.0), image_vector)
 
 
 def test_ingest_crash_before_index_is_repaired_with_both_vectors(rig, tmp_path, monkeypatch):

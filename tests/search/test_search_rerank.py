@@ -32,8 +32,8 @@ from search.in_memory import (
     NumpyIndex,
     PixelEncoder,
     gallery,
-    picture,
     search_context,
+    view_pixels,
 )
 
 DIM = CONTRACT.dims["image"]
@@ -96,7 +96,7 @@ def stack():
 
 
 def locate(stack, reranker, place=5, **options):
-    vector = PixelEncoder().encode_query(picture(place, 777))
+    vector = PixelEncoder().encode_query(view_pixels(place, 777))
     context = search_context(**stack, reranker=reranker)
     return pipeline.locate_encoded(vector, SearchFilter(), context, kind="photo", **options)
 

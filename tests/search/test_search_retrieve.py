@@ -25,8 +25,8 @@ from search.in_memory import (
     NumpyIndex,
     PixelEncoder,
     gallery,
-    picture,
     search_context,
+    view_pixels,
 )
 
 SETTINGS = SearchSettings(candidates=12, oversampling=2, dedupe_m=25)
@@ -44,7 +44,7 @@ def index(points):
 
 def ask(index, vector=None, limits=SearchFilter(), settings=SETTINGS):  # noqa: B008
     if vector is None:
-        vector = PixelEncoder().encode_query(picture(3, 50))
+        vector = PixelEncoder().encode_query(view_pixels(3, 50))
     candidates, exclusions = retrieve.retrieve_candidates(
         vector, limits, search_context(index, settings=settings), snapshot=index.info()
     )
@@ -190,7 +190,7 @@ def test_consistent_snapshots_retry_after_index_swap(index):
 
 def group_query(index, limit, per_group, settings=SETTINGS):
     return grouping.group_hits(
-        PixelEncoder().encode_query(picture(3, 50)),
+        PixelEncoder().encode_query(view_pixels(3, 50)),
         retrieve.to_index_filter(US, SearchFilter()),
         search_context(index, settings=settings),
         snapshot=index.info(),
@@ -200,7 +200,7 @@ def group_query(index, limit, per_group, settings=SETTINGS):
 
 
 def test_group_hits_returns_best_groups_and_their_best_hits(index, points):
-    vector = PixelEncoder().encode_query(picture(3, 50))
+    vector = PixelEncoder().encode_query(view_pixels(3, 50))
     page = group_query(index, limit=5, per_group=2)
     best = {}
     for p in points:

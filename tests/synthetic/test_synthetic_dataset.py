@@ -1,4 +1,4 @@
-"""A planet on disk: the same for a seed, complete or gone on with, its parts kept apart."""
+"""A planet on disk: determined by its seed, resumable, with separated splits."""
 
 from __future__ import annotations
 

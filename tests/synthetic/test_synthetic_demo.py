@@ -1,4 +1,4 @@
-"""The demo on a real stack, twice: the second run changes nothing and answers the same."""
+"""The demo runs twice on a real stack: the second run ingests nothing and answers identically."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def settings(running_stack, monkeypatch):
 
 @pytest.fixture(scope="module")
 def organization(running_stack):
-    """An organization of its own: the stack is shared, and an answer cites what else is near."""
+    """A separate organization, because the stack is shared and answers cite nearby images."""
     name = f"demo-{uuid4().hex[:8]}"
     services = build_services(running_stack.settings, "operator")
     services.access.create_organization(name)

@@ -1,6 +1,6 @@
-"""This generator's planet, as it was when difficulty was set: pictures, places and digests.
+"""Reference values of this generator's planet: image means, positions and digests.
 
-A change here means another `GENERATOR`, and every table that quotes the planet is made again.
+A change requires another `GENERATOR`, and all tables that quote the planet must be regenerated.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ MEANS = [
 
 
 def sampled_shots():
-    """Every fortieth shot of the tiny planet, panoramas aside."""
+    """Every fortieth shot of the tiny planet, without panoramas."""
     preset = PRESETS["tiny"]
     planned = [
         shot
@@ -76,6 +76,6 @@ def test_shot_positions_equal_reference():
 
 
 def test_image_channel_means_equal_reference():
-    """Means of channels: another processor may round a pixel on an edge the other way."""
+    """Compares means, because processors may round a pixel on an edge differently."""
     means = render_pictures(7, sampled_shots(), PRESETS["tiny"]).astype(float).mean(axis=(1, 2))
     assert means == pytest.approx(np.array(MEANS), abs=0.3)

@@ -1,4 +1,4 @@
-"""The renderer of many pictures against a loop that follows one ray at a time."""
+"""The batch renderer against a loop over single rays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRESET = PRESETS["tiny"]
 
 @pytest.fixture(scope="module")
 def shots():
-    """Some shots of each kind from several cities, none of them a panorama."""
+    """Shots of each kind from several cities, without panoramas."""
     sampled = []
     for site in choose_sites(SEED, PRESET)[:4]:
         shots = generate_shots(SEED, site, PRESET.towns[site.role], PRESET.habits)
@@ -127,7 +127,7 @@ def test_render_equals_loop_over_rays(shots):
             for column in range(1, side, 2):
                 slow = np.clip(slow_pixel(appearance, row, column, side), 0, 1) * 255 + 0.5
                 total += 1
-                # A ray on the very edge of a thing may fall to either side in float32.
+                # A ray on the edge of an object may hit either side in float32.
                 off += np.abs(fast[number, row, column] - slow.astype(int)).max() > 1
     assert total > 2_000
     assert off / total < 0.003
@@ -147,7 +147,7 @@ def test_render_roof_is_independent_of_other_images_in_batch(shots):
     looks.trees[:, 2] = looks.bar[:, 1] = 0.0
     looks.houses[:, 0], looks.houses[:, 1] = 5.0, 10.0
     looks.fov[:], looks.roof_height[:] = 0.7, 3.0
-    looks.pitch[:] = (0.75, 0.1)  # the first looks up, over the wall
+    looks.pitch[:] = (0.75, 0.1)  # the first camera points above the wall
     names = np.zeros(2, np.uint64)
     both = render(looks, names, 32)
     assert (render(looks.take(slice(0, 1)), names[:1], 32) == both[:1]).all()
@@ -185,7 +185,7 @@ def test_render_panorama_is_continuous_and_equals_perspective_view(shots):
     seam = np.abs(wide[:, 0] - wide[:, -1]).max(axis=1) > 40
     assert seam.mean() < 0.1
     horizon = render(looks, np.zeros(1, np.uint64), 128)[0].astype(int)
-    # The middle column of both looks along the heading; compare where slopes agree.
+    # The middle column of both images is the heading; compare rows of equal slope.
     pitch, reach = float(looks.pitch[0]), math.tan(float(looks.fov[0]) / 2)
     same = 0
     for row in range(128):

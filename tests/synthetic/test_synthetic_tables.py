@@ -1,4 +1,4 @@
-"""The tables of docs/results.md come from commands, which are run here on the smallest planet."""
+"""The commands that make the tables of docs/results.md, run on the smallest planet."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_oracle_observer_table_has_rows_of_results_page():
 
 
 def test_oracle_observer_likeness_equals_likelihood_ratio():
-    """Against the densities themselves, factor by factor."""
+    """Compares with the densities, factor by factor."""
     preset = PRESETS["tiny"]
     observations = eye.blurred(eye.read(7, preset, planned(7, preset, ("test",))[:60:3]), 0.3, 7)
     rows = np.arange(len(observations.shots))
@@ -64,7 +64,7 @@ def test_oracle_observer_likeness_equals_likelihood_ratio():
 
 
 def test_oracle_observer_reads_visible_factors_only():
-    """A factor is moved, noise stays; what then looks otherwise, and is there, shows the factor."""
+    """Changes one factor and no noise: a visible change of an object shows the factor."""
     preset = PRESETS["tiny"]
     shots = planned(7, preset, ("test",))
     seen = eye.read(7, preset, shots).seen
@@ -89,7 +89,7 @@ def test_oracle_observer_reads_visible_factors_only():
 
 
 def visibly_changed(before, after):
-    """Where something looks otherwise that is there in both, `[N]`."""
+    """Whether an object that is in both images looks different, `[N]`."""
     built = (before.houses[:, 1] < 1e4).any(axis=1)
     there = {
         ("road", "paint", "road_shape"): before.road_shape[:, 1] > 0,
