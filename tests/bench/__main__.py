@@ -1,10 +1,10 @@
-"""Speed next to a bare baseline of the same run; never a gate on absolute time."""
+"""Speed against a bare baseline in the same run; absolute times are never a gate."""
 
 from __future__ import annotations
 
 import os
 
-# Two cores, several processes: OpenMP threads that spin while they wait slow everything down.
+# With two cores and several processes, OpenMP threads that spin while waiting slow all of them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import argparse
@@ -35,7 +35,7 @@ from pinpoint.settings import LogSettings
 
 
 def main() -> None:
-    """Measure what was asked for, print tables, write JSON."""
+    """Measure the selected parts, print tables, write JSON."""
     arguments = _parse_arguments()
     console = Console(stderr=True)
     logs.configure(LogSettings(level="warning"))
@@ -118,7 +118,7 @@ def _parse_counts(value: str) -> list[int]:
 
 
 def _measure_locate(size: int, arguments: argparse.Namespace, say: Say) -> dict[str, object]:
-    """All that is measured over one gallery, which is gone afterwards."""
+    """Measure all parts that need a gallery; the gallery is removed afterwards."""
     num_queries = arguments.num_queries
     choose_bundle = descriptor if arguments.bundle else tower
     with locate.prepared(size, num_queries, say, choose_bundle) as ready:

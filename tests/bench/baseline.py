@@ -1,6 +1,6 @@
 """The parts of `locate` called directly: Edge in-process, prepared statements, a vote on arrays.
 
-No port, no record, no SQLAlchemy and no role between; what this takes is what the parts take.
+There are no ports, records, SQLAlchemy or database roles, so the time is that of the parts alone.
 Letters: K candidates, E pairs of candidate and evidence, U evidence photos, D width.
 """
 
@@ -34,7 +34,7 @@ _CITED = """
 
 
 def as_psycopg(statement: str) -> str:
-    """`:name` as `%(name)s`; casts (`::type`) stay."""
+    """Replace `:name` by `%(name)s`; casts (`::type`) stay."""
     return re.sub(r"(?<!:):(?!:)(\w+)", r"%(\1)s", statement)
 
 
@@ -46,16 +46,16 @@ class BaselineAnswer:
     evidence: int
     took_ms: dict[str, float]
     point: tuple[float, float] | None = None
-    """Where belief puts the photo, where there is any: latitude, longitude."""
+    """Position by the calibrated posterior `(lat, lon)`; None without a calibration."""
 
 
 class Baseline:
-    """The parts, open.
+    """Open handles of the parts.
 
     Args:
-        shard: Folder of an optimized Edge shard that nobody else has open.
+        shard: Folder of an optimized Edge shard that no other process has open.
         database_url: The owner's, so that statements run on base tables.
-        contract: Digest of the vectors wanted.
+        contract: Digest of the contract of the vectors.
     """
 
     def __init__(self, shard: Path, database_url: str, contract: str) -> None:
@@ -97,7 +97,7 @@ class Baseline:
     def _search_hits(
         self, vector: np.ndarray, organization: UUID, exact: bool, channels: tuple = ("image",)
     ) -> list[list]:
-        """Hits best first, of each channel those of each kind."""
+        """Hits of each channel and kind, best first."""
         limit = self._settings.candidates * self._settings.oversampling
         how = search_params("exact" if exact else "acorn", limit + 1)
         values = vector.tolist()
@@ -126,7 +126,7 @@ class Baseline:
         return [rows[:limit] for rows in hits]
 
     def _choose_candidates(self, hits: list[list]) -> list:
-        """One of a group within the de-duplication distance, and each kind's fair share."""
+        """One candidate per group within the de-duplication distance, with a quota per kind."""
         kept = [deduplicate_groups(rows, self._settings.dedupe_m) for rows in hits]
         return sorted(
             share_between_kinds(kept, self._settings.candidates), key=lambda row: -row.score
@@ -154,7 +154,7 @@ class Baseline:
 
 
 def share_between_kinds(hits_by_kind: list[list], limit: int) -> list:
-    """So many of all kinds: half of an equal share of each, then the best of what is left."""
+    """Select `limit` rows: half of an equal share of each kind, then the best of the rest."""
     share = limit // (2 * len(hits_by_kind))
     first = [row for rows in hits_by_kind for row in rows[:share]]
     rest = sorted(
@@ -164,7 +164,7 @@ def share_between_kinds(hits_by_kind: list[list], limit: int) -> list:
 
 
 def deduplicate_groups(rows: list, nearer_than_m: float) -> list:
-    """Of rows of one group that stand nearer to each other than this the first."""
+    """Keep the first of the rows of a group that are closer to each other than this."""
     kept: list = []
     places: dict[str, list[list[float]]] = {}
     at = np.array([[row.payload["location"][k] for k in ("lat", "lon")] for row in rows])
@@ -225,7 +225,7 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
 
 
 def evidence_pairs(rows: list[tuple]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of the evidence statement as pairs: seat of the candidate, row, meters, `[E]` each."""
+    """Rows of the evidence statement as pairs: candidate index, row, meters, `[E]` each."""
     photo = np.repeat(np.arange(len(rows)), [len(row[8]) for row in rows])
     owner = np.fromiter(chain.from_iterable(row[8] for row in rows), dtype=np.intp) - 1
     return owner, photo, np.fromiter(chain.from_iterable(row[9] for row in rows), dtype=np.float64)

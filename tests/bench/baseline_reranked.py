@@ -1,7 +1,7 @@
-"""As `bare`, with a reranker in the vote's place and its calibration behind it: arrays throughout.
+"""As `baseline`, with a reranker in place of the vote and its calibration, on arrays.
 
-No port, no record of an image, no padding; what this takes is what the parts take. Letters: K
-candidates, E pairs of candidate and evidence, S seats of evidence, U evidence photos, D width.
+There are no ports, image records or padding, so the time is that of the parts alone. Letters: K
+candidates, E pairs of candidate and evidence, S slots of evidence, U evidence photos, D width.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _LEAST_REACH_M = 500.0
 
 
 def open_baseline(shard: Path, database_url: str, encoder: EncoderHandle) -> Baseline:
-    """The bare parts of what this bundle does: with its reranker, where it has one."""
+    """The baseline of this bundle: with its reranker if it has one."""
     if encoder.bundle.contract.reranker is None:
         return Baseline(shard, database_url, encoder.contract.digest)
     return RerankedBaseline(shard, database_url, encoder)
 
 
 class RerankedBaseline(Baseline):
-    """The parts, open, of a bundle with a location tower, a reranker and its calibration."""
+    """Open handles of the parts of a bundle with location tower, reranker and calibration."""
 
     def __init__(self, shard: Path, database_url: str, encoder: EncoderHandle) -> None:
         super().__init__(shard, database_url, encoder.contract.digest)
@@ -92,7 +92,7 @@ class RerankedBaseline(Baseline):
         return BaselineAnswer(names[0], sum(len(row[8]) for row in rows), took, point)
 
     def _choose_candidates(self, hits: list[list]) -> list:
-        """The pictures' seats, then what the places bring anew, then what both have left."""
+        """Slots of the image channel, then new hits of the GPS channel, then the rest of images."""
         most, share = self._settings.candidates, self._settings.gps_channel_fraction
         image, gps = hits[: len(SOURCE_KINDS)], hits[len(SOURCE_KINDS) :]
         selected_by_kind: list[list] = [[] for _ in SOURCE_KINDS]
@@ -119,15 +119,15 @@ def to_tensors(
     rows: list[tuple],
     per_kind: int,
 ) -> Tensors:
-    """One question as the network reads it.
+    """One query as input of the network.
 
     Args:
         vector: Query `[D]`.
-        found: Hits of both channels, of each those of each kind.
+        hits: Hits of each channel and kind.
         chosen: Hits that became candidates, `[K]`.
         stored: Their vectors, in any order.
         rows: Rows of the evidence statement, one for each photo.
-        per_kind: Seats of each candidate for evidence of a kind.
+        per_kind: Evidence slots of each candidate and kind.
     """
     vectors = {row.id: row.vector for row in stored}
     places = np.array([[r.payload["location"][k] for k in ("lat", "lon")] for r in chosen])
@@ -189,16 +189,16 @@ def calibrated_point(
     offset_km: torch.Tensor,
     calibration: Calibration,
 ) -> tuple[float, float]:
-    """All that a calibrated answer says; the point `(lat, lon)` of greatest expected score.
+    """Compute all values of a calibrated answer; return the point `(lat, lon)` of best score.
 
     Args:
-        given: The question.
+        batch: The query, as a batch of one.
         scores: Logits `[K]`.
-        null: Logit of "none of these".
-        offset_km: Ways to better places `[K, 2]`, east and north.
+        no_match_logit: Logit of "none of these".
+        offset_km: Offsets to refined positions `[K, 2]`, east and north.
         calibration: Of the reranker.
     """
-    # Best first, as the flow has them: of a mixture's nodes no two orders make the same.
+    # Best first, as in the search flow: the nodes of a mixture depend on the order.
     order = np.argsort(-scores)
     scores = scores[order]
     east, north = offset_km.numpy()[order].astype(np.float64).T

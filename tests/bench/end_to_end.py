@@ -1,6 +1,6 @@
-"""The whole of `locate`, a photo over HTTP, against its parts called directly; and its memory.
+"""`locate` of a photo over HTTP against its parts called directly, and memory of the stack.
 
-The photos show other places than the seeded gallery: what is found is of no interest here.
+The photos show other places than the seeded gallery: the answers are not evaluated.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _BARE = {
     "vote": "rank",
     "cited": "decide",
 }
-"""Stage of `locate` that each bare part does the work of."""
+"""Stage of `locate` that each part of the baseline belongs to."""
 _MILLION = 1_000_000
 
 
 def measure(ready: Prepared, num_queries: int) -> dict[str, object]:
-    """Ask both sides with the same photos in turn; who begins changes every time."""
+    """Measure both sides with the same photos, alternating which side is first."""
     owner = OWNERS[0]
     exact = is_exact_search(ready, owner)
     sides: dict[str, list[dict[str, float]]] = {"pinpoint": [], "bare": []}
@@ -68,7 +68,7 @@ def measure(ready: Prepared, num_queries: int) -> dict[str, object]:
 
 
 def decode_with_pillow(data: bytes, rendition_px: int) -> Pixels:
-    """A JPEG as the tower wants it, by Pillow in this process: no limits, no other process."""
+    """Decode a JPEG to the tower's size with Pillow in this process, without limits."""
     image = Image.open(BytesIO(data))
     scale = min(1.0, rendition_px / min(image.size))
     size = (round(image.width * scale), round(image.height * scale))
@@ -78,7 +78,7 @@ def decode_with_pillow(data: bytes, rendition_px: int) -> Pixels:
 
 
 def memory(ready: Prepared) -> dict[str, object]:
-    """What the stack takes with its gallery, and what a million images add to an empty one."""
+    """Memory and disk of the stack with its gallery, and the increase per million images."""
     usage = measure_mib(ready.stack)
     return {
         "rows": ready.rows,

@@ -1,4 +1,4 @@
-"""Pictures to ingest and to ask about, and the tower that looks: real where there are any."""
+"""Images for ingest and queries, and the tower: real ones where they are available."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tower(bundles: Path) -> tuple[EncoderSettings, str]:
     """Settings of the largest tower whose weights are here, and its name.
 
     Args:
-        bundles: Folder of bundles; one is made there if weights are found.
+        bundles: Folder of bundles; a bundle is written there if weights are available.
     """
     bundles.mkdir(parents=True, exist_ok=True)
     try:
@@ -28,14 +28,14 @@ def tower(bundles: Path) -> tuple[EncoderSettings, str]:
 
 
 def descriptor(bundles: Path) -> tuple[EncoderSettings, str]:
-    """As `tower`, without weights."""
+    """Settings and name of the descriptor bundle, which needs no weights."""
     return EncoderSettings(bundle="descriptor"), "descriptor"
 
 
 def files(folder: Path, count: int) -> tuple[list[Path], str]:
-    """Distinct JPEGs with a manifest, and where their pictures are from.
+    """Distinct JPEGs with a manifest, and the origin of their images.
 
-    Each picture stands there under many names, told apart by a comment at its beginning.
+    Each image has many copies that differ in a comment segment.
     """
     folder.mkdir(parents=True)
     images_on_disk, origin = _find_images(folder)
@@ -65,6 +65,6 @@ def _find_images(folder: Path) -> tuple[list[Path], str]:
 
 
 def _add_comment(data: bytes, comment: str) -> bytes:
-    """The JPEG with a comment segment after its first marker: other bytes, the same pixels."""
+    """Add a comment segment after the first marker of a JPEG: other bytes, the same pixels."""
     encoded = comment.encode()
     return data[:2] + b"\xff\xfe" + (len(encoded) + 2).to_bytes(2, "big") + encoded + data[2:]

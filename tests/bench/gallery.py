@@ -1,7 +1,7 @@
-"""A gallery of rows without pictures: real positions where there are any, clustered vectors.
+"""A gallery of rows without image files: real positions if available, and clustered vectors.
 
-Images stand around places (80 m), places share themes: so a query finds its own place first and
-look-alikes elsewhere after it. Letters: N images, P places, D width of a vector.
+Images are scattered around places (80 m), and places share themes: a query finds its own place
+first, then similar ones elsewhere. Letters: N images, P places, D width of a vector.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shared_data import shared_data
 ORGANIZATIONS = tuple(UUID(int=(n + 1) << 100) for n in range(3))
 SHARES = (0.79, 0.20, 0.01)
 DENSE = UUID(int=9 << 100)
-"""Owns one crowded square: many images of one kind, none of the other."""
+"""Organization with all images of one kind in one crowded square."""
 DENSE_AT = (48.8584, 2.2945)
 _THEMES = 400
 _PER_PLACE = 6
@@ -63,7 +63,7 @@ class Gallery:
 def make(n: int, width: int, dense: int = 0, seed: int = 1) -> Gallery:
     """`n` images of three organizations, and `dense` more of a fourth within 900 m.
 
-    Memory stays near that of the vectors in fp16, so that a million fit beside all else.
+    Memory is close to that of the vectors in fp16, so that a million images fit.
     """
     rng = np.random.default_rng(seed)
     places = max(1, n // _PER_PLACE)
@@ -77,7 +77,7 @@ def make(n: int, width: int, dense: int = 0, seed: int = 1) -> Gallery:
         part = place[start : start + 10_000]
         noise = 0.8 * _random_normal(rng, len(part), width)
         vectors[start : start + len(part)] = _to_unit(looks[part] + noise)
-    # One square that all looks alike, so that every candidate of its owner stands in it.
+    # One square of similar images, so that it contains every candidate of its owner.
     vectors[n:] = _to_unit(themes[0] + 0.8 * _random_normal(rng, dense, width))
     near = _move_by_meters(rng, centers[place], rng.normal(scale=_SPREAD_M, size=(n, 2)))
     angle, reach = rng.uniform(0, 2 * np.pi, dense), 450.0 * np.sqrt(rng.uniform(size=dense))
@@ -109,11 +109,11 @@ def _place_centers(rng: np.random.Generator, places: int) -> tuple[np.ndarray, s
         real = np.loadtxt(path, delimiter=",", skiprows=1)
         return real[rng.choice(len(real), places, replace=places > len(real))], path.name
     except (pytest.skip.Exception, OSError):
-        towns = np.column_stack(
+        cities = np.column_stack(
             [np.degrees(np.arcsin(rng.uniform(-0.8, 0.9, 600))), rng.uniform(-179, 179, 600)]
         )
         spread = rng.normal(scale=4_000.0, size=(places, 2))
-        return _move_by_meters(rng, towns[rng.choice(600, places)], spread), "seeded clusters"
+        return _move_by_meters(rng, cities[rng.choice(600, places)], spread), "seeded clusters"
 
 
 def _move_by_meters(
@@ -127,7 +127,7 @@ def _move_by_meters(
 
 
 def source_id(organization: int, kind: int) -> UUID:
-    """Each organization has one source of each kind."""
+    """Id of the only source of a kind in an organization."""
     return UUID(int=((organization + 1) << 100) + kind + 1)
 
 
@@ -138,14 +138,14 @@ def fill(
     say=lambda _: None,
     gps: np.ndarray | None = None,
 ) -> None:
-    """Write all rows with COPY, triggers included, and let the planner know.
+    """Write all rows with COPY, triggers included, and update the planner's statistics.
 
     Args:
         gallery: The rows.
         database_url: The owner's.
-        contract: Digest that the vectors are filed under.
-        say: Told now and then how far it is.
-        gps: Vectors of their places `[N, D]`, where the contract has that channel.
+        contract: Contract digest of the vectors.
+        say: Receives progress messages.
+        gps: Vectors of the positions `[N, D]` if the contract has that channel.
     """
     owners = (*ORGANIZATIONS, DENSE)
     cells = cell_ids(gallery.positions)
@@ -187,7 +187,7 @@ def fill(
 def _row(gallery: Gallery, cells: np.ndarray, i: int, owners: tuple[UUID, ...]) -> tuple:
     organization, kind = int(gallery.organization[i]), int(gallery.kind[i])
     lat, lon = (float(degree) for degree in gallery.positions[i])
-    # A drive past the place is one sequence; photos of people belong to none.
+    # Street views of a place are one sequence; photos have none.
     sequence = f"drive-{gallery.place[i]}" if SOURCE_KINDS[kind] == "street" else None
     return (
         gallery.ids[i],

@@ -45,7 +45,7 @@ def measure(say: Say) -> dict[str, object]:
     )
     encode_once_s = perf_counter() - began
     features = torch.randn(_OUR_CALLS, 768, generator=torch.Generator().manual_seed(1)) * 0.5
-    # `predict` opens a file first; a picture of one pixel costs next to nothing.
+    # `predict` opens a file first; an image of one pixel costs almost nothing.
     pixel = io.BytesIO()
     Image.new("RGB", (1, 1)).save(pixel, "PNG")
     took: dict[str, list[float]] = {"package": [], "ours": []}
@@ -57,7 +57,7 @@ def measure(say: Say) -> dict[str, object]:
         if number >= _THEIR_CALLS:
             continue
         say(f"geoclip: call {number + 1} of {_THEIR_CALLS} of the package")
-        # Its tower hands on what it is given: "pixels" are the feature.
+        # The package's tower passes its input through: the "pixels" are the feature.
         theirs.image_encoder.image_processor = _Features(feature)
         began = perf_counter()
         their_at, their_shares = theirs.predict(pixel, _TOP)
@@ -78,7 +78,7 @@ def measure(say: Say) -> dict[str, object]:
 
 
 class _Features:
-    """In place of the image processor: the same feature for any picture."""
+    """Replaces the image processor: the same feature for any image."""
 
     def __init__(self, feature: torch.Tensor) -> None:
         self._feature = feature

@@ -44,7 +44,7 @@ _SOURCE = Source(
 
 
 class Chunks:
-    """A queue that keeps the chunks the catalog sends, as a broker would."""
+    """A job queue that keeps the chunks that the catalog sends."""
 
     def __init__(self) -> None:
         self.items: list[list[UUID]] = []
@@ -76,7 +76,7 @@ class Prepared:
 
 
 def prepare(running: Stack, images: int, say: Say) -> Prepared:
-    """Distinct files, an encoder, and an empty catalog and index that nobody else works on."""
+    """Distinct files, an encoder, and an empty catalog and index without other users."""
     running.stop_background()
     settings = running.settings
     paths, origin = files(running.paths.home / "files", images)
@@ -111,7 +111,7 @@ def prepare(running: Stack, images: int, say: Say) -> Prepared:
 
 
 def measure(ready: Prepared, repetitions: int, say: Say) -> dict[str, object]:
-    """Time chunk by chunk, all sides taking turns at the same files, and take medians of chunks."""
+    """Time every chunk on all sides in turn, with the same files; return medians over chunks."""
     took: dict[str, list[float]] = {name: [] for name in ("ingest", *_BARE)}
     for repetition in range(repetitions + 1):
         chunks, batch = _register_files(ready)
@@ -146,7 +146,7 @@ def measure(ready: Prepared, repetitions: int, say: Say) -> dict[str, object]:
 
 
 def _median_ratio(took: dict[str, list[float]], base: str) -> float:
-    """Median over chunks of the ratio within a chunk: noise of the machine hits both alike."""
+    """Median over chunks of the ratio within a chunk: noise affects both sides equally."""
     return round(median(a / b for a, b in zip(took["ingest"], took[base], strict=True)), 3)
 
 

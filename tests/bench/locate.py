@@ -1,4 +1,4 @@
-"""Locate from the vector on, against its parts called directly, in one run and taking turns."""
+"""Locate of an encoded query against its parts called directly, alternating in one run."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ _PHOTOS = 64
 
 @dataclass(frozen=True)
 class Prepared:
-    """Both sides over one gallery, ready to be asked."""
+    """Both sides over one gallery, ready for queries."""
 
     stack: Stack
     rows: int
     vectors: tuple[np.ndarray, ...]
-    """For each of `OWNERS` its questions `[Q, D]`."""
+    """Query vectors `[Q, D]` of each of `OWNERS`."""
     photos: list[bytes]
     services: Services
     """The API's, in this process."""
     baseline: Baseline
     empty_mib: dict[str, float]
-    """What the stack took before it had the gallery."""
+    """Memory and disk of the stack before it had the gallery, MiB."""
 
 
 @contextmanager
 def prepared(images: int, num_queries: int, say: Say, bundle: Tower = tower) -> Iterator[Prepared]:
-    """A stack with a gallery of so many images, its index built, and a copy for the bare side."""
+    """A stack with a gallery of this size and its index, and a copy for the baseline."""
     with stack(bundle) as running:
         running.stop_background()
         services = build_services(running.settings, "api")
         contract = services.encoder.contract
-        # Once while it is empty: what the owner loads for that is no part of a gallery.
+        # Rebuild the empty index first: what the owner loads for it is not part of a gallery.
         running.rebuild(lambda _: None)
         empty_mib = measure_mib(running)
         vectors = _fill(running, services, images, num_queries, say)
@@ -83,7 +83,7 @@ def prepared(images: int, num_queries: int, say: Say, bundle: Tower = tower) -> 
 def _fill(
     running: Stack, services: Services, images: int, num_queries: int, say: Say
 ) -> tuple[np.ndarray, ...]:
-    """Rows in PostgreSQL; of their vectors only the questions stay in memory."""
+    """Write rows to PostgreSQL; of the vectors only the queries stay in memory."""
     begun, contract = perf_counter(), services.encoder.contract
     dense = min(_DENSE, images // _DENSE_SHARE)
     gallery = seeded.make(images - dense, contract.dims["image"], dense)
@@ -97,7 +97,7 @@ def _fill(
 
 
 def measure(ready: Prepared, num_queries: int, organization: int = 0) -> dict[str, object]:
-    """Ask both sides the same questions in turn; who begins changes every time."""
+    """Measure both sides with the same queries, alternating which side is first."""
     owner = OWNERS[organization]
     exact = is_exact_search(ready, owner)
     vectors = ready.vectors[organization][: WARM_UP + num_queries]
@@ -138,7 +138,7 @@ def is_exact_search(ready: Prepared, owner: UUID) -> bool:
 
 
 def ask(ready: Prepared, vector: np.ndarray, owner: UUID) -> Answer:
-    """One question through the real flow: owner's socket, API's role, views."""
+    """Locate one query by the real flow: owner's socket, API's role, views."""
     return locate_encoded(
         vector,
         SearchFilter(),
@@ -161,7 +161,7 @@ def context_of(services: Services, owner: UUID, reranker: Reranker | None = None
 
 
 def compare_sides(sides: dict[str, list[dict[str, float]]]) -> dict[str, object]:
-    """Percentiles in all, median and share of each stage, and the ratio of both sides."""
+    """Percentiles of the total, median and share of each stage, and the ratio of both sides."""
     figures: dict[str, object] = {}
     for side, samples in sides.items():
         mean_total_ms = float(np.mean([sample["total"] for sample in samples]))

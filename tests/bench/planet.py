@@ -41,7 +41,7 @@ _DRAW += f"make_planet(Path(sys.argv[1]), preset='demo', seed={SEED})"
 
 
 def measure_rendering(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
-    """Images/s in memory and into files, each beside what its output costs alone, and memory."""
+    """Images/s in memory and into files, the cost of writing JPEG alone, and peak memory."""
     preset, planned = PRESETS["bench"], _planned_shots("bench")[:PAINTED]
     painted_s, files_s, peaks = [], [], []
     for number in range(repetitions):
@@ -78,7 +78,7 @@ def _planned_shots(name: str) -> list[Shot]:
 
 
 def _draw_in_process(folder: Path) -> tuple[float, float]:
-    """Seconds and highest resident MiB of a process that draws the demo's planet into files."""
+    """Seconds and peak resident MiB of a process that writes the demo's planet to files."""
     begun, peak = time.perf_counter(), 0
     process = subprocess.Popen([sys.executable, "-P", "-c", _DRAW, str(folder)])
     seen = psutil.Process(process.pid)
@@ -94,7 +94,7 @@ def _draw_in_process(folder: Path) -> tuple[float, float]:
 
 
 def measure_overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
-    """`evaluate` against a loop that asks the same questions by the same flow and keeps nothing."""
+    """`evaluate` against a loop over the same queries and search flow that stores nothing."""
     home = running.paths.home
     services = build_services(running.settings, "operator")
     plan = _gallery(running, services)
@@ -125,7 +125,7 @@ def measure_overhead(running: Stack, repetitions: int, say: Say) -> dict[str, ob
 
 
 def _gallery(running: Stack, services: Services) -> RunConfig:
-    """The demo's planet, ingested; one arm is asked, as the bare loop does."""
+    """Ingest the demo's planet; the run has one arm, like the bare loop."""
     planet = make_planet(running.paths.home / "planet", preset="demo", seed=SEED)
     organization = services.access.create_organization("planet").id
     with running.workers(1), running.client("planet") as client:

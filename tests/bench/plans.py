@@ -1,4 +1,4 @@
-"""What PostgreSQL does for the evidence statement under the API's role, at the bench's size."""
+"""Query plans of the evidence statement under the API's role, at the bench's size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMES = ("79 % of the rows", "20 %", "1 %", "a crowded square, one kind")
 
 
 def measure(ready: Prepared, num_queries: int) -> dict[str, dict[str, object]]:
-    """For each sort of organization: median time, rows looked at, and the index used."""
+    """For each kind of organization: median time, rows scanned, and the index used."""
     transactions = Transactions(api_engine(ready.stack.paths.api_url(), own_login=True))
     try:
         return {

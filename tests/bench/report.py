@@ -1,4 +1,4 @@
-"""Figures as tables, each with its unit, its baseline and its target."""
+"""Results as tables, each with its unit, its baseline and its target."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MEMORY = {
 
 
 def show(figures: Figures) -> None:
-    """Print whatever was measured."""
+    """Print all results that were measured."""
     # Wide enough for every table, also where the output is a file.
     out = Console(width=140)
     out.print(f"{figures['cores']} cores\n")
@@ -155,7 +155,7 @@ def _comparison_table(title: str) -> Table:
 
 
 def _add_both_sides(table: Table, measured: Figures, owner: str) -> None:
-    """Two rows: both sides of the same questions."""
+    """Two rows: both sides of the same queries."""
     for side in ("pinpoint", "bare"):
         side_figures, ours = measured[side], side == "pinpoint"
         table.add_row(

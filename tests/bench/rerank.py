@@ -1,8 +1,7 @@
-"""The reranker's forward pass at K = 48 and m = 8 of each kind, beside its matrix products alone.
+"""The reranker's forward pass at K = 48 and m = 8 of each kind, against its matrix products alone.
 
-The floor is what no arrangement of the network could leave out: the same products of matrices, of
-tensors that lie ready, one after another. The network is that of the recipe; its weights do not
-matter here.
+The floor is the unavoidable work: the same matrix products of prepared tensors, one after another.
+The network is that of the recipe; its weights do not matter here.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def measure(say: Say) -> dict[str, object]:
 
     Returns:
         By device and batch `forward_ms` and `floor_ms` of the whole batch, their `ratio`, and
-        `cpu_ms_each`: processor time of the forward pass for each question of the batch.
+        `cpu_ms_each`: processor time of the forward pass for each query of the batch.
     """
     torch.manual_seed(0)
     spec = read_reranker_config(RECIPE).network.spec(DIM)
@@ -88,7 +87,7 @@ def _measure_batch(net: RerankerNetwork, batch: int, device: str) -> dict[str, f
 
 
 def random_queries(batch: int) -> RerankBatch:
-    """Questions that fill their shape: every candidate is there, with all of its evidence."""
+    """Queries without padding: every slot has a candidate with all of its evidence."""
     sets = (batch, CANDIDATES, PER_KIND * len(SOURCE_KINDS))
     place = torch.randn(*sets[:2], 2).double() * torch.tensor([20.0, 60.0])
     return RerankBatch(
@@ -110,7 +109,7 @@ def random_queries(batch: int) -> RerankBatch:
 
 
 class _Products(TorchDispatchMode):
-    """Notes the shapes of all products of matrices."""
+    """Records the shapes of all matrix products."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
-"""`locate` from the vector on where a reranker judges and a calibration believes; the API's memory.
+"""`locate` of an encoded query with reranker and calibration, and memory of the API.
 
-The reranker is the shipped bundle's own, or the recipe's network with seeded weights: training
-does not change what it costs. So with the calibration, whose numbers promise nothing here; regions,
-radii and names are computed all the same. Pictures are seeded and places are real: what the channel
-`gps` finds for them is of no interest, so none of it is found twice, which is the dearest case.
+The reranker is that of the shipped bundle, or the recipe's network with seeded weights: training
+does not change the cost. The same holds for the calibration, whose values are arbitrary here; all
+credible regions, radii and names are computed. Images are seeded and positions are real, so the
+hits of the channels `gps` and `image` do not overlap, which is the most expensive case.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _OVER_HTTP = 32
 
 
 def measure(size: int, num_queries: int, say: Say) -> dict[str, object]:
-    """Ask both sides over a gallery of so many images, and the API, whose memory is read then."""
+    """Measure both sides over a gallery of this size, and the API's memory after queries."""
     with locate.prepared(size, num_queries, say, reranked_bundle) as ready:
         answer = locate.ask(ready, ready.vectors[0][0], locate.OWNERS[0])
         if (answer.ranker, answer.calibrated) != (RERANK, True):
@@ -82,7 +82,7 @@ def reranked_bundle(bundles: Path) -> tuple[EncoderSettings, str]:
 
 
 def _make_calibration(bundle: Bundle) -> Calibration:
-    """Logits as they are, kernels in equal shares, a fifth of the mass elsewhere."""
+    """Calibration with unscaled logits, equal kernel weights, and a fifth of the mass outside."""
     part = bundle.contract.reranker
     if part is None:
         raise ValueError(f"{bundle.contract.name} has no reranker")

@@ -1,4 +1,4 @@
-"""A whole stack for one part of the bench, as `pinpoint up` makes it; nothing stays behind."""
+"""A complete stack for one part of the bench, as `pinpoint up` starts it; removed afterwards."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from pinpoint.store.vectors.rpc.client import RemoteIndex
 
 Say = Callable[[str], None]
 Tower = Callable[[Path], tuple[EncoderSettings, str]]
-"""Makes a bundle in the folder of bundles, where it needs one; gives settings that name it, and
-what it is."""
+"""Writes a bundle to the folder of bundles if needed; returns settings that name it, and its
+description."""
 _BACKGROUND = ("beat", "worker")
 _START_S, _STOP_S = 120.0, 40.0
 _TELL_S = 15.0
@@ -52,7 +52,7 @@ class Stack:
         return RemoteIndex(self.paths.index_socket)
 
     def client(self, organization: str) -> Client:
-        """A caller of the API in the name of an organization."""
+        """API client of an organization."""
         state = read_state(self.paths)
         if state is None:
             raise RuntimeError("the stack is down")
@@ -60,7 +60,7 @@ class Stack:
         return Client(HttpTransport(state.api_url, key, organization, embedded=True))
 
     def pid(self, program: str) -> int:
-        """Process id of a program that runs."""
+        """Process id of a running program."""
         pids = {
             program_state.name: program_state.pid
             for program_state in Supervisor(self.paths).processes()
@@ -71,12 +71,12 @@ class Stack:
         return pid
 
     def stop_background(self) -> None:
-        """Stop what would work in the background."""
+        """Stop the background programs."""
         Supervisor(self.paths).stop(_BACKGROUND, _STOP_S)
 
     @contextmanager
     def workers(self, count: int) -> Iterator[None]:
-        """That many workers: the stack's own, and more as on further machines."""
+        """Run this many workers: the stack's own, and others as on additional machines."""
         supervisor = Supervisor(self.paths)
         with ExitStack() as ends:
             supervisor.start("worker")
@@ -113,7 +113,7 @@ class Stack:
             )
 
     def rebuild(self, say: Say) -> None:
-        """Let the owner's child build and optimize an index from PostgreSQL; wait for the swap."""
+        """Rebuild and optimize the index from PostgreSQL, and wait for the swap."""
         index = self.index
         index.rebuild()
         reported, reported_at = "", 0.0
@@ -128,7 +128,7 @@ class Stack:
 
 @contextmanager
 def stack(bundle: Tower = tower) -> Iterator[Stack]:
-    """Everything below one temporary home, removed afterwards."""
+    """A running stack in a temporary home, removed afterwards."""
     with home_folder() as home:
         home.mkdir(mode=0o700)
         encoder, name = bundle(StackPaths(home).bundles_dir)
@@ -158,7 +158,7 @@ def measure_mib(running: Stack) -> dict[str, float]:
     files = [path.stat().st_blocks * 512 for path in build.rglob("*") if path.is_file()]
     taken = {
         "owner_rss": sum(process.rss for process in memory_infos),
-        # Mapped from the index's files: the kernel may take these pages back.
+        # Mapped from the index's files: the kernel may reclaim these pages.
         "owner_rss_of_files": sum(process.shared for process in memory_infos),
         "index_on_disk": sum(files),
         "postgresql_on_disk": row[0],

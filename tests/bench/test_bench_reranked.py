@@ -1,4 +1,4 @@
-"""The bare side of the bench says what the product says, or its time would mean nothing."""
+"""The baseline of the bench gives the product's answers; otherwise its time means nothing."""
 
 from __future__ import annotations
 

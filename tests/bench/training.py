@@ -1,8 +1,8 @@
 """A training step against the bare passes of its networks, and an epoch from cached features.
 
-The recipe of the shipped bundle on a small planet. Bare is what cannot be left out: the forward and
-backward pass of tower, heads and location tower over tensors that lie ready, with the plainest
-loss; no sampling, no reading, no distances, no optimizer, no average.
+The recipe of the shipped bundle on a small planet. Bare is the unavoidable work: the forward and
+backward pass of tower, heads and location tower over prepared tensors, with a simple loss, and
+without sampling, reading, distances, optimizer and weight averaging.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _STEPS, _BATCH = 24, 160
 
 
 def measure(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
-    """Medians of both, by turns in one process.
+    """Medians of both, alternating in one process.
 
     Returns:
         Images per second: `step_per_s` and `bare_per_s` with their `ratio`; `cached_per_s` and
@@ -49,7 +49,7 @@ def measure(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
         for kind in ("photo", "street")
     )
     recipe = read_config(RECIPE)
-    # No two pictures of one drive in a batch, and this planet has 96 drives.
+    # A batch has at most one image of each drive, and this planet has 96 drives.
     schedule = recipe.schedule.model_copy(update={"batch_size": _BATCH})
     config = recipe.model_copy(update={"sources": sources, "schedule": schedule})
     settings = Settings(encoder=EncoderSettings(device="cpu"))
@@ -116,7 +116,7 @@ def _measure_steps(
 def _make_passes(
     nets: Networks, table: FeatureTable, sampler: BatchSampler, config: EmbedderConfig
 ) -> Callable[[], None]:
-    """The same batches with their partners, and as many places, as tensors that lie ready."""
+    """The same batches with their partners, and as many positions, as prepared tensors."""
     ready = []
     for step in range(_STEPS):
         rows = sampler.batch(step)
@@ -149,7 +149,7 @@ def _measure_epochs(
     repetitions: int,
     say: Say,
 ) -> dict[str, object]:
-    """Behind the same tower, frozen: heads over all pictures, from the cache and from files."""
+    """Train heads on the same, frozen tower over all images, from the cache and from files."""
     bundle = timm_bundle(folder / "tower")
     losses = recipe.losses.model_copy(update={"geocell": 0.0, "image_image": 0.0})
     frozen = {"tower": str(bundle), "train_tower": None, "losses": losses}

@@ -23,7 +23,7 @@ SEARCH = SearchSettings(candidates=12, evidence_per_kind=2)
 
 
 @dataclass
-class Chain:
+class EvaluationHarness:
     """Real components with a gallery, and labeled queries on disk."""
 
     rig: Rig
@@ -82,23 +82,23 @@ class Chain:
 
 
 @pytest.fixture(scope="session")
-def chain(postgres, server_places, tmp_path_factory):
+def evaluation_harness(postgres, server_places, tmp_path_factory):
     name = f"e_{uuid.uuid4().hex[:16]}"
     postgres.clone(TEMPLATE, name)
-    folder = tmp_path_factory.mktemp("chain")
+    folder = tmp_path_factory.mktemp("evaluation")
     rig = Rig(server_places.owner_url(name), server_places.api_url(name), folder / "rig")
     try:
         org = rig.organization()
         ids = labeled_gallery.ingest_gallery(rig, org, folder / "gallery")
         labeled_gallery.write_queries(folder / "queries", folder / "gallery")
-        yield Chain(rig, org, folder / "queries", ids)
+        yield EvaluationHarness(rig, org, folder / "queries", ids)
     finally:
         rig.close()
         postgres.drop(name)
 
 
 @pytest.fixture(scope="session")
-def finished(chain, tmp_path_factory):
+def finished(evaluation_harness, tmp_path_factory):
     """A finished run with its report: `(folder, report)`."""
     out = tmp_path_factory.mktemp("finished") / "run"
-    return out, chain.report(out)
+    return out, evaluation_harness.report(out)

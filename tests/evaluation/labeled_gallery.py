@@ -31,8 +31,8 @@ def ingest_gallery(rig: Rig, org: UUID, folder: Path) -> dict[str, UUID]:
                 name = f"{kind}-{place}-{number}.jpg"
                 seed = number + (100 if kind == "street" else 0)
                 (folder / kind / name).write_bytes(saved(view(place, seed), quality=90))
-                author = f"anna{place}" if number % 2 else f"bert{place // 3}"
-                street = (None, f"drive{place}") if kind == "street" else (author, None)
+                creator = f"anna{place}" if number % 2 else f"bert{place // 3}"
+                street = (None, f"drive{place}") if kind == "street" else (creator, None)
                 rows.append((name, lat + 0.001 * number, lon, *street))
         write_table(folder / kind / "manifest.csv", rows, HEAD[:5])
         batch = rig.ingest(folder / kind / "manifest.csv", org, source=kind, kind=kind)

@@ -51,7 +51,7 @@ def planet(tmp_path_factory):
 
 
 def test_calibration_of_a_bundle_is_used_end_to_end(
-    chain, planet, tmp_path, postgres, server_places
+    evaluation_harness, planet, tmp_path, postgres, server_places
 ):
     folder = copy_bundle(SHIPPED_FOLDER / "world-tiny", tmp_path / "bundle").weights.parent
     name = "e_calibrated"
@@ -62,11 +62,13 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
     try:
         org = rig.organization()
         rig.ingest(planet.manifests()["test-photo"], org, source="photos", kind="photo")
-        parts = replace(chain.parts, encoder=rig.encoder, index=rig.index, database=rig.database)
+        parts = replace(
+            evaluation_harness.parts, encoder=rig.encoder, index=rig.index, database=rig.database
+        )
         only = (("role", "calibration"), ("role", "null-train"), ("kind", "photo"))
         plan = {"organization_id": org, "images": planet.folder / "queries/images", "only": only}
         labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
-        before = _run(chain, parts, labeled, tmp_path / "before", plan)
+        before = _run(evaluation_harness, parts, labeled, tmp_path / "before", plan)
         assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
         assert {row["strata"]["role"] for row in before} == {"calibration", "null-train"}
 
@@ -74,7 +76,9 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         write_calibration(folder, calibration)
         fresh = type(rig.encoder)(rig.settings)
         parts = replace(parts, encoder=fresh)
-        after = _run(chain, parts, labeled, tmp_path / "after", {**plan, "exclude": ()})
+        after = _run(
+            evaluation_harness, parts, labeled, tmp_path / "after", {**plan, "exclude": ()}
+        )
         for row in after:
             served = row["arms"]["served"]
             assert served["calibrated"]
@@ -101,12 +105,12 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
     _check_foreign(folder, calibration)
 
 
-def _run(chain, parts, labeled, out, plan):
-    original, chain.parts = chain.parts, parts
+def _run(evaluation_harness, parts, labeled, out, plan):
+    original, evaluation_harness.parts = evaluation_harness.parts, parts
     try:
-        chain.run(out, labeled=labeled, **plan)
+        evaluation_harness.run(out, labeled=labeled, **plan)
     finally:
-        chain.parts = original
+        evaluation_harness.parts = original
     return list(read_rows(out))
 
 

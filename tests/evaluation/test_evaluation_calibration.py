@@ -36,26 +36,29 @@ def fitted(tmp_path_factory):
 def scored_queries(fitted):
     """New queries with their posteriors."""
     return [
-        (features, truth, posterior.compute_posterior(features, fitted))
-        for features, truth, _ in synthetic_runs.make_queries(210, seed=21)
+        (features, ground_truth, posterior.compute_posterior(features, fitted))
+        for features, ground_truth, _ in synthetic_runs.make_queries(210, seed=21)
     ]
 
 
-def off_km(belief, truth):
-    return float(haversine_m(np.array([belief.point.lat, belief.point.lon]), truth)) / 1_000
+def error_km(belief, ground_truth):
+    return float(haversine_m(np.array([belief.point.lat, belief.point.lon]), ground_truth)) / 1_000
 
 
 def test_probabilities_of_calibrated_answers_are_reliable(scored_queries):
     for radius_km, most in ((1.0, 0.05), (25.0, 0.12), (2_500.0, 0.12)):
         stated = [belief.probability_within_km[radius_km] for _, _, belief in scored_queries]
-        right = [off_km(belief, truth) <= radius_km for _, truth, belief in scored_queries]
+        right = [
+            error_km(belief, ground_truth) <= radius_km
+            for _, ground_truth, belief in scored_queries
+        ]
         assert np.mean(stated) == pytest.approx(np.mean(right), abs=0.08), radius_km
         assert reliability(stated, right).debiased_ece < most, radius_km
     # The raw ranker is overconfident by a factor of three.
     raw = [
         max(posterior_fit._softmax(np.array(features.logits))) for features, _, _ in scored_queries
     ]
-    right = [off_km(belief, truth) <= 25 for _, truth, belief in scored_queries]
+    right = [error_km(belief, ground_truth) <= 25 for _, ground_truth, belief in scored_queries]
     stated = [belief.probability_within_km[25.0] for _, _, belief in scored_queries]
     assert reliability(raw, right).ece > 2 * reliability(stated, right).ece
 
@@ -63,11 +66,11 @@ def test_probabilities_of_calibrated_answers_are_reliable(scored_queries):
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_regions_have_their_stated_coverage(scored_queries, share):
     inside, in_disc = [], []
-    for _, truth, belief in scored_queries:
+    for _, ground_truth, belief in scored_queries:
         area = next(region for region in belief.credible_regions if region.probability == share)
         disc = next(region for region in belief.credible_discs if region.probability == share)
-        inside.append(hdr.contains_positions(np.array(area.boxes), truth[None])[0])
-        in_disc.append(1_000 * off_km(belief, truth) <= disc.radius_m)
+        inside.append(hdr.contains_positions(np.array(area.boxes), ground_truth[None])[0])
+        in_disc.append(1_000 * error_km(belief, ground_truth) <= disc.radius_m)
     slack = 3 * math.sqrt(share * (1 - share) * (1 / 120 + 1 / 210))
     assert np.mean(inside) == pytest.approx(share, abs=slack)
     assert np.mean(in_disc) == pytest.approx(share, abs=slack)
@@ -84,7 +87,9 @@ def test_uncovered_queries_are_withheld(scored_queries, fitted):
         ]
     )
     assert withheld > 0.7
-    right = np.array([off_km(belief, truth) <= 25 for _, truth, belief in scored_queries])
+    right = np.array(
+        [error_km(belief, ground_truth) <= 25 for _, ground_truth, belief in scored_queries]
+    )
     abstained = np.array([belief.abstention_reason is not None for _, _, belief in scored_queries])
     # The share of withheld correct answers is bounded; that of wrong ones is higher.
     assert abstained[right].mean() == pytest.approx(0.1, abs=0.06)
@@ -112,7 +117,7 @@ def likelihood_in_a_loop(theta, queries):
     """The formula of `search.posterior`, kernel by kernel."""
     heat, crowding, total = math.exp(theta[0]), theta[1], 0.0
     narrow, wide = (np.exp(part) / np.exp(part).sum() for part in (theta[2:6], theta[11:]))
-    for features, truth, _ in queries:
+    for features, ground_truth, _ in queries:
         elsewhere = 1 / (1 + math.exp(-(theta[6:11] @ posteriors.decision_features(features))))
         raised = []
         for point, logit in zip(features.positions, features.logits, strict=True):
@@ -121,7 +126,7 @@ def likelihood_in_a_loop(theta, queries):
             raised.append(math.exp(logit / heat) * many**crowding)
         density = 0.0
         for point, weight in zip(features.positions, raised, strict=True):
-            km = float(haversine_m(np.array(point), truth)) / 1_000
+            km = float(haversine_m(np.array(point), ground_truth)) / 1_000
             for share, radius_km in zip(narrow, posterior_fit.KERNELS_KM, strict=True):
                 mass = (1 - elsewhere) * weight / sum(raised) * share
                 density += mass * math.exp(kernels.log_kernel(km, radius_km))

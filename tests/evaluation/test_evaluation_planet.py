@@ -54,10 +54,12 @@ def test_resolve_label_paths_without_planet(tmp_path):
         run_manifest.read_planet(tmp_path / "planet.json")
 
 
-def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
-    org = chain.rig.organization("planet")
+def test_planet_is_evaluated_end_to_end(planet, evaluation_harness, tmp_path):
+    org = evaluation_harness.rig.organization("planet")
     source = "test-photo"
-    batch = chain.rig.ingest(planet.manifests()[source], org, source=source, kind="photo")
+    batch = evaluation_harness.rig.ingest(
+        planet.manifests()[source], org, source=source, kind="photo"
+    )
     assert batch.indexed == batch.items > 30
     paths = run_manifest.resolve_label_paths(None, planet.folder, WORLD.labels_at)
     labeled = read_labels(WORLD, paths.labels)
@@ -65,15 +67,15 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     run = evaluate(
         labeled,
         tmp_path / "run",
-        plan=chain.plan(organization_id=org, images=paths.images, only=only),
-        parts=chain.parts,
+        plan=evaluation_harness.plan(organization_id=org, images=paths.images, only=only),
+        parts=evaluation_harness.parts,
         planet=run_manifest.read_planet(paths.planet),
     )
     expected = [
         q.file for q in labeled.queries if q.strata["role"] == "test" and q.query_kind == "photo"
     ]
     assert [row["file"] for row in read_rows(tmp_path / "run")] == expected
-    write_results(tmp_path / "run", run, vector_width(chain.parts))
+    write_results(tmp_path / "run", run, vector_width(evaluation_harness.parts))
     report = make_report(tmp_path / "run", lambda file: None)
     assert report["notes"][0] == PLANET_NOTE
     assert any(
@@ -87,11 +89,11 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == run
 
 
-def test_run_unknown_stratum_is_rejected(planet, chain, tmp_path):
+def test_run_unknown_stratum_is_rejected(planet, evaluation_harness, tmp_path):
     labeled = read_labels(WORLD, planet.labels)
     for only in ((("role", "moon"),), (("weather", "wet"),)):
         with pytest.raises(
             BadRequestError, match=r"no query has .*; available strata are covered, kind"
         ):
-            chain.run(tmp_path / "run", labeled=labeled, only=only)
+            evaluation_harness.run(tmp_path / "run", labeled=labeled, only=only)
     assert not (tmp_path / "run").exists()

@@ -38,7 +38,7 @@ from pinpoint.store.vectors.rpc import codec as wire
 from pinpoint.store.vectors.rpc import handlers, server
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-_PICTURE = FileProperties(format="jpeg", width_px=1, height_px=1, sha256="00" * 32, size_bytes=1)
+_PROPERTIES = FileProperties(format="jpeg", width_px=1, height_px=1, sha256="00" * 32, size_bytes=1)
 _ORG, _SOURCE = UUID(int=1), UUID(int=2)
 _IMAGE = Image.new("RGB", (1, 1))
 
@@ -68,7 +68,7 @@ def _facts(image: Image.Image) -> None:
     # `from_wire` runs in the parent, which treats a child with a larger message as crashed.
     again = from_wire(unpack_header(pack_header(to_wire(facts))[4:]))
     try:
-        capture = make_capture(_PICTURE, again, MetadataOverride(), NOW)
+        capture = make_capture(_PROPERTIES, again, MetadataOverride(), NOW)
     except RejectedFileError as refused:
         _check_refusal(refused.reason, refused.detail)
         return

@@ -33,10 +33,10 @@ def test_conformal_level_is_an_order_statistic():
 
 
 def test_sample_one_per_creator_keeps_one_row_of_each():
-    authors = ["anna", "bert", "anna", None, None, "bert", "anna"]
-    draws = [sample_one_per_creator(authors, seed).tolist() for seed in range(40)]
+    creators = ["anna", "bert", "anna", None, None, "bert", "anna"]
+    draws = [sample_one_per_creator(creators, seed).tolist() for seed in range(40)]
     for rows in draws:
         assert rows == sorted(rows)
-        assert sorted(authors[row] or "" for row in rows) == ["", "", "anna", "bert"]
+        assert sorted(creators[row] or "" for row in rows) == ["", "", "anna", "bert"]
     assert {row for rows in draws for row in rows} == set(range(7)), "some row is never drawn"
-    assert draws[3] == sample_one_per_creator(authors, 3).tolist()
+    assert draws[3] == sample_one_per_creator(creators, 3).tolist()

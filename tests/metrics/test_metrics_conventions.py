@@ -141,8 +141,10 @@ def test_convention_words_change_with_every_field():
 
 def test_within_same_pair_depends_on_convention():
     # One degree of the equator: 111.195 km, 111.319 km and 111.319 km.
-    truth, answer = [[0.0, 0.0]], [[0.0, 1.0]]
-    distances = {name: float(distances_km(truth, answer, c)[0]) for name, c in CONVENTIONS.items()}
+    ground_truth, answer = [[0.0, 0.0]], [[0.0, 1.0]]
+    distances = {
+        name: float(distances_km(ground_truth, answer, c)[0]) for name, c in CONVENTIONS.items()
+    }
     assert distances["osv5m"] == pytest.approx(111.19492664, abs=1e-8)
     assert distances["pigeon"] == pytest.approx(111.31949079, abs=1e-8)
     assert distances["pinpoint"] == pytest.approx(111.31949079, abs=1e-8)
@@ -178,7 +180,7 @@ def test_distances_km_of_candidates_equal_single_distances(distance):
 
 
 @pytest.mark.parametrize(
-    ("truth", "answers", "message"),
+    ("ground_truth", "answers", "message"),
     [
         ([[0, 0], [91, 0]], [[0, 0], [0, 0]], r"truth: row 1 is \(91"),
         ([[0, 0]], [[0, 180.5]], "answers: row 0"),
@@ -188,9 +190,9 @@ def test_distances_km_of_candidates_equal_single_distances(distance):
         ([[0, 0]], [[math.inf, 0]], "answers: row 0"),
     ],
 )
-def test_distances_km_invalid_position_is_rejected_with_its_row(truth, answers, message):
+def test_distances_km_invalid_position_is_rejected_with_its_row(ground_truth, answers, message):
     with pytest.raises(ValueError, match=message):
-        distances_km(truth, answers, "haversine-6371")
+        distances_km(ground_truth, answers, "haversine-6371")
 
 
 def test_convention_unknown_value_is_rejected():

@@ -119,9 +119,9 @@ def test_locate_by_coordinates_point_is_mode():
     # Ten coordinates of one city, each slightly less similar than the isolated one.
     near = query + np.random.default_rng(1).normal(0, 0.03, (10, 192))
     vectors[50:60] = near / np.linalg.norm(near, axis=1, keepdims=True)
-    town = ask(replace(gallery, vectors=vectors))
-    assert town.coordinates[0].point == alone.point
-    assert haversine_m(np.array([town.point.lat, town.point.lon]), (48.85, 2.35)) < 4_000
+    city = ask(replace(gallery, vectors=vectors))
+    assert city.coordinates[0].point == alone.point
+    assert haversine_m(np.array([city.point.lat, city.point.lon]), (48.85, 2.35)) < 4_000
 
 
 INSIDE = {

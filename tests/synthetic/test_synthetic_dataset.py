@@ -192,5 +192,5 @@ def test_panoramas_are_street_gallery_images_only(tmp_path):
 
 
 def test_bench_preset_has_enough_queries():
-    town = PRESETS["bench"].towns["test"]
-    assert town.cities * town.photo_queries >= 10_000
+    preset = PRESETS["bench"].towns["test"]
+    assert preset.cities * preset.photo_queries >= 10_000

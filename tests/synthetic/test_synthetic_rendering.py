@@ -156,8 +156,8 @@ def test_render_roof_is_independent_of_other_images_in_batch(shots):
 
 def test_render_images_differ_by_shot_and_by_seed(shots):
     here, there = render_pictures(SEED, shots, PRESET), render_pictures(SEED + 1, shots, PRESET)
-    assert len({picture.tobytes() for picture in here}) == len(shots)
-    assert not {picture.tobytes() for picture in here} & {picture.tobytes() for picture in there}
+    assert len({image.tobytes() for image in here}) == len(shots)
+    assert not {image.tobytes() for image in here} & {image.tobytes() for image in there}
 
 
 def test_render_repeated_photo_is_similar_but_not_equal(shots):
