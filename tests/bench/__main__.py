@@ -104,7 +104,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--bundle",
         choices=("descriptor",),
-        help="search with this bundle instead of the largest tower whose weights are here",
+        help="search with this bundle instead of the largest tower with available weights",
     )
     parser.add_argument("--json", type=Path, help="file for all results")
     return parser.parse_args()

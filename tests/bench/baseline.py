@@ -55,7 +55,7 @@ class Baseline:
     Args:
         shard: Folder of an optimized Edge shard that no other process has open.
         database_url: The owner's, so that statements run on base tables.
-        contract: Digest of the contract of the vectors.
+        contract: Contract digest of the vectors.
     """
 
     def __init__(self, shard: Path, database_url: str, contract: str) -> None:

@@ -14,7 +14,7 @@ from shared_data import shared_data
 
 
 def tower(bundles: Path) -> tuple[EncoderSettings, str]:
-    """Settings of the largest tower whose weights are here, and its name.
+    """Settings and name of the largest tower with available weights.
 
     Args:
         bundles: Folder of bundles; a bundle is written there if weights are available.

@@ -14,7 +14,7 @@ Position = tuple[float, float]
 
 
 def random_positions(number: int, seed: int = 3) -> list[Position]:
-    """Positions all over the globe, `(lat, lon)` with six digits."""
+    """Random positions on the whole globe, `(lat, lon)` with six digits."""
     rng = np.random.default_rng(seed)
     positions = rng.uniform((-60.0, -180.0), (70.0, 180.0), (number, 2)).round(6)
     return [(float(lat), float(lon)) for lat, lon in positions]

@@ -21,7 +21,7 @@ HEAD = ("file", "latitude", "longitude", "creator", "sequence", "kind", "country
 
 
 def ingest_gallery(rig: Rig, org: UUID, folder: Path) -> dict[str, UUID]:
-    """Ingest both sources; returns image ids by file name."""
+    """Ingest both sources; return image ids by file name."""
     ids = {}
     for kind, count in (("photo", 4), ("street", 2)):
         rows = []

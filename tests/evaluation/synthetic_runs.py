@@ -1,7 +1,7 @@
 """Synthetic queries with known probabilities that no fitted mixture matches exactly.
 
-There are forty towns, and a photo is taken around one of them. The probability that the correct
-town is a candidate increases with the similarity. The ranker is overconfident by a factor of three.
+There are forty cities, and a photo is taken around one of them. The probability that the correct
+city is a candidate increases with the similarity. The ranker is overconfident by a factor of three.
 Letters: N queries, K candidates.
 """
 
@@ -23,7 +23,7 @@ CONTRACT = "c" * 64
 
 
 def make_queries(count, seed, *, supported=True):
-    """`count` tuples of features, ground truth and creator; three photos per creator."""
+    """Return `count` tuples of features, ground truth and creator; three photos per creator."""
     rng = np.random.default_rng(seed)
     lat = np.degrees(np.arcsin(np.random.default_rng(1).uniform(-0.9, 0.9, 40)))
     cities = np.stack([lat, np.random.default_rng(2).uniform(-180, 180, 40)], axis=1)
