@@ -1,10 +1,10 @@
-"""Speed next to a bare baseline of the same run; never a gate on absolute time."""
+"""Speed against a bare baseline in the same run; absolute times are never a gate."""
 
 from __future__ import annotations
 
 import os
 
-# Two cores, several processes: OpenMP threads that spin while they wait slow everything down.
+# With two cores and several processes, OpenMP threads that spin while waiting slow all of them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import argparse
@@ -16,16 +16,16 @@ from rich.console import Console
 
 from bench import (
     decode,
+    end_to_end,
     geoclip,
     ingest,
-    judged,
     locate,
     planet,
     plans,
     report,
     rerank,
+    reranked,
     training,
-    whole,
     workers,
 )
 from bench.files import descriptor, tower
@@ -35,55 +35,63 @@ from pinpoint.settings import LogSettings
 
 
 def main() -> None:
-    """Measure what was asked for, print tables, write JSON."""
-    given = _arguments()
+    """Measure the selected parts, print tables, write JSON."""
+    arguments = _parse_arguments()
     console = Console(stderr=True)
     logs.configure(LogSettings(level="warning"))
     figures: dict[str, object] = {"cores": os.cpu_count()}
-    if given.only in (None, "locate"):
-        figures["sizes"] = {str(size): _locate(size, given, console.log) for size in given.sizes}
-    if given.only in (None, "judged"):
+    if arguments.only in (None, "locate"):
+        figures["sizes"] = {
+            str(size): _measure_locate(size, arguments, console.log) for size in arguments.sizes
+        }
+    if arguments.only in (None, "judged"):
         figures["judged"] = [
-            judged.measure(size, given.questions, console.log) for size in given.sizes
+            reranked.measure(size, arguments.num_queries, console.log) for size in arguments.sizes
         ]
-    if given.only in (None, "planet"):
+    if arguments.only in (None, "planet"):
         with TemporaryDirectory() as folder:
-            figures["painting"] = planet.painting(Path(folder), given.repetitions, console.log)
+            figures["painting"] = planet.measure_rendering(
+                Path(folder), arguments.repetitions, console.log
+            )
         with stack() as running:
-            figures["overhead"] = planet.overhead(running, given.repetitions, console.log)
-    if given.only in (None, "geoclip"):
+            figures["overhead"] = planet.measure_overhead(
+                running, arguments.repetitions, console.log
+            )
+    if arguments.only in (None, "geoclip"):
         figures["geoclip"] = geoclip.measure(console.log)
-    if given.only in (None, "rerank"):
+    if arguments.only in (None, "rerank"):
         figures["rerank"] = rerank.measure(console.log)
-    if given.only in (None, "training"):
+    if arguments.only in (None, "training"):
         with TemporaryDirectory() as folder:
-            figures["training"] = training.measure(Path(folder), given.repetitions, console.log)
-    if given.only in (None, "decode"):
-        figures["decode"] = decode.measure(max(given.repetitions, 9), console.log)
-    if given.only in (None, "ingest"):
+            figures["training"] = training.measure(Path(folder), arguments.repetitions, console.log)
+    if arguments.only in (None, "decode"):
+        figures["decode"] = decode.measure(max(arguments.repetitions, 9), console.log)
+    if arguments.only in (None, "ingest"):
         with stack() as running:
-            files = ingest.prepare(running, given.files, console.log)
-            figures["ingest"] = ingest.measure(files, given.repetitions, console.log)
+            files = ingest.prepare(running, arguments.files, console.log)
+            figures["ingest"] = ingest.measure(files, arguments.repetitions, console.log)
             files.parts.decoder.close()
             figures["workers"] = workers.measure(
-                running, files, given.workers, given.repetitions, console.log
+                running, files, arguments.workers, arguments.repetitions, console.log
             )
     report.show(figures)
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="pinpoint bench speed", description=__doc__)
     parser.add_argument(
         "--sizes",
-        type=_counts,
+        type=_parse_counts,
         default=[10_000, 100_000],
         help="numbers of gallery images for `locate`, such as 10000,1000000",
     )
-    parser.add_argument("--questions", type=int, default=300, help="queries for each gallery")
     parser.add_argument(
-        "--workers", type=_counts, default=[1, 2], help="numbers of workers for the ingest"
+        "--queries", dest="num_queries", type=int, default=300, help="queries for each gallery"
+    )
+    parser.add_argument(
+        "--workers", type=_parse_counts, default=[1, 2], help="numbers of workers for the ingest"
     )
     parser.add_argument("--files", type=int, default=512, help="files of the ingest")
     parser.add_argument(
@@ -96,30 +104,30 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--bundle",
         choices=("descriptor",),
-        help="search with this bundle instead of the largest tower whose weights are here",
+        help="search with this bundle instead of the largest tower with available weights",
     )
     parser.add_argument("--json", type=Path, help="file for all results")
     return parser.parse_args()
 
 
-def _counts(given: str) -> list[int]:
-    counts = [int(one) for one in given.split(",") if one.isdigit()]
-    if not counts or min(counts) < 1 or len(counts) != given.count(",") + 1:
-        raise argparse.ArgumentTypeError(f"{given!r} is no list of numbers like 10000,100000")
+def _parse_counts(value: str) -> list[int]:
+    counts = [int(part) for part in value.split(",") if part.isdigit()]
+    if not counts or min(counts) < 1 or len(counts) != value.count(",") + 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is no list of numbers like 10000,100000")
     return counts
 
 
-def _locate(size: int, given: argparse.Namespace, say: Say) -> dict[str, object]:
-    """All that is measured over one gallery, which is gone afterwards."""
-    questions = given.questions
-    seen_by = descriptor if given.bundle else tower
-    with locate.prepared(size, questions, say, seen_by) as ready:
-        figures: dict[str, object] = {"whole": whole.measure(ready, questions)}
-        figures["most"] = locate.measure(ready, questions)
-        figures["1_percent"] = locate.measure(ready, questions // 4, 2)
-        figures["dense"] = locate.measure(ready, questions // 4, 3)
-        figures["plans"] = plans.measure(ready, questions=9)
-        figures["memory"] = whole.memory(ready)
+def _measure_locate(size: int, arguments: argparse.Namespace, say: Say) -> dict[str, object]:
+    """Measure all parts that need a gallery; the gallery is removed afterwards."""
+    num_queries = arguments.num_queries
+    choose_bundle = descriptor if arguments.bundle else tower
+    with locate.prepared(size, num_queries, say, choose_bundle) as ready:
+        figures: dict[str, object] = {"whole": end_to_end.measure(ready, num_queries)}
+        figures["most"] = locate.measure(ready, num_queries)
+        figures["1_percent"] = locate.measure(ready, num_queries // 4, 2)
+        figures["dense"] = locate.measure(ready, num_queries // 4, 3)
+        figures["plans"] = plans.measure(ready, num_queries=9)
+        figures["memory"] = end_to_end.memory(ready)
         return figures
 
 

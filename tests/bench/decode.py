@@ -1,4 +1,4 @@
-"""What the sandbox costs: the same files by confined children and by children with limits only."""
+"""Cost of the sandbox: the same files in confined children and in children with limits only."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def measure(repetitions: int, say: Say) -> dict[str, Any]:
 
     Args:
         repetitions: Turns of each file; a small file is read 20 times in each.
-        say: Tells how far this is.
+        say: Receives progress messages.
 
     Returns:
         Milliseconds and ratios of each file, the median of the ratios, and a child's start. The
-        child's CPU time is what a busy machine leaves comparable.
+        child's CPU time is comparable on a busy machine too.
     """
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
     settings = MediaSettings()
@@ -76,8 +76,8 @@ def _compare(
                 assert isinstance(result, DecodedImage), result
             wall_s, cpu_s = time.perf_counter() - begun, _cpu_s(decoder) - used
             took[side].append((wall_s * 1000.0 / times, cpu_s * 1000.0 / times))
-    wall = {side: median(one for one, _ in values[1:]) for side, values in took.items()}
-    cpu = {side: median(one for _, one in values[1:]) for side, values in took.items()}
+    wall = {side: median(value for value, _ in values[1:]) for side, values in took.items()}
+    cpu = {side: median(value for _, value in values[1:]) for side, values in took.items()}
     return {
         **{side: round(value, 2) for side, value in wall.items()},
         **{f"{side}_cpu": round(value, 2) for side, value in cpu.items()},
@@ -87,7 +87,7 @@ def _compare(
 
 
 def _cpu_s(decoder: ChildDecoder) -> float:
-    """CPU seconds of the only child, all its threads, those that ended too."""
+    """CPU seconds of the only child, with all its threads, also those that ended."""
     (pid,) = decoder.pids()
     # MAKE_PROCESS_CPUCLOCK of the kernel, which clock_getcpuclockid(3) returns.
     return time.clock_gettime((~pid << 3) | 2)

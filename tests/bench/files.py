@@ -1,4 +1,4 @@
-"""Pictures to ingest and to ask about, and the tower that looks: real where there are any."""
+"""Images for ingest and queries, and the tower: real ones where they are available."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from shared_data import shared_data
 
 
 def tower(bundles: Path) -> tuple[EncoderSettings, str]:
-    """Settings of the largest tower whose weights are here, and its name.
+    """Settings and name of the largest tower with available weights.
 
     Args:
-        bundles: Folder of bundles; one is made there if weights are found.
+        bundles: Folder of bundles; a bundle is written there if weights are available.
     """
     bundles.mkdir(parents=True, exist_ok=True)
     try:
@@ -28,43 +28,43 @@ def tower(bundles: Path) -> tuple[EncoderSettings, str]:
 
 
 def descriptor(bundles: Path) -> tuple[EncoderSettings, str]:
-    """As `tower`, without weights."""
+    """Settings and name of the descriptor bundle, which needs no weights."""
     return EncoderSettings(bundle="descriptor"), "descriptor"
 
 
-def files(folder: Path, images: int) -> tuple[list[Path], str]:
-    """Distinct JPEGs with a manifest, and where their pictures are from.
+def files(folder: Path, count: int) -> tuple[list[Path], str]:
+    """Distinct JPEGs with a manifest, and the origin of their images.
 
-    Each picture stands there under many names, told apart by a comment at its beginning.
+    Each image has many copies that differ in a comment segment.
     """
     folder.mkdir(parents=True)
-    pictures, origin = _pictures(folder)
-    made = []
+    images_on_disk, origin = _find_images(folder)
+    paths = []
     with (folder / "manifest.csv").open("w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(["file", "latitude", "longitude", "captured_at"])
-        for number in range(images):
-            data = pictures[number % len(pictures)].read_bytes()
+        for number in range(count):
+            data = images_on_disk[number % len(images_on_disk)].read_bytes()
             path = folder / f"{number:05d}.jpg"
-            path.write_bytes(_commented(data, f"copy {number}"))
-            made.append(path)
+            path.write_bytes(_add_comment(data, f"copy {number}"))
+            paths.append(path)
             lat, lon = 44.8 + 0.0005 * (number // 40), -1.0 + 0.0005 * (number % 40)
             rows.writerow([path.name, f"{lat:.6f}", f"{lon:.6f}", "2025-01-01T00:00:00+00:00"])
-    return made, origin
+    return paths, origin
 
 
-def _pictures(folder: Path) -> tuple[list[Path], str]:
+def _find_images(folder: Path) -> tuple[list[Path], str]:
     try:
-        found = sorted((shared_data() / "street" / "panoramax").glob("*.jpg"))
-        if found:
-            return found, f"{len(found)} real street-view faces"
+        faces = sorted((shared_data() / "street" / "panoramax").glob("*.jpg"))
+        if faces:
+            return faces, f"{len(faces)} real street-view faces"
     except pytest.skip.Exception:
         pass
-    made = make_planet(folder / "world", preset="tiny", seed=5)
-    return sorted(made.folder.glob("galleries/*-photo/**/*.jpg")), "a seeded planet"
+    planet = make_planet(folder / "world", preset="tiny", seed=5)
+    return sorted(planet.folder.glob("galleries/*-photo/**/*.jpg")), "a seeded planet"
 
 
-def _commented(data: bytes, comment: str) -> bytes:
-    """The JPEG with a comment segment after its first marker: other bytes, the same pixels."""
-    said = comment.encode()
-    return data[:2] + b"\xff\xfe" + (len(said) + 2).to_bytes(2, "big") + said + data[2:]
+def _add_comment(data: bytes, comment: str) -> bytes:
+    """Add a comment segment after the first marker of a JPEG: other bytes, the same pixels."""
+    encoded = comment.encode()
+    return data[:2] + b"\xff\xfe" + (len(encoded) + 2).to_bytes(2, "big") + encoded + data[2:]

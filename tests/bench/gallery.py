@@ -1,7 +1,7 @@
-"""A gallery of rows without pictures: real positions where there are any, clustered vectors.
+"""A gallery of rows without image files: real positions if available, and clustered vectors.
 
-Images stand around places (80 m), places share themes: so a query finds its own place first and
-look-alikes elsewhere after it. Letters: N images, P places, D width of a vector.
+Images are scattered around places (80 m), and places share themes: a query finds its own place
+first, then similar ones elsewhere. Letters: N images, P places, D width of a vector.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shared_data import shared_data
 ORGANIZATIONS = tuple(UUID(int=(n + 1) << 100) for n in range(3))
 SHARES = (0.79, 0.20, 0.01)
 DENSE = UUID(int=9 << 100)
-"""Owns one crowded square: many images of one kind, none of the other."""
+"""Organization with all images of one kind in one crowded square."""
 DENSE_AT = (48.8584, 2.2945)
 _THEMES = 400
 _PER_PLACE = 6
@@ -54,35 +54,35 @@ class Gallery:
     def queries(self, count: int, organization: int = 0, seed: int = 7) -> np.ndarray:
         """Unseen views of places that an organization has images of, `[count, D]`."""
         rng = np.random.default_rng(seed)
-        own = rng.choice(np.flatnonzero(self.organization == organization), count)
+        rows = rng.choice(np.flatnonzero(self.organization == organization), count)
         width = self.vectors.shape[1]
         noise = rng.normal(scale=0.6 / np.sqrt(width), size=(count, width))
-        return _unit(self.vectors[own].astype(np.float32) + noise)
+        return _to_unit(self.vectors[rows].astype(np.float32) + noise)
 
 
 def make(n: int, width: int, dense: int = 0, seed: int = 1) -> Gallery:
     """`n` images of three organizations, and `dense` more of a fourth within 900 m.
 
-    Memory stays near that of the vectors in fp16, so that a million fit beside all else.
+    Memory is close to that of the vectors in fp16, so that a million images fit.
     """
     rng = np.random.default_rng(seed)
     places = max(1, n // _PER_PLACE)
-    centers, origin = _centers(rng, places)
+    centers, origin = _place_centers(rng, places)
     weight = rng.lognormal(sigma=0.9, size=places)
     place = rng.choice(places, n, p=weight / weight.sum())
-    themes = _normal(rng, _THEMES, width)
-    looks = _normal(rng, places, width) + themes[np.arange(places) % _THEMES]
+    themes = _random_normal(rng, _THEMES, width)
+    looks = _random_normal(rng, places, width) + themes[np.arange(places) % _THEMES]
     vectors = np.empty((n + dense, width), dtype=np.float16)
     for start in range(0, n, 10_000):
         part = place[start : start + 10_000]
-        own = 0.8 * _normal(rng, len(part), width)
-        vectors[start : start + len(part)] = _unit(looks[part] + own)
-    # One square that all looks alike, so that every candidate of its owner stands in it.
-    vectors[n:] = _unit(themes[0] + 0.8 * _normal(rng, dense, width))
-    near = _away(rng, centers[place], rng.normal(scale=_SPREAD_M, size=(n, 2)))
+        noise = 0.8 * _random_normal(rng, len(part), width)
+        vectors[start : start + len(part)] = _to_unit(looks[part] + noise)
+    # One square of similar images, so that it contains every candidate of its owner.
+    vectors[n:] = _to_unit(themes[0] + 0.8 * _random_normal(rng, dense, width))
+    near = _move_by_meters(rng, centers[place], rng.normal(scale=_SPREAD_M, size=(n, 2)))
     angle, reach = rng.uniform(0, 2 * np.pi, dense), 450.0 * np.sqrt(rng.uniform(size=dense))
     disc = np.column_stack([reach * np.sin(angle), reach * np.cos(angle)])
-    square = _away(rng, np.tile(DENSE_AT, (dense, 1)), disc)
+    square = _move_by_meters(rng, np.tile(DENSE_AT, (dense, 1)), disc)
     return Gallery(
         ids=[UUID(bytes=rng.bytes(16), version=4) for _ in range(n + dense)],
         organization=np.concatenate([rng.choice(3, n, p=SHARES), np.full(dense, 3)]),
@@ -95,28 +95,30 @@ def make(n: int, width: int, dense: int = 0, seed: int = 1) -> Gallery:
     )
 
 
-def _normal(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
+def _random_normal(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
     return rng.standard_normal((rows, width), dtype=np.float32) / np.float32(np.sqrt(width))
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def _to_unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16).astype("f4")
 
 
-def _centers(rng: np.random.Generator, places: int) -> tuple[np.ndarray, str]:
+def _place_centers(rng: np.random.Generator, places: int) -> tuple[np.ndarray, str]:
     try:
         path = shared_data() / "gps" / "coordinates_100K.csv"
         real = np.loadtxt(path, delimiter=",", skiprows=1)
         return real[rng.choice(len(real), places, replace=places > len(real))], path.name
     except (pytest.skip.Exception, OSError):
-        towns = np.column_stack(
+        cities = np.column_stack(
             [np.degrees(np.arcsin(rng.uniform(-0.8, 0.9, 600))), rng.uniform(-179, 179, 600)]
         )
         spread = rng.normal(scale=4_000.0, size=(places, 2))
-        return _away(rng, towns[rng.choice(600, places)], spread), "seeded clusters"
+        return _move_by_meters(rng, cities[rng.choice(600, places)], spread), "seeded clusters"
 
 
-def _away(rng: np.random.Generator, positions: np.ndarray, meters: np.ndarray) -> np.ndarray:
+def _move_by_meters(
+    rng: np.random.Generator, positions: np.ndarray, meters: np.ndarray
+) -> np.ndarray:
     """Positions moved by `(north, east)` meters, kept off the poles and the antimeridian."""
     lat = np.clip(positions[:, 0] + meters[:, 0] / _METRES_PER_DEGREE, -89.0, 89.0)
     shrink = np.maximum(np.cos(np.radians(lat)), 0.02)
@@ -125,7 +127,7 @@ def _away(rng: np.random.Generator, positions: np.ndarray, meters: np.ndarray) -
 
 
 def source_id(organization: int, kind: int) -> UUID:
-    """Each organization has one source of each kind."""
+    """Id of the only source of a kind in an organization."""
     return UUID(int=((organization + 1) << 100) + kind + 1)
 
 
@@ -136,14 +138,14 @@ def fill(
     say=lambda _: None,
     gps: np.ndarray | None = None,
 ) -> None:
-    """Write all rows with COPY, triggers included, and let the planner know.
+    """Write all rows with COPY, triggers included, and update the planner's statistics.
 
     Args:
         gallery: The rows.
         database_url: The owner's.
-        contract: Digest that the vectors are filed under.
-        say: Told now and then how far it is.
-        gps: Vectors of their places `[N, D]`, where the contract has that channel.
+        contract: Contract digest of the vectors.
+        say: Receives progress messages.
+        gps: Vectors of the positions `[N, D]` if the contract has that channel.
     """
     owners = (*ORGANIZATIONS, DENSE)
     cells = cell_ids(gallery.positions)
@@ -184,8 +186,8 @@ def fill(
 
 def _row(gallery: Gallery, cells: np.ndarray, i: int, owners: tuple[UUID, ...]) -> tuple:
     organization, kind = int(gallery.organization[i]), int(gallery.kind[i])
-    lat, lon = (float(each) for each in gallery.positions[i])
-    # A drive past the place is one sequence; photos of people belong to none.
+    lat, lon = (float(degree) for degree in gallery.positions[i])
+    # Street views of a place are one sequence; photos have none.
     sequence = f"drive-{gallery.place[i]}" if SOURCE_KINDS[kind] == "street" else None
     return (
         gallery.ids[i],

@@ -37,7 +37,7 @@ def measure(say: Say) -> dict[str, object]:
     theirs, net, places = reference(), build_geoclip(read_geoclip()), gallery_coordinates()
     say("geoclip: encoding the places once")
     began = perf_counter()
-    known = CoordinateGallery(
+    gallery = CoordinateGallery(
         positions=places,
         vectors=encode_positions(net.location, places),
         temperature=float(net.logit_scale.exp()),
@@ -45,19 +45,19 @@ def measure(say: Say) -> dict[str, object]:
     )
     encode_once_s = perf_counter() - began
     features = torch.randn(_OUR_CALLS, 768, generator=torch.Generator().manual_seed(1)) * 0.5
-    # `predict` opens a file first; a picture of one pixel costs next to nothing.
+    # `predict` opens a file first; an image of one pixel costs almost nothing.
     pixel = io.BytesIO()
     Image.new("RGB", (1, 1)).save(pixel, "PNG")
     took: dict[str, list[float]] = {"package": [], "ours": []}
     same = True
     for number, feature in enumerate(features):
         began = perf_counter()
-        at, shares = _predict(net, known, feature)
+        at, shares = _predict(net, gallery, feature)
         took["ours"].append(perf_counter() - began)
         if number >= _THEIR_CALLS:
             continue
         say(f"geoclip: call {number + 1} of {_THEIR_CALLS} of the package")
-        # Its tower hands on what it is given: "pixels" are the feature.
+        # The package's tower passes its input through: the "pixels" are the feature.
         theirs.image_encoder.image_processor = _Features(feature)
         began = perf_counter()
         their_at, their_shares = theirs.predict(pixel, _TOP)
@@ -78,7 +78,7 @@ def measure(say: Say) -> dict[str, object]:
 
 
 class _Features:
-    """In place of the image processor: the same feature for any picture."""
+    """Replaces the image processor: the same feature for any image."""
 
     def __init__(self, feature: torch.Tensor) -> None:
         self._feature = feature
@@ -89,8 +89,10 @@ class _Features:
 
 @torch.inference_mode()
 def _predict(
-    net: GeoClip, known: CoordinateGallery, feature: torch.Tensor
+    net: GeoClip, gallery: CoordinateGallery, feature: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best places `[_TOP, 2]` and their shares `[_TOP]` of the softmax over all."""
-    compared = compare_coordinates(net.image.unit(feature[None])[0].numpy(), known, SearchFilter())
+    compared = compare_coordinates(
+        net.image.unit(feature[None])[0].numpy(), gallery, SearchFilter()
+    )
     return compared.positions[:_TOP], compared.weight[:_TOP]

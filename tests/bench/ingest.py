@@ -44,7 +44,7 @@ _SOURCE = Source(
 
 
 class Chunks:
-    """A queue that keeps the chunks the catalog sends, as a broker would."""
+    """A job queue that keeps the chunks that the catalog sends."""
 
     def __init__(self) -> None:
         self.items: list[list[UUID]] = []
@@ -76,11 +76,11 @@ class Prepared:
 
 
 def prepare(running: Stack, images: int, say: Say) -> Prepared:
-    """Distinct files, an encoder, and an empty catalog and index that nobody else works on."""
-    running.quiet()
+    """Distinct files, an encoder, and an empty catalog and index without other users."""
+    running.stop_background()
     settings = running.settings
-    made, origin = files(running.paths.home / "files", images)
-    say(f"files: {len(made)} from {origin}; tower: {running.tower}")
+    paths, origin = files(running.paths.home / "files", images)
+    say(f"files: {len(paths)} from {origin}; tower: {running.tower}")
     queue = Chunks()
     transactions = Transactions(owner_engine(running.paths.owner_url()), queue)
     encoder = EncoderHandle(settings)
@@ -89,8 +89,8 @@ def prepare(running: Stack, images: int, say: Say) -> Prepared:
     running.index.ensure(IndexSpec(contract=contract.digest, dims=contract.dims))
     decoder = ChildDecoder(settings.media, children=2)
     return Prepared(
-        manifest=made[0].with_name("manifest.csv"),
-        files=made,
+        manifest=paths[0].with_name("manifest.csv"),
+        files=paths,
         origin=origin,
         tower=running.tower,
         settings=settings,
@@ -111,10 +111,10 @@ def prepare(running: Stack, images: int, say: Say) -> Prepared:
 
 
 def measure(ready: Prepared, repetitions: int, say: Say) -> dict[str, object]:
-    """Time chunk by chunk, all sides taking turns at the same files, and take medians of chunks."""
+    """Time every chunk on all sides in turn, with the same files; return medians over chunks."""
     took: dict[str, list[float]] = {name: [] for name in ("ingest", *_BARE)}
     for repetition in range(repetitions + 1):
-        chunks, batch = _register(ready)
+        chunks, batch = _register_files(ready)
         for number, chunk in enumerate(chunks):
             part = ready.files[number * _CHUNK : (number + 1) * _CHUNK]
             sides = {"ingest": lambda c=chunk: ingest_items(c, WORKER, ready.parts)}
@@ -130,27 +130,27 @@ def measure(ready: Prepared, repetitions: int, say: Say) -> dict[str, object]:
                 # The first time through warms connections, plans, weights and children.
                 if repetition > 0 and len(part) == _CHUNK:
                     took[name].append((perf_counter() - begun) / _CHUNK)
-        _check(ready, batch)
+        _check_counts(ready, batch)
         say(f"ingest: {repetition} of {repetitions} repetitions")
-    typical = {name: median(each) for name, each in took.items()}
+    typical = {name: median(seconds) for name, seconds in took.items()}
     return {
         "images": len(ready.files),
         "files": ready.origin,
         "tower": ready.tower,
         "chunks": len(took["ingest"]),
-        "images_per_s": {name: round(1 / each, 1) for name, each in typical.items()},
-        "ms_per_image": {name: round(each * 1e3, 2) for name, each in typical.items()},
-        "ratio": _ratio(took, "encode"),
-        "ratio_to_decode_encode": _ratio(took, "decode_encode"),
+        "images_per_s": {name: round(1 / seconds, 1) for name, seconds in typical.items()},
+        "ms_per_image": {name: round(seconds * 1e3, 2) for name, seconds in typical.items()},
+        "ratio": _median_ratio(took, "encode"),
+        "ratio_to_decode_encode": _median_ratio(took, "decode_encode"),
     }
 
 
-def _ratio(took: dict[str, list[float]], base: str) -> float:
-    """Median over chunks of the ratio within a chunk: noise of the machine hits both alike."""
+def _median_ratio(took: dict[str, list[float]], base: str) -> float:
+    """Median over chunks of the ratio within a chunk: noise affects both sides equally."""
     return round(median(a / b for a, b in zip(took["ingest"], took[base], strict=True)), 3)
 
 
-def _register(ready: Prepared) -> tuple[list[list[UUID]], UUID]:
+def _register_files(ready: Prepared) -> tuple[list[list[UUID]], UUID]:
     """A new source with all files; chunks of items as a worker gets them."""
     batch = register_folder(
         ready.manifest,
@@ -164,7 +164,7 @@ def _register(ready: Prepared) -> tuple[list[list[UUID]], UUID]:
     return chunks, batch.id
 
 
-def _check(ready: Prepared, batch_id: UUID) -> None:
+def _check_counts(ready: Prepared, batch_id: UUID) -> None:
     with ready.database.read(ready.organization) as catalog:
         counts = catalog.batch(batch_id)
     if (counts.indexed, counts.items) != (len(ready.files), len(ready.files)):
@@ -182,18 +182,20 @@ def _decode(ready: Prepared, files: list[Path]) -> list[Pixels]:
     decoder = ready.parts.decoder
     with ThreadPoolExecutor(ready.parts.threads) as pool:
         readings = pool.map(lambda path: decoder.read(path.name, str(path), _OVERRIDE), files)
-        return [_accepted(each).faces[0].pixels for each in readings]
+        return [_require_decoded(reading).faces[0].pixels for reading in readings]
 
 
 def _decode_encode(ready: Prepared, files: list[Path]) -> None:
     """Decoding ahead and encoding, nothing kept."""
     parts = ready.parts
-    items = [_item(path) for path in files]
-    for read in read_items(items, parts.decoder, parts.blobs, threads=parts.threads):
-        parts.encoder.encode([_accepted(each).faces[0].pixels for _, each in read], "street")
+    items = [_make_item(path) for path in files]
+    for batch in read_items(items, parts.decoder, parts.blobs, threads=parts.threads):
+        parts.encoder.encode(
+            [_require_decoded(reading).faces[0].pixels for _, reading in batch], "street"
+        )
 
 
-def _item(path: Path) -> ClaimedItem:
+def _make_item(path: Path) -> ClaimedItem:
     return ClaimedItem(
         id=uuid4(),
         organization_id=uuid4(),
@@ -207,7 +209,7 @@ def _item(path: Path) -> ClaimedItem:
     )
 
 
-def _accepted(reading) -> DecodedImage:
+def _require_decoded(reading) -> DecodedImage:
     if not isinstance(reading, DecodedImage):
         raise RuntimeError(f"not read: {reading}")
     return reading

@@ -1,4 +1,4 @@
-"""Locate from the vector on, against its parts called directly, in one run and taking turns."""
+"""Locate of an encoded query against its parts called directly, alternating in one run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from uuid import UUID
 import numpy as np
 
 from bench import gallery as seeded
-from bench.bare import Bare
-from bench.bare_judged import open_bare
+from bench.baseline import Baseline
+from bench.baseline_reranked import open_baseline
 from bench.files import files, tower
-from bench.stack import Say, Stack, Tower, stack, taken_mib
+from bench.stack import Say, Stack, Tower, measure_mib, stack
 from pinpoint.bootstrap import Services, build_services
 from pinpoint.ports import Reranker
 from pinpoint.records import GPS_CHANNEL, Answer, IndexFilter, SearchFilter
@@ -36,31 +36,31 @@ _PHOTOS = 64
 
 @dataclass(frozen=True)
 class Prepared:
-    """Both sides over one gallery, ready to be asked."""
+    """Both sides over one gallery, ready for queries."""
 
     stack: Stack
     rows: int
     vectors: tuple[np.ndarray, ...]
-    """For each of `OWNERS` its questions `[Q, D]`."""
+    """Query vectors `[Q, D]` of each of `OWNERS`."""
     photos: list[bytes]
     services: Services
     """The API's, in this process."""
-    bare: Bare
+    baseline: Baseline
     empty_mib: dict[str, float]
-    """What the stack took before it had the gallery."""
+    """Memory and disk of the stack before it had the gallery, MiB."""
 
 
 @contextmanager
-def prepared(images: int, questions: int, say: Say, bundle: Tower = tower) -> Iterator[Prepared]:
-    """A stack with a gallery of so many images, its index built, and a copy for the bare side."""
+def prepared(images: int, num_queries: int, say: Say, bundle: Tower = tower) -> Iterator[Prepared]:
+    """A stack with a gallery of this size and its index, and a copy for the baseline."""
     with stack(bundle) as running:
-        running.quiet()
+        running.stop_background()
         services = build_services(running.settings, "api")
         contract = services.encoder.contract
-        # Once while it is empty: what the owner loads for that is no part of a gallery.
+        # Rebuild the empty index first: what the owner loads for it is not part of a gallery.
         running.rebuild(lambda _: None)
-        empty_mib = taken_mib(running)
-        vectors = _fill(running, services, images, questions, say)
+        empty_mib = measure_mib(running)
+        vectors = _fill(running, services, images, num_queries, say)
         begun = perf_counter()
         running.rebuild(say)
         info = running.index.info()
@@ -70,37 +70,37 @@ def prepared(images: int, questions: int, say: Say, bundle: Tower = tower) -> It
         )
         copy = running.paths.home / "bare"
         shutil.copytree(running.paths.index_dir / "builds" / str(info.build), copy)
-        bare = open_bare(copy / "shard", running.paths.owner_url(), services.encoder)
-        made, _ = files(running.paths.home / "files", _PHOTOS)
+        baseline = open_baseline(copy / "shard", running.paths.owner_url(), services.encoder)
+        paths, _ = files(running.paths.home / "files", _PHOTOS)
         try:
-            photos = [path.read_bytes() for path in made]
-            yield Prepared(running, images, vectors, photos, services, bare, empty_mib)
+            photos = [path.read_bytes() for path in paths]
+            yield Prepared(running, images, vectors, photos, services, baseline, empty_mib)
         finally:
-            bare.close()
+            baseline.close()
             services.close()
 
 
 def _fill(
-    running: Stack, services: Services, images: int, questions: int, say: Say
+    running: Stack, services: Services, images: int, num_queries: int, say: Say
 ) -> tuple[np.ndarray, ...]:
-    """Rows in PostgreSQL; of their vectors only the questions stay in memory."""
+    """Write rows to PostgreSQL; of the vectors only the queries stay in memory."""
     begun, contract = perf_counter(), services.encoder.contract
     dense = min(_DENSE, images // _DENSE_SHARE)
-    made = seeded.make(images - dense, contract.dims["image"], dense)
-    say(f"gallery: {len(made.ids)} rows, positions from {made.positions_from}")
-    placed = None
+    gallery = seeded.make(images - dense, contract.dims["image"], dense)
+    say(f"gallery: {len(gallery.ids)} rows, positions from {gallery.positions_from}")
+    gps_vectors = None
     if GPS_CHANNEL in contract.dims:
-        placed = services.encoder.encode_positions(made.positions).astype(np.float16)
-    seeded.fill(made, running.paths.owner_url(), contract.digest, say, placed)
+        gps_vectors = services.encoder.encode_positions(gallery.positions).astype(np.float16)
+    seeded.fill(gallery, running.paths.owner_url(), contract.digest, say, gps_vectors)
     say(f"postgresql: filled after {perf_counter() - begun:.0f} s")
-    return tuple(made.queries(WARM_UP + questions, number) for number in range(len(OWNERS)))
+    return tuple(gallery.queries(WARM_UP + num_queries, number) for number in range(len(OWNERS)))
 
 
-def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str, object]:
-    """Ask both sides the same questions in turn; who begins changes every time."""
+def measure(ready: Prepared, num_queries: int, organization: int = 0) -> dict[str, object]:
+    """Measure both sides with the same queries, alternating which side is first."""
     owner = OWNERS[organization]
-    exact = searched_exactly(ready, owner)
-    vectors = ready.vectors[organization][: WARM_UP + questions]
+    exact = is_exact_search(ready, owner)
+    vectors = ready.vectors[organization][: WARM_UP + num_queries]
     sides: dict[str, list[dict[str, float]]] = {"pinpoint": [], "bare": []}
     same = evidence = 0
     gc.collect()
@@ -109,13 +109,13 @@ def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str,
         for side in ("pinpoint", "bare") if number % 2 else ("bare", "pinpoint"):
             begun = perf_counter()
             if side == "bare":
-                answer = ready.bare.locate(vector, owner, exact)
+                answer = ready.baseline.locate(vector, owner, exact)
                 best[side], stages = answer.best, answer.took_ms
                 evidence += answer.evidence
             else:
-                said = ask(ready, vector, owner)
-                best[side] = said.ranked[0].candidate.id
-                stages = {k: v for k, v in said.timings_ms.items() if k != "total"}
+                located = ask(ready, vector, owner)
+                best[side] = located.ranked[0].candidate.id
+                stages = {k: v for k, v in located.timings_ms.items() if k != "total"}
             total = (perf_counter() - begun) * 1e3
             if number >= WARM_UP:
                 rest = total - sum(stages.values())
@@ -124,21 +124,21 @@ def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str,
     return {
         "rows": ready.rows,
         "search": "exact" if exact else "graph",
-        "questions": questions,
+        "questions": num_queries,
         "evidence_rows": round(evidence / len(vectors), 1),
         "same_best": round(same / len(vectors), 3),
-        **compared(sides),
+        **compare_sides(sides),
     }
 
 
-def searched_exactly(ready: Prepared, owner: UUID) -> bool:
+def is_exact_search(ready: Prepared, owner: UUID) -> bool:
     """Whether the product compares all images of this organization."""
-    own = ready.stack.index.count(IndexFilter(organization_id=owner))
-    return strategy.choose_by_matches(own) == "exact"
+    num_images = ready.stack.index.count(IndexFilter(organization_id=owner))
+    return strategy.choose_by_matches(num_images) == "exact"
 
 
 def ask(ready: Prepared, vector: np.ndarray, owner: UUID) -> Answer:
-    """One question through the real flow: owner's socket, API's role, views."""
+    """Locate one query by the real flow: owner's socket, API's role, views."""
     return locate_encoded(
         vector,
         SearchFilter(),
@@ -160,27 +160,30 @@ def context_of(services: Services, owner: UUID, reranker: Reranker | None = None
     )
 
 
-def compared(sides: dict[str, list[dict[str, float]]]) -> dict[str, object]:
-    """Percentiles in all, median and share of each stage, and the ratio of both sides."""
+def compare_sides(sides: dict[str, list[dict[str, float]]]) -> dict[str, object]:
+    """Percentiles of the total, median and share of each stage, and the ratio of both sides."""
     figures: dict[str, object] = {}
-    for side, taken in sides.items():
-        whole = float(np.mean([each["total"] for each in taken]))
-        stages = [name for name in taken[0] if name != "total"]
+    for side, samples in sides.items():
+        mean_total_ms = float(np.mean([sample["total"] for sample in samples]))
+        stages = [name for name in samples[0] if name != "total"]
         figures[side] = {
-            **{f"p{percent}_ms": round(_p(taken, percent), 2) for percent in PERCENTILES},
+            **{
+                f"p{percent}_ms": round(_percentile(samples, percent), 2) for percent in PERCENTILES
+            },
             "stages_p50_ms": {
-                name: round(float(np.median([each[name] for each in taken])), 3) for name in stages
+                name: round(float(np.median([sample[name] for sample in samples])), 3)
+                for name in stages
             },
             "shares": {
-                name: round(float(np.mean([each[name] for each in taken])) / whole, 4)
+                name: round(float(np.mean([sample[name] for sample in samples])) / mean_total_ms, 4)
                 for name in stages
             },
         }
     for percent in PERCENTILES:
-        ratio = _p(sides["pinpoint"], percent) / _p(sides["bare"], percent)
+        ratio = _percentile(sides["pinpoint"], percent) / _percentile(sides["bare"], percent)
         figures[f"ratio_p{percent}"] = round(ratio, 3)
     return figures
 
 
-def _p(taken: list[dict[str, float]], percent: float) -> float:
-    return float(np.percentile([each["total"] for each in taken], percent))
+def _percentile(samples: list[dict[str, float]], percent: float) -> float:
+    return float(np.percentile([sample["total"] for sample in samples], percent))

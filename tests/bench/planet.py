@@ -40,22 +40,22 @@ _DRAW = "from pathlib import Path; from pinpoint.synthetic.dataset import make_p
 _DRAW += f"make_planet(Path(sys.argv[1]), preset='demo', seed={SEED})"
 
 
-def painting(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
-    """Images/s in memory and into files, each beside what its output costs alone, and memory."""
-    preset, planned = PRESETS["bench"], _planned("bench")[:PAINTED]
+def measure_rendering(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
+    """Images/s in memory and into files, the cost of writing JPEG alone, and peak memory."""
+    preset, planned = PRESETS["bench"], _planned_shots("bench")[:PAINTED]
     painted_s, files_s, peaks = [], [], []
     for number in range(repetitions):
         begun = time.perf_counter()
         painted = render_pictures(SEED, planned, preset)
         painted_s.append(time.perf_counter() - begun)
-        seconds, peak = _drawn(folder / str(number))
+        seconds, peak = _draw_in_process(folder / str(number))
         files_s.append(seconds)
         peaks.append(peak)
         say(f"planet: {number + 1} of {repetitions} repetitions")
     begun = time.perf_counter()
     for shot, pixels in zip(planned, painted, strict=True):
         encode_photograph(pixels, exif_label(SEED, shot))
-    files = len(_planned("demo"))
+    files = len(_planned_shots("demo"))
     return {
         "side_px": preset.side_px,
         "painted_per_s": round(PAINTED / median(painted_s)),
@@ -66,7 +66,7 @@ def painting(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
     }
 
 
-def _planned(name: str) -> list[Shot]:
+def _planned_shots(name: str) -> list[Shot]:
     """Shots of a preset, all of one shape."""
     preset = PRESETS[name]
     return [
@@ -77,8 +77,8 @@ def _planned(name: str) -> list[Shot]:
     ]
 
 
-def _drawn(folder: Path) -> tuple[float, float]:
-    """Seconds and highest resident MiB of a process that draws the demo's planet into files."""
+def _draw_in_process(folder: Path) -> tuple[float, float]:
+    """Seconds and peak resident MiB of a process that writes the demo's planet to files."""
     begun, peak = time.perf_counter(), 0
     process = subprocess.Popen([sys.executable, "-P", "-c", _DRAW, str(folder)])
     seen = psutil.Process(process.pid)
@@ -93,8 +93,8 @@ def _drawn(folder: Path) -> tuple[float, float]:
     return time.perf_counter() - begun, peak / 2**20
 
 
-def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
-    """`evaluate` against a loop that asks the same questions by the same flow and keeps nothing."""
+def measure_overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
+    """`evaluate` against a loop over the same queries and search flow that stores nothing."""
     home = running.paths.home
     services = build_services(running.settings, "operator")
     plan = _gallery(running, services)
@@ -105,7 +105,7 @@ def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
         for side in ("evaluate", "bare") if number % 2 else ("bare", "evaluate"):
             begun = time.perf_counter()
             if side == "bare":
-                _bare(labeled, plan, parts)
+                _search_all(labeled, plan, parts)
             else:
                 evaluate(labeled, home / f"run-{number}", plan=plan, parts=parts)
             took[side].append(time.perf_counter() - begun)
@@ -117,15 +117,15 @@ def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
     return {
         "questions": count,
         "tower": running.tower,
-        "evaluate_ms": round(1e3 * median(one for one, _ in pairs) / count, 2),
-        "bare_ms": round(1e3 * median(other for _, other in pairs) / count, 2),
-        "ratio": round(median(one / other for one, other in pairs), 3),
+        "evaluate_ms": round(1e3 * median(evaluate_s for evaluate_s, _ in pairs) / count, 2),
+        "bare_ms": round(1e3 * median(bare_s for _, bare_s in pairs) / count, 2),
+        "ratio": round(median(evaluate_s / bare_s for evaluate_s, bare_s in pairs), 3),
         "resident_mib": round(psutil.Process().memory_info().rss / 2**20),
     }
 
 
 def _gallery(running: Stack, services: Services) -> RunConfig:
-    """The demo's planet, ingested; one arm is asked, as the bare loop does."""
+    """Ingest the demo's planet; the run has one arm, like the bare loop."""
     planet = make_planet(running.paths.home / "planet", preset="demo", seed=SEED)
     organization = services.access.create_organization("planet").id
     with running.workers(1), running.client("planet") as client:
@@ -148,12 +148,12 @@ def _parts(services: Services) -> EvaluationComponents:
     )
 
 
-def _bare(labeled: LabeledQueries, plan: RunConfig, parts: EvaluationComponents) -> None:
-    for question in labeled.queries:
+def _search_all(labeled: LabeledQueries, plan: RunConfig, parts: EvaluationComponents) -> None:
+    for query in labeled.queries:
         photo = QueryPhoto(
-            data=read_bytes(plan.images / question.file, parts.max_bytes),
-            file=question.file,
-            kind=question.query_kind,
+            data=read_bytes(plan.images / query.file, parts.max_bytes),
+            file=query.file,
+            kind=query.query_kind,
         )
         context = build_context(plan, replace(parts, reranker=None))
         vector = encode_photo(photo, parts.decoder, parts.encoder, context.stopwatch)

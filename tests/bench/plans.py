@@ -1,4 +1,4 @@
-"""What PostgreSQL does for the evidence statement under the API's role, at the bench's size."""
+"""Query plans of the evidence statement under the API's role, at the bench's size."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pinpoint.store.db.database import Transactions, api_engine
 _NAMES = ("79 % of the rows", "20 %", "1 %", "a crowded square, one kind")
 
 
-def measure(ready: Prepared, questions: int) -> dict[str, dict[str, object]]:
-    """For each sort of organization: median time, rows looked at, and the index used."""
+def measure(ready: Prepared, num_queries: int) -> dict[str, dict[str, object]]:
+    """For each kind of organization: median time, rows scanned, and the index used."""
     transactions = Transactions(api_engine(ready.stack.paths.api_url(), own_login=True))
     try:
         return {
-            name: _explain(ready, transactions, number, questions)
+            name: _explain(ready, transactions, number, num_queries)
             for number, name in enumerate(_NAMES)
         }
     finally:
@@ -30,13 +30,13 @@ def measure(ready: Prepared, questions: int) -> dict[str, dict[str, object]]:
 
 
 def _explain(
-    ready: Prepared, transactions: Transactions, number: int, questions: int
+    ready: Prepared, transactions: Transactions, number: int, num_queries: int
 ) -> dict[str, object]:
     owner, services = OWNERS[number], ready.services
     settings, info = services.settings.search, services.index.info()
     statement = text("EXPLAIN (ANALYZE, TIMING OFF, BUFFERS, FORMAT JSON) " + EVIDENCE.text)
-    took, looked, found, indexes = [], [], [], set()
-    for vector in ready.vectors[number][:questions]:
+    took, rows_looked_at, rows_found, indexes = [], [], [], set()
+    for vector in ready.vectors[number][:num_queries]:
         candidates, _ = retrieve.retrieve_candidates(
             vector, SearchFilter(), context_of(services, owner), snapshot=info
         )
@@ -53,8 +53,8 @@ def _explain(
         nodes = list(_nodes(plan["Plan"]))
         near = [node for node in nodes if node.get("Index Name", "").startswith("ix_images_")]
         took.append(plan["Execution Time"])
-        found.append(plan["Plan"]["Actual Rows"])
-        looked.append(
+        rows_found.append(plan["Plan"]["Actual Rows"])
+        rows_looked_at.append(
             sum(
                 (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
                 for node in near
@@ -64,8 +64,8 @@ def _explain(
     return {
         "execution_p50_ms": round(median(took), 2),
         "execution_max_ms": round(max(took), 2),
-        "rows_found": median(found),
-        "rows_looked_at": median(looked),
+        "rows_found": median(rows_found),
+        "rows_looked_at": median(rows_looked_at),
         "spatial_index": ", ".join(sorted(indexes)) or "none",
     }
 

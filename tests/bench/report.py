@@ -1,4 +1,4 @@
-"""Figures as tables, each with its unit, its baseline and its target."""
+"""Results as tables, each with its unit, its baseline and its target."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import decode, geoclip, ingest, judged, locate, planet, rerank, training
-from bench.whole import STAGES
+from bench import decode, geoclip, ingest, locate, planet, rerank, reranked, training
+from bench.end_to_end import STAGES
 
 Figures = dict[str, Any]
 
@@ -28,47 +28,49 @@ _MEMORY = {
 
 
 def show(figures: Figures) -> None:
-    """Print whatever was measured."""
+    """Print all results that were measured."""
     # Wide enough for every table, also where the output is a file.
     out = Console(width=140)
     out.print(f"{figures['cores']} cores\n")
     sizes = list(figures.get("sizes", {}).values())
     if sizes:
-        _whole(out, [each["whole"] for each in sizes])
-        _from_vector(out, sizes)
-        _memory(out, [each["memory"] for each in sizes])
-        for each in sizes:
-            _plans(out, each["plans"], each["whole"]["rows"])
+        _show_end_to_end(out, [size["whole"] for size in sizes])
+        _show_from_vector(out, sizes)
+        _show_memory(out, [size["memory"] for size in sizes])
+        for size in sizes:
+            _show_plans(out, size["plans"], size["whole"]["rows"])
     if "judged" in figures:
-        _judged(out, figures["judged"])
+        _show_reranked(out, figures["judged"])
     if "painting" in figures:
-        _planet(out, figures["painting"], figures["overhead"])
+        _show_planet(out, figures["painting"], figures["overhead"])
     if "geoclip" in figures:
-        said = figures["geoclip"]
+        measured = figures["geoclip"]
         out.print(
-            f"GeoCLIP over {said['places']:,} places outside its tower: the package's predict"
-            f" {said['package_ms']:,.0f} ms, ours {said['ours_ms']:.2f} ms, ratio"
-            f" {said['ratio']:,.0f} (target ≥ {geoclip.TARGET}); the same places named:"
-            f" {said['same_answers']}\n"
+            f"GeoCLIP over {measured['places']:,} places outside its tower: the package's predict"
+            f" {measured['package_ms']:,.0f} ms, ours {measured['ours_ms']:.2f} ms, ratio"
+            f" {measured['ratio']:,.0f} (target ≥ {geoclip.TARGET}); the same places named:"
+            f" {measured['same_answers']}\n"
         )
     if "rerank" in figures:
-        _rerank(out, figures["rerank"])
+        _show_rerank(out, figures["rerank"])
     if "training" in figures:
-        said = figures["training"]
+        measured = figures["training"]
         out.print(
-            f"training, batches of {said['batch']}, {said['threads']} threads: a step"
-            f" {said['step_per_s']:,.0f} images/s, bare forward and backward"
-            f" {said['bare_per_s']:,.0f}, ratio {said['ratio']:.2f} (target ≥ {training.TARGET});"
-            f" an epoch of heads over {said['pictures']:,} pictures from cached features"
-            f" {said['cached_per_s']:,.0f} images/s, from files {said['decoded_per_s']:,.0f}\n"
+            f"training, batches of {measured['batch']}, {measured['threads']} threads: a step"
+            f" {measured['step_per_s']:,.0f} images/s, bare forward and backward"
+            f" {measured['bare_per_s']:,.0f}, ratio {measured['ratio']:.2f}"
+            f" (target ≥ {training.TARGET});"
+            f" an epoch of heads over {measured['pictures']:,} pictures from cached features"
+            f" {measured['cached_per_s']:,.0f} images/s,"
+            f" from files {measured['decoded_per_s']:,.0f}\n"
         )
     if "decode" in figures:
-        _decode(out, figures["decode"])
+        _show_decode(out, figures["decode"])
     if "ingest" in figures:
-        _ingest(out, figures["ingest"], figures["workers"])
+        _show_ingest(out, figures["ingest"], figures["workers"])
 
 
-def _decode(out: Console, figures: Figures) -> None:
+def _show_decode(out: Console, figures: Figures) -> None:
     start = figures["start_ms"]
     table = Table(
         title=f"decoding in the sandbox, one child, median of {figures['repetitions']}; median"
@@ -76,49 +78,49 @@ def _decode(out: Console, figures: Figures) -> None:
         f" {figures['cpu_ratio']:.3f}; start of a child"
         f" {start['confined']:.0f} ms, with limits only {start['limits']:.0f} ms"
     )
-    _columns(table, "file", "sandbox ms", "limits only ms", "ratio", "of CPU time")
+    _add_columns(table, "file", "sandbox ms", "limits only ms", "ratio", "of CPU time")
     for name, row in figures["files"].items():
         times = (f"{row[side]:.1f}" for side in ("confined", "limits"))
         table.add_row(name, *times, f"{row['ratio']:.3f}", f"{row['cpu_ratio']:.3f}")
     out.print(table, "\n")
 
 
-def _columns(table: Table, *names: str) -> None:
+def _add_columns(table: Table, *names: str) -> None:
     for name in names:
         table.add_column(name, justify="right")
 
 
-def _whole(out: Console, sizes: list[Figures]) -> None:
+def _show_end_to_end(out: Console, sizes: list[Figures]) -> None:
     first = sizes[0]
     table = Table(
         title=f"locate over HTTP, {first['tower']}, {first['questions']} questions, one caller;"
         " share of each stage in the mean"
     )
-    _columns(table, "images")
+    _add_columns(table, "images")
     table.add_column("side")
-    _columns(table, "p50 ms", "p95 ms", "p99 ms", *STAGES)
-    for each in sizes:
+    _add_columns(table, "p50 ms", "p95 ms", "p99 ms", *STAGES)
+    for size in sizes:
         for side in ("pinpoint", "bare"):
-            said = each[side]
+            measured = size[side]
             table.add_row(
-                f"{each['rows']:,}" if side == "pinpoint" else "",
+                f"{size['rows']:,}" if side == "pinpoint" else "",
                 side,
-                *(f"{said[f'p{percent}_ms']:.1f}" for percent in locate.PERCENTILES),
-                *(f"{100 * said['shares'][stage]:.1f} %" for stage in STAGES),
+                *(f"{measured[f'p{percent}_ms']:.1f}" for percent in locate.PERCENTILES),
+                *(f"{100 * measured['shares'][stage]:.1f} %" for stage in STAGES),
             )
     out.print(table)
-    for each in sizes:
-        ratios = ", ".join(f"p{p} {each[f'ratio_p{p}']:.2f}" for p in locate.PERCENTILES)
-        out.print(f"{each['rows']:,} images, {each['search']} search: ratio to bare {ratios}")
+    for size in sizes:
+        ratios = ", ".join(f"p{p} {size[f'ratio_p{p}']:.2f}" for p in locate.PERCENTILES)
+        out.print(f"{size['rows']:,} images, {size['search']} search: ratio to bare {ratios}")
     out.print()
 
 
-def _from_vector(out: Console, sizes: list[Figures]) -> None:
-    table = _beside("locate from the vector on, in this process, by owner of the images")
+def _show_from_vector(out: Console, sizes: list[Figures]) -> None:
+    table = _comparison_table("locate from the vector on, in this process, by owner of the images")
     for size in sizes:
         for name, owner in _OWNERS.items():
-            said = size[name]
-            _both(table, said, owner)
+            measured = size[name]
+            _add_both_sides(table, measured, owner)
     out.print(table)
     out.print(
         f"targets at 100,000 images: ratio of p50 ≤ {locate.TARGET_RATIO}, p50 ≤"
@@ -126,119 +128,124 @@ def _from_vector(out: Console, sizes: list[Figures]) -> None:
     )
 
 
-def _judged(out: Console, sizes: list[Figures]) -> None:
-    table = _beside("locate from the vector on, reranked and calibrated, in this process")
-    for said in sizes:
-        _both(table, said, _OWNERS["most"])
+def _show_reranked(out: Console, sizes: list[Figures]) -> None:
+    table = _comparison_table("locate from the vector on, reranked and calibrated, in this process")
+    for measured in sizes:
+        _add_both_sides(table, measured, _OWNERS["most"])
     out.print(table)
-    held = ", ".join(f"{said['api_mb']:,} MB at {said['rows']:,} images" for said in sizes)
+    memory = ", ".join(
+        f"{measured['api_mb']:,} MB at {measured['rows']:,} images" for measured in sizes
+    )
     out.print(
-        f"targets at 100,000 images: ratio of p50 ≤ {judged.TARGET_RATIO}, p50 ≤"
-        f" {judged.TARGET_P50_MS:g} ms; the API's process, resident, after questions over HTTP:"
-        f" {held} (target ≤ {judged.TARGET_API_MB:,} MB)\n"
+        f"targets at 100,000 images: ratio of p50 ≤ {reranked.TARGET_RATIO}, p50 ≤"
+        f" {reranked.TARGET_P50_MS:g} ms; the API's process, resident, after questions over HTTP:"
+        f" {memory} (target ≤ {reranked.TARGET_API_MB:,} MB)\n"
     )
 
 
-def _beside(title: str) -> Table:
-    """A table for `_both`."""
+def _comparison_table(title: str) -> Table:
+    """A table for `_add_both_sides`."""
     table = Table(title=title)
-    _columns(table, "images")
+    _add_columns(table, "images")
     table.add_column("organization with")
     table.add_column("side")
-    _columns(table, "p50 ms", "p95 ms", "p99 ms", "ratio p50", "same best", "evidence rows")
+    _add_columns(table, "p50 ms", "p95 ms", "p99 ms", "ratio p50", "same best", "evidence rows")
     table.add_column("p50 of each stage, ms")
     return table
 
 
-def _both(table: Table, said: Figures, owner: str) -> None:
-    """Two rows: both sides of the same questions."""
+def _add_both_sides(table: Table, measured: Figures, owner: str) -> None:
+    """Two rows: both sides of the same queries."""
     for side in ("pinpoint", "bare"):
-        each, ours = said[side], side == "pinpoint"
+        side_figures, ours = measured[side], side == "pinpoint"
         table.add_row(
-            f"{said['rows']:,}" if ours else "",
+            f"{measured['rows']:,}" if ours else "",
             owner if ours else "",
             side,
-            *(f"{each[f'p{percent}_ms']:.1f}" for percent in locate.PERCENTILES),
-            f"{said['ratio_p50']:.2f}" if ours else "",
-            f"{said['same_best']:.0%}" if ours else "",
-            f"{said['evidence_rows']:g}" if ours else "",
-            "  ".join(f"{stage} {ms:.1f}" for stage, ms in each["stages_p50_ms"].items()),
+            *(f"{side_figures[f'p{percent}_ms']:.1f}" for percent in locate.PERCENTILES),
+            f"{measured['ratio_p50']:.2f}" if ours else "",
+            f"{measured['same_best']:.0%}" if ours else "",
+            f"{measured['evidence_rows']:g}" if ours else "",
+            "  ".join(f"{stage} {ms:.1f}" for stage, ms in side_figures["stages_p50_ms"].items()),
         )
 
 
-def _memory(out: Console, sizes: list[Figures]) -> None:
+def _show_memory(out: Console, sizes: list[Figures]) -> None:
     table = Table(title="memory and disk, MiB (and what a million images add)")
-    _columns(table, "images", *_MEMORY.values())
-    for each in sizes:
-        cells = [f"{each['mib'][name]:,} ({each['mib_per_million'][name]:,})" for name in _MEMORY]
-        table.add_row(f"{each['rows']:,}", *cells)
+    _add_columns(table, "images", *_MEMORY.values())
+    for size in sizes:
+        cells = [f"{size['mib'][name]:,} ({size['mib_per_million'][name]:,})" for name in _MEMORY]
+        table.add_row(f"{size['rows']:,}", *cells)
     out.print(table)
     out.print()
 
 
-def _plans(out: Console, said: Figures, rows: int) -> None:
+def _show_plans(out: Console, plans: Figures, rows: int) -> None:
     table = Table(
         title=f"the evidence statement under the API's role, {rows:,} images, EXPLAIN (ANALYZE)"
     )
     table.add_column("organization")
-    _columns(table, "p50 ms", "longest ms", "rows found", "rows looked at")
+    _add_columns(table, "p50 ms", "longest ms", "rows found", "rows looked at")
     table.add_column("spatial index")
-    for name, each in said.items():
+    for name, plan in plans.items():
         table.add_row(
             name,
-            f"{each['execution_p50_ms']:.1f}",
-            f"{each['execution_max_ms']:.1f}",
-            f"{each['rows_found']:.0f}",
-            f"{each['rows_looked_at']:.0f}",
-            each["spatial_index"],
+            f"{plan['execution_p50_ms']:.1f}",
+            f"{plan['execution_max_ms']:.1f}",
+            f"{plan['rows_found']:.0f}",
+            f"{plan['rows_looked_at']:.0f}",
+            plan["spatial_index"],
         )
     out.print(table)
 
 
-def _ingest(out: Console, said: Figures, workers: Figures) -> None:
-    table = Table(title=f"ingest, {said['images']} files ({said['files']}), {said['tower']}")
+def _show_ingest(out: Console, figures: Figures, workers: Figures) -> None:
+    table = Table(
+        title=f"ingest, {figures['images']} files ({figures['files']}), {figures['tower']}"
+    )
     table.add_column("side")
-    _columns(table, "images/s", "ms per image")
+    _add_columns(table, "images/s", "ms per image")
     for count, rate in workers["images_per_s"].items():
         title = f"ingest: {count} worker{'' if count == '1' else 's'}, broker and verdicts included"
         table.add_row(title, f"{rate:.1f}", f"{1e3 / rate:.1f}")
     for name, title in _SIDES.items():
-        rate, each_ms = said["images_per_s"][name], said["ms_per_image"][name]
+        rate, each_ms = figures["images_per_s"][name], figures["ms_per_image"][name]
         table.add_row(title, f"{rate:.1f}", f"{each_ms:.1f}")
     out.print(table)
     out.print(
-        f"one process: ratio of times to bare encoding {said['ratio']:.2f} (target ≤"
-        f" {ingest.TARGET_RATIO}), to decoding and encoding {said['ratio_to_decode_encode']:.2f};"
-        f" medians of {said['chunks']} chunks of 64; workers: median of"
+        f"one process: ratio of times to bare encoding {figures['ratio']:.2f} (target ≤"
+        f" {ingest.TARGET_RATIO}), to decoding and encoding"
+        f" {figures['ratio_to_decode_encode']:.2f};"
+        f" medians of {figures['chunks']} chunks of 64; workers: median of"
         f" {workers['repetitions']} repetitions\n"
     )
 
 
-def _rerank(out: Console, said: Figures) -> None:
+def _show_rerank(out: Console, figures: Figures) -> None:
     table = Table(
         title=f"the reranker's forward pass, {rerank.CANDIDATES} candidates, {rerank.PER_KIND}"
-        f" photos of evidence of each kind, {said['parameters']:,} parameters,"
-        f" {said['threads']} threads"
+        f" photos of evidence of each kind, {figures['parameters']:,} parameters,"
+        f" {figures['threads']} threads"
     )
     table.add_column("device, batch")
-    _columns(table, "p50 ms", "its matrix products ms", "ratio", "processor ms a question")
-    for name, each in said.items():
-        if isinstance(each, dict):
+    _add_columns(table, "p50 ms", "its matrix products ms", "ratio", "processor ms a question")
+    for name, batch in figures.items():
+        if isinstance(batch, dict):
             table.add_row(
                 name,
-                f"{each['forward_ms']:.2f}",
-                f"{each['floor_ms']:.2f}",
-                f"{each['ratio']:.1f}",
-                f"{each['cpu_ms_each']:.2f}",
+                f"{batch['forward_ms']:.2f}",
+                f"{batch['floor_ms']:.2f}",
+                f"{batch['ratio']:.1f}",
+                f"{batch['cpu_ms_each']:.2f}",
             )
     out.print(table)
     out.print()
 
 
-def _planet(out: Console, painting: Figures, overhead: Figures) -> None:
+def _show_planet(out: Console, painting: Figures, overhead: Figures) -> None:
     table = Table(title=f"the planet, pictures of {painting['side_px']} px, two threads")
     table.add_column("what")
-    _columns(table, "images/s")
+    _add_columns(table, "images/s")
     table.add_row("painted, in memory", f"{painting['painted_per_s']:,}")
     table.add_row("bare: written as JPEG, one thread", f"{painting['jpeg_per_s_one_thread']:,}")
     table.add_row(

@@ -1,8 +1,7 @@
-"""The reranker's forward pass at K = 48 and m = 8 of each kind, beside its matrix products alone.
+"""The reranker's forward pass at K = 48 and m = 8 of each kind, against its matrix products alone.
 
-The floor is what no arrangement of the network could leave out: the same products of matrices, of
-tensors that lie ready, one after another. The network is that of the recipe; its weights do not
-matter here.
+The floor is the unavoidable work: the same matrix products of prepared tensors, one after another.
+The network is that of the recipe; its weights do not matter here.
 """
 
 from __future__ import annotations
@@ -35,28 +34,28 @@ def measure(say: Say) -> dict[str, object]:
 
     Returns:
         By device and batch `forward_ms` and `floor_ms` of the whole batch, their `ratio`, and
-        `cpu_ms_each`: processor time of the forward pass for each question of the batch.
+        `cpu_ms_each`: processor time of the forward pass for each query of the batch.
     """
     torch.manual_seed(0)
     spec = read_reranker_config(RECIPE).network.spec(DIM)
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     figures: dict[str, object] = {
-        "parameters": sum(each.numel() for each in RerankerNetwork(spec).parameters()),
+        "parameters": sum(parameter.numel() for parameter in RerankerNetwork(spec).parameters()),
         "threads": torch.get_num_threads(),
     }
     for device in devices:
         net = RerankerNetwork(spec).eval().to(device)
         for batch in BATCHES:
             say(f"rerank: batch of {batch} on {device}")
-            figures[f"{device} {batch}"] = _of_batch(net, batch, device)
+            figures[f"{device} {batch}"] = _measure_batch(net, batch, device)
     return figures
 
 
 @torch.no_grad()
-def _of_batch(net: RerankerNetwork, batch: int, device: str) -> dict[str, float]:
-    given = questions(batch).to(torch.device(device))
+def _measure_batch(net: RerankerNetwork, batch: int, device: str) -> dict[str, float]:
+    queries = random_queries(batch).to(torch.device(device))
     with _Products() as seen:
-        net(given)
+        net(queries)
     products = [tuple(torch.randn(shape, device=device) for shape in pair) for pair in seen.pairs]
 
     def floor() -> None:
@@ -66,7 +65,7 @@ def _of_batch(net: RerankerNetwork, batch: int, device: str) -> dict[str, float]
     took: dict[str, list[float]] = {"forward": [], "floor": [], "cpu": []}
     for number in range(_CALLS[batch] + 3):
         sides: list[tuple[str, Callable[[], Any]]] = [
-            ("forward", lambda: net(given)),
+            ("forward", lambda: net(queries)),
             ("floor", floor),
         ]
         for name, work in sides if number % 2 else reversed(sides):
@@ -77,18 +76,18 @@ def _of_batch(net: RerankerNetwork, batch: int, device: str) -> dict[str, float]
             took[name].append(perf_counter() - began)
             if name == "forward":
                 took["cpu"].append(process_time() - cpu)
-    said = {name: 1e3 * median(own[3:]) for name, own in took.items()}
+    medians_ms = {name: 1e3 * median(seconds[3:]) for name, seconds in took.items()}
     return {
-        "forward_ms": said["forward"],
-        "floor_ms": said["floor"],
-        "ratio": said["forward"] / said["floor"],
-        "cpu_ms_each": said["cpu"] / batch,
+        "forward_ms": medians_ms["forward"],
+        "floor_ms": medians_ms["floor"],
+        "ratio": medians_ms["forward"] / medians_ms["floor"],
+        "cpu_ms_each": medians_ms["cpu"] / batch,
         "products": float(len(products)),
     }
 
 
-def questions(batch: int) -> RerankBatch:
-    """Questions that fill their shape: every candidate is there, with all of its evidence."""
+def random_queries(batch: int) -> RerankBatch:
+    """Queries without padding: every slot has a candidate with all of its evidence."""
     sets = (batch, CANDIDATES, PER_KIND * len(SOURCE_KINDS))
     place = torch.randn(*sets[:2], 2).double() * torch.tensor([20.0, 60.0])
     return RerankBatch(
@@ -110,7 +109,7 @@ def questions(batch: int) -> RerankBatch:
 
 
 class _Products(TorchDispatchMode):
-    """Notes the shapes of all products of matrices."""
+    """Records the shapes of all matrix products."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,7 +124,7 @@ class _Products(TorchDispatchMode):
         elif name in ("addmm", "baddbmm"):
             self.pairs.append((args[1].shape, args[2].shape))
         elif name.startswith("_scaled_dot_product"):
-            query, key, value = (each.flatten(0, 1) for each in args[:3])
+            query, key, value = (tensor.flatten(0, 1) for tensor in args[:3])
             turned = torch.Size((key.shape[0], key.shape[2], key.shape[1]))
             weights = torch.Size((*query.shape[:2], key.shape[1]))
             self.pairs += [(query.shape, turned), (weights, value.shape)]

@@ -1,4 +1,4 @@
-"""A whole stack for one part of the bench, as `pinpoint up` makes it; nothing stays behind."""
+"""A complete stack for one part of the bench, as `pinpoint up` starts it; removed afterwards."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from pinpoint.store.vectors.rpc.client import RemoteIndex
 
 Say = Callable[[str], None]
 Tower = Callable[[Path], tuple[EncoderSettings, str]]
-"""Makes a bundle in the folder of bundles, where it needs one; gives settings that name it, and
-what it is."""
+"""Writes a bundle to the folder of bundles if needed; returns settings that name it, and its
+description."""
 _BACKGROUND = ("beat", "worker")
 _START_S, _STOP_S = 120.0, 40.0
 _TELL_S = 15.0
@@ -52,7 +52,7 @@ class Stack:
         return RemoteIndex(self.paths.index_socket)
 
     def client(self, organization: str) -> Client:
-        """A caller of the API in the name of an organization."""
+        """API client of an organization."""
         state = read_state(self.paths)
         if state is None:
             raise RuntimeError("the stack is down")
@@ -60,26 +60,29 @@ class Stack:
         return Client(HttpTransport(state.api_url, key, organization, embedded=True))
 
     def pid(self, program: str) -> int:
-        """Process id of a program that runs."""
-        found = {one.name: one.pid for one in Supervisor(self.paths).processes()}
-        pid = found[program]
+        """Process id of a running program."""
+        pids = {
+            program_state.name: program_state.pid
+            for program_state in Supervisor(self.paths).processes()
+        }
+        pid = pids[program]
         if pid is None:
             raise RuntimeError(f"{program} does not run")
         return pid
 
-    def quiet(self) -> None:
-        """Stop what would work in the background."""
+    def stop_background(self) -> None:
+        """Stop the background programs."""
         Supervisor(self.paths).stop(_BACKGROUND, _STOP_S)
 
     @contextmanager
     def workers(self, count: int) -> Iterator[None]:
-        """That many workers: the stack's own, and more as on further machines."""
+        """Run this many workers: the stack's own, and others as on additional machines."""
         supervisor = Supervisor(self.paths)
         with ExitStack() as ends:
             supervisor.start("worker")
-            ends.callback(self.quiet)
+            ends.callback(self.stop_background)
             for number in range(1, count):
-                ends.callback(_end, self._another_worker(number))
+                ends.callback(_stop_process, self._another_worker(number))
             broker, until = RedisServer(self.paths), time.monotonic() + _START_S
             while broker.consumers() < count:
                 if time.monotonic() > until:
@@ -110,22 +113,22 @@ class Stack:
             )
 
     def rebuild(self, say: Say) -> None:
-        """Let the owner's child build and optimize an index from PostgreSQL; wait for the swap."""
+        """Rebuild and optimize the index from PostgreSQL, and wait for the swap."""
         index = self.index
         index.rebuild()
-        told, told_at = "", 0.0
+        reported, reported_at = "", 0.0
         while (now := index.progress()).state != "done":
             if now.state == "failed":
                 raise RuntimeError(f"the index was not built: {now.error}")
-            if now.state != told or time.monotonic() > told_at + _TELL_S:
+            if now.state != reported or time.monotonic() > reported_at + _TELL_S:
                 say(f"index: {now.state}, {now.points} points")
-                told, told_at = now.state, time.monotonic()
+                reported, reported_at = now.state, time.monotonic()
             time.sleep(0.2)
 
 
 @contextmanager
 def stack(bundle: Tower = tower) -> Iterator[Stack]:
-    """Everything below one temporary home, removed afterwards."""
+    """A running stack in a temporary home, removed afterwards."""
     with home_folder() as home:
         home.mkdir(mode=0o700)
         encoder, name = bundle(StackPaths(home).bundles_dir)
@@ -144,26 +147,26 @@ def stack(bundle: Tower = tower) -> Iterator[Stack]:
             lifecycle.erase_stack(settings)
 
 
-def taken_mib(running: Stack) -> dict[str, float]:
+def measure_mib(running: Stack) -> dict[str, float]:
     """Memory of the index owner and its engine, and disk of index and database, MiB."""
     build = running.paths.index_dir / "builds" / str(running.index.info().build)
     owner = psutil.Process(running.pid("index"))
-    said = [one.memory_info() for one in (owner, *owner.children())]
+    memory_infos = [process.memory_info() for process in (owner, *owner.children())]
     url = running.paths.owner_url().replace("+psycopg", "")
     with psycopg.connect(url) as connection:
         (row,) = connection.execute("SELECT pg_database_size(current_database())").fetchall()
     files = [path.stat().st_blocks * 512 for path in build.rglob("*") if path.is_file()]
     taken = {
-        "owner_rss": sum(one.rss for one in said),
-        # Mapped from the index's files: the kernel may take these pages back.
-        "owner_rss_of_files": sum(one.shared for one in said),
+        "owner_rss": sum(process.rss for process in memory_infos),
+        # Mapped from the index's files: the kernel may reclaim these pages.
+        "owner_rss_of_files": sum(process.shared for process in memory_infos),
         "index_on_disk": sum(files),
         "postgresql_on_disk": row[0],
     }
     return {name: size / 2**20 for name, size in taken.items()}
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _stop_process(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(_STOP_S)

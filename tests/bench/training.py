@@ -1,8 +1,8 @@
 """A training step against the bare passes of its networks, and an epoch from cached features.
 
-The recipe of the shipped bundle on a small planet. Bare is what cannot be left out: the forward and
-backward pass of tower, heads and location tower over tensors that lie ready, with the plainest
-loss; no sampling, no reading, no distances, no optimizer, no average.
+The recipe of the shipped bundle on a small planet. Bare is the unavoidable work: the forward and
+backward pass of tower, heads and location tower over prepared tensors, with a simple loss, and
+without sampling, reading, distances, optimizer and weight averaging.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _STEPS, _BATCH = 24, 160
 
 
 def measure(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
-    """Medians of both, by turns in one process.
+    """Medians of both, alternating in one process.
 
     Returns:
         Images per second: `step_per_s` and `bare_per_s` with their `ratio`; `cached_per_s` and
@@ -43,32 +43,32 @@ def measure(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
     """
     say("training: drawing a small planet")
     planet = make_planet(folder / "planet", preset="demo", seed=7)
-    made = planet.manifests()
+    manifests = planet.manifests()
     sources = tuple(
-        ManifestSourceConfig(manifest=made[f"test-{kind}"], kind=kind)
+        ManifestSourceConfig(manifest=manifests[f"test-{kind}"], kind=kind)
         for kind in ("photo", "street")
     )
     recipe = read_config(RECIPE)
-    # No two pictures of one drive in a batch, and this planet has 96 drives.
+    # A batch has at most one image of each drive, and this planet has 96 drives.
     schedule = recipe.schedule.model_copy(update={"batch_size": _BATCH})
-    asked = recipe.model_copy(update={"sources": sources, "schedule": schedule})
+    config = recipe.model_copy(update={"sources": sources, "schedule": schedule})
     settings = Settings(encoder=EncoderSettings(device="cpu"))
     samples = read_samples(
-        [ManifestSource(manifest=one.manifest, kind=one.kind) for one in sources],
+        [ManifestSource(manifest=source.manifest, kind=source.kind) for source in sources],
         settings.media,
-        geocell_resolution=asked.geocell_resolution,
+        geocell_resolution=config.geocell_resolution,
     ).samples
     decoder = ChildDecoder(settings.media, children=2)
     try:
-        steps = _steps(asked, samples, settings, decoder, folder, repetitions, say)
-        epochs = _epochs(asked, samples, settings, decoder, folder, repetitions, say)
+        steps = _measure_steps(config, samples, settings, decoder, folder, repetitions, say)
+        epochs = _measure_epochs(config, samples, settings, decoder, folder, repetitions, say)
     finally:
         decoder.close()
-    return {**steps, **epochs, "pictures": len(samples), "batch": asked.schedule.batch_size}
+    return {**steps, **epochs, "pictures": len(samples), "batch": config.schedule.batch_size}
 
 
-def _steps(
-    asked: EmbedderConfig,
+def _measure_steps(
+    recipe: EmbedderConfig,
     samples: Samples,
     settings: Settings,
     decoder: ChildDecoder,
@@ -76,13 +76,13 @@ def _steps(
     repetitions: int,
     say: Say,
 ) -> dict[str, object]:
-    front = open_feature_source(asked, settings)
-    features = _cached(front, samples, decoder, folder / "pixels")
+    front = open_feature_source(recipe, settings)
+    features = _cache_features(front, samples, decoder, folder / "pixels")
     rows = np.arange(len(samples))
-    table = FeatureTable.of(samples, features, rows, asked)
-    sampler = BatchSampler(samples, rows, batch_size=asked.schedule.batch_size, seed=0)
+    table = FeatureTable.of(samples, features, rows, recipe)
+    sampler = BatchSampler(samples, rows, batch_size=recipe.schedule.batch_size, seed=0)
     few = {"steps": _STEPS, "checkpoint_steps": _STEPS + 1}
-    config = asked.model_copy(update={"schedule": asked.schedule.model_copy(update=few)})
+    config = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update=few)})
     took: dict[str, list[float]] = {"step": [], "bare": []}
     for number in range(repetitions + 1):
         say(f"training: steps, repetition {number} of {repetitions}, the first is a rehearsal")
@@ -96,14 +96,14 @@ def _steps(
         out = folder / f"run-{number}"
         out.mkdir()
         where = {"context": loop.LoopContext(folder=out, identity="bench")}
-        step_s = _took_s(
+        step_s = _time_s(
             partial(loop.train, state, table=table, sampler=sampler, config=config, **where)
         )
-        bare_s = _took_s(_passes(state.nets, table, sampler, config))
+        bare_s = _time_s(_make_passes(state.nets, table, sampler, config))
         if number:
             took["step"].append(step_s)
             took["bare"].append(bare_s)
-    shown = asked.schedule.batch_size * _STEPS
+    shown = recipe.schedule.batch_size * _STEPS
     step_s, bare_s = median(took["step"]), median(took["bare"])
     return {
         "step_per_s": shown / step_s,
@@ -113,10 +113,10 @@ def _steps(
     }
 
 
-def _passes(
+def _make_passes(
     nets: Networks, table: FeatureTable, sampler: BatchSampler, config: EmbedderConfig
 ) -> Callable[[], None]:
-    """The same batches with their partners, and as many places, as tensors that lie ready."""
+    """The same batches with their partners, and as many positions, as prepared tensors."""
     ready = []
     for step in range(_STEPS):
         rows = sampler.batch(step)
@@ -131,17 +131,17 @@ def _passes(
             )
         )
 
-    def go() -> None:
-        for pictures, kinds, positions in ready:
+    def run_passes() -> None:
+        for features, kinds, positions in ready:
             nets.zero_grad(set_to_none=True)
-            cosines = nets.vectors(pictures, kinds) @ nets.location(positions).T
+            cosines = nets.vectors(features, kinds) @ nets.location(positions).T
             torch.autograd.backward(cosines.square().mean())
 
-    return go
+    return run_passes
 
 
-def _epochs(
-    asked: EmbedderConfig,
+def _measure_epochs(
+    recipe: EmbedderConfig,
     samples: Samples,
     settings: Settings,
     decoder: ChildDecoder,
@@ -149,11 +149,11 @@ def _epochs(
     repetitions: int,
     say: Say,
 ) -> dict[str, object]:
-    """Behind the same tower, frozen: heads over all pictures, from the cache and from files."""
+    """Train heads on the same, frozen tower over all images, from the cache and from files."""
     bundle = timm_bundle(folder / "tower")
-    losses = asked.losses.model_copy(update={"geocell": 0.0, "image_image": 0.0})
+    losses = recipe.losses.model_copy(update={"geocell": 0.0, "image_image": 0.0})
     frozen = {"tower": str(bundle), "train_tower": None, "losses": losses}
-    config = asked.model_copy(update=frozen)
+    config = recipe.model_copy(update=frozen)
     front = open_feature_source(config, settings)
     nets = loop.init_state(config, ("photo", "street"), front.feature_dim).nets
     took: dict[str, list[float]] = {"cached": [], "decoded": []}
@@ -161,26 +161,26 @@ def _epochs(
         say(f"training: epochs, repetition {number + 1} of {repetitions}")
         cache = folder / f"features-{number}"
         began = perf_counter()
-        features = _cached(front, samples, decoder, cache)
+        features = _cache_features(front, samples, decoder, cache)
         encoded_s = perf_counter() - began
-        cached_s = _took_s(partial(_epoch, nets, features, samples))
+        cached_s = _time_s(partial(_run_epoch, nets, features, samples))
         took["cached"].append(cached_s)
         took["decoded"].append(encoded_s + cached_s)
     count = len(samples)
-    return {f"{name}_per_s": count / median(own) for name, own in took.items()}
+    return {f"{name}_per_s": count / median(seconds) for name, seconds in took.items()}
 
 
-def _epoch(nets: Networks, features: Features, samples: Samples) -> None:
+def _run_epoch(nets: Networks, features: Features, samples: Samples) -> None:
     for start in range(0, len(samples), 256):
         part = slice(start, start + 256)
         nets.zero_grad(set_to_none=True)
-        given = torch.from_numpy(features.values[part].astype(np.float32))
-        seen = nets.vectors(given, samples.kinds[part].tolist())
-        known = nets.location(torch.from_numpy(samples.positions[part]))
-        torch.autograd.backward((seen @ known.T).square().mean())
+        features_of_batch = torch.from_numpy(features.values[part].astype(np.float32))
+        image_vectors = nets.vectors(features_of_batch, samples.kinds[part].tolist())
+        location_vectors = nets.location(torch.from_numpy(samples.positions[part]))
+        torch.autograd.backward((image_vectors @ location_vectors.T).square().mean())
 
 
-def _cached(
+def _cache_features(
     front: FeatureSource, samples: Samples, decoder: ChildDecoder, folder: Path
 ) -> Features:
     return cache_features(
@@ -192,7 +192,7 @@ def _cached(
     )
 
 
-def _took_s(work: Callable[[], object]) -> float:
+def _time_s(work: Callable[[], object]) -> float:
     began = perf_counter()
     work()
     return perf_counter() - began

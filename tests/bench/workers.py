@@ -1,4 +1,4 @@
-"""Ingest by real workers through the broker, from the first item to the last verdict."""
+"""Ingest by real workers through the broker, from the first item to the last result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOOK_S, _LIMIT_S = 0.02, 1_800.0
 def measure(
     running: Stack, ready: Prepared, counts: Sequence[int], repetitions: int, say: Say
 ) -> dict[str, object]:
-    """The same files by so many workers; the first time through warms weights and connections."""
+    """Ingest the same files with each number of workers; the first repetition is a warm-up."""
     services = build_services(running.settings, "operator")
     organization = services.access.create_organization("workers").id
     rates: dict[str, float] = {}
@@ -26,7 +26,7 @@ def measure(
         took = []
         with running.workers(count):
             for repetition in range(repetitions + 1):
-                took.append(_ingest(services, ready, organization))
+                took.append(_ingest_once(services, ready, organization))
                 say(f"{count} workers: {repetition} of {repetitions} repetitions")
         rates[str(count)] = round(len(ready.files) / median(took[1:]), 1)
     services.close()
@@ -39,8 +39,8 @@ def measure(
     }
 
 
-def _ingest(services: Services, ready: Prepared, organization: UUID) -> float:
-    """Seconds until every file has its verdict; each time in a source of its own."""
+def _ingest_once(services: Services, ready: Prepared, organization: UUID) -> float:
+    """Seconds until every file is processed; each repetition uses a new source."""
     begun = time.perf_counter()
     batch = register_folder(
         ready.manifest,

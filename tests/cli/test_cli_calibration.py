@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from evaluation import supposed
+from evaluation import synthetic_runs
 from pinpoint.cli.locate import show_answer
 from pinpoint.cli.main import main
 from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, copy_bundle, find_bundle
@@ -35,7 +35,9 @@ def asked_of(folder, contract):
     """An evaluation run of a bundle with 36 queries by 12 creators."""
     gallery = {"bundle_digest": digest(contract, 512), "images": 4, "index_build": "b"}
     gallery["bundle"] = contract.name
-    return supposed.run(folder, supposed.questions(36, seed=8), gallery=gallery)
+    return synthetic_runs.write_run(
+        folder, synthetic_runs.make_queries(36, seed=8), gallery=gallery
+    )
 
 
 def test_calibrate_shipped_bundle_copies_it_to_the_home(pinpoint, tmp_path):

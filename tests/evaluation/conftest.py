@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation import planted
+from evaluation import labeled_gallery
 from pinpoint.evaluation.labels.labels import read_labels
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
 from pinpoint.evaluation.report.figures import make_photo_loader
@@ -23,7 +23,7 @@ SEARCH = SearchSettings(candidates=12, evidence_per_kind=2)
 
 
 @dataclass
-class Chain:
+class EvaluationHarness:
     """Real components with a gallery, and labeled queries on disk."""
 
     harness: ServiceHarness
@@ -82,25 +82,25 @@ class Chain:
 
 
 @pytest.fixture(scope="session")
-def chain(postgres, server_paths, tmp_path_factory):
+def evaluation_harness(postgres, server_paths, tmp_path_factory):
     name = f"e_{uuid.uuid4().hex[:16]}"
     postgres.clone(TEMPLATE, name)
-    folder = tmp_path_factory.mktemp("chain")
+    folder = tmp_path_factory.mktemp("evaluation")
     harness = ServiceHarness(
         server_paths.owner_url(name), server_paths.api_url(name), folder / "harness"
     )
     try:
         org = harness.organization()
-        ids = planted.gallery(harness, org, folder / "gallery")
-        planted.questions(folder / "questions", folder / "gallery")
-        yield Chain(harness, org, folder / "questions", ids)
+        ids = labeled_gallery.ingest_gallery(harness, org, folder / "gallery")
+        labeled_gallery.write_queries(folder / "queries", folder / "gallery")
+        yield EvaluationHarness(harness, org, folder / "queries", ids)
     finally:
         harness.close()
         postgres.drop(name)
 
 
 @pytest.fixture(scope="session")
-def finished(chain, tmp_path_factory):
+def finished(evaluation_harness, tmp_path_factory):
     """A finished run with its report: `(folder, report)`."""
     out = tmp_path_factory.mktemp("finished") / "run"
-    return out, chain.report(out)
+    return out, evaluation_harness.report(out)

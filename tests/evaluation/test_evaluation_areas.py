@@ -19,7 +19,7 @@ from pinpoint.evaluation.labels.areas import (
 
 
 def package_says(points: np.ndarray) -> list[dict[str, str]]:
-    """`reverse_geocoder.search` with its side effects undone."""
+    """`reverse_geocoder.search` without its side effects."""
     limit = csv.field_size_limit()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # it never closes its table

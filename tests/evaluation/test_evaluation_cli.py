@@ -12,13 +12,13 @@ from uuid import uuid4
 
 import pytest
 
-from evaluation.tables import write
+from evaluation.label_tables import write
 from media.pictures import saved
 from pinpoint.cli.main import main
 from pinpoint.evaluation.labels.areas import find_areas
 from pinpoint.evaluation.labels.labels import read_labels
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
-from search.views import view
+from search.synthetic_views import view
 from shared_data import shared_data
 
 ROWS = 20
@@ -60,12 +60,14 @@ def organization(pinpoint, im2gps3k, tmp_path):
     for kind in ("photo", "street"):
         rows = []
         (tmp_path / kind).mkdir()
-        for number, question in enumerate(im2gps3k[1]):
+        for number, query in enumerate(im2gps3k[1]):
             name = f"{number}.jpg"
             (tmp_path / kind / name).write_bytes(saved(view(number, len(kind)), quality=90))
-            truth = question.ground_truth
-            author = question.creator if kind == "photo" and number % 2 else "nobody"
-            rows.append((name, truth.lat + 0.001, truth.lon, author, f"walk{number}"))
+            ground_truth = query.ground_truth
+            creator = query.creator if kind == "photo" and number % 2 else "nobody"
+            rows.append(
+                (name, ground_truth.lat + 0.001, ground_truth.lon, creator, f"walk{number}")
+            )
         manifest = tmp_path / kind / "manifest.csv"
         write(manifest, "file,latitude,longitude,creator,sequence", rows)
         batch = pinpoint(
@@ -84,7 +86,7 @@ def organization(pinpoint, im2gps3k, tmp_path):
     return org
 
 
-def pictures(folder, names, *, missing=(), broken=()):
+def write_images(folder, names, *, missing=(), broken=()):
     """A generated image for every label; some are missing or invalid."""
     folder.mkdir()
     for number, name in enumerate(names):
@@ -95,7 +97,7 @@ def pictures(folder, names, *, missing=(), broken=()):
     return folder
 
 
-def check(report, *, missing, unreadable):
+def check_counts(report, *, missing, unreadable):
     """Check every denominator of the report."""
     counts = report["counts"]
     assert counts["evaluated"] == ROWS
@@ -117,17 +119,17 @@ def check(report, *, missing, unreadable):
 
 
 def test_evaluate_im2gps3k_end_to_end(pinpoint, organization, im2gps3k, tmp_path):
-    path, questions = im2gps3k
-    names = [question.file for question in questions]
-    images = pictures(tmp_path / "images", names, missing=(3, 4), broken=(7,))
+    path, queries = im2gps3k
+    names = [query.file for query in queries]
+    images = write_images(tmp_path / "images", names, missing=(3, 4), broken=(7,))
     out = tmp_path / "run"
     command = ("evaluate", "im2gps3k", "--images", images, "--labels", path, "--max-queries", ROWS)
     report = pinpoint(*command, "--org", organization, "--out", out, "--json")
-    check(report, missing=2, unreadable={"unsupported_format": 1})
+    check_counts(report, missing=2, unreadable={"unsupported_format": 1})
     counts = report["counts"]
     assert (counts["expected_rows"], counts["released_images"]) == (2_997, 3_000)
     assert (counts["rows"], counts["queries"]) == (2_997, 2_997)
-    assert counts["authors"] == len({question.creator for question in questions})
+    assert counts["authors"] == len({query.creator for query in queries})
     assert report["convention"]["name"] == "geoestimation"
     assert report["leakage"]["photos_with_rows_excluded"] > 0
     assert any(f"Only {ROWS} of 2997" in note for note in report["notes"])
@@ -144,23 +146,27 @@ def test_evaluate_im2gps3k_end_to_end(pinpoint, organization, im2gps3k, tmp_path
 
 
 def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k, tmp_path):
-    questions = im2gps3k[1]
-    truths = [(question.ground_truth.lat, question.ground_truth.lon) for question in questions]
+    queries = im2gps3k[1]
+    ground_truths = [(query.ground_truth.lat, query.ground_truth.lon) for query in queries]
     rows = []
-    for number, (truth, area) in enumerate(zip(truths, find_areas(truths), strict=True)):
+    for number, (ground_truth, area) in enumerate(
+        zip(ground_truths, find_areas(ground_truths), strict=True)
+    ):
         named = [area[level] for level in ("country", "region", "sub_region", "city")]
         if number == 0:
             named[2] = ""
         climate = str(number % 2)
-        rows.append((number, *truth, f"walk{number}", f"c{number % 6}", "1", climate, "1", *named))
+        rows.append(
+            (number, *ground_truth, f"walk{number}", f"c{number % 6}", "1", climate, "1", *named)
+        )
     path = tmp_path / "test.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([OSV5M.split(","), *rows])
-    images = pictures(tmp_path / "images", [f"{n}.jpg" for n in range(ROWS)], missing=(5,))
+    images = write_images(tmp_path / "images", [f"{n}.jpg" for n in range(ROWS)], missing=(5,))
     out = tmp_path / "run"
     command = ("evaluate", "osv5m", "--images", images, "--labels", path)
     report = pinpoint(*command, "--org", organization, "--out", out, "--json")
-    check(report, missing=1, unreadable={})
+    check_counts(report, missing=1, unreadable={})
     assert report["counts"]["expected_rows"] == 210_122
     assert report["convention"]["name"] == "osv5m"
     areas = report["arms"]["served"]["all"]["areas"]
@@ -198,7 +204,7 @@ def test_evaluate_describe_needs_labels_only(pinpoint, im2gps3k, tmp_path, monke
         198,
     )
     assert description["coordinates"]["share_sharing"] == pytest.approx(0.511, abs=5e-4)
-    images = pictures(tmp_path / "images", [question.file for question in im2gps3k[1]])
+    images = write_images(tmp_path / "images", [query.file for query in im2gps3k[1]])
     description = pinpoint(
         "evaluate", "im2gps3k", "--labels", path, "--images", images, "--summarize-labels", "--json"
     )

@@ -16,10 +16,10 @@ from pinpoint.records import SearchFilter
 
 
 @pytest.fixture(scope="module")
-def narrow(chain, tmp_path_factory):
+def narrow(evaluation_harness, tmp_path_factory):
     """The same queries with street views only."""
     out = tmp_path_factory.mktemp("narrow") / "run"
-    return out, chain.report(out, limits=SearchFilter(source_kinds=("street",)))
+    return out, evaluation_harness.report(out, limits=SearchFilter(source_kinds=("street",)))
 
 
 def test_compare_differences_equal_those_of_the_rows(finished, narrow):
@@ -53,11 +53,11 @@ def test_compare_run_with_itself_has_no_difference(finished):
         } == {(0.0, 0.0, 0.0, 1.0)}
 
 
-def test_compare_uses_photos_readable_in_both_runs(chain, finished, tmp_path):
-    shutil.copytree(chain.images, tmp_path / "images")
+def test_compare_uses_photos_readable_in_both_runs(evaluation_harness, finished, tmp_path):
+    shutil.copytree(evaluation_harness.images, tmp_path / "images")
     for gone in ("unseen-3.jpg", "copy.jpg"):
         (tmp_path / "images" / gone).unlink()
-    report = chain.report(tmp_path / "run", images=tmp_path / "images")
+    report = evaluation_harness.report(tmp_path / "run", images=tmp_path / "images")
     assert report["counts"]["missing_image"] == 3
     assert len(list(read_rows(tmp_path / "run"))) == 22
     comparison = compare_runs(finished[0], tmp_path / "run")
@@ -65,17 +65,17 @@ def test_compare_uses_photos_readable_in_both_runs(chain, finished, tmp_path):
     assert comparison["arms"][SERVED]["geoscore"]["value"] == 0.0
 
 
-def test_compare_runs_with_other_labels_is_rejected(chain, finished, tmp_path):
-    labeled = chain.labeled()
+def test_compare_runs_with_other_labels_is_rejected(evaluation_harness, finished, tmp_path):
+    labeled = evaluation_harness.labeled()
     first = replace(labeled.queries[0], creator="somebody else")
     other = replace(labeled, queries=(first, *labeled.queries[1:]))
-    chain.report(tmp_path / "run", labeled=other)
+    evaluation_harness.report(tmp_path / "run", labeled=other)
     with pytest.raises(BadRequestError, match=r"have different queries .*only runs with the same"):
         compare_runs(finished[0], tmp_path / "run")
 
 
-def test_compare_omits_arm_with_different_exclusions(chain, finished, tmp_path):
-    chain.report(tmp_path / "run", exclude=("self",))
+def test_compare_omits_arm_with_different_exclusions(evaluation_harness, finished, tmp_path):
+    evaluation_harness.report(tmp_path / "run", exclude=("self",))
     comparison = compare_runs(finished[0], tmp_path / "run")
     assert list(comparison["arms"]) == [SERVED]
     assert "have different exclusions" in comparison["notes"][0]

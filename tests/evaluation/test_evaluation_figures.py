@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation import supposed
+from evaluation import synthetic_runs
 from pinpoint.evaluation.calibration import fit
 from pinpoint.evaluation.metrics.arm_measures import CONFIDENCE_RADII_KM
 from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
@@ -31,26 +31,26 @@ SHARES = ("0.5", "0.9")
 @pytest.fixture(scope="module")
 def arms(tmp_path_factory):
     """Two arms of synthetic queries with the posteriors of a fitted calibration."""
-    folder = tmp_path_factory.mktemp("supposed") / "run"
-    uncovered = supposed.questions(12, seed=12, supported=False)
-    supposed.run(folder, supposed.questions(45, seed=11), uncovered)
+    folder = tmp_path_factory.mktemp("synthetic") / "run"
+    uncovered = synthetic_runs.make_queries(12, seed=12, supported=False)
+    synthetic_runs.write_run(folder, synthetic_runs.make_queries(45, seed=11), uncovered)
     fitted = fit.fit_calibration(folder)
     return {
-        name: measured(supposed.questions(count, seed), fitted)
+        name: make_metrics(synthetic_runs.make_queries(count, seed), fitted)
         for name, count, seed in ((SERVED, 45, 21), (EXCLUDED, 30, 22))
     }
 
 
-def measured(questions, fitted):
-    beliefs = [posterior.compute_posterior(features, fitted) for features, _, _ in questions]
-    truth = np.array([at for _, at, _ in questions])
+def make_metrics(queries, fitted):
+    beliefs = [posterior.compute_posterior(features, fitted) for features, _, _ in queries]
+    ground_truth = np.array([at for _, at, _ in queries])
     answers = np.array([(belief.point.lat, belief.point.lon) for belief in beliefs])
-    metrics = [dict(zip(SHARES, belief.credible_regions, strict=True)) for belief in beliefs]
-    nothing = np.zeros(len(questions), dtype=bool)
+    regions = [dict(zip(SHARES, belief.credible_regions, strict=True)) for belief in beliefs]
+    no_placeholders = np.zeros(len(queries), dtype=bool)
     return ArmMetrics(
         convention=CONVENTIONS["pinpoint"],
-        clusters=cluster_codes([author for _, _, author in questions]),
-        error_km=distances_km(truth, answers, CONVENTIONS["pinpoint"]),
+        clusters=cluster_codes([creator for _, _, creator in queries]),
+        error_km=distances_km(ground_truth, answers, CONVENTIONS["pinpoint"]),
         best_km={},
         probability_within_km={
             km: np.array([belief.probability_within_km[km] for belief in beliefs])
@@ -61,26 +61,26 @@ def measured(questions, fitted):
             share: np.array(
                 [
                     float(contains_positions(np.array(a[share].boxes), t[None])[0])
-                    for a, t in zip(metrics, truth, strict=True)
+                    for a, t in zip(regions, ground_truth, strict=True)
                 ]
             )
             for share in SHARES
         },
         credible_region_km2={
-            share: np.array([belief[share].area_km2 for belief in metrics]) for share in SHARES
+            share: np.array([belief[share].area_km2 for belief in regions]) for share in SHARES
         },
         withheld=np.array([belief.abstention_reason is not None for belief in beliefs]),
         p_not_in_gallery=np.array([belief.p_not_in_gallery for belief in beliefs]),
         calibrated=True,
         labels={},
         predicted={},
-        strata=[{"kind": features.kind} for features, _, _ in questions],
-        placeholder=nothing,
+        strata=[{"kind": features.kind} for features, _, _ in queries],
+        placeholder=no_placeholders,
     )
 
 
 @pytest.fixture(scope="module")
-def drawn(arms):
+def plots(arms):
     return draw_calibration_plots(arms)
 
 
@@ -88,8 +88,8 @@ def legends(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-def test_recall_area_plot_equals_loop(arms, drawn):
-    for axes, metrics in zip(drawn[RECALL_AREA_FILE].axes, arms.values(), strict=True):
+def test_recall_area_plot_equals_loop(arms, plots):
+    for axes, metrics in zip(plots[RECALL_AREA_FILE].axes, arms.values(), strict=True):
         assert axes.get_xlabel() == "area (km²)"
         for place, kind in enumerate(("photo", "street")):
             rows = [n for n, strata in enumerate(metrics.strata) if strata["kind"] == kind]
@@ -104,8 +104,8 @@ def test_recall_area_plot_equals_loop(arms, drawn):
             assert f"{kind}: highest-density regions, median size, n = {len(rows)}" in legends(axes)
 
 
-def test_reliability_plot_counts_every_answer_and_shows_ece(arms, drawn):
-    figure = drawn[RELIABILITY_FILE]
+def test_reliability_plot_counts_every_answer_and_shows_ece(arms, plots):
+    figure = plots[RELIABILITY_FILE]
     above, below = figure.axes[: len(CONFIDENCE_RADII_KM)], figure.axes[len(CONFIDENCE_RADII_KM) :]
     assert [axes.get_title() for axes in above] == [
         f"probability within {km:g} km" for km in CONFIDENCE_RADII_KM
@@ -118,8 +118,8 @@ def test_reliability_plot_counts_every_answer_and_shows_ece(arms, drawn):
         assert [ys[1:-1:2].sum() for ys in heights] == [45, 30]
 
 
-def test_risk_coverage_plot_equals_loop(arms, drawn):
-    (axes,) = drawn[RISK_COVERAGE_FILE].axes
+def test_risk_coverage_plot_equals_loop(arms, plots):
+    (axes,) = plots[RISK_COVERAGE_FILE].axes
     for line, mark, metrics in zip(axes.lines[::2], axes.lines[1::2], arms.values(), strict=True):
         sure = metrics.probability_within_km[25.0]
         for answered, risk in line.get_xydata().tolist():

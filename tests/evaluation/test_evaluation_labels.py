@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.tables import custom, everywhere, read, truths, write
+from evaluation.label_tables import custom, file_positions, random_positions, read, write
 from pinpoint.errors import BadManifestError, TooLargeError
 from pinpoint.evaluation.labels.columns import AREA_LEVELS, load_columns
 from pinpoint.evaluation.labels.describe import describe_labels
@@ -75,15 +75,15 @@ def test_read_labels_with_column_mapping(tmp_path: Path) -> None:
         'kind = "=street"\n[strata]\nsurface = "road"\n'
     )
     labeled = read("custom", path, dict(load_columns(mapping)))
-    assert truths(labeled) == [("7/front.png", 1.5, 120.25), ("8/back.png", 2.5, 121.25)]
+    assert file_positions(labeled) == [("7/front.png", 1.5, 120.25), ("8/back.png", 2.5, 121.25)]
     first = labeled.queries[0]
     assert (first.creator, first.query_kind, first.strata) == ("Anna", "street", {"surface": "dry"})
 
 
 def test_read_labels_mapping_overrides_protocol_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", "name,AUTHOR,LAT,LON", [("a.jpg", "anna", 1.5, 120.5)])
-    (question,) = read("im2gps", path, {"file": "name"}).queries
-    assert (question.file, question.creator, question.query_kind) == ("a.jpg", "anna", "photo")
+    (query,) = read("im2gps", path, {"file": "name"}).queries
+    assert (query.file, query.creator, query.query_kind) == ("a.jpg", "anna", "photo")
     with pytest.raises(BadManifestError, match="no column who for creator"):
         read("im2gps", path, {"file": "name", "creator": "who"})
     with pytest.raises(BadManifestError, match="which is not a field"):
@@ -166,10 +166,10 @@ def test_read_labels_hostile_rows_are_dropped(tmp_path: Path) -> None:
 
 def test_describe_equals_loop(tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
-    spots = everywhere(30)
+    spots = random_positions(30)
     rows = []
     for n in range(200):
-        lat, lon = spots[rng.integers(30)] if n % 2 else everywhere(1, seed=n + 100)[0]
+        lat, lon = spots[rng.integers(30)] if n % 2 else random_positions(1, seed=n + 100)[0]
         creator = f"c{rng.integers(9)}" if n % 5 else ""
         rows.append(
             (f"{n}.jpg", lat, lon, creator, ["photo", "street"][n % 2], ["FR", ""][n % 3 > 1])

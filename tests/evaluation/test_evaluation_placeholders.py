@@ -18,7 +18,7 @@ def unit(rng, n, width=64):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def by_hand(vectors, truths):
+def groups_by_loop(vectors, positions):
     """Simple loop over all pairs."""
     assigned, groups = set(), []
     for first in range(len(vectors)):
@@ -33,7 +33,7 @@ def by_hand(vectors, truths):
             trio
             for trio in itertools.combinations(members, placeholders.MIN_LOCATIONS)
             if all(
-                geodesic_m(Point(*truths[a]), Point(*truths[b])) > placeholders.MIN_DISTANCE_M
+                geodesic_m(Point(*positions[a]), Point(*positions[b])) > placeholders.MIN_DISTANCE_M
                 for a, b in itertools.combinations(trio, 2)
             )
         ]
@@ -55,15 +55,15 @@ def test_placeholder_groups_equal_those_of_a_loop(monkeypatch, seed, block):
         vectors[30 + number] = changed / np.linalg.norm(changed)
     order = rng.permutation(60)
     vectors = vectors[order]
-    truths = rng.uniform((-60, -180), (60, 180), (60, 2))
-    truths[rng.integers(0, 60, 20)] = (10.0, 20.0)
-    groups = placeholder_groups(vectors, truths)
-    assert [members.tolist() for members in groups] == by_hand(vectors, truths)
+    positions = rng.uniform((-60, -180), (60, 180), (60, 2))
+    positions[rng.integers(0, 60, 20)] = (10.0, 20.0)
+    groups = placeholder_groups(vectors, positions)
+    assert [members.tolist() for members in groups] == groups_by_loop(vectors, positions)
     assert groups
 
 
 @pytest.mark.parametrize(
-    ("truths", "flagged"),
+    ("positions", "flagged"),
     [
         ([(10, 20), (10, 20), (10, 20), (10, 20)], False),
         ([(10, 20), (10.001, 20), (10.002, 20), (10.003, 20)], False),
@@ -73,9 +73,9 @@ def test_placeholder_groups_equal_those_of_a_loop(monkeypatch, seed, block):
     ],
     ids=["one place", "one street", "two places", "three places", "across the antimeridian"],
 )
-def test_placeholder_needs_three_distinct_locations(truths, flagged):
-    vectors = np.repeat(unit(np.random.default_rng(1), 1), len(truths), axis=0)
-    assert bool(placeholder_groups(vectors, np.array(truths, dtype=float))) is flagged
+def test_placeholder_needs_three_distinct_locations(positions, flagged):
+    vectors = np.repeat(unit(np.random.default_rng(1), 1), len(positions), axis=0)
+    assert bool(placeholder_groups(vectors, np.array(positions, dtype=float))) is flagged
 
 
 def test_placeholder_groups_accept_fp16_and_empty_input():

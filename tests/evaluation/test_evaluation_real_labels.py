@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.tables import read, truths
+from evaluation.label_tables import file_positions, read
 from pinpoint.evaluation.labels.describe import describe_labels
 from shared_data import shared_data
 
@@ -69,12 +69,12 @@ def test_read_labels_creator_is_in_every_file_name(tmp_path: Path, name: str, cu
     bare = tmp_path / "bare.csv"
     bare.write_text("IMG_ID,LAT,LON\n" + "\n".join(",".join(row[:3]) for row in rows) + "\n")
     full, named = read(name, labels(name)), read(name, bare)
-    assert truths(full) == truths(named)
-    authors = [question.creator for question in full.queries]
-    assert authors == [question.creator for question in named.queries]
+    assert file_positions(full) == file_positions(named)
+    creators = [query.creator for query in full.queries]
+    assert creators == [query.creator for query in named.queries]
     # AUTHOR ends in the owner's id; if a file name has five `_`, it has a longer prefix.
-    assert all(row[3].endswith(author) for row, author in zip(rows, authors, strict=True))
-    assert sum(row[3] != author for row, author in zip(rows, authors, strict=True)) == cut
+    assert all(row[3].endswith(creator) for row, creator in zip(rows, creators, strict=True))
+    assert sum(row[3] != creator for row, creator in zip(rows, creators, strict=True)) == cut
 
 
 def test_read_labels_mapping_reads_geoclip_coordinates(tmp_path: Path) -> None:
@@ -87,4 +87,4 @@ def test_read_labels_mapping_reads_geoclip_coordinates(tmp_path: Path) -> None:
     labeled = read("custom", numbered, {"file": "{nr}.jpg", "latitude": "LAT", "longitude": "LON"})
     expected = [tuple(float(cell) for cell in line.split(",")[:2]) for line in lines[1:5001]]
     assert labeled.rows == 5_000
-    assert [row[1:] for row in truths(labeled)] == expected
+    assert [row[1:] for row in file_positions(labeled)] == expected

@@ -161,9 +161,11 @@ def test_report_names_convention_and_missing_calibration(finished):
     assert 1.0 <= report["timings"]["overhead"] < 1.5
 
 
-def test_report_can_be_remade_with_another_convention(finished, chain, tmp_path):
+def test_report_can_be_remade_with_another_convention(finished, evaluation_harness, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
-    look = figures.make_photo_loader(chain.images, chain.parts.decoder, 10_000_000)
+    look = figures.make_photo_loader(
+        evaluation_harness.images, evaluation_harness.parts.decoder, 10_000_000
+    )
     again = make_report(tmp_path / "run", look, "osv5m")
     assert again["convention"]["name"] == "osv5m"
     before = finished[1]["arms"][SERVED]["all"]["median_error_km"]
@@ -174,7 +176,7 @@ def test_report_can_be_remade_with_another_convention(finished, chain, tmp_path)
         make_report(tmp_path / "run", look, "flat")
 
 
-def test_report_of_synthetic_planet_is_marked(finished, chain, tmp_path):
+def test_report_of_synthetic_planet_is_marked(finished, evaluation_harness, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     planet = {"generator": "g1", "preset": "tiny", "seed": 5, "digest": "abc"}
     run = read_run_manifest(tmp_path / "run") | {"planet": planet}
@@ -202,8 +204,8 @@ def test_report_figures_are_written(finished):
         assert pixels.std() > 5
 
 
-def test_report_of_top1_has_no_confidence(chain, tmp_path):
-    report = chain.report(tmp_path / "run", ranker="top1", exclude=())
+def test_report_of_top1_has_no_confidence(evaluation_harness, tmp_path):
+    report = evaluation_harness.report(tmp_path / "run", ranker="top1", exclude=())
     arm = report["arms"][SERVED]["all"]
     assert arm["confidence"] is None
     assert report["leakage"] is None
@@ -218,15 +220,15 @@ def test_report_of_top1_has_no_confidence(chain, tmp_path):
     assert "No confidence is stated" in text
 
 
-def test_report_without_answers_has_no_figures(chain, tmp_path):
-    labeled = chain.labeled()
+def test_report_without_answers_has_no_figures(evaluation_harness, tmp_path):
+    labeled = evaluation_harness.labeled()
     unreadable = [q for q in labeled.queries if q.file in ("missing.jpg", "broken.jpg")]
     from dataclasses import replace
 
     few = replace(labeled, queries=tuple(unreadable), rows=2)
     out = tmp_path / "run"
-    run = chain.run(out, labeled=few)
-    write_results(out, run, vector_width(chain.parts))
+    run = evaluation_harness.run(out, labeled=few)
+    write_results(out, run, vector_width(evaluation_harness.parts))
     report = make_report(out, lambda file: None)
     assert report["counts"]["read"] == 0
     assert report["arms"][SERVED]["all"]["accuracy"]["25"]["value"] is None

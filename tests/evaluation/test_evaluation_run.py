@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from evaluation.planted import PLACES
+from evaluation.labeled_gallery import PLACES
 from pinpoint.errors import BadBundleError, BadRequestError, ConflictError, IndexUnavailableError
 from pinpoint.evaluation.run import run_manifest
 from pinpoint.evaluation.run.evaluate import build_context, exclusions_for, vector_width
@@ -31,9 +31,9 @@ def bare(row):
     return {**row, "timings_ms": 0, "arms": arms}
 
 
-def test_run_every_query_has_row_and_problem(chain, finished):
+def test_run_every_query_has_row_and_problem(evaluation_harness, finished):
     rows = rows_of(finished[0])
-    assert list(rows) == [q.file for q in chain.labeled().queries]
+    assert list(rows) == [q.file for q in evaluation_harness.labeled().queries]
     problems = {name: row["problem"] for name, row in rows.items() if row["problem"]}
     assert problems == {
         "broken.jpg": "undecodable",
@@ -46,20 +46,20 @@ def test_run_every_query_has_row_and_problem(chain, finished):
     )
 
 
-def test_run_row_equals_answer_of_search_flow(chain, finished):
-    data = (chain.images / "unseen-5.jpg").read_bytes()
-    question = next(q for q in chain.labeled().queries if q.file == "unseen-5.jpg")
+def test_run_row_equals_answer_of_search_flow(evaluation_harness, finished):
+    data = (evaluation_harness.images / "unseen-5.jpg").read_bytes()
+    query = next(q for q in evaluation_harness.labeled().queries if q.file == "unseen-5.jpg")
     digest = hashlib.sha256(data).hexdigest()
     row = rows_of(finished[0])["unseen-5.jpg"]
     assert row["sha256"] == digest
     for name, exclusions in (
         (SERVED, None),
-        (EXCLUDED, exclusions_for(question, digest, chain.plan())),
+        (EXCLUDED, exclusions_for(query, digest, evaluation_harness.plan())),
     ):
         answer = pipeline.locate(
             QueryPhoto(data=data, file="x", kind="photo"),
             SearchFilter(),
-            build_context(chain.plan(), chain.parts),
+            build_context(evaluation_harness.plan(), evaluation_harness.parts),
             exclusions=exclusions,
         )
         arm = row["arms"][name]
@@ -76,16 +76,18 @@ def test_run_row_equals_answer_of_search_flow(chain, finished):
         assert geodesic_m(answer.point, Point(*PLACES[5])) < 500
 
 
-def test_run_leaking_images_are_used_in_served_arm_only(chain, finished):
+def test_run_leaking_images_are_used_in_served_arm_only(evaluation_harness, finished):
     rows = rows_of(finished[0])
-    same_place_ids = {str(chain.ids[f"photo-1-{n}.jpg"]) for n in range(4)}
+    same_place_ids = {str(evaluation_harness.ids[f"photo-1-{n}.jpg"]) for n in range(4)}
     itself = rows["itself.jpg"]["arms"]
-    assert itself[SERVED]["top1_id"] == str(chain.ids["photo-1-0.jpg"])
+    assert itself[SERVED]["top1_id"] == str(evaluation_harness.ids["photo-1-0.jpg"])
     assert itself[SERVED]["candidate_score"][0] > 0.999
-    assert itself[EXCLUDED]["top1_id"] in same_place_ids - {str(chain.ids["photo-1-0.jpg"])}
+    assert itself[EXCLUDED]["top1_id"] in same_place_ids - {
+        str(evaluation_harness.ids["photo-1-0.jpg"])
+    }
     assert itself[EXCLUDED]["excluded"] == 1
     copy = rows["copy.jpg"]["arms"]
-    assert copy[SERVED]["top1_id"] == str(chain.ids["photo-2-1.jpg"])
+    assert copy[SERVED]["top1_id"] == str(evaluation_harness.ids["photo-2-1.jpg"])
     assert max(copy[EXCLUDED]["candidate_score"]) < 0.95 <= copy[SERVED]["candidate_score"][0]
     assert copy[EXCLUDED]["excluded"] == 0
     # `bert1` took two photos at each of three places.
@@ -97,8 +99,8 @@ def test_run_leaking_images_are_used_in_served_arm_only(chain, finished):
     ("exclude", "excluded"),
     [((), None), (("self",), {"itself.jpg": 1}), (("creator",), {"author.jpg": 6})],
 )
-def test_run_exclusions_can_be_selected(chain, tmp_path, exclude, excluded):
-    chain.run(tmp_path / "run", exclude=exclude)
+def test_run_exclusions_can_be_selected(evaluation_harness, tmp_path, exclude, excluded):
+    evaluation_harness.run(tmp_path / "run", exclude=exclude)
     rows = rows_of(tmp_path / "run")
     if excluded is None:
         assert all(set(row["arms"]) <= {SERVED} for row in rows.values())
@@ -108,7 +110,7 @@ def test_run_exclusions_can_be_selected(chain, tmp_path, exclude, excluded):
     assert rows["copy.jpg"]["arms"][EXCLUDED]["candidate_score"][0] > 0.95
 
 
-def test_run_interrupted_resumes(chain, finished, tmp_path):
+def test_run_interrupted_resumes(evaluation_harness, finished, tmp_path):
     out, progress = tmp_path / "run", []
 
     def stop_at_seven(completed, total):
@@ -117,7 +119,7 @@ def test_run_interrupted_resumes(chain, finished, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        chain.run(out, on_progress=stop_at_seven)
+        evaluation_harness.run(out, on_progress=stop_at_seven)
     assert progress == list(range(8))
     # Simulates a crash during a write.
     with (out / "rows.jsonl").open("ab") as file:
@@ -125,72 +127,76 @@ def test_run_interrupted_resumes(chain, finished, tmp_path):
     with (out / "vectors.f16").open("ab") as file:
         file.write(b"\x00" * 333)
     progress.clear()
-    chain.run(out, on_progress=lambda completed, total: progress.append((completed, total)))
+    evaluation_harness.run(
+        out, on_progress=lambda completed, total: progress.append((completed, total))
+    )
     assert progress[0] == (7, 22)
     assert progress[-1] == (22, 22)
     resumed, uninterrupted = rows_of(out), rows_of(finished[0])
     assert list(resumed) == list(uninterrupted)
     assert [bare(row) for row in resumed.values()] == [bare(row) for row in uninterrupted.values()]
-    width = vector_width(chain.parts)
+    width = vector_width(evaluation_harness.parts)
     np.testing.assert_array_equal(read_vectors(out, width), read_vectors(finished[0], width))
     before = (out / "rows.jsonl").read_bytes()
-    chain.run(out)
+    evaluation_harness.run(out)
     assert (out / "rows.jsonl").read_bytes() == before
 
 
-def test_run_vector_index_refers_to_query_vector(chain, finished):
-    vectors = read_vectors(finished[0], vector_width(chain.parts))
+def test_run_vector_index_refers_to_query_vector(evaluation_harness, finished):
+    vectors = read_vectors(finished[0], vector_width(evaluation_harness.parts))
     rows = [row for row in read_rows(finished[0]) if row["vector"] is not None]
     assert sorted(row["vector"] for row in rows) == list(range(len(vectors)))
     for row in rows[::5]:
-        read = chain.parts.decoder.read("q", (chain.images / row["file"]).read_bytes(), query=True)
-        expected = chain.parts.encoder.encode_query(read.faces[0].pixels, "photo")
+        read = evaluation_harness.parts.decoder.read(
+            "q", (evaluation_harness.images / row["file"]).read_bytes(), query=True
+        )
+        expected = evaluation_harness.parts.encoder.encode_query(read.faces[0].pixels, "photo")
         np.testing.assert_allclose(vectors[row["vector"]], expected, atol=1e-3)
 
 
-def test_run_folder_of_another_run_is_rejected(chain, finished, tmp_path):
+def test_run_folder_of_another_run_is_rejected(evaluation_harness, finished, tmp_path):
     out = finished[0]
     with pytest.raises(
         ConflictError, match=r"settings\.ranker was 'vote', is 'top1'.*another --out"
     ):
-        chain.run(out, ranker="top1")
+        evaluation_harness.run(out, ranker="top1")
     with pytest.raises(ConflictError, match=r"labels\.evaluated was 22, is 3"):
-        chain.run(out, first=3)
+        evaluation_harness.run(out, first=3)
     with pytest.raises(ConflictError, match=r"settings\.exclude"):
-        chain.run(out, exclude=("self",))
+        evaluation_harness.run(out, exclude=("self",))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
     with pytest.raises(ConflictError, match="contains other files"):
-        chain.run(tmp_path / "photos")
+        evaluation_harness.run(tmp_path / "photos")
 
 
-def test_run_corrupt_rows_are_rejected(chain, tmp_path):
+def test_run_corrupt_rows_are_rejected(evaluation_harness, tmp_path):
     out = tmp_path / "run"
-    chain.run(out, first=3)
+    evaluation_harness.run(out, first=3)
     lines = (out / "rows.jsonl").read_text().splitlines()
     (out / "rows.jsonl").write_text("\n".join([lines[0], "{", *lines[1:]]) + "\n")
     with pytest.raises(BadRequestError, match="line 2 is not a row"):
-        chain.run(out, first=3)
+        evaluation_harness.run(out, first=3)
     (out / "rows.jsonl").write_text("\n".join(lines) + "\n")
     (out / "vectors.f16").write_bytes(b"")
     with pytest.raises(BadRequestError, match="lacks vectors"):
-        chain.run(out, first=3)
+        evaluation_harness.run(out, first=3)
 
 
-def test_run_filters_source_kinds_and_sources(chain, tmp_path):
-    with chain.harness.database.read(chain.organization_id) as catalog:
+def test_run_filters_source_kinds_and_sources(evaluation_harness, tmp_path):
+    with evaluation_harness.harness.database.read(evaluation_harness.organization_id) as catalog:
         street = catalog.source("street").id
     for name, limits in {
         "kind": SearchFilter(source_kinds=("street",)),
         "source": SearchFilter(source_ids=(street,)),
     }.items():
-        run = chain.run(tmp_path / name, limits=limits, first=4)
+        run = evaluation_harness.run(tmp_path / name, limits=limits, first=4)
         for row in read_rows(tmp_path / name):
             assert set(row["arms"][SERVED]["candidate_source_kind"]) == {"street"}
         assert run["settings"]["source_kinds" if name == "kind" else "sources"] != []
 
 
-def test_run_index_failure_ends_run_without_row(chain, tmp_path):
+def test_run_index_failure_ends_run_without_row(evaluation_harness, tmp_path):
     class Gone:
         def __init__(self, index):
             self.info, self.count = index.info, index.count
@@ -198,14 +204,17 @@ def test_run_index_failure_ends_run_without_row(chain, tmp_path):
         def search(self, queries):
             raise IndexUnavailableError("the index does not answer")
 
-    parts, chain.parts = chain.parts, replace(chain.parts, index=Gone(chain.parts.index))
+    parts, evaluation_harness.parts = (
+        evaluation_harness.parts,
+        replace(evaluation_harness.parts, index=Gone(evaluation_harness.parts.index)),
+    )
     try:
         with pytest.raises(IndexUnavailableError):
-            chain.run(tmp_path / "run", first=3)
+            evaluation_harness.run(tmp_path / "run", first=3)
         assert list(read_rows(tmp_path / "run")) == []
     finally:
-        chain.parts = parts
-    chain.run(tmp_path / "run", first=3)
+        evaluation_harness.parts = parts
+    evaluation_harness.run(tmp_path / "run", first=3)
     assert len(list(read_rows(tmp_path / "run"))) == 3
 
 
@@ -221,26 +230,29 @@ def test_run_index_failure_ends_run_without_row(chain, tmp_path):
         ({"near_duplicate_cosine": 0.0}, "the near-duplicate cosine must be in"),
     ],
 )
-def test_run_invalid_plan_is_rejected(chain, tmp_path, changes, words):
+def test_run_invalid_plan_is_rejected(evaluation_harness, tmp_path, changes, words):
     with pytest.raises(BadRequestError, match=words):
-        chain.run(tmp_path / "run", **changes)
+        evaluation_harness.run(tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
 
 
-def test_run_index_of_another_bundle_is_rejected(chain, tmp_path):
+def test_run_index_of_another_bundle_is_rejected(evaluation_harness, tmp_path):
     class Other:
         def info(self):
-            return replace(chain.harness.index.info(), contract="another")
+            return replace(evaluation_harness.harness.index.info(), contract="another")
 
-    parts, chain.parts = chain.parts, replace(chain.parts, index=Other())
+    parts, evaluation_harness.parts = (
+        evaluation_harness.parts,
+        replace(evaluation_harness.parts, index=Other()),
+    )
     try:
         with pytest.raises(BadBundleError, match="built for bundle another"):
-            chain.run(tmp_path / "run")
+            evaluation_harness.run(tmp_path / "run")
     finally:
-        chain.parts = parts
+        evaluation_harness.parts = parts
 
 
-def test_results_equal_rows(chain, finished):
+def test_results_equal_rows(evaluation_harness, finished):
     rows = list(read_rows(finished[0]))
     arms = read_results(finished[0])
     assert set(arms) == {SERVED, EXCLUDED}
@@ -264,12 +276,12 @@ def test_results_equal_rows(chain, finished):
     assert flagged == [f"gone-{n}.jpg" for n in range(4)]
 
 
-def test_label_digest_changes_with_every_value(chain):
-    questions = chain.labeled().queries
+def test_label_digest_changes_with_every_value(evaluation_harness):
+    queries = evaluation_harness.labeled().queries
     digests = {
-        run_manifest.digest_labels(questions),
-        run_manifest.digest_labels(questions[1:]),
-        run_manifest.digest_labels(questions[::-1]),
+        run_manifest.digest_labels(queries),
+        run_manifest.digest_labels(queries[1:]),
+        run_manifest.digest_labels(queries[::-1]),
     }
     changes = {
         "file": "x",
@@ -280,16 +292,17 @@ def test_label_digest_changes_with_every_value(chain):
     }
     for name, value in changes.items():
         digests.add(
-            run_manifest.digest_labels([replace(questions[0], **{name: value}), *questions[1:]])
+            run_manifest.digest_labels([replace(queries[0], **{name: value}), *queries[1:]])
         )
     assert len(digests) == 3 + len(changes)
-    assert run_manifest.digest_labels(tuple(questions)) == run_manifest.digest_labels(
-        list(questions)
-    )
-    assert json.dumps(asdict(questions[0]))
+    assert run_manifest.digest_labels(tuple(queries)) == run_manifest.digest_labels(list(queries))
+    assert json.dumps(asdict(queries[0]))
 
 
-def test_results_rewritten_are_identical(finished, chain):
+def test_results_rewritten_are_identical(finished, evaluation_harness):
     before = (finished[0] / "results.parquet").read_bytes()
     run = run_manifest.read_run_manifest(finished[0])
-    assert write_results(finished[0], run, vector_width(chain.parts)).read_bytes() == before
+    assert (
+        write_results(finished[0], run, vector_width(evaluation_harness.parts)).read_bytes()
+        == before
+    )

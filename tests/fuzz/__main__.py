@@ -1,6 +1,6 @@
 """`pinpoint bench fuzz TARGET --seconds N`: coverage-guided fuzzing of one target with atheris.
 
-Ends with status 0 and a line of figures, or with the input that broke a promise, in hexadecimal.
+Exits with status 0 and a line of counts, or with status 1 and the failing input in hexadecimal.
 """
 
 from __future__ import annotations
@@ -26,47 +26,54 @@ MAX_BYTES = 20_000
 
 
 def main() -> None:
-    """Fuzz until the time is over."""
-    asked = argparse.ArgumentParser(prog="pinpoint bench fuzz", description=__doc__)
-    asked.add_argument("target", choices=sorted(TARGETS))
-    asked.add_argument("--seconds", type=int, default=60)
-    asked.add_argument("--seed", type=int, default=1)
-    given = asked.parse_args()
+    """Fuzz until the time limit."""
+    parser = argparse.ArgumentParser(prog="pinpoint bench fuzz", description=__doc__)
+    parser.add_argument("target", choices=sorted(TARGETS))
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")  # Pillow's, as in the decoding child
     corpus = tempfile.mkdtemp(prefix="pinpoint-fuzz-")
-    target, start, runs = TARGETS[given.target], time.monotonic(), 0
+    target, start, runs = TARGETS[arguments.target], time.monotonic(), 0
 
     def end(status: int) -> None:
-        # libFuzzer knows no end but of the whole process, at once.
+        # libFuzzer can only be stopped by ending the whole process.
         sweep()
         shutil.rmtree(corpus, ignore_errors=True)
         sys.stdout.flush()
         os._exit(status)
 
-    def one(data: bytes) -> None:
+    def run_input(data: bytes) -> None:
         nonlocal runs
         runs += 1
         try:
             target(data)
         except BaseException:
-            sys.stdout.write(f"found {given.target} after {runs}: {data.hex()}\n")
+            sys.stdout.write(f"found {arguments.target} after {runs}: {data.hex()}\n")
             traceback.print_exc()
             end(1)
-        if time.monotonic() - start > given.seconds:
+        if time.monotonic() - start > arguments.seconds:
             rate = runs / (time.monotonic() - start)
-            sys.stdout.write(f"fuzzed {given.target}: {runs} inputs, {rate:.0f}/s, none found\n")
+            sys.stdout.write(
+                f"fuzzed {arguments.target}: {runs} inputs, {rate:.0f}/s, none found\n"
+            )
             end(0)
 
     def mutated(data: bytes, most: int, seed: int) -> bytes:
-        other = twist(data, most, seed) if given.target == "frames" and seed % 4 else None
+        other = twist(data, most, seed) if arguments.target == "frames" and seed % 4 else None
         return atheris.Mutate(data, most) if other is None else other
 
-    for number, data in enumerate(seeds(given.target)):
+    for number, data in enumerate(seeds(arguments.target)):
         (Path(corpus) / f"{number:04d}").write_bytes(data)
-    limits = [f"-seed={given.seed}", f"-max_len={MAX_BYTES}", "-timeout=20", "-rss_limit_mb=2000"]
+    limits = [
+        f"-seed={arguments.seed}",
+        f"-max_len={MAX_BYTES}",
+        "-timeout=20",
+        "-rss_limit_mb=2000",
+    ]
     quiet = ["-verbosity=0", f"-artifact_prefix={corpus}/"]
-    atheris.Setup([sys.argv[0], *limits, *quiet, corpus], one, custom_mutator=mutated)
+    atheris.Setup([sys.argv[0], *limits, *quiet, corpus], run_input, custom_mutator=mutated)
     atheris.Fuzz()
 
 

@@ -1,7 +1,7 @@
-"""Where each fuzz target starts from, and every input that once broke a promise.
+"""Seed inputs of each fuzz target, and all inputs that once failed.
 
-`FOUND` holds what fuzzing found, each made here by a line of program; `tests/media` and
-`tests/store` replay them on every run.
+`FINDINGS` has the failing inputs that fuzzing found; `test_fuzz_targets.py` replays them in every
+run.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _HOSTILE = (
 
 
 def seeds(target: str) -> list[bytes]:
-    """Valid and nearly valid inputs of a target, always the same."""
-    return [*_STARTS[target](), *FOUND.get(target, [])]
+    """Valid and nearly valid inputs of a target, in a fixed order."""
+    return [*_STARTS[target](), *FINDINGS.get(target, [])]
 
 
 def _exif() -> list[bytes]:
@@ -121,7 +121,7 @@ def requests() -> list[tuple[dict[str, object], list[np.ndarray]]]:
         )
         for n, shape in enumerate(shapes)
     ]
-    asked, vectors = wire.pack_queries(queries)
+    search_fields, vectors = wire.pack_queries(queries)
     stored, arrays = wire.pack_points(points)
     first = ORG_A.bytes
     return [
@@ -129,7 +129,7 @@ def requests() -> list[tuple[dict[str, object], list[np.ndarray]]]:
         ({"verb": "info"}, []),
         ({"verb": "progress"}, []),
         ({"verb": "ensure", "contract": "fuzz", "dims": {"image": 16, "gps": 8}}, []),
-        ({"verb": "search", **asked}, vectors),
+        ({"verb": "search", **search_fields}, vectors),
         ({"verb": "upsert", "contract": "fuzz", **stored}, arrays),
         ({"verb": "delete", "versions": [[UUID(int=9).bytes, 3]]}, []),
         ({"verb": "forget", "ids": [UUID(int=9).bytes]}, []),
@@ -148,7 +148,7 @@ def _frames() -> list[bytes]:
 
 
 def twist(data: bytes, most: int, seed: int) -> bytes | None:
-    """A frame of the same form with some of its values replaced; None where `data` is no frame."""
+    """A frame of the same form with some values replaced; None if `data` is no frame."""
     rng = random.Random(seed)
     try:
         fields, arrays = wire.decode(data)
@@ -170,7 +170,7 @@ def twist(data: bytes, most: int, seed: int) -> bytes | None:
 
 
 def _twisted(value: object, rng: random.Random, *, top: bool = False) -> object:
-    """The same tree with one leaf, or one branch, exchanged."""
+    """The same tree with one leaf or one branch replaced."""
     if not top and rng.random() < 0.15:
         return rng.choice(_HOSTILE)
     if isinstance(value, dict) and value:
@@ -193,35 +193,35 @@ def _twisted(value: object, rng: random.Random, *, top: bool = False) -> object:
 _STARTS = {"exif": _exif, "xmp": _xmp, "csv": _csv, "geojson": _geojson, "frames": _frames}
 
 
-def _csv_found() -> list[bytes]:
+def _csv_findings() -> list[bytes]:
     zero = b"\x00"
     return [
-        # A zero byte in an extra column: the registration of the whole manifest failed.
+        # A zero byte in an extra column made the registration of the whole manifest fail.
         b"file,weather\na.jpg," + zero + b"\n",
-        # In a column's name that the message about missing columns repeats.
+        # A zero byte in a column name, which the message about missing columns repeats.
         zero * 7 + b",lat,weather\na.jpg,1,2\n",
-        # The text of an escape, six characters: the JSON that was made of it was none.
+        # The six characters of an escape, from which invalid JSON was made.
         rb"file,note" + b"\n" + rb"a.jpg,\u0000" + b"\n",
-        # One cell over the csv module's limit ended the reading between two pages of rows.
+        # A cell over the csv module's limit stopped reading between two pages of rows.
         b"file,note\na.jpg,1\na.jpg," + b"x" * 140_000 + b"\nb.jpg,2\n",
-        # Bytes that are no UTF-8, far behind rows that are.
+        # Invalid UTF-8 after many valid rows.
         b"file\n" + b"a.jpg\n" * 50 + b"\xff\n",
         b"file\na.jpg\n\xe2\x82",
     ]
 
 
-def _geojson_found() -> list[bytes]:
+def _geojson_findings() -> list[bytes]:
     whole = '{"type":"FeatureCollection","features":[{"properties":{"file":"%s","note":"%s"}}]}'
     return [
-        # Halves of surrogates: in an attribute, and in the name of a file that is there.
+        # Lone surrogates in an attribute, and in the name of an existing file.
         (whole % ("a.jpg", "\\u0000\\ud800")).encode(),
         (whole % ("\\udcff.jpg", "")).encode(),
     ]
 
 
-def _frames_found() -> list[bytes]:
+def _frames_findings() -> list[bytes]:
     org, point = ORG_A.bytes, UUID(int=7).bytes
-    # A circle of no numbers and an empty row met the engine's handler instead of a refusal.
+    # An empty circle and an empty row reached the engine's handler instead of being rejected.
     short = {"organization_id": org, "circle": []}
     return [
         wire.encode({"verb": "count", "filter": short}),
@@ -229,9 +229,9 @@ def _frames_found() -> list[bytes]:
     ]
 
 
-FOUND: dict[str, list[bytes]] = {
-    "csv": _csv_found(),
-    "geojson": _geojson_found(),
-    "frames": _frames_found(),
+FINDINGS: dict[str, list[bytes]] = {
+    "csv": _csv_findings(),
+    "geojson": _geojson_findings(),
+    "frames": _frames_findings(),
 }
-"""Inputs that once broke a promise, by target."""
+"""Inputs that once failed, by target."""

@@ -1,7 +1,7 @@
-"""What is fuzzed: each target takes bytes and raises `Finding` where a promise is broken.
+"""The fuzz targets: each takes bytes and raises `FindingError` if an invariant is violated.
 
-A promise here: only the errors that a room declares leave it, and what it accepts can be stored,
-sent and compared (finite numbers, text that PostgreSQL takes, times inside the calendar).
+The invariants: a package raises only the errors that it declares, and accepted values can be
+stored, sent and compared (finite numbers, text that PostgreSQL accepts, valid calendar times).
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from pinpoint.store.vectors.rpc import codec as wire
 from pinpoint.store.vectors.rpc import handlers, server
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-_PICTURE = FileProperties(format="jpeg", width_px=1, height_px=1, sha256="00" * 32, size_bytes=1)
+_PROPERTIES = FileProperties(format="jpeg", width_px=1, height_px=1, sha256="00" * 32, size_bytes=1)
 _ORG, _SOURCE = UUID(int=1), UUID(int=2)
 _IMAGE = Image.new("RGB", (1, 1))
 
 
 class FindingError(Exception):
-    """A promise that does not hold."""
+    """A violated invariant."""
 
 
 def exif(data: bytes) -> None:
@@ -65,10 +65,10 @@ def xmp(data: bytes) -> None:
 
 def _facts(image: Image.Image) -> None:
     facts = read_raw_metadata(image)
-    # `from_wire` is the parent, which calls a child that says more than it may crashed.
+    # `from_wire` runs in the parent, which treats a child with a larger message as crashed.
     again = from_wire(unpack_header(pack_header(to_wire(facts))[4:]))
     try:
-        capture = make_capture(_PICTURE, again, MetadataOverride(), NOW)
+        capture = make_capture(_PROPERTIES, again, MetadataOverride(), NOW)
     except RejectedFileError as refused:
         _check_refusal(refused.reason, refused.detail)
         return
@@ -112,7 +112,7 @@ def _check_row(row: ManifestRow) -> None:
 
 
 def frames(data: bytes) -> None:
-    """A frame sent to the index owner, and one that reached its engine: both are answered."""
+    """A frame sent to the index owner, and to its engine: both must answer."""
     for reply in (
         server.handle_frame(_Owner(), data),
         handlers.handle_request(_index(), data),
@@ -126,7 +126,7 @@ def frames(data: bytes) -> None:
 
 
 class _Owner:
-    """Front of an engine in this process; a build of the next one is not what is fuzzed."""
+    """Index owner over an engine in this process; rebuilds are not fuzzed."""
 
     def info(self) -> IndexInfo:
         return _index().info()
@@ -158,18 +158,18 @@ def _index() -> EdgeIndex:
 
 @cache
 def folder() -> Path:
-    """A folder with a few files that manifests may name; `sweep` takes it away."""
-    made = Path(tempfile.mkdtemp(prefix="pinpoint-fuzz-")).resolve()
-    (made / "sub").mkdir()
+    """A folder with a few files that manifests may name; `sweep` removes it."""
+    root = Path(tempfile.mkdtemp(prefix="pinpoint-fuzz-")).resolve()
+    (root / "sub").mkdir()
     for name in ("a.jpg", "b.jpg", "sub/c.jpg"):
-        (made / name).write_bytes(b"\xff\xd8\xff")
-    with_bytes = os.fsencode(made) + b"/\xff.jpg"
+        (root / name).write_bytes(b"\xff\xd8\xff")
+    with_bytes = os.fsencode(root) + b"/\xff.jpg"
     Path(os.fsdecode(with_bytes)).write_bytes(b"\xff\xd8\xff")
-    return made
+    return root
 
 
 def sweep() -> None:
-    """Remove what fuzzing left on the disk."""
+    """Close the index and remove the folder."""
     if _index.cache_info().currsize:
         _index().close()
     shutil.rmtree(folder(), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Distances against the textbook, against geodesics, and at the seams."""
+"""Distances against the textbook formula, geodesics, and at antimeridian and poles."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HALF_WAY_M = math.pi * EARTH_RADIUS_M
 
 
 def haversine_by_the_book(a, b):
-    """The formula of every textbook, one pair at a time."""
+    """The haversine formula, one pair at a time."""
     (lat1, lon1), (lat2, lon2) = (map(math.radians, p) for p in (a, b))
     h = math.sin((lat2 - lat1) / 2) ** 2
     h += math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
@@ -37,7 +37,7 @@ def sample(count, seed=7):
     return np.column_stack([rng.uniform(-90, 90, count), rng.uniform(-180, 180, count)])
 
 
-def test_all_shapes_agree_with_the_book():
+def test_haversine_every_shape_equals_loop():
     a, b = sample(40), sample(30, seed=8)
     slow = np.array([[haversine_by_the_book(p, q) for q in b] for p in a])
     assert np.allclose(pairwise_m(a, b), slow, rtol=1e-9, atol=1e-3)
@@ -48,7 +48,7 @@ def test_all_shapes_agree_with_the_book():
 
 
 @given(places, places)
-def test_distance_is_symmetric_and_bounded(a, b):
+def test_haversine_is_symmetric_and_bounded(a, b):
     there, back = haversine_m(np.array(a), np.array(b)), haversine_m(np.array(b), np.array(a))
     assert there == back
     assert 0 <= there <= HALF_WAY_M * (1 + 1e-12)
@@ -56,20 +56,20 @@ def test_distance_is_symmetric_and_bounded(a, b):
 
 
 @given(places, places, places)
-def test_no_detour_is_shorter(a, b, c):
+def test_pairwise_m_fulfills_triangle_inequality(a, b, c):
     d = pairwise_m(np.array([a, b, c]))
     assert d[0, 2] <= d[0, 1] + d[1, 2] + 1e-6
 
 
 @given(places, places, st.floats(-360, 360))
-def test_turning_the_globe_changes_no_distance(a, b, turn):
+def test_haversine_rotated_longitudes_give_same_distance(a, b, turn):
     turned = haversine_m(np.array([a[0], a[1] + turn]), np.array([b[0], b[1] + turn]))
     assert turned == pytest.approx(float(haversine_m(np.array(a), np.array(b))), abs=1e-3)
 
 
 @settings(max_examples=200)
 @given(places, places)
-def test_geodesics_are_geographiclibs_and_the_sphere_is_within_its_error(a, b):
+def test_geodesic_equals_geographiclib_and_sphere_is_within_half_percent(a, b):
     wgs84 = Geodesic.WGS84.Inverse(*a, *b)["s12"]
     assert geodesic_m(Point(*a), Point(*b)) == wgs84
     sphere = float(haversine_m(np.array(a), np.array(b)))
@@ -91,25 +91,25 @@ def test_geodesics_are_geographiclibs_and_the_sphere_is_within_its_error(a, b):
         ((89.9995, 0), (89.9995, 180), math.radians(0.001) * EARTH_RADIUS_M),
     ],
 )
-def test_seam_poles_and_antipodes(a, b, meters):
+def test_haversine_at_antimeridian_poles_and_antipodes_is_exact(a, b, meters):
     assert haversine_m(np.array(a, float), np.array(b, float)) == pytest.approx(meters, abs=1e-6)
     assert pairwise_m(np.array([a, b], float))[0, 1] == pytest.approx(meters, abs=1e-6)
 
 
-def test_near_antipodes_stay_exact_where_the_book_rounds():
+def test_haversine_near_antipodes_is_exact():
     a, b = (10.0, 20.0), (-10.0, -160.0 + 1e-6)
     exact = HALF_WAY_M - math.radians(1e-6) * math.cos(math.radians(10)) * EARTH_RADIUS_M
     assert float(haversine_m(np.array(a), np.array(b))) == pytest.approx(exact, abs=1e-6)
 
 
-def test_known_geodesics():
+def test_geodesic_equals_published_values():
     # Half a meridian and a degree of the equator of WGS84 (Karney 2013).
     assert geodesic_m(Point(90, 0), Point(-90, 0)) == pytest.approx(20_003_931.458625, abs=1e-5)
     assert geodesic_m(Point(0, 0), Point(0, 1)) == pytest.approx(111_319.490793, abs=1e-5)
     assert geodesic_m(Point(0, 180), Point(0, -180)) == 0
 
 
-def test_many_geodesics_are_the_single_ones():
+def test_geodesics_m_equals_single_geodesics():
     a, b = sample(30), sample(30, seed=8)
     slow = [geodesic_m(Point(*p), Point(*q)) for p, q in zip(a.tolist(), b.tolist(), strict=True)]
     assert geodesics_m(a, b).tolist() == slow
@@ -131,7 +131,7 @@ def test_many_geodesics_are_the_single_ones():
     ],
     ids=["london-sydney", "fiji-hawaii", "antimeridian", "near the pole", "one place"],
 )
-def test_the_way_is_that_of_turning_one_end_towards_the_other(a, b):
+def test_great_circle_equals_spherical_interpolation(a, b):
     way = great_circle(np.array(a), np.array(b), 50_000)
     start, end = unit_xyz(np.array(a)), unit_xyz(np.array(b))
     angle = haversine_m(np.array(a), np.array(b)) / EARTH_RADIUS_M

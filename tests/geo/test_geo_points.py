@@ -1,4 +1,4 @@
-"""Positions: flips, wrapping, directions and where they lead."""
+"""Positions: order of coordinates, wrapping, bearings and destinations."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def test_lat_lon_keeps_order_and_shape():
 
 
 @given(st.floats(-1e5, 1e5))
-def test_a_wrapped_longitude_is_in_range_and_the_same_meridian(lon):
+def test_normalize_lon_any_value_is_in_range_on_same_meridian(lon):
     wrapped = points.normalize_lon(lon)
     assert -180 <= wrapped < 180
     assert math.isclose(math.cos(math.radians(wrapped - lon)), 1, abs_tol=1e-12)
 
 
-def test_the_antimeridian_has_one_name():
+def test_normalize_lon_antimeridian_is_minus_180():
     below = math.nextafter(-180, -math.inf)
     wrapped = points.normalize_lon(np.array([180.0, -180.0, 540.0, 181.0, -181.0, below, 0.0]))
     assert wrapped.tolist() == [-180, -180, -180, -179, 179, -180, 0]
 
 
 @given(places)
-def test_the_unit_sphere_and_back(place):
+def test_unit_xyz_round_trips(place):
     xyz = points.unit_xyz(np.array(place))
     assert math.isclose(float(np.linalg.norm(xyz)), 1, abs_tol=1e-12)
     assert haversine_m(points.from_xyz(xyz * 7.5), np.array(place)) < 1e-3
 
 
-def test_axes_point_where_they_say():
+def test_unit_xyz_axes_have_documented_directions():
     xyz = points.unit_xyz(np.array([[0.0, 0], [0, 90], [90, 0], [-90, 55]]))
     assert np.allclose(xyz, [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, -1]])
 
@@ -62,25 +62,25 @@ def test_axes_point_where_they_say():
         ((90, 0), (0, 50), 130),
     ],
 )
-def test_bearings(start, end, bearing):
-    found = points.bearing_deg(np.array(start, float), np.array(end, float))
-    assert found == pytest.approx(bearing, abs=1e-9)
+def test_bearing_equals_known_value(start, end, bearing):
+    computed_deg = points.bearing_deg(np.array(start, float), np.array(end, float))
+    assert computed_deg == pytest.approx(bearing, abs=1e-9)
 
 
 @given(places, places)
-def test_bearings_agree_with_the_geodesic_of_a_sphere(start, end):
+def test_bearing_equals_spherical_geodesic(start, end):
     line = Geodesic(points.EARTH_RADIUS_M, 0).Inverse(*start, *end)
-    # Where the direction hardly matters: at, or opposite to, the target, and at the poles.
+    # The bearing is ill-conditioned at the target, at its antipode, and at the poles.
     if not 1e-3 < line["a12"] < 179.99 or abs(start[0]) > 89.99:
         return
-    found = float(points.bearing_deg(np.array(start), np.array(end)))
-    assert 0 <= found < 360
-    assert abs((found - line["azi1"] + 180) % 360 - 180) < 1e-6
+    computed_deg = float(points.bearing_deg(np.array(start), np.array(end)))
+    assert 0 <= computed_deg < 360
+    assert abs((computed_deg - line["azi1"] + 180) % 360 - 180) < 1e-6
 
 
 @settings(max_examples=200)
 @given(places, st.floats(0, 360), st.floats(0, 1.9e7))
-def test_a_destination_lies_as_far_away_as_it_was_asked(start, bearing, distance):
+def test_destination_has_requested_distance_and_bearing(start, bearing, distance):
     end = points.destination(np.array(start), bearing, distance)
     assert haversine_m(np.array(start), end) == pytest.approx(distance, abs=1e-3)
     if abs(start[0]) < 89.9 and distance > 1.0:
@@ -88,7 +88,7 @@ def test_a_destination_lies_as_far_away_as_it_was_asked(start, bearing, distance
         assert abs((back - bearing + 180) % 360 - 180) < 1e-3
 
 
-def test_destinations_cross_seam_and_pole():
+def test_destination_crosses_antimeridian_and_pole():
     assert points.destination(np.array([0.0, 179.9]), 90, 22_239)[1] == pytest.approx(
         -179.9, abs=1e-3
     )

@@ -20,7 +20,7 @@ def below_all(c):
 
 
 def curve_in_a_loop(pairs):
-    """Every threshold in turn: who is answered, and what that costs."""
+    """Coverage and risk at every threshold, and the area under the curve."""
     points, area = [], 0.0
     for least in sorted({below_all(c) for c, _ in pairs}, reverse=True):
         answered = [loss for c, loss in pairs if below_all(c) >= least]
@@ -31,7 +31,7 @@ def curve_in_a_loop(pairs):
 
 
 @given(rows)
-def test_selective_risk_is_that_of_the_loop(pairs):
+def test_risk_curve_equals_loop(pairs):
     points, area = curve_in_a_loop(pairs)
     curve = risk_curve([c for c, _ in pairs], [loss for _, loss in pairs])
     assert curve.rows == len(pairs)
@@ -43,29 +43,31 @@ def test_selective_risk_is_that_of_the_loop(pairs):
 
 
 @given(rows, st.randoms(use_true_random=False))
-def test_row_order_changes_no_curve(pairs, random):
-    mixed = random.sample(pairs, len(pairs))
-    one, other = (risk_curve([c for c, _ in p], [x for _, x in p]) for p in (pairs, mixed))
-    assert np.array_equal(one.risk, other.risk)
-    assert one.aurc == pytest.approx(other.aurc, nan_ok=True)
+def test_risk_curve_is_independent_of_row_order(pairs, random):
+    permuted = random.sample(pairs, len(pairs))
+    original, shuffled = (
+        risk_curve([c for c, _ in p], [x for _, x in p]) for p in (pairs, permuted)
+    )
+    assert np.array_equal(original.risk, shuffled.risk)
+    assert original.aurc == pytest.approx(shuffled.aurc, nan_ok=True)
 
 
-def test_all_rows_answered_cost_the_plain_error_rate():
+def test_risk_curve_full_coverage_has_overall_error_rate():
     curve = risk_curve([0.9, 0.8, 0.8, 0.1], [0, 1, 0, 1])
     assert curve.coverage.tolist() == [0.25, 0.75, 1.0]
     assert curve.risk.tolist() == pytest.approx([0, 1 / 3, 0.5])
     assert curve.aurc == pytest.approx((0 + 1 / 3 + 1 / 3 + 0.5) / 4)
 
 
-def test_silence_comes_last_and_cannot_improve_the_area():
-    spoken = risk_curve([0.9, 0.5, 0.1], [0, 0, 1])
-    silent = risk_curve([0.9, 0.5, math.nan], [0, 0, 1])
-    assert silent.aurc == spoken.aurc
-    assert math.isnan(silent.thresholds[-1])
+def test_risk_curve_abstentions_rank_last_and_do_not_improve_aurc():
+    answered = risk_curve([0.9, 0.5, 0.1], [0, 0, 1])
+    abstained = risk_curve([0.9, 0.5, math.nan], [0, 0, 1])
+    assert abstained.aurc == answered.aurc
+    assert math.isnan(abstained.thresholds[-1])
     assert risk_curve([math.nan, math.nan], [1, 1]).aurc == 1.0
 
 
-def test_a_good_order_beats_chance_and_chance_beats_a_bad_one():
+def test_aurc_good_ranking_is_below_chance_and_bad_above():
     losses = [0] * 50 + [1] * 50
     good, bad = np.linspace(1, 0, 100), np.linspace(0, 1, 100)
     assert risk_curve(good, losses).aurc < risk_curve([0.5] * 100, losses).aurc == 0.5
@@ -73,7 +75,7 @@ def test_a_good_order_beats_chance_and_chance_beats_a_bad_one():
 
 
 @given(rows)
-def test_auroc_is_the_share_of_pairs_in_order(pairs):
+def test_abstention_auroc_equals_share_of_ordered_pairs(pairs):
     above = [below_all(c) for c, good in pairs if good]
     below = [below_all(c) for c, good in pairs if not good]
     won = 0.0
@@ -81,11 +83,11 @@ def test_auroc_is_the_share_of_pairs_in_order(pairs):
         for b in below:
             won += 1.0 if a > b else 0.5 if a == b else 0.0
     count = len(above) * len(below)
-    found = abstention_auroc([c for c, _ in pairs], [good for _, good in pairs])
-    assert found == pytest.approx(won / count if count else math.nan, nan_ok=True)
+    auroc = abstention_auroc([c for c, _ in pairs], [good for _, good in pairs])
+    assert auroc == pytest.approx(won / count if count else math.nan, nan_ok=True)
 
 
-def test_auroc_at_its_ends():
+def test_abstention_auroc_extreme_cases_are_exact():
     assert abstention_auroc([3, 2, 1], [1, 1, 0]) == 1.0
     assert abstention_auroc([1, 1, 3], [1, 1, 0]) == 0.0
     assert abstention_auroc([1, 1, 1], [1, 0, 0]) == 0.5
@@ -95,17 +97,17 @@ def test_auroc_at_its_ends():
 
 
 @pytest.mark.parametrize("answerable", [[], [1, 1], [0, 0]])
-def test_one_group_alone_has_no_auroc(answerable):
+def test_abstention_auroc_single_class_is_nan(answerable):
     assert math.isnan(abstention_auroc([0.5] * len(answerable), answerable))
 
 
-def test_no_rows_have_no_curve():
+def test_risk_curve_without_rows_is_empty():
     curve = risk_curve([], [])
     assert (curve.rows, len(curve.risk), len(curve.coverage), len(curve.thresholds)) == (0, 0, 0, 0)
     assert math.isnan(curve.aurc)
 
 
-def test_bad_columns_are_refused():
+def test_abstention_invalid_columns_are_rejected():
     with pytest.raises(ValueError, match="losses: row 1 is nan"):
         risk_curve([0.5, math.nan], [0.0, math.nan])
     with pytest.raises(ValueError, match="confidence: row 0 is inf"):

@@ -1,4 +1,4 @@
-"""Distances of every convention: the textbook in a loop, geographiclib, Vincenty, the seams."""
+"""Distances of every convention against loops, geographiclib and Vincenty, also at edge cases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPHERES = {"haversine-6371": 6371.0, "haversine-6378.137": 6378.137}
 
 
 def pairs(count=10_000, seed=3):
-    """Random pairs, and among them every kind of trouble."""
+    """Random pairs that include every numerical edge case."""
     rng = np.random.default_rng(seed)
     a = np.column_stack([rng.uniform(-90, 90, count), rng.uniform(-180, 180, count)])
     b = np.column_stack([rng.uniform(-90, 90, count), rng.uniform(-180, 180, count)])
@@ -45,7 +45,7 @@ def haversine_by_the_book(a, b, radius_km):
 
 
 def vincenty_m(a, b):
-    """WGS84 by another road (Vincenty 1975); None near antipodes, where it does not converge."""
+    """WGS84 distance by Vincenty (1975); None near antipodes, where it does not converge."""
     major, flat = 6_378_137.0, 1 / 298.257223563
     minor = major * (1 - flat)
     u1, u2 = (math.atan((1 - flat) * math.tan(math.radians(p[0]))) for p in (a, b))
@@ -77,35 +77,35 @@ def vincenty_m(a, b):
     )
 
 
-def test_geodesics_are_geographiclibs_on_ten_thousand_pairs():
+def test_distances_km_geodesic_equals_geographiclib():
     a, b = pairs()
     slow = [Geodesic.WGS84.Inverse(*p, *q)["s12"] / 1000 for p, q in zip(a, b, strict=True)]
     fast = distances_km(a, b, PINPOINT)
     assert np.allclose(fast, slow, rtol=1e-9, atol=0)
     assert (fast[4000:5000] == 0).all()
-    # Exact antipodes: never more than half a meridian.
+    # Exact antipodes: the distance is half a meridian.
     assert np.allclose(fast[:1000], 20_003.931458625, rtol=1e-9)
 
 
-def test_geodesics_are_vincentys_where_vincenty_converges():
+def test_distances_km_geodesic_equals_vincenty():
     a, b = pairs(count=3_000, seed=4)
     fast = distances_km(a, b, "geodesic-wgs84")
     both = [(f, vincenty_m(p, q)) for f, p, q in zip(fast, a, b, strict=True)]
-    found = np.array([(f, s / 1000) for f, s in both if s is not None])
-    assert len(found) > 2_300
-    far = found[found[:, 0] > 10]
+    converged = np.array([(f, s / 1000) for f, s in both if s is not None])
+    assert len(converged) > 2_300
+    far = converged[converged[:, 0] > 10]
     assert np.allclose(far[:, 0], far[:, 1], rtol=1e-9, atol=0)
-    assert np.allclose(found[:, 0], found[:, 1], rtol=0, atol=1e-6)
+    assert np.allclose(converged[:, 0], converged[:, 1], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("distance", SPHERES)
-def test_haversine_is_the_books_with_the_right_radius(distance):
+def test_distances_km_haversine_equals_loop_with_stated_radius(distance):
     a, b = pairs()
     radius_km = SPHERES[distance]
     assert RADII_M[distance] == radius_km * 1000
     fast = distances_km(a, b, distance)
     book = [haversine_by_the_book(p, q, radius_km) for p, q in zip(a, b, strict=True)]
-    # Near antipodes (the first 3,000) the book itself loses digits, up to 0.2 m.
+    # Near antipodes (the first 3,000) the textbook formula loses digits, up to 0.2 m.
     assert np.allclose(fast, book, rtol=0, atol=3e-4)
     assert np.allclose(fast[3000:], book[3000:], rtol=1e-9, atol=2e-9)
     sphere = Geodesic(radius_km * 1000, 0)
@@ -113,11 +113,12 @@ def test_haversine_is_the_books_with_the_right_radius(distance):
     assert np.allclose(fast, exact, rtol=1e-9, atol=2e-9)
 
 
-def test_conventions_of_the_field():
-    said = {
-        name: (each.distance, each.comparison, each.rounded) for name, each in CONVENTIONS.items()
+def test_conventions_equal_published_definitions():
+    definitions = {
+        name: (convention.distance, convention.comparison, convention.rounded)
+        for name, convention in CONVENTIONS.items()
     }
-    assert said == {
+    assert definitions == {
         "geoestimation": ("haversine-6371", "<=", False),
         "geoclip": ("geodesic-wgs84", "<=", False),
         "g3": ("geodesic-wgs84", "<", False),
@@ -125,39 +126,41 @@ def test_conventions_of_the_field():
         "pigeon": ("haversine-6378.137", "<", True),
         "pinpoint": ("geodesic-wgs84", "<", True),
     }
-    assert all(name == each.name for name, each in CONVENTIONS.items())
-    assert len({each.words() for each in CONVENTIONS.values()}) == len(CONVENTIONS)
+    assert all(name == convention.name for name, convention in CONVENTIONS.items())
+    assert len({convention.words() for convention in CONVENTIONS.values()}) == len(CONVENTIONS)
 
 
-def test_words_say_all_that_makes_a_number():
-    said = CONVENTIONS["pigeon"].words()
-    assert said == "pigeon: haversine, R = 6378.137 km; d < threshold; GeoScore rounded per photo"
+def test_convention_words_change_with_every_field():
+    words = CONVENTIONS["pigeon"].words()
+    assert words == "pigeon: haversine, R = 6378.137 km; d < threshold; GeoScore rounded per photo"
     for other in ("geodesic-wgs84", "haversine-6371"):
-        assert replace(CONVENTIONS["pigeon"], distance=other).words() != said
-    assert replace(CONVENTIONS["pigeon"], comparison="<=").words() != said
-    assert replace(CONVENTIONS["pigeon"], rounded=False).words() != said
+        assert replace(CONVENTIONS["pigeon"], distance=other).words() != words
+    assert replace(CONVENTIONS["pigeon"], comparison="<=").words() != words
+    assert replace(CONVENTIONS["pigeon"], rounded=False).words() != words
 
 
-def test_the_same_pair_is_right_or_wrong_by_convention():
+def test_within_same_pair_depends_on_convention():
     # One degree of the equator: 111.195 km, 111.319 km and 111.319 km.
-    truth, answer = [[0.0, 0.0]], [[0.0, 1.0]]
-    off = {name: float(distances_km(truth, answer, c)[0]) for name, c in CONVENTIONS.items()}
-    assert off["osv5m"] == pytest.approx(111.19492664, abs=1e-8)
-    assert off["pigeon"] == pytest.approx(111.31949079, abs=1e-8)
-    assert off["pinpoint"] == pytest.approx(111.31949079, abs=1e-8)
-    assert CONVENTIONS["osv5m"].within(np.array([off["osv5m"]]), 111.2).all()
-    assert not CONVENTIONS["pinpoint"].within(np.array([off["pinpoint"]]), 111.2).any()
+    ground_truth, answer = [[0.0, 0.0]], [[0.0, 1.0]]
+    distances = {
+        name: float(distances_km(ground_truth, answer, c)[0]) for name, c in CONVENTIONS.items()
+    }
+    assert distances["osv5m"] == pytest.approx(111.19492664, abs=1e-8)
+    assert distances["pigeon"] == pytest.approx(111.31949079, abs=1e-8)
+    assert distances["pinpoint"] == pytest.approx(111.31949079, abs=1e-8)
+    assert CONVENTIONS["osv5m"].within(np.array([distances["osv5m"]]), 111.2).all()
+    assert not CONVENTIONS["pinpoint"].within(np.array([distances["pinpoint"]]), 111.2).any()
 
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5, math.nan]), max_size=12))
-def test_ties_are_right_only_under_less_or_equal_and_no_answer_never(distances):
+def test_within_tie_counts_only_for_less_or_equal(distances):
     column = np.array(distances)
     assert CONVENTIONS["g3"].within(column, 1.0).tolist() == [d < 1.0 for d in distances]
     assert CONVENTIONS["geoclip"].within(column, 1.0).tolist() == [d <= 1.0 for d in distances]
 
 
 @pytest.mark.parametrize("distance", ["geodesic-wgs84", *SPHERES])
-def test_no_answer_has_no_distance_and_changes_no_other(distance):
+def test_distances_km_missing_answers_are_nan(distance):
     a, b = pairs(count=40)
     whole = distances_km(a, b, distance)
     b[::3] = np.nan
@@ -168,7 +171,7 @@ def test_no_answer_has_no_distance_and_changes_no_other(distance):
 
 
 @pytest.mark.parametrize("distance", ["geodesic-wgs84", *SPHERES])
-def test_candidates_are_measured_like_single_answers(distance):
+def test_distances_km_of_candidates_equal_single_distances(distance):
     a, b = pairs(count=60)
     table = distances_km(a[:5, None, :], b.reshape(5, 12, 2), distance)
     slow = [[distances_km(a[n], b[12 * n + k], distance) for k in range(12)] for n in range(5)]
@@ -177,7 +180,7 @@ def test_candidates_are_measured_like_single_answers(distance):
 
 
 @pytest.mark.parametrize(
-    ("truth", "answers", "said"),
+    ("ground_truth", "answers", "message"),
     [
         ([[0, 0], [91, 0]], [[0, 0], [0, 0]], r"truth: row 1 is \(91"),
         ([[0, 0]], [[0, 180.5]], "answers: row 0"),
@@ -187,12 +190,12 @@ def test_candidates_are_measured_like_single_answers(distance):
         ([[0, 0]], [[math.inf, 0]], "answers: row 0"),
     ],
 )
-def test_positions_that_are_none_are_refused_by_row(truth, answers, said):
-    with pytest.raises(ValueError, match=said):
-        distances_km(truth, answers, "haversine-6371")
+def test_distances_km_invalid_position_is_rejected_with_its_row(ground_truth, answers, message):
+    with pytest.raises(ValueError, match=message):
+        distances_km(ground_truth, answers, "haversine-6371")
 
 
-def test_unknown_words_are_refused():
+def test_convention_unknown_value_is_rejected():
     with pytest.raises(ValueError, match="none of haversine-6371"):
         distances_km([[0, 0]], [[0, 0]], "euclidean")
     with pytest.raises(ValueError, match="none of haversine-6371"):

@@ -1,4 +1,4 @@
-"""Clustered intervals against resampling row by row, exact permutations and known truths."""
+"""Clustered intervals against resampled rows, exact permutations and known values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def columns(table):
 
 
 def resampled_in_a_loop(values, clusters, statistic, seed, resamples):
-    """Draws clusters and writes all their rows out, again and again."""
+    """Statistic of each resample, with the rows of all drawn clusters concatenated."""
     rng = np.random.default_rng(seed)
     members = [values[clusters == c] for c in np.unique(clusters)]
     figures = []
@@ -40,23 +40,23 @@ def resampled_in_a_loop(values, clusters, statistic, seed, resamples):
 
 @settings(max_examples=40, deadline=None)
 @given(rows, st.sampled_from(["mean", "median"]), st.integers(0, 9))
-def test_intervals_are_those_of_rows_written_out(table, statistic, seed):
+def test_bootstrap_equals_loop_over_resampled_rows(table, statistic, seed):
     values, clusters = columns(table)
-    found = bootstrap(values, clusters, seed=seed, statistic=statistic, resamples=60, level=0.8)
-    assert found.value == pytest.approx(getattr(np, statistic)(values))
+    interval = bootstrap(values, clusters, seed=seed, statistic=statistic, resamples=60, level=0.8)
+    assert interval.value == pytest.approx(getattr(np, statistic)(values))
     count = len(set(clusters.tolist()))
-    assert (found.rows, found.clusters, found.level) == (len(values), count, 0.8)
+    assert (interval.rows, interval.clusters, interval.level) == (len(values), count, 0.8)
     if count == 1:
-        assert math.isnan(found.low)
-        assert math.isnan(found.high)
+        assert math.isnan(interval.low)
+        assert math.isnan(interval.high)
         return
     figures = resampled_in_a_loop(values, clusters, statistic, seed, 60)
     ends = np.quantile(figures, [0.1, 0.9])
-    assert (found.low, found.high) == pytest.approx(tuple(ends), abs=1e-9)
+    assert (interval.low, interval.high) == pytest.approx(tuple(ends), abs=1e-9)
 
 
 @given(rows)
-def test_standard_error_and_design_effect_are_those_of_the_loop(table):
+def test_clustered_se_and_design_effect_equal_loop(table):
     values, clusters = columns(table)
     count, mean = len(set(clusters.tolist())), sum(values) / len(values)
     if count < 2:
@@ -66,8 +66,8 @@ def test_standard_error_and_design_effect_are_those_of_the_loop(table):
     total = 0.0
     for c in set(clusters.tolist()):
         off = 0.0
-        for v, own in zip(values, clusters, strict=True):
-            off += (v - mean) if own == c else 0.0
+        for v, cluster in zip(values, clusters, strict=True):
+            off += (v - mean) if cluster == c else 0.0
         total += off**2
     variance = count / (count - 1) * total / len(values) ** 2
     assert clustered_se(values, clusters) == pytest.approx(math.sqrt(variance), abs=1e-9)
@@ -78,33 +78,33 @@ def test_standard_error_and_design_effect_are_those_of_the_loop(table):
         assert design_effect(values, clusters) == pytest.approx(variance / independent, abs=1e-6)
 
 
-def test_independent_rows_have_the_ordinary_standard_error():
+def test_clustered_se_of_independent_rows_is_standard_error():
     values = np.random.default_rng(0).normal(size=500)
     ordinary = np.std(values, ddof=1) / math.sqrt(500)
     assert clustered_se(values, np.arange(500)) == pytest.approx(ordinary)
     assert design_effect(values, np.arange(500)) == pytest.approx(1)
-    found = bootstrap(values, np.arange(500), seed=1, resamples=4_000)
-    assert (found.high - found.low) / 2 == pytest.approx(1.96 * ordinary, rel=0.05)
+    interval = bootstrap(values, np.arange(500), seed=1, resamples=4_000)
+    assert (interval.high - interval.low) / 2 == pytest.approx(1.96 * ordinary, rel=0.05)
 
 
-def test_copies_of_one_photo_are_worth_one_photo():
+def test_clustered_se_copies_of_rows_add_no_information():
     once = np.random.default_rng(0).normal(size=300)
-    values, author = np.repeat(once, 6), np.repeat(np.arange(300), 6)
-    # 6, and a hair more because the two variances lose a degree of freedom differently.
-    assert design_effect(values, author) == pytest.approx(6 * (1799 / 1800) * (300 / 299))
-    assert clustered_se(values, author) == pytest.approx(clustered_se(once, np.arange(300)))
-    one = bootstrap(once, np.arange(300), seed=3, resamples=500)
-    six = bootstrap(values, author, seed=3, resamples=500)
-    assert (one.low, one.high) == pytest.approx((six.low, six.high))
+    values, clusters = np.repeat(once, 6), np.repeat(np.arange(300), 6)
+    # Slightly more than 6, because the two variances have different degrees of freedom.
+    assert design_effect(values, clusters) == pytest.approx(6 * (1799 / 1800) * (300 / 299))
+    assert clustered_se(values, clusters) == pytest.approx(clustered_se(once, np.arange(300)))
+    single = bootstrap(once, np.arange(300), seed=3, resamples=500)
+    copied = bootstrap(values, clusters, seed=3, resamples=500)
+    assert (single.low, single.high) == pytest.approx((copied.low, copied.high))
 
 
-def test_clustered_intervals_hold_the_truth_where_plain_ones_do_not():
+def test_bootstrap_clustered_data_needs_clusters_for_coverage():
     clustered = plain = 0
     for seed in range(100):
         rng = np.random.default_rng(seed)
-        author = rng.integers(0, 80, 600)
-        values = rng.normal(size=80)[author] + rng.normal(size=600)
-        wide = bootstrap(values, author, seed=seed, resamples=300)
+        clusters = rng.integers(0, 80, 600)
+        values = rng.normal(size=80)[clusters] + rng.normal(size=600)
+        wide = bootstrap(values, clusters, seed=seed, resamples=300)
         narrow = bootstrap(values, np.arange(600), seed=seed, resamples=300)
         clustered += wide.low <= 0 <= wide.high
         plain += narrow.low <= 0 <= narrow.high
@@ -112,19 +112,19 @@ def test_clustered_intervals_hold_the_truth_where_plain_ones_do_not():
     assert plain <= 0.75 * 100
 
 
-def test_one_seed_gives_one_interval_and_another_seed_another():
-    values, author = np.random.default_rng(0).random(200), np.arange(200) // 4
-    same = [bootstrap(values, author, seed=5, resamples=200) for _ in range(2)]
+def test_bootstrap_is_determined_by_seed():
+    values, clusters = np.random.default_rng(0).random(200), np.arange(200) // 4
+    same = [bootstrap(values, clusters, seed=5, resamples=200) for _ in range(2)]
     assert same[0] == same[1]
-    assert bootstrap(values, author, seed=6, resamples=200) != same[0]
+    assert bootstrap(values, clusters, seed=6, resamples=200) != same[0]
     paired = [
-        paired_bootstrap(values, values[::-1], author, seed=5, resamples=200) for _ in range(2)
+        paired_bootstrap(values, values[::-1], clusters, seed=5, resamples=200) for _ in range(2)
     ]
     assert paired[0] == paired[1]
 
 
 def exact_p(a, b, clusters):
-    """Every way to swap the two runs, cluster by cluster."""
+    """Exact p value over all ways to swap the two runs, cluster by cluster."""
     sums = [float((a - b)[clusters == c].sum()) for c in np.unique(clusters)]
     ways = list(itertools.product([1, -1], repeat=len(sums)))
     slack = 1e-9 * sum(map(abs, sums))
@@ -137,13 +137,13 @@ def exact_p(a, b, clusters):
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(number, number, st.integers(0, 6)), min_size=1, max_size=20))
-def test_p_values_are_those_of_every_possible_swap(table):
+def test_paired_bootstrap_p_value_equals_exact_permutation(table):
     a, b = (np.array([row[i] for row in table]) for i in (0, 1))
     clusters = np.array([row[2] for row in table])
-    found = paired_bootstrap(a, b, clusters, seed=1, resamples=1_500)
+    comparison = paired_bootstrap(a, b, clusters, seed=1, resamples=1_500)
     exact = exact_p(a, b, clusters)
-    assert found.p_value == pytest.approx(exact, abs=5 * math.sqrt(0.25 / 1_500) + 1 / 1_500)
-    assert found.difference.value == pytest.approx(float(np.mean(a) - np.mean(b)), abs=1e-9)
+    assert comparison.p_value == pytest.approx(exact, abs=5 * math.sqrt(0.25 / 1_500) + 1 / 1_500)
+    assert comparison.difference.value == pytest.approx(float(np.mean(a) - np.mean(b)), abs=1e-9)
 
 
 @settings(max_examples=25, deadline=None)
@@ -156,12 +156,12 @@ def test_p_values_are_those_of_every_possible_swap(table):
     ),
     st.integers(0, 9),
 )
-def test_ratios_are_those_of_rows_written_out(table, seed):
+def test_ratio_equals_loop_over_resampled_rows(table, seed):
     above, below = (np.array([row[i] for row in table for _ in "ab"]) for i in (0, 1))
     clusters = np.array([row[2] for row in table for _ in "ab"])
-    found = ratio(above, below, clusters, seed=seed, resamples=40, level=0.8)
-    assert found.value == pytest.approx(above.sum() / below.sum())
-    assert (found.rows, found.clusters) == (len(above), len(table))
+    interval = ratio(above, below, clusters, seed=seed, resamples=40, level=0.8)
+    assert interval.value == pytest.approx(above.sum() / below.sum())
+    assert (interval.rows, interval.clusters) == (len(above), len(table))
     rng, members = np.random.default_rng(seed), np.unique(clusters)
     figures = []
     for _ in range(40):
@@ -172,20 +172,20 @@ def test_ratios_are_those_of_rows_written_out(table, seed):
         rows = np.concatenate(chosen)
         figures.append(above[rows].sum() / below[rows].sum())
     ends = np.quantile(figures, [0.1, 0.9])
-    assert (found.low, found.high) == pytest.approx(tuple(ends), abs=1e-9)
+    assert (interval.low, interval.high) == pytest.approx(tuple(ends), abs=1e-9)
 
 
-def test_a_share_of_a_gap_that_may_be_none_has_no_ends():
-    found = ratio([1.0, 0.0], [1.0, 0.0], [0, 1], seed=0, resamples=50)
-    assert found.value == 1.0
-    assert math.isnan(found.low)
-    assert math.isnan(found.high)
+def test_ratio_possible_zero_denominator_has_no_interval():
+    interval = ratio([1.0, 0.0], [1.0, 0.0], [0, 1], seed=0, resamples=50)
+    assert interval.value == 1.0
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.high)
     assert math.isnan(ratio([1.0], [0.0], [0], seed=0, resamples=50).value)
     with pytest.raises(ValueError, match="below: 1 rows, expected 2"):
         ratio([1.0, 2.0], [1.0], [0, 1], seed=0)
 
 
-def test_p_is_never_zero_and_one_for_equal_runs():
+def test_paired_bootstrap_p_value_is_positive_and_one_for_equal_runs():
     sure = paired_bootstrap(np.ones(400), np.zeros(400), np.arange(400), seed=0, resamples=99)
     assert sure.p_value == 1 / 100
     assert (sure.difference.value, sure.difference.low, sure.difference.high) == (1, 1, 1)
@@ -194,43 +194,43 @@ def test_p_is_never_zero_and_one_for_equal_runs():
     assert paired_bootstrap(np.ones(9), np.zeros(9), np.zeros(9), seed=0, resamples=99).p_value == 1
 
 
-def test_swapping_the_runs_turns_the_difference_and_keeps_p():
+def test_paired_bootstrap_swapped_runs_negate_difference():
     rng = np.random.default_rng(2)
-    a, b, author = rng.random(120), rng.random(120), rng.integers(0, 30, 120)
-    one, other = (
-        paired_bootstrap(*pair, author, seed=4, resamples=300) for pair in ((a, b), (b, a))
+    a, b, clusters = rng.random(120), rng.random(120), rng.integers(0, 30, 120)
+    forward, backward = (
+        paired_bootstrap(*pair, clusters, seed=4, resamples=300) for pair in ((a, b), (b, a))
     )
-    assert one.p_value == other.p_value
-    assert one.difference.low == pytest.approx(-other.difference.high)
+    assert forward.p_value == backward.p_value
+    assert forward.difference.low == pytest.approx(-backward.difference.high)
 
 
-def test_p_values_of_equally_good_runs_are_even_though_authors_cluster():
+def test_paired_bootstrap_p_values_of_equal_clustered_runs_are_uniform():
     low = 0
     for seed in range(120):
         rng = np.random.default_rng(seed)
-        author = rng.integers(0, 40, 400)
-        a, b = (rng.normal(size=40)[author] + rng.normal(size=400) for _ in "ab")
-        low += paired_bootstrap(a, b, author, seed=seed, resamples=200).p_value <= 0.1
+        clusters = rng.integers(0, 40, 400)
+        a, b = (rng.normal(size=40)[clusters] + rng.normal(size=400) for _ in "ab")
+        low += paired_bootstrap(a, b, clusters, seed=seed, resamples=200).p_value <= 0.1
     assert 0.03 * 120 <= low <= 0.18 * 120
 
 
-def test_photos_without_an_author_stand_alone():
+def test_cluster_codes_missing_creator_is_its_own_cluster():
     assert cluster_codes(["x", None, "y", "x", None]).tolist() == [0, 1, 2, 0, 3]
     assert cluster_codes([None, None, "x", None, "x"]).tolist() == [0, 1, 2, 3, 2]
     assert cluster_codes([]).shape == (0,)
 
 
-def test_no_rows_have_no_interval():
-    found = bootstrap([], [], seed=0, resamples=10)
-    assert (found.rows, found.clusters) == (0, 0)
-    assert all(math.isnan(x) for x in (found.value, found.low, found.high))
+def test_intervals_without_rows_are_nan():
+    interval = bootstrap([], [], seed=0, resamples=10)
+    assert (interval.rows, interval.clusters) == (0, 0)
+    assert all(math.isnan(x) for x in (interval.value, interval.low, interval.high))
     assert math.isnan(bootstrap([], [], seed=0, statistic="median", resamples=10).value)
     assert math.isnan(paired_bootstrap([], [], [], seed=0, resamples=10).p_value)
     assert math.isnan(clustered_se([], []))
     assert math.isnan(design_effect([], []))
 
 
-def test_bad_arguments_are_refused():
+def test_intervals_invalid_arguments_are_rejected():
     with pytest.raises(ValueError, match="values: row 1 is nan"):
         bootstrap([1.0, math.nan], [0, 1], seed=0)
     with pytest.raises(ValueError, match="clusters: shape"):

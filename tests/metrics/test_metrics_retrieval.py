@@ -1,4 +1,4 @@
-"""Shortlists against loops: what was found, and the best that could be chosen."""
+"""Hit rates and oracle distances of shortlists against loops."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def nearest_in_a_loop(row, k):
 
 
 @given(shortlists, st.integers(1, WIDTH))
-def test_the_oracle_takes_the_nearest_of_the_first_k(rows, k):
+def test_oracle_km_is_minimum_of_first_k(rows, k):
     slow = [nearest_in_a_loop(row, k) for row in rows]
     assert np.array_equal(oracle_km(table(rows), k), slow, equal_nan=True)
 
 
 @given(shortlists, st.sampled_from(["g3", "geoclip"]))
-def test_hit_rates_are_those_of_the_loop(rows, name):
+def test_hit_rates_equal_loop(rows, name):
     convention = CONVENTIONS[name]
     depths = (1, 3, WIDTH)
-    found = hit_rates(table(rows), depths, convention)
-    assert found.shape == (3, 5)
+    rates = hit_rates(table(rows), depths, convention)
+    assert rates.shape == (3, 5)
     for i, k in enumerate(depths):
         for j, threshold in enumerate(THRESHOLDS_KM):
             hits = 0
@@ -49,11 +49,11 @@ def test_hit_rates_are_those_of_the_loop(rows, name):
                 near = [d < threshold or (name == "geoclip" and d == threshold) for d in row[:k]]
                 hits += any(near)
             slow = hits / len(rows) if rows else math.nan
-            assert found[i, j] == pytest.approx(slow, nan_ok=True)
+            assert rates[i, j] == pytest.approx(slow, nan_ok=True)
 
 
 @given(shortlists)
-def test_a_deeper_look_never_loses_a_hit(rows):
+def test_hit_rates_grow_with_depth(rows):
     rates = hit_rates(table(rows), range(1, WIDTH + 1), CONVENTIONS["g3"])
     if rows:
         assert (np.diff(rates, axis=0) >= 0).all()
@@ -61,20 +61,20 @@ def test_a_deeper_look_never_loses_a_hit(rows):
         assert tuple(rates[0]) == accuracies(first, CONVENTIONS["g3"])
 
 
-def test_a_photo_without_candidates_is_missed():
+def test_oracle_km_without_candidates_is_nan():
     nothing = np.full((2, 3), np.nan)
-    nothing[0, 2] = 0.1  # padding may stand anywhere
+    nothing[0, 2] = 0.1  # padding may be at any position
     assert np.isnan(oracle_km(nothing, 2)).all()
     assert oracle_km(nothing, 3)[0] == 0.1
     assert hit_rates(nothing, (3,), CONVENTIONS["g3"]).tolist() == [[0.5] * 5]
 
 
 @pytest.mark.parametrize("k", [0, -1, WIDTH + 1])
-def test_looking_deeper_than_the_lists_go_is_refused(k):
+def test_oracle_km_depth_out_of_range_is_rejected(k):
     with pytest.raises(ValueError, match=f"for lists of {WIDTH} candidates"):
         oracle_km(np.zeros((2, WIDTH)), k)
 
 
-def test_bad_columns_are_refused_by_row():
+def test_oracle_km_negative_distance_is_rejected_with_its_row():
     with pytest.raises(ValueError, match="row 0, column 1 is -1"):
         oracle_km([[0.0, -1.0]], 1)

@@ -1,7 +1,7 @@
-"""The ports of the search flow, small and in memory: an exact index, a catalog of dictionaries.
+"""In-memory implementations of the search ports: an exact index and a catalog of dictionaries.
 
-Pictures are 8 x 8 color noise, one seed per place, and a little noise on it per view; the encoder
-looks at the pixels themselves. So the flow sees honest vectors without any weights.
+Images are 8 x 8 color noise with one seed per place, plus weak noise per view. The encoder
+normalizes the pixels, so vectors have realistic similarities without network weights.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def geodesic_bearing_deg(a, b):
     return Geodesic.WGS84.Inverse(a.lat, a.lon, b.lat, b.lon, Geodesic.AZIMUTH)["azi1"] % 360.0
 
 
-def picture(place: int, view: int = 0, noise: float = 25.0) -> np.ndarray:
-    """What a place looks like from one of its views, `[8, 8, 3]` uint8."""
+def view_pixels(place: int, view: int = 0, noise: float = 25.0) -> np.ndarray:
+    """Image of a place from one of its views, `[8, 8, 3]` uint8."""
     base = np.random.default_rng(place).uniform(0, 255, (SIDE, SIDE, 3))
     seen = base + np.random.default_rng([place, view]).normal(0, noise, base.shape)
     return np.clip(seen, 0, 255).astype(np.uint8)
@@ -187,8 +187,8 @@ class DictDatabase:
     @contextmanager
     def read(self, organization_id) -> Iterator[DictReader]:
         self.log.append("read")
-        own = [p for p in self.points if p.organization_id == organization_id]
-        yield DictReader(self, [p for p in own if p.id not in self.gone])
+        rows_of_organization = [p for p in self.points if p.organization_id == organization_id]
+        yield DictReader(self, [p for p in rows_of_organization if p.id not in self.gone])
 
 
 @dataclass
@@ -209,24 +209,26 @@ class DictReader:
     def copies(self, images):
         self.database.log.append("copies")
         key = {p.id: p.content_key for p in self.points}
-        found = {
-            one.id: tuple(
+        copies = {
+            image.id: tuple(
                 image_of(p)
                 for p in self.points
-                if key[one.id] and p.content_key == key[one.id] and p.id != one.id
+                if key[image.id] and p.content_key == key[image.id] and p.id != image.id
             )
-            for one in images
+            for image in images
         }
-        return {id_: others for id_, others in found.items() if others}
+        return {id_: others for id_, others in copies.items() if others}
 
     def evidence(self, candidates, *, contract, radius_m, per_kind, excluded=()):
         self.database.log.append("evidence")
         assert contract == CONTRACT.digest
-        found = []
+        rows = []
         for candidate in candidates:
-            own = [self._near(candidate, k, radius_m, excluded)[:per_kind] for k in SOURCE_KINDS]
-            found += sorted(chain(*own), key=lambda row: (row.distance_m, row.id.int))
-        return found
+            nearest_by_kind = [
+                self._near(candidate, k, radius_m, excluded)[:per_kind] for k in SOURCE_KINDS
+            ]
+            rows += sorted(chain(*nearest_by_kind), key=lambda row: (row.distance_m, row.id.int))
+        return rows
 
     def _near(self, candidate, kind, radius_m, excluded):
         at = np.array([candidate.point.lat, candidate.point.lon])
@@ -236,8 +238,8 @@ class DictReader:
             p
             for p, distance_m in sorted(
                 zip(self.points, away.tolist(), strict=True),
-                # Places of this gallery mirror each other: the last digits are no information.
-                key=lambda one: (round(one[1], 6), one[0].id.int),
+                # Places of this gallery are symmetric: the last digits are rounding errors.
+                key=lambda row: (round(row[1], 6), row[0].id.int),
             )
             if p.kind == kind and distance_m <= radius_m and p.id not in excluded
         ]
@@ -300,7 +302,7 @@ def gallery(
     apart_m: float = 30_000.0,
     views_apart_m: float = 60.0,
 ) -> list[IndexPoint]:
-    """A gallery of `places`, each with `views` of both kinds; it lies across the antimeridian."""
+    """Gallery of `places` with `views` of both kinds each; it crosses the antimeridian."""
     encoder = PixelEncoder()
     points = []
     for place in range(places):
@@ -321,7 +323,7 @@ def gallery(
                         captured_at=START + timedelta(days=view),
                         cell=0,
                         group=f"{kind}-{place}",
-                        vectors={"image": encoder.encode_query(picture(place, seed))},
+                        vectors={"image": encoder.encode_query(view_pixels(place, seed))},
                     )
                 )
     return points

@@ -10,7 +10,7 @@ from pinpoint.geo.distance import haversine_m
 
 
 def slots_by_loop(image, gps, slots, dedupe_m) -> set[UUID]:
-    """Ids of the hits with a slot. Three rounds, each of them hit by hit.
+    """Ids of the hits that get a slot, in three rounds over all hits.
 
     `image` and `gps` are lists of hits for each kind; `gps` is None if it was not searched.
     """

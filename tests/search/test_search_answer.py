@@ -1,4 +1,4 @@
-"""The decision: where mass is, discs that hold it, and citations with names and licenses."""
+"""The answer: position, credible discs, and citations with sources and licenses."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def points():
     return gallery(places=5, views=4)
 
 
-def decide(points, ranked, cited=3, gone=()):
+def decide_over(points, ranked, cited=3, gone=()):
     database = DictDatabase(points, gone=set(gone))
     with database.read(US) as reader:
         return answer.decide_answer(
@@ -73,16 +73,16 @@ def decide(points, ranked, cited=3, gone=()):
         ), database.log
 
 
-def test_no_candidates_no_point_no_read(points):
-    decision, log = decide(points, [])
+def test_decide_answer_without_candidates_has_no_point_and_reads_nothing(points):
+    decision, log = decide_over(points, [])
     assert (decision.point, decision.credible_discs, decision.citations) == (None, (), ())
     assert log == ["read"]
 
 
-def test_regions_hold_what_they_say(points):
+def test_credible_discs_have_stated_probability(points):
     rng = np.random.default_rng(3)
     masses = rng.dirichlet(np.ones(len(points)))
-    decision, _ = decide(points, ranked_of(points, masses))
+    decision, _ = decide_over(points, ranked_of(points, masses))
     at = np.array([decision.point.lat, decision.point.lon])
     away = haversine_m(np.array([(p.point.lat, p.point.lon) for p in points]), at)
     assert [region.probability for region in decision.credible_discs] == [0.5, 0.9]
@@ -92,36 +92,36 @@ def test_regions_hold_what_they_say(points):
     assert decision.credible_discs[0].radius_m <= decision.credible_discs[1].radius_m
 
 
-def test_a_sure_answer_still_has_the_error_of_a_position(points):
-    decision, _ = decide(points, ranked_of(points[:1], [1.0]))
+def test_credible_discs_certain_answer_keeps_position_error(points):
+    decision, _ = decide_over(points, ranked_of(points[:1], [1.0]))
     assert decision.point == points[0].point
     assert {region.radius_m for region in decision.credible_discs} == {answer.POSITION_ERROR_M}
 
 
-def test_the_answer_is_not_thrown_across_the_world_at_the_antimeridian(points):
+def test_decide_answer_at_antimeridian_stays_there(points):
     pair = [
         replace(points[0], point=Point(10.0, 179.9999)),
         replace(points[1], point=Point(10.0, -179.9999)),
     ]
-    decision, _ = decide(points, ranked_of(pair, [0.5, 0.5]))
+    decision, _ = decide_over(points, ranked_of(pair, [0.5, 0.5]))
     assert abs(abs(decision.point.lon) - 180) < 1e-9
     assert decision.point.lat == pytest.approx(10.0, abs=1e-6)
     assert decision.credible_discs[1].radius_m < 15
 
 
-def test_citations_say_who_under_which_license_and_how_far(points):
-    place = points[:8]  # one place: four photos, four street views
-    photos, streets = place[:4], place[4:]
+def test_citations_contain_source_license_and_distance(points):
+    same_place = points[:8]  # one place: four photos, four street views
+    photos, streets = same_place[:4], same_place[4:]
     evidence = {
         0: (tuple(evidence_of(photos[0], p) for p in (*streets, photos[2], photos[3])),
             (0.5, 0.7, 0.6, 0.4, 0.3, 0.2)),
         2: ((evidence_of(points[9], points[12]),), (0.99,)),
     }  # fmt: skip
     ranked = ranked_of([photos[0], photos[1], points[9]], [0.5, 0.3, 0.2], evidence)
-    decision, log = decide(points, ranked, cited=2)
+    decision, log = decide_over(points, ranked, cited=2)
     assert log == ["read", "images", "copies"]
-    said = [(c.role, c.source_kind, c.image_id, c.similarity) for c in decision.citations]
-    assert said == [
+    cited = [(c.role, c.source_kind, c.image_id, c.similarity) for c in decision.citations]
+    assert cited == [
         ("candidate", "photo", photos[0].id, 0.9),
         ("candidate", "photo", photos[1].id, 0.89),
         ("evidence", "photo", photos[2].id, 0.3),
@@ -138,32 +138,32 @@ def test_citations_say_who_under_which_license_and_how_far(points):
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
-def test_who_says_where_the_answer_is_is_cited_however_far_it_was_moved(points, calibrated):
+def test_citations_contain_best_candidate_of_refined_position(points, calibrated):
     ranked = ranked_of(points[:4], [0.7, 0.1, 0.1, 0.1])
     moved = Point(points[0].point.lat + 0.04, points[0].point.lon)
     ranked[0] = replace(ranked[0], refined_position=moved)
-    sure = Posterior(
+    posterior = Posterior(
         stratum="all", point=moved, probability_within_km={25.0: 0.9},
         p_outside_candidates=0.0, p_not_in_gallery=None,
         credible_discs=(CredibleDisc(probability=0.9, radius_m=50.0),), credible_regions=(),
         names=(), abstention_reason=None,
     )  # fmt: skip
-    believed = CalibratedResult(posterior=sure) if calibrated else CalibratedResult()
+    calibrated_result = CalibratedResult(posterior=posterior) if calibrated else CalibratedResult()
     with DictDatabase(points).read(US) as reader:
-        decision = answer.decide_answer(ranked, believed, reader=reader, cited=3)
+        decision = answer.decide_answer(ranked, calibrated_result, reader=reader, cited=3)
     assert decision.point == moved
     assert [c.image_id for c in decision.citations] == [points[0].id]
     assert decision.citations[0].distance_m == pytest.approx(4_450, rel=0.01)
 
 
-def test_what_has_gone_is_not_cited_and_leaves_no_gap(points):
+def test_citations_skip_deleted_images(points):
     ranked = ranked_of(points[:4], [0.4, 0.3, 0.2, 0.1])
-    decision, _ = decide(points, ranked, cited=2, gone={points[0].id})
+    decision, _ = decide_over(points, ranked, cited=2, gone={points[0].id})
     assert [c.image_id for c in decision.citations] == [points[1].id, points[2].id]
 
 
-def test_unknown_kinds_are_cited_after_the_known(points):
+def test_citations_of_unknown_source_kinds_come_last(points):
     other = replace(points[0], id=UUID(int=5), kind="aerial")
     ranked = ranked_of([other, points[1]], [0.6, 0.4])
-    decision, _ = decide([*points, other], ranked)
+    decision, _ = decide_over([*points, other], ranked)
     assert [c.source_kind for c in decision.citations] == ["photo", "aerial"]

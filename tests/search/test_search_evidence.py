@@ -1,4 +1,4 @@
-"""Evidence is grouped, in order, never the candidate itself, and inside the caller's limits."""
+"""Evidence is grouped and ordered, never contains the candidate, and follows the filter."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from search.in_memory import (
     DictDatabase,
     NumpyIndex,
     PixelEncoder,
-    picture,
     search_context,
+    view_pixels,
 )
 from search.in_memory import gallery as make_gallery
 
@@ -32,10 +32,10 @@ def gallery():
 @pytest.fixture
 def gather(gallery):
     def gather(limits=SearchFilter(), candidates=None, **changes):  # noqa: B008
-        found = candidates
-        if found is None:
-            found, _ = retrieve.retrieve_candidates(
-                PixelEncoder().encode_query(picture(1, 7)),
+        retrieved = candidates
+        if retrieved is None:
+            retrieved, _ = retrieve.retrieve_candidates(
+                PixelEncoder().encode_query(view_pixels(1, 7)),
                 SearchFilter(),
                 search_context(
                     NumpyIndex(gallery), settings=SearchSettings(candidates=6, dedupe_m=0)
@@ -46,37 +46,37 @@ def gather(gallery):
         options = {"radius_m": 1_000.0, "per_kind": 8, **changes}
         with database.read(US) as reader:
             near = evidence.fetch_evidence(
-                found,
+                retrieved,
                 evidence.EvidenceQuery(
-                    vector=PixelEncoder().encode_query(picture(1, 7)),
+                    vector=PixelEncoder().encode_query(view_pixels(1, 7)),
                     contract=CONTRACT.digest,
                     limits=limits,
                     settings=EvidenceSettings(**options),
                 ),
                 reader,
             )
-        return found, near, database.log
+        return retrieved, near, database.log
 
     return gather
 
 
-def test_one_statement_brings_all_evidence_nearest_first(gather):
+def test_fetch_evidence_needs_one_statement_and_sorts_by_distance(gather):
     candidates, near, log = gather()
     assert log == ["read", "evidence"]
-    assert list(near) == [each.id for each in candidates]
-    for each in candidates:
-        own = near[each.id]
-        assert len(own) == 5  # three views of both kinds, less the candidate itself
-        assert {row.source_kind for row in own} == {"photo", "street"}
-        assert each.id not in {row.id for row in own}
-        assert [row.distance_m for row in own] == sorted(row.distance_m for row in own)
+    assert list(near) == [candidate.id for candidate in candidates]
+    for candidate in candidates:
+        rows = near[candidate.id]
+        assert len(rows) == 5  # three views of both kinds, less the candidate itself
+        assert {row.source_kind for row in rows} == {"photo", "street"}
+        assert candidate.id not in {row.id for row in rows}
+        assert [row.distance_m for row in rows] == sorted(row.distance_m for row in rows)
 
 
-def test_nothing_is_asked_where_nothing_can_come(gather):
+def test_fetch_evidence_without_candidates_or_quota_reads_nothing(gather):
     assert gather(candidates=())[1:] == ({}, ["read"])
     candidates, near, log = gather(per_kind=0)
     assert log == ["read"]
-    assert near == {each.id: () for each in candidates}
+    assert near == {candidate.id: () for candidate in candidates}
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_nothing_is_asked_where_nothing_can_come(gather):
         (SearchFilter(captured_after=START + timedelta(days=9)), {0}),
     ],
 )
-def test_limits_on_kind_source_and_time_hold_for_evidence(gather, limits, count):
+def test_fetch_evidence_applies_search_filter(gather, limits, count):
     _, near, _ = gather(limits)
-    assert {len(own) for own in near.values()} == count
-    for row in (row for own in near.values() for row in own):
+    assert {len(rows) for rows in near.values()} == count
+    for row in (row for rows in near.values() for row in rows):
         assert not limits.source_kinds or row.source_kind in limits.source_kinds
         assert not limits.source_ids or row.source_id in limits.source_ids
         assert limits.captured_after is None or row.captured_at >= limits.captured_after

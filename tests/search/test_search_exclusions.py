@@ -1,4 +1,4 @@
-"""What is excluded is as if it had never been in the gallery: candidates, evidence and answer."""
+"""Excluded images have no effect on candidates, evidence and answer."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from pinpoint.search import pipeline
 from pinpoint.search.context import QueryPhoto
 from pinpoint.settings import SearchSettings
 from search import in_memory
-from search.views import view
+from search.synthetic_views import view
 from stack_fixtures import ServiceHarness
 
-# Few of each, so that whoever is left out makes room for another.
+# Small numbers, so that an excluded image frees a slot for another.
 SETTINGS = SearchSettings(candidates=6, oversampling=1, evidence_per_kind=2, evidence_radius_m=400)
 COPY = 0.995
 PLACES = 4
 
 
-def same(answer):
-    """An answer without its timings, to compare."""
+def comparable(answer):
+    """Text of an answer without its timings, for comparison."""
     with np.printoptions(threshold=0):  # abbreviates the vectors
         return repr(dataclasses.replace(answer, timings_ms={}))
 
 
-def shown(answer):
-    """Ids of every gallery row that had a part in an answer."""
-    found = {each.candidate.id for each in answer.ranked}
-    found |= {photo.id for each in answer.ranked for photo in each.evidence}
-    return found | {each.image_id for each in answer.citations}
+def shown_ids(answer):
+    """Ids of all gallery rows that appear in an answer."""
+    ids = {ranked.candidate.id for ranked in answer.ranked}
+    ids |= {photo.id for ranked in answer.ranked for photo in ranked.evidence}
+    return ids | {citation.image_id for citation in answer.citations}
 
 
-QUESTION = saved(view(0, 999), quality=95)
+QUERY = saved(view(0, 999), quality=95)
 
 
 def ingest(harness, org, folder, photos, kind="photo"):
@@ -60,16 +60,16 @@ def ingest(harness, org, folder, photos, kind="photo"):
     return {item.file: item.image_ids[0] for item in items}
 
 
-def crowd(prefix, count, place=None, creator="", sequence=""):
-    """Photos that nobody confuses with the question, of one place or of all."""
+def unrelated_photos(prefix, count, place=None, creator="", sequence=""):
+    """Photos that are not similar to the query, of one place or of all."""
     places = [number % PLACES if place is None else place for number in range(count)]
     return [
-        (f"{prefix}{n}.jpg", p, saved(view(p, hash_of(prefix, n))), creator, sequence)
+        (f"{prefix}{n}.jpg", p, saved(view(p, seed_of(prefix, n))), creator, sequence)
         for n, p in enumerate(places)
     ]
 
 
-def hash_of(prefix, number):
+def seed_of(prefix, number):
     return int(hashlib.sha256(f"{prefix}{number}".encode()).hexdigest()[:8], 16)
 
 
@@ -84,7 +84,7 @@ def harness(database_url, api_database_url, tmp_path):
 def ask(harness):
     def ask(org, exclusions=None):
         return pipeline.locate(
-            QueryPhoto(data=QUESTION, file="q.jpg", kind="photo"),
+            QueryPhoto(data=QUERY, file="q.jpg", kind="photo"),
             SearchFilter(),
             harness.search_context(org, settings=SETTINGS),
             exclusions=exclusions,
@@ -93,71 +93,79 @@ def ask(harness):
     return ask
 
 
-def test_excluded_rows_are_as_if_they_had_never_come(harness, ask, tmp_path):
+def test_exclusions_answer_equals_gallery_before_ingest(harness, ask, tmp_path):
     org = harness.organization()
-    ingest(harness, org, tmp_path / "old", crowd("old", 32, creator="ann", sequence="walk"))
-    ingest(harness, org, tmp_path / "street", crowd("street", 24, sequence="drive"), "street")
+    ingest(
+        harness, org, tmp_path / "old", unrelated_photos("old", 32, creator="ann", sequence="walk")
+    )
+    ingest(
+        harness,
+        org,
+        tmp_path / "street",
+        unrelated_photos("street", 24, sequence="drive"),
+        "street",
+    )
     before = ask(org)
 
-    # More copies than one request brings; whatever came late looks more like the question.
+    # More copies than one request returns; all added images are more similar to the query.
     copies = [(f"copy{n}.jpg", n % PLACES, saved(view(0, 999), quality=60 + n)) for n in range(15)]
-    late = {
-        "hashes": [("own.jpg", 0, QUESTION, "", "")],
+    added = {
+        "hashes": [("own.jpg", 0, QUERY, "", "")],
         "near_duplicate_cosine": [(*copy, "", "") for copy in copies],
-        "creators": crowd("max", 9, place=0, creator="max"),
-        "sequences": crowd("tour", 9, place=0, sequence="tour"),
+        "creators": unrelated_photos("max", 9, place=0, creator="max"),
+        "sequences": unrelated_photos("tour", 9, place=0, sequence="tour"),
     }
-    came = {
+    added_ids = {
         field: set(ingest(harness, org, tmp_path / field, photos).values())
-        for field, photos in late.items()
+        for field, photos in added.items()
     }
     everything = {
-        "hashes": (hashlib.sha256(QUESTION).hexdigest(),),
+        "hashes": (hashlib.sha256(QUERY).hexdigest(),),
         "near_duplicate_cosine": COPY,
         "creators": ("max", "nobody"),
         "sequences": ("tour",),
     }
 
-    assert same(ask(org, Exclusions(**everything))) == same(before)
-    by_id = Exclusions(ids=tuple(set().union(*came.values())))
-    assert same(ask(org, by_id)) == same(before)
-    assert same(ask(org, Exclusions())) == same(ask(org)) != same(before)
-    for field in late:
+    assert comparable(ask(org, Exclusions(**everything))) == comparable(before)
+    by_id = Exclusions(ids=tuple(set().union(*added_ids.values())))
+    assert comparable(ask(org, by_id)) == comparable(before)
+    assert comparable(ask(org, Exclusions())) == comparable(ask(org)) != comparable(before)
+    for field in added:
         rest = {name: value for name, value in everything.items() if name != field}
         answer = ask(org, Exclusions(**rest))
-        # The photo itself is one of its copies, and goes with them.
-        came_back = shown(answer) & set().union(*came.values())
-        assert came_back <= came[field]
-        assert bool(came_back) == (field != "hashes")
+        # The photo itself is one of its near-duplicates, and is excluded with them.
+        shown_again = shown_ids(answer) & set().union(*added_ids.values())
+        assert shown_again <= added_ids[field]
+        assert bool(shown_again) == (field != "hashes")
     only_itself = ask(org, Exclusions(hashes=everything["hashes"]))
-    assert came["hashes"] <= shown(ask(org))
-    assert not came["hashes"] & shown(only_itself)
-    assert came["near_duplicate_cosine"] & shown(only_itself)
+    assert added_ids["hashes"] <= shown_ids(ask(org))
+    assert not added_ids["hashes"] & shown_ids(only_itself)
+    assert added_ids["near_duplicate_cosine"] & shown_ids(only_itself)
 
 
-def test_rows_to_exclude_are_the_own_organizations_only(harness, tmp_path):
+def test_ids_by_returns_rows_of_own_organization_only(harness, tmp_path):
     ours, theirs = harness.organization(), harness.organization("birch")
-    photos = [*crowd("a", 4, creator="max"), *crowd("b", 4, sequence="tour")]
-    photos += [("own.jpg", 0, QUESTION, "", ""), *crowd("c", 3, creator="ann")]
-    asked = {
-        "hashes": [hashlib.sha256(QUESTION).hexdigest()],
+    photos = [*unrelated_photos("a", 4, creator="max"), *unrelated_photos("b", 4, sequence="tour")]
+    photos += [("own.jpg", 0, QUERY, "", ""), *unrelated_photos("c", 3, creator="ann")]
+    criteria = {
+        "hashes": [hashlib.sha256(QUERY).hexdigest()],
         "creators": ["max"],
         "sequences": ["tour"],
     }
     for org, folder in ((ours, "ours"), (theirs, "theirs")):
-        named = ingest(harness, org, tmp_path / folder, photos)
-        wanted = {image for file, image in named.items() if not file.startswith("c")}
+        ids_by_file = ingest(harness, org, tmp_path / folder, photos)
+        expected = {image for file, image in ids_by_file.items() if not file.startswith("c")}
         for database in (harness.database, harness.operator):
             with database.read(org) as catalog:
-                found = catalog.ids_by(**asked)
-                assert len(found) == len(wanted) == 9
-                assert set(found) == wanted
+                ids = catalog.ids_by(**criteria)
+                assert len(ids) == len(expected) == 9
+                assert set(ids) == expected
                 assert catalog.ids_by(hashes=(), creators=(), sequences=()) == []
 
 
-def test_stages_are_timed_and_only_exclusions_cost_a_stage(harness, ask, tmp_path):
+def test_exclusions_add_a_timed_stage(harness, ask, tmp_path):
     org = harness.organization()
-    ingest(harness, org, tmp_path / "old", crowd("old", 4, creator="ann"))
+    ingest(harness, org, tmp_path / "old", unrelated_photos("old", 4, creator="ann"))
     assert "exclude" not in ask(org).timings_ms
     answer = ask(org, Exclusions(creators=("ann",)))
     assert answer.timings_ms["exclude"] > 0
@@ -165,11 +173,11 @@ def test_stages_are_timed_and_only_exclusions_cost_a_stage(harness, ask, tmp_pat
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_gallery_without_the_rows_says_the_same(seed):
-    """The obvious way beside the quick one: take the rows out by hand, then ask."""
+def test_exclusions_answer_equals_reduced_gallery(seed):
+    """Against the naive way: remove the rows from the gallery, then locate."""
     rng = random.Random(seed)
     points = in_memory.gallery(places=8, views=4)
-    vector = in_memory.PixelEncoder().encode_query(in_memory.picture(rng.randrange(8), 1))
+    vector = in_memory.PixelEncoder().encode_query(in_memory.view_pixels(rng.randrange(8), 1))
     cosine = rng.choice([None, 0.9, 0.97, 0.999])
     ids = {p.id for p in rng.sample(points, rng.choice([0, 5, 40]))}
     # A near-duplicate outside the circle is no candidate, and still no evidence.
@@ -195,18 +203,20 @@ def test_a_gallery_without_the_rows_says_the_same(seed):
         )
 
     exclusions = Exclusions(ids=tuple(sorted(ids)), near_duplicate_cosine=cosine)
-    assert same(locate(points, exclusions)) == same(locate(kept, None))
+    assert comparable(locate(points, exclusions)) == comparable(locate(kept, None))
     if ids or len(kept) < len(points):
         gone = {p.id for p in points} - {p.id for p in kept}
-        assert not shown(locate(points, exclusions)) & gone
+        assert not shown_ids(locate(points, exclusions)) & gone
 
 
-def test_a_crowd_of_copies_costs_few_requests():
+def test_exclusions_of_many_copies_need_few_requests():
     points = in_memory.gallery(places=6, views=4)
-    vector = in_memory.PixelEncoder().encode_query(in_memory.picture(2, 1))
-    own = points[2 * 8]
+    vector = in_memory.PixelEncoder().encode_query(in_memory.view_pixels(2, 1))
+    original = points[2 * 8]
     copies = [
-        dataclasses.replace(own, id=UUID(int=number), group=str(number), vectors={"image": vector})
+        dataclasses.replace(
+            original, id=UUID(int=number), group=str(number), vectors={"image": vector}
+        )
         for number in range(700)
     ]
     index = in_memory.NumpyIndex([*copies, *points])
@@ -218,21 +228,21 @@ def test_a_crowd_of_copies_costs_few_requests():
         exclusions=Exclusions(near_duplicate_cosine=0.999),
     )
     assert len(answer.ranked) == SETTINGS.candidates
-    assert not shown(answer) & {copy.id for copy in copies}
-    # By the page it would be 700 / 6 requests, and as many reads of evidence.
+    assert not shown_ids(answer) & {copy.id for copy in copies}
+    # Page by page it would be 700 / 6 requests, and as many reads of evidence.
     assert len(index.requests) <= 8
     assert database.log.count("evidence") == 1
 
 
 @pytest.mark.parametrize("cosine", [0.0, -0.5, 1.01, float("nan")])
-def test_a_cosine_that_excludes_everything_or_nothing_is_refused(cosine):
+def test_exclusions_invalid_cosine_is_rejected(cosine):
     with pytest.raises(ValueError, match="must be in"):
         Exclusions(near_duplicate_cosine=cosine)
 
 
-def test_top1_is_the_place_of_the_most_similar_candidate():
+def test_top1_ranker_answers_most_similar_candidate():
     points = in_memory.gallery(places=6, views=3)
-    vector = in_memory.PixelEncoder().encode_query(in_memory.picture(2, 777))
+    vector = in_memory.PixelEncoder().encode_query(in_memory.view_pixels(2, 777))
 
     def locate(ranker):
         return pipeline.locate_encoded(
@@ -247,10 +257,12 @@ def test_top1_is_the_place_of_the_most_similar_candidate():
     answer, voted = locate("top1"), locate("vote")
     best = max(points, key=lambda p: float(p.vectors["image"] @ vector))
     assert geodesic_m(answer.point, best.point) < 1e-3
-    assert [each.weight for each in answer.ranked] == [1.0] + [0.0] * (SETTINGS.candidates - 1)
-    assert [each.candidate.rank for each in answer.ranked] == list(range(SETTINGS.candidates))
+    assert [ranked.weight for ranked in answer.ranked] == [1.0] + [0.0] * (SETTINGS.candidates - 1)
+    assert [ranked.candidate.rank for ranked in answer.ranked] == list(range(SETTINGS.candidates))
     assert (answer.ranker, voted.ranker) == ("top1", "vote")
-    said = {e.id: s for r in voted.ranked for e, s in zip(r.evidence, r.similarities, strict=True)}
-    for each in answer.ranked:
-        assert each.similarities == tuple(said[photo.id] for photo in each.evidence)
+    similarities = {
+        e.id: s for r in voted.ranked for e, s in zip(r.evidence, r.similarities, strict=True)
+    }
+    for ranked in answer.ranked:
+        assert ranked.similarities == tuple(similarities[photo.id] for photo in ranked.evidence)
     assert isinstance(answer.point, Point)

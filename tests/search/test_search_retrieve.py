@@ -1,4 +1,4 @@
-"""Candidates: one request, both kinds heard, no group a flood; and the groups of `similar`."""
+"""Candidates: one request, a quota for both kinds, no dominant group; and groups of `similar`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from search.in_memory import (
     NumpyIndex,
     PixelEncoder,
     gallery,
-    picture,
     search_context,
+    view_pixels,
 )
 
 SETTINGS = SearchSettings(candidates=12, oversampling=2, dedupe_m=25)
@@ -44,12 +44,12 @@ def index(points):
 
 def ask(index, vector=None, limits=SearchFilter(), settings=SETTINGS):  # noqa: B008
     if vector is None:
-        vector = PixelEncoder().encode_query(picture(3, 50))
-    found, exclusions = retrieve.retrieve_candidates(
+        vector = PixelEncoder().encode_query(view_pixels(3, 50))
+    candidates, exclusions = retrieve.retrieve_candidates(
         vector, limits, search_context(index, settings=settings), snapshot=index.info()
     )
     assert exclusions is None
-    return found
+    return candidates
 
 
 def hit(number, score, kind="photo", group=None, point=None):
@@ -65,44 +65,47 @@ def hit(number, score, kind="photo", group=None, point=None):
     )
 
 
-def test_one_request_asks_for_every_kind_inside_the_organization(index):
-    found = ask(index)
+def test_retrieve_sends_one_request_for_all_kinds(index):
+    candidates = ask(index)
     (queries,) = index.requests
     assert [q.filter.source_kinds for q in queries] == [("photo",), ("street",)]
     assert {q.filter.organization_id for q in queries} == {US}
     assert {q.limit for q in queries} == {24}
-    assert [each.rank for each in found] == list(range(len(found)))
-    assert [each.score for each in found] == sorted((e.score for e in found), reverse=True)
+    assert [candidate.rank for candidate in candidates] == list(range(len(candidates)))
+    assert [candidate.score for candidate in candidates] == sorted(
+        (e.score for e in candidates), reverse=True
+    )
     ours = {p.id for p in index.points if p.organization_id == US}
-    assert {each.id for each in found} <= ours
-    assert len(found) == 12
+    assert {candidate.id for candidate in candidates} <= ours
+    assert len(candidates) == 12
 
 
-def test_limits_travel_with_every_question(index):
+def test_retrieve_sends_search_filter_with_every_query(index):
     circle = Circle(center=index.points[0].point, radius_m=5_000.0)
-    found = ask(index, limits=SearchFilter(source_kinds=("street",), circle=circle))
+    candidates = ask(index, limits=SearchFilter(source_kinds=("street",), circle=circle))
     (queries,) = index.requests
     assert [q.filter.source_kinds for q in queries] == [("street",)]
     assert queries[0].filter.circle == circle
-    assert found
+    assert candidates
     assert all(
-        geodesic_m(e.point, circle.center) <= 5_000 and e.source_kind == "street" for e in found
+        geodesic_m(candidate.point, circle.center) <= 5_000 and candidate.source_kind == "street"
+        for candidate in candidates
     )
 
 
-def test_an_empty_index_is_not_asked():
+def test_retrieve_empty_index_is_not_queried():
     index = NumpyIndex([])
     assert ask(index) == ()
     assert index.requests == []
 
 
-def test_the_kind_that_scores_lower_is_still_heard(points):
-    # Street vectors halved: their cosines are all below those of the photos.
-    dim = [
+def test_retrieve_lower_scoring_kind_keeps_its_quota(points):
+    # Street vectors are scaled down: their cosines are all below those of the photos.
+    dimmed = [
         replace(p, vectors={"image": p.vectors["image"] * (0.01 if p.kind == "street" else 1)})
         for p in points
     ]
-    kinds = [each.source_kind for each in ask(NumpyIndex(dim))]
+    kinds = [candidate.source_kind for candidate in ask(NumpyIndex(dimmed))]
     assert kinds.count("street") >= 3
 
 
@@ -110,7 +113,7 @@ scores = st.lists(st.integers(0, 20).map(lambda n: n / 20), max_size=12)
 
 
 @given(scores, scores, st.integers(1, 16))
-def test_a_fair_share_is_what_it_says(photo, street, limit):
+def test_merge_channels_keeps_best_of_each_kind(photo, street, limit):
     answers = [
         retrieve.sort_hits(hit(i, s, "photo") for i, s in enumerate(photo)),
         retrieve.sort_hits(hit(100 + i, s, "street") for i, s in enumerate(street)),
@@ -119,18 +122,18 @@ def test_a_fair_share_is_what_it_says(photo, street, limit):
     merged = retrieve.merge_channels(answers, slots=slots, dedupe_m=0.0)
     assert len(merged) == min(limit, len(photo) + len(street))
     assert merged == retrieve.sort_hits(merged)
-    for own, kind in zip(answers, ("photo", "street"), strict=True):
+    for hits, kind in zip(answers, ("photo", "street"), strict=True):
         kept = [h for h in merged if h.kind == kind]
-        assert kept == own[: len(kept)], "of each kind the best are kept"
-        assert len(kept) >= min(limit // 4, len(own))
+        assert kept == hits[: len(kept)], "the best of each kind are kept"
+        assert len(kept) >= min(limit // 4, len(hits))
 
 
-def spread_by_loop(hits, nearer_than_m):
+def deduplicate_by_loop(hits, nearer_than_m):
     kept = []
-    for each in hits:
-        clash = [k for k in kept if k.group == each.group and distance(k, each) < nearer_than_m]
+    for hit in hits:
+        clash = [k for k in kept if k.group == hit.group and distance(k, hit) < nearer_than_m]
         if not clash:
-            kept.append(each)
+            kept.append(hit)
     return kept
 
 
@@ -139,7 +142,7 @@ def distance(a, b):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_group_keeps_its_best_of_every_spot(seed):
+def test_merge_channels_deduplicates_groups_within_distance(seed):
     rng = np.random.default_rng(seed)
     places = destination(
         np.full((60, 2), [5.0, 179.9999]), rng.uniform(0, 360, 60), rng.uniform(0, 80, 60)
@@ -150,19 +153,19 @@ def test_a_group_keeps_its_best_of_every_spot(seed):
     )
     slots = CandidateSlots(candidates=len(hits), gps_quota=0)
     kept = retrieve.merge_channels([hits], slots=slots, dedupe_m=25.0)
-    assert kept == spread_by_loop(hits, 25.0)
+    assert kept == deduplicate_by_loop(hits, 25.0)
     assert len(kept) < 60
     for a, b in combinations(kept, 2):
         assert a.group != b.group or distance(a, b) >= 25.0
     assert retrieve.merge_channels([hits], slots=slots, dedupe_m=0.0) == hits
 
 
-def test_equal_scores_are_in_order_of_id_whatever_the_engine_says():
+def test_sort_hits_equal_scores_are_ordered_by_id():
     hits = [hit(i, 0.5 + noise) for i, noise in [(3, 1e-9), (1, 0.0), (2, -1e-9)]]
     assert [h.id.int for h in retrieve.sort_hits(hits)] == [1, 2, 3]
 
 
-def test_another_bundles_index_and_a_loading_one_are_refused(index):
+def test_require_same_model_other_bundle_or_loading_index_is_rejected(index):
     info = index.info()
     assert consistency.require_same_model(index, CONTRACT) == info
     index.state = replace(info, contract="other")
@@ -175,7 +178,7 @@ def test_another_bundles_index_and_a_loading_one_are_refused(index):
     assert consistency.require_same_model(index, CONTRACT).points == 0
 
 
-def test_an_index_that_is_swapped_while_it_is_asked_is_asked_again(index):
+def test_consistent_snapshots_retry_after_index_swap(index):
     first = index.info()
     second = replace(first, build="the next build")
     snapshots = []
@@ -185,9 +188,9 @@ def test_an_index_that_is_swapped_while_it_is_asked_is_asked_again(index):
     assert snapshots == [first, second]
 
 
-def groups(index, limit, per_group, settings=SETTINGS):
+def group_query(index, limit, per_group, settings=SETTINGS):
     return grouping.group_hits(
-        PixelEncoder().encode_query(picture(3, 50)),
+        PixelEncoder().encode_query(view_pixels(3, 50)),
         retrieve.to_index_filter(US, SearchFilter()),
         search_context(index, settings=settings),
         snapshot=index.info(),
@@ -196,28 +199,28 @@ def groups(index, limit, per_group, settings=SETTINGS):
     )
 
 
-def test_a_page_holds_the_best_groups_and_the_best_of_each(index, points):
-    vector = PixelEncoder().encode_query(picture(3, 50))
-    page = groups(index, limit=5, per_group=2)
+def test_group_hits_returns_best_groups_and_their_best_hits(index, points):
+    vector = PixelEncoder().encode_query(view_pixels(3, 50))
+    page = group_query(index, limit=5, per_group=2)
     best = {}
     for p in points:
         if p.organization_id == US:
             best.setdefault(p.group, []).append(float(p.vectors["image"] @ vector))
-    slow = sorted(best, key=lambda g: -max(best[g]))[:5]
-    assert [each.group for each in page] == slow
-    for each in page[:2]:
-        assert [h.score for h in each.hits] == pytest.approx(sorted(best[each.group])[::-1][:2])
+    slow = sorted(best, key=lambda name: -max(best[name]))[:5]
+    assert [group.group for group in page] == slow
+    for group in page[:2]:
+        assert [h.score for h in group.hits] == pytest.approx(sorted(best[group.group])[::-1][:2])
 
 
-def test_one_flooding_sequence_does_not_hide_the_others(points):
+def test_group_hits_large_sequence_does_not_hide_others(points):
     flood = [
         replace(p, id=UUID(int=n), group="flood", vectors={"image": points[24].vectors["image"]})
         for n, p in enumerate([points[24]] * 100)
     ]
     index = NumpyIndex([*flood, *points])
-    page = groups(index, limit=4, per_group=2)
+    page = group_query(index, limit=4, per_group=2)
     assert len(page) == 4
-    assert len({each.group for each in page}) == 4
-    assert all(len(each.hits) <= 2 for each in page)
+    assert len({group.group for group in page}) == 4
+    assert all(len(group.hits) <= 2 for group in page)
     assert len(index.requests) == 2
-    assert groups(NumpyIndex([]), limit=4, per_group=2) == ()
+    assert group_query(NumpyIndex([]), limit=4, per_group=2) == ()

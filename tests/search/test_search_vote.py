@@ -1,4 +1,4 @@
-"""The vote against a loop that spells its formula out, and what must hold of every vote."""
+"""The vote against a loop of its formula, and properties of every vote."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def candidate(number, point, score, kind="photo"):
     )
 
 
-def case(seed, count=12, most=6):
-    """A query, candidates in a few clusters (seam and pole too), evidence; some of it shared."""
+def random_case(seed, count=12, most=6):
+    """A query, candidates in clusters (also at antimeridian and pole), and shared evidence."""
     rng = np.random.default_rng(seed)
     query = unit(rng)
     places = destination(
@@ -53,17 +53,19 @@ def case(seed, count=12, most=6):
         for i, place in enumerate(places.tolist())
     ]
     photos = [(UUID(int=1000 + n), ("photo", "street")[n % 2], unit(rng)) for n in range(10)]
-    photos += [(each.id, each.source_kind, unit(rng)) for each in candidates[:4]]
+    photos += [
+        (candidate_row.id, candidate_row.source_kind, unit(rng)) for candidate_row in candidates[:4]
+    ]
     evidence = {}
-    for each in candidates:
+    for candidate_row in candidates:
         chosen = rng.permutation(len(photos))[: rng.integers(0, most + 1)]
-        evidence[each.id] = tuple(
+        evidence[candidate_row.id] = tuple(
             Evidence(
                 id=photos[n][0],
-                candidate_id=each.id,
+                candidate_id=candidate_row.id,
                 source_id=UUID(int=2),
                 source_kind=photos[n][1],
-                point=each.point,
+                point=candidate_row.point,
                 captured_at=None,
                 group="g",
                 distance_m=float(rng.uniform(0, 1_000)),
@@ -71,16 +73,16 @@ def case(seed, count=12, most=6):
                 vector=photos[n][2],
             )
             for n in chosen
-            if photos[n][0] != each.id
+            if photos[n][0] != candidate_row.id
         )
     return query, candidates, evidence
 
 
-def carry(distance_m):
+def distance_decay(distance_m):
     return sum(math.exp(-distance_m / s) for s in vote.SCALES_M) / len(vote.SCALES_M)
 
 
-def standard(values):
+def standardize(values):
     mean = sum(values) / len(values)
     spread = math.sqrt(sum((v - mean) ** 2 for v in values) / len(values))
     return [0.0 if spread < 1e-5 else (v - mean) / spread for v in values]
@@ -93,82 +95,82 @@ def cosine(query, photo):
 
 
 def vote_by_loop(query, candidates, evidence):
-    """Mass and support by candidate id, straight from the formula in the module's head."""
-    ids = {each.id for each in candidates}
-    raw = [math.exp(z / VOTE_TEMPERATURE) for z in standard([c.score for c in candidates])]
+    """Weight and evidence share by candidate id, by the formula in the module's docstring."""
+    ids = {candidate.id for candidate in candidates}
+    raw = [math.exp(z / VOTE_TEMPERATURE) for z in standardize([c.score for c in candidates])]
     worth = {c.id: w / sum(raw) for c, w in zip(candidates, raw, strict=True)}
-    heard = {e.id: e for own in evidence.values() for e in own if e.id not in ids}
+    other_evidence = {e.id: e for rows in evidence.values() for e in rows if e.id not in ids}
     z = {}
     for kind in ("photo", "street"):
-        these = [e for e in heard.values() if e.source_kind == kind]
+        these = [e for e in other_evidence.values() if e.source_kind == kind]
         if these:
-            scores = standard([cosine(query, e.vector) for e in these])
+            scores = standardize([cosine(query, e.vector) for e in these])
             z.update({e.id: s for e, s in zip(these, scores, strict=True)})
     totals, supports = {}, {}
     for c in candidates:
         near_ids = {e.id for e in evidence.get(c.id, ())}
-        votes = own = 0.0
+        votes = without_evidence = 0.0
         for voter in candidates:
             a = np.array([c.point.lat, c.point.lon])
             b = np.array([voter.point.lat, voter.point.lon])
-            arrived = worth[voter.id] * carry(float(haversine_m(a, b)))
+            arrived = worth[voter.id] * distance_decay(float(haversine_m(a, b)))
             votes += arrived
-            own += 0.0 if voter.id in near_ids else arrived
+            without_evidence += 0.0 if voter.id in near_ids else arrived
         boost = 1.0
         for e in evidence.get(c.id, ()):
             if e.id in ids:
                 continue
             share = 1.0 if e.source_kind != c.source_kind else vote.SAME_KIND_SHARE
             loud = max(math.exp(min(z[e.id], vote.Z_MAX) - vote.Z_MIN) - 1, 0)
-            boost += vote.EVIDENCE_WEIGHT * share * carry(e.distance_m) * loud
+            boost += vote.EVIDENCE_WEIGHT * share * distance_decay(e.distance_m) * loud
         totals[c.id] = worth[c.id] * votes * boost
-        supports[c.id] = 1 - own / (votes * boost)
+        supports[c.id] = 1 - without_evidence / (votes * boost)
     return {i: t / sum(totals.values()) for i, t in totals.items()}, supports
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_the_vote_is_the_loops(seed):
-    query, candidates, evidence = case(seed, count=1 + seed % 14)
+def test_vote_equals_loop(seed):
+    query, candidates, evidence = random_case(seed, count=1 + seed % 14)
     mass, support = vote_by_loop(query, candidates, evidence)
-    for each in vote.rank_by_vote(query, candidates, evidence):
-        own = each.candidate.id
-        assert each.weight == pytest.approx(mass[own], rel=1e-9)
-        assert each.evidence_share == pytest.approx(support[own], abs=1e-9)
-        assert each.evidence == evidence[own]
-        assert list(each.similarities) == pytest.approx(
-            [cosine(query, e.vector) for e in each.evidence], abs=1.1e-6
+    for ranked in vote.rank_by_vote(query, candidates, evidence):
+        candidate_id = ranked.candidate.id
+        assert ranked.weight == pytest.approx(mass[candidate_id], rel=1e-9)
+        assert ranked.evidence_share == pytest.approx(support[candidate_id], abs=1e-9)
+        assert ranked.evidence == evidence[candidate_id]
+        assert list(ranked.similarities) == pytest.approx(
+            [cosine(query, e.vector) for e in ranked.evidence], abs=1.1e-6
         )
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 16), st.randoms(use_true_random=False))
-def test_masses_sum_to_one_and_no_order_matters(seed, count, random):
-    query, candidates, evidence = case(seed, count=count)
+def test_vote_weights_sum_to_one_in_any_order(seed, count, random):
+    query, candidates, evidence = random_case(seed, count=count)
     ranked = vote.rank_by_vote(query, candidates, evidence)
-    assert math.isclose(sum(each.weight for each in ranked), 1, abs_tol=1e-12)
-    assert all(0 <= each.evidence_share <= 1 and each.weight > 0 for each in ranked)
-    assert [each.weight for each in ranked] == sorted((e.weight for e in ranked), reverse=True)
+    assert math.isclose(sum(row.weight for row in ranked), 1, abs_tol=1e-12)
+    assert all(0 <= row.evidence_share <= 1 and row.weight > 0 for row in ranked)
+    assert [row.weight for row in ranked] == sorted((row.weight for row in ranked), reverse=True)
     shuffled = random.sample(candidates, len(candidates))
     mixed = dict(random.sample(sorted(evidence.items()), len(evidence)))
     assert fingerprint(vote.rank_by_vote(query, shuffled, mixed)) == fingerprint(ranked)
 
 
 def fingerprint(ranked):
-    """All that a vote says, to the bit."""
+    """All values of a vote, bit by bit."""
     return [(r.candidate, r.weight, r.evidence_share, r.similarities) for r in ranked]
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.05, 1.0), st.floats(-0.5, 0.5))
-def test_the_towers_scale_does_not_matter(seed, scale, shift):
-    query, candidates, evidence = case(seed)
-    other = [replace(each, score=each.score * scale + shift) for each in candidates]
+def test_vote_is_invariant_to_score_scale(seed, scale, shift):
+    query, candidates, evidence = random_case(seed)
+    other = [replace(candidate, score=candidate.score * scale + shift) for candidate in candidates]
     before = {r.candidate.id: r.weight for r in vote.rank_by_vote(query, candidates, evidence)}
     after = {r.candidate.id: r.weight for r in vote.rank_by_vote(query, other, evidence)}
     assert after == pytest.approx(before, rel=1e-6)
 
 
-def test_nothing_and_one():
+def test_vote_with_no_or_one_candidate_is_trivial():
     query = unit(np.random.default_rng(0))
     assert vote.rank_by_vote(query, (), {}) == ()
     (only,) = vote.rank_by_vote(query, [candidate(3, Point(1, 2), 0.4)], {})
@@ -180,39 +182,39 @@ def test_nothing_and_one():
     )
 
 
-def test_ties_are_broken_by_id():
+def test_vote_ties_are_ordered_by_id():
     query = unit(np.random.default_rng(0))
     points = [Point(0, 0), Point(0, 90), Point(0, 180), Point(0, -90)]
     same = [candidate(9 - i, point, 0.5) for i, point in enumerate(points)]
     ranked = vote.rank_by_vote(query, same, {})
-    assert [each.candidate.id.int for each in ranked] == [6, 7, 8, 9]
+    assert [row.candidate.id.int for row in ranked] == [6, 7, 8, 9]
 
 
-def test_candidates_that_stand_together_outvote_a_better_one_alone():
+def test_vote_cluster_beats_better_isolated_candidate():
     query = unit(np.random.default_rng(0))
     alone = candidate(0, Point(-40, 60), 0.62)
     together = [candidate(1 + i, Point(50, 8 + i * 1e-4), 0.60) for i in range(4)]
     others = [candidate(10 + i, Point(10, i * 20 - 100), 0.3) for i in range(8)]
     ranked = vote.rank_by_vote(query, [alone, *together, *others], {})
-    assert {each.candidate.id.int for each in ranked[:4]} == {1, 2, 3, 4}
+    assert {row.candidate.id.int for row in ranked[:4]} == {1, 2, 3, 4}
 
 
-def test_evidence_of_the_other_kind_decides_between_equals():
+def test_vote_evidence_of_other_kind_decides_between_equals():
     rng = np.random.default_rng(5)
     query = unit(rng)
     candidates = [candidate(i, Point(i * 10, i * 10), 0.5) for i in range(6)]
     evidence = {}
-    for each in candidates:
+    for target in candidates:
         vectors = unit(rng, 4)
-        if each.id.int == 4:
+        if target.id.int == 4:
             vectors[0] = query
-        evidence[each.id] = tuple(
+        evidence[target.id] = tuple(
             Evidence(
-                id=UUID(int=100 * (each.id.int + 1) + n),
-                candidate_id=each.id,
+                id=UUID(int=100 * (target.id.int + 1) + n),
+                candidate_id=target.id,
                 source_id=UUID(int=2),
                 source_kind="street",
-                point=each.point,
+                point=target.point,
                 captured_at=None,
                 group="g",
                 distance_m=50.0,

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of what reads hostile bytes, for a while each.
 
 `PINPOINT_TEST_FUZZ_S` says how long (default 60 s a target). A finding fails with its input in
-hexadecimal; make it by a line of program in `fuzz.seeds.FOUND`, and it is replayed in every run.
+hexadecimal; make it by a line of program in `fuzz.seeds.FINDINGS`, and it is replayed in every run.
 """
 
 from __future__ import annotations

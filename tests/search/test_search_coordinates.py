@@ -1,4 +1,4 @@
-"""Locate over the places that a bundle knows: against a loop, within limits, and in words."""
+"""Locate over a bundle's coordinate gallery: against a loop, and within search filters."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pinpoint.records import Box, Circle, CoordinateGallery, Point, SearchFilter
 from pinpoint.search import coordinate_pipeline
 from pinpoint.search.context import QueryPhoto
 from pinpoint.settings import SearchSettings
-from search.in_memory import PixelDecoder, PixelEncoder, picture
+from search.in_memory import PixelDecoder, PixelEncoder, view_pixels
 
 COUNT, TEMPERATURE = 400, 12.0
 
 
-def places(seed=0):
-    """Places with random vectors; every tenth is there twice, and one group stands in one town."""
+def coordinate_gallery(seed=0):
+    """Coordinates with random vectors: every tenth is duplicated, and ten are in one city."""
     rng = np.random.default_rng(seed)
     positions = np.column_stack([rng.uniform(-80, 80, COUNT), rng.uniform(-180, 180, COUNT)])
     positions[50:60] = rng.uniform((48.83, 2.33), (48.87, 2.37), (10, 2))
@@ -38,67 +38,67 @@ def places(seed=0):
 
 
 @dataclass
-class Knowing(PixelEncoder):
-    known: CoordinateGallery | None = None
+class CoordinateEncoder(PixelEncoder):
+    gallery: CoordinateGallery | None = None
 
     def coordinate_gallery(self):
-        return self.known
+        return self.gallery
 
 
-def ask(known, seed=3, settings=None, **limits):
+def ask(gallery, seed=3, settings=None, **limits):
     return coordinate_pipeline.locate_by_coordinates(
-        QueryPhoto(data=picture(seed).tobytes(), file="q.jpg"),
+        QueryPhoto(data=view_pixels(seed).tobytes(), file="q.jpg"),
         SearchFilter(**limits),
         decoder=PixelDecoder(),
-        encoder=Knowing(known=known),
+        encoder=CoordinateEncoder(gallery=gallery),
         settings=settings or SearchSettings(),
     )
 
 
-def by_loop(known, seed=3, inside=lambda point: True):
-    """`(index, score, mass)` of every place inside, best first."""
-    query = PixelEncoder().encode_query(picture(seed)).tolist()
+def by_loop(gallery, seed=3, inside=lambda point: True):
+    """`(index, score, weight)` of every coordinate inside, best first."""
+    query = PixelEncoder().encode_query(view_pixels(seed)).tolist()
     scores = {}
-    for number, vector in enumerate(known.vectors.tolist()):
-        if inside(Point(*known.positions[number].tolist())):
+    for number, vector in enumerate(gallery.vectors.tolist()):
+        if inside(Point(*gallery.positions[number].tolist())):
             scores[number] = sum(a * b for a, b in zip(query, vector, strict=True))
     weights = {number: math.exp(TEMPERATURE * score) for number, score in scores.items()}
     ordered = sorted(scores, key=lambda number: (-round(scores[number], 6), number))
     return [(n, scores[n], weights[n] / sum(weights.values())) for n in ordered]
 
 
-def check(answer, known, wanted):
-    """The places of an answer are the first of a loop's, and its regions hold mass of them all."""
-    assert answer.num_candidates == len(wanted)
-    assert len(answer.coordinates) == min(48, len(wanted))
-    for found, (number, score, mass) in zip(answer.coordinates, wanted, strict=False):
-        assert (found.point.lat, found.point.lon) == tuple(known.positions[number])
-        assert found.score == pytest.approx(score, abs=2e-6)
-        assert found.weight == pytest.approx(mass, rel=1e-4)
+def check_answer(answer, gallery, expected):
+    """Check coordinates against the loop's, and credible discs against the mass of all of them."""
+    assert answer.num_candidates == len(expected)
+    assert len(answer.coordinates) == min(48, len(expected))
+    for coordinate, (number, score, mass) in zip(answer.coordinates, expected, strict=False):
+        assert (coordinate.point.lat, coordinate.point.lon) == tuple(gallery.positions[number])
+        assert coordinate.score == pytest.approx(score, abs=2e-6)
+        assert coordinate.weight == pytest.approx(mass, rel=1e-4)
     here = np.array([answer.point.lat, answer.point.lon])
-    away_m = haversine_m(known.positions[[number for number, *_ in wanted]], here)
-    mass = np.array([mass for *_, mass in wanted])
+    away_m = haversine_m(gallery.positions[[number for number, *_ in expected]], here)
+    mass = np.array([mass for *_, mass in expected])
     for region in answer.credible_discs:
         assert mass[away_m <= region.radius_m].sum() >= region.probability - 1e-6
         assert mass[away_m < region.radius_m * (1 - 1e-9)].sum() < region.probability
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_places_are_ranked_as_by_a_loop(seed):
-    known = places(seed)
-    answer = ask(known, seed=seed)
-    wanted = by_loop(known, seed=seed)
-    check(answer, known, wanted)
+def test_locate_by_coordinates_equals_loop(seed):
+    gallery = coordinate_gallery(seed)
+    answer = ask(gallery, seed=seed)
+    expected = by_loop(gallery, seed=seed)
+    check_answer(answer, gallery, expected)
     assert sum(place.weight for place in answer.coordinates) < 1
-    few = ask(known, seed=seed, settings=SearchSettings(candidates=5))
+    few = ask(gallery, seed=seed, settings=SearchSettings(candidates=5))
     assert few.coordinates == answer.coordinates[:5]
     assert few.num_candidates == COUNT
-    again = replace(ask(known, seed=seed), timings_ms={})
+    again = replace(ask(gallery, seed=seed), timings_ms={})
     assert again == replace(answer, timings_ms={})
 
 
-def test_the_answer_says_that_it_has_no_evidence():
-    answer = ask(places())
+def test_locate_by_coordinates_warns_of_missing_evidence():
+    answer = ask(coordinate_gallery())
     assert (answer.ranker, answer.index_engine, answer.index_build) == (
         "coordinates",
         "coordinates",
@@ -109,19 +109,19 @@ def test_the_answer_says_that_it_has_no_evidence():
     assert set(answer.timings_ms) == {"retrieve", "decode", "encode", "rank", "decide", "total"}
 
 
-def test_the_point_is_the_place_with_most_mass_around_it():
-    known = places()
-    query = PixelEncoder().encode_query(picture(3))
-    vectors = known.vectors.copy()
+def test_locate_by_coordinates_point_is_mode():
+    gallery = coordinate_gallery()
+    query = PixelEncoder().encode_query(view_pixels(3))
+    vectors = gallery.vectors.copy()
     vectors[7] = query
-    alone = ask(replace(known, vectors=vectors))
-    assert (alone.point.lat, alone.point.lon) == tuple(known.positions[7])
-    # Ten places of one town, each a little less alike than the one that stands alone.
+    alone = ask(replace(gallery, vectors=vectors))
+    assert (alone.point.lat, alone.point.lon) == tuple(gallery.positions[7])
+    # Ten coordinates of one city, each slightly less similar than the isolated one.
     near = query + np.random.default_rng(1).normal(0, 0.03, (10, 192))
     vectors[50:60] = near / np.linalg.norm(near, axis=1, keepdims=True)
-    town = ask(replace(known, vectors=vectors))
-    assert town.coordinates[0].point == alone.point
-    assert haversine_m(np.array([town.point.lat, town.point.lon]), (48.85, 2.35)) < 4_000
+    city = ask(replace(gallery, vectors=vectors))
+    assert city.coordinates[0].point == alone.point
+    assert haversine_m(np.array([city.point.lat, city.point.lon]), (48.85, 2.35)) < 4_000
 
 
 INSIDE = {
@@ -148,22 +148,23 @@ INSIDE = {
 
 
 @pytest.mark.parametrize("shape", INSIDE)
-def test_limits_hold_and_masses_are_shares_of_what_is_left(shape):
+def test_locate_by_coordinates_filter_renormalizes_weights(shape):
     limits, inside = INSIDE[shape]
-    known = places()
-    answer, wanted = ask(known, **limits), by_loop(known, inside=inside)
-    assert 10 < len(wanted) < COUNT // 2
-    check(answer, known, wanted)
+    gallery = coordinate_gallery()
+    answer, expected = ask(gallery, **limits), by_loop(gallery, inside=inside)
+    assert 10 < len(expected) < COUNT // 2
+    check_answer(answer, gallery, expected)
     everywhere = {
-        (p.point, p.score) for p in ask(known, settings=SearchSettings(candidates=500)).coordinates
+        (p.point, p.score)
+        for p in ask(gallery, settings=SearchSettings(candidates=500)).coordinates
     }
     assert {(p.point, p.score) for p in answer.coordinates} <= everywhere, (
         "a limit changes no score"
     )
 
 
-def test_where_no_place_is_there_is_no_answer():
-    answer = ask(places(), circle=Circle(center=Point(89.9, 0.0), radius_m=10.0))
+def test_locate_by_coordinates_empty_area_gives_no_position():
+    answer = ask(coordinate_gallery(), circle=Circle(center=Point(89.9, 0.0), radius_m=10.0))
     assert (answer.point, answer.credible_discs, answer.coordinates) == (None, (), ())
     assert answer.num_candidates == 0
     assert answer.warnings
@@ -178,26 +179,30 @@ def test_where_no_place_is_there_is_no_answer():
         ({"captured_before": datetime(2020, 1, 1, tzinfo=UTC)}, "datetime"),
     ],
 )
-def test_limits_that_places_do_not_have_are_refused(limits, word):
+def test_locate_by_coordinates_image_filters_are_rejected(limits, word):
     with pytest.raises(BadRequestError, match=f"no source kind, source or time: omit {word},"):
-        ask(places(), **limits)
+        ask(coordinate_gallery(), **limits)
 
 
-def test_other_faults_are_those_of_every_question():
-    class Without(PixelEncoder):
+def test_locate_by_coordinates_raises_errors_of_locate():
+    class EncoderWithoutCoordinates(PixelEncoder):
         def coordinate_gallery(self):
             raise ConflictError("knows none", reason="no_coordinates")
 
     photo, settings = QueryPhoto(data=b"x", file="q"), SearchSettings()
     with pytest.raises(ConflictError):
         coordinate_pipeline.locate_by_coordinates(
-            photo, SearchFilter(), decoder=PixelDecoder(), encoder=Without(), settings=settings
+            photo,
+            SearchFilter(),
+            decoder=PixelDecoder(),
+            encoder=EncoderWithoutCoordinates(),
+            settings=settings,
         )
     with pytest.raises(BadPhotoError):
         coordinate_pipeline.locate_by_coordinates(
             photo,
             SearchFilter(),
             decoder=PixelDecoder(),
-            encoder=Knowing(known=places()),
+            encoder=CoordinateEncoder(gallery=coordinate_gallery()),
             settings=settings,
         )

@@ -1,4 +1,4 @@
-"""Circles, boxes and polygons against obvious loops and shapely, at seams and poles too."""
+"""Circles, boxes and polygons against loops and shapely, also at antimeridian and poles."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def positions():
 
 
 def on_circle(lon, west, east):
-    """Whether a meridian lies in west..east; 180 and -180 are one."""
+    """Whether a meridian is in west..east; 180 and -180 are equal."""
     same = {lon, -lon} if abs(lon) == 180 else {lon}
     if west <= east:
-        return any(west <= each <= east for each in same)
-    return any(each >= west or each <= east for each in same)
+        return any(west <= meridian <= east for meridian in same)
+    return any(meridian >= west or meridian <= east for meridian in same)
 
 
 @pytest.mark.parametrize(
@@ -42,28 +42,28 @@ def on_circle(lon, west, east):
         (-90, 0, 90, -0.5),
     ],
 )
-def test_boxes(positions, south, west, north, east):
-    found = predicates.in_box(positions, Box(south=south, west=west, north=north, east=east))
-    wanted = [south <= lat <= north and on_circle(lon, west, east) for lat, lon in positions]
-    assert found.tolist() == wanted
-    assert any(wanted)
+def test_in_box_equals_loop(positions, south, west, north, east):
+    inside = predicates.in_box(positions, Box(south=south, west=west, north=north, east=east))
+    expected = [south <= lat <= north and on_circle(lon, west, east) for lat, lon in positions]
+    assert inside.tolist() == expected
+    assert any(expected)
 
 
 @pytest.mark.parametrize(
     ("lat", "lon", "radius_m"),
     [(45, 7, 3e6), (5, 179.9999, 2e6), (0, -180, 1), (90, 77, 1), (85, 20, 2.5e6), (0, 0, 2e7)],
 )
-def test_circles(positions, lat, lon, radius_m):
+def test_in_circle_equals_loop(positions, lat, lon, radius_m):
     def away_m(there):
         a, b = math.radians(lat), math.radians(there[0])
         h = math.sin((b - a) / 2) ** 2
         h += math.cos(a) * math.cos(b) * math.sin(math.radians(there[1] - lon) / 2) ** 2
         return 2 * 6_371_008.8 * math.asin(min(1.0, math.sqrt(h)))
 
-    found = predicates.in_circle(positions, Circle(center=Point(lat, lon), radius_m=radius_m))
-    wanted = [away_m(each) <= radius_m for each in positions]
-    assert found.tolist() == wanted
-    assert any(wanted)
+    inside = predicates.in_circle(positions, Circle(center=Point(lat, lon), radius_m=radius_m))
+    expected = [away_m(position) <= radius_m for position in positions]
+    assert inside.tolist() == expected
+    assert any(expected)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_circles(positions, lat, lon, radius_m):
         [(-89, -170), (70, 100), (-89, 170)],
     ],
 )
-def test_polygons(positions, corners):
-    inner = positions[len(EDGES) :]  # no place on the line itself, where nothing is promised
+def test_in_polygon_equals_shapely(positions, corners):
+    inner = positions[len(EDGES) :]  # positions on the boundary have no defined result
     area = shapely.Polygon([(lon, lat) for lat, lon in corners])
-    wanted = shapely.contains_xy(area, inner[:, 1], inner[:, 0])
+    expected = shapely.contains_xy(area, inner[:, 1], inner[:, 0])
     ring = [Point(*corner) for corner in corners]
-    for each in (ring, [*ring, ring[0]], ring[::-1]):
-        np.testing.assert_array_equal(predicates.in_polygon(inner, each), wanted)
-    assert 0 < wanted.sum() < len(inner)
+    for closed_or_open in (ring, [*ring, ring[0]], ring[::-1]):
+        np.testing.assert_array_equal(predicates.in_polygon(inner, closed_or_open), expected)
+    assert 0 < expected.sum() < len(inner)

@@ -20,72 +20,77 @@ SEED = 5
 
 
 @pytest.fixture(scope="module")
-def spots():
+def sampled_cities():
     chosen = rng(SEED, "test", "spots").choice(len(cities()), 1_500, replace=False)
     return positions()[chosen]
 
 
-def plain(spots, country="FR", seed=SEED):
-    return latent_factors(seed, spots, [country] * len(spots))
+def factors_at(sampled_cities, country="FR", seed=SEED):
+    return latent_factors(seed, sampled_cities, [country] * len(sampled_cities))
 
 
-def test_a_field_is_the_sum_of_its_waves(spots):
+def test_field_equals_loop_over_waves(sampled_cities):
     for scale in ("climate", "region", "town", "corner"):
         waves, phases = latent_fields._draw_waves(SEED, scale)
-        fast = latent_fields._evaluate_field(SEED, scale, unit_xyz(spots[:5]))
-        for number, xyz in enumerate(unit_xyz(spots[:5])):
-            for own in range(len(phases)):
+        fast = latent_fields._evaluate_field(SEED, scale, unit_xyz(sampled_cities[:5]))
+        for number, xyz in enumerate(unit_xyz(sampled_cities[:5])):
+            for channel in range(len(phases)):
                 slow = 0.0
-                for wave, phase in zip(waves[own], phases[own], strict=True):
+                for wave, phase in zip(waves[channel], phases[channel], strict=True):
                     slow += math.cos(float(wave @ xyz) + phase)
-                slow *= math.sqrt(2 / len(phases[own]))
-                assert fast[number, own] == pytest.approx(slow, abs=1e-9)
+                slow *= math.sqrt(2 / len(phases[channel]))
+                assert fast[number, channel] == pytest.approx(slow, abs=1e-9)
 
 
 @pytest.mark.parametrize(
     ("scale", "reach_m"), [("region", 200_000.0), ("town", 12_000.0), ("corner", 800.0)]
 )
-def test_neighbors_agree_as_far_as_the_scale_reaches(spots, scale, reach_m):
-    here = plain(spots)[:, LATENT_COLUMNS[scale]]
+def test_latent_factors_correlation_decays_with_scale(sampled_cities, scale, reach_m):
+    here = factors_at(sampled_cities)[:, LATENT_COLUMNS[scale]]
     for times, expected in ((0.25, math.exp(-0.03125)), (1.0, math.exp(-0.5)), (4.0, 0.0)):
-        there = plain(destination(spots, 40.0, times * reach_m))[:, LATENT_COLUMNS[scale]]
+        there = factors_at(destination(sampled_cities, 40.0, times * reach_m))[
+            :, LATENT_COLUMNS[scale]
+        ]
         assert float((here * there).mean()) == pytest.approx(expected, abs=0.12)
 
 
-def test_factors_are_about_standard_normal_over_the_planet(spots):
-    seen = plain(spots)
+def test_latent_factors_are_standard_normal(sampled_cities):
+    seen = factors_at(sampled_cities)
     for scale in ("region", "town", "corner"):
         assert seen[:, LATENT_COLUMNS[scale]].mean(axis=0) == pytest.approx(0.0, abs=0.25)
         assert seen[:, LATENT_COLUMNS[scale]].std(axis=0) == pytest.approx(1.0, abs=0.25)
 
 
-def test_countries_have_one_style_and_the_tropics_are_warm(spots):
-    french, german = plain(spots[:50], "FR"), plain(spots[:50], "DE")
+def test_latent_factors_country_style_is_constant_and_tropics_are_warm(sampled_cities):
+    french, german = factors_at(sampled_cities[:50], "FR"), factors_at(sampled_cities[:50], "DE")
     style = LATENT_COLUMNS["country"]
     assert (french[:, style] == french[0, style]).all()
     assert (french[:, style] != german[:, style]).all()
     rest = np.r_[0:2, 10:WIDTH]
     assert (french[:, rest] == german[:, rest]).all()
-    pole, equator = plain(np.array([[85.0, 10.0]])), plain(np.array([[0.0, 10.0]]))
+    pole, equator = factors_at(np.array([[85.0, 10.0]])), factors_at(np.array([[0.0, 10.0]]))
     assert equator[0, 0] > pole[0, 0] + 1.0
 
 
-def test_factors_do_not_depend_on_how_many_are_asked_for(spots):
-    together = plain(spots[:300])
-    alone = np.concatenate([plain(spots[k : k + 1]) for k in range(300)])
+def test_latent_factors_are_independent_of_batch(sampled_cities):
+    together = factors_at(sampled_cities[:300])
+    alone = np.concatenate([factors_at(sampled_cities[k : k + 1]) for k in range(300)])
     assert (together == alone).all()
-    assert (plain(spots[:300][::-1])[::-1] == together).all()
-    assert (plain(spots[:300], seed=SEED + 1) != together).mean() > 0.9
+    assert (factors_at(sampled_cities[:300][::-1])[::-1] == together).all()
+    assert (factors_at(sampled_cities[:300], seed=SEED + 1) != together).mean() > 0.9
 
 
-def test_there_is_no_seam_at_the_antimeridian_or_the_poles():
-    east, west = plain(np.array([[10.0, 179.9999999]])), plain(np.array([[10.0, -179.9999999]]))
+def test_latent_factors_are_continuous_at_antimeridian_and_poles():
+    east, west = (
+        factors_at(np.array([[10.0, 179.9999999]])),
+        factors_at(np.array([[10.0, -179.9999999]])),
+    )
     assert east == pytest.approx(west, abs=1e-3)
-    first, second = plain(np.array([[90.0, 0.0]])), plain(np.array([[90.0, 123.0]]))
+    first, second = factors_at(np.array([[90.0, 0.0]])), factors_at(np.array([[90.0, 123.0]]))
     assert first == pytest.approx(second, abs=1e-3)
 
 
-def test_noise_is_drawn_by_name():
+def test_draw_noise_depends_on_name_only():
     flat, bell = draw_noise(SEED, ["a", "b", "c"], 5, 7)
     again, bells = draw_noise(SEED, ["c", "a"], 5, 7)
     assert (flat[[2, 0]] == again).all()
@@ -97,7 +102,7 @@ def test_noise_is_drawn_by_name():
     assert np.quantile(many, [0.1, 0.9]) == pytest.approx([0.1, 0.9], abs=0.03)
 
 
-def test_cities_are_named_for_paths_and_found_again():
+def test_folder_name_of_every_city_is_unique_and_ascii():
     table = cities()
     names = [folder_name(city) for city in table]
     assert len(set(names)) == len(names) == len(positions())
@@ -106,7 +111,7 @@ def test_cities_are_named_for_paths_and_found_again():
         assert nearest_city(city.point).point == city.point
 
 
-def test_reading_cities_leaves_the_limit_on_cells_alone():
+def test_cities_keep_csv_field_size_limit():
     code = "import csv; from pinpoint.geo.gazetteer import cities; cities(); "
     code += "print(csv.field_size_limit())"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The bare side of the bench says what the product says, or its time would mean nothing."""
+"""The baseline of the bench gives the product's answers; otherwise its time means nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bench import gallery as seeded
-from bench.bare_judged import BareJudged, open_bare
-from bench.judged import reranked
+from bench.baseline_reranked import RerankedBaseline, open_baseline
+from bench.reranked import reranked_bundle
 from index_gallery import unit
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.geo.distance import haversine_m
@@ -32,24 +32,27 @@ def ends():
         yield stack
 
 
-def test_both_sides_judge_alike(home, database_url, api_database_url, ends):
-    encoder_settings, _ = reranked(StackPaths(home).bundles_dir)
+def test_bench_baseline_answers_equal_pinpoint(home, database_url, api_database_url, ends):
+    encoder_settings, _ = reranked_bundle(StackPaths(home).bundles_dir)
     encoder = EncoderHandle(Settings(services=ServiceSettings(home=home), encoder=encoder_settings))
     contract, owner = encoder.contract, seeded.ORGANIZATIONS[0]
-    made = seeded.make(600, contract.dims["image"])
-    placed = unit(np.random.default_rng(3), 600, contract.dims["gps"])
-    seeded.fill(made, database_url, contract.digest, gps=placed)
+    gallery = seeded.make(600, contract.dims["image"])
+    gps_vectors = unit(np.random.default_rng(3), 600, contract.dims["gps"])
+    seeded.fill(gallery, database_url, contract.digest, gps=gps_vectors)
     owned = Transactions(owner_engine(database_url))
     as_api = Transactions(api_engine(api_database_url, own_login=True))
     build_index(home / "index", RebuildSource(owned, lambda: contract), lambda *_: None)
     shutil.copytree(home / "index", home / "bare")
-    index, bare = EdgeIndex(home / "index"), open_bare(home / "bare/shard", database_url, encoder)
-    for each in (bare, index, owned, as_api):
-        ends.callback(each.close)
-    assert isinstance(bare, BareJudged)
+    index, baseline = (
+        EdgeIndex(home / "index"),
+        open_baseline(home / "bare/shard", database_url, encoder),
+    )
+    for resource in (baseline, index, owned, as_api):
+        ends.callback(resource.close)
+    assert isinstance(baseline, RerankedBaseline)
     evidence = 0
-    for vector in made.queries(5):
-        said = locate_encoded(
+    for vector in gallery.queries(5):
+        answer = locate_encoded(
             vector,
             SearchFilter(),
             SearchContext(
@@ -63,11 +66,11 @@ def test_both_sides_judge_alike(home, database_url, api_database_url, ends):
             ),
             kind="photo",
         )
-        plain = bare.locate(vector, owner, exact=True)
-        assert (said.ranker, said.calibrated) == ("rerank", True)
-        assert plain.best == said.ranked[0].candidate.id
-        assert plain.evidence == sum(len(each.evidence) for each in said.ranked)
-        ours = np.array([(said.point.lat, said.point.lon)])
-        assert haversine_m(ours, np.array([plain.point]))[0] < 1.0
-        evidence += plain.evidence
+        expected = baseline.locate(vector, owner, exact=True)
+        assert (answer.ranker, answer.calibrated) == ("rerank", True)
+        assert expected.best == answer.ranked[0].candidate.id
+        assert expected.evidence == sum(len(resource.evidence) for resource in answer.ranked)
+        ours = np.array([(answer.point.lat, answer.point.lon)])
+        assert haversine_m(ours, np.array([expected.point]))[0] < 1.0
+        evidence += expected.evidence
     assert evidence > 1_000

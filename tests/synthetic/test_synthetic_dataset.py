@@ -1,4 +1,4 @@
-"""A planet on disk: the same for a seed, complete or gone on with, its parts kept apart."""
+"""A planet on disk: determined by its seed, resumable, with separated splits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def position(row):
     return float(row["latitude"]), float(row["longitude"])
 
 
-def opened(path):
+def load_image(path):
     with Image.open(path) as image:
         image.load()
         return image
@@ -53,16 +53,16 @@ def degrees(values, ref):
     return -whole if ref in ("S", "W") else whole
 
 
-def everything(planet):
+def all_rows_of(planet):
     """Rows of all galleries and queries, with their role and use."""
-    found = []
+    listed = []
     for name, path in planet.manifests().items():
         role = name.rsplit("-", 1)[0]
-        found += [{**row, "role": role, "use": "gallery"} for row in rows(path)]
-    return found + [{**row, "use": "query"} for row in rows(planet.labels)]
+        listed += [{**row, "role": role, "use": "gallery"} for row in rows(path)]
+    return listed + [{**row, "use": "query"} for row in rows(planet.labels)]
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_ones(planet, tmp_path):
+def test_make_planet_is_determined_by_seed(planet, tmp_path):
     again = make_planet(tmp_path / "again", preset="tiny", seed=7)
     other = make_planet(tmp_path / "other", preset="tiny", seed=8)
     ours = digests(planet.folder)
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_ones(planet, 
     assert other.digest != planet.digest == preset_digest(PRESETS["tiny"], 7)
 
 
-def test_a_broken_off_planet_is_gone_on_with(planet, tmp_path):
+def test_make_planet_interrupted_resumes(planet, tmp_path):
     first = make_planet(tmp_path / "p", preset="tiny", seed=7)
     mark = first.folder / "planet.json"
     mark.write_text(json.dumps({**json.loads(mark.read_text()), "complete": False}))
@@ -80,20 +80,20 @@ def test_a_broken_off_planet_is_gone_on_with(planet, tmp_path):
     for path in gone:
         path.unlink()
     before = kept.stat().st_mtime_ns
-    told = []
-    make_planet(first.folder, preset="tiny", seed=7, on_progress=lambda *two: told.append(two))
+    progress = []
+    make_planet(first.folder, preset="tiny", seed=7, on_progress=lambda *two: progress.append(two))
     assert digests(first.folder) == digests(planet.folder)
     assert kept.stat().st_mtime_ns == before
-    assert told[-1][0] == told[-1][1] == planet.gallery + len(planet.unseen)
+    assert progress[-1][0] == progress[-1][1] == planet.gallery + len(planet.unseen)
 
 
-def test_a_complete_planet_is_left_as_it_is(planet):
+def test_make_planet_complete_is_not_rewritten(planet):
     before = {path: path.stat().st_mtime_ns for path in planet.folder.rglob("*")}
     assert make_planet(planet.folder, preset="tiny", seed=7) == planet
     assert {path: path.stat().st_mtime_ns for path in planet.folder.rglob("*")} == before
 
 
-def test_a_folder_of_something_else_is_refused_and_left(planet, tmp_path):
+def test_make_planet_foreign_folder_is_rejected(planet, tmp_path):
     with pytest.raises(BadRequestError, match="seed 7"):
         make_planet(planet.folder, preset="tiny", seed=9)
     (tmp_path / "notes.txt").write_text("mine")
@@ -104,7 +104,7 @@ def test_a_folder_of_something_else_is_refused_and_left(planet, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_manifests_and_truth_list_every_file_once(planet):
+def test_manifests_and_labels_list_every_file_once(planet):
     files = {path for path in planet.folder.rglob("*.jpg")}
     listed = [
         path.parent / row["file"] for path in planet.manifests().values() for row in rows(path)
@@ -112,23 +112,23 @@ def test_manifests_and_truth_list_every_file_once(planet):
     queries = [planet.labels.parent / "images" / row["file"] for row in rows(planet.labels)]
     assert Counter([*listed, *queries]) == Counter(files)
     assert len(listed) == planet.gallery
-    assert sorted(queries) == sorted(one.path for one in planet.unseen)
+    assert sorted(queries) == sorted(query.path for query in planet.unseen)
 
 
-def test_every_row_says_of_which_planet_it_is(planet):
-    said = {
+def test_manifest_rows_contain_planet_digest(planet):
+    planets = {
         row["planet"]
         for path in (*planet.manifests().values(), planet.labels)
         for row in rows(path)
     }
-    assert said == {f"{GENERATOR} {planet.digest}"}
+    assert planets == {f"{GENERATOR} {planet.digest}"}
     assert planet.digest == preset_digest(PRESETS["tiny"], 7)
 
 
-def test_exif_says_what_the_manifest_says(planet):
+def test_exif_equals_manifest(planet):
     for path in planet.manifests().values():
         for row in rows(path)[::5]:
-            exif = opened(path.parent / row["file"]).getexif()
+            exif = load_image(path.parent / row["file"]).getexif()
             gps, taken = exif.get_ifd(GPS_IFD), exif.get_ifd(EXIF_IFD)
             assert degrees(gps[2], gps[1]) == pytest.approx(float(row["latitude"]), abs=1e-7)
             assert degrees(gps[4], gps[3]) == pytest.approx(float(row["longitude"]), abs=1e-7)
@@ -138,59 +138,59 @@ def test_exif_says_what_the_manifest_says(planet):
             assert exif[0x013B] == row["creator"]
 
 
-def test_queries_do_not_tell_their_place(planet):
-    for one in planet.unseen:
-        data = one.path.read_bytes()
-        assert not opened(one.path).getexif().get_ifd(GPS_IFD)
-        assert one.city.name.encode() not in data
+def test_query_files_contain_no_position(planet):
+    for query in planet.unseen:
+        data = query.path.read_bytes()
+        assert not load_image(query.path).getexif().get_ifd(GPS_IFD)
+        assert query.city.name.encode() not in data
 
 
-def test_roles_keep_their_distance_and_authors_stay_in_one(planet):
-    every = everything(planet)
-    where = np.array([position(row) for row in every])
-    roles = np.array([row["role"] for row in every])
+def test_roles_are_separated_by_buffer_and_creator(planet):
+    all_rows = all_rows_of(planet)
+    where = np.array([position(row) for row in all_rows])
+    roles = np.array([row["role"] for row in all_rows])
     apart = roles[:, None] != roles[None, :]
     assert pairwise_m(where)[apart].min() > BUFFER_M
-    photos = [row for row in every if row["sequence"] == ""]
+    photos = [row for row in all_rows if row["sequence"] == ""]
     homes = {(row["creator"], row["role"]) for row in photos}
     assert len(homes) == len({creator for creator, _ in homes})
-    drives = {(row["sequence"], row["use"]) for row in every if row["sequence"]}
+    drives = {(row["sequence"], row["use"]) for row in all_rows if row["sequence"]}
     assert len(drives) == len({name for name, _ in drives})
 
 
-def test_null_regions_have_no_gallery_and_all_others_have_one_near(planet):
-    galleries = np.array([position(row) for row in everything(planet) if row["use"] == "gallery"])
+def test_gallery_covers_all_but_null_regions(planet):
+    galleries = np.array([position(row) for row in all_rows_of(planet) if row["use"] == "gallery"])
     for row in rows(planet.labels):
         nearest = pairwise_m(np.array([position(row)]), galleries).min()
         assert (nearest > BUFFER_M) == (row["covered"] == "false")
         assert row["setting"] == ("closed" if row["role"] == "train" else "open")
 
 
-def test_both_kinds_stand_in_the_same_towns_with_their_own_habits(planet):
+def test_source_kinds_share_cities_and_differ_in_metadata(planet):
     photos, streets = (rows(planet.manifests()[f"train-{kind}"]) for kind in ("photo", "street"))
     assert {row["file"].split("/")[0] for row in photos} == {
         row["file"].split("/")[0] for row in streets
     }
-    authors = Counter(row["creator"] for row in photos)
-    assert len(authors) > 6
-    assert max(authors.values()) > 1
+    creators = Counter(row["creator"] for row in photos)
+    assert len(creators) > 6
+    assert max(creators.values()) > 1
     assert all(row["sequence"] for row in streets)
     assert not any(row["sequence"] for row in photos)
 
 
-def test_some_streets_are_panoramas_and_no_question_is(tmp_path):
-    made = make_planet(tmp_path / "demo", preset="demo", seed=7)
-    wide = [path for path in made.folder.rglob("*.jpg") if opened(path).width == 256]
-    assert 0 < len(wide) < 0.2 * made.gallery
+def test_panoramas_are_street_gallery_images_only(tmp_path):
+    demo = make_planet(tmp_path / "demo", preset="demo", seed=7)
+    wide = [path for path in demo.folder.rglob("*.jpg") if load_image(path).width == 256]
+    assert 0 < len(wide) < 0.2 * demo.gallery
     for path in wide:
         assert "street" in path.name
         assert "queries" not in path.parts
-        packet = opened(path).info["xmp"].decode()
-        heading = float(opened(path).getexif().get_ifd(GPS_IFD)[17])
+        packet = load_image(path).info["xmp"].decode()
+        heading = float(load_image(path).getexif().get_ifd(GPS_IFD)[17])
         assert 'ProjectionType="equirectangular"' in packet
         assert f'PoseHeadingDegrees="{heading:.2f}"' in packet
 
 
-def test_the_bench_preset_is_large_enough_for_what_it_must_tell():
-    town = PRESETS["bench"].towns["test"]
-    assert town.cities * town.photo_queries >= 10_000
+def test_bench_preset_has_enough_queries():
+    preset = PRESETS["bench"].towns["test"]
+    assert preset.cities * preset.photo_queries >= 10_000

@@ -1,6 +1,6 @@
-"""The whole of `locate`, a photo over HTTP, against its parts called directly; and its memory.
+"""`locate` of a photo over HTTP against its parts called directly, and memory of the stack.
 
-The photos show other places than the seeded gallery: what is found is of no interest here.
+The photos show other places than the seeded gallery: the answers are not evaluated.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from time import perf_counter
 import numpy as np
 from PIL import Image
 
-from bench.locate import OWNERS, WARM_UP, Prepared, compared, searched_exactly
-from bench.stack import taken_mib
+from bench.locate import OWNERS, WARM_UP, Prepared, compare_sides, is_exact_search
+from bench.stack import measure_mib
 from pinpoint.records import Pixels
 
 STAGES = ("decode", "encode", "retrieve", "evidence", "rank", "decide", "wire")
@@ -24,33 +24,33 @@ _BARE = {
     "vote": "rank",
     "cited": "decide",
 }
-"""Stage of `locate` that each bare part does the work of."""
+"""Stage of `locate` that each part of the baseline belongs to."""
 _MILLION = 1_000_000
 
 
-def measure(ready: Prepared, questions: int) -> dict[str, object]:
-    """Ask both sides with the same photos in turn; who begins changes every time."""
+def measure(ready: Prepared, num_queries: int) -> dict[str, object]:
+    """Measure both sides with the same photos, alternating which side is first."""
     owner = OWNERS[0]
-    exact = searched_exactly(ready, owner)
+    exact = is_exact_search(ready, owner)
     sides: dict[str, list[dict[str, float]]] = {"pinpoint": [], "bare": []}
     encoder = ready.services.encoder
     encoder.warm()
     rendition_px = ready.services.settings.media.rendition_px
     gc.collect()
     with ready.stack.client("org-0") as client:
-        for number in range(WARM_UP + questions):
+        for number in range(WARM_UP + num_queries):
             photo = ready.photos[number % len(ready.photos)]
             for side in ("pinpoint", "bare") if number % 2 else ("bare", "pinpoint"):
                 marks = [perf_counter()]
                 if side == "pinpoint":
-                    said = client.locate(photo)["timings_ms"]
-                    stages = {name: ms for name, ms in said.items() if name != "total"}
+                    timings_ms = client.locate(photo)["timings_ms"]
+                    stages = {name: ms for name, ms in timings_ms.items() if name != "total"}
                 else:
-                    pixels = decoded(photo, rendition_px)
+                    pixels = decode_with_pillow(photo, rendition_px)
                     marks.append(perf_counter())
                     vector = encoder.encode_query(pixels)
                     marks.append(perf_counter())
-                    took = ready.bare.locate(vector, owner, exact).took_ms
+                    took = ready.baseline.locate(vector, owner, exact).took_ms
                     stages = dict(zip(STAGES, np.diff(marks) * 1e3, strict=False))
                     for part, ms in took.items():
                         stages[_BARE[part]] = stages.get(_BARE[part], 0.0) + ms
@@ -62,13 +62,13 @@ def measure(ready: Prepared, questions: int) -> dict[str, object]:
         "rows": ready.rows,
         "tower": ready.stack.tower,
         "search": "exact" if exact else "graph",
-        "questions": questions,
-        **compared(sides),
+        "questions": num_queries,
+        **compare_sides(sides),
     }
 
 
-def decoded(data: bytes, rendition_px: int) -> Pixels:
-    """A JPEG as the tower wants it, by Pillow in this process: no limits, no other process."""
+def decode_with_pillow(data: bytes, rendition_px: int) -> Pixels:
+    """Decode a JPEG to the tower's size with Pillow in this process, without limits."""
     image = Image.open(BytesIO(data))
     scale = min(1.0, rendition_px / min(image.size))
     size = (round(image.width * scale), round(image.height * scale))
@@ -78,13 +78,13 @@ def decoded(data: bytes, rendition_px: int) -> Pixels:
 
 
 def memory(ready: Prepared) -> dict[str, object]:
-    """What the stack takes with its gallery, and what a million images add to an empty one."""
-    taken = taken_mib(ready.stack)
+    """Memory and disk of the stack with its gallery, and the increase per million images."""
+    usage = measure_mib(ready.stack)
     return {
         "rows": ready.rows,
-        "mib": {name: round(mib) for name, mib in taken.items()},
+        "mib": {name: round(mib) for name, mib in usage.items()},
         "mib_per_million": {
             name: round((mib - ready.empty_mib[name]) * _MILLION / ready.rows)
-            for name, mib in taken.items()
+            for name, mib in usage.items()
         },
     }

@@ -1,6 +1,6 @@
-"""This generator's planet, as it was when difficulty was set: pictures, places and digests.
+"""Reference values of this generator's planet: image means, positions and digests.
 
-A change here means another `GENERATOR`, and every table that quotes the planet is made again.
+A change requires another `GENERATOR`, and all tables that quote the planet must be regenerated.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ MEANS = [
 ]
 
 
-def taken():
-    """Every fortieth shot of the tiny planet, panoramas aside."""
+def sampled_shots():
+    """Every fortieth shot of the tiny planet, without panoramas."""
     preset = PRESETS["tiny"]
     planned = [
         shot
@@ -64,18 +64,18 @@ def taken():
     return [shot for shot in planned[::40] if not shot.panorama]
 
 
-def test_presets_are_those_that_tables_quote():
+def test_preset_digests_equal_reference():
     assert GENERATOR == "pinpoint.world 2"
     assert {name: preset_digest(preset, 7) for name, preset in PRESETS.items()} == DIGESTS
 
 
-def test_shots_stand_where_they_stood():
-    for shot, (name, lat, lon) in zip(taken(), PLACES, strict=True):
+def test_shot_positions_equal_reference():
+    for shot, (name, lat, lon) in zip(sampled_shots(), PLACES, strict=True):
         assert shot.name == name
         assert (shot.point.lat, shot.point.lon) == pytest.approx((lat, lon), abs=1e-6)
 
 
-def test_pictures_show_what_they_showed():
-    """Means of channels: another processor may round a pixel on an edge the other way."""
-    found = render_pictures(7, taken(), PRESETS["tiny"]).astype(float).mean(axis=(1, 2))
-    assert found == pytest.approx(np.array(MEANS), abs=0.3)
+def test_image_channel_means_equal_reference():
+    """Compares means, because processors may round a pixel on an edge differently."""
+    means = render_pictures(7, sampled_shots(), PRESETS["tiny"]).astype(float).mean(axis=(1, 2))
+    assert means == pytest.approx(np.array(MEANS), abs=0.3)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluation import supposed
+from evaluation import synthetic_runs
 from pinpoint.errors import BadBundleError, BadRequestError
 from pinpoint.evaluation.calibration import fit, posterior_fit
 from pinpoint.geo import hdr, kernels, posteriors
@@ -24,9 +24,11 @@ from pinpoint.settings import SearchSettings
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     """A calibration on 360 queries by 120 creators, and 40 uncovered queries."""
-    folder = tmp_path_factory.mktemp("supposed") / "run"
-    covered = supposed.questions(360, seed=11)
-    supposed.run(folder, covered, supposed.questions(40, seed=12, supported=False))
+    folder = tmp_path_factory.mktemp("synthetic") / "run"
+    covered = synthetic_runs.make_queries(360, seed=11)
+    synthetic_runs.write_run(
+        folder, covered, synthetic_runs.make_queries(40, seed=12, supported=False)
+    )
     return fit.fit_calibration(folder)
 
 
@@ -34,26 +36,29 @@ def fitted(tmp_path_factory):
 def scored_queries(fitted):
     """New queries with their posteriors."""
     return [
-        (features, truth, posterior.compute_posterior(features, fitted))
-        for features, truth, _ in supposed.questions(210, seed=21)
+        (features, ground_truth, posterior.compute_posterior(features, fitted))
+        for features, ground_truth, _ in synthetic_runs.make_queries(210, seed=21)
     ]
 
 
-def off_km(belief, truth):
-    return float(haversine_m(np.array([belief.point.lat, belief.point.lon]), truth)) / 1_000
+def error_km(belief, ground_truth):
+    return float(haversine_m(np.array([belief.point.lat, belief.point.lon]), ground_truth)) / 1_000
 
 
 def test_probabilities_of_calibrated_answers_are_reliable(scored_queries):
     for radius_km, most in ((1.0, 0.05), (25.0, 0.12), (2_500.0, 0.12)):
         stated = [belief.probability_within_km[radius_km] for _, _, belief in scored_queries]
-        right = [off_km(belief, truth) <= radius_km for _, truth, belief in scored_queries]
+        right = [
+            error_km(belief, ground_truth) <= radius_km
+            for _, ground_truth, belief in scored_queries
+        ]
         assert np.mean(stated) == pytest.approx(np.mean(right), abs=0.08), radius_km
         assert reliability(stated, right).debiased_ece < most, radius_km
     # The raw ranker is overconfident by a factor of three.
     raw = [
         max(posterior_fit._softmax(np.array(features.logits))) for features, _, _ in scored_queries
     ]
-    right = [off_km(belief, truth) <= 25 for _, truth, belief in scored_queries]
+    right = [error_km(belief, ground_truth) <= 25 for _, ground_truth, belief in scored_queries]
     stated = [belief.probability_within_km[25.0] for _, _, belief in scored_queries]
     assert reliability(raw, right).ece > 2 * reliability(stated, right).ece
 
@@ -61,18 +66,20 @@ def test_probabilities_of_calibrated_answers_are_reliable(scored_queries):
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_regions_have_their_stated_coverage(scored_queries, share):
     inside, in_disc = [], []
-    for _, truth, belief in scored_queries:
+    for _, ground_truth, belief in scored_queries:
         area = next(region for region in belief.credible_regions if region.probability == share)
         disc = next(region for region in belief.credible_discs if region.probability == share)
-        inside.append(hdr.contains_positions(np.array(area.boxes), truth[None])[0])
-        in_disc.append(1_000 * off_km(belief, truth) <= disc.radius_m)
+        inside.append(hdr.contains_positions(np.array(area.boxes), ground_truth[None])[0])
+        in_disc.append(1_000 * error_km(belief, ground_truth) <= disc.radius_m)
     slack = 3 * math.sqrt(share * (1 - share) * (1 / 120 + 1 / 210))
     assert np.mean(inside) == pytest.approx(share, abs=slack)
     assert np.mean(in_disc) == pytest.approx(share, abs=slack)
 
 
 def test_uncovered_queries_are_withheld(scored_queries, fitted):
-    uncovered = [features for features, _, _ in supposed.questions(40, seed=33, supported=False)]
+    uncovered = [
+        features for features, _, _ in synthetic_runs.make_queries(40, seed=33, supported=False)
+    ]
     withheld = np.mean(
         [
             posterior.compute_posterior(features, fitted).abstention_reason == "not_in_gallery"
@@ -80,7 +87,9 @@ def test_uncovered_queries_are_withheld(scored_queries, fitted):
         ]
     )
     assert withheld > 0.7
-    right = np.array([off_km(belief, truth) <= 25 for _, truth, belief in scored_queries])
+    right = np.array(
+        [error_km(belief, ground_truth) <= 25 for _, ground_truth, belief in scored_queries]
+    )
     abstained = np.array([belief.abstention_reason is not None for _, _, belief in scored_queries])
     # The share of withheld correct answers is bounded; that of wrong ones is higher.
     assert abstained[right].mean() == pytest.approx(0.1, abs=0.06)
@@ -90,7 +99,7 @@ def test_uncovered_queries_are_withheld(scored_queries, fitted):
 
 def test_strata_depend_on_kind_and_density_only(fitted):
     assert list(fitted.strata) == ["all", "photo", "street"]
-    features = supposed.questions(3, seed=5)[0][0]
+    features = synthetic_runs.make_queries(3, seed=5)[0][0]
     for kind, density, expected in (
         (None, 1.0, ("all",)),
         ("drone", 1.0, ("all",)),
@@ -104,11 +113,11 @@ def test_strata_depend_on_kind_and_density_only(fitted):
         )
 
 
-def likelihood_in_a_loop(theta, questions):
+def likelihood_in_a_loop(theta, queries):
     """The formula of `search.posterior`, kernel by kernel."""
     heat, crowding, total = math.exp(theta[0]), theta[1], 0.0
     narrow, wide = (np.exp(part) / np.exp(part).sum() for part in (theta[2:6], theta[11:]))
-    for features, truth, _ in questions:
+    for features, ground_truth, _ in queries:
         elsewhere = 1 / (1 + math.exp(-(theta[6:11] @ posteriors.decision_features(features))))
         raised = []
         for point, logit in zip(features.positions, features.logits, strict=True):
@@ -117,7 +126,7 @@ def likelihood_in_a_loop(theta, questions):
             raised.append(math.exp(logit / heat) * many**crowding)
         density = 0.0
         for point, weight in zip(features.positions, raised, strict=True):
-            km = float(haversine_m(np.array(point), truth)) / 1_000
+            km = float(haversine_m(np.array(point), ground_truth)) / 1_000
             for share, radius_km in zip(narrow, posterior_fit.KERNELS_KM, strict=True):
                 mass = (1 - elsewhere) * weight / sum(raised) * share
                 density += mass * math.exp(kernels.log_kernel(km, radius_km))
@@ -129,26 +138,26 @@ def likelihood_in_a_loop(theta, questions):
 
 
 def test_log_likelihood_equals_loop_and_gradient_equals_differences():
-    questions = supposed.questions(6, seed=2)
-    questions[0] = (
-        replace(questions[0][0], positions=questions[0][0].positions[:3], logits=(0.1, 0.7, -2.0)),
-        *questions[0][1:],
+    queries = synthetic_runs.make_queries(6, seed=2)
+    queries[0] = (
+        replace(queries[0][0], positions=queries[0][0].positions[:3], logits=(0.1, 0.7, -2.0)),
+        *queries[0][1:],
     )
     table = posterior_fit.design_matrix(
-        [one for one, _, _ in questions], np.array([t for _, t, _ in questions])
+        [features for features, _, _ in queries], np.array([t for _, t, _ in queries])
     )
     theta = np.random.default_rng(0).normal(0, 0.5, 14)
     fast, slope = posterior_fit.log_likelihood(theta, table, table.features)
-    assert fast == pytest.approx(likelihood_in_a_loop(theta, questions), rel=1e-9)
+    assert fast == pytest.approx(likelihood_in_a_loop(theta, queries), rel=1e-9)
     for place, step in enumerate(1e-5 * np.eye(14)):
-        rise = likelihood_in_a_loop(theta + step, questions) - likelihood_in_a_loop(
-            theta - step, questions
+        rise = likelihood_in_a_loop(theta + step, queries) - likelihood_in_a_loop(
+            theta - step, queries
         )
         assert slope[place] == pytest.approx(rise / 2e-5, rel=1e-4, abs=1e-6), place
 
 
 def test_calibrate_uses_calibration_split_only(tmp_path):
-    folder = supposed.run(tmp_path / "run", supposed.questions(60, seed=3))
+    folder = synthetic_runs.write_run(tmp_path / "run", synthetic_runs.make_queries(60, seed=3))
     lines = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     for line in lines[:20]:
         line["strata"]["role"] = "test"
@@ -160,21 +169,26 @@ def test_calibrate_uses_calibration_split_only(tmp_path):
 
 
 def test_calibrate_unusable_run_is_rejected(tmp_path):
-    few = supposed.run(tmp_path / "few", supposed.questions(9, seed=3))
+    few = synthetic_runs.write_run(tmp_path / "few", synthetic_runs.make_queries(9, seed=3))
     with pytest.raises(BadRequestError, match="3 creators"):
         fit.fit_calibration(few)
-    short = supposed.run(
-        tmp_path / "short", supposed.questions(9, seed=3), labels={"evaluated": 10}
+    short = synthetic_runs.write_run(
+        tmp_path / "short", synthetic_runs.make_queries(9, seed=3), labels={"evaluated": 10}
     )
     with pytest.raises(BadRequestError, match="9 of 10 rows"):
         fit.fit_calibration(short)
     settings = {"ranker": "top1", "source_kinds": [], "exclude": [], "search": {}}
-    top1 = supposed.run(tmp_path / "top1", supposed.questions(9, seed=3), settings=settings)
+    top1 = synthetic_runs.write_run(
+        tmp_path / "top1", synthetic_runs.make_queries(9, seed=3), settings=settings
+    )
     with pytest.raises(BadRequestError, match="top1"):
         fit.fit_calibration(top1)
     with pytest.raises(BadRequestError, match="no run"):
         fit.fit_calibration(tmp_path / "nothing")
-    rows = supposed.run(tmp_path / "earlier", supposed.questions(9, seed=3)) / "rows.jsonl"
+    rows = (
+        synthetic_runs.write_run(tmp_path / "earlier", synthetic_runs.make_queries(9, seed=3))
+        / "rows.jsonl"
+    )
     rows.write_text(rows.read_text().replace('"neighborhood_similarity"', '"something"'))
     with pytest.raises(BadRequestError, match="an earlier version"):
         fit.fit_calibration(rows.parent)
@@ -182,7 +196,7 @@ def test_calibrate_unusable_run_is_rejected(tmp_path):
 
 def test_calibration_applies_to_matching_settings_only(fitted):
     contract = Contract(
-        name="supposed", digest=supposed.CONTRACT, tower="t", dims={}, rendition_px=64,
+        name="supposed", digest=synthetic_runs.CONTRACT, tower="t", dims={}, rendition_px=64,
         calibrated=True, note="", calibrations={"vote": fitted},
     )  # fmt: skip
     same = SearchSettings().model_dump()

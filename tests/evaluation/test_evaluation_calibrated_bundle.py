@@ -51,27 +51,27 @@ def planet(tmp_path_factory):
 
 
 def test_calibration_of_a_bundle_is_used_end_to_end(
-    chain, planet, tmp_path, postgres, server_paths
+    evaluation_harness, planet, tmp_path, postgres, server_paths
 ):
     folder = copy_bundle(SHIPPED_FOLDER / "world-tiny", tmp_path / "bundle").weights.parent
     name = "e_calibrated"
     postgres.clone("template_pinpoint", name)
     harness = ServiceHarness(
-        server_paths.owner_url(name),
-        server_paths.api_url(name),
-        tmp_path / "harness",
-        str(folder),
+        server_paths.owner_url(name), server_paths.api_url(name), tmp_path / "harness", str(folder)
     )
     try:
         org = harness.organization()
         harness.ingest(planet.manifests()["test-photo"], org, source="photos", kind="photo")
         parts = replace(
-            chain.parts, encoder=harness.encoder, index=harness.index, database=harness.database
+            evaluation_harness.parts,
+            encoder=harness.encoder,
+            index=harness.index,
+            database=harness.database,
         )
         only = (("role", "calibration"), ("role", "null-train"), ("kind", "photo"))
         plan = {"organization_id": org, "images": planet.folder / "queries/images", "only": only}
         labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
-        before = _run(chain, parts, labeled, tmp_path / "before", plan)
+        before = _run(evaluation_harness, parts, labeled, tmp_path / "before", plan)
         assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
         assert {row["strata"]["role"] for row in before} == {"calibration", "null-train"}
 
@@ -79,7 +79,9 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         write_calibration(folder, calibration)
         fresh = type(harness.encoder)(harness.settings)
         parts = replace(parts, encoder=fresh)
-        after = _run(chain, parts, labeled, tmp_path / "after", {**plan, "exclude": ()})
+        after = _run(
+            evaluation_harness, parts, labeled, tmp_path / "after", {**plan, "exclude": ()}
+        )
         for row in after:
             served = row["arms"]["served"]
             assert served["calibrated"]
@@ -106,12 +108,12 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
     _check_foreign(folder, calibration)
 
 
-def _run(chain, parts, labeled, out, plan):
-    original, chain.parts = chain.parts, parts
+def _run(evaluation_harness, parts, labeled, out, plan):
+    original, evaluation_harness.parts = evaluation_harness.parts, parts
     try:
-        chain.run(out, labeled=labeled, **plan)
+        evaluation_harness.run(out, labeled=labeled, **plan)
     finally:
-        chain.parts = original
+        evaluation_harness.parts = original
     return list(read_rows(out))
 
 

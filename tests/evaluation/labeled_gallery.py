@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from media.pictures import saved
-from search.views import view
+from search.synthetic_views import view
 from stack_fixtures import ServiceHarness
 
 PLACES = [(round(-50 + 9.1 * n, 3), round(-170 + 29.7 * n, 3)) for n in range(12)]
@@ -20,8 +20,8 @@ PLACEHOLDERS = 4
 HEAD = ("file", "latitude", "longitude", "creator", "sequence", "kind", "country", "covered")
 
 
-def gallery(harness: ServiceHarness, org: UUID, folder: Path) -> dict[str, UUID]:
-    """Ingest both sources; returns image ids by file name."""
+def ingest_gallery(harness: ServiceHarness, org: UUID, folder: Path) -> dict[str, UUID]:
+    """Ingest both sources; return image ids by file name."""
     ids = {}
     for kind, count in (("photo", 4), ("street", 2)):
         rows = []
@@ -31,10 +31,10 @@ def gallery(harness: ServiceHarness, org: UUID, folder: Path) -> dict[str, UUID]
                 name = f"{kind}-{place}-{number}.jpg"
                 seed = number + (100 if kind == "street" else 0)
                 (folder / kind / name).write_bytes(saved(view(place, seed), quality=90))
-                author = f"anna{place}" if number % 2 else f"bert{place // 3}"
-                street = (None, f"drive{place}") if kind == "street" else (author, None)
+                creator = f"anna{place}" if number % 2 else f"bert{place // 3}"
+                street = (None, f"drive{place}") if kind == "street" else (creator, None)
                 rows.append((name, lat + 0.001 * number, lon, *street))
-        write(folder / kind / "manifest.csv", rows, HEAD[:5])
+        write_table(folder / kind / "manifest.csv", rows, HEAD[:5])
         batch = harness.ingest(folder / kind / "manifest.csv", org, source=kind, kind=kind)
         assert batch.indexed == len(rows)
         with harness.database.read(org) as catalog:
@@ -42,7 +42,7 @@ def gallery(harness: ServiceHarness, org: UUID, folder: Path) -> dict[str, UUID]
     return ids
 
 
-def questions(folder: Path, gallery: Path) -> None:
+def write_queries(folder: Path, gallery: Path) -> None:
     """Write images and `labels.csv`."""
     (folder / "images").mkdir(parents=True)
     rows = []
@@ -67,10 +67,10 @@ def questions(folder: Path, gallery: Path) -> None:
     add_query("broken.jpg", 8, b"\xff\xd8\xff\xe0 not a picture", "new1")
     add_query("empty.jpg", 8, b"", "new2")
     add_query("missing.jpg", 9, None, "new3")
-    write(folder / "labels.csv", rows, HEAD)
+    write_table(folder / "labels.csv", rows, HEAD)
 
 
-def write(path: Path, rows, head) -> None:
+def write_table(path: Path, rows, head) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(head)

@@ -1,4 +1,4 @@
-"""The channel `gps` on real parts: stored, indexed, moved, rebuilt and found."""
+"""The channel `gps` on real components: stored, indexed, moved, rebuilt and searched."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
 from pinpoint.store.vectors.edge import EdgeIndex
 from pinpoint.store.vectors.rebuild_source import RebuildSource
-from search.views import view
+from search.synthetic_views import view
 from stack_fixtures import ServiceHarness
 
 DIM = 24
@@ -40,9 +40,9 @@ def bundle(tmp_path_factory):
     torch.manual_seed(3)
     heads = KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=16, dim=DIM))
     location = LocationTower(LocationSpec(hidden=16, dim=DIM))
-    said = {"name": "tiny-space", "license": "CC0", "note": "Random weights."}
+    metadata = {"name": "tiny-space", "license": "CC0", "note": "Random weights."}
     networks = JointNetworks(heads=heads, location=location)
-    return write_joint_embedding(folder / "tiny", tower=tower, networks=networks, **said)
+    return write_joint_embedding(folder / "tiny", tower=tower, networks=networks, **metadata)
 
 
 @pytest.fixture
@@ -65,11 +65,11 @@ def ingest(harness, org, folder, rows, kind="photo"):
     batch = harness.ingest(folder / "manifest.csv", org, source=kind, kind=kind)
     with harness.database.read(org) as catalog:
         items = catalog.batch_items(batch.id)
-    # What changes nothing becomes no image.
-    return {each.file: each.image_ids[0] for each in items if each.image_ids}
+    # An item that changes nothing has no image.
+    return {item.file: item.image_ids[0] for item in items if item.image_ids}
 
 
-def everywhere(prefix="p", per_city=3):
+def images_in_cities(prefix="p", per_city=3):
     # Other seeds for another prefix: the same bytes in two sources would count as one image.
     first = 0 if prefix == "p" else 100
     return [
@@ -79,7 +79,7 @@ def everywhere(prefix="p", per_city=3):
     ]
 
 
-def rows_of(harness, image_id):
+def stored_vectors(harness, image_id):
     """Stored vectors of one image: fp16 values by contract and channel."""
     with harness.owner.begin() as unit:
         rows = unit.connection.execute(
@@ -89,11 +89,11 @@ def rows_of(harness, image_id):
     return {(r.contract, r.channel): np.frombuffer(r.vector, "<f2") for r in rows}
 
 
-def check_place(harness, image_id, lat, lon):
-    """The vector of exactly this position is in both stores, and the picture's beside it."""
+def check_vectors(harness, image_id, lat, lon):
+    """Check that both stores have the image vector and the vector of exactly this position."""
     alone = harness.encoder.encode_positions(np.array([[lat, lon]]))[0]
     contract = harness.encoder.contract.digest
-    rows = rows_of(harness, image_id)
+    rows = stored_vectors(harness, image_id)
     assert set(rows) == {(contract, "image"), (contract, "gps")}
     np.testing.assert_allclose(rows[contract, "gps"], alone, atol=1e-3)
     (point,) = harness.index.fetch([image_id], vectors=True)
@@ -105,31 +105,31 @@ def check_place(harness, image_id, lat, lon):
     return rows[contract, "image"]
 
 
-def fix(harness, org, image_id, **fields):
+def update_image(harness, org, image_id, **fields):
     with harness.database.write(org) as catalog:
         catalog.update_image(image_id, ImageUpdate(**fields))
     harness.run()
 
 
-def test_every_image_has_the_vector_of_its_place_beside_its_pictures(harness, tmp_path):
+def test_ingest_stores_image_and_gps_vectors(harness, tmp_path):
     org = harness.organization()
-    rows = everywhere()
+    rows = images_in_cities()
     ids = ingest(harness, org, tmp_path / "photo", rows)
     assert len(ids) == len(rows)
     for name, _, lat, lon in rows:
-        check_place(harness, ids[name], lat, lon)
+        check_vectors(harness, ids[name], lat, lon)
     assert harness.scalar("SELECT count(*) FROM embeddings") == 2 * len(rows)
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'indexed'") == len(rows)
 
 
-def test_an_image_that_moves_takes_its_vector_along(harness, tmp_path):
+def test_moved_image_gets_new_gps_vector_only(harness, tmp_path):
     org = harness.organization()
-    rows = everywhere(per_city=1)
+    rows = images_in_cities(per_city=1)
     ids = ingest(harness, org, tmp_path / "photo", rows)
     name, seed, lat, lon = rows[0]
-    picture = check_place(harness, ids[name], lat, lon)
+    image_vector = check_vectors(harness, ids[name], lat, lon)
 
-    # What another bundle made of the old place goes; of the picture nothing has changed.
+    # Other bundles lose the vector of the old position, and keep the vector of the image.
     with harness.owner.begin() as unit:
         for channel in ("image", "gps"):
             unit.connection.execute(
@@ -139,33 +139,33 @@ def test_an_image_that_moves_takes_its_vector_along(harness, tmp_path):
                 ),
                 {"id": ids[name], "channel": channel, "org": org},
             )
-    fix(harness, org, ids[name], creator="ann", point=Point(10.0, 179.5))
-    assert set(rows_of(harness, ids[name])) >= {("other", "image")}
-    assert ("other", "gps") not in rows_of(harness, ids[name])
+    update_image(harness, org, ids[name], creator="ann", point=Point(10.0, 179.5))
+    assert set(stored_vectors(harness, ids[name])) >= {("other", "image")}
+    assert ("other", "gps") not in stored_vectors(harness, ids[name])
     with harness.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM embeddings WHERE contract = 'other'"))
-    assert np.array_equal(check_place(harness, ids[name], 10.0, 179.5), picture)
+    assert np.array_equal(check_vectors(harness, ids[name], 10.0, 179.5), image_vector)
 
-    # The file comes again with other bytes: a position fixed by hand stays, and so its vector.
+    # The file is ingested with other bytes: a corrected position stays, and so does its vector.
     ingest(harness, org, tmp_path / "photo", [(name, 70, lat, lon), *rows[1:]])
-    assert not np.array_equal(check_place(harness, ids[name], 10.0, 179.5), picture)
+    assert not np.array_equal(check_vectors(harness, ids[name], 10.0, 179.5), image_vector)
 
     # Another position in the manifest moves the others; their pictures are not encoded again.
     other, seed, lat, lon = rows[1]
-    picture = check_place(harness, ids[other], lat, lon)
+    image_vector = check_vectors(harness, ids[other], lat, lon)
     ingest(harness, org, tmp_path / "photo", [(other, seed, 1.0, -2.0)])
-    assert np.array_equal(check_place(harness, ids[other], 1.0, -2.0), picture)
+    assert np.array_equal(check_vectors(harness, ids[other], 1.0, -2.0), image_vector)
 
 
-def test_a_crash_before_the_index_leaves_a_row_that_gets_both(harness, tmp_path, monkeypatch):
+def test_ingest_crash_before_index_is_repaired_with_both_vectors(harness, tmp_path, monkeypatch):
     org = harness.organization()
     monkeypatch.setattr(ingest_pipeline, "index_images", lambda *_: None)
-    rows = everywhere(per_city=1)
+    rows = images_in_cities(per_city=1)
     ids = ingest(harness, org, tmp_path / "photo", rows)
     monkeypatch.undo()
     contract = harness.encoder.contract.digest
     assert harness.scalar("SELECT count(*) FROM embeddings") == len(rows)
-    # A gps vector of before does not make an image wait twice.
+    # An existing GPS vector does not list an image twice.
     with harness.owner.begin() as unit:
         unit.connection.execute(
             text(
@@ -177,12 +177,12 @@ def test_a_crash_before_the_index_leaves_a_row_that_gets_both(harness, tmp_path,
     assert lost == sorted(ids.values())
     ingest_pipeline.index_images(lost, harness.parts)
     for name, _, lat, lon in rows:
-        check_place(harness, ids[name], lat, lon)
+        check_vectors(harness, ids[name], lat, lon)
 
 
-def test_a_rebuild_needs_no_encoder_and_holds_both_channels(harness, tmp_path):
+def test_rebuild_contains_both_channels(harness, tmp_path):
     org = harness.organization()
-    ids = ingest(harness, org, tmp_path / "photo", everywhere())
+    ids = ingest(harness, org, tmp_path / "photo", images_in_cities())
     source = RebuildSource(harness.owner, lambda: harness.encoder.contract)
     built = EdgeIndex(tmp_path / "next")
     built.ensure(source.spec())
@@ -217,46 +217,46 @@ def locate(harness, org, vector, **settings):
     )
 
 
-def found_by(answer, channel) -> list[tuple[int, UUID, Point]]:
-    """Candidates that a channel has found, in its order."""
+def candidates_by_channel(answer, channel) -> list[tuple[int, UUID, Point]]:
+    """Hits of a channel among the candidates, in the channel's order."""
     return sorted(
-        (of.rank, each.candidate.id, each.candidate.point)
-        for each in answer.ranked
-        for name, of in each.candidate.channels.items()
-        if name == channel and of.rank is not None
+        (hit.rank, ranked.candidate.id, ranked.candidate.point)
+        for ranked in answer.ranked
+        for name, hit in ranked.candidate.channels.items()
+        if name == channel and hit.rank is not None
     )
 
 
-def test_a_vector_like_a_place_finds_the_images_that_stand_there(harness, tmp_path):
+def test_locate_position_vector_finds_images_there(harness, tmp_path):
     org = harness.organization()
-    ingest(harness, org, tmp_path / "photo", everywhere(per_city=4))
-    ingest(harness, org, tmp_path / "street", everywhere("s", per_city=4), kind="street")
+    ingest(harness, org, tmp_path / "photo", images_in_cities(per_city=4))
+    ingest(harness, org, tmp_path / "street", images_in_cities("s", per_city=4), kind="street")
     for lat, lon in CITIES:
         vector = harness.encoder.encode_positions(np.array([[lat, lon]]))[0]
         answer = locate(harness, org, vector, gps_channel_fraction=0.5)
         assert len(answer.ranked) == 8
-        by_place = found_by(answer, "gps")
-        assert [rank for rank, _, _ in by_place[:2]] == [0, 1]
-        away_m = haversine_m(lat_lon([p for _, _, p in by_place[:2]]), np.array([lat, lon]))
-        assert away_m.max() < 1.0, "one photo and one street view stand right there"
-        for each in answer.ranked:
-            (point,) = harness.index.fetch([each.candidate.id], vectors=True)
-            for channel, of in each.candidate.channels.items():
+        hits_by_gps = candidates_by_channel(answer, "gps")
+        assert [rank for rank, _, _ in hits_by_gps[:2]] == [0, 1]
+        away_m = haversine_m(lat_lon([p for _, _, p in hits_by_gps[:2]]), np.array([lat, lon]))
+        assert away_m.max() < 1.0, "one photo and one street view are at this position"
+        for ranked in answer.ranked:
+            (point,) = harness.index.fetch([ranked.candidate.id], vectors=True)
+            for channel, hit in ranked.candidate.channels.items():
                 stored = point.vectors[channel].astype(np.float64)
                 cosine = stored @ vector / np.linalg.norm(stored) / np.linalg.norm(vector)
-                assert of.score == pytest.approx(float(cosine), abs=2e-6)
-            assert each.candidate.score == each.candidate.channels["image"].score
+                assert hit.score == pytest.approx(float(cosine), abs=2e-6)
+            assert ranked.candidate.score == ranked.candidate.channels["image"].score
         without = locate(harness, org, vector, gps_channel_fraction=0.0)
-        assert all(list(each.candidate.channels) == ["image"] for each in without.ranked)
+        assert all(list(ranked.candidate.channels) == ["image"] for ranked in without.ranked)
 
 
-def test_a_move_is_seen_by_the_next_question(harness, tmp_path):
+def test_locate_after_move_uses_new_position(harness, tmp_path):
     org = harness.organization()
-    ids = ingest(harness, org, tmp_path / "photo", everywhere())
+    ids = ingest(harness, org, tmp_path / "photo", images_in_cities())
     vector = harness.encoder.encode_positions(np.array([[0.0, 180.0]]))[0]
     moved = ids["p2-1.jpg"]
-    before = found_by(locate(harness, org, vector, gps_channel_fraction=0.5), "gps")
+    before = candidates_by_channel(locate(harness, org, vector, gps_channel_fraction=0.5), "gps")
     assert before[0][1] != moved
-    fix(harness, org, moved, point=Point(0.0, -180.0))
-    after = found_by(locate(harness, org, vector, gps_channel_fraction=0.5), "gps")
+    update_image(harness, org, moved, point=Point(0.0, -180.0))
+    after = candidates_by_channel(locate(harness, org, vector, gps_channel_fraction=0.5), "gps")
     assert after[0][:2] == (0, moved)

@@ -1,4 +1,4 @@
-"""What fuzzing starts from and what it found: none of it may break a promise again."""
+"""Seeds and past findings of fuzzing must not violate an invariant again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from fuzz.seeds import FOUND, requests, seeds, twist
+from fuzz.seeds import FINDINGS, requests, seeds, twist
 from fuzz.targets import TARGETS, sweep
 from pinpoint.store.vectors.rpc import codec as wire
 
@@ -19,16 +19,16 @@ def _swept():
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, as in the decoding child
 @pytest.mark.parametrize("target", sorted(TARGETS))
-def test_seeds_and_findings_hold(target):
-    assert len(seeds(target)) > len(FOUND.get(target, []))
+def test_fuzz_targets_accept_seeds_and_past_findings(target):
+    assert len(seeds(target)) > len(FINDINGS.get(target, []))
     for data in seeds(target):
         TARGETS[target](data)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("target", sorted(TARGETS))
-def test_a_few_seeded_mutants_hold(target):
-    """The same without atheris, and the same on every machine."""
+def test_fuzz_targets_accept_seeded_mutants(target):
+    """Runs without atheris, and identically on every machine."""
     rng = random.Random(5)
     for number in range(300):
         data = rng.choice(seeds(target)[:12])
@@ -41,7 +41,7 @@ def test_a_few_seeded_mutants_hold(target):
         TARGETS[target](bytes(changed))
 
 
-def test_every_verb_is_fuzzed():
+def test_fuzz_requests_cover_every_verb():
     from pinpoint.store.vectors.rpc.handlers import HANDLERS
     from pinpoint.store.vectors.rpc.server import OWNER_HANDLERS, READS, WRITES
 

@@ -1,4 +1,4 @@
-"""Pictures of places that look alike within a place and never quite the same."""
+"""Synthetic views: images of one place are similar and never identical."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from media.pictures import noise
 
 
 def view(place: int, seed: int, strength: float = 60.0) -> Image.Image:
-    """A place as one photo sees it, 96 x 72; a smaller strength makes views more alike."""
+    """One view of a place, 96 x 72; with a smaller strength views are more similar."""
     base = np.asarray(noise(96, 72, seed=place)).astype(np.float64)
     grain = np.random.default_rng([place, seed]).normal(128, strength, (6, 8, 3))
     small = Image.fromarray(np.clip(grain, 0, 255).astype(np.uint8))

@@ -1,7 +1,7 @@
 """Synthetic queries with known probabilities that no fitted mixture matches exactly.
 
-There are forty towns, and a photo is taken around one of them. The probability that the correct
-town is a candidate increases with the similarity. The ranker is overconfident by a factor of three.
+There are forty cities, and a photo is taken around one of them. The probability that the correct
+city is a candidate increases with the similarity. The ranker is overconfident by a factor of three.
 Letters: N queries, K candidates.
 """
 
@@ -22,25 +22,25 @@ SEARCH = SearchSettings()
 CONTRACT = "c" * 64
 
 
-def questions(count, seed, *, supported=True):
-    """`count` tuples of features, ground truth and creator; three photos per creator."""
+def make_queries(count, seed, *, supported=True):
+    """Return `count` tuples of features, ground truth and creator; three photos per creator."""
     rng = np.random.default_rng(seed)
     lat = np.degrees(np.arcsin(np.random.default_rng(1).uniform(-0.9, 0.9, 40)))
-    towns = np.stack([lat, np.random.default_rng(2).uniform(-180, 180, 40)], axis=1)
+    cities = np.stack([lat, np.random.default_rng(2).uniform(-180, 180, 40)], axis=1)
     queries = []
     for number in range(count):
         kind = "photo" if number % 3 else "street"
-        town_index = rng.integers(0, 40)
+        city_index = rng.integers(0, 40)
         spread_km = 2.0 if kind == "street" else 5.0
-        truth = _scatter_around(towns[town_index], spread_km, rng)
+        ground_truth = _scatter_around(cities[city_index], spread_km, rng)
         similarity = rng.beta(5, 2) if supported else rng.beta(2, 4)
         in_candidates = supported and rng.uniform() < similarity
-        others = rng.choice(np.delete(np.arange(40), town_index), K, replace=False)
+        others = rng.choice(np.delete(np.arange(40), city_index), K, replace=False)
         skill = rng.normal(0.0, 1.0, K)
         if in_candidates:
-            others[0] = town_index
+            others[0] = city_index
             skill[0] += 3.0 * similarity
-        points = np.array([_scatter_around(towns[other], 3.0, rng) for other in others])
+        points = np.array([_scatter_around(cities[other], 3.0, rng) for other in others])
         features = QueryFeatures(
             kind=kind,
             positions=tuple((round(a, 7), round(b, 7)) for a, b in points.tolist()),
@@ -50,23 +50,23 @@ def questions(count, seed, *, supported=True):
             neighborhood_similarity=round(float(similarity) / 2, 6),
             gallery_density=round(float(rng.lognormal()), 4),
         )
-        queries.append((features, truth, f"author {seed}-{number // 3}"))
+        queries.append((features, ground_truth, f"author {seed}-{number // 3}"))
     return queries
 
 
-def run(folder: Path, covered, uncovered=(), **changes) -> Path:
+def write_run(folder: Path, covered, uncovered=(), **changes) -> Path:
     """Write the folder of a finished run with these answers."""
     folder.mkdir(parents=True)
     lines = []
     for queries, is_covered in ((covered, "true"), (uncovered, "false")):
-        for features, truth, author in queries:
+        for features, ground_truth, creator in queries:
             role = "calibration" if is_covered == "true" else "null-train"
             lines.append(
                 {
                     "number": len(lines),
-                    "lat": truth[0],
-                    "lon": truth[1],
-                    "creator": author,
+                    "lat": ground_truth[0],
+                    "lon": ground_truth[1],
+                    "creator": creator,
                     "strata": {"role": role, "covered": is_covered},
                     "arms": {"excluded": {"features": asdict(features)}},
                     "vector": None,
@@ -94,6 +94,6 @@ def run(folder: Path, covered, uncovered=(), **changes) -> Path:
     return folder
 
 
-def _scatter_around(town, spread_km, rng):
+def _scatter_around(city, spread_km, rng):
     away_m = 1_000.0 * spread_km * rng.rayleigh()
-    return destination(town, rng.uniform(0, 360), away_m)
+    return destination(city, rng.uniform(0, 360), away_m)

@@ -25,7 +25,7 @@ def planet(tmp_path_factory):
 
 
 @pytest.mark.parametrize("named", ["images", "labels", "both", "file"])
-def test_find_resolves_planet_folder(planet, named):
+def test_resolve_label_paths_of_planet_folder(planet, named):
     folder, images = planet.folder, planet.folder / "queries" / "images"
     paths = {
         "images": lambda: run_manifest.resolve_label_paths(None, folder, WORLD.labels_at),
@@ -40,7 +40,7 @@ def test_find_resolves_planet_folder(planet, named):
     assert (identity["preset"], identity["seed"], identity["digest"]) == ("tiny", 3, planet.digest)
 
 
-def test_find_resolves_labels_without_planet(tmp_path):
+def test_resolve_label_paths_without_planet(tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("file,latitude,longitude\na.jpg,1,2\n")
     assert run_manifest.resolve_label_paths(labels, None, None).images == tmp_path
@@ -54,10 +54,12 @@ def test_find_resolves_labels_without_planet(tmp_path):
         run_manifest.read_planet(tmp_path / "planet.json")
 
 
-def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
-    org = chain.harness.organization("planet")
+def test_planet_is_evaluated_end_to_end(planet, evaluation_harness, tmp_path):
+    org = evaluation_harness.harness.organization("planet")
     source = "test-photo"
-    batch = chain.harness.ingest(planet.manifests()[source], org, source=source, kind="photo")
+    batch = evaluation_harness.harness.ingest(
+        planet.manifests()[source], org, source=source, kind="photo"
+    )
     assert batch.indexed == batch.items > 30
     paths = run_manifest.resolve_label_paths(None, planet.folder, WORLD.labels_at)
     labeled = read_labels(WORLD, paths.labels)
@@ -65,15 +67,15 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     run = evaluate(
         labeled,
         tmp_path / "run",
-        plan=chain.plan(organization_id=org, images=paths.images, only=only),
-        parts=chain.parts,
+        plan=evaluation_harness.plan(organization_id=org, images=paths.images, only=only),
+        parts=evaluation_harness.parts,
         planet=run_manifest.read_planet(paths.planet),
     )
     expected = [
         q.file for q in labeled.queries if q.strata["role"] == "test" and q.query_kind == "photo"
     ]
     assert [row["file"] for row in read_rows(tmp_path / "run")] == expected
-    write_results(tmp_path / "run", run, vector_width(chain.parts))
+    write_results(tmp_path / "run", run, vector_width(evaluation_harness.parts))
     report = make_report(tmp_path / "run", lambda file: None)
     assert report["notes"][0] == PLANET_NOTE
     assert any(
@@ -87,11 +89,11 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == run
 
 
-def test_run_unknown_stratum_is_rejected(planet, chain, tmp_path):
+def test_run_unknown_stratum_is_rejected(planet, evaluation_harness, tmp_path):
     labeled = read_labels(WORLD, planet.labels)
     for only in ((("role", "moon"),), (("weather", "wet"),)):
         with pytest.raises(
             BadRequestError, match=r"no query has .*; available strata are covered, kind"
         ):
-            chain.run(tmp_path / "run", labeled=labeled, only=only)
+            evaluation_harness.run(tmp_path / "run", labeled=labeled, only=only)
     assert not (tmp_path / "run").exists()

@@ -13,8 +13,8 @@ from pinpoint.evaluation.labels.protocols import PROTOCOLS
 Position = tuple[float, float]
 
 
-def everywhere(number: int, seed: int = 3) -> list[Position]:
-    """Positions all over the globe, `(lat, lon)` with six digits."""
+def random_positions(number: int, seed: int = 3) -> list[Position]:
+    """Random positions on the whole globe, `(lat, lon)` with six digits."""
     rng = np.random.default_rng(seed)
     positions = rng.uniform((-60.0, -180.0), (70.0, 180.0), (number, 2)).round(6)
     return [(float(lat), float(lon)) for lat, lon in positions]
@@ -41,6 +41,6 @@ def custom(tmp_path: Path, head: str, *rows: Sequence[object]) -> LabeledQueries
     return read("custom", write(tmp_path / "labels.csv", head, rows))
 
 
-def truths(labeled: LabeledQueries) -> list[tuple[str, float, float]]:
+def file_positions(labeled: LabeledQueries) -> list[tuple[str, float, float]]:
     """File and position of every query."""
     return [(q.file, q.ground_truth.lat, q.ground_truth.lon) for q in labeled.queries]

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md come from commands, which are run here on the smallest planet."""
+"""The commands that make the tables of docs/results.md, run on the smallest planet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lines(text):
     return [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
 
 
-def test_the_command_makes_the_table_of_the_page():
+def test_planet_table_has_rows_of_results_page():
     (block,) = re.findall(r"<!-- table: planet -->\n(.*?)<!-- end of table -->", PAGE, re.DOTALL)
     here, there = lines(made("tiny", 7, steps=3, say=lambda text: None)), lines(block)
     assert here[0] == there[0]
@@ -31,52 +31,56 @@ def test_the_command_makes_the_table_of_the_page():
     assert all(len(line) == len(here[0]) for line in there)
 
 
-def test_the_command_makes_the_table_of_the_eye():
+def test_oracle_observer_table_has_rows_of_results_page():
     (block,) = re.findall(r"<!-- table: eye -->\n(.*?)<!-- end of table -->", PAGE, re.DOTALL)
     here, there = lines(eye.made("tiny", 7, every=1, say=lambda text: None)), lines(block)
     assert (here[0], len(here)) == (there[0], len(there))
     assert [line[0] for line in here] == [line[0] for line in there]
 
 
-def test_an_eye_compares_by_the_likelihood_of_one_place():
-    """Against the densities themselves, factor by factor."""
+def test_oracle_observer_likeness_equals_likelihood_ratio():
+    """Compares with the densities, factor by factor."""
     preset = PRESETS["tiny"]
-    some = eye.blurred(eye.read(7, preset, planned(7, preset, ("test",))[:60:3]), 0.3, 7)
-    rows = np.arange(len(some.shots))
-    found = eye.likeness(some, rows, rows)
+    observations = eye.blurred(eye.read(7, preset, planned(7, preset, ("test",))[:60:3]), 0.3, 7)
+    rows = np.arange(len(observations.shots))
+    likeness = eye.likeness(observations, rows, rows)
     for left, right in ((0, 5), (3, 19), (7, 7), (12, 2)):
-        one, other = (1.0 + some.spread[row] ** 2 for row in (left, right))
-        joint = multivariate_normal(cov=[[one, 1.0], [1.0, other]])
+        left_variance, right_variance = (
+            1.0 + observations.spread[row] ** 2 for row in (left, right)
+        )
+        joint = multivariate_normal(cov=[[left_variance, 1.0], [1.0, right_variance]])
         ratio = np.array(
             [
                 joint.logpdf([x, y])
-                - norm.logpdf(x, scale=one**0.5)
-                - norm.logpdf(y, scale=other**0.5)
-                for x, y in zip(some.values[left], some.values[right], strict=True)
+                - norm.logpdf(x, scale=left_variance**0.5)
+                - norm.logpdf(y, scale=right_variance**0.5)
+                for x, y in zip(observations.values[left], observations.values[right], strict=True)
             ]
         )
-        ratio *= some.seen[left] & some.seen[right]
+        ratio *= observations.seen[left] & observations.seen[right]
         corner = LATENT_COLUMNS["corner"].start
-        wanted = np.logaddexp(ratio.sum(), ratio[:corner].sum())
-        assert np.isclose(found[left, right], wanted, atol=1e-3)
+        expected = np.logaddexp(ratio.sum(), ratio[:corner].sum())
+        assert np.isclose(likeness[left, right], expected, atol=1e-3)
 
 
-def test_an_eye_reads_what_changes_a_picture_and_nothing_else():
-    """A factor is moved, noise stays; what then looks otherwise, and is there, shows the factor."""
+def test_oracle_observer_reads_visible_factors_only():
+    """Changes one factor and no noise: a visible change of an object shows the factor."""
     preset = PRESETS["tiny"]
     shots = planned(7, preset, ("test",))
     seen = eye.read(7, preset, shots).seen
-    own = latent_factors(7, lat_lon([s.point for s in shots]), [s.site.city.country for s in shots])
-    before = factors_appearance(7, shots, preset, own)
+    factors = latent_factors(
+        7, lat_lon([s.point for s in shots]), [s.site.city.country for s in shots]
+    )
+    before = factors_appearance(7, shots, preset, factors)
     hidden = before.subject_shape[:, 2] >= 3.0
     assert 0.1 < hidden.mean() < 0.3
     assert not seen[hidden].any()
     corner, country = LATENT_COLUMNS["corner"].start, LATENT_COLUMNS["country"].start
     left_out = {*range(corner, corner + 4), *range(corner + 8, WIDTH)}
     for column in range(WIDTH):
-        moved = own.copy()
+        moved = factors.copy()
         moved[:, column] += 0.3
-        shows = changed(before, factors_appearance(7, shots, preset, moved)) & ~hidden
+        shows = visibly_changed(before, factors_appearance(7, shots, preset, moved)) & ~hidden
         assert not (seen[:, column] & ~shows).any(), (
             f"factor {column} is read where nothing shows it"
         )
@@ -84,8 +88,8 @@ def test_an_eye_reads_what_changes_a_picture_and_nothing_else():
             assert not (shows & ~seen[:, column]).any(), f"factor {column} shows and is not read"
 
 
-def changed(before, after):
-    """Where something looks otherwise that is there in both, `[N]`."""
+def visibly_changed(before, after):
+    """Whether an object that is in both images looks different, `[N]`."""
     built = (before.houses[:, 1] < 1e4).any(axis=1)
     there = {
         ("road", "paint", "road_shape"): before.road_shape[:, 1] > 0,
@@ -95,15 +99,15 @@ def changed(before, after):
         ("houses", "walls", "fronts", "front_height", "bands", "band_shape"): built,
         ("windows", "roof", "roof_height"): built,
     }
-    found = np.zeros(len(built), bool)
+    visible = np.zeros(len(built), bool)
     for names, present in there.items():
         for name in names:
             gap = np.abs(getattr(after, name) - getattr(before, name)).reshape(len(built), -1)
-            found |= present & (gap.max(axis=1) > 1e-6)
-    return found
+            visible |= present & (gap.max(axis=1) > 1e-6)
+    return visible
 
 
-def test_the_page_quotes_this_planet():
+def test_results_page_names_planet_digest():
     assert (
         f"{GENERATOR}, preset `bench`, seed 7, digest `{preset_digest(PRESETS['bench'], 7)}`"
         in (" ".join(PAGE.split()))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.tables import custom, everywhere, read, truths, write
+from evaluation.label_tables import custom, file_positions, random_positions, read, write
 from media.pictures import noise, saved
 from pinpoint.evaluation.labels.describe import describe_labels
 from pinpoint.evaluation.labels.latlon_order import detect_latlon_order
@@ -18,20 +18,21 @@ OSV5M = (
 )
 
 
-def photo_name(number: int, author: str = "78841376@N00") -> str:
-    return f"{number}_e60e9cdfb4_1125_{author}.jpg"
+def photo_name(number: int, creator: str = "78841376@N00") -> str:
+    return f"{number}_e60e9cdfb4_1125_{creator}.jpg"
 
 
 def test_swapped_header_is_detected(tmp_path: Path) -> None:
     labels = [
-        (photo_name(n), "78841376@N00", lat, lon, 2) for n, (lat, lon) in enumerate(everywhere(200))
+        (photo_name(n), "78841376@N00", lat, lon, 2)
+        for n, (lat, lon) in enumerate(random_positions(200))
     ]
     right = read("im2gps3k", write(tmp_path / "right.csv", PLACES365, labels))
     head = PLACES365.replace("LAT,LON", "LON,LAT")
     wrong = read("im2gps3k", write(tmp_path / "wrong.csv", head, labels))
     assert right.queries == wrong.queries
-    assert truths(right) == [(row[0], row[2], row[3]) for row in labels]
-    beyond = sum(abs(lon) > 90 for _, lon in everywhere(200))
+    assert file_positions(right) == [(row[0], row[2], row[3]) for row in labels]
+    beyond = sum(abs(lon) > 90 for _, lon in random_positions(200))
     assert (
         f"{beyond} of 200 positions are possible only with both columns swapped" in wrong.notes[-1]
     )
@@ -45,7 +46,7 @@ def test_swapped_header_is_not_inferred_from_one_typo(tmp_path: Path) -> None:
     rows = [(f"{n}.jpg", 48.0 + n / 100, 2.0 + n / 100) for n in range(30)]
     labeled = custom(tmp_path, "file,latitude,longitude", *rows, ("slip.jpg", 95.5, 16.4))
     assert labeled.dropped == {"out_of_range": 1}
-    assert truths(labeled) == rows
+    assert file_positions(labeled) == rows
     (note,) = labeled.notes
     assert "1 of 31 positions are possible only with both columns swapped, too few" in note
     assert "give a column mapping" in note
@@ -54,7 +55,7 @@ def test_swapped_header_is_not_inferred_from_one_typo(tmp_path: Path) -> None:
 def test_swapped_header_ambiguous_table_is_read_as_named(tmp_path: Path) -> None:
     rows = [("a.jpg", 10.0, 120.0), ("b.jpg", 120.0, 10.0), ("c.jpg", 120.0, 130.0)]
     labeled = custom(tmp_path, "file,latitude,longitude", *rows)
-    assert truths(labeled) == [("a.jpg", 10.0, 120.0)]
+    assert file_positions(labeled) == [("a.jpg", 10.0, 120.0)]
     assert labeled.dropped == {"out_of_range": 2}
     (note,) = labeled.notes
     assert "1 of 2 positions" in note, "positions invalid in both orders are ignored"
@@ -73,7 +74,7 @@ def test_swapped_header_unverifiable_gives_note(tmp_path: Path) -> None:
 def test_im2gps3k_counts_are_noted(tmp_path: Path) -> None:
     labels = [
         (photo_name(n), "78841376@N00", lat, lon, 0)
-        for n, (lat, lon) in enumerate(everywhere(2997))
+        for n, (lat, lon) in enumerate(random_positions(2997))
     ]
     full = read("im2gps3k", write(tmp_path / "whole.csv", PLACES365, labels))
     assert full.notes == ("3,000 images were released, 2,997 of them with a label",)
@@ -142,7 +143,7 @@ def test_invalid_rows_are_dropped_with_reason(tmp_path: Path) -> None:
     ]
     path = write(tmp_path / "labels.tsv", "file,latitude,longitude", rows, "\t")
     labeled = read("custom", path)
-    assert truths(labeled) == [("j.jpg", 90.0, -180.0)]
+    assert file_positions(labeled) == [("j.jpg", 90.0, -180.0)]
     assert labeled.dropped == {
         "bad_row": 4,
         "incomplete_position": 2,
@@ -156,7 +157,7 @@ def test_invalid_rows_are_dropped_with_reason(tmp_path: Path) -> None:
 def test_duplicate_rows_are_dropped(tmp_path: Path) -> None:
     rows = [("a.jpg", 1, 120), ("./a.jpg", "1.0", "120"), ("a.jpg", 2, 120), ("b\\c.jpg", 1, 120)]
     labeled = custom(tmp_path, "file,latitude,longitude", *rows)
-    assert truths(labeled) == [("a.jpg", 1.0, 120.0), ("b/c.jpg", 1.0, 120.0)]
+    assert file_positions(labeled) == [("a.jpg", 1.0, 120.0), ("b/c.jpg", 1.0, 120.0)]
     assert labeled.dropped == {"contradiction": 1, "duplicate": 1}
 
 
@@ -164,7 +165,7 @@ def test_duplicate_rows_are_dropped(tmp_path: Path) -> None:
 def test_byte_order_mark_and_any_delimiter_are_read(tmp_path: Path, delimiter: str) -> None:
     head = "\ufeffIMG_ID,AUTHOR,LAT,LON"
     path = write(tmp_path / "m.csv", head, [("a.jpg", "anna", 1.5, 120.5)], delimiter)
-    assert truths(read("im2gps", path)) == [("a.jpg", 1.5, 120.5)]
+    assert file_positions(read("im2gps", path)) == [("a.jpg", 1.5, 120.5)]
 
 
 def test_creator_is_read_from_file_name(tmp_path: Path) -> None:
@@ -172,8 +173,8 @@ def test_creator_is_read_from_file_name(tmp_path: Path) -> None:
     rows = [(name, 1, 120) for name in names]
     labeled = read("im2gps", write(tmp_path / "m.csv", "IMG_ID,LAT,LON", rows))
     assert [q.creator for q in labeled.queries] == ["78841376@N00", "5@N08", None, None]
-    authors = ["secret_78841376@N00", "5@N08", "anna", ""]
-    rows = [(name, author, 1, 120) for name, author in zip(names, authors, strict=True)]
+    creators = ["secret_78841376@N00", "5@N08", "anna", ""]
+    rows = [(name, creator, 1, 120) for name, creator in zip(names, creators, strict=True)]
     labeled = read("im2gps", write(tmp_path / "n.csv", "IMG_ID,AUTHOR,LAT,LON", rows))
     assert [q.creator for q in labeled.queries] == ["78841376@N00", "5@N08", "anna", None]
     (note,) = (note for note in labeled.notes if "creators" in note)
@@ -181,7 +182,7 @@ def test_creator_is_read_from_file_name(tmp_path: Path) -> None:
 
 
 def test_yfcc4k_formats_give_same_queries(tmp_path: Path) -> None:
-    labels = [(f"10{n}", f"{n}@N02", lat, lon) for n, (lat, lon) in enumerate(everywhere(50))]
+    labels = [(f"10{n}", f"{n}@N02", lat, lon) for n, (lat, lon) in enumerate(random_positions(50))]
     form = write(
         tmp_path / "yfcc4k.csv",
         "IMG_ID,OwnerNSID,LAT,LON",
@@ -196,20 +197,20 @@ def test_yfcc4k_formats_give_same_queries(tmp_path: Path) -> None:
     info = write(tmp_path / "info.txt", "", lines, "\t")
     from_csv, from_info = read("yfcc4k", form), read("yfcc4k", info)
     assert from_csv.queries == from_info.queries
-    assert truths(from_csv) == [(f"{photo}.jpg", lat, lon) for photo, _, lat, lon in labels]
+    assert file_positions(from_csv) == [(f"{photo}.jpg", lat, lon) for photo, _, lat, lon in labels]
     assert from_info.queries[3].creator == "3@N02"
     head = "IMG_ID,AUTHOR,LAT,LON"
     rows = [(f"{photo}.jpg", owner, lat, lon) for photo, owner, lat, lon in labels]
     assert read("yfcc4k", write(tmp_path / "p.csv", head, rows)).queries == from_csv.queries
 
 
-def flickr(latitude: str, longitude: str, title: str = "a day out") -> list[bytes]:
+def flickr_comment(latitude: str, longitude: str, title: str = "a day out") -> list[bytes]:
     lines = ["photo: 1 e60e 1125", "owner: 78841376@N00", f"title: {title}", "tags: sea"]
     lines += [f"latitude: {latitude}", f"longitude: {longitude}", "accuracy: 16", "views: 3"]
     return [line.encode() for line in lines]
 
 
-def commented(path: Path, *segments: bytes) -> None:
+def write_with_comments(path: Path, *segments: bytes) -> None:
     data = saved(noise())
     for segment in reversed(segments):
         data = data[:2] + b"\xff\xfe" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:]
@@ -217,15 +218,17 @@ def commented(path: Path, *segments: bytes) -> None:
 
 
 def test_positions_in_jpeg_comments_are_read(tmp_path: Path) -> None:
-    commented(tmp_path / photo_name(1), *flickr("32.325436", "-64.764404"))
-    commented(tmp_path / photo_name(2), b"\n".join(flickr("-16.6", "145.5", "latitude: 80")))
-    commented(tmp_path / photo_name(3))
-    commented(tmp_path / photo_name(4), b"latitude: 91", b"longitude: 3")
-    commented(tmp_path / photo_name(5, "5@N08"), b"latitude: 1.0", b"longitude: 120.0")
+    write_with_comments(tmp_path / photo_name(1), *flickr_comment("32.325436", "-64.764404"))
+    write_with_comments(
+        tmp_path / photo_name(2), b"\n".join(flickr_comment("-16.6", "145.5", "latitude: 80"))
+    )
+    write_with_comments(tmp_path / photo_name(3))
+    write_with_comments(tmp_path / photo_name(4), b"latitude: 91", b"longitude: 3")
+    write_with_comments(tmp_path / photo_name(5, "5@N08"), b"latitude: 1.0", b"longitude: 120.0")
     (tmp_path / photo_name(6)).write_bytes(b"no picture")
     (tmp_path / "readme.txt").write_text("no photo")
     labeled = read("im2gps3k", tmp_path)
-    assert truths(labeled) == [
+    assert file_positions(labeled) == [
         (photo_name(1), 32.325436, -64.764404),
         (photo_name(2), -16.6, 145.5),
         (photo_name(5, "5@N08"), 1.0, 120.0),

@@ -53,23 +53,23 @@ def test_ordered_map_invalid_concurrency_is_rejected(at_once):
         list(ordered_map(str, [1], at_once))
 
 
-def test_run_concurrent_rows_equal_sequential_rows(chain, finished, tmp_path):
-    chain.run(tmp_path / "run", at_once=3)
+def test_run_concurrent_rows_equal_sequential_rows(evaluation_harness, finished, tmp_path):
+    evaluation_harness.run(tmp_path / "run", at_once=3)
     rows = [list(read_rows(folder)) for folder in (tmp_path / "run", finished[0])]
     for run_rows in rows:
         for row in run_rows:
             row["timings_ms"] = 0
             row["arms"] = {name: {**arm, "timings_ms": 0} for name, arm in row["arms"].items()}
     assert rows[0] == rows[1]
-    width = vector_width(chain.parts)
+    width = vector_width(evaluation_harness.parts)
     concurrent, sequential = (
         read_vectors(folder, width) for folder in (tmp_path / "run", finished[0])
     )
     np.testing.assert_array_equal(concurrent, sequential)
 
 
-def test_run_with_exclusions_only_has_one_unchanged_arm(chain, finished, tmp_path):
-    report = chain.report(tmp_path / "run", served=False)
+def test_run_with_exclusions_only_has_one_unchanged_arm(evaluation_harness, finished, tmp_path):
+    report = evaluation_harness.report(tmp_path / "run", served=False)
     arms, both_arms = report["arms"], finished[1]["arms"]
     assert list(arms) == [EXCLUDED]
     assert arms[EXCLUDED]["all"]["accuracy"] == both_arms[EXCLUDED]["all"]["accuracy"]
@@ -79,4 +79,4 @@ def test_run_with_exclusions_only_has_one_unchanged_arm(chain, finished, tmp_pat
     assert "as served" not in text
     assert "with exclusions, of all evaluated" in text
     with pytest.raises(BadRequestError, match="nothing to evaluate"):
-        chain.run(tmp_path / "none", served=False, exclude=())
+        evaluation_harness.run(tmp_path / "none", served=False, exclude=())

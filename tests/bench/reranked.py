@@ -1,9 +1,9 @@
-"""`locate` from the vector on where a reranker judges and a calibration believes; the API's memory.
+"""`locate` of an encoded query with reranker and calibration, and memory of the API.
 
-The reranker is the shipped bundle's own, or the recipe's network with seeded weights: training
-does not change what it costs. So with the calibration, whose numbers promise nothing here; regions,
-radii and names are computed all the same. Pictures are seeded and places are real: what the channel
-`gps` finds for them is of no interest, so none of it is found twice, which is the dearest case.
+The reranker is that of the shipped bundle, or the recipe's network with seeded weights: training
+does not change the cost. The same holds for the calibration, whose values are arbitrary here; all
+credible regions, radii and names are computed. Images are seeded and positions are real, so the
+hits of the channels `gps` and `image` do not overlap, which is the most expensive case.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ _BUNDLE = "world-tiny"
 _OVER_HTTP = 32
 
 
-def measure(size: int, questions: int, say: Say) -> dict[str, object]:
-    """Ask both sides over a gallery of so many images, and the API, whose memory is read then."""
-    with locate.prepared(size, questions, say, reranked) as ready:
-        said = locate.ask(ready, ready.vectors[0][0], locate.OWNERS[0])
-        if (said.ranker, said.calibrated) != (RERANK, True):
+def measure(size: int, num_queries: int, say: Say) -> dict[str, object]:
+    """Measure both sides over a gallery of this size, and the API's memory after queries."""
+    with locate.prepared(size, num_queries, say, reranked_bundle) as ready:
+        answer = locate.ask(ready, ready.vectors[0][0], locate.OWNERS[0])
+        if (answer.ranker, answer.calibrated) != (RERANK, True):
             raise RuntimeError(
-                f"ranker {said.ranker}: {said.ranker_fallback_reason}, "
-                f"{said.calibrated_result.note}"
+                f"ranker {answer.ranker}: {answer.ranker_fallback_reason}, "
+                f"{answer.calibrated_result.note}"
             )
-        figures = locate.measure(ready, questions)
+        figures = locate.measure(ready, num_queries)
         with ready.stack.client("org-0") as client:
             for photo in ready.photos[:_OVER_HTTP]:
                 if client.locate(photo)["ranker"] != RERANK:
@@ -57,7 +57,7 @@ def measure(size: int, questions: int, say: Say) -> dict[str, object]:
         return {**figures, "threads": torch.get_num_threads(), "api_mb": round(resident / 1e6)}
 
 
-def reranked(bundles: Path) -> tuple[EncoderSettings, str]:
+def reranked_bundle(bundles: Path) -> tuple[EncoderSettings, str]:
     """`bench.stack.Tower`: the shipped bundle with a reranker and a calibration of it."""
     bundles.mkdir(parents=True, exist_ok=True)
     folder, shipped = bundles / NAME, read_bundle(SHIPPED_FOLDER / _BUNDLE)
@@ -75,35 +75,35 @@ def reranked(bundles: Path) -> tuple[EncoderSettings, str]:
         )
     else:
         copy_bundle(SHIPPED_FOLDER / _BUNDLE, folder)
-    made = read_bundle(folder)
-    if RERANK not in made.calibrations:
-        write_calibration(folder, _calibration(made))
+    bundle = read_bundle(folder)
+    if RERANK not in bundle.calibrations:
+        write_calibration(folder, _make_calibration(bundle))
     return EncoderSettings(bundle=NAME), NAME
 
 
-def _calibration(of: Bundle) -> Calibration:
-    """Logits as they are, kernels in equal shares, a fifth of the mass elsewhere."""
-    part = of.contract.reranker
+def _make_calibration(bundle: Bundle) -> Calibration:
+    """Calibration with unscaled logits, equal kernel weights, and a fifth of the mass outside."""
+    part = bundle.contract.reranker
     if part is None:
-        raise ValueError(f"{of.contract.name} has no reranker")
-    as_said = {share: float(share) for share in REGION_PROBABILITY_KEYS}
+        raise ValueError(f"{bundle.contract.name} has no reranker")
+    levels = {share: float(share) for share in REGION_PROBABILITY_KEYS}
     fit = StratumFit(
         temperature=1.0,
         candidate_density_exponent=0.0,
         kernel_weights=(1 / len(KERNELS_KM),) * len(KERNELS_KM),
         outside_candidates_coefficients=(-1.4, *(0.0,) * (len(FEATURE_NAMES) - 1)),
         background_kernel_weights=(1 / len(BACKGROUND_KERNELS_KM),) * len(BACKGROUND_KERNELS_KM),
-        credible_region_levels=as_said,
-        credible_disc_levels=as_said,
+        credible_region_levels=levels,
+        credible_disc_levels=levels,
         probability_within_km={f"{km:g}": (0.0, 1.0) for km in THRESHOLDS_KM},
         num_queries=0,
         num_creators=0,
     )
     return Calibration(
         ranker=RERANK,
-        contract_digest=digest(of.contract, MediaSettings().rendition_px),
+        contract_digest=digest(bundle.contract, MediaSettings().rendition_px),
         reranker_digest=part.weights.sha256,
-        bundle=of.contract.name,
+        bundle=bundle.contract.name,
         kernels_km=KERNELS_KM,
         background_kernels_km=BACKGROUND_KERNELS_KM,
         density_thresholds={},

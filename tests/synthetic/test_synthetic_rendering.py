@@ -1,4 +1,4 @@
-"""The renderer of many pictures against a loop that follows one ray at a time."""
+"""The batch renderer against a loop over single rays."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ PRESET = PRESETS["tiny"]
 
 
 @pytest.fixture(scope="module")
-def taken():
-    """Some shots of each kind from several cities, none of them a panorama."""
-    found = []
+def shots():
+    """Shots of each kind from several cities, without panoramas."""
+    sampled = []
     for site in choose_sites(SEED, PRESET)[:4]:
-        own = generate_shots(SEED, site, PRESET.towns[site.role], PRESET.habits)
-        found += [shot for shot in own if not shot.panorama][::3]
-    return found
+        shots = generate_shots(SEED, site, PRESET.towns[site.role], PRESET.habits)
+        sampled += [shot for shot in shots if not shot.panorama][::3]
+    return sampled
 
 
-def turned(angle):
+def wrap_angle(angle):
     return (angle + math.pi) % (2 * math.pi) - math.pi
 
 
@@ -54,13 +54,13 @@ def slow_pixel(looks, row, column, side):
     color = house(looks, bearing, slope, color)
     for tree in range(looks["trees"].shape[1]):
         way, away, size, slender = looks["trees"][:, tree]
-        aside, tall = turned(bearing - way) * away, slope * away + 1.7
+        aside, tall = wrap_angle(bearing - way) * away, slope * away + 1.7
         if (aside * slender) ** 2 + (tall - 2 * size) ** 2 < size * size:
             color = looks["leaves"] * (1.0 - 0.06 * tree)
         elif abs(aside) < 0.12 * size and 0 <= tall < 2 * size:
             color = looks["leaves"] * 0.45
     way, size, wide = looks["sign_shape"]
-    x = abs(turned(bearing - way)) / max(size * wide, 1e-6)
+    x = abs(wrap_angle(bearing - way)) / max(size * wide, 1e-6)
     y = abs(slope - 0.16) / max(size, 1e-6)
     if x < 1 and y < 1:
         color = looks["sign"][3:]
@@ -114,64 +114,70 @@ def subject(looks, row, column, side, behind):
     return np.full(3, 0.12) if abs((x + 1) / 2 - first) < share / 2 else behind
 
 
-def test_pictures_match_a_loop_over_rays(taken):
+def test_render_equals_loop_over_rays(shots):
     side = 24
-    looks = scene_appearance(SEED, taken, PRESET)
+    looks = scene_appearance(SEED, shots, PRESET)
     plain = looks.take(slice(None))
     plain.filter[:, 4] = 0.0
-    fast = render(plain, np.zeros(len(taken), np.uint64), side).astype(int)
+    fast = render(plain, np.zeros(len(shots), np.uint64), side).astype(int)
     off = total = 0
-    for number in range(0, len(taken), 3):
-        one = {name: getattr(plain, name)[number] for name in plain.__slots__}
+    for number in range(0, len(shots), 3):
+        appearance = {name: getattr(plain, name)[number] for name in plain.__slots__}
         for row in range(0, side, 2):
             for column in range(1, side, 2):
-                slow = np.clip(slow_pixel(one, row, column, side), 0, 1) * 255 + 0.5
+                slow = np.clip(slow_pixel(appearance, row, column, side), 0, 1) * 255 + 0.5
                 total += 1
-                # A ray on the very edge of a thing may fall to either side in float32.
+                # A ray on the edge of an object may hit either side in float32.
                 off += np.abs(fast[number, row, column] - slow.astype(int)).max() > 1
     assert total > 2_000
     assert off / total < 0.003
 
 
-def test_a_picture_does_not_depend_on_its_batch_or_its_place_in_it(taken):
-    together = render_pictures(SEED, taken, PRESET)
-    alone = np.concatenate([render_pictures(SEED, [shot], PRESET) for shot in taken])
-    backwards = render_pictures(SEED, taken[::-1], PRESET, threads=1)[::-1]
+def test_render_is_independent_of_batch(shots):
+    together = render_pictures(SEED, shots, PRESET)
+    alone = np.concatenate([render_pictures(SEED, [shot], PRESET) for shot in shots])
+    backwards = render_pictures(SEED, shots[::-1], PRESET, threads=1)[::-1]
     assert (together == alone).all()
     assert (together == backwards).all()
 
 
-def test_a_roof_is_seen_whether_or_not_another_picture_has_a_wall(taken):
-    looks = scene_appearance(SEED, [taken[0]] * 2, PRESET)
+def test_render_roof_is_independent_of_other_images_in_batch(shots):
+    looks = scene_appearance(SEED, [shots[0]] * 2, PRESET)
     looks.filter[:, 4] = looks.subject_shape[:, 2] = looks.sign_shape[:, 1] = 0.0
     looks.trees[:, 2] = looks.bar[:, 1] = 0.0
     looks.houses[:, 0], looks.houses[:, 1] = 5.0, 10.0
     looks.fov[:], looks.roof_height[:] = 0.7, 3.0
-    looks.pitch[:] = (0.75, 0.1)  # the first looks up, over the wall
+    looks.pitch[:] = (0.75, 0.1)  # the first camera points above the wall
     names = np.zeros(2, np.uint64)
     both = render(looks, names, 32)
     assert (render(looks.take(slice(0, 1)), names[:1], 32) == both[:1]).all()
     assert (both[0, -1] != both[0, 0]).any()
 
 
-def test_pictures_differ_from_each_other_and_from_another_planet(taken):
-    here, there = render_pictures(SEED, taken, PRESET), render_pictures(SEED + 1, taken, PRESET)
-    assert len({picture.tobytes() for picture in here}) == len(taken)
-    assert not {picture.tobytes() for picture in here} & {picture.tobytes() for picture in there}
+def test_render_images_differ_by_shot_and_by_seed(shots):
+    here, there = render_pictures(SEED, shots, PRESET), render_pictures(SEED + 1, shots, PRESET)
+    assert len({image.tobytes() for image in here}) == len(shots)
+    assert not {image.tobytes() for image in here} & {image.tobytes() for image in there}
 
 
-def test_a_repeated_photo_is_nearly_but_not_quite_the_first(taken):
+def test_render_repeated_photo_is_similar_but_not_equal(shots):
     import dataclasses
 
-    first = next(shot for shot in taken if shot.kind == "photo")
+    first = next(shot for shot in shots if shot.kind == "photo")
     again = dataclasses.replace(first, name=first.name + "-again", again=first.name)
-    other = next(shot for shot in taken if shot.kind == "photo" and shot.name != first.name)
-    one, two, three = render_pictures(SEED, [first, again, other], PRESET).astype(float)
-    assert 0 < np.abs(one - two).mean() < 0.5 * np.abs(one - three).mean()
+    other = next(shot for shot in shots if shot.kind == "photo" and shot.name != first.name)
+    first_image, repeated_image, other_image = render_pictures(
+        SEED, [first, again, other], PRESET
+    ).astype(float)
+    assert (
+        0
+        < np.abs(first_image - repeated_image).mean()
+        < 0.5 * np.abs(first_image - other_image).mean()
+    )
 
 
-def test_a_panorama_closes_and_shows_what_a_camera_shows(taken):
-    looks = scene_appearance(SEED, taken[:1], PRESET)
+def test_render_panorama_is_continuous_and_equals_perspective_view(shots):
+    looks = scene_appearance(SEED, shots[:1], PRESET)
     looks.filter[:, 4] = 0.0
     looks.subject_shape[:, 2] = 0.0
     wide = render(looks, np.zeros(1, np.uint64), 128, panorama=True)[0].astype(int)
@@ -179,7 +185,7 @@ def test_a_panorama_closes_and_shows_what_a_camera_shows(taken):
     seam = np.abs(wide[:, 0] - wide[:, -1]).max(axis=1) > 40
     assert seam.mean() < 0.1
     horizon = render(looks, np.zeros(1, np.uint64), 128)[0].astype(int)
-    # The middle column of both looks along the heading; compare where slopes agree.
+    # The middle column of both images is the heading; compare rows of equal slope.
     pitch, reach = float(looks.pitch[0]), math.tan(float(looks.fov[0]) / 2)
     same = 0
     for row in range(128):
@@ -189,9 +195,9 @@ def test_a_panorama_closes_and_shows_what_a_camera_shows(taken):
     assert same / 128 > 0.9
 
 
-def test_kinds_of_shape_are_not_mixed(taken):
+def test_render_mixed_shapes_are_rejected(shots):
     import dataclasses
 
-    wide = dataclasses.replace(taken[0], panorama=True)
+    wide = dataclasses.replace(shots[0], panorama=True)
     with pytest.raises(ValueError, match="panoramas"):
-        render_pictures(SEED, [taken[0], wide], PRESET)
+        render_pictures(SEED, [shots[0], wide], PRESET)

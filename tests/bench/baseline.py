@@ -1,6 +1,6 @@
 """The parts of `locate` called directly: Edge in-process, prepared statements, a vote on arrays.
 
-No port, no record, no SQLAlchemy and no role between; what this takes is what the parts take.
+There are no ports, records, SQLAlchemy or database roles, so the time is that of the parts alone.
 Letters: K candidates, E pairs of candidate and evidence, U evidence photos, D width.
 """
 
@@ -34,28 +34,28 @@ _CITED = """
 
 
 def as_psycopg(statement: str) -> str:
-    """`:name` as `%(name)s`; casts (`::type`) stay."""
+    """Replace `:name` by `%(name)s`; casts (`::type`) stay."""
     return re.sub(r"(?<!:):(?!:)(\w+)", r"%(\1)s", statement)
 
 
 @dataclass(frozen=True)
-class BareAnswer:
+class BaselineAnswer:
     """Id of the best candidate, rows of evidence, and milliseconds by part."""
 
     best: UUID | None
     evidence: int
     took_ms: dict[str, float]
     point: tuple[float, float] | None = None
-    """Where belief puts the photo, where there is any: latitude, longitude."""
+    """Position by the calibrated posterior `(lat, lon)`; None without a calibration."""
 
 
-class Bare:
-    """The parts, open.
+class Baseline:
+    """Open handles of the parts.
 
     Args:
-        shard: Folder of an optimized Edge shard that nobody else has open.
+        shard: Folder of an optimized Edge shard that no other process has open.
         database_url: The owner's, so that statements run on base tables.
-        contract: Digest of the vectors wanted.
+        contract: Contract digest of the vectors.
     """
 
     def __init__(self, shard: Path, database_url: str, contract: str) -> None:
@@ -73,35 +73,35 @@ class Bare:
         self._connection.close()
         self._shard.close()
 
-    def locate(self, vector: np.ndarray, organization: UUID, exact: bool) -> BareAnswer:
+    def locate(self, vector: np.ndarray, organization: UUID, exact: bool) -> BaselineAnswer:
         """All parts in sequence for one query `[D]`, searching as the flow does."""
         marks = [perf_counter()]
-        found = self._search(vector, organization, exact)
+        hits = self._search_hits(vector, organization, exact)
         marks.append(perf_counter())
-        chosen = self._choose(found)
+        chosen = self._choose_candidates(hits)
         marks.append(perf_counter())
         radius_m, per_kind = self._settings.evidence_radius_m, self._settings.evidence_per_kind
-        rows = self._neighbors(chosen, organization, radius_m, per_kind)
+        rows = self._fetch_evidence(chosen, organization, radius_m, per_kind)
         marks.append(perf_counter())
         order, photos = cast_votes(vector, chosen, rows)
         marks.append(perf_counter())
         cited = [UUID(str(chosen[i].id)) for i in order[: 4 * self._settings.max_citations]]
         cited += photos[: 4 * self._settings.max_citations]
-        self._cite(cited)
+        self._fetch_citations(cited)
         marks.append(perf_counter())
         parts = ("search", "choose", "evidence", "vote", "cited")
         took = {name: float(ms) for name, ms in zip(parts, np.diff(marks) * 1e3, strict=True)}
         best = UUID(str(chosen[order[0]].id)) if len(order) else None
-        return BareAnswer(best, sum(len(row[8]) for row in rows), took)
+        return BaselineAnswer(best, sum(len(row[8]) for row in rows), took)
 
-    def _search(
+    def _search_hits(
         self, vector: np.ndarray, organization: UUID, exact: bool, channels: tuple = ("image",)
     ) -> list[list]:
-        """Hits best first, of each channel those of each kind."""
+        """Hits of each channel and kind, best first."""
         limit = self._settings.candidates * self._settings.oversampling
         how = search_params("exact" if exact else "acorn", limit + 1)
         values = vector.tolist()
-        found = self._shard.query_batch(
+        hits = self._shard.query_batch(
             edge.QueryBatchRequest(
                 [
                     edge.QueryRequest(
@@ -123,14 +123,16 @@ class Bare:
                 ]
             )
         )
-        return [rows[:limit] for rows in found]
+        return [rows[:limit] for rows in hits]
 
-    def _choose(self, found: list[list]) -> list:
-        """One of a group within the de-duplication distance, and each kind's fair share."""
-        kept = [apart(rows, self._settings.dedupe_m) for rows in found]
-        return sorted(fair(kept, self._settings.candidates), key=lambda row: -row.score)
+    def _choose_candidates(self, hits: list[list]) -> list:
+        """One candidate per group within the de-duplication distance, with a quota per kind."""
+        kept = [deduplicate_groups(rows, self._settings.dedupe_m) for rows in hits]
+        return sorted(
+            share_between_kinds(kept, self._settings.candidates), key=lambda row: -row.score
+        )
 
-    def _neighbors(
+    def _fetch_evidence(
         self, chosen: list, organization: UUID, radius_m: float, per_kind: int
     ) -> list[tuple]:
         parameters = {
@@ -146,28 +148,30 @@ class Bare:
         with self._connection.cursor(binary=True) as cursor:
             return cursor.execute(self._evidence, parameters, prepare=True).fetchall()
 
-    def _cite(self, ids: list[UUID]) -> None:
+    def _fetch_citations(self, ids: list[UUID]) -> None:
         with self._connection.cursor(binary=True) as cursor:
             cursor.execute(_CITED, (ids,), prepare=True).fetchall()
 
 
-def fair(kept: list[list], limit: int) -> list:
-    """So many of all kinds: half of an equal share of each, then the best of what is left."""
-    share = limit // (2 * len(kept))
-    first = [row for rows in kept for row in rows[:share]]
-    rest = sorted((row for rows in kept for row in rows[share:]), key=lambda row: -row.score)
+def share_between_kinds(hits_by_kind: list[list], limit: int) -> list:
+    """Select `limit` rows: half of an equal share of each kind, then the best of the rest."""
+    share = limit // (2 * len(hits_by_kind))
+    first = [row for rows in hits_by_kind for row in rows[:share]]
+    rest = sorted(
+        (row for rows in hits_by_kind for row in rows[share:]), key=lambda row: -row.score
+    )
     return first + rest[: limit - len(first)]
 
 
-def apart(rows: list, nearer_than_m: float) -> list:
-    """Of rows of one group that stand nearer to each other than this the first."""
+def deduplicate_groups(rows: list, nearer_than_m: float) -> list:
+    """Keep the first of the rows of a group that are closer to each other than this."""
     kept: list = []
     places: dict[str, list[list[float]]] = {}
     at = np.array([[row.payload["location"][k] for k in ("lat", "lon")] for row in rows])
     for row, place in zip(rows, unit_xyz(at.reshape(-1, 2)).tolist(), strict=True):
-        own = places.setdefault(row.payload["dedup_group"], [])
-        if all(EARTH_RADIUS_M * math.dist(place, other) >= nearer_than_m for other in own):
-            own.append(place)
+        kept_places = places.setdefault(row.payload["dedup_group"], [])
+        if all(EARTH_RADIUS_M * math.dist(place, other) >= nearer_than_m for other in kept_places):
+            kept_places.append(place)
             kept.append(row)
     return kept
 
@@ -191,46 +195,46 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
     Returns:
         Candidates best first, and evidence photos by similarity.
     """
-    seat = {UUID(str(row.id)): i for i, row in enumerate(chosen)}
+    index_of = {UUID(str(row.id)): i for i, row in enumerate(chosen)}
     kinds = np.array([row.payload["source_kind"] == SOURCE_KINDS[0] for row in chosen])
     places = np.array([[r.payload["location"][k] for k in ("lat", "lon")] for r in chosen])
     score = np.array([row.score for row in chosen])
-    worth = np.exp(_standard(score) / VOTE_TEMPERATURE)
-    worth /= worth.sum()
-    total = (worth * _carry(_meters(places, places))).sum(axis=1)
+    prior = np.exp(_standardize(score) / VOTE_TEMPERATURE)
+    prior /= prior.sum()
+    total = (prior * _distance_decay(_meters(places, places))).sum(axis=1)
     if not rows:
-        return np.argsort(-worth * total), []
+        return np.argsort(-prior * total), []
     photos = [row[0] for row in rows]
     data = np.frombuffer(b"".join(row[-1] for row in rows), dtype="<f2")
     matrix = data.reshape(len(photos), -1).astype(np.float64)
     query = vector.astype(np.float64)
     cosine = np.vecdot(matrix, query) / np.sqrt(np.vecdot(matrix, matrix) * (query @ query))
     of_kind = np.array([row[2] == SOURCE_KINDS[0] for row in rows])
-    silent = np.array([photo in seat for photo in photos])
-    said = np.zeros(len(photos))
-    for these in (of_kind & ~silent, ~of_kind & ~silent):
+    is_candidate = np.array([photo in index_of for photo in photos])
+    z_scores = np.zeros(len(photos))
+    for these in (of_kind & ~is_candidate, ~of_kind & ~is_candidate):
         if these.any():
-            said[these] = _standard(cosine[these])
-    owner, photo, away_m = pairs(rows)
-    loud = np.maximum(np.expm1(np.minimum(said, vote.Z_MAX) - vote.Z_MIN), 0.0)[photo]
-    loud *= np.where(of_kind[photo] != kinds[owner], 1.0, vote.SAME_KIND_SHARE)
-    loud *= _carry(away_m) * ~silent[photo]
-    heard = np.bincount(owner, weights=loud, minlength=len(chosen))
-    mass = worth * total * (1.0 + vote.EVIDENCE_WEIGHT * heard)
+            z_scores[these] = _standardize(cosine[these])
+    owner, photo, away_m = evidence_pairs(rows)
+    voices = np.maximum(np.expm1(np.minimum(z_scores, vote.Z_MAX) - vote.Z_MIN), 0.0)[photo]
+    voices *= np.where(of_kind[photo] != kinds[owner], 1.0, vote.SAME_KIND_SHARE)
+    voices *= _distance_decay(away_m) * ~is_candidate[photo]
+    boosts = np.bincount(owner, weights=voices, minlength=len(chosen))
+    mass = prior * total * (1.0 + vote.EVIDENCE_WEIGHT * boosts)
     return np.argsort(-mass, kind="stable"), [photos[u] for u in np.argsort(-cosine)]
 
 
-def pairs(rows: list[tuple]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of the evidence statement as pairs: seat of the candidate, row, meters, `[E]` each."""
+def evidence_pairs(rows: list[tuple]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of the evidence statement as pairs: candidate index, row, meters, `[E]` each."""
     photo = np.repeat(np.arange(len(rows)), [len(row[8]) for row in rows])
     owner = np.fromiter(chain.from_iterable(row[8] for row in rows), dtype=np.intp) - 1
     return owner, photo, np.fromiter(chain.from_iterable(row[9] for row in rows), dtype=np.float64)
 
 
-def _carry(distance_m: np.ndarray) -> np.ndarray:
+def _distance_decay(distance_m: np.ndarray) -> np.ndarray:
     return np.mean([np.exp(-distance_m / scale_m) for scale_m in vote.SCALES_M], axis=0)
 
 
-def _standard(values: np.ndarray) -> np.ndarray:
+def _standardize(values: np.ndarray) -> np.ndarray:
     spread = values.std()
     return (values - values.mean()) / spread if spread > 1e-5 else np.zeros_like(values)
