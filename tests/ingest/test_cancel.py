@@ -31,7 +31,7 @@ def item_ids(rig, org, batch_id):
         return [item.id for item in catalog.batch_items(batch_id)]
 
 
-def test_cancel_waiting_files_are_given_up_and_those_under_work_finish(rig, tmp_path):
+def test_cancel_batch_cancels_waiting_items_and_finishes_claimed_items(rig, tmp_path):
     org = rig.organization()
     batch = registered(rig, org, tmp_path / "in", 6)
     sent, rig.queue.sent[:] = list(rig.queue.sent), []
@@ -60,7 +60,7 @@ def test_cancel_waiting_files_are_given_up_and_those_under_work_finish(rig, tmp_
     }
 
 
-def test_retry_canceled_files_are_sent_again(rig, tmp_path):
+def test_retry_batch_queues_canceled_items(rig, tmp_path):
     org = rig.organization()
     batch = registered(rig, org, tmp_path / "in", 3)
     rig.queue.sent.clear()
@@ -76,7 +76,7 @@ def test_retry_canceled_files_are_sent_again(rig, tmp_path):
     assert (done.indexed, done.canceled, done.is_processed) == (3, 0, True)
 
 
-def test_prune_removes_what_was_uploaded_for_canceled_files(rig):
+def test_prune_removes_uploads_of_canceled_items(rig):
     org = rig.organization()
     uri = rig.blobs.put(org, jpeg(1, 48.0, 2.0))
     with rig.database.write(org) as catalog:

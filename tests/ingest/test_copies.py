@@ -42,9 +42,7 @@ def summary(rig, org, answer):
 
 
 @pytest.mark.parametrize("kind", ["photo", "street"])
-def test_locate_second_source_with_the_same_files_changes_nothing_but_the_citations(
-    rig, tmp_path, kind
-):
+def test_locate_duplicate_source_changes_only_citations(rig, tmp_path, kind):
     org = rig.organization()
     write_photos(tmp_path / "walk", 12)
     rig.ingest(tmp_path / "walk", org, source="walk")
@@ -68,7 +66,7 @@ def test_locate_second_source_with_the_same_files_changes_nothing_but_the_citati
         assert [each.file_name for each in cited.copies] == [cited.file_name]
 
 
-def test_locate_deleted_copy_is_named_no_more(rig, tmp_path):
+def test_locate_deleted_copy_is_not_cited(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "walk", 2)
     rig.ingest(tmp_path / "walk", org, source="walk")

@@ -71,7 +71,7 @@ def row(rig, org, external_id):
 
 
 @pytest.mark.parametrize("order", SIX, ids=["-".join(one) for one in SIX])
-def test_precedence_in_an_order_of_events_is_kept(rig, org, ground, order):
+def test_field_layers_any_event_order_keeps_precedence(rig, org, ground, order):
     folder = ground / "in"
     folder.mkdir()
     for seed in range(3):
@@ -86,7 +86,7 @@ def test_precedence_in_an_order_of_events_is_kept(rig, org, ground, order):
     play.clear()
 
 
-def test_image_with_layers_names_the_origin_of_every_value(rig, org, ground):
+def test_image_with_layers_reports_field_sources(rig, org, ground):
     (ground / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0, base=ARTIST))
     (ground / "m.csv").write_text("file,latitude,longitude,sequence\na.jpg,49,3,walk\n")
     ingest(rig, org, ground)
@@ -103,7 +103,7 @@ def test_image_with_layers_names_the_origin_of_every_value(rig, org, ground):
     assert any("manifest has 49.000000, 3.000000" in warning for warning in image.warnings)
 
 
-def test_cleared_value_comes_back_without_the_file(rig, org, ground):
+def test_update_image_clear_without_file_restores_file_value(rig, org, ground):
     (ground / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
     ingest(rig, org, ground)
     image = row(rig, org, f"{ground.name}/a.jpg")
@@ -122,7 +122,7 @@ def test_cleared_value_comes_back_without_the_file(rig, org, ground):
     assert rig.scalar("SELECT count(*) FROM cell_stats") == 1
 
 
-def test_clearing_the_only_position_is_refused(rig, org, ground):
+def test_update_image_clear_only_position_raises(rig, org, ground):
     (ground / "a.jpg").write_bytes(plain_jpeg(1))
     (ground / "m.csv").write_text("file,latitude,longitude\na.jpg,49,3\n")
     ingest(rig, org, ground)
@@ -137,7 +137,7 @@ def test_clearing_the_only_position_is_refused(rig, org, ground):
     assert row(rig, org, image.external_id).point == Point(1, 1)
 
 
-def test_plain_ingest_of_a_file_without_position_keeps_the_manifests(rig, org, ground):
+def test_ingest_without_manifest_keeps_manifest_position(rig, org, ground):
     (ground / "a.jpg").write_bytes(plain_jpeg(1))
     (ground / "m.csv").write_text("file,latitude,longitude,weather\na.jpg,49,3,rain\n")
     _, items = ingest(rig, org, ground, use_manifest=False)
@@ -149,7 +149,7 @@ def test_plain_ingest_of_a_file_without_position_keeps_the_manifests(rig, org, g
     assert (image.point, image.attributes["weather"], image.version) == (Point(49, 3), "rain", 1)
 
 
-def test_second_manifest_keeps_fields_that_only_the_first_gives(rig, org, ground):
+def test_ingest_second_manifest_keeps_fields_of_first(rig, org, ground):
     (ground / "a.jpg").write_bytes(plain_jpeg(1))
     manifest = ground / "m.csv"
     manifest.write_text("file,latitude,longitude\na.jpg,49,3\n")
@@ -161,7 +161,7 @@ def test_second_manifest_keeps_fields_that_only_the_first_gives(rig, org, ground
     assert (image.point, image.heading_deg) == (Point(49, 3), 90.0)
 
 
-def test_track_fills_a_missing_position_only(rig, org, ground):
+def test_ingest_with_track_fills_only_missing_positions(rig, org, ground):
     (ground / "a.jpg").write_bytes(saved(noise(96, 72, seed=1), exif=exif(detail=TAKEN)))
     (ground / "b.jpg").write_bytes(jpeg(2, 48.0, 2.0, detail=TAKEN))
     (ground / "walk.gpx").write_text(GPX)
@@ -182,7 +182,7 @@ def test_track_fills_a_missing_position_only(rig, org, ground):
     assert (items["a.jpg"].status, items["a.jpg"].error_code) == ("rejected", "no_position")
 
 
-def test_unusable_value_of_the_file_under_a_manifest_is_told(rig, org, ground):
+def test_ingest_unusable_file_position_under_manifest_adds_warning(rig, org, ground):
     (ground / "a.jpg").write_bytes(jpeg(1, 0.0, 0.0))
     (ground / "m.csv").write_text("file,latitude,longitude\na.jpg,49,3\n")
     ingest(rig, org, ground)
@@ -191,7 +191,7 @@ def test_unusable_value_of_the_file_under_a_manifest_is_told(rig, org, ground):
     assert any("0/0" in warning for warning in image.warnings)
 
 
-def test_manual_heading_of_a_face_stays_on_that_face(rig, org, ground):
+def test_update_image_heading_of_cubemap_face_changes_only_that_face(rig, org, ground):
     gps = {1: "N", 2: degrees(48.0), 3: "E", 4: degrees(2.0)}
     packet = xmp(GPano__ProjectionType="equirectangular", GPano__PoseHeadingDegrees="90")
     (ground / "p.jpg").write_bytes(saved(noise(512, 256), exif=exif(gps=gps), xmp=packet))
@@ -218,7 +218,7 @@ def test_manual_heading_of_a_face_stays_on_that_face(rig, org, ground):
     assert headings()["right"].heading_deg == 180.0
 
 
-def test_notes_go_with_an_erased_image(rig, org, ground):
+def test_delete_image_removes_item_notes(rig, org, ground):
     (ground / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
     ingest(rig, org, ground)
     image = row(rig, org, f"{ground.name}/a.jpg")
@@ -236,7 +236,7 @@ def test_notes_go_with_an_erased_image(rig, org, ground):
     assert (item.file, item.notes) == ("", ())
 
 
-def test_row_from_before_layers_keeps_its_correction(rig, org, ground):
+def test_ingest_row_without_layers_keeps_manual_fields(rig, org, ground):
     (ground / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
     ingest(rig, org, ground)
     image = row(rig, org, f"{ground.name}/a.jpg")
@@ -251,7 +251,7 @@ def test_row_from_before_layers_keeps_its_correction(rig, org, ground):
     assert rig.index.count(IndexFilter(organization_id=org)) == 1
 
 
-def test_soak_comparison_knows_the_columns(rig, org, ground):
+def test_soak_comparison_queries_match_schema(rig, org, ground):
     (ground / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
     ingest(rig, org, ground)
     fix(rig, org, row(rig, org, f"{ground.name}/a.jpg"), creator="me")

@@ -82,7 +82,7 @@ def erased(rig, closing, org):
     )
 
 
-def test_an_erased_organization_leaves_no_byte(rig, closing, tmp_path, server_places, database_url):
+def test_organization_deletion_leaves_no_bytes(rig, closing, tmp_path, server_paths, database_url):
     gone, folder = filled(rig, tmp_path, "acme", 0)
     stays, _ = filled(rig, tmp_path, "other", 500)
     wanted = needles(rig, gone, "acme", folder)
@@ -112,14 +112,12 @@ def test_an_erased_organization_leaves_no_byte(rig, closing, tmp_path, server_pl
     oid = str(rig.scalar("SELECT oid FROM pg_database WHERE datname = current_database()"))
     rig.owner.close()
     rig.as_api.close()
-    compact_tables(
-        server_places.superuser_url(urlsplit(database_url).path.strip("/")), private=True
-    )
-    assert found_in_folder(server_places.pgdata / "base" / oid, wanted) == []
-    assert found_in_folder(server_places.pgdata / "pg_wal", wanted) == []
+    compact_tables(server_paths.superuser_url(urlsplit(database_url).path.strip("/")), private=True)
+    assert found_in_folder(server_paths.pgdata / "base" / oid, wanted) == []
+    assert found_in_folder(server_paths.pgdata / "pg_wal", wanted) == []
 
 
-def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(rig, closing, tmp_path):
+def test_prune_removes_organization_after_last_tombstone(rig, closing, tmp_path):
     org, _ = filled(rig, tmp_path, "acme", 0)
     erased(rig, closing, org)
     assert closing.deleted_organizations() == [org]
@@ -131,7 +129,7 @@ def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(rig, closi
         assert rig.scalar(f"SELECT count(*) FROM {table}") == 0
 
 
-def test_erasing_the_last_keys_does_not_open_the_door(rig, closing, tmp_path):
+def test_organization_deletion_with_last_keys_keeps_authentication_required(rig, closing, tmp_path):
     org, _ = filled(rig, tmp_path, "acme", 0)
     erased(rig, closing, org)
     assert rig.access.any_keys()
@@ -141,7 +139,7 @@ def test_erasing_the_last_keys_does_not_open_the_door(rig, closing, tmp_path):
     assert rig.access.any_keys()
 
 
-def test_what_comes_in_while_an_organization_is_erased_goes_too(rig, closing, org, tmp_path):
+def test_organization_deletion_removes_late_writes(rig, closing, org, tmp_path):
     write_photos(tmp_path / "in", 2)
     rig.ingest(tmp_path / "in", org)
     erased(rig, closing, org)
@@ -159,7 +157,9 @@ def test_what_comes_in_while_an_organization_is_erased_goes_too(rig, closing, or
     assert not (rig.folder / "blobs" / str(org)).exists()
 
 
-def test_erasing_can_be_broken_off_and_run_again(rig, closing, org, tmp_path, monkeypatch):
+def test_organization_deletion_interrupted_can_be_repeated(
+    rig, closing, org, tmp_path, monkeypatch
+):
     write_photos(tmp_path / "in", 3)
     rig.ingest(tmp_path / "in", org)
 
@@ -177,7 +177,7 @@ def test_erasing_can_be_broken_off_and_run_again(rig, closing, org, tmp_path, mo
     assert rig.index.count() == 0
 
 
-def test_an_erased_image_leaves_its_batch_whole_and_nameless(rig, org, tmp_path):
+def test_image_deletion_keeps_batch_counts_and_removes_names(rig, org, tmp_path):
     folder = tmp_path / "in"
     write_photos(folder, 3)
     (folder / "twin.jpg").write_bytes((folder / "0001.jpg").read_bytes())
@@ -199,7 +199,7 @@ def test_an_erased_image_leaves_its_batch_whole_and_nameless(rig, org, tmp_path)
     assert found_in_tables(rig, [b"0002.jpg", b"twin.jpg"]) == [b"0002.jpg", b"twin.jpg"]
 
 
-def test_one_face_of_a_file_leaves_the_name_that_the_others_need(rig, org, tmp_path):
+def test_image_deletion_of_one_face_keeps_file_name(rig, org, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     packet = xmp(GPano__ProjectionType="equirectangular")
@@ -216,7 +216,7 @@ def test_one_face_of_a_file_leaves_the_name_that_the_others_need(rig, org, tmp_p
         assert bool(found_in_tables(rig, [b"pano.jpg"])) is not last
 
 
-def test_an_erased_source_leaves_nothing_after_the_sweep(rig, org, tmp_path):
+def test_source_deletion_leaves_no_rows_after_recovery(rig, org, tmp_path):
     write_photos(tmp_path / "in", 3)
     rig.ingest(tmp_path / "in", org)
     with rig.operator.write(org) as catalog:

@@ -22,7 +22,7 @@ def looked_at(folder, threads):
         return list(inspect_files(folder, decoder, SETTINGS, threads=threads))
 
 
-def test_good_files_read_the_same_among_bad_ones(tmp_path):
+def test_inspect_files_valid_among_hostile_files_reads_same_metadata(tmp_path):
     write_photos(tmp_path, 10)
     alone = {one.file: one.capture for one in looked_at(tmp_path, 1)}
     for number, (name, data) in enumerate(mutants(11, 120)):

@@ -23,7 +23,7 @@ def items_of(rig, org, batch):
 @pytest.mark.parametrize(
     ("number", "reason"), [(signal.SIGSEGV, "decoder_crashed"), (signal.SIGKILL, "out_of_memory")]
 )
-def test_a_file_that_kills_its_reader_fails_alone_and_can_be_tried_again(
+def test_ingest_file_that_crashes_decoder_fails_alone_and_can_be_retried(
     rig, tmp_path, number, reason
 ):
     org = rig.organization()
@@ -44,7 +44,7 @@ def test_a_file_that_kills_its_reader_fails_alone_and_can_be_tried_again(
     assert (batch.is_processed, batch.indexed, batch.failed) == (True, 41, 0)
 
 
-def test_a_file_that_needs_too_much_memory_fails_alone(rig, tmp_path):
+def test_ingest_file_over_memory_limit_fails_alone(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 20)
     (tmp_path / "in" / "0010-poison.png").write_bytes(poison(12_000, 9_000))
@@ -55,7 +55,7 @@ def test_a_file_that_needs_too_much_memory_fails_alone(rig, tmp_path):
     assert items_of(rig, org, batch)["0010-poison.png"].error_code == "out_of_memory"
 
 
-def test_poison_that_was_uploaded_keeps_its_bytes_for_another_try(rig, tmp_path):
+def test_ingest_uploaded_poison_file_keeps_blob_for_retry(rig, tmp_path):
     org = rig.organization()
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "poison.png").write_bytes(poison())
@@ -77,7 +77,7 @@ def test_poison_that_was_uploaded_keeps_its_bytes_for_another_try(rig, tmp_path)
     assert items_of(rig, org, batch)["p"].status == "indexed"
 
 
-def test_names_and_texts_that_cannot_be_stored_cost_one_file(rig, tmp_path):
+def test_ingest_unstorable_file_names_reject_only_those_files(rig, tmp_path):
     org, folder = rig.organization(), tmp_path / "in"
     write_photos(folder, 3)
     for name in (b"\xff\xfe.jpg", b"\xff.jpg"):
@@ -89,7 +89,7 @@ def test_names_and_texts_that_cannot_be_stored_cost_one_file(rig, tmp_path):
     assert {found[name].error_code for name in (r"\udcff\udcfe.jpg", r"\udcff.jpg")} == {"bad_name"}
 
 
-def test_a_manifest_of_hostile_rows_costs_those_rows(rig, tmp_path):
+def test_ingest_manifest_with_hostile_rows_rejects_only_those_rows(rig, tmp_path):
     org = rig.organization()
     for seed in range(4):
         (tmp_path / f"{seed}.jpg").write_bytes(plain_jpeg(seed))
@@ -104,7 +104,7 @@ def test_a_manifest_of_hostile_rows_costs_those_rows(rig, tmp_path):
     assert (batch.is_processed, batch.items, batch.indexed, batch.rejected) == (True, 7, 4, 3)
 
 
-def test_archives_are_not_looked_into(rig, tmp_path):
+def test_ingest_archives_are_rejected_unopened(rig, tmp_path):
     import random
 
     org, folder = rig.organization(), tmp_path / "in"
@@ -117,7 +117,7 @@ def test_archives_are_not_looked_into(rig, tmp_path):
     assert reasons == {"unsupported_format"}
 
 
-def test_times_at_the_ends_of_the_calendar_are_kept(rig, tmp_path):
+def test_ingest_capture_times_at_calendar_limits_are_processed(rig, tmp_path):
     org, folder = rig.organization(), tmp_path / "in"
     folder.mkdir()
     for seed, when in enumerate(("0001:01:01 00:00:00", "0002:01:01 00:00:00")):

@@ -178,7 +178,7 @@ def real_photos() -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.timeout(240)
-def test_odd_files_and_mutants_cost_only_themselves(running_stack, api):
+def test_stack_odd_and_mutated_files_fail_alone(running_stack, api):
     before = lifecycle.stack_status(running_stack.settings)
     (worker_pid,) = (one.pid for one in before.processes if one.name == "worker")
     watch, odd, begun = Watch(worker_pid), odd_files(), time.monotonic()

@@ -51,7 +51,7 @@ def _tries(rig):
     return rig.scalar("SELECT max(attempts) FROM batch_items")
 
 
-def test_a_full_blob_store_says_so_and_leaves_no_half(tmp_path, monkeypatch):
+def test_blob_put_on_full_disk_raises_and_leaves_no_partial_file(tmp_path, monkeypatch):
     blobs = FolderBlobs(tmp_path / "blobs")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", _full)
@@ -61,7 +61,7 @@ def test_a_full_blob_store_says_so_and_leaves_no_half(tmp_path, monkeypatch):
     assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
 
 
-def test_a_full_blob_store_costs_no_try(rig, waiting, monkeypatch):
+def test_ingest_items_on_full_disk_counts_no_attempt(rig, waiting, monkeypatch):
     org, batch, ids = waiting
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", _full)
@@ -74,7 +74,7 @@ def test_a_full_blob_store_costs_no_try(rig, waiting, monkeypatch):
         assert catalog.batch(batch.id).indexed == 6
 
 
-def test_items_are_given_back_when_the_database_has_come_back(rig, waiting, monkeypatch):
+def test_ingest_items_database_outage_retries_release_until_it_succeeds(rig, waiting, monkeypatch):
     _, _, ids = waiting
     pauses, give_back = [], rig.ledger.release_unprocessed
 
@@ -97,7 +97,7 @@ def test_items_are_given_back_when_the_database_has_come_back(rig, waiting, monk
     assert rig.ledger.active_workers() == []
 
 
-def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(rig, waiting):
+def test_lease_after_clock_set_back_is_expired(rig, waiting):
     _, _, ids = waiting
     assert len(rig.ledger.claim(ids, WORKER)) == 6
     assert rig.ledger.lost_items(10) == []
@@ -117,7 +117,7 @@ def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(rig, waiting):
     assert [len(rig.ledger.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
 
 
-def test_beat_goes_on_when_the_clock_was_set_back():
+def test_interval_schedule_after_clock_set_back_is_due():
     every = IntervalSchedule(30.0, nowfun=lambda: datetime.now(UTC))
     now = every.now()
     assert every.is_due(now + timedelta(hours=1)).is_due
@@ -132,7 +132,7 @@ def _now():
     return _CLOCK[0]
 
 
-def test_beat_plans_again_when_the_clock_was_set_back(tmp_path):
+def test_scheduler_after_clock_set_back_sends_tasks(tmp_path):
     clock = _CLOCK
     app = Celery("clock", broker="memory://")
     app.now = _now
@@ -158,7 +158,7 @@ def test_beat_plans_again_when_the_clock_was_set_back(tmp_path):
     assert len(sent) >= before + 3
 
 
-def test_a_worker_keeps_its_name_when_the_clock_is_set(monkeypatch):
+def test_worker_is_alive_after_clock_change(monkeypatch):
     own = runtime.worker_name()
     assert runtime.is_alive(own)
     # What a step of the clock changes: the moment the machine was started, by the clock.
@@ -212,7 +212,7 @@ def _drift(rig):
     return found.missing + found.stale + found.extra
 
 
-def test_a_worker_that_wakes_up_does_not_overwrite_what_is_newer(rig, stale):
+def test_stale_worker_does_not_overwrite_newer_version(rig, stale):
     org, image_id, wake = stale
     with rig.database.write(org) as catalog:
         catalog.update_image(image_id, ImageUpdate(creator="third"))
@@ -223,7 +223,7 @@ def test_a_worker_that_wakes_up_does_not_overwrite_what_is_newer(rig, stale):
     assert _drift(rig) == 0
 
 
-def test_a_worker_that_wakes_up_does_not_bring_back_what_was_deleted(rig, stale):
+def test_stale_worker_does_not_restore_deleted_image(rig, stale):
     org, image_id, wake = stale
     with rig.database.write(org) as catalog:
         catalog.delete_image(image_id)
@@ -233,7 +233,7 @@ def test_a_worker_that_wakes_up_does_not_bring_back_what_was_deleted(rig, stale)
     assert _drift(rig) == 0
 
 
-def test_no_tombstone_is_forgotten_before_its_image_is_erased(rig, waiting):
+def test_expired_tombstones_exclude_images_not_yet_erased(rig, waiting):
     """A clock set forward, or an index that was away for a day, must not lose an id for good."""
     org, _, ids = waiting
     pipeline.ingest_items(ids, WORKER, rig.parts)

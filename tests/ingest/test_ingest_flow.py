@@ -26,7 +26,7 @@ def only_image(rig, org):
         return catalog.image(image_id)
 
 
-def test_every_file_is_accounted_for(rig, tmp_path):
+def test_ingest_folder_counts_every_file(rig, tmp_path):
     org = rig.organization()
     folder = tmp_path / "in"
     write_photos(folder, 5)
@@ -52,7 +52,7 @@ def test_every_file_is_accounted_for(rig, tmp_path):
     }
 
 
-def test_ingesting_twice_changes_nothing(rig, tmp_path):
+def test_ingest_twice_changes_nothing(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 4)
     rig.ingest(tmp_path / "in", org)
@@ -63,7 +63,7 @@ def test_ingesting_twice_changes_nothing(rig, tmp_path):
     assert rig.index.scroll(None, 100) == before
 
 
-def test_new_bytes_replace_and_raise_the_version(rig, tmp_path):
+def test_ingest_new_bytes_replaces_image_and_increments_version(rig, tmp_path):
     org = rig.organization()
     folder = tmp_path / "in"
     write_photos(folder, 1)
@@ -79,7 +79,7 @@ def test_new_bytes_replace_and_raise_the_version(rig, tmp_path):
     assert rig.scalar("SELECT count(*) FROM embeddings") == 1
 
 
-def test_new_metadata_updates_without_encoding_again(rig, tmp_path):
+def test_ingest_new_metadata_updates_without_encoding(rig, tmp_path):
     org = rig.organization()
     (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
     manifest = tmp_path / "m.csv"
@@ -95,7 +95,7 @@ def test_new_metadata_updates_without_encoding_again(rig, tmp_path):
     assert rig.index.fetch([image.id])[0].point.lat == pytest.approx(11, abs=1e-6)
 
 
-def test_a_moved_file_is_a_duplicate(rig, tmp_path):
+def test_ingest_moved_file_is_duplicate(rig, tmp_path):
     org = rig.organization()
     folder = tmp_path / "in"
     write_photos(folder, 2)
@@ -107,7 +107,7 @@ def test_a_moved_file_is_a_duplicate(rig, tmp_path):
     assert image_rows(rig) == 2
 
 
-def test_a_panorama_becomes_faces_and_is_one_item(rig, tmp_path):
+def test_ingest_panorama_creates_four_images_in_one_item(rig, tmp_path):
     from media.pictures import exif, noise, saved, xmp
     from stack_fixtures import degrees
 
@@ -137,7 +137,7 @@ def test_a_panorama_becomes_faces_and_is_one_item(rig, tmp_path):
     assert index_count(rig, org) == image_rows(rig) == 1
 
 
-def test_a_fix_moves_the_point_and_survives_the_next_ingest(rig, tmp_path):
+def test_update_image_position_survives_next_ingest(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 1)
     rig.ingest(tmp_path / "in", org)
@@ -152,7 +152,7 @@ def test_a_fix_moves_the_point_and_survives_the_next_ingest(rig, tmp_path):
     assert only_image(rig, org).point == Point(lat=-33, lon=151)
 
 
-def test_an_empty_fix_is_refused(rig, tmp_path):
+def test_update_image_without_fields_raises(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 1)
     rig.ingest(tmp_path / "in", org)
@@ -163,7 +163,7 @@ def test_an_empty_fix_is_refused(rig, tmp_path):
         catalog.update_image(only_image(rig, org).id, ImageUpdate())
 
 
-def test_deleting_leaves_nothing_and_the_id_may_come_back(rig, tmp_path):
+def test_delete_image_removes_data_and_allows_new_ingest(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 2)
     rig.ingest(tmp_path / "in", org)
@@ -184,7 +184,7 @@ def test_deleting_leaves_nothing_and_the_id_may_come_back(rig, tmp_path):
         assert catalog.image(victim).version == 3  # above its tombstone
 
 
-def test_erasing_a_source_frees_its_name(rig, tmp_path):
+def test_erase_source_removes_rows_and_frees_its_name(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 3)
     rig.ingest(tmp_path / "in", org)
@@ -197,7 +197,7 @@ def test_erasing_a_source_frees_its_name(rig, tmp_path):
     assert rig.ingest(tmp_path / "in", org).indexed == 3
 
 
-def test_neighborhood_counters_equal_a_recount(rig, tmp_path):
+def test_cell_stats_equal_recount(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 30)
     rig.ingest(tmp_path / "in", org)
@@ -217,7 +217,7 @@ def test_neighborhood_counters_equal_a_recount(rig, tmp_path):
 
 
 @pytest.mark.parametrize(("policy", "blobs"), [("reference", 0), ("copy", 2), ("rendition", 2)])
-def test_originals_go_where_the_source_says(rig, tmp_path, policy, blobs):
+def test_originals_follow_source_policy(rig, tmp_path, policy, blobs):
     org = rig.organization()
     write_photos(tmp_path / "in", 2)
     with rig.operator.write(org) as catalog:

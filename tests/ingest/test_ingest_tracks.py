@@ -66,7 +66,7 @@ def rows(
     }
 
 
-def test_ingest_folder_with_a_track_options_travel_to_the_worker(rig: Rig, tmp_path: Path) -> None:
+def test_ingest_folder_with_track_applies_read_options(rig: Rig, tmp_path: Path) -> None:
     folder = tmp_path / "walks"
     folder.mkdir()
     tracks = [
@@ -86,9 +86,7 @@ def test_ingest_folder_with_a_track_options_travel_to_the_worker(rig: Rig, tmp_p
     assert attributes["time_zone"] == "Europe/Helsinki"
 
 
-def test_ingest_folder_with_a_track_without_options_rejected_with_reasons(
-    rig: Rig, tmp_path: Path
-) -> None:
+def test_ingest_folder_with_track_without_time_zone_rejects_photo(rig: Rig, tmp_path: Path) -> None:
     folder = tmp_path / "plain"
     folder.mkdir()
     (folder / "day.gpx").write_bytes(render(Gpx(tracks=[Trk(segments=[walk(60.0, 24.0)])])))
@@ -101,7 +99,7 @@ def test_ingest_folder_with_a_track_without_options_rejected_with_reasons(
     assert rig.scalar(statement, b=batch.id) == 1
 
 
-def test_ingest_manifest_of_another_program_kept_as_it_says(rig: Rig, tmp_path: Path) -> None:
+def test_ingest_manifest_of_other_program_stores_its_values(rig: Rig, tmp_path: Path) -> None:
     folder = tmp_path / "list"
     folder.mkdir()
     for seed, name in enumerate(("a.jpg", "b.jpg", "c.jpg"), start=10):

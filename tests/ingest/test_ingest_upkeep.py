@@ -64,7 +64,7 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
-def test_a_lease_keeps_others_away_until_it_ends(rig, org, folder):
+def test_claim_leased_items_returns_none_until_lease_expires(rig, org, folder):
     register(rig, org, folder)
     _, ids = rig.queue.sent.pop()
     assert len(rig.ledger.claim(ids, "host/1/0.00")) == 6
@@ -74,7 +74,7 @@ def test_a_lease_keeps_others_away_until_it_ends(rig, org, folder):
     assert [len(rig.ledger.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
 
 
-def test_items_tried_too_often_fail_with_a_reason(rig, org, folder):
+def test_claim_after_max_attempts_fails_items(rig, org, folder):
     batch = register(rig, org, folder)
     _, ids = rig.queue.sent.pop()
     assert len(rig.ledger.claim(ids, "host/0/0.00")) == 6
@@ -92,7 +92,7 @@ def test_items_tried_too_often_fail_with_a_reason(rig, org, folder):
     assert batch_of(rig, org, batch).indexed == 6
 
 
-def test_the_sweep_sends_lost_jobs_again(rig, org, folder):
+def test_recover_lost_work_queues_lost_jobs(rig, org, folder):
     batch = register(rig, org, folder)
     rig.queue.sent.clear()  # the broker lost them
     assert swept(rig).items == 6
@@ -101,14 +101,14 @@ def test_the_sweep_sends_lost_jobs_again(rig, org, folder):
     assert swept(rig).items == 0
 
 
-def test_the_sweep_trusts_a_full_queue(rig, org, folder):
+def test_recover_lost_work_with_full_queue_sends_nothing(rig, org, folder):
     register(rig, org, folder)
     before = list(rig.queue.sent)
     assert swept(rig).items == 0
     assert rig.queue.sent == before
 
 
-def test_items_of_a_dead_worker_go_on_alone(rig, org, folder):
+def test_recover_lost_work_of_dead_worker_sends_items_singly(rig, org, folder):
     register(rig, org, folder)
     _, ids = rig.queue.sent.pop()
     rig.ledger.claim(ids, "host/1/0.00")
@@ -120,7 +120,7 @@ def test_items_of_a_dead_worker_go_on_alone(rig, org, folder):
     assert rig.index.count(IndexFilter(organization_id=org)) == 6
 
 
-def test_an_index_that_is_away_costs_no_try(rig, org, folder, monkeypatch):
+def test_ingest_items_index_unavailable_counts_no_attempt(rig, org, folder, monkeypatch):
     batch = register(rig, org, folder)
 
     def away(*_given):
@@ -150,7 +150,7 @@ def test_an_index_that_is_away_costs_no_try(rig, org, folder, monkeypatch):
     assert calls == []  # the vectors were kept
 
 
-def test_a_picture_that_cannot_be_encoded_fails_alone(rig, org, folder, monkeypatch):
+def test_ingest_image_that_cannot_be_encoded_fails_alone(rig, org, folder, monkeypatch):
     encode = rig.parts.encoder.encode
     with (folder / "0003.jpg").open("rb") as file:
         assert file.read(2) == b"\xff\xd8"
@@ -168,7 +168,7 @@ def test_a_picture_that_cannot_be_encoded_fails_alone(rig, org, folder, monkeypa
     assert reconciled(rig).total == 0
 
 
-def test_an_old_writer_neither_overwrites_nor_resurrects(rig, org, folder):
+def test_index_upsert_of_old_version_changes_nothing(rig, org, folder):
     rig.ingest(folder, org)
     image_id = rig.index.scroll(None, 1)[0][0]
     old = rig.index.fetch([image_id], vectors=True)
@@ -184,7 +184,7 @@ def test_an_old_writer_neither_overwrites_nor_resurrects(rig, org, folder):
     assert rig.index.fetch([image_id]) == []
 
 
-def test_a_late_worker_does_not_put_an_older_file_over_a_newer(rig, org, folder):
+def test_ingest_items_late_worker_does_not_replace_newer_file(rig, org, folder):
     register(rig, org, folder)
     _, slow = rig.queue.sent.pop()
     (folder / "0000.jpg").write_bytes(jpeg(500, 48.85, 2.35))
@@ -199,7 +199,7 @@ def test_a_late_worker_does_not_put_an_older_file_over_a_newer(rig, org, folder)
     assert rig.scalar("SELECT count(*) FROM batch_items WHERE error_code = 'superseded'") == 6
 
 
-def test_reconcile_finds_and_mends_every_kind_of_drift(rig, org, folder):
+def test_reconcile_repairs_every_kind_of_drift(rig, org, folder):
     rig.ingest(folder, org)
     assert reconciled(rig).total == 0
     ids = [row[0] for row in rig.index.scroll(None, 10)]
@@ -221,7 +221,7 @@ def test_reconcile_finds_and_mends_every_kind_of_drift(rig, org, folder):
     assert rig.index.count(IndexFilter(organization_id=org)) == 5
 
 
-def test_tombstones_go_when_no_writer_can_be_alive(rig, org, folder):
+def test_recover_lost_work_removes_expired_tombstones(rig, org, folder):
     rig.ingest(folder, org)
     image_id = rig.index.scroll(None, 1)[0][0]
     with rig.operator.write(org) as catalog:
@@ -234,7 +234,7 @@ def test_tombstones_go_when_no_writer_can_be_alive(rig, org, folder):
     assert rig.ingest(folder, org).indexed == 1
 
 
-def test_deleting_while_waiting_fails_the_item(rig, org, folder, monkeypatch):
+def test_delete_image_before_indexing_fails_its_item(rig, org, folder, monkeypatch):
     batch = register(rig, org, folder)
     monkeypatch.setattr(pipeline, "index_images", lambda *_: None)
     rig.run()
@@ -254,7 +254,7 @@ def test_deleting_while_waiting_fails_the_item(rig, org, folder, monkeypatch):
     assert standing.is_processed
 
 
-def test_the_source_of_points_is_the_index(rig, org, folder):
+def test_rebuild_source_streams_points_of_index(rig, org, folder):
     from pinpoint.store.vectors.rebuild_source import RebuildSource
 
     rig.ingest(folder, org)

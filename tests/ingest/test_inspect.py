@@ -48,7 +48,7 @@ def key() -> dict[str, dict[str, str]]:
         return {row["path"]: row for row in csv.DictReader(stream)}
 
 
-def test_every_photo_appears_once(found: dict[str, Inspected]) -> None:
+def test_inspect_files_reports_every_file_once(found: dict[str, Inspected]) -> None:
     root = shared_data()
     there = {
         path.relative_to(root).as_posix()
@@ -66,7 +66,7 @@ def test_every_photo_appears_once(found: dict[str, Inspected]) -> None:
     assert reasons["empty_file"] == 3
 
 
-def test_usable_positions_agree_with_exiftool(
+def test_inspect_files_positions_equal_exiftool(
     found: dict[str, Inspected], key: dict[str, dict[str, str]]
 ) -> None:
     lost: dict[str, str] = {}
@@ -86,7 +86,7 @@ def test_usable_positions_agree_with_exiftool(
     assert agreed == 50
 
 
-def test_nothing_is_placed_that_exiftool_cannot_place(
+def test_inspect_files_gives_no_position_where_exiftool_has_none(
     found: dict[str, Inspected], key: dict[str, dict[str, str]]
 ) -> None:
     placed = {name for name, one in found.items() if one.capture and name in key}
@@ -98,7 +98,7 @@ def test_nothing_is_placed_that_exiftool_cannot_place(
             assert rejected.error_code == "incomplete_position"
 
 
-def test_headings_and_altitudes_agree_with_exiftool(
+def test_inspect_files_headings_and_altitudes_equal_exiftool(
     found: dict[str, Inspected], key: dict[str, dict[str, str]]
 ) -> None:
     compared = 0
@@ -114,7 +114,7 @@ def test_headings_and_altitudes_agree_with_exiftool(
     assert compared > 15
 
 
-def test_billions_of_pixels_are_refused_before_decoding(
+def test_inspect_files_billions_of_pixels_rejected_before_decoding(
     found: dict[str, Inspected], key: dict[str, dict[str, str]]
 ) -> None:
     huge = [
@@ -131,7 +131,7 @@ def test_billions_of_pixels_are_refused_before_decoding(
 
 
 @pytest.mark.timeout(120)
-def test_every_real_file_can_be_decoded_without_harm() -> None:
+def test_decoder_real_files_crash_no_child() -> None:
     """`inspect` reads no pixels where there is no position; here every file's are."""
     settings = MediaSettings()
     paths = [
@@ -148,7 +148,7 @@ def test_every_real_file_can_be_decoded_without_harm() -> None:
     assert reasons["read"] > 850
 
 
-def test_a_folder_with_all_sorts(tmp_path: Path) -> None:
+def test_inspect_folder_with_photos_track_and_text_reads_photos(tmp_path: Path) -> None:
     (tmp_path / "good.jpg").write_bytes(photo())
     (tmp_path / "note.txt").write_text("hello")
     (tmp_path / "walked.png").write_bytes(
@@ -165,7 +165,7 @@ def test_a_folder_with_all_sorts(tmp_path: Path) -> None:
     assert single.capture == found["walked.png"].capture
 
 
-def test_a_manifest(tmp_path: Path) -> None:
+def test_inspect_manifest_reports_every_row(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(photo())
     text = "file,lat,lon\na.jpg,1,2\nb.jpg,1,2\na.jpg,99,2\na.jpg,,\n"
     (tmp_path / "m.csv").write_text(text)
@@ -182,7 +182,7 @@ def test_a_manifest(tmp_path: Path) -> None:
     assert positions == ["manifest", None, None, "exif"]
 
 
-def test_inspect_folder_with_a_manifest_reads_its_rows_and_the_other_photos(
+def test_inspect_folder_with_manifest_reads_rows_then_other_photos(
     tmp_path: Path,
 ) -> None:
     for name in ("a.jpg", "b.jpg", "c.jpg"):
@@ -201,7 +201,7 @@ def test_inspect_folder_with_a_manifest_reads_its_rows_and_the_other_photos(
     assert [one.file for one in plain] == ["a.jpg", "b.jpg", "c.jpg"]
 
 
-def test_inspect_manifest_rows_without_a_position_use_the_track(tmp_path: Path) -> None:
+def test_inspect_manifest_row_without_position_uses_track(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(saved(noise()))
     (tmp_path / "m.csv").write_text("file,captured_at\na.jpg,2020-02-03T14:00:00+02:00\n")
     (tmp_path / "walk.gpx").write_bytes(gpx((5.0, 6.0, "2020-02-03T12:00:00Z")))

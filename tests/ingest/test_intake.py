@@ -85,7 +85,7 @@ def items(rig, org, batch):
         return {item.file: item for item in catalog.batch_items(batch.id)}
 
 
-def test_two_roots_may_hold_the_same_file_name(rig, org, ground):
+def test_register_files_two_roots_with_same_file_names_keeps_both(rig, org, ground):
     write_photos(ground / "first", 2)
     write_photos(ground / "second", 2, lat=10.0)
     one, _ = take(rig, org, ground / "first")
@@ -96,7 +96,7 @@ def test_two_roots_may_hold_the_same_file_name(rig, org, ground):
         assert [root.name for root in catalog.source("photos").roots] == ["first", "second"]
 
 
-def test_a_folder_below_a_root_belongs_to_it(rig, org, ground):
+def test_register_files_subfolder_belongs_to_existing_root(rig, org, ground):
     write_photos(ground / "in" / "day", 1)
     take(rig, org, ground / "in")
     again, batch = take(rig, org, ground / "in" / "day")
@@ -106,14 +106,14 @@ def test_a_folder_below_a_root_belongs_to_it(rig, org, ground):
         take(rig, org, ground / "in" / "day", root_name="day")
 
 
-def test_a_folder_around_a_root_is_refused(rig, org, ground):
+def test_register_files_parent_of_root_raises(rig, org, ground):
     write_photos(ground / "in" / "day", 1)
     take(rig, org, ground / "in" / "day")
     with pytest.raises(BadRequestError, match="is the root 'day'"):
         take(rig, org, ground / "in")
 
 
-def test_roots_of_one_folder_name_need_names(rig, org, ground):
+def test_register_files_same_folder_name_requires_root_name(rig, org, ground):
     write_photos(ground / "a" / "DCIM", 1)
     write_photos(ground / "b" / "DCIM", 1, lat=10.0)
     take(rig, org, ground / "a" / "DCIM")
@@ -125,7 +125,7 @@ def test_roots_of_one_folder_name_need_names(rig, org, ground):
     assert set(ids(rig, org)) == {"DCIM/0000.jpg", "card 2/0000.jpg"}
 
 
-def test_moving_a_root_keeps_ids_and_finds_the_files(rig, org, ground):
+def test_move_root_keeps_ids_and_updates_uris(rig, org, ground):
     write_photos(ground / "été 1", 3)
     take(rig, org, ground / "été 1")
     before = ids(rig, org)
@@ -142,7 +142,7 @@ def test_moving_a_root_keeps_ids_and_finds_the_files(rig, org, ground):
     assert (again.root.name, batch.duplicate, again.missing.external_ids) == ("été 1", 3, ())
 
 
-def test_manifest_in_the_folder_is_used_and_other_files_are_read(rig, org, ground):
+def test_register_files_uses_folder_manifest_and_other_files(rig, org, ground):
     (ground / "a.jpg").write_bytes(plain_jpeg(1))
     (ground / "b.jpg").write_bytes(jpeg(2, 48.0, 2.0))
     (ground / "bad.jpg").write_bytes(jpeg(3, 48.0, 2.0))
@@ -159,7 +159,7 @@ def test_manifest_in_the_folder_is_used_and_other_files_are_read(rig, org, groun
     assert (batch.duplicate, batch.indexed, batch.rejected) == (1, 1, 1)
 
 
-def test_several_manifests_are_refused_with_their_names(rig, org, ground):
+def test_register_files_several_manifests_raises_with_names(rig, org, ground):
     (ground / "a.jpg").write_bytes(plain_jpeg(1))
     for name in ("m.csv", "n.tsv"):
         (ground / name).write_text("file\tlat\tlon\na.jpg\t1\t2\n")
@@ -169,7 +169,7 @@ def test_several_manifests_are_refused_with_their_names(rig, org, ground):
     assert (registered.manifest, batch.indexed) == (ground / "n.tsv", 1)
 
 
-def test_manifest_row_without_position_takes_the_track(rig, org, ground):
+def test_register_files_manifest_row_without_position_uses_track(rig, org, ground):
     from ingest.test_corrections import GPX, TAKEN
     from media.pictures import exif, noise, saved
 
@@ -180,7 +180,7 @@ def test_manifest_row_without_position_takes_the_track(rig, org, ground):
     assert (batch.items, batch.indexed) == (1, 1)
 
 
-def test_empty_folder_makes_no_source(rig, org, ground):
+def test_register_files_empty_folder_creates_no_source(rig, org, ground):
     (ground / "in" / "deep").mkdir(parents=True)
     (ground / "in" / "notes.txt").write_text("nothing here")
     with pytest.raises(BadRequestError, match="no files to ingest"):
@@ -194,7 +194,7 @@ def test_empty_folder_makes_no_source(rig, org, ground):
     assert rig.scalar("SELECT count(*) FROM source_roots") == 0
 
 
-def test_unreadable_folder_is_one_rejection(rig, org, open_folder):
+def test_register_files_unreadable_folder_is_one_rejection(rig, org, open_folder):
     write_photos(open_folder / "a", 1)
     write_photos(open_folder / "b" / "closed", 2, first=1)
     write_photos(open_folder / "c", 1, first=3)
@@ -222,7 +222,7 @@ def test_unreadable_folder_is_one_rejection(rig, org, open_folder):
     assert (registered.missing.known, registered.missing.external_ids) == (4, ())
 
 
-def test_files_that_are_gone_are_told_and_taken_out_when_asked(rig, org, ground):
+def test_register_files_missing_files_reported_and_removed_on_confirmation(rig, org, ground):
     folder = ground / "in"
     write_photos(folder, 4)
     write_photos(ground / "other", 1, first=9)
@@ -248,7 +248,7 @@ def test_files_that_are_gone_are_told_and_taken_out_when_asked(rig, org, ground)
     assert len(rig.index.scroll(None, 10)) >= 4
 
 
-def test_empty_root_loses_nothing(rig, org, ground):
+def test_register_files_empty_root_removes_nothing(rig, org, ground):
     folder = ground / "in"
     write_photos(folder, 2)
     registered, _ = take(rig, org, folder)
@@ -262,7 +262,7 @@ def test_empty_root_loses_nothing(rig, org, ground):
     assert registered.missing.many is False
 
 
-def test_missing_files_of_either_unicode_form_are_there(rig, org, ground):
+def test_find_missing_files_either_unicode_form_matches(rig, org, ground):
     folder = ground / "in"
     write_photos(folder, 1)
     name = unicodedata.normalize("NFD", "é.jpg")
@@ -282,7 +282,7 @@ def test_missing_files_of_either_unicode_form_are_there(rig, org, ground):
     assert (found.known, found.external_ids) == (2, ())
 
 
-def test_replacement_is_told_as_updated(rig, org, ground):
+def test_register_files_replaced_file_is_updated_with_note(rig, org, ground):
     folder = ground / "in"
     write_photos(folder, 1)
     take(rig, org, folder)

@@ -60,7 +60,7 @@ class SlowEncoder:
         return self._encoder.encode(images, kind)
 
 
-def test_a_chunk_may_take_longer_than_its_lease(rig, registered):
+def test_lease_heartbeat_keeps_lease_of_long_chunk(rig, registered):
     org, batch, ids = registered()
     ledger = ledger_of(rig)
     found = []
@@ -81,7 +81,7 @@ def test_a_chunk_may_take_longer_than_its_lease(rig, registered):
         assert {item.attempts for item in catalog.batch_items(batch.id)} == {1}
 
 
-def test_the_lease_of_a_silent_worker_ends(rig, registered):
+def test_lease_after_heartbeat_ends_expires(rig, registered):
     _, _, ids = registered()
     ledger = ledger_of(rig)
     with ledger.lease_heartbeat(ids, WORKER):
@@ -92,12 +92,12 @@ def test_the_lease_of_a_silent_worker_ends(rig, registered):
     assert len(ledger.lost_items(10)) == 6
 
 
-def test_a_chunk_hangs_when_redis_would_hand_it_out_again():
+def test_heartbeat_max_interval_equals_redis_visibility_timeout():
     assert heartbeat.MAX_INTERVAL_S == VISIBILITY_TIMEOUT_S
     assert WorkerSettings().lease_ttl_s < VISIBILITY_TIMEOUT_S
 
 
-def test_a_worker_that_hangs_is_not_renewed_for_ever(rig, registered):
+def test_lease_heartbeat_stops_after_longest_interval(rig, registered):
     _, _, ids = registered()
     ledger = ledger_of(rig)
     ledger.claim(ids, WORKER)
@@ -106,7 +106,7 @@ def test_a_worker_that_hangs_is_not_renewed_for_ever(rig, registered):
         assert len(ledger.lost_items(10)) == 6
 
 
-def test_only_leases_that_are_still_held_are_renewed(rig, registered):
+def test_lease_heartbeat_renews_only_held_leases(rig, registered):
     _, _, ids = registered()
     ledger = ledger_of(rig)
     ledger.claim(ids, WORKER)
@@ -121,7 +121,7 @@ def test_only_leases_that_are_still_held_are_renewed(rig, registered):
         assert {item for item, _ in ledger.lost_items(10)} == {ids[0], ids[1]}
 
 
-def test_renewing_waits_for_no_writer(rig, registered):
+def test_lease_heartbeat_skips_locked_rows(rig, registered):
     """Else it could meet the worker's own transaction in a deadlock."""
     _, _, ids = registered()
     ledger = ledger_of(rig)
@@ -152,7 +152,7 @@ def swept(rig, ledger):
     return [ids for _, ids in jobs]
 
 
-def test_workers_killed_again_and_again_cost_no_innocent_file(rig, registered):
+def test_recovery_after_repeated_worker_kills_fails_no_item(rig, registered):
     """As an operator or the kernel does: whoever takes the first job is killed over it."""
     org, batch, ids = registered()
     ledger = ledger_of(rig, max_attempts=3)
@@ -168,7 +168,7 @@ def test_workers_killed_again_and_again_cost_no_innocent_file(rig, registered):
     assert tries == [3] * 6
 
 
-def test_a_chunk_that_is_handed_out_again_counts_once(rig, registered):
+def test_claim_redelivered_chunk_counts_one_attempt(rig, registered):
     """A broker that sees its worker die gives the same chunk to the next one, and to the next."""
     _, _, ids = registered()
     assert len(rig.ledger.claim(ids, "host/0/0.00")) == 6
@@ -179,7 +179,7 @@ def test_a_chunk_that_is_handed_out_again_counts_once(rig, registered):
     assert [len(job) for job in swept(rig, rig.ledger)] == [1] * 6
 
 
-def test_a_file_that_kills_every_worker_lets_the_others_pass_and_is_given_up(rig, registered):
+def test_recovery_of_file_that_kills_workers_fails_only_that_item(rig, registered):
     org, batch, ids = registered()
     poison = ids[0]
     ledger = ledger_of(rig, max_attempts=3)

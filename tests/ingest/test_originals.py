@@ -78,7 +78,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_file_that_changes_after_it_was_read_is_never_stored_wrongly(rig, folder, change):
+def test_ingest_file_changed_after_reading_fails_and_can_be_retried(rig, folder, change):
     before = (folder / "0002.jpg").read_bytes()
     rig.in_folder = folder
 
@@ -108,7 +108,7 @@ def test_a_file_that_changes_after_it_was_read_is_never_stored_wrongly(rig, fold
     assert len(blobs(rig)) == 4
 
 
-def test_a_twin_of_a_file_that_changed_is_no_duplicate_of_nothing(rig, folder):
+def test_ingest_copy_of_changed_file_is_indexed(rig, folder):
     twin = (folder / "0001.jpg").read_bytes()
     (folder / "0003.jpg").write_bytes(twin)
     rig.in_folder = folder
@@ -128,7 +128,7 @@ def test_a_twin_of_a_file_that_changed_is_no_duplicate_of_nothing(rig, folder):
     assert wrong_originals(rig) == []
 
 
-def test_twins_that_do_not_change_leave_one_blob(rig, folder):
+def test_ingest_identical_files_store_one_blob(rig, folder):
     (folder / "0003.jpg").write_bytes((folder / "0001.jpg").read_bytes())
     batch = rig.ingest(folder, rig.org)
     assert (batch.indexed, batch.duplicate) == (3, 1)
@@ -136,7 +136,7 @@ def test_twins_that_do_not_change_leave_one_blob(rig, folder):
     assert wrong_originals(rig) == []
 
 
-def test_a_replaced_file_takes_its_old_bytes_along(rig, folder):
+def test_ingest_replaced_file_removes_old_blob(rig, folder):
     rig.ingest(folder, rig.org)
     (folder / "0001.jpg").write_bytes(jpeg(79, 12.0, 12.0))
     batch = rig.ingest(folder, rig.org)
@@ -146,7 +146,7 @@ def test_a_replaced_file_takes_its_old_bytes_along(rig, folder):
 
 
 @pytest.mark.parametrize("policy", ["copy", "rendition"])
-def test_no_lock_is_held_while_bytes_are_moved(rig, tmp_path, monkeypatch, policy):
+def test_ingest_holds_no_source_lock_while_storing_blobs(rig, tmp_path, monkeypatch, policy):
     """A slow disk under the blobs must not keep other writers of the source waiting."""
     write_photos(tmp_path / "in", 3)
     org = rig.organization()

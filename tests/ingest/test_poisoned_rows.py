@@ -123,7 +123,7 @@ def item_of(rig, two, item_id):
         return next(one for one in catalog.batch_items(batch.id) if one.id == item_id)
 
 
-def test_claim_with_poisoned_rows_ends_those_only(rig, tmp_path):
+def test_claim_with_poisoned_rows_ends_only_those(rig, tmp_path):
     """Every kind at once, in the chunk of two organizations."""
     kinds = [("metadata_override", *case) for case in HINTS.values()] + COLUMNS
     two = registered(rig, tmp_path, poisoned=len(kinds))
@@ -150,7 +150,7 @@ def test_claim_with_poisoned_rows_ends_those_only(rig, tmp_path):
     assert batch_of(rig, two, "poisoned").is_processed
 
 
-def test_keep_with_unforeseen_error_counts_tries_and_gives_up(rig, two):
+def test_upsert_unexpected_error_counts_attempts_and_fails_item(rig, two):
     item_id = poison_item(rig, two, external_id="poison")
     poison_table(rig, "images", "INSERT", "external_id", "poison")
     rig.run()
@@ -175,7 +175,7 @@ def test_keep_with_unforeseen_error_counts_tries_and_gives_up(rig, two):
     assert (item.status, item.error_code, item.error_message) == ("indexed", None, None)
 
 
-def test_keep_with_value_that_the_database_refuses_rejects_that_item_only(rig, two):
+def test_upsert_value_refused_by_database_rejects_only_that_item(rig, two):
     item_id = poison_item(rig, two, external_id="poison")
     poison_table(rig, "images", "INSERT", "external_id", "poison", code="54000")
     rig.run()
@@ -185,7 +185,7 @@ def test_keep_with_value_that_the_database_refuses_rejects_that_item_only(rig, t
     assert batch_of(rig, two, "poisoned").indexed == GOOD
 
 
-def test_keep_with_full_disk_is_an_outage_and_costs_no_try(rig, two):
+def test_upsert_on_full_disk_raises_unavailable_and_counts_no_attempt(rig, two):
     item_id = poison_item(rig, two, external_id="poison")
     poison_table(rig, "images", "INSERT", "external_id", "poison", code="53100")
     (_, ids) = rig.queue.sent.pop()
@@ -195,7 +195,7 @@ def test_keep_with_full_disk_is_an_outage_and_costs_no_try(rig, two):
     assert rig.ledger.active_workers() == []
 
 
-def test_index_with_unreadable_vector_fails_that_image_only(rig, two):
+def test_index_unreadable_vector_fails_only_that_image(rig, two):
     (_, ids) = rig.queue.sent.pop()
     item_id = poison_item(rig, two, external_id="poison")
     sql(
@@ -217,7 +217,7 @@ def test_index_with_unreadable_vector_fails_that_image_only(rig, two):
     assert swept(rig).images == 0
 
 
-def test_rebuild_with_unreadable_vector_leaves_that_image_out(rig, two):
+def test_rebuild_source_unreadable_vector_omits_that_image(rig, two):
     rig.run()
     with rig.owner.begin() as unit:
         poisoned = unit.connection.execute(text("SELECT min(id::text) FROM images")).scalar_one()
@@ -228,7 +228,7 @@ def test_rebuild_with_unreadable_vector_leaves_that_image_out(rig, two):
     assert poisoned not in {str(point.id) for point in points}
 
 
-def test_erase_with_row_that_cannot_go_removes_the_others(rig, two):
+def test_erase_images_undeletable_row_removes_the_others(rig, two):
     rig.run()
     with rig.owner.begin() as unit:
         poisoned = unit.connection.execute(text("SELECT min(id::text) FROM images")).scalar_one()
@@ -246,7 +246,7 @@ def test_erase_with_row_that_cannot_go_removes_the_others(rig, two):
     assert rig.index.count() == 0
 
 
-def test_reconcile_with_version_beyond_the_column_mends_the_others(rig, two):
+def test_reconcile_version_beyond_column_repairs_the_others(rig, two):
     rig.run()
     (first, second, *_) = [row[0] for row in rig.index.scroll(None, 100)]
     by_id = {one.id: one for one in rig.index.fetch([first, second], vectors=True)}
@@ -269,7 +269,7 @@ def test_reconcile_with_version_beyond_the_column_mends_the_others(rig, two):
     assert versions[first] == 2**40
 
 
-def test_reembedding_with_row_that_cannot_be_written_does_the_others(rig, two):
+def test_reembed_images_unwritable_row_embeds_the_others(rig, two):
     rig.run()
     with rig.owner.begin() as unit:
         poisoned = unit.connection.execute(text("SELECT min(id::text) FROM images")).scalar_one()
@@ -283,7 +283,7 @@ def test_reembedding_with_row_that_cannot_be_written_does_the_others(rig, two):
     }
 
 
-def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(rig, two):
+def test_retry_batch_queues_failed_items_once(rig, two):
     org, batch = two["poisoned"]
     with rig.database.write(org) as catalog:
         assert catalog.retry_batch(batch.id) == 0
@@ -306,7 +306,7 @@ def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(rig, two):
     assert rig.ledger.active_workers() == [WORKER]
 
 
-def test_register_with_values_that_cannot_be_stored_rejects_those_rows(rig, tmp_path):
+def test_register_unstorable_values_rejects_those_rows(rig, tmp_path):
     org = rig.organization()
     for seed in range(4):
         (tmp_path / f"{seed}.jpg").write_bytes(plain_jpeg(seed))
@@ -320,7 +320,7 @@ def test_register_with_values_that_cannot_be_stored_rejects_those_rows(rig, tmp_
     assert found["1.jpg"] == found["2.jpg"] == "text_too_long"
 
 
-def test_register_with_long_paths_keeps_those_whose_id_fits(rig, tmp_path):
+def test_register_long_paths_keeps_ids_within_limit(rig, tmp_path):
     """A URI writes each byte as three, so it is far longer than an entry of a b-tree."""
     org = rig.organization()
     fits = tmp_path / "in" / "/".join([CJK[:70]] * 5)
@@ -336,7 +336,7 @@ def test_register_with_long_paths_keeps_those_whose_id_fits(rig, tmp_path):
     assert item.error_code == "text_too_long"
 
 
-def test_names_over_their_limit_are_refused_in_words(rig):
+def test_names_over_limit_raise_with_length(rig):
     org = rig.organization()
     with (
         rig.database.write(org) as catalog,
@@ -361,7 +361,7 @@ STATEMENTS = [
 ]
 
 
-def test_database_errors_are_outages_only_where_the_server_is_at_fault(rig):
+def test_database_errors_are_unavailable_only_for_server_faults(rig):
     for statement, kind in STATEMENTS:
         with pytest.raises(kind) as caught, rig.owner.begin() as unit:
             unit.connection.exec_driver_sql(statement)
@@ -370,7 +370,7 @@ def test_database_errors_are_outages_only_where_the_server_is_at_fault(rig):
         )
 
 
-def test_text_that_is_none_is_refused_and_no_outage(rig):
+def test_add_items_invalid_unicode_raises_bad_request(rig):
     org = rig.organization()
     with rig.operator.write(org) as catalog:
         catalog.add_source("photos", "photo")
@@ -382,7 +382,7 @@ def test_text_that_is_none_is_refused_and_no_outage(rig):
         assert caught.value.reason == "not_storable"
 
 
-def test_index_with_text_longer_than_a_page_is_no_outage(rig, two):
+def test_update_text_over_index_page_raises_bad_request(rig, two):
     """As `creator` was: the database refuses it whatever is checked before."""
     rig.run()
     with pytest.raises(BadRequestError) as caught:

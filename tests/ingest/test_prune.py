@@ -33,7 +33,7 @@ def aged(rig, uri, days=2):
     return path
 
 
-def test_orphans_go_and_wanted_blobs_stay(rig, closing, org, tmp_path):
+def test_prune_removes_only_orphaned_blobs(rig, closing, org, tmp_path):
     wanted = rig.blobs.put(org, jpeg(1, 48, 2))
     waiting = rig.blobs.put(org, jpeg(2, 48, 2))
     orphan, young = rig.blobs.put(org, b"orphan"), rig.blobs.put(org, b"young")
@@ -57,7 +57,7 @@ def test_orphans_go_and_wanted_blobs_stay(rig, closing, org, tmp_path):
     assert not os.path.exists(half)
 
 
-def test_no_blob_goes_while_a_backup_runs(rig, closing, org, tmp_path, database_url):
+def test_prune_during_backup_removes_no_blobs(rig, closing, org, tmp_path, database_url):
     write_photos(tmp_path / "in", 1)
     with rig.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals="copy")
@@ -80,7 +80,7 @@ def test_no_blob_goes_while_a_backup_runs(rig, closing, org, tmp_path, database_
     assert not any(path.is_file() for path in (rig.folder / "blobs").rglob("*"))
 
 
-def test_the_audit_forgets(rig, closing, org):
+def test_prune_removes_expired_audit_rows(rig, closing, org):
     with rig.database.write(org) as catalog:
         for _ in range(2):
             catalog.log_query(
@@ -97,7 +97,7 @@ def test_the_audit_forgets(rig, closing, org):
     assert rig.scalar("SELECT count(*) FROM audit_log") == 1
 
 
-def test_the_sweep_has_the_index_made_anew_when_it_forgets(rig, org, tmp_path):
+def test_recover_lost_work_rebuilds_index_after_tombstone_removal(rig, org, tmp_path):
     write_photos(tmp_path / "in", 2)
     rig.ingest(tmp_path / "in", org)
     calls = []

@@ -56,7 +56,7 @@ def fixed(rig, image_id, **fields):
     rig.run()
 
 
-def test_a_point_ahead_of_its_row_is_drift_and_is_mended(rig, photos):
+def test_reconcile_point_ahead_of_row_is_repaired(rig, photos):
     held = rig.index.fetch([photos[1]])[0].point
     fixed(rig, photos[1], point=Point(lat=5, lon=5))
     fixed(rig, photos[1], creator="somebody")
@@ -77,7 +77,7 @@ def test_a_point_ahead_of_its_row_is_drift_and_is_mended(rig, photos):
 
 
 @pytest.mark.parametrize("version", [1, 2, 9])
-def test_a_tombstone_over_a_living_row_is_drift_and_is_mended(rig, photos, version):
+def test_reconcile_tombstone_over_live_row_is_repaired(rig, photos, version):
     """The image was deleted after the backup that PostgreSQL was restored from."""
     rig.index.delete({photos[2]: version})
     assert rig.index.fetch([photos[2]]) == []
@@ -86,7 +86,7 @@ def test_a_tombstone_over_a_living_row_is_drift_and_is_mended(rig, photos, versi
     assert rig.index.count(IndexFilter(organization_id=rig.org)) == 3
 
 
-def test_an_image_that_comes_again_under_a_forgotten_tombstone_is_found(rig, photos):
+def test_reconcile_new_image_under_lost_tombstone_is_repaired(rig, photos):
     """PostgreSQL lost the deletion's tombstone, the index did not."""
     with rig.database.write(rig.org) as catalog:
         catalog.delete_image(photos[0])
@@ -99,7 +99,7 @@ def test_an_image_that_comes_again_under_a_forgotten_tombstone_is_found(rig, pho
     assert rig.index.count(IndexFilter(organization_id=rig.org)) == 3
 
 
-def test_what_changes_between_the_scans_is_no_drift(rig, photos, monkeypatch):
+def test_reconcile_changes_between_scans_are_no_drift(rig, photos, monkeypatch):
     scroll, done = rig.index.scroll, []
 
     def late(*given):
@@ -117,7 +117,7 @@ def test_what_changes_between_the_scans_is_no_drift(rig, photos, monkeypatch):
     assert done
 
 
-def test_an_image_that_comes_while_its_stray_point_is_forgotten_stays(rig, photos, monkeypatch):
+def test_reconcile_image_ingested_during_forget_is_kept(rig, photos, monkeypatch):
     with rig.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))
     forget = rig.index.forget
@@ -147,7 +147,7 @@ def test_an_image_that_comes_while_its_stray_point_is_forgotten_stays(rig, photo
     assert rig.index.count(IndexFilter(organization_id=rig.org)) == 3
 
 
-def test_a_deleted_image_keeps_its_tombstone(rig, photos):
+def test_reconcile_deleted_image_keeps_tombstone(rig, photos):
     """What is forgotten of it could be brought back by a worker that has slept."""
     old = rig.index.fetch([photos[0]], vectors=True)
     with rig.database.write(rig.org) as catalog:

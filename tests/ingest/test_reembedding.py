@@ -54,7 +54,7 @@ def reasons(found):
 
 
 @pytest.mark.parametrize("originals", ["reference", "copy", "rendition"])
-def test_every_policy_of_originals_can_be_encoded_again(rig, tiny, backlog, tmp_path, originals):
+def test_reembed_images_every_originals_policy_embeds_all(rig, tiny, backlog, tmp_path, originals):
     write_photos(tmp_path / "in", 5)
     org = rig.organization()
     with rig.operator.write(org) as catalog:
@@ -74,7 +74,7 @@ def test_every_policy_of_originals_can_be_encoded_again(rig, tiny, backlog, tmp_
     assert all(np.array_equal(now[each], old[each]) for each in old), "the old ones stay"
 
 
-def test_the_vectors_are_those_that_an_ingest_would_have_made(rig, tiny, backlog, tmp_path):
+def test_reembed_images_vectors_equal_ingest_vectors(rig, tiny, backlog, tmp_path):
     write_photos(tmp_path / "in", 3)
     org = rig.organization()
     rig.ingest(tmp_path / "in", org)
@@ -87,7 +87,7 @@ def test_the_vectors_are_those_that_an_ingest_would_have_made(rig, tiny, backlog
         assert np.abs(vector - wanted).max() < 1e-3
 
 
-def test_what_cannot_be_reached_is_said_image_by_image(rig, tiny, backlog, tmp_path):
+def test_reembed_images_unreachable_files_reported_per_image(rig, tiny, backlog, tmp_path):
     folder = tmp_path / "in"
     write_photos(folder, 5)
     rig.ingest(folder, rig.organization())
@@ -107,7 +107,7 @@ def test_what_cannot_be_reached_is_said_image_by_image(rig, tiny, backlog, tmp_p
     assert set(missing(backlog, tiny)) == set(found.unreachable)
 
 
-def test_a_pass_goes_on_where_a_broken_one_stopped(rig, tiny, backlog, tmp_path):
+def test_reembed_images_interrupted_pass_resumes(rig, tiny, backlog, tmp_path):
     write_photos(tmp_path / "in", 70)
     rig.ingest(tmp_path / "in", rig.organization())
 
@@ -122,7 +122,7 @@ def test_a_pass_goes_on_where_a_broken_one_stopped(rig, tiny, backlog, tmp_path)
     assert len(stored(rig, tiny.encoder.contract)) == 70
 
 
-def test_a_build_that_runs_sees_what_is_encoded_meanwhile(rig, tiny, backlog, tmp_path):
+def test_rebuild_source_includes_vectors_written_during_build(rig, tiny, backlog, tmp_path):
     write_photos(tmp_path / "in", 4)
     rig.ingest(tmp_path / "in", rig.organization())
     points = RebuildSource(rig.owner, lambda: tiny.encoder.contract)
@@ -133,7 +133,7 @@ def test_a_build_that_runs_sees_what_is_encoded_meanwhile(rig, tiny, backlog, tm
     assert sum(len(page) for page in points.stream(since=mark)) == 4
 
 
-def test_new_bytes_and_deletions_meanwhile_leave_no_wrong_vector(rig, tiny, backlog, tmp_path):
+def test_reembed_images_concurrent_changes_store_no_wrong_vectors(rig, tiny, backlog, tmp_path):
     folder = tmp_path / "in"
     write_photos(folder, 3)
     org = rig.organization()
@@ -154,7 +154,7 @@ def test_new_bytes_and_deletions_meanwhile_leave_no_wrong_vector(rig, tiny, back
     assert pipeline.reembed_images([left], tiny, backlog).done == 1
 
 
-def test_what_a_batch_is_still_at_is_left_to_it(rig, backlog, tmp_path, monkeypatch):
+def test_reembed_queue_missing_excludes_images_of_open_items(rig, backlog, tmp_path, monkeypatch):
     folder, org = tmp_path / "in", rig.organization()
     write_photos(folder, 3)
     with rig.operator.write(org) as catalog:
@@ -179,7 +179,7 @@ def test_what_a_batch_is_still_at_is_left_to_it(rig, backlog, tmp_path, monkeypa
     assert len(backlog.missing(*asked, under_way=False)) == 3, "nobody else would make them"
 
 
-def test_a_vector_that_a_batch_made_meanwhile_stays(rig, tiny, backlog, tmp_path):
+def test_reembed_images_existing_vector_is_kept(rig, tiny, backlog, tmp_path):
     write_photos(tmp_path / "in", 1)
     rig.ingest(tmp_path / "in", rig.organization())
     (image_id,) = missing(backlog, tiny)
@@ -191,7 +191,7 @@ def test_a_vector_that_a_batch_made_meanwhile_stays(rig, tiny, backlog, tmp_path
     assert np.array_equal(stored(rig, contract)[image_id], made)
 
 
-def test_a_pace_is_kept():
+def test_rate_limiter_acquire_keeps_rate():
     pace, begun = RateLimiter(200.0), time.monotonic()
     for _ in range(10):
         pace.acquire(10)

@@ -52,7 +52,7 @@ def with_segments(*payloads: bytes) -> bytes:
     return jpeg([*map(app1, payloads), *segments(saved(noise()))])
 
 
-def test_position_in_the_second_exif_segment_is_read(decoder: ChildDecoder) -> None:
+def test_exif_position_in_second_segment_is_read(decoder: ChildDecoder) -> None:
     first = exif(base={0x010F: "Maker"}, detail={ORIGINAL: TAKEN})
     capture = capture_of(decoder, with_segments(first, exif(gps=PARIS, base={0x0112: 6})))
     assert in_paris(capture.point.lat, capture.point.lon)
@@ -61,7 +61,7 @@ def test_position_in_the_second_exif_segment_is_read(decoder: ChildDecoder) -> N
     assert capture.warnings == ("the file has 2 EXIF blocks; all were read",)
 
 
-def test_first_of_two_exif_positions_is_taken_and_the_other_noted() -> None:
+def test_exif_two_positions_uses_first_and_adds_warning() -> None:
     other = exif(gps={1: "S", 2: (33.0, 0.0, 0.0), 3: "E", 4: (151.0, 0.0, 0.0)})
     found = facts_of(with_segments(exif(gps=PARIS), other))
     assert in_paris(found.lat, found.lon)
@@ -71,7 +71,7 @@ def test_first_of_two_exif_positions_is_taken_and_the_other_noted() -> None:
     assert in_paris(found.lat, found.lon)
 
 
-def test_an_exif_block_that_goes_on_in_a_second_segment_is_one() -> None:
+def test_exif_block_split_over_segments_is_joined() -> None:
     whole = exif(gps=PARIS, base={0x010E: "x" * 300})
     found = facts_of(with_segments(whole[:200], b"Exif\x00\x00" + whole[200:]))
     assert in_paris(found.lat, found.lon)
@@ -79,13 +79,13 @@ def test_an_exif_block_that_goes_on_in_a_second_segment_is_one() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, as in the decoding child
-def test_a_damaged_second_exif_segment_costs_nothing() -> None:
+def test_exif_damaged_second_segment_is_ignored() -> None:
     found = facts_of(with_segments(exif(gps=PARIS), b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"))
     assert in_paris(found.lat, found.lon)
     assert facts_of(with_segments(b"Exif\x00\x00", exif(gps=PARIS))).lat is not None
 
 
-def test_position_in_the_second_xmp_packet_is_read() -> None:
+def test_xmp_position_in_second_packet_is_read() -> None:
     packets = (xmp(xmp__CreateDate="2015-06-01T10:00:00Z"), xmp(**HERE))
     found = facts_of(with_segments(*(XMP_HEAD + packet for packet in packets)))
     assert in_paris(found.lat, found.lon)
@@ -101,7 +101,7 @@ def extended(data: bytes, guid: bytes, size: int = 300) -> list[bytes]:
 
 
 @pytest.mark.parametrize(("named", "complete"), [(True, True), (False, True), (True, False)])
-def test_extended_xmp_is_read_where_the_packet_names_it(named: bool, complete: bool) -> None:
+def test_extended_xmp_is_read_only_when_named_and_complete(named: bool, complete: bool) -> None:
     data = xmp(**HERE)
     guid = hashlib.md5(data, usedforsecurity=False).hexdigest().upper().encode()
     main = xmp(xmp__CreateDate="2015-06-01T10:00:00Z")
@@ -114,7 +114,7 @@ def test_extended_xmp_is_read_where_the_packet_names_it(named: bool, complete: b
     assert found.captured_at == utc("2015-06-01T10:00:00")
 
 
-def test_xmp_of_an_ingredient_is_not_that_of_the_picture() -> None:
+def test_xmp_of_ingredient_is_ignored() -> None:
     other = xmp(**HERE)
     start, end = other.index(b"<rdf:Description"), other.index(b"</rdf:RDF>")
     pantry = b"<mm:Pantry><rdf:Bag><rdf:li>" + other[start:end] + b"</rdf:li></rdf:Bag></mm:Pantry>"
@@ -156,7 +156,7 @@ def nested_gps() -> bytes:
     return bytes(block[:6]) + bytes(tiff) + below + top
 
 
-def test_gps_directory_below_the_exif_directory_is_read(decoder: ChildDecoder) -> None:
+def test_exif_gps_directory_inside_exif_directory_is_read(decoder: ChildDecoder) -> None:
     capture = capture_of(decoder, saved(noise(), exif=nested_gps()))
     assert in_paris(capture.point.lat, capture.point.lon)
     assert (capture.camera, capture.captured_at) == ("Maker", utc("2015-06-01T10:00:00"))
@@ -206,7 +206,7 @@ def test_png_metadata_is_read_from_every_chunk(
     assert (capture.width_px, capture.height_px) == ((48, 64) if source == "exif" else (64, 48))
 
 
-def test_bytes_behind_a_raw_profile_are_left_out() -> None:
+def test_png_raw_profile_trailing_bytes_are_ignored() -> None:
     text = b"\nexif\n%8d\n%s\n}$\x1d\xd1" % (len(BLOCK), BLOCK.hex().encode())
     body = b"Raw profile type exif\x00\x00" + zlib.compress(text)
     found = facts_of(with_chunk(saved(noise(), "PNG"), b"zTXt", body))
@@ -214,7 +214,7 @@ def test_bytes_behind_a_raw_profile_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("digits", [b"zz", b"abc", b""])
-def test_a_raw_profile_that_is_none_is_left_aside(digits: bytes) -> None:
+def test_png_raw_profile_invalid_is_ignored(digits: bytes) -> None:
     body = b"Raw profile type APP1\x00\x00" + zlib.compress(b"\napp1\n 4\n" + digits)
     assert facts_of(with_chunk(saved(noise(), "PNG"), b"zTXt", body)).lat is None
 
@@ -240,7 +240,7 @@ def rebranded(data: bytes, major: bytes, *compatible: bytes) -> bytes:
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
 @pytest.mark.parametrize("major", [b"miaf", b"MiHB", b"mif2", b"tmap", b"1pic", b"xyz ", b"isom"])
-def test_heif_of_any_major_brand_is_read_by_its_compatible_ones(
+def test_heif_any_major_brand_is_read_by_compatible_brand(
     decoder: ChildDecoder, kind: str, major: bytes
 ) -> None:
     data = rebranded(saved(noise(), kind, exif=exif(gps=PARIS)), major)
@@ -249,14 +249,14 @@ def test_heif_of_any_major_brand_is_read_by_its_compatible_ones(
     assert capture.format == {"HEIF": "heic", "AVIF": "avif"}[kind]
 
 
-def test_heif_with_a_long_list_of_brands_is_recognized() -> None:
+def test_sniff_format_heif_with_many_brands_is_heic() -> None:
     data = saved(noise(), "HEIF")
     long = rebranded(data, b"isom", *(b"x%03d" % n for n in range(40)))
     assert sniff_format(long[:256]) == "heic"
     assert sniff_format(b"\x00\x00\x00\x18ftypisom\x00\x00\x00\x00mp41mp42") is None
 
 
-def test_a_film_under_a_still_brand_is_undecodable(decoder: ChildDecoder) -> None:
+def test_heif_video_under_still_brand_is_undecodable(decoder: ChildDecoder) -> None:
     result = decoder.read("a.heic", b"\x00\x00\x00\x14ftypmiaf\x00\x00\x00\x00miaf" + bytes(500))
     assert isinstance(result, Rejected)
     assert result.error_code == "undecodable"
@@ -307,7 +307,7 @@ def test_a_film_under_a_still_brand_is_undecodable(decoder: ChildDecoder) -> Non
         ),
     ],
 )
-def test_iptc_dates_come_after_exif_and_xmp(
+def test_iptc_dates_rank_after_exif_and_xmp(
     records: dict, detail: dict, expected: str | None, source: str | None, assumed: bool
 ) -> None:
     data = with_piece(saved(noise(), exif=exif(gps=PARIS, detail=detail)), (0xED, iptc(**records)))

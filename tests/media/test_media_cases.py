@@ -66,7 +66,9 @@ def decoder() -> Iterator[ChildDecoder]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_case_is_read_as_it_should_be(cases: Path, decoder: ChildDecoder, name: str) -> None:
+def test_decoder_regression_file_gives_expected_metadata(
+    cases: Path, decoder: ChildDecoder, name: str
+) -> None:
     expected, captured_at, source, noted = CASES[name]
     result = decoder.read(name, (cases / name).read_bytes())
     if isinstance(expected, str):
@@ -81,7 +83,7 @@ def test_case_is_read_as_it_should_be(cases: Path, decoder: ChildDecoder, name: 
 
 
 @pytest.mark.parametrize("name", ["a_unpadded.jpg", "b_no_colon.jpg", "c_in_the_time.jpg"])
-def test_case_of_an_offset_in_another_spelling(
+def test_decoder_offset_in_other_spelling_is_read(
     cases: Path, decoder: ChildDecoder, name: str
 ) -> None:
     track = str(cases / "F7" / "walk.gpx")
@@ -91,7 +93,7 @@ def test_case_of_an_offset_in_another_spelling(
     assert result.capture.point.lat == pytest.approx(48.0105, abs=1e-6)
 
 
-def test_case_of_a_drone_has_the_heading_of_its_gimbal(cases: Path, decoder: ChildDecoder) -> None:
+def test_decoder_drone_photo_uses_gimbal_heading(cases: Path, decoder: ChildDecoder) -> None:
     result = decoder.read("a.jpg", (cases / "F12" / "a.jpg").read_bytes())
     assert isinstance(result, DecodedImage)
     assert result.capture.heading_deg == pytest.approx(84.2)

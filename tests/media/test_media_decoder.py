@@ -23,7 +23,7 @@ from pinpoint.records import DecodedImage, MetadataOverride
 from pinpoint.settings import MediaSettings
 
 
-def test_threads_share_the_pool_and_agree() -> None:
+def test_decoder_shared_by_threads_gives_equal_results() -> None:
     files = [saved(noise(200 + n, 150, seed=n)) for n in range(24)]
     metadata_override = MetadataOverride(lat=1.0, lon=2.0)
     with ChildDecoder(MediaSettings(), children=2) as decoder, ThreadPoolExecutor(6) as pool:
@@ -38,7 +38,7 @@ def test_threads_share_the_pool_and_agree() -> None:
             assert result.faces[0].thumbnail == alone.faces[0].thumbnail
 
 
-def test_a_child_outlives_the_thread_that_started_it() -> None:
+def test_decoder_child_outlives_its_starting_thread() -> None:
     with ChildDecoder(MediaSettings()) as decoder:
         for _ in range(3):
             with ThreadPoolExecutor(1) as pool:
@@ -49,7 +49,7 @@ def test_a_child_outlives_the_thread_that_started_it() -> None:
         assert decoder.pids() == (pid,)
 
 
-def test_the_child_is_confined_and_knows_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoder_child_has_limits_and_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PINPOINT_DATABASE_URL", "postgresql://secret")
     with ChildDecoder(MediaSettings(memory_mb=1_000)) as decoder:
         decoder.read("a", photo())
@@ -64,7 +64,7 @@ def test_the_child_is_confined_and_knows_no_secrets(monkeypatch: pytest.MonkeyPa
         assert not [name for name in ("torch", "sqlalchemy", "psycopg", "qdrant") if name in maps]
 
 
-def test_children_end_with_their_parent() -> None:
+def test_decoder_children_end_with_parent() -> None:
     program = (
         "import os, sys\n"
         "from pinpoint.media.decoding.decoder import ChildDecoder\n"
@@ -85,7 +85,7 @@ def test_children_end_with_their_parent() -> None:
     pytest.fail(f"child {pid} outlived its parent")
 
 
-def test_a_fork_gets_children_of_its_own() -> None:
+def test_decoder_after_fork_starts_new_children() -> None:
     with ChildDecoder(MediaSettings()) as decoder:
         decoder.read("a", photo())
         (pid,) = decoder.pids()
@@ -99,7 +99,7 @@ def test_a_fork_gets_children_of_its_own() -> None:
         assert decoder.pids() == (pid,)
 
 
-def test_a_closed_decoder_says_so() -> None:
+def test_decoder_closed_raises_unavailable() -> None:
     decoder = ChildDecoder(MediaSettings())
     decoder.read("a", photo())
     (pid,) = decoder.pids()
@@ -188,12 +188,12 @@ def take(header: dict[str, object], body: bytes = BODY) -> object:
         {"reason": "timeout", "detail": 5},
     ],
 )
-def test_a_lying_child_is_not_believed(changes: dict[str, object]) -> None:
+def test_read_answer_invalid_header_raises_pipe_broken(changes: dict[str, object]) -> None:
     with pytest.raises(PipeBrokenError):
         take(answer(**changes))
 
 
-def test_an_honest_answer_is_taken() -> None:
+def test_read_answer_valid_header_is_accepted() -> None:
     take(answer())
     longest = replace(TIMED, warnings=("\u00e4" * 200,) * 10)
     take(answer(facts=to_wire(longest)))
@@ -206,7 +206,7 @@ def test_an_honest_answer_is_taken() -> None:
         take(answer(), BODY[:-1])
 
 
-def test_headers_are_plain_values() -> None:
+def test_unpack_header_accepts_only_plain_values() -> None:
     assert unpack_header(pack_header({"a": [1, "b", b"c", None]})[4:]) == {
         "a": [1, "b", b"c", None]
     }

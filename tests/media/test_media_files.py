@@ -35,14 +35,14 @@ def names(root: Path, found: object) -> list[str]:
     return [path.relative_to(root).as_posix() for path in found]
 
 
-def test_files_are_found_in_one_order(tree: Path) -> None:
+def test_find_files_returns_sorted_paths(tree: Path) -> None:
     assert names(tree, find_files(tree)) == ["a/deep/c.heic", "a/note.txt", "a/z.JPG", "b.jpg"]
     assert names(tree, find_photos(tree)) == ["a/deep/c.heic", "a/z.JPG", "b.jpg"]
     with pytest.raises(NotADirectoryError):
         list(find_files(tree / "b.jpg"))
 
 
-def test_links_lead_nowhere_outside(tree: Path, tmp_path: Path) -> None:
+def test_find_photos_links_outside_root_are_skipped(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes(photo())
     (tree / "out.jpg").symlink_to(tmp_path / "secret.jpg")
     (tree / "in.jpg").symlink_to(tree / "b.jpg")
@@ -53,7 +53,7 @@ def test_links_lead_nowhere_outside(tree: Path, tmp_path: Path) -> None:
     assert found == ["a/deep/c.heic", "a/z.JPG", "b.jpg", "in.jpg"]
 
 
-def test_tracks_beside_photos(tree: Path) -> None:
+def test_find_sibling_tracks_prefers_same_stem(tree: Path) -> None:
     (tree / "a" / "day.gpx").write_bytes(gpx())
     track_of = find_sibling_tracks(tree)
     assert track_of(tree / "a" / "z.JPG") == tree / "a" / "day.gpx"
@@ -70,7 +70,7 @@ def rows(path: Path, text: str, settings: MediaSettings = SETTINGS) -> list[Mani
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_a_csv_with_everything(tree: Path, delimiter: str) -> None:
+def test_read_manifest_csv_with_all_columns_gives_all_fields(tree: Path, delimiter: str) -> None:
     head = (
         "File,lat,lng,Heading,captured_at,sequence,creator,license,panorama,altitude,id,floor,x y"
     )
@@ -123,7 +123,9 @@ def test_a_csv_with_everything(tree: Path, delimiter: str) -> None:
         ("link.jpg,1,2,", "outside_root"),
     ],
 )
-def test_a_bad_row_stops_nothing(tree: Path, tmp_path: Path, cells: str, reason: str) -> None:
+def test_read_manifest_bad_row_is_rejected_and_next_row_read(
+    tree: Path, tmp_path: Path, cells: str, reason: str
+) -> None:
     (tmp_path / "secret.jpg").write_bytes(photo())
     (tree / "link.jpg").symlink_to(tmp_path / "secret.jpg")
     text = f"file,lat,lon,captured_at\n{cells}\nb.jpg,1,2,\n"
@@ -134,12 +136,12 @@ def test_a_bad_row_stops_nothing(tree: Path, tmp_path: Path, cells: str, reason:
     assert isinstance(good, ManifestRow)
 
 
-def test_one_file_has_one_name(tree: Path) -> None:
+def test_read_manifest_path_spellings_give_one_external_id(tree: Path) -> None:
     found = rows(tree / "m.csv", "file\nb.jpg\n./b.jpg\na/../b.jpg\na\\z.JPG\n")
     assert [row.external_id for row in found] == ["b.jpg", "b.jpg", "b.jpg", "a/z.JPG"]
 
 
-def test_manifests_that_cannot_be_read(tree: Path) -> None:
+def test_read_manifest_unreadable_file_raises(tree: Path) -> None:
     with pytest.raises(BadManifestError, match=r"columns are picture, lat; wanted is `file`"):
         rows(tree / "m.csv", "picture,lat\nb.jpg,1\n")
     with pytest.raises(BadManifestError, match="twice"):
@@ -161,7 +163,7 @@ def test_manifests_that_cannot_be_read(tree: Path) -> None:
         rows(tree / "m.csv", "file\n" + "b.jpg\n" * 5, MediaSettings(max_manifest_rows=3))
 
 
-def test_what_would_stop_a_manifest_in_its_middle_is_refused_before_its_first_row(
+def test_read_manifest_fatal_error_is_raised_before_first_row(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pinpoint.media.manifests.delimited_tables.MAX_LINE_BYTES", 2_000_000)
@@ -183,7 +185,7 @@ def test_what_would_stop_a_manifest_in_its_middle_is_refused_before_its_first_ro
         next(read_manifest(tree / "m.geojson", few))
 
 
-def test_a_cell_that_is_too_long_costs_its_row(tree: Path) -> None:
+def test_read_manifest_too_long_cell_rejects_its_row(tree: Path) -> None:
     text = f"file,note\nb.jpg,1\nb.jpg,{'x' * 140_000}\nb.jpg,2\n"
     first, long, last = rows(tree / "m.csv", text)
     assert isinstance(first, ManifestRow)
@@ -198,7 +200,7 @@ def feature(coordinates: object, **properties: object) -> dict[str, object]:
     return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
-def test_a_geojson(tree: Path) -> None:
+def test_read_manifest_geojson_reads_points_and_rejects_other_features(tree: Path) -> None:
     features = [
         feature([-2.5, 1.5, 9.0], file="b.jpg", heading=10, floor=3, tags=["a"], id=5),
         feature([1.5, 122.0], file="b.jpg"),
@@ -223,7 +225,7 @@ def test_a_geojson(tree: Path) -> None:
     assert bad == ["out_of_range", "bad_row", "bad_row", "bad_row"]
 
 
-def test_a_real_manifest() -> None:
+def test_read_manifest_panoramax_reads_all_rows() -> None:
     found = list(read_manifest(shared_data() / "street" / "panoramax" / "manifest.csv", SETTINGS))
     assert len(found) == 204
     assert all(isinstance(row, ManifestRow) for row in found)

@@ -44,7 +44,7 @@ def write_geojson(folder: Path, geometry: object, **more: object) -> Path:
         },
     ],
 )
-def test_read_manifest_geometries_of_one_point(folder: Path, geometry: object) -> None:
+def test_read_manifest_single_point_geometry_gives_position(folder: Path, geometry: object) -> None:
     (row,) = read_manifest(write_geojson(folder, geometry), SETTINGS)
     assert isinstance(row, ManifestRow)
     assert (row.metadata_override.lat, row.metadata_override.lon) == QUITO
@@ -63,7 +63,7 @@ def test_read_manifest_geometries_of_one_point(folder: Path, geometry: object) -
         ("POINT (1 2)", "not a GeoJSON geometry"),
     ],
 )
-def test_read_manifest_other_geometries_refused_by_name(
+def test_read_manifest_other_geometry_is_rejected_by_name(
     folder: Path, geometry: object, words: str
 ) -> None:
     (bad,) = read_manifest(write_geojson(folder, geometry), SETTINGS)
@@ -83,9 +83,7 @@ def test_read_manifest_other_geometries_refused_by_name(
         (None, False),
     ],
 )
-def test_read_manifest_other_reference_systems_refused(
-    folder: Path, name: str | None, read: bool
-) -> None:
+def test_read_manifest_other_crs_raises(folder: Path, name: str | None, read: bool) -> None:
     crs = {"type": "name", "properties": {"name": name}}
     path = write_geojson(folder, {"type": "Point", "coordinates": [1, 2]}, crs=crs)
     if read:
@@ -95,7 +93,7 @@ def test_read_manifest_other_reference_systems_refused(
             list(read_manifest(path, SETTINGS))
 
 
-def test_read_manifest_properties_with_odd_numbers(folder: Path) -> None:
+def test_read_manifest_non_finite_numbers_are_dropped(folder: Path) -> None:
     path = folder / "list.geojson"
     path.write_text(
         '{"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": null, '
@@ -109,7 +107,7 @@ def test_read_manifest_properties_with_odd_numbers(folder: Path) -> None:
     )
 
 
-def test_read_manifest_messages_hold_no_exception_text(folder: Path) -> None:
+def test_read_manifest_messages_contain_no_exception_text(folder: Path) -> None:
     path = folder / "list.geojson"
     for text, words in (
         ("{", "line 1, column 2"),

@@ -50,7 +50,7 @@ def test_read_gpx_declared_encoding_reads_names_and_points(encoding: str, name: 
         ("ISO-8859-1", None),
     ],
 )
-def test_read_gpx_mark_or_wrong_declaration_reads_points(
+def test_read_gpx_bom_or_wrong_declaration_reads_points(
     encoding: str, declared: str | None
 ) -> None:
     data = render(one_track(walk(46.5, 6.6), name="Besançon"), encoding=encoding, declared=declared)
@@ -62,7 +62,7 @@ def test_read_gpx_mark_or_wrong_declaration_reads_points(
 @pytest.mark.parametrize(
     "encoding", ["punycode", "idna", "utf-7", "unicode_escape", "zlib", "rot13", "x-unknown", "hex"]
 )
-def test_read_gpx_encoding_not_for_text_refused(encoding: str) -> None:
+def test_read_gpx_non_text_encoding_raises(encoding: str) -> None:
     data = render(one_track(walk(46.5, 6.6)), declared=encoding)
     with pytest.raises(RejectedFileError, match="encoding that is not read; save it as UTF-8"):
         read_gpx("walk.gpx", data)
@@ -84,12 +84,12 @@ def test_decode_xml_removes_the_declaration() -> None:
         b"<gpx>" + b"<a>" * 100 + b"</a>" * 100 + b"</gpx>",
     ],
 )
-def test_read_gpx_hostile_or_broken_refused(data: bytes) -> None:
+def test_read_gpx_hostile_or_broken_raises(data: bytes) -> None:
     with pytest.raises(RejectedFileError, match=r"the track walk\.gpx cannot be read"):
         read_gpx("walk.gpx", data)
 
 
-def test_read_gpx_too_many_points_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_gpx_too_many_points_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpx_module, "MAX_POINTS", 20)
     with pytest.raises(RejectedFileError, match="more than 20 points"):
         read_gpx("walk.gpx", render(one_track(walk(46.5, 6.6))))
@@ -105,7 +105,7 @@ def test_read_gpx_waypoints_and_routes_are_not_tracks() -> None:
     assert found == GpxFile(waypoints=1, route_points=2)
 
 
-def test_read_gpx_unusable_points_left_out_and_counted() -> None:
+def test_read_gpx_unusable_points_are_skipped_and_counted() -> None:
     points = [
         (46.5, 6.6, clock(0)),
         (46.6, 6.6, None),

@@ -131,7 +131,7 @@ def _differs(field: str, facts: RawMetadata, told: dict) -> str:
     return "" if abs(ours - theirs) < 1e-6 else f"{ours} and {theirs}"
 
 
-def test_sixty_seeded_files_are_read_as_exiftool_reads_them_or_for_a_reason(answers: list) -> None:
+def test_read_raw_metadata_seeded_files_equal_exiftool_or_listed_difference(answers: list) -> None:
     shown: set[tuple[str, str]] = set()
     unexplained = []
     for name, traits, facts, told in answers:
@@ -146,13 +146,13 @@ def test_sixty_seeded_files_are_read_as_exiftool_reads_them_or_for_a_reason(answ
     assert set(DIFFERENCES) - shown == set(), "entries of DIFFERENCES that no file shows"
 
 
-def test_the_sixty_files_have_every_style(answers: list) -> None:
+def test_seeded_files_cover_every_style(answers: list) -> None:
     seen = set().union(*(traits for _, traits, _, _ in answers))
     assert {style.__name__ for style in (*POSITIONS, *TIMES)} <= seen
     assert {"JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF"} <= seen
 
 
-def test_where_the_two_differ_ours_is_the_value_that_was_meant(answers: list) -> None:
+def test_read_raw_metadata_listed_differences_give_intended_value(answers: list) -> None:
     for _, traits, facts, _ in answers:
         if "signed" in traits:
             assert max(facts.lat, facts.lon) < 0

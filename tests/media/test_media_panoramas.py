@@ -47,7 +47,7 @@ def slow_face(picture: np.ndarray, part: Window, side: int, turn_deg: float) -> 
 
 
 @pytest.mark.parametrize(("top", "bottom"), [(0.0, 1.0), (0.2, 0.8)])
-def test_faces_equal_the_slow_oracle(top: float, bottom: float) -> None:
+def test_cut_faces_equals_slow_oracle(top: float, bottom: float) -> None:
     picture = np.asarray(noise(160, round(80 * (bottom - top))))
     part = Window(top=top, bottom=bottom, full_width_px=160, full_height_px=80)
     for (name, face), (wanted, turn) in zip(cut_faces(picture, part, 24), FACES, strict=True):
@@ -55,7 +55,7 @@ def test_faces_equal_the_slow_oracle(top: float, bottom: float) -> None:
         assert np.abs(face - slow_face(picture, part, 24, turn)).max() <= 1.0
 
 
-def test_each_face_looks_its_way() -> None:
+def test_cut_faces_directions_are_front_right_back_left() -> None:
     compass = np.zeros((90, 360, 3), dtype=np.uint8)
     for start, color in ((135, 1), (225, 2), (45, 4)):
         compass[:, start : start + 90] = color
@@ -65,7 +65,7 @@ def test_each_face_looks_its_way() -> None:
     assert middles == [1, 2, 3, 4]
 
 
-def test_a_full_panorama_becomes_four_faces(decoder: ChildDecoder) -> None:
+def test_decoder_full_panorama_gives_four_faces(decoder: ChildDecoder) -> None:
     picture = saved(noise(1_024, 512), xmp=xmp(GPano__PoseHeadingDegrees="300", **EQUIRECTANGULAR))
     reading = decoder.read("pano.jpg", picture, MetadataOverride(lat=1.0, lon=2.0))
     assert isinstance(reading, DecodedImage)
@@ -85,7 +85,7 @@ def test_a_full_panorama_becomes_four_faces(decoder: ChildDecoder) -> None:
     assert asked.capture.panorama.heading_deg is None
 
 
-def test_small_panoramas_give_small_faces(decoder: ChildDecoder) -> None:
+def test_decoder_small_panorama_gives_small_faces(decoder: ChildDecoder) -> None:
     picture = saved(noise(200, 100), xmp=xmp(**EQUIRECTANGULAR))
     reading = decoder.read("pano.jpg", picture, MetadataOverride(lat=1.0, lon=2.0))
     assert isinstance(reading, DecodedImage)
@@ -94,7 +94,7 @@ def test_small_panoramas_give_small_faces(decoder: ChildDecoder) -> None:
     assert face_side(4_000, 512) == 512
 
 
-def test_a_partial_panorama_stays_a_photo_and_says_so(decoder: ChildDecoder) -> None:
+def test_decoder_partial_panorama_stays_one_photo(decoder: ChildDecoder) -> None:
     reading = decoder.read("pano.jpg", photo(xmp=xmp(**EQUIRECTANGULAR)))
     assert isinstance(reading, DecodedImage)
     assert [face.name for face in reading.faces] == [None]
@@ -112,7 +112,7 @@ def test_a_partial_panorama_stays_a_photo_and_says_so(decoder: ChildDecoder) -> 
         ((4000, 3000, 0, 0, 4000, 3000), None),  # no sphere is like that
     ],
 )
-def test_which_windows_of_the_sphere_can_be_cut(
+def test_window_of_incomplete_sphere_is_none(
     sphere: tuple[int, ...], expected: tuple[float, float] | None
 ) -> None:
     names = ("full_width_px", "full_height_px", "left_px", "top_px", "width_px", "height_px")
@@ -125,5 +125,5 @@ def test_which_windows_of_the_sphere_can_be_cut(
     assert (part and (part.top, part.bottom)) == expected
 
 
-def test_a_plain_photo_is_no_panorama() -> None:
+def test_window_of_plain_photo_is_none() -> None:
     assert window(RawMetadata(), 2_000, 1_000) is None

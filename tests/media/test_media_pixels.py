@@ -42,7 +42,9 @@ def far(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
-def test_orientation(decoder: ChildDecoder, kind: str, orientation: int) -> None:
+def test_decoder_exif_orientation_is_applied(
+    decoder: ChildDecoder, kind: str, orientation: int
+) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
     data = saved(noise(), kind, exif=exif(base={0x0112: orientation}), **options)
     reading = read(decoder, data)
@@ -53,7 +55,7 @@ def test_orientation(decoder: ChildDecoder, kind: str, orientation: int) -> None
 
 
 @pytest.mark.parametrize("aspect", ["Landscape", "Portrait"])
-def test_the_eight_orientations_of_real_files(decoder: ChildDecoder, aspect: str) -> None:
+def test_decoder_orientation_of_real_files_is_applied(decoder: ChildDecoder, aspect: str) -> None:
     folder = shared_data() / "odd" / "exif-orientation-examples"
     seen = [pixels(decoder, (folder / f"{aspect}_{n}.jpg").read_bytes()) for n in range(1, 9)]
     assert len({picture.shape for picture in seen}) == 1
@@ -61,7 +63,7 @@ def test_the_eight_orientations_of_real_files(decoder: ChildDecoder, aspect: str
     assert max(far(picture, seen[0]) for picture in seen) < 15.0
 
 
-def test_modes_become_the_same_rgb(decoder: ChildDecoder) -> None:
+def test_decoder_color_modes_give_same_rgb(decoder: ChildDecoder) -> None:
     image = noise()
     plain = np.asarray(image)
     clear = image.convert("RGBA")
@@ -78,7 +80,7 @@ def test_modes_become_the_same_rgb(decoder: ChildDecoder) -> None:
     assert pixels(decoder, saved(image.convert("1"), "PNG")).max() == 255
 
 
-def test_deep_gray(decoder: ChildDecoder) -> None:
+def test_decoder_deep_gray_becomes_8_bit(decoder: ChildDecoder) -> None:
     gray = np.asarray(noise().convert("L")).astype(np.uint16)
     as_png = pixels(decoder, saved(Image.fromarray(gray * 257), "PNG"))
     assert far(as_png, gray[..., None]) <= 1.0
@@ -90,7 +92,7 @@ def test_deep_gray(decoder: ChildDecoder) -> None:
     assert pixels(decoder, saved(Image.fromarray(broken), "TIFF")).shape == (48, 64, 3)
 
 
-def test_color_profiles(decoder: ChildDecoder) -> None:
+def test_decoder_unusable_color_profile_is_ignored(decoder: ChildDecoder) -> None:
     linear = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     image = noise()
@@ -105,23 +107,25 @@ def test_color_profiles(decoder: ChildDecoder) -> None:
     ("width", "height", "expected"),
     [(4000, 3000, (683, 512)), (300, 200, (300, 200)), (512, 9_000, (233, 4096)), (1, 1, (1, 1))],
 )
-def test_rendition_sizes(width: int, height: int, expected: tuple[int, int]) -> None:
+def test_rendition_size_is_bounded_on_both_sides(
+    width: int, height: int, expected: tuple[int, int]
+) -> None:
     assert rendition_size(width, height, 512) == expected
 
 
-def test_a_rendition_is_near_the_best_downscale(decoder: ChildDecoder) -> None:
+def test_decoder_rendition_is_close_to_lanczos(decoder: ChildDecoder) -> None:
     image = noise(2_400, 1_800)
     best = np.asarray(image.resize((683, 512), Image.Resampling.LANCZOS))
     for kind in ("JPEG", "PNG"):
         assert far(pixels(decoder, saved(image, kind)), best) < 1.5
 
 
-def test_strips_stay_small(decoder: ChildDecoder) -> None:
+def test_decoder_extreme_aspect_ratio_gives_bounded_size(decoder: ChildDecoder) -> None:
     reading = read(decoder, saved(Image.new("L", (60_000, 2)), "PNG"))
     assert max(reading.faces[0].pixels.shape) == 8 * 512
 
 
-def test_thumbnails_hold_no_metadata(decoder: ChildDecoder) -> None:
+def test_decoder_thumbnail_has_no_metadata(decoder: ChildDecoder) -> None:
     data = saved(
         noise(800, 600),
         exif=exif(gps=PARIS, base={0x013B: "Anna"}),
@@ -136,7 +140,7 @@ def test_thumbnails_hold_no_metadata(decoder: ChildDecoder) -> None:
     assert far(np.asarray(small), np.asarray(noise(256, 192))) < 6.0
 
 
-def test_a_query_photo_gives_nothing_away(decoder: ChildDecoder) -> None:
+def test_decoder_query_photo_returns_no_metadata(decoder: ChildDecoder) -> None:
     data = photo(
         gps={17: 20.0, 6: 10.0},
         detail={0x9003: "2020:02:03 12:00:00"},

@@ -68,7 +68,7 @@ DECIMAL = {1: "S", 2: (12.0464,), 3: "W", 4: (77.0428,)}
         (LIMA, [(2, 1)], "incomplete_position"),
     ],
 )
-def test_sign_in_numbers_and_reference_counts_once(
+def test_exif_sign_in_number_and_reference_is_applied_once(
     decoder: ChildDecoder, gps: dict, negative: list, expected: tuple | str
 ) -> None:
     found = verdict(decoder, signed(gps, *negative))
@@ -79,7 +79,7 @@ def test_sign_in_numbers_and_reference_counts_once(
     ("ref", "value", "expected"),
     [(b"\x01", 12.5, -12.5), (b"\x00", 12.5, 12.5), (b"\x03", 12.5, -12.5), (1, 12.5, -12.5)],
 )
-def test_altitude_reference_below_the_sea_is_negative(
+def test_exif_altitude_reference_below_sea_level_is_negative(
     ref: object, value: float, expected: float
 ) -> None:
     assert facts_of(photo(gps={5: ref, 6: value})).altitude_m == expected
@@ -89,14 +89,14 @@ def test_altitude_reference_below_the_sea_is_negative(
     ("side", "expected"),
     [("S", -1), ("s", -1), ("South", -1), ("SOUTH", -1), ("N", 1), ("North", 1), (b"S\x00", -1)],
 )
-def test_reference_in_words(side: str, expected: int) -> None:
+def test_exif_hemisphere_reference_in_words_sets_sign(side: str, expected: int) -> None:
     lat = facts_of(photo(gps={1: side})).lat
     assert lat is not None
     assert lat * expected > 0
 
 
 @pytest.mark.parametrize("side", ["", "X", "Sonst", "NS", "1", "W"])
-def test_reference_that_is_none_is_refused(decoder: ChildDecoder, side: str) -> None:
+def test_exif_invalid_hemisphere_reference_is_rejected(decoder: ChildDecoder, side: str) -> None:
     assert verdict(decoder, photo(gps={1: side})) == "incomplete_position"
 
 
@@ -133,7 +133,7 @@ def element_form(properties: dict[str, str]) -> bytes:
         ("33,1/0S", None, "151,12.918E", None, "incomplete_position"),
     ],
 )
-def test_xmp_hemisphere_in_its_own_property(
+def test_xmp_hemisphere_property_sets_sign(
     decoder: ChildDecoder,
     form: str,
     lat: str,
@@ -177,14 +177,14 @@ def test_xmp_hemisphere_in_its_own_property(
         ((ratio(368091, 10000), ratio(0, 1), ratio(0, 1)), 36.8091),
     ],
 )
-def test_parts_without_a_value_are_refused(
+def test_exif_parts_without_value_are_rejected(
     decoder: ChildDecoder, lat: tuple, expected: float | str
 ) -> None:
     found = verdict(decoder, photo(gps={1: "S", 2: lat}))
     assert found == (expected if isinstance(expected, str) else near(-expected, 2.350833333))
 
 
-def test_whole_minutes_without_seconds_are_noted() -> None:
+def test_exif_whole_minutes_without_seconds_adds_warning() -> None:
     found = facts_of(photo(gps={2: (ratio(48, 1), ratio(51, 1), ratio(0, 0))}))
     assert found.lat == pytest.approx(48.85)
     assert found.warnings == ("the latitude has no seconds: precise to one minute of arc",)
@@ -208,7 +208,7 @@ def read(gps: dict | None, **properties: str) -> RawMetadata:
         ({1: "N", 2: (48.0, 0.0, 0.0)}, "without a usable longitude"),
     ],
 )
-def test_exif_position_that_is_of_no_use_does_not_hide_that_of_xmp(gps: dict, why: str) -> None:
+def test_unusable_exif_position_uses_xmp_with_warning(gps: dict, why: str) -> None:
     found = read(gps, **SYDNEY)
     assert (found.lat, found.lon) == near(-33.8568, 151.2153)
     assert found.position_source == "xmp"
@@ -217,7 +217,7 @@ def test_exif_position_that_is_of_no_use_does_not_hide_that_of_xmp(gps: dict, wh
     assert why in found.warnings[0]
 
 
-def test_exif_position_comes_first_and_the_other_is_noted_where_it_is_far() -> None:
+def test_exif_position_precedes_distant_xmp_position_with_warning() -> None:
     found = read(PARIS, **SYDNEY)
     assert found.position_source == "exif"
     assert found.warnings[0].startswith("the XMP position is 169")
@@ -225,7 +225,7 @@ def test_exif_position_comes_first_and_the_other_is_noted_where_it_is_far() -> N
     assert (same.position_source, same.warnings) == ("exif", ())
 
 
-def test_without_a_usable_position_the_first_reason_stays(decoder: ChildDecoder) -> None:
+def test_no_usable_position_reports_first_reason(decoder: ChildDecoder) -> None:
     both_zero = xmp(exif__GPSLatitude="0,0N", exif__GPSLongitude="0,0E")
     assert verdict(decoder, saved(noise(), exif=exif(gps=ZERO), xmp=both_zero)) == "null_island"
     assert verdict(decoder, saved(noise(), exif=exif(gps=ZERO))) == "null_island"
@@ -254,7 +254,7 @@ DJI = "http://www.dji.com/drone-dji/1.0/"
     ],
 )
 @pytest.mark.parametrize("gps", [{0: b"\x02\x03\x00\x00"}, ZERO])
-def test_drone_position_is_read_where_exif_has_none(
+def test_drone_position_used_without_exif_position(
     space: str, names: tuple[str, str], gps: dict
 ) -> None:
     packet = drone(space, **dict(zip(names, ("+44.5135795", "-64.3007844"), strict=True)))
@@ -263,7 +263,7 @@ def test_drone_position_is_read_where_exif_has_none(
     assert found.position_source == "xmp"
 
 
-def test_drone_position_comes_after_exif_and_xmp() -> None:
+def test_drone_position_ranks_after_exif_and_xmp() -> None:
     packet = drone(DJI, GpsLatitude="44.5", GpsLongitude="-64.3")
     assert facts_of(saved(noise(), exif=exif(gps=PARIS), xmp=packet)).position_source == "exif"
     both = packet.replace(
@@ -273,12 +273,12 @@ def test_drone_position_comes_after_exif_and_xmp() -> None:
 
 
 @pytest.mark.parametrize("value", ["0.0", "+0.000000", "", "nan"])
-def test_drone_without_a_fix_has_no_position(decoder: ChildDecoder, value: str) -> None:
+def test_drone_without_fix_has_no_position(decoder: ChildDecoder, value: str) -> None:
     packet = drone(DJI, GpsLatitude=value, GpsLongitude=value)
     assert verdict(decoder, saved(noise(), xmp=packet)) in ("null_island", "no_position")
 
 
-def test_gimbal_heading_stands_in_for_the_image_direction() -> None:
+def test_gimbal_heading_used_without_image_direction() -> None:
     packet = drone(DJI, GimbalYawDegree="-84.20", FlightYawDegree="+12.0", AbsoluteAltitude="+81.5")
     found = facts_of(saved(noise(), exif=exif(gps=PARIS), xmp=packet))
     assert found.heading_deg == pytest.approx(275.8)

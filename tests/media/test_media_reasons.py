@@ -90,7 +90,7 @@ GENERATED: list[tuple[str, Callable[[], bytes], dict[str, float]]] = [
 
 
 @pytest.mark.parametrize(("reason", "make", "limits"), GENERATED)
-def test_a_made_file_is_refused_for_its_reason(
+def test_decoder_generated_file_is_rejected_with_reason(
     usual: ChildDecoder, reason: str, make: Callable[[], bytes], limits: dict[str, float]
 ) -> None:
     metadata_override = MetadataOverride(lat=48.0, lon=2.0) if STAGES[reason] == "decode" else None
@@ -111,7 +111,7 @@ def test_a_made_file_is_refused_for_its_reason(
 @pytest.mark.parametrize(
     "make", [lambda: png_claiming(90_000, 90_000), lambda: webp_claiming(16_000, 16_000)]
 )
-def test_claimed_pixels_are_never_allocated(make: Callable[[], bytes]) -> None:
+def test_decoder_claimed_pixels_are_not_allocated(make: Callable[[], bytes]) -> None:
     with ChildDecoder(MediaSettings()) as decoder:
         start = time.perf_counter()
         assert isinstance(decoder.read("bomb", make(), query=True), Rejected)
@@ -120,7 +120,7 @@ def test_claimed_pixels_are_never_allocated(make: Callable[[], bytes]) -> None:
         assert _peak_mb(pid) < 200
 
 
-def test_paths_that_are_no_files(tmp_path: Path) -> None:
+def test_decoder_path_of_no_regular_file_is_missing_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.jpg")
     with ChildDecoder(MediaSettings()) as decoder:
         for name in (str(tmp_path / "fifo.jpg"), "/dev/zero", str(tmp_path), str(tmp_path / "no")):
@@ -130,7 +130,7 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
         assert decoder.pids() == ()
 
 
-def test_a_child_that_dies_of_something_else_costs_nothing() -> None:
+def test_decoder_child_killed_while_reading_retries_file() -> None:
     """The kernel may choose the child when another process takes the memory."""
     with ChildDecoder(MediaSettings()) as decoder:
         assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
@@ -154,7 +154,7 @@ def test_a_child_that_dies_of_something_else_costs_nothing() -> None:
         (signal.SIGKILL, "out_of_memory"),
     ],
 )
-def test_a_file_that_ends_two_children_is_given_up(number: int, reason: str) -> None:
+def test_decoder_file_that_ends_two_children_is_rejected(number: int, reason: str) -> None:
     with ChildDecoder(MediaSettings()) as decoder, ending_large_children(number) as ended:
         assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
         result = decoder.read("b.png", poison())
@@ -164,7 +164,7 @@ def test_a_file_that_ends_two_children_is_given_up(number: int, reason: str) -> 
         assert isinstance(decoder.read("c.jpg", photo()), DecodedImage)
 
 
-def test_cpu_time_is_limited_too() -> None:
+def test_decoder_over_cpu_time_is_timeout() -> None:
     class Hurried(ChildDecoder):
         def _make_request(self, *given: Any) -> DecodeRequest:
             return replace(super()._make_request(*given), cpu_s=0.1)
@@ -180,7 +180,7 @@ def test_cpu_time_is_limited_too() -> None:
         )
 
 
-def test_a_child_that_dies_while_idle_costs_nothing() -> None:
+def test_decoder_child_killed_while_idle_is_replaced() -> None:
     with ChildDecoder(MediaSettings()) as decoder:
         assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
         os.kill(decoder.pids()[0], signal.SIGKILL)
@@ -188,7 +188,7 @@ def test_a_child_that_dies_while_idle_costs_nothing() -> None:
         assert isinstance(decoder.read("b.jpg", photo()), DecodedImage)
 
 
-def test_a_stopped_child_times_out() -> None:
+def test_decoder_stopped_child_is_timeout() -> None:
     with ChildDecoder(MediaSettings(timeout_s=1.0)) as decoder:
         assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
         os.kill(decoder.pids()[0], signal.SIGSTOP)
@@ -199,7 +199,7 @@ def test_a_stopped_child_times_out() -> None:
         assert 0.9 < time.perf_counter() - start < 3.0
 
 
-def test_every_reason_has_a_stage_and_an_explanation() -> None:
+def test_reasons_have_stage_explanation_and_test() -> None:
     assert set(STAGES) == set(REASONS)
     elsewhere = {"bad_name", "bad_row", "outside_root", "missing_file", "decoder_crashed"}
     elsewhere |= {"ambiguous_track", "time_zone_unknown"}  # test_media_tracks
@@ -213,7 +213,7 @@ def test_every_reason_has_a_stage_and_an_explanation() -> None:
     assert all(text.endswith(".") for text in REASONS.values())
 
 
-def test_a_large_legal_picture_is_read_quickly() -> None:
+def test_decoder_large_valid_picture_is_read_quickly() -> None:
     large = saved(Image.new("RGB", (12_000, 9_000), (90, 120, 60)), "JPEG")
     with ChildDecoder(MediaSettings()) as decoder:
         assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)

@@ -69,8 +69,8 @@ class Targets:
 
 
 @pytest.fixture
-def targets(postgres: PostgresServer, server_places: StackPaths) -> Iterator[Targets]:
-    sockets = sorted(server_places.postgres_socket_dir.glob(".s.PGSQL.*[0-9]"))
+def targets(postgres: PostgresServer, server_paths: StackPaths) -> Iterator[Targets]:
+    sockets = sorted(server_paths.postgres_socket_dir.glob(".s.PGSQL.*[0-9]"))
     with (
         TemporaryDirectory(prefix="pinpoint-probe-") as name,
         closing(socket.create_server(("127.0.0.1", 0))) as server,
@@ -217,7 +217,7 @@ def test_probe_without_sandbox_succeeds(targets: Targets) -> None:
     assert [aim for probe, aim in failed if probe == "read_file"] in ([], ["memory"])
 
 
-def test_child_before_first_file_has_given_up_everything() -> None:
+def test_child_before_first_file_has_no_privileges() -> None:
     child = ChildProcess(MediaSettings())
     with closing(_Ended(child)):
         measures = {one.name: one for one in child.start()}
@@ -245,7 +245,7 @@ def test_child_before_first_file_has_given_up_everything() -> None:
 
 
 @pytest.mark.usefixtures("probe_modules")
-def test_child_on_a_poor_system_reports_what_is_missing_and_reads_on() -> None:
+def test_child_without_landlock_reports_missing_measures() -> None:
     child = ChildProcess(MediaSettings(), "media.child_poor_system")
     with closing(_Ended(child)):
         states = {one.name: one for one in child.start()}
@@ -260,7 +260,7 @@ def test_child_on_a_poor_system_reports_what_is_missing_and_reads_on() -> None:
 
 
 @pytest.mark.usefixtures("probe_modules")
-def test_child_on_a_poor_system_with_sandbox_required_does_not_start() -> None:
+def test_child_without_landlock_with_sandbox_required_does_not_start() -> None:
     child = ChildProcess(MediaSettings(sandbox="required"), "media.child_poor_system")
     with closing(_Ended(child)):
         with pytest.raises(UnavailableError, match=r"landlock.*PINPOINT_MEDIA_SANDBOX") as refused:
@@ -269,7 +269,7 @@ def test_child_on_a_poor_system_with_sandbox_required_does_not_start() -> None:
         assert child.pid is None
 
 
-def test_child_with_sandbox_required_starts_where_the_system_has_all() -> None:
+def test_child_with_sandbox_required_starts_when_all_measures_are_available() -> None:
     _skip_where_missing(describe_sandbox(MediaSettings()))
     assert describe_sandbox(MediaSettings(sandbox="required"))
 
@@ -284,7 +284,7 @@ def test_describe_sandbox_names_every_measure() -> None:
         Measure.from_wire({"name": "user", "state": "perhaps", "detail": ""})
 
 
-def test_summary_of_measures_names_what_is_missing_and_why() -> None:
+def test_summarize_measures_names_missing_measures_and_cause() -> None:
     measures = [
         Measure(name="user", state="active", detail="uid 65533"),
         Measure(name="landlock", state="unavailable", detail="the kernel has none"),

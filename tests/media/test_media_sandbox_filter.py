@@ -51,7 +51,7 @@ def named(architecture: Architecture, name: str, *arguments: int) -> int:
 
 
 @architectures
-def test_filter_of_plain_calls_allows_no_way_out(architecture: Architecture) -> None:
+def test_seccomp_filter_allowed_calls_exclude_escapes(architecture: Architecture) -> None:
     allowed = {n for n in range(NEWEST_KNOWN + 50) if decide(architecture, n, 1, 1, 4) == ALLOW}
     names = {name for name, number in architecture.numbers.items() if number in allowed}
     assert len(names) == len(allowed), "a number without a name is allowed"
@@ -62,7 +62,7 @@ def test_filter_of_plain_calls_allows_no_way_out(architecture: Architecture) -> 
 
 
 @architectures
-def test_filter_of_exploits_kills(architecture: Architecture) -> None:
+def test_seccomp_filter_exploit_calls_kill_process(architecture: Architecture) -> None:
     for name in ("execve", "execveat", "ptrace", "process_vm_writev", "io_uring_setup", "bpf"):
         assert named(architecture, name) == KILL, name
     for name in ("unshare", "setns", "mount", "pidfd_getfd", "userfaultfd", "seccomp", "keyctl"):
@@ -75,7 +75,7 @@ def test_filter_of_exploits_kills(architecture: Architecture) -> None:
 
 
 @architectures
-def test_filter_of_what_libraries_try_refuses_plainly(architecture: Architecture) -> None:
+def test_seccomp_filter_calls_of_libraries_return_errno(architecture: Architecture) -> None:
     assert named(architecture, "openat") == ERRNO | errno.EACCES
     assert named(architecture, "clone3") == ERRNO | errno.ENOSYS
     assert decide(architecture, NEWEST_KNOWN + 1) == ERRNO | errno.ENOSYS
@@ -86,7 +86,7 @@ def test_filter_of_what_libraries_try_refuses_plainly(architecture: Architecture
 
 
 @architectures
-def test_filter_of_arguments_lets_threads_and_memory_through(architecture: Architecture) -> None:
+def test_seccomp_filter_arguments_allow_only_threads_and_memory(architecture: Architecture) -> None:
     denied = ERRNO | errno.EPERM
     assert named(architecture, "clone", THREAD) == ALLOW
     assert named(architecture, "clone", THREAD | 0x400000) == ALLOW  # musl
@@ -117,7 +117,7 @@ def test_syscall_table_agrees_with_kernel_headers(architecture: Architecture) ->
     assert {name: str(n) for name, n in numbers.items()} == {n: known.get(n) for n in numbers}
 
 
-def test_landlock_ruleset_of_each_version_has_its_fields() -> None:
+def test_pack_ruleset_of_each_abi_has_its_fields() -> None:
     sizes = {abi: len(pack_ruleset(abi)) for abi in range(1, 9)}
     assert sizes == {1: 8, 2: 8, 3: 8, 4: 16, 5: 16, 6: 24, 7: 24, 8: 24}
     rights = {abi: struct.unpack_from("=Q", pack_ruleset(abi))[0] for abi in (1, 2, 3, 5, 7)}

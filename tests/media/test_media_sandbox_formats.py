@@ -54,7 +54,7 @@ def digest(result: DecodedImage | Rejected) -> object:
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_format_in_sandbox_is_decoded_as_without(
+def test_decoder_format_in_sandbox_equals_without_sandbox(
     kind: str, confined: ChildDecoder, limited: ChildDecoder
 ) -> None:
     data = MAKERS[kind](noise(*LARGE))
@@ -64,7 +64,7 @@ def test_format_in_sandbox_is_decoded_as_without(
         assert digest(result) == digest(limited.read(kind, data, HERE, query=query))
 
 
-def test_real_files_in_sandbox_keep_their_verdicts(
+def test_decoder_real_files_in_sandbox_equal_without_sandbox(
     confined: ChildDecoder, limited: ChildDecoder
 ) -> None:
     root = shared_data()

@@ -39,7 +39,7 @@ from pinpoint.records import TIME_SOURCES
         ("+02:00:00", 2),
     ],
 )
-def test_parse_offset_in_every_spelling(text: str, hours: float) -> None:
+def test_parse_offset_known_spellings_give_offset(text: str, hours: float) -> None:
     offset = parse_offset(text)
     assert offset is not None
     assert offset.utcoffset(None) == timedelta(hours=hours)
@@ -61,7 +61,7 @@ def test_parse_offset_of_other_text_is_none(text: str | None) -> None:
     assert parse_offset(text) is None
 
 
-def test_offset_that_cannot_be_read_is_noted() -> None:
+def test_unreadable_offset_adds_warning() -> None:
     for found in (
         facts(detail={ORIGINAL: TAKEN, OFFSET_ORIGINAL: "CEST"}),
         facts(detail={ORIGINAL: f"{TAKEN} CEST"}),
@@ -86,7 +86,9 @@ def test_offset_that_cannot_be_read_is_noted() -> None:
         ("2015:08:22 12:08:19 am", "2015-08-22T00:08:19", None),
     ],
 )
-def test_parse_time_in_unusual_spellings(text: str, expected: str, noted: str | None) -> None:
+def test_parse_time_unusual_spellings_give_time(
+    text: str, expected: str, noted: str | None
+) -> None:
     found = facts(detail={ORIGINAL: text})
     assert found.captured_at == utc(expected)
     assert [noted in text for text in found.warnings] == [True] if noted else not found.warnings
@@ -95,32 +97,32 @@ def test_parse_time_in_unusual_spellings(text: str, expected: str, noted: str | 
 @pytest.mark.parametrize(
     "text", ["2015:08:22 25:00:00", "2015:08:22 10:60:00", "2015:02:30 10:00:00", "yesterday"]
 )
-def test_parse_time_of_no_time_is_noted(text: str) -> None:
+def test_parse_time_invalid_text_adds_warning(text: str) -> None:
     found = facts(detail={ORIGINAL: text})
     assert (found.captured_at, found.time_source) == (None, None)
     assert "is no time; not used" in found.warnings[0]
 
 
 @pytest.mark.parametrize("text", ["0000:00:00 00:00:00", "    :  :     :  :  ", ""])
-def test_blank_times_are_silent(text: str) -> None:
+def test_parse_time_blank_text_adds_no_warning(text: str) -> None:
     found = facts(detail={ORIGINAL: text})
     assert (found.captured_at, found.warnings) == (None, ())
 
 
-def test_parse_time_before_the_first_photograph_is_no_time() -> None:
+def test_parse_time_before_first_photograph_is_ignored() -> None:
     found = facts(detail={ORIGINAL: "0001:01:01 00:00:00", OFFSET_ORIGINAL: "+01:00"})
     assert found.captured_at is None
     assert "is no time" in found.warnings[0]
     assert facts(detail={ORIGINAL: "1827:01:01 00:00:00"}).captured_at == utc("1827-01-01T00:00:00")
 
 
-def test_a_time_beyond_the_calendar_is_noted() -> None:
+def test_parse_time_beyond_calendar_adds_warning() -> None:
     found = facts(detail={ORIGINAL: "9999:12:31 23:00:00", OFFSET_ORIGINAL: "-02:00"})
     assert found.captured_at is None
     assert "beyond the calendar" in found.warnings[0]
 
 
-def test_clock_instant_applies_the_offset() -> None:
+def test_clock_instant_applies_offset() -> None:
     clock = parse_time("2024-06-01T12:00:00+02:00", "exif_original", "DateTimeOriginal")
     assert clock is not None
     assert clock.offset == timezone(timedelta(hours=2))

@@ -202,7 +202,7 @@ from pinpoint.settings import MediaSettings
         ({}, {ORIGINAL: TAKEN, 0x882A: 2}, {}, "2015-06-01T08:00:00", "exif_original", False, None),
     ],
 )
-def test_choose_time_among_other_times_takes_the_capture(
+def test_choose_time_several_times_uses_capture_time(
     base: dict,
     detail: dict,
     props: dict,
@@ -219,7 +219,7 @@ def test_choose_time_among_other_times_takes_the_capture(
     )
 
 
-def test_sub_seconds_of_another_time_are_not_added() -> None:
+def test_choose_time_ignores_sub_seconds_of_other_time() -> None:
     found = facts(detail={ORIGINAL: TAKEN, SUBSEC: "75", SUBSEC_ORIGINAL: "25"})
     assert found.captured_at == utc("2015-06-01T10:00:00.250")
     assert facts(detail={ORIGINAL: TAKEN, SUBSEC: "75"}).captured_at == utc("2015-06-01T10:00:00")
@@ -248,9 +248,7 @@ def test_sub_seconds_of_another_time_are_not_added() -> None:
         ({29: "0000:00:00", 7: (0.0, 0.0, 0.0)}, None),
     ],
 )
-def test_satellite_clock_without_a_fix_gives_way_to_the_camera(
-    gps: dict, noted: str | None
-) -> None:
+def test_satellite_clock_without_fix_uses_camera_time(gps: dict, noted: str | None) -> None:
     found = facts(detail={ORIGINAL: EVENING}, gps=gps)
     assert found.captured_at == utc("2022-10-30T20:30:00")
     assert (found.time_source, found.time_assumed_utc) == ("exif_original", True)
@@ -267,7 +265,9 @@ def test_satellite_clock_without_a_fix_gives_way_to_the_camera(
         (fix("2022:10:30", 19, 28, 5), "2022-10-30T19:28:05", "exif_gps"),
     ],
 )
-def test_satellite_clock_that_fits_gives_the_zone(gps: dict, expected: str, source: str) -> None:
+def test_satellite_clock_consistent_with_camera_gives_time_zone(
+    gps: dict, expected: str, source: str
+) -> None:
     found = facts(detail={ORIGINAL: EVENING}, gps=gps)
     assert (found.captured_at, found.time_source) == (utc(expected), source)
     assert not found.time_assumed_utc
@@ -305,7 +305,7 @@ def test_satellite_clock_that_fits_gives_the_zone(gps: dict, expected: str, sour
         ),
     ],
 )
-def test_satellite_clock_alone(
+def test_satellite_clock_without_camera_time_is_used_when_plausible(
     base: dict, gps: dict, expected: str | None, source: str | None, noted: str | None
 ) -> None:
     found = facts(base, gps=gps)
@@ -314,7 +314,7 @@ def test_satellite_clock_alone(
     assert [noted in text for text in found.warnings] == [True] if noted else not found.warnings
 
 
-def test_satellite_clock_beside_a_time_with_its_own_offset_is_only_compared() -> None:
+def test_satellite_clock_with_camera_offset_is_only_compared() -> None:
     detail = {ORIGINAL: EVENING, OFFSET_ORIGINAL: "+01:00"}
     assert not facts(detail=detail, gps=fix("2022:10:30", 19, 30, 4)).warnings
     other = facts(detail=detail, gps=fix("2022:10:31", 19, 30))
@@ -337,7 +337,7 @@ def decoder() -> Iterator[ChildDecoder]:
         yield made
 
 
-def test_decoder_carries_source_and_warnings(decoder: ChildDecoder) -> None:
+def test_decoder_returns_time_source_and_warnings(decoder: ChildDecoder) -> None:
     result = decoder.read("a.jpg", photo(detail={ORIGINAL: EVENING}, gps=fix("1970:01:01", 0)))
     assert isinstance(result, DecodedImage)
     capture = result.capture

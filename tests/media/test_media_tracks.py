@@ -57,7 +57,7 @@ def placed(result: DecodedImage | Rejected) -> tuple[float, float]:
     return result.capture.point.lat, result.capture.point.lon
 
 
-def test_position_at_two_people_in_one_file_refused_unless_named(tmp_path: Path) -> None:
+def test_position_at_overlapping_tracks_in_file_raises_unless_named(tmp_path: Path) -> None:
     tracks = [
         Trk(segments=[walk(*HELSINKI, every=2)], name="Aino"),
         Trk(segments=[walk(*TALLINN, start=1, every=2)], name="Mart"),
@@ -78,7 +78,7 @@ def test_position_at_two_people_in_one_file_refused_unless_named(tmp_path: Path)
         position_at(path, at(10.5), "both.gpx")
 
 
-def test_position_at_two_files_of_a_folder_follow_the_same_rule(tmp_path: Path) -> None:
+def test_position_at_overlapping_tracks_in_folder_raises_unless_named(tmp_path: Path) -> None:
     (tmp_path / "aino.gpx").write_bytes(render(one_track(walk(*HELSINKI))))
     (tmp_path / "mart.GPX").write_bytes(render(one_track(walk(*TALLINN, start=5))))
     with pytest.raises(
@@ -91,7 +91,7 @@ def test_position_at_two_files_of_a_folder_follow_the_same_rule(tmp_path: Path) 
     assert position_at(tmp_path, at(10), "mart.GPX")[0] == pytest.approx(59.445)
 
 
-def test_position_at_tracks_one_after_the_other_are_all_used(tmp_path: Path) -> None:
+def test_position_at_consecutive_tracks_are_all_used(tmp_path: Path) -> None:
     (tmp_path / "day1.gpx").write_bytes(render(one_track(walk(*HELSINKI))))
     (tmp_path / "day2.gpx").write_bytes(render(one_track(walk(*TALLINN, start=20))))
     (tmp_path / "day2 copy.gpx").write_bytes(render(one_track(walk(*TALLINN, start=20))))
@@ -99,7 +99,7 @@ def test_position_at_tracks_one_after_the_other_are_all_used(tmp_path: Path) -> 
     assert position_at(tmp_path, at(30))[0] == pytest.approx(59.45)
 
 
-def test_position_at_an_unreadable_file_of_a_folder_refused_by_name(tmp_path: Path) -> None:
+def test_position_at_unreadable_file_in_folder_raises_with_name(tmp_path: Path) -> None:
     (tmp_path / "good.gpx").write_bytes(render(one_track(walk(*HELSINKI))))
     (tmp_path / "bad.gpx").write_bytes(b"<gpx")
     with pytest.raises(RejectedFileError, match=r"bad\.gpx cannot be read"):
@@ -107,7 +107,7 @@ def test_position_at_an_unreadable_file_of_a_folder_refused_by_name(tmp_path: Pa
     assert position_at(tmp_path, at(10), "good.gpx")[0] == pytest.approx(60.18)
 
 
-def test_position_at_between_segments_none(tmp_path: Path) -> None:
+def test_position_at_between_segments_is_none(tmp_path: Path) -> None:
     path = tmp_path / "walk.gpx"
     parts = [walk(*HELSINKI, minutes=2), walk(60.3, 24.94, start=4, minutes=2)]
     path.write_bytes(render(one_track(*parts)))
@@ -122,7 +122,7 @@ def test_position_at_between_segments_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gap_min", "found"), [(4.9, True), (5.0, True), (5.1, False), (60.0, False)]
 )
-def test_position_at_within_a_segment_gap_limit(
+def test_position_at_gap_over_limit_in_segment_is_none(
     tmp_path: Path, gap_min: float, found: bool
 ) -> None:
     path = tmp_path / "walk.gpx"
@@ -132,7 +132,7 @@ def test_position_at_within_a_segment_gap_limit(
     assert position_at(path, at(0))[:2] == (60.0, 24.0)
 
 
-def test_position_at_impossible_speed_none(tmp_path: Path) -> None:
+def test_position_at_impossible_speed_is_none(tmp_path: Path) -> None:
     path = tmp_path / "mixed.gpx"
     # In order of time and in one segment: only the speed tells that these are two people.
     points = sorted(
@@ -143,7 +143,7 @@ def test_position_at_impossible_speed_none(tmp_path: Path) -> None:
     assert position_at(path, at(10))[:2] == pytest.approx((60.18, 24.94))
 
 
-def test_position_at_mixed_segment_refused(tmp_path: Path) -> None:
+def test_position_at_mixed_segment_raises(tmp_path: Path) -> None:
     path = tmp_path / "mixed.gpx"
     path.write_bytes(render(one_track([*walk(*HELSINKI), *walk(*TALLINN)])))
     with pytest.raises(RejectedFileError, match="several travelers") as refused:
@@ -151,7 +151,7 @@ def test_position_at_mixed_segment_refused(tmp_path: Path) -> None:
     assert refused.value.reason == "ambiguous_track"
 
 
-def test_position_at_segments_that_differ_refused_and_that_agree_used(tmp_path: Path) -> None:
+def test_position_at_overlapping_segments_raises_unless_consistent(tmp_path: Path) -> None:
     path = tmp_path / "walk.gpx"
     path.write_bytes(render(one_track(walk(*HELSINKI), walk(*TALLINN, start=10))))
     with pytest.raises(RejectedFileError, match="several travelers"):
@@ -161,14 +161,14 @@ def test_position_at_segments_that_differ_refused_and_that_agree_used(tmp_path: 
     assert position_at(path, at(9))[:2] == pytest.approx((60.009, 24.0))
 
 
-def test_position_at_without_timed_points_none(tmp_path: Path) -> None:
+def test_position_at_without_timed_points_is_none(tmp_path: Path) -> None:
     path = tmp_path / "plan.gpx"
     path.write_bytes(render(one_track([(60.0, 24.0, None), (60.1, 24.0, None)])))
     assert position_at(path, at(0)) is None
     assert "holds no points with a time" in explain_gap(path, at(0))
 
 
-def test_position_at_a_changed_file_is_read_again(tmp_path: Path) -> None:
+def test_position_at_changed_file_reads_it_again(tmp_path: Path) -> None:
     path = tmp_path / "a.gpx"
     path.write_bytes(render(one_track([(1.0, 2.0, clock(0))])))
     assert position_at(path, at(0)) == (1.0, 2.0, "a.gpx#1")
@@ -176,7 +176,7 @@ def test_position_at_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert position_at(path, at(0)) == (1.5, 2.25, "a.gpx#1")
 
 
-def test_interpolate_against_a_plain_loop() -> None:
+def test_interpolate_position_equals_plain_loop() -> None:
     segment = Segment(
         times_s=(0.0, 100.0, 250.0, 900.0),
         lats=(0.1, 0.2, 0.5, 0.9),
@@ -199,7 +199,7 @@ def test_interpolate_against_a_plain_loop() -> None:
         assert found is None or found == pytest.approx(expected)
 
 
-def test_decoder_a_time_without_an_offset_beside_a_track_refused(
+def test_decoder_time_without_offset_with_track_is_rejected(
     decoder: ChildDecoder, tmp_path: Path
 ) -> None:
     path = tmp_path / "walk.gpx"
@@ -222,9 +222,7 @@ def test_decoder_a_time_without_an_offset_beside_a_track_refused(
 
 
 @pytest.mark.parametrize("zone", ["Europe/Helsinki", "+03:00", "+0300", "UTC+3", "+3"])
-def test_decoder_a_given_time_zone_is_used(
-    decoder: ChildDecoder, tmp_path: Path, zone: str
-) -> None:
+def test_decoder_time_zone_option_is_used(decoder: ChildDecoder, tmp_path: Path, zone: str) -> None:
     path = tmp_path / "walk.gpx"
     path.write_bytes(render(one_track(walk(*HELSINKI, minutes=300))))
     result = read(
@@ -243,7 +241,7 @@ def test_decoder_a_given_time_zone_is_used(
     ("wall", "why"),
     [("2023:10:29 03:30:00", "comes twice"), ("2023:03:26 03:30:00", "does not exist")],
 )
-def test_decoder_a_wall_clock_where_the_clock_changes_refused(
+def test_decoder_time_at_clock_change_is_rejected(
     decoder: ChildDecoder, tmp_path: Path, wall: str, why: str
 ) -> None:
     path = tmp_path / "walk.gpx"
@@ -255,7 +253,7 @@ def test_decoder_a_wall_clock_where_the_clock_changes_refused(
     assert why in result.error_message
 
 
-def test_decoder_a_camera_clock_offset_is_added(decoder: ChildDecoder, tmp_path: Path) -> None:
+def test_decoder_camera_clock_offset_is_added(decoder: ChildDecoder, tmp_path: Path) -> None:
     path = tmp_path / "walk.gpx"
     path.write_bytes(render(one_track(walk(*HELSINKI, minutes=300))))
     slow = MetadataOverride(track=str(path), camera_clock_offset_s=600.0)
@@ -275,7 +273,7 @@ def test_decoder_a_camera_clock_offset_is_added(decoder: ChildDecoder, tmp_path:
     assert placed(read(decoder, taken(30), given)) == pytest.approx((60.175, 24.94))
 
 
-def test_decoder_a_manifest_time_without_an_offset_beside_a_track_refused(
+def test_decoder_manifest_time_without_offset_with_track_is_rejected(
     decoder: ChildDecoder, tmp_path: Path
 ) -> None:
     path = tmp_path / "walk.gpx"
@@ -289,7 +287,7 @@ def test_decoder_a_manifest_time_without_an_offset_beside_a_track_refused(
 
 
 @pytest.mark.parametrize("data", [b"", b"<gpx", b"<kml/>", None])
-def test_decoder_a_bad_track_refused_by_name(
+def test_decoder_bad_track_is_rejected_with_name(
     decoder: ChildDecoder, tmp_path: Path, data: bytes | None
 ) -> None:
     track = tmp_path / "bad.gpx"
@@ -303,7 +301,7 @@ def test_decoder_a_bad_track_refused_by_name(
     assert "Errno" not in result.error_message
 
 
-def test_find_tracks_by_stem_by_folder_and_by_choice(tmp_path: Path) -> None:
+def test_find_tracks_uses_choice_then_stem_then_folder(tmp_path: Path) -> None:
     for name in ("a.gpx", "walk.gpx", "deep/other.gpx"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(render(one_track(walk(*HELSINKI))))
@@ -317,7 +315,7 @@ def test_find_tracks_by_stem_by_folder_and_by_choice(tmp_path: Path) -> None:
     assert [find_tracks(tmp_path, "Aino")(one) for one in photos] == wanted
 
 
-def test_add_options_without_anything_gives_no_override(tmp_path: Path) -> None:
+def test_add_options_without_track_or_override_is_none(tmp_path: Path) -> None:
     assert add_options(None, None, ReadOptions(track="walk.gpx")) is None
     metadata_override = add_options(
         MetadataOverride(lat=1.0, lon=2.0), tmp_path, ReadOptions(track="x", time_zone="+01:00")
@@ -327,7 +325,7 @@ def test_add_options_without_anything_gives_no_override(tmp_path: Path) -> None:
     )
 
 
-def test_position_at_moment_in_other_zones_is_the_same(tmp_path: Path) -> None:
+def test_position_at_same_instant_in_other_zone_is_equal(tmp_path: Path) -> None:
     path = tmp_path / "walk.gpx"
     path.write_bytes(render(one_track(walk(*HELSINKI))))
     moment = at(10)

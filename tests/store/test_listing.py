@@ -131,7 +131,7 @@ def filters(own):
         yield ImageFilter(file_name=pattern)
 
 
-def test_list_images_every_filter_gives_the_rows_of_a_plain_sort(gallery, database):
+def test_list_images_every_filter_equals_plain_sort(gallery, database):
     for org, own in gallery.items():
         with database.read(org) as catalog:
             for wanted in filters(own):
@@ -140,9 +140,7 @@ def test_list_images_every_filter_gives_the_rows_of_a_plain_sort(gallery, databa
                     assert paged(catalog, wanted, limit) == expected, (wanted, limit)
 
 
-def test_list_images_rows_that_come_and_go_between_pages_hide_and_repeat_none(
-    gallery, database, owner
-):
+def test_list_images_concurrent_changes_skip_and_repeat_no_rows(gallery, database, owner):
     (org, own), _ = gallery.items()
     expected = by_hand(own, ImageFilter())
     source, kind, _ = own[0]
@@ -166,7 +164,7 @@ def test_list_images_rows_that_come_and_go_between_pages_hide_and_repeat_none(
     assert len(set(shown)) == len(shown)
 
 
-def test_list_images_more_sources_than_one_statement_reads_come_in_order(database, owner):
+def test_list_images_of_many_sources_are_ordered(database, owner):
     org = uuid4()
     with owner.begin() as unit:
         unit.connection.execute(

@@ -57,7 +57,9 @@ def shape(url):
         engine.dispose()
 
 
-def test_up_down_up_on_a_database_with_rows(config, database_url, api_database_url, tmp_path):
+def test_migrations_down_and_up_with_rows_restore_schema(
+    config, database_url, api_database_url, tmp_path
+):
     rig = Rig(database_url, api_database_url, tmp_path / "rig")
     org = rig.organization()
     write_photos(tmp_path / "in", 3)
@@ -87,7 +89,7 @@ def test_up_down_up_on_a_database_with_rows(config, database_url, api_database_u
     assert (batch.items, batch.indexed) == (3, 3)
 
 
-def test_baseline_after_downgrade_and_upgrade_serves_the_api_role(
+def test_baseline_after_downgrade_and_upgrade_serves_api_role(
     config, database_url, api_database_url
 ):
     command.downgrade(config, "base")
@@ -110,7 +112,7 @@ def test_baseline_is_a_single_revision_dated_like_its_file(config):
     assert Path(revision.path).name == "20261130_0001_baseline.py"
 
 
-def test_the_code_knows_every_table_and_column_of_the_database(config, database_url):
+def test_table_metadata_equals_database_schema(config, database_url):
     command.check(config)
     owner = Transactions(owner_engine(database_url))
     with owner.begin() as unit:
@@ -120,7 +122,7 @@ def test_the_code_knows_every_table_and_column_of_the_database(config, database_
         command.check(config)
 
 
-def test_there_is_one_line_of_revisions(config):
+def test_revisions_have_one_head_and_documented_downgrades(config):
     script = ScriptDirectory.from_config(config)
     assert script.get_heads() == [head_revision()]
     for revision in script.walk_revisions():
@@ -128,7 +130,7 @@ def test_there_is_one_line_of_revisions(config):
         assert not revision.is_branch_point
 
 
-def test_the_organization_stands_in_every_row_and_leads_every_reference():
+def test_tables_have_organization_id_first_in_every_foreign_key():
     """A reference without the organization could point through the wall."""
     for table in metadata.tables.values():
         # Organizations themselves, and numbers over all of them that only an operator sees.

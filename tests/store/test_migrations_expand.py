@@ -84,7 +84,7 @@ def config(database_url):
     return made
 
 
-def test_every_migration_leaves_what_the_code_before_it_uses(config, database_url):
+def test_migrations_keep_schema_of_previous_code(config, database_url):
     command.downgrade(config, "base")
     seen = promises(database_url)
     for revision in revisions():
@@ -106,7 +106,7 @@ def test_every_migration_leaves_what_the_code_before_it_uses(config, database_ur
         ("REVOKE SELECT ON tenant.images FROM pinpoint_api", "right images SELECT is gone"),
     ],
 )
-def test_what_breaks_old_code_is_noticed(database_url, change, word):
+def test_schema_comparison_detects_breaking_change(database_url, change, word):
     before = promises(database_url)
     engine = owner_engine(database_url)
     with engine.begin() as connection:

@@ -22,7 +22,7 @@ from pinpoint.store.catalog.names import check_name
         "Erased:x",
     ],
 )
-def test_check_name_that_is_ambiguous_is_refused(name):
+def test_check_name_ambiguous_raises(name):
     with pytest.raises(BadRequestError, match="source"):
         check_name(name, "source")
 

@@ -46,7 +46,7 @@ def blocked(rig):
     return False
 
 
-def test_a_correction_does_not_bring_a_deleted_image_back(rig, tmp_path):
+def test_update_image_after_concurrent_delete_raises_not_found(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 1)
     rig.ingest(tmp_path / "in", org)
@@ -70,7 +70,7 @@ def test_a_correction_does_not_bring_a_deleted_image_back(rig, tmp_path):
     assert rig.index.count(IndexFilter(organization_id=org)) == 0
 
 
-def test_nothing_of_an_erased_source_comes_back(rig, tmp_path):
+def test_erase_source_with_waiting_items_indexes_none(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 3)
     batch = registered(rig, tmp_path / "in", org)
@@ -99,7 +99,7 @@ def test_nothing_of_an_erased_source_comes_back(rig, tmp_path):
     assert rig.scalar("SELECT count(*) FROM sources") == 0
 
 
-def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(rig, tmp_path):
+def test_erase_source_waits_for_worker_and_removes_its_rows(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 2)
     batch = registered(rig, tmp_path / "in", org)
@@ -135,7 +135,7 @@ def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(rig, tmp_p
     assert rig.scalar("SELECT count(*) FROM images") == 0
 
 
-def test_a_late_vector_settles_nobody_elses_file(rig, tmp_path):
+def test_save_vectors_of_replaced_bytes_finishes_no_item(rig, tmp_path):
     """Two workers, one id, other bytes: the first one's vector is dropped and settles nothing."""
     org = rig.organization()
     folder = tmp_path / "in"
@@ -174,7 +174,7 @@ def test_a_late_vector_settles_nobody_elses_file(rig, tmp_path):
     assert rig.index.count(IndexFilter(organization_id=org)) == 1
 
 
-def test_uploads_side_by_side_number_their_files_without_gaps(rig):
+def test_add_items_concurrently_numbers_positions_without_gaps(rig):
     org = rig.organization()
     with rig.database.write(org) as catalog:
         batch = catalog.open_batch(catalog.add_source("walk", "photo").id)
@@ -199,7 +199,7 @@ def test_uploads_side_by_side_number_their_files_without_gaps(rig):
     assert paged == [51, 52, 53, 54, 55]
 
 
-def test_a_source_is_found_by_name_and_by_id_however_it_is_written(rig):
+def test_source_lookup_accepts_name_and_id_in_any_case(rig):
     org, other = rig.organization(), rig.organization("other")
     with rig.database.write(org) as catalog:
         made = catalog.add_source("walk", "photo")
@@ -213,7 +213,7 @@ def test_a_source_is_found_by_name_and_by_id_however_it_is_written(rig):
                 catalog.source(one)
 
 
-def test_who_lost_a_lease_gives_back_nothing_of_its_successor(rig, tmp_path):
+def test_release_unprocessed_after_lost_lease_keeps_new_lease(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 1)
     batch = registered(rig, tmp_path / "in", org)
@@ -230,7 +230,7 @@ def test_who_lost_a_lease_gives_back_nothing_of_its_successor(rig, tmp_path):
     assert rig.ledger.lost_items(10) == [(ids[0], 1)]
 
 
-def test_an_item_given_up_says_so_on_the_rows_it_had_made(rig, tmp_path):
+def test_claim_after_max_attempts_fails_stored_images(rig, tmp_path):
     """Else they would wait for a vector for ever, and count as images that can be found."""
     org = rig.organization()
     write_photos(tmp_path / "in", 1)
@@ -252,7 +252,7 @@ def test_an_item_given_up_says_so_on_the_rows_it_had_made(rig, tmp_path):
     assert rig.scalar("SELECT count(*) FROM images WHERE state = 'indexed'") == 1
 
 
-def test_what_reconcile_removes_can_be_ingested_again(rig, tmp_path):
+def test_ingest_after_reconcile_removal_indexes_image(rig, tmp_path):
     """As after a restore from an older backup: the index knows a version PostgreSQL does not."""
     org = rig.organization()
     write_photos(tmp_path / "in", 1)

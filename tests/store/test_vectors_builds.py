@@ -18,7 +18,7 @@ from pinpoint.store.vectors.qdrant import QdrantIndex
 WIDE = {"image": 1_024}
 
 
-def test_a_build_of_an_earlier_version_answers_the_same(tmp_path):
+def test_edge_build_without_partition_key_answers_the_same(tmp_path):
     """Its points have no field `partition_key`; those that are written into it now get one."""
     index = EdgeIndex(tmp_path / "build")
     index.ensure(SPEC)
@@ -55,7 +55,7 @@ def test_a_build_of_an_earlier_version_answers_the_same(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Local mode performs exact")
-def test_a_collection_of_an_earlier_version_answers_the_same():
+def test_qdrant_collection_without_partition_key_answers_the_same():
     """A server says which fields it has an index of; the engine in memory says none."""
     index = QdrantIndex(":memory:")
     index.ensure(SPEC)
@@ -76,7 +76,7 @@ def test_a_collection_of_an_earlier_version_answers_the_same():
     index.close()
 
 
-def test_the_length_of_lists_is_what_would_be_counted(tmp_path):
+def test_estimate_partitions_equals_count(tmp_path):
     index = EdgeIndex(tmp_path / "build")
     index.ensure(SPEC)
     points = gallery(600)
@@ -96,7 +96,7 @@ def test_the_length_of_lists_is_what_would_be_counted(tmp_path):
 
 
 @pytest.mark.timeout(120)
-def test_an_optimized_index_holds_recall_and_takes_changes(tmp_path):
+def test_optimized_edge_index_keeps_recall_and_accepts_changes(tmp_path):
     points = gallery(6_000, dims=WIDE)
     index = EdgeIndex(tmp_path / "build", chooser=lambda *_: "acorn")
     index.ensure(IndexSpec(contract="wide", dims=WIDE))
@@ -138,7 +138,7 @@ def test_an_optimized_index_holds_recall_and_takes_changes(tmp_path):
     again.close()
 
 
-def test_what_a_crash_left_before_the_index_was_whole_is_made_anew(tmp_path):
+def test_ensure_after_crash_replaces_incomplete_build(tmp_path):
     (tmp_path / "build" / "shard" / "segments" / "half").mkdir(parents=True)
     (tmp_path / "build" / "shard" / "wal").write_text("cut off")
     index = EdgeIndex(tmp_path / "build")
@@ -149,7 +149,7 @@ def test_what_a_crash_left_before_the_index_was_whole_is_made_anew(tmp_path):
     index.close()
 
 
-def test_a_server_is_rebuilt_beside_the_collection_that_serves(tmp_path):
+def test_qdrant_rebuild_serves_old_collection_until_complete(tmp_path):
     index = QdrantIndex(":memory:")
     index.ensure(SPEC)
     index.upsert(gallery(40))

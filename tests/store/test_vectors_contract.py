@@ -30,7 +30,7 @@ def circle(lat, lon, radius_m):
     return {"circle": Circle(center=Point(lat, lon), radius_m=radius_m)}
 
 
-def test_fetch_brings_back_what_was_written(filled):
+def test_fetch_returns_written_points(filled):
     written = {p.id: p for p in gallery(300, places=EDGES)}
     ids = [*list(written)[:40], UUID(int=12345)]
     bare = filled.fetch(ids)
@@ -42,7 +42,7 @@ def test_fetch_brings_back_what_was_written(filled):
     assert filled.fetch([]) == []
 
 
-def test_an_older_version_never_overwrites_a_newer_one(filled):
+def test_upsert_older_version_is_ignored(filled):
     old = gallery(2)[1]
     new = replace(old, version=3, point=Point(1, 2), captured_at=None, group="new")
     filled.upsert([new])
@@ -54,19 +54,19 @@ def test_an_older_version_never_overwrites_a_newer_one(filled):
     assert filled.count() == 300
 
 
-def test_of_one_id_twice_in_a_request_the_newest_counts(filled):
+def test_upsert_same_id_twice_keeps_newest_version(filled):
     one = gallery(2)[1]
     filled.upsert([replace(one, version=5, group="five"), replace(one, version=4, group="four")])
     assert filled.fetch([one.id])[0].group == "five"
 
 
-def test_a_changed_point_loses_the_vectors_it_no_longer_has(filled):
+def test_upsert_without_channel_removes_its_vector(filled):
     one = gallery(2)[1]
     filled.upsert([replace(one, version=2, vectors={"image": one.vectors["image"]})])
     assert set(filled.fetch([one.id], vectors=True)[0].vectors) == {"image"}
 
 
-def test_a_deleted_point_does_not_come_back(filled):
+def test_upsert_below_tombstone_version_is_ignored(filled):
     one = gallery(2)[1]
     filled.delete({one.id: 2, UUID(int=99): 7})
     filled.upsert([one, replace(one, version=2), replace(one, id=UUID(int=99), version=6)])
@@ -84,7 +84,7 @@ def test_a_deleted_point_does_not_come_back(filled):
     assert len(filled.fetch([one.id])) == 1, "a delete older than the point leaves it"
 
 
-def test_forget_removes_for_good(filled):
+def test_forget_removes_points_and_tombstones(filled):
     one, other = gallery(3)[1:]
     filled.delete({one.id: 9})
     filled.forget([one.id, other.id, UUID(int=5)])
@@ -94,7 +94,7 @@ def test_forget_removes_for_good(filled):
     assert len(filled.fetch([one.id])) == 1
 
 
-def test_scroll_goes_through_all_ids_in_order(filled):
+def test_scroll_returns_all_ids_in_order(filled):
     filled.delete({identity(4): 2})
     seen, after = [], None
     while rows := filled.scroll(after, 37):
@@ -107,7 +107,7 @@ def test_scroll_goes_through_all_ids_in_order(filled):
     assert filled.scroll(UUID(int=2**128 - 1), 10) == []
 
 
-def test_small_inserts_are_found_at_once(filled):
+def test_search_after_small_upsert_finds_point(filled):
     for n, point in enumerate(gallery(330)[300:]):
         filled.upsert([replace(point, organization_id=ORG_A)])
         query = IndexQuery(
@@ -128,7 +128,7 @@ def test_ensure_refuses_another_contract(filled):
     assert info.build
 
 
-def test_before_ensure_nothing_is_ready(index):
+def test_calls_before_ensure_raise_unavailable(index):
     assert not index.info().ready
     query = IndexQuery(channel="image", vector=np.ones(16, "f"), filter=EVERYTHING, limit=1)
     for call in (
@@ -142,7 +142,7 @@ def test_before_ensure_nothing_is_ready(index):
             call()
 
 
-def test_vectors_of_another_contract_are_neither_taken_nor_asked_for(filled):
+def test_calls_with_another_contract_raise_mismatch(filled):
     one = replace(gallery(2)[1], version=2)
     ask = IndexQuery(
         channel="image", vector=one.vectors["image"], filter=EVERYTHING, limit=1, contract="b"
@@ -160,7 +160,7 @@ def test_vectors_of_another_contract_are_neither_taken_nor_asked_for(filled):
     assert (hits[0].id, hits[0].version) == (one.id, 2)
 
 
-def test_what_cannot_be_used_is_refused_and_changes_nothing(filled):
+def test_invalid_calls_raise_and_change_nothing(filled):
     one = gallery(2)[1]
     vector = one.vectors["image"]
     ask = IndexQuery(channel="image", vector=vector, filter=EVERYTHING, limit=1)

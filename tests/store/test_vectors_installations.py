@@ -106,7 +106,7 @@ def assert_refused_in_words(index):
         assert ONE not in caught.value.message
 
 
-def test_server_asked_by_another_installation_refuses_everything(client):
+def test_server_index_of_other_installation_refuses_every_call(client):
     first, second = filled(on_server(client, ONE), ONE), on_server(client, TWO)
     assert_refused_in_words(second)
     with pytest.raises(ConfigurationError):
@@ -120,7 +120,7 @@ def _by_id():
     return sorted(gallery(POINTS), key=lambda each: each.id)
 
 
-def test_server_with_two_aliases_keeps_two_installations_apart(client):
+def test_server_with_two_aliases_isolates_installations(client):
     first = filled(on_server(client, ONE), ONE)
     second = on_server(client, TWO, alias="other")
     assert not second.info().ready
@@ -131,7 +131,7 @@ def test_server_with_two_aliases_keeps_two_installations_apart(client):
     assert (second.info().points, first.info().points) == (len(second.scroll(None, 9)) - 1, POINTS)
 
 
-def test_server_taken_over_leaves_the_collection_of_the_other(client, tmp_path):
+def test_server_take_over_keeps_collection_of_other_installation(client, tmp_path):
     filled(on_server(client, ONE), ONE)
     (before,) = [each.name for each in client.get_collections().collections]
     (tmp_path / "n").write_text("7")
@@ -149,7 +149,7 @@ def test_server_taken_over_leaves_the_collection_of_the_other(client, tmp_path):
     assert before in names
 
 
-def test_server_with_collection_of_an_earlier_version_asks_for_a_decision(client, tmp_path):
+def test_server_collection_without_installation_requires_take_over(client, tmp_path):
     QdrantIndex(":memory:", client=client).ensure(SPEC)
     index = on_server(client, TWO)
     with pytest.raises(ConfigurationError, match="names no installation"):
@@ -159,7 +159,7 @@ def test_server_with_collection_of_an_earlier_version_asks_for_a_decision(client
     assert index.count() == 3
 
 
-def test_embedded_index_moved_into_another_home_refuses_everything(tmp_path):
+def test_embedded_index_copied_to_other_home_refuses_every_call(tmp_path):
     with owned(tmp_path / "one", ONE) as first:
         filled(first, ONE)
         assert (first.count(), first.info().installation) == (POINTS, ONE)
@@ -174,7 +174,7 @@ def test_embedded_index_moved_into_another_home_refuses_everything(tmp_path):
         assert first.count() == POINTS
 
 
-def test_build_names_its_installation_in_its_file(tmp_path):
+def test_edge_build_stores_its_installation(tmp_path):
     index = EdgeIndex(tmp_path / "build")
     index.ensure(replace(SPEC, installation=ONE))
     index.ensure(SPEC)
@@ -186,7 +186,7 @@ def test_build_names_its_installation_in_its_file(tmp_path):
     again.close()
 
 
-def test_reconcile_of_a_second_installation_deletes_nothing(
+def test_reconcile_of_second_installation_deletes_nothing(
     database_url, api_database_url, tmp_path, client
 ):
     """As it was: an empty database on the same server took 1,872 points for its own."""

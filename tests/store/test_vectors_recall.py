@@ -25,7 +25,7 @@ def gallery():
     return bench.gallery_of(N, WIDTH)
 
 
-def test_every_filter_shape_holds_recall_in_the_embedded_index(tmp_path, gallery, record_property):
+def test_edge_index_every_filter_shape_keeps_recall(tmp_path, gallery, record_property):
     with bench.edge(tmp_path / "build", gallery) as (index, switch):
         rows = list(bench.table("edge", index, switch, gallery, ASKED))
     bench.show(rows, record_property)
@@ -34,7 +34,7 @@ def test_every_filter_shape_holds_recall_in_the_embedded_index(tmp_path, gallery
 
 
 @pytest.mark.parametrize("where", ["memory", "server"])
-def test_every_filter_shape_holds_recall_through_the_client(where, gallery, record_property):
+def test_qdrant_index_every_filter_shape_keeps_recall(where, gallery, record_property):
     if where == "server" and not os.environ.get("PINPOINT_TEST_QDRANT_URL"):
         pytest.skip("no Qdrant server; set PINPOINT_TEST_QDRANT_URL to test against one")
     made = bench.memory(gallery) if where == "memory" else bench.server(gallery)
@@ -46,12 +46,12 @@ def test_every_filter_shape_holds_recall_through_the_client(where, gallery, reco
 
 
 @given(matched=st.integers(0, 10**9))
-def test_the_plain_graph_is_never_asked(matched):
+def test_choose_by_matches_never_uses_plain_graph(matched):
     exact = matched < strategy.EXACT_BELOW
     assert strategy.choose_by_matches(matched) == ("exact" if exact else "acorn")
 
 
-def test_a_question_that_asks_for_exactness_gets_it_uncounted():
+def test_choose_strategy_exact_query_is_exact_without_count():
     def never(*_):
         raise AssertionError("asked")
 
@@ -63,7 +63,7 @@ def test_a_question_that_asks_for_exactness_gets_it_uncounted():
     assert strategy.choose_strategy(asked, choose, never, lambda _: (limit, True)) == "acorn"
 
 
-def test_a_small_index_needs_no_count():
+def test_choose_strategy_small_index_is_exact_without_count():
     where = IndexFilter(organization_id=ORG_A)
     query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5)
     limit = strategy.EXACT_BELOW
@@ -84,7 +84,7 @@ def test_a_small_index_needs_no_count():
         (strategy.EXACT_BELOW, False, strategy.EXACT_BELOW, "acorn"),
     ],
 )
-def test_only_a_narrowed_filter_over_long_lists_is_counted(most, whole, own, wanted):
+def test_choose_strategy_counts_only_narrowed_filters(most, whole, own, wanted):
     where = IndexFilter(organization_id=ORG_A, source_kinds=("photo",))
     query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5)
     counts = {} if own is None else {where: own}

@@ -112,7 +112,7 @@ SHAPES = {
 
 
 @pytest.mark.timeout(120)
-def test_every_filter_finds_what_the_loop_finds(filled):
+def test_search_every_filter_equals_plain_loop(filled):
     points = gallery(300, places=EDGES)
     for name, shape in SHAPES.items():
         for organization in (ORG_A, ORG_B):
@@ -129,7 +129,7 @@ def test_every_filter_finds_what_the_loop_finds(filled):
 
 @pytest.mark.parametrize("channel", ["image", "gps"])
 @pytest.mark.parametrize("exact", [True, False])
-def test_search_equals_an_exact_numpy_search(filled, channel, exact):
+def test_search_equals_exact_numpy_search(filled, channel, exact):
     points = [p for p in gallery(300, places=EDGES) if p.organization_id == ORG_A]
     matrix = np.stack([p.vectors[channel] for p in points]).astype(np.float64)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
@@ -147,7 +147,7 @@ def test_search_equals_an_exact_numpy_search(filled, channel, exact):
         assert all(type(hit.score) is float for hit in hits)
 
 
-def test_hits_say_all_about_the_image(filled):
+def test_search_hits_have_all_image_fields(filled):
     for point in gallery(300, places=EDGES)[1:60]:
         where = IndexFilter(organization_id=point.organization_id)
         query = IndexQuery(
@@ -159,7 +159,7 @@ def test_hits_say_all_about_the_image(filled):
         assert hit.captured_at == point.captured_at
 
 
-def test_the_same_question_alone_and_among_others_has_the_same_answer(filled, request):
+def test_search_batched_query_equals_single_query(filled, request):
     vector = gallery(300)[5].vectors["image"]
     one = IndexQuery(channel="image", vector=vector, filter=EVERYTHING, limit=48)
     other = replace(one, vector=-vector, limit=7, exact=True)
@@ -172,7 +172,7 @@ def test_the_same_question_alone_and_among_others_has_the_same_answer(filled, re
     assert filled.search([]) == []
 
 
-def test_ties_are_ordered_by_id_and_never_cut_arbitrarily(index):
+def test_search_equal_scores_are_ordered_by_id(index):
     index.ensure(SPEC)
     twin = gallery(1)[0].vectors
     points = [replace(p, vectors=twin, organization_id=ORG_A) for p in gallery(90)]

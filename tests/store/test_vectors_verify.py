@@ -54,7 +54,7 @@ def build(tmp_path):
     made.close()
 
 
-def test_a_whole_build_is_verified_by_a_sample_over_all_of_it(build):
+def test_verify_self_retrieval_complete_build_is_one(build):
     seen = []
     assert verify_self_retrieval(build, seen.append) == 1.0
     assert SAMPLE_SIZE * 0.7 < len(seen) == seen[-1] <= SAMPLE_SIZE
@@ -63,18 +63,18 @@ def test_a_whole_build_is_verified_by_a_sample_over_all_of_it(build):
     assert verify_self_retrieval(build) == 1.0, "of equal vectors any may stand in another's place"
 
 
-def test_a_graph_that_misses_is_told(build):
+def test_verify_self_retrieval_missed_hits_raises(build):
     with pytest.raises(IndexUnavailableError, match=r"finds 0\.900 of the 10 nearest") as said:
         verify_self_retrieval(Blunted(build, misses=1))
     assert said.value.reason == "build_not_verified"
 
 
-def test_vectors_that_do_not_find_themselves_are_told(build):
+def test_verify_self_retrieval_changed_vector_raises(build):
     with pytest.raises(IndexUnavailableError, match="by its own image vector"):
         verify_self_retrieval(Blunted(build, turned=True))
 
 
-def test_an_empty_build_is_whole(tmp_path):
+def test_verify_self_retrieval_empty_build_is_one(tmp_path):
     empty = EdgeIndex(tmp_path / "empty")
     empty.ensure(SPEC)
     assert verify_self_retrieval(empty) == 1.0
@@ -92,7 +92,7 @@ def test_an_empty_build_is_whole(tmp_path):
         (15, (10, 12), 2, False),
     ],
 )
-def test_counts_must_agree_but_for_what_moves(held, bounds, moved, good):
+def test_check_count_outside_moving_bounds_raises(held, bounds, moved, good):
     if good:
         check_count(held, bounds, moved)
     else:
@@ -100,7 +100,7 @@ def test_counts_must_agree_but_for_what_moves(held, bounds, moved, good):
             check_count(held, bounds, moved)
 
 
-def test_a_server_is_asked_through_switches_and_never_answers_for_another_contract(tmp_path):
+def test_qdrant_search_during_alias_switches_answers_only_its_contract(tmp_path):
     """Asked from a thread while the alias goes to and fro; in-memory engine of qdrant-client."""
     (tmp_path / "n").write_text("60")
     index = QdrantIndex(":memory:")

@@ -51,30 +51,30 @@ def over(fields, arrays=()):
 
 
 @given(filters)
-def test_filters_survive(where):
+def test_codec_filters_round_trip(where):
     assert wire.convert(over({"f": where})[0]["f"], IndexFilter) == where
 
 
 @given(hits)
-def test_hits_survive(hit):
+def test_codec_hits_round_trip(hit):
     assert wire.convert(over({"h": hit})[0]["h"], Hit) == hit
 
 
 @given(st.lists(st.floats(width=32), min_size=1, max_size=40))
-def test_vectors_survive_bit_by_bit_whatever_width_they_travel_in(values):
+def test_codec_vectors_round_trip_bit_exact(values):
     vector = np.array(values, dtype=np.float32)
     _, (back,) = over({}, [vector])
     np.testing.assert_array_equal(back, vector)
     assert back.dtype == np.float32
 
 
-def test_half_precision_is_used_where_it_loses_nothing():
+def test_encode_lossless_vectors_uses_half_precision():
     half = np.ones((100, 512), np.float32) / 4
     full = half + 1e-5
     assert len(wire.encode({}, [half])) < 0.6 * len(wire.encode({}, [full]))
 
 
-def test_points_and_queries_survive():
+def test_codec_points_and_queries_round_trip():
     points = gallery(20)
     points.append(points[3].__class__(**{**fields_of(points[3]), "vectors": {}}))
     back = wire.unpack_points(*over(*wire.pack_points(points)))
@@ -100,13 +100,13 @@ def fields_of(point) -> dict:
 
 
 @given(st.binary(max_size=200))
-def test_noise_is_refused_in_one_way(noise):
+def test_decode_noise_raises_only_bad_request(noise):
     with contextlib.suppress(errors.BadRequestError):  # any other exception fails the test
         wire.decode(noise)
 
 
 @given(st.data())
-def test_a_frame_cut_or_lengthened_anywhere_is_refused(data):
+def test_decode_cut_or_lengthened_frame_raises(data):
     frame = wire.encode({"verb": "x"}, [np.ones(7, np.float32)])
     cut = data.draw(st.integers(0, len(frame) - 1))
     for broken in (frame[:cut], frame + b"\x00"):
@@ -114,12 +114,12 @@ def test_a_frame_cut_or_lengthened_anywhere_is_refused(data):
             wire.decode(broken)
 
 
-def test_a_frame_over_the_limit_is_not_sent():
+def test_encode_frame_over_limit_raises():
     with pytest.raises(errors.TooLargeError):
         wire.encode({"noise": b"x" * wire.MAX_FRAME})
 
 
-def test_every_error_of_the_tree_comes_back_as_itself():
+def test_raise_error_restores_every_error_class():
     tree = [each for each in vars(errors).values() if isinstance(each, type)]
     for kind in tree:
         if issubclass(kind, errors.PinpointError):
@@ -132,14 +132,14 @@ def test_every_error_of_the_tree_comes_back_as_itself():
         wire.raise_error(["SystemExit", "x", "y"])
 
 
-def test_a_time_without_a_zone_is_refused():
+def test_check_aware_time_naive_time_raises():
     with pytest.raises(errors.BadRequestError):
         wire.check_aware_time(datetime(2020, 1, 1))
     far = START + timedelta(microseconds=1)
     assert over({"at": far})[0]["at"] == far
 
 
-def test_convert_value_of_another_shape_raises_value_error():
+def test_unpack_points_of_another_shape_raises_value_error():
     (point,), where = gallery(1), IndexFilter(organization_id=ORG_A)
     fields, arrays = over(*wire.pack_points([point]))
     (row,) = fields["points"]
