@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from ingest.correction_orders import Play, orders
+from ingest.correction_scenario import Play, orders
 from media.pictures import exif, noise, saved, xmp
 from pinpoint.errors import BadRequestError
 from pinpoint.ingest.register import register_files

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
-from ingest.poison_kinds import CJK, COLUMNS, HINTS
+from ingest.poisoned_values import CJK, COLUMNS, HINTS
 from pinpoint import jobs
 from pinpoint.errors import BadRequestError, DatabaseUnavailableError
 from pinpoint.ingest import pipeline

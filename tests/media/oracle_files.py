@@ -16,7 +16,7 @@ import pillow_heif
 
 from media.containers import with_chunk
 from media.pictures import exif, noise, ratio, saved, xmp
-from media.written import sign_rationals
+from media.jpeg_metadata import sign_rationals
 
 pillow_heif.register_heif_opener()
 

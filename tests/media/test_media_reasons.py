@@ -202,13 +202,13 @@ def test_decoder_stopped_child_is_timeout() -> None:
 def test_reasons_have_stage_explanation_and_test() -> None:
     assert set(STAGES) == set(REASONS)
     elsewhere = {"bad_name", "bad_row", "outside_root", "missing_file", "decoder_crashed"}
-    elsewhere |= {"ambiguous_track", "time_zone_unknown"}  # test_media_tracks
+    elsewhere |= {"ambiguous_track", "time_zone_unknown"}  # tests/media/test_media_tracks.py
     elsewhere |= {
         "bad_metadata_override",
         "not_storable",
         "text_too_long",
     }  # tests/ingest/test_poisoned_rows.py
-    elsewhere |= {"unreadable_folder"}  # test_intake
+    elsewhere |= {"unreadable_folder"}  # tests/ingest/test_register.py
     assert {reason for reason, _, _ in GENERATED} | elsewhere == set(REASONS)
     assert all(text.endswith(".") for text in REASONS.values())
 

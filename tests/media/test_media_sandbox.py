@@ -36,7 +36,7 @@ AS_ROOT = pytest.param(
     marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user"),
 )
 CONFINED = [pytest.param("media.probe_child", id="direct"), AS_ROOT]
-FREE = "media.probe_child_free"
+FREE = "media.probe_child_unconfined"
 
 MAYBE_ONLY_ROOT = {"become_root", "attach", "read_memory", "read_file", "share_nothing"}
 """Probes that Yama (ptrace_scope) or a distribution may refuse to ordinary users anyway."""
@@ -246,7 +246,7 @@ def test_child_before_first_file_has_no_privileges() -> None:
 
 @pytest.mark.usefixtures("probe_modules")
 def test_child_without_landlock_reports_missing_measures() -> None:
-    child = ChildProcess(MediaSettings(), "media.child_poor_system")
+    child = ChildProcess(MediaSettings(), "media.child_without_landlock")
     with closing(_Ended(child)):
         states = {one.name: one for one in child.start()}
     assert states["landlock"].state == "unavailable"
@@ -261,7 +261,7 @@ def test_child_without_landlock_reports_missing_measures() -> None:
 
 @pytest.mark.usefixtures("probe_modules")
 def test_child_without_landlock_with_sandbox_required_does_not_start() -> None:
-    child = ChildProcess(MediaSettings(sandbox="required"), "media.child_poor_system")
+    child = ChildProcess(MediaSettings(sandbox="required"), "media.child_without_landlock")
     with closing(_Ended(child)):
         with pytest.raises(UnavailableError, match=r"landlock.*PINPOINT_MEDIA_SANDBOX") as refused:
             child.start()

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from media.written import OFFSET_ORIGINAL, ORIGINAL, TAKEN, facts, utc
+from media.jpeg_metadata import OFFSET_ORIGINAL, ORIGINAL, TAKEN, facts, utc
 from pinpoint.media.metadata.times import parse_offset, parse_time
 from pinpoint.records import TIME_SOURCES
 

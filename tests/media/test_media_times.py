@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from media.pictures import photo
-from media.written import (
+from media.jpeg_metadata import (
     CHANGED,
     DIGITIZED,
     EVENING,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.correction_orders import Play, orders
+from ingest.correction_scenario import Play, orders
 from pinpoint.records import DecodedImage
 from shared_data import shared_data
 from stack_fixtures import Rig

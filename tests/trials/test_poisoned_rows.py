@@ -15,7 +15,7 @@ from uuid import UUID
 
 import pytest
 
-from ingest.poison_kinds import COLUMNS, HINTS
+from ingest.poisoned_values import COLUMNS, HINTS
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine

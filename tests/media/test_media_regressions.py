@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from media.written import utc
+from media.jpeg_metadata import utc
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import DecodedImage, MetadataOverride, Rejected
 from pinpoint.settings import MediaSettings
