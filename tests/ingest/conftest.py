@@ -1,4 +1,4 @@
-"""The rig, one for each test."""
+"""One `Rig` for each test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches that are canceled while workers are at them."""
+"""Canceling batches while workers process them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from registration import register_folder
 from stack_fixtures import WORKER, jpeg, write_photos
 
 
-def registered(rig, org, folder, count):
+def register(rig, org, folder, count):
     write_photos(folder, count)
     return register_folder(
         folder,
@@ -33,27 +33,37 @@ def item_ids(rig, org, batch_id):
 
 def test_cancel_batch_cancels_waiting_items_and_finishes_claimed_items(rig, tmp_path):
     org = rig.organization()
-    batch = registered(rig, org, tmp_path / "in", 6)
-    sent, rig.queue.sent[:] = list(rig.queue.sent), []
+    batch = register(rig, org, tmp_path / "in", 6)
+    queued_jobs, rig.queue.sent[:] = list(rig.queue.sent), []
     ids = item_ids(rig, org, batch.id)
-    pipeline.ingest_items(ids[:2], WORKER, rig.parts)  # done before
-    held = rig.ledger.claim(ids[2:4], "host/2/0.00")  # under work while it is canceled
-    assert len(held) == 2
+    pipeline.ingest_items(ids[:2], WORKER, rig.parts)  # finished before the cancellation
+    claimed = rig.ledger.claim(ids[2:4], "host/2/0.00")  # claimed during the cancellation
+    assert len(claimed) == 2
     with rig.database.write(org) as catalog:
         assert catalog.cancel_batch(batch.id) == 2
         assert catalog.cancel_batch(batch.id) == 0
-        now = catalog.batch(batch.id)
-    assert (now.items, now.indexed, now.received, now.canceled) == (6, 2, 2, 2)
-    assert (now.state, now.is_processed) == ("closed", False)
+        after_cancel = catalog.batch(batch.id)
+    assert (
+        after_cancel.items,
+        after_cancel.indexed,
+        after_cancel.received,
+        after_cancel.canceled,
+    ) == (6, 2, 2, 2)
+    assert (after_cancel.state, after_cancel.is_processed) == ("closed", False)
     rig.ledger.release_worker("host/2/0.00")
-    rig.queue.sent[:] = sent  # the broker still has the jobs of before
+    rig.queue.sent[:] = queued_jobs  # the broker still has the old jobs
     rig.run()
     pipeline.ingest_items(ids[2:3], WORKER, rig.parts)
     pipeline.ingest_items(ids[3:4], WORKER, rig.parts)
     with rig.database.read(org) as catalog:
-        done = catalog.batch(batch.id)
+        finished = catalog.batch(batch.id)
         canceled = catalog.batch_items(batch.id, status="canceled")
-    assert (done.indexed, done.canceled, done.processed, done.is_processed) == (4, 2, 6, True)
+    assert (finished.indexed, finished.canceled, finished.processed, finished.is_processed) == (
+        4,
+        2,
+        6,
+        True,
+    )
     assert [item.id for item in canceled] == ids[4:]
     assert {(item.error_code, item.error_stage, item.attempts) for item in canceled} == {
         ("canceled", None, 0)
@@ -62,7 +72,7 @@ def test_cancel_batch_cancels_waiting_items_and_finishes_claimed_items(rig, tmp_
 
 def test_retry_batch_queues_canceled_items(rig, tmp_path):
     org = rig.organization()
-    batch = registered(rig, org, tmp_path / "in", 3)
+    batch = register(rig, org, tmp_path / "in", 3)
     rig.queue.sent.clear()
     with rig.database.write(org) as catalog:
         assert catalog.cancel_batch(batch.id) == 3
@@ -72,8 +82,8 @@ def test_retry_batch_queues_canceled_items(rig, tmp_path):
     assert [name for name, _ in rig.queue.sent] == [jobs.INGEST_ITEMS]
     rig.run()
     with rig.database.read(org) as catalog:
-        done = catalog.batch(batch.id)
-    assert (done.indexed, done.canceled, done.is_processed) == (3, 0, True)
+        finished = catalog.batch(batch.id)
+    assert (finished.indexed, finished.canceled, finished.is_processed) == (3, 0, True)
 
 
 def test_prune_removes_uploads_of_canceled_items(rig):

@@ -12,16 +12,16 @@ from pinpoint.search.context import QueryPhoto
 from stack_fixtures import jpeg, write_photos
 
 
-def located(rig, org, photo):
+def locate(rig, org, photo):
     return pipeline.locate(
         QueryPhoto(data=photo, file="q.jpg"), SearchFilter(), rig.search_context(org)
     )
 
 
 def summary(rig, org, answer):
-    """What an answer says, by file instead of id: which of two copies is kept follows their ids."""
-    ids = [each.candidate.id for each in answer.ranked]
-    ids += [near.id for each in answer.ranked for near in each.evidence]
+    """An answer by file name instead of id: the id decides which of two copies is kept."""
+    ids = [ranked.candidate.id for ranked in answer.ranked]
+    ids += [neighbor.id for ranked in answer.ranked for neighbor in ranked.evidence]
     with rig.database.read(org) as catalog:
         files = {id_: image.file_name for id_, image in catalog.images(ids).items()}
     return (
@@ -29,15 +29,15 @@ def summary(rig, org, answer):
         answer.credible_discs,
         [
             (
-                files[each.candidate.id],
-                round(each.weight, 9),
-                round(each.evidence_share, 9),
-                sorted(files[near.id] for near in each.evidence),
-                sorted(each.similarities),
+                files[ranked.candidate.id],
+                round(ranked.weight, 9),
+                round(ranked.evidence_share, 9),
+                sorted(files[neighbor.id] for neighbor in ranked.evidence),
+                sorted(ranked.similarities),
             )
-            for each in answer.ranked
+            for ranked in answer.ranked
         ],
-        [(each.file_name, each.role, each.distance_m) for each in answer.citations],
+        [(citation.file_name, citation.role, citation.distance_m) for citation in answer.citations],
     )
 
 
@@ -47,23 +47,28 @@ def test_locate_duplicate_source_changes_only_citations(rig, tmp_path, kind):
     write_photos(tmp_path / "walk", 12)
     rig.ingest(tmp_path / "walk", org, source="walk")
     photo = jpeg(4, 0.0, 0.1)  # the pixels of a photo of the gallery, in another file
-    before = located(rig, org, photo)
+    before = locate(rig, org, photo)
     shutil.copytree(tmp_path / "walk", tmp_path / "again")
     batch = rig.ingest(tmp_path / "again", org, source="again", kind=kind)
     assert batch.indexed == 12
-    after = located(rig, org, photo)
+    after = locate(rig, org, photo)
     if kind == "photo":
         assert summary(rig, org, after) == summary(rig, org, before)
     assert len(after.ranked) == len(before.ranked) == 12
     with rig.database.read(org) as catalog:
-        for each in after.ranked:
-            images = catalog.images([each.candidate.id, *(near.id for near in each.evidence)])
+        for ranked in after.ranked:
+            images = catalog.images(
+                [ranked.candidate.id, *(neighbor.id for neighbor in ranked.evidence)]
+            )
             hashes = [image.sha256 for image in images.values()]
-            assert len(set(hashes)) == len(hashes) == 1 + len(each.evidence)
+            assert len(set(hashes)) == len(hashes) == 1 + len(ranked.evidence)
     assert after.citations
     for cited in after.citations:
-        assert {cited.source, *(each.source for each in cited.copies)} == {"walk", "again"}
-        assert [each.file_name for each in cited.copies] == [cited.file_name]
+        assert {cited.source, *(copy.source for copy in cited.copies)} == {
+            "walk",
+            "again",
+        }
+        assert [copy.file_name for copy in cited.copies] == [cited.file_name]
 
 
 def test_locate_deleted_copy_is_not_cited(rig, tmp_path):
@@ -71,9 +76,9 @@ def test_locate_deleted_copy_is_not_cited(rig, tmp_path):
     write_photos(tmp_path / "walk", 2)
     rig.ingest(tmp_path / "walk", org, source="walk")
     rig.ingest(tmp_path / "walk", org, source="again")
-    cited = located(rig, org, jpeg(1, 0.0, 0.1)).citations[0]
+    cited = locate(rig, org, jpeg(1, 0.0, 0.1)).citations[0]
     assert len(cited.copies) == 1
     with rig.database.write(org) as catalog:
         catalog.delete_image(cited.copies[0].image_id)
     rig.run()
-    assert located(rig, org, jpeg(1, 0.0, 0.1)).citations[0].copies == ()
+    assert locate(rig, org, jpeg(1, 0.0, 0.1)).citations[0].copies == ()

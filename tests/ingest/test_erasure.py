@@ -1,4 +1,4 @@
-"""What is erased leaves nothing: no row, no index point, no byte."""
+"""Erasing removes every row, index point and byte."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stack_fixtures import write_photos
 
 
 @pytest.fixture
-def closing(rig):
+def organization_deletion(rig):
     return OrganizationDeletion(rig.owner)
 
 
@@ -31,7 +31,7 @@ def org(rig):
     return rig.organization()
 
 
-def filled(rig, tmp_path, name, seed):
+def create_organization_with_photos(rig, tmp_path, name, seed):
     """An organization with copied originals, a rejected file, an audit row and a key."""
     org = rig.organization(name)
     rig.access.create_key(name, "phone", ["locate"])
@@ -51,8 +51,8 @@ def filled(rig, tmp_path, name, seed):
     return org, folder
 
 
-def needles(rig, org, name, folder):
-    """All that must not be found: names, digests of files as text and as bytes, pictures."""
+def personal_bytes_of(rig, org, name, folder):
+    """All byte strings that must be erased: names, digests as text and as bytes, pictures."""
     digests = [hashlib.sha256(path.read_bytes()) for path in sorted(folder.iterdir())[1:]]
     digests.append(hashlib.sha256(name.encode()))
     stored = [
@@ -66,15 +66,15 @@ def needles(rig, org, name, folder):
         f"{name}-secret".encode(),
         *(digest.digest() for digest in digests),
         *(digest.hexdigest().encode() for digest in digests),
-        # From the middle: pictures of one kind begin alike.
-        *(bytes.fromhex(one)[len(one) // 4 :][:60] for each in stored for one in each),
+        # From the middle: pictures of one format start with the same bytes.
+        *(bytes.fromhex(digits)[len(digits) // 4 :][:60] for values in stored for digits in values),
     ]
 
 
-def erased(rig, closing, org):
+def erase(rig, organization_deletion, org):
     return erase_organization(
         org,
-        closing=closing,
+        closing=organization_deletion,
         ledger=rig.ledger,
         index=rig.index,
         blobs=rig.blobs,
@@ -82,68 +82,77 @@ def erased(rig, closing, org):
     )
 
 
-def test_organization_deletion_leaves_no_bytes(rig, closing, tmp_path, server_paths, database_url):
-    gone, folder = filled(rig, tmp_path, "acme", 0)
-    stays, _ = filled(rig, tmp_path, "other", 500)
-    wanted = needles(rig, gone, "acme", folder)
+def test_organization_deletion_leaves_no_bytes(
+    rig, organization_deletion, tmp_path, server_paths, database_url
+):
+    deleted_org, folder = create_organization_with_photos(rig, tmp_path, "acme", 0)
+    other_org, _ = create_organization_with_photos(rig, tmp_path, "other", 500)
+    personal_bytes = personal_bytes_of(rig, deleted_org, "acme", folder)
     rig.index.flush()
-    assert len(found_in_tables(rig, wanted)) > 10
+    assert len(found_in_tables(rig, personal_bytes)) > 10
     assert found_in_folder(
-        rig.folder / "blobs" / str(gone), [folder.joinpath("acme-secret-0000.jpg").read_bytes()]
+        rig.folder / "blobs" / str(deleted_org),
+        [folder.joinpath("acme-secret-0000.jpg").read_bytes()],
     )
     before = rig.index.count()
 
-    assert erased(rig, closing, gone) == 4
-    assert found_in_tables(rig, wanted) == []
-    assert not (rig.folder / "blobs" / str(gone)).exists()
-    assert rig.index.count(IndexFilter(organization_id=gone)) == 0
-    assert rig.index.count() == before - 4 == rig.index.count(IndexFilter(organization_id=stays))
+    assert erase(rig, organization_deletion, deleted_org) == 4
+    assert found_in_tables(rig, personal_bytes) == []
+    assert not (rig.folder / "blobs" / str(deleted_org)).exists()
+    assert rig.index.count(IndexFilter(organization_id=deleted_org)) == 0
+    assert (
+        rig.index.count() == before - 4 == rig.index.count(IndexFilter(organization_id=other_org))
+    )
     with pytest.raises(NotFoundError):
         rig.access.organization("acme")
-    assert rig.organization("acme") != gone  # the name is free
+    assert rig.organization("acme") != deleted_org  # the name can be used again
 
-    fresh = rig.folder / "next"
-    build_index(fresh, RebuildSource(rig.owner, lambda: rig.encoder.contract), lambda *_: None)
-    assert EdgeIndex(fresh).count() == 4
-    assert str(gone).encode() not in b"".join(
-        path.read_bytes() for path in fresh.rglob("*") if path.is_file()
+    build_folder = rig.folder / "next"
+    build_index(
+        build_folder, RebuildSource(rig.owner, lambda: rig.encoder.contract), lambda *_: None
     )
-    # Nothing in the files of the tables, of their statistics and of the log either.
+    assert EdgeIndex(build_folder).count() == 4
+    assert str(deleted_org).encode() not in b"".join(
+        path.read_bytes() for path in build_folder.rglob("*") if path.is_file()
+    )
+    # The files of the tables, of their statistics and of the log have none of the bytes.
     oid = str(rig.scalar("SELECT oid FROM pg_database WHERE datname = current_database()"))
     rig.owner.close()
     rig.as_api.close()
     compact_tables(server_paths.superuser_url(urlsplit(database_url).path.strip("/")), private=True)
-    assert found_in_folder(server_paths.pgdata / "base" / oid, wanted) == []
-    assert found_in_folder(server_paths.pgdata / "pg_wal", wanted) == []
+    assert found_in_folder(server_paths.pgdata / "base" / oid, personal_bytes) == []
+    assert found_in_folder(server_paths.pgdata / "pg_wal", personal_bytes) == []
 
 
-def test_prune_removes_organization_after_last_tombstone(rig, closing, tmp_path):
-    org, _ = filled(rig, tmp_path, "acme", 0)
-    erased(rig, closing, org)
-    assert closing.deleted_organizations() == [org]
-    assert pruned(rig, closing).organizations == 0
+def test_prune_removes_organization_after_last_tombstone(rig, organization_deletion, tmp_path):
+    org, _ = create_organization_with_photos(rig, tmp_path, "acme", 0)
+    erase(rig, organization_deletion, org)
+    assert organization_deletion.deleted_organizations() == [org]
+    assert pruned(rig, organization_deletion).organizations == 0
     swept(rig)
-    assert pruned(rig, closing).organizations == 1
-    assert closing.deleted_organizations() == []
+    assert pruned(rig, organization_deletion).organizations == 1
+    assert organization_deletion.deleted_organizations() == []
     for table in ("tombstones", "sources", "batches", "batch_items", "audit_log"):
         assert rig.scalar(f"SELECT count(*) FROM {table}") == 0
 
 
-def test_organization_deletion_with_last_keys_keeps_authentication_required(rig, closing, tmp_path):
-    org, _ = filled(rig, tmp_path, "acme", 0)
-    erased(rig, closing, org)
+def test_organization_deletion_with_last_keys_keeps_authentication_required(
+    rig, organization_deletion, tmp_path
+):
+    org, _ = create_organization_with_photos(rig, tmp_path, "acme", 0)
+    erase(rig, organization_deletion, org)
     assert rig.access.any_keys()
     default = rig.access.organization("default")
-    erased(rig, closing, default.id)
+    erase(rig, organization_deletion, default.id)
     assert rig.access.organization("default").id != default.id
     assert rig.access.any_keys()
 
 
-def test_organization_deletion_removes_late_writes(rig, closing, org, tmp_path):
+def test_organization_deletion_removes_late_writes(rig, organization_deletion, org, tmp_path):
     write_photos(tmp_path / "in", 2)
     rig.ingest(tmp_path / "in", org)
-    erased(rig, closing, org)
-    with rig.owner.begin() as unit:  # a request that had been let in before
+    erase(rig, organization_deletion, org)
+    with rig.owner.begin() as unit:  # a request that was admitted before
         unit.connection.execute(
             text(
                 "INSERT INTO audit_log (id, organization_id, operation, bundle) "
@@ -152,27 +161,27 @@ def test_organization_deletion_removes_late_writes(rig, closing, org, tmp_path):
             {"org": org},
         )
     rig.blobs.put(org, b"late")
-    pruned(rig, closing)
+    pruned(rig, organization_deletion)
     assert rig.scalar("SELECT count(*) FROM audit_log") == 0
     assert not (rig.folder / "blobs" / str(org)).exists()
 
 
 def test_organization_deletion_interrupted_can_be_repeated(
-    rig, closing, org, tmp_path, monkeypatch
+    rig, organization_deletion, org, tmp_path, monkeypatch
 ):
     write_photos(tmp_path / "in", 3)
     rig.ingest(tmp_path / "in", org)
 
-    def dies(_versions):
+    def interrupt(_versions):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(rig.index, "delete", dies)
+        patch.setattr(rig.index, "delete", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            erased(rig, closing, org)
+            erase(rig, organization_deletion, org)
     assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 3
-    assert closing.find(str(org)) == org
-    erased(rig, closing, org)
+    assert organization_deletion.find(str(org)) == org
+    erase(rig, organization_deletion, org)
     assert rig.scalar("SELECT count(*) FROM images") == 0
     assert rig.index.count() == 0
 
@@ -183,19 +192,19 @@ def test_image_deletion_keeps_batch_counts_and_removes_names(rig, org, tmp_path)
     (folder / "twin.jpg").write_bytes((folder / "0001.jpg").read_bytes())
     batch = rig.ingest(folder, org)
     rig.ingest(folder, org)
-    victim = rig.scalar("SELECT id FROM images WHERE external_id = 'in/0001.jpg'")
+    image_id = rig.scalar("SELECT id FROM images WHERE external_id = 'in/0001.jpg'")
     with rig.operator.write(org) as catalog:
-        catalog.delete_image(victim)
+        catalog.delete_image(image_id)
     rig.run()
     digest = hashlib.sha256((folder / "0001.jpg").read_bytes()).digest()
-    assert found_in_tables(rig, [b"0001.jpg", digest, str(victim).encode()]) == [
-        str(victim).encode()  # its tombstone, until no old writer can be alive
+    assert found_in_tables(rig, [b"0001.jpg", digest, str(image_id).encode()]) == [
+        str(image_id).encode()  # its tombstone, until no old writer can be alive
     ]
     swept(rig)
-    assert found_in_tables(rig, [str(victim).encode()]) == []
+    assert found_in_tables(rig, [str(image_id).encode()]) == []
     with rig.operator.read(org) as catalog:
-        after = catalog.batch(batch.id)
-    assert (after.items, after.indexed, after.duplicate) == (4, 3, 1)
+        batch_after = catalog.batch(batch.id)
+    assert (batch_after.items, batch_after.indexed, batch_after.duplicate) == (4, 3, 1)
     assert found_in_tables(rig, [b"0002.jpg", b"twin.jpg"]) == [b"0002.jpg", b"twin.jpg"]
 
 
@@ -209,9 +218,9 @@ def test_image_deletion_of_one_face_keeps_file_name(rig, org, tmp_path):
     ids = [row[0] for row in rig.index.scroll(None, 10)]
     assert len(ids) == 4
     for last in (False, True):
-        for victim in ids[3:] if last else ids[:3]:
+        for image_id in ids[3:] if last else ids[:3]:
             with rig.operator.write(org) as catalog:
-                catalog.delete_image(victim)
+                catalog.delete_image(image_id)
         rig.run()
         assert bool(found_in_tables(rig, [b"pano.jpg"])) is not last
 

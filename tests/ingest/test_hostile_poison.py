@@ -1,4 +1,4 @@
-"""Poison and oddities among good files: each costs itself, its neighbors nothing."""
+"""Hostile files among valid files: each fails alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinpoint.settings import MediaSettings
 from stack_fixtures import jpeg, plain_jpeg, write_photos
 
 
-def items_of(rig, org, batch):
+def items_by_file(rig, org, batch):
     with rig.database.read(org) as catalog:
         return {item.file: item for item in catalog.batch_items(batch.id)}
 
@@ -32,7 +32,7 @@ def test_ingest_file_that_crashes_decoder_fails_alone_and_can_be_retried(
     with ending_large_children(number) as ended:
         batch = rig.ingest(tmp_path / "in", org)
     assert (batch.is_processed, batch.items, batch.indexed, batch.failed) == (True, 41, 40, 1)
-    item = items_of(rig, org, batch)["0020-poison.png"]
+    item = items_by_file(rig, org, batch)["0020-poison.png"]
     assert (item.status, item.error_stage, item.error_code) == ("failed", "decode", reason)
     assert item.error_message
     assert len(ended) == MAX_ATTEMPTS
@@ -52,7 +52,7 @@ def test_ingest_file_over_memory_limit_fails_alone(rig, tmp_path):
     rig.parts = replace(rig.parts, decoder=ChildDecoder(MediaSettings(memory_mb=256)))
     batch = rig.ingest(tmp_path / "in", org)
     assert (batch.is_processed, batch.indexed, batch.failed) == (True, 20, 1)
-    assert items_of(rig, org, batch)["0010-poison.png"].error_code == "out_of_memory"
+    assert items_by_file(rig, org, batch)["0010-poison.png"].error_code == "out_of_memory"
 
 
 def test_ingest_uploaded_poison_file_keeps_blob_for_retry(rig, tmp_path):
@@ -70,11 +70,11 @@ def test_ingest_uploaded_poison_file_keeps_blob_for_retry(rig, tmp_path):
         catalog.close_batch(batch.id)
     with ending_large_children(signal.SIGSEGV):
         rig.run()
-    assert items_of(rig, org, batch)["p"].status == "failed"
+    assert items_by_file(rig, org, batch)["p"].status == "failed"
     with rig.operator.write(org) as catalog:
         catalog.retry_batch(batch.id)
     rig.run()
-    assert items_of(rig, org, batch)["p"].status == "indexed"
+    assert items_by_file(rig, org, batch)["p"].status == "indexed"
 
 
 def test_ingest_unstorable_file_names_reject_only_those_files(rig, tmp_path):
@@ -85,8 +85,8 @@ def test_ingest_unstorable_file_names_reject_only_those_files(rig, tmp_path):
             file.write(jpeg(70, 1.0, 1.0))
     batch = rig.ingest(folder, org)
     assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 3, 2)
-    found = items_of(rig, org, batch)
-    assert {found[name].error_code for name in (r"\udcff\udcfe.jpg", r"\udcff.jpg")} == {"bad_name"}
+    items = items_by_file(rig, org, batch)
+    assert {items[name].error_code for name in (r"\udcff\udcfe.jpg", r"\udcff.jpg")} == {"bad_name"}
 
 
 def test_ingest_manifest_with_hostile_rows_rejects_only_those_rows(rig, tmp_path):
@@ -113,15 +113,17 @@ def test_ingest_archives_are_rejected_unopened(rig, tmp_path):
         (folder / f"a{seed}.jpg").write_bytes(BOMBS["archives"](random.Random(seed)))
     batch = rig.ingest(folder, org)
     assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 2, 12)
-    reasons = {item.error_code for item in items_of(rig, org, batch).values() if item.error_code}
+    reasons = {
+        item.error_code for item in items_by_file(rig, org, batch).values() if item.error_code
+    }
     assert reasons == {"unsupported_format"}
 
 
 def test_ingest_capture_times_at_calendar_limits_are_processed(rig, tmp_path):
     org, folder = rig.organization(), tmp_path / "in"
     folder.mkdir()
-    for seed, when in enumerate(("0001:01:01 00:00:00", "0002:01:01 00:00:00")):
-        detail = {0x9003: when, 0x9011: "+00:00"}
+    for seed, capture_time in enumerate(("0001:01:01 00:00:00", "0002:01:01 00:00:00")):
+        detail = {0x9003: capture_time, 0x9011: "+00:00"}
         (folder / f"{seed}.jpg").write_bytes(jpeg(seed, 1.0 + seed, 2.0, detail=detail))
     (folder / "late.jpg").write_bytes(
         jpeg(9, 5.0, 2.0, detail={0x9003: "9999:12:31 23:59:59", 0x9011: "-14:00"})

@@ -1,4 +1,4 @@
-"""Conservation, identity and replacement: DESIGN 3.3 and 3.4 on real parts."""
+"""Every file is counted, keeps its id, and is replaced by new bytes, on real services."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def test_ingest_new_bytes_replaces_image_and_increments_version(rig, tmp_path):
     folder = tmp_path / "in"
     write_photos(folder, 1)
     rig.ingest(folder, org)
-    old = only_image(rig, org)
+    before = only_image(rig, org)
     (folder / "0000.jpg").write_bytes(jpeg(900, 48.85, 2.35))
     batch = rig.ingest(folder, org)
-    new = only_image(rig, org)
+    after = only_image(rig, org)
     assert batch.updated == 1
-    assert (new.id, new.version) == (old.id, old.version + 1)
-    assert new.sha256 != old.sha256
-    assert rig.index.scroll(None, 10) == [(new.id, new.version, True)]
+    assert (after.id, after.version) == (before.id, before.version + 1)
+    assert after.sha256 != before.sha256
+    assert rig.index.scroll(None, 10) == [(after.id, after.version, True)]
     assert rig.scalar("SELECT count(*) FROM embeddings") == 1
 
 
@@ -86,7 +86,7 @@ def test_ingest_new_metadata_updates_without_encoding(rig, tmp_path):
     manifest.write_text("file,latitude,longitude,creator\na.jpg,10,20,ann\n")
     rig.ingest(manifest, org)
     encode, calls = rig.parts.encoder.encode, []
-    rig.parts.encoder.encode = lambda *given: calls.append(given) or encode(*given)
+    rig.parts.encoder.encode = lambda *arguments: calls.append(arguments) or encode(*arguments)
     manifest.write_text("file,latitude,longitude,creator\na.jpg,11,20,ann\n")
     batch = rig.ingest(manifest, org)
     image = only_image(rig, org)
@@ -130,7 +130,7 @@ def test_ingest_panorama_creates_four_images_in_one_item(rig, tmp_path):
         ("back", 270.0),
         ("left", 0.0),
     }
-    # The same file as a plain photo loses three faces and keeps its place in the batch.
+    # The same file as a plain photo loses three faces and remains one item.
     (folder / "pano.jpg").write_bytes(saved(noise(64, 48, seed=9), exif=exif(gps=gps)))
     again = rig.ingest(folder, org, source="street")
     assert again.updated == 1
@@ -168,20 +168,20 @@ def test_delete_image_removes_data_and_allows_new_ingest(rig, tmp_path):
     write_photos(tmp_path / "in", 2)
     rig.ingest(tmp_path / "in", org)
     with rig.database.read(org) as catalog:
-        victim = next(iter(catalog.images([row[0] for row in rig.index.scroll(None, 10)])))
+        deleted_id = next(iter(catalog.images([row[0] for row in rig.index.scroll(None, 10)])))
     with rig.database.write(org) as catalog:
-        catalog.delete_image(victim)
+        catalog.delete_image(deleted_id)
     with rig.database.read(org) as catalog, pytest.raises(NotFoundError):
-        catalog.image(victim)
+        catalog.image(deleted_id)
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == index_count(rig, org) == 1
     assert rig.scalar("SELECT count(*) FROM embeddings") == 1
     assert rig.scalar("SELECT count(*) FROM thumbnails") == 1
-    back = rig.ingest(tmp_path / "in", org)
-    assert (back.indexed, back.duplicate) == (1, 1)
+    again = rig.ingest(tmp_path / "in", org)
+    assert (again.indexed, again.duplicate) == (1, 1)
     assert index_count(rig, org) == 2
     with rig.database.read(org) as catalog:
-        assert catalog.image(victim).version == 3  # above its tombstone
+        assert catalog.image(deleted_id).version == 3  # above its tombstone
 
 
 def test_erase_source_removes_rows_and_frees_its_name(rig, tmp_path):

@@ -1,4 +1,4 @@
-"""What is stored of a file is what was read of it, whatever happens to the file meanwhile."""
+"""The stored original has the bytes that were read, whatever changes the file later."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sqlalchemy import text
 from stack_fixtures import jpeg, write_photos
 
 
-class Meddler:
-    """A decoder after whose reading of a file something happens to it."""
+class ModifyingDecoder:
+    """A decoder that changes each file after reading it."""
 
-    def __init__(self, decoder, happen):
-        self._decoder, self._happen = decoder, happen
+    def __init__(self, decoder, change_file):
+        self._decoder, self._change_file = decoder, change_file
 
     def read(self, file, data, metadata_override=None, *, query=False):
         reading = self._decoder.read(file, data, metadata_override, query=query)
-        self._happen(Path(data))
+        self._change_file(Path(data))
         return reading
 
     def close(self):
@@ -38,10 +38,10 @@ def folder(rig, tmp_path):
 
 
 def wrong_originals(rig):
-    """Rows whose stored bytes have another hash, or are not there."""
-    asked = "SELECT external_id, encode(sha256, 'hex') AS sha256, uri FROM images"
+    """External ids of rows whose stored bytes have another hash."""
+    statement = "SELECT external_id, encode(sha256, 'hex') AS sha256, uri FROM images"
     with rig.owner.begin() as unit:
-        rows = unit.connection.execute(text(asked)).all()
+        rows = unit.connection.execute(text(statement)).all()
     return [
         row.external_id
         for row in rows
@@ -49,19 +49,19 @@ def wrong_originals(rig):
     ]
 
 
-def blobs(rig):
+def stored_blobs(rig):
     return [path for path in (rig.folder / "blobs").rglob("*") if path.is_file()]
 
 
-def items(rig, batch):
+def items_by_file(rig, batch):
     with rig.database.read(rig.org) as catalog:
         return {item.file: item for item in catalog.batch_items(batch.id)}
 
 
-def meddled(rig, happen):
-    """Ingests with something happening to files after they were read."""
+def ingest_with_change(rig, change_file):
+    """Ingest and call `change_file` for each file after it is read."""
     parts = rig.parts
-    rig.parts = replace(parts, decoder=Meddler(parts.decoder, happen))
+    rig.parts = replace(parts, decoder=ModifyingDecoder(parts.decoder, change_file))
     try:
         return rig.ingest(rig.in_folder, rig.org)
     finally:
@@ -82,13 +82,13 @@ def test_ingest_file_changed_after_reading_fails_and_can_be_retried(rig, folder,
     before = (folder / "0002.jpg").read_bytes()
     rig.in_folder = folder
 
-    def happen(path):
+    def change_file(path):
         if path.name == "0002.jpg":
             CHANGES[change](path)
 
-    batch = meddled(rig, happen)
+    batch = ingest_with_change(rig, change_file)
     assert (batch.is_processed, batch.indexed, batch.failed) == (True, 3, 1)
-    item = items(rig, batch)["0002.jpg"]
+    item = items_by_file(rig, batch)["0002.jpg"]
     assert (item.status, item.error_stage, item.error_code) == (
         "failed",
         "store",
@@ -96,30 +96,30 @@ def test_ingest_file_changed_after_reading_fails_and_can_be_retried(rig, folder,
     )
     assert "batches retry" in item.error_message
     assert wrong_originals(rig) == []
-    assert len(blobs(rig)) == 3
+    assert len(stored_blobs(rig)) == 3
     if (folder / "0002.jpg").is_dir():
         (folder / "0002.jpg").rmdir()
     (folder / "0002.jpg").write_bytes(before)
     with rig.database.write(rig.org) as catalog:
         assert catalog.retry_batch(batch.id) == 1
     rig.run()
-    assert items(rig, batch)["0002.jpg"].status == "indexed"
+    assert items_by_file(rig, batch)["0002.jpg"].status == "indexed"
     assert wrong_originals(rig) == []
-    assert len(blobs(rig)) == 4
+    assert len(stored_blobs(rig)) == 4
 
 
 def test_ingest_copy_of_changed_file_is_indexed(rig, folder):
-    twin = (folder / "0001.jpg").read_bytes()
-    (folder / "0003.jpg").write_bytes(twin)
+    copied_bytes = (folder / "0001.jpg").read_bytes()
+    (folder / "0003.jpg").write_bytes(copied_bytes)
     rig.in_folder = folder
 
-    def happen(path):
+    def change_file(path):
         if path.name == "0001.jpg":
             path.write_bytes(jpeg(78, 11.0, 11.0))
 
-    batch = meddled(rig, happen)
-    found = {name: item.status for name, item in items(rig, batch).items()}
-    assert found == {
+    batch = ingest_with_change(rig, change_file)
+    statuses = {name: item.status for name, item in items_by_file(rig, batch).items()}
+    assert statuses == {
         "0000.jpg": "indexed",
         "0001.jpg": "failed",
         "0002.jpg": "indexed",
@@ -132,7 +132,7 @@ def test_ingest_identical_files_store_one_blob(rig, folder):
     (folder / "0003.jpg").write_bytes((folder / "0001.jpg").read_bytes())
     batch = rig.ingest(folder, rig.org)
     assert (batch.indexed, batch.duplicate) == (3, 1)
-    assert len(blobs(rig)) == 3
+    assert len(stored_blobs(rig)) == 3
     assert wrong_originals(rig) == []
 
 
@@ -141,24 +141,24 @@ def test_ingest_replaced_file_removes_old_blob(rig, folder):
     (folder / "0001.jpg").write_bytes(jpeg(79, 12.0, 12.0))
     batch = rig.ingest(folder, rig.org)
     assert (batch.updated, batch.duplicate) == (1, 3)
-    assert len(blobs(rig)) == 4
+    assert len(stored_blobs(rig)) == 4
     assert wrong_originals(rig) == []
 
 
 @pytest.mark.parametrize("policy", ["copy", "rendition"])
 def test_ingest_holds_no_source_lock_while_storing_blobs(rig, tmp_path, monkeypatch, policy):
-    """A slow disk under the blobs must not keep other writers of the source waiting."""
+    """A slow disk for blobs must not block other writers of the source."""
     write_photos(tmp_path / "in", 3)
     org = rig.organization()
     with rig.operator.write(org) as catalog:
         source = catalog.add_source("photos", "photo", originals=policy)
-    free, put = [], rig.blobs.put
-    asked = "SELECT pg_try_advisory_xact_lock(hashtextextended(:source, 0))::int"
+    lock_was_free, put = [], rig.blobs.put
+    statement = "SELECT pg_try_advisory_xact_lock(hashtextextended(:source, 0))::int"
 
-    def watched(organization_id, data):
-        free.append(rig.scalar(asked, source=str(source.id)))
+    def put_and_try_lock(organization_id, data):
+        lock_was_free.append(rig.scalar(statement, source=str(source.id)))
         return put(organization_id, data)
 
-    monkeypatch.setattr(rig.blobs, "put", watched)
+    monkeypatch.setattr(rig.blobs, "put", put_and_try_lock)
     assert rig.ingest(tmp_path / "in", org).indexed == 3
-    assert free == [1, 1, 1]
+    assert lock_was_free == [1, 1, 1]

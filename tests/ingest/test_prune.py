@@ -1,4 +1,4 @@
-"""What nobody needs goes, what somebody needs stays, whoever looks at it meanwhile."""
+"""Pruning removes blobs, audit rows and tombstones that nothing refers to, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stack_fixtures import jpeg, write_photos
 
 
 @pytest.fixture
-def closing(rig):
+def organization_deletion(rig):
     return OrganizationDeletion(rig.owner)
 
 
@@ -27,52 +27,58 @@ def org(rig):
     return rig.organization()
 
 
-def aged(rig, uri, days=2):
+def set_blob_age(rig, uri, days=2):
     path = rig.blobs.path(uri)
     os.utime(path, (time.time() - days * DAY_S,) * 2)
     return path
 
 
-def test_prune_removes_only_orphaned_blobs(rig, closing, org, tmp_path):
-    wanted = rig.blobs.put(org, jpeg(1, 48, 2))
-    waiting = rig.blobs.put(org, jpeg(2, 48, 2))
-    orphan, young = rig.blobs.put(org, b"orphan"), rig.blobs.put(org, b"young")
+def test_prune_removes_only_orphaned_blobs(rig, organization_deletion, org, tmp_path):
+    wanted_uri = rig.blobs.put(org, jpeg(1, 48, 2))
+    waiting_uri = rig.blobs.put(org, jpeg(2, 48, 2))
+    orphan_uri, young_uri = rig.blobs.put(org, b"orphan"), rig.blobs.put(org, b"young")
     with rig.operator.write(org) as catalog:
         source = catalog.add_source("up", "photo")
         batch = catalog.open_batch(source.id)
-        catalog.add_items(batch.id, [NewItem(external_id="a", file="a", uri=wanted)])
+        catalog.add_items(batch.id, [NewItem(external_id="a", file="a", uri=wanted_uri)])
     rig.run()
     with rig.operator.write(org) as catalog:
-        catalog.add_items(batch.id, [NewItem(external_id="b", file="b", uri=waiting)])
+        catalog.add_items(batch.id, [NewItem(external_id="b", file="b", uri=waiting_uri)])
     rig.queue.sent.clear()
-    kept = [aged(rig, wanted), aged(rig, waiting), rig.blobs.path(young)]
-    lost = aged(rig, orphan)
-    half = f"{lost}.part"
-    open(half, "wb").close()
-    os.utime(half, (time.time() - 2 * DAY_S,) * 2)
-    found = pruned(rig, closing)
-    assert (found.blobs, found.partial_files) == (1, 1)
+    kept = [
+        set_blob_age(rig, wanted_uri),
+        set_blob_age(rig, waiting_uri),
+        rig.blobs.path(young_uri),
+    ]
+    orphan_path = set_blob_age(rig, orphan_uri)
+    partial_path = f"{orphan_path}.part"
+    open(partial_path, "wb").close()
+    os.utime(partial_path, (time.time() - 2 * DAY_S,) * 2)
+    removed = pruned(rig, organization_deletion)
+    assert (removed.blobs, removed.partial_files) == (1, 1)
     assert all(os.path.exists(path) for path in kept)
-    assert not os.path.exists(lost)
-    assert not os.path.exists(half)
+    assert not os.path.exists(orphan_path)
+    assert not os.path.exists(partial_path)
 
 
-def test_prune_during_backup_removes_no_blobs(rig, closing, org, tmp_path, database_url):
+def test_prune_during_backup_removes_no_blobs(
+    rig, organization_deletion, org, tmp_path, database_url
+):
     write_photos(tmp_path / "in", 1)
     with rig.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals="copy")
     rig.ingest(tmp_path / "in", org)
-    orphan = aged(rig, rig.blobs.put(org, b"orphan"))
-    victim = rig.index.scroll(None, 1)[0][0]
+    orphan_path = set_blob_age(rig, rig.blobs.put(org, b"orphan"))
+    deleted_id = rig.index.scroll(None, 1)[0][0]
     with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as backup:
         backup.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
-        assert pruned(rig, closing).blobs == 0
+        assert pruned(rig, organization_deletion).blobs == 0
         with rig.operator.write(org) as catalog:
-            catalog.delete_image(victim)
+            catalog.delete_image(deleted_id)
         rig.run()
         assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
-    assert os.path.exists(orphan)
-    assert pruned(rig, closing).blobs == 1
+    assert os.path.exists(orphan_path)
+    assert pruned(rig, organization_deletion).blobs == 1
     assert swept(rig).deletions == 1
     assert [name for name, _ in rig.queue.sent] == [jobs.ERASE_IMAGES]
     rig.run()
@@ -80,7 +86,7 @@ def test_prune_during_backup_removes_no_blobs(rig, closing, org, tmp_path, datab
     assert not any(path.is_file() for path in (rig.folder / "blobs").rglob("*"))
 
 
-def test_prune_removes_expired_audit_rows(rig, closing, org):
+def test_prune_removes_expired_audit_rows(rig, organization_deletion, org):
     with rig.database.write(org) as catalog:
         for _ in range(2):
             catalog.log_query(
@@ -93,7 +99,7 @@ def test_prune_removes_expired_audit_rows(rig, closing, org):
                 "WHERE id = (SELECT id FROM audit_log LIMIT 1)"
             )
         )
-    assert pruned(rig, closing).audit_rows == 1
+    assert pruned(rig, organization_deletion).audit_rows == 1
     assert rig.scalar("SELECT count(*) FROM audit_log") == 1
 
 

@@ -1,4 +1,4 @@
-"""An index that is ahead of PostgreSQL, and rows that come while it is mended."""
+"""Reconciling an index that is ahead of PostgreSQL, and rows inserted during the repair."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from pinpoint.records import ImageUpdate, IndexFilter, Point
 from stack_fixtures import write_photos
 
 
-def reconciled(rig, *, mend=True):
-    found = reconcile_index_rows(
+def reconcile(rig, *, repair=True):
+    result = reconcile_index_rows(
         ledger=rig.ledger,
         index=rig.index,
-        queue=rig.queue if mend else None,
+        queue=rig.queue if repair else None,
         contract=rig.encoder.contract.digest,
         chunk=64,
     )
-    return found.missing, found.stale, found.extra, found.repaired
+    return result.missing, result.stale, result.extra, result.repaired
 
 
-def mended(rig):
-    """Whether mending leaves nothing to mend."""
-    reconciled(rig)
+def repair_leaves_no_drift(rig):
+    """Whether a repair leaves no drift."""
+    reconcile(rig)
     rig.run()
-    return reconciled(rig) == (0, 0, 0, 0)
+    return reconcile(rig) == (0, 0, 0, 0)
 
 
 @pytest.fixture
-def photos(rig, tmp_path):
+def image_ids(rig, tmp_path):
     """Three indexed photos; their ids in order."""
     write_photos(tmp_path / "in", 3)
     rig.org = rig.organization()
@@ -41,7 +41,7 @@ def photos(rig, tmp_path):
     return [row[0] for row in rig.index.scroll(None, 10)]
 
 
-def restored(rig, image_id, version):
+def restore_version(rig, image_id, version):
     """The row as an older backup of PostgreSQL has it."""
     with rig.owner.begin() as unit:
         unit.connection.execute(
@@ -50,110 +50,112 @@ def restored(rig, image_id, version):
         )
 
 
-def fixed(rig, image_id, **fields):
+def correct_image(rig, image_id, **fields):
     with rig.database.write(rig.org) as catalog:
         catalog.update_image(image_id, ImageUpdate(**fields))
     rig.run()
 
 
-def test_reconcile_point_ahead_of_row_is_repaired(rig, photos):
-    held = rig.index.fetch([photos[1]])[0].point
-    fixed(rig, photos[1], point=Point(lat=5, lon=5))
-    fixed(rig, photos[1], creator="somebody")
+def test_reconcile_point_ahead_of_row_is_repaired(rig, image_ids):
+    original_point = rig.index.fetch([image_ids[1]])[0].point
+    correct_image(rig, image_ids[1], point=Point(lat=5, lon=5))
+    correct_image(rig, image_ids[1], creator="somebody")
     with rig.owner.begin() as unit:
         unit.connection.execute(
             text("UPDATE images SET geog = ST_Point(:lon, :lat)::geography WHERE id = :id"),
-            {"lon": held.lon, "lat": held.lat, "id": photos[1]},
+            {"lon": original_point.lon, "lat": original_point.lat, "id": image_ids[1]},
         )
-    restored(rig, photos[1], 1)
-    assert reconciled(rig, mend=False) == (0, 1, 0, 0)
-    assert reconciled(rig) == (0, 1, 0, 1)
+    restore_version(rig, image_ids[1], 1)
+    assert reconcile(rig, repair=False) == (0, 1, 0, 0)
+    assert reconcile(rig) == (0, 1, 0, 1)
     rig.run()
-    assert reconciled(rig) == (0, 0, 0, 0)
-    (point,) = rig.index.fetch([photos[1]])
-    assert (point.point.lat, point.point.lon) == pytest.approx((held.lat, held.lon), abs=1e-6)
+    assert reconcile(rig) == (0, 0, 0, 0)
+    (point,) = rig.index.fetch([image_ids[1]])
+    assert (point.point.lat, point.point.lon) == pytest.approx(
+        (original_point.lat, original_point.lon), abs=1e-6
+    )
     assert point.version == 4
-    assert rig.scalar("SELECT version FROM images WHERE id = :id", id=photos[1]) == 4
+    assert rig.scalar("SELECT version FROM images WHERE id = :id", id=image_ids[1]) == 4
 
 
 @pytest.mark.parametrize("version", [1, 2, 9])
-def test_reconcile_tombstone_over_live_row_is_repaired(rig, photos, version):
+def test_reconcile_tombstone_over_live_row_is_repaired(rig, image_ids, version):
     """The image was deleted after the backup that PostgreSQL was restored from."""
-    rig.index.delete({photos[2]: version})
-    assert rig.index.fetch([photos[2]]) == []
-    assert reconciled(rig, mend=False) == (1, 0, 0, 0)
-    assert mended(rig)
+    rig.index.delete({image_ids[2]: version})
+    assert rig.index.fetch([image_ids[2]]) == []
+    assert reconcile(rig, repair=False) == (1, 0, 0, 0)
+    assert repair_leaves_no_drift(rig)
     assert rig.index.count(IndexFilter(organization_id=rig.org)) == 3
 
 
-def test_reconcile_new_image_under_lost_tombstone_is_repaired(rig, photos):
-    """PostgreSQL lost the deletion's tombstone, the index did not."""
+def test_reconcile_new_image_under_lost_tombstone_is_repaired(rig, image_ids):
+    """PostgreSQL lost the tombstone, the index did not."""
     with rig.database.write(rig.org) as catalog:
-        catalog.delete_image(photos[0])
+        catalog.delete_image(image_ids[0])
     rig.run()
     with rig.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM tombstones"))
     assert rig.ingest(rig.in_folder, rig.org).indexed == 1
     assert rig.index.count(IndexFilter(organization_id=rig.org)) == 2
-    assert mended(rig)
+    assert repair_leaves_no_drift(rig)
     assert rig.index.count(IndexFilter(organization_id=rig.org)) == 3
 
 
-def test_reconcile_changes_between_scans_are_no_drift(rig, photos, monkeypatch):
-    scroll, done = rig.index.scroll, []
+def test_reconcile_changes_between_scans_are_no_drift(rig, image_ids, monkeypatch):
+    scroll, changes_made = rig.index.scroll, []
 
-    def late(*given):
-        if not done:
-            done.append(True)
-            fixed(rig, photos[0], creator="somebody")
+    def scroll_after_changes(*arguments):
+        if not changes_made:
+            changes_made.append(True)
+            correct_image(rig, image_ids[0], creator="somebody")
             with rig.database.write(rig.org) as catalog:
-                catalog.delete_image(photos[1])
+                catalog.delete_image(image_ids[1])
             rig.run()
-        return scroll(*given)
+        return scroll(*arguments)
 
-    monkeypatch.setattr(rig.index, "scroll", late)
+    monkeypatch.setattr(rig.index, "scroll", scroll_after_changes)
     # Rows are read first: a page of them is older than what the index then holds.
-    assert reconciled(rig, mend=False) == (0, 0, 0, 0)
-    assert done
+    assert reconcile(rig, repair=False) == (0, 0, 0, 0)
+    assert changes_made
 
 
-def test_reconcile_image_ingested_during_forget_is_kept(rig, photos, monkeypatch):
+def test_reconcile_image_ingested_during_forget_is_kept(rig, image_ids, monkeypatch):
     with rig.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))
     forget = rig.index.forget
-    done = threading.Event()
+    ingested = threading.Event()
 
-    def again():
+    def ingest_again():
         batch = rig.ingest(rig.in_folder, rig.org)
-        done.set()
+        ingested.set()
         return batch
 
-    def slow(ids):
-        """The moment between asking for rows and forgetting points, made long."""
-        coming = pool.submit(again)
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        while not done.is_set() and not rig.scalar(waiting):
-            done.wait(0.05)
+    def forget_slowly(ids):
+        """Extend the time between reading the rows and forgetting the points."""
+        ingest_future = pool.submit(ingest_again)
+        waiting_locks = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not ingested.is_set() and not rig.scalar(waiting_locks):
+            ingested.wait(0.05)
         forget(ids)
-        arrived.append(coming)
+        ingest_futures.append(ingest_future)
 
-    arrived = []
+    ingest_futures = []
     with ThreadPoolExecutor(1) as pool:
-        monkeypatch.setattr(rig.index, "forget", slow)
-        assert reconciled(rig) == (0, 0, 3, 3)
+        monkeypatch.setattr(rig.index, "forget", forget_slowly)
+        assert reconcile(rig) == (0, 0, 3, 3)
         monkeypatch.undo()
-        assert arrived[0].result(30).indexed == 3
-    assert reconciled(rig) == (0, 0, 0, 0)
+        assert ingest_futures[0].result(30).indexed == 3
+    assert reconcile(rig) == (0, 0, 0, 0)
     assert rig.index.count(IndexFilter(organization_id=rig.org)) == 3
 
 
-def test_reconcile_deleted_image_keeps_tombstone(rig, photos):
-    """What is forgotten of it could be brought back by a worker that has slept."""
-    old = rig.index.fetch([photos[0]], vectors=True)
+def test_reconcile_deleted_image_keeps_tombstone(rig, image_ids):
+    """A delayed worker could restore an image without a tombstone."""
+    old_points = rig.index.fetch([image_ids[0]], vectors=True)
     with rig.database.write(rig.org) as catalog:
-        catalog.delete_image(photos[0])
+        catalog.delete_image(image_ids[0])
     rig.queue.sent.clear()
-    reconciled(rig)
-    rig.index.upsert(old)
-    assert rig.index.fetch([photos[0]]) == []
-    assert (photos[0], 2, False) in rig.index.scroll(None, 10)
+    reconcile(rig)
+    rig.index.upsert(old_points)
+    assert rig.index.fetch([image_ids[0]]) == []
+    assert (image_ids[0], 2, False) in rig.index.scroll(None, 10)

@@ -1,4 +1,4 @@
-"""What a folder becomes: roots, manifests that are found, unreadable folders, files gone."""
+"""Registering a folder: roots, manifests, unreadable folders, missing files."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def org(rig):
 
 
 @pytest.fixture
-def ground(tmp_path):
-    """A folder beside that of the rig."""
-    made = tmp_path / "ground"
-    made.mkdir()
-    return made
+def photo_folder(tmp_path):
+    """A folder outside that of the services."""
+    folder = tmp_path / "ground"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture
-def open_folder():
-    """A folder that everybody can reach: that of pytest is its owner's alone."""
+def accessible_folder():
+    """A folder that every user can read; only the owner can read the folder of pytest."""
     folder = Path(tempfile.mkdtemp(prefix="pinpoint-test-"))
     folder.chmod(0o755)
     yield folder
@@ -47,7 +47,7 @@ def open_folder():
 
 @contextmanager
 def without_root_rights():
-    """As somebody whom file modes bind."""
+    """Run as a user that file modes restrict."""
     if os.geteuid() != 0:
         yield
         return
@@ -58,8 +58,8 @@ def without_root_rights():
         os.seteuid(0)
 
 
-def take(rig, org, folder, source="photos", **options):
-    """Register a folder, run everything; what was registered and the batch as it ends."""
+def register_and_run(rig, org, folder, source="photos", **options):
+    """Register a folder and run all jobs; returns the registration and the finished batch."""
     options = {"kind": "photo"} | options
     registered = register_files(
         folder,
@@ -74,203 +74,209 @@ def take(rig, org, folder, source="photos", **options):
         return registered, catalog.batch(registered.batch.id)
 
 
-def ids(rig, org):
+def external_ids(rig, org):
     """External ids of all live images and their URIs."""
     with rig.database.read(org) as catalog:
         return dict(catalog.source_files(catalog.source("photos").id, ""))
 
 
-def items(rig, org, batch):
+def items_by_file(rig, org, batch):
     with rig.database.read(org) as catalog:
         return {item.file: item for item in catalog.batch_items(batch.id)}
 
 
-def test_register_files_two_roots_with_same_file_names_keeps_both(rig, org, ground):
-    write_photos(ground / "first", 2)
-    write_photos(ground / "second", 2, lat=10.0)
-    one, _ = take(rig, org, ground / "first")
-    two, batch = take(rig, org, ground / "second")
-    assert (one.root_is_new, two.root_is_new, batch.indexed) == (True, True, 2)
-    assert set(ids(rig, org)) == {f"{r}/000{n}.jpg" for r in ("first", "second") for n in (0, 1)}
+def test_register_files_two_roots_with_same_file_names_keeps_both(rig, org, photo_folder):
+    write_photos(photo_folder / "first", 2)
+    write_photos(photo_folder / "second", 2, lat=10.0)
+    first, _ = register_and_run(rig, org, photo_folder / "first")
+    second, batch = register_and_run(rig, org, photo_folder / "second")
+    assert (first.root_is_new, second.root_is_new, batch.indexed) == (True, True, 2)
+    assert set(external_ids(rig, org)) == {
+        f"{r}/000{n}.jpg" for r in ("first", "second") for n in (0, 1)
+    }
     with rig.database.read(org) as catalog:
         assert [root.name for root in catalog.source("photos").roots] == ["first", "second"]
 
 
-def test_register_files_subfolder_belongs_to_existing_root(rig, org, ground):
-    write_photos(ground / "in" / "day", 1)
-    take(rig, org, ground / "in")
-    again, batch = take(rig, org, ground / "in" / "day")
+def test_register_files_subfolder_belongs_to_existing_root(rig, org, photo_folder):
+    write_photos(photo_folder / "in" / "day", 1)
+    register_and_run(rig, org, photo_folder / "in")
+    again, batch = register_and_run(rig, org, photo_folder / "in" / "day")
     assert (again.root.name, again.root_is_new, batch.duplicate) == ("in", False, 1)
-    assert set(ids(rig, org)) == {"in/day/0000.jpg"}
+    assert set(external_ids(rig, org)) == {"in/day/0000.jpg"}
     with pytest.raises(BadRequestError, match="belongs to the root 'in'"):
-        take(rig, org, ground / "in" / "day", root_name="day")
+        register_and_run(rig, org, photo_folder / "in" / "day", root_name="day")
 
 
-def test_register_files_parent_of_root_raises(rig, org, ground):
-    write_photos(ground / "in" / "day", 1)
-    take(rig, org, ground / "in" / "day")
+def test_register_files_parent_of_root_raises(rig, org, photo_folder):
+    write_photos(photo_folder / "in" / "day", 1)
+    register_and_run(rig, org, photo_folder / "in" / "day")
     with pytest.raises(BadRequestError, match="is the root 'day'"):
-        take(rig, org, ground / "in")
+        register_and_run(rig, org, photo_folder / "in")
 
 
-def test_register_files_same_folder_name_requires_root_name(rig, org, ground):
-    write_photos(ground / "a" / "DCIM", 1)
-    write_photos(ground / "b" / "DCIM", 1, lat=10.0)
-    take(rig, org, ground / "a" / "DCIM")
+def test_register_files_same_folder_name_requires_root_name(rig, org, photo_folder):
+    write_photos(photo_folder / "a" / "DCIM", 1)
+    write_photos(photo_folder / "b" / "DCIM", 1, lat=10.0)
+    register_and_run(rig, org, photo_folder / "a" / "DCIM")
     with pytest.raises(BadRequestError, match="move-root photos DCIM PATH"):
-        take(rig, org, ground / "b" / "DCIM")
+        register_and_run(rig, org, photo_folder / "b" / "DCIM")
     with pytest.raises(BadRequestError, match="without a /"):
-        take(rig, org, ground / "b" / "DCIM", root_name="b/DCIM")
-    take(rig, org, ground / "b" / "DCIM", root_name="card 2")
-    assert set(ids(rig, org)) == {"DCIM/0000.jpg", "card 2/0000.jpg"}
+        register_and_run(rig, org, photo_folder / "b" / "DCIM", root_name="b/DCIM")
+    register_and_run(rig, org, photo_folder / "b" / "DCIM", root_name="card 2")
+    assert set(external_ids(rig, org)) == {"DCIM/0000.jpg", "card 2/0000.jpg"}
 
 
-def test_move_root_keeps_ids_and_updates_uris(rig, org, ground):
-    write_photos(ground / "été 1", 3)
-    take(rig, org, ground / "été 1")
-    before = ids(rig, org)
-    (ground / "été 1").rename(ground / "neu")
+def test_move_root_keeps_ids_and_updates_uris(rig, org, photo_folder):
+    write_photos(photo_folder / "été 1", 3)
+    register_and_run(rig, org, photo_folder / "été 1")
+    before = external_ids(rig, org)
+    (photo_folder / "été 1").rename(photo_folder / "neu")
     with rig.operator.write(org) as catalog:
         source = catalog.source("photos")
-        assert catalog.move_root(source.id, "été 1", str(ground / "neu")) == 3
+        assert catalog.move_root(source.id, "été 1", str(photo_folder / "neu")) == 3
         with pytest.raises(NotFoundError):
-            catalog.move_root(source.id, "neu", str(ground))
-    after = ids(rig, org)
+            catalog.move_root(source.id, "neu", str(photo_folder))
+    after = external_ids(rig, org)
     assert set(after) == set(before)
     assert all(Path(rig.blobs.path(uri)).is_file() for uri in after.values())
-    again, batch = take(rig, org, ground / "neu")
+    again, batch = register_and_run(rig, org, photo_folder / "neu")
     assert (again.root.name, batch.duplicate, again.missing.external_ids) == ("été 1", 3, ())
 
 
-def test_register_files_uses_folder_manifest_and_other_files(rig, org, ground):
-    (ground / "a.jpg").write_bytes(plain_jpeg(1))
-    (ground / "b.jpg").write_bytes(jpeg(2, 48.0, 2.0))
-    (ground / "bad.jpg").write_bytes(jpeg(3, 48.0, 2.0))
-    (ground / "m.csv").write_text("file,lat,lon,id\na.jpg,10,20,007\nbad.jpg,99,20,\n")
-    registered, batch = take(rig, org, ground, root_name="in")
-    assert registered.manifest == ground / "m.csv"
+def test_register_files_uses_folder_manifest_and_other_files(rig, org, photo_folder):
+    (photo_folder / "a.jpg").write_bytes(plain_jpeg(1))
+    (photo_folder / "b.jpg").write_bytes(jpeg(2, 48.0, 2.0))
+    (photo_folder / "bad.jpg").write_bytes(jpeg(3, 48.0, 2.0))
+    (photo_folder / "m.csv").write_text("file,lat,lon,id\na.jpg,10,20,007\nbad.jpg,99,20,\n")
+    registered, batch = register_and_run(rig, org, photo_folder, root_name="in")
+    assert registered.manifest == photo_folder / "m.csv"
     assert (batch.items, batch.indexed, batch.rejected) == (3, 2, 1)
-    assert set(ids(rig, org)) == {"007", "in/b.jpg"}
-    # A row that was refused is not made good by the file's own position.
-    assert items(rig, org, batch)["bad.jpg"].error_code == "out_of_range"
-    without, batch = take(rig, org, ground, use_manifest=False)
+    assert set(external_ids(rig, org)) == {"007", "in/b.jpg"}
+    # The position of the file does not replace a rejected row.
+    assert items_by_file(rig, org, batch)["bad.jpg"].error_code == "out_of_range"
+    without, batch = register_and_run(rig, org, photo_folder, use_manifest=False)
     assert without.manifest is None
     # Without the manifest a.jpg has neither its id nor a position.
     assert (batch.duplicate, batch.indexed, batch.rejected) == (1, 1, 1)
 
 
-def test_register_files_several_manifests_raises_with_names(rig, org, ground):
-    (ground / "a.jpg").write_bytes(plain_jpeg(1))
+def test_register_files_several_manifests_raises_with_names(rig, org, photo_folder):
+    (photo_folder / "a.jpg").write_bytes(plain_jpeg(1))
     for name in ("m.csv", "n.tsv"):
-        (ground / name).write_text("file\tlat\tlon\na.jpg\t1\t2\n")
+        (photo_folder / name).write_text("file\tlat\tlon\na.jpg\t1\t2\n")
     with pytest.raises(BadRequestError, match=r"m\.csv, n\.tsv; choose one with --manifest"):
-        take(rig, org, ground)
-    registered, batch = take(rig, org, ground, manifest=ground / "n.tsv")
-    assert (registered.manifest, batch.indexed) == (ground / "n.tsv", 1)
+        register_and_run(rig, org, photo_folder)
+    registered, batch = register_and_run(rig, org, photo_folder, manifest=photo_folder / "n.tsv")
+    assert (registered.manifest, batch.indexed) == (photo_folder / "n.tsv", 1)
 
 
-def test_register_files_manifest_row_without_position_uses_track(rig, org, ground):
+def test_register_files_manifest_row_without_position_uses_track(rig, org, photo_folder):
     from ingest.test_corrections import GPX, TAKEN
     from media.pictures import exif, noise, saved
 
-    (ground / "a.jpg").write_bytes(saved(noise(96, 72), exif=exif(detail=TAKEN)))
-    (ground / "walk.gpx").write_text(GPX)
-    (ground / "m.csv").write_text("file,creator\na.jpg,ann\n")
-    _, batch = take(rig, org, ground)
+    (photo_folder / "a.jpg").write_bytes(saved(noise(96, 72), exif=exif(detail=TAKEN)))
+    (photo_folder / "walk.gpx").write_text(GPX)
+    (photo_folder / "m.csv").write_text("file,creator\na.jpg,ann\n")
+    _, batch = register_and_run(rig, org, photo_folder)
     assert (batch.items, batch.indexed) == (1, 1)
 
 
-def test_register_files_empty_folder_creates_no_source(rig, org, ground):
-    (ground / "in" / "deep").mkdir(parents=True)
-    (ground / "in" / "notes.txt").write_text("nothing here")
+def test_register_files_empty_folder_creates_no_source(rig, org, photo_folder):
+    (photo_folder / "in" / "deep").mkdir(parents=True)
+    (photo_folder / "in" / "notes.txt").write_text("nothing here")
     with pytest.raises(BadRequestError, match="no files to ingest"):
-        take(rig, org, ground / "in")
-    (ground / "in" / "m.csv").write_text("lat,lon\n1,2\n")
+        register_and_run(rig, org, photo_folder / "in")
+    (photo_folder / "in" / "m.csv").write_text("lat,lon\n1,2\n")
     with pytest.raises(BadManifestError):
-        take(rig, org, ground / "in" / "m.csv")
+        register_and_run(rig, org, photo_folder / "in" / "m.csv")
     with rig.database.read(org) as catalog:
         assert catalog.sources() == []
     assert rig.scalar("SELECT count(*) FROM batches") == 0
     assert rig.scalar("SELECT count(*) FROM source_roots") == 0
 
 
-def test_register_files_unreadable_folder_is_one_rejection(rig, org, open_folder):
-    write_photos(open_folder / "a", 1)
-    write_photos(open_folder / "b" / "closed", 2, first=1)
-    write_photos(open_folder / "c", 1, first=3)
-    take(rig, org, open_folder, root_name="in")
-    (open_folder / "b" / "closed").chmod(0)
+def test_register_files_unreadable_folder_is_one_rejection(rig, org, accessible_folder):
+    write_photos(accessible_folder / "a", 1)
+    write_photos(accessible_folder / "b" / "closed", 2, first=1)
+    write_photos(accessible_folder / "c", 1, first=3)
+    register_and_run(rig, org, accessible_folder, root_name="in")
+    (accessible_folder / "b" / "closed").chmod(0)
     with without_root_rights():
         registered = register_files(
-            open_folder,
+            accessible_folder,
             source="photos",
             organization_id=org,
             database=rig.operator,
             settings=rig.settings,
         )
-        found = list(inspect_files(open_folder, rig.parts.decoder, rig.settings.media))
+        inspected = list(inspect_files(accessible_folder, rig.parts.decoder, rig.settings.media))
     rig.run()
-    told = items(rig, org, registered.batch)
-    assert {file: (item.status, item.error_code) for file, item in told.items()} == {
+    items = items_by_file(rig, org, registered.batch)
+    assert {file: (item.status, item.error_code) for file, item in items.items()} == {
         "a/0000.jpg": ("duplicate", "unchanged"),
         "b/closed/": ("rejected", "unreadable_folder"),
         "c/0003.jpg": ("duplicate", "unchanged"),
     }
-    assert [one.rejected.error_code for one in found if one.rejected] == ["unreadable_folder"]
-    assert len(found) == 3
-    # What cannot be looked at is not gone.
+    assert [entry.rejected.error_code for entry in inspected if entry.rejected] == [
+        "unreadable_folder"
+    ]
+    assert len(inspected) == 3
+    # Files in an unreadable folder are not missing.
     assert (registered.missing.known, registered.missing.external_ids) == (4, ())
 
 
-def test_register_files_missing_files_reported_and_removed_on_confirmation(rig, org, ground):
-    folder = ground / "in"
+def test_register_files_missing_files_reported_and_removed_on_confirmation(rig, org, photo_folder):
+    folder = photo_folder / "in"
     write_photos(folder, 4)
-    write_photos(ground / "other", 1, first=9)
-    take(rig, org, folder)
-    take(rig, org, ground / "other")
+    write_photos(photo_folder / "other", 1, first=9)
+    register_and_run(rig, org, folder)
+    register_and_run(rig, org, photo_folder / "other")
     (folder / "0001.jpg").unlink()
     (folder / "0002.jpg").rename(folder / "renamed.jpg")
-    told, batch = take(rig, org, folder)
-    assert told.missing.external_ids == ("in/0001.jpg", "in/0002.jpg")
-    assert (told.missing.known, told.removed) == (4, None)
-    assert items(rig, org, batch)["renamed.jpg"].error_code == "same_bytes"
-    assert len(ids(rig, org)) == 5
-    asked = []
-    refused, _ = take(rig, org, folder, confirm_removal=lambda m: bool(asked.append(m)))
-    assert (asked, refused.removed) == ([told.missing], 0)
-    done, batch = take(rig, org, folder, confirm_removal=lambda _: True)
-    assert done.removed == 2
-    # The renamed file is no duplicate any more: the old name went first.
-    assert items(rig, org, batch)["renamed.jpg"].status == "indexed"
-    assert set(ids(rig, org)) == {
+    reported, batch = register_and_run(rig, org, folder)
+    assert reported.missing.external_ids == ("in/0001.jpg", "in/0002.jpg")
+    assert (reported.missing.known, reported.removed) == (4, None)
+    assert items_by_file(rig, org, batch)["renamed.jpg"].error_code == "same_bytes"
+    assert len(external_ids(rig, org)) == 5
+    confirmations = []
+    declined, _ = register_and_run(
+        rig, org, folder, confirm_removal=lambda m: bool(confirmations.append(m))
+    )
+    assert (confirmations, declined.removed) == ([reported.missing], 0)
+    confirmed, batch = register_and_run(rig, org, folder, confirm_removal=lambda _: True)
+    assert confirmed.removed == 2
+    # The renamed file is no duplicate: the old name was removed first.
+    assert items_by_file(rig, org, batch)["renamed.jpg"].status == "indexed"
+    assert set(external_ids(rig, org)) == {
         "in/0000.jpg", "in/0003.jpg", "in/renamed.jpg", "other/0009.jpg",
     }  # fmt: skip
     assert len(rig.index.scroll(None, 10)) >= 4
 
 
-def test_register_files_empty_root_removes_nothing(rig, org, ground):
-    folder = ground / "in"
+def test_register_files_empty_root_removes_nothing(rig, org, photo_folder):
+    folder = photo_folder / "in"
     write_photos(folder, 2)
-    registered, _ = take(rig, org, folder)
+    registered, _ = register_and_run(rig, org, folder)
     for photo in folder.iterdir():
         photo.unlink()
     with pytest.raises(BadRequestError, match="nothing was changed"):
-        take(rig, org, folder, confirm_removal=lambda _: True)
-    assert len(ids(rig, org)) == 2
+        register_and_run(rig, org, folder, confirm_removal=lambda _: True)
+    assert len(external_ids(rig, org)) == 2
     assert not has_visible_entries(folder)
-    assert not has_visible_entries(ground / "nowhere")
+    assert not has_visible_entries(photo_folder / "nowhere")
     assert registered.missing.many is False
 
 
-def test_find_missing_files_either_unicode_form_matches(rig, org, ground):
-    folder = ground / "in"
+def test_find_missing_files_either_unicode_form_matches(rig, org, photo_folder):
+    folder = photo_folder / "in"
     write_photos(folder, 1)
     name = unicodedata.normalize("NFD", "é.jpg")
     (folder / name).write_bytes(jpeg(5, 48.0, 2.0))
     (folder / "m.csv").write_text("file,creator\né.jpg,ann\n", encoding="utf-8")
     with rig.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals="copy")
-    take(rig, org, folder, use_manifest=False)
+    register_and_run(rig, org, folder, use_manifest=False)
     with rig.owner.begin() as unit:
         from sqlalchemy import text
 
@@ -278,16 +284,16 @@ def test_find_missing_files_either_unicode_form_matches(rig, org, ground):
         unit.connection.execute(text(renamed))
     with rig.database.read(org) as catalog:
         source = catalog.source("photos")
-        found = find_missing_files(catalog, source, source.roots[0], folder)
-    assert (found.known, found.external_ids) == (2, ())
+        missing = find_missing_files(catalog, source, source.roots[0], folder)
+    assert (missing.known, missing.external_ids) == (2, ())
 
 
-def test_register_files_replaced_file_is_updated_with_note(rig, org, ground):
-    folder = ground / "in"
+def test_register_files_replaced_file_is_updated_with_note(rig, org, photo_folder):
+    folder = photo_folder / "in"
     write_photos(folder, 1)
-    take(rig, org, folder)
+    register_and_run(rig, org, folder)
     (folder / "0000.jpg").write_bytes(jpeg(900, 48.85, 2.35))
-    _, batch = take(rig, org, folder)
-    item = items(rig, org, batch)["0000.jpg"]
+    _, batch = register_and_run(rig, org, folder)
+    item = items_by_file(rig, org, batch)["0000.jpg"]
     assert item.status == "updated"
     assert item.notes == ("the file's bytes replace those stored before",)

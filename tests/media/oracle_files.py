@@ -15,8 +15,8 @@ from typing import Any
 import pillow_heif
 
 from media.containers import with_chunk
-from media.pictures import exif, noise, ratio, saved, xmp
 from media.jpeg_metadata import sign_rationals
+from media.pictures import exif, noise, ratio, saved, xmp
 
 pillow_heif.register_heif_opener()
 

@@ -11,8 +11,8 @@ import pillow_heif
 import pytest
 
 from media.containers import app1, chunks, jpeg, png, segments, with_chunk, with_piece
-from media.pictures import PARIS, PARIS_LAT, PARIS_LON, exif, noise, saved, xmp
 from media.jpeg_metadata import ORIGINAL, TAKEN, facts_of, iptc, utc
+from media.pictures import PARIS, PARIS_LAT, PARIS_LON, exif, noise, saved, xmp
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.media.sniff import sniff_format
 from pinpoint.records import CaptureMetadata, DecodedImage, Rejected

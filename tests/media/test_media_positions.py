@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from media.pictures import PARIS, exif, noise, photo, ratio, saved, xmp
 from media.jpeg_metadata import facts_of, sign_rationals
+from media.pictures import PARIS, exif, noise, photo, ratio, saved, xmp
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.media.metadata.raw_metadata import RawMetadata
 from pinpoint.media.metadata.xmp import read_xmp

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from media.pictures import photo
 from media.jpeg_metadata import (
     CHANGED,
     DIGITIZED,
@@ -22,6 +21,7 @@ from media.jpeg_metadata import (
     fix,
     utc,
 )
+from media.pictures import photo
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import DecodedImage
 from pinpoint.settings import MediaSettings
