@@ -202,16 +202,16 @@ def test_stack_odd_and_mutated_files_fail_alone(running_stack, api):
     assert [(process.name, process.pid, process.restarts) for process in after.processes] == [
         (process.name, process.pid, process.restarts) for process in before.processes
     ]
-    peak_bytes, limit = max(watch.children.values()), MediaSettings().memory_mb * 1_000_000
+    peak, limit = max(watch.children.values()), MediaSettings().memory_mb * 1_000_000
     print(  # noqa: T201
         f"\nodd {len(odd)}: {dict(verdicts[0])}\nmutants {len(mutated)}: {dict(verdicts[1])}"
     )
     print(  # noqa: T201
         f"made in {mutation_s:.0f} s, all in {time.monotonic() - started:.0f} s; "
-        f"{len(watch.children)} children, highest {peak_bytes / 1e6:.0f} MB of {limit / 1e6:.0f} MB; "
+        f"{len(watch.children)} children, highest {peak / 1e6:.0f} MB of {limit / 1e6:.0f} MB; "
         f"worker {[round(rss / 1e6) for rss in watch.resting]} MB"
     )
-    assert 0 < peak_bytes < limit
+    assert 0 < peak < limit
     # A leak per file would show: 1,300 files were read since the first measurement.
     assert watch.resting[-1] < watch.resting[0] + 150_000_000
     assert not {"decoder_crashed", "out_of_memory", "timeout"} & set(verdicts[0])
