@@ -20,7 +20,7 @@ OFFSET, OFFSET_ORIGINAL, OFFSET_DIGITIZED = 0x9010, 0x9011, 0x9012
 SUBSEC, SUBSEC_ORIGINAL = 0x9290, 0x9291
 
 
-def facts(
+def read_tags(
     base: dict | None = None, detail: dict | None = None, gps: dict | None = None, **props: str
 ) -> RawMetadata:
     """What is read of a JPEG with these tags and XMP properties."""
@@ -33,7 +33,7 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def fix(date: str, hour: float, minute: float = 0.0, second: float = 0.0) -> dict:
+def gps_clock(date: str, hour: float, minute: float = 0.0, second: float = 0.0) -> dict:
     """GPS tags of a satellite clock."""
     return {29: date, 7: (hour, minute, second)}
 
@@ -48,7 +48,7 @@ def iptc(**records: str) -> bytes:
     return b"Photoshop 3.0\x00" + resource
 
 
-def facts_of(data: bytes) -> RawMetadata:
+def read_jpeg(data: bytes) -> RawMetadata:
     """What is read of a file, without the decoding child."""
     return read_raw_metadata(Image.open(io.BytesIO(data)))
 

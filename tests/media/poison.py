@@ -32,10 +32,10 @@ def ending_large_children(number: int) -> Iterator[list[int]]:
         The ids of those that were.
     """
     ended: list[int] = []
-    over = threading.Event()
+    finished = threading.Event()
 
-    def look() -> None:
-        while not over.wait(0.005):
+    def watch() -> None:
+        while not finished.wait(0.005):
             for child in psutil.Process().children():
                 try:
                     ours = "pinpoint.media.decoding.child" in child.cmdline()
@@ -45,10 +45,10 @@ def ending_large_children(number: int) -> Iterator[list[int]]:
                 except (psutil.NoSuchProcess, ProcessLookupError):
                     continue
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
         yield ended
     finally:
-        over.set()
+        finished.set()
         thread.join()

@@ -219,7 +219,9 @@ def checked(result: int) -> int:
 def system_call(name: str, *arguments: Any) -> int:
     number = running_architecture().numbers[name]
     # An int would fill half of a register only.
-    whole = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+    whole = [
+        ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments
+    ]
     return checked(int(LIBC.syscall(ctypes.c_long(number), *whole)))
 
 

@@ -11,7 +11,7 @@ import pillow_heif
 import pytest
 
 from media.containers import app1, chunks, jpeg, png, segments, with_chunk, with_piece
-from media.jpeg_metadata import ORIGINAL, TAKEN, facts_of, iptc, utc
+from media.jpeg_metadata import ORIGINAL, TAKEN, iptc, read_jpeg, utc
 from media.pictures import PARIS, PARIS_LAT, PARIS_LON, exif, noise, saved, xmp
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.media.sniff import sniff_format
@@ -22,13 +22,13 @@ pillow_heif.register_heif_opener()
 
 XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\x00"
 EXTENSION_HEAD = b"http://ns.adobe.com/xmp/extension/\x00"
-HERE = {"exif__GPSLatitude": "48,51.4N", "exif__GPSLongitude": "2,21.05E"}
+PARIS_XMP = {"exif__GPSLatitude": "48,51.4N", "exif__GPSLongitude": "2,21.05E"}
 
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[ChildDecoder]:
-    with ChildDecoder(MediaSettings()) as made:
-        yield made
+    with ChildDecoder(MediaSettings()) as child_decoder:
+        yield child_decoder
 
 
 def capture_of(decoder: ChildDecoder, data: bytes) -> CaptureMetadata:
@@ -63,33 +63,33 @@ def test_exif_position_in_second_segment_is_read(decoder: ChildDecoder) -> None:
 
 def test_exif_two_positions_uses_first_and_adds_warning() -> None:
     other = exif(gps={1: "S", 2: (33.0, 0.0, 0.0), 3: "E", 4: (151.0, 0.0, 0.0)})
-    found = facts_of(with_segments(exif(gps=PARIS), other))
-    assert in_paris(found.lat, found.lon)
-    assert "km away; the EXIF position comes first" in found.warnings[0]
+    metadata = read_jpeg(with_segments(exif(gps=PARIS), other))
+    assert in_paris(metadata.lat, metadata.lon)
+    assert "km away; the EXIF position comes first" in metadata.warnings[0]
     zero = exif(gps={1: "N", 2: (0.0, 0.0, 0.0), 3: "E", 4: (0.0, 0.0, 0.0)})
-    found = facts_of(with_segments(zero, exif(gps=PARIS)))
-    assert in_paris(found.lat, found.lon)
+    metadata = read_jpeg(with_segments(zero, exif(gps=PARIS)))
+    assert in_paris(metadata.lat, metadata.lon)
 
 
 def test_exif_block_split_over_segments_is_joined() -> None:
     whole = exif(gps=PARIS, base={0x010E: "x" * 300})
-    found = facts_of(with_segments(whole[:200], b"Exif\x00\x00" + whole[200:]))
-    assert in_paris(found.lat, found.lon)
-    assert not found.warnings
+    metadata = read_jpeg(with_segments(whole[:200], b"Exif\x00\x00" + whole[200:]))
+    assert in_paris(metadata.lat, metadata.lon)
+    assert not metadata.warnings
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, as in the decoding child
 def test_exif_damaged_second_segment_is_ignored() -> None:
-    found = facts_of(with_segments(exif(gps=PARIS), b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"))
-    assert in_paris(found.lat, found.lon)
-    assert facts_of(with_segments(b"Exif\x00\x00", exif(gps=PARIS))).lat is not None
+    metadata = read_jpeg(with_segments(exif(gps=PARIS), b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"))
+    assert in_paris(metadata.lat, metadata.lon)
+    assert read_jpeg(with_segments(b"Exif\x00\x00", exif(gps=PARIS))).lat is not None
 
 
 def test_xmp_position_in_second_packet_is_read() -> None:
-    packets = (xmp(xmp__CreateDate="2015-06-01T10:00:00Z"), xmp(**HERE))
-    found = facts_of(with_segments(*(XMP_HEAD + packet for packet in packets)))
-    assert in_paris(found.lat, found.lon)
-    assert found.captured_at == utc("2015-06-01T10:00:00")
+    packets = (xmp(xmp__CreateDate="2015-06-01T10:00:00Z"), xmp(**PARIS_XMP))
+    metadata = read_jpeg(with_segments(*(XMP_HEAD + packet for packet in packets)))
+    assert in_paris(metadata.lat, metadata.lon)
+    assert metadata.captured_at == utc("2015-06-01T10:00:00")
 
 
 def extended(data: bytes, guid: bytes, size: int = 300) -> list[bytes]:
@@ -102,26 +102,26 @@ def extended(data: bytes, guid: bytes, size: int = 300) -> list[bytes]:
 
 @pytest.mark.parametrize(("named", "complete"), [(True, True), (False, True), (True, False)])
 def test_extended_xmp_is_read_only_when_named_and_complete(named: bool, complete: bool) -> None:
-    data = xmp(**HERE)
+    data = xmp(**PARIS_XMP)
     guid = hashlib.md5(data, usedforsecurity=False).hexdigest().upper().encode()
     main = xmp(xmp__CreateDate="2015-06-01T10:00:00Z")
     if named:
         note = b' xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="'
         main = main.replace(b" xmp:CreateDate", note + guid + b'" xmp:CreateDate')
     pieces = extended(data, guid)[: None if complete else -1]
-    found = facts_of(with_segments(XMP_HEAD + main, *pieces))
-    assert in_paris(found.lat, found.lon) == (named and complete)
-    assert found.captured_at == utc("2015-06-01T10:00:00")
+    metadata = read_jpeg(with_segments(XMP_HEAD + main, *pieces))
+    assert in_paris(metadata.lat, metadata.lon) == (named and complete)
+    assert metadata.captured_at == utc("2015-06-01T10:00:00")
 
 
 def test_xmp_of_ingredient_is_ignored() -> None:
-    other = xmp(**HERE)
+    other = xmp(**PARIS_XMP)
     start, end = other.index(b"<rdf:Description"), other.index(b"</rdf:RDF>")
     pantry = b"<mm:Pantry><rdf:Bag><rdf:li>" + other[start:end] + b"</rdf:li></rdf:Bag></mm:Pantry>"
     space = b'<rdf:Description xmlns:mm="http://ns.adobe.com/xap/1.0/mm/">'
     packet = other[:start] + space + pantry + b"</rdf:Description>" + other[end:]
-    assert facts_of(with_segments(XMP_HEAD + other)).lat is not None
-    assert facts_of(with_segments(XMP_HEAD + packet)).lat is None
+    assert read_jpeg(with_segments(XMP_HEAD + other)).lat is not None
+    assert read_jpeg(with_segments(XMP_HEAD + packet)).lat is None
 
 
 # --- a GPS directory below the Exif directory ----------------------------------------------------
@@ -144,9 +144,9 @@ def nested_gps() -> bytes:
     gps = next(entry for entry in base if tag(entry) == 0x8825)
     detail = entries(struct.unpack(order + "I", next(e for e in base if tag(e) == 0x8769)[8:])[0])
 
-    def directory(found: list[bytes]) -> bytes:
-        found = sorted(found, key=tag)
-        return struct.pack(order + "H", len(found)) + b"".join(found) + bytes(4)
+    def directory(records: list[bytes]) -> bytes:
+        records = sorted(records, key=tag)
+        return struct.pack(order + "H", len(records)) + b"".join(records) + bytes(4)
 
     at = len(tiff)
     below = directory([*detail, gps])
@@ -183,14 +183,18 @@ BLOCK = exif(gps=PARIS, base={0x0112: 6})
         (b"zTXt", raw_profile(b"app1", BLOCK), "exif"),
         (b"zTXt", raw_profile(b"exif", BLOCK), "exif"),
         (b"zTXt", raw_profile(b"EXIF", BLOCK[6:]), "exif"),
-        (b"zTXt", raw_profile(b"APP1", XMP_HEAD + xmp(**HERE)), "xmp"),
-        (b"zTXt", raw_profile(b"xmp", xmp(**HERE)), "xmp"),
+        (b"zTXt", raw_profile(b"APP1", XMP_HEAD + xmp(**PARIS_XMP)), "xmp"),
+        (b"zTXt", raw_profile(b"xmp", xmp(**PARIS_XMP)), "xmp"),
         (b"eXIf", BLOCK[6:], "exif"),
         (b"eXIf", BLOCK, "exif"),
-        (b"iTXt", b"XML:com.adobe.xmp\x00\x00\x00\x00\x00" + xmp(**HERE), "xmp"),
-        (b"iTXt", b"XML:com.adobe.xmp\x00\x01\x00\x00\x00" + zlib.compress(xmp(**HERE)), "xmp"),
-        (b"tEXt", b"XML:com.adobe.xmp\x00" + xmp(**HERE), "xmp"),
-        (b"zTXt", b"XML:com.adobe.xmp\x00\x00" + zlib.compress(xmp(**HERE)), "xmp"),
+        (b"iTXt", b"XML:com.adobe.xmp\x00\x00\x00\x00\x00" + xmp(**PARIS_XMP), "xmp"),
+        (
+            b"iTXt",
+            b"XML:com.adobe.xmp\x00\x01\x00\x00\x00" + zlib.compress(xmp(**PARIS_XMP)),
+            "xmp",
+        ),
+        (b"tEXt", b"XML:com.adobe.xmp\x00" + xmp(**PARIS_XMP), "xmp"),
+        (b"zTXt", b"XML:com.adobe.xmp\x00\x00" + zlib.compress(xmp(**PARIS_XMP)), "xmp"),
     ],
 )
 @pytest.mark.parametrize("behind", [False, True])
@@ -209,21 +213,21 @@ def test_png_metadata_is_read_from_every_chunk(
 def test_png_raw_profile_trailing_bytes_are_ignored() -> None:
     text = b"\nexif\n%8d\n%s\n}$\x1d\xd1" % (len(BLOCK), BLOCK.hex().encode())
     body = b"Raw profile type exif\x00\x00" + zlib.compress(text)
-    found = facts_of(with_chunk(saved(noise(), "PNG"), b"zTXt", body))
-    assert in_paris(found.lat, found.lon)
+    metadata = read_jpeg(with_chunk(saved(noise(), "PNG"), b"zTXt", body))
+    assert in_paris(metadata.lat, metadata.lon)
 
 
 @pytest.mark.parametrize("digits", [b"zz", b"abc", b""])
 def test_png_raw_profile_invalid_is_ignored(digits: bytes) -> None:
     body = b"Raw profile type APP1\x00\x00" + zlib.compress(b"\napp1\n 4\n" + digits)
-    assert facts_of(with_chunk(saved(noise(), "PNG"), b"zTXt", body)).lat is None
+    assert read_jpeg(with_chunk(saved(noise(), "PNG"), b"zTXt", body)).lat is None
 
 
 def rebranded(data: bytes, major: bytes, *compatible: bytes) -> bytes:
     """A HEIF file with these brands; its offsets are moved by what its first box grows."""
     size = struct.unpack(">I", data[:4])[0]
-    own = [data[at : at + 4] for at in range(16, size, 4)]
-    body = major + bytes(4) + b"".join((*compatible, *own))
+    brands = [data[at : at + 4] for at in range(16, size, 4)]
+    body = major + bytes(4) + b"".join((*compatible, *brands))
     box = struct.pack(">I4s", len(body) + 8, b"ftyp") + body
     grown = len(box) - size
     # A box of padding keeps the offsets of the media data where the brands are as long as before.
@@ -231,10 +235,10 @@ def rebranded(data: bytes, major: bytes, *compatible: bytes) -> bytes:
     rest = bytearray(data[size:])
     at = rest.index(b"iloc") - 4
     (length,) = struct.unpack_from(">I", rest, at)
-    for spot in range(at + 12, at + length - 3):
-        (value,) = struct.unpack_from(">I", rest, spot)
+    for position in range(at + 12, at + length - 3):
+        (value,) = struct.unpack_from(">I", rest, position)
         if len(data) > value >= data.index(b"mdat"):
-            struct.pack_into(">I", rest, spot, value + grown)
+            struct.pack_into(">I", rest, position, value + grown)
     return box + bytes(rest)
 
 
@@ -311,6 +315,6 @@ def test_iptc_dates_rank_after_exif_and_xmp(
     records: dict, detail: dict, expected: str | None, source: str | None, assumed: bool
 ) -> None:
     data = with_piece(saved(noise(), exif=exif(gps=PARIS, detail=detail)), (0xED, iptc(**records)))
-    found = facts_of(data)
-    assert found.captured_at == (utc(expected) if expected else None)
-    assert (found.time_source, found.time_assumed_utc) == (source, assumed)
+    metadata = read_jpeg(data)
+    assert metadata.captured_at == (utc(expected) if expected else None)
+    assert (metadata.time_source, metadata.time_assumed_utc) == (source, assumed)

@@ -37,9 +37,13 @@ def test_read_comments_one_segment_splits_lines(tmp_path: Path) -> None:
 def test_read_comments_several_segments_equal_pillow(tmp_path: Path) -> None:
     data = with_comments(photo(), b"latitude: 1.5", b"longitude: -2", b"views: 3")
     with Image.open(BytesIO(data)) as image:
-        told = [content.decode() for name, content in image.applist if name == "COM"]
+        pillow_comments = [content.decode() for name, content in image.applist if name == "COM"]
         assert image.info["comment"] == b"views: 3"
-    assert list(comments(tmp_path, data)) == told == ["latitude: 1.5", "longitude: -2", "views: 3"]
+    assert (
+        list(comments(tmp_path, data))
+        == pillow_comments
+        == ["latitude: 1.5", "longitude: -2", "views: 3"]
+    )
 
 
 def test_read_comments_without_comment_is_empty(tmp_path: Path) -> None:
@@ -64,48 +68,50 @@ def test_read_comments_padding_and_control_characters_are_replaced(tmp_path: Pat
     ],
 )
 def test_read_comments_broken_file_raises(tmp_path: Path, data: bytes, reason: str) -> None:
-    with pytest.raises(RejectedFileError) as refused:
+    with pytest.raises(RejectedFileError) as caught:
         comments(tmp_path, data)
-    assert refused.value.reason == reason
+    assert caught.value.reason == reason
 
 
 def outcome(tmp_path: Path, data: bytes) -> str | tuple[str, ...]:
     try:
         return comments(tmp_path, data)
-    except RejectedFileError as refused:
-        return refused.reason
+    except RejectedFileError as caught:
+        return caught.reason
 
 
 def test_read_comments_truncated_file_is_read_or_rejected(tmp_path: Path) -> None:
     data = with_comments(photo(), b"latitude: 1.5", b"longitude: -2")
-    whole = ("latitude: 1.5", "longitude: -2")
+    all_comments = ("latitude: 1.5", "longitude: -2")
     outcomes = [outcome(tmp_path, data[:end]) for end in range(1, len(data), 7)]
-    assert set(outcomes) == {"unsupported_format", "undecodable", whole}
-    assert outcomes[-1] == whole
+    assert set(outcomes) == {"unsupported_format", "undecodable", all_comments}
+    assert outcomes[-1] == all_comments
 
 
 def test_read_comments_over_limit_raises(tmp_path: Path) -> None:
     data = with_comments(photo(), b"x" * 60_000, b"y" * 60_000)
-    with pytest.raises(RejectedFileError) as refused:
+    with pytest.raises(RejectedFileError) as caught:
         comments(tmp_path, data, MediaSettings(max_metadata_bytes=100_000))
-    assert refused.value.reason == "metadata_too_large"
-    with pytest.raises(RejectedFileError) as refused:
+    assert caught.value.reason == "metadata_too_large"
+    with pytest.raises(RejectedFileError) as caught:
         comments(tmp_path, data, MediaSettings(max_bytes=100_000))
-    assert refused.value.reason == "too_large"
-    with pytest.raises(RejectedFileError) as refused:
+    assert caught.value.reason == "too_large"
+    with pytest.raises(RejectedFileError) as caught:
         read_comments(tmp_path, SETTINGS)
-    assert refused.value.reason == "missing_file"
+    assert caught.value.reason == "missing_file"
 
 
 def test_read_comments_real_files_equal_pillow(tmp_path: Path) -> None:
     compared = 0
     for path in sorted((shared_data() / "photos" / "exif-samples").rglob("*.jpg")):
         try:
-            found = read_comments(path, SETTINGS)
+            comments_read = read_comments(path, SETTINGS)
         except RejectedFileError:
             continue
         with Image.open(path) as image:
-            told = [content for name, content in image.applist if name == "COM"]
-        assert bool(found) == any(content.strip(b"\x00 \r\n") for content in told), path.name
-        compared += bool(told)
+            pillow_comments = [content for name, content in image.applist if name == "COM"]
+        assert bool(comments_read) == any(
+            content.strip(b"\x00 \r\n") for content in pillow_comments
+        ), path.name
+        compared += bool(pillow_comments)
     assert compared >= 1

@@ -27,15 +27,17 @@ def test_decoder_shared_by_threads_gives_equal_results() -> None:
     files = [saved(noise(200 + n, 150, seed=n)) for n in range(24)]
     metadata_override = MetadataOverride(lat=1.0, lon=2.0)
     with ChildDecoder(MediaSettings(), children=2) as decoder, ThreadPoolExecutor(6) as pool:
-        together = list(pool.map(lambda data: decoder.read("a", data, metadata_override), files))
+        shared_results = list(
+            pool.map(lambda data: decoder.read("a", data, metadata_override), files)
+        )
         assert len(decoder.pids()) <= 2
-        for data, result in zip(files, together, strict=True):
-            alone = decoder.read("a", data, metadata_override)
+        for data, result in zip(files, shared_results, strict=True):
+            single_result = decoder.read("a", data, metadata_override)
             assert isinstance(result, DecodedImage)
-            assert isinstance(alone, DecodedImage)
-            assert result.capture == alone.capture
-            assert (result.faces[0].pixels == alone.faces[0].pixels).all()
-            assert result.faces[0].thumbnail == alone.faces[0].thumbnail
+            assert isinstance(single_result, DecodedImage)
+            assert result.capture == single_result.capture
+            assert (result.faces[0].pixels == single_result.faces[0].pixels).all()
+            assert result.faces[0].thumbnail == single_result.faces[0].thumbnail
 
 
 def test_decoder_child_outlives_its_starting_thread() -> None:
@@ -55,9 +57,9 @@ def test_decoder_child_has_limits_and_no_secrets(monkeypatch: pytest.MonkeyPatch
         decoder.read("a", photo())
         process = Path(f"/proc/{decoder.pids()[0]}")
         limits = process.joinpath("limits").read_text()
-        for name, most in (("Max address space", "1000000000"), ("Max file size", "0")):
+        for name, limit in (("Max address space", "1000000000"), ("Max file size", "0")):
             line = next(line for line in limits.splitlines() if line.startswith(name))
-            assert line.removeprefix(name).split()[:2] == [most, most]
+            assert line.removeprefix(name).split()[:2] == [limit, limit]
         assert "Max core file size        0" in limits
         assert "secret" not in process.joinpath("environ").read_text()
         maps = process.joinpath("maps").read_text()
@@ -74,10 +76,10 @@ def test_decoder_children_end_with_parent() -> None:
         "print(d.pids()[0], flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
-    pid = int(done.stdout)
+    pid = int(result.stdout)
     for _ in range(50):
         if not _alive(pid):
             return
@@ -112,7 +114,7 @@ def test_decoder_closed_raises_unavailable() -> None:
         ChildDecoder(MediaSettings(), children=0)
 
 
-def ask(*, query: bool = False) -> DecodeRequest:
+def make_request(*, query: bool = False) -> DecodeRequest:
     return DecodeRequest(
         size=1,
         format="jpeg",
@@ -127,29 +129,31 @@ def ask(*, query: bool = False) -> DecodeRequest:
     )
 
 
-def answer(**changes: object) -> dict[str, object]:
-    told: dict[str, object] = {
+def make_answer(**changes: object) -> dict[str, object]:
+    fields: dict[str, object] = {
         "facts": to_wire(RawMetadata()),
         "width": 64,
         "height": 64,
         "panorama": None,
         "faces": [[None, 2, 2, 3]],
     }
-    return told | changes
+    return fields | changes
 
 
 TIMED = RawMetadata(captured_at=datetime(2020, 1, 1, tzinfo=UTC), time_source="exif_original")
 BODY = bytes(12) + b"\xff\xd8\xff"
 
 
-def take(header: dict[str, object], body: bytes = BODY) -> object:
-    there, here = os.pipe()
-    os.write(here, body)
-    os.close(here)
+def read_answer(header: dict[str, object], body: bytes = BODY) -> object:
+    read_end, write_end = os.pipe()
+    os.write(write_end, body)
+    os.close(write_end)
     try:
-        return _read_answer(ask(), header, TimedPipes(there, there), time.monotonic() + 2.0)
+        return _read_answer(
+            make_request(), header, TimedPipes(read_end, read_end), time.monotonic() + 2.0
+        )
     finally:
-        os.close(there)
+        os.close(read_end)
 
 
 @pytest.mark.parametrize(
@@ -190,20 +194,20 @@ def take(header: dict[str, object], body: bytes = BODY) -> object:
 )
 def test_read_answer_invalid_header_raises_pipe_broken(changes: dict[str, object]) -> None:
     with pytest.raises(PipeBrokenError):
-        take(answer(**changes))
+        read_answer(make_answer(**changes))
 
 
 def test_read_answer_valid_header_is_accepted() -> None:
-    take(answer())
+    read_answer(make_answer())
     longest = replace(TIMED, warnings=("\u00e4" * 200,) * 10)
-    take(answer(facts=to_wire(longest)))
+    read_answer(make_answer(facts=to_wire(longest)))
     assert from_wire(unpack_header(pack_header(to_wire(longest))[4:])) == longest
     assert limit_warnings(["a\x00b", " ", "a  b", *(str(n) for n in range(20))])[:2] == ("a", "a b")
     assert len(limit_warnings(str(n) for n in range(20))) == 10
     with pytest.raises(PipeBrokenError, match="no JPEG"):
-        take(answer(), bytes(15))
+        read_answer(make_answer(), bytes(15))
     with pytest.raises(PipeBrokenError, match="gone"):
-        take(answer(), BODY[:-1])
+        read_answer(make_answer(), BODY[:-1])
 
 
 def test_unpack_header_accepts_only_plain_values() -> None:

@@ -26,17 +26,17 @@ KINDS = {
 }
 
 
-def busy(seed: int = 3) -> Image.Image:
+def busy_picture(seed: int = 3) -> Image.Image:
     """A picture whose last blocks are not empty."""
     rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).resize((320, 240))
 
 
 def jpeg_of(kind: str) -> bytes:
-    return saved(busy(), exif=exif(gps=PARIS), **KINDS[kind])
+    return saved(busy_picture(), exif=exif(gps=PARIS), **KINDS[kind])
 
 
-def film(size: int = 5_000) -> bytes:
+def motion_video(size: int = 5_000) -> bytes:
     """What a phone appends for a motion photo: an MP4 file."""
     head = struct.pack(">I4s", 24, b"ftyp") + b"mp42\x00\x00\x00\x00isommp42"
     return head + random.Random(1).randbytes(size)
@@ -55,8 +55,8 @@ def samsung(*records: bytes) -> bytes:
 
 TRAILERS = {
     "nothing": b"",
-    "film": film(),
-    "samsung": samsung(b"Image_UTC_Data1234567890123", b"MotionPhoto_Data" + film()),
+    "film": motion_video(),
+    "samsung": samsung(b"Image_UTC_Data1234567890123", b"MotionPhoto_Data" + motion_video()),
     "zeros": bytes(50_000),
     "another JPEG": saved(noise(), quality=50),
     "half a marker": b"\xff",
@@ -65,8 +65,8 @@ TRAILERS = {
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[ChildDecoder]:
-    with ChildDecoder(MediaSettings()) as made:
-        yield made
+    with ChildDecoder(MediaSettings()) as child_decoder:
+        yield child_decoder
 
 
 @pytest.mark.parametrize("kind", KINDS)

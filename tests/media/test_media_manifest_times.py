@@ -82,7 +82,7 @@ def test_read_time_edge_cases_give_expected_moment(text: str, moment: datetime) 
 
 
 @pytest.mark.parametrize(
-    ("text", "what_to_do"),
+    ("text", "advice"),
     [
         ("01/06/2024 12:00", "2024-06-01 or 2024-01-06; write the year first"),
         ("06-01-2024", "write the year first"),
@@ -110,10 +110,10 @@ def test_read_time_edge_cases_give_expected_moment(text: str, moment: datetime) 
         ("\u0662\u0660\u0661\u0669-11-24", "ISO 8601"),
     ],
 )
-def test_read_time_ambiguous_text_raises_with_advice(text: str, what_to_do: str) -> None:
-    with pytest.raises(RejectedFileError, match=what_to_do) as refused:
+def test_read_time_ambiguous_text_raises_with_advice(text: str, advice: str) -> None:
+    with pytest.raises(RejectedFileError, match=advice) as caught:
         read_time(text)
-    assert refused.value.reason == "bad_row"
+    assert caught.value.reason == "bad_row"
 
 
 def test_read_time_epoch_ranges_do_not_overlap() -> None:

@@ -43,15 +43,15 @@ def read_override(
     folder: Path, head: str, row: str, options: ReadOptions | None = None
 ) -> MetadataOverride:
     """The override of a manifest with one good row."""
-    (found,) = read_text(folder, f"{head}\n{row}\n", options)
-    assert isinstance(found, ManifestRow), found
-    return found.metadata_override
+    (result,) = read_text(folder, f"{head}\n{row}\n", options)
+    assert isinstance(result, ManifestRow), result
+    return result.metadata_override
 
 
 def reject(folder: Path, head: str, row: str) -> Rejected:
-    (found,) = read_text(folder, f"{head}\n{row}\n")
-    assert isinstance(found, Rejected), found
-    return found
+    (result,) = read_text(folder, f"{head}\n{row}\n")
+    assert isinstance(result, Rejected), result
+    return result
 
 
 @pytest.mark.parametrize(
@@ -107,15 +107,15 @@ def test_read_manifest_quoted_decimal_comma_is_read(folder: Path) -> None:
     ["sep=;\n", "SEP=;\r\n", '"sep=;"\n', "\n\n", "  \n", "\n sep=;\n\n", "\ufeffsep=;\n", ";;\n"],
 )
 def test_read_manifest_lines_before_header_are_skipped(folder: Path, before: str) -> None:
-    found = read_text(folder, f"{before}file;lat;lon\np.jpg;-0,2202;-78,5123\nq.jpg;99;1\n")
-    assert isinstance(found[0], ManifestRow)
-    assert (found[0].metadata_override.lat, found[0].metadata_override.lon) == QUITO
-    assert found[1].error_code == "out_of_range"
+    rows = read_text(folder, f"{before}file;lat;lon\np.jpg;-0,2202;-78,5123\nq.jpg;99;1\n")
+    assert isinstance(rows[0], ManifestRow)
+    assert (rows[0].metadata_override.lat, rows[0].metadata_override.lon) == QUITO
+    assert rows[1].error_code == "out_of_range"
 
 
 def test_read_manifest_sep_line_sets_delimiter(folder: Path) -> None:
-    found = read_text(folder, 'sep=|\nfile|lat|lon|"a,b,c,d,e"\np.jpg|-0.2202|-78.5123|x,y\n')
-    assert found[0].metadata_override.attributes == {"a,b,c,d,e": "x,y"}
+    rows = read_text(folder, 'sep=|\nfile|lat|lon|"a,b,c,d,e"\np.jpg|-0.2202|-78.5123|x,y\n')
+    assert rows[0].metadata_override.attributes == {"a,b,c,d,e": "x,y"}
 
 
 def test_read_manifest_delimiters_inside_names_are_ignored(folder: Path) -> None:
@@ -131,14 +131,14 @@ def test_read_manifest_line_numbers_count_skipped_lines(folder: Path) -> None:
 MISSING = ["", " ", "NaN", "nan", "NA", "n/a", "#N/A", "null", "NULL", "None", "\\N", "-", "\u2013"]
 
 
-@pytest.mark.parametrize("empty", MISSING)
-def test_read_manifest_missing_value_markers_are_empty(folder: Path, empty: str) -> None:
+@pytest.mark.parametrize("marker", MISSING)
+def test_read_manifest_missing_value_markers_are_empty(folder: Path, marker: str) -> None:
     head = "file,lat,lon,heading,altitude,captured_at,creator,sequence,license,panorama,id,note"
-    row = ",".join(["p.jpg", "-0.2202", "-78.5123", *[empty] * 8, "x"])
+    row = ",".join(["p.jpg", "-0.2202", "-78.5123", *[marker] * 8, "x"])
     override = read_override(folder, head, row)
     assert override == MetadataOverride(lat=-0.2202, lon=-78.5123, attributes={"note": "x"})
     # Both coordinates may be missing, too: then the file's own count.
-    assert read_override(folder, "file,lat,lon", f"p.jpg,{empty},{empty}") == MetadataOverride()
+    assert read_override(folder, "file,lat,lon", f"p.jpg,{marker},{marker}") == MetadataOverride()
 
 
 def test_read_manifest_one_missing_coordinate_is_rejected(folder: Path) -> None:
@@ -234,10 +234,10 @@ def test_read_manifest_unknown_position_column_raises_with_name(folder: Path, he
     name = head.split(",")[-1]
     with pytest.raises(
         BadManifestError, match="look like a position and are not understood"
-    ) as refused:
+    ) as caught:
         read_text(folder, f"{head}\np.jpg,1,2\n")
-    assert name in refused.value.message
-    assert "--column" in refused.value.message
+    assert name in caught.value.message
+    assert "--column" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -258,10 +258,10 @@ def test_read_manifest_single_axis_column_raises(folder: Path) -> None:
 
 
 def test_read_manifest_column_options_precede_column_names(folder: Path) -> None:
-    asked = parse_column_options(
+    columns = parse_column_options(
         ["x=longitude", " y = latitude", "shot=captured_at", "time of day=attribute"]
     )
-    options = ReadOptions(columns=asked)
+    options = ReadOptions(columns=columns)
     head, row = "file,x,y,shot,time of day", "p.jpg,-78.5123,-0.2202,2019-11-24T12:00:00Z,noon"
     override = read_override(folder, head, row, options)
     assert (override.lat, override.lon) == QUITO
@@ -357,14 +357,14 @@ def test_read_manifest_both_unicode_forms_on_disk_use_exact_name(tmp_path: Path)
     names = [unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD")]
     for name in names:
         (tmp_path / name).write_bytes(photo())
-    found = read_text(tmp_path, "\n".join(["file", *names]))
-    assert [row.external_id for row in found] == names
+    rows = read_text(tmp_path, "\n".join(["file", *names]))
+    assert [row.external_id for row in rows] == names
 
 
 def test_read_manifest_impossible_file_names_are_rejected(folder: Path) -> None:
     names = ["a" * 600, "é" * 200, "a/" * 400 + "b", "p.jpg/x", ".", "..", "./.."]
-    found = read_text(folder, "\n".join(["file", *names]))
-    reasons = [row.error_code for row in found]
+    rows = read_text(folder, "\n".join(["file", *names]))
+    reasons = [row.error_code for row in rows]
     assert reasons == [*["missing_file"] * 5, *["outside_root"] * 2]
 
 

@@ -16,8 +16,8 @@ from pinpoint.settings import MediaSettings
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[ChildDecoder]:
-    with ChildDecoder(MediaSettings()) as made:
-        yield made
+    with ChildDecoder(MediaSettings()) as child_decoder:
+        yield child_decoder
 
 
 def capture_of(
@@ -135,10 +135,10 @@ def test_capture_time_sources_give_utc_time(
     expected: str | None,
     assumed: bool,
 ) -> None:
-    more = {"xmp": xmp(**packet)} if packet else {}
-    capture = capture_of(decoder, photo(detail=detail, gps=gps, **more))
-    wanted = datetime.fromisoformat(expected).replace(tzinfo=UTC) if expected else None
-    assert capture.captured_at == wanted
+    options = {"xmp": xmp(**packet)} if packet else {}
+    capture = capture_of(decoder, photo(detail=detail, gps=gps, **options))
+    expected_time = datetime.fromisoformat(expected).replace(tzinfo=UTC) if expected else None
+    assert capture.captured_at == expected_time
     assert capture.attributes.get("time_zone") == ("assumed_utc" if assumed else None)
 
 
@@ -207,7 +207,7 @@ def test_metadata_override_precedes_file_values(decoder: ChildDecoder) -> None:
 
 @pytest.mark.parametrize("inside", ["<a>" * 200, "<a/>" * 30_000])
 def test_read_xmp_too_deep_or_wide_is_damaged(inside: str) -> None:
-    found = read_xmp(f"<x>{inside}</x>")
-    assert found.damaged is not None
-    assert "deeper than 64 or more than 20000" in found.damaged
+    document = read_xmp(f"<x>{inside}</x>")
+    assert document.damaged is not None
+    assert "deeper than 64 or more than 20000" in document.damaged
     assert read_xmp(xmp(exif__GPSLatitude="48,51.4N")).damaged is None

@@ -35,9 +35,9 @@ from pinpoint.settings import MediaSettings
 
 
 @pytest.fixture(scope="module")
-def usual() -> Iterator[ChildDecoder]:
-    with ChildDecoder(MediaSettings()) as made:
-        yield made
+def shared_decoder() -> Iterator[ChildDecoder]:
+    with ChildDecoder(MediaSettings()) as child_decoder:
+        yield child_decoder
 
 
 def _frames(kind: str) -> bytes:
@@ -46,8 +46,8 @@ def _frames(kind: str) -> bytes:
 
 
 def _future() -> bytes:
-    later = datetime.now(UTC) + timedelta(days=3)
-    return photo(detail={0x9003: f"{later:%Y:%m:%d %H:%M:%S}"})
+    tomorrow = datetime.now(UTC) + timedelta(days=3)
+    return photo(detail={0x9003: f"{tomorrow:%Y:%m:%d %H:%M:%S}"})
 
 
 def _bmp() -> bytes:
@@ -89,14 +89,19 @@ GENERATED: list[tuple[str, Callable[[], bytes], dict[str, float]]] = [
 ]
 
 
-@pytest.mark.parametrize(("reason", "make", "limits"), GENERATED)
+@pytest.mark.parametrize(("reason", "make_file", "limits"), GENERATED)
 def test_decoder_generated_file_is_rejected_with_reason(
-    usual: ChildDecoder, reason: str, make: Callable[[], bytes], limits: dict[str, float]
+    shared_decoder: ChildDecoder,
+    reason: str,
+    make_file: Callable[[], bytes],
+    limits: dict[str, float],
 ) -> None:
     metadata_override = MetadataOverride(lat=48.0, lon=2.0) if STAGES[reason] == "decode" else None
-    made = ChildDecoder(MediaSettings(**limits)) if limits else nullcontext(usual)
-    with made as decoder:
-        result = decoder.read("a.jpg", make(), metadata_override)
+    decoder_context = (
+        ChildDecoder(MediaSettings(**limits)) if limits else nullcontext(shared_decoder)
+    )
+    with decoder_context as decoder:
+        result = decoder.read("a.jpg", make_file(), metadata_override)
         assert isinstance(result, Rejected), result
         assert (result.error_code, result.error_stage) == (reason, STAGES[reason]), (
             result.error_message
@@ -109,12 +114,12 @@ def test_decoder_generated_file_is_rejected_with_reason(
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: png_claiming(90_000, 90_000), lambda: webp_claiming(16_000, 16_000)]
+    "make_file", [lambda: png_claiming(90_000, 90_000), lambda: webp_claiming(16_000, 16_000)]
 )
-def test_decoder_claimed_pixels_are_not_allocated(make: Callable[[], bytes]) -> None:
+def test_decoder_claimed_pixels_are_not_allocated(make_file: Callable[[], bytes]) -> None:
     with ChildDecoder(MediaSettings()) as decoder:
         start = time.perf_counter()
-        assert isinstance(decoder.read("bomb", make(), query=True), Rejected)
+        assert isinstance(decoder.read("bomb", make_file(), query=True), Rejected)
         assert time.perf_counter() - start < 5.0
         (pid,) = decoder.pids()
         assert _peak_mb(pid) < 200
@@ -165,13 +170,13 @@ def test_decoder_file_that_ends_two_children_is_rejected(number: int, reason: st
 
 
 def test_decoder_over_cpu_time_is_timeout() -> None:
-    class Hurried(ChildDecoder):
-        def _make_request(self, *given: Any) -> DecodeRequest:
-            return replace(super()._make_request(*given), cpu_s=0.1)
+    class ShortCpuDecoder(ChildDecoder):
+        def _make_request(self, *arguments: Any) -> DecodeRequest:
+            return replace(super()._make_request(*arguments), cpu_s=0.1)
 
     palette = Image.new("P", (14_000, 14_000))
     slow = saved(palette, "PNG", compress_level=1, transparency=3)  # 1.4 s
-    with Hurried(MediaSettings(timeout_s=60)) as decoder:
+    with ShortCpuDecoder(MediaSettings(timeout_s=60)) as decoder:
         result = decoder.read("slow.png", slow, query=True)
         assert isinstance(result, Rejected)
         assert (result.error_code, result.error_message) == (
@@ -201,15 +206,15 @@ def test_decoder_stopped_child_is_timeout() -> None:
 
 def test_reasons_have_stage_explanation_and_test() -> None:
     assert set(STAGES) == set(REASONS)
-    elsewhere = {"bad_name", "bad_row", "outside_root", "missing_file", "decoder_crashed"}
-    elsewhere |= {"ambiguous_track", "time_zone_unknown"}  # tests/media/test_media_tracks.py
-    elsewhere |= {
+    tested_elsewhere = {"bad_name", "bad_row", "outside_root", "missing_file", "decoder_crashed"}
+    tested_elsewhere |= {"ambiguous_track", "time_zone_unknown"}  # tests/media/test_media_tracks.py
+    tested_elsewhere |= {
         "bad_metadata_override",
         "not_storable",
         "text_too_long",
     }  # tests/ingest/test_poisoned_rows.py
-    elsewhere |= {"unreadable_folder"}  # tests/ingest/test_register.py
-    assert {reason for reason, _, _ in GENERATED} | elsewhere == set(REASONS)
+    tested_elsewhere |= {"unreadable_folder"}  # tests/ingest/test_register.py
+    assert {reason for reason, _, _ in GENERATED} | tested_elsewhere == set(REASONS)
     assert all(text.endswith(".") for text in REASONS.values())
 
 

@@ -61,15 +61,15 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[ChildDecoder]:
-    with ChildDecoder(MediaSettings()) as made:
-        yield made
+    with ChildDecoder(MediaSettings()) as child_decoder:
+        yield child_decoder
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_decoder_regression_file_gives_expected_metadata(
     cases: Path, decoder: ChildDecoder, name: str
 ) -> None:
-    expected, captured_at, source, noted = CASES[name]
+    expected, captured_at, source, warning_part = CASES[name]
     result = decoder.read(name, (cases / name).read_bytes())
     if isinstance(expected, str):
         assert isinstance(result, Rejected)
@@ -79,7 +79,7 @@ def test_decoder_regression_file_gives_expected_metadata(
     capture = result.capture
     assert (capture.point.lat, capture.point.lon) == pytest.approx(expected, abs=1e-6)
     assert (capture.captured_at, capture.time_source) == (captured_at, source)
-    assert [noted in text for text in capture.warnings] == [True] * bool(noted)
+    assert [warning_part in text for text in capture.warnings] == [True] * bool(warning_part)
 
 
 @pytest.mark.parametrize("name", ["a_unpadded.jpg", "b_no_colon.jpg", "c_in_the_time.jpg"])

@@ -68,8 +68,8 @@ def test_find_other_files_skips_photos_and_hidden_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", range(1, len("supplemental-metadata") + 1))
 def test_is_takeout_name_truncated_suffix_is_true(length: int) -> None:
-    cut = "supplemental-metadata"[:length]
-    for name in (f"IMG_1.jpg.{cut}.json", f"IMG_1.jpg.{cut}(3).json"):
+    suffix = "supplemental-metadata"[:length]
+    for name in (f"IMG_1.jpg.{suffix}.json", f"IMG_1.jpg.{suffix}(3).json"):
         assert is_takeout_name(name)
 
 
