@@ -1,4 +1,4 @@
-"""Bombs: files made whole to hurt whoever reads them. Each maker takes a random generator."""
+"""Bombs: generated files that attack their reader. Each maker takes a random generator."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def wide_xml(rng: random.Random) -> bytes:
 
 
 def odd_xml(rng: random.Random) -> bytes:
-    """XMP in an odd encoding, cut, or with characters that are none."""
+    """XMP in an odd encoding, truncated, or with invalid characters."""
     whole = xmp(exif__GPSLatitude="48,51.4N", exif__GPSLongitude="2,21,3E")
     choice = (whole.decode().encode("utf-16"), whole[:-30], b"\x00" * 500, whole + b"\xff\xfe")
     return photo(xmp=rng.choice((*choice, b'<?xml version="1.0" encoding="utf-7"?>' + whole)))
@@ -168,7 +168,7 @@ def frames(rng: random.Random) -> bytes:
 
 @cache
 def _many_frames(kind: str) -> bytes:
-    """Over 2,000 frames: one directory or frame said again, or a count that lies."""
+    """Over 2,000 frames: a repeated directory or frame, or a false count."""
     data = saved(noise(), kind, save_all=True, append_images=[noise(seed=1)])
     if kind == "PNG":
         parts = [entry for entry in chunks(data) if entry[0] != b"acTL"]
@@ -187,7 +187,7 @@ def _many_frames(kind: str) -> bytes:
 
 
 def giants(rng: random.Random) -> bytes:
-    """Headers that claim pictures nobody can hold, with next to nothing behind."""
+    """Headers that claim pictures larger than any memory, with almost no data."""
     wide, high = rng.choice(((60_000, 60_000), (16_384, 16_384), (65_535, 65_535)))
     maker = rng.choice((png_claiming, jpeg_claiming, webp_claiming))
     return (
@@ -198,7 +198,7 @@ def giants(rng: random.Random) -> bytes:
 
 
 def claims(rng: random.Random) -> bytes:
-    """Pictures just within the limit of pixels, with next to nothing behind."""
+    """Pictures just below the pixel limit, with almost no data."""
     return rng.choice((png_claiming, jpeg_claiming))(14_000, 14_000)
 
 
@@ -228,7 +228,7 @@ def strips(rng: random.Random) -> bytes:
 
 
 def polyglots(rng: random.Random) -> bytes:
-    """A picture that is something else too."""
+    """A picture that is also a file of another format."""
     inside = io.BytesIO()
     with zipfile.ZipFile(inside, "w") as archive:
         archive.writestr("a.jpg", photo())
@@ -238,7 +238,7 @@ def polyglots(rng: random.Random) -> bytes:
 
 
 def archives(rng: random.Random) -> bytes:
-    """Archives, which are never looked into."""
+    """Archives, which the decoder never opens."""
     out = io.BytesIO()
     kind = rng.choice(("zip", "tar", "gz", "bomb"))
     if kind == "tar":
@@ -253,7 +253,7 @@ def archives(rng: random.Random) -> bytes:
 
 
 def colors(rng: random.Random) -> bytes:
-    """Odd depths and colors, and profiles that belong to others."""
+    """Unusual depths and color modes, and profiles of another mode."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     lying = profile.replace(b"sRGB", b"lies").replace(b"s\x00R\x00G\x00B", b"l\x00i\x00e\x00")
     broken = bytearray(lying)

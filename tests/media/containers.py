@@ -1,4 +1,4 @@
-"""Containers taken apart and put together again, so that a lie can be told in one place only."""
+"""Split containers into pieces and join them again, to write a false value at one position."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BOXES_INSIDE = {b"moov", b"trak", b"iprp", b"ipco", b"dinf", b"grpl"}
 
 
 def segments(jpeg: bytes) -> list[tuple[int, bytes]]:
-    """`(marker, payload)` of a JPEG; all from the first scan on is one last piece."""
+    """`(marker, payload)` of a JPEG; the last piece has all bytes from the first scan on."""
     pieces, at = [], 2
     while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] != 0xDA:
         (size,) = struct.unpack_from(">H", jpeg, at + 2)
@@ -22,7 +22,7 @@ def segments(jpeg: bytes) -> list[tuple[int, bytes]]:
 
 
 def jpeg(pieces: list[tuple[int, bytes]], false_sizes: dict[int, int] | None = None) -> bytes:
-    """A JPEG of these pieces; `lies` gives the length that the piece of that number claims."""
+    """A JPEG of these pieces; `false_sizes` has false lengths by number of the piece."""
     out = [b"\xff\xd8"]
     for number, (marker, payload) in enumerate(pieces):
         if marker == 0xDA:
@@ -59,7 +59,7 @@ def chunks(png: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def png(parts: list[tuple[bytes, bytes]], false_sizes: dict[int, int] | None = None) -> bytes:
-    """A PNG of these chunks, every CRC right; `lies` as in `jpeg`."""
+    """A PNG of these chunks, every CRC right; `false_sizes` as in `jpeg`."""
     out = [PNG_MARK]
     for number, (name, body) in enumerate(parts):
         size = (false_sizes or {}).get(number, len(body))
@@ -69,14 +69,14 @@ def png(parts: list[tuple[bytes, bytes]], false_sizes: dict[int, int] | None = N
 
 
 def with_chunk(data: bytes, name: bytes, body: bytes) -> bytes:
-    """A PNG with one more chunk behind its header."""
+    """A PNG with one more chunk after its header."""
     head, *rest = chunks(data)
     return png([head, (name, body), *rest])
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A place in a TIFF where a lie fits."""
+    """A position in a TIFF that can have a false value."""
 
     at: int
     """Offset of the twelve bytes of an entry, or of the four of a pointer to the next directory."""
@@ -111,7 +111,7 @@ def entries(tiff: bytes) -> list[Entry]:
 
 
 def tags(tiff: bytes) -> dict[int, Entry]:
-    """Entry by tag; of several with one tag the last."""
+    """Entry by tag; the last entry of a repeated tag."""
     return {
         struct.unpack_from(entry.order + "H", tiff, entry.at)[0]: entry
         for entry in entries(tiff)

@@ -1,4 +1,4 @@
-"""JPEG files with the times a test wants, and what is read of them."""
+"""JPEG files with given metadata, and the metadata that Pinpoint reads from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUBSEC, SUBSEC_ORIGINAL = 0x9290, 0x9291
 def read_tags(
     base: dict | None = None, detail: dict | None = None, gps: dict | None = None, **props: str
 ) -> RawMetadata:
-    """What is read of a JPEG with these tags and XMP properties."""
+    """Metadata that is read from a JPEG with these tags and XMP properties."""
     more = {"xmp": xmp(**props)} if props else {}
     data = saved(noise(), exif=exif(base=base, detail=detail, gps={**PARIS, **(gps or {})}), **more)
     return read_raw_metadata(Image.open(io.BytesIO(data)))
@@ -49,7 +49,7 @@ def iptc(**records: str) -> bytes:
 
 
 def read_jpeg(data: bytes) -> RawMetadata:
-    """What is read of a file, without the decoding child."""
+    """Metadata that is read from a file, without the decoding child."""
     return read_raw_metadata(Image.open(io.BytesIO(data)))
 
 

@@ -1,8 +1,8 @@
 """Mutants: valid files, each changed in one way by a seeded program.
 
-`mutants(seed, count)` gives the same files each time. Half of them are bombs (`media.bombs`), made
-whole; the others are a valid file with bits flipped, cut, spliced with another, or with one length,
-count, offset or size that lies.
+`mutants(seed, count)` gives the same files each time. Half of them are bombs (`media.bombs`); the
+others are a valid file with flipped bits, truncated, spliced with another, or with one false
+length, count, offset or size.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def valid_files() -> dict[str, bytes]:
 def mutants(
     seed: int, count: int, others: Sequence[tuple[str, bytes]] = ()
 ) -> Iterator[tuple[str, bytes]]:
-    """Seeded mutants as `(name, bytes)`, no two of one name.
+    """Seeded mutants as `(name, bytes)`, all names distinct.
 
     Args:
         seed: The same seed gives the same files.
@@ -73,7 +73,7 @@ def mutants(
     for number in range(count):
         name, data = _mutant(number, random.Random(f"{seed}/{number}"), sources)
         if data in seen:
-            data += f"#{number}".encode()  # behind its end, where no reader looks
+            data += f"#{number}".encode()  # after its end, which no reader reads
         seen.add(data)
         yield f"{number:04d}-{name}", data
 
@@ -118,7 +118,7 @@ def smear(data: bytes, rng: random.Random) -> bytes:
 
 
 def jpeg_lie(data: bytes, rng: random.Random) -> bytes:
-    """A segment that lies about its length, is there 50 times, gone, or moved."""
+    """A segment with a false length, repeated 50 times, removed, or moved."""
     pieces = segments(data)
     index, kind = rng.randrange(max(1, len(pieces) - 1)), rng.randrange(4)
     if kind == 0:
@@ -131,7 +131,7 @@ def jpeg_lie(data: bytes, rng: random.Random) -> bytes:
 
 
 def jpeg_inside(data: bytes, rng: random.Random) -> bytes:
-    """A segment whose payload lies: frame sizes, tables, EXIF directories."""
+    """A segment with a false payload: frame sizes, tables, EXIF directories."""
     pieces = segments(data)
     index = rng.randrange(max(1, len(pieces) - 1))
     marker, payload = pieces[index]
@@ -157,7 +157,7 @@ def png_lie(data: bytes, rng: random.Random) -> bytes:
 
 
 def tiff_lie(data: bytes, rng: random.Random) -> bytes:
-    """One entry with another type, count or value, or a directory that leads back to itself."""
+    """One entry with another type, count or value, or a directory that points to itself."""
     tiff_entries = entries(data)
     if not tiff_entries:
         return bits(data, rng)
@@ -194,7 +194,7 @@ def box_lie(data: bytes, rng: random.Random) -> bytes:
 
 
 def riff_lie(data: bytes, rng: random.Random) -> bytes:
-    """A WebP chunk, or the whole, with a false size, or with noise at its start."""
+    """A WebP chunk, or the whole file, with a false size, or with noise at its start."""
     out = bytearray(data)
     at, _, size = rng.choice([(0, b"RIFF", len(data) - 8), *riff(data)])
     if rng.random() < 0.5 or size < 12:

@@ -18,7 +18,7 @@ SETTINGS = MediaSettings()
 
 
 def with_comments(data: bytes, *comments: bytes) -> bytes:
-    """The JPEG with comment segments right behind its start."""
+    """The JPEG with comment segments directly after its start."""
     segments = b"".join(b"\xff\xfe" + (len(c) + 2).to_bytes(2, "big") + c for c in comments)
     return data[:2] + segments + data[2:]
 

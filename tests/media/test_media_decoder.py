@@ -1,4 +1,4 @@
-"""The pool of children: threads, limits of the process, life and death, and lies on the wire."""
+"""The pool of decoding children: threads, process limits, lifetime, and invalid answers."""
 
 from __future__ import annotations
 

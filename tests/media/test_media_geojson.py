@@ -1,4 +1,4 @@
-"""GeoJSON manifests: features with one position each, everything else refused by name."""
+"""GeoJSON manifests: features with one position each are read, other features are rejected."""
 
 from __future__ import annotations
 

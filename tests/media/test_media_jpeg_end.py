@@ -1,4 +1,4 @@
-"""JPEG files whose end marker is missing: read where all pixels are there, refused where not."""
+"""JPEG files whose end marker is missing: read if all pixels are present, rejected otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/reference/manifests.md says what the code does: names, units, markers and limits."""
+"""docs/reference/manifests.md equals the code: names, units, markers and limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times in manifests: what is certain is read, all else is refused with what to write."""
+"""Times in manifests: unambiguous texts are read, other texts are rejected with advice."""
 
 from __future__ import annotations
 

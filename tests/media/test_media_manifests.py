@@ -96,9 +96,9 @@ def test_read_manifest_decimal_comma_with_other_delimiter_is_read(
 def test_read_manifest_quoted_decimal_comma_is_read(folder: Path) -> None:
     override = read_override(folder, "file,lat,lon", 'p.jpg,"-0,2202","-78,5123"')
     assert (override.lat, override.lon) == QUITO
-    # Without them the row has two cells too many, and is never read as another position.
+    # Unquoted, the row has two cells too many and is rejected.
     assert reject(folder, "file,lat,lon", "p.jpg,-0,2202,-78,5123").error_code == "bad_row"
-    # Beside commas a number with one may have thousands.
+    # With comma as delimiter, a comma in a number may separate thousands.
     assert reject(folder, "file,altitude", 'p.jpg,"1,234"').error_code == "bad_row"
 
 
@@ -137,7 +137,7 @@ def test_read_manifest_missing_value_markers_are_empty(folder: Path, marker: str
     row = ",".join(["p.jpg", "-0.2202", "-78.5123", *[marker] * 8, "x"])
     override = read_override(folder, head, row)
     assert override == MetadataOverride(lat=-0.2202, lon=-78.5123, attributes={"note": "x"})
-    # Both coordinates may be missing, too: then the file's own count.
+    # With both coordinates missing the position of the file is used.
     assert read_override(folder, "file,lat,lon", f"p.jpg,{marker},{marker}") == MetadataOverride()
 
 
@@ -267,7 +267,7 @@ def test_read_manifest_column_options_precede_column_names(folder: Path) -> None
     assert (override.lat, override.lon) == QUITO
     assert override.captured_at == datetime(2019, 11, 24, 12, tzinfo=UTC)
     assert override.attributes == {"time of day": "noon"}
-    # What a person says wins over what a name means by itself.
+    # Column options precede the meaning of a column name.
     swapped = ReadOptions(columns={"lat": "longitude", "lon": "latitude"})
     override = read_override(folder, "file,lat,lon", "p.jpg,-78.5123,-0.2202", swapped)
     assert (override.lat, override.lon) == QUITO

@@ -1,4 +1,4 @@
-"""What files say of themselves: positions, times, headings, names; by EXIF and by XMP."""
+"""Metadata of files from EXIF and XMP: positions, times, headings, names."""
 
 from __future__ import annotations
 

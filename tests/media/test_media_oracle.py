@@ -40,7 +40,7 @@ DIFFERENCES: dict[tuple[str, str], str] = {
 def readings(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[tuple[str, set[str], RawMetadata, dict]]:
-    """For each file: its name, its traits, what we read, what exiftool reads."""
+    """For each file: its name, its traits, the metadata of Pinpoint and of exiftool."""
     if shutil.which("exiftool") is None:
         pytest.fail("exiftool is missing: `make setup` installs it (libimage-exiftool-perl)")
     folder = tmp_path_factory.mktemp("oracle")
@@ -115,7 +115,7 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def describe_difference(field: str, metadata: RawMetadata, exiftool_tags: dict) -> str:
-    """Empty where both agree, else what they say."""
+    """Empty if both agree, otherwise both values."""
     if field == "time":
         ours, theirs = metadata.captured_at, exiftool_time(exiftool_tags)
         return "" if ours == theirs else f"{ours} and {theirs}"

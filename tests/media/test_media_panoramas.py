@@ -1,4 +1,4 @@
-"""Faces of panoramas, against an obvious slow oracle."""
+"""Faces of panoramas, compared with a slow oracle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def decoder() -> Iterator[ChildDecoder]:
 
 
 def slow_face(picture: np.ndarray, sphere_window: Window, side: int, turn_deg: float) -> np.ndarray:
-    """One ray after the other: a unit vector, its longitude and latitude, four pixels."""
+    """Each pixel by its ray: a unit vector, its longitude and latitude, four pixels."""
     height, width = picture.shape[:2]
     face = np.zeros((side, side, 3))
     for row in range(side):
@@ -113,7 +113,7 @@ def test_decoder_partial_panorama_stays_one_photo(decoder: ChildDecoder) -> None
         ((4000, 2000, 0, 400, 4000, 1200), (0.2, 0.8)),
         ((4000, 2000, 0, 800, 4000, 1200), None),  # the sky is missing
         ((4000, 2000, 1000, 500, 2000, 1000), None),  # half a turn
-        ((4000, 3000, 0, 0, 4000, 3000), None),  # no sphere is like that
+        ((4000, 3000, 0, 0, 4000, 3000), None),  # no valid sphere
     ],
 )
 def test_window_of_incomplete_sphere_is_none(

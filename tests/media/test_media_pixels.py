@@ -1,4 +1,4 @@
-"""Pixels: orientation, colors, depth, sizes, thumbnails, and what a query photo gives away."""
+"""Pixels: orientation, colors, depth, sizes, thumbnails, and metadata of query photos."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_decoder_orientation_of_real_files_is_applied(decoder: ChildDecoder, asp
     folder = shared_data() / "odd" / "exif-orientation-examples"
     pictures = [pixels(decoder, (folder / f"{aspect}_{n}.jpg").read_bytes()) for n in range(1, 9)]
     assert len({picture.shape for picture in pictures}) == 1
-    # The picture shows its own number, so the eight differ in that and in JPEG noise only.
+    # The eight pictures differ only in the number that they show and in JPEG noise.
     assert max(mean_difference(picture, pictures[0]) for picture in pictures) < 15.0
 
 

@@ -1,4 +1,4 @@
-"""Signs, hemispheres, denominators and drones: every position is right or refused with a reason."""
+"""Signs, hemispheres, denominators and drones: a position is right or rejected with a reason."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ DECIMAL = {1: "S", 2: (12.0464,), 3: "W", 4: (77.0428,)}
         (DECIMAL, [(2, 0), (4, 0)], (LIMA_LAT, LIMA_LON)),
         (DECIMAL, [(4, 0)], (LIMA_LAT, LIMA_LON)),
         ({**LIMA, 2: (0.0, 2.0, 47.04)}, ALL_OF[2], (-0.0464, LIMA_LON)),
-        # The two signs contradict each other: refused, not guessed.
+        # The two signs contradict each other: rejected, not guessed.
         ({**LIMA, 1: "N"}, ALL_OF[2], "incomplete_position"),
         ({**LIMA, 1: "N", 3: "E"}, [*ALL_OF[2], *ALL_OF[4]], "incomplete_position"),
         ({**DECIMAL, 3: "E"}, [(4, 0)], "incomplete_position"),

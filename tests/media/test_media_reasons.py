@@ -1,4 +1,4 @@
-"""Every reason to refuse a file, each by a file made for it."""
+"""Every rejection reason, each with a file generated for it."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_decoder_generated_file_is_rejected_with_reason(
         )
         assert result.file == "a.jpg"
         assert result.error_message
-        # The next file is none the worse for it.
+        # The decoder reads the next file normally.
         if "max_bytes" not in limits and "max_metadata_bytes" not in limits:
             assert isinstance(decoder.read("b.jpg", photo()), DecodedImage)
 

@@ -1,6 +1,6 @@
-"""An attacker inside the decoding child gets nothing: every probe is denied or ends the child.
+"""Attacks inside the decoding child fail: every probe is denied or ends the child.
 
-The probes run after the real confinement, as root's child and as an ordinary user's; the same
+The probes run after the real confinement, in a child of root and of an ordinary user; the same
 probes in a child without sandbox show that each of them can succeed.
 """
 
@@ -149,7 +149,7 @@ SKIPPED_UNCONFINED = {
     "raise_files",
     "map_code",
 }
-"""Probes that a machine's own settings may refuse, or that would disturb it where nothing does."""
+"""Probes that system settings may refuse, or that would disturb the system without a sandbox."""
 
 
 def return_header(header: Header, _pipes: TimedPipes, _deadline: float) -> Header:
@@ -198,7 +198,7 @@ def test_exploit_in_confined_child_ends_that_child_only(module: str, targets: Ta
                 run_probe(child, targets, probe, aim)
             assert caught.value.reason == "decoder_crashed", probe
             assert "sandbox forbids" in caught.value.detail, probe
-            # The next file has a child of its own.
+            # A new child reads the next file.
             assert run_probe(child, targets, "start_thread", "") == {"done": "1 thread"}
 
 
@@ -216,7 +216,7 @@ def test_probe_without_sandbox_succeeds(targets: Targets) -> None:
                 answer = {"done": "another program took the place of the child"}
             if "done" not in answer:
                 failed[probe, aim] = answer
-    # An address that is not mapped is read: where this fails with EIO, the file was opened.
+    # The probe reads an unmapped address: EIO shows that the file was opened.
     if failed.get(("read_file", "memory"), {}).get("errno") == errno.EIO:
         del failed["read_file", "memory"]
     allowed_failures = set() if os.geteuid() == 0 else MAY_NEED_ROOT

@@ -27,7 +27,7 @@ architectures = pytest.mark.parametrize("architecture", ARCHITECTURES.values(), 
 def decide(
     architecture: Architecture, number: int, *arguments: int, audit_arch: int | None = None
 ) -> int:
-    """What the program answers to one call."""
+    """Answer of the program to one system call."""
     values = [*arguments, *[0] * (6 - len(arguments))]
     arch = architecture.audit_arch if audit_arch is None else audit_arch
     data = struct.pack("<IIQ6Q", number, arch, 0, *values)

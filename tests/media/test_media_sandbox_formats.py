@@ -1,4 +1,4 @@
-"""Every format is decoded inside the sandbox as it was without, small, large and real."""
+"""Every format gives the same result inside the sandbox and without it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def limited() -> Iterator[ChildDecoder]:
 
 
 def digest(result: DecodedImage | Rejected) -> object:
-    """All that is known of a file, pixels as a hash."""
+    """Metadata of a file and a hash of its pixels."""
     if isinstance(result, Rejected):
         return result
     faces = hashlib.sha256()
@@ -70,7 +70,7 @@ def test_decoder_real_files_in_sandbox_equal_without_sandbox(
     confined: ChildDecoder, limited: ChildDecoder
 ) -> None:
     root = shared_data()
-    # All photos; of the 750 files of one project every third, which keeps this under 10 s.
+    # All photos, and every third of the 750 files of one project, to stay under 10 s.
     files = list_files(root / "photos") + list_files(root / "odd")[::3]
     assert files
 

@@ -1,4 +1,4 @@
-"""Files beside photos: each is what it is, and sidecars that are not read are named."""
+"""Files next to photos: their kinds, and the sidecars that are not read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of a file's times is taken, which offset belongs to it, and what is noted of the others."""
+"""Which time of a file is used, which offset applies to it, and the warnings about the others."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from pinpoint.settings import MediaSettings
             True,
             "belongs to another time",
         ),
-        # It does where both have one wall clock.
+        # It does if both have the same wall clock.
         (
             {CHANGED: TAKEN},
             {ORIGINAL: TAKEN, OFFSET: "+01:00"},
@@ -61,7 +61,7 @@ from pinpoint.settings import MediaSettings
             False,
             "that of DateTimeDigitized",
         ),
-        # A scan of a slide: the digitized time is another one, and so is its offset.
+        # A scan of a slide: the digitized time differs, and so does its offset.
         (
             {},
             {
@@ -75,7 +75,7 @@ from pinpoint.settings import MediaSettings
             True,
             "DateTimeDigitized 2016-01-02",
         ),
-        # An offset whose time is not there belongs to nothing.
+        # An offset without its time is not used.
         (
             {},
             {ORIGINAL: TAKEN, OFFSET: "+01:00"},
@@ -122,7 +122,7 @@ from pinpoint.settings import MediaSettings
             True,
             "another time is",
         ),
-        # An own offset needs no help.
+        # The offset of the time itself is used.
         (
             {CHANGED: TAKEN},
             {ORIGINAL: TAKEN, OFFSET_ORIGINAL: "+02:00", OFFSET: "+01:00"},
@@ -132,7 +132,7 @@ from pinpoint.settings import MediaSettings
             False,
             None,
         ),
-        # The creation comes before the last change.
+        # The creation time precedes the time of the last change.
         (
             {CHANGED: "2015:08:02 16:02:20"},
             {},
@@ -269,7 +269,7 @@ def test_satellite_clock_without_fix_uses_camera_time(gps: dict, warning_part: s
         (gps_clock("2022:10:30", 19, 30), "2022-10-30T19:30:00", "exif_original"),
         (gps_clock("2022:10:31", 6, 30), "2022-10-31T06:30:00", "exif_original"),
         (gps_clock("2022:10:30", 14, 45), "2022-10-30T14:45:00", "exif_original"),
-        # A camera clock that nobody set to the second: the satellites know better.
+        # A camera clock that is some seconds off: the satellite time is used.
         (gps_clock("2022:10:30", 19, 28, 5), "2022-10-30T19:28:05", "exif_gps"),
     ],
 )
@@ -289,7 +289,7 @@ def test_satellite_clock_consistent_with_camera_gives_time_zone(
         ({}, gps_clock("1980:01:06", 0), None, None, "had no fix"),
         ({}, gps_clock("1970:01:01", 0), None, None, "had no fix"),
         ({}, {**gps_clock("2022:10:30", 19), 9: "V"}, None, None, "had no fix"),
-        # Older than the last change is what it should be; newer cannot be.
+        # A time before the last change is plausible; a later time is not.
         (
             {CHANGED: "2023:01:01 10:00:00"},
             gps_clock("2022:10:30", 19, 30),

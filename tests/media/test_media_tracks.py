@@ -1,4 +1,4 @@
-"""GPX tracks give a position where nothing else does, and only where it is certain."""
+"""GPX tracks give a position to files without one, and only if it is unambiguous."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def time_at(minutes: float) -> datetime:
 
 
 def photo_at(minutes: float, offset: str | None = "+00:00", *, ahead_h: int = 0) -> bytes:
-    """A photo without a position, whose clock shows the time so many minutes after `START`."""
+    """A photo without a position, taken so many minutes after `START`."""
     wall_clock = time_at(minutes) + timedelta(hours=ahead_h)
     detail = {0x9003: wall_clock.strftime("%Y:%m:%d %H:%M:%S")}
     if offset is not None:
@@ -73,7 +73,7 @@ def test_position_at_overlapping_tracks_in_file_raises_unless_named(tmp_path: Pa
     assert position_at(path, time_at(10.5), "both.gpx#2")[:2] == pytest.approx((59.4495, 24.75))
     with pytest.raises(RejectedFileError, match=r"no track 'Eve'; there is both\.gpx#1 \(Aino\)"):
         position_at(path, time_at(10.5), "Eve")
-    # A file's name means all of its tracks.
+    # A file name selects all of its tracks.
     with pytest.raises(RejectedFileError, match="overlap"):
         position_at(path, time_at(10.5), "both.gpx")
 
@@ -85,7 +85,7 @@ def test_position_at_overlapping_tracks_in_folder_raises_unless_named(tmp_path: 
         RejectedFileError, match=r"2 tracks overlap in time \(aino\.gpx#1, mart\.GPX#1\)"
     ):
         position_at(tmp_path, time_at(10))
-    # Also where only one of them reaches: the photographer may have been with the other.
+    # Also if only one track covers the time: the photo may belong to the other.
     with pytest.raises(RejectedFileError, match="overlap"):
         position_at(tmp_path, time_at(2))
     assert position_at(tmp_path, time_at(10), "mart.GPX")[0] == pytest.approx(59.445)
@@ -134,7 +134,7 @@ def test_position_at_gap_over_limit_in_segment_is_none(
 
 def test_position_at_impossible_speed_is_none(tmp_path: Path) -> None:
     path = tmp_path / "mixed.gpx"
-    # In order of time and in one segment: only the speed tells that these are two people.
+    # Ordered by time in one segment: only the speed shows that these are two people.
     points = sorted(
         [*walk(*HELSINKI, every=2), *walk(52.5, 13.4, start=1, every=2)], key=lambda p: p[2]
     )
@@ -212,7 +212,7 @@ def test_decoder_time_without_offset_with_track_is_rejected(
     assert gpx_position(
         read(decoder, photo_at(30, "+03:00", ahead_h=3), metadata_override)
     ) == pytest.approx((60.2, 24.94))
-    # A position of its own needs no track.
+    # A file with a position needs no track.
     file_reading = decoder.read(
         "b.jpg", photo(detail={0x9003: "2023:09:10 08:30:00"}), metadata_override
     )
@@ -234,7 +234,7 @@ def test_decoder_time_zone_option_is_used(decoder: ChildDecoder, tmp_path: Path,
     assert isinstance(result, DecodedImage)
     assert result.capture.captured_at == time_at(30)
     assert result.capture.attributes["time_zone"] == zone
-    # The file's own offset counts before the option.
+    # The offset of the file precedes the option.
     with_own_offset = read(
         decoder, photo_at(30), MetadataOverride(track=str(path), time_zone="-08:00")
     )
@@ -272,11 +272,11 @@ def test_decoder_camera_clock_offset_is_added(decoder: ChildDecoder, tmp_path: P
     assert gpx_position(
         read(decoder, photo_at(30, None, ahead_h=3), negative_offset)
     ) == pytest.approx((60.19, 24.94))
-    # The satellites' time is not the camera's.
+    # The offset does not apply to the satellite time.
     gps = {29: "2023:09:10", 7: (8.0, 30.0, 0.0)}
     result = read(decoder, saved(noise(), exif=exif(gps=gps)), positive_offset)
     assert gpx_position(result) == pytest.approx((60.2, 24.94))
-    # Nor is the time of a manifest.
+    # It does not apply to the time of a manifest.
     with_manifest_time = MetadataOverride(
         track=str(path), captured_at=time_at(5), camera_clock_offset_s=600.0
     )
