@@ -1,4 +1,4 @@
-"""The rule of precedence: the highest layer wins, whatever came first."""
+"""Precedence of layers: the highest layer wins, in any order of events."""
 
 from __future__ import annotations
 
@@ -46,14 +46,16 @@ STACK = st.dictionaries(st.sampled_from(LAYERS), LAYER)
 def test_merge_layers_takes_highest_layer_value(layers):
     merged = merge_layers(layers)
     for name in FIELDS:
-        holders = [layer for layer in LAYERS if getattr(layers.get(layer), name, None) is not None]
-        if not holders:
+        layers_with_value = [
+            layer for layer in LAYERS if getattr(layers.get(layer), name, None) is not None
+        ]
+        if not layers_with_value:
             assert getattr(merged, name) is None
             assert name not in merged.sources
             continue
-        assert getattr(merged, name) == getattr(layers[holders[0]], name)
-        is_track = holders[0] == "track" and name == "position"
-        assert merged.sources[name] == ("gpx" if is_track else holders[0])
+        assert getattr(merged, name) == getattr(layers[layers_with_value[0]], name)
+        is_track = layers_with_value[0] == "track" and name == "position"
+        assert merged.sources[name] == ("gpx" if is_track else layers_with_value[0])
 
 
 @given(STACK)
@@ -66,8 +68,8 @@ def test_merge_layers_differing_values_add_warning(layers):
             if layer in layers and layer != "track" and getattr(layers[layer], name) is not None
         ]
         differ = any(not values_agree(values[0], other) for other in values[1:])
-        told = [text for text in merged.warnings if text.startswith(f"{name}: ")]
-        assert bool(told) == differ
+        warnings = [text for text in merged.warnings if text.startswith(f"{name}: ")]
+        assert bool(warnings) == differ
 
 
 @given(STACK)
@@ -91,8 +93,8 @@ def test_update_layers_any_order_gives_same_result(file, manifest, manual, event
         else:
             given_now = {"file": file} | ({"manifest": manifest} if event == "manifest" else {})
             layers = update_layers(layers, given_now, same_bytes=True)
-    wanted = merge_layers({"manual": manual, "manifest": manifest, "file": file})
-    assert merge_layers(layers) == wanted
+    expected = merge_layers({"manual": manual, "manifest": manifest, "file": file})
+    assert merge_layers(layers) == expected
 
 
 @given(STACK, LAYER)
@@ -109,10 +111,10 @@ def test_update_layers_without_manifest_keeps_external_layers(stored, file):
 def test_correct_layers_set_then_cleared_restores_next_value(stored, point):
     below = {name: layer for name, layer in stored.items() if name != "manual"}
     before = {**below, "file": Layer(position=Point(1, 2))}
-    set_ = correct_layers(before, ImageUpdate(point=point))
-    assert merge_layers(set_).position == point
-    assert merge_layers(set_).position_source == "manual"
-    cleared = correct_layers(set_, ImageUpdate(clear=frozenset({"position"})))
+    corrected = correct_layers(before, ImageUpdate(point=point))
+    assert merge_layers(corrected).position == point
+    assert merge_layers(corrected).position_source == "manual"
+    cleared = correct_layers(corrected, ImageUpdate(clear=frozenset({"position"})))
     assert merge_layers(cleared).position == merge_layers(before).position
 
 

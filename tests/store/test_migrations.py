@@ -1,4 +1,4 @@
-"""Every migration can be taken back and given again, and the tables are what the code says."""
+"""Every migration can be reverted and applied again, and the tables equal the code."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from stack_fixtures import Rig, write_photos
 
 @pytest.fixture
 def config(database_url):
-    made = Config(find_alembic_ini())
-    made.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
-    return made
+    alembic_config = Config(find_alembic_ini())
+    alembic_config.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
+    return alembic_config
 
 
-def shape(url):
-    """Everything a migration makes: tables, columns, constraints, views, functions, rights."""
+def describe_schema(url):
+    """Everything that migrations create: tables, columns, constraints, views, functions, rights."""
     catalogs = (
         "SELECT table_schema, table_name, column_name, data_type, is_nullable, column_default,"
         " is_identity, generation_expression FROM information_schema.columns"
@@ -52,7 +52,7 @@ def shape(url):
     engine = owner_engine(url)
     try:
         with engine.connect() as connection:
-            return [[tuple(row) for row in connection.execute(text(one))] for one in catalogs]
+            return [[tuple(row) for row in connection.execute(text(query))] for query in catalogs]
     finally:
         engine.dispose()
 
@@ -68,24 +68,24 @@ def test_migrations_down_and_up_with_rows_restore_schema(
         (source,) = catalog.sources()
     assert source.images == 3
     rig.close()
-    first = shape(database_url)
+    schema_before = describe_schema(database_url)
 
     command.downgrade(config, "base")
     engine = owner_engine(database_url)
     assert set(inspect(engine).get_table_names("pinpoint")) <= {"alembic_version"}
     assert "tenant" not in inspect(engine).get_schema_names()
     with engine.connect() as connection:
-        left = connection.execute(
+        remaining_functions = connection.execute(
             text("SELECT count(*) FROM pg_proc WHERE pronamespace = 'pinpoint'::regnamespace")
         ).scalar_one()
-    assert left == 0
+    assert remaining_functions == 0
     engine.dispose()
 
     command.upgrade(config, "head")
-    assert shape(database_url) == first
-    again = Rig(database_url, api_database_url, tmp_path / "again")
-    batch = again.ingest(tmp_path / "in", again.organization())
-    again.close()
+    assert describe_schema(database_url) == schema_before
+    new_services = Rig(database_url, api_database_url, tmp_path / "again")
+    batch = new_services.ingest(tmp_path / "in", new_services.organization())
+    new_services.close()
     assert (batch.items, batch.indexed) == (3, 3)
 
 
@@ -131,7 +131,7 @@ def test_revisions_have_one_head_and_documented_downgrades(config):
 
 
 def test_tables_have_organization_id_first_in_every_foreign_key():
-    """A reference without the organization could point through the wall."""
+    """A foreign key without the organization could refer to a row of another organization."""
     for table in metadata.tables.values():
         # Organizations themselves, and numbers over all of them that only an operator sees.
         if table.name in ("organizations", "maintenance_stats", "installation"):

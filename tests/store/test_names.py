@@ -1,4 +1,4 @@
-"""Names that would be taken for something else are refused where sources are made."""
+"""Ambiguous source names are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two writers at once may not break: deletions stay, counts hold, nothing is settled early."""
+"""Concurrent writers: deletions are permanent, counts are exact, no item finishes early."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from stack_fixtures import Rig, jpeg, write_photos
 
 @pytest.fixture
 def rig(database_url, api_database_url, tmp_path):
-    made = Rig(database_url, api_database_url, tmp_path / "rig")
-    yield made
-    made.close()
+    services = Rig(database_url, api_database_url, tmp_path / "rig")
+    yield services
+    services.close()
 
 
-def registered(rig, folder, org, source="photos"):
-    """A batch whose files wait for a worker."""
+def register(rig, folder, org, source="photos"):
+    """A registered batch whose items wait for a worker."""
     return register_folder(
         folder,
         source=source,
@@ -36,11 +36,11 @@ def registered(rig, folder, org, source="photos"):
     )
 
 
-def blocked(rig):
-    """Whether somebody waits for a lock; polled until somebody does."""
-    asked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+def wait_for_lock_waiter(rig):
+    """Wait up to 4 s until a session waits for a lock; returns whether one does."""
+    statement = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     for _ in range(200):
-        if rig.scalar(asked):
+        if rig.scalar(statement):
             return True
         threading.Event().wait(0.02)
     return False
@@ -60,10 +60,10 @@ def test_update_image_after_concurrent_delete_raises_not_found(rig, tmp_path):
     with ThreadPoolExecutor(1) as pool:
         with rig.database.write(org) as catalog:
             catalog.delete_image(image)
-            late = pool.submit(correct)
-            assert blocked(rig)
+            late_update = pool.submit(correct)
+            assert wait_for_lock_waiter(rig)
         with pytest.raises(NotFoundError):
-            late.result(10)
+            late_update.result(10)
     assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == 0
@@ -73,17 +73,17 @@ def test_update_image_after_concurrent_delete_raises_not_found(rig, tmp_path):
 def test_erase_source_with_waiting_items_indexes_none(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 3)
-    batch = registered(rig, tmp_path / "in", org)
+    batch = register(rig, tmp_path / "in", org)
     with rig.database.write(org) as catalog:
         source = catalog.source("photos")
-        open_one = catalog.open_batch(source.id)
+        open_batch = catalog.open_batch(source.id)
     with rig.database.write(org) as catalog:
         catalog.erase_source(source.id)
     with rig.database.write(org) as catalog:
         assert catalog.batch(batch.id).received == 3
         with pytest.raises(ConflictError):
             catalog.add_items(
-                open_one.id, [NewItem(external_id="late", file="late", uri="file:///late")]
+                open_batch.id, [NewItem(external_id="late", file="late", uri="file:///late")]
             )
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == 0
@@ -102,7 +102,7 @@ def test_erase_source_with_waiting_items_indexes_none(rig, tmp_path):
 def test_erase_source_waits_for_worker_and_removes_its_rows(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 2)
-    batch = registered(rig, tmp_path / "in", org)
+    batch = register(rig, tmp_path / "in", org)
     with rig.database.read(org) as catalog:
         source = catalog.source("photos")
         ids = [item.id for item in catalog.batch_items(batch.id)]
@@ -119,57 +119,59 @@ def test_erase_source_waits_for_worker_and_removes_its_rows(rig, tmp_path):
         with rig.database.write(org) as catalog:
             return catalog.erase_source(source.id)
 
-    waiting = []
+    erase_futures = []
 
     def originals(item, reading):
-        """The first time, somebody erases the source while this worker writes."""
-        if not waiting:
-            waiting.append(pool.submit(erase))
-            assert blocked(rig)
+        """On the first call, another session erases the source while this worker writes."""
+        if not erase_futures:
+            erase_futures.append(pool.submit(erase))
+            assert wait_for_lock_waiter(rig)
         return Originals(rig.blobs)(item, reading)
 
     with ThreadPoolExecutor(1) as pool:
         rig.ledger.upsert_images(readings, originals)
-        assert waiting[0].result(10) == 2
+        assert erase_futures[0].result(10) == 2
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == 0
 
 
 def test_save_vectors_of_replaced_bytes_finishes_no_item(rig, tmp_path):
-    """Two workers, one id, other bytes: the first one's vector is dropped and settles nothing."""
+    """Two workers, one image, other bytes: the vector of the first worker is dropped."""
     org = rig.organization()
     folder = tmp_path / "in"
     write_photos(folder, 1)
-    first = registered(rig, folder, org)
+    first = register(rig, folder, org)
     contract = rig.encoder.contract.digest
 
-    def kept(batch, worker):
+    def store_image(batch, worker):
         with rig.database.read(org) as catalog:
             ids = [item.id for item in catalog.batch_items(batch.id)]
         (item,) = rig.ledger.claim(ids, worker)
         reading = rig.parts.decoder.read(
             item.file, rig.blobs.path(item.uri), item.metadata_override
         )
-        (one,) = rig.ledger.upsert_images([(item, reading)], Originals(rig.blobs))
+        (stored_item,) = rig.ledger.upsert_images([(item, reading)], Originals(rig.blobs))
         vector = rig.encoder.encode([reading.faces[0].pixels])[0]
-        return Embedded(image_id=one.images[0].id, sha256=reading.capture.sha256, vector=vector)
+        return Embedded(
+            image_id=stored_item.images[0].id, sha256=reading.capture.sha256, vector=vector
+        )
 
     def states():
         with rig.database.read(org) as catalog:
-            return [catalog.batch_items(one.id)[0].status for one in (first, second)]
+            return [catalog.batch_items(batch.id)[0].status for batch in (first, second)]
 
-    early = kept(first, "one")
+    first_embedded = store_image(first, "one")
     (folder / "0000.jpg").write_bytes(jpeg(900, 48.85, 2.35))
-    second = registered(rig, folder, org)
-    late = kept(second, "two")
+    second = register(rig, folder, org)
+    second_embedded = store_image(second, "two")
 
-    rig.ledger.save_vectors(contract, [early])
-    pipeline.index_images([early.image_id], rig.parts)
+    rig.ledger.save_vectors(contract, [first_embedded])
+    pipeline.index_images([first_embedded.image_id], rig.parts)
     assert states() == ["stored", "stored"]
     assert rig.index.count(IndexFilter(organization_id=org)) == 0
 
-    rig.ledger.save_vectors(contract, [late])
-    pipeline.index_images([late.image_id], rig.parts)
+    rig.ledger.save_vectors(contract, [second_embedded])
+    pipeline.index_images([second_embedded.image_id], rig.parts)
     assert states() == ["indexed", "updated"]
     assert rig.index.count(IndexFilter(organization_id=org)) == 1
 
@@ -193,30 +195,32 @@ def test_add_items_concurrently_numbers_positions_without_gaps(rig):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(4)))
     with rig.database.read(org) as catalog:
-        places = [item.position for item in catalog.batch_items(batch.id)]
-        paged = [item.position for item in catalog.batch_items(batch.id, after=50, limit=5)]
-    assert places == list(range(1, 61))
-    assert paged == [51, 52, 53, 54, 55]
+        positions = [item.position for item in catalog.batch_items(batch.id)]
+        positions_of_page = [
+            item.position for item in catalog.batch_items(batch.id, after=50, limit=5)
+        ]
+    assert positions == list(range(1, 61))
+    assert positions_of_page == [51, 52, 53, 54, 55]
 
 
 def test_source_lookup_accepts_name_and_id_in_any_case(rig):
     org, other = rig.organization(), rig.organization("other")
     with rig.database.write(org) as catalog:
-        made = catalog.add_source("walk", "photo")
+        source = catalog.add_source("walk", "photo")
         named_like_an_id = catalog.add_source("8b2f3a34-9e7e-4a4e-8f43-0a5b6f0f3c11", "photo")
-        for one in ("walk", made.id, str(made.id), str(made.id).upper()):
-            assert catalog.source(one).id == made.id
+        for name_or_id in ("walk", source.id, str(source.id), str(source.id).upper()):
+            assert catalog.source(name_or_id).id == source.id
         assert catalog.source(named_like_an_id.name).id == named_like_an_id.id
     with rig.database.read(other) as catalog:
-        for one in ("walk", made.id, str(made.id)):
+        for name_or_id in ("walk", source.id, str(source.id)):
             with pytest.raises(NotFoundError):
-                catalog.source(one)
+                catalog.source(name_or_id)
 
 
 def test_release_unprocessed_after_lost_lease_keeps_new_lease(rig, tmp_path):
     org = rig.organization()
     write_photos(tmp_path / "in", 1)
-    batch = registered(rig, tmp_path / "in", org)
+    batch = register(rig, tmp_path / "in", org)
     with rig.database.read(org) as catalog:
         ids = [item.id for item in catalog.batch_items(batch.id)]
     rig.ledger.claim(ids, "slow")
@@ -231,10 +235,10 @@ def test_release_unprocessed_after_lost_lease_keeps_new_lease(rig, tmp_path):
 
 
 def test_claim_after_max_attempts_fails_stored_images(rig, tmp_path):
-    """Else they would wait for a vector for ever, and count as images that can be found."""
+    """Otherwise the images would wait for a vector forever and count as searchable."""
     org = rig.organization()
     write_photos(tmp_path / "in", 1)
-    batch = registered(rig, tmp_path / "in", org)
+    batch = register(rig, tmp_path / "in", org)
     with rig.database.read(org) as catalog:
         ids = [item.id for item in catalog.batch_items(batch.id)]
     (item,) = rig.ledger.claim(ids, "here")
@@ -253,7 +257,7 @@ def test_claim_after_max_attempts_fails_stored_images(rig, tmp_path):
 
 
 def test_ingest_after_reconcile_removal_indexes_image(rig, tmp_path):
-    """As after a restore from an older backup: the index knows a version PostgreSQL does not."""
+    """After a restore from an older backup the index has a newer version than PostgreSQL."""
     org = rig.organization()
     write_photos(tmp_path / "in", 1)
     rig.ingest(tmp_path / "in", org)
