@@ -1,4 +1,4 @@
-"""The harness, one for each test."""
+"""One `ServiceHarness` for each test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches that are canceled while workers are at them."""
+"""Canceling batches while workers process them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from registration import register_folder
 from stack_fixtures import WORKER, jpeg, write_photos
 
 
-def registered(harness, org, folder, count):
+def register(harness, org, folder, count):
     write_photos(folder, count)
     return register_folder(
         folder,
@@ -31,38 +31,48 @@ def item_ids(harness, org, batch_id):
         return [item.id for item in catalog.batch_items(batch_id)]
 
 
-def test_cancel_waiting_files_are_given_up_and_those_under_work_finish(harness, tmp_path):
+def test_cancel_batch_cancels_waiting_items_and_finishes_claimed_items(harness, tmp_path):
     org = harness.organization()
-    batch = registered(harness, org, tmp_path / "in", 6)
-    sent, harness.queue.sent[:] = list(harness.queue.sent), []
+    batch = register(harness, org, tmp_path / "in", 6)
+    queued_jobs, harness.queue.sent[:] = list(harness.queue.sent), []
     ids = item_ids(harness, org, batch.id)
-    pipeline.ingest_items(ids[:2], WORKER, harness.parts)  # done before
-    held = harness.ledger.claim(ids[2:4], "host/2/0.00")  # under work while it is canceled
-    assert len(held) == 2
+    pipeline.ingest_items(ids[:2], WORKER, harness.parts)  # finished before the cancellation
+    claimed = harness.ledger.claim(ids[2:4], "host/2/0.00")  # claimed during the cancellation
+    assert len(claimed) == 2
     with harness.database.write(org) as catalog:
         assert catalog.cancel_batch(batch.id) == 2
         assert catalog.cancel_batch(batch.id) == 0
-        now = catalog.batch(batch.id)
-    assert (now.items, now.indexed, now.received, now.canceled) == (6, 2, 2, 2)
-    assert (now.state, now.is_processed) == ("closed", False)
+        after_cancel = catalog.batch(batch.id)
+    assert (
+        after_cancel.items,
+        after_cancel.indexed,
+        after_cancel.received,
+        after_cancel.canceled,
+    ) == (6, 2, 2, 2)
+    assert (after_cancel.state, after_cancel.is_processed) == ("closed", False)
     harness.ledger.release_worker("host/2/0.00")
-    harness.queue.sent[:] = sent  # the broker still has the jobs of before
+    harness.queue.sent[:] = queued_jobs  # the broker still has the old jobs
     harness.run()
     pipeline.ingest_items(ids[2:3], WORKER, harness.parts)
     pipeline.ingest_items(ids[3:4], WORKER, harness.parts)
     with harness.database.read(org) as catalog:
-        done = catalog.batch(batch.id)
+        finished = catalog.batch(batch.id)
         canceled = catalog.batch_items(batch.id, status="canceled")
-    assert (done.indexed, done.canceled, done.processed, done.is_processed) == (4, 2, 6, True)
+    assert (finished.indexed, finished.canceled, finished.processed, finished.is_processed) == (
+        4,
+        2,
+        6,
+        True,
+    )
     assert [item.id for item in canceled] == ids[4:]
     assert {(item.error_code, item.error_stage, item.attempts) for item in canceled} == {
         ("canceled", None, 0)
     }
 
 
-def test_retry_canceled_files_are_sent_again(harness, tmp_path):
+def test_retry_batch_queues_canceled_items(harness, tmp_path):
     org = harness.organization()
-    batch = registered(harness, org, tmp_path / "in", 3)
+    batch = register(harness, org, tmp_path / "in", 3)
     harness.queue.sent.clear()
     with harness.database.write(org) as catalog:
         assert catalog.cancel_batch(batch.id) == 3
@@ -72,11 +82,11 @@ def test_retry_canceled_files_are_sent_again(harness, tmp_path):
     assert [name for name, _ in harness.queue.sent] == [jobs.INGEST_ITEMS]
     harness.run()
     with harness.database.read(org) as catalog:
-        done = catalog.batch(batch.id)
-    assert (done.indexed, done.canceled, done.is_processed) == (3, 0, True)
+        finished = catalog.batch(batch.id)
+    assert (finished.indexed, finished.canceled, finished.is_processed) == (3, 0, True)
 
 
-def test_prune_removes_what_was_uploaded_for_canceled_files(harness):
+def test_prune_removes_uploads_of_canceled_items(harness):
     org = harness.organization()
     uri = harness.blobs.put(org, jpeg(1, 48.0, 2.0))
     with harness.database.write(org) as catalog:

@@ -1,4 +1,4 @@
-"""What is erased leaves nothing: no row, no index point, no byte."""
+"""Erasing removes every row, index point and byte."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stack_fixtures import write_photos
 
 
 @pytest.fixture
-def closing(harness):
+def organization_deletion(harness):
     return OrganizationDeletion(harness.owner)
 
 
@@ -31,7 +31,7 @@ def org(harness):
     return harness.organization()
 
 
-def filled(harness, tmp_path, name, seed):
+def create_organization_with_photos(harness, tmp_path, name, seed):
     """An organization with copied originals, a rejected file, an audit row and a key."""
     org = harness.organization(name)
     harness.access.create_key(name, "phone", ["locate"])
@@ -51,8 +51,8 @@ def filled(harness, tmp_path, name, seed):
     return org, folder
 
 
-def needles(harness, org, name, folder):
-    """All that must not be found: names, digests of files as text and as bytes, pictures."""
+def personal_bytes_of(harness, org, name, folder):
+    """All byte strings that must be erased: names, digests as text and as bytes, pictures."""
     digests = [hashlib.sha256(path.read_bytes()) for path in sorted(folder.iterdir())[1:]]
     digests.append(hashlib.sha256(name.encode()))
     stored = [
@@ -66,15 +66,15 @@ def needles(harness, org, name, folder):
         f"{name}-secret".encode(),
         *(digest.digest() for digest in digests),
         *(digest.hexdigest().encode() for digest in digests),
-        # From the middle: pictures of one kind begin alike.
-        *(bytes.fromhex(one)[len(one) // 4 :][:60] for each in stored for one in each),
+        # From the middle: pictures of one format start with the same bytes.
+        *(bytes.fromhex(digits)[len(digits) // 4 :][:60] for values in stored for digits in values),
     ]
 
 
-def erased(harness, closing, org):
+def erase(harness, organization_deletion, org):
     return erase_organization(
         org,
-        closing=closing,
+        closing=organization_deletion,
         ledger=harness.ledger,
         index=harness.index,
         blobs=harness.blobs,
@@ -82,76 +82,81 @@ def erased(harness, closing, org):
     )
 
 
-def test_an_erased_organization_leaves_no_byte(
-    harness, closing, tmp_path, server_paths, database_url
+def test_organization_deletion_leaves_no_bytes(
+    harness, organization_deletion, tmp_path, server_paths, database_url
 ):
-    gone, folder = filled(harness, tmp_path, "acme", 0)
-    stays, _ = filled(harness, tmp_path, "other", 500)
-    wanted = needles(harness, gone, "acme", folder)
+    deleted_org, folder = create_organization_with_photos(harness, tmp_path, "acme", 0)
+    other_org, _ = create_organization_with_photos(harness, tmp_path, "other", 500)
+    personal_bytes = personal_bytes_of(harness, deleted_org, "acme", folder)
     harness.index.flush()
-    assert len(found_in_tables(harness, wanted)) > 10
+    assert len(found_in_tables(harness, personal_bytes)) > 10
     assert found_in_folder(
-        harness.folder / "blobs" / str(gone), [folder.joinpath("acme-secret-0000.jpg").read_bytes()]
+        harness.folder / "blobs" / str(deleted_org),
+        [folder.joinpath("acme-secret-0000.jpg").read_bytes()],
     )
     before = harness.index.count()
 
-    assert erased(harness, closing, gone) == 4
-    assert found_in_tables(harness, wanted) == []
-    assert not (harness.folder / "blobs" / str(gone)).exists()
-    assert harness.index.count(IndexFilter(organization_id=gone)) == 0
+    assert erase(harness, organization_deletion, deleted_org) == 4
+    assert found_in_tables(harness, personal_bytes) == []
+    assert not (harness.folder / "blobs" / str(deleted_org)).exists()
+    assert harness.index.count(IndexFilter(organization_id=deleted_org)) == 0
     assert (
         harness.index.count()
         == before - 4
-        == harness.index.count(IndexFilter(organization_id=stays))
+        == harness.index.count(IndexFilter(organization_id=other_org))
     )
     with pytest.raises(NotFoundError):
         harness.access.organization("acme")
-    assert harness.organization("acme") != gone  # the name is free
+    assert harness.organization("acme") != deleted_org  # the name can be used again
 
-    fresh = harness.folder / "next"
+    build_folder = harness.folder / "next"
     build_index(
-        fresh, RebuildSource(harness.owner, lambda: harness.encoder.contract), lambda *_: None
+        build_folder,
+        RebuildSource(harness.owner, lambda: harness.encoder.contract),
+        lambda *_: None,
     )
-    assert EdgeIndex(fresh).count() == 4
-    assert str(gone).encode() not in b"".join(
-        path.read_bytes() for path in fresh.rglob("*") if path.is_file()
+    assert EdgeIndex(build_folder).count() == 4
+    assert str(deleted_org).encode() not in b"".join(
+        path.read_bytes() for path in build_folder.rglob("*") if path.is_file()
     )
-    # Nothing in the files of the tables, of their statistics and of the log either.
+    # The files of the tables, of their statistics and of the log have none of the bytes.
     oid = str(harness.scalar("SELECT oid FROM pg_database WHERE datname = current_database()"))
     harness.owner.close()
     harness.as_api.close()
     compact_tables(server_paths.superuser_url(urlsplit(database_url).path.strip("/")), private=True)
-    assert found_in_folder(server_paths.pgdata / "base" / oid, wanted) == []
-    assert found_in_folder(server_paths.pgdata / "pg_wal", wanted) == []
+    assert found_in_folder(server_paths.pgdata / "base" / oid, personal_bytes) == []
+    assert found_in_folder(server_paths.pgdata / "pg_wal", personal_bytes) == []
 
 
-def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(harness, closing, tmp_path):
-    org, _ = filled(harness, tmp_path, "acme", 0)
-    erased(harness, closing, org)
-    assert closing.deleted_organizations() == [org]
-    assert pruned(harness, closing).organizations == 0
+def test_prune_removes_organization_after_last_tombstone(harness, organization_deletion, tmp_path):
+    org, _ = create_organization_with_photos(harness, tmp_path, "acme", 0)
+    erase(harness, organization_deletion, org)
+    assert organization_deletion.deleted_organizations() == [org]
+    assert pruned(harness, organization_deletion).organizations == 0
     swept(harness)
-    assert pruned(harness, closing).organizations == 1
-    assert closing.deleted_organizations() == []
+    assert pruned(harness, organization_deletion).organizations == 1
+    assert organization_deletion.deleted_organizations() == []
     for table in ("tombstones", "sources", "batches", "batch_items", "audit_log"):
         assert harness.scalar(f"SELECT count(*) FROM {table}") == 0
 
 
-def test_erasing_the_last_keys_does_not_open_the_door(harness, closing, tmp_path):
-    org, _ = filled(harness, tmp_path, "acme", 0)
-    erased(harness, closing, org)
+def test_organization_deletion_with_last_keys_keeps_authentication_required(
+    harness, organization_deletion, tmp_path
+):
+    org, _ = create_organization_with_photos(harness, tmp_path, "acme", 0)
+    erase(harness, organization_deletion, org)
     assert harness.access.any_keys()
     default = harness.access.organization("default")
-    erased(harness, closing, default.id)
+    erase(harness, organization_deletion, default.id)
     assert harness.access.organization("default").id != default.id
     assert harness.access.any_keys()
 
 
-def test_what_comes_in_while_an_organization_is_erased_goes_too(harness, closing, org, tmp_path):
+def test_organization_deletion_removes_late_writes(harness, organization_deletion, org, tmp_path):
     write_photos(tmp_path / "in", 2)
     harness.ingest(tmp_path / "in", org)
-    erased(harness, closing, org)
-    with harness.owner.begin() as unit:  # a request that had been let in before
+    erase(harness, organization_deletion, org)
+    with harness.owner.begin() as unit:  # a request that was admitted before
         unit.connection.execute(
             text(
                 "INSERT INTO audit_log (id, organization_id, operation, bundle) "
@@ -160,52 +165,54 @@ def test_what_comes_in_while_an_organization_is_erased_goes_too(harness, closing
             {"org": org},
         )
     harness.blobs.put(org, b"late")
-    pruned(harness, closing)
+    pruned(harness, organization_deletion)
     assert harness.scalar("SELECT count(*) FROM audit_log") == 0
     assert not (harness.folder / "blobs" / str(org)).exists()
 
 
-def test_erasing_can_be_broken_off_and_run_again(harness, closing, org, tmp_path, monkeypatch):
+def test_organization_deletion_interrupted_can_be_repeated(
+    harness, organization_deletion, org, tmp_path, monkeypatch
+):
     write_photos(tmp_path / "in", 3)
     harness.ingest(tmp_path / "in", org)
 
-    def dies(_versions):
+    def interrupt(_versions):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(harness.index, "delete", dies)
+        patch.setattr(harness.index, "delete", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            erased(harness, closing, org)
+            erase(harness, organization_deletion, org)
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 3
-    assert closing.find(str(org)) == org
-    erased(harness, closing, org)
+    assert organization_deletion.find(str(org)) == org
+    erase(harness, organization_deletion, org)
     assert harness.scalar("SELECT count(*) FROM images") == 0
     assert harness.index.count() == 0
 
 
-def test_an_erased_image_leaves_its_batch_whole_and_nameless(harness, org, tmp_path):
+def test_image_deletion_keeps_batch_counts_and_removes_names(harness, org, tmp_path):
     folder = tmp_path / "in"
     write_photos(folder, 3)
     (folder / "twin.jpg").write_bytes((folder / "0001.jpg").read_bytes())
     batch = harness.ingest(folder, org)
     harness.ingest(folder, org)
-    victim = harness.scalar("SELECT id FROM images WHERE external_id = 'in/0001.jpg'")
+    image_id = harness.scalar("SELECT id FROM images WHERE external_id = 'in/0001.jpg'")
     with harness.operator.write(org) as catalog:
-        catalog.delete_image(victim)
+        catalog.delete_image(image_id)
     harness.run()
     digest = hashlib.sha256((folder / "0001.jpg").read_bytes()).digest()
-    assert found_in_tables(harness, [b"0001.jpg", digest, str(victim).encode()]) == [
-        str(victim).encode()  # its tombstone, until no old writer can be alive
+    assert found_in_tables(harness, [b"0001.jpg", digest, str(image_id).encode()]) == [
+        str(image_id).encode()  # its tombstone, until no old writer can be alive
     ]
     swept(harness)
-    assert found_in_tables(harness, [str(victim).encode()]) == []
+    assert found_in_tables(harness, [str(image_id).encode()]) == []
     with harness.operator.read(org) as catalog:
-        after = catalog.batch(batch.id)
-    assert (after.items, after.indexed, after.duplicate) == (4, 3, 1)
+        batch_after = catalog.batch(batch.id)
+    assert (batch_after.items, batch_after.indexed, batch_after.duplicate) == (4, 3, 1)
     assert found_in_tables(harness, [b"0002.jpg", b"twin.jpg"]) == [b"0002.jpg", b"twin.jpg"]
 
 
-def test_one_face_of_a_file_leaves_the_name_that_the_others_need(harness, org, tmp_path):
+def test_image_deletion_of_one_face_keeps_file_name(harness, org, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     packet = xmp(GPano__ProjectionType="equirectangular")
@@ -215,14 +222,14 @@ def test_one_face_of_a_file_leaves_the_name_that_the_others_need(harness, org, t
     ids = [row[0] for row in harness.index.scroll(None, 10)]
     assert len(ids) == 4
     for last in (False, True):
-        for victim in ids[3:] if last else ids[:3]:
+        for image_id in ids[3:] if last else ids[:3]:
             with harness.operator.write(org) as catalog:
-                catalog.delete_image(victim)
+                catalog.delete_image(image_id)
         harness.run()
         assert bool(found_in_tables(harness, [b"pano.jpg"])) is not last
 
 
-def test_an_erased_source_leaves_nothing_after_the_sweep(harness, org, tmp_path):
+def test_source_deletion_leaves_no_rows_after_recovery(harness, org, tmp_path):
     write_photos(tmp_path / "in", 3)
     harness.ingest(tmp_path / "in", org)
     with harness.operator.write(org) as catalog:

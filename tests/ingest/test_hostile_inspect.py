@@ -1,4 +1,4 @@
-"""`pinpoint validate` over good and bad files together: a bad file costs only itself."""
+"""`pinpoint validate` over valid and hostile files: a hostile file affects no other file."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from stack_fixtures import write_photos
 SETTINGS = MediaSettings(timeout_s=20)
 
 
-def looked_at(folder, threads):
+def inspect_folder(folder, threads):
     with ChildDecoder(SETTINGS, children=threads) as decoder:
         return list(inspect_files(folder, decoder, SETTINGS, threads=threads))
 
 
-def test_good_files_read_the_same_among_bad_ones(tmp_path):
+def test_inspect_files_valid_among_hostile_files_reads_same_metadata(tmp_path):
     write_photos(tmp_path, 10)
-    alone = {one.file: one.capture for one in looked_at(tmp_path, 1)}
+    alone = {entry.file: entry.capture for entry in inspect_folder(tmp_path, 1)}
     for number, (name, data) in enumerate(mutants(11, 120)):
-        # Between the good ones by name, so that children are shared and in every order.
+        # Named between the valid files, so that both kinds share children in every order.
         (tmp_path / f"{number % 10:04d}-{name}").write_bytes(data)
     with open(os.fsencode(tmp_path) + b"/0005-\xff.jpg", "wb") as file:
         file.write(b"\xff\xd8\xff")
     (tmp_path / "0004-poison.png").write_bytes(poison())
     with ending_large_children(signal.SIGSEGV):
-        found = looked_at(tmp_path, 2)
-    assert len(found) == 10 + 120 + 2
-    assert len({one.file for one in found}) == len(found)
-    together = {one.file: one for one in found}
+        entries = inspect_folder(tmp_path, 2)
+    assert len(entries) == 10 + 120 + 2
+    assert len({entry.file for entry in entries}) == len(entries)
+    together = {entry.file: entry for entry in entries}
     assert {name: together[name].capture for name in alone} == alone
     assert None not in alone.values()
-    for one in found:
-        assert (one.capture is None) != (one.rejected is None)
-        assert one.rejected is None or one.rejected.error_code in REASONS
-        assert one.file.encode()
-    reasons = Counter(one.rejected.error_code for one in found if one.rejected)
+    for entry in entries:
+        assert (entry.capture is None) != (entry.rejected is None)
+        assert entry.rejected is None or entry.rejected.error_code in REASONS
+        assert entry.file.encode()
+    reasons = Counter(entry.rejected.error_code for entry in entries if entry.rejected)
     assert reasons["bad_name"] == 1
     assert together["0004-poison.png"].rejected.error_code == "decoder_crashed"

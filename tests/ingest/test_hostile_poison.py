@@ -1,4 +1,4 @@
-"""Poison and oddities among good files: each costs itself, its neighbors nothing."""
+"""Hostile files among valid files: each fails alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinpoint.settings import MediaSettings
 from stack_fixtures import jpeg, plain_jpeg, write_photos
 
 
-def items_of(harness, org, batch):
+def items_by_file(harness, org, batch):
     with harness.database.read(org) as catalog:
         return {item.file: item for item in catalog.batch_items(batch.id)}
 
@@ -23,7 +23,7 @@ def items_of(harness, org, batch):
 @pytest.mark.parametrize(
     ("number", "reason"), [(signal.SIGSEGV, "decoder_crashed"), (signal.SIGKILL, "out_of_memory")]
 )
-def test_a_file_that_kills_its_reader_fails_alone_and_can_be_tried_again(
+def test_ingest_file_that_crashes_decoder_fails_alone_and_can_be_retried(
     harness, tmp_path, number, reason
 ):
     org = harness.organization()
@@ -32,7 +32,7 @@ def test_a_file_that_kills_its_reader_fails_alone_and_can_be_tried_again(
     with ending_large_children(number) as ended:
         batch = harness.ingest(tmp_path / "in", org)
     assert (batch.is_processed, batch.items, batch.indexed, batch.failed) == (True, 41, 40, 1)
-    item = items_of(harness, org, batch)["0020-poison.png"]
+    item = items_by_file(harness, org, batch)["0020-poison.png"]
     assert (item.status, item.error_stage, item.error_code) == ("failed", "decode", reason)
     assert item.error_message
     assert len(ended) == MAX_ATTEMPTS
@@ -44,7 +44,7 @@ def test_a_file_that_kills_its_reader_fails_alone_and_can_be_tried_again(
     assert (batch.is_processed, batch.indexed, batch.failed) == (True, 41, 0)
 
 
-def test_a_file_that_needs_too_much_memory_fails_alone(harness, tmp_path):
+def test_ingest_file_over_memory_limit_fails_alone(harness, tmp_path):
     org = harness.organization()
     write_photos(tmp_path / "in", 20)
     (tmp_path / "in" / "0010-poison.png").write_bytes(poison(12_000, 9_000))
@@ -52,10 +52,10 @@ def test_a_file_that_needs_too_much_memory_fails_alone(harness, tmp_path):
     harness.parts = replace(harness.parts, decoder=ChildDecoder(MediaSettings(memory_mb=256)))
     batch = harness.ingest(tmp_path / "in", org)
     assert (batch.is_processed, batch.indexed, batch.failed) == (True, 20, 1)
-    assert items_of(harness, org, batch)["0010-poison.png"].error_code == "out_of_memory"
+    assert items_by_file(harness, org, batch)["0010-poison.png"].error_code == "out_of_memory"
 
 
-def test_poison_that_was_uploaded_keeps_its_bytes_for_another_try(harness, tmp_path):
+def test_ingest_uploaded_poison_file_keeps_blob_for_retry(harness, tmp_path):
     org = harness.organization()
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "poison.png").write_bytes(poison())
@@ -70,14 +70,14 @@ def test_poison_that_was_uploaded_keeps_its_bytes_for_another_try(harness, tmp_p
         catalog.close_batch(batch.id)
     with ending_large_children(signal.SIGSEGV):
         harness.run()
-    assert items_of(harness, org, batch)["p"].status == "failed"
+    assert items_by_file(harness, org, batch)["p"].status == "failed"
     with harness.operator.write(org) as catalog:
         catalog.retry_batch(batch.id)
     harness.run()
-    assert items_of(harness, org, batch)["p"].status == "indexed"
+    assert items_by_file(harness, org, batch)["p"].status == "indexed"
 
 
-def test_names_and_texts_that_cannot_be_stored_cost_one_file(harness, tmp_path):
+def test_ingest_unstorable_file_names_reject_only_those_files(harness, tmp_path):
     org, folder = harness.organization(), tmp_path / "in"
     write_photos(folder, 3)
     for name in (b"\xff\xfe.jpg", b"\xff.jpg"):
@@ -85,11 +85,11 @@ def test_names_and_texts_that_cannot_be_stored_cost_one_file(harness, tmp_path):
             file.write(jpeg(70, 1.0, 1.0))
     batch = harness.ingest(folder, org)
     assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 3, 2)
-    found = items_of(harness, org, batch)
-    assert {found[name].error_code for name in (r"\udcff\udcfe.jpg", r"\udcff.jpg")} == {"bad_name"}
+    items = items_by_file(harness, org, batch)
+    assert {items[name].error_code for name in (r"\udcff\udcfe.jpg", r"\udcff.jpg")} == {"bad_name"}
 
 
-def test_a_manifest_of_hostile_rows_costs_those_rows(harness, tmp_path):
+def test_ingest_manifest_with_hostile_rows_rejects_only_those_rows(harness, tmp_path):
     org = harness.organization()
     for seed in range(4):
         (tmp_path / f"{seed}.jpg").write_bytes(plain_jpeg(seed))
@@ -104,7 +104,7 @@ def test_a_manifest_of_hostile_rows_costs_those_rows(harness, tmp_path):
     assert (batch.is_processed, batch.items, batch.indexed, batch.rejected) == (True, 7, 4, 3)
 
 
-def test_archives_are_not_looked_into(harness, tmp_path):
+def test_ingest_archives_are_rejected_unopened(harness, tmp_path):
     import random
 
     org, folder = harness.organization(), tmp_path / "in"
@@ -114,16 +114,16 @@ def test_archives_are_not_looked_into(harness, tmp_path):
     batch = harness.ingest(folder, org)
     assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 2, 12)
     reasons = {
-        item.error_code for item in items_of(harness, org, batch).values() if item.error_code
+        item.error_code for item in items_by_file(harness, org, batch).values() if item.error_code
     }
     assert reasons == {"unsupported_format"}
 
 
-def test_times_at_the_ends_of_the_calendar_are_kept(harness, tmp_path):
+def test_ingest_capture_times_at_calendar_limits_are_processed(harness, tmp_path):
     org, folder = harness.organization(), tmp_path / "in"
     folder.mkdir()
-    for seed, when in enumerate(("0001:01:01 00:00:00", "0002:01:01 00:00:00")):
-        detail = {0x9003: when, 0x9011: "+00:00"}
+    for seed, capture_time in enumerate(("0001:01:01 00:00:00", "0002:01:01 00:00:00")):
+        detail = {0x9003: capture_time, 0x9011: "+00:00"}
         (folder / f"{seed}.jpg").write_bytes(jpeg(seed, 1.0 + seed, 2.0, detail=detail))
     (folder / "late.jpg").write_bytes(
         jpeg(9, 5.0, 2.0, detail={0x9003: "9999:12:31 23:59:59", 0x9011: "-14:00"})

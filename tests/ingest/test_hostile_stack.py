@@ -1,6 +1,6 @@
-"""Hostile files through the running stack: each one verdict, no process the worse for it.
+"""Hostile files through the running stack: each gets one verdict, and no process restarts.
 
-Figures are printed; `-s` shows them.
+The test prints its figures; `-s` shows them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REAL_BYTES = 200_000
 """Real photos up to this size are mutated too."""
 
 
-class Watch:
+class MemoryWatch:
     """Peak memory of the worker and of every decoding child it starts, bytes."""
 
     def __init__(self, worker_pid: int) -> None:
@@ -44,12 +44,14 @@ class Watch:
         self.resting: list[int] = []
         self.children: dict[int, int] = {}
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         while not self._end.wait(0.05):
             for child in self.worker.children():
-                self.children[child.pid] = max(self.children.get(child.pid, 0), peak(child.pid))
+                self.children[child.pid] = max(
+                    self.children.get(child.pid, 0), peak_memory(child.pid)
+                )
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -60,13 +62,13 @@ class Watch:
             self._end.set()
             self._thread.join()
 
-    def rest(self) -> None:
-        """Note what the worker holds between two batches."""
+    def note_resting_memory(self) -> None:
+        """Record the resident memory of the worker between two batches."""
         self.resting.append(self.worker.memory_info().rss)
 
 
-def peak(pid: int) -> int:
-    """The kernel's own highest resident size; 0 where the process is gone."""
+def peak_memory(pid: int) -> int:
+    """Highest resident size according to the kernel, bytes; 0 if the process has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
@@ -82,8 +84,8 @@ def api(running_stack):
         yield client
 
 
-def requests(files: dict[str, bytes]) -> Iterator[dict[str, bytes]]:
-    """Files in portions that one request may hold."""
+def split_requests(files: dict[str, bytes]) -> Iterator[dict[str, bytes]]:
+    """Portions of files within the limits of one request."""
     portion: dict[str, bytes] = {}
     for name, data in files.items():
         if len(portion) == REQUEST_FILES or sum(map(len, portion.values())) > REQUEST_BYTES:
@@ -94,10 +96,10 @@ def requests(files: dict[str, bytes]) -> Iterator[dict[str, bytes]]:
 
 
 def ingest(api, files: dict[str, bytes], metadata_override: dict[str, float] | None = None):
-    """Upload everything into a source of its own; the batch as it ends, and its items."""
+    """Upload everything into a new source; returns its id, the finished batch and its items."""
     source = api.post("/v1/sources", json={"name": unique("hostile"), "kind": "photo"}).json()
     batch = api.post("/v1/batches", json={"source": source["name"]}).json()
-    for portion in requests(files):
+    for portion in split_requests(files):
         parts = [("files", (name, data, "image/jpeg")) for name, data in portion.items()]
         metadata_overrides = (
             {"metadata_overrides": json.dumps(dict.fromkeys(portion, metadata_override))}
@@ -124,8 +126,8 @@ def all_items(api, batch_id: str):
         after = page["next"]
 
 
-def check(running_stack, files, source_id, batch, items) -> Counter[str]:
-    """Nothing lost, nothing twice, and every refusal says why; verdicts and reasons counted."""
+def check_verdicts(running_stack, files, source_id, batch, items) -> Counter[str]:
+    """Check that no file is lost or counted twice; returns the counts of states and error codes."""
     assert batch["items"] == len(files) == sum(batch[verdict] for verdict in VERDICTS)
     assert sorted(item["file"] for item in items) == sorted(files)
     states = Counter(item["status"] for item in items)
@@ -156,7 +158,7 @@ def rows_and_points(running_stack, source_id: str) -> tuple[int, int]:
 
 
 def odd_files() -> dict[str, bytes]:
-    """Every file of the folder, those that are no pictures too."""
+    """Every file of the folder, including those that are no pictures."""
     root = shared_data() / "odd"
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
@@ -178,34 +180,38 @@ def real_photos() -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.timeout(240)
-def test_odd_files_and_mutants_cost_only_themselves(running_stack, api):
+def test_stack_odd_and_mutated_files_fail_alone(running_stack, api):
     before = lifecycle.stack_status(running_stack.settings)
-    (worker_pid,) = (one.pid for one in before.processes if one.name == "worker")
-    watch, odd, begun = Watch(worker_pid), odd_files(), time.monotonic()
-    bad = dict(mutants(SEED, COUNT, real_photos()))
-    made_s = time.monotonic() - begun
-    assert len(bad) == COUNT
+    (worker_pid,) = (process.pid for process in before.processes if process.name == "worker")
+    watch, odd, started = MemoryWatch(worker_pid), odd_files(), time.monotonic()
+    mutated = dict(mutants(SEED, COUNT, real_photos()))
+    mutation_s = time.monotonic() - started
+    assert len(mutated) == COUNT
     with watch.watching():
-        ingest(api, dict(list(odd.items())[:64]), {"lat": 1.0, "lon": 1.0})  # everything is warm
-        watch.rest()
-        # With a position given, every picture's pixels are decoded, not its header only.
-        ended = [check(running_stack, odd, *ingest(api, odd, {"lat": 10.0, "lon": 20.0}))]
-        watch.rest()
-        ended.append(check(running_stack, bad, *ingest(api, bad)))
-        watch.rest()
+        ingest(api, dict(list(odd.items())[:64]), {"lat": 1.0, "lon": 1.0})  # warm-up
+        watch.note_resting_memory()
+        # A given position makes the decoder read all pixels, not only the header.
+        verdicts = [
+            check_verdicts(running_stack, odd, *ingest(api, odd, {"lat": 10.0, "lon": 20.0}))
+        ]
+        watch.note_resting_memory()
+        verdicts.append(check_verdicts(running_stack, mutated, *ingest(api, mutated)))
+        watch.note_resting_memory()
     after = lifecycle.stack_status(running_stack.settings)
     assert after.state == "up"
-    assert [(one.name, one.pid, one.restarts) for one in after.processes] == [
-        (one.name, one.pid, one.restarts) for one in before.processes
+    assert [(process.name, process.pid, process.restarts) for process in after.processes] == [
+        (process.name, process.pid, process.restarts) for process in before.processes
     ]
-    highest, limit = max(watch.children.values()), MediaSettings().memory_mb * 1_000_000
-    print(f"\nodd {len(odd)}: {dict(ended[0])}\nmutants {len(bad)}: {dict(ended[1])}")  # noqa: T201
+    peak, limit = max(watch.children.values()), MediaSettings().memory_mb * 1_000_000
     print(  # noqa: T201
-        f"made in {made_s:.0f} s, all in {time.monotonic() - begun:.0f} s; "
-        f"{len(watch.children)} children, highest {highest / 1e6:.0f} MB of {limit / 1e6:.0f} MB; "
+        f"\nodd {len(odd)}: {dict(verdicts[0])}\nmutants {len(mutated)}: {dict(verdicts[1])}"
+    )
+    print(  # noqa: T201
+        f"made in {mutation_s:.0f} s, all in {time.monotonic() - started:.0f} s; "
+        f"{len(watch.children)} children, highest {peak / 1e6:.0f} MB of {limit / 1e6:.0f} MB; "
         f"worker {[round(rss / 1e6) for rss in watch.resting]} MB"
     )
-    assert 0 < highest < limit
-    # Memory that grows with every file would show: 1,300 files went through since the first rest.
+    assert 0 < peak < limit
+    # A leak per file would show: 1,300 files were read since the first measurement.
     assert watch.resting[-1] < watch.resting[0] + 150_000_000
-    assert not {"decoder_crashed", "out_of_memory", "timeout"} & set(ended[0])
+    assert not {"decoder_crashed", "out_of_memory", "timeout"} & set(verdicts[0])

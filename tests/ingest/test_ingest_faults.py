@@ -1,4 +1,4 @@
-"""Disks that are full, clocks that are set, a database that goes in the middle of a job."""
+"""Full disks, changed clocks, and a database that stops during a job."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from stack_fixtures import WORKER, write_photos
 
 
 @pytest.fixture
-def waiting(harness, tmp_path):
-    """Six files of a source that copies its originals, and the job that wants them."""
+def waiting_items(harness, tmp_path):
+    """Six files of a source that copies its originals, and the ids of their job."""
     write_photos(tmp_path / "in", 6)
     org = harness.organization()
     batch = register_folder(
@@ -43,68 +43,70 @@ def waiting(harness, tmp_path):
     return org, batch, ids
 
 
-def _full(_descriptor):
+def _raise_disk_full(_descriptor):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _tries(harness):
+def max_attempts_counted(harness):
     return harness.scalar("SELECT max(attempts) FROM batch_items")
 
 
-def test_a_full_blob_store_says_so_and_leaves_no_half(tmp_path, monkeypatch):
+def test_blob_put_on_full_disk_raises_and_leaves_no_partial_file(tmp_path, monkeypatch):
     blobs = FolderBlobs(tmp_path / "blobs")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", _full)
+        patch.setattr(os, "fsync", _raise_disk_full)
         with pytest.raises(UnavailableError, match="free space on its disk") as caught:
             blobs.put(uuid4(), b"bytes")
     assert caught.value.reason == "blobs_unavailable"
-    assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_a_full_blob_store_costs_no_try(harness, waiting, monkeypatch):
-    org, batch, ids = waiting
+def test_ingest_items_on_full_disk_counts_no_attempt(harness, waiting_items, monkeypatch):
+    org, batch, ids = waiting_items
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", _full)
+        patch.setattr(os, "fsync", _raise_disk_full)
         for _ in range(5):
             with pytest.raises(UnavailableError):
                 pipeline.ingest_items(ids, WORKER, harness.parts)
-    assert _tries(harness) == 0
+    assert max_attempts_counted(harness) == 0
     assert pipeline.ingest_items(ids, WORKER, harness.parts) == 6
     with harness.database.read(org) as catalog:
         assert catalog.batch(batch.id).indexed == 6
 
 
-def test_items_are_given_back_when_the_database_has_come_back(harness, waiting, monkeypatch):
-    _, _, ids = waiting
+def test_ingest_items_database_outage_retries_release_until_it_succeeds(
+    harness, waiting_items, monkeypatch
+):
+    _, _, ids = waiting_items
     pauses, give_back = [], harness.ledger.release_unprocessed
 
-    def away(*_given):
+    def fail_upsert(*_arguments):
         raise IndexUnavailableError("away")
 
-    def twice_away(*given):
+    def fail_release_twice(*arguments):
         if len(pauses) < 2:
             raise DatabaseUnavailableError("away too")
-        give_back(*given)
+        give_back(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline.time, "sleep", pauses.append)
-        patch.setattr(harness.index, "upsert", away)
-        patch.setattr(harness.ledger, "release_unprocessed", twice_away)
+        patch.setattr(harness.index, "upsert", fail_upsert)
+        patch.setattr(harness.ledger, "release_unprocessed", fail_release_twice)
         with pytest.raises(IndexUnavailableError):
             pipeline.ingest_items(ids, WORKER, harness.parts)
     assert len(pauses) == 2
-    assert _tries(harness) == 0
+    assert max_attempts_counted(harness) == 0
     assert harness.ledger.active_workers() == []
 
 
-def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(harness, waiting):
-    _, _, ids = waiting
+def test_lease_after_clock_set_back_is_expired(harness, waiting_items):
+    _, _, ids = waiting_items
     assert len(harness.ledger.claim(ids, WORKER)) == 6
     assert harness.ledger.lost_items(10) == []
     with harness.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() + interval '1 h'"))
     assert len(harness.ledger.lost_items(10)) == 6
-    found = recover_lost_work(
+    result = recover_lost_work(
         ledger=harness.ledger,
         queue=harness.queue,
         index=harness.index,
@@ -113,16 +115,16 @@ def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(harness, waiti
         tombstone_s=60,
         is_alive=lambda _worker: True,
     )
-    assert found.items == 6
-    assert [len(harness.ledger.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
+    assert result.items == 6
+    assert [len(harness.ledger.claim([item_id], "host/2/0.00")) for item_id in ids] == [1] * 6
 
 
-def test_beat_goes_on_when_the_clock_was_set_back():
-    every = IntervalSchedule(30.0, nowfun=lambda: datetime.now(UTC))
-    now = every.now()
-    assert every.is_due(now + timedelta(hours=1)).is_due
-    assert not every.is_due(now - timedelta(seconds=10)).is_due
-    assert every.is_due(now - timedelta(seconds=31)).is_due
+def test_interval_schedule_after_clock_set_back_is_due():
+    interval = IntervalSchedule(30.0, nowfun=lambda: datetime.now(UTC))
+    now = interval.now()
+    assert interval.is_due(now + timedelta(hours=1)).is_due
+    assert not interval.is_due(now - timedelta(seconds=10)).is_due
+    assert interval.is_due(now - timedelta(seconds=31)).is_due
 
 
 _CLOCK = [datetime(2026, 1, 1, 12, tzinfo=UTC)]
@@ -132,45 +134,45 @@ def _now():
     return _CLOCK[0]
 
 
-def test_beat_plans_again_when_the_clock_was_set_back(tmp_path):
+def test_scheduler_after_clock_set_back_sends_tasks(tmp_path):
     clock = _CLOCK
     app = Celery("clock", broker="memory://")
     app.now = _now
-    every = IntervalSchedule(30.0, nowfun=_now)
-    app.conf.beat_schedule = {"sweep": {"task": "sweep", "schedule": every}}
+    interval = IntervalSchedule(30.0, nowfun=_now)
+    app.conf.beat_schedule = {"sweep": {"task": "sweep", "schedule": interval}}
     beat = ClockTolerantScheduler(app=app, schedule_filename=str(tmp_path / "beat"), lazy=True)
     beat.setup_schedule()
     sent = []
     beat.apply_entry = lambda entry, producer=None: sent.append(clock[0])
 
-    def play(seconds):
+    def run_beat(seconds):
         for _ in range(seconds):
             while beat.tick() == 0:
                 pass
             clock[0] += timedelta(seconds=1)
 
-    play(100)
-    before = len(sent)
-    assert before >= 3
+    run_beat(100)
+    sent_before = len(sent)
+    assert sent_before >= 3
     clock[0] -= timedelta(hours=1)
-    play(100)
+    run_beat(100)
     beat.close()
-    assert len(sent) >= before + 3
+    assert len(sent) >= sent_before + 3
 
 
-def test_a_worker_keeps_its_name_when_the_clock_is_set(monkeypatch):
-    own = runtime.worker_name()
-    assert runtime.is_alive(own)
-    # What a step of the clock changes: the moment the machine was started, by the clock.
+def test_worker_is_alive_after_clock_change(monkeypatch):
+    worker_name = runtime.worker_name()
+    assert runtime.is_alive(worker_name)
+    # A change of the clock changes the boot time that the system reports.
     monkeypatch.setattr("psutil._pslinux.boot_time", lambda: 1.0)
-    assert runtime.is_alive(own)
-    assert not runtime.is_alive(own[:-1] + ("1" if own[-1] != "1" else "2"))
+    assert runtime.is_alive(worker_name)
+    assert not runtime.is_alive(worker_name[:-1] + ("1" if worker_name[-1] != "1" else "2"))
 
 
 @pytest.fixture
-def stale(harness, waiting):
-    """A worker that has read a row for the index, was stopped there, and lost its session."""
-    org, _, ids = waiting
+def stale_worker(harness, waiting_items):
+    """A worker that read a row for the index, was stopped, and lost its database session."""
+    org, _, ids = waiting_items
     pipeline.ingest_items(ids, WORKER, harness.parts)
     image_id = next(iter(harness.index.scroll(None, 1)))[0]
     with harness.database.write(org) as catalog:
@@ -179,18 +181,18 @@ def stale(harness, waiting):
     reading = harness.ledger.indexing([image_id], harness.encoder.contract.digest)
     points = reading.__enter__()
     assert [point.version for point in points] == [2]
-    # As a restart of PostgreSQL does, or its limit on idle transactions: the row lock is gone.
-    _end_sessions(harness)
+    # A restart of PostgreSQL or its limit on idle transactions releases the row lock like this.
+    _terminate_sessions(harness)
 
-    def wake():
+    def resume_worker():
         harness.index.upsert(points)
         with pytest.raises(DatabaseUnavailableError):
             reading.__exit__(None, None, None)
 
-    return org, image_id, wake
+    return org, image_id, resume_worker
 
 
-def _end_sessions(harness):
+def _terminate_sessions(harness):
     with harness.owner.begin() as unit:
         unit.connection.execute(
             text(
@@ -201,49 +203,51 @@ def _end_sessions(harness):
         )
 
 
-def _drift(harness):
-    found = reconcile_index_rows(
+def count_drift(harness):
+    result = reconcile_index_rows(
         ledger=harness.ledger,
         index=harness.index,
         queue=None,
         contract=harness.encoder.contract.digest,
         chunk=64,
     )
-    return found.missing + found.stale + found.extra
+    return result.missing + result.stale + result.extra
 
 
-def test_a_worker_that_wakes_up_does_not_overwrite_what_is_newer(harness, stale):
-    org, image_id, wake = stale
+def test_stale_worker_does_not_overwrite_newer_version(harness, stale_worker):
+    org, image_id, resume_worker = stale_worker
     with harness.database.write(org) as catalog:
         catalog.update_image(image_id, ImageUpdate(creator="third"))
     harness.run()
-    wake()
-    found = {each: version for each, version, _ in harness.index.scroll(None, 10)}
-    assert found[image_id] == 3
-    assert _drift(harness) == 0
+    resume_worker()
+    versions = {point_id: version for point_id, version, _ in harness.index.scroll(None, 10)}
+    assert versions[image_id] == 3
+    assert count_drift(harness) == 0
 
 
-def test_a_worker_that_wakes_up_does_not_bring_back_what_was_deleted(harness, stale):
-    org, image_id, wake = stale
+def test_stale_worker_does_not_restore_deleted_image(harness, stale_worker):
+    org, image_id, resume_worker = stale_worker
     with harness.database.write(org) as catalog:
         catalog.delete_image(image_id)
     harness.run()
-    wake()
-    assert image_id not in {each for each, _, alive in harness.index.scroll(None, 10) if alive}
-    assert _drift(harness) == 0
+    resume_worker()
+    assert image_id not in {
+        point_id for point_id, _, alive in harness.index.scroll(None, 10) if alive
+    }
+    assert count_drift(harness) == 0
 
 
-def test_no_tombstone_is_forgotten_before_its_image_is_erased(harness, waiting):
-    """A clock set forward, or an index that was away for a day, must not lose an id for good."""
-    org, _, ids = waiting
+def test_expired_tombstones_exclude_images_not_yet_erased(harness, waiting_items):
+    """A clock set forward or an index outage of a day must not lose an id."""
+    org, _, ids = waiting_items
     pipeline.ingest_items(ids, WORKER, harness.parts)
     image_id = next(iter(harness.index.scroll(None, 1)))[0]
     with harness.database.write(org) as catalog:
         catalog.delete_image(image_id)
-    with harness.ledger.expired_tombstones(0) as old:
-        assert old == []
+    with harness.ledger.expired_tombstones(0) as expired:
+        assert expired == []
     harness.run()
-    with harness.ledger.expired_tombstones(0) as old:
-        assert old == [image_id]
-        harness.index.forget(old)
-    assert image_id not in {each for each, _, _ in harness.index.scroll(None, 10)}
+    with harness.ledger.expired_tombstones(0) as expired:
+        assert expired == [image_id]
+        harness.index.forget(expired)
+    assert image_id not in {point_id for point_id, _, _ in harness.index.scroll(None, 10)}

@@ -1,4 +1,4 @@
-"""Conservation, identity and replacement: DESIGN 3.3 and 3.4 on real parts."""
+"""Every file is counted, keeps its id, and is replaced by new bytes, on real services."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def only_image(harness, org):
         return catalog.image(image_id)
 
 
-def test_every_file_is_accounted_for(harness, tmp_path):
+def test_ingest_folder_counts_every_file(harness, tmp_path):
     org = harness.organization()
     folder = tmp_path / "in"
     write_photos(folder, 5)
@@ -52,7 +52,7 @@ def test_every_file_is_accounted_for(harness, tmp_path):
     }
 
 
-def test_ingesting_twice_changes_nothing(harness, tmp_path):
+def test_ingest_twice_changes_nothing(harness, tmp_path):
     org = harness.organization()
     write_photos(tmp_path / "in", 4)
     harness.ingest(tmp_path / "in", org)
@@ -63,30 +63,30 @@ def test_ingesting_twice_changes_nothing(harness, tmp_path):
     assert harness.index.scroll(None, 100) == before
 
 
-def test_new_bytes_replace_and_raise_the_version(harness, tmp_path):
+def test_ingest_new_bytes_replaces_image_and_increments_version(harness, tmp_path):
     org = harness.organization()
     folder = tmp_path / "in"
     write_photos(folder, 1)
     harness.ingest(folder, org)
-    old = only_image(harness, org)
+    before = only_image(harness, org)
     (folder / "0000.jpg").write_bytes(jpeg(900, 48.85, 2.35))
     batch = harness.ingest(folder, org)
-    new = only_image(harness, org)
+    after = only_image(harness, org)
     assert batch.updated == 1
-    assert (new.id, new.version) == (old.id, old.version + 1)
-    assert new.sha256 != old.sha256
-    assert harness.index.scroll(None, 10) == [(new.id, new.version, True)]
+    assert (after.id, after.version) == (before.id, before.version + 1)
+    assert after.sha256 != before.sha256
+    assert harness.index.scroll(None, 10) == [(after.id, after.version, True)]
     assert harness.scalar("SELECT count(*) FROM embeddings") == 1
 
 
-def test_new_metadata_updates_without_encoding_again(harness, tmp_path):
+def test_ingest_new_metadata_updates_without_encoding(harness, tmp_path):
     org = harness.organization()
     (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
     manifest = tmp_path / "m.csv"
     manifest.write_text("file,latitude,longitude,creator\na.jpg,10,20,ann\n")
     harness.ingest(manifest, org)
     encode, calls = harness.parts.encoder.encode, []
-    harness.parts.encoder.encode = lambda *given: calls.append(given) or encode(*given)
+    harness.parts.encoder.encode = lambda *arguments: calls.append(arguments) or encode(*arguments)
     manifest.write_text("file,latitude,longitude,creator\na.jpg,11,20,ann\n")
     batch = harness.ingest(manifest, org)
     image = only_image(harness, org)
@@ -95,7 +95,7 @@ def test_new_metadata_updates_without_encoding_again(harness, tmp_path):
     assert harness.index.fetch([image.id])[0].point.lat == pytest.approx(11, abs=1e-6)
 
 
-def test_a_moved_file_is_a_duplicate(harness, tmp_path):
+def test_ingest_moved_file_is_duplicate(harness, tmp_path):
     org = harness.organization()
     folder = tmp_path / "in"
     write_photos(folder, 2)
@@ -107,7 +107,7 @@ def test_a_moved_file_is_a_duplicate(harness, tmp_path):
     assert image_rows(harness) == 2
 
 
-def test_a_panorama_becomes_faces_and_is_one_item(harness, tmp_path):
+def test_ingest_panorama_creates_four_images_in_one_item(harness, tmp_path):
     from media.pictures import exif, noise, saved, xmp
     from stack_fixtures import degrees
 
@@ -130,14 +130,14 @@ def test_a_panorama_becomes_faces_and_is_one_item(harness, tmp_path):
         ("back", 270.0),
         ("left", 0.0),
     }
-    # The same file as a plain photo loses three faces and keeps its place in the batch.
+    # The same file as a plain photo loses three faces and remains one item.
     (folder / "pano.jpg").write_bytes(saved(noise(64, 48, seed=9), exif=exif(gps=gps)))
     again = harness.ingest(folder, org, source="street")
     assert again.updated == 1
     assert index_count(harness, org) == image_rows(harness) == 1
 
 
-def test_a_fix_moves_the_point_and_survives_the_next_ingest(harness, tmp_path):
+def test_update_image_position_survives_next_ingest(harness, tmp_path):
     org = harness.organization()
     write_photos(tmp_path / "in", 1)
     harness.ingest(tmp_path / "in", org)
@@ -152,7 +152,7 @@ def test_a_fix_moves_the_point_and_survives_the_next_ingest(harness, tmp_path):
     assert only_image(harness, org).point == Point(lat=-33, lon=151)
 
 
-def test_an_empty_fix_is_refused(harness, tmp_path):
+def test_update_image_without_fields_raises(harness, tmp_path):
     org = harness.organization()
     write_photos(tmp_path / "in", 1)
     harness.ingest(tmp_path / "in", org)
@@ -163,28 +163,28 @@ def test_an_empty_fix_is_refused(harness, tmp_path):
         catalog.update_image(only_image(harness, org).id, ImageUpdate())
 
 
-def test_deleting_leaves_nothing_and_the_id_may_come_back(harness, tmp_path):
+def test_delete_image_removes_data_and_allows_new_ingest(harness, tmp_path):
     org = harness.organization()
     write_photos(tmp_path / "in", 2)
     harness.ingest(tmp_path / "in", org)
     with harness.database.read(org) as catalog:
-        victim = next(iter(catalog.images([row[0] for row in harness.index.scroll(None, 10)])))
+        deleted_id = next(iter(catalog.images([row[0] for row in harness.index.scroll(None, 10)])))
     with harness.database.write(org) as catalog:
-        catalog.delete_image(victim)
+        catalog.delete_image(deleted_id)
     with harness.database.read(org) as catalog, pytest.raises(NotFoundError):
-        catalog.image(victim)
+        catalog.image(deleted_id)
     harness.run()
     assert harness.scalar("SELECT count(*) FROM images") == index_count(harness, org) == 1
     assert harness.scalar("SELECT count(*) FROM embeddings") == 1
     assert harness.scalar("SELECT count(*) FROM thumbnails") == 1
-    back = harness.ingest(tmp_path / "in", org)
-    assert (back.indexed, back.duplicate) == (1, 1)
+    again = harness.ingest(tmp_path / "in", org)
+    assert (again.indexed, again.duplicate) == (1, 1)
     assert index_count(harness, org) == 2
     with harness.database.read(org) as catalog:
-        assert catalog.image(victim).version == 3  # above its tombstone
+        assert catalog.image(deleted_id).version == 3  # above its tombstone
 
 
-def test_erasing_a_source_frees_its_name(harness, tmp_path):
+def test_erase_source_removes_rows_and_frees_its_name(harness, tmp_path):
     org = harness.organization()
     write_photos(tmp_path / "in", 3)
     harness.ingest(tmp_path / "in", org)
@@ -197,7 +197,7 @@ def test_erasing_a_source_frees_its_name(harness, tmp_path):
     assert harness.ingest(tmp_path / "in", org).indexed == 3
 
 
-def test_neighborhood_counters_equal_a_recount(harness, tmp_path):
+def test_cell_stats_equal_recount(harness, tmp_path):
     org = harness.organization()
     write_photos(tmp_path / "in", 30)
     harness.ingest(tmp_path / "in", org)
@@ -217,7 +217,7 @@ def test_neighborhood_counters_equal_a_recount(harness, tmp_path):
 
 
 @pytest.mark.parametrize(("policy", "blobs"), [("reference", 0), ("copy", 2), ("rendition", 2)])
-def test_originals_go_where_the_source_says(harness, tmp_path, policy, blobs):
+def test_originals_follow_source_policy(harness, tmp_path, policy, blobs):
     org = harness.organization()
     write_photos(tmp_path / "in", 2)
     with harness.operator.write(org) as catalog:

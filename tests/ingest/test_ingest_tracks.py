@@ -1,4 +1,4 @@
-"""Tracks, clocks and manifests all the way: registered, claimed, read, kept in the catalog."""
+"""Tracks, clocks and manifests through the whole ingest: register, claim, read, store."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from stack_fixtures import ServiceHarness, plain_jpeg
 
 @pytest.fixture
 def harness(database_url: str, api_database_url: str, tmp_path: Path):
-    made = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
-    yield made
-    made.close()
+    services = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
+    yield services
+    services.close()
 
 
-def timed(seed: int, clock: str) -> bytes:
-    """A photo without a position, whose camera says nothing of a zone."""
+def photo_with_time(seed: int, clock: str) -> bytes:
+    """A photo without a position and without a time zone."""
     return saved(noise(96, 72, seed=seed), exif=exif(detail={0x9003: f"2023:09:10 {clock}"}))
 
 
@@ -44,7 +44,7 @@ def ingest(harness: ServiceHarness, path: Path, options: ReadOptions) -> Batch:
         return catalog.batch(batch.id)
 
 
-def rows(
+def rows_by_file(
     harness: ServiceHarness, batch: Batch
 ) -> dict[str, tuple[float, float, datetime, str, dict[str, object]]]:
     """File → position, time, origin and attributes of the rows of a batch's source."""
@@ -53,7 +53,7 @@ def rows(
         "attributes FROM images WHERE source_id = :source"
     )
     with harness.owner.begin() as unit:
-        found = unit.connection.execute(statement, {"source": batch.source_id}).all()
+        result_rows = unit.connection.execute(statement, {"source": batch.source_id}).all()
     return {
         Path(row.external_id).name: (
             round(row.lat, 6),
@@ -62,11 +62,11 @@ def rows(
             row.position_source,
             row.attributes if isinstance(row.attributes, dict) else json.loads(row.attributes),
         )
-        for row in found
+        for row in result_rows
     }
 
 
-def test_ingest_folder_with_a_track_options_travel_to_the_worker(
+def test_ingest_folder_with_track_applies_read_options(
     harness: ServiceHarness, tmp_path: Path
 ) -> None:
     folder = tmp_path / "walks"
@@ -76,25 +76,25 @@ def test_ingest_folder_with_a_track_options_travel_to_the_worker(
         Trk(segments=[walk(59.0, 25.0, minutes=300)], name="Mart"),
     ]
     (folder / "day.gpx").write_bytes(render(Gpx(tracks=tracks), encoding="ISO-8859-1"))
-    (folder / "a.jpg").write_bytes(timed(1, "11:20:00"))
-    (folder / "late.jpg").write_bytes(timed(2, "23:20:00"))
+    (folder / "a.jpg").write_bytes(photo_with_time(1, "11:20:00"))
+    (folder / "late.jpg").write_bytes(photo_with_time(2, "23:20:00"))
     options = ReadOptions(track="Mart", time_zone="Europe/Helsinki", camera_clock_offset_s=600.0)
     batch = ingest(harness, folder, options)
     assert (batch.indexed, batch.rejected) == (1, 1)
-    (lat, lon, captured_at, source, attributes) = rows(harness, batch)["a.jpg"]
+    (lat, lon, captured_at, source, attributes) = rows_by_file(harness, batch)["a.jpg"]
     assert (lat, lon, source) == (59.03, 25.0, "gpx")
     assert captured_at == datetime(2023, 9, 10, 8, 30, tzinfo=UTC)
     assert attributes["track"] == "day.gpx#2 (Mart)"
     assert attributes["time_zone"] == "Europe/Helsinki"
 
 
-def test_ingest_folder_with_a_track_without_options_rejected_with_reasons(
+def test_ingest_folder_with_track_without_time_zone_rejects_photo(
     harness: ServiceHarness, tmp_path: Path
 ) -> None:
     folder = tmp_path / "plain"
     folder.mkdir()
     (folder / "day.gpx").write_bytes(render(Gpx(tracks=[Trk(segments=[walk(60.0, 24.0)])])))
-    (folder / "a.jpg").write_bytes(timed(3, "08:10:00"))
+    (folder / "a.jpg").write_bytes(photo_with_time(3, "08:10:00"))
     batch = ingest(harness, folder, ReadOptions())
     assert (batch.indexed, batch.rejected) == (0, 1)
     statement = (
@@ -103,7 +103,7 @@ def test_ingest_folder_with_a_track_without_options_rejected_with_reasons(
     assert harness.scalar(statement, b=batch.id) == 1
 
 
-def test_ingest_manifest_of_another_program_kept_as_it_says(
+def test_ingest_manifest_of_other_program_stores_its_values(
     harness: ServiceHarness, tmp_path: Path
 ) -> None:
     folder = tmp_path / "list"
@@ -120,13 +120,13 @@ def test_ingest_manifest_of_another_program_kept_as_it_says(
     options = ReadOptions(time_zone="America/Santiago", columns={"X": "longitude", "Y": "latitude"})
     batch = ingest(harness, folder / "m.csv", options)
     assert (batch.indexed, batch.rejected) == (2, 1)
-    found = rows(harness, batch)
-    assert found["a.jpg"][:4] == (
+    stored = rows_by_file(harness, batch)
+    assert stored["a.jpg"][:4] == (
         -33.45,
         -70.66,
         datetime(2019, 11, 24, 12, tzinfo=UTC),
         "manifest",
     )
-    assert found["a.jpg"][4]["Floor"] == "2"
-    assert found["b.jpg"][2] == datetime(2019, 11, 24, 12, 30, 15, tzinfo=UTC)
-    assert "Floor" not in found["b.jpg"][4]
+    assert stored["a.jpg"][4]["Floor"] == "2"
+    assert stored["b.jpg"][2] == datetime(2019, 11, 24, 12, 30, 15, tzinfo=UTC)
+    assert "Floor" not in stored["b.jpg"][4]

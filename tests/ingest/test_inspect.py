@@ -1,4 +1,4 @@
-"""Reading real files nobody here made, against exiftool's reading of them."""
+"""Metadata of real files from other sources, compared with exiftool."""
 
 from __future__ import annotations
 
@@ -19,91 +19,95 @@ from pinpoint.settings import MediaSettings
 from shared_data import shared_data
 
 EXCEPTIONS = {
-    # Cut short inside its pixels; a picture that is not whole is refused, position or not.
+    # Truncated inside its pixels; an incomplete picture is rejected, with or without a position.
     "odd/Pillow/Tests/images/ultrahdr.jpg": "undecodable",
-    # Its gain map has a gamma of zero, made so on purpose; libavif refuses the whole file.
+    # Its gain map has a gamma of zero on purpose; libavif rejects the whole file.
     "odd/libavif/tests/data/seine_sdr_gainmap_gammazero.avif": "undecodable",
 }
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Inspected]:
-    """Every real file once, by two children; the test of the counts is that none is there twice."""
+def inspected() -> dict[str, Inspected]:
+    """Every real file by path, read with two children; no path may occur twice."""
     root, settings = shared_data(), MediaSettings()
-    seen: dict[str, Inspected] = {}
+    entries: dict[str, Inspected] = {}
     with ChildDecoder(settings, children=2) as decoder:
         for top in ("photos", "odd"):
-            for one in inspect_files(root / top, decoder, settings, threads=2):
-                name = f"{top}/{one.file}"
-                assert name not in seen
-                seen[name] = one
+            for entry in inspect_files(root / top, decoder, settings, threads=2):
+                name = f"{top}/{entry.file}"
+                assert name not in entries
+                entries[name] = entry
         peaks = [_peak_mb(pid) for pid in decoder.pids()]
     assert max(peaks) < 2_000
-    return seen
+    return entries
 
 
 @pytest.fixture(scope="module")
-def key() -> dict[str, dict[str, str]]:
+def exiftool_rows() -> dict[str, dict[str, str]]:
     with (shared_data() / "exiftool.csv").open(newline="") as stream:
         return {row["path"]: row for row in csv.DictReader(stream)}
 
 
-def test_every_photo_appears_once(found: dict[str, Inspected]) -> None:
+def test_inspect_files_reports_every_file_once(inspected: dict[str, Inspected]) -> None:
     root = shared_data()
-    there = {
+    expected_names = {
         path.relative_to(root).as_posix()
         for top in ("photos", "odd")
         for path in (root / top).rglob("*")
         if path.is_file() and path.suffix.lower() not in SIDECARS
     }
-    assert set(found) == there
-    for one in found.values():
-        assert (one.capture is None) != (one.rejected is None)
-        assert one.seconds < 10.0
-        assert one.rejected is None or one.rejected.error_code in REASONS
-    reasons = Counter(one.rejected.error_code for one in found.values() if one.rejected)
+    assert set(inspected) == expected_names
+    for entry in inspected.values():
+        assert (entry.capture is None) != (entry.rejected is None)
+        assert entry.seconds < 10.0
+        assert entry.rejected is None or entry.rejected.error_code in REASONS
+    reasons = Counter(entry.rejected.error_code for entry in inspected.values() if entry.rejected)
     assert not {"decoder_crashed", "timeout", "out_of_memory"} & set(reasons)
     assert reasons["empty_file"] == 3
 
 
-def test_usable_positions_agree_with_exiftool(
-    found: dict[str, Inspected], key: dict[str, dict[str, str]]
+def test_inspect_files_positions_equal_exiftool(
+    inspected: dict[str, Inspected], exiftool_rows: dict[str, dict[str, str]]
 ) -> None:
-    lost: dict[str, str] = {}
+    rejected_codes: dict[str, str] = {}
     agreed = 0
-    for name, row in key.items():
-        one = found[name]
+    for name, row in exiftool_rows.items():
+        entry = inspected[name]
         if row["gps_class"] != "ok":
             continue
-        if one.rejected is not None:
-            lost[name] = one.rejected.error_code
+        if entry.rejected is not None:
+            rejected_codes[name] = entry.rejected.error_code
             continue
-        assert one.capture is not None
-        assert one.capture.point.lat == pytest.approx(float(row["lat"]), abs=1e-4), name
-        assert one.capture.point.lon == pytest.approx(float(row["lon"]), abs=1e-4), name
+        assert entry.capture is not None
+        assert entry.capture.point.lat == pytest.approx(float(row["lat"]), abs=1e-4), name
+        assert entry.capture.point.lon == pytest.approx(float(row["lon"]), abs=1e-4), name
         agreed += 1
-    assert lost == EXCEPTIONS
+    assert rejected_codes == EXCEPTIONS
     assert agreed == 50
 
 
-def test_nothing_is_placed_that_exiftool_cannot_place(
-    found: dict[str, Inspected], key: dict[str, dict[str, str]]
+def test_inspect_files_gives_no_position_where_exiftool_has_none(
+    inspected: dict[str, Inspected], exiftool_rows: dict[str, dict[str, str]]
 ) -> None:
-    placed = {name for name, one in found.items() if one.capture and name in key}
-    assert placed <= {name for name, row in key.items() if row["gps_class"] == "ok"}
-    for name, row in key.items():
-        rejected = found[name].rejected
+    with_position = {
+        name for name, entry in inspected.items() if entry.capture and name in exiftool_rows
+    }
+    assert with_position <= {
+        name for name, row in exiftool_rows.items() if row["gps_class"] == "ok"
+    }
+    for name, row in exiftool_rows.items():
+        rejected = inspected[name].rejected
         if row["gps_class"] == "half":
             assert rejected is not None
             assert rejected.error_code == "incomplete_position"
 
 
-def test_headings_and_altitudes_agree_with_exiftool(
-    found: dict[str, Inspected], key: dict[str, dict[str, str]]
+def test_inspect_files_headings_and_altitudes_equal_exiftool(
+    inspected: dict[str, Inspected], exiftool_rows: dict[str, dict[str, str]]
 ) -> None:
     compared = 0
-    for name, row in key.items():
-        capture = found[name].capture
+    for name, row in exiftool_rows.items():
+        capture = inspected[name].capture
         if capture is None:
             continue
         if row["img_direction"]:
@@ -114,25 +118,25 @@ def test_headings_and_altitudes_agree_with_exiftool(
     assert compared > 15
 
 
-def test_billions_of_pixels_are_refused_before_decoding(
-    found: dict[str, Inspected], key: dict[str, dict[str, str]]
+def test_inspect_files_billions_of_pixels_rejected_before_decoding(
+    inspected: dict[str, Inspected], exiftool_rows: dict[str, dict[str, str]]
 ) -> None:
-    huge = [
+    huge_names = [
         name
-        for name, row in key.items()
+        for name, row in exiftool_rows.items()
         if float(row["width"] or 0) * float(row["height"] or 0) > 1e9
     ]
-    assert huge
-    for name in huge:
-        rejected = found[name].rejected
+    assert huge_names
+    for name in huge_names:
+        rejected = inspected[name].rejected
         assert rejected is not None
         assert rejected.error_stage == "read"
-        assert found[name].seconds < 1.0
+        assert inspected[name].seconds < 1.0
 
 
 @pytest.mark.timeout(120)
-def test_every_real_file_can_be_decoded_without_harm() -> None:
-    """`inspect` reads no pixels where there is no position; here every file's are."""
+def test_decoder_real_files_crash_no_child() -> None:
+    """`inspect` decodes no pixels of a file without a position; this test decodes all."""
     settings = MediaSettings()
     paths = [
         path
@@ -148,7 +152,7 @@ def test_every_real_file_can_be_decoded_without_harm() -> None:
     assert reasons["read"] > 850
 
 
-def test_a_folder_with_all_sorts(tmp_path: Path) -> None:
+def test_inspect_folder_with_photos_track_and_text_reads_photos(tmp_path: Path) -> None:
     (tmp_path / "good.jpg").write_bytes(photo())
     (tmp_path / "note.txt").write_text("hello")
     (tmp_path / "walked.png").write_bytes(
@@ -157,32 +161,32 @@ def test_a_folder_with_all_sorts(tmp_path: Path) -> None:
     (tmp_path / "walk.gpx").write_bytes(gpx((5.0, 6.0, "2020-02-03T12:00:00Z")))
     settings = MediaSettings()
     with ChildDecoder(settings) as decoder:
-        found = {one.file: one for one in inspect_files(tmp_path, decoder, settings)}
+        inspected = {entry.file: entry for entry in inspect_files(tmp_path, decoder, settings)}
         (single,) = inspect_files(tmp_path / "walked.png", decoder, settings)
-    assert list(found) == ["good.jpg", "walked.png"]
-    assert found["walked.png"].capture is not None
-    assert found["walked.png"].capture.position_source == "gpx"
-    assert single.capture == found["walked.png"].capture
+    assert list(inspected) == ["good.jpg", "walked.png"]
+    assert inspected["walked.png"].capture is not None
+    assert inspected["walked.png"].capture.position_source == "gpx"
+    assert single.capture == inspected["walked.png"].capture
 
 
-def test_a_manifest(tmp_path: Path) -> None:
+def test_inspect_manifest_reports_every_row(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(photo())
     text = "file,lat,lon\na.jpg,1,2\nb.jpg,1,2\na.jpg,99,2\na.jpg,,\n"
     (tmp_path / "m.csv").write_text(text)
     settings = MediaSettings()
     with ChildDecoder(settings) as decoder:
-        found = list(inspect_files(tmp_path / "m.csv", decoder, settings, threads=2))
-    assert [one.rejected and one.rejected.error_code for one in found] == [
+        inspected = list(inspect_files(tmp_path / "m.csv", decoder, settings, threads=2))
+    assert [entry.rejected and entry.rejected.error_code for entry in inspected] == [
         None,
         "missing_file",
         "out_of_range",
         None,
     ]
-    positions = [one.capture and one.capture.position_source for one in found]
+    positions = [entry.capture and entry.capture.position_source for entry in inspected]
     assert positions == ["manifest", None, None, "exif"]
 
 
-def test_inspect_folder_with_a_manifest_reads_its_rows_and_the_other_photos(
+def test_inspect_folder_with_manifest_reads_rows_then_other_photos(
     tmp_path: Path,
 ) -> None:
     for name in ("a.jpg", "b.jpg", "c.jpg"):
@@ -193,24 +197,24 @@ def test_inspect_folder_with_a_manifest_reads_its_rows_and_the_other_photos(
     options = ReadOptions(columns={"y": "latitude", "x": "longitude"})
     assert used_manifest(tmp_path) == path
     with ChildDecoder(settings) as decoder:
-        found = list(inspect_files(tmp_path, decoder, settings, manifest=path, options=options))
+        inspected = list(inspect_files(tmp_path, decoder, settings, manifest=path, options=options))
         plain = list(inspect_files(tmp_path, decoder, settings))
-    assert [one.file for one in found] == ["b.jpg", "c.jpg", "a.jpg"]
-    sources = [one.capture and one.capture.position_source for one in found]
+    assert [entry.file for entry in inspected] == ["b.jpg", "c.jpg", "a.jpg"]
+    sources = [entry.capture and entry.capture.position_source for entry in inspected]
     assert sources == ["manifest", None, "exif"]
-    assert [one.file for one in plain] == ["a.jpg", "b.jpg", "c.jpg"]
+    assert [entry.file for entry in plain] == ["a.jpg", "b.jpg", "c.jpg"]
 
 
-def test_inspect_manifest_rows_without_a_position_use_the_track(tmp_path: Path) -> None:
+def test_inspect_manifest_row_without_position_uses_track(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(saved(noise()))
     (tmp_path / "m.csv").write_text("file,captured_at\na.jpg,2020-02-03T14:00:00+02:00\n")
     (tmp_path / "walk.gpx").write_bytes(gpx((5.0, 6.0, "2020-02-03T12:00:00Z")))
     settings = MediaSettings()
     with ChildDecoder(settings) as decoder:
-        (one,) = inspect_files(tmp_path / "m.csv", decoder, settings)
-    assert one.capture is not None
-    assert one.capture.position_source == "gpx"
-    assert (one.capture.point.lat, one.capture.point.lon) == (5.0, 6.0)
+        (entry,) = inspect_files(tmp_path / "m.csv", decoder, settings)
+    assert entry.capture is not None
+    assert entry.capture.position_source == "gpx"
+    assert (entry.capture.point.lat, entry.capture.point.lon) == (5.0, 6.0)
 
 
 def _peak_mb(pid: int) -> float:

@@ -1,4 +1,4 @@
-"""Who holds an item, how long, and what the loss of a worker says of its files."""
+"""Leases of items: renewal, expiry, and attempts after the loss of a worker."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ LEASE_S = 1.2
 
 
 @pytest.fixture
-def registered(harness, tmp_path):
-    """An organization and a batch of six files; makes one."""
+def register_batch(harness, tmp_path):
+    """A function that registers a batch; returns organization, batch and item ids."""
 
     def make(count=6):
         write_photos(tmp_path / "in", count)
@@ -42,7 +42,7 @@ def registered(harness, tmp_path):
     return make
 
 
-def ledger_of(harness, lease_s=LEASE_S, max_attempts=3):
+def create_ledger(harness, lease_s=LEASE_S, max_attempts=3):
     contract = harness.encoder.contract.digest
     return CatalogIngestRepository(
         harness.owner, contract=lambda: contract, lease_s=lease_s, max_attempts=max_attempts
@@ -50,7 +50,7 @@ def ledger_of(harness, lease_s=LEASE_S, max_attempts=3):
 
 
 class SlowEncoder:
-    """Takes longer over a chunk than a lease lasts."""
+    """An encoder that takes longer for a chunk than a lease lasts."""
 
     def __init__(self, encoder, while_it_works):
         self.contract, self._encoder, self._meanwhile = encoder.contract, encoder, while_it_works
@@ -60,30 +60,30 @@ class SlowEncoder:
         return self._encoder.encode(images, kind)
 
 
-def test_a_chunk_may_take_longer_than_its_lease(harness, registered):
-    org, batch, ids = registered()
-    ledger = ledger_of(harness)
-    found = []
+def test_lease_heartbeat_keeps_lease_of_long_chunk(harness, register_batch):
+    org, batch, ids = register_batch()
+    ledger = create_ledger(harness)
+    lost = []
 
     def watch():
-        until = time.monotonic() + 3 * LEASE_S
-        while time.monotonic() < until:
-            found.extend(ledger.claim(ids, "host/2/0.00"))
-            found.extend(item for one in ids for item in ledger.claim([one], "host/2/0.00"))
-            found.extend(ledger.lost_items(10))
+        deadline = time.monotonic() + 3 * LEASE_S
+        while time.monotonic() < deadline:
+            lost.extend(ledger.claim(ids, "host/2/0.00"))
+            lost.extend(item for item_id in ids for item in ledger.claim([item_id], "host/2/0.00"))
+            lost.extend(ledger.lost_items(10))
             time.sleep(0.1)
 
     parts = replace(harness.parts, ledger=ledger, encoder=SlowEncoder(harness.encoder, watch))
     assert pipeline.ingest_items(ids, WORKER, parts) == 6
-    assert found == []
+    assert lost == []
     with harness.database.read(org) as catalog:
         assert catalog.batch(batch.id).indexed == 6
         assert {item.attempts for item in catalog.batch_items(batch.id)} == {1}
 
 
-def test_the_lease_of_a_silent_worker_ends(harness, registered):
-    _, _, ids = registered()
-    ledger = ledger_of(harness)
+def test_lease_after_heartbeat_ends_expires(harness, register_batch):
+    _, _, ids = register_batch()
+    ledger = create_ledger(harness)
     with ledger.lease_heartbeat(ids, WORKER):
         ledger.claim(ids, WORKER)
         time.sleep(2 * LEASE_S)
@@ -92,23 +92,23 @@ def test_the_lease_of_a_silent_worker_ends(harness, registered):
     assert len(ledger.lost_items(10)) == 6
 
 
-def test_a_chunk_hangs_when_redis_would_hand_it_out_again():
+def test_heartbeat_max_interval_equals_redis_visibility_timeout():
     assert heartbeat.MAX_INTERVAL_S == VISIBILITY_TIMEOUT_S
     assert WorkerSettings().lease_ttl_s < VISIBILITY_TIMEOUT_S
 
 
-def test_a_worker_that_hangs_is_not_renewed_for_ever(harness, registered):
-    _, _, ids = registered()
-    ledger = ledger_of(harness)
+def test_lease_heartbeat_stops_after_longest_interval(harness, register_batch):
+    _, _, ids = register_batch()
+    ledger = create_ledger(harness)
     ledger.claim(ids, WORKER)
     with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_s=LEASE_S, longest_s=0.0):
         time.sleep(1.5 * LEASE_S)
         assert len(ledger.lost_items(10)) == 6
 
 
-def test_only_leases_that_are_still_held_are_renewed(harness, registered):
-    _, _, ids = registered()
-    ledger = ledger_of(harness)
+def test_lease_heartbeat_renews_only_held_leases(harness, register_batch):
+    _, _, ids = register_batch()
+    ledger = create_ledger(harness)
     ledger.claim(ids, WORKER)
     with harness.owner.begin() as unit:
         unit.connection.execute(
@@ -121,10 +121,10 @@ def test_only_leases_that_are_still_held_are_renewed(harness, registered):
         assert {item for item, _ in ledger.lost_items(10)} == {ids[0], ids[1]}
 
 
-def test_renewing_waits_for_no_writer(harness, registered):
-    """Else it could meet the worker's own transaction in a deadlock."""
-    _, _, ids = registered()
-    ledger = ledger_of(harness)
+def test_lease_heartbeat_skips_locked_rows(harness, register_batch):
+    """Otherwise a renewal and the transaction of the worker could deadlock."""
+    _, _, ids = register_batch()
+    ledger = create_ledger(harness)
     ledger.claim(ids, WORKER)
     with harness.owner.begin() as unit:
         unit.connection.execute(
@@ -133,12 +133,12 @@ def test_renewing_waits_for_no_writer(harness, registered):
         with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_s=LEASE_S):
             time.sleep(2 * LEASE_S)
             assert [item for item, _ in ledger.lost_items(10)] == [ids[0]]
-            assert [one.name for one in threading.enumerate()].count("leases") == 1
-    assert "leases" not in [one.name for one in threading.enumerate()]
+            assert [thread.name for thread in threading.enumerate()].count("leases") == 1
+    assert "leases" not in [thread.name for thread in threading.enumerate()]
 
 
-def swept(harness, ledger):
-    """A sweep that finds every worker dead; the jobs that it sends."""
+def recover_as_dead(harness, ledger):
+    """Recover with every worker dead; returns the jobs that were queued."""
     recover_lost_work(
         ledger=ledger,
         queue=harness.queue,
@@ -148,53 +148,53 @@ def swept(harness, ledger):
         tombstone_s=60,
         is_alive=lambda _worker: False,
     )
-    jobs, harness.queue.sent[:] = list(harness.queue.sent), []
-    return [ids for _, ids in jobs]
+    queued_jobs, harness.queue.sent[:] = list(harness.queue.sent), []
+    return [ids for _, ids in queued_jobs]
 
 
-def test_workers_killed_again_and_again_cost_no_innocent_file(harness, registered):
-    """As an operator or the kernel does: whoever takes the first job is killed over it."""
-    org, batch, ids = registered()
-    ledger = ledger_of(harness, max_attempts=3)
+def test_recovery_after_repeated_worker_kills_fails_no_item(harness, register_batch):
+    """As an operator or the kernel does: each worker is killed during its first job."""
+    org, batch, ids = register_batch()
+    ledger = create_ledger(harness, max_attempts=3)
     assert len(ledger.claim(ids, "host/0/0.00")) == 6
     for kill in range(1, 7):
-        assert len(ledger.claim(swept(harness, ledger)[0], f"host/{kill}/0.00")) == 1
-    for job in swept(harness, ledger):
+        assert len(ledger.claim(recover_as_dead(harness, ledger)[0], f"host/{kill}/0.00")) == 1
+    for job in recover_as_dead(harness, ledger):
         pipeline.ingest_items(job, WORKER, replace(harness.parts, ledger=ledger))
     with harness.database.read(org) as catalog:
-        standing = catalog.batch(batch.id)
-        tries = [item.attempts for item in catalog.batch_items(batch.id)]
-    assert (standing.indexed, standing.failed) == (6, 0)
-    assert tries == [3] * 6
+        batch_after = catalog.batch(batch.id)
+        attempts = [item.attempts for item in catalog.batch_items(batch.id)]
+    assert (batch_after.indexed, batch_after.failed) == (6, 0)
+    assert attempts == [3] * 6
 
 
-def test_a_chunk_that_is_handed_out_again_counts_once(harness, registered):
-    """A broker that sees its worker die gives the same chunk to the next one, and to the next."""
-    _, _, ids = registered()
+def test_claim_redelivered_chunk_counts_one_attempt(harness, register_batch):
+    """A broker delivers the chunk of a dead worker to the next worker, and again."""
+    _, _, ids = register_batch()
     assert len(harness.ledger.claim(ids, "host/0/0.00")) == 6
     for kill in range(1, 5):
         harness.ledger.release_worker(f"host/{kill - 1}/0.00")
         assert harness.ledger.claim(ids, f"host/{kill}/0.00") == []
     assert harness.scalar("SELECT max(attempts) FROM batch_items") == 1
-    assert [len(job) for job in swept(harness, harness.ledger)] == [1] * 6
+    assert [len(job) for job in recover_as_dead(harness, harness.ledger)] == [1] * 6
 
 
-def test_a_file_that_kills_every_worker_lets_the_others_pass_and_is_given_up(harness, registered):
-    org, batch, ids = registered()
-    poison = ids[0]
-    ledger = ledger_of(harness, max_attempts=3)
+def test_recovery_of_file_that_kills_workers_fails_only_that_item(harness, register_batch):
+    org, batch, ids = register_batch()
+    poisoned_id = ids[0]
+    ledger = create_ledger(harness, max_attempts=3)
     ledger.claim(ids, "host/0/0.00")
-    killed = 1
-    while jobs := swept(harness, ledger):
-        for job in jobs:
-            if poison in job and ledger.claim(job, f"host/{killed}/0.00"):
-                killed += 1
+    workers_killed = 1
+    while queued_jobs := recover_as_dead(harness, ledger):
+        for job in queued_jobs:
+            if poisoned_id in job and ledger.claim(job, f"host/{workers_killed}/0.00"):
+                workers_killed += 1
                 break
             pipeline.ingest_items(job, WORKER, replace(harness.parts, ledger=ledger))
-    assert killed == 3
+    assert workers_killed == 3
     with harness.database.read(org) as catalog:
-        standing = catalog.batch(batch.id)
+        batch_after = catalog.batch(batch.id)
         (item,) = catalog.batch_items(batch.id, status="failed")
-    assert (standing.is_processed, standing.indexed, standing.failed) == (True, 5, 1)
-    assert (item.id, item.error_code) == (poison, "too_many_attempts")
+    assert (batch_after.is_processed, batch_after.indexed, batch_after.failed) == (True, 5, 1)
+    assert (item.id, item.error_code) == (poisoned_id, "too_many_attempts")
     assert "batches retry" in item.error_message

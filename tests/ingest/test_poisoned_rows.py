@@ -1,4 +1,4 @@
-"""One poisoned row costs itself: the others of its chunk, and other organizations, go on."""
+"""A poisoned row fails alone: other rows of its chunk and other organizations are processed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
-from ingest.poison_kinds import CJK, COLUMNS, HINTS
+from ingest.poisoned_values import CJK, COLUMNS, METADATA_OVERRIDES
 from pinpoint import jobs
 from pinpoint.errors import BadRequestError, DatabaseUnavailableError
 from pinpoint.ingest import pipeline
@@ -26,7 +26,7 @@ GOOD = 4
 
 @pytest.fixture(autouse=True)
 def _quiet():
-    """Rendering a traceback with its locals takes seconds, and here they are many."""
+    """Rendering tracebacks with local variables would take seconds."""
     with structlog.testing.capture_logs():
         yield
 
@@ -42,38 +42,38 @@ def register(harness, folder, org):
     )
 
 
-def registered(harness, tmp_path, poisoned=1):
-    """Two organizations with a batch each; their items come in one job, as after a sweep."""
-    found = {}
+def register_two_organizations(harness, tmp_path, poisoned=1):
+    """Two organizations with a batch each; one job has all items, as after a recovery."""
+    batches = {}
     for number, name in enumerate(("poisoned", "innocent")):
         many = GOOD + (poisoned if name == "poisoned" else 0)
         write_photos(tmp_path / name, many, first=100 * number)
         org = harness.organization(name)
-        found[name] = (org, register(harness, tmp_path / name, org))
-    ids = [one for _, some in harness.queue.sent for one in some]
+        batches[name] = (org, register(harness, tmp_path / name, org))
+    ids = [item_id for _, item_ids in harness.queue.sent for item_id in item_ids]
     harness.queue.sent[:] = [(jobs.INGEST_ITEMS, ids)]
-    return found
+    return batches
 
 
 @pytest.fixture
-def two(harness, tmp_path):
-    return registered(harness, tmp_path)
+def batches(harness, tmp_path):
+    return register_two_organizations(harness, tmp_path)
 
 
-def sql(harness, statement, **values):
+def execute_sql(harness, statement, **values):
     with harness.owner.begin() as unit:
         return unit.connection.execute(text(statement), values)
 
 
-def poison_item(harness, two, number=0, **columns):
-    """Write values into one item as no entry point would; returns its id."""
+def write_item_columns(harness, batches, number=0, **columns):
+    """Write values into one item that no entry point accepts; returns its id."""
     with harness.owner.begin() as unit:
         item = unit.connection.execute(
             text(
                 "SELECT id FROM batch_items WHERE batch_id = :batch"
                 " ORDER BY ingest_seq LIMIT 1 OFFSET :number"
             ),
-            {"batch": two["poisoned"][1].id, "number": number},
+            {"batch": batches["poisoned"][1].id, "number": number},
         ).scalar_one()
         for column, value in columns.items():
             kind = "jsonb" if column == "metadata_override" else "text"
@@ -84,22 +84,22 @@ def poison_item(harness, two, number=0, **columns):
     return item
 
 
-def poison_table(harness, table, event, column, value, code="XX000"):
-    """Let the database refuse one row of a table, as a bug or a full page would."""
+def refuse_row_in_table(harness, table, event, column, value, code="XX000"):
+    """Make the database refuse one row of a table, as a bug or a full page would."""
     which = "OLD" if event == "DELETE" else "NEW"
-    sql(
+    execute_sql(
         harness,
         f"CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         f"IF {which}.{column}::text = '{value}' THEN "
         f"RAISE EXCEPTION 'poisoned' USING ERRCODE = '{code}'; END IF; RETURN {which}; END $$",
     )
-    sql(
+    execute_sql(
         harness,
         f"CREATE TRIGGER poison BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION poison()",
     )
 
 
-def swept(harness):
+def recover(harness):
     return recover_lost_work(
         ledger=harness.ledger,
         queue=harness.queue,
@@ -111,35 +111,38 @@ def swept(harness):
     )
 
 
-def batch_of(harness, two, name):
-    org, batch = two[name]
+def batch_of(harness, batches, name):
+    org, batch = batches[name]
     with harness.database.read(org) as catalog:
         return catalog.batch(batch.id)
 
 
-def item_of(harness, two, item_id):
-    org, batch = two["poisoned"]
+def item_of(harness, batches, item_id):
+    org, batch = batches["poisoned"]
     with harness.database.read(org) as catalog:
-        return next(one for one in catalog.batch_items(batch.id) if one.id == item_id)
+        return next(item for item in catalog.batch_items(batch.id) if item.id == item_id)
 
 
-def test_claim_with_poisoned_rows_ends_those_only(harness, tmp_path):
-    """Every kind at once, in the chunk of two organizations."""
-    kinds = [("metadata_override", *case) for case in HINTS.values()] + COLUMNS
-    two = registered(harness, tmp_path, poisoned=len(kinds))
+def test_claim_with_poisoned_rows_ends_only_those(harness, tmp_path):
+    """Every kind of poison in one chunk with items of two organizations."""
+    kinds = [("metadata_override", *case) for case in METADATA_OVERRIDES.values()] + COLUMNS
+    batches = register_two_organizations(harness, tmp_path, poisoned=len(kinds))
     items = [
-        poison_item(harness, two, number, **{column: value})
+        write_item_columns(harness, batches, number, **{column: value})
         for number, (column, value, _) in enumerate(kinds)
     ]
     harness.run()
-    assert batch_of(harness, two, "innocent").indexed == GOOD
-    assert batch_of(harness, two, "poisoned").indexed == GOOD
-    for _ in range(3):  # an error that nobody foresaw is tried again, alone
-        swept(harness)
+    assert batch_of(harness, batches, "innocent").indexed == GOOD
+    assert batch_of(harness, batches, "poisoned").indexed == GOOD
+    for _ in range(3):  # an unexpected error is retried with a chunk of one item
+        recover(harness)
         harness.run()
-    names = [*HINTS, *(f"{column} {number}" for number, (column, _, _) in enumerate(COLUMNS))]
+    names = [
+        *METADATA_OVERRIDES,
+        *(f"{column} {number}" for number, (column, _, _) in enumerate(COLUMNS)),
+    ]
     for name, item_id, (_, _, reason) in zip(names, items, kinds, strict=True):
-        item = item_of(harness, two, item_id)
+        item = item_of(harness, batches, item_id)
         unforeseen = reason == "internal_error"
         assert (item.status, item.error_code, item.attempts) == (
             "failed" if unforeseen else "rejected",
@@ -147,109 +150,111 @@ def test_claim_with_poisoned_rows_ends_those_only(harness, tmp_path):
             3 if unforeseen else 1,
         ), name
         assert item.error_message, name
-    assert batch_of(harness, two, "poisoned").is_processed
+    assert batch_of(harness, batches, "poisoned").is_processed
 
 
-def test_keep_with_unforeseen_error_counts_tries_and_gives_up(harness, two):
-    item_id = poison_item(harness, two, external_id="poison")
-    poison_table(harness, "images", "INSERT", "external_id", "poison")
+def test_upsert_unexpected_error_counts_attempts_and_fails_item(harness, batches):
+    item_id = write_item_columns(harness, batches, external_id="poison")
+    refuse_row_in_table(harness, "images", "INSERT", "external_id", "poison")
     harness.run()
-    assert batch_of(harness, two, "innocent").indexed == GOOD
-    assert batch_of(harness, two, "poisoned").indexed == GOOD
-    item = item_of(harness, two, item_id)
+    assert batch_of(harness, batches, "innocent").indexed == GOOD
+    assert batch_of(harness, batches, "poisoned").indexed == GOOD
+    item = item_of(harness, batches, item_id)
     assert (item.status, item.error_code, item.attempts) == ("received", "internal_error", 1)
     assert "poisoned" not in (item.error_message or "")
     for tries in (2, 3, 3):
-        assert swept(harness).items == 1
+        assert recover(harness).items == 1
         harness.run()
-        assert item_of(harness, two, item_id).attempts == tries
-    item = item_of(harness, two, item_id)
+        assert item_of(harness, batches, item_id).attempts == tries
+    item = item_of(harness, batches, item_id)
     assert (item.status, item.error_code) == ("failed", "internal_error")
-    assert swept(harness).items == 0
-    sql(harness, "DROP TRIGGER poison ON images")
-    org, batch = two["poisoned"]
+    assert recover(harness).items == 0
+    execute_sql(harness, "DROP TRIGGER poison ON images")
+    org, batch = batches["poisoned"]
     with harness.database.write(org) as catalog:
         assert catalog.retry_batch(batch.id) == 1
     harness.run()
-    item = item_of(harness, two, item_id)
+    item = item_of(harness, batches, item_id)
     assert (item.status, item.error_code, item.error_message) == ("indexed", None, None)
 
 
-def test_keep_with_value_that_the_database_refuses_rejects_that_item_only(harness, two):
-    item_id = poison_item(harness, two, external_id="poison")
-    poison_table(harness, "images", "INSERT", "external_id", "poison", code="54000")
+def test_upsert_value_refused_by_database_rejects_only_that_item(harness, batches):
+    item_id = write_item_columns(harness, batches, external_id="poison")
+    refuse_row_in_table(harness, "images", "INSERT", "external_id", "poison", code="54000")
     harness.run()
-    item = item_of(harness, two, item_id)
+    item = item_of(harness, batches, item_id)
     assert (item.status, item.error_stage, item.error_code) == ("rejected", "store", "not_storable")
-    assert batch_of(harness, two, "innocent").indexed == GOOD
-    assert batch_of(harness, two, "poisoned").indexed == GOOD
+    assert batch_of(harness, batches, "innocent").indexed == GOOD
+    assert batch_of(harness, batches, "poisoned").indexed == GOOD
 
 
-def test_keep_with_full_disk_is_an_outage_and_costs_no_try(harness, two):
-    item_id = poison_item(harness, two, external_id="poison")
-    poison_table(harness, "images", "INSERT", "external_id", "poison", code="53100")
+def test_upsert_on_full_disk_raises_unavailable_and_counts_no_attempt(harness, batches):
+    item_id = write_item_columns(harness, batches, external_id="poison")
+    refuse_row_in_table(harness, "images", "INSERT", "external_id", "poison", code="53100")
     (_, ids) = harness.queue.sent.pop()
     with pytest.raises(DatabaseUnavailableError):
         pipeline.ingest_items(ids, WORKER, harness.parts)
-    assert item_of(harness, two, item_id).attempts == 0
+    assert item_of(harness, batches, item_id).attempts == 0
     assert harness.ledger.active_workers() == []
 
 
-def test_index_with_unreadable_vector_fails_that_image_only(harness, two):
+def test_index_unreadable_vector_fails_only_that_image(harness, batches):
     (_, ids) = harness.queue.sent.pop()
-    item_id = poison_item(harness, two, external_id="poison")
-    sql(
+    item_id = write_item_columns(harness, batches, external_id="poison")
+    execute_sql(
         harness,
         "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "IF EXISTS (SELECT FROM images WHERE id = NEW.image_id AND external_id = 'poison') "
         "THEN NEW.vector := '\\x010203'; END IF; RETURN NEW; END $$",
     )
-    sql(
+    execute_sql(
         harness,
         "CREATE TRIGGER spoil BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION spoil()",
     )
     pipeline.ingest_items(ids, WORKER, harness.parts)
-    item = item_of(harness, two, item_id)
+    item = item_of(harness, batches, item_id)
     assert (item.status, item.error_stage, item.error_code) == ("failed", "index", "not_indexed")
-    assert batch_of(harness, two, "innocent").indexed == GOOD
-    assert batch_of(harness, two, "poisoned").indexed == GOOD
+    assert batch_of(harness, batches, "innocent").indexed == GOOD
+    assert batch_of(harness, batches, "poisoned").indexed == GOOD
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
-    assert swept(harness).images == 0
+    assert recover(harness).images == 0
 
 
-def test_rebuild_with_unreadable_vector_leaves_that_image_out(harness, two):
+def test_rebuild_source_unreadable_vector_omits_that_image(harness, batches):
     harness.run()
     with harness.owner.begin() as unit:
         poisoned = unit.connection.execute(text("SELECT min(id::text) FROM images")).scalar_one()
-    sql(harness, "UPDATE embeddings SET vector = '\\x01' WHERE image_id::text = :id", id=poisoned)
+    execute_sql(
+        harness, "UPDATE embeddings SET vector = '\\x01' WHERE image_id::text = :id", id=poisoned
+    )
     source = RebuildSource(harness.owner, lambda: harness.encoder.contract)
     points = [point for page in source.stream() for point in page]
     assert len(points) == 2 * GOOD
     assert poisoned not in {str(point.id) for point in points}
 
 
-def test_erase_with_row_that_cannot_go_removes_the_others(harness, two):
+def test_erase_images_undeletable_row_removes_the_others(harness, batches):
     harness.run()
     with harness.owner.begin() as unit:
         poisoned = unit.connection.execute(text("SELECT min(id::text) FROM images")).scalar_one()
-    poison_table(harness, "images", "DELETE", "id", poisoned)
-    graves = []
-    for org, _ in two.values():
+    refuse_row_in_table(harness, "images", "DELETE", "id", poisoned)
+    deleted_ids = []
+    for org, _ in batches.values():
         with harness.database.write(org) as catalog:
-            for one in catalog.sources():
-                catalog.erase_source(one.id)
+            for source in catalog.sources():
+                catalog.erase_source(source.id)
     for _, ids in harness.queue.sent:
-        graves += ids
+        deleted_ids += ids
     with pytest.raises(Exception, match="poisoned"):
-        pipeline.erase_images(graves, harness.parts)
+        pipeline.erase_images(deleted_ids, harness.parts)
     assert harness.scalar("SELECT count(*) FROM images") == 1
     assert harness.index.count() == 0
 
 
-def test_reconcile_with_version_beyond_the_column_mends_the_others(harness, two):
+def test_reconcile_version_beyond_column_repairs_the_others(harness, batches):
     harness.run()
     (first, second, *_) = [row[0] for row in harness.index.scroll(None, 100)]
-    by_id = {one.id: one for one in harness.index.fetch([first, second], vectors=True)}
+    by_id = {point.id: point for point in harness.index.fetch([first, second], vectors=True)}
     harness.index.upsert([replace(by_id[first], version=2**40), replace(by_id[second], version=7)])
 
     def compare():
@@ -264,49 +269,49 @@ def test_reconcile_with_version_beyond_the_column_mends_the_others(harness, two)
     with pytest.raises(BadRequestError):
         compare()
     harness.run()
-    versions = {each: version for each, version, _ in harness.index.scroll(None, 100)}
+    versions = {image_id: version for image_id, version, _ in harness.index.scroll(None, 100)}
     assert versions[second] == 8
     assert versions[first] == 2**40
 
 
-def test_reembedding_with_row_that_cannot_be_written_does_the_others(harness, two):
+def test_reembed_images_unwritable_row_embeds_the_others(harness, batches):
     harness.run()
     with harness.owner.begin() as unit:
         poisoned = unit.connection.execute(text("SELECT min(id::text) FROM images")).scalar_one()
         unit.connection.execute(text("DELETE FROM embeddings"))
         ids = list(unit.connection.execute(text("SELECT id FROM images")).scalars())
-    poison_table(harness, "embeddings", "INSERT", "image_id", poisoned)
+    refuse_row_in_table(harness, "embeddings", "INSERT", "image_id", poisoned)
     done = pipeline.reembed_images(ids, harness.parts, CatalogReembedQueue(harness.owner))
     assert done.done == 2 * GOOD
-    assert {str(each): why.error_code for each, why in done.unreachable.items()} == {
-        poisoned: "internal_error"
-    }
+    assert {
+        str(image_id): rejection.error_code for image_id, rejection in done.unreachable.items()
+    } == {poisoned: "internal_error"}
 
 
-def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(harness, two):
-    org, batch = two["poisoned"]
+def test_retry_batch_queues_failed_items_once(harness, batches):
+    org, batch = batches["poisoned"]
     with harness.database.write(org) as catalog:
         assert catalog.retry_batch(batch.id) == 0
     harness.queue.sent.clear()
     with harness.owner.begin() as unit:
-        mine = list(
+        item_ids = list(
             unit.connection.execute(
                 text("SELECT id FROM batch_items WHERE batch_id = :id ORDER BY ingest_seq"),
                 {"id": batch.id},
             ).scalars()
         )
-    harness.ledger.claim(mine[1:], WORKER)
-    sql(harness, "UPDATE batch_items SET status = 'failed' WHERE id = :id", id=mine[0])
+    harness.ledger.claim(item_ids[1:], WORKER)
+    execute_sql(harness, "UPDATE batch_items SET status = 'failed' WHERE id = :id", id=item_ids[0])
     counts = []
     for _ in range(40):
         with harness.database.write(org) as catalog:
             counts.append(catalog.retry_batch(batch.id))
     assert counts == [1] + [0] * 39
-    assert harness.queue.sent == [(jobs.INGEST_ITEMS, [mine[0]])]
+    assert harness.queue.sent == [(jobs.INGEST_ITEMS, [item_ids[0]])]
     assert harness.ledger.active_workers() == [WORKER]
 
 
-def test_register_with_values_that_cannot_be_stored_rejects_those_rows(harness, tmp_path):
+def test_register_unstorable_values_rejects_those_rows(harness, tmp_path):
     org = harness.organization()
     for seed in range(4):
         (tmp_path / f"{seed}.jpg").write_bytes(plain_jpeg(seed))
@@ -316,11 +321,11 @@ def test_register_with_values_that_cannot_be_stored_rejects_those_rows(harness, 
     batch = harness.ingest(tmp_path / "m.csv", org)
     assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 2, 2)
     with harness.database.read(org) as catalog:
-        found = {item.file: item.error_code for item in catalog.batch_items(batch.id)}
-    assert found["1.jpg"] == found["2.jpg"] == "text_too_long"
+        error_codes = {item.file: item.error_code for item in catalog.batch_items(batch.id)}
+    assert error_codes["1.jpg"] == error_codes["2.jpg"] == "text_too_long"
 
 
-def test_register_with_long_paths_keeps_those_whose_id_fits(harness, tmp_path):
+def test_register_long_paths_keeps_ids_within_limit(harness, tmp_path):
     """A URI writes each byte as three, so it is far longer than an entry of a b-tree."""
     org = harness.organization()
     fits = tmp_path / "in" / "/".join([CJK[:70]] * 5)
@@ -336,7 +341,7 @@ def test_register_with_long_paths_keeps_those_whose_id_fits(harness, tmp_path):
     assert item.error_code == "text_too_long"
 
 
-def test_names_over_their_limit_are_refused_in_words(harness):
+def test_names_over_limit_raise_with_length(harness):
     org = harness.organization()
     with (
         harness.database.write(org) as catalog,
@@ -361,7 +366,7 @@ STATEMENTS = [
 ]
 
 
-def test_database_errors_are_outages_only_where_the_server_is_at_fault(harness):
+def test_database_errors_are_unavailable_only_for_server_faults(harness):
     for statement, kind in STATEMENTS:
         with pytest.raises(kind) as caught, harness.owner.begin() as unit:
             unit.connection.exec_driver_sql(statement)
@@ -370,7 +375,7 @@ def test_database_errors_are_outages_only_where_the_server_is_at_fault(harness):
         )
 
 
-def test_text_that_is_none_is_refused_and_no_outage(harness):
+def test_add_items_invalid_unicode_raises_bad_request(harness):
     org = harness.organization()
     with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo")
@@ -382,9 +387,9 @@ def test_text_that_is_none_is_refused_and_no_outage(harness):
         assert caught.value.reason == "not_storable"
 
 
-def test_index_with_text_longer_than_a_page_is_no_outage(harness, two):
-    """As `creator` was: the database refuses it whatever is checked before."""
+def test_update_text_over_index_page_raises_bad_request(harness, batches):
+    """The database refuses the value even without an earlier check."""
     harness.run()
     with pytest.raises(BadRequestError) as caught:
-        sql(harness, "UPDATE images SET creator = :creator", creator=CJK)
+        execute_sql(harness, "UPDATE images SET creator = :creator", creator=CJK)
     assert caught.value.reason == "not_storable"

@@ -1,4 +1,4 @@
-"""What nobody needs goes, what somebody needs stays, whoever looks at it meanwhile."""
+"""Pruning removes blobs, audit rows and tombstones that nothing refers to, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stack_fixtures import jpeg, write_photos
 
 
 @pytest.fixture
-def closing(harness):
+def organization_deletion(harness):
     return OrganizationDeletion(harness.owner)
 
 
@@ -27,52 +27,58 @@ def org(harness):
     return harness.organization()
 
 
-def aged(harness, uri, days=2):
+def set_blob_age(harness, uri, days=2):
     path = harness.blobs.path(uri)
     os.utime(path, (time.time() - days * DAY_S,) * 2)
     return path
 
 
-def test_orphans_go_and_wanted_blobs_stay(harness, closing, org, tmp_path):
-    wanted = harness.blobs.put(org, jpeg(1, 48, 2))
-    waiting = harness.blobs.put(org, jpeg(2, 48, 2))
-    orphan, young = harness.blobs.put(org, b"orphan"), harness.blobs.put(org, b"young")
+def test_prune_removes_only_orphaned_blobs(harness, organization_deletion, org, tmp_path):
+    wanted_uri = harness.blobs.put(org, jpeg(1, 48, 2))
+    waiting_uri = harness.blobs.put(org, jpeg(2, 48, 2))
+    orphan_uri, young_uri = harness.blobs.put(org, b"orphan"), harness.blobs.put(org, b"young")
     with harness.operator.write(org) as catalog:
         source = catalog.add_source("up", "photo")
         batch = catalog.open_batch(source.id)
-        catalog.add_items(batch.id, [NewItem(external_id="a", file="a", uri=wanted)])
+        catalog.add_items(batch.id, [NewItem(external_id="a", file="a", uri=wanted_uri)])
     harness.run()
     with harness.operator.write(org) as catalog:
-        catalog.add_items(batch.id, [NewItem(external_id="b", file="b", uri=waiting)])
+        catalog.add_items(batch.id, [NewItem(external_id="b", file="b", uri=waiting_uri)])
     harness.queue.sent.clear()
-    kept = [aged(harness, wanted), aged(harness, waiting), harness.blobs.path(young)]
-    lost = aged(harness, orphan)
-    half = f"{lost}.part"
-    open(half, "wb").close()
-    os.utime(half, (time.time() - 2 * DAY_S,) * 2)
-    found = pruned(harness, closing)
-    assert (found.blobs, found.partial_files) == (1, 1)
+    kept = [
+        set_blob_age(harness, wanted_uri),
+        set_blob_age(harness, waiting_uri),
+        harness.blobs.path(young_uri),
+    ]
+    orphan_path = set_blob_age(harness, orphan_uri)
+    partial_path = f"{orphan_path}.part"
+    open(partial_path, "wb").close()
+    os.utime(partial_path, (time.time() - 2 * DAY_S,) * 2)
+    removed = pruned(harness, organization_deletion)
+    assert (removed.blobs, removed.partial_files) == (1, 1)
     assert all(os.path.exists(path) for path in kept)
-    assert not os.path.exists(lost)
-    assert not os.path.exists(half)
+    assert not os.path.exists(orphan_path)
+    assert not os.path.exists(partial_path)
 
 
-def test_no_blob_goes_while_a_backup_runs(harness, closing, org, tmp_path, database_url):
+def test_prune_during_backup_removes_no_blobs(
+    harness, organization_deletion, org, tmp_path, database_url
+):
     write_photos(tmp_path / "in", 1)
     with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals="copy")
     harness.ingest(tmp_path / "in", org)
-    orphan = aged(harness, harness.blobs.put(org, b"orphan"))
-    victim = harness.index.scroll(None, 1)[0][0]
+    orphan_path = set_blob_age(harness, harness.blobs.put(org, b"orphan"))
+    deleted_id = harness.index.scroll(None, 1)[0][0]
     with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as backup:
         backup.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
-        assert pruned(harness, closing).blobs == 0
+        assert pruned(harness, organization_deletion).blobs == 0
         with harness.operator.write(org) as catalog:
-            catalog.delete_image(victim)
+            catalog.delete_image(deleted_id)
         harness.run()
         assert harness.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
-    assert os.path.exists(orphan)
-    assert pruned(harness, closing).blobs == 1
+    assert os.path.exists(orphan_path)
+    assert pruned(harness, organization_deletion).blobs == 1
     assert swept(harness).deletions == 1
     assert [name for name, _ in harness.queue.sent] == [jobs.ERASE_IMAGES]
     harness.run()
@@ -80,7 +86,7 @@ def test_no_blob_goes_while_a_backup_runs(harness, closing, org, tmp_path, datab
     assert not any(path.is_file() for path in (harness.folder / "blobs").rglob("*"))
 
 
-def test_the_audit_forgets(harness, closing, org):
+def test_prune_removes_expired_audit_rows(harness, organization_deletion, org):
     with harness.database.write(org) as catalog:
         for _ in range(2):
             catalog.log_query(
@@ -93,11 +99,11 @@ def test_the_audit_forgets(harness, closing, org):
                 "WHERE id = (SELECT id FROM audit_log LIMIT 1)"
             )
         )
-    assert pruned(harness, closing).audit_rows == 1
+    assert pruned(harness, organization_deletion).audit_rows == 1
     assert harness.scalar("SELECT count(*) FROM audit_log") == 1
 
 
-def test_the_sweep_has_the_index_made_anew_when_it_forgets(harness, org, tmp_path):
+def test_recover_lost_work_rebuilds_index_after_tombstone_removal(harness, org, tmp_path):
     write_photos(tmp_path / "in", 2)
     harness.ingest(tmp_path / "in", org)
     calls = []

@@ -1,4 +1,4 @@
-"""An index that is ahead of PostgreSQL, and rows that come while it is mended."""
+"""Reconciling an index that is ahead of PostgreSQL, and rows inserted during the repair."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from pinpoint.records import ImageUpdate, IndexFilter, Point
 from stack_fixtures import write_photos
 
 
-def reconciled(harness, *, mend=True):
-    found = reconcile_index_rows(
+def reconcile(harness, *, repair=True):
+    result = reconcile_index_rows(
         ledger=harness.ledger,
         index=harness.index,
-        queue=harness.queue if mend else None,
+        queue=harness.queue if repair else None,
         contract=harness.encoder.contract.digest,
         chunk=64,
     )
-    return found.missing, found.stale, found.extra, found.repaired
+    return result.missing, result.stale, result.extra, result.repaired
 
 
-def mended(harness):
-    """Whether mending leaves nothing to mend."""
-    reconciled(harness)
+def repair_leaves_no_drift(harness):
+    """Whether a repair leaves no drift."""
+    reconcile(harness)
     harness.run()
-    return reconciled(harness) == (0, 0, 0, 0)
+    return reconcile(harness) == (0, 0, 0, 0)
 
 
 @pytest.fixture
-def photos(harness, tmp_path):
+def image_ids(harness, tmp_path):
     """Three indexed photos; their ids in order."""
     write_photos(tmp_path / "in", 3)
     harness.org = harness.organization()
@@ -41,7 +41,7 @@ def photos(harness, tmp_path):
     return [row[0] for row in harness.index.scroll(None, 10)]
 
 
-def restored(harness, image_id, version):
+def restore_version(harness, image_id, version):
     """The row as an older backup of PostgreSQL has it."""
     with harness.owner.begin() as unit:
         unit.connection.execute(
@@ -50,110 +50,112 @@ def restored(harness, image_id, version):
         )
 
 
-def fixed(harness, image_id, **fields):
+def correct_image(harness, image_id, **fields):
     with harness.database.write(harness.org) as catalog:
         catalog.update_image(image_id, ImageUpdate(**fields))
     harness.run()
 
 
-def test_a_point_ahead_of_its_row_is_drift_and_is_mended(harness, photos):
-    held = harness.index.fetch([photos[1]])[0].point
-    fixed(harness, photos[1], point=Point(lat=5, lon=5))
-    fixed(harness, photos[1], creator="somebody")
+def test_reconcile_point_ahead_of_row_is_repaired(harness, image_ids):
+    original_point = harness.index.fetch([image_ids[1]])[0].point
+    correct_image(harness, image_ids[1], point=Point(lat=5, lon=5))
+    correct_image(harness, image_ids[1], creator="somebody")
     with harness.owner.begin() as unit:
         unit.connection.execute(
             text("UPDATE images SET geog = ST_Point(:lon, :lat)::geography WHERE id = :id"),
-            {"lon": held.lon, "lat": held.lat, "id": photos[1]},
+            {"lon": original_point.lon, "lat": original_point.lat, "id": image_ids[1]},
         )
-    restored(harness, photos[1], 1)
-    assert reconciled(harness, mend=False) == (0, 1, 0, 0)
-    assert reconciled(harness) == (0, 1, 0, 1)
+    restore_version(harness, image_ids[1], 1)
+    assert reconcile(harness, repair=False) == (0, 1, 0, 0)
+    assert reconcile(harness) == (0, 1, 0, 1)
     harness.run()
-    assert reconciled(harness) == (0, 0, 0, 0)
-    (point,) = harness.index.fetch([photos[1]])
-    assert (point.point.lat, point.point.lon) == pytest.approx((held.lat, held.lon), abs=1e-6)
+    assert reconcile(harness) == (0, 0, 0, 0)
+    (point,) = harness.index.fetch([image_ids[1]])
+    assert (point.point.lat, point.point.lon) == pytest.approx(
+        (original_point.lat, original_point.lon), abs=1e-6
+    )
     assert point.version == 4
-    assert harness.scalar("SELECT version FROM images WHERE id = :id", id=photos[1]) == 4
+    assert harness.scalar("SELECT version FROM images WHERE id = :id", id=image_ids[1]) == 4
 
 
 @pytest.mark.parametrize("version", [1, 2, 9])
-def test_a_tombstone_over_a_living_row_is_drift_and_is_mended(harness, photos, version):
+def test_reconcile_tombstone_over_live_row_is_repaired(harness, image_ids, version):
     """The image was deleted after the backup that PostgreSQL was restored from."""
-    harness.index.delete({photos[2]: version})
-    assert harness.index.fetch([photos[2]]) == []
-    assert reconciled(harness, mend=False) == (1, 0, 0, 0)
-    assert mended(harness)
+    harness.index.delete({image_ids[2]: version})
+    assert harness.index.fetch([image_ids[2]]) == []
+    assert reconcile(harness, repair=False) == (1, 0, 0, 0)
+    assert repair_leaves_no_drift(harness)
     assert harness.index.count(IndexFilter(organization_id=harness.org)) == 3
 
 
-def test_an_image_that_comes_again_under_a_forgotten_tombstone_is_found(harness, photos):
-    """PostgreSQL lost the deletion's tombstone, the index did not."""
+def test_reconcile_new_image_under_lost_tombstone_is_repaired(harness, image_ids):
+    """PostgreSQL lost the tombstone, the index did not."""
     with harness.database.write(harness.org) as catalog:
-        catalog.delete_image(photos[0])
+        catalog.delete_image(image_ids[0])
     harness.run()
     with harness.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM tombstones"))
     assert harness.ingest(harness.in_folder, harness.org).indexed == 1
     assert harness.index.count(IndexFilter(organization_id=harness.org)) == 2
-    assert mended(harness)
+    assert repair_leaves_no_drift(harness)
     assert harness.index.count(IndexFilter(organization_id=harness.org)) == 3
 
 
-def test_what_changes_between_the_scans_is_no_drift(harness, photos, monkeypatch):
-    scroll, done = harness.index.scroll, []
+def test_reconcile_changes_between_scans_are_no_drift(harness, image_ids, monkeypatch):
+    scroll, changes_made = harness.index.scroll, []
 
-    def late(*given):
-        if not done:
-            done.append(True)
-            fixed(harness, photos[0], creator="somebody")
+    def scroll_after_changes(*arguments):
+        if not changes_made:
+            changes_made.append(True)
+            correct_image(harness, image_ids[0], creator="somebody")
             with harness.database.write(harness.org) as catalog:
-                catalog.delete_image(photos[1])
+                catalog.delete_image(image_ids[1])
             harness.run()
-        return scroll(*given)
+        return scroll(*arguments)
 
-    monkeypatch.setattr(harness.index, "scroll", late)
+    monkeypatch.setattr(harness.index, "scroll", scroll_after_changes)
     # Rows are read first: a page of them is older than what the index then holds.
-    assert reconciled(harness, mend=False) == (0, 0, 0, 0)
-    assert done
+    assert reconcile(harness, repair=False) == (0, 0, 0, 0)
+    assert changes_made
 
 
-def test_an_image_that_comes_while_its_stray_point_is_forgotten_stays(harness, photos, monkeypatch):
+def test_reconcile_image_ingested_during_forget_is_kept(harness, image_ids, monkeypatch):
     with harness.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))
     forget = harness.index.forget
-    done = threading.Event()
+    ingested = threading.Event()
 
-    def again():
+    def ingest_again():
         batch = harness.ingest(harness.in_folder, harness.org)
-        done.set()
+        ingested.set()
         return batch
 
-    def slow(ids):
-        """The moment between asking for rows and forgetting points, made long."""
-        coming = pool.submit(again)
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        while not done.is_set() and not harness.scalar(waiting):
-            done.wait(0.05)
+    def forget_slowly(ids):
+        """Extend the time between reading the rows and forgetting the points."""
+        ingest_future = pool.submit(ingest_again)
+        waiting_locks = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not ingested.is_set() and not harness.scalar(waiting_locks):
+            ingested.wait(0.05)
         forget(ids)
-        arrived.append(coming)
+        ingest_futures.append(ingest_future)
 
-    arrived = []
+    ingest_futures = []
     with ThreadPoolExecutor(1) as pool:
-        monkeypatch.setattr(harness.index, "forget", slow)
-        assert reconciled(harness) == (0, 0, 3, 3)
+        monkeypatch.setattr(harness.index, "forget", forget_slowly)
+        assert reconcile(harness) == (0, 0, 3, 3)
         monkeypatch.undo()
-        assert arrived[0].result(30).indexed == 3
-    assert reconciled(harness) == (0, 0, 0, 0)
+        assert ingest_futures[0].result(30).indexed == 3
+    assert reconcile(harness) == (0, 0, 0, 0)
     assert harness.index.count(IndexFilter(organization_id=harness.org)) == 3
 
 
-def test_a_deleted_image_keeps_its_tombstone(harness, photos):
-    """What is forgotten of it could be brought back by a worker that has slept."""
-    old = harness.index.fetch([photos[0]], vectors=True)
+def test_reconcile_deleted_image_keeps_tombstone(harness, image_ids):
+    """A delayed worker could restore an image without a tombstone."""
+    old_points = harness.index.fetch([image_ids[0]], vectors=True)
     with harness.database.write(harness.org) as catalog:
-        catalog.delete_image(photos[0])
+        catalog.delete_image(image_ids[0])
     harness.queue.sent.clear()
-    reconciled(harness)
-    harness.index.upsert(old)
-    assert harness.index.fetch([photos[0]]) == []
-    assert (photos[0], 2, False) in harness.index.scroll(None, 10)
+    reconcile(harness)
+    harness.index.upsert(old_points)
+    assert harness.index.fetch([image_ids[0]]) == []
+    assert (image_ids[0], 2, False) in harness.index.scroll(None, 10)

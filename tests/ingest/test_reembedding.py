@@ -1,4 +1,4 @@
-"""Images of the catalog get vectors of another contract, from what is kept of their files."""
+"""Computing vectors of another contract for images of the catalog from their stored files."""
 
 from __future__ import annotations
 
@@ -24,72 +24,78 @@ from stack_fixtures import jpeg, write_photos
 
 
 @pytest.fixture
-def backlog(harness):
+def reembed_queue(harness):
     return CatalogReembedQueue(harness.owner)
 
 
 @pytest.fixture
-def tiny(harness, tmp_path):
-    """The parts of an ingest with a tiny tower instead of the descriptor."""
+def tiny_parts(harness, tmp_path):
+    """Ingest services with a tiny encoder instead of the descriptor."""
     folder = timm_bundle(tmp_path / "bundles" / "tiny")
     settings = Settings(encoder=EncoderSettings(bundle=str(folder), device="cpu"))
     return replace(harness.parts, encoder=EncoderHandle(settings))
 
 
-def stored(harness, contract):
+def stored_vectors(harness, contract):
     """Vectors in PostgreSQL by image."""
-    asked = text("SELECT image_id, vector FROM embeddings WHERE contract = :contract")
+    statement = text("SELECT image_id, vector FROM embeddings WHERE contract = :contract")
     with harness.owner.begin() as unit:
-        rows = unit.connection.execute(asked, {"contract": contract.digest}).all()
+        rows = unit.connection.execute(statement, {"contract": contract.digest}).all()
     return {row.image_id: unpack_vector(row.vector) for row in rows}
 
 
-def missing(backlog, parts):
+def missing_ids(reembed_queue, parts):
     contract = parts.encoder.contract
-    return backlog.missing(contract.digest, contract.dims)
+    return reembed_queue.missing(contract.digest, contract.dims)
 
 
-def reasons(found):
-    return Counter(one.error_code for one in found.unreachable.values())
+def count_reasons(result):
+    return Counter(rejection.error_code for rejection in result.unreachable.values())
 
 
 @pytest.mark.parametrize("originals", ["reference", "copy", "rendition"])
-def test_every_policy_of_originals_can_be_encoded_again(
-    harness, tiny, backlog, tmp_path, originals
+def test_reembed_images_every_originals_policy_embeds_all(
+    harness, tiny_parts, reembed_queue, tmp_path, originals
 ):
     write_photos(tmp_path / "in", 5)
     org = harness.organization()
     with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals=originals)
     assert harness.ingest(tmp_path / "in", org).indexed == 5
-    old = stored(harness, harness.encoder.contract)
-    ids = missing(backlog, tiny)
-    assert (len(ids), backlog.live(), missing(backlog, harness.parts)) == (5, 5, [])
-    seen = []
-    found = pipeline.reembed_images(ids, tiny, backlog, on_images=seen.append)
-    assert (found.done, found.unreachable, sum(seen)) == (5, {}, 5)
-    fresh = stored(harness, tiny.encoder.contract)
-    assert fresh.keys() == old.keys() == set(ids)
-    assert {len(each) for each in fresh.values()} == {tiny.encoder.contract.dims["image"]}
-    assert missing(backlog, tiny) == []
-    now = stored(harness, harness.encoder.contract)
-    assert all(np.array_equal(now[each], old[each]) for each in old), "the old ones stay"
+    old_vectors = stored_vectors(harness, harness.encoder.contract)
+    ids = missing_ids(reembed_queue, tiny_parts)
+    assert (len(ids), reembed_queue.live(), missing_ids(reembed_queue, harness.parts)) == (5, 5, [])
+    counts = []
+    result = pipeline.reembed_images(ids, tiny_parts, reembed_queue, on_images=counts.append)
+    assert (result.done, result.unreachable, sum(counts)) == (5, {}, 5)
+    new_vectors = stored_vectors(harness, tiny_parts.encoder.contract)
+    assert new_vectors.keys() == old_vectors.keys() == set(ids)
+    assert {len(vector) for vector in new_vectors.values()} == {
+        tiny_parts.encoder.contract.dims["image"]
+    }
+    assert missing_ids(reembed_queue, tiny_parts) == []
+    vectors_after = stored_vectors(harness, harness.encoder.contract)
+    assert all(
+        np.array_equal(vectors_after[image_id], old_vectors[image_id]) for image_id in old_vectors
+    ), "the old ones stay"
 
 
-def test_the_vectors_are_those_that_an_ingest_would_have_made(harness, tiny, backlog, tmp_path):
+def test_reembed_images_vectors_equal_ingest_vectors(harness, tiny_parts, reembed_queue, tmp_path):
     write_photos(tmp_path / "in", 3)
     org = harness.organization()
     harness.ingest(tmp_path / "in", org)
-    pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
-    for image_id, vector in stored(harness, tiny.encoder.contract).items():
+    pipeline.reembed_images(missing_ids(reembed_queue, tiny_parts), tiny_parts, reembed_queue)
+    for image_id, vector in stored_vectors(harness, tiny_parts.encoder.contract).items():
         with harness.database.read(org) as catalog:
             name = catalog.image(image_id).external_id
-        read = tiny.decoder.read(name, str(tmp_path / name), query=True)
-        wanted = tiny.encoder.encode([read.faces[0].pixels], "photo")[0]
-        assert np.abs(vector - wanted).max() < 1e-3
+        read = tiny_parts.decoder.read(name, str(tmp_path / name), query=True)
+        expected = tiny_parts.encoder.encode([read.faces[0].pixels], "photo")[0]
+        assert np.abs(vector - expected).max() < 1e-3
 
 
-def test_what_cannot_be_reached_is_said_image_by_image(harness, tiny, backlog, tmp_path):
+def test_reembed_images_unreachable_files_reported_per_image(
+    harness, tiny_parts, reembed_queue, tmp_path
+):
     folder = tmp_path / "in"
     write_photos(folder, 5)
     harness.ingest(folder, harness.organization())
@@ -99,105 +105,117 @@ def test_what_cannot_be_reached_is_said_image_by_image(harness, tiny, backlog, t
     with harness.owner.begin() as unit:
         nowhere = "UPDATE images SET uri = NULL WHERE external_id = 'in/0004.jpg'"
         unit.connection.execute(text(nowhere))
-    found = pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
-    assert found.done == 1
-    assert reasons(found) == {
+    result = pipeline.reembed_images(
+        missing_ids(reembed_queue, tiny_parts), tiny_parts, reembed_queue
+    )
+    assert result.done == 1
+    assert count_reasons(result) == {
         "missing_file": 2,
         MODIFIED_SINCE_INDEXING: 1,
         "unsupported_format": 1,
     }
-    assert set(missing(backlog, tiny)) == set(found.unreachable)
+    assert set(missing_ids(reembed_queue, tiny_parts)) == set(result.unreachable)
 
 
-def test_a_pass_goes_on_where_a_broken_one_stopped(harness, tiny, backlog, tmp_path):
+def test_reembed_images_interrupted_pass_resumes(harness, tiny_parts, reembed_queue, tmp_path):
     write_photos(tmp_path / "in", 70)
     harness.ingest(tmp_path / "in", harness.organization())
 
-    def stop(_):
+    def interrupt(_):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pipeline.reembed_images(missing(backlog, tiny), tiny, backlog, on_images=stop)
-    left = missing(backlog, tiny)
-    assert len(left) == 70 - 32
-    assert pipeline.reembed_images(left, tiny, backlog).done == 38
-    assert len(stored(harness, tiny.encoder.contract)) == 70
+        pipeline.reembed_images(
+            missing_ids(reembed_queue, tiny_parts), tiny_parts, reembed_queue, on_images=interrupt
+        )
+    remaining = missing_ids(reembed_queue, tiny_parts)
+    assert len(remaining) == 70 - 32
+    assert pipeline.reembed_images(remaining, tiny_parts, reembed_queue).done == 38
+    assert len(stored_vectors(harness, tiny_parts.encoder.contract)) == 70
 
 
-def test_a_build_that_runs_sees_what_is_encoded_meanwhile(harness, tiny, backlog, tmp_path):
+def test_rebuild_source_includes_vectors_written_during_build(
+    harness, tiny_parts, reembed_queue, tmp_path
+):
     write_photos(tmp_path / "in", 4)
     harness.ingest(tmp_path / "in", harness.organization())
-    points = RebuildSource(harness.owner, lambda: tiny.encoder.contract)
-    mark = points.watermark()
-    assert (points.bounds(), list(points.stream(since=mark))) == ((0, 0), [])
-    pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
+    points = RebuildSource(harness.owner, lambda: tiny_parts.encoder.contract)
+    watermark = points.watermark()
+    assert (points.bounds(), list(points.stream(since=watermark))) == ((0, 0), [])
+    pipeline.reembed_images(missing_ids(reembed_queue, tiny_parts), tiny_parts, reembed_queue)
     assert points.bounds() == (4, 4)
-    assert sum(len(page) for page in points.stream(since=mark)) == 4
+    assert sum(len(page) for page in points.stream(since=watermark)) == 4
 
 
-def test_new_bytes_and_deletions_meanwhile_leave_no_wrong_vector(harness, tiny, backlog, tmp_path):
+def test_reembed_images_concurrent_changes_store_no_wrong_vectors(
+    harness, tiny_parts, reembed_queue, tmp_path
+):
     folder = tmp_path / "in"
     write_photos(folder, 3)
     org = harness.organization()
     harness.ingest(folder, org)
-    ids = missing(backlog, tiny)
-    files = backlog.files(ids)
+    ids = missing_ids(reembed_queue, tiny_parts)
+    files = reembed_queue.files(ids)
     (folder / "0000.jpg").write_bytes(jpeg(500, 10.0, 2.35))
     harness.ingest(folder, org)
-    gone = next(file.images[0].id for file in files if file.file == "in/0001.jpg")
+    deleted_id = next(file.images[0].id for file in files if file.file == "in/0001.jpg")
     with harness.database.write(org) as catalog:
-        catalog.delete_image(gone)
+        catalog.delete_image(deleted_id)
     harness.run()
-    backlog.files = lambda _: files  # what was asked before the changes
-    pipeline.reembed_images(ids, tiny, backlog)
-    del backlog.files
-    assert len(stored(harness, tiny.encoder.contract)) == 1
-    (left,) = missing(backlog, tiny)
-    assert pipeline.reembed_images([left], tiny, backlog).done == 1
+    reembed_queue.files = lambda _: files  # the state before the changes
+    pipeline.reembed_images(ids, tiny_parts, reembed_queue)
+    del reembed_queue.files
+    assert len(stored_vectors(harness, tiny_parts.encoder.contract)) == 1
+    (remaining,) = missing_ids(reembed_queue, tiny_parts)
+    assert pipeline.reembed_images([remaining], tiny_parts, reembed_queue).done == 1
 
 
-def test_what_a_batch_is_still_at_is_left_to_it(harness, backlog, tmp_path, monkeypatch):
+def test_reembed_queue_missing_excludes_images_of_open_items(
+    harness, reembed_queue, tmp_path, monkeypatch
+):
     folder, org = tmp_path / "in", harness.organization()
     write_photos(folder, 3)
     with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals="rendition")
 
-    def gone(*_args, **_more):
+    def fail_save_vectors(*_args, **_more):
         raise DatabaseUnavailableError("restarted between rows and vectors")
 
     with monkeypatch.context() as broken:
-        broken.setattr(harness.parts.ledger, "save_vectors", gone)
+        broken.setattr(harness.parts.ledger, "save_vectors", fail_save_vectors)
         with pytest.raises(DatabaseUnavailableError):
             harness.ingest(folder, org)
     contract = harness.encoder.contract
-    asked = contract.digest, contract.dims
-    assert len(backlog.missing(*asked)) == 3, "rows without vectors"
-    assert backlog.missing(*asked, under_way=False) == []
+    contract_key = contract.digest, contract.dims
+    assert len(reembed_queue.missing(*contract_key)) == 3, "rows without vectors"
+    assert reembed_queue.missing(*contract_key, under_way=False) == []
     with harness.owner.begin() as unit:
         failed = (
             "UPDATE batch_items SET status = 'failed', final_status = NULL, error_code = 'given up'"
         )
         unit.connection.execute(text(failed))
-    assert len(backlog.missing(*asked, under_way=False)) == 3, "nobody else would make them"
+    assert len(reembed_queue.missing(*contract_key, under_way=False)) == 3, (
+        "no open item will compute them"
+    )
 
 
-def test_a_vector_that_a_batch_made_meanwhile_stays(harness, tiny, backlog, tmp_path):
+def test_reembed_images_existing_vector_is_kept(harness, tiny_parts, reembed_queue, tmp_path):
     write_photos(tmp_path / "in", 1)
     harness.ingest(tmp_path / "in", harness.organization())
-    (image_id,) = missing(backlog, tiny)
-    contract, (file,) = tiny.encoder.contract, backlog.files([image_id])
-    made = np.full(contract.dims["image"], 0.25, dtype=np.float32)
-    one = Embedded(image_id=image_id, sha256=file.images[0].sha256, vector=made)
-    harness.ledger.save_vectors(contract.digest, [one])
-    pipeline.reembed_images([image_id], tiny, backlog)
-    assert np.array_equal(stored(harness, contract)[image_id], made)
+    (image_id,) = missing_ids(reembed_queue, tiny_parts)
+    contract, (file,) = tiny_parts.encoder.contract, reembed_queue.files([image_id])
+    vector = np.full(contract.dims["image"], 0.25, dtype=np.float32)
+    embedded = Embedded(image_id=image_id, sha256=file.images[0].sha256, vector=vector)
+    harness.ledger.save_vectors(contract.digest, [embedded])
+    pipeline.reembed_images([image_id], tiny_parts, reembed_queue)
+    assert np.array_equal(stored_vectors(harness, contract)[image_id], vector)
 
 
-def test_a_pace_is_kept():
-    pace, begun = RateLimiter(200.0), time.monotonic()
+def test_rate_limiter_acquire_keeps_rate():
+    limiter, started = RateLimiter(200.0), time.monotonic()
     for _ in range(10):
-        pace.acquire(10)
-    assert 0.45 <= time.monotonic() - begun < 1.5
-    begun = time.monotonic()
+        limiter.acquire(10)
+    assert 0.45 <= time.monotonic() - started < 1.5
+    started = time.monotonic()
     RateLimiter(None).acquire(10_000)
-    assert time.monotonic() - begun < 0.1
+    assert time.monotonic() - started < 0.1

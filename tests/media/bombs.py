@@ -1,4 +1,4 @@
-"""Bombs: files made whole to hurt whoever reads them. Each maker takes a random generator."""
+"""Bombs: generated files that attack their reader. Each maker takes a random generator."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def _png_xmp(packet: bytes, times: int = 1) -> bytes:
 
 
 @cache
-def _packed(what: bytes, times: int) -> bytes:
-    return zlib.compress(what * times, 9)
+def _packed(content: bytes, times: int) -> bytes:
+    return zlib.compress(content * times, 9)
 
 
 @cache
@@ -76,7 +76,7 @@ def wide_xml(rng: random.Random) -> bytes:
 
 
 def odd_xml(rng: random.Random) -> bytes:
-    """XMP in an odd encoding, cut, or with characters that are none."""
+    """XMP in an odd encoding, truncated, or with invalid characters."""
     whole = xmp(exif__GPSLatitude="48,51.4N", exif__GPSLongitude="2,21,3E")
     choice = (whole.decode().encode("utf-16"), whole[:-30], b"\x00" * 500, whole + b"\xff\xfe")
     return photo(xmp=rng.choice((*choice, b'<?xml version="1.0" encoding="utf-7"?>' + whole)))
@@ -114,10 +114,10 @@ def loops(rng: random.Random) -> bytes:
     """EXIF whose directories lead back to themselves."""
     block = exif(gps=PARIS, detail={0x9003: "2020:02:03 12:00:00"})
     inner = bytearray(block[6:])
-    found = tags(bytes(inner))
+    entries_by_tag = tags(bytes(inner))
     for tag in (0x8825, 0x8769):
-        if tag in found and rng.random() < 0.8:
-            struct.pack_into(found[tag].order + "I", inner, found[tag].at + 8, 8)
+        if tag in entries_by_tag and rng.random() < 0.8:
+            struct.pack_into(entries_by_tag[tag].order + "I", inner, entries_by_tag[tag].at + 8, 8)
     return with_piece(saved(noise()), app1(block[:6] + bytes(inner)))
 
 
@@ -125,9 +125,9 @@ def counts(rng: random.Random) -> bytes:
     """EXIF tags that claim billions of values."""
     block = exif(gps=PARIS, base={0x010F: "Make", 0x0110: "Model"})
     inner = bytearray(block[6:])
-    for one in tags(bytes(inner)).values():
+    for entry in tags(bytes(inner)).values():
         if rng.random() < 0.5:
-            struct.pack_into(one.order + "I", inner, one.at + 4, rng.choice((2**31, 2**32 - 1)))
+            struct.pack_into(entry.order + "I", inner, entry.at + 4, rng.choice((2**31, 2**32 - 1)))
     return with_piece(saved(noise()), app1(block[:6] + bytes(inner)))
 
 
@@ -168,17 +168,17 @@ def frames(rng: random.Random) -> bytes:
 
 @cache
 def _many_frames(kind: str) -> bytes:
-    """Over 2,000 frames: one directory or frame said again, or a count that lies."""
+    """Over 2,000 frames: a repeated directory or frame, or a false count."""
     data = saved(noise(), kind, save_all=True, append_images=[noise(seed=1)])
     if kind == "PNG":
-        parts = [one for one in chunks(data) if one[0] != b"acTL"]
+        parts = [entry for entry in chunks(data) if entry[0] != b"acTL"]
         return png([parts[0], (b"acTL", struct.pack(">II", 2_100, 0)), *parts[1:]])
     if kind == "WEBP":
         at, _, size = list(riff(data))[-1]
         data += data[at : at + 8 + size] * 2_100
         return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
     first = entries(data)[0].at - 2
-    end = next(one.at for one in entries(data) if one.pointer)
+    end = next(entry.at for entry in entries(data) if entry.pointer)
     data += bytes(len(data) % 2)
     start, directory = len(data), data[first:end]
     size = len(directory) + 4
@@ -187,7 +187,7 @@ def _many_frames(kind: str) -> bytes:
 
 
 def giants(rng: random.Random) -> bytes:
-    """Headers that claim pictures nobody can hold, with next to nothing behind."""
+    """Headers that claim pictures larger than any memory, with almost no data."""
     wide, high = rng.choice(((60_000, 60_000), (16_384, 16_384), (65_535, 65_535)))
     maker = rng.choice((png_claiming, jpeg_claiming, webp_claiming))
     return (
@@ -198,7 +198,7 @@ def giants(rng: random.Random) -> bytes:
 
 
 def claims(rng: random.Random) -> bytes:
-    """Pictures just within the limit of pixels, with next to nothing behind."""
+    """Pictures just below the pixel limit, with almost no data."""
     return rng.choice((png_claiming, jpeg_claiming))(14_000, 14_000)
 
 
@@ -215,17 +215,20 @@ def _flat(mode: str) -> bytes:
 def strips(rng: random.Random) -> bytes:
     """A deflated TIFF of zeros that claims more rows than it has."""
     data = bytearray(saved(Image.new("L", (2_000, 2_000)), "TIFF", compression="tiff_deflate"))
-    found = tags(bytes(data))
+    entries_by_tag = tags(bytes(data))
     for tag in (TiffImagePlugin.IMAGELENGTH, TiffImagePlugin.ROWSPERSTRIP):
-        struct.pack_into(found[tag].order + "HI", data, found[tag].at + 2, 4, 1)
+        struct.pack_into(entries_by_tag[tag].order + "HI", data, entries_by_tag[tag].at + 2, 4, 1)
         struct.pack_into(
-            found[tag].order + "I", data, found[tag].at + 8, rng.choice((90_000, 2**31))
+            entries_by_tag[tag].order + "I",
+            data,
+            entries_by_tag[tag].at + 8,
+            rng.choice((90_000, 2**31)),
         )
     return bytes(data)
 
 
 def polyglots(rng: random.Random) -> bytes:
-    """A picture that is something else too."""
+    """A picture that is also a file of another format."""
     inside = io.BytesIO()
     with zipfile.ZipFile(inside, "w") as archive:
         archive.writestr("a.jpg", photo())
@@ -235,7 +238,7 @@ def polyglots(rng: random.Random) -> bytes:
 
 
 def archives(rng: random.Random) -> bytes:
-    """Archives, which are never looked into."""
+    """Archives, which the decoder never opens."""
     out = io.BytesIO()
     kind = rng.choice(("zip", "tar", "gz", "bomb"))
     if kind == "tar":
@@ -250,7 +253,7 @@ def archives(rng: random.Random) -> bytes:
 
 
 def colors(rng: random.Random) -> bytes:
-    """Odd depths and colors, and profiles that belong to others."""
+    """Unusual depths and color modes, and profiles of another mode."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     lying = profile.replace(b"sRGB", b"lies").replace(b"s\x00R\x00G\x00B", b"l\x00i\x00e\x00")
     broken = bytearray(lying)

@@ -1,4 +1,4 @@
-"""Containers taken apart and put together again, so that a lie can be told in one place only."""
+"""Split containers into pieces and join them again, to write a false value at one position."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _BOXES_INSIDE = {b"moov", b"trak", b"iprp", b"ipco", b"dinf", b"grpl"}
 
 
 def segments(jpeg: bytes) -> list[tuple[int, bytes]]:
-    """`(marker, payload)` of a JPEG; all from the first scan on is one last piece."""
-    found, at = [], 2
+    """`(marker, payload)` of a JPEG; the last piece has all bytes from the first scan on."""
+    pieces, at = [], 2
     while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] != 0xDA:
         (size,) = struct.unpack_from(">H", jpeg, at + 2)
-        found.append((jpeg[at + 1], jpeg[at + 4 : at + 2 + size]))
+        pieces.append((jpeg[at + 1], jpeg[at + 4 : at + 2 + size]))
         at += 2 + size
-    return [*found, (0xDA, jpeg[at:])]
+    return [*pieces, (0xDA, jpeg[at:])]
 
 
-def jpeg(pieces: list[tuple[int, bytes]], lies: dict[int, int] | None = None) -> bytes:
-    """A JPEG of these pieces; `lies` gives the length that the piece of that number claims."""
+def jpeg(pieces: list[tuple[int, bytes]], false_sizes: dict[int, int] | None = None) -> bytes:
+    """A JPEG of these pieces; `false_sizes` has false lengths by number of the piece."""
     out = [b"\xff\xd8"]
     for number, (marker, payload) in enumerate(pieces):
         if marker == 0xDA:
             out.append(payload)
             continue
-        size = (lies or {}).get(number, len(payload) + 2)
+        size = (false_sizes or {}).get(number, len(payload) + 2)
         out.append(struct.pack(">BBH", 0xFF, marker, size & 0xFFFF) + payload[:65_533])
     return b"".join(out)
 
@@ -41,42 +41,42 @@ def app1(payload: bytes) -> tuple[int, bytes]:
 def with_piece(data: bytes, piece: tuple[int, bytes]) -> bytes:
     """A JPEG with one more segment at its start, its own EXIF dropped if the piece is EXIF."""
     kept = [
-        one
-        for one in segments(data)
-        if not (piece[1].startswith(b"Exif") and one[1].startswith(b"Exif"))
+        entry
+        for entry in segments(data)
+        if not (piece[1].startswith(b"Exif") and entry[1].startswith(b"Exif"))
     ]
     return jpeg([piece, *kept])
 
 
 def chunks(png: bytes) -> list[tuple[bytes, bytes]]:
     """`(name, body)` of a PNG's chunks."""
-    found, at = [], 8
+    pieces, at = [], 8
     while at + 12 <= len(png):
         (size,) = struct.unpack_from(">I", png, at)
-        found.append((png[at + 4 : at + 8], png[at + 8 : at + 8 + size]))
+        pieces.append((png[at + 4 : at + 8], png[at + 8 : at + 8 + size]))
         at += 12 + size
-    return found
+    return pieces
 
 
-def png(parts: list[tuple[bytes, bytes]], lies: dict[int, int] | None = None) -> bytes:
-    """A PNG of these chunks, every CRC right; `lies` as in `jpeg`."""
+def png(parts: list[tuple[bytes, bytes]], false_sizes: dict[int, int] | None = None) -> bytes:
+    """A PNG of these chunks, every CRC right; `false_sizes` as in `jpeg`."""
     out = [PNG_MARK]
     for number, (name, body) in enumerate(parts):
-        size = (lies or {}).get(number, len(body))
+        size = (false_sizes or {}).get(number, len(body))
         crc = zlib.crc32(name + body)
         out.append(struct.pack(">I", size & 0xFFFFFFFF) + name + body + struct.pack(">I", crc))
     return b"".join(out)
 
 
 def with_chunk(data: bytes, name: bytes, body: bytes) -> bytes:
-    """A PNG with one more chunk behind its header."""
+    """A PNG with one more chunk after its header."""
     head, *rest = chunks(data)
     return png([head, (name, body), *rest])
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A place in a TIFF where a lie fits."""
+    """A position in a TIFF that can have a false value."""
 
     at: int
     """Offset of the twelve bytes of an entry, or of the four of a pointer to the next directory."""
@@ -87,12 +87,12 @@ class Entry:
 def entries(tiff: bytes) -> list[Entry]:
     """Entries and next-pointers of every directory of a TIFF, sub-directories too."""
     order = "<" if tiff[:2] == b"II" else ">"
-    found: list[Entry] = []
+    pieces: list[Entry] = []
     if len(tiff) < 8:
-        return found
-    waiting, seen = [struct.unpack_from(order + "I", tiff, 4)[0]], set()
-    while waiting:
-        start = waiting.pop()
+        return pieces
+    pending, seen = [struct.unpack_from(order + "I", tiff, 4)[0]], set()
+    while pending:
+        start = pending.pop()
         if start in seen or not 0 < start <= len(tiff) - 6:
             continue
         seen.add(start)
@@ -101,21 +101,21 @@ def entries(tiff: bytes) -> list[Entry]:
         if end + 4 > len(tiff):
             continue
         for at in range(start + 2, end, 12):
-            found.append(Entry(at, order, False))
+            pieces.append(Entry(at, order, False))
             tag, _, _, value = struct.unpack_from(order + "HHII", tiff, at)
             if tag in (0x8825, 0x8769, 330):
-                waiting.append(value)
-        found.append(Entry(end, order, True))
-        waiting.append(struct.unpack_from(order + "I", tiff, end)[0])
-    return found
+                pending.append(value)
+        pieces.append(Entry(end, order, True))
+        pending.append(struct.unpack_from(order + "I", tiff, end)[0])
+    return pieces
 
 
 def tags(tiff: bytes) -> dict[int, Entry]:
-    """Entry by tag; of several with one tag the last."""
+    """Entry by tag; the last entry of a repeated tag."""
     return {
-        struct.unpack_from(one.order + "H", tiff, one.at)[0]: one
-        for one in entries(tiff)
-        if not one.pointer
+        struct.unpack_from(entry.order + "H", tiff, entry.at)[0]: entry
+        for entry in entries(tiff)
+        if not entry.pointer
     }
 
 

@@ -22,7 +22,7 @@ class Trk:
 
 @dataclass(frozen=True, kw_only=True)
 class Gpx:
-    """What a file holds; `extra` is put behind the tracks as it is."""
+    """Content of a file; `extra` follows the tracks unchanged."""
 
     tracks: Sequence[Trk] = field(default_factory=tuple)
     extra: str = ""
@@ -56,7 +56,7 @@ def one_track(*segments: Sequence[Point], name: str | None = None) -> Gpx:
 
 
 def render(gpx: Gpx, *, encoding: str = "UTF-8", declared: str | None = "same") -> bytes:
-    """The file's bytes; `declared` is the encoding that it says it has, None for no declaration."""
+    """The file's bytes; `declared` is the encoding of its declaration, None without one."""
     says = encoding if declared == "same" else declared
     head = f'<?xml version="1.0" encoding="{says}"?>' if says else ""
     space = f"http://www.topografix.com/GPX/{gpx.version.replace('.', '/')}"

@@ -1,8 +1,8 @@
 """Mutants: valid files, each changed in one way by a seeded program.
 
-`mutants(seed, count)` gives the same files each time. Half of them are bombs (`media.bombs`), made
-whole; the others are a valid file with bits flipped, cut, spliced with another, or with one length,
-count, offset or size that lies.
+`mutants(seed, count)` gives the same files each time. Half of them are bombs (`media.bombs`); the
+others are a valid file with flipped bits, truncated, spliced with another, or with one false
+length, count, offset or size.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def valid_files() -> dict[str, bytes]:
 def mutants(
     seed: int, count: int, others: Sequence[tuple[str, bytes]] = ()
 ) -> Iterator[tuple[str, bytes]]:
-    """Seeded mutants as `(name, bytes)`, no two of one name.
+    """Seeded mutants as `(name, bytes)`, all names distinct.
 
     Args:
         seed: The same seed gives the same files.
@@ -73,7 +73,7 @@ def mutants(
     for number in range(count):
         name, data = _mutant(number, random.Random(f"{seed}/{number}"), sources)
         if data in seen:
-            data += f"#{number}".encode()  # behind its end, where no reader looks
+            data += f"#{number}".encode()  # after its end, which no reader reads
         seen.add(data)
         yield f"{number:04d}-{name}", data
 
@@ -118,60 +118,62 @@ def smear(data: bytes, rng: random.Random) -> bytes:
 
 
 def jpeg_lie(data: bytes, rng: random.Random) -> bytes:
-    """A segment that lies about its length, is there 50 times, gone, or moved."""
+    """A segment with a false length, repeated 50 times, removed, or moved."""
     pieces = segments(data)
-    victim, how = rng.randrange(max(1, len(pieces) - 1)), rng.randrange(4)
-    if how == 0:
-        return jpeg(pieces, {victim: rng.choice(_LIES_16)})
-    if how == 1:
-        return jpeg([*pieces[:victim], *[pieces[victim]] * 50, *pieces[victim:]])
-    if how == 2:
-        return jpeg(pieces[:victim] + pieces[victim + 1 :])
-    return jpeg([pieces[victim], *pieces[:victim], *pieces[victim + 1 :]])
+    index, kind = rng.randrange(max(1, len(pieces) - 1)), rng.randrange(4)
+    if kind == 0:
+        return jpeg(pieces, {index: rng.choice(_LIES_16)})
+    if kind == 1:
+        return jpeg([*pieces[:index], *[pieces[index]] * 50, *pieces[index:]])
+    if kind == 2:
+        return jpeg(pieces[:index] + pieces[index + 1 :])
+    return jpeg([pieces[index], *pieces[:index], *pieces[index + 1 :]])
 
 
 def jpeg_inside(data: bytes, rng: random.Random) -> bytes:
-    """A segment whose payload lies: frame sizes, tables, EXIF directories."""
+    """A segment with a false payload: frame sizes, tables, EXIF directories."""
     pieces = segments(data)
-    victim = rng.randrange(max(1, len(pieces) - 1))
-    marker, payload = pieces[victim]
+    index = rng.randrange(max(1, len(pieces) - 1))
+    marker, payload = pieces[index]
     if payload.startswith(b"Exif\x00\x00"):
         payload = payload[:6] + tiff_lie(payload[6:], rng)
     elif payload:
         payload = smear(payload, rng)[: max(1, len(payload))]
-    return jpeg([*pieces[:victim], (marker, payload), *pieces[victim + 1 :]])
+    return jpeg([*pieces[:index], (marker, payload), *pieces[index + 1 :]])
 
 
 def png_lie(data: bytes, rng: random.Random) -> bytes:
     """A chunk with a false length, a changed body under a right CRC, repeated, or gone."""
     parts = chunks(data)
-    victim, how = rng.randrange(len(parts)), rng.randrange(4)
-    name, body = parts[victim]
-    if how == 0:
-        return png(parts, {victim: rng.choice(_LIES_32)})
-    if how == 1 and body:
-        return png([*parts[:victim], (name, bits(body, rng)), *parts[victim + 1 :]])
-    if how == 2:
-        return png([*parts[:victim], *[parts[victim]] * 20, *parts[victim + 1 :]])
-    return png(parts[:victim] + parts[victim + 1 :])
+    index, kind = rng.randrange(len(parts)), rng.randrange(4)
+    name, body = parts[index]
+    if kind == 0:
+        return png(parts, {index: rng.choice(_LIES_32)})
+    if kind == 1 and body:
+        return png([*parts[:index], (name, bits(body, rng)), *parts[index + 1 :]])
+    if kind == 2:
+        return png([*parts[:index], *[parts[index]] * 20, *parts[index + 1 :]])
+    return png(parts[:index] + parts[index + 1 :])
 
 
 def tiff_lie(data: bytes, rng: random.Random) -> bytes:
-    """One entry with another type, count or value, or a directory that leads back to itself."""
-    places = entries(data)
-    if not places:
+    """One entry with another type, count or value, or a directory that points to itself."""
+    tiff_entries = entries(data)
+    if not tiff_entries:
         return bits(data, rng)
-    out, one = bytearray(data), rng.choice(places)
-    if one.pointer:
-        target = rng.choice((8, one.at, len(data) - 1, 0xFFFFFFF0))
-        struct.pack_into(one.order + "I", out, one.at, target)
+    out, entry = bytearray(data), rng.choice(tiff_entries)
+    if entry.pointer:
+        target = rng.choice((8, entry.at, len(data) - 1, 0xFFFFFFF0))
+        struct.pack_into(entry.order + "I", out, entry.at, target)
         return bytes(out)
-    how = rng.randrange(3)
-    if how == 0:
-        struct.pack_into(one.order + "H", out, one.at + 2, rng.choice((0, 1, 2, 5, 12, 13, 16, 99)))
+    kind = rng.randrange(3)
+    if kind == 0:
+        struct.pack_into(
+            entry.order + "H", out, entry.at + 2, rng.choice((0, 1, 2, 5, 12, 13, 16, 99))
+        )
     else:
         struct.pack_into(
-            one.order + "I", out, one.at + (4 if how == 1 else 8), rng.choice(_LIES_32)
+            entry.order + "I", out, entry.at + (4 if kind == 1 else 8), rng.choice(_LIES_32)
         )
     return bytes(out)
 
@@ -180,10 +182,10 @@ def box_lie(data: bytes, rng: random.Random) -> bytes:
     """A box with a false size or type, or noise inside it."""
     out = bytearray(data)
     at, _, size = rng.choice([*boxes(data), (0, b"ftyp", min(24, len(data)))])
-    how = rng.randrange(3)
-    if how == 0:
+    kind = rng.randrange(3)
+    if kind == 0:
         struct.pack_into(">I", out, at, rng.choice((*_LIES_32, size - 1, size + 1)))
-    elif how == 1:
+    elif kind == 1:
         out[at + 4 : at + 8] = rng.choice((b"free", b"meta", b"ipco", b"iloc", b"grid"))
     elif size > 12:
         for _ in range(3):
@@ -192,7 +194,7 @@ def box_lie(data: bytes, rng: random.Random) -> bytes:
 
 
 def riff_lie(data: bytes, rng: random.Random) -> bytes:
-    """A WebP chunk, or the whole, with a false size, or with noise at its start."""
+    """A WebP chunk, or the whole file, with a false size, or with noise at its start."""
     out = bytearray(data)
     at, _, size = rng.choice([(0, b"RIFF", len(data) - 8), *riff(data)])
     if rng.random() < 0.5 or size < 12:

@@ -15,8 +15,8 @@ from typing import Any
 import pillow_heif
 
 from media.containers import with_chunk
+from media.jpeg_metadata import sign_rationals
 from media.pictures import exif, noise, ratio, saved, xmp
-from media.written import sign_rationals
 
 pillow_heif.register_heif_opener()
 
@@ -27,7 +27,7 @@ DJI = "http://www.dji.com/drone-dji/1.0/"
 
 
 @dataclass(slots=True)
-class Made:
+class FileBuilder:
     """A file in the making: its tags, properties and traits."""
 
     rng: random.Random
@@ -51,7 +51,7 @@ class Made:
     def moment(self) -> datetime:
         return datetime(2005, 1, 1) + timedelta(seconds=self.rng.randrange(6 * 10**8))
 
-    def place(self, lat: Any, lon: Any) -> None:
+    def set_gps(self, lat: Any, lon: Any) -> None:
         """Coordinates in the GPS directory, in a random hemisphere."""
         self.gps.update({1: self.rng.choice("NS"), 2: lat, 3: self.rng.choice("EW"), 4: lon})
 
@@ -74,153 +74,158 @@ def xmp_text(moment: datetime) -> str:
 # --- positions -----------------------------------------------------------------------------------
 
 
-def plain(made: Made) -> None:
-    made.place(dms(made.lat), dms(made.lon))
+def plain(builder: FileBuilder) -> None:
+    builder.set_gps(dms(builder.lat), dms(builder.lon))
 
 
-def decimal(made: Made) -> None:
-    made.place((ratio(int(made.lat * 10**6), 10**6),), (ratio(int(made.lon * 10**6), 10**6),))
+def decimal(builder: FileBuilder) -> None:
+    builder.set_gps(
+        (ratio(int(builder.lat * 10**6), 10**6),), (ratio(int(builder.lon * 10**6), 10**6),)
+    )
 
 
-def decimal_minutes(made: Made) -> None:
+def decimal_minutes(builder: FileBuilder) -> None:
     def minutes(degrees: float) -> tuple:
         return ratio(int(degrees), 1), ratio(int(degrees % 1 * 60_000) | 1, 1_000), ratio(0, 0)
 
-    made.place(minutes(made.lat), minutes(made.lon))
+    builder.set_gps(minutes(builder.lat), minutes(builder.lon))
 
 
-def signed(made: Made) -> None:
-    made.place(dms(made.lat), dms(made.lon))
-    made.gps[1], made.gps[3] = "S", "W"
-    made.negative = [(tag, number) for tag in (2, 4) for number in range(3)]
+def signed(builder: FileBuilder) -> None:
+    builder.set_gps(dms(builder.lat), dms(builder.lon))
+    builder.gps[1], builder.gps[3] = "S", "W"
+    builder.negative = [(tag, number) for tag in (2, 4) for number in range(3)]
 
 
-def contradiction(made: Made) -> None:
-    signed(made)
-    made.gps[1] = "N"
+def contradiction(builder: FileBuilder) -> None:
+    signed(builder)
+    builder.gps[1] = "N"
 
 
-def no_reference(made: Made) -> None:
-    plain(made)
-    del made.gps[3]
+def no_reference(builder: FileBuilder) -> None:
+    plain(builder)
+    del builder.gps[3]
 
 
-def no_minutes(made: Made) -> None:
-    plain(made)
-    made.gps[2] = (ratio(36, 1), ratio(48, 0), ratio(14, 0))
+def no_minutes(builder: FileBuilder) -> None:
+    plain(builder)
+    builder.gps[2] = (ratio(36, 1), ratio(48, 0), ratio(14, 0))
 
 
-def many_minutes(made: Made) -> None:
-    plain(made)
-    made.gps[4] = (ratio(12, 1), ratio(75, 1), ratio(0, 1))
+def many_minutes(builder: FileBuilder) -> None:
+    plain(builder)
+    builder.gps[4] = (ratio(12, 1), ratio(75, 1), ratio(0, 1))
 
 
-def zero(made: Made) -> None:
-    made.place(dms(0.0), dms(0.0))
+def zero(builder: FileBuilder) -> None:
+    builder.set_gps(dms(0.0), dms(0.0))
 
 
-def in_xmp(made: Made) -> None:
-    lat = f"{int(made.lat)},{made.rng.uniform(0, 59.9):.5f}{made.rng.choice('NS')}"
-    lon = f"{int(made.lon)},{made.rng.uniform(0, 59.9):.5f}{made.rng.choice('EW')}"
-    made.properties |= {"exif__GPSLatitude": lat, "exif__GPSLongitude": lon}
+def in_xmp(builder: FileBuilder) -> None:
+    lat = f"{int(builder.lat)},{builder.rng.uniform(0, 59.9):.5f}{builder.rng.choice('NS')}"
+    lon = f"{int(builder.lon)},{builder.rng.uniform(0, 59.9):.5f}{builder.rng.choice('EW')}"
+    builder.properties |= {"exif__GPSLatitude": lat, "exif__GPSLongitude": lon}
 
 
-def in_xmp_with_reference(made: Made) -> None:
-    made.properties |= {
-        "exif__GPSLatitude": f"{made.lat:.6f}",
-        "exif__GPSLatitudeRef": made.rng.choice(("South", "S")),
-        "exif__GPSLongitude": f"{made.lon:.6f}",
-        "exif__GPSLongitudeRef": made.rng.choice(("West", "W")),
+def in_xmp_with_reference(builder: FileBuilder) -> None:
+    builder.properties |= {
+        "exif__GPSLatitude": f"{builder.lat:.6f}",
+        "exif__GPSLatitudeRef": builder.rng.choice(("South", "S")),
+        "exif__GPSLongitude": f"{builder.lon:.6f}",
+        "exif__GPSLongitudeRef": builder.rng.choice(("West", "W")),
     }
 
 
-def zero_and_xmp(made: Made) -> None:
-    zero(made)
-    in_xmp(made)
+def zero_and_xmp(builder: FileBuilder) -> None:
+    zero(builder)
+    in_xmp(builder)
 
 
-def both(made: Made) -> None:
-    plain(made)
-    in_xmp(made)
+def both(builder: FileBuilder) -> None:
+    plain(builder)
+    in_xmp(builder)
 
 
-def by_drone(made: Made) -> None:
-    made.gps[0] = b"\x02\x03\x00\x00"
-    made.drone = {"GpsLatitude": f"{made.lat:+.7f}", "GpsLongitude": f"{-made.lon:+.7f}"}
+def by_drone(builder: FileBuilder) -> None:
+    builder.gps[0] = b"\x02\x03\x00\x00"
+    builder.drone = {"GpsLatitude": f"{builder.lat:+.7f}", "GpsLongitude": f"{-builder.lon:+.7f}"}
 
 
-def no_position(made: Made) -> None:
-    made.gps[0] = b"\x02\x03\x00\x00"
+def no_position(builder: FileBuilder) -> None:
+    builder.gps[0] = b"\x02\x03\x00\x00"
 
 
 # --- times ---------------------------------------------------------------------------------------
 
 
-def own_offset(made: Made) -> None:
-    made.detail |= {ORIGINAL: exif_text(made.moment), 0x9011: "+05:45", 0x9291: "25"}
+def own_offset(builder: FileBuilder) -> None:
+    builder.detail |= {ORIGINAL: exif_text(builder.moment), 0x9011: "+05:45", 0x9291: "25"}
 
 
-def no_offset(made: Made) -> None:
-    made.detail[ORIGINAL] = exif_text(made.moment)
+def no_offset(builder: FileBuilder) -> None:
+    builder.detail[ORIGINAL] = exif_text(builder.moment)
 
 
-def offset_in_text(made: Made) -> None:
-    made.detail[ORIGINAL] = f"{exif_text(made.moment)}-03:00"
+def offset_in_text(builder: FileBuilder) -> None:
+    builder.detail[ORIGINAL] = f"{exif_text(builder.moment)}-03:00"
 
 
-def short_offset(made: Made) -> None:
-    made.detail |= {ORIGINAL: exif_text(made.moment), 0x9011: made.rng.choice(("+2:00", "+0200"))}
+def short_offset(builder: FileBuilder) -> None:
+    builder.detail |= {
+        ORIGINAL: exif_text(builder.moment),
+        0x9011: builder.rng.choice(("+2:00", "+0200")),
+    }
 
 
-def changed_later(made: Made) -> None:
-    made.detail |= {ORIGINAL: exif_text(made.moment), 0x9010: "+01:00"}
-    made.base[CHANGED] = exif_text(datetime(2024, 2, 3, 4, 5, 6))
+def changed_later(builder: FileBuilder) -> None:
+    builder.detail |= {ORIGINAL: exif_text(builder.moment), 0x9010: "+01:00"}
+    builder.base[CHANGED] = exif_text(datetime(2024, 2, 3, 4, 5, 6))
 
 
-def changed_at_once(made: Made) -> None:
-    text = exif_text(made.moment)
-    made.detail |= {ORIGINAL: text, 0x9010: "+01:00"}
-    made.base[CHANGED] = text
+def changed_at_once(builder: FileBuilder) -> None:
+    text = exif_text(builder.moment)
+    builder.detail |= {ORIGINAL: text, 0x9010: "+01:00"}
+    builder.base[CHANGED] = text
 
 
-def with_satellites(made: Made) -> None:
-    moment = made.moment.replace(hour=12, minute=30, second=15)
-    made.detail[ORIGINAL] = exif_text(moment)
-    made.gps |= {29: moment.strftime("%Y:%m:%d"), 7: (10.0, 30.0, 15.0)}
+def with_satellites(builder: FileBuilder) -> None:
+    moment = builder.moment.replace(hour=12, minute=30, second=15)
+    builder.detail[ORIGINAL] = exif_text(moment)
+    builder.gps |= {29: moment.strftime("%Y:%m:%d"), 7: (10.0, 30.0, 15.0)}
 
 
-def satellites_at_epoch(made: Made) -> None:
-    made.detail[ORIGINAL] = exif_text(made.moment)
-    made.gps |= {29: "1980:01:06", 7: (0.0, 0.0, 13.0)}
+def satellites_at_epoch(builder: FileBuilder) -> None:
+    builder.detail[ORIGINAL] = exif_text(builder.moment)
+    builder.gps |= {29: "1980:01:06", 7: (0.0, 0.0, 13.0)}
 
 
-def only_satellites(made: Made) -> None:
-    made.gps |= {29: made.moment.strftime("%Y:%m:%d"), 7: (10.0, 30.0, 15.0)}
+def only_satellites(builder: FileBuilder) -> None:
+    builder.gps |= {29: builder.moment.strftime("%Y:%m:%d"), 7: (10.0, 30.0, 15.0)}
 
 
-def hour_24(made: Made) -> None:
-    made.detail |= {ORIGINAL: "2015:08:22 24:08:19", 0x9011: "+02:00"}
+def hour_24(builder: FileBuilder) -> None:
+    builder.detail |= {ORIGINAL: "2015:08:22 24:08:19", 0x9011: "+02:00"}
 
 
-def created_in_xmp(made: Made) -> None:
-    made.base[CHANGED] = exif_text(datetime(2024, 2, 3, 4, 5, 6))
-    made.properties["photoshop__DateCreated"] = f"{xmp_text(made.moment)}+09:00"
+def created_in_xmp(builder: FileBuilder) -> None:
+    builder.base[CHANGED] = exif_text(datetime(2024, 2, 3, 4, 5, 6))
+    builder.properties["photoshop__DateCreated"] = f"{xmp_text(builder.moment)}+09:00"
 
 
-def digitized(made: Made) -> None:
-    made.detail[DIGITIZED] = exif_text(made.moment)
-    made.base[CHANGED] = exif_text(datetime(2024, 2, 3, 4, 5, 6))
+def digitized(builder: FileBuilder) -> None:
+    builder.detail[DIGITIZED] = exif_text(builder.moment)
+    builder.base[CHANGED] = exif_text(datetime(2024, 2, 3, 4, 5, 6))
 
 
-def only_changed(made: Made) -> None:
-    made.base[CHANGED] = exif_text(made.moment)
+def only_changed(builder: FileBuilder) -> None:
+    builder.base[CHANGED] = exif_text(builder.moment)
 
 
-def blank(made: Made) -> None:
-    made.detail[ORIGINAL] = "0000:00:00 00:00:00"
+def blank(builder: FileBuilder) -> None:
+    builder.detail[ORIGINAL] = "0000:00:00 00:00:00"
 
 
-Style = Callable[[Made], None]
+Style = Callable[[FileBuilder], None]
 POSITIONS: tuple[Style, ...] = (
     *(plain, decimal, decimal_minutes, signed, contradiction, no_reference, no_minutes),
     *(many_minutes, zero, in_xmp, in_xmp_with_reference, zero_and_xmp, both, by_drone, no_position),
@@ -234,32 +239,32 @@ TIMES: tuple[Style, ...] = (
 
 def make_file(seed: int) -> tuple[str, bytes, set[str]]:
     """File name, bytes and traits of the file with this number."""
-    made = Made(random.Random(seed))
+    builder = FileBuilder(random.Random(seed))
     styles = (POSITIONS[seed % len(POSITIONS)], TIMES[seed % len(TIMES)])
     for style in styles:
-        style(made)
-        made.traits.add(style.__name__)
-    if made.rng.random() < 0.5:
-        made.gps |= {
-            5: made.rng.choice((b"\x00", b"\x01")),
-            6: ratio(made.rng.randrange(9_000), 10),
+        style(builder)
+        builder.traits.add(style.__name__)
+    if builder.rng.random() < 0.5:
+        builder.gps |= {
+            5: builder.rng.choice((b"\x00", b"\x01")),
+            6: ratio(builder.rng.randrange(9_000), 10),
         }
-        made.gps |= {16: made.rng.choice("TM"), 17: ratio(made.rng.randrange(36_000), 100)}
-    made.base |= {0x010F: "Maker", 0x0110: f"Model {seed}"}
+        builder.gps |= {16: builder.rng.choice("TM"), 17: ratio(builder.rng.randrange(36_000), 100)}
+    builder.base |= {0x010F: "Maker", 0x0110: f"Model {seed}"}
     # Pillow writes no XMP and no signed rationals into TIFF files.
-    special = made.properties or made.drone or made.negative
-    container = made.rng.choice(WITH_XMP if special else CONTAINERS)
-    made.traits.add(container)
-    return f"{seed:02d}.{container.lower()}", _write(made, container), made.traits
+    special = builder.properties or builder.drone or builder.negative
+    container = builder.rng.choice(WITH_XMP if special else CONTAINERS)
+    builder.traits.add(container)
+    return f"{seed:02d}.{container.lower()}", _write(builder, container), builder.traits
 
 
-def _write(made: Made, container: str) -> bytes:
-    block = exif(base=made.base, detail=made.detail, gps=made.gps)
-    if made.negative:
-        block = sign_rationals(block, *made.negative)
-    packet = xmp(**made.properties)
-    if made.drone:
-        values = " ".join(f'd:{name}="{value}"' for name, value in made.drone.items())
+def _write(builder: FileBuilder, container: str) -> bytes:
+    block = exif(base=builder.base, detail=builder.detail, gps=builder.gps)
+    if builder.negative:
+        block = sign_rationals(block, *builder.negative)
+    packet = xmp(**builder.properties)
+    if builder.drone:
+        values = " ".join(f'd:{name}="{value}"' for name, value in builder.drone.items())
         about = b'rdf:about=""'
         packet = packet.replace(about, about + f' xmlns:d="{DJI}" {values}'.encode())
     if container == "PNG":

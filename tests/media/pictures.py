@@ -1,4 +1,4 @@
-"""Seeded test pictures with the metadata a test wants; nothing is kept."""
+"""Seeded test pictures with given metadata, generated on every call."""
 
 from __future__ import annotations
 

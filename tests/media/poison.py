@@ -1,4 +1,4 @@
-"""A file that brings its reader down, by way of a killer such as the kernel's own."""
+"""A file that ends its decoding child, by a process that sends signals as the kernel does."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def poison(width: int = 9_000, height: int = 8_000) -> bytes:
 
 @contextmanager
 def ending_large_children(number: int) -> Iterator[list[int]]:
-    """Meanwhile every decoding child of ours that grows large is sent a signal.
+    """Send a signal to every decoding child of this process that grows large.
 
     Yields:
-        The ids of those that were.
+        Ids of the children that received it.
     """
     ended: list[int] = []
-    over = threading.Event()
+    finished = threading.Event()
 
-    def look() -> None:
-        while not over.wait(0.005):
+    def watch() -> None:
+        while not finished.wait(0.005):
             for child in psutil.Process().children():
                 try:
                     ours = "pinpoint.media.decoding.child" in child.cmdline()
@@ -45,10 +45,10 @@ def ending_large_children(number: int) -> Iterator[list[int]]:
                 except (psutil.NoSuchProcess, ProcessLookupError):
                     continue
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
         yield ended
     finally:
-        over.set()
+        finished.set()
         thread.join()

@@ -1,6 +1,6 @@
-"""What an attacker who runs code in the decoding child would try; for tests only.
+"""Attacks by code that runs in the decoding child; for tests only.
 
-Each probe does one thing for real and returns what it got. `serve` answers requests as the real
+Each probe executes one real attack and returns its result. `serve` answers requests as the real
 child does: one header in, one header out.
 """
 
@@ -118,7 +118,7 @@ def signal_process(pid: int) -> str:
 
 
 def signal_all() -> str:
-    """SIGCONT harms nobody; with a pid of -1 it goes to all that may be signalled."""
+    """SIGCONT is harmless; a pid of -1 sends it to every process that may be signalled."""
     os.kill(-1, signal.SIGCONT)
     return "signalled"
 
@@ -143,7 +143,7 @@ def become_nobody() -> str:
 
 
 def loosen() -> str:
-    """PR_SET_DUMPABLE: other processes of this user may look into this one."""
+    """PR_SET_DUMPABLE: other processes of this user may inspect this process."""
     return str(checked(LIBC.prctl(4, 1, 0, 0, 0)))
 
 
@@ -153,7 +153,7 @@ def keep_capabilities() -> str:
 
 
 def share_nothing() -> str:
-    """A user namespace of its own, in which a process has all capabilities."""
+    """A new user namespace, in which a process has all capabilities."""
     return str(system_call("unshare", 0x10000000))
 
 
@@ -218,8 +218,10 @@ def checked(result: int) -> int:
 
 def system_call(name: str, *arguments: Any) -> int:
     number = running_architecture().numbers[name]
-    # An int would fill half of a register only.
-    whole = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+    # An int would set only half of a register.
+    whole = [
+        ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments
+    ]
     return checked(int(LIBC.syscall(ctypes.c_long(number), *whole)))
 
 

@@ -11,8 +11,8 @@ import pillow_heif
 import pytest
 
 from media.containers import app1, chunks, jpeg, png, segments, with_chunk, with_piece
+from media.jpeg_metadata import ORIGINAL, TAKEN, iptc, read_jpeg, utc
 from media.pictures import PARIS, PARIS_LAT, PARIS_LON, exif, noise, saved, xmp
-from media.written import ORIGINAL, TAKEN, facts_of, iptc, utc
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.media.sniff import sniff_format
 from pinpoint.records import CaptureMetadata, DecodedImage, Rejected
@@ -22,13 +22,13 @@ pillow_heif.register_heif_opener()
 
 XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\x00"
 EXTENSION_HEAD = b"http://ns.adobe.com/xmp/extension/\x00"
-HERE = {"exif__GPSLatitude": "48,51.4N", "exif__GPSLongitude": "2,21.05E"}
+PARIS_XMP = {"exif__GPSLatitude": "48,51.4N", "exif__GPSLongitude": "2,21.05E"}
 
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[ChildDecoder]:
-    with ChildDecoder(MediaSettings()) as made:
-        yield made
+    with ChildDecoder(MediaSettings()) as child_decoder:
+        yield child_decoder
 
 
 def capture_of(decoder: ChildDecoder, data: bytes) -> CaptureMetadata:
@@ -52,7 +52,7 @@ def with_segments(*payloads: bytes) -> bytes:
     return jpeg([*map(app1, payloads), *segments(saved(noise()))])
 
 
-def test_position_in_the_second_exif_segment_is_read(decoder: ChildDecoder) -> None:
+def test_exif_position_in_second_segment_is_read(decoder: ChildDecoder) -> None:
     first = exif(base={0x010F: "Maker"}, detail={ORIGINAL: TAKEN})
     capture = capture_of(decoder, with_segments(first, exif(gps=PARIS, base={0x0112: 6})))
     assert in_paris(capture.point.lat, capture.point.lon)
@@ -61,35 +61,35 @@ def test_position_in_the_second_exif_segment_is_read(decoder: ChildDecoder) -> N
     assert capture.warnings == ("the file has 2 EXIF blocks; all were read",)
 
 
-def test_first_of_two_exif_positions_is_taken_and_the_other_noted() -> None:
+def test_exif_two_positions_uses_first_and_adds_warning() -> None:
     other = exif(gps={1: "S", 2: (33.0, 0.0, 0.0), 3: "E", 4: (151.0, 0.0, 0.0)})
-    found = facts_of(with_segments(exif(gps=PARIS), other))
-    assert in_paris(found.lat, found.lon)
-    assert "km away; the EXIF position comes first" in found.warnings[0]
+    metadata = read_jpeg(with_segments(exif(gps=PARIS), other))
+    assert in_paris(metadata.lat, metadata.lon)
+    assert "km away; the EXIF position comes first" in metadata.warnings[0]
     zero = exif(gps={1: "N", 2: (0.0, 0.0, 0.0), 3: "E", 4: (0.0, 0.0, 0.0)})
-    found = facts_of(with_segments(zero, exif(gps=PARIS)))
-    assert in_paris(found.lat, found.lon)
+    metadata = read_jpeg(with_segments(zero, exif(gps=PARIS)))
+    assert in_paris(metadata.lat, metadata.lon)
 
 
-def test_an_exif_block_that_goes_on_in_a_second_segment_is_one() -> None:
+def test_exif_block_split_over_segments_is_joined() -> None:
     whole = exif(gps=PARIS, base={0x010E: "x" * 300})
-    found = facts_of(with_segments(whole[:200], b"Exif\x00\x00" + whole[200:]))
-    assert in_paris(found.lat, found.lon)
-    assert not found.warnings
+    metadata = read_jpeg(with_segments(whole[:200], b"Exif\x00\x00" + whole[200:]))
+    assert in_paris(metadata.lat, metadata.lon)
+    assert not metadata.warnings
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, as in the decoding child
-def test_a_damaged_second_exif_segment_costs_nothing() -> None:
-    found = facts_of(with_segments(exif(gps=PARIS), b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"))
-    assert in_paris(found.lat, found.lon)
-    assert facts_of(with_segments(b"Exif\x00\x00", exif(gps=PARIS))).lat is not None
+def test_exif_damaged_second_segment_is_ignored() -> None:
+    metadata = read_jpeg(with_segments(exif(gps=PARIS), b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"))
+    assert in_paris(metadata.lat, metadata.lon)
+    assert read_jpeg(with_segments(b"Exif\x00\x00", exif(gps=PARIS))).lat is not None
 
 
-def test_position_in_the_second_xmp_packet_is_read() -> None:
-    packets = (xmp(xmp__CreateDate="2015-06-01T10:00:00Z"), xmp(**HERE))
-    found = facts_of(with_segments(*(XMP_HEAD + packet for packet in packets)))
-    assert in_paris(found.lat, found.lon)
-    assert found.captured_at == utc("2015-06-01T10:00:00")
+def test_xmp_position_in_second_packet_is_read() -> None:
+    packets = (xmp(xmp__CreateDate="2015-06-01T10:00:00Z"), xmp(**PARIS_XMP))
+    metadata = read_jpeg(with_segments(*(XMP_HEAD + packet for packet in packets)))
+    assert in_paris(metadata.lat, metadata.lon)
+    assert metadata.captured_at == utc("2015-06-01T10:00:00")
 
 
 def extended(data: bytes, guid: bytes, size: int = 300) -> list[bytes]:
@@ -101,27 +101,27 @@ def extended(data: bytes, guid: bytes, size: int = 300) -> list[bytes]:
 
 
 @pytest.mark.parametrize(("named", "complete"), [(True, True), (False, True), (True, False)])
-def test_extended_xmp_is_read_where_the_packet_names_it(named: bool, complete: bool) -> None:
-    data = xmp(**HERE)
+def test_extended_xmp_is_read_only_when_named_and_complete(named: bool, complete: bool) -> None:
+    data = xmp(**PARIS_XMP)
     guid = hashlib.md5(data, usedforsecurity=False).hexdigest().upper().encode()
     main = xmp(xmp__CreateDate="2015-06-01T10:00:00Z")
     if named:
         note = b' xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="'
         main = main.replace(b" xmp:CreateDate", note + guid + b'" xmp:CreateDate')
     pieces = extended(data, guid)[: None if complete else -1]
-    found = facts_of(with_segments(XMP_HEAD + main, *pieces))
-    assert in_paris(found.lat, found.lon) == (named and complete)
-    assert found.captured_at == utc("2015-06-01T10:00:00")
+    metadata = read_jpeg(with_segments(XMP_HEAD + main, *pieces))
+    assert in_paris(metadata.lat, metadata.lon) == (named and complete)
+    assert metadata.captured_at == utc("2015-06-01T10:00:00")
 
 
-def test_xmp_of_an_ingredient_is_not_that_of_the_picture() -> None:
-    other = xmp(**HERE)
+def test_xmp_of_ingredient_is_ignored() -> None:
+    other = xmp(**PARIS_XMP)
     start, end = other.index(b"<rdf:Description"), other.index(b"</rdf:RDF>")
     pantry = b"<mm:Pantry><rdf:Bag><rdf:li>" + other[start:end] + b"</rdf:li></rdf:Bag></mm:Pantry>"
     space = b'<rdf:Description xmlns:mm="http://ns.adobe.com/xap/1.0/mm/">'
     packet = other[:start] + space + pantry + b"</rdf:Description>" + other[end:]
-    assert facts_of(with_segments(XMP_HEAD + other)).lat is not None
-    assert facts_of(with_segments(XMP_HEAD + packet)).lat is None
+    assert read_jpeg(with_segments(XMP_HEAD + other)).lat is not None
+    assert read_jpeg(with_segments(XMP_HEAD + packet)).lat is None
 
 
 # --- a GPS directory below the Exif directory ----------------------------------------------------
@@ -144,9 +144,9 @@ def nested_gps() -> bytes:
     gps = next(entry for entry in base if tag(entry) == 0x8825)
     detail = entries(struct.unpack(order + "I", next(e for e in base if tag(e) == 0x8769)[8:])[0])
 
-    def directory(found: list[bytes]) -> bytes:
-        found = sorted(found, key=tag)
-        return struct.pack(order + "H", len(found)) + b"".join(found) + bytes(4)
+    def directory(records: list[bytes]) -> bytes:
+        records = sorted(records, key=tag)
+        return struct.pack(order + "H", len(records)) + b"".join(records) + bytes(4)
 
     at = len(tiff)
     below = directory([*detail, gps])
@@ -156,7 +156,7 @@ def nested_gps() -> bytes:
     return bytes(block[:6]) + bytes(tiff) + below + top
 
 
-def test_gps_directory_below_the_exif_directory_is_read(decoder: ChildDecoder) -> None:
+def test_exif_gps_directory_inside_exif_directory_is_read(decoder: ChildDecoder) -> None:
     capture = capture_of(decoder, saved(noise(), exif=nested_gps()))
     assert in_paris(capture.point.lat, capture.point.lon)
     assert (capture.camera, capture.captured_at) == ("Maker", utc("2015-06-01T10:00:00"))
@@ -183,14 +183,18 @@ BLOCK = exif(gps=PARIS, base={0x0112: 6})
         (b"zTXt", raw_profile(b"app1", BLOCK), "exif"),
         (b"zTXt", raw_profile(b"exif", BLOCK), "exif"),
         (b"zTXt", raw_profile(b"EXIF", BLOCK[6:]), "exif"),
-        (b"zTXt", raw_profile(b"APP1", XMP_HEAD + xmp(**HERE)), "xmp"),
-        (b"zTXt", raw_profile(b"xmp", xmp(**HERE)), "xmp"),
+        (b"zTXt", raw_profile(b"APP1", XMP_HEAD + xmp(**PARIS_XMP)), "xmp"),
+        (b"zTXt", raw_profile(b"xmp", xmp(**PARIS_XMP)), "xmp"),
         (b"eXIf", BLOCK[6:], "exif"),
         (b"eXIf", BLOCK, "exif"),
-        (b"iTXt", b"XML:com.adobe.xmp\x00\x00\x00\x00\x00" + xmp(**HERE), "xmp"),
-        (b"iTXt", b"XML:com.adobe.xmp\x00\x01\x00\x00\x00" + zlib.compress(xmp(**HERE)), "xmp"),
-        (b"tEXt", b"XML:com.adobe.xmp\x00" + xmp(**HERE), "xmp"),
-        (b"zTXt", b"XML:com.adobe.xmp\x00\x00" + zlib.compress(xmp(**HERE)), "xmp"),
+        (b"iTXt", b"XML:com.adobe.xmp\x00\x00\x00\x00\x00" + xmp(**PARIS_XMP), "xmp"),
+        (
+            b"iTXt",
+            b"XML:com.adobe.xmp\x00\x01\x00\x00\x00" + zlib.compress(xmp(**PARIS_XMP)),
+            "xmp",
+        ),
+        (b"tEXt", b"XML:com.adobe.xmp\x00" + xmp(**PARIS_XMP), "xmp"),
+        (b"zTXt", b"XML:com.adobe.xmp\x00\x00" + zlib.compress(xmp(**PARIS_XMP)), "xmp"),
     ],
 )
 @pytest.mark.parametrize("behind", [False, True])
@@ -206,24 +210,24 @@ def test_png_metadata_is_read_from_every_chunk(
     assert (capture.width_px, capture.height_px) == ((48, 64) if source == "exif" else (64, 48))
 
 
-def test_bytes_behind_a_raw_profile_are_left_out() -> None:
+def test_png_raw_profile_trailing_bytes_are_ignored() -> None:
     text = b"\nexif\n%8d\n%s\n}$\x1d\xd1" % (len(BLOCK), BLOCK.hex().encode())
     body = b"Raw profile type exif\x00\x00" + zlib.compress(text)
-    found = facts_of(with_chunk(saved(noise(), "PNG"), b"zTXt", body))
-    assert in_paris(found.lat, found.lon)
+    metadata = read_jpeg(with_chunk(saved(noise(), "PNG"), b"zTXt", body))
+    assert in_paris(metadata.lat, metadata.lon)
 
 
 @pytest.mark.parametrize("digits", [b"zz", b"abc", b""])
-def test_a_raw_profile_that_is_none_is_left_aside(digits: bytes) -> None:
+def test_png_raw_profile_invalid_is_ignored(digits: bytes) -> None:
     body = b"Raw profile type APP1\x00\x00" + zlib.compress(b"\napp1\n 4\n" + digits)
-    assert facts_of(with_chunk(saved(noise(), "PNG"), b"zTXt", body)).lat is None
+    assert read_jpeg(with_chunk(saved(noise(), "PNG"), b"zTXt", body)).lat is None
 
 
 def rebranded(data: bytes, major: bytes, *compatible: bytes) -> bytes:
     """A HEIF file with these brands; its offsets are moved by what its first box grows."""
     size = struct.unpack(">I", data[:4])[0]
-    own = [data[at : at + 4] for at in range(16, size, 4)]
-    body = major + bytes(4) + b"".join((*compatible, *own))
+    brands = [data[at : at + 4] for at in range(16, size, 4)]
+    body = major + bytes(4) + b"".join((*compatible, *brands))
     box = struct.pack(">I4s", len(body) + 8, b"ftyp") + body
     grown = len(box) - size
     # A box of padding keeps the offsets of the media data where the brands are as long as before.
@@ -231,16 +235,16 @@ def rebranded(data: bytes, major: bytes, *compatible: bytes) -> bytes:
     rest = bytearray(data[size:])
     at = rest.index(b"iloc") - 4
     (length,) = struct.unpack_from(">I", rest, at)
-    for spot in range(at + 12, at + length - 3):
-        (value,) = struct.unpack_from(">I", rest, spot)
+    for position in range(at + 12, at + length - 3):
+        (value,) = struct.unpack_from(">I", rest, position)
         if len(data) > value >= data.index(b"mdat"):
-            struct.pack_into(">I", rest, spot, value + grown)
+            struct.pack_into(">I", rest, position, value + grown)
     return box + bytes(rest)
 
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
 @pytest.mark.parametrize("major", [b"miaf", b"MiHB", b"mif2", b"tmap", b"1pic", b"xyz ", b"isom"])
-def test_heif_of_any_major_brand_is_read_by_its_compatible_ones(
+def test_heif_any_major_brand_is_read_by_compatible_brand(
     decoder: ChildDecoder, kind: str, major: bytes
 ) -> None:
     data = rebranded(saved(noise(), kind, exif=exif(gps=PARIS)), major)
@@ -249,14 +253,14 @@ def test_heif_of_any_major_brand_is_read_by_its_compatible_ones(
     assert capture.format == {"HEIF": "heic", "AVIF": "avif"}[kind]
 
 
-def test_heif_with_a_long_list_of_brands_is_recognized() -> None:
+def test_sniff_format_heif_with_many_brands_is_heic() -> None:
     data = saved(noise(), "HEIF")
     long = rebranded(data, b"isom", *(b"x%03d" % n for n in range(40)))
     assert sniff_format(long[:256]) == "heic"
     assert sniff_format(b"\x00\x00\x00\x18ftypisom\x00\x00\x00\x00mp41mp42") is None
 
 
-def test_a_film_under_a_still_brand_is_undecodable(decoder: ChildDecoder) -> None:
+def test_heif_video_under_still_brand_is_undecodable(decoder: ChildDecoder) -> None:
     result = decoder.read("a.heic", b"\x00\x00\x00\x14ftypmiaf\x00\x00\x00\x00miaf" + bytes(500))
     assert isinstance(result, Rejected)
     assert result.error_code == "undecodable"
@@ -307,10 +311,10 @@ def test_a_film_under_a_still_brand_is_undecodable(decoder: ChildDecoder) -> Non
         ),
     ],
 )
-def test_iptc_dates_come_after_exif_and_xmp(
+def test_iptc_dates_rank_after_exif_and_xmp(
     records: dict, detail: dict, expected: str | None, source: str | None, assumed: bool
 ) -> None:
     data = with_piece(saved(noise(), exif=exif(gps=PARIS, detail=detail)), (0xED, iptc(**records)))
-    found = facts_of(data)
-    assert found.captured_at == (utc(expected) if expected else None)
-    assert (found.time_source, found.time_assumed_utc) == (source, assumed)
+    metadata = read_jpeg(data)
+    assert metadata.captured_at == (utc(expected) if expected else None)
+    assert (metadata.time_source, metadata.time_assumed_utc) == (source, assumed)

@@ -1,4 +1,4 @@
-"""The pool of children: threads, limits of the process, life and death, and lies on the wire."""
+"""The pool of decoding children: threads, process limits, lifetime, and invalid answers."""
 
 from __future__ import annotations
 
@@ -23,22 +23,24 @@ from pinpoint.records import DecodedImage, MetadataOverride
 from pinpoint.settings import MediaSettings
 
 
-def test_threads_share_the_pool_and_agree() -> None:
+def test_decoder_shared_by_threads_gives_equal_results() -> None:
     files = [saved(noise(200 + n, 150, seed=n)) for n in range(24)]
     metadata_override = MetadataOverride(lat=1.0, lon=2.0)
     with ChildDecoder(MediaSettings(), children=2) as decoder, ThreadPoolExecutor(6) as pool:
-        together = list(pool.map(lambda data: decoder.read("a", data, metadata_override), files))
+        shared_results = list(
+            pool.map(lambda data: decoder.read("a", data, metadata_override), files)
+        )
         assert len(decoder.pids()) <= 2
-        for data, result in zip(files, together, strict=True):
-            alone = decoder.read("a", data, metadata_override)
+        for data, result in zip(files, shared_results, strict=True):
+            single_result = decoder.read("a", data, metadata_override)
             assert isinstance(result, DecodedImage)
-            assert isinstance(alone, DecodedImage)
-            assert result.capture == alone.capture
-            assert (result.faces[0].pixels == alone.faces[0].pixels).all()
-            assert result.faces[0].thumbnail == alone.faces[0].thumbnail
+            assert isinstance(single_result, DecodedImage)
+            assert result.capture == single_result.capture
+            assert (result.faces[0].pixels == single_result.faces[0].pixels).all()
+            assert result.faces[0].thumbnail == single_result.faces[0].thumbnail
 
 
-def test_a_child_outlives_the_thread_that_started_it() -> None:
+def test_decoder_child_outlives_its_starting_thread() -> None:
     with ChildDecoder(MediaSettings()) as decoder:
         for _ in range(3):
             with ThreadPoolExecutor(1) as pool:
@@ -49,22 +51,22 @@ def test_a_child_outlives_the_thread_that_started_it() -> None:
         assert decoder.pids() == (pid,)
 
 
-def test_the_child_is_confined_and_knows_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoder_child_has_limits_and_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PINPOINT_DATABASE_URL", "postgresql://secret")
     with ChildDecoder(MediaSettings(memory_mb=1_000)) as decoder:
         decoder.read("a", photo())
         process = Path(f"/proc/{decoder.pids()[0]}")
         limits = process.joinpath("limits").read_text()
-        for name, most in (("Max address space", "1000000000"), ("Max file size", "0")):
+        for name, limit in (("Max address space", "1000000000"), ("Max file size", "0")):
             line = next(line for line in limits.splitlines() if line.startswith(name))
-            assert line.removeprefix(name).split()[:2] == [most, most]
+            assert line.removeprefix(name).split()[:2] == [limit, limit]
         assert "Max core file size        0" in limits
         assert "secret" not in process.joinpath("environ").read_text()
         maps = process.joinpath("maps").read_text()
         assert not [name for name in ("torch", "sqlalchemy", "psycopg", "qdrant") if name in maps]
 
 
-def test_children_end_with_their_parent() -> None:
+def test_decoder_children_end_with_parent() -> None:
     program = (
         "import os, sys\n"
         "from pinpoint.media.decoding.decoder import ChildDecoder\n"
@@ -74,10 +76,10 @@ def test_children_end_with_their_parent() -> None:
         "print(d.pids()[0], flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
-    pid = int(done.stdout)
+    pid = int(result.stdout)
     for _ in range(50):
         if not _alive(pid):
             return
@@ -85,7 +87,7 @@ def test_children_end_with_their_parent() -> None:
     pytest.fail(f"child {pid} outlived its parent")
 
 
-def test_a_fork_gets_children_of_its_own() -> None:
+def test_decoder_after_fork_starts_new_children() -> None:
     with ChildDecoder(MediaSettings()) as decoder:
         decoder.read("a", photo())
         (pid,) = decoder.pids()
@@ -99,7 +101,7 @@ def test_a_fork_gets_children_of_its_own() -> None:
         assert decoder.pids() == (pid,)
 
 
-def test_a_closed_decoder_says_so() -> None:
+def test_decoder_closed_raises_unavailable() -> None:
     decoder = ChildDecoder(MediaSettings())
     decoder.read("a", photo())
     (pid,) = decoder.pids()
@@ -112,7 +114,7 @@ def test_a_closed_decoder_says_so() -> None:
         ChildDecoder(MediaSettings(), children=0)
 
 
-def ask(*, query: bool = False) -> DecodeRequest:
+def make_request(*, query: bool = False) -> DecodeRequest:
     return DecodeRequest(
         size=1,
         format="jpeg",
@@ -127,29 +129,31 @@ def ask(*, query: bool = False) -> DecodeRequest:
     )
 
 
-def answer(**changes: object) -> dict[str, object]:
-    told: dict[str, object] = {
+def make_answer(**changes: object) -> dict[str, object]:
+    fields: dict[str, object] = {
         "facts": to_wire(RawMetadata()),
         "width": 64,
         "height": 64,
         "panorama": None,
         "faces": [[None, 2, 2, 3]],
     }
-    return told | changes
+    return fields | changes
 
 
 TIMED = RawMetadata(captured_at=datetime(2020, 1, 1, tzinfo=UTC), time_source="exif_original")
 BODY = bytes(12) + b"\xff\xd8\xff"
 
 
-def take(header: dict[str, object], body: bytes = BODY) -> object:
-    there, here = os.pipe()
-    os.write(here, body)
-    os.close(here)
+def read_answer(header: dict[str, object], body: bytes = BODY) -> object:
+    read_end, write_end = os.pipe()
+    os.write(write_end, body)
+    os.close(write_end)
     try:
-        return _read_answer(ask(), header, TimedPipes(there, there), time.monotonic() + 2.0)
+        return _read_answer(
+            make_request(), header, TimedPipes(read_end, read_end), time.monotonic() + 2.0
+        )
     finally:
-        os.close(there)
+        os.close(read_end)
 
 
 @pytest.mark.parametrize(
@@ -188,25 +192,25 @@ def take(header: dict[str, object], body: bytes = BODY) -> object:
         {"reason": "timeout", "detail": 5},
     ],
 )
-def test_a_lying_child_is_not_believed(changes: dict[str, object]) -> None:
+def test_read_answer_invalid_header_raises_pipe_broken(changes: dict[str, object]) -> None:
     with pytest.raises(PipeBrokenError):
-        take(answer(**changes))
+        read_answer(make_answer(**changes))
 
 
-def test_an_honest_answer_is_taken() -> None:
-    take(answer())
+def test_read_answer_valid_header_is_accepted() -> None:
+    read_answer(make_answer())
     longest = replace(TIMED, warnings=("\u00e4" * 200,) * 10)
-    take(answer(facts=to_wire(longest)))
+    read_answer(make_answer(facts=to_wire(longest)))
     assert from_wire(unpack_header(pack_header(to_wire(longest))[4:])) == longest
     assert limit_warnings(["a\x00b", " ", "a  b", *(str(n) for n in range(20))])[:2] == ("a", "a b")
     assert len(limit_warnings(str(n) for n in range(20))) == 10
     with pytest.raises(PipeBrokenError, match="no JPEG"):
-        take(answer(), bytes(15))
+        read_answer(make_answer(), bytes(15))
     with pytest.raises(PipeBrokenError, match="gone"):
-        take(answer(), BODY[:-1])
+        read_answer(make_answer(), BODY[:-1])
 
 
-def test_headers_are_plain_values() -> None:
+def test_unpack_header_accepts_only_plain_values() -> None:
     assert unpack_header(pack_header({"a": [1, "b", b"c", None]})[4:]) == {
         "a": [1, "b", b"c", None]
     }

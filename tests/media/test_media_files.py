@@ -31,29 +31,29 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
-def names(root: Path, found: object) -> list[str]:
-    return [path.relative_to(root).as_posix() for path in found]
+def names(root: Path, paths: object) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in paths]
 
 
-def test_files_are_found_in_one_order(tree: Path) -> None:
+def test_find_files_returns_sorted_paths(tree: Path) -> None:
     assert names(tree, find_files(tree)) == ["a/deep/c.heic", "a/note.txt", "a/z.JPG", "b.jpg"]
     assert names(tree, find_photos(tree)) == ["a/deep/c.heic", "a/z.JPG", "b.jpg"]
     with pytest.raises(NotADirectoryError):
         list(find_files(tree / "b.jpg"))
 
 
-def test_links_lead_nowhere_outside(tree: Path, tmp_path: Path) -> None:
+def test_find_photos_links_outside_root_are_skipped(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes(photo())
     (tree / "out.jpg").symlink_to(tmp_path / "secret.jpg")
     (tree / "in.jpg").symlink_to(tree / "b.jpg")
     (tree / "loop").symlink_to(tree)
     (tree / "gone.jpg").symlink_to(tree / "nothing")
     os.mkfifo(tree / "fifo.jpg")
-    found = names(tree, find_photos(tree))
-    assert found == ["a/deep/c.heic", "a/z.JPG", "b.jpg", "in.jpg"]
+    paths = names(tree, find_photos(tree))
+    assert paths == ["a/deep/c.heic", "a/z.JPG", "b.jpg", "in.jpg"]
 
 
-def test_tracks_beside_photos(tree: Path) -> None:
+def test_find_sibling_tracks_prefers_same_stem(tree: Path) -> None:
     (tree / "a" / "day.gpx").write_bytes(gpx())
     track_of = find_sibling_tracks(tree)
     assert track_of(tree / "a" / "z.JPG") == tree / "a" / "day.gpx"
@@ -64,19 +64,21 @@ def test_tracks_beside_photos(tree: Path) -> None:
     assert track_of(tree / "a" / "other.jpg") == tree / "a"
 
 
-def rows(path: Path, text: str, settings: MediaSettings = SETTINGS) -> list[ManifestRow | Rejected]:
+def read_rows(
+    path: Path, text: str, settings: MediaSettings = SETTINGS
+) -> list[ManifestRow | Rejected]:
     path.write_text(text, encoding="utf-8")
     return list(read_manifest(path, settings))
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_a_csv_with_everything(tree: Path, delimiter: str) -> None:
+def test_read_manifest_csv_with_all_columns_gives_all_fields(tree: Path, delimiter: str) -> None:
     head = (
         "File,lat,lng,Heading,captured_at,sequence,creator,license,panorama,altitude,id,floor,x y"
     )
     line = "a/z.JPG,1.5,-2.5,-90,2020-02-03T12:00:00+02:00,s,Anna,CC0,p,12.5,007,3,\u00fc"
     text = "\ufeff" + f"{head}\n{line}\n\n".replace(",", delimiter)
-    (row,) = rows(tree / "m.csv", text)
+    (row,) = read_rows(tree / "m.csv", text)
     assert isinstance(row, ManifestRow)
     assert (row.external_id, row.name, row.file) == ("007", "a/z.JPG", tree.resolve() / "a/z.JPG")
     metadata_override = row.metadata_override
@@ -123,29 +125,31 @@ def test_a_csv_with_everything(tree: Path, delimiter: str) -> None:
         ("link.jpg,1,2,", "outside_root"),
     ],
 )
-def test_a_bad_row_stops_nothing(tree: Path, tmp_path: Path, cells: str, reason: str) -> None:
+def test_read_manifest_bad_row_is_rejected_and_next_row_read(
+    tree: Path, tmp_path: Path, cells: str, reason: str
+) -> None:
     (tmp_path / "secret.jpg").write_bytes(photo())
     (tree / "link.jpg").symlink_to(tmp_path / "secret.jpg")
     text = f"file,lat,lon,captured_at\n{cells}\nb.jpg,1,2,\n"
-    bad, good = rows(tree / "m.csv", text)
+    bad, good = read_rows(tree / "m.csv", text)
     assert isinstance(bad, Rejected)
     assert (bad.error_stage, bad.error_code) == ("find", reason)
     assert bad.file
     assert isinstance(good, ManifestRow)
 
 
-def test_one_file_has_one_name(tree: Path) -> None:
-    found = rows(tree / "m.csv", "file\nb.jpg\n./b.jpg\na/../b.jpg\na\\z.JPG\n")
-    assert [row.external_id for row in found] == ["b.jpg", "b.jpg", "b.jpg", "a/z.JPG"]
+def test_read_manifest_path_spellings_give_one_external_id(tree: Path) -> None:
+    manifest_rows = read_rows(tree / "m.csv", "file\nb.jpg\n./b.jpg\na/../b.jpg\na\\z.JPG\n")
+    assert [row.external_id for row in manifest_rows] == ["b.jpg", "b.jpg", "b.jpg", "a/z.JPG"]
 
 
-def test_manifests_that_cannot_be_read(tree: Path) -> None:
+def test_read_manifest_unreadable_file_raises(tree: Path) -> None:
     with pytest.raises(BadManifestError, match=r"columns are picture, lat; wanted is `file`"):
-        rows(tree / "m.csv", "picture,lat\nb.jpg,1\n")
+        read_rows(tree / "m.csv", "picture,lat\nb.jpg,1\n")
     with pytest.raises(BadManifestError, match="twice"):
-        rows(tree / "m.csv", "file,lat,latitude\nb.jpg,1,1\n")
+        read_rows(tree / "m.csv", "file,lat,latitude\nb.jpg,1,1\n")
     with pytest.raises(BadManifestError, match="nothing"):
-        rows(tree / "m.csv", "")
+        read_rows(tree / "m.csv", "")
     with pytest.raises(BadManifestError, match="no manifest"):
         list(read_manifest(tree / "gone.csv", SETTINGS))
     (tree / "m.csv").write_bytes(b"file\n\xff\xfe\n")
@@ -156,12 +160,12 @@ def test_manifests_that_cannot_be_read(tree: Path) -> None:
         list(read_manifest(tree / "m.csv", SETTINGS))
     for text in ("{", "[]", '{"type": "Feature"}'):
         with pytest.raises(BadManifestError):
-            rows(tree / "m.geojson", text)
+            read_rows(tree / "m.geojson", text)
     with pytest.raises(TooLargeError, match="PINPOINT_MEDIA_MAX_MANIFEST_ROWS"):
-        rows(tree / "m.csv", "file\n" + "b.jpg\n" * 5, MediaSettings(max_manifest_rows=3))
+        read_rows(tree / "m.csv", "file\n" + "b.jpg\n" * 5, MediaSettings(max_manifest_rows=3))
 
 
-def test_what_would_stop_a_manifest_in_its_middle_is_refused_before_its_first_row(
+def test_read_manifest_fatal_error_is_raised_before_first_row(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pinpoint.media.manifests.delimited_tables.MAX_LINE_BYTES", 2_000_000)
@@ -183,9 +187,9 @@ def test_what_would_stop_a_manifest_in_its_middle_is_refused_before_its_first_ro
         next(read_manifest(tree / "m.geojson", few))
 
 
-def test_a_cell_that_is_too_long_costs_its_row(tree: Path) -> None:
+def test_read_manifest_too_long_cell_rejects_its_row(tree: Path) -> None:
     text = f"file,note\nb.jpg,1\nb.jpg,{'x' * 140_000}\nb.jpg,2\n"
-    first, long, last = rows(tree / "m.csv", text)
+    first, long, last = read_rows(tree / "m.csv", text)
     assert isinstance(first, ManifestRow)
     assert isinstance(long, Rejected)
     assert (long.error_stage, long.error_code) == ("find", "bad_row")
@@ -198,7 +202,7 @@ def feature(coordinates: object, **properties: object) -> dict[str, object]:
     return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
-def test_a_geojson(tree: Path) -> None:
+def test_read_manifest_geojson_reads_points_and_rejects_other_features(tree: Path) -> None:
     features = [
         feature([-2.5, 1.5, 9.0], file="b.jpg", heading=10, floor=3, tags=["a"], id=5),
         feature([1.5, 122.0], file="b.jpg"),
@@ -208,7 +212,7 @@ def test_a_geojson(tree: Path) -> None:
         "nonsense",
     ]
     text = json.dumps({"type": "FeatureCollection", "features": features})
-    good, swapped, short, bare, line, nonsense = rows(tree / "m.geojson", text)
+    good, swapped, short, bare, line, nonsense = read_rows(tree / "m.geojson", text)
     assert isinstance(good, ManifestRow)
     assert (
         good.metadata_override.lat,
@@ -223,11 +227,19 @@ def test_a_geojson(tree: Path) -> None:
     assert bad == ["out_of_range", "bad_row", "bad_row", "bad_row"]
 
 
-def test_a_real_manifest() -> None:
-    found = list(read_manifest(shared_data() / "street" / "panoramax" / "manifest.csv", SETTINGS))
-    assert len(found) == 204
-    assert all(isinstance(row, ManifestRow) for row in found)
+def test_read_manifest_panoramax_reads_all_rows() -> None:
+    manifest_rows = list(
+        read_manifest(shared_data() / "street" / "panoramax" / "manifest.csv", SETTINGS)
+    )
+    assert len(manifest_rows) == 204
+    assert all(isinstance(row, ManifestRow) for row in manifest_rows)
     assert (
-        len({row.metadata_override.panorama_id for row in found if isinstance(row, ManifestRow)})
+        len(
+            {
+                row.metadata_override.panorama_id
+                for row in manifest_rows
+                if isinstance(row, ManifestRow)
+            }
+        )
         == 51
     )

@@ -1,4 +1,4 @@
-"""GeoJSON manifests: features with one position each, everything else refused by name."""
+"""GeoJSON manifests: features with one position each are read, other features are rejected."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_geojson(folder: Path, geometry: object, **more: object) -> Path:
+def write_geojson(folder: Path, geometry: object, **members: object) -> Path:
     path = folder / "list.geojson"
     feature = {"type": "Feature", "properties": {"file": "p.jpg"}, "geometry": geometry}
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature], **more}))
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature], **members}))
     return path
 
 
@@ -44,14 +44,14 @@ def write_geojson(folder: Path, geometry: object, **more: object) -> Path:
         },
     ],
 )
-def test_read_manifest_geometries_of_one_point(folder: Path, geometry: object) -> None:
+def test_read_manifest_single_point_geometry_gives_position(folder: Path, geometry: object) -> None:
     (row,) = read_manifest(write_geojson(folder, geometry), SETTINGS)
     assert isinstance(row, ManifestRow)
     assert (row.metadata_override.lat, row.metadata_override.lon) == QUITO
 
 
 @pytest.mark.parametrize(
-    ("geometry", "words"),
+    ("geometry", "message_part"),
     [
         ({"type": "MultiPoint", "coordinates": [[1, 2], [3, 4]]}, "MultiPoint of 2"),
         ({"type": "MultiPoint", "coordinates": []}, "MultiPoint of 0"),
@@ -63,17 +63,17 @@ def test_read_manifest_geometries_of_one_point(folder: Path, geometry: object) -
         ("POINT (1 2)", "not a GeoJSON geometry"),
     ],
 )
-def test_read_manifest_other_geometries_refused_by_name(
-    folder: Path, geometry: object, words: str
+def test_read_manifest_other_geometry_is_rejected_by_name(
+    folder: Path, geometry: object, message_part: str
 ) -> None:
-    (bad,) = read_manifest(write_geojson(folder, geometry), SETTINGS)
-    assert isinstance(bad, Rejected)
-    assert (bad.error_stage, bad.error_code) == ("find", "bad_row")
-    assert words in bad.error_message
+    (rejected,) = read_manifest(write_geojson(folder, geometry), SETTINGS)
+    assert isinstance(rejected, Rejected)
+    assert (rejected.error_stage, rejected.error_code) == ("find", "bad_row")
+    assert message_part in rejected.error_message
 
 
 @pytest.mark.parametrize(
-    ("name", "read"),
+    ("name", "accepted"),
     [
         ("urn:ogc:def:crs:OGC:1.3:CRS84", True),
         ("urn:ogc:def:crs:EPSG::4326", True),
@@ -83,19 +83,17 @@ def test_read_manifest_other_geometries_refused_by_name(
         (None, False),
     ],
 )
-def test_read_manifest_other_reference_systems_refused(
-    folder: Path, name: str | None, read: bool
-) -> None:
+def test_read_manifest_other_crs_raises(folder: Path, name: str | None, accepted: bool) -> None:
     crs = {"type": "name", "properties": {"name": name}}
     path = write_geojson(folder, {"type": "Point", "coordinates": [1, 2]}, crs=crs)
-    if read:
+    if accepted:
         assert len(list(read_manifest(path, SETTINGS))) == 1
     else:
         with pytest.raises(BadManifestError, match="coordinate reference system"):
             list(read_manifest(path, SETTINGS))
 
 
-def test_read_manifest_properties_with_odd_numbers(folder: Path) -> None:
+def test_read_manifest_non_finite_numbers_are_dropped(folder: Path) -> None:
     path = folder / "list.geojson"
     path.write_text(
         '{"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": null, '
@@ -109,16 +107,16 @@ def test_read_manifest_properties_with_odd_numbers(folder: Path) -> None:
     )
 
 
-def test_read_manifest_messages_hold_no_exception_text(folder: Path) -> None:
+def test_read_manifest_messages_contain_no_exception_text(folder: Path) -> None:
     path = folder / "list.geojson"
-    for text, words in (
+    for text, message_part in (
         ("{", "line 1, column 2"),
         ("[" * 200_000, "too deep"),
         (f"[{'9' * 5000}]", "digits"),
     ):
         path.write_text(text)
-        with pytest.raises(BadManifestError) as refused:
+        with pytest.raises(BadManifestError) as caught:
             list(read_manifest(path, SETTINGS))
-        assert words in refused.value.message
-        assert "Expecting" not in refused.value.message
-        assert "Exceeds" not in refused.value.message
+        assert message_part in caught.value.message
+        assert "Expecting" not in caught.value.message
+        assert "Exceeds" not in caught.value.message

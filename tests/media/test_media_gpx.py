@@ -31,8 +31,10 @@ NAMES = {
 
 @pytest.mark.parametrize(("encoding", "name"), NAMES.items())
 def test_read_gpx_declared_encoding_reads_names_and_points(encoding: str, name: str) -> None:
-    found = read_gpx("walk.gpx", render(one_track(walk(46.5, 6.6), name=name), encoding=encoding))
-    (track,) = found.tracks
+    gpx_file = read_gpx(
+        "walk.gpx", render(one_track(walk(46.5, 6.6), name=name), encoding=encoding)
+    )
+    (track,) = gpx_file.tracks
     assert (track.name, track.number) == (name, 1)
     assert [len(segment.times_s) for segment in track.segments] == [21]
     assert (track.segments[0].lats[5], track.segments[0].lons[5]) == (46.505, 6.6)
@@ -50,7 +52,7 @@ def test_read_gpx_declared_encoding_reads_names_and_points(encoding: str, name: 
         ("ISO-8859-1", None),
     ],
 )
-def test_read_gpx_mark_or_wrong_declaration_reads_points(
+def test_read_gpx_bom_or_wrong_declaration_reads_points(
     encoding: str, declared: str | None
 ) -> None:
     data = render(one_track(walk(46.5, 6.6), name="Besançon"), encoding=encoding, declared=declared)
@@ -62,7 +64,7 @@ def test_read_gpx_mark_or_wrong_declaration_reads_points(
 @pytest.mark.parametrize(
     "encoding", ["punycode", "idna", "utf-7", "unicode_escape", "zlib", "rot13", "x-unknown", "hex"]
 )
-def test_read_gpx_encoding_not_for_text_refused(encoding: str) -> None:
+def test_read_gpx_non_text_encoding_raises(encoding: str) -> None:
     data = render(one_track(walk(46.5, 6.6)), declared=encoding)
     with pytest.raises(RejectedFileError, match="encoding that is not read; save it as UTF-8"):
         read_gpx("walk.gpx", data)
@@ -84,12 +86,12 @@ def test_decode_xml_removes_the_declaration() -> None:
         b"<gpx>" + b"<a>" * 100 + b"</a>" * 100 + b"</gpx>",
     ],
 )
-def test_read_gpx_hostile_or_broken_refused(data: bytes) -> None:
+def test_read_gpx_hostile_or_broken_raises(data: bytes) -> None:
     with pytest.raises(RejectedFileError, match=r"the track walk\.gpx cannot be read"):
         read_gpx("walk.gpx", data)
 
 
-def test_read_gpx_too_many_points_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_gpx_too_many_points_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpx_module, "MAX_POINTS", 20)
     with pytest.raises(RejectedFileError, match="more than 20 points"):
         read_gpx("walk.gpx", render(one_track(walk(46.5, 6.6))))
@@ -101,11 +103,11 @@ def test_read_gpx_waypoints_and_routes_are_not_tracks() -> None:
         f'<wpt lat="1" lon="2">{time}<name>Bench</name></wpt>'
         f'<rte><name>Plan</name><rtept lat="3" lon="4">{time}</rtept><rtept lat="5" lon="6"/></rte>'
     )
-    found = read_gpx("plan.gpx", render(Gpx(extra=extra)))
-    assert found == GpxFile(waypoints=1, route_points=2)
+    gpx_file = read_gpx("plan.gpx", render(Gpx(extra=extra)))
+    assert gpx_file == GpxFile(waypoints=1, route_points=2)
 
 
-def test_read_gpx_unusable_points_left_out_and_counted() -> None:
+def test_read_gpx_unusable_points_are_skipped_and_counted() -> None:
     points = [
         (46.5, 6.6, clock(0)),
         (46.6, 6.6, None),
@@ -115,27 +117,29 @@ def test_read_gpx_unusable_points_left_out_and_counted() -> None:
         (46.8, 6.6, "2023-09-10T25:00:00Z"),
         (46.9, 6.6, clock(3)),
     ]
-    found = read_gpx("walk.gpx", render(one_track(points)))
-    assert (found.points_without_time, found.points_unusable) == (1, 4)
-    assert found.tracks[0].segments[0].lats == (46.5, 46.9)
+    gpx_file = read_gpx("walk.gpx", render(one_track(points)))
+    assert (gpx_file.points_without_time, gpx_file.points_unusable) == (1, 4)
+    assert gpx_file.tracks[0].segments[0].lats == (46.5, 46.9)
 
 
 @pytest.mark.parametrize("mark", ["Z", "", ".000Z", "+00:00"])
 def test_read_gpx_times_in_utc_by_default(mark: str) -> None:
-    found = read_gpx("walk.gpx", render(one_track([(1.0, 2.0, clock(0, mark=mark))])))
-    assert found.tracks[0].segments[0].times_s == (1694332800.0,)
+    gpx_file = read_gpx("walk.gpx", render(one_track([(1.0, 2.0, clock(0, mark=mark))])))
+    assert gpx_file.tracks[0].segments[0].times_s == (1694332800.0,)
 
 
 def test_read_gpx_times_with_an_offset_are_converted() -> None:
-    found = read_gpx("walk.gpx", render(one_track([(1.0, 2.0, "2023-09-10T10:00:00+02:00")])))
-    assert found.tracks[0].segments[0].times_s == (1694332800.0,)
+    gpx_file = read_gpx("walk.gpx", render(one_track([(1.0, 2.0, "2023-09-10T10:00:00+02:00")])))
+    assert gpx_file.tracks[0].segments[0].times_s == (1694332800.0,)
 
 
 def test_read_gpx_version_1_0_and_points_outside_segments_read() -> None:
     extra = f'<trk><trkpt lat="1" lon="2"><time>{clock(1)}</time></trkpt></trk>'
-    found = read_gpx("old.gpx", render(Gpx(tracks=[Trk(segments=[])], extra=extra, version="1.0")))
-    assert [track.number for track in found.tracks] == [1, 2]
-    assert found.tracks[1].segments[0].lons == (2.0,)
+    gpx_file = read_gpx(
+        "old.gpx", render(Gpx(tracks=[Trk(segments=[])], extra=extra, version="1.0"))
+    )
+    assert [track.number for track in gpx_file.tracks] == [1, 2]
+    assert gpx_file.tracks[1].segments[0].lons == (2.0,)
 
 
 @pytest.mark.parametrize("order", ["reversed", "shuffled", "two swapped"])

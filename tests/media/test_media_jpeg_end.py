@@ -1,4 +1,4 @@
-"""JPEG files whose end marker is missing: read where all pixels are there, refused where not."""
+"""JPEG files whose end marker is missing: read if all pixels are present, rejected otherwise."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ KINDS = {
 }
 
 
-def busy(seed: int = 3) -> Image.Image:
+def busy_picture(seed: int = 3) -> Image.Image:
     """A picture whose last blocks are not empty."""
     rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).resize((320, 240))
 
 
 def jpeg_of(kind: str) -> bytes:
-    return saved(busy(), exif=exif(gps=PARIS), **KINDS[kind])
+    return saved(busy_picture(), exif=exif(gps=PARIS), **KINDS[kind])
 
 
-def film(size: int = 5_000) -> bytes:
+def motion_video(size: int = 5_000) -> bytes:
     """What a phone appends for a motion photo: an MP4 file."""
     head = struct.pack(">I4s", 24, b"ftyp") + b"mp42\x00\x00\x00\x00isommp42"
     return head + random.Random(1).randbytes(size)
@@ -55,8 +55,8 @@ def samsung(*records: bytes) -> bytes:
 
 TRAILERS = {
     "nothing": b"",
-    "film": film(),
-    "samsung": samsung(b"Image_UTC_Data1234567890123", b"MotionPhoto_Data" + film()),
+    "film": motion_video(),
+    "samsung": samsung(b"Image_UTC_Data1234567890123", b"MotionPhoto_Data" + motion_video()),
     "zeros": bytes(50_000),
     "another JPEG": saved(noise(), quality=50),
     "half a marker": b"\xff",
@@ -65,13 +65,13 @@ TRAILERS = {
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[ChildDecoder]:
-    with ChildDecoder(MediaSettings()) as made:
-        yield made
+    with ChildDecoder(MediaSettings()) as child_decoder:
+        yield child_decoder
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("trailer", TRAILERS)
-def test_jpeg_without_an_end_marker_is_read_with_a_note(
+def test_decoder_jpeg_without_end_marker_is_read_with_warning(
     decoder: ChildDecoder, kind: str, trailer: str
 ) -> None:
     whole = jpeg_of(kind)
@@ -86,7 +86,7 @@ def test_jpeg_without_an_end_marker_is_read_with_a_note(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("trailer", TRAILERS)
-def test_jpeg_with_its_end_marker_is_left_as_it_is(
+def test_decoder_jpeg_with_end_marker_has_no_warning(
     decoder: ChildDecoder, kind: str, trailer: str
 ) -> None:
     result = decoder.read("a.jpg", jpeg_of(kind) + TRAILERS[trailer])
@@ -97,7 +97,7 @@ def test_jpeg_with_its_end_marker_is_left_as_it_is(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("trailer", TRAILERS)
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
-def test_jpeg_that_is_cut_short_stays_undecodable(
+def test_decoder_truncated_jpeg_is_undecodable(
     decoder: ChildDecoder, kind: str, trailer: str, share: float
 ) -> None:
     whole = jpeg_of(kind)
@@ -108,21 +108,21 @@ def test_jpeg_that_is_cut_short_stays_undecodable(
     assert result.error_code == "undecodable"
 
 
-def test_jpeg_cut_at_a_restart_marker_is_undecodable() -> None:
+def test_complete_jpeg_cut_at_restart_marker_is_cut_short() -> None:
     whole = jpeg_of("restarts")
     for marker in list(re.finditer(rb"\xff[\xd0-\xd7]", whole))[-3:]:
         for at in (marker.start(), marker.end()):
             assert jpeg_end.complete_jpeg(whole[:at]) == (None, True)
 
 
-def test_progressive_jpeg_without_its_last_scan_is_undecodable() -> None:
+def test_complete_jpeg_progressive_without_last_scan_is_cut_short() -> None:
     whole = jpeg_of("progressive")
     last = whole.rindex(b"\xff\xda")
     tables = whole.rindex(b"\xff\xc4")
     assert jpeg_end.complete_jpeg(whole[: min(last, tables)]) == (None, True)
 
 
-def test_a_few_missing_bytes_are_missing_pixels() -> None:
+def test_complete_jpeg_few_missing_bytes_is_cut_short() -> None:
     for kind in KINDS:
         whole = jpeg_of(kind)
         for missing in (6, 12, 30):
@@ -130,11 +130,11 @@ def test_a_few_missing_bytes_are_missing_pixels() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xdb\x00", b"\xff\xd8\xff\xda"])
-def test_complete_of_no_jpeg_is_none(data: bytes) -> None:
+def test_complete_jpeg_of_other_bytes_is_none(data: bytes) -> None:
     assert jpeg_end.complete_jpeg(data) == (None, False)
 
 
-def test_complete_of_seeded_damage_never_raises() -> None:
+def test_complete_jpeg_of_seeded_damage_never_raises() -> None:
     rng = random.Random(11)
     whole = jpeg_of("progressive")
     for _ in range(60):

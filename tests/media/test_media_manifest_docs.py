@@ -1,4 +1,4 @@
-"""docs/reference/manifests.md says what the code does: names, units, markers and limits."""
+"""docs/reference/manifests.md equals the code: names, units, markers and limits."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def columns_table() -> str:
     return "\n".join(lines)
 
 
-def test_page_table_of_columns_is_as_the_code_has_it() -> None:
+def test_manifest_page_column_table_equals_code() -> None:
     match = re.search(r"<!-- table: columns -->\n(.*?)\n<!-- end of table -->", TEXT, re.DOTALL)
     assert match is not None
     assert match[1] == columns_table()
 
 
-def test_page_names_every_marker_of_a_missing_value() -> None:
+def test_manifest_page_names_every_missing_value_marker() -> None:
     (listed,) = re.findall(
         r"These cells hold no value, in any case: empty, (.*?)\. A missing", TEXT, re.DOTALL
     )
     assert {word.casefold() for word in re.findall(r"`([^`]+)`", listed)} == MISSING - {""}
 
 
-def test_page_limits_are_those_of_the_code() -> None:
+def test_manifest_page_limits_equal_code() -> None:
     for sentence in (
         f"at most **{tracks.MAX_GAP_S:.0f} s** apart",
         f"faster than **{tracks.MAX_SPEED_M_S:,.0f} m/s**",
@@ -52,7 +52,7 @@ def test_page_limits_are_those_of_the_code() -> None:
         assert sentence in " ".join(TEXT.split()), sentence
 
 
-def test_page_is_linked_from_the_readme() -> None:
+def test_readme_links_manifest_page() -> None:
     assert "(docs/reference/manifests.md)" in (PAGE.parents[2] / "README.md").read_text(
         encoding="utf-8"
     )

@@ -1,4 +1,4 @@
-"""Times in manifests: what is certain is read, all else is refused with what to write."""
+"""Times in manifests: unambiguous texts are read, other texts are rejected with advice."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ def test_read_time_known_spellings_give_one_moment(text: str) -> None:
         ("11/24/2019 1:05 p.m.", datetime(2019, 11, 24, 13, 5, tzinfo=UTC)),
     ],
 )
-def test_read_time_edges(text: str, moment: datetime) -> None:
+def test_read_time_edge_cases_give_expected_moment(text: str, moment: datetime) -> None:
     assert read_time(text).moment == moment
 
 
 @pytest.mark.parametrize(
-    ("text", "what_to_do"),
+    ("text", "advice"),
     [
         ("01/06/2024 12:00", "2024-06-01 or 2024-01-06; write the year first"),
         ("06-01-2024", "write the year first"),
@@ -110,10 +110,10 @@ def test_read_time_edges(text: str, moment: datetime) -> None:
         ("\u0662\u0660\u0661\u0669-11-24", "ISO 8601"),
     ],
 )
-def test_read_time_uncertain_refused_with_advice(text: str, what_to_do: str) -> None:
-    with pytest.raises(RejectedFileError, match=what_to_do) as refused:
+def test_read_time_ambiguous_text_raises_with_advice(text: str, advice: str) -> None:
+    with pytest.raises(RejectedFileError, match=advice) as caught:
         read_time(text)
-    assert refused.value.reason == "bad_row"
+    assert caught.value.reason == "bad_row"
 
 
 def test_read_time_epoch_ranges_do_not_overlap() -> None:
@@ -127,7 +127,7 @@ def test_read_time_epoch_ranges_do_not_overlap() -> None:
             read_time(str(last))
 
 
-def test_read_time_without_an_offset_says_what_was_assumed() -> None:
+def test_read_time_without_offset_reports_assumed_zone() -> None:
     assert read_time("2019-11-24 12:30:15").zone == "assumed_utc"
     assert read_time("2019-11-24 12:30:15Z").zone is None
     assert read_time("1574598615").zone is None
@@ -137,7 +137,7 @@ def test_read_time_without_an_offset_says_what_was_assumed() -> None:
 
 
 @pytest.mark.parametrize("text", ["2019-10-27 02:30:00", "2019-03-31 02:30:00"])
-def test_read_time_where_the_clock_changes_refused(text: str) -> None:
+def test_read_time_at_clock_change_raises(text: str) -> None:
     with pytest.raises(RejectedFileError, match="where the clock changes; give an offset"):
         read_time(text, "Europe/Paris")
 
@@ -154,19 +154,19 @@ def test_read_time_where_the_clock_changes_refused(text: str) -> None:
         ("\u22123", -3),
     ],
 )
-def test_read_offset_spellings(text: str, hours: float) -> None:
+def test_read_offset_known_spellings_give_offset(text: str, hours: float) -> None:
     assert read_offset(text) == timedelta(hours=hours)
 
 
 @pytest.mark.parametrize("text", ["", "2", "+14:30", "+2:5", "+02:70", "CET", "+1e1"])
-def test_read_offset_other_text_none(text: str) -> None:
+def test_read_offset_other_text_is_none(text: str) -> None:
     assert read_offset(text) is None
 
 
 @pytest.mark.parametrize(
     "text", ["Mars/Olympus", "../../etc/passwd", "/etc/localtime", "", "Europe/", "a" * 300, "\x00"]
 )
-def test_find_zone_unknown_none_and_refused(text: str) -> None:
+def test_find_zone_unknown_name_is_none_and_check_zone_raises(text: str) -> None:
     assert find_zone(text) is None
     with pytest.raises(BadRequestError, match="unknown: give an IANA name"):
         check_zone(text)
@@ -183,11 +183,11 @@ def test_find_zone_unknown_none_and_refused(text: str) -> None:
         ("-0.25", -0.25),
     ],
 )
-def test_read_clock_offset_spellings(text: str, seconds: float) -> None:
+def test_read_clock_offset_known_spellings_give_seconds(text: str, seconds: float) -> None:
     assert read_clock_offset(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "03:20", "+1h", "00:60:00", "nan", "999999999", "1e3"])
-def test_read_clock_offset_other_text_refused(text: str) -> None:
+def test_read_clock_offset_other_text_raises(text: str) -> None:
     with pytest.raises(BadRequestError, match="camera clock offset"):
         read_clock_offset(text)

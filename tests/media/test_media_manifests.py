@@ -43,15 +43,15 @@ def read_override(
     folder: Path, head: str, row: str, options: ReadOptions | None = None
 ) -> MetadataOverride:
     """The override of a manifest with one good row."""
-    (found,) = read_text(folder, f"{head}\n{row}\n", options)
-    assert isinstance(found, ManifestRow), found
-    return found.metadata_override
+    (result,) = read_text(folder, f"{head}\n{row}\n", options)
+    assert isinstance(result, ManifestRow), result
+    return result.metadata_override
 
 
 def reject(folder: Path, head: str, row: str) -> Rejected:
-    (found,) = read_text(folder, f"{head}\n{row}\n")
-    assert isinstance(found, Rejected), found
-    return found
+    (result,) = read_text(folder, f"{head}\n{row}\n")
+    assert isinstance(result, Rejected), result
+    return result
 
 
 @pytest.mark.parametrize(
@@ -76,14 +76,16 @@ def reject(folder: Path, head: str, row: str) -> Rejected:
         "filename,MAPLatitude,MAPLongitude",
     ],
 )
-def test_read_manifest_common_names_give_the_position(folder: Path, head: str) -> None:
+def test_read_manifest_common_column_names_give_position(folder: Path, head: str) -> None:
     override = read_override(folder, head, "p.jpg,-0.2202,-78.5123")
     assert (override.lat, override.lon) == QUITO
     assert override.attributes == {}
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
-def test_read_manifest_decimal_comma_beside_other_delimiters(folder: Path, delimiter: str) -> None:
+def test_read_manifest_decimal_comma_with_other_delimiter_is_read(
+    folder: Path, delimiter: str
+) -> None:
     head = "file,lat,lon,heading,altitude".replace(",", delimiter)
     row = delimiter.join(["p.jpg", "-0,2202", "-78,5123", "271,5", "2850,25"])
     override = read_override(folder, head, row)
@@ -91,12 +93,12 @@ def test_read_manifest_decimal_comma_beside_other_delimiters(folder: Path, delim
     assert (override.heading_deg, override.altitude_m) == (271.5, 2850.25)
 
 
-def test_read_manifest_decimal_comma_in_quotation_marks(folder: Path) -> None:
+def test_read_manifest_quoted_decimal_comma_is_read(folder: Path) -> None:
     override = read_override(folder, "file,lat,lon", 'p.jpg,"-0,2202","-78,5123"')
     assert (override.lat, override.lon) == QUITO
-    # Without them the row has two cells too many, and is never read as another position.
+    # Unquoted, the row has two cells too many and is rejected.
     assert reject(folder, "file,lat,lon", "p.jpg,-0,2202,-78,5123").error_code == "bad_row"
-    # Beside commas a number with one may have thousands.
+    # With comma as delimiter, a comma in a number may separate thousands.
     assert reject(folder, "file,altitude", 'p.jpg,"1,234"').error_code == "bad_row"
 
 
@@ -104,19 +106,19 @@ def test_read_manifest_decimal_comma_in_quotation_marks(folder: Path) -> None:
     "before",
     ["sep=;\n", "SEP=;\r\n", '"sep=;"\n', "\n\n", "  \n", "\n sep=;\n\n", "\ufeffsep=;\n", ";;\n"],
 )
-def test_read_manifest_lines_before_the_header_skipped(folder: Path, before: str) -> None:
-    found = read_text(folder, f"{before}file;lat;lon\np.jpg;-0,2202;-78,5123\nq.jpg;99;1\n")
-    assert isinstance(found[0], ManifestRow)
-    assert (found[0].metadata_override.lat, found[0].metadata_override.lon) == QUITO
-    assert found[1].error_code == "out_of_range"
+def test_read_manifest_lines_before_header_are_skipped(folder: Path, before: str) -> None:
+    rows = read_text(folder, f"{before}file;lat;lon\np.jpg;-0,2202;-78,5123\nq.jpg;99;1\n")
+    assert isinstance(rows[0], ManifestRow)
+    assert (rows[0].metadata_override.lat, rows[0].metadata_override.lon) == QUITO
+    assert rows[1].error_code == "out_of_range"
 
 
-def test_read_manifest_sep_line_decides_the_delimiter(folder: Path) -> None:
-    found = read_text(folder, 'sep=|\nfile|lat|lon|"a,b,c,d,e"\np.jpg|-0.2202|-78.5123|x,y\n')
-    assert found[0].metadata_override.attributes == {"a,b,c,d,e": "x,y"}
+def test_read_manifest_sep_line_sets_delimiter(folder: Path) -> None:
+    rows = read_text(folder, 'sep=|\nfile|lat|lon|"a,b,c,d,e"\np.jpg|-0.2202|-78.5123|x,y\n')
+    assert rows[0].metadata_override.attributes == {"a,b,c,d,e": "x,y"}
 
 
-def test_read_manifest_delimiters_inside_names_do_not_count(folder: Path) -> None:
+def test_read_manifest_delimiters_inside_names_are_ignored(folder: Path) -> None:
     override = read_override(folder, 'file;lat;lon;"a, b, c, d, e"', "p.jpg;-0,2202;-78,5123;f")
     assert (override.lat, override.lon) == QUITO
 
@@ -129,17 +131,17 @@ def test_read_manifest_line_numbers_count_skipped_lines(folder: Path) -> None:
 MISSING = ["", " ", "NaN", "nan", "NA", "n/a", "#N/A", "null", "NULL", "None", "\\N", "-", "\u2013"]
 
 
-@pytest.mark.parametrize("empty", MISSING)
-def test_read_manifest_missing_markers_cost_nothing(folder: Path, empty: str) -> None:
+@pytest.mark.parametrize("marker", MISSING)
+def test_read_manifest_missing_value_markers_are_empty(folder: Path, marker: str) -> None:
     head = "file,lat,lon,heading,altitude,captured_at,creator,sequence,license,panorama,id,note"
-    row = ",".join(["p.jpg", "-0.2202", "-78.5123", *[empty] * 8, "x"])
+    row = ",".join(["p.jpg", "-0.2202", "-78.5123", *[marker] * 8, "x"])
     override = read_override(folder, head, row)
     assert override == MetadataOverride(lat=-0.2202, lon=-78.5123, attributes={"note": "x"})
-    # Both coordinates may be missing, too: then the file's own count.
-    assert read_override(folder, "file,lat,lon", f"p.jpg,{empty},{empty}") == MetadataOverride()
+    # With both coordinates missing the position of the file is used.
+    assert read_override(folder, "file,lat,lon", f"p.jpg,{marker},{marker}") == MetadataOverride()
 
 
-def test_read_manifest_one_missing_coordinate_refused(folder: Path) -> None:
+def test_read_manifest_one_missing_coordinate_is_rejected(folder: Path) -> None:
     assert reject(folder, "file,lat,lon", "p.jpg,NaN,2").error_code == "bad_row"
     assert reject(folder, "file,lat,lon", "p.jpg,,2").error_code == "incomplete_position"
 
@@ -160,7 +162,9 @@ def test_read_manifest_one_missing_coordinate_refused(folder: Path) -> None:
         ("-2.202e-1", "-7.85123E1"),
     ],
 )
-def test_read_manifest_degrees_in_other_notations(folder: Path, lat: str, lon: str) -> None:
+def test_read_manifest_other_degree_notations_give_position(
+    folder: Path, lat: str, lon: str
+) -> None:
     override = read_override(
         folder, "file\tlat\tlon", f'p.jpg\t{lat}\t"{lon.replace(chr(34), chr(34) * 2)}"'
     )
@@ -168,7 +172,7 @@ def test_read_manifest_degrees_in_other_notations(folder: Path, lat: str, lon: s
 
 
 @pytest.mark.parametrize("latitude_ref", ["S", "s", "South"])
-def test_read_manifest_hemisphere_columns_count(folder: Path, latitude_ref: str) -> None:
+def test_read_manifest_hemisphere_columns_set_sign(folder: Path, latitude_ref: str) -> None:
     head = "SourceFile,GPSLatitude,GPSLatitudeRef,GPSLongitude,GPSLongitudeRef"
     for sign in ("", "-"):
         override = read_override(folder, head, f"p.jpg,{sign}0.2202,{latitude_ref},{sign}78.5123,W")
@@ -193,13 +197,13 @@ def test_read_manifest_hemisphere_columns_count(folder: Path, latitude_ref: str)
         "\u0663,78.5",
     ],
 )
-def test_read_manifest_unclear_coordinates_refused(folder: Path, cells: str) -> None:
+def test_read_manifest_ambiguous_coordinates_are_rejected(folder: Path, cells: str) -> None:
     rejected = reject(folder, "file,lat,lon", f"p.jpg,{cells}")
     assert (rejected.error_stage, rejected.error_code) == ("find", "bad_row")
     assert "latitude" in rejected.error_message
 
 
-def test_read_manifest_hemisphere_that_contradicts_refused(folder: Path) -> None:
+def test_read_manifest_contradicting_hemisphere_is_rejected(folder: Path) -> None:
     head = "file,lat,lat_ref,lon"
     for cells in ("-0.2202,N,1", "0.2202,Q,1", "0.2202 N,S,1"):
         assert reject(folder, head, f"p.jpg,{cells}").error_code == "bad_row"
@@ -226,20 +230,20 @@ def test_read_manifest_hemisphere_that_contradicts_refused(folder: Path) -> None
         "file,coord_x,coord_y",
     ],
 )
-def test_read_manifest_position_not_understood_refused_by_name(folder: Path, head: str) -> None:
+def test_read_manifest_unknown_position_column_raises_with_name(folder: Path, head: str) -> None:
     name = head.split(",")[-1]
     with pytest.raises(
         BadManifestError, match="look like a position and are not understood"
-    ) as refused:
+    ) as caught:
         read_text(folder, f"{head}\np.jpg,1,2\n")
-    assert name in refused.value.message
-    assert "--column" in refused.value.message
+    assert name in caught.value.message
+    assert "--column" in caught.value.message
 
 
 @pytest.mark.parametrize(
     "name", ["local_time", "photo date", "utc_timestamp", "shot", "exifDateTime2", "unix time"]
 )
-def test_read_manifest_time_not_understood_refused_by_name(folder: Path, name: str) -> None:
+def test_read_manifest_unknown_time_column_raises_with_name(folder: Path, name: str) -> None:
     with pytest.raises(BadManifestError, match=f"look like a time and are not understood: {name}"):
         read_text(folder, f"file,lat,lon,{name}\np.jpg,1,2,3\n")
     # With a time that is understood, it is an attribute.
@@ -248,40 +252,40 @@ def test_read_manifest_time_not_understood_refused_by_name(folder: Path, name: s
     assert override.attributes == {name: "3"}
 
 
-def test_read_manifest_one_axis_only_refused(folder: Path) -> None:
+def test_read_manifest_single_axis_column_raises(folder: Path) -> None:
     with pytest.raises(BadManifestError, match=r"has a latitude \(lat\) but not both"):
         read_text(folder, "file,lat\np.jpg,1\n")
 
 
-def test_read_manifest_columns_as_a_person_says(folder: Path) -> None:
-    asked = parse_column_options(
+def test_read_manifest_column_options_precede_column_names(folder: Path) -> None:
+    columns = parse_column_options(
         ["x=longitude", " y = latitude", "shot=captured_at", "time of day=attribute"]
     )
-    options = ReadOptions(columns=asked)
+    options = ReadOptions(columns=columns)
     head, row = "file,x,y,shot,time of day", "p.jpg,-78.5123,-0.2202,2019-11-24T12:00:00Z,noon"
     override = read_override(folder, head, row, options)
     assert (override.lat, override.lon) == QUITO
     assert override.captured_at == datetime(2019, 11, 24, 12, tzinfo=UTC)
     assert override.attributes == {"time of day": "noon"}
-    # What a person says wins over what a name means by itself.
+    # Column options precede the meaning of a column name.
     swapped = ReadOptions(columns={"lat": "longitude", "lon": "latitude"})
     override = read_override(folder, "file,lat,lon", "p.jpg,-78.5123,-0.2202", swapped)
     assert (override.lat, override.lon) == QUITO
 
 
 @pytest.mark.parametrize("text", ["x", "x=", "=latitude", "x=nothing"])
-def test_check_asked_other_forms_refused(text: str) -> None:
+def test_parse_column_options_invalid_form_raises(text: str) -> None:
     with pytest.raises(BadRequestError, match="is not NAME=COLUMN"):
         parse_column_options([text])
 
 
-def test_read_manifest_harmless_names_are_attributes(folder: Path) -> None:
+def test_read_manifest_other_columns_are_attributes(folder: Path) -> None:
     names = ["ExposureTime", "FileModifyDate", "updated_at", "longest_edge", "platform", "Model"]
     override = read_override(folder, ",".join(["file", *names]), "p.jpg,a,b,c,d,e,f")
     assert list(override.attributes) == names
 
 
-def test_describe_manifest_lists_unknown_names(folder: Path) -> None:
+def test_describe_manifest_lists_understood_columns_and_attributes(folder: Path) -> None:
     path = folder / "list.csv"
     path.write_text("SourceFile,GPSLatitude,GPSLongitude,Model,,floor\np.jpg,1,2,a,b,c\n")
     summary = describe_manifest(path, SETTINGS)
@@ -293,14 +297,14 @@ def test_describe_manifest_lists_unknown_names(folder: Path) -> None:
     assert summary.attributes == ("Model", "floor")
 
 
-def test_read_manifest_without_a_file_column_lists_what_is_there(folder: Path) -> None:
+def test_read_manifest_without_file_column_raises_with_columns(folder: Path) -> None:
     with pytest.raises(
         BadManifestError, match=r"names no files: its columns are nr, lat, lon; wanted"
     ):
         read_text(folder, "nr,lat,lon\n1,1,2\n")
 
 
-def test_read_manifest_preferred_name_of_several(folder: Path) -> None:
+def test_read_manifest_several_names_uses_preferred(folder: Path) -> None:
     head = "FileName,SourceFile,CreateDate,DateTimeOriginal"
     row = "other.jpg,./p.jpg,2020:01:01 00:00:00,2019:11:24 12:00:00"
     override = read_override(folder, head, row)
@@ -314,7 +318,7 @@ def test_read_manifest_preferred_name_of_several(folder: Path) -> None:
         read_text(folder, "file,lat,latitude,lon\np.jpg,1,1,2\n")
 
 
-def test_read_manifest_time_zone_of_the_row_and_of_the_options(folder: Path) -> None:
+def test_read_manifest_row_offset_precedes_time_zone_option(folder: Path) -> None:
     head, row = "file,DateTimeOriginal,OffsetTimeOriginal", "p.jpg,2019:11:24 12:00:00,-05:00"
     paris = ReadOptions(time_zone="Europe/Paris")
     assert read_override(folder, head, row, paris).captured_at == datetime(
@@ -325,7 +329,7 @@ def test_read_manifest_time_zone_of_the_row_and_of_the_options(folder: Path) -> 
     assert override.attributes == {"time_zone": "Europe/Paris"}
 
 
-def test_read_manifest_altitude_as_exiftool_prints_it(folder: Path) -> None:
+def test_read_manifest_exiftool_altitude_text_is_read(folder: Path) -> None:
     for text, altitude_m in (
         ("35.5 m Above Sea Level", 35.5),
         ("3 m Below Sea Level", -3.0),
@@ -336,7 +340,9 @@ def test_read_manifest_altitude_as_exiftool_prints_it(folder: Path) -> None:
 
 @pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
 @pytest.mark.parametrize("in_manifest", ["NFC", "NFD"])
-def test_read_manifest_unicode_forms_meet(tmp_path: Path, on_disk: str, in_manifest: str) -> None:
+def test_read_manifest_unicode_forms_match_file_name(
+    tmp_path: Path, on_disk: str, in_manifest: str
+) -> None:
     name = "Été à Málaga/Žluťoučký.jpg"
     path = tmp_path / unicodedata.normalize(on_disk, name)
     path.parent.mkdir()
@@ -347,22 +353,22 @@ def test_read_manifest_unicode_forms_meet(tmp_path: Path, on_disk: str, in_manif
     assert row.external_id == row.name == path.relative_to(tmp_path).as_posix()
 
 
-def test_read_manifest_both_unicode_forms_on_disk_take_the_exact_one(tmp_path: Path) -> None:
+def test_read_manifest_both_unicode_forms_on_disk_use_exact_name(tmp_path: Path) -> None:
     names = [unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD")]
     for name in names:
         (tmp_path / name).write_bytes(photo())
-    found = read_text(tmp_path, "\n".join(["file", *names]))
-    assert [row.external_id for row in found] == names
+    rows = read_text(tmp_path, "\n".join(["file", *names]))
+    assert [row.external_id for row in rows] == names
 
 
-def test_read_manifest_names_that_no_file_can_have_cost_their_row(folder: Path) -> None:
+def test_read_manifest_impossible_file_names_are_rejected(folder: Path) -> None:
     names = ["a" * 600, "é" * 200, "a/" * 400 + "b", "p.jpg/x", ".", "..", "./.."]
-    found = read_text(folder, "\n".join(["file", *names]))
-    reasons = [row.error_code for row in found]
+    rows = read_text(folder, "\n".join(["file", *names]))
+    reasons = [row.error_code for row in rows]
     assert reasons == [*["missing_file"] * 5, *["outside_root"] * 2]
 
 
-def test_read_manifest_unicode_forms_do_not_lead_outside(tmp_path: Path) -> None:
+def test_read_manifest_unicode_link_outside_root_is_rejected(tmp_path: Path) -> None:
     root = tmp_path / "in"
     root.mkdir()
     (tmp_path / "out").mkdir()
@@ -372,7 +378,7 @@ def test_read_manifest_unicode_forms_do_not_lead_outside(tmp_path: Path) -> None
     assert bad.error_code == "missing_file"
 
 
-def test_find_manifests_names_files_only(folder: Path) -> None:
+def test_find_manifests_returns_only_tables_with_file_column(folder: Path) -> None:
     (folder / "a.csv").write_text("\n\nsep=;\nImage;Lat;Lon\np.jpg;1;2\n")
     (folder / "cities.csv").write_text("city,lat,lon\nQuito,-0.2,-78.5\n")
     (folder / "broken.geojson").write_text("{")
@@ -389,7 +395,7 @@ def test_find_manifests_names_files_only(folder: Path) -> None:
         find_manifests(folder / "a.csv")
 
 
-def test_column_names_mean_themselves() -> None:
+def test_find_column_every_listed_name_gives_its_column() -> None:
     for column, names in COLUMN_NAMES.items():
         assert names[0] == column
         for name in names:

@@ -1,4 +1,4 @@
-"""What files say of themselves: positions, times, headings, names; by EXIF and by XMP."""
+"""Metadata of files from EXIF and XMP: positions, times, headings, names."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pinpoint.settings import MediaSettings
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[ChildDecoder]:
-    with ChildDecoder(MediaSettings()) as made:
-        yield made
+    with ChildDecoder(MediaSettings()) as child_decoder:
+        yield child_decoder
 
 
 def capture_of(
@@ -35,14 +35,14 @@ def reason_of(decoder: ChildDecoder, data: bytes) -> str:
 
 
 @pytest.mark.parametrize(("ns", "ew"), [("N", "E"), ("S", "W"), ("n", "w"), ("S", "E")])
-def test_hemispheres(decoder: ChildDecoder, ns: str, ew: str) -> None:
+def test_exif_hemisphere_references_set_signs(decoder: ChildDecoder, ns: str, ew: str) -> None:
     point = capture_of(decoder, photo(gps={1: ns, 3: ew})).point
     assert point.lat == pytest.approx(PARIS_LAT * (1 if ns in "Nn" else -1), abs=1e-6)
     assert point.lon == pytest.approx(PARIS_LON * (1 if ew in "Ee" else -1), abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
-def test_every_format_gives_its_position(decoder: ChildDecoder, kind: str) -> None:
+def test_decoder_every_format_gives_exif_position(decoder: ChildDecoder, kind: str) -> None:
     import pillow_heif
 
     pillow_heif.register_heif_opener()
@@ -63,11 +63,11 @@ def test_every_format_gives_its_position(decoder: ChildDecoder, kind: str) -> No
         ({2: (1.0, 2.0, 3.0, 4.0)}, "incomplete_position"),
     ],
 )
-def test_bad_positions(decoder: ChildDecoder, gps: dict, reason: str) -> None:
+def test_exif_bad_position_is_rejected(decoder: ChildDecoder, gps: dict, reason: str) -> None:
     assert reason_of(decoder, photo(gps=gps)) == reason
 
 
-def test_seconds_written_as_nothing_are_no_seconds(decoder: ChildDecoder) -> None:
+def test_exif_seconds_of_zero_over_zero_are_zero(decoder: ChildDecoder) -> None:
     degrees = (ratio(48, 1), ratio(5140, 100), ratio(0, 0))
     assert capture_of(decoder, photo(gps={2: degrees})).point.lat == pytest.approx(
         PARIS_LAT, abs=1e-6
@@ -78,7 +78,7 @@ def test_seconds_written_as_nothing_are_no_seconds(decoder: ChildDecoder) -> Non
     ("lat", "lon"),
     [("48,51.4N", "2,21.05E"), ("48,51,24N", "2,21,3E"), ("48.856667", "2.350833")],
 )
-def test_xmp_positions(decoder: ChildDecoder, lat: str, lon: str) -> None:
+def test_xmp_position_notations_are_read(decoder: ChildDecoder, lat: str, lon: str) -> None:
     packet = xmp(exif__GPSLatitude=lat, exif__GPSLongitude=lon)
     capture = capture_of(decoder, saved(noise(), xmp=packet))
     assert capture.position_source == "xmp"
@@ -86,14 +86,14 @@ def test_xmp_positions(decoder: ChildDecoder, lat: str, lon: str) -> None:
     assert capture.point.lon == pytest.approx(PARIS_LON, abs=1e-5)
 
 
-def test_exif_speaks_before_xmp_and_xmp_for_half_an_exif(decoder: ChildDecoder) -> None:
+def test_exif_position_precedes_xmp_unless_incomplete(decoder: ChildDecoder) -> None:
     packet = xmp(exif__GPSLatitude="10,0N", exif__GPSLongitude="20,0W")
     assert capture_of(decoder, photo(xmp=packet)).position_source == "exif"
     half = saved(noise(), exif=exif(gps={1: "N", 2: (1.0, 0.0, 0.0)}), xmp=packet)
     assert capture_of(decoder, half).point.lon == -20.0
 
 
-def test_hostile_xmp_is_told_and_not_expanded(decoder: ChildDecoder) -> None:
+def test_xmp_hostile_packet_is_reported_and_not_expanded(decoder: ChildDecoder) -> None:
     entity = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">]>' + xmp(exif__GPSLatitude="1")
     for packet in (entity, b"<x", b"\xff\xfe\x00"):
         capture = capture_of(decoder, photo(xmp=packet))
@@ -127,7 +127,7 @@ def test_hostile_xmp_is_told_and_not_expanded(decoder: ChildDecoder) -> None:
         ({0x9004: "2020:02:03 12:00:00"}, {}, {}, "2020-02-03T12:00:00", True),
     ],
 )
-def test_times(
+def test_capture_time_sources_give_utc_time(
     decoder: ChildDecoder,
     detail: dict,
     gps: dict,
@@ -135,14 +135,14 @@ def test_times(
     expected: str | None,
     assumed: bool,
 ) -> None:
-    more = {"xmp": xmp(**packet)} if packet else {}
-    capture = capture_of(decoder, photo(detail=detail, gps=gps, **more))
-    wanted = datetime.fromisoformat(expected).replace(tzinfo=UTC) if expected else None
-    assert capture.captured_at == wanted
+    options = {"xmp": xmp(**packet)} if packet else {}
+    capture = capture_of(decoder, photo(detail=detail, gps=gps, **options))
+    expected_time = datetime.fromisoformat(expected).replace(tzinfo=UTC) if expected else None
+    assert capture.captured_at == expected_time
     assert capture.attributes.get("time_zone") == ("assumed_utc" if assumed else None)
 
 
-def test_heading_altitude_camera_creator(decoder: ChildDecoder) -> None:
+def test_exif_heading_altitude_camera_and_creator_are_read(decoder: ChildDecoder) -> None:
     capture = capture_of(
         decoder,
         photo(
@@ -159,19 +159,19 @@ def test_heading_altitude_camera_creator(decoder: ChildDecoder) -> None:
     assert capture_of(decoder, photo(base={0x010F: "Acme", 0x0110: "X1"})).camera == "Acme X1"
 
 
-def test_pose_heading_stands_in_for_a_direction(decoder: ChildDecoder) -> None:
+def test_xmp_pose_heading_used_without_exif_direction(decoder: ChildDecoder) -> None:
     packet = xmp(GPano__PoseHeadingDegrees="-90")
     assert capture_of(decoder, photo(xmp=packet)).heading_deg == 270.0
     assert capture_of(decoder, photo(gps={17: 5.0}, xmp=packet)).heading_deg == 5.0
 
 
-def test_damaged_exif_is_told(decoder: ChildDecoder) -> None:
+def test_exif_damaged_block_with_override_is_read(decoder: ChildDecoder) -> None:
     data = saved(noise(), exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff" + bytes(8))
     capture = capture_of(decoder, data, MetadataOverride(lat=1.0, lon=2.0))
     assert capture.point.lat == 1.0
 
 
-def test_override_fields_win(decoder: ChildDecoder) -> None:
+def test_metadata_override_precedes_file_values(decoder: ChildDecoder) -> None:
     data = photo(
         gps={17: 20.0, 6: 10.0},
         detail={0x9003: "2020:02:03 12:00:00"},
@@ -206,8 +206,8 @@ def test_override_fields_win(decoder: ChildDecoder) -> None:
 
 
 @pytest.mark.parametrize("inside", ["<a>" * 200, "<a/>" * 30_000])
-def test_xmp_that_grows_too_deep_or_too_wide_is_damaged(inside: str) -> None:
-    found = read_xmp(f"<x>{inside}</x>")
-    assert found.damaged is not None
-    assert "deeper than 64 or more than 20000" in found.damaged
+def test_read_xmp_too_deep_or_wide_is_damaged(inside: str) -> None:
+    document = read_xmp(f"<x>{inside}</x>")
+    assert document.damaged is not None
+    assert "deeper than 64 or more than 20000" in document.damaged
     assert read_xmp(xmp(exif__GPSLatitude="48,51.4N")).damaged is None

@@ -37,37 +37,40 @@ DIFFERENCES: dict[tuple[str, str], str] = {
 
 
 @pytest.fixture(scope="module")
-def answers(
+def readings(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[tuple[str, set[str], RawMetadata, dict]]:
-    """For each file: its name, its traits, what we read, what exiftool reads."""
+    """For each file: its name, its traits, the metadata of Pinpoint and of exiftool."""
     if shutil.which("exiftool") is None:
         pytest.fail("exiftool is missing: `make setup` installs it (libimage-exiftool-perl)")
     folder = tmp_path_factory.mktemp("oracle")
-    made = {}
+    traits_by_name = {}
     for seed in range(FILES):
         name, data, traits = make_file(seed)
         (folder / name).write_bytes(data)
-        made[name] = traits
-    told = _ask_exiftool(folder)
-    assert sorted(told) == sorted(made)
-    return [(name, traits, _read(folder / name), told[name]) for name, traits in made.items()]
+        traits_by_name[name] = traits
+    exiftool_tags = run_exiftool(folder)
+    assert sorted(exiftool_tags) == sorted(traits_by_name)
+    return [
+        (name, traits, read_file(folder / name), exiftool_tags[name])
+        for name, traits in traits_by_name.items()
+    ]
 
 
-def _ask_exiftool(folder: Path) -> dict[str, dict]:
+def run_exiftool(folder: Path) -> dict[str, dict]:
     command = ["exiftool", "-json", "-n", "-a", "-G1", "-r", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return {Path(one["SourceFile"]).name: one for one in json.loads(done.stdout)}
+    completed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return {Path(entry["SourceFile"]).name: entry for entry in json.loads(completed.stdout)}
 
 
-def _read(path: Path) -> RawMetadata:
+def read_file(path: Path) -> RawMetadata:
     image = Image.open(io.BytesIO(path.read_bytes()))
     if image.format == "PNG":
         image.load()
     return read_raw_metadata(image)
 
 
-def _number(value: object) -> float | None:
+def parse_number(value: object) -> float | None:
     """Numbers of exiftool; it writes `undef` and `inf` for parts over 0."""
     try:
         number = float(value)  # type: ignore[arg-type]
@@ -76,31 +79,31 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _position(told: dict) -> tuple[float, float] | None:
+def exiftool_position(exiftool_tags: dict) -> tuple[float, float] | None:
     """The first position by exiftool: EXIF with its references, XMP, the drone's."""
     for group in ("Composite", "XMP-exif", "XMP-drone-dji"):
-        lat = _number(told.get(f"{group}:GPSLatitude"))
-        lon = _number(told.get(f"{group}:GPSLongitude"))
+        lat = parse_number(exiftool_tags.get(f"{group}:GPSLatitude"))
+        lon = parse_number(exiftool_tags.get(f"{group}:GPSLongitude"))
         if lat is not None and lon is not None:
             return lat, lon
     return None
 
 
-def _time(told: dict) -> datetime | None:
+def exiftool_time(exiftool_tags: dict) -> datetime | None:
     """The first time by exiftool, in UTC; a time without an offset read as UTC."""
-    text = told.get("ExifIFD:DateTimeOriginal")
+    text = exiftool_tags.get("ExifIFD:DateTimeOriginal")
     if text is not None and not text.startswith("0000"):
-        fraction = told.get("ExifIFD:SubSecTimeOriginal")
+        fraction = exiftool_tags.get("ExifIFD:SubSecTimeOriginal")
         text += f".{fraction}" if fraction is not None else ""
-        text += told.get("ExifIFD:OffsetTimeOriginal", "")
-        return _parse(text)
+        text += exiftool_tags.get("ExifIFD:OffsetTimeOriginal", "")
+        return parse_time(text)
     for tag in ("XMP-photoshop:DateCreated", "ExifIFD:CreateDate", "Composite:GPSDateTime"):
-        if tag in told:
-            return _parse(told[tag])
-    return _parse(told.get("IFD0:ModifyDate"))
+        if tag in exiftool_tags:
+            return parse_time(exiftool_tags[tag])
+    return parse_time(exiftool_tags.get("IFD0:ModifyDate"))
 
 
-def _parse(text: str | None) -> datetime | None:
+def parse_time(text: str | None) -> datetime | None:
     if text is None:
         return None
     day, _, rest = text.partition(" ")
@@ -111,58 +114,58 @@ def _parse(text: str | None) -> datetime | None:
     return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
 
 
-def _differs(field: str, facts: RawMetadata, told: dict) -> str:
-    """Empty where both agree, else what they say."""
+def describe_difference(field: str, metadata: RawMetadata, exiftool_tags: dict) -> str:
+    """Empty if both agree, otherwise both values."""
     if field == "time":
-        ours, theirs = facts.captured_at, _time(told)
+        ours, theirs = metadata.captured_at, exiftool_time(exiftool_tags)
         return "" if ours == theirs else f"{ours} and {theirs}"
     if field == "position":
-        theirs = _position(told)
-        if facts.lat is None or facts.lon is None or theirs is None:
-            both_none = theirs is None and (facts.lat is None or facts.lon is None)
-            return "" if both_none else f"{facts.lat}, {facts.lon} and {theirs}"
-        apart = max(abs(facts.lat - theirs[0]), abs(facts.lon - theirs[1]))
-        return "" if apart < 1e-6 else f"{facts.lat}, {facts.lon} and {theirs}"
+        theirs = exiftool_position(exiftool_tags)
+        if metadata.lat is None or metadata.lon is None or theirs is None:
+            both_none = theirs is None and (metadata.lat is None or metadata.lon is None)
+            return "" if both_none else f"{metadata.lat}, {metadata.lon} and {theirs}"
+        distance_deg = max(abs(metadata.lat - theirs[0]), abs(metadata.lon - theirs[1]))
+        return "" if distance_deg < 1e-6 else f"{metadata.lat}, {metadata.lon} and {theirs}"
     tag = {"heading": "GPS:GPSImgDirection", "altitude": "Composite:GPSAltitude"}[field]
-    ours = facts.heading_deg if field == "heading" else facts.altitude_m
-    theirs = _number(told.get(tag))
+    ours = metadata.heading_deg if field == "heading" else metadata.altitude_m
+    theirs = parse_number(exiftool_tags.get(tag))
     if ours is None or theirs is None:
         return "" if ours is theirs else f"{ours} and {theirs}"
     return "" if abs(ours - theirs) < 1e-6 else f"{ours} and {theirs}"
 
 
-def test_sixty_seeded_files_are_read_as_exiftool_reads_them_or_for_a_reason(answers: list) -> None:
-    shown: set[tuple[str, str]] = set()
+def test_read_raw_metadata_seeded_files_equal_exiftool_or_listed_difference(readings: list) -> None:
+    used_differences: set[tuple[str, str]] = set()
     unexplained = []
-    for name, traits, facts, told in answers:
+    for name, traits, metadata, exiftool_tags in readings:
         for field in ("position", "time", "heading", "altitude"):
-            if not (difference := _differs(field, facts, told)):
+            if not (difference := describe_difference(field, metadata, exiftool_tags)):
                 continue
             reasons = {key for key in DIFFERENCES if key[0] == field and key[1] in traits}
-            shown |= reasons
+            used_differences |= reasons
             if not reasons:
                 unexplained.append(f"{name} {sorted(traits)} {field}: {difference}")
     assert not unexplained, "\n".join(unexplained)
-    assert set(DIFFERENCES) - shown == set(), "entries of DIFFERENCES that no file shows"
+    assert set(DIFFERENCES) - used_differences == set(), "entries of DIFFERENCES that no file shows"
 
 
-def test_the_sixty_files_have_every_style(answers: list) -> None:
-    seen = set().union(*(traits for _, traits, _, _ in answers))
-    assert {style.__name__ for style in (*POSITIONS, *TIMES)} <= seen
-    assert {"JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF"} <= seen
+def test_seeded_files_cover_every_style(readings: list) -> None:
+    traits_seen = set().union(*(traits for _, traits, _, _ in readings))
+    assert {style.__name__ for style in (*POSITIONS, *TIMES)} <= traits_seen
+    assert {"JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF"} <= traits_seen
 
 
-def test_where_the_two_differ_ours_is_the_value_that_was_meant(answers: list) -> None:
-    for _, traits, facts, _ in answers:
+def test_read_raw_metadata_listed_differences_give_intended_value(readings: list) -> None:
+    for _, traits, metadata, _ in readings:
         if "signed" in traits:
-            assert max(facts.lat, facts.lon) < 0
+            assert max(metadata.lat, metadata.lon) < 0
         if "in_xmp_with_reference" in traits:
-            assert max(facts.lat, facts.lon) < 0
+            assert max(metadata.lat, metadata.lon) < 0
         if traits & {"contradiction", "no_reference", "no_minutes", "many_minutes"}:
-            assert facts.lat is None or facts.lon is None
+            assert metadata.lat is None or metadata.lon is None
         if "zero_and_xmp" in traits:
-            assert (facts.position_source, len(facts.warnings) >= 1) == ("xmp", True)
+            assert (metadata.position_source, len(metadata.warnings) >= 1) == ("xmp", True)
         if "hour_24" in traits:
-            assert facts.captured_at == datetime(2015, 8, 22, 22, 8, 19, tzinfo=UTC)
+            assert metadata.captured_at == datetime(2015, 8, 22, 22, 8, 19, tzinfo=UTC)
         if "with_satellites" in traits:
-            assert (facts.captured_at.hour, facts.time_assumed_utc) == (10, False)
+            assert (metadata.captured_at.hour, metadata.time_assumed_utc) == (10, False)

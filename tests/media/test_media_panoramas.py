@@ -1,4 +1,4 @@
-"""Faces of panoramas, against an obvious slow oracle."""
+"""Faces of panoramas, compared with a slow oracle."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ EQUIRECTANGULAR = {"GPano__ProjectionType": "equirectangular"}
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[ChildDecoder]:
-    with ChildDecoder(MediaSettings(rendition_px=128)) as made:
-        yield made
+    with ChildDecoder(MediaSettings(rendition_px=128)) as child_decoder:
+        yield child_decoder
 
 
-def slow_face(picture: np.ndarray, part: Window, side: int, turn_deg: float) -> np.ndarray:
-    """One ray after the other: a unit vector, its longitude and latitude, four pixels."""
+def slow_face(picture: np.ndarray, sphere_window: Window, side: int, turn_deg: float) -> np.ndarray:
+    """Each pixel by its ray: a unit vector, its longitude and latitude, four pixels."""
     height, width = picture.shape[:2]
     face = np.zeros((side, side, 3))
     for row in range(side):
@@ -36,7 +36,9 @@ def slow_face(picture: np.ndarray, part: Window, side: int, turn_deg: float) -> 
             lon = math.degrees(math.atan2(east, 1)) + turn_deg
             lat = math.degrees(math.asin(up / length))
             x = (lon / 360 + 0.5) * width - 0.5
-            y = ((0.5 - lat / 180) - part.top) / (part.bottom - part.top) * height - 0.5
+            y = ((0.5 - lat / 180) - sphere_window.top) / (
+                sphere_window.bottom - sphere_window.top
+            ) * height - 0.5
             y = min(max(y, 0), height - 1)
             left, top = math.floor(x), math.floor(y)
             for dy, wy in ((0, 1 - (y - top)), (1, y - top)):
@@ -47,25 +49,27 @@ def slow_face(picture: np.ndarray, part: Window, side: int, turn_deg: float) -> 
 
 
 @pytest.mark.parametrize(("top", "bottom"), [(0.0, 1.0), (0.2, 0.8)])
-def test_faces_equal_the_slow_oracle(top: float, bottom: float) -> None:
+def test_cut_faces_equals_slow_oracle(top: float, bottom: float) -> None:
     picture = np.asarray(noise(160, round(80 * (bottom - top))))
-    part = Window(top=top, bottom=bottom, full_width_px=160, full_height_px=80)
-    for (name, face), (wanted, turn) in zip(cut_faces(picture, part, 24), FACES, strict=True):
-        assert name == wanted
-        assert np.abs(face - slow_face(picture, part, 24, turn)).max() <= 1.0
+    sphere_window = Window(top=top, bottom=bottom, full_width_px=160, full_height_px=80)
+    for (name, face), (expected_name, turn) in zip(
+        cut_faces(picture, sphere_window, 24), FACES, strict=True
+    ):
+        assert name == expected_name
+        assert np.abs(face - slow_face(picture, sphere_window, 24, turn)).max() <= 1.0
 
 
-def test_each_face_looks_its_way() -> None:
+def test_cut_faces_directions_are_front_right_back_left() -> None:
     compass = np.zeros((90, 360, 3), dtype=np.uint8)
     for start, color in ((135, 1), (225, 2), (45, 4)):
         compass[:, start : start + 90] = color
     compass[:, :45] = compass[:, 315:] = 3
-    part = Window(top=0.0, bottom=1.0, full_width_px=360, full_height_px=180)
-    middles = [int(np.median(face)) for _, face in cut_faces(compass, part, 30)]
+    sphere_window = Window(top=0.0, bottom=1.0, full_width_px=360, full_height_px=180)
+    middles = [int(np.median(face)) for _, face in cut_faces(compass, sphere_window, 30)]
     assert middles == [1, 2, 3, 4]
 
 
-def test_a_full_panorama_becomes_four_faces(decoder: ChildDecoder) -> None:
+def test_decoder_full_panorama_gives_four_faces(decoder: ChildDecoder) -> None:
     picture = saved(noise(1_024, 512), xmp=xmp(GPano__PoseHeadingDegrees="300", **EQUIRECTANGULAR))
     reading = decoder.read("pano.jpg", picture, MetadataOverride(lat=1.0, lon=2.0))
     assert isinstance(reading, DecodedImage)
@@ -78,14 +82,14 @@ def test_a_full_panorama_becomes_four_faces(decoder: ChildDecoder) -> None:
     turned = decoder.read("pano.jpg", picture, MetadataOverride(lat=1.0, lon=2.0, heading_deg=90.0))
     assert isinstance(turned, DecodedImage)
     assert turned.faces[1].heading_deg == 180.0
-    asked = decoder.read("pano.jpg", picture, query=True)
-    assert isinstance(asked, DecodedImage)
-    assert [face.heading_deg for face in asked.faces] == [None] * 4
-    assert asked.capture.panorama is not None
-    assert asked.capture.panorama.heading_deg is None
+    query_reading = decoder.read("pano.jpg", picture, query=True)
+    assert isinstance(query_reading, DecodedImage)
+    assert [face.heading_deg for face in query_reading.faces] == [None] * 4
+    assert query_reading.capture.panorama is not None
+    assert query_reading.capture.panorama.heading_deg is None
 
 
-def test_small_panoramas_give_small_faces(decoder: ChildDecoder) -> None:
+def test_decoder_small_panorama_gives_small_faces(decoder: ChildDecoder) -> None:
     picture = saved(noise(200, 100), xmp=xmp(**EQUIRECTANGULAR))
     reading = decoder.read("pano.jpg", picture, MetadataOverride(lat=1.0, lon=2.0))
     assert isinstance(reading, DecodedImage)
@@ -94,7 +98,7 @@ def test_small_panoramas_give_small_faces(decoder: ChildDecoder) -> None:
     assert face_side(4_000, 512) == 512
 
 
-def test_a_partial_panorama_stays_a_photo_and_says_so(decoder: ChildDecoder) -> None:
+def test_decoder_partial_panorama_stays_one_photo(decoder: ChildDecoder) -> None:
     reading = decoder.read("pano.jpg", photo(xmp=xmp(**EQUIRECTANGULAR)))
     assert isinstance(reading, DecodedImage)
     assert [face.name for face in reading.faces] == [None]
@@ -109,21 +113,21 @@ def test_a_partial_panorama_stays_a_photo_and_says_so(decoder: ChildDecoder) -> 
         ((4000, 2000, 0, 400, 4000, 1200), (0.2, 0.8)),
         ((4000, 2000, 0, 800, 4000, 1200), None),  # the sky is missing
         ((4000, 2000, 1000, 500, 2000, 1000), None),  # half a turn
-        ((4000, 3000, 0, 0, 4000, 3000), None),  # no sphere is like that
+        ((4000, 3000, 0, 0, 4000, 3000), None),  # no valid sphere
     ],
 )
-def test_which_windows_of_the_sphere_can_be_cut(
+def test_window_of_incomplete_sphere_is_none(
     sphere: tuple[int, ...], expected: tuple[float, float] | None
 ) -> None:
     names = ("full_width_px", "full_height_px", "left_px", "top_px", "width_px", "height_px")
-    facts = RawMetadata(
+    metadata = RawMetadata(
         sphere=Sphere(**dict(zip(names, sphere, strict=True))),
         attributes={"projection": "equirectangular"},
     )
     # The picture was made smaller after GPano had been written.
-    part = window(facts, sphere[4] // 4, sphere[5] // 4)
-    assert (part and (part.top, part.bottom)) == expected
+    sphere_window = window(metadata, sphere[4] // 4, sphere[5] // 4)
+    assert (sphere_window and (sphere_window.top, sphere_window.bottom)) == expected
 
 
-def test_a_plain_photo_is_no_panorama() -> None:
+def test_window_of_plain_photo_is_none() -> None:
     assert window(RawMetadata(), 2_000, 1_000) is None

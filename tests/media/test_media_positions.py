@@ -1,4 +1,4 @@
-"""Signs, hemispheres, denominators and drones: every position is right or refused with a reason."""
+"""Signs, hemispheres, denominators and drones: a position is right or rejected with a reason."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from media.jpeg_metadata import read_jpeg, sign_rationals
 from media.pictures import PARIS, exif, noise, photo, ratio, saved, xmp
-from media.written import facts_of, sign_rationals
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.media.metadata.raw_metadata import RawMetadata
 from pinpoint.media.metadata.xmp import read_xmp
@@ -22,11 +22,11 @@ SYDNEY = {"exif__GPSLatitude": "33,51.408S", "exif__GPSLongitude": "151,12.918E"
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[ChildDecoder]:
-    with ChildDecoder(MediaSettings()) as made:
-        yield made
+    with ChildDecoder(MediaSettings()) as child_decoder:
+        yield child_decoder
 
 
-def verdict(decoder: ChildDecoder, data: bytes) -> tuple[float, float] | str:
+def position_or_reason(decoder: ChildDecoder, data: bytes) -> tuple[float, float] | str:
     """The position, or the reason of the refusal."""
     result = decoder.read("a.jpg", data)
     if isinstance(result, Rejected):
@@ -35,11 +35,11 @@ def verdict(decoder: ChildDecoder, data: bytes) -> tuple[float, float] | str:
     return result.capture.point.lat, result.capture.point.lon
 
 
-def near(lat: float, lon: float) -> tuple[object, object]:
+def approx_position(lat: float, lon: float) -> tuple[object, object]:
     return pytest.approx(lat, abs=1e-6), pytest.approx(lon, abs=1e-6)
 
 
-def signed(gps: dict, *negative: tuple[int, int]) -> bytes:
+def signed_jpeg(gps: dict, *negative: tuple[int, int]) -> bytes:
     """A JPEG whose coordinates are signed rationals."""
     return saved(noise(), exif=sign_rationals(exif(gps=gps), *negative))
 
@@ -61,43 +61,45 @@ DECIMAL = {1: "S", 2: (12.0464,), 3: "W", 4: (77.0428,)}
         (DECIMAL, [(2, 0), (4, 0)], (LIMA_LAT, LIMA_LON)),
         (DECIMAL, [(4, 0)], (LIMA_LAT, LIMA_LON)),
         ({**LIMA, 2: (0.0, 2.0, 47.04)}, ALL_OF[2], (-0.0464, LIMA_LON)),
-        # The two signs contradict each other: refused, not guessed.
+        # The two signs contradict each other: rejected, not guessed.
         ({**LIMA, 1: "N"}, ALL_OF[2], "incomplete_position"),
         ({**LIMA, 1: "N", 3: "E"}, [*ALL_OF[2], *ALL_OF[4]], "incomplete_position"),
         ({**DECIMAL, 3: "E"}, [(4, 0)], "incomplete_position"),
         (LIMA, [(2, 1)], "incomplete_position"),
     ],
 )
-def test_sign_in_numbers_and_reference_counts_once(
+def test_exif_sign_in_number_and_reference_is_applied_once(
     decoder: ChildDecoder, gps: dict, negative: list, expected: tuple | str
 ) -> None:
-    found = verdict(decoder, signed(gps, *negative))
-    assert found == (expected if isinstance(expected, str) else near(*expected))
+    outcome = position_or_reason(decoder, signed_jpeg(gps, *negative))
+    assert outcome == (expected if isinstance(expected, str) else approx_position(*expected))
 
 
 @pytest.mark.parametrize(
     ("ref", "value", "expected"),
     [(b"\x01", 12.5, -12.5), (b"\x00", 12.5, 12.5), (b"\x03", 12.5, -12.5), (1, 12.5, -12.5)],
 )
-def test_altitude_reference_below_the_sea_is_negative(
+def test_exif_altitude_reference_below_sea_level_is_negative(
     ref: object, value: float, expected: float
 ) -> None:
-    assert facts_of(photo(gps={5: ref, 6: value})).altitude_m == expected
+    assert read_jpeg(photo(gps={5: ref, 6: value})).altitude_m == expected
 
 
 @pytest.mark.parametrize(
-    ("side", "expected"),
+    ("reference", "expected"),
     [("S", -1), ("s", -1), ("South", -1), ("SOUTH", -1), ("N", 1), ("North", 1), (b"S\x00", -1)],
 )
-def test_reference_in_words(side: str, expected: int) -> None:
-    lat = facts_of(photo(gps={1: side})).lat
+def test_exif_hemisphere_reference_in_words_sets_sign(reference: str, expected: int) -> None:
+    lat = read_jpeg(photo(gps={1: reference})).lat
     assert lat is not None
     assert lat * expected > 0
 
 
-@pytest.mark.parametrize("side", ["", "X", "Sonst", "NS", "1", "W"])
-def test_reference_that_is_none_is_refused(decoder: ChildDecoder, side: str) -> None:
-    assert verdict(decoder, photo(gps={1: side})) == "incomplete_position"
+@pytest.mark.parametrize("reference", ["", "X", "Sonst", "NS", "1", "W"])
+def test_exif_invalid_hemisphere_reference_is_rejected(
+    decoder: ChildDecoder, reference: str
+) -> None:
+    assert position_or_reason(decoder, photo(gps={1: reference})) == "incomplete_position"
 
 
 # --- F4: XMP with the hemisphere in a property of its own ----------------------------------------
@@ -133,7 +135,7 @@ def element_form(properties: dict[str, str]) -> bytes:
         ("33,1/0S", None, "151,12.918E", None, "incomplete_position"),
     ],
 )
-def test_xmp_hemisphere_in_its_own_property(
+def test_xmp_hemisphere_property_sets_sign(
     decoder: ChildDecoder,
     form: str,
     lat: str,
@@ -149,8 +151,8 @@ def test_xmp_hemisphere_in_its_own_property(
         if form == "elements"
         else xmp(**{f"exif__{name}": value for name, value in values.items()})
     )
-    found = verdict(decoder, saved(noise(), xmp=packet))
-    assert found == (expected if isinstance(expected, str) else near(*expected))
+    outcome = position_or_reason(decoder, saved(noise(), xmp=packet))
+    assert outcome == (expected if isinstance(expected, str) else approx_position(*expected))
 
 
 # --- F5: parts without a value -------------------------------------------------------------------
@@ -177,29 +179,31 @@ def test_xmp_hemisphere_in_its_own_property(
         ((ratio(368091, 10000), ratio(0, 1), ratio(0, 1)), 36.8091),
     ],
 )
-def test_parts_without_a_value_are_refused(
+def test_exif_parts_without_value_are_rejected(
     decoder: ChildDecoder, lat: tuple, expected: float | str
 ) -> None:
-    found = verdict(decoder, photo(gps={1: "S", 2: lat}))
-    assert found == (expected if isinstance(expected, str) else near(-expected, 2.350833333))
+    outcome = position_or_reason(decoder, photo(gps={1: "S", 2: lat}))
+    assert outcome == (
+        expected if isinstance(expected, str) else approx_position(-expected, 2.350833333)
+    )
 
 
-def test_whole_minutes_without_seconds_are_noted() -> None:
-    found = facts_of(photo(gps={2: (ratio(48, 1), ratio(51, 1), ratio(0, 0))}))
-    assert found.lat == pytest.approx(48.85)
-    assert found.warnings == ("the latitude has no seconds: precise to one minute of arc",)
+def test_exif_whole_minutes_without_seconds_adds_warning() -> None:
+    metadata = read_jpeg(photo(gps={2: (ratio(48, 1), ratio(51, 1), ratio(0, 0))}))
+    assert metadata.lat == pytest.approx(48.85)
+    assert metadata.warnings == ("the latitude has no seconds: precise to one minute of arc",)
 
 
 # --- which position is taken ---------------------------------------------------------------------
 
 
-def read(gps: dict | None, **properties: str) -> RawMetadata:
-    more = {"xmp": xmp(**properties)} if properties else {}
-    return facts_of(saved(noise(), exif=exif(gps=gps or {0: b"\x02\x03\x00\x00"}), **more))
+def read_position(gps: dict | None, **properties: str) -> RawMetadata:
+    options = {"xmp": xmp(**properties)} if properties else {}
+    return read_jpeg(saved(noise(), exif=exif(gps=gps or {0: b"\x02\x03\x00\x00"}), **options))
 
 
 @pytest.mark.parametrize(
-    ("gps", "why"),
+    ("gps", "reason"),
     [
         (ZERO, "0/0"),
         ({1: "N", 2: (ratio(0, 0),) * 3, 3: "E", 4: (ratio(0, 0),) * 3}, "cannot be read"),
@@ -208,27 +212,30 @@ def read(gps: dict | None, **properties: str) -> RawMetadata:
         ({1: "N", 2: (48.0, 0.0, 0.0)}, "without a usable longitude"),
     ],
 )
-def test_exif_position_that_is_of_no_use_does_not_hide_that_of_xmp(gps: dict, why: str) -> None:
-    found = read(gps, **SYDNEY)
-    assert (found.lat, found.lon) == near(-33.8568, 151.2153)
-    assert found.position_source == "xmp"
-    assert len(found.warnings) == 1
-    assert "the EXIF position is not used" in found.warnings[0]
-    assert why in found.warnings[0]
+def test_unusable_exif_position_uses_xmp_with_warning(gps: dict, reason: str) -> None:
+    metadata = read_position(gps, **SYDNEY)
+    assert (metadata.lat, metadata.lon) == approx_position(-33.8568, 151.2153)
+    assert metadata.position_source == "xmp"
+    assert len(metadata.warnings) == 1
+    assert "the EXIF position is not used" in metadata.warnings[0]
+    assert reason in metadata.warnings[0]
 
 
-def test_exif_position_comes_first_and_the_other_is_noted_where_it_is_far() -> None:
-    found = read(PARIS, **SYDNEY)
-    assert found.position_source == "exif"
-    assert found.warnings[0].startswith("the XMP position is 169")
-    same = read(PARIS, exif__GPSLatitude="48,51.4N", exif__GPSLongitude="2,21.05E")
+def test_exif_position_precedes_distant_xmp_position_with_warning() -> None:
+    metadata = read_position(PARIS, **SYDNEY)
+    assert metadata.position_source == "exif"
+    assert metadata.warnings[0].startswith("the XMP position is 169")
+    same = read_position(PARIS, exif__GPSLatitude="48,51.4N", exif__GPSLongitude="2,21.05E")
     assert (same.position_source, same.warnings) == ("exif", ())
 
 
-def test_without_a_usable_position_the_first_reason_stays(decoder: ChildDecoder) -> None:
+def test_no_usable_position_reports_first_reason(decoder: ChildDecoder) -> None:
     both_zero = xmp(exif__GPSLatitude="0,0N", exif__GPSLongitude="0,0E")
-    assert verdict(decoder, saved(noise(), exif=exif(gps=ZERO), xmp=both_zero)) == "null_island"
-    assert verdict(decoder, saved(noise(), exif=exif(gps=ZERO))) == "null_island"
+    assert (
+        position_or_reason(decoder, saved(noise(), exif=exif(gps=ZERO), xmp=both_zero))
+        == "null_island"
+    )
+    assert position_or_reason(decoder, saved(noise(), exif=exif(gps=ZERO))) == "null_island"
 
 
 # --- F12: drones ---------------------------------------------------------------------------------
@@ -254,39 +261,39 @@ DJI = "http://www.dji.com/drone-dji/1.0/"
     ],
 )
 @pytest.mark.parametrize("gps", [{0: b"\x02\x03\x00\x00"}, ZERO])
-def test_drone_position_is_read_where_exif_has_none(
+def test_drone_position_used_without_exif_position(
     space: str, names: tuple[str, str], gps: dict
 ) -> None:
     packet = drone(space, **dict(zip(names, ("+44.5135795", "-64.3007844"), strict=True)))
-    found = facts_of(saved(noise(), exif=exif(gps=gps), xmp=packet))
-    assert (found.lat, found.lon) == near(44.5135795, -64.3007844)
-    assert found.position_source == "xmp"
+    metadata = read_jpeg(saved(noise(), exif=exif(gps=gps), xmp=packet))
+    assert (metadata.lat, metadata.lon) == approx_position(44.5135795, -64.3007844)
+    assert metadata.position_source == "xmp"
 
 
-def test_drone_position_comes_after_exif_and_xmp() -> None:
+def test_drone_position_ranks_after_exif_and_xmp() -> None:
     packet = drone(DJI, GpsLatitude="44.5", GpsLongitude="-64.3")
-    assert facts_of(saved(noise(), exif=exif(gps=PARIS), xmp=packet)).position_source == "exif"
+    assert read_jpeg(saved(noise(), exif=exif(gps=PARIS), xmp=packet)).position_source == "exif"
     both = packet.replace(
         b"/></rdf:RDF>", b' exif:GPSLatitude="10,0S" exif:GPSLongitude="20,0W"/></rdf:RDF>'
     )
-    assert facts_of(saved(noise(), xmp=both)).lat == -10.0
+    assert read_jpeg(saved(noise(), xmp=both)).lat == -10.0
 
 
 @pytest.mark.parametrize("value", ["0.0", "+0.000000", "", "nan"])
-def test_drone_without_a_fix_has_no_position(decoder: ChildDecoder, value: str) -> None:
+def test_drone_without_fix_has_no_position(decoder: ChildDecoder, value: str) -> None:
     packet = drone(DJI, GpsLatitude=value, GpsLongitude=value)
-    assert verdict(decoder, saved(noise(), xmp=packet)) in ("null_island", "no_position")
+    assert position_or_reason(decoder, saved(noise(), xmp=packet)) in ("null_island", "no_position")
 
 
-def test_gimbal_heading_stands_in_for_the_image_direction() -> None:
+def test_gimbal_heading_used_without_image_direction() -> None:
     packet = drone(DJI, GimbalYawDegree="-84.20", FlightYawDegree="+12.0", AbsoluteAltitude="+81.5")
-    found = facts_of(saved(noise(), exif=exif(gps=PARIS), xmp=packet))
-    assert found.heading_deg == pytest.approx(275.8)
-    assert found.altitude_m == 81.5
-    written = facts_of(saved(noise(), exif=exif(gps={**PARIS, 17: 90.0}), xmp=packet))
+    metadata = read_jpeg(saved(noise(), exif=exif(gps=PARIS), xmp=packet))
+    assert metadata.heading_deg == pytest.approx(275.8)
+    assert metadata.altitude_m == 81.5
+    written = read_jpeg(saved(noise(), exif=exif(gps={**PARIS, 17: 90.0}), xmp=packet))
     assert written.heading_deg == 90.0
     assert written.warnings == (
         "the gimbal's heading is 276 degrees; the image direction of 90 degrees comes first",
     )
-    assert not facts_of(saved(noise(), exif=exif(gps={**PARIS, 17: 280.0}), xmp=packet)).warnings
+    assert not read_jpeg(saved(noise(), exif=exif(gps={**PARIS, 17: 280.0}), xmp=packet)).warnings
     assert read_xmp(drone(DJI, FlightYawDegree="+12.0")).gimbal_heading_deg is None

@@ -1,4 +1,4 @@
-"""Every reason to refuse a file, each by a file made for it."""
+"""Every rejection reason, each with a file generated for it."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from pinpoint.settings import MediaSettings
 
 
 @pytest.fixture(scope="module")
-def usual() -> Iterator[ChildDecoder]:
-    with ChildDecoder(MediaSettings()) as made:
-        yield made
+def shared_decoder() -> Iterator[ChildDecoder]:
+    with ChildDecoder(MediaSettings()) as child_decoder:
+        yield child_decoder
 
 
 def _frames(kind: str) -> bytes:
@@ -46,8 +46,8 @@ def _frames(kind: str) -> bytes:
 
 
 def _future() -> bytes:
-    later = datetime.now(UTC) + timedelta(days=3)
-    return photo(detail={0x9003: f"{later:%Y:%m:%d %H:%M:%S}"})
+    tomorrow = datetime.now(UTC) + timedelta(days=3)
+    return photo(detail={0x9003: f"{tomorrow:%Y:%m:%d %H:%M:%S}"})
 
 
 def _bmp() -> bytes:
@@ -89,38 +89,43 @@ GENERATED: list[tuple[str, Callable[[], bytes], dict[str, float]]] = [
 ]
 
 
-@pytest.mark.parametrize(("reason", "make", "limits"), GENERATED)
-def test_a_made_file_is_refused_for_its_reason(
-    usual: ChildDecoder, reason: str, make: Callable[[], bytes], limits: dict[str, float]
+@pytest.mark.parametrize(("reason", "make_file", "limits"), GENERATED)
+def test_decoder_generated_file_is_rejected_with_reason(
+    shared_decoder: ChildDecoder,
+    reason: str,
+    make_file: Callable[[], bytes],
+    limits: dict[str, float],
 ) -> None:
     metadata_override = MetadataOverride(lat=48.0, lon=2.0) if STAGES[reason] == "decode" else None
-    made = ChildDecoder(MediaSettings(**limits)) if limits else nullcontext(usual)
-    with made as decoder:
-        result = decoder.read("a.jpg", make(), metadata_override)
+    decoder_context = (
+        ChildDecoder(MediaSettings(**limits)) if limits else nullcontext(shared_decoder)
+    )
+    with decoder_context as decoder:
+        result = decoder.read("a.jpg", make_file(), metadata_override)
         assert isinstance(result, Rejected), result
         assert (result.error_code, result.error_stage) == (reason, STAGES[reason]), (
             result.error_message
         )
         assert result.file == "a.jpg"
         assert result.error_message
-        # The next file is none the worse for it.
+        # The decoder reads the next file normally.
         if "max_bytes" not in limits and "max_metadata_bytes" not in limits:
             assert isinstance(decoder.read("b.jpg", photo()), DecodedImage)
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: png_claiming(90_000, 90_000), lambda: webp_claiming(16_000, 16_000)]
+    "make_file", [lambda: png_claiming(90_000, 90_000), lambda: webp_claiming(16_000, 16_000)]
 )
-def test_claimed_pixels_are_never_allocated(make: Callable[[], bytes]) -> None:
+def test_decoder_claimed_pixels_are_not_allocated(make_file: Callable[[], bytes]) -> None:
     with ChildDecoder(MediaSettings()) as decoder:
         start = time.perf_counter()
-        assert isinstance(decoder.read("bomb", make(), query=True), Rejected)
+        assert isinstance(decoder.read("bomb", make_file(), query=True), Rejected)
         assert time.perf_counter() - start < 5.0
         (pid,) = decoder.pids()
         assert _peak_mb(pid) < 200
 
 
-def test_paths_that_are_no_files(tmp_path: Path) -> None:
+def test_decoder_path_of_no_regular_file_is_missing_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.jpg")
     with ChildDecoder(MediaSettings()) as decoder:
         for name in (str(tmp_path / "fifo.jpg"), "/dev/zero", str(tmp_path), str(tmp_path / "no")):
@@ -130,7 +135,7 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
         assert decoder.pids() == ()
 
 
-def test_a_child_that_dies_of_something_else_costs_nothing() -> None:
+def test_decoder_child_killed_while_reading_retries_file() -> None:
     """The kernel may choose the child when another process takes the memory."""
     with ChildDecoder(MediaSettings()) as decoder:
         assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
@@ -154,7 +159,7 @@ def test_a_child_that_dies_of_something_else_costs_nothing() -> None:
         (signal.SIGKILL, "out_of_memory"),
     ],
 )
-def test_a_file_that_ends_two_children_is_given_up(number: int, reason: str) -> None:
+def test_decoder_file_that_ends_two_children_is_rejected(number: int, reason: str) -> None:
     with ChildDecoder(MediaSettings()) as decoder, ending_large_children(number) as ended:
         assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
         result = decoder.read("b.png", poison())
@@ -164,14 +169,14 @@ def test_a_file_that_ends_two_children_is_given_up(number: int, reason: str) -> 
         assert isinstance(decoder.read("c.jpg", photo()), DecodedImage)
 
 
-def test_cpu_time_is_limited_too() -> None:
-    class Hurried(ChildDecoder):
-        def _make_request(self, *given: Any) -> DecodeRequest:
-            return replace(super()._make_request(*given), cpu_s=0.1)
+def test_decoder_over_cpu_time_is_timeout() -> None:
+    class ShortCpuDecoder(ChildDecoder):
+        def _make_request(self, *arguments: Any) -> DecodeRequest:
+            return replace(super()._make_request(*arguments), cpu_s=0.1)
 
     palette = Image.new("P", (14_000, 14_000))
     slow = saved(palette, "PNG", compress_level=1, transparency=3)  # 1.4 s
-    with Hurried(MediaSettings(timeout_s=60)) as decoder:
+    with ShortCpuDecoder(MediaSettings(timeout_s=60)) as decoder:
         result = decoder.read("slow.png", slow, query=True)
         assert isinstance(result, Rejected)
         assert (result.error_code, result.error_message) == (
@@ -180,7 +185,7 @@ def test_cpu_time_is_limited_too() -> None:
         )
 
 
-def test_a_child_that_dies_while_idle_costs_nothing() -> None:
+def test_decoder_child_killed_while_idle_is_replaced() -> None:
     with ChildDecoder(MediaSettings()) as decoder:
         assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
         os.kill(decoder.pids()[0], signal.SIGKILL)
@@ -188,7 +193,7 @@ def test_a_child_that_dies_while_idle_costs_nothing() -> None:
         assert isinstance(decoder.read("b.jpg", photo()), DecodedImage)
 
 
-def test_a_stopped_child_times_out() -> None:
+def test_decoder_stopped_child_is_timeout() -> None:
     with ChildDecoder(MediaSettings(timeout_s=1.0)) as decoder:
         assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)
         os.kill(decoder.pids()[0], signal.SIGSTOP)
@@ -199,21 +204,21 @@ def test_a_stopped_child_times_out() -> None:
         assert 0.9 < time.perf_counter() - start < 3.0
 
 
-def test_every_reason_has_a_stage_and_an_explanation() -> None:
+def test_reasons_have_stage_explanation_and_test() -> None:
     assert set(STAGES) == set(REASONS)
-    elsewhere = {"bad_name", "bad_row", "outside_root", "missing_file", "decoder_crashed"}
-    elsewhere |= {"ambiguous_track", "time_zone_unknown"}  # test_media_tracks
-    elsewhere |= {
+    tested_elsewhere = {"bad_name", "bad_row", "outside_root", "missing_file", "decoder_crashed"}
+    tested_elsewhere |= {"ambiguous_track", "time_zone_unknown"}  # tests/media/test_media_tracks.py
+    tested_elsewhere |= {
         "bad_metadata_override",
         "not_storable",
         "text_too_long",
     }  # tests/ingest/test_poisoned_rows.py
-    elsewhere |= {"unreadable_folder"}  # test_intake
-    assert {reason for reason, _, _ in GENERATED} | elsewhere == set(REASONS)
+    tested_elsewhere |= {"unreadable_folder"}  # tests/ingest/test_register.py
+    assert {reason for reason, _, _ in GENERATED} | tested_elsewhere == set(REASONS)
     assert all(text.endswith(".") for text in REASONS.values())
 
 
-def test_a_large_legal_picture_is_read_quickly() -> None:
+def test_decoder_large_valid_picture_is_read_quickly() -> None:
     large = saved(Image.new("RGB", (12_000, 9_000), (90, 120, 60)), "JPEG")
     with ChildDecoder(MediaSettings()) as decoder:
         assert isinstance(decoder.read("a.jpg", photo()), DecodedImage)

@@ -1,6 +1,6 @@
-"""An attacker inside the decoding child gets nothing: every probe is denied or ends the child.
+"""Attacks inside the decoding child fail: every probe is denied or ends the child.
 
-The probes run after the real confinement, as root's child and as an ordinary user's; the same
+The probes run after the real confinement, in a child of root and of an ordinary user; the same
 probes in a child without sandbox show that each of them can succeed.
 """
 
@@ -36,9 +36,9 @@ AS_ROOT = pytest.param(
     marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user"),
 )
 CONFINED = [pytest.param("media.probe_child", id="direct"), AS_ROOT]
-FREE = "media.probe_child_free"
+UNCONFINED = "media.probe_child_unconfined"
 
-MAYBE_ONLY_ROOT = {"become_root", "attach", "read_memory", "read_file", "share_nothing"}
+MAY_NEED_ROOT = {"become_root", "attach", "read_memory", "read_file", "share_nothing"}
 """Probes that Yama (ptrace_scope) or a distribution may refuse to ordinary users anyway."""
 
 
@@ -52,7 +52,7 @@ class Targets:
     port: int
 
     def arguments(self, probe: str, parent: int) -> list[object]:
-        aims: dict[str, list[object]] = {
+        values_by_aim: dict[str, list[object]] = {
             "key": [self.key],
             "readable": [self.readable],
             "postgres": [self.postgres],
@@ -65,7 +65,7 @@ class Targets:
             "own": ["/proc/self/status"],
             "null": ["/dev/null"],
         }
-        return aims[probe] if probe else []
+        return values_by_aim[probe] if probe else []
 
 
 @pytest.fixture
@@ -141,11 +141,18 @@ KILLED = [
     ("set_up_ring", ""),
     ("load_bpf", ""),
 ]
-NOT_FOR_ALL = {"set_up_ring", "load_bpf", "mount_folder", "signal_all", "raise_files", "map_code"}
-"""Probes that a machine's own settings may refuse, or that would disturb it where nothing does."""
+SKIPPED_UNCONFINED = {
+    "set_up_ring",
+    "load_bpf",
+    "mount_folder",
+    "signal_all",
+    "raise_files",
+    "map_code",
+}
+"""Probes that system settings may refuse, or that would disturb the system without a sandbox."""
 
 
-def take(header: Header, _pipes: TimedPipes, _deadline: float) -> Header:
+def return_header(header: Header, _pipes: TimedPipes, _deadline: float) -> Header:
     return header
 
 
@@ -153,10 +160,10 @@ def run_probe(child: ChildProcess, targets: Targets, probe: str, aim: str) -> He
     child.start()
     assert child.pid is not None
     parent = os.getpid()
-    if _parent_of(child.pid) == parent and _children_of(child.pid):
+    if parent_of(child.pid) == parent and children_of(child.pid):
         parent = child.pid  # the ordinary user's process between
     request: dict[str, object] = {"probe": probe, "arguments": targets.arguments(aim, parent)}
-    return child.exchange(request, b"", take)
+    return child.exchange(request, b"", return_header)
 
 
 @pytest.mark.parametrize("module", CONFINED)
@@ -165,8 +172,8 @@ def test_probe_in_confined_child_is_denied(module: str, targets: Targets) -> Non
     if module == "media.probe_child_user":
         os.chown(targets.key, probe_child_user.USER, probe_child_user.USER)
     child = ChildProcess(MediaSettings(), module)
-    with closing(_Ended(child)):
-        _skip_where_missing(child.start())
+    with closing(KillOnClose(child)):
+        skip_without_measures(child.start())
         pid = child.pid
         answers = {(probe, aim): run_probe(child, targets, probe, aim) for probe, aim in DENIED}
         assert child.pid == pid, "a harmless probe ended the child"
@@ -184,43 +191,43 @@ def test_probe_in_confined_child_is_denied(module: str, targets: Targets) -> Non
 @pytest.mark.usefixtures("probe_modules")
 def test_exploit_in_confined_child_ends_that_child_only(module: str, targets: Targets) -> None:
     child = ChildProcess(MediaSettings(), module)
-    with closing(_Ended(child)):
-        _skip_where_missing(child.start())
+    with closing(KillOnClose(child)):
+        skip_without_measures(child.start())
         for probe, aim in KILLED:
-            with pytest.raises(RejectedFileError) as refused:
+            with pytest.raises(RejectedFileError) as caught:
                 run_probe(child, targets, probe, aim)
-            assert refused.value.reason == "decoder_crashed", probe
-            assert "sandbox forbids" in refused.value.detail, probe
-            # The next file has a child of its own.
+            assert caught.value.reason == "decoder_crashed", probe
+            assert "sandbox forbids" in caught.value.detail, probe
+            # A new child reads the next file.
             assert run_probe(child, targets, "start_thread", "") == {"done": "1 thread"}
 
 
 @pytest.mark.usefixtures("probe_modules")
 def test_probe_without_sandbox_succeeds(targets: Targets) -> None:
-    child = ChildProcess(MediaSettings(), FREE)
+    child = ChildProcess(MediaSettings(), UNCONFINED)
     failed = {}
-    tried = [key for key in DENIED + KILLED if key[0] not in NOT_FOR_ALL]
-    with closing(_Ended(child)):
-        for probe, aim in tried:
-            _restore(Path(targets.readable))
+    probes = [key for key in DENIED + KILLED if key[0] not in SKIPPED_UNCONFINED]
+    with closing(KillOnClose(child)):
+        for probe, aim in probes:
+            restore_readable(Path(targets.readable))
             try:
                 answer = run_probe(child, targets, probe, aim)
             except RejectedFileError:
                 answer = {"done": "another program took the place of the child"}
             if "done" not in answer:
                 failed[probe, aim] = answer
-    # An address that is not mapped is read: where this fails with EIO, the file was opened.
+    # The probe reads an unmapped address: EIO shows that the file was opened.
     if failed.get(("read_file", "memory"), {}).get("errno") == errno.EIO:
         del failed["read_file", "memory"]
-    maybe = set() if os.geteuid() == 0 else MAYBE_ONLY_ROOT
-    assert {probe for probe, _ in failed} <= maybe, failed
+    allowed_failures = set() if os.geteuid() == 0 else MAY_NEED_ROOT
+    assert {probe for probe, _ in failed} <= allowed_failures, failed
     assert [aim for probe, aim in failed if probe == "read_file"] in ([], ["memory"])
 
 
-def test_child_before_first_file_has_given_up_everything() -> None:
+def test_child_before_first_file_has_no_privileges() -> None:
     child = ChildProcess(MediaSettings())
-    with closing(_Ended(child)):
-        measures = {one.name: one for one in child.start()}
+    with closing(KillOnClose(child)):
+        measures = {measure.name: measure for measure in child.start()}
         assert child.pid is not None
         process = Path(f"/proc/{child.pid}")
         lines = (line.split(":\t") for line in (process / "status").read_text().splitlines())
@@ -245,10 +252,10 @@ def test_child_before_first_file_has_given_up_everything() -> None:
 
 
 @pytest.mark.usefixtures("probe_modules")
-def test_child_on_a_poor_system_reports_what_is_missing_and_reads_on() -> None:
-    child = ChildProcess(MediaSettings(), "media.child_poor_system")
-    with closing(_Ended(child)):
-        states = {one.name: one for one in child.start()}
+def test_child_without_landlock_reports_missing_measures() -> None:
+    child = ChildProcess(MediaSettings(), "media.child_without_landlock")
+    with closing(KillOnClose(child)):
+        states = {measure.name: measure for measure in child.start()}
     assert states["landlock"].state == "unavailable"
     assert "5.13" in states["landlock"].detail
     assert states["seccomp"].state == states["no_new_privs"].state == "active"
@@ -260,31 +267,31 @@ def test_child_on_a_poor_system_reports_what_is_missing_and_reads_on() -> None:
 
 
 @pytest.mark.usefixtures("probe_modules")
-def test_child_on_a_poor_system_with_sandbox_required_does_not_start() -> None:
-    child = ChildProcess(MediaSettings(sandbox="required"), "media.child_poor_system")
-    with closing(_Ended(child)):
-        with pytest.raises(UnavailableError, match=r"landlock.*PINPOINT_MEDIA_SANDBOX") as refused:
+def test_child_without_landlock_with_sandbox_required_does_not_start() -> None:
+    child = ChildProcess(MediaSettings(sandbox="required"), "media.child_without_landlock")
+    with closing(KillOnClose(child)):
+        with pytest.raises(UnavailableError, match=r"landlock.*PINPOINT_MEDIA_SANDBOX") as caught:
             child.start()
-        assert refused.value.reason == "decoder_unavailable"
+        assert caught.value.reason == "decoder_unavailable"
         assert child.pid is None
 
 
-def test_child_with_sandbox_required_starts_where_the_system_has_all() -> None:
-    _skip_where_missing(describe_sandbox(MediaSettings()))
+def test_child_with_sandbox_required_starts_when_all_measures_are_available() -> None:
+    skip_without_measures(describe_sandbox(MediaSettings()))
     assert describe_sandbox(MediaSettings(sandbox="required"))
 
 
 def test_describe_sandbox_names_every_measure() -> None:
     measures = describe_sandbox(MediaSettings())
     names = ["limits", "user", "capabilities", "no_new_privs", "landlock", "seccomp"]
-    assert [one.name for one in measures] == names
-    assert all(one.detail for one in measures)
-    assert [Measure.from_wire(one.to_wire()) for one in measures] == list(measures)
+    assert [measure.name for measure in measures] == names
+    assert all(measure.detail for measure in measures)
+    assert [Measure.from_wire(measure.to_wire()) for measure in measures] == list(measures)
     with pytest.raises(ValueError, match="not a measure"):
         Measure.from_wire({"name": "user", "state": "perhaps", "detail": ""})
 
 
-def test_summary_of_measures_names_what_is_missing_and_why() -> None:
+def test_summarize_measures_names_missing_measures_and_cause() -> None:
     measures = [
         Measure(name="user", state="active", detail="uid 65533"),
         Measure(name="landlock", state="unavailable", detail="the kernel has none"),
@@ -295,27 +302,29 @@ def test_summary_of_measures_names_what_is_missing_and_why() -> None:
     assert missing_measures(measures) == ["landlock (the kernel has none)"]
 
 
-class _Ended:
+class KillOnClose:
     """Ends a child as a context."""
 
     def __init__(self, child: ChildProcess) -> None:
         self.close = child.kill
 
 
-def _skip_where_missing(measures: tuple[Measure, ...]) -> None:
+def skip_without_measures(measures: tuple[Measure, ...]) -> None:
     if missing := missing_measures(measures):
         pytest.skip(f"this system has no {', no '.join(missing)}")
 
 
-def _parent_of(pid: int) -> int:
+def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()[1])
 
 
-def _children_of(pid: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def children_of(pid: int) -> list[int]:
+    return [
+        int(child_pid) for child_pid in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ]
 
 
-def _restore(readable: Path) -> None:
+def restore_readable(readable: Path) -> None:
     """The folder as it was before a probe changed it."""
     for name in ("readable.new", "readable.link"):
         readable.with_name(name).unlink(missing_ok=True)

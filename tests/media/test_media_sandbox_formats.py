@@ -1,4 +1,4 @@
-"""Every format is decoded inside the sandbox as it was without, small, large and real."""
+"""Every format gives the same result inside the sandbox and without it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pinpoint.settings import MediaSettings
 from shared_data import shared_data
 
 LARGE = (2_400, 1_800)
-HERE = MetadataOverride(lat=48.0, lon=2.0)
+POSITION = MetadataOverride(lat=48.0, lon=2.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,19 +32,21 @@ def _modules() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def confined() -> Iterator[ChildDecoder]:
-    with ChildDecoder(MediaSettings(), children=2) as made:
-        yield made
+    with ChildDecoder(MediaSettings(), children=2) as child_decoder:
+        yield child_decoder
 
 
 @pytest.fixture(scope="module")
 def limited() -> Iterator[ChildDecoder]:
     """Decodes without the sandbox."""
-    with ChildDecoder(MediaSettings(), children=2, module="media.child_limits_only") as made:
-        yield made
+    with ChildDecoder(
+        MediaSettings(), children=2, module="media.child_limits_only"
+    ) as child_decoder:
+        yield child_decoder
 
 
 def digest(result: DecodedImage | Rejected) -> object:
-    """All that is known of a file, pixels as a hash."""
+    """Metadata of a file and a hash of its pixels."""
     if isinstance(result, Rejected):
         return result
     faces = hashlib.sha256()
@@ -54,35 +56,37 @@ def digest(result: DecodedImage | Rejected) -> object:
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_format_in_sandbox_is_decoded_as_without(
+def test_decoder_format_in_sandbox_equals_without_sandbox(
     kind: str, confined: ChildDecoder, limited: ChildDecoder
 ) -> None:
     data = MAKERS[kind](noise(*LARGE))
     for query in (False, True):
-        result = confined.read(kind, data, HERE, query=query)
+        result = confined.read(kind, data, POSITION, query=query)
         assert isinstance(result, DecodedImage), result
-        assert digest(result) == digest(limited.read(kind, data, HERE, query=query))
+        assert digest(result) == digest(limited.read(kind, data, POSITION, query=query))
 
 
-def test_real_files_in_sandbox_keep_their_verdicts(
+def test_decoder_real_files_in_sandbox_equal_without_sandbox(
     confined: ChildDecoder, limited: ChildDecoder
 ) -> None:
     root = shared_data()
-    # All photos; of the 750 files of one project every third, which keeps this under 10 s.
-    files = _files(root / "photos") + _files(root / "odd")[::3]
+    # All photos, and every third of the 750 files of one project, to stay under 10 s.
+    files = list_files(root / "photos") + list_files(root / "odd")[::3]
     assert files
 
     def read_all(decoder: ChildDecoder) -> dict[str, object]:
         with ThreadPoolExecutor(2) as pool:
-            results = pool.map(lambda path: decoder.read(path.name, str(path), HERE), files)
+            results = pool.map(lambda path: decoder.read(path.name, str(path), POSITION), files)
             return {
                 os.fsdecode(path.relative_to(root)): digest(result)
                 for path, result in zip(files, results, strict=True)
             }
 
-    inside, outside = read_all(confined), read_all(limited)
-    assert {name: one for name, one in inside.items() if one != outside[name]} == {}
+    confined_results, limited_results = read_all(confined), read_all(limited)
+    assert {
+        name: result for name, result in confined_results.items() if result != limited_results[name]
+    } == {}
 
 
-def _files(folder: Path) -> list[Path]:
+def list_files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.is_file()]

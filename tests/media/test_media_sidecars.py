@@ -1,4 +1,4 @@
-"""Files beside photos: each is what it is, and sidecars that are not read are named."""
+"""Files next to photos: their kinds, and the sidecars that are not read."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ FILES: dict[str, tuple[bytes | str, str]] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_find_other_files_knows_what_each_is(tmp_path: Path, name: str) -> None:
+def test_find_other_files_detects_kind(tmp_path: Path, name: str) -> None:
     content, kind = FILES[name]
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
@@ -60,22 +60,22 @@ def test_find_other_files_knows_what_each_is(tmp_path: Path, name: str) -> None:
     assert list(find_other_files(tmp_path)) == [OtherFile(name=name, kind=kind)]
 
 
-def test_find_other_files_leaves_photos_and_hidden_files_out(tmp_path: Path) -> None:
+def test_find_other_files_skips_photos_and_hidden_files(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.unknown", ".hidden.xmp"):
         (tmp_path / name).write_bytes(photo())
     assert list(find_other_files(tmp_path)) == []
 
 
 @pytest.mark.parametrize("length", range(1, len("supplemental-metadata") + 1))
-def test_is_takeout_name_cut_anywhere(length: int) -> None:
-    cut = "supplemental-metadata"[:length]
-    for name in (f"IMG_1.jpg.{cut}.json", f"IMG_1.jpg.{cut}(3).json"):
+def test_is_takeout_name_truncated_suffix_is_true(length: int) -> None:
+    suffix = "supplemental-metadata"[:length]
+    for name in (f"IMG_1.jpg.{suffix}.json", f"IMG_1.jpg.{suffix}(3).json"):
         assert is_takeout_name(name)
 
 
 @pytest.mark.parametrize(
     "name", ["a.jpg.json", "a.jpg.xyz.json", "supplemental-metadata.json", "notes.s.json"]
 )
-def test_is_takeout_name_other_names_decide_nothing(name: str) -> None:
+def test_is_takeout_name_other_names_are_false(name: str) -> None:
     # `a.jpg.json` is named so by other programs as well: its keys decide.
     assert not is_takeout_name(name)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from media.written import OFFSET_ORIGINAL, ORIGINAL, TAKEN, facts, utc
+from media.jpeg_metadata import OFFSET_ORIGINAL, ORIGINAL, TAKEN, read_tags, utc
 from pinpoint.media.metadata.times import parse_offset, parse_time
 from pinpoint.records import TIME_SOURCES
 
@@ -39,19 +39,19 @@ from pinpoint.records import TIME_SOURCES
         ("+02:00:00", 2),
     ],
 )
-def test_parse_offset_in_every_spelling(text: str, hours: float) -> None:
+def test_parse_offset_known_spellings_give_offset(text: str, hours: float) -> None:
     offset = parse_offset(text)
     assert offset is not None
     assert offset.utcoffset(None) == timedelta(hours=hours)
     expected = utc("2024-06-01T12:10:30.25") - timedelta(hours=hours)
-    found = facts(exif__DateTimeOriginal=f"2024-06-01T12:10:30.25{text.strip()}")
-    assert (found.captured_at, found.time_assumed_utc) == (expected, False)
+    metadata = read_tags(exif__DateTimeOriginal=f"2024-06-01T12:10:30.25{text.strip()}")
+    assert (metadata.captured_at, metadata.time_assumed_utc) == (expected, False)
     if text.isascii():  # EXIF's texts are
         for detail in (
             {ORIGINAL: "2024:06:01 12:10:30.25", OFFSET_ORIGINAL: text},
             {ORIGINAL: f"2024:06:01 12:10:30.25{text}"},
         ):
-            assert facts(detail=detail).captured_at == expected
+            assert read_tags(detail=detail).captured_at == expected
 
 
 @pytest.mark.parametrize(
@@ -61,17 +61,20 @@ def test_parse_offset_of_other_text_is_none(text: str | None) -> None:
     assert parse_offset(text) is None
 
 
-def test_offset_that_cannot_be_read_is_noted() -> None:
-    for found in (
-        facts(detail={ORIGINAL: TAKEN, OFFSET_ORIGINAL: "CEST"}),
-        facts(detail={ORIGINAL: f"{TAKEN} CEST"}),
+def test_unreadable_offset_adds_warning() -> None:
+    for metadata in (
+        read_tags(detail={ORIGINAL: TAKEN, OFFSET_ORIGINAL: "CEST"}),
+        read_tags(detail={ORIGINAL: f"{TAKEN} CEST"}),
     ):
-        assert (found.captured_at, found.time_assumed_utc) == (utc("2015-06-01T10:00:00"), True)
-        assert "cannot be read" in found.warnings[0]
+        assert (metadata.captured_at, metadata.time_assumed_utc) == (
+            utc("2015-06-01T10:00:00"),
+            True,
+        )
+        assert "cannot be read" in metadata.warnings[0]
 
 
 @pytest.mark.parametrize(
-    ("text", "expected", "noted"),
+    ("text", "expected", "warning_part"),
     [
         ("2015:08:22 24:08:19", "2015-08-23T00:08:19", "hour 24; read as the next day"),
         ("2015:12:31 24:00:00", "2016-01-01T00:00:00", "hour 24"),
@@ -86,41 +89,49 @@ def test_offset_that_cannot_be_read_is_noted() -> None:
         ("2015:08:22 12:08:19 am", "2015-08-22T00:08:19", None),
     ],
 )
-def test_parse_time_in_unusual_spellings(text: str, expected: str, noted: str | None) -> None:
-    found = facts(detail={ORIGINAL: text})
-    assert found.captured_at == utc(expected)
-    assert [noted in text for text in found.warnings] == [True] if noted else not found.warnings
+def test_parse_time_unusual_spellings_give_time(
+    text: str, expected: str, warning_part: str | None
+) -> None:
+    metadata = read_tags(detail={ORIGINAL: text})
+    assert metadata.captured_at == utc(expected)
+    assert (
+        [warning_part in text for text in metadata.warnings] == [True]
+        if warning_part
+        else not metadata.warnings
+    )
 
 
 @pytest.mark.parametrize(
     "text", ["2015:08:22 25:00:00", "2015:08:22 10:60:00", "2015:02:30 10:00:00", "yesterday"]
 )
-def test_parse_time_of_no_time_is_noted(text: str) -> None:
-    found = facts(detail={ORIGINAL: text})
-    assert (found.captured_at, found.time_source) == (None, None)
-    assert "is no time; not used" in found.warnings[0]
+def test_parse_time_invalid_text_adds_warning(text: str) -> None:
+    metadata = read_tags(detail={ORIGINAL: text})
+    assert (metadata.captured_at, metadata.time_source) == (None, None)
+    assert "is no time; not used" in metadata.warnings[0]
 
 
 @pytest.mark.parametrize("text", ["0000:00:00 00:00:00", "    :  :     :  :  ", ""])
-def test_blank_times_are_silent(text: str) -> None:
-    found = facts(detail={ORIGINAL: text})
-    assert (found.captured_at, found.warnings) == (None, ())
+def test_parse_time_blank_text_adds_no_warning(text: str) -> None:
+    metadata = read_tags(detail={ORIGINAL: text})
+    assert (metadata.captured_at, metadata.warnings) == (None, ())
 
 
-def test_parse_time_before_the_first_photograph_is_no_time() -> None:
-    found = facts(detail={ORIGINAL: "0001:01:01 00:00:00", OFFSET_ORIGINAL: "+01:00"})
-    assert found.captured_at is None
-    assert "is no time" in found.warnings[0]
-    assert facts(detail={ORIGINAL: "1827:01:01 00:00:00"}).captured_at == utc("1827-01-01T00:00:00")
+def test_parse_time_before_first_photograph_is_ignored() -> None:
+    metadata = read_tags(detail={ORIGINAL: "0001:01:01 00:00:00", OFFSET_ORIGINAL: "+01:00"})
+    assert metadata.captured_at is None
+    assert "is no time" in metadata.warnings[0]
+    assert read_tags(detail={ORIGINAL: "1827:01:01 00:00:00"}).captured_at == utc(
+        "1827-01-01T00:00:00"
+    )
 
 
-def test_a_time_beyond_the_calendar_is_noted() -> None:
-    found = facts(detail={ORIGINAL: "9999:12:31 23:00:00", OFFSET_ORIGINAL: "-02:00"})
-    assert found.captured_at is None
-    assert "beyond the calendar" in found.warnings[0]
+def test_parse_time_beyond_calendar_adds_warning() -> None:
+    metadata = read_tags(detail={ORIGINAL: "9999:12:31 23:00:00", OFFSET_ORIGINAL: "-02:00"})
+    assert metadata.captured_at is None
+    assert "beyond the calendar" in metadata.warnings[0]
 
 
-def test_clock_instant_applies_the_offset() -> None:
+def test_clock_instant_applies_offset() -> None:
     clock = parse_time("2024-06-01T12:00:00+02:00", "exif_original", "DateTimeOriginal")
     assert clock is not None
     assert clock.offset == timezone(timedelta(hours=2))

@@ -1,4 +1,4 @@
-"""Which of a file's times is taken, which offset belongs to it, and what is noted of the others."""
+"""Which time of a file is used, which offset applies to it, and the warnings about the others."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from media.pictures import photo
-from media.written import (
+from media.jpeg_metadata import (
     CHANGED,
     DIGITIZED,
     EVENING,
@@ -18,10 +17,11 @@ from media.written import (
     SUBSEC,
     SUBSEC_ORIGINAL,
     TAKEN,
-    facts,
-    fix,
+    gps_clock,
+    read_tags,
     utc,
 )
+from media.pictures import photo
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import DecodedImage
 from pinpoint.settings import MediaSettings
@@ -30,7 +30,7 @@ from pinpoint.settings import MediaSettings
 
 
 @pytest.mark.parametrize(
-    ("base", "detail", "props", "expected", "source", "assumed", "noted"),
+    ("base", "detail", "properties", "expected", "source", "assumed", "warning_part"),
     [
         # The offset of the last change does not belong to the time of capture.
         (
@@ -42,7 +42,7 @@ from pinpoint.settings import MediaSettings
             True,
             "belongs to another time",
         ),
-        # It does where both have one wall clock.
+        # It does if both have the same wall clock.
         (
             {CHANGED: TAKEN},
             {ORIGINAL: TAKEN, OFFSET: "+01:00"},
@@ -61,7 +61,7 @@ from pinpoint.settings import MediaSettings
             False,
             "that of DateTimeDigitized",
         ),
-        # A scan of a slide: the digitized time is another one, and so is its offset.
+        # A scan of a slide: the digitized time differs, and so does its offset.
         (
             {},
             {
@@ -75,7 +75,7 @@ from pinpoint.settings import MediaSettings
             True,
             "DateTimeDigitized 2016-01-02",
         ),
-        # An offset whose time is not there belongs to nothing.
+        # An offset without its time is not used.
         (
             {},
             {ORIGINAL: TAKEN, OFFSET: "+01:00"},
@@ -122,7 +122,7 @@ from pinpoint.settings import MediaSettings
             True,
             "another time is",
         ),
-        # An own offset needs no help.
+        # The offset of the time itself is used.
         (
             {CHANGED: TAKEN},
             {ORIGINAL: TAKEN, OFFSET_ORIGINAL: "+02:00", OFFSET: "+01:00"},
@@ -132,7 +132,7 @@ from pinpoint.settings import MediaSettings
             False,
             None,
         ),
-        # The creation comes before the last change.
+        # The creation time precedes the time of the last change.
         (
             {CHANGED: "2015:08:02 16:02:20"},
             {},
@@ -202,45 +202,49 @@ from pinpoint.settings import MediaSettings
         ({}, {ORIGINAL: TAKEN, 0x882A: 2}, {}, "2015-06-01T08:00:00", "exif_original", False, None),
     ],
 )
-def test_choose_time_among_other_times_takes_the_capture(
+def test_choose_time_several_times_uses_capture_time(
     base: dict,
     detail: dict,
-    props: dict,
+    properties: dict,
     expected: str | None,
     source: str | None,
     assumed: bool,
-    noted: str | None,
+    warning_part: str | None,
 ) -> None:
-    found = facts(base, detail, **props)
-    assert found.captured_at == (utc(expected) if expected else None)
-    assert (found.time_source, found.time_assumed_utc) == (source, assumed)
+    metadata = read_tags(base, detail, **properties)
+    assert metadata.captured_at == (utc(expected) if expected else None)
+    assert (metadata.time_source, metadata.time_assumed_utc) == (source, assumed)
     assert (
-        [noted in text for text in found.warnings].count(True) == 1 if noted else not found.warnings
+        [warning_part in text for text in metadata.warnings].count(True) == 1
+        if warning_part
+        else not metadata.warnings
     )
 
 
-def test_sub_seconds_of_another_time_are_not_added() -> None:
-    found = facts(detail={ORIGINAL: TAKEN, SUBSEC: "75", SUBSEC_ORIGINAL: "25"})
-    assert found.captured_at == utc("2015-06-01T10:00:00.250")
-    assert facts(detail={ORIGINAL: TAKEN, SUBSEC: "75"}).captured_at == utc("2015-06-01T10:00:00")
+def test_choose_time_ignores_sub_seconds_of_other_time() -> None:
+    metadata = read_tags(detail={ORIGINAL: TAKEN, SUBSEC: "75", SUBSEC_ORIGINAL: "25"})
+    assert metadata.captured_at == utc("2015-06-01T10:00:00.250")
+    assert read_tags(detail={ORIGINAL: TAKEN, SUBSEC: "75"}).captured_at == utc(
+        "2015-06-01T10:00:00"
+    )
 
 
 # --- F2: satellite clocks ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("gps", "noted"),
+    ("gps", "warning_part"),
     [
-        (fix("1970:01:01", 0), "does not fit any time zone"),
-        (fix("1980:01:06", 0), "does not fit any time zone"),
-        (fix("2022:10:30", 1, 30), "does not fit any time zone"),
-        (fix("2022:11:01", 19, 30), "does not fit any time zone"),
-        (fix("2021:10:30", 19, 30), "does not fit any time zone"),
-        (fix("2003:03:16", 19, 30), "1024 weeks off"),
-        (fix("1983:07:31", 19, 30), "2048 weeks off"),
-        (fix("2022:10:30", 19, 37, 11), "does not fit any time zone"),
+        (gps_clock("1970:01:01", 0), "does not fit any time zone"),
+        (gps_clock("1980:01:06", 0), "does not fit any time zone"),
+        (gps_clock("2022:10:30", 1, 30), "does not fit any time zone"),
+        (gps_clock("2022:11:01", 19, 30), "does not fit any time zone"),
+        (gps_clock("2021:10:30", 19, 30), "does not fit any time zone"),
+        (gps_clock("2003:03:16", 19, 30), "1024 weeks off"),
+        (gps_clock("1983:07:31", 19, 30), "2048 weeks off"),
+        (gps_clock("2022:10:30", 19, 37, 11), "does not fit any time zone"),
         # A receiver that knows only the day writes midnight.
-        (fix("2022:10:31", 0), "has only a date"),
+        (gps_clock("2022:10:31", 0), "has only a date"),
         ({29: "2022:10:30"}, "has no time of day"),
         ({29: "2022:10:30", 7: (25.0, 0.0, 0.0)}, "is no time of day"),
         ({29: "2022:13:45", 7: (5.0, 0.0, 0.0)}, "is no date"),
@@ -248,84 +252,95 @@ def test_sub_seconds_of_another_time_are_not_added() -> None:
         ({29: "0000:00:00", 7: (0.0, 0.0, 0.0)}, None),
     ],
 )
-def test_satellite_clock_without_a_fix_gives_way_to_the_camera(
-    gps: dict, noted: str | None
-) -> None:
-    found = facts(detail={ORIGINAL: EVENING}, gps=gps)
-    assert found.captured_at == utc("2022-10-30T20:30:00")
-    assert (found.time_source, found.time_assumed_utc) == ("exif_original", True)
-    assert [noted in text for text in found.warnings] == [True] if noted else not found.warnings
+def test_satellite_clock_without_fix_uses_camera_time(gps: dict, warning_part: str | None) -> None:
+    metadata = read_tags(detail={ORIGINAL: EVENING}, gps=gps)
+    assert metadata.captured_at == utc("2022-10-30T20:30:00")
+    assert (metadata.time_source, metadata.time_assumed_utc) == ("exif_original", True)
+    assert (
+        [warning_part in text for text in metadata.warnings] == [True]
+        if warning_part
+        else not metadata.warnings
+    )
 
 
 @pytest.mark.parametrize(
     ("gps", "expected", "source"),
     [
-        (fix("2022:10:30", 19, 30), "2022-10-30T19:30:00", "exif_original"),
-        (fix("2022:10:31", 6, 30), "2022-10-31T06:30:00", "exif_original"),
-        (fix("2022:10:30", 14, 45), "2022-10-30T14:45:00", "exif_original"),
-        # A camera clock that nobody set to the second: the satellites know better.
-        (fix("2022:10:30", 19, 28, 5), "2022-10-30T19:28:05", "exif_gps"),
+        (gps_clock("2022:10:30", 19, 30), "2022-10-30T19:30:00", "exif_original"),
+        (gps_clock("2022:10:31", 6, 30), "2022-10-31T06:30:00", "exif_original"),
+        (gps_clock("2022:10:30", 14, 45), "2022-10-30T14:45:00", "exif_original"),
+        # A camera clock that is some seconds off: the satellite time is used.
+        (gps_clock("2022:10:30", 19, 28, 5), "2022-10-30T19:28:05", "exif_gps"),
     ],
 )
-def test_satellite_clock_that_fits_gives_the_zone(gps: dict, expected: str, source: str) -> None:
-    found = facts(detail={ORIGINAL: EVENING}, gps=gps)
-    assert (found.captured_at, found.time_source) == (utc(expected), source)
-    assert not found.time_assumed_utc
-    assert not found.warnings
+def test_satellite_clock_consistent_with_camera_gives_time_zone(
+    gps: dict, expected: str, source: str
+) -> None:
+    metadata = read_tags(detail={ORIGINAL: EVENING}, gps=gps)
+    assert (metadata.captured_at, metadata.time_source) == (utc(expected), source)
+    assert not metadata.time_assumed_utc
+    assert not metadata.warnings
 
 
 @pytest.mark.parametrize(
-    ("base", "gps", "expected", "source", "noted"),
+    ("base", "gps", "expected", "source", "warning_part"),
     [
-        ({}, fix("2022:10:30", 19, 30), "2022-10-30T19:30:00", "exif_gps", None),
-        ({}, fix("1980:01:06", 0), None, None, "had no fix"),
-        ({}, fix("1970:01:01", 0), None, None, "had no fix"),
-        ({}, {**fix("2022:10:30", 19), 9: "V"}, None, None, "had no fix"),
-        # Older than the last change is what it should be; newer cannot be.
+        ({}, gps_clock("2022:10:30", 19, 30), "2022-10-30T19:30:00", "exif_gps", None),
+        ({}, gps_clock("1980:01:06", 0), None, None, "had no fix"),
+        ({}, gps_clock("1970:01:01", 0), None, None, "had no fix"),
+        ({}, {**gps_clock("2022:10:30", 19), 9: "V"}, None, None, "had no fix"),
+        # A time before the last change is plausible; a later time is not.
         (
             {CHANGED: "2023:01:01 10:00:00"},
-            fix("2022:10:30", 19, 30),
+            gps_clock("2022:10:30", 19, 30),
             "2022-10-30T19:30:00",
             "exif_gps",
             None,
         ),
         (
             {CHANGED: "2020:01:01 10:00:00"},
-            fix("2022:10:30", 19),
+            gps_clock("2022:10:30", 19),
             "2020-01-01T10:00:00",
             "exif_modified",
             "fit",
         ),
         (
             {CHANGED: "2022:10:30 20:30:00"},
-            fix("2003:03:16", 19, 30),
+            gps_clock("2003:03:16", 19, 30),
             "2022-10-30T20:30:00",
             "exif_modified",
             "1024 weeks off",
         ),
     ],
 )
-def test_satellite_clock_alone(
-    base: dict, gps: dict, expected: str | None, source: str | None, noted: str | None
+def test_satellite_clock_without_camera_time_is_used_when_plausible(
+    base: dict, gps: dict, expected: str | None, source: str | None, warning_part: str | None
 ) -> None:
-    found = facts(base, gps=gps)
-    assert found.captured_at == (utc(expected) if expected else None)
-    assert found.time_source == source
-    assert [noted in text for text in found.warnings] == [True] if noted else not found.warnings
+    metadata = read_tags(base, gps=gps)
+    assert metadata.captured_at == (utc(expected) if expected else None)
+    assert metadata.time_source == source
+    assert (
+        [warning_part in text for text in metadata.warnings] == [True]
+        if warning_part
+        else not metadata.warnings
+    )
 
 
-def test_satellite_clock_beside_a_time_with_its_own_offset_is_only_compared() -> None:
+def test_satellite_clock_with_camera_offset_is_only_compared() -> None:
     detail = {ORIGINAL: EVENING, OFFSET_ORIGINAL: "+01:00"}
-    assert not facts(detail=detail, gps=fix("2022:10:30", 19, 30, 4)).warnings
-    other = facts(detail=detail, gps=fix("2022:10:31", 19, 30))
+    assert not read_tags(detail=detail, gps=gps_clock("2022:10:30", 19, 30, 4)).warnings
+    other = read_tags(detail=detail, gps=gps_clock("2022:10:31", 19, 30))
     assert other.captured_at == utc("2022-10-30T19:30:00")
     assert "the satellite clock differs" in other.warnings[0]
 
 
 def test_satellite_clock_in_xmp_is_utc() -> None:
     for text in ("2022-10-30T19:30:00Z", "2022-10-30T19:30:00", "2022-10-30T21:30:00+02:00"):
-        found = facts(exif__GPSTimeStamp=text)
-        assert (found.captured_at, found.time_source) == (utc("2022-10-30T19:30:00"), "xmp_gps")
+        metadata = read_tags(exif__GPSTimeStamp=text)
+        assert (metadata.captured_at, metadata.time_source) == (
+            utc("2022-10-30T19:30:00"),
+            "xmp_gps",
+        )
 
 
 # --- through the decoding child ------------------------------------------------------------------
@@ -333,12 +348,14 @@ def test_satellite_clock_in_xmp_is_utc() -> None:
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[ChildDecoder]:
-    with ChildDecoder(MediaSettings()) as made:
-        yield made
+    with ChildDecoder(MediaSettings()) as child_decoder:
+        yield child_decoder
 
 
-def test_decoder_carries_source_and_warnings(decoder: ChildDecoder) -> None:
-    result = decoder.read("a.jpg", photo(detail={ORIGINAL: EVENING}, gps=fix("1970:01:01", 0)))
+def test_decoder_returns_time_source_and_warnings(decoder: ChildDecoder) -> None:
+    result = decoder.read(
+        "a.jpg", photo(detail={ORIGINAL: EVENING}, gps=gps_clock("1970:01:01", 0))
+    )
     assert isinstance(result, DecodedImage)
     capture = result.capture
     assert capture.time_source == "exif_original"

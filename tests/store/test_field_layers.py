@@ -1,4 +1,4 @@
-"""The rule of precedence: the highest layer wins, whatever came first."""
+"""Precedence of layers: the highest layer wins, in any order of events."""
 
 from __future__ import annotations
 
@@ -43,21 +43,23 @@ STACK = st.dictionaries(st.sampled_from(LAYERS), LAYER)
 
 
 @given(STACK)
-def test_merge_layers_of_any_layers_takes_the_highest_value(layers):
+def test_merge_layers_takes_highest_layer_value(layers):
     merged = merge_layers(layers)
     for name in FIELDS:
-        holders = [layer for layer in LAYERS if getattr(layers.get(layer), name, None) is not None]
-        if not holders:
+        layers_with_value = [
+            layer for layer in LAYERS if getattr(layers.get(layer), name, None) is not None
+        ]
+        if not layers_with_value:
             assert getattr(merged, name) is None
             assert name not in merged.sources
             continue
-        assert getattr(merged, name) == getattr(layers[holders[0]], name)
-        is_track = holders[0] == "track" and name == "position"
-        assert merged.sources[name] == ("gpx" if is_track else holders[0])
+        assert getattr(merged, name) == getattr(layers[layers_with_value[0]], name)
+        is_track = layers_with_value[0] == "track" and name == "position"
+        assert merged.sources[name] == ("gpx" if is_track else layers_with_value[0])
 
 
 @given(STACK)
-def test_merge_layers_where_layers_differ_says_so(layers):
+def test_merge_layers_differing_values_add_warning(layers):
     merged = merge_layers(layers)
     for name in FIELDS:
         values = [
@@ -66,24 +68,24 @@ def test_merge_layers_where_layers_differ_says_so(layers):
             if layer in layers and layer != "track" and getattr(layers[layer], name) is not None
         ]
         differ = any(not values_agree(values[0], other) for other in values[1:])
-        told = [text for text in merged.warnings if text.startswith(f"{name}: ")]
-        assert bool(told) == differ
+        warnings = [text for text in merged.warnings if text.startswith(f"{name}: ")]
+        assert bool(warnings) == differ
 
 
 @given(STACK)
-def test_layers_as_json_come_back_the_same(layers):
+def test_layers_json_round_trip_is_equal(layers):
     stored = json.loads(json.dumps(layers_to_json(layers)))
     assert layers_from_json(stored) == layers
 
 
 @given(STACK)
-def test_origins_of_row_are_those_of_the_merged_layers(layers):
+def test_origins_of_row_equal_sources_of_merged_layers(layers):
     row = SimpleNamespace(field_layers=layers_to_json(layers) or {"file": {}})
     assert origins_of_row(row) == merge_layers(layers).sources
 
 
 @given(LAYER, LAYER, LAYER, st.permutations(["plain", "manifest", "manual", "again"]))
-def test_update_layers_in_any_order_ends_the_same(file, manifest, manual, events):
+def test_update_layers_any_order_gives_same_result(file, manifest, manual, events):
     layers = {}
     for event in events:
         if event == "manual":
@@ -91,12 +93,12 @@ def test_update_layers_in_any_order_ends_the_same(file, manifest, manual, events
         else:
             given_now = {"file": file} | ({"manifest": manifest} if event == "manifest" else {})
             layers = update_layers(layers, given_now, same_bytes=True)
-    wanted = merge_layers({"manual": manual, "manifest": manifest, "file": file})
-    assert merge_layers(layers) == wanted
+    expected = merge_layers({"manual": manual, "manifest": manifest, "file": file})
+    assert merge_layers(layers) == expected
 
 
 @given(STACK, LAYER)
-def test_update_layers_without_a_manifest_keeps_what_was_given_from_outside(stored, file):
+def test_update_layers_without_manifest_keeps_external_layers(stored, file):
     for same_bytes in (True, False):
         after = update_layers(stored, {"file": file}, same_bytes=same_bytes)
         for layer in ("manual", "manifest", "sidecar"):
@@ -106,22 +108,22 @@ def test_update_layers_without_a_manifest_keeps_what_was_given_from_outside(stor
 
 
 @given(STACK, POINTS)
-def test_correct_layers_set_and_cleared_brings_back_the_next_value(stored, point):
+def test_correct_layers_set_then_cleared_restores_next_value(stored, point):
     below = {name: layer for name, layer in stored.items() if name != "manual"}
     before = {**below, "file": Layer(position=Point(1, 2))}
-    set_ = correct_layers(before, ImageUpdate(point=point))
-    assert merge_layers(set_).position == point
-    assert merge_layers(set_).position_source == "manual"
-    cleared = correct_layers(set_, ImageUpdate(clear=frozenset({"position"})))
+    corrected = correct_layers(before, ImageUpdate(point=point))
+    assert merge_layers(corrected).position == point
+    assert merge_layers(corrected).position_source == "manual"
+    cleared = correct_layers(corrected, ImageUpdate(clear=frozenset({"position"})))
     assert merge_layers(cleared).position == merge_layers(before).position
 
 
-def test_clear_fields_of_a_position_takes_its_origin_along():
+def test_clear_fields_position_clears_its_source():
     layer = Layer(position=Point(1, 2), position_source="manual", creator="ann")
     assert clear_fields(layer, frozenset({"position"})) == Layer(creator="ann")
 
 
-def test_describe_manual_conflicts_of_equal_values_says_nothing():
+def test_describe_manual_conflicts_omits_equal_values():
     manual = Layer(position=Point(10, 180), captured_at=datetime(2024, 1, 1, tzinfo=UTC))
     same = Layer(position=Point(10.0000004, -180), captured_at=datetime(2024, 1, 1, tzinfo=UTC))
     assert describe_manual_conflicts(manual, same) == []

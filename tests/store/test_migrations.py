@@ -1,4 +1,4 @@
-"""Every migration can be taken back and given again, and the tables are what the code says."""
+"""Every migration can be reverted and applied again, and the tables equal the code."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from stack_fixtures import ServiceHarness, write_photos
 
 @pytest.fixture
 def config(database_url):
-    made = Config(find_alembic_ini())
-    made.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
-    return made
+    alembic_config = Config(find_alembic_ini())
+    alembic_config.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
+    return alembic_config
 
 
-def shape(url):
-    """Everything a migration makes: tables, columns, constraints, views, functions, rights."""
+def describe_schema(url):
+    """Everything that migrations create: tables, columns, constraints, views, functions, rights."""
     catalogs = (
         "SELECT table_schema, table_name, column_name, data_type, is_nullable, column_default,"
         " is_identity, generation_expression FROM information_schema.columns"
@@ -52,12 +52,14 @@ def shape(url):
     engine = owner_engine(url)
     try:
         with engine.connect() as connection:
-            return [[tuple(row) for row in connection.execute(text(one))] for one in catalogs]
+            return [[tuple(row) for row in connection.execute(text(query))] for query in catalogs]
     finally:
         engine.dispose()
 
 
-def test_up_down_up_on_a_database_with_rows(config, database_url, api_database_url, tmp_path):
+def test_migrations_down_and_up_with_rows_restore_schema(
+    config, database_url, api_database_url, tmp_path
+):
     harness = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
     org = harness.organization()
     write_photos(tmp_path / "in", 3)
@@ -66,28 +68,28 @@ def test_up_down_up_on_a_database_with_rows(config, database_url, api_database_u
         (source,) = catalog.sources()
     assert source.images == 3
     harness.close()
-    first = shape(database_url)
+    schema_before = describe_schema(database_url)
 
     command.downgrade(config, "base")
     engine = owner_engine(database_url)
     assert set(inspect(engine).get_table_names("pinpoint")) <= {"alembic_version"}
     assert "tenant" not in inspect(engine).get_schema_names()
     with engine.connect() as connection:
-        left = connection.execute(
+        remaining_functions = connection.execute(
             text("SELECT count(*) FROM pg_proc WHERE pronamespace = 'pinpoint'::regnamespace")
         ).scalar_one()
-    assert left == 0
+    assert remaining_functions == 0
     engine.dispose()
 
     command.upgrade(config, "head")
-    assert shape(database_url) == first
-    again = ServiceHarness(database_url, api_database_url, tmp_path / "again")
-    batch = again.ingest(tmp_path / "in", again.organization())
-    again.close()
+    assert describe_schema(database_url) == schema_before
+    new_services = ServiceHarness(database_url, api_database_url, tmp_path / "again")
+    batch = new_services.ingest(tmp_path / "in", new_services.organization())
+    new_services.close()
     assert (batch.items, batch.indexed) == (3, 3)
 
 
-def test_baseline_after_downgrade_and_upgrade_serves_the_api_role(
+def test_baseline_after_downgrade_and_upgrade_serves_api_role(
     config, database_url, api_database_url
 ):
     command.downgrade(config, "base")
@@ -110,7 +112,7 @@ def test_baseline_is_a_single_revision_dated_like_its_file(config):
     assert Path(revision.path).name == "20261130_0001_baseline.py"
 
 
-def test_the_code_knows_every_table_and_column_of_the_database(config, database_url):
+def test_table_metadata_equals_database_schema(config, database_url):
     command.check(config)
     owner = Transactions(owner_engine(database_url))
     with owner.begin() as unit:
@@ -120,7 +122,7 @@ def test_the_code_knows_every_table_and_column_of_the_database(config, database_
         command.check(config)
 
 
-def test_there_is_one_line_of_revisions(config):
+def test_revisions_have_one_head_and_documented_downgrades(config):
     script = ScriptDirectory.from_config(config)
     assert script.get_heads() == [head_revision()]
     for revision in script.walk_revisions():
@@ -128,8 +130,8 @@ def test_there_is_one_line_of_revisions(config):
         assert not revision.is_branch_point
 
 
-def test_the_organization_stands_in_every_row_and_leads_every_reference():
-    """A reference without the organization could point through the wall."""
+def test_tables_have_organization_id_first_in_every_foreign_key():
+    """A foreign key without the organization could refer to a row of another organization."""
     for table in metadata.tables.values():
         # Organizations themselves, and numbers over all of them that only an operator sees.
         if table.name in ("organizations", "maintenance_stats", "installation"):

@@ -1,8 +1,8 @@
-"""Expand, migrate, contract: the code of the revision before can read what the next leaves.
+"""Expand, migrate, contract: the code of the previous revision works on the next schema.
 
-While servers are upgraded one by one, old code runs on the new schema. So a migration may add, but
-it may not take away, rename, retype or tighten what was there; what is no longer used is taken away
-by a later release, in a revision that says so in `CONTRACTS`.
+During a rolling upgrade, old code runs on the new schema. So a migration may add, but it may not
+remove, rename, retype or restrict anything; a later release removes what is no longer used, in a
+revision listed in `CONTRACTS`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy import text
 from pinpoint.store.db.database import find_alembic_ini, owner_engine
 
 CONTRACTS: frozenset[str] = frozenset()
-"""Revisions that take away what the release before no longer used."""
+"""Revisions that remove what the previous release no longer used."""
 
 COLUMNS = """
     SELECT table_schema || '.' || table_name || '.' || column_name AS name, data_type,
@@ -34,8 +34,8 @@ RIGHTS = """
 """
 
 
-def promises(url):
-    """What code may rely on: columns with their types, functions with their results, rights."""
+def read_schema(url):
+    """The schema that code uses: columns with types, functions with results, rights."""
     engine = owner_engine(url)
     try:
         with engine.connect() as connection:
@@ -49,24 +49,24 @@ def promises(url):
 
 def revisions():
     script = ScriptDirectory.from_config(Config(find_alembic_ini()))
-    return [one.revision for one in reversed(list(script.walk_revisions()))]
+    return [script_revision.revision for script_revision in reversed(list(script.walk_revisions()))]
 
 
-def broken(before, after):
-    """What old code would miss or stumble over."""
-    (columns, functions, rights), (now, functions_now, rights_now) = before, after
+def breaking_changes(before, after):
+    """Messages about changes that break old code."""
+    (columns, functions, rights), (columns_now, functions_now, rights_now) = before, after
     for name, column in columns.items():
-        if name not in now:
+        if name not in columns_now:
             yield f"{name} is gone"
-        elif now[name].data_type != column.data_type:
-            yield f"{name} was {column.data_type}, is {now[name].data_type}"
-        elif column.is_nullable == "YES" and now[name].is_nullable == "NO":
+        elif columns_now[name].data_type != column.data_type:
+            yield f"{name} was {column.data_type}, is {columns_now[name].data_type}"
+        elif column.is_nullable == "YES" and columns_now[name].is_nullable == "NO":
             yield f"{name} no longer takes NULL"
     tables = {name.rsplit(".", 1)[0] for name in columns}
-    for name in now.keys() - columns.keys():
-        column = now[name]
-        known = name.rsplit(".", 1)[0] in tables and name.startswith("pinpoint.")
-        if known and column.is_nullable == "NO" and not column.filled:
+    for name in columns_now.keys() - columns.keys():
+        column = columns_now[name]
+        existing_table = name.rsplit(".", 1)[0] in tables and name.startswith("pinpoint.")
+        if existing_table and column.is_nullable == "NO" and not column.filled:
             yield f"{name} is new and must be given, which old code does not do"
     yield from (f"{name} is gone" for name in functions if name not in functions_now)
     yield from (
@@ -79,20 +79,20 @@ def broken(before, after):
 
 @pytest.fixture
 def config(database_url):
-    made = Config(find_alembic_ini())
-    made.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
-    return made
+    alembic_config = Config(find_alembic_ini())
+    alembic_config.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
+    return alembic_config
 
 
-def test_every_migration_leaves_what_the_code_before_it_uses(config, database_url):
+def test_migrations_keep_schema_of_previous_code(config, database_url):
     command.downgrade(config, "base")
-    seen = promises(database_url)
+    schema = read_schema(database_url)
     for revision in revisions():
         command.upgrade(config, revision)
-        after = promises(database_url)
+        schema_after = read_schema(database_url)
         if revision not in CONTRACTS:
-            assert list(broken(seen, after)) == [], revision
-        seen = after
+            assert list(breaking_changes(schema, schema_after)) == [], revision
+        schema = schema_after
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,14 @@ def test_every_migration_leaves_what_the_code_before_it_uses(config, database_ur
         ("REVOKE SELECT ON tenant.images FROM pinpoint_api", "right images SELECT is gone"),
     ],
 )
-def test_what_breaks_old_code_is_noticed(database_url, change, word):
-    before = promises(database_url)
+def test_schema_comparison_detects_breaking_change(database_url, change, word):
+    before = read_schema(database_url)
     engine = owner_engine(database_url)
     with engine.begin() as connection:
         connection.execute(text(change))
     engine.dispose()
-    assert [one for one in broken(before, promises(database_url)) if word in one]
+    assert [
+        message
+        for message in breaking_changes(before, read_schema(database_url))
+        if word in message
+    ]

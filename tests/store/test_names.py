@@ -1,4 +1,4 @@
-"""Names that would be taken for something else are refused where sources are made."""
+"""Ambiguous source names are rejected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pinpoint.store.catalog.names import check_name
         "Erased:x",
     ],
 )
-def test_check_name_that_is_ambiguous_is_refused(name):
+def test_check_name_ambiguous_raises(name):
     with pytest.raises(BadRequestError, match="source"):
         check_name(name, "source")
 

@@ -1,4 +1,4 @@
-"""What two writers at once may not break: deletions stay, counts hold, nothing is settled early."""
+"""Concurrent writers: deletions are permanent, counts are exact, no item finishes early."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from stack_fixtures import ServiceHarness, jpeg, write_photos
 
 @pytest.fixture
 def harness(database_url, api_database_url, tmp_path):
-    made = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
-    yield made
-    made.close()
+    services = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
+    yield services
+    services.close()
 
 
-def registered(harness, folder, org, source="photos"):
-    """A batch whose files wait for a worker."""
+def register(harness, folder, org, source="photos"):
+    """A registered batch whose items wait for a worker."""
     return register_folder(
         folder,
         source=source,
@@ -36,17 +36,17 @@ def registered(harness, folder, org, source="photos"):
     )
 
 
-def blocked(harness):
-    """Whether somebody waits for a lock; polled until somebody does."""
-    asked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+def wait_for_lock_waiter(harness):
+    """Wait up to 4 s until a session waits for a lock; returns whether one does."""
+    statement = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     for _ in range(200):
-        if harness.scalar(asked):
+        if harness.scalar(statement):
             return True
         threading.Event().wait(0.02)
     return False
 
 
-def test_a_correction_does_not_bring_a_deleted_image_back(harness, tmp_path):
+def test_update_image_after_concurrent_delete_raises_not_found(harness, tmp_path):
     org = harness.organization()
     write_photos(tmp_path / "in", 1)
     harness.ingest(tmp_path / "in", org)
@@ -60,30 +60,30 @@ def test_a_correction_does_not_bring_a_deleted_image_back(harness, tmp_path):
     with ThreadPoolExecutor(1) as pool:
         with harness.database.write(org) as catalog:
             catalog.delete_image(image)
-            late = pool.submit(correct)
-            assert blocked(harness)
+            late_update = pool.submit(correct)
+            assert wait_for_lock_waiter(harness)
         with pytest.raises(NotFoundError):
-            late.result(10)
+            late_update.result(10)
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
     harness.run()
     assert harness.scalar("SELECT count(*) FROM images") == 0
     assert harness.index.count(IndexFilter(organization_id=org)) == 0
 
 
-def test_nothing_of_an_erased_source_comes_back(harness, tmp_path):
+def test_erase_source_with_waiting_items_indexes_none(harness, tmp_path):
     org = harness.organization()
     write_photos(tmp_path / "in", 3)
-    batch = registered(harness, tmp_path / "in", org)
+    batch = register(harness, tmp_path / "in", org)
     with harness.database.write(org) as catalog:
         source = catalog.source("photos")
-        open_one = catalog.open_batch(source.id)
+        open_batch = catalog.open_batch(source.id)
     with harness.database.write(org) as catalog:
         catalog.erase_source(source.id)
     with harness.database.write(org) as catalog:
         assert catalog.batch(batch.id).received == 3
         with pytest.raises(ConflictError):
             catalog.add_items(
-                open_one.id, [NewItem(external_id="late", file="late", uri="file:///late")]
+                open_batch.id, [NewItem(external_id="late", file="late", uri="file:///late")]
             )
     harness.run()
     assert harness.scalar("SELECT count(*) FROM images") == 0
@@ -99,10 +99,10 @@ def test_nothing_of_an_erased_source_comes_back(harness, tmp_path):
     assert harness.scalar("SELECT count(*) FROM sources") == 0
 
 
-def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(harness, tmp_path):
+def test_erase_source_waits_for_worker_and_removes_its_rows(harness, tmp_path):
     org = harness.organization()
     write_photos(tmp_path / "in", 2)
-    batch = registered(harness, tmp_path / "in", org)
+    batch = register(harness, tmp_path / "in", org)
     with harness.database.read(org) as catalog:
         source = catalog.source("photos")
         ids = [item.id for item in catalog.batch_items(batch.id)]
@@ -121,62 +121,64 @@ def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(harness, t
         with harness.database.write(org) as catalog:
             return catalog.erase_source(source.id)
 
-    waiting = []
+    erase_futures = []
 
     def originals(item, reading):
-        """The first time, somebody erases the source while this worker writes."""
-        if not waiting:
-            waiting.append(pool.submit(erase))
-            assert blocked(harness)
+        """On the first call, another session erases the source while this worker writes."""
+        if not erase_futures:
+            erase_futures.append(pool.submit(erase))
+            assert wait_for_lock_waiter(harness)
         return Originals(harness.blobs)(item, reading)
 
     with ThreadPoolExecutor(1) as pool:
         harness.ledger.upsert_images(readings, originals)
-        assert waiting[0].result(10) == 2
+        assert erase_futures[0].result(10) == 2
     harness.run()
     assert harness.scalar("SELECT count(*) FROM images") == 0
 
 
-def test_a_late_vector_settles_nobody_elses_file(harness, tmp_path):
-    """Two workers, one id, other bytes: the first one's vector is dropped and settles nothing."""
+def test_save_vectors_of_replaced_bytes_finishes_no_item(harness, tmp_path):
+    """Two workers, one image, other bytes: the vector of the first worker is dropped."""
     org = harness.organization()
     folder = tmp_path / "in"
     write_photos(folder, 1)
-    first = registered(harness, folder, org)
+    first = register(harness, folder, org)
     contract = harness.encoder.contract.digest
 
-    def kept(batch, worker):
+    def store_image(batch, worker):
         with harness.database.read(org) as catalog:
             ids = [item.id for item in catalog.batch_items(batch.id)]
         (item,) = harness.ledger.claim(ids, worker)
         reading = harness.parts.decoder.read(
             item.file, harness.blobs.path(item.uri), item.metadata_override
         )
-        (one,) = harness.ledger.upsert_images([(item, reading)], Originals(harness.blobs))
+        (stored_item,) = harness.ledger.upsert_images([(item, reading)], Originals(harness.blobs))
         vector = harness.encoder.encode([reading.faces[0].pixels])[0]
-        return Embedded(image_id=one.images[0].id, sha256=reading.capture.sha256, vector=vector)
+        return Embedded(
+            image_id=stored_item.images[0].id, sha256=reading.capture.sha256, vector=vector
+        )
 
     def states():
         with harness.database.read(org) as catalog:
-            return [catalog.batch_items(one.id)[0].status for one in (first, second)]
+            return [catalog.batch_items(batch.id)[0].status for batch in (first, second)]
 
-    early = kept(first, "one")
+    first_embedded = store_image(first, "one")
     (folder / "0000.jpg").write_bytes(jpeg(900, 48.85, 2.35))
-    second = registered(harness, folder, org)
-    late = kept(second, "two")
+    second = register(harness, folder, org)
+    second_embedded = store_image(second, "two")
 
-    harness.ledger.save_vectors(contract, [early])
-    pipeline.index_images([early.image_id], harness.parts)
+    harness.ledger.save_vectors(contract, [first_embedded])
+    pipeline.index_images([first_embedded.image_id], harness.parts)
     assert states() == ["stored", "stored"]
     assert harness.index.count(IndexFilter(organization_id=org)) == 0
 
-    harness.ledger.save_vectors(contract, [late])
-    pipeline.index_images([late.image_id], harness.parts)
+    harness.ledger.save_vectors(contract, [second_embedded])
+    pipeline.index_images([second_embedded.image_id], harness.parts)
     assert states() == ["indexed", "updated"]
     assert harness.index.count(IndexFilter(organization_id=org)) == 1
 
 
-def test_uploads_side_by_side_number_their_files_without_gaps(harness):
+def test_add_items_concurrently_numbers_positions_without_gaps(harness):
     org = harness.organization()
     with harness.database.write(org) as catalog:
         batch = catalog.open_batch(catalog.add_source("walk", "photo").id)
@@ -195,30 +197,32 @@ def test_uploads_side_by_side_number_their_files_without_gaps(harness):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(4)))
     with harness.database.read(org) as catalog:
-        places = [item.position for item in catalog.batch_items(batch.id)]
-        paged = [item.position for item in catalog.batch_items(batch.id, after=50, limit=5)]
-    assert places == list(range(1, 61))
-    assert paged == [51, 52, 53, 54, 55]
+        positions = [item.position for item in catalog.batch_items(batch.id)]
+        positions_of_page = [
+            item.position for item in catalog.batch_items(batch.id, after=50, limit=5)
+        ]
+    assert positions == list(range(1, 61))
+    assert positions_of_page == [51, 52, 53, 54, 55]
 
 
-def test_a_source_is_found_by_name_and_by_id_however_it_is_written(harness):
+def test_source_lookup_accepts_name_and_id_in_any_case(harness):
     org, other = harness.organization(), harness.organization("other")
     with harness.database.write(org) as catalog:
-        made = catalog.add_source("walk", "photo")
+        source = catalog.add_source("walk", "photo")
         named_like_an_id = catalog.add_source("8b2f3a34-9e7e-4a4e-8f43-0a5b6f0f3c11", "photo")
-        for one in ("walk", made.id, str(made.id), str(made.id).upper()):
-            assert catalog.source(one).id == made.id
+        for name_or_id in ("walk", source.id, str(source.id), str(source.id).upper()):
+            assert catalog.source(name_or_id).id == source.id
         assert catalog.source(named_like_an_id.name).id == named_like_an_id.id
     with harness.database.read(other) as catalog:
-        for one in ("walk", made.id, str(made.id)):
+        for name_or_id in ("walk", source.id, str(source.id)):
             with pytest.raises(NotFoundError):
-                catalog.source(one)
+                catalog.source(name_or_id)
 
 
-def test_who_lost_a_lease_gives_back_nothing_of_its_successor(harness, tmp_path):
+def test_release_unprocessed_after_lost_lease_keeps_new_lease(harness, tmp_path):
     org = harness.organization()
     write_photos(tmp_path / "in", 1)
-    batch = registered(harness, tmp_path / "in", org)
+    batch = register(harness, tmp_path / "in", org)
     with harness.database.read(org) as catalog:
         ids = [item.id for item in catalog.batch_items(batch.id)]
     harness.ledger.claim(ids, "slow")
@@ -232,11 +236,11 @@ def test_who_lost_a_lease_gives_back_nothing_of_its_successor(harness, tmp_path)
     assert harness.ledger.lost_items(10) == [(ids[0], 1)]
 
 
-def test_an_item_given_up_says_so_on_the_rows_it_had_made(harness, tmp_path):
-    """Else they would wait for a vector for ever, and count as images that can be found."""
+def test_claim_after_max_attempts_fails_stored_images(harness, tmp_path):
+    """Otherwise the images would wait for a vector forever and count as searchable."""
     org = harness.organization()
     write_photos(tmp_path / "in", 1)
-    batch = registered(harness, tmp_path / "in", org)
+    batch = register(harness, tmp_path / "in", org)
     with harness.database.read(org) as catalog:
         ids = [item.id for item in catalog.batch_items(batch.id)]
     (item,) = harness.ledger.claim(ids, "here")
@@ -256,8 +260,8 @@ def test_an_item_given_up_says_so_on_the_rows_it_had_made(harness, tmp_path):
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'indexed'") == 1
 
 
-def test_what_reconcile_removes_can_be_ingested_again(harness, tmp_path):
-    """As after a restore from an older backup: the index knows a version PostgreSQL does not."""
+def test_ingest_after_reconcile_removal_indexes_image(harness, tmp_path):
+    """After a restore from an older backup the index has a newer version than PostgreSQL."""
     org = harness.organization()
     write_photos(tmp_path / "in", 1)
     harness.ingest(tmp_path / "in", org)

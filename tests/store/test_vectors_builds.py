@@ -18,73 +18,75 @@ from pinpoint.store.vectors.qdrant import QdrantIndex
 WIDE = {"image": 1_024}
 
 
-def test_a_build_of_an_earlier_version_answers_the_same(tmp_path):
-    """Its points have no field `partition_key`; those that are written into it now get one."""
+def test_edge_build_without_partition_key_answers_the_same(tmp_path):
+    """Points of an earlier version have no field `partition_key`; new points have it."""
     index = EdgeIndex(tmp_path / "build")
     index.ensure(SPEC)
     points = gallery(300)
     index.upsert(points[:200])
-    wheres = [
+    filters = [
         IndexFilter(organization_id=ORG_A, source_kinds=kinds)
         for kinds in ((), ("photo",), ("street",), ("photo", "street"))
     ]
-    asked = [
+    queries = [
         IndexQuery(channel="image", vector=points[7].vectors["image"], filter=where, limit=300)
-        for where in wheres
+        for where in filters
     ]
-    before = index.search(asked)
-    without = edge.UpdateOperation.delete_payload(
-        [each.id for each in points[:200]], ["partition_key"]
+    before = index.search(queries)
+    delete_partition_key = edge.UpdateOperation.delete_payload(
+        [point.id for point in points[:200]], ["partition_key"]
     )
-    index._require_shard().update(without)
-    assert [len(hits) for hits in index.search(asked)][1:] == [0, 0, 0], "it is what is asked by"
+    index._require_shard().update(delete_partition_key)
+    assert [len(hits) for hits in index.search(queries)][1:] == [0, 0, 0], (
+        "queries filter by the field"
+    )
     index.close()
-    old = EdgeIndex(tmp_path / "build")
-    assert old.search(asked) == before
-    old.upsert(points[200:])
-    wanted = [
+    reopened = EdgeIndex(tmp_path / "build")
+    assert reopened.search(queries) == before
+    reopened.upsert(points[200:])
+    expected_counts = [
         sum(
-            one.organization_id == ORG_A and one.kind in (w.source_kinds or (one.kind,))
-            for one in points
+            point.organization_id == ORG_A and point.kind in (where.source_kinds or (point.kind,))
+            for point in points
         )
-        for w in wheres
+        for where in filters
     ]
-    assert [old.count(where) for where in wheres] == wanted
-    assert [len(hits) for hits in old.search(asked)] == wanted
-    old.close()
+    assert [reopened.count(where) for where in filters] == expected_counts
+    assert [len(hits) for hits in reopened.search(queries)] == expected_counts
+    reopened.close()
 
 
 @pytest.mark.filterwarnings("ignore:Local mode performs exact")
-def test_a_collection_of_an_earlier_version_answers_the_same():
-    """A server says which fields it has an index of; the engine in memory says none."""
+def test_qdrant_collection_without_partition_key_answers_the_same():
+    """A server reports its payload indexes; the in-memory engine reports none."""
     index = QdrantIndex(":memory:")
     index.ensure(SPEC)
     points = gallery(60)
     index.upsert(points)
     where = IndexFilter(organization_id=ORG_A, source_kinds=("street",))
-    asked = IndexQuery(channel="image", vector=points[7].vectors["image"], filter=where, limit=60)
-    found = [hit.id for hit in index.search([asked])[0]]
-    assert index.count(where) == len(found) > 0
+    query = IndexQuery(channel="image", vector=points[7].vectors["image"], filter=where, limit=60)
+    hits_found = [hit.id for hit in index.search([query])[0]]
+    assert index.count(where) == len(hits_found) > 0
     with index._alias.open_client() as client:
         client.delete_payload(
-            index._alias.live_collection(), ["partition_key"], [str(each.id) for each in points]
+            index._alias.live_collection(), ["partition_key"], [str(point.id) for point in points]
         )
-    assert index.count(where) == 0, "it is what is asked by"
+    assert index.count(where) == 0, "queries filter by the field"
     index._alias.local = False
-    assert [hit.id for hit in index.search([asked])[0]] == found
-    assert index.count(where) == len(found)
+    assert [hit.id for hit in index.search([query])[0]] == hits_found
+    assert index.count(where) == len(hits_found)
     index.close()
 
 
-def test_the_length_of_lists_is_what_would_be_counted(tmp_path):
+def test_estimate_partitions_equals_count(tmp_path):
     index = EdgeIndex(tmp_path / "build")
     index.ensure(SPEC)
     points = gallery(600)
     index.upsert(points)
     index.optimize()
-    index.upsert([replace(each, version=2) for each in points[:90]])
-    index.upsert([replace(each, version=2, kind="street") for each in points[90:120]])
-    index.delete({each.id: 3 for each in points[100:150]})
+    index.upsert([replace(point, version=2) for point in points[:90]])
+    index.upsert([replace(point, version=2, kind="street") for point in points[90:120]])
+    index.delete({point.id: 3 for point in points[100:150]})
     owner = IndexFilter(organization_id=ORG_A)
     for kinds in ((), ("photo",), ("street",), ("photo", "street")):
         where = replace(owner, source_kinds=kinds)
@@ -96,49 +98,51 @@ def test_the_length_of_lists_is_what_would_be_counted(tmp_path):
 
 
 @pytest.mark.timeout(120)
-def test_an_optimized_index_holds_recall_and_takes_changes(tmp_path):
+def test_optimized_edge_index_keeps_recall_and_accepts_changes(tmp_path):
     points = gallery(6_000, dims=WIDE)
     index = EdgeIndex(tmp_path / "build", chooser=lambda *_: "acorn")
     index.ensure(IndexSpec(contract="wide", dims=WIDE))
     index.upsert(points)
     index.optimize()
-    assert index.info().indexed_vectors >= 6_000, "otherwise this test says nothing about HNSW"
+    assert index.info().indexed_vectors >= 6_000, "without indexed vectors HNSW is not tested"
     where = IndexFilter(organization_id=ORG_A, source_kinds=("photo",))
-    asked = [
+    queries = [
         IndexQuery(channel="image", vector=p.vectors["image"], filter=where, limit=48)
         for p in points[:200:10]
     ]
-    seen = [p for p in points if p.organization_id == ORG_A and p.kind == "photo"]
-    matrix = np.stack([p.vectors["image"] for p in seen])
-    found, shares = index.search(asked), []
-    for query, hits in zip(asked, found, strict=True):
+    matching_points = [p for p in points if p.organization_id == ORG_A and p.kind == "photo"]
+    matrix = np.stack([p.vectors["image"] for p in matching_points])
+    hits_found, recall_shares = index.search(queries), []
+    for query, hits in zip(queries, hits_found, strict=True):
         best = np.argsort(-(matrix @ query.vector))[:48]
-        shares.append(len({hit.id for hit in hits} & {seen[i].id for i in best}) / 48)
-    assert np.mean(shares) >= 0.95, shares
-    assert index.search(asked) == found
-    exact = index.search([replace(query, exact=True) for query in asked])
-    for query, hits in zip(asked, exact, strict=True):
+        recall_shares.append(
+            len({hit.id for hit in hits} & {matching_points[i].id for i in best}) / 48
+        )
+    assert np.mean(recall_shares) >= 0.95, recall_shares
+    assert index.search(queries) == hits_found
+    exact = index.search([replace(query, exact=True) for query in queries])
+    for query, hits in zip(queries, exact, strict=True):
         best = np.argsort(-(matrix @ query.vector))[:48]
-        assert {hit.id for hit in hits} == {seen[i].id for i in best}
-    moved = [replace(p, version=2, point=Point(1, 1)) for p in points[:300]]
-    index.upsert(moved)
+        assert {hit.id for hit in hits} == {matching_points[i].id for i in best}
+    moved_points = [replace(p, version=2, point=Point(1, 1)) for p in points[:300]]
+    index.upsert(moved_points)
     index.upsert(points[:300])
     index.delete({p.id: 2 for p in points[300:400]})
     index.forget([p.id for p in points[400:450]])
     index.upsert(points[300:400])
     assert index.count() == index.info().points == 5_850
     assert len(index.scroll(None, 10_000)) == 5_950
-    assert all(p.point == Point(1, 1) for p in index.fetch([p.id for p in moved]))
+    assert all(p.point == Point(1, 1) for p in index.fetch([p.id for p in moved_points]))
     index.close()
     index.close()
-    again = EdgeIndex(tmp_path / "build")
-    assert (again.count(), again.info().build) == (5_850, "build")
+    reopened = EdgeIndex(tmp_path / "build")
+    assert (reopened.count(), reopened.info().build) == (5_850, "build")
     with pytest.raises(IndexUnavailableError, match="opened"):
         EdgeIndex(tmp_path / "build")
-    again.close()
+    reopened.close()
 
 
-def test_what_a_crash_left_before_the_index_was_whole_is_made_anew(tmp_path):
+def test_ensure_after_crash_replaces_incomplete_build(tmp_path):
     (tmp_path / "build" / "shard" / "segments" / "half").mkdir(parents=True)
     (tmp_path / "build" / "shard" / "wal").write_text("cut off")
     index = EdgeIndex(tmp_path / "build")
@@ -149,7 +153,7 @@ def test_what_a_crash_left_before_the_index_was_whole_is_made_anew(tmp_path):
     index.close()
 
 
-def test_a_server_is_rebuilt_beside_the_collection_that_serves(tmp_path):
+def test_qdrant_rebuild_serves_old_collection_until_complete(tmp_path):
     index = QdrantIndex(":memory:")
     index.ensure(SPEC)
     index.upsert(gallery(40))

@@ -43,22 +43,22 @@ class OwnedSource(FolderSource):
 
 @pytest.fixture
 def client():
-    made = QdrantClient(location=":memory:")
-    yield made
-    made.close()
+    qdrant_client = QdrantClient(location=":memory:")
+    yield qdrant_client
+    qdrant_client.close()
 
 
-def on_server(client, installation, alias="pinpoint"):
+def open_server_index(client, installation, alias="pinpoint"):
     return QdrantIndex(":memory:", alias=alias, installation=lambda: installation, client=client)
 
 
 @contextmanager
-def owned(folder, installation):
-    """The embedded index of a home, asked by one installation."""
-    live = RebuildableIndex(folder, "nowhere:nothing")
-    live.load()
+def open_embedded_index(folder, installation):
+    """The embedded index of a home, opened by one installation."""
+    rebuildable = RebuildableIndex(folder, "nowhere:nothing")
+    rebuildable.load()
     with tempfile.TemporaryDirectory(prefix="pp", dir="/tmp") as short:
-        server = IndexServer(Path(short) / "i.sock", live)
+        server = IndexServer(Path(short) / "i.sock", rebuildable)
         server.start()
         try:
             yield RemoteIndex(
@@ -66,7 +66,7 @@ def owned(folder, installation):
             )
         finally:
             server.close()
-            live.close()
+            rebuildable.close()
 
 
 def filled(index, installation):
@@ -75,10 +75,10 @@ def filled(index, installation):
     return index
 
 
-def everything_of(index, spec):
-    """All that one can ask of an index or do to it, by name."""
+def calls_by_name(index, spec):
+    """Every call of an index, by name."""
     points = gallery(POINTS)
-    asked = IndexQuery(
+    query = IndexQuery(
         channel="image",
         vector=points[1].vectors["image"],
         filter=IndexFilter(organization_id=ORG_A),
@@ -88,7 +88,7 @@ def everything_of(index, spec):
         "info": index.info,
         "ensure": lambda: index.ensure(spec),
         "count": index.count,
-        "search": lambda: index.search([asked]),
+        "search": lambda: index.search([query]),
         "scroll": lambda: index.scroll(None, 10),
         "fetch": lambda: index.fetch([points[0].id]),
         "upsert": lambda: index.upsert([replace(points[0], version=9)]),
@@ -97,61 +97,61 @@ def everything_of(index, spec):
     }
 
 
-def assert_refused_in_words(index):
-    for name, do in everything_of(index, replace(SPEC, installation=TWO)).items():
+def assert_every_call_refused(index):
+    for name, call in calls_by_name(index, replace(SPEC, installation=TWO)).items():
         with pytest.raises(ConfigurationError, match="belongs to another installation") as caught:
-            do()
+            call()
         assert caught.value.reason == "other_installation", name
         assert "--take-over" in caught.value.message
         assert ONE not in caught.value.message
 
 
-def test_server_asked_by_another_installation_refuses_everything(client):
-    first, second = filled(on_server(client, ONE), ONE), on_server(client, TWO)
-    assert_refused_in_words(second)
+def test_server_index_of_other_installation_refuses_every_call(client):
+    first, second = filled(open_server_index(client, ONE), ONE), open_server_index(client, TWO)
+    assert_every_call_refused(second)
     with pytest.raises(ConfigurationError):
         second.drop()
     assert first.count() == POINTS
     assert first.info().installation == ONE
-    assert (first.scroll(None, 100)) == [(each.id, 1, True) for each in _by_id()]
+    assert (first.scroll(None, 100)) == [(item.id, 1, True) for item in points_by_id()]
 
 
-def _by_id():
-    return sorted(gallery(POINTS), key=lambda each: each.id)
+def points_by_id():
+    return sorted(gallery(POINTS), key=lambda item: item.id)
 
 
-def test_server_with_two_aliases_keeps_two_installations_apart(client):
-    first = filled(on_server(client, ONE), ONE)
-    second = on_server(client, TWO, alias="other")
+def test_server_with_two_aliases_isolates_installations(client):
+    first = filled(open_server_index(client, ONE), ONE)
+    second = open_server_index(client, TWO, alias="other")
     assert not second.info().ready
     second.ensure(replace(SPEC, installation=TWO))
     assert (second.count(), first.count()) == (0, POINTS)
     second.upsert(gallery(3))
-    second.delete({_by_id()[0].id: 5})
+    second.delete({points_by_id()[0].id: 5})
     assert (second.info().points, first.info().points) == (len(second.scroll(None, 9)) - 1, POINTS)
 
 
-def test_server_taken_over_leaves_the_collection_of_the_other(client, tmp_path):
-    filled(on_server(client, ONE), ONE)
-    (before,) = [each.name for each in client.get_collections().collections]
+def test_server_take_over_keeps_collection_of_other_installation(client, tmp_path):
+    filled(open_server_index(client, ONE), ONE)
+    (before,) = [item.name for item in client.get_collections().collections]
     (tmp_path / "n").write_text("7")
-    second = on_server(client, TWO)
+    second = open_server_index(client, TWO)
     source = OwnedSource(tmp_path, TWO)
     with pytest.raises(ConfigurationError):
         second.rebuild(source)
-    assert [each.name for each in client.get_collections().collections] == [before]
+    assert [item.name for item in client.get_collections().collections] == [before]
     second.rebuild(source, take_over=True)
     assert (second.info().points, second.info().installation) == (7, TWO)
     assert client.count(before).count == POINTS
     second.rebuild(source)
-    names = {each.name for each in client.get_collections().collections}
+    names = {item.name for item in client.get_collections().collections}
     assert len(names) == 2
     assert before in names
 
 
-def test_server_with_collection_of_an_earlier_version_asks_for_a_decision(client, tmp_path):
+def test_server_collection_without_installation_requires_take_over(client, tmp_path):
     QdrantIndex(":memory:", client=client).ensure(SPEC)
-    index = on_server(client, TWO)
+    index = open_server_index(client, TWO)
     with pytest.raises(ConfigurationError, match="names no installation"):
         index.count()
     (tmp_path / "n").write_text("3")
@@ -159,22 +159,22 @@ def test_server_with_collection_of_an_earlier_version_asks_for_a_decision(client
     assert index.count() == 3
 
 
-def test_embedded_index_moved_into_another_home_refuses_everything(tmp_path):
-    with owned(tmp_path / "one", ONE) as first:
+def test_embedded_index_copied_to_other_home_refuses_every_call(tmp_path):
+    with open_embedded_index(tmp_path / "one", ONE) as first:
         filled(first, ONE)
         assert (first.count(), first.info().installation) == (POINTS, ONE)
     shutil.copytree(tmp_path / "one", tmp_path / "two")
-    with owned(tmp_path / "two", TWO) as second:
-        assert_refused_in_words(second)
+    with open_embedded_index(tmp_path / "two", TWO) as second:
+        assert_every_call_refused(second)
         with pytest.raises(ConfigurationError):
             second.rebuild()
         second.ping()
         assert second.progress().state == "idle"
-    with owned(tmp_path / "one", ONE) as first:
+    with open_embedded_index(tmp_path / "one", ONE) as first:
         assert first.count() == POINTS
 
 
-def test_build_names_its_installation_in_its_file(tmp_path):
+def test_edge_build_stores_its_installation(tmp_path):
     index = EdgeIndex(tmp_path / "build")
     index.ensure(replace(SPEC, installation=ONE))
     index.ensure(SPEC)
@@ -186,25 +186,25 @@ def test_build_names_its_installation_in_its_file(tmp_path):
     again.close()
 
 
-def test_reconcile_of_a_second_installation_deletes_nothing(
+def test_reconcile_of_second_installation_deletes_nothing(
     database_url, api_database_url, tmp_path, client
 ):
-    """As it was: an empty database on the same server took 1,872 points for its own."""
-    filled(on_server(client, ONE), ONE)
+    """Regression: an empty database on the same server claimed 1,872 points of another."""
+    filled(open_server_index(client, ONE), ONE)
     harness = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
     try:
-        mine = Installation(harness.owner).id()
-        assert mine == Installation(harness.as_api).id() != ONE
+        installation_id = Installation(harness.owner).id()
+        assert installation_id == Installation(harness.as_api).id() != ONE
         assert (
             RebuildSource(harness.owner, lambda: harness.encoder.contract).spec().installation
-            == mine
+            == installation_id
         )
         write_photos(tmp_path / "in", 2)
         harness.ingest(tmp_path / "in", harness.organization())
         with pytest.raises(ConfigurationError):
             reconcile_index_rows(
                 ledger=harness.ledger,
-                index=on_server(client, mine),
+                index=open_server_index(client, installation_id),
                 queue=harness.queue,
                 contract=SPEC.contract,
                 chunk=64,
@@ -216,4 +216,4 @@ def test_reconcile_of_a_second_installation_deletes_nothing(
             )
     finally:
         harness.close()
-    assert on_server(client, ONE).count() == POINTS
+    assert open_server_index(client, ONE).count() == POINTS

@@ -1,4 +1,4 @@
-"""What a search finds, over every implementation; an obvious loop says what is right."""
+"""Search results of every implementation, compared with a plain loop."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["filled", "index"]
 EVERYTHING = IndexFilter(organization_id=ORG_A)
 
 
-def on_circle(lon: float, west: float, east: float) -> bool:
-    """Whether a meridian lies in west..east; 180 and -180 are one."""
-    same = {lon, -lon} if abs(lon) == 180 else {lon}
+def in_longitude_range(lon: float, west: float, east: float) -> bool:
+    """Whether a longitude is in west..east; 180 and -180 are equal."""
+    equal_longitudes = {lon, -lon} if abs(lon) == 180 else {lon}
     if west <= east:
-        return any(west <= each <= east for each in same)
-    return any(each >= west or each <= east for each in same)
+        return any(west <= longitude <= east for longitude in equal_longitudes)
+    return any(longitude >= west or longitude <= east for longitude in equal_longitudes)
 
 
 def great_circle_m(a: Point, b: Point) -> float:
@@ -44,14 +44,14 @@ def in_ring(point: Point, ring: list[Point]) -> bool:
 
 def matches(p, where: IndexFilter) -> bool:
     """The slow oracle of every filter."""
-    round_, box, t = where.circle, where.box, p.captured_at
+    circle_, box, t = where.circle, where.box, p.captured_at
     return (
         p.organization_id == where.organization_id
         and (not where.source_kinds or p.kind in where.source_kinds)
         and (not where.source_ids or p.source_id in where.source_ids)
-        and (round_ is None or great_circle_m(p.point, round_.center) <= round_.radius_m)
+        and (circle_ is None or great_circle_m(p.point, circle_.center) <= circle_.radius_m)
         and (box is None or box.south <= p.point.lat <= box.north)
-        and (box is None or on_circle(p.point.lon, box.west, box.east))
+        and (box is None or in_longitude_range(p.point.lon, box.west, box.east))
         and (not where.polygon or in_ring(p.point, list(where.polygon)))
         and (where.captured_after is None or (t is not None and t >= where.captured_after))
         and (where.captured_before is None or (t is not None and t < where.captured_before))
@@ -112,34 +112,34 @@ SHAPES = {
 
 
 @pytest.mark.timeout(120)
-def test_every_filter_finds_what_the_loop_finds(filled):
+def test_search_every_filter_equals_plain_loop(filled):
     points = gallery(300, places=EDGES)
     for name, shape in SHAPES.items():
         for organization in (ORG_A, ORG_B):
             where = IndexFilter(organization_id=organization, **shape)
-            want = {p.id for p in points if matches(p, where)}
-            # A ring's own edge belongs to nobody; the points on it may go either way.
-            loose = {p.id for p in points[: len(EDGES)]} if shape.get("polygon") else set()
+            expected_ids = {p.id for p in points if matches(p, where)}
+            # Points on the edge of a ring may be inside or outside.
+            boundary_ids = {p.id for p in points[: len(EDGES)]} if shape.get("polygon") else set()
             vector = points[0].vectors["image"]
             query = IndexQuery(channel="image", vector=vector, filter=where, limit=400, exact=True)
-            found = {hit.id for hit in filled.search([query])[0]}
-            assert found - loose == want - loose, name
-            assert filled.count(where) == len(found), name
+            hit_ids = {hit.id for hit in filled.search([query])[0]}
+            assert hit_ids - boundary_ids == expected_ids - boundary_ids, name
+            assert filled.count(where) == len(hit_ids), name
 
 
 @pytest.mark.parametrize("channel", ["image", "gps"])
 @pytest.mark.parametrize("exact", [True, False])
-def test_search_equals_an_exact_numpy_search(filled, channel, exact):
+def test_search_equals_exact_numpy_search(filled, channel, exact):
     points = [p for p in gallery(300, places=EDGES) if p.organization_id == ORG_A]
     matrix = np.stack([p.vectors[channel] for p in points]).astype(np.float64)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
     rng = np.random.default_rng(3)
-    asked = rng.normal(size=(10, DIMS[channel])).astype(np.float32)
+    vectors = rng.normal(size=(10, DIMS[channel])).astype(np.float32)
     queries = [
-        IndexQuery(channel=channel, vector=each, filter=EVERYTHING, limit=20, exact=exact)
-        for each in asked
+        IndexQuery(channel=channel, vector=vector, filter=EVERYTHING, limit=20, exact=exact)
+        for vector in vectors
     ]
-    for vector, hits in zip(asked, filled.search(queries), strict=True):
+    for vector, hits in zip(vectors, filled.search(queries), strict=True):
         scores = matrix @ (vector / np.linalg.norm(vector))
         best = np.argsort(-scores)[:20]
         assert [hit.id for hit in hits] == [points[i].id for i in best]
@@ -147,7 +147,7 @@ def test_search_equals_an_exact_numpy_search(filled, channel, exact):
         assert all(type(hit.score) is float for hit in hits)
 
 
-def test_hits_say_all_about_the_image(filled):
+def test_search_hits_have_all_image_fields(filled):
     for point in gallery(300, places=EDGES)[1:60]:
         where = IndexFilter(organization_id=point.organization_id)
         query = IndexQuery(
@@ -159,27 +159,31 @@ def test_hits_say_all_about_the_image(filled):
         assert hit.captured_at == point.captured_at
 
 
-def test_the_same_question_alone_and_among_others_has_the_same_answer(filled, request):
+def test_search_batched_query_equals_single_query(filled, request):
     vector = gallery(300)[5].vectors["image"]
-    one = IndexQuery(channel="image", vector=vector, filter=EVERYTHING, limit=48)
-    other = replace(one, vector=-vector, limit=7, exact=True)
-    alone = filled.search([one])[0]
-    answers = [filled.search([one])[0], filled.search([other, one, other])[1]]
+    query = IndexQuery(channel="image", vector=vector, filter=EVERYTHING, limit=48)
+    other_query = replace(query, vector=-vector, limit=7, exact=True)
+    single_hits = filled.search([query])[0]
+    answers = [filled.search([query])[0], filled.search([other_query, query, other_query])[1]]
     if request.node.callspec.params["index"] == "memory":  # numpy's product depends on alignment
-        assert all([hit.id for hit in hits] == [hit.id for hit in alone] for hits in answers)
+        assert all([hit.id for hit in hits] == [hit.id for hit in single_hits] for hits in answers)
     else:
-        assert answers == [alone, alone]
+        assert answers == [single_hits, single_hits]
     assert filled.search([]) == []
 
 
-def test_ties_are_ordered_by_id_and_never_cut_arbitrarily(index):
+def test_search_equal_scores_are_ordered_by_id(index):
     index.ensure(SPEC)
-    twin = gallery(1)[0].vectors
-    points = [replace(p, vectors=twin, organization_id=ORG_A) for p in gallery(90)]
+    shared_vectors = gallery(1)[0].vectors
+    points = [replace(p, vectors=shared_vectors, organization_id=ORG_A) for p in gallery(90)]
     index.upsert(points[::-1])
     for limit in (1, 10, 89, 90, 200):
         query = IndexQuery(
-            channel="image", vector=twin["image"], filter=EVERYTHING, limit=limit, exact=True
+            channel="image",
+            vector=shared_vectors["image"],
+            filter=EVERYTHING,
+            limit=limit,
+            exact=True,
         )
         ids = [hit.id for hit in index.search([query])[0]]
         assert ids == sorted(p.id for p in points)[:limit]

@@ -1,4 +1,4 @@
-"""A build that does not find what it holds is not activated."""
+"""A build that does not find its own points is not activated."""
 
 from __future__ import annotations
 
@@ -21,60 +21,60 @@ from pinpoint.store.vectors.verify import (
 )
 
 
-class Blunted:
-    """A build whose graph misses hits, or whose vectors are not what they were."""
+class DegradedBuild:
+    """A build whose graph misses hits, or whose first vector is reversed."""
 
-    def __init__(self, build, *, misses=0, turned=False):
-        self._build, self._misses, self._turned = build, misses, turned
+    def __init__(self, build, *, misses=0, reverse_first=False):
+        self._build, self._misses, self._reversed = build, misses, reverse_first
 
     def scroll(self, after, limit):
         return self._build.scroll(after, limit)
 
     def fetch(self, ids, *, vectors=False):
         points = self._build.fetch(ids, vectors=vectors)
-        if not self._turned:
+        if not self._reversed:
             return points
-        turned = points[0].vectors["image"][::-1].copy()
-        return [replace(points[0], vectors={"image": turned}), *points[1:]]
+        reversed_vector = points[0].vectors["image"][::-1].copy()
+        return [replace(points[0], vectors={"image": reversed_vector}), *points[1:]]
 
     def search(self, queries):
-        found = self._build.search(queries)
+        hits_by_query = self._build.search(queries)
         return [
             hits if query.exact else hits[: SELF_TOP_K - self._misses]
-            for query, hits in zip(queries, found, strict=True)
+            for query, hits in zip(queries, hits_by_query, strict=True)
         ]
 
 
 @pytest.fixture
 def build(tmp_path):
-    made = EdgeIndex(tmp_path / "build", chooser=lambda _: "acorn")
-    made.ensure(SPEC)
-    made.upsert(gallery(400))
-    yield made
-    made.close()
+    index = EdgeIndex(tmp_path / "build", chooser=lambda _: "acorn")
+    index.ensure(SPEC)
+    index.upsert(gallery(400))
+    yield index
+    index.close()
 
 
-def test_a_whole_build_is_verified_by_a_sample_over_all_of_it(build):
+def test_verify_self_retrieval_complete_build_is_one(build):
     seen = []
     assert verify_self_retrieval(build, seen.append) == 1.0
     assert SAMPLE_SIZE * 0.7 < len(seen) == seen[-1] <= SAMPLE_SIZE
-    twins = [replace(one, vectors=gallery(1)[0].vectors) for one in gallery(400)[:60]]
+    twins = [replace(point, vectors=gallery(1)[0].vectors) for point in gallery(400)[:60]]
     build.upsert(twins)
-    assert verify_self_retrieval(build) == 1.0, "of equal vectors any may stand in another's place"
+    assert verify_self_retrieval(build) == 1.0, "equal vectors may replace each other"
 
 
-def test_a_graph_that_misses_is_told(build):
-    with pytest.raises(IndexUnavailableError, match=r"finds 0\.900 of the 10 nearest") as said:
-        verify_self_retrieval(Blunted(build, misses=1))
-    assert said.value.reason == "build_not_verified"
+def test_verify_self_retrieval_missed_hits_raises(build):
+    with pytest.raises(IndexUnavailableError, match=r"finds 0\.900 of the 10 nearest") as caught:
+        verify_self_retrieval(DegradedBuild(build, misses=1))
+    assert caught.value.reason == "build_not_verified"
 
 
-def test_vectors_that_do_not_find_themselves_are_told(build):
+def test_verify_self_retrieval_changed_vector_raises(build):
     with pytest.raises(IndexUnavailableError, match="by its own image vector"):
-        verify_self_retrieval(Blunted(build, turned=True))
+        verify_self_retrieval(DegradedBuild(build, reverse_first=True))
 
 
-def test_an_empty_build_is_whole(tmp_path):
+def test_verify_self_retrieval_empty_build_is_one(tmp_path):
     empty = EdgeIndex(tmp_path / "empty")
     empty.ensure(SPEC)
     assert verify_self_retrieval(empty) == 1.0
@@ -82,7 +82,7 @@ def test_an_empty_build_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("held", "bounds", "moved", "good"),
+    ("count", "bounds", "moved", "accepted"),
     [
         (10, (10, 10), 0, True),
         (9, (10, 10), 0, False),
@@ -92,46 +92,48 @@ def test_an_empty_build_is_whole(tmp_path):
         (15, (10, 12), 2, False),
     ],
 )
-def test_counts_must_agree_but_for_what_moves(held, bounds, moved, good):
-    if good:
-        check_count(held, bounds, moved)
+def test_check_count_outside_moving_bounds_raises(count, bounds, moved, accepted):
+    if accepted:
+        check_count(count, bounds, moved)
     else:
         with pytest.raises(IndexUnavailableError, match="PostgreSQL"):
-            check_count(held, bounds, moved)
+            check_count(count, bounds, moved)
 
 
-def test_a_server_is_asked_through_switches_and_never_answers_for_another_contract(tmp_path):
-    """Asked from a thread while the alias goes to and fro; in-memory engine of qdrant-client."""
+def test_qdrant_search_during_alias_switches_answers_only_its_contract(tmp_path):
+    """A thread searches while the alias switches; in-memory engine of qdrant-client."""
     (tmp_path / "n").write_text("60")
     index = QdrantIndex(":memory:")
     index.ensure(SPEC)
     index.upsert(gallery(60))
     vector = gallery(60)[1].vectors["image"]
     where = IndexFilter(organization_id=ORG_A)
-    ask = IndexQuery(channel="image", vector=vector, filter=where, limit=5)
+    query = IndexQuery(channel="image", vector=vector, filter=where, limit=5)
     contracts, stop = (SPEC.contract, "contract-b"), threading.Event()
-    answered, refused, wrong = set(), [], []
+    answered_contracts, refused_contracts, wrong_answers = set(), [], []
 
-    def asking():
+    def search_repeatedly():
         while not stop.is_set():
             for contract in contracts:
                 try:
-                    (hits,) = index.search([replace(ask, contract=contract)])
+                    (hits,) = index.search([replace(query, contract=contract)])
                 except ModelMismatchError:
-                    refused.append(contract)
-                except Exception as error:  # whatever else comes is what this test looks for
-                    wrong.append(repr(error))
+                    refused_contracts.append(contract)
+                except Exception as error:  # any other exception fails the test
+                    wrong_answers.append(repr(error))
                 else:
-                    answered.add(contract)
-                    wrong.extend([] if np.isclose(hits[0].score, 1.0, atol=1e-3) else [hits])
+                    answered_contracts.add(contract)
+                    wrong_answers.extend(
+                        [] if np.isclose(hits[0].score, 1.0, atol=1e-3) else [hits]
+                    )
 
-    thread = threading.Thread(target=asking)
+    thread = threading.Thread(target=search_repeatedly)
     thread.start()
-    for turn in range(4):
-        index.rebuild(FolderSource(tmp_path, contracts[(turn + 1) % 2]))
-        assert index.info().contract == contracts[(turn + 1) % 2]
+    for rebuild_number in range(4):
+        index.rebuild(FolderSource(tmp_path, contracts[(rebuild_number + 1) % 2]))
+        assert index.info().contract == contracts[(rebuild_number + 1) % 2]
     stop.set()
     thread.join()
     index.close()
-    assert wrong == []
-    assert answered == set(refused) == set(contracts)
+    assert wrong_answers == []
+    assert answered_contracts == set(refused_contracts) == set(contracts)

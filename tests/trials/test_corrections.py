@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.correction_orders import Play, orders
+from ingest.correction_scenario import CorrectionScenario, event_orders
 from pinpoint.records import DecodedImage
 from shared_data import shared_data
 from stack_fixtures import ServiceHarness
@@ -52,20 +52,22 @@ def test_precedence_of_real_photos_in_every_order_is_kept(harness, tmp_path, cap
     assert len(large) > 5
     org = harness.organization()
     rows = 0
-    for number, order in enumerate(orders()):
+    for number, order in enumerate(event_orders()):
         photos = [*small, *(large if number % LARGE_EVERY == 0 else [])]
         folder = tmp_path / f"order-{number:02d}"
         folder.mkdir()
         for place, photo in enumerate(photos):
             # Numbered, since the folders of the collection share names.
             shutil.copyfile(photo, folder / f"{place:03d}{photo.suffix}")
-        play = Play(harness=harness, org=org, source=f"order-{number:02d}", folder=folder)
-        play.read_files()
+        scenario = CorrectionScenario(
+            harness=harness, org=org, source=f"order-{number:02d}", folder=folder
+        )
+        scenario.read_files()
         for event in order:
-            play.do(event)
-        play.check_index()
-        play.clear()
-        rows += len(play.photos) * (len(order) + 1)
+            scenario.apply_event(event)
+        scenario.check_index()
+        scenario.clear_manual_values()
+        rows += len(scenario.photos) * (len(order) + 1)
         shutil.rmtree(folder)
     with capsys.disabled():
         sys.stdout.write(

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import pytest
 
-from ingest.poison_kinds import COLUMNS, HINTS
+from ingest.poisoned_values import COLUMNS, METADATA_OVERRIDES
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
@@ -116,7 +116,9 @@ def register(ground: Ground, owner: Transactions, folder: Path, name: str) -> UU
 
 def register_poison(ground: Ground, owner: Transactions, folder: Path) -> dict[UUID, str]:
     """Items with something wrong in each column, and the reason each must end with."""
-    kinds = [("metadata_override", value, reason) for value, reason in HINTS.values()] + COLUMNS
+    kinds = [
+        ("metadata_override", value, reason) for value, reason in METADATA_OVERRIDES.values()
+    ] + COLUMNS
     kinds += [
         ("external_id", f"poison:{code}:{name}", reason)
         for name, (code, reason) in BAD_INSERTS.items()

@@ -1,7 +1,7 @@
 """Photos through ingests, manifests, corrections and replacements in a given order, with an oracle.
 
-The oracle knows three layers for each photo and nothing of the code: what a person set, what the
-manifest said, what the file says. After every event each row must have the highest of them.
+The oracle has three layers for each photo and does not use the code: the manual value, the value of
+the manifest, the value of the file. After every event each row must have the highest layer.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from stack_fixtures import ServiceHarness
 EVENTS = ("plain", "manifest", "manual", "again", "replace")
 MANUAL_TIME = datetime(2011, 1, 2, 3, 4, 5, tzinfo=UTC)
 MANIFEST_TIME = datetime(2012, 1, 2, 3, 4, 5, tzinfo=UTC)
-# Data behind the end of a picture: other bytes, the same picture and the same metadata.
+# Data after the end of a picture: other bytes, the same picture and the same metadata.
 PADDING = {".heic": b"\x00\x00\x00\x08free", ".heif": b"\x00\x00\x00\x08free"}
 
 
-def orders() -> Iterator[tuple[str, ...]]:
-    """Every order of the events; a person can correct nothing before the first ingest.
+def event_orders() -> Iterator[tuple[str, ...]]:
+    """Every order of the events; an image can be corrected only after the first ingest.
 
-    `plain` and `again` are the same thing, so one order of the two stands for both.
+    `plain` and `again` are the same event, so one order of the two is enough.
     """
     for order in itertools.permutations(EVENTS):
         if order[0] != "manual" and order.index("plain") < order.index("again"):
@@ -36,17 +36,17 @@ def orders() -> Iterator[tuple[str, ...]]:
 
 
 @dataclass
-class Told:
-    """What the layers say about one photo."""
+class PhotoLayers:
+    """The layers of one photo."""
 
     number: int
-    file: Point | None
-    file_source: str
+    file_position: Point | None
+    file_position_source: str
     file_time: datetime | None
     file_creator: str | None
     in_manifest: bool = False
-    by_person: bool = False
-    held: bool = False
+    corrected: bool = False
+    stored: bool = False
 
     @property
     def manual_position(self) -> Point | None:
@@ -65,14 +65,14 @@ class Told:
         return MANIFEST_TIME if self.number % 3 > 0 else None
 
     def position(self) -> tuple[Point | None, str | None]:
-        if self.by_person and self.manual_position:
+        if self.corrected and self.manual_position:
             return self.manual_position, "manual"
         if self.in_manifest and self.manifest_position:
             return self.manifest_position, "manifest"
-        return self.file, self.file_source
+        return self.file_position, self.file_position_source
 
     def time(self) -> tuple[datetime | None, str | None]:
-        if self.by_person and self.manual_time:
+        if self.corrected and self.manual_time:
             return self.manual_time, "manual"
         if self.in_manifest and self.manifest_time:
             return self.manifest_time, "manifest"
@@ -83,51 +83,53 @@ class Told:
 
 
 @dataclass
-class Play:
-    """One source that goes through an order of events."""
+class CorrectionScenario:
+    """One source that receives events in a given order."""
 
     harness: ServiceHarness
     org: object
     source: str
     folder: Path
-    photos: dict[str, Told] = field(default_factory=dict)
+    photos: dict[str, PhotoLayers] = field(default_factory=dict)
 
     def read_files(self) -> None:
-        """Ask the decoder, without any override, what each file says, and write the manifest."""
+        """Decode each file without any override, and write the manifest."""
         rows = ["file,latitude,longitude,captured_at,creator"]
         for number, path in enumerate(sorted(self.folder.iterdir())):
             read = self.harness.parts.decoder.read(path.name, str(path))
             capture = read.capture if isinstance(read, DecodedImage) else None
-            told = Told(
+            layers = PhotoLayers(
                 number=number,
-                file=capture.point if capture else None,
-                file_source=capture.position_source if capture else "none",
+                file_position=capture.point if capture else None,
+                file_position_source=capture.position_source if capture else "none",
                 file_time=capture.captured_at if capture else None,
                 file_creator=capture.creator if capture else None,
             )
-            self.photos[path.name] = told
-            where, when = told.manifest_position, told.manifest_time
-            place = f"{where.lat},{where.lon}" if where else ","
-            rows.append(f"{path.name},{place},{when.isoformat() if when else ''},ann")
+            self.photos[path.name] = layers
+            position, captured_at = layers.manifest_position, layers.manifest_time
+            coordinates = f"{position.lat},{position.lon}" if position else ","
+            rows.append(
+                f"{path.name},{coordinates},{captured_at.isoformat() if captured_at else ''},ann"
+            )
         (self.folder / "rows.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
-    def do(self, event: str) -> None:
-        """One event and all checks after it."""
+    def apply_event(self, event: str) -> None:
+        """Apply one event and run all checks."""
         if event == "manual":
             self._correct()
         else:
             self._ingest(event)
-        self.check(event)
+        self.check_rows(event)
 
     def _correct(self) -> None:
         ids = {row.external_id.split("/")[-1]: row.id for row in self.rows()}
-        for name, told in self.photos.items():
-            fix = ImageUpdate(point=told.manual_position, captured_at=told.manual_time)
-            if name not in ids or fix == ImageUpdate():
+        for name, layers in self.photos.items():
+            update = ImageUpdate(point=layers.manual_position, captured_at=layers.manual_time)
+            if name not in ids or update == ImageUpdate():
                 continue
             with self.harness.database.write(self.org) as catalog:
-                catalog.update_image(ids[name], fix)
-            told.by_person = True
+                catalog.update_image(ids[name], update)
+            layers.corrected = True
         self.harness.run()
 
     def _ingest(self, event: str) -> None:
@@ -137,7 +139,7 @@ class Play:
                 data = path.read_bytes() + PADDING.get(path.suffix.lower(), b"\x00" * 8)
                 path.unlink()
                 path.write_bytes(data)
-        held = {name: told.held for name, told in self.photos.items()}
+        stored = {name: layers.stored for name, layers in self.photos.items()}
         batch = register_files(
             self.folder,
             source=self.source,
@@ -148,83 +150,85 @@ class Play:
             use_manifest=event == "manifest",
         ).batch
         self.harness.run()
-        for told in self.photos.values():
-            told.in_manifest |= event == "manifest"
-            told.held |= told.position()[0] is not None
+        for layers in self.photos.values():
+            layers.in_manifest |= event == "manifest"
+            layers.stored |= layers.position()[0] is not None
         with self.harness.database.read(self.org) as catalog:
             batch = catalog.batch(batch.id)
             items = {item.file: item for item in catalog.batch_items(batch.id, limit=1_000)}
         assert batch.is_processed
         assert set(items) == set(self.photos)
-        for name, told in self.photos.items():
-            self._check_item(event, told, items[name], was_held=held[name])
+        for name, layers in self.photos.items():
+            self._check_item(event, layers, items[name], was_stored=stored[name])
 
-    def _check_item(self, event: str, told: Told, item, *, was_held: bool) -> None:
+    def _check_item(self, event: str, layers: PhotoLayers, item, *, was_stored: bool) -> None:
         notes = " / ".join(item.notes)
-        if not told.held:
+        if not layers.stored:
             assert (item.status, item.error_code) == ("rejected", "no_position")
-        elif not was_held:
+        elif not was_stored:
             assert item.status == "indexed"
         elif event == "replace":
             assert item.status == "updated"
             assert "bytes replace" in notes
-            assert ("set manually; kept for the new bytes" in notes) == told.by_person
+            assert ("set manually; kept for the new bytes" in notes) == layers.corrected
         elif event in ("plain", "again"):
             assert (item.status, notes) == ("duplicate", "")
         else:
-            contradicted = told.by_person and (told.number % 3 == 0 or told.number % 3 == 1)
+            contradicted = layers.corrected and (layers.number % 3 == 0 or layers.number % 3 == 1)
             assert ("set manually; kept" in notes) == contradicted
 
     def rows(self) -> Sequence:
-        """The source's live rows."""
-        asked = (
+        """Live rows of the source."""
+        statement = (
             "SELECT i.id, i.external_id, ST_Y(i.geom) AS lat, ST_X(i.geom) AS lon, i.captured_at,"
             " i.position_source, i.time_source, i.creator, i.state, i.version FROM images i"
             " JOIN sources s ON s.id = i.source_id WHERE s.name = :source AND"
             " i.organization_id = :org AND i.state <> 'deleted'"
         )
         with self.harness.owner.begin() as unit:
-            said = {"source": self.source, "org": self.org}
-            return list(unit.connection.execute(text(asked), said))
+            parameters = {"source": self.source, "org": self.org}
+            return list(unit.connection.execute(text(statement), parameters))
 
-    def check(self, event: str) -> None:
-        """Every row has the highest value of each field, and names its origin."""
+    def check_rows(self, event: str) -> None:
+        """Check that every row has the highest value of each field and its source."""
         rows = {row.external_id.split("/")[-1]: row for row in self.rows()}
-        assert set(rows) == {name for name, told in self.photos.items() if told.held}, event
+        assert set(rows) == {name for name, layers in self.photos.items() if layers.stored}, event
         for name, row in rows.items():
-            told = self.photos[name]
-            point, source = told.position()
-            moment, origin = told.time()
+            layers = self.photos[name]
+            point, source = layers.position()
+            moment, origin = layers.time()
             assert (Point(row.lat, row.lon), row.position_source) == (point, source), (event, name)
             assert row.captured_at == moment, (event, name)
-            if origin == "file":  # which time of the file it is, the file's own tests say
+            if (
+                origin == "file"
+            ):  # tests/media/test_media_times.py tests which time of the file is used
                 assert row.time_source not in (None, "manual", "manifest", "caller"), (event, name)
             else:
                 assert row.time_source == origin, (event, name)
-            assert row.creator == told.creator(), (event, name)
+            assert row.creator == layers.creator(), (event, name)
             assert row.state == "indexed", (event, name)
 
     def check_index(self) -> None:
-        """The index holds the positions that the rows have, at their versions."""
+        """Check that the index has the positions and versions of the rows."""
         rows = {row.id: row for row in self.rows()}
-        for found in self.harness.index.fetch(list(rows)):
-            row = rows.pop(found.id)
-            assert found.version == row.version
-            assert abs(found.point.lat - row.lat) < 1e-5
-            assert abs(found.point.lon - row.lon) < 1e-5
+        for indexed in self.harness.index.fetch(list(rows)):
+            row = rows.pop(indexed.id)
+            assert indexed.version == row.version
+            assert abs(indexed.point.lat - row.lat) < 1e-5
+            assert abs(indexed.point.lon - row.lon) < 1e-5
         assert rows == {}
 
-    def clear(self) -> None:
-        """Clear every manual value, with the files gone: what was said before comes back."""
+    def clear_manual_values(self) -> None:
+        """Clear every manual value after the files are deleted: the lower layers apply again."""
         for name in self.photos:
             (self.folder / name).unlink()
         ids = {row.external_id.split("/")[-1]: row.id for row in self.rows()}
-        for name, told in self.photos.items():
-            if not told.by_person:
+        for name, layers in self.photos.items():
+            if not layers.corrected:
                 continue
-            cleared = "position" if told.manual_position else "captured_at"
+            cleared = "position" if layers.manual_position else "captured_at"
             with self.harness.database.write(self.org) as catalog:
                 catalog.update_image(ids[name], ImageUpdate(clear=frozenset({cleared})))
-            told.by_person = False
+            layers.corrected = False
         self.harness.run()
-        self.check("clear")
+        self.check_rows("clear")

@@ -1,4 +1,4 @@
-"""JPEG files with the times a test wants, and what is read of them."""
+"""JPEG files with given metadata, and the metadata that Pinpoint reads from them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ OFFSET, OFFSET_ORIGINAL, OFFSET_DIGITIZED = 0x9010, 0x9011, 0x9012
 SUBSEC, SUBSEC_ORIGINAL = 0x9290, 0x9291
 
 
-def facts(
+def read_tags(
     base: dict | None = None, detail: dict | None = None, gps: dict | None = None, **props: str
 ) -> RawMetadata:
-    """What is read of a JPEG with these tags and XMP properties."""
+    """Metadata that is read from a JPEG with these tags and XMP properties."""
     more = {"xmp": xmp(**props)} if props else {}
     data = saved(noise(), exif=exif(base=base, detail=detail, gps={**PARIS, **(gps or {})}), **more)
     return read_raw_metadata(Image.open(io.BytesIO(data)))
@@ -33,7 +33,7 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def fix(date: str, hour: float, minute: float = 0.0, second: float = 0.0) -> dict:
+def gps_clock(date: str, hour: float, minute: float = 0.0, second: float = 0.0) -> dict:
     """GPS tags of a satellite clock."""
     return {29: date, 7: (hour, minute, second)}
 
@@ -48,8 +48,8 @@ def iptc(**records: str) -> bytes:
     return b"Photoshop 3.0\x00" + resource
 
 
-def facts_of(data: bytes) -> RawMetadata:
-    """What is read of a file, without the decoding child."""
+def read_jpeg(data: bytes) -> RawMetadata:
+    """Metadata that is read from a file, without the decoding child."""
     return read_raw_metadata(Image.open(io.BytesIO(data)))
 
 

@@ -1,7 +1,7 @@
-"""The decoding child on a system without Landlock; as root, without the capability to end others.
+"""The decoding child without Landlock; as root, also without the capability to end processes.
 
-What an old kernel or a container takes away is taken away by the kernel here, too: by a filter that
-answers Landlock's calls with ENOSYS, and by a smaller set of capabilities.
+The kernel removes them as an old kernel or a container does: a filter answers the calls of Landlock
+with ENOSYS, and the set of capabilities is smaller.
 """
 
 from __future__ import annotations

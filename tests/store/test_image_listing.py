@@ -26,9 +26,9 @@ NAMES += ["Zoo.jpg", "zebra.jpg", "ä.jpg", MAC, "日本.jpg", "🙂.jpg"]
 
 @pytest.fixture
 def owner(database_url):
-    made = Transactions(owner_engine(database_url))
-    yield made
-    made.close()
+    transactions = Transactions(owner_engine(database_url))
+    yield transactions
+    transactions.close()
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def database(api_database_url):
     transactions.close()
 
 
-def put(owner, org, source, kind, rows):
+def insert_images(owner, org, source, kind, rows):
     """Rows of `(id, external id, state)`."""
     with owner.begin() as unit:
         unit.connection.execute(
@@ -59,7 +59,7 @@ def put(owner, org, source, kind, rows):
 def gallery(owner, database):
     """Two organizations with the same file names, as `{organization: [(source, kind, rows)]}`."""
     rng = random.Random(8)
-    made = {}
+    sources_by_org = {}
     for number in range(2):
         org = uuid4()
         with owner.begin() as unit:
@@ -67,106 +67,109 @@ def gallery(owner, database):
                 text("INSERT INTO organizations (id, name) VALUES (:id, :name)"),
                 {"id": org, "name": f"org-{number}"},
             )
-        own = []
+        source_rows = []
         with database.write(org) as catalog:
             for name, kind in (("walk", "photo"), ("Äpfel", "photo"), ("drive", "street")):
-                own.append((catalog.add_source(name, kind), kind, []))
-        for source, kind, rows in own:
+                source_rows.append((catalog.add_source(name, kind), kind, []))
+        for source, kind, rows in source_rows:
             for _ in range(40):
                 folder = rng.choice(("", "deep/", "deep/er/"))
                 state = rng.choice(STATES)
                 external_id = f"{folder}{rng.choice(NAMES)}"
                 rows.append((UUID(int=rng.getrandbits(128)), external_id, state))
-            put(owner, org, source.id, kind, rows)
-        made[org] = own
-    return made
+            insert_images(owner, org, source.id, kind, rows)
+        sources_by_org[org] = source_rows
+    return sources_by_org
 
 
-def by_hand(own, wanted):
-    """Ids by source name, file name and id, by the obvious loop."""
-    found = []
-    for source, kind, rows in own:
+def list_by_loop(source_rows, image_filter):
+    """Ids ordered by source name, file name and id, from a plain loop."""
+    matches = []
+    for source, kind, rows in source_rows:
         for id_, external_id, state in rows:
             name = external_id.rpartition("/")[2]
-            if state == "deleted" or state not in (wanted.states or STATES):
+            if state == "deleted" or state not in (image_filter.states or STATES):
                 continue
-            if source.id not in (wanted.source_ids or (source.id,)):
+            if source.id not in (image_filter.source_ids or (source.id,)):
                 continue
-            if kind not in (wanted.source_kinds or (kind,)):
+            if kind not in (image_filter.source_kinds or (kind,)):
                 continue
-            if wanted.file_name is not None and not any(
-                fnmatch.fnmatchcase(name, unicodedata.normalize(form, wanted.file_name))
+            if image_filter.file_name is not None and not any(
+                fnmatch.fnmatchcase(name, unicodedata.normalize(form, image_filter.file_name))
                 for form in ("NFC", "NFD")
             ):
                 continue
-            if wanted.id_prefix and not id_.hex.startswith(wanted.id_prefix):
+            if image_filter.id_prefix and not id_.hex.startswith(image_filter.id_prefix):
                 continue
-            found.append((source.name, name, id_))
-    return [id_ for _, _, id_ in sorted(found)]
+            matches.append((source.name, name, id_))
+    return [id_ for _, _, id_ in sorted(matches)]
 
 
-def paged(catalog, wanted, limit):
-    shown, after = [], None
-    while page := catalog.list_images(wanted, limit=limit, after=after):
-        shown += page
+def list_by_pages(catalog, image_filter, limit):
+    listed_ids, after = [], None
+    while page := catalog.list_images(image_filter, limit=limit, after=after):
+        listed_ids += page
         last = page[-1]
         after = ImagePosition(source=last.source, file_name=last.file_name, image_id=last.id)
-    return [image.id for image in shown]
+    return [image.id for image in listed_ids]
 
 
-def filters(own):
-    (walk, _, rows), (_, _, _), (drive, _, _) = own
-    some = rows[3][0].hex
+def filters(source_rows):
+    (walk, _, rows), (_, _, _), (drive, _, _) = source_rows
+    image_hex = rows[3][0].hex
     yield from (
         ImageFilter(),
         ImageFilter(source_ids=(walk.id,)),
         ImageFilter(source_ids=(drive.id, walk.id), states=("failed",)),
         ImageFilter(source_kinds=("street",)),
         ImageFilter(source_kinds=("photo",), states=("indexed", "pending")),
-        ImageFilter(id_prefix=some[:6]),
-        ImageFilter(id_prefix=some),
+        ImageFilter(id_prefix=image_hex[:6]),
+        ImageFilter(id_prefix=image_hex),
     )
     for pattern in ("a.jpg", "IMG_1.jpg", "IMG_*", "IMG?1*", "*.jpg", "50%.jpg", "%", "?.jpg",
                     "back\\slash.jpg", "ä.jpg", "日*", "nowhere.jpg", "a.jpg*"):  # fmt: skip
         yield ImageFilter(file_name=pattern)
 
 
-def test_list_images_every_filter_gives_the_rows_of_a_plain_sort(gallery, database):
-    for org, own in gallery.items():
+def test_list_images_every_filter_equals_plain_sort(gallery, database):
+    for org, source_rows in gallery.items():
         with database.read(org) as catalog:
-            for wanted in filters(own):
-                expected = by_hand(own, wanted)
+            for image_filter in filters(source_rows):
+                expected = list_by_loop(source_rows, image_filter)
                 for limit in (1000, 7):
-                    assert paged(catalog, wanted, limit) == expected, (wanted, limit)
+                    assert list_by_pages(catalog, image_filter, limit) == expected, (
+                        image_filter,
+                        limit,
+                    )
 
 
-def test_list_images_rows_that_come_and_go_between_pages_hide_and_repeat_none(
-    gallery, database, owner
-):
-    (org, own), _ = gallery.items()
-    expected = by_hand(own, ImageFilter())
-    source, kind, _ = own[0]
-    shown, after, turn = [], None, 0
+def test_list_images_concurrent_changes_skip_and_repeat_no_rows(gallery, database, owner):
+    (org, source_rows), _ = gallery.items()
+    expected = list_by_loop(source_rows, ImageFilter())
+    source, kind, _ = source_rows[0]
+    listed_ids, after, page_number = [], None, 0
     while True:
         with database.read(org) as catalog:
             page = catalog.list_images(ImageFilter(), limit=5, after=after)
         if not page:
             break
-        shown += [image.id for image in page]
+        listed_ids += [image.id for image in page]
         last = page[-1]
         after = ImagePosition(source=last.source, file_name=last.file_name, image_id=last.id)
-        # The row that the cursor names goes, and others come before and behind it.
+        # The row of the cursor is deleted, and rows before and after it are inserted.
         with owner.begin() as unit:
             unit.connection.execute(
                 text("UPDATE images SET state = 'deleted' WHERE id = :id"), {"id": last.id}
             )
-        put(owner, org, source.id, kind, [(uuid4(), f"{turn}/0 new.jpg", "indexed")])
-        turn += 1
-    assert [id_ for id_ in shown if id_ in set(expected)] == expected
-    assert len(set(shown)) == len(shown)
+        insert_images(
+            owner, org, source.id, kind, [(uuid4(), f"{page_number}/0 new.jpg", "indexed")]
+        )
+        page_number += 1
+    assert [id_ for id_ in listed_ids if id_ in set(expected)] == expected
+    assert len(set(listed_ids)) == len(listed_ids)
 
 
-def test_list_images_more_sources_than_one_statement_reads_come_in_order(database, owner):
+def test_list_images_of_many_sources_are_ordered(database, owner):
     org = uuid4()
     with owner.begin() as unit:
         unit.connection.execute(
@@ -175,8 +178,10 @@ def test_list_images_more_sources_than_one_statement_reads_come_in_order(databas
     with database.write(org) as catalog:
         sources = [catalog.add_source(f"s{number:02}", "photo") for number in range(9)]
     for source in sources[::2]:
-        put(owner, org, source.id, "photo", [(uuid4(), f"{n}.jpg", "indexed") for n in range(3)])
+        insert_images(
+            owner, org, source.id, "photo", [(uuid4(), f"{n}.jpg", "indexed") for n in range(3)]
+        )
     with database.read(org) as catalog:
         page = catalog.list_images(ImageFilter(), limit=1_000)
-        assert paged(catalog, ImageFilter(), 2) == [image.id for image in page]
+        assert list_by_pages(catalog, ImageFilter(), 2) == [image.id for image in page]
     assert [image.source for image in page] == [s.name for s in sources[::2] for _ in range(3)]

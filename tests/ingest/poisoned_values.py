@@ -1,14 +1,14 @@
-"""What is wrong with a batch item, and the reason that it must end with."""
+"""Values that make a batch item invalid, with the expected error code."""
 
 from __future__ import annotations
 
 import json
 
 CJK = "".join(chr(0x4E00 + n * 7 % 20_000) for n in range(1_000))
-"""3,000 bytes that do not compress: more than an entry of a b-tree may have."""
+"""3,000 bytes that do not compress: longer than an entry of a B-tree may be."""
 
 DEEP = '{"attributes": {"a": ' + "[" * 2_000 + "]" * 2_000 + "}}"
-HINTS = {
+METADATA_OVERRIDES = {
     "offset before year 1": ('{"captured_at": "0001-01-01T00:00:00+01:00"}', "not_storable"),
     "offset after year 9999": ('{"captured_at": "9999-12-31T23:59:59-01:00"}', "not_storable"),
     "no time": ('{"captured_at": "yesterday"}', "bad_metadata_override"),
