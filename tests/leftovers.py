@@ -42,7 +42,7 @@ def found_in_folder(folder, wanted):
 
 def swept(rig, tombstone_s=0, rebuild=None):
     return recover_lost_work(
-        ledger=rig.ledger,
+        repository=rig.repository,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
@@ -53,7 +53,11 @@ def swept(rig, tombstone_s=0, rebuild=None):
     )
 
 
-def pruned(rig, closing, orphan_s=DAY_S, audit_s=DAY_S):
+def pruned(rig, tenant_deletion, orphan_s=DAY_S, audit_s=DAY_S):
     return prune_leftovers(
-        closing=closing, ledger=rig.ledger, blobs=rig.blobs, orphan_s=orphan_s, audit_s=audit_s
+        tenant_deletion=tenant_deletion,
+        repository=rig.repository,
+        blobs=rig.blobs,
+        orphan_s=orphan_s,
+        audit_s=audit_s,
     )

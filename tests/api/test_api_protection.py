@@ -41,7 +41,7 @@ def answer_to(api, data: bytes) -> bytes:
 
 @pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _, _ in NEEDS])
 def test_protection_unknown_caller_is_refused_before_the_body_comes(api, method, path):
-    api.parts.access.key("acme", "read")
+    api.parts.api_keys.key("acme", "read")
     said = answer_to(api, head(method, path, "Content-Length: 300000000"))
     status, _, rest = said.partition(b"\r\n")
     assert b" 401 " in status
@@ -50,7 +50,7 @@ def test_protection_unknown_caller_is_refused_before_the_body_comes(api, method,
 
 
 def test_protection_body_of_an_unknown_caller_is_not_read(api):
-    api.parts.access.key("acme", "read")
+    api.parts.api_keys.key("acme", "read")
     sent = 0
     with connect(api) as plain:
         plain.sendall(head("POST", "/v1/sources", "Content-Length: 300000000"))

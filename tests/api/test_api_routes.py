@@ -35,7 +35,7 @@ def test_locate_shows_point_regions_evidence_and_says_it_is_uncalibrated(api, as
     assert body["index"] == {"engine": "qdrant-edge", "build": "b"}
     assert asked[0]["photo"].data == b"bytes of a photo"
     assert asked[0]["photo"].kind == "photo"
-    assert asked[0]["context"].organization_id == api.parts.access.ids["default"]
+    assert asked[0]["context"].organization_id == api.parts.api_keys.ids["default"]
 
 
 def test_limits_reach_the_flow(api, asked):

@@ -47,10 +47,10 @@ def served(rig, tmp_path):
     parts = SimpleNamespace(
         settings=rig.settings,
         database=rig.database,
-        access=ApiKeyStore(rig.as_api),
+        api_keys=ApiKeyStore(rig.as_api),
         index=rig.index,
         encoder=rig.encoder,
-        with_live=lambda do: do(rig.encoder),
+        with_current_encoder=lambda do: do(rig.encoder),
         blobs=rig.blobs,
         jobs=rig.queue,
         decoder=rig.parts.decoder,
@@ -114,7 +114,7 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
     rig.ingest(tmp_path / "in", organization)
     with rig.operator.write(organization) as catalog:
         batch = catalog.open_batch(catalog.source("photos").id)
-    key, secret = rig.access.create_key("secret-name", "k", list(SCOPES))
+    key, secret = rig.api_keys.create_key("secret-name", "k", list(SCOPES))
     with http(served, secret) as client:
         files = {"files": ("new.jpg", jpeg(77, 1, 1))}
         assert client.post(f"/v1/batches/{batch.id}/images", files=files).status_code == 202
@@ -265,7 +265,7 @@ def test_every_metric_is_listed_and_every_listed_one_is_there(served, rig, fresh
 
 def test_a_key_of_an_organization_opens_nothing(served, rig):
     rig.organization()
-    _, secret = rig.access.create_key("acme", "all", list(SCOPES))
+    _, secret = rig.api_keys.create_key("acme", "all", list(SCOPES))
     with http(served, secret) as client:
         refused = client.get("/metrics")
     assert (refused.status_code, refused.json()["reason"]) == (403, "not_allowed")

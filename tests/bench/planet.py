@@ -127,7 +127,7 @@ def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
 def _gallery(running: Stack, services: Services) -> RunConfig:
     """The demo's planet, ingested; one arm is asked, as the bare loop does."""
     planet = make_planet(running.paths.home / "planet", preset="demo", seed=SEED)
-    organization = services.access.create_organization("planet").id
+    organization = services.api_keys.create_organization("planet").id
     with running.workers(1), running.client("planet") as client:
         for kind in ("street", "photo"):
             client.add_source(kind, kind, license="CC0-1.0", attribution="synthetic planet")

@@ -37,7 +37,7 @@ def test_cancel_waiting_files_are_given_up_and_those_under_work_finish(rig, tmp_
     sent, rig.queue.sent[:] = list(rig.queue.sent), []
     ids = item_ids(rig, org, batch.id)
     pipeline.ingest_items(ids[:2], WORKER, rig.parts)  # done before
-    held = rig.ledger.claim(ids[2:4], "host/2/0.00")  # under work while it is canceled
+    held = rig.repository.claim(ids[2:4], "host/2/0.00")  # under work while it is canceled
     assert len(held) == 2
     with rig.database.write(org) as catalog:
         assert catalog.cancel_batch(batch.id) == 2
@@ -45,7 +45,7 @@ def test_cancel_waiting_files_are_given_up_and_those_under_work_finish(rig, tmp_
         now = catalog.batch(batch.id)
     assert (now.items, now.indexed, now.received, now.canceled) == (6, 2, 2, 2)
     assert (now.state, now.is_processed) == ("closed", False)
-    rig.ledger.release_worker("host/2/0.00")
+    rig.repository.release_worker("host/2/0.00")
     rig.queue.sent[:] = sent  # the broker still has the jobs of before
     rig.run()
     pipeline.ingest_items(ids[2:3], WORKER, rig.parts)

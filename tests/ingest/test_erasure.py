@@ -22,7 +22,7 @@ from stack_fixtures import write_photos
 
 
 @pytest.fixture
-def closing(rig):
+def tenant_deletion(rig):
     return OrganizationDeletion(rig.owner)
 
 
@@ -34,7 +34,7 @@ def org(rig):
 def filled(rig, tmp_path, name, seed):
     """An organization with copied originals, a rejected file, an audit row and a key."""
     org = rig.organization(name)
-    rig.access.create_key(name, "phone", ["locate"])
+    rig.api_keys.create_key(name, "phone", ["locate"])
     folder = tmp_path / f"in-{name}"
     write_photos(folder, 4, first=seed, lat=48 + seed / 1000)
     for path in sorted(folder.iterdir()):
@@ -71,18 +71,20 @@ def needles(rig, org, name, folder):
     ]
 
 
-def erased(rig, closing, org):
+def erased(rig, tenant_deletion, org):
     return erase_organization(
         org,
-        closing=closing,
-        ledger=rig.ledger,
+        tenant_deletion=tenant_deletion,
+        repository=rig.repository,
         index=rig.index,
         blobs=rig.blobs,
-        say=lambda _: None,
+        on_message=lambda _: None,
     )
 
 
-def test_an_erased_organization_leaves_no_byte(rig, closing, tmp_path, server_places, database_url):
+def test_an_erased_organization_leaves_no_byte(
+    rig, tenant_deletion, tmp_path, server_places, database_url
+):
     gone, folder = filled(rig, tmp_path, "acme", 0)
     stays, _ = filled(rig, tmp_path, "other", 500)
     wanted = needles(rig, gone, "acme", folder)
@@ -93,13 +95,13 @@ def test_an_erased_organization_leaves_no_byte(rig, closing, tmp_path, server_pl
     )
     before = rig.index.count()
 
-    assert erased(rig, closing, gone) == 4
+    assert erased(rig, tenant_deletion, gone) == 4
     assert found_in_tables(rig, wanted) == []
     assert not (rig.folder / "blobs" / str(gone)).exists()
     assert rig.index.count(IndexFilter(organization_id=gone)) == 0
     assert rig.index.count() == before - 4 == rig.index.count(IndexFilter(organization_id=stays))
     with pytest.raises(NotFoundError):
-        rig.access.organization("acme")
+        rig.api_keys.organization("acme")
     assert rig.organization("acme") != gone  # the name is free
 
     fresh = rig.folder / "next"
@@ -119,32 +121,36 @@ def test_an_erased_organization_leaves_no_byte(rig, closing, tmp_path, server_pl
     assert found_in_folder(server_places.pgdata / "pg_wal", wanted) == []
 
 
-def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(rig, closing, tmp_path):
+def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(
+    rig, tenant_deletion, tmp_path
+):
     org, _ = filled(rig, tmp_path, "acme", 0)
-    erased(rig, closing, org)
-    assert closing.deleted_organizations() == [org]
-    assert pruned(rig, closing).organizations == 0
+    erased(rig, tenant_deletion, org)
+    assert tenant_deletion.deleted_organizations() == [org]
+    assert pruned(rig, tenant_deletion).organizations == 0
     swept(rig)
-    assert pruned(rig, closing).organizations == 1
-    assert closing.deleted_organizations() == []
+    assert pruned(rig, tenant_deletion).organizations == 1
+    assert tenant_deletion.deleted_organizations() == []
     for table in ("tombstones", "sources", "batches", "batch_items", "audit_log"):
         assert rig.scalar(f"SELECT count(*) FROM {table}") == 0
 
 
-def test_erasing_the_last_keys_does_not_open_the_door(rig, closing, tmp_path):
+def test_erasing_the_last_keys_does_not_open_the_door(rig, tenant_deletion, tmp_path):
     org, _ = filled(rig, tmp_path, "acme", 0)
-    erased(rig, closing, org)
-    assert rig.access.any_keys()
-    default = rig.access.organization("default")
-    erased(rig, closing, default.id)
-    assert rig.access.organization("default").id != default.id
-    assert rig.access.any_keys()
+    erased(rig, tenant_deletion, org)
+    assert rig.api_keys.any_keys()
+    default = rig.api_keys.organization("default")
+    erased(rig, tenant_deletion, default.id)
+    assert rig.api_keys.organization("default").id != default.id
+    assert rig.api_keys.any_keys()
 
 
-def test_what_comes_in_while_an_organization_is_erased_goes_too(rig, closing, org, tmp_path):
+def test_what_comes_in_while_an_organization_is_erased_goes_too(
+    rig, tenant_deletion, org, tmp_path
+):
     write_photos(tmp_path / "in", 2)
     rig.ingest(tmp_path / "in", org)
-    erased(rig, closing, org)
+    erased(rig, tenant_deletion, org)
     with rig.owner.begin() as unit:  # a request that had been let in before
         unit.connection.execute(
             text(
@@ -154,12 +160,12 @@ def test_what_comes_in_while_an_organization_is_erased_goes_too(rig, closing, or
             {"org": org},
         )
     rig.blobs.put(org, b"late")
-    pruned(rig, closing)
+    pruned(rig, tenant_deletion)
     assert rig.scalar("SELECT count(*) FROM audit_log") == 0
     assert not (rig.folder / "blobs" / str(org)).exists()
 
 
-def test_erasing_can_be_broken_off_and_run_again(rig, closing, org, tmp_path, monkeypatch):
+def test_erasing_can_be_broken_off_and_run_again(rig, tenant_deletion, org, tmp_path, monkeypatch):
     write_photos(tmp_path / "in", 3)
     rig.ingest(tmp_path / "in", org)
 
@@ -169,10 +175,10 @@ def test_erasing_can_be_broken_off_and_run_again(rig, closing, org, tmp_path, mo
     with monkeypatch.context() as patch:
         patch.setattr(rig.index, "delete", dies)
         with pytest.raises(KeyboardInterrupt):
-            erased(rig, closing, org)
+            erased(rig, tenant_deletion, org)
     assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 3
-    assert closing.find(str(org)) == org
-    erased(rig, closing, org)
+    assert tenant_deletion.find(str(org)) == org
+    erased(rig, tenant_deletion, org)
     assert rig.scalar("SELECT count(*) FROM images") == 0
     assert rig.index.count() == 0
 

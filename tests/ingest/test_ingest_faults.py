@@ -19,7 +19,7 @@ from pinpoint.ingest.recovery import recover_lost_work
 from pinpoint.records import ImageUpdate
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint_workers import runtime
-from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
+from pinpoint_workers.beat_schedule import ClockTolerantScheduler, IntervalSchedule
 from registration import register_folder
 from stack_fixtures import WORKER, write_photos
 
@@ -76,7 +76,7 @@ def test_a_full_blob_store_costs_no_try(rig, waiting, monkeypatch):
 
 def test_items_are_given_back_when_the_database_has_come_back(rig, waiting, monkeypatch):
     _, _, ids = waiting
-    pauses, give_back = [], rig.ledger.release_unprocessed
+    pauses, give_back = [], rig.repository.release_unprocessed
 
     def away(*_given):
         raise IndexUnavailableError("away")
@@ -89,23 +89,23 @@ def test_items_are_given_back_when_the_database_has_come_back(rig, waiting, monk
     with monkeypatch.context() as patch:
         patch.setattr(pipeline.time, "sleep", pauses.append)
         patch.setattr(rig.index, "upsert", away)
-        patch.setattr(rig.ledger, "release_unprocessed", twice_away)
+        patch.setattr(rig.repository, "release_unprocessed", twice_away)
         with pytest.raises(IndexUnavailableError):
             pipeline.ingest_items(ids, WORKER, rig.parts)
     assert len(pauses) == 2
     assert _tries(rig) == 0
-    assert rig.ledger.active_workers() == []
+    assert rig.repository.active_workers() == []
 
 
 def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(rig, waiting):
     _, _, ids = waiting
-    assert len(rig.ledger.claim(ids, WORKER)) == 6
-    assert rig.ledger.lost_items(10) == []
+    assert len(rig.repository.claim(ids, WORKER)) == 6
+    assert rig.repository.expired_items(10) == []
     with rig.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() + interval '1 h'"))
-    assert len(rig.ledger.lost_items(10)) == 6
+    assert len(rig.repository.expired_items(10)) == 6
     found = recover_lost_work(
-        ledger=rig.ledger,
+        repository=rig.repository,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
@@ -114,7 +114,7 @@ def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(rig, waiting):
         is_alive=lambda _worker: True,
     )
     assert found.items == 6
-    assert [len(rig.ledger.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
+    assert [len(rig.repository.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
 
 
 def test_beat_goes_on_when_the_clock_was_set_back():
@@ -176,7 +176,7 @@ def stale(rig, waiting):
     with rig.database.write(org) as catalog:
         catalog.update_image(image_id, ImageUpdate(creator="second"))
     rig.queue.sent.clear()
-    reading = rig.ledger.indexing([image_id], rig.encoder.contract.digest)
+    reading = rig.repository.lock_pending_images([image_id], rig.encoder.contract.digest)
     points = reading.__enter__()
     assert [point.version for point in points] == [2]
     # As a restart of PostgreSQL does, or its limit on idle transactions: the row lock is gone.
@@ -203,7 +203,7 @@ def _end_sessions(rig):
 
 def _drift(rig):
     found = reconcile_index_rows(
-        ledger=rig.ledger,
+        repository=rig.repository,
         index=rig.index,
         queue=None,
         contract=rig.encoder.contract.digest,
@@ -240,10 +240,10 @@ def test_no_tombstone_is_forgotten_before_its_image_is_erased(rig, waiting):
     image_id = next(iter(rig.index.scroll(None, 1)))[0]
     with rig.database.write(org) as catalog:
         catalog.delete_image(image_id)
-    with rig.ledger.expired_tombstones(0) as old:
+    with rig.repository.expired_tombstones(0) as old:
         assert old == []
     rig.run()
-    with rig.ledger.expired_tombstones(0) as old:
+    with rig.repository.expired_tombstones(0) as old:
         assert old == [image_id]
-        rig.index.forget(old)
+        rig.index.delete_points(old)
     assert image_id not in {each for each, _, _ in rig.index.scroll(None, 10)}

@@ -29,7 +29,7 @@ def timed(seed: int, clock: str) -> bytes:
 
 
 def ingest(rig: Rig, path: Path, options: ReadOptions) -> Batch:
-    organization_id = rig.access.create_organization(f"org-{path.name}").id
+    organization_id = rig.api_keys.create_organization(f"org-{path.name}").id
     batch = register_folder(
         path,
         source="photos",

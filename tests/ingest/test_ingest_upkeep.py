@@ -28,7 +28,7 @@ def register(rig, org, folder):
 
 def swept(rig, alive=True):
     return recover_lost_work(
-        ledger=rig.ledger,
+        repository=rig.repository,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
@@ -40,7 +40,7 @@ def swept(rig, alive=True):
 
 def reconciled(rig, *, mend=True):
     return reconcile_index_rows(
-        ledger=rig.ledger,
+        repository=rig.repository,
         index=rig.index,
         queue=rig.queue if mend else None,
         contract=rig.encoder.contract.digest,
@@ -67,22 +67,22 @@ def folder(tmp_path):
 def test_a_lease_keeps_others_away_until_it_ends(rig, org, folder):
     register(rig, org, folder)
     _, ids = rig.queue.sent.pop()
-    assert len(rig.ledger.claim(ids, "host/1/0.00")) == 6
-    assert rig.ledger.claim(ids, "host/2/0.00") == []
+    assert len(rig.repository.claim(ids, "host/1/0.00")) == 6
+    assert rig.repository.claim(ids, "host/2/0.00") == []
     with rig.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() - interval '1s'"))
-    assert [len(rig.ledger.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
+    assert [len(rig.repository.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
 
 
 def test_items_tried_too_often_fail_with_a_reason(rig, org, folder):
     batch = register(rig, org, folder)
     _, ids = rig.queue.sent.pop()
-    assert len(rig.ledger.claim(ids, "host/0/0.00")) == 6
-    rig.ledger.release_worker("host/0/0.00")
+    assert len(rig.repository.claim(ids, "host/0/0.00")) == 6
+    rig.repository.release_worker("host/0/0.00")
     for turn in range(1, 3):
-        assert [len(rig.ledger.claim([one], f"host/{turn}/0.00")) for one in ids] == [1] * 6
-        rig.ledger.release_worker(f"host/{turn}/0.00")
-    assert [rig.ledger.claim([one], "host/9/0.00") for one in ids] == [[]] * 6
+        assert [len(rig.repository.claim([one], f"host/{turn}/0.00")) for one in ids] == [1] * 6
+        rig.repository.release_worker(f"host/{turn}/0.00")
+    assert [rig.repository.claim([one], "host/9/0.00") for one in ids] == [[]] * 6
     assert batch_of(rig, org, batch).failed == 6
     with rig.database.read(org) as catalog:
         assert {i.error_code for i in catalog.batch_items(batch.id)} == {"too_many_attempts"}
@@ -111,7 +111,7 @@ def test_the_sweep_trusts_a_full_queue(rig, org, folder):
 def test_items_of_a_dead_worker_go_on_alone(rig, org, folder):
     register(rig, org, folder)
     _, ids = rig.queue.sent.pop()
-    rig.ledger.claim(ids, "host/1/0.00")
+    rig.repository.claim(ids, "host/1/0.00")
     assert swept(rig, alive=True).released == 0
     found = swept(rig, alive=False)
     assert (found.released, found.items) == (6, 6)
@@ -204,8 +204,8 @@ def test_reconcile_finds_and_mends_every_kind_of_drift(rig, org, folder):
     assert reconciled(rig).total == 0
     ids = [row[0] for row in rig.index.scroll(None, 10)]
     points = {point.id: point for point in rig.index.fetch(ids, vectors=True)}
-    rig.index.forget([ids[0]])  # missing
-    rig.index.forget([ids[1]])
+    rig.index.delete_points([ids[0]])  # missing
+    rig.index.delete_points([ids[1]])
     with rig.owner.begin() as unit:  # stale: the row moved on and nobody told the index
         unit.connection.execute(
             text("UPDATE images SET version = 7 WHERE id = :id"), {"id": ids[2]}

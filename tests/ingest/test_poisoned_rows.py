@@ -101,7 +101,7 @@ def poison_table(rig, table, event, column, value, code="XX000"):
 
 def swept(rig):
     return recover_lost_work(
-        ledger=rig.ledger,
+        repository=rig.repository,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
@@ -192,7 +192,7 @@ def test_keep_with_full_disk_is_an_outage_and_costs_no_try(rig, two):
     with pytest.raises(DatabaseUnavailableError):
         pipeline.ingest_items(ids, WORKER, rig.parts)
     assert item_of(rig, two, item_id).attempts == 0
-    assert rig.ledger.active_workers() == []
+    assert rig.repository.active_workers() == []
 
 
 def test_index_with_unreadable_vector_fails_that_image_only(rig, two):
@@ -254,7 +254,7 @@ def test_reconcile_with_version_beyond_the_column_mends_the_others(rig, two):
 
     def compare():
         return reconcile_index_rows(
-            ledger=rig.ledger,
+            repository=rig.repository,
             index=rig.index,
             queue=rig.queue,
             contract=rig.encoder.contract.digest,
@@ -295,7 +295,7 @@ def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(rig, two):
                 {"id": batch.id},
             ).scalars()
         )
-    rig.ledger.claim(mine[1:], WORKER)
+    rig.repository.claim(mine[1:], WORKER)
     sql(rig, "UPDATE batch_items SET status = 'failed' WHERE id = :id", id=mine[0])
     counts = []
     for _ in range(40):
@@ -303,7 +303,7 @@ def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(rig, two):
             counts.append(catalog.retry_batch(batch.id))
     assert counts == [1] + [0] * 39
     assert rig.queue.sent == [(jobs.INGEST_ITEMS, [mine[0]])]
-    assert rig.ledger.active_workers() == [WORKER]
+    assert rig.repository.active_workers() == [WORKER]
 
 
 def test_register_with_values_that_cannot_be_stored_rejects_those_rows(rig, tmp_path):
@@ -344,7 +344,7 @@ def test_names_over_their_limit_are_refused_in_words(rig):
     ):
         catalog.add_source(CJK, "photo")
     with pytest.raises(BadRequestError, match="name has 3000"):
-        rig.access.create_organization(CJK)
+        rig.api_keys.create_organization(CJK)
 
 
 STATEMENTS = [

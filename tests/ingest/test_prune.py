@@ -18,7 +18,7 @@ from stack_fixtures import jpeg, write_photos
 
 
 @pytest.fixture
-def closing(rig):
+def tenant_deletion(rig):
     return OrganizationDeletion(rig.owner)
 
 
@@ -33,7 +33,7 @@ def aged(rig, uri, days=2):
     return path
 
 
-def test_orphans_go_and_wanted_blobs_stay(rig, closing, org, tmp_path):
+def test_orphans_go_and_wanted_blobs_stay(rig, tenant_deletion, org, tmp_path):
     wanted = rig.blobs.put(org, jpeg(1, 48, 2))
     waiting = rig.blobs.put(org, jpeg(2, 48, 2))
     orphan, young = rig.blobs.put(org, b"orphan"), rig.blobs.put(org, b"young")
@@ -50,14 +50,14 @@ def test_orphans_go_and_wanted_blobs_stay(rig, closing, org, tmp_path):
     half = f"{lost}.part"
     open(half, "wb").close()
     os.utime(half, (time.time() - 2 * DAY_S,) * 2)
-    found = pruned(rig, closing)
+    found = pruned(rig, tenant_deletion)
     assert (found.blobs, found.partial_files) == (1, 1)
     assert all(os.path.exists(path) for path in kept)
     assert not os.path.exists(lost)
     assert not os.path.exists(half)
 
 
-def test_no_blob_goes_while_a_backup_runs(rig, closing, org, tmp_path, database_url):
+def test_no_blob_goes_while_a_backup_runs(rig, tenant_deletion, org, tmp_path, database_url):
     write_photos(tmp_path / "in", 1)
     with rig.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals="copy")
@@ -66,13 +66,13 @@ def test_no_blob_goes_while_a_backup_runs(rig, closing, org, tmp_path, database_
     victim = rig.index.scroll(None, 1)[0][0]
     with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as backup:
         backup.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
-        assert pruned(rig, closing).blobs == 0
+        assert pruned(rig, tenant_deletion).blobs == 0
         with rig.operator.write(org) as catalog:
             catalog.delete_image(victim)
         rig.run()
         assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
     assert os.path.exists(orphan)
-    assert pruned(rig, closing).blobs == 1
+    assert pruned(rig, tenant_deletion).blobs == 1
     assert swept(rig).deletions == 1
     assert [name for name, _ in rig.queue.sent] == [jobs.ERASE_IMAGES]
     rig.run()
@@ -80,7 +80,7 @@ def test_no_blob_goes_while_a_backup_runs(rig, closing, org, tmp_path, database_
     assert not any(path.is_file() for path in (rig.folder / "blobs").rglob("*"))
 
 
-def test_the_audit_forgets(rig, closing, org):
+def test_the_audit_forgets(rig, tenant_deletion, org):
     with rig.database.write(org) as catalog:
         for _ in range(2):
             catalog.log_query(
@@ -93,7 +93,7 @@ def test_the_audit_forgets(rig, closing, org):
                 "WHERE id = (SELECT id FROM audit_log LIMIT 1)"
             )
         )
-    assert pruned(rig, closing).audit_rows == 1
+    assert pruned(rig, tenant_deletion).audit_rows == 1
     assert rig.scalar("SELECT count(*) FROM audit_log") == 1
 
 

@@ -173,7 +173,7 @@ def test_a_crash_before_the_index_leaves_a_row_that_gets_both(rig, tmp_path, mon
                 " SELECT image_id, contract, 'gps', organization_id, vector FROM embeddings"
             )
         )
-    lost = rig.ledger.lost_images(contract, 100)
+    lost = rig.repository.unindexed_images(contract, 100)
     assert lost == sorted(ids.values())
     ingest_pipeline.index_images(lost, rig.parts)
     for name, _, lat, lon in rows:
@@ -196,7 +196,7 @@ def test_a_rebuild_needs_no_encoder_and_holds_both_channels(rig, tmp_path):
             for channel in new.vectors:
                 np.testing.assert_array_equal(new.vectors[channel], old.vectors[channel])
         drift = reconcile.reconcile_index_rows(
-            ledger=rig.ledger,
+            repository=rig.repository,
             index=built,
             queue=None,
             contract=source.spec().contract,

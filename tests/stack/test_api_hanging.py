@@ -64,7 +64,7 @@ def stack(home, database_url, api_database_url, redis_url):
 @pytest.fixture
 def api(stack):
     """A client with a key of `acme`, and the API's address."""
-    _, key = stack.worker.access.create_key("acme", "all", ["locate", "read", "ingest", "admin"])
+    _, key = stack.worker.api_keys.create_key("acme", "all", ["locate", "read", "ingest", "admin"])
     stack.api.encoder.warm()
     headers = {"Authorization": f"Bearer {key}"}
     with (
@@ -233,7 +233,7 @@ def routes(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:
 def test_no_error_says_what_is_not_for_callers(api, stack, home):
     source = api.client.post("/v1/sources", json={"name": "walk", "kind": "photo"}).json()
     batch = api.client.post("/v1/batches", json={"source": "walk"}).json()["id"]
-    stranger = stack.worker.access.create_organization("stranger")
+    stranger = stack.worker.api_keys.create_organization("stranger")
     with stack.worker.database.write(stranger.id) as catalog:
         theirs = catalog.add_source("theirs", "photo").id
     hidden = (

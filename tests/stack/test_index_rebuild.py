@@ -51,7 +51,7 @@ def test_a_rebuild_serves_meanwhile_and_keeps_what_was_written_meanwhile(owner):
     first, moved, gone, lost = gallery(4)
     client.upsert([replace(moved, version=2, point=Point(1, 1))])
     client.delete({gone.id: 2})
-    client.forget([lost.id])
+    client.delete_points([lost.id])
     (owner.source / "extra").write_text("7")
     assert "rebuild" in client.info().loading
     client.rebuild()

@@ -95,7 +95,7 @@ def test_nothing_of_an_erased_source_comes_back(rig, tmp_path):
         assert catalog.retry_batch(batch.id) == 3
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == 0
-    assert rig.ledger.lost_deletions(10) == []
+    assert rig.repository.pending_deletions(10) == []
     assert rig.scalar("SELECT count(*) FROM sources") == 0
 
 
@@ -106,7 +106,7 @@ def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(rig, tmp_p
     with rig.database.read(org) as catalog:
         source = catalog.source("photos")
         ids = [item.id for item in catalog.batch_items(batch.id)]
-    items = rig.ledger.claim(ids, "here")
+    items = rig.repository.claim(ids, "here")
     readings = [
         (
             item,
@@ -129,7 +129,7 @@ def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(rig, tmp_p
         return Originals(rig.blobs)(item, reading)
 
     with ThreadPoolExecutor(1) as pool:
-        rig.ledger.upsert_images(readings, originals)
+        rig.repository.upsert_images(readings, originals)
         assert waiting[0].result(10) == 2
     rig.run()
     assert rig.scalar("SELECT count(*) FROM images") == 0
@@ -146,11 +146,11 @@ def test_a_late_vector_settles_nobody_elses_file(rig, tmp_path):
     def kept(batch, worker):
         with rig.database.read(org) as catalog:
             ids = [item.id for item in catalog.batch_items(batch.id)]
-        (item,) = rig.ledger.claim(ids, worker)
+        (item,) = rig.repository.claim(ids, worker)
         reading = rig.parts.decoder.read(
             item.file, rig.blobs.path(item.uri), item.metadata_override
         )
-        (one,) = rig.ledger.upsert_images([(item, reading)], Originals(rig.blobs))
+        (one,) = rig.repository.upsert_images([(item, reading)], Originals(rig.blobs))
         vector = rig.encoder.encode([reading.faces[0].pixels])[0]
         return Embedded(image_id=one.images[0].id, sha256=reading.capture.sha256, vector=vector)
 
@@ -163,12 +163,12 @@ def test_a_late_vector_settles_nobody_elses_file(rig, tmp_path):
     second = registered(rig, folder, org)
     late = kept(second, "two")
 
-    rig.ledger.save_vectors(contract, [early])
+    rig.repository.save_vectors(contract, [early])
     pipeline.index_images([early.image_id], rig.parts)
     assert states() == ["stored", "stored"]
     assert rig.index.count(IndexFilter(organization_id=org)) == 0
 
-    rig.ledger.save_vectors(contract, [late])
+    rig.repository.save_vectors(contract, [late])
     pipeline.index_images([late.image_id], rig.parts)
     assert states() == ["indexed", "updated"]
     assert rig.index.count(IndexFilter(organization_id=org)) == 1
@@ -219,15 +219,15 @@ def test_who_lost_a_lease_gives_back_nothing_of_its_successor(rig, tmp_path):
     batch = registered(rig, tmp_path / "in", org)
     with rig.database.read(org) as catalog:
         ids = [item.id for item in catalog.batch_items(batch.id)]
-    rig.ledger.claim(ids, "slow")
+    rig.repository.claim(ids, "slow")
     with rig.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() - interval '1s'"))
-    assert len(rig.ledger.claim(ids, "quick")) == 1
-    rig.ledger.release_unprocessed(ids, "slow")
-    assert rig.ledger.active_workers() == ["quick"]
-    rig.ledger.release_unprocessed(ids, "quick")
-    assert rig.ledger.active_workers() == []
-    assert rig.ledger.lost_items(10) == [(ids[0], 1)]
+    assert len(rig.repository.claim(ids, "quick")) == 1
+    rig.repository.release_unprocessed(ids, "slow")
+    assert rig.repository.active_workers() == ["quick"]
+    rig.repository.release_unprocessed(ids, "quick")
+    assert rig.repository.active_workers() == []
+    assert rig.repository.expired_items(10) == [(ids[0], 1)]
 
 
 def test_an_item_given_up_says_so_on_the_rows_it_had_made(rig, tmp_path):
@@ -237,12 +237,12 @@ def test_an_item_given_up_says_so_on_the_rows_it_had_made(rig, tmp_path):
     batch = registered(rig, tmp_path / "in", org)
     with rig.database.read(org) as catalog:
         ids = [item.id for item in catalog.batch_items(batch.id)]
-    (item,) = rig.ledger.claim(ids, "here")
+    (item,) = rig.repository.claim(ids, "here")
     reading = rig.parts.decoder.read(item.file, rig.blobs.path(item.uri), item.metadata_override)
-    rig.ledger.upsert_images([(item, reading)], Originals(rig.blobs))
+    rig.repository.upsert_images([(item, reading)], Originals(rig.blobs))
     with rig.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET attempts = 3, lease_until = NULL"))
-    assert rig.ledger.claim(ids, "here") == []
+    assert rig.repository.claim(ids, "here") == []
     assert rig.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
     with rig.database.read(org) as catalog:
         assert catalog.source("photos").images == 0
@@ -266,7 +266,7 @@ def test_what_reconcile_removes_can_be_ingested_again(rig, tmp_path):
     with rig.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))
     drift = reconcile_index_rows(
-        ledger=rig.ledger,
+        repository=rig.repository,
         index=rig.index,
         queue=rig.queue,
         contract=rig.encoder.contract.digest,

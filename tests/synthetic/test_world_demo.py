@@ -26,7 +26,7 @@ def own(running_stack):
     """An organization of its own: the stack is shared, and an answer cites what else is near."""
     name = f"demo-{uuid4().hex[:8]}"
     services = build_services(running_stack.settings, "operator")
-    services.access.create_organization(name)
+    services.api_keys.create_organization(name)
     services.close()
     return name
 

@@ -41,10 +41,10 @@ def neighborhood(walls_database, tmp_path_factory) -> Iterator[Neighborhood]:
         settings=rig.settings,
         database=rig.database,
         # As in the real API: this one can only call what the API's role may.
-        access=ApiKeyStore(rig.as_api),
+        api_keys=ApiKeyStore(rig.as_api),
         index=rig.index,
         encoder=rig.encoder,
-        with_live=lambda do: do(rig.encoder),
+        with_current_encoder=lambda do: do(rig.encoder),
         blobs=rig.blobs,
         jobs=rig.queue,
         decoder=rig.parts.decoder,

@@ -122,8 +122,10 @@ def settle_in(rig: Rig, app: Any, url: str, folder: Path) -> Neighborhood:
     """Both organizations ingest the same files, turn by turn, then each something of its own."""
     tenants = []
     for name in ("alder", "birch"):
-        organization = rig.access.create_organization(name)
-        _, key = rig.access.create_key(name, "all", ["locate", "read", "ingest", "export", "admin"])
+        organization = rig.api_keys.create_organization(name)
+        _, key = rig.api_keys.create_key(
+            name, "all", ["locate", "read", "ingest", "export", "admin"]
+        )
         tenants.append(Tenant(name, organization.id, key, rig, url))
     for turn in range(3):
         for kind, source in (("photo", "walk"), ("street", "drive")):

@@ -159,7 +159,7 @@ def problem_from_error(request: Request, error: errors.PinpointError) -> JSONRes
         # No traceback: a hanging component causes hundreds of these, and they are slow.
         cause = error.__cause__
         _log.warning(
-            "request put off",
+            "request postponed",
             reason=error.reason,
             detail=error.message,
             cause=None if cause is None else repr(cause)[:500],
@@ -236,7 +236,8 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Answer each error of `app` with problem details; `tracing` handles unexpected ones."""
+    """Answer each error of `app` with problem details; `RequestLogMiddleware` handles unexpected
+    ones."""
 
     def handle_pinpoint_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, errors.PinpointError):

@@ -64,7 +64,7 @@ def run_demo(
         StackError: The embedded stack cannot be started.
     """
     settings = _with_bundle(settings or demo_settings())
-    lifecycle.start_stack(settings, say=output.warn)
+    lifecycle.start_stack(settings, on_message=output.warn)
     home = settings.services.home
     folder = home / "demo" / f"planet-{preset}-{seed}"
     planet = _draw_planet(folder, preset, seed)

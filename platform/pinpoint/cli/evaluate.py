@@ -237,7 +237,7 @@ def _build_run_config(
     """Configuration of a run within the organization that the operator acts as."""
     from pinpoint.evaluation.run.evaluate import RunConfig
 
-    organization_id = services.access.caller_for(session.organization).organization_id
+    organization_id = services.api_keys.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalog:
         source_ids = tuple(catalog.source(name).id for name in sources)
     source_kinds = cast("tuple[SourceKind, ...]", tuple(kinds))

@@ -125,4 +125,4 @@ class Session:
         Raises:
             NotFoundError: No organization has this name.
         """
-        return services.access.organization(self.organization)
+        return services.api_keys.organization(self.organization)

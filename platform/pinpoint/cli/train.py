@@ -109,7 +109,7 @@ def _open_gallery(
         yield None
         return
     with session.services() as services:
-        yield services.gallery
+        yield services.training_rows
 
 
 @app.command("reranker")
@@ -157,7 +157,7 @@ def _example_gallery(
     from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig
     from pinpoint.training.reranker.examples import ExampleGallery
 
-    organization_id = services.access.caller_for(session.organization).organization_id
+    organization_id = services.api_keys.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalog:
         source_ids = tuple(catalog.source(name).id for name in run_config.gallery.sources)
     return ExampleGallery(

@@ -71,15 +71,15 @@ def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
     )
 
 
-def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], None]) -> None:
+def destroy_home(settings: Settings, plan: DestroyPlan, on_message: Callable[[str], None]) -> None:
     """Stop the stack and remove the planned folders; safe to repeat after an interruption.
 
     Raises:
         StackError: A process could not be ended, or a folder could not be removed.
     """
     paths = StackPaths(settings.services.home)
-    lifecycle.stop_stack(settings, say)
-    say("removing the data")
+    lifecycle.stop_stack(settings, on_message)
+    on_message("removing the data")
     # The database's folder first: the home records its path.
     if paths.owns_cluster():
         PostgresServer(paths).erase()

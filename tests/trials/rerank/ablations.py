@@ -126,7 +126,7 @@ def _examples(
     ground: Ground, search: Search, learners: list[TrainingQuery], services: bootstrap.Services
 ) -> Examples:
     """What the flow finds for each question."""
-    organization_id = services.access.caller_for(DEFAULT_ORGANIZATION).organization_id
+    organization_id = services.api_keys.caller_for(DEFAULT_ORGANIZATION).organization_id
     with services.database.read(organization_id) as catalog:
         source_ids = tuple(catalog.source(f"test-{kind}").id for kind in KINDS)
     part = read_bundle(ground.bundle(RERANKED)).contract.reranker

@@ -15,7 +15,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Connection, Text, delete, func, insert, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
 from pinpoint.errors import NotFoundError
 from pinpoint.records import DEFAULT_ORGANIZATION
@@ -78,7 +78,9 @@ class OrganizationDeletion:
                     revoked_at=func.coalesce(organizations.c.revoked_at, func.now()),
                 )
             )
-            default_row = upsert(organizations).values(id=uuid4(), name=DEFAULT_ORGANIZATION)
+            default_row = postgresql_insert(organizations).values(
+                id=uuid4(), name=DEFAULT_ORGANIZATION
+            )
             connection.execute(default_row.on_conflict_do_nothing(index_elements=["name"]))
             if keys.rowcount:
                 _keep_revoked_key(connection)

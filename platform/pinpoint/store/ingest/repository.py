@@ -158,7 +158,7 @@ class CatalogIngestRepository:
                 )
 
     @contextmanager
-    def indexing(
+    def lock_pending_images(
         self, ids: Sequence[UUID], contract: str, encode_positions: EncodePositions | None = None
     ) -> Iterator[list[IndexPoint]]:
         """Yield pending images with a vector, locked; the end of the block marks them indexed.
@@ -215,7 +215,7 @@ class CatalogIngestRepository:
             return leases.release_worker(unit.connection, worker)
 
     @contextmanager
-    def erasing(
+    def lock_pending_deletions(
         self, ids: Sequence[UUID] | None
     ) -> Iterator[tuple[list[PendingDeletion], list[str]]]:
         """Yield deleted images, locked, and blobs only they need; the end deletes the rows.
@@ -241,12 +241,12 @@ class CatalogIngestRepository:
         with self._transactions.begin() as unit:
             return leases.active_workers(unit.connection)
 
-    def lost_items(self, limit: int) -> list[tuple[UUID, int]]:
+    def expired_items(self, limit: int) -> list[tuple[UUID, int]]:
         """Open items without a valid lease, oldest first, with their attempts."""
         with self._transactions.begin() as unit:
             return leases.expired_items(unit.connection, limit, lease_s=self._lease_s)
 
-    def lost_images(self, contract: str, limit: int) -> list[UUID]:
+    def unindexed_images(self, contract: str, limit: int) -> list[UUID]:
         """Pending images that have a vector and only wait for the index."""
         with self._transactions.begin() as unit:
             statement = (
@@ -259,7 +259,7 @@ class CatalogIngestRepository:
             )
             return list(unit.connection.execute(statement).scalars())
 
-    def lost_deletions(self, limit: int) -> list[UUID]:
+    def pending_deletions(self, limit: int) -> list[UUID]:
         """Deleted images that still have a row; also deletes erased sources without images."""
         with self._transactions.begin() as unit:
             image_deletion.remove_empty_sources(unit.connection)

@@ -28,7 +28,7 @@ def payload_indexes() -> dict[str, Any]:
     28-33 and 19-25 ms. With links for organization, source and kind alone: 0.98-0.99, 117 s.
     """
     # On disk: loading these fields delays all queries when one build follows another. Queries
-    # rarely use them, and ten writes into 30,000 images take 1.2 ms either way.
+    # rarely use them, and ten writes into 30,000 images take 1.2 ms either strategy.
     on_disk = {"on_disk": True}
     definitions: dict[str, tuple[Any, dict[str, Any]]] = {
         "organization": (edge.UuidIndexParams, {"is_tenant": True}),
@@ -58,12 +58,14 @@ def shard_config(dims: Mapping[str, int]) -> edge.EdgeConfig:
     )
 
 
-def search_params(way: SearchStrategy, limit: int) -> edge.SearchParams:
+def search_params(strategy: SearchStrategy, limit: int) -> edge.SearchParams:
     """Parameters of the chosen strategy; `hnsw_ef` is at least `limit`."""
-    if way == "exact":
+    if strategy == "exact":
         return edge.SearchParams(exact=True)
-    # Selectivity 1.0: the engine must not override the choice of `vectors_plan`.
-    acorn = edge.AcornSearchParams(enable=True, max_selectivity=1.0) if way == "acorn" else None
+    # Selectivity 1.0: the engine must not override the choice of `strategy`.
+    acorn = (
+        edge.AcornSearchParams(enable=True, max_selectivity=1.0) if strategy == "acorn" else None
+    )
     return edge.SearchParams(hnsw_ef=max(GRAPH_EF, limit), acorn=acorn)
 
 

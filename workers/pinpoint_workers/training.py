@@ -32,7 +32,9 @@ def train_embedder(ids: list[UUID]) -> None:
     home, max_attempts = worker.settings.services.home, worker.settings.worker.max_attempts
     for run_id in ids:
         run = execute_run(home, run_id, _train_bundle, max_attempts=max_attempts)
-        _log.info("training ended", run=str(run_id), state=run.state if run else "not ours")
+        _log.info(
+            "training ended", run=str(run_id), state=run.state if run else "taken by another worker"
+        )
 
 
 def _train_bundle(config: EmbedderConfig, folder: Path, moved: StageProgressCallback) -> Path:
@@ -47,7 +49,7 @@ def _train_bundle(config: EmbedderConfig, folder: Path, moved: StageProgressCall
         settings=worker.settings,
         decoder=worker.decoder,
         into=worker.settings.services.home / BUNDLES_FOLDER / config.name,
-        gallery=worker.gallery,
+        gallery=worker.training_rows,
         on_progress=moved,
     )
     return result.bundle
