@@ -225,7 +225,7 @@ class Services:
     def ingest_components(self) -> IngestComponents:
         """Components of the ingest flow."""
         if self.repository is None:
-            raise RuntimeError("the API has no repository")
+            raise RuntimeError("the API has no ingest repository")
         return IngestComponents(
             repository=self.repository,
             decoder=self.decoder,

@@ -143,8 +143,8 @@ class ModelSwitch:
             )
             example = next(iter(self._unreachable.values()))
             raise ConflictError(
-                f"{len(unreachable)} of {self._reembed_queue.count_live()} images would be lost to searches: "
-                f"nothing of them can be encoded ({reasons}; e.g. {example.file}: "
+                f"{len(unreachable)} of {self._reembed_queue.count_live()} images would be lost to "
+                f"searches: nothing of them can be encoded ({reasons}; e.g. {example.file}: "
                 f"{example.error_message}). Bring their files back and run this again, or "
                 f"accept it: --allow-missing {len(unreachable)}",
                 reason="images_unreachable",

@@ -66,9 +66,7 @@ def run(rig, town, tmp_path):
     timm_bundle(home / "bundles" / "tiny-timm")
     settings = Settings(services=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
 
-    def train(
-        name: str, *, training_rows: CatalogTrainingRows | None = None, config: Path | None = None
-    ):
+    def train(name: str, *, gallery: CatalogTrainingRows | None = None, config: Path | None = None):
         asked = read_config(config or catalogd(tmp_path, "ours", steps=20)).for_organization("acme")
         made = train_embedder(
             asked,
@@ -76,7 +74,7 @@ def run(rig, town, tmp_path):
             settings=settings,
             decoder=rig.parts.decoder,
             into=home / "bundles" / name,
-            gallery=training_rows,
+            gallery=gallery,
         )
         return made.report, read_bundle(made.bundle).contract.heads
 
@@ -190,10 +188,10 @@ def test_what_the_catalog_cannot_give_is_said(rig, town, run, tmp_path):
     ):
         config = catalogd(tmp_path, "bad", steps=20, changes=((old, new),))
         with pytest.raises(kind, match=words):
-            run("bad", gallery=training_rows, config=config)
+            run("bad", gallery=gallery, config=config)
     url = f"postgresql://nobody@/none?host={tmp_path}"
     with pytest.raises(DatabaseUnavailableError, match=r"'trips' of the catalog, .*`pinpoint up`"):
-        run("down", training_rows=CatalogTrainingRows(Transactions(owner_engine(url)), rig.blobs))
+        run("down", gallery=CatalogTrainingRows(Transactions(owner_engine(url)), rig.blobs))
     for file in town[1].iterdir():
         file.unlink()
     with pytest.raises(

@@ -4,7 +4,7 @@ The numbers belong together:
 
 - a **lease** (`PINPOINT_WORKER_LEASE_TTL_S`, 300 s) is renewed three times within its length while
   its worker runs (`store.ingest.heartbeat`). It may be shorter than the time of a chunk. It expires
-  if the worker is dead, stopped or disconnected from the database; 300 s should wait_for_open_transactions a restart
+  if the worker is dead, stopped or disconnected from the database; 300 s should outlast a restart
   of PostgreSQL or a failover;
 - a chunk that takes **an hour** is considered hung, and its leases may expire;
 - the **visibility timeout** is the same hour: Redis then delivers an unfinished chunk to a second
@@ -13,15 +13,17 @@ The numbers belong together:
   of a killed worker continue within half a minute;
 - **attempts** (`PINPOINT_WORKER_MAX_ATTEMPTS`, 5) count workers that were lost before an item had a
   final status. They only stop endless retries. A file is decoded in a child process, and a file
-  that kills children is `failed` after two of them (`media.decoding.decoder`) without costing an attempt. An
-  unreachable service costs no attempt either. It is unknown whether a lost worker was killed from
-  outside or by its file. The loss of a chunk therefore counts once for each of its files. Then
-  these files are processed one by one, fewest attempts first. A harmless file fails only if four
-  more workers are killed while they process it. `pinpoint batches retry` sends it again;
+  that kills children is `failed` after two of them (`media.decoding.decoder`) without costing an
+  attempt. An unreachable service costs no attempt either. It is unknown whether a lost worker was
+  killed from outside or by its file. The loss of a chunk therefore counts once for each of its
+  files. Then these files are processed one by one, fewest attempts first. A harmless file fails
+  only if four more workers are killed while they process it. `pinpoint batches retry` sends it
+  again;
 - **clock changes** are tolerated: a lease that ends later than two lease lengths from now counts as
   expired, beat reschedules, and a worker's name contains its start in ticks of the machine;
 - **late acknowledgement** and prefetch 1: a job leaves the broker when it is finished. Training is
-  the exception: it takes hours and uses only the queue `training` (see `pinpoint_workers.training`).
+  the exception: it takes hours and uses only the queue `training` (see
+  `pinpoint_workers.training`).
 
 One process (`--pool=solo`), so that CUDA and the index client are never forked.
 """

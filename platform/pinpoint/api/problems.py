@@ -236,8 +236,10 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Answer each error of `app` with problem details; `RequestLogMiddleware` handles unexpected
-    ones."""
+    """Answer each error of `app` with problem details.
+
+    `RequestLogMiddleware` handles unexpected errors.
+    """
 
     def handle_pinpoint_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, errors.PinpointError):

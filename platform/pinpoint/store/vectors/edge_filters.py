@@ -28,7 +28,7 @@ def payload_indexes() -> dict[str, Any]:
     28-33 and 19-25 ms. With links for organization, source and kind alone: 0.98-0.99, 117 s.
     """
     # On disk: loading these fields delays all queries when one build follows another. Queries
-    # rarely use them, and ten writes into 30,000 images take 1.2 ms either strategy.
+    # rarely use them, and ten writes into 30,000 images take 1.2 ms either way.
     on_disk = {"on_disk": True}
     definitions: dict[str, tuple[Any, dict[str, Any]]] = {
         "organization": (edge.UuidIndexParams, {"is_tenant": True}),

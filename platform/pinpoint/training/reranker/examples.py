@@ -76,8 +76,8 @@ class ExampleGallery:
     evidence_radius_m: float
     evidence_per_kind: int
     evened: bool
-    """Whether other localities lose as much as the true one (`leakage_balance`): for training, not for
-    measurement."""
+    """Whether other localities lose as much as the true one (`leakage_balance`): for training, not
+    for measurement."""
     at_once: int = 1
     """Number of queries run concurrently; it changes no row."""
 
