@@ -37,7 +37,7 @@ def train_embedder(ids: list[UUID]) -> None:
         )
 
 
-def _train_bundle(config: EmbedderConfig, folder: Path, moved: StageProgressCallback) -> Path:
+def _train_bundle(config: EmbedderConfig, folder: Path, on_progress: StageProgressCallback) -> Path:
     # Imported here, so that other workers never load torch's optimizers.
     from pinpoint.training.embedder import train_embedder
 
@@ -50,7 +50,7 @@ def _train_bundle(config: EmbedderConfig, folder: Path, moved: StageProgressCall
         decoder=worker.decoder,
         into=worker.settings.services.home / BUNDLES_FOLDER / config.name,
         gallery=worker.training_rows,
-        on_progress=moved,
+        on_progress=on_progress,
     )
     return result.bundle
 

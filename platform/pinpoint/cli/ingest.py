@@ -255,7 +255,7 @@ def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]
         return _confirm_removal(session, missing, yes=request.yes)
 
     with session.services() as services:
-        organization_id = session.own(services).id
+        organization_id = session.find_organization(services).id
         registered = register.register_files(
             request.path,
             source=request.source,
