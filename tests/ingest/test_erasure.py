@@ -83,7 +83,7 @@ def erased(rig, tenant_deletion, org):
 
 
 def test_an_erased_organization_leaves_no_byte(
-    rig, tenant_deletion, tmp_path, server_places, database_url
+    rig, tenant_deletion, tmp_path, server_paths, database_url
 ):
     gone, folder = filled(rig, tmp_path, "acme", 0)
     stays, _ = filled(rig, tmp_path, "other", 500)
@@ -115,10 +115,10 @@ def test_an_erased_organization_leaves_no_byte(
     rig.owner.close()
     rig.as_api.close()
     compact_tables(
-        server_places.superuser_url(urlsplit(database_url).path.strip("/")), private=True
+        server_paths.superuser_url(urlsplit(database_url).path.strip("/")), private=True
     )
-    assert found_in_folder(server_places.pgdata / "base" / oid, wanted) == []
-    assert found_in_folder(server_places.pgdata / "pg_wal", wanted) == []
+    assert found_in_folder(server_paths.pgdata / "base" / oid, wanted) == []
+    assert found_in_folder(server_paths.pgdata / "pg_wal", wanted) == []
 
 
 def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(
