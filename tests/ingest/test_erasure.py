@@ -114,9 +114,7 @@ def test_an_erased_organization_leaves_no_byte(
     oid = str(rig.scalar("SELECT oid FROM pg_database WHERE datname = current_database()"))
     rig.owner.close()
     rig.as_api.close()
-    compact_tables(
-        server_paths.superuser_url(urlsplit(database_url).path.strip("/")), private=True
-    )
+    compact_tables(server_paths.superuser_url(urlsplit(database_url).path.strip("/")), private=True)
     assert found_in_folder(server_paths.pgdata / "base" / oid, wanted) == []
     assert found_in_folder(server_paths.pgdata / "pg_wal", wanted) == []
 
@@ -173,7 +171,7 @@ def test_erasing_can_be_broken_off_and_run_again(rig, tenant_deletion, org, tmp_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(rig.index, "delete", dies)
+        patch.setattr(rig.index, "write_tombstones", dies)
         with pytest.raises(KeyboardInterrupt):
             erased(rig, tenant_deletion, org)
     assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 3

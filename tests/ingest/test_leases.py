@@ -42,7 +42,7 @@ def registered(rig, tmp_path):
     return make
 
 
-def ledger_of(rig, lease_s=LEASE_S, max_attempts=3):
+def make_repository(rig, lease_s=LEASE_S, max_attempts=3):
     contract = rig.encoder.contract.digest
     return CatalogIngestRepository(
         rig.owner, contract=lambda: contract, lease_s=lease_s, max_attempts=max_attempts
@@ -62,7 +62,7 @@ class SlowEncoder:
 
 def test_a_chunk_may_take_longer_than_its_lease(rig, registered):
     org, batch, ids = registered()
-    repository = ledger_of(rig)
+    repository = make_repository(rig)
     found = []
 
     def watch():
@@ -83,7 +83,7 @@ def test_a_chunk_may_take_longer_than_its_lease(rig, registered):
 
 def test_the_lease_of_a_silent_worker_ends(rig, registered):
     _, _, ids = registered()
-    repository = ledger_of(rig)
+    repository = make_repository(rig)
     with repository.lease_heartbeat(ids, WORKER):
         repository.claim(ids, WORKER)
         time.sleep(2 * LEASE_S)
@@ -99,7 +99,7 @@ def test_a_chunk_hangs_when_redis_would_hand_it_out_again():
 
 def test_a_worker_that_hangs_is_not_renewed_for_ever(rig, registered):
     _, _, ids = registered()
-    repository = ledger_of(rig)
+    repository = make_repository(rig)
     repository.claim(ids, WORKER)
     with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S, longest_s=0.0):
         time.sleep(1.5 * LEASE_S)
@@ -108,7 +108,7 @@ def test_a_worker_that_hangs_is_not_renewed_for_ever(rig, registered):
 
 def test_only_leases_that_are_still_held_are_renewed(rig, registered):
     _, _, ids = registered()
-    repository = ledger_of(rig)
+    repository = make_repository(rig)
     repository.claim(ids, WORKER)
     with rig.owner.begin() as unit:
         unit.connection.execute(
@@ -124,7 +124,7 @@ def test_only_leases_that_are_still_held_are_renewed(rig, registered):
 def test_renewing_waits_for_no_writer(rig, registered):
     """Else it could meet the worker's own transaction in a deadlock."""
     _, _, ids = registered()
-    repository = ledger_of(rig)
+    repository = make_repository(rig)
     repository.claim(ids, WORKER)
     with rig.owner.begin() as unit:
         unit.connection.execute(
@@ -155,7 +155,7 @@ def swept(rig, repository):
 def test_workers_killed_again_and_again_cost_no_innocent_file(rig, registered):
     """As an operator or the kernel does: whoever takes the first job is killed over it."""
     org, batch, ids = registered()
-    repository = ledger_of(rig, max_attempts=3)
+    repository = make_repository(rig, max_attempts=3)
     assert len(repository.claim(ids, "host/0/0.00")) == 6
     for kill in range(1, 7):
         assert len(repository.claim(swept(rig, repository)[0], f"host/{kill}/0.00")) == 1
@@ -182,7 +182,7 @@ def test_a_chunk_that_is_handed_out_again_counts_once(rig, registered):
 def test_a_file_that_kills_every_worker_lets_the_others_pass_and_is_given_up(rig, registered):
     org, batch, ids = registered()
     poison = ids[0]
-    repository = ledger_of(rig, max_attempts=3)
+    repository = make_repository(rig, max_attempts=3)
     repository.claim(ids, "host/0/0.00")
     killed = 1
     while jobs := swept(rig, repository):

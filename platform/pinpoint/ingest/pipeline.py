@@ -110,10 +110,12 @@ def _ingest_slices(
     components: IngestComponents,
     chunk_report: ChunkReport,
 ) -> None:
-    slices = read_items(items, components.decoder, components.blobs, threads=components.threads)
+    read_slices = read_items(
+        items, components.decoder, components.blobs, threads=components.threads
+    )
     while True:
         with chunk_report.stage("read"):
-            read = next(slices, None)
+            read = next(read_slices, None)
         if read is None:
             return
         _ingest_slice_isolated(read, worker, components, chunk_report)

@@ -243,7 +243,7 @@ def _read_answer(
 
     Raises:
         RejectedFileError: The child refused the file.
-        BrokenWire: The answer is not valid.
+        PipeBrokenError: The answer is not valid.
     """
     if "reason" in header:
         reason, detail = header["reason"], header.get("detail")

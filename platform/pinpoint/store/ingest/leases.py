@@ -101,14 +101,16 @@ def _fail_exhausted(connection: Connection, ids: Sequence[UUID], max_attempts: i
 
 
 def _too_many_attempts(row: Any, max_attempts: int) -> Rejected:
-    lost = f"{max_attempts} workers stopped before the item was finished"
-    failed = f"{max_attempts} attempts failed with an error; the log of the workers contains it"
+    lost_workers = f"{max_attempts} workers stopped before the item was finished"
+    internal_errors = (
+        f"{max_attempts} attempts failed with an error; the log of the workers contains it"
+    )
     return Rejected(
         file=row.file,
         error_stage="read",
         error_code=INTERNAL_ERROR if row.error_code == INTERNAL_ERROR else "too_many_attempts",
         error_message=(
-            f"given up: {failed if row.error_code == INTERNAL_ERROR else lost}; "
+            f"given up: {internal_errors if row.error_code == INTERNAL_ERROR else lost_workers}; "
             "`pinpoint batches retry` sends it again"
         ),
     )

@@ -144,7 +144,7 @@ class QdrantIndex:
             ConfigurationError: The live collection belongs to another installation.
         """
         old_name, start_mark = self._alias.collection(), source.watermark()
-        is_ours = old_name is None or self._is_ours(old_name)
+        is_ours = old_name is None or self._belongs_to_installation(old_name)
         if old_name is not None and not take_over:
             self._alias.check_owner(old_name)
         name = self._create_collection(source.spec(), payload.new_build())
@@ -168,7 +168,7 @@ class QdrantIndex:
             self._alias.remove(old_name)
         self._replay_changes(source, name, second_mark)
 
-    def _is_ours(self, name: str) -> bool:
+    def _belongs_to_installation(self, name: str) -> bool:
         try:
             self._alias.check_owner(name)
         except ConfigurationError:
