@@ -51,20 +51,20 @@ def planet(tmp_path_factory):
 
 
 def test_calibration_of_a_bundle_is_used_end_to_end(
-    chain, planet, tmp_path, postgres, server_places
+    chain, planet, tmp_path, postgres, server_paths
 ):
     folder = copy_bundle(SHIPPED_FOLDER / "world-tiny", tmp_path / "bundle").weights.parent
     name = "e_calibrated"
     postgres.clone("template_pinpoint", name)
     rig = Rig(
-        server_places.owner_url(name), server_places.api_url(name), tmp_path / "rig", str(folder)
+        server_paths.owner_url(name), server_paths.api_url(name), tmp_path / "rig", str(folder)
     )
     try:
         org = rig.organization()
         rig.ingest(planet.manifests()["test-photo"], org, source="photos", kind="photo")
         parts = replace(chain.parts, encoder=rig.encoder, index=rig.index, database=rig.database)
         only = (("role", "calibration"), ("role", "null-train"), ("kind", "photo"))
-        plan = {"organization_id": org, "images": planet.folder / "queries/images", "only": only}
+        plan = {"organization_id": org, "images": planet.folder / "queries/images", "filters": only}
         labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
         before = _run(chain, parts, labeled, tmp_path / "before", plan)
         assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
@@ -142,8 +142,8 @@ def _check_figures(folder, after):
     ]
     withheld = np.array([row["abstention_reason"] is not None for row in rows])
     covered = np.array([row["strata"]["covered"] == "true" for row in after])
-    assert figures["abstention"]["withheld_of_covered"] == withheld[covered].mean()
-    assert figures["abstention"]["withheld_of_uncovered"] == withheld[~covered].mean()
+    assert figures["abstention"]["abstention_rate_in_gallery"] == withheld[covered].mean()
+    assert figures["abstention"]["abstention_rate_not_in_gallery"] == withheld[~covered].mean()
     assert {strata["calibration"] for strata in metrics.strata} == {
         row["calibration_group"] for row in rows
     }

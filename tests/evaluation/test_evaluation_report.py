@@ -51,12 +51,12 @@ def test_report_contains_every_denominator(finished):
         "evaluated": 22,
         "missing_image": 1,
         "unreadable_image": {"empty_file": 1, "undecodable": 1},
-        "read": 19,
-        "authors": 8,
-        "without_author": 0,
+        "readable": 19,
+        "num_creators": 8,
+        "without_creator": 0,
         "placeholders": 4,
     }
-    assert counts["evaluated"] == counts["read"] + counts["missing_image"] + 2
+    assert counts["evaluated"] == counts["readable"] + counts["missing_image"] + 2
 
 
 @pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
@@ -113,8 +113,8 @@ def test_report_oracle_regions_and_masses_equal_loop(finished, rows, arm):
         for b, also in zip(confidence, right, strict=True)
         if yes and not also
     ]
-    assert stated["auroc_right"] == pytest.approx(statistics.fmean(pairs), abs=0.02)
-    assert stated["auroc_covered"] == pytest.approx(stated["auroc_right"])
+    assert stated["auroc_correct"] == pytest.approx(statistics.fmean(pairs), abs=0.02)
+    assert stated["auroc_in_gallery"] == pytest.approx(stated["auroc_correct"])
 
 
 def test_report_has_metrics_without_placeholders(finished):
@@ -137,7 +137,7 @@ def test_report_contains_effect_of_exclusions(finished):
     assert leakage["photos_with_near_duplicate_candidates"] == 2
     arms = finished[1]["arms"]
     for threshold in THRESHOLDS:
-        gap = leakage["served_less_excluded"][threshold]
+        gap = leakage["served_minus_excluded"][threshold]
         served, excluded = (
             arms[arm]["all"]["accuracy"][threshold]["value"] for arm in (SERVED, EXCLUDED)
         )
@@ -149,7 +149,7 @@ def test_report_names_convention_and_missing_calibration(finished):
     folder, report = finished
     words = "pinpoint: WGS84 geodesic; d < threshold; GeoScore rounded per photo"
     text = (folder / "report.md").read_text()
-    assert report["convention"] == {"name": "pinpoint", "words": words}
+    assert report["convention"] == {"name": "pinpoint", "description": words}
     assert text.count(words) >= 2
     assert "uncalibrated" in text
     assert "| – image missing | 1 |" in text
@@ -228,7 +228,7 @@ def test_report_without_answers_has_no_figures(chain, tmp_path):
     run = chain.run(out, labeled=few)
     write_results(out, run, vector_width(chain.parts))
     report = make_report(out, lambda file: None)
-    assert report["counts"]["read"] == 0
+    assert report["counts"]["readable"] == 0
     assert report["arms"][SERVED]["all"]["accuracy"]["25"]["value"] is None
     assert report["arms"][SERVED]["all"]["accuracy_of_labeled"]["25"] == 0.0
     assert report["figures"] == []

@@ -155,7 +155,7 @@ def test_run_folder_of_another_run_is_rejected(chain, finished, tmp_path):
     ):
         chain.run(out, ranker="top1")
     with pytest.raises(ConflictError, match=r"labels\.evaluated was 22, is 3"):
-        chain.run(out, first=3)
+        chain.run(out, max_queries=3)
     with pytest.raises(ConflictError, match=r"settings\.exclude"):
         chain.run(out, exclude=("self",))
     (tmp_path / "photos").mkdir()
@@ -166,15 +166,15 @@ def test_run_folder_of_another_run_is_rejected(chain, finished, tmp_path):
 
 def test_run_corrupt_rows_are_rejected(chain, tmp_path):
     out = tmp_path / "run"
-    chain.run(out, first=3)
+    chain.run(out, max_queries=3)
     lines = (out / "rows.jsonl").read_text().splitlines()
     (out / "rows.jsonl").write_text("\n".join([lines[0], "{", *lines[1:]]) + "\n")
     with pytest.raises(BadRequestError, match="line 2 is not a row"):
-        chain.run(out, first=3)
+        chain.run(out, max_queries=3)
     (out / "rows.jsonl").write_text("\n".join(lines) + "\n")
     (out / "vectors.f16").write_bytes(b"")
     with pytest.raises(BadRequestError, match="lacks vectors"):
-        chain.run(out, first=3)
+        chain.run(out, max_queries=3)
 
 
 def test_run_filters_source_kinds_and_sources(chain, tmp_path):
@@ -184,7 +184,7 @@ def test_run_filters_source_kinds_and_sources(chain, tmp_path):
         "kind": SearchFilter(source_kinds=("street",)),
         "source": SearchFilter(source_ids=(street,)),
     }.items():
-        run = chain.run(tmp_path / name, limits=limits, first=4)
+        run = chain.run(tmp_path / name, search_filter=limits, max_queries=4)
         for row in read_rows(tmp_path / name):
             assert set(row["arms"][SERVED]["candidate_source_kind"]) == {"street"}
         assert run["settings"]["source_kinds" if name == "kind" else "sources"] != []
@@ -201,11 +201,11 @@ def test_run_index_failure_ends_run_without_row(chain, tmp_path):
     parts, chain.parts = chain.parts, replace(chain.parts, index=Gone(chain.parts.index))
     try:
         with pytest.raises(IndexUnavailableError):
-            chain.run(tmp_path / "run", first=3)
+            chain.run(tmp_path / "run", max_queries=3)
         assert list(read_rows(tmp_path / "run")) == []
     finally:
         chain.parts = parts
-    chain.run(tmp_path / "run", first=3)
+    chain.run(tmp_path / "run", max_queries=3)
     assert len(list(read_rows(tmp_path / "run"))) == 3
 
 

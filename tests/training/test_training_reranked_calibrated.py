@@ -36,7 +36,9 @@ def calibrated(world, planet, reranked, tmp_path_factory):
     )
     encoder = EncoderHandle(settings)
     known = gallery(world, config)
-    parts = replace(known.parts, encoder=encoder, reranker=encoder.reranker, search=settings.search)
+    parts = replace(
+        known.components, encoder=encoder, reranker=encoder.reranker, search=settings.search
+    )
     with planet.labels.open(newline="") as file:
         rows = list(csv.DictReader(file))
     # The gallery of the role `rerank` is the one that is indexed; and of its photos each is taken
@@ -49,9 +51,9 @@ def calibrated(world, planet, reranked, tmp_path_factory):
         writer.writeheader()
         writer.writerows(asked)
     images = planet.folder / "queries/images"
-    plan = replace(known.plan, ranker="rerank", images=images, exclude=())
+    plan = replace(known.config, ranker="rerank", images=images, exclude=())
     labeled = read_labels(PROTOCOLS["synthetic"], folder / "labels.csv")
-    evaluate(labeled, folder / "run", plan=plan, parts=parts)
+    evaluate(labeled, folder / "run", config=plan, components=parts)
     write_calibration(copied, fit.fit_calibration(folder / "run"))
     return EncoderHandle(settings), parts
 

@@ -38,7 +38,7 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
     ]
     columns = ("arm", ">answered", *(f">within {km} km, %" for km in thresholds), ">median km")
     output.print_table(f"{counts['read']} photos read", columns, rows)
-    output.print_line(report["convention"]["words"])
+    output.print_line(report["convention"]["description"])
     for note in report["notes"]:
         output.print_line(note)
     output.print_line(f"report: {folder / 'report.md'}")
@@ -51,7 +51,9 @@ def show_comparison(comparison: Mapping[str, Any]) -> None:
     for note in comparison["notes"]:
         output.print_line(note)
     for arm, figures in comparison["arms"].items():
-        title = f"{arm}: {comparison['photos'][arm]} photos; {comparison['convention']['words']}"
+        title = (
+            f"{arm}: {comparison['photos'][arm]} photos; {comparison['convention']['description']}"
+        )
         rows = [
             (
                 name,

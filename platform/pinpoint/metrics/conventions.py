@@ -25,7 +25,7 @@ RADII_M: Final[Mapping[str, float]] = MappingProxyType(
 )
 """Radii of the haversine distances: the rounded mean radius, and the equator of WGS84."""
 
-_WORDS: Final[Mapping[str, str]] = MappingProxyType(
+_DISTANCE_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "haversine-6371": "haversine, R = 6371 km",
         "haversine-6378.137": "haversine, R = 6378.137 km",
@@ -50,17 +50,15 @@ class Convention:
     """Whether the GeoScore of each photo is rounded before the mean."""
 
     def __post_init__(self) -> None:
-        if self.distance not in _WORDS:
-            raise ValueError(f"distance {self.distance!r} is none of {', '.join(_WORDS)}")
+        if self.distance not in _DISTANCE_NAMES:
+            raise ValueError(f"distance {self.distance!r} is none of {', '.join(_DISTANCE_NAMES)}")
         if self.comparison not in ("<", "<="):
             raise ValueError(f"comparison {self.comparison!r} is neither '<' nor '<='")
 
-    def words(self) -> str:
+    def description(self) -> str:
         """Description for reports: `osv5m: haversine, R = 6371 km; d < t; …`."""
         score = "rounded per photo" if self.rounded else "not rounded"
-        return (
-            f"{self.name}: {_WORDS[self.distance]}; d {self.comparison} threshold; GeoScore {score}"
-        )
+        return f"{self.name}: {_DISTANCE_NAMES[self.distance]}; d {self.comparison} threshold; GeoScore {score}"
 
     def within(self, distances_km: FloatColumn, threshold_km: float) -> BoolColumn:
         """Which distances count as correct; NaN (no answer) does not.
@@ -109,8 +107,8 @@ def distances_km(truth: ArrayLike, answers: ArrayLike, by: Convention | Distance
         ValueError: A position out of range or incomplete, NaN in `truth`, unknown distance.
     """
     distance = by.distance if isinstance(by, Convention) else by
-    if distance not in _WORDS:
-        raise ValueError(f"distance {distance!r} is none of {', '.join(_WORDS)}")
+    if distance not in _DISTANCE_NAMES:
+        raise ValueError(f"distance {distance!r} is none of {', '.join(_DISTANCE_NAMES)}")
     true_positions, answer_positions = np.broadcast_arrays(
         _check_positions(truth, "truth", gaps=False),
         _check_positions(answers, "answers", gaps=True),

@@ -55,8 +55,8 @@ class Run:
 def read_run(ground: Ground, name: str) -> Run:
     """An evaluation that is finished; its geodesics take half a minute, so they are kept."""
     arm = read_results(ground.run(name))[EXCLUDED]
-    if not arm.read.all():
-        raise RuntimeError(f"{name}: {int((~arm.read).sum())} pictures could not be read")
+    if not arm.readable.all():
+        raise RuntimeError(f"{name}: {int((~arm.readable).sum())} pictures could not be read")
     of = arm_measures.compute_metrics(
         arm, CONVENTION, arm_measures.recall_depths(arm.candidates.shape[1])
     )

@@ -51,7 +51,7 @@ def compute_metrics(
         depths: Numbers of candidates for recall@K.
         chosen: Mask `[N]` over the arm's queries; selects a subset of readable photos.
     """
-    rows = np.flatnonzero(arm.read if chosen is None else chosen).tolist()
+    rows = np.flatnonzero(arm.readable if chosen is None else chosen).tolist()
     ground_truth, answers = arm.ground_truth[rows], arm.answers[rows]
     candidates = arm.candidates[rows]
     distances = distances_km(ground_truth[:, None, :], candidates, convention)
@@ -105,7 +105,7 @@ def summarize_metrics(metrics: ArmMetrics, rows: Flags, *, brief: bool = False) 
     result: dict[str, Any] = {
         "rows": summary.rows,
         "answered": summary.answered,
-        "authors": len(np.unique(clusters)),
+        "num_creators": len(np.unique(clusters)),
         "accuracy": _accuracy_by_threshold(error_km, metrics.convention, clusters),
         "median_error_km": summary.median_km,
         "oracle": {

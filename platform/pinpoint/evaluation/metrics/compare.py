@@ -72,7 +72,10 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
             "a": str(a),
             "b": str(b),
             "differ": diff_manifests(run_a, run_b),
-            "convention": {"name": used_convention.name, "words": used_convention.words()},
+            "convention": {
+                "name": used_convention.name,
+                "description": used_convention.description(),
+            },
             "photos": {name: len(metrics_a.error_km) for name, (metrics_a, _) in pairs.items()},
             "arms": {
                 name: _compare_metrics(metrics_a, metrics_b)
@@ -97,7 +100,7 @@ def _compute_paired_metrics(
         raise BadRequestError(
             "the runs have rows of different queries; one of the runs is not finished"
         )
-    common_rows = a.read & b.read
+    common_rows = a.readable & b.readable
     metrics_a, metrics_b = (
         arm_measures.compute_metrics(arm, convention, depths, common_rows) for arm in (a, b)
     )

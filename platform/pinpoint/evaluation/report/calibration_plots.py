@@ -166,8 +166,8 @@ def _draw_risk(arm_metrics: Mapping[str, ArmMetrics]) -> Figure:
             if metrics.credible_region_covers
             else None
         )
-        if abstention is not None and abstention["right_of_answered"] is not None:
-            point = (1.0 - abstention["withheld"], 1.0 - abstention["right_of_answered"])
+        if abstention is not None and abstention["accuracy_of_answered"] is not None:
+            point = (1.0 - abstention["abstention_rate"], 1.0 - abstention["accuracy_of_answered"])
             label = f"abstention threshold: answers {point[0]:.0%}, {point[1]:.0%} of them wrong"
             axes.plot(
                 *point,

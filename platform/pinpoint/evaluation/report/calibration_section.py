@@ -93,7 +93,7 @@ def _confidence_section(report: Mapping[str, Any]) -> list[str]:
                     *(format_three(bins[key]) for key in ("ece", "debiased_ece")),
                     *(
                         format_three(metrics.get(key))
-                        for key in ("auroc_right", "auroc_covered", "aurc")
+                        for key in ("auroc_correct", "auroc_in_gallery", "aurc")
                     ),
                 )
             )
@@ -117,13 +117,13 @@ def _confidence_section(report: Mapping[str, Any]) -> list[str]:
 
 
 def _abstention_section(report: Mapping[str, Any]) -> list[str]:
-    keys = ("withheld", "right_of_answered", "right_of_withheld")
-    coverage_keys = ("withheld_of_covered", "withheld_of_uncovered")
+    keys = ("abstention_rate", "accuracy_of_answered", "accuracy_of_withheld")
+    coverage_keys = ("abstention_rate_in_gallery", "abstention_rate_not_in_gallery")
     rows = [
         (
             ARM_TITLES[name],
             *(format_percent(metrics.get(key)) for key in (*keys, *coverage_keys)),
-            format_three(metrics.get("auroc_uncovered")),
+            format_three(metrics.get("auroc_not_in_gallery")),
         )
         for name, arm in report["arms"].items()
         if (metrics := arm["all"]["abstention"]) is not None

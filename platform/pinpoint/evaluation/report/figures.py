@@ -99,7 +99,7 @@ def _draw_error_cdf(arm_metrics: Mapping[str, ArmMetrics]) -> Figure:
     for name, metrics in arm_metrics.items():
         error_km = np.sort(metrics.error_km[~np.isnan(metrics.error_km)])
         share = np.arange(1, len(error_km) + 1) / max(1, len(metrics.error_km))
-        axes.set(title=metrics.convention.words())
+        axes.set(title=metrics.convention.description())
         axes.step(
             np.clip(error_km, *_ERROR_LIMITS_KM),
             share,
@@ -123,7 +123,7 @@ def _draw_error_map(arms: Mapping[str, Arm], arm_metrics: Mapping[str, ArmMetric
     for axes, (name, arm) in zip(
         figure.subplots(len(arms), 1, squeeze=False)[:, 0], arms.items(), strict=True
     ):
-        truth, error_km = arm.ground_truth[arm.read], arm_metrics[name].error_km
+        truth, error_km = arm.ground_truth[arm.readable], arm_metrics[name].error_km
         unanswered = np.isnan(error_km)
         # Largest errors last, so that correct answers do not hide them.
         order = np.argsort(error_km[~unanswered])
@@ -144,7 +144,7 @@ def _draw_error_map(arms: Mapping[str, Arm], arm_metrics: Mapping[str, ArmMetric
 
 def _draw_worst(arm: Arm, metrics: ArmMetrics, load_photo: LoadPhoto) -> Figure:
     """The answers with the largest errors, with ground truth and answer in degrees."""
-    rows = np.flatnonzero(arm.read)
+    rows = np.flatnonzero(arm.readable)
     answered = np.flatnonzero(~np.isnan(metrics.error_km))
     worst = answered[np.argsort(-metrics.error_km[answered], kind="stable")][:NUM_WORST_CASES]
     columns = 4

@@ -34,7 +34,7 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         "## Retrieval",
         "Recall@K as in place recognition (oracle of the first K candidates): share of photos with "
         "at least one of K candidates within the threshold; @1 is retrieval alone. Convention: "
-        f"{report['convention']['words']}.",
+        f"{report['convention']['description']}.",
         _oracle_table(report),
         *_area_section(report),
         *_leakage_section(report),
@@ -75,10 +75,10 @@ def _counts_table(counts: Mapping[str, Any]) -> str:
         ("evaluated", counts["evaluated"]),
         ("– image missing", counts["missing_image"]),
         *((f"– image unreadable: {why}", n) for why, n in counts["unreadable_image"].items()),
-        ("readable", counts["read"]),
+        ("readable", counts["readable"]),
         ("– flagged as placeholder images", counts["placeholders"]),
-        ("creators", counts["authors"]),
-        ("photos without a creator", counts["without_author"]),
+        ("creators", counts["num_creators"]),
+        ("photos without a creator", counts["without_creator"]),
     ]
     return format_table(("rows", "number"), rows)
 
@@ -86,7 +86,7 @@ def _counts_table(counts: Mapping[str, Any]) -> str:
 def _convention_text(report: Mapping[str, Any]) -> str:
     intervals = report["intervals"]
     return (
-        f"Convention: {report['convention']['words']}. Percent of the readable photos; in brackets "
+        f"Convention: {report['convention']['description']}. Percent of the readable photos; in brackets "
         f"the {100 * intervals['level']:.0f} % interval of a bootstrap over "
         f"{intervals['clusters']} ({intervals['resamples']} resamples, seed {intervals['seed']}). "
         "“Of all evaluated” counts missing and unreadable images as wrong."
@@ -185,7 +185,7 @@ def _leakage_section(report: Mapping[str, Any]) -> list[str]:
         )
         + ". Served minus excluded, in percentage points:"
     )
-    differences = leakage["served_less_excluded"]
+    differences = leakage["served_minus_excluded"]
     columns = ("", *(f"@{km} km" for km in _THRESHOLDS))
     rows = [
         ["difference", *(format_interval(differences[km]) for km in _THRESHOLDS)],

@@ -79,7 +79,10 @@ def make_report(
     report = replace_non_finite(
         {
             "run": run,
-            "convention": {"name": used_convention.name, "words": used_convention.words()},
+            "convention": {
+                "name": used_convention.name,
+                "description": used_convention.description(),
+            },
             "intervals": {
                 "level": LEVEL,
                 "resamples": arm_measures.RESAMPLES,
@@ -126,9 +129,9 @@ def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
         "evaluated": labels["evaluated"],
         "missing_image": missing,
         "unreadable_image": dict(sorted(problems.items())),
-        "read": int(arm.read.sum()),
-        "authors": len({creator for creator in arm.creators if creator is not None}),
-        "without_author": sum(creator is None for creator in arm.creators),
+        "readable": int(arm.readable.sum()),
+        "num_creators": len({creator for creator in arm.creators if creator is not None}),
+        "without_creator": sum(creator is None for creator in arm.creators),
         "placeholders": int(arm.placeholder.sum()),
     }
 
@@ -192,7 +195,7 @@ def _report_leakage(
         "near_duplicate_cosine": cosine,
         "photos_with_rows_excluded": int((np.nan_to_num(excluded.excluded) > 0).sum()),
         "photos_with_near_duplicate_candidates": num_near_duplicates,
-        "served_less_excluded": differences,
+        "served_minus_excluded": differences,
     }
 
 
@@ -219,14 +222,16 @@ def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: ArmMe
         notes.insert(0, PLANET_NOTE)
     num_evaluated, num_labeled = run["labels"]["evaluated"], run["labels"]["queries"]
     if num_evaluated < num_labeled:
-        filters = ", ".join(f"{name} = {value}" for name, value in run["labels"]["only"].items())
+        filters = ", ".join(f"{name} = {value}" for name, value in run["labels"]["filters"].items())
         notes.append(
             f"Only {num_evaluated} of {num_labeled} queries were evaluated"
             f"{filters and ': ' + filters}."
         )
-    authors = len(np.unique(first.clusters))
-    if authors < MIN_REPORT_CREATORS:
-        notes.append(f"Intervals are based on {authors} creators only and are therefore too short.")
+    num_creators = len(np.unique(first.clusters))
+    if num_creators < MIN_REPORT_CREATORS:
+        notes.append(
+            f"Intervals are based on {num_creators} creators only and are therefore too short."
+        )
     if not any(arm.calibrated.any() for arm in arms.values()):
         notes.append(
             "Regions and weights of the answers are uncalibrated: coverage and reliability below "
@@ -242,7 +247,5 @@ def _is_synthetic(run: Mapping[str, Any]) -> bool:
 
 def _make_caption(run: Mapping[str, Any], served: Arm) -> str:
     """Caption with the provenance of a figure."""
-    caption = (
-        f"{run['protocol']}, {run['settings']['ranker']}: {int(served.read.sum()):,} photos read"
-    )
+    caption = f"{run['protocol']}, {run['settings']['ranker']}: {int(served.readable.sum()):,} photos read"
     return f"{caption}; {NOT_THE_EARTH}" if _is_synthetic(run) else caption

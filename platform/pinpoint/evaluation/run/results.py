@@ -131,7 +131,7 @@ class Arm:
     """Time of the whole row, all arms together."""
 
     @property
-    def read(self) -> Flags:
+    def readable(self) -> Flags:
         """Mask of the queries with a readable photo."""
         return np.array([problem is None for problem in self.problems], dtype=np.bool_)
 
