@@ -17,7 +17,7 @@ from pinpoint.errors import BadBundleError
 from pinpoint.evaluation.calibration import fit
 from pinpoint.evaluation.labels.labels import read_labels
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
-from pinpoint.evaluation.metrics import arm_measures
+from pinpoint.evaluation.metrics import summary
 from pinpoint.evaluation.report import calibration_plots
 from pinpoint.evaluation.report.report_file import make_report
 from pinpoint.evaluation.run.evaluate import vector_width
@@ -129,10 +129,8 @@ def _check_wire(answer, row):
 
 def _check_figures(folder, after):
     """Areas, probabilities and abstention of the report equal those of the rows."""
-    metrics = arm_measures.compute_metrics(
-        read_results(folder)["served"], CONVENTIONS["pinpoint"], (1,)
-    )
-    figures = arm_measures.summarize_metrics(metrics, np.ones(len(after), dtype=bool))
+    metrics = summary.compute_metrics(read_results(folder)["served"], CONVENTIONS["pinpoint"], (1,))
+    figures = summary.summarize_metrics(metrics, np.ones(len(after), dtype=bool))
     rows = [row["arms"]["served"] for row in after]
     for share, area in figures["credible_regions"].items():
         inside = [row["credible_region_covers"][share] for row in rows]

@@ -181,7 +181,7 @@ def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k,
     )
     comparison = pinpoint("compare", out, other, "--json")
     assert comparison["photos"] == {"served": 19}
-    assert "settings.ranker was 'vote', is 'top1'" in comparison["differ"]
+    assert "settings.ranker was 'vote', is 'top1'" in comparison["differences"]
     text_output = pinpoint("compare", out, other).out
     assert "accuracy@25km" in text_output
     assert "osv5m: haversine, R = 6371 km" in text_output

@@ -25,7 +25,7 @@ def narrow(chain, tmp_path_factory):
 def test_compare_differences_equal_those_of_the_rows(finished, narrow):
     comparison = compare_runs(finished[0], narrow[0])
     assert comparison["photos"] == {SERVED: 19, EXCLUDED: 19}
-    assert [line for line in comparison["differ"] if "source_kinds" in line] == [
+    assert [line for line in comparison["differences"] if "source_kinds" in line] == [
         "settings.source_kinds was [], is ['street']"
     ]
     for arm in (SERVED, EXCLUDED):
@@ -45,7 +45,7 @@ def test_compare_differences_equal_those_of_the_rows(finished, narrow):
 
 def test_compare_run_with_itself_has_no_difference(finished):
     comparison = compare_runs(finished[0], finished[0])
-    assert comparison["differ"] == []
+    assert comparison["differences"] == []
     for figures in comparison["arms"].values():
         assert {
             (metric["value"], metric["low"], metric["high"], metric["p_value"])

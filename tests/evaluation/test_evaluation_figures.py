@@ -8,8 +8,8 @@ from PIL import Image
 
 from evaluation import supposed
 from pinpoint.evaluation.calibration import fit
-from pinpoint.evaluation.metrics.arm_measures import CONFIDENCE_RADII_KM
 from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
+from pinpoint.evaluation.metrics.summary import CONFIDENCE_RADII_KM
 from pinpoint.evaluation.report.calibration_plots import (
     RECALL_AREA_FILE,
     RELIABILITY_FILE,

@@ -13,7 +13,7 @@ from geographiclib.geodesic import Geodesic
 from PIL import Image
 
 from pinpoint.errors import BadRequestError
-from pinpoint.evaluation.metrics import arm_measures
+from pinpoint.evaluation.metrics import summary
 from pinpoint.evaluation.report import calibration_plots, figures
 from pinpoint.evaluation.report.report_file import PLANET_NOTE, make_report, replace_non_finite
 from pinpoint.evaluation.run.evaluate import vector_width
@@ -236,10 +236,10 @@ def test_report_without_answers_has_no_figures(chain, tmp_path):
 
 
 def test_recall_depths_depend_on_number_of_candidates():
-    assert arm_measures.recall_depths(48) == (1, 12, 48)
-    assert arm_measures.recall_depths(100) == (1, 12, 48)
-    assert arm_measures.recall_depths(30) == (1, 12, 30)
-    assert arm_measures.recall_depths(1) == (1,)
+    assert summary.recall_depths(48) == (1, 12, 48)
+    assert summary.recall_depths(100) == (1, 12, 48)
+    assert summary.recall_depths(30) == (1, 12, 30)
+    assert summary.recall_depths(1) == (1,)
 
 
 def test_finite_replaces_non_finite_numbers_by_none():

@@ -179,10 +179,10 @@ def test_candidates_are_measured_like_single_answers(distance):
 @pytest.mark.parametrize(
     ("truth", "answers", "said"),
     [
-        ([[0, 0], [91, 0]], [[0, 0], [0, 0]], r"truth: row 1 is \(91"),
+        ([[0, 0], [91, 0]], [[0, 0], [0, 0]], r"ground_truth: row 1 is \(91"),
         ([[0, 0]], [[0, 180.5]], "answers: row 0"),
         ([[0, 0]], [[math.nan, 5]], "or NaN for both"),
-        ([[math.nan, math.nan]], [[0, 0]], "truth: row 0"),
+        ([[math.nan, math.nan]], [[0, 0]], "ground_truth: row 0"),
         ([0, 0, 0], [0, 0, 0], "latitudes and longitudes"),
         ([[0, 0]], [[math.inf, 0]], "answers: row 0"),
     ],

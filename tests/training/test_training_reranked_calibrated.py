@@ -61,7 +61,7 @@ def calibrated(world, planet, reranked, tmp_path_factory):
 def locate(calibrated, planet, world, kind="photo", **changes):
     """An unseen photo's answer; of the calibration's numbers some may be others."""
     encoder, parts = calibrated
-    unseen = next(each for each in planet.unseen if (each.role, each.kind) == ("rerank", kind))
+    unseen = next(each for each in planet.queries if (each.role, each.kind) == ("rerank", kind))
     found = encoder.contract.calibrations["rerank"]
     assert found.reranker_digest == encoder.reranker.digest
     contract = replace(encoder.contract, calibrations={"rerank": replace(found, **changes)})

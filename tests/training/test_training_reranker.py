@@ -121,7 +121,7 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     judge = encoder.reranker
     assert judge.digest != rig.encoder.reranker.digest, "beside it lies the shipped one"
     assert judge is encoder.reranker, "loaded once"
-    unseen = next(each for each in planet.unseen if each.role == "rerank" and each.kind == "photo")
+    unseen = next(each for each in planet.queries if each.role == "rerank" and each.kind == "photo")
     photo = QueryPhoto(data=unseen.path.read_bytes(), file="q.jpg", kind="photo")
     context = rig.search_context(org, reranker=judge)
     one, two = (pipeline.locate(photo, SearchFilter(), context) for _ in range(2))

@@ -23,7 +23,7 @@ from pinpoint.settings_file import load_settings
 from pinpoint.stack.supervisor import lifecycle
 from pinpoint.synthetic.dataset import (
     Planet,
-    UnseenPhoto,
+    PlanetQuery,
     make_planet,
 )
 
@@ -130,12 +130,14 @@ def _draw_planet(folder: Path, preset: str, seed: int) -> Planet:
         )
 
 
-def _choose_queries(planet: Planet, queries: int) -> list[UnseenPhoto]:
+def _choose_queries(planet: Planet, queries: int) -> list[PlanetQuery]:
     """Choose street views and photos, each from a different city while cities remain."""
-    chosen: list[UnseenPhoto] = []
+    chosen: list[PlanetQuery] = []
     for kind, share in (("street", queries - queries // 2), ("photo", queries // 2)):
-        unseen = [query for query in planet.unseen if query.kind == kind and query.role == "test"]
-        cities = list({query.city.number: query for query in reversed(unseen)}.values())[::-1]
+        test_queries = [
+            query for query in planet.queries if query.kind == kind and query.role == "test"
+        ]
+        cities = list({query.city.number: query for query in reversed(test_queries)}.values())[::-1]
         chosen += cities[(kind == "photo") :: 2][:share]
     return chosen
 

@@ -11,7 +11,7 @@ from pinpoint.geo.distance import geodesic_m
 from pinpoint.geo.gazetteer import City
 from pinpoint.records import Point
 from pinpoint.synthetic.cities import nearest_city
-from pinpoint.synthetic.dataset import UnseenPhoto
+from pinpoint.synthetic.dataset import PlanetQuery
 
 BUNDLE: Final = "world-tiny"
 DEMO_NOTE: Final = (
@@ -41,7 +41,7 @@ _ID_DIGITS: Final = 8
 
 
 def summarize_demo(
-    server: str, ingested: list[Json], queries: list[UnseenPhoto], answers: list[Json]
+    server: str, ingested: list[Json], queries: list[PlanetQuery], answers: list[Json]
 ) -> Json:
     """Build the `--json` document, without the map and the commands to run next.
 
@@ -75,7 +75,7 @@ def summarize_demo(
     }
 
 
-def describe_photo(query: UnseenPhoto, answer: Json) -> Json:
+def describe_photo(query: PlanetQuery, answer: Json) -> Json:
     """Describe one photo: answer, ground truth and the distance between them."""
     point, city, error_km, is_inside = None, None, None, None
     radii = {

@@ -46,7 +46,7 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
 
 def show_comparison(comparison: Mapping[str, Any]) -> None:
     """Print both values, difference, interval and p-value of every metric, per arm."""
-    for line in comparison["differ"] or ["both runs used the same queries"]:
+    for line in comparison["differences"] or ["both runs used the same queries"]:
         output.print_line(line)
     for note in comparison["notes"]:
         output.print_line(note)

@@ -78,7 +78,7 @@ def _train_embedder(
         with (
             _open_gallery(session, run_config) as gallery,
             init_distributed() as processes,
-            bar if processes.first else nullcontext(),
+            bar if processes.is_rank0 else nullcontext(),
         ):
             result = train_embedder(
                 run_config,
@@ -92,7 +92,7 @@ def _train_embedder(
             )
     finally:
         decoder.close()
-    if not processes.first:
+    if not processes.is_rank0:
         return
     if session.as_json:
         output.print_json({"bundle": str(result.bundle), **result.report})

@@ -58,7 +58,8 @@ class Convention:
     def description(self) -> str:
         """Description for reports: `osv5m: haversine, R = 6371 km; d < t; …`."""
         score = "rounded per photo" if self.rounded else "not rounded"
-        return f"{self.name}: {_DISTANCE_NAMES[self.distance]}; d {self.comparison} threshold; GeoScore {score}"
+        distance = _DISTANCE_NAMES[self.distance]
+        return f"{self.name}: {distance}; d {self.comparison} threshold; GeoScore {score}"
 
     def within(self, distances_km: FloatColumn, threshold_km: float) -> BoolColumn:
         """Which distances count as correct; NaN (no answer) does not.
@@ -91,26 +92,28 @@ CONVENTIONS: Final[Mapping[str, Convention]] = MappingProxyType(
 (also PLONK), PIGEON, Pinpoint. The first three publish no GeoScore."""
 
 
-def distances_km(truth: ArrayLike, answers: ArrayLike, by: Convention | Distance) -> FloatColumn:
+def distances_km(
+    ground_truth: ArrayLike, answers: ArrayLike, by: Convention | Distance
+) -> FloatColumn:
     """Distances between answers and ground truth.
 
     Args:
-        truth: `[..., 2]` degrees, without NaN.
-        answers: `[..., 2]` degrees, broadcast against `truth`; both values are NaN for no
-            answer. For candidates `[N, K, 2]`, pass `truth` as `[N, 1, 2]`.
+        ground_truth: `[..., 2]` degrees, without NaN.
+        answers: `[..., 2]` degrees, broadcast against `ground_truth`; both values are NaN for no
+            answer. For candidates `[N, K, 2]`, pass `ground_truth` as `[N, 1, 2]`.
         by: A convention, or only its distance.
 
     Returns:
         `[...]` kilometers; NaN for no answer. A geodesic takes about 50 µs.
 
     Raises:
-        ValueError: A position out of range or incomplete, NaN in `truth`, unknown distance.
+        ValueError: A position out of range or incomplete, NaN in `ground_truth`, unknown distance.
     """
     distance = by.distance if isinstance(by, Convention) else by
     if distance not in _DISTANCE_NAMES:
         raise ValueError(f"distance {distance!r} is none of {', '.join(_DISTANCE_NAMES)}")
     true_positions, answer_positions = np.broadcast_arrays(
-        _check_positions(truth, "truth", gaps=False),
+        _check_positions(ground_truth, "ground_truth", gaps=False),
         _check_positions(answers, "answers", gaps=True),
     )
     error_m = (

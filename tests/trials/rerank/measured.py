@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pinpoint.evaluation.metrics import arm_measures, calibration_metrics
+from pinpoint.evaluation.metrics import calibration_metrics, summary
 from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.run.results import read_results
 from pinpoint.evaluation.run.rows import EXCLUDED
@@ -20,9 +20,9 @@ from pinpoint.metrics.conventions import CONVENTIONS, distances_km
 from pinpoint.metrics.geolocation import within
 from pinpoint.metrics.intervals import Interval, bootstrap, cluster_codes, paired_bootstrap, ratio
 from pinpoint.synthetic.capture_patterns import generate_shots
-from pinpoint.synthetic.pictures import scene_appearance
 from pinpoint.synthetic.presets import PRESETS
 from pinpoint.synthetic.regions import choose_sites
+from pinpoint.synthetic.shot_rendering import scene_appearance
 from trials.rerank.ablations import RADII_KM, SEARCHES, picks_file, questions
 from trials.rerank.decided import answers_within
 from trials.rerank.ground import KINDS, Ground
@@ -44,7 +44,7 @@ class Run:
     kind: np.ndarray
 
     def hits(self, km: float, depth: int | None = None) -> np.ndarray:
-        return arm_measures.hits(self.of, km, depth)
+        return summary.hits(self.of, km, depth)
 
     @property
     def deepest(self) -> int:
@@ -57,9 +57,7 @@ def read_run(ground: Ground, name: str) -> Run:
     arm = read_results(ground.run(name))[EXCLUDED]
     if not arm.readable.all():
         raise RuntimeError(f"{name}: {int((~arm.readable).sum())} pictures could not be read")
-    of = arm_measures.compute_metrics(
-        arm, CONVENTION, arm_measures.recall_depths(arm.candidates.shape[1])
-    )
+    of = summary.compute_metrics(arm, CONVENTION, summary.recall_depths(arm.candidates.shape[1]))
     return Run(
         of=of,
         files=list(arm.files),
@@ -102,7 +100,7 @@ def gap(vote: Run, rerank: Run, rows: np.ndarray, km: float) -> Gap:
     codes = rerank.of.clusters[rows]
     top1, oracle = (rerank.hits(km, depth)[rows] for depth in (1, rerank.deepest))
     voted, ranked = (each.hits(km)[rows] for each in (vote, rerank))
-    how: dict[str, Any] = {"seed": arm_measures.BOOTSTRAP_SEED, "resamples": arm_measures.RESAMPLES}
+    how: dict[str, Any] = {"seed": summary.BOOTSTRAP_SEED, "resamples": summary.RESAMPLES}
     means = {
         name: bootstrap(hit, codes, **how)
         for name, hit in (("top1", top1), ("vote", voted), ("rerank", ranked), ("oracle", oracle))
@@ -138,8 +136,8 @@ class Ablation:
         return bootstrap(
             hit,
             self.clusters[rows],
-            seed=arm_measures.BOOTSTRAP_SEED,
-            resamples=arm_measures.RESAMPLES,
+            seed=summary.BOOTSTRAP_SEED,
+            resamples=summary.RESAMPLES,
         )
 
     def less(
@@ -149,8 +147,8 @@ class Ablation:
         rows = self.kind == kind
         pair = (self.hits(*each, km)[rows] for each in (one, other))
         how: dict[str, Any] = {
-            "seed": arm_measures.BOOTSTRAP_SEED,
-            "resamples": arm_measures.RESAMPLES,
+            "seed": summary.BOOTSTRAP_SEED,
+            "resamples": summary.RESAMPLES,
         }
         return paired_bootstrap(*pair, self.clusters[rows], **how).difference
 
@@ -190,13 +188,13 @@ def kept_promises(run: Run) -> dict[str, Promise]:
     """Of supported questions, all of them and by stratum of the calibration."""
     own = run.role == "test"
     found = {EVERYTHING: own} | {kind: own & (run.kind == kind) for kind in KINDS}
-    for value in arm_measures.stratum_values(run.of).get("calibration", []):
-        found[value] = own & arm_measures.stratum_mask(run.of, "calibration", value)
+    for value in summary.stratum_values(run.of).get("calibration", []):
+        found[value] = own & summary.stratum_mask(run.of, "calibration", value)
     return {name: _promise(run.of, rows) for name, rows in found.items() if rows.any()}
 
 
 def _promise(of: ArmMetrics, rows: np.ndarray) -> Promise:
-    how: dict[str, Any] = {"seed": arm_measures.BOOTSTRAP_SEED, "resamples": arm_measures.RESAMPLES}
+    how: dict[str, Any] = {"seed": summary.BOOTSTRAP_SEED, "resamples": summary.RESAMPLES}
     stated = calibration_metrics.reliability_metrics(of, CITY_KM, rows)
     if stated is None or not of.credible_region_covers:
         raise RuntimeError("the answers state no probabilities: is there a calibration?")

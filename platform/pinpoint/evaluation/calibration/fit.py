@@ -1,7 +1,7 @@
 """Calibrates a ranker on the stored rows of a run's calibration split.
 
-Steps: fit temperature, kernels and background mass (`fitting`); compute split-conformal levels per
-stratum with one photo per creator; fit the abstention threshold (`withholding`).
+Steps: fit temperature, kernels and background mass (`posterior_fit`); compute split-conformal
+levels per stratum with one photo per creator; fit the abstention threshold (`abstention`).
 Queries that are not in the gallery are used for the abstention threshold only.
 Levels also count queries that are abstained on.
 """
@@ -299,7 +299,7 @@ def nonconformity_scores(
         features, fit, posterior_fit.KERNELS_KM, posterior_fit.BACKGROUND_KERNELS_KM
     )
     positions, weights = nodes = kernels.quadrature_nodes(mixture, posterior.NUM_NODES)
-    truth_density = float(kernels.log_density(mixture, ground_truth[None])[0])
+    ground_truth_density = float(kernels.log_density(mixture, ground_truth[None])[0])
     node_densities = kernels.log_density(mixture, positions)
     answer = posterior.select_best_point(features, mixture, nodes, None)
     error_km = float(haversine_m(answer, ground_truth)) / 1_000.0
@@ -308,7 +308,7 @@ def nonconformity_scores(
         for km in (error_km, *THRESHOLDS_KM)
     ]
     return [
-        kernels.hdr_level_of(node_densities, weights, truth_density),
+        kernels.hdr_level_of(node_densities, weights, ground_truth_density),
         masses[0],
         error_km,
         *masses[1:],

@@ -138,8 +138,8 @@ def fit_posterior(
 def fit_logistic(design: Floats, positive: NDArray[np.bool_]) -> Floats:
     """Logistic regression of `positive` `[N]` on features `[N, P]`; returns coefficients `[P]`.
 
-    Both classes have equal weight, because the share of unsupported calibration queries does not
-    estimate the share among users' queries.
+    Both classes have equal weight: the share of calibration queries that are not in the gallery
+    does not estimate the share among users' queries.
     """
     from scipy.optimize import minimize
 

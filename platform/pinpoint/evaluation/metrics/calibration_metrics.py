@@ -1,6 +1,6 @@
 """Calibration metrics: reliability, risk–coverage and AUROC of the confidence; abstention.
 
-Letters: N rows, as in `measures`.
+Letters: N rows, as in `summary`.
 """
 
 from __future__ import annotations

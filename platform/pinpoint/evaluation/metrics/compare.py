@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pinpoint.arrays import Floats
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
-from pinpoint.evaluation.metrics import arm_measures
+from pinpoint.evaluation.metrics import summary
 from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.report.report_file import find_convention, replace_non_finite
 from pinpoint.evaluation.run.results import Arm, read_results
@@ -35,7 +35,7 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
         convention: A key of `CONVENTIONS`; by default that of the protocol.
 
     Returns:
-        `differ` (differences of the manifests), `photos` (number readable in both runs),
+        `differences` (differences of the manifests), `photos` (number readable in both runs),
         `convention`, and for each arm and metric both values, the difference, its 95 % interval
         and p-value.
 
@@ -62,7 +62,7 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
             "The arm with exclusions is omitted because the runs have different exclusions."
         )
     num_candidates = min(run["settings"]["search"]["candidates"] for run in (run_a, run_b))
-    depths = arm_measures.recall_depths(num_candidates)
+    depths = summary.recall_depths(num_candidates)
     pairs = {
         name: _compute_paired_metrics(arms_a[name], arms_b[name], used_convention, depths)
         for name in arms
@@ -71,7 +71,7 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
         {
             "a": str(a),
             "b": str(b),
-            "differ": diff_manifests(run_a, run_b),
+            "differences": diff_manifests(run_a, run_b),
             "convention": {
                 "name": used_convention.name,
                 "description": used_convention.description(),
@@ -102,7 +102,7 @@ def _compute_paired_metrics(
         )
     common_rows = a.readable & b.readable
     metrics_a, metrics_b = (
-        arm_measures.compute_metrics(arm, convention, depths, common_rows) for arm in (a, b)
+        summary.compute_metrics(arm, convention, depths, common_rows) for arm in (a, b)
     )
     return metrics_a, metrics_b
 
@@ -110,15 +110,15 @@ def _compute_paired_metrics(
 def _compare_metrics(a: ArmMetrics, b: ArmMetrics) -> dict[str, Any]:
     pairs: dict[str, tuple[Floats, Floats]] = {
         f"accuracy@{threshold:g}km": (
-            arm_measures.hits(a, threshold),
-            arm_measures.hits(b, threshold),
+            summary.hits(a, threshold),
+            summary.hits(b, threshold),
         )
         for threshold in THRESHOLDS_KM
     }
     for depth in a.best_km:
         pairs[f"oracle@{depth},{_ORACLE_KM:g}km"] = (
-            arm_measures.hits(a, _ORACLE_KM, depth),
-            arm_measures.hits(b, _ORACLE_KM, depth),
+            summary.hits(a, _ORACLE_KM, depth),
+            summary.hits(b, _ORACLE_KM, depth),
         )
     rounded = a.convention.rounded
     pairs["geoscore"] = (
@@ -133,7 +133,7 @@ def _compare_metrics(a: ArmMetrics, b: ArmMetrics) -> dict[str, Any]:
 
 def _paired_difference(a: Floats, b: Floats, clusters: NDArray[np.int64]) -> dict[str, float]:
     comparison = paired_bootstrap(
-        a, b, clusters, seed=arm_measures.BOOTSTRAP_SEED, resamples=arm_measures.RESAMPLES
+        a, b, clusters, seed=summary.BOOTSTRAP_SEED, resamples=summary.RESAMPLES
     )
     return {
         "a": float(a.mean()) if len(a) else float("nan"),

@@ -86,8 +86,8 @@ def _counts_table(counts: Mapping[str, Any]) -> str:
 def _convention_text(report: Mapping[str, Any]) -> str:
     intervals = report["intervals"]
     return (
-        f"Convention: {report['convention']['description']}. Percent of the readable photos; in brackets "
-        f"the {100 * intervals['level']:.0f} % interval of a bootstrap over "
+        f"Convention: {report['convention']['description']}. Percent of the readable photos; in "
+        f"brackets the {100 * intervals['level']:.0f} % interval of a bootstrap over "
         f"{intervals['clusters']} ({intervals['resamples']} resamples, seed {intervals['seed']}). "
         "“Of all evaluated” counts missing and unreadable images as wrong."
     )

@@ -18,7 +18,7 @@ import numpy as np
 from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
-from pinpoint.evaluation.metrics import arm_measures
+from pinpoint.evaluation.metrics import summary
 from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.report.figures import LoadPhoto, draw_figures
 from pinpoint.evaluation.report.markdown import render_markdown
@@ -68,10 +68,9 @@ def make_report(
     used_convention = find_convention(convention or PROTOCOLS[run["protocol"]].convention)
     arms = read_results(folder)
     first = next(iter(arms))
-    depths = arm_measures.recall_depths(run["settings"]["search"]["candidates"])
+    depths = summary.recall_depths(run["settings"]["search"]["candidates"])
     arm_metrics = {
-        name: arm_measures.compute_metrics(arm, used_convention, depths)
-        for name, arm in arms.items()
+        name: summary.compute_metrics(arm, used_convention, depths) for name, arm in arms.items()
     }
     figure_paths = draw_figures(
         folder, arms, arm_metrics, load_photo, _make_caption(run, arms[first])
@@ -85,8 +84,8 @@ def make_report(
             },
             "intervals": {
                 "level": LEVEL,
-                "resamples": arm_measures.RESAMPLES,
-                "seed": arm_measures.BOOTSTRAP_SEED,
+                "resamples": summary.RESAMPLES,
+                "seed": summary.BOOTSTRAP_SEED,
                 "clusters": "creators; a photo without a creator is a separate cluster",
             },
             "counts": _count_rows(run, arms[first]),
@@ -138,28 +137,27 @@ def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
 
 def _report_arm(arm: Arm, metrics: ArmMetrics) -> dict[str, Any]:
     all_rows = np.ones(len(metrics.error_km), dtype=np.bool_)
-    result: dict[str, Any] = {"all": arm_measures.summarize_metrics(metrics, all_rows)}
+    result: dict[str, Any] = {"all": summary.summarize_metrics(metrics, all_rows)}
     result["all"]["accuracy_of_labeled"] = {
-        f"{threshold:g}": float(arm_measures.hits(metrics, threshold).sum())
-        / max(1, len(arm.files))
+        f"{threshold:g}": float(summary.hits(metrics, threshold).sum()) / max(1, len(arm.files))
         for threshold in THRESHOLDS_KM
     }
     if metrics.placeholder.any():
-        result["without_placeholders"] = arm_measures.summarize_metrics(
+        result["without_placeholders"] = summary.summarize_metrics(
             metrics, ~metrics.placeholder, brief=True
         )
     result["strata"] = {
         name: {value: _report_stratum(metrics, name, value) for value in values}
-        for name, values in arm_measures.stratum_values(metrics).items()
+        for name, values in summary.stratum_values(metrics).items()
     }
     return result
 
 
 def _report_stratum(metrics: ArmMetrics, name: str, value: str) -> dict[str, Any]:
-    rows = arm_measures.stratum_mask(metrics, name, value)
-    if int(rows.sum()) < arm_measures.MIN_STRATUM_ROWS:
+    rows = summary.stratum_mask(metrics, name, value)
+    if int(rows.sum()) < summary.MIN_STRATUM_ROWS:
         return {"rows": int(rows.sum())}
-    return arm_measures.summarize_metrics(metrics, rows, brief=True)
+    return summary.summarize_metrics(metrics, rows, brief=True)
 
 
 def _report_leakage(
@@ -177,11 +175,11 @@ def _report_leakage(
     differences = {}
     for threshold in THRESHOLDS_KM:
         paired = paired_bootstrap(
-            arm_measures.hits(arm_metrics[SERVED], threshold),
-            arm_measures.hits(arm_metrics[EXCLUDED], threshold),
+            summary.hits(arm_metrics[SERVED], threshold),
+            summary.hits(arm_metrics[EXCLUDED], threshold),
             arm_metrics[SERVED].clusters,
-            seed=arm_measures.BOOTSTRAP_SEED,
-            resamples=arm_measures.RESAMPLES,
+            seed=summary.BOOTSTRAP_SEED,
+            resamples=summary.RESAMPLES,
         )
         gap = paired.difference
         differences[f"{threshold:g}"] = {
@@ -247,5 +245,6 @@ def _is_synthetic(run: Mapping[str, Any]) -> bool:
 
 def _make_caption(run: Mapping[str, Any], served: Arm) -> str:
     """Caption with the provenance of a figure."""
-    caption = f"{run['protocol']}, {run['settings']['ranker']}: {int(served.readable.sum()):,} photos read"
+    num_readable = int(served.readable.sum())
+    caption = f"{run['protocol']}, {run['settings']['ranker']}: {num_readable:,} photos read"
     return f"{caption}; {NOT_THE_EARTH}" if _is_synthetic(run) else caption

@@ -105,7 +105,8 @@ def evaluate(
         config: Settings of the run.
         components: Components of the search flow.
         planet: Identity of a synthetic planet.
-        concurrency: Number of concurrent queries. Rows do not depend on it; timings include queueing.
+        concurrency: Number of concurrent queries. Rows do not depend on it; timings include
+            queueing.
         on_progress: Called with the number of completed queries and the total.
 
     Returns:

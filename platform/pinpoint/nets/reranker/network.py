@@ -52,7 +52,7 @@ class RerankTensors:
     no_match_logit: torch.Tensor
     """Logit of "none of these", `[B]`."""
     offset_km: torch.Tensor
-    """Offset of the refined position, east and north, `[B, K, 2]`, shorter than `reach_km`."""
+    """Offset of the refined position, east and north, `[B, K, 2]`, shorter than `max_offset_km`."""
     attention: torch.Tensor
     """Attention weight of each evidence image, `[B, K, E]`."""
 

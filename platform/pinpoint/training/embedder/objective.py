@@ -174,7 +174,7 @@ def embedder_batch_loss(
         # partners of another kind are added for this loss only.
         partners = table.near_pairs.draw(step, rows)
         encoded_rows = np.concatenate([rows, np.setdiff1d(partners[partners >= 0], rows)])
-    part = processes.part(np.arange(len(encoded_rows)))
+    part = processes.shard(np.arange(len(encoded_rows)))
     kinds = [table.kinds[row] for row in encoded_rows[part].tolist()]
     cached = as_float32(table.features[encoded_rows[part]])
     if nets.tower is not None:

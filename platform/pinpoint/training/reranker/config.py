@@ -141,7 +141,7 @@ class AugmentationConfig(BaseModel):
 
 
 class RerankerNetworkConfig(BaseModel):
-    """Fields of `nets.specs.RerankerSpec`, except the vectors' width, which the bundle defines."""
+    """Fields of `nets.bundle.specs.RerankerSpec` except the vectors' width, set by the bundle."""
 
     model_config = STRICT
 
