@@ -214,7 +214,7 @@ def test_run_index_failure_ends_run_without_row(chain, tmp_path):
     [
         ({"ranker": "oracle"}, "no ranker 'oracle'; there are vote, top1, rerank"),
         (
-            {"limits": SearchFilter(source_kinds=("foto",))},
+            {"search_filter": SearchFilter(source_kinds=("foto",))},
             "no source kind foto; there are photo, street",
         ),
         ({"exclude": ("self", "country")}, "cannot exclude country; there are self, creator"),

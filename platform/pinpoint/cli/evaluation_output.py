@@ -23,7 +23,8 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
     unreadable = sum(counts["unreadable_image"].values())
     output.print_line(
         f"{counts['rows']} rows, {counts['queries']} labeled, {counts['evaluated']} evaluated: "
-        f"{counts['missing_image']} images missing, {unreadable} unreadable, {counts['read']} read"
+        f"{counts['missing_image']} images missing, {unreadable} unreadable, "
+        f"{counts['readable']} readable"
     )
     first = next(iter(report["arms"].values()))
     thresholds = list(first["all"]["accuracy"])
@@ -36,8 +37,13 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
         )
         for arm, metrics in report["arms"].items()
     ]
-    columns = ("arm", ">answered", *(f">within {km} km, %" for km in thresholds), ">median km")
-    output.print_table(f"{counts['read']} photos read", columns, rows)
+    columns = (
+        "arm",
+        ">answered",
+        *(f">within {km} km (%)" for km in thresholds),
+        ">median error (km)",
+    )
+    output.print_table(f"{counts['readable']} readable photos", columns, rows)
     output.print_line(report["convention"]["description"])
     for note in report["notes"]:
         output.print_line(note)

@@ -42,9 +42,9 @@ def _disc_table(report: Mapping[str, Any]) -> str:
         "arm",
         "region",
         "status",
-        "contains the ground truth %",
-        "median radius km",
-        "stated",
+        "contains the ground truth (%)",
+        "median radius (km)",
+        "answers with a region",
     )
     return format_table(columns, rows)
 
@@ -74,9 +74,9 @@ def _hdr_tables(report: Mapping[str, Any]) -> list[str]:
         "arm",
         "calibration group",
         "credible region",
-        "contains the ground truth %",
-        "median km²",
-        "stated",
+        "contains the ground truth (%)",
+        "median area (km²)",
+        "answers with a region",
     )
     return [format_table(columns, rows)]
 
@@ -104,13 +104,13 @@ def _confidence_section(report: Mapping[str, Any]) -> list[str]:
         "probability within",
         "ECE",
         "debiased ECE",
-        "AUROC right",
-        "AUROC covered",
+        "AUROC correct",
+        "AUROC in gallery",
         "AURC",
     )
     text = (
         "Confidence is the share of the weights within this distance of the answer, or the stated "
-        "probability if the answer is calibrated. An answer is right if its error is below this "
+        "probability if the answer is calibrated. An answer is correct if its error is below this "
         "distance."
     )
     return [text, format_table(columns, rows)]
@@ -130,11 +130,16 @@ def _abstention_section(report: Mapping[str, Any]) -> list[str]:
     ]
     if not rows:
         return []
-    columns = ("arm", "withheld %", "answered: right @25 km %", "withheld: right @25 km %")
+    columns = (
+        "arm",
+        "abstention rate (%)",
+        "answered: correct @25 km (%)",
+        "withheld: correct @25 km (%)",
+    )
     coverage_columns = (
-        "covered photos: withheld %",
-        "uncovered photos: withheld %",
-        "AUROC uncovered",
+        "in gallery: abstention rate (%)",
+        "not in gallery: abstention rate (%)",
+        "AUROC not in gallery",
     )
     return [
         "All metrics above include withheld answers, as best guesses.",

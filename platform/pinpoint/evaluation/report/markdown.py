@@ -17,6 +17,7 @@ from pinpoint.evaluation.report.cells import (
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
 
 _THRESHOLDS: Final = tuple(f"{threshold:g}" for threshold in THRESHOLDS_KM)
+_ACCURACY_COLUMNS: Final = tuple(f"@{km} km (%)" for km in _THRESHOLDS)
 
 
 def render_markdown(report: Mapping[str, Any]) -> str:
@@ -63,7 +64,7 @@ def _run_table(report: Mapping[str, Any]) -> str:
     if planet is not None:
         planet_text = f"{planet['generator']}, {planet['preset']}, seed {planet['seed']}"
         rows.append(("planet", f"{planet_text}, digest {planet['digest']}"))
-    return format_table(("run", ""), rows)
+    return format_table(("setting", "value"), rows)
 
 
 def _counts_table(counts: Mapping[str, Any]) -> str:
@@ -80,7 +81,7 @@ def _counts_table(counts: Mapping[str, Any]) -> str:
         ("creators", counts["num_creators"]),
         ("photos without a creator", counts["without_creator"]),
     ]
-    return format_table(("rows", "number"), rows)
+    return format_table(("rows", "number of rows"), rows)
 
 
 def _convention_text(report: Mapping[str, Any]) -> str:
@@ -113,8 +114,8 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
                 _accuracy_row(f"{title}, without placeholders", arm["without_placeholders"])
             )
         effects = [arm["all"]["accuracy"][km]["design_effect"] for km in _THRESHOLDS]
-        rows.append([f"{title}, design effect", arm["all"]["rows"], EMPTY_CELL, *effects])
-    columns = ("arm", "photos", "answered", *(f"@{km} km" for km in _THRESHOLDS))
+        rows.append([f"{title}, design effect (factor)", arm["all"]["rows"], EMPTY_CELL, *effects])
+    columns = ("arm", "photos", "answered", *_ACCURACY_COLUMNS)
     errors = [
         (
             ARM_TITLES[name],
@@ -128,9 +129,9 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
     error_columns = (
         "arm",
         "answered",
-        "mean error km",
-        "median error km",
-        "GeoScore (all readable)",
+        "mean error (km)",
+        "median error (km)",
+        "GeoScore of all readable (0–5000)",
     )
     return format_table(columns, rows) + "\n\n" + format_table(error_columns, errors)
 
@@ -146,7 +147,7 @@ def _oracle_table(report: Mapping[str, Any]) -> str:
         for name, arm in report["arms"].items()
         for depth, accuracy in arm["all"]["oracle"].items()
     ]
-    return format_table(("arm", *(f"@{km} km" for km in _THRESHOLDS)), rows)
+    return format_table(("arm", *_ACCURACY_COLUMNS), rows)
 
 
 def _area_section(report: Mapping[str, Any]) -> list[str]:
@@ -164,7 +165,7 @@ def _area_section(report: Mapping[str, Any]) -> list[str]:
     ]
     if not rows:
         return []
-    columns = ("arm", "area", "as released %", "of", "labeled rows only %", "of")
+    columns = ("arm", "area", "as released (%)", "photos", "labeled rows only (%)", "photos")
     text = "The area of an answer is that of the nearest GeoNames city, as in OSV-5M."
     return ["## Areas", text, format_table(columns, rows)]
 
@@ -183,14 +184,17 @@ def _leakage_section(report: Mapping[str, Any]) -> list[str]:
             else f"; {num_near_duplicates} had near-duplicates among the served candidates "
             f"(cosine ≥ {leakage['near_duplicate_cosine']:g})"
         )
-        + ". Served minus excluded, in percentage points:"
+        + ". Served minus excluded:"
     )
     differences = leakage["served_minus_excluded"]
-    columns = ("", *(f"@{km} km" for km in _THRESHOLDS))
+    columns = ("quantity", *(f"@{km} km" for km in _THRESHOLDS))
     rows = [
-        ["difference", *(format_interval(differences[km]) for km in _THRESHOLDS)],
         [
-            "p",
+            "difference (percentage points)",
+            *(format_interval(differences[km]) for km in _THRESHOLDS),
+        ],
+        [
+            "p-value",
             *(
                 f"{differences[km]['p_value']:.3f}" if differences[km]["p_value"] else EMPTY_CELL
                 for km in _THRESHOLDS
@@ -213,8 +217,8 @@ def _strata_sections(report: Mapping[str, Any]) -> list[str]:
             columns = (
                 "stratum",
                 "photos",
-                *(f"@{km} km" for km in _THRESHOLDS),
-                f"oracle@{depth}, 25 km",
+                *_ACCURACY_COLUMNS,
+                f"oracle@{depth}, 25 km (%)",
             )
             parts += [f"## Strata, {ARM_TITLES[name]}", format_table(columns, rows)]
     return parts
