@@ -170,8 +170,8 @@ def _build_query(
 
 def _clean_cell(name: str, value: str) -> str | None:
     """Text of a cell; None for the markers of missing values in pandas, R and SQL."""
-    plain = value.isprintable() and len(value) <= _MAX_TEXT
-    text = value.strip() if plain else clean_metadata_text(value, _MAX_TEXT)
+    is_clean = value.isprintable() and len(value) <= _MAX_TEXT
+    text = value.strip() if is_clean else clean_metadata_text(value, _MAX_TEXT)
     if text is None or (
         text.casefold() in _MISSING_VALUES and (name, text) != ("country", _NAMIBIA)
     ):

@@ -178,8 +178,10 @@ def _draw_photo(axes: Axes, pixels: Pixels | None) -> None:
 
 def _shorten_name(file: str) -> str:
     """The end of a file name in ASCII, which every font contains."""
-    plain = file.encode("ascii", "replace").decode()
-    return plain if len(plain) <= _MAX_NAME_CHARS else f"...{plain[-_MAX_NAME_CHARS:]}"
+    ascii_name = file.encode("ascii", "replace").decode()
+    return (
+        ascii_name if len(ascii_name) <= _MAX_NAME_CHARS else f"...{ascii_name[-_MAX_NAME_CHARS:]}"
+    )
 
 
 def _format_degrees(position: Sequence[float] | np.ndarray) -> str:
