@@ -140,10 +140,10 @@ class Ablation:
             resamples=summary.RESAMPLES,
         )
 
-    def less(
+    def minus(
         self, one: tuple[str, str], other: tuple[str, str], kind: str, km: float = CITY_KM
     ) -> Interval:
-        """One search and arm less another on the same questions, in shares."""
+        """One search and arm minus another on the same questions, in shares."""
         rows = self.kind == kind
         pair = (self.hits(*each, km)[rows] for each in (one, other))
         how: dict[str, Any] = {
@@ -185,7 +185,7 @@ class Promise:
 
 
 def kept_promises(run: Run) -> dict[str, Promise]:
-    """Of supported questions, all of them and by stratum of the calibration."""
+    """Of queries in the gallery, all of them and by stratum of the calibration."""
     own = run.role == "test"
     found = {EVERYTHING: own} | {kind: own & (run.kind == kind) for kind in KINDS}
     for value in summary.stratum_values(run.of).get("calibration", []):
@@ -213,12 +213,12 @@ def _promise(of: ArmMetrics, rows: np.ndarray) -> Promise:
 class Doubt:
     """Whether the ranker knows what the gallery does not cover."""
 
-    unsupported: int
+    not_in_gallery: int
     informative: int
-    """Supported questions whose picture shows the place."""
+    """Queries in the gallery whose photo shows the place."""
     auroc: float
     auroc_all: float
-    """Against all supported questions, those that show nothing among them."""
+    """Against all queries in the gallery, including those that show nothing."""
     withheld: dict[str, tuple[float, int]]
     """Share whose answer is withheld, and of how many, by case."""
 
@@ -234,21 +234,21 @@ def _doubt(run: Run, shows: np.ndarray, rows: np.ndarray) -> Doubt:
     informative = covered & shows
     reached = run.hits(CITY_KM, run.deepest) > 0
     cases = {
-        "unsupported": null,
-        "unsupported, informative": null & shows,
-        "supported, informative": informative,
-        "… found": informative & reached,
-        "… missed by the index": informative & ~reached,
-        "supported, shows nothing": covered & ~shows,
+        "not in gallery": null,
+        "not in gallery, informative": null & shows,
+        "in gallery, informative": informative,
+        "… retrieved": informative & reached,
+        "… not retrieved": informative & ~reached,
+        "in gallery, shows nothing": covered & ~shows,
     }
     doubt, withheld = run.of.p_not_in_gallery, run.of.withheld
 
-    def auroc(supported: np.ndarray) -> float:
-        both = null | supported
+    def auroc(in_gallery: np.ndarray) -> float:
+        both = null | in_gallery
         return abstention_auroc(doubt[both], null[both])
 
     return Doubt(
-        unsupported=int(null.sum()),
+        not_in_gallery=int(null.sum()),
         informative=int(informative.sum()),
         auroc=auroc(informative),
         auroc_all=auroc(covered),
