@@ -31,13 +31,13 @@ def test_protocol_is_complete(name: str) -> None:
     assert protocol.name == name
     assert protocol.convention in CONVENTIONS
     assert set(protocol.areas) <= set(AREA_LEVELS)
-    assert bool(protocol.areas) == bool(protocol.area_forms)
+    assert bool(protocol.areas) == bool(protocol.area_label_format)
     assert protocol.title
     assert protocol.label_format
     assert protocol.license
-    if protocol.denominator is not None:
-        assert protocol.released is not None
-        assert protocol.denominator <= protocol.released
+    if protocol.num_labels is not None:
+        assert protocol.num_released_images is not None
+        assert protocol.num_labels <= protocol.num_released_images
 
 
 def test_drop_reasons_are_media_reasons_and_three_more() -> None:

@@ -28,10 +28,10 @@ def planet(tmp_path_factory):
 def test_find_resolves_planet_folder(planet, named):
     folder, images = planet.folder, planet.folder / "queries" / "images"
     paths = {
-        "images": lambda: run_manifest.resolve_label_paths(None, folder, WORLD.labels_at),
-        "labels": lambda: run_manifest.resolve_label_paths(folder, None, WORLD.labels_at),
-        "both": lambda: run_manifest.resolve_label_paths(folder, images, WORLD.labels_at),
-        "file": lambda: run_manifest.resolve_label_paths(planet.labels, None, WORLD.labels_at),
+        "images": lambda: run_manifest.resolve_label_paths(None, folder, WORLD.label_file),
+        "labels": lambda: run_manifest.resolve_label_paths(folder, None, WORLD.label_file),
+        "both": lambda: run_manifest.resolve_label_paths(folder, images, WORLD.label_file),
+        "file": lambda: run_manifest.resolve_label_paths(planet.labels, None, WORLD.label_file),
     }[named]()
     assert paths == run_manifest.LabelPaths(
         labels=planet.labels, images=images, planet=folder / "planet.json"
@@ -59,7 +59,7 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     source = "test-photo"
     batch = chain.rig.ingest(planet.manifests()[source], org, source=source, kind="photo")
     assert batch.indexed == batch.items > 30
-    paths = run_manifest.resolve_label_paths(None, planet.folder, WORLD.labels_at)
+    paths = run_manifest.resolve_label_paths(None, planet.folder, WORLD.label_file)
     labeled = read_labels(WORLD, paths.labels)
     only = (("role", "test"), ("kind", "photo"))
     run = evaluate(

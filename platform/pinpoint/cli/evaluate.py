@@ -210,7 +210,7 @@ def _load_queries(
 
     if protocol not in PROTOCOLS:
         raise BadRequestError(f"no protocol {protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
-    paths = run_manifest.resolve_label_paths(labels, images, PROTOCOLS[protocol].labels_at)
+    paths = run_manifest.resolve_label_paths(labels, images, PROTOCOLS[protocol].label_file)
     mapping = None if columns is None else load_columns(columns)
     return read_labels(PROTOCOLS[protocol], paths.labels, mapping), paths
 

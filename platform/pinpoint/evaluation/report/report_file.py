@@ -120,8 +120,8 @@ def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
     problems = Counter(problem for problem in arm.problems if problem is not None)
     missing = problems.pop(MISSING_FILE, 0)
     return {
-        "expected_rows": protocol.denominator,
-        "released_images": protocol.released,
+        "expected_rows": protocol.num_labels,
+        "released_images": protocol.num_released_images,
         "rows": labels["rows"],
         "dropped": labels["dropped"],
         "queries": labels["queries"],
