@@ -164,7 +164,7 @@ def test_a_repeated_photo_is_nearly_but_not_quite_the_first(taken):
     import dataclasses
 
     first = next(shot for shot in taken if shot.kind == "photo")
-    again = dataclasses.replace(first, name=first.name + "-again", again=first.name)
+    again = dataclasses.replace(first, name=first.name + "-again", near_duplicate_of=first.name)
     other = next(shot for shot in taken if shot.kind == "photo" and shot.name != first.name)
     one, two, three = render_shots(SEED, [first, again, other], PRESET).astype(float)
     assert 0 < np.abs(one - two).mean() < 0.5 * np.abs(one - three).mean()

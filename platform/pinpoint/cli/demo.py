@@ -71,7 +71,7 @@ def run_demo(
     query_photos = _choose_queries(planet, queries)
     with Client.open(organization=organization, home=home) as client:
         ingested = _ingest_galleries(client, planet)
-        answers = [client.locate(query.path, kind=query.kind) for query in query_photos]
+        answers = [client.locate(query.path, query_kind=query.kind) for query in query_photos]
         report = demo_report.summarize_demo(client.server, ingested, query_photos, answers)
     out.mkdir(parents=True, exist_ok=True)
     demo_report.draw_map(report, out / MAP_FILE)

@@ -38,11 +38,6 @@ _MIN_REACH_M: Final = 500.0
 """Minimum reach for the density estimate: nearer evidence may be of the same panorama."""
 _MIN_WEIGHT: Final = 1e-12
 _DIGITS: Final = 6
-_ABSTENTION_REASONS: Final = {
-    "unsupported": "not_in_gallery",
-    "elsewhere": "outside_candidates",
-}
-"""Signal of the abstention rule → reason in the answer."""
 
 Nodes = tuple[Floats, Floats]
 """Positions `[Q, 2]` and weights `[Q]` of a posterior (`geo.kernels.quadrature_nodes`)."""
@@ -189,22 +184,24 @@ def compute_posterior(
     nodes = kernels.quadrature_nodes(mixture, NUM_NODES)
     answer = select_best_point(features, mixture, nodes, optimize_for_radius_km)
     abstention = calibration.abstention
-    mass, elsewhere = posteriors.masses(features, fit)
-    unsupported_fit = abstention.not_in_gallery_coefficients
-    unsupported = (
-        None if unsupported_fit is None else posteriors.probability(unsupported_fit, features)
+    mass, p_outside_candidates = posteriors.masses(features, fit)
+    coefficients = abstention.not_in_gallery_coefficients
+    p_not_in_gallery = (
+        None if coefficients is None else posteriors.probability(coefficients, features)
     )
-    abstention_probability = elsewhere if abstention.signal == "outside_candidates" else unsupported
+    abstention_probability = (
+        p_outside_candidates if abstention.signal == "outside_candidates" else p_not_in_gallery
+    )
     return Posterior(
         stratum=stratum,
         point=Point(lat=float(answer[0]), lon=float(answer[1])),
         probability_within_km=_probability_within(mixture, answer, fit),
-        p_outside_candidates=elsewhere,
-        p_not_in_gallery=unsupported,
+        p_outside_candidates=p_outside_candidates,
+        p_not_in_gallery=p_not_in_gallery,
         credible_discs=_credible_discs(mixture, answer, fit.credible_disc_levels),
         credible_regions=_credible_regions(mixture, nodes, fit.credible_region_levels),
         names=_place_names(features, mass),
-        abstention_reason=_ABSTENTION_REASONS[abstention.signal]
+        abstention_reason=abstention.signal
         if abstention_probability is not None and abstention_probability > abstention.threshold
         else None,
     )
