@@ -184,7 +184,7 @@ def compute_posterior(
     nodes = kernels.quadrature_nodes(mixture, NUM_NODES)
     answer = select_best_point(features, mixture, nodes, optimize_for_radius_km)
     abstention = calibration.abstention
-    mass, p_outside_candidates = posteriors.masses(features, fit)
+    candidate_masses, p_outside_candidates = posteriors.masses(features, fit)
     coefficients = abstention.not_in_gallery_coefficients
     p_not_in_gallery = (
         None if coefficients is None else posteriors.probability(coefficients, features)
@@ -200,7 +200,7 @@ def compute_posterior(
         p_not_in_gallery=p_not_in_gallery,
         credible_discs=_credible_discs(mixture, answer, fit.credible_disc_levels),
         credible_regions=_credible_regions(mixture, nodes, fit.credible_region_levels),
-        names=_place_names(features, mass),
+        names=_place_names(features, candidate_masses),
         abstention_reason=abstention.signal
         if abstention_probability is not None and abstention_probability > abstention.threshold
         else None,
@@ -249,12 +249,12 @@ def _credible_regions(
     return tuple(regions)
 
 
-def _place_names(features: QueryFeatures, mass: Floats) -> tuple[PlaceName, ...]:
-    """The most probable country, region and city, by the mass of the candidates in them."""
+def _place_names(features: QueryFeatures, candidate_masses: Floats) -> tuple[PlaceName, ...]:
+    """The most probable country, region and city, by the probability of the candidates in them."""
     return tuple(
         PlaceName(level=level, name=name, probability=round(probability, _DIGITS))
         for level, (name, probability) in most_probable_places(
-            np.array(features.positions), mass
+            np.array(features.positions), candidate_masses
         ).items()
     )
 
