@@ -134,16 +134,16 @@ def locate_encoded(
         evidence_settings=_select_evidence_settings(settings, reranker),
         exclusions=exclusions,
         with_vectors=reranker is not None,
-    ) as found:
+    ) as retrieved:
         with stopwatch.stage("rank"):
             if reranker is None:
-                ranking = _rank_without_weights(ranker, vector, found)
+                ranking = _rank_without_weights(ranker, vector, retrieved)
             else:
-                ranking = _rank_with_reranker(reranker, vector, kind, found)
+                ranking = _rank_with_reranker(reranker, vector, kind, retrieved)
         with stopwatch.stage("decide"):
             calibrated = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)
             decision = answer.decide_answer(
-                ranking.ranked, calibrated, reader=found.reader, cited=settings.max_citations
+                ranking.ranked, calibrated, reader=retrieved.reader, cited=settings.max_citations
             )
     return answer.build_answer(
         decision,
@@ -151,8 +151,8 @@ def locate_encoded(
             contract=contract,
             ranker=ranking.ranker,
             reason=ranking.fallback_reason,
-            engine=found.snapshot.engine,
-            build=found.snapshot.build,
+            engine=retrieved.snapshot.engine,
+            build=retrieved.snapshot.build,
         ),
         stopwatch.read(),
     )
@@ -232,23 +232,25 @@ def _select_evidence_settings(
 
 
 def _rank_without_weights(
-    ranker: str | None, vector: Vector, found: CandidatesAndEvidence
+    ranker: str | None, vector: Vector, retrieved: CandidatesAndEvidence
 ) -> Ranking:
     """Rank with the requested ranker of `RANKERS`, otherwise with the vote."""
     name = ranker or vote.VOTE_RANKER
-    ranked = RANKERS[name](vector, found.candidates, found.evidence)
+    ranked = RANKERS[name](vector, retrieved.candidates, retrieved.evidence)
     return Ranking(
         ranked=ranked, ranker=name, fallback_reason=None if ranker else rerank.NO_RERANKER
     )
 
 
 def _rank_with_reranker(
-    reranker: Reranker, vector: Vector, kind: SourceKind | None, found: CandidatesAndEvidence
+    reranker: Reranker, vector: Vector, kind: SourceKind | None, retrieved: CandidatesAndEvidence
 ) -> Ranking:
     """Rank with the reranker of the bundle."""
-    judgement = reranker.rerank(vector, kind, found.candidates, found.evidence, found.vectors)
-    unranked = vote.attach_evidence(vector, found.candidates, found.evidence)
-    return rerank.order_by_reranker(unranked, found.candidates, judgement)
+    output = reranker.rerank(
+        vector, kind, retrieved.candidates, retrieved.evidence, retrieved.vectors
+    )
+    unranked = vote.attach_evidence(vector, retrieved.candidates, retrieved.evidence)
+    return rerank.order_by_reranker(unranked, retrieved.candidates, output)
 
 
 def _fetch_image(image_id: UUID, context: SearchContext) -> IndexPoint:
