@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import ModelMismatchError
-from pinpoint.ingest.pipeline import IngestParts
+from pinpoint.ingest.pipeline import IngestComponents
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.nets.bundle.bundles import Bundle, find_bundle, resolve_bundle
 from pinpoint.nets.bundle.digests import public_contract
@@ -222,11 +222,11 @@ class Services:
         except ModelMismatchError:
             return do(self.encoders.follow())
 
-    def ingest_parts(self) -> IngestParts:
+    def ingest_components(self) -> IngestComponents:
         """Components of the ingest flow."""
         if self.ledger is None:
             raise RuntimeError("the API has no ledger")
-        return IngestParts(
+        return IngestComponents(
             ledger=self.ledger,
             decoder=self.decoder,
             encoder=self.encoder,
@@ -274,7 +274,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         ledger=CatalogIngestRepository(
             transactions,
             contract=lambda: encoders.current.contract.digest,
-            lease_s=settings.worker.lease_ttl_s,
+            lease_ttl_s=settings.worker.lease_ttl_s,
             max_attempts=settings.worker.max_attempts,
         )
         if is_owner

@@ -107,7 +107,7 @@ def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
             if side == "bare":
                 _bare(labeled, plan, parts)
             else:
-                evaluate(labeled, home / f"run-{number}", plan=plan, parts=parts)
+                evaluate(labeled, home / f"run-{number}", plan=plan, components=parts)
             took[side].append(time.perf_counter() - begun)
         say(f"evaluation: {number} of {repetitions} repetitions")
     services.close()

@@ -60,7 +60,7 @@ class Chain:
         out: Path,
         *,
         labeled=None,
-        at_once=1,
+        concurrency=1,
         on_progress=lambda completed, total: None,
         **changes,
     ):
@@ -68,8 +68,8 @@ class Chain:
             labeled or self.labeled(),
             out,
             plan=self.plan(**changes),
-            parts=self.parts,
-            at_once=at_once,
+            components=self.parts,
+            concurrency=concurrency,
             on_progress=on_progress,
         )
 

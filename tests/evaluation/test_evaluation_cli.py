@@ -127,7 +127,7 @@ def test_evaluate_im2gps3k_end_to_end(pinpoint, organization, im2gps3k, tmp_path
     counts = report["counts"]
     assert (counts["expected_rows"], counts["released_images"]) == (2_997, 3_000)
     assert (counts["rows"], counts["queries"]) == (2_997, 2_997)
-    assert counts["authors"] == len({question.creator for question in questions})
+    assert counts["creators"] == len({question.creator for question in questions})
     assert report["convention"]["name"] == "geoestimation"
     assert report["leakage"]["photos_with_rows_excluded"] > 0
     assert any(f"Only {ROWS} of 2997" in note for note in report["notes"])
@@ -192,7 +192,7 @@ def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k,
 def test_evaluate_describe_needs_labels_only(pinpoint, im2gps3k, tmp_path, monkeypatch):
     path = im2gps3k[0]
     description = pinpoint("evaluate", "im2gps3k", "--labels", path, "--summarize-labels", "--json")
-    assert (description["rows"], description["queries"], description["authors"]["number"]) == (
+    assert (description["rows"], description["queries"], description["creators"]["number"]) == (
         2_997,
         2_997,
         198,

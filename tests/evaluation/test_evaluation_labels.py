@@ -189,7 +189,7 @@ def test_describe_equals_loop(tmp_path: Path) -> None:
         "most_at_one": most,
     }
     named = Counter(row[3] for row in rows if row[3])
-    assert description["authors"] == {
+    assert description["creators"] == {
         "number": len(named),
         "largest": max(named.values()),
         "unknown": sum(not row[3] for row in rows),

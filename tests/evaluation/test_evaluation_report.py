@@ -52,8 +52,8 @@ def test_report_contains_every_denominator(finished):
         "missing_image": 1,
         "unreadable_image": {"empty_file": 1, "undecodable": 1},
         "read": 19,
-        "authors": 8,
-        "without_author": 0,
+        "creators": 8,
+        "without_creator": 0,
         "placeholders": 4,
     }
     assert counts["evaluated"] == counts["read"] + counts["missing_image"] + 2

@@ -66,7 +66,7 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
         labeled,
         tmp_path / "run",
         plan=chain.plan(organization_id=org, images=paths.images, only=only),
-        parts=chain.parts,
+        components=chain.parts,
         planet=run_manifest.read_planet(paths.planet),
     )
     expected = [

@@ -167,7 +167,7 @@ def test_erasing_can_be_broken_off_and_run_again(rig, closing, org, tmp_path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(rig.index, "delete", dies)
+        patch.setattr(rig.index, "write_tombstones", dies)
         with pytest.raises(KeyboardInterrupt):
             erased(rig, closing, org)
     assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 3

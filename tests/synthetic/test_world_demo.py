@@ -66,8 +66,8 @@ def test_answers_of_the_demo_cite_photos_of_both_kinds(settings, own, tmp_path):
         assert line["answer"] is not None
         assert set(line["radius_km"]) == {"50%", "90%"}
         assert line["radius_km"]["50%"] <= line["radius_km"]["90%"]
-        assert {one["license"] for one in line["cited"]} == {"CC0-1.0"}
-    assert {one["kind"] for line in report["photos"] for one in line["cited"]} == {
+        assert {one["license"] for one in line["citations"]} == {"CC0-1.0"}
+    assert {one["kind"] for line in report["photos"] for one in line["citations"]} == {
         "street",
         "photo",
     }

@@ -52,7 +52,7 @@ def gallery(world, config):
     rig, org = world
     return ExampleGallery(
         plan=RunConfig(organization_id=org, images=rig.folder),
-        parts=EvaluationComponents(
+        components=EvaluationComponents(
             decoder=rig.parts.decoder,
             encoder=rig.encoder,
             index=rig.index,

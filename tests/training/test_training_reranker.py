@@ -98,7 +98,7 @@ def test_rows_of_several_questions_at_a_time_are_the_same(world, examples, reran
     config = reranked[0]
     asked, found = examples
     table = train_reranker.split_table(asked, config.split.h3_resolution)
-    several = replace(gallery(world, config), at_once=3)
+    several = replace(gallery(world, config), concurrency=3)
     again = train_reranker.cache_examples(tmp_path / "examples", asked, table, several)
     assert again.rows.tobytes() == found.rows.tobytes()
     assert again.photos.image.tobytes() == found.photos.image.tobytes()
@@ -144,8 +144,10 @@ def test_the_command_trains_and_the_bundle_can_be_shown(
     @contextmanager
     def services(session, role, settings):
         assert session.organization == "acme"
-        parts = {name: getattr(rig, name) for name in ("access", "database", "encoder", "index")}
-        yield SimpleNamespace(settings=rig.settings, decoder=rig.parts.decoder, **parts)
+        components = {
+            name: getattr(rig, name) for name in ("access", "database", "encoder", "index")
+        }
+        yield SimpleNamespace(settings=rig.settings, decoder=rig.parts.decoder, **components)
 
     def pinpoint(*arguments):
         monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])
@@ -178,13 +180,15 @@ def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
     only = (("role", "rerank"), ("kind", "street"))
     plan = RunConfig(organization_id=org, images=planet.folder / "queries/images", only=only)
     plan = replace(plan, ranker="rerank")
-    parts = gallery(world, config).parts
+    components = gallery(world, config).components
     with pytest.raises(
         BadRequestError, match="world-tiny has no reranker; `pinpoint train reranker`"
     ):
-        evaluate(labeled, tmp_path / "none", plan=plan, parts=parts)
-    judge = open_reranker(read_bundle(made.bundle), parts.search.candidates, "cpu")
-    ranked = evaluate(labeled, tmp_path / "a", plan=plan, parts=replace(parts, reranker=judge))
+        evaluate(labeled, tmp_path / "none", plan=plan, components=components)
+    judge = open_reranker(read_bundle(made.bundle), components.search.candidates, "cpu")
+    ranked = evaluate(
+        labeled, tmp_path / "a", plan=plan, components=replace(components, reranker=judge)
+    )
     assert ranked["settings"]["reranker"] == judge.digest
     arms = [row["arms"] for row in read_rows(tmp_path / "a")]
     assert {arm["ranker"] for each in arms for arm in each.values()} == {"rerank"}

@@ -58,7 +58,7 @@ def _check_lines(lines: list[str], photos: list[dict[str, Any]]) -> None:
             f"{chances['25']:.0%}" if chances else "uncalibrated",
             "inside" if inside else "outside",
             f" {len(photo['cited'])} ",
-            *(one["image_id"][:8] for one in photo["cited"]),
+            *(one["image_id"][:8] for one in photo["citations"]),
         ):
             assert wanted in line
         radius_km = photo["radius_km"]["90%"]

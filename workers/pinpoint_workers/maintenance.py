@@ -30,12 +30,12 @@ def recover_lost(_ids: list[UUID]) -> None:
     worker = open_services()
     worker.ensure_index()
     report = recover_lost_work(
-        ledger=worker.ingest_parts().ledger,
+        ledger=worker.ingest_components().ledger,
         queue=worker.jobs,
         index=worker.index,
         contract=worker.encoder.contract.digest,
         chunk=worker.settings.worker.task_batch_size,
-        tombstone_s=worker.settings.worker.tombstone_ttl_s,
+        tombstone_ttl_s=worker.settings.worker.tombstone_ttl_s,
         is_alive=is_alive,
         # A Qdrant server compacts its files itself; the embedded engine never does in place.
         rebuild=worker.index.rebuild if isinstance(worker.index, RemoteIndex) else None,
@@ -60,7 +60,7 @@ def reconcile_index(_ids: list[UUID]) -> None:
     with failures.apart("re-embedding"):
         _reembed_missing(worker)
     drift = reconcile_index_rows(
-        ledger=worker.ingest_parts().ledger,
+        ledger=worker.ingest_components().ledger,
         index=worker.index,
         queue=worker.jobs,
         contract=worker.encoder.contract.digest,
@@ -93,7 +93,7 @@ def _reembed_missing(worker: Services) -> None:
     if ids:
         # A random sample, so that unreachable images do not block the others forever.
         sample = random.sample(ids, min(len(ids), _MAX_REEMBEDDED))
-        report = reembed_images(sample, worker.ingest_parts(), worker.backlog)
+        report = reembed_images(sample, worker.ingest_components(), worker.backlog)
         _log.warning("images lacked vectors", images=len(ids), encoded=report.done)
 
 
@@ -105,10 +105,10 @@ def prune_remains(_ids: list[UUID]) -> None:
         raise RuntimeError("a worker has the owner's role")
     pruned = prune_leftovers(
         closing=worker.closing,
-        ledger=worker.ingest_parts().ledger,
+        ledger=worker.ingest_components().ledger,
         blobs=worker.blobs,
-        orphan_s=worker.settings.worker.orphan_blob_ttl_s,
-        audit_s=worker.settings.worker.audit_retention_days * 86_400,
+        orphan_blob_ttl_s=worker.settings.worker.orphan_blob_ttl_s,
+        audit_retention_s=worker.settings.worker.audit_retention_days * 86_400,
     )
     _log.info(
         "pruned",

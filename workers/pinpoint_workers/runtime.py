@@ -73,7 +73,7 @@ def start_worker() -> None:
     """Load the weights before the first job, and release leases of killed workers."""
     opened = open_services()
     opened.ensure_index()
-    ledger = opened.ingest_parts().ledger
+    ledger = opened.ingest_components().ledger
     freed = sum(
         ledger.release_worker(worker) for worker in ledger.active_workers() if not is_alive(worker)
     )

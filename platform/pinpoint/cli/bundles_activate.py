@@ -79,7 +79,7 @@ def delete_vectors(
             raise ConfigurationError(
                 "the API's services cannot delete vectors; use those of the operator"
             )
-        num_deleted = services.backlog.forget(contract.digest)
+        num_deleted = services.backlog.delete_vectors(contract.digest)
     if session.as_json:
         output.print_json({"bundle": contract.name, "vectors": num_deleted})
     else:
@@ -114,7 +114,7 @@ def _switch_bundle(
     bar.update(task, total=0)
     with bar:
         switching = ModelSwitch(
-            dataclasses.replace(services.ingest_parts(), encoder=encoder),
+            dataclasses.replace(services.ingest_components(), encoder=encoder),
             services.backlog,
             images_per_s=images_per_s,
             progress=lambda completed, total: bar.update(task, completed=completed, total=total),
@@ -123,7 +123,7 @@ def _switch_bundle(
         def build(while_waiting: Callable[[], None]) -> None:
             rebuild_index(services, contract=encoder.contract.digest, while_waiting=while_waiting)
 
-        return switching.use(build, accept_missing=allow_missing)
+        return switching.use(build, allow_missing=allow_missing)
 
 
 def _print_report(report: SwitchReport, name: str) -> None:

@@ -146,9 +146,9 @@ def evaluate(  # noqa: PLR0913 - options of a command
         _summarize_labels(session, queries, images and paths.images)
         return
     with session.services("api", _settings_with_bundle(bundle)) as services:
-        parts = _build_components(services, fixed=bundle is not None)
-        ranker = ranker or ("vote" if parts.reranker is None else "rerank")
-        folder = out or Path(f"evaluation-{protocol}-{parts.encoder.contract.name}-{ranker}")
+        components = _build_components(services, fixed=bundle is not None)
+        ranker = ranker or ("vote" if components.reranker is None else "rerank")
+        folder = out or Path(f"evaluation-{protocol}-{components.encoder.contract.name}-{ranker}")
         options = {
             "images": paths.images,
             "ranker": ranker,
@@ -161,8 +161,8 @@ def evaluate(  # noqa: PLR0913 - options of a command
             "first": max_queries,
         }
         plan = _build_run_config(session, services, in_source, source_kind, options)
-        run = _evaluate_queries(queries, paths, folder, plan, parts, concurrency)
-        report = _write_report(folder, run, plan, parts, convention)
+        run = _evaluate_queries(queries, paths, folder, plan, components, concurrency)
+        report = _write_report(folder, run, plan, components, convention)
     _print_report(session, folder, report)
 
 
@@ -250,7 +250,7 @@ def _evaluate_queries(
     paths: LabelPaths,
     folder: Path,
     plan: RunConfig,
-    parts: EvaluationComponents,
+    components: EvaluationComponents,
     concurrency: int,
 ) -> dict[str, Any]:
     """Evaluate the queries that have no result row."""
@@ -264,9 +264,9 @@ def _evaluate_queries(
             queries,
             folder,
             plan=plan,
-            parts=parts,
+            components=components,
             planet=planet,
-            at_once=concurrency,
+            concurrency=concurrency,
             on_progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )
 
@@ -275,7 +275,7 @@ def _write_report(
     folder: Path,
     run: Mapping[str, Any],
     plan: RunConfig,
-    parts: EvaluationComponents,
+    components: EvaluationComponents,
     convention: str | None,
 ) -> dict[str, Any]:
     """Write results, report and figures of a run with all its rows."""
@@ -284,8 +284,8 @@ def _write_report(
     from pinpoint.evaluation.run.evaluate import vector_width
     from pinpoint.evaluation.run.results import write_results
 
-    write_results(folder, run, vector_width(parts))
-    look = make_photo_loader(plan.images, parts.decoder, parts.max_bytes)
+    write_results(folder, run, vector_width(components))
+    look = make_photo_loader(plan.images, components.decoder, components.max_bytes)
     return make_report(folder, look, convention)
 
 

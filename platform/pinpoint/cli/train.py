@@ -136,7 +136,9 @@ def reranker(
         result = train_reranker(
             run_config,
             out,
-            gallery=replace(_example_gallery(session, services, run_config), at_once=concurrency),
+            gallery=replace(
+                _example_gallery(session, services, run_config), concurrency=concurrency
+            ),
             bundle=services.encoder.bundle,
             into=settings.services.home / BUNDLES_FOLDER / run_config.name,
             on_progress=show_progress,
@@ -168,7 +170,7 @@ def _example_gallery(
                 source_kinds=run_config.gallery.source_kinds, source_ids=source_ids
             ),
         ),
-        parts=EvaluationComponents(
+        components=EvaluationComponents(
             decoder=services.decoder,
             encoder=services.encoder,
             index=services.index,

@@ -29,7 +29,7 @@ def erase_stored_images(
     def erase_chunk(chunk_ids: Sequence[UUID]) -> None:
         nonlocal num_erased
         with ledger.erasing(chunk_ids) as (deletions, uris):
-            index.delete({deletion.id: deletion.version for deletion in deletions})
+            index.write_tombstones({deletion.id: deletion.version for deletion in deletions})
             for uri in uris:
                 blobs.delete(uri)
         num_erased += len(deletions)

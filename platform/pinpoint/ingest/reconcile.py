@@ -148,8 +148,8 @@ def _delete_points(ids: Sequence[UUID], ledger: IngestRepository, index: VectorI
         ):
             # If PostgreSQL has no version, a new row starts at version 1 and could never replace
             # a tombstone, so the point is deleted without one.
-            index.forget(deleted_ids)
-            index.delete(tombstones)
+            index.delete_points(deleted_ids)
+            index.write_tombstones(tombstones)
 
 
 def _scan_rows(ledger: IngestRepository, contract: str) -> Iterator[tuple[UUID, int]]:

@@ -93,26 +93,28 @@ CONVENTIONS: Final[Mapping[str, Convention]] = MappingProxyType(
 (also PLONK), PIGEON, Pinpoint. The first three publish no GeoScore."""
 
 
-def distances_km(truth: ArrayLike, answers: ArrayLike, by: Convention | Distance) -> FloatColumn:
+def distances_km(
+    ground_truth: ArrayLike, answers: ArrayLike, by: Convention | Distance
+) -> FloatColumn:
     """Distances between answers and ground truth.
 
     Args:
-        truth: `[..., 2]` degrees, without NaN.
-        answers: `[..., 2]` degrees, broadcast against `truth`; both values are NaN for no
-            answer. For candidates `[N, K, 2]`, pass `truth` as `[N, 1, 2]`.
+        ground_truth: `[..., 2]` degrees, without NaN.
+        answers: `[..., 2]` degrees, broadcast against `ground_truth`; both values are NaN for no
+            answer. For candidates `[N, K, 2]`, pass `ground_truth` as `[N, 1, 2]`.
         by: A convention, or only its distance.
 
     Returns:
         `[...]` kilometers; NaN for no answer. A geodesic takes about 50 µs.
 
     Raises:
-        ValueError: A position out of range or incomplete, NaN in `truth`, unknown distance.
+        ValueError: A position out of range or incomplete, NaN in `ground_truth`, unknown distance.
     """
     distance = by.distance if isinstance(by, Convention) else by
     if distance not in _WORDS:
         raise ValueError(f"distance {distance!r} is none of {', '.join(_WORDS)}")
     true_positions, answer_positions = np.broadcast_arrays(
-        _check_positions(truth, "truth", gaps=False),
+        _check_positions(ground_truth, "ground_truth", gaps=False),
         _check_positions(answers, "answers", gaps=True),
     )
     error_m = (

@@ -138,7 +138,7 @@ def _examples(
             images=Path(),
             limits=SearchFilter(source_ids=source_ids),
         ),
-        parts=EvaluationComponents(
+        components=EvaluationComponents(
             decoder=services.decoder,
             encoder=services.encoder,
             index=index,
@@ -149,7 +149,7 @@ def _examples(
         evidence_radius_m=part.evidence_radius_m,
         evidence_per_kind=part.evidence_per_kind,
         evened=False,
-        at_once=ground.at_once,
+        concurrency=ground.concurrency,
     )
     folder = ground.ablations / f"examples-{search.name}"
     told = _telling(f"ablation {search.name}")

@@ -123,10 +123,10 @@ def pruned(player: Player) -> int:
         assert services.closing is not None
         found = prune_leftovers(
             closing=services.closing,
-            ledger=services.ingest_parts().ledger,
+            ledger=services.ingest_components().ledger,
             blobs=services.blobs,
-            orphan_s=0.0,
-            audit_s=1e9,
+            orphan_blob_ttl_s=0.0,
+            audit_retention_s=1e9,
         )
         return found.blobs + found.partial_files
     finally:
@@ -137,7 +137,7 @@ def drift(player: Player) -> int:
     """What `reconcile` reports, without mending it."""
     services = build_services(player.ground.settings, "operator")
     try:
-        parts = services.ingest_parts()
+        parts = services.ingest_components()
         found = reconcile_index_rows(
             ledger=parts.ledger,
             index=services.index,

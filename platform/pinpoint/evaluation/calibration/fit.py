@@ -299,7 +299,7 @@ def nonconformity_scores(
         features, fit, posterior_fit.KERNELS_KM, posterior_fit.BACKGROUND_KERNELS_KM
     )
     positions, weights = nodes = kernels.quadrature_nodes(mixture, posterior.NUM_NODES)
-    truth_density = float(kernels.log_density(mixture, ground_truth[None])[0])
+    ground_truth_density = float(kernels.log_density(mixture, ground_truth[None])[0])
     node_densities = kernels.log_density(mixture, positions)
     answer = posterior.select_best_point(features, mixture, nodes, None)
     error_km = float(haversine_m(answer, ground_truth)) / 1_000.0
@@ -308,7 +308,7 @@ def nonconformity_scores(
         for km in (error_km, *THRESHOLDS_KM)
     ]
     return [
-        kernels.hdr_level_of(node_densities, weights, truth_density),
+        kernels.hdr_level_of(node_densities, weights, ground_truth_density),
         masses[0],
         error_km,
         *masses[1:],

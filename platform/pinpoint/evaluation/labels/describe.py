@@ -32,7 +32,7 @@ def describe_labels(labeled: LabeledQueries) -> dict[str, object]:
         "dropped": dict(labeled.dropped),
         "latitude_deg": _value_range(query.ground_truth.lat for query in queries),
         "longitude_deg": _value_range(query.ground_truth.lon for query in queries),
-        "authors": _group_counts(query.creator for query in queries),
+        "creators": _group_counts(query.creator for query in queries),
         "sequences": _group_counts(query.sequence for query in queries),
         "coordinates": _coordinate_counts(queries),
         "query_kinds": _value_counts(query.query_kind for query in queries),

@@ -105,7 +105,7 @@ def summarize_metrics(metrics: ArmMetrics, rows: Flags, *, brief: bool = False) 
     result: dict[str, Any] = {
         "rows": summary.rows,
         "answered": summary.answered,
-        "authors": len(np.unique(clusters)),
+        "creators": len(np.unique(clusters)),
         "accuracy": _accuracy_by_threshold(error_km, metrics.convention, clusters),
         "median_error_km": summary.median_km,
         "oracle": {

@@ -123,19 +123,21 @@ def _draw_error_map(arms: Mapping[str, Arm], arm_metrics: Mapping[str, ArmMetric
     for axes, (name, arm) in zip(
         figure.subplots(len(arms), 1, squeeze=False)[:, 0], arms.items(), strict=True
     ):
-        truth, error_km = arm.ground_truth[arm.read], arm_metrics[name].error_km
+        ground_truth, error_km = arm.ground_truth[arm.read], arm_metrics[name].error_km
         unanswered = np.isnan(error_km)
         # Largest errors last, so that correct answers do not hide them.
         order = np.argsort(error_km[~unanswered])
         points = axes.scatter(
-            truth[~unanswered][order, 1],
-            truth[~unanswered][order, 0],
+            ground_truth[~unanswered][order, 1],
+            ground_truth[~unanswered][order, 0],
             c=np.clip(error_km[~unanswered][order], *_ERROR_LIMITS_KM),
             norm=LogNorm(*_ERROR_LIMITS_KM),
             cmap="viridis_r",
             s=8,
         )
-        axes.scatter(truth[unanswered, 1], truth[unanswered, 0], marker="x", color="red", s=12)
+        axes.scatter(
+            ground_truth[unanswered, 1], ground_truth[unanswered, 0], marker="x", color="red", s=12
+        )
         draw_basemap(axes)
         axes.set_title(ARM_TITLES[name])
         figure.colorbar(points, ax=axes, label="error (km)", shrink=0.8)

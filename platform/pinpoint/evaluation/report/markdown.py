@@ -77,8 +77,8 @@ def _counts_table(counts: Mapping[str, Any]) -> str:
         *((f"– image unreadable: {why}", n) for why, n in counts["unreadable_image"].items()),
         ("readable", counts["read"]),
         ("– flagged as placeholder images", counts["placeholders"]),
-        ("creators", counts["authors"]),
-        ("photos without a creator", counts["without_author"]),
+        ("creators", counts["creators"]),
+        ("photos without a creator", counts["without_creator"]),
     ]
     return format_table(("rows", "number"), rows)
 

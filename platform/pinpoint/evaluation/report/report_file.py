@@ -127,8 +127,8 @@ def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
         "missing_image": missing,
         "unreadable_image": dict(sorted(problems.items())),
         "read": int(arm.read.sum()),
-        "authors": len({creator for creator in arm.creators if creator is not None}),
-        "without_author": sum(creator is None for creator in arm.creators),
+        "creators": len({creator for creator in arm.creators if creator is not None}),
+        "without_creator": sum(creator is None for creator in arm.creators),
         "placeholders": int(arm.placeholder.sum()),
     }
 
@@ -224,9 +224,11 @@ def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: ArmMe
             f"Only {num_evaluated} of {num_labeled} queries were evaluated"
             f"{filters and ': ' + filters}."
         )
-    authors = len(np.unique(first.clusters))
-    if authors < MIN_REPORT_CREATORS:
-        notes.append(f"Intervals are based on {authors} creators only and are therefore too short.")
+    num_creators = len(np.unique(first.clusters))
+    if num_creators < MIN_REPORT_CREATORS:
+        notes.append(
+            f"Intervals are based on {num_creators} creators only and are therefore too short."
+        )
     if not any(arm.calibrated.any() for arm in arms.values()):
         notes.append(
             "Regions and weights of the answers are uncalibrated: coverage and reliability below "

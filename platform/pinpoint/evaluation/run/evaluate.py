@@ -92,9 +92,9 @@ def evaluate(
     folder: Path,
     *,
     plan: RunConfig,
-    parts: EvaluationComponents,
+    components: EvaluationComponents,
     planet: Mapping[str, Any] | None = None,
-    at_once: int = 1,
+    concurrency: int = 1,
     on_progress: ProgressCallback = lambda completed, total: None,
 ) -> dict[str, Any]:
     """Evaluate every query that has no row yet, and append its row in `folder`.
@@ -103,9 +103,10 @@ def evaluate(
         labeled: The labeled queries.
         folder: Folder of the run; created, or resumed if it contains the same run.
         plan: Settings of the run.
-        parts: Components of the search flow.
+        components: Components of the search flow.
         planet: Identity of a synthetic planet.
-        at_once: Number of concurrent queries. Rows do not depend on it; timings include queueing.
+        concurrency: Number of concurrent queries. Rows do not depend on it; timings include
+            queueing.
         on_progress: Called with the number of completed queries and the total.
 
     Returns:
@@ -117,43 +118,43 @@ def evaluate(
         BadBundleError: The index contains vectors of another bundle.
         UnavailableError: A service of the stack does not respond.
     """
-    _check_plan(plan, parts)
+    _check_plan(plan, components)
     queries = _select_queries(labeled, plan)
     run = run_manifest.build_manifest(
         labeled,
         queries,
         only={name: " or ".join(values) for name, values in _stratum_filters(plan).items()},
-        gallery=_describe_gallery(plan, parts),
-        settings=_describe_settings(plan, parts),
+        gallery=_describe_gallery(plan, components),
+        settings=_describe_settings(plan, components),
         planet=planet,
     )
     run_manifest.write_or_check(folder, run)
-    with ResultLog(folder, vector_width(parts)) as log:
+    with ResultLog(folder, vector_width(components)) as log:
         pending = [number for number in range(len(queries)) if number not in log.finished]
         on_progress(log.count, len(queries))
-        evaluate_query = partial(_evaluate_query, queries=queries, plan=plan, parts=parts)
-        for row, vector in ordered_map(evaluate_query, pending, at_once):
+        evaluate_query = partial(_evaluate_query, queries=queries, plan=plan, components=components)
+        for row, vector in ordered_map(evaluate_query, pending, concurrency):
             slot = None if vector is None else log.next_vector()
             log.append(replace(row, vector=slot), vector)
             on_progress(log.count, len(queries))
     return run
 
 
-def vector_width(parts: EvaluationComponents) -> int:
+def vector_width(components: EvaluationComponents) -> int:
     """Dimension D of the query vectors."""
-    return parts.encoder.contract.dims[IMAGE_CHANNEL]
+    return components.encoder.contract.dims[IMAGE_CHANNEL]
 
 
-def build_context(plan: RunConfig, parts: EvaluationComponents) -> SearchContext:
+def build_context(plan: RunConfig, components: EvaluationComponents) -> SearchContext:
     """Context of one query in the search flow; its stopwatch starts now."""
     return SearchContext(
         organization_id=plan.organization_id,
-        decoder=parts.decoder,
-        encoder=parts.encoder,
-        index=parts.index,
-        database=parts.database,
-        settings=parts.search,
-        reranker=parts.reranker,
+        decoder=components.decoder,
+        encoder=components.encoder,
+        index=components.index,
+        database=components.database,
+        settings=components.search,
+        reranker=components.reranker,
     )
 
 
@@ -203,7 +204,7 @@ def _stratum_value(query: LabeledQuery, name: str) -> str | None:
     return query.query_kind if name == "kind" else query.strata.get(name)
 
 
-def _check_plan(plan: RunConfig, parts: EvaluationComponents) -> None:
+def _check_plan(plan: RunConfig, components: EvaluationComponents) -> None:
     unknown = [name for name in plan.exclude if name not in EXCLUDABLE]
     if unknown:
         raise BadRequestError(
@@ -218,9 +219,9 @@ def _check_plan(plan: RunConfig, parts: EvaluationComponents) -> None:
         raise BadRequestError(
             f"no ranker {plan.ranker!r}; there are {', '.join(pipeline.RANKER_NAMES)}"
         )
-    if plan.ranker == pipeline.RERANK and parts.reranker is None:
+    if plan.ranker == pipeline.RERANK and components.reranker is None:
         raise BadRequestError(
-            f"bundle {parts.encoder.contract.name} has no reranker; `pinpoint train reranker` "
+            f"bundle {components.encoder.contract.name} has no reranker; `pinpoint train reranker` "
             "makes one, or name a bundle that has one"
         )
     if not (plan.served or plan.exclude):
@@ -235,10 +236,10 @@ def _check_plan(plan: RunConfig, parts: EvaluationComponents) -> None:
         )
 
 
-def _describe_gallery(plan: RunConfig, parts: EvaluationComponents) -> dict[str, Any]:
+def _describe_gallery(plan: RunConfig, components: EvaluationComponents) -> dict[str, Any]:
     """Identity of the gallery; an index of another bundle is rejected before the first query."""
-    contract = parts.encoder.contract
-    info = consistency.require_same_model(parts.index, contract)
+    contract = components.encoder.contract
+    info = consistency.require_same_model(components.index, contract)
     return {
         "organization": str(plan.organization_id),
         "bundle": contract.name,
@@ -246,12 +247,12 @@ def _describe_gallery(plan: RunConfig, parts: EvaluationComponents) -> dict[str,
         "bundle_note": contract.note,
         "index_engine": info.engine,
         "index_build": info.build,
-        "images": parts.index.count(IndexFilter(organization_id=plan.organization_id)),
+        "images": components.index.count(IndexFilter(organization_id=plan.organization_id)),
     }
 
 
-def _describe_settings(plan: RunConfig, parts: EvaluationComponents) -> dict[str, Any]:
-    reranker = parts.reranker if plan.ranker == pipeline.RERANK else None
+def _describe_settings(plan: RunConfig, components: EvaluationComponents) -> dict[str, Any]:
+    reranker = components.reranker if plan.ranker == pipeline.RERANK else None
     return {
         "ranker": plan.ranker,
         **({} if reranker is None else {"reranker": reranker.digest}),
@@ -262,12 +263,16 @@ def _describe_settings(plan: RunConfig, parts: EvaluationComponents) -> dict[str
         "near_duplicate_cosine": (
             plan.near_duplicate_cosine if "near-duplicate" in plan.exclude else None
         ),
-        "search": parts.search.model_dump(),
+        "search": components.search.model_dump(),
     }
 
 
 def _evaluate_query(
-    number: int, *, queries: Sequence[LabeledQuery], plan: RunConfig, parts: EvaluationComponents
+    number: int,
+    *,
+    queries: Sequence[LabeledQuery],
+    plan: RunConfig,
+    components: EvaluationComponents,
 ) -> tuple[QueryRow, Vector | None]:
     """Evaluate one query in every arm; returns a row with a problem if its photo is unreadable."""
     query, started = queries[number], perf_counter()
@@ -275,16 +280,16 @@ def _evaluate_query(
     file_sha256: str | None = None
     try:
         with watch.stage("read"):
-            data = read_bytes(plan.images / query.file, parts.max_bytes)
+            data = read_bytes(plan.images / query.file, components.max_bytes)
             file_sha256 = sha256(data)
         photo = QueryPhoto(data=data, file=query.file, kind=query.query_kind)
-        vector = encode_photo(photo, parts.decoder, parts.encoder, watch)
+        vector = encode_photo(photo, components.decoder, components.encoder, watch)
     except (RejectedFileError, BadPhotoError, TooLargeError) as error:
         detail = error.detail if isinstance(error, RejectedFileError) else error.message
         row = build_query_row(number, query, file_sha256, problem=(error.reason, detail))
         return row, None
     shared_ms = watch.read()
-    locate = partial(_locate_in_arm, vector, query, plan=plan, parts=parts)
+    locate = partial(_locate_in_arm, vector, query, plan=plan, components=components)
     arms = {SERVED: locate(None)} if plan.served else {}
     if plan.exclude:
         arms[EXCLUDED] = locate(exclusions_for(query, file_sha256, plan))
@@ -298,10 +303,10 @@ def _locate_in_arm(
     exclusions: Exclusions | None,
     *,
     plan: RunConfig,
-    parts: EvaluationComponents,
+    components: EvaluationComponents,
 ) -> ArmRow:
     """Run the search flow for a query vector."""
-    context = build_context(plan, parts)
+    context = build_context(plan, components)
     excluded = 0
     if exclusions is not None:
         # Resolved here instead of in the flow, to count them; the flow then has nothing to resolve.

@@ -71,39 +71,39 @@ class ExampleGallery:
 
     plan: RunConfig
     """Organization, search filter and exclusions."""
-    parts: EvaluationComponents
+    components: EvaluationComponents
     """Components; their search settings give the number of candidates."""
     evidence_radius_m: float
     evidence_per_kind: int
     evened: bool
     """Whether other localities lose as much as the true one (`as_if`): for training, not for
     measurement."""
-    at_once: int = 1
+    concurrency: int = 1
     """Number of queries run concurrently; it changes no row."""
 
     @property
     def shape(self) -> InputShape:
         """Shape of a row."""
         return InputShape(
-            dim=self.parts.encoder.contract.dims["image"],
-            candidates=self.parts.search.candidates,
+            dim=self.components.encoder.contract.dims["image"],
+            candidates=self.components.search.candidates,
             per_kind=self.evidence_per_kind,
         )
 
     def candidate_slots(self, candidates: int) -> CandidateSlots:
         """Slots for that many candidates, divided among channels as the search divides them."""
-        return divide_slots(self.parts.search, candidates, self.parts.encoder.contract)
+        return divide_slots(self.components.search, candidates, self.components.encoder.contract)
 
     def describe(self) -> dict[str, Any]:
         """The values that identify the gallery and the way it is searched."""
-        info, limits = self.parts.index.info(), self.plan.limits
+        info, limits = self.components.index.info(), self.plan.limits
         return {
-            "bundle": self.parts.encoder.contract.digest,
+            "bundle": self.components.encoder.contract.digest,
             "organization": str(self.plan.organization_id),
             "kinds": list(limits.source_kinds),
             "sources": [str(source_id) for source_id in limits.source_ids],
             "points": info.points,
-            "search": self.parts.search.model_dump(),
+            "search": self.components.search.model_dump(),
             "evidence": [self.evidence_radius_m, self.evidence_per_kind],
             "evened": self.evened,
         }
@@ -199,7 +199,7 @@ def cache_examples(
         BadBundleError: The index holds vectors of another bundle.
         UnavailableError: A component of the stack does not respond.
     """
-    consistency.require_same_model(gallery.parts.index, gallery.parts.encoder.contract)
+    consistency.require_same_model(gallery.components.index, gallery.components.encoder.contract)
     kind = example_type(gallery.shape)
     width = kind.itemsize // 2
     identity = {
@@ -219,7 +219,7 @@ def cache_examples(
             refused: dict[int, str] = {}
             pending = ((rows[index], training_queries[row]) for index, row in enumerate(chunk_rows))
             reasons = ordered_map(
-                lambda item: _write_example(*item, gallery), pending, gallery.at_once
+                lambda item: _write_example(*item, gallery), pending, gallery.concurrency
             )
             for row, reason in zip(chunk_rows, reasons, strict=True):
                 if reason is not None:
@@ -233,19 +233,19 @@ def cache_examples(
     return Examples(
         rows=examples,
         rejected=refused_rows,
-        photos=photos_of(folder, examples, gallery.shape.dim, gallery.parts),
+        photos=photos_of(folder, examples, gallery.shape.dim, gallery.components),
         hidden=np.zeros(examples["present"].shape, dtype=np.bool_),
     )
 
 
 def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGallery) -> str | None:
     """Write the row of one query, or return why its photo cannot be used."""
-    query, plan, parts = training_query.query, gallery.plan, gallery.parts
-    context = build_context(plan, parts)
+    query, plan, components = training_query.query, gallery.plan, gallery.components
+    context = build_context(plan, components)
     try:
-        data = read_bytes(training_query.images / query.file, parts.max_bytes)
+        data = read_bytes(training_query.images / query.file, components.max_bytes)
         photo = QueryPhoto(data=data, file=query.file, kind=query.query_kind)
-        vector = encode_photo(photo, parts.decoder, parts.encoder, context.stopwatch)
+        vector = encode_photo(photo, components.decoder, components.encoder, context.stopwatch)
     except (RejectedFileError, BadPhotoError, TooLargeError) as error:
         return error.reason
     requested = exclusions_for(query, sha256(data), plan)
@@ -280,11 +280,16 @@ def _supporting_kinds(
     query: LabeledQuery, exclusions: Exclusions, gallery: ExampleGallery
 ) -> list[bool]:
     """For each kind, whether an image that is not excluded is near the ground truth."""
-    limits, context = gallery.plan.limits, build_context(gallery.plan, gallery.parts)
-    near_truth = replace(limits, circle=Circle(center=query.ground_truth, radius_m=SUPPORT_M))
+    limits, context = gallery.plan.limits, build_context(gallery.plan, gallery.components)
+    near_ground_truth = replace(
+        limits, circle=Circle(center=query.ground_truth, radius_m=SUPPORT_M)
+    )
     searched = limits.source_kinds or SOURCE_KINDS
     return [
         kind in searched
-        and count_gallery_images(replace(near_truth, source_kinds=(kind,)), context, exclusions) > 0
+        and count_gallery_images(
+            replace(near_ground_truth, source_kinds=(kind,)), context, exclusions
+        )
+        > 0
         for kind in SOURCE_KINDS
     ]
