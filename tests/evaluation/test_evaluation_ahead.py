@@ -71,7 +71,7 @@ def test_run_concurrent_rows_equal_sequential_rows(chain, finished, tmp_path):
 
 
 def test_run_with_exclusions_only_has_one_unchanged_arm(chain, finished, tmp_path):
-    report = chain.report(tmp_path / "run", served=False)
+    report = chain.report(tmp_path / "run", unfiltered=False)
     arms, both_arms = report["arms"], finished[1]["arms"]
     assert list(arms) == [EXCLUDED]
     assert arms[EXCLUDED]["all"]["accuracy"] == both_arms[EXCLUDED]["all"]["accuracy"]
@@ -81,4 +81,4 @@ def test_run_with_exclusions_only_has_one_unchanged_arm(chain, finished, tmp_pat
     assert "as served" not in text
     assert "with exclusions, of all evaluated" in text
     with pytest.raises(BadRequestError, match="nothing to evaluate"):
-        chain.run(tmp_path / "none", served=False, exclude=())
+        chain.run(tmp_path / "none", unfiltered=False, exclude=())

@@ -65,7 +65,7 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     run = evaluate(
         labeled,
         tmp_path / "run",
-        plan=chain.plan(organization_id=org, images=paths.images, only=only),
+        plan=chain.plan(organization_id=org, images=paths.images, filters=only),
         components=chain.parts,
         planet=run_manifest.read_planet(paths.planet),
     )
@@ -82,7 +82,7 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     assert report["run"]["planet"]["digest"] == planet.digest
     assert report["counts"]["read"] == len(expected)
     assert report["convention"]["name"] == "pinpoint"
-    assert report["arms"]["served"]["all"]["areas"]["country"]["labeled"] == len(expected)
+    assert report["arms"]["unfiltered"]["all"]["areas"]["country"]["labeled"] == len(expected)
     assert planet.digest in (tmp_path / "run" / "report.md").read_text()
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == run
 
@@ -93,5 +93,5 @@ def test_run_unknown_stratum_is_rejected(planet, chain, tmp_path):
         with pytest.raises(
             BadRequestError, match=r"no query has .*; available strata are covered, kind"
         ):
-            chain.run(tmp_path / "run", labeled=labeled, only=only)
+            chain.run(tmp_path / "run", labeled=labeled, filters=only)
     assert not (tmp_path / "run").exists()

@@ -178,7 +178,7 @@ def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
     config, _, made, _ = reranked
     labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
     only = (("role", "rerank"), ("kind", "street"))
-    plan = RunConfig(organization_id=org, images=planet.folder / "queries/images", only=only)
+    plan = RunConfig(organization_id=org, images=planet.folder / "queries/images", filters=only)
     plan = replace(plan, ranker="rerank")
     components = gallery(world, config).components
     with pytest.raises(

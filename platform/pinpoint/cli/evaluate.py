@@ -155,10 +155,10 @@ def evaluate(  # noqa: PLR0913 - options of a command
             "exclude": ()
             if exclude == _NO_EXCLUSIONS
             else tuple(exclude.replace(" ", "").split(",")),
-            "served": unfiltered,
+            "unfiltered": unfiltered,
             "near_duplicate_cosine": cosine,
-            "only": tuple(_parse_filter(text) for text in filters),
-            "first": max_queries,
+            "filters": tuple(_parse_filter(text) for text in filters),
+            "max_queries": max_queries,
         }
         plan = _build_run_config(session, services, in_source, source_kind, options)
         run = _evaluate_queries(queries, paths, folder, plan, components, concurrency)

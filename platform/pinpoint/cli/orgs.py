@@ -60,7 +60,7 @@ def disable_org(
     """Disable an organization, so that all its API keys stop working."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        services.access.revoke_organization(name)
+        services.access.disable_organization(name)
     if session.as_json:
         output.print_json({"disabled": name})
     else:

@@ -24,7 +24,7 @@ from pinpoint.evaluation.report.figures import LoadPhoto, draw_figures
 from pinpoint.evaluation.report.markdown import render_markdown
 from pinpoint.evaluation.report.plotting import NOT_THE_EARTH
 from pinpoint.evaluation.run.results import MISSING_FILE, Arm, read_results
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED
 from pinpoint.evaluation.run.run_manifest import read_run_manifest
 from pinpoint.metrics.conventions import CONVENTIONS, Convention
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
@@ -163,20 +163,20 @@ def _report_leakage(
     run: Mapping[str, Any], arms: Mapping[str, Arm], arm_metrics: Mapping[str, ArmMetrics]
 ) -> dict[str, Any] | None:
     """Number of photos affected by the exclusions, and their effect on the accuracy."""
-    if not {SERVED, EXCLUDED} <= set(arms):
+    if not {UNFILTERED, EXCLUDED} <= set(arms):
         return None
-    served, excluded = arms[SERVED], arms[EXCLUDED]
+    unfiltered, excluded = arms[UNFILTERED], arms[EXCLUDED]
     settings = run["settings"]
     cosine = settings["near_duplicate_cosine"]
     num_near_duplicates = (
-        None if cosine is None else int((served.scores >= cosine).any(axis=1).sum())
+        None if cosine is None else int((unfiltered.scores >= cosine).any(axis=1).sum())
     )
     differences = {}
     for threshold in THRESHOLDS_KM:
         paired = paired_bootstrap(
-            arm_measures.hits(arm_metrics[SERVED], threshold),
+            arm_measures.hits(arm_metrics[UNFILTERED], threshold),
             arm_measures.hits(arm_metrics[EXCLUDED], threshold),
-            arm_metrics[SERVED].clusters,
+            arm_metrics[UNFILTERED].clusters,
             seed=arm_measures.BOOTSTRAP_SEED,
             resamples=arm_measures.RESAMPLES,
         )
@@ -219,7 +219,7 @@ def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: ArmMe
         notes.insert(0, PLANET_NOTE)
     num_evaluated, num_labeled = run["labels"]["evaluated"], run["labels"]["queries"]
     if num_evaluated < num_labeled:
-        filters = ", ".join(f"{name} = {value}" for name, value in run["labels"]["only"].items())
+        filters = ", ".join(f"{name} = {value}" for name, value in run["labels"]["filters"].items())
         notes.append(
             f"Only {num_evaluated} of {num_labeled} queries were evaluated"
             f"{filters and ': ' + filters}."
@@ -242,9 +242,8 @@ def _is_synthetic(run: Mapping[str, Any]) -> bool:
     return run["planet"] is not None or run["protocol"] == "synthetic"
 
 
-def _make_caption(run: Mapping[str, Any], served: Arm) -> str:
+def _make_caption(run: Mapping[str, Any], unfiltered: Arm) -> str:
     """Caption with the provenance of a figure."""
-    caption = (
-        f"{run['protocol']}, {run['settings']['ranker']}: {int(served.read.sum()):,} photos read"
-    )
+    num_read = int(unfiltered.read.sum())
+    caption = f"{run['protocol']}, {run['settings']['ranker']}: {num_read:,} photos read"
     return f"{caption}; {NOT_THE_EARTH}" if _is_synthetic(run) else caption

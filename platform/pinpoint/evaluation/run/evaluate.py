@@ -1,6 +1,6 @@
 """The run: every labeled query goes through the real search flow, in every arm.
 
-    query ─read→ bytes ─encode→ vector ─locate→ served
+    query ─read→ bytes ─encode→ vector ─locate→ unfiltered
                                        └locate, exclusions→ excluded        ─append→ row
 
 A photo is decoded and encoded once. A missing or broken photo gives a row with a reason. Errors
@@ -24,7 +24,7 @@ from pinpoint.evaluation.run import run_manifest
 from pinpoint.evaluation.run.concurrency import ordered_map
 from pinpoint.evaluation.run.rows import (
     EXCLUDED,
-    SERVED,
+    UNFILTERED,
     ArmRow,
     QueryRow,
     ResultLog,
@@ -78,12 +78,12 @@ class RunConfig:
     ranker: str = "vote"
     exclude: tuple[str, ...] = EXCLUDABLE
     """Values of `EXCLUDABLE`; if empty, there is no arm `excluded`."""
-    served: bool = True
-    """Whether there is an arm `served`; without it the run takes half the time."""
+    unfiltered: bool = True
+    """Whether there is an arm `unfiltered`; without it the run takes half the time."""
     near_duplicate_cosine: float = NEAR_DUPLICATE_COSINE
-    only: tuple[tuple[str, str], ...] = ()
+    filters: tuple[tuple[str, str], ...] = ()
     """Filters `(stratum or kind, value)`; several values of one stratum are alternatives."""
-    first: int | None = None
+    max_queries: int | None = None
     """Evaluate only this many queries, the first ones after filtering."""
 
 
@@ -123,7 +123,7 @@ def evaluate(
     run = run_manifest.build_manifest(
         labeled,
         queries,
-        only={name: " or ".join(values) for name, values in _stratum_filters(plan).items()},
+        filters={name: " or ".join(values) for name, values in _stratum_filters(plan).items()},
         gallery=_describe_gallery(plan, components),
         settings=_describe_settings(plan, components),
         planet=planet,
@@ -184,19 +184,20 @@ def _select_queries(labeled: LabeledQueries, plan: RunConfig) -> tuple[LabeledQu
         for query in labeled.queries
         if all(_stratum_value(query, name) in values for name, values in filters.items())
     )
-    if not chosen and plan.only:
+    if not chosen and plan.filters:
         strata = sorted({name for query in labeled.queries for name in query.strata} | {"kind"})
         raise BadRequestError(
-            f"no query has {', '.join(f'{name}={value}' for name, value in plan.only)}; "
+            f"no query has {', '.join(f'{name}={value}' for name, value in plan.filters)}; "
             f"available strata are {', '.join(strata)}"
         )
-    return chosen[: plan.first]
+    return chosen[: plan.max_queries]
 
 
 def _stratum_filters(plan: RunConfig) -> dict[str, list[str]]:
     """Allowed values of each filtered stratum."""
     return {
-        name: [value for stratum, value in plan.only if stratum == name] for name, _ in plan.only
+        name: [value for stratum, value in plan.filters if stratum == name]
+        for name, _ in plan.filters
     }
 
 
@@ -224,9 +225,9 @@ def _check_plan(plan: RunConfig, components: EvaluationComponents) -> None:
             f"bundle {components.encoder.contract.name} has no reranker; `pinpoint train reranker` "
             "makes one, or name a bundle that has one"
         )
-    if not (plan.served or plan.exclude):
+    if not (plan.unfiltered or plan.exclude):
         raise BadRequestError(
-            "nothing to evaluate: both the arm `served` and all exclusions are disabled"
+            "nothing to evaluate: both the arm `unfiltered` and all exclusions are disabled"
         )
     if not plan.images.is_dir():
         raise BadRequestError(f"{plan.images} is not a folder of images")
@@ -259,7 +260,7 @@ def _describe_settings(plan: RunConfig, components: EvaluationComponents) -> dic
         "source_kinds": list(plan.limits.source_kinds),
         "sources": [str(source_id) for source_id in plan.limits.source_ids],
         "exclude": sorted(plan.exclude),
-        **({} if plan.served else {"served": False}),
+        **({} if plan.unfiltered else {"unfiltered": False}),
         "near_duplicate_cosine": (
             plan.near_duplicate_cosine if "near-duplicate" in plan.exclude else None
         ),
@@ -290,7 +291,7 @@ def _evaluate_query(
         return row, None
     shared_ms = watch.read()
     locate = partial(_locate_in_arm, vector, query, plan=plan, components=components)
-    arms = {SERVED: locate(None)} if plan.served else {}
+    arms = {UNFILTERED: locate(None)} if plan.unfiltered else {}
     if plan.exclude:
         arms[EXCLUDED] = locate(exclusions_for(query, file_sha256, plan))
     shared_ms["total"] = round((perf_counter() - started) * 1e3, 3)
