@@ -42,7 +42,7 @@ def found_in_folder(folder, wanted):
 
 def swept(rig, tombstone_ttl_s=0, rebuild=None):
     return recover_lost_work(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
@@ -55,8 +55,8 @@ def swept(rig, tombstone_ttl_s=0, rebuild=None):
 
 def pruned(rig, closing, orphan_blob_ttl_s=DAY_S, audit_retention_s=DAY_S):
     return prune_leftovers(
-        closing=closing,
-        ledger=rig.ledger,
+        tenant_deletion=closing,
+        repository=rig.ledger,
         blobs=rig.blobs,
         orphan_blob_ttl_s=orphan_blob_ttl_s,
         audit_retention_s=audit_retention_s,

@@ -75,7 +75,7 @@ class Rig:
         )
         self.blobs = FolderBlobs(folder / "blobs")
         self.parts = IngestComponents(
-            ledger=self.ledger,
+            repository=self.ledger,
             decoder=ChildDecoder(self.settings.media, children=1),
             encoder=self.encoder,
             index=self.index,

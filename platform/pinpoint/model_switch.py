@@ -52,7 +52,7 @@ class ModelSwitch:
 
     Args:
         components: Components of the ingest flow, with the encoder of the new bundle.
-        backlog: Lists images without vectors.
+        reembed_queue: Lists images without vectors.
         images_per_s: Maximum number of images encoded per second.
         progress: Called with the progress of re-embedding.
     """
@@ -60,12 +60,12 @@ class ModelSwitch:
     def __init__(
         self,
         components: IngestComponents,
-        backlog: ReembedQueue,
+        reembed_queue: ReembedQueue,
         *,
         images_per_s: float | None = None,
         progress: ProgressCallback | None = None,
     ) -> None:
-        self._components, self._backlog = components, backlog
+        self._components, self._reembed_queue = components, reembed_queue
         self._contract = components.encoder.contract
         self._images_per_s, self._progress = images_per_s, progress
         self._num_reembedded = 0
@@ -86,7 +86,7 @@ class ModelSwitch:
             ConflictError: More images are unreachable; the old index stays active.
             UnavailableError: A service does not answer; run it again.
         """
-        live, missing = self._backlog.live(), len(self._list_missing())
+        live, missing = self._reembed_queue.live(), len(self._list_missing())
         self.catch_up()
         index = self._components.index
         if index.info().contract != self._contract.digest:
@@ -123,7 +123,7 @@ class ModelSwitch:
             report = pipeline.reembed_images(
                 ids,
                 self._components,
-                self._backlog,
+                self._reembed_queue,
                 images_per_s=self._images_per_s,
                 on_images=report_progress,
             )
@@ -131,7 +131,7 @@ class ModelSwitch:
             self._unreachable |= report.unreachable
 
     def _list_missing(self) -> list[UUID]:
-        return self._backlog.missing(self._contract.digest, self._contract.dims)
+        return self._reembed_queue.missing(self._contract.digest, self._contract.dims)
 
     def _require_reachable(self, allow_missing: int) -> None:
         unreachable = [
@@ -143,8 +143,8 @@ class ModelSwitch:
             )
             example = next(iter(self._unreachable.values()))
             raise ConflictError(
-                f"{len(unreachable)} of {self._backlog.live()} images would be lost to searches: "
-                f"nothing of them can be encoded ({reasons}; e.g. {example.file}: "
+                f"{len(unreachable)} of {self._reembed_queue.live()} images would be lost to "
+                f"searches: nothing of them can be encoded ({reasons}; e.g. {example.file}: "
                 f"{example.error_message}). Bring their files back and run this again, or "
                 f"accept it: --allow-missing {len(unreachable)}",
                 reason="images_unreachable",
@@ -154,16 +154,16 @@ class ModelSwitch:
         """Re-embed and index images that were added during the switch."""
         # Since the switch, writes under the old contract are rejected. Writes to the old index just
         # before the switch have rows, but the new index may lack their last state.
-        self._backlog.wait_for_open_transactions()
+        self._reembed_queue.wait_for_open_transactions()
         self._unreachable.clear()  # files may be readable again, or replaced
         self.catch_up()
-        ledger, contract = self._components.ledger, self._contract.digest
+        repository, contract = self._components.repository, self._contract.digest
         queue = _InlineQueue(self._components)
         for _ in range(_MAX_ROUNDS):
-            image_ids = ledger.lost_images(contract, _PAGE_SIZE)
+            image_ids = repository.lost_images(contract, _PAGE_SIZE)
             pipeline.index_images(image_ids, self._components)
             drift = reconcile_index_rows(
-                ledger=ledger,
+                repository=repository,
                 index=self._components.index,
                 queue=queue,
                 contract=contract,

@@ -97,7 +97,7 @@ def prepare(running: Stack, images: int, say: Say) -> Prepared:
         database=CatalogDatabase(transactions, _CHUNK),
         organization=ApiKeyStore(transactions).create_organization("bench").id,
         parts=IngestComponents(
-            ledger=CatalogIngestRepository(
+            repository=CatalogIngestRepository(
                 transactions, contract=lambda: contract.digest, lease_ttl_s=300, max_attempts=3
             ),
             decoder=decoder,

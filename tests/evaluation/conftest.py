@@ -82,11 +82,11 @@ class Chain:
 
 
 @pytest.fixture(scope="session")
-def chain(postgres, server_places, tmp_path_factory):
+def chain(postgres, server_paths, tmp_path_factory):
     name = f"e_{uuid.uuid4().hex[:16]}"
     postgres.clone(TEMPLATE, name)
     folder = tmp_path_factory.mktemp("chain")
-    rig = Rig(server_places.owner_url(name), server_places.api_url(name), folder / "rig")
+    rig = Rig(server_paths.owner_url(name), server_paths.api_url(name), folder / "rig")
     try:
         org = rig.organization()
         ids = planted.gallery(rig, org, folder / "gallery")

@@ -51,13 +51,13 @@ def planet(tmp_path_factory):
 
 
 def test_calibration_of_a_bundle_is_used_end_to_end(
-    chain, planet, tmp_path, postgres, server_places
+    chain, planet, tmp_path, postgres, server_paths
 ):
     folder = copy_bundle(SHIPPED_FOLDER / "world-tiny", tmp_path / "bundle").weights.parent
     name = "e_calibrated"
     postgres.clone("template_pinpoint", name)
     rig = Rig(
-        server_places.owner_url(name), server_places.api_url(name), tmp_path / "rig", str(folder)
+        server_paths.owner_url(name), server_paths.api_url(name), tmp_path / "rig", str(folder)
     )
     try:
         org = rig.organization()

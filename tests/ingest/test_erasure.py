@@ -74,15 +74,15 @@ def needles(rig, org, name, folder):
 def erased(rig, closing, org):
     return erase_organization(
         org,
-        closing=closing,
-        ledger=rig.ledger,
+        tenant_deletion=closing,
+        repository=rig.ledger,
         index=rig.index,
         blobs=rig.blobs,
         say=lambda _: None,
     )
 
 
-def test_an_erased_organization_leaves_no_byte(rig, closing, tmp_path, server_places, database_url):
+def test_an_erased_organization_leaves_no_byte(rig, closing, tmp_path, server_paths, database_url):
     gone, folder = filled(rig, tmp_path, "acme", 0)
     stays, _ = filled(rig, tmp_path, "other", 500)
     wanted = needles(rig, gone, "acme", folder)
@@ -112,11 +112,9 @@ def test_an_erased_organization_leaves_no_byte(rig, closing, tmp_path, server_pl
     oid = str(rig.scalar("SELECT oid FROM pg_database WHERE datname = current_database()"))
     rig.owner.close()
     rig.as_api.close()
-    compact_tables(
-        server_places.superuser_url(urlsplit(database_url).path.strip("/")), private=True
-    )
-    assert found_in_folder(server_places.pgdata / "base" / oid, wanted) == []
-    assert found_in_folder(server_places.pgdata / "pg_wal", wanted) == []
+    compact_tables(server_paths.superuser_url(urlsplit(database_url).path.strip("/")), private=True)
+    assert found_in_folder(server_paths.pgdata / "base" / oid, wanted) == []
+    assert found_in_folder(server_paths.pgdata / "pg_wal", wanted) == []
 
 
 def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(rig, closing, tmp_path):

@@ -105,7 +105,7 @@ def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(rig, waiting):
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() + interval '1 h'"))
     assert len(rig.ledger.lost_items(10)) == 6
     found = recover_lost_work(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
@@ -203,7 +203,7 @@ def _end_sessions(rig):
 
 def _drift(rig):
     found = reconcile_index_rows(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         index=rig.index,
         queue=None,
         contract=rig.encoder.contract.digest,

@@ -28,7 +28,7 @@ def register(rig, org, folder):
 
 def swept(rig, alive=True):
     return recover_lost_work(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
@@ -40,7 +40,7 @@ def swept(rig, alive=True):
 
 def reconciled(rig, *, mend=True):
     return reconcile_index_rows(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         index=rig.index,
         queue=rig.queue if mend else None,
         contract=rig.encoder.contract.digest,

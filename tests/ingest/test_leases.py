@@ -73,7 +73,7 @@ def test_a_chunk_may_take_longer_than_its_lease(rig, registered):
             found.extend(ledger.lost_items(10))
             time.sleep(0.1)
 
-    parts = replace(rig.parts, ledger=ledger, encoder=SlowEncoder(rig.encoder, watch))
+    parts = replace(rig.parts, repository=ledger, encoder=SlowEncoder(rig.encoder, watch))
     assert pipeline.ingest_items(ids, WORKER, parts) == 6
     assert found == []
     with rig.database.read(org) as catalog:
@@ -140,7 +140,7 @@ def test_renewing_waits_for_no_writer(rig, registered):
 def swept(rig, ledger):
     """A sweep that finds every worker dead; the jobs that it sends."""
     recover_lost_work(
-        ledger=ledger,
+        repository=ledger,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
@@ -160,7 +160,7 @@ def test_workers_killed_again_and_again_cost_no_innocent_file(rig, registered):
     for kill in range(1, 7):
         assert len(ledger.claim(swept(rig, ledger)[0], f"host/{kill}/0.00")) == 1
     for job in swept(rig, ledger):
-        pipeline.ingest_items(job, WORKER, replace(rig.parts, ledger=ledger))
+        pipeline.ingest_items(job, WORKER, replace(rig.parts, repository=ledger))
     with rig.database.read(org) as catalog:
         standing = catalog.batch(batch.id)
         tries = [item.attempts for item in catalog.batch_items(batch.id)]
@@ -190,7 +190,7 @@ def test_a_file_that_kills_every_worker_lets_the_others_pass_and_is_given_up(rig
             if poison in job and ledger.claim(job, f"host/{killed}/0.00"):
                 killed += 1
                 break
-            pipeline.ingest_items(job, WORKER, replace(rig.parts, ledger=ledger))
+            pipeline.ingest_items(job, WORKER, replace(rig.parts, repository=ledger))
     assert killed == 3
     with rig.database.read(org) as catalog:
         standing = catalog.batch(batch.id)

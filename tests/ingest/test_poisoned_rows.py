@@ -101,7 +101,7 @@ def poison_table(rig, table, event, column, value, code="XX000"):
 
 def swept(rig):
     return recover_lost_work(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
@@ -254,7 +254,7 @@ def test_reconcile_with_version_beyond_the_column_mends_the_others(rig, two):
 
     def compare():
         return reconcile_index_rows(
-            ledger=rig.ledger,
+            repository=rig.ledger,
             index=rig.index,
             queue=rig.queue,
             contract=rig.encoder.contract.digest,

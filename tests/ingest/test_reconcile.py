@@ -15,7 +15,7 @@ from stack_fixtures import write_photos
 
 def reconciled(rig, *, mend=True):
     found = reconcile_index_rows(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         index=rig.index,
         queue=rig.queue if mend else None,
         contract=rig.encoder.contract.digest,

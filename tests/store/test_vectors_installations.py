@@ -200,7 +200,7 @@ def test_reconcile_of_a_second_installation_deletes_nothing(
         rig.ingest(tmp_path / "in", rig.organization())
         with pytest.raises(ConfigurationError):
             reconcile_index_rows(
-                ledger=rig.ledger,
+                repository=rig.ledger,
                 index=on_server(client, mine),
                 queue=rig.queue,
                 contract=SPEC.contract,

@@ -23,11 +23,11 @@ TEMPLATE = "template_pinpoint"
 
 
 @pytest.fixture(scope="session")
-def walls_database(postgres, server_places) -> Iterator[SimpleNamespace]:
+def walls_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
     """A migrated database of this room's own: owner's and API's URL."""
     name = f"w_{uuid.uuid4().hex[:16]}"
     postgres.clone(TEMPLATE, name)
-    yield SimpleNamespace(owner=server_places.owner_url(name), api=server_places.api_url(name))
+    yield SimpleNamespace(owner=server_paths.owner_url(name), api=server_paths.api_url(name))
     postgres.drop(name)
 
 

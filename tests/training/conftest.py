@@ -37,12 +37,12 @@ def samples(sources):
 
 
 @pytest.fixture(scope="package")
-def world(planet, postgres, server_places, tmp_path_factory):
+def world(planet, postgres, server_paths, tmp_path_factory):
     """The planet's gallery of the role `rerank` behind the shipped embedder."""
     name = f"r_{uuid.uuid4().hex[:16]}"
     postgres.clone("template_pinpoint", name)
     folder = tmp_path_factory.mktemp("world")
-    rig = Rig(server_places.owner_url(name), server_places.api_url(name), folder, "world-tiny")
+    rig = Rig(server_paths.owner_url(name), server_paths.api_url(name), folder, "world-tiny")
     try:
         org = rig.organization()
         for kind in ("photo", "street"):

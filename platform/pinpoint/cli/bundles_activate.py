@@ -75,11 +75,11 @@ def delete_vectors(
                 f"the index holds the vectors of {name}, or its contents are unknown "
                 f"({info.loading or 'it is ready'}); switch with `pinpoint bundles activate` first"
             )
-        if services.backlog is None:
+        if services.reembed_queue is None:
             raise ConfigurationError(
                 "the API's services cannot delete vectors; use those of the operator"
             )
-        num_deleted = services.backlog.delete_vectors(contract.digest)
+        num_deleted = services.reembed_queue.delete_vectors(contract.digest)
     if session.as_json:
         output.print_json({"bundle": contract.name, "vectors": num_deleted})
     else:
@@ -105,7 +105,7 @@ def _switch_bundle(
         settings, resolve_bundle(contract_digest, home, rendition_px, DESCRIPTOR_NAME)
     )
     encoder.warm()
-    if services.backlog is None:
+    if services.reembed_queue is None:
         raise ConfigurationError(
             "the API's services cannot change the bundle; use those of the operator"
         )
@@ -115,7 +115,7 @@ def _switch_bundle(
     with bar:
         switching = ModelSwitch(
             dataclasses.replace(services.ingest_components(), encoder=encoder),
-            services.backlog,
+            services.reembed_queue,
             images_per_s=images_per_s,
             progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )

@@ -56,7 +56,7 @@ _RELEASE_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 class IngestComponents:
     """Components of the ingest flow."""
 
-    ledger: IngestRepository
+    repository: IngestRepository
     decoder: Decoder
     encoder: Encoder
     index: VectorIndex
@@ -88,11 +88,11 @@ def ingest_items(
             for `UnavailableError`.
     """
     tally = tally or IngestTally()
-    items = components.ledger.claim(ids, worker)
+    items = components.repository.claim(ids, worker)
     tally.count("claimed", len(items))
     with logs.bind_context(**_batch_log_fields(items)):
         try:
-            with components.ledger.lease_heartbeat([item.id for item in items], worker):
+            with components.repository.lease_heartbeat([item.id for item in items], worker):
                 _ingest_slices(items, worker, components, tally)
         except isolate.OUTAGES:
             _release_items([item.id for item in items], worker, components)
@@ -155,8 +155,8 @@ def _ingest_slice_isolated(
         by_organization = sorted(readable, key=lambda pair: pair[0].organization_id)
         for _, group in groupby(by_organization, key=lambda pair: pair[0].organization_id):
             isolate.process_with_bisection(list(group), ingest, record_failure)
-    components.ledger.finish_items(rejected, "rejected")
-    components.ledger.release_after_error(failed, worker)
+    components.repository.finish_items(rejected, "rejected")
+    components.repository.release_after_error(failed, worker)
     tally.count("rejected", len(rejected))
 
 
@@ -164,12 +164,12 @@ def _release_items(ids: Sequence[UUID], worker: str, components: IngestComponent
     """Release items; if the database does not respond, wait for it, as there is no other work."""
     for pause_s in _RELEASE_PAUSES_S:
         try:
-            components.ledger.release_unprocessed(ids, worker)
+            components.repository.release_unprocessed(ids, worker)
             return
         except UnavailableError as error:
             _log.warning("items not given back yet", reason=error.reason, detail=error.message)
             time.sleep(pause_s)
-    components.ledger.release_unprocessed(ids, worker)
+    components.repository.release_unprocessed(ids, worker)
 
 
 def _batch_log_fields(items: Sequence[ClaimedItem]) -> dict[str, str]:
@@ -189,10 +189,10 @@ def _ingest_slice(
     not_accepted = {id_: result for id_, result in rejections.items() if id_ not in poison}
     originals = Originals(components.blobs)
     with tally.stage("store"):
-        components.ledger.finish_items(not_accepted, "rejected")
-        components.ledger.finish_items(poison, "failed")
+        components.repository.finish_items(not_accepted, "rejected")
+        components.repository.finish_items(poison, "failed")
         upserted, changed = _upsert_readings(accepted, originals, components)
-        components.ledger.finish_items(changed, "failed")
+        components.repository.finish_items(changed, "failed")
     tally.count("rejected", len(not_accepted))
     tally.count("failed", len(poison) + len(changed))
     with tally.stage("embed"):
@@ -208,7 +208,7 @@ def _ingest_slice(
 def reembed_images(
     ids: Sequence[UUID],
     components: IngestComponents,
-    backlog: ReembedQueue,
+    reembed_queue: ReembedQueue,
     *,
     images_per_s: float | None = None,
     on_images: Callable[[int], None] | None = None,
@@ -220,7 +220,7 @@ def reembed_images(
     Args:
         ids: Images; images of one file must be adjacent, so that each file is read once.
         components: Components of the ingest flow.
-        backlog: Returns the stored files of images.
+        reembed_queue: Returns the stored files of images.
         images_per_s: Maximum number of images per second.
         on_images: Called after each slice with its number of images.
 
@@ -230,7 +230,7 @@ def reembed_images(
     contract = components.encoder.contract
     rate_limiter, num_done, unreachable = RateLimiter(images_per_s), 0, dict[UUID, Rejected]()
     for page in batched(ids, _IMAGES_PER_READ):
-        files = backlog.files(page)
+        files = reembed_queue.files(page)
         for read in read_items(
             files, components.decoder, components.blobs, threads=components.threads
         ):
@@ -264,7 +264,7 @@ def _save_vectors(
     unsaved: dict[UUID, Rejected] = {}
 
     def save(chunk: Sequence[Embedded]) -> None:
-        components.ledger.save_vectors(
+        components.repository.save_vectors(
             contract, chunk, again=True, encode_positions=_position_encoder(components.encoder)
         )
 
@@ -307,7 +307,7 @@ def _upsert_by_source(
     return {
         result.item_id: result
         for _, group in groupby(by_source, key=lambda pair: pair[0].source.id)
-        for result in components.ledger.upsert_images(list(group), originals)
+        for result in components.repository.upsert_images(list(group), originals)
     }
 
 
@@ -333,8 +333,8 @@ def _embed_readings(
     if not to_embed:
         return
     vectors, failures = embed_images(to_embed, components.encoder)
-    components.ledger.save_vectors(components.encoder.contract.digest, vectors)
-    components.ledger.finish_items(failures, "failed")
+    components.repository.save_vectors(components.encoder.contract.digest, vectors)
+    components.repository.finish_items(failures, "failed")
     tally.count("encoded", len(vectors))
     tally.count("failed", len(failures))
 
@@ -351,7 +351,7 @@ def index_images(ids: Sequence[UUID], components: IngestComponents) -> None:
     contract = components.encoder.contract
 
     def index_chunk(chunk_ids: Sequence[UUID]) -> None:
-        with components.ledger.indexing(
+        with components.repository.indexing(
             chunk_ids, contract.digest, _position_encoder(components.encoder)
         ) as points:
             if points:
@@ -360,7 +360,7 @@ def index_images(ids: Sequence[UUID], components: IngestComponents) -> None:
     def record_failure(image_id: UUID, error: Exception) -> None:
         isolate.raise_if_index_down(error, components.index)
         _log.error("image not indexed", image=str(image_id), exc_info=error)
-        components.ledger.fail_images(
+        components.repository.fail_images(
             [image_id],
             "not_indexed",
             "the index rejects the image; the workers' log contains the value",
@@ -372,7 +372,7 @@ def index_images(ids: Sequence[UUID], components: IngestComponents) -> None:
 def erase_images(ids: Sequence[UUID], components: IngestComponents) -> int:
     """Delete images from the index and the blob store, then their rows; returns their number."""
     return erase.erase_stored_images(
-        ids, ledger=components.ledger, index=components.index, blobs=components.blobs
+        ids, repository=components.repository, index=components.index, blobs=components.blobs
     )
 
 
@@ -385,5 +385,5 @@ def _delete_unused_originals(
     """Delete blobs without a row: of rejected files, duplicates, or replaced by a rendition."""
     uris = {item.uri for item in items} | stored
     uris |= {uri for result in upserted.values() for uri in result.replaced}
-    for uri in components.ledger.unused_blobs(sorted(uris)):
+    for uri in components.repository.unused_blobs(sorted(uris)):
         components.blobs.delete(uri)

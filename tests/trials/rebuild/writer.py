@@ -105,7 +105,7 @@ def _write(
     parts, contract = services.ingest_components(), services.encoder.contract
     numbers = [wanted[item.external_id] for item in items]
     readings = [_reading(run, number) for number in numbers]
-    kept = parts.ledger.upsert_images(list(zip(items, readings, strict=True)), _nowhere)
+    kept = parts.repository.upsert_images(list(zip(items, readings, strict=True)), _nowhere)
     ids = [one.images[0].id for one in kept]
     vectors = [
         Embedded(
@@ -115,7 +115,7 @@ def _write(
         )
         for image_id, number, reading in zip(ids, numbers, readings, strict=True)
     ]
-    parts.ledger.save_vectors(contract.digest, vectors)
+    parts.repository.save_vectors(contract.digest, vectors)
     said = {str(image_id): number for image_id, number in zip(ids, numbers, strict=True)}
     _note(file, kept=said)
     try:
