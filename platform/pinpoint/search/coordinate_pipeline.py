@@ -54,4 +54,4 @@ def locate_by_coordinates(
         build=coordinates.digest[:16],
         warnings=(coordinate_search.WARNING,),
     )
-    return answer.build_answer(decision, provenance, stopwatch.read())
+    return answer.build_answer(decision, provenance, stopwatch.timings_ms())

@@ -154,7 +154,7 @@ def locate_encoded(
             engine=retrieved.snapshot.engine,
             build=retrieved.snapshot.build,
         ),
-        stopwatch.read(),
+        stopwatch.timings_ms(),
     )
 
 
@@ -209,7 +209,7 @@ def similar(request: SimilarRequest, limits: SearchFilter, context: SearchContex
         groups=groups,
         bundle=contract.name,
         index_build=snapshot.build,
-        timings_ms=stopwatch.read(),
+        timings_ms=stopwatch.timings_ms(),
     )
 
 

@@ -58,13 +58,13 @@ class Shot:
         return f"{folder_name(self.site.city)}/{self.name.rsplit('/', 1)[1]}.jpg"
 
 
-def generate_shots(seed: int, site: Site, town: LocalityCounts, habits: Difficulty) -> list[Shot]:
+def generate_shots(seed: int, site: Site, counts: LocalityCounts, habits: Difficulty) -> list[Shot]:
     """All shots of one city, in a fixed order."""
     all_shots: list[Shot] = []
-    all_shots += _generate_sequences(seed, site, "gallery", town.streets, habits)
-    all_shots += _generate_sequences(seed, site, "query", town.street_queries, habits)
+    all_shots += _generate_sequences(seed, site, "gallery", counts.streets, habits)
+    all_shots += _generate_sequences(seed, site, "query", counts.street_queries, habits)
     landmarks = _choose_landmarks(seed, site)
-    all_shots += _generate_photographers(seed, site, landmarks, town, habits)
+    all_shots += _generate_photographers(seed, site, landmarks, counts, habits)
     return all_shots
 
 
@@ -75,9 +75,9 @@ def _generate_sequences(
 
     A query is never a panorama, because people query perspective images.
     """
-    town = folder_name(site.city)
+    city = folder_name(site.city)
     for number in range(-(-count // _IMAGES_PER_SEQUENCE)):
-        draws = rng(seed, "drive", town, use, number)
+        draws = rng(seed, "drive", city, use, number)
         out_of_town = number % 3 == 2
         distance_m = (
             draws.uniform(4_000.0, 0.9 * REACH_M) if out_of_town else draws.gamma(2.0, 500.0)
@@ -90,10 +90,10 @@ def _generate_sequences(
             days=float(draws.uniform(0, 500)), seconds=float(draws.uniform(20_000, 60_000))
         )
         panorama = bool(draws.random() < habits.panoramas) and use == "gallery"
-        sequence = f"{town}/{use}-drive-{number:02d}"
+        sequence = f"{city}/{use}-drive-{number:02d}"
         for k in range(min(_IMAGES_PER_SEQUENCE, count - number * _IMAGES_PER_SEQUENCE)):
             yield Shot(
-                name=f"{town}/{use}-street-{number:02d}-{k}",
+                name=f"{city}/{use}-street-{number:02d}-{k}",
                 kind="street",
                 use=use,
                 site=site,
@@ -120,11 +120,11 @@ def _choose_landmarks(seed: int, site: Site) -> list[Point]:
 
 
 def _generate_photographers(
-    seed: int, site: Site, landmarks: list[Point], town: LocalityCounts, habits: Difficulty
+    seed: int, site: Site, landmarks: list[Point], counts: LocalityCounts, habits: Difficulty
 ) -> Iterator[Shot]:
     """Creators with about four images each; some have images in both gallery and queries."""
     name = folder_name(site.city)
-    remaining: dict[Use, int] = {"gallery": town.photos, "query": town.photo_queries}
+    remaining: dict[Use, int] = {"gallery": counts.photos, "query": counts.photo_queries}
     number = 0
     while any(remaining.values()):
         draws = rng(seed, "author", name, number)
@@ -147,15 +147,15 @@ def _generate_photo_set(
     count: int,
     habits: Difficulty,
 ) -> Iterator[Shot]:
-    town = folder_name(site.city)
-    draws = rng(seed, "album", town, creator_number, use)
+    city = folder_name(site.city)
+    draws = rng(seed, "album", city, creator_number, use)
     taken_at = EPOCH + timedelta(
         days=float(draws.uniform(0, 600)), seconds=float(draws.uniform(20_000, 60_000))
     )
     weights = 1.0 / np.arange(1, len(landmarks) + 1)
     previous: Shot | None = None
     for k in range(count):
-        name = f"{town}/{use}-photo-{creator_number:03d}-{k}"
+        name = f"{city}/{use}-photo-{creator_number:03d}-{k}"
         landmark = landmarks[int(draws.choice(len(landmarks), p=weights / weights.sum()))]
         point = _offset_point(
             landmark, float(draws.uniform(0, 360)), float(abs(draws.normal(0, 60.0)))
@@ -173,7 +173,7 @@ def _generate_photo_set(
             point=point,
             heading_deg=heading_deg,
             taken_at=_to_solar_time_zone(taken_at, site.city.point),
-            creator=f"{town}-{creator_number:03d}",
+            creator=f"{city}-{creator_number:03d}",
             sequence=None,
             again=(previous.again or previous.name) if previous is not None and repeats else None,
         )

@@ -289,7 +289,7 @@ def _evaluate_query(
         detail = error.detail if isinstance(error, RejectedFileError) else error.message
         row = build_query_row(number, query, file_sha256, problem=(error.reason, detail))
         return row, None
-    shared_ms = watch.read()
+    shared_ms = watch.timings_ms()
     locate = partial(_locate_in_arm, vector, query, plan=plan, components=components)
     arms = {UNFILTERED: locate(None)} if plan.unfiltered else {}
     if plan.exclude:

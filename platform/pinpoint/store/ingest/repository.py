@@ -311,12 +311,12 @@ class CatalogIngestRepository:
                 update(images)
                 .where(
                     images.c.id == bindparam("image"),
-                    images.c.version <= bindparam("found"),
+                    images.c.version <= bindparam("index_version"),
                     images.c.state.in_(("pending", "indexed")),
                 )
-                .values(version=bindparam("above"), state="pending"),
+                .values(version=bindparam("next_version"), state="pending"),
                 [
-                    {"image": image, "found": version, "above": version + 1}
+                    {"image": image, "index_version": version, "next_version": version + 1}
                     for image, version in sorted(versions.items())
                 ],
             )
