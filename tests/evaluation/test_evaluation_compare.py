@@ -19,7 +19,7 @@ from pinpoint.records import SearchFilter
 def narrow(chain, tmp_path_factory):
     """The same queries with street views only."""
     out = tmp_path_factory.mktemp("narrow") / "run"
-    return out, chain.report(out, limits=SearchFilter(source_kinds=("street",)))
+    return out, chain.report(out, search_filter=SearchFilter(source_kinds=("street",)))
 
 
 def test_compare_differences_equal_those_of_the_rows(finished, narrow):

@@ -184,7 +184,7 @@ def test_run_filters_source_kinds_and_sources(chain, tmp_path):
         "kind": SearchFilter(source_kinds=("street",)),
         "source": SearchFilter(source_ids=(street,)),
     }.items():
-        run = chain.run(tmp_path / name, limits=limits, max_queries=4)
+        run = chain.run(tmp_path / name, search_filter=limits, max_queries=4)
         for row in read_rows(tmp_path / name):
             assert set(row["arms"][UNFILTERED]["candidate_source_kind"]) == {"street"}
         assert run["settings"]["source_kinds" if name == "kind" else "sources"] != []
@@ -214,7 +214,7 @@ def test_run_index_failure_ends_run_without_row(chain, tmp_path):
     [
         ({"ranker": "oracle"}, "no ranker 'oracle'; there are vote, top1, rerank"),
         (
-            {"limits": SearchFilter(source_kinds=("foto",))},
+            {"search_filter": SearchFilter(source_kinds=("foto",))},
             "no source kind foto; there are photo, street",
         ),
         ({"exclude": ("self", "country")}, "cannot exclude country; there are self, creator"),

@@ -241,8 +241,8 @@ def _build_run_config(
     with services.database.read(organization_id) as catalog:
         source_ids = tuple(catalog.source(name).id for name in sources)
     source_kinds = cast("tuple[SourceKind, ...]", tuple(kinds))
-    limits = SearchFilter(source_kinds=source_kinds, source_ids=source_ids)
-    return RunConfig(organization_id=organization_id, limits=limits, **options)
+    search_filter = SearchFilter(source_kinds=source_kinds, source_ids=source_ids)
+    return RunConfig(organization_id=organization_id, search_filter=search_filter, **options)
 
 
 def _evaluate_queries(

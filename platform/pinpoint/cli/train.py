@@ -166,7 +166,7 @@ def _example_gallery(
         plan=RunConfig(
             organization_id=organization_id,
             images=Path(),
-            limits=SearchFilter(
+            search_filter=SearchFilter(
                 source_kinds=run_config.gallery.source_kinds, source_ids=source_ids
             ),
         ),

@@ -77,7 +77,7 @@ class SimilarRequest:
 
 def locate(
     photo: QueryPhoto,
-    limits: SearchFilter,
+    search_filter: SearchFilter,
     context: SearchContext,
     *,
     exclusions: Exclusions | None = None,
@@ -86,7 +86,7 @@ def locate(
 
     Args:
         photo: The photo.
-        limits: Search filter: area, time and sources.
+        search_filter: Search filter: area, time and sources.
         context: Gallery, components and settings of the query.
         exclusions: Images treated as absent from the gallery; None in production.
 
@@ -97,12 +97,12 @@ def locate(
         UnavailableError: The index or the database does not respond.
     """
     vector = encode_photo(photo, context.decoder, context.encoder, context.stopwatch)
-    return locate_encoded(vector, limits, context, kind=photo.kind, exclusions=exclusions)
+    return locate_encoded(vector, search_filter, context, kind=photo.kind, exclusions=exclusions)
 
 
 def locate_encoded(
     vector: Vector,
-    limits: SearchFilter,
+    search_filter: SearchFilter,
     context: SearchContext,
     *,
     kind: SourceKind | None = None,
@@ -113,7 +113,7 @@ def locate_encoded(
 
     Args:
         vector: Query `[D]`, from the encoder of the context.
-        limits: As `locate`.
+        search_filter: As `locate`.
         context: As `locate`.
         kind: Source kind of the photo, if known.
         exclusions: As `locate`.
@@ -129,7 +129,7 @@ def locate_encoded(
     reranker = _select_reranker(ranker, context.reranker, contract)
     with find_candidates_and_evidence(
         vector,
-        limits,
+        search_filter,
         context,
         evidence_settings=_select_evidence_settings(settings, reranker),
         exclusions=exclusions,
@@ -141,7 +141,9 @@ def locate_encoded(
             else:
                 ranking = _rank_with_reranker(reranker, vector, kind, retrieved)
         with stopwatch.stage("decide"):
-            calibrated = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)
+            calibrated = posterior.calibrate_result(
+                ranking, contract, search_filter, settings, kind=kind
+            )
             decision = answer.decide_answer(
                 ranking.ranked, calibrated, reader=retrieved.reader, cited=settings.max_citations
             )
@@ -158,12 +160,14 @@ def locate_encoded(
     )
 
 
-def similar(request: SimilarRequest, limits: SearchFilter, context: SearchContext) -> SimilarResult:
+def similar(
+    request: SimilarRequest, search_filter: SearchFilter, context: SearchContext
+) -> SimilarResult:
     """Find the images most similar to a photo or to a gallery image.
 
     Args:
         request: Photo or image, and size of the page.
-        limits: As `locate`.
+        search_filter: As `locate`.
         context: As `locate`. The database is read only for a gallery image.
 
     Raises:
@@ -181,7 +185,7 @@ def similar(request: SimilarRequest, limits: SearchFilter, context: SearchContex
         )
     contract, stopwatch = context.encoder.contract, context.stopwatch
     snapshot_before = consistency.require_same_model(context.index, contract)
-    where = retrieve.to_index_filter(context.organization_id, limits)
+    where = retrieve.to_index_filter(context.organization_id, search_filter)
     if isinstance(request.query, QueryPhoto):
         vector = encode_photo(request.query, context.decoder, context.encoder, stopwatch)
     else:

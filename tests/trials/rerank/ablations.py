@@ -136,7 +136,7 @@ def _examples(
         plan=RunConfig(
             organization_id=organization_id,
             images=Path(),
-            limits=SearchFilter(source_ids=source_ids),
+            search_filter=SearchFilter(source_ids=source_ids),
         ),
         components=EvaluationComponents(
             decoder=services.decoder,

@@ -74,7 +74,7 @@ class RunConfig:
 
     organization_id: UUID
     images: Path
-    limits: SearchFilter = field(default_factory=SearchFilter)
+    search_filter: SearchFilter = field(default_factory=SearchFilter)
     ranker: str = "vote"
     exclude: tuple[str, ...] = EXCLUDABLE
     """Values of `EXCLUDABLE`; if empty, there is no arm `excluded`."""
@@ -211,7 +211,7 @@ def _check_plan(plan: RunConfig, components: EvaluationComponents) -> None:
         raise BadRequestError(
             f"cannot exclude {', '.join(unknown)}; there are {', '.join(EXCLUDABLE)}"
         )
-    unknown_kinds = [kind for kind in plan.limits.source_kinds if kind not in SOURCE_KINDS]
+    unknown_kinds = [kind for kind in plan.search_filter.source_kinds if kind not in SOURCE_KINDS]
     if unknown_kinds:
         raise BadRequestError(
             f"no source kind {', '.join(unknown_kinds)}; there are {', '.join(SOURCE_KINDS)}"
@@ -257,8 +257,8 @@ def _describe_settings(plan: RunConfig, components: EvaluationComponents) -> dic
     return {
         "ranker": plan.ranker,
         **({} if reranker is None else {"reranker": reranker.digest}),
-        "source_kinds": list(plan.limits.source_kinds),
-        "sources": [str(source_id) for source_id in plan.limits.source_ids],
+        "source_kinds": list(plan.search_filter.source_kinds),
+        "sources": [str(source_id) for source_id in plan.search_filter.source_ids],
         "exclude": sorted(plan.exclude),
         **({} if plan.unfiltered else {"unfiltered": False}),
         "near_duplicate_cosine": (
@@ -315,7 +315,7 @@ def _locate_in_arm(
         excluded = len(exclusions.ids)
     answer = pipeline.locate_encoded(
         vector,
-        plan.limits,
+        plan.search_filter,
         context,
         kind=query.query_kind,
         exclusions=exclusions,

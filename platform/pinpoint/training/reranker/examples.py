@@ -96,12 +96,12 @@ class ExampleGallery:
 
     def describe(self) -> dict[str, Any]:
         """The values that identify the gallery and the way it is searched."""
-        info, limits = self.components.index.info(), self.plan.limits
+        info, search_filter = self.components.index.info(), self.plan.search_filter
         return {
             "bundle": self.components.encoder.contract.digest,
             "organization": str(self.plan.organization_id),
-            "kinds": list(limits.source_kinds),
-            "sources": [str(source_id) for source_id in limits.source_ids],
+            "kinds": list(search_filter.source_kinds),
+            "sources": [str(source_id) for source_id in search_filter.source_ids],
             "points": info.points,
             "search": self.components.search.model_dump(),
             "evidence": [self.evidence_radius_m, self.evidence_per_kind],
@@ -251,7 +251,7 @@ def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGall
     requested = exclusions_for(query, sha256(data), plan)
     with find_candidates_and_evidence(
         vector,
-        plan.limits,
+        plan.search_filter,
         context,
         evidence_settings=EvidenceSettings(gallery.evidence_radius_m, gallery.evidence_per_kind),
         exclusions=requested,
@@ -280,11 +280,14 @@ def _supporting_kinds(
     query: LabeledQuery, exclusions: Exclusions, gallery: ExampleGallery
 ) -> list[bool]:
     """For each kind, whether an image that is not excluded is near the ground truth."""
-    limits, context = gallery.plan.limits, build_context(gallery.plan, gallery.components)
-    near_ground_truth = replace(
-        limits, circle=Circle(center=query.ground_truth, radius_m=SUPPORT_M)
+    search_filter, context = (
+        gallery.plan.search_filter,
+        build_context(gallery.plan, gallery.components),
     )
-    searched = limits.source_kinds or SOURCE_KINDS
+    near_ground_truth = replace(
+        search_filter, circle=Circle(center=query.ground_truth, radius_m=SUPPORT_M)
+    )
+    searched = search_filter.source_kinds or SOURCE_KINDS
     return [
         kind in searched
         and count_gallery_images(
