@@ -102,7 +102,7 @@ class SmallStack:
         ids = self.register(folder)
         self.worker.ensure_index()
         self.worker.with_live(
-            lambda _: pipeline.ingest_items(ids, WORKER, self.worker.ingest_parts())
+            lambda _: pipeline.ingest_items(ids, WORKER, self.worker.ingest_components())
         )
 
     def locate(self, photo: Path) -> Answer:

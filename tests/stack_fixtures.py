@@ -17,7 +17,7 @@ from media.pictures import exif, noise, saved
 from pinpoint import jobs
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.pipeline import IngestParts
+from pinpoint.ingest.pipeline import IngestComponents
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import Batch, IndexSpec
 from pinpoint.search.context import SearchContext
@@ -71,11 +71,11 @@ class Rig:
         contract = self.encoder.contract
         self.index.ensure(IndexSpec(contract=contract.digest, dims=contract.dims))
         self.ledger = CatalogIngestRepository(
-            self.owner, contract=lambda: contract.digest, lease_s=60, max_attempts=3
+            self.owner, contract=lambda: contract.digest, lease_ttl_s=60, max_attempts=3
         )
         self.blobs = FolderBlobs(folder / "blobs")
-        self.parts = IngestParts(
-            ledger=self.ledger,
+        self.parts = IngestComponents(
+            repository=self.ledger,
             decoder=ChildDecoder(self.settings.media, children=1),
             encoder=self.encoder,
             index=self.index,

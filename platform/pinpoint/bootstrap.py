@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import ModelMismatchError
-from pinpoint.ingest.pipeline import IngestParts
+from pinpoint.ingest.pipeline import IngestComponents
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.nets.bundle.bundles import Bundle, find_bundle, resolve_bundle
 from pinpoint.nets.bundle.digests import public_contract
@@ -184,11 +184,11 @@ class Services:
     blobs: FolderBlobs
     jobs: CeleryQueue | BoundedSender
     decoder: ChildDecoder
-    ledger: CatalogIngestRepository | None
+    repository: CatalogIngestRepository | None
     """Only for workers and operators: the API's role has no access to its tables."""
     points: RebuildSource | None
-    backlog: CatalogReembedQueue | None
-    closing: OrganizationDeletion | None
+    reembed_queue: CatalogReembedQueue | None
+    tenant_deletion: OrganizationDeletion | None
     gallery: CatalogTrainingRows | None
     maintenance_stats: MaintenanceStats
     installation: Installation
@@ -222,12 +222,12 @@ class Services:
         except ModelMismatchError:
             return do(self.encoders.follow())
 
-    def ingest_parts(self) -> IngestParts:
+    def ingest_components(self) -> IngestComponents:
         """Components of the ingest flow."""
-        if self.ledger is None:
-            raise RuntimeError("the API has no ledger")
-        return IngestParts(
-            ledger=self.ledger,
+        if self.repository is None:
+            raise RuntimeError("the API has no repository")
+        return IngestComponents(
+            repository=self.repository,
             decoder=self.decoder,
             encoder=self.encoder,
             index=self.index,
@@ -271,17 +271,17 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         blobs=blobs,
         jobs=queue,
         decoder=ChildDecoder(settings.media, children=2),
-        ledger=CatalogIngestRepository(
+        repository=CatalogIngestRepository(
             transactions,
             contract=lambda: encoders.current.contract.digest,
-            lease_s=settings.worker.lease_ttl_s,
+            lease_ttl_s=settings.worker.lease_ttl_s,
             max_attempts=settings.worker.max_attempts,
         )
         if is_owner
         else None,
         points=RebuildSource(transactions, lambda: encoders.current.contract) if is_owner else None,
-        backlog=CatalogReembedQueue(transactions) if is_owner else None,
-        closing=OrganizationDeletion(transactions) if is_owner else None,
+        reembed_queue=CatalogReembedQueue(transactions) if is_owner else None,
+        tenant_deletion=OrganizationDeletion(transactions) if is_owner else None,
         gallery=CatalogTrainingRows(transactions, blobs) if is_owner else None,
         maintenance_stats=MaintenanceStats(transactions),
         installation=installation,

@@ -110,7 +110,7 @@ def raise_if_index_down(error: Exception, index: VectorIndex) -> None:
     """
     if isinstance(error, PinpointError) and error.reason == ENGINE_FAILED:
         try:
-            index.forget([uuid4()])
+            index.delete_points([uuid4()])
         except PinpointError as again:
             raise IndexUnavailableError(
                 "the index engine accepts no writes; see its log"

@@ -60,7 +60,7 @@ class Chain:
         out: Path,
         *,
         labeled=None,
-        at_once=1,
+        concurrency=1,
         on_progress=lambda completed, total: None,
         **changes,
     ):

@@ -67,7 +67,7 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         plan = {"organization_id": org, "images": planet.folder / "queries/images", "filters": only}
         labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
         before = _run(chain, parts, labeled, tmp_path / "before", plan)
-        assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
+        assert {row["arms"]["unfiltered"]["calibrated"] for row in before} == {False}
         assert {row["strata"]["role"] for row in before} == {"calibration", "null-train"}
 
         calibration = fit.fit_calibration(tmp_path / "before")
@@ -76,7 +76,7 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         parts = replace(parts, encoder=fresh)
         after = _run(chain, parts, labeled, tmp_path / "after", {**plan, "exclude": ()})
         for row in after:
-            served = row["arms"]["served"]
+            served = row["arms"]["unfiltered"]
             assert served["calibrated"]
             assert list(served["probability_within_km"]) == ["1", "25", "200", "750", "2500"]
             chances = list(served["probability_within_km"].values())
@@ -112,7 +112,7 @@ def _run(chain, parts, labeled, out, plan):
 
 def _check_wire(answer, row):
     """The API answer has the numbers of the row, and its regions are valid and equal GeoJSON."""
-    served = row["arms"]["served"]
+    served = row["arms"]["unfiltered"]
     assert answer.calibrated
     assert "Fitted on" in answer.calibration_note
     assert {

@@ -111,8 +111,8 @@ def check(report, *, missing, unreadable):
             assert share == pytest.approx(accuracy["value"] * read / ROWS)
     # Images of one place look alike, so nearly all are located.
     near = {arm: report["arms"][arm]["all"]["accuracy"]["25"]["value"] for arm in report["arms"]}
-    assert near["served"] > 0.8
-    assert near["excluded"] <= near["served"]
+    assert near["unfiltered"] > 0.8
+    assert near["excluded"] <= near["unfiltered"]
     assert report["run"]["settings"]["search"]["candidates"] == 48
 
 
@@ -163,7 +163,7 @@ def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k,
     check(report, missing=1, unreadable={})
     assert report["counts"]["expected_rows"] == 210_122
     assert report["convention"]["name"] == "osv5m"
-    areas = report["arms"]["served"]["all"]["areas"]
+    areas = report["arms"]["unfiltered"]["all"]["areas"]
     assert set(areas) == {"country", "region", "sub_region", "city"}
     assert (areas["sub_region"]["rows"], areas["sub_region"]["labeled"]) == (19, 18)
     assert areas["country"]["as_released"] >= areas["city"]["as_released"]

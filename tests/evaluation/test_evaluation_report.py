@@ -18,7 +18,7 @@ from pinpoint.evaluation.report import calibration_plots, figures
 from pinpoint.evaluation.report.report_file import PLANET_NOTE, make_report, replace_non_finite
 from pinpoint.evaluation.run.evaluate import vector_width
 from pinpoint.evaluation.run.results import write_results
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED, read_rows
 from pinpoint.evaluation.run.run_manifest import read_run_manifest
 
 THRESHOLDS = ("1", "25", "200", "750", "2500")
@@ -59,7 +59,7 @@ def test_report_contains_every_denominator(finished):
     assert counts["evaluated"] == counts["readable"] + counts["missing_image"] + 2
 
 
-@pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
+@pytest.mark.parametrize("arm", [UNFILTERED, EXCLUDED])
 def test_report_accuracy_and_errors_equal_loop(finished, rows, arm):
     metrics = finished[1]["arms"][arm]["all"]
     error_km = [off(row, arm) for row in rows]
@@ -76,7 +76,7 @@ def test_report_accuracy_and_errors_equal_loop(finished, rows, arm):
     assert metrics["geoscore"]["value"] == pytest.approx(statistics.fmean(scores))
 
 
-@pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
+@pytest.mark.parametrize("arm", [UNFILTERED, EXCLUDED])
 def test_report_oracle_regions_and_masses_equal_loop(finished, rows, arm):
     metrics = finished[1]["arms"][arm]["all"]
     assert list(metrics["oracle"]) == ["1", "12"]
@@ -125,7 +125,7 @@ def test_report_has_metrics_without_placeholders(finished):
 
 
 def test_report_small_strata_have_counts_only(finished):
-    strata = finished[1]["arms"][SERVED]["strata"]
+    strata = finished[1]["arms"][UNFILTERED]["strata"]
     assert strata["covered"]["false"] == {"rows": 4}
     assert strata["covered"]["true"]["rows"] == 15
     assert strata["covered"]["true"]["accuracy"]["1"]["value"] == 1.0
@@ -139,7 +139,7 @@ def test_report_contains_effect_of_exclusions(finished):
     for threshold in THRESHOLDS:
         gap = leakage["served_minus_excluded"][threshold]
         served, excluded = (
-            arms[arm]["all"]["accuracy"][threshold]["value"] for arm in (SERVED, EXCLUDED)
+            arms[arm]["all"]["accuracy"][threshold]["value"] for arm in (UNFILTERED, EXCLUDED)
         )
         assert gap["value"] == pytest.approx(served - excluded)
         assert 0 < gap["p_value"] <= 1
@@ -166,9 +166,9 @@ def test_report_can_be_remade_with_another_convention(finished, chain, tmp_path)
     look = figures.make_photo_loader(chain.images, chain.parts.decoder, 10_000_000)
     again = make_report(tmp_path / "run", look, "osv5m")
     assert again["convention"]["name"] == "osv5m"
-    before = finished[1]["arms"][SERVED]["all"]["median_error_km"]
-    assert again["arms"][SERVED]["all"]["median_error_km"] != before
-    assert again["arms"][SERVED]["all"]["median_error_km"] == pytest.approx(before, rel=0.01)
+    before = finished[1]["arms"][UNFILTERED]["all"]["median_error_km"]
+    assert again["arms"][UNFILTERED]["all"]["median_error_km"] != before
+    assert again["arms"][UNFILTERED]["all"]["median_error_km"] == pytest.approx(before, rel=0.01)
     assert make_report(tmp_path / "run", look)["arms"] == finished[1]["arms"]
     with pytest.raises(BadRequestError, match="no convention 'flat'; there are geoestimation"):
         make_report(tmp_path / "run", look, "flat")
@@ -204,10 +204,10 @@ def test_report_figures_are_written(finished):
 
 def test_report_of_top1_has_no_confidence(chain, tmp_path):
     report = chain.report(tmp_path / "run", ranker="top1", exclude=())
-    arm = report["arms"][SERVED]["all"]
+    arm = report["arms"][UNFILTERED]["all"]
     assert arm["confidence"] is None
     assert report["leakage"] is None
-    assert list(report["arms"]) == [SERVED]
+    assert list(report["arms"]) == [UNFILTERED]
     assert report["figures"] == [
         figures.ERROR_CDF_FILE,
         figures.ERROR_MAP_FILE,

@@ -82,7 +82,7 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     assert report["run"]["planet"]["digest"] == planet.digest
     assert report["counts"]["readable"] == len(expected)
     assert report["convention"]["name"] == "pinpoint"
-    assert report["arms"]["served"]["all"]["areas"]["country"]["labeled"] == len(expected)
+    assert report["arms"]["unfiltered"]["all"]["areas"]["country"]["labeled"] == len(expected)
     assert planet.digest in (tmp_path / "run" / "report.md").read_text()
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == run
 

@@ -74,8 +74,8 @@ def needles(rig, org, name, folder):
 def erased(rig, closing, org):
     return erase_organization(
         org,
-        closing=closing,
-        ledger=rig.ledger,
+        tenant_deletion=closing,
+        repository=rig.ledger,
         index=rig.index,
         blobs=rig.blobs,
         say=lambda _: None,
@@ -165,7 +165,7 @@ def test_erasing_can_be_broken_off_and_run_again(rig, closing, org, tmp_path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(rig.index, "delete", dies)
+        patch.setattr(rig.index, "write_tombstones", dies)
         with pytest.raises(KeyboardInterrupt):
             erased(rig, closing, org)
     assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 3

@@ -105,12 +105,12 @@ def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(rig, waiting):
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() + interval '1 h'"))
     assert len(rig.ledger.lost_items(10)) == 6
     found = recover_lost_work(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
         chunk=64,
-        tombstone_s=60,
+        tombstone_ttl_s=60,
         is_alive=lambda _worker: True,
     )
     assert found.items == 6
@@ -203,7 +203,7 @@ def _end_sessions(rig):
 
 def _drift(rig):
     found = reconcile_index_rows(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         index=rig.index,
         queue=None,
         contract=rig.encoder.contract.digest,
@@ -245,5 +245,5 @@ def test_no_tombstone_is_forgotten_before_its_image_is_erased(rig, waiting):
     rig.run()
     with rig.ledger.expired_tombstones(0) as old:
         assert old == [image_id]
-        rig.index.forget(old)
+        rig.index.delete_points(old)
     assert image_id not in {each for each, _, _ in rig.index.scroll(None, 10)}

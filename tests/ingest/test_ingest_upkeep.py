@@ -28,19 +28,19 @@ def register(rig, org, folder):
 
 def swept(rig, alive=True):
     return recover_lost_work(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
         chunk=64,
-        tombstone_s=0,
+        tombstone_ttl_s=0,
         is_alive=lambda _worker: alive,
     )
 
 
 def reconciled(rig, *, mend=True):
     return reconcile_index_rows(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         index=rig.index,
         queue=rig.queue if mend else None,
         contract=rig.encoder.contract.digest,
@@ -204,8 +204,8 @@ def test_reconcile_finds_and_mends_every_kind_of_drift(rig, org, folder):
     assert reconciled(rig).total == 0
     ids = [row[0] for row in rig.index.scroll(None, 10)]
     points = {point.id: point for point in rig.index.fetch(ids, vectors=True)}
-    rig.index.forget([ids[0]])  # missing
-    rig.index.forget([ids[1]])
+    rig.index.delete_points([ids[0]])  # missing
+    rig.index.delete_points([ids[1]])
     with rig.owner.begin() as unit:  # stale: the row moved on and nobody told the index
         unit.connection.execute(
             text("UPDATE images SET version = 7 WHERE id = :id"), {"id": ids[2]}

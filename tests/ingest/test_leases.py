@@ -42,10 +42,10 @@ def registered(rig, tmp_path):
     return make
 
 
-def ledger_of(rig, lease_s=LEASE_S, max_attempts=3):
+def ledger_of(rig, lease_ttl_s=LEASE_S, max_attempts=3):
     contract = rig.encoder.contract.digest
     return CatalogIngestRepository(
-        rig.owner, contract=lambda: contract, lease_s=lease_s, max_attempts=max_attempts
+        rig.owner, contract=lambda: contract, lease_ttl_s=lease_ttl_s, max_attempts=max_attempts
     )
 
 
@@ -73,7 +73,7 @@ def test_a_chunk_may_take_longer_than_its_lease(rig, registered):
             found.extend(ledger.lost_items(10))
             time.sleep(0.1)
 
-    parts = replace(rig.parts, ledger=ledger, encoder=SlowEncoder(rig.encoder, watch))
+    parts = replace(rig.parts, repository=ledger, encoder=SlowEncoder(rig.encoder, watch))
     assert pipeline.ingest_items(ids, WORKER, parts) == 6
     assert found == []
     with rig.database.read(org) as catalog:
@@ -101,7 +101,7 @@ def test_a_worker_that_hangs_is_not_renewed_for_ever(rig, registered):
     _, _, ids = registered()
     ledger = ledger_of(rig)
     ledger.claim(ids, WORKER)
-    with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S, longest_s=0.0):
+    with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_ttl_s=LEASE_S, longest_s=0.0):
         time.sleep(1.5 * LEASE_S)
         assert len(ledger.lost_items(10)) == 6
 
@@ -116,7 +116,7 @@ def test_only_leases_that_are_still_held_are_renewed(rig, registered):
             {"id": ids[0]},
         )
     ledger.release_unprocessed([ids[1]], WORKER)
-    with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S):
+    with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_ttl_s=LEASE_S):
         time.sleep(2 * LEASE_S)
         assert {item for item, _ in ledger.lost_items(10)} == {ids[0], ids[1]}
 
@@ -130,7 +130,7 @@ def test_renewing_waits_for_no_writer(rig, registered):
         unit.connection.execute(
             text("SELECT 1 FROM batch_items WHERE id = :id FOR UPDATE"), {"id": ids[0]}
         )
-        with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S):
+        with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_ttl_s=LEASE_S):
             time.sleep(2 * LEASE_S)
             assert [item for item, _ in ledger.lost_items(10)] == [ids[0]]
             assert [one.name for one in threading.enumerate()].count("leases") == 1
@@ -140,12 +140,12 @@ def test_renewing_waits_for_no_writer(rig, registered):
 def swept(rig, ledger):
     """A sweep that finds every worker dead; the jobs that it sends."""
     recover_lost_work(
-        ledger=ledger,
+        repository=ledger,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
         chunk=64,
-        tombstone_s=60,
+        tombstone_ttl_s=60,
         is_alive=lambda _worker: False,
     )
     jobs, rig.queue.sent[:] = list(rig.queue.sent), []
@@ -160,7 +160,7 @@ def test_workers_killed_again_and_again_cost_no_innocent_file(rig, registered):
     for kill in range(1, 7):
         assert len(ledger.claim(swept(rig, ledger)[0], f"host/{kill}/0.00")) == 1
     for job in swept(rig, ledger):
-        pipeline.ingest_items(job, WORKER, replace(rig.parts, ledger=ledger))
+        pipeline.ingest_items(job, WORKER, replace(rig.parts, repository=ledger))
     with rig.database.read(org) as catalog:
         standing = catalog.batch(batch.id)
         tries = [item.attempts for item in catalog.batch_items(batch.id)]
@@ -190,7 +190,7 @@ def test_a_file_that_kills_every_worker_lets_the_others_pass_and_is_given_up(rig
             if poison in job and ledger.claim(job, f"host/{killed}/0.00"):
                 killed += 1
                 break
-            pipeline.ingest_items(job, WORKER, replace(rig.parts, ledger=ledger))
+            pipeline.ingest_items(job, WORKER, replace(rig.parts, repository=ledger))
     assert killed == 3
     with rig.database.read(org) as catalog:
         standing = catalog.batch(batch.id)

@@ -101,12 +101,12 @@ def poison_table(rig, table, event, column, value, code="XX000"):
 
 def swept(rig):
     return recover_lost_work(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
         chunk=64,
-        tombstone_s=3_600,
+        tombstone_ttl_s=3_600,
         is_alive=lambda _worker: True,
     )
 
@@ -254,7 +254,7 @@ def test_reconcile_with_version_beyond_the_column_mends_the_others(rig, two):
 
     def compare():
         return reconcile_index_rows(
-            ledger=rig.ledger,
+            repository=rig.ledger,
             index=rig.index,
             queue=rig.queue,
             contract=rig.encoder.contract.digest,

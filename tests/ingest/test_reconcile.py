@@ -15,7 +15,7 @@ from stack_fixtures import write_photos
 
 def reconciled(rig, *, mend=True):
     found = reconcile_index_rows(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         index=rig.index,
         queue=rig.queue if mend else None,
         contract=rig.encoder.contract.digest,
@@ -79,7 +79,7 @@ def test_a_point_ahead_of_its_row_is_drift_and_is_mended(rig, photos):
 @pytest.mark.parametrize("version", [1, 2, 9])
 def test_a_tombstone_over_a_living_row_is_drift_and_is_mended(rig, photos, version):
     """The image was deleted after the backup that PostgreSQL was restored from."""
-    rig.index.delete({photos[2]: version})
+    rig.index.write_tombstones({photos[2]: version})
     assert rig.index.fetch([photos[2]]) == []
     assert reconciled(rig, mend=False) == (1, 0, 0, 0)
     assert mended(rig)
@@ -120,7 +120,7 @@ def test_what_changes_between_the_scans_is_no_drift(rig, photos, monkeypatch):
 def test_an_image_that_comes_while_its_stray_point_is_forgotten_stays(rig, photos, monkeypatch):
     with rig.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))
-    forget = rig.index.forget
+    delete_points = rig.index.delete_points
     done = threading.Event()
 
     def again():
@@ -134,12 +134,12 @@ def test_an_image_that_comes_while_its_stray_point_is_forgotten_stays(rig, photo
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         while not done.is_set() and not rig.scalar(waiting):
             done.wait(0.05)
-        forget(ids)
+        delete_points(ids)
         arrived.append(coming)
 
     arrived = []
     with ThreadPoolExecutor(1) as pool:
-        monkeypatch.setattr(rig.index, "forget", slow)
+        monkeypatch.setattr(rig.index, "delete_points", slow)
         assert reconciled(rig) == (0, 0, 3, 3)
         monkeypatch.undo()
         assert arrived[0].result(30).indexed == 3

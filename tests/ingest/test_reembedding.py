@@ -164,7 +164,7 @@ def test_what_a_batch_is_still_at_is_left_to_it(rig, backlog, tmp_path, monkeypa
         raise DatabaseUnavailableError("restarted between rows and vectors")
 
     with monkeypatch.context() as broken:
-        broken.setattr(rig.parts.ledger, "save_vectors", gone)
+        broken.setattr(rig.parts.repository, "save_vectors", gone)
         with pytest.raises(DatabaseUnavailableError):
             rig.ingest(folder, org)
     contract = rig.encoder.contract

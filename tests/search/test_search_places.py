@@ -196,7 +196,7 @@ def test_a_rebuild_needs_no_encoder_and_holds_both_channels(rig, tmp_path):
             for channel in new.vectors:
                 np.testing.assert_array_equal(new.vectors[channel], old.vectors[channel])
         drift = reconcile.reconcile_index_rows(
-            ledger=rig.ledger,
+            repository=rig.ledger,
             index=built,
             queue=None,
             contract=source.spec().contract,

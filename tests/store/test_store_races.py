@@ -266,7 +266,7 @@ def test_what_reconcile_removes_can_be_ingested_again(rig, tmp_path):
     with rig.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))
     drift = reconcile_index_rows(
-        ledger=rig.ledger,
+        repository=rig.ledger,
         index=rig.index,
         queue=rig.queue,
         contract=rig.encoder.contract.digest,

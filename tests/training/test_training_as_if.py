@@ -44,7 +44,7 @@ def gathering(world):
             query=evidence.EvidenceQuery(
                 vector=np.ones(rig.encoder.contract.dims["image"], dtype=np.float32),
                 contract=rig.encoder.contract.digest,
-                limits=SearchFilter(),
+                search_filter=SearchFilter(),
                 settings=EvidenceSettings(radius_m=10_000.0, per_kind=5),
             ),
             reader=reader,

@@ -26,7 +26,7 @@ from training.reranked import gallery
 
 @pytest.fixture(scope="module")
 def calibrated(world, planet, reranked, tmp_path_factory):
-    """An encoder whose bundle has a reranker and its calibration, and the parts of the run."""
+    """An encoder whose bundle has a reranker and its calibration, and the components of the run."""
     config, _, made, _ = reranked
     folder = tmp_path_factory.mktemp("calibrated")
     copied = copy_bundle(made.bundle, folder / "bundle").weights.parent
@@ -55,7 +55,7 @@ def calibrated(world, planet, reranked, tmp_path_factory):
     labeled = read_labels(PROTOCOLS["synthetic"], folder / "labels.csv")
     evaluate(labeled, folder / "run", config=plan, components=parts)
     write_calibration(copied, fit.fit_calibration(folder / "run"))
-    return EncoderHandle(settings), parts
+    return EncoderHandle(settings), components
 
 
 def locate(calibrated, planet, world, kind="photo", **changes):
@@ -67,11 +67,11 @@ def locate(calibrated, planet, world, kind="photo", **changes):
     contract = replace(encoder.contract, calibrations={"rerank": replace(found, **changes)})
     context = SearchContext(
         organization_id=world[1],
-        decoder=parts.decoder,
+        decoder=components.decoder,
         encoder=SimpleNamespace(contract=contract, encode_query=encoder.encode_query),
-        index=parts.index,
-        database=parts.database,
-        settings=parts.search,
+        index=components.index,
+        database=components.database,
+        settings=components.search,
         reranker=encoder.reranker,
     )
     photo = QueryPhoto(data=unseen.path.read_bytes(), file="q.jpg", kind=kind)

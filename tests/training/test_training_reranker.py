@@ -144,8 +144,10 @@ def test_the_command_trains_and_the_bundle_can_be_shown(
     @contextmanager
     def services(session, role, settings):
         assert session.organization == "acme"
-        parts = {name: getattr(rig, name) for name in ("access", "database", "encoder", "index")}
-        yield SimpleNamespace(settings=rig.settings, decoder=rig.parts.decoder, **parts)
+        components = {
+            name: getattr(rig, name) for name in ("access", "database", "encoder", "index")
+        }
+        yield SimpleNamespace(settings=rig.settings, decoder=rig.parts.decoder, **components)
 
     def pinpoint(*arguments):
         monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])

@@ -255,7 +255,7 @@ def _nothing_is_lost(ground, services, contract):
     indexed = ground.sql("SELECT count(*) FROM images WHERE state = 'indexed'")
     services.ensure_index()
     drift = reconcile_index_rows(
-        ledger=services.ledger,
+        repository=services.repository,
         index=services.index,
         queue=None,
         contract=contract.digest,

@@ -41,7 +41,7 @@ def ground():
         return
     with home_folder() as home:
         watcher = watch_over(home / "stack")
-        made = Ground(home=home, preset=PRESET, seed=SEED, at_once=2)
+        made = Ground(home=home, preset=PRESET, seed=SEED, concurrency=2)
         try:
             yield _played(home)
         finally:
@@ -51,7 +51,7 @@ def ground():
 
 
 def _played(home):
-    made = Ground(home=home, preset=PRESET, seed=SEED, at_once=2)
+    made = Ground(home=home, preset=PRESET, seed=SEED, concurrency=2)
     play(made, tuple(STEPS))
     sys.stdout.write("\n" + made.tables.read_text(encoding="utf-8"))
     return made

@@ -21,7 +21,7 @@ def ingest_items(ids: list[UUID]) -> None:
     tally = IngestTally()
     try:
         worker.with_live(
-            lambda _: pipeline.ingest_items(ids, worker_name(), worker.ingest_parts(), tally)
+            lambda _: pipeline.ingest_items(ids, worker_name(), worker.ingest_components(), tally)
         )
     finally:
         save_stats(tally.sums())
@@ -32,13 +32,13 @@ def index_images(ids: list[UUID]) -> None:
     """Write changed rows to the index."""
     worker = open_services()
     worker.ensure_index()
-    worker.with_live(lambda _: pipeline.index_images(ids, worker.ingest_parts()))
+    worker.with_live(lambda _: pipeline.index_images(ids, worker.ingest_components()))
 
 
 @retryable_task
 def erase_images(ids: list[UUID]) -> None:
     """Apply tombstones to the index and the blob store, then delete the rows."""
-    pipeline.erase_images(ids, open_services().ingest_parts())
+    pipeline.erase_images(ids, open_services().ingest_components())
 
 
 TASKS: Final[dict[str, Callable[[list[str]], None]]] = {

@@ -75,12 +75,12 @@ def _compare_with_index(session: Session, *, rebuild: bool) -> Drift:
     from pinpoint.ingest.reconcile import reconcile_index_rows
 
     with session.services() as services:
-        if services.ledger is None:
+        if services.repository is None:
             raise ConfigurationError("the API's services cannot compare; use those of the operator")
         if rebuild:
             rebuild_index(services)
         return reconcile_index_rows(
-            ledger=services.ledger,
+            repository=services.repository,
             index=services.index,
             queue=None,
             contract=services.encoder.contract.digest,

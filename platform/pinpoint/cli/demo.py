@@ -214,7 +214,7 @@ def _next_commands(report: Json, home: Path) -> list[str]:
         lines.append(f"{pinpoint} locate {shlex.quote(str(Path(photos[0]['photo']).resolve()))}")
         photo = shlex.quote(f"photo=@{Path(photos[0]['photo']).resolve()}")
         lines.append(f"{curl} -F {photo} {server}/v1/locate")
-    cited = [citation["image_id"] for entry in photos for citation in entry["cited"]]
+    cited = [citation["image_id"] for entry in photos for citation in entry["citations"]]
     if cited:
         lines.append(f"{curl} -o cited.jpg {server}/v1/images/{cited[0]}/thumbnail")
     return lines

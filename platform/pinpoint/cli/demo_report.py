@@ -22,7 +22,7 @@ NEW_STATES: Final = ("indexed", "updated")
 LOST_STATES: Final = ("rejected", "failed")
 REPORT_COLUMNS: Final = (
     ">photo",
-    "kind",
+    "query kind",
     "taken near",
     "answer (lat, lon °)",
     "near",
@@ -31,7 +31,7 @@ REPORT_COLUMNS: Final = (
     ">P(25 km)",
     "ground truth",
     ">ms",
-    ">cited",
+    ">citations",
     "ids",
 )
 UNCALIBRATED_LABEL: Final = "uncalibrated"
@@ -106,7 +106,7 @@ def describe_photo(query: PlanetQuery, answer: Json) -> Json:
             f"{disc['radius_km']:g}": disc["probability"]
             for disc in posterior["probability_within_km"]
         },
-        "cited": [
+        "citations": [
             {
                 name: image[name]
                 for name in ("image_id", "source_kind", "source", "license", "distance_m")
@@ -179,7 +179,7 @@ def to_table_row(number: int, line: Json) -> tuple[str, ...]:
     guess = ", a guess" if answer and line["abstention_reason"] else ""
     radius_km, probabilities = line["radius_km"].get(_RADIUS_SHARE), line["probability_within_km"]
     probability = f"{probabilities[_NEAR_KM]:.0%}" if probabilities else UNCALIBRATED_LABEL
-    cited = line["cited"]
+    cited = line["citations"]
     ids = [
         " ".join(
             [

@@ -155,7 +155,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
             "exclude": ()
             if exclude == _NO_EXCLUSIONS
             else tuple(exclude.replace(" ", "").split(",")),
-            "served": unfiltered,
+            "unfiltered": unfiltered,
             "near_duplicate_cosine": cosine,
             "filters": tuple(_parse_filter(text) for text in filters),
             "max_queries": max_queries,

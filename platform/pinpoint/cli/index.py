@@ -87,10 +87,10 @@ def reconcile(
 
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        if services.ledger is None:
+        if services.repository is None:
             raise ConfigurationError("the API's services cannot compare; use those of the operator")
         drift = compare(
-            ledger=services.ledger,
+            repository=services.repository,
             index=services.index,
             queue=None if dry_run else services.jobs,
             contract=services.encoder.contract.digest,

@@ -255,7 +255,7 @@ def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]
         return _confirm_removal(session, missing, yes=request.yes)
 
     with session.services() as services:
-        organization_id = session.own(services).id
+        organization_id = session.find_organization(services).id
         registered = register.register_files(
             request.path,
             source=request.source,
@@ -291,7 +291,9 @@ def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> b
     """Whether images of missing files may be removed; many need --yes or a confirmation."""
     if yes or not missing.many:
         return True
-    summary = f"{len(missing.external_ids)} of the {missing.known} ingested files of this folder"
+    summary = (
+        f"{len(missing.external_ids)} of the {missing.num_ingested} ingested files of this folder"
+    )
     if session.as_json or not sys.stdin.isatty():
         raise BadRequestError(
             f"{summary} are gone; give --yes to remove their images, or check that this is the "

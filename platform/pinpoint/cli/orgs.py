@@ -60,7 +60,7 @@ def disable_org(
     """Disable an organization, so that all its API keys stop working."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        services.access.revoke_organization(name)
+        services.access.disable_organization(name)
     if session.as_json:
         output.print_json({"disabled": name})
     else:
@@ -102,15 +102,15 @@ def _delete_organization(services: Services, name: str) -> tuple[UUID, int]:
     from pinpoint.stack.paths import StackPaths
     from pinpoint.store.vectors.payload import new_build
 
-    if services.closing is None or services.ledger is None:
+    if services.tenant_deletion is None or services.repository is None:
         raise ConfigurationError(
             "the API's services cannot delete an organization; use those of the operator"
         )
-    organization_id = services.closing.find(name)
+    organization_id = services.tenant_deletion.find(name)
     images = erase_organization(
         organization_id,
-        closing=services.closing,
-        ledger=services.ledger,
+        tenant_deletion=services.tenant_deletion,
+        repository=services.repository,
         index=services.index,
         blobs=services.blobs,
         say=output.warn,

@@ -119,7 +119,7 @@ class Session:
         finally:
             services.close()
 
-    def own(self, services: Services) -> Organization:
+    def find_organization(self, services: Services) -> Organization:
         """Organization that the operator acts as.
 
         Raises:

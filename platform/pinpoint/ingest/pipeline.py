@@ -53,10 +53,10 @@ _RELEASE_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IngestParts:
+class IngestComponents:
     """Components of the ingest flow."""
 
-    ledger: IngestRepository
+    repository: IngestRepository
     decoder: Decoder
     encoder: Encoder
     index: VectorIndex
@@ -66,14 +66,14 @@ class IngestParts:
 
 
 def ingest_items(
-    ids: Sequence[UUID], worker: str, parts: IngestParts, tally: IngestTally | None = None
+    ids: Sequence[UUID], worker: str, components: IngestComponents, tally: IngestTally | None = None
 ) -> int:
     """Ingest a chunk of items, from file to index; returns the number of claimed items.
 
     Args:
         ids: Items; items that are leased by other workers or have a final status are skipped.
         worker: Name of the worker on the leases.
-        parts: Components of the ingest flow.
+        components: Components of the ingest flow.
         tally: Receives the counts and the duration of each stage.
 
     An error that is not an outage affects only the items that cause it. Their attempt counts, and
@@ -88,14 +88,14 @@ def ingest_items(
             for `UnavailableError`.
     """
     tally = tally or IngestTally()
-    items = parts.ledger.claim(ids, worker)
+    items = components.repository.claim(ids, worker)
     tally.count("claimed", len(items))
     with logs.bind_context(**_batch_log_fields(items)):
         try:
-            with parts.ledger.lease_heartbeat([item.id for item in items], worker):
-                _ingest_slices(items, worker, parts, tally)
+            with components.repository.lease_heartbeat([item.id for item in items], worker):
+                _ingest_slices(items, worker, components, tally)
         except isolate.OUTAGES:
-            _release_items([item.id for item in items], worker, parts)
+            _release_items([item.id for item in items], worker, components)
             raise
         finally:
             _log.info("ingested", **tally.as_log_fields())
@@ -103,19 +103,19 @@ def ingest_items(
 
 
 def _ingest_slices(
-    items: Sequence[ClaimedItem], worker: str, parts: IngestParts, tally: IngestTally
+    items: Sequence[ClaimedItem], worker: str, components: IngestComponents, tally: IngestTally
 ) -> None:
-    slices = read_items(items, parts.decoder, parts.blobs, threads=parts.threads)
+    slices = read_items(items, components.decoder, components.blobs, threads=components.threads)
     while True:
         with tally.stage("read"):
             read = next(slices, None)
         if read is None:
             return
-        _ingest_slice_isolated(read, worker, parts, tally)
+        _ingest_slice_isolated(read, worker, components, tally)
 
 
 def _ingest_slice_isolated(
-    read: Sequence[ReadItem], worker: str, parts: IngestParts, tally: IngestTally
+    read: Sequence[ReadItem], worker: str, components: IngestComponents, tally: IngestTally
 ) -> None:
     """Ingest a slice; if it fails, by organization, then by halves, then by file.
 
@@ -138,7 +138,7 @@ def _ingest_slice_isolated(
             failed[item.id] = make_internal_rejection(item.file, "store")
 
     def ingest(part: Sequence[ReadItem]) -> None:
-        _ingest_slice(part, parts, tally)
+        _ingest_slice(part, components, tally)
 
     readable: list[ReadItem] = []
     for item, result in read:
@@ -155,21 +155,21 @@ def _ingest_slice_isolated(
         by_organization = sorted(readable, key=lambda pair: pair[0].organization_id)
         for _, group in groupby(by_organization, key=lambda pair: pair[0].organization_id):
             isolate.process_with_bisection(list(group), ingest, record_failure)
-    parts.ledger.finish_items(rejected, "rejected")
-    parts.ledger.release_after_error(failed, worker)
+    components.repository.finish_items(rejected, "rejected")
+    components.repository.release_after_error(failed, worker)
     tally.count("rejected", len(rejected))
 
 
-def _release_items(ids: Sequence[UUID], worker: str, parts: IngestParts) -> None:
+def _release_items(ids: Sequence[UUID], worker: str, components: IngestComponents) -> None:
     """Release items; if the database does not respond, wait for it, as there is no other work."""
     for pause_s in _RELEASE_PAUSES_S:
         try:
-            parts.ledger.release_unprocessed(ids, worker)
+            components.repository.release_unprocessed(ids, worker)
             return
         except UnavailableError as error:
             _log.warning("items not given back yet", reason=error.reason, detail=error.message)
             time.sleep(pause_s)
-    parts.ledger.release_unprocessed(ids, worker)
+    components.repository.release_unprocessed(ids, worker)
 
 
 def _batch_log_fields(items: Sequence[ClaimedItem]) -> dict[str, str]:
@@ -178,35 +178,37 @@ def _batch_log_fields(items: Sequence[ClaimedItem]) -> dict[str, str]:
     return {"batch_id": ",".join(batch_ids)} if batch_ids else {}
 
 
-def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts, tally: IngestTally) -> None:
+def _ingest_slice(
+    read: Sequence[ReadItem], components: IngestComponents, tally: IngestTally
+) -> None:
     rejections = {item.id: result for item, result in read if isinstance(result, Rejected)}
     accepted = [(item, result) for item, result in read if isinstance(result, DecodedImage)]
     if len(rejections) + len(accepted) != len(read):
         raise RuntimeError(f"{len(read)} read, {len(rejections)} refused, {len(accepted)} accepted")
     poison = {id_: result for id_, result in rejections.items() if result.error_code in POISON}
     not_accepted = {id_: result for id_, result in rejections.items() if id_ not in poison}
-    originals = Originals(parts.blobs)
+    originals = Originals(components.blobs)
     with tally.stage("store"):
-        parts.ledger.finish_items(not_accepted, "rejected")
-        parts.ledger.finish_items(poison, "failed")
-        upserted, changed = _upsert_readings(accepted, originals, parts)
-        parts.ledger.finish_items(changed, "failed")
+        components.repository.finish_items(not_accepted, "rejected")
+        components.repository.finish_items(poison, "failed")
+        upserted, changed = _upsert_readings(accepted, originals, components)
+        components.repository.finish_items(changed, "failed")
     tally.count("rejected", len(not_accepted))
     tally.count("failed", len(poison) + len(changed))
     with tally.stage("embed"):
-        _embed_readings(accepted, upserted, parts, tally)
+        _embed_readings(accepted, upserted, components, tally)
     with tally.stage("index"):
-        index_images([image.id for row in upserted.values() for image in row.images], parts)
+        index_images([image.id for row in upserted.values() for image in row.images], components)
     # The bytes of poison files stay, because these files may be retried.
     _delete_unused_originals(
-        [item for item, _ in read if item.id not in poison], upserted, originals.stored, parts
+        [item for item, _ in read if item.id not in poison], upserted, originals.stored, components
     )
 
 
 def reembed_images(
     ids: Sequence[UUID],
-    parts: IngestParts,
-    backlog: ReembedQueue,
+    components: IngestComponents,
+    reembed_queue: ReembedQueue,
     *,
     images_per_s: float | None = None,
     on_images: Callable[[int], None] | None = None,
@@ -217,19 +219,21 @@ def reembed_images(
 
     Args:
         ids: Images; images of one file must be adjacent, so that each file is read once.
-        parts: Components of the ingest flow.
-        backlog: Returns the stored files of images.
+        components: Components of the ingest flow.
+        reembed_queue: Returns the stored files of images.
         images_per_s: Maximum number of images per second.
         on_images: Called after each slice with its number of images.
 
     Raises:
         UnavailableError: A component does not respond; finished work is preserved.
     """
-    contract = parts.encoder.contract
+    contract = components.encoder.contract
     rate_limiter, num_done, unreachable = RateLimiter(images_per_s), 0, dict[UUID, Rejected]()
     for page in batched(ids, _IMAGES_PER_READ):
-        files = backlog.files(page)
-        for read in read_items(files, parts.decoder, parts.blobs, threads=parts.threads):
+        files = reembed_queue.files(page)
+        for read in read_items(
+            files, components.decoder, components.blobs, threads=components.threads
+        ):
             matched, unmatched = match_stored_images(read)
             to_embed = [
                 ToEmbed(
@@ -242,8 +246,8 @@ def reembed_images(
                 )
                 for file, image, face in matched
             ]
-            vectors, failures = embed_images(to_embed, parts.encoder)
-            unsaved = _save_vectors(vectors, contract.digest, parts)
+            vectors, failures = embed_images(to_embed, components.encoder)
+            unsaved = _save_vectors(vectors, contract.digest, components)
             unreachable |= unmatched | failures | unsaved
             num_done += len(vectors) - len(unsaved)
             num_images = len(matched) + len(unmatched)
@@ -254,14 +258,14 @@ def reembed_images(
 
 
 def _save_vectors(
-    vectors: Sequence[Embedded], contract: str, parts: IngestParts
+    vectors: Sequence[Embedded], contract: str, components: IngestComponents
 ) -> dict[UUID, Rejected]:
     """Save vectors; returns the rejections of vectors that cannot be saved."""
     unsaved: dict[UUID, Rejected] = {}
 
     def save(chunk: Sequence[Embedded]) -> None:
-        parts.ledger.save_vectors(
-            contract, chunk, again=True, encode_positions=_position_encoder(parts.encoder)
+        components.repository.save_vectors(
+            contract, chunk, again=True, encode_positions=_position_encoder(components.encoder)
         )
 
     def record_failure(vector: Embedded, error: Exception) -> None:
@@ -278,35 +282,39 @@ def _position_encoder(encoder: Encoder) -> EncodePositions | None:
 
 
 def _upsert_readings(
-    accepted: Sequence[tuple[ClaimedItem, DecodedImage]], originals: Originals, parts: IngestParts
+    accepted: Sequence[tuple[ClaimedItem, DecodedImage]],
+    originals: Originals,
+    components: IngestComponents,
 ) -> tuple[dict[UUID, UpsertResult], dict[UUID, Rejected]]:
     """Write rows for readings; also returns the rejections of files that changed before copying.
 
     Readings that require storing their original first are written in a second transaction.
     """
-    upserted = _upsert_by_source(accepted, originals, parts)
+    upserted = _upsert_by_source(accepted, originals, components)
     waiting = [pair for pair in accepted if upserted[pair[0].id].waits]
     changed = originals.store_originals(waiting)
     ready = [pair for pair in waiting if pair[0].id not in changed]
-    return upserted | _upsert_by_source(ready, originals, parts), changed
+    return upserted | _upsert_by_source(ready, originals, components), changed
 
 
 def _upsert_by_source(
-    accepted: Sequence[tuple[ClaimedItem, DecodedImage]], originals: Originals, parts: IngestParts
+    accepted: Sequence[tuple[ClaimedItem, DecodedImage]],
+    originals: Originals,
+    components: IngestComponents,
 ) -> dict[UUID, UpsertResult]:
     """Write rows, in one transaction per source."""
     by_source = sorted(accepted, key=lambda pair: pair[0].source.id)
     return {
         result.item_id: result
         for _, group in groupby(by_source, key=lambda pair: pair[0].source.id)
-        for result in parts.ledger.upsert_images(list(group), originals)
+        for result in components.repository.upsert_images(list(group), originals)
     }
 
 
 def _embed_readings(
     accepted: Sequence[tuple[ClaimedItem, DecodedImage]],
     upserted: dict[UUID, UpsertResult],
-    parts: IngestParts,
+    components: IngestComponents,
     tally: IngestTally,
 ) -> None:
     to_embed = [
@@ -324,14 +332,14 @@ def _embed_readings(
     ]
     if not to_embed:
         return
-    vectors, failures = embed_images(to_embed, parts.encoder)
-    parts.ledger.save_vectors(parts.encoder.contract.digest, vectors)
-    parts.ledger.finish_items(failures, "failed")
+    vectors, failures = embed_images(to_embed, components.encoder)
+    components.repository.save_vectors(components.encoder.contract.digest, vectors)
+    components.repository.finish_items(failures, "failed")
     tally.count("encoded", len(vectors))
     tally.count("failed", len(failures))
 
 
-def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
+def index_images(ids: Sequence[UUID], components: IngestComponents) -> None:
     """Write pending rows that have a vector to the index, and set the status of their items.
 
     If the index rejects a row, the row and the items that wait for it become `failed`.
@@ -340,19 +348,19 @@ def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
         ModelMismatchError: The index was switched to another bundle; nothing was changed.
         UnavailableError: A component does not respond; finished work is preserved.
     """
-    contract = parts.encoder.contract
+    contract = components.encoder.contract
 
     def index_chunk(chunk_ids: Sequence[UUID]) -> None:
-        with parts.ledger.indexing(
-            chunk_ids, contract.digest, _position_encoder(parts.encoder)
+        with components.repository.indexing(
+            chunk_ids, contract.digest, _position_encoder(components.encoder)
         ) as points:
             if points:
-                parts.index.upsert(points, contract.digest)
+                components.index.upsert(points, contract.digest)
 
     def record_failure(image_id: UUID, error: Exception) -> None:
-        isolate.raise_if_index_down(error, parts.index)
+        isolate.raise_if_index_down(error, components.index)
         _log.error("image not indexed", image=str(image_id), exc_info=error)
-        parts.ledger.fail_images(
+        components.repository.fail_images(
             [image_id],
             "not_indexed",
             "the index rejects the image; the workers' log contains the value",
@@ -361,19 +369,21 @@ def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
     isolate.process_with_bisection(ids, index_chunk, record_failure)
 
 
-def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:
+def erase_images(ids: Sequence[UUID], components: IngestComponents) -> int:
     """Delete images from the index and the blob store, then their rows; returns their number."""
-    return erase.erase_stored_images(ids, ledger=parts.ledger, index=parts.index, blobs=parts.blobs)
+    return erase.erase_stored_images(
+        ids, repository=components.repository, index=components.index, blobs=components.blobs
+    )
 
 
 def _delete_unused_originals(
     items: Sequence[ClaimedItem],
     upserted: dict[UUID, UpsertResult],
     stored: set[str],
-    parts: IngestParts,
+    components: IngestComponents,
 ) -> None:
     """Delete blobs without a row: of rejected files, duplicates, or replaced by a rendition."""
     uris = {item.uri for item in items} | stored
     uris |= {uri for result in upserted.values() for uri in result.replaced}
-    for uri in parts.ledger.unused_blobs(sorted(uris)):
-        parts.blobs.delete(uri)
+    for uri in components.repository.unused_blobs(sorted(uris)):
+        components.blobs.delete(uri)

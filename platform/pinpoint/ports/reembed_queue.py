@@ -28,7 +28,7 @@ class ReembedQueue(Protocol):
         """
         ...
 
-    def outlast(self) -> None:
+    def wait_for_open_transactions(self) -> None:
         """Wait until all transactions that are writing now have ended.
 
         Raises:

@@ -21,7 +21,7 @@ from pinpoint.arrays import Flags, Floats
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.calibration import abstention, posterior_fit
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_decision_features, read_rows
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED, read_decision_features, read_rows
 from pinpoint.evaluation.run.run_manifest import read_run_manifest
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
@@ -95,7 +95,7 @@ def fit_calibration(
         raise BadRequestError(
             f"the share of withheld answers must be in (0, 1), not {max_false_abstention}"
         )
-    arm = EXCLUDED if run["settings"]["exclude"] else SERVED
+    arm = EXCLUDED if run["settings"]["exclude"] else UNFILTERED
     queries = _read_calibration_set(folder, run, arm)
     in_gallery = _select_in_gallery(queries, folder)
     density_thresholds = _density_thresholds(in_gallery)

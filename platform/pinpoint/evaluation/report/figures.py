@@ -18,7 +18,7 @@ from pinpoint.evaluation.report.cells import ARM_TITLES
 from pinpoint.evaluation.report.maps import BASEMAP_CREDIT, draw_basemap
 from pinpoint.evaluation.report.plotting import ARM_COLORS, new_figure, save_figure
 from pinpoint.evaluation.run.results import Arm
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
@@ -77,7 +77,7 @@ def draw_figures(
     answered = any((~np.isnan(metrics.error_km)).any() for metrics in arm_metrics.values())
     if not answered:
         return []
-    worst_arm = EXCLUDED if EXCLUDED in arms else SERVED
+    worst_arm = EXCLUDED if EXCLUDED in arms else UNFILTERED
     drawn = {
         ERROR_CDF_FILE: _draw_error_cdf(arm_metrics),
         ERROR_MAP_FILE: _draw_error_map(arms, arm_metrics),

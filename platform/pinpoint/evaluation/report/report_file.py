@@ -24,7 +24,7 @@ from pinpoint.evaluation.report.figures import LoadPhoto, draw_figures
 from pinpoint.evaluation.report.markdown import render_markdown
 from pinpoint.evaluation.report.plotting import NOT_THE_EARTH
 from pinpoint.evaluation.run.results import MISSING_FILE, Arm, read_results
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED
 from pinpoint.evaluation.run.run_manifest import read_run_manifest
 from pinpoint.metrics.conventions import CONVENTIONS, Convention
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
@@ -164,13 +164,13 @@ def _report_leakage(
     run: Mapping[str, Any], arms: Mapping[str, Arm], arm_metrics: Mapping[str, ArmMetrics]
 ) -> dict[str, Any] | None:
     """Number of photos affected by the exclusions, and their effect on the accuracy."""
-    if not {SERVED, EXCLUDED} <= set(arms):
+    if not {UNFILTERED, EXCLUDED} <= set(arms):
         return None
-    served, excluded = arms[SERVED], arms[EXCLUDED]
+    unfiltered, excluded = arms[UNFILTERED], arms[EXCLUDED]
     settings = run["settings"]
     cosine = settings["near_duplicate_cosine"]
     num_near_duplicates = (
-        None if cosine is None else int((served.scores >= cosine).any(axis=1).sum())
+        None if cosine is None else int((unfiltered.scores >= cosine).any(axis=1).sum())
     )
     differences = {}
     for threshold in THRESHOLDS_KM:
@@ -243,7 +243,7 @@ def _is_synthetic(run: Mapping[str, Any]) -> bool:
     return run["planet"] is not None or run["protocol"] == "synthetic"
 
 
-def _make_caption(run: Mapping[str, Any], served: Arm) -> str:
+def _make_caption(run: Mapping[str, Any], unfiltered: Arm) -> str:
     """Caption with the provenance of a figure."""
     num_readable = int(served.readable.sum())
     caption = f"{run['protocol']}, {run['settings']['ranker']}: {num_readable:,} photos read"

@@ -1,6 +1,6 @@
 """The run: every labeled query goes through the real search flow, in every arm.
 
-    query ─read→ bytes ─encode→ vector ─locate→ served
+    query ─read→ bytes ─encode→ vector ─locate→ unfiltered
                                        └locate, exclusions→ excluded        ─append→ row
 
 A photo is decoded and encoded once. A missing or broken photo gives a row with a reason. Errors
@@ -24,7 +24,7 @@ from pinpoint.evaluation.run import run_manifest
 from pinpoint.evaluation.run.concurrency import ordered_map
 from pinpoint.evaluation.run.rows import (
     EXCLUDED,
-    SERVED,
+    UNFILTERED,
     ArmRow,
     QueryRow,
     ResultLog,
@@ -78,8 +78,8 @@ class RunConfig:
     ranker: str = "vote"
     exclude: tuple[str, ...] = EXCLUDABLE
     """Values of `EXCLUDABLE`; if empty, there is no arm `excluded`."""
-    served: bool = True
-    """Whether there is an arm `served`; without it the run takes half the time."""
+    unfiltered: bool = True
+    """Whether there is an arm `unfiltered`; without it the run takes half the time."""
     near_duplicate_cosine: float = NEAR_DUPLICATE_COSINE
     filters: tuple[tuple[str, str], ...] = ()
     """Label filters `(stratum or kind, value)`; several values of one stratum are alternatives."""
@@ -229,7 +229,7 @@ def _check_config(config: RunConfig, components: EvaluationComponents) -> None:
         )
     if not (config.served or config.exclude):
         raise BadRequestError(
-            "nothing to evaluate: both the arm `served` and all exclusions are disabled"
+            "nothing to evaluate: both the arm `unfiltered` and all exclusions are disabled"
         )
     if not config.images.is_dir():
         raise BadRequestError(f"{config.images} is not a folder of images")

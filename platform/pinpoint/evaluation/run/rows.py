@@ -26,7 +26,7 @@ from pinpoint.records import Answer, Candidate, Point, QueryFeatures, Vector
 
 ROWS_FILE: Final = "rows.jsonl"
 VECTORS_FILE: Final = "vectors.f16"
-SERVED: Final = "served"
+UNFILTERED: Final = "unfiltered"
 """The full gallery, as users are served."""
 EXCLUDED: Final = "excluded"
 """The gallery without images that leak the answer: same bytes, creator, sequence, near-copy."""

@@ -89,7 +89,7 @@ def build_index(
     for points in source.stream():
         written += upsert_skipping_rejected(index.upsert, points)
         report("streaming", written)
-    index.delete(source.tombstones())
+    index.write_tombstones(source.tombstones())
     report("optimizing", written)
     index.optimize()
     if verified:
@@ -131,7 +131,7 @@ def replay_changes(source: PointSource, index: VectorIndex, since: int) -> tuple
         upsert_skipping_rejected(index.upsert, points)
         changed += len(points)
     tombstones = source.tombstones(since=since)
-    index.delete(tombstones)
+    index.write_tombstones(tombstones)
     return mark, changed + len(tombstones)
 
 

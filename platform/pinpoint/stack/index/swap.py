@@ -38,7 +38,7 @@ from pinpoint.store.vectors.rpc import codec as wire
 from pinpoint.store.vectors.rpc.client import EngineIndex
 from pinpoint.store.vectors.rpc.handlers import encode_response, find_handler
 
-FORWARDED_VERBS: Final = frozenset({"upsert", "delete", "count"})
+FORWARDED_VERBS: Final = frozenset({"upsert", "write_tombstones", "count"})
 """Verbs that are forwarded from the builder to the engine of the new build."""
 
 
@@ -234,7 +234,7 @@ class RebuildableIndex(ServingIndex):
             if not self._is_other_contract:  # vectors of another contract do not fit
                 new_index.upsert(old_index.fetch(outdated, vectors=True))
             stored = {point_id: versions[point_id] for point_id in outdated if point_id in versions}
-            new_index.delete(
+            new_index.write_tombstones(
                 {point_id: version for point_id, (version, alive) in stored.items() if not alive}
             )
-            new_index.forget([point_id for point_id in outdated if point_id not in stored])
+            new_index.delete_points([point_id for point_id in outdated if point_id not in stored])

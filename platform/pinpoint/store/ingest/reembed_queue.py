@@ -70,7 +70,7 @@ class CatalogReembedQueue:
         with self._transactions.begin() as unit:
             return list(unit.connection.execute(statement).scalars())
 
-    def forget(self, contract: str) -> int:
+    def delete_vectors(self, contract: str) -> int:
         """Delete all vectors of a contract; returns their number."""
         key = (embeddings.c.image_id, embeddings.c.contract, embeddings.c.channel)
         batch = select(*key).where(embeddings.c.contract == contract).limit(_DELETE_BATCH)
@@ -82,7 +82,7 @@ class CatalogReembedQueue:
             if deleted.rowcount < _DELETE_BATCH:
                 return total
 
-    def outlast(self) -> None:
+    def wait_for_open_transactions(self) -> None:
         """Wait until all transactions that are writing now have ended.
 
         Raises:

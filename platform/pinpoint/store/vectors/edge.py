@@ -163,7 +163,7 @@ class EdgeIndex:
                 ]
                 self._write_rows(rows, may_replace(version, tombstone=False))
 
-    def delete(self, versions: Mapping[UUID, int]) -> None:
+    def write_tombstones(self, versions: Mapping[UUID, int]) -> None:
         """Write tombstones of these versions; no older version can replace them."""
         for version, ids in rules.group_by_version(versions).items():
             for chunk in batched(ids, rules.UPSERT_SLICE):
@@ -177,7 +177,7 @@ class EdgeIndex:
                 edge.UpdateOperation.upsert_points(rows, condition=condition)
             )
 
-    def forget(self, ids: Iterable[UUID]) -> None:
+    def delete_points(self, ids: Iterable[UUID]) -> None:
         """Delete points and tombstones, when no writer of an old version can be alive."""
         for chunk in batched(ids, 1_000):
             with self._lock:

@@ -197,7 +197,7 @@ class QdrantIndex:
             for chunk in batched(group, rules.UPSERT_SLICE):
                 self._write_rows(name, payload_rows(chunk), may_replace(version, tombstone=False))
 
-    def delete(self, versions: Mapping[UUID, int]) -> None:
+    def write_tombstones(self, versions: Mapping[UUID, int]) -> None:
         """Write tombstones of these versions; no older version can replace them."""
         self._alias.with_live_collection(lambda name: self._delete_from(name, versions))
 
@@ -218,7 +218,7 @@ class QdrantIndex:
             ordering = m.WriteOrdering.MEDIUM
             client.upsert(name, rows, wait=True, ordering=ordering, update_filter=condition)
 
-    def forget(self, ids: Iterable[UUID]) -> None:
+    def delete_points(self, ids: Iterable[UUID]) -> None:
         """Delete points and tombstones, when no writer of an old version can be alive."""
         point_ids = [str(point_id) for point_id in ids]
 

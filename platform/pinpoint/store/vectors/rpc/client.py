@@ -72,15 +72,15 @@ class FramedIndex(ABC):
             fields, arrays = wire.pack_points(chunk)
             self._call_verb({"verb": "upsert", "contract": contract, **fields}, arrays)
 
-    def delete(self, versions: Mapping[UUID, int]) -> None:
+    def write_tombstones(self, versions: Mapping[UUID, int]) -> None:
         """Write tombstones of these versions; no older version can replace them."""
         for chunk in batched(versions.items(), UPSERT_SLICE):
-            self._call_verb({"verb": "delete", "versions": chunk})
+            self._call_verb({"verb": "write_tombstones", "versions": chunk})
 
-    def forget(self, ids: Iterable[UUID]) -> None:
+    def delete_points(self, ids: Iterable[UUID]) -> None:
         """Delete points and tombstones, when no writer of an old version can be alive."""
         for chunk in batched(ids, _ID_SLICE):
-            self._call_verb({"verb": "forget", "ids": chunk})
+            self._call_verb({"verb": "delete_points", "ids": chunk})
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Run several queries in one request; hits are best first, ties by id."""

@@ -65,13 +65,17 @@ def _handle_upsert(
     return {}, ()
 
 
-def _handle_delete(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
-    index.delete(dict(wire.convert(fields["versions"], list[tuple[UUID, int]])))
+def _handle_write_tombstones(
+    index: OpenBuild, fields: wire.Fields, _: list[wire.Array]
+) -> ResponseFrame:
+    index.write_tombstones(dict(wire.convert(fields["versions"], list[tuple[UUID, int]])))
     return {}, ()
 
 
-def _handle_forget(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
-    index.forget(wire.convert(fields["ids"], list[UUID]))
+def _handle_delete_points(
+    index: OpenBuild, fields: wire.Fields, _: list[wire.Array]
+) -> ResponseFrame:
+    index.delete_points(wire.convert(fields["ids"], list[UUID]))
     return {}, ()
 
 
@@ -116,8 +120,8 @@ HANDLERS: Final[
     "info": handle_info,
     "ensure": handle_ensure,
     "upsert": _handle_upsert,
-    "delete": _handle_delete,
-    "forget": _handle_forget,
+    "write_tombstones": _handle_write_tombstones,
+    "delete_points": _handle_delete_points,
     "search": _handle_search,
     "fetch": _handle_fetch,
     "scroll": _handle_scroll,

@@ -82,8 +82,8 @@ OWNER_HANDLERS: Final[
 READS: Final = frozenset({"search", "fetch", "scroll", "count"})
 WRITES: Final[Mapping[str, Callable[[wire.Fields], Iterable[bytes]]]] = {
     "upsert": lambda fields: (row["id"] for row in fields["points"]),
-    "delete": lambda fields: (row[0] for row in fields["versions"]),
-    "forget": lambda fields: fields["ids"],
+    "write_tombstones": lambda fields: (row[0] for row in fields["versions"]),
+    "delete_points": lambda fields: fields["ids"],
 }
 """Writes that the owner passes to the engine, and the ids in each of them."""
 
