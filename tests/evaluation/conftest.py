@@ -69,7 +69,7 @@ class Chain:
             out,
             config=self.plan(**changes),
             components=self.parts,
-            concurrency=at_once,
+            concurrency=concurrency,
             on_progress=on_progress,
         )
 

@@ -129,9 +129,11 @@ def _check_wire(answer, row):
 
 def _check_figures(folder, after):
     """Areas, probabilities and abstention of the report equal those of the rows."""
-    metrics = summary.compute_metrics(read_results(folder)["served"], CONVENTIONS["pinpoint"], (1,))
+    metrics = summary.compute_metrics(
+        read_results(folder)["unfiltered"], CONVENTIONS["pinpoint"], (1,)
+    )
     figures = summary.summarize_metrics(metrics, np.ones(len(after), dtype=bool))
-    rows = [row["arms"]["served"] for row in after]
+    rows = [row["arms"]["unfiltered"] for row in after]
     for share, area in figures["credible_regions"].items():
         inside = [row["credible_region_covers"][share] for row in rows]
         assert (area["coverage"]["value"], area["stated"]) == (np.mean(inside), len(rows))

@@ -103,7 +103,7 @@ def check(report, *, missing, unreadable):
     assert counts["unreadable_image"] == unreadable
     read = ROWS - missing - sum(unreadable.values())
     assert counts["readable"] == read
-    for arm in ("served", "excluded"):
+    for arm in ("unfiltered", "excluded"):
         metrics = report["arms"][arm]["all"]
         assert metrics["rows"] == metrics["answered"] == read
         for threshold, accuracy in metrics["accuracy"].items():
@@ -127,7 +127,7 @@ def test_evaluate_im2gps3k_end_to_end(pinpoint, organization, im2gps3k, tmp_path
     counts = report["counts"]
     assert (counts["expected_rows"], counts["released_images"]) == (2_997, 3_000)
     assert (counts["rows"], counts["queries"]) == (2_997, 2_997)
-    assert counts["num_creators"] == len({question.creator for question in questions})
+    assert counts["creators"] == len({question.creator for question in questions})
     assert report["convention"]["name"] == "geoestimation"
     assert report["leakage"]["photos_with_rows_excluded"] > 0
     assert any(f"Only {ROWS} of 2997" in note for note in report["notes"])
@@ -172,15 +172,15 @@ def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k,
     # Near every query the gallery contains only images of its own sequence.
     assert report["leakage"]["photos_with_rows_excluded"] == 19
     assert report["arms"]["excluded"]["all"]["accuracy"]["25"]["value"] < 0.3
-    assert report["leakage"]["served_minus_excluded"]["25"]["low"] > 0.3
-    assert set(report["arms"]["served"]["strata"]["climate"]) == {"0", "1"}
+    assert report["leakage"]["unfiltered_minus_excluded"]["25"]["low"] > 0.3
+    assert set(report["arms"]["unfiltered"]["strata"]["climate"]) == {"0", "1"}
 
     other = tmp_path / "top1"
     pinpoint(
         *command, "--org", organization, "--out", other, "--ranker", "top1", "--exclude", "none"
     )
     comparison = pinpoint("compare", out, other, "--json")
-    assert comparison["photos"] == {"served": 19}
+    assert comparison["photos"] == {"unfiltered": 19}
     assert "settings.ranker was 'vote', is 'top1'" in comparison["differences"]
     text_output = pinpoint("compare", out, other).out
     assert "accuracy@25km" in text_output

@@ -24,7 +24,7 @@ def narrow(chain, tmp_path_factory):
 
 def test_compare_differences_equal_those_of_the_rows(finished, narrow):
     comparison = compare_runs(finished[0], narrow[0])
-    assert comparison["photos"] == {SERVED: 19, EXCLUDED: 19}
+    assert comparison["photos"] == {UNFILTERED: 19, EXCLUDED: 19}
     assert [line for line in comparison["differences"] if "source_kinds" in line] == [
         "settings.source_kinds was [], is ['street']"
     ]

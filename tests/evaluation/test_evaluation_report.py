@@ -52,7 +52,7 @@ def test_report_contains_every_denominator(finished):
         "missing_image": 1,
         "unreadable_image": {"empty_file": 1, "undecodable": 1},
         "readable": 19,
-        "num_creators": 8,
+        "creators": 8,
         "without_creator": 0,
         "placeholders": 4,
     }
@@ -137,7 +137,7 @@ def test_report_contains_effect_of_exclusions(finished):
     assert leakage["photos_with_near_duplicate_candidates"] == 2
     arms = finished[1]["arms"]
     for threshold in THRESHOLDS:
-        gap = leakage["served_minus_excluded"][threshold]
+        gap = leakage["unfiltered_minus_excluded"][threshold]
         served, excluded = (
             arms[arm]["all"]["accuracy"][threshold]["value"] for arm in (UNFILTERED, EXCLUDED)
         )
@@ -229,8 +229,8 @@ def test_report_without_answers_has_no_figures(chain, tmp_path):
     write_results(out, run, vector_width(chain.parts))
     report = make_report(out, lambda file: None)
     assert report["counts"]["readable"] == 0
-    assert report["arms"][SERVED]["all"]["accuracy"]["25"]["value"] is None
-    assert report["arms"][SERVED]["all"]["accuracy_of_labeled"]["25"] == 0.0
+    assert report["arms"][UNFILTERED]["all"]["accuracy"]["25"]["value"] is None
+    assert report["arms"][UNFILTERED]["all"]["accuracy_of_labeled"]["25"] == 0.0
     assert report["figures"] == []
     assert (out / "report.md").read_text().count("nan") == 0
 

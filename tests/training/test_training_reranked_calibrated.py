@@ -36,7 +36,7 @@ def calibrated(world, planet, reranked, tmp_path_factory):
     )
     encoder = EncoderHandle(settings)
     known = gallery(world, config)
-    parts = replace(
+    components = replace(
         known.components, encoder=encoder, reranker=encoder.reranker, search=settings.search
     )
     with planet.labels.open(newline="") as file:
@@ -53,14 +53,14 @@ def calibrated(world, planet, reranked, tmp_path_factory):
     images = planet.folder / "queries/images"
     plan = replace(known.config, ranker="rerank", images=images, exclude=())
     labeled = read_labels(PROTOCOLS["synthetic"], folder / "labels.csv")
-    evaluate(labeled, folder / "run", config=plan, components=parts)
+    evaluate(labeled, folder / "run", config=plan, components=components)
     write_calibration(copied, fit.fit_calibration(folder / "run"))
     return EncoderHandle(settings), components
 
 
 def locate(calibrated, planet, world, kind="photo", **changes):
     """An unseen photo's answer; of the calibration's numbers some may be others."""
-    encoder, parts = calibrated
+    encoder, components = calibrated
     unseen = next(each for each in planet.queries if (each.role, each.kind) == ("rerank", kind))
     found = encoder.contract.calibrations["rerank"]
     assert found.reranker_digest == encoder.reranker.digest

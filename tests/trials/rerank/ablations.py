@@ -149,7 +149,7 @@ def _examples(
         evidence_radius_m=part.evidence_radius_m,
         evidence_per_kind=part.evidence_per_kind,
         balanced=False,
-        concurrency=ground.at_once,
+        concurrency=ground.concurrency,
     )
     folder = ground.ablations / f"examples-{search.name}"
     told = _telling(f"ablation {search.name}")

@@ -105,7 +105,7 @@ def summarize_metrics(metrics: ArmMetrics, rows: Flags, *, brief: bool = False) 
     result: dict[str, Any] = {
         "rows": error_statistics.rows,
         "answered": error_statistics.answered,
-        "num_creators": len(np.unique(clusters)),
+        "creators": len(np.unique(clusters)),
         "accuracy": _accuracy_by_threshold(error_km, metrics.convention, clusters),
         "median_error_km": error_statistics.median_km,
         "oracle": {

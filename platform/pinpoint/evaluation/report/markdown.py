@@ -78,7 +78,7 @@ def _counts_table(counts: Mapping[str, Any]) -> str:
         *((f"– image unreadable: {why}", n) for why, n in counts["unreadable_image"].items()),
         ("readable", counts["readable"]),
         ("– flagged as placeholder images", counts["placeholders"]),
-        ("creators", counts["num_creators"]),
+        ("creators", counts["creators"]),
         ("photos without a creator", counts["without_creator"]),
     ]
     return format_table(("rows", "number of rows"), rows)
@@ -181,12 +181,12 @@ def _leakage_section(report: Mapping[str, Any]) -> list[str]:
         + (
             ""
             if num_near_duplicates is None
-            else f"; {num_near_duplicates} had near-duplicates among the served candidates "
+            else f"; {num_near_duplicates} had near-duplicates among the unfiltered candidates "
             f"(cosine ≥ {leakage['near_duplicate_cosine']:g})"
         )
-        + ". Served minus excluded:"
+        + ". Unfiltered minus excluded:"
     )
-    differences = leakage["served_minus_excluded"]
+    differences = leakage["unfiltered_minus_excluded"]
     columns = ("quantity", *(f"@{km} km" for km in _THRESHOLDS))
     rows = [
         [

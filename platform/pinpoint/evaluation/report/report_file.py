@@ -129,7 +129,7 @@ def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
         "missing_image": missing,
         "unreadable_image": dict(sorted(problems.items())),
         "readable": int(arm.readable.sum()),
-        "num_creators": len({creator for creator in arm.creators if creator is not None}),
+        "creators": len({creator for creator in arm.creators if creator is not None}),
         "without_creator": sum(creator is None for creator in arm.creators),
         "placeholders": int(arm.placeholder.sum()),
     }
@@ -175,9 +175,9 @@ def _report_leakage(
     differences = {}
     for threshold in THRESHOLDS_KM:
         paired = paired_bootstrap(
-            summary.hits(arm_metrics[SERVED], threshold),
+            summary.hits(arm_metrics[UNFILTERED], threshold),
             summary.hits(arm_metrics[EXCLUDED], threshold),
-            arm_metrics[SERVED].clusters,
+            arm_metrics[UNFILTERED].clusters,
             seed=summary.BOOTSTRAP_SEED,
             resamples=summary.RESAMPLES,
         )
@@ -193,7 +193,7 @@ def _report_leakage(
         "near_duplicate_cosine": cosine,
         "photos_with_rows_excluded": int((np.nan_to_num(excluded.excluded) > 0).sum()),
         "photos_with_near_duplicate_candidates": num_near_duplicates,
-        "served_minus_excluded": differences,
+        "unfiltered_minus_excluded": differences,
     }
 
 
@@ -245,6 +245,6 @@ def _is_synthetic(run: Mapping[str, Any]) -> bool:
 
 def _make_caption(run: Mapping[str, Any], unfiltered: Arm) -> str:
     """Caption with the provenance of a figure."""
-    num_readable = int(served.readable.sum())
+    num_readable = int(unfiltered.readable.sum())
     caption = f"{run['protocol']}, {run['settings']['ranker']}: {num_readable:,} photos read"
     return f"{caption}; {NOT_THE_EARTH}" if _is_synthetic(run) else caption

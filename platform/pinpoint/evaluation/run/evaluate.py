@@ -227,7 +227,7 @@ def _check_config(config: RunConfig, components: EvaluationComponents) -> None:
             f"bundle {components.encoder.contract.name} has no reranker; `pinpoint train reranker` "
             "makes one, or name a bundle that has one"
         )
-    if not (config.served or config.exclude):
+    if not (config.unfiltered or config.exclude):
         raise BadRequestError(
             "nothing to evaluate: both the arm `unfiltered` and all exclusions are disabled"
         )
@@ -262,7 +262,7 @@ def _describe_settings(config: RunConfig, components: EvaluationComponents) -> d
         "source_kinds": list(config.search_filter.source_kinds),
         "sources": [str(source_id) for source_id in config.search_filter.source_ids],
         "exclude": sorted(config.exclude),
-        **({} if config.served else {"served": False}),
+        **({} if config.unfiltered else {"unfiltered": False}),
         "near_duplicate_cosine": (
             config.near_duplicate_cosine if "near-duplicate" in config.exclude else None
         ),
@@ -291,9 +291,9 @@ def _evaluate_query(
         detail = error.detail if isinstance(error, RejectedFileError) else error.message
         row = build_query_row(number, query, file_sha256, problem=(error.reason, detail))
         return row, None
-    shared_ms = watch.read()
+    shared_ms = watch.timings_ms()
     locate = partial(_locate_in_arm, vector, query, config=config, components=components)
-    arms = {SERVED: locate(None)} if config.served else {}
+    arms = {UNFILTERED: locate(None)} if config.unfiltered else {}
     if config.exclude:
         arms[EXCLUDED] = locate(exclusions_for(query, file_sha256, config))
     shared_ms["total"] = round((perf_counter() - started) * 1e3, 3)

@@ -34,7 +34,7 @@ class LabelPaths:
 def resolve_label_paths(
     labels: Path | None, images: Path | None, label_file: str | None
 ) -> LabelPaths:
-    """Resolve the paths of labels and images if filters one of them is given.
+    """Resolve the paths of labels and images if only one of them is given.
 
     Args:
         labels: Label file, or a folder that contains it at the protocol's path.
