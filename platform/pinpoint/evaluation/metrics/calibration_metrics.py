@@ -6,7 +6,7 @@ Letters: N rows, as in `summary`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,7 @@ from pinpoint.arrays import Flags, Floats
 from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.metrics.abstention import abstention_auroc, risk_curve
 from pinpoint.metrics.calibration import reliability as compute_reliability
-from pinpoint.metrics.geolocation import within
-
-_CITY_KM: Final = 25.0
+from pinpoint.metrics.geolocation import CITY_KM, within
 
 
 def reliability_metrics(
@@ -67,7 +65,7 @@ def confidence_metrics(
 def abstention_metrics(metrics: ArmMetrics, rows: Flags) -> dict[str, Any]:
     """Abstention rates, overall and separately for photos labeled as covered and uncovered."""
     withheld, p_not_in_gallery = metrics.withheld[rows], metrics.p_not_in_gallery[rows]
-    correct = within(metrics.error_km[rows], _CITY_KM, metrics.convention)
+    correct = within(metrics.error_km[rows], CITY_KM, metrics.convention)
     result: dict[str, Any] = {
         "abstention_rate": float(withheld.mean()),
         "accuracy_of_answered": float(correct[~withheld].mean()) if not withheld.all() else None,

@@ -19,10 +19,9 @@ from pinpoint.evaluation.run.results import Arm, read_results
 from pinpoint.evaluation.run.rows import EXCLUDED
 from pinpoint.evaluation.run.run_manifest import diff_manifests, read_run_manifest
 from pinpoint.metrics.conventions import Convention
-from pinpoint.metrics.geolocation import THRESHOLDS_KM, geoscores
+from pinpoint.metrics.geolocation import CITY_KM, THRESHOLDS_KM, geoscores
 from pinpoint.metrics.intervals import paired_bootstrap
 
-_ORACLE_KM: Final = 25.0
 _EXCLUSION_SETTINGS: Final = ("exclude", "near_duplicate_cosine")
 
 
@@ -116,9 +115,9 @@ def _compare_metrics(a: ArmMetrics, b: ArmMetrics) -> dict[str, Any]:
         for threshold in THRESHOLDS_KM
     }
     for depth in a.best_km:
-        pairs[f"oracle@{depth},{_ORACLE_KM:g}km"] = (
-            summary.hits(a, _ORACLE_KM, depth),
-            summary.hits(b, _ORACLE_KM, depth),
+        pairs[f"oracle@{depth},{CITY_KM:g}km"] = (
+            summary.hits(a, CITY_KM, depth),
+            summary.hits(b, CITY_KM, depth),
         )
     rounded = a.convention.rounded
     pairs["geoscore"] = (

@@ -25,6 +25,7 @@ from pinpoint.evaluation.report.plotting import (
 )
 from pinpoint.metrics.abstention import risk_curve
 from pinpoint.metrics.calibration import disc_area_km2, recall_versus_area
+from pinpoint.metrics.geolocation import CITY_KM
 from pinpoint.metrics.intervals import LEVEL
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 RELIABILITY_FILE: Final = "reliability.png"
 RECALL_AREA_FILE: Final = "recall-area.png"
 RISK_COVERAGE_FILE: Final = "risk-coverage.png"
-_CITY_KM: Final = 25.0
 _HISTOGRAM_BINS: Final = 20
 _AREA_LIMITS_KM2: Final = (1e-1, 5.1e8)
 """From a city block to the whole Earth."""
@@ -157,8 +157,8 @@ def _draw_risk(arm_metrics: Mapping[str, ArmMetrics]) -> Figure:
     for name, metrics in arm_metrics.items():
         if metrics.probability_within_km is None:
             continue
-        errors = 1.0 - summary.hits(metrics, _CITY_KM)
-        curve = risk_curve(metrics.probability_within_km[_CITY_KM], errors)
+        errors = 1.0 - summary.hits(metrics, CITY_KM)
+        curve = risk_curve(metrics.probability_within_km[CITY_KM], errors)
         label = f"{ARM_TITLES[name]}, AURC {_format_three(curve.aurc)}, n = {curve.rows:,}"
         axes.plot(curve.coverage, curve.risk, color=ARM_COLORS[name], label=label)
         abstention = (
