@@ -40,24 +40,24 @@ def found_in_folder(folder, wanted):
     ]
 
 
-def swept(rig, tombstone_s=0, rebuild=None):
+def swept(rig, tombstone_ttl_s=0, rebuild=None):
     return recover_lost_work(
         repository=rig.repository,
         queue=rig.queue,
         index=rig.index,
         contract=rig.encoder.contract.digest,
         chunk=64,
-        tombstone_s=tombstone_s,
+        tombstone_ttl_s=tombstone_ttl_s,
         is_alive=lambda _worker: True,
         rebuild=rebuild,
     )
 
 
-def pruned(rig, tenant_deletion, orphan_s=DAY_S, audit_s=DAY_S):
+def pruned(rig, tenant_deletion, orphan_blob_ttl_s=DAY_S, audit_retention_s=DAY_S):
     return prune_leftovers(
         tenant_deletion=tenant_deletion,
         repository=rig.repository,
         blobs=rig.blobs,
-        orphan_s=orphan_s,
-        audit_s=audit_s,
+        orphan_blob_ttl_s=orphan_blob_ttl_s,
+        audit_retention_s=audit_retention_s,
     )

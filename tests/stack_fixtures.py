@@ -71,7 +71,7 @@ class Rig:
         contract = self.encoder.contract
         self.index.ensure(IndexSpec(contract=contract.digest, dims=contract.dims))
         self.repository = CatalogIngestRepository(
-            self.owner, contract=lambda: contract.digest, lease_s=60, max_attempts=3
+            self.owner, contract=lambda: contract.digest, lease_ttl_s=60, max_attempts=3
         )
         self.blobs = FolderBlobs(folder / "blobs")
         self.parts = IngestComponents(

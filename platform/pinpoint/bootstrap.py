@@ -225,7 +225,7 @@ class Services:
     def ingest_components(self) -> IngestComponents:
         """Components of the ingest flow."""
         if self.repository is None:
-            raise RuntimeError("the API has no ingest repository")
+            raise RuntimeError("the API has no repository")
         return IngestComponents(
             repository=self.repository,
             decoder=self.decoder,
@@ -274,7 +274,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         repository=CatalogIngestRepository(
             transactions,
             contract=lambda: encoders.current.contract.digest,
-            lease_s=settings.worker.lease_ttl_s,
+            lease_ttl_s=settings.worker.lease_ttl_s,
             max_attempts=settings.worker.max_attempts,
         )
         if is_owner

@@ -54,11 +54,11 @@ def test_each_route_needs_exactly_its_scope(api, asked, method, path, scope, bod
         assert http.request(method, path, **body).status_code not in (401, 403, 422, 500)
     with api.http(without) as http:
         refused = http.request(method, path, **body)
-    assert (refused.status_code, refused.json()["reason"]) == (403, "not_allowed")
+    assert (refused.status_code, refused.json()["reason"]) == (403, "forbidden")
     assert f"`{scope}`" in refused.json()["detail"]
     with api.http() as http:
         nobody = http.request(method, path, **body)
-    assert (nobody.status_code, nobody.json()["reason"]) == (401, "not_authenticated")
+    assert (nobody.status_code, nobody.json()["reason"]) == (401, "unauthenticated")
     assert nobody.headers["www-authenticate"].startswith("Bearer")
 
 

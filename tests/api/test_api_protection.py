@@ -46,7 +46,7 @@ def test_protection_unknown_caller_is_refused_before_the_body_comes(api, method,
     status, _, rest = said.partition(b"\r\n")
     assert b" 401 " in status
     assert b"connection: close" in rest.lower()
-    assert json.loads(said.partition(b"\r\n\r\n")[2])["reason"] == "not_authenticated"
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["reason"] == "unauthenticated"
 
 
 def test_protection_body_of_an_unknown_caller_is_not_read(api):

@@ -336,8 +336,8 @@ def test_health_says_which_part_is_missing(api):
     assert missing.status_code == 503
     assert missing.headers["content-type"] == "application/problem+json"
     assert missing.json()["reason"] == "index_unavailable"
-    assert missing.json()["parts"]["database"]["ok"] is True
-    assert "streaming" in missing.json()["parts"]["index"]["detail"]
+    assert missing.json()["components"]["database"]["ok"] is True
+    assert "streaming" in missing.json()["components"]["index"]["detail"]
 
 
 def test_openapi_can_generate_a_client(api):

@@ -268,7 +268,7 @@ def test_a_key_of_an_organization_opens_nothing(served, rig):
     _, secret = rig.api_keys.create_key("acme", "all", list(SCOPES))
     with http(served, secret) as client:
         refused = client.get("/metrics")
-    assert (refused.status_code, refused.json()["reason"]) == (403, "not_allowed")
+    assert (refused.status_code, refused.json()["reason"]) == (403, "forbidden")
     assert "pinpoint_items" not in refused.text
     for wrong in (None, "pp_unknown", TOKEN + "x"):
         with http(served, wrong) as client:

@@ -98,7 +98,7 @@ def prepare(running: Stack, images: int, say: Say) -> Prepared:
         organization=ApiKeyStore(transactions).create_organization("bench").id,
         parts=IngestComponents(
             repository=CatalogIngestRepository(
-                transactions, contract=lambda: contract.digest, lease_s=300, max_attempts=3
+                transactions, contract=lambda: contract.digest, lease_ttl_s=300, max_attempts=3
             ),
             decoder=decoder,
             encoder=encoder,

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from celery import Celery
+from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
 from sqlalchemy import text
 
 from pinpoint import jobs
@@ -19,7 +20,6 @@ from pinpoint.ingest.recovery import recover_lost_work
 from pinpoint.records import ImageUpdate
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint_workers import runtime
-from pinpoint_workers.beat_schedule import ClockTolerantScheduler, IntervalSchedule
 from registration import register_folder
 from stack_fixtures import WORKER, write_photos
 
@@ -110,7 +110,7 @@ def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(rig, waiting):
         index=rig.index,
         contract=rig.encoder.contract.digest,
         chunk=64,
-        tombstone_s=60,
+        tombstone_ttl_s=60,
         is_alive=lambda _worker: True,
     )
     assert found.items == 6

@@ -33,7 +33,7 @@ def swept(rig, alive=True):
         index=rig.index,
         contract=rig.encoder.contract.digest,
         chunk=64,
-        tombstone_s=0,
+        tombstone_ttl_s=0,
         is_alive=lambda _worker: alive,
     )
 

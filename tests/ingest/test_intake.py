@@ -219,7 +219,7 @@ def test_unreadable_folder_is_one_rejection(rig, org, open_folder):
     assert [one.rejected.error_code for one in found if one.rejected] == ["unreadable_folder"]
     assert len(found) == 3
     # What cannot be looked at is not gone.
-    assert (registered.missing.num_registered, registered.missing.external_ids) == (4, ())
+    assert (registered.missing.num_ingested, registered.missing.external_ids) == (4, ())
 
 
 def test_files_that_are_gone_are_told_and_taken_out_when_asked(rig, org, ground):
@@ -232,7 +232,7 @@ def test_files_that_are_gone_are_told_and_taken_out_when_asked(rig, org, ground)
     (folder / "0002.jpg").rename(folder / "renamed.jpg")
     told, batch = take(rig, org, folder)
     assert told.missing.external_ids == ("in/0001.jpg", "in/0002.jpg")
-    assert (told.missing.num_registered, told.removed) == (4, None)
+    assert (told.missing.num_ingested, told.removed) == (4, None)
     assert items(rig, org, batch)["renamed.jpg"].error_code == "same_bytes"
     assert len(ids(rig, org)) == 5
     asked = []
@@ -279,7 +279,7 @@ def test_missing_files_of_either_unicode_form_are_there(rig, org, ground):
     with rig.database.read(org) as catalog:
         source = catalog.source("photos")
         found = find_missing_files(catalog, source, source.roots[0], folder)
-    assert (found.num_registered, found.external_ids) == (2, ())
+    assert (found.num_ingested, found.external_ids) == (2, ())
 
 
 def test_replacement_is_told_as_updated(rig, org, ground):

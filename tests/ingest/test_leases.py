@@ -42,10 +42,10 @@ def registered(rig, tmp_path):
     return make
 
 
-def make_repository(rig, lease_s=LEASE_S, max_attempts=3):
+def make_repository(rig, lease_ttl_s=LEASE_S, max_attempts=3):
     contract = rig.encoder.contract.digest
     return CatalogIngestRepository(
-        rig.owner, contract=lambda: contract, lease_s=lease_s, max_attempts=max_attempts
+        rig.owner, contract=lambda: contract, lease_ttl_s=lease_ttl_s, max_attempts=max_attempts
     )
 
 
@@ -101,7 +101,7 @@ def test_a_worker_that_hangs_is_not_renewed_for_ever(rig, registered):
     _, _, ids = registered()
     repository = make_repository(rig)
     repository.claim(ids, WORKER)
-    with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S, longest_s=0.0):
+    with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_ttl_s=LEASE_S, longest_s=0.0):
         time.sleep(1.5 * LEASE_S)
         assert len(repository.expired_items(10)) == 6
 
@@ -116,7 +116,7 @@ def test_only_leases_that_are_still_held_are_renewed(rig, registered):
             {"id": ids[0]},
         )
     repository.release_unprocessed([ids[1]], WORKER)
-    with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S):
+    with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_ttl_s=LEASE_S):
         time.sleep(2 * LEASE_S)
         assert {item for item, _ in repository.expired_items(10)} == {ids[0], ids[1]}
 
@@ -130,7 +130,7 @@ def test_renewing_waits_for_no_writer(rig, registered):
         unit.connection.execute(
             text("SELECT 1 FROM batch_items WHERE id = :id FOR UPDATE"), {"id": ids[0]}
         )
-        with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S):
+        with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_ttl_s=LEASE_S):
             time.sleep(2 * LEASE_S)
             assert [item for item, _ in repository.expired_items(10)] == [ids[0]]
             assert [one.name for one in threading.enumerate()].count("leases") == 1
@@ -145,7 +145,7 @@ def swept(rig, repository):
         index=rig.index,
         contract=rig.encoder.contract.digest,
         chunk=64,
-        tombstone_s=60,
+        tombstone_ttl_s=60,
         is_alive=lambda _worker: False,
     )
     jobs, rig.queue.sent[:] = list(rig.queue.sent), []

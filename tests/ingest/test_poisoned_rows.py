@@ -106,7 +106,7 @@ def swept(rig):
         index=rig.index,
         contract=rig.encoder.contract.digest,
         chunk=64,
-        tombstone_s=3_600,
+        tombstone_ttl_s=3_600,
         is_alive=lambda _worker: True,
     )
 

@@ -128,7 +128,7 @@ def test_api_whose_dependency_hangs_answers_in_time_and_recovers(
         assert time.monotonic() - began < 1.8 + 1.5
         assert ready.status_code == 503
         part = {"postgres": "database", "redis": "broker"}.get(program, program)
-        assert ready.json()["parts"][part]["ok"] is False
+        assert ready.json()["components"][part]["ok"] is False
         live_s: list[float] = []
         threads = [threading.Thread(target=ask_at_once, args=(api, QUESTIONS))]
         threads[0].start()
@@ -293,6 +293,6 @@ def test_no_error_of_parts_that_are_gone_says_where_they_were(home, database):
                 check_words(routes(client, str(uuid4())), str(home), "127.0.0.1:9", "nowhere")
             ready = client.get("/health/ready")
             check_words(iter([ready]), str(home), "127.0.0.1:9", "nowhere")
-            assert not any(part["ok"] for part in ready.json()["parts"].values())
+            assert not any(part["ok"] for part in ready.json()["components"].values())
     finally:
         services.close()

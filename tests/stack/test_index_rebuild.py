@@ -50,7 +50,7 @@ def test_a_rebuild_serves_meanwhile_and_keeps_what_was_written_meanwhile(owner):
     thread.start()
     first, moved, gone, lost = gallery(4)
     client.upsert([replace(moved, version=2, point=Point(1, 1))])
-    client.delete({gone.id: 2})
+    client.write_tombstones({gone.id: 2})
     client.delete_points([lost.id])
     (owner.source / "extra").write_text("7")
     assert "rebuild" in client.info().loading
@@ -200,7 +200,7 @@ def test_a_switch_carries_deletions_and_refuses_writers_of_before(owner):
     client.rebuild("contract-b")
     until((owner.source / "streaming").exists)
     gone, late = gallery(2)
-    client.delete({gone.id: 2})
+    client.write_tombstones({gone.id: 2})
     client.upsert([replace(late, version=2)], SPEC.contract)
     (owner.source / "slow").unlink()
     until(lambda: settled(owner), 60)

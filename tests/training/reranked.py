@@ -51,8 +51,8 @@ def written(planet, folder, name="ranked", steps=10):
 def gallery(world, config):
     rig, org = world
     return ExampleGallery(
-        plan=RunConfig(organization_id=org, images=rig.folder),
-        parts=EvaluationComponents(
+        config=RunConfig(organization_id=org, images=rig.folder),
+        components=EvaluationComponents(
             decoder=rig.parts.decoder,
             encoder=rig.encoder,
             index=rig.index,
@@ -62,7 +62,7 @@ def gallery(world, config):
         ),
         evidence_radius_m=config.gallery.evidence_radius_m,
         evidence_per_kind=config.gallery.evidence_per_kind,
-        evened=True,
+        balanced=True,
     )
 
 

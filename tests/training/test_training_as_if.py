@@ -44,7 +44,7 @@ def gathering(world):
             query=evidence.EvidenceQuery(
                 vector=np.ones(rig.encoder.contract.dims["image"], dtype=np.float32),
                 contract=rig.encoder.contract.digest,
-                limits=SearchFilter(),
+                search_filter=SearchFilter(),
                 settings=EvidenceSettings(radius_m=10_000.0, per_kind=5),
             ),
             reader=reader,
@@ -234,7 +234,7 @@ def test_rows_are_written_from_what_is_left(
             (left[seat].id, UUID(bytes=row["evidence_id"][seat, at].ljust(16, b"\0")))
             for seat, at in np.argwhere(row["evidence_present"])
         }
-    as_served = replace(even, evened=False)
+    as_served = replace(even, balanced=False)
     whole = train_reranker.cache_examples(tmp_path / "whole", asked, table, as_served)
     assert len(told) == len(asked), "nobody is asked for more"
     assert whole.rows["present"].sum() > found.rows["present"].sum()

@@ -35,7 +35,7 @@ def recover_lost(_ids: list[UUID]) -> None:
         index=worker.index,
         contract=worker.encoder.contract.digest,
         chunk=worker.settings.worker.task_batch_size,
-        tombstone_s=worker.settings.worker.tombstone_ttl_s,
+        tombstone_ttl_s=worker.settings.worker.tombstone_ttl_s,
         is_alive=is_alive,
         # A Qdrant server compacts its files itself; the embedded engine never does in place.
         rebuild=worker.index.rebuild if isinstance(worker.index, RemoteIndex) else None,
@@ -109,8 +109,8 @@ def prune(_ids: list[UUID]) -> None:
         tenant_deletion=worker.tenant_deletion,
         repository=worker.ingest_components().repository,
         blobs=worker.blobs,
-        orphan_s=worker.settings.worker.orphan_blob_ttl_s,
-        audit_s=worker.settings.worker.audit_retention_days * 86_400,
+        orphan_blob_ttl_s=worker.settings.worker.orphan_blob_ttl_s,
+        audit_retention_s=worker.settings.worker.audit_retention_days * 86_400,
     )
     _log.info(
         "pruned",

@@ -292,7 +292,7 @@ def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> b
     if yes or not missing.is_suspicious:
         return True
     summary = (
-        f"{len(missing.external_ids)} of the {missing.num_registered} ingested files of this folder"
+        f"{len(missing.external_ids)} of the {missing.num_ingested} ingested files of this folder"
     )
     if session.as_json or not sys.stdin.isatty():
         raise BadRequestError(

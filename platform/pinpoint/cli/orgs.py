@@ -60,7 +60,7 @@ def disable_org(
     """Disable an organization, so that all its API keys stop working."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        services.api_keys.revoke_organization(name)
+        services.api_keys.disable_organization(name)
     if session.as_json:
         output.print_json({"disabled": name})
     else:

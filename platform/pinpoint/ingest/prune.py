@@ -27,8 +27,8 @@ def prune_leftovers(
     tenant_deletion: TenantDeletion,
     repository: IngestRepository,
     blobs: BlobStore,
-    orphan_s: float,
-    audit_s: float,
+    orphan_blob_ttl_s: float,
+    audit_retention_s: float,
 ) -> PruneReport:
     """Remove blobs without a row, old audit rows, and the rest of erased organizations.
 
@@ -38,9 +38,9 @@ def prune_leftovers(
         tenant_deletion: Rows of erased organizations, and the audit log.
         repository: Returns the blobs without a row.
         blobs: The blob store.
-        orphan_s: Age in seconds after which a blob without a row is an orphan; a blob is stored
-            before its row is committed.
-        audit_s: Age in seconds at which audit rows are deleted.
+        orphan_blob_ttl_s: Age in seconds after which a blob without a row is an orphan; a blob is
+            stored before its row is committed.
+        audit_retention_s: Age in seconds at which audit rows are deleted.
     """
     failures = Failures()
     for organization_id in tenant_deletion.deleted_organizations():
@@ -53,15 +53,15 @@ def prune_leftovers(
             ):
                 blobs.erase(organization_id)
     num_blobs = partial_files = audit_rows = organizations = 0
-    for page in batched(blobs.list_older_than(orphan_s), _BLOBS_PER_PAGE):
+    for page in batched(blobs.list_older_than(orphan_blob_ttl_s), _BLOBS_PER_PAGE):
         with failures.isolate("blobs"):
             for uri in repository.unused_blobs(page):
                 blobs.delete(uri)
                 num_blobs += 1
     with failures.isolate("partial files"):
-        partial_files = blobs.delete_partial(orphan_s)
+        partial_files = blobs.delete_partial(orphan_blob_ttl_s)
     with failures.isolate("audit log"):
-        audit_rows = tenant_deletion.prune_audit_log(audit_s)
+        audit_rows = tenant_deletion.prune_audit_log(audit_retention_s)
     with failures.isolate("organizations"):
         organizations = tenant_deletion.finish()
     failures.raise_first()

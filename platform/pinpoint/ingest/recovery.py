@@ -28,7 +28,7 @@ def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
     index: VectorIndex,
     contract: str,
     chunk: int,
-    tombstone_s: float,
+    tombstone_ttl_s: float,
     is_alive: Callable[[str], bool],
     rebuild: Callable[[], None] | None = None,
 ) -> RecoveryReport:
@@ -43,7 +43,7 @@ def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
         index: Index with old tombstones.
         contract: Digest of the bundle in use.
         chunk: Number of items per job.
-        tombstone_s: Age in seconds at which a tombstone is deleted.
+        tombstone_ttl_s: Age in seconds at which a tombstone is deleted.
         is_alive: Whether the worker of a lease still runs; True if that is unknown.
         rebuild: Rebuilds the index, if its files contain deleted points until a rebuild.
     """
@@ -70,11 +70,11 @@ def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
         deleted_images = repository.pending_deletions(_MAX_PER_RUN)
         _send_chunks(queue, jobs.ERASE_IMAGES, deleted_images, chunk)
     with failures.isolate("tombstones"):
-        with repository.expired_tombstones(tombstone_s) as expired:
+        with repository.expired_tombstones(tombstone_ttl_s) as expired:
             index.delete_points(expired)
         old_tombstones = expired
         # A build that began after these points were deleted never contained them.
-        if old_tombstones and rebuild is not None and _build_age_s(index) > tombstone_s:
+        if old_tombstones and rebuild is not None and _build_age_s(index) > tombstone_ttl_s:
             rebuild()
     failures.raise_first()
     return RecoveryReport(

@@ -22,13 +22,13 @@ class MissingFiles:
 
     external_ids: tuple[str, ...]
     """Ids of the missing files."""
-    num_registered: int
+    num_ingested: int
     """Number of files that the catalog has below the folder."""
 
     @property
     def is_suspicious(self) -> bool:
         """Whether so many files are missing that the folder may be the wrong one."""
-        return len(self.external_ids) > CONFIRM_ABOVE_SHARE * self.num_registered
+        return len(self.external_ids) > CONFIRM_ABOVE_SHARE * self.num_ingested
 
 
 def find_missing_files(
@@ -60,7 +60,7 @@ def find_missing_files(
         paths = [Path(root.path) / name for name in names] + ([stored_path] if stored_path else [])
         if all(is_gone(path) for path in paths):
             missing.append(external_id)
-    return MissingFiles(external_ids=tuple(missing), num_registered=num_registered)
+    return MissingFiles(external_ids=tuple(missing), num_ingested=num_registered)
 
 
 def has_visible_entries(folder: Path) -> bool:

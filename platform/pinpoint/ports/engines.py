@@ -92,7 +92,7 @@ class Reranker(Protocol):
         evidence: Mapping[UUID, Sequence[Evidence]],
         points: Sequence[IndexPoint],
     ) -> RerankOutput:
-        """Compute scores, a null score and refined positions; deterministic for the same query.
+        """Compute logits, a no-match logit and refined positions; deterministic for the same query.
 
         Args:
             vector: Query `[D]`.

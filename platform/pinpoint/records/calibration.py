@@ -97,7 +97,7 @@ class QueryFeatures:
     logits: tuple[float, ...]
     """`[K]`."""
     no_match_logit: float | None
-    """Logit of the reranker's null candidate, if one ran."""
+    """Logit of the reranker's no-match candidate, if one ran."""
     max_similarity: float
     """Cosine of the most similar candidate."""
     neighborhood_similarity: float

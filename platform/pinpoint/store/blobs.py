@@ -84,19 +84,19 @@ class FolderBlobs:
 
     def list_older_than(self, older_than_s: float) -> Iterator[str]:
         """URIs of all blobs that are older than this."""
-        for path in self._iterate_older_than("*", older_than_s):
+        for path in self._find_older_than("*", older_than_s):
             uri = f"blob:{path.parents[1].name}/{path.name}"
             if _BLOB_URI.fullmatch(uri):
                 yield uri
 
     def delete_partial(self, older_than_s: float) -> int:
         """Delete partial files of interrupted calls of `put`; returns their number."""
-        partial_files = list(self._iterate_older_than(f"*{PARTIAL_SUFFIX}", older_than_s))
+        partial_files = list(self._find_older_than(f"*{PARTIAL_SUFFIX}", older_than_s))
         for path in partial_files:
             path.unlink(missing_ok=True)
         return len(partial_files)
 
-    def _iterate_older_than(self, pattern: str, older_than_s: float) -> Iterator[Path]:
+    def _find_older_than(self, pattern: str, older_than_s: float) -> Iterator[Path]:
         cutoff = time.time() - older_than_s
         for path in self._folder.glob(f"*/*/{pattern}"):
             try:

@@ -93,7 +93,9 @@ def _claimed(owner: Transactions, batch: UUID, wanted: Mapping[str, int]) -> lis
     items = [NewItem(external_id=name, file=name, uri="") for name in wanted]
     with owner.begin(CHANGING) as unit:
         ids = Writer(unit, SLICE).add_items(batch, items)
-        return leases.claim_items(unit.connection, ids, worker_name(), lease_s=60.0, max_attempts=3)
+        return leases.claim_items(
+            unit.connection, ids, worker_name(), lease_ttl_s=60.0, max_attempts=3
+        )
 
 
 def _write(

@@ -133,12 +133,12 @@ def _examples(
     index = services.index if search.kind is None else OneKind(services.index, search.kind)
     settings = services.settings.search.model_copy(update={"candidates": search.candidates})
     gallery = ExampleGallery(
-        plan=RunConfig(
+        config=RunConfig(
             organization_id=organization_id,
             images=Path(),
-            limits=SearchFilter(source_ids=source_ids),
+            search_filter=SearchFilter(source_ids=source_ids),
         ),
-        parts=EvaluationComponents(
+        components=EvaluationComponents(
             decoder=services.decoder,
             encoder=services.encoder,
             index=index,
@@ -148,8 +148,8 @@ def _examples(
         ),
         evidence_radius_m=part.evidence_radius_m,
         evidence_per_kind=part.evidence_per_kind,
-        evened=False,
-        at_once=ground.at_once,
+        balanced=False,
+        concurrency=ground.concurrency,
     )
     folder = ground.ablations / f"examples-{search.name}"
     told = _telling(f"ablation {search.name}")

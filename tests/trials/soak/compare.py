@@ -125,8 +125,8 @@ def pruned(player: Player) -> int:
             tenant_deletion=services.tenant_deletion,
             repository=services.ingest_components().repository,
             blobs=services.blobs,
-            orphan_s=0.0,
-            audit_s=1e9,
+            orphan_blob_ttl_s=0.0,
+            audit_retention_s=1e9,
         )
         return found.blobs + found.partial_files
     finally:

@@ -1,6 +1,6 @@
 """Calibration metrics: reliability, risk–coverage and AUROC of the confidence; abstention.
 
-Letters: N rows, as in `measures`.
+Letters: N rows, as in `summary`.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def confidence_metrics(
         correct = within(metrics.error_km[rows], threshold_km, metrics.convention)
         result[f"{threshold_km:g}"] = {
             "reliability": reliability_metrics(metrics, threshold_km, rows),
-            "auroc_right": abstention_auroc(confidence[rows], correct),
+            "auroc_correct": abstention_auroc(confidence[rows], correct),
             "aurc": risk_curve(confidence[rows], (~correct).astype(np.float64)).aurc,
         }
         covered = _covered_rows(metrics, rows)
         if covered is not None:
-            result[f"{threshold_km:g}"]["auroc_covered"] = abstention_auroc(
+            result[f"{threshold_km:g}"]["auroc_in_gallery"] = abstention_auroc(
                 confidence[rows], covered
             )
     return result
@@ -67,15 +67,15 @@ def abstention_metrics(metrics: ArmMetrics, rows: Flags) -> dict[str, Any]:
     withheld, p_not_in_gallery = metrics.withheld[rows], metrics.p_not_in_gallery[rows]
     correct = within(metrics.error_km[rows], CITY_KM, metrics.convention)
     result: dict[str, Any] = {
-        "withheld": float(withheld.mean()),
-        "right_of_answered": float(correct[~withheld].mean()) if not withheld.all() else None,
-        "right_of_withheld": float(correct[withheld].mean()) if withheld.any() else None,
+        "abstention_rate": float(withheld.mean()),
+        "accuracy_of_answered": float(correct[~withheld].mean()) if not withheld.all() else None,
+        "accuracy_of_withheld": float(correct[withheld].mean()) if withheld.any() else None,
     }
     covered = _covered_rows(metrics, rows)
     if covered is not None:
-        result["withheld_of_covered"] = float(withheld[covered].mean())
-        result["withheld_of_uncovered"] = float(withheld[~covered].mean())
-        result["auroc_uncovered"] = abstention_auroc(p_not_in_gallery, ~covered)
+        result["abstention_rate_in_gallery"] = float(withheld[covered].mean())
+        result["abstention_rate_not_in_gallery"] = float(withheld[~covered].mean())
+        result["auroc_not_in_gallery"] = abstention_auroc(p_not_in_gallery, ~covered)
     return result
 
 

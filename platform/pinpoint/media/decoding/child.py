@@ -89,7 +89,7 @@ def _configure_decoders(max_metadata_bytes: int) -> None:
 
     threads = min(THREADS, os.cpu_count() or 1)
     warnings.simplefilter("ignore")
-    Image.MAX_IMAGE_PIXELS = None  # `picture` checks pixels against the setting
+    Image.MAX_IMAGE_PIXELS = None  # `image_reader` checks pixels against the setting
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     PngImagePlugin.MAX_TEXT_CHUNK = max_metadata_bytes
     PngImagePlugin.MAX_TEXT_MEMORY = max_metadata_bytes

@@ -38,7 +38,7 @@ from pinpoint.store.vectors.rpc import codec
 from pinpoint.store.vectors.rpc.client import EngineIndex
 from pinpoint.store.vectors.rpc.handlers import encode_response, find_handler
 
-FORWARDED_VERBS: Final = frozenset({"upsert", "delete", "count"})
+FORWARDED_VERBS: Final = frozenset({"upsert", "write_tombstones", "count"})
 """Verbs that are forwarded from the builder to the engine of the new build."""
 
 

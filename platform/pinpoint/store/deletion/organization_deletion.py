@@ -45,7 +45,7 @@ class OrganizationDeletion:
         self._transactions = transactions
 
     def find(self, name_or_id: str) -> UUID:
-        """Id of an organization, including revoked and partly erased ones.
+        """Id of an organization, including disabled and partly erased ones.
 
         Raises:
             NotFoundError: No organization has this name or id.
@@ -75,7 +75,7 @@ class OrganizationDeletion:
                 .where(organizations.c.id == organization_id)
                 .values(
                     name=_ERASED_NAME,
-                    revoked_at=func.coalesce(organizations.c.revoked_at, func.now()),
+                    disabled_at=func.coalesce(organizations.c.disabled_at, func.now()),
                 )
             )
             default_row = postgresql_insert(organizations).values(
