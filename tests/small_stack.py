@@ -151,8 +151,8 @@ class SmallStack:
 
     def rows(self, statement: str, **values: object) -> list[Any]:
         """Rows, read as the owner."""
-        assert self.worker.points is not None
-        with self.worker.points._transactions.begin() as unit:
+        assert self.worker.rebuild_source is not None
+        with self.worker.rebuild_source._transactions.begin() as unit:
             return list(unit.connection.execute(text(statement), values))
 
     def vectors(self, contract: str) -> dict[UUID, np.ndarray]:

@@ -48,19 +48,19 @@ def find_missing_files(
     below = folder.relative_to(root.path).as_posix()
     prefix = root.external_id("" if below == "." else f"{below}/")
     others = tuple(f"{other.name}/" for other in source.roots if other.name and other != root)
-    num_registered, missing = 0, []
+    num_ingested, missing = 0, []
     for external_id, uri in catalog.source_files(source.id, prefix):
         stored_path = path_of_uri(uri)
         # Under a root without a name, an id chosen by a user looks like a path.
         if not root.name and (stored_path is None or external_id.startswith(others)):
             continue
-        num_registered += 1
+        num_ingested += 1
         relative = external_id.removeprefix(f"{root.name}/") if root.name else external_id
         names = {relative, *(unicodedata.normalize(form, relative) for form in ("NFC", "NFD"))}
         paths = [Path(root.path) / name for name in names] + ([stored_path] if stored_path else [])
         if all(is_gone(path) for path in paths):
             missing.append(external_id)
-    return MissingFiles(external_ids=tuple(missing), num_ingested=num_registered)
+    return MissingFiles(external_ids=tuple(missing), num_ingested=num_ingested)
 
 
 def has_visible_entries(folder: Path) -> bool:
