@@ -101,6 +101,6 @@ class QueryFeatures:
     max_similarity: float
     """Cosine of the most similar candidate."""
     neighborhood_similarity: float
-    """Mean cosine of a candidate and its evidence, weighted by the candidates' mass."""
+    """Mean cosine of a candidate and its evidence, weighted by the candidates' weights."""
     gallery_density: float
     """Gallery images per km² around the candidates."""
