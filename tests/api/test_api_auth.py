@@ -48,17 +48,17 @@ def operator_key(api, mode=0o600) -> str:
 
 @pytest.mark.parametrize(("method", "path", "scope", "body"), NEEDS)
 def test_route_requires_exactly_its_scope(api, search_calls, method, path, scope, body):
-    with_it = api.parts.access.key("acme", scope)
-    without = api.parts.access.key("acme", *(set(SCOPES) - {scope}))
+    with_it = api.parts.api_keys.key("acme", scope)
+    without = api.parts.api_keys.key("acme", *(set(SCOPES) - {scope}))
     with api.http(with_it) as http:
         assert http.request(method, path, **body).status_code not in (401, 403, 422, 500)
     with api.http(without) as http:
         refused = http.request(method, path, **body)
-    assert (refused.status_code, refused.json()["reason"]) == (403, "not_allowed")
+    assert (refused.status_code, refused.json()["reason"]) == (403, "forbidden")
     assert f"`{scope}`" in refused.json()["detail"]
     with api.http() as http:
         nobody = http.request(method, path, **body)
-    assert (nobody.status_code, nobody.json()["reason"]) == (401, "not_authenticated")
+    assert (nobody.status_code, nobody.json()["reason"]) == (401, "unauthenticated")
     assert nobody.headers["www-authenticate"].startswith("Bearer")
 
 
@@ -96,7 +96,7 @@ def test_file_uris_are_visible_to_the_operator_only(api):
     local = replace(memory.image(source), uri="file:///srv/photos/a.jpg")
     other = replace(memory.image(source), uri="blob:x/y")
     rows.all_images |= {local.id: local, other.id: other}
-    reader = api.parts.access.key("acme", "read", "ingest", "admin")
+    reader = api.parts.api_keys.key("acme", "read", "ingest", "admin")
     acme = {"X-Pinpoint-Organization": "acme"}
 
     def seen(http):
@@ -123,7 +123,7 @@ def test_keyless_loopback_request_uses_the_default_organization(api):
 
 
 def test_keyless_access_ends_with_the_first_key(api):
-    key = api.parts.access.key("acme", "read")
+    key = api.parts.api_keys.key("acme", "read")
     with api.http() as http:
         assert http.get("/v1/sources").status_code == 401
     with api.http(key) as http:
@@ -173,7 +173,7 @@ def test_keyless_request_with_foreign_or_proxy_header_returns_401(api, headers, 
 
 
 def test_operator_key_works_for_every_organization_on_loopback_only(api):
-    api.parts.access.key("acme", "read")
+    api.parts.api_keys.key("acme", "read")
     api.rows("acme").add_source("theirs", "photo")
     key = operator_key(api)
     with api.http(key, **{"X-Pinpoint-Organization": "acme"}) as http:
@@ -195,7 +195,7 @@ def test_operator_key_readable_by_others_is_rejected(api):
 
 
 def test_key_with_other_organization_header_returns_403(api):
-    key = api.parts.access.key("acme", "read")
+    key = api.parts.api_keys.key("acme", "read")
     with api.http(key, **{"X-Pinpoint-Organization": "default"}) as http:
         assert http.get("/v1/sources").status_code == 403
     with api.http(key, **{"X-Pinpoint-Organization": "acme"}) as http:
@@ -210,7 +210,7 @@ def test_request_with_invalid_credentials_returns_401(api, header):
 
 
 def test_unauthenticated_upload_returns_401_before_its_end(api):
-    api.parts.access.key("acme", "read")
+    api.parts.api_keys.key("acme", "read")
 
     def never_ending():
         for _ in range(10_000):
@@ -222,7 +222,7 @@ def test_unauthenticated_upload_returns_401_before_its_end(api):
 
 
 def test_request_log_has_no_key_file_name_or_query(api, search_calls):
-    key = api.parts.access.key("acme", "locate")
+    key = api.parts.api_keys.key("acme", "locate")
     with structlog.testing.capture_logs() as lines, api.http(key) as http:
         http.post("/v1/locate?note=private", files={"photo": ("holiday.jpg", b"pixels")})
         # The log line is written after the response is sent.

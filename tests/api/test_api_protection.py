@@ -41,16 +41,16 @@ def answer_to(api, data: bytes) -> bytes:
 
 @pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _, _ in NEEDS])
 def test_protection_unauthenticated_request_returns_401_before_the_body(api, method, path):
-    api.parts.access.key("acme", "read")
+    api.parts.api_keys.key("acme", "read")
     response = answer_to(api, head(method, path, "Content-Length: 300000000"))
     status, _, rest = response.partition(b"\r\n")
     assert b" 401 " in status
     assert b"connection: close" in rest.lower()
-    assert json.loads(response.partition(b"\r\n\r\n")[2])["reason"] == "not_authenticated"
+    assert json.loads(response.partition(b"\r\n\r\n")[2])["reason"] == "unauthenticated"
 
 
 def test_protection_body_of_unauthenticated_request_is_not_read(api):
-    api.parts.access.key("acme", "read")
+    api.parts.api_keys.key("acme", "read")
     sent = 0
     with connect(api) as plain:
         plain.sendall(head("POST", "/v1/sources", "Content-Length: 300000000"))

@@ -35,7 +35,7 @@ def test_locate_without_calibration_returns_point_regions_evidence_and_a_note(ap
     assert body["index"] == {"engine": "qdrant-edge", "build": "b"}
     assert search_calls[0]["photo"].data == b"bytes of a photo"
     assert search_calls[0]["photo"].kind == "photo"
-    assert search_calls[0]["context"].organization_id == api.parts.access.ids["default"]
+    assert search_calls[0]["context"].organization_id == api.parts.api_keys.ids["default"]
 
 
 def test_locate_with_every_filter_passes_them_to_the_search(api, search_calls):
@@ -343,8 +343,8 @@ def test_readiness_without_index_names_the_component(api):
     assert missing.status_code == 503
     assert missing.headers["content-type"] == "application/problem+json"
     assert missing.json()["reason"] == "index_unavailable"
-    assert missing.json()["parts"]["database"]["ok"] is True
-    assert "streaming" in missing.json()["parts"]["index"]["detail"]
+    assert missing.json()["components"]["database"]["ok"] is True
+    assert "streaming" in missing.json()["components"]["index"]["detail"]
 
 
 def test_openapi_document_is_complete_for_client_generators(api):

@@ -48,7 +48,7 @@ def test_sign_in_url_used_twice_is_rejected(keyed_api):
     url = url_of(keyed_api)
     with keyed_api.http() as http:
         assert http.get(url).status_code == 200
-        problem(http.get(url), 401, "not_authenticated")
+        problem(http.get(url), 401, "unauthenticated")
 
 
 def test_sign_in_url_used_concurrently_succeeds_once(keyed_api):
@@ -67,7 +67,7 @@ def test_sign_in_url_used_concurrently_succeeds_once(keyed_api):
 def test_sign_in_url_expires_and_is_removed(keyed_api):
     url = url_of(keyed_api, lasts_s=-1.0)
     with keyed_api.http() as http:
-        problem(http.get(url), 401, "not_authenticated")
+        problem(http.get(url), 401, "unauthenticated")
     url_of(keyed_api, lasts_s=-1.0)
     url_of(keyed_api)
     folder = keyed_api.parts.settings.services.home / "sign-in"
@@ -80,7 +80,7 @@ def test_sign_in_token_of_another_home_is_rejected(keyed_api, tmp_path):
     other.mkdir()
     with keyed_api.http() as http:
         problem(
-            http.get(make_sign_in_url(StackPaths(other), keyed_api.url)), 401, "not_authenticated"
+            http.get(make_sign_in_url(StackPaths(other), keyed_api.url)), 401, "unauthenticated"
         )
 
 

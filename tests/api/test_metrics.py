@@ -47,10 +47,10 @@ def metrics_api(harness, tmp_path):
     parts = SimpleNamespace(
         settings=harness.settings,
         database=harness.database,
-        access=ApiKeyStore(harness.as_api),
+        api_keys=ApiKeyStore(harness.as_api),
         index=harness.index,
         encoder=harness.encoder,
-        with_live=lambda do: do(harness.encoder),
+        with_current_encoder=lambda do: do(harness.encoder),
         blobs=harness.blobs,
         jobs=harness.queue,
         decoder=harness.parts.decoder,
@@ -114,7 +114,7 @@ def test_metrics_values_match_the_database_rows(metrics_api, harness, uncached_c
     harness.ingest(tmp_path / "in", organization)
     with harness.operator.write(organization) as catalog:
         batch = catalog.open_batch(catalog.source("photos").id)
-    key, secret = harness.access.create_key("secret-name", "k", list(SCOPES))
+    key, secret = harness.api_keys.create_key("secret-name", "k", list(SCOPES))
     with http(metrics_api, secret) as client:
         files = {"files": ("new.jpg", jpeg(77, 1, 1))}
         assert client.post(f"/v1/batches/{batch.id}/images", files=files).status_code == 202
@@ -272,10 +272,10 @@ def test_metrics_endpoint_and_metric_list_have_the_same_names(
 
 def test_metrics_with_organization_key_returns_403(metrics_api, harness):
     harness.organization()
-    _, secret = harness.access.create_key("acme", "all", list(SCOPES))
+    _, secret = harness.api_keys.create_key("acme", "all", list(SCOPES))
     with http(metrics_api, secret) as client:
         refused = client.get("/metrics")
-    assert (refused.status_code, refused.json()["reason"]) == (403, "not_allowed")
+    assert (refused.status_code, refused.json()["reason"]) == (403, "forbidden")
     assert "pinpoint_items" not in refused.text
     for wrong in (None, "pp_unknown", TOKEN + "x"):
         with http(metrics_api, wrong) as client:

@@ -20,7 +20,7 @@ def measure(
 ) -> dict[str, object]:
     """Ingest the same files with each number of workers; the first repetition is a warm-up."""
     services = build_services(running.settings, "operator")
-    organization = services.access.create_organization("workers").id
+    organization = services.api_keys.create_organization("workers").id
     rates: dict[str, float] = {}
     for count in counts:
         took = []

@@ -184,7 +184,7 @@ def test_similar_by_photo_and_by_image_prints_scores(pinpoint, search_calls, tmp
 
 
 def test_command_with_missing_scope_exits_77(pinpoint, api):
-    key = api.parts.access.key("acme", "locate")
+    key = api.parts.api_keys.key("acme", "locate")
     refused = pinpoint("sources", "list", key=key, code=77)
     assert "`read`" in refused.err
 

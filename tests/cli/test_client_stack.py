@@ -66,7 +66,7 @@ def foreign_server(answer):
 
 def test_client_sends_the_operator_key_to_its_stack(api, stack):
     stack(urlsplit(api.url).port)
-    api.parts.access.key("acme", "read")  # keyless access ends
+    api.parts.api_keys.key("acme", "read")  # keyless api_keys ends
     with Client.open(organization="acme") as client:
         assert client.sources() == []
 

@@ -117,16 +117,16 @@ def find_synonym(synonym: str, term: str) -> list[WordHit]:
 
     A use inside the term itself is none: `ground truth` contains `truth`.
     """
-    pattern, term_pattern = make_pattern(synonym), make_pattern(term)
+    pattern, own = make_pattern(synonym), make_pattern(term)
     texts = [(path, line, split_words(name)) for path, line, name in list_identifiers()]
     texts += [
         (path, line, split_words(blank_code(text)))
         for path, line, text in (*list_product_texts(), *list_document_texts())
     ]
     return [
-        WordHit(path, line, synonym, term, text[:100])
+        WordHit(path, line, synonym, term, text[max(0, match.start() - 50) : match.end() + 50])
         for path, line, text in texts
-        if pattern.search(text) and pattern.search(term_pattern.sub(" ", text))
+        for match in pattern.finditer(own.sub(lambda term: " " * len(term.group()), text))
     ]
 
 

@@ -14,7 +14,7 @@ from pinpoint.errors import BadBundleError, BadRequestError, ConflictError, Inde
 from pinpoint.evaluation.run import run_manifest
 from pinpoint.evaluation.run.evaluate import build_context, exclusions_for, vector_width
 from pinpoint.evaluation.run.results import read_results, write_results
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows, read_vectors
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED, read_rows, read_vectors
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import Point, SearchFilter
 from pinpoint.search import pipeline
@@ -42,7 +42,7 @@ def test_run_every_query_has_row_and_problem(evaluation_harness, finished):
     }
     assert all(rows[name]["detail"] and not rows[name]["arms"] for name in problems)
     assert all(
-        set(row["arms"]) == {SERVED, EXCLUDED} for row in rows.values() if not row["problem"]
+        set(row["arms"]) == {UNFILTERED, EXCLUDED} for row in rows.values() if not row["problem"]
     )
 
 
@@ -53,7 +53,7 @@ def test_run_row_equals_answer_of_search_flow(evaluation_harness, finished):
     row = rows_of(finished[0])["unseen-5.jpg"]
     assert row["sha256"] == digest
     for name, exclusions in (
-        (SERVED, None),
+        (UNFILTERED, None),
         (EXCLUDED, exclusions_for(query, digest, evaluation_harness.plan())),
     ):
         answer = pipeline.locate(
@@ -80,19 +80,19 @@ def test_run_leaking_images_are_used_in_served_arm_only(evaluation_harness, fini
     rows = rows_of(finished[0])
     same_place_ids = {str(evaluation_harness.ids[f"photo-1-{n}.jpg"]) for n in range(4)}
     itself = rows["itself.jpg"]["arms"]
-    assert itself[SERVED]["top1_id"] == str(evaluation_harness.ids["photo-1-0.jpg"])
-    assert itself[SERVED]["candidate_score"][0] > 0.999
+    assert itself[UNFILTERED]["top1_id"] == str(evaluation_harness.ids["photo-1-0.jpg"])
+    assert itself[UNFILTERED]["candidate_score"][0] > 0.999
     assert itself[EXCLUDED]["top1_id"] in same_place_ids - {
         str(evaluation_harness.ids["photo-1-0.jpg"])
     }
     assert itself[EXCLUDED]["excluded"] == 1
     copy = rows["copy.jpg"]["arms"]
-    assert copy[SERVED]["top1_id"] == str(evaluation_harness.ids["photo-2-1.jpg"])
-    assert max(copy[EXCLUDED]["candidate_score"]) < 0.95 <= copy[SERVED]["candidate_score"][0]
+    assert copy[UNFILTERED]["top1_id"] == str(evaluation_harness.ids["photo-2-1.jpg"])
+    assert max(copy[EXCLUDED]["candidate_score"]) < 0.95 <= copy[UNFILTERED]["candidate_score"][0]
     assert copy[EXCLUDED]["excluded"] == 0
     # `bert1` took two photos at each of three places.
     assert rows["author.jpg"]["arms"][EXCLUDED]["excluded"] == 6
-    assert rows["author.jpg"]["arms"][SERVED]["excluded"] == 0
+    assert rows["author.jpg"]["arms"][UNFILTERED]["excluded"] == 0
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_run_exclusions_can_be_selected(evaluation_harness, tmp_path, exclude, e
     evaluation_harness.run(tmp_path / "run", exclude=exclude)
     rows = rows_of(tmp_path / "run")
     if excluded is None:
-        assert all(set(row["arms"]) <= {SERVED} for row in rows.values())
+        assert all(set(row["arms"]) <= {UNFILTERED} for row in rows.values())
         return
     excluded_rows = {n: row["arms"][EXCLUDED]["excluded"] for n, row in rows.items() if row["arms"]}
     assert {name: number for name, number in excluded_rows.items() if number} == excluded
@@ -161,7 +161,7 @@ def test_run_folder_of_another_run_is_rejected(evaluation_harness, finished, tmp
     ):
         evaluation_harness.run(out, ranker="top1")
     with pytest.raises(ConflictError, match=r"labels\.evaluated was 22, is 3"):
-        evaluation_harness.run(out, first=3)
+        evaluation_harness.run(out, max_queries=3)
     with pytest.raises(ConflictError, match=r"settings\.exclude"):
         evaluation_harness.run(out, exclude=("self",))
     (tmp_path / "photos").mkdir()
@@ -172,27 +172,27 @@ def test_run_folder_of_another_run_is_rejected(evaluation_harness, finished, tmp
 
 def test_run_corrupt_rows_are_rejected(evaluation_harness, tmp_path):
     out = tmp_path / "run"
-    evaluation_harness.run(out, first=3)
+    evaluation_harness.run(out, max_queries=3)
     lines = (out / "rows.jsonl").read_text().splitlines()
     (out / "rows.jsonl").write_text("\n".join([lines[0], "{", *lines[1:]]) + "\n")
     with pytest.raises(BadRequestError, match="line 2 is not a row"):
-        evaluation_harness.run(out, first=3)
+        evaluation_harness.run(out, max_queries=3)
     (out / "rows.jsonl").write_text("\n".join(lines) + "\n")
     (out / "vectors.f16").write_bytes(b"")
     with pytest.raises(BadRequestError, match="lacks vectors"):
-        evaluation_harness.run(out, first=3)
+        evaluation_harness.run(out, max_queries=3)
 
 
 def test_run_filters_source_kinds_and_sources(evaluation_harness, tmp_path):
     with evaluation_harness.harness.database.read(evaluation_harness.organization_id) as catalog:
         street = catalog.source("street").id
-    for name, limits in {
+    for name, search_filter in {
         "kind": SearchFilter(source_kinds=("street",)),
         "source": SearchFilter(source_ids=(street,)),
     }.items():
-        run = evaluation_harness.run(tmp_path / name, limits=limits, first=4)
+        run = evaluation_harness.run(tmp_path / name, search_filter=search_filter, max_queries=4)
         for row in read_rows(tmp_path / name):
-            assert set(row["arms"][SERVED]["candidate_source_kind"]) == {"street"}
+            assert set(row["arms"][UNFILTERED]["candidate_source_kind"]) == {"street"}
         assert run["settings"]["source_kinds" if name == "kind" else "sources"] != []
 
 
@@ -210,11 +210,11 @@ def test_run_index_failure_ends_run_without_row(evaluation_harness, tmp_path):
     )
     try:
         with pytest.raises(IndexUnavailableError):
-            evaluation_harness.run(tmp_path / "run", first=3)
+            evaluation_harness.run(tmp_path / "run", max_queries=3)
         assert list(read_rows(tmp_path / "run")) == []
     finally:
         evaluation_harness.parts = parts
-    evaluation_harness.run(tmp_path / "run", first=3)
+    evaluation_harness.run(tmp_path / "run", max_queries=3)
     assert len(list(read_rows(tmp_path / "run"))) == 3
 
 
@@ -223,7 +223,7 @@ def test_run_index_failure_ends_run_without_row(evaluation_harness, tmp_path):
     [
         ({"ranker": "oracle"}, "no ranker 'oracle'; there are vote, top1, rerank"),
         (
-            {"limits": SearchFilter(source_kinds=("foto",))},
+            {"search_filter": SearchFilter(source_kinds=("foto",))},
             "no source kind foto; there are photo, street",
         ),
         ({"exclude": ("self", "country")}, "cannot exclude country; there are self, creator"),
@@ -255,7 +255,7 @@ def test_run_index_of_another_bundle_is_rejected(evaluation_harness, tmp_path):
 def test_results_equal_rows(evaluation_harness, finished):
     rows = list(read_rows(finished[0]))
     arms = read_results(finished[0])
-    assert set(arms) == {SERVED, EXCLUDED}
+    assert set(arms) == {UNFILTERED, EXCLUDED}
     for name, arm in arms.items():
         assert list(arm.files) == [row["file"] for row in rows]
         for n, row in enumerate(rows):

@@ -37,7 +37,7 @@ def test_cancel_batch_cancels_waiting_items_and_finishes_claimed_items(harness, 
     queued_jobs, harness.queue.sent[:] = list(harness.queue.sent), []
     ids = item_ids(harness, org, batch.id)
     pipeline.ingest_items(ids[:2], WORKER, harness.parts)  # finished before the cancellation
-    claimed = harness.ledger.claim(ids[2:4], "host/2/0.00")  # claimed during the cancellation
+    claimed = harness.repository.claim(ids[2:4], "host/2/0.00")  # claimed during the cancellation
     assert len(claimed) == 2
     with harness.database.write(org) as catalog:
         assert catalog.cancel_batch(batch.id) == 2
@@ -50,7 +50,7 @@ def test_cancel_batch_cancels_waiting_items_and_finishes_claimed_items(harness, 
         after_cancel.canceled,
     ) == (6, 2, 2, 2)
     assert (after_cancel.state, after_cancel.is_processed) == ("closed", False)
-    harness.ledger.release_worker("host/2/0.00")
+    harness.repository.release_worker("host/2/0.00")
     harness.queue.sent[:] = queued_jobs  # the broker still has the old jobs
     harness.run()
     pipeline.ingest_items(ids[2:3], WORKER, harness.parts)

@@ -34,7 +34,7 @@ def org(harness):
 def create_organization_with_photos(harness, tmp_path, name, seed):
     """An organization with copied originals, a rejected file, an audit row and a key."""
     org = harness.organization(name)
-    harness.access.create_key(name, "phone", ["locate"])
+    harness.api_keys.create_key(name, "phone", ["locate"])
     folder = tmp_path / f"in-{name}"
     write_photos(folder, 4, first=seed, lat=48 + seed / 1000)
     for path in sorted(folder.iterdir()):
@@ -74,11 +74,11 @@ def personal_bytes_of(harness, org, name, folder):
 def erase(harness, organization_deletion, org):
     return erase_organization(
         org,
-        closing=organization_deletion,
-        ledger=harness.ledger,
+        tenant_deletion=organization_deletion,
+        repository=harness.repository,
         index=harness.index,
         blobs=harness.blobs,
-        say=lambda _: None,
+        on_message=lambda _: None,
     )
 
 
@@ -106,7 +106,7 @@ def test_organization_deletion_leaves_no_bytes(
         == harness.index.count(IndexFilter(organization_id=other_org))
     )
     with pytest.raises(NotFoundError):
-        harness.access.organization("acme")
+        harness.api_keys.organization("acme")
     assert harness.organization("acme") != deleted_org  # the name can be used again
 
     build_folder = harness.folder / "next"
@@ -145,11 +145,11 @@ def test_organization_deletion_with_last_keys_keeps_authentication_required(
 ):
     org, _ = create_organization_with_photos(harness, tmp_path, "acme", 0)
     erase(harness, organization_deletion, org)
-    assert harness.access.any_keys()
-    default = harness.access.organization("default")
+    assert harness.api_keys.any_keys()
+    default = harness.api_keys.organization("default")
     erase(harness, organization_deletion, default.id)
-    assert harness.access.organization("default").id != default.id
-    assert harness.access.any_keys()
+    assert harness.api_keys.organization("default").id != default.id
+    assert harness.api_keys.any_keys()
 
 
 def test_organization_deletion_removes_late_writes(harness, organization_deletion, org, tmp_path):
@@ -180,7 +180,7 @@ def test_organization_deletion_interrupted_can_be_repeated(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(harness.index, "delete", interrupt)
+        patch.setattr(harness.index, "write_tombstones", interrupt)
         with pytest.raises(KeyboardInterrupt):
             erase(harness, organization_deletion, org)
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 3

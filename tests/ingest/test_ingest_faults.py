@@ -19,7 +19,7 @@ from pinpoint.ingest.recovery import recover_lost_work
 from pinpoint.records import ImageUpdate
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint_workers import runtime
-from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
+from pinpoint_workers.beat_schedule import ClockTolerantScheduler, IntervalSchedule
 from registration import register_folder
 from stack_fixtures import WORKER, write_photos
 
@@ -78,7 +78,7 @@ def test_ingest_items_database_outage_retries_release_until_it_succeeds(
     harness, waiting_items, monkeypatch
 ):
     _, _, ids = waiting_items
-    pauses, give_back = [], harness.ledger.release_unprocessed
+    pauses, give_back = [], harness.repository.release_unprocessed
 
     def fail_upsert(*_arguments):
         raise IndexUnavailableError("away")
@@ -91,32 +91,32 @@ def test_ingest_items_database_outage_retries_release_until_it_succeeds(
     with monkeypatch.context() as patch:
         patch.setattr(pipeline.time, "sleep", pauses.append)
         patch.setattr(harness.index, "upsert", fail_upsert)
-        patch.setattr(harness.ledger, "release_unprocessed", fail_release_twice)
+        patch.setattr(harness.repository, "release_unprocessed", fail_release_twice)
         with pytest.raises(IndexUnavailableError):
             pipeline.ingest_items(ids, WORKER, harness.parts)
     assert len(pauses) == 2
     assert max_attempts_counted(harness) == 0
-    assert harness.ledger.active_workers() == []
+    assert harness.repository.active_workers() == []
 
 
 def test_lease_after_clock_set_back_is_expired(harness, waiting_items):
     _, _, ids = waiting_items
-    assert len(harness.ledger.claim(ids, WORKER)) == 6
-    assert harness.ledger.lost_items(10) == []
+    assert len(harness.repository.claim(ids, WORKER)) == 6
+    assert harness.repository.expired_items(10) == []
     with harness.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() + interval '1 h'"))
-    assert len(harness.ledger.lost_items(10)) == 6
+    assert len(harness.repository.expired_items(10)) == 6
     result = recover_lost_work(
-        ledger=harness.ledger,
+        repository=harness.repository,
         queue=harness.queue,
         index=harness.index,
         contract=harness.encoder.contract.digest,
         chunk=64,
-        tombstone_s=60,
+        tombstone_ttl_s=60,
         is_alive=lambda _worker: True,
     )
     assert result.items == 6
-    assert [len(harness.ledger.claim([item_id], "host/2/0.00")) for item_id in ids] == [1] * 6
+    assert [len(harness.repository.claim([item_id], "host/2/0.00")) for item_id in ids] == [1] * 6
 
 
 def test_interval_schedule_after_clock_set_back_is_due():
@@ -178,7 +178,7 @@ def stale_worker(harness, waiting_items):
     with harness.database.write(org) as catalog:
         catalog.update_image(image_id, ImageUpdate(creator="second"))
     harness.queue.sent.clear()
-    reading = harness.ledger.indexing([image_id], harness.encoder.contract.digest)
+    reading = harness.repository.lock_pending_images([image_id], harness.encoder.contract.digest)
     points = reading.__enter__()
     assert [point.version for point in points] == [2]
     # A restart of PostgreSQL or its limit on idle transactions releases the row lock like this.
@@ -205,7 +205,7 @@ def _terminate_sessions(harness):
 
 def count_drift(harness):
     result = reconcile_index_rows(
-        ledger=harness.ledger,
+        repository=harness.repository,
         index=harness.index,
         queue=None,
         contract=harness.encoder.contract.digest,
@@ -244,10 +244,10 @@ def test_expired_tombstones_exclude_images_not_yet_erased(harness, waiting_items
     image_id = next(iter(harness.index.scroll(None, 1)))[0]
     with harness.database.write(org) as catalog:
         catalog.delete_image(image_id)
-    with harness.ledger.expired_tombstones(0) as expired:
+    with harness.repository.expired_tombstones(0) as expired:
         assert expired == []
     harness.run()
-    with harness.ledger.expired_tombstones(0) as expired:
+    with harness.repository.expired_tombstones(0) as expired:
         assert expired == [image_id]
-        harness.index.forget(expired)
+        harness.index.delete_points(expired)
     assert image_id not in {point_id for point_id, _, _ in harness.index.scroll(None, 10)}

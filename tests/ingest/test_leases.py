@@ -42,10 +42,10 @@ def register_batch(harness, tmp_path):
     return make
 
 
-def create_ledger(harness, lease_s=LEASE_S, max_attempts=3):
+def create_ledger(harness, lease_ttl_s=LEASE_S, max_attempts=3):
     contract = harness.encoder.contract.digest
     return CatalogIngestRepository(
-        harness.owner, contract=lambda: contract, lease_s=lease_s, max_attempts=max_attempts
+        harness.owner, contract=lambda: contract, lease_ttl_s=lease_ttl_s, max_attempts=max_attempts
     )
 
 
@@ -62,18 +62,22 @@ class SlowEncoder:
 
 def test_lease_heartbeat_keeps_lease_of_long_chunk(harness, register_batch):
     org, batch, ids = register_batch()
-    ledger = create_ledger(harness)
+    repository = create_ledger(harness)
     lost = []
 
     def watch():
         deadline = time.monotonic() + 3 * LEASE_S
         while time.monotonic() < deadline:
-            lost.extend(ledger.claim(ids, "host/2/0.00"))
-            lost.extend(item for item_id in ids for item in ledger.claim([item_id], "host/2/0.00"))
-            lost.extend(ledger.lost_items(10))
+            lost.extend(repository.claim(ids, "host/2/0.00"))
+            lost.extend(
+                item for item_id in ids for item in repository.claim([item_id], "host/2/0.00")
+            )
+            lost.extend(repository.expired_items(10))
             time.sleep(0.1)
 
-    parts = replace(harness.parts, ledger=ledger, encoder=SlowEncoder(harness.encoder, watch))
+    parts = replace(
+        harness.parts, repository=repository, encoder=SlowEncoder(harness.encoder, watch)
+    )
     assert pipeline.ingest_items(ids, WORKER, parts) == 6
     assert lost == []
     with harness.database.read(org) as catalog:
@@ -83,13 +87,13 @@ def test_lease_heartbeat_keeps_lease_of_long_chunk(harness, register_batch):
 
 def test_lease_after_heartbeat_ends_expires(harness, register_batch):
     _, _, ids = register_batch()
-    ledger = create_ledger(harness)
-    with ledger.lease_heartbeat(ids, WORKER):
-        ledger.claim(ids, WORKER)
+    repository = create_ledger(harness)
+    with repository.lease_heartbeat(ids, WORKER):
+        repository.claim(ids, WORKER)
         time.sleep(2 * LEASE_S)
-        assert ledger.lost_items(10) == []
+        assert repository.expired_items(10) == []
     time.sleep(1.5 * LEASE_S)
-    assert len(ledger.lost_items(10)) == 6
+    assert len(repository.expired_items(10)) == 6
 
 
 def test_heartbeat_max_interval_equals_redis_visibility_timeout():
@@ -99,53 +103,53 @@ def test_heartbeat_max_interval_equals_redis_visibility_timeout():
 
 def test_lease_heartbeat_stops_after_longest_interval(harness, register_batch):
     _, _, ids = register_batch()
-    ledger = create_ledger(harness)
-    ledger.claim(ids, WORKER)
-    with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_s=LEASE_S, longest_s=0.0):
+    repository = create_ledger(harness)
+    repository.claim(ids, WORKER)
+    with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_ttl_s=LEASE_S, longest_s=0.0):
         time.sleep(1.5 * LEASE_S)
-        assert len(ledger.lost_items(10)) == 6
+        assert len(repository.expired_items(10)) == 6
 
 
 def test_lease_heartbeat_renews_only_held_leases(harness, register_batch):
     _, _, ids = register_batch()
-    ledger = create_ledger(harness)
-    ledger.claim(ids, WORKER)
+    repository = create_ledger(harness)
+    repository.claim(ids, WORKER)
     with harness.owner.begin() as unit:
         unit.connection.execute(
             text("UPDATE batch_items SET lease_owner = 'host/2/0.00' WHERE id = :id"),
             {"id": ids[0]},
         )
-    ledger.release_unprocessed([ids[1]], WORKER)
-    with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_s=LEASE_S):
+    repository.release_unprocessed([ids[1]], WORKER)
+    with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_ttl_s=LEASE_S):
         time.sleep(2 * LEASE_S)
-        assert {item for item, _ in ledger.lost_items(10)} == {ids[0], ids[1]}
+        assert {item for item, _ in repository.expired_items(10)} == {ids[0], ids[1]}
 
 
 def test_lease_heartbeat_skips_locked_rows(harness, register_batch):
     """Otherwise a renewal and the transaction of the worker could deadlock."""
     _, _, ids = register_batch()
-    ledger = create_ledger(harness)
-    ledger.claim(ids, WORKER)
+    repository = create_ledger(harness)
+    repository.claim(ids, WORKER)
     with harness.owner.begin() as unit:
         unit.connection.execute(
             text("SELECT 1 FROM batch_items WHERE id = :id FOR UPDATE"), {"id": ids[0]}
         )
-        with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_s=LEASE_S):
+        with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_ttl_s=LEASE_S):
             time.sleep(2 * LEASE_S)
-            assert [item for item, _ in ledger.lost_items(10)] == [ids[0]]
+            assert [item for item, _ in repository.expired_items(10)] == [ids[0]]
             assert [thread.name for thread in threading.enumerate()].count("leases") == 1
     assert "leases" not in [thread.name for thread in threading.enumerate()]
 
 
-def recover_as_dead(harness, ledger):
+def recover_as_dead(harness, repository):
     """Recover with every worker dead; returns the jobs that were queued."""
     recover_lost_work(
-        ledger=ledger,
+        repository=repository,
         queue=harness.queue,
         index=harness.index,
         contract=harness.encoder.contract.digest,
         chunk=64,
-        tombstone_s=60,
+        tombstone_ttl_s=60,
         is_alive=lambda _worker: False,
     )
     queued_jobs, harness.queue.sent[:] = list(harness.queue.sent), []
@@ -155,12 +159,14 @@ def recover_as_dead(harness, ledger):
 def test_recovery_after_repeated_worker_kills_fails_no_item(harness, register_batch):
     """As an operator or the kernel does: each worker is killed during its first job."""
     org, batch, ids = register_batch()
-    ledger = create_ledger(harness, max_attempts=3)
-    assert len(ledger.claim(ids, "host/0/0.00")) == 6
+    repository = create_ledger(harness, max_attempts=3)
+    assert len(repository.claim(ids, "host/0/0.00")) == 6
     for kill in range(1, 7):
-        assert len(ledger.claim(recover_as_dead(harness, ledger)[0], f"host/{kill}/0.00")) == 1
-    for job in recover_as_dead(harness, ledger):
-        pipeline.ingest_items(job, WORKER, replace(harness.parts, ledger=ledger))
+        assert (
+            len(repository.claim(recover_as_dead(harness, repository)[0], f"host/{kill}/0.00")) == 1
+        )
+    for job in recover_as_dead(harness, repository):
+        pipeline.ingest_items(job, WORKER, replace(harness.parts, repository=repository))
     with harness.database.read(org) as catalog:
         batch_after = catalog.batch(batch.id)
         attempts = [item.attempts for item in catalog.batch_items(batch.id)]
@@ -171,26 +177,26 @@ def test_recovery_after_repeated_worker_kills_fails_no_item(harness, register_ba
 def test_claim_redelivered_chunk_counts_one_attempt(harness, register_batch):
     """A broker delivers the chunk of a dead worker to the next worker, and again."""
     _, _, ids = register_batch()
-    assert len(harness.ledger.claim(ids, "host/0/0.00")) == 6
+    assert len(harness.repository.claim(ids, "host/0/0.00")) == 6
     for kill in range(1, 5):
-        harness.ledger.release_worker(f"host/{kill - 1}/0.00")
-        assert harness.ledger.claim(ids, f"host/{kill}/0.00") == []
+        harness.repository.release_worker(f"host/{kill - 1}/0.00")
+        assert harness.repository.claim(ids, f"host/{kill}/0.00") == []
     assert harness.scalar("SELECT max(attempts) FROM batch_items") == 1
-    assert [len(job) for job in recover_as_dead(harness, harness.ledger)] == [1] * 6
+    assert [len(job) for job in recover_as_dead(harness, harness.repository)] == [1] * 6
 
 
 def test_recovery_of_file_that_kills_workers_fails_only_that_item(harness, register_batch):
     org, batch, ids = register_batch()
     poisoned_id = ids[0]
-    ledger = create_ledger(harness, max_attempts=3)
-    ledger.claim(ids, "host/0/0.00")
+    repository = create_ledger(harness, max_attempts=3)
+    repository.claim(ids, "host/0/0.00")
     workers_killed = 1
-    while queued_jobs := recover_as_dead(harness, ledger):
+    while queued_jobs := recover_as_dead(harness, repository):
         for job in queued_jobs:
-            if poisoned_id in job and ledger.claim(job, f"host/{workers_killed}/0.00"):
+            if poisoned_id in job and repository.claim(job, f"host/{workers_killed}/0.00"):
                 workers_killed += 1
                 break
-            pipeline.ingest_items(job, WORKER, replace(harness.parts, ledger=ledger))
+            pipeline.ingest_items(job, WORKER, replace(harness.parts, repository=repository))
     assert workers_killed == 3
     with harness.database.read(org) as catalog:
         batch_after = catalog.batch(batch.id)

@@ -101,12 +101,12 @@ def refuse_row_in_table(harness, table, event, column, value, code="XX000"):
 
 def recover(harness):
     return recover_lost_work(
-        ledger=harness.ledger,
+        repository=harness.repository,
         queue=harness.queue,
         index=harness.index,
         contract=harness.encoder.contract.digest,
         chunk=64,
-        tombstone_s=3_600,
+        tombstone_ttl_s=3_600,
         is_alive=lambda _worker: True,
     )
 
@@ -195,7 +195,7 @@ def test_upsert_on_full_disk_raises_unavailable_and_counts_no_attempt(harness, b
     with pytest.raises(DatabaseUnavailableError):
         pipeline.ingest_items(ids, WORKER, harness.parts)
     assert item_of(harness, batches, item_id).attempts == 0
-    assert harness.ledger.active_workers() == []
+    assert harness.repository.active_workers() == []
 
 
 def test_index_unreadable_vector_fails_only_that_image(harness, batches):
@@ -259,7 +259,7 @@ def test_reconcile_version_beyond_column_repairs_the_others(harness, batches):
 
     def compare():
         return reconcile_index_rows(
-            ledger=harness.ledger,
+            repository=harness.repository,
             index=harness.index,
             queue=harness.queue,
             contract=harness.encoder.contract.digest,
@@ -300,7 +300,7 @@ def test_retry_batch_queues_failed_items_once(harness, batches):
                 {"id": batch.id},
             ).scalars()
         )
-    harness.ledger.claim(item_ids[1:], WORKER)
+    harness.repository.claim(item_ids[1:], WORKER)
     execute_sql(harness, "UPDATE batch_items SET status = 'failed' WHERE id = :id", id=item_ids[0])
     counts = []
     for _ in range(40):
@@ -308,7 +308,7 @@ def test_retry_batch_queues_failed_items_once(harness, batches):
             counts.append(catalog.retry_batch(batch.id))
     assert counts == [1] + [0] * 39
     assert harness.queue.sent == [(jobs.INGEST_ITEMS, [item_ids[0]])]
-    assert harness.ledger.active_workers() == [WORKER]
+    assert harness.repository.active_workers() == [WORKER]
 
 
 def test_register_unstorable_values_rejects_those_rows(harness, tmp_path):
@@ -349,7 +349,7 @@ def test_names_over_limit_raise_with_length(harness):
     ):
         catalog.add_source(CJK, "photo")
     with pytest.raises(BadRequestError, match="name has 3000"):
-        harness.access.create_organization(CJK)
+        harness.api_keys.create_organization(CJK)
 
 
 STATEMENTS = [

@@ -15,7 +15,7 @@ from stack_fixtures import write_photos
 
 def reconcile(harness, *, repair=True):
     result = reconcile_index_rows(
-        ledger=harness.ledger,
+        repository=harness.repository,
         index=harness.index,
         queue=harness.queue if repair else None,
         contract=harness.encoder.contract.digest,
@@ -81,7 +81,7 @@ def test_reconcile_point_ahead_of_row_is_repaired(harness, image_ids):
 @pytest.mark.parametrize("version", [1, 2, 9])
 def test_reconcile_tombstone_over_live_row_is_repaired(harness, image_ids, version):
     """The image was deleted after the backup that PostgreSQL was restored from."""
-    harness.index.delete({image_ids[2]: version})
+    harness.index.write_tombstones({image_ids[2]: version})
     assert harness.index.fetch([image_ids[2]]) == []
     assert reconcile(harness, repair=False) == (1, 0, 0, 0)
     assert repair_leaves_no_drift(harness)
@@ -122,7 +122,7 @@ def test_reconcile_changes_between_scans_are_no_drift(harness, image_ids, monkey
 def test_reconcile_image_ingested_during_forget_is_kept(harness, image_ids, monkeypatch):
     with harness.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))
-    forget = harness.index.forget
+    delete_points = harness.index.delete_points
     ingested = threading.Event()
 
     def ingest_again():
@@ -136,12 +136,12 @@ def test_reconcile_image_ingested_during_forget_is_kept(harness, image_ids, monk
         waiting_locks = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         while not ingested.is_set() and not harness.scalar(waiting_locks):
             ingested.wait(0.05)
-        forget(ids)
+        delete_points(ids)
         ingest_futures.append(ingest_future)
 
     ingest_futures = []
     with ThreadPoolExecutor(1) as pool:
-        monkeypatch.setattr(harness.index, "forget", forget_slowly)
+        monkeypatch.setattr(harness.index, "delete_points", forget_slowly)
         assert reconcile(harness) == (0, 0, 3, 3)
         monkeypatch.undo()
         assert ingest_futures[0].result(30).indexed == 3

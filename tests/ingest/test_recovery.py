@@ -28,19 +28,19 @@ def register(harness, org, folder):
 
 def recover(harness, alive=True):
     return recover_lost_work(
-        ledger=harness.ledger,
+        repository=harness.repository,
         queue=harness.queue,
         index=harness.index,
         contract=harness.encoder.contract.digest,
         chunk=64,
-        tombstone_s=0,
+        tombstone_ttl_s=0,
         is_alive=lambda _worker: alive,
     )
 
 
 def reconcile(harness, *, repair=True):
     return reconcile_index_rows(
-        ledger=harness.ledger,
+        repository=harness.repository,
         index=harness.index,
         queue=harness.queue if repair else None,
         contract=harness.encoder.contract.digest,
@@ -67,24 +67,24 @@ def folder(tmp_path):
 def test_claim_leased_items_returns_none_until_lease_expires(harness, org, folder):
     register(harness, org, folder)
     _, ids = harness.queue.sent.pop()
-    assert len(harness.ledger.claim(ids, "host/1/0.00")) == 6
-    assert harness.ledger.claim(ids, "host/2/0.00") == []
+    assert len(harness.repository.claim(ids, "host/1/0.00")) == 6
+    assert harness.repository.claim(ids, "host/2/0.00") == []
     with harness.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() - interval '1s'"))
-    assert [len(harness.ledger.claim([item_id], "host/2/0.00")) for item_id in ids] == [1] * 6
+    assert [len(harness.repository.claim([item_id], "host/2/0.00")) for item_id in ids] == [1] * 6
 
 
 def test_claim_after_max_attempts_fails_items(harness, org, folder):
     batch = register(harness, org, folder)
     _, ids = harness.queue.sent.pop()
-    assert len(harness.ledger.claim(ids, "host/0/0.00")) == 6
-    harness.ledger.release_worker("host/0/0.00")
+    assert len(harness.repository.claim(ids, "host/0/0.00")) == 6
+    harness.repository.release_worker("host/0/0.00")
     for turn in range(1, 3):
-        assert [len(harness.ledger.claim([item_id], f"host/{turn}/0.00")) for item_id in ids] == [
-            1
-        ] * 6
-        harness.ledger.release_worker(f"host/{turn}/0.00")
-    assert [harness.ledger.claim([item_id], "host/9/0.00") for item_id in ids] == [[]] * 6
+        assert [
+            len(harness.repository.claim([item_id], f"host/{turn}/0.00")) for item_id in ids
+        ] == [1] * 6
+        harness.repository.release_worker(f"host/{turn}/0.00")
+    assert [harness.repository.claim([item_id], "host/9/0.00") for item_id in ids] == [[]] * 6
     assert fetch_batch(harness, org, batch).failed == 6
     with harness.database.read(org) as catalog:
         assert {i.error_code for i in catalog.batch_items(batch.id)} == {"too_many_attempts"}
@@ -113,7 +113,7 @@ def test_recover_lost_work_with_full_queue_sends_nothing(harness, org, folder):
 def test_recover_lost_work_of_dead_worker_sends_items_singly(harness, org, folder):
     register(harness, org, folder)
     _, ids = harness.queue.sent.pop()
-    harness.ledger.claim(ids, "host/1/0.00")
+    harness.repository.claim(ids, "host/1/0.00")
     assert recover(harness, alive=True).released == 0
     recovered = recover(harness, alive=False)
     assert (recovered.released, recovered.items) == (6, 6)
@@ -212,8 +212,8 @@ def test_reconcile_repairs_every_kind_of_drift(harness, org, folder):
     assert reconcile(harness).total == 0
     ids = [row[0] for row in harness.index.scroll(None, 10)]
     points = {point.id: point for point in harness.index.fetch(ids, vectors=True)}
-    harness.index.forget([ids[0]])  # missing
-    harness.index.forget([ids[1]])
+    harness.index.delete_points([ids[0]])  # missing
+    harness.index.delete_points([ids[1]])
     with harness.owner.begin() as unit:  # stale: the row has a newer version than the index
         unit.connection.execute(
             text("UPDATE images SET version = 7 WHERE id = :id"), {"id": ids[2]}

@@ -46,7 +46,7 @@ def stored_vectors(harness, contract):
 
 def missing_ids(reembed_queue, parts):
     contract = parts.encoder.contract
-    return reembed_queue.missing(contract.digest, contract.dims)
+    return reembed_queue.list_missing(contract.digest, contract.dims)
 
 
 def count_reasons(result):
@@ -64,7 +64,11 @@ def test_reembed_images_every_originals_policy_embeds_all(
     assert harness.ingest(tmp_path / "in", org).indexed == 5
     old_vectors = stored_vectors(harness, harness.encoder.contract)
     ids = missing_ids(reembed_queue, tiny_parts)
-    assert (len(ids), reembed_queue.live(), missing_ids(reembed_queue, harness.parts)) == (5, 5, [])
+    assert (len(ids), reembed_queue.count_live(), missing_ids(reembed_queue, harness.parts)) == (
+        5,
+        5,
+        [],
+    )
     counts = []
     result = pipeline.reembed_images(ids, tiny_parts, reembed_queue, on_images=counts.append)
     assert (result.done, result.unreachable, sum(counts)) == (5, {}, 5)
@@ -182,19 +186,19 @@ def test_reembed_queue_missing_excludes_images_of_open_items(
         raise DatabaseUnavailableError("restarted between rows and vectors")
 
     with monkeypatch.context() as broken:
-        broken.setattr(harness.parts.ledger, "save_vectors", fail_save_vectors)
+        broken.setattr(harness.parts.repository, "save_vectors", fail_save_vectors)
         with pytest.raises(DatabaseUnavailableError):
             harness.ingest(folder, org)
     contract = harness.encoder.contract
     contract_key = contract.digest, contract.dims
-    assert len(reembed_queue.missing(*contract_key)) == 3, "rows without vectors"
-    assert reembed_queue.missing(*contract_key, under_way=False) == []
+    assert len(reembed_queue.list_missing(*contract_key)) == 3, "rows without vectors"
+    assert reembed_queue.list_missing(*contract_key, include_in_progress=False) == []
     with harness.owner.begin() as unit:
         failed = (
             "UPDATE batch_items SET status = 'failed', final_status = NULL, error_code = 'given up'"
         )
         unit.connection.execute(text(failed))
-    assert len(reembed_queue.missing(*contract_key, under_way=False)) == 3, (
+    assert len(reembed_queue.list_missing(*contract_key, include_in_progress=False)) == 3, (
         "no open item will compute them"
     )
 
@@ -206,7 +210,7 @@ def test_reembed_images_existing_vector_is_kept(harness, tiny_parts, reembed_que
     contract, (file,) = tiny_parts.encoder.contract, reembed_queue.files([image_id])
     vector = np.full(contract.dims["image"], 0.25, dtype=np.float32)
     embedded = Embedded(image_id=image_id, sha256=file.images[0].sha256, vector=vector)
-    harness.ledger.save_vectors(contract.digest, [embedded])
+    harness.repository.save_vectors(contract.digest, [embedded])
     pipeline.reembed_images([image_id], tiny_parts, reembed_queue)
     assert np.array_equal(stored_vectors(harness, contract)[image_id], vector)
 

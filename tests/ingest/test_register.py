@@ -227,7 +227,7 @@ def test_register_files_unreadable_folder_is_one_rejection(harness, org, accessi
     ]
     assert len(inspected) == 3
     # Files in an unreadable folder are not missing.
-    assert (registered.missing.known, registered.missing.external_ids) == (4, ())
+    assert (registered.missing.num_ingested, registered.missing.external_ids) == (4, ())
 
 
 def test_register_files_missing_files_reported_and_removed_on_confirmation(
@@ -242,7 +242,7 @@ def test_register_files_missing_files_reported_and_removed_on_confirmation(
     (folder / "0002.jpg").rename(folder / "renamed.jpg")
     reported, batch = register_and_run(harness, org, folder)
     assert reported.missing.external_ids == ("in/0001.jpg", "in/0002.jpg")
-    assert (reported.missing.known, reported.removed) == (4, None)
+    assert (reported.missing.num_ingested, reported.removed) == (4, None)
     assert items_by_file(harness, org, batch)["renamed.jpg"].error_code == "same_bytes"
     assert len(external_ids(harness, org)) == 5
     confirmations = []
@@ -271,7 +271,7 @@ def test_register_files_empty_root_removes_nothing(harness, org, photo_folder):
     assert len(external_ids(harness, org)) == 2
     assert not has_visible_entries(folder)
     assert not has_visible_entries(photo_folder / "nowhere")
-    assert registered.missing.many is False
+    assert registered.missing.is_suspicious is False
 
 
 def test_find_missing_files_either_unicode_form_matches(harness, org, photo_folder):
@@ -291,7 +291,7 @@ def test_find_missing_files_either_unicode_form_matches(harness, org, photo_fold
     with harness.database.read(org) as catalog:
         source = catalog.source("photos")
         missing = find_missing_files(catalog, source, source.roots[0], folder)
-    assert (missing.known, missing.external_ids) == (2, ())
+    assert (missing.num_ingested, missing.external_ids) == (2, ())
 
 
 def test_register_files_replaced_file_is_updated_with_note(harness, org, photo_folder):

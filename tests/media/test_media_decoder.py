@@ -131,7 +131,7 @@ def make_request(*, query: bool = False) -> DecodeRequest:
 
 def make_answer(**changes: object) -> dict[str, object]:
     fields: dict[str, object] = {
-        "facts": to_wire(RawMetadata()),
+        "metadata": to_wire(RawMetadata()),
         "width": 64,
         "height": 64,
         "panorama": None,
@@ -162,23 +162,23 @@ def read_answer(header: dict[str, object], body: bytes = BODY) -> object:
         {"width": 10**9},
         {"height": 0},
         {"width": "64"},
-        {"facts": None},
-        {"facts": {"lat": float("nan")}},
-        {"facts": {"lat": "48"}},
-        {"facts": {"camera": "x" * 300}},
-        {"facts": {"captured_at": "2020-01-01T00:00:00"}},
-        {"facts": {"surprise": 1}},
-        {"facts": {**to_wire(RawMetadata()), "warnings": None}},
-        {"facts": {**to_wire(RawMetadata()), "warnings": "text"}},
-        {"facts": {**to_wire(RawMetadata()), "warnings": ["x"] * 11}},
-        {"facts": {**to_wire(RawMetadata()), "warnings": ["x" * 201]}},
-        {"facts": {**to_wire(RawMetadata()), "warnings": [1]}},
-        {"facts": {**to_wire(RawMetadata()), "warnings": ["a\x00b"]}},
-        {"facts": {**to_wire(RawMetadata()), "time_source": "exif_original"}},
-        {"facts": {**to_wire(RawMetadata()), "captured_at": "2020-01-01T00:00:00+00:00"}},
-        {"facts": {**to_wire(TIMED), "time_source": "manual"}},
-        {"facts": {**to_wire(TIMED), "time_source": 1}},
-        {"facts": {"attributes": {"a": [1]}}},
+        {"metadata": None},
+        {"metadata": {"lat": float("nan")}},
+        {"metadata": {"lat": "48"}},
+        {"metadata": {"camera": "x" * 300}},
+        {"metadata": {"captured_at": "2020-01-01T00:00:00"}},
+        {"metadata": {"surprise": 1}},
+        {"metadata": {**to_wire(RawMetadata()), "warnings": None}},
+        {"metadata": {**to_wire(RawMetadata()), "warnings": "text"}},
+        {"metadata": {**to_wire(RawMetadata()), "warnings": ["x"] * 11}},
+        {"metadata": {**to_wire(RawMetadata()), "warnings": ["x" * 201]}},
+        {"metadata": {**to_wire(RawMetadata()), "warnings": [1]}},
+        {"metadata": {**to_wire(RawMetadata()), "warnings": ["a\x00b"]}},
+        {"metadata": {**to_wire(RawMetadata()), "time_source": "exif_original"}},
+        {"metadata": {**to_wire(RawMetadata()), "captured_at": "2020-01-01T00:00:00+00:00"}},
+        {"metadata": {**to_wire(TIMED), "time_source": "manual"}},
+        {"metadata": {**to_wire(TIMED), "time_source": 1}},
+        {"metadata": {"attributes": {"a": [1]}}},
         {"faces": None},
         {"faces": [[None, 65, 65, 3]]},
         {"faces": [[None, 10**6, 1, 3]]},
@@ -200,7 +200,7 @@ def test_read_answer_invalid_header_raises_pipe_broken(changes: dict[str, object
 def test_read_answer_valid_header_is_accepted() -> None:
     read_answer(make_answer())
     longest = replace(TIMED, warnings=("\u00e4" * 200,) * 10)
-    read_answer(make_answer(facts=to_wire(longest)))
+    read_answer(make_answer(metadata=to_wire(longest)))
     assert from_wire(unpack_header(pack_header(to_wire(longest))[4:])) == longest
     assert limit_warnings(["a\x00b", " ", "a  b", *(str(n) for n in range(20))])[:2] == ("a", "a b")
     assert len(limit_warnings(str(n) for n in range(20))) == 10

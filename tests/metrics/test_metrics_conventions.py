@@ -127,16 +127,21 @@ def test_conventions_equal_published_definitions():
         "pinpoint": ("geodesic-wgs84", "<", True),
     }
     assert all(name == convention.name for name, convention in CONVENTIONS.items())
-    assert len({convention.words() for convention in CONVENTIONS.values()}) == len(CONVENTIONS)
+    assert len({convention.description() for convention in CONVENTIONS.values()}) == len(
+        CONVENTIONS
+    )
 
 
 def test_convention_words_change_with_every_field():
-    words = CONVENTIONS["pigeon"].words()
-    assert words == "pigeon: haversine, R = 6378.137 km; d < threshold; GeoScore rounded per photo"
+    description = CONVENTIONS["pigeon"].description()
+    assert (
+        description
+        == "pigeon: haversine, R = 6378.137 km; d < threshold; GeoScore rounded per photo"
+    )
     for other in ("geodesic-wgs84", "haversine-6371"):
-        assert replace(CONVENTIONS["pigeon"], distance=other).words() != words
-    assert replace(CONVENTIONS["pigeon"], comparison="<=").words() != words
-    assert replace(CONVENTIONS["pigeon"], rounded=False).words() != words
+        assert replace(CONVENTIONS["pigeon"], distance=other).description() != description
+    assert replace(CONVENTIONS["pigeon"], comparison="<=").description() != description
+    assert replace(CONVENTIONS["pigeon"], rounded=False).description() != description
 
 
 def test_within_same_pair_depends_on_convention():
@@ -182,10 +187,10 @@ def test_distances_km_of_candidates_equal_single_distances(distance):
 @pytest.mark.parametrize(
     ("ground_truth", "answers", "message"),
     [
-        ([[0, 0], [91, 0]], [[0, 0], [0, 0]], r"truth: row 1 is \(91"),
+        ([[0, 0], [91, 0]], [[0, 0], [0, 0]], r"ground_truth: row 1 is \(91"),
         ([[0, 0]], [[0, 180.5]], "answers: row 0"),
         ([[0, 0]], [[math.nan, 5]], "or NaN for both"),
-        ([[math.nan, math.nan]], [[0, 0]], "truth: row 0"),
+        ([[math.nan, math.nan]], [[0, 0]], "ground_truth: row 0"),
         ([0, 0, 0], [0, 0, 0], "latitudes and longitudes"),
         ([[0, 0]], [[math.inf, 0]], "answers: row 0"),
     ],

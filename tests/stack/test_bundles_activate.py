@@ -145,13 +145,13 @@ def test_activate_with_missing_files_requires_allow_missing(stack):
 def test_ingest_with_the_old_bundle_raises_and_is_repeated(stack):
     write_photos(stack.folder, 3, first=300)
     ids = stack.register(stack.folder)
-    behind = stack.worker.ingest_parts()
+    behind = stack.worker.ingest_components()
     stack.run("bundles", "activate", "tiny", "--json")
     with pytest.raises(ModelMismatchError):
         pipeline.ingest_items(ids, WORKER, behind)
     assert len(stack.held()[0]) == PHOTOS
-    stack.worker.with_live(
-        lambda _: pipeline.ingest_items(ids, WORKER, stack.worker.ingest_parts())
+    stack.worker.with_current_encoder(
+        lambda _: pipeline.ingest_items(ids, WORKER, stack.worker.ingest_components())
     )
     assert stack.held() == (stack.live(), stack.tiny.contract.digest)
     assert len(stack.live()) == PHOTOS + 3
@@ -163,15 +163,15 @@ def test_ingest_with_the_old_bundle_raises_and_is_repeated(stack):
 def test_reconcile_after_killed_activation_embeds_the_missing_images(stack, monkeypatch):
     stack.run("bundles", "activate", "tiny", "--json")
     digest, lost = stack.tiny.contract.digest, sorted(stack.live())[:3]
-    with stack.worker.backlog._transactions.begin() as unit:
+    with stack.worker.reembed_queue._transactions.begin() as unit:
         gone = "DELETE FROM embeddings WHERE contract = :contract AND image_id = ANY(:ids)"
         unit.connection.execute(text(gone), {"contract": digest, "ids": lost})
-    stack.worker.index.forget(lost)
+    stack.worker.index.delete_points(lost)
     monkeypatch.setattr(maintenance, "services", lambda: stack.worker)
     maintenance.reconcile_index([])
-    waiting = stack.worker.ledger.lost_images(digest, 10)
+    waiting = stack.worker.repository.unindexed_images(digest, 10)
     assert waiting == lost
-    pipeline.index_images(waiting, stack.worker.ingest_parts())
+    pipeline.index_images(waiting, stack.worker.ingest_components())
     assert stack.held() == (stack.live(), digest)
 
 
@@ -184,13 +184,13 @@ def test_reconcile_skips_images_of_an_open_ingest(stack, monkeypatch):
         raise DatabaseUnavailableError("restarted between rows and vectors")
 
     with monkeypatch.context() as broken:
-        broken.setattr(stack.worker.ledger, "save_vectors", gone)
+        broken.setattr(stack.worker.repository, "save_vectors", gone)
         with pytest.raises(DatabaseUnavailableError):
-            pipeline.ingest_items(ids, WORKER, stack.worker.ingest_parts())
+            pipeline.ingest_items(ids, WORKER, stack.worker.ingest_components())
     monkeypatch.setattr(maintenance, "services", lambda: stack.worker)
     maintenance.reconcile_index([])
     assert len(stack.vectors(digest)) == PHOTOS
-    pipeline.ingest_items(ids, WORKER, stack.worker.ingest_parts())
+    pipeline.ingest_items(ids, WORKER, stack.worker.ingest_components())
     assert len(stack.vectors(digest)) == PHOTOS + 3
 
 

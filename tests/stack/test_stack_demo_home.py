@@ -121,9 +121,9 @@ def test_stack_after_demo_has_no_demo_image_in_answers_lists_or_counts(
         home, *organization_options, "similar", query_photos[0], "--max-groups", "200", "--json"
     )
     output = json.dumps([answers, hits, sources, batches])
-    cited = {row["image_id"] for photo in demo["photos"] for row in photo["cited"]}
-    assert cited
-    assert not [image_id for image_id in cited if image_id in output]
+    citations = {row["image_id"] for photo in demo["photos"] for row in photo["citations"]}
+    assert citations
+    assert not [image_id for image_id in citations if image_id in output]
     assert "demo street" not in output
     assert "demo photos" not in output
     for answer in answers:

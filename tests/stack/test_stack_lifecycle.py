@@ -125,7 +125,7 @@ def test_external_services_are_not_started(home):
     assert list_external_services(elsewhere) == ["database", "broker", "index"]
     assert [program.name for program in list_programs(elsewhere, StackPaths(home))] == [
         *ALL[3:],
-        "learner",
+        "training-worker",
     ]
 
 

@@ -144,12 +144,12 @@ def test_status_after_upload_shows_work_totals(api, running_stack):
     assert work["silent"] == {}
     measures = json.loads(completed.stdout)["decoder_sandbox"]["measures"]
     assert {"seccomp", "landlock", "no_new_privs"} <= {entry["name"] for entry in measures}
-    assert work["jobs_waiting"] >= 0
+    assert work["queue_length"] >= 0
     assert work["totals"]["drift"]["missing"] == 0
     assert {entry["error_code"] for entry in work["totals"]["rejected_items"]} >= {"no_position"}
     completed = pinpoint(running_stack, "status")
     assert "decoder sandbox: limits" in completed.stdout, completed.stdout
-    for word in ("worker", "jobs waiting", "files open", "last recovery", "drift 0", "no_position"):
+    for word in ("worker", "queue length", "files open", "last recovery", "drift 0", "no_position"):
         assert word in completed.stdout, completed.stdout
 
 
@@ -178,6 +178,6 @@ def test_collect_status_without_stack_returns_within_1_s(tmp_path):
     collected = status.collect_status(Settings(services=ServiceSettings(home=tmp_path / "nothing")))
     assert time.monotonic() - begun < 1.0
     assert set(collected.silent) == {"database", "broker", "index"}
-    assert (collected.totals, collected.jobs_waiting) == (None, None)
+    assert (collected.totals, collected.queue_length) == (None, None)
     status.show_status(collected)
     assert dataclasses.is_dataclass(collected)

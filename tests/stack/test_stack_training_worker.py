@@ -24,7 +24,7 @@ def test_background_run_starts_the_training_worker_and_records_its_failure(
     running_stack, tmp_path, monkeypatch
 ):
     config = catalogd(tmp_path, "jobbed", steps=20, changes=(("tiny-timm", "no-such-tower"),))
-    assert "learner" not in [process.name for process in running_stack.status.processes]
+    assert "training-worker" not in [process.name for process in running_stack.status.processes]
     monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
 
     def command(*words):
@@ -44,14 +44,14 @@ def test_background_run_starts_the_training_worker_and_records_its_failure(
         status = lifecycle.stack_status(running_stack.settings)
         assert status.state == "up"
         learner = status.processes[-1]
-        assert learner.name == "learner"
+        assert learner.name == "training-worker"
         assert psutil.Process(learner.pid).nice() >= 10
         assert command("resume", run.id).startswith(f"training run {run.id} is queued")
     finally:
-        Supervisor(running_stack.paths).stop(["learner"], 40.0)
+        Supervisor(running_stack.paths).stop(["training-worker"], 40.0)
         shutil.rmtree(running_stack.home / RUNS, ignore_errors=True)
     status = lifecycle.stack_status(running_stack.settings)
-    assert (status.state, "learner" in [process.name for process in status.processes]) == (
+    assert (status.state, "training-worker" in [process.name for process in status.processes]) == (
         "up",
         False,
     )

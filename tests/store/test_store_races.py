@@ -95,7 +95,7 @@ def test_erase_source_with_waiting_items_indexes_none(harness, tmp_path):
         assert catalog.retry_batch(batch.id) == 3
     harness.run()
     assert harness.scalar("SELECT count(*) FROM images") == 0
-    assert harness.ledger.lost_deletions(10) == []
+    assert harness.repository.pending_deletions(10) == []
     assert harness.scalar("SELECT count(*) FROM sources") == 0
 
 
@@ -106,7 +106,7 @@ def test_erase_source_waits_for_worker_and_removes_its_rows(harness, tmp_path):
     with harness.database.read(org) as catalog:
         source = catalog.source("photos")
         ids = [item.id for item in catalog.batch_items(batch.id)]
-    items = harness.ledger.claim(ids, "here")
+    items = harness.repository.claim(ids, "here")
     readings = [
         (
             item,
@@ -131,7 +131,7 @@ def test_erase_source_waits_for_worker_and_removes_its_rows(harness, tmp_path):
         return Originals(harness.blobs)(item, reading)
 
     with ThreadPoolExecutor(1) as pool:
-        harness.ledger.upsert_images(readings, originals)
+        harness.repository.upsert_images(readings, originals)
         assert erase_futures[0].result(10) == 2
     harness.run()
     assert harness.scalar("SELECT count(*) FROM images") == 0
@@ -148,11 +148,13 @@ def test_save_vectors_of_replaced_bytes_finishes_no_item(harness, tmp_path):
     def store_image(batch, worker):
         with harness.database.read(org) as catalog:
             ids = [item.id for item in catalog.batch_items(batch.id)]
-        (item,) = harness.ledger.claim(ids, worker)
+        (item,) = harness.repository.claim(ids, worker)
         reading = harness.parts.decoder.read(
             item.file, harness.blobs.path(item.uri), item.metadata_override
         )
-        (stored_item,) = harness.ledger.upsert_images([(item, reading)], Originals(harness.blobs))
+        (stored_item,) = harness.repository.upsert_images(
+            [(item, reading)], Originals(harness.blobs)
+        )
         vector = harness.encoder.encode([reading.faces[0].pixels])[0]
         return Embedded(
             image_id=stored_item.images[0].id, sha256=reading.capture.sha256, vector=vector
@@ -167,12 +169,12 @@ def test_save_vectors_of_replaced_bytes_finishes_no_item(harness, tmp_path):
     second = register(harness, folder, org)
     second_embedded = store_image(second, "two")
 
-    harness.ledger.save_vectors(contract, [first_embedded])
+    harness.repository.save_vectors(contract, [first_embedded])
     pipeline.index_images([first_embedded.image_id], harness.parts)
     assert states() == ["stored", "stored"]
     assert harness.index.count(IndexFilter(organization_id=org)) == 0
 
-    harness.ledger.save_vectors(contract, [second_embedded])
+    harness.repository.save_vectors(contract, [second_embedded])
     pipeline.index_images([second_embedded.image_id], harness.parts)
     assert states() == ["indexed", "updated"]
     assert harness.index.count(IndexFilter(organization_id=org)) == 1
@@ -225,15 +227,15 @@ def test_release_unprocessed_after_lost_lease_keeps_new_lease(harness, tmp_path)
     batch = register(harness, tmp_path / "in", org)
     with harness.database.read(org) as catalog:
         ids = [item.id for item in catalog.batch_items(batch.id)]
-    harness.ledger.claim(ids, "slow")
+    harness.repository.claim(ids, "slow")
     with harness.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() - interval '1s'"))
-    assert len(harness.ledger.claim(ids, "quick")) == 1
-    harness.ledger.release_unprocessed(ids, "slow")
-    assert harness.ledger.active_workers() == ["quick"]
-    harness.ledger.release_unprocessed(ids, "quick")
-    assert harness.ledger.active_workers() == []
-    assert harness.ledger.lost_items(10) == [(ids[0], 1)]
+    assert len(harness.repository.claim(ids, "quick")) == 1
+    harness.repository.release_unprocessed(ids, "slow")
+    assert harness.repository.active_workers() == ["quick"]
+    harness.repository.release_unprocessed(ids, "quick")
+    assert harness.repository.active_workers() == []
+    assert harness.repository.expired_items(10) == [(ids[0], 1)]
 
 
 def test_claim_after_max_attempts_fails_stored_images(harness, tmp_path):
@@ -243,14 +245,14 @@ def test_claim_after_max_attempts_fails_stored_images(harness, tmp_path):
     batch = register(harness, tmp_path / "in", org)
     with harness.database.read(org) as catalog:
         ids = [item.id for item in catalog.batch_items(batch.id)]
-    (item,) = harness.ledger.claim(ids, "here")
+    (item,) = harness.repository.claim(ids, "here")
     reading = harness.parts.decoder.read(
         item.file, harness.blobs.path(item.uri), item.metadata_override
     )
-    harness.ledger.upsert_images([(item, reading)], Originals(harness.blobs))
+    harness.repository.upsert_images([(item, reading)], Originals(harness.blobs))
     with harness.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET attempts = 3, lease_until = NULL"))
-    assert harness.ledger.claim(ids, "here") == []
+    assert harness.repository.claim(ids, "here") == []
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
     with harness.database.read(org) as catalog:
         assert catalog.source("photos").images == 0
@@ -274,7 +276,7 @@ def test_ingest_after_reconcile_removal_indexes_image(harness, tmp_path):
     with harness.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))
     drift = reconcile_index_rows(
-        ledger=harness.ledger,
+        repository=harness.repository,
         index=harness.index,
         queue=harness.queue,
         contract=harness.encoder.contract.digest,

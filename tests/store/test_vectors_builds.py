@@ -86,7 +86,7 @@ def test_estimate_partitions_equals_count(tmp_path):
     index.optimize()
     index.upsert([replace(point, version=2) for point in points[:90]])
     index.upsert([replace(point, version=2, kind="street") for point in points[90:120]])
-    index.delete({point.id: 3 for point in points[100:150]})
+    index.write_tombstones({point.id: 3 for point in points[100:150]})
     owner = IndexFilter(organization_id=ORG_A)
     for kinds in ((), ("photo",), ("street",), ("photo", "street")):
         where = replace(owner, source_kinds=kinds)
@@ -127,8 +127,8 @@ def test_optimized_edge_index_keeps_recall_and_accepts_changes(tmp_path):
     moved_points = [replace(p, version=2, point=Point(1, 1)) for p in points[:300]]
     index.upsert(moved_points)
     index.upsert(points[:300])
-    index.delete({p.id: 2 for p in points[300:400]})
-    index.forget([p.id for p in points[400:450]])
+    index.write_tombstones({p.id: 2 for p in points[300:400]})
+    index.delete_points([p.id for p in points[400:450]])
     index.upsert(points[300:400])
     assert index.count() == index.info().points == 5_850
     assert len(index.scroll(None, 10_000)) == 5_950

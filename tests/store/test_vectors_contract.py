@@ -70,7 +70,7 @@ def test_upsert_without_channel_removes_its_vector(filled):
 
 def test_upsert_below_tombstone_version_is_ignored(filled):
     point = gallery(2)[1]
-    filled.delete({point.id: 2, UUID(int=99): 7})
+    filled.write_tombstones({point.id: 2, UUID(int=99): 7})
     filled.upsert([point, replace(point, version=2), replace(point, id=UUID(int=99), version=6)])
     where = IndexFilter(organization_id=point.organization_id)
     query = IndexQuery(channel="image", vector=point.vectors["image"], filter=where, limit=400)
@@ -78,19 +78,19 @@ def test_upsert_below_tombstone_version_is_ignored(filled):
     assert filled.fetch([point.id, UUID(int=99)], vectors=True) == []
     assert filled.count() == filled.info().points == 299
     assert (point.id, 2, False) in filled.scroll(None, 1_000)
-    filled.delete({point.id: 1})
+    filled.write_tombstones({point.id: 1})
     assert (point.id, 2, False) in filled.scroll(None, 1_000)
     filled.upsert([replace(point, version=3)])
     assert len(filled.fetch([point.id])) == 1
-    filled.delete({point.id: 2})
-    assert len(filled.fetch([point.id])) == 1, "a delete older than the point is ignored"
+    filled.write_tombstones({point.id: 2})
+    assert len(filled.fetch([point.id])) == 1, "a write_tombstones older than the point is ignored"
 
 
 def test_forget_removes_points_and_tombstones(filled):
     point, other_point = gallery(3)[1:]
-    filled.delete({point.id: 9})
-    filled.forget([point.id, other_point.id, UUID(int=5)])
-    filled.forget([])
+    filled.write_tombstones({point.id: 9})
+    filled.delete_points([point.id, other_point.id, UUID(int=5)])
+    filled.delete_points([])
     assert not {point.id, other_point.id} & {
         point_id for point_id, _, _ in filled.scroll(None, 1_000)
     }
@@ -99,7 +99,7 @@ def test_forget_removes_points_and_tombstones(filled):
 
 
 def test_scroll_returns_all_ids_in_order(filled):
-    filled.delete({identity(4): 2})
+    filled.write_tombstones({identity(4): 2})
     seen, after = [], None
     while rows := filled.scroll(after, 37):
         seen += rows
@@ -140,7 +140,7 @@ def test_calls_before_ensure_raise_unavailable(index):
         lambda: index.upsert(gallery(1)),
         lambda: index.count(),
         lambda: index.scroll(None, 5),
-        lambda: index.delete({UUID(int=1): 1}),
+        lambda: index.write_tombstones({UUID(int=1): 1}),
     ):
         with pytest.raises(IndexUnavailableError):
             call()

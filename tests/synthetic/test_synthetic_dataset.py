@@ -84,7 +84,7 @@ def test_make_planet_interrupted_resumes(planet, tmp_path):
     make_planet(first.folder, preset="tiny", seed=7, on_progress=lambda *two: progress.append(two))
     assert digests(first.folder) == digests(planet.folder)
     assert kept.stat().st_mtime_ns == before
-    assert progress[-1][0] == progress[-1][1] == planet.gallery + len(planet.unseen)
+    assert progress[-1][0] == progress[-1][1] == planet.gallery + len(planet.queries)
 
 
 def test_make_planet_complete_is_not_rewritten(planet):
@@ -112,7 +112,7 @@ def test_manifests_and_labels_list_every_file_once(planet):
     queries = [planet.labels.parent / "images" / row["file"] for row in rows(planet.labels)]
     assert Counter([*listed, *queries]) == Counter(files)
     assert len(listed) == planet.gallery
-    assert sorted(queries) == sorted(query.path for query in planet.unseen)
+    assert sorted(queries) == sorted(query.path for query in planet.queries)
 
 
 def test_manifest_rows_contain_planet_digest(planet):
@@ -139,7 +139,7 @@ def test_exif_equals_manifest(planet):
 
 
 def test_query_files_contain_no_position(planet):
-    for query in planet.unseen:
+    for query in planet.queries:
         data = query.path.read_bytes()
         assert not load_image(query.path).getexif().get_ifd(GPS_IFD)
         assert query.city.name.encode() not in data

@@ -26,7 +26,7 @@ def organization(running_stack):
     """A separate organization, because the stack is shared and answers cite nearby images."""
     name = f"demo-{uuid4().hex[:8]}"
     services = build_services(running_stack.settings, "operator")
-    services.access.create_organization(name)
+    services.api_keys.create_organization(name)
     services.close()
     return name
 
@@ -58,7 +58,7 @@ def test_demo_second_run_ingests_nothing_and_answers_identically(
     assert "0 new, 144 duplicates, 0 rejected or failed" in output
     assert f"the API is at {first['server']}" in output
     assert [line for line in again["try"] if line.endswith(("/ready", "/locate", "/thumbnail"))]
-    assert first["photos"][0]["truth"]["place"] in output
+    assert first["photos"][0]["ground_truth"]["nearest_city"] in output
     assert f"map: {tmp_path / 'map.png'}" in output
 
 
@@ -68,8 +68,10 @@ def test_demo_answers_cite_both_source_kinds(settings, organization, tmp_path):
         assert photo["answer"] is not None
         assert set(photo["radius_km"]) == {"50%", "90%"}
         assert photo["radius_km"]["50%"] <= photo["radius_km"]["90%"]
-        assert {citation["license"] for citation in photo["cited"]} == {"CC0-1.0"}
-    assert {citation["kind"] for photo in report["photos"] for citation in photo["cited"]} == {
+        assert {citation["license"] for citation in photo["citations"]} == {"CC0-1.0"}
+    assert {
+        citation["source_kind"] for photo in report["photos"] for citation in photo["citations"]
+    } == {
         "street",
         "photo",
     }

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pinpoint.synthetic.capture_patterns import generate_shots
-from pinpoint.synthetic.pictures import render_pictures
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
 from pinpoint.synthetic.regions import choose_sites
+from pinpoint.synthetic.shot_rendering import render_shots
 
 DIGESTS = {
     "tiny": "811755a2f2b43c14",
@@ -77,5 +77,5 @@ def test_shot_positions_equal_reference():
 
 def test_image_channel_means_equal_reference():
     """Compares means, because processors may round a pixel on an edge differently."""
-    means = render_pictures(7, sampled_shots(), PRESETS["tiny"]).astype(float).mean(axis=(1, 2))
+    means = render_shots(7, sampled_shots(), PRESETS["tiny"]).astype(float).mean(axis=(1, 2))
     assert means == pytest.approx(np.array(MEANS), abs=0.3)

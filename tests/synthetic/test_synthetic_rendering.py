@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pinpoint.synthetic.capture_patterns import generate_shots
-from pinpoint.synthetic.pictures import render_pictures, scene_appearance
 from pinpoint.synthetic.presets import PRESETS
 from pinpoint.synthetic.regions import choose_sites
 from pinpoint.synthetic.rendering import render
+from pinpoint.synthetic.shot_rendering import render_shots, scene_appearance
 
 SEED = 3
 PRESET = PRESETS["tiny"]
@@ -134,9 +134,9 @@ def test_render_equals_loop_over_rays(shots):
 
 
 def test_render_is_independent_of_batch(shots):
-    together = render_pictures(SEED, shots, PRESET)
-    alone = np.concatenate([render_pictures(SEED, [shot], PRESET) for shot in shots])
-    backwards = render_pictures(SEED, shots[::-1], PRESET, threads=1)[::-1]
+    together = render_shots(SEED, shots, PRESET)
+    alone = np.concatenate([render_shots(SEED, [shot], PRESET) for shot in shots])
+    backwards = render_shots(SEED, shots[::-1], PRESET, threads=1)[::-1]
     assert (together == alone).all()
     assert (together == backwards).all()
 
@@ -155,7 +155,7 @@ def test_render_roof_is_independent_of_other_images_in_batch(shots):
 
 
 def test_render_images_differ_by_shot_and_by_seed(shots):
-    here, there = render_pictures(SEED, shots, PRESET), render_pictures(SEED + 1, shots, PRESET)
+    here, there = render_shots(SEED, shots, PRESET), render_shots(SEED + 1, shots, PRESET)
     assert len({image.tobytes() for image in here}) == len(shots)
     assert not {image.tobytes() for image in here} & {image.tobytes() for image in there}
 
@@ -164,10 +164,12 @@ def test_render_repeated_photo_is_similar_but_not_equal(shots):
     import dataclasses
 
     first = next(shot for shot in shots if shot.kind == "photo")
-    again = dataclasses.replace(first, name=first.name + "-again", again=first.name)
+    near_duplicate_of = dataclasses.replace(
+        first, name=first.name + "-near_duplicate_of", near_duplicate_of=first.name
+    )
     other = next(shot for shot in shots if shot.kind == "photo" and shot.name != first.name)
-    first_image, repeated_image, other_image = render_pictures(
-        SEED, [first, again, other], PRESET
+    first_image, repeated_image, other_image = render_shots(
+        SEED, [first, near_duplicate_of, other], PRESET
     ).astype(float)
     assert (
         0
@@ -200,4 +202,4 @@ def test_render_mixed_shapes_are_rejected(shots):
 
     wide = dataclasses.replace(shots[0], panorama=True)
     with pytest.raises(ValueError, match="panoramas"):
-        render_pictures(SEED, [shots[0], wide], PRESET)
+        render_shots(SEED, [shots[0], wide], PRESET)

@@ -124,8 +124,8 @@ def create_tenants(harness: ServiceHarness, app: Any, url: str, folder: Path) ->
     """Create two organizations that ingest the same files in turn, then different ones."""
     tenants = []
     for name in ("alder", "birch"):
-        organization = harness.access.create_organization(name)
-        _, key = harness.access.create_key(
+        organization = harness.api_keys.create_organization(name)
+        _, key = harness.api_keys.create_key(
             name, "all", ["locate", "read", "ingest", "export", "admin"]
         )
         tenants.append(Tenant(name, organization.id, key, harness, url))

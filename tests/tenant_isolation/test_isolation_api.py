@@ -111,7 +111,7 @@ def test_metrics_with_organization_key_returns_403(tenant_pair, tenant_name):
     with requester.http() as http:
         refused = http.get("/metrics")
     assert refused.status_code == 403
-    assert refused.json()["type"] == "urn:pinpoint:problem:not_allowed"
+    assert refused.json()["type"] == "urn:pinpoint:problem:forbidden"
     assert "pinpoint_" not in refused.text
 
 

@@ -263,7 +263,7 @@ def test_temporary_tables_do_not_affect_security_definer_functions(api, tenant_p
     api.execute("CREATE TEMP TABLE images (id uuid)")
     api.execute(
         "CREATE TEMP TABLE organizations AS SELECT gen_random_uuid() AS id,"
-        " 'nobody'::text AS name, NULL::timestamptz AS revoked_at"
+        " 'nobody'::text AS name, NULL::timestamptz AS disabled_at"
     )
     api.execute("CREATE TEMP TABLE alembic_version AS SELECT 'forged'::text AS version_num")
     api.execute(

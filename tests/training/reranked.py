@@ -51,9 +51,9 @@ def written(planet, folder, name="ranked", steps=10):
 def gallery(world, config):
     harness, org = world
     return ExampleGallery(
-        plan=RunConfig(organization_id=org, images=harness.folder),
-        parts=EvaluationComponents(
-            decoder=harness.parts.decoder,
+        config=RunConfig(organization_id=org, images=harness.folder),
+        components=EvaluationComponents(
+            decoder=harness.components.decoder,
             encoder=harness.encoder,
             index=harness.index,
             database=harness.database,
@@ -62,7 +62,7 @@ def gallery(world, config):
         ),
         evidence_radius_m=config.gallery.evidence_radius_m,
         evidence_per_kind=config.gallery.evidence_per_kind,
-        evened=True,
+        balanced=True,
     )
 
 

@@ -44,7 +44,7 @@ def gathering(world):
             query=evidence.EvidenceQuery(
                 vector=np.ones(harness.encoder.contract.dims["image"], dtype=np.float32),
                 contract=harness.encoder.contract.digest,
-                limits=SearchFilter(),
+                search_filter=SearchFilter(),
                 settings=EvidenceSettings(radius_m=10_000.0, per_kind=5),
             ),
             reader=reader,
@@ -55,7 +55,7 @@ def candidate(image, seat):
     return Candidate(
         id=image.id,
         source_id=image.source_id,
-        source_kind=image.kind,
+        source_kind=image.source_kind,
         point=image.point,
         captured_at=None,
         group=str(image.id),
@@ -68,13 +68,13 @@ def candidate(image, seat):
 def case(request, world, images, gathering):
     """The gallery asked about a picture of its own: how it is asked, candidates, evidence."""
     harness, org = world
-    own = next(each for each in images.values() if each.kind == request.param)
+    own = next(each for each in images.values() if each.source_kind == request.param)
     question = LabeledQuery(
         file=own.external_id,
         ground_truth=own.point,
         creator=own.creator,
         sequence=own.sequence,
-        query_kind=own.kind,
+        query_kind=own.source_kind,
         areas={},
         strata={},
     )
@@ -123,7 +123,7 @@ def test_every_town_but_that_of_the_truth_loses_all_that_one_of_its_makers_took(
         makers = {each.creator for each in lost}
         assert len(makers) == (0 if at_truth else 1)
         assert {each.id for each in there if each.creator in makers} == {e.id for e in lost}
-        assert at_truth or question.kind in {each.kind for each in lost}
+        assert at_truth or question.query_kind in {each.source_kind for each in lost}
     every = replace(how["resolved"], ids=tuple(sorted({*how["resolved"].ids, *gone})))
     assert beside(found) == beside(gathering(left, exclusions=every))
     assert beside(found) - beside(near), "who stood behind has moved up"
@@ -190,7 +190,7 @@ def test_whom_the_question_was_not_asked_without_no_town_loses(images, case):
     gone = [each for each in candidates if each not in alone]
     others = [own for own in towns(images).values() if away_m(question, own[0]) > LOCALITY_RADIUS_M]
     assert len(gone) == len(others), "one photo of each town, by itself"
-    assert {each.kind for each in gone} == {question.kind}
+    assert {each.source_kind for each in gone} == {question.query_kind}
 
 
 def test_nothing_is_taken_where_the_town_of_the_truth_has_lost_nothing(images, case):
@@ -236,7 +236,7 @@ def test_rows_are_written_from_what_is_left(
             (left[seat].id, UUID(bytes=row["evidence_id"][seat, at].ljust(16, b"\0")))
             for seat, at in np.argwhere(row["evidence_present"])
         }
-    as_served = replace(even, evened=False)
+    as_served = replace(even, balanced=False)
     whole = train_reranker.cache_examples(tmp_path / "whole", asked, table, as_served)
     assert len(told) == len(asked), "nobody is asked for more"
     assert whole.rows["present"].sum() > found.rows["present"].sum()

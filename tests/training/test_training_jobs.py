@@ -119,7 +119,7 @@ def test_a_run_that_brings_its_workers_down_does_not_do_so_for_ever(places, open
 
 @contextmanager
 def learner(log):
-    words = ["worker", "--pool=solo", "-Q", "learning", "-n", f"{uuid4().hex}@test"]
+    words = ["worker", "--pool=solo", "-Q", "training", "-n", f"{uuid4().hex}@test"]
     with log.open("a") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "pinpoint_workers.app:app", *words],

@@ -59,6 +59,6 @@ def test_two_processes_train_what_one_trains(planet, tmp_path):
 @pytest.mark.parametrize(("rows", "count"), [(12, 3), (13, 3), (2, 4)])
 def test_parts_make_the_batch_again(rows, count):
     batch = np.arange(100, 100 + rows)
-    parts = [DistributedContext(rank=rank, count=count).part(batch) for rank in range(count)]
+    parts = [DistributedContext(rank=rank, count=count).shard(batch) for rank in range(count)]
     assert len({len(part) for part in parts}) == 1
     assert np.array_equal(np.stack(parts, axis=1).reshape(-1)[:rows], batch)

@@ -26,7 +26,7 @@ from training.reranked import gallery
 
 @pytest.fixture(scope="module")
 def calibrated(world, planet, reranked, tmp_path_factory):
-    """An encoder whose bundle has a reranker and its calibration, and the parts of the run."""
+    """An encoder whose bundle has a reranker and its calibration, and the components of the run."""
     config, _, made, _ = reranked
     folder = tmp_path_factory.mktemp("calibrated")
     copied = copy_bundle(made.bundle, folder / "bundle").weights.parent
@@ -36,7 +36,9 @@ def calibrated(world, planet, reranked, tmp_path_factory):
     )
     encoder = EncoderHandle(settings)
     known = gallery(world, config)
-    parts = replace(known.parts, encoder=encoder, reranker=encoder.reranker, search=settings.search)
+    components = replace(
+        known.components, encoder=encoder, reranker=encoder.reranker, search=settings.search
+    )
     with planet.labels.open(newline="") as file:
         rows = list(csv.DictReader(file))
     # The gallery of the role `rerank` is the one that is indexed; and of its photos each is taken
@@ -49,27 +51,27 @@ def calibrated(world, planet, reranked, tmp_path_factory):
         writer.writeheader()
         writer.writerows(asked)
     images = planet.folder / "queries/images"
-    plan = replace(known.plan, ranker="rerank", images=images, exclude=())
+    plan = replace(known.config, ranker="rerank", images=images, exclude=())
     labeled = read_labels(PROTOCOLS["synthetic"], folder / "labels.csv")
-    evaluate(labeled, folder / "run", plan=plan, parts=parts)
+    evaluate(labeled, folder / "run", config=plan, components=components)
     write_calibration(copied, fit.fit_calibration(folder / "run"))
-    return EncoderHandle(settings), parts
+    return EncoderHandle(settings), components
 
 
 def locate(calibrated, planet, world, kind="photo", **changes):
     """An unseen photo's answer; of the calibration's numbers some may be others."""
-    encoder, parts = calibrated
-    unseen = next(each for each in planet.unseen if (each.role, each.kind) == ("rerank", kind))
+    encoder, components = calibrated
+    unseen = next(each for each in planet.queries if (each.role, each.kind) == ("rerank", kind))
     found = encoder.contract.calibrations["rerank"]
     assert found.reranker_digest == encoder.reranker.digest
     contract = replace(encoder.contract, calibrations={"rerank": replace(found, **changes)})
     context = SearchContext(
         organization_id=world[1],
-        decoder=parts.decoder,
+        decoder=components.decoder,
         encoder=SimpleNamespace(contract=contract, encode_query=encoder.encode_query),
-        index=parts.index,
-        database=parts.database,
-        settings=parts.search,
+        index=components.index,
+        database=components.database,
+        settings=components.search,
         reranker=encoder.reranker,
     )
     photo = QueryPhoto(data=unseen.path.read_bytes(), file="q.jpg", kind=kind)

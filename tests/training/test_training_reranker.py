@@ -98,7 +98,7 @@ def test_rows_of_several_questions_at_a_time_are_the_same(world, examples, reran
     config = reranked[0]
     asked, found = examples
     table = train_reranker.split_table(asked, config.split.h3_resolution)
-    several = replace(gallery(world, config), at_once=3)
+    several = replace(gallery(world, config), concurrency=3)
     again = train_reranker.cache_examples(tmp_path / "examples", asked, table, several)
     assert again.rows.tobytes() == found.rows.tobytes()
     assert again.photos.image.tobytes() == found.photos.image.tobytes()
@@ -121,7 +121,7 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     judge = encoder.reranker
     assert judge.digest != harness.encoder.reranker.digest, "beside it lies the shipped one"
     assert judge is encoder.reranker, "loaded once"
-    unseen = next(each for each in planet.unseen if each.role == "rerank" and each.kind == "photo")
+    unseen = next(each for each in planet.queries if each.role == "rerank" and each.kind == "photo")
     photo = QueryPhoto(data=unseen.path.read_bytes(), file="q.jpg", kind="photo")
     context = harness.search_context(org, reranker=judge)
     one, two = (pipeline.locate(photo, SearchFilter(), context) for _ in range(2))
@@ -144,10 +144,12 @@ def test_the_command_trains_and_the_bundle_can_be_shown(
     @contextmanager
     def services(session, role, settings):
         assert session.organization == "acme"
-        parts = {
+        components = {
             name: getattr(harness, name) for name in ("access", "database", "encoder", "index")
         }
-        yield SimpleNamespace(settings=harness.settings, decoder=harness.parts.decoder, **parts)
+        yield SimpleNamespace(
+            settings=harness.settings, decoder=harness.components.decoder, **components
+        )
 
     def pinpoint(*arguments):
         monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])
@@ -178,15 +180,17 @@ def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
     config, _, made, _ = reranked
     labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
     only = (("role", "rerank"), ("kind", "street"))
-    plan = RunConfig(organization_id=org, images=planet.folder / "queries/images", only=only)
+    plan = RunConfig(organization_id=org, images=planet.folder / "queries/images", filters=only)
     plan = replace(plan, ranker="rerank")
-    parts = gallery(world, config).parts
+    parts = gallery(world, config).components
     with pytest.raises(
         BadRequestError, match="world-tiny has no reranker; `pinpoint train reranker`"
     ):
-        evaluate(labeled, tmp_path / "none", plan=plan, parts=parts)
+        evaluate(labeled, tmp_path / "none", config=plan, components=parts)
     judge = open_reranker(read_bundle(made.bundle), parts.search.candidates, "cpu")
-    ranked = evaluate(labeled, tmp_path / "a", plan=plan, parts=replace(parts, reranker=judge))
+    ranked = evaluate(
+        labeled, tmp_path / "a", config=plan, components=replace(parts, reranker=judge)
+    )
     assert ranked["settings"]["reranker"] == judge.digest
     arms = [row["arms"] for row in read_rows(tmp_path / "a")]
     assert {arm["ranker"] for each in arms for arm in each.values()} == {"rerank"}

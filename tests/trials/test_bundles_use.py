@@ -128,7 +128,7 @@ class Questions:
                 ),
             )
 
-        answer = self.services.with_live(ask)
+        answer = self.services.with_current_encoder(ask)
         wrong = self.planted.wrong(answer.bundle_digest, question, answer)
         self.answers.append(
             (answer.index_build, answer.bundle_digest, len(answer.ranked), len(wrong))
@@ -255,7 +255,7 @@ def _nothing_is_lost(ground, services, contract):
     indexed = ground.sql("SELECT count(*) FROM images WHERE state = 'indexed'")
     services.ensure_index()
     drift = reconcile_index_rows(
-        ledger=services.ledger,
+        repository=services.repository,
         index=services.index,
         queue=None,
         contract=contract.digest,

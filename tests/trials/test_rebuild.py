@@ -156,7 +156,7 @@ def _nothing_lost(ground: Ground, services: Services, loaded: Loaded, loads: lis
     lost = [each for each in ids if each not in points or points[each].version != rows[each]]
     other = [each for each in ids if each in points and not _holds(points[each], promised)]
     drift = reconcile_index_rows(
-        ledger=services.ledger,
+        repository=services.repository,
         index=services.index,
         queue=None,
         contract=services.encoder.contract.digest,

@@ -37,7 +37,7 @@ class Ground:
     home: Path
     preset: str
     seed: int
-    at_once: int
+    concurrency: int
     of_each: int | None = None
     """So many of the test's questions of each kind are asked in ablations, and about a planet whose
     bundle comes from another; None asks all."""

@@ -207,7 +207,7 @@ def _trained(ground: Ground, name: str, text: str) -> Any:
         return json.loads(report.read_text(encoding="utf-8"))["validation"]
     config = ground.planet / f"{name}.toml"
     config.write_text(text, encoding="utf-8")
-    out = ("--out", ground.training(name), "--concurrency", str(ground.at_once))
+    out = ("--out", ground.training(name), "--concurrency", str(ground.concurrency))
     made = ground.command("train", "reranker", "--config", config, *out)
     return made["validation"]
 
@@ -243,7 +243,7 @@ def _evaluated(
     runs = {ranker: ground.run(f"{role}-{ranker}") for ranker in RANKERS}
     words = [f"--source={each}-{kind}" for each in galleries or (role,) for kind in KINDS]
     words += [f"--filter=role={one}" for one in asked]
-    words += ["--no-unfiltered", f"--concurrency={ground.at_once}"]
+    words += ["--no-unfiltered", f"--concurrency={ground.concurrency}"]
     words += ["--images", str(ground.planet if labels is None else labels.parent / "images")]
     words += [] if labels is None else ["--labels", str(labels)]
     todo = {ranker: out for ranker, out in runs.items() if not (out / "report.md").is_file()}
