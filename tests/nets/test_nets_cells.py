@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pinpoint.nets.embedder.losses import CellProxies, cell_classification
 
 
-def test_the_loss_of_cells_is_that_of_the_loop():
+def test_cell_classification_agrees_with_loop():
     rng = np.random.default_rng(4)
     vectors = rng.standard_normal((7, 5))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -29,7 +29,7 @@ def test_the_loss_of_cells_is_that_of_the_loop():
         cell_classification(*given, scale, torch.tensor(codes[:3]))
 
 
-def test_proxies_of_cells_learn_where_pictures_are():
+def test_cell_proxies_loss_falls_in_training():
     torch.manual_seed(0)
     vectors = F.normalize(torch.randn(24, 8), dim=1)
     codes, cells = torch.arange(24) % 6, CellProxies(6, 8)

@@ -102,7 +102,7 @@ def by_loops(image):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_agrees_with_loops(seed):
+def test_descriptor_agrees_with_loop(seed):
     image = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
     image = image * torch.linspace(0.2, 1, SIDE)
     ours = Descriptor()(image)[0].numpy()
@@ -111,14 +111,14 @@ def test_agrees_with_loops(seed):
 
 
 @pytest.mark.parametrize("value", [0, 127, 128, 255])
-def test_a_blank_picture_has_a_finite_descriptor(value):
+def test_descriptor_of_blank_image_is_finite(value):
     image = np.full((80, 60, 3), value, np.uint8)
     out = Descriptor()(preprocess_images([image], DESCRIPTOR_PREPROCESS))
     assert torch.isfinite(out).all()
     assert out.norm() > 0.5
 
 
-def test_the_same_view_a_little_later_is_nearer_than_any_other():
+def test_descriptor_of_shifted_view_is_nearest():
     views = pictures(12, seed=4)
     later = [np.roll(view, 2, axis=1).astype(np.int16) + 6 for view in views]
     later = [np.clip(view, 0, 255).astype(np.uint8) for view in later]
@@ -129,6 +129,6 @@ def test_the_same_view_a_little_later_is_nearer_than_any_other():
     assert ((first @ second.T).argmax(axis=1) == np.arange(12)).all()
 
 
-def test_it_says_what_it_is():
+def test_descriptor_has_note_and_no_parameters():
     assert "knows nothing about places" in DESCRIPTOR_NOTE
     assert sum(parameter.numel() for parameter in Descriptor().parameters()) == 0

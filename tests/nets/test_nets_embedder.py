@@ -35,7 +35,7 @@ def images():
     return pictures(64, seed=9)
 
 
-def test_vectors_have_unit_length(encoder, images):
+def test_encode_returns_unit_vectors(encoder, images):
     vectors = encoder.encode(images)
     assert vectors.dtype == np.float32
     assert vectors.shape == (64, DIMS[encoder.contract.name])
@@ -43,7 +43,7 @@ def test_vectors_have_unit_length(encoder, images):
     assert encoder.encode([]).shape == (0, DIMS[encoder.contract.name])
 
 
-def test_a_vector_is_the_same_alone_in_a_batch_and_in_any_order(encoder, images):
+def test_encode_row_is_independent_of_batch_and_order(encoder, images):
     together = encoder.encode(images)
     alone = np.concatenate([encoder.encode([image]) for image in images[::4]])
     np.testing.assert_allclose(alone, together[::4], atol=1e-5, rtol=0)
@@ -55,7 +55,7 @@ def test_a_vector_is_the_same_alone_in_a_batch_and_in_any_order(encoder, images)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 200])
-def test_the_size_of_a_pass_changes_nothing(batch, home, images):
+def test_encode_is_independent_of_encode_batch(batch, home, images):
     usual = open_encoder(EncoderSettings(bundle="tiny-timm", device="cpu"), home, 512)
     other = open_encoder(
         EncoderSettings(bundle="tiny-timm", device="cpu", encode_batch=batch), home, 512
@@ -64,7 +64,7 @@ def test_the_size_of_a_pass_changes_nothing(batch, home, images):
     np.testing.assert_allclose(other.encode(some), usual.encode(some), atol=1e-5, rtol=0)
 
 
-def test_a_query_is_bit_equal_whoever_else_asks(encoder, images):
+def test_encode_query_under_concurrency_is_bit_equal(encoder, images):
     first = encoder.encode_query(images[0])
     assert first.shape == (DIMS[encoder.contract.name],)
     np.testing.assert_allclose(first, encoder.encode(images[:8])[0], atol=1e-5, rtol=0)
@@ -89,7 +89,7 @@ def test_a_query_is_bit_equal_whoever_else_asks(encoder, images):
     assert answers == [first.tobytes()] * 50
 
 
-def test_the_contract_says_what_comes_out(encoder):
+def test_encoder_contract_describes_output(encoder):
     contract = encoder.contract
     assert contract.dims == {"image": DIMS[contract.name]}
     assert contract.rendition_px == 512
@@ -98,14 +98,14 @@ def test_the_contract_says_what_comes_out(encoder):
     assert len(contract.digest) == 64
 
 
-def test_two_openings_give_the_same_vectors(encoder, home, images):
+def test_open_encoder_twice_gives_same_vectors(encoder, home, images):
     again = open_encoder(EncoderSettings(bundle=encoder.contract.name, device="cpu"), home, 512)
     assert again.contract == encoder.contract
     np.testing.assert_array_equal(again.encode_query(images[5]), encoder.encode_query(images[5]))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
-def test_a_vector_that_is_none_raises(value):
+def test_encode_of_non_finite_or_zero_vector_raises(value):
     class Broken(torch.nn.Module):
         def forward(self, pixels):
             out = torch.ones(len(pixels), 4)
@@ -134,7 +134,7 @@ def test_a_vector_that_is_none_raises(value):
     assert np.isfinite(broken.encode(pictures(2))).all()
 
 
-def test_the_device_is_chosen_or_refused_in_words():
+def test_choose_device_resolves_or_refuses_name():
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert choose_device("auto").type == expected
     assert choose_device("cpu") == torch.device("cpu")
@@ -146,7 +146,7 @@ def test_the_device_is_chosen_or_refused_in_words():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_agrees_with_the_cpu(encoder, home, images):
+def test_encode_on_cuda_agrees_with_cpu(encoder, home, images):
     on_gpu = open_encoder(EncoderSettings(bundle=encoder.contract.name, device="cuda"), home, 512)
     np.testing.assert_allclose(on_gpu.encode(images), encoder.encode(images), atol=1e-4, rtol=0)
     alone = np.stack([on_gpu.encode_query(image) for image in images])

@@ -79,7 +79,7 @@ def features(count, seed=1):
 
 
 @torch.inference_mode()
-def test_places_have_the_vectors_of_the_package(ours, theirs):
+def test_geoclip_location_vectors_agree_with_package(ours, theirs):
     at = places(10_000)
     expected = theirs.location_encoder(at)
     assert expected.abs().max() > 0.05
@@ -89,7 +89,7 @@ def test_places_have_the_vectors_of_the_package(ours, theirs):
 
 
 @torch.inference_mode()
-def test_photos_have_the_vectors_of_the_package(ours, theirs):
+def test_geoclip_image_vectors_agree_with_package(ours, theirs):
     given = features(1_000)
     expected = theirs.image_encoder(given)
     assert expected.abs().max() > 0.05
@@ -98,7 +98,7 @@ def test_photos_have_the_vectors_of_the_package(ours, theirs):
 
 @pytest.mark.timeout(600)  # both sides encode 100,000 places: 4 · 10¹² operations
 @torch.inference_mode()
-def test_the_places_are_ranked_as_by_the_package(ours, theirs):
+def test_geoclip_ranking_agrees_with_package(ours, theirs):
     asked, at = features(200), gallery_coordinates()
     np.testing.assert_array_equal(at.astype(np.float32), theirs.gps_gallery.numpy())
     expected = theirs(asked, theirs.gps_gallery)
@@ -132,7 +132,7 @@ def assert_same_ranking(found, expected):
         assert (ours_order == order).float().mean() > 0.99
 
 
-def test_equal_earth_is_that_of_the_paper():
+def test_equal_earth_agrees_with_formula_of_paper():
     a = (1.340264, -0.081106, 0.000893, 0.003796)
     for lat, lon in places(300).tolist():
         theta = math.asin(math.sqrt(3) / 2 * math.sin(math.radians(lat)))
@@ -150,7 +150,7 @@ def test_equal_earth_is_that_of_the_paper():
 
 
 @torch.inference_mode()
-def test_a_place_has_one_vector_in_any_company(ours):
+def test_geoclip_location_vector_is_independent_of_batch(ours):
     at = places(256)[-64:]
     together = ours.location.unit(at)
     alone = torch.cat([ours.location.unit(at[i : i + 1]) for i in range(64)])
@@ -164,7 +164,7 @@ def test_a_place_has_one_vector_in_any_company(ours):
 
 
 @torch.inference_mode()
-def test_the_seam_is_where_the_docstring_says(ours):
+def test_geoclip_location_is_discontinuous_at_antimeridian_and_pole(ours):
     pairs = torch.tensor([[20.0, 180.0], [20.0, -180.0], [90.0, 0.0], [90.0, 90.0]])
     vectors = ours.location.unit(pairs)
     assert vectors[0] @ vectors[1] < 0.9
@@ -172,7 +172,7 @@ def test_the_seam_is_where_the_docstring_says(ours):
 
 
 @torch.inference_mode()
-def test_half_precision_around_it_changes_nothing(ours):
+def test_geoclip_location_under_autocast_is_unchanged(ours):
     at = places(128)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         within = ours.location(at)
@@ -189,7 +189,7 @@ def test_half_precision_around_it_changes_nothing(ours):
         ([[math.nan, 2.0]], "row 0 is not a position"),
     ],
 )
-def test_what_is_no_place_is_refused(given, words):
+def test_geoclip_location_with_invalid_position_is_refused(given, words):
     with pytest.raises(ValueError, match=words):
         GeoClipLocation()(torch.tensor(given))
 
@@ -197,7 +197,7 @@ def test_what_is_no_place_is_refused(given, words):
 # --- files ----------------------------------------------------------------------------------
 
 
-def test_weights_come_back_from_safetensors(tensors, ours, tmp_path):
+def test_geoclip_weights_survive_safetensors_round_trip(tensors, ours, tmp_path):
     save_file(tensors, tmp_path / "geoclip.safetensors")
     again = build_geoclip(load_file(tmp_path / "geoclip.safetensors"))
     at = places(200)
@@ -207,7 +207,7 @@ def test_weights_come_back_from_safetensors(tensors, ours, tmp_path):
     assert {name.split(".")[0] for name in tensors} == {"location", "image", "logit_scale"}
 
 
-def test_building_draws_no_random_numbers(tensors):
+def test_build_geoclip_leaves_random_state_unchanged(tensors):
     torch.manual_seed(4)
     expected = torch.rand(1)
     torch.manual_seed(4)
@@ -225,13 +225,13 @@ def test_building_draws_no_random_numbers(tensors):
         ({"image.layers.2.bias": torch.full((512,), math.nan)}, "not finite"),
     ],
 )
-def test_tensors_that_do_not_fit_are_refused(tensors, changes, words):
+def test_build_geoclip_with_mismatched_tensors_is_refused(tensors, changes, words):
     changed = {name: each for name, each in {**tensors, **changes}.items() if each is not None}
     with pytest.raises(BadBundleError, match=words):
         build_geoclip(changed)
 
 
-def test_wheel_folder_and_package_give_the_same(tensors, unpacked, tmp_path):
+def test_read_geoclip_accepts_wheel_folder_and_package(tensors, unpacked, tmp_path):
     with zipfile.ZipFile(tmp_path / "geoclip.whl", "w") as wheel:
         for name in FILES:
             wheel.write(unpacked / "geoclip" / "model" / name, f"geoclip/model/{name}")
@@ -245,7 +245,7 @@ def test_wheel_folder_and_package_give_the_same(tensors, unpacked, tmp_path):
     )
 
 
-def test_reading_does_not_import_the_package():
+def test_read_geoclip_does_not_import_package():
     package_folder()
     code = (
         "import sys; from pinpoint.nets.geoclip.files import read_geoclip;"
@@ -265,7 +265,9 @@ class _Harmful:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("spoil", ["changed", "shorter", "longer", "code"])
-def test_a_spoiled_file_is_refused_and_never_run(unpacked, tmp_path, name, spoil):
+def test_read_geoclip_with_changed_file_is_refused_without_unpickling(
+    unpacked, tmp_path, name, spoil
+):
     file = unpacked / "geoclip" / "model" / name
     data = bytearray(file.read_bytes())
     file.unlink()
@@ -286,7 +288,7 @@ def test_a_spoiled_file_is_refused_and_never_run(unpacked, tmp_path, name, spoil
     assert not (tmp_path / "mark").exists()
 
 
-def test_missing_files_are_named(unpacked, tmp_path):
+def test_read_geoclip_with_missing_files_names_them(unpacked, tmp_path):
     shutil.rmtree(unpacked / "geoclip" / "model" / "weights")
     with pytest.raises(BadBundleError, match=r"weights/logit_scale_weights\.pth"):
         read_geoclip(unpacked)
@@ -299,7 +301,7 @@ def test_missing_files_are_named(unpacked, tmp_path):
         read_geoclip(tmp_path / "other.whl")
 
 
-def test_an_absent_package_says_what_to_do(tmp_path, monkeypatch):
+def test_read_geoclip_without_package_names_the_command(tmp_path, monkeypatch):
     with pytest.raises(UnavailableError, match="does not exist; name a wheel"):
         read_geoclip(tmp_path / "absent")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -56,7 +56,7 @@ def by_hand(weights, features, kind):
     return row / row.norm()
 
 
-def test_a_row_is_what_the_weights_say(heads, features, kinds):
+def test_kind_heads_agree_with_float64_reference(heads, features, kinds):
     weights = {name: tensor.double() for name, tensor in heads.state_dict().items()}
     found = heads(features, kinds)
     for row, kind in enumerate(kinds):
@@ -66,7 +66,7 @@ def test_a_row_is_what_the_weights_say(heads, features, kinds):
         )
 
 
-def test_vectors_are_fp32_of_unit_length(heads, features, kinds):
+def test_kind_heads_return_fp32_unit_vectors(heads, features, kinds):
     vectors = heads(features, kinds)
     assert vectors.dtype == torch.float32
     assert vectors.shape == (64, SPEC.dim)
@@ -81,7 +81,7 @@ def test_vectors_are_fp32_of_unit_length(heads, features, kinds):
 
 
 @torch.no_grad()
-def test_a_row_is_the_same_alone_in_64_and_in_any_order(heads, features, kinds):
+def test_kind_heads_row_is_independent_of_batch_and_order(heads, features, kinds):
     together = heads(features, kinds)
     alone = torch.cat([heads(features[row : row + 1], [kinds[row]]) for row in range(64)])
     torch.testing.assert_close(alone, together, atol=1e-5, rtol=0)
@@ -96,7 +96,7 @@ def test_a_row_is_the_same_alone_in_64_and_in_any_order(heads, features, kinds):
 
 @torch.no_grad()
 @pytest.mark.parametrize("default", ["photo", "street"])
-def test_an_unknown_kind_is_served_by_the_stated_default(default, features):
+def test_kind_heads_unknown_kind_uses_default_adapter(default, features):
     torch.manual_seed(4)
     spec = HeadsSpec(feature_dim=48, hidden=64, dim=32, default_kind=default)
     heads, other = KindHeads(spec), {"photo": "street", "street": "photo"}[default]
@@ -119,7 +119,7 @@ def differing(before, after):
 
 
 @pytest.mark.parametrize(("trained", "other"), [("photo", "street"), ("street", "photo")])
-def test_training_one_kind_leaves_the_others_adapter_bit_equal(trained, other, features):
+def test_kind_heads_training_one_kind_leaves_other_adapter_unchanged(trained, other, features):
     torch.manual_seed(5)
     heads = KindHeads(SPEC)
     optimizer = torch.optim.AdamW(heads.parameters(), lr=1e-2, weight_decay=0.5)
@@ -134,7 +134,7 @@ def test_training_one_kind_leaves_the_others_adapter_bit_equal(trained, other, f
     assert changed == rest, "what is trained must move, or this test says nothing"
 
 
-def test_gradients_of_zero_would_not_leave_it_alone(features):
+def test_kind_heads_zero_gradients_still_change_adapter(features):
     """Why the docstring asks for `set_to_none=True`."""
     torch.manual_seed(5)
     heads = KindHeads(SPEC)
@@ -145,7 +145,7 @@ def test_gradients_of_zero_would_not_leave_it_alone(features):
     assert "adapters.of_street.enter.weight" in differing(before, heads.state_dict())
 
 
-def test_kinds_come_from_the_spec_and_may_have_any_plain_name(features):
+def test_kind_heads_accept_any_kind_names_of_spec(features):
     spec = HeadsSpec(feature_dim=48, hidden=8, dim=4, kinds=("train", "keys"), default_kind="keys")
     heads = KindHeads(spec)
     assert heads.adapter("train") is not heads.adapter("keys")
@@ -153,7 +153,7 @@ def test_kinds_come_from_the_spec_and_may_have_any_plain_name(features):
     assert heads(features[:3], ["train", "keys", "photo"]).shape == (3, 4)
 
 
-def test_features_or_kinds_that_do_not_fit_are_refused_in_words(heads, features):
+def test_kind_heads_with_mismatched_inputs_are_refused(heads, features):
     with pytest.raises(ValueError, match=r"must be \[B, 48\], not \[64, 47\]"):
         heads(features[:, 1:], ["photo"] * 64)
     with pytest.raises(ValueError, match=r"must be \[B, 48\], not \[48\]"):
@@ -173,18 +173,18 @@ def test_features_or_kinds_that_do_not_fit_are_refused_in_words(heads, features)
         ({"depth": 3}, "unexpected|Unexpected"),
     ],
 )
-def test_a_spec_that_cannot_be_built_is_refused(wrong, said):
+def test_heads_spec_with_invalid_values_is_refused(wrong, said):
     plain = {"feature_dim": 48, "hidden": 64, "dim": 32, **wrong}
     with pytest.raises(ValidationError, match=said):
         TypeAdapter(HeadsSpec).validate_python(plain)
 
 
-def test_a_spec_comes_back_from_json():
+def test_heads_spec_survives_json_round_trip():
     spec = TypeAdapter(HeadsSpec)
     assert spec.validate_json(spec.dump_json(SPEC)) == SPEC
 
 
-def test_heads_that_start_at_the_tower_keep_its_angles(features):
+def test_start_at_tower_keeps_cosines_of_tower(features):
     torch.manual_seed(3)
     spec = HeadsSpec(feature_dim=48, hidden=512, dim=512, adapter_blocks=1, trunk_blocks=2)
     heads = KindHeads(spec).eval()

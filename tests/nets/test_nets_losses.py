@@ -48,7 +48,7 @@ def sigmoid_in_a_loop(left, right, scale, bias, targets, weights):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(("scale", "bias"), [(10.0, -10.0), (30.0, 2.0), (0.5, 0.0)])
-def test_the_sigmoid_loss_is_that_of_the_loop(seed, scale, bias):
+def test_sigmoid_contrastive_agrees_with_loop(seed, scale, bias):
     left, right, targets, weights = pairs(seed)
     found = sigmoid_contrastive(left, right, scale, bias, targets, weights)
     assert found.item() == pytest.approx(
@@ -63,7 +63,7 @@ def test_the_sigmoid_loss_is_that_of_the_loop(seed, scale, bias):
     )
 
 
-def test_one_pair_per_row_is_the_loss_of_the_paper():
+def test_sigmoid_contrastive_with_diagonal_targets_is_the_siglip_loss():
     left, right, _, _ = pairs(3, rows=8, columns=8)
     scale, bias = Temperature()()
     assert (scale.item(), bias.item()) == pytest.approx((10.0, -10.0))
@@ -74,7 +74,7 @@ def test_one_pair_per_row_is_the_loss_of_the_paper():
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (6, 0), (0, 9), (0, 0)])
-def test_a_batch_without_positives_costs_nothing_and_teaches_nothing(shape):
+def test_sigmoid_contrastive_without_positives_has_zero_loss_and_gradient(shape):
     left, right, _, weights = pairs(4, *shape)
     left.requires_grad_(True)
     temperature = Temperature()
@@ -86,7 +86,7 @@ def test_a_batch_without_positives_costs_nothing_and_teaches_nothing(shape):
         assert torch.equal(each.grad, torch.zeros_like(each))
 
 
-def test_a_pair_of_no_weight_has_no_gradient_and_a_positive_counts_whatever_its_weight():
+def test_sigmoid_contrastive_weights_apply_to_negatives_only():
     left, right, _, _ = pairs(5, rows=2, columns=3)
     left.requires_grad_(True)
     targets = torch.tensor([[True, False, False], [False, False, False]])
@@ -98,7 +98,7 @@ def test_a_pair_of_no_weight_has_no_gradient_and_a_positive_counts_whatever_its_
     assert alone.item() > 0
 
 
-def test_autocast_changes_no_loss():
+def test_sigmoid_contrastive_under_autocast_is_unchanged():
     left, right, targets, weights = pairs(6)
     plain = sigmoid_contrastive(left, right, 10.0, -10.0, targets, weights)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -110,7 +110,7 @@ def test_autocast_changes_no_loss():
     assert sigmoid_contrastive(left, right, 1e4, -1e4, targets).isfinite()
 
 
-def test_parts_of_a_batch_in_two_processes_have_the_mean_of_the_whole():
+def test_sigmoid_contrastive_of_split_batch_averages_to_whole():
     left, right, targets, weights = pairs(7, rows=8)
     whole = sigmoid_contrastive(left, right, 10.0, -5.0, targets, weights)
     each = [slice(0, 4), slice(4, 8)]
@@ -123,7 +123,7 @@ def test_parts_of_a_batch_in_two_processes_have_the_mean_of_the_whole():
     assert float(sum(parts) / 2) == pytest.approx(whole.item(), rel=1e-6)
 
 
-def test_pairs_that_do_not_fit_are_refused_in_words():
+def test_sigmoid_contrastive_with_mismatched_shapes_is_refused():
     left, right, targets, weights = pairs(8)
     with pytest.raises(ValueError, match=r"must be \[6, 9\] bool, not \[9, 6\]"):
         sigmoid_contrastive(left, right, 1.0, 0.0, targets.T)
@@ -140,7 +140,7 @@ def weight_in_a_loop(away_m, radius_m):
 
 
 @pytest.mark.parametrize("radius_m", [1.0, 2_000.0, 25_000.0])
-def test_weights_of_negatives_are_those_of_the_loop_smooth_and_monotone(radius_m):
+def test_negative_weights_agree_with_loop_and_are_monotone(radius_m):
     away = torch.linspace(0, 1.5 * radius_m, 30_001, dtype=torch.float64)
     found = negative_weights(away.view(1, -1), radius_m)
     assert found.dtype == torch.float32
@@ -156,12 +156,12 @@ def test_weights_of_negatives_are_those_of_the_loop_smooth_and_monotone(radius_m
 
 
 @pytest.mark.parametrize("radius_m", [0.0, -1.0, math.nan])
-def test_a_radius_that_is_none_is_refused(radius_m):
+def test_negative_weights_with_invalid_radius_is_refused(radius_m):
     with pytest.raises(ValueError, match="above 0 m"):
         negative_weights(torch.zeros(1, 1), radius_m)
 
 
-def test_the_radius_shrinks_in_equal_ratios_and_then_stays():
+def test_negative_radius_shrinks_geometrically_then_stays():
     radii = [negative_radius_m(n, steps=4, start_m=25_600.0, end_m=100.0) for n in range(7)]
     assert radii == pytest.approx([25_600, 6_400, 1_600, 400, 100, 100, 100])
     assert negative_radius_m(3, steps=9, start_m=5.0, end_m=5.0) == pytest.approx(5.0)
@@ -181,7 +181,7 @@ def belongs_in_a_loop(row, column, away_m, kinds, groups, within_m, same_kind):
 
 @pytest.mark.parametrize("same_kind", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_pairs_across_sources_are_those_of_the_loop(seed, same_kind):
+def test_cross_source_pairs_agree_with_loop(seed, same_kind):
     rng = np.random.default_rng(seed)
     # Some at the very same place, some over the antimeridian.
     spots = np.array([[10.0, 179.9995], [10.0, -179.9995], [10.001, 180.0], [40.0, 5.0]])
@@ -202,7 +202,7 @@ def test_pairs_across_sources_are_those_of_the_loop(seed, same_kind):
         cross_source_pairs(away[:3], kinds, groups, 1.0)
 
 
-def test_a_pair_at_the_limit_is_within_it():
+def test_cross_source_pairs_at_limit_are_included():
     away, apart = torch.tensor([[0.0, 50.0], [50.0, 0.0]]), torch.tensor([0, 1])
     assert cross_source_pairs(away, apart, apart, 50.0).tolist() == [[False, True], [True, False]]
     assert not cross_source_pairs(away, apart, apart, 49.9).any()
@@ -217,7 +217,7 @@ def gallery():
     return cell_ids(spots[rows], (5,))[:, 0]
 
 
-def test_extra_negatives_are_uniform_over_cells_and_within_each(gallery):
+def test_sample_negatives_is_uniform_over_cells_and_rows(gallery):
     drawn = sample_negatives(OccupiedCells.of(gallery), 40_000, np.random.default_rng(1))
     assert drawn.dtype == np.int64
     cells, counts = np.unique(gallery[drawn], return_counts=True)
@@ -231,7 +231,7 @@ def test_extra_negatives_are_uniform_over_cells_and_within_each(gallery):
         assert np.abs(times - expected).max() < 6 * math.sqrt(expected) + 500 * (len(rows) == 1)
 
 
-def test_extra_negatives_are_those_of_the_loop_and_of_the_seed(gallery):
+def test_sample_negatives_agrees_with_loop_and_seed(gallery):
     found = sample_negatives(OccupiedCells.of(gallery), 500, np.random.default_rng(2))
     rng = np.random.default_rng(2)
     rows = {cell: np.flatnonzero(gallery == cell) for cell in sorted(set(gallery.tolist()))}
@@ -243,7 +243,7 @@ def test_extra_negatives_are_those_of_the_loop_and_of_the_seed(gallery):
         sample_negatives(OccupiedCells.of(gallery[:0]), 1, rng)
 
 
-def test_one_batch_is_learned_by_heart():
+def test_embedder_networks_overfit_one_batch():
     """32 pictures of both kinds; half of the places stand 1.1 km from the other half."""
     torch.manual_seed(10)
     heads = KindHeads(HeadsSpec(feature_dim=64, hidden=128, dim=64))

@@ -42,7 +42,7 @@ def share_within_25_m(vectors, meters, panorama):
     return np.mean(hits), len(hits)
 
 
-def test_mobilenet_finds_the_place_of_street_views(faces, tmp_path):
+def test_encode_mobilenet_retrieves_nearby_street_views(faces, tmp_path):
     pictures, meters, panorama = faces
     mobilenet_bundle(tmp_path / "bundles" / "mobilenet")
     encoder = open_encoder(EncoderSettings(bundle="mobilenet", device="cpu"), tmp_path, 512)
@@ -55,7 +55,7 @@ def test_mobilenet_finds_the_place_of_street_views(faces, tmp_path):
     np.testing.assert_allclose(alone, vectors[:8], atol=1e-5)
 
 
-def test_the_descriptor_finds_near_identical_views(faces, tmp_path):
+def test_encode_descriptor_retrieves_near_identical_views(faces, tmp_path):
     pictures, meters, panorama = faces
     encoder = open_encoder(EncoderSettings(device="cpu"), tmp_path, 512)
     share, _ = share_within_25_m(encoder.encode(pictures), meters, panorama)

@@ -64,7 +64,7 @@ def encoder(folder):
     return open_encoder(EncoderSettings(bundle=str(folder), device="cpu"), folder, 512)
 
 
-def test_the_places_come_back_to_the_last_digit(listing, tmp_path):
+def test_load_coordinates_returns_exact_positions(listing, tmp_path):
     listed = load_coordinates(copy_bundle(listing, tmp_path / "copy"))
     np.testing.assert_array_equal(listed.positions, positions())
     assert listed.logit_scale == 12.0
@@ -72,13 +72,13 @@ def test_the_places_come_back_to_the_last_digit(listing, tmp_path):
     assert listed.digest == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def test_they_change_no_vector_and_so_not_the_digest(listing, write):
+def test_digest_does_not_cover_coordinates(listing, write):
     without = read_bundle(write("without"))
     assert load_coordinates(without) is None
     assert digest(without.contract, 512) == digest(read_bundle(listing).contract, 512)
 
 
-def test_they_are_encoded_once_whoever_asks(listing, monkeypatch):
+def test_coordinate_gallery_is_encoded_once_over_threads(listing, monkeypatch):
     eye, counted, plain = encoder(listing), [], Embedder.encode_positions
     monkeypatch.setattr(
         Embedder, "encode_positions", lambda *said: counted.append(1) or plain(*said)
@@ -100,7 +100,7 @@ def test_they_are_encoded_once_whoever_asks(listing, monkeypatch):
         np.testing.assert_allclose(known.vectors[number], alone, rtol=0, atol=1e-5)
 
 
-def test_a_bundle_without_them_says_what_to_do(write):
+def test_coordinate_gallery_without_list_names_the_command(write):
     with pytest.raises(ConflictError, match="pinpoint bundles import geoclip") as caught:
         encoder(write("none")).coordinate_gallery()
     assert caught.value.reason == "no_coordinates"
@@ -118,7 +118,7 @@ def test_a_bundle_without_them_says_what_to_do(write):
         ("lat,lon\n1,2\nhere,0\n", "cannot be read"),
     ],
 )
-def test_a_list_that_is_none_is_refused(listing, tmp_path, text, words):
+def test_load_coordinates_with_invalid_list_is_refused(listing, tmp_path, text, words):
     bundle = copy_bundle(listing, tmp_path / "copy")
     bundle.coordinates.write_text(text)
     with pytest.raises(
@@ -148,6 +148,6 @@ def test_a_list_that_is_none_is_refused(listing, tmp_path, text, words):
         ({"coordinates": np.array([[0.0, 181.0]])}, "row 0 is not a position"),
     ],
 )
-def test_a_list_that_cannot_be_used_is_not_written(write, said, words):
+def test_write_joint_embedding_with_invalid_coordinates_is_refused(write, said, words):
     with pytest.raises(BadBundleError, match=words):
         write("bad", **{"coordinates": positions(3), "logit_scale": 12.0, **said})

@@ -36,7 +36,7 @@ def by_pillow(image, spec):
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize(("resize", "crop"), [("shorter", 1.0), ("shorter", 0.875), ("squash", 1)])
 @pytest.mark.parametrize("size_px", [32, 97, 224])
-def test_agrees_with_pillow(interpolation, resize, crop, size_px):
+def test_preprocess_images_agrees_with_pillow(interpolation, resize, crop, size_px):
     spec = Preprocess(
         size_px=size_px,
         resize=resize,
@@ -53,13 +53,13 @@ def test_agrees_with_pillow(interpolation, resize, crop, size_px):
         assert np.abs(square - by_pillow(image, spec)).mean() < 0.5 / 255 / 0.2
 
 
-def test_a_picture_of_the_right_size_stays_as_it_is():
+def test_preprocess_images_of_target_size_keeps_pixels():
     image = np.random.default_rng(1).integers(0, 256, (48, 48, 3), dtype=np.uint8)
     out = preprocess_images([image], Preprocess(size_px=48, resize="shorter"))
     np.testing.assert_array_equal(out[0].numpy() * 255, image.transpose(2, 0, 1))
 
 
-def test_a_picture_does_not_depend_on_its_batch():
+def test_preprocess_images_row_is_independent_of_batch():
     spec = Preprocess(size_px=50, resize="shorter")
     images = pictures(9)
     batch = preprocess_images(images, spec)
@@ -67,7 +67,7 @@ def test_a_picture_does_not_depend_on_its_batch():
         assert torch.equal(preprocess_images([image], spec)[0], batch[row])
 
 
-def test_takes_read_only_and_strided_arrays():
+def test_preprocess_images_accepts_read_only_and_strided_arrays():
     image = pictures(1)[0]
     spec = Preprocess(size_px=40, resize="squash")
     wanted = preprocess_images([image.copy()], spec)
@@ -79,7 +79,7 @@ def test_takes_read_only_and_strided_arrays():
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 200_000), (200_000, 1), (3, 5)])
 @pytest.mark.parametrize("resize", ["shorter", "squash"])
-def test_odd_shapes_become_squares_without_filling_the_memory(shape, resize):
+def test_preprocess_images_of_extreme_shape_is_square(shape, resize):
     image = np.full((*shape, 3), 77, dtype=np.uint8)
     out = preprocess_images([image], Preprocess(size_px=224, resize=resize))
     np.testing.assert_allclose(out.numpy(), 77 / 255, atol=1e-5)
@@ -94,6 +94,6 @@ def test_odd_shapes_become_squares_without_filling_the_memory(shape, resize):
         np.zeros((0, 4, 3), np.uint8),
     ],
 )
-def test_refuses_what_is_no_picture(image):
+def test_preprocess_images_with_invalid_array_is_refused(image):
     with pytest.raises(ValueError, match="uint8"):
         preprocess_images([image], Preprocess(size_px=32, resize="squash"))

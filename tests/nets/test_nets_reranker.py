@@ -96,7 +96,7 @@ OF_PHOTO = (
 )
 
 
-def test_every_number_is_finite_also_where_nothing_is_there(net):
+def test_reranker_outputs_are_finite_without_evidence(net):
     found = judge(net, asked())
     assert torch.isfinite(found.logits[asked().present]).all()
     assert (found.logits[~asked().present] == -math.inf).all()
@@ -111,7 +111,7 @@ def test_every_number_is_finite_also_where_nothing_is_there(net):
     assert (found.offset_km[1:].norm(dim=-1) > 0.01).any()
 
 
-def test_the_order_of_evidence_and_of_candidates_does_not_matter(net):
+def test_reranker_is_equivariant_to_order(net):
     given = asked()
     plain = judge(net, given)
     turn, deal = torch.randperm(E), torch.randperm(K)
@@ -124,7 +124,7 @@ def test_the_order_of_evidence_and_of_candidates_does_not_matter(net):
     close(dealt.no_match_logit, plain.no_match_logit)
 
 
-def test_padding_and_what_stands_in_it_do_not_matter(net):
+def test_reranker_ignores_padding(net):
     given = asked()
     wide = asked(candidates=K + 3, photos=E + 2, seed=1)
 
@@ -148,7 +148,7 @@ def test_padding_and_what_stands_in_it_do_not_matter(net):
     close(judge(net, other).logits, plain.logits)
 
 
-def test_a_question_is_judged_alone(net):
+def test_reranker_query_is_independent_of_batch(net):
     given = asked(questions=64)
     together = judge(net, given)
     deal = torch.randperm(64, generator=torch.Generator().manual_seed(5))
@@ -161,7 +161,7 @@ def test_a_question_is_judged_alone(net):
             assert torch.equal(part.logits.argmax(1), together.logits[rows].argmax(1))
 
 
-def test_the_way_leads_to_where_the_evidence_stands(net):
+def test_reranker_offset_points_towards_evidence(net):
     """East and north come from its bearings: all evidence on one side, and so is the way."""
     given = mapped(asked(), lambda n, t: torch.full_like(t, 30.0) if n == "bearing_deg" else t)
     way = judge(net, given).offset_km
@@ -184,7 +184,7 @@ def loop_attention(query, keys, values, bias):
 
 
 @torch.inference_mode()
-def test_a_set_is_attended_as_a_loop_attends_it():
+def test_evidence_attention_agrees_with_loop():
     torch.manual_seed(0)
     layer = EvidenceAttention(8, 2)
     tokens, photos = torch.randn(2, 3, 8), torch.randn(2, 3, 4, 8)
@@ -210,7 +210,7 @@ def test_a_set_is_attended_as_a_loop_attends_it():
 
 
 @torch.inference_mode()
-def test_fused_attention_is_the_explicit_one():
+def test_token_attention_agrees_with_loop():
     torch.manual_seed(0)
     layer, curve = TokenAttention(8, 2), DistanceBias(2)
     torch.nn.init.normal_(curve.curve.weight)
@@ -234,7 +234,7 @@ def test_fused_attention_is_the_explicit_one():
 
 
 @torch.inference_mode()
-def test_the_bias_is_a_function_of_distance_alone():
+def test_distance_bias_depends_on_distance_only():
     curve = DistanceBias(2)
     torch.nn.init.normal_(curve.curve.weight)
     km = torch.tensor([[[0.0, 10.0, 5_000.0], [10.0, 0.0, 10.0], [5_000.0, 10.0, 0.0]]])
@@ -247,7 +247,7 @@ def test_the_bias_is_a_function_of_distance_alone():
     assert torch.isfinite(hidden[:, 3, [0, 1, 2, 4]]).all()
 
 
-def test_distances_are_those_of_geo_and_numbers_stand_as_they_should():
+def test_reranker_features_agree_with_numpy():
     given = asked()
     wanted = pairwise_m(given.position[2].numpy()) / 1e3
     assert pairwise_km(given.position)[2].numpy() == pytest.approx(wanted, rel=1e-5, abs=1e-4)
@@ -261,7 +261,7 @@ def test_distances_are_those_of_geo_and_numbers_stand_as_they_should():
 
 
 @torch.inference_mode()
-def test_without_blocks_a_candidate_is_judged_by_its_own_numbers():
+def test_reranker_without_candidate_blocks_scores_candidates_separately():
     torch.manual_seed(0)
     alone, given = RerankerNetwork(dataclasses.replace(SPEC, candidate_blocks=0)).eval(), asked()
     assert torch.isfinite(alone(given).no_match_logit).all()
@@ -271,7 +271,7 @@ def test_without_blocks_a_candidate_is_judged_by_its_own_numbers():
     close(judge(alone, given).logits[given.present], said.logits[given.present])
 
 
-def test_it_starts_as_retrieval_and_stays_small():
+def test_reranker_at_start_ranks_by_similarity():
     torch.manual_seed(0)
     large = RerankerNetwork(
         RerankerSpec(

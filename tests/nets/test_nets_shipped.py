@@ -27,7 +27,7 @@ RECIPE = tomllib.loads((PAGES / "docs" / "configs" / "world-tiny.toml").read_tex
 MOST_BYTES = 12_000_000
 
 
-def test_it_is_small_and_says_what_made_it(tmp_path):
+def test_shipped_bundle_is_small_and_matches_recipe(tmp_path):
     folder = SHIPPED_FOLDER / "world-tiny"
     assert sum(file.stat().st_size for file in folder.iterdir()) <= MOST_BYTES
     contract = read_bundle(folder).contract
@@ -41,7 +41,7 @@ def test_it_is_small_and_says_what_made_it(tmp_path):
     assert find_bundle("world-tiny", tmp_path).contract == contract
 
 
-def test_it_judges_and_states_probabilities_by_its_recipe(tmp_path):
+def test_shipped_reranker_and_calibration_match_recipe(tmp_path):
     config = read_reranker_config(PAGES / "docs" / "configs" / "world-tiny-reranked.toml")
     bundle = read_bundle(SHIPPED_FOLDER / "world-tiny")
     part, found = bundle.contract.reranker, bundle.calibrations["rerank"]
@@ -57,7 +57,7 @@ def test_it_judges_and_states_probabilities_by_its_recipe(tmp_path):
     assert {name: served[name] for name in found.search_settings} == dict(found.search_settings)
 
 
-def test_what_a_run_has_trained_is_shipped_under_the_name_that_is_there(tmp_path):
+def test_ship_keeps_name_and_replaces_reranker(tmp_path):
     there = read_bundle(
         copy_bundle(SHIPPED_FOLDER / "world-tiny", tmp_path / "there").weights.parent
     )
@@ -83,7 +83,7 @@ def test_what_a_run_has_trained_is_shipped_under_the_name_that_is_there(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there", "trained"]
 
 
-def test_it_serves_both_channels(tmp_path):
+def test_shipped_bundle_serves_image_and_gps_channels(tmp_path):
     eye = open_encoder(EncoderSettings(bundle="world-tiny", device="cpu"), tmp_path, 512)
     assert eye.contract.dims == {"image": 256, "gps": 256}
     pictures = list(np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8))
@@ -91,7 +91,7 @@ def test_it_serves_both_channels(tmp_path):
     assert np.allclose(eye.encode(pictures, "photo"), alone, atol=1e-5)
 
 
-def test_its_table_comes_from_the_command(tmp_path):
+def test_results_table_matches_bench_embedder(tmp_path):
     (block,) = re.findall(
         r"<!-- table: world-tiny -->\n(.*?)<!-- end of table -->", RESULTS, re.DOTALL
     )

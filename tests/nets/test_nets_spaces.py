@@ -66,7 +66,7 @@ def encoder(folder):
     return open_encoder(EncoderSettings(bundle=str(folder), device="cpu"), folder, 512)
 
 
-def test_what_was_written_is_what_is_read(made):
+def test_read_bundle_returns_written_heads_and_location(made):
     bundle = read_bundle(made)
     heads, location = networks()
     features = torch.randn(6, WIDTH)
@@ -78,7 +78,7 @@ def test_what_was_written_is_what_is_read(made):
     assert bundle.contract.dims == {"image": DIM, "gps": DIM}
 
 
-def test_the_encoder_sends_each_kind_through_its_own_adapter(made, tower):
+def test_encode_uses_adapter_of_source_kind(made, tower):
     some, eye = pictures(5), encoder(made)
     heads, _ = networks()
     seen = preprocess_images(some, tower.contract.preprocess, torch.device("cpu"))
@@ -94,7 +94,7 @@ def test_the_encoder_sends_each_kind_through_its_own_adapter(made, tower):
     assert np.allclose(np.linalg.norm(photo, axis=1), 1.0, atol=1e-6)
 
 
-def test_a_vector_does_not_depend_on_its_batch(made):
+def test_encode_row_is_independent_of_batch(made):
     some, eye = pictures(64, seed=3), encoder(made)
     together = eye.encode(some, "street")
     order = np.random.default_rng(0).permutation(64)
@@ -104,7 +104,7 @@ def test_a_vector_does_not_depend_on_its_batch(made):
         assert np.abs(eye.encode_query(some[number], "street") - together[number]).max() <= 1e-5
 
 
-def test_places_are_encoded_as_the_location_tower_does_alone_or_together(made):
+def test_encode_positions_agrees_with_location_tower(made):
     rng = np.random.default_rng(1)
     places = rng.uniform((-90, -180), (90, 180), (130, 2))
     places[:4] = [[90.0, 0.0], [-90.0, 7.0], [0.0, 180.0], [0.0, -180.0]]
@@ -123,7 +123,7 @@ def test_places_are_encoded_as_the_location_tower_does_alone_or_together(made):
         eye.encode_positions(np.zeros((3, 3)))
 
 
-def test_a_space_without_a_location_tower_has_no_channel_for_places(tower, tmp_path):
+def test_encode_positions_without_location_tower_is_refused(tower, tmp_path):
     folder = write(tmp_path / "without", tower, networks()[0], None)
     eye = encoder(folder)
     assert eye.contract.dims == {"image": DIM}
@@ -131,7 +131,7 @@ def test_a_space_without_a_location_tower_has_no_channel_for_places(tower, tmp_p
         eye.encode_positions(np.zeros((1, 2)))
 
 
-def test_the_digest_names_the_space(made, tower, tmp_path):
+def test_digest_covers_heads_but_not_name(made, tower, tmp_path):
     heads, location = networks()
     plain = digest(tower.contract, 512)
     ours = digest(read_bundle(made).contract, 512)
@@ -151,7 +151,7 @@ def test_read_bundle_of_an_older_format_names_both_formats(tower, tmp_path):
         read_bundle(path.parent)
 
 
-def test_a_space_that_was_changed_is_refused_in_words(made, tmp_path):
+def test_read_bundle_with_changed_heads_is_refused(made, tmp_path):
     copied = copy_bundle(made, tmp_path / "copy")
     data = bytearray(copied.heads.read_bytes())
     data[-1] ^= 1
@@ -179,7 +179,7 @@ def test_a_space_that_was_changed_is_refused_in_words(made, tmp_path):
         ),
     ],
 )
-def test_a_contract_that_contradicts_itself_is_refused(made, tmp_path, change, words):
+def test_read_bundle_with_contradictory_contract_is_refused(made, tmp_path, change, words):
     copied = copy_bundle(made, tmp_path / "copy")
     path = copied.weights.with_name("contract.json")
     said = json.loads(path.read_text())
@@ -189,7 +189,7 @@ def test_a_contract_that_contradicts_itself_is_refused(made, tmp_path, change, w
         read_bundle(path.parent)
 
 
-def test_weights_of_another_shape_are_refused(made, tmp_path):
+def test_load_heads_with_mismatched_shape_is_refused(made, tmp_path):
     copied = copy_bundle(made, tmp_path / "copy")
     path = copied.weights.with_name("contract.json")
     said = json.loads(path.read_text())
@@ -199,7 +199,7 @@ def test_weights_of_another_shape_are_refused(made, tmp_path):
         load_heads(read_bundle(path.parent))
 
 
-def test_parts_that_do_not_fit_together_leave_nothing(made, tower, tmp_path):
+def test_write_joint_embedding_with_mismatched_parts_leaves_no_files(made, tower, tmp_path):
     heads, location = networks()
     wrong = KindHeads(HeadsSpec(feature_dim=WIDTH + 1, hidden=8, dim=DIM))
     for base, image, words in (
@@ -216,7 +216,7 @@ def test_parts_that_do_not_fit_together_leave_nothing(made, tower, tmp_path):
         write(made, tower, heads, location)
 
 
-def test_geoclip_behind_a_tower_of_its_width(tmp_path):
+def test_write_geoclip_with_matching_tower_serves_its_vectors(tmp_path):
     package_folder()
     tower = read_bundle(clip_bundle(tmp_path / "clip" / "bare", embed_dim=768))
     said = {"name": "geoclip", "tower": tower}
@@ -241,7 +241,7 @@ def test_geoclip_behind_a_tower_of_its_width(tmp_path):
     assert np.allclose(said, net.location.unit(places).numpy(), atol=1e-6)
 
 
-def test_geoclip_behind_another_tower_is_refused(tower, tmp_path):
+def test_write_geoclip_with_other_tower_is_refused(tower, tmp_path):
     package_folder()
     said = {"name": "geoclip", "tower": tower}
     with pytest.raises(BadBundleError, match="GeoCLIP was trained behind open_clip:ViT-L-14"):

@@ -23,7 +23,7 @@ def trained(tower):
         ("open_clip:ViT-S-32-alt", "ln_post.", "transformer."),
     ],
 )
-def test_blocks_are_counted_from_the_end(name, last, before):
+def test_unfreeze_counts_blocks_from_the_end(name, last, before):
     spec = TowerSpec.parse(name)
     tower = init_tower(spec, seed=0)
     assert not trained(tower)
@@ -39,13 +39,13 @@ def test_blocks_are_counted_from_the_end(name, last, before):
     assert trained(tower) == one, "asked again, what was trained before is frozen"
 
 
-def test_more_blocks_than_there_are_are_refused():
+def test_unfreeze_too_many_blocks_is_refused():
     spec = TowerSpec.parse("timm:test_resnet")
     with pytest.raises(BadRequestError, match="has 5 blocks that can be trained separately, not 6"):
         unfreeze(init_tower(spec, seed=0), spec, 6)
 
 
-def test_a_fresh_tower_is_that_of_its_seed_and_leaves_chance_alone():
+def test_init_tower_is_seeded_and_keeps_random_state():
     spec = TowerSpec.parse("timm:test_resnet")
     torch.manual_seed(3)
     expected = torch.rand(4)

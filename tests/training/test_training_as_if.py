@@ -107,9 +107,7 @@ def beside(near):
     return {(each, photo.id) for each, photos in near.items() for photo in photos}
 
 
-def test_every_town_but_that_of_the_truth_loses_all_that_one_of_its_makers_took(
-    world, images, case, gathering
-):
+def test_balance_exclusions_removes_one_creator_per_other_locality(world, images, case, gathering):
     question, candidates, near, how = case
     reader = gathering.keywords["reader"]
     left, found = balance_exclusions(question, candidates, near, reader=reader, **how)
@@ -130,7 +128,7 @@ def test_every_town_but_that_of_the_truth_loses_all_that_one_of_its_makers_took(
     )
 
 
-def test_other_questions_choose_other_photos(case, gathering):
+def test_balance_exclusions_differ_between_queries(case, gathering):
     question, candidates, near, how = case
     reader = gathering.keywords["reader"]
     found = {
@@ -160,7 +158,7 @@ def told_otherwise(images, **changes):
     ), asked
 
 
-def test_of_one_author_everywhere_a_town_loses_its_own_and_the_truth_nothing(images, case):
+def test_balance_exclusions_with_single_creator_keeps_true_locality(images, case):
     question, candidates, near, how = case
     reader, asked = told_otherwise(images, creator="a survey")
     left, _ = balance_exclusions(question, candidates, near, reader=reader, **how)
@@ -173,7 +171,7 @@ def test_of_one_author_everywhere_a_town_loses_its_own_and_the_truth_nothing(ima
     }
 
 
-def test_whom_the_question_was_not_asked_without_no_town_loses(images, case):
+def test_balance_exclusions_follow_requested_exclusions(images, case):
     question, candidates, near, how = case
     reader, asked = told_otherwise(images, creator="a survey", sequence="a drive")
     by_drive = Exclusions(sequences=("a drive",))
@@ -191,7 +189,7 @@ def test_whom_the_question_was_not_asked_without_no_town_loses(images, case):
     assert {each.kind for each in gone} == {question.kind}
 
 
-def test_nothing_is_taken_where_the_town_of_the_truth_has_lost_nothing(images, case):
+def test_balance_exclusions_without_loss_at_ground_truth_change_nothing(images, case):
     question, candidates, near, how = case
     reader, _ = told_otherwise(images, point=Point(lat=-89.0, lon=0.0))
     found = balance_exclusions(question, candidates, near, reader=reader, **how)
@@ -204,13 +202,13 @@ def test_nothing_is_taken_where_the_town_of_the_truth_has_lost_nothing(images, c
     )
 
 
-def test_a_question_without_candidates_stays_without(images, case):
+def test_balance_exclusions_without_candidates_return_empty(images, case):
     question, _, _, how = case
     reader, _ = told_otherwise(images)
     assert balance_exclusions(question, (), {}, reader=reader, **how) == ((), {})
 
 
-def test_rows_are_written_from_what_is_left(
+def test_cache_examples_writes_balanced_rows(
     world, images, examples, reranked, tmp_path, monkeypatch
 ):
     makers = {each.creator for each in images.values()}

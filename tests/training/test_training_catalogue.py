@@ -81,7 +81,7 @@ def run(rig, town, tmp_path):
     return train
 
 
-def test_a_run_goes_on_with_the_rows_it_began_with(rig, town, run, tmp_path, monkeypatch):
+def test_train_embedder_resumes_with_snapshot_rows(rig, town, run, tmp_path, monkeypatch):
     (org, photos), gallery = town, CatalogTrainingRows(rig.owner, rig.blobs)
     (photos / "003.jpg").unlink()
     data = bytearray((photos / "004.jpg").read_bytes())
@@ -123,7 +123,7 @@ def test_a_run_goes_on_with_the_rows_it_began_with(rig, town, run, tmp_path, mon
     assert other.training.data_fingerprint != weights.training.data_fingerprint
 
 
-def test_a_row_is_its_face_of_the_bytes_that_were_ingested(rig, planet, sources, tmp_path):
+def test_read_snapshot_rows_match_ingested_faces(rig, planet, sources, tmp_path):
     org, manifest = rig.organization(), planet.manifests()["train-street"]
     rig.ingest(manifest, org, source="streets", kind="street")
     with rig.operator.write(org) as catalog:
@@ -165,7 +165,7 @@ def test_a_row_is_its_face_of_the_bytes_that_were_ingested(rig, planet, sources,
     assert read_samples(again, settings).samples.fingerprint() == streets.fingerprint()
 
 
-def test_what_the_catalog_cannot_give_is_said(rig, town, run, tmp_path):
+def test_train_embedder_with_missing_catalog_rows_names_the_reason(rig, town, run, tmp_path):
     gallery = CatalogTrainingRows(rig.owner, rig.blobs)
     with rig.operator.write(town[0]) as catalog:
         catalog.add_source("empty", "photo", originals="copy")
@@ -201,7 +201,9 @@ def test_what_the_catalog_cannot_give_is_said(rig, town, run, tmp_path):
 
 
 @pytest.mark.usefixtures("town")
-def test_the_command_opens_the_catalog(rig, home, database_url, redis_url, tmp_path, monkeypatch):
+def test_train_command_reads_catalog_sources(
+    rig, home, database_url, redis_url, tmp_path, monkeypatch
+):
     timm_bundle(home / "bundles" / "tiny-timm")
     (home / "blobs").symlink_to(rig.folder / "blobs")
     config = catalogd(tmp_path, "ours", steps=2)

@@ -56,7 +56,7 @@ def trained(home, planet, tmp_path_factory):
     return folder, json.loads(said)
 
 
-def test_what_a_run_says_of_itself(trained, home):
+def test_train_embedder_report_matches_contract(trained, home):
     folder, said = trained
     contract = read_bundle(home / "bundles" / "whole").contract
     training = contract.heads.training
@@ -70,7 +70,7 @@ def test_what_a_run_says_of_itself(trained, home):
     assert json.loads((folder / "whole" / "report.json").read_text()).keys() - {"run"} < said.keys()
 
 
-def test_the_bundle_serves_both_kinds_and_places(trained, home):
+def test_trained_bundle_serves_kinds_and_positions(trained, home):
     bundle = home / "bundles" / "whole"
     eye = open_encoder(EncoderSettings(bundle=str(bundle), device="cpu"), home, 512)
     picture = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
@@ -82,7 +82,7 @@ def test_the_bundle_serves_both_kinds_and_places(trained, home):
     assert torch.allclose(seam[0], seam[1], atol=1e-5)
 
 
-def test_a_second_run_into_the_same_bundle_is_refused(trained, home, planet):
+def test_train_embedder_into_existing_bundle_is_refused(trained, home, planet):
     folder, _ = trained
     process = command(home, planet, folder, "whole")
     _, error = process.communicate(timeout=100)
@@ -90,7 +90,7 @@ def test_a_second_run_into_the_same_bundle_is_refused(trained, home, planet):
     assert "exists already" in error
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(trained, home, planet):
+def test_train_embedder_after_kill_resumes_to_same_weights(trained, home, planet):
     folder, _ = trained
     process = command(home, planet, folder, "killed")
     checkpoint = folder / "killed" / "checkpoint.pt"
@@ -118,7 +118,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, home, planet):
     assert again.training == whole.training
 
 
-def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_path):
+def test_train_embedder_with_invalid_config_fails_before_encoding(home, planet, tmp_path):
     settings = Settings(services=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
     decoder = ChildDecoder(settings.media, children=1)
     for old, new, words in (
@@ -136,7 +136,7 @@ def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_p
     decoder.close()
 
 
-def test_a_config_that_cannot_be_used_ends_the_command_in_words(home, planet, tmp_path):
+def test_train_command_with_invalid_config_exits_with_usage_error(home, planet, tmp_path):
     process = command(
         home, planet, tmp_path, "bad", changes=(("batch_size = 16", "batch_size = 15"),)
     )

@@ -61,7 +61,7 @@ def same_files(one, other):
     return True
 
 
-def test_features_are_those_of_each_picture_alone(table, whole, real):
+def test_cache_features_agree_with_single_images(table, whole, real):
     got = open_features(whole, table, tower=TOWER, width=WIDTH)
     assert got.values.shape == (len(table), WIDTH)
     assert got.values.dtype == np.float16
@@ -77,7 +77,7 @@ def test_features_are_those_of_each_picture_alone(table, whole, real):
     assert taken == {None, "front", "right", "back", "left"}
 
 
-def test_nothing_is_decoded_twice(table, whole, decoder, tmp_path):
+def test_cache_features_decodes_each_file_once(table, whole, decoder, tmp_path):
     told = []
     fill(tmp_path / "f", table, decoder, on_progress=lambda *two: told.append(two))
     assert sorted(decoder.files) == sorted(table.files.tolist())
@@ -92,7 +92,7 @@ def test_nothing_is_decoded_twice(table, whole, decoder, tmp_path):
     assert same_files(tmp_path / "f", whole)
 
 
-def test_a_killed_writer_is_gone_on_with(table, whole, sources, decoder, tmp_path):
+def test_cache_features_after_kill_resumes(table, whole, sources, decoder, tmp_path):
     folder = tmp_path / "f"
     command = [sys.executable, PROGRAM, folder, sources[1].manifest, "street"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
@@ -107,7 +107,7 @@ def test_a_killed_writer_is_gone_on_with(table, whole, sources, decoder, tmp_pat
     assert same_files(folder, whole)
 
 
-def test_an_error_in_the_middle_leaves_what_was_done(table, whole, decoder, tmp_path):
+def test_cache_features_after_error_keeps_finished_chunks(table, whole, decoder, tmp_path):
     calls = []
 
     def breaking(pictures):
@@ -161,7 +161,7 @@ def flipped(folder):
         (flipped, [0, 1, *range(3, 99)]),
     ],
 )
-def test_what_is_not_whole_is_done_again_and_nothing_else(
+def test_cache_features_with_damaged_chunks_repeats_only_them(
     table, whole, decoder, tmp_path, damage, kept
 ):
     folder = tmp_path / "f"
@@ -179,7 +179,7 @@ def test_what_is_not_whole_is_done_again_and_nothing_else(
     assert len(open_features(folder, table, tower=TOWER, width=WIDTH).usable) == len(table)
 
 
-def test_files_that_cannot_be_read_are_counted_and_have_no_features(sources, decoder, tmp_path):
+def test_cache_features_counts_unreadable_files(sources, decoder, tmp_path):
     shutil.copytree(sources[0].manifest.parent, tmp_path / "own")
     source = type(sources[0])(manifest=tmp_path / "own" / "manifest.csv", kind="photo")
     table = read_samples([source], MediaSettings()).samples
@@ -203,7 +203,7 @@ def test_files_that_cannot_be_read_are_counted_and_have_no_features(sources, dec
     assert decoder.files == []
 
 
-def test_another_tables_or_towers_cache_is_refused_in_words(table, samples, whole, real):
+def test_cache_features_of_other_samples_or_tower_is_refused(table, samples, whole, real):
     for asked, words in (
         ({"tower": "0" * 64}, "something else: tower is '.*' and not '0000"),
         ({"width": WIDTH + 1}, f"width is {WIDTH} and not {WIDTH + 1}"),
@@ -218,7 +218,7 @@ def test_another_tables_or_towers_cache_is_refused_in_words(table, samples, whol
         fill(whole, samples, real)
 
 
-def test_a_folder_of_other_things_is_left_alone(table, real, tmp_path):
+def test_cache_features_in_folder_with_other_files_is_refused(table, real, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ConflictError, match="other files"):
         fill(tmp_path, table, real)
@@ -229,7 +229,7 @@ def test_a_folder_of_other_things_is_left_alone(table, real, tmp_path):
         fill(tmp_path / "new", table, real, threads=0)
 
 
-def test_two_writers_do_not_meet(table, whole, real, tmp_path):
+def test_cache_features_with_second_writer_is_refused(table, whole, real, tmp_path):
     shutil.copytree(whole, tmp_path / "f")
     with (tmp_path / "f" / "features.done").open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -238,7 +238,7 @@ def test_two_writers_do_not_meet(table, whole, real, tmp_path):
     fill(tmp_path / "f", table, real)
 
 
-def test_a_tower_that_gives_something_else_is_refused(table, real, tmp_path):
+def test_cache_features_with_invalid_encoder_output_is_refused(table, real, tmp_path):
     with pytest.raises(
         BadBundleError, match=rf"returns \({CHUNK}, {WIDTH}\) .*instead of \({CHUNK}, 9\)"
     ):

@@ -52,7 +52,7 @@ def never(*_):
     raise AssertionError("there was nothing to do")
 
 
-def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, opened):
+def test_execute_run_records_failure_and_requeue_retries(places, opened):
     asked, carry_out = opened
     assert runs.find_run(places, asked).state == "queued"
 
@@ -97,7 +97,7 @@ def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, open
     assert runs.requeue(places, asked).state == "queued"
 
 
-def test_a_run_that_brings_its_workers_down_does_not_do_so_for_ever(places, opened):
+def test_execute_run_after_repeated_worker_loss_fails(places, opened):
     asked, carry_out = opened
 
     def lost_at(step):
@@ -142,7 +142,7 @@ def until(ripe, log):
 
 
 @pytest.mark.timeout(240)
-def test_a_learner_is_killed_and_the_next_one_goes_on(
+def test_training_worker_after_kill_resumes_run(
     places, planet, database_url, redis_url, tmp_path, monkeypatch
 ):
     for name, value in (

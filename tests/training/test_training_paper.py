@@ -45,13 +45,13 @@ def tower():
         return Tower(_open_clip_network(SPEC, download=False)).eval()
 
 
-def test_the_tower_has_the_parameters_of_its_sizes(tower):
+def test_paper_tower_has_expected_parameter_count(tower):
     assert {each.device.type for each in tower.parameters()} == {"meta"}
     counted = sum(each.numel() for each in tower.parameters())
     assert counted == transformer_parameters() == 1_163_659_776
 
 
-def test_the_configs_networks_fit_behind_the_tower(tower):
+def test_paper_config_networks_fit_tower(tower):
     config = read_config(CONFIG)
     side_px = suggested_preprocess(SPEC).size_px
     assert side_px == SIDE_PX
@@ -67,12 +67,12 @@ def page():
     return (DOCS / "how-to" / "train-on-public-data.md").read_text(encoding="utf-8")
 
 
-def test_the_page_fetches_the_tower_that_the_config_names(page):
+def test_public_data_page_pulls_tower_of_config(page):
     command = f"pinpoint bundles pull {SPEC} --tag {SPEC.pretrained} --name"
     assert f"{command} {read_config(CONFIG).tower} --license Apache-2.0\n" in page
 
 
-def test_the_pages_program_writes_the_manifests_that_the_config_reads(page, tmp_path):
+def test_public_data_page_program_writes_manifests_of_config(page, tmp_path):
     photos, views = tmp_path / "mp16" / "images", tmp_path / "osv5m" / "images"
     files = [photos / "3e_1a_77.jpg", photos / "05_ff_78.png"]
     files += [views / "train" / "00" / "501.jpg", views / "test" / "00" / "503.jpg"]

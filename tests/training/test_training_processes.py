@@ -40,7 +40,7 @@ def trained(home, planet, folder, name, count):
 
 
 @pytest.mark.timeout(300)
-def test_two_processes_train_what_one_trains(planet, tmp_path):
+def test_train_embedder_in_two_processes_gives_same_weights(planet, tmp_path):
     timm_bundle(tmp_path / "bundles" / "tiny-timm")
     one, two = (trained(tmp_path, planet, tmp_path, f"by-{n}", n) for n in (1, 2))
     before = torch.load(tmp_path / "by-1" / "checkpoint.pt", weights_only=True)["nets"]
@@ -57,7 +57,7 @@ def test_two_processes_train_what_one_trains(planet, tmp_path):
 
 
 @pytest.mark.parametrize(("rows", "count"), [(12, 3), (13, 3), (2, 4)])
-def test_parts_make_the_batch_again(rows, count):
+def test_distributed_context_parts_recombine_to_batch(rows, count):
     batch = np.arange(100, 100 + rows)
     parts = [DistributedContext(rank=rank, count=count).part(batch) for rank in range(count)]
     assert len({len(part) for part in parts}) == 1

@@ -76,7 +76,7 @@ def locate(calibrated, planet, world, kind="photo", **changes):
     return pipeline.locate(photo, SearchFilter(), context)
 
 
-def test_a_calibrated_reranker_answers_with_probabilities(calibrated, planet, world):
+def test_locate_with_calibrated_reranker_returns_probabilities(calibrated, planet, world):
     answer = locate(calibrated, planet, world)
     assert (answer.ranker, answer.ranker_fallback_reason, answer.calibrated) == (
         "rerank",
@@ -106,7 +106,7 @@ def test_a_calibrated_reranker_answers_with_probabilities(calibrated, planet, wo
     assert all(one.rerank_logit is not None for one in said.candidates)
 
 
-def test_an_answer_is_withheld_where_the_null_outweighs_the_candidates(calibrated, planet, world):
+def test_locate_with_dominant_no_match_logit_abstains(calibrated, planet, world):
     """With log-odds that are the null's alone: `null - log Σ exp(scores)`."""
     found = calibrated[0].contract.calibrations["rerank"]
     assert found.abstention.signal == "outside_candidates", (

@@ -37,7 +37,7 @@ from training.reranked import TEXT, gallery, train
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny-reranked.toml"
 
 
-def test_a_run_that_was_broken_off_twice_ends_as_one_that_was_not(world, reranked, tmp_path):
+def test_train_reranker_after_two_interrupts_gives_same_weights(world, reranked, tmp_path):
     config, folder, made, told = reranked
     assert next(one for one in told if one[0] == "examples") == ("examples", 58, 58)
     assert next(one for one in told if one[0] == "steps") == ("steps", 4, 10)
@@ -58,7 +58,7 @@ def test_a_run_that_was_broken_off_twice_ends_as_one_that_was_not(world, reranke
         train(world, config.model_copy(update={"gallery": fewer}), folder / "run", tmp_path / "o")
 
 
-def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, examples):
+def test_cache_examples_exclude_query_creator_and_near_duplicates(world, examples):
     """Against the flow itself, and nothing of the question's own kin is ever there."""
     rig, org = world
     asked, found = examples
@@ -94,7 +94,7 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
     ).all()
 
 
-def test_rows_of_several_questions_at_a_time_are_the_same(world, examples, reranked, tmp_path):
+def test_cache_examples_is_independent_of_concurrency(world, examples, reranked, tmp_path):
     config = reranked[0]
     asked, found = examples
     table = train_reranker.split_table(asked, config.split.h3_resolution)
@@ -104,7 +104,7 @@ def test_rows_of_several_questions_at_a_time_are_the_same(world, examples, reran
     assert again.photos.image.tobytes() == found.photos.image.tobytes()
 
 
-def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
+def test_reranked_bundle_serves_same_index(world, planet, reranked):
     """The trained reranker answers the planet's questions over the same index."""
     rig, org = world
     _, folder, made, _ = reranked
@@ -135,7 +135,7 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     assert max(len(r.evidence) for r in one.ranked) == 6, "as much as in training"
 
 
-def test_the_command_trains_and_the_bundle_can_be_shown(
+def test_train_reranker_command_writes_verifiable_bundle(
     world, planet, tmp_path, monkeypatch, capsys
 ):
     """All of the command but the stack itself, whose parts are those of the rig."""
@@ -171,7 +171,7 @@ def test_the_command_trains_and_the_bundle_can_be_shown(
     }
 
 
-def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
+def test_evaluate_with_rerank_ranker_uses_reranker(world, planet, reranked, tmp_path):
     _, org = world
     config, _, made, _ = reranked
     labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
@@ -191,7 +191,7 @@ def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
     assert len(arms) == 6
 
 
-def test_configs_that_cannot_be_used(planet, tmp_path):
+def test_read_reranker_config_with_invalid_values_is_refused(planet, tmp_path):
     text = TEXT.format(planet=planet.folder, name="a", steps=4)
     path = tmp_path / "a.toml"
     for old, new, words in (

@@ -33,7 +33,7 @@ DROPS = (
 )
 
 
-def test_it_learns_a_batch_by_heart(examples):
+def test_reranker_network_overfits_one_batch(examples):
     """Without drops a network of this size has to be able to tell a few questions apart."""
     _, found = examples
     config = RerankerConfig.model_validate(
@@ -68,7 +68,7 @@ def test_it_learns_a_batch_by_heart(examples):
     assert last - least < 0.3 * (first - least), "what cannot be lost is the targets' own entropy"
 
 
-def test_soft_targets_against_their_formula():
+def test_soft_targets_agree_with_formula():
     targets = TargetConfig()
     away = np.array([[0.2, 30.0, 4_000.0], [500.0, 900.0, 60.0]])
     present = np.array([[True, True, True], [True, True, False]])
@@ -84,7 +84,7 @@ def test_soft_targets_against_their_formula():
     assert found[1, -1] > 0.9
 
 
-def test_ways_lead_to_the_truth_and_no_farther_than_they_may(examples):
+def test_offset_targets_lead_to_ground_truth_within_radius(examples):
     _, found = examples
     shown = collate(found, np.arange(12))
     way = offset_targets_km(shown, 5.0)
@@ -101,7 +101,7 @@ def test_ways_lead_to_the_truth_and_no_farther_than_they_may(examples):
 @pytest.mark.parametrize(
     "what", ["drop_evidence", "drop_gps_channel", "drop_source_kind", "drop_region"]
 )
-def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
+def test_augment_removes_what_is_dropped(examples, what):
     _, found = examples
     rows = np.arange(len(found.rows))
     none = dict.fromkeys(DROPS, 0.0)
@@ -137,7 +137,7 @@ def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
         assert ((away <= 25.0) & there)[kept].tolist() == ((away <= 25.0) & left)[kept].tolist()
 
 
-def test_training_never_sees_what_stands_near_a_validation_question(examples):
+def test_augment_hides_images_near_validation_queries(examples):
     _, found = examples
     rows = np.arange(len(found.rows))
     asked, place = collate(found, rows).inputs, found.rows["ground_truth"][:1]
@@ -153,14 +153,14 @@ def test_training_never_sees_what_stands_near_a_validation_question(examples):
     assert torch.equal(collate(hiding, rows).inputs.present, asked.present), "validation sees all"
 
 
-def test_every_question_comes_once_in_a_pass():
+def test_sample_batch_visits_every_query_once_per_pass():
     rows = np.array([3, 5, 8, 13, 21])
     passes = np.concatenate([sample_batch(rows, step, 4, 7) for step in range(5)]).reshape(4, 5)
     assert all(sorted(each) == rows.tolist() for each in passes.tolist())
     assert len({tuple(each) for each in passes.tolist()}) > 1
 
 
-def test_validation_says_what_a_loop_over_questions_says(reranked, examples):
+def test_reranker_metrics_agree_with_loop(reranked, examples):
     config, _, made, _ = reranked
     _, found = examples
     net = open_net(made)

@@ -44,7 +44,7 @@ def check_batch(samples, rows, batch):
     assert kinds == ["photo", "street"] * (batch // 2)
 
 
-def test_batches_keep_their_promises(samples):
+def test_batch_sampler_alternates_kinds_without_repeated_sequences(samples):
     split = split_samples(samples, SplitSettings(val_fraction=0.2))
     batches = BatchSampler(samples, split.train, batch_size=24, seed=1)
     assert batches.kinds == ("photo", "street")
@@ -54,7 +54,7 @@ def test_batches_keep_their_promises(samples):
         assert np.isin(rows, split.train).all()
 
 
-def test_crowded_cells_and_long_drives_still_give_full_batches():
+def test_batch_sampler_with_few_sequences_fills_batches():
     samples = scattered(600, towns=4, drives=34)
     drives = len(set(samples.sequences.tolist()) - {""})
     batches = BatchSampler(samples, every(samples), batch_size=2 * drives, seed=1)
@@ -67,7 +67,7 @@ def test_crowded_cells_and_long_drives_still_give_full_batches():
     assert len(seen) > 590
 
 
-def test_every_cell_is_visited_once_in_each_pass_and_every_picture_in_its_turn():
+def test_batch_sampler_visits_every_cell_once_per_pass():
     samples = scattered(1_200, towns=30)
     free = replace(samples, sequences=texts([""] * 1_200))
     batches = BatchSampler(free, every(free), batch_size=2, seed=4)
@@ -91,7 +91,7 @@ def test_every_cell_is_visited_once_in_each_pass_and_every_picture_in_its_turn()
             assert max(times) - min(times) <= 1
 
 
-def test_cells_stay_balanced_where_sequences_get_in_the_way():
+def test_batch_sampler_with_sequences_keeps_cells_balanced():
     samples = scattered(5_000, towns=100)
     batches = BatchSampler(samples, every(samples), batch_size=64, seed=4)
     rows = np.concatenate([batches.batch(step) for step in range(600)])
@@ -107,7 +107,7 @@ def test_cells_stay_balanced_where_sequences_get_in_the_way():
     assert max(full.values()) > 4 * np.median(list(full.values()))
 
 
-def test_a_cell_shows_its_sequences_in_turn():
+def test_batch_sampler_cell_cycles_through_sequences():
     samples = scattered(400, towns=1, drives=10, resolution=1)
     batches = BatchSampler(samples, every(samples), batch_size=2, seed=1)
     assert batches.cells["street"] == 1
@@ -115,7 +115,7 @@ def test_a_cell_shows_its_sequences_in_turn():
     assert len(set(drives)) == 10
 
 
-def test_any_step_in_any_order_and_another_process_gives_the_same_batch():
+def test_batch_sampler_step_is_reproducible_in_other_process():
     samples = scattered(2_000, towns=40, seed=3)
     rows = np.arange(0, 2_000, 2)
     one = BatchSampler(samples, rows, batch_size=64, seed=9)
@@ -142,7 +142,7 @@ def test_any_step_in_any_order_and_another_process_gives_the_same_batch():
     assert one.batch(3).tolist() == straight[3]
 
 
-def test_a_sequence_of_both_kinds_is_shown_once():
+def test_batch_sampler_with_shared_sequence_shows_it_once():
     samples = scattered(800, towns=10, drives=120)
     shared = samples.sequences.copy()
     shared[np.flatnonzero(samples.kinds == "photo")[:100]] = "d3"
@@ -153,7 +153,7 @@ def test_a_sequence_of_both_kinds_is_shown_once():
         check_batch(mixed, batches.batch(step), 100)
 
 
-def test_a_spare_picture_of_one_kind_counts_for_the_other():
+def test_batch_sampler_with_shared_sequences_fills_both_kinds():
     samples = scattered(800, towns=2, drives=90)
     photos = np.flatnonzero(samples.kinds == "photo")[:145]
     shared = samples.sequences.copy()
@@ -165,7 +165,7 @@ def test_a_spare_picture_of_one_kind_counts_for_the_other():
         check_batch(mixed, batches.batch(step), 88)
 
 
-def test_a_batch_that_cannot_be_filled_is_refused_in_words():
+def test_batch_sampler_with_unfillable_batch_is_refused():
     samples = scattered(300, towns=10, drives=20)
     with pytest.raises(
         BadRequestError, match=r"2 kinds \(photo, street\); use a positive multiple"
@@ -184,7 +184,7 @@ def test_a_batch_that_cannot_be_filled_is_refused_in_words():
 
 
 @pytest.mark.parametrize("radius_m", [700.0, 3_000.0, 30_000.0])
-def test_partners_are_those_of_the_slow_way(radius_m):
+def test_near_pairs_partners_agree_with_loop(radius_m):
     samples = scattered(500, towns=12, seed=5)
     rows = np.flatnonzero(np.arange(500) % 3 > 0)
     pairs = NearPairs(samples, rows, radius_m=radius_m, seed=1, most=5)
@@ -204,7 +204,7 @@ def test_partners_are_those_of_the_slow_way(radius_m):
     assert found > 0
 
 
-def test_a_drawn_partner_is_one_of_them_evenly_and_the_same_again():
+def test_near_pairs_draw_is_uniform_and_reproducible():
     samples = scattered(400, towns=8, seed=6)
     rows = every(samples)
     pairs = NearPairs(samples, rows, radius_m=1_500.0, seed=3, most=4)
@@ -226,7 +226,7 @@ def test_a_drawn_partner_is_one_of_them_evenly_and_the_same_again():
             assert abs(share - 1 / len(partners)) < 0.1
 
 
-def test_one_kind_alone_has_no_partners(samples):
+def test_near_pairs_of_one_kind_are_empty(samples):
     streets = np.flatnonzero(samples.kinds == "street")
     pairs = NearPairs(samples, streets, radius_m=1_000.0, seed=0)
     assert not pairs.counts.any()

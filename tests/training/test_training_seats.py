@@ -71,7 +71,7 @@ def selected_by_loop(row, alike, slots):
     return {image_id.bytes.rstrip(b"\0") for image_id in selected}
 
 
-def test_seats_are_those_of_the_search():
+def test_reassign_slots_agrees_with_search():
     rows, photos = made_up()
     alike = cosines(rows, photos)
     for slots in (CandidateSlots(8, 2), CandidateSlots(12, 0), CandidateSlots(5, 4)):
@@ -81,7 +81,7 @@ def test_seats_are_those_of_the_search():
             assert set(row["id"][own].tolist()) == selected_by_loop(row, scores, slots)
 
 
-def test_what_is_shown_is_what_was_chosen_in_its_order():
+def test_select_slots_keeps_chosen_candidates_in_order():
     rows, _ = made_up()
     chosen = rows["present"] & (np.random.default_rng(1).random(rows["present"].shape) < 0.4)
     chosen &= chosen.cumsum(axis=1) <= 7
@@ -96,7 +96,7 @@ def test_what_is_shown_is_what_was_chosen_in_its_order():
         assert said["query"].tolist() == row["query"].tolist()
 
 
-def test_seats_that_get_free_are_given_to_who_comes_next(examples):
+def test_augment_with_dropped_region_refills_slots(examples):
     """A gallery without the region would bring as many candidates, and so does training."""
     _, found = examples
     rows = np.arange(len(found.rows))

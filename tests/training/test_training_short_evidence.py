@@ -34,32 +34,32 @@ def questions(kind, near, elsewhere):
 
 
 @pytest.mark.parametrize("kind", SOURCE_KINDS)
-def test_short_sets_are_counted_on_both_sides_of_25_km(kind):
+def test_short_evidence_shares_are_counted_near_and_far(kind):
     found = short_evidence_shares(questions(kind, near=[0, 1, 1, 2], elsewhere=[2, 2, 2, 1]))
     assert found == {kind: {NEAR_GROUND_TRUTH: 0.75, ELSEWHERE: 0.25}}
     assert "75%" in leakage_warning(found)
     assert "evidence_per_kind" in leakage_warning(found)
 
 
-def test_sets_that_are_short_elsewhere_tell_the_truth_as_well():
+def test_leakage_warning_for_short_evidence_elsewhere_is_given():
     found = short_evidence_shares(questions("photo", near=[2, 2], elsewhere=[1, 1]))
     assert found == {"photo": {NEAR_GROUND_TRUTH: 0.0, ELSEWHERE: 1.0}}
     assert "0% and 100%" in leakage_warning(found)
 
 
-def test_sets_that_are_short_everywhere_tell_nothing():
+def test_leakage_warning_for_equal_shares_is_none():
     found = short_evidence_shares(questions("photo", near=[1, 2, 0, 1], elsewhere=[0, 1, 1, 2]))
     assert found["photo"][NEAR_GROUND_TRUTH] == found["photo"][ELSEWHERE]
     assert leakage_warning(found) is None
 
 
-def test_what_is_no_candidate_does_not_count():
+def test_short_evidence_shares_ignore_absent_candidates():
     rows = questions("photo", near=[0], elsewhere=[2])
     rows["present"][:, :2] = False
     assert short_evidence_shares(rows) == {}
 
 
-def test_no_seats_are_never_short():
+def test_leakage_warning_without_evidence_slots_is_none():
     rows = np.zeros(1, example_type(InputShape(dim=2, candidates=2, per_kind=0)))
     rows["present"] = True
     rows["position"] = [(0.0, 0.0), (50.0, 0.0)]

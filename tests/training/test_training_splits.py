@@ -56,7 +56,7 @@ def check_apart(samples, split):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_groups_are_those_of_the_slow_way(seed):
+def test_connected_groups_agree_with_loop(seed):
     samples = scattered(120, towns=6, seed=seed, authors=40, drives=18)
     # Photos by the drivers tie authors and sequences together in chains.
     creators = samples.creators.copy()
@@ -68,7 +68,7 @@ def test_groups_are_those_of_the_slow_way(seed):
     assert len(set(groups.tolist())) < len(samples)
 
 
-def test_pictures_without_names_are_tied_to_nothing():
+def test_connected_groups_without_names_are_single_images():
     samples = scattered(30, towns=3)
     empty = texts([""] * 30)
     alone = replace(samples, creators=empty, sequences=empty)
@@ -76,7 +76,7 @@ def test_pictures_without_names_are_tied_to_nothing():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_planet_is_divided_cleanly(samples, seed):
+def test_split_samples_of_planet_shares_no_group(samples, seed):
     split = split_samples(samples, SplitSettings(seed=seed, val_fraction=0.25))
     check_apart(samples, split)
     assert sum(split.counts.values()) == len(samples)
@@ -84,7 +84,7 @@ def test_a_planet_is_divided_cleanly(samples, seed):
 
 
 @pytest.mark.parametrize(("seed", "buffer_m"), [(1, 500.0), (2, 1_500.0), (3, 0.0)])
-def test_cells_inside_towns_need_the_buffer(seed, buffer_m):
+def test_split_samples_with_small_cells_applies_buffer(seed, buffer_m):
     samples = scattered(500, towns=5, seed=seed, authors=150, drives=60)
     settings = SplitSettings(seed=seed, val_fraction=0.3, buffer_m=buffer_m, h3_resolution=7)
     split = split_samples(samples, settings)
@@ -98,7 +98,7 @@ def test_cells_inside_towns_need_the_buffer(seed, buffer_m):
         assert haversine_m(train, samples.positions[row]).min() <= 1.006 * buffer_m * (1 + 1e-9)
 
 
-def test_who_is_on_both_sides_stays_in_training():
+def test_split_samples_leaves_out_groups_on_both_sides():
     samples = scattered(400, towns=8, authors=60)
     split = split_samples(samples, SplitSettings(val_fraction=0.3))
     left = np.flatnonzero(split.sides == 2)
@@ -108,7 +108,7 @@ def test_who_is_on_both_sides_stays_in_training():
     assert not np.isin(groups[split.validation], groups[split.train]).any()
 
 
-def test_the_split_follows_from_seed_and_table_alone(samples):
+def test_split_samples_is_determined_by_seed_and_samples(samples):
     settings = SplitSettings(seed=5, val_fraction=0.25)
     first = split_samples(samples, settings)
     again = split_samples(samples, settings)
@@ -125,7 +125,7 @@ def test_the_split_follows_from_seed_and_table_alone(samples):
     assert (made[1].sides == first.sides).all()
 
 
-def test_the_share_is_met_to_one_cell():
+def test_split_samples_meets_val_fraction_to_one_cell():
     samples = scattered(3_000, towns=300)
     unnamed = replace(samples, creators=texts([""] * 3_000), sequences=texts([""] * 3_000))
     for share in (0.05, 0.2, 0.5):
@@ -134,7 +134,7 @@ def test_the_share_is_met_to_one_cell():
         assert 0 <= chosen - share * 3_000 < 120
 
 
-def test_an_empty_side_and_a_value_out_of_range_are_refused_in_words():
+def test_split_samples_with_empty_side_or_invalid_settings_is_refused():
     town = scattered(60, towns=1)
     with pytest.raises(BadRequestError, match=r"no image is left for train .*more areas"):
         split_samples(town, SplitSettings())

@@ -136,14 +136,12 @@ def views(tmp_path_factory):
     return Views(tmp_path_factory.mktemp("views"))
 
 
-def test_the_halves_share_no_place(views):
+def test_street_view_halves_are_far_apart(views):
     assert min(map(len, views.halves)) > 90
     assert views.away_m[np.ix_(*views.halves)].min() > 4 * NEAR_M
 
 
-def test_trained_heads_do_not_fall_below_the_tower_on_other_streets(
-    views, tmp_path, record_property
-):
+def test_train_embedder_on_street_views_is_no_worse_than_tower(views, tmp_path, record_property):
     bare, trained = views.both_ways(tmp_path, seed=0)
     seen = f"bare tower {bare.sum()}, trained heads {trained.sum()} of {len(bare)} questions"
     record_property("recall@1 within 25 m on the other half", seen)

@@ -77,7 +77,7 @@ def whole(planet, settings, decoder, tmp_path_factory):
     return trained(config(planet), folder, settings, decoder)
 
 
-def test_a_tower_without_weights_is_trained_and_serves(whole, planet, settings):
+def test_train_embedder_with_random_tower_writes_serving_bundle(whole, planet, settings):
     bundle = read_bundle(whole)
     assert bundle.contract.preprocess.size_px == 64
     assert str(bundle.contract.tower) == "timm:test_resnet"
@@ -95,7 +95,7 @@ def test_a_tower_without_weights_is_trained_and_serves(whole, planet, settings):
     assert np.allclose(among[[0, 2]], alone, atol=1e-5)
 
 
-def test_what_is_measured_is_what_serves(whole, planet, settings):
+def test_compute_features_of_cached_images_agrees_with_serving(whole, planet, settings):
     """Cached pictures in fp16 through the tower give the vectors of serving."""
     asked = config(planet)
     front = open_feature_source(asked, settings)
@@ -110,7 +110,7 @@ def test_what_is_measured_is_what_serves(whole, planet, settings):
     assert np.allclose(features, plain, atol=2e-3 * np.abs(plain).max())
 
 
-def test_a_run_that_was_broken_off_ends_as_one_that_was_not(
+def test_train_embedder_with_tower_after_interrupt_gives_same_weights(
     whole, planet, settings, decoder, tmp_path, monkeypatch
 ):
     saved = checkpoints.save_checkpoint
@@ -130,7 +130,7 @@ def test_a_run_that_was_broken_off_ends_as_one_that_was_not(
     assert one.heads.weights.sha256 == other.heads.weights.sha256
 
 
-def test_pictures_are_mirrored_and_shifted_as_drawn():
+def test_apply_variations_agrees_with_loop():
     side_px, shift_px = 5, 2
     asked = TowerConfig(horizontal_flip=True, random_crop_shift_px=shift_px)
     tower = TrainedTower(torch.nn.Identity(), asked, side_px)
@@ -148,7 +148,7 @@ def test_pictures_are_mirrored_and_shifted_as_drawn():
                 assert torch.equal(after[:, y, x], before[:, line, column])
 
 
-def test_blocks_before_the_last_stay_as_they_were(planet, settings, decoder, tmp_path):
+def test_train_embedder_of_last_block_keeps_earlier_blocks(planet, settings, decoder, tmp_path):
     asked = config(
         planet,
         name="last",
@@ -164,7 +164,7 @@ def test_blocks_before_the_last_stay_as_they_were(planet, settings, decoder, tmp
         assert kept is (not name.startswith("layer4.") or running), name
 
 
-def test_configs_that_leave_a_tower_open_are_refused(planet, settings):
+def test_open_feature_source_with_incomplete_tower_config_is_refused(planet, settings):
     for change, words in (
         ({"train_tower": None}, "without trained weights"),
         ({"train_tower": {"trainable_blocks": 2, "size_px": 64}}, "without trained weights"),

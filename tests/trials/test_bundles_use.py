@@ -197,7 +197,7 @@ def settled(ground):
 
 
 @pytest.mark.timeout(1_800)
-def test_a_bundle_is_used_and_left_again_under_load(tmp_path, monkeypatch):
+def test_bundle_activation_under_load_switches_and_returns(tmp_path, monkeypatch):
     with running(clock=False, disks=False, second=False, chunk=8, lease_s=60.0) as ground:
         monkeypatch.setenv("PINPOINT_HOME", str(ground.paths.home))
         timm_bundle(ground.paths.home / "bundles" / BUNDLE)

@@ -46,7 +46,7 @@ def geotagged(rig: Rig) -> tuple[list[Path], list[Path]]:
 
 
 @pytest.mark.timeout(3_600)
-def test_precedence_of_real_photos_in_every_order_is_kept(rig, tmp_path, capsys):
+def test_field_precedence_of_real_photos_holds_in_every_order(rig, tmp_path, capsys):
     small, large = geotagged(rig)
     assert len(small) > 15
     assert len(large) > 5

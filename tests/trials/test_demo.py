@@ -71,7 +71,7 @@ def _is(word: str, radius_km: float) -> bool:
 
 @pytest.mark.ci
 @pytest.mark.timeout(600)
-def test_the_demo_runs_twice_and_is_taken_down(tmp_path):
+def test_demo_runs_twice_and_is_removed(tmp_path):
     with home_folder() as home:
         own = demo_home(home)
         watcher = watch_over(own)

@@ -37,7 +37,7 @@ def say(text):
 
 
 @pytest.mark.timeout(2_400)
-def test_what_the_shipped_embedder_finds():
+def test_shipped_embedder_recall_is_above_bounds():
     planet = ground(SEED, PRESETS["bench"], planned(SEED, PRESETS["bench"], ("train", "test")))
     figures = measured(planet, channels(planet, find_bundle(NAME, ServiceSettings().home), say))
     say("\nsynthetic planet, not the Earth\n" + markdown(figures, planet))
@@ -49,7 +49,7 @@ def test_what_the_shipped_embedder_finds():
 
 
 @pytest.mark.timeout(3_000)
-def test_the_recipe_makes_it_again_though_killed(tmp_path):
+def test_train_recipe_after_kill_reproduces_shipped_metrics(tmp_path):
     """Killed once at a random step and gone on with, it ends where the shipped one is."""
     make_planet(tmp_path / "planet", preset="bench", seed=SEED)
     recipe = Path(shutil.copy(RECIPE, tmp_path / "planet"))

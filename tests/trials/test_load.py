@@ -38,7 +38,7 @@ class Seen:
 
 
 @pytest.mark.timeout(600)
-def test_a_minute_of_eight_callers():
+def test_eight_callers_see_stated_errors_and_flat_memory():
     with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
         owner = Transactions(owner_engine(ground.paths.owner_url()))
         ApiKeyStore(owner).create_organization("busy")

@@ -121,7 +121,7 @@ def _check(trial: Trial, asked: list[Outcome], name: str, most_s: float | None =
 
 
 @pytest.mark.timeout(600)
-def test_api_under_questions_and_large_uploads_stays_live_and_small(trial, tmp_path):
+def test_api_under_queries_and_large_uploads_stays_live_and_small(trial, tmp_path):
     large = tmp_path / "large.jpg"
     with large.open("wb") as file:
         file.truncate(UPLOAD_BYTES)
@@ -161,7 +161,7 @@ def test_large_body_with_a_wrong_key_is_refused_before_it_is_read(trial):
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("program", ["index", "postgres", "redis"])
-def test_dependency_that_is_stopped_gives_quick_503_and_comes_back(trial, program, tmp_path):
+def test_stopped_dependency_gives_quick_503_and_recovers(trial, program, tmp_path):
     pid = trial.ground.pid(program)
     assert pid is not None
     small = tmp_path / "small.jpg"

@@ -54,7 +54,7 @@ def say(text):
 
 
 @pytest.mark.timeout(2_400)
-def test_retrieval_is_neither_rigged_nor_trivial(trained):
+def test_planet_retrieval_is_within_difficulty_bounds(trained):
     said = f"{trained.steps} steps, {trained.cpu_s:.0f} CPU seconds"
     say(f"\nprobe: {said}; synthetic planet, not the Earth")
     figures = {
@@ -70,7 +70,7 @@ def test_retrieval_is_neither_rigged_nor_trivial(trained):
 
 
 @pytest.mark.timeout(600)
-def test_two_kinds_of_gallery_against_one(trained):
+def test_planet_gallery_of_two_kinds_difference_has_interval(trained):
     """Whichever way it comes out: the difference with its interval, clustered by author."""
     for kind in BOTH:
         one, rows = candidates_km(
@@ -95,7 +95,7 @@ def test_two_kinds_of_gallery_against_one(trained):
 
 
 @pytest.mark.timeout(1_500)
-def test_what_each_scale_of_factors_contributes(trained):
+def test_planet_every_factor_scale_affects_retrieval(trained):
     """Pictures drawn anew with one scale switched off; the probe is the same."""
     some = [shot for shot in trained.planet.shots if shot.site.role == "test"][::2]
     seen = {}
@@ -116,7 +116,7 @@ def test_what_each_scale_of_factors_contributes(trained):
 
 
 @pytest.mark.timeout(900)
-def test_neither_seed_nor_split_can_be_read_from_a_picture(trained):
+def test_planet_images_do_not_reveal_seed_or_split(trained):
     """A linear probe on pixels, tried on countries (regions for the split) it has not seen."""
     same = trained.planet
     chosen = np.flatnonzero(same.use == "gallery")[::12]

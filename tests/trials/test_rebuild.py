@@ -41,7 +41,7 @@ LONGEST_S, RATE_HELD = 1.0, 0.9
 
 
 @pytest.mark.timeout(1_500)
-def test_a_rebuild_under_load(tmp_path):
+def test_rebuild_under_load_has_no_failure_and_keeps_answers(tmp_path):
     with stack_of(IMAGES) as (ground, services, loaded):
         first = _rebuilt(services)
         say(f"{IMAGES} images: first build {sum(one.ended - one.begun for one in first):.1f} s\n")
@@ -54,7 +54,7 @@ def test_a_rebuild_under_load(tmp_path):
 
 
 @pytest.mark.timeout(1_500)
-def test_crashes_in_a_rebuild(tmp_path):
+def test_rebuild_with_crashes_loses_nothing(tmp_path):
     with stack_of(CRASHED) as (ground, services, loaded):
         first = _rebuilt(services)
         before = exact(services.index, loaded)

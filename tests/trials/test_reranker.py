@@ -57,7 +57,7 @@ def _played(home):
     return made
 
 
-def test_every_table_is_there(ground):
+def test_tables_are_complete(ground):
     text = ground.tables.read_text(encoding="utf-8")
     assert "Synthetic planet, not the Earth" in text
     assert f"preset `{PRESET}`, seed {SEED}" in text
@@ -73,7 +73,7 @@ def test_every_table_is_there(ground):
 
 @enough
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_closes_the_gap_in_the_open_setting_and_does_no_harm_in_the_closed_one(ground, kind):
+def test_reranker_closes_open_gap_without_closed_loss(ground, kind):
     found = gaps(ground)
     assert found["open", kind, CITY_KM, WITHIN].closed.value >= CLOSED[kind]
     for aim in AIMS:
@@ -85,14 +85,14 @@ def test_it_closes_the_gap_in_the_open_setting_and_does_no_harm_in_the_closed_on
 
 @enough
 @pytest.mark.parametrize("candidates", KINDS)
-def test_evidence_of_both_kinds_brings_something_to_candidates_of_one(ground, candidates):
+def test_reranker_gains_from_evidence_of_both_kinds(ground, candidates):
     gained = read_ablation(ground).less((candidates, BOTH), (candidates, NONE), "photo")
     assert gained.value >= 0.01
     assert gained.low > 0
 
 
 @enough
-def test_probabilities_and_areas_hold_what_they_say(ground):
+def test_calibration_is_accurate(ground):
     found = promised(ground)["rerank"]
     everything = found[EVERYTHING]
     assert everything.debiased_ece <= 0.03
@@ -103,7 +103,7 @@ def test_probabilities_and_areas_hold_what_they_say(ground):
 
 
 @enough
-def test_it_knows_what_the_gallery_does_not_cover(ground):
+def test_abstention_detects_uncovered_regions(ground):
     found = doubted(ground)["rerank"][EVERYTHING]
     assert found.auroc >= 0.9
     assert found.withheld["unsupported"][0] >= 0.8

@@ -39,17 +39,17 @@ def _check(campaign: Campaign, world: int, seed: int, count: int) -> None:
 
 @pytest.mark.ci
 @pytest.mark.timeout(600)
-def test_ten_faults_leave_what_a_quiet_run_leaves(campaign):
+def test_state_after_ten_faults_equals_quiet_run(campaign):
     _check(campaign, SEED, SEED - 1, SHORT_RUN)
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", range(RUNS))
-def test_twenty_faults_leave_what_a_quiet_run_leaves(campaign, number):
+def test_state_after_twenty_faults_equals_quiet_run(campaign, number):
     _check(campaign, SEED + number // RUNS_PER_WORLD, SEED + number, FAULTS_PER_RUN)
 
 
-def test_every_kind_of_fault_was_done(campaign):
+def test_campaign_covers_every_fault_kind(campaign):
     done = {kind for run in campaign.runs for kind, _ in run.recoveries}
     kinds = set(FAULTS) - (set() if campaign.small_disks else set(NEED_SMALL_DISKS))
     if len(campaign.runs) < 2:

@@ -24,7 +24,7 @@ LIMIT_S = 900.0
 
 
 @pytest.mark.timeout(1_200)
-def test_twenty_kills_in_a_batch_of_two_thousand(tmp_path):
+def test_batch_with_twenty_worker_kills_is_complete(tmp_path):
     folder = tmp_path / "photos"
     write(folder, {f"{n:04d}.jpg": picture(n, n) for n in range(IMAGES)})
     with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
