@@ -10,9 +10,9 @@ from pinpoint.ingest.recovery import recover_lost_work
 DAY_S = 86_400
 
 
-def found_in_tables(rig, wanted):
+def found_in_tables(harness, wanted):
     """Search every table of the schema, written out as text."""
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         names = (
             unit.connection.execute(
                 text("SELECT tablename FROM pg_tables WHERE schemaname = 'pinpoint'")
@@ -40,12 +40,12 @@ def found_in_folder(folder, wanted):
     ]
 
 
-def swept(rig, tombstone_s=0, rebuild=None):
+def swept(harness, tombstone_s=0, rebuild=None):
     return recover_lost_work(
-        ledger=rig.ledger,
-        queue=rig.queue,
-        index=rig.index,
-        contract=rig.encoder.contract.digest,
+        ledger=harness.ledger,
+        queue=harness.queue,
+        index=harness.index,
+        contract=harness.encoder.contract.digest,
         chunk=64,
         tombstone_s=tombstone_s,
         is_alive=lambda _worker: True,
@@ -53,7 +53,11 @@ def swept(rig, tombstone_s=0, rebuild=None):
     )
 
 
-def pruned(rig, closing, orphan_s=DAY_S, audit_s=DAY_S):
+def pruned(harness, closing, orphan_s=DAY_S, audit_s=DAY_S):
     return prune_leftovers(
-        closing=closing, ledger=rig.ledger, blobs=rig.blobs, orphan_s=orphan_s, audit_s=audit_s
+        closing=closing,
+        ledger=harness.ledger,
+        blobs=harness.blobs,
+        orphan_s=orphan_s,
+        audit_s=audit_s,
     )

@@ -49,7 +49,7 @@ class InlineQueue:
         return len(self.sent)
 
 
-class Rig:
+class ServiceHarness:
     """Services over one database and one folder."""
 
     def __init__(

@@ -24,37 +24,37 @@ from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import load_operator_key
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.maintenance_stats import MAX_COUNT, MaintenanceStats
-from stack_fixtures import Rig, jpeg, plain_jpeg, write_photos
+from stack_fixtures import ServiceHarness, jpeg, plain_jpeg, write_photos
 
 TOKEN = "a-token-for-prometheus"
 MOST_SERIES = 1_000
 
 
 @pytest.fixture
-def rig(database_url, api_database_url, tmp_path):
-    made = Rig(database_url, api_database_url, tmp_path / "rig")
+def harness(database_url, api_database_url, tmp_path):
+    made = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
     yield made
     made.close()
 
 
 @pytest.fixture
-def served(rig, tmp_path):
-    """The application over the rig, as the API's role, with a token for metrics."""
+def served(harness, tmp_path):
+    """The application over the harness, as the API's role, with a token for metrics."""
     paths = StackPaths(tmp_path / "home")
     paths.home.mkdir(mode=0o700)
-    rig.settings.services = ServiceSettings(home=paths.home)
-    rig.settings.api = ApiSettings(metrics_token=TOKEN)
+    harness.settings.services = ServiceSettings(home=paths.home)
+    harness.settings.api = ApiSettings(metrics_token=TOKEN)
     parts = SimpleNamespace(
-        settings=rig.settings,
-        database=rig.database,
-        access=ApiKeyStore(rig.as_api),
-        index=rig.index,
-        encoder=rig.encoder,
-        with_live=lambda do: do(rig.encoder),
-        blobs=rig.blobs,
-        jobs=rig.queue,
-        decoder=rig.parts.decoder,
-        maintenance_stats=MaintenanceStats(rig.as_api),
+        settings=harness.settings,
+        database=harness.database,
+        access=ApiKeyStore(harness.as_api),
+        index=harness.index,
+        encoder=harness.encoder,
+        with_live=lambda do: do(harness.encoder),
+        blobs=harness.blobs,
+        jobs=harness.queue,
+        decoder=harness.parts.decoder,
+        maintenance_stats=MaintenanceStats(harness.as_api),
     )
     server = uvicorn.Server(
         uvicorn.Config(create_app(parts), port=0, log_config=None, lifespan="on")
@@ -102,8 +102,8 @@ def samples(said):
     }
 
 
-def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
-    organization = rig.organization("secret-name")
+def test_the_figures_are_those_of_the_rows(served, harness, fresh, tmp_path):
+    organization = harness.organization("secret-name")
     before = samples(read(served))
     assert before["pinpoint_ingest_oldest_item_seconds",] == 0
     assert before["pinpoint_component_up", "component=database"] == 1
@@ -111,10 +111,10 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
 
     write_photos(tmp_path / "in", 3)
     (tmp_path / "in" / "nowhere.jpg").write_bytes(plain_jpeg(1))
-    rig.ingest(tmp_path / "in", organization)
-    with rig.operator.write(organization) as catalog:
+    harness.ingest(tmp_path / "in", organization)
+    with harness.operator.write(organization) as catalog:
         batch = catalog.open_batch(catalog.source("photos").id)
-    key, secret = rig.access.create_key("secret-name", "k", list(SCOPES))
+    key, secret = harness.access.create_key("secret-name", "k", list(SCOPES))
     with http(served, secret) as client:
         files = {"files": ("new.jpg", jpeg(77, 1, 1))}
         assert client.post(f"/v1/batches/{batch.id}/images", files=files).status_code == 202
@@ -122,7 +122,7 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
         assert client.get(f"/v1/batches/{batch.id}").status_code == 200
         assert client.get(f"/v1/batches/{key.id}").status_code == 404
         assert client.get("/no/such/path").status_code == 404
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         unit.connection.execute(
             text(
                 "UPDATE batch_items SET lease_owner = 'w', lease_until = now() - interval '1 s',"
@@ -134,7 +134,7 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
     assert found["pinpoint_ingest_items", "state=received"] == 1
     assert 100 <= found["pinpoint_ingest_oldest_item_seconds",] < 160
     assert found["pinpoint_leases_expired",] == 1
-    assert found["pinpoint_queue_length",] == len(rig.queue.sent) == 1
+    assert found["pinpoint_queue_length",] == len(harness.queue.sent) == 1
     refused = ("pinpoint_ingest_items_rejected_total", "error_code=no_position", "status=rejected")
     assert found[refused] == 1
     assert found["pinpoint_upload_files_total",] == 1
@@ -151,8 +151,8 @@ def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
         assert word not in said
 
 
-def test_what_jobs_leave_is_shown(served, rig, fresh):
-    stats = MaintenanceStats(rig.owner)
+def test_what_jobs_leave_is_shown(served, harness, fresh):
+    stats = MaintenanceStats(harness.owner)
     stats.record_drift(Drift(checked=10, missing=1, stale=2, extra=3, repaired=6))
     report = RecoveryReport(released=2, items=0, images=0, deletions=0, tombstones=0)
     stats.record_recovery(report)
@@ -174,22 +174,22 @@ def test_what_jobs_leave_is_shown(served, rig, fresh):
     assert datetime.now(UTC) - totals.recovered_at < timedelta(minutes=1)
 
 
-def test_rejected_counter_after_retry_and_erasure_never_decreases(served, rig, fresh, tmp_path):
+def test_rejected_counter_after_retry_and_erasure_never_decreases(served, harness, fresh, tmp_path):
     """The total counts each time that an item becomes `rejected` or `failed`."""
-    organization = rig.organization()
+    organization = harness.organization()
     write_photos(tmp_path / "in", 2)
-    batch = rig.ingest(tmp_path / "in", organization)
+    batch = harness.ingest(tmp_path / "in", organization)
     key = ("failed", "x")
 
     def set_items(status, code):
-        with rig.owner.begin() as unit:
+        with harness.owner.begin() as unit:
             unit.connection.execute(
                 text("UPDATE batch_items SET status = :status, error_code = :code"),
                 {"status": status, "code": code},
             )
 
     def total():
-        counts = MaintenanceStats(rig.owner).totals().rejected_items
+        counts = MaintenanceStats(harness.owner).totals().rejected_items
         return {(one.status, one.error_code): one.items for one in counts}.get(key, 0)
 
     set_items("failed", "x")
@@ -199,7 +199,7 @@ def test_rejected_counter_after_retry_and_erasure_never_decreases(served, rig, f
     set_items("received", None)
     set_items("failed", "x")
     assert total() == 4
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM batches"))
     assert total() == 4, batch
     said = read(served)
@@ -209,22 +209,22 @@ def test_rejected_counter_after_retry_and_erasure_never_decreases(served, rig, f
     assert counted[name, "error_code=other", "status=failed"] == 4
 
 
-def test_rejected_counter_of_a_rolled_back_transaction_stays(rig, tmp_path):
-    organization = rig.organization()
+def test_rejected_counter_of_a_rolled_back_transaction_stays(harness, tmp_path):
+    organization = harness.organization()
     write_photos(tmp_path / "in", 1)
-    rig.ingest(tmp_path / "in", organization)
-    with rig.owner.begin() as unit:
+    harness.ingest(tmp_path / "in", organization)
+    with harness.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET status = 'failed', error_code = 'x'"))
         unit.connection.rollback()
-    assert MaintenanceStats(rig.owner).totals().rejected_items == ()
+    assert MaintenanceStats(harness.owner).totals().rejected_items == ()
 
 
-def test_there_are_few_series_whatever_callers_do(served, rig, fresh, tmp_path):
+def test_there_are_few_series_whatever_callers_do(served, harness, fresh, tmp_path):
     """Every label comes from the code, so nobody can make the server hold more."""
-    organization = rig.organization()
+    organization = harness.organization()
     write_photos(tmp_path / "in", 40)
-    rig.ingest(tmp_path / "in", organization)
-    with rig.owner.begin() as unit:
+    harness.ingest(tmp_path / "in", organization)
+    with harness.owner.begin() as unit:
         unit.connection.execute(
             text("UPDATE batch_items SET status = 'rejected', error_code = 'made-up-' || position")
         )
@@ -249,8 +249,8 @@ def test_there_are_few_series_whatever_callers_do(served, rig, fresh, tmp_path):
     assert most < MOST_SERIES
 
 
-def test_every_metric_is_listed_and_every_listed_one_is_there(served, rig, fresh):
-    stats = MaintenanceStats(rig.owner)
+def test_every_metric_is_listed_and_every_listed_one_is_there(served, harness, fresh):
+    stats = MaintenanceStats(harness.owner)
     stats.record_drift(Drift(checked=1, missing=0, stale=0, extra=0, repaired=0))
     stats.record_recovery(RecoveryReport(released=0, items=0, images=0, deletions=0, tombstones=0))
     said = read(served)
@@ -263,9 +263,9 @@ def test_every_metric_is_listed_and_every_listed_one_is_there(served, rig, fresh
     assert all(helped[one.name] for one in METRICS)
 
 
-def test_a_key_of_an_organization_opens_nothing(served, rig):
-    rig.organization()
-    _, secret = rig.access.create_key("acme", "all", list(SCOPES))
+def test_a_key_of_an_organization_opens_nothing(served, harness):
+    harness.organization()
+    _, secret = harness.access.create_key("acme", "all", list(SCOPES))
     with http(served, secret) as client:
         refused = client.get("/metrics")
     assert (refused.status_code, refused.json()["reason"]) == (403, "not_allowed")
@@ -302,7 +302,7 @@ def test_a_part_that_is_down_is_said_and_its_figures_are_absent(served, fresh, m
     assert ("pinpoint_ingest_oldest_item_seconds",) not in found
 
 
-def test_the_parts_are_asked_once_in_a_while(served, rig, monkeypatch):
+def test_the_parts_are_asked_once_in_a_while(served, harness, monkeypatch):
     asked = []
     totals = served.parts.maintenance_stats.totals
     monkeypatch.setattr(
@@ -316,12 +316,12 @@ def test_the_parts_are_asked_once_in_a_while(served, rig, monkeypatch):
     assert len(asked) == 2
 
 
-def test_the_statement_reads_open_items_by_their_own_index(rig, tmp_path):
+def test_the_statement_reads_open_items_by_their_own_index(harness, tmp_path):
     """A table of settled items must not make the question slower."""
-    organization = rig.organization()
+    organization = harness.organization()
     write_photos(tmp_path / "in", 2)
-    batch = rig.ingest(tmp_path / "in", organization)
-    with rig.owner.begin() as unit:
+    batch = harness.ingest(tmp_path / "in", organization)
+    with harness.owner.begin() as unit:
         run = unit.connection.execute
         run(
             text(
@@ -337,5 +337,5 @@ def test_the_statement_reads_open_items_by_their_own_index(rig, tmp_path):
         plan = run(text(f"{explain} ORDER BY ingest_seq LIMIT {MAX_COUNT}")).scalars().all()
         assert "ix_batch_items_open" in "\n".join(plan), plan
     begun = time.perf_counter()
-    assert MaintenanceStats(rig.as_api).totals().open_items == {"received": 0, "stored": 0}
+    assert MaintenanceStats(harness.as_api).totals().open_items == {"received": 0, "stored": 0}
     assert time.perf_counter() - begun < 1.0

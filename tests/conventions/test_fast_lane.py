@@ -26,5 +26,5 @@ def test_fast_lane_marks_the_servers_fixtures_and_nothing_else(request):
     assert request.node.get_closest_marker("slow") is None
 
 
-def test_fast_lane_with_a_server_fixture_is_marked_stack(request, server_places):
+def test_fast_lane_with_a_server_fixture_is_marked_stack(request, server_paths):
     assert request.node.get_closest_marker("stack") is not None

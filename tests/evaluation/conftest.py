@@ -16,7 +16,7 @@ from pinpoint.evaluation.report.report_file import make_report
 from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig, evaluate, vector_width
 from pinpoint.evaluation.run.results import write_results
 from pinpoint.settings import SearchSettings
-from stack_fixtures import Rig
+from stack_fixtures import ServiceHarness
 
 TEMPLATE = "template_pinpoint"
 SEARCH = SearchSettings(candidates=12, evidence_per_kind=2)
@@ -26,7 +26,7 @@ SEARCH = SearchSettings(candidates=12, evidence_per_kind=2)
 class Chain:
     """Real components with a gallery, and labeled queries on disk."""
 
-    rig: Rig
+    harness: ServiceHarness
     organization_id: uuid.UUID
     folder: Path
     ids: dict[str, uuid.UUID]
@@ -35,10 +35,10 @@ class Chain:
 
     def __post_init__(self) -> None:
         self.parts = EvaluationComponents(
-            decoder=self.rig.parts.decoder,
-            encoder=self.rig.encoder,
-            index=self.rig.index,
-            database=self.rig.database,
+            decoder=self.harness.parts.decoder,
+            encoder=self.harness.encoder,
+            index=self.harness.index,
+            database=self.harness.database,
             search=SEARCH,
             max_bytes=10_000_000,
         )
@@ -82,18 +82,20 @@ class Chain:
 
 
 @pytest.fixture(scope="session")
-def chain(postgres, server_places, tmp_path_factory):
+def chain(postgres, server_paths, tmp_path_factory):
     name = f"e_{uuid.uuid4().hex[:16]}"
     postgres.clone(TEMPLATE, name)
     folder = tmp_path_factory.mktemp("chain")
-    rig = Rig(server_places.owner_url(name), server_places.api_url(name), folder / "rig")
+    harness = ServiceHarness(
+        server_paths.owner_url(name), server_paths.api_url(name), folder / "harness"
+    )
     try:
-        org = rig.organization()
-        ids = planted.gallery(rig, org, folder / "gallery")
+        org = harness.organization()
+        ids = planted.gallery(harness, org, folder / "gallery")
         planted.questions(folder / "questions", folder / "gallery")
-        yield Chain(rig, org, folder / "questions", ids)
+        yield Chain(harness, org, folder / "questions", ids)
     finally:
-        rig.close()
+        harness.close()
         postgres.drop(name)
 
 

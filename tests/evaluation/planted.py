@@ -13,14 +13,14 @@ from uuid import UUID
 
 from media.pictures import saved
 from search.views import view
-from stack_fixtures import Rig
+from stack_fixtures import ServiceHarness
 
 PLACES = [(round(-50 + 9.1 * n, 3), round(-170 + 29.7 * n, 3)) for n in range(12)]
 PLACEHOLDERS = 4
 HEAD = ("file", "latitude", "longitude", "creator", "sequence", "kind", "country", "covered")
 
 
-def gallery(rig: Rig, org: UUID, folder: Path) -> dict[str, UUID]:
+def gallery(harness: ServiceHarness, org: UUID, folder: Path) -> dict[str, UUID]:
     """Ingest both sources; returns image ids by file name."""
     ids = {}
     for kind, count in (("photo", 4), ("street", 2)):
@@ -35,9 +35,9 @@ def gallery(rig: Rig, org: UUID, folder: Path) -> dict[str, UUID]:
                 street = (None, f"drive{place}") if kind == "street" else (author, None)
                 rows.append((name, lat + 0.001 * number, lon, *street))
         write(folder / kind / "manifest.csv", rows, HEAD[:5])
-        batch = rig.ingest(folder / kind / "manifest.csv", org, source=kind, kind=kind)
+        batch = harness.ingest(folder / kind / "manifest.csv", org, source=kind, kind=kind)
         assert batch.indexed == len(rows)
-        with rig.database.read(org) as catalog:
+        with harness.database.read(org) as catalog:
             ids |= {i.file: i.image_ids[0] for i in catalog.batch_items(batch.id)}
     return ids
 

@@ -32,7 +32,7 @@ from pinpoint.records import SearchFilter
 from pinpoint.search.context import QueryPhoto
 from pinpoint.search.pipeline import locate
 from pinpoint.synthetic.dataset import make_planet
-from stack_fixtures import Rig
+from stack_fixtures import ServiceHarness
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +51,23 @@ def planet(tmp_path_factory):
 
 
 def test_calibration_of_a_bundle_is_used_end_to_end(
-    chain, planet, tmp_path, postgres, server_places
+    chain, planet, tmp_path, postgres, server_paths
 ):
     folder = copy_bundle(SHIPPED_FOLDER / "world-tiny", tmp_path / "bundle").weights.parent
     name = "e_calibrated"
     postgres.clone("template_pinpoint", name)
-    rig = Rig(
-        server_places.owner_url(name), server_places.api_url(name), tmp_path / "rig", str(folder)
+    harness = ServiceHarness(
+        server_paths.owner_url(name),
+        server_paths.api_url(name),
+        tmp_path / "harness",
+        str(folder),
     )
     try:
-        org = rig.organization()
-        rig.ingest(planet.manifests()["test-photo"], org, source="photos", kind="photo")
-        parts = replace(chain.parts, encoder=rig.encoder, index=rig.index, database=rig.database)
+        org = harness.organization()
+        harness.ingest(planet.manifests()["test-photo"], org, source="photos", kind="photo")
+        parts = replace(
+            chain.parts, encoder=harness.encoder, index=harness.index, database=harness.database
+        )
         only = (("role", "calibration"), ("role", "null-train"), ("kind", "photo"))
         plan = {"organization_id": org, "images": planet.folder / "queries/images", "only": only}
         labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
@@ -72,7 +77,7 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
 
         calibration = fit.fit_calibration(tmp_path / "before")
         write_calibration(folder, calibration)
-        fresh = type(rig.encoder)(rig.settings)
+        fresh = type(harness.encoder)(harness.settings)
         parts = replace(parts, encoder=fresh)
         after = _run(chain, parts, labeled, tmp_path / "after", {**plan, "exclude": ()})
         for row in after:
@@ -88,7 +93,7 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         answer = locate(
             QueryPhoto(data=data, file="x", kind=first["query_kind"]),
             SearchFilter(),
-            rig.search_context(org, encoder=fresh, settings=parts.search),
+            harness.search_context(org, encoder=fresh, settings=parts.search),
         )
         _check_wire(AnswerOut.of(answer, 3), first)
         write_results(
@@ -96,7 +101,7 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         )
         _check_figures(tmp_path / "after", after)
     finally:
-        rig.close()
+        harness.close()
         postgres.drop(name)
     _check_foreign(folder, calibration)
 

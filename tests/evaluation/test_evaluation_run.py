@@ -178,7 +178,7 @@ def test_run_corrupt_rows_are_rejected(chain, tmp_path):
 
 
 def test_run_filters_source_kinds_and_sources(chain, tmp_path):
-    with chain.rig.database.read(chain.organization_id) as catalog:
+    with chain.harness.database.read(chain.organization_id) as catalog:
         street = catalog.source("street").id
     for name, limits in {
         "kind": SearchFilter(source_kinds=("street",)),
@@ -230,7 +230,7 @@ def test_run_invalid_plan_is_rejected(chain, tmp_path, changes, words):
 def test_run_index_of_another_bundle_is_rejected(chain, tmp_path):
     class Other:
         def info(self):
-            return replace(chain.rig.index.info(), contract="another")
+            return replace(chain.harness.index.info(), contract="another")
 
     parts, chain.parts = chain.parts, replace(chain.parts, index=Other())
     try:

@@ -55,9 +55,9 @@ def test_find_resolves_labels_without_planet(tmp_path):
 
 
 def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
-    org = chain.rig.organization("planet")
+    org = chain.harness.organization("planet")
     source = "test-photo"
-    batch = chain.rig.ingest(planet.manifests()[source], org, source=source, kind="photo")
+    batch = chain.harness.ingest(planet.manifests()[source], org, source=source, kind="photo")
     assert batch.indexed == batch.items > 30
     paths = run_manifest.resolve_label_paths(None, planet.folder, WORLD.labels_at)
     labeled = read_labels(WORLD, paths.labels)

@@ -1,14 +1,14 @@
-"""The rig, one for each test."""
+"""The harness, one for each test."""
 
 from __future__ import annotations
 
 import pytest
 
-from stack_fixtures import Rig
+from stack_fixtures import ServiceHarness
 
 
 @pytest.fixture
-def rig(database_url, api_database_url, tmp_path):
-    made = Rig(database_url, api_database_url, tmp_path / "rig")
+def harness(database_url, api_database_url, tmp_path):
+    made = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
     yield made
     made.close()

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from pinpoint.ingest.register import register_files
 from pinpoint.records import DecodedImage, ImageUpdate, Point
-from stack_fixtures import Rig
+from stack_fixtures import ServiceHarness
 
 EVENTS = ("plain", "manifest", "manual", "again", "replace")
 MANUAL_TIME = datetime(2011, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -86,7 +86,7 @@ class Told:
 class Play:
     """One source that goes through an order of events."""
 
-    rig: Rig
+    harness: ServiceHarness
     org: object
     source: str
     folder: Path
@@ -96,7 +96,7 @@ class Play:
         """Ask the decoder, without any override, what each file says, and write the manifest."""
         rows = ["file,latitude,longitude,captured_at,creator"]
         for number, path in enumerate(sorted(self.folder.iterdir())):
-            read = self.rig.parts.decoder.read(path.name, str(path))
+            read = self.harness.parts.decoder.read(path.name, str(path))
             capture = read.capture if isinstance(read, DecodedImage) else None
             told = Told(
                 number=number,
@@ -125,10 +125,10 @@ class Play:
             fix = ImageUpdate(point=told.manual_position, captured_at=told.manual_time)
             if name not in ids or fix == ImageUpdate():
                 continue
-            with self.rig.database.write(self.org) as catalog:
+            with self.harness.database.write(self.org) as catalog:
                 catalog.update_image(ids[name], fix)
             told.by_person = True
-        self.rig.run()
+        self.harness.run()
 
     def _ingest(self, event: str) -> None:
         if event == "replace":
@@ -143,15 +143,15 @@ class Play:
             source=self.source,
             kind="photo",
             organization_id=self.org,
-            database=self.rig.operator,
-            settings=self.rig.settings,
+            database=self.harness.operator,
+            settings=self.harness.settings,
             use_manifest=event == "manifest",
         ).batch
-        self.rig.run()
+        self.harness.run()
         for told in self.photos.values():
             told.in_manifest |= event == "manifest"
             told.held |= told.position()[0] is not None
-        with self.rig.database.read(self.org) as catalog:
+        with self.harness.database.read(self.org) as catalog:
             batch = catalog.batch(batch.id)
             items = {item.file: item for item in catalog.batch_items(batch.id, limit=1_000)}
         assert batch.is_processed
@@ -183,7 +183,7 @@ class Play:
             " JOIN sources s ON s.id = i.source_id WHERE s.name = :source AND"
             " i.organization_id = :org AND i.state <> 'deleted'"
         )
-        with self.rig.owner.begin() as unit:
+        with self.harness.owner.begin() as unit:
             said = {"source": self.source, "org": self.org}
             return list(unit.connection.execute(text(asked), said))
 
@@ -207,7 +207,7 @@ class Play:
     def check_index(self) -> None:
         """The index holds the positions that the rows have, at their versions."""
         rows = {row.id: row for row in self.rows()}
-        for found in self.rig.index.fetch(list(rows)):
+        for found in self.harness.index.fetch(list(rows)):
             row = rows.pop(found.id)
             assert found.version == row.version
             assert abs(found.point.lat - row.lat) < 1e-5
@@ -223,8 +223,8 @@ class Play:
             if not told.by_person:
                 continue
             cleared = "position" if told.manual_position else "captured_at"
-            with self.rig.database.write(self.org) as catalog:
+            with self.harness.database.write(self.org) as catalog:
                 catalog.update_image(ids[name], ImageUpdate(clear=frozenset({cleared})))
             told.by_person = False
-        self.rig.run()
+        self.harness.run()
         self.check("clear")

@@ -12,17 +12,17 @@ from pinpoint.search.context import QueryPhoto
 from stack_fixtures import jpeg, write_photos
 
 
-def located(rig, org, photo):
+def located(harness, org, photo):
     return pipeline.locate(
-        QueryPhoto(data=photo, file="q.jpg"), SearchFilter(), rig.search_context(org)
+        QueryPhoto(data=photo, file="q.jpg"), SearchFilter(), harness.search_context(org)
     )
 
 
-def summary(rig, org, answer):
+def summary(harness, org, answer):
     """What an answer says, by file instead of id: which of two copies is kept follows their ids."""
     ids = [each.candidate.id for each in answer.ranked]
     ids += [near.id for each in answer.ranked for near in each.evidence]
-    with rig.database.read(org) as catalog:
+    with harness.database.read(org) as catalog:
         files = {id_: image.file_name for id_, image in catalog.images(ids).items()}
     return (
         answer.point,
@@ -43,21 +43,21 @@ def summary(rig, org, answer):
 
 @pytest.mark.parametrize("kind", ["photo", "street"])
 def test_locate_second_source_with_the_same_files_changes_nothing_but_the_citations(
-    rig, tmp_path, kind
+    harness, tmp_path, kind
 ):
-    org = rig.organization()
+    org = harness.organization()
     write_photos(tmp_path / "walk", 12)
-    rig.ingest(tmp_path / "walk", org, source="walk")
+    harness.ingest(tmp_path / "walk", org, source="walk")
     photo = jpeg(4, 0.0, 0.1)  # the pixels of a photo of the gallery, in another file
-    before = located(rig, org, photo)
+    before = located(harness, org, photo)
     shutil.copytree(tmp_path / "walk", tmp_path / "again")
-    batch = rig.ingest(tmp_path / "again", org, source="again", kind=kind)
+    batch = harness.ingest(tmp_path / "again", org, source="again", kind=kind)
     assert batch.indexed == 12
-    after = located(rig, org, photo)
+    after = located(harness, org, photo)
     if kind == "photo":
-        assert summary(rig, org, after) == summary(rig, org, before)
+        assert summary(harness, org, after) == summary(harness, org, before)
     assert len(after.ranked) == len(before.ranked) == 12
-    with rig.database.read(org) as catalog:
+    with harness.database.read(org) as catalog:
         for each in after.ranked:
             images = catalog.images([each.candidate.id, *(near.id for near in each.evidence)])
             hashes = [image.sha256 for image in images.values()]
@@ -68,14 +68,14 @@ def test_locate_second_source_with_the_same_files_changes_nothing_but_the_citati
         assert [each.file_name for each in cited.copies] == [cited.file_name]
 
 
-def test_locate_deleted_copy_is_named_no_more(rig, tmp_path):
-    org = rig.organization()
+def test_locate_deleted_copy_is_named_no_more(harness, tmp_path):
+    org = harness.organization()
     write_photos(tmp_path / "walk", 2)
-    rig.ingest(tmp_path / "walk", org, source="walk")
-    rig.ingest(tmp_path / "walk", org, source="again")
-    cited = located(rig, org, jpeg(1, 0.0, 0.1)).citations[0]
+    harness.ingest(tmp_path / "walk", org, source="walk")
+    harness.ingest(tmp_path / "walk", org, source="again")
+    cited = located(harness, org, jpeg(1, 0.0, 0.1)).citations[0]
     assert len(cited.copies) == 1
-    with rig.database.write(org) as catalog:
+    with harness.database.write(org) as catalog:
         catalog.delete_image(cited.copies[0].image_id)
-    rig.run()
-    assert located(rig, org, jpeg(1, 0.0, 0.1)).citations[0].copies == ()
+    harness.run()
+    assert located(harness, org, jpeg(1, 0.0, 0.1)).citations[0].copies == ()

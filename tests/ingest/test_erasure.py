@@ -22,28 +22,28 @@ from stack_fixtures import write_photos
 
 
 @pytest.fixture
-def closing(rig):
-    return OrganizationDeletion(rig.owner)
+def closing(harness):
+    return OrganizationDeletion(harness.owner)
 
 
 @pytest.fixture
-def org(rig):
-    return rig.organization()
+def org(harness):
+    return harness.organization()
 
 
-def filled(rig, tmp_path, name, seed):
+def filled(harness, tmp_path, name, seed):
     """An organization with copied originals, a rejected file, an audit row and a key."""
-    org = rig.organization(name)
-    rig.access.create_key(name, "phone", ["locate"])
+    org = harness.organization(name)
+    harness.access.create_key(name, "phone", ["locate"])
     folder = tmp_path / f"in-{name}"
     write_photos(folder, 4, first=seed, lat=48 + seed / 1000)
     for path in sorted(folder.iterdir()):
         path.rename(folder / f"{name}-secret-{path.name}")
     (folder / f"{name}-secret-bad.jpg").write_bytes(b"no picture")
-    with rig.operator.write(org) as catalog:
+    with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals="copy", license=f"{name}-secret-license")
-    rig.ingest(folder, org)
-    with rig.database.write(org) as catalog:
+    harness.ingest(folder, org)
+    with harness.database.write(org) as catalog:
         photo = hashlib.sha256(name.encode()).hexdigest()
         catalog.log_query(
             "locate", key_id=None, photo_sha256=photo, bundle="descriptor", index_build=None
@@ -51,12 +51,12 @@ def filled(rig, tmp_path, name, seed):
     return org, folder
 
 
-def needles(rig, org, name, folder):
+def needles(harness, org, name, folder):
     """All that must not be found: names, digests of files as text and as bytes, pictures."""
     digests = [hashlib.sha256(path.read_bytes()) for path in sorted(folder.iterdir())[1:]]
     digests.append(hashlib.sha256(name.encode()))
     stored = [
-        rig.scalar(
+        harness.scalar(
             f"SELECT string_agg(encode({column}, 'hex'), ' ') FROM {table} "
             f"WHERE organization_id = '{org}'"
         ).split()
@@ -71,81 +71,87 @@ def needles(rig, org, name, folder):
     ]
 
 
-def erased(rig, closing, org):
+def erased(harness, closing, org):
     return erase_organization(
         org,
         closing=closing,
-        ledger=rig.ledger,
-        index=rig.index,
-        blobs=rig.blobs,
+        ledger=harness.ledger,
+        index=harness.index,
+        blobs=harness.blobs,
         say=lambda _: None,
     )
 
 
-def test_an_erased_organization_leaves_no_byte(rig, closing, tmp_path, server_places, database_url):
-    gone, folder = filled(rig, tmp_path, "acme", 0)
-    stays, _ = filled(rig, tmp_path, "other", 500)
-    wanted = needles(rig, gone, "acme", folder)
-    rig.index.flush()
-    assert len(found_in_tables(rig, wanted)) > 10
+def test_an_erased_organization_leaves_no_byte(
+    harness, closing, tmp_path, server_paths, database_url
+):
+    gone, folder = filled(harness, tmp_path, "acme", 0)
+    stays, _ = filled(harness, tmp_path, "other", 500)
+    wanted = needles(harness, gone, "acme", folder)
+    harness.index.flush()
+    assert len(found_in_tables(harness, wanted)) > 10
     assert found_in_folder(
-        rig.folder / "blobs" / str(gone), [folder.joinpath("acme-secret-0000.jpg").read_bytes()]
+        harness.folder / "blobs" / str(gone), [folder.joinpath("acme-secret-0000.jpg").read_bytes()]
     )
-    before = rig.index.count()
+    before = harness.index.count()
 
-    assert erased(rig, closing, gone) == 4
-    assert found_in_tables(rig, wanted) == []
-    assert not (rig.folder / "blobs" / str(gone)).exists()
-    assert rig.index.count(IndexFilter(organization_id=gone)) == 0
-    assert rig.index.count() == before - 4 == rig.index.count(IndexFilter(organization_id=stays))
+    assert erased(harness, closing, gone) == 4
+    assert found_in_tables(harness, wanted) == []
+    assert not (harness.folder / "blobs" / str(gone)).exists()
+    assert harness.index.count(IndexFilter(organization_id=gone)) == 0
+    assert (
+        harness.index.count()
+        == before - 4
+        == harness.index.count(IndexFilter(organization_id=stays))
+    )
     with pytest.raises(NotFoundError):
-        rig.access.organization("acme")
-    assert rig.organization("acme") != gone  # the name is free
+        harness.access.organization("acme")
+    assert harness.organization("acme") != gone  # the name is free
 
-    fresh = rig.folder / "next"
-    build_index(fresh, RebuildSource(rig.owner, lambda: rig.encoder.contract), lambda *_: None)
+    fresh = harness.folder / "next"
+    build_index(
+        fresh, RebuildSource(harness.owner, lambda: harness.encoder.contract), lambda *_: None
+    )
     assert EdgeIndex(fresh).count() == 4
     assert str(gone).encode() not in b"".join(
         path.read_bytes() for path in fresh.rglob("*") if path.is_file()
     )
     # Nothing in the files of the tables, of their statistics and of the log either.
-    oid = str(rig.scalar("SELECT oid FROM pg_database WHERE datname = current_database()"))
-    rig.owner.close()
-    rig.as_api.close()
-    compact_tables(
-        server_places.superuser_url(urlsplit(database_url).path.strip("/")), private=True
-    )
-    assert found_in_folder(server_places.pgdata / "base" / oid, wanted) == []
-    assert found_in_folder(server_places.pgdata / "pg_wal", wanted) == []
+    oid = str(harness.scalar("SELECT oid FROM pg_database WHERE datname = current_database()"))
+    harness.owner.close()
+    harness.as_api.close()
+    compact_tables(server_paths.superuser_url(urlsplit(database_url).path.strip("/")), private=True)
+    assert found_in_folder(server_paths.pgdata / "base" / oid, wanted) == []
+    assert found_in_folder(server_paths.pgdata / "pg_wal", wanted) == []
 
 
-def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(rig, closing, tmp_path):
-    org, _ = filled(rig, tmp_path, "acme", 0)
-    erased(rig, closing, org)
+def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(harness, closing, tmp_path):
+    org, _ = filled(harness, tmp_path, "acme", 0)
+    erased(harness, closing, org)
     assert closing.deleted_organizations() == [org]
-    assert pruned(rig, closing).organizations == 0
-    swept(rig)
-    assert pruned(rig, closing).organizations == 1
+    assert pruned(harness, closing).organizations == 0
+    swept(harness)
+    assert pruned(harness, closing).organizations == 1
     assert closing.deleted_organizations() == []
     for table in ("tombstones", "sources", "batches", "batch_items", "audit_log"):
-        assert rig.scalar(f"SELECT count(*) FROM {table}") == 0
+        assert harness.scalar(f"SELECT count(*) FROM {table}") == 0
 
 
-def test_erasing_the_last_keys_does_not_open_the_door(rig, closing, tmp_path):
-    org, _ = filled(rig, tmp_path, "acme", 0)
-    erased(rig, closing, org)
-    assert rig.access.any_keys()
-    default = rig.access.organization("default")
-    erased(rig, closing, default.id)
-    assert rig.access.organization("default").id != default.id
-    assert rig.access.any_keys()
+def test_erasing_the_last_keys_does_not_open_the_door(harness, closing, tmp_path):
+    org, _ = filled(harness, tmp_path, "acme", 0)
+    erased(harness, closing, org)
+    assert harness.access.any_keys()
+    default = harness.access.organization("default")
+    erased(harness, closing, default.id)
+    assert harness.access.organization("default").id != default.id
+    assert harness.access.any_keys()
 
 
-def test_what_comes_in_while_an_organization_is_erased_goes_too(rig, closing, org, tmp_path):
+def test_what_comes_in_while_an_organization_is_erased_goes_too(harness, closing, org, tmp_path):
     write_photos(tmp_path / "in", 2)
-    rig.ingest(tmp_path / "in", org)
-    erased(rig, closing, org)
-    with rig.owner.begin() as unit:  # a request that had been let in before
+    harness.ingest(tmp_path / "in", org)
+    erased(harness, closing, org)
+    with harness.owner.begin() as unit:  # a request that had been let in before
         unit.connection.execute(
             text(
                 "INSERT INTO audit_log (id, organization_id, operation, bundle) "
@@ -153,76 +159,76 @@ def test_what_comes_in_while_an_organization_is_erased_goes_too(rig, closing, or
             ),
             {"org": org},
         )
-    rig.blobs.put(org, b"late")
-    pruned(rig, closing)
-    assert rig.scalar("SELECT count(*) FROM audit_log") == 0
-    assert not (rig.folder / "blobs" / str(org)).exists()
+    harness.blobs.put(org, b"late")
+    pruned(harness, closing)
+    assert harness.scalar("SELECT count(*) FROM audit_log") == 0
+    assert not (harness.folder / "blobs" / str(org)).exists()
 
 
-def test_erasing_can_be_broken_off_and_run_again(rig, closing, org, tmp_path, monkeypatch):
+def test_erasing_can_be_broken_off_and_run_again(harness, closing, org, tmp_path, monkeypatch):
     write_photos(tmp_path / "in", 3)
-    rig.ingest(tmp_path / "in", org)
+    harness.ingest(tmp_path / "in", org)
 
     def dies(_versions):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(rig.index, "delete", dies)
+        patch.setattr(harness.index, "delete", dies)
         with pytest.raises(KeyboardInterrupt):
-            erased(rig, closing, org)
-    assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 3
+            erased(harness, closing, org)
+    assert harness.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 3
     assert closing.find(str(org)) == org
-    erased(rig, closing, org)
-    assert rig.scalar("SELECT count(*) FROM images") == 0
-    assert rig.index.count() == 0
+    erased(harness, closing, org)
+    assert harness.scalar("SELECT count(*) FROM images") == 0
+    assert harness.index.count() == 0
 
 
-def test_an_erased_image_leaves_its_batch_whole_and_nameless(rig, org, tmp_path):
+def test_an_erased_image_leaves_its_batch_whole_and_nameless(harness, org, tmp_path):
     folder = tmp_path / "in"
     write_photos(folder, 3)
     (folder / "twin.jpg").write_bytes((folder / "0001.jpg").read_bytes())
-    batch = rig.ingest(folder, org)
-    rig.ingest(folder, org)
-    victim = rig.scalar("SELECT id FROM images WHERE external_id = 'in/0001.jpg'")
-    with rig.operator.write(org) as catalog:
+    batch = harness.ingest(folder, org)
+    harness.ingest(folder, org)
+    victim = harness.scalar("SELECT id FROM images WHERE external_id = 'in/0001.jpg'")
+    with harness.operator.write(org) as catalog:
         catalog.delete_image(victim)
-    rig.run()
+    harness.run()
     digest = hashlib.sha256((folder / "0001.jpg").read_bytes()).digest()
-    assert found_in_tables(rig, [b"0001.jpg", digest, str(victim).encode()]) == [
+    assert found_in_tables(harness, [b"0001.jpg", digest, str(victim).encode()]) == [
         str(victim).encode()  # its tombstone, until no old writer can be alive
     ]
-    swept(rig)
-    assert found_in_tables(rig, [str(victim).encode()]) == []
-    with rig.operator.read(org) as catalog:
+    swept(harness)
+    assert found_in_tables(harness, [str(victim).encode()]) == []
+    with harness.operator.read(org) as catalog:
         after = catalog.batch(batch.id)
     assert (after.items, after.indexed, after.duplicate) == (4, 3, 1)
-    assert found_in_tables(rig, [b"0002.jpg", b"twin.jpg"]) == [b"0002.jpg", b"twin.jpg"]
+    assert found_in_tables(harness, [b"0002.jpg", b"twin.jpg"]) == [b"0002.jpg", b"twin.jpg"]
 
 
-def test_one_face_of_a_file_leaves_the_name_that_the_others_need(rig, org, tmp_path):
+def test_one_face_of_a_file_leaves_the_name_that_the_others_need(harness, org, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     packet = xmp(GPano__ProjectionType="equirectangular")
     gps = {1: "N", 2: (48.0, 51.0, 0.0), 3: "E", 4: (2.0, 21.0, 0.0)}
     (folder / "pano.jpg").write_bytes(saved(noise(512, 256), exif=exif(gps=gps), xmp=packet))
-    rig.ingest(folder, org, kind="street")
-    ids = [row[0] for row in rig.index.scroll(None, 10)]
+    harness.ingest(folder, org, kind="street")
+    ids = [row[0] for row in harness.index.scroll(None, 10)]
     assert len(ids) == 4
     for last in (False, True):
         for victim in ids[3:] if last else ids[:3]:
-            with rig.operator.write(org) as catalog:
+            with harness.operator.write(org) as catalog:
                 catalog.delete_image(victim)
-        rig.run()
-        assert bool(found_in_tables(rig, [b"pano.jpg"])) is not last
+        harness.run()
+        assert bool(found_in_tables(harness, [b"pano.jpg"])) is not last
 
 
-def test_an_erased_source_leaves_nothing_after_the_sweep(rig, org, tmp_path):
+def test_an_erased_source_leaves_nothing_after_the_sweep(harness, org, tmp_path):
     write_photos(tmp_path / "in", 3)
-    rig.ingest(tmp_path / "in", org)
-    with rig.operator.write(org) as catalog:
+    harness.ingest(tmp_path / "in", org)
+    with harness.operator.write(org) as catalog:
         catalog.erase_source(catalog.source("photos").id)
-    rig.run()
-    swept(rig)
+    harness.run()
+    swept(harness)
     for table in ("sources", "images", "batches", "batch_items", "thumbnails", "tombstones"):
-        assert rig.scalar(f"SELECT count(*) FROM {table}") == 0
-    assert rig.index.scroll(None, 10) == []
+        assert harness.scalar(f"SELECT count(*) FROM {table}") == 0
+    assert harness.index.scroll(None, 10) == []

@@ -15,8 +15,8 @@ from pinpoint.settings import MediaSettings
 from stack_fixtures import jpeg, plain_jpeg, write_photos
 
 
-def items_of(rig, org, batch):
-    with rig.database.read(org) as catalog:
+def items_of(harness, org, batch):
+    with harness.database.read(org) as catalog:
         return {item.file: item for item in catalog.batch_items(batch.id)}
 
 
@@ -24,73 +24,73 @@ def items_of(rig, org, batch):
     ("number", "reason"), [(signal.SIGSEGV, "decoder_crashed"), (signal.SIGKILL, "out_of_memory")]
 )
 def test_a_file_that_kills_its_reader_fails_alone_and_can_be_tried_again(
-    rig, tmp_path, number, reason
+    harness, tmp_path, number, reason
 ):
-    org = rig.organization()
+    org = harness.organization()
     write_photos(tmp_path / "in", 40)
     (tmp_path / "in" / "0020-poison.png").write_bytes(poison())
     with ending_large_children(number) as ended:
-        batch = rig.ingest(tmp_path / "in", org)
+        batch = harness.ingest(tmp_path / "in", org)
     assert (batch.is_processed, batch.items, batch.indexed, batch.failed) == (True, 41, 40, 1)
-    item = items_of(rig, org, batch)["0020-poison.png"]
+    item = items_of(harness, org, batch)["0020-poison.png"]
     assert (item.status, item.error_stage, item.error_code) == ("failed", "decode", reason)
     assert item.error_message
     assert len(ended) == MAX_ATTEMPTS
-    with rig.database.write(org) as catalog:
+    with harness.database.write(org) as catalog:
         assert catalog.retry_batch(batch.id) == 1
-    rig.run()
-    with rig.database.read(org) as catalog:
+    harness.run()
+    with harness.database.read(org) as catalog:
         batch = catalog.batch(batch.id)
     assert (batch.is_processed, batch.indexed, batch.failed) == (True, 41, 0)
 
 
-def test_a_file_that_needs_too_much_memory_fails_alone(rig, tmp_path):
-    org = rig.organization()
+def test_a_file_that_needs_too_much_memory_fails_alone(harness, tmp_path):
+    org = harness.organization()
     write_photos(tmp_path / "in", 20)
     (tmp_path / "in" / "0010-poison.png").write_bytes(poison(12_000, 9_000))
-    rig.parts.decoder.close()
-    rig.parts = replace(rig.parts, decoder=ChildDecoder(MediaSettings(memory_mb=256)))
-    batch = rig.ingest(tmp_path / "in", org)
+    harness.parts.decoder.close()
+    harness.parts = replace(harness.parts, decoder=ChildDecoder(MediaSettings(memory_mb=256)))
+    batch = harness.ingest(tmp_path / "in", org)
     assert (batch.is_processed, batch.indexed, batch.failed) == (True, 20, 1)
-    assert items_of(rig, org, batch)["0010-poison.png"].error_code == "out_of_memory"
+    assert items_of(harness, org, batch)["0010-poison.png"].error_code == "out_of_memory"
 
 
-def test_poison_that_was_uploaded_keeps_its_bytes_for_another_try(rig, tmp_path):
-    org = rig.organization()
+def test_poison_that_was_uploaded_keeps_its_bytes_for_another_try(harness, tmp_path):
+    org = harness.organization()
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "poison.png").write_bytes(poison())
-    with rig.operator.write(org) as catalog:
+    with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals="copy")
         batch = catalog.open_batch(catalog.source("photos").id)
     from pinpoint.records import NewItem
 
-    uri = rig.blobs.put(org, poison())
-    with rig.operator.write(org) as catalog:
+    uri = harness.blobs.put(org, poison())
+    with harness.operator.write(org) as catalog:
         catalog.add_items(batch.id, [NewItem(external_id="p", file="p", uri=uri)])
         catalog.close_batch(batch.id)
     with ending_large_children(signal.SIGSEGV):
-        rig.run()
-    assert items_of(rig, org, batch)["p"].status == "failed"
-    with rig.operator.write(org) as catalog:
+        harness.run()
+    assert items_of(harness, org, batch)["p"].status == "failed"
+    with harness.operator.write(org) as catalog:
         catalog.retry_batch(batch.id)
-    rig.run()
-    assert items_of(rig, org, batch)["p"].status == "indexed"
+    harness.run()
+    assert items_of(harness, org, batch)["p"].status == "indexed"
 
 
-def test_names_and_texts_that_cannot_be_stored_cost_one_file(rig, tmp_path):
-    org, folder = rig.organization(), tmp_path / "in"
+def test_names_and_texts_that_cannot_be_stored_cost_one_file(harness, tmp_path):
+    org, folder = harness.organization(), tmp_path / "in"
     write_photos(folder, 3)
     for name in (b"\xff\xfe.jpg", b"\xff.jpg"):
         with open(os.fsencode(folder) + b"/" + name, "wb") as file:
             file.write(jpeg(70, 1.0, 1.0))
-    batch = rig.ingest(folder, org)
+    batch = harness.ingest(folder, org)
     assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 3, 2)
-    found = items_of(rig, org, batch)
+    found = items_of(harness, org, batch)
     assert {found[name].error_code for name in (r"\udcff\udcfe.jpg", r"\udcff.jpg")} == {"bad_name"}
 
 
-def test_a_manifest_of_hostile_rows_costs_those_rows(rig, tmp_path):
-    org = rig.organization()
+def test_a_manifest_of_hostile_rows_costs_those_rows(harness, tmp_path):
+    org = harness.organization()
     for seed in range(4):
         (tmp_path / f"{seed}.jpg").write_bytes(plain_jpeg(seed))
     endless = "x" * 140_000
@@ -100,25 +100,27 @@ def test_a_manifest_of_hostile_rows_costs_those_rows(rig, tmp_path):
         *("3.jpg,13,23,after,Bob", "3.jpg,nan,inf,,"),
     ]
     (tmp_path / "m.csv").write_text("\n".join(rows))
-    batch = rig.ingest(tmp_path / "m.csv", org)
+    batch = harness.ingest(tmp_path / "m.csv", org)
     assert (batch.is_processed, batch.items, batch.indexed, batch.rejected) == (True, 7, 4, 3)
 
 
-def test_archives_are_not_looked_into(rig, tmp_path):
+def test_archives_are_not_looked_into(harness, tmp_path):
     import random
 
-    org, folder = rig.organization(), tmp_path / "in"
+    org, folder = harness.organization(), tmp_path / "in"
     write_photos(folder, 2)
     for seed in range(12):
         (folder / f"a{seed}.jpg").write_bytes(BOMBS["archives"](random.Random(seed)))
-    batch = rig.ingest(folder, org)
+    batch = harness.ingest(folder, org)
     assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 2, 12)
-    reasons = {item.error_code for item in items_of(rig, org, batch).values() if item.error_code}
+    reasons = {
+        item.error_code for item in items_of(harness, org, batch).values() if item.error_code
+    }
     assert reasons == {"unsupported_format"}
 
 
-def test_times_at_the_ends_of_the_calendar_are_kept(rig, tmp_path):
-    org, folder = rig.organization(), tmp_path / "in"
+def test_times_at_the_ends_of_the_calendar_are_kept(harness, tmp_path):
+    org, folder = harness.organization(), tmp_path / "in"
     folder.mkdir()
     for seed, when in enumerate(("0001:01:01 00:00:00", "0002:01:01 00:00:00")):
         detail = {0x9003: when, 0x9011: "+00:00"}
@@ -126,8 +128,8 @@ def test_times_at_the_ends_of_the_calendar_are_kept(rig, tmp_path):
     (folder / "late.jpg").write_bytes(
         jpeg(9, 5.0, 2.0, detail={0x9003: "9999:12:31 23:59:59", 0x9011: "-14:00"})
     )
-    batch = rig.ingest(folder, org)
+    batch = harness.ingest(folder, org)
     assert (batch.is_processed, batch.items) == (True, 3)
-    ids = [row[0] for row in rig.index.scroll(None, 10)]
-    with rig.database.read(org) as catalog:
+    ids = [row[0] for row in harness.index.scroll(None, 10)]
+    with harness.database.read(org) as catalog:
         assert len(catalog.images(ids)) == len(ids) == batch.indexed

@@ -25,20 +25,20 @@ from stack_fixtures import WORKER, write_photos
 
 
 @pytest.fixture
-def waiting(rig, tmp_path):
+def waiting(harness, tmp_path):
     """Six files of a source that copies its originals, and the job that wants them."""
     write_photos(tmp_path / "in", 6)
-    org = rig.organization()
+    org = harness.organization()
     batch = register_folder(
         tmp_path / "in",
         source="photos",
         kind="photo",
         originals="copy",
         organization_id=org,
-        database=rig.operator,
-        settings=rig.settings,
+        database=harness.operator,
+        settings=harness.settings,
     )
-    name, ids = rig.queue.sent.pop()
+    name, ids = harness.queue.sent.pop()
     assert name == jobs.INGEST_ITEMS
     return org, batch, ids
 
@@ -47,8 +47,8 @@ def _full(_descriptor):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _tries(rig):
-    return rig.scalar("SELECT max(attempts) FROM batch_items")
+def _tries(harness):
+    return harness.scalar("SELECT max(attempts) FROM batch_items")
 
 
 def test_a_full_blob_store_says_so_and_leaves_no_half(tmp_path, monkeypatch):
@@ -61,22 +61,22 @@ def test_a_full_blob_store_says_so_and_leaves_no_half(tmp_path, monkeypatch):
     assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
 
 
-def test_a_full_blob_store_costs_no_try(rig, waiting, monkeypatch):
+def test_a_full_blob_store_costs_no_try(harness, waiting, monkeypatch):
     org, batch, ids = waiting
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", _full)
         for _ in range(5):
             with pytest.raises(UnavailableError):
-                pipeline.ingest_items(ids, WORKER, rig.parts)
-    assert _tries(rig) == 0
-    assert pipeline.ingest_items(ids, WORKER, rig.parts) == 6
-    with rig.database.read(org) as catalog:
+                pipeline.ingest_items(ids, WORKER, harness.parts)
+    assert _tries(harness) == 0
+    assert pipeline.ingest_items(ids, WORKER, harness.parts) == 6
+    with harness.database.read(org) as catalog:
         assert catalog.batch(batch.id).indexed == 6
 
 
-def test_items_are_given_back_when_the_database_has_come_back(rig, waiting, monkeypatch):
+def test_items_are_given_back_when_the_database_has_come_back(harness, waiting, monkeypatch):
     _, _, ids = waiting
-    pauses, give_back = [], rig.ledger.release_unprocessed
+    pauses, give_back = [], harness.ledger.release_unprocessed
 
     def away(*_given):
         raise IndexUnavailableError("away")
@@ -88,33 +88,33 @@ def test_items_are_given_back_when_the_database_has_come_back(rig, waiting, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline.time, "sleep", pauses.append)
-        patch.setattr(rig.index, "upsert", away)
-        patch.setattr(rig.ledger, "release_unprocessed", twice_away)
+        patch.setattr(harness.index, "upsert", away)
+        patch.setattr(harness.ledger, "release_unprocessed", twice_away)
         with pytest.raises(IndexUnavailableError):
-            pipeline.ingest_items(ids, WORKER, rig.parts)
+            pipeline.ingest_items(ids, WORKER, harness.parts)
     assert len(pauses) == 2
-    assert _tries(rig) == 0
-    assert rig.ledger.active_workers() == []
+    assert _tries(harness) == 0
+    assert harness.ledger.active_workers() == []
 
 
-def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(rig, waiting):
+def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(harness, waiting):
     _, _, ids = waiting
-    assert len(rig.ledger.claim(ids, WORKER)) == 6
-    assert rig.ledger.lost_items(10) == []
-    with rig.owner.begin() as unit:
+    assert len(harness.ledger.claim(ids, WORKER)) == 6
+    assert harness.ledger.lost_items(10) == []
+    with harness.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() + interval '1 h'"))
-    assert len(rig.ledger.lost_items(10)) == 6
+    assert len(harness.ledger.lost_items(10)) == 6
     found = recover_lost_work(
-        ledger=rig.ledger,
-        queue=rig.queue,
-        index=rig.index,
-        contract=rig.encoder.contract.digest,
+        ledger=harness.ledger,
+        queue=harness.queue,
+        index=harness.index,
+        contract=harness.encoder.contract.digest,
         chunk=64,
         tombstone_s=60,
         is_alive=lambda _worker: True,
     )
     assert found.items == 6
-    assert [len(rig.ledger.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
+    assert [len(harness.ledger.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
 
 
 def test_beat_goes_on_when_the_clock_was_set_back():
@@ -168,30 +168,30 @@ def test_a_worker_keeps_its_name_when_the_clock_is_set(monkeypatch):
 
 
 @pytest.fixture
-def stale(rig, waiting):
+def stale(harness, waiting):
     """A worker that has read a row for the index, was stopped there, and lost its session."""
     org, _, ids = waiting
-    pipeline.ingest_items(ids, WORKER, rig.parts)
-    image_id = next(iter(rig.index.scroll(None, 1)))[0]
-    with rig.database.write(org) as catalog:
+    pipeline.ingest_items(ids, WORKER, harness.parts)
+    image_id = next(iter(harness.index.scroll(None, 1)))[0]
+    with harness.database.write(org) as catalog:
         catalog.update_image(image_id, ImageUpdate(creator="second"))
-    rig.queue.sent.clear()
-    reading = rig.ledger.indexing([image_id], rig.encoder.contract.digest)
+    harness.queue.sent.clear()
+    reading = harness.ledger.indexing([image_id], harness.encoder.contract.digest)
     points = reading.__enter__()
     assert [point.version for point in points] == [2]
     # As a restart of PostgreSQL does, or its limit on idle transactions: the row lock is gone.
-    _end_sessions(rig)
+    _end_sessions(harness)
 
     def wake():
-        rig.index.upsert(points)
+        harness.index.upsert(points)
         with pytest.raises(DatabaseUnavailableError):
             reading.__exit__(None, None, None)
 
     return org, image_id, wake
 
 
-def _end_sessions(rig):
-    with rig.owner.begin() as unit:
+def _end_sessions(harness):
+    with harness.owner.begin() as unit:
         unit.connection.execute(
             text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -201,49 +201,49 @@ def _end_sessions(rig):
         )
 
 
-def _drift(rig):
+def _drift(harness):
     found = reconcile_index_rows(
-        ledger=rig.ledger,
-        index=rig.index,
+        ledger=harness.ledger,
+        index=harness.index,
         queue=None,
-        contract=rig.encoder.contract.digest,
+        contract=harness.encoder.contract.digest,
         chunk=64,
     )
     return found.missing + found.stale + found.extra
 
 
-def test_a_worker_that_wakes_up_does_not_overwrite_what_is_newer(rig, stale):
+def test_a_worker_that_wakes_up_does_not_overwrite_what_is_newer(harness, stale):
     org, image_id, wake = stale
-    with rig.database.write(org) as catalog:
+    with harness.database.write(org) as catalog:
         catalog.update_image(image_id, ImageUpdate(creator="third"))
-    rig.run()
+    harness.run()
     wake()
-    found = {each: version for each, version, _ in rig.index.scroll(None, 10)}
+    found = {each: version for each, version, _ in harness.index.scroll(None, 10)}
     assert found[image_id] == 3
-    assert _drift(rig) == 0
+    assert _drift(harness) == 0
 
 
-def test_a_worker_that_wakes_up_does_not_bring_back_what_was_deleted(rig, stale):
+def test_a_worker_that_wakes_up_does_not_bring_back_what_was_deleted(harness, stale):
     org, image_id, wake = stale
-    with rig.database.write(org) as catalog:
+    with harness.database.write(org) as catalog:
         catalog.delete_image(image_id)
-    rig.run()
+    harness.run()
     wake()
-    assert image_id not in {each for each, _, alive in rig.index.scroll(None, 10) if alive}
-    assert _drift(rig) == 0
+    assert image_id not in {each for each, _, alive in harness.index.scroll(None, 10) if alive}
+    assert _drift(harness) == 0
 
 
-def test_no_tombstone_is_forgotten_before_its_image_is_erased(rig, waiting):
+def test_no_tombstone_is_forgotten_before_its_image_is_erased(harness, waiting):
     """A clock set forward, or an index that was away for a day, must not lose an id for good."""
     org, _, ids = waiting
-    pipeline.ingest_items(ids, WORKER, rig.parts)
-    image_id = next(iter(rig.index.scroll(None, 1)))[0]
-    with rig.database.write(org) as catalog:
+    pipeline.ingest_items(ids, WORKER, harness.parts)
+    image_id = next(iter(harness.index.scroll(None, 1)))[0]
+    with harness.database.write(org) as catalog:
         catalog.delete_image(image_id)
-    with rig.ledger.expired_tombstones(0) as old:
+    with harness.ledger.expired_tombstones(0) as old:
         assert old == []
-    rig.run()
-    with rig.ledger.expired_tombstones(0) as old:
+    harness.run()
+    with harness.ledger.expired_tombstones(0) as old:
         assert old == [image_id]
-        rig.index.forget(old)
-    assert image_id not in {each for each, _, _ in rig.index.scroll(None, 10)}
+        harness.index.forget(old)
+    assert image_id not in {each for each, _, _ in harness.index.scroll(None, 10)}

@@ -9,25 +9,25 @@ from pinpoint.records import ImageUpdate, IndexFilter, Point
 from stack_fixtures import jpeg, plain_jpeg, write_photos
 
 
-def index_count(rig, org):
-    return rig.index.count(IndexFilter(organization_id=org))
+def index_count(harness, org):
+    return harness.index.count(IndexFilter(organization_id=org))
 
 
-def image_rows(rig):
-    return rig.scalar("SELECT count(*) FROM images WHERE state <> 'deleted'")
+def image_rows(harness):
+    return harness.scalar("SELECT count(*) FROM images WHERE state <> 'deleted'")
 
 
-def only_image(rig, org):
-    with rig.owner.begin() as unit:
+def only_image(harness, org):
+    with harness.owner.begin() as unit:
         from sqlalchemy import text
 
         image_id = unit.connection.execute(text("SELECT id FROM images")).scalar_one()
-    with rig.database.read(org) as catalog:
+    with harness.database.read(org) as catalog:
         return catalog.image(image_id)
 
 
-def test_every_file_is_accounted_for(rig, tmp_path):
-    org = rig.organization()
+def test_every_file_is_accounted_for(harness, tmp_path):
+    org = harness.organization()
     folder = tmp_path / "in"
     write_photos(folder, 5)
     (folder / "twin.jpg").write_bytes((folder / "0001.jpg").read_bytes())
@@ -36,12 +36,12 @@ def test_every_file_is_accounted_for(rig, tmp_path):
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "null.jpg").write_bytes(jpeg(78, 0.0, 0.0))
 
-    batch = rig.ingest(folder, org)
+    batch = harness.ingest(folder, org)
 
     assert batch.is_processed
     assert (batch.items, batch.indexed, batch.duplicate, batch.rejected) == (10, 5, 1, 4)
-    assert image_rows(rig) == index_count(rig, org) == 5
-    with rig.database.read(org) as catalog:
+    assert image_rows(harness) == index_count(harness, org) == 5
+    with harness.database.read(org) as catalog:
         items = {item.file: item for item in catalog.batch_items(batch.id)}
     assert {name: item.error_code for name, item in items.items() if item.error_code} == {
         "twin.jpg": "same_bytes",
@@ -52,77 +52,77 @@ def test_every_file_is_accounted_for(rig, tmp_path):
     }
 
 
-def test_ingesting_twice_changes_nothing(rig, tmp_path):
-    org = rig.organization()
+def test_ingesting_twice_changes_nothing(harness, tmp_path):
+    org = harness.organization()
     write_photos(tmp_path / "in", 4)
-    rig.ingest(tmp_path / "in", org)
-    before = rig.index.scroll(None, 100)
-    again = rig.ingest(tmp_path / "in", org)
+    harness.ingest(tmp_path / "in", org)
+    before = harness.index.scroll(None, 100)
+    again = harness.ingest(tmp_path / "in", org)
     assert (again.items, again.duplicate) == (4, 4)
-    assert image_rows(rig) == 4
-    assert rig.index.scroll(None, 100) == before
+    assert image_rows(harness) == 4
+    assert harness.index.scroll(None, 100) == before
 
 
-def test_new_bytes_replace_and_raise_the_version(rig, tmp_path):
-    org = rig.organization()
+def test_new_bytes_replace_and_raise_the_version(harness, tmp_path):
+    org = harness.organization()
     folder = tmp_path / "in"
     write_photos(folder, 1)
-    rig.ingest(folder, org)
-    old = only_image(rig, org)
+    harness.ingest(folder, org)
+    old = only_image(harness, org)
     (folder / "0000.jpg").write_bytes(jpeg(900, 48.85, 2.35))
-    batch = rig.ingest(folder, org)
-    new = only_image(rig, org)
+    batch = harness.ingest(folder, org)
+    new = only_image(harness, org)
     assert batch.updated == 1
     assert (new.id, new.version) == (old.id, old.version + 1)
     assert new.sha256 != old.sha256
-    assert rig.index.scroll(None, 10) == [(new.id, new.version, True)]
-    assert rig.scalar("SELECT count(*) FROM embeddings") == 1
+    assert harness.index.scroll(None, 10) == [(new.id, new.version, True)]
+    assert harness.scalar("SELECT count(*) FROM embeddings") == 1
 
 
-def test_new_metadata_updates_without_encoding_again(rig, tmp_path):
-    org = rig.organization()
+def test_new_metadata_updates_without_encoding_again(harness, tmp_path):
+    org = harness.organization()
     (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
     manifest = tmp_path / "m.csv"
     manifest.write_text("file,latitude,longitude,creator\na.jpg,10,20,ann\n")
-    rig.ingest(manifest, org)
-    encode, calls = rig.parts.encoder.encode, []
-    rig.parts.encoder.encode = lambda *given: calls.append(given) or encode(*given)
+    harness.ingest(manifest, org)
+    encode, calls = harness.parts.encoder.encode, []
+    harness.parts.encoder.encode = lambda *given: calls.append(given) or encode(*given)
     manifest.write_text("file,latitude,longitude,creator\na.jpg,11,20,ann\n")
-    batch = rig.ingest(manifest, org)
-    image = only_image(rig, org)
+    batch = harness.ingest(manifest, org)
+    image = only_image(harness, org)
     assert (batch.updated, image.version, image.point) == (1, 2, Point(lat=11, lon=20))
     assert calls == []
-    assert rig.index.fetch([image.id])[0].point.lat == pytest.approx(11, abs=1e-6)
+    assert harness.index.fetch([image.id])[0].point.lat == pytest.approx(11, abs=1e-6)
 
 
-def test_a_moved_file_is_a_duplicate(rig, tmp_path):
-    org = rig.organization()
+def test_a_moved_file_is_a_duplicate(harness, tmp_path):
+    org = harness.organization()
     folder = tmp_path / "in"
     write_photos(folder, 2)
-    rig.ingest(folder, org)
+    harness.ingest(folder, org)
     (folder / "sub").mkdir()
     (folder / "0001.jpg").rename(folder / "sub" / "moved.jpg")
-    batch = rig.ingest(folder, org)
+    batch = harness.ingest(folder, org)
     assert (batch.items, batch.duplicate) == (2, 2)
-    assert image_rows(rig) == 2
+    assert image_rows(harness) == 2
 
 
-def test_a_panorama_becomes_faces_and_is_one_item(rig, tmp_path):
+def test_a_panorama_becomes_faces_and_is_one_item(harness, tmp_path):
     from media.pictures import exif, noise, saved, xmp
     from stack_fixtures import degrees
 
-    org = rig.organization()
+    org = harness.organization()
     folder = tmp_path / "in"
     folder.mkdir()
     gps = {1: "N", 2: degrees(48.0), 3: "E", 4: degrees(2.0)}
     packet = xmp(GPano__ProjectionType="equirectangular", GPano__PoseHeadingDegrees="90")
     (folder / "pano.jpg").write_bytes(saved(noise(512, 256), exif=exif(gps=gps), xmp=packet))
-    batch = rig.ingest(folder, org, source="street", kind="street")
+    batch = harness.ingest(folder, org, source="street", kind="street")
     assert (batch.items, batch.indexed) == (1, 1)
-    points = rig.index.fetch([row[0] for row in rig.index.scroll(None, 10)])
+    points = harness.index.fetch([row[0] for row in harness.index.scroll(None, 10)])
     assert len(points) == 4
     assert len({point.group for point in points}) == 1
-    with rig.database.read(org) as catalog:
+    with harness.database.read(org) as catalog:
         images = catalog.images([point.id for point in points])
     assert {(i.cubemap_face, i.heading_deg) for i in images.values()} == {
         ("front", 90.0),
@@ -132,103 +132,103 @@ def test_a_panorama_becomes_faces_and_is_one_item(rig, tmp_path):
     }
     # The same file as a plain photo loses three faces and keeps its place in the batch.
     (folder / "pano.jpg").write_bytes(saved(noise(64, 48, seed=9), exif=exif(gps=gps)))
-    again = rig.ingest(folder, org, source="street")
+    again = harness.ingest(folder, org, source="street")
     assert again.updated == 1
-    assert index_count(rig, org) == image_rows(rig) == 1
+    assert index_count(harness, org) == image_rows(harness) == 1
 
 
-def test_a_fix_moves_the_point_and_survives_the_next_ingest(rig, tmp_path):
-    org = rig.organization()
+def test_a_fix_moves_the_point_and_survives_the_next_ingest(harness, tmp_path):
+    org = harness.organization()
     write_photos(tmp_path / "in", 1)
-    rig.ingest(tmp_path / "in", org)
-    image = only_image(rig, org)
-    with rig.database.write(org) as catalog:
+    harness.ingest(tmp_path / "in", org)
+    image = only_image(harness, org)
+    with harness.database.write(org) as catalog:
         fixed = catalog.update_image(image.id, ImageUpdate(point=Point(lat=-33, lon=151)))
     assert (fixed.version, fixed.state) == (2, "pending")
-    rig.run()
-    assert rig.index.fetch([image.id])[0].point.lat == pytest.approx(-33, abs=1e-6)
-    again = rig.ingest(tmp_path / "in", org)
+    harness.run()
+    assert harness.index.fetch([image.id])[0].point.lat == pytest.approx(-33, abs=1e-6)
+    again = harness.ingest(tmp_path / "in", org)
     assert again.duplicate == 1
-    assert only_image(rig, org).point == Point(lat=-33, lon=151)
+    assert only_image(harness, org).point == Point(lat=-33, lon=151)
 
 
-def test_an_empty_fix_is_refused(rig, tmp_path):
-    org = rig.organization()
+def test_an_empty_fix_is_refused(harness, tmp_path):
+    org = harness.organization()
     write_photos(tmp_path / "in", 1)
-    rig.ingest(tmp_path / "in", org)
+    harness.ingest(tmp_path / "in", org)
     with (
-        rig.database.write(org) as catalog,
+        harness.database.write(org) as catalog,
         pytest.raises(BadRequestError, match="nothing to fix"),
     ):
-        catalog.update_image(only_image(rig, org).id, ImageUpdate())
+        catalog.update_image(only_image(harness, org).id, ImageUpdate())
 
 
-def test_deleting_leaves_nothing_and_the_id_may_come_back(rig, tmp_path):
-    org = rig.organization()
+def test_deleting_leaves_nothing_and_the_id_may_come_back(harness, tmp_path):
+    org = harness.organization()
     write_photos(tmp_path / "in", 2)
-    rig.ingest(tmp_path / "in", org)
-    with rig.database.read(org) as catalog:
-        victim = next(iter(catalog.images([row[0] for row in rig.index.scroll(None, 10)])))
-    with rig.database.write(org) as catalog:
+    harness.ingest(tmp_path / "in", org)
+    with harness.database.read(org) as catalog:
+        victim = next(iter(catalog.images([row[0] for row in harness.index.scroll(None, 10)])))
+    with harness.database.write(org) as catalog:
         catalog.delete_image(victim)
-    with rig.database.read(org) as catalog, pytest.raises(NotFoundError):
+    with harness.database.read(org) as catalog, pytest.raises(NotFoundError):
         catalog.image(victim)
-    rig.run()
-    assert rig.scalar("SELECT count(*) FROM images") == index_count(rig, org) == 1
-    assert rig.scalar("SELECT count(*) FROM embeddings") == 1
-    assert rig.scalar("SELECT count(*) FROM thumbnails") == 1
-    back = rig.ingest(tmp_path / "in", org)
+    harness.run()
+    assert harness.scalar("SELECT count(*) FROM images") == index_count(harness, org) == 1
+    assert harness.scalar("SELECT count(*) FROM embeddings") == 1
+    assert harness.scalar("SELECT count(*) FROM thumbnails") == 1
+    back = harness.ingest(tmp_path / "in", org)
     assert (back.indexed, back.duplicate) == (1, 1)
-    assert index_count(rig, org) == 2
-    with rig.database.read(org) as catalog:
+    assert index_count(harness, org) == 2
+    with harness.database.read(org) as catalog:
         assert catalog.image(victim).version == 3  # above its tombstone
 
 
-def test_erasing_a_source_frees_its_name(rig, tmp_path):
-    org = rig.organization()
+def test_erasing_a_source_frees_its_name(harness, tmp_path):
+    org = harness.organization()
     write_photos(tmp_path / "in", 3)
-    rig.ingest(tmp_path / "in", org)
-    with rig.database.write(org) as catalog:
+    harness.ingest(tmp_path / "in", org)
+    with harness.database.write(org) as catalog:
         assert catalog.erase_source(catalog.source("photos").id) == 3
-    rig.run()
+    harness.run()
     for table in ("images", "sources", "batches", "batch_items", "item_images", "cell_stats"):
-        assert rig.scalar(f"SELECT count(*) FROM {table}") == 0, table
-    assert index_count(rig, org) == 0
-    assert rig.ingest(tmp_path / "in", org).indexed == 3
+        assert harness.scalar(f"SELECT count(*) FROM {table}") == 0, table
+    assert index_count(harness, org) == 0
+    assert harness.ingest(tmp_path / "in", org).indexed == 3
 
 
-def test_neighborhood_counters_equal_a_recount(rig, tmp_path):
-    org = rig.organization()
+def test_neighborhood_counters_equal_a_recount(harness, tmp_path):
+    org = harness.organization()
     write_photos(tmp_path / "in", 30)
-    rig.ingest(tmp_path / "in", org)
-    with rig.database.write(org) as catalog:
-        rows = [row[0] for row in rig.index.scroll(None, 100)]
+    harness.ingest(tmp_path / "in", org)
+    with harness.database.write(org) as catalog:
+        rows = [row[0] for row in harness.index.scroll(None, 100)]
         catalog.delete_image(rows[0])
         catalog.update_image(rows[1], ImageUpdate(point=Point(lat=1, lon=1)))
-    rig.run()
+    harness.run()
     drift = """
         SELECT count(*) FROM cell_stats n FULL JOIN (
             SELECT cell_r7, source_id, count(*) AS images FROM images
              WHERE state IN ('pending', 'indexed') GROUP BY 1, 2) i
             ON i.cell_r7 = n.cell AND i.source_id = n.source_id
          WHERE n.images IS DISTINCT FROM i.images"""
-    assert rig.scalar(drift) == 0
-    assert rig.scalar("SELECT sum(images) FROM cell_stats") == 29
+    assert harness.scalar(drift) == 0
+    assert harness.scalar("SELECT sum(images) FROM cell_stats") == 29
 
 
 @pytest.mark.parametrize(("policy", "blobs"), [("reference", 0), ("copy", 2), ("rendition", 2)])
-def test_originals_go_where_the_source_says(rig, tmp_path, policy, blobs):
-    org = rig.organization()
+def test_originals_go_where_the_source_says(harness, tmp_path, policy, blobs):
+    org = harness.organization()
     write_photos(tmp_path / "in", 2)
-    with rig.operator.write(org) as catalog:
+    with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals=policy)
     for _ in range(2):
-        rig.ingest(tmp_path / "in", org)
-        kept = [path for path in (rig.folder / "blobs").rglob("*") if path.is_file()]
+        harness.ingest(tmp_path / "in", org)
+        kept = [path for path in (harness.folder / "blobs").rglob("*") if path.is_file()]
         assert len(kept) == blobs
-    image_ids = [row[0] for row in rig.index.scroll(None, 10)]
-    with rig.operator.write(org) as catalog:
+    image_ids = [row[0] for row in harness.index.scroll(None, 10)]
+    with harness.operator.write(org) as catalog:
         for image_id in image_ids:
             catalog.delete_image(image_id)
-    rig.run()
-    assert [path for path in (rig.folder / "blobs").rglob("*") if path.is_file()] == []
+    harness.run()
+    assert [path for path in (harness.folder / "blobs").rglob("*") if path.is_file()] == []

@@ -13,12 +13,12 @@ from media.gpx_files import Gpx, Trk, render, walk
 from media.pictures import exif, noise, saved
 from pinpoint.records import Batch, ReadOptions
 from registration import register_folder
-from stack_fixtures import Rig, plain_jpeg
+from stack_fixtures import ServiceHarness, plain_jpeg
 
 
 @pytest.fixture
-def rig(database_url: str, api_database_url: str, tmp_path: Path):
-    made = Rig(database_url, api_database_url, tmp_path / "rig")
+def harness(database_url: str, api_database_url: str, tmp_path: Path):
+    made = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
     yield made
     made.close()
 
@@ -28,31 +28,31 @@ def timed(seed: int, clock: str) -> bytes:
     return saved(noise(96, 72, seed=seed), exif=exif(detail={0x9003: f"2023:09:10 {clock}"}))
 
 
-def ingest(rig: Rig, path: Path, options: ReadOptions) -> Batch:
-    organization_id = rig.access.create_organization(f"org-{path.name}").id
+def ingest(harness: ServiceHarness, path: Path, options: ReadOptions) -> Batch:
+    organization_id = harness.access.create_organization(f"org-{path.name}").id
     batch = register_folder(
         path,
         source="photos",
         kind="photo",
         organization_id=organization_id,
-        database=rig.operator,
-        settings=rig.settings,
+        database=harness.operator,
+        settings=harness.settings,
         options=options,
     )
-    rig.run()
-    with rig.database.read(organization_id) as catalog:
+    harness.run()
+    with harness.database.read(organization_id) as catalog:
         return catalog.batch(batch.id)
 
 
 def rows(
-    rig: Rig, batch: Batch
+    harness: ServiceHarness, batch: Batch
 ) -> dict[str, tuple[float, float, datetime, str, dict[str, object]]]:
     """File → position, time, origin and attributes of the rows of a batch's source."""
     statement = text(
         "SELECT external_id, ST_Y(geom) AS lat, ST_X(geom) AS lon, captured_at, position_source, "
         "attributes FROM images WHERE source_id = :source"
     )
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         found = unit.connection.execute(statement, {"source": batch.source_id}).all()
     return {
         Path(row.external_id).name: (
@@ -66,7 +66,9 @@ def rows(
     }
 
 
-def test_ingest_folder_with_a_track_options_travel_to_the_worker(rig: Rig, tmp_path: Path) -> None:
+def test_ingest_folder_with_a_track_options_travel_to_the_worker(
+    harness: ServiceHarness, tmp_path: Path
+) -> None:
     folder = tmp_path / "walks"
     folder.mkdir()
     tracks = [
@@ -77,9 +79,9 @@ def test_ingest_folder_with_a_track_options_travel_to_the_worker(rig: Rig, tmp_p
     (folder / "a.jpg").write_bytes(timed(1, "11:20:00"))
     (folder / "late.jpg").write_bytes(timed(2, "23:20:00"))
     options = ReadOptions(track="Mart", time_zone="Europe/Helsinki", camera_clock_offset_s=600.0)
-    batch = ingest(rig, folder, options)
+    batch = ingest(harness, folder, options)
     assert (batch.indexed, batch.rejected) == (1, 1)
-    (lat, lon, captured_at, source, attributes) = rows(rig, batch)["a.jpg"]
+    (lat, lon, captured_at, source, attributes) = rows(harness, batch)["a.jpg"]
     assert (lat, lon, source) == (59.03, 25.0, "gpx")
     assert captured_at == datetime(2023, 9, 10, 8, 30, tzinfo=UTC)
     assert attributes["track"] == "day.gpx#2 (Mart)"
@@ -87,21 +89,23 @@ def test_ingest_folder_with_a_track_options_travel_to_the_worker(rig: Rig, tmp_p
 
 
 def test_ingest_folder_with_a_track_without_options_rejected_with_reasons(
-    rig: Rig, tmp_path: Path
+    harness: ServiceHarness, tmp_path: Path
 ) -> None:
     folder = tmp_path / "plain"
     folder.mkdir()
     (folder / "day.gpx").write_bytes(render(Gpx(tracks=[Trk(segments=[walk(60.0, 24.0)])])))
     (folder / "a.jpg").write_bytes(timed(3, "08:10:00"))
-    batch = ingest(rig, folder, ReadOptions())
+    batch = ingest(harness, folder, ReadOptions())
     assert (batch.indexed, batch.rejected) == (0, 1)
     statement = (
         "SELECT count(*) FROM batch_items WHERE batch_id = :b AND error_code = 'time_zone_unknown'"
     )
-    assert rig.scalar(statement, b=batch.id) == 1
+    assert harness.scalar(statement, b=batch.id) == 1
 
 
-def test_ingest_manifest_of_another_program_kept_as_it_says(rig: Rig, tmp_path: Path) -> None:
+def test_ingest_manifest_of_another_program_kept_as_it_says(
+    harness: ServiceHarness, tmp_path: Path
+) -> None:
     folder = tmp_path / "list"
     folder.mkdir()
     for seed, name in enumerate(("a.jpg", "b.jpg", "c.jpg"), start=10):
@@ -114,9 +118,9 @@ def test_ingest_manifest_of_another_program_kept_as_it_says(rig: Rig, tmp_path: 
         encoding="utf-8",
     )
     options = ReadOptions(time_zone="America/Santiago", columns={"X": "longitude", "Y": "latitude"})
-    batch = ingest(rig, folder / "m.csv", options)
+    batch = ingest(harness, folder / "m.csv", options)
     assert (batch.indexed, batch.rejected) == (2, 1)
-    found = rows(rig, batch)
+    found = rows(harness, batch)
     assert found["a.jpg"][:4] == (
         -33.45,
         -70.66,

@@ -15,47 +15,47 @@ from registration import register_folder
 from stack_fixtures import WORKER, jpeg, write_photos
 
 
-def register(rig, org, folder):
+def register(harness, org, folder):
     return register_folder(
         folder,
         source="photos",
         kind="photo",
         organization_id=org,
-        database=rig.operator,
-        settings=rig.settings,
+        database=harness.operator,
+        settings=harness.settings,
     )
 
 
-def swept(rig, alive=True):
+def swept(harness, alive=True):
     return recover_lost_work(
-        ledger=rig.ledger,
-        queue=rig.queue,
-        index=rig.index,
-        contract=rig.encoder.contract.digest,
+        ledger=harness.ledger,
+        queue=harness.queue,
+        index=harness.index,
+        contract=harness.encoder.contract.digest,
         chunk=64,
         tombstone_s=0,
         is_alive=lambda _worker: alive,
     )
 
 
-def reconciled(rig, *, mend=True):
+def reconciled(harness, *, mend=True):
     return reconcile_index_rows(
-        ledger=rig.ledger,
-        index=rig.index,
-        queue=rig.queue if mend else None,
-        contract=rig.encoder.contract.digest,
+        ledger=harness.ledger,
+        index=harness.index,
+        queue=harness.queue if mend else None,
+        contract=harness.encoder.contract.digest,
         chunk=64,
     )
 
 
-def batch_of(rig, org, batch):
-    with rig.database.read(org) as catalog:
+def batch_of(harness, org, batch):
+    with harness.database.read(org) as catalog:
         return catalog.batch(batch.id)
 
 
 @pytest.fixture
-def org(rig):
-    return rig.organization()
+def org(harness):
+    return harness.organization()
 
 
 @pytest.fixture
@@ -64,211 +64,215 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
-def test_a_lease_keeps_others_away_until_it_ends(rig, org, folder):
-    register(rig, org, folder)
-    _, ids = rig.queue.sent.pop()
-    assert len(rig.ledger.claim(ids, "host/1/0.00")) == 6
-    assert rig.ledger.claim(ids, "host/2/0.00") == []
-    with rig.owner.begin() as unit:
+def test_a_lease_keeps_others_away_until_it_ends(harness, org, folder):
+    register(harness, org, folder)
+    _, ids = harness.queue.sent.pop()
+    assert len(harness.ledger.claim(ids, "host/1/0.00")) == 6
+    assert harness.ledger.claim(ids, "host/2/0.00") == []
+    with harness.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() - interval '1s'"))
-    assert [len(rig.ledger.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
+    assert [len(harness.ledger.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
 
 
-def test_items_tried_too_often_fail_with_a_reason(rig, org, folder):
-    batch = register(rig, org, folder)
-    _, ids = rig.queue.sent.pop()
-    assert len(rig.ledger.claim(ids, "host/0/0.00")) == 6
-    rig.ledger.release_worker("host/0/0.00")
+def test_items_tried_too_often_fail_with_a_reason(harness, org, folder):
+    batch = register(harness, org, folder)
+    _, ids = harness.queue.sent.pop()
+    assert len(harness.ledger.claim(ids, "host/0/0.00")) == 6
+    harness.ledger.release_worker("host/0/0.00")
     for turn in range(1, 3):
-        assert [len(rig.ledger.claim([one], f"host/{turn}/0.00")) for one in ids] == [1] * 6
-        rig.ledger.release_worker(f"host/{turn}/0.00")
-    assert [rig.ledger.claim([one], "host/9/0.00") for one in ids] == [[]] * 6
-    assert batch_of(rig, org, batch).failed == 6
-    with rig.database.read(org) as catalog:
+        assert [len(harness.ledger.claim([one], f"host/{turn}/0.00")) for one in ids] == [1] * 6
+        harness.ledger.release_worker(f"host/{turn}/0.00")
+    assert [harness.ledger.claim([one], "host/9/0.00") for one in ids] == [[]] * 6
+    assert batch_of(harness, org, batch).failed == 6
+    with harness.database.read(org) as catalog:
         assert {i.error_code for i in catalog.batch_items(batch.id)} == {"too_many_attempts"}
-    with rig.database.write(org) as catalog:
+    with harness.database.write(org) as catalog:
         assert catalog.retry_batch(batch.id) == 6
-    rig.run()
-    assert batch_of(rig, org, batch).indexed == 6
+    harness.run()
+    assert batch_of(harness, org, batch).indexed == 6
 
 
-def test_the_sweep_sends_lost_jobs_again(rig, org, folder):
-    batch = register(rig, org, folder)
-    rig.queue.sent.clear()  # the broker lost them
-    assert swept(rig).items == 6
-    rig.run()
-    assert batch_of(rig, org, batch).is_processed
-    assert swept(rig).items == 0
+def test_the_sweep_sends_lost_jobs_again(harness, org, folder):
+    batch = register(harness, org, folder)
+    harness.queue.sent.clear()  # the broker lost them
+    assert swept(harness).items == 6
+    harness.run()
+    assert batch_of(harness, org, batch).is_processed
+    assert swept(harness).items == 0
 
 
-def test_the_sweep_trusts_a_full_queue(rig, org, folder):
-    register(rig, org, folder)
-    before = list(rig.queue.sent)
-    assert swept(rig).items == 0
-    assert rig.queue.sent == before
+def test_the_sweep_trusts_a_full_queue(harness, org, folder):
+    register(harness, org, folder)
+    before = list(harness.queue.sent)
+    assert swept(harness).items == 0
+    assert harness.queue.sent == before
 
 
-def test_items_of_a_dead_worker_go_on_alone(rig, org, folder):
-    register(rig, org, folder)
-    _, ids = rig.queue.sent.pop()
-    rig.ledger.claim(ids, "host/1/0.00")
-    assert swept(rig, alive=True).released == 0
-    found = swept(rig, alive=False)
+def test_items_of_a_dead_worker_go_on_alone(harness, org, folder):
+    register(harness, org, folder)
+    _, ids = harness.queue.sent.pop()
+    harness.ledger.claim(ids, "host/1/0.00")
+    assert swept(harness, alive=True).released == 0
+    found = swept(harness, alive=False)
     assert (found.released, found.items) == (6, 6)
-    assert [len(sent) for _, sent in rig.queue.sent] == [1] * 6
-    rig.run()
-    assert rig.index.count(IndexFilter(organization_id=org)) == 6
+    assert [len(sent) for _, sent in harness.queue.sent] == [1] * 6
+    harness.run()
+    assert harness.index.count(IndexFilter(organization_id=org)) == 6
 
 
-def test_an_index_that_is_away_costs_no_try(rig, org, folder, monkeypatch):
-    batch = register(rig, org, folder)
+def test_an_index_that_is_away_costs_no_try(harness, org, folder, monkeypatch):
+    batch = register(harness, org, folder)
 
     def away(*_given):
         raise IndexUnavailableError("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(rig.index, "upsert", away)
+        patch.setattr(harness.index, "upsert", away)
         for _ in range(5):
-            swept(rig)
-            for name, ids in list(rig.queue.sent):
+            swept(harness)
+            for name, ids in list(harness.queue.sent):
                 ingest = name == jobs.INGEST_ITEMS
-                given = (ids, WORKER, rig.parts) if ingest else (ids, rig.parts)
+                given = (ids, WORKER, harness.parts) if ingest else (ids, harness.parts)
                 run = pipeline.ingest_items if ingest else pipeline.index_images
                 with pytest.raises(IndexUnavailableError):
                     run(*given)
-            rig.queue.sent.clear()
-    standing = batch_of(rig, org, batch)
+            harness.queue.sent.clear()
+    standing = batch_of(harness, org, batch)
     assert (standing.stored, standing.failed) == (6, 0)
-    assert rig.scalar("SELECT count(*) FROM images WHERE state = 'indexed'") == 0
-    encode, calls = rig.parts.encoder.encode, []
+    assert harness.scalar("SELECT count(*) FROM images WHERE state = 'indexed'") == 0
+    encode, calls = harness.parts.encoder.encode, []
     monkeypatch.setattr(
-        rig.parts.encoder, "encode", lambda *given: calls.append(given) or encode(*given)
+        harness.parts.encoder, "encode", lambda *given: calls.append(given) or encode(*given)
     )
-    swept(rig)
-    rig.run()
-    assert batch_of(rig, org, batch).indexed == 6
+    swept(harness)
+    harness.run()
+    assert batch_of(harness, org, batch).indexed == 6
     assert calls == []  # the vectors were kept
 
 
-def test_a_picture_that_cannot_be_encoded_fails_alone(rig, org, folder, monkeypatch):
-    encode = rig.parts.encoder.encode
+def test_a_picture_that_cannot_be_encoded_fails_alone(harness, org, folder, monkeypatch):
+    encode = harness.parts.encoder.encode
     with (folder / "0003.jpg").open("rb") as file:
         assert file.read(2) == b"\xff\xd8"
-    bad = rig.parts.decoder.read("x", str(folder / "0003.jpg")).faces[0].pixels
+    bad = harness.parts.decoder.read("x", str(folder / "0003.jpg")).faces[0].pixels
 
     def picky(images, kind=None):
         if any(image.shape == bad.shape and (image == bad).all() for image in images):
             raise RuntimeError("no vector for this one")
         return encode(images, kind)
 
-    monkeypatch.setattr(rig.parts.encoder, "encode", picky)
-    batch = rig.ingest(folder, org)
+    monkeypatch.setattr(harness.parts.encoder, "encode", picky)
+    batch = harness.ingest(folder, org)
     assert (batch.indexed, batch.failed) == (5, 1)
-    assert rig.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
-    assert reconciled(rig).total == 0
+    assert harness.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
+    assert reconciled(harness).total == 0
 
 
-def test_an_old_writer_neither_overwrites_nor_resurrects(rig, org, folder):
-    rig.ingest(folder, org)
-    image_id = rig.index.scroll(None, 1)[0][0]
-    old = rig.index.fetch([image_id], vectors=True)
-    with rig.operator.write(org) as catalog:
+def test_an_old_writer_neither_overwrites_nor_resurrects(harness, org, folder):
+    harness.ingest(folder, org)
+    image_id = harness.index.scroll(None, 1)[0][0]
+    old = harness.index.fetch([image_id], vectors=True)
+    with harness.operator.write(org) as catalog:
         catalog.update_image(image_id, ImageUpdate(point=Point(lat=5, lon=5)))
-    rig.run()
-    rig.index.upsert(old)
-    assert rig.index.fetch([image_id])[0].point.lat == pytest.approx(5, abs=1e-6)
-    with rig.operator.write(org) as catalog:
+    harness.run()
+    harness.index.upsert(old)
+    assert harness.index.fetch([image_id])[0].point.lat == pytest.approx(5, abs=1e-6)
+    with harness.operator.write(org) as catalog:
         catalog.delete_image(image_id)
-    rig.run()
-    rig.index.upsert(old)
-    assert rig.index.fetch([image_id]) == []
+    harness.run()
+    harness.index.upsert(old)
+    assert harness.index.fetch([image_id]) == []
 
 
-def test_a_late_worker_does_not_put_an_older_file_over_a_newer(rig, org, folder):
-    register(rig, org, folder)
-    _, slow = rig.queue.sent.pop()
+def test_a_late_worker_does_not_put_an_older_file_over_a_newer(harness, org, folder):
+    register(harness, org, folder)
+    _, slow = harness.queue.sent.pop()
     (folder / "0000.jpg").write_bytes(jpeg(500, 48.85, 2.35))
-    newer = register(rig, org, folder)
-    rig.run()
-    held = rig.scalar("SELECT encode(sha256, 'hex') FROM images WHERE external_id = 'in/0000.jpg'")
+    newer = register(harness, org, folder)
+    harness.run()
+    held = harness.scalar(
+        "SELECT encode(sha256, 'hex') FROM images WHERE external_id = 'in/0000.jpg'"
+    )
     (folder / "0000.jpg").write_bytes(jpeg(0, 48.85, 2.35))
-    pipeline.ingest_items(slow, WORKER, rig.parts)
-    now = rig.scalar("SELECT encode(sha256, 'hex') FROM images WHERE external_id = 'in/0000.jpg'")
+    pipeline.ingest_items(slow, WORKER, harness.parts)
+    now = harness.scalar(
+        "SELECT encode(sha256, 'hex') FROM images WHERE external_id = 'in/0000.jpg'"
+    )
     assert now == held
-    assert batch_of(rig, org, newer).indexed == 6
-    assert rig.scalar("SELECT count(*) FROM batch_items WHERE error_code = 'superseded'") == 6
+    assert batch_of(harness, org, newer).indexed == 6
+    assert harness.scalar("SELECT count(*) FROM batch_items WHERE error_code = 'superseded'") == 6
 
 
-def test_reconcile_finds_and_mends_every_kind_of_drift(rig, org, folder):
-    rig.ingest(folder, org)
-    assert reconciled(rig).total == 0
-    ids = [row[0] for row in rig.index.scroll(None, 10)]
-    points = {point.id: point for point in rig.index.fetch(ids, vectors=True)}
-    rig.index.forget([ids[0]])  # missing
-    rig.index.forget([ids[1]])
-    with rig.owner.begin() as unit:  # stale: the row moved on and nobody told the index
+def test_reconcile_finds_and_mends_every_kind_of_drift(harness, org, folder):
+    harness.ingest(folder, org)
+    assert reconciled(harness).total == 0
+    ids = [row[0] for row in harness.index.scroll(None, 10)]
+    points = {point.id: point for point in harness.index.fetch(ids, vectors=True)}
+    harness.index.forget([ids[0]])  # missing
+    harness.index.forget([ids[1]])
+    with harness.owner.begin() as unit:  # stale: the row moved on and nobody told the index
         unit.connection.execute(
             text("UPDATE images SET version = 7 WHERE id = :id"), {"id": ids[2]}
         )
-    rig.index.upsert([points[ids[1]]])
-    with rig.owner.begin() as unit:  # extra: the row is gone
+    harness.index.upsert([points[ids[1]]])
+    with harness.owner.begin() as unit:  # extra: the row is gone
         unit.connection.execute(text("DELETE FROM images WHERE id = :id"), {"id": ids[3]})
-    seen = reconciled(rig, mend=False)
+    seen = reconciled(harness, mend=False)
     assert (seen.missing, seen.stale, seen.extra, seen.repaired) == (1, 1, 1, 0)
-    assert reconciled(rig).repaired == 3
-    rig.run()
-    assert reconciled(rig).total == 0
-    assert rig.index.count(IndexFilter(organization_id=org)) == 5
+    assert reconciled(harness).repaired == 3
+    harness.run()
+    assert reconciled(harness).total == 0
+    assert harness.index.count(IndexFilter(organization_id=org)) == 5
 
 
-def test_tombstones_go_when_no_writer_can_be_alive(rig, org, folder):
-    rig.ingest(folder, org)
-    image_id = rig.index.scroll(None, 1)[0][0]
-    with rig.operator.write(org) as catalog:
+def test_tombstones_go_when_no_writer_can_be_alive(harness, org, folder):
+    harness.ingest(folder, org)
+    image_id = harness.index.scroll(None, 1)[0][0]
+    with harness.operator.write(org) as catalog:
         catalog.delete_image(image_id)
-    rig.run()
-    assert (image_id, 2, False) in rig.index.scroll(None, 10)
-    assert swept(rig).tombstones == 1
-    assert image_id not in [row[0] for row in rig.index.scroll(None, 10)]
-    assert rig.scalar("SELECT count(*) FROM tombstones") == 0
-    assert rig.ingest(folder, org).indexed == 1
+    harness.run()
+    assert (image_id, 2, False) in harness.index.scroll(None, 10)
+    assert swept(harness).tombstones == 1
+    assert image_id not in [row[0] for row in harness.index.scroll(None, 10)]
+    assert harness.scalar("SELECT count(*) FROM tombstones") == 0
+    assert harness.ingest(folder, org).indexed == 1
 
 
-def test_deleting_while_waiting_fails_the_item(rig, org, folder, monkeypatch):
-    batch = register(rig, org, folder)
+def test_deleting_while_waiting_fails_the_item(harness, org, folder, monkeypatch):
+    batch = register(harness, org, folder)
     monkeypatch.setattr(pipeline, "index_images", lambda *_: None)
-    rig.run()
-    assert batch_of(rig, org, batch).stored == 6
-    victim = rig.scalar("SELECT id FROM images ORDER BY id LIMIT 1")
-    with rig.database.write(org) as catalog:
+    harness.run()
+    assert batch_of(harness, org, batch).stored == 6
+    victim = harness.scalar("SELECT id FROM images ORDER BY id LIMIT 1")
+    with harness.database.write(org) as catalog:
         catalog.delete_image(victim)
     monkeypatch.undo()
-    rig.queue.send(jobs.ERASE_IMAGES, [victim])
-    swept_once = rig.queue.sent
-    rig.run()
+    harness.queue.send(jobs.ERASE_IMAGES, [victim])
+    swept_once = harness.queue.sent
+    harness.run()
     assert swept_once == []
-    swept(rig)
-    rig.run()
-    standing = batch_of(rig, org, batch)
+    swept(harness)
+    harness.run()
+    standing = batch_of(harness, org, batch)
     assert (standing.indexed, standing.failed) == (5, 1)
     assert standing.is_processed
 
 
-def test_the_source_of_points_is_the_index(rig, org, folder):
+def test_the_source_of_points_is_the_index(harness, org, folder):
     from pinpoint.store.vectors.rebuild_source import RebuildSource
 
-    rig.ingest(folder, org)
-    points = RebuildSource(rig.owner, lambda: rig.encoder.contract)
+    harness.ingest(folder, org)
+    points = RebuildSource(harness.owner, lambda: harness.encoder.contract)
     mark = points.watermark()
     streamed = {point.id: point for chunk in points.stream(chunk=4) for point in chunk}
-    held = {p.id: p for p in rig.index.fetch(list(streamed), vectors=True)}
+    held = {p.id: p for p in harness.index.fetch(list(streamed), vectors=True)}
     assert streamed.keys() == held.keys()
     for image_id, point in streamed.items():
         assert point.version == held[image_id].version
         assert point.vectors["image"] == pytest.approx(held[image_id].vectors["image"], abs=1e-3)
     changed = next(iter(streamed))
     assert [p for chunk in points.stream(points.watermark()) for p in chunk] == []
-    with rig.operator.write(org) as catalog:
+    with harness.operator.write(org) as catalog:
         catalog.update_image(changed, ImageUpdate(heading_deg=12))
-    rig.run()
+    harness.run()
     assert [p.id for chunk in points.stream(mark) for p in chunk] == [changed]

@@ -22,30 +22,30 @@ LEASE_S = 1.2
 
 
 @pytest.fixture
-def registered(rig, tmp_path):
+def registered(harness, tmp_path):
     """An organization and a batch of six files; makes one."""
 
     def make(count=6):
         write_photos(tmp_path / "in", count)
-        org = rig.organization()
+        org = harness.organization()
         batch = register_folder(
             tmp_path / "in",
             source="photos",
             kind="photo",
             organization_id=org,
-            database=rig.operator,
-            settings=rig.settings,
+            database=harness.operator,
+            settings=harness.settings,
         )
-        (_, ids) = rig.queue.sent.pop()
+        (_, ids) = harness.queue.sent.pop()
         return org, batch, ids
 
     return make
 
 
-def ledger_of(rig, lease_s=LEASE_S, max_attempts=3):
-    contract = rig.encoder.contract.digest
+def ledger_of(harness, lease_s=LEASE_S, max_attempts=3):
+    contract = harness.encoder.contract.digest
     return CatalogIngestRepository(
-        rig.owner, contract=lambda: contract, lease_s=lease_s, max_attempts=max_attempts
+        harness.owner, contract=lambda: contract, lease_s=lease_s, max_attempts=max_attempts
     )
 
 
@@ -60,9 +60,9 @@ class SlowEncoder:
         return self._encoder.encode(images, kind)
 
 
-def test_a_chunk_may_take_longer_than_its_lease(rig, registered):
+def test_a_chunk_may_take_longer_than_its_lease(harness, registered):
     org, batch, ids = registered()
-    ledger = ledger_of(rig)
+    ledger = ledger_of(harness)
     found = []
 
     def watch():
@@ -73,17 +73,17 @@ def test_a_chunk_may_take_longer_than_its_lease(rig, registered):
             found.extend(ledger.lost_items(10))
             time.sleep(0.1)
 
-    parts = replace(rig.parts, ledger=ledger, encoder=SlowEncoder(rig.encoder, watch))
+    parts = replace(harness.parts, ledger=ledger, encoder=SlowEncoder(harness.encoder, watch))
     assert pipeline.ingest_items(ids, WORKER, parts) == 6
     assert found == []
-    with rig.database.read(org) as catalog:
+    with harness.database.read(org) as catalog:
         assert catalog.batch(batch.id).indexed == 6
         assert {item.attempts for item in catalog.batch_items(batch.id)} == {1}
 
 
-def test_the_lease_of_a_silent_worker_ends(rig, registered):
+def test_the_lease_of_a_silent_worker_ends(harness, registered):
     _, _, ids = registered()
-    ledger = ledger_of(rig)
+    ledger = ledger_of(harness)
     with ledger.lease_heartbeat(ids, WORKER):
         ledger.claim(ids, WORKER)
         time.sleep(2 * LEASE_S)
@@ -97,102 +97,102 @@ def test_a_chunk_hangs_when_redis_would_hand_it_out_again():
     assert WorkerSettings().lease_ttl_s < VISIBILITY_TIMEOUT_S
 
 
-def test_a_worker_that_hangs_is_not_renewed_for_ever(rig, registered):
+def test_a_worker_that_hangs_is_not_renewed_for_ever(harness, registered):
     _, _, ids = registered()
-    ledger = ledger_of(rig)
+    ledger = ledger_of(harness)
     ledger.claim(ids, WORKER)
-    with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S, longest_s=0.0):
+    with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_s=LEASE_S, longest_s=0.0):
         time.sleep(1.5 * LEASE_S)
         assert len(ledger.lost_items(10)) == 6
 
 
-def test_only_leases_that_are_still_held_are_renewed(rig, registered):
+def test_only_leases_that_are_still_held_are_renewed(harness, registered):
     _, _, ids = registered()
-    ledger = ledger_of(rig)
+    ledger = ledger_of(harness)
     ledger.claim(ids, WORKER)
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         unit.connection.execute(
             text("UPDATE batch_items SET lease_owner = 'host/2/0.00' WHERE id = :id"),
             {"id": ids[0]},
         )
     ledger.release_unprocessed([ids[1]], WORKER)
-    with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S):
+    with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_s=LEASE_S):
         time.sleep(2 * LEASE_S)
         assert {item for item, _ in ledger.lost_items(10)} == {ids[0], ids[1]}
 
 
-def test_renewing_waits_for_no_writer(rig, registered):
+def test_renewing_waits_for_no_writer(harness, registered):
     """Else it could meet the worker's own transaction in a deadlock."""
     _, _, ids = registered()
-    ledger = ledger_of(rig)
+    ledger = ledger_of(harness)
     ledger.claim(ids, WORKER)
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         unit.connection.execute(
             text("SELECT 1 FROM batch_items WHERE id = :id FOR UPDATE"), {"id": ids[0]}
         )
-        with heartbeat.lease_heartbeat(rig.owner, ids, WORKER, lease_s=LEASE_S):
+        with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_s=LEASE_S):
             time.sleep(2 * LEASE_S)
             assert [item for item, _ in ledger.lost_items(10)] == [ids[0]]
             assert [one.name for one in threading.enumerate()].count("leases") == 1
     assert "leases" not in [one.name for one in threading.enumerate()]
 
 
-def swept(rig, ledger):
+def swept(harness, ledger):
     """A sweep that finds every worker dead; the jobs that it sends."""
     recover_lost_work(
         ledger=ledger,
-        queue=rig.queue,
-        index=rig.index,
-        contract=rig.encoder.contract.digest,
+        queue=harness.queue,
+        index=harness.index,
+        contract=harness.encoder.contract.digest,
         chunk=64,
         tombstone_s=60,
         is_alive=lambda _worker: False,
     )
-    jobs, rig.queue.sent[:] = list(rig.queue.sent), []
+    jobs, harness.queue.sent[:] = list(harness.queue.sent), []
     return [ids for _, ids in jobs]
 
 
-def test_workers_killed_again_and_again_cost_no_innocent_file(rig, registered):
+def test_workers_killed_again_and_again_cost_no_innocent_file(harness, registered):
     """As an operator or the kernel does: whoever takes the first job is killed over it."""
     org, batch, ids = registered()
-    ledger = ledger_of(rig, max_attempts=3)
+    ledger = ledger_of(harness, max_attempts=3)
     assert len(ledger.claim(ids, "host/0/0.00")) == 6
     for kill in range(1, 7):
-        assert len(ledger.claim(swept(rig, ledger)[0], f"host/{kill}/0.00")) == 1
-    for job in swept(rig, ledger):
-        pipeline.ingest_items(job, WORKER, replace(rig.parts, ledger=ledger))
-    with rig.database.read(org) as catalog:
+        assert len(ledger.claim(swept(harness, ledger)[0], f"host/{kill}/0.00")) == 1
+    for job in swept(harness, ledger):
+        pipeline.ingest_items(job, WORKER, replace(harness.parts, ledger=ledger))
+    with harness.database.read(org) as catalog:
         standing = catalog.batch(batch.id)
         tries = [item.attempts for item in catalog.batch_items(batch.id)]
     assert (standing.indexed, standing.failed) == (6, 0)
     assert tries == [3] * 6
 
 
-def test_a_chunk_that_is_handed_out_again_counts_once(rig, registered):
+def test_a_chunk_that_is_handed_out_again_counts_once(harness, registered):
     """A broker that sees its worker die gives the same chunk to the next one, and to the next."""
     _, _, ids = registered()
-    assert len(rig.ledger.claim(ids, "host/0/0.00")) == 6
+    assert len(harness.ledger.claim(ids, "host/0/0.00")) == 6
     for kill in range(1, 5):
-        rig.ledger.release_worker(f"host/{kill - 1}/0.00")
-        assert rig.ledger.claim(ids, f"host/{kill}/0.00") == []
-    assert rig.scalar("SELECT max(attempts) FROM batch_items") == 1
-    assert [len(job) for job in swept(rig, rig.ledger)] == [1] * 6
+        harness.ledger.release_worker(f"host/{kill - 1}/0.00")
+        assert harness.ledger.claim(ids, f"host/{kill}/0.00") == []
+    assert harness.scalar("SELECT max(attempts) FROM batch_items") == 1
+    assert [len(job) for job in swept(harness, harness.ledger)] == [1] * 6
 
 
-def test_a_file_that_kills_every_worker_lets_the_others_pass_and_is_given_up(rig, registered):
+def test_a_file_that_kills_every_worker_lets_the_others_pass_and_is_given_up(harness, registered):
     org, batch, ids = registered()
     poison = ids[0]
-    ledger = ledger_of(rig, max_attempts=3)
+    ledger = ledger_of(harness, max_attempts=3)
     ledger.claim(ids, "host/0/0.00")
     killed = 1
-    while jobs := swept(rig, ledger):
+    while jobs := swept(harness, ledger):
         for job in jobs:
             if poison in job and ledger.claim(job, f"host/{killed}/0.00"):
                 killed += 1
                 break
-            pipeline.ingest_items(job, WORKER, replace(rig.parts, ledger=ledger))
+            pipeline.ingest_items(job, WORKER, replace(harness.parts, ledger=ledger))
     assert killed == 3
-    with rig.database.read(org) as catalog:
+    with harness.database.read(org) as catalog:
         standing = catalog.batch(batch.id)
         (item,) = catalog.batch_items(batch.id, status="failed")
     assert (standing.is_processed, standing.indexed, standing.failed) == (True, 5, 1)

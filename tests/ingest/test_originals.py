@@ -28,44 +28,44 @@ class Meddler:
 
 
 @pytest.fixture
-def folder(rig, tmp_path):
+def folder(harness, tmp_path):
     """Four photos of a source that copies its originals."""
     write_photos(tmp_path / "in", 4)
-    rig.org = rig.organization()
-    with rig.operator.write(rig.org) as catalog:
+    harness.org = harness.organization()
+    with harness.operator.write(harness.org) as catalog:
         catalog.add_source("photos", "photo", originals="copy")
     return tmp_path / "in"
 
 
-def wrong_originals(rig):
+def wrong_originals(harness):
     """Rows whose stored bytes have another hash, or are not there."""
     asked = "SELECT external_id, encode(sha256, 'hex') AS sha256, uri FROM images"
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         rows = unit.connection.execute(text(asked)).all()
     return [
         row.external_id
         for row in rows
-        if hashlib.sha256(rig.blobs.get(row.uri)).hexdigest() != row.sha256
+        if hashlib.sha256(harness.blobs.get(row.uri)).hexdigest() != row.sha256
     ]
 
 
-def blobs(rig):
-    return [path for path in (rig.folder / "blobs").rglob("*") if path.is_file()]
+def blobs(harness):
+    return [path for path in (harness.folder / "blobs").rglob("*") if path.is_file()]
 
 
-def items(rig, batch):
-    with rig.database.read(rig.org) as catalog:
+def items(harness, batch):
+    with harness.database.read(harness.org) as catalog:
         return {item.file: item for item in catalog.batch_items(batch.id)}
 
 
-def meddled(rig, happen):
+def meddled(harness, happen):
     """Ingests with something happening to files after they were read."""
-    parts = rig.parts
-    rig.parts = replace(parts, decoder=Meddler(parts.decoder, happen))
+    parts = harness.parts
+    harness.parts = replace(parts, decoder=Meddler(parts.decoder, happen))
     try:
-        return rig.ingest(rig.in_folder, rig.org)
+        return harness.ingest(harness.in_folder, harness.org)
     finally:
-        rig.parts = parts
+        harness.parts = parts
 
 
 CHANGES = {
@@ -78,87 +78,87 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_file_that_changes_after_it_was_read_is_never_stored_wrongly(rig, folder, change):
+def test_a_file_that_changes_after_it_was_read_is_never_stored_wrongly(harness, folder, change):
     before = (folder / "0002.jpg").read_bytes()
-    rig.in_folder = folder
+    harness.in_folder = folder
 
     def happen(path):
         if path.name == "0002.jpg":
             CHANGES[change](path)
 
-    batch = meddled(rig, happen)
+    batch = meddled(harness, happen)
     assert (batch.is_processed, batch.indexed, batch.failed) == (True, 3, 1)
-    item = items(rig, batch)["0002.jpg"]
+    item = items(harness, batch)["0002.jpg"]
     assert (item.status, item.error_stage, item.error_code) == (
         "failed",
         "store",
         "file_modified_during_ingest",
     )
     assert "batches retry" in item.error_message
-    assert wrong_originals(rig) == []
-    assert len(blobs(rig)) == 3
+    assert wrong_originals(harness) == []
+    assert len(blobs(harness)) == 3
     if (folder / "0002.jpg").is_dir():
         (folder / "0002.jpg").rmdir()
     (folder / "0002.jpg").write_bytes(before)
-    with rig.database.write(rig.org) as catalog:
+    with harness.database.write(harness.org) as catalog:
         assert catalog.retry_batch(batch.id) == 1
-    rig.run()
-    assert items(rig, batch)["0002.jpg"].status == "indexed"
-    assert wrong_originals(rig) == []
-    assert len(blobs(rig)) == 4
+    harness.run()
+    assert items(harness, batch)["0002.jpg"].status == "indexed"
+    assert wrong_originals(harness) == []
+    assert len(blobs(harness)) == 4
 
 
-def test_a_twin_of_a_file_that_changed_is_no_duplicate_of_nothing(rig, folder):
+def test_a_twin_of_a_file_that_changed_is_no_duplicate_of_nothing(harness, folder):
     twin = (folder / "0001.jpg").read_bytes()
     (folder / "0003.jpg").write_bytes(twin)
-    rig.in_folder = folder
+    harness.in_folder = folder
 
     def happen(path):
         if path.name == "0001.jpg":
             path.write_bytes(jpeg(78, 11.0, 11.0))
 
-    batch = meddled(rig, happen)
-    found = {name: item.status for name, item in items(rig, batch).items()}
+    batch = meddled(harness, happen)
+    found = {name: item.status for name, item in items(harness, batch).items()}
     assert found == {
         "0000.jpg": "indexed",
         "0001.jpg": "failed",
         "0002.jpg": "indexed",
         "0003.jpg": "indexed",
     }
-    assert wrong_originals(rig) == []
+    assert wrong_originals(harness) == []
 
 
-def test_twins_that_do_not_change_leave_one_blob(rig, folder):
+def test_twins_that_do_not_change_leave_one_blob(harness, folder):
     (folder / "0003.jpg").write_bytes((folder / "0001.jpg").read_bytes())
-    batch = rig.ingest(folder, rig.org)
+    batch = harness.ingest(folder, harness.org)
     assert (batch.indexed, batch.duplicate) == (3, 1)
-    assert len(blobs(rig)) == 3
-    assert wrong_originals(rig) == []
+    assert len(blobs(harness)) == 3
+    assert wrong_originals(harness) == []
 
 
-def test_a_replaced_file_takes_its_old_bytes_along(rig, folder):
-    rig.ingest(folder, rig.org)
+def test_a_replaced_file_takes_its_old_bytes_along(harness, folder):
+    harness.ingest(folder, harness.org)
     (folder / "0001.jpg").write_bytes(jpeg(79, 12.0, 12.0))
-    batch = rig.ingest(folder, rig.org)
+    batch = harness.ingest(folder, harness.org)
     assert (batch.updated, batch.duplicate) == (1, 3)
-    assert len(blobs(rig)) == 4
-    assert wrong_originals(rig) == []
+    assert len(blobs(harness)) == 4
+    assert wrong_originals(harness) == []
 
 
 @pytest.mark.parametrize("policy", ["copy", "rendition"])
-def test_no_lock_is_held_while_bytes_are_moved(rig, tmp_path, monkeypatch, policy):
+def test_no_lock_is_held_while_bytes_are_moved(harness, tmp_path, monkeypatch, policy):
     """A slow disk under the blobs must not keep other writers of the source waiting."""
     write_photos(tmp_path / "in", 3)
-    org = rig.organization()
-    with rig.operator.write(org) as catalog:
+    org = harness.organization()
+    with harness.operator.write(org) as catalog:
         source = catalog.add_source("photos", "photo", originals=policy)
-    free, put = [], rig.blobs.put
+    free, put = [], harness.blobs.put
     asked = "SELECT pg_try_advisory_xact_lock(hashtextextended(:source, 0))::int"
 
     def watched(organization_id, data):
-        free.append(rig.scalar(asked, source=str(source.id)))
+        free.append(harness.scalar(asked, source=str(source.id)))
         return put(organization_id, data)
 
-    monkeypatch.setattr(rig.blobs, "put", watched)
-    assert rig.ingest(tmp_path / "in", org).indexed == 3
+    monkeypatch.setattr(harness.blobs, "put", watched)
+    assert harness.ingest(tmp_path / "in", org).indexed == 3
     assert free == [1, 1, 1]

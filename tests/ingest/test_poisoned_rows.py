@@ -31,43 +31,43 @@ def _quiet():
         yield
 
 
-def register(rig, folder, org):
+def register(harness, folder, org):
     return register_folder(
         folder,
         source="photos",
         kind="photo",
         organization_id=org,
-        database=rig.operator,
-        settings=rig.settings,
+        database=harness.operator,
+        settings=harness.settings,
     )
 
 
-def registered(rig, tmp_path, poisoned=1):
+def registered(harness, tmp_path, poisoned=1):
     """Two organizations with a batch each; their items come in one job, as after a sweep."""
     found = {}
     for number, name in enumerate(("poisoned", "innocent")):
         many = GOOD + (poisoned if name == "poisoned" else 0)
         write_photos(tmp_path / name, many, first=100 * number)
-        org = rig.organization(name)
-        found[name] = (org, register(rig, tmp_path / name, org))
-    ids = [one for _, some in rig.queue.sent for one in some]
-    rig.queue.sent[:] = [(jobs.INGEST_ITEMS, ids)]
+        org = harness.organization(name)
+        found[name] = (org, register(harness, tmp_path / name, org))
+    ids = [one for _, some in harness.queue.sent for one in some]
+    harness.queue.sent[:] = [(jobs.INGEST_ITEMS, ids)]
     return found
 
 
 @pytest.fixture
-def two(rig, tmp_path):
-    return registered(rig, tmp_path)
+def two(harness, tmp_path):
+    return registered(harness, tmp_path)
 
 
-def sql(rig, statement, **values):
-    with rig.owner.begin() as unit:
+def sql(harness, statement, **values):
+    with harness.owner.begin() as unit:
         return unit.connection.execute(text(statement), values)
 
 
-def poison_item(rig, two, number=0, **columns):
+def poison_item(harness, two, number=0, **columns):
     """Write values into one item as no entry point would; returns its id."""
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         item = unit.connection.execute(
             text(
                 "SELECT id FROM batch_items WHERE batch_id = :batch"
@@ -84,62 +84,62 @@ def poison_item(rig, two, number=0, **columns):
     return item
 
 
-def poison_table(rig, table, event, column, value, code="XX000"):
+def poison_table(harness, table, event, column, value, code="XX000"):
     """Let the database refuse one row of a table, as a bug or a full page would."""
     which = "OLD" if event == "DELETE" else "NEW"
     sql(
-        rig,
+        harness,
         f"CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         f"IF {which}.{column}::text = '{value}' THEN "
         f"RAISE EXCEPTION 'poisoned' USING ERRCODE = '{code}'; END IF; RETURN {which}; END $$",
     )
     sql(
-        rig,
+        harness,
         f"CREATE TRIGGER poison BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION poison()",
     )
 
 
-def swept(rig):
+def swept(harness):
     return recover_lost_work(
-        ledger=rig.ledger,
-        queue=rig.queue,
-        index=rig.index,
-        contract=rig.encoder.contract.digest,
+        ledger=harness.ledger,
+        queue=harness.queue,
+        index=harness.index,
+        contract=harness.encoder.contract.digest,
         chunk=64,
         tombstone_s=3_600,
         is_alive=lambda _worker: True,
     )
 
 
-def batch_of(rig, two, name):
+def batch_of(harness, two, name):
     org, batch = two[name]
-    with rig.database.read(org) as catalog:
+    with harness.database.read(org) as catalog:
         return catalog.batch(batch.id)
 
 
-def item_of(rig, two, item_id):
+def item_of(harness, two, item_id):
     org, batch = two["poisoned"]
-    with rig.database.read(org) as catalog:
+    with harness.database.read(org) as catalog:
         return next(one for one in catalog.batch_items(batch.id) if one.id == item_id)
 
 
-def test_claim_with_poisoned_rows_ends_those_only(rig, tmp_path):
+def test_claim_with_poisoned_rows_ends_those_only(harness, tmp_path):
     """Every kind at once, in the chunk of two organizations."""
     kinds = [("metadata_override", *case) for case in HINTS.values()] + COLUMNS
-    two = registered(rig, tmp_path, poisoned=len(kinds))
+    two = registered(harness, tmp_path, poisoned=len(kinds))
     items = [
-        poison_item(rig, two, number, **{column: value})
+        poison_item(harness, two, number, **{column: value})
         for number, (column, value, _) in enumerate(kinds)
     ]
-    rig.run()
-    assert batch_of(rig, two, "innocent").indexed == GOOD
-    assert batch_of(rig, two, "poisoned").indexed == GOOD
+    harness.run()
+    assert batch_of(harness, two, "innocent").indexed == GOOD
+    assert batch_of(harness, two, "poisoned").indexed == GOOD
     for _ in range(3):  # an error that nobody foresaw is tried again, alone
-        swept(rig)
-        rig.run()
+        swept(harness)
+        harness.run()
     names = [*HINTS, *(f"{column} {number}" for number, (column, _, _) in enumerate(COLUMNS))]
     for name, item_id, (_, _, reason) in zip(names, items, kinds, strict=True):
-        item = item_of(rig, two, item_id)
+        item = item_of(harness, two, item_id)
         unforeseen = reason == "internal_error"
         assert (item.status, item.error_code, item.attempts) == (
             "failed" if unforeseen else "rejected",
@@ -147,204 +147,204 @@ def test_claim_with_poisoned_rows_ends_those_only(rig, tmp_path):
             3 if unforeseen else 1,
         ), name
         assert item.error_message, name
-    assert batch_of(rig, two, "poisoned").is_processed
+    assert batch_of(harness, two, "poisoned").is_processed
 
 
-def test_keep_with_unforeseen_error_counts_tries_and_gives_up(rig, two):
-    item_id = poison_item(rig, two, external_id="poison")
-    poison_table(rig, "images", "INSERT", "external_id", "poison")
-    rig.run()
-    assert batch_of(rig, two, "innocent").indexed == GOOD
-    assert batch_of(rig, two, "poisoned").indexed == GOOD
-    item = item_of(rig, two, item_id)
+def test_keep_with_unforeseen_error_counts_tries_and_gives_up(harness, two):
+    item_id = poison_item(harness, two, external_id="poison")
+    poison_table(harness, "images", "INSERT", "external_id", "poison")
+    harness.run()
+    assert batch_of(harness, two, "innocent").indexed == GOOD
+    assert batch_of(harness, two, "poisoned").indexed == GOOD
+    item = item_of(harness, two, item_id)
     assert (item.status, item.error_code, item.attempts) == ("received", "internal_error", 1)
     assert "poisoned" not in (item.error_message or "")
     for tries in (2, 3, 3):
-        assert swept(rig).items == 1
-        rig.run()
-        assert item_of(rig, two, item_id).attempts == tries
-    item = item_of(rig, two, item_id)
+        assert swept(harness).items == 1
+        harness.run()
+        assert item_of(harness, two, item_id).attempts == tries
+    item = item_of(harness, two, item_id)
     assert (item.status, item.error_code) == ("failed", "internal_error")
-    assert swept(rig).items == 0
-    sql(rig, "DROP TRIGGER poison ON images")
+    assert swept(harness).items == 0
+    sql(harness, "DROP TRIGGER poison ON images")
     org, batch = two["poisoned"]
-    with rig.database.write(org) as catalog:
+    with harness.database.write(org) as catalog:
         assert catalog.retry_batch(batch.id) == 1
-    rig.run()
-    item = item_of(rig, two, item_id)
+    harness.run()
+    item = item_of(harness, two, item_id)
     assert (item.status, item.error_code, item.error_message) == ("indexed", None, None)
 
 
-def test_keep_with_value_that_the_database_refuses_rejects_that_item_only(rig, two):
-    item_id = poison_item(rig, two, external_id="poison")
-    poison_table(rig, "images", "INSERT", "external_id", "poison", code="54000")
-    rig.run()
-    item = item_of(rig, two, item_id)
+def test_keep_with_value_that_the_database_refuses_rejects_that_item_only(harness, two):
+    item_id = poison_item(harness, two, external_id="poison")
+    poison_table(harness, "images", "INSERT", "external_id", "poison", code="54000")
+    harness.run()
+    item = item_of(harness, two, item_id)
     assert (item.status, item.error_stage, item.error_code) == ("rejected", "store", "not_storable")
-    assert batch_of(rig, two, "innocent").indexed == GOOD
-    assert batch_of(rig, two, "poisoned").indexed == GOOD
+    assert batch_of(harness, two, "innocent").indexed == GOOD
+    assert batch_of(harness, two, "poisoned").indexed == GOOD
 
 
-def test_keep_with_full_disk_is_an_outage_and_costs_no_try(rig, two):
-    item_id = poison_item(rig, two, external_id="poison")
-    poison_table(rig, "images", "INSERT", "external_id", "poison", code="53100")
-    (_, ids) = rig.queue.sent.pop()
+def test_keep_with_full_disk_is_an_outage_and_costs_no_try(harness, two):
+    item_id = poison_item(harness, two, external_id="poison")
+    poison_table(harness, "images", "INSERT", "external_id", "poison", code="53100")
+    (_, ids) = harness.queue.sent.pop()
     with pytest.raises(DatabaseUnavailableError):
-        pipeline.ingest_items(ids, WORKER, rig.parts)
-    assert item_of(rig, two, item_id).attempts == 0
-    assert rig.ledger.active_workers() == []
+        pipeline.ingest_items(ids, WORKER, harness.parts)
+    assert item_of(harness, two, item_id).attempts == 0
+    assert harness.ledger.active_workers() == []
 
 
-def test_index_with_unreadable_vector_fails_that_image_only(rig, two):
-    (_, ids) = rig.queue.sent.pop()
-    item_id = poison_item(rig, two, external_id="poison")
+def test_index_with_unreadable_vector_fails_that_image_only(harness, two):
+    (_, ids) = harness.queue.sent.pop()
+    item_id = poison_item(harness, two, external_id="poison")
     sql(
-        rig,
+        harness,
         "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "IF EXISTS (SELECT FROM images WHERE id = NEW.image_id AND external_id = 'poison') "
         "THEN NEW.vector := '\\x010203'; END IF; RETURN NEW; END $$",
     )
     sql(
-        rig,
+        harness,
         "CREATE TRIGGER spoil BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION spoil()",
     )
-    pipeline.ingest_items(ids, WORKER, rig.parts)
-    item = item_of(rig, two, item_id)
+    pipeline.ingest_items(ids, WORKER, harness.parts)
+    item = item_of(harness, two, item_id)
     assert (item.status, item.error_stage, item.error_code) == ("failed", "index", "not_indexed")
-    assert batch_of(rig, two, "innocent").indexed == GOOD
-    assert batch_of(rig, two, "poisoned").indexed == GOOD
-    assert rig.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
-    assert swept(rig).images == 0
+    assert batch_of(harness, two, "innocent").indexed == GOOD
+    assert batch_of(harness, two, "poisoned").indexed == GOOD
+    assert harness.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
+    assert swept(harness).images == 0
 
 
-def test_rebuild_with_unreadable_vector_leaves_that_image_out(rig, two):
-    rig.run()
-    with rig.owner.begin() as unit:
+def test_rebuild_with_unreadable_vector_leaves_that_image_out(harness, two):
+    harness.run()
+    with harness.owner.begin() as unit:
         poisoned = unit.connection.execute(text("SELECT min(id::text) FROM images")).scalar_one()
-    sql(rig, "UPDATE embeddings SET vector = '\\x01' WHERE image_id::text = :id", id=poisoned)
-    source = RebuildSource(rig.owner, lambda: rig.encoder.contract)
+    sql(harness, "UPDATE embeddings SET vector = '\\x01' WHERE image_id::text = :id", id=poisoned)
+    source = RebuildSource(harness.owner, lambda: harness.encoder.contract)
     points = [point for page in source.stream() for point in page]
     assert len(points) == 2 * GOOD
     assert poisoned not in {str(point.id) for point in points}
 
 
-def test_erase_with_row_that_cannot_go_removes_the_others(rig, two):
-    rig.run()
-    with rig.owner.begin() as unit:
+def test_erase_with_row_that_cannot_go_removes_the_others(harness, two):
+    harness.run()
+    with harness.owner.begin() as unit:
         poisoned = unit.connection.execute(text("SELECT min(id::text) FROM images")).scalar_one()
-    poison_table(rig, "images", "DELETE", "id", poisoned)
+    poison_table(harness, "images", "DELETE", "id", poisoned)
     graves = []
     for org, _ in two.values():
-        with rig.database.write(org) as catalog:
+        with harness.database.write(org) as catalog:
             for one in catalog.sources():
                 catalog.erase_source(one.id)
-    for _, ids in rig.queue.sent:
+    for _, ids in harness.queue.sent:
         graves += ids
     with pytest.raises(Exception, match="poisoned"):
-        pipeline.erase_images(graves, rig.parts)
-    assert rig.scalar("SELECT count(*) FROM images") == 1
-    assert rig.index.count() == 0
+        pipeline.erase_images(graves, harness.parts)
+    assert harness.scalar("SELECT count(*) FROM images") == 1
+    assert harness.index.count() == 0
 
 
-def test_reconcile_with_version_beyond_the_column_mends_the_others(rig, two):
-    rig.run()
-    (first, second, *_) = [row[0] for row in rig.index.scroll(None, 100)]
-    by_id = {one.id: one for one in rig.index.fetch([first, second], vectors=True)}
-    rig.index.upsert([replace(by_id[first], version=2**40), replace(by_id[second], version=7)])
+def test_reconcile_with_version_beyond_the_column_mends_the_others(harness, two):
+    harness.run()
+    (first, second, *_) = [row[0] for row in harness.index.scroll(None, 100)]
+    by_id = {one.id: one for one in harness.index.fetch([first, second], vectors=True)}
+    harness.index.upsert([replace(by_id[first], version=2**40), replace(by_id[second], version=7)])
 
     def compare():
         return reconcile_index_rows(
-            ledger=rig.ledger,
-            index=rig.index,
-            queue=rig.queue,
-            contract=rig.encoder.contract.digest,
+            ledger=harness.ledger,
+            index=harness.index,
+            queue=harness.queue,
+            contract=harness.encoder.contract.digest,
             chunk=64,
         )
 
     with pytest.raises(BadRequestError):
         compare()
-    rig.run()
-    versions = {each: version for each, version, _ in rig.index.scroll(None, 100)}
+    harness.run()
+    versions = {each: version for each, version, _ in harness.index.scroll(None, 100)}
     assert versions[second] == 8
     assert versions[first] == 2**40
 
 
-def test_reembedding_with_row_that_cannot_be_written_does_the_others(rig, two):
-    rig.run()
-    with rig.owner.begin() as unit:
+def test_reembedding_with_row_that_cannot_be_written_does_the_others(harness, two):
+    harness.run()
+    with harness.owner.begin() as unit:
         poisoned = unit.connection.execute(text("SELECT min(id::text) FROM images")).scalar_one()
         unit.connection.execute(text("DELETE FROM embeddings"))
         ids = list(unit.connection.execute(text("SELECT id FROM images")).scalars())
-    poison_table(rig, "embeddings", "INSERT", "image_id", poisoned)
-    done = pipeline.reembed_images(ids, rig.parts, CatalogReembedQueue(rig.owner))
+    poison_table(harness, "embeddings", "INSERT", "image_id", poisoned)
+    done = pipeline.reembed_images(ids, harness.parts, CatalogReembedQueue(harness.owner))
     assert done.done == 2 * GOOD
     assert {str(each): why.error_code for each, why in done.unreachable.items()} == {
         poisoned: "internal_error"
     }
 
 
-def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(rig, two):
+def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(harness, two):
     org, batch = two["poisoned"]
-    with rig.database.write(org) as catalog:
+    with harness.database.write(org) as catalog:
         assert catalog.retry_batch(batch.id) == 0
-    rig.queue.sent.clear()
-    with rig.owner.begin() as unit:
+    harness.queue.sent.clear()
+    with harness.owner.begin() as unit:
         mine = list(
             unit.connection.execute(
                 text("SELECT id FROM batch_items WHERE batch_id = :id ORDER BY ingest_seq"),
                 {"id": batch.id},
             ).scalars()
         )
-    rig.ledger.claim(mine[1:], WORKER)
-    sql(rig, "UPDATE batch_items SET status = 'failed' WHERE id = :id", id=mine[0])
+    harness.ledger.claim(mine[1:], WORKER)
+    sql(harness, "UPDATE batch_items SET status = 'failed' WHERE id = :id", id=mine[0])
     counts = []
     for _ in range(40):
-        with rig.database.write(org) as catalog:
+        with harness.database.write(org) as catalog:
             counts.append(catalog.retry_batch(batch.id))
     assert counts == [1] + [0] * 39
-    assert rig.queue.sent == [(jobs.INGEST_ITEMS, [mine[0]])]
-    assert rig.ledger.active_workers() == [WORKER]
+    assert harness.queue.sent == [(jobs.INGEST_ITEMS, [mine[0]])]
+    assert harness.ledger.active_workers() == [WORKER]
 
 
-def test_register_with_values_that_cannot_be_stored_rejects_those_rows(rig, tmp_path):
-    org = rig.organization()
+def test_register_with_values_that_cannot_be_stored_rejects_those_rows(harness, tmp_path):
+    org = harness.organization()
     for seed in range(4):
         (tmp_path / f"{seed}.jpg").write_bytes(plain_jpeg(seed))
     rows = ["file,latitude,longitude,creator,id", "0.jpg,10,20,Ann,", f"1.jpg,11,21,{CJK},"]
     rows += [f"2.jpg,12,22,,{CJK}", f"3.jpg,13,23,{'é' * 900},"]
     (tmp_path / "m.csv").write_text("\n".join(rows), encoding="utf-8")
-    batch = rig.ingest(tmp_path / "m.csv", org)
+    batch = harness.ingest(tmp_path / "m.csv", org)
     assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 2, 2)
-    with rig.database.read(org) as catalog:
+    with harness.database.read(org) as catalog:
         found = {item.file: item.error_code for item in catalog.batch_items(batch.id)}
     assert found["1.jpg"] == found["2.jpg"] == "text_too_long"
 
 
-def test_register_with_long_paths_keeps_those_whose_id_fits(rig, tmp_path):
+def test_register_with_long_paths_keeps_those_whose_id_fits(harness, tmp_path):
     """A URI writes each byte as three, so it is far longer than an entry of a b-tree."""
-    org = rig.organization()
+    org = harness.organization()
     fits = tmp_path / "in" / "/".join([CJK[:70]] * 5)
     too_long = tmp_path / "in" / "/".join([CJK[:75]] * 10)
     for seed, folder in enumerate((fits, too_long)):
         folder.mkdir(parents=True)
         (folder / "a.jpg").write_bytes(jpeg(seed, 1.0 + seed, 2.0))
-    batch = rig.ingest(tmp_path / "in", org)
+    batch = harness.ingest(tmp_path / "in", org)
     assert (batch.is_processed, batch.indexed, batch.rejected) == (True, 1, 1)
-    assert rig.scalar("SELECT max(octet_length(uri)) FROM images") > 2_704
-    with rig.database.read(org) as catalog:
+    assert harness.scalar("SELECT max(octet_length(uri)) FROM images") > 2_704
+    with harness.database.read(org) as catalog:
         (item,) = catalog.batch_items(batch.id, status="rejected")
     assert item.error_code == "text_too_long"
 
 
-def test_names_over_their_limit_are_refused_in_words(rig):
-    org = rig.organization()
+def test_names_over_their_limit_are_refused_in_words(harness):
+    org = harness.organization()
     with (
-        rig.database.write(org) as catalog,
+        harness.database.write(org) as catalog,
         pytest.raises(BadRequestError, match="name has 3000"),
     ):
         catalog.add_source(CJK, "photo")
     with pytest.raises(BadRequestError, match="name has 3000"):
-        rig.access.create_organization(CJK)
+        harness.access.create_organization(CJK)
 
 
 STATEMENTS = [
@@ -361,30 +361,30 @@ STATEMENTS = [
 ]
 
 
-def test_database_errors_are_outages_only_where_the_server_is_at_fault(rig):
+def test_database_errors_are_outages_only_where_the_server_is_at_fault(harness):
     for statement, kind in STATEMENTS:
-        with pytest.raises(kind) as caught, rig.owner.begin() as unit:
+        with pytest.raises(kind) as caught, harness.owner.begin() as unit:
             unit.connection.exec_driver_sql(statement)
         assert isinstance(caught.value, DatabaseUnavailableError) == (
             kind is DatabaseUnavailableError
         )
 
 
-def test_text_that_is_none_is_refused_and_no_outage(rig):
-    org = rig.organization()
-    with rig.operator.write(org) as catalog:
+def test_text_that_is_none_is_refused_and_no_outage(harness):
+    org = harness.organization()
+    with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo")
         batch = catalog.open_batch(catalog.source("photos").id)
     for value in ("a\x00b", "a\ud800b"):
         item = NewItem(external_id=value, file="f", uri="file:///f")
-        with pytest.raises(BadRequestError) as caught, rig.operator.write(org) as catalog:
+        with pytest.raises(BadRequestError) as caught, harness.operator.write(org) as catalog:
             catalog.add_items(batch.id, [item])
         assert caught.value.reason == "not_storable"
 
 
-def test_index_with_text_longer_than_a_page_is_no_outage(rig, two):
+def test_index_with_text_longer_than_a_page_is_no_outage(harness, two):
     """As `creator` was: the database refuses it whatever is checked before."""
-    rig.run()
+    harness.run()
     with pytest.raises(BadRequestError) as caught:
-        sql(rig, "UPDATE images SET creator = :creator", creator=CJK)
+        sql(harness, "UPDATE images SET creator = :creator", creator=CJK)
     assert caught.value.reason == "not_storable"

@@ -18,94 +18,94 @@ from stack_fixtures import jpeg, write_photos
 
 
 @pytest.fixture
-def closing(rig):
-    return OrganizationDeletion(rig.owner)
+def closing(harness):
+    return OrganizationDeletion(harness.owner)
 
 
 @pytest.fixture
-def org(rig):
-    return rig.organization()
+def org(harness):
+    return harness.organization()
 
 
-def aged(rig, uri, days=2):
-    path = rig.blobs.path(uri)
+def aged(harness, uri, days=2):
+    path = harness.blobs.path(uri)
     os.utime(path, (time.time() - days * DAY_S,) * 2)
     return path
 
 
-def test_orphans_go_and_wanted_blobs_stay(rig, closing, org, tmp_path):
-    wanted = rig.blobs.put(org, jpeg(1, 48, 2))
-    waiting = rig.blobs.put(org, jpeg(2, 48, 2))
-    orphan, young = rig.blobs.put(org, b"orphan"), rig.blobs.put(org, b"young")
-    with rig.operator.write(org) as catalog:
+def test_orphans_go_and_wanted_blobs_stay(harness, closing, org, tmp_path):
+    wanted = harness.blobs.put(org, jpeg(1, 48, 2))
+    waiting = harness.blobs.put(org, jpeg(2, 48, 2))
+    orphan, young = harness.blobs.put(org, b"orphan"), harness.blobs.put(org, b"young")
+    with harness.operator.write(org) as catalog:
         source = catalog.add_source("up", "photo")
         batch = catalog.open_batch(source.id)
         catalog.add_items(batch.id, [NewItem(external_id="a", file="a", uri=wanted)])
-    rig.run()
-    with rig.operator.write(org) as catalog:
+    harness.run()
+    with harness.operator.write(org) as catalog:
         catalog.add_items(batch.id, [NewItem(external_id="b", file="b", uri=waiting)])
-    rig.queue.sent.clear()
-    kept = [aged(rig, wanted), aged(rig, waiting), rig.blobs.path(young)]
-    lost = aged(rig, orphan)
+    harness.queue.sent.clear()
+    kept = [aged(harness, wanted), aged(harness, waiting), harness.blobs.path(young)]
+    lost = aged(harness, orphan)
     half = f"{lost}.part"
     open(half, "wb").close()
     os.utime(half, (time.time() - 2 * DAY_S,) * 2)
-    found = pruned(rig, closing)
+    found = pruned(harness, closing)
     assert (found.blobs, found.partial_files) == (1, 1)
     assert all(os.path.exists(path) for path in kept)
     assert not os.path.exists(lost)
     assert not os.path.exists(half)
 
 
-def test_no_blob_goes_while_a_backup_runs(rig, closing, org, tmp_path, database_url):
+def test_no_blob_goes_while_a_backup_runs(harness, closing, org, tmp_path, database_url):
     write_photos(tmp_path / "in", 1)
-    with rig.operator.write(org) as catalog:
+    with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals="copy")
-    rig.ingest(tmp_path / "in", org)
-    orphan = aged(rig, rig.blobs.put(org, b"orphan"))
-    victim = rig.index.scroll(None, 1)[0][0]
+    harness.ingest(tmp_path / "in", org)
+    orphan = aged(harness, harness.blobs.put(org, b"orphan"))
+    victim = harness.index.scroll(None, 1)[0][0]
     with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as backup:
         backup.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
-        assert pruned(rig, closing).blobs == 0
-        with rig.operator.write(org) as catalog:
+        assert pruned(harness, closing).blobs == 0
+        with harness.operator.write(org) as catalog:
             catalog.delete_image(victim)
-        rig.run()
-        assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
+        harness.run()
+        assert harness.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
     assert os.path.exists(orphan)
-    assert pruned(rig, closing).blobs == 1
-    assert swept(rig).deletions == 1
-    assert [name for name, _ in rig.queue.sent] == [jobs.ERASE_IMAGES]
-    rig.run()
-    assert rig.scalar("SELECT count(*) FROM images") == 0
-    assert not any(path.is_file() for path in (rig.folder / "blobs").rglob("*"))
+    assert pruned(harness, closing).blobs == 1
+    assert swept(harness).deletions == 1
+    assert [name for name, _ in harness.queue.sent] == [jobs.ERASE_IMAGES]
+    harness.run()
+    assert harness.scalar("SELECT count(*) FROM images") == 0
+    assert not any(path.is_file() for path in (harness.folder / "blobs").rglob("*"))
 
 
-def test_the_audit_forgets(rig, closing, org):
-    with rig.database.write(org) as catalog:
+def test_the_audit_forgets(harness, closing, org):
+    with harness.database.write(org) as catalog:
         for _ in range(2):
             catalog.log_query(
                 "locate", key_id=None, photo_sha256="00" * 32, bundle="descriptor", index_build=None
             )
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         unit.connection.execute(
             text(
                 "UPDATE audit_log SET created_at = now() - interval '2 days' "
                 "WHERE id = (SELECT id FROM audit_log LIMIT 1)"
             )
         )
-    assert pruned(rig, closing).audit_rows == 1
-    assert rig.scalar("SELECT count(*) FROM audit_log") == 1
+    assert pruned(harness, closing).audit_rows == 1
+    assert harness.scalar("SELECT count(*) FROM audit_log") == 1
 
 
-def test_the_sweep_has_the_index_made_anew_when_it_forgets(rig, org, tmp_path):
+def test_the_sweep_has_the_index_made_anew_when_it_forgets(harness, org, tmp_path):
     write_photos(tmp_path / "in", 2)
-    rig.ingest(tmp_path / "in", org)
+    harness.ingest(tmp_path / "in", org)
     calls = []
-    swept(rig, rebuild=lambda: calls.append(1))
+    swept(harness, rebuild=lambda: calls.append(1))
     assert calls == []
-    with rig.operator.write(org) as catalog:
-        catalog.delete_image(rig.index.scroll(None, 1)[0][0])
-    rig.run()
-    swept(rig, rebuild=lambda: calls.append(1))
-    swept(rig, rebuild=lambda: calls.append(1))
+    with harness.operator.write(org) as catalog:
+        catalog.delete_image(harness.index.scroll(None, 1)[0][0])
+    harness.run()
+    swept(harness, rebuild=lambda: calls.append(1))
+    swept(harness, rebuild=lambda: calls.append(1))
     assert calls == [1]

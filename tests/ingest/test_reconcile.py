@@ -13,118 +13,118 @@ from pinpoint.records import ImageUpdate, IndexFilter, Point
 from stack_fixtures import write_photos
 
 
-def reconciled(rig, *, mend=True):
+def reconciled(harness, *, mend=True):
     found = reconcile_index_rows(
-        ledger=rig.ledger,
-        index=rig.index,
-        queue=rig.queue if mend else None,
-        contract=rig.encoder.contract.digest,
+        ledger=harness.ledger,
+        index=harness.index,
+        queue=harness.queue if mend else None,
+        contract=harness.encoder.contract.digest,
         chunk=64,
     )
     return found.missing, found.stale, found.extra, found.repaired
 
 
-def mended(rig):
+def mended(harness):
     """Whether mending leaves nothing to mend."""
-    reconciled(rig)
-    rig.run()
-    return reconciled(rig) == (0, 0, 0, 0)
+    reconciled(harness)
+    harness.run()
+    return reconciled(harness) == (0, 0, 0, 0)
 
 
 @pytest.fixture
-def photos(rig, tmp_path):
+def photos(harness, tmp_path):
     """Three indexed photos; their ids in order."""
     write_photos(tmp_path / "in", 3)
-    rig.org = rig.organization()
-    rig.ingest(tmp_path / "in", rig.org)
-    rig.in_folder = tmp_path / "in"
-    return [row[0] for row in rig.index.scroll(None, 10)]
+    harness.org = harness.organization()
+    harness.ingest(tmp_path / "in", harness.org)
+    harness.in_folder = tmp_path / "in"
+    return [row[0] for row in harness.index.scroll(None, 10)]
 
 
-def restored(rig, image_id, version):
+def restored(harness, image_id, version):
     """The row as an older backup of PostgreSQL has it."""
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         unit.connection.execute(
             text("UPDATE images SET version = :version, state = 'indexed' WHERE id = :id"),
             {"version": version, "id": image_id},
         )
 
 
-def fixed(rig, image_id, **fields):
-    with rig.database.write(rig.org) as catalog:
+def fixed(harness, image_id, **fields):
+    with harness.database.write(harness.org) as catalog:
         catalog.update_image(image_id, ImageUpdate(**fields))
-    rig.run()
+    harness.run()
 
 
-def test_a_point_ahead_of_its_row_is_drift_and_is_mended(rig, photos):
-    held = rig.index.fetch([photos[1]])[0].point
-    fixed(rig, photos[1], point=Point(lat=5, lon=5))
-    fixed(rig, photos[1], creator="somebody")
-    with rig.owner.begin() as unit:
+def test_a_point_ahead_of_its_row_is_drift_and_is_mended(harness, photos):
+    held = harness.index.fetch([photos[1]])[0].point
+    fixed(harness, photos[1], point=Point(lat=5, lon=5))
+    fixed(harness, photos[1], creator="somebody")
+    with harness.owner.begin() as unit:
         unit.connection.execute(
             text("UPDATE images SET geog = ST_Point(:lon, :lat)::geography WHERE id = :id"),
             {"lon": held.lon, "lat": held.lat, "id": photos[1]},
         )
-    restored(rig, photos[1], 1)
-    assert reconciled(rig, mend=False) == (0, 1, 0, 0)
-    assert reconciled(rig) == (0, 1, 0, 1)
-    rig.run()
-    assert reconciled(rig) == (0, 0, 0, 0)
-    (point,) = rig.index.fetch([photos[1]])
+    restored(harness, photos[1], 1)
+    assert reconciled(harness, mend=False) == (0, 1, 0, 0)
+    assert reconciled(harness) == (0, 1, 0, 1)
+    harness.run()
+    assert reconciled(harness) == (0, 0, 0, 0)
+    (point,) = harness.index.fetch([photos[1]])
     assert (point.point.lat, point.point.lon) == pytest.approx((held.lat, held.lon), abs=1e-6)
     assert point.version == 4
-    assert rig.scalar("SELECT version FROM images WHERE id = :id", id=photos[1]) == 4
+    assert harness.scalar("SELECT version FROM images WHERE id = :id", id=photos[1]) == 4
 
 
 @pytest.mark.parametrize("version", [1, 2, 9])
-def test_a_tombstone_over_a_living_row_is_drift_and_is_mended(rig, photos, version):
+def test_a_tombstone_over_a_living_row_is_drift_and_is_mended(harness, photos, version):
     """The image was deleted after the backup that PostgreSQL was restored from."""
-    rig.index.delete({photos[2]: version})
-    assert rig.index.fetch([photos[2]]) == []
-    assert reconciled(rig, mend=False) == (1, 0, 0, 0)
-    assert mended(rig)
-    assert rig.index.count(IndexFilter(organization_id=rig.org)) == 3
+    harness.index.delete({photos[2]: version})
+    assert harness.index.fetch([photos[2]]) == []
+    assert reconciled(harness, mend=False) == (1, 0, 0, 0)
+    assert mended(harness)
+    assert harness.index.count(IndexFilter(organization_id=harness.org)) == 3
 
 
-def test_an_image_that_comes_again_under_a_forgotten_tombstone_is_found(rig, photos):
+def test_an_image_that_comes_again_under_a_forgotten_tombstone_is_found(harness, photos):
     """PostgreSQL lost the deletion's tombstone, the index did not."""
-    with rig.database.write(rig.org) as catalog:
+    with harness.database.write(harness.org) as catalog:
         catalog.delete_image(photos[0])
-    rig.run()
-    with rig.owner.begin() as unit:
+    harness.run()
+    with harness.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM tombstones"))
-    assert rig.ingest(rig.in_folder, rig.org).indexed == 1
-    assert rig.index.count(IndexFilter(organization_id=rig.org)) == 2
-    assert mended(rig)
-    assert rig.index.count(IndexFilter(organization_id=rig.org)) == 3
+    assert harness.ingest(harness.in_folder, harness.org).indexed == 1
+    assert harness.index.count(IndexFilter(organization_id=harness.org)) == 2
+    assert mended(harness)
+    assert harness.index.count(IndexFilter(organization_id=harness.org)) == 3
 
 
-def test_what_changes_between_the_scans_is_no_drift(rig, photos, monkeypatch):
-    scroll, done = rig.index.scroll, []
+def test_what_changes_between_the_scans_is_no_drift(harness, photos, monkeypatch):
+    scroll, done = harness.index.scroll, []
 
     def late(*given):
         if not done:
             done.append(True)
-            fixed(rig, photos[0], creator="somebody")
-            with rig.database.write(rig.org) as catalog:
+            fixed(harness, photos[0], creator="somebody")
+            with harness.database.write(harness.org) as catalog:
                 catalog.delete_image(photos[1])
-            rig.run()
+            harness.run()
         return scroll(*given)
 
-    monkeypatch.setattr(rig.index, "scroll", late)
+    monkeypatch.setattr(harness.index, "scroll", late)
     # Rows are read first: a page of them is older than what the index then holds.
-    assert reconciled(rig, mend=False) == (0, 0, 0, 0)
+    assert reconciled(harness, mend=False) == (0, 0, 0, 0)
     assert done
 
 
-def test_an_image_that_comes_while_its_stray_point_is_forgotten_stays(rig, photos, monkeypatch):
-    with rig.owner.begin() as unit:
+def test_an_image_that_comes_while_its_stray_point_is_forgotten_stays(harness, photos, monkeypatch):
+    with harness.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))
-    forget = rig.index.forget
+    forget = harness.index.forget
     done = threading.Event()
 
     def again():
-        batch = rig.ingest(rig.in_folder, rig.org)
+        batch = harness.ingest(harness.in_folder, harness.org)
         done.set()
         return batch
 
@@ -132,28 +132,28 @@ def test_an_image_that_comes_while_its_stray_point_is_forgotten_stays(rig, photo
         """The moment between asking for rows and forgetting points, made long."""
         coming = pool.submit(again)
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        while not done.is_set() and not rig.scalar(waiting):
+        while not done.is_set() and not harness.scalar(waiting):
             done.wait(0.05)
         forget(ids)
         arrived.append(coming)
 
     arrived = []
     with ThreadPoolExecutor(1) as pool:
-        monkeypatch.setattr(rig.index, "forget", slow)
-        assert reconciled(rig) == (0, 0, 3, 3)
+        monkeypatch.setattr(harness.index, "forget", slow)
+        assert reconciled(harness) == (0, 0, 3, 3)
         monkeypatch.undo()
         assert arrived[0].result(30).indexed == 3
-    assert reconciled(rig) == (0, 0, 0, 0)
-    assert rig.index.count(IndexFilter(organization_id=rig.org)) == 3
+    assert reconciled(harness) == (0, 0, 0, 0)
+    assert harness.index.count(IndexFilter(organization_id=harness.org)) == 3
 
 
-def test_a_deleted_image_keeps_its_tombstone(rig, photos):
+def test_a_deleted_image_keeps_its_tombstone(harness, photos):
     """What is forgotten of it could be brought back by a worker that has slept."""
-    old = rig.index.fetch([photos[0]], vectors=True)
-    with rig.database.write(rig.org) as catalog:
+    old = harness.index.fetch([photos[0]], vectors=True)
+    with harness.database.write(harness.org) as catalog:
         catalog.delete_image(photos[0])
-    rig.queue.sent.clear()
-    reconciled(rig)
-    rig.index.upsert(old)
-    assert rig.index.fetch([photos[0]]) == []
-    assert (photos[0], 2, False) in rig.index.scroll(None, 10)
+    harness.queue.sent.clear()
+    reconciled(harness)
+    harness.index.upsert(old)
+    assert harness.index.fetch([photos[0]]) == []
+    assert (photos[0], 2, False) in harness.index.scroll(None, 10)

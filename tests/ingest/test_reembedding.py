@@ -24,22 +24,22 @@ from stack_fixtures import jpeg, write_photos
 
 
 @pytest.fixture
-def backlog(rig):
-    return CatalogReembedQueue(rig.owner)
+def backlog(harness):
+    return CatalogReembedQueue(harness.owner)
 
 
 @pytest.fixture
-def tiny(rig, tmp_path):
+def tiny(harness, tmp_path):
     """The parts of an ingest with a tiny tower instead of the descriptor."""
     folder = timm_bundle(tmp_path / "bundles" / "tiny")
     settings = Settings(encoder=EncoderSettings(bundle=str(folder), device="cpu"))
-    return replace(rig.parts, encoder=EncoderHandle(settings))
+    return replace(harness.parts, encoder=EncoderHandle(settings))
 
 
-def stored(rig, contract):
+def stored(harness, contract):
     """Vectors in PostgreSQL by image."""
     asked = text("SELECT image_id, vector FROM embeddings WHERE contract = :contract")
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         rows = unit.connection.execute(asked, {"contract": contract.digest}).all()
     return {row.image_id: unpack_vector(row.vector) for row in rows}
 
@@ -54,47 +54,49 @@ def reasons(found):
 
 
 @pytest.mark.parametrize("originals", ["reference", "copy", "rendition"])
-def test_every_policy_of_originals_can_be_encoded_again(rig, tiny, backlog, tmp_path, originals):
+def test_every_policy_of_originals_can_be_encoded_again(
+    harness, tiny, backlog, tmp_path, originals
+):
     write_photos(tmp_path / "in", 5)
-    org = rig.organization()
-    with rig.operator.write(org) as catalog:
+    org = harness.organization()
+    with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals=originals)
-    assert rig.ingest(tmp_path / "in", org).indexed == 5
-    old = stored(rig, rig.encoder.contract)
+    assert harness.ingest(tmp_path / "in", org).indexed == 5
+    old = stored(harness, harness.encoder.contract)
     ids = missing(backlog, tiny)
-    assert (len(ids), backlog.live(), missing(backlog, rig.parts)) == (5, 5, [])
+    assert (len(ids), backlog.live(), missing(backlog, harness.parts)) == (5, 5, [])
     seen = []
     found = pipeline.reembed_images(ids, tiny, backlog, on_images=seen.append)
     assert (found.done, found.unreachable, sum(seen)) == (5, {}, 5)
-    fresh = stored(rig, tiny.encoder.contract)
+    fresh = stored(harness, tiny.encoder.contract)
     assert fresh.keys() == old.keys() == set(ids)
     assert {len(each) for each in fresh.values()} == {tiny.encoder.contract.dims["image"]}
     assert missing(backlog, tiny) == []
-    now = stored(rig, rig.encoder.contract)
+    now = stored(harness, harness.encoder.contract)
     assert all(np.array_equal(now[each], old[each]) for each in old), "the old ones stay"
 
 
-def test_the_vectors_are_those_that_an_ingest_would_have_made(rig, tiny, backlog, tmp_path):
+def test_the_vectors_are_those_that_an_ingest_would_have_made(harness, tiny, backlog, tmp_path):
     write_photos(tmp_path / "in", 3)
-    org = rig.organization()
-    rig.ingest(tmp_path / "in", org)
+    org = harness.organization()
+    harness.ingest(tmp_path / "in", org)
     pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
-    for image_id, vector in stored(rig, tiny.encoder.contract).items():
-        with rig.database.read(org) as catalog:
+    for image_id, vector in stored(harness, tiny.encoder.contract).items():
+        with harness.database.read(org) as catalog:
             name = catalog.image(image_id).external_id
         read = tiny.decoder.read(name, str(tmp_path / name), query=True)
         wanted = tiny.encoder.encode([read.faces[0].pixels], "photo")[0]
         assert np.abs(vector - wanted).max() < 1e-3
 
 
-def test_what_cannot_be_reached_is_said_image_by_image(rig, tiny, backlog, tmp_path):
+def test_what_cannot_be_reached_is_said_image_by_image(harness, tiny, backlog, tmp_path):
     folder = tmp_path / "in"
     write_photos(folder, 5)
-    rig.ingest(folder, rig.organization())
+    harness.ingest(folder, harness.organization())
     (folder / "0001.jpg").unlink()
     (folder / "0002.jpg").write_bytes(jpeg(99, 1.0, 1.0))
     (folder / "0003.jpg").write_bytes(b"no picture")
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         nowhere = "UPDATE images SET uri = NULL WHERE external_id = 'in/0004.jpg'"
         unit.connection.execute(text(nowhere))
     found = pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
@@ -107,9 +109,9 @@ def test_what_cannot_be_reached_is_said_image_by_image(rig, tiny, backlog, tmp_p
     assert set(missing(backlog, tiny)) == set(found.unreachable)
 
 
-def test_a_pass_goes_on_where_a_broken_one_stopped(rig, tiny, backlog, tmp_path):
+def test_a_pass_goes_on_where_a_broken_one_stopped(harness, tiny, backlog, tmp_path):
     write_photos(tmp_path / "in", 70)
-    rig.ingest(tmp_path / "in", rig.organization())
+    harness.ingest(tmp_path / "in", harness.organization())
 
     def stop(_):
         raise KeyboardInterrupt
@@ -119,13 +121,13 @@ def test_a_pass_goes_on_where_a_broken_one_stopped(rig, tiny, backlog, tmp_path)
     left = missing(backlog, tiny)
     assert len(left) == 70 - 32
     assert pipeline.reembed_images(left, tiny, backlog).done == 38
-    assert len(stored(rig, tiny.encoder.contract)) == 70
+    assert len(stored(harness, tiny.encoder.contract)) == 70
 
 
-def test_a_build_that_runs_sees_what_is_encoded_meanwhile(rig, tiny, backlog, tmp_path):
+def test_a_build_that_runs_sees_what_is_encoded_meanwhile(harness, tiny, backlog, tmp_path):
     write_photos(tmp_path / "in", 4)
-    rig.ingest(tmp_path / "in", rig.organization())
-    points = RebuildSource(rig.owner, lambda: tiny.encoder.contract)
+    harness.ingest(tmp_path / "in", harness.organization())
+    points = RebuildSource(harness.owner, lambda: tiny.encoder.contract)
     mark = points.watermark()
     assert (points.bounds(), list(points.stream(since=mark))) == ((0, 0), [])
     pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
@@ -133,45 +135,45 @@ def test_a_build_that_runs_sees_what_is_encoded_meanwhile(rig, tiny, backlog, tm
     assert sum(len(page) for page in points.stream(since=mark)) == 4
 
 
-def test_new_bytes_and_deletions_meanwhile_leave_no_wrong_vector(rig, tiny, backlog, tmp_path):
+def test_new_bytes_and_deletions_meanwhile_leave_no_wrong_vector(harness, tiny, backlog, tmp_path):
     folder = tmp_path / "in"
     write_photos(folder, 3)
-    org = rig.organization()
-    rig.ingest(folder, org)
+    org = harness.organization()
+    harness.ingest(folder, org)
     ids = missing(backlog, tiny)
     files = backlog.files(ids)
     (folder / "0000.jpg").write_bytes(jpeg(500, 10.0, 2.35))
-    rig.ingest(folder, org)
+    harness.ingest(folder, org)
     gone = next(file.images[0].id for file in files if file.file == "in/0001.jpg")
-    with rig.database.write(org) as catalog:
+    with harness.database.write(org) as catalog:
         catalog.delete_image(gone)
-    rig.run()
+    harness.run()
     backlog.files = lambda _: files  # what was asked before the changes
     pipeline.reembed_images(ids, tiny, backlog)
     del backlog.files
-    assert len(stored(rig, tiny.encoder.contract)) == 1
+    assert len(stored(harness, tiny.encoder.contract)) == 1
     (left,) = missing(backlog, tiny)
     assert pipeline.reembed_images([left], tiny, backlog).done == 1
 
 
-def test_what_a_batch_is_still_at_is_left_to_it(rig, backlog, tmp_path, monkeypatch):
-    folder, org = tmp_path / "in", rig.organization()
+def test_what_a_batch_is_still_at_is_left_to_it(harness, backlog, tmp_path, monkeypatch):
+    folder, org = tmp_path / "in", harness.organization()
     write_photos(folder, 3)
-    with rig.operator.write(org) as catalog:
+    with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals="rendition")
 
     def gone(*_args, **_more):
         raise DatabaseUnavailableError("restarted between rows and vectors")
 
     with monkeypatch.context() as broken:
-        broken.setattr(rig.parts.ledger, "save_vectors", gone)
+        broken.setattr(harness.parts.ledger, "save_vectors", gone)
         with pytest.raises(DatabaseUnavailableError):
-            rig.ingest(folder, org)
-    contract = rig.encoder.contract
+            harness.ingest(folder, org)
+    contract = harness.encoder.contract
     asked = contract.digest, contract.dims
     assert len(backlog.missing(*asked)) == 3, "rows without vectors"
     assert backlog.missing(*asked, under_way=False) == []
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         failed = (
             "UPDATE batch_items SET status = 'failed', final_status = NULL, error_code = 'given up'"
         )
@@ -179,16 +181,16 @@ def test_what_a_batch_is_still_at_is_left_to_it(rig, backlog, tmp_path, monkeypa
     assert len(backlog.missing(*asked, under_way=False)) == 3, "nobody else would make them"
 
 
-def test_a_vector_that_a_batch_made_meanwhile_stays(rig, tiny, backlog, tmp_path):
+def test_a_vector_that_a_batch_made_meanwhile_stays(harness, tiny, backlog, tmp_path):
     write_photos(tmp_path / "in", 1)
-    rig.ingest(tmp_path / "in", rig.organization())
+    harness.ingest(tmp_path / "in", harness.organization())
     (image_id,) = missing(backlog, tiny)
     contract, (file,) = tiny.encoder.contract, backlog.files([image_id])
     made = np.full(contract.dims["image"], 0.25, dtype=np.float32)
     one = Embedded(image_id=image_id, sha256=file.images[0].sha256, vector=made)
-    rig.ledger.save_vectors(contract.digest, [one])
+    harness.ledger.save_vectors(contract.digest, [one])
     pipeline.reembed_images([image_id], tiny, backlog)
-    assert np.array_equal(stored(rig, contract)[image_id], made)
+    assert np.array_equal(stored(harness, contract)[image_id], made)
 
 
 def test_a_pace_is_kept():

@@ -69,8 +69,8 @@ class Targets:
 
 
 @pytest.fixture
-def targets(postgres: PostgresServer, server_places: StackPaths) -> Iterator[Targets]:
-    sockets = sorted(server_places.postgres_socket_dir.glob(".s.PGSQL.*[0-9]"))
+def targets(postgres: PostgresServer, server_paths: StackPaths) -> Iterator[Targets]:
+    sockets = sorted(server_paths.postgres_socket_dir.glob(".s.PGSQL.*[0-9]"))
     with (
         TemporaryDirectory(prefix="pinpoint-probe-") as name,
         closing(socket.create_server(("127.0.0.1", 0))) as server,

@@ -19,7 +19,7 @@ from pinpoint.search.context import QueryPhoto
 from pinpoint.settings import SearchSettings
 from search import in_memory
 from search.views import view
-from stack_fixtures import Rig
+from stack_fixtures import ServiceHarness
 
 # Few of each, so that whoever is left out makes room for another.
 SETTINGS = SearchSettings(candidates=6, oversampling=1, evidence_per_kind=2, evidence_radius_m=400)
@@ -43,7 +43,7 @@ def shown(answer):
 QUESTION = saved(view(0, 999), quality=95)
 
 
-def ingest(rig, org, folder, photos, kind="photo"):
+def ingest(harness, org, folder, photos, kind="photo"):
     """Ingest `(name, place, bytes, creator, sequence)` by a manifest, a place's within 300 m."""
     folder.mkdir()
     with (folder / "manifest.csv").open("w", newline="") as file:
@@ -53,9 +53,9 @@ def ingest(rig, org, folder, photos, kind="photo"):
             (folder / name).write_bytes(data)
             lat, lon = 40 + 0.02 * place + 1e-4 * (number % 17), -3 + 1e-4 * (number % 13)
             writer.writerow([name, lat, lon, creator, sequence])
-    batch = rig.ingest(folder / "manifest.csv", org, source=folder.name, kind=kind)
+    batch = harness.ingest(folder / "manifest.csv", org, source=folder.name, kind=kind)
     assert batch.indexed == len(photos)
-    with rig.database.read(org) as catalog:
+    with harness.database.read(org) as catalog:
         items = catalog.batch_items(batch.id)
     return {item.file: item.image_ids[0] for item in items}
 
@@ -74,29 +74,29 @@ def hash_of(prefix, number):
 
 
 @pytest.fixture
-def rig(database_url, api_database_url, tmp_path):
-    made = Rig(database_url, api_database_url, tmp_path / "rig")
+def harness(database_url, api_database_url, tmp_path):
+    made = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
     yield made
     made.close()
 
 
 @pytest.fixture
-def ask(rig):
+def ask(harness):
     def ask(org, exclusions=None):
         return pipeline.locate(
             QueryPhoto(data=QUESTION, file="q.jpg", kind="photo"),
             SearchFilter(),
-            rig.search_context(org, settings=SETTINGS),
+            harness.search_context(org, settings=SETTINGS),
             exclusions=exclusions,
         )
 
     return ask
 
 
-def test_excluded_rows_are_as_if_they_had_never_come(rig, ask, tmp_path):
-    org = rig.organization()
-    ingest(rig, org, tmp_path / "old", crowd("old", 32, creator="ann", sequence="walk"))
-    ingest(rig, org, tmp_path / "street", crowd("street", 24, sequence="drive"), "street")
+def test_excluded_rows_are_as_if_they_had_never_come(harness, ask, tmp_path):
+    org = harness.organization()
+    ingest(harness, org, tmp_path / "old", crowd("old", 32, creator="ann", sequence="walk"))
+    ingest(harness, org, tmp_path / "street", crowd("street", 24, sequence="drive"), "street")
     before = ask(org)
 
     # More copies than one request brings; whatever came late looks more like the question.
@@ -108,7 +108,7 @@ def test_excluded_rows_are_as_if_they_had_never_come(rig, ask, tmp_path):
         "sequences": crowd("tour", 9, place=0, sequence="tour"),
     }
     came = {
-        field: set(ingest(rig, org, tmp_path / field, photos).values())
+        field: set(ingest(harness, org, tmp_path / field, photos).values())
         for field, photos in late.items()
     }
     everything = {
@@ -135,8 +135,8 @@ def test_excluded_rows_are_as_if_they_had_never_come(rig, ask, tmp_path):
     assert came["near_duplicate_cosine"] & shown(only_itself)
 
 
-def test_rows_to_exclude_are_the_own_organizations_only(rig, tmp_path):
-    ours, theirs = rig.organization(), rig.organization("birch")
+def test_rows_to_exclude_are_the_own_organizations_only(harness, tmp_path):
+    ours, theirs = harness.organization(), harness.organization("birch")
     photos = [*crowd("a", 4, creator="max"), *crowd("b", 4, sequence="tour")]
     photos += [("own.jpg", 0, QUESTION, "", ""), *crowd("c", 3, creator="ann")]
     asked = {
@@ -145,9 +145,9 @@ def test_rows_to_exclude_are_the_own_organizations_only(rig, tmp_path):
         "sequences": ["tour"],
     }
     for org, folder in ((ours, "ours"), (theirs, "theirs")):
-        named = ingest(rig, org, tmp_path / folder, photos)
+        named = ingest(harness, org, tmp_path / folder, photos)
         wanted = {image for file, image in named.items() if not file.startswith("c")}
-        for database in (rig.database, rig.operator):
+        for database in (harness.database, harness.operator):
             with database.read(org) as catalog:
                 found = catalog.ids_by(**asked)
                 assert len(found) == len(wanted) == 9
@@ -155,9 +155,9 @@ def test_rows_to_exclude_are_the_own_organizations_only(rig, tmp_path):
                 assert catalog.ids_by(hashes=(), creators=(), sequences=()) == []
 
 
-def test_stages_are_timed_and_only_exclusions_cost_a_stage(rig, ask, tmp_path):
-    org = rig.organization()
-    ingest(rig, org, tmp_path / "old", crowd("old", 4, creator="ann"))
+def test_stages_are_timed_and_only_exclusions_cost_a_stage(harness, ask, tmp_path):
+    org = harness.organization()
+    ingest(harness, org, tmp_path / "old", crowd("old", 4, creator="ann"))
     assert "exclude" not in ask(org).timings_ms
     answer = ask(org, Exclusions(creators=("ann",)))
     assert answer.timings_ms["exclude"] > 0

@@ -23,7 +23,7 @@ from pinpoint.stack.backup.backup import write_backup
 from pinpoint.stack.backup.restore import check_backup, restore_backup
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.supervisor import lifecycle, processes
-from stack_fixtures import Rig, jpeg, write_photos
+from stack_fixtures import ServiceHarness, jpeg, write_photos
 
 
 def quiet(_text: str) -> None:
@@ -33,14 +33,14 @@ def quiet(_text: str) -> None:
 @pytest.fixture
 def filled(database_url, api_database_url, tmp_path):
     """A database with images and blobs, as an external one of a home that has nothing else."""
-    rig = Rig(database_url, api_database_url, tmp_path / "home")
-    org = rig.organization()
+    harness = ServiceHarness(database_url, api_database_url, tmp_path / "home")
+    org = harness.organization()
     write_photos(tmp_path / "in", 3)
-    with rig.operator.write(org) as catalog:
+    with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals="copy")
-    rig.ingest(tmp_path / "in", org)
-    yield rig
-    rig.close()
+    harness.ingest(tmp_path / "in", org)
+    yield harness
+    harness.close()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pinpoint.store.db.database import (
     owner_engine,
 )
 from pinpoint.store.db.tables import metadata
-from stack_fixtures import Rig, write_photos
+from stack_fixtures import ServiceHarness, write_photos
 
 
 @pytest.fixture
@@ -58,14 +58,14 @@ def shape(url):
 
 
 def test_up_down_up_on_a_database_with_rows(config, database_url, api_database_url, tmp_path):
-    rig = Rig(database_url, api_database_url, tmp_path / "rig")
-    org = rig.organization()
+    harness = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
+    org = harness.organization()
     write_photos(tmp_path / "in", 3)
-    rig.ingest(tmp_path / "in", org)
-    with rig.database.read(org) as catalog:
+    harness.ingest(tmp_path / "in", org)
+    with harness.database.read(org) as catalog:
         (source,) = catalog.sources()
     assert source.images == 3
-    rig.close()
+    harness.close()
     first = shape(database_url)
 
     command.downgrade(config, "base")
@@ -81,7 +81,7 @@ def test_up_down_up_on_a_database_with_rows(config, database_url, api_database_u
 
     command.upgrade(config, "head")
     assert shape(database_url) == first
-    again = Rig(database_url, api_database_url, tmp_path / "again")
+    again = ServiceHarness(database_url, api_database_url, tmp_path / "again")
     batch = again.ingest(tmp_path / "in", again.organization())
     again.close()
     assert (batch.items, batch.indexed) == (3, 3)

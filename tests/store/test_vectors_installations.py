@@ -24,7 +24,7 @@ from pinpoint.store.vectors.qdrant import QdrantIndex
 from pinpoint.store.vectors.rebuild_source import RebuildSource
 from pinpoint.store.vectors.rpc.client import RemoteIndex
 from pinpoint.store.vectors.rpc.server import IndexServer
-from stack_fixtures import Rig, write_photos
+from stack_fixtures import ServiceHarness, write_photos
 
 ONE, TWO = str(uuid4()), str(uuid4())
 POINTS = 40
@@ -191,26 +191,29 @@ def test_reconcile_of_a_second_installation_deletes_nothing(
 ):
     """As it was: an empty database on the same server took 1,872 points for its own."""
     filled(on_server(client, ONE), ONE)
-    rig = Rig(database_url, api_database_url, tmp_path / "rig")
+    harness = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
     try:
-        mine = Installation(rig.owner).id()
-        assert mine == Installation(rig.as_api).id() != ONE
-        assert RebuildSource(rig.owner, lambda: rig.encoder.contract).spec().installation == mine
+        mine = Installation(harness.owner).id()
+        assert mine == Installation(harness.as_api).id() != ONE
+        assert (
+            RebuildSource(harness.owner, lambda: harness.encoder.contract).spec().installation
+            == mine
+        )
         write_photos(tmp_path / "in", 2)
-        rig.ingest(tmp_path / "in", rig.organization())
+        harness.ingest(tmp_path / "in", harness.organization())
         with pytest.raises(ConfigurationError):
             reconcile_index_rows(
-                ledger=rig.ledger,
+                ledger=harness.ledger,
                 index=on_server(client, mine),
-                queue=rig.queue,
+                queue=harness.queue,
                 contract=SPEC.contract,
                 chunk=64,
             )
-        assert rig.scalar("SELECT count(*) FROM images WHERE state = 'pending'") == 0
-        with rig.owner.begin() as unit, pytest.raises(Exception, match="unique constraint"):
+        assert harness.scalar("SELECT count(*) FROM images WHERE state = 'pending'") == 0
+        with harness.owner.begin() as unit, pytest.raises(Exception, match="unique constraint"):
             unit.connection.execute(
                 text("INSERT INTO installation (id) VALUES (gen_random_uuid())")
             )
     finally:
-        rig.close()
+        harness.close()
     assert on_server(client, ONE).count() == POINTS

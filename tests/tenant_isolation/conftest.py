@@ -16,18 +16,18 @@ from pinpoint.api.app import create_app
 from pinpoint.settings import LogSettings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
-from stack_fixtures import Rig
+from stack_fixtures import ServiceHarness
 from tenant_isolation.other_organization import Neighborhood, settle_in
 
 TEMPLATE = "template_pinpoint"
 
 
 @pytest.fixture(scope="session")
-def walls_database(postgres, server_places) -> Iterator[SimpleNamespace]:
+def walls_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
     """A migrated database of this room's own: owner's and API's URL."""
     name = f"w_{uuid.uuid4().hex[:16]}"
     postgres.clone(TEMPLATE, name)
-    yield SimpleNamespace(owner=server_places.owner_url(name), api=server_places.api_url(name))
+    yield SimpleNamespace(owner=server_paths.owner_url(name), api=server_paths.api_url(name))
     postgres.drop(name)
 
 
@@ -36,18 +36,18 @@ def neighborhood(walls_database, tmp_path_factory) -> Iterator[Neighborhood]:
     """Both organizations settled, and an API on loopback that asks for keys."""
     logs.configure(LogSettings())
     folder = tmp_path_factory.mktemp("walls")
-    rig = Rig(walls_database.owner, walls_database.api, folder / "rig")
+    harness = ServiceHarness(walls_database.owner, walls_database.api, folder / "harness")
     services = SimpleNamespace(
-        settings=rig.settings,
-        database=rig.database,
+        settings=harness.settings,
+        database=harness.database,
         # As in the real API: this one can only call what the API's role may.
-        access=ApiKeyStore(rig.as_api),
-        index=rig.index,
-        encoder=rig.encoder,
-        with_live=lambda do: do(rig.encoder),
-        blobs=rig.blobs,
-        jobs=rig.queue,
-        decoder=rig.parts.decoder,
+        access=ApiKeyStore(harness.as_api),
+        index=harness.index,
+        encoder=harness.encoder,
+        with_live=lambda do: do(harness.encoder),
+        blobs=harness.blobs,
+        jobs=harness.queue,
+        decoder=harness.parts.decoder,
     )
     app = create_app(services)
     server = uvicorn.Server(
@@ -59,11 +59,11 @@ def neighborhood(walls_database, tmp_path_factory) -> Iterator[Neighborhood]:
         while not server.started:
             time.sleep(0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield settle_in(rig, app, f"http://127.0.0.1:{port}", folder)
+        yield settle_in(harness, app, f"http://127.0.0.1:{port}", folder)
     finally:
         server.should_exit = True
         thread.join(10)
-        rig.close()
+        harness.close()
 
 
 @pytest.fixture

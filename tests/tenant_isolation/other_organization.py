@@ -13,7 +13,7 @@ import httpx
 from sqlalchemy import text
 
 from pinpoint.records import NewItem
-from stack_fixtures import Rig, jpeg, plain_jpeg, write_photos
+from stack_fixtures import ServiceHarness, jpeg, plain_jpeg, write_photos
 
 ROWS = (
     "sources",
@@ -38,7 +38,7 @@ class Tenant:
     name: str
     id: UUID
     key: str
-    rig: Rig
+    harness: ServiceHarness
     url: str
     shared: dict[str, str] = field(default_factory=dict)
 
@@ -52,7 +52,7 @@ class Tenant:
 
     def column(self, statement: str) -> list[Any]:
         """One column, read as the owner, of this organization's rows."""
-        with self.rig.owner.begin() as unit:
+        with self.harness.owner.begin() as unit:
             return list(unit.connection.execute(text(statement), {"org": self.id}).scalars())
 
     def ids(self) -> set[str]:
@@ -90,7 +90,7 @@ class Tenant:
 class Neighborhood:
     """Both tenants and the API between them."""
 
-    rig: Rig
+    harness: ServiceHarness
     app: Any
     folder: Path
     alder: Tenant
@@ -104,7 +104,7 @@ class Neighborhood:
         """More of the same for one of them: photos at the same places."""
         folder = self.folder / f"more-{tenant.name}-{first}"
         write_photos(folder, count, first=first)
-        self.rig.ingest(folder, tenant.id, source=f"more-{first}")
+        self.harness.ingest(folder, tenant.id, source=f"more-{first}")
 
     def leaks(self, answer: str, stranger: Tenant) -> set[str]:
         """What of the stranger's stands in an answer."""
@@ -118,26 +118,28 @@ def photo_of(tenant: Tenant) -> bytes:
     return jpeg(seed, 48.85, 2.3511)
 
 
-def settle_in(rig: Rig, app: Any, url: str, folder: Path) -> Neighborhood:
+def settle_in(harness: ServiceHarness, app: Any, url: str, folder: Path) -> Neighborhood:
     """Both organizations ingest the same files, turn by turn, then each something of its own."""
     tenants = []
     for name in ("alder", "birch"):
-        organization = rig.access.create_organization(name)
-        _, key = rig.access.create_key(name, "all", ["locate", "read", "ingest", "export", "admin"])
-        tenants.append(Tenant(name, organization.id, key, rig, url))
+        organization = harness.access.create_organization(name)
+        _, key = harness.access.create_key(
+            name, "all", ["locate", "read", "ingest", "export", "admin"]
+        )
+        tenants.append(Tenant(name, organization.id, key, harness, url))
     for turn in range(3):
         for kind, source in (("photo", "walk"), ("street", "drive")):
             files = folder / source / f"turn-{turn}"
             write_photos(files, 2, first=10 * turn + (5 if kind == "street" else 0))
             (files / "nowhere.jpg").write_bytes(plain_jpeg(turn))
             for tenant in tenants:
-                rig.ingest(files.parent, tenant.id, source=source, kind=kind)
+                harness.ingest(files.parent, tenant.id, source=source, kind=kind)
     for tenant in tenants:
         own = folder / tenant.name
         own.mkdir()
         (own / f"{tenant.name}-only.jpg").write_bytes(photo_of(tenant))
-        rig.ingest(own, tenant.id, source=f"{tenant.name}-only")
-        with rig.owner.begin() as unit:
+        harness.ingest(own, tenant.id, source=f"{tenant.name}-only")
+        with harness.owner.begin() as unit:
             unit.connection.execute(
                 text(
                     "UPDATE sources SET attribution = :whom, license = :whom"
@@ -145,13 +147,13 @@ def settle_in(rig: Rig, app: Any, url: str, folder: Path) -> Neighborhood:
                 ),
                 {"whom": f"{tenant.name} & sons", "org": tenant.id, "name": f"{tenant.name}-only"},
             )
-        _open_batch(rig, tenant, own)
-    return Neighborhood(rig, app, folder, *tenants)
+        _open_batch(harness, tenant, own)
+    return Neighborhood(harness, app, folder, *tenants)
 
 
-def _open_batch(rig: Rig, tenant: Tenant, folder: Path) -> None:
+def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
     """A batch that waits, with one failed file: what uploads, retries and completions aim at."""
-    with rig.database.write(tenant.id) as catalog:
+    with harness.database.write(tenant.id) as catalog:
         source = catalog.source(f"{tenant.name}-only")
         batch = catalog.open_batch(source.id)
         file = folder / f"{tenant.name}-only.jpg"
@@ -159,8 +161,8 @@ def _open_batch(rig: Rig, tenant: Tenant, folder: Path) -> None:
             external_id=f"{tenant.name}-only", file=f"{tenant.name}-only", uri=file.as_uri()
         )
         (item_id,) = catalog.add_items(batch.id, [item])
-    rig.queue.sent.clear()
-    with rig.owner.begin() as unit:
+    harness.queue.sent.clear()
+    with harness.owner.begin() as unit:
         unit.connection.execute(
             text("UPDATE batch_items SET status = 'failed', error_code = 'x' WHERE id = :id"),
             {"id": item_id},

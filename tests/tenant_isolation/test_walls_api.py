@@ -117,7 +117,7 @@ def test_figures_over_all_are_for_no_organization(neighborhood, who):
 def test_a_foreign_id_is_the_same_404_as_no_id(neighborhood, who, sort):
     asker, stranger = neighborhood.pair(who)
     before = stranger.fingerprint()
-    blobs = set(neighborhood.rig.folder.joinpath("blobs").rglob("*"))
+    blobs = set(neighborhood.harness.folder.joinpath("blobs").rglob("*"))
     foreign = list(aimed_at(neighborhood, asker, stranger.shared[sort], sort))
     nobodys = list(aimed_at(neighborhood, asker, str(uuid4()), sort))
     assert len(foreign) >= 2
@@ -127,8 +127,8 @@ def test_a_foreign_id_is_the_same_404_as_no_id(neighborhood, who, sort):
         assert json.loads(theirs[2])["type"] == "urn:pinpoint:problem:not_found", route
         assert not neighborhood.leaks(str(theirs), stranger)
     assert stranger.fingerprint() == before
-    assert neighborhood.rig.queue.sent == []
-    assert set(neighborhood.rig.folder.joinpath("blobs").rglob("*")) == blobs
+    assert neighborhood.harness.queue.sent == []
+    assert set(neighborhood.harness.folder.joinpath("blobs").rglob("*")) == blobs
 
 
 @BOTH
@@ -281,7 +281,7 @@ def test_a_name_the_other_uses_is_free(neighborhood, who):
         assert made.status_code == 201, made.text
         gone = http.delete(f"/v1/sources/{made.json()['id']}")
         assert gone.status_code == 202
-    neighborhood.rig.run()
+    neighborhood.harness.run()
     with stranger.http() as http:
         assert http.get(f"/v1/sources/{stranger.shared['source']}").status_code == 200
 
@@ -303,4 +303,4 @@ def test_index_counts_are_apart(neighborhood):
             "SELECT count(*) FROM images WHERE organization_id = :org AND state = 'indexed'"
         )
         where = IndexFilter(organization_id=tenant.id)
-        assert neighborhood.rig.index.count(where) == rows[0] > 0
+        assert neighborhood.harness.index.count(where) == rows[0] > 0

@@ -126,7 +126,7 @@ def test_a_foreign_id_is_as_good_as_none(neighborhood, pinpoint, tmp_path):
         assert theirs[0] == EXIT_CODES[NotFoundError], (command, theirs)
         assert not neighborhood.leaks("".join(map(str, theirs)), stranger)
     assert stranger.fingerprint() == before
-    assert neighborhood.rig.queue.sent == []
+    assert neighborhood.harness.queue.sent == []
 
 
 def test_lists_and_answers_hold_nothing_of_the_other(neighborhood, pinpoint, tmp_path):

@@ -11,7 +11,7 @@ from pinpoint.synthetic.dataset import make_planet
 from pinpoint.training.core.samples import ManifestSource, read_samples
 from pinpoint.training.reranker import examples as examples_module
 from pinpoint.training.reranker import train_reranker
-from stack_fixtures import Rig
+from stack_fixtures import ServiceHarness
 from training.reranked import gallery, train, written
 
 
@@ -37,20 +37,22 @@ def samples(sources):
 
 
 @pytest.fixture(scope="package")
-def world(planet, postgres, server_places, tmp_path_factory):
+def world(planet, postgres, server_paths, tmp_path_factory):
     """The planet's gallery of the role `rerank` behind the shipped embedder."""
     name = f"r_{uuid.uuid4().hex[:16]}"
     postgres.clone("template_pinpoint", name)
     folder = tmp_path_factory.mktemp("world")
-    rig = Rig(server_places.owner_url(name), server_places.api_url(name), folder, "world-tiny")
+    harness = ServiceHarness(
+        server_paths.owner_url(name), server_paths.api_url(name), folder, "world-tiny"
+    )
     try:
-        org = rig.organization()
+        org = harness.organization()
         for kind in ("photo", "street"):
             source = f"rerank-{kind}"
-            rig.ingest(planet.manifests()[source], org, source=source, kind=kind)
-        yield rig, org
+            harness.ingest(planet.manifests()[source], org, source=source, kind=kind)
+        yield harness, org
     finally:
-        rig.close()
+        harness.close()
         postgres.drop(name)
 
 

@@ -49,15 +49,15 @@ def written(planet, folder, name="ranked", steps=10):
 
 
 def gallery(world, config):
-    rig, org = world
+    harness, org = world
     return ExampleGallery(
-        plan=RunConfig(organization_id=org, images=rig.folder),
+        plan=RunConfig(organization_id=org, images=harness.folder),
         parts=EvaluationComponents(
-            decoder=rig.parts.decoder,
-            encoder=rig.encoder,
-            index=rig.index,
-            database=rig.database,
-            search=config.gallery.search_settings(rig.settings.search),
+            decoder=harness.parts.decoder,
+            encoder=harness.encoder,
+            index=harness.index,
+            database=harness.database,
+            search=config.gallery.search_settings(harness.settings.search),
             max_bytes=10_000_000,
         ),
         evidence_radius_m=config.gallery.evidence_radius_m,
@@ -67,13 +67,13 @@ def gallery(world, config):
 
 
 def train(world, config, folder, into):
-    rig, _ = world
+    harness, _ = world
     told = []
     made = train_reranker(
         config,
         folder,
         gallery=gallery(world, config),
-        bundle=rig.encoder.bundle,
+        bundle=harness.encoder.bundle,
         into=into,
         on_progress=lambda what, done, total: told.append((what, done, total)),
     )

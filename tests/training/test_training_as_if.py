@@ -25,9 +25,9 @@ from training.reranked import gallery
 @pytest.fixture(scope="module")
 def images(world):
     """All of the gallery, by id."""
-    rig, org = world
-    with rig.database.read(org) as reader:
-        return reader.images([each for each, _, _ in rig.index.scroll(None, 1_000)])
+    harness, org = world
+    with harness.database.read(org) as reader:
+        return reader.images([each for each, _, _ in harness.index.scroll(None, 1_000)])
 
 
 def fetch_evidence(candidates, exclusions, *, query, reader):
@@ -37,13 +37,13 @@ def fetch_evidence(candidates, exclusions, *, query, reader):
 @pytest.fixture
 def gathering(world):
     """Reads evidence of the gallery."""
-    rig, org = world
-    with rig.database.read(org) as reader:
+    harness, org = world
+    with harness.database.read(org) as reader:
         yield partial(
             fetch_evidence,
             query=evidence.EvidenceQuery(
-                vector=np.ones(rig.encoder.contract.dims["image"], dtype=np.float32),
-                contract=rig.encoder.contract.digest,
+                vector=np.ones(harness.encoder.contract.dims["image"], dtype=np.float32),
+                contract=harness.encoder.contract.digest,
                 limits=SearchFilter(),
                 settings=EvidenceSettings(radius_m=10_000.0, per_kind=5),
             ),
@@ -67,7 +67,7 @@ def candidate(image, seat):
 @pytest.fixture(params=SOURCE_KINDS)
 def case(request, world, images, gathering):
     """The gallery asked about a picture of its own: how it is asked, candidates, evidence."""
-    rig, org = world
+    harness, org = world
     own = next(each for each in images.values() if each.kind == request.param)
     question = LabeledQuery(
         file=own.external_id,
@@ -79,7 +79,9 @@ def case(request, world, images, gathering):
         strata={},
     )
     asked = Exclusions(creators=(own.creator,))
-    out = exclusion_filter.resolve_excluded_ids(asked, organization_id=org, database=rig.database)
+    out = exclusion_filter.resolve_excluded_ids(
+        asked, organization_id=org, database=harness.database
+    )
     every = [candidate(each, seat) for seat, each in enumerate(images.values())]
     candidates = tuple(each for each in every if each.id not in out.ids)
     near = gathering(candidates, exclusions=out)

@@ -23,7 +23,7 @@ from pinpoint.training.core.samples import read_samples
 from pinpoint.training.embedder.catalog_snapshot import read_snapshot, write_snapshot
 from pinpoint.training.embedder.features import FeatureEncoder, cache_features
 from pinpoint.training.embedder.train_embedder import train_embedder
-from stack_fixtures import Rig, jpeg
+from stack_fixtures import ServiceHarness, jpeg
 from training.counted import TOWER, WIDTH, Counting, encode
 from training.recipe import catalogd
 
@@ -40,27 +40,27 @@ def write_towns(folder: Path, count: int, first: int = 0) -> None:
 
 
 @pytest.fixture
-def rig(database_url, api_database_url, tmp_path):
-    made = Rig(database_url, api_database_url, tmp_path / "rig")
+def harness(database_url, api_database_url, tmp_path):
+    made = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
     yield made
     made.close()
 
 
 @pytest.fixture
-def town(rig, tmp_path):
+def town(harness, tmp_path):
     """Photos by reference, street views as copies; the folder of the photos."""
-    org = rig.organization()
+    org = harness.organization()
     write_towns(tmp_path / "photos", 32)
     write_towns(tmp_path / "streets", 32, first=100)
-    with rig.operator.write(org) as catalog:
+    with harness.operator.write(org) as catalog:
         catalog.add_source("drives", "street", originals="copy")
-    rig.ingest(tmp_path / "photos", org, source="trips", kind="photo")
-    rig.ingest(tmp_path / "streets", org, source="drives", kind="street")
+    harness.ingest(tmp_path / "photos", org, source="trips", kind="photo")
+    harness.ingest(tmp_path / "streets", org, source="drives", kind="street")
     return org, tmp_path / "photos"
 
 
 @pytest.fixture
-def run(rig, town, tmp_path):
+def run(harness, town, tmp_path):
     """Trains from the catalog, or goes on without it."""
     home = tmp_path / "home"
     timm_bundle(home / "bundles" / "tiny-timm")
@@ -72,7 +72,7 @@ def run(rig, town, tmp_path):
             asked,
             tmp_path / "runs" / name,
             settings=settings,
-            decoder=rig.parts.decoder,
+            decoder=harness.parts.decoder,
             into=home / "bundles" / name,
             gallery=gallery,
         )
@@ -81,14 +81,14 @@ def run(rig, town, tmp_path):
     return train
 
 
-def test_train_embedder_resumes_with_snapshot_rows(rig, town, run, tmp_path, monkeypatch):
-    (org, photos), gallery = town, CatalogTrainingRows(rig.owner, rig.blobs)
+def test_train_embedder_resumes_with_snapshot_rows(harness, town, run, tmp_path, monkeypatch):
+    (org, photos), gallery = town, CatalogTrainingRows(harness.owner, harness.blobs)
     (photos / "003.jpg").unlink()
     data = bytearray((photos / "004.jpg").read_bytes())
     data[-200] ^= 1
     (photos / "004.jpg").write_bytes(data)
     (photos / "005.jpg").write_bytes(jpeg(77, 1.0, 1.0))
-    with rig.owner.begin() as unit:
+    with harness.owner.begin() as unit:
         for change, name in (("uri = NULL", "100.jpg"), ("state = 'pending'", "101.jpg")):
             what = f"UPDATE images SET {change} WHERE external_id LIKE '%/{name}'"
             unit.connection.execute(text(what))
@@ -109,7 +109,7 @@ def test_train_embedder_resumes_with_snapshot_rows(rig, town, run, tmp_path, mon
             run("broken", gallery=gallery)
     write_towns(photos, 8, first=200)
     (photos / "006.jpg").unlink()
-    rig.ingest(photos, org, source="trips")
+    harness.ingest(photos, org, source="trips")
     config = catalogd(tmp_path, "other", steps=20, changes=(('"drives"', '"trips"'),))
     with pytest.raises(ConflictError, match="other sources of the catalog"):
         run("broken", config=config)
@@ -123,13 +123,13 @@ def test_train_embedder_resumes_with_snapshot_rows(rig, town, run, tmp_path, mon
     assert other.training.data_fingerprint != weights.training.data_fingerprint
 
 
-def test_read_snapshot_rows_match_ingested_faces(rig, planet, sources, tmp_path):
-    org, manifest = rig.organization(), planet.manifests()["train-street"]
-    rig.ingest(manifest, org, source="streets", kind="street")
-    with rig.operator.write(org) as catalog:
+def test_read_snapshot_rows_match_ingested_faces(harness, planet, sources, tmp_path):
+    org, manifest = harness.organization(), planet.manifests()["train-street"]
+    harness.ingest(manifest, org, source="streets", kind="street")
+    with harness.operator.write(org) as catalog:
         catalog.add_source("small", "street", originals="rendition")
-    rig.ingest(manifest, org, source="small", kind="street")
-    gallery, settings = CatalogTrainingRows(rig.owner, rig.blobs), MediaSettings()
+    harness.ingest(manifest, org, source="small", kind="street")
+    gallery, settings = CatalogTrainingRows(harness.owner, harness.blobs), MediaSettings()
     asked = [CatalogSourceConfig(source=name, organization="acme") for name in ("streets", "small")]
     write_snapshot(tmp_path, asked, gallery, settings.max_bytes)
     rows, _ = read_snapshot(tmp_path, asked)
@@ -137,7 +137,7 @@ def test_read_snapshot_rows_match_ingested_faces(rig, planet, sources, tmp_path)
     told = read_samples(sources[1:2], settings).samples
     assert len(streets) > len(told), "a panorama is a row for each face"
     said = {name.split("/", 1)[1]: k for k, name in enumerate(told.ids.tolist())}
-    decoder = Counting(rig.parts.decoder)
+    decoder = Counting(harness.parts.decoder)
     caches = [
         cache_features(
             tmp_path / str(k),
@@ -165,9 +165,9 @@ def test_read_snapshot_rows_match_ingested_faces(rig, planet, sources, tmp_path)
     assert read_samples(again, settings).samples.fingerprint() == streets.fingerprint()
 
 
-def test_train_embedder_with_missing_catalog_rows_names_the_reason(rig, town, run, tmp_path):
-    gallery = CatalogTrainingRows(rig.owner, rig.blobs)
-    with rig.operator.write(town[0]) as catalog:
+def test_train_embedder_with_missing_catalog_rows_names_the_reason(harness, town, run, tmp_path):
+    gallery = CatalogTrainingRows(harness.owner, harness.blobs)
+    with harness.operator.write(town[0]) as catalog:
         catalog.add_source("empty", "photo", originals="copy")
     for old, new, kind, words in (
         (
@@ -191,7 +191,7 @@ def test_train_embedder_with_missing_catalog_rows_names_the_reason(rig, town, ru
             run("bad", gallery=gallery, config=config)
     url = f"postgresql://nobody@/none?host={tmp_path}"
     with pytest.raises(DatabaseUnavailableError, match=r"'trips' of the catalog, .*`pinpoint up`"):
-        run("down", gallery=CatalogTrainingRows(Transactions(owner_engine(url)), rig.blobs))
+        run("down", gallery=CatalogTrainingRows(Transactions(owner_engine(url)), harness.blobs))
     for file in town[1].iterdir():
         file.unlink()
     with pytest.raises(
@@ -202,10 +202,10 @@ def test_train_embedder_with_missing_catalog_rows_names_the_reason(rig, town, ru
 
 @pytest.mark.usefixtures("town")
 def test_train_command_reads_catalog_sources(
-    rig, home, database_url, redis_url, tmp_path, monkeypatch
+    harness, home, database_url, redis_url, tmp_path, monkeypatch
 ):
     timm_bundle(home / "bundles" / "tiny-timm")
-    (home / "blobs").symlink_to(rig.folder / "blobs")
+    (home / "blobs").symlink_to(harness.folder / "blobs")
     config = catalogd(tmp_path, "ours", steps=2)
     monkeypatch.setenv("PINPOINT_DATABASE_URL", database_url)
     monkeypatch.setenv("PINPOINT_BROKER_URL", redis_url)

@@ -60,10 +60,10 @@ def test_train_reranker_after_two_interrupts_gives_same_weights(world, reranked,
 
 def test_cache_examples_exclude_query_creator_and_near_duplicates(world, examples):
     """Against the flow itself, and nothing of the question's own kin is ever there."""
-    rig, org = world
+    harness, org = world
     asked, found = examples
     creators = {}
-    with rig.database.read(org) as reader:
+    with harness.database.read(org) as reader:
         ids = {uuid.UUID(bytes=each.ljust(16, b"\0")) for each in found.photos.ids.tolist()}
         creators = {id_: image.creator for id_, image in reader.images(list(ids)).items()}
     assert len(creators) == len(ids) > 50
@@ -106,10 +106,10 @@ def test_cache_examples_is_independent_of_concurrency(world, examples, reranked,
 
 def test_reranked_bundle_serves_same_index(world, planet, reranked):
     """The trained reranker answers the planet's questions over the same index."""
-    rig, org = world
+    harness, org = world
     _, folder, made, _ = reranked
     bundle = read_bundle(made.bundle)
-    wanted = rig.encoder.contract.digest
+    wanted = harness.encoder.contract.digest
     assert resolve_bundle(wanted, folder, 512, "descriptor") == str(made.bundle), (
         "the one that reranks"
     )
@@ -119,11 +119,11 @@ def test_reranked_bundle_serves_same_index(world, planet, reranked):
     encoder = EncoderHandle(settings)
     assert encoder.contract.digest == wanted
     judge = encoder.reranker
-    assert judge.digest != rig.encoder.reranker.digest, "beside it lies the shipped one"
+    assert judge.digest != harness.encoder.reranker.digest, "beside it lies the shipped one"
     assert judge is encoder.reranker, "loaded once"
     unseen = next(each for each in planet.unseen if each.role == "rerank" and each.kind == "photo")
     photo = QueryPhoto(data=unseen.path.read_bytes(), file="q.jpg", kind="photo")
-    context = rig.search_context(org, reranker=judge)
+    context = harness.search_context(org, reranker=judge)
     one, two = (pipeline.locate(photo, SearchFilter(), context) for _ in range(2))
     assert (one.ranker, len(one.ranked)) == ("rerank", 48)
     said = [
@@ -138,14 +138,16 @@ def test_reranked_bundle_serves_same_index(world, planet, reranked):
 def test_train_reranker_command_writes_verifiable_bundle(
     world, planet, tmp_path, monkeypatch, capsys
 ):
-    """All of the command but the stack itself, whose parts are those of the rig."""
-    rig, _ = world
+    """All of the command but the stack itself, whose parts are those of the harness."""
+    harness, _ = world
 
     @contextmanager
     def services(session, role, settings):
         assert session.organization == "acme"
-        parts = {name: getattr(rig, name) for name in ("access", "database", "encoder", "index")}
-        yield SimpleNamespace(settings=rig.settings, decoder=rig.parts.decoder, **parts)
+        parts = {
+            name: getattr(harness, name) for name in ("access", "database", "encoder", "index")
+        }
+        yield SimpleNamespace(settings=harness.settings, decoder=harness.parts.decoder, **parts)
 
     def pinpoint(*arguments):
         monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])

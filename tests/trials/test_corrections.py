@@ -12,7 +12,7 @@ import pytest
 from ingest.correction_orders import Play, orders
 from pinpoint.records import DecodedImage
 from shared_data import shared_data
-from stack_fixtures import Rig
+from stack_fixtures import ServiceHarness
 
 LARGE_PIXELS = 1_500_000
 LARGE_EVERY = 8
@@ -20,13 +20,13 @@ LARGE_EVERY = 8
 
 
 @pytest.fixture
-def rig(database_url, api_database_url, tmp_path):
-    made = Rig(database_url, api_database_url, tmp_path / "rig")
+def harness(database_url, api_database_url, tmp_path):
+    made = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
     yield made
     made.close()
 
 
-def geotagged(rig: Rig) -> tuple[list[Path], list[Path]]:
+def geotagged(harness: ServiceHarness) -> tuple[list[Path], list[Path]]:
     """Small and large photos of the real files that say where they were taken, each bytes once."""
     small: list[Path] = []
     large: list[Path] = []
@@ -38,7 +38,7 @@ def geotagged(rig: Rig) -> tuple[list[Path], list[Path]]:
         if digest in seen:
             continue
         seen.add(digest)
-        read = rig.parts.decoder.read(path.name, str(path))
+        read = harness.parts.decoder.read(path.name, str(path))
         if isinstance(read, DecodedImage):
             pixels = read.capture.width_px * read.capture.height_px
             (large if pixels > LARGE_PIXELS else small).append(path)
@@ -46,11 +46,11 @@ def geotagged(rig: Rig) -> tuple[list[Path], list[Path]]:
 
 
 @pytest.mark.timeout(3_600)
-def test_field_precedence_of_real_photos_holds_in_every_order(rig, tmp_path, capsys):
-    small, large = geotagged(rig)
+def test_field_precedence_of_real_photos_holds_in_every_order(harness, tmp_path, capsys):
+    small, large = geotagged(harness)
     assert len(small) > 15
     assert len(large) > 5
-    org = rig.organization()
+    org = harness.organization()
     rows = 0
     for number, order in enumerate(orders()):
         photos = [*small, *(large if number % LARGE_EVERY == 0 else [])]
@@ -59,7 +59,7 @@ def test_field_precedence_of_real_photos_holds_in_every_order(rig, tmp_path, cap
         for place, photo in enumerate(photos):
             # Numbered, since the folders of the collection share names.
             shutil.copyfile(photo, folder / f"{place:03d}{photo.suffix}")
-        play = Play(rig=rig, org=org, source=f"order-{number:02d}", folder=folder)
+        play = Play(harness=harness, org=org, source=f"order-{number:02d}", folder=folder)
         play.read_files()
         for event in order:
             play.do(event)
