@@ -12,9 +12,9 @@ from pinpoint.geo.points import lat_lon
 from pinpoint.synthetic.latent_fields import LATENT_COLUMNS, WIDTH, latent_factors
 from pinpoint.synthetic.pictures import factors_appearance
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
-from trials.planet import eye
-from trials.planet.ground import planned
-from trials.planet.tables import made
+from trials.planet import oracle_observer
+from trials.planet.planet_images import plan_shots
+from trials.planet.tables import make_table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
 
@@ -25,7 +25,7 @@ def lines(text):
 
 def test_the_command_makes_the_table_of_the_page():
     (block,) = re.findall(r"<!-- table: planet -->\n(.*?)<!-- end of table -->", PAGE, re.DOTALL)
-    here, there = lines(made("tiny", 7, steps=3, say=lambda text: None)), lines(block)
+    here, there = lines(make_table("tiny", 7, steps=3, say=lambda text: None)), lines(block)
     assert here[0] == there[0]
     assert [line[:2] for line in here] == [line[:2] for line in there]
     assert all(len(line) == len(here[0]) for line in there)
@@ -33,7 +33,10 @@ def test_the_command_makes_the_table_of_the_page():
 
 def test_the_command_makes_the_table_of_the_eye():
     (block,) = re.findall(r"<!-- table: eye -->\n(.*?)<!-- end of table -->", PAGE, re.DOTALL)
-    here, there = lines(eye.made("tiny", 7, every=1, say=lambda text: None)), lines(block)
+    here, there = (
+        lines(oracle_observer.make_table("tiny", 7, every=1, say=lambda text: None)),
+        lines(block),
+    )
     assert (here[0], len(here)) == (there[0], len(there))
     assert [line[0] for line in here] == [line[0] for line in there]
 
@@ -41,9 +44,11 @@ def test_the_command_makes_the_table_of_the_eye():
 def test_an_eye_compares_by_the_likelihood_of_one_place():
     """Against the densities themselves, factor by factor."""
     preset = PRESETS["tiny"]
-    some = eye.blurred(eye.read(7, preset, planned(7, preset, ("test",))[:60:3]), 0.3, 7)
+    some = oracle_observer.blurred(
+        oracle_observer.read(7, preset, plan_shots(7, preset, ("test",))[:60:3]), 0.3, 7
+    )
     rows = np.arange(len(some.shots))
-    found = eye.likeness(some, rows, rows)
+    found = oracle_observer.likeness(some, rows, rows)
     for left, right in ((0, 5), (3, 19), (7, 7), (12, 2)):
         one, other = (1.0 + some.spread[row] ** 2 for row in (left, right))
         joint = multivariate_normal(cov=[[one, 1.0], [1.0, other]])
@@ -64,8 +69,8 @@ def test_an_eye_compares_by_the_likelihood_of_one_place():
 def test_an_eye_reads_what_changes_a_picture_and_nothing_else():
     """A factor is moved, noise stays; what then looks otherwise, and is there, shows the factor."""
     preset = PRESETS["tiny"]
-    shots = planned(7, preset, ("test",))
-    seen = eye.read(7, preset, shots).seen
+    shots = plan_shots(7, preset, ("test",))
+    seen = oracle_observer.read(7, preset, shots).seen
     own = latent_factors(7, lat_lon([s.point for s in shots]), [s.site.city.country for s in shots])
     before = factors_appearance(7, shots, preset, own)
     hidden = before.subject_shape[:, 2] >= 3.0

@@ -12,7 +12,7 @@ from pinpoint.training.core.samples import ManifestSource, read_samples
 from pinpoint.training.reranker import examples as examples_module
 from pinpoint.training.reranker import train_reranker
 from stack_fixtures import ServiceHarness
-from training.reranked import gallery, train, written
+from training.reranker_runs import example_gallery, run_training, write_config
 
 
 @pytest.fixture(scope="package")
@@ -60,7 +60,7 @@ def world(planet, postgres, server_paths, tmp_path_factory):
 def reranked(world, planet, tmp_path_factory):
     """A whole run, broken off once while it asks and once while it trains."""
     folder = tmp_path_factory.mktemp("run")
-    config = written(planet, folder)
+    config = write_config(planet, folder)
     into = folder / "bundles" / "ranked"
     with pytest.MonkeyPatch.context() as patch:
         asks, ask = [], examples_module.encode_photo
@@ -73,7 +73,7 @@ def reranked(world, planet, tmp_path_factory):
 
         patch.setattr(examples_module, "encode_photo", breaks)
         with pytest.raises(KeyboardInterrupt):
-            train(world, config, folder / "run", into)
+            run_training(world, config, folder / "run", into)
     steps = []
     with pytest.MonkeyPatch.context() as patch:
         plainly = train_reranker.reranker_batch_loss
@@ -86,9 +86,9 @@ def reranked(world, planet, tmp_path_factory):
 
         patch.setattr(train_reranker, "reranker_batch_loss", stops)
         with pytest.raises(KeyboardInterrupt):
-            train(world, config, folder / "run", into)
+            run_training(world, config, folder / "run", into)
     assert steps == list(range(7))
-    made, told = train(world, config, folder / "run", into)
+    made, told = run_training(world, config, folder / "run", into)
     return config, folder, made, told
 
 
@@ -103,6 +103,6 @@ def examples(world, planet, reranked):
     ]
     table = train_reranker.split_table(asked, config.split.h3_resolution)
     found = train_reranker.cache_examples(
-        folder / "run" / "examples", asked, table, gallery(world, config)
+        folder / "run" / "examples", asked, table, example_gallery(world, config)
     )
     return asked, found

@@ -22,7 +22,7 @@ from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.training.core.configs import read_config
 from pinpoint.training.embedder.train_embedder import train_embedder
-from training.recipe import written
+from training.embedder_runs import write_config
 
 STEPS = 400
 
@@ -35,7 +35,7 @@ def home(tmp_path_factory):
 
 
 def command(home, planet, folder, name, steps=STEPS, changes=()):
-    config = written(planet, folder, name, steps=steps, changes=changes)
+    config = write_config(planet, folder, name, steps=steps, changes=changes)
     environment = {**os.environ, "PINPOINT_HOME": str(home), "OMP_NUM_THREADS": "1"}
     words = ["train", "embedder", "--config", str(config), "--out", str(folder / name), "--json"]
     return subprocess.Popen(
@@ -128,7 +128,7 @@ def test_train_embedder_with_invalid_config_fails_before_encoding(home, planet, 
         ("[networks]", "[losses]\nplace = 0\npicture = 0\n[networks]", "a weight above 0"),
         ('tower = "tiny-timm"', 'tower = "descriptor"', "not a bare tower"),
     ):
-        config = written(planet, tmp_path, "bad", steps=STEPS, changes=((old, new),))
+        config = write_config(planet, tmp_path, "bad", steps=STEPS, changes=((old, new),))
         where = {"settings": settings, "decoder": decoder, "into": tmp_path / "bundle"}
         with pytest.raises(BadRequestError, match=words):
             train_embedder(read_config(config), tmp_path / "bad", **where)

@@ -17,9 +17,9 @@ from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.settings import MediaSettings
 from pinpoint.training.core.samples import read_samples
 from pinpoint.training.embedder.features import FeatureEncoder, cache_features, open_features
-from training.counted import CHUNK, TOWER, WIDTH, Counting, encode
+from training.counting_decoder import CHUNK, TOWER, WIDTH, Counting, encode
 
-PROGRAM = Path(__file__).with_name("counted.py")
+PROGRAM = Path(__file__).with_name("counting_decoder.py")
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.training.reranker import train_reranker
 from pinpoint.training.reranker.config import read_reranker_config
 from pinpoint.training.reranker.objective import collate
-from training.reranked import TEXT, gallery, train
+from training.reranker_runs import TEXT, example_gallery, run_training
 
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny-reranked.toml"
 
@@ -41,7 +41,7 @@ def test_train_reranker_after_two_interrupts_gives_same_weights(world, reranked,
     config, folder, made, told = reranked
     assert next(one for one in told if one[0] == "examples") == ("examples", 58, 58)
     assert next(one for one in told if one[0] == "steps") == ("steps", 4, 10)
-    whole, _ = train(world, config, tmp_path / "run", tmp_path / "whole")
+    whole, _ = run_training(world, config, tmp_path / "run", tmp_path / "whole")
     one, other = (read_bundle(each.bundle).reranker.read_bytes() for each in (made, whole))
     assert one == other
     drop = ("seconds_of_steps",)
@@ -49,13 +49,15 @@ def test_train_reranker_after_two_interrupts_gives_same_weights(world, reranked,
         k: v for k, v in whole.report.items() if k not in drop
     }
     with pytest.raises(ConflictError, match="exists already"):
-        train(world, config, folder / "run", made.bundle)
+        run_training(world, config, folder / "run", made.bundle)
     changed = config.model_copy(update={"schedule": config.schedule.model_copy(update={"seed": 1})})
     with pytest.raises(ConflictError, match="a run with another config"):
-        train(world, changed, folder / "run", tmp_path / "other")
+        run_training(world, changed, folder / "run", tmp_path / "other")
     fewer = config.gallery.model_copy(update={"candidates": 12})
     with pytest.raises(ConflictError, match="something else"):
-        train(world, config.model_copy(update={"gallery": fewer}), folder / "run", tmp_path / "o")
+        run_training(
+            world, config.model_copy(update={"gallery": fewer}), folder / "run", tmp_path / "o"
+        )
 
 
 def test_cache_examples_exclude_query_creator_and_near_duplicates(world, examples):
@@ -98,7 +100,7 @@ def test_cache_examples_is_independent_of_concurrency(world, examples, reranked,
     config = reranked[0]
     asked, found = examples
     table = train_reranker.split_table(asked, config.split.h3_resolution)
-    several = replace(gallery(world, config), at_once=3)
+    several = replace(example_gallery(world, config), at_once=3)
     again = train_reranker.cache_examples(tmp_path / "examples", asked, table, several)
     assert again.rows.tobytes() == found.rows.tobytes()
     assert again.photos.image.tobytes() == found.photos.image.tobytes()
@@ -180,7 +182,7 @@ def test_evaluate_with_rerank_ranker_uses_reranker(world, planet, reranked, tmp_
     only = (("role", "rerank"), ("kind", "street"))
     plan = RunConfig(organization_id=org, images=planet.folder / "queries/images", only=only)
     plan = replace(plan, ranker="rerank")
-    parts = gallery(world, config).parts
+    parts = example_gallery(world, config).parts
     with pytest.raises(
         BadRequestError, match="world-tiny has no reranker; `pinpoint train reranker`"
     ):

@@ -12,7 +12,7 @@ from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.records import Point
 from pinpoint.training.core.samples import texts
 from pinpoint.training.core.splits import BUFFER, SplitSettings, connected_groups, split_samples
-from training.scattered import scattered
+from training.synthetic_samples import scattered_samples
 
 
 def slowly_tied(samples):
@@ -57,7 +57,7 @@ def check_apart(samples, split):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_connected_groups_agree_with_loop(seed):
-    samples = scattered(120, towns=6, seed=seed, authors=40, drives=18)
+    samples = scattered_samples(120, towns=6, seed=seed, authors=40, drives=18)
     # Photos by the drivers tie authors and sequences together in chains.
     creators = samples.creators.copy()
     creators[::3] = "a1"
@@ -69,7 +69,7 @@ def test_connected_groups_agree_with_loop(seed):
 
 
 def test_connected_groups_without_names_are_single_images():
-    samples = scattered(30, towns=3)
+    samples = scattered_samples(30, towns=3)
     empty = texts([""] * 30)
     alone = replace(samples, creators=empty, sequences=empty)
     assert len(set(connected_groups(alone).tolist())) == 30
@@ -85,7 +85,7 @@ def test_split_samples_of_planet_shares_no_group(samples, seed):
 
 @pytest.mark.parametrize(("seed", "buffer_m"), [(1, 500.0), (2, 1_500.0), (3, 0.0)])
 def test_split_samples_with_small_cells_applies_buffer(seed, buffer_m):
-    samples = scattered(500, towns=5, seed=seed, authors=150, drives=60)
+    samples = scattered_samples(500, towns=5, seed=seed, authors=150, drives=60)
     settings = SplitSettings(seed=seed, val_fraction=0.3, buffer_m=buffer_m, h3_resolution=7)
     split = split_samples(samples, settings)
     check_apart(samples, split)
@@ -99,7 +99,7 @@ def test_split_samples_with_small_cells_applies_buffer(seed, buffer_m):
 
 
 def test_split_samples_leaves_out_groups_on_both_sides():
-    samples = scattered(400, towns=8, authors=60)
+    samples = scattered_samples(400, towns=8, authors=60)
     split = split_samples(samples, SplitSettings(val_fraction=0.3))
     left = np.flatnonzero(split.sides == 2)
     groups = connected_groups(samples)
@@ -126,7 +126,7 @@ def test_split_samples_is_determined_by_seed_and_samples(samples):
 
 
 def test_split_samples_meets_val_fraction_to_one_cell():
-    samples = scattered(3_000, towns=300)
+    samples = scattered_samples(3_000, towns=300)
     unnamed = replace(samples, creators=texts([""] * 3_000), sequences=texts([""] * 3_000))
     for share in (0.05, 0.2, 0.5):
         split = split_samples(unnamed, SplitSettings(val_fraction=share))
@@ -135,10 +135,10 @@ def test_split_samples_meets_val_fraction_to_one_cell():
 
 
 def test_split_samples_with_empty_side_or_invalid_settings_is_refused():
-    town = scattered(60, towns=1)
+    town = scattered_samples(60, towns=1)
     with pytest.raises(BadRequestError, match=r"no image is left for train .*more areas"):
         split_samples(town, SplitSettings())
-    towns = scattered(60, towns=4, authors=1)
+    towns = scattered_samples(60, towns=4, authors=1)
     one = replace(towns, creators=texts(["ann"] * 60))
     with pytest.raises(BadRequestError, match="no image is left for validation"):
         split_samples(one, SplitSettings(val_fraction=0.3))

@@ -23,7 +23,7 @@ from pinpoint.synthetic.dataset import make_planet
 from pinpoint.synthetic.presets import PRESETS
 from pinpoint.training.core import loop
 from trials.embedder.tables import SEED, channels, markdown, measured
-from trials.planet.ground import ground, planned
+from trials.planet.planet_images import plan_shots, render_planet
 
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny.toml"
 NAME = "world-tiny"
@@ -38,7 +38,9 @@ def say(text):
 
 @pytest.mark.timeout(2_400)
 def test_shipped_embedder_recall_is_above_bounds():
-    planet = ground(SEED, PRESETS["bench"], planned(SEED, PRESETS["bench"], ("train", "test")))
+    planet = render_planet(
+        SEED, PRESETS["bench"], plan_shots(SEED, PRESETS["bench"], ("train", "test"))
+    )
     figures = measured(planet, channels(planet, find_bundle(NAME, ServiceSettings().home), say))
     say("\nsynthetic planet, not the Earth\n" + markdown(figures, planet))
     for kind, lowest in LOWEST.items():

@@ -18,8 +18,8 @@ from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, owner_engine
 from trials.overload.load import Outcome, ask_many, send_until_answered, stopped, watched
-from trials.soak.ground import Ground, running
-from trials.soak.world import picture
+from trials.soak.fault_stack import FaultStack, run_fault_stack
+from trials.soak.script import picture
 
 GALLERY, PHOTOS, QUESTIONS = 200, 20, 200
 UPLOADS, UPLOAD_BYTES = 20, 95_000_000
@@ -35,7 +35,7 @@ class Trial:
     Files are uploaded to another organization, so that the answers stay the same.
     """
 
-    ground: Ground
+    stack: FaultStack
     url: str
     keys: list[str]
     upload_key: str
@@ -44,15 +44,15 @@ class Trial:
 
     @property
     def api_pid(self) -> int:
-        pid = self.ground.pid("api")
+        pid = self.stack.pid("api")
         assert pid is not None
         return pid
 
 
 @pytest.fixture(scope="module")
 def trial() -> Iterator[Trial]:
-    with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
-        owner = Transactions(owner_engine(ground.paths.owner_url()))
+    with run_fault_stack(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as stack:
+        owner = Transactions(owner_engine(stack.paths.owner_url()))
         access = ApiKeyStore(owner)
         scopes = ["locate", "read", "ingest"]
         for name in ("busy", "bulk"):
@@ -60,14 +60,14 @@ def trial() -> Iterator[Trial]:
         keys = [access.create_key("busy", name, scopes)[1] for name in ("first", "second")]
         upload_key = access.create_key("bulk", "third", scopes)[1]
         owner.close()
-        state = read_state(ground.paths)
+        state = read_state(stack.paths)
         assert state is not None
         photos = [picture(n, n) for n in range(PHOTOS)]
         _fill(state.api_url, keys[0])
         answers = [_ask_one(state.api_url, keys[0], photo) for photo in photos]
         assert {one.status for one in answers} == {200}
         expected = [_core(one.said) for one in answers]
-        yield Trial(ground, state.api_url, keys, upload_key, photos, expected)
+        yield Trial(stack, state.api_url, keys, upload_key, photos, expected)
 
 
 def _client(url: str, key: str) -> Client:
@@ -162,7 +162,7 @@ def test_large_body_with_a_wrong_key_is_refused_before_it_is_read(trial):
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("program", ["index", "postgres", "redis"])
 def test_stopped_dependency_gives_quick_503_and_recovers(trial, program, tmp_path):
-    pid = trial.ground.pid(program)
+    pid = trial.stack.pid(program)
     assert pid is not None
     small = tmp_path / "small.jpg"
     small.write_bytes(picture(1, 1))

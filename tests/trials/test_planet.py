@@ -16,14 +16,14 @@ from pinpoint.metrics.intervals import cluster_codes, paired_bootstrap
 from pinpoint.synthetic.latent_fields import LATENT_COLUMNS
 from pinpoint.synthetic.presets import PRESETS
 from trials.planet import probe
-from trials.planet.ground import Ground, candidates_km, ground, planned
+from trials.planet.planet_images import PlanetImages, candidates_km, plan_shots, render_planet
 from trials.planet.tables import (
     BOTH,
     CPU_LIMIT_S,
     STEPS,
     descriptor_vectors,
     markdown,
-    search,
+    search_planet,
     share,
 )
 
@@ -35,7 +35,7 @@ PRESET = PRESETS["bench"]
 class Trained:
     """A planet, the throw-away net, and what it says of every picture."""
 
-    planet: Ground
+    planet: PlanetImages
     net: probe.Probe
     vectors: np.ndarray
     steps: int
@@ -44,7 +44,7 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained():
-    planet = ground(SEED, PRESET, planned(SEED, PRESET, ("train", "test")))
+    planet = render_planet(SEED, PRESET, plan_shots(SEED, PRESET, ("train", "test")))
     net, steps, cpu_s = probe.train(planet, steps=STEPS, cpu_limit_s=CPU_LIMIT_S, say=say)
     return Trained(planet, net, probe.vectors(net, planet), steps, cpu_s)
 
@@ -58,8 +58,8 @@ def test_planet_retrieval_is_within_difficulty_bounds(trained):
     said = f"{trained.steps} steps, {trained.cpu_s:.0f} CPU seconds"
     say(f"\nprobe: {said}; synthetic planet, not the Earth")
     figures = {
-        "descriptor": search(trained.planet, descriptor_vectors(trained.planet)),
-        "probe": search(trained.planet, trained.vectors),
+        "descriptor": search_planet(trained.planet, descriptor_vectors(trained.planet)),
+        "probe": search_planet(trained.planet, trained.vectors),
     }
     say(markdown(figures))
     assert trained.cpu_s <= 600
@@ -100,7 +100,7 @@ def test_planet_every_factor_scale_affects_retrieval(trained):
     some = [shot for shot in trained.planet.shots if shot.site.role == "test"][::2]
     seen = {}
     for blind in ((), *((scale,) for scale in LATENT_COLUMNS)):
-        part = ground(SEED, PRESET, some, blind)
+        part = render_planet(SEED, PRESET, some, blind)
         vectors = probe.vectors(trained.net, part)
         for kind in BOTH:
             found, _ = candidates_km(part, vectors, role="test", asked=kind, gallery=(kind,))
@@ -120,7 +120,7 @@ def test_planet_images_do_not_reveal_seed_or_split(trained):
     """A linear probe on pixels, tried on countries (regions for the split) it has not seen."""
     same = trained.planet
     chosen = np.flatnonzero(same.use == "gallery")[::12]
-    other = ground(SEED + 1, PRESET, planned(SEED + 1, PRESET, ("train", "test"))[::13])
+    other = render_planet(SEED + 1, PRESET, plan_shots(SEED + 1, PRESET, ("train", "test"))[::13])
     here, there = _features(same.pixels[chosen]), _features(other.pixels)
     countries = np.concatenate([same.country[chosen], other.country])
     seed_auroc = _read(

@@ -16,9 +16,9 @@ import pytest
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.stack.supervisor import lifecycle
 from trials.rerank.ablations import BOTH, NONE
-from trials.rerank.ground import KINDS, PRESETS, Ground
-from trials.rerank.measured import CITY_KM, EVERYTHING, read_ablation
-from trials.rerank.steps import STEPS, play
+from trials.rerank.bench_run import KINDS, PRESETS, BenchRun
+from trials.rerank.figures import CITY_KM, EVERYTHING, read_ablation
+from trials.rerank.steps import STEPS, run_steps
 from trials.rerank.tables import AIMS, SETTINGS, WITHIN, doubted, gaps, promised
 
 KEPT = os.environ.get("PINPOINT_TEST_RERANK")
@@ -34,47 +34,47 @@ enough = pytest.mark.skipif(PRESET != "bench", reason=f"`{PRESET}` has too few q
 
 
 @pytest.fixture(scope="module")
-def ground():
+def bench():
     assert PRESET in PRESETS
     if KEPT:
-        yield _played(Path(KEPT).absolute())
+        yield _run_steps(Path(KEPT).absolute())
         return
     with home_folder() as home:
         watcher = watch_over(home / "stack")
-        made = Ground(home=home, preset=PRESET, seed=SEED, at_once=2)
+        made = BenchRun(home=home, preset=PRESET, seed=SEED, at_once=2)
         try:
-            yield _played(home)
+            yield _run_steps(home)
         finally:
             lifecycle.stop_stack(made.settings)
             dismiss(watcher)
             lifecycle.erase_stack(made.settings)
 
 
-def _played(home):
-    made = Ground(home=home, preset=PRESET, seed=SEED, at_once=2)
-    play(made, tuple(STEPS))
+def _run_steps(home):
+    made = BenchRun(home=home, preset=PRESET, seed=SEED, at_once=2)
+    run_steps(made, tuple(STEPS))
     sys.stdout.write("\n" + made.tables.read_text(encoding="utf-8"))
     return made
 
 
-def test_tables_are_complete(ground):
-    text = ground.tables.read_text(encoding="utf-8")
+def test_tables_are_complete(bench):
+    text = bench.tables.read_text(encoding="utf-8")
     assert "Synthetic planet, not the Earth" in text
     assert f"preset `{PRESET}`, seed {SEED}" in text
-    found = gaps(ground)
+    found = gaps(bench)
     assert {setting for setting, *_ in found} == set(SETTINGS)
     for one in found.values():
         assert one.top1.value <= one.oracle.value
         assert max(one.vote.value, one.rerank.value) > 0 or PRESET == "tiny"
-    shown = read_ablation(ground)
+    shown = read_ablation(bench)
     for search in ("both", "photo", "street"):
         assert (shown.off_km[search, BOTH] != shown.off_km[search, NONE]).any()
 
 
 @enough
 @pytest.mark.parametrize("kind", KINDS)
-def test_reranker_closes_open_gap_without_closed_loss(ground, kind):
-    found = gaps(ground)
+def test_reranker_closes_open_gap_without_closed_loss(bench, kind):
+    found = gaps(bench)
     assert found["open", kind, CITY_KM, WITHIN].closed.value >= CLOSED[kind]
     for aim in AIMS:
         one = found["open", kind, CITY_KM, aim]
@@ -85,15 +85,15 @@ def test_reranker_closes_open_gap_without_closed_loss(ground, kind):
 
 @enough
 @pytest.mark.parametrize("candidates", KINDS)
-def test_reranker_gains_from_evidence_of_both_kinds(ground, candidates):
-    gained = read_ablation(ground).less((candidates, BOTH), (candidates, NONE), "photo")
+def test_reranker_gains_from_evidence_of_both_kinds(bench, candidates):
+    gained = read_ablation(bench).less((candidates, BOTH), (candidates, NONE), "photo")
     assert gained.value >= 0.01
     assert gained.low > 0
 
 
 @enough
-def test_calibration_is_accurate(ground):
-    found = promised(ground)["rerank"]
+def test_calibration_is_accurate(bench):
+    found = promised(bench)["rerank"]
     everything = found[EVERYTHING]
     assert everything.debiased_ece <= 0.03
     assert 0.87 <= everything.held["0.9"].value <= 0.93
@@ -103,8 +103,8 @@ def test_calibration_is_accurate(ground):
 
 
 @enough
-def test_abstention_detects_uncovered_regions(ground):
-    found = doubted(ground)["rerank"][EVERYTHING]
+def test_abstention_detects_uncovered_regions(bench):
+    found = doubted(bench)["rerank"][EVERYTHING]
     assert found.auroc >= 0.9
     assert found.withheld["unsupported"][0] >= 0.8
     assert found.withheld["supported, informative"][0] <= 0.1

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from trials.soak.campaign import Campaign
+from trials.soak.fault_stack import run_fault_stack
 from trials.soak.faults import FAULTS, NEED_SMALL_DISKS
-from trials.soak.ground import running
 
 SEED = 2026
 RUNS, FAULTS_PER_RUN, RUNS_PER_WORLD = 10, 20, 5
@@ -20,12 +20,12 @@ SHORT_RUN = 10
 
 @pytest.fixture(scope="module")
 def campaign() -> Iterator[Campaign]:
-    with running() as ground, tempfile.TemporaryDirectory(prefix="pinpoint-test-") as folder:
-        if not ground.faked_clock:
+    with run_fault_stack() as stack, tempfile.TemporaryDirectory(prefix="pinpoint-test-") as folder:
+        if not stack.faked_clock:
             sys.stdout.write("no C compiler: clock steps are done to leases, in SQL\n")
-        if not ground.small_disks:
+        if not stack.small_disks:
             sys.stdout.write("mounting is not allowed: no full disks\n")
-        made = Campaign(ground, Path(folder))
+        made = Campaign(stack, Path(folder))
         yield made
         sys.stdout.write(made.table() + "\n")
 

@@ -20,7 +20,7 @@ from pinpoint.nets.embedder.embedder import Embedder
 from pinpoint.nets.runtime import open_encoder, tower_features
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
-from trials.planet.ground import Ground, candidates_km, ground, planned
+from trials.planet.planet_images import PlanetImages, candidates_km, plan_shots, render_planet
 from trials.planet.tables import ARMS, SETTINGS, descriptor_vectors
 
 SEED, DEPTHS, NEAR_KM = 7, (1, 12, 48), 25.0
@@ -38,9 +38,11 @@ class Channel:
     known: np.ndarray
 
 
-def made(preset: str, bundle: Bundle, *, say: Say) -> str:
+def make_table(preset: str, bundle: Bundle, *, say: Say) -> str:
     """Draw, encode, search: the line that belongs above the table, and the table."""
-    planet = ground(SEED, PRESETS[preset], planned(SEED, PRESETS[preset], ("train", "test")))
+    planet = render_planet(
+        SEED, PRESETS[preset], plan_shots(SEED, PRESETS[preset], ("train", "test"))
+    )
     say(f"{len(planet.kind)} pictures drawn")
     figures = measured(planet, channels(planet, bundle, say))
     words = (
@@ -53,7 +55,7 @@ def made(preset: str, bundle: Bundle, *, say: Say) -> str:
     return f"{words}\n\n{markdown(figures, planet)}"
 
 
-def channels(planet: Ground, bundle: Bundle, say: Say) -> Mapping[str, Channel]:
+def channels(planet: PlanetImages, bundle: Bundle, say: Say) -> Mapping[str, Channel]:
     """Every way of searching this planet, by name."""
     found = {}
     for name, vectors in (
@@ -71,7 +73,7 @@ def channels(planet: Ground, bundle: Bundle, say: Say) -> Mapping[str, Channel]:
     return found
 
 
-def measured(planet: Ground, ways: Mapping[str, Channel]) -> Mapping[Key, Interval]:
+def measured(planet: PlanetImages, ways: Mapping[str, Channel]) -> Mapping[Key, Interval]:
     """Shares of questions with a right candidate, with intervals."""
     figures = {}
     for setting, role in SETTINGS.items():
@@ -88,7 +90,7 @@ def measured(planet: Ground, ways: Mapping[str, Channel]) -> Mapping[Key, Interv
     return figures
 
 
-def markdown(figures: Mapping[Key, Interval], planet: Ground) -> str:
+def markdown(figures: Mapping[Key, Interval], planet: PlanetImages) -> str:
     """One line per setting, question and gallery."""
     names = list(dict.fromkeys(key[3] for key in figures))
     lines = []
@@ -111,7 +113,7 @@ def _opened(bundle: Bundle) -> Embedder:
     return open_encoder(settings, ServiceSettings().home, MediaSettings().rendition_px)
 
 
-def _seen(planet: Ground, encoder: Embedder) -> np.ndarray:
+def _seen(planet: PlanetImages, encoder: Embedder) -> np.ndarray:
     """Through the adapter of each picture's kind, as sources are ingested and photos asked."""
     vectors = np.empty((len(planet.kind), encoder.contract.dims["image"]), dtype=np.float32)
     for kind in np.unique(planet.kind).tolist():
@@ -122,7 +124,7 @@ def _seen(planet: Ground, encoder: Embedder) -> np.ndarray:
     return vectors
 
 
-def _bare(planet: Ground, bundle: Bundle) -> np.ndarray:
+def _bare(planet: PlanetImages, bundle: Bundle) -> np.ndarray:
     encode = tower_features(bundle, torch.device("cpu"), 256)
     parts = [
         encode(list(planet.pixels[first : first + _AT_ONCE]))

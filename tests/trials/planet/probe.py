@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trials.planet.ground import Ground
+from trials.planet.planet_images import PlanetImages
 
 _BATCH, _WIDTH, _DIMS = 320, 32, 128
 _RATE, _PROXY_RATE, _WARM_STEPS = 2e-3, 2e-2, 100
@@ -48,7 +48,12 @@ class Probe(nn.Module):
 
 
 def train(
-    planet: Ground, *, steps: int, cpu_limit_s: float, say: Callable[[str], None], seed: int = 0
+    planet: PlanetImages,
+    *,
+    steps: int,
+    cpu_limit_s: float,
+    say: Callable[[str], None],
+    seed: int = 0,
 ) -> tuple[Probe, int, float]:
     """Train on the gallery of role `train`; the net, the steps and the CPU seconds it took.
 
@@ -90,7 +95,7 @@ def train(
     return net.eval(), steps, time.process_time() - began
 
 
-def vectors(net: Probe, planet: Ground) -> np.ndarray:
+def vectors(net: Probe, planet: PlanetImages) -> np.ndarray:
     """`[N, 128]`."""
     pixels = torch.from_numpy(planet.pixels)
     with torch.no_grad():

@@ -14,7 +14,7 @@ from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
 from trials.planet import probe
-from trials.planet.ground import Ground, candidates_km, ground, planned
+from trials.planet.planet_images import PlanetImages, candidates_km, plan_shots, render_planet
 
 BOTH = ("photo", "street")
 ARMS = (
@@ -32,9 +32,11 @@ Found = Mapping[tuple[str, str, tuple[str, ...]], np.ndarray]
 Say = Callable[[str], None]
 
 
-def made(preset: str, seed: int, *, steps: int, say: Say) -> str:
+def make_table(preset: str, seed: int, *, steps: int, say: Say) -> str:
     """Draw, train, search: the lines that belong above the table, and the table."""
-    planet = ground(seed, PRESETS[preset], planned(seed, PRESETS[preset], ("train", "test")))
+    planet = render_planet(
+        seed, PRESETS[preset], plan_shots(seed, PRESETS[preset], ("train", "test"))
+    )
     net, taken, cpu_s = probe.train(planet, steps=steps, cpu_limit_s=CPU_LIMIT_S, say=say)
     words = (
         f"Synthetic planet, not the Earth: {GENERATOR}, preset `{preset}`, seed {seed}, digest "
@@ -42,13 +44,13 @@ def made(preset: str, seed: int, *, steps: int, say: Say) -> str:
         "CPU seconds."
     )
     figures = {
-        "descriptor": search(planet, descriptor_vectors(planet)),
-        "probe": search(planet, probe.vectors(net, planet)),
+        "descriptor": search_planet(planet, descriptor_vectors(planet)),
+        "probe": search_planet(planet, probe.vectors(net, planet)),
     }
     return f"{words}\n\n{markdown(figures)}"
 
 
-def search(planet: Ground, vectors: np.ndarray) -> Found:
+def search_planet(planet: PlanetImages, vectors: np.ndarray) -> Found:
     """Distances of the candidates `[Q, 48]` of every setting, question and gallery."""
     return {
         (setting, asked, gallery): candidates_km(
@@ -82,7 +84,7 @@ def markdown(figures: Mapping[str, Found]) -> str:
     return table(columns, rows)
 
 
-def descriptor_vectors(planet: Ground) -> np.ndarray:
+def descriptor_vectors(planet: PlanetImages) -> np.ndarray:
     """`[N, D]`, by the descriptor that needs no weights."""
     encoder = open_encoder(
         EncoderSettings(bundle="descriptor", device="cpu"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from trials.rebuild.asker import ask_on
+from trials.rebuild.query_load import ask_on
 from trials.rebuild.rows import Loaded, read_lines
 from trials.rebuild.writer import write_on
 

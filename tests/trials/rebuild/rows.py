@@ -16,7 +16,7 @@ from pinpoint.bootstrap import EncoderHandle
 from pinpoint.records import IndexFilter, IndexQuery
 from pinpoint.store.db.rows import image_id
 from pinpoint.store.vectors.rpc.client import RemoteIndex
-from trials.soak.ground import Ground
+from trials.soak.fault_stack import FaultStack
 
 CHANNEL, SEED, BEST = "image", 7, 48
 CHANGING, STILL = OWNERS[:2]
@@ -42,9 +42,9 @@ def name_of(number: int) -> str:
     return f"{number:07d}.jpg"
 
 
-def load(ground: Ground, images: int, n_asked: int) -> Loaded:
+def load(stack: FaultStack, images: int, n_asked: int) -> Loaded:
     """Fill the stack's database; ids are those that an ingest of the same files would give."""
-    contract = EncoderHandle(ground.settings).contract
+    contract = EncoderHandle(stack.settings).contract
     made = clustered(images, contract.dims[CHANNEL], SEED)
     ids = [
         image_id(OWNERS[o], source_id(int(o), int(k)), name_of(i), None)
@@ -60,7 +60,7 @@ def load(ground: Ground, images: int, n_asked: int) -> Loaded:
         vectors=made.vectors.astype(np.float16),
         positions_from="seeded clusters",
     )
-    fill(rows, ground.paths.owner_url(), contract.digest)
+    fill(rows, stack.paths.owner_url(), contract.digest)
     return Loaded(clustered=made, ids=ids, asked=questions(made, n_asked, SEED + 1))
 
 

@@ -36,7 +36,7 @@ from pinpoint.training.reranker.examples import (
     split_table,
 )
 from pinpoint.training.reranker.objective import collate
-from trials.rerank.ground import ALONE, KINDS, RERANKED, Ground, say
+from trials.rerank.bench_run import ALONE, KINDS, RERANKED, BenchRun, say
 
 NONE, SAME, OTHER, BOTH = EVIDENCE = ("none", "same kind", "other kind", "both")
 """Of the question's own kind, of the other, of both."""
@@ -81,34 +81,34 @@ class OneKind:
         return [next(found) if own else [] for own in wanted]
 
 
-def asked(ground: Ground) -> dict[str, int]:
+def asked(bench: BenchRun) -> dict[str, int]:
     """Ask all searches, and keep what each arm chose; the number of questions by search."""
-    learners = questions(ground)
-    services = bootstrap.build_services(ground.settings, "api")
+    learners = questions(bench)
+    services = bootstrap.build_services(bench.settings, "api")
     try:
         for search in SEARCHES:
-            path = picks_file(ground, search)
+            path = picks_file(bench, search)
             if not path.is_file():
-                examples = _examples(ground, search, learners, services)
+                examples = _examples(bench, search, learners, services)
                 if examples.rejected:
                     raise RuntimeError(f"pictures that cannot be read: {examples.rejected}")
-                _keep(path, picks(ground, search, examples))
+                _keep(path, picks(bench, search, examples))
     finally:
         services.close()
     return {search.name: len(learners) for search in SEARCHES}
 
 
-def picks_file(ground: Ground, search: Search) -> Path:
+def picks_file(bench: BenchRun, search: Search) -> Path:
     """What the arms of a search chose."""
-    return ground.ablations / f"{search.name}.npz"
+    return bench.ablations / f"{search.name}.npz"
 
 
-def questions(ground: Ground) -> list[TrainingQuery]:
+def questions(bench: BenchRun) -> list[TrainingQuery]:
     """Of the role `test` those that ablations ask, in the order of the labels."""
-    queries = ground.planet / "queries"
+    queries = bench.planet / "queries"
     labeled = read_labels(PROTOCOLS["synthetic"], queries / "labels.csv")
     own = [each for each in labeled.queries if each.strata["role"] == "test"]
-    kept = some([each.query_kind or "" for each in own], ground.of_each)
+    kept = some([each.query_kind or "" for each in own], bench.of_each)
     return [TrainingQuery(query=own[row], images=queries / "images") for row in kept]
 
 
@@ -123,13 +123,13 @@ def some(kinds: Sequence[str], of_each: int | None) -> list[int]:
 
 
 def _examples(
-    ground: Ground, search: Search, learners: list[TrainingQuery], services: bootstrap.Services
+    bench: BenchRun, search: Search, learners: list[TrainingQuery], services: bootstrap.Services
 ) -> Examples:
     """What the flow finds for each question."""
     organization_id = services.access.caller_for(DEFAULT_ORGANIZATION).organization_id
     with services.database.read(organization_id) as catalog:
         source_ids = tuple(catalog.source(f"test-{kind}").id for kind in KINDS)
-    part = read_bundle(ground.bundle(RERANKED)).contract.reranker
+    part = read_bundle(bench.bundle(RERANKED)).contract.reranker
     index = services.index if search.kind is None else OneKind(services.index, search.kind)
     settings = services.settings.search.model_copy(update={"candidates": search.candidates})
     gallery = ExampleGallery(
@@ -149,16 +149,16 @@ def _examples(
         evidence_radius_m=part.evidence_radius_m,
         evidence_per_kind=part.evidence_per_kind,
         evened=False,
-        at_once=ground.at_once,
+        at_once=bench.at_once,
     )
-    folder = ground.ablations / f"examples-{search.name}"
+    folder = bench.ablations / f"examples-{search.name}"
     told = _telling(f"ablation {search.name}")
     return cache_examples(folder, learners, split_table(learners, 3), gallery, told)
 
 
-def picks(ground: Ground, search: Search, examples: Examples) -> dict[str, np.ndarray]:
+def picks(bench: BenchRun, search: Search, examples: Examples) -> dict[str, np.ndarray]:
     """Places by arm, `[N, 2]` or, where a radius is chosen for, `[N, R, 2]`; and the truth."""
-    nets = {name: load_reranker(read_bundle(ground.bundle(name))) for name in (RERANKED, ALONE)}
+    nets = {name: load_reranker(read_bundle(bench.bundle(name))) for name in (RERANKED, ALONE)}
     found = {"truth": np.array(examples.rows["truth"])}
     found |= _unlearned(examples)
     for evidence in search.evidence:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trials.rerank import ablations, tables
-from trials.rerank.ground import ALONE, KINDS, RERANKED, Ground, say
+from trials.rerank.bench_run import ALONE, KINDS, RERANKED, BenchRun, say
 
 RECIPE = Path(__file__).parents[3] / "docs" / "configs" / "world-tiny-reranked.toml"
 RANKERS = ("vote", "rerank")
@@ -25,77 +25,77 @@ SMALLER = {
 _DIVIDED = "\n[split]\nval_fraction = 0.3\n"
 
 
-def planet(ground: Ground) -> Any:
+def planet(bench: BenchRun) -> Any:
     """Draw it."""
-    asked = ("--preset", ground.preset, "--seed", str(ground.seed))
-    return ground.command("synthetic", "create", ground.planet, *asked)
+    asked = ("--preset", bench.preset, "--seed", str(bench.seed))
+    return bench.command("synthetic", "create", bench.planet, *asked)
 
 
-def gallery(ground: Ground) -> Any:
+def gallery(bench: BenchRun) -> Any:
     """Both kinds of what is learned from, calibrated on and tested on."""
-    roles = ("test",) if ground.trained else ("rerank", "calibration", "test")
-    return [_ingested(ground, role) for role in roles]
+    roles = ("test",) if bench.trained else ("rerank", "calibration", "test")
+    return [_ingested(bench, role) for role in roles]
 
 
-def train(ground: Ground) -> Any:
+def train(bench: BenchRun) -> Any:
     """The recipe's reranker, and the same without a look at other candidates."""
-    if ground.trained is not None:
-        return _taken_along(ground, ground.trained)
+    if bench.trained is not None:
+        return _taken_along(bench, bench.trained)
     text = RECIPE.read_text(encoding="utf-8")
-    for old, new in SMALLER.get(ground.preset, {}).items():
+    for old, new in SMALLER.get(bench.preset, {}).items():
         text = _changed(text, old, new)
-    text += _DIVIDED if ground.preset in SMALLER else ""
-    made = [_trained(ground, RERANKED, text)]
+    text += _DIVIDED if bench.preset in SMALLER else ""
+    made = [_trained(bench, RERANKED, text)]
     alone = _changed(text, f'name = "{RERANKED}"', f'name = "{ALONE}"')
     alone = _changed(alone, "candidate_blocks = 2", "candidate_blocks = 0")
     # Both are asked the same, so it is asked once.
-    shared = ground.training(ALONE) / "examples"
+    shared = bench.training(ALONE) / "examples"
     if not shared.is_symlink():
         shared.parent.mkdir(parents=True)
-        shared.symlink_to(ground.training(RERANKED) / "examples")
-    return [*made, _trained(ground, ALONE, alone)]
+        shared.symlink_to(bench.training(RERANKED) / "examples")
+    return [*made, _trained(bench, ALONE, alone)]
 
 
-def calibrate(ground: Ground) -> Any:
+def calibrate(bench: BenchRun) -> Any:
     """Both rankers, on the calibration split and on regions without a gallery.
 
     The gallery is about as large as the test's: among fewer images the right one stands out more,
     and 90 % areas fitted there hold less often in a larger one.
     """
-    if not ground.calibrates:
+    if not bench.calibrates:
         return "left out: this planet has too few authors"
     wide = ("calibration", "rerank")
-    runs = _evaluated(ground, "calibration", ("calibration", "null-train"), galleries=wide)
-    return [ground.command("calibrate", run, bundle=RERANKED) for run in runs]
+    runs = _evaluated(bench, "calibration", ("calibration", "null-train"), galleries=wide)
+    return [bench.command("calibrate", run, bundle=RERANKED) for run in runs]
 
 
-def test(ground: Ground) -> Any:
+def test(bench: BenchRun) -> Any:
     """Both rankers in the open setting, and in regions without a gallery."""
     asked = ("test", "null-test")
-    if ground.trained and ground.of_each:
-        labels = _fewer(ground, "test")
-        return list(map(str, _evaluated(ground, "test", asked[:1], labels=labels)))
-    return list(map(str, _evaluated(ground, "test", asked)))
+    if bench.trained and bench.of_each:
+        labels = _fewer(bench, "test")
+        return list(map(str, _evaluated(bench, "test", asked[:1], labels=labels)))
+    return list(map(str, _evaluated(bench, "test", asked)))
 
 
-def ablate(ground: Ground) -> Any:
+def ablate(bench: BenchRun) -> Any:
     """The test's questions once more, with fewer candidates and with those of one kind."""
-    return ablations.asked(ground)
+    return ablations.asked(bench)
 
 
-def closed(ground: Ground) -> Any:
+def closed(bench: BenchRun) -> Any:
     """Both rankers where the embedder was trained, over all of that gallery."""
-    _ingested(ground, "train")
-    return list(map(str, _evaluated(ground, "train", ("train",))))
+    _ingested(bench, "train")
+    return list(map(str, _evaluated(bench, "train", ("train",))))
 
 
-def tabled(ground: Ground) -> Any:
+def tabled(bench: BenchRun) -> Any:
     """Everything as Markdown."""
-    ground.tables.write_text(tables.made(ground), encoding="utf-8")
-    return str(ground.tables)
+    bench.tables.write_text(tables.make_report(bench), encoding="utf-8")
+    return str(bench.tables)
 
 
-STEPS: dict[str, Callable[[Ground], Any]] = {
+STEPS: dict[str, Callable[[BenchRun], Any]] = {
     "planet": planet,
     "gallery": gallery,
     "train": train,
@@ -107,47 +107,47 @@ STEPS: dict[str, Callable[[Ground], Any]] = {
 }
 ELSEWHERE = ("planet", "gallery", "train", "test", "tables")
 """Of another planet's bundle: the headline on this one."""
-_STANDING = ("gallery", "train", "calibrate", "test", "ablate", "closed")
+_NEEDS_STACK = ("gallery", "train", "calibrate", "test", "ablate", "closed")
 """Steps that need the stack."""
 
 
-def play(ground: Ground, names: tuple[str, ...]) -> None:
+def run_steps(bench: BenchRun, names: tuple[str, ...]) -> None:
     """Every step that is wanted and not done; the tables are cheap, so they are made anew."""
-    todo = [name for name in STEPS if name in names and not _done(ground, name)]
+    todo = [name for name in STEPS if name in names and not _done(bench, name)]
     with ExitStack() as ends:
         for name in todo:
-            if name == next((each for each in todo if each in _STANDING), None):
-                ends.enter_context(ground.standing())
-            _play(ground, name)
+            if name == next((each for each in todo if each in _NEEDS_STACK), None):
+                ends.enter_context(bench.run_stack())
+            _run_step(bench, name)
 
 
-def _done(ground: Ground, name: str) -> bool:
+def _done(bench: BenchRun, name: str) -> bool:
     if name == "tables":
         return False
-    mark = _mark(ground, name)
+    mark = _mark(bench, name)
     if not mark.is_file():
         return False
     said = json.loads(mark.read_text(encoding="utf-8"))
-    if (said["preset"], said["seed"]) != (ground.preset, ground.seed):
-        raise RuntimeError(f"{ground.home} holds preset {said['preset']} of seed {said['seed']}")
+    if (said["preset"], said["seed"]) != (bench.preset, bench.seed):
+        raise RuntimeError(f"{bench.home} holds preset {said['preset']} of seed {said['seed']}")
     say(f"{name}: there already, took {said['took_s']:.0f} s")
     return True
 
 
-def _play(ground: Ground, name: str) -> None:
+def _run_step(bench: BenchRun, name: str) -> None:
     say(f"{name}: begins")
     began, before = time.monotonic(), _cpu_s()
-    found = STEPS[name](ground)
+    found = STEPS[name](bench)
     took_s, cpu_s = time.monotonic() - began, _cpu_s() - before
-    said = {"preset": ground.preset, "seed": ground.seed, "took_s": took_s, "found": found}
-    mark = _mark(ground, name)
+    said = {"preset": bench.preset, "seed": bench.seed, "took_s": took_s, "found": found}
+    mark = _mark(bench, name)
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.write_text(json.dumps(said, indent=1), encoding="utf-8")
     say(f"{name}: took {took_s:.0f} s, {cpu_s:.0f} CPU s of it here and in commands")
 
 
-def _mark(ground: Ground, name: str) -> Path:
-    folder = ground.ablations if name == "ablate" else ground.home / "done"
+def _mark(bench: BenchRun, name: str) -> Path:
+    folder = bench.ablations if name == "ablate" else bench.home / "done"
     return folder / f"{name}.json"
 
 
@@ -158,13 +158,13 @@ def _cpu_s() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def _ingested(ground: Ground, role: str) -> list[Any]:
+def _ingested(bench: BenchRun, role: str) -> list[Any]:
     """A role's galleries, each a source of its kind; files that are known are recognized."""
     found = []
     for kind in KINDS:
         source = f"{role}-{kind}"
-        manifest = ground.planet / "galleries" / source / "manifest.csv"
-        batch = ground.command(
+        manifest = bench.planet / "galleries" / source / "manifest.csv"
+        batch = bench.command(
             "ingest", manifest, "--source", source, "--source-kind", kind, "--wait"
         )
         lost = batch["rejected"] + batch["failed"]
@@ -175,11 +175,11 @@ def _ingested(ground: Ground, role: str) -> list[Any]:
     return found
 
 
-def _taken_along(ground: Ground, there: Ground) -> str:
+def _taken_along(bench: BenchRun, there: BenchRun) -> str:
     """The bundle with its calibrations, and what its training said."""
     for old, new in (
-        (there.bundle(RERANKED), ground.bundle(RERANKED)),
-        (there.training(RERANKED) / "report.json", ground.training(RERANKED) / "report.json"),
+        (there.bundle(RERANKED), bench.bundle(RERANKED)),
+        (there.training(RERANKED) / "report.json", bench.training(RERANKED) / "report.json"),
     ):
         new.parent.mkdir(parents=True, exist_ok=True)
         if old.is_dir():
@@ -200,36 +200,36 @@ def _changed(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def _trained(ground: Ground, name: str, text: str) -> Any:
-    if ground.bundle(name).is_dir():
+def _trained(bench: BenchRun, name: str, text: str) -> Any:
+    if bench.bundle(name).is_dir():
         say(f"{name}: trained already")
-        report = ground.training(name) / "report.json"
+        report = bench.training(name) / "report.json"
         return json.loads(report.read_text(encoding="utf-8"))["validation"]
-    config = ground.planet / f"{name}.toml"
+    config = bench.planet / f"{name}.toml"
     config.write_text(text, encoding="utf-8")
-    out = ("--out", ground.training(name), "--concurrency", str(ground.at_once))
-    made = ground.command("train", "reranker", "--config", config, *out)
+    out = ("--out", bench.training(name), "--concurrency", str(bench.at_once))
+    made = bench.command("train", "reranker", "--config", config, *out)
     return made["validation"]
 
 
-def _fewer(ground: Ground, role: str) -> Path:
+def _fewer(bench: BenchRun, role: str) -> Path:
     """Labels of some of a role's questions, beside the others, where the planet is found."""
-    queries = ground.planet / "queries"
+    queries = bench.planet / "queries"
     with (queries / "labels.csv").open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows = [row for row in reader if row["role"] == role]
         names = reader.fieldnames or ()
-    found = queries / f"labels-{role}-{ground.of_each}.csv"
+    found = queries / f"labels-{role}-{bench.of_each}.csv"
     with found.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
-        kept = ablations.some([row["query_kind"] for row in rows], ground.of_each)
+        kept = ablations.some([row["query_kind"] for row in rows], bench.of_each)
         writer.writerows(rows[row] for row in kept)
     return found
 
 
 def _evaluated(
-    ground: Ground,
+    bench: BenchRun,
     role: str,
     asked: tuple[str, ...],
     *,
@@ -240,15 +240,15 @@ def _evaluated(
 
     One of them does not keep two cores busy. A run that was broken off goes on.
     """
-    runs = {ranker: ground.run(f"{role}-{ranker}") for ranker in RANKERS}
+    runs = {ranker: bench.run(f"{role}-{ranker}") for ranker in RANKERS}
     words = [f"--source={each}-{kind}" for each in galleries or (role,) for kind in KINDS]
     words += [f"--filter=role={one}" for one in asked]
-    words += ["--no-unfiltered", f"--concurrency={ground.at_once}"]
-    words += ["--images", str(ground.planet if labels is None else labels.parent / "images")]
+    words += ["--no-unfiltered", f"--concurrency={bench.at_once}"]
+    words += ["--images", str(bench.planet if labels is None else labels.parent / "images")]
     words += [] if labels is None else ["--labels", str(labels)]
     todo = {ranker: out for ranker, out in runs.items() if not (out / "report.md").is_file()}
     say(f"{role}: to be asked with {' and '.join(todo) or 'nobody, it is done'}")
-    ground.commands(
+    bench.commands(
         *(
             ("evaluate", "synthetic", *words, "--ranker", each, "--out", out)
             for each, out in todo.items()

@@ -24,8 +24,8 @@ from pinpoint.synthetic.pictures import scene_appearance
 from pinpoint.synthetic.presets import PRESETS
 from pinpoint.synthetic.regions import choose_sites
 from trials.rerank.ablations import RADII_KM, SEARCHES, picks_file, questions
-from trials.rerank.decided import answers_within
-from trials.rerank.ground import KINDS, Ground
+from trials.rerank.bench_run import KINDS, BenchRun
+from trials.rerank.radius_answers import answers_within
 
 CONVENTION = CONVENTIONS["pinpoint"]
 CITY_KM = 25.0
@@ -52,9 +52,9 @@ class Run:
 
 
 @cache
-def read_run(ground: Ground, name: str) -> Run:
+def read_run(bench: BenchRun, name: str) -> Run:
     """An evaluation that is finished; its geodesics take half a minute, so they are kept."""
-    arm = read_results(ground.run(name))[EXCLUDED]
+    arm = read_results(bench.run(name))[EXCLUDED]
     if not arm.read.all():
         raise RuntimeError(f"{name}: {int((~arm.read).sum())} pictures could not be read")
     of = arm_measures.compute_metrics(
@@ -70,10 +70,10 @@ def read_run(ground: Ground, name: str) -> Run:
 
 
 @cache
-def read_decided(ground: Ground, name: str, km: float) -> Run:
+def read_decided(bench: BenchRun, name: str, km: float) -> Run:
     """The same, had its answers been chosen for accuracy within a radius."""
-    run = read_run(ground, name)
-    answers = answers_within(ground, name, km)
+    run = read_run(bench, name)
+    answers = answers_within(bench, name, km)
     return replace(run, of=replace(run.of, error_km=distances_km(run.truth, answers, CONVENTION)))
 
 
@@ -155,13 +155,13 @@ class Ablation:
         return paired_bootstrap(*pair, self.clusters[rows], **how).difference
 
 
-def read_ablation(ground: Ground) -> Ablation:
+def read_ablation(bench: BenchRun) -> Ablation:
     """All searches, whose questions are the same."""
-    asked = [each.query for each in questions(ground)]
+    asked = [each.query for each in questions(bench)]
     truth = np.array([(one.ground_truth.lat, one.ground_truth.lon) for one in asked])
     off_km = {}
     for search in SEARCHES:
-        with np.load(picks_file(ground, search)) as found:
+        with np.load(picks_file(bench, search)) as found:
             if not np.array_equal(found["truth"], truth):
                 raise RuntimeError(f"{search.name} was asked other questions")
             for arm in found.files:

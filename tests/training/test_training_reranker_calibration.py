@@ -21,7 +21,7 @@ from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.settings import EncoderSettings, SearchSettings, Settings
-from training.reranked import gallery
+from training.reranker_runs import example_gallery
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def calibrated(world, planet, reranked, tmp_path_factory):
         search=SearchSettings(candidates=config.gallery.candidates),
     )
     encoder = EncoderHandle(settings)
-    known = gallery(world, config)
+    known = example_gallery(world, config)
     parts = replace(known.parts, encoder=encoder, reranker=encoder.reranker, search=settings.search)
     with planet.labels.open(newline="") as file:
         rows = list(csv.DictReader(file))

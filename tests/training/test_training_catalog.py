@@ -24,8 +24,8 @@ from pinpoint.training.embedder.catalog_snapshot import read_snapshot, write_sna
 from pinpoint.training.embedder.features import FeatureEncoder, cache_features
 from pinpoint.training.embedder.train_embedder import train_embedder
 from stack_fixtures import ServiceHarness, jpeg
-from training.counted import TOWER, WIDTH, Counting, encode
-from training.recipe import catalogd
+from training.counting_decoder import TOWER, WIDTH, Counting, encode
+from training.embedder_runs import write_catalog_config
 
 ROUND_TOWNS = 12
 
@@ -67,7 +67,9 @@ def run(harness, town, tmp_path):
     settings = Settings(services=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
 
     def train(name: str, *, gallery: CatalogTrainingRows | None = None, config: Path | None = None):
-        asked = read_config(config or catalogd(tmp_path, "ours", steps=20)).for_organization("acme")
+        asked = read_config(
+            config or write_catalog_config(tmp_path, "ours", steps=20)
+        ).for_organization("acme")
         made = train_embedder(
             asked,
             tmp_path / "runs" / name,
@@ -110,7 +112,7 @@ def test_train_embedder_resumes_with_snapshot_rows(harness, town, run, tmp_path,
     write_towns(photos, 8, first=200)
     (photos / "006.jpg").unlink()
     harness.ingest(photos, org, source="trips")
-    config = catalogd(tmp_path, "other", steps=20, changes=(('"drives"', '"trips"'),))
+    config = write_catalog_config(tmp_path, "other", steps=20, changes=(('"drives"', '"trips"'),))
     with pytest.raises(ConflictError, match="other sources of the catalog"):
         run("broken", config=config)
     again, same = run("broken")  # the stack is not even asked
@@ -157,7 +159,7 @@ def test_read_snapshot_rows_match_ingested_faces(harness, planet, sources, tmp_p
         faces = decoder.read(external, told.files[row], query=True).faces
         pixels = next(one.pixels for one in faces if (one.name or "") == face)
         assert np.array_equal(caches[0].values[k], encode([pixels])[0].astype(np.float16))
-    # Renditions were written as JPEG once more, and so are nearly the same.
+    # Renditions were write_config as JPEG once more, and so are nearly the same.
     assert small.ids.tolist() == [one.replace("/streets/", "/small/") for one in streets.ids]
     assert np.abs(caches[1].values - caches[0].values).max() < 0.05
     write_snapshot(tmp_path, asked[:1], gallery, settings.max_bytes)
@@ -186,7 +188,7 @@ def test_train_embedder_with_missing_catalog_rows_names_the_reason(harness, town
             "default kind 'x' is none of",
         ),
     ):
-        config = catalogd(tmp_path, "bad", steps=20, changes=((old, new),))
+        config = write_catalog_config(tmp_path, "bad", steps=20, changes=((old, new),))
         with pytest.raises(kind, match=words):
             run("bad", gallery=gallery, config=config)
     url = f"postgresql://nobody@/none?host={tmp_path}"
@@ -206,7 +208,7 @@ def test_train_command_reads_catalog_sources(
 ):
     timm_bundle(home / "bundles" / "tiny-timm")
     (home / "blobs").symlink_to(harness.folder / "blobs")
-    config = catalogd(tmp_path, "ours", steps=2)
+    config = write_catalog_config(tmp_path, "ours", steps=2)
     monkeypatch.setenv("PINPOINT_DATABASE_URL", database_url)
     monkeypatch.setenv("PINPOINT_BROKER_URL", redis_url)
     words = ["train", "embedder", "--config", str(config), "--out", str(tmp_path / "out")]

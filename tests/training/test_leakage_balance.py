@@ -19,7 +19,7 @@ from pinpoint.search.context import EvidenceSettings
 from pinpoint.training.reranker import examples as examples_of
 from pinpoint.training.reranker import train_reranker
 from pinpoint.training.reranker.leakage_balance import LOCALITY_RADIUS_M, balance_exclusions
-from training.reranked import gallery
+from training.reranker_runs import example_gallery
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +222,7 @@ def test_cache_examples_writes_balanced_rows(
         return told[-1][1]
 
     monkeypatch.setattr(examples_of, "balance_exclusions", spies)
-    table, even = train_reranker.split_table(asked, 3), gallery(world, reranked[0])
+    table, even = train_reranker.split_table(asked, 3), example_gallery(world, reranked[0])
     found = train_reranker.cache_examples(tmp_path / "even", asked, table, even)
     assert len(told) == len(asked)
     for row, (before, (left, near)) in zip(found.rows, told, strict=True):

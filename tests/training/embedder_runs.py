@@ -28,7 +28,7 @@ checkpoint_steps = 10
 """
 
 
-def written(
+def write_config(
     planet: Planet,
     folder: Path,
     name: str,
@@ -49,7 +49,7 @@ def written(
     return config
 
 
-def catalogd(
+def write_catalog_config(
     folder: Path, name: str, *, steps: int, changes: tuple[tuple[str, str], ...] = ()
 ) -> Path:
     """The same over sources `trips` and `drives` of a catalog."""

@@ -15,7 +15,7 @@ from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, read_bundle
 from pinpoint.nets.bundle.calibrations import write_calibration
 from pinpoint.nets.reranker.bundle_reranker import load_reranker, write_reranked
 from pinpoint.search.pipeline import RERANK
-from trials.rerank.ground import BUNDLE, RERANKED, Ground
+from trials.rerank.bench_run import BUNDLE, RERANKED, BenchRun
 
 
 def ship(trained: Path, shipped: Path) -> None:
@@ -51,5 +51,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="pinpoint bench ship-reranker", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="of the run")
     given = parser.parse_args()
-    ground = Ground(home=given.home.absolute(), preset="bench", seed=7, at_once=1)
-    ship(ground.bundle(RERANKED), SHIPPED_FOLDER / BUNDLE)
+    bench = BenchRun(home=given.home.absolute(), preset="bench", seed=7, at_once=1)
+    ship(bench.bundle(RERANKED), SHIPPED_FOLDER / BUNDLE)

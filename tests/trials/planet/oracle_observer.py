@@ -25,7 +25,7 @@ from pinpoint.synthetic.draws import Draws
 from pinpoint.synthetic.latent_fields import LATENT_COLUMNS, WIDTH, latent_factors
 from pinpoint.synthetic.pictures import draw_shot_noise, scene_appearance
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, Preset, preset_digest
-from trials.planet.ground import apart_km, best_columns, planned
+from trials.planet.planet_images import apart_km, best_columns, plan_shots
 
 BLURS = (0.0, 0.3, 0.6, 1.0)
 KINDS = ("photo", "street")
@@ -159,7 +159,7 @@ def _ratio(one: _Side, other: _Side) -> np.ndarray:
     return np.asarray((x @ y.T) / left - 0.5 * (both + squares))
 
 
-def made(preset: str, seed: int, *, every: int, say: Say) -> str:
+def make_table(preset: str, seed: int, *, every: int, say: Say) -> str:
     """The table: a line for each blur.
 
     Args:
@@ -168,7 +168,7 @@ def made(preset: str, seed: int, *, every: int, say: Say) -> str:
         every: Of the covered questions of a kind each so manieth is asked.
         say: Told what is done.
     """
-    shots = planned(seed, PRESETS[preset], ("test", "null-test"))
+    shots = plan_shots(seed, PRESETS[preset], ("test", "null-test"))
     plain, rows = read(seed, PRESETS[preset], shots), []
     for blur in BLURS:
         eye = blurred(plain, blur, seed)

@@ -32,7 +32,7 @@ BLOBS_MB, INDEX_MB = 48, 1024
 _SECOND = ("worker", "--pool=solo", "--concurrency=1", "-Q", "celery", "-n", "second@pinpoint")
 
 
-class Ground:
+class FaultStack:
     """One running stack with short settings."""
 
     def __init__(
@@ -165,14 +165,14 @@ def patiently(ask: Callable[[], Any], error: type[Exception], limit_s: float) ->
 
 
 @contextlib.contextmanager
-def running(
+def run_fault_stack(
     *,
     clock: bool = True,
     disks: bool = True,
     second: bool = True,
     chunk: int = 16,
     lease_s: float = LEASE_S,
-) -> Iterator[Ground]:
+) -> Iterator[FaultStack]:
     """A stack for faults; afterwards nothing of it is left.
 
     Args:
@@ -190,7 +190,7 @@ def running(
         # The user that runs PostgreSQL has to read it too.
         Path(clock_folder).chmod(0o755)
         mounted = [] if not disks else _mount(home)
-        ground = Ground(
+        stack = FaultStack(
             home,
             Path(clock_folder),
             faked_clock=clock,
@@ -200,20 +200,20 @@ def running(
         )
         watcher = watch_over(home)
         try:
-            ground.up()
+            stack.up()
             if second:
-                ground.second_worker()
-            yield ground
+                stack.second_worker()
+            yield stack
         finally:
-            ground.close_second()
-            pid = ground.supervisor.recorded_pid()
+            stack.close_second()
+            pid = stack.supervisor.recorded_pid()
             if pid is not None and psutil.pid_exists(pid):
                 psutil.Process(pid).resume()
-            lifecycle.stop_stack(ground.settings)
+            lifecycle.stop_stack(stack.settings)
             dismiss(watcher)
             for folder in mounted:
                 subprocess.run(["umount", "-l", str(folder)], check=False)
-            lifecycle.erase_stack(ground.settings)
+            lifecycle.erase_stack(stack.settings)
 
 
 def _mount(home: Path) -> list[Path]:

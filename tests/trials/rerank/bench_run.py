@@ -31,7 +31,7 @@ _LOOK_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
+class BenchRun:
     """One run."""
 
     home: Path
@@ -41,7 +41,7 @@ class Ground:
     of_each: int | None = None
     """So many of the test's questions of each kind are asked in ablations, and about a planet whose
     bundle comes from another; None asks all."""
-    trained: Ground | None = None
+    trained: BenchRun | None = None
     """Another planet's run, whose bundle and calibrations are asked here, untouched."""
 
     @property
@@ -134,7 +134,7 @@ class Ground:
         )
 
     @contextmanager
-    def standing(self) -> Iterator[None]:
+    def run_stack(self) -> Iterator[None]:
         """The stack is up; afterwards it is down, and all that it holds stays."""
         self.stack.mkdir(parents=True, exist_ok=True, mode=0o700)
         before = signal.signal(signal.SIGTERM, _interrupted)

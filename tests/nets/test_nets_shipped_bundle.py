@@ -18,8 +18,8 @@ from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, SearchSettings
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
 from pinpoint.training.reranker.config import read_reranker_config
-from trials.embedder.tables import made
-from trials.rerank.shipped import ship
+from trials.embedder.tables import make_table
+from trials.rerank.ship_reranker import ship
 
 PAGES = Path(__file__).parents[2]
 RESULTS = (PAGES / "docs" / "results.md").read_text(encoding="utf-8")
@@ -98,7 +98,7 @@ def test_results_table_matches_bench_embedder(tmp_path):
     here, there = (
         [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
         for text in (
-            made("tiny", find_bundle("world-tiny", tmp_path), say=lambda text: None),
+            make_table("tiny", find_bundle("world-tiny", tmp_path), say=lambda text: None),
             block,
         )
     )

@@ -19,7 +19,7 @@ EARTH_KM = 6371.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class PlanetImages:
     """N images: pixels `[N, H, W, 3]`, unit vectors of their places `[N, 3]`, and labels `[N]`."""
 
     shots: list[Shot]
@@ -34,7 +34,7 @@ class Ground:
     country: np.ndarray
 
 
-def planned(seed: int, preset: Preset, roles: tuple[str, ...]) -> list[Shot]:
+def plan_shots(seed: int, preset: Preset, roles: tuple[str, ...]) -> list[Shot]:
     """Shots of some roles; panoramas as plain pictures, so that all have one shape."""
     return [
         replace(shot, panorama=False)
@@ -44,9 +44,11 @@ def planned(seed: int, preset: Preset, roles: tuple[str, ...]) -> list[Shot]:
     ]
 
 
-def ground(seed: int, preset: Preset, some: list[Shot], blind: tuple[str, ...] = ()) -> Ground:
+def render_planet(
+    seed: int, preset: Preset, some: list[Shot], blind: tuple[str, ...] = ()
+) -> PlanetImages:
     """Draw shots; factors of `blind` scales are switched off."""
-    return Ground(
+    return PlanetImages(
         shots=some,
         pixels=render_pictures(seed, some, preset, blind=blind),
         xyz=unit_xyz(lat_lon([shot.point for shot in some])),
@@ -61,7 +63,7 @@ def ground(seed: int, preset: Preset, some: list[Shot], blind: tuple[str, ...] =
 
 
 def candidates_km(
-    planet: Ground,
+    planet: PlanetImages,
     vectors: np.ndarray,
     *,
     role: str,

@@ -23,7 +23,7 @@ from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.training.core import runs
 from pinpoint.training.core.configs import read_config
 from pinpoint.training.embedder.train_embedder import train_embedder
-from training.recipe import catalogd, written
+from training.embedder_runs import write_catalog_config, write_config
 
 STEPS = 150
 
@@ -38,7 +38,8 @@ def places(home):
 def opened(places, tmp_path):
     """A run nobody has begun, its id, and what carries it out."""
     run = runs.open_run(
-        places, read_config(catalogd(tmp_path, "ours", steps=20)).for_organization("default")
+        places,
+        read_config(write_catalog_config(tmp_path, "ours", steps=20)).for_organization("default"),
     )
     asked = UUID(run.id)
 
@@ -158,7 +159,7 @@ def test_training_worker_after_kill_resumes_run(
         assert said.exit_code == 0, said.output
         return json.loads(said.stdout)
 
-    config = written(planet, tmp_path, "learned", steps=STEPS)
+    config = write_config(planet, tmp_path, "learned", steps=STEPS)
     sent = command("embedder", "--config", str(config), "--background")
     asked, log = UUID(sent["id"]), tmp_path / "learner.log"
     folder = runs.folder_of(places, asked)

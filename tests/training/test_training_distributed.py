@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from nets.towers import timm_bundle
 from pinpoint.training.core.distributed import DistributedContext
-from training.recipe import written
+from training.embedder_runs import write_config
 
 STEPS = 12
 CHANGES = (
@@ -24,7 +24,7 @@ CHANGES = (
 
 
 def trained(home, planet, folder, name, count):
-    config = written(planet, folder, name, steps=STEPS, changes=CHANGES)
+    config = write_config(planet, folder, name, steps=STEPS, changes=CHANGES)
     start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     words = ["-m", "pinpoint.cli", "train", "embedder", "--config", str(config), "--out"]
     ran = subprocess.run(

@@ -1,4 +1,4 @@
-"""Tables of any size for the tests of this room, scattered by a seed; no files behind them."""
+"""Tables of any size for training tests, spread by a seed; no files behind them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pinpoint.geo.points import destination
 from pinpoint.training.core.samples import Samples, texts
 
 
-def scattered(
+def scattered_samples(
     count: int,
     *,
     towns: int,
