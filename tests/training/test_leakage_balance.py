@@ -121,7 +121,7 @@ def test_balance_exclusions_removes_one_creator_per_other_locality(world, images
         makers = {each.creator for each in lost}
         assert len(makers) == (0 if at_truth else 1)
         assert {each.id for each in there if each.creator in makers} == {e.id for e in lost}
-        assert at_truth or question.kind in {each.kind for each in lost}
+        assert at_truth or question.query_kind in {each.kind for each in lost}
     every = replace(how["resolved"], ids=tuple(sorted({*how["resolved"].ids, *gone})))
     assert beside(found) == beside(gathering(left, exclusions=every))
     assert beside(found) - beside(near), "who stood behind has moved up"
@@ -188,7 +188,7 @@ def test_balance_exclusions_follow_requested_exclusions(images, case):
     gone = [each for each in candidates if each not in alone]
     others = [own for own in towns(images).values() if away_m(question, own[0]) > LOCALITY_RADIUS_M]
     assert len(gone) == len(others), "one photo of each town, by itself"
-    assert {each.kind for each in gone} == {question.kind}
+    assert {each.kind for each in gone} == {question.query_kind}
 
 
 def test_balance_exclusions_without_loss_at_ground_truth_change_nothing(images, case):

@@ -44,7 +44,7 @@ def test_train_reranker_after_two_interrupts_gives_same_weights(world, reranked,
     whole, _ = run_training(world, config, tmp_path / "run", tmp_path / "whole")
     one, other = (read_bundle(each.bundle).reranker.read_bytes() for each in (made, whole))
     assert one == other
-    drop = ("seconds_of_steps",)
+    drop = ("training_s",)
     assert {k: v for k, v in made.report.items() if k not in drop} == {
         k: v for k, v in whole.report.items() if k not in drop
     }
@@ -75,7 +75,7 @@ def test_cache_examples_exclude_query_creator_and_near_duplicates(world, example
         people = {creators[uuid.UUID(bytes=each.ljust(16, b"\0"))] for each in named}
         assert learner.query.creator not in people
         own += learner.query.creator in creators.values()
-        truth = np.array([learner.query.truth.lat, learner.query.truth.lon])
+        truth = np.array([learner.query.ground_truth.lat, learner.query.ground_truth.lon])
         assert row["ground_truth"].tolist() == truth.tolist()
         null = learner.query.strata.get("role") == "null-train"
         assert row["in_gallery"].any() == (not null)

@@ -159,7 +159,7 @@ def _examples(
 def picks(bench: BenchRun, search: Search, examples: Examples) -> dict[str, np.ndarray]:
     """Places by arm, `[N, 2]` or, where a radius is chosen for, `[N, R, 2]`; and the truth."""
     nets = {name: load_reranker(read_bundle(bench.bundle(name))) for name in (RERANKED, ALONE)}
-    found = {"truth": np.array(examples.rows["truth"])}
+    found = {"truth": np.array(examples.rows["ground_truth"])}
     found |= _unlearned(examples)
     for evidence in search.evidence:
         found[evidence] = _chosen(nets[RERANKED], examples, evidence)

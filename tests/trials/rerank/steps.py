@@ -241,7 +241,7 @@ def _evaluated(
     One of them does not keep two cores busy. A run that was broken off goes on.
     """
     runs = {ranker: bench.run(f"{role}-{ranker}") for ranker in RANKERS}
-    words = [f"--source={each}-{kind}" for each in galleries or (role,) for kind in KINDS]
+    words = [f"--in-source={each}-{kind}" for each in galleries or (role,) for kind in KINDS]
     words += [f"--filter=role={one}" for one in asked]
     words += ["--no-unfiltered", f"--concurrency={bench.at_once}"]
     words += ["--images", str(bench.planet if labels is None else labels.parent / "images")]

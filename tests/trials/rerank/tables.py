@@ -66,7 +66,7 @@ def words(bench: BenchRun) -> str:
     return (
         f"Synthetic planet, not the Earth: {GENERATOR}, preset `{bench.preset}`, seed"
         f" {bench.seed}, digest `{digest}`; bundle `{RERANKED}`, trained on"
-        f" {train['questions']['train']:,} queries{elsewhere}. A photo's own row, creator, sequence"
+        f" {train['queries']['train']:,} queries{elsewhere}. A photo's own row, creator, sequence"
         " and near-duplicates never help. In brackets the 95 % interval of a bootstrap over"
         " creators and sequences."
     )
