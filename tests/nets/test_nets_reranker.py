@@ -36,8 +36,8 @@ def net(request):
     return made
 
 
-def asked(questions=5, candidates=K, photos=E, seed=0):
-    """Questions with some candidates and photos missing, one question without any evidence."""
+def random_batch(queries=5, candidates=K, photos=E, seed=0):
+    """Queries with some candidates and photos missing, one query without any evidence."""
     dice = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
@@ -46,15 +46,15 @@ def asked(questions=5, candidates=K, photos=E, seed=0):
     def whole(most, *shape):
         return torch.randint(0, most, shape, generator=dice)
 
-    sets = (questions, candidates, photos)
+    sets = (queries, candidates, photos)
     present = torch.rand(sets[:2], generator=dice) < 0.8
     present[:, 0] = True
     near = (torch.rand(sets, generator=dice) < 0.6) & present[..., None]
     near[0] = False
     place = torch.stack([normal(*sets[:2]) * 3, 179.5 + normal(*sets[:2])], dim=-1).double()
     return RerankBatch(
-        query=normal(questions, D),
-        query_kind=whole(3, questions),
+        query=normal(queries, D),
+        query_kind=whole(3, queries),
         image=normal(*sets[:2], D),
         gps=normal(*sets[:2], D),
         position=place,
@@ -70,23 +70,23 @@ def asked(questions=5, candidates=K, photos=E, seed=0):
     )
 
 
-def mapped(given, do):
-    """The same questions, each tensor with its name changed by `do`."""
+def map_fields(given, do):
+    """The same queries, each tensor with its name changed by `do`."""
     fields = [field.name for field in dataclasses.fields(given)]
     return RerankBatch(**{name: do(name, getattr(given, name)) for name in fields})
 
 
-def judge(net, given):
+def run_network(net, given):
     with torch.inference_mode():
         return net(given)
 
 
-def close(found, wanted, tolerance=1e-5):
+def assert_close(found, wanted, tolerance=1e-5):
     assert torch.allclose(found, wanted, atol=tolerance, rtol=tolerance)
 
 
-OF_QUESTION = ("query", "query_kind")
-OF_PHOTO = (
+QUERY_FIELDS = ("query", "query_kind")
+EVIDENCE_FIELDS = (
     "evidence",
     "evidence_kind",
     "evidence_distance_m",
@@ -97,11 +97,11 @@ OF_PHOTO = (
 
 
 def test_reranker_outputs_are_finite_without_evidence(net):
-    found = judge(net, asked())
-    assert torch.isfinite(found.logits[asked().present]).all()
-    assert (found.logits[~asked().present] == -math.inf).all()
-    bare = mapped(asked(), lambda name, t: t & False if name.endswith("present") else t)
-    for said in (found, judge(net, bare)):
+    found = run_network(net, random_batch())
+    assert torch.isfinite(found.logits[random_batch().present]).all()
+    assert (found.logits[~random_batch().present] == -math.inf).all()
+    bare = map_fields(random_batch(), lambda name, t: t & False if name.endswith("present") else t)
+    for said in (found, run_network(net, bare)):
         assert all(
             torch.isfinite(t).all() for t in (said.no_match_logit, said.offset_km, said.attention)
         )
@@ -112,63 +112,76 @@ def test_reranker_outputs_are_finite_without_evidence(net):
 
 
 def test_reranker_is_equivariant_to_order(net):
-    given = asked()
-    plain = judge(net, given)
-    turn, deal = torch.randperm(E), torch.randperm(K)
-    turned = judge(net, mapped(given, lambda n, t: t[:, :, turn] if n in OF_PHOTO else t))
-    close(turned.logits, plain.logits)
-    close(turned.attention, plain.attention[:, :, turn])
-    dealt = judge(net, mapped(given, lambda n, t: t if n in OF_QUESTION else t[:, deal]))
+    given = random_batch()
+    plain = run_network(net, given)
+    evidence_order, candidate_order = torch.randperm(E), torch.randperm(K)
+    shuffled_evidence = run_network(
+        net, map_fields(given, lambda n, t: t[:, :, evidence_order] if n in EVIDENCE_FIELDS else t)
+    )
+    assert_close(shuffled_evidence.logits, plain.logits)
+    assert_close(shuffled_evidence.attention, plain.attention[:, :, evidence_order])
+    shuffled_candidates = run_network(
+        net, map_fields(given, lambda n, t: t if n in QUERY_FIELDS else t[:, candidate_order])
+    )
     for name in ("logits", "offset_km", "attention"):
-        close(getattr(dealt, name), getattr(plain, name)[:, deal])
-    close(dealt.no_match_logit, plain.no_match_logit)
+        assert_close(getattr(shuffled_candidates, name), getattr(plain, name)[:, candidate_order])
+    assert_close(shuffled_candidates.no_match_logit, plain.no_match_logit)
 
 
 def test_reranker_ignores_padding(net):
-    given = asked()
-    wide = asked(candidates=K + 3, photos=E + 2, seed=1)
+    given = random_batch()
+    wide = random_batch(candidates=K + 3, photos=E + 2, seed=1)
 
     def padded(name, tensor):
-        if name in OF_QUESTION:
+        if name in QUERY_FIELDS:
             return tensor
         grown = getattr(wide, name).clone()
         if name.endswith("present"):
             grown[:] = False
-        inner = (slice(None), slice(K), slice(E)) if name in OF_PHOTO else (slice(None), slice(K))
+        inner = (
+            (slice(None), slice(K), slice(E))
+            if name in EVIDENCE_FIELDS
+            else (slice(None), slice(K))
+        )
         grown[inner] = tensor
         return grown
 
-    plain, found = judge(net, given), judge(net, mapped(given, padded))
-    close(found.logits[:, :K], plain.logits)
-    close(found.no_match_logit, plain.no_match_logit)
-    close(found.offset_km[:, :K], plain.offset_km)
-    # Nor does what a masked place of the question itself holds.
+    plain, found = run_network(net, given), run_network(net, map_fields(given, padded))
+    assert_close(found.logits[:, :K], plain.logits)
+    assert_close(found.no_match_logit, plain.no_match_logit)
+    assert_close(found.offset_km[:, :K], plain.offset_km)
+    # Nor does what a masked place of the query itself holds.
     masked = given.present[..., None]
-    other = mapped(given, lambda n, t: torch.where(masked, t, 5.0) if n in ("image", "gps") else t)
-    close(judge(net, other).logits, plain.logits)
+    other = map_fields(
+        given, lambda n, t: torch.where(masked, t, 5.0) if n in ("image", "gps") else t
+    )
+    assert_close(run_network(net, other).logits, plain.logits)
 
 
 def test_reranker_query_is_independent_of_batch(net):
-    given = asked(questions=64)
-    together = judge(net, given)
-    deal = torch.randperm(64, generator=torch.Generator().manual_seed(5))
+    given = random_batch(queries=64)
+    together = run_network(net, given)
+    candidate_order = torch.randperm(64, generator=torch.Generator().manual_seed(5))
     for size in (1, 8):
-        for rows in deal.split(size):
-            part = judge(net, mapped(given, lambda n, t, rows=rows: t[rows]))
-            close(part.logits, together.logits[rows], 1e-4)
-            close(part.no_match_logit, together.no_match_logit[rows], 1e-4)
-            close(part.offset_km, together.offset_km[rows], 1e-4)
+        for rows in candidate_order.split(size):
+            part = run_network(net, map_fields(given, lambda n, t, rows=rows: t[rows]))
+            assert_close(part.logits, together.logits[rows], 1e-4)
+            assert_close(part.no_match_logit, together.no_match_logit[rows], 1e-4)
+            assert_close(part.offset_km, together.offset_km[rows], 1e-4)
             assert torch.equal(part.logits.argmax(1), together.logits[rows].argmax(1))
 
 
 def test_reranker_offset_points_towards_evidence(net):
-    """East and north come from its bearings: all evidence on one side, and so is the way."""
-    given = mapped(asked(), lambda n, t: torch.full_like(t, 30.0) if n == "bearing_deg" else t)
-    way = judge(net, given).offset_km
-    moved = way.norm(dim=-1) > 1e-6
+    """East and north come from its bearings: all evidence on one side, and so is the offset."""
+    given = map_fields(
+        random_batch(), lambda n, t: torch.full_like(t, 30.0) if n == "bearing_deg" else t
+    )
+    offset = run_network(net, given).offset_km
+    moved = offset.norm(dim=-1) > 1e-6
     assert moved.any()
-    close(
-        torch.atan2(way[..., 0], way[..., 1])[moved], torch.full(way.shape[:2], math.pi / 6)[moved]
+    assert_close(
+        torch.atan2(offset[..., 0], offset[..., 1])[moved],
+        torch.full(offset.shape[:2], math.pi / 6)[moved],
     )
 
 
@@ -203,7 +216,7 @@ def test_evidence_attention_agrees_with_loop():
                 told.append(said)
                 shares.append(weights)
             wanted = layer.block(tokens[b, k] + layer.leave(torch.cat(told)))
-            close(found[b, k], wanted)
+            assert_close(found[b, k], wanted)
             mean = np.mean(shares, axis=0)[:-1]
             assert heard[b, k][there[b, k]].numpy() == pytest.approx(mean, abs=1e-6)
             assert (heard[b, k][~there[b, k]] == 0).all()
@@ -215,7 +228,7 @@ def test_token_attention_agrees_with_loop():
     layer, curve = TokenAttention(8, 2), DistanceBias(2)
     torch.nn.init.normal_(curve.curve.weight)
     torch.nn.init.normal_(curve.apart)
-    given = asked(questions=2, candidates=4)
+    given = random_batch(queries=2, candidates=4)
     bias = curve(pairwise_km(given.position), given.present)
     tokens = torch.randn(2, 6, 8)
     found = layer(tokens, bias)
@@ -230,7 +243,7 @@ def test_token_attention_agrees_with_loop():
             )
             for t in range(6)
         ]
-        close(found[b], layer.block(tokens[b] + layer.leave(torch.stack(told))))
+        assert_close(found[b], layer.block(tokens[b] + layer.leave(torch.stack(told))))
 
 
 @torch.inference_mode()
@@ -248,7 +261,7 @@ def test_distance_bias_depends_on_distance_only():
 
 
 def test_reranker_features_agree_with_numpy():
-    given = asked()
+    given = random_batch()
     wanted = pairwise_m(given.position[2].numpy()) / 1e3
     assert pairwise_km(given.position)[2].numpy() == pytest.approx(wanted, rel=1e-5, abs=1e-4)
     values = torch.tensor([[3.0, 9.0, 5.0, -7.0]])
@@ -263,12 +276,15 @@ def test_reranker_features_agree_with_numpy():
 @torch.inference_mode()
 def test_reranker_without_candidate_blocks_scores_candidates_separately():
     torch.manual_seed(0)
-    alone, given = RerankerNetwork(dataclasses.replace(SPEC, candidate_blocks=0)).eval(), asked()
+    alone, given = (
+        RerankerNetwork(dataclasses.replace(SPEC, candidate_blocks=0)).eval(),
+        random_batch(),
+    )
     assert torch.isfinite(alone(given).no_match_logit).all()
     torch.nn.init.normal_(alone.bias.curve.weight)
-    said = judge(alone, given)
+    said = run_network(alone, given)
     alone.bias.curve.weight.zero_()
-    close(judge(alone, given).logits[given.present], said.logits[given.present])
+    assert_close(run_network(alone, given).logits[given.present], said.logits[given.present])
 
 
 def test_reranker_at_start_ranks_by_similarity():
@@ -280,7 +296,7 @@ def test_reranker_at_start_ranks_by_similarity():
     )
     assert sum(each.numel() for each in large.parameters()) <= 5_000_000
     torch.manual_seed(0)
-    fresh, given = RerankerNetwork(SPEC), asked(questions=20)
+    fresh, given = RerankerNetwork(SPEC), random_batch(queries=20)
     like = torch.nn.functional.cosine_similarity(given.query[:, None], given.image, dim=-1)
     best = like.masked_fill(~given.present, -2).argmax(1)
-    assert (judge(fresh, given).logits.argmax(1) == best).float().mean() > 0.6
+    assert (run_network(fresh, given).logits.argmax(1) == best).float().mean() > 0.6

@@ -86,9 +86,9 @@ def test_ship_keeps_name_and_replaces_reranker(tmp_path):
 def test_shipped_bundle_serves_image_and_gps_channels(tmp_path):
     eye = open_encoder(EncoderSettings(bundle="world-tiny", device="cpu"), tmp_path, 512)
     assert eye.contract.dims == {"image": 256, "gps": 256}
-    pictures = list(np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8))
-    alone = [eye.encode_query(picture, "photo") for picture in pictures]
-    assert np.allclose(eye.encode(pictures, "photo"), alone, atol=1e-5)
+    images = list(np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8))
+    alone = [eye.encode_query(image, "photo") for image in images]
+    assert np.allclose(eye.encode(images, "photo"), alone, atol=1e-5)
 
 
 def test_results_table_matches_bench_embedder(tmp_path):

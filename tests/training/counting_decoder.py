@@ -22,13 +22,13 @@ TOWER = hashlib.sha256(b"grid of 4, seed 0").hexdigest()
 _MATRIX = np.random.default_rng(0).normal(size=(48, WIDTH)).astype(np.float32)
 
 
-def encode(pictures):
-    """`[B, F]` of pictures of any size."""
+def encode(images):
+    """`[B, F]` of images of any size."""
     means = [
         [part.mean(axis=(0, 1)) for band in np.array_split(one, 4) for part in columns(band)]
-        for one in pictures
+        for one in images
     ]
-    return (np.array(means, dtype=np.float32).reshape(len(pictures), -1) / 255.0 - 0.5) @ _MATRIX
+    return (np.array(means, dtype=np.float32).reshape(len(images), -1) / 255.0 - 0.5) @ _MATRIX
 
 
 def columns(band):
@@ -54,9 +54,9 @@ def main(folder, manifest, kind):
         [ManifestSource(manifest=Path(manifest), kind=kind)], MediaSettings()
     ).samples
 
-    def slowly(pictures):
+    def slowly(images):
         time.sleep(0.15)
-        return encode(pictures)
+        return encode(images)
 
     with ChildDecoder(MediaSettings()) as decoder:
         cache_features(

@@ -15,7 +15,7 @@ from pinpoint.training.reranker.objective import augment, collate
 from pinpoint.training.reranker.slots import cosines, reassign_slots, select_slots
 from search.slots_by_loop import slots_by_loop
 
-ROOM, DIM, PER_KIND = 20, 6, 2
+MAX_CANDIDATES, DIM, PER_KIND = 20, 6, 2
 NOTHING = AugmentationConfig(
     drop_evidence=0.0,
     drop_evidence_photo=0.0,
@@ -25,7 +25,7 @@ NOTHING = AugmentationConfig(
 )
 
 
-def made_up(questions=40, seed=4):
+def random_rows(queries=40, seed=4):
     """Rows with all found by one channel or both, and the photos that they name."""
     dice = np.random.default_rng(seed)
     ids = [uuid.UUID(int=number + 1) for number in range(30)]
@@ -33,16 +33,18 @@ def made_up(questions=40, seed=4):
         each: {IMAGE_CHANNEL: dice.normal(size=DIM), GPS_CHANNEL: dice.normal(size=DIM)}
         for each in ids
     }
-    rows = np.zeros(questions, row_dtype(InputShape(dim=DIM, candidates=ROOM, per_kind=PER_KIND)))
+    rows = np.zeros(
+        queries, row_dtype(InputShape(dim=DIM, candidates=MAX_CANDIDATES, per_kind=PER_KIND))
+    )
     for row in rows:
-        count = dice.integers(3, ROOM + 1)
+        count = dice.integers(3, MAX_CANDIDATES + 1)
         row["query"] = dice.normal(size=DIM)
         row["present"][:count] = True
         row["id"][:count] = [ids[n].bytes for n in dice.permutation(30)[:count]]
         row["kind"][:count] = dice.random(count) < dice.random()
         row["in_channel"][:count] = np.array([(1, 0), (0, 1), (1, 1)])[dice.integers(0, 3, count)]
         row["evidence_distance_m"], row["evidence_present"] = (
-            dice.random((ROOM, 2 * PER_KIND)),
+            dice.random((MAX_CANDIDATES, 2 * PER_KIND)),
             True,
         )
     return rows, EmbeddingTable.of(vectors, DIM, np.float32)
@@ -72,7 +74,7 @@ def selected_by_loop(row, alike, slots):
 
 
 def test_reassign_slots_agrees_with_search():
-    rows, photos = made_up()
+    rows, photos = random_rows()
     alike = cosines(rows, photos)
     for slots in (CandidateSlots(8, 2), CandidateSlots(12, 0), CandidateSlots(5, 4)):
         chosen = reassign_slots(rows, rows["present"], alike, slots)
@@ -82,7 +84,7 @@ def test_reassign_slots_agrees_with_search():
 
 
 def test_select_slots_keeps_chosen_candidates_in_order():
-    rows, _ = made_up()
+    rows, _ = random_rows()
     chosen = rows["present"] & (np.random.default_rng(1).random(rows["present"].shape) < 0.4)
     chosen &= chosen.cumsum(axis=1) <= 7
     found = select_slots(rows, chosen, 7)

@@ -51,7 +51,7 @@ def gathering(world):
         )
 
 
-def candidate(image, seat):
+def candidate(image, slot):
     return Candidate(
         id=image.id,
         source_id=image.source_id,
@@ -60,7 +60,7 @@ def candidate(image, seat):
         captured_at=None,
         group=str(image.id),
         score=0.5,
-        rank=seat + 1,
+        rank=slot + 1,
     )
 
 
@@ -69,7 +69,7 @@ def case(request, world, images, gathering):
     """The gallery asked about a picture of its own: how it is asked, candidates, evidence."""
     harness, org = world
     own = next(each for each in images.values() if each.kind == request.param)
-    question = LabeledQuery(
+    query = LabeledQuery(
         file=own.external_id,
         ground_truth=own.point,
         creator=own.creator,
@@ -82,67 +82,67 @@ def case(request, world, images, gathering):
     out = exclusion_filter.resolve_excluded_ids(
         asked, organization_id=org, database=harness.database
     )
-    every = [candidate(each, seat) for seat, each in enumerate(images.values())]
+    every = [candidate(each, slot) for slot, each in enumerate(images.values())]
     candidates = tuple(each for each in every if each.id not in out.ids)
     near = gathering(candidates, exclusions=out)
     return (
-        question,
+        query,
         candidates,
         near,
         {"requested": asked, "resolved": out, "fetch_evidence": gathering},
     )
 
 
-def towns(images):
+def by_locality(images):
     found = defaultdict(list)
     for each in images.values():
         found[each.external_id.split("/")[-2]].append(each)
     return found
 
 
-def away_m(question, image):
-    places = ([[one.lat, one.lon]] for one in (question.ground_truth, image.point))
+def away_m(query, image):
+    places = ([[one.lat, one.lon]] for one in (query.ground_truth, image.point))
     return haversine_m(*map(np.array, places))[0]
 
 
-def beside(near):
+def evidence_pairs(near):
     return {(each, photo.id) for each, photos in near.items() for photo in photos}
 
 
 def test_balance_exclusions_removes_one_creator_per_other_locality(world, images, case, gathering):
-    question, candidates, near, how = case
+    query, candidates, near, how = case
     reader = gathering.keywords["reader"]
-    left, found = balance_exclusions(question, candidates, near, reader=reader, **how)
+    left, found = balance_exclusions(query, candidates, near, reader=reader, **how)
     gone = {each.id for each in candidates} - {each.id for each in left}
-    assert len(towns(images)) > 2
-    for there in towns(images).values():
-        at_truth = away_m(question, there[0]) < LOCALITY_RADIUS_M
+    assert len(by_locality(images)) > 2
+    for there in by_locality(images).values():
+        at_ground_truth = away_m(query, there[0]) < LOCALITY_RADIUS_M
         lost = [each for each in there if each.id in gone]
         makers = {each.creator for each in lost}
-        assert len(makers) == (0 if at_truth else 1)
+        assert len(makers) == (0 if at_ground_truth else 1)
         assert {each.id for each in there if each.creator in makers} == {e.id for e in lost}
-        assert at_truth or question.query_kind in {each.kind for each in lost}
+        assert at_ground_truth or query.query_kind in {each.kind for each in lost}
     every = replace(how["resolved"], ids=tuple(sorted({*how["resolved"].ids, *gone})))
-    assert beside(found) == beside(gathering(left, exclusions=every))
-    assert beside(found) - beside(near), "who stood behind has moved up"
-    assert balance_exclusions(question, candidates, near, reader=reader, **how)[0] == left, (
+    assert evidence_pairs(found) == evidence_pairs(gathering(left, exclusions=every))
+    assert evidence_pairs(found) - evidence_pairs(near), "who stood behind has moved up"
+    assert balance_exclusions(query, candidates, near, reader=reader, **how)[0] == left, (
         "the same again"
     )
 
 
 def test_balance_exclusions_differ_between_queries(case, gathering):
-    question, candidates, near, how = case
+    query, candidates, near, how = case
     reader = gathering.keywords["reader"]
     found = {
         tuple(
             each.id for each in balance_exclusions(one, candidates, near, reader=reader, **how)[0]
         )
-        for one in (replace(question, file=f"{number}.jpg") for number in range(8))
+        for one in (replace(query, file=f"{number}.jpg") for number in range(8))
     }
     assert len(found) > 1
 
 
-def told_otherwise(images, **changes):
+def changed_catalog(images, **changes):
     """A catalog of the same images with something changed, and what it was asked."""
     rows = {each.id: replace(each, **changes) for each in images.values()}
     asked = []
@@ -161,53 +161,55 @@ def told_otherwise(images, **changes):
 
 
 def test_balance_exclusions_with_single_creator_keeps_true_locality(images, case):
-    question, candidates, near, how = case
-    reader, asked = told_otherwise(images, creator="a survey")
-    left, _ = balance_exclusions(question, candidates, near, reader=reader, **how)
+    query, candidates, near, how = case
+    reader, asked = changed_catalog(images, creator="a survey")
+    left, _ = balance_exclusions(query, candidates, near, reader=reader, **how)
     stay = {images[each.id].external_id for each in left}
     assert asked == [(["a survey"], [])]
     assert stay == {
         images[each.id].external_id
         for each in candidates
-        if away_m(question, images[each.id]) < LOCALITY_RADIUS_M
+        if away_m(query, images[each.id]) < LOCALITY_RADIUS_M
     }
 
 
 def test_balance_exclusions_follow_requested_exclusions(images, case):
-    question, candidates, near, how = case
-    reader, asked = told_otherwise(images, creator="a survey", sequence="a drive")
+    query, candidates, near, how = case
+    reader, asked = changed_catalog(images, creator="a survey", sequence="a drive")
     by_drive = Exclusions(sequences=("a drive",))
     left, _ = balance_exclusions(
-        question, candidates, near, reader=reader, **{**how, "requested": by_drive}
+        query, candidates, near, reader=reader, **{**how, "requested": by_drive}
     )
     assert asked == [([], ["a drive"])]
     assert len(left) < len(candidates)
     alone, _ = balance_exclusions(
-        question, candidates, near, reader=reader, **{**how, "requested": Exclusions()}
+        query, candidates, near, reader=reader, **{**how, "requested": Exclusions()}
     )
     gone = [each for each in candidates if each not in alone]
-    others = [own for own in towns(images).values() if away_m(question, own[0]) > LOCALITY_RADIUS_M]
+    others = [
+        own for own in by_locality(images).values() if away_m(query, own[0]) > LOCALITY_RADIUS_M
+    ]
     assert len(gone) == len(others), "one photo of each town, by itself"
-    assert {each.kind for each in gone} == {question.query_kind}
+    assert {each.kind for each in gone} == {query.query_kind}
 
 
 def test_balance_exclusions_without_loss_at_ground_truth_change_nothing(images, case):
-    question, candidates, near, how = case
-    reader, _ = told_otherwise(images, point=Point(lat=-89.0, lon=0.0))
-    found = balance_exclusions(question, candidates, near, reader=reader, **how)
+    query, candidates, near, how = case
+    reader, _ = changed_catalog(images, point=Point(lat=-89.0, lon=0.0))
+    found = balance_exclusions(query, candidates, near, reader=reader, **how)
     assert found == (candidates, near)
-    reader, _ = told_otherwise(images)
+    reader, _ = changed_catalog(images)
     none = {**how, "resolved": Exclusions(near_duplicate_cosine=0.95)}
-    assert balance_exclusions(question, candidates, near, reader=reader, **none) == (
+    assert balance_exclusions(query, candidates, near, reader=reader, **none) == (
         candidates,
         near,
     )
 
 
 def test_balance_exclusions_without_candidates_return_empty(images, case):
-    question, _, _, how = case
-    reader, _ = told_otherwise(images)
-    assert balance_exclusions(question, (), {}, reader=reader, **how) == ((), {})
+    query, _, _, how = case
+    reader, _ = changed_catalog(images)
+    assert balance_exclusions(query, (), {}, reader=reader, **how) == ((), {})
 
 
 def test_cache_examples_writes_balanced_rows(
@@ -217,11 +219,11 @@ def test_cache_examples_writes_balanced_rows(
     asked = [each for each in examples[0] if each.query.creator in makers][:12]
     told = []
 
-    def spies(question, candidates, near, **how):
-        told.append((len(candidates), balance_exclusions(question, candidates, near, **how)))
+    def recording(query, candidates, near, **how):
+        told.append((len(candidates), balance_exclusions(query, candidates, near, **how)))
         return told[-1][1]
 
-    monkeypatch.setattr(examples_of, "balance_exclusions", spies)
+    monkeypatch.setattr(examples_of, "balance_exclusions", recording)
     table, even = train_reranker.split_table(asked, 3), example_gallery(world, reranked[0])
     found = train_reranker.cache_examples(tmp_path / "even", asked, table, even)
     assert len(told) == len(asked)
@@ -230,9 +232,9 @@ def test_cache_examples_writes_balanced_rows(
         assert [each.id.bytes for each in left] == [
             each.ljust(16, b"\0") for each in row["id"][row["present"]].tolist()
         ]
-        assert beside(near) == {
-            (left[seat].id, UUID(bytes=row["evidence_id"][seat, at].ljust(16, b"\0")))
-            for seat, at in np.argwhere(row["evidence_present"])
+        assert evidence_pairs(near) == {
+            (left[slot].id, UUID(bytes=row["evidence_id"][slot, at].ljust(16, b"\0")))
+            for slot, at in np.argwhere(row["evidence_present"])
         }
     as_served = replace(even, evened=False)
     whole = train_reranker.cache_examples(tmp_path / "whole", asked, table, as_served)

@@ -27,15 +27,15 @@ from stack_fixtures import ServiceHarness, jpeg
 from training.counting_decoder import TOWER, WIDTH, Counting, encode
 from training.embedder_runs import write_catalog_config
 
-ROUND_TOWNS = 12
+CITIES_IN_A_ROW = 12
 
 
-def write_towns(folder: Path, count: int, first: int = 0) -> None:
+def write_cities(folder: Path, count: int, first: int = 0) -> None:
     """Photos in towns 70 km apart, by a few authors."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(first, first + count):
-        town, turn = divmod(seed, 4)
-        data = jpeg(seed, 45.0 + 0.01 * turn, 0.9 * (town % ROUND_TOWNS), size=(80, 64))
+        city, turn = divmod(seed, 4)
+        data = jpeg(seed, 45.0 + 0.01 * turn, 0.9 * (city % CITIES_IN_A_ROW), size=(80, 64))
         (folder / f"{seed:03d}.jpg").write_bytes(data)
 
 
@@ -47,11 +47,11 @@ def harness(database_url, api_database_url, tmp_path):
 
 
 @pytest.fixture
-def town(harness, tmp_path):
+def catalog_sources(harness, tmp_path):
     """Photos by reference, street views as copies; the folder of the photos."""
     org = harness.organization()
-    write_towns(tmp_path / "photos", 32)
-    write_towns(tmp_path / "streets", 32, first=100)
+    write_cities(tmp_path / "photos", 32)
+    write_cities(tmp_path / "streets", 32, first=100)
     with harness.operator.write(org) as catalog:
         catalog.add_source("drives", "street", originals="copy")
     harness.ingest(tmp_path / "photos", org, source="trips", kind="photo")
@@ -60,7 +60,7 @@ def town(harness, tmp_path):
 
 
 @pytest.fixture
-def run(harness, town, tmp_path):
+def run(harness, catalog_sources, tmp_path):
     """Trains from the catalog, or goes on without it."""
     home = tmp_path / "home"
     timm_bundle(home / "bundles" / "tiny-timm")
@@ -83,8 +83,10 @@ def run(harness, town, tmp_path):
     return train
 
 
-def test_train_embedder_resumes_with_snapshot_rows(harness, town, run, tmp_path, monkeypatch):
-    (org, photos), gallery = town, CatalogTrainingRows(harness.owner, harness.blobs)
+def test_train_embedder_resumes_with_snapshot_rows(
+    harness, catalog_sources, run, tmp_path, monkeypatch
+):
+    (org, photos), gallery = catalog_sources, CatalogTrainingRows(harness.owner, harness.blobs)
     (photos / "003.jpg").unlink()
     data = bytearray((photos / "004.jpg").read_bytes())
     data[-200] ^= 1
@@ -109,7 +111,7 @@ def test_train_embedder_resumes_with_snapshot_rows(harness, town, run, tmp_path,
         patched.setattr(loop, "save_checkpoint", killed)
         with pytest.raises(KeyboardInterrupt):
             run("broken", gallery=gallery)
-    write_towns(photos, 8, first=200)
+    write_cities(photos, 8, first=200)
     (photos / "006.jpg").unlink()
     harness.ingest(photos, org, source="trips")
     config = write_catalog_config(tmp_path, "other", steps=20, changes=(('"drives"', '"trips"'),))
@@ -167,9 +169,11 @@ def test_read_snapshot_rows_match_ingested_faces(harness, planet, sources, tmp_p
     assert read_samples(again, settings).samples.fingerprint() == streets.fingerprint()
 
 
-def test_train_embedder_with_missing_catalog_rows_names_the_reason(harness, town, run, tmp_path):
+def test_train_embedder_with_missing_catalog_rows_names_the_reason(
+    harness, catalog_sources, run, tmp_path
+):
     gallery = CatalogTrainingRows(harness.owner, harness.blobs)
-    with harness.operator.write(town[0]) as catalog:
+    with harness.operator.write(catalog_sources[0]) as catalog:
         catalog.add_source("empty", "photo", originals="copy")
     for old, new, kind, words in (
         (
@@ -194,7 +198,7 @@ def test_train_embedder_with_missing_catalog_rows_names_the_reason(harness, town
     url = f"postgresql://nobody@/none?host={tmp_path}"
     with pytest.raises(DatabaseUnavailableError, match=r"'trips' of the catalog, .*`pinpoint up`"):
         run("down", gallery=CatalogTrainingRows(Transactions(owner_engine(url)), harness.blobs))
-    for file in town[1].iterdir():
+    for file in catalog_sources[1].iterdir():
         file.unlink()
     with pytest.raises(
         BadRequestError, match=r"'trips' of .*acme can be used for training: missing_file 32"
@@ -202,7 +206,7 @@ def test_train_embedder_with_missing_catalog_rows_names_the_reason(harness, town
         run("gone", gallery=gallery)
 
 
-@pytest.mark.usefixtures("town")
+@pytest.mark.usefixtures("catalog_sources")
 def test_train_command_reads_catalog_sources(
     harness, home, database_url, redis_url, tmp_path, monkeypatch
 ):

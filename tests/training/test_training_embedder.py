@@ -73,8 +73,8 @@ def test_train_embedder_report_matches_contract(trained, home):
 def test_trained_bundle_serves_kinds_and_positions(trained, home):
     bundle = home / "bundles" / "whole"
     eye = open_encoder(EncoderSettings(bundle=str(bundle), device="cpu"), home, 512)
-    picture = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
-    photo, street = (eye.encode_query(picture, kind) for kind in ("photo", "street"))
+    image = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
+    photo, street = (eye.encode_query(image, kind) for kind in ("photo", "street"))
     assert photo.shape == street.shape == (24,)
     assert not np.allclose(photo, street)
     places = torch.tensor([[0.0, 180.0], [0.0, -180.0]], dtype=torch.float64)

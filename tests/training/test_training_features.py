@@ -110,11 +110,11 @@ def test_cache_features_after_kill_resumes(table, whole, sources, decoder, tmp_p
 def test_cache_features_after_error_keeps_finished_chunks(table, whole, decoder, tmp_path):
     calls = []
 
-    def breaking(pictures):
-        calls.append(len(pictures))
+    def breaking(images):
+        calls.append(len(images))
         if len(calls) == 3:
             raise RuntimeError("the device is gone")
-        return encode(pictures)
+        return encode(images)
 
     with pytest.raises(RuntimeError, match="device"):
         fill(tmp_path / "f", table, decoder, encode=breaking)
@@ -244,9 +244,9 @@ def test_cache_features_with_invalid_encoder_output_is_refused(table, real, tmp_
     ):
         fill(tmp_path / "a", table, real, width=9)
     with pytest.raises(BadBundleError, match="fp16 cannot represent"):
-        fill(tmp_path / "b", table, real, encode=lambda pictures: encode(pictures) * 1e6)
+        fill(tmp_path / "b", table, real, encode=lambda images: encode(images) * 1e6)
     with pytest.raises(BadBundleError, match="fp16 cannot represent"):
-        fill(tmp_path / "c", table, real, encode=lambda pictures: encode(pictures) * np.nan)
+        fill(tmp_path / "c", table, real, encode=lambda images: encode(images) * np.nan)
     assert (tmp_path / "c" / "features.done").read_bytes() == b""
     header = json.loads((tmp_path / "c" / "features.json").read_text())
     assert header["table"] == table.fingerprint()

@@ -24,7 +24,7 @@ ELSEWHERE = """
 import json, numpy as np
 from pinpoint.training.core.sampling import BatchSampler
 from training.synthetic_samples import scattered_samples
-samples = scattered_samples(2_000, towns=40, seed=3)
+samples = scattered_samples(2_000, cities=40, seed=3)
 batches = BatchSampler(samples, np.arange(0, 2_000, 2), batch_size=64, seed=9)
 print(json.dumps([batches.batch(step).tolist() for step in range(500, 530)]))
 """
@@ -55,7 +55,7 @@ def test_batch_sampler_alternates_kinds_without_repeated_sequences(samples):
 
 
 def test_batch_sampler_with_few_sequences_fills_batches():
-    samples = scattered_samples(600, towns=4, drives=34)
+    samples = scattered_samples(600, cities=4, drives=34)
     drives = len(set(samples.sequences.tolist()) - {""})
     batches = BatchSampler(samples, every(samples), batch_size=2 * drives, seed=1)
     seen = Counter()
@@ -68,7 +68,7 @@ def test_batch_sampler_with_few_sequences_fills_batches():
 
 
 def test_batch_sampler_visits_every_cell_once_per_pass():
-    samples = scattered_samples(1_200, towns=30)
+    samples = scattered_samples(1_200, cities=30)
     free = replace(samples, sequences=texts([""] * 1_200))
     batches = BatchSampler(free, every(free), batch_size=2, seed=4)
     for number, kind in enumerate(batches.kinds):
@@ -92,7 +92,7 @@ def test_batch_sampler_visits_every_cell_once_per_pass():
 
 
 def test_batch_sampler_with_sequences_keeps_cells_balanced():
-    samples = scattered_samples(5_000, towns=100)
+    samples = scattered_samples(5_000, cities=100)
     batches = BatchSampler(samples, every(samples), batch_size=64, seed=4)
     rows = np.concatenate([batches.batch(step) for step in range(600)])
     for kind in batches.kinds:
@@ -108,7 +108,7 @@ def test_batch_sampler_with_sequences_keeps_cells_balanced():
 
 
 def test_batch_sampler_cell_cycles_through_sequences():
-    samples = scattered_samples(400, towns=1, drives=10, resolution=1)
+    samples = scattered_samples(400, cities=1, drives=10, resolution=1)
     batches = BatchSampler(samples, every(samples), batch_size=2, seed=1)
     assert batches.cells["street"] == 1
     drives = [str(samples.sequences[batches.batch(step)[1]]) for step in range(10)]
@@ -116,7 +116,7 @@ def test_batch_sampler_cell_cycles_through_sequences():
 
 
 def test_batch_sampler_step_is_reproducible_in_other_process():
-    samples = scattered_samples(2_000, towns=40, seed=3)
+    samples = scattered_samples(2_000, cities=40, seed=3)
     rows = np.arange(0, 2_000, 2)
     one = BatchSampler(samples, rows, batch_size=64, seed=9)
     straight = [one.batch(step).tolist() for step in range(530)]
@@ -143,7 +143,7 @@ def test_batch_sampler_step_is_reproducible_in_other_process():
 
 
 def test_batch_sampler_with_shared_sequence_shows_it_once():
-    samples = scattered_samples(800, towns=10, drives=120)
+    samples = scattered_samples(800, cities=10, drives=120)
     shared = samples.sequences.copy()
     shared[np.flatnonzero(samples.kinds == "photo")[:100]] = "d3"
     shared[np.flatnonzero(samples.kinds == "street")[:40]] = "d3"
@@ -154,7 +154,7 @@ def test_batch_sampler_with_shared_sequence_shows_it_once():
 
 
 def test_batch_sampler_with_shared_sequences_fills_both_kinds():
-    samples = scattered_samples(800, towns=2, drives=90)
+    samples = scattered_samples(800, cities=2, drives=90)
     photos = np.flatnonzero(samples.kinds == "photo")[:145]
     shared = samples.sequences.copy()
     shared[photos[:100]] = [f"d{k % 30}" for k in range(100)]
@@ -166,7 +166,7 @@ def test_batch_sampler_with_shared_sequences_fills_both_kinds():
 
 
 def test_batch_sampler_with_unfillable_batch_is_refused():
-    samples = scattered_samples(300, towns=10, drives=20)
+    samples = scattered_samples(300, cities=10, drives=20)
     with pytest.raises(
         BadRequestError, match=r"2 kinds \(photo, street\); use a positive multiple"
     ):
@@ -185,7 +185,7 @@ def test_batch_sampler_with_unfillable_batch_is_refused():
 
 @pytest.mark.parametrize("radius_m", [700.0, 3_000.0, 30_000.0])
 def test_near_pairs_partners_agree_with_loop(radius_m):
-    samples = scattered_samples(500, towns=12, seed=5)
+    samples = scattered_samples(500, cities=12, seed=5)
     rows = np.flatnonzero(np.arange(500) % 3 > 0)
     pairs = NearPairs(samples, rows, radius_m=radius_m, seed=1, most=5)
     far = pairwise_m(samples.positions)
@@ -205,7 +205,7 @@ def test_near_pairs_partners_agree_with_loop(radius_m):
 
 
 def test_near_pairs_draw_is_uniform_and_reproducible():
-    samples = scattered_samples(400, towns=8, seed=6)
+    samples = scattered_samples(400, cities=8, seed=6)
     rows = every(samples)
     pairs = NearPairs(samples, rows, radius_m=1_500.0, seed=3, most=4)
     times = Counter()

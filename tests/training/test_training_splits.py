@@ -1,4 +1,4 @@
-"""Validation shares no author, no sequence and no place with what is trained on."""
+"""Validation shares no creator, no sequence and no place with what is trained on."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pinpoint.training.core.splits import BUFFER, SplitSettings, connected_group
 from training.synthetic_samples import scattered_samples
 
 
-def slowly_tied(samples):
+def groups_by_loop(samples):
     """Groups by spreading over shared names, picture by picture."""
     names = [
-        {("author", a)} - {("author", "")} | {("sequence", s)} - {("sequence", "")}
+        {("creator", a)} - {("creator", "")} | {("sequence", s)} - {("sequence", "")}
         for a, s in zip(samples.creators.tolist(), samples.sequences.tolist(), strict=True)
     ]
     groups = [-1] * len(names)
@@ -57,19 +57,19 @@ def check_apart(samples, split):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_connected_groups_agree_with_loop(seed):
-    samples = scattered_samples(120, towns=6, seed=seed, authors=40, drives=18)
-    # Photos by the drivers tie authors and sequences together in chains.
+    samples = scattered_samples(120, cities=6, seed=seed, creators=40, drives=18)
+    # Photos by the drivers tie creators and sequences together in chains.
     creators = samples.creators.copy()
     creators[::3] = "a1"
     creators[1::7] = "a2"
     samples = replace(samples, creators=creators)
     groups = connected_groups(samples)
-    assert same_partition(groups.tolist(), slowly_tied(samples))
+    assert same_partition(groups.tolist(), groups_by_loop(samples))
     assert len(set(groups.tolist())) < len(samples)
 
 
 def test_connected_groups_without_names_are_single_images():
-    samples = scattered_samples(30, towns=3)
+    samples = scattered_samples(30, cities=3)
     empty = texts([""] * 30)
     alone = replace(samples, creators=empty, sequences=empty)
     assert len(set(connected_groups(alone).tolist())) == 30
@@ -85,7 +85,7 @@ def test_split_samples_of_planet_shares_no_group(samples, seed):
 
 @pytest.mark.parametrize(("seed", "buffer_m"), [(1, 500.0), (2, 1_500.0), (3, 0.0)])
 def test_split_samples_with_small_cells_applies_buffer(seed, buffer_m):
-    samples = scattered_samples(500, towns=5, seed=seed, authors=150, drives=60)
+    samples = scattered_samples(500, cities=5, seed=seed, creators=150, drives=60)
     settings = SplitSettings(seed=seed, val_fraction=0.3, buffer_m=buffer_m, h3_resolution=7)
     split = split_samples(samples, settings)
     check_apart(samples, split)
@@ -99,7 +99,7 @@ def test_split_samples_with_small_cells_applies_buffer(seed, buffer_m):
 
 
 def test_split_samples_leaves_out_groups_on_both_sides():
-    samples = scattered_samples(400, towns=8, authors=60)
+    samples = scattered_samples(400, cities=8, creators=60)
     split = split_samples(samples, SplitSettings(val_fraction=0.3))
     left = np.flatnonzero(split.sides == 2)
     groups = connected_groups(samples)
@@ -126,7 +126,7 @@ def test_split_samples_is_determined_by_seed_and_samples(samples):
 
 
 def test_split_samples_meets_val_fraction_to_one_cell():
-    samples = scattered_samples(3_000, towns=300)
+    samples = scattered_samples(3_000, cities=300)
     unnamed = replace(samples, creators=texts([""] * 3_000), sequences=texts([""] * 3_000))
     for share in (0.05, 0.2, 0.5):
         split = split_samples(unnamed, SplitSettings(val_fraction=share))
@@ -135,11 +135,11 @@ def test_split_samples_meets_val_fraction_to_one_cell():
 
 
 def test_split_samples_with_empty_side_or_invalid_settings_is_refused():
-    town = scattered_samples(60, towns=1)
+    city = scattered_samples(60, cities=1)
     with pytest.raises(BadRequestError, match=r"no image is left for train .*more areas"):
-        split_samples(town, SplitSettings())
-    towns = scattered_samples(60, towns=4, authors=1)
-    one = replace(towns, creators=texts(["ann"] * 60))
+        split_samples(city, SplitSettings())
+    cities = scattered_samples(60, cities=4, creators=1)
+    one = replace(cities, creators=texts(["ann"] * 60))
     with pytest.raises(BadRequestError, match="no image is left for validation"):
         split_samples(one, SplitSettings(val_fraction=0.3))
     for wrong in (

@@ -88,25 +88,25 @@ def test_train_embedder_with_random_tower_writes_serving_bundle(whole, planet, s
     eye = open_encoder(
         EncoderSettings(bundle=str(whole), device="cpu"), settings.services.home, 512
     )
-    picture = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
-    alone = eye.encode_query(picture, "street")
+    image = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
+    alone = eye.encode_query(image, "street")
     assert alone.shape == (16,)
-    among = eye.encode([picture, 255 - picture, picture], "street")
+    among = eye.encode([image, 255 - image, image], "street")
     assert np.allclose(among[[0, 2]], alone, atol=1e-5)
 
 
 def test_compute_features_of_cached_images_agrees_with_serving(whole, planet, settings):
-    """Cached pictures in fp16 through the tower give the vectors of serving."""
+    """Cached images in fp16 through the tower give the vectors of serving."""
     asked = config(planet)
     front = open_feature_source(asked, settings)
-    picture = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
-    cached = np.asarray(front.encode([picture])).astype(np.float16)
+    image = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
+    cached = np.asarray(front.encode([image])).astype(np.float16)
     tower = front.make_tower()
     tower.tower.load_state_dict(load_tower(read_bundle(whole)).state_dict())
     features = compute_features(tower, cached, np.array([0]))
     bare = load_tower(read_bundle(whole))
     with torch.inference_mode():
-        plain = bare(torch.from_numpy(front.encode([picture])).view(1, 3, 64, 64)).numpy()
+        plain = bare(torch.from_numpy(front.encode([image])).view(1, 3, 64, 64)).numpy()
     assert np.allclose(features, plain, atol=2e-3 * np.abs(plain).max())
 
 
@@ -134,12 +134,12 @@ def test_apply_variations_agrees_with_loop():
     side_px, shift_px = 5, 2
     asked = TowerConfig(horizontal_flip=True, random_crop_shift_px=shift_px)
     tower = TrainedTower(torch.nn.Identity(), asked, side_px)
-    pictures = torch.randn(64, 3, side_px, side_px, generator=torch.Generator().manual_seed(0))
-    how = tower.draw_variations(len(pictures), np.random.default_rng(0))
+    images = torch.randn(64, 3, side_px, side_px, generator=torch.Generator().manual_seed(0))
+    how = tower.draw_variations(len(images), np.random.default_rng(0))
     assert [len(set(each)) for each in how.T.tolist()] == [2, 5, 5]
 
-    shown = tower.apply_variations(pictures.flatten(1), how).view_as(pictures)
-    for before, after, (mirrored, down_px, right_px) in zip(pictures, shown, how, strict=True):
+    shown = tower.apply_variations(images.flatten(1), how).view_as(images)
+    for before, after, (mirrored, down_px, right_px) in zip(images, shown, how, strict=True):
         for y in range(side_px):
             for x in range(side_px):
                 column = side_px - 1 - x if mirrored else x
