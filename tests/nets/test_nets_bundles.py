@@ -1,4 +1,4 @@
-"""Bundles: made, read again, and refused in words when anything does not fit."""
+"""Bundles: writing, reading, and error messages for invalid ones."""
 
 import json
 import subprocess
@@ -34,13 +34,13 @@ def change(bundle, **changes):
     contract = json.loads(path.read_text())
     for dotted, value in changes.items():
         *parents, key = dotted.split("__")
-        place = contract
+        section = contract
         for parent in parents:
-            place = place[parent]
+            section = section[parent]
         if value is None:
-            del place[key]
+            del section[key]
         else:
-            place[key] = value
+            section[key] = value
     path.write_text(json.dumps(contract))
 
 
@@ -180,17 +180,17 @@ def test_find_bundle_accepts_folder_and_name(bundle, tmp_path, monkeypatch):
 
 
 def test_encoder_handle_contract_does_not_import_torch(bundle):
-    # The index owner does it while it serves: loading torch would stop every question.
+    # The index owner reads it while it serves: loading torch would block every query.
     code = (
         "import sys; from pathlib import Path; from pinpoint.bootstrap import EncoderHandle;"
         "from pinpoint.settings import EncoderSettings, Settings;"
         "settings = Settings(encoder=EncoderSettings(bundle=sys.argv[1]));"
         "print(EncoderHandle(settings).contract.name, 'torch' in sys.modules)"
     )
-    said = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code, str(bundle)], capture_output=True, text=True, check=True
     )
-    assert said.stdout.split() == ["tiny-timm", "False"]
+    assert completed.stdout.split() == ["tiny-timm", "False"]
 
 
 def test_open_encoder_with_small_renditions_is_refused(bundle, tmp_path):
@@ -218,14 +218,16 @@ def test_resolve_bundle_finds_folder_by_contract_digest(tmp_path):
     outside = timm_bundle(tmp_path / "outside")
     (home / "bundles" / "broken").mkdir()
     (home / "bundles" / "broken" / CONTRACT_FILE).write_text("{")
-    wanted = digest(read_bundle(below).contract, 512)
-    assert resolve_bundle(wanted, home, 512, DESCRIPTOR_NAME) == str(below)
-    assert resolve_bundle(wanted, home, 512, str(outside)) == str(outside)
+    contract_digest = digest(read_bundle(below).contract, 512)
+    assert resolve_bundle(contract_digest, home, 512, DESCRIPTOR_NAME) == str(below)
+    assert resolve_bundle(contract_digest, home, 512, str(outside)) == str(outside)
     assert (
         resolve_bundle(digest(descriptor_bundle().contract, 512), home, 512, "any")
         == DESCRIPTOR_NAME
     )
     below.rename(below.with_name(".draft"))
     for rendition_px, configured in ((512, DESCRIPTOR_NAME), (256, str(outside))):
-        with pytest.raises(BadBundleError, match=f"no bundle here has the contract {wanted}"):
-            resolve_bundle(wanted, home, rendition_px, configured)
+        with pytest.raises(
+            BadBundleError, match=f"no bundle here has the contract {contract_digest}"
+        ):
+            resolve_bundle(contract_digest, home, rendition_px, configured)

@@ -1,4 +1,4 @@
-"""Lists of places: into a bundle and out of it, encoded once, refused in words."""
+"""Coordinate lists of bundles: writing, reading, encoding once, and error messages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write(tmp_path_factory):
     heads = KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=16, dim=DIM))
     location = LocationTower(LocationSpec(hidden=16, dim=DIM))
 
-    def made(name, **more):
+    def write_named(name, **more):
         networks = JointNetworks(heads=heads, **{"location": location, **more})
         return write_joint_embedding(
             folder / name,
@@ -52,7 +52,7 @@ def write(tmp_path_factory):
             note="Random.",
         )
 
-    return made
+    return write_named
 
 
 @pytest.fixture(scope="module")
@@ -79,25 +79,26 @@ def test_digest_does_not_cover_coordinates(listing, write):
 
 
 def test_coordinate_gallery_is_encoded_once_over_threads(listing, monkeypatch):
-    eye, counted, plain = encoder(listing), [], Embedder.encode_positions
+    opened, calls, original = encoder(listing), [], Embedder.encode_positions
     monkeypatch.setattr(
-        Embedder, "encode_positions", lambda *said: counted.append(1) or plain(*said)
+        Embedder, "encode_positions", lambda *args: calls.append(1) or original(*args)
     )
-    found = []
+    galleries = []
     threads = [
-        threading.Thread(target=lambda: found.append(eye.coordinate_gallery())) for _ in range(4)
+        threading.Thread(target=lambda: galleries.append(opened.coordinate_gallery()))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (len(found), len(counted)) == (4, 1)
-    assert all(each is found[0] for each in found)
-    known = found[0]
-    assert known.vectors.shape == (len(positions()), DIM)
+    assert (len(galleries), len(calls)) == (4, 1)
+    gallery = galleries[0]
+    assert all(other is gallery for other in galleries)
+    assert gallery.vectors.shape == (len(positions()), DIM)
     for number in (0, 3, 4_095, 4_096, len(positions()) - 1):
-        alone = eye.encode_positions(positions()[number : number + 1])[0]
-        np.testing.assert_allclose(known.vectors[number], alone, rtol=0, atol=1e-5)
+        alone = opened.encode_positions(positions()[number : number + 1])[0]
+        np.testing.assert_allclose(gallery.vectors[number], alone, rtol=0, atol=1e-5)
 
 
 def test_coordinate_gallery_without_list_names_the_command(write):
@@ -122,16 +123,16 @@ def test_load_coordinates_with_invalid_list_is_refused(listing, tmp_path, text, 
     bundle = copy_bundle(listing, tmp_path / "copy")
     bundle.coordinates.write_text(text)
     with pytest.raises(
-        BadBundleError, match=r"coordinates .*places\.csv are not those of the contract"
+        BadBundleError, match=r"coordinates .*coordinates\.csv are not those of the contract"
     ):
         read_bundle(bundle.coordinates.parent)
     path = bundle.coordinates.with_name("contract.json")
-    said = json.loads(path.read_text())
-    said["heads"]["coordinates"] |= {
+    contract = json.loads(path.read_text())
+    contract["heads"]["coordinates"] |= {
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "count": 2,
     }
-    path.write_text(json.dumps(said))
+    path.write_text(json.dumps(contract))
     with pytest.raises(BadBundleError, match=words):
         load_coordinates(read_bundle(path.parent))
     bundle.coordinates.unlink()
@@ -140,7 +141,7 @@ def test_load_coordinates_with_invalid_list_is_refused(listing, tmp_path, text, 
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("changes", "words"),
     [
         ({"logit_scale": None}, "needs a location encoder and a logit scale"),
         ({"location": None}, "needs a location encoder and a logit scale"),
@@ -148,6 +149,6 @@ def test_load_coordinates_with_invalid_list_is_refused(listing, tmp_path, text, 
         ({"coordinates": np.array([[0.0, 181.0]])}, "row 0 is not a position"),
     ],
 )
-def test_write_joint_embedding_with_invalid_coordinates_is_refused(write, said, words):
+def test_write_joint_embedding_with_invalid_coordinates_is_refused(write, changes, words):
     with pytest.raises(BadBundleError, match=words):
-        write("bad", **{"coordinates": positions(3), "logit_scale": 12.0, **said})
+        write("bad", **{"coordinates": positions(3), "logit_scale": 12.0, **changes})

@@ -1,4 +1,4 @@
-"""The encoder's promises: unit vectors, the same alone and in company, bit-equal for queries."""
+"""The encoder: unit vectors, independence of the batch, bit-equal query vectors."""
 
 import threading
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nets.towers import clip_bundle, pictures, timm_bundle
+from nets.towers import clip_bundle, random_images, timm_bundle
 from pinpoint.errors import BadBundleError, ConfigurationError
 from pinpoint.nets.bundle.contract import Preprocess
 from pinpoint.nets.embedder.embedder import Embedder
@@ -32,7 +32,7 @@ def encoder(request, home):
 
 @pytest.fixture(scope="module")
 def images():
-    return pictures(64, seed=9)
+    return random_images(64, seed=9)
 
 
 def test_encode_returns_unit_vectors(encoder, images):
@@ -50,7 +50,7 @@ def test_encode_row_is_independent_of_batch_and_order(encoder, images):
     order = np.random.default_rng(3).permutation(64)
     shuffled = encoder.encode([images[row] for row in order])
     np.testing.assert_allclose(shuffled, together[order], atol=1e-5, rtol=0)
-    # Different pictures have different vectors, or the lines above would say nothing.
+    # Different images have different vectors, or the assertions above would prove nothing.
     assert np.abs(together[:, None] - together).max(axis=-1)[~np.eye(64, dtype=bool)].min() > 1e-4
 
 
@@ -60,8 +60,8 @@ def test_encode_is_independent_of_encode_batch(batch, home, images):
     other = open_encoder(
         EncoderSettings(bundle="tiny-timm", device="cpu", encode_batch=batch), home, 512
     )
-    some = images[:20]
-    np.testing.assert_allclose(other.encode(some), usual.encode(some), atol=1e-5, rtol=0)
+    subset = images[:20]
+    np.testing.assert_allclose(other.encode(subset), usual.encode(subset), atol=1e-5, rtol=0)
 
 
 def test_encode_query_under_concurrency_is_bit_equal(encoder, images):
@@ -70,19 +70,19 @@ def test_encode_query_under_concurrency_is_bit_equal(encoder, images):
     np.testing.assert_allclose(first, encoder.encode(images[:8])[0], atol=1e-5, rtol=0)
     answers, done = [], threading.Event()
 
-    def company():
+    def encode_others():
         while not done.is_set():
             encoder.encode(images[1:17], kind="street")
 
-    def ask():
+    def encode_queries():
         answers.extend(encoder.encode_query(images[0]).tobytes() for _ in range(10))
 
-    busy = threading.Thread(target=company)
-    askers = [threading.Thread(target=ask) for _ in range(5)]
+    busy = threading.Thread(target=encode_others)
+    callers = [threading.Thread(target=encode_queries) for _ in range(5)]
     busy.start()
-    for thread in askers:
+    for thread in callers:
         thread.start()
-    for thread in askers:
+    for thread in callers:
         thread.join()
     done.set()
     busy.join()
@@ -129,9 +129,9 @@ def test_encode_of_non_finite_or_zero_vector_raises(value):
         batch=2 + 1,
     )
     with pytest.raises(BadBundleError, match="image 2 of the batch") as caught:
-        broken.encode(pictures(4))
+        broken.encode(random_images(4))
     assert caught.value.reason == "vector_not_finite"
-    assert np.isfinite(broken.encode(pictures(2))).all()
+    assert np.isfinite(broken.encode(random_images(2))).all()
 
 
 def test_choose_device_resolves_or_refuses_name():

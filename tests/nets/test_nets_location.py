@@ -1,4 +1,4 @@
-"""The location tower: no seam, no poles, wavelengths as stated, the same in any batch."""
+"""The location tower: continuity, wavelengths, and independence of the batch."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from pinpoint.nets.embedder.location import (
 SPEC = LocationSpec(hidden=128, dim=64)
 
 
-def made(spec=SPEC, seed=1):
+def make_tower(spec=SPEC, seed=1):
     torch.manual_seed(seed)
     tower = LocationTower(spec)
-    # As after training: shifts that are not zero.
+    # Nonzero shifts, as after training.
     torch.nn.init.normal_(tower.waves.shift)
     return tower.eval().requires_grad_(False)
 
 
-TOWER = made()
+TOWER = make_tower()
 latitudes, longitudes = st.floats(-90, 90), st.floats(-180, 180)
 anywhere = st.one_of(
     st.tuples(latitudes, longitudes),
@@ -45,16 +45,16 @@ def vectors(*positions):
     return TOWER(torch.tensor(positions, dtype=torch.float64))
 
 
-def places(count, seed=3):
-    """Random places, even over the sphere, and the poles."""
+def random_positions(count, seed=3):
+    """Random positions, uniform over the sphere, and the poles."""
     rng = np.random.default_rng(seed)
     lat = np.degrees(np.arcsin(rng.uniform(-1, 1, count)))
     lat[:2] = 90.0, -90.0
     return np.column_stack([lat, rng.uniform(-180, 180, count)])
 
 
-def apart(here, distance_m, seed=4):
-    """How far vectors are from those of places some meters away, in random directions."""
+def vector_change(here, distance_m, seed=4):
+    """Distances between the vectors of positions and of positions some meters away."""
     bearing = np.random.default_rng(seed).uniform(0, 360, len(here))
     there = destination(here, bearing, distance_m)
     return (TOWER(torch.tensor(here)) - TOWER(torch.tensor(there))).norm(dim=1)
@@ -73,7 +73,7 @@ def waves_in_a_loop(waves, lat, lon):
 
 
 def test_fourier_waves_agree_with_float64_loop():
-    positions = places(40)
+    positions = random_positions(40)
     expected = np.array([waves_in_a_loop(TOWER.waves, *place) for place in positions])
     points = sphere_points(torch.tensor(positions))
     found = TOWER.waves(points)
@@ -84,7 +84,7 @@ def test_fourier_waves_agree_with_float64_loop():
 
 
 def test_sphere_points_agree_with_geo_unit_xyz():
-    positions = places(500)
+    positions = random_positions(500)
     np.testing.assert_allclose(
         sphere_points(torch.tensor(positions)), unit_xyz(positions), atol=1e-15, rtol=0
     )
@@ -100,7 +100,7 @@ def test_wavelengths_are_geometric():
 
 @pytest.mark.parametrize("part", [0.05, 0.125, 0.25])
 def test_fourier_waves_decay_with_ground_distance_everywhere(part):
-    """After a way d, a scale's waves agree to exp(-(2π d / λ)² / 2) in the mean."""
+    """After a distance d, the mean agreement of a scale's waves is exp(-(2π d / λ)² / 2)."""
     torch.manual_seed(6)
     spec = LocationSpec(
         hidden=1, dim=1, fourier_scales=6, fourier_features_per_scale=4000, max_wavelength_km=4000
@@ -153,20 +153,20 @@ def test_location_tower_is_stable_within_a_centimeter(place, bearing, way_m):
 
 
 def test_location_tower_separates_300_m_but_not_1_m():
-    here = places(500)
-    assert apart(here, 300.0).min() > 0.1
-    assert apart(here, 1.0).max() < 0.01
+    here = random_positions(500)
+    assert vector_change(here, 300.0).min() > 0.1
+    assert vector_change(here, 1.0).max() < 0.01
 
 
 def test_location_tower_similarity_falls_with_distance():
-    here = places(500)
+    here = random_positions(500)
     ways_m = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
-    means = [apart(here, way_m).mean().item() for way_m in ways_m]
+    means = [vector_change(here, way_m).mean().item() for way_m in ways_m]
     assert all(near < far for near, far in itertools.pairwise(means)), means
 
 
 def test_location_tower_row_is_independent_of_batch_and_order():
-    positions = torch.tensor(places(64))
+    positions = torch.tensor(random_positions(64))
     together = TOWER(positions)
     assert together.dtype == torch.float32
     np.testing.assert_allclose(together.double().norm(dim=1), 1.0, atol=1e-6)
@@ -178,20 +178,20 @@ def test_location_tower_row_is_independent_of_batch_and_order():
 
 
 def test_location_tower_under_autocast_is_unchanged():
-    positions = torch.tensor(places(64))
-    plain, tower = TOWER(positions), made().requires_grad_(True)
+    positions = torch.tensor(random_positions(64))
+    plain, tower = TOWER(positions), make_tower().requires_grad_(True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = tower(positions)
         assert (plain @ plain.T).dtype == torch.bfloat16
     assert torch.equal(mixed, plain)
     mixed.sum().backward()
-    assert all(each.grad.dtype == torch.float32 for each in tower.parameters())
-    assert all(torch.isfinite(each.grad).all() for each in tower.parameters())
+    assert all(parameter.grad.dtype == torch.float32 for parameter in tower.parameters())
+    assert all(torch.isfinite(parameter.grad).all() for parameter in tower.parameters())
     assert tower.waves.shift.grad.abs().min() > 0, "waves are learned at every scale"
 
 
 def test_fourier_waves_change_little_in_one_optimizer_step():
-    tower, positions = made().requires_grad_(True), torch.tensor(places(64))
+    tower, positions = make_tower().requires_grad_(True), torch.tensor(random_positions(64))
     optimizer = torch.optim.AdamW(tower.parameters(), lr=1e-3, weight_decay=0.1)
     before = tower.waves(sphere_points(positions)).detach()
     tower(positions)[:, 0].sum().backward()
@@ -212,6 +212,6 @@ def test_location_tower_with_wrong_precision_is_refused():
     with pytest.raises(ValueError, match=r"not \[2\] torch.float64"):
         TOWER(torch.zeros(2, dtype=torch.float64))
     with pytest.raises(ValueError, match=r"cast to torch.bfloat16, which moves its waves"):
-        made().to(torch.bfloat16)(torch.zeros(1, 2, dtype=torch.float64))
+        make_tower().to(torch.bfloat16)(torch.zeros(1, 2, dtype=torch.float64))
     with pytest.raises(ValidationError, match="min_wavelength_km, 9, must be below"):
         LocationSpec(hidden=8, dim=8, max_wavelength_km=9, min_wavelength_km=9)

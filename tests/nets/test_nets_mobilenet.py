@@ -14,7 +14,7 @@ from shared_data import shared_data
 
 @pytest.fixture(scope="module")
 def faces():
-    """Pictures, pairwise distances in meters `[N, N]`, and the panorama of each face."""
+    """Images, pairwise distances in meters `[N, N]`, and the panorama of each face."""
     folder = shared_data() / "street" / "panoramax"
     with (folder / "manifest.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -32,7 +32,7 @@ def faces():
 
 
 def share_within_25_m(vectors, meters, panorama):
-    """Of faces with another panorama within 25 m: how often the best foreign hit is that near."""
+    """Recall@1 within 25 m over faces with another panorama that near, and their number."""
     hits = []
     for query in range(len(vectors)):
         foreign = np.flatnonzero(panorama != panorama[query])
@@ -59,4 +59,6 @@ def test_encode_descriptor_retrieves_near_identical_views(faces, tmp_path):
     images, meters, panorama = faces
     encoder = open_encoder(EncoderSettings(device="cpu"), tmp_path, 512)
     share, _ = share_within_25_m(encoder.encode(images), meters, panorama)
-    assert share >= 0.60  # 0.78 was seen; one drive, one light, so no sign that it knows places
+    assert (
+        share >= 0.60
+    )  # measured 0.78; one drive in one light, so this is no evidence of geolocation

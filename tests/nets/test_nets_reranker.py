@@ -1,4 +1,4 @@
-"""The reranker against loops, and what must never matter: order, padding, company, an empty set."""
+"""The reranker: agreement with loops, and independence of order, padding and batch."""
 
 from __future__ import annotations
 
@@ -28,50 +28,50 @@ SPEC = RerankerSpec(
 @pytest.fixture(scope="module", params=[False, True], ids=["numbers", "vectors"])
 def net(request):
     torch.manual_seed(3)
-    made = RerankerNetwork(dataclasses.replace(SPEC, use_embeddings=request.param)).eval()
-    # Away from where it starts, so that every part has a say.
+    network = RerankerNetwork(dataclasses.replace(SPEC, use_embeddings=request.param)).eval()
+    # Random changes of the initial weights, so that every part affects the output.
     with torch.no_grad():
-        for each in made.parameters():
-            each.add_(0.2 * torch.randn(each.shape))
-    return made
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape))
+    return network
 
 
 def random_batch(queries=5, candidates=K, photos=E, seed=0):
     """Queries with some candidates and photos missing, one query without any evidence."""
-    dice = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
-        return torch.randn(*shape, generator=dice)
+        return torch.randn(*shape, generator=generator)
 
-    def whole(most, *shape):
-        return torch.randint(0, most, shape, generator=dice)
+    def integers(limit, *shape):
+        return torch.randint(0, limit, shape, generator=generator)
 
     sets = (queries, candidates, photos)
-    present = torch.rand(sets[:2], generator=dice) < 0.8
+    present = torch.rand(sets[:2], generator=generator) < 0.8
     present[:, 0] = True
-    near = (torch.rand(sets, generator=dice) < 0.6) & present[..., None]
+    near = (torch.rand(sets, generator=generator) < 0.6) & present[..., None]
     near[0] = False
     place = torch.stack([normal(*sets[:2]) * 3, 179.5 + normal(*sets[:2])], dim=-1).double()
     return RerankBatch(
         query=normal(queries, D),
-        query_kind=whole(3, queries),
+        query_kind=integers(3, queries),
         image=normal(*sets[:2], D),
         gps=normal(*sets[:2], D),
         position=place,
-        kind=whole(2, *sets[:2]),
-        in_channel=whole(2, *sets[:2], 2).bool(),
+        kind=integers(2, *sets[:2]),
+        in_channel=integers(2, *sets[:2], 2).bool(),
         present=present,
         evidence=normal(*sets, D),
-        evidence_kind=whole(2, *sets),
+        evidence_kind=integers(2, *sets),
         evidence_distance_m=normal(*sets).abs() * 2_000,
-        bearing_deg=360 * torch.rand(sets, generator=dice),
+        bearing_deg=360 * torch.rand(sets, generator=generator),
         age_years=normal(*sets),
         evidence_present=near,
     )
 
 
 def map_fields(given, do):
-    """The same queries, each tensor with its name changed by `do`."""
+    """The same queries with `do(name, tensor)` in place of each tensor."""
     fields = [field.name for field in dataclasses.fields(given)]
     return RerankBatch(**{name: do(name, getattr(given, name)) for name in fields})
 
@@ -101,13 +101,14 @@ def test_reranker_outputs_are_finite_without_evidence(net):
     assert torch.isfinite(found.logits[random_batch().present]).all()
     assert (found.logits[~random_batch().present] == -math.inf).all()
     bare = map_fields(random_batch(), lambda name, t: t & False if name.endswith("present") else t)
-    for said in (found, run_network(net, bare)):
+    for output in (found, run_network(net, bare)):
         assert all(
-            torch.isfinite(t).all() for t in (said.no_match_logit, said.offset_km, said.attention)
+            torch.isfinite(t).all()
+            for t in (output.no_match_logit, output.offset_km, output.attention)
         )
     assert (found.offset_km.norm(dim=-1) < SPEC.max_offset_km).all()
-    for said in (found.offset_km[0], found.attention[0]):
-        assert (said == 0).all(), "nothing to go to"
+    for values in (found.offset_km[0], found.attention[0]):
+        assert (values == 0).all(), "without evidence there is no offset"
     assert (found.offset_km[1:].norm(dim=-1) > 0.01).any()
 
 
@@ -150,7 +151,7 @@ def test_reranker_ignores_padding(net):
     assert_close(found.logits[:, :K], plain.logits)
     assert_close(found.no_match_logit, plain.no_match_logit)
     assert_close(found.offset_km[:, :K], plain.offset_km)
-    # Nor does what a masked place of the query itself holds.
+    # The values of masked candidates do not matter either.
     masked = given.present[..., None]
     other = map_fields(
         given, lambda n, t: torch.where(masked, t, 5.0) if n in ("image", "gps") else t
@@ -172,7 +173,7 @@ def test_reranker_query_is_independent_of_batch(net):
 
 
 def test_reranker_offset_points_towards_evidence(net):
-    """East and north come from its bearings: all evidence on one side, and so is the offset."""
+    """With one bearing for all evidence, the offset has that bearing."""
     given = map_fields(
         random_batch(), lambda n, t: torch.full_like(t, 30.0) if n == "bearing_deg" else t
     )
@@ -190,10 +191,10 @@ def loop_attention(query, keys, values, bias):
     scale = math.sqrt(len(query))
     logits = [float(query @ key) / scale + float(b) for key, b in zip(keys, bias, strict=True)]
     top = max(logits)
-    weights = [math.exp(each - top) for each in logits]
+    weights = [math.exp(logit - top) for logit in logits]
     shares = [weight / sum(weights) for weight in weights]
-    told = sum(share * value for share, value in zip(shares, values, strict=True))
-    return told, shares
+    output = sum(share * value for share, value in zip(shares, values, strict=True))
+    return output, shares
 
 
 @torch.inference_mode()
@@ -203,23 +204,23 @@ def test_evidence_attention_agrees_with_loop():
     tokens, photos = torch.randn(2, 3, 8), torch.randn(2, 3, 4, 8)
     there = torch.rand(2, 3, 4) < 0.5
     there[0, 0] = False
-    found, heard = layer(tokens, photos, there)
+    found, attention = layer(tokens, photos, there)
     for b in range(2):
         for k in range(3):
-            own = [photos[b, k, e] for e in range(4) if there[b, k, e]] + [layer.empty]
-            seen = [layer.norm_set(each) for each in own]
-            ask, told, shares = layer.ask(layer.norm(tokens[b, k])), [], []
-            for part in (slice(0, 4), slice(4, 8)):
-                keys = [layer.key(each)[part] for each in seen]
-                values = [layer.value(each)[part] for each in seen]
-                said, weights = loop_attention(ask[part], keys, values, [0.0] * len(own))
-                told.append(said)
+            members = [photos[b, k, e] for e in range(4) if there[b, k, e]] + [layer.empty]
+            normed = [layer.norm_set(member) for member in members]
+            query, outputs, shares = layer.ask(layer.norm(tokens[b, k])), [], []
+            for head in (slice(0, 4), slice(4, 8)):
+                keys = [layer.key(member)[head] for member in normed]
+                values = [layer.value(member)[head] for member in normed]
+                output, weights = loop_attention(query[head], keys, values, [0.0] * len(members))
+                outputs.append(output)
                 shares.append(weights)
-            wanted = layer.block(tokens[b, k] + layer.leave(torch.cat(told)))
+            wanted = layer.block(tokens[b, k] + layer.leave(torch.cat(outputs)))
             assert_close(found[b, k], wanted)
             mean = np.mean(shares, axis=0)[:-1]
-            assert heard[b, k][there[b, k]].numpy() == pytest.approx(mean, abs=1e-6)
-            assert (heard[b, k][~there[b, k]] == 0).all()
+            assert attention[b, k][there[b, k]].numpy() == pytest.approx(mean, abs=1e-6)
+            assert (attention[b, k][~there[b, k]] == 0).all()
 
 
 @torch.inference_mode()
@@ -234,7 +235,7 @@ def test_token_attention_agrees_with_loop():
     found = layer(tokens, bias)
     for b in range(2):
         parts = layer.enter(layer.norm(tokens[b])).reshape(6, 3, 2, 4)
-        told = [
+        outputs = [
             torch.cat(
                 [
                     loop_attention(parts[t, 0, a], parts[:, 1, a], parts[:, 2, a], bias[b, a, t])[0]
@@ -243,7 +244,7 @@ def test_token_attention_agrees_with_loop():
             )
             for t in range(6)
         ]
-        assert_close(found[b], layer.block(tokens[b] + layer.leave(torch.stack(told))))
+        assert_close(found[b], layer.block(tokens[b] + layer.leave(torch.stack(outputs))))
 
 
 @torch.inference_mode()
@@ -282,9 +283,9 @@ def test_reranker_without_candidate_blocks_scores_candidates_separately():
     )
     assert torch.isfinite(alone(given).no_match_logit).all()
     torch.nn.init.normal_(alone.bias.curve.weight)
-    said = run_network(alone, given)
+    with_bias = run_network(alone, given)
     alone.bias.curve.weight.zero_()
-    assert_close(run_network(alone, given).logits[given.present], said.logits[given.present])
+    assert_close(run_network(alone, given).logits[given.present], with_bias.logits[given.present])
 
 
 def test_reranker_at_start_ranks_by_similarity():
@@ -294,7 +295,7 @@ def test_reranker_at_start_ranks_by_similarity():
             dim=1536, width=256, candidate_blocks=5, evidence_blocks=2, use_embeddings=True
         )
     )
-    assert sum(each.numel() for each in large.parameters()) <= 5_000_000
+    assert sum(parameter.numel() for parameter in large.parameters()) <= 5_000_000
     torch.manual_seed(0)
     fresh, given = RerankerNetwork(SPEC), random_batch(queries=20)
     like = torch.nn.functional.cosine_similarity(given.query[:, None], given.image, dim=-1)

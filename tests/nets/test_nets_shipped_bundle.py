@@ -1,4 +1,4 @@
-"""The bundle that comes along: small, whole, of this planet, made by the recipe that is there."""
+"""The shipped bundle: its size, its planet, and agreement with its recipe."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_shipped_bundle_is_small_and_matches_recipe(tmp_path):
     assert str(contract.tower) == RECIPE["tower"]
     assert contract.heads.training.steps == RECIPE["schedule"]["steps"]
     assert contract.heads.image.kinds == ("photo", "street")
-    # A planet of another version needs another bundle, and every table again.
+    # Another version of the planet needs another bundle and new tables.
     assert f"{GENERATOR}, preset bench" in contract.note
     assert preset_digest(PRESETS["bench"], 7) in contract.note
     assert find_bundle("world-tiny", tmp_path).contract == contract
@@ -44,65 +44,67 @@ def test_shipped_bundle_is_small_and_matches_recipe(tmp_path):
 def test_shipped_reranker_and_calibration_match_recipe(tmp_path):
     config = read_reranker_config(PAGES / "docs" / "configs" / "world-tiny-reranked.toml")
     bundle = read_bundle(SHIPPED_FOLDER / "world-tiny")
-    part, found = bundle.contract.reranker, bundle.calibrations["rerank"]
+    part, calibration = bundle.contract.reranker, bundle.calibrations["rerank"]
     assert part.network == config.network.spec(256)
     assert part.evidence_radius_m == config.gallery.evidence_radius_m
     assert part.evidence_per_kind == config.gallery.evidence_per_kind
     assert 0 < part.training.steps <= config.schedule.steps
-    assert (found.reranker_digest, found.bundle) == (part.weights.sha256, "world-tiny")
-    assert found.data["planet"] == preset_digest(PRESETS["bench"], 7)
-    eye = open_encoder(EncoderSettings(bundle="world-tiny", device="cpu"), tmp_path, 512)
-    assert eye.contract.calibrations == {"rerank": found}, "with the settings as they come"
+    assert (calibration.reranker_digest, calibration.bundle) == (part.weights.sha256, "world-tiny")
+    assert calibration.data["planet"] == preset_digest(PRESETS["bench"], 7)
+    encoder = open_encoder(EncoderSettings(bundle="world-tiny", device="cpu"), tmp_path, 512)
+    assert encoder.contract.calibrations == {"rerank": calibration}, "with default settings"
     served = SearchSettings().model_dump(mode="json")
-    assert {name: served[name] for name in found.search_settings} == dict(found.search_settings)
+    assert {name: served[name] for name in calibration.search_settings} == dict(
+        calibration.search_settings
+    )
 
 
 def test_ship_keeps_name_and_replaces_reranker(tmp_path):
-    there = read_bundle(
-        copy_bundle(SHIPPED_FOLDER / "world-tiny", tmp_path / "there").weights.parent
+    shipped = read_bundle(
+        copy_bundle(SHIPPED_FOLDER / "world-tiny", tmp_path / "shipped").weights.parent
     )
     torch.manual_seed(3)
     trained = write_reranked(
         tmp_path / "trained",
         name="trained",
-        bundle=there,
-        network=RerankerNetwork(replace(there.contract.reranker.network, width=8, heads=2)),
+        bundle=shipped,
+        network=RerankerNetwork(replace(shipped.contract.reranker.network, width=8, heads=2)),
         evidence_radius_m=500.0,
         evidence_per_kind=2,
         license="CC0-1.0",
     )
     weights = read_bundle(trained).contract.reranker.weights.sha256
-    found = replace(there.calibrations["rerank"], reranker_digest=weights, bundle="trained")
-    write_calibration(trained, found)
-    ship(trained, tmp_path / "there")
-    made = read_bundle(tmp_path / "there")
-    assert made.contract.name == "world-tiny"
-    assert made.contract.reranker.weights.sha256 == weights
-    assert made.calibrations == {"rerank": replace(found, bundle="world-tiny")}
-    assert made.contract.heads == there.contract.heads
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["there", "trained"]
+    calibration = replace(shipped.calibrations["rerank"], reranker_digest=weights, bundle="trained")
+    write_calibration(trained, calibration)
+    ship(trained, tmp_path / "shipped")
+    updated = read_bundle(tmp_path / "shipped")
+    assert updated.contract.name == "world-tiny"
+    assert updated.contract.reranker.weights.sha256 == weights
+    assert updated.calibrations == {"rerank": replace(calibration, bundle="world-tiny")}
+    assert updated.contract.heads == shipped.contract.heads
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shipped", "trained"]
 
 
 def test_shipped_bundle_serves_image_and_gps_channels(tmp_path):
-    eye = open_encoder(EncoderSettings(bundle="world-tiny", device="cpu"), tmp_path, 512)
-    assert eye.contract.dims == {"image": 256, "gps": 256}
+    encoder = open_encoder(EncoderSettings(bundle="world-tiny", device="cpu"), tmp_path, 512)
+    assert encoder.contract.dims == {"image": 256, "gps": 256}
     images = list(np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8))
-    alone = [eye.encode_query(image, "photo") for image in images]
-    assert np.allclose(eye.encode(images, "photo"), alone, atol=1e-5)
+    alone = [encoder.encode_query(image, "photo") for image in images]
+    assert np.allclose(encoder.encode(images, "photo"), alone, atol=1e-5)
 
 
 def test_results_table_matches_bench_embedder(tmp_path):
     (block,) = re.findall(
         r"<!-- table: world-tiny -->\n(.*?)<!-- end of table -->", RESULTS, re.DOTALL
     )
-    here, there = (
+    table, documented = (
         [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
         for text in (
             make_table("tiny", find_bundle("world-tiny", tmp_path), say=lambda text: None),
             block,
         )
     )
-    assert here[0] == there[0]
-    assert [line[:2] for line in here] == [line[:2] for line in there]
-    assert all(len(line) == len(here[0]) for line in there)
+    assert table[0] == documented[0]
+    assert [line[:2] for line in table] == [line[:2] for line in documented]
+    assert all(len(line) == len(table[0]) for line in documented)
     assert f"preset `bench`, seed 7, digest `{preset_digest(PRESETS['bench'], 7)}`" in block

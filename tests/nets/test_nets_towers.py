@@ -1,4 +1,4 @@
-"""Towers by library and name, and what importing this room does."""
+"""Towers by library and name, and which libraries imports load."""
 
 import os
 import subprocess
@@ -19,26 +19,26 @@ SAMPLE = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 def python(code, **environment):
     """Run code in a fresh interpreter; its last line of output."""
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=100,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip().splitlines()[-1]
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout.strip().splitlines()[-1]
 
 
 def test_build_tower_of_clip_weights_uses_image_encoder(tmp_path):
     file = clip_weights(tmp_path)
     import open_clip
 
-    whole = open_clip.create_model(CLIP_NAME, pretrained=None).eval()
-    whole.load_state_dict(load_file(file))
+    clip = open_clip.create_model(CLIP_NAME, pretrained=None).eval()
+    clip.load_state_dict(load_file(file))
     tower = build_tower(TowerSpec.parse(f"open_clip:{CLIP_NAME}"), file)
     with torch.inference_mode():
-        torch.testing.assert_close(tower(SAMPLE), whole.encode_image(SAMPLE))
+        torch.testing.assert_close(tower(SAMPLE), clip.encode_image(SAMPLE))
     assert not [name for name, _ in tower.named_parameters() if "token_embedding" in name]
 
 
@@ -133,9 +133,9 @@ def test_build_tower_offline_names_the_repository(tower, tag, repository, tmp_pa
         "except UnavailableError as error:\n"
         "    print(error.reason, error.message.replace(chr(10), ' '))\n"
     )
-    said = python(code, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
-    assert said.startswith("weights_unavailable")
-    assert f"https://huggingface.co/{repository}" in said
+    output = python(code, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
+    assert output.startswith("weights_unavailable")
+    assert f"https://huggingface.co/{repository}" in output
 
 
 def test_allow_torchvision_makes_it_importable():

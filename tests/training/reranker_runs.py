@@ -1,4 +1,4 @@
-"""A small run of a reranker on a planet's gallery of the role `rerank`, and what it is asked."""
+"""A small training run of a reranker on a planet's gallery of the role `rerank`."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def example_gallery(world, config):
 
 def run_training(world, config, folder, into):
     harness, _ = world
-    told = []
-    made = train_reranker(
+    progress = []
+    result = train_reranker(
         config,
         folder,
         gallery=example_gallery(world, config),
         bundle=harness.encoder.bundle,
         into=into,
-        on_progress=lambda what, done, total: told.append((what, done, total)),
+        on_progress=lambda what, done, total: progress.append((what, done, total)),
     )
-    return made, told
+    return result, progress

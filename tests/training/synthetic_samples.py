@@ -1,4 +1,4 @@
-"""Tables of any size for training tests, spread by a seed; no files behind them."""
+"""Seeded sample tables of any size for training tests, without files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def scattered_samples(
     drives: int | None = None,
     resolution: int = 5,
 ) -> Samples:
-    """Towns over the whole Earth, also at the poles and the date line, streets and photos mixed."""
+    """Street views and photos in cities on the whole Earth, also at a pole and the antimeridian."""
     rng = np.random.default_rng(seed)
     centers = np.column_stack(
         [np.degrees(np.arcsin(rng.uniform(-1, 1, cities))), rng.uniform(-180, 180, cities)]

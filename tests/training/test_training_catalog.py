@@ -1,4 +1,4 @@
-"""Training from sources of the catalog: the rows, their pictures, and what came since."""
+"""Training from sources of the catalog: rows, images, and changes since the snapshot."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from pinpoint.training.embedder.catalog_snapshot import read_snapshot, write_sna
 from pinpoint.training.embedder.features import FeatureEncoder, cache_features
 from pinpoint.training.embedder.train_embedder import train_embedder
 from stack_fixtures import ServiceHarness, jpeg
-from training.counting_decoder import TOWER, WIDTH, Counting, encode
+from training.counting_decoder import TOWER, WIDTH, CountingDecoder, encode
 from training.embedder_runs import write_catalog_config
 
 CITIES_IN_A_ROW = 12
 
 
 def write_cities(folder: Path, count: int, first: int = 0) -> None:
-    """Photos in towns 70 km apart, by a few authors."""
+    """Photos in cities that are 70 km apart, by a few creators."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(first, first + count):
         city, turn = divmod(seed, 4)
@@ -41,9 +41,9 @@ def write_cities(folder: Path, count: int, first: int = 0) -> None:
 
 @pytest.fixture
 def harness(database_url, api_database_url, tmp_path):
-    made = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
-    yield made
-    made.close()
+    service_harness = ServiceHarness(database_url, api_database_url, tmp_path / "harness")
+    yield service_harness
+    service_harness.close()
 
 
 @pytest.fixture
@@ -61,24 +61,24 @@ def catalog_sources(harness, tmp_path):
 
 @pytest.fixture
 def run(harness, catalog_sources, tmp_path):
-    """Trains from the catalog, or goes on without it."""
+    """A function that trains from the catalog, or resumes without it."""
     home = tmp_path / "home"
     timm_bundle(home / "bundles" / "tiny-timm")
     settings = Settings(services=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
 
     def train(name: str, *, gallery: CatalogTrainingRows | None = None, config: Path | None = None):
-        asked = read_config(
+        run_config = read_config(
             config or write_catalog_config(tmp_path, "ours", steps=20)
         ).for_organization("acme")
-        made = train_embedder(
-            asked,
+        result = train_embedder(
+            run_config,
             tmp_path / "runs" / name,
             settings=settings,
             decoder=harness.parts.decoder,
             into=home / "bundles" / name,
             gallery=gallery,
         )
-        return made.report, read_bundle(made.bundle).contract.heads
+        return result.report, read_bundle(result.bundle).contract.heads
 
     return train
 
@@ -117,7 +117,7 @@ def test_train_embedder_resumes_with_snapshot_rows(
     config = write_catalog_config(tmp_path, "other", steps=20, changes=(('"drives"', '"trips"'),))
     with pytest.raises(ConflictError, match="other sources of the catalog"):
         run("broken", config=config)
-    again, same = run("broken")  # the stack is not even asked
+    again, same = run("broken")  # without the stack
     assert same.weights.sha256 == weights.weights.sha256
     assert same.training == weights.training
     assert again["catalog_read_at"] >= whole["catalog_read_at"]
@@ -138,10 +138,10 @@ def test_read_snapshot_rows_match_ingested_faces(harness, planet, sources, tmp_p
     write_snapshot(tmp_path, asked, gallery, settings.max_bytes)
     rows, _ = read_snapshot(tmp_path, asked)
     streets, small = (read_samples([one], settings).samples for one in rows)
-    told = read_samples(sources[1:2], settings).samples
-    assert len(streets) > len(told), "a panorama is a row for each face"
-    said = {name.split("/", 1)[1]: k for k, name in enumerate(told.ids.tolist())}
-    decoder = Counting(harness.parts.decoder)
+    from_manifest = read_samples(sources[1:2], settings).samples
+    assert len(streets) > len(from_manifest), "a panorama is a row for each face"
+    row_of_name = {name.split("/", 1)[1]: k for k, name in enumerate(from_manifest.ids.tolist())}
+    decoder = CountingDecoder(harness.parts.decoder)
     caches = [
         cache_features(
             tmp_path / str(k),
@@ -154,15 +154,17 @@ def test_read_snapshot_rows_match_ingested_faces(harness, planet, sources, tmp_p
     assert caches[0].rejected == caches[1].rejected == {}
     for k, name in enumerate(streets.ids.tolist()):
         external, _, face = name.removeprefix("acme/streets/").partition("#")
-        row = said[external.removeprefix(f"{manifest.parent.name}/")]
-        assert (streets.lat[k], streets.lon[k]) == (told.lat[row], told.lon[row])
-        assert streets.creators[k] == told.creators[row]
-        assert streets.sequences[k] == (told.sequences[row] or f"panorama acme/streets/{external}")
-        faces = decoder.read(external, told.files[row], query=True).faces
-        pixels = next(one.pixels for one in faces if (one.name or "") == face)
+        row = row_of_name[external.removeprefix(f"{manifest.parent.name}/")]
+        assert (streets.lat[k], streets.lon[k]) == (from_manifest.lat[row], from_manifest.lon[row])
+        assert streets.creators[k] == from_manifest.creators[row]
+        assert streets.sequences[k] == (
+            from_manifest.sequences[row] or f"panorama acme/streets/{external}"
+        )
+        faces = decoder.read(external, from_manifest.files[row], query=True).faces
+        pixels = next(view.pixels for view in faces if (view.name or "") == face)
         assert np.array_equal(caches[0].values[k], encode([pixels])[0].astype(np.float16))
-    # Renditions were write_config as JPEG once more, and so are nearly the same.
-    assert small.ids.tolist() == [one.replace("/streets/", "/small/") for one in streets.ids]
+    # Renditions were encoded as JPEG again, so their features are nearly the same.
+    assert small.ids.tolist() == [name.replace("/streets/", "/small/") for name in streets.ids]
     assert np.abs(caches[1].values - caches[0].values).max() < 0.05
     write_snapshot(tmp_path, asked[:1], gallery, settings.max_bytes)
     again, _ = read_snapshot(tmp_path, asked[:1])
@@ -216,8 +218,8 @@ def test_train_command_reads_catalog_sources(
     monkeypatch.setenv("PINPOINT_DATABASE_URL", database_url)
     monkeypatch.setenv("PINPOINT_BROKER_URL", redis_url)
     words = ["train", "embedder", "--config", str(config), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, ["--org", "acme", *words, "--json"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    said = json.loads(done.stdout)
-    assert said["config"]["sources"][1] == {"source": "drives", "organization": "acme"}
+    result = CliRunner().invoke(app, ["--org", "acme", *words, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["config"]["sources"][1] == {"source": "drives", "organization": "acme"}
     assert (home / "bundles" / "ours").is_dir()

@@ -1,4 +1,4 @@
-"""The cache of features: right, made once, gone on with after any break, never another's."""
+"""The cache of features: values, a single pass, resuming after interrupts, identity checks."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.settings import MediaSettings
 from pinpoint.training.core.samples import read_samples
 from pinpoint.training.embedder.features import FeatureEncoder, cache_features, open_features
-from training.counting_decoder import CHUNK, TOWER, WIDTH, Counting, encode
+from training.counting_decoder import CHUNK, TOWER, WIDTH, CountingDecoder, encode
 
 PROGRAM = Path(__file__).with_name("counting_decoder.py")
 
 
 @pytest.fixture(scope="module")
 def real():
-    with ChildDecoder(MediaSettings(), children=2) as made:
-        yield made
+    with ChildDecoder(MediaSettings(), children=2) as child_decoder:
+        yield child_decoder
 
 
 @pytest.fixture
 def decoder(real):
-    return Counting(real)
+    return CountingDecoder(real)
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +41,19 @@ def table(sources):
 
 @pytest.fixture(scope="module")
 def whole(table, real, tmp_path_factory):
-    """A cache that nothing disturbed."""
+    """A cache that was filled without interruption."""
     folder = tmp_path_factory.mktemp("whole") / "features"
     fill(folder, table, real)
     return folder
 
 
 def fill(folder, table, decoder, **changed):
-    asked = {"encode": encode, "tower": TOWER, "width": WIDTH, "chunk": CHUNK, "threads": 2}
-    asked |= changed
+    options = {"encode": encode, "tower": TOWER, "width": WIDTH, "chunk": CHUNK, "threads": 2}
+    options |= changed
     encoder = FeatureEncoder(
-        encode=asked.pop("encode"), digest=asked.pop("tower"), width=asked.pop("width")
+        encode=options.pop("encode"), digest=options.pop("tower"), width=options.pop("width")
     )
-    return cache_features(folder, table, decoder=decoder, encoder=encoder, **asked)
+    return cache_features(folder, table, decoder=decoder, encoder=encoder, **options)
 
 
 def same_files(one, other):
@@ -78,17 +78,17 @@ def test_cache_features_agree_with_single_images(table, whole, real):
 
 
 def test_cache_features_decodes_each_file_once(table, whole, decoder, tmp_path):
-    told = []
-    fill(tmp_path / "f", table, decoder, on_progress=lambda *two: told.append(two))
+    progress = []
+    fill(tmp_path / "f", table, decoder, on_progress=lambda *two: progress.append(two))
     assert sorted(decoder.files) == sorted(table.files.tolist())
-    assert told[0] == (0, len(table))
-    assert told[-1] == (len(table), len(table))
-    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert progress[0] == (0, len(table))
+    assert progress[-1] == (len(table), len(table))
+    assert [done for done, _ in progress] == sorted({done for done, _ in progress})
     decoder.files.clear()
-    told.clear()
-    fill(tmp_path / "f", table, decoder, on_progress=lambda *two: told.append(two))
+    progress.clear()
+    fill(tmp_path / "f", table, decoder, on_progress=lambda *two: progress.append(two))
     assert decoder.files == []
-    assert told == [(len(table), len(table))]
+    assert progress == [(len(table), len(table))]
     assert same_files(tmp_path / "f", whole)
 
 
@@ -119,7 +119,7 @@ def test_cache_features_after_error_keeps_finished_chunks(table, whole, decoder,
     with pytest.raises(RuntimeError, match="device"):
         fill(tmp_path / "f", table, decoder, encode=breaking)
     decoder.files.clear()
-    # Another chunk is asked for; what is there keeps its own.
+    # The second call has another chunk size; the cache keeps its own.
     fill(tmp_path / "f", table, decoder, chunk=7)
     assert sorted(decoder.files) == sorted(table.files[2 * CHUNK :].tolist())
     assert same_files(tmp_path / "f", whole)
@@ -167,7 +167,9 @@ def test_cache_features_with_damaged_chunks_repeats_only_them(
     folder = tmp_path / "f"
     shutil.copytree(whole, folder)
     damage(folder)
-    if damage is not flipped:  # a bit is found when the cache is made, not at each opening
+    if (
+        damage is not flipped
+    ):  # a flipped bit is detected by `cache_features`, not by `open_features`
         with pytest.raises(ConflictError, match="are incomplete"):
             open_features(folder, table, tower=TOWER, width=WIDTH)
     fill(folder, table, decoder)
@@ -180,13 +182,13 @@ def test_cache_features_with_damaged_chunks_repeats_only_them(
 
 
 def test_cache_features_counts_unreadable_files(sources, decoder, tmp_path):
-    shutil.copytree(sources[0].manifest.parent, tmp_path / "own")
-    source = type(sources[0])(manifest=tmp_path / "own" / "manifest.csv", kind="photo")
+    shutil.copytree(sources[0].manifest.parent, tmp_path / "copy")
+    source = type(sources[0])(manifest=tmp_path / "copy" / "manifest.csv", kind="photo")
     table = read_samples([source], MediaSettings()).samples
     bad = {3: b"no picture at all", CHUNK: Path(table.files[CHUNK]).read_bytes()[:700]}
     for row, data in bad.items():
         Path(table.files[row]).write_bytes(data)
-    alone = range(2 * CHUNK, 3 * CHUNK)  # a chunk without a single picture
+    alone = range(2 * CHUNK, 3 * CHUNK)  # a chunk without any image
     for row in alone:
         Path(table.files[row]).write_bytes(b"nothing")
     got = fill(tmp_path / "f", table, decoder)
@@ -204,14 +206,14 @@ def test_cache_features_counts_unreadable_files(sources, decoder, tmp_path):
 
 
 def test_cache_features_of_other_samples_or_tower_is_refused(table, samples, whole, real):
-    for asked, words in (
+    for changed, words in (
         ({"tower": "0" * 64}, "something else: tower is '.*' and not '0000"),
         ({"width": WIDTH + 1}, f"width is {WIDTH} and not {WIDTH + 1}"),
     ):
         with pytest.raises(ConflictError, match=words):
-            fill(whole, table, real, **asked)
+            fill(whole, table, real, **changed)
         with pytest.raises(ConflictError, match=words):
-            open_features(whole, table, **({"tower": TOWER, "width": WIDTH} | asked))
+            open_features(whole, table, **({"tower": TOWER, "width": WIDTH} | changed))
     with pytest.raises(
         ConflictError, match=f"table is .* count is {len(table)} and not {len(samples)}"
     ):
