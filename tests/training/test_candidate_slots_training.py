@@ -1,4 +1,4 @@
-"""Seats in training against those that the search itself gives, on made-up hits and on the flow."""
+"""Candidate slots in training, compared with those of the search."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ NOTHING = AugmentationConfig(
 
 
 def random_rows(queries=40, seed=4):
-    """Rows with all found by one channel or both, and the photos that they name."""
-    dice = np.random.default_rng(seed)
+    """Random example rows of hits from one or both channels, and the vectors of their images."""
+    rng = np.random.default_rng(seed)
     ids = [uuid.UUID(int=number + 1) for number in range(30)]
     vectors = {
-        each: {IMAGE_CHANNEL: dice.normal(size=DIM), GPS_CHANNEL: dice.normal(size=DIM)}
+        each: {IMAGE_CHANNEL: rng.normal(size=DIM), GPS_CHANNEL: rng.normal(size=DIM)}
         for each in ids
     }
     rows = np.zeros(
         queries, row_dtype(InputShape(dim=DIM, candidates=MAX_CANDIDATES, per_kind=PER_KIND))
     )
     for row in rows:
-        count = dice.integers(3, MAX_CANDIDATES + 1)
-        row["query"] = dice.normal(size=DIM)
+        count = rng.integers(3, MAX_CANDIDATES + 1)
+        row["query"] = rng.normal(size=DIM)
         row["present"][:count] = True
-        row["id"][:count] = [ids[n].bytes for n in dice.permutation(30)[:count]]
-        row["kind"][:count] = dice.random(count) < dice.random()
-        row["in_channel"][:count] = np.array([(1, 0), (0, 1), (1, 1)])[dice.integers(0, 3, count)]
+        row["id"][:count] = [ids[n].bytes for n in rng.permutation(30)[:count]]
+        row["kind"][:count] = rng.random(count) < rng.random()
+        row["in_channel"][:count] = np.array([(1, 0), (0, 1), (1, 1)])[rng.integers(0, 3, count)]
         row["evidence_distance_m"], row["evidence_present"] = (
-            dice.random((MAX_CANDIDATES, 2 * PER_KIND)),
+            rng.random((MAX_CANDIDATES, 2 * PER_KIND)),
             True,
         )
     return rows, EmbeddingTable.of(vectors, DIM, np.float32)
 
 
 def selected_by_loop(row, alike, slots):
-    """Ids of those selected from hits as the two channels return them."""
+    """Ids that `slots_by_loop` selects from the hits of the two channels."""
     channels = []
     for channel, scores in enumerate(alike):
         hits = [
@@ -79,8 +79,8 @@ def test_reassign_slots_agrees_with_search():
     for slots in (CandidateSlots(8, 2), CandidateSlots(12, 0), CandidateSlots(5, 4)):
         chosen = reassign_slots(rows, rows["present"], alike, slots)
         assert (chosen.sum(1) <= slots.candidates).all()
-        for row, own, *scores in zip(rows, chosen, *alike, strict=True):
-            assert set(row["id"][own].tolist()) == selected_by_loop(row, scores, slots)
+        for row, selected, *scores in zip(rows, chosen, *alike, strict=True):
+            assert set(row["id"][selected].tolist()) == selected_by_loop(row, scores, slots)
 
 
 def test_select_slots_keeps_chosen_candidates_in_order():
@@ -89,17 +89,17 @@ def test_select_slots_keeps_chosen_candidates_in_order():
     chosen &= chosen.cumsum(axis=1) <= 7
     found = select_slots(rows, chosen, 7)
     assert found["id"].shape == (len(rows), 7)
-    for row, own, said in zip(rows, chosen, found, strict=True):
-        count = int(own.sum())
-        assert said["present"].tolist() == [True] * count + [False] * (7 - count)
+    for row, selected, result in zip(rows, chosen, found, strict=True):
+        count = int(selected.sum())
+        assert result["present"].tolist() == [True] * count + [False] * (7 - count)
         for name in ("id", "kind", "in_channel", "evidence_distance_m"):
-            assert said[name][:count].tolist() == row[name][own].tolist()
-        assert not said["evidence_present"][count:].any()
-        assert said["query"].tolist() == row["query"].tolist()
+            assert result[name][:count].tolist() == row[name][selected].tolist()
+        assert not result["evidence_present"][count:].any()
+        assert result["query"].tolist() == row["query"].tolist()
 
 
 def test_augment_with_dropped_region_refills_slots(examples):
-    """A gallery without the region would bring as many candidates, and so does training."""
+    """A gallery without the region would return as many candidates, and so does training."""
     _, found = examples
     rows = np.arange(len(found.rows))
     few = replace(found, slots=CandidateSlots(8, 1))
@@ -114,4 +114,4 @@ def test_augment_with_dropped_region_refills_slots(examples):
     assert (after.distance_km()[hidden][after.inputs.present.numpy()[hidden]] > 25.0).all()
     changed = (before.inputs.position != after.inputs.position).any(-1).any(-1).numpy()
     assert changed[hidden].any()
-    assert (left[hidden] >= 8).any(), "some were filled whole"
+    assert (left[hidden] >= 8).any(), "some queries have all slots filled"

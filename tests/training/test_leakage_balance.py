@@ -1,4 +1,4 @@
-"""What other towns lose, so that nothing tells the truth but pictures."""
+"""Counterfactual exclusions: other localities lose as much as the true one, against leakage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from training.reranker_runs import example_gallery
 
 @pytest.fixture(scope="module")
 def images(world):
-    """All of the gallery, by id."""
+    """All images of the gallery, by id."""
     harness, org = world
     with harness.database.read(org) as reader:
         return reader.images([each for each, _, _ in harness.index.scroll(None, 1_000)])
@@ -36,7 +36,7 @@ def fetch_evidence(candidates, exclusions, *, query, reader):
 
 @pytest.fixture
 def gathering(world):
-    """Reads evidence of the gallery."""
+    """`fetch_evidence` with the gallery's reader and a fixed query."""
     harness, org = world
     with harness.database.read(org) as reader:
         yield partial(
@@ -66,47 +66,47 @@ def candidate(image, slot):
 
 @pytest.fixture(params=SOURCE_KINDS)
 def case(request, world, images, gathering):
-    """The gallery asked about a picture of its own: how it is asked, candidates, evidence."""
+    """A query on one of the gallery's images: query, candidates, evidence and further arguments."""
     harness, org = world
-    own = next(each for each in images.values() if each.kind == request.param)
+    image = next(image for image in images.values() if image.kind == request.param)
     query = LabeledQuery(
-        file=own.external_id,
-        ground_truth=own.point,
-        creator=own.creator,
-        sequence=own.sequence,
-        query_kind=own.kind,
+        file=image.external_id,
+        ground_truth=image.point,
+        creator=image.creator,
+        sequence=image.sequence,
+        query_kind=image.kind,
         areas={},
         strata={},
     )
-    asked = Exclusions(creators=(own.creator,))
-    out = exclusion_filter.resolve_excluded_ids(
-        asked, organization_id=org, database=harness.database
+    requested = Exclusions(creators=(image.creator,))
+    resolved = exclusion_filter.resolve_excluded_ids(
+        requested, organization_id=org, database=harness.database
     )
-    every = [candidate(each, slot) for slot, each in enumerate(images.values())]
-    candidates = tuple(each for each in every if each.id not in out.ids)
-    near = gathering(candidates, exclusions=out)
+    all_candidates = [candidate(image, slot) for slot, image in enumerate(images.values())]
+    candidates = tuple(each for each in all_candidates if each.id not in resolved.ids)
+    near = gathering(candidates, exclusions=resolved)
     return (
         query,
         candidates,
         near,
-        {"requested": asked, "resolved": out, "fetch_evidence": gathering},
+        {"requested": requested, "resolved": resolved, "fetch_evidence": gathering},
     )
 
 
 def by_locality(images):
-    found = defaultdict(list)
-    for each in images.values():
-        found[each.external_id.split("/")[-2]].append(each)
-    return found
+    localities = defaultdict(list)
+    for image in images.values():
+        localities[image.external_id.split("/")[-2]].append(image)
+    return localities
 
 
 def away_m(query, image):
-    places = ([[one.lat, one.lon]] for one in (query.ground_truth, image.point))
-    return haversine_m(*map(np.array, places))[0]
+    positions = ([[point.lat, point.lon]] for point in (query.ground_truth, image.point))
+    return haversine_m(*map(np.array, positions))[0]
 
 
 def evidence_pairs(near):
-    return {(each, photo.id) for each, photos in near.items() for photo in photos}
+    return {(candidate_id, photo.id) for candidate_id, photos in near.items() for photo in photos}
 
 
 def test_balance_exclusions_removes_one_creator_per_other_locality(world, images, case, gathering):
@@ -117,16 +117,18 @@ def test_balance_exclusions_removes_one_creator_per_other_locality(world, images
     assert len(by_locality(images)) > 2
     for there in by_locality(images).values():
         at_ground_truth = away_m(query, there[0]) < LOCALITY_RADIUS_M
-        lost = [each for each in there if each.id in gone]
-        makers = {each.creator for each in lost}
-        assert len(makers) == (0 if at_ground_truth else 1)
-        assert {each.id for each in there if each.creator in makers} == {e.id for e in lost}
+        lost = [image for image in there if image.id in gone]
+        creators = {image.creator for image in lost}
+        assert len(creators) == (0 if at_ground_truth else 1)
+        assert {image.id for image in there if image.creator in creators} == {e.id for e in lost}
         assert at_ground_truth or query.query_kind in {each.kind for each in lost}
     every = replace(how["resolved"], ids=tuple(sorted({*how["resolved"].ids, *gone})))
     assert evidence_pairs(found) == evidence_pairs(gathering(left, exclusions=every))
-    assert evidence_pairs(found) - evidence_pairs(near), "who stood behind has moved up"
+    assert evidence_pairs(found) - evidence_pairs(near), (
+        "the next nearest images replace removed evidence"
+    )
     assert balance_exclusions(query, candidates, near, reader=reader, **how)[0] == left, (
-        "the same again"
+        "a second call returns the same"
     )
 
 
@@ -143,12 +145,12 @@ def test_balance_exclusions_differ_between_queries(case, gathering):
 
 
 def changed_catalog(images, **changes):
-    """A catalog of the same images with something changed, and what it was asked."""
+    """A catalog of the same images with changed fields, and its recorded calls."""
     rows = {each.id: replace(each, **changes) for each in images.values()}
-    asked = []
+    calls = []
 
     def ids_by(*, hashes, creators, sequences):
-        asked.append((list(creators), list(sequences)))
+        calls.append((list(creators), list(sequences)))
         return [
             id_
             for id_, each in rows.items()
@@ -157,15 +159,15 @@ def changed_catalog(images, **changes):
 
     return SimpleNamespace(
         images=lambda ids: {each: rows[each] for each in ids}, ids_by=ids_by
-    ), asked
+    ), calls
 
 
 def test_balance_exclusions_with_single_creator_keeps_true_locality(images, case):
     query, candidates, near, how = case
-    reader, asked = changed_catalog(images, creator="a survey")
+    reader, calls = changed_catalog(images, creator="a survey")
     left, _ = balance_exclusions(query, candidates, near, reader=reader, **how)
     stay = {images[each.id].external_id for each in left}
-    assert asked == [(["a survey"], [])]
+    assert calls == [(["a survey"], [])]
     assert stay == {
         images[each.id].external_id
         for each in candidates
@@ -175,21 +177,21 @@ def test_balance_exclusions_with_single_creator_keeps_true_locality(images, case
 
 def test_balance_exclusions_follow_requested_exclusions(images, case):
     query, candidates, near, how = case
-    reader, asked = changed_catalog(images, creator="a survey", sequence="a drive")
+    reader, calls = changed_catalog(images, creator="a survey", sequence="a drive")
     by_drive = Exclusions(sequences=("a drive",))
     left, _ = balance_exclusions(
         query, candidates, near, reader=reader, **{**how, "requested": by_drive}
     )
-    assert asked == [([], ["a drive"])]
+    assert calls == [([], ["a drive"])]
     assert len(left) < len(candidates)
     alone, _ = balance_exclusions(
         query, candidates, near, reader=reader, **{**how, "requested": Exclusions()}
     )
     gone = [each for each in candidates if each not in alone]
     others = [
-        own for own in by_locality(images).values() if away_m(query, own[0]) > LOCALITY_RADIUS_M
+        there for there in by_locality(images).values() if away_m(query, there[0]) > LOCALITY_RADIUS_M
     ]
-    assert len(gone) == len(others), "one photo of each town, by itself"
+    assert len(gone) == len(others), "one photo of each other locality"
     assert {each.kind for each in gone} == {query.query_kind}
 
 
@@ -215,19 +217,19 @@ def test_balance_exclusions_without_candidates_return_empty(images, case):
 def test_cache_examples_writes_balanced_rows(
     world, images, examples, reranked, tmp_path, monkeypatch
 ):
-    makers = {each.creator for each in images.values()}
-    asked = [each for each in examples[0] if each.query.creator in makers][:12]
-    told = []
+    creators = {image.creator for image in images.values()}
+    queries = [training for training in examples[0] if training.query.creator in creators][:12]
+    calls = []
 
     def recording(query, candidates, near, **how):
-        told.append((len(candidates), balance_exclusions(query, candidates, near, **how)))
-        return told[-1][1]
+        calls.append((len(candidates), balance_exclusions(query, candidates, near, **how)))
+        return calls[-1][1]
 
     monkeypatch.setattr(examples_of, "balance_exclusions", recording)
-    table, even = train_reranker.split_table(asked, 3), example_gallery(world, reranked[0])
-    found = train_reranker.cache_examples(tmp_path / "even", asked, table, even)
-    assert len(told) == len(asked)
-    for row, (before, (left, near)) in zip(found.rows, told, strict=True):
+    table, even = train_reranker.split_table(queries, 3), example_gallery(world, reranked[0])
+    found = train_reranker.cache_examples(tmp_path / "even", queries, table, even)
+    assert len(calls) == len(queries)
+    for row, (before, (left, near)) in zip(found.rows, calls, strict=True):
         assert len(left) < before
         assert [each.id.bytes for each in left] == [
             each.ljust(16, b"\0") for each in row["id"][row["present"]].tolist()
@@ -237,6 +239,6 @@ def test_cache_examples_writes_balanced_rows(
             for slot, at in np.argwhere(row["evidence_present"])
         }
     as_served = replace(even, evened=False)
-    whole = train_reranker.cache_examples(tmp_path / "whole", asked, table, as_served)
-    assert len(told) == len(asked), "nobody is asked for more"
+    whole = train_reranker.cache_examples(tmp_path / "whole", queries, table, as_served)
+    assert len(calls) == len(queries), "without `evened` nothing is balanced"
     assert whole.rows["present"].sum() > found.rows["present"].sum()

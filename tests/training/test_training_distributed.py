@@ -1,4 +1,4 @@
-"""Several processes on one batch: the same weights as one process, from what torchrun starts."""
+"""Training in several processes started by torchrun gives the weights of one process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def trained(home, planet, folder, name, count):
     config = write_config(planet, folder, name, steps=STEPS, changes=CHANGES)
     start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     words = ["-m", "pinpoint.cli", "train", "embedder", "--config", str(config), "--out"]
-    ran = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, *(start if count > 1 else []), *words, str(folder / name)],
         env={**os.environ, "PINPOINT_HOME": str(home), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -35,7 +35,7 @@ def trained(home, planet, folder, name, count):
         timeout=240,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr
+    assert completed.returncode == 0, completed.stderr
     return home / "bundles" / name
 
 

@@ -1,4 +1,4 @@
-"""From a planet's manifests to a bundle that serves, by the command a user runs."""
+"""`pinpoint train embedder`: from a planet's manifests to a bundle that serves."""
 
 from __future__ import annotations
 
@@ -51,30 +51,32 @@ def command(home, planet, folder, name, steps=STEPS, changes=()):
 def trained(home, planet, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     process = command(home, planet, folder, "whole")
-    said, error = process.communicate(timeout=200)
+    output, error = process.communicate(timeout=200)
     assert process.returncode == 0, error
-    return folder, json.loads(said)
+    return folder, json.loads(output)
 
 
 def test_train_embedder_report_matches_contract(trained, home):
-    folder, said = trained
+    folder, report = trained
     contract = read_bundle(home / "bundles" / "whole").contract
     training = contract.heads.training
-    assert (training.steps, training.data_fingerprint) == (STEPS, said["split"]["fingerprint"])
-    bare = {f"bare tower {name}": share for name, share in said["bare_tower"].items()}
-    assert training.metrics == {**said["validation"], **bare}
-    assert said["validation"].keys() == said["bare_tower"].keys()
-    assert said["rows"] == 144
-    counted = [value for key, value in said["split"].items() if key != "fingerprint"]
-    assert sum(counted) == 144
-    assert json.loads((folder / "whole" / "report.json").read_text()).keys() - {"run"} < said.keys()
+    assert (training.steps, training.data_fingerprint) == (STEPS, report["split"]["fingerprint"])
+    bare = {f"bare tower {name}": share for name, share in report["bare_tower"].items()}
+    assert training.metrics == {**report["validation"], **bare}
+    assert report["validation"].keys() == report["bare_tower"].keys()
+    assert report["rows"] == 144
+    counts = [value for key, value in report["split"].items() if key != "fingerprint"]
+    assert sum(counts) == 144
+    assert (
+        json.loads((folder / "whole" / "report.json").read_text()).keys() - {"run"} < report.keys()
+    )
 
 
 def test_trained_bundle_serves_kinds_and_positions(trained, home):
     bundle = home / "bundles" / "whole"
-    eye = open_encoder(EncoderSettings(bundle=str(bundle), device="cpu"), home, 512)
+    encoder = open_encoder(EncoderSettings(bundle=str(bundle), device="cpu"), home, 512)
     image = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
-    photo, street = (eye.encode_query(image, kind) for kind in ("photo", "street"))
+    photo, street = (encoder.encode_query(image, kind) for kind in ("photo", "street"))
     assert photo.shape == street.shape == (24,)
     assert not np.allclose(photo, street)
     places = torch.tensor([[0.0, 180.0], [0.0, -180.0]], dtype=torch.float64)
@@ -103,7 +105,7 @@ def test_train_embedder_after_kill_resumes_to_same_weights(trained, home, planet
     process.communicate()
     assert not (home / "bundles" / "killed").exists()
     assert 0 < torch.load(checkpoint, weights_only=True)["step"] < STEPS
-    # Another length is another run, and is said to be one.
+    # Another number of steps makes another run, which the error message says.
     process = command(home, planet, folder, "killed", steps=STEPS + 1)
     _, error = process.communicate(timeout=100)
     assert process.returncode == 73

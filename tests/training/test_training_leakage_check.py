@@ -1,4 +1,4 @@
-"""Whether what is kept from a question shows where it was taken."""
+"""The leakage check: whether missing evidence reveals the location of a query."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,10 @@ CANDIDATES, PER_KIND = 4, 2
 
 
 def example_rows(kind, near, elsewhere):
-    """One question a row: candidates 0 and 1 near the truth, 2 and 3 far; so much of evidence."""
+    """One query per row: candidates 0 and 1 near the ground truth, 2 and 3 far.
+
+    `near` and `elsewhere` give the number of evidence images of each query's candidates.
+    """
     rows = np.zeros(len(near), example_type(InputShape(dim=2, candidates=4, per_kind=PER_KIND)))
     code = SOURCE_KINDS.index(kind)
     rows["query_kind"] = code
@@ -25,11 +28,11 @@ def example_rows(kind, near, elsewhere):
     rows["ground_truth"] = (10.0, 20.0)
     rows["position"] = [(10.1, 20.0), (10.0, 20.1), (40.0, 20.0), (10.0, 60.0)]
     slots = np.arange(PER_KIND)
-    own = rows["evidence_present"].reshape(len(rows), CANDIDATES, len(SOURCE_KINDS), PER_KIND)[
+    of_kind = rows["evidence_present"].reshape(len(rows), CANDIDATES, len(SOURCE_KINDS), PER_KIND)[
         :, :, code
     ]
-    own[:, :2] = slots < np.array(near)[:, None, None]
-    own[:, 2:] = slots < np.array(elsewhere)[:, None, None]
+    of_kind[:, :2] = slots < np.array(near)[:, None, None]
+    of_kind[:, 2:] = slots < np.array(elsewhere)[:, None, None]
     return rows
 
 

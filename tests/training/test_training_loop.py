@@ -1,4 +1,4 @@
-"""The loop: broken off anywhere it ends as if it had not been, and minimises what it says."""
+"""The training loop: exact resuming after interrupts, and losses that agree with loops."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_train_after_interrupt_gives_same_weights(table, sampler, tmp_path, unti
     _, whole = run(asked, table, sampler, tmp_path / "whole")
     run(asked, table, sampler, tmp_path / "broken", until=until)
     began, resumed = run(asked, table, sampler, tmp_path / "broken")
-    assert began == until // 5 * 5, "it goes on from the last checkpoint"
+    assert began == until // 5 * 5, "it resumes from the last checkpoint"
     assert same(weights(whole), weights(resumed))
     fresh = weights(loop.init_state(asked, sampler.kinds, WIDTH))
     for part in ("nets.heads", "average.heads", "nets.location", "average.location"):
@@ -134,7 +134,7 @@ def test_train_loss_falls_and_is_logged(table, sampler, tmp_path):
 
 
 def test_train_average_and_learning_rate_follow_formulas(table, sampler, tmp_path):
-    """The average and the rate, step by step, against their formulas."""
+    """The averaged weights and the learning rate follow their formulas at every step."""
     asked = config(
         schedule={"steps": 6, "checkpoint_steps": 1, "warmup_steps": 2, "ema_decay": 0.9}
     )
@@ -174,7 +174,7 @@ def test_train_averaged_weights_have_lower_loss(table, sampler, tmp_path):
 
 
 def test_train_with_patience_stops_at_best_weights(table, sampler, tmp_path):
-    """Validation said 0.3, 0.5, 0.4, 0.5: best at step 4, and over two checkpoints later."""
+    """With scores 0.3, 0.5, 0.4, 0.5 step 4 is best, and training stops two checkpoints later."""
     asked = config(schedule={"steps": 40, "checkpoint_steps": 2, "patience": 2})
     folder, said = tmp_path / "run", iter((0.3, 0.5, 0.4, 0.5, 0.9))
     folder.mkdir()
@@ -195,7 +195,7 @@ def test_train_with_patience_stops_at_best_weights(table, sampler, tmp_path):
     again = loop.train(
         again, table=table, sampler=sampler, config=asked, score=score, context=known
     )
-    assert (again.step, len(averages)) == (8, 4), "over is over"
+    assert (again.step, len(averages)) == (8, 4), "a finished run does not continue"
     assert same(again.averaged_nets.state_dict(), averages[1])
 
 
@@ -209,13 +209,13 @@ def test_train_that_diverges_keeps_last_checkpoint(table, sampler, tmp_path):
 
 
 def test_near_pairs_draw_finds_partners_for_batch(samples, table, sampler):
-    """Without partners next to no batch that is even over cells holds a pair."""
+    """Without partners, batches that are uniform over cells rarely contain a pair."""
     drawn = table.near_pairs.draw(0, sampler.batch(0))
     assert (drawn >= 0).sum() >= 4
 
 
 def test_embedder_batch_loss_agrees_with_loop(samples, table, sampler):
-    """Without extra places: picture against place for each kind, picture against picture."""
+    """Without sampled negatives: image against position for each kind, image against image."""
     asked = config(
         losses={
             "num_sampled_negatives": 0,
@@ -286,4 +286,4 @@ def test_read_config_with_invalid_values_is_refused(tmp_path):
     assert read.sources[0].manifest == tmp_path / "deep" / "m.csv"
     moved = tmp_path / "elsewhere.toml"
     moved.write_text(good.replace("deep", "other"))
-    assert read_config(moved).digest() == read.digest(), "where files lie does not count"
+    assert read_config(moved).digest() == read.digest(), "the digest does not cover folders"

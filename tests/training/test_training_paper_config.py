@@ -1,6 +1,6 @@
-"""The config of the paper's tower: read as a run reads it, and built without its 4.7 GB of weights.
+"""The config with the paper's tower, read as a run reads it, and built without 4.7 GB of weights.
 
-The tower lies on torch's meta device: shapes, no numbers.
+The tower is on torch's meta device, which has shapes but no values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WIDTH, INSIDE, DEPTH, PATCH_PX, SIDE_PX = 1536, 6144, 40, 16, 384
 
 
 def transformer_parameters():
-    """The count of a vision transformer of these sizes that pools by one attending query."""
+    """Parameter count of a vision transformer of these sizes with attention pooling."""
     linear = lambda entering, leaving: entering * leaving + leaving  # noqa: E731
     norm, mlp = 2 * WIDTH, linear(WIDTH, INSIDE) + linear(INSIDE, WIDTH)
     attention = linear(WIDTH, 3 * WIDTH) + linear(WIDTH, WIDTH)
@@ -46,9 +46,9 @@ def tower():
 
 
 def test_paper_tower_has_expected_parameter_count(tower):
-    assert {each.device.type for each in tower.parameters()} == {"meta"}
-    counted = sum(each.numel() for each in tower.parameters())
-    assert counted == transformer_parameters() == 1_163_659_776
+    assert {parameter.device.type for parameter in tower.parameters()} == {"meta"}
+    num_parameters = sum(parameter.numel() for parameter in tower.parameters())
+    assert num_parameters == transformer_parameters() == 1_163_659_776
 
 
 def test_paper_config_networks_fit_tower(tower):

@@ -1,4 +1,4 @@
-"""A reranker from a planet's labels to a bundle that serves, by the real flow on real parts."""
+"""Training of a reranker, from a planet's labels to a bundle that serves."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny-reranked.t
 
 
 def test_train_reranker_after_two_interrupts_gives_same_weights(world, reranked, tmp_path):
-    config, folder, made, told = reranked
-    assert next(one for one in told if one[0] == "examples") == ("examples", 58, 58)
-    assert next(one for one in told if one[0] == "steps") == ("steps", 4, 10)
+    config, folder, made, progress = reranked
+    assert next(event for event in progress if event[0] == "examples") == ("examples", 58, 58)
+    assert next(event for event in progress if event[0] == "steps") == ("steps", 4, 10)
     whole, _ = run_training(world, config, tmp_path / "run", tmp_path / "whole")
     one, other = (read_bundle(each.bundle).reranker.read_bytes() for each in (made, whole))
     assert one == other
@@ -61,7 +61,7 @@ def test_train_reranker_after_two_interrupts_gives_same_weights(world, reranked,
 
 
 def test_cache_examples_exclude_query_creator_and_near_duplicates(world, examples):
-    """Against the flow itself, and nothing of the question's own kin is ever there."""
+    """Example rows agree with the search flow and never name images of the query's creator."""
     harness, org = world
     asked, found = examples
     creators = {}
@@ -69,12 +69,12 @@ def test_cache_examples_exclude_query_creator_and_near_duplicates(world, example
         ids = {uuid.UUID(bytes=each.ljust(16, b"\0")) for each in found.photos.ids.tolist()}
         creators = {id_: image.creator for id_, image in reader.images(list(ids)).items()}
     assert len(creators) == len(ids) > 50
-    own = 0
+    num_of_gallery_creators = 0
     for learner, row in zip(asked, found.rows, strict=True):
         named = [*row["id"][row["present"]], *row["evidence_id"][row["evidence_present"]].ravel()]
         people = {creators[uuid.UUID(bytes=each.ljust(16, b"\0"))] for each in named}
         assert learner.query.creator not in people
-        own += learner.query.creator in creators.values()
+        num_of_gallery_creators += learner.query.creator in creators.values()
         truth = np.array([learner.query.ground_truth.lat, learner.query.ground_truth.lon])
         assert row["ground_truth"].tolist() == truth.tolist()
         null = learner.query.strata.get("role") == "null-train"
@@ -85,7 +85,7 @@ def test_cache_examples_exclude_query_creator_and_near_duplicates(world, example
         assert (np.diff(np.where(near, row["evidence_distance_m"], 1e9).reshape(of_kind)) >= 0)[
             near.reshape(of_kind)[..., 1:]
         ].all(), "nearest first"
-    assert own > 20, "many questions are about the gallery's own authors"
+    assert num_of_gallery_creators > 20, "many queries are by creators of the gallery"
     shown = collate(found, np.arange(len(asked)))
     assert shown.inputs.present.sum() == found.rows["present"].sum(), "every vector is known"
     best = shown.inputs.image[np.arange(len(asked)), 0]
@@ -107,7 +107,7 @@ def test_cache_examples_is_independent_of_concurrency(world, examples, reranked,
 
 
 def test_reranked_bundle_serves_same_index(world, planet, reranked):
-    """The trained reranker answers the planet's questions over the same index."""
+    """The trained reranker answers the planet's queries with the same index."""
     harness, org = world
     _, folder, made, _ = reranked
     bundle = read_bundle(made.bundle)
@@ -121,9 +121,13 @@ def test_reranked_bundle_serves_same_index(world, planet, reranked):
     encoder = EncoderHandle(settings)
     assert encoder.contract.digest == wanted
     judge = encoder.reranker
-    assert judge.digest != harness.encoder.reranker.digest, "beside it lies the shipped one"
+    assert judge.digest != harness.encoder.reranker.digest, (
+        "the shipped bundle has another reranker"
+    )
     assert judge is encoder.reranker, "loaded once"
-    unseen = next(each for each in planet.unseen if each.role == "rerank" and each.kind == "photo")
+    unseen = next(
+        photo for photo in planet.unseen if photo.role == "rerank" and photo.kind == "photo"
+    )
     photo = QueryPhoto(data=unseen.path.read_bytes(), file="q.jpg", kind="photo")
     context = harness.search_context(org, reranker=judge)
     one, two = (pipeline.locate(photo, SearchFilter(), context) for _ in range(2))
@@ -140,7 +144,7 @@ def test_reranked_bundle_serves_same_index(world, planet, reranked):
 def test_train_reranker_command_writes_verifiable_bundle(
     world, planet, tmp_path, monkeypatch, capsys
 ):
-    """All of the command but the stack itself, whose parts are those of the harness."""
+    """The command with the services of the test harness in place of a stack."""
     harness, _ = world
 
     @contextmanager
@@ -164,9 +168,9 @@ def test_train_reranker_command_writes_verifiable_bundle(
     text = text.replace("[gallery]", '[gallery]\nsources = ["rerank-photo"]')
     (tmp_path / "run.toml").write_text(text)
     asked = ("train", "reranker", "--config", tmp_path / "run.toml", "--out", tmp_path / "run")
-    said = pinpoint(*asked, "--org", "acme")
-    assert "gap closed" in said
-    assert "PINPOINT_BUNDLE=told" in said
+    output = pinpoint(*asked, "--org", "acme")
+    assert "gap closed" in output
+    assert "PINPOINT_BUNDLE=told" in output
     shown = json.loads(pinpoint("bundles", "verify", "told", "--json"))
     assert shown["verified"]
     assert shown["reranker"]["evidence_per_kind"] == 3
@@ -212,7 +216,7 @@ def test_read_reranker_config_with_invalid_values_is_refused(planet, tmp_path):
     recipe = read_reranker_config(RECIPE)
     assert recipe.queries[0].labels == RECIPE.parent / "queries/labels.csv"
     assert (config.schedule.batch_size, config.schedule.learning_rate) == (8, 5e-4), (
-        "defaults are its own"
+        "the defaults are those of the reranker"
     )
     wrong = config.queries[0].model_copy(update={"filter": {"role": "moon"}})
     with pytest.raises(BadRequestError, match="has role=moon"):

@@ -1,4 +1,4 @@
-"""What a reranker is taught: targets, drops and validation against plain loops; and it learns."""
+"""The reranker's objective: targets, augmentation and validation compared with loops."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DROPS = (
 
 
 def test_reranker_network_overfits_one_batch(examples):
-    """Without drops a network of this size has to be able to tell a few questions apart."""
+    """Without augmentation a network of this size can separate a few queries."""
     _, found = examples
     config = RerankerConfig.model_validate(
         {
@@ -49,11 +49,11 @@ def test_reranker_network_overfits_one_batch(examples):
     rows = np.flatnonzero(found.rows["present"].any(1))[:8]
     net = train_reranker.init_reranker_state(config, 256).nets
     shown = collate(found, rows)
-    wanted = soft_targets(
+    targets = soft_targets(
         shown.distance_km(), shown.inputs.present.numpy(), shown.in_gallery, config.targets
     )
-    least = -(wanted * np.log(np.maximum(wanted, 1e-30))).sum(1).mean()
-    moves = torch.optim.AdamW(net.parameters(), lr=3e-3)
+    entropy = -(targets * np.log(np.maximum(targets, 1e-30))).sum(1).mean()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
 
     def loss():
         with torch.no_grad():
@@ -61,11 +61,11 @@ def test_reranker_network_overfits_one_batch(examples):
 
     first = loss()
     for step in range(80):
-        moves.zero_grad()
+        optimizer.zero_grad()
         reranker_batch_loss(net, found, rows, step, config).backward()
-        moves.step()
+        optimizer.step()
     last = loss()
-    assert last - least < 0.3 * (first - least), "what cannot be lost is the targets' own entropy"
+    assert last - entropy < 0.3 * (first - entropy), "the minimum is the entropy of the targets"
 
 
 def test_soft_targets_agree_with_formula():
@@ -79,7 +79,7 @@ def test_soft_targets_agree_with_formula():
             for d, there in zip(away[row], present[row], strict=True)
         ]
         worth.append((0.05, 1.0)[row])
-        assert found[row].tolist() == pytest.approx([each / sum(worth) for each in worth])
+        assert found[row].tolist() == pytest.approx([value / sum(worth) for value in worth])
     assert found[0, 0] > 0.75
     assert found[1, -1] > 0.9
 
@@ -92,8 +92,8 @@ def test_offset_targets_lead_to_ground_truth_within_radius(examples):
     position = shown.inputs.position.numpy()
     turn = np.degrees(np.arctan2(way[..., 0], way[..., 1]))
     there = destination(position, turn, 1e3 * length)
-    truth = np.broadcast_to(shown.ground_truth[:, None], position.shape)
-    left = haversine_m(there, truth) / 1e3
+    ground_truth = np.broadcast_to(shown.ground_truth[:, None], position.shape)
+    left = haversine_m(there, ground_truth) / 1e3
     assert np.abs(left - np.maximum(shown.distance_km() - 5.0, 0.0)).max() < 1e-3
     assert (shown.distance_km() < 5.0).any()
 
@@ -129,10 +129,10 @@ def test_augment_removes_what_is_dropped(examples, what):
             assert len(np.unique(after.inputs.evidence_kind[row].numpy()[near[row]])) <= 1
     if what == "drop_region":
         away = before.distance_km()
-        lost_truth = before.in_gallery & ~after.in_gallery
-        assert lost_truth.any()
+        lost_ground_truth = before.in_gallery & ~after.in_gallery
+        assert lost_ground_truth.any()
         assert (after.in_gallery & before.in_gallery).any()
-        assert not (left & (away <= 25.0))[lost_truth].any()
+        assert not (left & (away <= 25.0))[lost_ground_truth].any()
         kept = after.in_gallery & (there != left).any(1)
         assert ((away <= 25.0) & there)[kept].tolist() == ((away <= 25.0) & left)[kept].tolist()
 
@@ -165,7 +165,7 @@ def test_reranker_metrics_agree_with_loop(reranked, examples):
     _, found = examples
     net = open_net(made)
     rows = np.arange(len(found.rows))
-    said = compute_reranker_metrics(evaluate_reranker(net, found, rows, config))
+    metrics = compute_reranker_metrics(evaluate_reranker(net, found, rows, config))
     hits = {"top1": 0, "oracle": 0, "vote": 0, "rerank": 0}
     with torch.no_grad():
         for row in rows:
@@ -183,9 +183,9 @@ def test_reranker_metrics_agree_with_loop(reranked, examples):
             hits["vote"] += away[int(found.rows["vote_choice"][row])] < 25
             hits["rerank"] += away[int(scores.argmax())] < 25
     for name, count in hits.items():
-        assert said[f"{name} all@25km"] == pytest.approx(count / len(rows))
-    assert said["queries not_in_gallery"] == 4
-    assert said["queries retrieved"] + said["queries not_retrieved"] == len(rows) - 4
+        assert metrics[f"{name} all@25km"] == pytest.approx(count / len(rows))
+    assert metrics["queries not_in_gallery"] == 4
+    assert metrics["queries retrieved"] + metrics["queries not_retrieved"] == len(rows) - 4
 
 
 def open_net(made):

@@ -1,4 +1,4 @@
-"""Manifests become one table; every row is a sample or is counted with a reason."""
+"""Samples from manifests: every row is a sample or is counted with a reason."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def write(folder, rows):
 
 
 def test_read_samples_returns_manifest_rows(samples, sources):
-    told = []
+    manifest_rows = []
     for source in sources:
         with source.manifest.open(encoding="utf-8", newline="") as stream:
-            told += [(source, row) for row in csv.DictReader(stream)]
-    assert len(samples) == len(told) > 200
-    for k, (source, row) in enumerate(told):
+            manifest_rows += [(source, row) for row in csv.DictReader(stream)]
+    assert len(samples) == len(manifest_rows) > 200
+    for k, (source, row) in enumerate(manifest_rows):
         assert samples.ids[k] == f"{source.manifest.parent.name}/{row['file']}"
         path = Path(samples.files[k])
         assert path == source.manifest.parent / row["file"]

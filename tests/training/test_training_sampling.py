@@ -1,4 +1,4 @@
-"""Batches: balanced, one picture of a sequence, the same for a seed and a step in any process."""
+"""Batch sampling: balance, one image per sequence, the same batch for a seed and a step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def every(samples):
 
 
 def check_batch(samples, rows, batch):
-    """The promises on one batch, read row by row."""
+    """Check the guarantees of one batch row by row."""
     assert len(rows) == batch
     named = [samples.sequences[row] for row in rows if samples.sequences[row]]
     assert len(named) == len(set(named))
@@ -63,7 +63,7 @@ def test_batch_sampler_with_few_sequences_fills_batches():
         rows = batches.batch(step)
         check_batch(samples, rows, 2 * drives)
         seen.update(rows.tolist())
-    # Every sequence is in every batch here, so that single pictures leave little room for others.
+    # Every sequence is in every batch here, so single images leave few rows for others.
     assert len(seen) > 590
 
 
@@ -72,21 +72,21 @@ def test_batch_sampler_visits_every_cell_once_per_pass():
     free = replace(samples, sequences=texts([""] * 1_200))
     batches = BatchSampler(free, every(free), batch_size=2, seed=4)
     for number, kind in enumerate(batches.kinds):
-        own = np.flatnonzero(free.kinds == kind)
+        rows_of_kind = np.flatnonzero(free.kinds == kind)
         cells = batches.cells[kind]
-        assert cells == len(set(free.cells[own].tolist()))
+        assert cells == len(set(free.cells[rows_of_kind].tolist()))
         steps = 12 * cells
         rows = [int(batches.batch(step)[number]) for step in range(steps)]
         passes = [rows[k : k + cells] for k in range(0, steps, cells)]
         orders = []
-        for one in passes:
-            order = [int(free.cells[row]) for row in one]
+        for rows_of_pass in passes:
+            order = [int(free.cells[row]) for row in rows_of_pass]
             assert len(set(order)) == cells
             orders.append(tuple(order))
         assert len(set(orders)) == 12
         shown = Counter(rows)
-        for cell in set(free.cells[own].tolist()):
-            times = [shown[row] for row in own.tolist() if free.cells[row] == cell]
+        for cell in set(free.cells[rows_of_kind].tolist()):
+            times = [shown[row] for row in rows_of_kind.tolist() if free.cells[row] == cell]
             assert sum(times) == 12
             assert max(times) - min(times) <= 1
 
@@ -96,13 +96,13 @@ def test_batch_sampler_with_sequences_keeps_cells_balanced():
     batches = BatchSampler(samples, every(samples), batch_size=64, seed=4)
     rows = np.concatenate([batches.batch(step) for step in range(600)])
     for kind in batches.kinds:
-        own = rows[samples.kinds[rows] == kind]
-        visits = Counter(samples.cells[own].tolist())
+        rows_of_kind = rows[samples.kinds[rows] == kind]
+        visits = Counter(samples.cells[rows_of_kind].tolist())
         assert len(visits) == batches.cells[kind]
-        mean = len(own) / len(visits)
+        mean = len(rows_of_kind) / len(visits)
         assert 0.8 * mean < min(visits.values())
         assert max(visits.values()) < 1.2 * mean
-    # Without balance the fullest cell would be seen as often as it is full.
+    # Without balance the fullest cell would be drawn in proportion to its size.
     full = Counter(samples.cells.tolist())
     assert max(full.values()) > 4 * np.median(list(full.values()))
 

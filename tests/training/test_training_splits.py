@@ -1,4 +1,4 @@
-"""Validation shares no creator, no sequence and no place with what is trained on."""
+"""Validation shares no creator, no sequence and no location with training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.synthetic_samples import scattered_samples
 
 
 def groups_by_loop(samples):
-    """Groups by spreading over shared names, picture by picture."""
+    """Groups of images that share names, by repeated loops over all images."""
     names = [
         {("creator", a)} - {("creator", "")} | {("sequence", s)} - {("sequence", "")}
         for a, s in zip(samples.creators.tolist(), samples.sequences.tolist(), strict=True)
@@ -25,13 +25,13 @@ def groups_by_loop(samples):
     for first in range(len(names)):
         if groups[first] >= 0:
             continue
-        groups[first], known, grew = first, set(names[first]), True
+        groups[first], group_names, grew = first, set(names[first]), True
         while grew:
             grew = False
-            for k, own in enumerate(names):
-                if groups[k] < 0 and own & known:
+            for k, image_names in enumerate(names):
+                if groups[k] < 0 and image_names & group_names:
                     groups[k], grew = first, True
-                    known |= own
+                    group_names |= image_names
     return groups
 
 
@@ -41,7 +41,7 @@ def same_partition(left, right):
 
 
 def check_apart(samples, split):
-    """Every pair of a training and a validation picture, one by one."""
+    """Check every pair of a training and a validation image."""
     nearest = np.inf
     for t in split.train.tolist():
         here = Point(float(samples.lat[t]), float(samples.lon[t]))
@@ -92,7 +92,7 @@ def test_split_samples_with_small_cells_applies_buffer(seed, buffer_m):
     counts = split.counts
     assert counts["left out: creator"] > 0
     assert (counts["left out: buffer"] > 0) == (buffer_m > 0)
-    # Nothing is left out for the buffer that stands clear of it: 1.006 covers sphere and ellipsoid.
+    # Only images inside the buffer are left out; 1.006 covers sphere against ellipsoid.
     train = samples.positions[split.train]
     for row in np.flatnonzero(split.sides == BUFFER).tolist():
         assert haversine_m(train, samples.positions[row]).min() <= 1.006 * buffer_m * (1 + 1e-9)
@@ -115,14 +115,14 @@ def test_split_samples_is_determined_by_seed_and_samples(samples):
     assert (first.sides == again.sides).all()
     assert first.fingerprint == again.fingerprint
     assert len(first.fingerprint) == 64
-    made = [
+    other_splits = [
         split_samples(samples, replace(settings, seed=6)),
         split_samples(samples, replace(settings, buffer_m=1_001.0)),
         split_samples(replace(samples, lat=samples.lat + 1e-9), settings),
     ]
-    assert len({first.fingerprint, *(one.fingerprint for one in made)}) == 4
-    assert (made[0].sides != first.sides).any()
-    assert (made[1].sides == first.sides).all()
+    assert len({first.fingerprint, *(split.fingerprint for split in other_splits)}) == 4
+    assert (other_splits[0].sides != first.sides).any()
+    assert (other_splits[1].sides == first.sides).all()
 
 
 def test_split_samples_meets_val_fraction_to_one_cell():

@@ -1,4 +1,4 @@
-"""Towers that are trained along: from random weights, or the last blocks of a bundle's."""
+"""Training of towers: from random weights, or the last blocks of a bundle's tower."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def settings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def decoder(settings):
-    one = ChildDecoder(settings.media, children=2)
-    yield one
-    one.close()
+    child_decoder = ChildDecoder(settings.media, children=2)
+    yield child_decoder
+    child_decoder.close()
 
 
 def config(planet, **changes):
-    made = planet.manifests()
+    manifests = planet.manifests()
     plain = {
         "name": "whole",
         "license": "CC0",
@@ -48,8 +48,8 @@ def config(planet, **changes):
         "tower": "timm:test_resnet",
         "train_tower": WHOLE,
         "sources": [
-            {"manifest": made["train-photo"], "kind": "photo"},
-            {"manifest": made["train-street"], "kind": "street"},
+            {"manifest": manifests["train-photo"], "kind": "photo"},
+            {"manifest": manifests["train-street"], "kind": "street"},
         ],
         "geocell_resolution": 4,
         "split": {"val_fraction": 0.3},
@@ -65,9 +65,11 @@ def config(planet, **changes):
     return EmbedderConfig.model_validate({**plain, **changes})
 
 
-def trained(asked, folder, settings, decoder):
-    into = folder / f"bundle-{asked.name}"
-    train_embedder(asked, folder / asked.name, settings=settings, decoder=decoder, into=into)
+def trained(run_config, folder, settings, decoder):
+    into = folder / f"bundle-{run_config.name}"
+    train_embedder(
+        run_config, folder / run_config.name, settings=settings, decoder=decoder, into=into
+    )
     return into
 
 
@@ -85,18 +87,18 @@ def test_train_embedder_with_random_tower_writes_serving_bundle(whole, planet, s
     first = open_feature_source(config(planet), settings).make_tower().tower.network.state_dict()
     assert not torch.equal(now["conv1.0.weight"], first["conv1.0.weight"])
     assert not torch.equal(now["bn1.running_mean"], first["bn1.running_mean"])
-    eye = open_encoder(
+    encoder = open_encoder(
         EncoderSettings(bundle=str(whole), device="cpu"), settings.services.home, 512
     )
     image = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
-    alone = eye.encode_query(image, "street")
+    alone = encoder.encode_query(image, "street")
     assert alone.shape == (16,)
-    among = eye.encode([image, 255 - image, image], "street")
+    among = encoder.encode([image, 255 - image, image], "street")
     assert np.allclose(among[[0, 2]], alone, atol=1e-5)
 
 
 def test_compute_features_of_cached_images_agrees_with_serving(whole, planet, settings):
-    """Cached images in fp16 through the tower give the vectors of serving."""
+    """Features of images cached in fp16 agree with the vectors of serving."""
     asked = config(planet)
     front = open_feature_source(asked, settings)
     image = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
