@@ -189,7 +189,9 @@ def test_balance_exclusions_follow_requested_exclusions(images, case):
     )
     gone = [each for each in candidates if each not in alone]
     others = [
-        there for there in by_locality(images).values() if away_m(query, there[0]) > LOCALITY_RADIUS_M
+        there
+        for there in by_locality(images).values()
+        if away_m(query, there[0]) > LOCALITY_RADIUS_M
     ]
     assert len(gone) == len(others), "one photo of each other locality"
     assert {each.kind for each in gone} == {query.query_kind}

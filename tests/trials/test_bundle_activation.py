@@ -1,8 +1,8 @@
-"""Another bundle under a large gallery and constant questions, and back again.
+"""Activation of another bundle with a large gallery under constant queries, and back again.
 
-`PINPOINT_TEST_USE_IMAGES` says how many images (default 20,000). Their vectors are planted under
-both contracts, since pictures for so many would take hours; a few real photos that come in
-meanwhile are encoded by the stack's worker and by the command. The switch is the product's own.
+`PINPOINT_TEST_USE_IMAGES` is the number of images (default 20,000). Their vectors are written
+directly under both contracts, because encoding so many images would take hours. A few real photos
+arrive during the switch and are encoded by the stack's worker and by the command.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ IMAGES = int(os.environ.get("PINPOINT_TEST_USE_IMAGES", "20000"))
 ASKED, BUNDLE, REAL = 24, "tiny", 12
 PAUSE_S, PHOTO_PAUSE_S = 0.1, 0.5
 SAME = 2e-3
-"""How far a score may lie from the product of the two planted vectors, which are fp16."""
+"""How far a score may lie from the product of the two stored vectors, which are fp16."""
 
 
-class Planted:
-    """The same gallery in two spaces: under the descriptor, and turned into the tower's width."""
+class SyntheticGallery:
+    """The gallery in the descriptor's embedding and projected to the tower's width."""
 
     def __init__(self, stack, loaded, old, new):
         self.ids, self.old, self.new = loaded.ids, old, new
@@ -71,9 +71,9 @@ class Planted:
         with psycopg.connect(stack.paths.superuser_dsn("pinpoint"), autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE pinpoint.embeddings")
 
-    def wrong(self, digest, question, answer):
-        """Candidates whose score is not that of their vector and the question's in one space."""
-        query = self.asked[digest][question]
+    def wrong(self, digest, query_number, answer):
+        """Candidates whose score is not the cosine of query and candidate in one embedding."""
+        query = self.asked[digest][query_number]
         return [
             one.candidate.id
             for one in answer.ranked
@@ -86,20 +86,20 @@ class Planted:
         return float(own @ query / np.linalg.norm(own) / np.linalg.norm(query))
 
 
-class Questions:
-    """Whole questions under the API's role, and photos over HTTP, each from a thread."""
+class QueryLoad:
+    """Complete queries under the API's role, and photos over HTTP, each from a thread."""
 
-    def __init__(self, stack, planted, photo):
-        self.planted, self.photo, self.home = planted, photo, stack.paths.home
+    def __init__(self, stack, gallery, photo):
+        self.gallery, self.photo, self.home = gallery, photo, stack.paths.home
         self.services = build_services(stack.settings, "api")
         self.answers, self.failed, self.took_s, self.over_http = [], [], [], []
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._until_told, args=each)
+            threading.Thread(target=self._repeat_until_stopped, args=each)
             for each in ((self._vector, PAUSE_S), (self._upload, PHOTO_PAUSE_S))
         ]
 
-    def _until_told(self, ask, pause_s):
+    def _repeat_until_stopped(self, ask, pause_s):
         number = 0
         while not self._stop.is_set():
             begun = time.monotonic()
@@ -112,11 +112,11 @@ class Questions:
             time.sleep(pause_s)
 
     def _vector(self, number):
-        question, owner = number % ASKED, (CHANGING, STILL)[number % 2]
+        query_number, owner = number % ASKED, (CHANGING, STILL)[number % 2]
 
         def ask(encoder):
             return locate_encoded(
-                self.planted.asked[encoder.contract.digest][question],
+                self.gallery.asked[encoder.contract.digest][query_number],
                 SearchFilter(),
                 SearchContext(
                     organization_id=owner,
@@ -129,7 +129,7 @@ class Questions:
             )
 
         answer = self.services.with_live(ask)
-        wrong = self.planted.wrong(answer.bundle_digest, question, answer)
+        wrong = self.gallery.wrong(answer.bundle_digest, query_number, answer)
         self.answers.append(
             (answer.index_build, answer.bundle_digest, len(answer.ranked), len(wrong))
         )
@@ -152,7 +152,7 @@ class Questions:
             self.services.close()
 
     def builds(self):
-        """Build → contracts that answers gave with it, over both doors."""
+        """Build → contracts of its answers, from both clients."""
         found = {}
         for build_, digest, *_ in [*self.answers, *self.over_http]:
             found.setdefault(build_, set()).add(digest)
@@ -165,7 +165,7 @@ def say(text):
 
 
 def pinpoint(stack, *arguments):
-    """A command as it is typed; its document."""
+    """Run a command; returns its JSON document."""
     environment = {name: value for name, value in os.environ.items() if "PINPOINT" not in name}
     environment |= {"PINPOINT_HOME": str(stack.paths.home), "OMP_NUM_THREADS": "1"}
     begun = time.monotonic()
@@ -204,12 +204,12 @@ def test_bundle_activation_under_load_switches_and_returns(tmp_path, monkeypatch
         services = build_services(stack.settings, "worker")
         old = services.encoder.contract
         new = EncoderHandle(stack.settings, BUNDLE).contract
-        planted = Planted(stack, load(stack, IMAGES, ASKED), old, new)
+        gallery = SyntheticGallery(stack, load(stack, IMAGES, ASKED), old, new)
         services.index.rebuild()
         follow(services.index)
         assert services.index.count() == IMAGES
         photo = photos(tmp_path / "asked", 500) / "0500.jpg"
-        with Questions(stack, planted, photo).asking() as load_:
+        with QueryLoad(stack, gallery, photo).asking() as load_:
             coming = threading.Thread(target=_keep_coming, args=(stack, tmp_path))
             coming.start()
             there = pinpoint(stack, "bundles", "activate", BUNDLE)
@@ -227,7 +227,7 @@ def test_bundle_activation_under_load_switches_and_returns(tmp_path, monkeypatch
 
 
 def _keep_coming(stack, folder):
-    """Real photos while the bundle is changed to and fro."""
+    """Ingest real photos while the bundle changes in both directions."""
     for turn in range(3):
         came = photos(folder / f"turn-{turn}", 600 + 100 * turn)
         pinpoint(stack, "--org", "org-0", "ingest", str(came), "--source", f"real-{turn}",
@@ -239,7 +239,7 @@ def _no_answer_is_wrong(load_, old, new):
     answers, builds = load_.answers, load_.builds()
     longest_s, middle_s = max(load_.took_s), float(np.median(load_.took_s))
     say(
-        f"{len(answers)} questions and {len(load_.over_http)} photos over HTTP: "
+        f"{len(answers)} queries and {len(load_.over_http)} photos over HTTP: "
         f"{len(load_.failed)} failed, {sum(one[3] > 0 for one in answers)} mixed; median "
         f"{middle_s:.3f} s, longest {longest_s:.1f} s; {len(builds)} builds"
     )

@@ -1,6 +1,6 @@
-"""The shipped embedder: how well it searches, and that its recipe makes it again.
+"""The shipped embedder: its recall on the synthetic planet, and reproduction by its recipe.
 
-On the synthetic planet, in both settings. The second test trains for minutes, and kills itself.
+The second test trains for minutes, and kills the training once.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def test_shipped_embedder_recall_is_above_bounds():
 
 @pytest.mark.timeout(3_000)
 def test_train_recipe_after_kill_reproduces_shipped_metrics(tmp_path):
-    """Killed once at a random step and gone on with, it ends where the shipped one is."""
+    """A run that is killed at a random step and resumed has the metrics of the shipped bundle."""
     make_planet(tmp_path / "planet", preset="bench", seed=SEED)
     recipe = Path(shutil.copy(RECIPE, tmp_path / "planet"))
     steps, out = 0, tmp_path / "run"

@@ -1,4 +1,4 @@
-"""Real faults against a real stack: whatever is killed, everything comes back or is ended."""
+"""Real faults against a real stack: every killed process is restarted or its stack ends."""
 
 from __future__ import annotations
 

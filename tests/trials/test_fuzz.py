@@ -1,6 +1,6 @@
-"""Coverage-guided fuzzing of what reads hostile bytes, for a while each.
+"""Coverage-guided fuzzing of everything that reads hostile bytes.
 
-`PINPOINT_TEST_FUZZ_S` says how long (default 60 s a target). A finding fails with its input in
+`PINPOINT_TEST_FUZZ_S` is the time for each target (default 60 s). A finding fails with its input in
 hexadecimal; make it by a line of program in `fuzz.seeds.FOUND`, and it is replayed in every run.
 """
 

@@ -1,4 +1,4 @@
-"""A minute of eight callers at once: stated errors only, flat memory, no long tail."""
+"""One minute of eight concurrent callers: documented errors only, flat memory, no long tail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, owner_engine
 from trials.soak.fault_stack import FaultStack, run_fault_stack
-from trials.soak.script import picture
+from trials.soak.script import seeded_photo
 
 GALLERY, CALLERS, UPLOADED = 300, 8, 4
 WARM_S, LOAD_S = 20.0, 60.0
@@ -29,7 +29,7 @@ WATCHED = ("api", "worker", "index")
 
 @dataclass
 class Seen:
-    """What callers and the sampler saw."""
+    """Records of the callers and of the memory sampler."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     refused: Counter[str] = field(default_factory=Counter)
@@ -73,7 +73,7 @@ def _gallery(stack: FaultStack) -> list[str]:
         batch = client.open_batch("gallery")["id"]
         for start in range(0, GALLERY, 50):
             numbers = range(start, start + 50)
-            client.upload(batch, {f"{n}.jpg": picture(n, n) for n in numbers})
+            client.upload(batch, {f"{n}.jpg": seeded_photo(n, n) for n in numbers})
         client.close_batch(batch)
         until = time.monotonic() + 180.0
         while not (now := client.batch(batch))["is_processed"]:
@@ -90,7 +90,7 @@ def _caller(
     stop: threading.Event,
     measured: threading.Event,
 ) -> None:
-    """Three ask where, three ask what is similar, two upload."""
+    """Three callers locate, three search for similar images, two upload."""
     verb = ("locate", "similar", "upload", "locate", "similar", "upload", "locate", "similar")[
         number
     ]
@@ -115,12 +115,14 @@ def _caller(
 def _ask(client: Client, verb: str, number: int, turn: int, images: list[str]) -> None:
     seed = 10_000 * (number + 1) + turn
     if verb == "locate":
-        client.locate(picture(seed % 400, seed % 400))
+        client.locate(seeded_photo(seed % 400, seed % 400))
     elif verb == "similar":
         client.similar(image_id=images[seed % len(images)])
     else:
         batch = client.open_batch("gallery")["id"]
-        client.upload(batch, {f"{seed}-{n}.jpg": picture(seed + n, seed) for n in range(UPLOADED)})
+        client.upload(
+            batch, {f"{seed}-{n}.jpg": seeded_photo(seed + n, seed) for n in range(UPLOADED)}
+        )
         client.close_batch(batch)
         time.sleep(0.5)
 

@@ -21,7 +21,7 @@ from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
 from registration import register_folder
 from trials.soak.fault_stack import FaultStack, run_fault_stack
-from trials.soak.script import picture, write
+from trials.soak.script import seeded_photo, write
 
 INNOCENT = 600
 ROUNDS = 2
@@ -61,7 +61,7 @@ SPOILS = "CREATE TRIGGER spoil BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE 
 @pytest.mark.timeout(2_400)
 def test_batch_beside_poisoned_rows_is_as_fast_as_alone(tmp_path):
     folder = tmp_path / "innocent"
-    write(folder, {f"{n:04d}.jpg": picture(n, n) for n in range(INNOCENT)})
+    write(folder, {f"{n:04d}.jpg": seeded_photo(n, n) for n in range(INNOCENT)})
     # Alone, beside poison, alone again: what the machine does meanwhile shows in the difference.
     alone = [run(folder, None)[0]]
     beside, verdicts, tries = run(folder, tmp_path / "poisoned")
@@ -125,7 +125,7 @@ def register_poison(stack: FaultStack, owner: Transactions, folder: Path) -> dic
     ]
     kinds += [("external_id", "vector:1", "not_indexed")]
     many = len(kinds) * ROUNDS
-    write(folder, {f"{n:04d}.jpg": picture(50_000 + n, n) for n in range(many)})
+    write(folder, {f"{n:04d}.jpg": seeded_photo(50_000 + n, n) for n in range(many)})
     for statement in (FUNCTION, TRIGGER, SPOIL, SPOILS):
         stack.sql(statement)
     # Items must not be claimed before they are poisoned: the trigger does it as they come.

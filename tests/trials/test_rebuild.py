@@ -1,7 +1,8 @@
-"""The index is built anew under load, and again and again with somebody killed in the middle.
+"""The index is rebuilt under load, and with kills during the rebuild.
 
-`PINPOINT_TEST_REBUILD_IMAGES` says how many images (default 100,000). The crashes have a fifth of
-them: each waits until a build that shares two cores with callers has come far enough.
+`PINPOINT_TEST_REBUILD_IMAGES` is the number of images (default 100,000). The test of crashes has a
+fifth of them, because each crash waits for the progress of a build that shares two cores with
+callers.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def _rebuilt(services: Services) -> list[Window]:
 
 
 def _fresh_owner(stack: FaultStack, services: Services) -> None:
-    """Start the owner again: what its first rebuild has to import counts as a pause too."""
+    """Restart the index owner, so that the imports of its first rebuild count as a pause too."""
     old = stack.pid("index")
     os.kill(old, signal.SIGTERM)
     until = time.monotonic() + 60.0
@@ -97,7 +98,7 @@ def _fresh_owner(stack: FaultStack, services: Services) -> None:
 
 
 def _under_load(stack: FaultStack, services: Services, loaded: Loaded, folder) -> Load:
-    """One rebuild while others ask and write: no failure, no long pause, the build changes."""
+    """One rebuild under queries and writes: no failure, no long pause, the build changes."""
     old = services.index.info().build
     with loading(stack.paths.home, folder, "load", loaded) as seen:
         begun = time.monotonic()
@@ -130,15 +131,15 @@ def _under_load(stack: FaultStack, services: Services, loaded: Loaded, folder) -
 
 
 def _same_answers(seen: Load) -> None:
-    """To who has no changed image every answer was the same, before, in and after the rebuild."""
+    """Answers of the organization without changes are the same before, in and after the rebuild."""
     answers: dict[int, set[str]] = {}
     for one in seen.asked():
         if "error" not in one:
             assert one["answer"], f"an empty answer: {one}"
             if one["still"]:
-                answers.setdefault(one["question"], set()).add(one["answer"])
+                answers.setdefault(one["query"], set()).add(one["answer"])
     assert len(answers) == ASKED
-    assert [question for question, said in answers.items() if len(said) > 1] == []
+    assert [query for query, seen_answers in answers.items() if len(seen_answers) > 1] == []
 
 
 def _nothing_lost(stack: FaultStack, services: Services, loaded: Loaded, loads: list[Load]) -> None:
@@ -213,7 +214,7 @@ def _recall(stack: FaultStack, services: Services, loaded: Loaded, copy) -> None
 def _crashes(
     stack: FaultStack, services: Services, loaded: Loaded, folder, optimizing_s: float
 ) -> Load:
-    """Kills at every state of a rebuild while others ask and write."""
+    """Kills in every state of a rebuild under queries and writes."""
     done = []
     with loading(stack.paths.home, folder, "crashes", loaded) as seen:
         say(crashes.HEAD + "\n")

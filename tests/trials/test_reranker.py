@@ -1,8 +1,8 @@
-"""The reranker on the synthetic planet, from nothing to its tables, against what it must show.
+"""The reranker on the synthetic planet: a whole run, its tables, and bounds on its figures.
 
-Hours on two cores: `PINPOINT_TEST_RERANK` names a folder that is gone on with and kept. Without it
-all is made anew and thrown away, on the planet `small` in minutes, where figures are shown and
-nothing is asked of them; `PINPOINT_TEST_RERANK_PRESET` names another planet.
+Hours on two cores: `PINPOINT_TEST_RERANK` names a folder whose run is resumed and kept. Without it
+the test makes a new run on the planet `small` in minutes and deletes it; its figures are printed
+and not checked. `PINPOINT_TEST_RERANK_PRESET` names another planet.
 """
 
 from __future__ import annotations
@@ -19,18 +19,25 @@ from trials.rerank.ablations import BOTH, NONE
 from trials.rerank.bench_run import KINDS, PRESETS, BenchRun
 from trials.rerank.figures import CITY_KM, EVERYTHING, read_ablation
 from trials.rerank.steps import STEPS, run_steps
-from trials.rerank.tables import AIMS, SETTINGS, WITHIN, doubted, gaps, promised
+from trials.rerank.tables import (
+    AIMS,
+    SETTINGS,
+    WITHIN,
+    abstention_by_ranker,
+    calibration_by_ranker,
+    gaps,
+)
 
 KEPT = os.environ.get("PINPOINT_TEST_RERANK")
 PRESET = os.environ.get("PINPOINT_TEST_RERANK_PRESET", "bench" if KEPT else "small")
 SEED = 7
 CLOSED = {"photo": 0.15, "street": 0.25}
-"""Least share of the gap at 25 km, of answers chosen for that."""
-LEAST_AUTHORS = 500
+"""Minimum share of the gap closed at 25 km, for answers chosen for that radius."""
+MIN_CREATORS = 500
 HOURS = 3_600
 
 pytestmark = pytest.mark.timeout(24 * HOURS)
-enough = pytest.mark.skipif(PRESET != "bench", reason=f"`{PRESET}` has too few questions for that")
+enough = pytest.mark.skipif(PRESET != "bench", reason=f"`{PRESET}` has too few queries")
 
 
 @pytest.fixture(scope="module")
@@ -93,18 +100,18 @@ def test_reranker_gains_from_evidence_of_both_kinds(bench, candidates):
 
 @enough
 def test_calibration_is_accurate(bench):
-    found = promised(bench)["rerank"]
+    found = calibration_by_ranker(bench)["rerank"]
     everything = found[EVERYTHING]
     assert everything.debiased_ece <= 0.03
     assert 0.87 <= everything.held["0.9"].value <= 0.93
     for stratum, one in found.items():
-        if one.authors >= LEAST_AUTHORS:
+        if one.num_creators >= MIN_CREATORS:
             assert 0.85 <= one.held["0.9"].value <= 0.95, stratum
 
 
 @enough
 def test_abstention_detects_uncovered_regions(bench):
-    found = doubted(bench)["rerank"][EVERYTHING]
+    found = abstention_by_ranker(bench)["rerank"][EVERYTHING]
     assert found.auroc >= 0.9
     assert found.withheld["unsupported"][0] >= 0.8
     assert found.withheld["supported, informative"][0] <= 0.1

@@ -1,4 +1,4 @@
-"""Two hundred seeded faults of every kind: afterwards all is as if nothing had happened."""
+"""Two hundred seeded faults of every kind: the final state equals that of a quiet run."""
 
 from __future__ import annotations
 

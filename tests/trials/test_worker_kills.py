@@ -1,4 +1,4 @@
-"""A worker killed again and again during one batch: nothing lost, little done twice."""
+"""A worker is killed repeatedly during one batch: nothing is lost, little is done twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pinpoint.store.db.database import Transactions, owner_engine
 from pinpoint.store.vectors.rpc.client import RemoteIndex
 from registration import register_folder
 from trials.soak.fault_stack import FaultStack, run_fault_stack
-from trials.soak.script import picture, write
+from trials.soak.script import seeded_photo, write
 
 IMAGES, KILLS, SEED = 2_000, 20, 5
 MOST_ENCODED = 1.2
@@ -26,7 +26,7 @@ LIMIT_S = 900.0
 @pytest.mark.timeout(1_200)
 def test_batch_with_twenty_worker_kills_is_complete(tmp_path):
     folder = tmp_path / "photos"
-    write(folder, {f"{n:04d}.jpg": picture(n, n) for n in range(IMAGES)})
+    write(folder, {f"{n:04d}.jpg": seeded_photo(n, n) for n in range(IMAGES)})
     with run_fault_stack(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as stack:
         owner = Transactions(owner_engine(stack.paths.owner_url()))
         organization = ApiKeyStore(owner).create_organization("killed")
@@ -39,7 +39,7 @@ def test_batch_with_twenty_worker_kills_is_complete(tmp_path):
             settings=stack.settings,
         )
         owner.close()
-        # Jobs were stored for nobody: the sweep finds their items.
+        # No worker knows the jobs: the sweep finds their items.
         kills = _kill_while_working(stack)
         _until(stack, IMAGES)
         verdicts = stack.sql("SELECT status, count(*) FROM batch_items GROUP BY 1")

@@ -27,23 +27,23 @@ SEED, DEPTHS, NEAR_KM = 7, (1, 12, 48), 25.0
 _AT_ONCE = 512
 Say = Callable[[str], None]
 Key = tuple[str, str, tuple[str, ...], str, int]
-"""Setting, kind of the question, kinds of the gallery, channel, depth."""
+"""Setting, query kind, gallery kinds, channel, depth."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Channel:
-    """What questions are asked with and the gallery is known by, `[N, D]` each."""
+    """Vectors of the queries and of the gallery, `[N, D]` each."""
 
     asked: np.ndarray
     known: np.ndarray
 
 
 def make_table(preset: str, bundle: Bundle, *, say: Say) -> str:
-    """Draw, encode, search: the line that belongs above the table, and the table."""
+    """Render, encode and search: the line above the table, and the table."""
     planet = render_planet(
         SEED, PRESETS[preset], plan_shots(SEED, PRESETS[preset], ("train", "test"))
     )
-    say(f"{len(planet.kind)} pictures drawn")
+    say(f"{len(planet.kind)} images rendered")
     figures = measured(planet, channels(planet, bundle, say))
     words = (
         f"Synthetic planet, not the Earth: {GENERATOR}, preset `{preset}`, seed {SEED}, digest "
@@ -74,7 +74,7 @@ def channels(planet: PlanetImages, bundle: Bundle, say: Say) -> Mapping[str, Cha
 
 
 def measured(planet: PlanetImages, ways: Mapping[str, Channel]) -> Mapping[Key, Interval]:
-    """Shares of questions with a right candidate, with intervals."""
+    """Shares of queries with a correct candidate, with intervals."""
     figures = {}
     for setting, role in SETTINGS.items():
         for asked, gallery in ARMS:
@@ -91,7 +91,7 @@ def measured(planet: PlanetImages, ways: Mapping[str, Channel]) -> Mapping[Key, 
 
 
 def markdown(figures: Mapping[Key, Interval], planet: PlanetImages) -> str:
-    """One line per setting, question and gallery."""
+    """One line per setting, query kind and gallery."""
     names = list(dict.fromkeys(key[3] for key in figures))
     lines = []
     for setting, asked, gallery in dict.fromkeys(key[:3] for key in figures):
@@ -114,7 +114,7 @@ def _opened(bundle: Bundle) -> Embedder:
 
 
 def _seen(planet: PlanetImages, encoder: Embedder) -> np.ndarray:
-    """Through the adapter of each picture's kind, as sources are ingested and photos asked."""
+    """Encode each image with the adapter of its kind, as ingest and queries do."""
     vectors = np.empty((len(planet.kind), encoder.contract.dims["image"]), dtype=np.float32)
     for kind in np.unique(planet.kind).tolist():
         rows = np.flatnonzero(planet.kind == kind)

@@ -18,8 +18,10 @@ parser = argparse.ArgumentParser(prog="pinpoint bench planet", description=__doc
 parser.add_argument("--preset", choices=tuple(PRESETS), default="bench")
 parser.add_argument("--seed", type=int, default=7)
 parser.add_argument("--steps", type=int, default=STEPS, help="of the probe at most")
-parser.add_argument("--eye", action="store_true", help="what a good eye would reach, instead")
-parser.add_argument("--every", type=int, default=7, help="of the covered questions of the eye")
+parser.add_argument(
+    "--eye", action="store_true", help="make the table of the oracle observer instead"
+)
+parser.add_argument("--every", type=int, default=7, help="step through the observer's queries")
 given = parser.parse_args()
 if given.eye:
     sys.stdout.write(

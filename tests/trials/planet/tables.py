@@ -1,4 +1,4 @@
-"""The planet's table: how far exact search comes, by the untrained descriptor and by the probe.
+"""The planet's table: exact search with the untrained descriptor and with the probe.
 
 `pinpoint bench planet` makes the one in docs/results.md.
 """
@@ -25,7 +25,7 @@ ARMS = (
     ("street", BOTH),
 )
 SETTINGS = {"open": "test", "closed": "train"}
-"""Setting, and the role whose gallery and questions it is; `train` is what the probe learned on."""
+"""Setting → role of gallery and queries; the probe was trained on the role `train`."""
 STEPS, CPU_LIMIT_S = 1_200, 595.0
 
 Found = Mapping[tuple[str, str, tuple[str, ...]], np.ndarray]
@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 
 def make_table(preset: str, seed: int, *, steps: int, say: Say) -> str:
-    """Draw, train, search: the lines that belong above the table, and the table."""
+    """Render, train and search: the lines above the table, and the table."""
     planet = render_planet(
         seed, PRESETS[preset], plan_shots(seed, PRESETS[preset], ("train", "test"))
     )
@@ -51,7 +51,7 @@ def make_table(preset: str, seed: int, *, steps: int, say: Say) -> str:
 
 
 def search_planet(planet: PlanetImages, vectors: np.ndarray) -> Found:
-    """Distances of the candidates `[Q, 48]` of every setting, question and gallery."""
+    """Distances of the candidates `[Q, 48]` of every setting, query kind and gallery."""
     return {
         (setting, asked, gallery): candidates_km(
             planet, vectors, role=role, asked=asked, gallery=gallery
@@ -62,12 +62,12 @@ def search_planet(planet: PlanetImages, vectors: np.ndarray) -> Found:
 
 
 def share(found_km: np.ndarray, depth: int, within_km: float) -> float:
-    """Per cent of questions with one of the first candidates near enough."""
+    """Percentage of queries with one of the first candidates within a radius."""
     return 100.0 * float((found_km[:, :depth].min(axis=1) < within_km).mean())
 
 
 def markdown(figures: Mapping[str, Found]) -> str:
-    """One line per setting, question and gallery; per cent."""
+    """One line per setting, query kind and gallery; percentages."""
     columns = ["setting", "query ← gallery", "queries"]
     for name in figures:
         columns += [f"{name} top-1 @1 / 25 / 200 km", "oracle@12 / @48, 25 km"]

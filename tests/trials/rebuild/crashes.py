@@ -1,4 +1,4 @@
-"""Kills in a rebuild at seeded moments, and what serves after each."""
+"""Kills in a rebuild at seeded moments, and the build that serves after each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOMENTS: Final = (
     ("owner", "optimizing"),
     ("owner", "replaying"),
 )
-"""Who is killed in which state of the rebuild."""
+"""The killed process and the state of the rebuild."""
 _WAIT_S: Final = 900.0
 _BACK_S: Final = 120.0
 
@@ -64,7 +64,7 @@ def crash(
     streamed: int,
     optimizing_s: float,
 ) -> Crash:
-    """Start a rebuild, kill somebody in it, wait until the index answers.
+    """Start a rebuild, kill a process in it, wait until the index answers.
 
     Args:
         stack: The stack.

@@ -1,4 +1,4 @@
-"""Caller and writer together, each in its own process, and what they saw."""
+"""Caller and writer, each in its own process, and their records."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Load:
         self.written_notes = folder / f"{run}-written.jsonl"
 
     def asked(self, window: Window | None = None) -> list[dict[str, Any]]:
-        """Questions, all or those under way in a window."""
+        """Queries, all or those active in a window."""
         found = read_lines(self.asked_notes)
         if window is None:
             return found

@@ -1,4 +1,4 @@
-"""What a rebuild reads: clustered vectors as rows of the stack's PostgreSQL, and questions."""
+"""Data of a rebuild: clustered vectors as rows of the stack's PostgreSQL, and queries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHANGING, STILL = OWNERS[:2]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The gallery in PostgreSQL, and what the processes that load the stack are told of it."""
+    """The gallery in PostgreSQL, with the data for the processes that load the stack."""
 
     clustered: Clustered
     ids: list[UUID]
@@ -65,7 +65,7 @@ def load(stack: FaultStack, images: int, n_asked: int) -> Loaded:
 
 
 def exact(index: RemoteIndex, loaded: Loaded) -> list[list[tuple[UUID, float]]]:
-    """Ids and scores of the best under exact search, among rows that nobody changes."""
+    """Ids and scores of the best hits of an exact search over unchanged rows."""
     untouched = (
         IndexFilter(organization_id=STILL),
         IndexFilter(organization_id=CHANGING, source_kinds=("street",)),

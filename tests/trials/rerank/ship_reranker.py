@@ -1,4 +1,4 @@
-"""The trained reranker and its calibration, into the bundle that comes with the package.
+"""Copy the trained reranker and its calibration into the shipped bundle.
 
 `pinpoint bench ship-reranker --home FOLDER`, after `pinpoint bench reranker` with that folder.
 """
@@ -19,11 +19,11 @@ from trials.rerank.bench_run import BUNDLE, RERANKED, BenchRun
 
 
 def ship(trained: Path, shipped: Path) -> None:
-    """Make the shipped bundle anew, under its own name, with what was trained for its vectors.
+    """Replace the reranker and the calibration of the shipped bundle; its name stays.
 
     Args:
-        trained: Folder of the bundle that a run has made and calibrated.
-        shipped: Folder of the one that comes along; it is replaced.
+        trained: Folder of the calibrated bundle of a run.
+        shipped: Folder of the shipped bundle; it is replaced.
     """
     of, plain = read_bundle(trained), read_bundle(shipped)
     network, part = load_reranker(of), of.contract.reranker

@@ -1,4 +1,4 @@
-"""The steps of a run, each done once: what one has left behind is not made again."""
+"""The steps of a run; a finished step is not repeated."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ SMALLER = {
     "tiny": {"steps = 4000": "steps = 20\nbatch_size = 8\ncheckpoint_steps = 10"},
     "small": {"steps = 4000": "steps = 400\ncheckpoint_steps = 100"},
 }
-"""What of the recipe is changed for smaller planets, which have fewer regions to divide, too."""
+"""Changes of the recipe for smaller planets, which also have fewer regions to split."""
 _DIVIDED = "\n[split]\nval_fraction = 0.3\n"
 
 
 def planet(bench: BenchRun) -> Any:
-    """Draw it."""
+    """Generate the planet."""
     asked = ("--preset", bench.preset, "--seed", str(bench.seed))
     return bench.command("synthetic", "create", bench.planet, *asked)
 
 
 def gallery(bench: BenchRun) -> Any:
-    """Both kinds of what is learned from, calibrated on and tested on."""
+    """Ingest the galleries of both kinds for training, calibration and test."""
     roles = ("test",) if bench.trained else ("rerank", "calibration", "test")
     return [_ingested(bench, role) for role in roles]
 
 
 def train(bench: BenchRun) -> Any:
-    """The recipe's reranker, and the same without a look at other candidates."""
+    """Train the recipe's reranker, and one without attention between candidates."""
     if bench.trained is not None:
         return _taken_along(bench, bench.trained)
     text = RECIPE.read_text(encoding="utf-8")
@@ -48,7 +48,7 @@ def train(bench: BenchRun) -> Any:
     made = [_trained(bench, RERANKED, text)]
     alone = _changed(text, f'name = "{RERANKED}"', f'name = "{ALONE}"')
     alone = _changed(alone, "candidate_blocks = 2", "candidate_blocks = 0")
-    # Both are asked the same, so it is asked once.
+    # Both have the same examples, so they are cached once.
     shared = bench.training(ALONE) / "examples"
     if not shared.is_symlink():
         shared.parent.mkdir(parents=True)
@@ -57,20 +57,20 @@ def train(bench: BenchRun) -> Any:
 
 
 def calibrate(bench: BenchRun) -> Any:
-    """Both rankers, on the calibration split and on regions without a gallery.
+    """Calibrate both rankers on the calibration split and on regions without a gallery.
 
-    The gallery is about as large as the test's: among fewer images the right one stands out more,
-    and 90 % areas fitted there hold less often in a larger one.
+    The gallery is about as large as the test's. With fewer images the correct one is easier to
+    retrieve, and 90 % areas fitted there would cover less often with a larger gallery.
     """
     if not bench.calibrates:
-        return "left out: this planet has too few authors"
+        return "left out: this planet has too few creators"
     wide = ("calibration", "rerank")
     runs = _evaluated(bench, "calibration", ("calibration", "null-train"), galleries=wide)
     return [bench.command("calibrate", run, bundle=RERANKED) for run in runs]
 
 
 def test(bench: BenchRun) -> Any:
-    """Both rankers in the open setting, and in regions without a gallery."""
+    """Evaluate both rankers in the open setting and in regions without a gallery."""
     asked = ("test", "null-test")
     if bench.trained and bench.of_each:
         labels = _fewer(bench, "test")
@@ -79,12 +79,12 @@ def test(bench: BenchRun) -> Any:
 
 
 def ablate(bench: BenchRun) -> Any:
-    """The test's questions once more, with fewer candidates and with those of one kind."""
+    """Run the test queries with fewer candidates and with candidates of one kind."""
     return ablations.asked(bench)
 
 
 def closed(bench: BenchRun) -> Any:
-    """Both rankers where the embedder was trained, over all of that gallery."""
+    """Evaluate both rankers on the regions of the embedder's training."""
     _ingested(bench, "train")
     return list(map(str, _evaluated(bench, "train", ("train",))))
 
@@ -106,13 +106,13 @@ STEPS: dict[str, Callable[[BenchRun], Any]] = {
     "tables": tabled,
 }
 ELSEWHERE = ("planet", "gallery", "train", "test", "tables")
-"""Of another planet's bundle: the headline on this one."""
+"""Steps with another planet's bundle: only the headline table."""
 _NEEDS_STACK = ("gallery", "train", "calibrate", "test", "ablate", "closed")
 """Steps that need the stack."""
 
 
 def run_steps(bench: BenchRun, names: tuple[str, ...]) -> None:
-    """Every step that is wanted and not done; the tables are cheap, so they are made anew."""
+    """Run every wanted step that is not done; the tables are always made again."""
     todo = [name for name in STEPS if name in names and not _done(bench, name)]
     with ExitStack() as ends:
         for name in todo:
@@ -152,14 +152,14 @@ def _mark(bench: BenchRun, name: str) -> Path:
 
 
 def _cpu_s() -> float:
-    """Of this process and of the commands that have ended; servers are not in it."""
+    """CPU time of this process and of finished commands, without servers."""
     both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     used = [resource.getrusage(each) for each in both]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def _ingested(bench: BenchRun, role: str) -> list[Any]:
-    """A role's galleries, each a source of its kind; files that are known are recognized."""
+    """Ingest a role's galleries, one source per kind; known files are duplicates."""
     found = []
     for kind in KINDS:
         source = f"{role}-{kind}"
@@ -176,7 +176,7 @@ def _ingested(bench: BenchRun, role: str) -> list[Any]:
 
 
 def _taken_along(bench: BenchRun, there: BenchRun) -> str:
-    """The bundle with its calibrations, and what its training said."""
+    """Copy the bundle with its calibrations, and its training report."""
     for old, new in (
         (there.bundle(RERANKED), bench.bundle(RERANKED)),
         (there.training(RERANKED) / "report.json", bench.training(RERANKED) / "report.json"),
@@ -213,7 +213,7 @@ def _trained(bench: BenchRun, name: str, text: str) -> Any:
 
 
 def _fewer(bench: BenchRun, role: str) -> Path:
-    """Labels of some of a role's questions, beside the others, where the planet is found."""
+    """Write labels with some of a role's queries to the planet's folder."""
     queries = bench.planet / "queries"
     with (queries / "labels.csv").open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
@@ -236,9 +236,9 @@ def _evaluated(
     galleries: tuple[str, ...] = (),
     labels: Path | None = None,
 ) -> list[Path]:
-    """Ask a role's gallery, or those of several roles, with both rankers at a time.
+    """Evaluate a role's queries with both rankers concurrently, on one or several galleries.
 
-    One of them does not keep two cores busy. A run that was broken off goes on.
+    One ranker does not use two cores. An interrupted run is resumed.
     """
     runs = {ranker: bench.run(f"{role}-{ranker}") for ranker in RANKERS}
     words = [f"--in-source={each}-{kind}" for each in galleries or (role,) for kind in KINDS]

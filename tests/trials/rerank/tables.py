@@ -1,4 +1,4 @@
-"""The tables as Markdown; every figure is computed in `measured`."""
+"""The tables as Markdown; every figure is computed in `figures`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from trials.rerank.bench_run import KINDS, RERANKED, BenchRun
 from trials.rerank.figures import (
     RADII_KM,
     Ablation,
-    Doubt,
+    AbstentionFigures,
+    CalibrationFigures,
     Gap,
-    Promise,
-    doubts,
+    abstention_figures,
+    calibration_figures,
     gap,
-    kept_promises,
     read_ablation,
     read_decided,
     read_run,
@@ -40,14 +40,14 @@ from trials.rerank.figures import (
 )
 
 SETTINGS = {"open": "test", "closed": "train"}
-"""Setting, and the role whose gallery and questions it is."""
+"""Setting → role of gallery and queries."""
 RANKERS = ("vote", "rerank")
 GEOSCORE, WITHIN = AIMS = ("GeoScore", "within km")
-"""What an answer is chosen for: as it is by default, or accuracy within the row's radius."""
+"""Objective of an answer: the default, or accuracy within the row's radius."""
 
 
 def make_report(bench: BenchRun) -> str:
-    """Everything there is to show."""
+    """All tables with their text."""
     parts = [words(bench), "## From the best image to the oracle", headline(bench)]
     if all(picks_file(bench, search).is_file() for search in SEARCHES):
         parts += ["## What the choice rests on", *ablation(read_ablation(bench))]
@@ -59,7 +59,7 @@ def make_report(bench: BenchRun) -> str:
 
 
 def words(bench: BenchRun) -> str:
-    """What stands above every table."""
+    """The text above all tables."""
     digest = preset_digest(PRESETS[bench.preset], bench.seed)
     train = json.loads((bench.training(RERANKED) / "report.json").read_text(encoding="utf-8"))
     elsewhere = " of another planet" if bench.trained else ""
@@ -73,7 +73,7 @@ def words(bench: BenchRun) -> str:
 
 
 def gaps(bench: BenchRun) -> dict[tuple[str, str, float, str], Gap]:
-    """By setting, kind of the question, radius, and what answers were chosen for."""
+    """Gaps by setting, query kind, radius, and objective of the answers."""
     found = {}
     for setting, role in SETTINGS.items():
         names = [f"{role}-{each}" for each in RANKERS]
@@ -93,12 +93,12 @@ def gaps(bench: BenchRun) -> dict[tuple[str, str, float, str], Gap]:
 
 
 def headline(bench: BenchRun) -> str:
-    """Per cent of the questions answered within a radius, and shares of the gap."""
+    """Percentages of queries answered within a radius, and shares of the gap."""
     rows = [
         [
             setting,
             kind,
-            f"{found.questions:,} ({found.authors:,})",
+            f"{found.num_queries:,} ({found.num_creators:,})",
             f"{km:g}",
             aim,
             *map(percent, (found.top1, found.vote, found.rerank, found.oracle)),
@@ -117,7 +117,7 @@ def _in_order(one: tuple[tuple[str, str, float, str], Gap]) -> tuple[bool, str, 
 
 
 def ablation(found: Ablation) -> list[str]:
-    """Evidence, then one change at a time."""
+    """The table of evidence, then one change per row."""
     rows = []
     for search in SEARCHES:
         arms = [BEST, VOTE, *search.evidence, ORACLE]
@@ -164,43 +164,43 @@ def _arm(arm: str) -> str:
     return f"evidence: {arm}" if arm in EVIDENCE else arm
 
 
-def promised(bench: BenchRun) -> dict[str, dict[str, Promise]]:
-    """By ranker and stratum."""
-    return {each: kept_promises(read_run(bench, f"test-{each}")) for each in RANKERS}
+def calibration_by_ranker(bench: BenchRun) -> dict[str, dict[str, CalibrationFigures]]:
+    """Calibration figures by ranker and stratum."""
+    return {each: calibration_figures(read_run(bench, f"test-{each}")) for each in RANKERS}
 
 
 def calibration(bench: BenchRun) -> str:
-    """What was stated, of the questions that the gallery covers."""
+    """The calibration table of queries that the gallery covers."""
     rows = [
         [
             ranker,
             stratum,
-            f"{found.questions:,} ({found.authors:,})",
+            f"{found.num_queries:,} ({found.num_creators:,})",
             f"{found.debiased_ece:.3f}",
             *(percent(held) for _, held in sorted(found.held.items())),
         ]
-        for ranker, strata in promised(bench).items()
+        for ranker, strata in calibration_by_ranker(bench).items()
         for stratum, found in strata.items()
     ]
     head = ["ranker", "stratum", "queries (creators)", "debiased ECE of P(within 25 km)"]
     return table([*head, "50 % areas hold, %", "90 % areas hold, %"], rows)
 
 
-def doubted(bench: BenchRun) -> dict[str, dict[str, Doubt]]:
-    """By ranker and kind of the question."""
+def abstention_by_ranker(bench: BenchRun) -> dict[str, dict[str, AbstentionFigures]]:
+    """Abstention figures by ranker and query kind."""
     shows = showing(bench.preset, bench.seed)
     found = {}
     for ranker in RANKERS:
         run = read_run(bench, f"test-{ranker}")
-        found[ranker] = doubts(run, np.array([file in shows for file in run.files]))
+        found[ranker] = abstention_figures(run, np.array([file in shows for file in run.files]))
     return found
 
 
 def support(bench: BenchRun) -> str:
-    """Regions without a gallery against those with one."""
+    """The table of regions without a gallery against regions with one."""
     rows = []
     cases: list[str] = []
-    for ranker, kinds in doubted(bench).items():
+    for ranker, kinds in abstention_by_ranker(bench).items():
         for kind, found in kinds.items():
             cases = list(found.withheld)
             said = [_case(*found.withheld[case]) for case in cases]

@@ -1,4 +1,4 @@
-"""What an organization's state is: rows, points, blobs and verdicts, for two runs to share."""
+"""The state of an organization: rows, points, blobs and item statuses, to compare two runs."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _verdicts(player: Player, op: str, ids: list[str]) -> list[Any]:
 
 
 def differences(wanted: State, found: State) -> list[str]:
-    """What a run with faults has otherwise than the quiet one; empty is what has to be."""
+    """Differences of a run with faults from the quiet run; empty if the states are equal."""
     said = list(found.wrong)
     for name in ("sources", "rows", "cells"):
         said += _differ(name, getattr(wanted, name), getattr(found, name))

@@ -1,4 +1,4 @@
-"""The stack that faults are done to: its start, its processes and its clock."""
+"""The stack that faults are injected into: its start, its processes and its clock."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class FaultStack:
         self.offset_s = 0
 
     def up(self) -> None:
-        """What an init system does for the supervisor."""
+        """Start the supervisor, as an init system does."""
         with self._lock, self._as_faked():
             lifecycle.start_stack(self.settings)
 
@@ -94,7 +94,7 @@ class FaultStack:
             file.write(struct.pack("q", offset_s))
 
     def second_worker(self) -> None:
-        """A worker beside the supervised one, as on a second machine of the same kind."""
+        """Start a worker outside the supervisor, as on a second machine."""
         if self._second is not None and self._second.poll() is None:
             return
         state = read_state(self.paths)
@@ -173,7 +173,7 @@ def run_fault_stack(
     chunk: int = 16,
     lease_s: float = LEASE_S,
 ) -> Iterator[FaultStack]:
-    """A stack for faults; afterwards nothing of it is left.
+    """Run a stack for fault injection, and remove it afterwards.
 
     Args:
         clock: Let its clock be set, where there is a C compiler.

@@ -1,4 +1,4 @@
-"""One function for each kind of fault; it returns when it is over, not when it is mended."""
+"""One function for each kind of fault; it returns when the fault is over, before the recovery."""
 
 from __future__ import annotations
 

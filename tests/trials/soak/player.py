@@ -1,4 +1,4 @@
-"""Plays the script as clients and operators do: what fails with a stated error is tried again."""
+"""Runs the script as clients and operators do: a call with a documented error is retried."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ STATED = (errors.UnavailableError, errors.StackError)
 
 
 class LostError(AssertionError):
-    """Something that was promised did not happen."""
+    """Work did not complete in time."""
 
 
 @dataclass
 class Player:
-    """One organization that does what the script says."""
+    """Runs the script for one organization."""
 
     stack: FaultStack
     name: str
@@ -71,7 +71,7 @@ class Player:
         return found
 
     def call(self, what: str, ask: Callable[[Client], Any]) -> Any:
-        """One call, again and again while the answer is that the stack is not there."""
+        """One call, retried while the stack is not available."""
         until = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -83,7 +83,7 @@ class Player:
             except errors.PinpointError as error:
                 if type(error) is not errors.PinpointError:
                     raise
-                # A 500: the server did not say what is wrong. Tried again, but held against it.
+                # A 500 is retried and recorded as an undocumented error.
                 self.unstated.append(f"{what}: {error}")
                 self.retries[what] += 1
                 if time.monotonic() > until:
@@ -106,7 +106,7 @@ class Player:
     # --- operations --------------------------------------------------------------------------
 
     def targets(self, phase: list[Op]) -> dict[tuple[str, str], str]:
-        """Image ids of everything that a phase fixes or deletes, asked for while all is well."""
+        """Ids of the images that a phase updates or deletes, read before the faults."""
         rows = self.stack.sql(
             "SELECT s.name, i.external_id, i.id FROM images i JOIN sources s ON s.id = i.source_id"
             " WHERE i.organization_id = %s AND i.state <> 'deleted'",
@@ -163,7 +163,7 @@ class Player:
 
     def _send(self, client: Client, op: Op, batch: str, part: dict[str, bytes]) -> None:
         if self.retries[op.name]:
-            # An answer was lost: what has come in need not be sent twice.
+            # An answer was lost: files that were received are not sent again.
             there = {one["file"] for one in client.items(batch, limit=1000)["items"]}
             part = {name: data for name, data in part.items() if name not in there}
         if part:
@@ -212,7 +212,7 @@ class Player:
     # --- waiting -----------------------------------------------------------------------------
 
     def unsettled(self) -> dict[str, int]:
-        """How much of the organization's work is still under way."""
+        """The amount of the organization's unfinished work."""
         rows = self.stack.sql(
             "SELECT (SELECT count(*) FROM batch_items WHERE organization_id = %s"
             "          AND status IN ('received', 'stored')),"
