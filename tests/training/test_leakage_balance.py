@@ -55,7 +55,7 @@ def candidate(image, slot):
     return Candidate(
         id=image.id,
         source_id=image.source_id,
-        source_kind=image.kind,
+        source_kind=image.source_kind,
         point=image.point,
         captured_at=None,
         group=str(image.id),
@@ -68,13 +68,13 @@ def candidate(image, slot):
 def case(request, world, images, gathering):
     """A query on one of the gallery's images: query, candidates, evidence and further arguments."""
     harness, org = world
-    image = next(image for image in images.values() if image.kind == request.param)
+    image = next(image for image in images.values() if image.source_kind == request.param)
     query = LabeledQuery(
         file=image.external_id,
         ground_truth=image.point,
         creator=image.creator,
         sequence=image.sequence,
-        query_kind=image.kind,
+        query_kind=image.source_kind,
         areas={},
         strata={},
     )
@@ -121,7 +121,7 @@ def test_balance_exclusions_removes_one_creator_per_other_locality(world, images
         creators = {image.creator for image in lost}
         assert len(creators) == (0 if at_ground_truth else 1)
         assert {image.id for image in there if image.creator in creators} == {e.id for e in lost}
-        assert at_ground_truth or query.query_kind in {each.kind for each in lost}
+        assert at_ground_truth or query.query_kind in {each.source_kind for each in lost}
     every = replace(how["resolved"], ids=tuple(sorted({*how["resolved"].ids, *gone})))
     assert evidence_pairs(found) == evidence_pairs(gathering(left, exclusions=every))
     assert evidence_pairs(found) - evidence_pairs(near), (
@@ -194,7 +194,7 @@ def test_balance_exclusions_follow_requested_exclusions(images, case):
         if away_m(query, there[0]) > LOCALITY_RADIUS_M
     ]
     assert len(gone) == len(others), "one photo of each other locality"
-    assert {each.kind for each in gone} == {query.query_kind}
+    assert {each.source_kind for each in gone} == {query.query_kind}
 
 
 def test_balance_exclusions_without_loss_at_ground_truth_change_nothing(images, case):

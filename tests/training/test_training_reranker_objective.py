@@ -177,7 +177,7 @@ def test_reranker_metrics_agree_with_loop(reranked, examples):
                 )
                 if there
             ]
-            scores = net(shown.inputs).scores[0].numpy()
+            scores = net(shown.inputs).logits[0].numpy()
             hits["top1"] += away[0] < 25
             hits["oracle"] += min(away) < 25
             hits["vote"] += away[int(found.rows["vote_choice"][row])] < 25
