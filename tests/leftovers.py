@@ -40,24 +40,24 @@ def found_in_folder(folder, wanted):
     ]
 
 
-def swept(harness, tombstone_s=0, rebuild=None):
+def swept(harness, tombstone_ttl_s=0, rebuild=None):
     return recover_lost_work(
-        ledger=harness.ledger,
+        repository=harness.repository,
         queue=harness.queue,
         index=harness.index,
         contract=harness.encoder.contract.digest,
         chunk=64,
-        tombstone_s=tombstone_s,
+        tombstone_ttl_s=tombstone_ttl_s,
         is_alive=lambda _worker: True,
         rebuild=rebuild,
     )
 
 
-def pruned(harness, closing, orphan_s=DAY_S, audit_s=DAY_S):
+def pruned(harness, tenant_deletion, orphan_blob_ttl_s=DAY_S, audit_retention_s=DAY_S):
     return prune_leftovers(
-        closing=closing,
-        ledger=harness.ledger,
+        tenant_deletion=tenant_deletion,
+        repository=harness.repository,
         blobs=harness.blobs,
-        orphan_s=orphan_s,
-        audit_s=audit_s,
+        orphan_blob_ttl_s=orphan_blob_ttl_s,
+        audit_retention_s=audit_retention_s,
     )

@@ -75,7 +75,7 @@ class SmallStack:
         self.worker, self.api = (build_services(self.settings, role) for role in ("worker", "api"))
         until(self._answers)
         self.worker.ensure_index()
-        self.organization_id = self.worker.access.create_organization("acme").id
+        self.organization_id = self.worker.api_keys.create_organization("acme").id
 
     def _answers(self) -> bool:
         try:
@@ -101,14 +101,14 @@ class SmallStack:
         """What a worker's job does."""
         ids = self.register(folder)
         self.worker.ensure_index()
-        self.worker.with_live(
-            lambda _: pipeline.ingest_items(ids, WORKER, self.worker.ingest_parts())
+        self.worker.with_current_encoder(
+            lambda _: pipeline.ingest_items(ids, WORKER, self.worker.ingest_components())
         )
 
     def locate(self, photo: Path) -> Answer:
         """What the API does with a question."""
         query = QueryPhoto(data=photo.read_bytes(), file=photo.name)
-        return self.api.with_live(
+        return self.api.with_current_encoder(
             lambda encoder: locate(
                 query,
                 SearchFilter(),
@@ -151,8 +151,8 @@ class SmallStack:
 
     def rows(self, statement: str, **values: object) -> list[Any]:
         """Rows, read as the owner."""
-        assert self.worker.points is not None
-        with self.worker.points._transactions.begin() as unit:
+        assert self.worker.rebuild_source is not None
+        with self.worker.rebuild_source._transactions.begin() as unit:
             return list(unit.connection.execute(text(statement), values))
 
     def vectors(self, contract: str) -> dict[UUID, np.ndarray]:

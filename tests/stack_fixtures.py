@@ -17,7 +17,7 @@ from media.pictures import exif, noise, saved
 from pinpoint import jobs
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.pipeline import IngestParts
+from pinpoint.ingest.pipeline import IngestComponents
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import Batch, IndexSpec
 from pinpoint.search.context import SearchContext
@@ -65,17 +65,17 @@ class ServiceHarness:
         self.as_api = Transactions(api_engine(api_database_url, own_login=True), self.queue)
         self.database = CatalogDatabase(self.as_api, self.settings.worker.task_batch_size)
         self.operator = CatalogDatabase(self.owner, self.settings.worker.task_batch_size)
-        self.access = ApiKeyStore(self.owner)
+        self.api_keys = ApiKeyStore(self.owner)
         self.encoder = EncoderHandle(self.settings)
         self.index = EdgeIndex(folder / "index")
         contract = self.encoder.contract
         self.index.ensure(IndexSpec(contract=contract.digest, dims=contract.dims))
-        self.ledger = CatalogIngestRepository(
-            self.owner, contract=lambda: contract.digest, lease_s=60, max_attempts=3
+        self.repository = CatalogIngestRepository(
+            self.owner, contract=lambda: contract.digest, lease_ttl_s=60, max_attempts=3
         )
         self.blobs = FolderBlobs(folder / "blobs")
-        self.parts = IngestParts(
-            ledger=self.ledger,
+        self.parts = IngestComponents(
+            repository=self.repository,
             decoder=ChildDecoder(self.settings.media, children=1),
             encoder=self.encoder,
             index=self.index,
@@ -96,7 +96,7 @@ class ServiceHarness:
         return replace(context, **changes)
 
     def organization(self, name: str = "acme") -> UUID:
-        return self.access.create_organization(name).id
+        return self.api_keys.create_organization(name).id
 
     def run(self) -> None:
         """Play every job that was sent, and those they send."""

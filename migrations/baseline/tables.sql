@@ -4,7 +4,7 @@ CREATE TABLE organizations (
     id uuid NOT NULL,
     name text NOT NULL,
     created_at timestamptz DEFAULT now() NOT NULL,
-    revoked_at timestamptz,
+    disabled_at timestamptz,
     CONSTRAINT pk_organizations PRIMARY KEY (id),
     CONSTRAINT uq_organizations_name UNIQUE (name)
 );

@@ -18,7 +18,7 @@ BEGIN
     RETURN QUERY
         SELECT k.id, o.id, o.name, k.scopes
           FROM api_keys k JOIN organizations o ON o.id = k.organization_id
-         WHERE k.secret_sha256 = secret AND k.revoked_at IS NULL AND o.revoked_at IS NULL;
+         WHERE k.secret_sha256 = secret AND k.revoked_at IS NULL AND o.disabled_at IS NULL;
 END $$;
 
 -- Revoked keys count: revoking the last key must not enable access without a key.
@@ -28,7 +28,7 @@ $$ SELECT EXISTS (SELECT FROM api_keys) $$;
 
 CREATE FUNCTION tenant.organization_named(organization_name text) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pinpoint, pg_temp AS
-$$ SELECT id FROM organizations WHERE name = organization_name AND revoked_at IS NULL $$;
+$$ SELECT id FROM organizations WHERE name = organization_name AND disabled_at IS NULL $$;
 
 CREATE FUNCTION tenant.installation() RETURNS uuid LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pinpoint, pg_temp AS

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import ModelMismatchError
-from pinpoint.ingest.pipeline import IngestParts
+from pinpoint.ingest.pipeline import IngestComponents
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.nets.bundle.bundles import Bundle, find_bundle, resolve_bundle
 from pinpoint.nets.bundle.digests import public_contract
@@ -138,10 +138,10 @@ class Encoders:
 
     @property
     def current(self) -> EncoderHandle:
-        """Encoder of the index as of the last `follow`."""
-        return self._live_encoder or self.follow()
+        """Encoder of the index as of the last `refresh`."""
+        return self._live_encoder or self.refresh()
 
-    def follow(self) -> EncoderHandle:
+    def refresh(self) -> EncoderHandle:
         """Read the contract of the index and return its encoder.
 
         Raises:
@@ -178,18 +178,18 @@ class Services:
 
     settings: Settings
     database: CatalogDatabase
-    access: ApiKeyStore
+    api_keys: ApiKeyStore
     index: VectorIndex
     encoders: Encoders
     blobs: FolderBlobs
     jobs: CeleryQueue | BoundedSender
     decoder: ChildDecoder
-    ledger: CatalogIngestRepository | None
+    repository: CatalogIngestRepository | None
     """Only for workers and operators: the API's role has no access to its tables."""
-    points: RebuildSource | None
-    backlog: CatalogReembedQueue | None
-    closing: OrganizationDeletion | None
-    gallery: CatalogTrainingRows | None
+    rebuild_source: RebuildSource | None
+    reembed_queue: CatalogReembedQueue | None
+    tenant_deletion: OrganizationDeletion | None
+    training_rows: CatalogTrainingRows | None
     maintenance_stats: MaintenanceStats
     installation: Installation
 
@@ -213,21 +213,21 @@ class Services:
                     installation=self.installation.id(),
                 )
             )
-        self.encoders.follow()
+        self.encoders.refresh()
 
-    def with_live(self, do: Callable[[EncoderHandle], T]) -> T:
+    def with_current_encoder(self, do: Callable[[EncoderHandle], T]) -> T:
         """Call a function with the encoder of the index; repeat it once after a model switch."""
         try:
             return do(self.encoder)
         except ModelMismatchError:
-            return do(self.encoders.follow())
+            return do(self.encoders.refresh())
 
-    def ingest_parts(self) -> IngestParts:
+    def ingest_components(self) -> IngestComponents:
         """Components of the ingest flow."""
-        if self.ledger is None:
-            raise RuntimeError("the API has no ledger")
-        return IngestParts(
-            ledger=self.ledger,
+        if self.repository is None:
+            raise RuntimeError("the API has no repository")
+        return IngestComponents(
+            repository=self.repository,
             decoder=self.decoder,
             encoder=self.encoder,
             index=self.index,
@@ -265,24 +265,26 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
     return Services(
         settings=settings,
         database=CatalogDatabase(transactions, settings.worker.task_batch_size),
-        access=ApiKeyStore(transactions),
+        api_keys=ApiKeyStore(transactions),
         index=index,
         encoders=encoders,
         blobs=blobs,
         jobs=queue,
         decoder=ChildDecoder(settings.media, children=2),
-        ledger=CatalogIngestRepository(
+        repository=CatalogIngestRepository(
             transactions,
             contract=lambda: encoders.current.contract.digest,
-            lease_s=settings.worker.lease_ttl_s,
+            lease_ttl_s=settings.worker.lease_ttl_s,
             max_attempts=settings.worker.max_attempts,
         )
         if is_owner
         else None,
-        points=RebuildSource(transactions, lambda: encoders.current.contract) if is_owner else None,
-        backlog=CatalogReembedQueue(transactions) if is_owner else None,
-        closing=OrganizationDeletion(transactions) if is_owner else None,
-        gallery=CatalogTrainingRows(transactions, blobs) if is_owner else None,
+        rebuild_source=RebuildSource(transactions, lambda: encoders.current.contract)
+        if is_owner
+        else None,
+        reembed_queue=CatalogReembedQueue(transactions) if is_owner else None,
+        tenant_deletion=OrganizationDeletion(transactions) if is_owner else None,
+        training_rows=CatalogTrainingRows(transactions, blobs) if is_owner else None,
         maintenance_stats=MaintenanceStats(transactions),
         installation=installation,
     )

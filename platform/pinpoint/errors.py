@@ -73,13 +73,13 @@ class TooLargeError(BadRequestError):
 class UnauthenticatedError(PinpointError):
     """A required key is missing, unknown or revoked."""
 
-    reason = "not_authenticated"
+    reason = "unauthenticated"
 
 
 class ForbiddenError(PinpointError):
     """The key is valid but lacks the scope."""
 
-    reason = "not_allowed"
+    reason = "forbidden"
 
 
 class NotFoundError(PinpointError):
@@ -129,13 +129,13 @@ class BadBundleError(PinpointError):
 class ModelMismatchError(BadBundleError):
     """The index holds vectors of another contract; it may have been switched just now."""
 
-    reason = "other_contract"
+    reason = "model_mismatch"
 
 
 class ConfigurationError(PinpointError):
     """A setting is missing or invalid."""
 
-    reason = "misconfigured"
+    reason = "bad_configuration"
 
 
 class StackError(PinpointError):

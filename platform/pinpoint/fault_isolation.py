@@ -78,7 +78,7 @@ class Failures:
         self._first: Exception | None = None
 
     @contextmanager
-    def apart(self, step: str, **about: object) -> Iterator[None]:
+    def isolate(self, step: str, **about: object) -> Iterator[None]:
         """Log an error raised inside and continue after it; an outage is raised."""
         try:
             yield
@@ -110,7 +110,7 @@ def raise_if_index_down(error: Exception, index: VectorIndex) -> None:
     """
     if isinstance(error, PinpointError) and error.reason == ENGINE_FAILED:
         try:
-            index.forget([uuid4()])
+            index.delete_points([uuid4()])
         except PinpointError as again:
             raise IndexUnavailableError(
                 "the index engine accepts no writes; see its log"

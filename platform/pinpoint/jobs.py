@@ -36,8 +36,8 @@ PRUNE: Final[JobName] = "maintenance.prune"
 TRAIN_EMBEDDER: Final[JobName] = "training.embedder"
 """Start or resume training runs: `[run id]`."""
 
-LEARNING: Final = "learning"
-"""Queue of jobs that take hours; only workers that consume it (`-Q learning`) get them."""
+TRAINING_QUEUE: Final = "training"
+"""Queue of jobs that take hours; only workers that consume it (`-Q training`) get them."""
 
-QUEUE_OF: Final[Mapping[JobName, str]] = {TRAIN_EMBEDDER: LEARNING}
+QUEUE_OF: Final[Mapping[JobName, str]] = {TRAIN_EMBEDDER: TRAINING_QUEUE}
 """Jobs that are not sent to the default queue."""

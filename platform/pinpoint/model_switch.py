@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pinpoint.errors import ConflictError
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.pipeline import IngestParts
+from pinpoint.ingest.pipeline import IngestComponents
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.jobs import JobName
 from pinpoint.ports import ReembedQueue
@@ -51,46 +51,46 @@ class ModelSwitch:
     """One switch to another bundle.
 
     Args:
-        parts: Components of the ingest flow, with the encoder of the new bundle.
-        backlog: Lists images without vectors.
+        components: Components of the ingest flow, with the encoder of the new bundle.
+        reembed_queue: Lists images without vectors.
         images_per_s: Maximum number of images encoded per second.
         progress: Called with the progress of re-embedding.
     """
 
     def __init__(
         self,
-        parts: IngestParts,
-        backlog: ReembedQueue,
+        components: IngestComponents,
+        reembed_queue: ReembedQueue,
         *,
         images_per_s: float | None = None,
         progress: ProgressCallback | None = None,
     ) -> None:
-        self._parts, self._backlog = parts, backlog
-        self._contract = parts.encoder.contract
+        self._components, self._reembed_queue = components, reembed_queue
+        self._contract = components.encoder.contract
         self._images_per_s, self._progress = images_per_s, progress
         self._num_reembedded = 0
         self._unreachable: dict[UUID, Rejected] = {}
 
-    def use(
-        self, build: Callable[[Callable[[], None]], None], *, accept_missing: int = 0
+    def run(
+        self, build: Callable[[Callable[[], None]], None], *, allow_missing: int = 0
     ) -> SwitchReport:
         """Switch the gallery to the bundle.
 
         Args:
             build: Builds the index of the contract, verifies it and makes it current; it calls its
                 argument while it waits.
-            accept_missing: Number of images that may be left out because no file of them is
+            allow_missing: Number of images that may be left out because no file of them is
                 readable.
 
         Raises:
             ConflictError: More images are unreachable; the old index stays active.
             UnavailableError: A service does not answer; run it again.
         """
-        live, missing = self._backlog.live(), len(self._list_missing())
+        live, missing = self._reembed_queue.count_live(), len(self._list_missing())
         self.catch_up()
-        index = self._parts.index
+        index = self._components.index
         if index.info().contract != self._contract.digest:
-            self._require_reachable(accept_missing)
+            self._require_reachable(allow_missing)
             build(self.catch_up)
         drift = self._reconcile_index()
         return SwitchReport(
@@ -122,8 +122,8 @@ class ModelSwitch:
 
             report = pipeline.reembed_images(
                 ids,
-                self._parts,
-                self._backlog,
+                self._components,
+                self._reembed_queue,
                 images_per_s=self._images_per_s,
                 on_images=report_progress,
             )
@@ -131,20 +131,20 @@ class ModelSwitch:
             self._unreachable |= report.unreachable
 
     def _list_missing(self) -> list[UUID]:
-        return self._backlog.missing(self._contract.digest, self._contract.dims)
+        return self._reembed_queue.list_missing(self._contract.digest, self._contract.dims)
 
-    def _require_reachable(self, accept_missing: int) -> None:
+    def _require_reachable(self, allow_missing: int) -> None:
         unreachable = [
             image_id for image_id in self._list_missing() if image_id in self._unreachable
         ]
-        if len(unreachable) > accept_missing:
+        if len(unreachable) > allow_missing:
             reasons = ", ".join(
                 f"{n} {why}" for why, n in _count_reasons(self._unreachable).items()
             )
             example = next(iter(self._unreachable.values()))
             raise ConflictError(
-                f"{len(unreachable)} of {self._backlog.live()} images would be lost to searches: "
-                f"nothing of them can be encoded ({reasons}; e.g. {example.file}: "
+                f"{len(unreachable)} of {self._reembed_queue.count_live()} images would be lost to "
+                f"searches: nothing of them can be encoded ({reasons}; e.g. {example.file}: "
                 f"{example.error_message}). Bring their files back and run this again, or "
                 f"accept it: --allow-missing {len(unreachable)}",
                 reason="images_unreachable",
@@ -154,17 +154,17 @@ class ModelSwitch:
         """Re-embed and index images that were added during the switch."""
         # Since the switch, writes under the old contract are rejected. Writes to the old index just
         # before the switch have rows, but the new index may lack their last state.
-        self._backlog.outlast()
+        self._reembed_queue.wait_for_open_transactions()
         self._unreachable.clear()  # files may be readable again, or replaced
         self.catch_up()
-        ledger, contract = self._parts.ledger, self._contract.digest
-        queue = _InlineQueue(self._parts)
+        repository, contract = self._components.repository, self._contract.digest
+        queue = _InlineQueue(self._components)
         for _ in range(_MAX_ROUNDS):
-            image_ids = ledger.lost_images(contract, _PAGE_SIZE)
-            pipeline.index_images(image_ids, self._parts)
+            image_ids = repository.unindexed_images(contract, _PAGE_SIZE)
+            pipeline.index_images(image_ids, self._components)
             drift = reconcile_index_rows(
-                ledger=ledger,
-                index=self._parts.index,
+                repository=repository,
+                index=self._components.index,
                 queue=queue,
                 contract=contract,
                 chunk=_PAGE_SIZE,
@@ -177,11 +177,11 @@ class ModelSwitch:
 class _InlineQueue:
     """`ports.JobQueue` that indexes in this process, because there may be no worker."""
 
-    def __init__(self, parts: IngestParts) -> None:
-        self._parts = parts
+    def __init__(self, components: IngestComponents) -> None:
+        self._components = components
 
     def send(self, name: JobName, ids: Sequence[UUID] = ()) -> None:
-        pipeline.index_images(ids, self._parts)
+        pipeline.index_images(ids, self._components)
 
     def check(self) -> None:
         return None

@@ -289,7 +289,7 @@ def _write_lines(home: Path, setting: Setting, line: str | None, value: object) 
         path.read_text(encoding="utf-8").splitlines() if path.exists() else [_FILE_HEADER.rstrip()]
     )
     same = re.compile(rf'\s*"?(?:PINPOINT_)?{re.escape(setting.name)}"?\s*=', re.IGNORECASE)
-    new_lines = [one for one in lines if not same.match(one)]
+    new_lines = [line for line in lines if not same.match(line)]
     at = next((number for number, one in enumerate(lines) if same.match(one)), len(new_lines))
     if line is not None:
         new_lines.insert(at, line)

@@ -279,10 +279,10 @@ def services(settings: Settings) -> SimpleNamespace:
     return SimpleNamespace(
         settings=settings,
         database=Database(),
-        access=Access(),
+        api_keys=Access(),
         index=Index(),
         encoder=None,
-        with_live=lambda do: do(SimpleNamespace(reranker=None)),
+        with_current_encoder=lambda do: do(SimpleNamespace(reranker=None)),
         decoder=None,
         blobs=Blobs(),
         jobs=SimpleNamespace(check=lambda: None),

@@ -48,7 +48,7 @@ class Running:
         return httpx.Client(base_url=self.url, headers=headers, trust_env=False)
 
     def rows(self, organization: str = "default") -> memory.Rows:
-        with self.parts.database.write(self.parts.access.ids[organization]) as rows:
+        with self.parts.database.write(self.parts.api_keys.ids[organization]) as rows:
             return rows
 
     def begin(self, home: Path, **api: object) -> None:

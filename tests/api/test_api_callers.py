@@ -48,17 +48,17 @@ def operator_key(api, mode=0o600) -> str:
 
 @pytest.mark.parametrize(("method", "path", "scope", "body"), NEEDS)
 def test_each_route_needs_exactly_its_scope(api, asked, method, path, scope, body):
-    with_it = api.parts.access.key("acme", scope)
-    without = api.parts.access.key("acme", *(set(SCOPES) - {scope}))
+    with_it = api.parts.api_keys.key("acme", scope)
+    without = api.parts.api_keys.key("acme", *(set(SCOPES) - {scope}))
     with api.http(with_it) as http:
         assert http.request(method, path, **body).status_code not in (401, 403, 422, 500)
     with api.http(without) as http:
         refused = http.request(method, path, **body)
-    assert (refused.status_code, refused.json()["reason"]) == (403, "not_allowed")
+    assert (refused.status_code, refused.json()["reason"]) == (403, "forbidden")
     assert f"`{scope}`" in refused.json()["detail"]
     with api.http() as http:
         nobody = http.request(method, path, **body)
-    assert (nobody.status_code, nobody.json()["reason"]) == (401, "not_authenticated")
+    assert (nobody.status_code, nobody.json()["reason"]) == (401, "unauthenticated")
     assert nobody.headers["www-authenticate"].startswith("Bearer")
 
 
@@ -96,7 +96,7 @@ def test_paths_of_this_machine_are_shown_to_its_operator_only(api):
     one = replace(memory.image(source), uri="file:///srv/photos/a.jpg")
     other = replace(memory.image(source), uri="blob:x/y")
     rows.all_images |= {one.id: one, other.id: other}
-    reader = api.parts.access.key("acme", "read", "ingest", "admin")
+    reader = api.parts.api_keys.key("acme", "read", "ingest", "admin")
     acme = {"X-Pinpoint-Organization": "acme"}
 
     def seen(http):
@@ -123,7 +123,7 @@ def test_without_keys_loopback_is_the_default_organization_and_says_so(api):
 
 
 def test_the_first_key_ends_the_loopback_rule(api):
-    key = api.parts.access.key("acme", "read")
+    key = api.parts.api_keys.key("acme", "read")
     with api.http() as http:
         assert http.get("/v1/sources").status_code == 401
     with api.http(key) as http:
@@ -173,7 +173,7 @@ def test_a_browser_cannot_be_tricked_into_asking(api, headers, status):
 
 
 def test_the_operator_acts_for_any_organization_but_only_here(api):
-    api.parts.access.key("acme", "read")
+    api.parts.api_keys.key("acme", "read")
     api.rows("acme").add_source("theirs", "photo")
     key = operator_key(api)
     with api.http(key, **{"X-Pinpoint-Organization": "acme"}) as http:
@@ -195,7 +195,7 @@ def test_an_operators_key_that_others_can_read_is_none(api):
 
 
 def test_a_key_cannot_name_another_organization(api):
-    key = api.parts.access.key("acme", "read")
+    key = api.parts.api_keys.key("acme", "read")
     with api.http(key, **{"X-Pinpoint-Organization": "default"}) as http:
         assert http.get("/v1/sources").status_code == 403
     with api.http(key, **{"X-Pinpoint-Organization": "acme"}) as http:
@@ -210,7 +210,7 @@ def test_credentials_that_are_none(api, header):
 
 
 def test_an_upload_is_not_read_before_the_caller_is_known(api):
-    api.parts.access.key("acme", "read")
+    api.parts.api_keys.key("acme", "read")
 
     def never_ending():
         for _ in range(10_000):
@@ -222,7 +222,7 @@ def test_an_upload_is_not_read_before_the_caller_is_known(api):
 
 
 def test_secrets_and_photos_are_not_logged(api, asked):
-    key = api.parts.access.key("acme", "locate")
+    key = api.parts.api_keys.key("acme", "locate")
     with structlog.testing.capture_logs() as lines, api.http(key) as http:
         http.post("/v1/locate?note=private", files={"photo": ("holiday.jpg", b"pixels")})
         # The line is written when the answer is out, so who has the answer may be ahead of it.

@@ -41,16 +41,16 @@ def answer_to(api, data: bytes) -> bytes:
 
 @pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _, _ in NEEDS])
 def test_protection_unknown_caller_is_refused_before_the_body_comes(api, method, path):
-    api.parts.access.key("acme", "read")
+    api.parts.api_keys.key("acme", "read")
     said = answer_to(api, head(method, path, "Content-Length: 300000000"))
     status, _, rest = said.partition(b"\r\n")
     assert b" 401 " in status
     assert b"connection: close" in rest.lower()
-    assert json.loads(said.partition(b"\r\n\r\n")[2])["reason"] == "not_authenticated"
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["reason"] == "unauthenticated"
 
 
 def test_protection_body_of_an_unknown_caller_is_not_read(api):
-    api.parts.access.key("acme", "read")
+    api.parts.api_keys.key("acme", "read")
     sent = 0
     with connect(api) as plain:
         plain.sendall(head("POST", "/v1/sources", "Content-Length: 300000000"))

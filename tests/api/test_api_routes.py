@@ -35,7 +35,7 @@ def test_locate_shows_point_regions_evidence_and_says_it_is_uncalibrated(api, as
     assert body["index"] == {"engine": "qdrant-edge", "build": "b"}
     assert asked[0]["photo"].data == b"bytes of a photo"
     assert asked[0]["photo"].kind == "photo"
-    assert asked[0]["context"].organization_id == api.parts.access.ids["default"]
+    assert asked[0]["context"].organization_id == api.parts.api_keys.ids["default"]
 
 
 def test_limits_reach_the_flow(api, asked):
@@ -336,8 +336,8 @@ def test_health_says_which_part_is_missing(api):
     assert missing.status_code == 503
     assert missing.headers["content-type"] == "application/problem+json"
     assert missing.json()["reason"] == "index_unavailable"
-    assert missing.json()["parts"]["database"]["ok"] is True
-    assert "streaming" in missing.json()["parts"]["index"]["detail"]
+    assert missing.json()["components"]["database"]["ok"] is True
+    assert "streaming" in missing.json()["components"]["index"]["detail"]
 
 
 def test_openapi_can_generate_a_client(api):

@@ -48,7 +48,7 @@ def test_sign_in_url_is_good_once(closed):
     url = url_of(closed)
     with closed.http() as http:
         assert http.get(url).status_code == 200
-        problem(http.get(url), 401, "not_authenticated")
+        problem(http.get(url), 401, "unauthenticated")
 
 
 def test_sign_in_by_many_at_once_lets_one_in(closed):
@@ -67,7 +67,7 @@ def test_sign_in_by_many_at_once_lets_one_in(closed):
 def test_sign_in_url_expires_and_is_removed(closed):
     url = url_of(closed, lasts_s=-1.0)
     with closed.http() as http:
-        problem(http.get(url), 401, "not_authenticated")
+        problem(http.get(url), 401, "unauthenticated")
     url_of(closed, lasts_s=-1.0)
     url_of(closed)
     folder = closed.parts.settings.services.home / "sign-in"
@@ -79,7 +79,7 @@ def test_sign_in_token_of_another_home_is_refused(closed, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     with closed.http() as http:
-        problem(http.get(make_sign_in_url(StackPaths(other), closed.url)), 401, "not_authenticated")
+        problem(http.get(make_sign_in_url(StackPaths(other), closed.url)), 401, "unauthenticated")
 
 
 @pytest.mark.parametrize(

@@ -47,10 +47,10 @@ def served(harness, tmp_path):
     parts = SimpleNamespace(
         settings=harness.settings,
         database=harness.database,
-        access=ApiKeyStore(harness.as_api),
+        api_keys=ApiKeyStore(harness.as_api),
         index=harness.index,
         encoder=harness.encoder,
-        with_live=lambda do: do(harness.encoder),
+        with_current_encoder=lambda do: do(harness.encoder),
         blobs=harness.blobs,
         jobs=harness.queue,
         decoder=harness.parts.decoder,
@@ -114,7 +114,7 @@ def test_the_figures_are_those_of_the_rows(served, harness, fresh, tmp_path):
     harness.ingest(tmp_path / "in", organization)
     with harness.operator.write(organization) as catalog:
         batch = catalog.open_batch(catalog.source("photos").id)
-    key, secret = harness.access.create_key("secret-name", "k", list(SCOPES))
+    key, secret = harness.api_keys.create_key("secret-name", "k", list(SCOPES))
     with http(served, secret) as client:
         files = {"files": ("new.jpg", jpeg(77, 1, 1))}
         assert client.post(f"/v1/batches/{batch.id}/images", files=files).status_code == 202
@@ -265,10 +265,10 @@ def test_every_metric_is_listed_and_every_listed_one_is_there(served, harness, f
 
 def test_a_key_of_an_organization_opens_nothing(served, harness):
     harness.organization()
-    _, secret = harness.access.create_key("acme", "all", list(SCOPES))
+    _, secret = harness.api_keys.create_key("acme", "all", list(SCOPES))
     with http(served, secret) as client:
         refused = client.get("/metrics")
-    assert (refused.status_code, refused.json()["reason"]) == (403, "not_allowed")
+    assert (refused.status_code, refused.json()["reason"]) == (403, "forbidden")
     assert "pinpoint_items" not in refused.text
     for wrong in (None, "pp_unknown", TOKEN + "x"):
         with http(served, wrong) as client:

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from bench.files import files
 from bench.stack import Say, Stack
 from pinpoint.bootstrap import EncoderHandle
-from pinpoint.ingest.pipeline import IngestParts, ingest_items
+from pinpoint.ingest.pipeline import IngestComponents, ingest_items
 from pinpoint.ingest.read import SLICE, read_items
 from pinpoint.jobs import INGEST_ITEMS, JobName
 from pinpoint.media.decoding.decoder import ChildDecoder
@@ -71,7 +71,7 @@ class Prepared:
     settings: Settings
     database: CatalogDatabase
     organization: UUID
-    parts: IngestParts
+    parts: IngestComponents
     queue: Chunks
 
 
@@ -96,9 +96,9 @@ def prepare(running: Stack, images: int, say: Say) -> Prepared:
         settings=settings,
         database=CatalogDatabase(transactions, _CHUNK),
         organization=ApiKeyStore(transactions).create_organization("bench").id,
-        parts=IngestParts(
-            ledger=CatalogIngestRepository(
-                transactions, contract=lambda: contract.digest, lease_s=300, max_attempts=3
+        parts=IngestComponents(
+            repository=CatalogIngestRepository(
+                transactions, contract=lambda: contract.digest, lease_ttl_s=300, max_attempts=3
             ),
             decoder=decoder,
             encoder=encoder,

@@ -117,7 +117,7 @@ def _calibration(of: Bundle) -> Calibration:
             abstention_rate_not_in_gallery=None,
         ),
         search_settings=SearchSettings().model_dump(
-            mode="json", exclude={"cited", "optimize_for_radius_km"}
+            mode="json", exclude={"max_citations", "optimize_for_radius_km"}
         ),
         source_kinds=(),
         data={},

@@ -30,9 +30,9 @@ from pinpoint.synthetic.capture_patterns import Shot, generate_shots
 from pinpoint.synthetic.dataset import make_planet
 from pinpoint.synthetic.labels import exif_label
 from pinpoint.synthetic.photographs import encode_photograph
-from pinpoint.synthetic.pictures import render_pictures
 from pinpoint.synthetic.presets import PRESETS
 from pinpoint.synthetic.regions import choose_sites
+from pinpoint.synthetic.shot_rendering import render_shots
 
 SEED, PAINTED, LOOK_S = 7, 4_096, 0.01
 TARGET_IMAGES_PER_S, TARGET_OVERHEAD = 1_000, 1.1
@@ -46,7 +46,7 @@ def painting(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
     painted_s, files_s, peaks = [], [], []
     for number in range(repetitions):
         begun = time.perf_counter()
-        painted = render_pictures(SEED, planned, preset)
+        painted = render_shots(SEED, planned, preset)
         painted_s.append(time.perf_counter() - begun)
         seconds, peak = _drawn(folder / str(number))
         files_s.append(seconds)
@@ -107,7 +107,7 @@ def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
             if side == "bare":
                 _bare(labeled, plan, parts)
             else:
-                evaluate(labeled, home / f"run-{number}", plan=plan, parts=parts)
+                evaluate(labeled, home / f"run-{number}", config=plan, components=parts)
             took[side].append(time.perf_counter() - begun)
         say(f"evaluation: {number} of {repetitions} repetitions")
     services.close()
@@ -127,7 +127,7 @@ def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
 def _gallery(running: Stack, services: Services) -> RunConfig:
     """The demo's planet, ingested; one arm is asked, as the bare loop does."""
     planet = make_planet(running.paths.home / "planet", preset="demo", seed=SEED)
-    organization = services.access.create_organization("planet").id
+    organization = services.api_keys.create_organization("planet").id
     with running.workers(1), running.client("planet") as client:
         for kind in ("street", "photo"):
             client.add_source(kind, kind, license="CC0-1.0", attribution="synthetic planet")

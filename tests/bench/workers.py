@@ -20,7 +20,7 @@ def measure(
 ) -> dict[str, object]:
     """The same files by so many workers; the first time through warms weights and connections."""
     services = build_services(running.settings, "operator")
-    organization = services.access.create_organization("workers").id
+    organization = services.api_keys.create_organization("workers").id
     rates: dict[str, float] = {}
     for count in counts:
         took = []

@@ -184,7 +184,7 @@ def test_similar(pinpoint, asked, tmp_path):
 
 
 def test_a_key_without_the_scope(pinpoint, api):
-    key = api.parts.access.key("acme", "locate")
+    key = api.parts.api_keys.key("acme", "locate")
     refused = pinpoint("sources", "list", key=key, code=77)
     assert "`read`" in refused.err
 

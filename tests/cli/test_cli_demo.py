@@ -13,7 +13,7 @@ from pinpoint.api.v1.schemas.answer import AnswerOut
 from pinpoint.cli import demo_report
 from pinpoint.records import Point
 from pinpoint.synthetic.cities import nearest_city
-from pinpoint.synthetic.dataset import UnseenPhoto
+from pinpoint.synthetic.dataset import PlanetQuery
 
 TRUTH = Point(48.8566, 2.3522)
 NEARBY = UUID(int=0xABCDEF12 << 96)
@@ -21,7 +21,7 @@ NEARBY = UUID(int=0xABCDEF12 << 96)
 
 def unseen():
     city = nearest_city(TRUTH)
-    return UnseenPhoto(path=Path("q.jpg"), point=TRUTH, kind="photo", role="test", city=city)
+    return PlanetQuery(path=Path("q.jpg"), point=TRUTH, kind="photo", role="test", city=city)
 
 
 def answered(lat, lon, radius_m, *, within=None, abstained=None):

@@ -66,7 +66,7 @@ def stranger(answer):
 
 def test_the_operator_is_known_by_the_key(api, stack):
     stack(urlsplit(api.url).port)
-    api.parts.access.key("acme", "read")  # from now on nobody is served without a key
+    api.parts.api_keys.key("acme", "read")  # from now on nobody is served without a key
     with Client.open(organization="acme") as client:
         assert client.sources() == []
 

@@ -124,9 +124,9 @@ def find_synonym(synonym: str, term: str) -> list[WordHit]:
         for path, line, text in (*list_product_texts(), *list_document_texts())
     ]
     return [
-        WordHit(path, line, synonym, term, text[:100])
+        WordHit(path, line, synonym, term, text[max(0, match.start() - 50) : match.end() + 50])
         for path, line, text in texts
-        if pattern.search(text) and pattern.search(own.sub(" ", text))
+        for match in pattern.finditer(own.sub(lambda term: " " * len(term.group()), text))
     ]
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatch
-
 import pytest
 
 from conventions.rejected_words import (
     EXCEPTIONS,
     REJECTED,
     ROOT,
-    WordHit,
     find_in_document,
     find_in_python,
     find_words,
@@ -18,31 +15,15 @@ from conventions.rejected_words import (
     list_product_hits,
 )
 
-# TEMPORARY: files that are being rewritten. Remove each pattern when its hits are gone;
-# `python tests/conventions/rejected_words.py` prints them.
-PENDING = (
-    "docs/*",
-    "platform/pinpoint/evaluation/report/*",
-)
-
-
-def list_open_hits(hits: list[WordHit]) -> list[str]:
-    return [str(hit) for hit in hits if not any(fnmatch(hit.path, files) for files in PENDING)]
-
 
 def test_product_text_has_no_rejected_word():
-    hits = list_open_hits(list_product_hits())
+    hits = [str(hit) for hit in list_product_hits()]
     assert hits == [], "\n".join(hits)
 
 
 def test_documents_have_no_rejected_word():
-    hits = list_open_hits(list_document_hits())
+    hits = [str(hit) for hit in list_document_hits()]
     assert hits == [], "\n".join(hits)
-
-
-def test_pending_files_still_have_hits():
-    paths = {hit.path for hit in (*list_product_hits(), *list_document_hits())}
-    assert [p for p in PENDING if not any(fnmatch(path, p) for path in paths)] == []
 
 
 def test_exceptions_name_existing_files():

@@ -60,16 +60,16 @@ class Chain:
         out: Path,
         *,
         labeled=None,
-        at_once=1,
+        concurrency=1,
         on_progress=lambda completed, total: None,
         **changes,
     ):
         return evaluate(
             labeled or self.labeled(),
             out,
-            plan=self.plan(**changes),
-            parts=self.parts,
-            at_once=at_once,
+            config=self.plan(**changes),
+            components=self.parts,
+            concurrency=concurrency,
             on_progress=on_progress,
         )
 

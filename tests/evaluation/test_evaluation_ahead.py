@@ -30,8 +30,8 @@ def test_ordered_map_keeps_order_and_limits_concurrency():
     assert 2 <= most <= 3
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
-def test_ordered_map_failing_item_raises_in_order_and_stops(at_once):
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_ordered_map_failing_item_raises_in_order_and_stops(concurrency):
     started = []
 
     def ask(number):
@@ -42,19 +42,21 @@ def test_ordered_map_failing_item_raises_in_order_and_stops(at_once):
 
     results = []
     with pytest.raises(KeyError):
-        results.extend(ordered_map(ask, range(1_000), at_once))
+        results.extend(ordered_map(ask, range(1_000), concurrency))
     assert results == [0, 1, 2, 3]
-    assert max(started) <= 4 + at_once + 1, "no item is started whose result is not used"
+    assert max(started) <= 4 + concurrency + 1, "no item is started whose result is not used"
 
 
-@pytest.mark.parametrize("at_once", [0, 9])
-def test_ordered_map_invalid_concurrency_is_rejected(at_once):
-    with pytest.raises(BadRequestError, match=f"concurrency must be from 1 to 8, not {at_once}"):
-        list(ordered_map(str, [1], at_once))
+@pytest.mark.parametrize("concurrency", [0, 9])
+def test_ordered_map_invalid_concurrency_is_rejected(concurrency):
+    with pytest.raises(
+        BadRequestError, match=f"concurrency must be from 1 to 8, not {concurrency}"
+    ):
+        list(ordered_map(str, [1], concurrency))
 
 
 def test_run_concurrent_rows_equal_sequential_rows(chain, finished, tmp_path):
-    chain.run(tmp_path / "run", at_once=3)
+    chain.run(tmp_path / "run", concurrency=3)
     rows = [list(read_rows(folder)) for folder in (tmp_path / "run", finished[0])]
     for run_rows in rows:
         for row in run_rows:
@@ -69,7 +71,7 @@ def test_run_concurrent_rows_equal_sequential_rows(chain, finished, tmp_path):
 
 
 def test_run_with_exclusions_only_has_one_unchanged_arm(chain, finished, tmp_path):
-    report = chain.report(tmp_path / "run", served=False)
+    report = chain.report(tmp_path / "run", unfiltered=False)
     arms, both_arms = report["arms"], finished[1]["arms"]
     assert list(arms) == [EXCLUDED]
     assert arms[EXCLUDED]["all"]["accuracy"] == both_arms[EXCLUDED]["all"]["accuracy"]
@@ -79,4 +81,4 @@ def test_run_with_exclusions_only_has_one_unchanged_arm(chain, finished, tmp_pat
     assert "as served" not in text
     assert "with exclusions, of all evaluated" in text
     with pytest.raises(BadRequestError, match="nothing to evaluate"):
-        chain.run(tmp_path / "none", served=False, exclude=())
+        chain.run(tmp_path / "none", unfiltered=False, exclude=())

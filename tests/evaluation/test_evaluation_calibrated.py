@@ -17,7 +17,7 @@ from pinpoint.errors import BadBundleError
 from pinpoint.evaluation.calibration import fit
 from pinpoint.evaluation.labels.labels import read_labels
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
-from pinpoint.evaluation.metrics import arm_measures
+from pinpoint.evaluation.metrics import summary
 from pinpoint.evaluation.report import calibration_plots
 from pinpoint.evaluation.report.report_file import make_report
 from pinpoint.evaluation.run.evaluate import vector_width
@@ -57,10 +57,7 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
     name = "e_calibrated"
     postgres.clone("template_pinpoint", name)
     harness = ServiceHarness(
-        server_paths.owner_url(name),
-        server_paths.api_url(name),
-        tmp_path / "harness",
-        str(folder),
+        server_paths.owner_url(name), server_paths.api_url(name), tmp_path / "harness", str(folder)
     )
     try:
         org = harness.organization()
@@ -69,10 +66,10 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
             chain.parts, encoder=harness.encoder, index=harness.index, database=harness.database
         )
         only = (("role", "calibration"), ("role", "null-train"), ("kind", "photo"))
-        plan = {"organization_id": org, "images": planet.folder / "queries/images", "only": only}
+        plan = {"organization_id": org, "images": planet.folder / "queries/images", "filters": only}
         labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
         before = _run(chain, parts, labeled, tmp_path / "before", plan)
-        assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
+        assert {row["arms"]["unfiltered"]["calibrated"] for row in before} == {False}
         assert {row["strata"]["role"] for row in before} == {"calibration", "null-train"}
 
         calibration = fit.fit_calibration(tmp_path / "before")
@@ -81,7 +78,7 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         parts = replace(parts, encoder=fresh)
         after = _run(chain, parts, labeled, tmp_path / "after", {**plan, "exclude": ()})
         for row in after:
-            served = row["arms"]["served"]
+            served = row["arms"]["unfiltered"]
             assert served["calibrated"]
             assert list(served["probability_within_km"]) == ["1", "25", "200", "750", "2500"]
             chances = list(served["probability_within_km"].values())
@@ -117,7 +114,7 @@ def _run(chain, parts, labeled, out, plan):
 
 def _check_wire(answer, row):
     """The API answer has the numbers of the row, and its regions are valid and equal GeoJSON."""
-    served = row["arms"]["served"]
+    served = row["arms"]["unfiltered"]
     assert answer.calibrated
     assert "Fitted on" in answer.calibration_note
     assert {
@@ -134,11 +131,11 @@ def _check_wire(answer, row):
 
 def _check_figures(folder, after):
     """Areas, probabilities and abstention of the report equal those of the rows."""
-    metrics = arm_measures.compute_metrics(
-        read_results(folder)["served"], CONVENTIONS["pinpoint"], (1,)
+    metrics = summary.compute_metrics(
+        read_results(folder)["unfiltered"], CONVENTIONS["pinpoint"], (1,)
     )
-    figures = arm_measures.summarize_metrics(metrics, np.ones(len(after), dtype=bool))
-    rows = [row["arms"]["served"] for row in after]
+    figures = summary.summarize_metrics(metrics, np.ones(len(after), dtype=bool))
+    rows = [row["arms"]["unfiltered"] for row in after]
     for share, area in figures["credible_regions"].items():
         inside = [row["credible_region_covers"][share] for row in rows]
         assert (area["coverage"]["value"], area["stated"]) == (np.mean(inside), len(rows))
@@ -147,8 +144,8 @@ def _check_figures(folder, after):
     ]
     withheld = np.array([row["abstention_reason"] is not None for row in rows])
     covered = np.array([row["strata"]["covered"] == "true" for row in after])
-    assert figures["abstention"]["withheld_of_covered"] == withheld[covered].mean()
-    assert figures["abstention"]["withheld_of_uncovered"] == withheld[~covered].mean()
+    assert figures["abstention"]["abstention_rate_in_gallery"] == withheld[covered].mean()
+    assert figures["abstention"]["abstention_rate_not_in_gallery"] == withheld[~covered].mean()
     assert {strata["calibration"] for strata in metrics.strata} == {
         row["calibration_group"] for row in rows
     }

@@ -102,8 +102,8 @@ def check(report, *, missing, unreadable):
     assert counts["missing_image"] == missing
     assert counts["unreadable_image"] == unreadable
     read = ROWS - missing - sum(unreadable.values())
-    assert counts["read"] == read
-    for arm in ("served", "excluded"):
+    assert counts["readable"] == read
+    for arm in ("unfiltered", "excluded"):
         metrics = report["arms"][arm]["all"]
         assert metrics["rows"] == metrics["answered"] == read
         for threshold, accuracy in metrics["accuracy"].items():
@@ -111,8 +111,8 @@ def check(report, *, missing, unreadable):
             assert share == pytest.approx(accuracy["value"] * read / ROWS)
     # Images of one place look alike, so nearly all are located.
     near = {arm: report["arms"][arm]["all"]["accuracy"]["25"]["value"] for arm in report["arms"]}
-    assert near["served"] > 0.8
-    assert near["excluded"] <= near["served"]
+    assert near["unfiltered"] > 0.8
+    assert near["excluded"] <= near["unfiltered"]
     assert report["run"]["settings"]["search"]["candidates"] == 48
 
 
@@ -127,7 +127,7 @@ def test_evaluate_im2gps3k_end_to_end(pinpoint, organization, im2gps3k, tmp_path
     counts = report["counts"]
     assert (counts["expected_rows"], counts["released_images"]) == (2_997, 3_000)
     assert (counts["rows"], counts["queries"]) == (2_997, 2_997)
-    assert counts["authors"] == len({question.creator for question in questions})
+    assert counts["creators"] == len({question.creator for question in questions})
     assert report["convention"]["name"] == "geoestimation"
     assert report["leakage"]["photos_with_rows_excluded"] > 0
     assert any(f"Only {ROWS} of 2997" in note for note in report["notes"])
@@ -163,7 +163,7 @@ def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k,
     check(report, missing=1, unreadable={})
     assert report["counts"]["expected_rows"] == 210_122
     assert report["convention"]["name"] == "osv5m"
-    areas = report["arms"]["served"]["all"]["areas"]
+    areas = report["arms"]["unfiltered"]["all"]["areas"]
     assert set(areas) == {"country", "region", "sub_region", "city"}
     assert (areas["sub_region"]["rows"], areas["sub_region"]["labeled"]) == (19, 18)
     assert areas["country"]["as_released"] >= areas["city"]["as_released"]
@@ -172,16 +172,16 @@ def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k,
     # Near every query the gallery contains only images of its own sequence.
     assert report["leakage"]["photos_with_rows_excluded"] == 19
     assert report["arms"]["excluded"]["all"]["accuracy"]["25"]["value"] < 0.3
-    assert report["leakage"]["served_less_excluded"]["25"]["low"] > 0.3
-    assert set(report["arms"]["served"]["strata"]["climate"]) == {"0", "1"}
+    assert report["leakage"]["unfiltered_minus_excluded"]["25"]["low"] > 0.3
+    assert set(report["arms"]["unfiltered"]["strata"]["climate"]) == {"0", "1"}
 
     other = tmp_path / "top1"
     pinpoint(
         *command, "--org", organization, "--out", other, "--ranker", "top1", "--exclude", "none"
     )
     comparison = pinpoint("compare", out, other, "--json")
-    assert comparison["photos"] == {"served": 19}
-    assert "settings.ranker was 'vote', is 'top1'" in comparison["differ"]
+    assert comparison["photos"] == {"unfiltered": 19}
+    assert "settings.ranker was 'vote', is 'top1'" in comparison["differences"]
     text_output = pinpoint("compare", out, other).out
     assert "accuracy@25km" in text_output
     assert "osv5m: haversine, R = 6371 km" in text_output
@@ -192,7 +192,7 @@ def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k,
 def test_evaluate_describe_needs_labels_only(pinpoint, im2gps3k, tmp_path, monkeypatch):
     path = im2gps3k[0]
     description = pinpoint("evaluate", "im2gps3k", "--labels", path, "--summarize-labels", "--json")
-    assert (description["rows"], description["queries"], description["authors"]["number"]) == (
+    assert (description["rows"], description["queries"], description["creators"]["number"]) == (
         2_997,
         2_997,
         198,

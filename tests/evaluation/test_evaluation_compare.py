@@ -10,7 +10,7 @@ import pytest
 
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.metrics.compare import compare_runs
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED, read_rows
 from pinpoint.evaluation.run.run_manifest import read_run_manifest
 from pinpoint.records import SearchFilter
 
@@ -19,16 +19,16 @@ from pinpoint.records import SearchFilter
 def narrow(chain, tmp_path_factory):
     """The same queries with street views only."""
     out = tmp_path_factory.mktemp("narrow") / "run"
-    return out, chain.report(out, limits=SearchFilter(source_kinds=("street",)))
+    return out, chain.report(out, search_filter=SearchFilter(source_kinds=("street",)))
 
 
 def test_compare_differences_equal_those_of_the_rows(finished, narrow):
     comparison = compare_runs(finished[0], narrow[0])
-    assert comparison["photos"] == {SERVED: 19, EXCLUDED: 19}
-    assert [line for line in comparison["differ"] if "source_kinds" in line] == [
+    assert comparison["photos"] == {UNFILTERED: 19, EXCLUDED: 19}
+    assert [line for line in comparison["differences"] if "source_kinds" in line] == [
         "settings.source_kinds was [], is ['street']"
     ]
-    for arm in (SERVED, EXCLUDED):
+    for arm in (UNFILTERED, EXCLUDED):
         a, b = (report["arms"][arm]["all"] for _, report in (finished, narrow))
         for threshold in ("1", "25", "2500"):
             metric = comparison["arms"][arm][f"accuracy@{threshold}km"]
@@ -39,13 +39,13 @@ def test_compare_differences_equal_those_of_the_rows(finished, narrow):
             assert 0 < metric["p_value"] <= 1
         score = comparison["arms"][arm]["geoscore"]
         assert score["value"] == pytest.approx(a["geoscore"]["value"] - b["geoscore"]["value"])
-    turned = compare_runs(narrow[0], finished[0])["arms"][SERVED]["geoscore"]
-    assert turned["value"] == pytest.approx(-comparison["arms"][SERVED]["geoscore"]["value"])
+    turned = compare_runs(narrow[0], finished[0])["arms"][UNFILTERED]["geoscore"]
+    assert turned["value"] == pytest.approx(-comparison["arms"][UNFILTERED]["geoscore"]["value"])
 
 
 def test_compare_run_with_itself_has_no_difference(finished):
     comparison = compare_runs(finished[0], finished[0])
-    assert comparison["differ"] == []
+    assert comparison["differences"] == []
     for figures in comparison["arms"].values():
         assert {
             (metric["value"], metric["low"], metric["high"], metric["p_value"])
@@ -61,8 +61,8 @@ def test_compare_uses_photos_readable_in_both_runs(chain, finished, tmp_path):
     assert report["counts"]["missing_image"] == 3
     assert len(list(read_rows(tmp_path / "run"))) == 22
     comparison = compare_runs(finished[0], tmp_path / "run")
-    assert comparison["photos"] == {SERVED: 17, EXCLUDED: 17}
-    assert comparison["arms"][SERVED]["geoscore"]["value"] == 0.0
+    assert comparison["photos"] == {UNFILTERED: 17, EXCLUDED: 17}
+    assert comparison["arms"][UNFILTERED]["geoscore"]["value"] == 0.0
 
 
 def test_compare_runs_with_other_labels_is_rejected(chain, finished, tmp_path):
@@ -77,7 +77,7 @@ def test_compare_runs_with_other_labels_is_rejected(chain, finished, tmp_path):
 def test_compare_omits_arm_with_different_exclusions(chain, finished, tmp_path):
     chain.report(tmp_path / "run", exclude=("self",))
     comparison = compare_runs(finished[0], tmp_path / "run")
-    assert list(comparison["arms"]) == [SERVED]
+    assert list(comparison["arms"]) == [UNFILTERED]
     assert "have different exclusions" in comparison["notes"][0]
 
 

@@ -8,8 +8,8 @@ from PIL import Image
 
 from evaluation import supposed
 from pinpoint.evaluation.calibration import fit
-from pinpoint.evaluation.metrics.arm_measures import CONFIDENCE_RADII_KM
 from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
+from pinpoint.evaluation.metrics.summary import CONFIDENCE_RADII_KM
 from pinpoint.evaluation.report.calibration_plots import (
     RECALL_AREA_FILE,
     RELIABILITY_FILE,
@@ -18,7 +18,7 @@ from pinpoint.evaluation.report.calibration_plots import (
 )
 from pinpoint.evaluation.report.maps import MapAnswer, draw_answers
 from pinpoint.evaluation.report.plotting import VERMILION
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED
 from pinpoint.geo.hdr import contains_positions
 from pinpoint.metrics.conventions import CONVENTIONS, distances_km
 from pinpoint.metrics.intervals import cluster_codes
@@ -37,7 +37,7 @@ def arms(tmp_path_factory):
     fitted = fit.fit_calibration(folder)
     return {
         name: measured(supposed.questions(count, seed), fitted)
-        for name, count, seed in ((SERVED, 45, 21), (EXCLUDED, 30, 22))
+        for name, count, seed in ((UNFILTERED, 45, 21), (EXCLUDED, 30, 22))
     }
 
 

@@ -31,13 +31,13 @@ def test_protocol_is_complete(name: str) -> None:
     assert protocol.name == name
     assert protocol.convention in CONVENTIONS
     assert set(protocol.areas) <= set(AREA_LEVELS)
-    assert bool(protocol.areas) == bool(protocol.area_forms)
+    assert bool(protocol.areas) == bool(protocol.area_label_format)
     assert protocol.title
     assert protocol.label_format
     assert protocol.license
-    if protocol.denominator is not None:
-        assert protocol.released is not None
-        assert protocol.denominator <= protocol.released
+    if protocol.num_labels is not None:
+        assert protocol.num_released_images is not None
+        assert protocol.num_labels <= protocol.num_released_images
 
 
 def test_drop_reasons_are_media_reasons_and_three_more() -> None:
@@ -189,7 +189,7 @@ def test_describe_equals_loop(tmp_path: Path) -> None:
         "most_at_one": most,
     }
     named = Counter(row[3] for row in rows if row[3])
-    assert description["authors"] == {
+    assert description["creators"] == {
         "number": len(named),
         "largest": max(named.values()),
         "unknown": sum(not row[3] for row in rows),

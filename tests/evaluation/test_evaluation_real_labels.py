@@ -23,7 +23,7 @@ def test_describe_im2gps_labels() -> None:
     assert (description["rows"], description["queries"], description["dropped"]) == (237, 237, {})
     assert description["latitude_deg"] == [-50.462312, 78.052895]
     assert description["longitude_deg"] == [-156.545133, 173.048229]
-    assert description["authors"] == {"number": 231, "largest": 2, "unknown": 0}
+    assert description["creators"] == {"number": 231, "largest": 2, "unknown": 0}
     assert description["notes"] == [
         "177 creators were taken from the file name, because the column has another value"
     ]
@@ -38,7 +38,7 @@ def test_describe_im2gps3k_labels() -> None:
     )
     assert description["latitude_deg"] == [-54.786334, 70.396292]
     assert description["longitude_deg"] == [-157.942478, 174.7654]
-    assert description["authors"] == {"number": 198, "largest": 235, "unknown": 0}
+    assert description["creators"] == {"number": 198, "largest": 235, "unknown": 0}
     assert round(100 * description["coordinates"]["share_sharing"], 1) == 51.1
     assert description["coordinates"]["most_at_one"] == 43
     assert description["notes"] == ["3,000 images were released, 2,997 of them with a label"]

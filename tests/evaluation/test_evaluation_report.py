@@ -13,12 +13,12 @@ from geographiclib.geodesic import Geodesic
 from PIL import Image
 
 from pinpoint.errors import BadRequestError
-from pinpoint.evaluation.metrics import arm_measures
+from pinpoint.evaluation.metrics import summary
 from pinpoint.evaluation.report import calibration_plots, figures
 from pinpoint.evaluation.report.report_file import PLANET_NOTE, make_report, replace_non_finite
 from pinpoint.evaluation.run.evaluate import vector_width
 from pinpoint.evaluation.run.results import write_results
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED, read_rows
 from pinpoint.evaluation.run.run_manifest import read_run_manifest
 
 THRESHOLDS = ("1", "25", "200", "750", "2500")
@@ -51,15 +51,15 @@ def test_report_contains_every_denominator(finished):
         "evaluated": 22,
         "missing_image": 1,
         "unreadable_image": {"empty_file": 1, "undecodable": 1},
-        "read": 19,
-        "authors": 8,
-        "without_author": 0,
+        "readable": 19,
+        "creators": 8,
+        "without_creator": 0,
         "placeholders": 4,
     }
-    assert counts["evaluated"] == counts["read"] + counts["missing_image"] + 2
+    assert counts["evaluated"] == counts["readable"] + counts["missing_image"] + 2
 
 
-@pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
+@pytest.mark.parametrize("arm", [UNFILTERED, EXCLUDED])
 def test_report_accuracy_and_errors_equal_loop(finished, rows, arm):
     metrics = finished[1]["arms"][arm]["all"]
     error_km = [off(row, arm) for row in rows]
@@ -76,7 +76,7 @@ def test_report_accuracy_and_errors_equal_loop(finished, rows, arm):
     assert metrics["geoscore"]["value"] == pytest.approx(statistics.fmean(scores))
 
 
-@pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
+@pytest.mark.parametrize("arm", [UNFILTERED, EXCLUDED])
 def test_report_oracle_regions_and_masses_equal_loop(finished, rows, arm):
     metrics = finished[1]["arms"][arm]["all"]
     assert list(metrics["oracle"]) == ["1", "12"]
@@ -113,8 +113,8 @@ def test_report_oracle_regions_and_masses_equal_loop(finished, rows, arm):
         for b, also in zip(confidence, right, strict=True)
         if yes and not also
     ]
-    assert stated["auroc_right"] == pytest.approx(statistics.fmean(pairs), abs=0.02)
-    assert stated["auroc_covered"] == pytest.approx(stated["auroc_right"])
+    assert stated["auroc_correct"] == pytest.approx(statistics.fmean(pairs), abs=0.02)
+    assert stated["auroc_in_gallery"] == pytest.approx(stated["auroc_correct"])
 
 
 def test_report_has_metrics_without_placeholders(finished):
@@ -125,7 +125,7 @@ def test_report_has_metrics_without_placeholders(finished):
 
 
 def test_report_small_strata_have_counts_only(finished):
-    strata = finished[1]["arms"][SERVED]["strata"]
+    strata = finished[1]["arms"][UNFILTERED]["strata"]
     assert strata["covered"]["false"] == {"rows": 4}
     assert strata["covered"]["true"]["rows"] == 15
     assert strata["covered"]["true"]["accuracy"]["1"]["value"] == 1.0
@@ -137,9 +137,9 @@ def test_report_contains_effect_of_exclusions(finished):
     assert leakage["photos_with_near_duplicate_candidates"] == 2
     arms = finished[1]["arms"]
     for threshold in THRESHOLDS:
-        gap = leakage["served_less_excluded"][threshold]
+        gap = leakage["unfiltered_minus_excluded"][threshold]
         served, excluded = (
-            arms[arm]["all"]["accuracy"][threshold]["value"] for arm in (SERVED, EXCLUDED)
+            arms[arm]["all"]["accuracy"][threshold]["value"] for arm in (UNFILTERED, EXCLUDED)
         )
         assert gap["value"] == pytest.approx(served - excluded)
         assert 0 < gap["p_value"] <= 1
@@ -149,7 +149,7 @@ def test_report_names_convention_and_missing_calibration(finished):
     folder, report = finished
     words = "pinpoint: WGS84 geodesic; d < threshold; GeoScore rounded per photo"
     text = (folder / "report.md").read_text()
-    assert report["convention"] == {"name": "pinpoint", "words": words}
+    assert report["convention"] == {"name": "pinpoint", "description": words}
     assert text.count(words) >= 2
     assert "uncalibrated" in text
     assert "| – image missing | 1 |" in text
@@ -166,9 +166,9 @@ def test_report_can_be_remade_with_another_convention(finished, chain, tmp_path)
     look = figures.make_photo_loader(chain.images, chain.parts.decoder, 10_000_000)
     again = make_report(tmp_path / "run", look, "osv5m")
     assert again["convention"]["name"] == "osv5m"
-    before = finished[1]["arms"][SERVED]["all"]["median_error_km"]
-    assert again["arms"][SERVED]["all"]["median_error_km"] != before
-    assert again["arms"][SERVED]["all"]["median_error_km"] == pytest.approx(before, rel=0.01)
+    before = finished[1]["arms"][UNFILTERED]["all"]["median_error_km"]
+    assert again["arms"][UNFILTERED]["all"]["median_error_km"] != before
+    assert again["arms"][UNFILTERED]["all"]["median_error_km"] == pytest.approx(before, rel=0.01)
     assert make_report(tmp_path / "run", look)["arms"] == finished[1]["arms"]
     with pytest.raises(BadRequestError, match="no convention 'flat'; there are geoestimation"):
         make_report(tmp_path / "run", look, "flat")
@@ -204,10 +204,10 @@ def test_report_figures_are_written(finished):
 
 def test_report_of_top1_has_no_confidence(chain, tmp_path):
     report = chain.report(tmp_path / "run", ranker="top1", exclude=())
-    arm = report["arms"][SERVED]["all"]
+    arm = report["arms"][UNFILTERED]["all"]
     assert arm["confidence"] is None
     assert report["leakage"] is None
-    assert list(report["arms"]) == [SERVED]
+    assert list(report["arms"]) == [UNFILTERED]
     assert report["figures"] == [
         figures.ERROR_CDF_FILE,
         figures.ERROR_MAP_FILE,
@@ -228,18 +228,18 @@ def test_report_without_answers_has_no_figures(chain, tmp_path):
     run = chain.run(out, labeled=few)
     write_results(out, run, vector_width(chain.parts))
     report = make_report(out, lambda file: None)
-    assert report["counts"]["read"] == 0
-    assert report["arms"][SERVED]["all"]["accuracy"]["25"]["value"] is None
-    assert report["arms"][SERVED]["all"]["accuracy_of_labeled"]["25"] == 0.0
+    assert report["counts"]["readable"] == 0
+    assert report["arms"][UNFILTERED]["all"]["accuracy"]["25"]["value"] is None
+    assert report["arms"][UNFILTERED]["all"]["accuracy_of_labeled"]["25"] == 0.0
     assert report["figures"] == []
     assert (out / "report.md").read_text().count("nan") == 0
 
 
 def test_recall_depths_depend_on_number_of_candidates():
-    assert arm_measures.recall_depths(48) == (1, 12, 48)
-    assert arm_measures.recall_depths(100) == (1, 12, 48)
-    assert arm_measures.recall_depths(30) == (1, 12, 30)
-    assert arm_measures.recall_depths(1) == (1,)
+    assert summary.recall_depths(48) == (1, 12, 48)
+    assert summary.recall_depths(100) == (1, 12, 48)
+    assert summary.recall_depths(30) == (1, 12, 30)
+    assert summary.recall_depths(1) == (1,)
 
 
 def test_finite_replaces_non_finite_numbers_by_none():

@@ -14,7 +14,7 @@ from pinpoint.errors import BadBundleError, BadRequestError, ConflictError, Inde
 from pinpoint.evaluation.run import run_manifest
 from pinpoint.evaluation.run.evaluate import build_context, exclusions_for, vector_width
 from pinpoint.evaluation.run.results import read_results, write_results
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows, read_vectors
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED, read_rows, read_vectors
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import Point, SearchFilter
 from pinpoint.search import pipeline
@@ -42,7 +42,7 @@ def test_run_every_query_has_row_and_problem(chain, finished):
     }
     assert all(rows[name]["detail"] and not rows[name]["arms"] for name in problems)
     assert all(
-        set(row["arms"]) == {SERVED, EXCLUDED} for row in rows.values() if not row["problem"]
+        set(row["arms"]) == {UNFILTERED, EXCLUDED} for row in rows.values() if not row["problem"]
     )
 
 
@@ -53,7 +53,7 @@ def test_run_row_equals_answer_of_search_flow(chain, finished):
     row = rows_of(finished[0])["unseen-5.jpg"]
     assert row["sha256"] == digest
     for name, exclusions in (
-        (SERVED, None),
+        (UNFILTERED, None),
         (EXCLUDED, exclusions_for(question, digest, chain.plan())),
     ):
         answer = pipeline.locate(
@@ -80,17 +80,17 @@ def test_run_leaking_images_are_used_in_served_arm_only(chain, finished):
     rows = rows_of(finished[0])
     same_place_ids = {str(chain.ids[f"photo-1-{n}.jpg"]) for n in range(4)}
     itself = rows["itself.jpg"]["arms"]
-    assert itself[SERVED]["top1_id"] == str(chain.ids["photo-1-0.jpg"])
-    assert itself[SERVED]["candidate_score"][0] > 0.999
+    assert itself[UNFILTERED]["top1_id"] == str(chain.ids["photo-1-0.jpg"])
+    assert itself[UNFILTERED]["candidate_score"][0] > 0.999
     assert itself[EXCLUDED]["top1_id"] in same_place_ids - {str(chain.ids["photo-1-0.jpg"])}
     assert itself[EXCLUDED]["excluded"] == 1
     copy = rows["copy.jpg"]["arms"]
-    assert copy[SERVED]["top1_id"] == str(chain.ids["photo-2-1.jpg"])
-    assert max(copy[EXCLUDED]["candidate_score"]) < 0.95 <= copy[SERVED]["candidate_score"][0]
+    assert copy[UNFILTERED]["top1_id"] == str(chain.ids["photo-2-1.jpg"])
+    assert max(copy[EXCLUDED]["candidate_score"]) < 0.95 <= copy[UNFILTERED]["candidate_score"][0]
     assert copy[EXCLUDED]["excluded"] == 0
     # `bert1` took two photos at each of three places.
     assert rows["author.jpg"]["arms"][EXCLUDED]["excluded"] == 6
-    assert rows["author.jpg"]["arms"][SERVED]["excluded"] == 0
+    assert rows["author.jpg"]["arms"][UNFILTERED]["excluded"] == 0
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_run_exclusions_can_be_selected(chain, tmp_path, exclude, excluded):
     chain.run(tmp_path / "run", exclude=exclude)
     rows = rows_of(tmp_path / "run")
     if excluded is None:
-        assert all(set(row["arms"]) <= {SERVED} for row in rows.values())
+        assert all(set(row["arms"]) <= {UNFILTERED} for row in rows.values())
         return
     excluded_rows = {n: row["arms"][EXCLUDED]["excluded"] for n, row in rows.items() if row["arms"]}
     assert {name: number for name, number in excluded_rows.items() if number} == excluded
@@ -155,7 +155,7 @@ def test_run_folder_of_another_run_is_rejected(chain, finished, tmp_path):
     ):
         chain.run(out, ranker="top1")
     with pytest.raises(ConflictError, match=r"labels\.evaluated was 22, is 3"):
-        chain.run(out, first=3)
+        chain.run(out, max_queries=3)
     with pytest.raises(ConflictError, match=r"settings\.exclude"):
         chain.run(out, exclude=("self",))
     (tmp_path / "photos").mkdir()
@@ -166,15 +166,15 @@ def test_run_folder_of_another_run_is_rejected(chain, finished, tmp_path):
 
 def test_run_corrupt_rows_are_rejected(chain, tmp_path):
     out = tmp_path / "run"
-    chain.run(out, first=3)
+    chain.run(out, max_queries=3)
     lines = (out / "rows.jsonl").read_text().splitlines()
     (out / "rows.jsonl").write_text("\n".join([lines[0], "{", *lines[1:]]) + "\n")
     with pytest.raises(BadRequestError, match="line 2 is not a row"):
-        chain.run(out, first=3)
+        chain.run(out, max_queries=3)
     (out / "rows.jsonl").write_text("\n".join(lines) + "\n")
     (out / "vectors.f16").write_bytes(b"")
     with pytest.raises(BadRequestError, match="lacks vectors"):
-        chain.run(out, first=3)
+        chain.run(out, max_queries=3)
 
 
 def test_run_filters_source_kinds_and_sources(chain, tmp_path):
@@ -184,9 +184,9 @@ def test_run_filters_source_kinds_and_sources(chain, tmp_path):
         "kind": SearchFilter(source_kinds=("street",)),
         "source": SearchFilter(source_ids=(street,)),
     }.items():
-        run = chain.run(tmp_path / name, limits=limits, first=4)
+        run = chain.run(tmp_path / name, search_filter=limits, max_queries=4)
         for row in read_rows(tmp_path / name):
-            assert set(row["arms"][SERVED]["candidate_source_kind"]) == {"street"}
+            assert set(row["arms"][UNFILTERED]["candidate_source_kind"]) == {"street"}
         assert run["settings"]["source_kinds" if name == "kind" else "sources"] != []
 
 
@@ -201,11 +201,11 @@ def test_run_index_failure_ends_run_without_row(chain, tmp_path):
     parts, chain.parts = chain.parts, replace(chain.parts, index=Gone(chain.parts.index))
     try:
         with pytest.raises(IndexUnavailableError):
-            chain.run(tmp_path / "run", first=3)
+            chain.run(tmp_path / "run", max_queries=3)
         assert list(read_rows(tmp_path / "run")) == []
     finally:
         chain.parts = parts
-    chain.run(tmp_path / "run", first=3)
+    chain.run(tmp_path / "run", max_queries=3)
     assert len(list(read_rows(tmp_path / "run"))) == 3
 
 
@@ -214,7 +214,7 @@ def test_run_index_failure_ends_run_without_row(chain, tmp_path):
     [
         ({"ranker": "oracle"}, "no ranker 'oracle'; there are vote, top1, rerank"),
         (
-            {"limits": SearchFilter(source_kinds=("foto",))},
+            {"search_filter": SearchFilter(source_kinds=("foto",))},
             "no source kind foto; there are photo, street",
         ),
         ({"exclude": ("self", "country")}, "cannot exclude country; there are self, creator"),
@@ -243,7 +243,7 @@ def test_run_index_of_another_bundle_is_rejected(chain, tmp_path):
 def test_results_equal_rows(chain, finished):
     rows = list(read_rows(finished[0]))
     arms = read_results(finished[0])
-    assert set(arms) == {SERVED, EXCLUDED}
+    assert set(arms) == {UNFILTERED, EXCLUDED}
     for name, arm in arms.items():
         assert list(arm.files) == [row["file"] for row in rows]
         for n, row in enumerate(rows):

@@ -28,10 +28,10 @@ def planet(tmp_path_factory):
 def test_find_resolves_planet_folder(planet, named):
     folder, images = planet.folder, planet.folder / "queries" / "images"
     paths = {
-        "images": lambda: run_manifest.resolve_label_paths(None, folder, WORLD.labels_at),
-        "labels": lambda: run_manifest.resolve_label_paths(folder, None, WORLD.labels_at),
-        "both": lambda: run_manifest.resolve_label_paths(folder, images, WORLD.labels_at),
-        "file": lambda: run_manifest.resolve_label_paths(planet.labels, None, WORLD.labels_at),
+        "images": lambda: run_manifest.resolve_label_paths(None, folder, WORLD.label_file),
+        "labels": lambda: run_manifest.resolve_label_paths(folder, None, WORLD.label_file),
+        "both": lambda: run_manifest.resolve_label_paths(folder, images, WORLD.label_file),
+        "file": lambda: run_manifest.resolve_label_paths(planet.labels, None, WORLD.label_file),
     }[named]()
     assert paths == run_manifest.LabelPaths(
         labels=planet.labels, images=images, planet=folder / "planet.json"
@@ -59,14 +59,14 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     source = "test-photo"
     batch = chain.harness.ingest(planet.manifests()[source], org, source=source, kind="photo")
     assert batch.indexed == batch.items > 30
-    paths = run_manifest.resolve_label_paths(None, planet.folder, WORLD.labels_at)
+    paths = run_manifest.resolve_label_paths(None, planet.folder, WORLD.label_file)
     labeled = read_labels(WORLD, paths.labels)
     only = (("role", "test"), ("kind", "photo"))
     run = evaluate(
         labeled,
         tmp_path / "run",
-        plan=chain.plan(organization_id=org, images=paths.images, only=only),
-        parts=chain.parts,
+        config=chain.plan(organization_id=org, images=paths.images, filters=only),
+        components=chain.parts,
         planet=run_manifest.read_planet(paths.planet),
     )
     expected = [
@@ -80,9 +80,9 @@ def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
         f"Only {len(expected)} of" in note and "role = test" in note for note in report["notes"]
     )
     assert report["run"]["planet"]["digest"] == planet.digest
-    assert report["counts"]["read"] == len(expected)
+    assert report["counts"]["readable"] == len(expected)
     assert report["convention"]["name"] == "pinpoint"
-    assert report["arms"]["served"]["all"]["areas"]["country"]["labeled"] == len(expected)
+    assert report["arms"]["unfiltered"]["all"]["areas"]["country"]["labeled"] == len(expected)
     assert planet.digest in (tmp_path / "run" / "report.md").read_text()
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == run
 
@@ -93,5 +93,5 @@ def test_run_unknown_stratum_is_rejected(planet, chain, tmp_path):
         with pytest.raises(
             BadRequestError, match=r"no query has .*; available strata are covered, kind"
         ):
-            chain.run(tmp_path / "run", labeled=labeled, only=only)
+            chain.run(tmp_path / "run", labeled=labeled, filters=only)
     assert not (tmp_path / "run").exists()

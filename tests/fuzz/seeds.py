@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import IFDRational
 from index_gallery import ORG_A, SOURCES, START, gallery
 from media.pictures import PARIS, exif, xmp
 from pinpoint.records import Box, Circle, IndexFilter, IndexQuery, Point
-from pinpoint.store.vectors.rpc import codec as wire
+from pinpoint.store.vectors.rpc import codec
 
 _HOSTILE_NUMBERS = (0, -1, 1, 2**31, 2**53, 2**63, -(2**63), float("nan"), float("inf"), 1e308)
 _HOSTILE = (
@@ -121,8 +121,8 @@ def requests() -> list[tuple[dict[str, object], list[np.ndarray]]]:
         )
         for n, shape in enumerate(shapes)
     ]
-    asked, vectors = wire.pack_queries(queries)
-    stored, arrays = wire.pack_points(points)
+    asked, vectors = codec.pack_queries(queries)
+    stored, arrays = codec.pack_points(points)
     first = ORG_A.bytes
     return [
         ({"verb": "ping"}, []),
@@ -131,8 +131,8 @@ def requests() -> list[tuple[dict[str, object], list[np.ndarray]]]:
         ({"verb": "ensure", "contract": "fuzz", "dims": {"image": 16, "gps": 8}}, []),
         ({"verb": "search", **asked}, vectors),
         ({"verb": "upsert", "contract": "fuzz", **stored}, arrays),
-        ({"verb": "delete", "versions": [[UUID(int=9).bytes, 3]]}, []),
-        ({"verb": "forget", "ids": [UUID(int=9).bytes]}, []),
+        ({"verb": "write_tombstones", "versions": [[UUID(int=9).bytes, 3]]}, []),
+        ({"verb": "delete_points", "ids": [UUID(int=9).bytes]}, []),
         ({"verb": "versions", "ids": ids}, []),
         ({"verb": "flush"}, []),
         ({"verb": "fetch", "ids": ids, "vectors": True}, []),
@@ -144,14 +144,14 @@ def requests() -> list[tuple[dict[str, object], list[np.ndarray]]]:
 
 
 def _frames() -> list[bytes]:
-    return [wire.encode(fields, arrays) for fields, arrays in requests()]
+    return [codec.encode(fields, arrays) for fields, arrays in requests()]
 
 
 def twist(data: bytes, most: int, seed: int) -> bytes | None:
     """A frame of the same form with some of its values replaced; None where `data` is no frame."""
     rng = random.Random(seed)
     try:
-        fields, arrays = wire.decode(data)
+        fields, arrays = codec.decode(data)
     except Exception:
         return None
     for _ in range(rng.randint(1, 3)):
@@ -163,7 +163,7 @@ def twist(data: bytes, most: int, seed: int) -> bytes | None:
             changed.flat[rng.randrange(changed.size)] = rng.choice((np.nan, np.inf, 0.0, 7e4))
         arrays[victim] = changed if rng.random() < 0.7 else changed[:1]
     try:
-        frame = wire.encode(fields, arrays)
+        frame = codec.encode(fields, arrays)
     except (ValueError, TypeError, OverflowError, RecursionError):
         return None
     return frame if len(frame) <= most else None
@@ -224,8 +224,8 @@ def _frames_found() -> list[bytes]:
     # A circle of no numbers and an empty row met the engine's handler instead of a refusal.
     short = {"organization_id": org, "circle": []}
     return [
-        wire.encode({"verb": "count", "filter": short}),
-        wire.encode({"verb": "upsert", "points": [{"id": point}], "channels": []}),
+        codec.encode({"verb": "count", "filter": short}),
+        codec.encode({"verb": "upsert", "points": [{"id": point}], "channels": []}),
     ]
 
 

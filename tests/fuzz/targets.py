@@ -34,8 +34,7 @@ from pinpoint.records import CaptureMetadata, IndexInfo, IndexSpec, MetadataOver
 from pinpoint.settings import MediaSettings
 from pinpoint.store.db.rows import image_id, override_from_json, override_to_json
 from pinpoint.store.vectors.edge import EdgeIndex
-from pinpoint.store.vectors.rpc import codec as wire
-from pinpoint.store.vectors.rpc import handlers, server
+from pinpoint.store.vectors.rpc import codec, handlers, server
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _PICTURE = FileProperties(format="jpeg", width_px=1, height_px=1, sha256="00" * 32, size_bytes=1)
@@ -117,7 +116,7 @@ def frames(data: bytes) -> None:
         server.handle_frame(_Owner(), data),
         handlers.handle_request(_index(), data),
     ):
-        fields, _ = wire.decode(reply)
+        fields, _ = codec.decode(reply)
         name, reason, message = fields.get("error", ("", "", ""))
         if name == "IndexUnavailable" and "engine failed" in str(message):
             raise FindingError(
@@ -200,7 +199,7 @@ def _check_capture(capture: CaptureMetadata) -> None:
         raise FindingError(f"{capture.captured_at} is from {capture.time_source}")
     if capture.captured_at is not None:
         capture.captured_at.isoformat()
-        wire.check_aware_time(capture.captured_at)
+        codec.check_aware_time(capture.captured_at)
     for text in (
         capture.camera,
         capture.creator,

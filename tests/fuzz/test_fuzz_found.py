@@ -8,7 +8,7 @@ import pytest
 
 from fuzz.seeds import FOUND, requests, seeds, twist
 from fuzz.targets import TARGETS, sweep
-from pinpoint.store.vectors.rpc import codec as wire
+from pinpoint.store.vectors.rpc import codec
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,6 +50,6 @@ def test_every_verb_is_fuzzed():
         *OWNER_HANDLERS,
     }
     assert READS | set(WRITES) <= set(HANDLERS)
-    frame = wire.encode({"verb": "ping"})
+    frame = codec.encode({"verb": "ping"})
     assert twist(frame, 20_000, 1) is not None
     assert twist(b"no frame", 20_000, 1) is None

@@ -37,7 +37,7 @@ def test_cancel_waiting_files_are_given_up_and_those_under_work_finish(harness, 
     sent, harness.queue.sent[:] = list(harness.queue.sent), []
     ids = item_ids(harness, org, batch.id)
     pipeline.ingest_items(ids[:2], WORKER, harness.parts)  # done before
-    held = harness.ledger.claim(ids[2:4], "host/2/0.00")  # under work while it is canceled
+    held = harness.repository.claim(ids[2:4], "host/2/0.00")  # under work while it is canceled
     assert len(held) == 2
     with harness.database.write(org) as catalog:
         assert catalog.cancel_batch(batch.id) == 2
@@ -45,7 +45,7 @@ def test_cancel_waiting_files_are_given_up_and_those_under_work_finish(harness, 
         now = catalog.batch(batch.id)
     assert (now.items, now.indexed, now.received, now.canceled) == (6, 2, 2, 2)
     assert (now.state, now.is_processed) == ("closed", False)
-    harness.ledger.release_worker("host/2/0.00")
+    harness.repository.release_worker("host/2/0.00")
     harness.queue.sent[:] = sent  # the broker still has the jobs of before
     harness.run()
     pipeline.ingest_items(ids[2:3], WORKER, harness.parts)

@@ -22,7 +22,7 @@ from stack_fixtures import write_photos
 
 
 @pytest.fixture
-def closing(harness):
+def tenant_deletion(harness):
     return OrganizationDeletion(harness.owner)
 
 
@@ -34,7 +34,7 @@ def org(harness):
 def filled(harness, tmp_path, name, seed):
     """An organization with copied originals, a rejected file, an audit row and a key."""
     org = harness.organization(name)
-    harness.access.create_key(name, "phone", ["locate"])
+    harness.api_keys.create_key(name, "phone", ["locate"])
     folder = tmp_path / f"in-{name}"
     write_photos(folder, 4, first=seed, lat=48 + seed / 1000)
     for path in sorted(folder.iterdir()):
@@ -71,19 +71,19 @@ def needles(harness, org, name, folder):
     ]
 
 
-def erased(harness, closing, org):
+def erased(harness, tenant_deletion, org):
     return erase_organization(
         org,
-        closing=closing,
-        ledger=harness.ledger,
+        tenant_deletion=tenant_deletion,
+        repository=harness.repository,
         index=harness.index,
         blobs=harness.blobs,
-        say=lambda _: None,
+        on_message=lambda _: None,
     )
 
 
 def test_an_erased_organization_leaves_no_byte(
-    harness, closing, tmp_path, server_paths, database_url
+    harness, tenant_deletion, tmp_path, server_paths, database_url
 ):
     gone, folder = filled(harness, tmp_path, "acme", 0)
     stays, _ = filled(harness, tmp_path, "other", 500)
@@ -95,7 +95,7 @@ def test_an_erased_organization_leaves_no_byte(
     )
     before = harness.index.count()
 
-    assert erased(harness, closing, gone) == 4
+    assert erased(harness, tenant_deletion, gone) == 4
     assert found_in_tables(harness, wanted) == []
     assert not (harness.folder / "blobs" / str(gone)).exists()
     assert harness.index.count(IndexFilter(organization_id=gone)) == 0
@@ -105,7 +105,7 @@ def test_an_erased_organization_leaves_no_byte(
         == harness.index.count(IndexFilter(organization_id=stays))
     )
     with pytest.raises(NotFoundError):
-        harness.access.organization("acme")
+        harness.api_keys.organization("acme")
     assert harness.organization("acme") != gone  # the name is free
 
     fresh = harness.folder / "next"
@@ -125,32 +125,36 @@ def test_an_erased_organization_leaves_no_byte(
     assert found_in_folder(server_paths.pgdata / "pg_wal", wanted) == []
 
 
-def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(harness, closing, tmp_path):
+def test_what_is_left_of_an_organization_goes_with_its_last_tombstone(
+    harness, tenant_deletion, tmp_path
+):
     org, _ = filled(harness, tmp_path, "acme", 0)
-    erased(harness, closing, org)
-    assert closing.deleted_organizations() == [org]
-    assert pruned(harness, closing).organizations == 0
+    erased(harness, tenant_deletion, org)
+    assert tenant_deletion.deleted_organizations() == [org]
+    assert pruned(harness, tenant_deletion).organizations == 0
     swept(harness)
-    assert pruned(harness, closing).organizations == 1
-    assert closing.deleted_organizations() == []
+    assert pruned(harness, tenant_deletion).organizations == 1
+    assert tenant_deletion.deleted_organizations() == []
     for table in ("tombstones", "sources", "batches", "batch_items", "audit_log"):
         assert harness.scalar(f"SELECT count(*) FROM {table}") == 0
 
 
-def test_erasing_the_last_keys_does_not_open_the_door(harness, closing, tmp_path):
+def test_erasing_the_last_keys_does_not_open_the_door(harness, tenant_deletion, tmp_path):
     org, _ = filled(harness, tmp_path, "acme", 0)
-    erased(harness, closing, org)
-    assert harness.access.any_keys()
-    default = harness.access.organization("default")
-    erased(harness, closing, default.id)
-    assert harness.access.organization("default").id != default.id
-    assert harness.access.any_keys()
+    erased(harness, tenant_deletion, org)
+    assert harness.api_keys.any_keys()
+    default = harness.api_keys.organization("default")
+    erased(harness, tenant_deletion, default.id)
+    assert harness.api_keys.organization("default").id != default.id
+    assert harness.api_keys.any_keys()
 
 
-def test_what_comes_in_while_an_organization_is_erased_goes_too(harness, closing, org, tmp_path):
+def test_what_comes_in_while_an_organization_is_erased_goes_too(
+    harness, tenant_deletion, org, tmp_path
+):
     write_photos(tmp_path / "in", 2)
     harness.ingest(tmp_path / "in", org)
-    erased(harness, closing, org)
+    erased(harness, tenant_deletion, org)
     with harness.owner.begin() as unit:  # a request that had been let in before
         unit.connection.execute(
             text(
@@ -160,12 +164,14 @@ def test_what_comes_in_while_an_organization_is_erased_goes_too(harness, closing
             {"org": org},
         )
     harness.blobs.put(org, b"late")
-    pruned(harness, closing)
+    pruned(harness, tenant_deletion)
     assert harness.scalar("SELECT count(*) FROM audit_log") == 0
     assert not (harness.folder / "blobs" / str(org)).exists()
 
 
-def test_erasing_can_be_broken_off_and_run_again(harness, closing, org, tmp_path, monkeypatch):
+def test_erasing_can_be_broken_off_and_run_again(
+    harness, tenant_deletion, org, tmp_path, monkeypatch
+):
     write_photos(tmp_path / "in", 3)
     harness.ingest(tmp_path / "in", org)
 
@@ -173,12 +179,12 @@ def test_erasing_can_be_broken_off_and_run_again(harness, closing, org, tmp_path
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(harness.index, "delete", dies)
+        patch.setattr(harness.index, "write_tombstones", dies)
         with pytest.raises(KeyboardInterrupt):
-            erased(harness, closing, org)
+            erased(harness, tenant_deletion, org)
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 3
-    assert closing.find(str(org)) == org
-    erased(harness, closing, org)
+    assert tenant_deletion.find(str(org)) == org
+    erased(harness, tenant_deletion, org)
     assert harness.scalar("SELECT count(*) FROM images") == 0
     assert harness.index.count() == 0
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from celery import Celery
+from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
 from sqlalchemy import text
 
 from pinpoint import jobs
@@ -19,7 +20,6 @@ from pinpoint.ingest.recovery import recover_lost_work
 from pinpoint.records import ImageUpdate
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint_workers import runtime
-from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
 from registration import register_folder
 from stack_fixtures import WORKER, write_photos
 
@@ -76,7 +76,7 @@ def test_a_full_blob_store_costs_no_try(harness, waiting, monkeypatch):
 
 def test_items_are_given_back_when_the_database_has_come_back(harness, waiting, monkeypatch):
     _, _, ids = waiting
-    pauses, give_back = [], harness.ledger.release_unprocessed
+    pauses, give_back = [], harness.repository.release_unprocessed
 
     def away(*_given):
         raise IndexUnavailableError("away")
@@ -89,32 +89,32 @@ def test_items_are_given_back_when_the_database_has_come_back(harness, waiting, 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline.time, "sleep", pauses.append)
         patch.setattr(harness.index, "upsert", away)
-        patch.setattr(harness.ledger, "release_unprocessed", twice_away)
+        patch.setattr(harness.repository, "release_unprocessed", twice_away)
         with pytest.raises(IndexUnavailableError):
             pipeline.ingest_items(ids, WORKER, harness.parts)
     assert len(pauses) == 2
     assert _tries(harness) == 0
-    assert harness.ledger.active_workers() == []
+    assert harness.repository.active_workers() == []
 
 
 def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(harness, waiting):
     _, _, ids = waiting
-    assert len(harness.ledger.claim(ids, WORKER)) == 6
-    assert harness.ledger.lost_items(10) == []
+    assert len(harness.repository.claim(ids, WORKER)) == 6
+    assert harness.repository.expired_items(10) == []
     with harness.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() + interval '1 h'"))
-    assert len(harness.ledger.lost_items(10)) == 6
+    assert len(harness.repository.expired_items(10)) == 6
     found = recover_lost_work(
-        ledger=harness.ledger,
+        repository=harness.repository,
         queue=harness.queue,
         index=harness.index,
         contract=harness.encoder.contract.digest,
         chunk=64,
-        tombstone_s=60,
+        tombstone_ttl_s=60,
         is_alive=lambda _worker: True,
     )
     assert found.items == 6
-    assert [len(harness.ledger.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
+    assert [len(harness.repository.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
 
 
 def test_beat_goes_on_when_the_clock_was_set_back():
@@ -176,7 +176,7 @@ def stale(harness, waiting):
     with harness.database.write(org) as catalog:
         catalog.update_image(image_id, ImageUpdate(creator="second"))
     harness.queue.sent.clear()
-    reading = harness.ledger.indexing([image_id], harness.encoder.contract.digest)
+    reading = harness.repository.lock_pending_images([image_id], harness.encoder.contract.digest)
     points = reading.__enter__()
     assert [point.version for point in points] == [2]
     # As a restart of PostgreSQL does, or its limit on idle transactions: the row lock is gone.
@@ -203,7 +203,7 @@ def _end_sessions(harness):
 
 def _drift(harness):
     found = reconcile_index_rows(
-        ledger=harness.ledger,
+        repository=harness.repository,
         index=harness.index,
         queue=None,
         contract=harness.encoder.contract.digest,
@@ -240,10 +240,10 @@ def test_no_tombstone_is_forgotten_before_its_image_is_erased(harness, waiting):
     image_id = next(iter(harness.index.scroll(None, 1)))[0]
     with harness.database.write(org) as catalog:
         catalog.delete_image(image_id)
-    with harness.ledger.expired_tombstones(0) as old:
+    with harness.repository.expired_tombstones(0) as old:
         assert old == []
     harness.run()
-    with harness.ledger.expired_tombstones(0) as old:
+    with harness.repository.expired_tombstones(0) as old:
         assert old == [image_id]
-        harness.index.forget(old)
+        harness.index.delete_points(old)
     assert image_id not in {each for each, _, _ in harness.index.scroll(None, 10)}

@@ -29,7 +29,7 @@ def timed(seed: int, clock: str) -> bytes:
 
 
 def ingest(harness: ServiceHarness, path: Path, options: ReadOptions) -> Batch:
-    organization_id = harness.access.create_organization(f"org-{path.name}").id
+    organization_id = harness.api_keys.create_organization(f"org-{path.name}").id
     batch = register_folder(
         path,
         source="photos",

@@ -28,19 +28,19 @@ def register(harness, org, folder):
 
 def swept(harness, alive=True):
     return recover_lost_work(
-        ledger=harness.ledger,
+        repository=harness.repository,
         queue=harness.queue,
         index=harness.index,
         contract=harness.encoder.contract.digest,
         chunk=64,
-        tombstone_s=0,
+        tombstone_ttl_s=0,
         is_alive=lambda _worker: alive,
     )
 
 
 def reconciled(harness, *, mend=True):
     return reconcile_index_rows(
-        ledger=harness.ledger,
+        repository=harness.repository,
         index=harness.index,
         queue=harness.queue if mend else None,
         contract=harness.encoder.contract.digest,
@@ -67,22 +67,22 @@ def folder(tmp_path):
 def test_a_lease_keeps_others_away_until_it_ends(harness, org, folder):
     register(harness, org, folder)
     _, ids = harness.queue.sent.pop()
-    assert len(harness.ledger.claim(ids, "host/1/0.00")) == 6
-    assert harness.ledger.claim(ids, "host/2/0.00") == []
+    assert len(harness.repository.claim(ids, "host/1/0.00")) == 6
+    assert harness.repository.claim(ids, "host/2/0.00") == []
     with harness.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() - interval '1s'"))
-    assert [len(harness.ledger.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
+    assert [len(harness.repository.claim([one], "host/2/0.00")) for one in ids] == [1] * 6
 
 
 def test_items_tried_too_often_fail_with_a_reason(harness, org, folder):
     batch = register(harness, org, folder)
     _, ids = harness.queue.sent.pop()
-    assert len(harness.ledger.claim(ids, "host/0/0.00")) == 6
-    harness.ledger.release_worker("host/0/0.00")
+    assert len(harness.repository.claim(ids, "host/0/0.00")) == 6
+    harness.repository.release_worker("host/0/0.00")
     for turn in range(1, 3):
-        assert [len(harness.ledger.claim([one], f"host/{turn}/0.00")) for one in ids] == [1] * 6
-        harness.ledger.release_worker(f"host/{turn}/0.00")
-    assert [harness.ledger.claim([one], "host/9/0.00") for one in ids] == [[]] * 6
+        assert [len(harness.repository.claim([one], f"host/{turn}/0.00")) for one in ids] == [1] * 6
+        harness.repository.release_worker(f"host/{turn}/0.00")
+    assert [harness.repository.claim([one], "host/9/0.00") for one in ids] == [[]] * 6
     assert batch_of(harness, org, batch).failed == 6
     with harness.database.read(org) as catalog:
         assert {i.error_code for i in catalog.batch_items(batch.id)} == {"too_many_attempts"}
@@ -111,7 +111,7 @@ def test_the_sweep_trusts_a_full_queue(harness, org, folder):
 def test_items_of_a_dead_worker_go_on_alone(harness, org, folder):
     register(harness, org, folder)
     _, ids = harness.queue.sent.pop()
-    harness.ledger.claim(ids, "host/1/0.00")
+    harness.repository.claim(ids, "host/1/0.00")
     assert swept(harness, alive=True).released == 0
     found = swept(harness, alive=False)
     assert (found.released, found.items) == (6, 6)
@@ -208,8 +208,8 @@ def test_reconcile_finds_and_mends_every_kind_of_drift(harness, org, folder):
     assert reconciled(harness).total == 0
     ids = [row[0] for row in harness.index.scroll(None, 10)]
     points = {point.id: point for point in harness.index.fetch(ids, vectors=True)}
-    harness.index.forget([ids[0]])  # missing
-    harness.index.forget([ids[1]])
+    harness.index.delete_points([ids[0]])  # missing
+    harness.index.delete_points([ids[1]])
     with harness.owner.begin() as unit:  # stale: the row moved on and nobody told the index
         unit.connection.execute(
             text("UPDATE images SET version = 7 WHERE id = :id"), {"id": ids[2]}

@@ -221,7 +221,7 @@ def test_unreadable_folder_is_one_rejection(harness, org, open_folder):
     assert [one.rejected.error_code for one in found if one.rejected] == ["unreadable_folder"]
     assert len(found) == 3
     # What cannot be looked at is not gone.
-    assert (registered.missing.known, registered.missing.external_ids) == (4, ())
+    assert (registered.missing.num_ingested, registered.missing.external_ids) == (4, ())
 
 
 def test_files_that_are_gone_are_told_and_taken_out_when_asked(harness, org, ground):
@@ -234,7 +234,7 @@ def test_files_that_are_gone_are_told_and_taken_out_when_asked(harness, org, gro
     (folder / "0002.jpg").rename(folder / "renamed.jpg")
     told, batch = take(harness, org, folder)
     assert told.missing.external_ids == ("in/0001.jpg", "in/0002.jpg")
-    assert (told.missing.known, told.removed) == (4, None)
+    assert (told.missing.num_ingested, told.removed) == (4, None)
     assert items(harness, org, batch)["renamed.jpg"].error_code == "same_bytes"
     assert len(ids(harness, org)) == 5
     asked = []
@@ -261,7 +261,7 @@ def test_empty_root_loses_nothing(harness, org, ground):
     assert len(ids(harness, org)) == 2
     assert not has_visible_entries(folder)
     assert not has_visible_entries(ground / "nowhere")
-    assert registered.missing.many is False
+    assert registered.missing.is_suspicious is False
 
 
 def test_missing_files_of_either_unicode_form_are_there(harness, org, ground):
@@ -281,7 +281,7 @@ def test_missing_files_of_either_unicode_form_are_there(harness, org, ground):
     with harness.database.read(org) as catalog:
         source = catalog.source("photos")
         found = find_missing_files(catalog, source, source.roots[0], folder)
-    assert (found.known, found.external_ids) == (2, ())
+    assert (found.num_ingested, found.external_ids) == (2, ())
 
 
 def test_replacement_is_told_as_updated(harness, org, ground):

@@ -42,10 +42,10 @@ def registered(harness, tmp_path):
     return make
 
 
-def ledger_of(harness, lease_s=LEASE_S, max_attempts=3):
+def make_repository(harness, lease_ttl_s=LEASE_S, max_attempts=3):
     contract = harness.encoder.contract.digest
     return CatalogIngestRepository(
-        harness.owner, contract=lambda: contract, lease_s=lease_s, max_attempts=max_attempts
+        harness.owner, contract=lambda: contract, lease_ttl_s=lease_ttl_s, max_attempts=max_attempts
     )
 
 
@@ -62,18 +62,20 @@ class SlowEncoder:
 
 def test_a_chunk_may_take_longer_than_its_lease(harness, registered):
     org, batch, ids = registered()
-    ledger = ledger_of(harness)
+    repository = make_repository(harness)
     found = []
 
     def watch():
         until = time.monotonic() + 3 * LEASE_S
         while time.monotonic() < until:
-            found.extend(ledger.claim(ids, "host/2/0.00"))
-            found.extend(item for one in ids for item in ledger.claim([one], "host/2/0.00"))
-            found.extend(ledger.lost_items(10))
+            found.extend(repository.claim(ids, "host/2/0.00"))
+            found.extend(item for one in ids for item in repository.claim([one], "host/2/0.00"))
+            found.extend(repository.expired_items(10))
             time.sleep(0.1)
 
-    parts = replace(harness.parts, ledger=ledger, encoder=SlowEncoder(harness.encoder, watch))
+    parts = replace(
+        harness.parts, repository=repository, encoder=SlowEncoder(harness.encoder, watch)
+    )
     assert pipeline.ingest_items(ids, WORKER, parts) == 6
     assert found == []
     with harness.database.read(org) as catalog:
@@ -83,13 +85,13 @@ def test_a_chunk_may_take_longer_than_its_lease(harness, registered):
 
 def test_the_lease_of_a_silent_worker_ends(harness, registered):
     _, _, ids = registered()
-    ledger = ledger_of(harness)
-    with ledger.lease_heartbeat(ids, WORKER):
-        ledger.claim(ids, WORKER)
+    repository = make_repository(harness)
+    with repository.lease_heartbeat(ids, WORKER):
+        repository.claim(ids, WORKER)
         time.sleep(2 * LEASE_S)
-        assert ledger.lost_items(10) == []
+        assert repository.expired_items(10) == []
     time.sleep(1.5 * LEASE_S)
-    assert len(ledger.lost_items(10)) == 6
+    assert len(repository.expired_items(10)) == 6
 
 
 def test_a_chunk_hangs_when_redis_would_hand_it_out_again():
@@ -99,53 +101,53 @@ def test_a_chunk_hangs_when_redis_would_hand_it_out_again():
 
 def test_a_worker_that_hangs_is_not_renewed_for_ever(harness, registered):
     _, _, ids = registered()
-    ledger = ledger_of(harness)
-    ledger.claim(ids, WORKER)
-    with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_s=LEASE_S, longest_s=0.0):
+    repository = make_repository(harness)
+    repository.claim(ids, WORKER)
+    with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_ttl_s=LEASE_S, longest_s=0.0):
         time.sleep(1.5 * LEASE_S)
-        assert len(ledger.lost_items(10)) == 6
+        assert len(repository.expired_items(10)) == 6
 
 
 def test_only_leases_that_are_still_held_are_renewed(harness, registered):
     _, _, ids = registered()
-    ledger = ledger_of(harness)
-    ledger.claim(ids, WORKER)
+    repository = make_repository(harness)
+    repository.claim(ids, WORKER)
     with harness.owner.begin() as unit:
         unit.connection.execute(
             text("UPDATE batch_items SET lease_owner = 'host/2/0.00' WHERE id = :id"),
             {"id": ids[0]},
         )
-    ledger.release_unprocessed([ids[1]], WORKER)
-    with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_s=LEASE_S):
+    repository.release_unprocessed([ids[1]], WORKER)
+    with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_ttl_s=LEASE_S):
         time.sleep(2 * LEASE_S)
-        assert {item for item, _ in ledger.lost_items(10)} == {ids[0], ids[1]}
+        assert {item for item, _ in repository.expired_items(10)} == {ids[0], ids[1]}
 
 
 def test_renewing_waits_for_no_writer(harness, registered):
     """Else it could meet the worker's own transaction in a deadlock."""
     _, _, ids = registered()
-    ledger = ledger_of(harness)
-    ledger.claim(ids, WORKER)
+    repository = make_repository(harness)
+    repository.claim(ids, WORKER)
     with harness.owner.begin() as unit:
         unit.connection.execute(
             text("SELECT 1 FROM batch_items WHERE id = :id FOR UPDATE"), {"id": ids[0]}
         )
-        with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_s=LEASE_S):
+        with heartbeat.lease_heartbeat(harness.owner, ids, WORKER, lease_ttl_s=LEASE_S):
             time.sleep(2 * LEASE_S)
-            assert [item for item, _ in ledger.lost_items(10)] == [ids[0]]
+            assert [item for item, _ in repository.expired_items(10)] == [ids[0]]
             assert [one.name for one in threading.enumerate()].count("leases") == 1
     assert "leases" not in [one.name for one in threading.enumerate()]
 
 
-def swept(harness, ledger):
+def swept(harness, repository):
     """A sweep that finds every worker dead; the jobs that it sends."""
     recover_lost_work(
-        ledger=ledger,
+        repository=repository,
         queue=harness.queue,
         index=harness.index,
         contract=harness.encoder.contract.digest,
         chunk=64,
-        tombstone_s=60,
+        tombstone_ttl_s=60,
         is_alive=lambda _worker: False,
     )
     jobs, harness.queue.sent[:] = list(harness.queue.sent), []
@@ -155,12 +157,12 @@ def swept(harness, ledger):
 def test_workers_killed_again_and_again_cost_no_innocent_file(harness, registered):
     """As an operator or the kernel does: whoever takes the first job is killed over it."""
     org, batch, ids = registered()
-    ledger = ledger_of(harness, max_attempts=3)
-    assert len(ledger.claim(ids, "host/0/0.00")) == 6
+    repository = make_repository(harness, max_attempts=3)
+    assert len(repository.claim(ids, "host/0/0.00")) == 6
     for kill in range(1, 7):
-        assert len(ledger.claim(swept(harness, ledger)[0], f"host/{kill}/0.00")) == 1
-    for job in swept(harness, ledger):
-        pipeline.ingest_items(job, WORKER, replace(harness.parts, ledger=ledger))
+        assert len(repository.claim(swept(harness, repository)[0], f"host/{kill}/0.00")) == 1
+    for job in swept(harness, repository):
+        pipeline.ingest_items(job, WORKER, replace(harness.parts, repository=repository))
     with harness.database.read(org) as catalog:
         standing = catalog.batch(batch.id)
         tries = [item.attempts for item in catalog.batch_items(batch.id)]
@@ -171,26 +173,26 @@ def test_workers_killed_again_and_again_cost_no_innocent_file(harness, registere
 def test_a_chunk_that_is_handed_out_again_counts_once(harness, registered):
     """A broker that sees its worker die gives the same chunk to the next one, and to the next."""
     _, _, ids = registered()
-    assert len(harness.ledger.claim(ids, "host/0/0.00")) == 6
+    assert len(harness.repository.claim(ids, "host/0/0.00")) == 6
     for kill in range(1, 5):
-        harness.ledger.release_worker(f"host/{kill - 1}/0.00")
-        assert harness.ledger.claim(ids, f"host/{kill}/0.00") == []
+        harness.repository.release_worker(f"host/{kill - 1}/0.00")
+        assert harness.repository.claim(ids, f"host/{kill}/0.00") == []
     assert harness.scalar("SELECT max(attempts) FROM batch_items") == 1
-    assert [len(job) for job in swept(harness, harness.ledger)] == [1] * 6
+    assert [len(job) for job in swept(harness, harness.repository)] == [1] * 6
 
 
 def test_a_file_that_kills_every_worker_lets_the_others_pass_and_is_given_up(harness, registered):
     org, batch, ids = registered()
     poison = ids[0]
-    ledger = ledger_of(harness, max_attempts=3)
-    ledger.claim(ids, "host/0/0.00")
+    repository = make_repository(harness, max_attempts=3)
+    repository.claim(ids, "host/0/0.00")
     killed = 1
-    while jobs := swept(harness, ledger):
+    while jobs := swept(harness, repository):
         for job in jobs:
-            if poison in job and ledger.claim(job, f"host/{killed}/0.00"):
+            if poison in job and repository.claim(job, f"host/{killed}/0.00"):
                 killed += 1
                 break
-            pipeline.ingest_items(job, WORKER, replace(harness.parts, ledger=ledger))
+            pipeline.ingest_items(job, WORKER, replace(harness.parts, repository=repository))
     assert killed == 3
     with harness.database.read(org) as catalog:
         standing = catalog.batch(batch.id)

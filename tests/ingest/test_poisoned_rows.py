@@ -101,12 +101,12 @@ def poison_table(harness, table, event, column, value, code="XX000"):
 
 def swept(harness):
     return recover_lost_work(
-        ledger=harness.ledger,
+        repository=harness.repository,
         queue=harness.queue,
         index=harness.index,
         contract=harness.encoder.contract.digest,
         chunk=64,
-        tombstone_s=3_600,
+        tombstone_ttl_s=3_600,
         is_alive=lambda _worker: True,
     )
 
@@ -192,7 +192,7 @@ def test_keep_with_full_disk_is_an_outage_and_costs_no_try(harness, two):
     with pytest.raises(DatabaseUnavailableError):
         pipeline.ingest_items(ids, WORKER, harness.parts)
     assert item_of(harness, two, item_id).attempts == 0
-    assert harness.ledger.active_workers() == []
+    assert harness.repository.active_workers() == []
 
 
 def test_index_with_unreadable_vector_fails_that_image_only(harness, two):
@@ -254,7 +254,7 @@ def test_reconcile_with_version_beyond_the_column_mends_the_others(harness, two)
 
     def compare():
         return reconcile_index_rows(
-            ledger=harness.ledger,
+            repository=harness.repository,
             index=harness.index,
             queue=harness.queue,
             contract=harness.encoder.contract.digest,
@@ -295,7 +295,7 @@ def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(harness, two):
                 {"id": batch.id},
             ).scalars()
         )
-    harness.ledger.claim(mine[1:], WORKER)
+    harness.repository.claim(mine[1:], WORKER)
     sql(harness, "UPDATE batch_items SET status = 'failed' WHERE id = :id", id=mine[0])
     counts = []
     for _ in range(40):
@@ -303,7 +303,7 @@ def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(harness, two):
             counts.append(catalog.retry_batch(batch.id))
     assert counts == [1] + [0] * 39
     assert harness.queue.sent == [(jobs.INGEST_ITEMS, [mine[0]])]
-    assert harness.ledger.active_workers() == [WORKER]
+    assert harness.repository.active_workers() == [WORKER]
 
 
 def test_register_with_values_that_cannot_be_stored_rejects_those_rows(harness, tmp_path):
@@ -344,7 +344,7 @@ def test_names_over_their_limit_are_refused_in_words(harness):
     ):
         catalog.add_source(CJK, "photo")
     with pytest.raises(BadRequestError, match="name has 3000"):
-        harness.access.create_organization(CJK)
+        harness.api_keys.create_organization(CJK)
 
 
 STATEMENTS = [

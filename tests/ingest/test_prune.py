@@ -18,7 +18,7 @@ from stack_fixtures import jpeg, write_photos
 
 
 @pytest.fixture
-def closing(harness):
+def tenant_deletion(harness):
     return OrganizationDeletion(harness.owner)
 
 
@@ -33,7 +33,7 @@ def aged(harness, uri, days=2):
     return path
 
 
-def test_orphans_go_and_wanted_blobs_stay(harness, closing, org, tmp_path):
+def test_orphans_go_and_wanted_blobs_stay(harness, tenant_deletion, org, tmp_path):
     wanted = harness.blobs.put(org, jpeg(1, 48, 2))
     waiting = harness.blobs.put(org, jpeg(2, 48, 2))
     orphan, young = harness.blobs.put(org, b"orphan"), harness.blobs.put(org, b"young")
@@ -50,14 +50,14 @@ def test_orphans_go_and_wanted_blobs_stay(harness, closing, org, tmp_path):
     half = f"{lost}.part"
     open(half, "wb").close()
     os.utime(half, (time.time() - 2 * DAY_S,) * 2)
-    found = pruned(harness, closing)
+    found = pruned(harness, tenant_deletion)
     assert (found.blobs, found.partial_files) == (1, 1)
     assert all(os.path.exists(path) for path in kept)
     assert not os.path.exists(lost)
     assert not os.path.exists(half)
 
 
-def test_no_blob_goes_while_a_backup_runs(harness, closing, org, tmp_path, database_url):
+def test_no_blob_goes_while_a_backup_runs(harness, tenant_deletion, org, tmp_path, database_url):
     write_photos(tmp_path / "in", 1)
     with harness.operator.write(org) as catalog:
         catalog.add_source("photos", "photo", originals="copy")
@@ -66,13 +66,13 @@ def test_no_blob_goes_while_a_backup_runs(harness, closing, org, tmp_path, datab
     victim = harness.index.scroll(None, 1)[0][0]
     with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as backup:
         backup.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
-        assert pruned(harness, closing).blobs == 0
+        assert pruned(harness, tenant_deletion).blobs == 0
         with harness.operator.write(org) as catalog:
             catalog.delete_image(victim)
         harness.run()
         assert harness.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
     assert os.path.exists(orphan)
-    assert pruned(harness, closing).blobs == 1
+    assert pruned(harness, tenant_deletion).blobs == 1
     assert swept(harness).deletions == 1
     assert [name for name, _ in harness.queue.sent] == [jobs.ERASE_IMAGES]
     harness.run()
@@ -80,7 +80,7 @@ def test_no_blob_goes_while_a_backup_runs(harness, closing, org, tmp_path, datab
     assert not any(path.is_file() for path in (harness.folder / "blobs").rglob("*"))
 
 
-def test_the_audit_forgets(harness, closing, org):
+def test_the_audit_forgets(harness, tenant_deletion, org):
     with harness.database.write(org) as catalog:
         for _ in range(2):
             catalog.log_query(
@@ -93,7 +93,7 @@ def test_the_audit_forgets(harness, closing, org):
                 "WHERE id = (SELECT id FROM audit_log LIMIT 1)"
             )
         )
-    assert pruned(harness, closing).audit_rows == 1
+    assert pruned(harness, tenant_deletion).audit_rows == 1
     assert harness.scalar("SELECT count(*) FROM audit_log") == 1
 
 

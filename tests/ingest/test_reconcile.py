@@ -15,7 +15,7 @@ from stack_fixtures import write_photos
 
 def reconciled(harness, *, mend=True):
     found = reconcile_index_rows(
-        ledger=harness.ledger,
+        repository=harness.repository,
         index=harness.index,
         queue=harness.queue if mend else None,
         contract=harness.encoder.contract.digest,
@@ -79,7 +79,7 @@ def test_a_point_ahead_of_its_row_is_drift_and_is_mended(harness, photos):
 @pytest.mark.parametrize("version", [1, 2, 9])
 def test_a_tombstone_over_a_living_row_is_drift_and_is_mended(harness, photos, version):
     """The image was deleted after the backup that PostgreSQL was restored from."""
-    harness.index.delete({photos[2]: version})
+    harness.index.write_tombstones({photos[2]: version})
     assert harness.index.fetch([photos[2]]) == []
     assert reconciled(harness, mend=False) == (1, 0, 0, 0)
     assert mended(harness)
@@ -120,7 +120,7 @@ def test_what_changes_between_the_scans_is_no_drift(harness, photos, monkeypatch
 def test_an_image_that_comes_while_its_stray_point_is_forgotten_stays(harness, photos, monkeypatch):
     with harness.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))
-    forget = harness.index.forget
+    delete_points = harness.index.delete_points
     done = threading.Event()
 
     def again():
@@ -134,12 +134,12 @@ def test_an_image_that_comes_while_its_stray_point_is_forgotten_stays(harness, p
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         while not done.is_set() and not harness.scalar(waiting):
             done.wait(0.05)
-        forget(ids)
+        delete_points(ids)
         arrived.append(coming)
 
     arrived = []
     with ThreadPoolExecutor(1) as pool:
-        monkeypatch.setattr(harness.index, "forget", slow)
+        monkeypatch.setattr(harness.index, "delete_points", slow)
         assert reconciled(harness) == (0, 0, 3, 3)
         monkeypatch.undo()
         assert arrived[0].result(30).indexed == 3

@@ -129,7 +129,7 @@ def ask(*, query: bool = False) -> DecodeRequest:
 
 def answer(**changes: object) -> dict[str, object]:
     told: dict[str, object] = {
-        "facts": to_wire(RawMetadata()),
+        "metadata": to_wire(RawMetadata()),
         "width": 64,
         "height": 64,
         "panorama": None,
@@ -158,23 +158,23 @@ def take(header: dict[str, object], body: bytes = BODY) -> object:
         {"width": 10**9},
         {"height": 0},
         {"width": "64"},
-        {"facts": None},
-        {"facts": {"lat": float("nan")}},
-        {"facts": {"lat": "48"}},
-        {"facts": {"camera": "x" * 300}},
-        {"facts": {"captured_at": "2020-01-01T00:00:00"}},
-        {"facts": {"surprise": 1}},
-        {"facts": {**to_wire(RawMetadata()), "warnings": None}},
-        {"facts": {**to_wire(RawMetadata()), "warnings": "text"}},
-        {"facts": {**to_wire(RawMetadata()), "warnings": ["x"] * 11}},
-        {"facts": {**to_wire(RawMetadata()), "warnings": ["x" * 201]}},
-        {"facts": {**to_wire(RawMetadata()), "warnings": [1]}},
-        {"facts": {**to_wire(RawMetadata()), "warnings": ["a\x00b"]}},
-        {"facts": {**to_wire(RawMetadata()), "time_source": "exif_original"}},
-        {"facts": {**to_wire(RawMetadata()), "captured_at": "2020-01-01T00:00:00+00:00"}},
-        {"facts": {**to_wire(TIMED), "time_source": "manual"}},
-        {"facts": {**to_wire(TIMED), "time_source": 1}},
-        {"facts": {"attributes": {"a": [1]}}},
+        {"metadata": None},
+        {"metadata": {"lat": float("nan")}},
+        {"metadata": {"lat": "48"}},
+        {"metadata": {"camera": "x" * 300}},
+        {"metadata": {"captured_at": "2020-01-01T00:00:00"}},
+        {"metadata": {"surprise": 1}},
+        {"metadata": {**to_wire(RawMetadata()), "warnings": None}},
+        {"metadata": {**to_wire(RawMetadata()), "warnings": "text"}},
+        {"metadata": {**to_wire(RawMetadata()), "warnings": ["x"] * 11}},
+        {"metadata": {**to_wire(RawMetadata()), "warnings": ["x" * 201]}},
+        {"metadata": {**to_wire(RawMetadata()), "warnings": [1]}},
+        {"metadata": {**to_wire(RawMetadata()), "warnings": ["a\x00b"]}},
+        {"metadata": {**to_wire(RawMetadata()), "time_source": "exif_original"}},
+        {"metadata": {**to_wire(RawMetadata()), "captured_at": "2020-01-01T00:00:00+00:00"}},
+        {"metadata": {**to_wire(TIMED), "time_source": "manual"}},
+        {"metadata": {**to_wire(TIMED), "time_source": 1}},
+        {"metadata": {"attributes": {"a": [1]}}},
         {"faces": None},
         {"faces": [[None, 65, 65, 3]]},
         {"faces": [[None, 10**6, 1, 3]]},
@@ -196,7 +196,7 @@ def test_a_lying_child_is_not_believed(changes: dict[str, object]) -> None:
 def test_an_honest_answer_is_taken() -> None:
     take(answer())
     longest = replace(TIMED, warnings=("\u00e4" * 200,) * 10)
-    take(answer(facts=to_wire(longest)))
+    take(answer(metadata=to_wire(longest)))
     assert from_wire(unpack_header(pack_header(to_wire(longest))[4:])) == longest
     assert limit_warnings(["a\x00b", " ", "a  b", *(str(n) for n in range(20))])[:2] == ("a", "a b")
     assert len(limit_warnings(str(n) for n in range(20))) == 10

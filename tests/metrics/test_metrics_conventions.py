@@ -126,16 +126,16 @@ def test_conventions_of_the_field():
         "pinpoint": ("geodesic-wgs84", "<", True),
     }
     assert all(name == each.name for name, each in CONVENTIONS.items())
-    assert len({each.words() for each in CONVENTIONS.values()}) == len(CONVENTIONS)
+    assert len({each.description() for each in CONVENTIONS.values()}) == len(CONVENTIONS)
 
 
 def test_words_say_all_that_makes_a_number():
-    said = CONVENTIONS["pigeon"].words()
+    said = CONVENTIONS["pigeon"].description()
     assert said == "pigeon: haversine, R = 6378.137 km; d < threshold; GeoScore rounded per photo"
     for other in ("geodesic-wgs84", "haversine-6371"):
-        assert replace(CONVENTIONS["pigeon"], distance=other).words() != said
-    assert replace(CONVENTIONS["pigeon"], comparison="<=").words() != said
-    assert replace(CONVENTIONS["pigeon"], rounded=False).words() != said
+        assert replace(CONVENTIONS["pigeon"], distance=other).description() != said
+    assert replace(CONVENTIONS["pigeon"], comparison="<=").description() != said
+    assert replace(CONVENTIONS["pigeon"], rounded=False).description() != said
 
 
 def test_the_same_pair_is_right_or_wrong_by_convention():
@@ -179,10 +179,10 @@ def test_candidates_are_measured_like_single_answers(distance):
 @pytest.mark.parametrize(
     ("truth", "answers", "said"),
     [
-        ([[0, 0], [91, 0]], [[0, 0], [0, 0]], r"truth: row 1 is \(91"),
+        ([[0, 0], [91, 0]], [[0, 0], [0, 0]], r"ground_truth: row 1 is \(91"),
         ([[0, 0]], [[0, 180.5]], "answers: row 0"),
         ([[0, 0]], [[math.nan, 5]], "or NaN for both"),
-        ([[math.nan, math.nan]], [[0, 0]], "truth: row 0"),
+        ([[math.nan, math.nan]], [[0, 0]], "ground_truth: row 0"),
         ([0, 0, 0], [0, 0, 0], "latitudes and longitudes"),
         ([[0, 0]], [[math.inf, 0]], "answers: row 0"),
     ],

@@ -161,7 +161,7 @@ def gathered(points, *, only, limits=None, vector=None, exclusions=None):
             evidence.EvidenceQuery(
                 vector=vector,
                 contract="d1g357",
-                limits=limits or SearchFilter(source_kinds=SOURCE_KINDS),
+                search_filter=limits or SearchFilter(source_kinds=SOURCE_KINDS),
                 settings=EvidenceSettings(radius_m=5_000.0, per_kind=20),
             ),
             reader,

@@ -50,7 +50,7 @@ def gather(gallery):
                 evidence.EvidenceQuery(
                     vector=PixelEncoder().encode_query(picture(1, 7)),
                     contract=CONTRACT.digest,
-                    limits=limits,
+                    search_filter=limits,
                     settings=EvidenceSettings(**options),
                 ),
                 reader,

@@ -173,7 +173,7 @@ def test_a_crash_before_the_index_leaves_a_row_that_gets_both(harness, tmp_path,
                 " SELECT image_id, contract, 'gps', organization_id, vector FROM embeddings"
             )
         )
-    lost = harness.ledger.lost_images(contract, 100)
+    lost = harness.repository.unindexed_images(contract, 100)
     assert lost == sorted(ids.values())
     ingest_pipeline.index_images(lost, harness.parts)
     for name, _, lat, lon in rows:
@@ -196,7 +196,7 @@ def test_a_rebuild_needs_no_encoder_and_holds_both_channels(harness, tmp_path):
             for channel in new.vectors:
                 np.testing.assert_array_equal(new.vectors[channel], old.vectors[channel])
         drift = reconcile.reconcile_index_rows(
-            ledger=harness.ledger,
+            repository=harness.repository,
             index=built,
             queue=None,
             contract=source.spec().contract,

@@ -64,7 +64,7 @@ def stack(home, database_url, api_database_url, redis_url):
 @pytest.fixture
 def api(stack):
     """A client with a key of `acme`, and the API's address."""
-    _, key = stack.worker.access.create_key("acme", "all", ["locate", "read", "ingest", "admin"])
+    _, key = stack.worker.api_keys.create_key("acme", "all", ["locate", "read", "ingest", "admin"])
     stack.api.encoder.warm()
     headers = {"Authorization": f"Bearer {key}"}
     with (
@@ -128,7 +128,7 @@ def test_api_whose_dependency_hangs_answers_in_time_and_recovers(
         assert time.monotonic() - began < 1.8 + 1.5
         assert ready.status_code == 503
         part = {"postgres": "database", "redis": "broker"}.get(program, program)
-        assert ready.json()["parts"][part]["ok"] is False
+        assert ready.json()["components"][part]["ok"] is False
         live_s: list[float] = []
         threads = [threading.Thread(target=ask_at_once, args=(api, QUESTIONS))]
         threads[0].start()
@@ -233,7 +233,7 @@ def routes(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:
 def test_no_error_says_what_is_not_for_callers(api, stack, home):
     source = api.client.post("/v1/sources", json={"name": "walk", "kind": "photo"}).json()
     batch = api.client.post("/v1/batches", json={"source": "walk"}).json()["id"]
-    stranger = stack.worker.access.create_organization("stranger")
+    stranger = stack.worker.api_keys.create_organization("stranger")
     with stack.worker.database.write(stranger.id) as catalog:
         theirs = catalog.add_source("theirs", "photo").id
     hidden = (
@@ -293,6 +293,6 @@ def test_no_error_of_parts_that_are_gone_says_where_they_were(home, database):
                 check_words(routes(client, str(uuid4())), str(home), "127.0.0.1:9", "nowhere")
             ready = client.get("/health/ready")
             check_words(iter([ready]), str(home), "127.0.0.1:9", "nowhere")
-            assert not any(part["ok"] for part in ready.json()["parts"].values())
+            assert not any(part["ok"] for part in ready.json()["components"].values())
     finally:
         services.close()

@@ -73,9 +73,9 @@ def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, nam
     with pytest.raises(ConflictError, match="already exists"):
         write_backup(settings, target, quiet)
     with pytest.raises(ConflictError, match="--replace"):
-        restore_backup(settings, target, replace=False, say=quiet)
+        restore_backup(settings, target, replace=False, on_message=quiet)
     with pytest.raises(ConflictError, match="connected"):
-        restore_backup(settings, target, replace=True, say=quiet)
+        restore_backup(settings, target, replace=True, on_message=quiet)
 
     shutil.rmtree(tmp_path / "home" / "blobs")
     filled.owner.close()
@@ -83,16 +83,16 @@ def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, nam
     with dumps.open_connection(settings.services.database_url) as connection:
         connection.execute("DROP SCHEMA pinpoint CASCADE")
         connection.execute("DROP SCHEMA tenant CASCADE")
-    done = restore_backup(settings, target, replace=False, say=quiet)
+    done = restore_backup(settings, target, replace=False, on_message=quiet)
     assert done.counts == manifest.counts
     # A copy on another machine is an installation of its own; restored again, it stays the same.
     copy = dumps.read_installation(settings.services.database_url)
     assert copy != original
-    restore_backup(settings, target, replace=True, say=quiet)
+    restore_backup(settings, target, replace=True, on_message=quiet)
     assert dumps.read_installation(settings.services.database_url) == copy
     assert files(tmp_path / "home" / "blobs") == blobs
     filled.as_api.check()
-    with filled.database.read(filled.access.organization("acme").id) as catalog:
+    with filled.database.read(filled.api_keys.organization("acme").id) as catalog:
         assert [source.images for source in catalog.sources()] == [3]
     # Triggers, walls and the marks of changes are all there again.
     with pytest.raises(Exception, match="permission denied"), filled.as_api.begin() as unit:
@@ -141,10 +141,10 @@ def test_an_archive_that_holds_a_link_is_none_of_ours(settings, tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
     with pytest.raises(BadRequestError, match="cannot be in one"):
-        restore_backup(settings, tmp_path / "bad.tar", replace=True, say=quiet)
+        restore_backup(settings, tmp_path / "bad.tar", replace=True, on_message=quiet)
     (tmp_path / "cut.tar").write_bytes(b"nothing")
     with pytest.raises(BadRequestError):
-        restore_backup(settings, tmp_path / "cut.tar", replace=True, say=quiet)
+        restore_backup(settings, tmp_path / "cut.tar", replace=True, on_message=quiet)
 
 
 def test_a_backup_that_fails_leaves_nothing(filled, settings, tmp_path, monkeypatch):

@@ -134,13 +134,13 @@ def test_images_are_not_lost_without_a_word(stack):
 def test_what_a_worker_made_under_the_old_bundle_is_made_again(stack):
     write_photos(stack.folder, 3, first=300)
     ids = stack.register(stack.folder)
-    behind = stack.worker.ingest_parts()
+    behind = stack.worker.ingest_components()
     stack.run("bundles", "activate", "tiny", "--json")
     with pytest.raises(ModelMismatchError):
         pipeline.ingest_items(ids, WORKER, behind)
     assert len(stack.held()[0]) == PHOTOS
-    stack.worker.with_live(
-        lambda _: pipeline.ingest_items(ids, WORKER, stack.worker.ingest_parts())
+    stack.worker.with_current_encoder(
+        lambda _: pipeline.ingest_items(ids, WORKER, stack.worker.ingest_components())
     )
     assert stack.held() == (stack.live(), stack.tiny.contract.digest)
     assert len(stack.live()) == PHOTOS + 3
@@ -152,15 +152,15 @@ def test_what_a_worker_made_under_the_old_bundle_is_made_again(stack):
 def test_a_worker_makes_good_what_a_killed_command_left(stack, monkeypatch):
     stack.run("bundles", "activate", "tiny", "--json")
     digest, lost = stack.tiny.contract.digest, sorted(stack.live())[:3]
-    with stack.worker.backlog._transactions.begin() as unit:
+    with stack.worker.reembed_queue._transactions.begin() as unit:
         gone = "DELETE FROM embeddings WHERE contract = :contract AND image_id = ANY(:ids)"
         unit.connection.execute(text(gone), {"contract": digest, "ids": lost})
-    stack.worker.index.forget(lost)
+    stack.worker.index.delete_points(lost)
     monkeypatch.setattr(maintenance, "services", lambda: stack.worker)
     maintenance.reconcile_index([])
-    waiting = stack.worker.ledger.lost_images(digest, 10)
+    waiting = stack.worker.repository.unindexed_images(digest, 10)
     assert waiting == lost
-    pipeline.index_images(waiting, stack.worker.ingest_parts())
+    pipeline.index_images(waiting, stack.worker.ingest_components())
     assert stack.held() == (stack.live(), digest)
 
 
@@ -173,13 +173,13 @@ def test_a_worker_leaves_to_a_batch_what_the_batch_is_at(stack, monkeypatch):
         raise DatabaseUnavailableError("restarted between rows and vectors")
 
     with monkeypatch.context() as broken:
-        broken.setattr(stack.worker.ledger, "save_vectors", gone)
+        broken.setattr(stack.worker.repository, "save_vectors", gone)
         with pytest.raises(DatabaseUnavailableError):
-            pipeline.ingest_items(ids, WORKER, stack.worker.ingest_parts())
+            pipeline.ingest_items(ids, WORKER, stack.worker.ingest_components())
     monkeypatch.setattr(maintenance, "services", lambda: stack.worker)
     maintenance.reconcile_index([])
     assert len(stack.vectors(digest)) == PHOTOS
-    pipeline.ingest_items(ids, WORKER, stack.worker.ingest_parts())
+    pipeline.ingest_items(ids, WORKER, stack.worker.ingest_components())
     assert len(stack.vectors(digest)) == PHOTOS + 3
 
 

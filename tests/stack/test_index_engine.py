@@ -20,7 +20,7 @@ from pinpoint.stack.index.engine_process import EngineProcess
 from pinpoint.stack.index.serving import ServingIndex
 from pinpoint.stack.index.swap import RebuildableIndex
 from pinpoint.store.vectors.payload import new_build
-from pinpoint.store.vectors.rpc import codec as wire
+from pinpoint.store.vectors.rpc import codec
 from pinpoint.store.vectors.rpc.client import EngineIndex, RemoteIndex
 
 __all__ = ["owner"]
@@ -97,8 +97,8 @@ def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
     index = ServingIndex(tmp_path)
     index.load()
     index.ensure(SPEC)
-    fields, arrays = wire.pack_points(gallery(50))
-    frame = wire.encode({"verb": "upsert", "contract": None, **fields}, arrays)
+    fields, arrays = codec.pack_points(gallery(50))
+    frame = codec.encode({"verb": "upsert", "contract": None, **fields}, arrays)
     assert index.info().points == 0
     index.write((), frame)
     said = index.info()

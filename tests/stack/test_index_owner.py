@@ -20,7 +20,7 @@ from index_gallery import SPEC, gallery
 from index_process import ask, owner, question, until
 from pinpoint.errors import BadRequestError, IndexUnavailableError, ModelMismatchError
 from pinpoint.records import IndexSpec
-from pinpoint.store.vectors.rpc import codec as wire
+from pinpoint.store.vectors.rpc import codec
 from pinpoint.store.vectors.rpc.client import RemoteIndex
 
 __all__ = ["owner"]
@@ -103,7 +103,7 @@ def test_hostile_frames_get_an_error_and_hurt_nobody(owner, tmp_path):
     client.ensure(SPEC)
     client.upsert(gallery(10))
     bomb = pickle.dumps(Bomb(tmp_path / "exploded"))
-    point = wire.pack_points(gallery(1))
+    point = codec.pack_points(gallery(1))
     frames = [
         b"",
         b"\x00",
@@ -121,7 +121,7 @@ def test_hostile_frames_get_an_error_and_hurt_nobody(owner, tmp_path):
         header({"verb": "upsert", "points": [], "channels": [], "arrays": [["f4", [2**31]]]}),
         header({"verb": "upsert", "points": [], "channels": [], "arrays": [["O", [1]]]}) + bytes(8),
         header({"verb": "ensure", "contract": "x", "dims": {"image": 10**12}, "arrays": []}),
-        wire.encode({"verb": "upsert", **point[0], "channels": [["image", [77]]]}, point[1][:1]),
+        codec.encode({"verb": "upsert", **point[0], "channels": [["image", [77]]]}, point[1][:1]),
         struct.pack(">I", 2**32 - 1) + b"x",
         struct.pack(">I", 6) + b"\xdd\xff\xff\xff\xff\x00",
         struct.pack(">I", 50_000) + b"\x91" * 50_000,
@@ -129,11 +129,11 @@ def test_hostile_frames_get_an_error_and_hurt_nobody(owner, tmp_path):
     with Client(str(owner.socket), family="AF_UNIX") as link:
         for frame in frames:
             link.send_bytes(frame)
-            answer, _ = wire.decode(link.recv_bytes(wire.MAX_FRAME))
+            answer, _ = codec.decode(link.recv_bytes(codec.MAX_FRAME))
             assert answer["error"][0] in ("BadRequestError", "BadBundle"), frame[:80]
         link.send(Bomb(tmp_path / "exploded"))  # what `Connection.send` pickles
-        assert "error" in wire.decode(link.recv_bytes(wire.MAX_FRAME))[0]
-    for first in (struct.pack(">i", wire.MAX_FRAME + 1), b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 12):
+        assert "error" in codec.decode(link.recv_bytes(codec.MAX_FRAME))[0]
+    for first in (struct.pack(">i", codec.MAX_FRAME + 1), b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 12):
         with socket.socket(socket.AF_UNIX) as plain:
             plain.settimeout(10)
             plain.connect(str(owner.socket))

@@ -46,11 +46,11 @@ def pinpoint(stack, monkeypatch, capsys):
 
 def work(stack):
     """What workers do about the items and tombstones that wait."""
-    parts = stack.worker.ingest_parts()
+    parts = stack.worker.ingest_components()
     open_items = "SELECT id FROM batch_items WHERE status = 'received' ORDER BY ingest_seq"
     ids = [row.id for row in stack.rows(open_items)]
-    stack.worker.with_live(lambda _: pipeline.ingest_items(ids, WORKER, parts))
-    pipeline.erase_images(stack.worker.ledger.lost_deletions(100), parts)
+    stack.worker.with_current_encoder(lambda _: pipeline.ingest_items(ids, WORKER, parts))
+    pipeline.erase_images(stack.worker.repository.pending_deletions(100), parts)
 
 
 def test_ingest_command_tells_roots_manifests_reasons_and_missing_files(stack, pinpoint, tmp_path):

@@ -72,7 +72,7 @@ def stack(home, database_url, api_database_url, redis_url, monkeypatch):
 @pytest.fixture
 def api(stack):
     """A client of the API on loopback; whoever it asks as may ask, and nothing else."""
-    _, key = stack.worker.access.create_key("acme", "phone", ["locate"])
+    _, key = stack.worker.api_keys.create_key("acme", "phone", ["locate"])
     server = uvicorn.Server(uvicorn.Config(create_app(stack.api), port=0, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -117,7 +117,7 @@ def test_demo_first_then_real_photos_no_demo_image_in_answers_lists_or_counts(
     answers = run(home, *own, "locate", *asked, "--json")["answers"]
     hits = run(home, *own, "similar", asked[0], "--max-groups", "200", "--json")
     told = json.dumps([answers, hits, sources, batches])
-    cited = {one["image_id"] for photo in demo["photos"] for one in photo["cited"]}
+    cited = {one["image_id"] for photo in demo["photos"] for one in photo["citations"]}
     assert cited
     assert not [image_id for image_id in cited if image_id in told]
     assert "demo street" not in told

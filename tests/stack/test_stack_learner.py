@@ -24,7 +24,7 @@ def test_a_run_starts_the_learner_which_says_why_it_failed(running_stack, tmp_pa
     config = write_catalog_config(
         tmp_path, "jobbed", steps=20, changes=(("tiny-timm", "no-such-tower"),)
     )
-    assert "learner" not in [one.name for one in running_stack.status.processes]
+    assert "training-worker" not in [one.name for one in running_stack.status.processes]
     monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
 
     def command(*words):
@@ -44,14 +44,17 @@ def test_a_run_starts_the_learner_which_says_why_it_failed(running_stack, tmp_pa
         found = lifecycle.stack_status(running_stack.settings)
         assert found.state == "up"
         learner = found.processes[-1]
-        assert learner.name == "learner"
+        assert learner.name == "training-worker"
         assert psutil.Process(learner.pid).nice() >= 10
         assert command("resume", run.id).startswith(f"training run {run.id} is queued")
     finally:
-        Supervisor(running_stack.paths).stop(["learner"], 40.0)
+        Supervisor(running_stack.paths).stop(["training-worker"], 40.0)
         shutil.rmtree(running_stack.home / RUNS, ignore_errors=True)
     found = lifecycle.stack_status(running_stack.settings)
-    assert (found.state, "learner" in [one.name for one in found.processes]) == ("up", False)
+    assert (found.state, "training-worker" in [one.name for one in found.processes]) == (
+        "up",
+        False,
+    )
 
 
 def test_without_a_stack_there_is_no_learner(home):

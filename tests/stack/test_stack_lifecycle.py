@@ -121,7 +121,10 @@ def test_services_elsewhere_are_not_started(home):
         )
     )
     assert list_external_services(elsewhere) == ["database", "broker", "index"]
-    assert [one.name for one in list_programs(elsewhere, StackPaths(home))] == [*ALL[3:], "learner"]
+    assert [one.name for one in list_programs(elsewhere, StackPaths(home))] == [
+        *ALL[3:],
+        "training-worker",
+    ]
 
 
 def test_processes_get_exactly_the_settings_that_up_was_given(home, monkeypatch):

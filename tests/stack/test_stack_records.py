@@ -88,7 +88,7 @@ def test_measure_home_counts_each_file_in_one_part(home):
     (home / "logs" / "api.log").write_bytes(os.urandom(50_000))
     (home / "operator.key").write_bytes(os.urandom(10_000))
     os.symlink("/usr", home / "blobs" / "link")
-    found = {part.part: part.bytes for part in measure_home(paths)}
+    found = {part.component: part.bytes for part in measure_home(paths)}
     assert set(found) == {"blobs", "logs", "other"}
     assert 100_000 <= found["blobs"] < 110_000
     assert 50_000 <= found["logs"] < 60_000
@@ -102,4 +102,4 @@ def test_measure_home_out_of_time_says_so(home):
     for number in range(600):
         (folder / str(number)).touch()
     parts = measure_home(StackPaths(home), limit_s=0.0)
-    assert [part.whole for part in parts if part.part == "blobs"] == [False]
+    assert [part.whole for part in parts if part.component == "blobs"] == [False]

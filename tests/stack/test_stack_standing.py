@@ -123,7 +123,7 @@ def test_the_figures_reach_metrics_with_the_operators_key(api, running_stack):
     assert float(found['pinpoint_ingest_stage_seconds_count{stage="embed"}']) >= 1
     refused = 'pinpoint_ingest_items_rejected_total{reason="no_position",verdict="rejected"}'
     assert float(found[refused]) >= 1
-    assert found['pinpoint_component_up{part="index"}'] == "1.0"
+    assert found['pinpoint_component_up{component="index"}'] == "1.0"
 
 
 def test_status_shows_how_the_work_stands(api, running_stack):
@@ -144,12 +144,12 @@ def test_status_shows_how_the_work_stands(api, running_stack):
     assert work["silent"] == {}
     measures = json.loads(done.stdout)["decoder_sandbox"]["measures"]
     assert {"seccomp", "landlock", "no_new_privs"} <= {one["name"] for one in measures}
-    assert work["jobs_waiting"] >= 0
+    assert work["queue_length"] >= 0
     assert work["totals"]["drift"]["missing"] == 0
     assert {one["error_code"] for one in work["totals"]["rejected_items"]} >= {"no_position"}
     done = pinpoint(running_stack, "status")
     assert "decoder sandbox: limits" in done.stdout, done.stdout
-    for word in ("worker", "jobs waiting", "files open", "last recovery", "drift 0", "no_position"):
+    for word in ("worker", "queue length", "files open", "last recovery", "drift 0", "no_position"):
         assert word in done.stdout, done.stdout
 
 
@@ -176,6 +176,6 @@ def test_asking_where_nothing_runs_says_so_at_once(tmp_path):
     found = status.collect_status(Settings(services=ServiceSettings(home=tmp_path / "nothing")))
     assert time.monotonic() - begun < 1.0
     assert set(found.silent) == {"database", "broker", "index"}
-    assert (found.totals, found.jobs_waiting) == (None, None)
+    assert (found.totals, found.queue_length) == (None, None)
     status.show_status(found)
     assert dataclasses.is_dataclass(found)

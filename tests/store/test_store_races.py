@@ -95,7 +95,7 @@ def test_nothing_of_an_erased_source_comes_back(harness, tmp_path):
         assert catalog.retry_batch(batch.id) == 3
     harness.run()
     assert harness.scalar("SELECT count(*) FROM images") == 0
-    assert harness.ledger.lost_deletions(10) == []
+    assert harness.repository.pending_deletions(10) == []
     assert harness.scalar("SELECT count(*) FROM sources") == 0
 
 
@@ -106,7 +106,7 @@ def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(harness, t
     with harness.database.read(org) as catalog:
         source = catalog.source("photos")
         ids = [item.id for item in catalog.batch_items(batch.id)]
-    items = harness.ledger.claim(ids, "here")
+    items = harness.repository.claim(ids, "here")
     readings = [
         (
             item,
@@ -131,7 +131,7 @@ def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(harness, t
         return Originals(harness.blobs)(item, reading)
 
     with ThreadPoolExecutor(1) as pool:
-        harness.ledger.upsert_images(readings, originals)
+        harness.repository.upsert_images(readings, originals)
         assert waiting[0].result(10) == 2
     harness.run()
     assert harness.scalar("SELECT count(*) FROM images") == 0
@@ -148,11 +148,11 @@ def test_a_late_vector_settles_nobody_elses_file(harness, tmp_path):
     def kept(batch, worker):
         with harness.database.read(org) as catalog:
             ids = [item.id for item in catalog.batch_items(batch.id)]
-        (item,) = harness.ledger.claim(ids, worker)
+        (item,) = harness.repository.claim(ids, worker)
         reading = harness.parts.decoder.read(
             item.file, harness.blobs.path(item.uri), item.metadata_override
         )
-        (one,) = harness.ledger.upsert_images([(item, reading)], Originals(harness.blobs))
+        (one,) = harness.repository.upsert_images([(item, reading)], Originals(harness.blobs))
         vector = harness.encoder.encode([reading.faces[0].pixels])[0]
         return Embedded(image_id=one.images[0].id, sha256=reading.capture.sha256, vector=vector)
 
@@ -165,12 +165,12 @@ def test_a_late_vector_settles_nobody_elses_file(harness, tmp_path):
     second = registered(harness, folder, org)
     late = kept(second, "two")
 
-    harness.ledger.save_vectors(contract, [early])
+    harness.repository.save_vectors(contract, [early])
     pipeline.index_images([early.image_id], harness.parts)
     assert states() == ["stored", "stored"]
     assert harness.index.count(IndexFilter(organization_id=org)) == 0
 
-    harness.ledger.save_vectors(contract, [late])
+    harness.repository.save_vectors(contract, [late])
     pipeline.index_images([late.image_id], harness.parts)
     assert states() == ["indexed", "updated"]
     assert harness.index.count(IndexFilter(organization_id=org)) == 1
@@ -221,15 +221,15 @@ def test_who_lost_a_lease_gives_back_nothing_of_its_successor(harness, tmp_path)
     batch = registered(harness, tmp_path / "in", org)
     with harness.database.read(org) as catalog:
         ids = [item.id for item in catalog.batch_items(batch.id)]
-    harness.ledger.claim(ids, "slow")
+    harness.repository.claim(ids, "slow")
     with harness.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET lease_until = now() - interval '1s'"))
-    assert len(harness.ledger.claim(ids, "quick")) == 1
-    harness.ledger.release_unprocessed(ids, "slow")
-    assert harness.ledger.active_workers() == ["quick"]
-    harness.ledger.release_unprocessed(ids, "quick")
-    assert harness.ledger.active_workers() == []
-    assert harness.ledger.lost_items(10) == [(ids[0], 1)]
+    assert len(harness.repository.claim(ids, "quick")) == 1
+    harness.repository.release_unprocessed(ids, "slow")
+    assert harness.repository.active_workers() == ["quick"]
+    harness.repository.release_unprocessed(ids, "quick")
+    assert harness.repository.active_workers() == []
+    assert harness.repository.expired_items(10) == [(ids[0], 1)]
 
 
 def test_an_item_given_up_says_so_on_the_rows_it_had_made(harness, tmp_path):
@@ -239,14 +239,14 @@ def test_an_item_given_up_says_so_on_the_rows_it_had_made(harness, tmp_path):
     batch = registered(harness, tmp_path / "in", org)
     with harness.database.read(org) as catalog:
         ids = [item.id for item in catalog.batch_items(batch.id)]
-    (item,) = harness.ledger.claim(ids, "here")
+    (item,) = harness.repository.claim(ids, "here")
     reading = harness.parts.decoder.read(
         item.file, harness.blobs.path(item.uri), item.metadata_override
     )
-    harness.ledger.upsert_images([(item, reading)], Originals(harness.blobs))
+    harness.repository.upsert_images([(item, reading)], Originals(harness.blobs))
     with harness.owner.begin() as unit:
         unit.connection.execute(text("UPDATE batch_items SET attempts = 3, lease_until = NULL"))
-    assert harness.ledger.claim(ids, "here") == []
+    assert harness.repository.claim(ids, "here") == []
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
     with harness.database.read(org) as catalog:
         assert catalog.source("photos").images == 0
@@ -270,7 +270,7 @@ def test_what_reconcile_removes_can_be_ingested_again(harness, tmp_path):
     with harness.owner.begin() as unit:
         unit.connection.execute(text("DELETE FROM images"))
     drift = reconcile_index_rows(
-        ledger=harness.ledger,
+        repository=harness.repository,
         index=harness.index,
         queue=harness.queue,
         contract=harness.encoder.contract.digest,

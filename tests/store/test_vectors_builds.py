@@ -84,7 +84,7 @@ def test_the_length_of_lists_is_what_would_be_counted(tmp_path):
     index.optimize()
     index.upsert([replace(each, version=2) for each in points[:90]])
     index.upsert([replace(each, version=2, kind="street") for each in points[90:120]])
-    index.delete({each.id: 3 for each in points[100:150]})
+    index.write_tombstones({each.id: 3 for each in points[100:150]})
     owner = IndexFilter(organization_id=ORG_A)
     for kinds in ((), ("photo",), ("street",), ("photo", "street")):
         where = replace(owner, source_kinds=kinds)
@@ -123,8 +123,8 @@ def test_an_optimized_index_holds_recall_and_takes_changes(tmp_path):
     moved = [replace(p, version=2, point=Point(1, 1)) for p in points[:300]]
     index.upsert(moved)
     index.upsert(points[:300])
-    index.delete({p.id: 2 for p in points[300:400]})
-    index.forget([p.id for p in points[400:450]])
+    index.write_tombstones({p.id: 2 for p in points[300:400]})
+    index.delete_points([p.id for p in points[400:450]])
     index.upsert(points[300:400])
     assert index.count() == index.info().points == 5_850
     assert len(index.scroll(None, 10_000)) == 5_950

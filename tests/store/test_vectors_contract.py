@@ -68,7 +68,7 @@ def test_a_changed_point_loses_the_vectors_it_no_longer_has(filled):
 
 def test_a_deleted_point_does_not_come_back(filled):
     one = gallery(2)[1]
-    filled.delete({one.id: 2, UUID(int=99): 7})
+    filled.write_tombstones({one.id: 2, UUID(int=99): 7})
     filled.upsert([one, replace(one, version=2), replace(one, id=UUID(int=99), version=6)])
     where = IndexFilter(organization_id=one.organization_id)
     query = IndexQuery(channel="image", vector=one.vectors["image"], filter=where, limit=400)
@@ -76,26 +76,26 @@ def test_a_deleted_point_does_not_come_back(filled):
     assert filled.fetch([one.id, UUID(int=99)], vectors=True) == []
     assert filled.count() == filled.info().points == 299
     assert (one.id, 2, False) in filled.scroll(None, 1_000)
-    filled.delete({one.id: 1})
+    filled.write_tombstones({one.id: 1})
     assert (one.id, 2, False) in filled.scroll(None, 1_000)
     filled.upsert([replace(one, version=3)])
     assert len(filled.fetch([one.id])) == 1
-    filled.delete({one.id: 2})
+    filled.write_tombstones({one.id: 2})
     assert len(filled.fetch([one.id])) == 1, "a delete older than the point leaves it"
 
 
 def test_forget_removes_for_good(filled):
     one, other = gallery(3)[1:]
-    filled.delete({one.id: 9})
-    filled.forget([one.id, other.id, UUID(int=5)])
-    filled.forget([])
+    filled.write_tombstones({one.id: 9})
+    filled.delete_points([one.id, other.id, UUID(int=5)])
+    filled.delete_points([])
     assert not {one.id, other.id} & {each for each, _, _ in filled.scroll(None, 1_000)}
     filled.upsert([one])
     assert len(filled.fetch([one.id])) == 1
 
 
 def test_scroll_goes_through_all_ids_in_order(filled):
-    filled.delete({identity(4): 2})
+    filled.write_tombstones({identity(4): 2})
     seen, after = [], None
     while rows := filled.scroll(after, 37):
         seen += rows
@@ -136,7 +136,7 @@ def test_before_ensure_nothing_is_ready(index):
         lambda: index.upsert(gallery(1)),
         lambda: index.count(),
         lambda: index.scroll(None, 5),
-        lambda: index.delete({UUID(int=1): 1}),
+        lambda: index.write_tombstones({UUID(int=1): 1}),
     ):
         with pytest.raises(IndexUnavailableError):
             call()

@@ -92,8 +92,8 @@ def everything_of(index, spec):
         "scroll": lambda: index.scroll(None, 10),
         "fetch": lambda: index.fetch([points[0].id]),
         "upsert": lambda: index.upsert([replace(points[0], version=9)]),
-        "delete": lambda: index.delete({points[0].id: 9}),
-        "forget": lambda: index.forget([points[0].id]),
+        "write_tombstones": lambda: index.write_tombstones({points[0].id: 9}),
+        "delete_points": lambda: index.delete_points([points[0].id]),
     }
 
 
@@ -127,7 +127,7 @@ def test_server_with_two_aliases_keeps_two_installations_apart(client):
     second.ensure(replace(SPEC, installation=TWO))
     assert (second.count(), first.count()) == (0, POINTS)
     second.upsert(gallery(3))
-    second.delete({_by_id()[0].id: 5})
+    second.write_tombstones({_by_id()[0].id: 5})
     assert (second.info().points, first.info().points) == (len(second.scroll(None, 9)) - 1, POINTS)
 
 
@@ -203,7 +203,7 @@ def test_reconcile_of_a_second_installation_deletes_nothing(
         harness.ingest(tmp_path / "in", harness.organization())
         with pytest.raises(ConfigurationError):
             reconcile_index_rows(
-                ledger=harness.ledger,
+                repository=harness.repository,
                 index=on_server(client, mine),
                 queue=harness.queue,
                 contract=SPEC.contract,

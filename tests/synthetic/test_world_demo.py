@@ -26,7 +26,7 @@ def own(running_stack):
     """An organization of its own: the stack is shared, and an answer cites what else is near."""
     name = f"demo-{uuid4().hex[:8]}"
     services = build_services(running_stack.settings, "operator")
-    services.access.create_organization(name)
+    services.api_keys.create_organization(name)
     services.close()
     return name
 
@@ -56,7 +56,7 @@ def test_a_second_run_finds_everything_known_and_answers_the_same(settings, own,
     assert "0 new, 144 duplicates, 0 rejected or failed" in said
     assert f"the API is at {first['server']}" in said
     assert [line for line in again["try"] if line.endswith(("/ready", "/locate", "/thumbnail"))]
-    assert first["photos"][0]["truth"]["place"] in said
+    assert first["photos"][0]["ground_truth"]["nearest_city"] in said
     assert f"map: {tmp_path / 'map.png'}" in said
 
 
@@ -66,8 +66,8 @@ def test_answers_of_the_demo_cite_photos_of_both_kinds(settings, own, tmp_path):
         assert line["answer"] is not None
         assert set(line["radius_km"]) == {"50%", "90%"}
         assert line["radius_km"]["50%"] <= line["radius_km"]["90%"]
-        assert {one["license"] for one in line["cited"]} == {"CC0-1.0"}
-    assert {one["kind"] for line in report["photos"] for one in line["cited"]} == {
+        assert {one["license"] for one in line["citations"]} == {"CC0-1.0"}
+    assert {one["source_kind"] for line in report["photos"] for one in line["citations"]} == {
         "street",
         "photo",
     }

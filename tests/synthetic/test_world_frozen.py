@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pinpoint.synthetic.capture_patterns import generate_shots
-from pinpoint.synthetic.pictures import render_pictures
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
 from pinpoint.synthetic.regions import choose_sites
+from pinpoint.synthetic.shot_rendering import render_shots
 
 DIGESTS = {
     "tiny": "811755a2f2b43c14",
@@ -77,5 +77,5 @@ def test_shots_stand_where_they_stood():
 
 def test_pictures_show_what_they_showed():
     """Means of channels: another processor may round a pixel on an edge the other way."""
-    found = render_pictures(7, taken(), PRESETS["tiny"]).astype(float).mean(axis=(1, 2))
+    found = render_shots(7, taken(), PRESETS["tiny"]).astype(float).mean(axis=(1, 2))
     assert found == pytest.approx(np.array(MEANS), abs=0.3)

@@ -84,7 +84,7 @@ def test_a_broken_off_planet_is_gone_on_with(planet, tmp_path):
     make_planet(first.folder, preset="tiny", seed=7, on_progress=lambda *two: told.append(two))
     assert digests(first.folder) == digests(planet.folder)
     assert kept.stat().st_mtime_ns == before
-    assert told[-1][0] == told[-1][1] == planet.gallery + len(planet.unseen)
+    assert told[-1][0] == told[-1][1] == planet.gallery + len(planet.queries)
 
 
 def test_a_complete_planet_is_left_as_it_is(planet):
@@ -112,7 +112,7 @@ def test_manifests_and_truth_list_every_file_once(planet):
     queries = [planet.labels.parent / "images" / row["file"] for row in rows(planet.labels)]
     assert Counter([*listed, *queries]) == Counter(files)
     assert len(listed) == planet.gallery
-    assert sorted(queries) == sorted(one.path for one in planet.unseen)
+    assert sorted(queries) == sorted(one.path for one in planet.queries)
 
 
 def test_every_row_says_of_which_planet_it_is(planet):
@@ -139,7 +139,7 @@ def test_exif_says_what_the_manifest_says(planet):
 
 
 def test_queries_do_not_tell_their_place(planet):
-    for one in planet.unseen:
+    for one in planet.queries:
         data = one.path.read_bytes()
         assert not opened(one.path).getexif().get_ifd(GPS_IFD)
         assert one.city.name.encode() not in data

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pinpoint.synthetic.capture_patterns import generate_shots
-from pinpoint.synthetic.pictures import render_pictures, scene_appearance
 from pinpoint.synthetic.presets import PRESETS
 from pinpoint.synthetic.regions import choose_sites
 from pinpoint.synthetic.rendering import render
+from pinpoint.synthetic.shot_rendering import render_shots, scene_appearance
 
 SEED = 3
 PRESET = PRESETS["tiny"]
@@ -134,9 +134,9 @@ def test_pictures_match_a_loop_over_rays(taken):
 
 
 def test_a_picture_does_not_depend_on_its_batch_or_its_place_in_it(taken):
-    together = render_pictures(SEED, taken, PRESET)
-    alone = np.concatenate([render_pictures(SEED, [shot], PRESET) for shot in taken])
-    backwards = render_pictures(SEED, taken[::-1], PRESET, threads=1)[::-1]
+    together = render_shots(SEED, taken, PRESET)
+    alone = np.concatenate([render_shots(SEED, [shot], PRESET) for shot in taken])
+    backwards = render_shots(SEED, taken[::-1], PRESET, threads=1)[::-1]
     assert (together == alone).all()
     assert (together == backwards).all()
 
@@ -155,7 +155,7 @@ def test_a_roof_is_seen_whether_or_not_another_picture_has_a_wall(taken):
 
 
 def test_pictures_differ_from_each_other_and_from_another_planet(taken):
-    here, there = render_pictures(SEED, taken, PRESET), render_pictures(SEED + 1, taken, PRESET)
+    here, there = render_shots(SEED, taken, PRESET), render_shots(SEED + 1, taken, PRESET)
     assert len({picture.tobytes() for picture in here}) == len(taken)
     assert not {picture.tobytes() for picture in here} & {picture.tobytes() for picture in there}
 
@@ -164,9 +164,9 @@ def test_a_repeated_photo_is_nearly_but_not_quite_the_first(taken):
     import dataclasses
 
     first = next(shot for shot in taken if shot.kind == "photo")
-    again = dataclasses.replace(first, name=first.name + "-again", again=first.name)
+    again = dataclasses.replace(first, name=first.name + "-again", near_duplicate_of=first.name)
     other = next(shot for shot in taken if shot.kind == "photo" and shot.name != first.name)
-    one, two, three = render_pictures(SEED, [first, again, other], PRESET).astype(float)
+    one, two, three = render_shots(SEED, [first, again, other], PRESET).astype(float)
     assert 0 < np.abs(one - two).mean() < 0.5 * np.abs(one - three).mean()
 
 
@@ -194,4 +194,4 @@ def test_kinds_of_shape_are_not_mixed(taken):
 
     wide = dataclasses.replace(taken[0], panorama=True)
     with pytest.raises(ValueError, match="panoramas"):
-        render_pictures(SEED, [taken[0], wide], PRESET)
+        render_shots(SEED, [taken[0], wide], PRESET)

@@ -10,8 +10,8 @@ from scipy.stats import multivariate_normal, norm
 
 from pinpoint.geo.points import lat_lon
 from pinpoint.synthetic.latent_fields import LATENT_COLUMNS, WIDTH, latent_factors
-from pinpoint.synthetic.pictures import factors_appearance
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
+from pinpoint.synthetic.shot_rendering import factors_appearance
 from trials.planet import oracle_observer
 from trials.planet.planet_images import plan_shots
 from trials.planet.tables import make_table

@@ -41,10 +41,10 @@ def neighborhood(walls_database, tmp_path_factory) -> Iterator[Neighborhood]:
         settings=harness.settings,
         database=harness.database,
         # As in the real API: this one can only call what the API's role may.
-        access=ApiKeyStore(harness.as_api),
+        api_keys=ApiKeyStore(harness.as_api),
         index=harness.index,
         encoder=harness.encoder,
-        with_live=lambda do: do(harness.encoder),
+        with_current_encoder=lambda do: do(harness.encoder),
         blobs=harness.blobs,
         jobs=harness.queue,
         decoder=harness.parts.decoder,

@@ -122,8 +122,8 @@ def settle_in(harness: ServiceHarness, app: Any, url: str, folder: Path) -> Neig
     """Both organizations ingest the same files, turn by turn, then each something of its own."""
     tenants = []
     for name in ("alder", "birch"):
-        organization = harness.access.create_organization(name)
-        _, key = harness.access.create_key(
+        organization = harness.api_keys.create_organization(name)
+        _, key = harness.api_keys.create_key(
             name, "all", ["locate", "read", "ingest", "export", "admin"]
         )
         tenants.append(Tenant(name, organization.id, key, harness, url))

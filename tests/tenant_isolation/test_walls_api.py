@@ -108,7 +108,7 @@ def test_figures_over_all_are_for_no_organization(neighborhood, who):
     with asker.http() as http:
         refused = http.get("/metrics")
     assert refused.status_code == 403
-    assert refused.json()["type"] == "urn:pinpoint:problem:not_allowed"
+    assert refused.json()["type"] == "urn:pinpoint:problem:forbidden"
     assert "pinpoint_" not in refused.text
 
 

@@ -259,7 +259,7 @@ def test_temporary_names_do_not_lead_definer_functions_astray(api, neighborhood)
     api.execute("CREATE TEMP TABLE images (id uuid)")
     api.execute(
         "CREATE TEMP TABLE organizations AS SELECT gen_random_uuid() AS id,"
-        " 'nobody'::text AS name, NULL::timestamptz AS revoked_at"
+        " 'nobody'::text AS name, NULL::timestamptz AS disabled_at"
     )
     api.execute("CREATE TEMP TABLE alembic_version AS SELECT 'forged'::text AS version_num")
     api.execute(

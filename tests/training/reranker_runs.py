@@ -51,8 +51,8 @@ def write_config(planet, folder, name="ranked", steps=10):
 def example_gallery(world, config):
     harness, org = world
     return ExampleGallery(
-        plan=RunConfig(organization_id=org, images=harness.folder),
-        parts=EvaluationComponents(
+        config=RunConfig(organization_id=org, images=harness.folder),
+        components=EvaluationComponents(
             decoder=harness.parts.decoder,
             encoder=harness.encoder,
             index=harness.index,
@@ -62,7 +62,7 @@ def example_gallery(world, config):
         ),
         evidence_radius_m=config.gallery.evidence_radius_m,
         evidence_per_kind=config.gallery.evidence_per_kind,
-        evened=True,
+        balanced=True,
     )
 
 

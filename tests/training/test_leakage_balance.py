@@ -44,7 +44,7 @@ def gathering(world):
             query=evidence.EvidenceQuery(
                 vector=np.ones(harness.encoder.contract.dims["image"], dtype=np.float32),
                 contract=harness.encoder.contract.digest,
-                limits=SearchFilter(),
+                search_filter=SearchFilter(),
                 settings=EvidenceSettings(radius_m=10_000.0, per_kind=5),
             ),
             reader=reader,
@@ -240,7 +240,7 @@ def test_cache_examples_writes_balanced_rows(
             (left[slot].id, UUID(bytes=row["evidence_id"][slot, at].ljust(16, b"\0")))
             for slot, at in np.argwhere(row["evidence_present"])
         }
-    as_served = replace(even, evened=False)
+    as_served = replace(even, balanced=False)
     whole = train_reranker.cache_examples(tmp_path / "whole", queries, table, as_served)
-    assert len(calls) == len(queries), "without `evened` nothing is balanced"
+    assert len(calls) == len(queries), "without `balanced` nothing is balanced"
     assert whole.rows["present"].sum() > found.rows["present"].sum()

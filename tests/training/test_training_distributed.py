@@ -59,6 +59,6 @@ def test_train_embedder_in_two_processes_gives_same_weights(planet, tmp_path):
 @pytest.mark.parametrize(("rows", "count"), [(12, 3), (13, 3), (2, 4)])
 def test_distributed_context_parts_recombine_to_batch(rows, count):
     batch = np.arange(100, 100 + rows)
-    parts = [DistributedContext(rank=rank, count=count).part(batch) for rank in range(count)]
+    parts = [DistributedContext(rank=rank, count=count).shard(batch) for rank in range(count)]
     assert len({len(part) for part in parts}) == 1
     assert np.array_equal(np.stack(parts, axis=1).reshape(-1)[:rows], batch)

@@ -100,7 +100,7 @@ def test_cache_examples_is_independent_of_concurrency(world, examples, reranked,
     config = reranked[0]
     asked, found = examples
     table = train_reranker.split_table(asked, config.split.h3_resolution)
-    several = replace(example_gallery(world, config), at_once=3)
+    several = replace(example_gallery(world, config), concurrency=3)
     again = train_reranker.cache_examples(tmp_path / "examples", asked, table, several)
     assert again.rows.tobytes() == found.rows.tobytes()
     assert again.photos.image.tobytes() == found.photos.image.tobytes()
@@ -126,7 +126,7 @@ def test_reranked_bundle_serves_same_index(world, planet, reranked):
     )
     assert judge is encoder.reranker, "loaded once"
     unseen = next(
-        photo for photo in planet.unseen if photo.role == "rerank" and photo.kind == "photo"
+        photo for photo in planet.queries if photo.role == "rerank" and photo.kind == "photo"
     )
     photo = QueryPhoto(data=unseen.path.read_bytes(), file="q.jpg", kind="photo")
     context = harness.search_context(org, reranker=judge)
@@ -184,15 +184,17 @@ def test_evaluate_with_rerank_ranker_uses_reranker(world, planet, reranked, tmp_
     config, _, made, _ = reranked
     labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
     only = (("role", "rerank"), ("kind", "street"))
-    plan = RunConfig(organization_id=org, images=planet.folder / "queries/images", only=only)
+    plan = RunConfig(organization_id=org, images=planet.folder / "queries/images", filters=only)
     plan = replace(plan, ranker="rerank")
-    parts = example_gallery(world, config).parts
+    parts = example_gallery(world, config).components
     with pytest.raises(
         BadRequestError, match="world-tiny has no reranker; `pinpoint train reranker`"
     ):
-        evaluate(labeled, tmp_path / "none", plan=plan, parts=parts)
+        evaluate(labeled, tmp_path / "none", config=plan, components=parts)
     judge = open_reranker(read_bundle(made.bundle), parts.search.candidates, "cpu")
-    ranked = evaluate(labeled, tmp_path / "a", plan=plan, parts=replace(parts, reranker=judge))
+    ranked = evaluate(
+        labeled, tmp_path / "a", config=plan, components=replace(parts, reranker=judge)
+    )
     assert ranked["settings"]["reranker"] == judge.digest
     arms = [row["arms"] for row in read_rows(tmp_path / "a")]
     assert {arm["ranker"] for each in arms for arm in each.values()} == {"rerank"}

@@ -36,8 +36,8 @@ def calibrated(world, planet, reranked, tmp_path_factory):
     )
     encoder = EncoderHandle(settings)
     run_gallery = example_gallery(world, config)
-    parts = replace(
-        run_gallery.parts, encoder=encoder, reranker=encoder.reranker, search=settings.search
+    components = replace(
+        run_gallery.components, encoder=encoder, reranker=encoder.reranker, search=settings.search
     )
     with planet.labels.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -51,27 +51,27 @@ def calibrated(world, planet, reranked, tmp_path_factory):
         writer.writeheader()
         writer.writerows(queries)
     images = planet.folder / "queries/images"
-    plan = replace(run_gallery.plan, ranker="rerank", images=images, exclude=())
+    plan = replace(run_gallery.config, ranker="rerank", images=images, exclude=())
     labeled = read_labels(PROTOCOLS["synthetic"], folder / "labels.csv")
-    evaluate(labeled, folder / "run", plan=plan, parts=parts)
+    evaluate(labeled, folder / "run", config=plan, components=components)
     write_calibration(copied, fit.fit_calibration(folder / "run"))
-    return EncoderHandle(settings), parts
+    return EncoderHandle(settings), components
 
 
 def locate(calibrated, planet, world, kind="photo", **changes):
     """The answer for an unseen photo, with changed fields of the calibration."""
-    encoder, parts = calibrated
-    unseen = next(photo for photo in planet.unseen if (photo.role, photo.kind) == ("rerank", kind))
+    encoder, components = calibrated
+    unseen = next(photo for photo in planet.queries if (photo.role, photo.kind) == ("rerank", kind))
     found = encoder.contract.calibrations["rerank"]
     assert found.reranker_digest == encoder.reranker.digest
     contract = replace(encoder.contract, calibrations={"rerank": replace(found, **changes)})
     context = SearchContext(
         organization_id=world[1],
-        decoder=parts.decoder,
+        decoder=components.decoder,
         encoder=SimpleNamespace(contract=contract, encode_query=encoder.encode_query),
-        index=parts.index,
-        database=parts.database,
-        settings=parts.search,
+        index=components.index,
+        database=components.database,
+        settings=components.search,
         reranker=encoder.reranker,
     )
     photo = QueryPhoto(data=unseen.path.read_bytes(), file="q.jpg", kind=kind)

@@ -120,7 +120,7 @@ def test_execute_run_after_repeated_worker_loss_fails(places, opened):
 
 @contextmanager
 def learner(log):
-    words = ["worker", "--pool=solo", "-Q", "learning", "-n", f"{uuid4().hex}@test"]
+    words = ["worker", "--pool=solo", "-Q", "training", "-n", f"{uuid4().hex}@test"]
     with log.open("a") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "pinpoint_workers.app:app", *words],

@@ -128,7 +128,7 @@ class QueryLoad:
                 ),
             )
 
-        answer = self.services.with_live(ask)
+        answer = self.services.with_current_encoder(ask)
         wrong = self.gallery.wrong(answer.bundle_digest, query_number, answer)
         self.answers.append(
             (answer.index_build, answer.bundle_digest, len(answer.ranked), len(wrong))
@@ -255,7 +255,7 @@ def _nothing_is_lost(stack, services, contract):
     indexed = stack.sql("SELECT count(*) FROM images WHERE state = 'indexed'")
     services.ensure_index()
     drift = reconcile_index_rows(
-        ledger=services.ledger,
+        repository=services.repository,
         index=services.index,
         queue=None,
         contract=contract.digest,

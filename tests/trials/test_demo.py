@@ -54,11 +54,11 @@ def _check_lines(lines: list[str], photos: list[dict[str, Any]]) -> None:
         chances = photo["probability_within_km"]
         for wanted in (
             f"{number} {photo['query_kind']} {photo['ground_truth']['nearest_city']} ",
-            f" {answer['lat']:.4f}, {answer['lon']:.4f} {answer['place']}",
+            f" {answer['lat']:.4f}, {answer['lon']:.4f} {answer['nearest_city']}",
             f"{chances['25']:.0%}" if chances else "uncalibrated",
             "inside" if inside else "outside",
-            f" {len(photo['cited'])} ",
-            *(one["image_id"][:8] for one in photo["cited"]),
+            f" {len(photo['citations'])} ",
+            *(one["image_id"][:8] for one in photo["citations"]),
         ):
             assert wanted in line
         radius_km = photo["radius_km"]["90%"]

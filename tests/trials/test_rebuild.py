@@ -157,7 +157,7 @@ def _nothing_lost(stack: FaultStack, services: Services, loaded: Loaded, loads: 
     lost = [each for each in ids if each not in points or points[each].version != rows[each]]
     other = [each for each in ids if each in points and not _holds(points[each], promised)]
     drift = reconcile_index_rows(
-        ledger=services.ledger,
+        repository=services.repository,
         index=services.index,
         queue=None,
         contract=services.encoder.contract.digest,

@@ -48,7 +48,7 @@ def bench():
         return
     with home_folder() as home:
         watcher = watch_over(home / "stack")
-        made = BenchRun(home=home, preset=PRESET, seed=SEED, at_once=2)
+        made = BenchRun(home=home, preset=PRESET, seed=SEED, concurrency=2)
         try:
             yield _run_steps(home)
         finally:
@@ -58,7 +58,7 @@ def bench():
 
 
 def _run_steps(home):
-    made = BenchRun(home=home, preset=PRESET, seed=SEED, at_once=2)
+    made = BenchRun(home=home, preset=PRESET, seed=SEED, concurrency=2)
     run_steps(made, tuple(STEPS))
     sys.stdout.write("\n" + made.tables.read_text(encoding="utf-8"))
     return made
@@ -93,7 +93,7 @@ def test_reranker_closes_open_gap_without_closed_loss(bench, kind):
 @enough
 @pytest.mark.parametrize("candidates", KINDS)
 def test_reranker_gains_from_evidence_of_both_kinds(bench, candidates):
-    gained = read_ablation(bench).less((candidates, BOTH), (candidates, NONE), "photo")
+    gained = read_ablation(bench).minus((candidates, BOTH), (candidates, NONE), "photo")
     assert gained.value >= 0.01
     assert gained.low > 0
 
@@ -113,5 +113,5 @@ def test_calibration_is_accurate(bench):
 def test_abstention_detects_uncovered_regions(bench):
     found = abstention_by_ranker(bench)["rerank"][EVERYTHING]
     assert found.auroc >= 0.9
-    assert found.withheld["unsupported"][0] >= 0.8
-    assert found.withheld["supported, informative"][0] <= 0.1
+    assert found.withheld["not in gallery"][0] >= 0.8
+    assert found.withheld["in gallery, informative"][0] <= 0.1

@@ -83,7 +83,7 @@ def test_readme_examples_run_as_written(folder):
     planet = make_planet(folder / "planet", preset="tiny", seed=7)
     photos = folder / "photos"
     shutil.copytree(folder / "planet" / "galleries" / "test-photo", photos / "trips")
-    shutil.copy(planet.unseen[0].path, photos / "where-was-this.jpg")
+    shutil.copy(planet.queries[0].path, photos / "where-was-this.jpg")
     blocks = read_blocks(ROOT / "README.md")
     assert [block.language for block in blocks] == ["bash", "bash", "python"]
     # `curl` prints no line end.

@@ -13,15 +13,17 @@ The numbers belong together:
   of a killed worker continue within half a minute;
 - **attempts** (`PINPOINT_WORKER_MAX_ATTEMPTS`, 5) count workers that were lost before an item had a
   final status. They only stop endless retries. A file is decoded in a child process, and a file
-  that kills children is `failed` after two of them (`media.decoder`) without costing an attempt. An
-  unreachable service costs no attempt either. It is unknown whether a lost worker was killed from
-  outside or by its file. The loss of a chunk therefore counts once for each of its files. Then
-  these files are processed one by one, fewest attempts first. A harmless file fails only if four
-  more workers are killed while they process it. `pinpoint batches retry` sends it again;
+  that kills children is `failed` after two of them (`media.decoding.decoder`) without costing an
+  attempt. An unreachable service costs no attempt either. It is unknown whether a lost worker was
+  killed from outside or by its file. The loss of a chunk therefore counts once for each of its
+  files. Then these files are processed one by one, fewest attempts first. A harmless file fails
+  only if four more workers are killed while they process it. `pinpoint batches retry` sends it
+  again;
 - **clock changes** are tolerated: a lease that ends later than two lease lengths from now counts as
   expired, beat reschedules, and a worker's name contains its start in ticks of the machine;
 - **late acknowledgement** and prefetch 1: a job leaves the broker when it is finished. Training is
-  the exception: it takes hours and uses only the queue `learning` (see `learning`).
+  the exception: it takes hours and uses only the queue `training` (see
+  `pinpoint_workers.training`).
 
 One process (`--pool=solo`), so that CUDA and the index client are never forked.
 """
@@ -43,8 +45,8 @@ from pinpoint import jobs, logs
 from pinpoint.settings_file import load_settings
 from pinpoint.stack.job_sender import QUEUE, REQUEST_ID_KEY, celery_config
 from pinpoint.stack.paths import StackPaths
-from pinpoint_workers import ingest, learning, maintenance, runtime
-from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
+from pinpoint_workers import ingest, maintenance, runtime, training
+from pinpoint_workers.beat_schedule import ClockTolerantScheduler, IntervalSchedule
 
 app = Celery("pinpoint")
 
@@ -90,7 +92,7 @@ app.add_defaults(_make_config)
 
 for _name, _task in {**ingest.TASKS, **maintenance.TASKS}.items():
     app.task(name=_name, bind=False)(_task)
-for _name, _task in learning.TASKS.items():
+for _name, _task in training.TASKS.items():
     app.task(name=_name, bind=False, acks_late=False)(_task)
 
 
@@ -117,8 +119,8 @@ def _start_worker(sender: Any, **_: Any) -> None:
     queues = sender.app.amqp.queues.consume_from
     if QUEUE in queues:
         runtime.start_worker()
-    if jobs.LEARNING in queues:
-        learning.resume_runs()
+    if jobs.TRAINING_QUEUE in queues:
+        training.resume_runs()
 
 
 @worker_shutdown.connect

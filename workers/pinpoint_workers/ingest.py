@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pinpoint import jobs
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.chunk_report import IngestTally
+from pinpoint.ingest.chunk_report import ChunkReport
 from pinpoint_workers.retries import retryable_task
 from pinpoint_workers.runtime import open_services, save_stats, worker_name
 
@@ -18,13 +18,15 @@ def ingest_items(ids: list[UUID]) -> None:
     """Decode, store, embed and index a chunk of batch items."""
     worker = open_services()
     worker.ensure_index()
-    tally = IngestTally()
+    chunk_report = ChunkReport()
     try:
-        worker.with_live(
-            lambda _: pipeline.ingest_items(ids, worker_name(), worker.ingest_parts(), tally)
+        worker.with_current_encoder(
+            lambda _: pipeline.ingest_items(
+                ids, worker_name(), worker.ingest_components(), chunk_report
+            )
         )
     finally:
-        save_stats(tally.sums())
+        save_stats(chunk_report.sums())
 
 
 @retryable_task
@@ -32,13 +34,13 @@ def index_images(ids: list[UUID]) -> None:
     """Write changed rows to the index."""
     worker = open_services()
     worker.ensure_index()
-    worker.with_live(lambda _: pipeline.index_images(ids, worker.ingest_parts()))
+    worker.with_current_encoder(lambda _: pipeline.index_images(ids, worker.ingest_components()))
 
 
 @retryable_task
 def erase_images(ids: list[UUID]) -> None:
     """Apply tombstones to the index and the blob store, then delete the rows."""
-    pipeline.erase_images(ids, open_services().ingest_parts())
+    pipeline.erase_images(ids, open_services().ingest_components())
 
 
 TASKS: Final[dict[str, Callable[[list[str]], None]]] = {

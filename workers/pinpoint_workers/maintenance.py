@@ -30,12 +30,12 @@ def recover_lost(_ids: list[UUID]) -> None:
     worker = open_services()
     worker.ensure_index()
     report = recover_lost_work(
-        ledger=worker.ingest_parts().ledger,
+        repository=worker.ingest_components().repository,
         queue=worker.jobs,
         index=worker.index,
         contract=worker.encoder.contract.digest,
         chunk=worker.settings.worker.task_batch_size,
-        tombstone_s=worker.settings.worker.tombstone_ttl_s,
+        tombstone_ttl_s=worker.settings.worker.tombstone_ttl_s,
         is_alive=is_alive,
         # A Qdrant server compacts its files itself; the embedded engine never does in place.
         rebuild=worker.index.rebuild if isinstance(worker.index, RemoteIndex) else None,
@@ -57,10 +57,10 @@ def reconcile_index(_ids: list[UUID]) -> None:
     worker = open_services()
     worker.ensure_index()
     failures = Failures()
-    with failures.apart("re-embedding"):
+    with failures.isolate("re-embedding"):
         _reembed_missing(worker)
     drift = reconcile_index_rows(
-        ledger=worker.ingest_parts().ledger,
+        repository=worker.ingest_components().repository,
         index=worker.index,
         queue=worker.jobs,
         contract=worker.encoder.contract.digest,
@@ -84,31 +84,33 @@ def _reembed_missing(worker: Services) -> None:
     Usually there are none: `pinpoint bundles activate` leaves only images that it was allowed to
     leave, but it may have been killed during the switch.
     """
-    if worker.backlog is None:
+    if worker.reembed_queue is None:
         raise RuntimeError("a worker has the owner's role")
     contract = worker.encoder.contract
     # Images of an unfinished batch are excluded: their uploaded file may be more than the original
     # that is kept.
-    ids = worker.backlog.missing(contract.digest, contract.dims, under_way=False)
+    ids = worker.reembed_queue.list_missing(
+        contract.digest, contract.dims, include_in_progress=False
+    )
     if ids:
         # A random sample, so that unreachable images do not block the others forever.
         sample = random.sample(ids, min(len(ids), _MAX_REEMBEDDED))
-        report = reembed_images(sample, worker.ingest_parts(), worker.backlog)
+        report = reembed_images(sample, worker.ingest_components(), worker.reembed_queue)
         _log.warning("images lacked vectors", images=len(ids), encoded=report.done)
 
 
 @retryable_task
-def prune_remains(_ids: list[UUID]) -> None:
+def prune(_ids: list[UUID]) -> None:
     """Delete blobs without a row, old audit rows and remaining data of erased organizations."""
     worker = open_services()
-    if worker.closing is None:
+    if worker.tenant_deletion is None:
         raise RuntimeError("a worker has the owner's role")
     pruned = prune_leftovers(
-        closing=worker.closing,
-        ledger=worker.ingest_parts().ledger,
+        tenant_deletion=worker.tenant_deletion,
+        repository=worker.ingest_components().repository,
         blobs=worker.blobs,
-        orphan_s=worker.settings.worker.orphan_blob_ttl_s,
-        audit_s=worker.settings.worker.audit_retention_days * 86_400,
+        orphan_blob_ttl_s=worker.settings.worker.orphan_blob_ttl_s,
+        audit_retention_s=worker.settings.worker.audit_retention_days * 86_400,
     )
     _log.info(
         "pruned",
@@ -122,5 +124,5 @@ def prune_remains(_ids: list[UUID]) -> None:
 TASKS: Final[dict[str, Callable[[list[str]], None]]] = {
     jobs.RECOVER: recover_lost,
     jobs.RECONCILE: reconcile_index,
-    jobs.PRUNE: prune_remains,
+    jobs.PRUNE: prune,
 }

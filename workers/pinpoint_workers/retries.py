@@ -50,6 +50,8 @@ def retryable_task(run: Job) -> Callable[[list[str]], None]:
             if not RETRY[type(error)]:
                 _log.exception("job failed", job=run.__name__, reason=error.reason)
                 raise
-            _log.warning("job put off", job=run.__name__, reason=error.reason, detail=error.message)
+            _log.warning(
+                "job postponed", job=run.__name__, reason=error.reason, detail=error.message
+            )
 
     return task

@@ -66,16 +66,18 @@ def save_stats(sums: Mapping[str, float]) -> None:
     try:
         open_services().maintenance_stats.add(sums)
     except UnavailableError as error:
-        _log.warning("sums not stored", reason=error.reason, detail=error.message)
+        _log.warning("statistics not stored", reason=error.reason, detail=error.message)
 
 
 def start_worker() -> None:
     """Load the weights before the first job, and release leases of killed workers."""
     opened = open_services()
     opened.ensure_index()
-    ledger = opened.ingest_parts().ledger
+    repository = opened.ingest_components().repository
     freed = sum(
-        ledger.release_worker(worker) for worker in ledger.active_workers() if not is_alive(worker)
+        repository.release_worker(worker)
+        for worker in repository.active_workers()
+        if not is_alive(worker)
     )
     save_stats({"released": freed})
     _log.info(
@@ -86,6 +88,6 @@ def start_worker() -> None:
 def stop_worker() -> None:
     """Release this worker's leases and close its services."""
     opened = open_services()
-    if opened.ledger is not None:
-        opened.ledger.release_worker(worker_name())
+    if opened.repository is not None:
+        opened.repository.release_worker(worker_name())
     opened.close()

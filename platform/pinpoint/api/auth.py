@@ -98,8 +98,8 @@ def authenticate(request: Request, services: Services) -> Caller:
     if _is_operator(request, services, secret):
         if not is_local(request):
             raise UnauthenticatedError("the operator's key is good only on the machine itself")
-        return services.access.caller_for(organization or DEFAULT_ORGANIZATION, SCOPES)
-    caller: Caller = services.access.authenticate(secret)
+        return services.api_keys.caller_for(organization or DEFAULT_ORGANIZATION, SCOPES)
+    caller: Caller = services.api_keys.authenticate(secret)
     if organization is not None and organization != caller.organization:
         raise ForbiddenError(
             f"this key belongs to another organization than {ORGANIZATION_HEADER} states; "
@@ -190,13 +190,13 @@ def _authenticate_loopback(request: Request, services: Services) -> Caller:
         raise UnauthenticatedError(
             "a web page of another origin may not use this API without a key"
         )
-    if services.access.any_keys():
+    if services.api_keys.any_keys():
         raise UnauthenticatedError(
             "send an API key: `Authorization: Bearer <key>`; this stack has keys, so requests "
             "without one are rejected, even from this machine"
         )
     request.state.access = LOOPBACK_DEFAULT
-    return services.access.caller_for(DEFAULT_ORGANIZATION, SCOPES)
+    return services.api_keys.caller_for(DEFAULT_ORGANIZATION, SCOPES)
 
 
 def _read_bearer_secret(request: Request) -> str | None:

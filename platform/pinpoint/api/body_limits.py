@@ -136,7 +136,7 @@ class LimitedBody:
         """Receive the next part of the body.
 
         Raises:
-            BodyRefused: The body exceeds a limit, or the request is rejected.
+            BodyRejectedError: The body exceeds a limit, or the request is rejected.
         """
         if self.complete or self.client_left or self._deadline is None:
             return await self._receive()

@@ -27,7 +27,7 @@ _HEALTHY_DETAIL: Final = {
 }
 
 
-class PartOut(BaseModel):
+class ComponentOut(BaseModel):
     """State of one component of the stack."""
 
     model_config = ConfigDict(frozen=True)
@@ -49,7 +49,7 @@ class ReadyOut(BaseModel):
     """Readiness of the API and of each component."""
 
     ready: bool
-    parts: dict[str, PartOut]
+    components: dict[str, ComponentOut]
 
 
 @router.get("/", operation_id="about", summary="Name and version")
@@ -109,17 +109,19 @@ async def ready(request: Request, services: AppServices) -> Any:
         "index": partial(_check_index, services),
     }
     failures = await readiness.check_all(checks)
-    parts = {
-        name: PartOut(ok=message is None, detail=message or _HEALTHY_DETAIL[name])
+    components = {
+        name: ComponentOut(ok=message is None, detail=message or _HEALTHY_DETAIL[name])
         for name, message in failures.items()
     }
-    if all(part.ok for part in parts.values()):
-        return ReadyOut(ready=True, parts=parts)
-    down = [name for name, part in parts.items() if not part.ok]
-    return _not_ready(request, parts, down)
+    if all(component.ok for component in components.values()):
+        return ReadyOut(ready=True, components=components)
+    down = [name for name, component in components.items() if not component.ok]
+    return _not_ready(request, components, down)
 
 
-def _not_ready(request: Request, parts: dict[str, PartOut], down: list[str]) -> JSONResponse:
+def _not_ready(
+    request: Request, components: dict[str, ComponentOut], down: list[str]
+) -> JSONResponse:
     return problems.problem_response(
         request,
         "unavailable",
@@ -129,7 +131,7 @@ def _not_ready(request: Request, parts: dict[str, PartOut], down: list[str]) -> 
         headers={"Retry-After": str(problems.RETRY_AFTER_S)},
         extra={
             "ready": False,
-            "parts": {name: part.model_dump() for name, part in parts.items()},
+            "components": {name: component.model_dump() for name, component in components.items()},
         },
     )
 

@@ -53,8 +53,8 @@ TITLES: Final[dict[str, str]] = {
     "bad_photo": "The photo cannot be used",
     "bad_manifest": "The manifest cannot be read",
     "too_large": "A limit is exceeded",
-    "not_authenticated": "Not authenticated",
-    "not_allowed": "Not allowed",
+    "unauthenticated": "Not authenticated",
+    "forbidden": "Not allowed",
     "not_found": "Not found",
     "conflict": "Conflict with the current state",
     "unavailable": "A component of the stack does not answer",
@@ -62,8 +62,8 @@ TITLES: Final[dict[str, str]] = {
     "index_unavailable": "The index does not answer",
     "broker_unavailable": "The broker does not answer",
     "bad_bundle": "Weights and index do not match",
-    "other_contract": "The index holds vectors of another bundle",
-    "misconfigured": "A setting is missing or wrong",
+    "model_mismatch": "The index holds vectors of another bundle",
+    "bad_configuration": "A setting is missing or wrong",
     "stack_error": "The embedded stack has a problem",
     "invalid_request": "The request does not match the documented schema",
     "method_not_allowed": "The path does not support this method",
@@ -159,7 +159,7 @@ def problem_from_error(request: Request, error: errors.PinpointError) -> JSONRes
         # No traceback: a hanging component causes hundreds of these, and they are slow.
         cause = error.__cause__
         _log.warning(
-            "request put off",
+            "request postponed",
             reason=error.reason,
             detail=error.message,
             cause=None if cause is None else repr(cause)[:500],
@@ -236,7 +236,10 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Answer each error of `app` with problem details; `tracing` handles unexpected ones."""
+    """Answer each error of `app` with problem details.
+
+    `RequestLogMiddleware` handles unexpected errors.
+    """
 
     def handle_pinpoint_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, errors.PinpointError):

@@ -54,7 +54,7 @@ def restore(
     from pinpoint.stack.backup.restore import restore_backup as run
 
     session = _require_local_session(context, as_json=as_json)
-    restored = run(load_settings(), path, replace=replace, say=output.warn)
+    restored = run(load_settings(), path, replace=replace, on_message=output.warn)
     drift = _compare_with_index(session, rebuild=not restored.index_built)
     if session.as_json:
         output.print_json(
@@ -75,12 +75,12 @@ def _compare_with_index(session: Session, *, rebuild: bool) -> Drift:
     from pinpoint.ingest.reconcile import reconcile_index_rows
 
     with session.services() as services:
-        if services.ledger is None:
+        if services.repository is None:
             raise ConfigurationError("the API's services cannot compare; use those of the operator")
         if rebuild:
             rebuild_index(services)
         return reconcile_index_rows(
-            ledger=services.ledger,
+            repository=services.repository,
             index=services.index,
             queue=None,
             contract=services.encoder.contract.digest,

@@ -75,11 +75,11 @@ def delete_vectors(
                 f"the index holds the vectors of {name}, or its contents are unknown "
                 f"({info.loading or 'it is ready'}); switch with `pinpoint bundles activate` first"
             )
-        if services.backlog is None:
+        if services.reembed_queue is None:
             raise ConfigurationError(
                 "the API's services cannot delete vectors; use those of the operator"
             )
-        num_deleted = services.backlog.forget(contract.digest)
+        num_deleted = services.reembed_queue.delete_vectors(contract.digest)
     if session.as_json:
         output.print_json({"bundle": contract.name, "vectors": num_deleted})
     else:
@@ -105,7 +105,7 @@ def _switch_bundle(
         settings, resolve_bundle(contract_digest, home, rendition_px, DESCRIPTOR_NAME)
     )
     encoder.warm()
-    if services.backlog is None:
+    if services.reembed_queue is None:
         raise ConfigurationError(
             "the API's services cannot change the bundle; use those of the operator"
         )
@@ -114,8 +114,8 @@ def _switch_bundle(
     bar.update(task, total=0)
     with bar:
         switching = ModelSwitch(
-            dataclasses.replace(services.ingest_parts(), encoder=encoder),
-            services.backlog,
+            dataclasses.replace(services.ingest_components(), encoder=encoder),
+            services.reembed_queue,
             images_per_s=images_per_s,
             progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )
@@ -123,7 +123,7 @@ def _switch_bundle(
         def build(while_waiting: Callable[[], None]) -> None:
             rebuild_index(services, contract=encoder.contract.digest, while_waiting=while_waiting)
 
-        return switching.use(build, accept_missing=allow_missing)
+        return switching.run(build, allow_missing=allow_missing)
 
 
 def _print_report(report: SwitchReport, name: str) -> None:

@@ -132,7 +132,7 @@ def _print_calibration(path: Path, calibration: Calibration) -> None:
         )
         for name, fit in calibration.strata.items()
     ]
-    head = ("stratum", ">queries", ">authors", ">temperature")
+    head = ("stratum", ">queries", ">creators", ">temperature")
     levels = (">area 50 %", ">area 90 %", ">disc 50 %", ">disc 90 %")
     output.print_table(None, (*head, *levels), rows)
     abstention = calibration.abstention

@@ -23,7 +23,7 @@ from pinpoint.settings_file import load_settings
 from pinpoint.stack.supervisor import lifecycle
 from pinpoint.synthetic.dataset import (
     Planet,
-    UnseenPhoto,
+    PlanetQuery,
     make_planet,
 )
 
@@ -64,14 +64,14 @@ def run_demo(
         StackError: The embedded stack cannot be started.
     """
     settings = _with_bundle(settings or demo_settings())
-    lifecycle.start_stack(settings, say=output.warn)
+    lifecycle.start_stack(settings, on_message=output.warn)
     home = settings.services.home
     folder = home / "demo" / f"planet-{preset}-{seed}"
     planet = _draw_planet(folder, preset, seed)
     query_photos = _choose_queries(planet, queries)
     with Client.open(organization=organization, home=home) as client:
         ingested = _ingest_galleries(client, planet)
-        answers = [client.locate(query.path, kind=query.kind) for query in query_photos]
+        answers = [client.locate(query.path, query_kind=query.kind) for query in query_photos]
         report = demo_report.summarize_demo(client.server, ingested, query_photos, answers)
     out.mkdir(parents=True, exist_ok=True)
     demo_report.draw_map(report, out / MAP_FILE)
@@ -130,12 +130,14 @@ def _draw_planet(folder: Path, preset: str, seed: int) -> Planet:
         )
 
 
-def _choose_queries(planet: Planet, queries: int) -> list[UnseenPhoto]:
+def _choose_queries(planet: Planet, queries: int) -> list[PlanetQuery]:
     """Choose street views and photos, each from a different city while cities remain."""
-    chosen: list[UnseenPhoto] = []
+    chosen: list[PlanetQuery] = []
     for kind, share in (("street", queries - queries // 2), ("photo", queries // 2)):
-        unseen = [query for query in planet.unseen if query.kind == kind and query.role == "test"]
-        cities = list({query.city.number: query for query in reversed(unseen)}.values())[::-1]
+        test_queries = [
+            query for query in planet.queries if query.kind == kind and query.role == "test"
+        ]
+        cities = list({query.city.number: query for query in reversed(test_queries)}.values())[::-1]
         chosen += cities[(kind == "photo") :: 2][:share]
     return chosen
 
@@ -212,7 +214,7 @@ def _next_commands(report: Json, home: Path) -> list[str]:
         lines.append(f"{pinpoint} locate {shlex.quote(str(Path(photos[0]['photo']).resolve()))}")
         photo = shlex.quote(f"photo=@{Path(photos[0]['photo']).resolve()}")
         lines.append(f"{curl} -F {photo} {server}/v1/locate")
-    cited = [citation["image_id"] for entry in photos for citation in entry["cited"]]
+    cited = [citation["image_id"] for entry in photos for citation in entry["citations"]]
     if cited:
         lines.append(f"{curl} -o cited.jpg {server}/v1/images/{cited[0]}/thumbnail")
     return lines

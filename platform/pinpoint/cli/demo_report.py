@@ -11,7 +11,7 @@ from pinpoint.geo.distance import geodesic_m
 from pinpoint.geo.gazetteer import City
 from pinpoint.records import Point
 from pinpoint.synthetic.cities import nearest_city
-from pinpoint.synthetic.dataset import UnseenPhoto
+from pinpoint.synthetic.dataset import PlanetQuery
 
 BUNDLE: Final = "world-tiny"
 DEMO_NOTE: Final = (
@@ -22,7 +22,7 @@ NEW_STATES: Final = ("indexed", "updated")
 LOST_STATES: Final = ("rejected", "failed")
 REPORT_COLUMNS: Final = (
     ">photo",
-    "kind",
+    "query kind",
     "taken near",
     "answer (lat, lon °)",
     "near",
@@ -31,7 +31,7 @@ REPORT_COLUMNS: Final = (
     ">P(25 km)",
     "ground truth",
     ">ms",
-    ">cited",
+    ">citations",
     "ids",
 )
 UNCALIBRATED_LABEL: Final = "uncalibrated"
@@ -41,7 +41,7 @@ _ID_DIGITS: Final = 8
 
 
 def summarize_demo(
-    server: str, ingested: list[Json], queries: list[UnseenPhoto], answers: list[Json]
+    server: str, ingested: list[Json], queries: list[PlanetQuery], answers: list[Json]
 ) -> Json:
     """Build the `--json` document, without the map and the commands to run next.
 
@@ -75,7 +75,7 @@ def summarize_demo(
     }
 
 
-def describe_photo(query: UnseenPhoto, answer: Json) -> Json:
+def describe_photo(query: PlanetQuery, answer: Json) -> Json:
     """Describe one photo: answer, ground truth and the distance between them."""
     point, city, error_km, is_inside = None, None, None, None
     radii = {
@@ -106,7 +106,7 @@ def describe_photo(query: UnseenPhoto, answer: Json) -> Json:
             f"{disc['radius_km']:g}": disc["probability"]
             for disc in posterior["probability_within_km"]
         },
-        "cited": [
+        "citations": [
             {
                 name: image[name]
                 for name in ("image_id", "source_kind", "source", "license", "distance_m")
@@ -179,7 +179,7 @@ def to_table_row(number: int, line: Json) -> tuple[str, ...]:
     guess = ", a guess" if answer and line["abstention_reason"] else ""
     radius_km, probabilities = line["radius_km"].get(_RADIUS_SHARE), line["probability_within_km"]
     probability = f"{probabilities[_NEAR_KM]:.0%}" if probabilities else UNCALIBRATED_LABEL
-    cited = line["cited"]
+    cited = line["citations"]
     ids = [
         " ".join(
             [

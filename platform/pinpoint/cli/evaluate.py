@@ -146,23 +146,23 @@ def evaluate(  # noqa: PLR0913 - options of a command
         _summarize_labels(session, queries, images and paths.images)
         return
     with session.services("api", _settings_with_bundle(bundle)) as services:
-        parts = _build_components(services, fixed=bundle is not None)
-        ranker = ranker or ("vote" if parts.reranker is None else "rerank")
-        folder = out or Path(f"evaluation-{protocol}-{parts.encoder.contract.name}-{ranker}")
+        components = _build_components(services, fixed=bundle is not None)
+        ranker = ranker or ("vote" if components.reranker is None else "rerank")
+        folder = out or Path(f"evaluation-{protocol}-{components.encoder.contract.name}-{ranker}")
         options = {
             "images": paths.images,
             "ranker": ranker,
             "exclude": ()
             if exclude == _NO_EXCLUSIONS
             else tuple(exclude.replace(" ", "").split(",")),
-            "served": unfiltered,
+            "unfiltered": unfiltered,
             "near_duplicate_cosine": cosine,
-            "only": tuple(_parse_filter(text) for text in filters),
-            "first": max_queries,
+            "filters": tuple(_parse_filter(text) for text in filters),
+            "max_queries": max_queries,
         }
-        plan = _build_run_config(session, services, in_source, source_kind, options)
-        run = _evaluate_queries(queries, paths, folder, plan, parts, concurrency)
-        report = _write_report(folder, run, plan, parts, convention)
+        config = _build_run_config(session, services, in_source, source_kind, options)
+        run = _evaluate_queries(queries, paths, folder, config, components, concurrency)
+        report = _write_report(folder, run, config, components, convention)
     _print_report(session, folder, report)
 
 
@@ -210,7 +210,7 @@ def _load_queries(
 
     if protocol not in PROTOCOLS:
         raise BadRequestError(f"no protocol {protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
-    paths = run_manifest.resolve_label_paths(labels, images, PROTOCOLS[protocol].labels_at)
+    paths = run_manifest.resolve_label_paths(labels, images, PROTOCOLS[protocol].label_file)
     mapping = None if columns is None else load_columns(columns)
     return read_labels(PROTOCOLS[protocol], paths.labels, mapping), paths
 
@@ -237,20 +237,20 @@ def _build_run_config(
     """Configuration of a run within the organization that the operator acts as."""
     from pinpoint.evaluation.run.evaluate import RunConfig
 
-    organization_id = services.access.caller_for(session.organization).organization_id
+    organization_id = services.api_keys.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalog:
         source_ids = tuple(catalog.source(name).id for name in sources)
     source_kinds = cast("tuple[SourceKind, ...]", tuple(kinds))
-    limits = SearchFilter(source_kinds=source_kinds, source_ids=source_ids)
-    return RunConfig(organization_id=organization_id, limits=limits, **options)
+    search_filter = SearchFilter(source_kinds=source_kinds, source_ids=source_ids)
+    return RunConfig(organization_id=organization_id, search_filter=search_filter, **options)
 
 
 def _evaluate_queries(
     queries: LabeledQueries,
     paths: LabelPaths,
     folder: Path,
-    plan: RunConfig,
-    parts: EvaluationComponents,
+    config: RunConfig,
+    components: EvaluationComponents,
     concurrency: int,
 ) -> dict[str, Any]:
     """Evaluate the queries that have no result row."""
@@ -263,10 +263,10 @@ def _evaluate_queries(
         return evaluate_run(
             queries,
             folder,
-            plan=plan,
-            parts=parts,
+            config=config,
+            components=components,
             planet=planet,
-            at_once=concurrency,
+            concurrency=concurrency,
             on_progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )
 
@@ -274,8 +274,8 @@ def _evaluate_queries(
 def _write_report(
     folder: Path,
     run: Mapping[str, Any],
-    plan: RunConfig,
-    parts: EvaluationComponents,
+    config: RunConfig,
+    components: EvaluationComponents,
     convention: str | None,
 ) -> dict[str, Any]:
     """Write results, report and figures of a run with all its rows."""
@@ -284,8 +284,8 @@ def _write_report(
     from pinpoint.evaluation.run.evaluate import vector_width
     from pinpoint.evaluation.run.results import write_results
 
-    write_results(folder, run, vector_width(parts))
-    look = make_photo_loader(plan.images, parts.decoder, parts.max_bytes)
+    write_results(folder, run, vector_width(components))
+    look = make_photo_loader(config.images, components.decoder, components.max_bytes)
     return make_report(folder, look, convention)
 
 

@@ -23,7 +23,8 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
     unreadable = sum(counts["unreadable_image"].values())
     output.print_line(
         f"{counts['rows']} rows, {counts['queries']} labeled, {counts['evaluated']} evaluated: "
-        f"{counts['missing_image']} images missing, {unreadable} unreadable, {counts['read']} read"
+        f"{counts['missing_image']} images missing, {unreadable} unreadable, "
+        f"{counts['readable']} readable"
     )
     first = next(iter(report["arms"].values()))
     thresholds = list(first["all"]["accuracy"])
@@ -36,9 +37,14 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
         )
         for arm, metrics in report["arms"].items()
     ]
-    columns = ("arm", ">answered", *(f">within {km} km, %" for km in thresholds), ">median km")
-    output.print_table(f"{counts['read']} photos read", columns, rows)
-    output.print_line(report["convention"]["words"])
+    columns = (
+        "arm",
+        ">answered",
+        *(f">within {km} km (%)" for km in thresholds),
+        ">median error (km)",
+    )
+    output.print_table(f"{counts['readable']} readable photos", columns, rows)
+    output.print_line(report["convention"]["description"])
     for note in report["notes"]:
         output.print_line(note)
     output.print_line(f"report: {folder / 'report.md'}")
@@ -46,12 +52,14 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
 
 def show_comparison(comparison: Mapping[str, Any]) -> None:
     """Print both values, difference, interval and p-value of every metric, per arm."""
-    for line in comparison["differ"] or ["both runs used the same queries"]:
+    for line in comparison["differences"] or ["both runs used the same queries"]:
         output.print_line(line)
     for note in comparison["notes"]:
         output.print_line(note)
     for arm, figures in comparison["arms"].items():
-        title = f"{arm}: {comparison['photos'][arm]} photos; {comparison['convention']['words']}"
+        title = (
+            f"{arm}: {comparison['photos'][arm]} photos; {comparison['convention']['description']}"
+        )
         rows = [
             (
                 name,

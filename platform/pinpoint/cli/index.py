@@ -87,10 +87,10 @@ def reconcile(
 
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        if services.ledger is None:
+        if services.repository is None:
             raise ConfigurationError("the API's services cannot compare; use those of the operator")
         drift = compare(
-            ledger=services.ledger,
+            repository=services.repository,
             index=services.index,
             queue=None if dry_run else services.jobs,
             contract=services.encoder.contract.digest,
@@ -136,8 +136,8 @@ def rebuild_index(
         if not wait:
             return services.index.progress()
         return _wait_for_rebuild(services.index, while_waiting)
-    if isinstance(services.index, QdrantIndex) and services.points is not None:
-        source = services.points if contract is None else open_point_source(contract)
+    if isinstance(services.index, QdrantIndex) and services.rebuild_source is not None:
+        source = services.rebuild_source if contract is None else open_point_source(contract)
         services.index.rebuild(source, take_over=take_over)
         info = services.index.info()
         return RebuildProgress(

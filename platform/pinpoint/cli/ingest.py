@@ -24,9 +24,9 @@ from pinpoint.cli.metadata_options import (
     describe_sidecars,
     find_files_beside,
     note_lines,
+    other_files_to_dict,
     read_options,
 )
-from pinpoint.cli.metadata_options import other_files_to_dict as others_as_dict
 from pinpoint.cli.option_values import ORIGINALS_POLICIES, check_choice, check_exists, check_kinds
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.client.folders import check_upload, choose_manifest, count_photos_with_track
@@ -138,7 +138,7 @@ def ingest(  # noqa: PLR0913 - options of a command
     remote = session.server is not None or session.key is not None
     batch = _upload_files(session, request) if remote else _register_files(session, request)
     others = find_files_beside(path)
-    batch["sidecars_not_read"] = others_as_dict(others)["sidecars_not_read"]
+    batch["sidecars_not_read"] = other_files_to_dict(others)["sidecars_not_read"]
     if session.as_json:
         output.print_json(batch)
     else:
@@ -255,7 +255,7 @@ def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]
         return _confirm_removal(session, missing, yes=request.yes)
 
     with session.services() as services:
-        organization_id = session.own(services).id
+        organization_id = session.find_organization(services).id
         registered = register.register_files(
             request.path,
             source=request.source,
@@ -289,9 +289,11 @@ def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]
 
 def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> bool:
     """Whether images of missing files may be removed; many need --yes or a confirmation."""
-    if yes or not missing.many:
+    if yes or not missing.is_suspicious:
         return True
-    summary = f"{len(missing.external_ids)} of the {missing.known} ingested files of this folder"
+    summary = (
+        f"{len(missing.external_ids)} of the {missing.num_ingested} ingested files of this folder"
+    )
     if session.as_json or not sys.stdin.isatty():
         raise BadRequestError(
             f"{summary} are gone; give --yes to remove their images, or check that this is the "

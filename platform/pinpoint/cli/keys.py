@@ -32,7 +32,9 @@ def create_key(
     session = Session.of(context, org=org, as_json=as_json)
     parsed_scopes = _parse_scopes(scopes)
     with session.services() as services:
-        key, secret = services.access.create_key(session.own(services).name, name, parsed_scopes)
+        key, secret = services.api_keys.create_key(
+            session.find_organization(services).name, name, parsed_scopes
+        )
     if session.as_json:
         output.print_json({"key": key, "secret": secret})
         return
@@ -50,7 +52,7 @@ def list_keys(
     """List the keys of an organization, without their secrets."""
     session = Session.of(context, org=org, as_json=as_json)
     with session.services() as services:
-        api_keys = services.access.keys(session.own(services).name)
+        api_keys = services.api_keys.keys(session.find_organization(services).name)
     if session.as_json:
         output.print_json({"keys": api_keys})
         return
@@ -71,7 +73,7 @@ def revoke_key(
     """Revoke an API key, which stops working immediately."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        services.access.revoke_key(key_id)
+        services.api_keys.revoke_key(key_id)
     if session.as_json:
         output.print_json({"revoked": key_id})
     else:

@@ -30,7 +30,7 @@ def create_org(
     """Create an organization."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        organization = services.access.create_organization(name)
+        organization = services.api_keys.create_organization(name)
     if session.as_json:
         output.print_json(organization)
     else:
@@ -42,7 +42,7 @@ def list_orgs(context: typer.Context, as_json: JsonOption = False) -> None:
     """List all organizations."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        organizations = services.access.organizations()
+        organizations = services.api_keys.organizations()
     if session.as_json:
         output.print_json({"organizations": organizations})
     else:
@@ -60,7 +60,7 @@ def disable_org(
     """Disable an organization, so that all its API keys stop working."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        services.access.revoke_organization(name)
+        services.api_keys.disable_organization(name)
     if session.as_json:
         output.print_json({"disabled": name})
     else:
@@ -102,18 +102,18 @@ def _delete_organization(services: Services, name: str) -> tuple[UUID, int]:
     from pinpoint.stack.paths import StackPaths
     from pinpoint.store.vectors.payload import new_build
 
-    if services.closing is None or services.ledger is None:
+    if services.tenant_deletion is None or services.repository is None:
         raise ConfigurationError(
             "the API's services cannot delete an organization; use those of the operator"
         )
-    organization_id = services.closing.find(name)
+    organization_id = services.tenant_deletion.find(name)
     images = erase_organization(
         organization_id,
-        closing=services.closing,
-        ledger=services.ledger,
+        tenant_deletion=services.tenant_deletion,
+        repository=services.repository,
         index=services.index,
         blobs=services.blobs,
-        say=output.warn,
+        on_message=output.warn,
     )
     first_build = new_build()
     while (rebuild_index(services).build or first_build) < first_build:

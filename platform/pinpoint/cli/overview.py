@@ -12,7 +12,7 @@ from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
     from pinpoint.cli.status import StatusReport
-    from pinpoint.stack.disk_usage import PartSize
+    from pinpoint.stack.disk_usage import ComponentSize
     from pinpoint.stack.supervisor.lifecycle import StackStatus
 
 _TIME_LIMIT_S: Final = 0.8
@@ -26,17 +26,17 @@ class Overview:
     Args:
         bundle: Bundle of the index; None if there is no index yet, or its bundle is unknown.
         next_bundle: Bundle of a new index.
-        disk: Disk use of each part of the home.
+        disk: Disk use of each component of the home.
     """
 
     bundle: str | None
     next_bundle: str
-    disk: tuple[PartSize, ...]
+    disk: tuple[ComponentSize, ...]
 
     @property
     def disk_bytes(self) -> int:
-        """Sum over all parts, in bytes."""
-        return sum(part.bytes for part in self.disk)
+        """Sum over all components, in bytes."""
+        return sum(component.bytes for component in self.disk)
 
 
 def read_overview(settings: Settings) -> Overview:
@@ -56,7 +56,7 @@ def overview_to_dict(overview: Overview) -> dict[str, Any]:
     """Convert an overview to plain values."""
     return {
         "bundle": {"index": overview.bundle, "new_index": overview.next_bundle},
-        "disk": {"bytes": overview.disk_bytes, "parts": overview.disk},
+        "disk": {"bytes": overview.disk_bytes, "components": overview.disk},
     }
 
 
@@ -84,11 +84,15 @@ def show_orphans(status: StackStatus) -> None:
     output.print_line("stop them with `pinpoint down`, then start the stack with `pinpoint up`")
 
 
-def describe_disk(parts: tuple[PartSize, ...]) -> str:
+def describe_disk(components: tuple[ComponentSize, ...]) -> str:
     """Format disk use: `1.2 GB: postgres 0.9 GB, blobs 300 MB`; `more than` if incomplete."""
-    total = sum(part.bytes for part in parts)
-    prefix = "" if all(part.whole for part in parts) else "more than "
-    sizes = [f"{part.part} {format_bytes(part.bytes)}" for part in parts if part.bytes]
+    total = sum(component.bytes for component in components)
+    prefix = "" if all(component.whole for component in components) else "more than "
+    sizes = [
+        f"{component.component} {format_bytes(component.bytes)}"
+        for component in components
+        if component.bytes
+    ]
     return f"{prefix}{format_bytes(total)}: {', '.join(sizes)}" if sizes else format_bytes(total)
 
 

@@ -119,10 +119,10 @@ class Session:
         finally:
             services.close()
 
-    def own(self, services: Services) -> Organization:
+    def find_organization(self, services: Services) -> Organization:
         """Organization that the operator acts as.
 
         Raises:
             NotFoundError: No organization has this name.
         """
-        return services.access.organization(self.organization)
+        return services.api_keys.organization(self.organization)

@@ -91,7 +91,7 @@ def list_roots(
     session = Session.of(context, org=org, as_json=as_json)
     with (
         session.services() as services,
-        services.database.read(session.own(services).id) as catalog,
+        services.database.read(session.find_organization(services).id) as catalog,
     ):
         source = catalog.source(name)
     if session.as_json:
@@ -118,7 +118,7 @@ def move_root(
         raise BadRequestError(f"there is no folder {folder}")
     with (
         session.services() as services,
-        services.database.write(session.own(services).id) as catalog,
+        services.database.write(session.find_organization(services).id) as catalog,
     ):
         source = catalog.source(name)
         num_images = catalog.move_root(source.id, root, str(folder))
@@ -147,7 +147,7 @@ def list_missing(
     unread_roots: list[str] = []
     with (
         session.services() as services,
-        services.database.read(session.own(services).id) as catalog,
+        services.database.read(session.find_organization(services).id) as catalog,
     ):
         source = catalog.source(name)
         for root in source.roots:

@@ -196,9 +196,12 @@ def _show_plan(plan: DestroyPlan) -> None:
     from pinpoint.cli.overview import format_bytes
 
     output.print_line(f"this removes the stack of {plan.home} with all its data:")
-    rows = [(part.part, format_bytes(part.bytes), part.path) for part in plan.parts]
+    rows = [
+        (component.component, format_bytes(component.bytes), component.path)
+        for component in plan.components
+    ]
     output.print_table(
-        None, ("part", ">size", "folder"), [*rows, ("sum", format_bytes(plan.bytes), "")]
+        None, ("component", ">size", "folder"), [*rows, ("sum", format_bytes(plan.bytes), "")]
     )
     for folder in plan.kept:
         output.print_line(f"kept: {folder}")

@@ -35,13 +35,13 @@ class StatusReport:
 
     Args:
         totals: None if PostgreSQL does not answer.
-        jobs_waiting: Jobs that no worker has taken; None if the broker does not answer.
+        queue_length: Jobs that no worker has taken; None if the broker does not answer.
         silent: Components that did not answer, with the reason.
         images: Indexed images; None if PostgreSQL does not answer in time.
     """
 
     totals: StatsSnapshot | None
-    jobs_waiting: int | None
+    queue_length: int | None
     silent: dict[str, str]
     images: list[ImageCount] | None = None
 
@@ -89,7 +89,7 @@ def collect_status(settings: Settings) -> StatusReport:
         silent.pop("images", None)  # the same database is already listed
     return StatusReport(
         totals=answers.get("database"),
-        jobs_waiting=answers.get("broker"),
+        queue_length=answers.get("broker"),
         silent=silent,
         images=None
         if image_counts is None
@@ -166,8 +166,8 @@ def status_to_dict(report: StatusReport) -> dict[str, Any]:
 def show_status(report: StatusReport) -> None:
     """Print a status report for people."""
     rows: list[tuple[str, str]] = []
-    if report.jobs_waiting is not None:
-        rows.append(("jobs waiting", str(report.jobs_waiting)))
+    if report.queue_length is not None:
+        rows.append(("queue length", str(report.queue_length)))
     if report.totals is not None:
         rows += _work_rows(report.totals)
     rows += [

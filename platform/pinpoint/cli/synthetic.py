@@ -61,7 +61,7 @@ def create(
         return
     output.print_line(f"planet {preset} of seed {seed} ({planet.digest}) in {folder}")
     output.print_line(f"{planet.gallery} gallery images in {len(planet.manifests())} sources")
-    output.print_line(f"{len(planet.unseen)} unseen photos; ground truth in {planet.labels}")
+    output.print_line(f"{len(planet.queries)} unseen photos; ground truth in {planet.labels}")
     output.print_line(SYNTHETIC_NOTE)
     output.print_line("")
     output.print_line("next steps:")
@@ -76,7 +76,7 @@ def _to_dict(planet: Planet) -> dict[str, Any]:
         "seed": planet.seed,
         "digest": planet.digest,
         "gallery": planet.gallery,
-        "queries": len(planet.unseen),
+        "queries": len(planet.queries),
         "sources": sorted(planet.manifests()),
     }
 

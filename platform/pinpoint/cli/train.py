@@ -78,7 +78,7 @@ def _train_embedder(
         with (
             _open_gallery(session, run_config) as gallery,
             init_distributed() as processes,
-            bar if processes.first else nullcontext(),
+            bar if processes.is_rank0 else nullcontext(),
         ):
             result = train_embedder(
                 run_config,
@@ -92,7 +92,7 @@ def _train_embedder(
             )
     finally:
         decoder.close()
-    if not processes.first:
+    if not processes.is_rank0:
         return
     if session.as_json:
         output.print_json({"bundle": str(result.bundle), **result.report})
@@ -109,7 +109,7 @@ def _open_gallery(
         yield None
         return
     with session.services() as services:
-        yield services.gallery
+        yield services.training_rows
 
 
 @app.command("reranker")
@@ -136,7 +136,9 @@ def reranker(
         result = train_reranker(
             run_config,
             out,
-            gallery=replace(_example_gallery(session, services, run_config), at_once=concurrency),
+            gallery=replace(
+                _example_gallery(session, services, run_config), concurrency=concurrency
+            ),
             bundle=services.encoder.bundle,
             into=settings.services.home / BUNDLES_FOLDER / run_config.name,
             on_progress=show_progress,
@@ -157,18 +159,18 @@ def _example_gallery(
     from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig
     from pinpoint.training.reranker.examples import ExampleGallery
 
-    organization_id = services.access.caller_for(session.organization).organization_id
+    organization_id = services.api_keys.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalog:
         source_ids = tuple(catalog.source(name).id for name in run_config.gallery.sources)
     return ExampleGallery(
-        plan=RunConfig(
+        config=RunConfig(
             organization_id=organization_id,
             images=Path(),
-            limits=SearchFilter(
+            search_filter=SearchFilter(
                 source_kinds=run_config.gallery.source_kinds, source_ids=source_ids
             ),
         ),
-        parts=EvaluationComponents(
+        components=EvaluationComponents(
             decoder=services.decoder,
             encoder=services.encoder,
             index=services.index,
@@ -178,7 +180,7 @@ def _example_gallery(
         ),
         evidence_radius_m=run_config.gallery.evidence_radius_m,
         evidence_per_kind=run_config.gallery.evidence_per_kind,
-        evened=True,
+        balanced=True,
     )
 
 

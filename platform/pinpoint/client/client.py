@@ -22,8 +22,8 @@ Id = str | UUID
 class Client:
     """Client of one API; use it as a context manager or call `close`."""
 
-    def __init__(self, wire: HttpTransport) -> None:
-        self._wire = wire
+    def __init__(self, transport: HttpTransport) -> None:
+        self._transport = transport
 
     @classmethod
     def open(
@@ -59,12 +59,12 @@ class Client:
     @property
     def server(self) -> str:
         """Base URL of the API."""
-        return self._wire.server
+        return self._transport.server
 
     @property
     def embedded(self) -> bool:
         """Whether the API is this machine's embedded stack."""
-        return self._wire.embedded
+        return self._transport.embedded
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +79,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._wire.close()
+        self._transport.close()
 
     # --- queries -----------------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class Client:
         Raises:
             BadPhotoError: The bytes are not an image that Pinpoint accepts.
         """
-        answer: Json = self._wire.call(
+        answer: Json = self._transport.call(
             "POST", "/v1/locate", form=to_form(parameters), files=[("photo", _read_photo(photo))]
         )
         return answer
@@ -115,19 +115,19 @@ class Client:
         """
         form = to_form({**parameters, "image_id": image_id})
         files = None if photo is None else [("photo", _read_photo(photo))]
-        result: Json = self._wire.call("POST", "/v1/similar", form=form, files=files)
+        result: Json = self._transport.call("POST", "/v1/similar", form=form, files=files)
         return result
 
     # --- sources -----------------------------------------------------------------------------
 
     def sources(self) -> list[Json]:
         """List all sources by name."""
-        rows: list[Json] = self._wire.call("GET", "/v1/sources")["sources"]
+        rows: list[Json] = self._transport.call("GET", "/v1/sources")["sources"]
         return rows
 
     def source(self, name_or_id: Id) -> Json:
         """Return one source."""
-        row: Json = self._wire.call("GET", f"/v1/sources/{_to_path_segment(name_or_id)}")
+        row: Json = self._transport.call("GET", f"/v1/sources/{_to_path_segment(name_or_id)}")
         return row
 
     def add_source(
@@ -147,20 +147,20 @@ class Client:
             "attribution": attribution,
             "originals": originals,
         }
-        added: Json = self._wire.call("POST", "/v1/sources", body=body)
+        added: Json = self._transport.call("POST", "/v1/sources", body=body)
         return added
 
     def erase_source(self, name_or_id: Id) -> int:
         """Erase a source with its images; return the number of images."""
         return int(
-            self._wire.call("DELETE", f"/v1/sources/{_to_path_segment(name_or_id)}")["images"]
+            self._transport.call("DELETE", f"/v1/sources/{_to_path_segment(name_or_id)}")["images"]
         )
 
     # --- batches -----------------------------------------------------------------------------
 
     def open_batch(self, source: Id) -> Json:
         """Open a batch for a source, by name or id."""
-        batch: Json = self._wire.call("POST", "/v1/batches", body={"source": str(source)})
+        batch: Json = self._transport.call("POST", "/v1/batches", body={"source": str(source)})
         return batch
 
     def upload(
@@ -185,19 +185,21 @@ class Client:
             if metadata_overrides
             else None
         )
-        added: Json = self._wire.call(
+        added: Json = self._transport.call(
             "POST", f"/v1/batches/{_to_path_segment(batch_id)}/images", form=form, files=contents
         )
         return added
 
     def close_batch(self, batch_id: Id) -> Json:
         """Close a batch: it accepts no more files."""
-        batch: Json = self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/close")
+        batch: Json = self._transport.call(
+            "POST", f"/v1/batches/{_to_path_segment(batch_id)}/close"
+        )
         return batch
 
     def batch(self, batch_id: Id) -> Json:
         """Return the status of a batch."""
-        batch: Json = self._wire.call("GET", f"/v1/batches/{_to_path_segment(batch_id)}")
+        batch: Json = self._transport.call("GET", f"/v1/batches/{_to_path_segment(batch_id)}")
         return batch
 
     def batches(
@@ -209,7 +211,7 @@ class Client:
             "before": None if before is None else str(before),
             "id_prefix": id_prefix,
         }
-        page: Json = self._wire.call("GET", "/v1/batches", query=query)
+        page: Json = self._transport.call("GET", "/v1/batches", query=query)
         return page
 
     def items(
@@ -217,7 +219,7 @@ class Client:
     ) -> Json:
         """List a page of a batch's files: `{"items": [...], "next": position | None}`."""
         query = {"status": status, "after": after, "limit": limit}
-        page: Json = self._wire.call(
+        page: Json = self._transport.call(
             "GET", f"/v1/batches/{_to_path_segment(batch_id)}/items", query=query
         )
         return page
@@ -225,12 +227,16 @@ class Client:
     def retry(self, batch_id: Id) -> int:
         """Queue each failed or canceled file once more; return their number."""
         return int(
-            self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/retry")["retried"]
+            self._transport.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/retry")[
+                "retried"
+            ]
         )
 
     def cancel(self, batch_id: Id) -> Json:
         """Close a batch and cancel files that no worker has started: `{canceled, batch}`."""
-        canceled: Json = self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/cancel")
+        canceled: Json = self._transport.call(
+            "POST", f"/v1/batches/{_to_path_segment(batch_id)}/cancel"
+        )
         return canceled
 
     def ingest_folder(  # noqa: PLR0913 - see long_functions.toml
@@ -288,12 +294,12 @@ class Client:
         link = filters.pop("next", None)
         if link is not None:
             filters = parse_qs(urlsplit(str(link)).query)
-        page: Json = self._wire.call("GET", "/v1/images", query=filters)
+        page: Json = self._transport.call("GET", "/v1/images", query=filters)
         return page
 
     def image(self, image_id: Id) -> Json:
         """Return one image."""
-        image: Json = self._wire.call("GET", f"/v1/images/{_to_path_segment(image_id)}")
+        image: Json = self._transport.call("GET", f"/v1/images/{_to_path_segment(image_id)}")
         return image
 
     def update(self, image_id: Id, **fields: Any) -> Json:
@@ -303,18 +309,18 @@ class Client:
         `clear` is a list of fields (`position`, `captured_at`, …) whose manual value is removed.
         """
         body = json.loads(json.dumps(fields, default=to_text))
-        image: Json = self._wire.call(
+        image: Json = self._transport.call(
             "PATCH", f"/v1/images/{_to_path_segment(image_id)}", body=body
         )
         return image
 
     def delete(self, image_id: Id) -> None:
         """Delete an image."""
-        self._wire.call("DELETE", f"/v1/images/{_to_path_segment(image_id)}")
+        self._transport.call("DELETE", f"/v1/images/{_to_path_segment(image_id)}")
 
     def thumbnail(self, image_id: Id) -> bytes:
         """Return a small JPEG of an image."""
-        return self._wire.fetch(f"/v1/images/{_to_path_segment(image_id)}/thumbnail")
+        return self._transport.fetch(f"/v1/images/{_to_path_segment(image_id)}/thumbnail")
 
     def neighbors(
         self,
@@ -326,7 +332,7 @@ class Client:
     ) -> list[Json]:
         """List images near an image with `distance_m`, nearest first."""
         query = {"radius_m": radius_m, "source_kind": list(source_kinds) or None, "limit": limit}
-        neighbors: list[Json] = self._wire.call(
+        neighbors: list[Json] = self._transport.call(
             "GET", f"/v1/images/{_to_path_segment(image_id)}/neighbors", query=query
         )["neighbors"]
         return neighbors
@@ -335,7 +341,7 @@ class Client:
 
     def ready(self) -> Json:
         """Return the state of each component; raise `UnavailableError` if one does not answer."""
-        status: Json = self._wire.call("GET", "/health/ready")
+        status: Json = self._transport.call("GET", "/health/ready")
         return status
 
 

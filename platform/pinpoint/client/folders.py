@@ -216,8 +216,8 @@ def count_photos_with_track(path: Path) -> int:
     """Count photos below a folder that have a GPX track; tracks are not uploaded."""
     if not path.is_dir():
         return 0
-    track_of = find_sibling_tracks(path)
-    return sum(track_of(photo) is not None for photo in find_photos(path))
+    find_track = find_sibling_tracks(path)
+    return sum(find_track(photo) is not None for photo in find_photos(path))
 
 
 def split_into_requests(files: Iterable[Upload]) -> Iterator[list[Upload]]:

@@ -80,10 +80,10 @@ class HttpTransport:
             key = paths.operator_key_file.read_text().strip() or None
         except (FileNotFoundError, PermissionError):
             key = None
-        wire = cls(state.api_url, None, None, embedded=True, home=home)
+        transport = cls(state.api_url, None, None, embedded=True, home=home)
         if key is not None:
-            wire._authenticate_operator(key, organization, state.api_port)
-        return wire
+            transport._authenticate_operator(key, organization, state.api_port)
+        return transport
 
     def _authenticate_operator(self, key: str, organization: str | None, port: int) -> None:
         """Verify that the API knows the operator's key, then send the key with each request.

@@ -56,7 +56,7 @@ class Discs:
     """Discs around one point, or around each of G points, over the same M kernels.
 
     Args:
-        away: `[1, M]` or `[G, M]` angles between points and kernel centers.
+        distance: `[1, M]` or `[G, M]` angles between points and kernel centers.
         k: `[M]` concentrations κ.
         weights: `[M]`, of sum 1.
     """

@@ -1,4 +1,4 @@
-"""Positions: flips for GeoJSON, unit-sphere coordinates, bearings, destinations.
+"""Positions: unit-sphere coordinates, bearings, destinations.
 
 Letters: N positions. Arrays of positions are `[..., 2]` float64, latitude then longitude, degrees.
 """

@@ -26,9 +26,9 @@ def in_circle(positions: LatLonArray, circle: Circle) -> Mask:
 def in_box(positions: LatLonArray, box: Box) -> Mask:
     """Within the box, its edges included, `[N]`; `west > east` crosses the antimeridian."""
     lat, lon = positions[:, 0], positions[:, 1]
-    twin = np.where(np.abs(lon) == 180.0, -lon, lon)
+    equal_lon = np.where(np.abs(lon) == 180.0, -lon, lon)
     within = np.logical_and if box.west <= box.east else np.logical_or
-    across = [within(each >= box.west, each <= box.east) for each in (lon, twin)]
+    across = [within(value >= box.west, value <= box.east) for value in (lon, equal_lon)]
     return np.asarray((lat >= box.south) & (lat <= box.north) & (across[0] | across[1]))
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from time import perf_counter
 
 
-class IngestTally:
+class ChunkReport:
     """Counts, and for each stage the number of runs and their seconds."""
 
     __slots__ = ("_counts", "_seconds", "_slices")

@@ -17,7 +17,7 @@ _PAUSE_S: Final = 0.2
 
 
 def erase_stored_images(
-    ids: Sequence[UUID], *, ledger: IngestRepository, index: VectorIndex, blobs: BlobStore
+    ids: Sequence[UUID], *, repository: IngestRepository, index: VectorIndex, blobs: BlobStore
 ) -> int:
     """Delete images from the index and the blob store, then their rows; returns their number.
 
@@ -28,8 +28,8 @@ def erase_stored_images(
 
     def erase_chunk(chunk_ids: Sequence[UUID]) -> None:
         nonlocal num_erased
-        with ledger.erasing(chunk_ids) as (deletions, uris):
-            index.delete({deletion.id: deletion.version for deletion in deletions})
+        with repository.lock_pending_deletions(chunk_ids) as (deletions, uris):
+            index.write_tombstones({deletion.id: deletion.version for deletion in deletions})
             for uri in uris:
                 blobs.delete(uri)
         num_erased += len(deletions)
@@ -46,11 +46,11 @@ def erase_stored_images(
 def erase_organization(
     organization_id: UUID,
     *,
-    closing: TenantDeletion,
-    ledger: IngestRepository,
+    tenant_deletion: TenantDeletion,
+    repository: IngestRepository,
     index: VectorIndex,
     blobs: BlobStore,
-    say: Callable[[str], None],
+    on_message: Callable[[str], None],
 ) -> int:
     """Erase an organization: images, batches, items, audit log, keys, index points, blobs.
 
@@ -67,21 +67,21 @@ def erase_organization(
     info = index.info()
     if not info.ready:
         raise IndexUnavailableError(f"the index is not ready ({info.loading}); nothing was erased")
-    num_images = closing.close(organization_id)
+    num_images = tenant_deletion.close(organization_id)
     num_erased, waited_since = 0, time.monotonic()
-    while ids := closing.pending_deletions(organization_id, _CHUNK):
-        erased = erase_stored_images(ids, ledger=ledger, index=index, blobs=blobs)
+    while ids := tenant_deletion.pending_deletions(organization_id, _CHUNK):
+        erased = erase_stored_images(ids, repository=repository, index=index, blobs=blobs)
         if erased:
             num_erased, waited_since = num_erased + erased, time.monotonic()
-            say(f"erased {num_erased} of {num_images} images")
+            on_message(f"erased {num_erased} of {num_images} images")
         elif time.monotonic() - waited_since > _MAX_WAIT_S:
             raise UnavailableError(_describe_locked_rows(organization_id))
         else:
             time.sleep(_PAUSE_S)
-    if not closing.blob_deletion_allowed():
+    if not tenant_deletion.blob_deletion_allowed():
         raise UnavailableError(_describe_locked_rows(organization_id))
     blobs.erase(organization_id)
-    closing.finish()
+    tenant_deletion.finish()
     return num_images
 
 

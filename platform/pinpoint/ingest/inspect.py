@@ -107,7 +107,7 @@ def _list_work(
 
 def _list_folder(root: Path, options: ReadOptions, named_files: set[str]) -> Iterator[_Work]:
     """Photos below a folder that are not named by a manifest."""
-    track_of = find_tracks(root, options.track)
+    find_track = find_tracks(root, options.track)
     unreadable: list[_Work] = []
 
     def reject_folder(folder: Path, error: OSError) -> None:
@@ -129,7 +129,7 @@ def _list_folder(root: Path, options: ReadOptions, named_files: set[str]) -> Ite
             yield _Work(file=rejection.file, rejected=rejection)
             continue
         yield _Work(
-            file=name, path=path, metadata_override=add_options(None, track_of(path), options)
+            file=name, path=path, metadata_override=add_options(None, find_track(path), options)
         )
     yield from unreadable
 
@@ -139,14 +139,14 @@ def _list_rows(
 ) -> Iterator[_Work]:
     """Rows of a manifest; adds the files that they name to `named`, also rejected ones."""
     root = path.parent
-    track_of = find_tracks(root, options.track)
+    find_track = find_tracks(root, options.track)
     for row in read_manifest(path, settings, options):
         if isinstance(row, Rejected):
             named_files.add(row.file)
             yield _Work(file=row.file, rejected=row)
         else:
             named_files.add(row.name)
-            metadata_override = add_options(row.metadata_override, track_of(row.file), options)
+            metadata_override = add_options(row.metadata_override, find_track(row.file), options)
             yield _Work(file=row.name, path=row.file, metadata_override=metadata_override)
 
 

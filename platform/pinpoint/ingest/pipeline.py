@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from uuid import UUID
 
-from pinpoint import fault_isolation as isolate
-from pinpoint import logs
+from pinpoint import fault_isolation, logs
 from pinpoint.errors import BadRequestError, UnavailableError
 from pinpoint.fault_isolation import INTERNAL_ERROR
 from pinpoint.ingest import erase
-from pinpoint.ingest.chunk_report import IngestTally
+from pinpoint.ingest.chunk_report import ChunkReport
 from pinpoint.ingest.embed import ToEmbed, embed_images
 from pinpoint.ingest.originals import Originals
 from pinpoint.ingest.read import ReadItem, make_internal_rejection, read_items
@@ -53,10 +52,10 @@ _RELEASE_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IngestParts:
+class IngestComponents:
     """Components of the ingest flow."""
 
-    ledger: IngestRepository
+    repository: IngestRepository
     decoder: Decoder
     encoder: Encoder
     index: VectorIndex
@@ -66,15 +65,18 @@ class IngestParts:
 
 
 def ingest_items(
-    ids: Sequence[UUID], worker: str, parts: IngestParts, tally: IngestTally | None = None
+    ids: Sequence[UUID],
+    worker: str,
+    components: IngestComponents,
+    chunk_report: ChunkReport | None = None,
 ) -> int:
     """Ingest a chunk of items, from file to index; returns the number of claimed items.
 
     Args:
         ids: Items; items that are leased by other workers or have a final status are skipped.
         worker: Name of the worker on the leases.
-        parts: Components of the ingest flow.
-        tally: Receives the counts and the duration of each stage.
+        components: Components of the ingest flow.
+        chunk_report: Receives the counts and the duration of each stage.
 
     An error that is not an outage affects only the items that cause it. Their attempt counts, and
     they are retried alone until the attempts are exhausted. The other items continue.
@@ -87,35 +89,40 @@ def ingest_items(
         ConfigurationError: The index belongs to another installation, or rejects the key; items as
             for `UnavailableError`.
     """
-    tally = tally or IngestTally()
-    items = parts.ledger.claim(ids, worker)
-    tally.count("claimed", len(items))
+    chunk_report = chunk_report or ChunkReport()
+    items = components.repository.claim(ids, worker)
+    chunk_report.count("claimed", len(items))
     with logs.bind_context(**_batch_log_fields(items)):
         try:
-            with parts.ledger.lease_heartbeat([item.id for item in items], worker):
-                _ingest_slices(items, worker, parts, tally)
-        except isolate.OUTAGES:
-            _release_items([item.id for item in items], worker, parts)
+            with components.repository.lease_heartbeat([item.id for item in items], worker):
+                _ingest_slices(items, worker, components, chunk_report)
+        except fault_isolation.OUTAGES:
+            _release_items([item.id for item in items], worker, components)
             raise
         finally:
-            _log.info("ingested", **tally.as_log_fields())
+            _log.info("ingested", **chunk_report.as_log_fields())
     return len(items)
 
 
 def _ingest_slices(
-    items: Sequence[ClaimedItem], worker: str, parts: IngestParts, tally: IngestTally
+    items: Sequence[ClaimedItem],
+    worker: str,
+    components: IngestComponents,
+    chunk_report: ChunkReport,
 ) -> None:
-    slices = read_items(items, parts.decoder, parts.blobs, threads=parts.threads)
+    read_slices = read_items(
+        items, components.decoder, components.blobs, threads=components.threads
+    )
     while True:
-        with tally.stage("read"):
-            read = next(slices, None)
+        with chunk_report.stage("read"):
+            read = next(read_slices, None)
         if read is None:
             return
-        _ingest_slice_isolated(read, worker, parts, tally)
+        _ingest_slice_isolated(read, worker, components, chunk_report)
 
 
 def _ingest_slice_isolated(
-    read: Sequence[ReadItem], worker: str, parts: IngestParts, tally: IngestTally
+    read: Sequence[ReadItem], worker: str, components: IngestComponents, chunk_report: ChunkReport
 ) -> None:
     """Ingest a slice; if it fails, by organization, then by halves, then by file.
 
@@ -138,7 +145,7 @@ def _ingest_slice_isolated(
             failed[item.id] = make_internal_rejection(item.file, "store")
 
     def ingest(part: Sequence[ReadItem]) -> None:
-        _ingest_slice(part, parts, tally)
+        _ingest_slice(part, components, chunk_report)
 
     readable: list[ReadItem] = []
     for item, result in read:
@@ -149,27 +156,27 @@ def _ingest_slice_isolated(
     try:
         ingest(readable)
     except Exception as error:
-        if isolate.is_outage(error):
+        if fault_isolation.is_outage(error):
             raise
         _log.warning("slice failed, trying apart", files=len(read), error=repr(error))
         by_organization = sorted(readable, key=lambda pair: pair[0].organization_id)
         for _, group in groupby(by_organization, key=lambda pair: pair[0].organization_id):
-            isolate.process_with_bisection(list(group), ingest, record_failure)
-    parts.ledger.finish_items(rejected, "rejected")
-    parts.ledger.release_after_error(failed, worker)
-    tally.count("rejected", len(rejected))
+            fault_isolation.process_with_bisection(list(group), ingest, record_failure)
+    components.repository.finish_items(rejected, "rejected")
+    components.repository.release_after_error(failed, worker)
+    chunk_report.count("rejected", len(rejected))
 
 
-def _release_items(ids: Sequence[UUID], worker: str, parts: IngestParts) -> None:
+def _release_items(ids: Sequence[UUID], worker: str, components: IngestComponents) -> None:
     """Release items; if the database does not respond, wait for it, as there is no other work."""
     for pause_s in _RELEASE_PAUSES_S:
         try:
-            parts.ledger.release_unprocessed(ids, worker)
+            components.repository.release_unprocessed(ids, worker)
             return
         except UnavailableError as error:
-            _log.warning("items not given back yet", reason=error.reason, detail=error.message)
+            _log.warning("items not released yet", reason=error.reason, detail=error.message)
             time.sleep(pause_s)
-    parts.ledger.release_unprocessed(ids, worker)
+    components.repository.release_unprocessed(ids, worker)
 
 
 def _batch_log_fields(items: Sequence[ClaimedItem]) -> dict[str, str]:
@@ -178,35 +185,37 @@ def _batch_log_fields(items: Sequence[ClaimedItem]) -> dict[str, str]:
     return {"batch_id": ",".join(batch_ids)} if batch_ids else {}
 
 
-def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts, tally: IngestTally) -> None:
+def _ingest_slice(
+    read: Sequence[ReadItem], components: IngestComponents, chunk_report: ChunkReport
+) -> None:
     rejections = {item.id: result for item, result in read if isinstance(result, Rejected)}
     accepted = [(item, result) for item, result in read if isinstance(result, DecodedImage)]
     if len(rejections) + len(accepted) != len(read):
         raise RuntimeError(f"{len(read)} read, {len(rejections)} refused, {len(accepted)} accepted")
     poison = {id_: result for id_, result in rejections.items() if result.error_code in POISON}
     not_accepted = {id_: result for id_, result in rejections.items() if id_ not in poison}
-    originals = Originals(parts.blobs)
-    with tally.stage("store"):
-        parts.ledger.finish_items(not_accepted, "rejected")
-        parts.ledger.finish_items(poison, "failed")
-        upserted, changed = _upsert_readings(accepted, originals, parts)
-        parts.ledger.finish_items(changed, "failed")
-    tally.count("rejected", len(not_accepted))
-    tally.count("failed", len(poison) + len(changed))
-    with tally.stage("embed"):
-        _embed_readings(accepted, upserted, parts, tally)
-    with tally.stage("index"):
-        index_images([image.id for row in upserted.values() for image in row.images], parts)
+    originals = Originals(components.blobs)
+    with chunk_report.stage("store"):
+        components.repository.finish_items(not_accepted, "rejected")
+        components.repository.finish_items(poison, "failed")
+        upserted, changed = _upsert_readings(accepted, originals, components)
+        components.repository.finish_items(changed, "failed")
+    chunk_report.count("rejected", len(not_accepted))
+    chunk_report.count("failed", len(poison) + len(changed))
+    with chunk_report.stage("embed"):
+        _embed_readings(accepted, upserted, components, chunk_report)
+    with chunk_report.stage("index"):
+        index_images([image.id for row in upserted.values() for image in row.images], components)
     # The bytes of poison files stay, because these files may be retried.
     _delete_unused_originals(
-        [item for item, _ in read if item.id not in poison], upserted, originals.stored, parts
+        [item for item, _ in read if item.id not in poison], upserted, originals.stored, components
     )
 
 
 def reembed_images(
     ids: Sequence[UUID],
-    parts: IngestParts,
-    backlog: ReembedQueue,
+    components: IngestComponents,
+    reembed_queue: ReembedQueue,
     *,
     images_per_s: float | None = None,
     on_images: Callable[[int], None] | None = None,
@@ -217,19 +226,21 @@ def reembed_images(
 
     Args:
         ids: Images; images of one file must be adjacent, so that each file is read once.
-        parts: Components of the ingest flow.
-        backlog: Returns the stored files of images.
+        components: Components of the ingest flow.
+        reembed_queue: Returns the stored files of images.
         images_per_s: Maximum number of images per second.
         on_images: Called after each slice with its number of images.
 
     Raises:
         UnavailableError: A component does not respond; finished work is preserved.
     """
-    contract = parts.encoder.contract
+    contract = components.encoder.contract
     rate_limiter, num_done, unreachable = RateLimiter(images_per_s), 0, dict[UUID, Rejected]()
     for page in batched(ids, _IMAGES_PER_READ):
-        files = backlog.files(page)
-        for read in read_items(files, parts.decoder, parts.blobs, threads=parts.threads):
+        files = reembed_queue.files(page)
+        for read in read_items(
+            files, components.decoder, components.blobs, threads=components.threads
+        ):
             matched, unmatched = match_stored_images(read)
             to_embed = [
                 ToEmbed(
@@ -242,8 +253,8 @@ def reembed_images(
                 )
                 for file, image, face in matched
             ]
-            vectors, failures = embed_images(to_embed, parts.encoder)
-            unsaved = _save_vectors(vectors, contract.digest, parts)
+            vectors, failures = embed_images(to_embed, components.encoder)
+            unsaved = _save_vectors(vectors, contract.digest, components)
             unreachable |= unmatched | failures | unsaved
             num_done += len(vectors) - len(unsaved)
             num_images = len(matched) + len(unmatched)
@@ -254,21 +265,21 @@ def reembed_images(
 
 
 def _save_vectors(
-    vectors: Sequence[Embedded], contract: str, parts: IngestParts
+    vectors: Sequence[Embedded], contract: str, components: IngestComponents
 ) -> dict[UUID, Rejected]:
     """Save vectors; returns the rejections of vectors that cannot be saved."""
     unsaved: dict[UUID, Rejected] = {}
 
     def save(chunk: Sequence[Embedded]) -> None:
-        parts.ledger.save_vectors(
-            contract, chunk, again=True, encode_positions=_position_encoder(parts.encoder)
+        components.repository.save_vectors(
+            contract, chunk, again=True, encode_positions=_position_encoder(components.encoder)
         )
 
     def record_failure(vector: Embedded, error: Exception) -> None:
         _log.error("vector not saved", image=str(vector.image_id), exc_info=error)
         unsaved[vector.image_id] = make_internal_rejection(str(vector.image_id), "store")
 
-    isolate.process_with_bisection(vectors, save, record_failure)
+    fault_isolation.process_with_bisection(vectors, save, record_failure)
     return unsaved
 
 
@@ -278,36 +289,40 @@ def _position_encoder(encoder: Encoder) -> EncodePositions | None:
 
 
 def _upsert_readings(
-    accepted: Sequence[tuple[ClaimedItem, DecodedImage]], originals: Originals, parts: IngestParts
+    accepted: Sequence[tuple[ClaimedItem, DecodedImage]],
+    originals: Originals,
+    components: IngestComponents,
 ) -> tuple[dict[UUID, UpsertResult], dict[UUID, Rejected]]:
     """Write rows for readings; also returns the rejections of files that changed before copying.
 
     Readings that require storing their original first are written in a second transaction.
     """
-    upserted = _upsert_by_source(accepted, originals, parts)
+    upserted = _upsert_by_source(accepted, originals, components)
     waiting = [pair for pair in accepted if upserted[pair[0].id].waits]
     changed = originals.store_originals(waiting)
     ready = [pair for pair in waiting if pair[0].id not in changed]
-    return upserted | _upsert_by_source(ready, originals, parts), changed
+    return upserted | _upsert_by_source(ready, originals, components), changed
 
 
 def _upsert_by_source(
-    accepted: Sequence[tuple[ClaimedItem, DecodedImage]], originals: Originals, parts: IngestParts
+    accepted: Sequence[tuple[ClaimedItem, DecodedImage]],
+    originals: Originals,
+    components: IngestComponents,
 ) -> dict[UUID, UpsertResult]:
     """Write rows, in one transaction per source."""
     by_source = sorted(accepted, key=lambda pair: pair[0].source.id)
     return {
         result.item_id: result
         for _, group in groupby(by_source, key=lambda pair: pair[0].source.id)
-        for result in parts.ledger.upsert_images(list(group), originals)
+        for result in components.repository.upsert_images(list(group), originals)
     }
 
 
 def _embed_readings(
     accepted: Sequence[tuple[ClaimedItem, DecodedImage]],
     upserted: dict[UUID, UpsertResult],
-    parts: IngestParts,
-    tally: IngestTally,
+    components: IngestComponents,
+    chunk_report: ChunkReport,
 ) -> None:
     to_embed = [
         ToEmbed(
@@ -324,14 +339,14 @@ def _embed_readings(
     ]
     if not to_embed:
         return
-    vectors, failures = embed_images(to_embed, parts.encoder)
-    parts.ledger.save_vectors(parts.encoder.contract.digest, vectors)
-    parts.ledger.finish_items(failures, "failed")
-    tally.count("encoded", len(vectors))
-    tally.count("failed", len(failures))
+    vectors, failures = embed_images(to_embed, components.encoder)
+    components.repository.save_vectors(components.encoder.contract.digest, vectors)
+    components.repository.finish_items(failures, "failed")
+    chunk_report.count("encoded", len(vectors))
+    chunk_report.count("failed", len(failures))
 
 
-def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
+def index_images(ids: Sequence[UUID], components: IngestComponents) -> None:
     """Write pending rows that have a vector to the index, and set the status of their items.
 
     If the index rejects a row, the row and the items that wait for it become `failed`.
@@ -340,40 +355,42 @@ def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
         ModelMismatchError: The index was switched to another bundle; nothing was changed.
         UnavailableError: A component does not respond; finished work is preserved.
     """
-    contract = parts.encoder.contract
+    contract = components.encoder.contract
 
     def index_chunk(chunk_ids: Sequence[UUID]) -> None:
-        with parts.ledger.indexing(
-            chunk_ids, contract.digest, _position_encoder(parts.encoder)
+        with components.repository.lock_pending_images(
+            chunk_ids, contract.digest, _position_encoder(components.encoder)
         ) as points:
             if points:
-                parts.index.upsert(points, contract.digest)
+                components.index.upsert(points, contract.digest)
 
     def record_failure(image_id: UUID, error: Exception) -> None:
-        isolate.raise_if_index_down(error, parts.index)
+        fault_isolation.raise_if_index_down(error, components.index)
         _log.error("image not indexed", image=str(image_id), exc_info=error)
-        parts.ledger.fail_images(
+        components.repository.fail_images(
             [image_id],
             "not_indexed",
             "the index rejects the image; the workers' log contains the value",
         )
 
-    isolate.process_with_bisection(ids, index_chunk, record_failure)
+    fault_isolation.process_with_bisection(ids, index_chunk, record_failure)
 
 
-def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:
+def erase_images(ids: Sequence[UUID], components: IngestComponents) -> int:
     """Delete images from the index and the blob store, then their rows; returns their number."""
-    return erase.erase_stored_images(ids, ledger=parts.ledger, index=parts.index, blobs=parts.blobs)
+    return erase.erase_stored_images(
+        ids, repository=components.repository, index=components.index, blobs=components.blobs
+    )
 
 
 def _delete_unused_originals(
     items: Sequence[ClaimedItem],
     upserted: dict[UUID, UpsertResult],
     stored: set[str],
-    parts: IngestParts,
+    components: IngestComponents,
 ) -> None:
     """Delete blobs without a row: of rejected files, duplicates, or replaced by a rendition."""
     uris = {item.uri for item in items} | stored
     uris |= {uri for result in upserted.values() for uri in result.replaced}
-    for uri in parts.ledger.unused_blobs(sorted(uris)):
-        parts.blobs.delete(uri)
+    for uri in components.repository.unused_blobs(sorted(uris)):
+        components.blobs.delete(uri)

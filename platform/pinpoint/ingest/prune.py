@@ -24,46 +24,46 @@ class PruneReport:
 
 def prune_leftovers(
     *,
-    closing: TenantDeletion,
-    ledger: IngestRepository,
+    tenant_deletion: TenantDeletion,
+    repository: IngestRepository,
     blobs: BlobStore,
-    orphan_s: float,
-    audit_s: float,
+    orphan_blob_ttl_s: float,
+    audit_retention_s: float,
 ) -> PruneReport:
     """Remove blobs without a row, old audit rows, and the rest of erased organizations.
 
     If one of them fails, its error is raised after all others are done.
 
     Args:
-        closing: Rows of erased organizations, and the audit log.
-        ledger: Returns the blobs without a row.
+        tenant_deletion: Rows of erased organizations, and the audit log.
+        repository: Returns the blobs without a row.
         blobs: The blob store.
-        orphan_s: Age in seconds after which a blob without a row is an orphan; a blob is stored
-            before its row is committed.
-        audit_s: Age in seconds at which audit rows are deleted.
+        orphan_blob_ttl_s: Age in seconds after which a blob without a row is an orphan; a blob is
+            stored before its row is committed.
+        audit_retention_s: Age in seconds at which audit rows are deleted.
     """
     failures = Failures()
-    for organization_id in closing.deleted_organizations():
-        with failures.apart("organization", organization=str(organization_id)):
+    for organization_id in tenant_deletion.deleted_organizations():
+        with failures.isolate("organization", organization=str(organization_id)):
             # Erases data of requests that were running during the erasure.
-            closing.close(organization_id)
+            tenant_deletion.close(organization_id)
             if (
-                not closing.pending_deletions(organization_id, 1)
-                and closing.blob_deletion_allowed()
+                not tenant_deletion.pending_deletions(organization_id, 1)
+                and tenant_deletion.blob_deletion_allowed()
             ):
                 blobs.erase(organization_id)
     num_blobs = partial_files = audit_rows = organizations = 0
-    for page in batched(blobs.old(orphan_s), _BLOBS_PER_PAGE):
-        with failures.apart("blobs"):
-            for uri in ledger.unused_blobs(page):
+    for page in batched(blobs.list_older_than(orphan_blob_ttl_s), _BLOBS_PER_PAGE):
+        with failures.isolate("blobs"):
+            for uri in repository.unused_blobs(page):
                 blobs.delete(uri)
                 num_blobs += 1
-    with failures.apart("partial files"):
-        partial_files = blobs.drop_halves(orphan_s)
-    with failures.apart("audit log"):
-        audit_rows = closing.prune_audit_log(audit_s)
-    with failures.apart("organizations"):
-        organizations = closing.finish()
+    with failures.isolate("partial files"):
+        partial_files = blobs.delete_partial(orphan_blob_ttl_s)
+    with failures.isolate("audit log"):
+        audit_rows = tenant_deletion.prune_audit_log(audit_retention_s)
+    with failures.isolate("organizations"):
+        organizations = tenant_deletion.finish()
     failures.raise_first()
     return PruneReport(
         blobs=num_blobs,

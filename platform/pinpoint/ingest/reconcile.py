@@ -36,7 +36,7 @@ class _Differences:
 
 def reconcile_index_rows(
     *,
-    ledger: IngestRepository,
+    repository: IngestRepository,
     index: VectorIndex,
     queue: JobQueue | None,
     contract: str,
@@ -51,15 +51,17 @@ def reconcile_index_rows(
     has a version.
 
     Args:
-        ledger: Rows in PostgreSQL, the source of truth.
+        repository: Rows in PostgreSQL, the source of truth.
         index: The derived index.
         queue: Queue for repair jobs; None only reports.
         contract: Digest of the bundle in use.
         chunk: Number of images per job.
     """
-    differences = _compare_versions(ledger, index, contract)
-    _recheck_differences(differences, ledger)
-    num_repaired = 0 if queue is None else _repair_index(differences, ledger, index, queue, chunk)
+    differences = _compare_versions(repository, index, contract)
+    _recheck_differences(differences, repository)
+    num_repaired = (
+        0 if queue is None else _repair_index(differences, repository, index, queue, chunk)
+    )
     return Drift(
         checked=differences.checked,
         missing=len(differences.missing),
@@ -69,10 +71,12 @@ def reconcile_index_rows(
     )
 
 
-def _compare_versions(ledger: IngestRepository, index: VectorIndex, contract: str) -> _Differences:
+def _compare_versions(
+    repository: IngestRepository, index: VectorIndex, contract: str
+) -> _Differences:
     differences = _Differences()
     for image_id, row_version, stored in _merge_join(
-        _scan_rows(ledger, contract), _scan_points(index)
+        _scan_rows(repository, contract), _scan_points(index)
     ):
         version, is_live = stored or (0, False)
         if row_version is None:
@@ -91,9 +95,9 @@ def _compare_versions(ledger: IngestRepository, index: VectorIndex, contract: st
     return differences
 
 
-def _recheck_differences(differences: _Differences, ledger: IngestRepository) -> None:
+def _recheck_differences(differences: _Differences, repository: IngestRepository) -> None:
     """Drop differences that exist only because a row was written between the two scans."""
-    rows = ledger.live_versions([*differences.extra, *differences.above])
+    rows = repository.live_versions([*differences.extra, *differences.above])
     # The point of a pending or new row is correct.
     differences.extra -= rows.keys()
     for image_id, (version, is_live) in list(differences.above.items()):
@@ -105,7 +109,7 @@ def _recheck_differences(differences: _Differences, ledger: IngestRepository) ->
 
 def _repair_index(
     differences: _Differences,
-    ledger: IngestRepository,
+    repository: IngestRepository,
     index: VectorIndex,
     queue: JobQueue,
     chunk: int,
@@ -120,41 +124,41 @@ def _repair_index(
         failures.note("reconcile", error, image=str(image_id))
 
     def bump_versions(ids: Sequence[UUID]) -> None:
-        ledger.bump_versions({image_id: differences.above[image_id][0] for image_id in ids})
+        repository.bump_versions({image_id: differences.above[image_id][0] for image_id in ids})
 
     process_with_bisection(sorted(differences.above), bump_versions, record_failure)
     to_index = sorted((differences.missing | differences.stale) - failed_ids)
     for ids in batched(to_index, chunk):
-        ledger.mark_pending(ids)
+        repository.mark_pending(ids)
         queue.send(jobs.INDEX_IMAGES, ids)
     extra = sorted(differences.extra)
     for page in batched(extra, _IDS_PER_PAGE):
         process_with_bisection(
             page,
-            lambda chunk_ids: _delete_points(chunk_ids, ledger, index),
+            lambda chunk_ids: _delete_points(chunk_ids, repository, index),
             record_failure,
         )
     failures.raise_first()
     return len(to_index) + len(extra)
 
 
-def _delete_points(ids: Sequence[UUID], ledger: IngestRepository, index: VectorIndex) -> None:
+def _delete_points(ids: Sequence[UUID], repository: IngestRepository, index: VectorIndex) -> None:
     """Delete points without a row, by source, while locks prevent new rows."""
     by_source = sorted(index.fetch(ids), key=attrgetter("source_id"))
     for source_id, points in groupby(by_source, key=attrgetter("source_id")):
-        with ledger.orphaned_points(source_id, [point.id for point in points]) as (
+        with repository.orphaned_points(source_id, [point.id for point in points]) as (
             deleted_ids,
             tombstones,
         ):
             # If PostgreSQL has no version, a new row starts at version 1 and could never replace
             # a tombstone, so the point is deleted without one.
-            index.forget(deleted_ids)
-            index.delete(tombstones)
+            index.delete_points(deleted_ids)
+            index.write_tombstones(tombstones)
 
 
-def _scan_rows(ledger: IngestRepository, contract: str) -> Iterator[tuple[UUID, int]]:
+def _scan_rows(repository: IngestRepository, contract: str) -> Iterator[tuple[UUID, int]]:
     after: UUID | None = None
-    while page := ledger.versions(after, _IDS_PER_PAGE, contract):
+    while page := repository.versions(after, _IDS_PER_PAGE, contract):
         yield from page
         after = page[-1][0]
 

@@ -23,12 +23,12 @@ _BUILD_NAME = re.compile(r"(\d{8}T\d{6})\d{3}Z-")
 
 def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
     *,
-    ledger: IngestRepository,
+    repository: IngestRepository,
     queue: JobQueue,
     index: VectorIndex,
     contract: str,
     chunk: int,
-    tombstone_s: float,
+    tombstone_ttl_s: float,
     is_alive: Callable[[str], bool],
     rebuild: Callable[[], None] | None = None,
 ) -> RecoveryReport:
@@ -38,63 +38,67 @@ def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
     Therefore nothing is sent while the queue has jobs.
 
     Args:
-        ledger: The rows.
+        repository: The rows.
         queue: Queue for lost work.
         index: Index with old tombstones.
         contract: Digest of the bundle in use.
         chunk: Number of items per job.
-        tombstone_s: Age in seconds at which a tombstone is deleted.
+        tombstone_ttl_s: Age in seconds at which a tombstone is deleted.
         is_alive: Whether the worker of a lease still runs; True if that is unknown.
         rebuild: Rebuilds the index, if its files contain deleted points until a rebuild.
     """
     released = sum(
-        ledger.release_worker(worker) for worker in ledger.active_workers() if not is_alive(worker)
+        repository.release_worker(worker)
+        for worker in repository.active_workers()
+        if not is_alive(worker)
     )
     if queue.waiting():
         return RecoveryReport(released=released, items=0, images=0, deletions=0, tombstones=0)
     failures = Failures()
     images: list[UUID] = []
-    lost_items: list[tuple[UUID, int]] = []
+    expired_items: list[tuple[UUID, int]] = []
     deleted_images: list[UUID] = []
     old_tombstones: list[UUID] = []
     # First the rows that only need indexing: their items are then finished without being read.
-    with failures.apart("images"):
-        images = ledger.lost_images(contract, _MAX_PER_RUN)
+    with failures.isolate("images"):
+        images = repository.unindexed_images(contract, _MAX_PER_RUN)
         _send_chunks(queue, jobs.INDEX_IMAGES, images, chunk)
-    with failures.apart("items"):
-        lost_items = ledger.lost_items(_MAX_PER_RUN)
-        _send_lost_items(queue, lost_items, chunk)
-    with failures.apart("deletions"):
-        deleted_images = ledger.lost_deletions(_MAX_PER_RUN)
+    with failures.isolate("items"):
+        expired_items = repository.expired_items(_MAX_PER_RUN)
+        _send_expired_items(queue, expired_items, chunk)
+    with failures.isolate("deletions"):
+        deleted_images = repository.pending_deletions(_MAX_PER_RUN)
         _send_chunks(queue, jobs.ERASE_IMAGES, deleted_images, chunk)
-    with failures.apart("tombstones"):
-        with ledger.expired_tombstones(tombstone_s) as expired:
-            index.forget(expired)
+    with failures.isolate("tombstones"):
+        with repository.expired_tombstones(tombstone_ttl_s) as expired:
+            index.delete_points(expired)
         old_tombstones = expired
         # A build that began after these points were deleted never contained them.
-        if old_tombstones and rebuild is not None and _build_age_s(index) > tombstone_s:
+        if old_tombstones and rebuild is not None and _build_age_s(index) > tombstone_ttl_s:
             rebuild()
     failures.raise_first()
     return RecoveryReport(
         released=released,
-        items=len(lost_items),
+        items=len(expired_items),
         images=len(images),
         deletions=len(deleted_images),
         tombstones=len(old_tombstones),
     )
 
 
-def _send_lost_items(queue: JobQueue, lost_items: Sequence[tuple[UUID, int]], chunk: int) -> None:
-    """Send lost items; items with earlier attempts are sent alone.
+def _send_expired_items(
+    queue: JobQueue, expired_items: Sequence[tuple[UUID, int]], chunk: int
+) -> None:
+    """Send expired items; items with earlier attempts are sent alone.
 
     If such an item kills its worker, no other item is affected. Items with fewer attempts are sent
     first, so that a file that kills workers does not block others. A worker that is repeatedly
     killed from outside then does not have the same file each time.
     """
     _send_chunks(
-        queue, jobs.INGEST_ITEMS, [item for item, attempts in lost_items if attempts == 0], chunk
+        queue, jobs.INGEST_ITEMS, [item for item, attempts in expired_items if attempts == 0], chunk
     )
-    retried_items = sorted((entry for entry in lost_items if entry[1] > 0), key=itemgetter(1))
+    retried_items = sorted((entry for entry in expired_items if entry[1] > 0), key=itemgetter(1))
     _send_chunks(queue, jobs.INGEST_ITEMS, [item for item, _ in retried_items], 1)
 
 

@@ -231,7 +231,7 @@ def list_entries(
 
 def _walk_folder(folder: Path, options: ReadOptions, named_files: set[str]) -> Iterator[_Entry]:
     """Files below the folder, except those that are named by a manifest."""
-    track_of = find_tracks(folder, options.track)
+    find_track = find_tracks(folder, options.track)
     unreadable: list[_Entry] = []
 
     def reject_folder(subfolder: Path, error: OSError) -> None:
@@ -252,7 +252,7 @@ def _walk_folder(folder: Path, options: ReadOptions, named_files: set[str]) -> I
             rejection = rejected(name, error.reason, error.detail)
             yield _Entry(relative=name, rejected=rejection)
             continue
-        metadata_override = add_options(None, track_of(photo), options)
+        metadata_override = add_options(None, find_track(photo), options)
         yield _Entry(relative=name, path=photo, metadata_override=metadata_override)
     yield from unreadable
 
@@ -261,7 +261,7 @@ def _read_rows(
     manifest: Path, folder: Path, settings: Settings, options: ReadOptions, named_files: set[str]
 ) -> Iterator[_Entry]:
     """Rows of a manifest; adds the files that they name to `named`."""
-    track_of = find_tracks(folder, options.track)
+    find_track = find_tracks(folder, options.track)
     for row in read_manifest(manifest, settings.media, options):
         if isinstance(row, Rejected):
             named_files.add(row.file)
@@ -272,7 +272,7 @@ def _read_rows(
             relative=row.name,
             path=row.file,
             external_id=row.external_id if row.external_id != row.name else None,
-            metadata_override=add_options(row.metadata_override, track_of(row.file), options),
+            metadata_override=add_options(row.metadata_override, find_track(row.file), options),
         )
 
 

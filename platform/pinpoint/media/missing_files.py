@@ -22,13 +22,13 @@ class MissingFiles:
 
     external_ids: tuple[str, ...]
     """Ids of the missing files."""
-    known: int
+    num_ingested: int
     """Number of files that the catalog has below the folder."""
 
     @property
-    def many(self) -> bool:
+    def is_suspicious(self) -> bool:
         """Whether so many files are missing that the folder may be the wrong one."""
-        return len(self.external_ids) > CONFIRM_ABOVE_SHARE * self.known
+        return len(self.external_ids) > CONFIRM_ABOVE_SHARE * self.num_ingested
 
 
 def find_missing_files(
@@ -48,19 +48,19 @@ def find_missing_files(
     below = folder.relative_to(root.path).as_posix()
     prefix = root.external_id("" if below == "." else f"{below}/")
     others = tuple(f"{other.name}/" for other in source.roots if other.name and other != root)
-    num_known, missing = 0, []
+    num_ingested, missing = 0, []
     for external_id, uri in catalog.source_files(source.id, prefix):
-        stored_path = file_of_locator(uri)
+        stored_path = path_of_uri(uri)
         # Under a root without a name, an id chosen by a user looks like a path.
         if not root.name and (stored_path is None or external_id.startswith(others)):
             continue
-        num_known += 1
+        num_ingested += 1
         relative = external_id.removeprefix(f"{root.name}/") if root.name else external_id
         names = {relative, *(unicodedata.normalize(form, relative) for form in ("NFC", "NFD"))}
         paths = [Path(root.path) / name for name in names] + ([stored_path] if stored_path else [])
         if all(is_gone(path) for path in paths):
             missing.append(external_id)
-    return MissingFiles(external_ids=tuple(missing), known=num_known)
+    return MissingFiles(external_ids=tuple(missing), num_ingested=num_ingested)
 
 
 def has_visible_entries(folder: Path) -> bool:
@@ -82,7 +82,7 @@ def is_gone(path: Path) -> bool:
     return False
 
 
-def file_of_locator(uri: str | None) -> Path | None:
+def path_of_uri(uri: str | None) -> Path | None:
     """The path of a `file:` URI, None for any other."""
     if uri is None or not uri.startswith("file:"):
         return None

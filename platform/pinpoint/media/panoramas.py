@@ -40,22 +40,22 @@ class Window:
     full_height_px: int
 
 
-def is_equirectangular(facts: RawMetadata) -> bool:
+def is_equirectangular(raw_metadata: RawMetadata) -> bool:
     """Whether the metadata declare an equirectangular panorama."""
-    return facts.attributes.get("projection") == "equirectangular"
+    return raw_metadata.attributes.get("projection") == "equirectangular"
 
 
-def window(facts: RawMetadata, width: int, height: int) -> Window | None:
+def window(raw_metadata: RawMetadata, width: int, height: int) -> Window | None:
     """The visible part of the sphere; None unless it covers 360° and 45° up and down.
 
     Args:
-        facts: Metadata of the file.
+        raw_metadata: Metadata of the file.
         width: Columns of the image, which may have been resized since GPano was written.
         height: Rows of the image.
     """
-    if not is_equirectangular(facts):
+    if not is_equirectangular(raw_metadata):
         return None
-    sphere = facts.sphere
+    sphere = raw_metadata.sphere
     if sphere is None:
         is_full_sphere = 1.95 <= width / height <= 2.05
         full = Window(top=0.0, bottom=1.0, full_width_px=width, full_height_px=height)

@@ -123,4 +123,4 @@ def _read_keys(path: Path) -> set[str]:
     except (OSError, ValueError, RecursionError):
         return set()
     objects = document if isinstance(document, list) else [document]
-    return {key for one in objects[:10] if isinstance(one, dict) for key in one}
+    return {key for entry in objects[:10] if isinstance(entry, dict) for key in entry}

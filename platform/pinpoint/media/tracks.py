@@ -17,8 +17,7 @@ import numpy as np
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.media.checks import RejectedFileError
-from pinpoint.media.files import find_sibling_tracks as find_beside
-from pinpoint.media.files import list_files, read_bytes
+from pinpoint.media.files import find_sibling_tracks, list_files, read_bytes
 from pinpoint.media.gpx import MAX_TRACK_BYTES, GpxFile, Segment, Track, read_gpx
 from pinpoint.records import MetadataOverride, ReadOptions
 
@@ -41,7 +40,7 @@ def find_tracks(root: Path, chosen: str | None = None) -> Callable[[Path], Path 
         chosen: Value of `--track`. A GPX file of that name next to the photo, otherwise in
             `root`, otherwise at that path, is used. Any other text is the name of a track.
     """
-    find_nearby = find_beside(root)
+    find_nearby = find_sibling_tracks(root)
     file = (chosen or "").partition("#")[0]
     is_file = file.lower().endswith(".gpx")
     shared = next((path for path in (root / file, Path(file)) if is_file and path.is_file()), None)

@@ -25,7 +25,7 @@ RADII_M: Final[Mapping[str, float]] = MappingProxyType(
 )
 """Radii of the haversine distances: the rounded mean radius, and the equator of WGS84."""
 
-_WORDS: Final[Mapping[str, str]] = MappingProxyType(
+_DISTANCE_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "haversine-6371": "haversine, R = 6371 km",
         "haversine-6378.137": "haversine, R = 6378.137 km",
@@ -50,17 +50,16 @@ class Convention:
     """Whether the GeoScore of each photo is rounded before the mean."""
 
     def __post_init__(self) -> None:
-        if self.distance not in _WORDS:
-            raise ValueError(f"distance {self.distance!r} is none of {', '.join(_WORDS)}")
+        if self.distance not in _DISTANCE_NAMES:
+            raise ValueError(f"distance {self.distance!r} is none of {', '.join(_DISTANCE_NAMES)}")
         if self.comparison not in ("<", "<="):
             raise ValueError(f"comparison {self.comparison!r} is neither '<' nor '<='")
 
-    def words(self) -> str:
+    def description(self) -> str:
         """Description for reports: `osv5m: haversine, R = 6371 km; d < t; …`."""
         score = "rounded per photo" if self.rounded else "not rounded"
-        return (
-            f"{self.name}: {_WORDS[self.distance]}; d {self.comparison} threshold; GeoScore {score}"
-        )
+        distance = _DISTANCE_NAMES[self.distance]
+        return f"{self.name}: {distance}; d {self.comparison} threshold; GeoScore {score}"
 
     def within(self, distances_km: FloatColumn, threshold_km: float) -> BoolColumn:
         """Which distances count as correct; NaN (no answer) does not.
@@ -93,26 +92,28 @@ CONVENTIONS: Final[Mapping[str, Convention]] = MappingProxyType(
 (also PLONK), PIGEON, Pinpoint. The first three publish no GeoScore."""
 
 
-def distances_km(truth: ArrayLike, answers: ArrayLike, by: Convention | Distance) -> FloatColumn:
+def distances_km(
+    ground_truth: ArrayLike, answers: ArrayLike, by: Convention | Distance
+) -> FloatColumn:
     """Distances between answers and ground truth.
 
     Args:
-        truth: `[..., 2]` degrees, without NaN.
-        answers: `[..., 2]` degrees, broadcast against `truth`; both values are NaN for no
-            answer. For candidates `[N, K, 2]`, pass `truth` as `[N, 1, 2]`.
+        ground_truth: `[..., 2]` degrees, without NaN.
+        answers: `[..., 2]` degrees, broadcast against `ground_truth`; both values are NaN for no
+            answer. For candidates `[N, K, 2]`, pass `ground_truth` as `[N, 1, 2]`.
         by: A convention, or only its distance.
 
     Returns:
         `[...]` kilometers; NaN for no answer. A geodesic takes about 50 µs.
 
     Raises:
-        ValueError: A position out of range or incomplete, NaN in `truth`, unknown distance.
+        ValueError: A position out of range or incomplete, NaN in `ground_truth`, unknown distance.
     """
     distance = by.distance if isinstance(by, Convention) else by
-    if distance not in _WORDS:
-        raise ValueError(f"distance {distance!r} is none of {', '.join(_WORDS)}")
+    if distance not in _DISTANCE_NAMES:
+        raise ValueError(f"distance {distance!r} is none of {', '.join(_DISTANCE_NAMES)}")
     true_positions, answer_positions = np.broadcast_arrays(
-        _check_positions(truth, "truth", gaps=False),
+        _check_positions(ground_truth, "ground_truth", gaps=False),
         _check_positions(answers, "answers", gaps=True),
     )
     error_m = (

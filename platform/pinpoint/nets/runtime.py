@@ -45,7 +45,7 @@ def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Em
         load_tower(bundle).to(device),
         heads=None if heads is None else heads.to(device),
         location=None if location is None else location.to(device),
-        listed=load_coordinates(bundle),
+        coordinates=load_coordinates(bundle),
         contract=public_contract(contract, rendition_px, bundle.calibrations),
         preprocess=contract.preprocess,
         device=device,

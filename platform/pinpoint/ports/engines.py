@@ -92,7 +92,7 @@ class Reranker(Protocol):
         evidence: Mapping[UUID, Sequence[Evidence]],
         points: Sequence[IndexPoint],
     ) -> RerankOutput:
-        """Compute scores, a null score and refined positions; deterministic for the same query.
+        """Compute logits, a no-match logit and refined positions; deterministic for the same query.
 
         Args:
             vector: Query `[D]`.
@@ -161,11 +161,11 @@ class VectorIndex(Protocol):
         """
         ...
 
-    def delete(self, versions: Mapping[UUID, int]) -> None:
+    def write_tombstones(self, versions: Mapping[UUID, int]) -> None:
         """Write tombstones of these versions; no older version can replace them."""
         ...
 
-    def forget(self, ids: Iterable[UUID]) -> None:
+    def delete_points(self, ids: Iterable[UUID]) -> None:
         """Delete points and tombstones, when no writer of an old version can be alive."""
         ...
 
@@ -250,11 +250,11 @@ class BlobStore(Protocol):
         """Delete a blob; a missing blob is no error."""
         ...
 
-    def old(self, older_than_s: float) -> Iterator[str]:
+    def list_older_than(self, older_than_s: float) -> Iterator[str]:
         """URIs of all blobs that are older than this."""
         ...
 
-    def drop_halves(self, older_than_s: float) -> int:
+    def delete_partial(self, older_than_s: float) -> int:
         """Delete partial files of interrupted calls of `put`; returns their number."""
         ...
 

@@ -93,7 +93,7 @@ class IngestRepository(Protocol):
         """
         ...
 
-    def indexing(
+    def lock_pending_images(
         self, ids: Sequence[UUID], contract: str, encode_positions: EncodePositions | None = None
     ) -> AbstractContextManager[list[IndexPoint]]:
         """Yield pending images with a vector, locked; the end of the block marks them indexed.
@@ -123,7 +123,7 @@ class IngestRepository(Protocol):
         """Release all leases of a worker; returns the number of released items."""
         ...
 
-    def erasing(
+    def lock_pending_deletions(
         self, ids: Sequence[UUID] | None
     ) -> AbstractContextManager[tuple[list[PendingDeletion], list[str]]]:
         """Yield deleted images, locked, and blobs only they need; the end deletes the rows."""
@@ -137,15 +137,15 @@ class IngestRepository(Protocol):
         """Names of workers that hold a lease."""
         ...
 
-    def lost_items(self, limit: int) -> list[tuple[UUID, int]]:
+    def expired_items(self, limit: int) -> list[tuple[UUID, int]]:
         """Open items without a valid lease, oldest first, with their attempts."""
         ...
 
-    def lost_images(self, contract: str, limit: int) -> list[UUID]:
+    def unindexed_images(self, contract: str, limit: int) -> list[UUID]:
         """Pending images that have a vector and only wait for the index."""
         ...
 
-    def lost_deletions(self, limit: int) -> list[UUID]:
+    def pending_deletions(self, limit: int) -> list[UUID]:
         """Deleted images that still have a row."""
         ...
 

@@ -12,23 +12,23 @@ from pinpoint.records import StoredFile
 class ReembedQueue(Protocol):
     """Live images (indexed, or waiting for the index) without vectors of a contract."""
 
-    def live(self) -> int:
+    def count_live(self) -> int:
         """Number of live images."""
         ...
 
-    def missing(
-        self, contract: str, channels: Collection[str], *, under_way: bool = True
+    def list_missing(
+        self, contract: str, channels: Collection[str], *, include_in_progress: bool = True
     ) -> list[UUID]:
         """Live images that lack a vector in any of these channels, sorted by file.
 
         Args:
             contract: Digest of the bundle whose vectors are checked.
             channels: Required channels.
-            under_way: Include images that an unfinished batch item still processes.
+            include_in_progress: Include images that an unfinished batch item still processes.
         """
         ...
 
-    def outlast(self) -> None:
+    def wait_for_open_transactions(self) -> None:
         """Wait until all transactions that are writing now have ended.
 
         Raises:

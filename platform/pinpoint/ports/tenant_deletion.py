@@ -10,7 +10,7 @@ class TenantDeletion(Protocol):
     """Rows of organizations under deletion; each call is one transaction."""
 
     def find(self, name_or_id: str) -> UUID:
-        """Id of an organization, including revoked and partly erased ones.
+        """Id of an organization, including disabled and partly erased ones.
 
         Raises:
             NotFoundError: No organization has this name or id.

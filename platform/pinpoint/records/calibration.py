@@ -97,10 +97,10 @@ class QueryFeatures:
     logits: tuple[float, ...]
     """`[K]`."""
     no_match_logit: float | None
-    """Logit of the reranker's null candidate, if one ran."""
+    """Logit of the reranker's no-match candidate, if one ran."""
     max_similarity: float
     """Cosine of the most similar candidate."""
     neighborhood_similarity: float
-    """Mean cosine of a candidate and its evidence, weighted by the candidates' mass."""
+    """Mean cosine of a candidate and its evidence, weighted by the candidates' weights."""
     gallery_density: float
     """Gallery images per km² around the candidates."""

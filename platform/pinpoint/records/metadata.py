@@ -144,10 +144,10 @@ class ReadOptions:
     """Options of a person for a whole folder or manifest with incomplete metadata."""
 
     track: str | None = None
-    """See `Override.track_name`; also the path of a GPX file."""
+    """See `MetadataOverride.track_name`; also the path of a GPX file."""
     time_zone: str | None = None
-    """See `Override.time_zone`; also applies to times of a manifest."""
+    """See `MetadataOverride.time_zone`; also applies to times of a manifest."""
     camera_clock_offset_s: float | None = None
-    """See `Override.camera_clock_offset_s`."""
+    """See `MetadataOverride.camera_clock_offset_s`."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Name of a manifest's column → canonical column, or `attribute`."""

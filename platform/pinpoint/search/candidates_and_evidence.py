@@ -93,7 +93,7 @@ def resolve_query_exclusions(exclusions: Exclusions, context: SearchContext) -> 
 @contextmanager
 def find_candidates_and_evidence(
     vector: Vector,
-    limits: SearchFilter,
+    search_filter: SearchFilter,
     context: SearchContext,
     *,
     evidence_settings: EvidenceSettings,
@@ -106,7 +106,7 @@ def find_candidates_and_evidence(
 
     Args:
         vector: Query `[D]`.
-        limits: The caller's search filter.
+        search_filter: The caller's search filter.
         context: Gallery and components.
         evidence_settings: How much evidence each candidate gets.
         exclusions: Images treated as absent from the gallery; None in production.
@@ -122,13 +122,16 @@ def find_candidates_and_evidence(
     with stopwatch.stage("retrieve"):
         for snapshot in consistency.consistent_snapshots(context.index, contract):
             candidates, all_exclusions = retrieve.retrieve_candidates(
-                vector, limits, context, snapshot=snapshot, exclusions=exclusions
+                vector, search_filter, context, snapshot=snapshot, exclusions=exclusions
             )
             vectors = (
                 retrieve.fetch_candidate_vectors(candidates, context.index) if with_vectors else []
             )
     evidence_query = EvidenceQuery(
-        vector=vector, contract=contract.digest, limits=limits, settings=evidence_settings
+        vector=vector,
+        contract=contract.digest,
+        search_filter=search_filter,
+        settings=evidence_settings,
     )
     with context.database.read(context.organization_id) as reader:
         with stopwatch.stage("evidence"):
@@ -147,12 +150,12 @@ def find_candidates_and_evidence(
 
 
 def count_gallery_images(
-    limits: SearchFilter, context: SearchContext, exclusions: Exclusions | None = None
+    search_filter: SearchFilter, context: SearchContext, exclusions: Exclusions | None = None
 ) -> int:
     """Number of gallery images that pass the filter and are not excluded."""
     where = retrieve.to_index_filter(
         context.organization_id,
-        limits,
+        search_filter,
         exclude_ids=() if exclusions is None else exclusions.ids,
     )
     return context.index.count(where)

@@ -16,7 +16,7 @@ from pinpoint.settings import SearchSettings
 
 def locate_by_coordinates(
     photo: QueryPhoto,
-    limits: SearchFilter,
+    search_filter: SearchFilter,
     *,
     decoder: Decoder,
     encoder: Encoder,
@@ -26,7 +26,7 @@ def locate_by_coordinates(
 
     Args:
         photo: The photo.
-        limits: Search filter; only its area applies to coordinates.
+        search_filter: Search filter; only its area applies to coordinates.
         decoder: Decodes the photo.
         encoder: Encodes the photo and gives the coordinate list.
         settings: Search settings.
@@ -37,13 +37,13 @@ def locate_by_coordinates(
         BadPhotoError: As `pipeline.locate`.
         TooLargeError: As `pipeline.locate`.
     """
-    coordinate_search.require_coordinates(limits)
+    coordinate_search.require_coordinates(search_filter)
     stopwatch = Stopwatch()
     with stopwatch.stage("retrieve"):
         coordinates = encoder.coordinate_gallery()
     vector = encode_photo(photo, decoder, encoder, stopwatch)
     with stopwatch.stage("rank"):
-        compared = coordinate_search.compare_coordinates(vector, coordinates, limits)
+        compared = coordinate_search.compare_coordinates(vector, coordinates, search_filter)
     with stopwatch.stage("decide"):
         ranked = coordinate_search.select_best(compared, settings.candidates)
         decision = answer.decide_coordinates(ranked, compared.positions, compared.weight)
@@ -54,4 +54,4 @@ def locate_by_coordinates(
         build=coordinates.digest[:16],
         warnings=(coordinate_search.WARNING,),
     )
-    return answer.build_answer(decision, provenance, stopwatch.read())
+    return answer.build_answer(decision, provenance, stopwatch.timings_ms())

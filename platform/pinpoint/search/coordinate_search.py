@@ -46,16 +46,16 @@ class ComparedCoordinates:
     """Sums to 1."""
 
 
-def require_coordinates(limits: SearchFilter) -> None:
+def require_coordinates(search_filter: SearchFilter) -> None:
     """Check that a filter applies to a coordinate list.
 
     Raises:
         BadRequestError: The filter uses source kinds, sources or times, which only images have.
     """
     inapplicable = {
-        "source_kinds": limits.source_kinds,
-        "sources": limits.source_ids,
-        "datetime": limits.captured_after or limits.captured_before,
+        "source_kinds": search_filter.source_kinds,
+        "sources": search_filter.source_ids,
+        "datetime": search_filter.captured_after or search_filter.captured_before,
     }
     used_names = [name for name, value in inapplicable.items() if value]
     if used_names:
@@ -66,18 +66,18 @@ def require_coordinates(limits: SearchFilter) -> None:
 
 
 def compare_coordinates(
-    vector: Vector, coordinates: CoordinateGallery, limits: SearchFilter
+    vector: Vector, coordinates: CoordinateGallery, search_filter: SearchFilter
 ) -> ComparedCoordinates:
     """Compute the weight of every coordinate inside the filter.
 
     Args:
         vector: Query `[D]`.
         coordinates: The coordinate list.
-        limits: Only circle, box and polygon; a coordinate must be inside all that are given.
+        search_filter: Only circle, box and polygon; a coordinate must be inside all that are given.
     """
     # Exact, and computed before filtering, so that the filter never changes a score.
     cosines = (coordinates.vectors @ vector).astype(np.float64)
-    inside = np.flatnonzero(_is_inside(coordinates.positions, limits))
+    inside = np.flatnonzero(_is_inside(coordinates.positions, search_filter))
     score = np.round(cosines[inside], SCORE_DIGITS)
     order = np.argsort(-score, kind="stable")
     score = score[order]
@@ -100,12 +100,12 @@ def select_best(compared: ComparedCoordinates, limit: int) -> tuple[RankedCoordi
     )
 
 
-def _is_inside(positions: LatLonArray, limits: SearchFilter) -> Mask:
+def _is_inside(positions: LatLonArray, search_filter: SearchFilter) -> Mask:
     inside = np.ones(len(positions), dtype=np.bool_)
-    if limits.circle is not None:
-        inside &= in_circle(positions, limits.circle)
-    if limits.box is not None:
-        inside &= in_box(positions, limits.box)
-    if limits.polygon:
-        inside &= in_polygon(positions, limits.polygon)
+    if search_filter.circle is not None:
+        inside &= in_circle(positions, search_filter.circle)
+    if search_filter.box is not None:
+        inside &= in_box(positions, search_filter.box)
+    if search_filter.polygon:
+        inside &= in_polygon(positions, search_filter.polygon)
     return inside

@@ -36,7 +36,7 @@ class EvidenceQuery:
     """Query `[D]`; identifies near-duplicate rows."""
     contract: str
     """Digest of the bundle that made the vectors."""
-    limits: SearchFilter
+    search_filter: SearchFilter
     """The caller's search filter."""
     settings: EvidenceSettings
 
@@ -77,7 +77,7 @@ def fetch_evidence(
         rows = _read_distinct(candidates, query, reader, excluded)
     evidence_by_candidate: dict[UUID, list[Evidence]] = defaultdict(list)
     for row in rows:
-        if row.id != row.candidate_id and _passes_filter(row, query.limits):
+        if row.id != row.candidate_id and _passes_filter(row, query.search_filter):
             evidence_by_candidate[row.candidate_id].append(row)
     return {candidate.id: tuple(evidence_by_candidate[candidate.id]) for candidate in candidates}
 
@@ -102,7 +102,7 @@ def _read_distinct(
             per_kind=slots,
             excluded=excluded,
         )
-        copies = _find_copies(rows, candidates, query.limits)
+        copies = _find_copies(rows, candidates, query.search_filter)
         if not copies and slots == per_kind:
             return rows
         distinct_rows = [row for row in rows if (row.candidate_id, row.id) not in copies]
@@ -117,7 +117,7 @@ def _read_distinct(
 
 
 def _find_copies(
-    rows: Sequence[Evidence], candidates: Sequence[Candidate], limits: SearchFilter
+    rows: Sequence[Evidence], candidates: Sequence[Candidate], search_filter: SearchFilter
 ) -> set[tuple[UUID, UUID]]:
     """Copies to drop, as pairs of a candidate and an image.
 
@@ -138,7 +138,7 @@ def _find_copies(
         if preferred_id is None and len(same_rows) > 1:
             candidate = candidates_by_id[candidate_id]
             preferred_id = min(
-                same_rows, key=lambda row: _copy_preference(row, candidate, limits)
+                same_rows, key=lambda row: _copy_preference(row, candidate, search_filter)
             ).id
         if preferred_id is not None:
             copies |= {(candidate_id, row.id) for row in same_rows if row.id != preferred_id}
@@ -146,11 +146,11 @@ def _find_copies(
 
 
 def _copy_preference(
-    row: Evidence, candidate: Candidate, limits: SearchFilter
+    row: Evidence, candidate: Candidate, search_filter: SearchFilter
 ) -> tuple[bool, bool, bool, float, int]:
     """Sort key; the image with the lowest value represents images of the same bytes."""
     return (
-        not _passes_filter(row, limits),
+        not _passes_filter(row, search_filter),
         row.source_id != candidate.source_id,
         row.source_kind != candidate.source_kind,
         row.distance_m,
@@ -201,16 +201,21 @@ def _find_near_duplicates(
     }
 
 
-def _passes_filter(row: Evidence, limits: SearchFilter) -> bool:
+def _passes_filter(row: Evidence, search_filter: SearchFilter) -> bool:
     """Whether a photo passes the filter's kinds, sources and times."""
-    if limits.source_kinds and row.source_kind not in limits.source_kinds:
+    if search_filter.source_kinds and row.source_kind not in search_filter.source_kinds:
         return False
-    if limits.source_ids and row.source_id not in limits.source_ids:
+    if search_filter.source_ids and row.source_id not in search_filter.source_ids:
         return False
-    if limits.captured_after is None and limits.captured_before is None:
+    if search_filter.captured_after is None and search_filter.captured_before is None:
         return True
     if row.captured_at is None:
         return False
-    is_early = limits.captured_after is not None and row.captured_at < limits.captured_after
-    is_late = limits.captured_before is not None and row.captured_at >= limits.captured_before
+    is_early = (
+        search_filter.captured_after is not None and row.captured_at < search_filter.captured_after
+    )
+    is_late = (
+        search_filter.captured_before is not None
+        and row.captured_at >= search_filter.captured_before
+    )
     return not (is_early or is_late)

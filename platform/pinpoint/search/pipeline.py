@@ -77,7 +77,7 @@ class SimilarRequest:
 
 def locate(
     photo: QueryPhoto,
-    limits: SearchFilter,
+    search_filter: SearchFilter,
     context: SearchContext,
     *,
     exclusions: Exclusions | None = None,
@@ -86,7 +86,7 @@ def locate(
 
     Args:
         photo: The photo.
-        limits: Search filter: area, time and sources.
+        search_filter: Search filter: area, time and sources.
         context: Gallery, components and settings of the query.
         exclusions: Images treated as absent from the gallery; None in production.
 
@@ -97,12 +97,12 @@ def locate(
         UnavailableError: The index or the database does not respond.
     """
     vector = encode_photo(photo, context.decoder, context.encoder, context.stopwatch)
-    return locate_encoded(vector, limits, context, kind=photo.kind, exclusions=exclusions)
+    return locate_encoded(vector, search_filter, context, kind=photo.kind, exclusions=exclusions)
 
 
 def locate_encoded(
     vector: Vector,
-    limits: SearchFilter,
+    search_filter: SearchFilter,
     context: SearchContext,
     *,
     kind: SourceKind | None = None,
@@ -113,7 +113,7 @@ def locate_encoded(
 
     Args:
         vector: Query `[D]`, from the encoder of the context.
-        limits: As `locate`.
+        search_filter: As `locate`.
         context: As `locate`.
         kind: Source kind of the photo, if known.
         exclusions: As `locate`.
@@ -129,21 +129,23 @@ def locate_encoded(
     reranker = _select_reranker(ranker, context.reranker, contract)
     with find_candidates_and_evidence(
         vector,
-        limits,
+        search_filter,
         context,
         evidence_settings=_select_evidence_settings(settings, reranker),
         exclusions=exclusions,
         with_vectors=reranker is not None,
-    ) as found:
+    ) as retrieved:
         with stopwatch.stage("rank"):
             if reranker is None:
-                ranking = _rank_without_weights(ranker, vector, found)
+                ranking = _rank_without_weights(ranker, vector, retrieved)
             else:
-                ranking = _rank_with_reranker(reranker, vector, kind, found)
+                ranking = _rank_with_reranker(reranker, vector, kind, retrieved)
         with stopwatch.stage("decide"):
-            calibrated = posterior.calibrate_result(ranking, contract, limits, settings, kind=kind)
+            calibrated = posterior.calibrate_result(
+                ranking, contract, search_filter, settings, kind=kind
+            )
             decision = answer.decide_answer(
-                ranking.ranked, calibrated, reader=found.reader, cited=settings.max_citations
+                ranking.ranked, calibrated, reader=retrieved.reader, cited=settings.max_citations
             )
     return answer.build_answer(
         decision,
@@ -151,19 +153,21 @@ def locate_encoded(
             contract=contract,
             ranker=ranking.ranker,
             reason=ranking.fallback_reason,
-            engine=found.snapshot.engine,
-            build=found.snapshot.build,
+            engine=retrieved.snapshot.engine,
+            build=retrieved.snapshot.build,
         ),
-        stopwatch.read(),
+        stopwatch.timings_ms(),
     )
 
 
-def similar(request: SimilarRequest, limits: SearchFilter, context: SearchContext) -> SimilarResult:
+def similar(
+    request: SimilarRequest, search_filter: SearchFilter, context: SearchContext
+) -> SimilarResult:
     """Find the images most similar to a photo or to a gallery image.
 
     Args:
         request: Photo or image, and size of the page.
-        limits: As `locate`.
+        search_filter: As `locate`.
         context: As `locate`. The database is read only for a gallery image.
 
     Raises:
@@ -181,7 +185,7 @@ def similar(request: SimilarRequest, limits: SearchFilter, context: SearchContex
         )
     contract, stopwatch = context.encoder.contract, context.stopwatch
     snapshot_before = consistency.require_same_model(context.index, contract)
-    where = retrieve.to_index_filter(context.organization_id, limits)
+    where = retrieve.to_index_filter(context.organization_id, search_filter)
     if isinstance(request.query, QueryPhoto):
         vector = encode_photo(request.query, context.decoder, context.encoder, stopwatch)
     else:
@@ -209,7 +213,7 @@ def similar(request: SimilarRequest, limits: SearchFilter, context: SearchContex
         groups=groups,
         bundle=contract.name,
         index_build=snapshot.build,
-        timings_ms=stopwatch.read(),
+        timings_ms=stopwatch.timings_ms(),
     )
 
 
@@ -232,23 +236,25 @@ def _select_evidence_settings(
 
 
 def _rank_without_weights(
-    ranker: str | None, vector: Vector, found: CandidatesAndEvidence
+    ranker: str | None, vector: Vector, retrieved: CandidatesAndEvidence
 ) -> Ranking:
     """Rank with the requested ranker of `RANKERS`, otherwise with the vote."""
     name = ranker or vote.VOTE_RANKER
-    ranked = RANKERS[name](vector, found.candidates, found.evidence)
+    ranked = RANKERS[name](vector, retrieved.candidates, retrieved.evidence)
     return Ranking(
         ranked=ranked, ranker=name, fallback_reason=None if ranker else rerank.NO_RERANKER
     )
 
 
 def _rank_with_reranker(
-    reranker: Reranker, vector: Vector, kind: SourceKind | None, found: CandidatesAndEvidence
+    reranker: Reranker, vector: Vector, kind: SourceKind | None, retrieved: CandidatesAndEvidence
 ) -> Ranking:
     """Rank with the reranker of the bundle."""
-    judgement = reranker.rerank(vector, kind, found.candidates, found.evidence, found.vectors)
-    unranked = vote.attach_evidence(vector, found.candidates, found.evidence)
-    return rerank.order_by_reranker(unranked, found.candidates, judgement)
+    output = reranker.rerank(
+        vector, kind, retrieved.candidates, retrieved.evidence, retrieved.vectors
+    )
+    unranked = vote.attach_evidence(vector, retrieved.candidates, retrieved.evidence)
+    return rerank.order_by_reranker(unranked, retrieved.candidates, output)
 
 
 def _fetch_image(image_id: UUID, context: SearchContext) -> IndexPoint:

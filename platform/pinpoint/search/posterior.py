@@ -38,11 +38,6 @@ _MIN_REACH_M: Final = 500.0
 """Minimum reach for the density estimate: nearer evidence may be of the same panorama."""
 _MIN_WEIGHT: Final = 1e-12
 _DIGITS: Final = 6
-_ABSTENTION_REASONS: Final = {
-    "unsupported": "not_in_gallery",
-    "elsewhere": "outside_candidates",
-}
-"""Signal of the abstention rule → reason in the answer."""
 
 Nodes = tuple[Floats, Floats]
 """Positions `[Q, 2]` and weights `[Q]` of a posterior (`geo.kernels.quadrature_nodes`)."""
@@ -51,7 +46,7 @@ Nodes = tuple[Floats, Floats]
 def calibrate_result(
     ranking: Ranking,
     contract: Contract,
-    limits: SearchFilter,
+    search_filter: SearchFilter,
     search: SearchSettings,
     *,
     kind: str | None = None,
@@ -61,16 +56,16 @@ def calibrate_result(
     Args:
         ranking: `[K]` candidates, the name of their ranker, and a reranker's no-match logit.
         contract: Contract of the bundle; contains the calibrations.
-        limits: The search filter.
+        search_filter: The search filter.
         search: The search settings.
         kind: Source kind of the query, as given by the caller.
     """
     calibration, note = select_calibration(
-        contract, ranking.ranker, limits, search.model_dump(mode="json")
+        contract, ranking.ranker, search_filter, search.model_dump(mode="json")
     )
     if not ranking.ranked:
         return CalibratedResult(note=note, abstention_reason="no_candidates")
-    features = query_features(ranking.ranked, kind=kind, null_logit=ranking.no_match_logit)
+    features = query_features(ranking.ranked, kind=kind, no_match_logit=ranking.no_match_logit)
     if calibration is None:
         return CalibratedResult(features=features, note=note)
     posterior = compute_posterior(features, calibration, search.optimize_for_radius_km)
@@ -83,14 +78,14 @@ def calibrate_result(
 
 
 def query_features(
-    ranked: Sequence[RankedCandidate], *, kind: str | None, null_logit: float | None = None
+    ranked: Sequence[RankedCandidate], *, kind: str | None, no_match_logit: float | None = None
 ) -> QueryFeatures:
     """Features from which the posterior is computed.
 
     Args:
         ranked: `[K]`, in any order, at least one.
         kind: Source kind of the query, as given by the caller.
-        null_logit: Logit of a reranker's no-match candidate.
+        no_match_logit: Logit of a reranker's no-match candidate.
     """
     points = [entry.refined_position or entry.candidate.point for entry in ranked]
     scored = all(entry.rerank_logit is not None for entry in ranked)
@@ -105,7 +100,7 @@ def query_features(
             )
             for entry in ranked
         ),
-        no_match_logit=null_logit,
+        no_match_logit=no_match_logit,
         max_similarity=max(entry.candidate.score for entry in ranked),
         neighborhood_similarity=_neighborhood_similarity(ranked),
         gallery_density=_gallery_density(ranked),
@@ -113,7 +108,7 @@ def query_features(
 
 
 def select_calibration(
-    contract: Contract, ranker: str, limits: SearchFilter, search: Mapping[str, Any]
+    contract: Contract, ranker: str, search_filter: SearchFilter, search: Mapping[str, Any]
 ) -> tuple[Calibration | None, str]:
     """The calibration that applies to a query, or None, and a note that explains it.
 
@@ -129,14 +124,14 @@ def select_calibration(
     if changed_settings:
         return None, f"it was fitted with other search settings: {', '.join(changed_settings)}"
     if (
-        limits.circle
-        or limits.box
-        or limits.polygon
-        or limits.captured_after
-        or limits.captured_before
+        search_filter.circle
+        or search_filter.box
+        or search_filter.polygon
+        or search_filter.captured_after
+        or search_filter.captured_before
     ):
         return None, "queries with a filter in space or time are not calibrated"
-    if set(limits.source_kinds) != set(calibration.source_kinds):
+    if set(search_filter.source_kinds) != set(calibration.source_kinds):
         return None, "it was fitted on other source kinds than those of the filter"
     return calibration, calibration.note
 
@@ -189,22 +184,24 @@ def compute_posterior(
     nodes = kernels.quadrature_nodes(mixture, NUM_NODES)
     answer = select_best_point(features, mixture, nodes, optimize_for_radius_km)
     abstention = calibration.abstention
-    mass, elsewhere = posteriors.masses(features, fit)
-    unsupported_fit = abstention.not_in_gallery_coefficients
-    unsupported = (
-        None if unsupported_fit is None else posteriors.probability(unsupported_fit, features)
+    candidate_masses, p_outside_candidates = posteriors.masses(features, fit)
+    coefficients = abstention.not_in_gallery_coefficients
+    p_not_in_gallery = (
+        None if coefficients is None else posteriors.probability(coefficients, features)
     )
-    abstention_probability = elsewhere if abstention.signal == "outside_candidates" else unsupported
+    abstention_probability = (
+        p_outside_candidates if abstention.signal == "outside_candidates" else p_not_in_gallery
+    )
     return Posterior(
         stratum=stratum,
         point=Point(lat=float(answer[0]), lon=float(answer[1])),
         probability_within_km=_probability_within(mixture, answer, fit),
-        p_outside_candidates=elsewhere,
-        p_not_in_gallery=unsupported,
+        p_outside_candidates=p_outside_candidates,
+        p_not_in_gallery=p_not_in_gallery,
         credible_discs=_credible_discs(mixture, answer, fit.credible_disc_levels),
         credible_regions=_credible_regions(mixture, nodes, fit.credible_region_levels),
-        names=_place_names(features, mass),
-        abstention_reason=_ABSTENTION_REASONS[abstention.signal]
+        names=_place_names(features, candidate_masses),
+        abstention_reason=abstention.signal
         if abstention_probability is not None and abstention_probability > abstention.threshold
         else None,
     )
@@ -252,12 +249,12 @@ def _credible_regions(
     return tuple(regions)
 
 
-def _place_names(features: QueryFeatures, mass: Floats) -> tuple[PlaceName, ...]:
-    """The most probable country, region and city, by the mass of the candidates in them."""
+def _place_names(features: QueryFeatures, candidate_masses: Floats) -> tuple[PlaceName, ...]:
+    """The most probable country, region and city, by the probability of the candidates in them."""
     return tuple(
         PlaceName(level=level, name=name, probability=round(probability, _DIGITS))
         for level, (name, probability) in most_probable_places(
-            np.array(features.positions), mass
+            np.array(features.positions), candidate_masses
         ).items()
     )
 

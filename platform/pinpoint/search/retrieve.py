@@ -52,7 +52,7 @@ _MAX_HITS: Final = 4_096
 
 def retrieve_candidates(
     vector: Vector,
-    limits: SearchFilter,
+    search_filter: SearchFilter,
     context: SearchContext,
     *,
     snapshot: IndexInfo,
@@ -62,7 +62,7 @@ def retrieve_candidates(
 
     Args:
         vector: Query `[D]`.
-        limits: The caller's search filter.
+        search_filter: The caller's search filter.
         context: Gallery to search; its settings give the number of candidates and their minimum
             distance within a group.
         snapshot: Description of the index.
@@ -75,14 +75,14 @@ def retrieve_candidates(
     if snapshot.points == 0:
         return (), exclusions
     index, settings = context.index, context.settings
-    kinds = tuple(dict.fromkeys(limits.source_kinds or SOURCE_KINDS))
+    kinds = tuple(dict.fromkeys(search_filter.source_kinds or SOURCE_KINDS))
     slots = divide_slots(settings, settings.candidates, context.encoder.contract)
     channels = (IMAGE_CHANNEL, GPS_CHANNEL) if slots.gps_quota else (IMAGE_CHANNEL,)
     queries = [
         IndexQuery(
             channel=channel,
             vector=vector,
-            filter=to_index_filter(context.organization_id, limits, kinds=(kind,)),
+            filter=to_index_filter(context.organization_id, search_filter, kinds=(kind,)),
             limit=settings.candidates * settings.oversampling,
             contract=snapshot.contract,
         )
@@ -250,7 +250,7 @@ def _find_identical(queries: Sequence[IndexQuery], answers: Sequence[Sequence[Hi
 
 def to_index_filter(
     organization_id: UUID,
-    limits: SearchFilter,
+    search_filter: SearchFilter,
     *,
     kinds: Sequence[SourceKind] | None = None,
     exclude_ids: Sequence[UUID] = (),
@@ -259,13 +259,13 @@ def to_index_filter(
     """Convert a caller's search filter to an index filter for one organization."""
     return IndexFilter(
         organization_id=organization_id,
-        source_kinds=tuple(limits.source_kinds if kinds is None else kinds),
-        source_ids=limits.source_ids,
-        circle=limits.circle,
-        box=limits.box,
-        polygon=limits.polygon,
-        captured_after=limits.captured_after,
-        captured_before=limits.captured_before,
+        source_kinds=tuple(search_filter.source_kinds if kinds is None else kinds),
+        source_ids=search_filter.source_ids,
+        circle=search_filter.circle,
+        box=search_filter.box,
+        polygon=search_filter.polygon,
+        captured_after=search_filter.captured_after,
+        captured_before=search_filter.captured_before,
         exclude_ids=tuple(exclude_ids),
         exclude_groups=tuple(exclude_groups),
     )

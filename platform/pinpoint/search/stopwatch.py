@@ -28,7 +28,7 @@ class Stopwatch:
                 self._stages_ms.get(name, 0.0) + (perf_counter() - started) * 1e3
             )
 
-    def read(self) -> dict[str, float]:
+    def timings_ms(self) -> dict[str, float]:
         """Stages so far, and `total` since the start; in milliseconds, three decimals."""
         total = {"total": (perf_counter() - self._started) * 1e3}
         return {name: round(ms, 3) for name, ms in {**self._stages_ms, **total}.items()}

@@ -136,7 +136,7 @@ def attach_evidence(
     candidates: Sequence[Candidate],
     evidence: Mapping[UUID, Sequence[Evidence]],
 ) -> tuple[RankedCandidate, ...]:
-    """The candidates with their evidence and its similarities to the query; their mass is 0.
+    """The candidates with their evidence and its similarities to the query; their weight is 0.
 
     Args:
         vector: Query `[D]`.
@@ -237,8 +237,8 @@ def _compute_weights(
 
     total = votes.sum(axis=1) * (1.0 + EVIDENCE_WEIGHT * evidence_boost)
     candidate_votes = np.where(is_evidence, 0.0, votes).sum(axis=1)
-    mass = weights * total
-    return mass / mass.sum(), np.clip(1.0 - candidate_votes / total, 0.0, 1.0)
+    unnormalized = weights * total
+    return unnormalized / unnormalized.sum(), np.clip(1.0 - candidate_votes / total, 0.0, 1.0)
 
 
 def _distance_weight(distance_m: Floats) -> Floats:

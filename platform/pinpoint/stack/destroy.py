@@ -10,7 +10,7 @@ from pathlib import Path
 from pinpoint.errors import NotFoundError, StackError
 from pinpoint.homes import is_home
 from pinpoint.settings import Settings
-from pinpoint.stack.disk_usage import PartSize, measure_home
+from pinpoint.stack.disk_usage import ComponentSize, measure_home
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.servers.postgres import PostgresServer
 from pinpoint.stack.state import read_state
@@ -24,20 +24,20 @@ class DestroyPlan:
 
     Args:
         home: The home.
-        parts: Folders to remove, with their sizes.
+        components: Folders to remove, with their sizes.
         kept: Folders to keep.
         external: External services; they hold data of this stack and are not changed.
     """
 
     home: str
-    parts: tuple[PartSize, ...]
+    components: tuple[ComponentSize, ...]
     kept: tuple[str, ...]
     external: tuple[str, ...]
 
     @property
     def bytes(self) -> int:
         """Total size of the folders to remove, bytes."""
-        return sum(part.bytes for part in self.parts)
+        return sum(component.bytes for component in self.components)
 
 
 def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
@@ -65,21 +65,23 @@ def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
     excluded, state = {str(path) for path in kept_folders | foreign}, read_state(paths)
     return DestroyPlan(
         home=str(home),
-        parts=tuple(part for part in measure_home(paths) if part.path not in excluded),
+        components=tuple(
+            component for component in measure_home(paths) if component.path not in excluded
+        ),
         kept=tuple(str(path) for path in kept_folders),
         external=tuple(state.external if state else list_external_services(settings)),
     )
 
 
-def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], None]) -> None:
+def destroy_home(settings: Settings, plan: DestroyPlan, on_message: Callable[[str], None]) -> None:
     """Stop the stack and remove the planned folders; safe to repeat after an interruption.
 
     Raises:
         StackError: A process could not be ended, or a folder could not be removed.
     """
     paths = StackPaths(settings.services.home)
-    lifecycle.stop_stack(settings, say)
-    say("removing the data")
+    lifecycle.stop_stack(settings, on_message)
+    on_message("removing the data")
     # The database's folder first: the home records its path.
     if paths.owns_cluster():
         PostgresServer(paths).erase()

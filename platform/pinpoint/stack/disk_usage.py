@@ -1,4 +1,4 @@
-"""Disk use of the parts of a home."""
+"""Disk use of the components of a home."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ _CHECK_EVERY: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class PartSize:
-    """Disk use of one part.
+class ComponentSize:
+    """Disk use of one component.
 
     Args:
-        part: `postgres`, `index`, `blobs` …, `other` for the rest of the home.
+        component: `postgres`, `index`, `blobs` …, `other` for the rest of the home.
         path: Its folder.
         bytes: Allocated bytes of its files.
         whole: False if the time limit ended the count early.
     """
 
-    part: str
+    component: str
     path: str
     bytes: int
     whole: bool
 
 
-def measure_home(paths: StackPaths, limit_s: float | None = None) -> tuple[PartSize, ...]:
-    """Measure the disk use of the existing parts of a home.
+def measure_home(paths: StackPaths, limit_s: float | None = None) -> tuple[ComponentSize, ...]:
+    """Measure the disk use of the existing components of a home.
 
     Args:
         paths: Paths of the stack.
-        limit_s: Time limit over all parts, seconds; None counts everything.
+        limit_s: Time limit over all components, seconds; None counts everything.
     """
     deadline = None if limit_s is None else time.monotonic() + limit_s
-    parts = {
+    components = {
         "postgres": paths.cluster_dir,
         "index": paths.index_dir,
         "blobs": paths.blobs_dir,
@@ -47,14 +47,14 @@ def measure_home(paths: StackPaths, limit_s: float | None = None) -> tuple[PartS
         "logs": paths.logs_dir,
         "redis": paths.redis_dir,
     }
-    sizes = [_measure_folder(name, folder, (), deadline) for name, folder in parts.items()]
-    sizes.append(_measure_folder("other", paths.home, tuple(parts.values()), deadline))
+    sizes = [_measure_folder(name, folder, (), deadline) for name, folder in components.items()]
+    sizes.append(_measure_folder("other", paths.home, tuple(components.values()), deadline))
     return tuple(size for size in sizes if Path(size.path).is_dir())
 
 
 def _measure_folder(
-    part: str, folder: Path, without: tuple[Path, ...], deadline: float | None
-) -> PartSize:
+    component: str, folder: Path, without: tuple[Path, ...], deadline: float | None
+) -> ComponentSize:
     """Sum up a folder; folders in `without` and files that disappear are not counted."""
     total, num_entries, whole = 0, 0, True
     excluded, open_folders = {str(path) for path in without}, [str(folder)]
@@ -78,5 +78,5 @@ def _measure_folder(
                 and deadline is not None
                 and time.monotonic() > deadline
             ):
-                return PartSize(part, str(folder), total, False)
-    return PartSize(part, str(folder), total, whole)
+                return ComponentSize(component, str(folder), total, False)
+    return ComponentSize(component, str(folder), total, whole)

@@ -13,7 +13,7 @@ def start_training_worker(settings: Settings) -> bool:
     """Start the training worker of the embedded stack; it runs until the stack is stopped.
 
     Returns:
-        False if an external broker is configured, whose workers take the queue `learning`.
+        False if an external broker is configured, whose workers take the queue `training`.
 
     Raises:
         StackError: The stack is down, or does not start the worker.

@@ -82,21 +82,21 @@ class FolderBlobs:
             return
         path.unlink(missing_ok=True)
 
-    def old(self, older_than_s: float) -> Iterator[str]:
+    def list_older_than(self, older_than_s: float) -> Iterator[str]:
         """URIs of all blobs that are older than this."""
-        for path in self._list_older_than("*", older_than_s):
+        for path in self._find_older_than("*", older_than_s):
             uri = f"blob:{path.parents[1].name}/{path.name}"
             if _BLOB_URI.fullmatch(uri):
                 yield uri
 
-    def drop_halves(self, older_than_s: float) -> int:
+    def delete_partial(self, older_than_s: float) -> int:
         """Delete partial files of interrupted calls of `put`; returns their number."""
-        partial_files = list(self._list_older_than(f"*{PARTIAL_SUFFIX}", older_than_s))
+        partial_files = list(self._find_older_than(f"*{PARTIAL_SUFFIX}", older_than_s))
         for path in partial_files:
             path.unlink(missing_ok=True)
         return len(partial_files)
 
-    def _list_older_than(self, pattern: str, older_than_s: float) -> Iterator[Path]:
+    def _find_older_than(self, pattern: str, older_than_s: float) -> Iterator[Path]:
         cutoff = time.time() - older_than_s
         for path in self._folder.glob(f"*/*/{pattern}"):
             try:

@@ -96,9 +96,9 @@ def draw_appearance(
     street: Floats32,
     rural: Floats32,
     heading_deg: Floats32,
-    flat: Floats32,
-    bell: Floats32,
-    habits: Difficulty,
+    uniform: Floats32,
+    normal: Floats32,
+    difficulty: Difficulty,
 ) -> Appearance:
     """Draw the render parameters of images from the factors of their positions.
 
@@ -107,40 +107,40 @@ def draw_appearance(
         street: 1 for street views, else 0; `[B]`.
         rural: 1 for cameras outside of town, else 0; `[B]`.
         heading_deg: `[B]`.
-        flat: Uniform noise `[B, UNIFORMS]`.
-        bell: Normal noise `[B, NORMALS]`.
-        habits: Noise levels and frequencies.
+        uniform: Uniform noise `[B, UNIFORMS]`.
+        normal: Normal noise `[B, NORMALS]`.
+        difficulty: Noise levels and frequencies.
     """
-    chance = Draws(flat, bell)
+    draws = Draws(uniform, normal)
     photo = 1.0 - street
-    noise = habits.photo_noise * photo + habits.street_noise * street
-    noisy = factors + noise[:, None] * chance.bell(1.0, WIDTH)
+    noise = difficulty.photo_noise * photo + difficulty.street_noise * street
+    noisy = factors + noise[:, None] * draws.normal(1.0, WIDTH)
     noisy_factors: FactorsByScale = {
         name: noisy[:, columns] for name, columns in LATENT_COLUMNS.items()
     }
-    facades = np.where(street > 0, habits.street_facades, habits.photo_facades)
-    facades = np.where(rural > 0, habits.rural_facades, facades)
-    light = chance.flat(0.75, 1.1) * (1.0 - 0.25 * chance.flat() * photo)
+    facades = np.where(street > 0, difficulty.street_facades, difficulty.photo_facades)
+    facades = np.where(rural > 0, difficulty.rural_facades, facades)
+    light = draws.uniform(0.75, 1.1) * (1.0 - 0.25 * draws.uniform() * photo)
     heading = np.radians(heading_deg).astype(np.float32)
     values: dict[str, Reals] = dict(
         heading=heading,
-        fov=np.where(street > 0, np.float32(1.3), chance.flat(0.7, 1.35)).astype(np.float32),
-        pitch=np.where(street > 0, np.float32(0.1), chance.flat(-0.1, 0.35)).astype(np.float32),
-        **_draw_landscape_factors(noisy_factors, chance, light),
-        **_draw_road_factors(noisy_factors, chance, street, heading),
-        **_draw_house_factors(noisy_factors, chance, light, chance.flat() < facades),
-        **_draw_vegetation_factors(noisy_factors, chance, light),
-        **_draw_sign_factors(noisy_factors, chance, street, heading),
-        **_draw_subject_factors(chance, photo, habits),
+        fov=np.where(street > 0, np.float32(1.3), draws.uniform(0.7, 1.35)).astype(np.float32),
+        pitch=np.where(street > 0, np.float32(0.1), draws.uniform(-0.1, 0.35)).astype(np.float32),
+        **_draw_landscape_factors(noisy_factors, draws, light),
+        **_draw_road_factors(noisy_factors, draws, street, heading),
+        **_draw_house_factors(noisy_factors, draws, light, draws.uniform() < facades),
+        **_draw_vegetation_factors(noisy_factors, draws, light),
+        **_draw_sign_factors(noisy_factors, draws, street, heading),
+        **_draw_subject_factors(draws, photo, difficulty),
     )
     return Appearance(
         **{name: np.ascontiguousarray(value, np.float32) for name, value in values.items()}
     )
 
 
-def _draw_landscape_factors(part: FactorsByScale, chance: Draws, light: Reals) -> dict[str, Reals]:
+def _draw_landscape_factors(part: FactorsByScale, draws: Draws, light: Reals) -> dict[str, Reals]:
     climate, region = part["climate"], part["region"]
-    cloud = chance.flat()[:, None]
+    cloud = draws.uniform()[:, None]
     clear = interpolate_color((0.62, 0.72, 0.82), (0.80, 0.80, 0.74), logistic(climate[:, 0]))
     top = interpolate_color((0.30, 0.48, 0.80), (0.38, 0.62, 0.88), logistic(climate[:, 1]))
     gray = np.float32(0.78)
@@ -152,7 +152,7 @@ def _draw_landscape_factors(part: FactorsByScale, chance: Draws, light: Reals) -
     shape = (
         0.04 + 0.38 * logistic(1.4 * region[:, 0]),
         2.0 + 9.0 * logistic(1.4 * region[:, 1]),
-        chance.flat(0.0, 2 * np.pi),
+        draws.uniform(0.0, 2 * np.pi),
     )
     return {
         "sky": (clear + (gray - clear) * cloud) * light[:, None],
@@ -164,11 +164,13 @@ def _draw_landscape_factors(part: FactorsByScale, chance: Draws, light: Reals) -
 
 
 def _draw_road_factors(
-    part: FactorsByScale, chance: Draws, street: Reals, heading: Reals
+    part: FactorsByScale, draws: Draws, street: Reals, heading: Reals
 ) -> dict[str, Reals]:
     country = part["country"]
-    visible = (street > 0) | (chance.flat() < 0.35)
-    bearing_offset = np.where(street > 0, 0.1 * chance.bell(1.0, 1)[:, 0], chance.flat(-1.5, 1.5))
+    visible = (street > 0) | (draws.uniform() < 0.35)
+    bearing_offset = np.where(
+        street > 0, 0.1 * draws.normal(1.0, 1)[:, 0], draws.uniform(-1.5, 1.5)
+    )
     tone = 0.22 + 0.36 * logistic(1.3 * country[:, 0])
     return {
         "road": tone[:, None] * np.array([1.0, 0.98, 0.96], np.float32),
@@ -185,10 +187,10 @@ def _draw_road_factors(
 
 
 def _draw_house_factors(
-    part: FactorsByScale, chance: Draws, light: Reals, built: NDArray[np.bool_]
+    part: FactorsByScale, draws: Draws, light: Reals, built: NDArray[np.bool_]
 ) -> dict[str, Reals]:
     country, town, region = part["country"], part["town"], part["region"]
-    house_noise = chance.bell(1.0, 3 * SECTORS).reshape(-1, 3, SECTORS)
+    house_noise = draws.normal(1.0, 3 * SECTORS).reshape(-1, 3, SECTORS)
     corner = directional_factors(part["corner"])
     tone = 0.32 + 0.5 * logistic(0.9 * town[:, 1] + 0.4 * country[:, 5])
     warm = 0.24 * np.tanh(0.8 * country[:, 3] + 0.6 * town[:, 0])
@@ -203,8 +205,8 @@ def _draw_house_factors(
         axis=1,
     )
     height = 5.0 + 15.0 * logistic(town[:, 3] + 0.3 * country[:, 6])
-    distance = np.where(built, chance.flat(9.0, 22.0), 1e4)
-    present = house_noise[:, 2] > chance.flat(-2.0, -0.3)[:, None]
+    distance = np.where(built, draws.uniform(9.0, 22.0), 1e4)
+    present = house_noise[:, 2] > draws.uniform(-2.0, -0.3)[:, None]
     houses = (
         height[:, None] * (1.0 + 0.15 * house_noise[:, 2]),
         np.where(present, distance[:, None], 1e4),
@@ -234,16 +236,16 @@ def _draw_house_factors(
     }
 
 
-def _draw_vegetation_factors(part: FactorsByScale, chance: Draws, light: Reals) -> dict[str, Reals]:
+def _draw_vegetation_factors(part: FactorsByScale, draws: Draws, light: Reals) -> dict[str, Reals]:
     climate, region = part["climate"], part["region"]
     dense = logistic(0.8 * climate[:, 1] + 0.8 * region[:, 2])
-    present = np.stack([chance.flat() < dense for _ in range(TREES)], axis=1)
-    size = 1.5 + 2.0 * logistic(region[:, 3])[:, None] + 0.4 * chance.bell(1.0, TREES)
+    present = np.stack([draws.uniform() < dense for _ in range(TREES)], axis=1)
+    size = 1.5 + 2.0 * logistic(region[:, 3])[:, None] + 0.4 * draws.normal(1.0, TREES)
     slender = np.repeat(
         (0.45 + 1.3 * logistic(1.3 * region[:, 3] - 0.8 * climate[:, 0]))[:, None], TREES, axis=1
     )
-    bearing = np.stack([chance.flat(0.0, 2 * np.pi) for _ in range(TREES)], axis=1)
-    distance = np.stack([chance.flat(7.0, 16.0) for _ in range(TREES)], axis=1)
+    bearing = np.stack([draws.uniform(0.0, 2 * np.pi) for _ in range(TREES)], axis=1)
+    distance = np.stack([draws.uniform(7.0, 16.0) for _ in range(TREES)], axis=1)
     leaves = interpolate_color(
         (0.20, 0.42, 0.16), (0.52, 0.50, 0.18), logistic(climate[:, 0] - 0.7 * climate[:, 1])
     )
@@ -256,37 +258,37 @@ def _draw_vegetation_factors(part: FactorsByScale, chance: Draws, light: Reals) 
 
 
 def _draw_sign_factors(
-    part: FactorsByScale, chance: Draws, street: Reals, heading: Reals
+    part: FactorsByScale, draws: Draws, street: Reals, heading: Reals
 ) -> dict[str, Reals]:
     country = part["country"]
-    visible = chance.flat() < np.where(street > 0, 0.5, 0.2)
+    visible = draws.uniform() < np.where(street > 0, 0.5, 0.2)
     plate = interpolate_color((0.95, 0.95, 0.95), (0.95, 0.80, 0.10), logistic(2.0 * country[:, 7]))
     rim = interpolate_color((0.10, 0.25, 0.70), (0.80, 0.10, 0.10), logistic(2.0 * country[:, 2]))
     return {
         "sign": np.concatenate([plate, rim], axis=1),
         "sign_shape": columns(
-            heading + chance.flat(-0.45, 0.45),
-            np.where(visible, chance.flat(0.05, 0.11), 0.0),
+            heading + draws.uniform(-0.45, 0.45),
+            np.where(visible, draws.uniform(0.05, 0.11), 0.0),
             0.6 + 1.8 * logistic(1.3 * country[:, 6]),
         ),
     }
 
 
-def _draw_subject_factors(chance: Draws, photo: Reals, habits: Difficulty) -> dict[str, Reals]:
+def _draw_subject_factors(draws: Draws, photo: Reals, difficulty: Difficulty) -> dict[str, Reals]:
     """Effects of a photographer: a close-up subject, a filter, an occluder."""
-    draw = chance.flat()
-    uninformative = (draw < habits.uninformative) & (photo > 0)
-    close_up = (draw < habits.uninformative + habits.close_ups) & (photo > 0)
-    radius = np.where(close_up, chance.flat(0.35, 0.85), 0.0)
+    draw = draws.uniform()
+    uninformative = (draw < difficulty.uninformative) & (photo > 0)
+    close_up = (draw < difficulty.uninformative + difficulty.close_ups) & (photo > 0)
+    radius = np.where(close_up, draws.uniform(0.35, 0.85), 0.0)
     radius = np.where(uninformative, 3.0, radius)
-    cast = 1.0 + chance.bell(habits.cast, 3) * photo[:, None]
-    contrast = 1.0 + 0.15 * photo * chance.bell(1.0, 1)[:, 0]
-    occluded = (chance.flat() < 0.12) & (photo > 0)
+    cast = 1.0 + draws.normal(difficulty.cast, 3) * photo[:, None]
+    contrast = 1.0 + 0.15 * photo * draws.normal(1.0, 1)[:, 0]
+    occluded = (draws.uniform() < 0.12) & (photo > 0)
     return {
-        "subject": np.stack([chance.flat(0.1, 0.95) for _ in range(3)], axis=1),
+        "subject": np.stack([draws.uniform(0.1, 0.95) for _ in range(3)], axis=1),
         "subject_shape": columns(
-            chance.flat(-0.4, 0.4), chance.flat(-0.4, 0.3), radius, chance.flat(1.0, 9.0)
+            draws.uniform(-0.4, 0.4), draws.uniform(-0.4, 0.3), radius, draws.uniform(1.0, 9.0)
         ),
-        "filter": columns(cast[:, 0], cast[:, 1], cast[:, 2], contrast, chance.flat(0.01, 0.04)),
-        "bar": columns(chance.flat(), np.where(occluded, chance.flat(0.1, 0.3), 0.0)),
+        "filter": columns(cast[:, 0], cast[:, 1], cast[:, 2], contrast, draws.uniform(0.01, 0.04)),
+        "bar": columns(draws.uniform(), np.where(occluded, draws.uniform(0.1, 0.3), 0.0)),
     }

@@ -1,7 +1,7 @@
 """Capture patterns of the two source kinds: a survey car, and people.
 
-`street` is a camera that moves at equal steps along roads, in towns and outside of them. `photo` is
-people: they cluster at landmarks and take several images each, some of them twice.
+`street` is a camera that moves at equal steps along roads, in cities and outside of them. `photo`
+is people: they cluster at landmarks and take several images each, some of them twice.
 The images of a city do not depend on the other cities of the planet.
 """
 
@@ -49,7 +49,7 @@ class Shot:
     sequence: str | None
     rural: bool = False
     panorama: bool = False
-    again: str | None = None
+    near_duplicate_of: str | None = None
     """Name of the shot that this one nearly duplicates."""
 
     @property
@@ -58,30 +58,30 @@ class Shot:
         return f"{folder_name(self.site.city)}/{self.name.rsplit('/', 1)[1]}.jpg"
 
 
-def generate_shots(seed: int, site: Site, town: LocalityCounts, habits: Difficulty) -> list[Shot]:
+def generate_shots(
+    seed: int, site: Site, counts: LocalityCounts, difficulty: Difficulty
+) -> list[Shot]:
     """All shots of one city, in a fixed order."""
     all_shots: list[Shot] = []
-    all_shots += _generate_sequences(seed, site, "gallery", town.streets, habits)
-    all_shots += _generate_sequences(seed, site, "query", town.street_queries, habits)
+    all_shots += _generate_sequences(seed, site, "gallery", counts.streets, difficulty)
+    all_shots += _generate_sequences(seed, site, "query", counts.street_queries, difficulty)
     landmarks = _choose_landmarks(seed, site)
-    all_shots += _generate_photographers(seed, site, landmarks, town, habits)
+    all_shots += _generate_photographers(seed, site, landmarks, counts, difficulty)
     return all_shots
 
 
 def _generate_sequences(
-    seed: int, site: Site, use: Use, count: int, habits: Difficulty
+    seed: int, site: Site, use: Use, count: int, difficulty: Difficulty
 ) -> Iterator[Shot]:
-    """Sequences of six images, every third one out of town; queries have separate sequences.
+    """Sequences of six images, every third one rural; queries have separate sequences.
 
     A query is never a panorama, because people query perspective images.
     """
-    town = folder_name(site.city)
+    city_name = folder_name(site.city)
     for number in range(-(-count // _IMAGES_PER_SEQUENCE)):
-        draws = rng(seed, "drive", town, use, number)
-        out_of_town = number % 3 == 2
-        distance_m = (
-            draws.uniform(4_000.0, 0.9 * REACH_M) if out_of_town else draws.gamma(2.0, 500.0)
-        )
+        draws = rng(seed, "drive", city_name, use, number)
+        is_rural = number % 3 == 2
+        distance_m = draws.uniform(4_000.0, 0.9 * REACH_M) if is_rural else draws.gamma(2.0, 500.0)
         start = _offset_point(
             site.city.point, draws.uniform(0, 360), min(float(distance_m), 0.9 * REACH_M)
         )
@@ -89,11 +89,11 @@ def _generate_sequences(
         taken_at = EPOCH + timedelta(
             days=float(draws.uniform(0, 500)), seconds=float(draws.uniform(20_000, 60_000))
         )
-        panorama = bool(draws.random() < habits.panoramas) and use == "gallery"
-        sequence = f"{town}/{use}-drive-{number:02d}"
+        panorama = bool(draws.random() < difficulty.panoramas) and use == "gallery"
+        sequence = f"{city_name}/{use}-drive-{number:02d}"
         for k in range(min(_IMAGES_PER_SEQUENCE, count - number * _IMAGES_PER_SEQUENCE)):
             yield Shot(
-                name=f"{town}/{use}-street-{number:02d}-{k}",
+                name=f"{city_name}/{use}-street-{number:02d}-{k}",
                 kind="street",
                 use=use,
                 site=site,
@@ -102,7 +102,7 @@ def _generate_sequences(
                 taken_at=_to_solar_time_zone(taken_at + timedelta(seconds=3 * k), site.city.point),
                 creator=f"survey {sequence}",
                 sequence=sequence,
-                rural=out_of_town,
+                rural=is_rural,
                 panorama=panorama,
             )
 
@@ -120,11 +120,11 @@ def _choose_landmarks(seed: int, site: Site) -> list[Point]:
 
 
 def _generate_photographers(
-    seed: int, site: Site, landmarks: list[Point], town: LocalityCounts, habits: Difficulty
+    seed: int, site: Site, landmarks: list[Point], counts: LocalityCounts, difficulty: Difficulty
 ) -> Iterator[Shot]:
     """Creators with about four images each; some have images in both gallery and queries."""
     name = folder_name(site.city)
-    remaining: dict[Use, int] = {"gallery": town.photos, "query": town.photo_queries}
+    remaining: dict[Use, int] = {"gallery": counts.photos, "query": counts.photo_queries}
     number = 0
     while any(remaining.values()):
         draws = rng(seed, "author", name, number)
@@ -134,7 +134,7 @@ def _generate_photographers(
         for use in uses:
             count = min(1 + int(draws.poisson(_MEAN_PHOTOS_PER_CREATOR - 1)), remaining[use])
             remaining[use] -= count
-            yield from _generate_photo_set(seed, site, landmarks, number, use, count, habits)
+            yield from _generate_photo_set(seed, site, landmarks, number, use, count, difficulty)
         number += 1
 
 
@@ -145,24 +145,24 @@ def _generate_photo_set(
     creator_number: int,
     use: Use,
     count: int,
-    habits: Difficulty,
+    difficulty: Difficulty,
 ) -> Iterator[Shot]:
-    town = folder_name(site.city)
-    draws = rng(seed, "album", town, creator_number, use)
+    city_name = folder_name(site.city)
+    draws = rng(seed, "album", city_name, creator_number, use)
     taken_at = EPOCH + timedelta(
         days=float(draws.uniform(0, 600)), seconds=float(draws.uniform(20_000, 60_000))
     )
     weights = 1.0 / np.arange(1, len(landmarks) + 1)
     previous: Shot | None = None
     for k in range(count):
-        name = f"{town}/{use}-photo-{creator_number:03d}-{k}"
+        name = f"{city_name}/{use}-photo-{creator_number:03d}-{k}"
         landmark = landmarks[int(draws.choice(len(landmarks), p=weights / weights.sum()))]
         point = _offset_point(
             landmark, float(draws.uniform(0, 360)), float(abs(draws.normal(0, 60.0)))
         )
         heading_deg = float(draws.uniform(0, 360))
         taken_at += timedelta(minutes=float(draws.gamma(1.5, 30.0)))
-        repeats = previous is not None and bool(draws.random() < habits.near_duplicates)
+        repeats = previous is not None and bool(draws.random() < difficulty.near_duplicates)
         if previous is not None and repeats:
             point, heading_deg = previous.point, previous.heading_deg
         previous = Shot(
@@ -173,9 +173,13 @@ def _generate_photo_set(
             point=point,
             heading_deg=heading_deg,
             taken_at=_to_solar_time_zone(taken_at, site.city.point),
-            creator=f"{town}-{creator_number:03d}",
+            creator=f"{city_name}-{creator_number:03d}",
             sequence=None,
-            again=(previous.again or previous.name) if previous is not None and repeats else None,
+            near_duplicate_of=(
+                (previous.near_duplicate_of or previous.name)
+                if previous is not None and repeats
+                else None
+            ),
         )
         yield previous
 

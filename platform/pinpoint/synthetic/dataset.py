@@ -30,9 +30,9 @@ from pinpoint.synthetic.labels import (
     write_manifest,
 )
 from pinpoint.synthetic.photographs import encode_photograph
-from pinpoint.synthetic.pictures import render_pictures
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, Preset, Role, preset_digest
 from pinpoint.synthetic.regions import choose_sites
+from pinpoint.synthetic.shot_rendering import render_shots
 
 _BLOCK_SHOTS: Final = 512
 """Shots per block: enough to keep the renderer busy, few enough to lose on an interruption."""
@@ -40,7 +40,7 @@ _DESCRIPTION_FILE: Final = "planet.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnseenPhoto:
+class PlanetQuery:
     """A query photo, which is in no gallery, and its ground truth."""
 
     path: Path
@@ -60,7 +60,7 @@ class Planet:
     digest: str
     gallery: int
     """Number of images in all galleries; a panorama counts once."""
-    unseen: tuple[UnseenPhoto, ...]
+    queries: tuple[PlanetQuery, ...]
 
     @property
     def labels(self) -> Path:
@@ -125,12 +125,12 @@ def make_planet(
         seed=seed,
         digest=digest,
         gallery=len(gallery),
-        unseen=tuple(_query_photo(folder, shot) for shot in queries),
+        queries=tuple(_planet_query(folder, shot) for shot in queries),
     )
 
 
-def _query_photo(folder: Path, shot: Shot) -> UnseenPhoto:
-    return UnseenPhoto(
+def _planet_query(folder: Path, shot: Shot) -> PlanetQuery:
+    return PlanetQuery(
         path=folder / shot_path(shot),
         point=shot.point,
         kind=shot.kind,
@@ -189,5 +189,5 @@ def _write_images(
             for wide in (False, True):
                 missing = [shot for shot in unwritten if shot.panorama is wide]
                 if missing:
-                    list(pool.map(save, missing, render_pictures(seed, missing, preset)))
+                    list(pool.map(save, missing, render_shots(seed, missing, preset)))
             on_progress(first + len(block), len(planned))

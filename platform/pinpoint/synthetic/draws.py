@@ -18,21 +18,21 @@ SECTORS: Final = 16
 class Draws:
     """Sequential access to the columns of uniform and normal noise."""
 
-    def __init__(self, flat: Floats32, bell: Floats32) -> None:
-        self._flat, self._bell = flat, bell
+    def __init__(self, uniform: Floats32, normal: Floats32) -> None:
+        self._uniform, self._normal = uniform, normal
         self._next = [0, 0]
 
-    def flat(self, low: float = 0.0, high: float = 1.0) -> Reals:
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> Reals:
         """`[B]`, uniform."""
-        column = self._flat[:, self._next[0]]
+        column = self._uniform[:, self._next[0]]
         self._next[0] += 1
         return np.asarray(low + (high - low) * column, np.float32)
 
-    def bell(self, spread: float, size: int) -> Reals:
+    def normal(self, std: float, size: int) -> Reals:
         """`[B, size]`, normal."""
         first = self._next[1]
         self._next[1] += size
-        return np.asarray(spread * self._bell[:, first : first + size], np.float32)
+        return np.asarray(std * self._normal[:, first : first + size], np.float32)
 
 
 def directional_factors(corner_factors: Reals) -> Reals:

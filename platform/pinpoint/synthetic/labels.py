@@ -100,7 +100,7 @@ def write_ground_truth(path: Path, shots: Sequence[Shot], planet: str) -> None:
             shot.site.role,
             "closed" if shot.site.role == "train" else "open",
             "false" if shot.site.role.startswith("null") else "true",
-            "true" if shot.again else "false",
+            "true" if shot.near_duplicate_of else "false",
             planet,
         )
         for shot in shots

@@ -150,7 +150,11 @@ PRESETS: Final[Mapping[str, Preset]] = {
 
 
 def preset_digest(preset: Preset, seed: int) -> str:
-    """Identifier of a planet by generator, preset and seed; 16 hex digits."""
+    """Identifier of a planet by generator, preset and seed; 16 hex digits.
+
+    The names of the fields of `Preset`, `LocalityCounts` and `Difficulty` are hashed too: a renamed
+    field would change the identifier of every planet.
+    """
     document = json.dumps(
         {"generator": GENERATOR, "preset": asdict(preset), "seed": seed}, sort_keys=True
     )

@@ -31,7 +31,7 @@ _Mask = NDArray[np.bool_]
 
 
 def render(
-    looks: Appearance,
+    appearance: Appearance,
     names: NDArray[np.uint64],
     side_px: int,
     *,
@@ -41,7 +41,7 @@ def render(
     """Render B scenes.
 
     Args:
-        looks: Render parameters.
+        appearance: Render parameters.
         names: One number per image that selects its grain, `[B]`.
         side_px: Height, and width unless it is a panorama.
         panorama: Equirectangular, four times as wide and twice as high as `side_px`.
@@ -56,7 +56,7 @@ def render(
 
     def paint(first: int) -> None:
         part = slice(first, min(first + _BLOCK_IMAGES, count))
-        out[part] = _render_block(looks.take(part), names[part], high, wide, panorama)
+        out[part] = _render_block(appearance.take(part), names[part], high, wide, panorama)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(paint, range(0, count, _BLOCK_IMAGES)))
@@ -64,159 +64,178 @@ def render(
 
 
 def _render_block(
-    looks: Appearance, names: NDArray[np.uint64], high: int, wide: int, panorama: bool
+    appearance: Appearance, names: NDArray[np.uint64], high: int, wide: int, panorama: bool
 ) -> NDArray[np.uint8]:
     bearing, slope = (
-        _panorama_rays(looks, high, wide) if panorama else _camera_rays(looks, high, wide)
+        _panorama_rays(appearance, high, wide) if panorama else _camera_rays(appearance, high, wide)
     )
-    image = _paint_sky(looks, slope)
-    _paint_ridge(image, looks, bearing, slope)
-    _paint_ground(image, looks, bearing, slope)
-    _paint_houses(image, looks, bearing, slope)
-    _paint_trees(image, looks, bearing, slope)
-    _paint_sign(image, looks, bearing, slope)
-    _paint_subject(image, looks)
-    _apply_photo_effects(image, looks, names)
+    image = _paint_sky(appearance, slope)
+    _paint_ridge(image, appearance, bearing, slope)
+    _paint_ground(image, appearance, bearing, slope)
+    _paint_houses(image, appearance, bearing, slope)
+    _paint_trees(image, appearance, bearing, slope)
+    _paint_sign(image, appearance, bearing, slope)
+    _paint_subject(image, appearance)
+    _apply_photo_effects(image, appearance, names)
     scaled = np.clip(image, 0.0, 1.0) * np.float32(255.0) + np.float32(0.5)
     return np.ascontiguousarray(scaled.astype(np.uint8).transpose(0, 2, 3, 1))
 
 
-def _camera_rays(looks: Appearance, high: int, wide: int) -> tuple[Floats32, Floats32]:
+def _camera_rays(appearance: Appearance, high: int, wide: int) -> tuple[Floats32, Floats32]:
     """Bearings `[B, W]` and slopes `[B, H, W]` of a pinhole camera."""
-    reach = np.tan(looks.fov / 2)[:, None]
+    reach = np.tan(appearance.fov / 2)[:, None]
     x = reach * ((np.arange(wide, dtype=np.float32) + 0.5) / wide * 2 - 1)
-    y = reach * (1 - (np.arange(high, dtype=np.float32) + 0.5) / high * 2) + looks.pitch[:, None]
+    y = (
+        reach * (1 - (np.arange(high, dtype=np.float32) + 0.5) / high * 2)
+        + appearance.pitch[:, None]
+    )
     slope = y[:, :, None] / np.sqrt(1 + x * x)[:, None, :]
-    return _as_float32((looks.heading[:, None] + np.arctan(x)) % _FULL_TURN), _as_float32(slope)
+    return _as_float32((appearance.heading[:, None] + np.arctan(x)) % _FULL_TURN), _as_float32(
+        slope
+    )
 
 
-def _panorama_rays(looks: Appearance, high: int, wide: int) -> tuple[Floats32, Floats32]:
+def _panorama_rays(appearance: Appearance, high: int, wide: int) -> tuple[Floats32, Floats32]:
     """The same for an equirectangular image that is centered on the heading."""
     turn = ((np.arange(wide, dtype=np.float32) + 0.5) / wide - 0.5) * _FULL_TURN
     up = (0.5 - (np.arange(high, dtype=np.float32) + 0.5) / high) * np.float32(np.pi)
     slope = np.tan(np.clip(up, -1.5, 1.5)).astype(np.float32)
-    bearing = (looks.heading[:, None] + turn) % _FULL_TURN
+    bearing = (appearance.heading[:, None] + turn) % _FULL_TURN
     return _as_float32(bearing), np.repeat(
         np.repeat(slope[None, :, None], len(bearing), 0), wide, 2
     )
 
 
-def _paint_sky(looks: Appearance, slope: Floats32) -> Floats32:
+def _paint_sky(appearance: Appearance, slope: Floats32) -> Floats32:
     """Sky `[B, 3, H, W]`: a gradient from the horizon color to the zenith color."""
     up = np.clip(slope, 0.0, 1.0)[:, None]
-    low, top = looks.sky[:, :, None, None], looks.zenith[:, :, None, None]
+    low, top = appearance.sky[:, :, None, None], appearance.zenith[:, :, None, None]
     return low + (top - low) * up
 
 
-def _paint_ridge(image: Floats32, looks: Appearance, bearing: Floats32, slope: Floats32) -> None:
+def _paint_ridge(
+    image: Floats32, appearance: Appearance, bearing: Floats32, slope: Floats32
+) -> None:
     """Hills at the horizon; height and roughness are regional, the phase is random."""
-    height, waves, phase = (looks.ridge_shape[:, k, None] for k in range(3))
+    height, waves, phase = (appearance.ridge_shape[:, k, None] for k in range(3))
     turn = np.round(waves)
     line = 0.5 + 0.28 * np.sin(turn * bearing + phase)
     line += 0.16 * np.sin(2 * turn * bearing + 1.7 * phase) + 0.05 * np.sin(5 * turn * bearing)
     visible = (slope < (height * line)[:, None, :]) & (slope >= 0)
-    _paint_mask(image, visible, looks.ridge[:, :, None, None])
+    _paint_mask(image, visible, appearance.ridge[:, :, None, None])
 
 
-def _paint_ground(image: Floats32, looks: Appearance, bearing: Floats32, slope: Floats32) -> None:
+def _paint_ground(
+    image: Floats32, appearance: Appearance, bearing: Floats32, slope: Floats32
+) -> None:
     below = slope < 0
-    _paint_mask(image, below, looks.ground[:, :, None, None])
-    road_bearing, half, dash, edges = (looks.road_shape[:, k, None, None] for k in range(4))
+    _paint_mask(image, below, appearance.ground[:, :, None, None])
+    road_bearing, half, dash, edges = (appearance.road_shape[:, k, None, None] for k in range(4))
     angle = bearing[:, None, :] - road_bearing
     distance_m = _CAMERA_HEIGHT_M / np.maximum(-slope, np.float32(0.01))
     lateral_m, longitudinal_m = np.abs(distance_m * np.sin(angle)), distance_m * np.cos(angle)
     on_road = below & (lateral_m < half)
-    _paint_mask(image, on_road, looks.road[:, :, None, None])
+    _paint_mask(image, on_road, appearance.road[:, :, None, None])
     middle = (lateral_m < 0.22) & (np.mod(longitudinal_m, 2 * dash) < dash)
     edge = (np.abs(lateral_m - half + 0.4) < 0.15) & (edges > 0)
-    _paint_mask(image, on_road & (middle | edge), looks.paint[:, :, None, None])
+    _paint_mask(image, on_road & (middle | edge), appearance.paint[:, :, None, None])
 
 
-def _paint_houses(image: Floats32, looks: Appearance, bearing: Floats32, slope: Floats32) -> None:
+def _paint_houses(
+    image: Floats32, appearance: Appearance, bearing: Floats32, slope: Floats32
+) -> None:
     sector_position = bearing * np.float32(SECTORS / (2 * np.pi))
     sector = np.minimum(sector_position.astype(np.int64), SECTORS - 1)  # [B, W]
     tall, distance, windows_across, storey = (
-        _lookup_sector(looks.houses[:, k], sector) for k in range(4)
+        _lookup_sector(appearance.houses[:, k], sector) for k in range(4)
     )
     height = slope * distance[:, None, :] + np.float32(_CAMERA_HEIGHT_M)  # [B, H, W]
     near = (distance < 1e3)[:, None, :]
     wall = near & (height >= 0) & (height < tall[:, None, :])
-    wall_colors = np.stack([_lookup_sector(looks.walls[:, k], sector) for k in range(3)], axis=1)[
-        :, :, None, :
-    ]
-    fronts = np.stack([_lookup_sector(looks.fronts[:, k], sector) for k in range(3)], axis=1)[
+    wall_colors = np.stack(
+        [_lookup_sector(appearance.walls[:, k], sector) for k in range(3)], axis=1
+    )[:, :, None, :]
+    fronts = np.stack([_lookup_sector(appearance.fronts[:, k], sector) for k in range(3)], axis=1)[
         :, :, None, :
     ]
     _paint_mask(image, wall, wall_colors)
     inside = sector_position - sector  # [B, W], 0 to 1 across a house
-    wide, high, bright = (looks.windows[:, k, None] for k in range(3))
+    wide, high, bright = (appearance.windows[:, k, None] for k in range(3))
     column = np.abs((inside * windows_across) % 1.0 - 0.5) < wide
     row = np.abs((height / storey[:, None, :]) % 1.0 - 0.5) < high[:, :, None]
     _paint_mask(image, wall & row & column[:, None, :], bright[:, None, None] * wall_colors)
-    repeats, band_share = looks.band_shape[:, 0, None], looks.band_shape[:, 1, None]
+    repeats, band_share = appearance.band_shape[:, 0, None], appearance.band_shape[:, 1, None]
     striped = (inside * repeats * 2) % 1.0 < 0.6
     high_up = height > (tall * (1 - band_share))[:, None, :]
-    _paint_mask(image, wall & high_up & striped[:, None, :], looks.bands[:, :, None, None])
-    front = wall & (height < _lookup_sector(looks.front_height, sector)[:, None, :])
+    _paint_mask(image, wall & high_up & striped[:, None, :], appearance.bands[:, :, None, None])
+    front = wall & (height < _lookup_sector(appearance.front_height, sector)[:, None, :])
     _paint_mask(image, front, fronts)
     top = height - tall[:, None, :]
-    roof = near & (top >= 0) & (top < looks.roof_height[:, None, None])
-    _paint_mask(image, roof, looks.roof[:, :, None, None])
+    roof = near & (top >= 0) & (top < appearance.roof_height[:, None, None])
+    _paint_mask(image, roof, appearance.roof[:, :, None, None])
 
 
-def _paint_trees(image: Floats32, looks: Appearance, bearing: Floats32, slope: Floats32) -> None:
+def _paint_trees(
+    image: Floats32, appearance: Appearance, bearing: Floats32, slope: Floats32
+) -> None:
     """Trees with crown and trunk; the slenderness is regional."""
     for tree in range(TREES):
-        tree_bearing, distance, size, slender = (looks.trees[:, k, tree, None] for k in range(4))
+        tree_bearing, distance, size, slender = (
+            appearance.trees[:, k, tree, None] for k in range(4)
+        )
         lateral = (_wrap_angle(bearing - tree_bearing) * distance)[:, None, :]
         height = slope * distance[:, :, None] + np.float32(_CAMERA_HEIGHT_M)
         size, slender = size[:, :, None], slender[:, :, None]
         crown = (lateral * slender) ** 2 + (height - 2.0 * size) ** 2 < size * size
         trunk = (np.abs(lateral) < 0.12 * size) & (height >= 0) & (height < 2.0 * size)
         shade = np.float32(1.0 - 0.06 * tree)
-        _paint_mask(image, crown, looks.leaves[:, :, None, None] * shade)
-        _paint_mask(image, trunk & ~crown, looks.leaves[:, :, None, None] * np.float32(0.45))
+        _paint_mask(image, crown, appearance.leaves[:, :, None, None] * shade)
+        _paint_mask(image, trunk & ~crown, appearance.leaves[:, :, None, None] * np.float32(0.45))
 
 
-def _paint_sign(image: Floats32, looks: Appearance, bearing: Floats32, slope: Floats32) -> None:
-    sign_bearing, size, wide = (looks.sign_shape[:, k, None] for k in range(3))
+def _paint_sign(
+    image: Floats32, appearance: Appearance, bearing: Floats32, slope: Floats32
+) -> None:
+    sign_bearing, size, wide = (appearance.sign_shape[:, k, None] for k in range(3))
     x = np.abs(_wrap_angle(bearing - sign_bearing)) / np.maximum(size * wide, np.float32(1e-6))
     y = np.abs(slope - 0.16) / np.maximum(size, np.float32(1e-6))[:, :, None]
     outer = (x[:, None, :] < 1) & (y < 1)
     inner = (x[:, None, :] < 0.6) & (y < 0.6)
-    _paint_mask(image, outer, looks.sign[:, 3:, None, None])
-    _paint_mask(image, inner, looks.sign[:, :3, None, None])
+    _paint_mask(image, outer, appearance.sign[:, 3:, None, None])
+    _paint_mask(image, inner, appearance.sign[:, :3, None, None])
 
 
-def _paint_subject(image: Floats32, looks: Appearance) -> None:
+def _paint_subject(image: Floats32, appearance: Appearance) -> None:
     """The subject of a close-up and an occluder; both are independent of the position."""
     high, wide = image.shape[2:]
     x = (np.arange(wide, dtype=np.float32) + 0.5) / wide * 2 - 1
     y = (np.arange(high, dtype=np.float32) + 0.5) / high * 2 - 1
-    east, south, radius, waves = (looks.subject_shape[:, k, None, None] for k in range(4))
+    east, south, radius, waves = (appearance.subject_shape[:, k, None, None] for k in range(4))
     dx, dy = x[None, None, :] - east, y[None, :, None] - south
     inside = dx * dx + dy * dy < radius * radius
     texture = 1.0 + 0.25 * np.sin(waves * (dx + 0.5 * dy) * 3) * np.sin(waves * (dy - 0.3 * dx) * 2)
-    _paint_mask(image, inside, looks.subject[:, :, None, None] * texture[:, None])
-    first, share = looks.bar[:, 0, None], looks.bar[:, 1, None]
+    _paint_mask(image, inside, appearance.subject[:, :, None, None] * texture[:, None])
+    first, share = appearance.bar[:, 0, None], appearance.bar[:, 1, None]
     covered = np.abs((x[None, :] + 1) / 2 - first) < share / 2
     _paint_mask(image, np.repeat(covered[:, None, :], high, 1), np.float32(0.12))
 
 
-def _apply_photo_effects(image: Floats32, looks: Appearance, names: NDArray[np.uint64]) -> None:
+def _apply_photo_effects(
+    image: Floats32, appearance: Appearance, names: NDArray[np.uint64]
+) -> None:
     """Contrast, color cast and grain of camera and filter."""
-    contrast = looks.filter[:, 3, None, None, None]
+    contrast = appearance.filter[:, 3, None, None, None]
     image -= np.float32(0.5)
     image *= contrast
     image += np.float32(0.5)
-    image *= looks.filter[:, :3, None, None]
+    image *= appearance.filter[:, :3, None, None]
     high, wide = image.shape[2:]
     tile = _film_grain()
     for row, name in enumerate(names):
         tile_top = int(name % _NUM_GRAIN_SHIFTS)
         tile_left = int(name // _NUM_GRAIN_SHIFTS % _NUM_GRAIN_SHIFTS)
         grain = tile[:, tile_top : tile_top + high, tile_left : tile_left + wide]
-        image[row] += looks.filter[row, 4] * grain
+        image[row] += appearance.filter[row, 4] * grain
 
 
 def _as_float32(values: NDArray[np.floating[Any]]) -> Floats32:

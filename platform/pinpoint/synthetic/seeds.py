@@ -33,13 +33,13 @@ def draw_noise(
     Returns:
         `[B, U]` and `[B, Z]`.
     """
-    flat = np.empty((len(names), uniforms), np.float32)
-    bell = np.empty((len(names), normals), np.float32)
+    uniforms_by_row = np.empty((len(names), uniforms), np.float32)
+    normals_by_row = np.empty((len(names), normals), np.float32)
     for row, name in enumerate(names):
         noise = rng(seed, "image", name)
-        flat[row] = noise.random(uniforms, np.float32)
-        bell[row] = noise.standard_normal(normals, np.float32)
-    return flat, bell
+        uniforms_by_row[row] = noise.random(uniforms, np.float32)
+        normals_by_row[row] = noise.standard_normal(normals, np.float32)
+    return uniforms_by_row, normals_by_row
 
 
 def uniform(seed: int, *names: str | int) -> float:

@@ -23,8 +23,8 @@ from pinpoint.synthetic.appearance import Appearance
 from pinpoint.synthetic.capture_patterns import Shot
 from pinpoint.synthetic.draws import Draws
 from pinpoint.synthetic.latent_fields import LATENT_COLUMNS, WIDTH, latent_factors
-from pinpoint.synthetic.pictures import draw_shot_noise, scene_appearance
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, Preset, preset_digest
+from pinpoint.synthetic.shot_rendering import draw_shot_noise, scene_appearance
 from trials.planet.planet_images import apart_km, best_columns, plan_shots
 
 BLURS = (0.0, 0.3, 0.6, 1.0)
@@ -79,7 +79,7 @@ def read(seed: int, preset: Preset, shots: list[Shot]) -> Readings:
         # The first noise that `looks` takes is that of the factors.
         values.append(
             own
-            + _noise(preset, part)[:, None] * Draws(*draw_shot_noise(seed, part)).bell(1.0, WIDTH)
+            + _noise(preset, part)[:, None] * Draws(*draw_shot_noise(seed, part)).normal(1.0, WIDTH)
         )
         seen.append(visible(scene_appearance(seed, part, preset)))
     return Readings(

@@ -11,9 +11,9 @@ import numpy as np
 
 from pinpoint.geo.points import lat_lon, unit_xyz
 from pinpoint.synthetic.capture_patterns import Shot, generate_shots
-from pinpoint.synthetic.pictures import render_pictures
 from pinpoint.synthetic.presets import Preset
 from pinpoint.synthetic.regions import choose_sites
+from pinpoint.synthetic.shot_rendering import render_shots
 
 EARTH_KM = 6371.0
 
@@ -50,7 +50,7 @@ def render_planet(
     """Draw shots; factors of `blind` scales are switched off."""
     return PlanetImages(
         shots=some,
-        pixels=render_pictures(seed, some, preset, blind=blind),
+        pixels=render_shots(seed, some, preset, blind=blind),
         xyz=unit_xyz(lat_lon([shot.point for shot in some])),
         kind=np.array([shot.kind for shot in some]),
         use=np.array([shot.use for shot in some]),

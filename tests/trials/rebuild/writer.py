@@ -93,17 +93,19 @@ def _claimed(owner: Transactions, batch: UUID, wanted: Mapping[str, int]) -> lis
     items = [NewItem(external_id=name, file=name, uri="") for name in wanted]
     with owner.begin(CHANGING) as unit:
         ids = Writer(unit, SLICE).add_items(batch, items)
-        return leases.claim_items(unit.connection, ids, worker_name(), lease_s=60.0, max_attempts=3)
+        return leases.claim_items(
+            unit.connection, ids, worker_name(), lease_ttl_s=60.0, max_attempts=3
+        )
 
 
 def _write(
     services: Services, items: list[ClaimedItem], run: str, wanted: Mapping[str, int], file: Any
 ) -> None:
     """One slice, in the steps of `pinpoint.ingest.pipeline`."""
-    parts, contract = services.ingest_parts(), services.encoder.contract
+    parts, contract = services.ingest_components(), services.encoder.contract
     numbers = [wanted[item.external_id] for item in items]
     readings = [_reading(run, number) for number in numbers]
-    kept = parts.ledger.upsert_images(list(zip(items, readings, strict=True)), _nowhere)
+    kept = parts.repository.upsert_images(list(zip(items, readings, strict=True)), _nowhere)
     ids = [one.images[0].id for one in kept]
     vectors = [
         Embedded(
@@ -113,7 +115,7 @@ def _write(
         )
         for image_id, number, reading in zip(ids, numbers, readings, strict=True)
     ]
-    parts.ledger.save_vectors(contract.digest, vectors)
+    parts.repository.save_vectors(contract.digest, vectors)
     said = {str(image_id): number for image_id, number in zip(ids, numbers, strict=True)}
     _note(file, kept=said)
     try:

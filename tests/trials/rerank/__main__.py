@@ -22,14 +22,14 @@ parser.add_argument(
     type=Path,
     help="home of a run on another planet; evaluates its bundle on this planet",
 )
-parser.add_argument("--at-once", type=int, default=2, help="queries at a time, for each ranker")
+parser.add_argument("--concurrency", type=int, default=2, help="queries at a time, for each ranker")
 parser.add_argument(
     "--of-each",
     type=int,
     help="number of test queries of each kind, for ablations and other planets",
 )
 given = parser.parse_args()
-size = {name: getattr(given, name) for name in ("preset", "seed", "at_once", "of_each")}
+size = {name: getattr(given, name) for name in ("preset", "seed", "concurrency", "of_each")}
 bench = BenchRun(
     home=given.home.absolute(),
     trained=given.trained and BenchRun(home=given.trained.absolute(), **size),

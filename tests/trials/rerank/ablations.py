@@ -127,19 +127,19 @@ def _examples(
     bench: BenchRun, search: Search, learners: list[TrainingQuery], services: bootstrap.Services
 ) -> Examples:
     """The example rows of each query."""
-    organization_id = services.access.caller_for(DEFAULT_ORGANIZATION).organization_id
+    organization_id = services.api_keys.caller_for(DEFAULT_ORGANIZATION).organization_id
     with services.database.read(organization_id) as catalog:
         source_ids = tuple(catalog.source(f"test-{kind}").id for kind in KINDS)
     part = read_bundle(bench.bundle(RERANKED)).contract.reranker
     index = services.index if search.kind is None else OneKind(services.index, search.kind)
     settings = services.settings.search.model_copy(update={"candidates": search.candidates})
     gallery = ExampleGallery(
-        plan=RunConfig(
+        config=RunConfig(
             organization_id=organization_id,
             images=Path(),
-            limits=SearchFilter(source_ids=source_ids),
+            search_filter=SearchFilter(source_ids=source_ids),
         ),
-        parts=EvaluationComponents(
+        components=EvaluationComponents(
             decoder=services.decoder,
             encoder=services.encoder,
             index=index,
@@ -149,8 +149,8 @@ def _examples(
         ),
         evidence_radius_m=part.evidence_radius_m,
         evidence_per_kind=part.evidence_per_kind,
-        evened=False,
-        at_once=bench.at_once,
+        balanced=False,
+        concurrency=bench.concurrency,
     )
     folder = bench.ablations / f"examples-{search.name}"
     told = _telling(f"ablation {search.name}")

@@ -37,7 +37,7 @@ class BenchRun:
     home: Path
     preset: str
     seed: int
-    at_once: int
+    concurrency: int
     of_each: int | None = None
     """Number of test queries of each kind in ablations and with another planet's bundle; None means
     all."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pinpoint.evaluation.metrics import arm_measures, calibration_metrics
+from pinpoint.evaluation.metrics import calibration_metrics, summary
 from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.run.results import read_results
 from pinpoint.evaluation.run.rows import EXCLUDED
@@ -20,9 +20,9 @@ from pinpoint.metrics.conventions import CONVENTIONS, distances_km
 from pinpoint.metrics.geolocation import within
 from pinpoint.metrics.intervals import Interval, bootstrap, cluster_codes, paired_bootstrap, ratio
 from pinpoint.synthetic.capture_patterns import generate_shots
-from pinpoint.synthetic.pictures import scene_appearance
 from pinpoint.synthetic.presets import PRESETS
 from pinpoint.synthetic.regions import choose_sites
+from pinpoint.synthetic.shot_rendering import scene_appearance
 from trials.rerank.ablations import RADII_KM, SEARCHES, ablation_queries, picks_file
 from trials.rerank.bench_run import KINDS, BenchRun
 from trials.rerank.radius_answers import answers_within
@@ -44,7 +44,7 @@ class Run:
     kind: np.ndarray
 
     def hits(self, km: float, depth: int | None = None) -> np.ndarray:
-        return arm_measures.hits(self.of, km, depth)
+        return summary.hits(self.of, km, depth)
 
     @property
     def deepest(self) -> int:
@@ -55,11 +55,9 @@ class Run:
 def read_run(bench: BenchRun, name: str) -> Run:
     """A finished evaluation; cached, because its geodesics take half a minute."""
     arm = read_results(bench.run(name))[EXCLUDED]
-    if not arm.read.all():
-        raise RuntimeError(f"{name}: {int((~arm.read).sum())} images could not be read")
-    of = arm_measures.compute_metrics(
-        arm, CONVENTION, arm_measures.recall_depths(arm.candidates.shape[1])
-    )
+    if not arm.readable.all():
+        raise RuntimeError(f"{name}: {int((~arm.readable).sum())} images could not be read")
+    of = summary.compute_metrics(arm, CONVENTION, summary.recall_depths(arm.candidates.shape[1]))
     return Run(
         of=of,
         files=list(arm.files),
@@ -104,7 +102,7 @@ def gap(vote: Run, rerank: Run, rows: np.ndarray, km: float) -> Gap:
     codes = rerank.of.clusters[rows]
     top1, oracle = (rerank.hits(km, depth)[rows] for depth in (1, rerank.deepest))
     voted, ranked = (each.hits(km)[rows] for each in (vote, rerank))
-    how: dict[str, Any] = {"seed": arm_measures.BOOTSTRAP_SEED, "resamples": arm_measures.RESAMPLES}
+    how: dict[str, Any] = {"seed": summary.BOOTSTRAP_SEED, "resamples": summary.RESAMPLES}
     means = {
         name: bootstrap(hit, codes, **how)
         for name, hit in (("top1", top1), ("vote", voted), ("rerank", ranked), ("oracle", oracle))
@@ -140,19 +138,19 @@ class Ablation:
         return bootstrap(
             hit,
             self.clusters[rows],
-            seed=arm_measures.BOOTSTRAP_SEED,
-            resamples=arm_measures.RESAMPLES,
+            seed=summary.BOOTSTRAP_SEED,
+            resamples=summary.RESAMPLES,
         )
 
-    def less(
+    def minus(
         self, one: tuple[str, str], other: tuple[str, str], kind: str, km: float = CITY_KM
     ) -> Interval:
         """Difference of two searches and arms on the same queries, in shares."""
         rows = self.kind == kind
         pair = (self.hits(*each, km)[rows] for each in (one, other))
         how: dict[str, Any] = {
-            "seed": arm_measures.BOOTSTRAP_SEED,
-            "resamples": arm_measures.RESAMPLES,
+            "seed": summary.BOOTSTRAP_SEED,
+            "resamples": summary.RESAMPLES,
         }
         return paired_bootstrap(*pair, self.clusters[rows], **how).difference
 
@@ -189,16 +187,16 @@ class CalibrationFigures:
 
 
 def calibration_figures(run: Run) -> dict[str, CalibrationFigures]:
-    """Figures of supported queries, for all and by stratum of the calibration."""
+    """Figures of queries in the gallery, for all and by stratum of the calibration."""
     own = run.role == "test"
     found = {EVERYTHING: own} | {kind: own & (run.kind == kind) for kind in KINDS}
-    for value in arm_measures.stratum_values(run.of).get("calibration", []):
-        found[value] = own & arm_measures.stratum_mask(run.of, "calibration", value)
+    for value in summary.stratum_values(run.of).get("calibration", []):
+        found[value] = own & summary.stratum_mask(run.of, "calibration", value)
     return {name: _calibration_figures(run.of, rows) for name, rows in found.items() if rows.any()}
 
 
 def _calibration_figures(of: ArmMetrics, rows: np.ndarray) -> CalibrationFigures:
-    how: dict[str, Any] = {"seed": arm_measures.BOOTSTRAP_SEED, "resamples": arm_measures.RESAMPLES}
+    how: dict[str, Any] = {"seed": summary.BOOTSTRAP_SEED, "resamples": summary.RESAMPLES}
     stated = calibration_metrics.reliability_metrics(of, CITY_KM, rows)
     if stated is None or not of.credible_region_covers:
         raise RuntimeError("the answers state no probabilities: is there a calibration?")
@@ -217,12 +215,12 @@ def _calibration_figures(of: ArmMetrics, rows: np.ndarray) -> CalibrationFigures
 class AbstentionFigures:
     """How well the ranker detects queries that the gallery does not cover."""
 
-    unsupported: int
+    not_in_gallery: int
     informative: int
-    """Number of supported queries whose image shows the location."""
+    """Number of queries in the gallery whose image shows the location."""
     auroc: float
     auroc_all: float
-    """AUROC against all supported queries, including those that show nothing."""
+    """AUROC against all queries in the gallery, including those that show nothing."""
     withheld: dict[str, tuple[float, int]]
     """Share of withheld answers and number of queries, by case."""
 
@@ -238,21 +236,21 @@ def _abstention_figures(run: Run, shows: np.ndarray, rows: np.ndarray) -> Absten
     informative = covered & shows
     reached = run.hits(CITY_KM, run.deepest) > 0
     cases = {
-        "unsupported": null,
-        "unsupported, informative": null & shows,
-        "supported, informative": informative,
-        "… found": informative & reached,
-        "… missed by the index": informative & ~reached,
-        "supported, shows nothing": covered & ~shows,
+        "not in gallery": null,
+        "not in gallery, informative": null & shows,
+        "in gallery, informative": informative,
+        "… retrieved": informative & reached,
+        "… not retrieved": informative & ~reached,
+        "in gallery, shows nothing": covered & ~shows,
     }
     no_match_probability, withheld = run.of.p_not_in_gallery, run.of.withheld
 
-    def auroc(supported: np.ndarray) -> float:
-        both = null | supported
+    def auroc(in_gallery: np.ndarray) -> float:
+        both = null | in_gallery
         return abstention_auroc(no_match_probability[both], null[both])
 
     return AbstentionFigures(
-        unsupported=int(null.sum()),
+        not_in_gallery=int(null.sum()),
         informative=int(informative.sum()),
         auroc=auroc(informative),
         auroc_all=auroc(covered),

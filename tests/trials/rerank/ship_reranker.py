@@ -51,5 +51,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="pinpoint bench ship-reranker", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="of the run")
     given = parser.parse_args()
-    bench = BenchRun(home=given.home.absolute(), preset="bench", seed=7, at_once=1)
+    bench = BenchRun(home=given.home.absolute(), preset="bench", seed=7, concurrency=1)
     ship(bench.bundle(RERANKED), SHIPPED_FOLDER / BUNDLE)

@@ -207,7 +207,7 @@ def _trained(bench: BenchRun, name: str, text: str) -> Any:
         return json.loads(report.read_text(encoding="utf-8"))["validation"]
     config = bench.planet / f"{name}.toml"
     config.write_text(text, encoding="utf-8")
-    out = ("--out", bench.training(name), "--concurrency", str(bench.at_once))
+    out = ("--out", bench.training(name), "--concurrency", str(bench.concurrency))
     made = bench.command("train", "reranker", "--config", config, *out)
     return made["validation"]
 
@@ -243,7 +243,7 @@ def _evaluated(
     runs = {ranker: bench.run(f"{role}-{ranker}") for ranker in RANKERS}
     words = [f"--in-source={each}-{kind}" for each in galleries or (role,) for kind in KINDS]
     words += [f"--filter=role={one}" for one in asked]
-    words += ["--no-unfiltered", f"--concurrency={bench.at_once}"]
+    words += ["--no-unfiltered", f"--concurrency={bench.concurrency}"]
     words += ["--images", str(bench.planet if labels is None else labels.parent / "images")]
     words += [] if labels is None else ["--labels", str(labels)]
     todo = {ranker: out for ranker, out in runs.items() if not (out / "report.md").is_file()}

@@ -54,7 +54,7 @@ def make_report(bench: BenchRun) -> str:
     if bench.calibrates:
         parts += ["## Calibration", calibration(bench)]
         if (read_run(bench, "test-rerank").role == "null-test").any():
-            parts += ["## No support", support(bench)]
+            parts += ["## Queries not in the gallery", support(bench)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -128,31 +128,31 @@ def ablation(found: Ablation) -> list[str]:
                 against = "–"
                 if NONE in search.evidence and arm in EVIDENCE[1:]:
                     pair = ((search.name, arm), (search.name, NONE))
-                    against = percent(found.less(*pair, kind))
+                    against = percent(found.minus(*pair, kind))
                 rows.append([kind, _searched(search.name), _arm(arm), *said, against])
     head = ["queries", "candidates", "shown", *(f"@{km:g} km" for km in RADII_KM)]
     return [
         f"{len(found.kind):,} of the test's queries. Before calibration: the refined place with"
         " most of the scores' weight within the column's radius; the vote's first candidate, with"
         " the evidence that the reranker sees.",
-        table([*head, "less no evidence, points @25 km"], rows),
-        table(["queries", "one less another, points @25 km", "difference"], _changes(found)),
+        table([*head, "minus no evidence, points @25 km"], rows),
+        table(["queries", "one minus another, points @25 km", "difference"], _changes(found)),
     ]
 
 
 def _changes(found: Ablation) -> Iterable[list[object]]:
     full = (FULL.name, BOTH)
     changes = {
-        "candidates that see each other, less alone": (full, (FULL.name, BY_THEMSELVES)),
-        "48 candidates, less 12": (full, ("both-12", BOTH)),
-        "rerank, less vote": (full, (FULL.name, VOTE)),
-        "both kinds of candidates, less photos only": (full, ("photo", BOTH)),
-        "both kinds of candidates, less street views only": (full, ("street", BOTH)),
+        "candidates that see each other, minus alone": (full, (FULL.name, BY_THEMSELVES)),
+        "48 candidates, minus 12": (full, ("both-12", BOTH)),
+        "rerank, minus vote": (full, (FULL.name, VOTE)),
+        "both kinds of candidates, minus photos only": (full, ("photo", BOTH)),
+        "both kinds of candidates, minus street views only": (full, ("street", BOTH)),
     }
     for kind in KINDS:
         if (found.kind == kind).any():
             for name, pair in changes.items():
-                yield [kind, name, percent(found.less(*pair, kind))]
+                yield [kind, name, percent(found.minus(*pair, kind))]
 
 
 def _searched(name: str) -> str:
@@ -205,7 +205,7 @@ def support(bench: BenchRun) -> str:
             cases = list(found.withheld)
             said = [_case(*found.withheld[case]) for case in cases]
             rows.append([ranker, kind, _three(found.auroc), _three(found.auroc_all), *said])
-    head = ["ranker", "queries", "AUROC against informative", "against all supported"]
+    head = ["ranker", "queries", "AUROC against informative", "against all in gallery"]
     return table([*head, *(f"withheld: {case}" for case in cases)], rows)
 
 

@@ -120,13 +120,13 @@ def pruned(player: Player) -> int:
     """Remove blobs that calls which failed have left, as the worker does daily; how many."""
     services = build_services(player.stack.settings, "operator")
     try:
-        assert services.closing is not None
+        assert services.tenant_deletion is not None
         found = prune_leftovers(
-            closing=services.closing,
-            ledger=services.ingest_parts().ledger,
+            tenant_deletion=services.tenant_deletion,
+            repository=services.ingest_components().repository,
             blobs=services.blobs,
-            orphan_s=0.0,
-            audit_s=1e9,
+            orphan_blob_ttl_s=0.0,
+            audit_retention_s=1e9,
         )
         return found.blobs + found.partial_files
     finally:
@@ -137,9 +137,9 @@ def drift(player: Player) -> int:
     """What `reconcile` reports, without mending it."""
     services = build_services(player.stack.settings, "operator")
     try:
-        parts = services.ingest_parts()
+        parts = services.ingest_components()
         found = reconcile_index_rows(
-            ledger=parts.ledger,
+            repository=parts.repository,
             index=services.index,
             queue=None,
             contract=services.encoder.contract.digest,

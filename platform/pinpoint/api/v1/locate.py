@@ -81,11 +81,11 @@ def locate(
             search_filter,
             decoder=services.decoder,
             # This search reads no index that would report a model switch, so check for one first.
-            encoder=services.encoders.follow(),
+            encoder=services.encoders.refresh(),
             settings=services.settings.search,
         )
     else:
-        answer = services.with_live(
+        answer = services.with_current_encoder(
             lambda encoder: pipeline.locate(
                 query_photo,
                 search_filter,
@@ -130,7 +130,7 @@ def similar(
         include_self=parameters.include_self,
         exclude_group=parameters.exclude_group,
     )
-    result = services.with_live(
+    result = services.with_current_encoder(
         lambda encoder: pipeline.similar(
             request, search_filter, _build_context(services, caller, encoder)
         )

@@ -20,6 +20,7 @@ from pinpoint.arrays import Flags
 from pinpoint.evaluation.calibration import posterior_fit
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
+from pinpoint.metrics.geolocation import CITY_KM
 from pinpoint.records import AbstentionRule, QueryFeatures, StratumFit
 from pinpoint.search import posterior
 
@@ -31,7 +32,7 @@ MAX_ABSTENTION_IN_GALLERY: Final = 0.25
 About a fifth of photos show no evidence of their place, and a tenth of the others may be lost."""
 MIN_NOT_IN_GALLERY: Final = 10
 MIN_CORRECT: Final = 10
-_CORRECT_M: Final = 25_000.0
+_CORRECT_M: Final = 1e3 * CITY_KM
 
 
 def fit_threshold(

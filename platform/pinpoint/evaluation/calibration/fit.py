@@ -1,7 +1,7 @@
 """Calibrates a ranker on the stored rows of a run's calibration split.
 
-Steps: fit temperature, kernels and background mass (`fitting`); compute split-conformal levels per
-stratum with one photo per creator; fit the abstention threshold (`withholding`).
+Steps: fit temperature, kernels and background mass (`posterior_fit`); compute split-conformal
+levels per stratum with one photo per creator; fit the abstention threshold (`abstention`).
 Queries that are not in the gallery are used for the abstention threshold only.
 Levels also count queries that are abstained on.
 """
@@ -21,7 +21,7 @@ from pinpoint.arrays import Flags, Floats
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.calibration import abstention, posterior_fit
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_decision_features, read_rows
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED, read_decision_features, read_rows
 from pinpoint.evaluation.run.run_manifest import read_run_manifest
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
@@ -95,7 +95,7 @@ def fit_calibration(
         raise BadRequestError(
             f"the share of withheld answers must be in (0, 1), not {max_false_abstention}"
         )
-    arm = EXCLUDED if run["settings"]["exclude"] else SERVED
+    arm = EXCLUDED if run["settings"]["exclude"] else UNFILTERED
     queries = _read_calibration_set(folder, run, arm)
     in_gallery = _select_in_gallery(queries, folder)
     density_thresholds = _density_thresholds(in_gallery)
@@ -299,7 +299,7 @@ def nonconformity_scores(
         features, fit, posterior_fit.KERNELS_KM, posterior_fit.BACKGROUND_KERNELS_KM
     )
     positions, weights = nodes = kernels.quadrature_nodes(mixture, posterior.NUM_NODES)
-    truth_density = float(kernels.log_density(mixture, ground_truth[None])[0])
+    ground_truth_density = float(kernels.log_density(mixture, ground_truth[None])[0])
     node_densities = kernels.log_density(mixture, positions)
     answer = posterior.select_best_point(features, mixture, nodes, None)
     error_km = float(haversine_m(answer, ground_truth)) / 1_000.0
@@ -308,7 +308,7 @@ def nonconformity_scores(
         for km in (error_km, *THRESHOLDS_KM)
     ]
     return [
-        kernels.hdr_level_of(node_densities, weights, truth_density),
+        kernels.hdr_level_of(node_densities, weights, ground_truth_density),
         masses[0],
         error_km,
         *masses[1:],

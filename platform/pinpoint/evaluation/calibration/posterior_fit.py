@@ -138,8 +138,8 @@ def fit_posterior(
 def fit_logistic(design: Floats, positive: NDArray[np.bool_]) -> Floats:
     """Logistic regression of `positive` `[N]` on features `[N, P]`; returns coefficients `[P]`.
 
-    Both classes have equal weight, because the share of unsupported calibration queries does not
-    estimate the share among users' queries.
+    Both classes have equal weight: the share of calibration queries that are not in the gallery
+    does not estimate the share among users' queries.
     """
     from scipy.optimize import minimize
 
@@ -207,8 +207,7 @@ def log_likelihood(theta: Floats, table: DesignMatrix, scaled: Floats) -> tuple[
 
     Args:
         theta: Log temperature and exponent of the candidate density, kernel weights before the
-            softmax, coefficients of the
-            features, background kernel weights before the softmax.
+            softmax, coefficients of the features, background kernel weights before the softmax.
         table: N queries.
         scaled: Scaled features, `[N, P]`.
     """
@@ -219,14 +218,14 @@ def log_likelihood(theta: Floats, table: DesignMatrix, scaled: Floats) -> tuple[
     mass = np.exp(scores - scores.max(axis=1, keepdims=True))
     mass /= mass.sum(axis=1, keepdims=True)
     by_kernel = np.einsum("nk,nks->ns", mass, table.kernel_densities)
-    near = by_kernel @ kernel_weights
+    foreground = by_kernel @ kernel_weights
     background = table.background_densities @ background_weights
-    density = np.maximum((1.0 - p_outside) * near + p_outside * background, _MIN_DENSITY)
+    density = np.maximum((1.0 - p_outside) * foreground + p_outside * background, _MIN_DENSITY)
 
-    near_factor, background_factor = (1.0 - p_outside) / density, p_outside / density
+    foreground_factor, background_factor = (1.0 - p_outside) / density, p_outside / density
     # Derivative of the log density with respect to each candidate's logit.
     candidate_densities = table.kernel_densities @ kernel_weights
-    logit_gradient = mass * (candidate_densities - near[:, None]) * near_factor[:, None]
+    logit_gradient = mass * (candidate_densities - foreground[:, None]) * foreground_factor[:, None]
     background_excess = table.background_densities - background[:, None]
     gradient = np.concatenate(
         [
@@ -234,8 +233,8 @@ def log_likelihood(theta: Floats, table: DesignMatrix, scaled: Floats) -> tuple[
                 -(logit_gradient * tempered).sum(),
                 (logit_gradient * table.log_candidate_density).sum(),
             ],
-            kernel_weights * (near_factor @ (by_kernel - near[:, None])),
-            scaled.T @ ((background - near) * p_outside * near_factor),
+            kernel_weights * (foreground_factor @ (by_kernel - foreground[:, None])),
+            scaled.T @ ((background - foreground) * p_outside * foreground_factor),
             background_weights * (background_factor @ background_excess),
         ]
     )

@@ -94,13 +94,13 @@ def read_labels(
         TooLargeError: A limit is exceeded.
     """
     source = open_labels(protocol, path, columns, limits or MediaSettings())
-    axes = detect_latlon_order(_read_position(source.layout, row) for row in source.rows())
+    latlon_order = detect_latlon_order(_read_position(source.layout, row) for row in source.rows())
     queries: dict[str, LabeledQuery] = {}
     dropped: Counter[str] = Counter()
     overruled = 0
     for row in source.rows():
         try:
-            query = _build_query(protocol, source.layout, row, axes)
+            query = _build_query(protocol, source.layout, row, latlon_order)
             _reject_repeated(query, queries.get(query.file))
         except RejectedFileError as rejection:
             dropped[rejection.reason] += 1
@@ -118,7 +118,7 @@ def read_labels(
         dropped=dict(sorted(dropped.items())),
         notes=(
             *_count_notes(protocol, len(usable)),
-            *axes.notes,
+            *latlon_order.notes,
             *_creator_notes(overruled),
             *_area_notes(protocol, usable),
             *strata_notes,
@@ -141,7 +141,10 @@ def _read_position(
 
 
 def _build_query(
-    protocol: Protocol, layout: Layout, row: LabelCells | RejectedFileError, axes: LatLonOrder
+    protocol: Protocol,
+    layout: Layout,
+    row: LabelCells | RejectedFileError,
+    latlon_order: LatLonOrder,
 ) -> LabeledQuery:
     """Convert one row to a query.
 
@@ -152,7 +155,7 @@ def _build_query(
         raise row
     texts = {name: _clean_cell(name, read(row)) for name, read in layout.fields.items()}
     lat, lon = _parse_number(texts["latitude"]), _parse_number(texts["longitude"])
-    lat, lon = check_position(*((lon, lat) if axes.swapped else (lat, lon)))
+    lat, lon = check_position(*((lon, lat) if latlon_order.swapped else (lat, lon)))
     file = _normalize_file_name(layout.fields["file"](row).strip())
     creator_match = layout.creator_pattern.search(file) if layout.creator_pattern else None
     strata = {name: _clean_cell(name, read(row)) for name, read in layout.strata.items()}
@@ -170,8 +173,8 @@ def _build_query(
 
 def _clean_cell(name: str, value: str) -> str | None:
     """Text of a cell; None for the markers of missing values in pandas, R and SQL."""
-    plain = value.isprintable() and len(value) <= _MAX_TEXT
-    text = value.strip() if plain else clean_metadata_text(value, _MAX_TEXT)
+    is_clean = value.isprintable() and len(value) <= _MAX_TEXT
+    text = value.strip() if is_clean else clean_metadata_text(value, _MAX_TEXT)
     if text is None or (
         text.casefold() in _MISSING_VALUES and (name, text) != ("country", _NAMIBIA)
     ):
@@ -239,7 +242,7 @@ def _drop_wide_strata(
 
 def _count_notes(protocol: Protocol, num_queries: int) -> Iterator[str]:
     """Notes if the number of queries differs from the release, or the release has two numbers."""
-    expected, released = protocol.denominator, protocol.released
+    expected, released = protocol.num_labels, protocol.num_released_images
     if expected is not None and num_queries != expected:
         yield f"{num_queries:,} queries; the release has {expected:,} labeled photos"
     if expected is not None and released is not None and released != expected:

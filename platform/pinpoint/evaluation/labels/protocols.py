@@ -22,21 +22,21 @@ class Protocol:
     title: str
     label_format: str
     """File and columns, for people."""
-    tables: tuple[Mapping[str, str], ...]
+    column_mappings: tuple[Mapping[str, str], ...]
     """Column mappings of the published formats of its labels."""
-    comments: Mapping[str, str] | None = None
+    comment_columns: Mapping[str, str] | None = None
     """Mapping of the keys in JPEG comments, if a folder of images can replace the label file."""
-    labels_at: str | None = None
+    label_file: str | None = None
     """Path of the label file in a folder that is given instead of the file."""
-    denominator: int | None = None
+    num_labels: int | None = None
     """Number of labeled rows of the release; None if there is no fixed number."""
-    released: int | None = None
+    num_released_images: int | None = None
     """Number of images of the release; may exceed the number of labeled rows."""
     convention: str
     """Key of `pinpoint.metrics.conventions.CONVENTIONS`: distance, comparison, rounding."""
     areas: tuple[str, ...] = ()
     """Administrative levels that are evaluated, from `columns.AREA_LEVELS`."""
-    area_forms: str = ""
+    area_label_format: str = ""
     """Format of the area labels, for people."""
     license: str
 
@@ -46,7 +46,7 @@ _FLICKR_OWNER_PATTERN: Final = r"_(\d+@N\d+)\.[A-Za-z]+$"
 
 In `im2gps_places365.csv` the AUTHOR of 177 photos contains more than that id: it was split at the
 third `_`, but these names have five. The same creator would count as two."""
-_OSV5M_AREA_FORMS: Final = (
+_OSV5M_AREA_LABEL_FORMAT: Final = (
     "country as ISO 3166 code, region as `admin1_code`, sub-region as `admin2_admin1_code`, city "
     "as `name_admin2_admin1_code`, after GeoNames"
 )
@@ -124,11 +124,11 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 label_format="queries/labels.csv of a planet made by `pinpoint synthetic create`; "
                 "every column except file, latitude, longitude, creator, sequence, kind and "
                 "country is a stratum",
-                tables=(_WORLD_COLUMNS,),
-                labels_at="queries/labels.csv",
+                column_mappings=(_WORLD_COLUMNS,),
+                label_file="queries/labels.csv",
                 convention="pinpoint",
                 areas=("country",),
-                area_forms="country as ISO 3166 code",
+                area_label_format="country as ISO 3166 code",
                 license="made by this project (Apache-2.0); city coordinates after GeoNames, "
                 "CC BY 4.0",
             ),
@@ -137,10 +137,10 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 title="IM2GPS test set (Hays and Efros 2008)",
                 label_format="im2gps_places365.csv: IMG_ID, AUTHOR, LAT, LON; or the folder of the "
                 "images, whose JPEG comments hold the positions",
-                tables=(_PLACES365_COLUMNS,),
-                comments=_COMMENT_KEYS,
-                denominator=237,
-                released=237,
+                column_mappings=(_PLACES365_COLUMNS,),
+                comment_columns=_COMMENT_KEYS,
+                num_labels=237,
+                num_released_images=237,
                 convention="geoestimation",
                 license=_FLICKR_TERMS,
             ),
@@ -149,10 +149,10 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 title="IM2GPS3k (Vo, Jacobs and Hays 2017)",
                 label_format="im2gps3k_places365.csv: IMG_ID, AUTHOR, LAT, LON; or the folder of "
                 "the images, whose JPEG comments hold the positions",
-                tables=(_PLACES365_COLUMNS,),
-                comments=_COMMENT_KEYS,
-                denominator=2_997,
-                released=3_000,
+                column_mappings=(_PLACES365_COLUMNS,),
+                comment_columns=_COMMENT_KEYS,
+                num_labels=2_997,
+                num_released_images=3_000,
                 convention="geoestimation",
                 license=_FLICKR_TERMS,
             ),
@@ -161,9 +161,9 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 title="YFCC4k (Vo, Jacobs and Hays 2017)",
                 label_format="yfcc4k.csv: IMG_ID, OwnerNSID, LAT, LON (or the places365 form); or "
                 "info.txt: tab-separated rows of YFCC100M without a header",
-                tables=(_YFCC_CSV_COLUMNS, _PLACES365_COLUMNS, _YFCC_INFO_COLUMNS),
-                denominator=4_536,
-                released=4_536,
+                column_mappings=(_YFCC_CSV_COLUMNS, _PLACES365_COLUMNS, _YFCC_INFO_COLUMNS),
+                num_labels=4_536,
+                num_released_images=4_536,
                 convention="geoestimation",
                 license="photos of YFCC100M, each under its owner's Creative Commons license; not "
                 "part of this project",
@@ -173,12 +173,12 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 title="OpenStreetView-5M, test split (Astruc et al. 2024)",
                 label_format="test.csv: id, latitude, longitude, sequence, creator_id, "
                 "unique_country, unique_region, unique_sub-region, unique_city",
-                tables=(_OSV5M_COLUMNS,),
-                denominator=210_122,
-                released=210_122,
+                column_mappings=(_OSV5M_COLUMNS,),
+                num_labels=210_122,
+                num_released_images=210_122,
                 convention="osv5m",
                 areas=AREA_LEVELS,
-                area_forms=_OSV5M_AREA_FORMS,
+                area_label_format=_OSV5M_AREA_LABEL_FORMAT,
                 license="images of Mapillary contributors, CC BY-SA 4.0",
             ),
             Protocol(
@@ -187,10 +187,10 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 label_format="CSV with file, latitude, longitude and, if known, creator, "
                 "sequence, kind, country, region, sub_region, city; other column names by a "
                 "column mapping (TOML or JSON)",
-                tables=(DEFAULT_COLUMNS,),
+                column_mappings=(DEFAULT_COLUMNS,),
                 convention="pinpoint",
                 areas=AREA_LEVELS,
-                area_forms=_OSV5M_AREA_FORMS,
+                area_label_format=_OSV5M_AREA_LABEL_FORMAT,
                 license="set by the author of the set",
             ),
         )

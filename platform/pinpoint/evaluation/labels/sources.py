@@ -43,14 +43,14 @@ def open_labels(
         BadManifestError: There are no labels, or no mapping matches.
         TooLargeError: A limit is exceeded.
     """
-    if path.is_dir() and protocol.labels_at is not None:
-        path = path / protocol.labels_at
-    if path.is_dir() and protocol.comments is not None:
-        return _read_commented_folder(path, protocol.comments, limits)
+    if path.is_dir() and protocol.label_file is not None:
+        path = path / protocol.label_file
+    if path.is_dir() and protocol.comment_columns is not None:
+        return _read_commented_folder(path, protocol.comment_columns, limits)
     if not path.is_file():
         raise BadManifestError(f"no labels at {path}; expected: {protocol.label_format}")
     if columns is None:
-        layout = detect_layout(path, protocol.tables, limits)
+        layout = detect_layout(path, protocol.column_mappings, limits)
     else:
         overrides = check_columns(columns, "the column mapping")
         layout = detect_layout(path, _merge_columns(protocol, overrides), limits, overrides)
@@ -63,7 +63,7 @@ def _merge_columns(protocol: Protocol, overrides: Mapping[str, str]) -> list[dic
     return [
         {key: text for key, text in table.items() if not (has_strata and key.startswith("strata"))}
         | dict(overrides)
-        for table in (DEFAULT_COLUMNS, *protocol.tables)
+        for table in (DEFAULT_COLUMNS, *protocol.column_mappings)
     ]
 
 

@@ -1,6 +1,6 @@
 """Record with the precomputed inputs of the metrics of one arm.
 
-Letters: N rows, as in `arm_measures`.
+Letters: N rows, as in `summary`.
 """
 
 from __future__ import annotations

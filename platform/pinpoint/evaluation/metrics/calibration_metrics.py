@@ -1,12 +1,12 @@
 """Calibration metrics: reliability, risk–coverage and AUROC of the confidence; abstention.
 
-Letters: N rows, as in `measures`.
+Letters: N rows, as in `summary`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,7 @@ from pinpoint.arrays import Flags, Floats
 from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.metrics.abstention import abstention_auroc, risk_curve
 from pinpoint.metrics.calibration import reliability as compute_reliability
-from pinpoint.metrics.geolocation import within
-
-_CITY_KM: Final = 25.0
+from pinpoint.metrics.geolocation import CITY_KM, within
 
 
 def reliability_metrics(
@@ -53,12 +51,12 @@ def confidence_metrics(
         correct = within(metrics.error_km[rows], threshold_km, metrics.convention)
         result[f"{threshold_km:g}"] = {
             "reliability": reliability_metrics(metrics, threshold_km, rows),
-            "auroc_right": abstention_auroc(confidence[rows], correct),
+            "auroc_correct": abstention_auroc(confidence[rows], correct),
             "aurc": risk_curve(confidence[rows], (~correct).astype(np.float64)).aurc,
         }
         covered = _covered_rows(metrics, rows)
         if covered is not None:
-            result[f"{threshold_km:g}"]["auroc_covered"] = abstention_auroc(
+            result[f"{threshold_km:g}"]["auroc_in_gallery"] = abstention_auroc(
                 confidence[rows], covered
             )
     return result
@@ -67,17 +65,17 @@ def confidence_metrics(
 def abstention_metrics(metrics: ArmMetrics, rows: Flags) -> dict[str, Any]:
     """Abstention rates, overall and separately for photos labeled as covered and uncovered."""
     withheld, p_not_in_gallery = metrics.withheld[rows], metrics.p_not_in_gallery[rows]
-    correct = within(metrics.error_km[rows], _CITY_KM, metrics.convention)
+    correct = within(metrics.error_km[rows], CITY_KM, metrics.convention)
     result: dict[str, Any] = {
-        "withheld": float(withheld.mean()),
-        "right_of_answered": float(correct[~withheld].mean()) if not withheld.all() else None,
-        "right_of_withheld": float(correct[withheld].mean()) if withheld.any() else None,
+        "abstention_rate": float(withheld.mean()),
+        "accuracy_of_answered": float(correct[~withheld].mean()) if not withheld.all() else None,
+        "accuracy_of_withheld": float(correct[withheld].mean()) if withheld.any() else None,
     }
     covered = _covered_rows(metrics, rows)
     if covered is not None:
-        result["withheld_of_covered"] = float(withheld[covered].mean())
-        result["withheld_of_uncovered"] = float(withheld[~covered].mean())
-        result["auroc_uncovered"] = abstention_auroc(p_not_in_gallery, ~covered)
+        result["abstention_rate_in_gallery"] = float(withheld[covered].mean())
+        result["abstention_rate_not_in_gallery"] = float(withheld[~covered].mean())
+        result["auroc_not_in_gallery"] = abstention_auroc(p_not_in_gallery, ~covered)
     return result
 
 

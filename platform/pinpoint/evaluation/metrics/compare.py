@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 from pinpoint.arrays import Floats
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
-from pinpoint.evaluation.metrics import arm_measures
+from pinpoint.evaluation.metrics import summary
 from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.report.report_file import find_convention, replace_non_finite
 from pinpoint.evaluation.run.results import Arm, read_results
 from pinpoint.evaluation.run.rows import EXCLUDED
 from pinpoint.evaluation.run.run_manifest import diff_manifests, read_run_manifest
 from pinpoint.metrics.conventions import Convention
-from pinpoint.metrics.geolocation import THRESHOLDS_KM, geoscores
+from pinpoint.metrics.geolocation import CITY_KM, THRESHOLDS_KM, geoscores
 from pinpoint.metrics.intervals import paired_bootstrap
 
-_ORACLE_KM: Final = 25.0
 _EXCLUSION_SETTINGS: Final = ("exclude", "near_duplicate_cosine")
 
 
@@ -35,7 +34,7 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
         convention: A key of `CONVENTIONS`; by default that of the protocol.
 
     Returns:
-        `differ` (differences of the manifests), `photos` (number readable in both runs),
+        `differences` (differences of the manifests), `photos` (number readable in both runs),
         `convention`, and for each arm and metric both values, the difference, its 95 % interval
         and p-value.
 
@@ -62,7 +61,7 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
             "The arm with exclusions is omitted because the runs have different exclusions."
         )
     num_candidates = min(run["settings"]["search"]["candidates"] for run in (run_a, run_b))
-    depths = arm_measures.recall_depths(num_candidates)
+    depths = summary.recall_depths(num_candidates)
     pairs = {
         name: _compute_paired_metrics(arms_a[name], arms_b[name], used_convention, depths)
         for name in arms
@@ -71,8 +70,11 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
         {
             "a": str(a),
             "b": str(b),
-            "differ": diff_manifests(run_a, run_b),
-            "convention": {"name": used_convention.name, "words": used_convention.words()},
+            "differences": diff_manifests(run_a, run_b),
+            "convention": {
+                "name": used_convention.name,
+                "description": used_convention.description(),
+            },
             "photos": {name: len(metrics_a.error_km) for name, (metrics_a, _) in pairs.items()},
             "arms": {
                 name: _compare_metrics(metrics_a, metrics_b)
@@ -97,9 +99,9 @@ def _compute_paired_metrics(
         raise BadRequestError(
             "the runs have rows of different queries; one of the runs is not finished"
         )
-    common_rows = a.read & b.read
+    common_rows = a.readable & b.readable
     metrics_a, metrics_b = (
-        arm_measures.compute_metrics(arm, convention, depths, common_rows) for arm in (a, b)
+        summary.compute_metrics(arm, convention, depths, common_rows) for arm in (a, b)
     )
     return metrics_a, metrics_b
 
@@ -107,15 +109,15 @@ def _compute_paired_metrics(
 def _compare_metrics(a: ArmMetrics, b: ArmMetrics) -> dict[str, Any]:
     pairs: dict[str, tuple[Floats, Floats]] = {
         f"accuracy@{threshold:g}km": (
-            arm_measures.hits(a, threshold),
-            arm_measures.hits(b, threshold),
+            summary.hits(a, threshold),
+            summary.hits(b, threshold),
         )
         for threshold in THRESHOLDS_KM
     }
     for depth in a.best_km:
-        pairs[f"oracle@{depth},{_ORACLE_KM:g}km"] = (
-            arm_measures.hits(a, _ORACLE_KM, depth),
-            arm_measures.hits(b, _ORACLE_KM, depth),
+        pairs[f"oracle@{depth},{CITY_KM:g}km"] = (
+            summary.hits(a, CITY_KM, depth),
+            summary.hits(b, CITY_KM, depth),
         )
     rounded = a.convention.rounded
     pairs["geoscore"] = (
@@ -130,7 +132,7 @@ def _compare_metrics(a: ArmMetrics, b: ArmMetrics) -> dict[str, Any]:
 
 def _paired_difference(a: Floats, b: Floats, clusters: NDArray[np.int64]) -> dict[str, float]:
     comparison = paired_bootstrap(
-        a, b, clusters, seed=arm_measures.BOOTSTRAP_SEED, resamples=arm_measures.RESAMPLES
+        a, b, clusters, seed=summary.BOOTSTRAP_SEED, resamples=summary.RESAMPLES
     )
     return {
         "a": float(a.mean()) if len(a) else float("nan"),

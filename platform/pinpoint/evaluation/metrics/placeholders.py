@@ -24,7 +24,9 @@ MIN_DISTANCE_M: Final = 1_000.0
 _BLOCK_ROWS: Final = 1_024
 
 
-def placeholder_groups(vectors: NDArray[np.floating], truths: Floats) -> list[NDArray[np.intp]]:
+def placeholder_groups(
+    vectors: NDArray[np.floating], ground_truths: Floats
+) -> list[NDArray[np.intp]]:
     """Groups of queries that show one image with at least three distinct ground truths.
 
     A group is a photo and all later ungrouped photos with a cosine of at least `MIN_COSINE`. All
@@ -32,7 +34,7 @@ def placeholder_groups(vectors: NDArray[np.floating], truths: Floats) -> list[ND
 
     Args:
         vectors: Vectors of the photos, `[N, D]`, of length 1 up to rounding.
-        truths: Ground truths, `[N, 2]` degrees.
+        ground_truths: Ground truths, `[N, 2]` degrees.
 
     Returns:
         Row numbers of each group, ascending; largest group first, ties by first row.
@@ -48,16 +50,19 @@ def placeholder_groups(vectors: NDArray[np.floating], truths: Floats) -> list[ND
                 continue
             members = start + np.flatnonzero(alike[row])
             members = members[(members >= start + row) & ~assigned[members]]
-            if len(members) >= MIN_LOCATIONS and _count_locations(truths[members]) >= MIN_LOCATIONS:
+            if (
+                len(members) >= MIN_LOCATIONS
+                and _count_locations(ground_truths[members]) >= MIN_LOCATIONS
+            ):
                 assigned[members] = True
                 groups.append(members)
     return sorted(groups, key=lambda members: (-len(members), int(members[0])))
 
 
-def _count_locations(truths: Floats) -> int:
+def _count_locations(ground_truths: Floats) -> int:
     """Number of distinct locations; counting stops at `MIN_LOCATIONS`."""
     locations: list[Floats] = []
-    for position in truths:
+    for position in ground_truths:
         if all(float(haversine_m(position, other)) > MIN_DISTANCE_M for other in locations):
             locations.append(position)
             if len(locations) == MIN_LOCATIONS:

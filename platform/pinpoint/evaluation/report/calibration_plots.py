@@ -1,6 +1,6 @@
 """Calibration plots: reliability, recall against area, risk against coverage.
 
-Letters: N rows, as in `measures`.
+Letters: N rows, as in `summary`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pinpoint.arrays import Flags
-from pinpoint.evaluation.metrics import arm_measures, calibration_metrics
-from pinpoint.evaluation.metrics.arm_measures import CONFIDENCE_RADII_KM
+from pinpoint.evaluation.metrics import calibration_metrics, summary
 from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
+from pinpoint.evaluation.metrics.summary import CONFIDENCE_RADII_KM
 from pinpoint.evaluation.report.cells import ARM_TITLES, format_three
 from pinpoint.evaluation.report.plotting import (
     ARM_COLORS,
@@ -25,6 +25,7 @@ from pinpoint.evaluation.report.plotting import (
 )
 from pinpoint.metrics.abstention import risk_curve
 from pinpoint.metrics.calibration import disc_area_km2, recall_versus_area
+from pinpoint.metrics.geolocation import CITY_KM
 from pinpoint.metrics.intervals import LEVEL
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 RELIABILITY_FILE: Final = "reliability.png"
 RECALL_AREA_FILE: Final = "recall-area.png"
 RISK_COVERAGE_FILE: Final = "risk-coverage.png"
-_CITY_KM: Final = 25.0
 _HISTOGRAM_BINS: Final = 20
 _AREA_LIMITS_KM2: Final = (1e-1, 5.1e8)
 """From a city block to the whole Earth."""
@@ -128,7 +128,7 @@ def _draw_kind_recall_area(
 ) -> None:
     color = PALETTE[index % len(PALETTE)]
     regions = [
-        arm_measures.hdr_coverage(metrics, share, rows) for share in metrics.credible_region_covers
+        summary.hdr_coverage(metrics, share, rows) for share in metrics.credible_region_covers
     ]
     coverage = np.array([region["coverage"]["value"] for region in regions])
     bounds = np.array(
@@ -157,8 +157,8 @@ def _draw_risk(arm_metrics: Mapping[str, ArmMetrics]) -> Figure:
     for name, metrics in arm_metrics.items():
         if metrics.probability_within_km is None:
             continue
-        errors = 1.0 - arm_measures.hits(metrics, _CITY_KM)
-        curve = risk_curve(metrics.probability_within_km[_CITY_KM], errors)
+        errors = 1.0 - summary.hits(metrics, CITY_KM)
+        curve = risk_curve(metrics.probability_within_km[CITY_KM], errors)
         label = f"{ARM_TITLES[name]}, AURC {_format_three(curve.aurc)}, n = {curve.rows:,}"
         axes.plot(curve.coverage, curve.risk, color=ARM_COLORS[name], label=label)
         abstention = (
@@ -166,8 +166,8 @@ def _draw_risk(arm_metrics: Mapping[str, ArmMetrics]) -> Figure:
             if metrics.credible_region_covers
             else None
         )
-        if abstention is not None and abstention["right_of_answered"] is not None:
-            point = (1.0 - abstention["withheld"], 1.0 - abstention["right_of_answered"])
+        if abstention is not None and abstention["accuracy_of_answered"] is not None:
+            point = (1.0 - abstention["abstention_rate"], 1.0 - abstention["accuracy_of_answered"])
             label = f"abstention threshold: answers {point[0]:.0%}, {point[1]:.0%} of them wrong"
             axes.plot(
                 *point,
@@ -188,11 +188,9 @@ def _draw_risk(arm_metrics: Mapping[str, ArmMetrics]) -> Figure:
 
 def _rows_by_kind(metrics: ArmMetrics) -> dict[str, Flags]:
     """Rows of every kind that has enough rows; all rows if no kind qualifies."""
-    values = arm_measures.stratum_values(metrics).get("kind", [])
-    kinds = {value: arm_measures.stratum_mask(metrics, "kind", value) for value in values}
-    kinds = {
-        kind: rows for kind, rows in kinds.items() if rows.sum() >= arm_measures.MIN_STRATUM_ROWS
-    }
+    values = summary.stratum_values(metrics).get("kind", [])
+    kinds = {value: summary.stratum_mask(metrics, "kind", value) for value in values}
+    kinds = {kind: rows for kind, rows in kinds.items() if rows.sum() >= summary.MIN_STRATUM_ROWS}
     return kinds or {"all photos": _all_rows(metrics)}
 
 

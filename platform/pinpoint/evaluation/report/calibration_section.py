@@ -42,9 +42,9 @@ def _disc_table(report: Mapping[str, Any]) -> str:
         "arm",
         "region",
         "status",
-        "contains the ground truth %",
-        "median radius km",
-        "stated",
+        "contains the ground truth (%)",
+        "median radius (km)",
+        "answers with a region",
     )
     return format_table(columns, rows)
 
@@ -74,9 +74,9 @@ def _hdr_tables(report: Mapping[str, Any]) -> list[str]:
         "arm",
         "calibration group",
         "credible region",
-        "contains the ground truth %",
-        "median km²",
-        "stated",
+        "contains the ground truth (%)",
+        "median area (km²)",
+        "answers with a region",
     )
     return [format_table(columns, rows)]
 
@@ -93,7 +93,7 @@ def _confidence_section(report: Mapping[str, Any]) -> list[str]:
                     *(format_three(bins[key]) for key in ("ece", "debiased_ece")),
                     *(
                         format_three(metrics.get(key))
-                        for key in ("auroc_right", "auroc_covered", "aurc")
+                        for key in ("auroc_correct", "auroc_in_gallery", "aurc")
                     ),
                 )
             )
@@ -104,37 +104,42 @@ def _confidence_section(report: Mapping[str, Any]) -> list[str]:
         "probability within",
         "ECE",
         "debiased ECE",
-        "AUROC right",
-        "AUROC covered",
+        "AUROC correct",
+        "AUROC in gallery",
         "AURC",
     )
     text = (
         "Confidence is the share of the weights within this distance of the answer, or the stated "
-        "probability if the answer is calibrated. An answer is right if its error is below this "
+        "probability if the answer is calibrated. An answer is correct if its error is below this "
         "distance."
     )
     return [text, format_table(columns, rows)]
 
 
 def _abstention_section(report: Mapping[str, Any]) -> list[str]:
-    keys = ("withheld", "right_of_answered", "right_of_withheld")
-    coverage_keys = ("withheld_of_covered", "withheld_of_uncovered")
+    keys = ("abstention_rate", "accuracy_of_answered", "accuracy_of_withheld")
+    coverage_keys = ("abstention_rate_in_gallery", "abstention_rate_not_in_gallery")
     rows = [
         (
             ARM_TITLES[name],
             *(format_percent(metrics.get(key)) for key in (*keys, *coverage_keys)),
-            format_three(metrics.get("auroc_uncovered")),
+            format_three(metrics.get("auroc_not_in_gallery")),
         )
         for name, arm in report["arms"].items()
         if (metrics := arm["all"]["abstention"]) is not None
     ]
     if not rows:
         return []
-    columns = ("arm", "withheld %", "answered: right @25 km %", "withheld: right @25 km %")
+    columns = (
+        "arm",
+        "abstention rate (%)",
+        "answered: correct @25 km (%)",
+        "withheld: correct @25 km (%)",
+    )
     coverage_columns = (
-        "covered photos: withheld %",
-        "uncovered photos: withheld %",
-        "AUROC uncovered",
+        "in gallery: abstention rate (%)",
+        "not in gallery: abstention rate (%)",
+        "AUROC not in gallery",
     )
     return [
         "All metrics above include withheld answers, as best guesses.",

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 EMPTY_CELL: Final = "–"
 ARM_TITLES: Final = {
-    "served": "as served (nothing excluded)",
+    "unfiltered": "as served (nothing excluded)",
     "excluded": "with exclusions",
 }
 

@@ -18,7 +18,7 @@ from pinpoint.evaluation.report.cells import ARM_TITLES
 from pinpoint.evaluation.report.maps import BASEMAP_CREDIT, draw_basemap
 from pinpoint.evaluation.report.plotting import ARM_COLORS, new_figure, save_figure
 from pinpoint.evaluation.run.results import Arm
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
@@ -77,7 +77,7 @@ def draw_figures(
     answered = any((~np.isnan(metrics.error_km)).any() for metrics in arm_metrics.values())
     if not answered:
         return []
-    worst_arm = EXCLUDED if EXCLUDED in arms else SERVED
+    worst_arm = EXCLUDED if EXCLUDED in arms else UNFILTERED
     drawn = {
         ERROR_CDF_FILE: _draw_error_cdf(arm_metrics),
         ERROR_MAP_FILE: _draw_error_map(arms, arm_metrics),
@@ -99,7 +99,7 @@ def _draw_error_cdf(arm_metrics: Mapping[str, ArmMetrics]) -> Figure:
     for name, metrics in arm_metrics.items():
         error_km = np.sort(metrics.error_km[~np.isnan(metrics.error_km)])
         share = np.arange(1, len(error_km) + 1) / max(1, len(metrics.error_km))
-        axes.set(title=metrics.convention.words())
+        axes.set(title=metrics.convention.description())
         axes.step(
             np.clip(error_km, *_ERROR_LIMITS_KM),
             share,
@@ -123,19 +123,21 @@ def _draw_error_map(arms: Mapping[str, Arm], arm_metrics: Mapping[str, ArmMetric
     for axes, (name, arm) in zip(
         figure.subplots(len(arms), 1, squeeze=False)[:, 0], arms.items(), strict=True
     ):
-        truth, error_km = arm.ground_truth[arm.read], arm_metrics[name].error_km
+        ground_truth, error_km = arm.ground_truth[arm.readable], arm_metrics[name].error_km
         unanswered = np.isnan(error_km)
         # Largest errors last, so that correct answers do not hide them.
         order = np.argsort(error_km[~unanswered])
         points = axes.scatter(
-            truth[~unanswered][order, 1],
-            truth[~unanswered][order, 0],
+            ground_truth[~unanswered][order, 1],
+            ground_truth[~unanswered][order, 0],
             c=np.clip(error_km[~unanswered][order], *_ERROR_LIMITS_KM),
             norm=LogNorm(*_ERROR_LIMITS_KM),
             cmap="viridis_r",
             s=8,
         )
-        axes.scatter(truth[unanswered, 1], truth[unanswered, 0], marker="x", color="red", s=12)
+        axes.scatter(
+            ground_truth[unanswered, 1], ground_truth[unanswered, 0], marker="x", color="red", s=12
+        )
         draw_basemap(axes)
         axes.set_title(ARM_TITLES[name])
         figure.colorbar(points, ax=axes, label="error (km)", shrink=0.8)
@@ -144,7 +146,7 @@ def _draw_error_map(arms: Mapping[str, Arm], arm_metrics: Mapping[str, ArmMetric
 
 def _draw_worst(arm: Arm, metrics: ArmMetrics, load_photo: LoadPhoto) -> Figure:
     """The answers with the largest errors, with ground truth and answer in degrees."""
-    rows = np.flatnonzero(arm.read)
+    rows = np.flatnonzero(arm.readable)
     answered = np.flatnonzero(~np.isnan(metrics.error_km))
     worst = answered[np.argsort(-metrics.error_km[answered], kind="stable")][:NUM_WORST_CASES]
     columns = 4
@@ -176,8 +178,10 @@ def _draw_photo(axes: Axes, pixels: Pixels | None) -> None:
 
 def _shorten_name(file: str) -> str:
     """The end of a file name in ASCII, which every font contains."""
-    plain = file.encode("ascii", "replace").decode()
-    return plain if len(plain) <= _MAX_NAME_CHARS else f"...{plain[-_MAX_NAME_CHARS:]}"
+    ascii_name = file.encode("ascii", "replace").decode()
+    return (
+        ascii_name if len(ascii_name) <= _MAX_NAME_CHARS else f"...{ascii_name[-_MAX_NAME_CHARS:]}"
+    )
 
 
 def _format_degrees(position: Sequence[float] | np.ndarray) -> str:

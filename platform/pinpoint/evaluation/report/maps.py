@@ -24,7 +24,7 @@ BASEMAP_CREDIT: Final = "gray: cities, GeoNames (CC BY 4.0)"
 _COLORS: Final = {True: BLUE, False: VERMILION}
 _LABEL_EDGE_DEG: Final = 170.0
 _WRAP_OFFSETS_DEG: Final = (-360.0, 0.0, 360.0)
-_TRUTH_STYLE: Final[dict[str, Any]] = {
+_GROUND_TRUTH_STYLE: Final[dict[str, Any]] = {
     "marker": "o",
     "markersize": 11,
     "mfc": "none",
@@ -80,7 +80,7 @@ def draw_answers(path: Path, photos: Sequence[MapAnswer], title: str, caption: s
 
 def _draw_photo(axes: Axes, number: int, photo: MapAnswer) -> None:
     position = (photo.ground_truth.lon, photo.ground_truth.lat)
-    axes.plot(*position, **_TRUTH_STYLE)
+    axes.plot(*position, **_GROUND_TRUTH_STYLE)
     # Numbers alternate between four sides so that neighbors do not overlap, and stay on the map.
     right = photo.ground_truth.lon < -_LABEL_EDGE_DEG or (
         number % 2 == 1 and photo.ground_truth.lon < _LABEL_EDGE_DEG
@@ -113,7 +113,9 @@ def _draw_legend(axes: Axes, photos: Sequence[MapAnswer]) -> None:
     """Draw legend entries for the items that occur on the map."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], **_TRUTH_STYLE, label="ground truth, with the number of the photo")]
+    handles = [
+        Line2D([], [], **_GROUND_TRUTH_STYLE, label="ground truth, with the number of the photo")
+    ]
     answered = [photo for photo in photos if photo.answer is not None]
     for inside, guess in product((True, False), (False, True)):
         same = [photo for photo in answered if (photo.inside, photo.guess) == (inside, guess)]

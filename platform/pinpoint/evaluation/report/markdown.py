@@ -17,6 +17,7 @@ from pinpoint.evaluation.report.cells import (
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
 
 _THRESHOLDS: Final = tuple(f"{threshold:g}" for threshold in THRESHOLDS_KM)
+_ACCURACY_COLUMNS: Final = tuple(f"@{km} km (%)" for km in _THRESHOLDS)
 
 
 def render_markdown(report: Mapping[str, Any]) -> str:
@@ -34,7 +35,7 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         "## Retrieval",
         "Recall@K as in place recognition (oracle of the first K candidates): share of photos with "
         "at least one of K candidates within the threshold; @1 is retrieval alone. Convention: "
-        f"{report['convention']['words']}.",
+        f"{report['convention']['description']}.",
         _oracle_table(report),
         *_area_section(report),
         *_leakage_section(report),
@@ -63,7 +64,7 @@ def _run_table(report: Mapping[str, Any]) -> str:
     if planet is not None:
         planet_text = f"{planet['generator']}, {planet['preset']}, seed {planet['seed']}"
         rows.append(("planet", f"{planet_text}, digest {planet['digest']}"))
-    return format_table(("run", ""), rows)
+    return format_table(("setting", "value"), rows)
 
 
 def _counts_table(counts: Mapping[str, Any]) -> str:
@@ -75,19 +76,19 @@ def _counts_table(counts: Mapping[str, Any]) -> str:
         ("evaluated", counts["evaluated"]),
         ("– image missing", counts["missing_image"]),
         *((f"– image unreadable: {why}", n) for why, n in counts["unreadable_image"].items()),
-        ("readable", counts["read"]),
+        ("readable", counts["readable"]),
         ("– flagged as placeholder images", counts["placeholders"]),
-        ("creators", counts["authors"]),
-        ("photos without a creator", counts["without_author"]),
+        ("creators", counts["creators"]),
+        ("photos without a creator", counts["without_creator"]),
     ]
-    return format_table(("rows", "number"), rows)
+    return format_table(("rows", "number of rows"), rows)
 
 
 def _convention_text(report: Mapping[str, Any]) -> str:
     intervals = report["intervals"]
     return (
-        f"Convention: {report['convention']['words']}. Percent of the readable photos; in brackets "
-        f"the {100 * intervals['level']:.0f} % interval of a bootstrap over "
+        f"Convention: {report['convention']['description']}. Percent of the readable photos; in "
+        f"brackets the {100 * intervals['level']:.0f} % interval of a bootstrap over "
         f"{intervals['clusters']} ({intervals['resamples']} resamples, seed {intervals['seed']}). "
         "“Of all evaluated” counts missing and unreadable images as wrong."
     )
@@ -113,8 +114,8 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
                 _accuracy_row(f"{title}, without placeholders", arm["without_placeholders"])
             )
         effects = [arm["all"]["accuracy"][km]["design_effect"] for km in _THRESHOLDS]
-        rows.append([f"{title}, design effect", arm["all"]["rows"], EMPTY_CELL, *effects])
-    columns = ("arm", "photos", "answered", *(f"@{km} km" for km in _THRESHOLDS))
+        rows.append([f"{title}, design effect (factor)", arm["all"]["rows"], EMPTY_CELL, *effects])
+    columns = ("arm", "photos", "answered", *_ACCURACY_COLUMNS)
     errors = [
         (
             ARM_TITLES[name],
@@ -128,9 +129,9 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
     error_columns = (
         "arm",
         "answered",
-        "mean error km",
-        "median error km",
-        "GeoScore (all readable)",
+        "mean error (km)",
+        "median error (km)",
+        "GeoScore of all readable (0–5000)",
     )
     return format_table(columns, rows) + "\n\n" + format_table(error_columns, errors)
 
@@ -146,7 +147,7 @@ def _oracle_table(report: Mapping[str, Any]) -> str:
         for name, arm in report["arms"].items()
         for depth, accuracy in arm["all"]["oracle"].items()
     ]
-    return format_table(("arm", *(f"@{km} km" for km in _THRESHOLDS)), rows)
+    return format_table(("arm", *_ACCURACY_COLUMNS), rows)
 
 
 def _area_section(report: Mapping[str, Any]) -> list[str]:
@@ -164,7 +165,7 @@ def _area_section(report: Mapping[str, Any]) -> list[str]:
     ]
     if not rows:
         return []
-    columns = ("arm", "area", "as released %", "of", "labeled rows only %", "of")
+    columns = ("arm", "area", "as released (%)", "photos", "labeled rows only (%)", "photos")
     text = "The area of an answer is that of the nearest GeoNames city, as in OSV-5M."
     return ["## Areas", text, format_table(columns, rows)]
 
@@ -180,17 +181,20 @@ def _leakage_section(report: Mapping[str, Any]) -> list[str]:
         + (
             ""
             if num_near_duplicates is None
-            else f"; {num_near_duplicates} had near-duplicates among the served candidates "
+            else f"; {num_near_duplicates} had near-duplicates among the unfiltered candidates "
             f"(cosine ≥ {leakage['near_duplicate_cosine']:g})"
         )
-        + ". Served minus excluded, in percentage points:"
+        + ". Unfiltered minus excluded:"
     )
-    differences = leakage["served_less_excluded"]
-    columns = ("", *(f"@{km} km" for km in _THRESHOLDS))
+    differences = leakage["unfiltered_minus_excluded"]
+    columns = ("quantity", *(f"@{km} km" for km in _THRESHOLDS))
     rows = [
-        ["difference", *(format_interval(differences[km]) for km in _THRESHOLDS)],
         [
-            "p",
+            "difference (percentage points)",
+            *(format_interval(differences[km]) for km in _THRESHOLDS),
+        ],
+        [
+            "p-value",
             *(
                 f"{differences[km]['p_value']:.3f}" if differences[km]["p_value"] else EMPTY_CELL
                 for km in _THRESHOLDS
@@ -213,8 +217,8 @@ def _strata_sections(report: Mapping[str, Any]) -> list[str]:
             columns = (
                 "stratum",
                 "photos",
-                *(f"@{km} km" for km in _THRESHOLDS),
-                f"oracle@{depth}, 25 km",
+                *_ACCURACY_COLUMNS,
+                f"oracle@{depth}, 25 km (%)",
             )
             parts += [f"## Strata, {ARM_TITLES[name]}", format_table(columns, rows)]
     return parts

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,8 +16,8 @@ VERMILION: Final = "#D55E00"
 PALETTE: Final = (BLUE, VERMILION, "#009E73", "#CC79A7")
 """Distinguishable for color-blind readers; source: Okabe and Ito 2008, Color Universal Design."""
 MARKERS: Final = ("o", "s", "^", "D")
-ARM_COLORS: Final[Mapping[str, str]] = {SERVED: BLUE, EXCLUDED: VERMILION}
-ARM_MARKERS: Final[Mapping[str, str]] = {SERVED: "o", EXCLUDED: "s"}
+ARM_COLORS: Final[Mapping[str, str]] = {UNFILTERED: BLUE, EXCLUDED: VERMILION}
+ARM_MARKERS: Final[Mapping[str, str]] = {UNFILTERED: "o", EXCLUDED: "s"}
 GRAY: Final = "0.45"
 NOT_THE_EARTH: Final = "synthetic planet, not the Earth"
 _DPI: Final = 110

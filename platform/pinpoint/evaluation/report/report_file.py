@@ -18,13 +18,13 @@ import numpy as np
 from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
-from pinpoint.evaluation.metrics import arm_measures
+from pinpoint.evaluation.metrics import summary
 from pinpoint.evaluation.metrics.arm_metrics import ArmMetrics
 from pinpoint.evaluation.report.figures import LoadPhoto, draw_figures
 from pinpoint.evaluation.report.markdown import render_markdown
 from pinpoint.evaluation.report.plotting import NOT_THE_EARTH
 from pinpoint.evaluation.run.results import MISSING_FILE, Arm, read_results
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED
 from pinpoint.evaluation.run.run_manifest import read_run_manifest
 from pinpoint.metrics.conventions import CONVENTIONS, Convention
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
@@ -68,10 +68,9 @@ def make_report(
     used_convention = find_convention(convention or PROTOCOLS[run["protocol"]].convention)
     arms = read_results(folder)
     first = next(iter(arms))
-    depths = arm_measures.recall_depths(run["settings"]["search"]["candidates"])
+    depths = summary.recall_depths(run["settings"]["search"]["candidates"])
     arm_metrics = {
-        name: arm_measures.compute_metrics(arm, used_convention, depths)
-        for name, arm in arms.items()
+        name: summary.compute_metrics(arm, used_convention, depths) for name, arm in arms.items()
     }
     figure_paths = draw_figures(
         folder, arms, arm_metrics, load_photo, _make_caption(run, arms[first])
@@ -79,11 +78,14 @@ def make_report(
     report = replace_non_finite(
         {
             "run": run,
-            "convention": {"name": used_convention.name, "words": used_convention.words()},
+            "convention": {
+                "name": used_convention.name,
+                "description": used_convention.description(),
+            },
             "intervals": {
                 "level": LEVEL,
-                "resamples": arm_measures.RESAMPLES,
-                "seed": arm_measures.BOOTSTRAP_SEED,
+                "resamples": summary.RESAMPLES,
+                "seed": summary.BOOTSTRAP_SEED,
                 "clusters": "creators; a photo without a creator is a separate cluster",
             },
             "counts": _count_rows(run, arms[first]),
@@ -118,67 +120,66 @@ def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
     problems = Counter(problem for problem in arm.problems if problem is not None)
     missing = problems.pop(MISSING_FILE, 0)
     return {
-        "expected_rows": protocol.denominator,
-        "released_images": protocol.released,
+        "expected_rows": protocol.num_labels,
+        "released_images": protocol.num_released_images,
         "rows": labels["rows"],
         "dropped": labels["dropped"],
         "queries": labels["queries"],
         "evaluated": labels["evaluated"],
         "missing_image": missing,
         "unreadable_image": dict(sorted(problems.items())),
-        "read": int(arm.read.sum()),
-        "authors": len({creator for creator in arm.creators if creator is not None}),
-        "without_author": sum(creator is None for creator in arm.creators),
+        "readable": int(arm.readable.sum()),
+        "creators": len({creator for creator in arm.creators if creator is not None}),
+        "without_creator": sum(creator is None for creator in arm.creators),
         "placeholders": int(arm.placeholder.sum()),
     }
 
 
 def _report_arm(arm: Arm, metrics: ArmMetrics) -> dict[str, Any]:
     all_rows = np.ones(len(metrics.error_km), dtype=np.bool_)
-    result: dict[str, Any] = {"all": arm_measures.summarize_metrics(metrics, all_rows)}
+    result: dict[str, Any] = {"all": summary.summarize_metrics(metrics, all_rows)}
     result["all"]["accuracy_of_labeled"] = {
-        f"{threshold:g}": float(arm_measures.hits(metrics, threshold).sum())
-        / max(1, len(arm.files))
+        f"{threshold:g}": float(summary.hits(metrics, threshold).sum()) / max(1, len(arm.files))
         for threshold in THRESHOLDS_KM
     }
     if metrics.placeholder.any():
-        result["without_placeholders"] = arm_measures.summarize_metrics(
+        result["without_placeholders"] = summary.summarize_metrics(
             metrics, ~metrics.placeholder, brief=True
         )
     result["strata"] = {
         name: {value: _report_stratum(metrics, name, value) for value in values}
-        for name, values in arm_measures.stratum_values(metrics).items()
+        for name, values in summary.stratum_values(metrics).items()
     }
     return result
 
 
 def _report_stratum(metrics: ArmMetrics, name: str, value: str) -> dict[str, Any]:
-    rows = arm_measures.stratum_mask(metrics, name, value)
-    if int(rows.sum()) < arm_measures.MIN_STRATUM_ROWS:
+    rows = summary.stratum_mask(metrics, name, value)
+    if int(rows.sum()) < summary.MIN_STRATUM_ROWS:
         return {"rows": int(rows.sum())}
-    return arm_measures.summarize_metrics(metrics, rows, brief=True)
+    return summary.summarize_metrics(metrics, rows, brief=True)
 
 
 def _report_leakage(
     run: Mapping[str, Any], arms: Mapping[str, Arm], arm_metrics: Mapping[str, ArmMetrics]
 ) -> dict[str, Any] | None:
     """Number of photos affected by the exclusions, and their effect on the accuracy."""
-    if not {SERVED, EXCLUDED} <= set(arms):
+    if not {UNFILTERED, EXCLUDED} <= set(arms):
         return None
-    served, excluded = arms[SERVED], arms[EXCLUDED]
+    unfiltered, excluded = arms[UNFILTERED], arms[EXCLUDED]
     settings = run["settings"]
     cosine = settings["near_duplicate_cosine"]
     num_near_duplicates = (
-        None if cosine is None else int((served.scores >= cosine).any(axis=1).sum())
+        None if cosine is None else int((unfiltered.scores >= cosine).any(axis=1).sum())
     )
     differences = {}
     for threshold in THRESHOLDS_KM:
         paired = paired_bootstrap(
-            arm_measures.hits(arm_metrics[SERVED], threshold),
-            arm_measures.hits(arm_metrics[EXCLUDED], threshold),
-            arm_metrics[SERVED].clusters,
-            seed=arm_measures.BOOTSTRAP_SEED,
-            resamples=arm_measures.RESAMPLES,
+            summary.hits(arm_metrics[UNFILTERED], threshold),
+            summary.hits(arm_metrics[EXCLUDED], threshold),
+            arm_metrics[UNFILTERED].clusters,
+            seed=summary.BOOTSTRAP_SEED,
+            resamples=summary.RESAMPLES,
         )
         gap = paired.difference
         differences[f"{threshold:g}"] = {
@@ -192,7 +193,7 @@ def _report_leakage(
         "near_duplicate_cosine": cosine,
         "photos_with_rows_excluded": int((np.nan_to_num(excluded.excluded) > 0).sum()),
         "photos_with_near_duplicate_candidates": num_near_duplicates,
-        "served_less_excluded": differences,
+        "unfiltered_minus_excluded": differences,
     }
 
 
@@ -219,14 +220,16 @@ def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: ArmMe
         notes.insert(0, PLANET_NOTE)
     num_evaluated, num_labeled = run["labels"]["evaluated"], run["labels"]["queries"]
     if num_evaluated < num_labeled:
-        filters = ", ".join(f"{name} = {value}" for name, value in run["labels"]["only"].items())
+        filters = ", ".join(f"{name} = {value}" for name, value in run["labels"]["filters"].items())
         notes.append(
             f"Only {num_evaluated} of {num_labeled} queries were evaluated"
             f"{filters and ': ' + filters}."
         )
-    authors = len(np.unique(first.clusters))
-    if authors < MIN_REPORT_CREATORS:
-        notes.append(f"Intervals are based on {authors} creators only and are therefore too short.")
+    num_creators = len(np.unique(first.clusters))
+    if num_creators < MIN_REPORT_CREATORS:
+        notes.append(
+            f"Intervals are based on {num_creators} creators only and are therefore too short."
+        )
     if not any(arm.calibrated.any() for arm in arms.values()):
         notes.append(
             "Regions and weights of the answers are uncalibrated: coverage and reliability below "
@@ -240,9 +243,8 @@ def _is_synthetic(run: Mapping[str, Any]) -> bool:
     return run["planet"] is not None or run["protocol"] == "synthetic"
 
 
-def _make_caption(run: Mapping[str, Any], served: Arm) -> str:
+def _make_caption(run: Mapping[str, Any], unfiltered: Arm) -> str:
     """Caption with the provenance of a figure."""
-    caption = (
-        f"{run['protocol']}, {run['settings']['ranker']}: {int(served.read.sum()):,} photos read"
-    )
+    num_readable = int(unfiltered.readable.sum())
+    caption = f"{run['protocol']}, {run['settings']['ranker']}: {num_readable:,} photos read"
     return f"{caption}; {NOT_THE_EARTH}" if _is_synthetic(run) else caption

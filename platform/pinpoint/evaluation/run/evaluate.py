@@ -1,6 +1,6 @@
 """The run: every labeled query goes through the real search flow, in every arm.
 
-    query ─read→ bytes ─encode→ vector ─locate→ served
+    query ─read→ bytes ─encode→ vector ─locate→ unfiltered
                                        └locate, exclusions→ excluded        ─append→ row
 
 A photo is decoded and encoded once. A missing or broken photo gives a row with a reason. Errors
@@ -24,7 +24,7 @@ from pinpoint.evaluation.run import run_manifest
 from pinpoint.evaluation.run.concurrency import ordered_map
 from pinpoint.evaluation.run.rows import (
     EXCLUDED,
-    SERVED,
+    UNFILTERED,
     ArmRow,
     QueryRow,
     ResultLog,
@@ -74,16 +74,16 @@ class RunConfig:
 
     organization_id: UUID
     images: Path
-    limits: SearchFilter = field(default_factory=SearchFilter)
+    search_filter: SearchFilter = field(default_factory=SearchFilter)
     ranker: str = "vote"
     exclude: tuple[str, ...] = EXCLUDABLE
     """Values of `EXCLUDABLE`; if empty, there is no arm `excluded`."""
-    served: bool = True
-    """Whether there is an arm `served`; without it the run takes half the time."""
+    unfiltered: bool = True
+    """Whether there is an arm `unfiltered`; without it the run takes half the time."""
     near_duplicate_cosine: float = NEAR_DUPLICATE_COSINE
-    only: tuple[tuple[str, str], ...] = ()
-    """Filters `(stratum or kind, value)`; several values of one stratum are alternatives."""
-    first: int | None = None
+    filters: tuple[tuple[str, str], ...] = ()
+    """Label filters `(stratum or kind, value)`; several values of one stratum are alternatives."""
+    max_queries: int | None = None
     """Evaluate only this many queries, the first ones after filtering."""
 
 
@@ -91,10 +91,10 @@ def evaluate(
     labeled: LabeledQueries,
     folder: Path,
     *,
-    plan: RunConfig,
-    parts: EvaluationComponents,
+    config: RunConfig,
+    components: EvaluationComponents,
     planet: Mapping[str, Any] | None = None,
-    at_once: int = 1,
+    concurrency: int = 1,
     on_progress: ProgressCallback = lambda completed, total: None,
 ) -> dict[str, Any]:
     """Evaluate every query that has no row yet, and append its row in `folder`.
@@ -102,10 +102,11 @@ def evaluate(
     Args:
         labeled: The labeled queries.
         folder: Folder of the run; created, or resumed if it contains the same run.
-        plan: Settings of the run.
-        parts: Components of the search flow.
+        config: Settings of the run.
+        components: Components of the search flow.
         planet: Identity of a synthetic planet.
-        at_once: Number of concurrent queries. Rows do not depend on it; timings include queueing.
+        concurrency: Number of concurrent queries. Rows do not depend on it; timings include
+            queueing.
         on_progress: Called with the number of completed queries and the total.
 
     Returns:
@@ -117,85 +118,88 @@ def evaluate(
         BadBundleError: The index contains vectors of another bundle.
         UnavailableError: A service of the stack does not respond.
     """
-    _check_plan(plan, parts)
-    queries = _select_queries(labeled, plan)
+    _check_config(config, components)
+    queries = _select_queries(labeled, config)
     run = run_manifest.build_manifest(
         labeled,
         queries,
-        only={name: " or ".join(values) for name, values in _stratum_filters(plan).items()},
-        gallery=_describe_gallery(plan, parts),
-        settings=_describe_settings(plan, parts),
+        filters={name: " or ".join(values) for name, values in _stratum_filters(config).items()},
+        gallery=_describe_gallery(config, components),
+        settings=_describe_settings(config, components),
         planet=planet,
     )
     run_manifest.write_or_check(folder, run)
-    with ResultLog(folder, vector_width(parts)) as log:
+    with ResultLog(folder, vector_width(components)) as log:
         pending = [number for number in range(len(queries)) if number not in log.finished]
         on_progress(log.count, len(queries))
-        evaluate_query = partial(_evaluate_query, queries=queries, plan=plan, parts=parts)
-        for row, vector in ordered_map(evaluate_query, pending, at_once):
+        evaluate_query = partial(
+            _evaluate_query, queries=queries, config=config, components=components
+        )
+        for row, vector in ordered_map(evaluate_query, pending, concurrency):
             slot = None if vector is None else log.next_vector()
             log.append(replace(row, vector=slot), vector)
             on_progress(log.count, len(queries))
     return run
 
 
-def vector_width(parts: EvaluationComponents) -> int:
+def vector_width(components: EvaluationComponents) -> int:
     """Dimension D of the query vectors."""
-    return parts.encoder.contract.dims[IMAGE_CHANNEL]
+    return components.encoder.contract.dims[IMAGE_CHANNEL]
 
 
-def build_context(plan: RunConfig, parts: EvaluationComponents) -> SearchContext:
+def build_context(config: RunConfig, components: EvaluationComponents) -> SearchContext:
     """Context of one query in the search flow; its stopwatch starts now."""
     return SearchContext(
-        organization_id=plan.organization_id,
-        decoder=parts.decoder,
-        encoder=parts.encoder,
-        index=parts.index,
-        database=parts.database,
-        settings=parts.search,
-        reranker=parts.reranker,
+        organization_id=config.organization_id,
+        decoder=components.decoder,
+        encoder=components.encoder,
+        index=components.index,
+        database=components.database,
+        settings=components.search,
+        reranker=components.reranker,
     )
 
 
-def exclusions_for(query: LabeledQuery, file_sha256: str, plan: RunConfig) -> Exclusions:
+def exclusions_for(query: LabeledQuery, file_sha256: str, config: RunConfig) -> Exclusions:
     """Exclusions for one query, according to the settings of the run."""
-    creator = query.creator if "creator" in plan.exclude else None
-    sequence = query.sequence if "sequence" in plan.exclude else None
+    creator = query.creator if "creator" in config.exclude else None
+    sequence = query.sequence if "sequence" in config.exclude else None
     return Exclusions(
-        hashes=(file_sha256,) if "self" in plan.exclude else (),
+        hashes=(file_sha256,) if "self" in config.exclude else (),
         creators=() if creator is None else (creator,),
         sequences=(sequence,) if sequence is not None else (),
         near_duplicate_cosine=(
-            plan.near_duplicate_cosine if "near-duplicate" in plan.exclude else None
+            config.near_duplicate_cosine if "near-duplicate" in config.exclude else None
         ),
     )
 
 
-def _select_queries(labeled: LabeledQueries, plan: RunConfig) -> tuple[LabeledQuery, ...]:
+def _select_queries(labeled: LabeledQueries, config: RunConfig) -> tuple[LabeledQuery, ...]:
     """The queries that match the filters.
 
     Raises:
         BadRequestError: No query matches.
     """
-    filters = _stratum_filters(plan)
+    filters = _stratum_filters(config)
     chosen = tuple(
         query
         for query in labeled.queries
         if all(_stratum_value(query, name) in values for name, values in filters.items())
     )
-    if not chosen and plan.only:
+    if not chosen and config.filters:
         strata = sorted({name for query in labeled.queries for name in query.strata} | {"kind"})
         raise BadRequestError(
-            f"no query has {', '.join(f'{name}={value}' for name, value in plan.only)}; "
+            f"no query has {', '.join(f'{name}={value}' for name, value in config.filters)}; "
             f"available strata are {', '.join(strata)}"
         )
-    return chosen[: plan.first]
+    return chosen[: config.max_queries]
 
 
-def _stratum_filters(plan: RunConfig) -> dict[str, list[str]]:
+def _stratum_filters(config: RunConfig) -> dict[str, list[str]]:
     """Allowed values of each filtered stratum."""
     return {
-        name: [value for stratum, value in plan.only if stratum == name] for name, _ in plan.only
+        name: [value for stratum, value in config.filters if stratum == name]
+        for name, _ in config.filters
     }
 
 
@@ -203,71 +207,75 @@ def _stratum_value(query: LabeledQuery, name: str) -> str | None:
     return query.query_kind if name == "kind" else query.strata.get(name)
 
 
-def _check_plan(plan: RunConfig, parts: EvaluationComponents) -> None:
-    unknown = [name for name in plan.exclude if name not in EXCLUDABLE]
+def _check_config(config: RunConfig, components: EvaluationComponents) -> None:
+    unknown = [name for name in config.exclude if name not in EXCLUDABLE]
     if unknown:
         raise BadRequestError(
             f"cannot exclude {', '.join(unknown)}; there are {', '.join(EXCLUDABLE)}"
         )
-    unknown_kinds = [kind for kind in plan.limits.source_kinds if kind not in SOURCE_KINDS]
+    unknown_kinds = [kind for kind in config.search_filter.source_kinds if kind not in SOURCE_KINDS]
     if unknown_kinds:
         raise BadRequestError(
             f"no source kind {', '.join(unknown_kinds)}; there are {', '.join(SOURCE_KINDS)}"
         )
-    if plan.ranker not in pipeline.RANKER_NAMES:
+    if config.ranker not in pipeline.RANKER_NAMES:
         raise BadRequestError(
-            f"no ranker {plan.ranker!r}; there are {', '.join(pipeline.RANKER_NAMES)}"
+            f"no ranker {config.ranker!r}; there are {', '.join(pipeline.RANKER_NAMES)}"
         )
-    if plan.ranker == pipeline.RERANK and parts.reranker is None:
+    if config.ranker == pipeline.RERANK and components.reranker is None:
         raise BadRequestError(
-            f"bundle {parts.encoder.contract.name} has no reranker; `pinpoint train reranker` "
+            f"bundle {components.encoder.contract.name} has no reranker; `pinpoint train reranker` "
             "makes one, or name a bundle that has one"
         )
-    if not (plan.served or plan.exclude):
+    if not (config.unfiltered or config.exclude):
         raise BadRequestError(
-            "nothing to evaluate: both the arm `served` and all exclusions are disabled"
+            "nothing to evaluate: both the arm `unfiltered` and all exclusions are disabled"
         )
-    if not plan.images.is_dir():
-        raise BadRequestError(f"{plan.images} is not a folder of images")
-    if not 0 < plan.near_duplicate_cosine <= 1:
+    if not config.images.is_dir():
+        raise BadRequestError(f"{config.images} is not a folder of images")
+    if not 0 < config.near_duplicate_cosine <= 1:
         raise BadRequestError(
-            f"the near-duplicate cosine must be in (0, 1], not {plan.near_duplicate_cosine}"
+            f"the near-duplicate cosine must be in (0, 1], not {config.near_duplicate_cosine}"
         )
 
 
-def _describe_gallery(plan: RunConfig, parts: EvaluationComponents) -> dict[str, Any]:
+def _describe_gallery(config: RunConfig, components: EvaluationComponents) -> dict[str, Any]:
     """Identity of the gallery; an index of another bundle is rejected before the first query."""
-    contract = parts.encoder.contract
-    info = consistency.require_same_model(parts.index, contract)
+    contract = components.encoder.contract
+    info = consistency.require_same_model(components.index, contract)
     return {
-        "organization": str(plan.organization_id),
+        "organization": str(config.organization_id),
         "bundle": contract.name,
         "bundle_digest": contract.digest,
         "bundle_note": contract.note,
         "index_engine": info.engine,
         "index_build": info.build,
-        "images": parts.index.count(IndexFilter(organization_id=plan.organization_id)),
+        "images": components.index.count(IndexFilter(organization_id=config.organization_id)),
     }
 
 
-def _describe_settings(plan: RunConfig, parts: EvaluationComponents) -> dict[str, Any]:
-    reranker = parts.reranker if plan.ranker == pipeline.RERANK else None
+def _describe_settings(config: RunConfig, components: EvaluationComponents) -> dict[str, Any]:
+    reranker = components.reranker if config.ranker == pipeline.RERANK else None
     return {
-        "ranker": plan.ranker,
+        "ranker": config.ranker,
         **({} if reranker is None else {"reranker": reranker.digest}),
-        "source_kinds": list(plan.limits.source_kinds),
-        "sources": [str(source_id) for source_id in plan.limits.source_ids],
-        "exclude": sorted(plan.exclude),
-        **({} if plan.served else {"served": False}),
+        "source_kinds": list(config.search_filter.source_kinds),
+        "sources": [str(source_id) for source_id in config.search_filter.source_ids],
+        "exclude": sorted(config.exclude),
+        **({} if config.unfiltered else {"unfiltered": False}),
         "near_duplicate_cosine": (
-            plan.near_duplicate_cosine if "near-duplicate" in plan.exclude else None
+            config.near_duplicate_cosine if "near-duplicate" in config.exclude else None
         ),
-        "search": parts.search.model_dump(),
+        "search": components.search.model_dump(),
     }
 
 
 def _evaluate_query(
-    number: int, *, queries: Sequence[LabeledQuery], plan: RunConfig, parts: EvaluationComponents
+    number: int,
+    *,
+    queries: Sequence[LabeledQuery],
+    config: RunConfig,
+    components: EvaluationComponents,
 ) -> tuple[QueryRow, Vector | None]:
     """Evaluate one query in every arm; returns a row with a problem if its photo is unreadable."""
     query, started = queries[number], perf_counter()
@@ -275,19 +283,19 @@ def _evaluate_query(
     file_sha256: str | None = None
     try:
         with watch.stage("read"):
-            data = read_bytes(plan.images / query.file, parts.max_bytes)
+            data = read_bytes(config.images / query.file, components.max_bytes)
             file_sha256 = sha256(data)
         photo = QueryPhoto(data=data, file=query.file, kind=query.query_kind)
-        vector = encode_photo(photo, parts.decoder, parts.encoder, watch)
+        vector = encode_photo(photo, components.decoder, components.encoder, watch)
     except (RejectedFileError, BadPhotoError, TooLargeError) as error:
         detail = error.detail if isinstance(error, RejectedFileError) else error.message
         row = build_query_row(number, query, file_sha256, problem=(error.reason, detail))
         return row, None
-    shared_ms = watch.read()
-    locate = partial(_locate_in_arm, vector, query, plan=plan, parts=parts)
-    arms = {SERVED: locate(None)} if plan.served else {}
-    if plan.exclude:
-        arms[EXCLUDED] = locate(exclusions_for(query, file_sha256, plan))
+    shared_ms = watch.timings_ms()
+    locate = partial(_locate_in_arm, vector, query, config=config, components=components)
+    arms = {UNFILTERED: locate(None)} if config.unfiltered else {}
+    if config.exclude:
+        arms[EXCLUDED] = locate(exclusions_for(query, file_sha256, config))
     shared_ms["total"] = round((perf_counter() - started) * 1e3, 3)
     return build_query_row(number, query, file_sha256, timings=shared_ms, arms=arms), vector
 
@@ -297,11 +305,11 @@ def _locate_in_arm(
     query: LabeledQuery,
     exclusions: Exclusions | None,
     *,
-    plan: RunConfig,
-    parts: EvaluationComponents,
+    config: RunConfig,
+    components: EvaluationComponents,
 ) -> ArmRow:
     """Run the search flow for a query vector."""
-    context = build_context(plan, parts)
+    context = build_context(config, components)
     excluded = 0
     if exclusions is not None:
         # Resolved here instead of in the flow, to count them; the flow then has nothing to resolve.
@@ -309,10 +317,10 @@ def _locate_in_arm(
         excluded = len(exclusions.ids)
     answer = pipeline.locate_encoded(
         vector,
-        plan.limits,
+        config.search_filter,
         context,
         kind=query.query_kind,
         exclusions=exclusions,
-        ranker=plan.ranker,
+        ranker=config.ranker,
     )
     return build_arm_row(answer, excluded, query.ground_truth)

@@ -19,7 +19,7 @@ from pinpoint.arrays import Flags, Floats
 from pinpoint.atomic_files import open_atomic
 from pinpoint.errors import BadRequestError, describe_cause
 from pinpoint.evaluation.metrics.placeholders import placeholder_groups
-from pinpoint.evaluation.run.rows import EXCLUDED, SERVED, read_rows, read_vectors
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED, read_rows, read_vectors
 from pinpoint.iteration import batched
 from pinpoint.metrics.conventions import distances_km
 
@@ -131,7 +131,7 @@ class Arm:
     """Time of the whole row, all arms together."""
 
     @property
-    def read(self) -> Flags:
+    def readable(self) -> Flags:
         """Mask of the queries with a readable photo."""
         return np.array([problem is None for problem in self.problems], dtype=np.bool_)
 
@@ -146,7 +146,10 @@ def write_results(folder: Path, run: Mapping[str, Any], width: int) -> Path:
     """
     groups = _find_placeholders(folder, width)
     settings = run["settings"]
-    arm_requested = {SERVED: settings.get("served", True), EXCLUDED: bool(settings["exclude"])}
+    arm_requested = {
+        UNFILTERED: settings.get("unfiltered", True),
+        EXCLUDED: bool(settings["exclude"]),
+    }
     arms = [name for name, requested in arm_requested.items() if requested]
     schema = _SCHEMA.with_metadata({"pinpoint.run": json.dumps(run)})
     # Not durable: made again from the rows of the run.

@@ -26,7 +26,7 @@ from pinpoint.records import Answer, Candidate, Point, QueryFeatures, Vector
 
 ROWS_FILE: Final = "rows.jsonl"
 VECTORS_FILE: Final = "vectors.f16"
-SERVED: Final = "served"
+UNFILTERED: Final = "unfiltered"
 """The full gallery, as users are served."""
 EXCLUDED: Final = "excluded"
 """The gallery without images that leak the answer: same bytes, creator, sequence, near-copy."""
@@ -103,7 +103,7 @@ def build_arm_row(answer: Answer, excluded: int, ground_truth: Point) -> ArmRow:
     """Convert an answer for storage; `excluded` is the number of rows excluded by id."""
     calibrated, posterior = answer.calibrated_result, answer.calibrated_result.posterior
     regions = () if posterior is None else posterior.credible_regions
-    truth_position = lat_lon([ground_truth])
+    ground_truth_position = lat_lon([ground_truth])
     ranked = sorted(answer.ranked, key=lambda entry: entry.candidate.rank)
     return ArmRow(
         lat=None if answer.point is None else answer.point.lat,
@@ -133,7 +133,7 @@ def build_arm_row(answer: Answer, excluded: int, ground_truth: Point) -> ArmRow:
         credible_region_km2={f"{region.probability:g}": region.area_km2 for region in regions},
         credible_region_covers={
             f"{region.probability:g}": float(
-                contains_positions(np.array(region.boxes), truth_position)[0]
+                contains_positions(np.array(region.boxes), ground_truth_position)[0]
             )
             for region in regions
         },

@@ -32,14 +32,14 @@ class LabelPaths:
 
 
 def resolve_label_paths(
-    labels: Path | None, images: Path | None, labels_at: str | None
+    labels: Path | None, images: Path | None, label_file: str | None
 ) -> LabelPaths:
     """Resolve the paths of labels and images if only one of them is given.
 
     Args:
         labels: Label file, or a folder that contains it at the protocol's path.
         images: Folder of images; without `labels`, the folder that contains both.
-        labels_at: The protocol's label file, relative to a folder.
+        label_file: The protocol's label file, relative to a folder.
 
     Raises:
         BadRequestError: Neither path is given.
@@ -49,8 +49,8 @@ def resolve_label_paths(
         raise BadRequestError(
             "give --labels FILE and --images DIR, or the folder that contains both"
         )
-    if label_path.is_dir() and labels_at is not None:
-        label_path = label_path / labels_at
+    if label_path.is_dir() and label_file is not None:
+        label_path = label_path / label_file
     folder = images
     if folder is None or labels is None:
         base = label_path if label_path.is_dir() else label_path.parent
@@ -99,7 +99,7 @@ def build_manifest(
     labeled: LabeledQueries,
     queries: Sequence[LabeledQuery],
     *,
-    only: Mapping[str, str],
+    filters: Mapping[str, str],
     gallery: Mapping[str, Any],
     settings: Mapping[str, Any],
     planet: Mapping[str, Any] | None,
@@ -109,7 +109,7 @@ def build_manifest(
     Args:
         labeled: The labeled set as read.
         queries: The queries of the set that are evaluated.
-        only: Values of the strata that the queries are filtered by.
+        filters: Values of the strata that the queries are filtered by.
         gallery: Organization, bundle, index build and size.
         settings: Search settings, filters and exclusions.
         planet: Identity of a synthetic planet, else None.
@@ -122,7 +122,7 @@ def build_manifest(
             "rows": labeled.rows,
             "dropped": dict(labeled.dropped),
             "queries": len(labeled.queries),
-            "only": dict(only),
+            "filters": dict(filters),
             "evaluated": len(queries),
             "notes": list(labeled.notes),
         },

@@ -59,11 +59,11 @@ def start_confined(
         The pipe to read, the pipe to write, and the measures of the sandbox.
     """
     parent = int(limits["parent"])
-    _die_with(parent)
+    _exit_with_parent(parent)
     _configure_decoders(int(limits["max_metadata_bytes"]))
     load_everything()
     stream_in, stream_out = _take_pipes()
-    measures = confine(int(limits["memory_mb"]) * 1_000_000, lambda: _die_with(parent))
+    measures = confine(int(limits["memory_mb"]) * 1_000_000, lambda: _exit_with_parent(parent))
     return stream_in, stream_out, measures
 
 
@@ -89,7 +89,7 @@ def _configure_decoders(max_metadata_bytes: int) -> None:
 
     threads = min(THREADS, os.cpu_count() or 1)
     warnings.simplefilter("ignore")
-    Image.MAX_IMAGE_PIXELS = None  # `picture` checks pixels against the setting
+    Image.MAX_IMAGE_PIXELS = None  # `image_reader` checks pixels against the setting
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     PngImagePlugin.MAX_TEXT_CHUNK = max_metadata_bytes
     PngImagePlugin.MAX_TEXT_MEMORY = max_metadata_bytes
@@ -121,19 +121,19 @@ def _set_cpu_limit(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (until, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
-def _die_with(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     """Exit when the parent exits.
 
     The kernel sends the signal when the *thread* that started this process ends, so the handler
     checks that the parent process has ended. A waiting child also gets the end of its pipe.
     """
 
-    def look(_signal: int, _frame: FrameType | None) -> None:
+    def exit_if_orphaned(_signal: int, _frame: FrameType | None) -> None:
         if os.getppid() != parent:
             os._exit(0)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, look)
+    signal.signal(signal.SIGTERM, exit_if_orphaned)
     prepare_death_signal(signal.SIGTERM)()
     if os.getppid() != parent:
         os._exit(0)

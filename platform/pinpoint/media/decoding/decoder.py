@@ -1,6 +1,6 @@
 """Decodes untrusted files in limited child processes; implements `ports.Decoder`.
 
-Parent and child communicate over pipes (`wire`). A file that crashes its child fails alone.
+Parent and child communicate over pipes (`pipe`). A file that crashes its child fails alone.
 """
 
 from __future__ import annotations
@@ -180,17 +180,17 @@ def _exchange_with_retry(child: ChildProcess, request: DecodeRequest, data: byte
 class _ChildAnswer:
     """A child's answer for one file, with all sizes and ranges checked."""
 
-    __slots__ = ("_facts", "_faces", "_format", "_panorama", "_size")
+    __slots__ = ("_raw_metadata", "_faces", "_format", "_panorama", "_size")
 
     def __init__(
         self,
         kind: str,
-        facts: RawMetadata,
+        raw_metadata: RawMetadata,
         size: tuple[int, int],
         panorama: tuple[int, int] | None,
         faces: list[DecodedFace],
     ) -> None:
-        self._format, self._facts, self._size = kind, facts, size
+        self._format, self._raw_metadata, self._size = kind, raw_metadata, size
         self._panorama, self._faces = panorama, faces
 
     def reading(
@@ -212,7 +212,9 @@ class _ChildAnswer:
         if query:
             capture = query_capture(properties)
         else:
-            capture = make_capture(properties, self._facts, metadata_override, datetime.now(UTC))
+            capture = make_capture(
+                properties, self._raw_metadata, metadata_override, datetime.now(UTC)
+            )
         if not self._faces:
             raise RejectedFileError("decoder_crashed", "the decoding child sent no image")
         faces = tuple(
@@ -241,7 +243,7 @@ def _read_answer(
 
     Raises:
         RejectedFileError: The child refused the file.
-        BrokenWire: The answer is not valid.
+        PipeBrokenError: The answer is not valid.
     """
     if "reason" in header:
         reason, detail = header["reason"], header.get("detail")
@@ -249,7 +251,7 @@ def _read_answer(
             raise PipeBrokenError("a refusal without a known reason")
         raise RejectedFileError(str(reason), detail[:300])
     try:
-        facts = from_wire(header.get("facts"))
+        raw_metadata = from_wire(header.get("metadata"))
         size = _check_dimensions(header.get("width"), header.get("height"), request.max_pixels)
         sphere = header.get("panorama")
         panorama = (
@@ -265,7 +267,7 @@ def _read_answer(
         if small and not thumbnail.startswith(b"\xff\xd8"):
             raise PipeBrokenError("a thumbnail that is no JPEG")
         faces.append((name, pixels.reshape(height, width, 3), thumbnail))
-    return _ChildAnswer(request.format, facts, size, panorama, faces)
+    return _ChildAnswer(request.format, raw_metadata, size, panorama, faces)
 
 
 def _check_dimensions(width: object, height: object, max_pixels: int) -> tuple[int, int]:

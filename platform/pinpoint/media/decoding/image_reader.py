@@ -73,22 +73,27 @@ def read_image(image: Image.Image, request: DecodeRequest) -> tuple[dict[str, ob
     if request.format == "png":
         _load_pixels(image)  # metadata of a PNG may follow its pixels
         _check_metadata(image, request)
-    facts = read_raw_metadata(image)
-    position = facts.lat is not None and facts.lon is not None
+    raw_metadata = read_raw_metadata(image)
+    position = raw_metadata.lat is not None and raw_metadata.lon is not None
     if request.need_position and not position:
-        return _build_header(request, facts, full), []
+        return _build_header(request, raw_metadata, full), []
     if request.format == "jpeg" and _complete_jpeg(image):
-        facts = replace(
-            facts, warnings=limit_warnings([jpeg_end.MISSING_END_NOTE, *facts.warnings])
+        raw_metadata = replace(
+            raw_metadata,
+            warnings=limit_warnings([jpeg_end.MISSING_END_NOTE, *raw_metadata.warnings]),
         )
-    visible = window(facts, *full) if orientation_of(image) == 1 else None
+    visible = window(raw_metadata, *full) if orientation_of(image) == 1 else None
     plain, faces = _render_faces(image, visible, request)
     size = (full[1], full[0]) if plain.sideways else full
     if plain.note:
-        facts = replace(facts, attributes={**facts.attributes, "icc_damaged": plain.note})
-    if is_equirectangular(facts) and visible is None:
-        facts = replace(facts, attributes={**facts.attributes, "panorama": "partial"})
-    header = _build_header(request, facts, size)
+        raw_metadata = replace(
+            raw_metadata, attributes={**raw_metadata.attributes, "icc_damaged": plain.note}
+        )
+    if is_equirectangular(raw_metadata) and visible is None:
+        raw_metadata = replace(
+            raw_metadata, attributes={**raw_metadata.attributes, "panorama": "partial"}
+        )
+    header = _build_header(request, raw_metadata, size)
     header["panorama"] = [visible.full_width_px, visible.full_height_px] if visible else None
     shapes, chunks = [], []
     for name, pixels in faces:
@@ -100,12 +105,12 @@ def read_image(image: Image.Image, request: DecodeRequest) -> tuple[dict[str, ob
 
 
 def _build_header(
-    request: DecodeRequest, facts: RawMetadata, size: tuple[int, int]
+    request: DecodeRequest, raw_metadata: RawMetadata, size: tuple[int, int]
 ) -> dict[str, object]:
     """Header of the message; the metadata of a query photo is not sent."""
-    sent_facts = RawMetadata() if request.query else facts
+    sent_metadata = RawMetadata() if request.query else raw_metadata
     return {
-        "facts": to_wire(sent_facts),
+        "metadata": to_wire(sent_metadata),
         "width": size[0],
         "height": size[1],
         "panorama": None,

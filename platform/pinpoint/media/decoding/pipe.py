@@ -39,7 +39,7 @@ def unpack_header(body: bytes | bytearray) -> Header:
     """Deserialize a header.
 
     Raises:
-        BrokenWire: It is not a map of plain values.
+        PipeBrokenError: It is not a map of plain values.
     """
     try:
         header = msgpack.unpackb(body, raw=False, strict_map_key=True, max_ext_len=0)
@@ -87,8 +87,8 @@ class TimedPipes:
         """Write one message.
 
         Raises:
-            BrokenWire: The child closed the pipe.
-            LateWire: `deadline` (of `time.monotonic`) passed.
+            PipeBrokenError: The child closed the pipe.
+            PipeTimeoutError: `deadline` (of `time.monotonic`) passed.
         """
         for part in (pack_header(header), body):
             rest = memoryview(part)
@@ -105,8 +105,8 @@ class TimedPipes:
         """Read the next header.
 
         Raises:
-            BrokenWire: The child closed the pipe, or the header is oversized or unreadable.
-            LateWire: `deadline` passed.
+            PipeBrokenError: The child closed the pipe, or the header is oversized or unreadable.
+            PipeTimeoutError: `deadline` passed.
         """
         (length,) = _LENGTH.unpack(self.body(_LENGTH.size, deadline))
         if length > MAX_HEADER_BYTES:

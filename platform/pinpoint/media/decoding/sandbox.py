@@ -20,7 +20,7 @@ from pinpoint.media.decoding import landlock, seccomp
 
 SandboxState = Literal["active", "unavailable", "not_applicable"]
 
-_STATES: Final[Mapping[str, SandboxState]] = {one: one for one in get_args(SandboxState)}
+_STATES: Final[Mapping[str, SandboxState]] = {state: state for state in get_args(SandboxState)}
 
 CHILD_UID: Final = 65_533
 """User and group of children started as root.
@@ -74,7 +74,11 @@ class Measure:
 
 def missing_measures(measures: Iterable[Measure]) -> list[str]:
     """`name (reason)` of each measure that this system lacks."""
-    return [f"{one.name} ({one.detail})" for one in measures if one.state == "unavailable"]
+    return [
+        f"{measure.name} ({measure.detail})"
+        for measure in measures
+        if measure.state == "unavailable"
+    ]
 
 
 def summarize_measures(measures: Iterable[Measure]) -> str:
@@ -133,7 +137,9 @@ def _try_measure(name: str, take: Callable[[], str]) -> Measure:
 
 def _forget_modules() -> None:
     """Make later imports fail immediately instead of searching for files."""
-    sys.meta_path[:] = [one for one in sys.meta_path if getattr(one, "__name__", "") in _BUILT_IN]
+    sys.meta_path[:] = [
+        finder for finder in sys.meta_path if getattr(finder, "__name__", "") in _BUILT_IN
+    ]
     sys.path_importer_cache.clear()
 
 

@@ -62,7 +62,7 @@ def resolve_properties(path: Path, features: list[Any], requested: Mapping[str, 
     if len(names) > _MAX_NAMES:
         raise BadManifestError(f"{path.name} has {len(names)} properties; at most {_MAX_NAMES}")
     has_position = any(
-        isinstance(one, dict) and one.get("geometry") is not None for one in features
+        isinstance(feature, dict) and feature.get("geometry") is not None for feature in features
     )
     return resolve_columns(path.name, names, requested, has_position=has_position)
 

@@ -21,7 +21,7 @@ def find_one_manifest(folder: Path) -> Path | None:
             f"cannot open {folder}: {error.strerror}", reason="no_files"
         ) from error
     if len(manifests) > 1:
-        names = ", ".join(one.name for one in manifests[:12])
+        names = ", ".join(path.name for path in manifests[:12])
         raise BadRequestError(
             f"{folder} holds several manifests: {names}; choose one with --manifest, or read the "
             "files without any by --no-manifest"

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from pinpoint.media.checks import RejectedFileError
-from pinpoint.media.metadata.clocks import ASSUMED_UTC, find_zone, place_in_zone, read_offset
+from pinpoint.media.metadata.clocks import ASSUMED_UTC, attach_zone, find_zone, read_offset
 
 EPOCH_UNITS: Final = {"s": 0, "ms": 3, "µs": 6, "ns": 9}
 """Units of numbers that count since 1970, with the power of ten of each unit per second."""
@@ -104,7 +104,7 @@ def _apply_zone(
         raise _make_refusal(
             text, f"its time zone {zone[:60]!r} is unknown: write Europe/Paris or +02:00"
         )
-    moment, problem = place_in_zone(wall, zone_info)
+    moment, problem = attach_zone(wall, zone_info)
     if problem:
         raise _make_refusal(text, problem)
     return ManifestTime(moment=moment, zone=zone)

@@ -58,7 +58,7 @@ def query_capture(properties: FileProperties) -> CaptureMetadata:
 
 def make_capture(
     properties: FileProperties,
-    facts: RawMetadata,
+    raw_metadata: RawMetadata,
     metadata_override: MetadataOverride,
     now: datetime,
 ) -> CaptureMetadata:
@@ -66,7 +66,7 @@ def make_capture(
 
     Args:
         properties: Properties of the decoded file.
-        facts: Metadata of the file.
+        raw_metadata: Metadata of the file.
         metadata_override: A manifest row or upload fields, a track, and the catalog's layers.
         now: Current time, UTC.
 
@@ -75,13 +75,13 @@ def make_capture(
             `checks.REASONS`.
     """
     new_layers: dict[LayerName, Layer] = {}
-    capture_time = read_file_time(facts, metadata_override)
-    new_layers["file"], refusals = _read_file_layer(properties, facts, capture_time, now)
+    capture_time = read_file_time(raw_metadata, metadata_override)
+    new_layers["file"], refusals = _read_file_layer(properties, raw_metadata, capture_time, now)
     manifest = _read_manifest_layer(metadata_override)
     if manifest is not None:
         new_layers["manifest"] = manifest
     refusal = None
-    if facts.lat is None or facts.lon is None:
+    if raw_metadata.lat is None or raw_metadata.lon is None:
         layers_without_track = update_layers(
             metadata_override.stored_layers, new_layers, same_bytes=False
         )
@@ -102,11 +102,11 @@ def make_capture(
     merged = merge_layers(
         update_layers(metadata_override.stored_layers, new_layers, same_bytes=True)
     )
-    return _build_capture(properties, facts, metadata_override, new_layers, merged)
+    return _build_capture(properties, raw_metadata, metadata_override, new_layers, merged)
 
 
 def _read_file_layer(
-    properties: FileProperties, facts: RawMetadata, capture_time: CaptureTime, now: datetime
+    properties: FileProperties, raw_metadata: RawMetadata, capture_time: CaptureTime, now: datetime
 ) -> tuple[Layer, dict[str, RejectedFileError]]:
     """The file's layer, and the refusals of its position and time if they are unusable."""
     refusals: dict[str, RejectedFileError] = {}
@@ -114,7 +114,10 @@ def _read_file_layer(
     try:
         point = Point(
             *check_position(
-                facts.lat, facts.lon, facts.position_note, partial=facts.position_partial
+                raw_metadata.lat,
+                raw_metadata.lon,
+                raw_metadata.position_note,
+                partial=raw_metadata.position_partial,
             )
         )
     except RejectedFileError as refused:
@@ -123,17 +126,17 @@ def _read_file_layer(
         check_time(captured_at, now)
     except RejectedFileError as refused:
         refusals["captured_at"], captured_at = refused, None
-    pose = facts.pose_heading_deg if properties.panorama else None
+    pose = raw_metadata.pose_heading_deg if properties.panorama else None
     layer = Layer(
         position=point,
-        position_source=facts.position_source if point else None,
+        position_source=raw_metadata.position_source if point else None,
         captured_at=captured_at,
-        time_source=facts.time_source if captured_at else None,
-        heading_deg=facts.heading_deg if pose is None else pose,
-        altitude_m=facts.altitude_m,
-        creator=facts.creator,
+        time_source=raw_metadata.time_source if captured_at else None,
+        heading_deg=raw_metadata.heading_deg if pose is None else pose,
+        altitude_m=raw_metadata.altitude_m,
+        creator=raw_metadata.creator,
         warnings=limit_warnings(
-            [*([capture_time.note] if capture_time.note else []), *facts.warnings]
+            [*([capture_time.note] if capture_time.note else []), *raw_metadata.warnings]
         ),
         attributes=_explain_time(capture_time) if captured_at else {},
     )
@@ -229,7 +232,7 @@ def _add_refusals(layer: Layer, refusals: dict[str, RejectedFileError]) -> Layer
 
 def _build_capture(
     properties: FileProperties,
-    facts: RawMetadata,
+    raw_metadata: RawMetadata,
     metadata_override: MetadataOverride,
     new_layers: dict[LayerName, Layer],
     merged: MergedFields,
@@ -245,7 +248,7 @@ def _build_capture(
         warnings=merged.warnings,
         heading_deg=merged.heading_deg,
         altitude_m=merged.altitude_m,
-        camera=facts.camera,
+        camera=raw_metadata.camera,
         creator=merged.creator,
         sequence=merged.sequence,
         license=merged.license,
@@ -256,8 +259,8 @@ def _build_capture(
         height_px=properties.height_px,
         sha256=properties.sha256,
         size_bytes=properties.size_bytes,
-        attributes=merge_attributes(facts.attributes, layers),
-        file_attributes=dict(facts.attributes),
+        attributes=merge_attributes(raw_metadata.attributes, layers),
+        file_attributes=dict(raw_metadata.attributes),
         layers=new_layers,
     )
 

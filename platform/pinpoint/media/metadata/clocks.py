@@ -21,7 +21,7 @@ MAX_CLOCK_OFFSET_S: Final = 20 * 366 * 86_400.0
 """Maximum error of a camera clock, for a camera without a set year."""
 
 _SATELLITES: Final = frozenset({"exif_gps", "xmp_gps"})
-"""Values of `Facts.time_source` that are not the camera's clock."""
+"""Values of `RawMetadata.time_source` that are not the camera's clock."""
 
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?(?::00)?", re.ASCII)
 _CLOCK = re.compile(r"([+-]?)(\d{1,5}):([0-5]\d):([0-5]\d(?:\.\d{1,6})?)", re.ASCII)
@@ -112,7 +112,7 @@ def read_clock_offset(text: str) -> float:
     return seconds_s
 
 
-def place_in_zone(wall: datetime, zone: tzinfo) -> tuple[datetime, str]:
+def attach_zone(wall: datetime, zone: tzinfo) -> tuple[datetime, str]:
     """UTC of a wall clock in a zone, and why it is uncertain; empty if it is certain.
 
     If the clock shows a time twice (end of summer time), the first one is used.
@@ -129,12 +129,12 @@ def place_in_zone(wall: datetime, zone: tzinfo) -> tuple[datetime, str]:
     return first, f"{wall:%Y-%m-%d %H:%M} {when} in {zone}, where the clock changes; give an offset"
 
 
-def read_file_time(facts: RawMetadata, metadata_override: MetadataOverride) -> CaptureTime:
+def read_file_time(raw_metadata: RawMetadata, metadata_override: MetadataOverride) -> CaptureTime:
     """The file's time, with the clock offset and the zone of the override."""
-    if facts.captured_at is None:
+    if raw_metadata.captured_at is None:
         return CaptureTime(moment=None)
     try:
-        return _correct_clock(facts.captured_at, facts, metadata_override)
+        return _correct_clock(raw_metadata.captured_at, raw_metadata, metadata_override)
     except OverflowError:
         return CaptureTime(moment=None, note="the corrected time is beyond the calendar")
 
@@ -147,13 +147,13 @@ def explain_manifest_zone(layer: Layer) -> str:
 
 
 def _correct_clock(
-    moment: datetime, facts: RawMetadata, metadata_override: MetadataOverride
+    moment: datetime, raw_metadata: RawMetadata, metadata_override: MetadataOverride
 ) -> CaptureTime:
     note = ""
-    if metadata_override.camera_clock_offset_s and facts.time_source not in _SATELLITES:
+    if metadata_override.camera_clock_offset_s and raw_metadata.time_source not in _SATELLITES:
         moment += timedelta(seconds=metadata_override.camera_clock_offset_s)
         note = f"{metadata_override.camera_clock_offset_s:+g} s were added to the camera's time"
-    if not facts.time_assumed_utc:
+    if not raw_metadata.time_assumed_utc:
         return CaptureTime(moment=moment, note=note)
     if metadata_override.time_zone is None:
         problem = _no_offset(moment, "file")
@@ -162,7 +162,7 @@ def _correct_clock(
     if zone is None:
         problem = f"the time zone {metadata_override.time_zone[:60]!r} is unknown on this machine"
         return CaptureTime(moment=moment, zone_problem=problem, zone=ASSUMED_UTC, note=note)
-    moment, problem = place_in_zone(moment.replace(tzinfo=None), zone)
+    moment, problem = attach_zone(moment.replace(tzinfo=None), zone)
     return CaptureTime(
         moment=moment, zone_problem=problem, zone=metadata_override.time_zone, note=note
     )

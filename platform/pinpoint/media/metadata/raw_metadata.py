@@ -112,60 +112,64 @@ def wrap_heading(value: object) -> float | None:
     return 0.0 if wrapped == 360.0 else wrapped
 
 
-def to_wire(facts: RawMetadata) -> dict[str, object]:
+def to_wire(raw_metadata: RawMetadata) -> dict[str, object]:
     """Plain values for msgpack."""
-    wire: dict[str, object] = {
-        f.name: getattr(facts, f.name)
+    values: dict[str, object] = {
+        f.name: getattr(raw_metadata, f.name)
         for f in fields(RawMetadata)
         if f.name not in _CONVERTED_FIELDS
     }
-    wire["captured_at"] = facts.captured_at.isoformat() if facts.captured_at else None
-    wire["sphere"] = (
-        [getattr(facts.sphere, f.name) for f in fields(Sphere)] if facts.sphere else None
+    values["captured_at"] = (
+        raw_metadata.captured_at.isoformat() if raw_metadata.captured_at else None
     )
-    wire["attributes"] = dict(facts.attributes)
-    wire["warnings"] = list(facts.warnings)
-    return wire
+    values["sphere"] = (
+        [getattr(raw_metadata.sphere, f.name) for f in fields(Sphere)]
+        if raw_metadata.sphere
+        else None
+    )
+    values["attributes"] = dict(raw_metadata.attributes)
+    values["warnings"] = list(raw_metadata.warnings)
+    return values
 
 
 _CONVERTED_FIELDS = frozenset({"captured_at", "sphere", "attributes", "warnings"})
 
 
-def from_wire(wire: object) -> RawMetadata:
+def from_wire(values: object) -> RawMetadata:
     """Metadata from a child's message, with every value checked.
 
     Raises:
         ValueError: A value has the wrong type or size; the child is not trusted.
     """
-    if not isinstance(wire, dict):
-        raise ValueError("facts are no map")
-    if unknown := set(wire) - {f.name for f in fields(RawMetadata)}:
-        raise ValueError(f"unknown facts {sorted(map(str, unknown))}")
-    position_source = wire.get("position_source", "none")
+    if not isinstance(values, dict):
+        raise ValueError("the metadata is no map")
+    if unknown := set(values) - {f.name for f in fields(RawMetadata)}:
+        raise ValueError(f"unknown fields {sorted(map(str, unknown))}")
+    position_source = values.get("position_source", "none")
     if position_source not in ("exif", "xmp", "none"):
         raise ValueError("unknown position_source")
     return RawMetadata(
-        lat=_check_number(wire, "lat"),
-        lon=_check_number(wire, "lon"),
+        lat=_check_number(values, "lat"),
+        lon=_check_number(values, "lon"),
         position_source=position_source,
-        position_note=_check_text(wire, "position_note") or "",
-        position_partial=wire.get("position_partial") is True,
-        captured_at=_check_time(wire.get("captured_at")),
-        time_source=_check_time_source(wire),
-        time_assumed_utc=wire.get("time_assumed_utc") is True,
-        warnings=_check_warnings(wire.get("warnings", [])),
-        heading_deg=wrap_heading(_check_number(wire, "heading_deg")),
-        pose_heading_deg=wrap_heading(_check_number(wire, "pose_heading_deg")),
-        altitude_m=_check_number(wire, "altitude_m"),
-        camera=_check_text(wire, "camera"),
-        creator=_check_text(wire, "creator"),
-        sphere=_check_sphere(wire.get("sphere")),
-        attributes=_check_attributes(wire.get("attributes")),
+        position_note=_check_text(values, "position_note") or "",
+        position_partial=values.get("position_partial") is True,
+        captured_at=_check_time(values.get("captured_at")),
+        time_source=_check_time_source(values),
+        time_assumed_utc=values.get("time_assumed_utc") is True,
+        warnings=_check_warnings(values.get("warnings", [])),
+        heading_deg=wrap_heading(_check_number(values, "heading_deg")),
+        pose_heading_deg=wrap_heading(_check_number(values, "pose_heading_deg")),
+        altitude_m=_check_number(values, "altitude_m"),
+        camera=_check_text(values, "camera"),
+        creator=_check_text(values, "creator"),
+        sphere=_check_sphere(values.get("sphere")),
+        attributes=_check_attributes(values.get("attributes")),
     )
 
 
-def _check_number(wire: Mapping[object, object], key: str) -> float | None:
-    value = wire.get(key)
+def _check_number(values: Mapping[object, object], key: str) -> float | None:
+    value = values.get(key)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -173,8 +177,8 @@ def _check_number(wire: Mapping[object, object], key: str) -> float | None:
     return float(value)
 
 
-def _check_text(wire: Mapping[object, object], key: str) -> str | None:
-    value = wire.get(key)
+def _check_text(values: Mapping[object, object], key: str) -> str | None:
+    value = values.get(key)
     if value is None:
         return None
     if not isinstance(value, str) or len(value) > MAX_TEXT:
@@ -196,9 +200,9 @@ def _check_time(value: object) -> datetime | None:
         raise ValueError("captured_at is beyond the calendar") from error
 
 
-def _check_time_source(wire: Mapping[object, object]) -> TimeSource | None:
-    value = wire.get("time_source")
-    if (value is None) != (wire.get("captured_at") is None):
+def _check_time_source(values: Mapping[object, object]) -> TimeSource | None:
+    value = values.get("time_source")
+    if (value is None) != (values.get("captured_at") is None):
         raise ValueError("captured_at and time_source do not belong together")
     if value is None:
         return None

@@ -211,7 +211,7 @@ def choose_time(clocks: Sequence[Clock], satellites: Sequence[Clock] = ()) -> Ch
         return ChosenTime(warnings=tuple(notes.texts))
     notes.add(capture_clock.note)
     others = [clock for clock in clocks if clock is not capture_clock]
-    chosen = _place_clock(capture_clock, others, satellites, notes)
+    chosen = _resolve_clock(capture_clock, others, satellites, notes)
     for other in others:
         _report_difference(capture_clock, other, chosen, notes)
     return replace(chosen, warnings=tuple(notes.texts))
@@ -224,7 +224,7 @@ def _is_usable(clock: Clock, notes: _Notes) -> bool:
     return True
 
 
-def _place_clock(
+def _resolve_clock(
     capture_clock: Clock, others: Sequence[Clock], satellites: Sequence[Clock], notes: _Notes
 ) -> ChosenTime:
     """The chosen wall clock as an instant: by its offset, or by one that agrees with it."""
@@ -236,12 +236,12 @@ def _place_clock(
     same = [o for o in others if o.offset and abs(o.wall - capture_clock.wall) <= _SAME_EXPOSURE]
     for other in same:
         if (other.source or "").startswith("exif"):
-            placed = _borrow_offset(capture_clock, other, notes)
-            return _place_clock(placed, others, satellites, notes)
-    if placed_time := _place_by_satellites(capture_clock, satellites, notes):
-        return placed_time
+            resolved = _borrow_offset(capture_clock, other, notes)
+            return _resolve_clock(resolved, others, satellites, notes)
+    if resolved_time := _resolve_by_satellites(capture_clock, satellites, notes):
+        return resolved_time
     if same:
-        return _place_clock(_borrow_offset(capture_clock, same[0], notes), (), (), notes)
+        return _resolve_clock(_borrow_offset(capture_clock, same[0], notes), (), (), notes)
     for other in others:
         moment = other.instant
         if (
@@ -253,7 +253,7 @@ def _place_clock(
     return replace(_make_result(capture_clock.wall, capture_clock.source, notes), assumed_utc=True)
 
 
-def _place_by_satellites(
+def _resolve_by_satellites(
     capture_clock: Clock, satellites: Sequence[Clock], notes: _Notes
 ) -> ChosenTime | None:
     """The instant by the first satellite time that fits a time zone; None if none does."""
@@ -273,8 +273,8 @@ def _borrow_offset(capture_clock: Clock, other: Clock, notes: _Notes) -> Clock:
     """The chosen wall clock with the offset of another tag that has the same wall clock."""
     notes.add(f"{capture_clock.tag} has no time zone; that of {other.tag} fits")
     # Its own wall clock may be a second beyond the calendar in that zone; the other one is not.
-    placed = replace(capture_clock, offset=other.offset)
-    return placed if placed.instant is not None else replace(placed, wall=other.wall)
+    resolved = replace(capture_clock, offset=other.offset)
+    return resolved if resolved.instant is not None else replace(resolved, wall=other.wall)
 
 
 def _make_result(moment: datetime, source: TimeSource | None, notes: _Notes) -> ChosenTime:

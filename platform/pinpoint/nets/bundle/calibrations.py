@@ -45,10 +45,10 @@ def write_calibration(folder: Path, calibration: Calibration) -> Path:
         BadBundleError: A number is not finite or out of range.
     """
     path = folder / calibration_file(calibration.ranker)
-    plain = _to_dict(calibration)
+    fields = _to_dict(calibration)
     _require_valid(calibration, str(path))
     text = json.dumps(
-        {"format": _FORMAT, "digest": _dict_digest(plain), "calibration": plain},
+        {"format": _FORMAT, "digest": _dict_digest(fields), "calibration": fields},
         indent=1,
         ensure_ascii=False,
         allow_nan=False,
@@ -104,7 +104,11 @@ def _read_calibration(path: Path) -> Calibration:
         if path.stat().st_size > _MAX_BYTES:
             raise BadBundleError(f"{path} is too large for a calibration")
         document = json.loads(path.read_bytes())
-        file_format, digest, plain = document["format"], document["digest"], document["calibration"]
+        file_format, digest, fields = (
+            document["format"],
+            document["digest"],
+            document["calibration"],
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadBundleError(f"{path} is not a calibration: {error}") from error
     if file_format != _FORMAT:
@@ -112,13 +116,13 @@ def _read_calibration(path: Path) -> Calibration:
             f"{path} has format {file_format!r}; this version reads {_FORMAT}. Fit it again with "
             "`pinpoint calibrate`, or remove the file; answers are then uncalibrated"
         )
-    if digest != _dict_digest(plain):
+    if digest != _dict_digest(fields):
         raise BadBundleError(
             f"{path} was changed after it was written: its digest differs. Copy the whole bundle "
             "again, or fit the calibration again with `pinpoint calibrate`"
         )
     try:
-        calibration: Calibration = _ADAPTER.validate_python(plain)
+        calibration: Calibration = _ADAPTER.validate_python(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field_path = ".".join(str(part) for part in first["loc"])
@@ -183,6 +187,6 @@ def _to_dict(calibration: Calibration) -> Any:
     return _ADAPTER.dump_python(calibration, mode="json")
 
 
-def _dict_digest(plain: Any) -> str:
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+def _dict_digest(fields: Any) -> str:
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -25,15 +25,15 @@ def digest(contract: BundleContract, rendition_px: int) -> str:
         contract: The bundle's contract; its name, note, license and tag are not hashed.
         rendition_px: Shorter side of the renditions that are encoded.
     """
-    plain: dict[str, Any] = json.loads(contract_json(contract))
+    fields: dict[str, Any] = json.loads(contract_json(contract))
     hash_input = {
         "code": _VECTOR_CODE,
-        "tower": {key: plain["tower"][key] for key in ("library", "name", "arguments")},
+        "tower": {key: fields["tower"][key] for key in ("library", "name", "arguments")},
         "weights": None if contract.weights is None else contract.weights.sha256,
-        "preprocess": plain["preprocess"],
-        "dims": plain["dims"],
-        "normalization": plain["normalization"],
-        "heads": _heads_hash_input(plain["heads"]),
+        "preprocess": fields["preprocess"],
+        "dims": fields["dims"],
+        "normalization": fields["normalization"],
+        "heads": _heads_hash_input(fields["heads"]),
         "rendition_px": rendition_px,
     }
     text = json.dumps(hash_input, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -42,8 +42,8 @@ def digest(contract: BundleContract, rendition_px: int) -> str:
 
 def preprocess_digest(preprocess: Preprocess, rendition_px: int) -> str:
     """SHA-256 (64 hex digits) of the preprocessing, independent of the tower."""
-    plain = TypeAdapter(Preprocess).dump_python(preprocess, mode="json")
-    hash_input = {"code": _VECTOR_CODE, "preprocess": plain, "rendition_px": rendition_px}
+    fields = TypeAdapter(Preprocess).dump_python(preprocess, mode="json")
+    hash_input = {"code": _VECTOR_CODE, "preprocess": fields, "rendition_px": rendition_px}
     text = json.dumps(hash_input, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -31,7 +31,7 @@ class Embedder:
         tower: Maps `[B, 3, S, S]` to `[B, F]`; in inference mode, on `device`, fp32.
         heads: Maps `[B, F]` and a kind per row to `[B, D]`. Without heads, F is D.
         location: Maps positions `[B, 2]` to `[B, D]`, if the contract has the channel `gps`.
-        listed: Coordinates to search without a gallery; only with `location`.
+        coordinates: Coordinates to search without a gallery; only with `location`.
         contract: Describes the vectors.
         preprocess: Preprocessing of the tower.
         device: Device of the forward pass.
@@ -44,7 +44,7 @@ class Embedder:
         *,
         heads: nn.Module | None = None,
         location: nn.Module | None = None,
-        listed: CoordinateList | None = None,
+        coordinates: CoordinateList | None = None,
         contract: Contract,
         preprocess: Preprocess,
         device: torch.device,
@@ -53,8 +53,8 @@ class Embedder:
         self._tower = tower
         self._heads = heads
         self._location = location
-        self._listed = listed
-        self._coordinates: CoordinateGallery | None = None
+        self._coordinates = coordinates
+        self._coordinate_gallery: CoordinateGallery | None = None
         self._contract = contract
         self._preprocess = preprocess
         self._device = device
@@ -133,7 +133,7 @@ class Embedder:
             ConflictError: The bundle has no list of coordinates.
             BadBundleError: Its weights give no finite vector.
         """
-        if self._listed is None:
+        if self._coordinates is None:
             raise ConflictError(
                 f"bundle {self._contract.name} is in use and has no list of coordinates to search:"
                 " search the gallery, or run `pinpoint bundles import geoclip`, which includes"
@@ -141,14 +141,14 @@ class Embedder:
                 reason="no_coordinates",
             )
         with self._coordinates_lock:
-            if self._coordinates is None:
-                self._coordinates = CoordinateGallery(
-                    positions=self._listed.positions,
-                    vectors=self.encode_positions(self._listed.positions),
-                    temperature=self._listed.logit_scale,
-                    digest=self._listed.digest,
+            if self._coordinate_gallery is None:
+                self._coordinate_gallery = CoordinateGallery(
+                    positions=self._coordinates.positions,
+                    vectors=self.encode_positions(self._coordinates.positions),
+                    temperature=self._coordinates.logit_scale,
+                    digest=self._coordinates.digest,
                 )
-        return self._coordinates
+        return self._coordinate_gallery
 
     @torch.inference_mode()
     def _embed_images(

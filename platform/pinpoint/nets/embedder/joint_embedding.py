@@ -191,7 +191,7 @@ def write_geoclip(
         name: Shown in answers.
         tower: The bundle of that tower. Its name is checked, and its tag, if it has one. The origin
             of the weights in a file cannot be checked, so the note states the required weights.
-        source: As for `geoclip_files.read_geoclip`.
+        source: As for `geoclip.files.read_geoclip`.
         towers: Allowed tower names.
 
     Raises:

@@ -176,7 +176,7 @@ def negative_radius_m(step: int, *, steps: int, start_m: float, end_m: float) ->
         step: From 0; the radius is constant from `steps` on.
         steps: Number of steps over which it shrinks, 1 or more.
         start_m: Radius at step 0, meters.
-        end_m: Radius at the end, meters, above 0 and not above `first_m`.
+        end_m: Radius at the end, meters, above 0 and not above `start_m`.
 
     Raises:
         ValueError: A number is out of its range.

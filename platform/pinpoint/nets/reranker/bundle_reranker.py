@@ -56,8 +56,8 @@ from pinpoint.records import (
     IndexPoint,
     RerankOutput,
     SourceKind,
+    Vector,
 )
-from pinpoint.records import Vector as Vectors
 
 RERANKER_FILE: Final = "reranker.safetensors"
 
@@ -212,7 +212,7 @@ class BundleReranker:
 
     def rerank(
         self,
-        vector: Vectors,
+        vector: Vector,
         kind: SourceKind | None,
         candidates: Sequence[Candidate],
         evidence: Mapping[UUID, Sequence[Evidence]],
@@ -228,7 +228,7 @@ class BundleReranker:
         """
         row = np.zeros(1, dtype=self._row_dtype)
         write_row(row[0], vector, kind, candidates, evidence)
-        vectors: dict[UUID, Mapping[str, Vectors]] = {
+        vectors: dict[UUID, Mapping[str, Vector]] = {
             photo.id: {IMAGE_CHANNEL: photo.vector}
             for photos in evidence.values()
             for photo in photos

@@ -154,12 +154,12 @@ def evidence_features(
     batch: RerankBatch,
     query: torch.Tensor,
     image: torch.Tensor,
-    near: torch.Tensor,
+    evidence: torch.Tensor,
     similarity: torch.Tensor,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Features of evidence images `[B, K, E, N]`, and of each candidate's sets by kind."""
     mask = batch.evidence_present
-    photo_similarity = torch.einsum("bd,bked->bke", query, near)
+    photo_similarity = torch.einsum("bd,bked->bke", query, evidence)
     # Most evidence is at wrong locations, so it estimates the chance level of each kind.
     kind_masks = [mask & (batch.evidence_kind == code) for code in range(len(SOURCE_KINDS))]
     outlier_score = torch.stack(
@@ -173,7 +173,7 @@ def evidence_features(
         photo_similarity,
         outlier_score,
         10.0 * (photo_similarity - similarity[..., None]),
-        torch.einsum("bkd,bked->bke", image, near),
+        torch.einsum("bkd,bked->bke", image, evidence),
         log_distance,
         bearing.sin(),
         bearing.cos(),
@@ -199,7 +199,7 @@ def evidence_features(
 
 
 def no_match_features(
-    batch: RerankBatch, query: torch.Tensor, near: torch.Tensor, similarity: torch.Tensor
+    batch: RerankBatch, query: torch.Tensor, evidence: torch.Tensor, similarity: torch.Tensor
 ) -> torch.Tensor:
     """Features of the no-match candidate, `[B, 7]`, from raw cosines.
 
@@ -215,7 +215,7 @@ def no_match_features(
     weight = (standardize(similarity, mask, (1,)) / VOTE_TEMPERATURE).masked_fill(~mask, -math.inf)
     weight = weight.softmax(-1).nan_to_num()
     photo_mask = batch.evidence_present
-    photo_similarity = torch.einsum("bd,bked->bke", query, near) * photo_mask
+    photo_similarity = torch.einsum("bd,bked->bke", query, evidence) * photo_mask
     photo_count = photo_mask.sum(-1)
     mean_with_evidence = (similarity * mask + photo_similarity.sum(-1)) / (1 + photo_count)
     evidence_mean = photo_similarity.sum((1, 2)) / photo_count.sum(1).clamp(min=1)

@@ -27,12 +27,14 @@ from pinpoint.records import (
     Candidate,
     Evidence,
     Point,
+    SourceKind,
     Vector,
 )
-from pinpoint.records import SourceKind as Kind
 
 _YEAR_S: Final = 365.25 * 86_400
-_KIND_CODES: Final[Mapping[Kind, int]] = {kind: code for code, kind in enumerate(SOURCE_KINDS)}
+_KIND_CODES: Final[Mapping[SourceKind, int]] = {
+    kind: code for code, kind in enumerate(SOURCE_KINDS)
+}
 
 InputRow = NDArray[Any]
 """Queries `[B]` of dtype `row_dtype`."""
@@ -112,7 +114,7 @@ def row_dtype(shape: InputShape) -> np.dtype[Any]:
 def write_row(
     row: InputRow,
     vector: Vector,
-    kind: Kind | None,
+    kind: SourceKind | None,
     candidates: Sequence[Candidate],
     evidence: Mapping[UUID, Sequence[Evidence]],
 ) -> None:

@@ -52,7 +52,7 @@ class RerankTensors:
     no_match_logit: torch.Tensor
     """Logit of "none of these", `[B]`."""
     offset_km: torch.Tensor
-    """Offset of the refined position, east and north, `[B, K, 2]`, shorter than `reach_km`."""
+    """Offset of the refined position, east and north, `[B, K, 2]`, shorter than `max_offset_km`."""
     attention: torch.Tensor
     """Attention weight of each evidence image, `[B, K, E]`."""
 
@@ -174,13 +174,15 @@ class RerankerNetwork(nn.Module):
     def forward(self, batch: RerankBatch) -> RerankTensors:
         """Rerank queries; in fp32, also under autocast."""
         with torch.autocast(device_type=batch.query.device.type, enabled=False):
-            query, image, gps, near = (
+            query, image, gps, evidence = (
                 F.normalize(vectors.float(), dim=-1)
                 for vectors in (batch.query, batch.image, batch.gps, batch.evidence)
             )
             distance_km = pairwise_km(batch.position)
             similarity = torch.einsum("bd,bkd->bk", query, image)
-            photo_features, set_features = evidence_features(batch, query, image, near, similarity)
+            photo_features, set_features = evidence_features(
+                batch, query, image, evidence, similarity
+            )
             features = candidate_features(batch, query, gps, similarity, distance_km, set_features)
             tokens = self.candidate_numbers(features)
             photos = self.photo_numbers(photo_features)
@@ -188,13 +190,13 @@ class RerankerNetwork(nn.Module):
             if self.spec.use_embeddings:
                 scale = math.sqrt(self.spec.dim)
                 tokens = tokens + self.of["image"](image * scale) + self.of["gps"](gps * scale)
-                photos = photos + self.of["photo"](near * scale)
+                photos = photos + self.of["photo"](evidence * scale)
                 query_token = query_token + self.of["query"](query * scale)
             attention = similarity.new_zeros(batch.evidence_present.shape)
             for attend in self.over_evidence:
                 tokens, attention = attend(tokens, photos, batch.evidence_present)
             null_token = self.null + self.null_numbers(
-                no_match_features(batch, query, near, similarity)
+                no_match_features(batch, query, evidence, similarity)
             )
             tokens = torch.cat([torch.stack([query_token, null_token], dim=1), tokens], dim=1)
             bias = self.bias(distance_km, batch.present)

@@ -257,9 +257,9 @@ def _timm_network(spec: TowerSpec, *, download: bool) -> nn.Module:
             network: nn.Module = timm.create_model(spec.name, num_classes=0, **arguments)
         # A library's complaint about an argument has any of these classes.
         except (TypeError, ValueError, RuntimeError, KeyError, AssertionError) as error:
-            given = ", ".join(f"{name}={value}" for name, value in arguments.items())
+            argument_text = ", ".join(f"{name}={value}" for name, value in arguments.items())
             raise BadBundleError(
-                f"timm cannot build {spec} with {given or 'no arguments'}: "
+                f"timm cannot build {spec} with {argument_text or 'no arguments'}: "
                 "the network does not take one of them, or not with this value"
             ) from error
         return network

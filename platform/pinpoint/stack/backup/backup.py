@@ -88,13 +88,13 @@ class Manifest:
         return manifest
 
 
-def write_backup(settings: Settings, target: Path, say: lifecycle.OnMessage) -> Manifest:
+def write_backup(settings: Settings, target: Path, on_message: lifecycle.OnMessage) -> Manifest:
     """Write a backup; the target appears only when it is complete.
 
     Args:
         settings: Settings of the stack, which may be up or down.
         target: A file (`….tar`) or a folder; it must not exist.
-        say: Called with progress messages.
+        on_message: Called with progress messages.
 
     Raises:
         ConflictError: The target exists, or another backup is running.
@@ -113,7 +113,9 @@ def write_backup(settings: Settings, target: Path, say: lifecycle.OnMessage) -> 
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700)
         try:
-            manifest = _write_parts(settings, paths, work, target, snapshot, (url, pgdata), say)
+            manifest = _write_parts(
+                settings, paths, work, target, snapshot, (url, pgdata), on_message
+            )
             (work / "whole").replace(target)
         except OSError as error:
             raise StackError(
@@ -132,9 +134,9 @@ def _write_parts(
     target: Path,
     snapshot: dumps.Snapshot,
     database: tuple[str, Path | None],
-    say: lifecycle.OnMessage,
+    on_message: lifecycle.OnMessage,
 ) -> Manifest:
-    say("dumping the database")
+    on_message("dumping the database")
     dumped = work / archive.DUMP
     dumps.write_dump(database[0], dumped, snapshot, database[1])
     in_use, folders = _list_bundles(settings, paths)
@@ -146,8 +148,8 @@ def _write_parts(
         packer = _BackupPacker(writer)
         packer.add(archive.DUMP, dumped)
         dumped.unlink()
-        _add_bundles(packer, folders, say)
-        blobs = _add_blobs(packer, paths, say)
+        _add_bundles(packer, folders, on_message)
+        blobs = _add_blobs(packer, paths, on_message)
         lines = "".join(f"{digest}  {name}\n" for name, digest in packer.sums.items()).encode()
         manifest = Manifest(
             format=BACKUP_FORMAT,
@@ -168,21 +170,21 @@ def _write_parts(
 
 
 def _add_bundles(
-    packer: _BackupPacker, folders: Mapping[str, Path], say: lifecycle.OnMessage
+    packer: _BackupPacker, folders: Mapping[str, Path], on_message: lifecycle.OnMessage
 ) -> None:
     for name, folder in folders.items():
-        say(f"packing bundle {name}")
+        on_message(f"packing bundle {name}")
         for path in sorted(folder.iterdir()):
             if path.is_file():
                 packer.add(f"bundles/{name}/{path.name}", path)
 
 
-def _add_blobs(packer: _BackupPacker, paths: StackPaths, say: lifecycle.OnMessage) -> int:
+def _add_blobs(packer: _BackupPacker, paths: StackPaths, on_message: lifecycle.OnMessage) -> int:
     blobs = 0
     for path in sorted(paths.blobs_dir.glob("*/*/*")):
         blobs += packer.add(f"blobs/{path.relative_to(paths.blobs_dir).as_posix()}", path)
         if blobs and blobs % 1_000 == 0:
-            say(f"packed {blobs} blobs")
+            on_message(f"packed {blobs} blobs")
     return blobs
 
 

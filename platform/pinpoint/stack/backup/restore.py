@@ -54,7 +54,7 @@ class RestoreReport:
 
 
 def restore_backup(
-    settings: Settings, path: Path, *, replace: bool, say: lifecycle.OnMessage
+    settings: Settings, path: Path, *, replace: bool, on_message: lifecycle.OnMessage
 ) -> RestoreReport:
     """Replace the content of the stack by a backup.
 
@@ -62,7 +62,7 @@ def restore_backup(
         settings: Settings of the stack, which may be up, down, or not exist yet.
         path: The backup.
         replace: Replace a stack that is not empty; its content is lost.
-        say: Called with progress messages.
+        on_message: Called with progress messages.
 
     Raises:
         BadRequestError: The backup is incomplete or not a Pinpoint backup.
@@ -73,19 +73,19 @@ def restore_backup(
     paths = StackPaths(settings.services.home)
     reader = ArchiveReader(path.expanduser().absolute())
     try:
-        manifest, digests = check_backup(settings, paths, reader, say)
+        manifest, digests = check_backup(settings, paths, reader, on_message)
         if not replace:
             _require_empty_stack(settings, paths)
         was_up = lifecycle.stack_status(settings).state != "down"
-        lifecycle.stop_stack(settings, say)
+        lifecycle.stop_stack(settings, on_message)
         try:
             counts = _replace_data(
-                settings, paths, reader, digests, manifest, replace=replace, say=say
+                settings, paths, reader, digests, manifest, replace=replace, on_message=on_message
             )
         except BaseException as error:
             if was_up:
-                say("the restore failed; starting the stack again")
-                lifecycle.start_stack(settings, say)
+                on_message("the restore failed; starting the stack again")
+                lifecycle.start_stack(settings, on_message)
             if isinstance(error, OSError):
                 raise StackError(
                     f"the backup cannot be unpacked: {describe_cause(error)}"
@@ -95,12 +95,12 @@ def restore_backup(
         reader.close()
     embedded = "index" not in list_external_services(settings)
     if was_up or embedded:
-        lifecycle.start_stack(settings, say)
+        lifecycle.start_stack(settings, on_message)
     return RestoreReport(manifest=manifest, counts=counts, index_built=embedded)
 
 
 def check_backup(
-    settings: Settings, paths: StackPaths, reader: ArchiveReader, say: lifecycle.OnMessage
+    settings: Settings, paths: StackPaths, reader: ArchiveReader, on_message: lifecycle.OnMessage
 ) -> tuple[Manifest, dict[str, str]]:
     """Read and check the whole backup; changes nothing.
 
@@ -121,7 +121,7 @@ def check_backup(
                 f"{archive.CHECKSUMS} differs from the manifest: the backup is incomplete"
             )
     digests = reader.sums()
-    say(f"checking {len(digests)} files")
+    on_message(f"checking {len(digests)} files")
     for name, digest in digests.items():
         with reader.open(name) as file:
             if archive.hash_stream(file) != digest:
@@ -178,7 +178,7 @@ def _replace_data(
     manifest: Manifest,
     *,
     replace: bool,
-    say: lifecycle.OnMessage,
+    on_message: lifecycle.OnMessage,
 ) -> dict[str, int]:
     """Execute all changes; only the stack's PostgreSQL runs."""
     with open_database(settings, paths, alone=True) as (url, pgdata):
@@ -186,8 +186,8 @@ def _replace_data(
             raise ConflictError("rows were added to the stack during the restore")
         migrate.upgrade_database(url)  # creates extension and roles, and checks the rights
         installation = dumps.read_installation(url)
-        _unpack_files(reader, paths, digests, say)
-        say("replacing the database")
+        _unpack_files(reader, paths, digests, on_message)
+        on_message("replacing the database")
         dump_path = paths.home / "restore.dump"
         try:
             with reader.open(archive.DUMP) as file:
@@ -201,20 +201,23 @@ def _replace_data(
             raise StackError(
                 f"row counts differ: database {restored_counts}, backup {manifest.counts}"
             )
-        say("migrating the database")
+        on_message("migrating the database")
         migrate.upgrade_database(url)
         dumps.set_installation(url, installation)
         with dumps.open_connection(url) as connection:
             counts = dumps.count_rows(connection)
         _delete_unlisted_blobs(paths, digests)
         if "index" not in list_external_services(settings):
-            say("building the index")
+            on_message("building the index")
             _build_index(settings, paths)
         return counts
 
 
 def _unpack_files(
-    reader: ArchiveReader, paths: StackPaths, digests: Mapping[str, str], say: lifecycle.OnMessage
+    reader: ArchiveReader,
+    paths: StackPaths,
+    digests: Mapping[str, str],
+    on_message: lifecycle.OnMessage,
 ) -> None:
     """Add blobs and bundles; an existing file with a blob's name is the same blob."""
     num_files = 0
@@ -228,7 +231,7 @@ def _unpack_files(
                 raise BadRequestError(f"{name} of the backup has changed since it was checked")
         num_files += 1
         if num_files % 1_000 == 0:
-            say(f"unpacked {num_files} files")
+            on_message(f"unpacked {num_files} files")
 
 
 def _delete_unlisted_blobs(paths: StackPaths, digests: Mapping[str, str]) -> None:

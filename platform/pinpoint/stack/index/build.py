@@ -24,8 +24,8 @@ from pinpoint.settings_file import load_settings
 from pinpoint.stack.supervisor.processes import kill_with_parent
 from pinpoint.store.vectors.edge import EdgeIndex
 from pinpoint.store.vectors.isolated_upsert import upsert_skipping_rejected
-from pinpoint.store.vectors.rpc import codec as wire
-from pinpoint.store.vectors.rpc.client import FramedIndex
+from pinpoint.store.vectors.rpc import codec
+from pinpoint.store.vectors.rpc.client import RpcIndex
 from pinpoint.store.vectors.verify import check_counts, verify_self_retrieval
 
 DEFAULT_POINTS: Final = "pinpoint.bootstrap:open_point_source"
@@ -89,7 +89,7 @@ def build_index(
     for points in source.stream():
         written += upsert_skipping_rejected(index.upsert, points)
         report("streaming", written)
-    index.delete(source.tombstones())
+    index.write_tombstones(source.tombstones())
     report("optimizing", written)
     index.optimize()
     if verified:
@@ -131,17 +131,17 @@ def replay_changes(source: PointSource, index: VectorIndex, since: int) -> tuple
         upsert_skipping_rejected(index.upsert, points)
         changed += len(points)
     tombstones = source.tombstones(since=since)
-    index.delete(tombstones)
+    index.write_tombstones(tombstones)
     return mark, changed + len(tombstones)
 
 
-class OwnerClient(FramedIndex):
+class OwnerClient(RpcIndex):
     """Client of the owner process, used by the builder.
 
     As an index it is the new build, once the owner has opened it.
 
     Args:
-        link: Connection to `index_swap.RebuildableIndex`.
+        link: Connection to `swap.RebuildableIndex`.
     """
 
     def __init__(self, link: Connection) -> None:
@@ -149,11 +149,11 @@ class OwnerClient(FramedIndex):
 
     def _exchange_frame(self, frame: bytes) -> bytes:
         self._link.send_bytes(frame)
-        return self._link.recv_bytes(wire.MAX_FRAME)
+        return self._link.recv_bytes(codec.MAX_FRAME)
 
     def report_progress(self, state: str, points: int) -> None:
         """Report the progress of the build."""
-        self._call_verb({"verb": "tell", "state": state, "points": points})
+        self._call_verb({"verb": "report", "state": state, "points": points})
 
     def fail(self, reason: str) -> None:
         """Report why the build failed."""

@@ -61,7 +61,7 @@ class Builds:
         """Delete a build."""
         shutil.rmtree(self.path(name), ignore_errors=True)
 
-    def sweep(self) -> None:
+    def delete_unused(self) -> None:
         """Delete every build but the current one, which crashes may have left."""
         current = self.current()
         for folder in self._builds.iterdir():

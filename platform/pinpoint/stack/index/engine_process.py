@@ -28,7 +28,7 @@ from pinpoint.file_locks import try_lock
 from pinpoint.settings_file import load_settings
 from pinpoint.stack.supervisor.processes import kill_with_parent
 from pinpoint.store.vectors.edge import EdgeIndex
-from pinpoint.store.vectors.rpc import codec as wire
+from pinpoint.store.vectors.rpc import codec
 from pinpoint.store.vectors.rpc.handlers import handle_request
 
 FLUSH_S: Final = 5.0
@@ -64,9 +64,9 @@ class EngineProcess:
             target=self._run_process, args=(theirs,), name="index-engine", daemon=True
         ).start()
         self._started.wait()
-        response, _ = wire.decode(self._receive_frame())
+        response, _ = codec.decode(self._receive_frame())
         if "error" in response:
-            wire.raise_error(response["error"])
+            codec.raise_error(response["error"])
 
     def _run_process(self, theirs: socket.socket) -> None:
         command = [sys.executable, "-P", "-m", "pinpoint.stack.index.engine_process"]
@@ -104,7 +104,7 @@ class EngineProcess:
 
     def _receive_frame(self) -> bytes:
         try:
-            return self._link.recv_bytes(wire.MAX_FRAME)
+            return self._link.recv_bytes(codec.MAX_FRAME)
         except (OSError, EOFError) as error:
             raise self._kill_and_make_error() from error
 
@@ -164,15 +164,15 @@ def serve_build(folder: Path, link: Connection) -> None:
             stack.enter_context(_lock_build(folder))
             index = EdgeIndex(folder)
         except PinpointError as error:
-            link.send_bytes(wire.encode(wire.pack_error(error)))
+            link.send_bytes(codec.encode(codec.pack_error(error)))
             raise
         stack.callback(index.close)
-        link.send_bytes(wire.encode({}))
+        link.send_bytes(codec.encode({}))
         flushing = _PeriodicFlush(index)
         while True:
             try:
                 if link.poll(_POLL_S):
-                    link.send_bytes(handle_request(index, link.recv_bytes(wire.MAX_FRAME)))
+                    link.send_bytes(handle_request(index, link.recv_bytes(codec.MAX_FRAME)))
             except (EOFError, OSError):
                 return
             flushing.flush_if_due()

@@ -50,9 +50,9 @@ class ServingIndex:
     def load(self) -> None:
         """Open the current build. `info` describes a failure; a rebuild repairs it."""
         try:
-            self._builds.sweep()
+            self._builds.delete_unused()
         except (IndexUnavailableError, OSError) as error:
-            logs.get_logger(__name__).error("index.sweep_failed", detail=str(error))
+            logs.get_logger(__name__).error("unused index builds not deleted", detail=str(error))
         with self._load_lock:
             self._open_current()
 

@@ -34,11 +34,11 @@ from pinpoint.stack.index.serving import ServingIndex
 from pinpoint.stack.index.throttle import pause_while_busy, wait_until_idle, yield_if_busy
 from pinpoint.stack.paths import read_build_contract
 from pinpoint.store.vectors.payload import UPSERT_SLICE, new_build
-from pinpoint.store.vectors.rpc import codec as wire
+from pinpoint.store.vectors.rpc import codec
 from pinpoint.store.vectors.rpc.client import EngineIndex
 from pinpoint.store.vectors.rpc.handlers import encode_response, find_handler
 
-FORWARDED_VERBS: Final = frozenset({"upsert", "delete", "count"})
+FORWARDED_VERBS: Final = frozenset({"upsert", "write_tombstones", "count"})
 """Verbs that are forwarded from the builder to the engine of the new build."""
 
 
@@ -164,8 +164,8 @@ class RebuildableIndex(ServingIndex):
 
     def _handle_messages(self, link: Connection, name: str) -> None:
         """Answer the requests of the child until it ends."""
-        handlers: dict[str, Callable[[wire.Fields], wire.Fields]] = {
-            "tell": self._on_progress,
+        handlers: dict[str, Callable[[codec.Fields], codec.Fields]] = {
+            "report": self._on_progress,
             "fail": self._on_error,
             "open": lambda _: self._on_open(name),
             "copy": lambda _: self._on_copy(),
@@ -173,41 +173,41 @@ class RebuildableIndex(ServingIndex):
         }
 
         def answer(frame: bytes) -> bytes:
-            fields, _ = wire.decode(frame, whole=False)
+            fields, _ = codec.decode(frame, whole=False)
             verb = str(fields.get("verb"))
             if verb in FORWARDED_VERBS and self._new_engine is not None:
                 # After the swap the new engine serves, and serving allows one caller at a time.
                 serving = self.serves(self._new_engine)
                 return self.write((), frame) if serving else self._new_engine.exchange(frame)
-            return wire.encode(find_handler(handlers, fields)(fields))
+            return codec.encode(find_handler(handlers, fields)(fields))
 
         try:
             while True:
-                frame = link.recv_bytes(wire.MAX_FRAME)
+                frame = link.recv_bytes(codec.MAX_FRAME)
                 link.send_bytes(encode_response(functools.partial(answer, frame)))
         except (EOFError, OSError):
             return  # the child has ended; its exit status tells the result
 
-    def _on_progress(self, fields: wire.Fields) -> wire.Fields:
+    def _on_progress(self, fields: codec.Fields) -> codec.Fields:
         self._set_progress(str(fields["state"]), points=int(fields["points"]))
         return {}
 
-    def _on_error(self, fields: wire.Fields) -> wire.Fields:
+    def _on_error(self, fields: codec.Fields) -> codec.Fields:
         self._set_progress(self._progress["state"], error=str(fields["why"]))
         return {}
 
-    def _on_open(self, name: str) -> wire.Fields:
+    def _on_open(self, name: str) -> codec.Fields:
         self._set_progress("replaying")
         self._new_engine = EngineProcess(self._builds.path(name), self._engine_ended)
         self._is_other_contract = self.contract() != read_build_contract(self._builds.path(name))
         return {"other": self._is_other_contract}
 
-    def _on_copy(self) -> wire.Fields:
+    def _on_copy(self) -> codec.Fields:
         written = self.take_written_ids()
         self._copy_points(written, lambda: yield_if_busy(self.measure_lock_wait_s))
         return {"copied": len(written)}
 
-    def _on_swap(self, name: str) -> wire.Fields:
+    def _on_swap(self, name: str) -> codec.Fields:
         new_engine = self._require_new_engine()
         # Flushed now, so that less is flushed during the swap, while no query is served.
         EngineIndex(new_engine.exchange).flush()
@@ -234,7 +234,7 @@ class RebuildableIndex(ServingIndex):
             if not self._is_other_contract:  # vectors of another contract do not fit
                 new_index.upsert(old_index.fetch(outdated, vectors=True))
             stored = {point_id: versions[point_id] for point_id in outdated if point_id in versions}
-            new_index.delete(
+            new_index.write_tombstones(
                 {point_id: version for point_id, (version, alive) in stored.items() if not alive}
             )
-            new_index.forget([point_id for point_id in outdated if point_id not in stored])
+            new_index.delete_points([point_id for point_id in outdated if point_id not in stored])

@@ -66,7 +66,7 @@ def pause_while_busy(
                 wait_until_idle(measure_wait_s)
                 child.send_signal(signal.SIGCONT)
 
-    watcher = threading.Thread(target=watch, name="index-give-way", daemon=True)
+    watcher = threading.Thread(target=watch, name="index-build-throttle", daemon=True)
     watcher.start()
     try:
         yield

@@ -97,18 +97,18 @@ class StackStatus:
     orphans: tuple[Orphan, ...] = ()
 
 
-def start_stack(settings: Settings, say: OnMessage | None = None) -> StackStatus:
+def start_stack(settings: Settings, on_message: OnMessage | None = None) -> StackStatus:
     """Start the stack; do nothing if it is up with these settings and this code.
 
     Args:
         settings: Settings of the stack.
-        say: Called with progress messages.
+        on_message: Called with progress messages.
 
     Raises:
         StackError: A process cannot be started; the message names it and its log.
         DatabaseUnavailableError: The database named by PINPOINT_DATABASE_URL does not answer.
     """
-    on_message = say or _ignore_message
+    on_message = on_message or _ignore_message
     paths = StackPaths(settings.services.home)
     paths.create()
     with stack_lock(paths.lock_file):
@@ -131,7 +131,7 @@ def start_stack(settings: Settings, say: OnMessage | None = None) -> StackStatus
         return now
 
 
-def stop_stack(settings: Settings, say: OnMessage | None = None) -> StackStatus:
+def stop_stack(settings: Settings, on_message: OnMessage | None = None) -> StackStatus:
     """Stop the stack; afterwards none of its processes runs.
 
     Raises:
@@ -140,7 +140,7 @@ def stop_stack(settings: Settings, say: OnMessage | None = None) -> StackStatus:
     paths = StackPaths(settings.services.home)
     if paths.home.is_dir():
         with stack_lock(paths.lock_file):
-            _shut_down_stack(paths, Supervisor(paths), say or _ignore_message)
+            _shut_down_stack(paths, Supervisor(paths), on_message or _ignore_message)
             for folder in (paths.socket_dir, paths.postgres_socket_dir):
                 shutil.rmtree(folder, ignore_errors=True)
     return stack_status(settings)

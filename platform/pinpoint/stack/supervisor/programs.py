@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from pinpoint.jobs import LEARNING
+from pinpoint.jobs import TRAINING_QUEUE
 from pinpoint.settings import Settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.servers.postgres import STOP_S, PostgresServer
@@ -16,7 +16,7 @@ from pinpoint.stack.supervisor.changes import settings_as_variables
 from pinpoint.stack.supervisor.processes import MARKER
 from pinpoint.stack.supervisor.supervisord import Program
 
-TRAINING_WORKER: Final = "learner"
+TRAINING_WORKER: Final = "training-worker"
 """Training worker: the only program that `up` does not start; it starts with the first run."""
 
 _CELERY = ("-m", "celery", "-A", "pinpoint_workers.app:app")
@@ -55,10 +55,18 @@ def list_programs(settings: Settings, paths: StackPaths) -> list[Program]:
     # Its schedule is a dbm file, which a crash can damage; restarting the program is cheap.
     beat = ("beat", "-s", str(paths.beat_schedule), "--pidfile=")
     result.append(Program("beat", (*python, *_CELERY, *beat), start_s=5))
-    learner = ("worker", "--pool=solo", "--concurrency=1", "-Q", LEARNING, "-n", "learner@pinpoint")
+    trainer = (
+        "worker",
+        "--pool=solo",
+        "--concurrency=1",
+        "-Q",
+        TRAINING_QUEUE,
+        "-n",
+        "training@pinpoint",
+    )
     # Low priority, so that hours of training do not slow down ingest and queries. After KILL a run
     # resumes from its checkpoint; TERM would wait for its end, and the solo pool ignores QUIT.
-    niced = ("nice", "-n", "10", *python, *_CELERY, *learner)
+    niced = ("nice", "-n", "10", *python, *_CELERY, *trainer)
     result.append(Program(TRAINING_WORKER, niced, start_s=5, stop_signal="KILL"))
     return result
 

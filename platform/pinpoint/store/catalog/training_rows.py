@@ -56,7 +56,7 @@ class CatalogTrainingRows:
         """
         with self._transactions.begin(read_only=True) as unit:
             owner = _find_by_name_or_id(
-                unit, organizations, organization, organizations.c.revoked_at.is_(None)
+                unit, organizations, organization, organizations.c.disabled_at.is_(None)
             )
             if owner is None:
                 raise NotFoundError(f"no organization {organization!r}")

@@ -35,7 +35,7 @@ class ApiKeyStore:
         """Find the caller of a key.
 
         Raises:
-            UnauthenticatedError: The key is unknown or revoked, or its organization is revoked.
+            UnauthenticatedError: The key is unknown or revoked, or its organization is disabled.
         """
         with self._transactions.begin() as unit:
             row = unit.connection.execute(
@@ -91,17 +91,17 @@ class ApiKeyStore:
         return self.organization(name)
 
     def organizations(self) -> list[Organization]:
-        """Organizations that are not revoked, by name."""
+        """Organizations that are not disabled, by name."""
         with self._transactions.begin() as unit:
             rows = unit.connection.execute(
                 select(organizations)
-                .where(organizations.c.revoked_at.is_(None))
+                .where(organizations.c.disabled_at.is_(None))
                 .order_by(organizations.c.name)
             )
             return [_to_organization(row) for row in rows]
 
     def organization(self, name: str) -> Organization:
-        """Find an organization that is not revoked.
+        """Find an organization that is not disabled.
 
         Raises:
             NotFoundError: No such organization exists.
@@ -109,21 +109,21 @@ class ApiKeyStore:
         with self._transactions.begin() as unit:
             row = unit.connection.execute(
                 select(organizations).where(
-                    organizations.c.name == name, organizations.c.revoked_at.is_(None)
+                    organizations.c.name == name, organizations.c.disabled_at.is_(None)
                 )
             ).one_or_none()
         if row is None:
             raise NotFoundError(f"no organization {name!r}")
         return _to_organization(row)
 
-    def revoke_organization(self, name: str) -> None:
-        """Revoke an organization; its rows remain until its sources are erased."""
+    def disable_organization(self, name: str) -> None:
+        """Disable an organization; its rows remain until its sources are erased."""
         organization = self.organization(name)
         with self._transactions.begin() as unit:
             unit.connection.execute(
                 update(organizations)
                 .where(organizations.c.id == organization.id)
-                .values(revoked_at=func.now())
+                .values(disabled_at=func.now())
             )
 
     def create_key(

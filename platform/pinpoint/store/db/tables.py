@@ -58,7 +58,7 @@ organizations = Table(
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     timestamp_column("created_at", stamped=True),
-    timestamp_column("revoked_at"),
+    timestamp_column("disabled_at"),
 )
 
 api_keys = Table(

@@ -15,7 +15,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Connection, Text, delete, func, insert, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
 from pinpoint.errors import NotFoundError
 from pinpoint.records import DEFAULT_ORGANIZATION
@@ -45,7 +45,7 @@ class OrganizationDeletion:
         self._transactions = transactions
 
     def find(self, name_or_id: str) -> UUID:
-        """Id of an organization, including revoked and partly erased ones.
+        """Id of an organization, including disabled and partly erased ones.
 
         Raises:
             NotFoundError: No organization has this name or id.
@@ -75,10 +75,12 @@ class OrganizationDeletion:
                 .where(organizations.c.id == organization_id)
                 .values(
                     name=_ERASED_NAME,
-                    revoked_at=func.coalesce(organizations.c.revoked_at, func.now()),
+                    disabled_at=func.coalesce(organizations.c.disabled_at, func.now()),
                 )
             )
-            default_row = upsert(organizations).values(id=uuid4(), name=DEFAULT_ORGANIZATION)
+            default_row = postgresql_insert(organizations).values(
+                id=uuid4(), name=DEFAULT_ORGANIZATION
+            )
             connection.execute(default_row.on_conflict_do_nothing(index_elements=["name"]))
             if keys.rowcount:
                 _keep_revoked_key(connection)

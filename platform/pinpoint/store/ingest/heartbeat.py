@@ -35,7 +35,7 @@ def lease_heartbeat(
     ids: Sequence[UUID],
     worker: str,
     *,
-    lease_s: float,
+    lease_ttl_s: float,
     longest_s: float = MAX_INTERVAL_S,
 ) -> Iterator[None]:
     """Renew a worker's leases until the block ends.
@@ -44,17 +44,17 @@ def lease_heartbeat(
         transactions: Units of work on the owner's engine; the renewals use their own connection.
         ids: Items under lease; items that the worker finishes or loses are skipped.
         worker: Name on the leases.
-        lease_s: Duration of a lease after each renewal, in seconds.
+        lease_ttl_s: Duration of a lease after each renewal, in seconds.
         longest_s: Renewals end after this many seconds.
     """
     stopped = threading.Event()
 
     def renew_periodically() -> None:
         end_at = time.monotonic() + longest_s
-        while not stopped.wait(lease_s / _RENEWALS_PER_LEASE) and time.monotonic() < end_at:
+        while not stopped.wait(lease_ttl_s / _RENEWALS_PER_LEASE) and time.monotonic() < end_at:
             try:
                 with transactions.begin() as unit:
-                    leases.renew_leases(unit.connection, ids, worker, lease_s=lease_s)
+                    leases.renew_leases(unit.connection, ids, worker, lease_ttl_s=lease_ttl_s)
             except UnavailableError as error:
                 _log.warning("leases not renewed", reason=error.reason, detail=error.message)
 

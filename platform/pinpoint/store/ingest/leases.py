@@ -37,14 +37,14 @@ from pinpoint.store.db.rows import is_any_of, parse_override, to_source
 from pinpoint.store.db.tables import batch_items, batches, embeddings, images, item_images, sources
 
 
-def _has_no_valid_lease(lease_s: float) -> ColumnElement[bool]:
+def _has_no_valid_lease(lease_ttl_s: float) -> ColumnElement[bool]:
     """Condition for an item without a valid lease.
 
     A lease that ends much later than a new one would was created before the clock was set back. It
     would hold the item until the clock has caught up.
     """
     ends = batch_items.c.lease_until
-    implausible_end = func.now() + timedelta(seconds=2 * lease_s)
+    implausible_end = func.now() + timedelta(seconds=2 * lease_ttl_s)
     return or_(ends.is_(None), ends < func.now(), ends > implausible_end)
 
 
@@ -56,7 +56,12 @@ parsed."""
 
 
 def claim_items(
-    connection: Connection, ids: Sequence[UUID], worker: str, *, lease_s: float, max_attempts: int
+    connection: Connection,
+    ids: Sequence[UUID],
+    worker: str,
+    *,
+    lease_ttl_s: float,
+    max_attempts: int,
 ) -> list[Row[Any]]:
     """Claim free items, in order; fail items with too many attempts.
 
@@ -69,7 +74,7 @@ def claim_items(
     """
     free = (
         select(batch_items.c.id)
-        .where(is_any_of(batch_items.c.id, ids), _OPEN, _has_no_valid_lease(lease_s))
+        .where(is_any_of(batch_items.c.id, ids), _OPEN, _has_no_valid_lease(lease_ttl_s))
         .order_by(batch_items.c.ingest_seq)
         .with_for_update(skip_locked=True)
     )
@@ -83,7 +88,7 @@ def claim_items(
         .values(
             attempts=batch_items.c.attempts + 1,
             lease_owner=worker,
-            lease_until=func.now() + timedelta(seconds=lease_s),
+            lease_until=func.now() + timedelta(seconds=lease_ttl_s),
         )
     )
     return _select_claimed(connection, claimed_ids)
@@ -101,14 +106,16 @@ def _fail_exhausted(connection: Connection, ids: Sequence[UUID], max_attempts: i
 
 
 def _too_many_attempts(row: Any, max_attempts: int) -> Rejected:
-    lost = f"{max_attempts} workers stopped before the item was finished"
-    failed = f"{max_attempts} attempts failed with an error; the log of the workers contains it"
+    lost_workers = f"{max_attempts} workers stopped before the item was finished"
+    internal_errors = (
+        f"{max_attempts} attempts failed with an error; the log of the workers contains it"
+    )
     return Rejected(
         file=row.file,
         error_stage="read",
         error_code=INTERNAL_ERROR if row.error_code == INTERNAL_ERROR else "too_many_attempts",
         error_message=(
-            f"given up: {failed if row.error_code == INTERNAL_ERROR else lost}; "
+            f"given up: {internal_errors if row.error_code == INTERNAL_ERROR else lost_workers}; "
             "`pinpoint batches retry` sends it again"
         ),
     )
@@ -280,7 +287,7 @@ def finish_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
 
 
 def renew_leases(
-    connection: Connection, ids: Sequence[UUID], worker: str, *, lease_s: float
+    connection: Connection, ids: Sequence[UUID], worker: str, *, lease_ttl_s: float
 ) -> None:
     """Extend a worker's leases; lost or finished items are not changed.
 
@@ -295,7 +302,7 @@ def renew_leases(
     connection.execute(
         update(batch_items)
         .where(is_any_of(batch_items.c.id, locked_ids))
-        .values(lease_until=func.now() + timedelta(seconds=lease_s))
+        .values(lease_until=func.now() + timedelta(seconds=lease_ttl_s))
     )
 
 
@@ -368,11 +375,13 @@ def active_workers(connection: Connection) -> list[str]:
     )
 
 
-def expired_items(connection: Connection, limit: int, *, lease_s: float) -> list[tuple[UUID, int]]:
+def expired_items(
+    connection: Connection, limit: int, *, lease_ttl_s: float
+) -> list[tuple[UUID, int]]:
     """Open items without a valid lease, oldest first, with their attempts."""
     rows = connection.execute(
         select(batch_items.c.id, batch_items.c.attempts)
-        .where(_OPEN, _has_no_valid_lease(lease_s))
+        .where(_OPEN, _has_no_valid_lease(lease_ttl_s))
         .order_by(batch_items.c.ingest_seq)
         .limit(limit)
     )

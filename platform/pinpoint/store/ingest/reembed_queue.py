@@ -42,14 +42,14 @@ class CatalogReembedQueue:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def live(self) -> int:
+    def count_live(self) -> int:
         """Number of live images."""
         with self._transactions.begin() as unit:
             counted = select(func.count()).select_from(images).where(_LIVE)
             return int(unit.connection.execute(counted).scalar_one())
 
-    def missing(
-        self, contract: str, channels: Collection[str], *, under_way: bool = True
+    def list_missing(
+        self, contract: str, channels: Collection[str], *, include_in_progress: bool = True
     ) -> list[UUID]:
         """Live images that lack a vector in any of these channels, sorted by file."""
         complete = (
@@ -65,12 +65,12 @@ class CatalogReembedQueue:
             .where(_LIVE, complete.c.image_id.is_(None))
             .order_by(images.c.uri, images.c.id)
         )
-        if not under_way:
+        if not include_in_progress:
             statement = statement.where(~_IN_PROGRESS)
         with self._transactions.begin() as unit:
             return list(unit.connection.execute(statement).scalars())
 
-    def forget(self, contract: str) -> int:
+    def delete_vectors(self, contract: str) -> int:
         """Delete all vectors of a contract; returns their number."""
         key = (embeddings.c.image_id, embeddings.c.contract, embeddings.c.channel)
         batch = select(*key).where(embeddings.c.contract == contract).limit(_DELETE_BATCH)
@@ -82,7 +82,7 @@ class CatalogReembedQueue:
             if deleted.rowcount < _DELETE_BATCH:
                 return total
 
-    def outlast(self) -> None:
+    def wait_for_open_transactions(self) -> None:
         """Wait until all transactions that are writing now have ended.
 
         Raises:

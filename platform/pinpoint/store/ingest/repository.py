@@ -36,7 +36,7 @@ class CatalogIngestRepository:
     Args:
         transactions: Units of work on the owner's engine.
         contract: Returns the digest of the current bundle; called only when rows are stored.
-        lease_s: Duration of a lease without renewal, in seconds.
+        lease_ttl_s: Duration of a lease without renewal, in seconds.
         max_attempts: Number of claims after which an item fails.
     """
 
@@ -45,12 +45,12 @@ class CatalogIngestRepository:
         transactions: Transactions,
         *,
         contract: Callable[[], str],
-        lease_s: float,
+        lease_ttl_s: float,
         max_attempts: int,
     ) -> None:
         self._transactions = transactions
         self._contract = contract
-        self._lease_s = lease_s
+        self._lease_ttl_s = lease_ttl_s
         self._max_attempts = max_attempts
 
     def claim(self, ids: Sequence[UUID], worker: str) -> list[ClaimedItem]:
@@ -63,7 +63,7 @@ class CatalogIngestRepository:
                 unit.connection,
                 ids,
                 worker,
-                lease_s=self._lease_s,
+                lease_ttl_s=self._lease_ttl_s,
                 max_attempts=self._max_attempts,
             )
         items: list[ClaimedItem] = []
@@ -79,7 +79,9 @@ class CatalogIngestRepository:
 
     def lease_heartbeat(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
         """Renew a worker's leases until the block ends, for at most one hour."""
-        return heartbeat.lease_heartbeat(self._transactions, ids, worker, lease_s=self._lease_s)
+        return heartbeat.lease_heartbeat(
+            self._transactions, ids, worker, lease_ttl_s=self._lease_ttl_s
+        )
 
     def finish_items(
         self, rejections: Mapping[UUID, Rejected], status: Literal["rejected", "failed"]
@@ -158,7 +160,7 @@ class CatalogIngestRepository:
                 )
 
     @contextmanager
-    def indexing(
+    def lock_pending_images(
         self, ids: Sequence[UUID], contract: str, encode_positions: EncodePositions | None = None
     ) -> Iterator[list[IndexPoint]]:
         """Yield pending images with a vector, locked; the end of the block marks them indexed.
@@ -215,7 +217,7 @@ class CatalogIngestRepository:
             return leases.release_worker(unit.connection, worker)
 
     @contextmanager
-    def erasing(
+    def lock_pending_deletions(
         self, ids: Sequence[UUID] | None
     ) -> Iterator[tuple[list[PendingDeletion], list[str]]]:
         """Yield deleted images, locked, and blobs only they need; the end deletes the rows.
@@ -241,12 +243,12 @@ class CatalogIngestRepository:
         with self._transactions.begin() as unit:
             return leases.active_workers(unit.connection)
 
-    def lost_items(self, limit: int) -> list[tuple[UUID, int]]:
+    def expired_items(self, limit: int) -> list[tuple[UUID, int]]:
         """Open items without a valid lease, oldest first, with their attempts."""
         with self._transactions.begin() as unit:
-            return leases.expired_items(unit.connection, limit, lease_s=self._lease_s)
+            return leases.expired_items(unit.connection, limit, lease_ttl_s=self._lease_ttl_s)
 
-    def lost_images(self, contract: str, limit: int) -> list[UUID]:
+    def unindexed_images(self, contract: str, limit: int) -> list[UUID]:
         """Pending images that have a vector and only wait for the index."""
         with self._transactions.begin() as unit:
             statement = (
@@ -259,7 +261,7 @@ class CatalogIngestRepository:
             )
             return list(unit.connection.execute(statement).scalars())
 
-    def lost_deletions(self, limit: int) -> list[UUID]:
+    def pending_deletions(self, limit: int) -> list[UUID]:
         """Deleted images that still have a row; also deletes erased sources without images."""
         with self._transactions.begin() as unit:
             image_deletion.remove_empty_sources(unit.connection)
@@ -309,12 +311,12 @@ class CatalogIngestRepository:
                 update(images)
                 .where(
                     images.c.id == bindparam("image"),
-                    images.c.version <= bindparam("found"),
+                    images.c.version <= bindparam("index_version"),
                     images.c.state.in_(("pending", "indexed")),
                 )
-                .values(version=bindparam("above"), state="pending"),
+                .values(version=bindparam("next_version"), state="pending"),
                 [
-                    {"image": image, "found": version, "above": version + 1}
+                    {"image": image, "index_version": version, "next_version": version + 1}
                     for image, version in sorted(versions.items())
                 ],
             )

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
 from pinpoint import jobs
 from pinpoint.ports import OriginalStore
@@ -297,7 +297,7 @@ def _replace_row(
 
 
 def _write_thumbnails(connection: Connection, plans: Sequence[UpsertPlan]) -> None:
-    statement = upsert(thumbnails)
+    statement = postgresql_insert(thumbnails)
     values = [
         {
             "image_id": values["id"],

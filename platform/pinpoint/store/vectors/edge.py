@@ -20,7 +20,7 @@ from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import BadBundleError, IndexUnavailableError
 from pinpoint.iteration import batched
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
-from pinpoint.store.vectors import payload as rules
+from pinpoint.store.vectors import payload
 from pinpoint.store.vectors.edge_filters import (
     may_replace,
     payload_indexes,
@@ -94,7 +94,7 @@ class EdgeIndex:
         """Content and build of the index."""
         with self._lock:
             if self._shard is None:
-                return rules.no_index("qdrant-edge", "there is no index yet")
+                return payload.no_index("qdrant-edge", "there is no index yet")
             return IndexInfo(
                 engine="qdrant-edge",
                 ready=True,
@@ -115,8 +115,8 @@ class EdgeIndex:
         with self._lock:
             if self._shard is None:
                 self._create_shard(spec)
-        rules.check_installation(self._metadata.get("installation"), spec.installation)
-        rules.check_spec(self._metadata["contract"], self.dims, spec)
+        payload.check_installation(self._metadata.get("installation"), spec.installation)
+        payload.check_spec(self._metadata["contract"], self.dims, spec)
 
     def _create_shard(self, spec: IndexSpec) -> None:
         if not spec.dims or not all(width > 0 for width in spec.dims.values()):
@@ -147,27 +147,27 @@ class EdgeIndex:
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
         """Write points; skip a point whose stored version (also of a tombstone) is higher."""
         self._require_shard()
-        rules.check_contract(self._metadata["contract"], contract)
+        payload.check_contract(self._metadata["contract"], contract)
         for point in points:
             for channel, vector in point.vectors.items():
-                rules.check_vector(channel, vector, self.dims)
-        for version, group in rules.latest_per_version(points).items():
-            for chunk in batched(group, rules.UPSERT_SLICE):
+                payload.check_vector(channel, vector, self.dims)
+        for version, group in payload.latest_per_version(points).items():
+            for chunk in batched(group, payload.UPSERT_SLICE):
                 rows = [
                     edge.Point(
                         point.id,
                         {name: vector.tolist() for name, vector in point.vectors.items()},
-                        rules.payload(point),
+                        payload.to_payload(point),
                     )
                     for point in chunk
                 ]
                 self._write_rows(rows, may_replace(version, tombstone=False))
 
-    def delete(self, versions: Mapping[UUID, int]) -> None:
+    def write_tombstones(self, versions: Mapping[UUID, int]) -> None:
         """Write tombstones of these versions; no older version can replace them."""
-        for version, ids in rules.group_by_version(versions).items():
-            for chunk in batched(ids, rules.UPSERT_SLICE):
-                rows = [edge.Point(point_id, {}, rules.tombstone(version)) for point_id in chunk]
+        for version, ids in payload.group_by_version(versions).items():
+            for chunk in batched(ids, payload.UPSERT_SLICE):
+                rows = [edge.Point(point_id, {}, payload.tombstone(version)) for point_id in chunk]
                 self._write_rows(rows, may_replace(version, tombstone=True))
 
     def _write_rows(self, rows: list[edge.Point], condition: edge.Filter) -> None:
@@ -177,7 +177,7 @@ class EdgeIndex:
                 edge.UpdateOperation.upsert_points(rows, condition=condition)
             )
 
-    def forget(self, ids: Iterable[UUID]) -> None:
+    def delete_points(self, ids: Iterable[UUID]) -> None:
         """Delete points and tombstones, when no writer of an old version can be alive."""
         for chunk in batched(ids, 1_000):
             with self._lock:
@@ -187,12 +187,12 @@ class EdgeIndex:
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Run several queries in one request; hits are best first, ties by id."""
         self._require_shard()
-        rules.check_contract(self._metadata["contract"], *(query.contract for query in queries))
+        payload.check_contract(self._metadata["contract"], *(query.contract for query in queries))
         for query in queries:
-            rules.check_limit(query)
-            rules.check_vector(query.channel, query.vector, self.dims)
+            payload.check_limit(query)
+            payload.check_vector(query.channel, query.vector, self.dims)
         with self._lock:
-            return rules.extend_ties(queries, self._run_queries)
+            return payload.extend_ties(queries, self._run_queries)
 
     def _run_queries(self, queries: Sequence[tuple[IndexQuery, int]]) -> list[list[Hit]]:
         total = int(self._require_shard().info().points_count)
@@ -208,7 +208,7 @@ class EdgeIndex:
         ]
         results = self._require_shard().query_batch(edge.QueryBatchRequest(requests))
         return [
-            [rules.hit(_to_uuid(row.id), float(row.score), row.payload or {}) for row in rows]
+            [payload.hit(_to_uuid(row.id), float(row.score), row.payload or {}) for row in rows]
             for rows in results
         ]
 
@@ -217,16 +217,16 @@ class EdgeIndex:
         with self._lock:
             rows = self._require_shard().retrieve(list(ids), True, vectors)
         return [
-            rules.stored_point(_to_uuid(row.id), row.payload, row.vector)
+            payload.stored_point(_to_uuid(row.id), row.payload, row.vector)
             for row in rows
-            if row.payload and rules.is_live_payload(row.payload)
+            if row.payload and payload.is_live_payload(row.payload)
         ]
 
     def versions(self, ids: Sequence[UUID]) -> dict[UUID, tuple[int, bool]]:
         """`(version, alive)` of the stored points and tombstones with these ids."""
         with self._lock:
             rows = self._require_shard().retrieve(list(ids), True, False)
-        stored = [rules.cut_scroll_page(_to_uuid(row.id), row.payload or {}) for row in rows]
+        stored = [payload.cut_scroll_page(_to_uuid(row.id), row.payload or {}) for row in rows]
         return {point_id: (version, alive) for point_id, version, alive in stored}
 
     def scroll(
@@ -236,7 +236,7 @@ class EdgeIndex:
 
         Tombstones belong to no organization: they are listed only without `organization_id`.
         """
-        if limit < 1 or after == rules.LAST_ID:
+        if limit < 1 or after == payload.LAST_ID:
             return []
         start = None if after is None else UUID(int=after.int + 1)
         where = None
@@ -250,7 +250,7 @@ class EdgeIndex:
         )
         with self._lock:
             rows, _ = self._require_shard().scroll(request)
-        return [rules.cut_scroll_page(_to_uuid(row.id), row.payload or {}) for row in rows]
+        return [payload.cut_scroll_page(_to_uuid(row.id), row.payload or {}) for row in rows]
 
     def count(self, where: IndexFilter | None = None) -> int:
         """Exact number of live points."""

@@ -58,12 +58,14 @@ def shard_config(dims: Mapping[str, int]) -> edge.EdgeConfig:
     )
 
 
-def search_params(way: SearchStrategy, limit: int) -> edge.SearchParams:
+def search_params(strategy: SearchStrategy, limit: int) -> edge.SearchParams:
     """Parameters of the chosen strategy; `hnsw_ef` is at least `limit`."""
-    if way == "exact":
+    if strategy == "exact":
         return edge.SearchParams(exact=True)
-    # Selectivity 1.0: the engine must not override the choice of `vectors_plan`.
-    acorn = edge.AcornSearchParams(enable=True, max_selectivity=1.0) if way == "acorn" else None
+    # Selectivity 1.0: the engine must not override the choice of `strategy`.
+    acorn = (
+        edge.AcornSearchParams(enable=True, max_selectivity=1.0) if strategy == "acorn" else None
+    )
     return edge.SearchParams(hnsw_ef=max(GRAPH_EF, limit), acorn=acorn)
 
 

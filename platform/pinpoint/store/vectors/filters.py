@@ -3,7 +3,7 @@
 The engines exclude the edges of a box. Pinpoint includes them, so boxes are widened by 1e-8° (1
 mm). 180 and -180 are one meridian. Circles are great-circle distances on a sphere of 6,371,008.8 m,
 which differ from the ellipsoid by up to 0.56 %. Polygons are planar in degrees. Every corner is
-kept inside the limits of a geohash (see `vectors_payload`).
+kept inside the limits of a geohash (see `payload`).
 """
 
 from __future__ import annotations

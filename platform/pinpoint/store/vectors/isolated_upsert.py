@@ -31,7 +31,7 @@ def upsert_skipping_rejected(
         raise
     except (BadRequestError, BadBundleError) as error:
         if len(points) == 1:
-            _log.error("point left out", image=str(points[0].id), exc_info=error)
+            _log.error("point skipped", image=str(points[0].id), exc_info=error)
             return 0
         half = len(points) // 2
         return upsert_skipping_rejected(upsert, points[:half]) + upsert_skipping_rejected(

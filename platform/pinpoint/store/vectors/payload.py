@@ -5,7 +5,8 @@ Points and box edges exactly at these values are lost (seen with qdrant-edge 0.9
 stored positions and query shapes are kept 2e-9° (0.2 mm) inside the limits, and stored positions
 are snapped back when read.
 
-The field `shelf` is the tenant key (Qdrant's `is_tenant`): organization and source kind. The
+The field `partition_key` is the tenant key (Qdrant's `is_tenant`): organization and source kind.
+The
 engines keep points with the same tenant key together.
 """
 
@@ -70,7 +71,7 @@ def partition_key(organization_id: UUID, kind: str) -> str:
     return f"{organization_id.hex}/{kind}"
 
 
-def payload(point: IndexPoint) -> dict[str, Any]:
+def to_payload(point: IndexPoint) -> dict[str, Any]:
     """Payload of a live point."""
     fields: dict[str, Any] = {
         "organization": str(point.organization_id),

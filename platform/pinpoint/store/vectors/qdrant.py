@@ -21,7 +21,7 @@ from pinpoint.errors import BadBundleError, ConfigurationError
 from pinpoint.iteration import batched
 from pinpoint.ports import PointSource
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
-from pinpoint.store.vectors import payload as rules
+from pinpoint.store.vectors import payload
 from pinpoint.store.vectors.filters import build_filter, split_by_partition
 from pinpoint.store.vectors.isolated_upsert import upsert_skipping_rejected
 from pinpoint.store.vectors.qdrant_alias import INSTALLATION, QdrantAlias, contract_of_collection
@@ -81,7 +81,7 @@ class QdrantIndex:
     def info(self) -> IndexInfo:
         """Content and build of the index."""
         if self._alias.collection() is None:
-            return rules.no_index("qdrant", "there is no index yet")
+            return payload.no_index("qdrant", "there is no index yet")
         return self._alias.with_live_collection(self._read_info)
 
     def _read_info(self, name: str) -> IndexInfo:
@@ -106,10 +106,10 @@ class QdrantIndex:
         """
         name = self._alias.collection()
         if name is None:
-            self._alias.switch(self._create_collection(spec, rules.new_build()))
+            self._alias.switch(self._create_collection(spec, payload.new_build()))
             return
         self._alias.check_owner(name)
-        rules.check_spec(contract_of_collection(name), self._alias.dims(name), spec)
+        payload.check_spec(contract_of_collection(name), self._alias.dims(name), spec)
 
     def _create_collection(self, spec: IndexSpec, build: str) -> str:
         if not _COLLECTION_NAME_PART.fullmatch(spec.contract):
@@ -144,10 +144,10 @@ class QdrantIndex:
             ConfigurationError: The live collection belongs to another installation.
         """
         old_name, start_mark = self._alias.collection(), source.watermark()
-        is_ours = old_name is None or self._is_ours(old_name)
+        is_ours = old_name is None or self._belongs_to_installation(old_name)
         if old_name is not None and not take_over:
             self._alias.check_owner(old_name)
-        name = self._create_collection(source.spec(), rules.new_build())
+        name = self._create_collection(source.spec(), payload.new_build())
         try:
             self._replay_changes(source, name, 0)
             second_mark = source.watermark()
@@ -168,7 +168,7 @@ class QdrantIndex:
             self._alias.remove(old_name)
         self._replay_changes(source, name, second_mark)
 
-    def _is_ours(self, name: str) -> bool:
+    def _belongs_to_installation(self, name: str) -> bool:
         try:
             self._alias.check_owner(name)
         except ConfigurationError:
@@ -184,7 +184,7 @@ class QdrantIndex:
         """Write points; skip a point whose stored version (also of a tombstone) is higher."""
 
         def write(name: str) -> None:
-            rules.check_contract(contract_of_collection(name), contract)
+            payload.check_contract(contract_of_collection(name), contract)
             self._upsert_into(name, points)
 
         self._alias.with_live_collection(write)
@@ -192,19 +192,19 @@ class QdrantIndex:
     def _upsert_into(self, name: str, points: Sequence[IndexPoint]) -> None:
         for point in points:
             for channel, vector in point.vectors.items():
-                rules.check_vector(channel, vector, self._alias.dims(name))
-        for version, group in rules.latest_per_version(points).items():
-            for chunk in batched(group, rules.UPSERT_SLICE):
+                payload.check_vector(channel, vector, self._alias.dims(name))
+        for version, group in payload.latest_per_version(points).items():
+            for chunk in batched(group, payload.UPSERT_SLICE):
                 self._write_rows(name, payload_rows(chunk), may_replace(version, tombstone=False))
 
-    def delete(self, versions: Mapping[UUID, int]) -> None:
+    def write_tombstones(self, versions: Mapping[UUID, int]) -> None:
         """Write tombstones of these versions; no older version can replace them."""
         self._alias.with_live_collection(lambda name: self._delete_from(name, versions))
 
     def _delete_from(self, name: str, versions: Mapping[UUID, int]) -> None:
-        for version, ids in rules.group_by_version(versions).items():
-            for chunk in batched(ids, rules.UPSERT_SLICE):
-                tombstone = rules.tombstone(version)
+        for version, ids in payload.group_by_version(versions).items():
+            for chunk in batched(ids, payload.UPSERT_SLICE):
+                tombstone = payload.tombstone(version)
                 rows = [
                     m.PointStruct(id=str(point_id), vector={}, payload=tombstone)
                     for point_id in chunk
@@ -218,7 +218,7 @@ class QdrantIndex:
             ordering = m.WriteOrdering.MEDIUM
             client.upsert(name, rows, wait=True, ordering=ordering, update_filter=condition)
 
-    def forget(self, ids: Iterable[UUID]) -> None:
+    def delete_points(self, ids: Iterable[UUID]) -> None:
         """Delete points and tombstones, when no writer of an old version can be alive."""
         point_ids = [str(point_id) for point_id in ids]
 
@@ -232,7 +232,7 @@ class QdrantIndex:
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Run several queries in one request; hits are best first, ties by id."""
         for query in queries:
-            rules.check_limit(query)
+            payload.check_limit(query)
         return self._alias.with_live_collection(
             lambda name: self._search_in(name, queries, self._chooser)
         )
@@ -240,10 +240,10 @@ class QdrantIndex:
     def _search_in(
         self, name: str, queries: Sequence[IndexQuery], chooser: StrategyChooser
     ) -> list[list[Hit]]:
-        rules.check_contract(contract_of_collection(name), *(query.contract for query in queries))
+        payload.check_contract(contract_of_collection(name), *(query.contract for query in queries))
         for query in queries:
-            rules.check_vector(query.channel, query.vector, self._alias.dims(name))
-        return rules.extend_ties(queries, partial(self._run_queries, name, chooser))
+            payload.check_vector(query.channel, query.vector, self._alias.dims(name))
+        return payload.extend_ties(queries, partial(self._run_queries, name, chooser))
 
     def _run_queries(
         self, name: str, chooser: StrategyChooser, queries: Sequence[tuple[IndexQuery, int]]
@@ -274,9 +274,9 @@ class QdrantIndex:
         with self._alias.open_client() as client:
             rows = client.retrieve(name, [str(point_id) for point_id in ids], True, vectors)
         return [
-            rules.stored_point(UUID(str(row.id)), row.payload, row.vector)
+            payload.stored_point(UUID(str(row.id)), row.payload, row.vector)
             for row in rows
-            if row.payload and rules.is_live_payload(row.payload)
+            if row.payload and payload.is_live_payload(row.payload)
         ]
 
     def scroll(
@@ -293,7 +293,7 @@ class QdrantIndex:
     def _scroll_in(
         self, name: str, after: UUID | None, limit: int, organization_id: UUID | None = None
     ) -> list[tuple[UUID, int, bool]]:
-        if limit < 1 or after == rules.LAST_ID:
+        if limit < 1 or after == payload.LAST_ID:
             return []
         start = None if after is None else str(UUID(int=after.int + 1))
         owner = organization_id and IndexFilter(organization_id=organization_id)
@@ -302,7 +302,7 @@ class QdrantIndex:
             rows, _ = client.scroll(
                 name, where or None, limit, offset=start, with_payload=["version", "deleted"]
             )
-        return [rules.cut_scroll_page(UUID(str(row.id)), row.payload or {}) for row in rows]
+        return [payload.cut_scroll_page(UUID(str(row.id)), row.payload or {}) for row in rows]
 
     def count(self, where: IndexFilter | None = None) -> int:
         """Exact number of live points."""
@@ -343,7 +343,7 @@ class QdrantIndex:
 
 
 class _Collection:
-    """One collection for `vectors_verify`; non-exact queries use the graph."""
+    """One collection for `verify`; non-exact queries use the graph."""
 
     def __init__(self, index: QdrantIndex, name: str) -> None:
         self._index, self._name = index, name
@@ -359,4 +359,4 @@ class _Collection:
 
 
 def _to_hit(row: m.ScoredPoint) -> Hit:
-    return rules.hit(UUID(str(row.id)), float(row.score), row.payload or {})
+    return payload.hit(UUID(str(row.id)), float(row.score), row.payload or {})

@@ -17,7 +17,7 @@ from pinpoint.store.vectors.filters import (
     PolygonCondition,
     TimeRange,
 )
-from pinpoint.store.vectors.payload import payload
+from pinpoint.store.vectors.payload import to_payload
 from pinpoint.store.vectors.strategy import GRAPH_EF, SearchStrategy
 
 PAYLOAD_INDEXES: Final[Mapping[str, Any]] = {
@@ -47,12 +47,12 @@ def collection_config(dims: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def search_params(way: SearchStrategy, limit: int) -> m.SearchParams:
+def search_params(strategy: SearchStrategy, limit: int) -> m.SearchParams:
     """Parameters of the chosen strategy: exact with full vectors, or the graph with rescoring."""
-    if way == "exact":
+    if strategy == "exact":
         return m.SearchParams(exact=True, quantization=m.QuantizationSearchParams(ignore=True))
-    # Selectivity 1.0: the engine must not override the choice of `vectors_plan`.
-    acorn = m.AcornSearchParams(enable=True, max_selectivity=1.0) if way == "acorn" else None
+    # Selectivity 1.0: the engine must not override the choice of `strategy`.
+    acorn = m.AcornSearchParams(enable=True, max_selectivity=1.0) if strategy == "acorn" else None
     return m.SearchParams(
         hnsw_ef=max(GRAPH_EF, limit),
         acorn=acorn,
@@ -66,7 +66,7 @@ def payload_rows(points: Sequence[IndexPoint]) -> list[m.PointStruct]:
         m.PointStruct(
             id=str(point.id),
             vector={key: vector.tolist() for key, vector in point.vectors.items()},
-            payload=payload(point),
+            payload=to_payload(point),
         )
         for point in points
     ]

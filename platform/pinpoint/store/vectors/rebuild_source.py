@@ -81,7 +81,7 @@ def _to_valid_points(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
             try:
                 points += to_points(list(group))
             except (ValueError, TypeError):
-                _log.exception("image left out of the build", image=str(image_id))
+                _log.exception("image skipped in the build", image=str(image_id))
         return points
 
 

@@ -80,19 +80,19 @@ def verify_self_retrieval(build: Build, report: Callable[[int], None] | None = N
     return recall
 
 
-def check_count(point_count: int, bounds: tuple[int, int], moved: int) -> None:
+def check_count(point_count: int, bounds: tuple[int, int], num_changed: int) -> None:
     """Check that a build holds as many points as PostgreSQL has rows.
 
     Args:
         point_count: Live points of the build.
         bounds: Result of `PointSource.bounds`.
-        moved: Rows and tombstones that changed during the counts.
+        num_changed: Rows and tombstones that changed during the counts.
 
     Raises:
         IndexUnavailableError: The numbers differ.
     """
     fewest, most = bounds
-    if not fewest - moved <= point_count <= most + moved:
+    if not fewest - num_changed <= point_count <= most + num_changed:
         raise IndexUnavailableError(
             f"the new index holds {point_count} images, PostgreSQL {fewest} to {most}; it was not "
             "activated",
@@ -103,8 +103,8 @@ def check_count(point_count: int, bounds: tuple[int, int], moved: int) -> None:
 def check_counts(count: Callable[[], int], source: PointSource, mark: int) -> None:
     """Apply `check_count` to a build that contains all changes up to a mark of its source."""
     point_count, bounds = count(), source.bounds()
-    moved = sum(len(points) for points in source.stream(since=mark))
-    check_count(point_count, bounds, moved + len(source.tombstones(since=mark)))
+    num_changed = sum(len(points) for points in source.stream(since=mark))
+    check_count(point_count, bounds, num_changed + len(source.tombstones(since=mark)))
 
 
 def _sample_ids(build: Build) -> list[UUID]:

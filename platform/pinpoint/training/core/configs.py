@@ -230,8 +230,8 @@ class EmbedderConfig(BaseModel):
 
     def digest(self) -> str:
         """Identity of the run: 16 hex digits over all fields except file paths."""
-        plain = self.model_dump_json(exclude={"sources": {"__all__": {"manifest"}}})
-        return hashlib.sha256(plain.encode()).hexdigest()[:16]
+        text = self.model_dump_json(exclude={"sources": {"__all__": {"manifest"}}})
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_config(path: Path) -> EmbedderConfig:

@@ -31,11 +31,11 @@ class DistributedContext:
     count: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_rank0(self) -> bool:
         """Whether this process writes files."""
         return self.rank == 0
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Wait until all processes reach this point."""
         if self.count > 1:
             dist.barrier()
@@ -48,7 +48,7 @@ class DistributedContext:
         dist.broadcast(message, 0)
         return float(message)
 
-    def part(self, rows: Rows) -> Rows:
+    def shard(self, rows: Rows) -> Rows:
         """This process's rows of `[B]`; some rows occur twice if B is no multiple of the count.
 
         Rows are assigned in turn, like the kinds in a batch, so every part contains all kinds.
@@ -60,7 +60,7 @@ class DistributedContext:
         """All processes' vectors `[B, D]` in batch order; gradients reach only this process's part.
 
         Args:
-            part: Vectors of this process's `part`.
+            part: Vectors of this process's `shard`.
             rows: B.
         """
         if self.count == 1:

@@ -168,14 +168,14 @@ def train_loop(
         learning_rate = float(state.lr_scheduler.get_last_lr()[0])
         loss_value = _train_step(state, loss(state.step), schedule, context.processes, partitioned)
         is_last = state.step == schedule.steps
-        if context.processes.first and (is_last or state.step % _LOG_STEPS == 0):
+        if context.processes.is_rank0 and (is_last or state.step % _LOG_STEPS == 0):
             _log_step(context.folder / LOG, state.step, learning_rate, loss_value)
             context.on_progress(state.step, schedule.steps, loss_value)
         if is_last or state.step % schedule.checkpoint_steps == 0:
             if score is not None:
                 state.averaged_nets.eval()
                 _keep_if_best(state, context.processes.broadcast(score(state.averaged_nets)))
-            if context.processes.first:
+            if context.processes.is_rank0:
                 save_checkpoint(state, context.folder, context.identity)
     if state.best is not None:
         state.averaged_nets.load_state_dict(state.best.weights)

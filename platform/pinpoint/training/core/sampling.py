@@ -71,7 +71,7 @@ class BatchSampler:
         self._per_kind = batch_size // len(self.kinds)
         self._sequence = _number_sequences(samples)
         self._sequence_count = int(self._sequence.max()) + 1
-        self._parts = tuple(
+        self._kind_rows = tuple(
             _arrange_rows(
                 samples, rows[samples.kinds[rows] == kind], self._sequence, [seed, number]
             )
@@ -83,7 +83,10 @@ class BatchSampler:
     @property
     def cells(self) -> Mapping[SourceKind, int]:
         """Number of occupied cells of each kind, which is the length of a pass."""
-        return {kind: len(part.starts) for kind, part in zip(self.kinds, self._parts, strict=True)}
+        return {
+            kind: len(kind_rows.starts)
+            for kind, kind_rows in zip(self.kinds, self._kind_rows, strict=True)
+        }
 
     def batch(self, step: int) -> Rows:
         """The rows of one batch.
@@ -98,16 +101,16 @@ class BatchSampler:
         if step < 0:
             raise ValueError(f"steps count from 0, got {step}")
         used = np.zeros(self._sequence_count, dtype=np.bool_)
-        drawn = [self._draw_kind(number, step, used) for number in range(len(self._parts))]
+        drawn = [self._draw_kind(number, step, used) for number in range(len(self._kind_rows))]
         return np.stack(drawn, axis=1).reshape(-1)
 
     def _draw_kind(self, number: int, step: int, used: NDArray[np.bool_]) -> Rows:
         """Draw `[Q]` rows of one kind, and mark their sequences as used."""
-        part = self._parts[number]
+        kind_rows = self._kind_rows[number]
         visits = np.arange(step * self._per_kind, (step + 1) * self._per_kind)
         cells = self._visited_cells(number, visits)
-        turns = visits // len(part.starts)
-        rows = part.rows[part.starts[cells] + turns % part.counts[cells]]
+        turns = visits // len(kind_rows.starts)
+        rows = kind_rows.rows[kind_rows.starts[cells] + turns % kind_rows.counts[cells]]
         sequences = self._sequence[rows]
         first = np.zeros(len(rows), dtype=np.bool_)
         first[np.unique(sequences, return_index=True)[1]] = True
@@ -120,7 +123,7 @@ class BatchSampler:
 
     def _visited_cells(self, number: int, visits: NDArray[np.int64]) -> NDArray[np.int64]:
         """The cell of each visit; every pass is a permutation of all cells."""
-        count = len(self._parts[number].starts)
+        count = len(self._kind_rows[number].starts)
         passes = -(-_MIN_BLOCK // count)
         blocks, within = np.divmod(visits, passes * count)
         cells = np.empty_like(visits)
@@ -143,14 +146,14 @@ class BatchSampler:
         self, number: int, step: int, count: int, used: NDArray[np.bool_]
     ) -> Rows:
         """Rows of unused sequences, from random cells; if these do not suffice, from any cell."""
-        part = self._parts[number]
+        kind_rows = self._kind_rows[number]
         rng = np.random.default_rng([self.seed, _SPARE_STREAM, number, step])
-        cells = rng.integers(len(part.starts), size=_SPARES_PER_ROW * count)
-        offsets = np.floor(rng.random(len(cells)) * part.counts[cells]).astype(np.int64)
-        rows = self._filter_unused(part.rows[part.starts[cells] + offsets], used)[:count]
+        cells = rng.integers(len(kind_rows.starts), size=_SPARES_PER_ROW * count)
+        offsets = np.floor(rng.random(len(cells)) * kind_rows.counts[cells]).astype(np.int64)
+        rows = self._filter_unused(kind_rows.rows[kind_rows.starts[cells] + offsets], used)[:count]
         if len(rows) < count:
             used[self._sequence[rows]] = True
-            more = self._filter_unused(rng.permutation(part.rows), used)[: count - len(rows)]
+            more = self._filter_unused(rng.permutation(kind_rows.rows), used)[: count - len(rows)]
             rows = np.concatenate([rows, more])
         used[self._sequence[rows]] = True
         return rows
@@ -162,7 +165,7 @@ class BatchSampler:
         return free[np.sort(first)]
 
     def _check_sequences(self) -> None:
-        by_kind = [np.unique(self._sequence[part.rows]) for part in self._parts]
+        by_kind = [np.unique(self._sequence[kind_rows.rows]) for kind_rows in self._kind_rows]
         numbers, kind_counts = np.unique(np.concatenate(by_kind), return_counts=True)
         shared = numbers[kind_counts > 1]
         for kind, sequences in zip(self.kinds, by_kind, strict=True):

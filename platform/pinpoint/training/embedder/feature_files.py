@@ -30,11 +30,11 @@ VALUES: Final = "features.f16"
 DONE: Final = "features.done"
 _FP16_BYTES: Final = 2
 
-Refusals = Mapping[int, str]
+Rejections = Mapping[int, str]
 """Reason by row of the table."""
 
 
-def acquire_cache_lock(folder: Path, identity: Mapping[str, Any], chunk: int) -> int:
+def write_or_check_manifest(folder: Path, identity: Mapping[str, Any], chunk: int) -> int:
     """Create the cache's header in the folder, or check the existing header.
 
     Args:
@@ -95,7 +95,7 @@ class FeatureFiles:
     """Numbers and journal of one cache; letters: N rows of the table, F width.
 
     Args:
-        folder: Folder that `acquire_cache_lock` accepted.
+        folder: Folder that `write_or_check_manifest` accepted.
         count: N.
         width: F.
         chunk: Rows in a chunk.
@@ -113,7 +113,7 @@ class FeatureFiles:
         """Rows of one chunk."""
         return range(number * self._chunk, min((number + 1) * self._chunk, self._count))
 
-    def read(self) -> tuple[NDArray[np.float16], Refusals]:
+    def read(self) -> tuple[NDArray[np.float16], Rejections]:
         """The numbers, memory-mapped and read-only, and the rows without features.
 
         Raises:
@@ -130,7 +130,7 @@ class FeatureFiles:
         shape = (self._count, self._width)
         values = np.memmap(path, dtype=np.float16, mode="r", shape=shape)
         return values, {
-            row: reason for _, refused in journal.values() for row, reason in refused.items()
+            row: reason for _, rejected in journal.values() for row, reason in rejected.items()
         }
 
     @contextmanager
@@ -157,14 +157,14 @@ class FeatureFiles:
             }
             # Emptied before the file grows: a reader must not read zeros as features.
             journal.truncate(0)
-            for number, (checksum, refused) in lines.items():
-                writer.record_chunk(number, checksum, refused)
+            for number, (checksum, rejected) in lines.items():
+                writer.record_chunk(number, checksum, rejected)
             values.truncate(self._count * self._width * _FP16_BYTES)
             yield writer
 
-    def _read_journal(self) -> dict[int, tuple[int, Refusals]]:
-        """Checksum and refusals by chunk, up to the first unreadable line."""
-        lines: dict[int, tuple[int, Refusals]] = {}
+    def _read_journal(self) -> dict[int, tuple[int, Rejections]]:
+        """Checksum and rejections by chunk, up to the first unreadable line."""
+        lines: dict[int, tuple[int, Rejections]] = {}
         for line in (self._folder / DONE).read_bytes().splitlines(keepends=True):
             entry = _parse_journal_line(line)
             if entry is None:
@@ -184,23 +184,23 @@ class FeatureWriter:
         self._files, self._journal, self._values = files, journal, values.fileno()
         self._row_bytes = width * _FP16_BYTES
 
-    def write(self, number: int, features: NDArray[np.float16], refused: Refusals) -> None:
+    def write(self, number: int, features: NDArray[np.float16], rejected: Rejections) -> None:
         """Write a chunk to disk, and record it only afterwards.
 
         Args:
             number: Number of the chunk.
             features: `[rows, F]`.
-            refused: Rows of the table without features.
+            rejected: Rows of the table without features.
         """
         data = features.tobytes()
         _write_all(self._values, data, self._files.rows(number).start * self._row_bytes)
         os.fdatasync(self._values)
-        self.record_chunk(number, zlib.crc32(data), refused)
+        self.record_chunk(number, zlib.crc32(data), rejected)
         os.fdatasync(self._journal.fileno())
 
-    def record_chunk(self, number: int, checksum: int, refused: Refusals) -> None:
+    def record_chunk(self, number: int, checksum: int, rejected: Rejections) -> None:
         """Record in the journal that a chunk is complete."""
-        line = {"chunk": number, "crc32": checksum, "refused": dict(refused)}
+        line = {"chunk": number, "crc32": checksum, "rejected": dict(rejected)}
         self._journal.write(json.dumps(line).encode() + b"\n")
         self._journal.flush()
         self.done.add(number)
@@ -220,11 +220,11 @@ def _write_all(file: int, data: bytes, offset: int) -> None:
         remaining, offset = remaining[written:], offset + written
 
 
-def _parse_journal_line(line: bytes) -> tuple[int, int, Refusals] | None:
-    """Chunk, checksum and refusals; None if the line is incomplete."""
+def _parse_journal_line(line: bytes) -> tuple[int, int, Rejections] | None:
+    """Chunk, checksum and rejections; None if the line is incomplete."""
     try:
         fields = json.loads(line)
-        refused = {int(row): str(reason) for row, reason in fields["refused"].items()}
-        return int(fields["chunk"]), int(fields["crc32"]), refused
+        rejected = {int(row): str(reason) for row, reason in fields["rejected"].items()}
+        return int(fields["chunk"]), int(fields["crc32"]), rejected
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -22,13 +22,12 @@ from pinpoint.records import Pixels, Rejected
 from pinpoint.training.core.samples import CHANGED_SINCE_INGEST, Rows, Samples
 from pinpoint.training.embedder.feature_files import (
     FeatureFiles,
-    acquire_cache_lock,
     check_manifest,
+    write_or_check_manifest,
 )
 
 Encode = Callable[[Sequence[Pixels]], NDArray[Any]]
 """Images `[H, W, 3]` uint8 in, features `[B, F]` out, each independent of the others."""
-"""Called with the completed rows and all rows."""
 
 CACHE_FORMAT: Final = 1
 
@@ -103,7 +102,9 @@ def cache_features(
             f"features need positive numbers, not width {width}, threads {threads}, chunk {chunk} "
             f"and {len(samples)} images"
         )
-    chunk_rows = acquire_cache_lock(folder, _cache_identity(samples, encoder.digest, width), chunk)
+    chunk_rows = write_or_check_manifest(
+        folder, _cache_identity(samples, encoder.digest, width), chunk
+    )
     files = FeatureFiles(folder, len(samples), width, chunk_rows)
     with files.writing() as writer:
         count = sum(len(files.rows(number)) for number in writer.done)

@@ -50,9 +50,9 @@ def load_samples(
     snapshots: Iterator[SnapshotSource] = iter(())
     if catalog_sources:
         has_snapshot = (folder / FEATURES).exists() and (folder / SNAPSHOT_FILE).exists()
-        if processes.first and not has_snapshot:
+        if processes.is_rank0 and not has_snapshot:
             write_snapshot(folder, catalog_sources, gallery, settings.max_bytes)
-        processes.wait()
+        processes.barrier()
         snapshot_list, read_at = read_snapshot(folder, catalog_sources)
         snapshots = iter(snapshot_list)
     sources: list[ManifestSource | SnapshotSource] = [

@@ -174,16 +174,16 @@ def embedder_batch_loss(
         # partners of another kind are added for this loss only.
         partners = table.near_pairs.draw(step, rows)
         encoded_rows = np.concatenate([rows, np.setdiff1d(partners[partners >= 0], rows)])
-    part = processes.part(np.arange(len(encoded_rows)))
-    kinds = [table.kinds[row] for row in encoded_rows[part].tolist()]
-    cached = as_float32(table.features[encoded_rows[part]])
+    shard = processes.shard(np.arange(len(encoded_rows)))
+    kinds = [table.kinds[row] for row in encoded_rows[shard].tolist()]
+    cached = as_float32(table.features[encoded_rows[shard]])
     if nets.tower is not None:
         rng = np.random.default_rng([schedule.seed, _VARIATION_STREAM, step])
         cached = nets.tower.apply_variations(
-            cached, nets.tower.draw_variations(len(encoded_rows), rng)[part]
+            cached, nets.tower.draw_variations(len(encoded_rows), rng)[shard]
         )
-    part_vectors = nets.vectors(cached, kinds)
-    vectors = processes.all_gather(part_vectors, len(encoded_rows))
+    shard_vectors = nets.vectors(cached, kinds)
+    vectors = processes.all_gather(shard_vectors, len(encoded_rows))
     total: torch.Tensor = vectors.new_zeros(())
     if nets.geocell_proxies is not None:
         codes = torch.from_numpy(table.cell_codes[rows])
@@ -202,7 +202,7 @@ def embedder_batch_loss(
             vectors,
             encoded_rows,
             radius_m,
-            near_m=losses.positive_radius_m,
+            positive_radius_m=losses.positive_radius_m,
             min_positives=len(rows) / 4,
         )
     return total
@@ -243,7 +243,7 @@ def _image_loss(
     rows: Rows,
     radius_m: float,
     *,
-    near_m: float,
+    positive_radius_m: float,
     min_positives: float,
 ) -> torch.Tensor:
     """Contrastive loss between images of one position, of another kind or by another creator.
@@ -254,7 +254,7 @@ def _image_loss(
         vectors: `[S, D]`.
         rows: Their rows, `[S]`.
         radius_m: Radius of soft negatives; an image is no negative of itself.
-        near_m: Maximum distance of a positive pair.
+        positive_radius_m: Maximum distance of a positive pair.
         min_positives: Smallest divisor of the loss. If partners are rare, one pair must not get the
             weight of all negatives.
     """
@@ -263,7 +263,7 @@ def _image_loss(
         distances_m,
         torch.from_numpy(table.kind_codes[rows]),
         torch.from_numpy(table.creator_codes[rows]),
-        near_m,
+        positive_radius_m,
         same_kind=True,
     )
     count = pairs.sum()

@@ -105,18 +105,18 @@ def train_embedder(  # noqa: PLR0913 - see long_functions.toml
         split = _split_data(config, loaded)
         # Checks that such a batch fits these images, before hours of decoding.
         _make_sampler(config, loaded.samples, split.train)
-        if processes.first:
+        if processes.is_rank0:
             _fill_cache(source, loaded.samples, folder, decoder, on_progress)
-        processes.wait()
+        processes.barrier()
         run = _open_run(config, folder, source, loaded, split, processes)
         state, training_s = _train_networks(run, on_progress)
         metrics, tower_metrics = run.validation.measure(state.averaged_nets.eval())
         report = _build_report(run, metrics, tower_metrics, training_s)
-        if processes.first:
+        if processes.is_rank0:
             # The report comes first, because an existing bundle makes every later run fail.
             write_report(folder / REPORT, {**report, "run": run.identity})
             _write_bundle(run, into, state, metrics, tower_metrics)
-        processes.wait()
+        processes.barrier()
     return TrainingResult(bundle=into, report=report)
 
 
@@ -202,7 +202,7 @@ def run_lock(folder: Path, processes: DistributedContext = SINGLE_PROCESS) -> It
         ConflictError: Another process uses the folder for training.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not processes.first:
+    if not processes.is_rank0:
         yield
         return
     with try_lock(folder / _LOCK) as is_locked:
@@ -292,7 +292,7 @@ def _train_networks(
     )
     state = resume_checkpoint(state, run.folder, run.identity)
     # All processes must read the checkpoint before the first one writes another.
-    run.processes.wait()
+    run.processes.barrier()
     started_at = time.perf_counter()
     state = loop.train(
         state,

@@ -141,7 +141,7 @@ class AugmentationConfig(BaseModel):
 
 
 class RerankerNetworkConfig(BaseModel):
-    """Fields of `nets.specs.RerankerSpec`, except the vectors' width, which the bundle defines."""
+    """Fields of `nets.bundle.specs.RerankerSpec` except the vectors' width, set by the bundle."""
 
     model_config = STRICT
 
@@ -192,8 +192,8 @@ class RerankerConfig(BaseModel):
 
     def digest(self) -> str:
         """Identity of the run: 16 hex digits over all fields except file paths."""
-        plain = self.model_dump_json(exclude={"queries": {"__all__": {"labels", "images"}}})
-        return hashlib.sha256(plain.encode()).hexdigest()[:16]
+        text = self.model_dump_json(exclude={"queries": {"__all__": {"labels", "images"}}})
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_reranker_config(path: Path) -> RerankerConfig:

@@ -26,7 +26,7 @@ _COLUMNS: Final = ("image", "gps", "ids")
 
 
 def photos_of(
-    folder: Path, rows: InputRow, dim: int, parts: EvaluationComponents
+    folder: Path, rows: InputRow, dim: int, components: EvaluationComponents
 ) -> EmbeddingTable:
     """Vectors of all photos in the rows; fetched once, then memory-mapped.
 
@@ -34,7 +34,7 @@ def photos_of(
         folder: Folder of the cache.
         rows: `[N]` of `nets.reranker.inputs.row_dtype`, or of a type with additional fields.
         dim: D.
-        parts: The index, and the encoder whose vectors it must hold.
+        components: The index, and the encoder whose vectors it must hold.
 
     Raises:
         ConflictError: The stored vectors cannot be read.
@@ -50,9 +50,9 @@ def photos_of(
         vectors = {
             point.id: point.vectors
             for page in batched(photo_ids, _FETCH_BATCH)
-            for point in parts.index.fetch(page, vectors=True)
+            for point in components.index.fetch(page, vectors=True)
         }
-        consistency.require_same_model(parts.index, parts.encoder.contract)
+        consistency.require_same_model(components.index, components.encoder.contract)
         photos = EmbeddingTable.of(vectors, dim, np.float16)
         for column in _COLUMNS:
             _write_column(folder / _FILE_NAME.format(column), getattr(photos, column))

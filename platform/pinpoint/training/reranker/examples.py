@@ -45,12 +45,12 @@ from pinpoint.search.candidates_and_evidence import (
 from pinpoint.search.context import EvidenceSettings, QueryPhoto
 from pinpoint.search.pipeline import RANKERS
 from pinpoint.training.core.samples import Samples, texts
-from pinpoint.training.embedder.feature_files import FeatureFiles, acquire_cache_lock
+from pinpoint.training.embedder.feature_files import FeatureFiles, write_or_check_manifest
 from pinpoint.training.reranker.example_photos import photos_of
 from pinpoint.training.reranker.leakage_balance import EvidenceByCandidate, balance_exclusions
 
-SUPPORT_M: Final = 25_000.0
-"""The gallery supports a query if it holds an image within this distance of the ground truth."""
+IN_GALLERY_RADIUS_M: Final = 25_000.0
+"""A query is in the gallery if an image is within this distance of its ground truth."""
 _FORMAT: Final = 5
 _CHUNK: Final = 32
 
@@ -69,43 +69,43 @@ class TrainingQuery:
 class ExampleGallery:
     """The gallery that is searched, and the search settings."""
 
-    plan: RunConfig
+    config: RunConfig
     """Organization, search filter and exclusions."""
-    parts: EvaluationComponents
+    components: EvaluationComponents
     """Components; their search settings give the number of candidates."""
     evidence_radius_m: float
     evidence_per_kind: int
-    evened: bool
-    """Whether other localities lose as much as the true one (`as_if`): for training, not for
-    measurement."""
-    at_once: int = 1
+    balanced: bool
+    """Whether other localities lose as much as the true one (`balance_exclusions`): in training,
+    not in measurements."""
+    concurrency: int = 1
     """Number of queries run concurrently; it changes no row."""
 
     @property
     def shape(self) -> InputShape:
         """Shape of a row."""
         return InputShape(
-            dim=self.parts.encoder.contract.dims["image"],
-            candidates=self.parts.search.candidates,
+            dim=self.components.encoder.contract.dims["image"],
+            candidates=self.components.search.candidates,
             per_kind=self.evidence_per_kind,
         )
 
     def candidate_slots(self, candidates: int) -> CandidateSlots:
         """Slots for that many candidates, divided among channels as the search divides them."""
-        return divide_slots(self.parts.search, candidates, self.parts.encoder.contract)
+        return divide_slots(self.components.search, candidates, self.components.encoder.contract)
 
     def describe(self) -> dict[str, Any]:
         """The values that identify the gallery and the way it is searched."""
-        info, limits = self.parts.index.info(), self.plan.limits
+        info, limits = self.components.index.info(), self.config.search_filter
         return {
-            "bundle": self.parts.encoder.contract.digest,
-            "organization": str(self.plan.organization_id),
+            "bundle": self.components.encoder.contract.digest,
+            "organization": str(self.config.organization_id),
             "kinds": list(limits.source_kinds),
             "sources": [str(source_id) for source_id in limits.source_ids],
             "points": info.points,
-            "search": self.parts.search.model_dump(),
+            "search": self.components.search.model_dump(),
             "evidence": [self.evidence_radius_m, self.evidence_per_kind],
-            "evened": self.evened,
+            "balanced": self.balanced,
         }
 
 
@@ -199,7 +199,7 @@ def cache_examples(
         BadBundleError: The index holds vectors of another bundle.
         UnavailableError: A component of the stack does not respond.
     """
-    consistency.require_same_model(gallery.parts.index, gallery.parts.encoder.contract)
+    consistency.require_same_model(gallery.components.index, gallery.components.encoder.contract)
     kind = example_type(gallery.shape)
     width = kind.itemsize // 2
     identity = {
@@ -209,82 +209,92 @@ def cache_examples(
         "width": width,
         **gallery.describe(),
     }
-    files = FeatureFiles(folder, len(table), width, acquire_cache_lock(folder, identity, _CHUNK))
+    files = FeatureFiles(
+        folder, len(table), width, write_or_check_manifest(folder, identity, _CHUNK)
+    )
     with files.writing() as writer:
         completed = sum(len(files.rows(number)) for number in writer.done)
         on_progress(completed, len(table))
         for number in [chunk for chunk in range(files.chunks) if chunk not in writer.done]:
             chunk_rows = files.rows(number)
             rows = np.zeros(len(chunk_rows), dtype=kind)
-            refused: dict[int, str] = {}
+            rejected: dict[int, str] = {}
             pending = ((rows[index], training_queries[row]) for index, row in enumerate(chunk_rows))
             reasons = ordered_map(
-                lambda item: _write_example(*item, gallery), pending, gallery.at_once
+                lambda item: _write_example(*item, gallery), pending, gallery.concurrency
             )
             for row, reason in zip(chunk_rows, reasons, strict=True):
                 if reason is not None:
-                    refused[row] = reason
+                    rejected[row] = reason
             # The bytes of the rows are stored unchanged in a file of float16 numbers.
-            writer.write(number, rows.view(np.float16).reshape(len(chunk_rows), width), refused)
+            writer.write(number, rows.view(np.float16).reshape(len(chunk_rows), width), rejected)
             completed += len(chunk_rows)
             on_progress(completed, len(table))
-    values, refused_rows = files.read()
+    values, rejected_rows = files.read()
     examples: InputRow = np.asarray(values).view(kind).reshape(len(table))
     return Examples(
         rows=examples,
-        rejected=refused_rows,
-        photos=photos_of(folder, examples, gallery.shape.dim, gallery.parts),
+        rejected=rejected_rows,
+        photos=photos_of(folder, examples, gallery.shape.dim, gallery.components),
         hidden=np.zeros(examples["present"].shape, dtype=np.bool_),
     )
 
 
 def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGallery) -> str | None:
     """Write the row of one query, or return why its photo cannot be used."""
-    query, plan, parts = training_query.query, gallery.plan, gallery.parts
-    context = build_context(plan, parts)
+    query, config, components = training_query.query, gallery.config, gallery.components
+    context = build_context(config, components)
     try:
-        data = read_bytes(training_query.images / query.file, parts.max_bytes)
+        data = read_bytes(training_query.images / query.file, components.max_bytes)
         photo = QueryPhoto(data=data, file=query.file, kind=query.query_kind)
-        vector = encode_photo(photo, parts.decoder, parts.encoder, context.stopwatch)
+        vector = encode_photo(photo, components.decoder, components.encoder, context.stopwatch)
     except (RejectedFileError, BadPhotoError, TooLargeError) as error:
         return error.reason
-    requested = exclusions_for(query, sha256(data), plan)
+    requested = exclusions_for(query, sha256(data), config)
     with find_candidates_and_evidence(
         vector,
-        plan.limits,
+        config.search_filter,
         context,
         evidence_settings=EvidenceSettings(gallery.evidence_radius_m, gallery.evidence_per_kind),
         exclusions=requested,
-    ) as found:
-        candidates = found.candidates
-        evidence_by_candidate: EvidenceByCandidate = found.evidence
-        if gallery.evened:
+    ) as retrieved:
+        candidates = retrieved.candidates
+        evidence_by_candidate: EvidenceByCandidate = retrieved.evidence
+        if gallery.balanced:
             candidates, evidence_by_candidate = balance_exclusions(
                 query,
                 candidates,
                 evidence_by_candidate,
                 requested=requested,
-                resolved=found.exclusions,
-                reader=found.reader,
-                fetch_evidence=found.fetch_evidence,
+                resolved=retrieved.exclusions,
+                reader=retrieved.reader,
+                fetch_evidence=retrieved.fetch_evidence,
             )
     write_row(row, vector, query.query_kind, candidates, evidence_by_candidate)
     row["ground_truth"] = (query.ground_truth.lat, query.ground_truth.lon)
-    row["in_gallery"] = _supporting_kinds(query, found.exclusions, gallery)
+    row["in_gallery"] = _kinds_in_gallery(query, retrieved.exclusions, gallery)
     best = RANKERS["vote"](vector, candidates, evidence_by_candidate)[:1]
     row["vote_choice"] = candidates.index(best[0].candidate) if best else -1
     return None
 
 
-def _supporting_kinds(
+def _kinds_in_gallery(
     query: LabeledQuery, exclusions: Exclusions, gallery: ExampleGallery
 ) -> list[bool]:
     """For each kind, whether an image that is not excluded is near the ground truth."""
-    limits, context = gallery.plan.limits, build_context(gallery.plan, gallery.parts)
-    near_truth = replace(limits, circle=Circle(center=query.ground_truth, radius_m=SUPPORT_M))
+    limits, context = (
+        gallery.config.search_filter,
+        build_context(gallery.config, gallery.components),
+    )
+    near_ground_truth = replace(
+        limits, circle=Circle(center=query.ground_truth, radius_m=IN_GALLERY_RADIUS_M)
+    )
     searched = limits.source_kinds or SOURCE_KINDS
     return [
         kind in searched
-        and count_gallery_images(replace(near_truth, source_kinds=(kind,)), context, exclusions) > 0
+        and count_gallery_images(
+            replace(near_ground_truth, source_kinds=(kind,)), context, exclusions
+        )
+        > 0
         for kind in SOURCE_KINDS
     ]

@@ -15,7 +15,7 @@ from typing import Final
 from pinpoint.geo.distance import haversine_m
 from pinpoint.nets.reranker.inputs import InputRow
 from pinpoint.records import SOURCE_KINDS
-from pinpoint.training.reranker.examples import SUPPORT_M
+from pinpoint.training.reranker.examples import IN_GALLERY_RADIUS_M
 
 NEAR_GROUND_TRUTH: Final = "near_ground_truth"
 ELSEWHERE: Final = "elsewhere"
@@ -34,13 +34,13 @@ def short_evidence_shares(rows: InputRow) -> Mapping[str, Mapping[str, float]]:
         By kind of the query: the share within 25 km of the ground truth and elsewhere. Kinds
         without queries, or without candidates on both sides, are omitted.
     """
-    near = haversine_m(rows["position"], rows["ground_truth"][:, None]) <= SUPPORT_M
+    is_near = haversine_m(rows["position"], rows["ground_truth"][:, None]) <= IN_GALLERY_RADIUS_M
     per_kind = rows["evidence_present"].shape[-1] // len(SOURCE_KINDS)
     shares: dict[str, dict[str, float]] = {}
     for code, kind in enumerate(SOURCE_KINDS):
         present = rows["present"] & (rows["query_kind"] == code)[:, None]
         filled = rows["evidence_present"][..., code * per_kind : (code + 1) * per_kind]
-        sides = {NEAR_GROUND_TRUTH: present & near, ELSEWHERE: present & ~near}
+        sides = {NEAR_GROUND_TRUTH: present & is_near, ELSEWHERE: present & ~is_near}
         if all(side.any() for side in sides.values()):
             shares[kind] = {
                 name: float((~filled[side].all(-1)).mean()) for name, side in sides.items()

@@ -21,7 +21,7 @@ from pinpoint.nets.reranker.network import RerankerNetwork, RerankTensors
 from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.core.samples import Rows
 from pinpoint.training.reranker.config import AugmentationConfig, RerankerConfig, TargetConfig
-from pinpoint.training.reranker.examples import SUPPORT_M, Examples
+from pinpoint.training.reranker.examples import IN_GALLERY_RADIUS_M, Examples
 from pinpoint.training.reranker.slots import refill_slots
 
 _ORDER_STREAM, _AUGMENTATION_STREAM = 1, 2
@@ -149,7 +149,7 @@ def _draw_region_centers(
     Half of them are at the ground truth, half at a candidate so far from it that the gallery still
     covers the ground truth. Without such a candidate, the center is the ground truth.
     """
-    min_m = region_km * 1_000.0 + SUPPORT_M
+    min_m = region_km * 1_000.0 + IN_GALLERY_RADIUS_M
     positions, ground_truth = query_rows["position"], query_rows["ground_truth"]
     is_far = query_rows["present"] & (haversine_m(positions, ground_truth[:, None]) > min_m)
     candidate = np.argmax(np.where(is_far, rng.random(is_far.shape), -1.0), axis=1)
@@ -168,8 +168,8 @@ def soft_targets(
     weights = np.zeros_like(distance_km)
     for scale_km, weight in targets.target_bandwidths_km.items():
         weights += weight * np.exp(-distance_km / scale_km)
-    null = np.where(in_gallery, targets.no_match_weight, targets.no_match_weight_not_in_gallery)
-    unnormalized = np.column_stack([np.where(present, weights, 0.0), null])
+    no_match = np.where(in_gallery, targets.no_match_weight, targets.no_match_weight_not_in_gallery)
+    unnormalized = np.column_stack([np.where(present, weights, 0.0), no_match])
     return np.asarray(unnormalized / unnormalized.sum(axis=1, keepdims=True))
 
 
@@ -177,13 +177,13 @@ def rerank_loss(
     output: RerankTensors, batch: RerankTrainingBatch, targets: TargetConfig, max_offset_km: float
 ) -> torch.Tensor:
     """Cross-entropy against the soft targets plus Huber loss of the refined positions; a scalar."""
-    away_km = batch.distance_km()
+    distance_km = batch.distance_km()
     present = batch.inputs.present.numpy()
-    target = torch.from_numpy(soft_targets(away_km, present, batch.in_gallery, targets)).float()
+    target = torch.from_numpy(soft_targets(distance_km, present, batch.in_gallery, targets)).float()
     log_p = torch.cat([output.logits, output.no_match_logit[:, None]], dim=1).log_softmax(1)
     # An absent candidate has target 0 and log-probability minus infinity; it must contribute 0.
     entropy = -(target * log_p.masked_fill(target == 0, 0.0)).sum(1).mean()
-    close = torch.from_numpy(present & (away_km <= _MAX_REFINED_KM))
+    close = torch.from_numpy(present & (distance_km <= _MAX_REFINED_KM))
     offset_km = torch.from_numpy(offset_targets_km(batch, max_offset_km)).float()
     error = F.huber_loss(output.offset_km, offset_km, reduction="none", delta=_HUBER_DELTA_KM)
     refined = (error.sum(-1) * close).sum() / close.sum().clamp(min=1)

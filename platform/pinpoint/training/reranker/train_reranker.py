@@ -39,7 +39,7 @@ from pinpoint.training.embedder.train_embedder import (
 )
 from pinpoint.training.reranker.config import QueriesConfig, RerankerConfig
 from pinpoint.training.reranker.examples import (
-    SUPPORT_M,
+    IN_GALLERY_RADIUS_M,
     ExampleGallery,
     Examples,
     TrainingQuery,
@@ -102,7 +102,7 @@ def train_reranker(
             lambda completed, total: on_progress("examples", completed, total),
         )
         train, validation = _usable_rows(split, examples)
-        radius_m = min(SUPPORT_M, config.split.buffer_m / 2.0)
+        radius_m = min(IN_GALLERY_RADIUS_M, config.split.buffer_m / 2.0)
         examples = examples.hide_near(table.positions[split.validation], radius_m)
         examples = replace(examples, slots=gallery.candidate_slots(config.gallery.candidates))
         identity = _run_identity(config, split, gallery, train)

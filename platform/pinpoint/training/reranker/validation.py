@@ -21,7 +21,7 @@ from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.records import SOURCE_KINDS
 from pinpoint.training.core.samples import Rows
 from pinpoint.training.reranker.config import RerankerConfig
-from pinpoint.training.reranker.examples import SUPPORT_M, Examples
+from pinpoint.training.reranker.examples import IN_GALLERY_RADIUS_M, Examples
 from pinpoint.training.reranker.objective import collate, rerank_loss
 
 RADII_KM: Final = (1.0, 25.0, 200.0)
@@ -73,7 +73,7 @@ def evaluate_reranker(
         for name, choice in choices.items():
             errors_km[name].append(distance_km[np.arange(len(batch_rows)), choice])
         errors_km["vote"].append(_vote_error_km(examples, batch_rows))
-        is_retrieved = (distance_km <= SUPPORT_M / 1_000.0).any(1)
+        is_retrieved = (distance_km <= IN_GALLERY_RADIUS_M / 1_000.0).any(1)
         missed = np.where(batch.in_gallery, NOT_RETRIEVED, NOT_IN_GALLERY)
         cases.append(np.where(is_retrieved, RETRIEVED, missed))
     return RerankMetrics(
@@ -102,7 +102,7 @@ def _vote_error_km(examples: Examples, rows: Rows) -> NDArray[np.float64]:
 
 
 def compute_reranker_metrics(result: RerankMetrics) -> dict[str, float]:
-    """Shares within each radius by ranker and kind, the gap closed, and metrics of the null.
+    """Shares within each radius by ranker and kind, the gap closed, and no-match metrics.
 
     `rerank photo@25km` is a share of the photo queries. `gap photo@25km` is the share of the gap
     between the best image and the oracle that the reranker closes.
@@ -115,8 +115,8 @@ def compute_reranker_metrics(result: RerankMetrics) -> dict[str, float]:
             continue
         for radius_km in RADII_KM:
             shares = {
-                name: float((away[members] < radius_km).mean())
-                for name, away in result.errors_km.items()
+                name: float((error_km[members] < radius_km).mean())
+                for name, error_km in result.errors_km.items()
             }
             suffix = f"{group}@{radius_km:g}km"
             metrics |= {f"{name} {suffix}": share for name, share in shares.items()}

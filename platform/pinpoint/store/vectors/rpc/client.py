@@ -22,7 +22,7 @@ from pinpoint.errors import IndexUnavailableError
 from pinpoint.iteration import batched
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store.vectors.payload import UPSERT_SLICE
-from pinpoint.store.vectors.rpc import codec as wire
+from pinpoint.store.vectors.rpc import codec
 
 _SEARCH_SLICE: Final = 256
 _FETCH_SLICE: Final = 1_000
@@ -44,7 +44,7 @@ class RebuildProgress:
     error: str | None
 
 
-class FramedIndex(ABC):
+class RpcIndex(ABC):
     """The index of a process that answers frames."""
 
     @abstractmethod
@@ -54,7 +54,7 @@ class FramedIndex(ABC):
     def info(self) -> IndexInfo:
         """Content and build of the index; available while it loads."""
         fields, _ = self._call_verb({"verb": "info"})
-        info: IndexInfo = wire.convert(fields["info"], IndexInfo)
+        info: IndexInfo = codec.convert(fields["info"], IndexInfo)
         return info
 
     def ensure(self, spec: IndexSpec) -> None:
@@ -69,26 +69,26 @@ class FramedIndex(ABC):
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
         """Write points; skip a point whose stored version (also of a tombstone) is higher."""
         for chunk in batched(points, UPSERT_SLICE):
-            fields, arrays = wire.pack_points(chunk)
+            fields, arrays = codec.pack_points(chunk)
             self._call_verb({"verb": "upsert", "contract": contract, **fields}, arrays)
 
-    def delete(self, versions: Mapping[UUID, int]) -> None:
+    def write_tombstones(self, versions: Mapping[UUID, int]) -> None:
         """Write tombstones of these versions; no older version can replace them."""
         for chunk in batched(versions.items(), UPSERT_SLICE):
-            self._call_verb({"verb": "delete", "versions": chunk})
+            self._call_verb({"verb": "write_tombstones", "versions": chunk})
 
-    def forget(self, ids: Iterable[UUID]) -> None:
+    def delete_points(self, ids: Iterable[UUID]) -> None:
         """Delete points and tombstones, when no writer of an old version can be alive."""
         for chunk in batched(ids, _ID_SLICE):
-            self._call_verb({"verb": "forget", "ids": chunk})
+            self._call_verb({"verb": "delete_points", "ids": chunk})
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Run several queries in one request; hits are best first, ties by id."""
         results: list[list[Hit]] = []
         for chunk in batched(queries, _SEARCH_SLICE):
-            fields, arrays = wire.pack_queries(chunk)
+            fields, arrays = codec.pack_queries(chunk)
             reply, _ = self._call_verb({"verb": "search", **fields}, arrays)
-            results += wire.convert(reply["hits"], list[list[Hit]])
+            results += codec.convert(reply["hits"], list[list[Hit]])
         return results
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
@@ -96,7 +96,7 @@ class FramedIndex(ABC):
         points: list[IndexPoint] = []
         for chunk in batched(ids, _FETCH_SLICE):
             request = {"verb": "fetch", "ids": chunk, "vectors": vectors}
-            points += wire.unpack_points(*self._call_verb(request))
+            points += codec.unpack_points(*self._call_verb(request))
         return points
 
     def scroll(
@@ -105,25 +105,27 @@ class FramedIndex(ABC):
         """`(id, version, alive)` in id order after `after`; an empty list means the end."""
         request = {"verb": "scroll", "after": after, "limit": limit}
         fields, _ = self._call_verb({**request, "organization": organization_id})
-        rows: list[tuple[UUID, int, bool]] = wire.convert(fields["rows"], _VERSION_ROWS)
+        rows: list[tuple[UUID, int, bool]] = codec.convert(fields["rows"], _VERSION_ROWS)
         return rows
 
     def count(self, where: IndexFilter | None = None) -> int:
         """Exact number of live points."""
-        fields, _ = self._call_verb({"verb": "count", "filter": where and wire.check_filter(where)})
-        count: int = wire.convert(fields["count"], int)
+        fields, _ = self._call_verb(
+            {"verb": "count", "filter": where and codec.check_filter(where)}
+        )
+        count: int = codec.convert(fields["count"], int)
         return count
 
     def _call_verb(
-        self, fields: Mapping[str, Any], arrays: Sequence[wire.Array] = ()
-    ) -> tuple[wire.Fields, list[wire.Array]]:
-        reply, reply_arrays = wire.decode(self._exchange_frame(wire.encode(fields, arrays)))
+        self, fields: Mapping[str, Any], arrays: Sequence[codec.Array] = ()
+    ) -> tuple[codec.Fields, list[codec.Array]]:
+        reply, reply_arrays = codec.decode(self._exchange_frame(codec.encode(fields, arrays)))
         if "error" in reply:
-            wire.raise_error(reply["error"])
+            codec.raise_error(reply["error"])
         return reply, reply_arrays
 
 
-class EngineIndex(FramedIndex):
+class EngineIndex(RpcIndex):
     """One open build, with the requests that only the owner sends to an engine.
 
     Args:
@@ -143,7 +145,7 @@ class EngineIndex(FramedIndex):
             fields, _ = self._call_verb({"verb": "versions", "ids": chunk})
             stored |= {
                 point_id: (version, alive)
-                for point_id, version, alive in wire.convert(fields["rows"], _VERSION_ROWS)
+                for point_id, version, alive in codec.convert(fields["rows"], _VERSION_ROWS)
             }
         return stored
 
@@ -152,7 +154,7 @@ class EngineIndex(FramedIndex):
         self._call_verb({"verb": "flush"})
 
 
-class RemoteIndex(FramedIndex):
+class RemoteIndex(RpcIndex):
     """The index that another process owns. Safe for threads and after a fork.
 
     Every thread of every process has its own connection. All requests are idempotent, so a call on
@@ -182,10 +184,10 @@ class RemoteIndex(FramedIndex):
         self._installation = installation
 
     def _call_verb(
-        self, fields: Mapping[str, Any], arrays: Sequence[wire.Array] = ()
-    ) -> tuple[wire.Fields, list[wire.Array]]:
+        self, fields: Mapping[str, Any], arrays: Sequence[codec.Array] = ()
+    ) -> tuple[codec.Fields, list[codec.Array]]:
         # Requests that do not concern points carry no id: they must work while PostgreSQL is down.
-        if self._installation is not None and fields["verb"] not in wire.UNCHECKED_VERBS:
+        if self._installation is not None and fields["verb"] not in codec.UNCHECKED_VERBS:
             fields = {**fields, "installation": self._installation()}
         return super()._call_verb(fields, arrays)
 
@@ -209,7 +211,7 @@ class RemoteIndex(FramedIndex):
     def progress(self) -> RebuildProgress:
         """State of the last rebuild."""
         fields, _ = self._call_verb({"verb": "progress"})
-        progress: RebuildProgress = wire.convert(fields["progress"], RebuildProgress)
+        progress: RebuildProgress = codec.convert(fields["progress"], RebuildProgress)
         return progress
 
     def close(self) -> None:
@@ -241,7 +243,7 @@ class RemoteIndex(FramedIndex):
         self._thread_local.link = None
         link.limit(wait_s)
         link.connection.send_bytes(frame)
-        reply: bytes = link.connection.recv_bytes(wire.MAX_FRAME)
+        reply: bytes = link.connection.recv_bytes(codec.MAX_FRAME)
         self._thread_local.link = link
         return reply
 

@@ -37,9 +37,9 @@ Fields = dict[str, Any]
 _HEADER_LENGTH: Final = struct.Struct(">I")
 _NO_VECTOR: Final = np.zeros(0, dtype=np.float32)
 _ERRORS: Final = {
-    each.__name__: each
-    for each in vars(errors).values()
-    if isinstance(each, type) and issubclass(each, errors.PinpointError)
+    error.__name__: error
+    for error in vars(errors).values()
+    if isinstance(error, type) and issubclass(error, errors.PinpointError)
 }
 
 

@@ -11,7 +11,7 @@ from pinpoint.errors import BadRequestError, IndexUnavailableError, PinpointErro
 from pinpoint.fault_isolation import ENGINE_FAILED
 from pinpoint.ports import VectorIndex
 from pinpoint.records import IndexFilter, IndexInfo, IndexSpec
-from pinpoint.store.vectors.rpc import codec as wire
+from pinpoint.store.vectors.rpc import codec
 
 MAX_ROWS: Final = 50_000
 
@@ -40,84 +40,88 @@ class EngineState(Protocol):
         ...
 
 
-ResponseFrame = tuple[wire.Fields, Sequence[wire.Array]]
+ResponseFrame = tuple[codec.Fields, Sequence[codec.Array]]
 
 
-def handle_info(index: EngineState, _: wire.Fields, __: list[wire.Array]) -> ResponseFrame:
+def handle_info(index: EngineState, _: codec.Fields, __: list[codec.Array]) -> ResponseFrame:
     """Handle the verb `info`."""
     return {"info": index.info()}, ()
 
 
-def handle_ensure(index: EngineState, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
+def handle_ensure(index: EngineState, fields: codec.Fields, _: list[codec.Array]) -> ResponseFrame:
     """Handle the verb `ensure`."""
-    spec: IndexSpec = wire.convert(fields, IndexSpec)
-    if any(not 0 < width <= wire.MAX_WIDTH for width in spec.dims.values()):
-        raise BadRequestError(f"vector widths must be 1 to {wire.MAX_WIDTH}, not {spec.dims}")
+    spec: IndexSpec = codec.convert(fields, IndexSpec)
+    if any(not 0 < width <= codec.MAX_WIDTH for width in spec.dims.values()):
+        raise BadRequestError(f"vector widths must be 1 to {codec.MAX_WIDTH}, not {spec.dims}")
     index.ensure(spec)
     return {}, ()
 
 
 def _handle_upsert(
-    index: OpenBuild, fields: wire.Fields, arrays: list[wire.Array]
+    index: OpenBuild, fields: codec.Fields, arrays: list[codec.Array]
 ) -> ResponseFrame:
-    contract: str | None = wire.convert(fields.get("contract"), str | None)
-    index.upsert(wire.unpack_points(fields, arrays), contract)
+    contract: str | None = codec.convert(fields.get("contract"), str | None)
+    index.upsert(codec.unpack_points(fields, arrays), contract)
     return {}, ()
 
 
-def _handle_delete(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
-    index.delete(dict(wire.convert(fields["versions"], list[tuple[UUID, int]])))
+def _handle_write_tombstones(
+    index: OpenBuild, fields: codec.Fields, _: list[codec.Array]
+) -> ResponseFrame:
+    index.write_tombstones(dict(codec.convert(fields["versions"], list[tuple[UUID, int]])))
     return {}, ()
 
 
-def _handle_forget(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
-    index.forget(wire.convert(fields["ids"], list[UUID]))
+def _handle_delete_points(
+    index: OpenBuild, fields: codec.Fields, _: list[codec.Array]
+) -> ResponseFrame:
+    index.delete_points(codec.convert(fields["ids"], list[UUID]))
     return {}, ()
 
 
 def _handle_search(
-    index: OpenBuild, fields: wire.Fields, arrays: list[wire.Array]
+    index: OpenBuild, fields: codec.Fields, arrays: list[codec.Array]
 ) -> ResponseFrame:
-    return {"hits": index.search(wire.unpack_queries(fields, arrays))}, ()
+    return {"hits": index.search(codec.unpack_queries(fields, arrays))}, ()
 
 
-def _handle_fetch(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
-    ids: list[UUID] = wire.convert(fields["ids"], list[UUID])
-    return wire.pack_points(index.fetch(ids, vectors=wire.convert(fields["vectors"], bool)))
+def _handle_fetch(index: OpenBuild, fields: codec.Fields, _: list[codec.Array]) -> ResponseFrame:
+    ids: list[UUID] = codec.convert(fields["ids"], list[UUID])
+    return codec.pack_points(index.fetch(ids, vectors=codec.convert(fields["vectors"], bool)))
 
 
-def _handle_scroll(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
+def _handle_scroll(index: OpenBuild, fields: codec.Fields, _: list[codec.Array]) -> ResponseFrame:
     rows = index.scroll(
-        wire.convert(fields["after"], UUID | None),
-        min(wire.convert(fields["limit"], int), MAX_ROWS),
-        wire.convert(fields["organization"], UUID | None),
+        codec.convert(fields["after"], UUID | None),
+        min(codec.convert(fields["limit"], int), MAX_ROWS),
+        codec.convert(fields["organization"], UUID | None),
     )
     return {"rows": rows}, ()
 
 
-def _handle_count(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
-    where: IndexFilter | None = wire.convert(fields["filter"], IndexFilter | None)
-    return {"count": index.count(where and wire.check_filter(where))}, ()
+def _handle_count(index: OpenBuild, fields: codec.Fields, _: list[codec.Array]) -> ResponseFrame:
+    where: IndexFilter | None = codec.convert(fields["filter"], IndexFilter | None)
+    return {"count": index.count(where and codec.check_filter(where))}, ()
 
 
-def _handle_versions(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
-    stored = index.versions(wire.convert(fields["ids"], list[UUID]))
+def _handle_versions(index: OpenBuild, fields: codec.Fields, _: list[codec.Array]) -> ResponseFrame:
+    stored = index.versions(codec.convert(fields["ids"], list[UUID]))
     return {"rows": [(point_id, *version) for point_id, version in stored.items()]}, ()
 
 
-def _handle_flush(index: OpenBuild, _: wire.Fields, __: list[wire.Array]) -> ResponseFrame:
+def _handle_flush(index: OpenBuild, _: codec.Fields, __: list[codec.Array]) -> ResponseFrame:
     index.flush()
     return {}, ()
 
 
 HANDLERS: Final[
-    Mapping[str, Callable[[OpenBuild, wire.Fields, list[wire.Array]], ResponseFrame]]
+    Mapping[str, Callable[[OpenBuild, codec.Fields, list[codec.Array]], ResponseFrame]]
 ] = {
     "info": handle_info,
     "ensure": handle_ensure,
     "upsert": _handle_upsert,
-    "delete": _handle_delete,
-    "forget": _handle_forget,
+    "write_tombstones": _handle_write_tombstones,
+    "delete_points": _handle_delete_points,
     "search": _handle_search,
     "fetch": _handle_fetch,
     "scroll": _handle_scroll,
@@ -132,8 +136,8 @@ def handle_request(index: OpenBuild, frame: bytes) -> bytes:
     """Handle one frame with a build."""
 
     def respond() -> bytes:
-        fields, arrays = wire.decode(frame)
-        return wire.encode(*find_handler(HANDLERS, fields)(index, fields, arrays))
+        fields, arrays = codec.decode(frame)
+        return codec.encode(*find_handler(HANDLERS, fields)(index, fields, arrays))
 
     return encode_response(respond)
 
@@ -141,7 +145,7 @@ def handle_request(index: OpenBuild, frame: bytes) -> bytes:
 Handler = TypeVar("Handler")
 
 
-def find_handler(handlers: Mapping[str, Handler], fields: wire.Fields) -> Handler:
+def find_handler(handlers: Mapping[str, Handler], fields: codec.Fields) -> Handler:
     """Find the handler of a message."""
     handler = handlers.get(str(fields.get("verb")))
     if handler is None:
@@ -158,7 +162,7 @@ def encode_response(respond: Callable[[], bytes]) -> bytes:
             logs.get_logger(__name__).warning("index.bad_message", error=repr(error))
             raise BadRequestError("not an index message", reason="bad_frame") from error
     except PinpointError as error:
-        return wire.encode(wire.pack_error(error))
+        return codec.encode(codec.pack_error(error))
     except Exception:
         # The engine raises bare Exception for all failures: a full disk, or an invalid value.
         logs.get_logger(__name__).exception("index.verb_failed")
@@ -166,4 +170,4 @@ def encode_response(respond: Callable[[], bytes]) -> bytes:
             "the index engine failed; the log of the index contains the error",
             reason=ENGINE_FAILED,
         )
-        return wire.encode(wire.pack_error(failed))
+        return codec.encode(codec.pack_error(failed))

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from pinpoint import logs
 from pinpoint.errors import StackError
-from pinpoint.store.vectors.rpc import codec as wire
+from pinpoint.store.vectors.rpc import codec
 from pinpoint.store.vectors.rpc.handlers import (
     EngineState,
     ResponseFrame,
@@ -55,22 +55,22 @@ class IndexOwner(EngineState, Protocol):
         ...
 
 
-def _handle_ping(_: IndexOwner, __: wire.Fields, ___: list[wire.Array]) -> ResponseFrame:
+def _handle_ping(_: IndexOwner, __: codec.Fields, ___: list[codec.Array]) -> ResponseFrame:
     return {"pid": os.getpid()}, ()
 
 
-def _handle_rebuild(owner: IndexOwner, fields: wire.Fields, _: list[wire.Array]) -> ResponseFrame:
+def _handle_rebuild(owner: IndexOwner, fields: codec.Fields, _: list[codec.Array]) -> ResponseFrame:
     contract = fields.get("contract")
     owner.rebuild(None if contract is None else str(contract))
     return {}, ()
 
 
-def _handle_progress(owner: IndexOwner, _: wire.Fields, __: list[wire.Array]) -> ResponseFrame:
+def _handle_progress(owner: IndexOwner, _: codec.Fields, __: list[codec.Array]) -> ResponseFrame:
     return {"progress": dict(owner.progress())}, ()
 
 
 OWNER_HANDLERS: Final[
-    Mapping[str, Callable[[IndexOwner, wire.Fields, list[wire.Array]], ResponseFrame]]
+    Mapping[str, Callable[[IndexOwner, codec.Fields, list[codec.Array]], ResponseFrame]]
 ] = {
     "ping": _handle_ping,
     "info": handle_info,
@@ -80,10 +80,10 @@ OWNER_HANDLERS: Final[
 }
 """Handlers of the requests that the owner answers."""
 READS: Final = frozenset({"search", "fetch", "scroll", "count"})
-WRITES: Final[Mapping[str, Callable[[wire.Fields], Iterable[bytes]]]] = {
+WRITES: Final[Mapping[str, Callable[[codec.Fields], Iterable[bytes]]]] = {
     "upsert": lambda fields: (row["id"] for row in fields["points"]),
-    "delete": lambda fields: (row[0] for row in fields["versions"]),
-    "forget": lambda fields: fields["ids"],
+    "write_tombstones": lambda fields: (row[0] for row in fields["versions"]),
+    "delete_points": lambda fields: fields["ids"],
 }
 """Writes that the owner passes to the engine, and the ids in each of them."""
 
@@ -92,16 +92,18 @@ def handle_frame(owner: IndexOwner, frame: bytes) -> bytes:
     """Handle one frame as the owner; of a frame for the engine only the header is decoded."""
 
     def respond() -> bytes:
-        fields, _ = wire.decode(frame, whole=False)
+        fields, _ = codec.decode(frame, whole=False)
         verb = str(fields.get("verb"))
-        if verb not in wire.UNCHECKED_VERBS and not (verb == "rebuild" and fields.get("take_over")):
+        if verb not in codec.UNCHECKED_VERBS and not (
+            verb == "rebuild" and fields.get("take_over")
+        ):
             installation = fields.get("installation")
             owner.check_installation(None if installation is None else str(installation))
         if verb in READS:
             return owner.exchange(frame)
         if verb in WRITES:
             return owner.write((UUID(bytes=point_id) for point_id in WRITES[verb](fields)), frame)
-        return wire.encode(*find_handler(OWNER_HANDLERS, fields)(owner, fields, []))
+        return codec.encode(*find_handler(OWNER_HANDLERS, fields)(owner, fields, []))
 
     return encode_response(respond)
 
@@ -164,7 +166,7 @@ class IndexServer:
             with connection:
                 while True:
                     connection.send_bytes(
-                        handle_frame(self._owner, connection.recv_bytes(wire.MAX_FRAME))
+                        handle_frame(self._owner, connection.recv_bytes(codec.MAX_FRAME))
                     )
         except EOFError:
             return  # the client closed the connection

@@ -12,7 +12,7 @@ from celery.schedules import schedstate, schedule
 class IntervalSchedule(schedule):  # type: ignore[misc]
     """Interval schedule that tolerates a last run in the future.
 
-    Celery waits until the clock reaches the last run again: after a step back of an hour there are
+    Celery waits until the clock reaches the last run again: after a step back of an hour there is
     no recovery for an hour. This schedule ignores such a last run: the job is due.
     """
 

@@ -32,10 +32,12 @@ def train_embedder(ids: list[UUID]) -> None:
     home, max_attempts = worker.settings.services.home, worker.settings.worker.max_attempts
     for run_id in ids:
         run = execute_run(home, run_id, _train_bundle, max_attempts=max_attempts)
-        _log.info("training ended", run=str(run_id), state=run.state if run else "not ours")
+        _log.info(
+            "training ended", run=str(run_id), state=run.state if run else "taken by another worker"
+        )
 
 
-def _train_bundle(config: EmbedderConfig, folder: Path, moved: StageProgressCallback) -> Path:
+def _train_bundle(config: EmbedderConfig, folder: Path, on_progress: StageProgressCallback) -> Path:
     # Imported here, so that other workers never load torch's optimizers.
     from pinpoint.training.embedder import train_embedder
 
@@ -47,8 +49,8 @@ def _train_bundle(config: EmbedderConfig, folder: Path, moved: StageProgressCall
         settings=worker.settings,
         decoder=worker.decoder,
         into=worker.settings.services.home / BUNDLES_FOLDER / config.name,
-        gallery=worker.gallery,
-        on_progress=moved,
+        gallery=worker.training_rows,
+        on_progress=on_progress,
     )
     return result.bundle
 

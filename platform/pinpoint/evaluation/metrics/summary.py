@@ -51,7 +51,7 @@ def compute_metrics(
         depths: Numbers of candidates for recall@K.
         chosen: Mask `[N]` over the arm's queries; selects a subset of readable photos.
     """
-    rows = np.flatnonzero(arm.read if chosen is None else chosen).tolist()
+    rows = np.flatnonzero(arm.readable if chosen is None else chosen).tolist()
     ground_truth, answers = arm.ground_truth[rows], arm.answers[rows]
     candidates = arm.candidates[rows]
     distances = distances_km(ground_truth[:, None, :], candidates, convention)
@@ -101,13 +101,13 @@ def summarize_metrics(metrics: ArmMetrics, rows: Flags, *, brief: bool = False) 
         brief: Return only the metrics that are reported per stratum.
     """
     error_km, clusters = metrics.error_km[rows], metrics.clusters[rows]
-    summary = errors(error_km)
+    error_statistics = errors(error_km)
     result: dict[str, Any] = {
-        "rows": summary.rows,
-        "answered": summary.answered,
-        "authors": len(np.unique(clusters)),
+        "rows": error_statistics.rows,
+        "answered": error_statistics.answered,
+        "creators": len(np.unique(clusters)),
         "accuracy": _accuracy_by_threshold(error_km, metrics.convention, clusters),
-        "median_error_km": summary.median_km,
+        "median_error_km": error_statistics.median_km,
         "oracle": {
             str(depth): _accuracy_by_threshold(best_km[rows], metrics.convention, clusters)
             for depth, best_km in metrics.best_km.items()
@@ -125,7 +125,7 @@ def summarize_metrics(metrics: ArmMetrics, rows: Flags, *, brief: bool = False) 
         return result
     answered = ~np.isnan(error_km)
     return result | {
-        "mean_error_km": summary.mean_km,
+        "mean_error_km": error_statistics.mean_km,
         "median_error_interval_km": _bootstrap_interval(
             error_km[answered], clusters[answered], "median"
         ),

@@ -22,7 +22,7 @@ _NEW_NOISE_SHARE: Final = 0.15
 """Weight of new noise in a near-duplicate; the rest is the noise of the original."""
 
 
-def render_pictures(
+def render_shots(
     seed: int, shots: Sequence[Shot], preset: Preset, *, threads: int = 2, blind: Sequence[str] = ()
 ) -> NDArray[np.uint8]:
     """Render B shots, either all panoramas or none.
@@ -48,7 +48,7 @@ def render_pictures(
 def scene_appearance(
     seed: int, shots: Sequence[Shot], preset: Preset, *, blind: Sequence[str] = ()
 ) -> Appearance:
-    """Appearance of the shots; arguments as for `render_pictures`."""
+    """Appearance of the shots; arguments as for `render_shots`."""
     factors = latent_factors(
         seed, lat_lon([shot.point for shot in shots]), [shot.site.city.country for shot in shots]
     )
@@ -61,29 +61,31 @@ def factors_appearance(
     seed: int, shots: Sequence[Shot], preset: Preset, factors: Floats32
 ) -> Appearance:
     """Appearance of the shots for given factors `[B, WIDTH]`."""
-    flat, bell = draw_shot_noise(seed, shots)
+    uniform, normal = draw_shot_noise(seed, shots)
     return draw_appearance(
         factors,
         street=np.array([shot.kind == "street" for shot in shots], np.float32),
         rural=np.array([shot.rural for shot in shots], np.float32),
         heading_deg=np.array([shot.heading_deg for shot in shots], np.float32),
-        flat=flat,
-        bell=bell,
-        habits=preset.habits,
+        uniform=uniform,
+        normal=normal,
+        difficulty=preset.habits,
     )
 
 
 def draw_shot_noise(seed: int, shots: Sequence[Shot]) -> tuple[Floats32, Floats32]:
     """Noise of each shot; near-duplicates share most of the noise of their original."""
-    flat, bell = draw_noise(seed, [shot.again or shot.name for shot in shots], UNIFORMS, NORMALS)
-    repeats = [row for row, shot in enumerate(shots) if shot.again]
+    uniform, normal = draw_noise(
+        seed, [shot.near_duplicate_of or shot.name for shot in shots], UNIFORMS, NORMALS
+    )
+    repeats = [row for row, shot in enumerate(shots) if shot.near_duplicate_of]
     if repeats:
-        _, new_bell = draw_noise(seed, [shots[row].name for row in repeats], UNIFORMS, NORMALS)
+        _, new_normal = draw_noise(seed, [shots[row].name for row in repeats], UNIFORMS, NORMALS)
         # The squares of the weights sum to 1, so the variance of the noise is unchanged.
-        bell[repeats] = (
-            np.sqrt(1.0 - _NEW_NOISE_SHARE**2) * bell[repeats] + _NEW_NOISE_SHARE * new_bell
+        normal[repeats] = (
+            np.sqrt(1.0 - _NEW_NOISE_SHARE**2) * normal[repeats] + _NEW_NOISE_SHARE * new_normal
         )
-    return flat, bell
+    return uniform, normal
 
 
 def _hash_name(name: str) -> int:
