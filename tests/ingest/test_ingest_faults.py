@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from celery import Celery
-from pinpoint_workers.beats import ClockTolerantScheduler, IntervalSchedule
+from pinpoint_workers.beat_schedule import ClockTolerantScheduler, IntervalSchedule
 from sqlalchemy import text
 
 from pinpoint import jobs

@@ -191,7 +191,7 @@ def test_train_embedder_with_missing_catalog_rows_names_the_reason(
             "dim = 24",
             'dim = 24\ndefault_kind = "x"',
             BadRequestError,
-            "default kind 'x' is none of",
+            "default_kind: Input should be",
         ),
     ):
         config = write_catalog_config(tmp_path, "bad", steps=20, changes=((old, new),))

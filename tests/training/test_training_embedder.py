@@ -125,7 +125,7 @@ def test_train_embedder_with_invalid_config_fails_before_encoding(home, planet, 
     decoder = ChildDecoder(settings.media, children=1)
     for old, new, words in (
         ('name = "bad"', 'name = "descriptor"', "is built in"),
-        ("dim = 24", 'dim = 24\ndefault_kind = "satelite"', "default kind 'satelite'"),
+        ("dim = 24", 'dim = 24\ndefault_kind = "satelite"', "default_kind: Input should be"),
         ("batch_size = 16", "batch_size = 15", "cannot be shared evenly"),
         ("[networks]", "[losses]\nimage_gps = 0\nimage_image = 0\n[networks]", "a weight above 0"),
         ('tower = "tiny-timm"', 'tower = "descriptor"', "not a bare tower"),

@@ -274,7 +274,7 @@ def test_read_config_with_invalid_values_is_refused(tmp_path):
     for text, words in (
         ("name = ", "is not valid TOML"),
         (good + "more = 1\n", "more"),
-        (good.replace("photo", "foto"), "unknown source kind foto"),
+        (good.replace("photo", "foto"), "kind: Input should be 'photo' or 'street'"),
         (good + "[schedule]\nbatch_size = 1\n", r"schedule\.batch_size"),
         (good + "[losses]\npositive_radius_m = -1\n", r"losses\.positive_radius_m"),
     ):

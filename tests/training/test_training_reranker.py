@@ -150,10 +150,13 @@ def test_train_reranker_command_writes_verifiable_bundle(
     @contextmanager
     def services(session, role, settings):
         assert session.organization == "acme"
-        parts = {
-            name: getattr(harness, name) for name in ("access", "database", "encoder", "index")
-        }
-        yield SimpleNamespace(settings=harness.settings, decoder=harness.parts.decoder, **parts)
+        components = {name: getattr(harness, name) for name in ("database", "encoder", "index")}
+        yield SimpleNamespace(
+            settings=harness.settings,
+            decoder=harness.parts.decoder,
+            api_keys=harness.access,
+            **components,
+        )
 
     def pinpoint(*arguments):
         monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])
@@ -208,7 +211,7 @@ def test_read_reranker_config_with_invalid_values_is_refused(planet, tmp_path):
         ('name = "a"', 'name = "descriptor"', "built in"),
         ("heads = 2", "heads = 3", "is not divisible by 3 heads"),
         ("candidates = 24", "candidates = 1", r"gallery\.candidates"),
-        ('kind = "photo"', 'kind = "foto"', "unknown source kind foto"),
+        ('kind = "photo"', 'kind = "foto"', "kind: Input should be 'photo' or 'street'"),
     ):
         path.write_text(text.replace(old, new))
         with pytest.raises(BadRequestError, match=words):
