@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import pytest
 from celery import Celery
-from pinpoint_workers.beat_schedule import ClockTolerantScheduler, IntervalSchedule
 from sqlalchemy import text
 
 from pinpoint import jobs
@@ -20,6 +19,7 @@ from pinpoint.ingest.recovery import recover_lost_work
 from pinpoint.records import ImageUpdate
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint_workers import runtime
+from pinpoint_workers.beat_schedule import ClockTolerantScheduler, IntervalSchedule
 from registration import register_folder
 from stack_fixtures import WORKER, write_photos
 

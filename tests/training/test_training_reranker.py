@@ -150,12 +150,10 @@ def test_train_reranker_command_writes_verifiable_bundle(
     @contextmanager
     def services(session, role, settings):
         assert session.organization == "acme"
-        components = {name: getattr(harness, name) for name in ("database", "encoder", "index")}
+        names = ("api_keys", "database", "encoder", "index")
+        components = {name: getattr(harness, name) for name in names}
         yield SimpleNamespace(
-            settings=harness.settings,
-            decoder=harness.parts.decoder,
-            api_keys=harness.access,
-            **components,
+            settings=harness.settings, decoder=harness.parts.decoder, **components
         )
 
     def pinpoint(*arguments):
