@@ -47,8 +47,8 @@ SLOW_TESTS = (
     "cli/test_cli_messages.py",
     "docs/test_site.py",
     "nets/test_nets_geoclip.py",
-    "nets/test_nets_losses.py::test_one_batch_is_learned_by_heart",
-    "nets/test_nets_spaces.py",
+    "nets/test_nets_losses.py::test_embedder_networks_overfit_one_batch",
+    "nets/test_nets_joint_embedding.py",
 )
 """Beginnings of the ids of tests without servers that take more than 3 s; marked `slow`."""
 TEMPLATE = "template_pinpoint"

@@ -25,7 +25,7 @@ def test_readme_is_at_most_150_lines_long():
     assert len(README.splitlines()) <= 150
 
 
-def test_readme_shows_one_picture_and_says_what_it_is():
+def test_readme_shows_one_image_with_alternative_text():
     (picture,) = re.findall(r"^!\[.+?\]\((.+?)\)", README, re.MULTILINE)
     assert (ROOT / picture).is_file()
     caption = README[README.index(picture) :].split("\n\n")[1]

@@ -1,9 +1,9 @@
-"""The real `geoclip` package, as the reference: its own code and weights, without its dependencies.
+"""The real `geoclip` package as a reference: its own code and weights, without its dependencies.
 
-Its `__init__` imports transformers (for the CLIP tower) and pandas (to read one CSV). Nothing that
-is compared with ours needs either, so that two small modules stand in for them while it is
-imported: a tower that hands on what it is given, so that "pixels" are tower features, and a reader
-of CSV. All between tower and answer is the package's: projection, features, head, ranking.
+Its `__init__` imports transformers (for the CLIP tower) and pandas (to read one CSV file). The
+compared code needs neither, so two small modules replace them during the import: a tower that
+returns its input, so that "pixels" are tower features, and a CSV reader. Everything between the
+tower and the answer is the package's code: projection, features, head, ranking.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NAME = "geoclip_reference"
 
 
 class _Tower(torch.nn.Module):
-    """In place of CLIP: features in, the same features out."""
+    """Replaces CLIP: returns the given features."""
 
     def __init__(self, config):
         super().__init__()
@@ -37,7 +37,7 @@ class _Tower(torch.nn.Module):
 
 
 class _Table:
-    """In place of a data frame: `table[names].values`."""
+    """Replaces a data frame: `table[names].values`."""
 
     def __init__(self, file):
         with open(file, newline="") as stream:
@@ -49,7 +49,7 @@ class _Table:
 
 
 def package_folder() -> Path:
-    """Where `geoclip` is installed; without it a test skips, but not in CI."""
+    """Folder of the installed `geoclip`; without it the test is skipped, or fails in CI."""
     spec = importlib.util.find_spec("geoclip")
     if spec is None:
         missing = (
@@ -62,21 +62,21 @@ def package_folder() -> Path:
 
 
 def reference() -> torch.nn.Module:
-    """The package's `GeoCLIP` with its weights; pass it features `[B, 768]` in place of images."""
+    """The package's `GeoCLIP` with its weights; it takes features `[B, 768]` as images."""
     package = ModuleType(_NAME)
-    # A package of our name over its folder: its modules find each other, its __init__ is not run.
+    # A package of our name for its folder: imports between its modules work, __init__ is not run.
     package.__path__ = [str(package_folder() / "model")]
     transformers, pandas = ModuleType("transformers"), ModuleType("pandas")
     transformers.CLIPModel = _Tower
     transformers.CLIPConfig = transformers.CLIPImageProcessor = lambda **_: None
     transformers.AutoProcessor = None
     pandas.read_csv = _Table
-    standing_in = {_NAME: package, "transformers": transformers, "pandas": pandas}
-    before = {name: sys.modules.get(name) for name in standing_in}
-    sys.modules.update(standing_in)
+    replacements = {_NAME: package, "transformers": transformers, "pandas": pandas}
+    before = {name: sys.modules.get(name) for name in replacements}
+    sys.modules.update(replacements)
     try:
         with warnings.catch_warnings():
-            # Its encoding is compiled by torch.jit.script, which torch warns of.
+            # The encoding is compiled by torch.jit.script, which emits a deprecation warning.
             warnings.simplefilter("ignore", DeprecationWarning)
             module = importlib.import_module(f"{_NAME}.GeoCLIP")
         return module.GeoCLIP(clip_pretrained=False).eval().requires_grad_(False)

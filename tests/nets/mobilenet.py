@@ -10,7 +10,7 @@ from shared_data import shared_data
 
 
 def mobilenet_bundle(folder: Path) -> Path:
-    """Make it in `folder`, which must not exist yet; skips where the weights are absent."""
+    """Write the bundle to `folder`, which must not exist; skips the test without the weights."""
     half = (0.5, 0.5, 0.5)
     return write_bundle(
         folder,

@@ -1,4 +1,4 @@
-"""Bundles: made, read again, and refused in words when anything does not fit."""
+"""Bundles: writing, reading, and error messages for invalid ones."""
 
 import json
 import subprocess
@@ -34,17 +34,17 @@ def change(bundle, **changes):
     contract = json.loads(path.read_text())
     for dotted, value in changes.items():
         *parents, key = dotted.split("__")
-        place = contract
+        section = contract
         for parent in parents:
-            place = place[parent]
+            section = section[parent]
         if value is None:
-            del place[key]
+            del section[key]
         else:
-            place[key] = value
+            section[key] = value
     path.write_text(json.dumps(contract))
 
 
-def test_a_bundle_comes_back_as_it_was_written(bundle):
+def test_read_bundle_returns_what_was_written(bundle):
     contract = read_bundle(bundle).contract
     assert contract.name == "tiny-timm"
     assert str(contract.tower) == "timm:test_resnet"
@@ -58,18 +58,18 @@ def test_a_bundle_comes_back_as_it_was_written(bundle):
     ]
 
 
-def test_writing_twice_gives_the_same_bytes(bundle, tmp_path):
+def test_write_bundle_twice_gives_same_bytes(bundle, tmp_path):
     again = timm_bundle(tmp_path / "again" / "tiny-timm")
     for name in ("contract.json", "tower.safetensors"):
         assert (again / name).read_bytes() == (bundle / name).read_bytes()
 
 
-def test_an_existing_folder_is_left_alone(bundle):
+def test_write_bundle_into_existing_folder_is_refused(bundle):
     with pytest.raises(ConflictError, match="exists already"):
         timm_bundle(bundle)
 
 
-def test_a_failed_bundle_leaves_nothing(tmp_path):
+def test_write_bundle_with_bad_name_leaves_no_files(tmp_path):
     weights = timm_weights(tmp_path / "w.safetensors")
     with pytest.raises(BadBundleError):
         write_bundle(
@@ -83,7 +83,7 @@ def test_a_failed_bundle_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
 
-def test_a_bundle_cut_short_while_written_leaves_nothing(tmp_path, monkeypatch):
+def test_write_bundle_interrupted_leaves_no_files(tmp_path, monkeypatch):
     monkeypatch.setattr("os.rename", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         timm_bundle(tmp_path / "tiny")
@@ -119,7 +119,7 @@ def test_a_bundle_cut_short_while_written_leaves_nothing(tmp_path, monkeypatch):
         ({"tower__name": "../x"}, "tower.name"),
     ],
 )
-def test_a_contract_that_is_wrong_is_refused_in_words(bundle, changes, words):
+def test_read_bundle_with_invalid_contract_names_the_key(bundle, changes, words):
     change(bundle, **changes)
     with pytest.raises(BadBundleError) as caught:
         read_bundle(bundle)
@@ -130,13 +130,13 @@ def test_a_contract_that_is_wrong_is_refused_in_words(bundle, changes, words):
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"[]", b"\xff\xfe", b'{"format": NaN}', b" " * 2_000_000]
 )
-def test_a_contract_that_is_no_json_is_refused(bundle, text):
+def test_read_bundle_with_malformed_json_is_refused(bundle, text):
     (bundle / "contract.json").write_bytes(text)
     with pytest.raises(BadBundleError):
         read_bundle(bundle)
 
 
-def test_changed_weights_are_refused(bundle):
+def test_read_bundle_with_changed_weights_is_refused(bundle):
     file = bundle / "tower.safetensors"
     tensors = load_file(file)
     first = next(iter(tensors))
@@ -155,19 +155,19 @@ def test_changed_weights_are_refused(bundle):
         ({"tower__arguments": {"global_pool": ""}}, "does not give one vector per image"),
     ],
 )
-def test_a_tower_that_does_not_fit_is_refused_in_words(bundle, tmp_path, changes, words):
+def test_open_encoder_with_mismatched_tower_is_refused(bundle, tmp_path, changes, words):
     change(bundle, **changes)
     with pytest.raises(BadBundleError, match=words):
         open_encoder(EncoderSettings(bundle="tiny-timm", device="cpu"), tmp_path, 512)
 
 
-def test_a_pickle_is_never_opened(bundle):
+def test_read_bundle_with_pickled_weights_is_refused(bundle):
     torch.save({"a": torch.zeros(1)}, bundle / "tower.safetensors")
     with pytest.raises(BadBundleError, match="are not those"):
         read_bundle(bundle)
 
 
-def test_bundles_are_found_by_folder_and_by_name(bundle, tmp_path, monkeypatch):
+def test_find_bundle_accepts_folder_and_name(bundle, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     by_name = find_bundle("tiny-timm", tmp_path).contract
     assert find_bundle(str(bundle), tmp_path / "elsewhere").contract == by_name
@@ -179,26 +179,26 @@ def test_bundles_are_found_by_folder_and_by_name(bundle, tmp_path, monkeypatch):
         find_bundle("bundles", tmp_path)
 
 
-def test_a_contract_is_read_without_torch(bundle):
-    # The index owner does it while it serves: loading torch would stop every question.
+def test_encoder_handle_contract_does_not_import_torch(bundle):
+    # The index owner reads it while it serves: loading torch would block every query.
     code = (
         "import sys; from pathlib import Path; from pinpoint.bootstrap import EncoderHandle;"
         "from pinpoint.settings import EncoderSettings, Settings;"
         "settings = Settings(encoder=EncoderSettings(bundle=sys.argv[1]));"
         "print(EncoderHandle(settings).contract.name, 'torch' in sys.modules)"
     )
-    said = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code, str(bundle)], capture_output=True, text=True, check=True
     )
-    assert said.stdout.split() == ["tiny-timm", "False"]
+    assert completed.stdout.split() == ["tiny-timm", "False"]
 
 
-def test_renditions_smaller_than_the_input_are_refused(bundle, tmp_path):
+def test_open_encoder_with_small_renditions_is_refused(bundle, tmp_path):
     with pytest.raises(ConfigurationError, match="PINPOINT_MEDIA_RENDITION_PX to 128"):
         open_encoder(EncoderSettings(), tmp_path, 100)
 
 
-def test_the_digest_names_what_determines_vectors(bundle, tmp_path):
+def test_digest_covers_exactly_what_determines_vectors(bundle, tmp_path):
     first = digest(read_bundle(bundle).contract, 512)
     assert digest(read_bundle(bundle).contract, 384) != first
     change(bundle, note="Another note.", name="another", code_version="9", weights__license="MIT")
@@ -212,20 +212,22 @@ def test_the_digest_names_what_determines_vectors(bundle, tmp_path):
     assert len({first, second, third, clip, digest(descriptor_contract(), 512)}) == 5
 
 
-def test_a_bundle_is_found_by_its_contract(tmp_path):
+def test_resolve_bundle_finds_folder_by_contract_digest(tmp_path):
     home = tmp_path / "home"
     below = timm_bundle(home / "bundles" / "any name")
     outside = timm_bundle(tmp_path / "outside")
     (home / "bundles" / "broken").mkdir()
     (home / "bundles" / "broken" / CONTRACT_FILE).write_text("{")
-    wanted = digest(read_bundle(below).contract, 512)
-    assert resolve_bundle(wanted, home, 512, DESCRIPTOR_NAME) == str(below)
-    assert resolve_bundle(wanted, home, 512, str(outside)) == str(outside)
+    contract_digest = digest(read_bundle(below).contract, 512)
+    assert resolve_bundle(contract_digest, home, 512, DESCRIPTOR_NAME) == str(below)
+    assert resolve_bundle(contract_digest, home, 512, str(outside)) == str(outside)
     assert (
         resolve_bundle(digest(descriptor_bundle().contract, 512), home, 512, "any")
         == DESCRIPTOR_NAME
     )
     below.rename(below.with_name(".draft"))
     for rendition_px, configured in ((512, DESCRIPTOR_NAME), (256, str(outside))):
-        with pytest.raises(BadBundleError, match=f"no bundle here has the contract {wanted}"):
-            resolve_bundle(wanted, home, rendition_px, configured)
+        with pytest.raises(
+            BadBundleError, match=f"no bundle here has the contract {contract_digest}"
+        ):
+            resolve_bundle(contract_digest, home, rendition_px, configured)

@@ -1,4 +1,4 @@
-"""The weight-free descriptor, against loops over its pixels."""
+"""The descriptor without weights, compared with loops over pixels."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nets.towers import pictures
+from nets.towers import random_images
 from pinpoint.nets.bundle.contract import DESCRIPTOR_DIM, DESCRIPTOR_NOTE, DESCRIPTOR_PREPROCESS
 from pinpoint.nets.towers.descriptor import Descriptor
 from pinpoint.nets.towers.preprocess import preprocess_images
@@ -50,8 +50,8 @@ def edges(light):
         for x in range(SIDE):
             across = light[y][x + 1] - light[y][x - 1] if 0 < x < SIDE - 1 else 0.0
             down = light[y + 1][x] - light[y - 1][x] if 0 < y < SIDE - 1 else 0.0
-            place = math.atan2(down, across) / math.pi * 8 % 8
-            low, share = int(place) % 8, place % 1
+            position = math.atan2(down, across) / math.pi * 8 % 8
+            low, share = int(position) % 8, position % 1
             planes[low][y][x] += math.hypot(across, down) * (1 - share)
             planes[(low + 1) % 8][y][x] += math.hypot(across, down) * share
     return planes
@@ -63,10 +63,10 @@ def tones(planes):
         bins = blank(8)
         for y in range(SIDE):
             for x in range(SIDE):
-                place = min(max((plane[y][x] - low) / (high - low), 0), 1) * 7
-                first = min(int(place), 6)
-                bins[first][y][x] += 1 - (place - first)
-                bins[first + 1][y][x] += place - first
+                position = min(max((plane[y][x] - low) / (high - low), 0), 1) * 7
+                first = min(int(position), 6)
+                bins[first][y][x] += 1 - (position - first)
+                bins[first + 1][y][x] += position - first
         shares += bins
     return shares
 
@@ -75,9 +75,9 @@ def histogram(planes, grid):
     return unit([math.sqrt(value) for plane in planes for value in cells(plane, grid)])
 
 
-def by_loops(image):
+def descriptor_by_loop(image):
     planes = opponent(image)
-    found, shares = edges(planes[0]), tones(planes)
+    orientations, shares = edges(planes[0]), tones(planes)
     means = [cells(plane, 4) for plane in planes]
     squares = [cells([[v * v for v in row] for row in plane], 4) for plane in planes]
     gray = (0.5, 0.0, 0.0)
@@ -90,9 +90,9 @@ def by_loops(image):
         ]
     )
     weighted = (
-        (1.0, histogram(found, 4)),
-        (0.7, histogram(found, 2)),
-        (0.5, histogram(found, 1)),
+        (1.0, histogram(orientations, 4)),
+        (0.7, histogram(orientations, 2)),
+        (0.5, histogram(orientations, 1)),
         (0.7, mean),
         (0.7, deviation),
         (1.0, histogram(shares, 2)),
@@ -102,24 +102,24 @@ def by_loops(image):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_agrees_with_loops(seed):
+def test_descriptor_agrees_with_loop(seed):
     image = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
     image = image * torch.linspace(0.2, 1, SIDE)
     ours = Descriptor()(image)[0].numpy()
-    np.testing.assert_allclose(ours, by_loops(image[0].numpy()), atol=2e-5)
+    np.testing.assert_allclose(ours, descriptor_by_loop(image[0].numpy()), atol=2e-5)
     assert ours.shape == (DESCRIPTOR_DIM,)
 
 
 @pytest.mark.parametrize("value", [0, 127, 128, 255])
-def test_a_blank_picture_has_a_finite_descriptor(value):
+def test_descriptor_of_blank_image_is_finite(value):
     image = np.full((80, 60, 3), value, np.uint8)
     out = Descriptor()(preprocess_images([image], DESCRIPTOR_PREPROCESS))
     assert torch.isfinite(out).all()
     assert out.norm() > 0.5
 
 
-def test_the_same_view_a_little_later_is_nearer_than_any_other():
-    views = pictures(12, seed=4)
+def test_descriptor_of_shifted_view_is_nearest():
+    views = random_images(12, seed=4)
     later = [np.roll(view, 2, axis=1).astype(np.int16) + 6 for view in views]
     later = [np.clip(view, 0, 255).astype(np.uint8) for view in later]
     describe = Descriptor()
@@ -129,6 +129,6 @@ def test_the_same_view_a_little_later_is_nearer_than_any_other():
     assert ((first @ second.T).argmax(axis=1) == np.arange(12)).all()
 
 
-def test_it_says_what_it_is():
+def test_descriptor_has_note_and_no_parameters():
     assert "knows nothing about places" in DESCRIPTOR_NOTE
     assert sum(parameter.numel() for parameter in Descriptor().parameters()) == 0

@@ -1,4 +1,4 @@
-"""The encoder's promises: unit vectors, the same alone and in company, bit-equal for queries."""
+"""The encoder: unit vectors, independence of the batch, bit-equal query vectors."""
 
 import threading
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nets.towers import clip_bundle, pictures, timm_bundle
+from nets.towers import clip_bundle, random_images, timm_bundle
 from pinpoint.errors import BadBundleError, ConfigurationError
 from pinpoint.nets.bundle.contract import Preprocess
 from pinpoint.nets.embedder.embedder import Embedder
@@ -32,10 +32,10 @@ def encoder(request, home):
 
 @pytest.fixture(scope="module")
 def images():
-    return pictures(64, seed=9)
+    return random_images(64, seed=9)
 
 
-def test_vectors_have_unit_length(encoder, images):
+def test_encode_returns_unit_vectors(encoder, images):
     vectors = encoder.encode(images)
     assert vectors.dtype == np.float32
     assert vectors.shape == (64, DIMS[encoder.contract.name])
@@ -43,53 +43,53 @@ def test_vectors_have_unit_length(encoder, images):
     assert encoder.encode([]).shape == (0, DIMS[encoder.contract.name])
 
 
-def test_a_vector_is_the_same_alone_in_a_batch_and_in_any_order(encoder, images):
+def test_encode_row_is_independent_of_batch_and_order(encoder, images):
     together = encoder.encode(images)
     alone = np.concatenate([encoder.encode([image]) for image in images[::4]])
     np.testing.assert_allclose(alone, together[::4], atol=1e-5, rtol=0)
     order = np.random.default_rng(3).permutation(64)
     shuffled = encoder.encode([images[row] for row in order])
     np.testing.assert_allclose(shuffled, together[order], atol=1e-5, rtol=0)
-    # Different pictures have different vectors, or the lines above would say nothing.
+    # Different images have different vectors, or the assertions above would prove nothing.
     assert np.abs(together[:, None] - together).max(axis=-1)[~np.eye(64, dtype=bool)].min() > 1e-4
 
 
 @pytest.mark.parametrize("batch", [1, 7, 200])
-def test_the_size_of_a_pass_changes_nothing(batch, home, images):
+def test_encode_is_independent_of_encode_batch(batch, home, images):
     usual = open_encoder(EncoderSettings(bundle="tiny-timm", device="cpu"), home, 512)
     other = open_encoder(
         EncoderSettings(bundle="tiny-timm", device="cpu", encode_batch=batch), home, 512
     )
-    some = images[:20]
-    np.testing.assert_allclose(other.encode(some), usual.encode(some), atol=1e-5, rtol=0)
+    subset = images[:20]
+    np.testing.assert_allclose(other.encode(subset), usual.encode(subset), atol=1e-5, rtol=0)
 
 
-def test_a_query_is_bit_equal_whoever_else_asks(encoder, images):
+def test_encode_query_under_concurrency_is_bit_equal(encoder, images):
     first = encoder.encode_query(images[0])
     assert first.shape == (DIMS[encoder.contract.name],)
     np.testing.assert_allclose(first, encoder.encode(images[:8])[0], atol=1e-5, rtol=0)
     answers, done = [], threading.Event()
 
-    def company():
+    def encode_others():
         while not done.is_set():
             encoder.encode(images[1:17], kind="street")
 
-    def ask():
+    def encode_queries():
         answers.extend(encoder.encode_query(images[0]).tobytes() for _ in range(10))
 
-    busy = threading.Thread(target=company)
-    askers = [threading.Thread(target=ask) for _ in range(5)]
+    busy = threading.Thread(target=encode_others)
+    callers = [threading.Thread(target=encode_queries) for _ in range(5)]
     busy.start()
-    for thread in askers:
+    for thread in callers:
         thread.start()
-    for thread in askers:
+    for thread in callers:
         thread.join()
     done.set()
     busy.join()
     assert answers == [first.tobytes()] * 50
 
 
-def test_the_contract_says_what_comes_out(encoder):
+def test_encoder_contract_describes_output(encoder):
     contract = encoder.contract
     assert contract.dims == {"image": DIMS[contract.name]}
     assert contract.rendition_px == 512
@@ -98,14 +98,14 @@ def test_the_contract_says_what_comes_out(encoder):
     assert len(contract.digest) == 64
 
 
-def test_two_openings_give_the_same_vectors(encoder, home, images):
+def test_open_encoder_twice_gives_same_vectors(encoder, home, images):
     again = open_encoder(EncoderSettings(bundle=encoder.contract.name, device="cpu"), home, 512)
     assert again.contract == encoder.contract
     np.testing.assert_array_equal(again.encode_query(images[5]), encoder.encode_query(images[5]))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
-def test_a_vector_that_is_none_raises(value):
+def test_encode_of_non_finite_or_zero_vector_raises(value):
     class Broken(torch.nn.Module):
         def forward(self, pixels):
             out = torch.ones(len(pixels), 4)
@@ -129,12 +129,12 @@ def test_a_vector_that_is_none_raises(value):
         batch=2 + 1,
     )
     with pytest.raises(BadBundleError, match="image 2 of the batch") as caught:
-        broken.encode(pictures(4))
+        broken.encode(random_images(4))
     assert caught.value.reason == "vector_not_finite"
-    assert np.isfinite(broken.encode(pictures(2))).all()
+    assert np.isfinite(broken.encode(random_images(2))).all()
 
 
-def test_the_device_is_chosen_or_refused_in_words():
+def test_choose_device_resolves_or_refuses_name():
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert choose_device("auto").type == expected
     assert choose_device("cpu") == torch.device("cpu")
@@ -146,7 +146,7 @@ def test_the_device_is_chosen_or_refused_in_words():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_agrees_with_the_cpu(encoder, home, images):
+def test_encode_on_cuda_agrees_with_cpu(encoder, home, images):
     on_gpu = open_encoder(EncoderSettings(bundle=encoder.contract.name, device="cuda"), home, 512)
     np.testing.assert_allclose(on_gpu.encode(images), encoder.encode(images), atol=1e-4, rtol=0)
     alone = np.stack([on_gpu.encode_query(image) for image in images])

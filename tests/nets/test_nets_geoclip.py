@@ -1,4 +1,4 @@
-"""GeoCLIP: ours against the real package, the reading of its files, and refusals in words."""
+"""GeoCLIP: parity with the real package, reading of its files, and error messages."""
 
 import hashlib
 import math
@@ -51,7 +51,7 @@ def theirs():
 
 @pytest.fixture
 def unpacked(tmp_path):
-    """A folder with the package's files, as links; a test replaces those it spoils."""
+    """A folder with links to the package's files; a test replaces those it corrupts."""
     for name in FILES:
         link = tmp_path / "unpacked" / "geoclip" / "model" / name
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -59,8 +59,8 @@ def unpacked(tmp_path):
     return tmp_path / "unpacked"
 
 
-def places(count, seed=0):
-    """Spread evenly over the sphere, after the poles, the antimeridian and the equator."""
+def grid_and_random_positions(count, seed=0):
+    """Poles, antimeridian and equator, then random positions, uniform over the sphere."""
     rng = np.random.default_rng(seed)
     edges = [(lat, lon) for lat in (90, -90) for lon in (-180, -90, 0, 0.001, 180)]
     edges += [(lat, lon) for lat in range(-90, 91, 5) for lon in (-180, 180)]
@@ -71,7 +71,7 @@ def places(count, seed=0):
 
 
 def features(count, seed=1):
-    """As a tower of CLIP gives them: not of unit length."""
+    """Random features as a CLIP tower returns them, without unit length."""
     return torch.randn(count, 768, generator=torch.Generator().manual_seed(seed)) * 0.5
 
 
@@ -79,8 +79,8 @@ def features(count, seed=1):
 
 
 @torch.inference_mode()
-def test_places_have_the_vectors_of_the_package(ours, theirs):
-    at = places(10_000)
+def test_geoclip_location_vectors_agree_with_package(ours, theirs):
+    at = grid_and_random_positions(10_000)
     expected = theirs.location_encoder(at)
     assert expected.abs().max() > 0.05
     torch.testing.assert_close(ours.location(at), expected, rtol=0, atol=1e-5)
@@ -89,28 +89,28 @@ def test_places_have_the_vectors_of_the_package(ours, theirs):
 
 
 @torch.inference_mode()
-def test_photos_have_the_vectors_of_the_package(ours, theirs):
-    given = features(1_000)
-    expected = theirs.image_encoder(given)
+def test_geoclip_image_vectors_agree_with_package(ours, theirs):
+    inputs = features(1_000)
+    expected = theirs.image_encoder(inputs)
     assert expected.abs().max() > 0.05
-    torch.testing.assert_close(ours.image(given), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours.image(inputs), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.timeout(600)  # both sides encode 100,000 places: 4 · 10¹² operations
+@pytest.mark.timeout(600)  # both encode 100,000 positions: 4 · 10¹² operations
 @torch.inference_mode()
-def test_the_places_are_ranked_as_by_the_package(ours, theirs):
-    asked, at = features(200), gallery_coordinates()
+def test_geoclip_ranking_agrees_with_package(ours, theirs):
+    queries, at = features(200), gallery_coordinates()
     np.testing.assert_array_equal(at.astype(np.float32), theirs.gps_gallery.numpy())
-    expected = theirs(asked, theirs.gps_gallery)
+    expected = theirs(queries, theirs.gps_gallery)
     vectors = torch.from_numpy(encode_positions(ours.location, at))
-    found = ours.logit_scale.exp() * (ours.image.unit(asked) @ vectors.T)
+    found = ours.logit_scale.exp() * (ours.image.unit(queries) @ vectors.T)
     assert_same_ranking(found, expected)
-    known = CoordinateGallery(
+    gallery = CoordinateGallery(
         positions=at, vectors=vectors.numpy(), temperature=float(ours.logit_scale.exp()), digest=""
     )
-    for feature, scores in zip(asked[:10], expected[:10], strict=True):
+    for feature, scores in zip(queries[:10], expected[:10], strict=True):
         served = compare_coordinates(
-            ours.image.unit(feature[None])[0].numpy(), known, SearchFilter()
+            ours.image.unit(feature[None])[0].numpy(), gallery, SearchFilter()
         )
         shares, order = scores.softmax(dim=0).sort(descending=True)
         np.testing.assert_allclose(served.weight, shares.numpy(), rtol=1e-3)
@@ -119,9 +119,9 @@ def test_the_places_are_ranked_as_by_the_package(ours, theirs):
 
 
 def assert_same_ranking(found, expected):
-    """Of scores `[B, N]`: the same order of all N, where a tie may be broken either way.
+    """Scores `[B, N]` have the same order of all N, with ties in any order.
 
-    Tied are places whose scores by the reference are nearer than rounding can tell apart.
+    Positions are tied if their reference scores differ by less than the rounding error.
     """
     tie = 1e-5
     for ours_scores, scores in zip(found, expected, strict=True):
@@ -132,16 +132,16 @@ def assert_same_ranking(found, expected):
         assert (ours_order == order).float().mean() > 0.99
 
 
-def test_equal_earth_is_that_of_the_paper():
+def test_equal_earth_agrees_with_formula_of_paper():
     a = (1.340264, -0.081106, 0.000893, 0.003796)
-    for lat, lon in places(300).tolist():
+    for lat, lon in grid_and_random_positions(300).tolist():
         theta = math.asin(math.sqrt(3) / 2 * math.sin(math.radians(lat)))
         slope = a[0] + 3 * a[1] * theta**2 + 7 * a[2] * theta**6 + 9 * a[3] * theta**8
         x = 2 * math.sqrt(3) * math.radians(lon) * math.cos(theta) / (3 * slope)
         y = a[0] * theta + a[1] * theta**3 + a[2] * theta**7 + a[3] * theta**9
         (found,) = equal_earth(torch.tensor([[lat, lon]])).tolist()
         assert found == pytest.approx([x * 66.50336 / 180, y * 66.50336 / 180], abs=1e-6)
-    # PROJ's `eqearth` on a sphere of radius 1: half the map is this wide and this high.
+    # Half width and half height of the map by PROJ's `eqearth` on a sphere of radius 1.
     corner = equal_earth(torch.tensor([[0.0, 180.0], [90.0, 0.0]])) * 180 / 66.50336
     assert corner.diagonal().tolist() == pytest.approx([2.7066300, 1.3173628], abs=1e-6)
 
@@ -150,8 +150,8 @@ def test_equal_earth_is_that_of_the_paper():
 
 
 @torch.inference_mode()
-def test_a_place_has_one_vector_in_any_company(ours):
-    at = places(256)[-64:]
+def test_geoclip_location_vector_is_independent_of_batch(ours):
+    at = grid_and_random_positions(256)[-64:]
     together = ours.location.unit(at)
     alone = torch.cat([ours.location.unit(at[i : i + 1]) for i in range(64)])
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-5)
@@ -164,7 +164,7 @@ def test_a_place_has_one_vector_in_any_company(ours):
 
 
 @torch.inference_mode()
-def test_the_seam_is_where_the_docstring_says(ours):
+def test_geoclip_location_is_discontinuous_at_antimeridian_and_pole(ours):
     pairs = torch.tensor([[20.0, 180.0], [20.0, -180.0], [90.0, 0.0], [90.0, 90.0]])
     vectors = ours.location.unit(pairs)
     assert vectors[0] @ vectors[1] < 0.9
@@ -172,15 +172,15 @@ def test_the_seam_is_where_the_docstring_says(ours):
 
 
 @torch.inference_mode()
-def test_half_precision_around_it_changes_nothing(ours):
-    at = places(128)
+def test_geoclip_location_under_autocast_is_unchanged(ours):
+    at = grid_and_random_positions(128)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         within = ours.location(at)
     assert torch.equal(within, ours.location(at))
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("positions", "words"),
     [
         ([[48.0, 2.0, 1.0]], r"\[B, 2\]"),
         ([48.0, 2.0], r"\[B, 2\]"),
@@ -189,25 +189,25 @@ def test_half_precision_around_it_changes_nothing(ours):
         ([[math.nan, 2.0]], "row 0 is not a position"),
     ],
 )
-def test_what_is_no_place_is_refused(given, words):
+def test_geoclip_location_with_invalid_position_is_refused(positions, words):
     with pytest.raises(ValueError, match=words):
-        GeoClipLocation()(torch.tensor(given))
+        GeoClipLocation()(torch.tensor(positions))
 
 
 # --- files ----------------------------------------------------------------------------------
 
 
-def test_weights_come_back_from_safetensors(tensors, ours, tmp_path):
+def test_geoclip_weights_survive_safetensors_round_trip(tensors, ours, tmp_path):
     save_file(tensors, tmp_path / "geoclip.safetensors")
     again = build_geoclip(load_file(tmp_path / "geoclip.safetensors"))
-    at = places(200)
+    at = grid_and_random_positions(200)
     assert torch.equal(again.location(at), ours.location(at))
     assert torch.equal(again.image(features(5)), ours.image(features(5)))
     assert again.logit_scale.item() == pytest.approx(3.6810, abs=1e-4)
     assert {name.split(".")[0] for name in tensors} == {"location", "image", "logit_scale"}
 
 
-def test_building_draws_no_random_numbers(tensors):
+def test_build_geoclip_leaves_random_state_unchanged(tensors):
     torch.manual_seed(4)
     expected = torch.rand(1)
     torch.manual_seed(4)
@@ -225,13 +225,15 @@ def test_building_draws_no_random_numbers(tensors):
         ({"image.layers.2.bias": torch.full((512,), math.nan)}, "not finite"),
     ],
 )
-def test_tensors_that_do_not_fit_are_refused(tensors, changes, words):
-    changed = {name: each for name, each in {**tensors, **changes}.items() if each is not None}
+def test_build_geoclip_with_mismatched_tensors_is_refused(tensors, changes, words):
+    changed = {
+        name: tensor for name, tensor in {**tensors, **changes}.items() if tensor is not None
+    }
     with pytest.raises(BadBundleError, match=words):
         build_geoclip(changed)
 
 
-def test_wheel_folder_and_package_give_the_same(tensors, unpacked, tmp_path):
+def test_read_geoclip_accepts_wheel_folder_and_package(tensors, unpacked, tmp_path):
     with zipfile.ZipFile(tmp_path / "geoclip.whl", "w") as wheel:
         for name in FILES:
             wheel.write(unpacked / "geoclip" / "model" / name, f"geoclip/model/{name}")
@@ -245,14 +247,16 @@ def test_wheel_folder_and_package_give_the_same(tensors, unpacked, tmp_path):
     )
 
 
-def test_reading_does_not_import_the_package():
+def test_read_geoclip_does_not_import_package():
     package_folder()
     code = (
         "import sys; from pinpoint.nets.geoclip.files import read_geoclip;"
         "print(len(read_geoclip()), [n for n in sys.modules if n.startswith('geoclip')])"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "32 []"
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert completed.stdout.strip() == "32 []"
 
 
 class _Harmful:
@@ -264,8 +268,10 @@ class _Harmful:
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("spoil", ["changed", "shorter", "longer", "code"])
-def test_a_spoiled_file_is_refused_and_never_run(unpacked, tmp_path, name, spoil):
+@pytest.mark.parametrize("corruption", ["changed", "shorter", "longer", "code"])
+def test_read_geoclip_with_changed_file_is_refused_without_unpickling(
+    unpacked, tmp_path, name, corruption
+):
     file = unpacked / "geoclip" / "model" / name
     data = bytearray(file.read_bytes())
     file.unlink()
@@ -276,17 +282,17 @@ def test_a_spoiled_file_is_refused_and_never_run(unpacked, tmp_path, name, spoil
             "shorter": data[:-1],
             "longer": data + b"\0" * 100,
             "code": pickle.dumps(_Harmful(tmp_path / "mark")),
-        }[spoil]
+        }[corruption]
     )
     with pytest.raises(BadBundleError, match="is not that of geoclip") as caught:
         (gallery_coordinates if name.endswith(".csv") else read_geoclip)(unpacked)
     assert name in caught.value.message
-    if spoil == "changed":
+    if corruption == "changed":
         assert hashlib.sha256(file.read_bytes()).hexdigest() in caught.value.message
     assert not (tmp_path / "mark").exists()
 
 
-def test_missing_files_are_named(unpacked, tmp_path):
+def test_read_geoclip_with_missing_files_names_them(unpacked, tmp_path):
     shutil.rmtree(unpacked / "geoclip" / "model" / "weights")
     with pytest.raises(BadBundleError, match=r"weights/logit_scale_weights\.pth"):
         read_geoclip(unpacked)
@@ -299,7 +305,7 @@ def test_missing_files_are_named(unpacked, tmp_path):
         read_geoclip(tmp_path / "other.whl")
 
 
-def test_an_absent_package_says_what_to_do(tmp_path, monkeypatch):
+def test_read_geoclip_without_package_names_the_command(tmp_path, monkeypatch):
     with pytest.raises(UnavailableError, match="does not exist; name a wheel"):
         read_geoclip(tmp_path / "absent")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -1,4 +1,4 @@
-"""Adapters per kind: a row depends on itself alone, and training one kind touches no other."""
+"""Adapters per kind: rows are independent, and training one kind changes no other adapter."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def kinds():
     return [KINDS[row % len(KINDS)] for row in range(64)]
 
 
-def by_hand(weights, features, kind):
-    """One row, from the weights by their names, in float64."""
+def reference_row(weights, features, kind):
+    """One output row in float64, computed from the weights by name."""
 
     def norm(name, row):
         row = (row - row.mean()) / (row.var(unbiased=False) + 1e-5).sqrt()
@@ -50,23 +50,23 @@ def by_hand(weights, features, kind):
 
     adapter = f"adapters.of_{kind}"
     row = F.gelu(linear(f"{adapter}.enter", norm(f"{adapter}.norm", features.double())))
-    for each in (f"{adapter}.blocks.0", f"{adapter}.blocks.1", "trunk.0"):
-        row = block(each, row)
+    for name in (f"{adapter}.blocks.0", f"{adapter}.blocks.1", "trunk.0"):
+        row = block(name, row)
     row = linear("trunk.2", norm("trunk.1", row))
     return row / row.norm()
 
 
-def test_a_row_is_what_the_weights_say(heads, features, kinds):
+def test_kind_heads_agree_with_float64_reference(heads, features, kinds):
     weights = {name: tensor.double() for name, tensor in heads.state_dict().items()}
     found = heads(features, kinds)
     for row, kind in enumerate(kinds):
         served = kind if kind in SPEC.kinds else "photo"
         torch.testing.assert_close(
-            found[row].double(), by_hand(weights, features[row], served), atol=1e-5, rtol=0
+            found[row].double(), reference_row(weights, features[row], served), atol=1e-5, rtol=0
         )
 
 
-def test_vectors_are_fp32_of_unit_length(heads, features, kinds):
+def test_kind_heads_return_fp32_unit_vectors(heads, features, kinds):
     vectors = heads(features, kinds)
     assert vectors.dtype == torch.float32
     assert vectors.shape == (64, SPEC.dim)
@@ -81,22 +81,22 @@ def test_vectors_are_fp32_of_unit_length(heads, features, kinds):
 
 
 @torch.no_grad()
-def test_a_row_is_the_same_alone_in_64_and_in_any_order(heads, features, kinds):
+def test_kind_heads_row_is_independent_of_batch_and_order(heads, features, kinds):
     together = heads(features, kinds)
     alone = torch.cat([heads(features[row : row + 1], [kinds[row]]) for row in range(64)])
     torch.testing.assert_close(alone, together, atol=1e-5, rtol=0)
     order = np.random.default_rng(3).permutation(64)
     shuffled = heads(features[order], [kinds[row] for row in order])
     torch.testing.assert_close(shuffled, together[order], atol=1e-5, rtol=0)
-    # In other company: the same rows, but all others of another kind.
-    company = ["photo"] * 32 + kinds[32:]
-    torch.testing.assert_close(heads(features, company)[32:], together[32:], atol=1e-5, rtol=0)
+    # The same rows in a batch where all others have another kind.
+    other_kinds = ["photo"] * 32 + kinds[32:]
+    torch.testing.assert_close(heads(features, other_kinds)[32:], together[32:], atol=1e-5, rtol=0)
     assert torch.cdist(together, together).add(torch.eye(64)).min() > 1e-2, "all rows are alike"
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("default", ["photo", "street"])
-def test_an_unknown_kind_is_served_by_the_stated_default(default, features):
+def test_kind_heads_unknown_kind_uses_default_adapter(default, features):
     torch.manual_seed(4)
     spec = HeadsSpec(feature_dim=48, hidden=64, dim=32, default_kind=default)
     heads, other = KindHeads(spec), {"photo": "street", "street": "photo"}[default]
@@ -119,23 +119,23 @@ def differing(before, after):
 
 
 @pytest.mark.parametrize(("trained", "other"), [("photo", "street"), ("street", "photo")])
-def test_training_one_kind_leaves_the_others_adapter_bit_equal(trained, other, features):
+def test_kind_heads_training_one_kind_leaves_other_adapter_unchanged(trained, other, features):
     torch.manual_seed(5)
     heads = KindHeads(SPEC)
     optimizer = torch.optim.AdamW(heads.parameters(), lr=1e-2, weight_decay=0.5)
-    # Both at first, so that AdamW holds moments of the adapter that is then left out.
+    # Both kinds first, so that AdamW has moments for the adapter that is then left out.
     steps(heads, optimizer, features, ["photo", "street"] * 32, 3)
     before = copy.deepcopy(heads.state_dict())
     steps(heads, optimizer, features, [trained] * 64, 5)
-    assert all(each.grad is None for each in heads.adapter(other).parameters())
+    assert all(parameter.grad is None for parameter in heads.adapter(other).parameters())
     changed = differing(before, heads.state_dict())
     assert not any(name.startswith(f"adapters.of_{other}.") for name in changed)
     rest = {name for name in before if not name.startswith(f"adapters.of_{other}.")}
-    assert changed == rest, "what is trained must move, or this test says nothing"
+    assert changed == rest, "trained weights must change, or this test proves nothing"
 
 
-def test_gradients_of_zero_would_not_leave_it_alone(features):
-    """Why the docstring asks for `set_to_none=True`."""
+def test_kind_heads_zero_gradients_still_change_adapter(features):
+    """The reason why `KindHeads` requires `set_to_none=True`."""
     torch.manual_seed(5)
     heads = KindHeads(SPEC)
     optimizer = torch.optim.AdamW(heads.parameters(), lr=1e-2, weight_decay=0.5)
@@ -145,7 +145,7 @@ def test_gradients_of_zero_would_not_leave_it_alone(features):
     assert "adapters.of_street.enter.weight" in differing(before, heads.state_dict())
 
 
-def test_kinds_come_from_the_spec_and_may_have_any_plain_name(features):
+def test_kind_heads_accept_any_kind_names_of_spec(features):
     spec = HeadsSpec(feature_dim=48, hidden=8, dim=4, kinds=("train", "keys"), default_kind="keys")
     heads = KindHeads(spec)
     assert heads.adapter("train") is not heads.adapter("keys")
@@ -153,7 +153,7 @@ def test_kinds_come_from_the_spec_and_may_have_any_plain_name(features):
     assert heads(features[:3], ["train", "keys", "photo"]).shape == (3, 4)
 
 
-def test_features_or_kinds_that_do_not_fit_are_refused_in_words(heads, features):
+def test_kind_heads_with_mismatched_inputs_are_refused(heads, features):
     with pytest.raises(ValueError, match=r"must be \[B, 48\], not \[64, 47\]"):
         heads(features[:, 1:], ["photo"] * 64)
     with pytest.raises(ValueError, match=r"must be \[B, 48\], not \[48\]"):
@@ -163,7 +163,7 @@ def test_features_or_kinds_that_do_not_fit_are_refused_in_words(heads, features)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("invalid", "message"),
     [
         ({"kinds": ("photo", "photo")}, "contain a duplicate"),
         ({"kinds": ("street",)}, "default kind 'photo' is none of street"),
@@ -173,27 +173,27 @@ def test_features_or_kinds_that_do_not_fit_are_refused_in_words(heads, features)
         ({"depth": 3}, "unexpected|Unexpected"),
     ],
 )
-def test_a_spec_that_cannot_be_built_is_refused(wrong, said):
-    plain = {"feature_dim": 48, "hidden": 64, "dim": 32, **wrong}
-    with pytest.raises(ValidationError, match=said):
-        TypeAdapter(HeadsSpec).validate_python(plain)
+def test_heads_spec_with_invalid_values_is_refused(invalid, message):
+    values = {"feature_dim": 48, "hidden": 64, "dim": 32, **invalid}
+    with pytest.raises(ValidationError, match=message):
+        TypeAdapter(HeadsSpec).validate_python(values)
 
 
-def test_a_spec_comes_back_from_json():
+def test_heads_spec_survives_json_round_trip():
     spec = TypeAdapter(HeadsSpec)
     assert spec.validate_json(spec.dump_json(SPEC)) == SPEC
 
 
-def test_heads_that_start_at_the_tower_keep_its_angles(features):
+def test_start_at_tower_keeps_cosines_of_tower(features):
     torch.manual_seed(3)
     spec = HeadsSpec(feature_dim=48, hidden=512, dim=512, adapter_blocks=1, trunk_blocks=2)
     heads = KindHeads(spec).eval()
     normed = F.layer_norm(features, (spec.feature_dim,))
-    wanted = F.cosine_similarity(normed[:, None], normed[None], dim=2)
-    drawn = heads(features, ["photo"] * 64)
+    cosines = F.cosine_similarity(normed[:, None], normed[None], dim=2)
+    random_vectors = heads(features, ["photo"] * 64)
     heads.start_at_tower()
     with torch.inference_mode():
         photos, streets = (heads(features, [kind] * 64) for kind in ("photo", "street"))
     assert torch.equal(photos, streets)
-    torch.testing.assert_close(photos @ photos.T, wanted, atol=0.02, rtol=0)
-    assert (drawn @ drawn.T - wanted).abs().max() > 0.2
+    torch.testing.assert_close(photos @ photos.T, cosines, atol=0.02, rtol=0)
+    assert (random_vectors @ random_vectors.T - cosines).abs().max() > 0.2

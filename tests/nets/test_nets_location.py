@@ -1,4 +1,4 @@
-"""The location tower: no seam, no poles, wavelengths as stated, the same in any batch."""
+"""The location tower: continuity, wavelengths, and independence of the batch."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from pinpoint.nets.embedder.location import (
 SPEC = LocationSpec(hidden=128, dim=64)
 
 
-def made(spec=SPEC, seed=1):
+def make_tower(spec=SPEC, seed=1):
     torch.manual_seed(seed)
     tower = LocationTower(spec)
-    # As after training: shifts that are not zero.
+    # Nonzero shifts, as after training.
     torch.nn.init.normal_(tower.waves.shift)
     return tower.eval().requires_grad_(False)
 
 
-TOWER = made()
+TOWER = make_tower()
 latitudes, longitudes = st.floats(-90, 90), st.floats(-180, 180)
 anywhere = st.one_of(
     st.tuples(latitudes, longitudes),
@@ -45,16 +45,16 @@ def vectors(*positions):
     return TOWER(torch.tensor(positions, dtype=torch.float64))
 
 
-def places(count, seed=3):
-    """Random places, even over the sphere, and the poles."""
+def random_positions(count, seed=3):
+    """Random positions, uniform over the sphere, and the poles."""
     rng = np.random.default_rng(seed)
     lat = np.degrees(np.arcsin(rng.uniform(-1, 1, count)))
     lat[:2] = 90.0, -90.0
     return np.column_stack([lat, rng.uniform(-180, 180, count)])
 
 
-def apart(here, distance_m, seed=4):
-    """How far vectors are from those of places some meters away, in random directions."""
+def vector_change(here, distance_m, seed=4):
+    """Distances between the vectors of positions and of positions some meters away."""
     bearing = np.random.default_rng(seed).uniform(0, 360, len(here))
     there = destination(here, bearing, distance_m)
     return (TOWER(torch.tensor(here)) - TOWER(torch.tensor(there))).norm(dim=1)
@@ -72,8 +72,8 @@ def waves_in_a_loop(waves, lat, lon):
     return [math.cos(phase) for phase in phases] + [math.sin(phase) for phase in phases]
 
 
-def test_waves_are_those_of_the_loop_where_fp32_phases_are_not():
-    positions = places(40)
+def test_fourier_waves_agree_with_float64_loop():
+    positions = random_positions(40)
     expected = np.array([waves_in_a_loop(TOWER.waves, *place) for place in positions])
     points = sphere_points(torch.tensor(positions))
     found = TOWER.waves(points)
@@ -83,14 +83,14 @@ def test_waves_are_those_of_the_loop_where_fp32_phases_are_not():
     assert np.abs(coarse.numpy() - expected[:, : coarse.shape[1]]).max() > 1e-3
 
 
-def test_points_of_the_sphere_are_those_of_the_house():
-    positions = places(500)
+def test_sphere_points_agree_with_geo_unit_xyz():
+    positions = random_positions(500)
     np.testing.assert_allclose(
         sphere_points(torch.tensor(positions)), unit_xyz(positions), atol=1e-15, rtol=0
     )
 
 
-def test_wavelengths_go_from_coarsest_to_finest_in_equal_ratios():
+def test_wavelengths_are_geometric():
     lengths = wavelengths_m(
         LocationSpec(hidden=1, dim=1, fourier_scales=5, max_wavelength_km=1600, min_wavelength_km=1)
     )
@@ -99,8 +99,8 @@ def test_wavelengths_go_from_coarsest_to_finest_in_equal_ratios():
 
 
 @pytest.mark.parametrize("part", [0.05, 0.125, 0.25])
-def test_a_wavelength_means_meters_along_the_ground_everywhere_and_in_every_direction(part):
-    """After a way d, a scale's waves agree to exp(-(2π d / λ)² / 2) in the mean."""
+def test_fourier_waves_decay_with_ground_distance_everywhere(part):
+    """After a distance d, the mean agreement of a scale's waves is exp(-(2π d / λ)² / 2)."""
     torch.manual_seed(6)
     spec = LocationSpec(
         hidden=1, dim=1, fourier_scales=6, fourier_features_per_scale=4000, max_wavelength_km=4000
@@ -123,7 +123,7 @@ def test_a_wavelength_means_meters_along_the_ground_everywhere_and_in_every_dire
 
 @settings(deadline=None)
 @given(latitudes, st.floats(0, 1e-7))
-def test_there_is_no_seam_at_the_antimeridian(lat, hair_deg):
+def test_location_tower_is_continuous_at_antimeridian(lat, hair_deg):
     west, east, west_of, east_of = vectors(
         (lat, -180.0), (lat, 180.0), (lat, -180.0 + hair_deg), (lat, 180.0 - hair_deg)
     )
@@ -134,7 +134,7 @@ def test_there_is_no_seam_at_the_antimeridian(lat, hair_deg):
 
 @settings(deadline=None)
 @given(st.sampled_from([-90.0, 90.0]), longitudes, longitudes, st.floats(0, 1e-7))
-def test_a_pole_is_one_place_and_smooth(pole, lon, other_lon, hair_deg):
+def test_location_tower_is_continuous_at_poles(pole, lon, other_lon, hair_deg):
     lat = pole - math.copysign(hair_deg, pole)
     here, there, near, across = vectors(
         (pole, lon), (pole, other_lon), (lat, lon), (lat, other_lon)
@@ -146,27 +146,27 @@ def test_a_pole_is_one_place_and_smooth(pole, lon, other_lon, hair_deg):
 
 @settings(deadline=None)
 @given(anywhere, st.floats(0, 360), st.floats(0, 0.01))
-def test_a_centimeter_changes_next_to_nothing_anywhere(place, bearing, way_m):
+def test_location_tower_is_stable_within_a_centimeter(place, bearing, way_m):
     there = destination(np.array(place), bearing, way_m)
     here, moved = vectors(place, there.tolist())
     assert (here - moved).norm() < 1e-4
 
 
-def test_300_m_are_told_apart_and_1_m_hardly():
-    here = places(500)
-    assert apart(here, 300.0).min() > 0.1
-    assert apart(here, 1.0).max() < 0.01
+def test_location_tower_separates_300_m_but_not_1_m():
+    here = random_positions(500)
+    assert vector_change(here, 300.0).min() > 0.1
+    assert vector_change(here, 1.0).max() < 0.01
 
 
-def test_the_farther_the_less_alike():
-    here = places(500)
+def test_location_tower_similarity_falls_with_distance():
+    here = random_positions(500)
     ways_m = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
-    means = [apart(here, way_m).mean().item() for way_m in ways_m]
+    means = [vector_change(here, way_m).mean().item() for way_m in ways_m]
     assert all(near < far for near, far in itertools.pairwise(means)), means
 
 
-def test_a_place_is_the_same_alone_in_64_and_in_any_order():
-    positions = torch.tensor(places(64))
+def test_location_tower_row_is_independent_of_batch_and_order():
+    positions = torch.tensor(random_positions(64))
     together = TOWER(positions)
     assert together.dtype == torch.float32
     np.testing.assert_allclose(together.double().norm(dim=1), 1.0, atol=1e-6)
@@ -177,21 +177,21 @@ def test_a_place_is_the_same_alone_in_64_and_in_any_order():
     assert TOWER(positions[:0]).shape == (0, SPEC.dim)
 
 
-def test_autocast_changes_no_bit():
-    positions = torch.tensor(places(64))
-    plain, tower = TOWER(positions), made().requires_grad_(True)
+def test_location_tower_under_autocast_is_unchanged():
+    positions = torch.tensor(random_positions(64))
+    plain, tower = TOWER(positions), make_tower().requires_grad_(True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = tower(positions)
         assert (plain @ plain.T).dtype == torch.bfloat16
     assert torch.equal(mixed, plain)
     mixed.sum().backward()
-    assert all(each.grad.dtype == torch.float32 for each in tower.parameters())
-    assert all(torch.isfinite(each.grad).all() for each in tower.parameters())
+    assert all(parameter.grad.dtype == torch.float32 for parameter in tower.parameters())
+    assert all(torch.isfinite(parameter.grad).all() for parameter in tower.parameters())
     assert tower.waves.shift.grad.abs().min() > 0, "waves are learned at every scale"
 
 
-def test_a_step_of_an_optimizer_does_not_scramble_the_finest_waves():
-    tower, positions = made().requires_grad_(True), torch.tensor(places(64))
+def test_fourier_waves_change_little_in_one_optimizer_step():
+    tower, positions = make_tower().requires_grad_(True), torch.tensor(random_positions(64))
     optimizer = torch.optim.AdamW(tower.parameters(), lr=1e-3, weight_decay=0.1)
     before = tower.waves(sphere_points(positions)).detach()
     tower(positions)[:, 0].sum().backward()
@@ -200,18 +200,18 @@ def test_a_step_of_an_optimizer_does_not_scramble_the_finest_waves():
     assert 1e-5 < moved < 5e-3
 
 
-def test_a_position_that_is_none_gives_no_vector():
+def test_location_tower_of_nan_position_is_nan():
     found = vectors((math.nan, 0.0), (10.0, 20.0))
     assert found[0].isnan().all()
     assert found[1].isfinite().all()
 
 
-def test_positions_and_towers_of_another_precision_are_refused_in_words():
+def test_location_tower_with_wrong_precision_is_refused():
     with pytest.raises(ValueError, match=r"\[B, 2\] torch.float64, not \[3, 2\] torch.float32"):
         TOWER(torch.zeros(3, 2))
     with pytest.raises(ValueError, match=r"not \[2\] torch.float64"):
         TOWER(torch.zeros(2, dtype=torch.float64))
     with pytest.raises(ValueError, match=r"cast to torch.bfloat16, which moves its waves"):
-        made().to(torch.bfloat16)(torch.zeros(1, 2, dtype=torch.float64))
+        make_tower().to(torch.bfloat16)(torch.zeros(1, 2, dtype=torch.float64))
     with pytest.raises(ValidationError, match="min_wavelength_km, 9, must be below"):
         LocationSpec(hidden=8, dim=8, max_wavelength_km=9, min_wavelength_km=9)

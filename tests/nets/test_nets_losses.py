@@ -1,4 +1,4 @@
-"""Losses against loops; no positives, symmetry, autocast; one batch learned by heart."""
+"""Losses: agreement with loops, no positives, symmetry, autocast, overfitting of one batch."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ def pairs(seed, rows=6, columns=9, share=0.2):
     return left, right, torch.rand(rows, columns) < share, torch.rand(rows, columns)
 
 
-def sigmoid_in_a_loop(left, right, scale, bias, targets, weights):
+def sigmoid_loss_by_loop(left, right, scale, bias, targets, weights):
     total = count = 0.0
-    for row, one in enumerate(left.tolist()):
-        for column, other in enumerate(right.tolist()):
-            z = scale * math.fsum(a * b for a, b in zip(one, other, strict=True)) + bias
+    for row, left_vector in enumerate(left.tolist()):
+        for column, right_vector in enumerate(right.tolist()):
+            dot = math.fsum(a * b for a, b in zip(left_vector, right_vector, strict=True))
+            z = scale * dot + bias
             if targets[row, column]:
                 total += math.log1p(math.exp(-z))
                 count += 1
@@ -48,22 +49,22 @@ def sigmoid_in_a_loop(left, right, scale, bias, targets, weights):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(("scale", "bias"), [(10.0, -10.0), (30.0, 2.0), (0.5, 0.0)])
-def test_the_sigmoid_loss_is_that_of_the_loop(seed, scale, bias):
+def test_sigmoid_contrastive_agrees_with_loop(seed, scale, bias):
     left, right, targets, weights = pairs(seed)
     found = sigmoid_contrastive(left, right, scale, bias, targets, weights)
     assert found.item() == pytest.approx(
-        sigmoid_in_a_loop(left, right, scale, bias, targets, weights), rel=1e-5
+        sigmoid_loss_by_loop(left, right, scale, bias, targets, weights), rel=1e-5
     )
     swapped = sigmoid_contrastive(right, left, scale, bias, targets.T, weights.T)
     assert swapped.item() == pytest.approx(found.item(), rel=1e-6)
     plain = sigmoid_contrastive(left, right, scale, bias, targets)
     ones = torch.ones_like(weights)
     assert plain.item() == pytest.approx(
-        sigmoid_in_a_loop(left, right, scale, bias, targets, ones), rel=1e-5
+        sigmoid_loss_by_loop(left, right, scale, bias, targets, ones), rel=1e-5
     )
 
 
-def test_one_pair_per_row_is_the_loss_of_the_paper():
+def test_sigmoid_contrastive_with_diagonal_targets_is_the_siglip_loss():
     left, right, _, _ = pairs(3, rows=8, columns=8)
     scale, bias = Temperature()()
     assert (scale.item(), bias.item()) == pytest.approx((10.0, -10.0))
@@ -74,7 +75,7 @@ def test_one_pair_per_row_is_the_loss_of_the_paper():
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (6, 0), (0, 9), (0, 0)])
-def test_a_batch_without_positives_costs_nothing_and_teaches_nothing(shape):
+def test_sigmoid_contrastive_without_positives_has_zero_loss_and_gradient(shape):
     left, right, _, weights = pairs(4, *shape)
     left.requires_grad_(True)
     temperature = Temperature()
@@ -82,11 +83,11 @@ def test_a_batch_without_positives_costs_nothing_and_teaches_nothing(shape):
     loss = sigmoid_contrastive(left, right, *temperature(), none, weights)
     assert loss.item() == 0.0
     loss.backward()
-    for each in (left, temperature.log_scale, temperature.bias):
-        assert torch.equal(each.grad, torch.zeros_like(each))
+    for parameter in (left, temperature.log_scale, temperature.bias):
+        assert torch.equal(parameter.grad, torch.zeros_like(parameter))
 
 
-def test_a_pair_of_no_weight_has_no_gradient_and_a_positive_counts_whatever_its_weight():
+def test_sigmoid_contrastive_weights_apply_to_negatives_only():
     left, right, _, _ = pairs(5, rows=2, columns=3)
     left.requires_grad_(True)
     targets = torch.tensor([[True, False, False], [False, False, False]])
@@ -98,7 +99,7 @@ def test_a_pair_of_no_weight_has_no_gradient_and_a_positive_counts_whatever_its_
     assert alone.item() > 0
 
 
-def test_autocast_changes_no_loss():
+def test_sigmoid_contrastive_under_autocast_is_unchanged():
     left, right, targets, weights = pairs(6)
     plain = sigmoid_contrastive(left, right, 10.0, -10.0, targets, weights)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -110,20 +111,20 @@ def test_autocast_changes_no_loss():
     assert sigmoid_contrastive(left, right, 1e4, -1e4, targets).isfinite()
 
 
-def test_parts_of_a_batch_in_two_processes_have_the_mean_of_the_whole():
+def test_sigmoid_contrastive_of_split_batch_averages_to_whole():
     left, right, targets, weights = pairs(7, rows=8)
     whole = sigmoid_contrastive(left, right, 10.0, -5.0, targets, weights)
-    each = [slice(0, 4), slice(4, 8)]
+    parts_of_batch = [slice(0, 4), slice(4, 8)]
     parts = [
         sigmoid_contrastive(
-            left[its], right, 10.0, -5.0, targets[its], weights[its], targets.sum() / 2
+            left[part], right, 10.0, -5.0, targets[part], weights[part], targets.sum() / 2
         )
-        for its in each
+        for part in parts_of_batch
     ]
     assert float(sum(parts) / 2) == pytest.approx(whole.item(), rel=1e-6)
 
 
-def test_pairs_that_do_not_fit_are_refused_in_words():
+def test_sigmoid_contrastive_with_mismatched_shapes_is_refused():
     left, right, targets, weights = pairs(8)
     with pytest.raises(ValueError, match=r"must be \[6, 9\] bool, not \[9, 6\]"):
         sigmoid_contrastive(left, right, 1.0, 0.0, targets.T)
@@ -133,19 +134,19 @@ def test_pairs_that_do_not_fit_are_refused_in_words():
         sigmoid_contrastive(left, right, 1.0, 0.0, targets, weights[:, :1])
 
 
-def weight_in_a_loop(away_m, radius_m):
+def weight_by_loop(away_m, radius_m):
     if away_m >= radius_m:
         return 1.0
     return 3 * (away_m / radius_m) ** 2 - 2 * (away_m / radius_m) ** 3
 
 
 @pytest.mark.parametrize("radius_m", [1.0, 2_000.0, 25_000.0])
-def test_weights_of_negatives_are_those_of_the_loop_smooth_and_monotone(radius_m):
+def test_negative_weights_agree_with_loop_and_are_monotone(radius_m):
     away = torch.linspace(0, 1.5 * radius_m, 30_001, dtype=torch.float64)
     found = negative_weights(away.view(1, -1), radius_m)
     assert found.dtype == torch.float32
     assert found.shape == (1, 30_001)
-    expected = [weight_in_a_loop(each, radius_m) for each in away.tolist()]
+    expected = [weight_by_loop(distance_m, radius_m) for distance_m in away.tolist()]
     np.testing.assert_allclose(found[0], expected, atol=1e-7)
     assert found[0, 0] == 0
     assert (found[0][away >= radius_m] == 1).all()
@@ -156,12 +157,12 @@ def test_weights_of_negatives_are_those_of_the_loop_smooth_and_monotone(radius_m
 
 
 @pytest.mark.parametrize("radius_m", [0.0, -1.0, math.nan])
-def test_a_radius_that_is_none_is_refused(radius_m):
+def test_negative_weights_with_invalid_radius_is_refused(radius_m):
     with pytest.raises(ValueError, match="above 0 m"):
         negative_weights(torch.zeros(1, 1), radius_m)
 
 
-def test_the_radius_shrinks_in_equal_ratios_and_then_stays():
+def test_negative_radius_shrinks_geometrically_then_stays():
     radii = [negative_radius_m(n, steps=4, start_m=25_600.0, end_m=100.0) for n in range(7)]
     assert radii == pytest.approx([25_600, 6_400, 1_600, 400, 100, 100, 100])
     assert negative_radius_m(3, steps=9, start_m=5.0, end_m=5.0) == pytest.approx(5.0)
@@ -170,26 +171,26 @@ def test_the_radius_shrinks_in_equal_ratios_and_then_stays():
             negative_radius_m(0, **{"steps": 4, "start_m": 25_600.0, "end_m": 100.0, **wrong})
 
 
-def belongs_in_a_loop(row, column, away_m, kinds, groups, within_m, same_kind):
+def is_pair_by_loop(row, column, away_m, kinds, groups, within_m, same_kind):
     if row == column or away_m[row, column] > within_m:
         return False
     if kinds[row] != kinds[column]:
         return True
-    known = groups[row] >= 0 and groups[column] >= 0
-    return bool(same_kind and known and groups[row] != groups[column])
+    both_grouped = groups[row] >= 0 and groups[column] >= 0
+    return bool(same_kind and both_grouped and groups[row] != groups[column])
 
 
 @pytest.mark.parametrize("same_kind", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_pairs_across_sources_are_those_of_the_loop(seed, same_kind):
+def test_cross_source_pairs_agree_with_loop(seed, same_kind):
     rng = np.random.default_rng(seed)
-    # Some at the very same place, some over the antimeridian.
+    # Some at the same position, some across the antimeridian.
     spots = np.array([[10.0, 179.9995], [10.0, -179.9995], [10.001, 180.0], [40.0, 5.0]])
     away = torch.tensor(pairwise_m(spots[rng.integers(4, size=24)]))
     kinds, groups = (torch.tensor(rng.integers(low, 3, 24)) for low in (0, -1))
     found = cross_source_pairs(away, kinds, groups, 120.0, same_kind=same_kind)
     expected = [
-        [belongs_in_a_loop(a, b, away, kinds, groups, 120.0, same_kind) for b in range(24)]
+        [is_pair_by_loop(a, b, away, kinds, groups, 120.0, same_kind) for b in range(24)]
         for a in range(24)
     ]
     assert found.dtype == torch.bool
@@ -202,7 +203,7 @@ def test_pairs_across_sources_are_those_of_the_loop(seed, same_kind):
         cross_source_pairs(away[:3], kinds, groups, 1.0)
 
 
-def test_a_pair_at_the_limit_is_within_it():
+def test_cross_source_pairs_at_limit_are_included():
     away, apart = torch.tensor([[0.0, 50.0], [50.0, 0.0]]), torch.tensor([0, 1])
     assert cross_source_pairs(away, apart, apart, 50.0).tolist() == [[False, True], [True, False]]
     assert not cross_source_pairs(away, apart, apart, 49.9).any()
@@ -210,14 +211,14 @@ def test_a_pair_at_the_limit_is_within_it():
 
 @pytest.fixture(scope="module")
 def gallery():
-    """Cells of one crowded town, a village and single pictures, in mixed order."""
+    """Cells of a dense city, a village and single images, in mixed order."""
     rng = np.random.default_rng(9)
     spots = np.array([[48.1, 11.5], [-3.0, 40.0], [60.0, -150.0], [0.0, 0.0]])
     rows = rng.permutation(np.repeat(np.arange(4), [900, 90, 9, 1]))
     return cell_ids(spots[rows], (5,))[:, 0]
 
 
-def test_extra_negatives_are_uniform_over_cells_and_within_each(gallery):
+def test_sample_negatives_is_uniform_over_cells_and_rows(gallery):
     drawn = sample_negatives(OccupiedCells.of(gallery), 40_000, np.random.default_rng(1))
     assert drawn.dtype == np.int64
     cells, counts = np.unique(gallery[drawn], return_counts=True)
@@ -231,7 +232,7 @@ def test_extra_negatives_are_uniform_over_cells_and_within_each(gallery):
         assert np.abs(times - expected).max() < 6 * math.sqrt(expected) + 500 * (len(rows) == 1)
 
 
-def test_extra_negatives_are_those_of_the_loop_and_of_the_seed(gallery):
+def test_sample_negatives_agrees_with_loop_and_seed(gallery):
     found = sample_negatives(OccupiedCells.of(gallery), 500, np.random.default_rng(2))
     rng = np.random.default_rng(2)
     rows = {cell: np.flatnonzero(gallery == cell) for cell in sorted(set(gallery.tolist()))}
@@ -243,8 +244,8 @@ def test_extra_negatives_are_those_of_the_loop_and_of_the_seed(gallery):
         sample_negatives(OccupiedCells.of(gallery[:0]), 1, rng)
 
 
-def test_one_batch_is_learned_by_heart():
-    """32 pictures of both kinds; half of the places stand 1.1 km from the other half."""
+def test_embedder_networks_overfit_one_batch():
+    """32 images of both kinds; half of the positions are 1.1 km from the other half."""
     torch.manual_seed(10)
     heads = KindHeads(HeadsSpec(feature_dim=64, hidden=128, dim=64))
     tower = LocationTower(LocationSpec(hidden=128, dim=64))

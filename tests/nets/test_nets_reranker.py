@@ -1,4 +1,4 @@
-"""The reranker against loops, and what must never matter: order, padding, company, an empty set."""
+"""The reranker: agreement with loops, and independence of order, padding and batch."""
 
 from __future__ import annotations
 
@@ -28,65 +28,65 @@ SPEC = RerankerSpec(
 @pytest.fixture(scope="module", params=[False, True], ids=["numbers", "vectors"])
 def net(request):
     torch.manual_seed(3)
-    made = RerankerNetwork(dataclasses.replace(SPEC, use_embeddings=request.param)).eval()
-    # Away from where it starts, so that every part has a say.
+    network = RerankerNetwork(dataclasses.replace(SPEC, use_embeddings=request.param)).eval()
+    # Random changes of the initial weights, so that every part affects the output.
     with torch.no_grad():
-        for each in made.parameters():
-            each.add_(0.2 * torch.randn(each.shape))
-    return made
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape))
+    return network
 
 
-def asked(questions=5, candidates=K, photos=E, seed=0):
-    """Questions with some candidates and photos missing, one question without any evidence."""
-    dice = torch.Generator().manual_seed(seed)
+def random_batch(queries=5, candidates=K, photos=E, seed=0):
+    """Queries with some candidates and photos missing, one query without any evidence."""
+    generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
-        return torch.randn(*shape, generator=dice)
+        return torch.randn(*shape, generator=generator)
 
-    def whole(most, *shape):
-        return torch.randint(0, most, shape, generator=dice)
+    def integers(limit, *shape):
+        return torch.randint(0, limit, shape, generator=generator)
 
-    sets = (questions, candidates, photos)
-    present = torch.rand(sets[:2], generator=dice) < 0.8
+    sets = (queries, candidates, photos)
+    present = torch.rand(sets[:2], generator=generator) < 0.8
     present[:, 0] = True
-    near = (torch.rand(sets, generator=dice) < 0.6) & present[..., None]
+    near = (torch.rand(sets, generator=generator) < 0.6) & present[..., None]
     near[0] = False
     place = torch.stack([normal(*sets[:2]) * 3, 179.5 + normal(*sets[:2])], dim=-1).double()
     return RerankBatch(
-        query=normal(questions, D),
-        query_kind=whole(3, questions),
+        query=normal(queries, D),
+        query_kind=integers(3, queries),
         image=normal(*sets[:2], D),
         gps=normal(*sets[:2], D),
         position=place,
-        kind=whole(2, *sets[:2]),
-        in_channel=whole(2, *sets[:2], 2).bool(),
+        kind=integers(2, *sets[:2]),
+        in_channel=integers(2, *sets[:2], 2).bool(),
         present=present,
         evidence=normal(*sets, D),
-        evidence_kind=whole(2, *sets),
+        evidence_kind=integers(2, *sets),
         evidence_distance_m=normal(*sets).abs() * 2_000,
-        bearing_deg=360 * torch.rand(sets, generator=dice),
+        bearing_deg=360 * torch.rand(sets, generator=generator),
         age_years=normal(*sets),
         evidence_present=near,
     )
 
 
-def mapped(given, do):
-    """The same questions, each tensor with its name changed by `do`."""
+def map_fields(given, do):
+    """The same queries with `do(name, tensor)` in place of each tensor."""
     fields = [field.name for field in dataclasses.fields(given)]
     return RerankBatch(**{name: do(name, getattr(given, name)) for name in fields})
 
 
-def judge(net, given):
+def run_network(net, given):
     with torch.inference_mode():
         return net(given)
 
 
-def close(found, wanted, tolerance=1e-5):
+def assert_close(found, wanted, tolerance=1e-5):
     assert torch.allclose(found, wanted, atol=tolerance, rtol=tolerance)
 
 
-OF_QUESTION = ("query", "query_kind")
-OF_PHOTO = (
+QUERY_FIELDS = ("query", "query_kind")
+EVIDENCE_FIELDS = (
     "evidence",
     "evidence_kind",
     "evidence_distance_m",
@@ -96,79 +96,93 @@ OF_PHOTO = (
 )
 
 
-def test_every_number_is_finite_also_where_nothing_is_there(net):
-    found = judge(net, asked())
-    assert torch.isfinite(found.logits[asked().present]).all()
-    assert (found.logits[~asked().present] == -math.inf).all()
-    bare = mapped(asked(), lambda name, t: t & False if name.endswith("present") else t)
-    for said in (found, judge(net, bare)):
+def test_reranker_outputs_are_finite_without_evidence(net):
+    found = run_network(net, random_batch())
+    assert torch.isfinite(found.logits[random_batch().present]).all()
+    assert (found.logits[~random_batch().present] == -math.inf).all()
+    bare = map_fields(random_batch(), lambda name, t: t & False if name.endswith("present") else t)
+    for output in (found, run_network(net, bare)):
         assert all(
-            torch.isfinite(t).all() for t in (said.no_match_logit, said.offset_km, said.attention)
+            torch.isfinite(t).all()
+            for t in (output.no_match_logit, output.offset_km, output.attention)
         )
     assert (found.offset_km.norm(dim=-1) < SPEC.max_offset_km).all()
-    for said in (found.offset_km[0], found.attention[0]):
-        assert (said == 0).all(), "nothing to go to"
+    for values in (found.offset_km[0], found.attention[0]):
+        assert (values == 0).all(), "without evidence there is no offset"
     assert (found.offset_km[1:].norm(dim=-1) > 0.01).any()
 
 
-def test_the_order_of_evidence_and_of_candidates_does_not_matter(net):
-    given = asked()
-    plain = judge(net, given)
-    turn, deal = torch.randperm(E), torch.randperm(K)
-    turned = judge(net, mapped(given, lambda n, t: t[:, :, turn] if n in OF_PHOTO else t))
-    close(turned.logits, plain.logits)
-    close(turned.attention, plain.attention[:, :, turn])
-    dealt = judge(net, mapped(given, lambda n, t: t if n in OF_QUESTION else t[:, deal]))
+def test_reranker_is_equivariant_to_order(net):
+    given = random_batch()
+    plain = run_network(net, given)
+    evidence_order, candidate_order = torch.randperm(E), torch.randperm(K)
+    shuffled_evidence = run_network(
+        net, map_fields(given, lambda n, t: t[:, :, evidence_order] if n in EVIDENCE_FIELDS else t)
+    )
+    assert_close(shuffled_evidence.logits, plain.logits)
+    assert_close(shuffled_evidence.attention, plain.attention[:, :, evidence_order])
+    shuffled_candidates = run_network(
+        net, map_fields(given, lambda n, t: t if n in QUERY_FIELDS else t[:, candidate_order])
+    )
     for name in ("logits", "offset_km", "attention"):
-        close(getattr(dealt, name), getattr(plain, name)[:, deal])
-    close(dealt.no_match_logit, plain.no_match_logit)
+        assert_close(getattr(shuffled_candidates, name), getattr(plain, name)[:, candidate_order])
+    assert_close(shuffled_candidates.no_match_logit, plain.no_match_logit)
 
 
-def test_padding_and_what_stands_in_it_do_not_matter(net):
-    given = asked()
-    wide = asked(candidates=K + 3, photos=E + 2, seed=1)
+def test_reranker_ignores_padding(net):
+    given = random_batch()
+    wide = random_batch(candidates=K + 3, photos=E + 2, seed=1)
 
     def padded(name, tensor):
-        if name in OF_QUESTION:
+        if name in QUERY_FIELDS:
             return tensor
         grown = getattr(wide, name).clone()
         if name.endswith("present"):
             grown[:] = False
-        inner = (slice(None), slice(K), slice(E)) if name in OF_PHOTO else (slice(None), slice(K))
+        inner = (
+            (slice(None), slice(K), slice(E))
+            if name in EVIDENCE_FIELDS
+            else (slice(None), slice(K))
+        )
         grown[inner] = tensor
         return grown
 
-    plain, found = judge(net, given), judge(net, mapped(given, padded))
-    close(found.logits[:, :K], plain.logits)
-    close(found.no_match_logit, plain.no_match_logit)
-    close(found.offset_km[:, :K], plain.offset_km)
-    # Nor does what a masked place of the question itself holds.
+    plain, found = run_network(net, given), run_network(net, map_fields(given, padded))
+    assert_close(found.logits[:, :K], plain.logits)
+    assert_close(found.no_match_logit, plain.no_match_logit)
+    assert_close(found.offset_km[:, :K], plain.offset_km)
+    # The values of masked candidates do not matter either.
     masked = given.present[..., None]
-    other = mapped(given, lambda n, t: torch.where(masked, t, 5.0) if n in ("image", "gps") else t)
-    close(judge(net, other).logits, plain.logits)
+    other = map_fields(
+        given, lambda n, t: torch.where(masked, t, 5.0) if n in ("image", "gps") else t
+    )
+    assert_close(run_network(net, other).logits, plain.logits)
 
 
-def test_a_question_is_judged_alone(net):
-    given = asked(questions=64)
-    together = judge(net, given)
-    deal = torch.randperm(64, generator=torch.Generator().manual_seed(5))
+def test_reranker_query_is_independent_of_batch(net):
+    given = random_batch(queries=64)
+    together = run_network(net, given)
+    candidate_order = torch.randperm(64, generator=torch.Generator().manual_seed(5))
     for size in (1, 8):
-        for rows in deal.split(size):
-            part = judge(net, mapped(given, lambda n, t, rows=rows: t[rows]))
-            close(part.logits, together.logits[rows], 1e-4)
-            close(part.no_match_logit, together.no_match_logit[rows], 1e-4)
-            close(part.offset_km, together.offset_km[rows], 1e-4)
+        for rows in candidate_order.split(size):
+            part = run_network(net, map_fields(given, lambda n, t, rows=rows: t[rows]))
+            assert_close(part.logits, together.logits[rows], 1e-4)
+            assert_close(part.no_match_logit, together.no_match_logit[rows], 1e-4)
+            assert_close(part.offset_km, together.offset_km[rows], 1e-4)
             assert torch.equal(part.logits.argmax(1), together.logits[rows].argmax(1))
 
 
-def test_the_way_leads_to_where_the_evidence_stands(net):
-    """East and north come from its bearings: all evidence on one side, and so is the way."""
-    given = mapped(asked(), lambda n, t: torch.full_like(t, 30.0) if n == "bearing_deg" else t)
-    way = judge(net, given).offset_km
-    moved = way.norm(dim=-1) > 1e-6
+def test_reranker_offset_points_towards_evidence(net):
+    """With one bearing for all evidence, the offset has that bearing."""
+    given = map_fields(
+        random_batch(), lambda n, t: torch.full_like(t, 30.0) if n == "bearing_deg" else t
+    )
+    offset = run_network(net, given).offset_km
+    moved = offset.norm(dim=-1) > 1e-6
     assert moved.any()
-    close(
-        torch.atan2(way[..., 0], way[..., 1])[moved], torch.full(way.shape[:2], math.pi / 6)[moved]
+    assert_close(
+        torch.atan2(offset[..., 0], offset[..., 1])[moved],
+        torch.full(offset.shape[:2], math.pi / 6)[moved],
     )
 
 
@@ -177,51 +191,51 @@ def loop_attention(query, keys, values, bias):
     scale = math.sqrt(len(query))
     logits = [float(query @ key) / scale + float(b) for key, b in zip(keys, bias, strict=True)]
     top = max(logits)
-    weights = [math.exp(each - top) for each in logits]
+    weights = [math.exp(logit - top) for logit in logits]
     shares = [weight / sum(weights) for weight in weights]
-    told = sum(share * value for share, value in zip(shares, values, strict=True))
-    return told, shares
+    output = sum(share * value for share, value in zip(shares, values, strict=True))
+    return output, shares
 
 
 @torch.inference_mode()
-def test_a_set_is_attended_as_a_loop_attends_it():
+def test_evidence_attention_agrees_with_loop():
     torch.manual_seed(0)
     layer = EvidenceAttention(8, 2)
     tokens, photos = torch.randn(2, 3, 8), torch.randn(2, 3, 4, 8)
     there = torch.rand(2, 3, 4) < 0.5
     there[0, 0] = False
-    found, heard = layer(tokens, photos, there)
+    found, attention = layer(tokens, photos, there)
     for b in range(2):
         for k in range(3):
-            own = [photos[b, k, e] for e in range(4) if there[b, k, e]] + [layer.empty]
-            seen = [layer.norm_set(each) for each in own]
-            ask, told, shares = layer.ask(layer.norm(tokens[b, k])), [], []
-            for part in (slice(0, 4), slice(4, 8)):
-                keys = [layer.key(each)[part] for each in seen]
-                values = [layer.value(each)[part] for each in seen]
-                said, weights = loop_attention(ask[part], keys, values, [0.0] * len(own))
-                told.append(said)
+            members = [photos[b, k, e] for e in range(4) if there[b, k, e]] + [layer.empty]
+            normed = [layer.norm_set(member) for member in members]
+            query, outputs, shares = layer.ask(layer.norm(tokens[b, k])), [], []
+            for head in (slice(0, 4), slice(4, 8)):
+                keys = [layer.key(member)[head] for member in normed]
+                values = [layer.value(member)[head] for member in normed]
+                output, weights = loop_attention(query[head], keys, values, [0.0] * len(members))
+                outputs.append(output)
                 shares.append(weights)
-            wanted = layer.block(tokens[b, k] + layer.leave(torch.cat(told)))
-            close(found[b, k], wanted)
+            wanted = layer.block(tokens[b, k] + layer.leave(torch.cat(outputs)))
+            assert_close(found[b, k], wanted)
             mean = np.mean(shares, axis=0)[:-1]
-            assert heard[b, k][there[b, k]].numpy() == pytest.approx(mean, abs=1e-6)
-            assert (heard[b, k][~there[b, k]] == 0).all()
+            assert attention[b, k][there[b, k]].numpy() == pytest.approx(mean, abs=1e-6)
+            assert (attention[b, k][~there[b, k]] == 0).all()
 
 
 @torch.inference_mode()
-def test_fused_attention_is_the_explicit_one():
+def test_token_attention_agrees_with_loop():
     torch.manual_seed(0)
     layer, curve = TokenAttention(8, 2), DistanceBias(2)
     torch.nn.init.normal_(curve.curve.weight)
     torch.nn.init.normal_(curve.apart)
-    given = asked(questions=2, candidates=4)
+    given = random_batch(queries=2, candidates=4)
     bias = curve(pairwise_km(given.position), given.present)
     tokens = torch.randn(2, 6, 8)
     found = layer(tokens, bias)
     for b in range(2):
         parts = layer.enter(layer.norm(tokens[b])).reshape(6, 3, 2, 4)
-        told = [
+        outputs = [
             torch.cat(
                 [
                     loop_attention(parts[t, 0, a], parts[:, 1, a], parts[:, 2, a], bias[b, a, t])[0]
@@ -230,11 +244,11 @@ def test_fused_attention_is_the_explicit_one():
             )
             for t in range(6)
         ]
-        close(found[b], layer.block(tokens[b] + layer.leave(torch.stack(told))))
+        assert_close(found[b], layer.block(tokens[b] + layer.leave(torch.stack(outputs))))
 
 
 @torch.inference_mode()
-def test_the_bias_is_a_function_of_distance_alone():
+def test_distance_bias_depends_on_distance_only():
     curve = DistanceBias(2)
     torch.nn.init.normal_(curve.curve.weight)
     km = torch.tensor([[[0.0, 10.0, 5_000.0], [10.0, 0.0, 10.0], [5_000.0, 10.0, 0.0]]])
@@ -247,8 +261,8 @@ def test_the_bias_is_a_function_of_distance_alone():
     assert torch.isfinite(hidden[:, 3, [0, 1, 2, 4]]).all()
 
 
-def test_distances_are_those_of_geo_and_numbers_stand_as_they_should():
-    given = asked()
+def test_reranker_features_agree_with_numpy():
+    given = random_batch()
     wanted = pairwise_m(given.position[2].numpy()) / 1e3
     assert pairwise_km(given.position)[2].numpy() == pytest.approx(wanted, rel=1e-5, abs=1e-4)
     values = torch.tensor([[3.0, 9.0, 5.0, -7.0]])
@@ -261,26 +275,29 @@ def test_distances_are_those_of_geo_and_numbers_stand_as_they_should():
 
 
 @torch.inference_mode()
-def test_without_blocks_a_candidate_is_judged_by_its_own_numbers():
+def test_reranker_without_candidate_blocks_scores_candidates_separately():
     torch.manual_seed(0)
-    alone, given = RerankerNetwork(dataclasses.replace(SPEC, candidate_blocks=0)).eval(), asked()
+    alone, given = (
+        RerankerNetwork(dataclasses.replace(SPEC, candidate_blocks=0)).eval(),
+        random_batch(),
+    )
     assert torch.isfinite(alone(given).no_match_logit).all()
     torch.nn.init.normal_(alone.bias.curve.weight)
-    said = judge(alone, given)
+    with_bias = run_network(alone, given)
     alone.bias.curve.weight.zero_()
-    close(judge(alone, given).logits[given.present], said.logits[given.present])
+    assert_close(run_network(alone, given).logits[given.present], with_bias.logits[given.present])
 
 
-def test_it_starts_as_retrieval_and_stays_small():
+def test_reranker_at_start_ranks_by_similarity():
     torch.manual_seed(0)
     large = RerankerNetwork(
         RerankerSpec(
             dim=1536, width=256, candidate_blocks=5, evidence_blocks=2, use_embeddings=True
         )
     )
-    assert sum(each.numel() for each in large.parameters()) <= 5_000_000
+    assert sum(parameter.numel() for parameter in large.parameters()) <= 5_000_000
     torch.manual_seed(0)
-    fresh, given = RerankerNetwork(SPEC), asked(questions=20)
+    fresh, given = RerankerNetwork(SPEC), random_batch(queries=20)
     like = torch.nn.functional.cosine_similarity(given.query[:, None], given.image, dim=-1)
     best = like.masked_fill(~given.present, -2).argmax(1)
-    assert (judge(fresh, given).logits.argmax(1) == best).float().mean() > 0.6
+    assert (run_network(fresh, given).logits.argmax(1) == best).float().mean() > 0.6

@@ -1,4 +1,4 @@
-"""Towers by library and name, and what importing this room does."""
+"""Towers by library and name, and which libraries imports load."""
 
 import os
 import subprocess
@@ -19,30 +19,30 @@ SAMPLE = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 def python(code, **environment):
     """Run code in a fresh interpreter; its last line of output."""
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=100,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip().splitlines()[-1]
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout.strip().splitlines()[-1]
 
 
-def test_the_image_side_of_a_whole_clip_is_taken(tmp_path):
+def test_build_tower_of_clip_weights_uses_image_encoder(tmp_path):
     file = clip_weights(tmp_path)
     import open_clip
 
-    whole = open_clip.create_model(CLIP_NAME, pretrained=None).eval()
-    whole.load_state_dict(load_file(file))
+    clip = open_clip.create_model(CLIP_NAME, pretrained=None).eval()
+    clip.load_state_dict(load_file(file))
     tower = build_tower(TowerSpec.parse(f"open_clip:{CLIP_NAME}"), file)
     with torch.inference_mode():
-        torch.testing.assert_close(tower(SAMPLE), whole.encode_image(SAMPLE))
+        torch.testing.assert_close(tower(SAMPLE), clip.encode_image(SAMPLE))
     assert not [name for name, _ in tower.named_parameters() if "token_embedding" in name]
 
 
-def test_a_known_open_clip_name_builds():
+def test_suggested_preprocess_follows_open_clip_config():
     spec = TowerSpec.parse("open_clip:ViT-gopt-16-SigLIP2-384", pretrained="webli")
     suggested = suggested_preprocess(spec)
     assert (suggested.size_px, suggested.resize, suggested.mean) == (384, "squash", (0.5, 0.5, 0.5))
@@ -50,7 +50,7 @@ def test_a_known_open_clip_name_builds():
     assert (clip.size_px, clip.resize, round(clip.mean[0], 4)) == (224, "shorter", 0.4815)
 
 
-def test_a_classifier_is_left_out(tmp_path):
+def test_build_tower_drops_classifier_weights(tmp_path):
     with_classes = timm_weights(tmp_path / "with.safetensors", classes=10)
     tower = build_tower(TowerSpec.parse("timm:test_resnet"), with_classes)
     bare = {k: v for k, v in load_file(with_classes).items() if not k.startswith("fc.")}
@@ -62,7 +62,7 @@ def test_a_classifier_is_left_out(tmp_path):
     assert not tower.training
 
 
-def test_half_precision_weights_are_computed_in_full(tmp_path):
+def test_build_tower_converts_half_weights_to_fp32(tmp_path):
     file = timm_weights(tmp_path / "full.safetensors")
     save_file({k: v.half() for k, v in load_file(file).items()}, tmp_path / "half.safetensors")
     tower = build_tower(TowerSpec.parse("timm:test_resnet"), tmp_path / "half.safetensors")
@@ -77,14 +77,14 @@ def test_half_precision_weights_are_computed_in_full(tmp_path):
         (lambda t: {**t, "conv1.0.weight": torch.zeros(1)}, r"wrong shapes: conv1.0.weight \[1\]"),
     ],
 )
-def test_weights_that_do_not_fit_are_named(edit, words, tmp_path):
+def test_build_tower_with_mismatched_weights_names_them(edit, words, tmp_path):
     file = timm_weights(tmp_path / "w.safetensors")
     save_file(edit(load_file(file)), file)
     with pytest.raises(BadBundleError, match=words):
         build_tower(TowerSpec.parse("timm:test_resnet"), file)
 
 
-def test_weights_that_are_no_safetensors_are_refused(tmp_path):
+def test_build_tower_with_invalid_safetensors_is_refused(tmp_path):
     spec = TowerSpec.parse("timm:test_resnet")
     (tmp_path / "w.safetensors").write_bytes(b"PK\x03\x04 not tensors")
     for name in ("w.safetensors", "absent.safetensors"):
@@ -104,14 +104,14 @@ def test_weights_that_are_no_safetensors_are_refused(tmp_path):
         ("open_clip:ViT-B-32", "openai", {}, "quick_gelu=True"),
     ],
 )
-def test_a_tower_that_cannot_be_is_refused_in_words(text, pretrained, arguments, words):
+def test_build_tower_with_invalid_spec_is_refused(text, pretrained, arguments, words):
     spec = TowerSpec.parse(text, pretrained=pretrained, **arguments)
     with pytest.raises(BadBundleError, match=words):
         build_tower(spec, None)
 
 
 @pytest.mark.parametrize("text", ["mobilenet", "timm:", "timm:a/b", "hub:x", "open_clip:hf-hub:a"])
-def test_a_tower_is_written_with_its_library(text):
+def test_tower_spec_without_library_is_refused(text):
     with pytest.raises(BadBundleError, match="open_clip:NAME or timm:NAME"):
         TowerSpec.parse(text)
 
@@ -123,7 +123,7 @@ def test_a_tower_is_written_with_its_library(text):
         ("timm:test_resnet", "r160_in1k", "timm/test_resnet.r160_in1k"),
     ],
 )
-def test_a_download_that_fails_says_what_to_fetch(tower, tag, repository, tmp_path):
+def test_build_tower_offline_names_the_repository(tower, tag, repository, tmp_path):
     code = (
         "from pinpoint.errors import UnavailableError\n"
         "from pinpoint.nets.towers.backbone import build_tower\n"
@@ -133,19 +133,19 @@ def test_a_download_that_fails_says_what_to_fetch(tower, tag, repository, tmp_pa
         "except UnavailableError as error:\n"
         "    print(error.reason, error.message.replace(chr(10), ' '))\n"
     )
-    said = python(code, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
-    assert said.startswith("weights_unavailable")
-    assert f"https://huggingface.co/{repository}" in said
+    output = python(code, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
+    assert output.startswith("weights_unavailable")
+    assert f"https://huggingface.co/{repository}" in output
 
 
-def test_torchvision_can_be_imported():
+def test_allow_torchvision_makes_it_importable():
     assert allow_torchvision() is allow_torchvision()
     import torchvision
 
     assert torchvision.__version__
 
 
-def test_the_descriptor_needs_no_library_of_towers():
+def test_open_encoder_of_descriptor_imports_no_tower_library():
     code = (
         "import sys, pathlib, numpy\n"
         "from pinpoint.nets import runtime\n"
@@ -160,6 +160,6 @@ def test_the_descriptor_needs_no_library_of_towers():
     assert python(code) == "[]"
 
 
-def test_a_tiny_clip_is_known_once_registered(tmp_path):
+def test_register_tiny_clip_makes_it_available(tmp_path):
     register_tiny_clip(tmp_path)
     assert suggested_preprocess(TowerSpec.parse(f"open_clip:{CLIP_NAME}")).size_px == 64

@@ -1,4 +1,4 @@
-"""Tiny towers with seeded random weights, and seeded pictures, for the tests of this room."""
+"""Tiny towers with seeded random weights, and seeded images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CLIP_NAME = "pinpoint-tiny-test"
 TINY = Preprocess(size_px=64, resize="shorter", interpolation="bicubic", mean=(0.5, 0.5, 0.5))
 
 
-def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
+def random_images(count: int, seed: int = 0) -> list[np.ndarray]:
     """Random soft blobs on gradients, of different sizes."""
     rng = np.random.default_rng(seed)
-    made = []
+    images = []
     for _ in range(count):
         height, width = (int(side) for side in rng.integers(60, 150, 2))
         y, x = np.mgrid[0:height, 0:width] / 100.0
@@ -30,8 +30,8 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
         ]
         noise = rng.normal(0, 8, (height, width, 3))
         values = 128 + 90 * np.stack(waves, axis=-1) + noise
-        made.append(values.clip(0, 255).astype(np.uint8))
-    return made
+        images.append(values.clip(0, 255).astype(np.uint8))
+    return images
 
 
 def timm_weights(file: Path, name: str = "test_resnet", classes: int = 0) -> Path:
@@ -60,7 +60,7 @@ def timm_bundle(folder: Path) -> Path:
 
 
 def register_tiny_clip(folder: Path, embed_dim: int = 48) -> str:
-    """Make open_clip know a tower small enough for tests."""
+    """Register a tower with open_clip that is small enough for tests."""
     allow_torchvision()
     import open_clip
 
@@ -75,14 +75,14 @@ def register_tiny_clip(folder: Path, embed_dim: int = 48) -> str:
 
 
 def clip_weights(folder: Path, embed_dim: int = 48) -> Path:
-    """Random weights of a whole tiny CLIP, both sides, as open_clip publishes them."""
+    """Random weights of a complete tiny CLIP, image and text, as open_clip publishes them."""
     name = register_tiny_clip(folder, embed_dim)
     import open_clip
 
     torch.manual_seed(6)
-    whole = open_clip.create_model(name, pretrained=None)
+    clip = open_clip.create_model(name, pretrained=None)
     file = folder / "clip.safetensors"
-    save_file({key: value.contiguous() for key, value in whole.state_dict().items()}, file)
+    save_file({key: value.contiguous() for key, value in clip.state_dict().items()}, file)
     return file
 
 

@@ -16,14 +16,16 @@ from pinpoint.stack.supervisor import lifecycle
 from pinpoint.stack.supervisor.supervisord import Supervisor
 from pinpoint.stack.training_worker import start_training_worker
 from pinpoint.training.core.runs import RUNS, all_runs
-from training.recipe import catalogd
+from training.embedder_runs import write_catalog_config
 
 
 @pytest.mark.timeout(240)
 def test_background_run_starts_the_training_worker_and_records_its_failure(
     running_stack, tmp_path, monkeypatch
 ):
-    config = catalogd(tmp_path, "jobbed", steps=20, changes=(("tiny-timm", "no-such-tower"),))
+    config = write_catalog_config(
+        tmp_path, "jobbed", steps=20, changes=(("tiny-timm", "no-such-tower"),)
+    )
     assert "training-worker" not in [process.name for process in running_stack.status.processes]
     monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
 

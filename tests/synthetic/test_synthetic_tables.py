@@ -12,9 +12,9 @@ from pinpoint.geo.points import lat_lon
 from pinpoint.synthetic.latent_fields import LATENT_COLUMNS, WIDTH, latent_factors
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
 from pinpoint.synthetic.shot_rendering import factors_appearance
-from trials.planet import eye
-from trials.planet.ground import planned
-from trials.planet.tables import made
+from trials.planet import oracle_observer
+from trials.planet.planet_images import plan_shots
+from trials.planet.tables import make_table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
 
@@ -25,7 +25,7 @@ def lines(text):
 
 def test_planet_table_has_rows_of_results_page():
     (block,) = re.findall(r"<!-- table: planet -->\n(.*?)<!-- end of table -->", PAGE, re.DOTALL)
-    here, there = lines(made("tiny", 7, steps=3, say=lambda text: None)), lines(block)
+    here, there = lines(make_table("tiny", 7, steps=3, say=lambda text: None)), lines(block)
     assert here[0] == there[0]
     assert [line[:2] for line in here] == [line[:2] for line in there]
     assert all(len(line) == len(here[0]) for line in there)
@@ -33,7 +33,10 @@ def test_planet_table_has_rows_of_results_page():
 
 def test_oracle_observer_table_has_rows_of_results_page():
     (block,) = re.findall(r"<!-- table: eye -->\n(.*?)<!-- end of table -->", PAGE, re.DOTALL)
-    here, there = lines(eye.made("tiny", 7, every=1, say=lambda text: None)), lines(block)
+    here, there = (
+        lines(oracle_observer.make_table("tiny", 7, every=1, say=lambda text: None)),
+        lines(block),
+    )
     assert (here[0], len(here)) == (there[0], len(there))
     assert [line[0] for line in here] == [line[0] for line in there]
 
@@ -41,9 +44,11 @@ def test_oracle_observer_table_has_rows_of_results_page():
 def test_oracle_observer_likeness_equals_likelihood_ratio():
     """Compares with the densities, factor by factor."""
     preset = PRESETS["tiny"]
-    observations = eye.blurred(eye.read(7, preset, planned(7, preset, ("test",))[:60:3]), 0.3, 7)
+    observations = oracle_observer.blurred(
+        oracle_observer.read(7, preset, plan_shots(7, preset, ("test",))[:60:3]), 0.3, 7
+    )
     rows = np.arange(len(observations.shots))
-    likeness = eye.likeness(observations, rows, rows)
+    likeness = oracle_observer.likeness(observations, rows, rows)
     for left, right in ((0, 5), (3, 19), (7, 7), (12, 2)):
         left_variance, right_variance = (
             1.0 + observations.spread[row] ** 2 for row in (left, right)
@@ -66,8 +71,8 @@ def test_oracle_observer_likeness_equals_likelihood_ratio():
 def test_oracle_observer_reads_visible_factors_only():
     """Changes one factor and no noise: a visible change of an object shows the factor."""
     preset = PRESETS["tiny"]
-    shots = planned(7, preset, ("test",))
-    seen = eye.read(7, preset, shots).seen
+    shots = plan_shots(7, preset, ("test",))
+    seen = oracle_observer.read(7, preset, shots).seen
     factors = latent_factors(
         7, lat_lon([s.point for s in shots]), [s.site.city.country for s in shots]
     )

@@ -1,4 +1,4 @@
-"""One small planet for this room: its training part as a table, a reranker of another part."""
+"""A small planet: samples of its training part, and a reranker trained on another part."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pinpoint.training.core.samples import ManifestSource, read_samples
 from pinpoint.training.reranker import examples as examples_module
 from pinpoint.training.reranker import train_reranker
 from stack_fixtures import ServiceHarness
-from training.reranked import gallery, train, written
+from training.reranker_runs import example_gallery, run_training, write_config
 
 
 @pytest.fixture(scope="package")
 def planet(tmp_path_factory):
-    # Seed 5 has panoramas among its training street views.
+    # With seed 5 the training street views include panoramas.
     return make_planet(tmp_path_factory.mktemp("planet") / "tiny", preset="tiny", seed=5)
 
 
 @pytest.fixture(scope="package")
 def sources(planet):
-    made = planet.manifests()
+    manifests = planet.manifests()
     return [
-        ManifestSource(manifest=made[f"{role}-{kind}"], kind=kind)
+        ManifestSource(manifest=manifests[f"{role}-{kind}"], kind=kind)
         for role in ("train", "test")
         for kind in ("photo", "street")
     ]
@@ -58,51 +58,51 @@ def world(planet, postgres, server_paths, tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def reranked(world, planet, tmp_path_factory):
-    """A whole run, broken off once while it asks and once while it trains."""
+    """A run that is interrupted once while it caches examples and once while it trains."""
     folder = tmp_path_factory.mktemp("run")
-    config = written(planet, folder)
+    config = write_config(planet, folder)
     into = folder / "bundles" / "ranked"
     with pytest.MonkeyPatch.context() as patch:
-        asks, ask = [], examples_module.encode_photo
+        calls, encode_photo = [], examples_module.encode_photo
 
-        def breaks(*args, **options):
-            asks.append(1)
-            if len(asks) == 40:
+        def interrupt_encoding(*args, **options):
+            calls.append(1)
+            if len(calls) == 40:
                 raise KeyboardInterrupt
-            return ask(*args, **options)
+            return encode_photo(*args, **options)
 
-        patch.setattr(examples_module, "encode_photo", breaks)
+        patch.setattr(examples_module, "encode_photo", interrupt_encoding)
         with pytest.raises(KeyboardInterrupt):
-            train(world, config, folder / "run", into)
+            run_training(world, config, folder / "run", into)
     steps = []
     with pytest.MonkeyPatch.context() as patch:
-        plainly = train_reranker.reranker_batch_loss
+        batch_loss = train_reranker.reranker_batch_loss
 
-        def stops(net, examples, rows, step, asked):
+        def interrupt_training(net, examples, rows, step, config):
             steps.append(step)
             if step == 6:
                 raise KeyboardInterrupt
-            return plainly(net, examples, rows, step, asked)
+            return batch_loss(net, examples, rows, step, config)
 
-        patch.setattr(train_reranker, "reranker_batch_loss", stops)
+        patch.setattr(train_reranker, "reranker_batch_loss", interrupt_training)
         with pytest.raises(KeyboardInterrupt):
-            train(world, config, folder / "run", into)
+            run_training(world, config, folder / "run", into)
     assert steps == list(range(7))
-    made, told = train(world, config, folder / "run", into)
-    return config, folder, made, told
+    result, progress = run_training(world, config, folder / "run", into)
+    return config, folder, result, progress
 
 
 @pytest.fixture(scope="package")
 def examples(world, planet, reranked):
-    """The cached examples of that run, and its questions."""
+    """The queries of that run, and its cached examples."""
     config, folder, _, _ = reranked
-    asked = [
-        each
-        for part, one in enumerate(config.queries)
-        for each in train_reranker._read_queries(part, one)
+    queries = [
+        query
+        for part, queries_config in enumerate(config.queries)
+        for query in train_reranker._read_queries(part, queries_config)
     ]
-    table = train_reranker.split_table(asked, config.split.h3_resolution)
-    found = train_reranker.cache_examples(
-        folder / "run" / "examples", asked, table, gallery(world, config)
+    table = train_reranker.split_table(queries, config.split.h3_resolution)
+    cached = train_reranker.cache_examples(
+        folder / "run" / "examples", queries, table, example_gallery(world, config)
     )
-    return asked, found
+    return queries, cached

@@ -1,4 +1,4 @@
-"""From a planet's manifests to a bundle that serves, by the command a user runs."""
+"""`pinpoint train embedder`: from a planet's manifests to a bundle that serves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.training.core.configs import read_config
 from pinpoint.training.embedder.train_embedder import train_embedder
-from training.recipe import written
+from training.embedder_runs import write_config
 
 STEPS = 400
 
@@ -35,7 +35,7 @@ def home(tmp_path_factory):
 
 
 def command(home, planet, folder, name, steps=STEPS, changes=()):
-    config = written(planet, folder, name, steps=steps, changes=changes)
+    config = write_config(planet, folder, name, steps=steps, changes=changes)
     environment = {**os.environ, "PINPOINT_HOME": str(home), "OMP_NUM_THREADS": "1"}
     words = ["train", "embedder", "--config", str(config), "--out", str(folder / name), "--json"]
     return subprocess.Popen(
@@ -51,30 +51,32 @@ def command(home, planet, folder, name, steps=STEPS, changes=()):
 def trained(home, planet, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     process = command(home, planet, folder, "whole")
-    said, error = process.communicate(timeout=200)
+    output, error = process.communicate(timeout=200)
     assert process.returncode == 0, error
-    return folder, json.loads(said)
+    return folder, json.loads(output)
 
 
-def test_what_a_run_says_of_itself(trained, home):
-    folder, said = trained
+def test_train_embedder_report_matches_contract(trained, home):
+    folder, report = trained
     contract = read_bundle(home / "bundles" / "whole").contract
     training = contract.heads.training
-    assert (training.steps, training.data_fingerprint) == (STEPS, said["split"]["fingerprint"])
-    bare = {f"bare tower {name}": share for name, share in said["bare_tower"].items()}
-    assert training.metrics == {**said["validation"], **bare}
-    assert said["validation"].keys() == said["bare_tower"].keys()
-    assert said["rows"] == 144
-    counted = [value for key, value in said["split"].items() if key != "fingerprint"]
-    assert sum(counted) == 144
-    assert json.loads((folder / "whole" / "report.json").read_text()).keys() - {"run"} < said.keys()
+    assert (training.steps, training.data_fingerprint) == (STEPS, report["split"]["fingerprint"])
+    bare = {f"bare tower {name}": share for name, share in report["bare_tower"].items()}
+    assert training.metrics == {**report["validation"], **bare}
+    assert report["validation"].keys() == report["bare_tower"].keys()
+    assert report["rows"] == 144
+    counts = [value for key, value in report["split"].items() if key != "fingerprint"]
+    assert sum(counts) == 144
+    assert (
+        json.loads((folder / "whole" / "report.json").read_text()).keys() - {"run"} < report.keys()
+    )
 
 
-def test_the_bundle_serves_both_kinds_and_places(trained, home):
+def test_trained_bundle_serves_kinds_and_positions(trained, home):
     bundle = home / "bundles" / "whole"
-    eye = open_encoder(EncoderSettings(bundle=str(bundle), device="cpu"), home, 512)
-    picture = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
-    photo, street = (eye.encode_query(picture, kind) for kind in ("photo", "street"))
+    encoder = open_encoder(EncoderSettings(bundle=str(bundle), device="cpu"), home, 512)
+    image = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
+    photo, street = (encoder.encode_query(image, kind) for kind in ("photo", "street"))
     assert photo.shape == street.shape == (24,)
     assert not np.allclose(photo, street)
     places = torch.tensor([[0.0, 180.0], [0.0, -180.0]], dtype=torch.float64)
@@ -82,7 +84,7 @@ def test_the_bundle_serves_both_kinds_and_places(trained, home):
     assert torch.allclose(seam[0], seam[1], atol=1e-5)
 
 
-def test_a_second_run_into_the_same_bundle_is_refused(trained, home, planet):
+def test_train_embedder_into_existing_bundle_is_refused(trained, home, planet):
     folder, _ = trained
     process = command(home, planet, folder, "whole")
     _, error = process.communicate(timeout=100)
@@ -90,7 +92,7 @@ def test_a_second_run_into_the_same_bundle_is_refused(trained, home, planet):
     assert "exists already" in error
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(trained, home, planet):
+def test_train_embedder_after_kill_resumes_to_same_weights(trained, home, planet):
     folder, _ = trained
     process = command(home, planet, folder, "killed")
     checkpoint = folder / "killed" / "checkpoint.pt"
@@ -103,7 +105,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, home, planet):
     process.communicate()
     assert not (home / "bundles" / "killed").exists()
     assert 0 < torch.load(checkpoint, weights_only=True)["step"] < STEPS
-    # Another length is another run, and is said to be one.
+    # Another number of steps makes another run, which the error message says.
     process = command(home, planet, folder, "killed", steps=STEPS + 1)
     _, error = process.communicate(timeout=100)
     assert process.returncode == 73
@@ -118,17 +120,17 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, home, planet):
     assert again.training == whole.training
 
 
-def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_path):
+def test_train_embedder_with_invalid_config_fails_before_encoding(home, planet, tmp_path):
     settings = Settings(services=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
     decoder = ChildDecoder(settings.media, children=1)
     for old, new, words in (
         ('name = "bad"', 'name = "descriptor"', "is built in"),
-        ("dim = 24", 'dim = 24\ndefault_kind = "satelite"', "default kind 'satelite'"),
+        ("dim = 24", 'dim = 24\ndefault_kind = "satelite"', "default_kind: Input should be"),
         ("batch_size = 16", "batch_size = 15", "cannot be shared evenly"),
-        ("[networks]", "[losses]\nplace = 0\npicture = 0\n[networks]", "a weight above 0"),
+        ("[networks]", "[losses]\nimage_gps = 0\nimage_image = 0\n[networks]", "a weight above 0"),
         ('tower = "tiny-timm"', 'tower = "descriptor"', "not a bare tower"),
     ):
-        config = written(planet, tmp_path, "bad", steps=STEPS, changes=((old, new),))
+        config = write_config(planet, tmp_path, "bad", steps=STEPS, changes=((old, new),))
         where = {"settings": settings, "decoder": decoder, "into": tmp_path / "bundle"}
         with pytest.raises(BadRequestError, match=words):
             train_embedder(read_config(config), tmp_path / "bad", **where)
@@ -136,7 +138,7 @@ def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_p
     decoder.close()
 
 
-def test_a_config_that_cannot_be_used_ends_the_command_in_words(home, planet, tmp_path):
+def test_train_command_with_invalid_config_exits_with_usage_error(home, planet, tmp_path):
     process = command(
         home, planet, tmp_path, "bad", changes=(("batch_size = 16", "batch_size = 15"),)
     )

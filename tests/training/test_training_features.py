@@ -1,4 +1,4 @@
-"""The cache of features: right, made once, gone on with after any break, never another's."""
+"""The cache of features: values, a single pass, resuming after interrupts, identity checks."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.settings import MediaSettings
 from pinpoint.training.core.samples import read_samples
 from pinpoint.training.embedder.features import FeatureEncoder, cache_features, open_features
-from training.counted import CHUNK, TOWER, WIDTH, Counting, encode
+from training.counting_decoder import CHUNK, TOWER, WIDTH, CountingDecoder, encode
 
-PROGRAM = Path(__file__).with_name("counted.py")
+PROGRAM = Path(__file__).with_name("counting_decoder.py")
 
 
 @pytest.fixture(scope="module")
 def real():
-    with ChildDecoder(MediaSettings(), children=2) as made:
-        yield made
+    with ChildDecoder(MediaSettings(), children=2) as child_decoder:
+        yield child_decoder
 
 
 @pytest.fixture
 def decoder(real):
-    return Counting(real)
+    return CountingDecoder(real)
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +41,19 @@ def table(sources):
 
 @pytest.fixture(scope="module")
 def whole(table, real, tmp_path_factory):
-    """A cache that nothing disturbed."""
+    """A cache that was filled without interruption."""
     folder = tmp_path_factory.mktemp("whole") / "features"
     fill(folder, table, real)
     return folder
 
 
 def fill(folder, table, decoder, **changed):
-    asked = {"encode": encode, "tower": TOWER, "width": WIDTH, "chunk": CHUNK, "threads": 2}
-    asked |= changed
+    options = {"encode": encode, "tower": TOWER, "width": WIDTH, "chunk": CHUNK, "threads": 2}
+    options |= changed
     encoder = FeatureEncoder(
-        encode=asked.pop("encode"), digest=asked.pop("tower"), width=asked.pop("width")
+        encode=options.pop("encode"), digest=options.pop("tower"), width=options.pop("width")
     )
-    return cache_features(folder, table, decoder=decoder, encoder=encoder, **asked)
+    return cache_features(folder, table, decoder=decoder, encoder=encoder, **options)
 
 
 def same_files(one, other):
@@ -61,7 +61,7 @@ def same_files(one, other):
     return True
 
 
-def test_features_are_those_of_each_picture_alone(table, whole, real):
+def test_cache_features_agree_with_single_images(table, whole, real):
     got = open_features(whole, table, tower=TOWER, width=WIDTH)
     assert got.values.shape == (len(table), WIDTH)
     assert got.values.dtype == np.float16
@@ -77,22 +77,22 @@ def test_features_are_those_of_each_picture_alone(table, whole, real):
     assert taken == {None, "front", "right", "back", "left"}
 
 
-def test_nothing_is_decoded_twice(table, whole, decoder, tmp_path):
-    told = []
-    fill(tmp_path / "f", table, decoder, on_progress=lambda *two: told.append(two))
+def test_cache_features_decodes_each_file_once(table, whole, decoder, tmp_path):
+    progress = []
+    fill(tmp_path / "f", table, decoder, on_progress=lambda *two: progress.append(two))
     assert sorted(decoder.files) == sorted(table.files.tolist())
-    assert told[0] == (0, len(table))
-    assert told[-1] == (len(table), len(table))
-    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert progress[0] == (0, len(table))
+    assert progress[-1] == (len(table), len(table))
+    assert [done for done, _ in progress] == sorted({done for done, _ in progress})
     decoder.files.clear()
-    told.clear()
-    fill(tmp_path / "f", table, decoder, on_progress=lambda *two: told.append(two))
+    progress.clear()
+    fill(tmp_path / "f", table, decoder, on_progress=lambda *two: progress.append(two))
     assert decoder.files == []
-    assert told == [(len(table), len(table))]
+    assert progress == [(len(table), len(table))]
     assert same_files(tmp_path / "f", whole)
 
 
-def test_a_killed_writer_is_gone_on_with(table, whole, sources, decoder, tmp_path):
+def test_cache_features_after_kill_resumes(table, whole, sources, decoder, tmp_path):
     folder = tmp_path / "f"
     command = [sys.executable, PROGRAM, folder, sources[1].manifest, "street"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
@@ -107,19 +107,19 @@ def test_a_killed_writer_is_gone_on_with(table, whole, sources, decoder, tmp_pat
     assert same_files(folder, whole)
 
 
-def test_an_error_in_the_middle_leaves_what_was_done(table, whole, decoder, tmp_path):
+def test_cache_features_after_error_keeps_finished_chunks(table, whole, decoder, tmp_path):
     calls = []
 
-    def breaking(pictures):
-        calls.append(len(pictures))
+    def breaking(images):
+        calls.append(len(images))
         if len(calls) == 3:
             raise RuntimeError("the device is gone")
-        return encode(pictures)
+        return encode(images)
 
     with pytest.raises(RuntimeError, match="device"):
         fill(tmp_path / "f", table, decoder, encode=breaking)
     decoder.files.clear()
-    # Another chunk is asked for; what is there keeps its own.
+    # The second call has another chunk size; the cache keeps its own.
     fill(tmp_path / "f", table, decoder, chunk=7)
     assert sorted(decoder.files) == sorted(table.files[2 * CHUNK :].tolist())
     assert same_files(tmp_path / "f", whole)
@@ -161,13 +161,15 @@ def flipped(folder):
         (flipped, [0, 1, *range(3, 99)]),
     ],
 )
-def test_what_is_not_whole_is_done_again_and_nothing_else(
+def test_cache_features_with_damaged_chunks_repeats_only_them(
     table, whole, decoder, tmp_path, damage, kept
 ):
     folder = tmp_path / "f"
     shutil.copytree(whole, folder)
     damage(folder)
-    if damage is not flipped:  # a bit is found when the cache is made, not at each opening
+    if (
+        damage is not flipped
+    ):  # a flipped bit is detected by `cache_features`, not by `open_features`
         with pytest.raises(ConflictError, match="are incomplete"):
             open_features(folder, table, tower=TOWER, width=WIDTH)
     fill(folder, table, decoder)
@@ -179,14 +181,14 @@ def test_what_is_not_whole_is_done_again_and_nothing_else(
     assert len(open_features(folder, table, tower=TOWER, width=WIDTH).usable) == len(table)
 
 
-def test_files_that_cannot_be_read_are_counted_and_have_no_features(sources, decoder, tmp_path):
-    shutil.copytree(sources[0].manifest.parent, tmp_path / "own")
-    source = type(sources[0])(manifest=tmp_path / "own" / "manifest.csv", kind="photo")
+def test_cache_features_counts_unreadable_files(sources, decoder, tmp_path):
+    shutil.copytree(sources[0].manifest.parent, tmp_path / "copy")
+    source = type(sources[0])(manifest=tmp_path / "copy" / "manifest.csv", kind="photo")
     table = read_samples([source], MediaSettings()).samples
     bad = {3: b"no picture at all", CHUNK: Path(table.files[CHUNK]).read_bytes()[:700]}
     for row, data in bad.items():
         Path(table.files[row]).write_bytes(data)
-    alone = range(2 * CHUNK, 3 * CHUNK)  # a chunk without a single picture
+    alone = range(2 * CHUNK, 3 * CHUNK)  # a chunk without any image
     for row in alone:
         Path(table.files[row]).write_bytes(b"nothing")
     got = fill(tmp_path / "f", table, decoder)
@@ -203,22 +205,22 @@ def test_files_that_cannot_be_read_are_counted_and_have_no_features(sources, dec
     assert decoder.files == []
 
 
-def test_another_tables_or_towers_cache_is_refused_in_words(table, samples, whole, real):
-    for asked, words in (
+def test_cache_features_of_other_samples_or_tower_is_refused(table, samples, whole, real):
+    for changed, words in (
         ({"tower": "0" * 64}, "something else: tower is '.*' and not '0000"),
         ({"width": WIDTH + 1}, f"width is {WIDTH} and not {WIDTH + 1}"),
     ):
         with pytest.raises(ConflictError, match=words):
-            fill(whole, table, real, **asked)
+            fill(whole, table, real, **changed)
         with pytest.raises(ConflictError, match=words):
-            open_features(whole, table, **({"tower": TOWER, "width": WIDTH} | asked))
+            open_features(whole, table, **({"tower": TOWER, "width": WIDTH} | changed))
     with pytest.raises(
         ConflictError, match=f"table is .* count is {len(table)} and not {len(samples)}"
     ):
         fill(whole, samples, real)
 
 
-def test_a_folder_of_other_things_is_left_alone(table, real, tmp_path):
+def test_cache_features_in_folder_with_other_files_is_refused(table, real, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ConflictError, match="other files"):
         fill(tmp_path, table, real)
@@ -229,7 +231,7 @@ def test_a_folder_of_other_things_is_left_alone(table, real, tmp_path):
         fill(tmp_path / "new", table, real, threads=0)
 
 
-def test_two_writers_do_not_meet(table, whole, real, tmp_path):
+def test_cache_features_with_second_writer_is_refused(table, whole, real, tmp_path):
     shutil.copytree(whole, tmp_path / "f")
     with (tmp_path / "f" / "features.done").open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -238,15 +240,15 @@ def test_two_writers_do_not_meet(table, whole, real, tmp_path):
     fill(tmp_path / "f", table, real)
 
 
-def test_a_tower_that_gives_something_else_is_refused(table, real, tmp_path):
+def test_cache_features_with_invalid_encoder_output_is_refused(table, real, tmp_path):
     with pytest.raises(
         BadBundleError, match=rf"returns \({CHUNK}, {WIDTH}\) .*instead of \({CHUNK}, 9\)"
     ):
         fill(tmp_path / "a", table, real, width=9)
     with pytest.raises(BadBundleError, match="fp16 cannot represent"):
-        fill(tmp_path / "b", table, real, encode=lambda pictures: encode(pictures) * 1e6)
+        fill(tmp_path / "b", table, real, encode=lambda images: encode(images) * 1e6)
     with pytest.raises(BadBundleError, match="fp16 cannot represent"):
-        fill(tmp_path / "c", table, real, encode=lambda pictures: encode(pictures) * np.nan)
+        fill(tmp_path / "c", table, real, encode=lambda images: encode(images) * np.nan)
     assert (tmp_path / "c" / "features.done").read_bytes() == b""
     header = json.loads((tmp_path / "c" / "features.json").read_text())
     assert header["table"] == table.fingerprint()

@@ -1,4 +1,4 @@
-"""The loop: broken off anywhere it ends as if it had not been, and minimises what it says."""
+"""The training loop: exact resuming after interrupts, and losses that agree with loops."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("until", [3, 5, 8, 11])
-def test_a_run_that_was_broken_off_ends_as_one_that_was_not(table, sampler, tmp_path, until):
+def test_train_after_interrupt_gives_same_weights(table, sampler, tmp_path, until):
     asked = config()
     _, whole = run(asked, table, sampler, tmp_path / "whole")
     run(asked, table, sampler, tmp_path / "broken", until=until)
     began, resumed = run(asked, table, sampler, tmp_path / "broken")
-    assert began == until // 5 * 5, "it goes on from the last checkpoint"
+    assert began == until // 5 * 5, "it resumes from the last checkpoint"
     assert same(weights(whole), weights(resumed))
     fresh = weights(loop.init_state(asked, sampler.kinds, WIDTH))
     for part in ("nets.heads", "average.heads", "nets.location", "average.location"):
@@ -100,13 +100,13 @@ def test_a_run_that_was_broken_off_ends_as_one_that_was_not(table, sampler, tmp_
         assert not all(torch.equal(fresh[key], weights(resumed)[key]) for key in own), part
 
 
-def test_another_seed_gives_other_weights(table, sampler, tmp_path):
+def test_train_with_other_seed_gives_other_weights(table, sampler, tmp_path):
     _, one = run(config(), table, sampler, tmp_path / "one")
     _, other = run(config(schedule={"seed": 1}), table, sampler, tmp_path / "other")
     assert not same(weights(one), weights(other))
 
 
-def test_a_checkpoint_of_another_run_or_of_nothing_is_refused(table, sampler, tmp_path):
+def test_resume_checkpoint_of_other_run_is_refused(table, sampler, tmp_path):
     run(config(), table, sampler, tmp_path / "run")
     other = config(schedule={"learning_rate": 1e-2})
     with pytest.raises(ConflictError, match="a run with another config, other images"):
@@ -121,7 +121,7 @@ def test_a_checkpoint_of_another_run_or_of_nothing_is_refused(table, sampler, tm
         run(config(), table, sampler, tmp_path / "run")
 
 
-def test_the_loss_falls_and_is_logged(table, sampler, tmp_path):
+def test_train_loss_falls_and_is_logged(table, sampler, tmp_path):
     asked = config(schedule={"steps": 200, "checkpoint_steps": 200})
     _, state = run(asked, table, sampler, tmp_path / "run")
     with (tmp_path / "run" / loop.LOG).open(newline="") as stream:
@@ -133,8 +133,8 @@ def test_the_loss_falls_and_is_logged(table, sampler, tmp_path):
     assert state.step == 200
 
 
-def test_what_is_kept_is_trained_as_a_moving_average(table, sampler, tmp_path):
-    """The average and the rate, step by step, against their formulas."""
+def test_train_average_and_learning_rate_follow_formulas(table, sampler, tmp_path):
+    """The averaged weights and the learning rate follow their formulas at every step."""
     asked = config(
         schedule={"steps": 6, "checkpoint_steps": 1, "warmup_steps": 2, "ema_decay": 0.9}
     )
@@ -158,7 +158,7 @@ def test_what_is_kept_is_trained_as_a_moving_average(table, sampler, tmp_path):
             assert torch.allclose(state.averaged_nets.state_dict()[key], kept[key], atol=1e-6), key
 
 
-def test_the_averaged_weights_lose_less_than_the_first_ones(table, sampler, tmp_path):
+def test_train_averaged_weights_have_lower_loss(table, sampler, tmp_path):
     asked = config(schedule={"steps": 120, "checkpoint_steps": 120, "ema_decay": 0.95})
     first = loop.init_state(asked, sampler.kinds, WIDTH).nets
     _, state = run(asked, table, sampler, tmp_path / "run")
@@ -173,8 +173,8 @@ def test_the_averaged_weights_lose_less_than_the_first_ones(table, sampler, tmp_
     assert after < 0.8 * before
 
 
-def test_a_run_that_no_longer_improves_ends_with_its_best_weights(table, sampler, tmp_path):
-    """Validation said 0.3, 0.5, 0.4, 0.5: best at step 4, and over two checkpoints later."""
+def test_train_with_patience_stops_at_best_weights(table, sampler, tmp_path):
+    """With scores 0.3, 0.5, 0.4, 0.5 step 4 is best, and training stops two checkpoints later."""
     asked = config(schedule={"steps": 40, "checkpoint_steps": 2, "patience": 2})
     folder, said = tmp_path / "run", iter((0.3, 0.5, 0.4, 0.5, 0.9))
     folder.mkdir()
@@ -195,11 +195,11 @@ def test_a_run_that_no_longer_improves_ends_with_its_best_weights(table, sampler
     again = loop.train(
         again, table=table, sampler=sampler, config=asked, score=score, context=known
     )
-    assert (again.step, len(averages)) == (8, 4), "over is over"
+    assert (again.step, len(averages)) == (8, 4), "a finished run does not continue"
     assert same(again.averaged_nets.state_dict(), averages[1])
 
 
-def test_a_run_that_diverges_says_so_and_keeps_its_last_checkpoint(table, sampler, tmp_path):
+def test_train_that_diverges_keeps_last_checkpoint(table, sampler, tmp_path):
     run(config(), table, sampler, tmp_path / "run", until=6)
     before = (tmp_path / "run" / CHECKPOINT).read_bytes()
     wild = replace(table, features=np.full_like(table.features, np.nan))
@@ -208,14 +208,14 @@ def test_a_run_that_diverges_says_so_and_keeps_its_last_checkpoint(table, sample
     assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
 
 
-def test_a_batch_brings_pictures_of_one_place_along(samples, table, sampler):
-    """Without partners next to no batch that is even over cells holds a pair."""
+def test_near_pairs_draw_finds_partners_for_batch(samples, table, sampler):
+    """Without partners, batches that are uniform over cells rarely contain a pair."""
     drawn = table.near_pairs.draw(0, sampler.batch(0))
     assert (drawn >= 0).sum() >= 4
 
 
-def test_the_loss_of_a_batch_against_a_loop_over_pairs(samples, table, sampler):
-    """Without extra places: picture against place for each kind, picture against picture."""
+def test_embedder_batch_loss_agrees_with_loop(samples, table, sampler):
+    """Without sampled negatives: image against position for each kind, image against image."""
     asked = config(
         losses={
             "num_sampled_negatives": 0,
@@ -265,7 +265,7 @@ def test_the_loss_of_a_batch_against_a_loop_over_pairs(samples, table, sampler):
     assert found == pytest.approx(total, rel=1e-3)
 
 
-def test_configs_that_cannot_be_used(tmp_path):
+def test_read_config_with_invalid_values_is_refused(tmp_path):
     path = tmp_path / "run.toml"
     with pytest.raises(BadRequestError, match=r"run\.toml cannot be read"):
         read_config(path)
@@ -274,7 +274,7 @@ def test_configs_that_cannot_be_used(tmp_path):
     for text, words in (
         ("name = ", "is not valid TOML"),
         (good + "more = 1\n", "more"),
-        (good.replace("photo", "foto"), "unknown source kind foto"),
+        (good.replace("photo", "foto"), "kind: Input should be 'photo' or 'street'"),
         (good + "[schedule]\nbatch_size = 1\n", r"schedule\.batch_size"),
         (good + "[losses]\npositive_radius_m = -1\n", r"losses\.positive_radius_m"),
     ):
@@ -286,4 +286,4 @@ def test_configs_that_cannot_be_used(tmp_path):
     assert read.sources[0].manifest == tmp_path / "deep" / "m.csv"
     moved = tmp_path / "elsewhere.toml"
     moved.write_text(good.replace("deep", "other"))
-    assert read_config(moved).digest() == read.digest(), "where files lie does not count"
+    assert read_config(moved).digest() == read.digest(), "the digest does not cover folders"

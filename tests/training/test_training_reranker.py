@@ -1,4 +1,4 @@
-"""A reranker from a planet's labels to a bundle that serves, by the real flow on real parts."""
+"""Training of a reranker, from a planet's labels to a bundle that serves."""
 
 from __future__ import annotations
 
@@ -32,34 +32,36 @@ from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.training.reranker import train_reranker
 from pinpoint.training.reranker.config import read_reranker_config
 from pinpoint.training.reranker.objective import collate
-from training.reranked import TEXT, gallery, train
+from training.reranker_runs import TEXT, example_gallery, run_training
 
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny-reranked.toml"
 
 
-def test_a_run_that_was_broken_off_twice_ends_as_one_that_was_not(world, reranked, tmp_path):
-    config, folder, made, told = reranked
-    assert next(one for one in told if one[0] == "examples") == ("examples", 58, 58)
-    assert next(one for one in told if one[0] == "steps") == ("steps", 4, 10)
-    whole, _ = train(world, config, tmp_path / "run", tmp_path / "whole")
+def test_train_reranker_after_two_interrupts_gives_same_weights(world, reranked, tmp_path):
+    config, folder, made, progress = reranked
+    assert next(event for event in progress if event[0] == "examples") == ("examples", 58, 58)
+    assert next(event for event in progress if event[0] == "steps") == ("steps", 4, 10)
+    whole, _ = run_training(world, config, tmp_path / "run", tmp_path / "whole")
     one, other = (read_bundle(each.bundle).reranker.read_bytes() for each in (made, whole))
     assert one == other
-    drop = ("seconds_of_steps",)
+    drop = ("training_s",)
     assert {k: v for k, v in made.report.items() if k not in drop} == {
         k: v for k, v in whole.report.items() if k not in drop
     }
     with pytest.raises(ConflictError, match="exists already"):
-        train(world, config, folder / "run", made.bundle)
+        run_training(world, config, folder / "run", made.bundle)
     changed = config.model_copy(update={"schedule": config.schedule.model_copy(update={"seed": 1})})
     with pytest.raises(ConflictError, match="a run with another config"):
-        train(world, changed, folder / "run", tmp_path / "other")
+        run_training(world, changed, folder / "run", tmp_path / "other")
     fewer = config.gallery.model_copy(update={"candidates": 12})
     with pytest.raises(ConflictError, match="something else"):
-        train(world, config.model_copy(update={"gallery": fewer}), folder / "run", tmp_path / "o")
+        run_training(
+            world, config.model_copy(update={"gallery": fewer}), folder / "run", tmp_path / "o"
+        )
 
 
-def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, examples):
-    """Against the flow itself, and nothing of the question's own kin is ever there."""
+def test_cache_examples_exclude_query_creator_and_near_duplicates(world, examples):
+    """Example rows agree with the search flow and never name images of the query's creator."""
     harness, org = world
     asked, found = examples
     creators = {}
@@ -67,13 +69,13 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
         ids = {uuid.UUID(bytes=each.ljust(16, b"\0")) for each in found.photos.ids.tolist()}
         creators = {id_: image.creator for id_, image in reader.images(list(ids)).items()}
     assert len(creators) == len(ids) > 50
-    own = 0
+    num_of_gallery_creators = 0
     for learner, row in zip(asked, found.rows, strict=True):
         named = [*row["id"][row["present"]], *row["evidence_id"][row["evidence_present"]].ravel()]
         people = {creators[uuid.UUID(bytes=each.ljust(16, b"\0"))] for each in named}
         assert learner.query.creator not in people
-        own += learner.query.creator in creators.values()
-        truth = np.array([learner.query.truth.lat, learner.query.truth.lon])
+        num_of_gallery_creators += learner.query.creator in creators.values()
+        truth = np.array([learner.query.ground_truth.lat, learner.query.ground_truth.lon])
         assert row["ground_truth"].tolist() == truth.tolist()
         null = learner.query.strata.get("role") == "null-train"
         assert row["in_gallery"].any() == (not null)
@@ -83,7 +85,7 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
         assert (np.diff(np.where(near, row["evidence_distance_m"], 1e9).reshape(of_kind)) >= 0)[
             near.reshape(of_kind)[..., 1:]
         ].all(), "nearest first"
-    assert own > 20, "many questions are about the gallery's own authors"
+    assert num_of_gallery_creators > 20, "many queries are by creators of the gallery"
     shown = collate(found, np.arange(len(asked)))
     assert shown.inputs.present.sum() == found.rows["present"].sum(), "every vector is known"
     best = shown.inputs.image[np.arange(len(asked)), 0]
@@ -94,18 +96,18 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
     ).all()
 
 
-def test_rows_of_several_questions_at_a_time_are_the_same(world, examples, reranked, tmp_path):
+def test_cache_examples_is_independent_of_concurrency(world, examples, reranked, tmp_path):
     config = reranked[0]
     asked, found = examples
     table = train_reranker.split_table(asked, config.split.h3_resolution)
-    several = replace(gallery(world, config), concurrency=3)
+    several = replace(example_gallery(world, config), concurrency=3)
     again = train_reranker.cache_examples(tmp_path / "examples", asked, table, several)
     assert again.rows.tobytes() == found.rows.tobytes()
     assert again.photos.image.tobytes() == found.photos.image.tobytes()
 
 
-def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
-    """The trained reranker answers the planet's questions over the same index."""
+def test_reranked_bundle_serves_same_index(world, planet, reranked):
+    """The trained reranker answers the planet's queries with the same index."""
     harness, org = world
     _, folder, made, _ = reranked
     bundle = read_bundle(made.bundle)
@@ -119,9 +121,13 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     encoder = EncoderHandle(settings)
     assert encoder.contract.digest == wanted
     judge = encoder.reranker
-    assert judge.digest != harness.encoder.reranker.digest, "beside it lies the shipped one"
+    assert judge.digest != harness.encoder.reranker.digest, (
+        "the shipped bundle has another reranker"
+    )
     assert judge is encoder.reranker, "loaded once"
-    unseen = next(each for each in planet.queries if each.role == "rerank" and each.kind == "photo")
+    unseen = next(
+        photo for photo in planet.queries if photo.role == "rerank" and photo.kind == "photo"
+    )
     photo = QueryPhoto(data=unseen.path.read_bytes(), file="q.jpg", kind="photo")
     context = harness.search_context(org, reranker=judge)
     one, two = (pipeline.locate(photo, SearchFilter(), context) for _ in range(2))
@@ -135,20 +141,19 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     assert max(len(r.evidence) for r in one.ranked) == 6, "as much as in training"
 
 
-def test_the_command_trains_and_the_bundle_can_be_shown(
+def test_train_reranker_command_writes_verifiable_bundle(
     world, planet, tmp_path, monkeypatch, capsys
 ):
-    """All of the command but the stack itself, whose parts are those of the harness."""
+    """The command with the services of the test harness in place of a stack."""
     harness, _ = world
 
     @contextmanager
     def services(session, role, settings):
         assert session.organization == "acme"
-        components = {
-            name: getattr(harness, name) for name in ("access", "database", "encoder", "index")
-        }
+        names = ("api_keys", "database", "encoder", "index")
+        components = {name: getattr(harness, name) for name in names}
         yield SimpleNamespace(
-            settings=harness.settings, decoder=harness.components.decoder, **components
+            settings=harness.settings, decoder=harness.parts.decoder, **components
         )
 
     def pinpoint(*arguments):
@@ -164,9 +169,9 @@ def test_the_command_trains_and_the_bundle_can_be_shown(
     text = text.replace("[gallery]", '[gallery]\nsources = ["rerank-photo"]')
     (tmp_path / "run.toml").write_text(text)
     asked = ("train", "reranker", "--config", tmp_path / "run.toml", "--out", tmp_path / "run")
-    said = pinpoint(*asked, "--org", "acme")
-    assert "gap closed" in said
-    assert "PINPOINT_BUNDLE=told" in said
+    output = pinpoint(*asked, "--org", "acme")
+    assert "gap closed" in output
+    assert "PINPOINT_BUNDLE=told" in output
     shown = json.loads(pinpoint("bundles", "verify", "told", "--json"))
     assert shown["verified"]
     assert shown["reranker"]["evidence_per_kind"] == 3
@@ -175,14 +180,14 @@ def test_the_command_trains_and_the_bundle_can_be_shown(
     }
 
 
-def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
+def test_evaluate_with_rerank_ranker_uses_reranker(world, planet, reranked, tmp_path):
     _, org = world
     config, _, made, _ = reranked
     labeled = read_labels(PROTOCOLS["synthetic"], planet.labels)
     only = (("role", "rerank"), ("kind", "street"))
     plan = RunConfig(organization_id=org, images=planet.folder / "queries/images", filters=only)
     plan = replace(plan, ranker="rerank")
-    parts = gallery(world, config).components
+    parts = example_gallery(world, config).components
     with pytest.raises(
         BadRequestError, match="world-tiny has no reranker; `pinpoint train reranker`"
     ):
@@ -197,14 +202,14 @@ def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
     assert len(arms) == 6
 
 
-def test_configs_that_cannot_be_used(planet, tmp_path):
+def test_read_reranker_config_with_invalid_values_is_refused(planet, tmp_path):
     text = TEXT.format(planet=planet.folder, name="a", steps=4)
     path = tmp_path / "a.toml"
     for old, new, words in (
         ('name = "a"', 'name = "descriptor"', "built in"),
         ("heads = 2", "heads = 3", "is not divisible by 3 heads"),
         ("candidates = 24", "candidates = 1", r"gallery\.candidates"),
-        ('kind = "photo"', 'kind = "foto"', "unknown source kind foto"),
+        ('kind = "photo"', 'kind = "foto"', "kind: Input should be 'photo' or 'street'"),
     ):
         path.write_text(text.replace(old, new))
         with pytest.raises(BadRequestError, match=words):
@@ -214,7 +219,7 @@ def test_configs_that_cannot_be_used(planet, tmp_path):
     recipe = read_reranker_config(RECIPE)
     assert recipe.queries[0].labels == RECIPE.parent / "queries/labels.csv"
     assert (config.schedule.batch_size, config.schedule.learning_rate) == (8, 5e-4), (
-        "defaults are its own"
+        "the defaults are those of the reranker"
     )
     wrong = config.queries[0].model_copy(update={"filter": {"role": "moon"}})
     with pytest.raises(BadRequestError, match="has role=moon"):

@@ -1,4 +1,4 @@
-"""What a reranker is taught: targets, drops and validation against plain loops; and it learns."""
+"""The reranker's objective: targets, augmentation and validation compared with loops."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ DROPS = (
 )
 
 
-def test_it_learns_a_batch_by_heart(examples):
-    """Without drops a network of this size has to be able to tell a few questions apart."""
+def test_reranker_network_overfits_one_batch(examples):
+    """Without augmentation a network of this size can separate a few queries."""
     _, found = examples
     config = RerankerConfig.model_validate(
         {
@@ -49,11 +49,11 @@ def test_it_learns_a_batch_by_heart(examples):
     rows = np.flatnonzero(found.rows["present"].any(1))[:8]
     net = train_reranker.init_reranker_state(config, 256).nets
     shown = collate(found, rows)
-    wanted = soft_targets(
+    targets = soft_targets(
         shown.distance_km(), shown.inputs.present.numpy(), shown.in_gallery, config.targets
     )
-    least = -(wanted * np.log(np.maximum(wanted, 1e-30))).sum(1).mean()
-    moves = torch.optim.AdamW(net.parameters(), lr=3e-3)
+    entropy = -(targets * np.log(np.maximum(targets, 1e-30))).sum(1).mean()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
 
     def loss():
         with torch.no_grad():
@@ -61,14 +61,14 @@ def test_it_learns_a_batch_by_heart(examples):
 
     first = loss()
     for step in range(80):
-        moves.zero_grad()
+        optimizer.zero_grad()
         reranker_batch_loss(net, found, rows, step, config).backward()
-        moves.step()
+        optimizer.step()
     last = loss()
-    assert last - least < 0.3 * (first - least), "what cannot be lost is the targets' own entropy"
+    assert last - entropy < 0.3 * (first - entropy), "the minimum is the entropy of the targets"
 
 
-def test_soft_targets_against_their_formula():
+def test_soft_targets_agree_with_formula():
     targets = TargetConfig()
     away = np.array([[0.2, 30.0, 4_000.0], [500.0, 900.0, 60.0]])
     present = np.array([[True, True, True], [True, True, False]])
@@ -79,12 +79,12 @@ def test_soft_targets_against_their_formula():
             for d, there in zip(away[row], present[row], strict=True)
         ]
         worth.append((0.05, 1.0)[row])
-        assert found[row].tolist() == pytest.approx([each / sum(worth) for each in worth])
+        assert found[row].tolist() == pytest.approx([value / sum(worth) for value in worth])
     assert found[0, 0] > 0.75
     assert found[1, -1] > 0.9
 
 
-def test_ways_lead_to_the_truth_and_no_farther_than_they_may(examples):
+def test_offset_targets_lead_to_ground_truth_within_radius(examples):
     _, found = examples
     shown = collate(found, np.arange(12))
     way = offset_targets_km(shown, 5.0)
@@ -92,8 +92,8 @@ def test_ways_lead_to_the_truth_and_no_farther_than_they_may(examples):
     position = shown.inputs.position.numpy()
     turn = np.degrees(np.arctan2(way[..., 0], way[..., 1]))
     there = destination(position, turn, 1e3 * length)
-    truth = np.broadcast_to(shown.ground_truth[:, None], position.shape)
-    left = haversine_m(there, truth) / 1e3
+    ground_truth = np.broadcast_to(shown.ground_truth[:, None], position.shape)
+    left = haversine_m(there, ground_truth) / 1e3
     assert np.abs(left - np.maximum(shown.distance_km() - 5.0, 0.0)).max() < 1e-3
     assert (shown.distance_km() < 5.0).any()
 
@@ -101,7 +101,7 @@ def test_ways_lead_to_the_truth_and_no_farther_than_they_may(examples):
 @pytest.mark.parametrize(
     "what", ["drop_evidence", "drop_gps_channel", "drop_source_kind", "drop_region"]
 )
-def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
+def test_augment_removes_what_is_dropped(examples, what):
     _, found = examples
     rows = np.arange(len(found.rows))
     none = dict.fromkeys(DROPS, 0.0)
@@ -129,15 +129,15 @@ def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
             assert len(np.unique(after.inputs.evidence_kind[row].numpy()[near[row]])) <= 1
     if what == "drop_region":
         away = before.distance_km()
-        lost_truth = before.in_gallery & ~after.in_gallery
-        assert lost_truth.any()
+        lost_ground_truth = before.in_gallery & ~after.in_gallery
+        assert lost_ground_truth.any()
         assert (after.in_gallery & before.in_gallery).any()
-        assert not (left & (away <= 25.0))[lost_truth].any()
+        assert not (left & (away <= 25.0))[lost_ground_truth].any()
         kept = after.in_gallery & (there != left).any(1)
         assert ((away <= 25.0) & there)[kept].tolist() == ((away <= 25.0) & left)[kept].tolist()
 
 
-def test_training_never_sees_what_stands_near_a_validation_question(examples):
+def test_augment_hides_images_near_validation_queries(examples):
     _, found = examples
     rows = np.arange(len(found.rows))
     asked, place = collate(found, rows).inputs, found.rows["ground_truth"][:1]
@@ -153,19 +153,19 @@ def test_training_never_sees_what_stands_near_a_validation_question(examples):
     assert torch.equal(collate(hiding, rows).inputs.present, asked.present), "validation sees all"
 
 
-def test_every_question_comes_once_in_a_pass():
+def test_sample_batch_visits_every_query_once_per_pass():
     rows = np.array([3, 5, 8, 13, 21])
     passes = np.concatenate([sample_batch(rows, step, 4, 7) for step in range(5)]).reshape(4, 5)
     assert all(sorted(each) == rows.tolist() for each in passes.tolist())
     assert len({tuple(each) for each in passes.tolist()}) > 1
 
 
-def test_validation_says_what_a_loop_over_questions_says(reranked, examples):
+def test_reranker_metrics_agree_with_loop(reranked, examples):
     config, _, made, _ = reranked
     _, found = examples
     net = open_net(made)
     rows = np.arange(len(found.rows))
-    said = compute_reranker_metrics(evaluate_reranker(net, found, rows, config))
+    metrics = compute_reranker_metrics(evaluate_reranker(net, found, rows, config))
     hits = {"top1": 0, "oracle": 0, "vote": 0, "rerank": 0}
     with torch.no_grad():
         for row in rows:
@@ -177,15 +177,15 @@ def test_validation_says_what_a_loop_over_questions_says(reranked, examples):
                 )
                 if there
             ]
-            scores = net(shown.inputs).scores[0].numpy()
+            scores = net(shown.inputs).logits[0].numpy()
             hits["top1"] += away[0] < 25
             hits["oracle"] += min(away) < 25
             hits["vote"] += away[int(found.rows["vote_choice"][row])] < 25
             hits["rerank"] += away[int(scores.argmax())] < 25
     for name, count in hits.items():
-        assert said[f"{name} all@25km"] == pytest.approx(count / len(rows))
-    assert said["queries not_in_gallery"] == 4
-    assert said["queries retrieved"] + said["queries not_retrieved"] == len(rows) - 4
+        assert metrics[f"{name} all@25km"] == pytest.approx(count / len(rows))
+    assert metrics["queries not_in_gallery"] == 4
+    assert metrics["queries retrieved"] + metrics["queries not_retrieved"] == len(rows) - 4
 
 
 def open_net(made):

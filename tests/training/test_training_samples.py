@@ -1,4 +1,4 @@
-"""Manifests become one table; every row is a sample or is counted with a reason."""
+"""Samples from manifests: every row is a sample or is counted with a reason."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def write(folder, rows):
     return path
 
 
-def test_the_table_says_what_the_manifests_say(samples, sources):
-    told = []
+def test_read_samples_returns_manifest_rows(samples, sources):
+    manifest_rows = []
     for source in sources:
         with source.manifest.open(encoding="utf-8", newline="") as stream:
-            told += [(source, row) for row in csv.DictReader(stream)]
-    assert len(samples) == len(told) > 200
-    for k, (source, row) in enumerate(told):
+            manifest_rows += [(source, row) for row in csv.DictReader(stream)]
+    assert len(samples) == len(manifest_rows) > 200
+    for k, (source, row) in enumerate(manifest_rows):
         assert samples.ids[k] == f"{source.manifest.parent.name}/{row['file']}"
         path = Path(samples.files[k])
         assert path == source.manifest.parent / row["file"]
@@ -49,7 +49,7 @@ def test_the_table_says_what_the_manifests_say(samples, sources):
     assert set(samples.kinds.tolist()) == {"photo", "street"}
 
 
-def test_rows_that_cannot_be_used_are_counted_with_reasons(tmp_path):
+def test_read_samples_counts_rejected_rows_by_reason(tmp_path):
     path = write(
         tmp_path / "mixed",
         [
@@ -87,7 +87,7 @@ def test_rows_that_cannot_be_used_are_counted_with_reasons(tmp_path):
     assert Counter(one.error_code for one in got.examples) == got.rejected
 
 
-def test_of_each_reason_a_few_rows_are_quoted(tmp_path):
+def test_read_samples_keeps_three_examples_of_each_reason(tmp_path):
     rows = [(f"{n}.jpg", "", "", "", "", "") for n in range(9)]
     path = write(tmp_path / "s", [("ok.jpg", "1", "2", "", "", ""), *rows])
     got = read_samples([ManifestSource(manifest=path, kind="street")], MediaSettings())
@@ -95,7 +95,7 @@ def test_of_each_reason_a_few_rows_are_quoted(tmp_path):
     assert [one.file for one in got.examples] == ["0.jpg", "1.jpg", "2.jpg"]
 
 
-def test_the_fingerprint_holds_every_row_but_not_where_the_files_lie(tmp_path):
+def test_samples_fingerprint_covers_rows_but_not_folder(tmp_path):
     rows = [("a.jpg", "10", "20", "ann", "", ""), ("b.jpg", "11", "21", "", "s", "")]
 
     def fingerprint(folder, kind="photo", name="one"):
@@ -123,7 +123,7 @@ def test_the_fingerprint_holds_every_row_but_not_where_the_files_lie(tmp_path):
     assert len(others - {first}) == 8
 
 
-def test_what_cannot_be_read_is_refused_in_words(tmp_path, sources):
+def test_read_samples_with_invalid_sources_is_refused(tmp_path, sources):
     settings = MediaSettings()
     with pytest.raises(BadRequestError, match="at least one manifest"):
         read_samples([], settings)
@@ -140,13 +140,13 @@ def test_what_cannot_be_read_is_refused_in_words(tmp_path, sources):
         read_samples([ManifestSource(manifest=path, kind="photo")], settings)
 
 
-def test_a_file_of_two_manifests_is_one_sample(tmp_path, sources):
+def test_read_samples_of_repeated_file_counts_duplicates(tmp_path, sources):
     again = [sources[0], replace(sources[0], name="twice")]
     got = read_samples(again, MediaSettings())
     assert got.rejected == {"duplicate": len(got.samples)}
 
 
-def test_a_table_whose_columns_disagree_is_none(samples):
+def test_samples_with_inconsistent_columns_are_refused(samples):
     with pytest.raises(ValueError, match="different lengths"):
         replace(samples, lat=samples.lat[:-1])
     ids = samples.ids.copy()

@@ -1,4 +1,4 @@
-"""Batches: balanced, one picture of a sequence, the same for a seed and a step in any process."""
+"""Batch sampling: balance, one image per sequence, the same batch for a seed and a step."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pinpoint.geo.distance import pairwise_m
 from pinpoint.training.core.samples import texts
 from pinpoint.training.core.sampling import BatchSampler, NearPairs
 from pinpoint.training.core.splits import SplitSettings, split_samples
-from training.scattered import scattered
+from training.synthetic_samples import scattered_samples
 
 TESTS = Path(__file__).resolve().parents[1]
 ELSEWHERE = """
 import json, numpy as np
 from pinpoint.training.core.sampling import BatchSampler
-from training.scattered import scattered
-samples = scattered(2_000, towns=40, seed=3)
+from training.synthetic_samples import scattered_samples
+samples = scattered_samples(2_000, cities=40, seed=3)
 batches = BatchSampler(samples, np.arange(0, 2_000, 2), batch_size=64, seed=9)
 print(json.dumps([batches.batch(step).tolist() for step in range(500, 530)]))
 """
@@ -35,7 +35,7 @@ def every(samples):
 
 
 def check_batch(samples, rows, batch):
-    """The promises on one batch, read row by row."""
+    """Check the guarantees of one batch row by row."""
     assert len(rows) == batch
     named = [samples.sequences[row] for row in rows if samples.sequences[row]]
     assert len(named) == len(set(named))
@@ -44,7 +44,7 @@ def check_batch(samples, rows, batch):
     assert kinds == ["photo", "street"] * (batch // 2)
 
 
-def test_batches_keep_their_promises(samples):
+def test_batch_sampler_alternates_kinds_without_repeated_sequences(samples):
     split = split_samples(samples, SplitSettings(val_fraction=0.2))
     batches = BatchSampler(samples, split.train, batch_size=24, seed=1)
     assert batches.kinds == ("photo", "street")
@@ -54,8 +54,8 @@ def test_batches_keep_their_promises(samples):
         assert np.isin(rows, split.train).all()
 
 
-def test_crowded_cells_and_long_drives_still_give_full_batches():
-    samples = scattered(600, towns=4, drives=34)
+def test_batch_sampler_with_few_sequences_fills_batches():
+    samples = scattered_samples(600, cities=4, drives=34)
     drives = len(set(samples.sequences.tolist()) - {""})
     batches = BatchSampler(samples, every(samples), batch_size=2 * drives, seed=1)
     seen = Counter()
@@ -63,60 +63,60 @@ def test_crowded_cells_and_long_drives_still_give_full_batches():
         rows = batches.batch(step)
         check_batch(samples, rows, 2 * drives)
         seen.update(rows.tolist())
-    # Every sequence is in every batch here, so that single pictures leave little room for others.
+    # Every sequence is in every batch here, so single images leave few rows for others.
     assert len(seen) > 590
 
 
-def test_every_cell_is_visited_once_in_each_pass_and_every_picture_in_its_turn():
-    samples = scattered(1_200, towns=30)
+def test_batch_sampler_visits_every_cell_once_per_pass():
+    samples = scattered_samples(1_200, cities=30)
     free = replace(samples, sequences=texts([""] * 1_200))
     batches = BatchSampler(free, every(free), batch_size=2, seed=4)
     for number, kind in enumerate(batches.kinds):
-        own = np.flatnonzero(free.kinds == kind)
+        rows_of_kind = np.flatnonzero(free.kinds == kind)
         cells = batches.cells[kind]
-        assert cells == len(set(free.cells[own].tolist()))
+        assert cells == len(set(free.cells[rows_of_kind].tolist()))
         steps = 12 * cells
         rows = [int(batches.batch(step)[number]) for step in range(steps)]
         passes = [rows[k : k + cells] for k in range(0, steps, cells)]
         orders = []
-        for one in passes:
-            order = [int(free.cells[row]) for row in one]
+        for rows_of_pass in passes:
+            order = [int(free.cells[row]) for row in rows_of_pass]
             assert len(set(order)) == cells
             orders.append(tuple(order))
         assert len(set(orders)) == 12
         shown = Counter(rows)
-        for cell in set(free.cells[own].tolist()):
-            times = [shown[row] for row in own.tolist() if free.cells[row] == cell]
+        for cell in set(free.cells[rows_of_kind].tolist()):
+            times = [shown[row] for row in rows_of_kind.tolist() if free.cells[row] == cell]
             assert sum(times) == 12
             assert max(times) - min(times) <= 1
 
 
-def test_cells_stay_balanced_where_sequences_get_in_the_way():
-    samples = scattered(5_000, towns=100)
+def test_batch_sampler_with_sequences_keeps_cells_balanced():
+    samples = scattered_samples(5_000, cities=100)
     batches = BatchSampler(samples, every(samples), batch_size=64, seed=4)
     rows = np.concatenate([batches.batch(step) for step in range(600)])
     for kind in batches.kinds:
-        own = rows[samples.kinds[rows] == kind]
-        visits = Counter(samples.cells[own].tolist())
+        rows_of_kind = rows[samples.kinds[rows] == kind]
+        visits = Counter(samples.cells[rows_of_kind].tolist())
         assert len(visits) == batches.cells[kind]
-        mean = len(own) / len(visits)
+        mean = len(rows_of_kind) / len(visits)
         assert 0.8 * mean < min(visits.values())
         assert max(visits.values()) < 1.2 * mean
-    # Without balance the fullest cell would be seen as often as it is full.
+    # Without balance the fullest cell would be drawn in proportion to its size.
     full = Counter(samples.cells.tolist())
     assert max(full.values()) > 4 * np.median(list(full.values()))
 
 
-def test_a_cell_shows_its_sequences_in_turn():
-    samples = scattered(400, towns=1, drives=10, resolution=1)
+def test_batch_sampler_cell_cycles_through_sequences():
+    samples = scattered_samples(400, cities=1, drives=10, resolution=1)
     batches = BatchSampler(samples, every(samples), batch_size=2, seed=1)
     assert batches.cells["street"] == 1
     drives = [str(samples.sequences[batches.batch(step)[1]]) for step in range(10)]
     assert len(set(drives)) == 10
 
 
-def test_any_step_in_any_order_and_another_process_gives_the_same_batch():
-    samples = scattered(2_000, towns=40, seed=3)
+def test_batch_sampler_step_is_reproducible_in_other_process():
+    samples = scattered_samples(2_000, cities=40, seed=3)
     rows = np.arange(0, 2_000, 2)
     one = BatchSampler(samples, rows, batch_size=64, seed=9)
     straight = [one.batch(step).tolist() for step in range(530)]
@@ -142,8 +142,8 @@ def test_any_step_in_any_order_and_another_process_gives_the_same_batch():
     assert one.batch(3).tolist() == straight[3]
 
 
-def test_a_sequence_of_both_kinds_is_shown_once():
-    samples = scattered(800, towns=10, drives=120)
+def test_batch_sampler_with_shared_sequence_shows_it_once():
+    samples = scattered_samples(800, cities=10, drives=120)
     shared = samples.sequences.copy()
     shared[np.flatnonzero(samples.kinds == "photo")[:100]] = "d3"
     shared[np.flatnonzero(samples.kinds == "street")[:40]] = "d3"
@@ -153,8 +153,8 @@ def test_a_sequence_of_both_kinds_is_shown_once():
         check_batch(mixed, batches.batch(step), 100)
 
 
-def test_a_spare_picture_of_one_kind_counts_for_the_other():
-    samples = scattered(800, towns=2, drives=90)
+def test_batch_sampler_with_shared_sequences_fills_both_kinds():
+    samples = scattered_samples(800, cities=2, drives=90)
     photos = np.flatnonzero(samples.kinds == "photo")[:145]
     shared = samples.sequences.copy()
     shared[photos[:100]] = [f"d{k % 30}" for k in range(100)]
@@ -165,8 +165,8 @@ def test_a_spare_picture_of_one_kind_counts_for_the_other():
         check_batch(mixed, batches.batch(step), 88)
 
 
-def test_a_batch_that_cannot_be_filled_is_refused_in_words():
-    samples = scattered(300, towns=10, drives=20)
+def test_batch_sampler_with_unfillable_batch_is_refused():
+    samples = scattered_samples(300, cities=10, drives=20)
     with pytest.raises(
         BadRequestError, match=r"2 kinds \(photo, street\); use a positive multiple"
     ):
@@ -184,8 +184,8 @@ def test_a_batch_that_cannot_be_filled_is_refused_in_words():
 
 
 @pytest.mark.parametrize("radius_m", [700.0, 3_000.0, 30_000.0])
-def test_partners_are_those_of_the_slow_way(radius_m):
-    samples = scattered(500, towns=12, seed=5)
+def test_near_pairs_partners_agree_with_loop(radius_m):
+    samples = scattered_samples(500, cities=12, seed=5)
     rows = np.flatnonzero(np.arange(500) % 3 > 0)
     pairs = NearPairs(samples, rows, radius_m=radius_m, seed=1, most=5)
     far = pairwise_m(samples.positions)
@@ -204,8 +204,8 @@ def test_partners_are_those_of_the_slow_way(radius_m):
     assert found > 0
 
 
-def test_a_drawn_partner_is_one_of_them_evenly_and_the_same_again():
-    samples = scattered(400, towns=8, seed=6)
+def test_near_pairs_draw_is_uniform_and_reproducible():
+    samples = scattered_samples(400, cities=8, seed=6)
     rows = every(samples)
     pairs = NearPairs(samples, rows, radius_m=1_500.0, seed=3, most=4)
     times = Counter()
@@ -226,7 +226,7 @@ def test_a_drawn_partner_is_one_of_them_evenly_and_the_same_again():
             assert abs(share - 1 / len(partners)) < 0.1
 
 
-def test_one_kind_alone_has_no_partners(samples):
+def test_near_pairs_of_one_kind_are_empty(samples):
     streets = np.flatnonzero(samples.kinds == "street")
     pairs = NearPairs(samples, streets, radius_m=1_000.0, seed=0)
     assert not pairs.counts.any()

@@ -1,10 +1,10 @@
-"""Real street views: heads trained on half of the sequences, asked about the other half.
+"""Real street views: heads trained on half of the sequences, evaluated on the other half.
 
-Both ways round, so that all 104 faces with another panorama within 25 m are asked once, each among
-the faces of its own half.
+Each half is used once for training and once for evaluation. So all 104 faces with another panorama
+within 25 m are queries once, each in the gallery of its own half.
 
-A hundred faces teach little that carries over to other streets, and they are enough to unlearn what
-the tower knows. So these heads start at the tower and do not go far.
+A hundred faces teach little that generalizes to other streets, and are enough to damage the
+features of the tower. So these heads start as the tower and train with a small learning rate.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from shared_data import shared_data
 
 NEAR_M = 25.0
 COLUMNS = ("file", "latitude", "longitude", "sequence", "panorama")
-"""Not the creator: two firms drove, so that no author could be on one side only."""
+"""Without the creator: there are two, so a split by creator is not possible."""
 NETWORKS = {
     "init": "tower",
     "hidden": 1024,
@@ -40,7 +40,7 @@ NETWORKS = {
     "trunk_blocks": 0,
     "location_blocks": 0,
 }
-# All views lie within 20 km of each other. Nobody saw the same place, so no picture pairs.
+# All views are within 20 km of each other. No two creators saw the same place, so no image pairs.
 LOSSES = {
     "image_image": 0,
     "negative_radius_start_m": 2_000,
@@ -65,9 +65,9 @@ class Views:
         with (self.folder / "manifest.csv").open(newline="") as stream:
             self.rows = list(csv.DictReader(stream))
         self.tower = mobilenet_bundle(folder / "tower")
-        pictures = [np.asarray(Image.open(self.folder / row["file"])) for row in self.rows]
+        images = [np.asarray(Image.open(self.folder / row["file"])) for row in self.rows]
         encode = tower_features(read_bundle(self.tower), torch.device("cpu"), 16)
-        self.features = encode(pictures)
+        self.features = encode(images)
         drives = sorted({row["sequence"] for row in self.rows})
         half = np.array([drives.index(row["sequence"]) % 2 for row in self.rows])
         self.halves = [np.flatnonzero(half == side) for side in (0, 1)]
@@ -77,21 +77,21 @@ class Views:
         self.foreign = panoramas[:, None] != panoramas
 
     def found(self, vectors, rows):
-        """Of faces with another panorama near: whether the best foreign hit is that near."""
+        """For faces with another panorama nearby: whether the best hit of another one is near."""
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        away_m, foreign = (each[np.ix_(rows, rows)] for each in (self.away_m, self.foreign))
-        asked = ((away_m <= NEAR_M) & foreign).any(axis=1)
+        away_m, foreign = (matrix[np.ix_(rows, rows)] for matrix in (self.away_m, self.foreign))
+        is_query = ((away_m <= NEAR_M) & foreign).any(axis=1)
         best = np.where(foreign, vectors @ vectors.T, -np.inf).argmax(axis=1)
-        return (away_m[np.arange(len(rows)), best] <= NEAR_M)[asked]
+        return (away_m[np.arange(len(rows)), best] <= NEAR_M)[is_query]
 
     def trained_on(self, rows, folder, seed, schedule):
-        """The bundle of a run over these faces, by the recipe that users run."""
+        """The bundle of a training run on these faces."""
         source = folder / "views"
         source.mkdir(parents=True)
         with (source / "manifest.csv").open("w", newline="") as stream:
             out = csv.DictWriter(stream, COLUMNS, extrasaction="ignore")
             out.writeheader()
-            for row in (self.rows[each] for each in rows):
+            for row in (self.rows[number] for number in rows):
                 shutil.copy(self.folder / row["file"], source)
                 out.writerow(row)
         config = EmbedderConfig(
@@ -110,15 +110,15 @@ class Views:
         )
         decoder = ChildDecoder(MediaSettings(), children=2)
         try:
-            made = train_embedder(
+            result = train_embedder(
                 config, folder / "run", settings=settings, decoder=decoder, into=folder / "bundle"
             )
         finally:
             decoder.close()
-        return read_bundle(made.bundle)
+        return read_bundle(result.bundle)
 
     def both_ways(self, folder, seed, schedule=GENTLE):
-        """What the bare tower and the trained heads find on the half not trained on, 104 each."""
+        """Hits of the bare tower and of the trained heads on the other half, 104 each."""
         bare, trained = [], []
         for side in (0, 1):
             bundle = self.trained_on(self.halves[side], folder / str(side), seed, schedule)
@@ -136,16 +136,14 @@ def views(tmp_path_factory):
     return Views(tmp_path_factory.mktemp("views"))
 
 
-def test_the_halves_share_no_place(views):
+def test_street_view_halves_are_far_apart(views):
     assert min(map(len, views.halves)) > 90
     assert views.away_m[np.ix_(*views.halves)].min() > 4 * NEAR_M
 
 
-def test_trained_heads_do_not_fall_below_the_tower_on_other_streets(
-    views, tmp_path, record_property
-):
+def test_train_embedder_on_street_views_is_no_worse_than_tower(views, tmp_path, record_property):
     bare, trained = views.both_ways(tmp_path, seed=0)
-    seen = f"bare tower {bare.sum()}, trained heads {trained.sum()} of {len(bare)} questions"
+    seen = f"bare tower {bare.sum()}, trained heads {trained.sum()} of {len(bare)} queries"
     record_property("recall@1 within 25 m on the other half", seen)
     assert len(bare) == 104
     assert trained.sum() >= bare.sum(), seen

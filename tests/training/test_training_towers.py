@@ -1,4 +1,4 @@
-"""Towers that are trained along: from random weights, or the last blocks of a bundle's."""
+"""Training of towers: from random weights, or the last blocks of a bundle's tower."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def settings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def decoder(settings):
-    one = ChildDecoder(settings.media, children=2)
-    yield one
-    one.close()
+    child_decoder = ChildDecoder(settings.media, children=2)
+    yield child_decoder
+    child_decoder.close()
 
 
 def config(planet, **changes):
-    made = planet.manifests()
+    manifests = planet.manifests()
     plain = {
         "name": "whole",
         "license": "CC0",
@@ -48,8 +48,8 @@ def config(planet, **changes):
         "tower": "timm:test_resnet",
         "train_tower": WHOLE,
         "sources": [
-            {"manifest": made["train-photo"], "kind": "photo"},
-            {"manifest": made["train-street"], "kind": "street"},
+            {"manifest": manifests["train-photo"], "kind": "photo"},
+            {"manifest": manifests["train-street"], "kind": "street"},
         ],
         "geocell_resolution": 4,
         "split": {"val_fraction": 0.3},
@@ -65,9 +65,11 @@ def config(planet, **changes):
     return EmbedderConfig.model_validate({**plain, **changes})
 
 
-def trained(asked, folder, settings, decoder):
-    into = folder / f"bundle-{asked.name}"
-    train_embedder(asked, folder / asked.name, settings=settings, decoder=decoder, into=into)
+def trained(run_config, folder, settings, decoder):
+    into = folder / f"bundle-{run_config.name}"
+    train_embedder(
+        run_config, folder / run_config.name, settings=settings, decoder=decoder, into=into
+    )
     return into
 
 
@@ -77,7 +79,7 @@ def whole(planet, settings, decoder, tmp_path_factory):
     return trained(config(planet), folder, settings, decoder)
 
 
-def test_a_tower_without_weights_is_trained_and_serves(whole, planet, settings):
+def test_train_embedder_with_random_tower_writes_serving_bundle(whole, planet, settings):
     bundle = read_bundle(whole)
     assert bundle.contract.preprocess.size_px == 64
     assert str(bundle.contract.tower) == "timm:test_resnet"
@@ -85,32 +87,32 @@ def test_a_tower_without_weights_is_trained_and_serves(whole, planet, settings):
     first = open_feature_source(config(planet), settings).make_tower().tower.network.state_dict()
     assert not torch.equal(now["conv1.0.weight"], first["conv1.0.weight"])
     assert not torch.equal(now["bn1.running_mean"], first["bn1.running_mean"])
-    eye = open_encoder(
+    encoder = open_encoder(
         EncoderSettings(bundle=str(whole), device="cpu"), settings.services.home, 512
     )
-    picture = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
-    alone = eye.encode_query(picture, "street")
+    image = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
+    alone = encoder.encode_query(image, "street")
     assert alone.shape == (16,)
-    among = eye.encode([picture, 255 - picture, picture], "street")
+    among = encoder.encode([image, 255 - image, image], "street")
     assert np.allclose(among[[0, 2]], alone, atol=1e-5)
 
 
-def test_what_is_measured_is_what_serves(whole, planet, settings):
-    """Cached pictures in fp16 through the tower give the vectors of serving."""
+def test_compute_features_of_cached_images_agrees_with_serving(whole, planet, settings):
+    """Features of images cached in fp16 agree with the vectors of serving."""
     asked = config(planet)
     front = open_feature_source(asked, settings)
-    picture = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
-    cached = np.asarray(front.encode([picture])).astype(np.float16)
+    image = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
+    cached = np.asarray(front.encode([image])).astype(np.float16)
     tower = front.make_tower()
     tower.tower.load_state_dict(load_tower(read_bundle(whole)).state_dict())
     features = compute_features(tower, cached, np.array([0]))
     bare = load_tower(read_bundle(whole))
     with torch.inference_mode():
-        plain = bare(torch.from_numpy(front.encode([picture])).view(1, 3, 64, 64)).numpy()
+        plain = bare(torch.from_numpy(front.encode([image])).view(1, 3, 64, 64)).numpy()
     assert np.allclose(features, plain, atol=2e-3 * np.abs(plain).max())
 
 
-def test_a_run_that_was_broken_off_ends_as_one_that_was_not(
+def test_train_embedder_with_tower_after_interrupt_gives_same_weights(
     whole, planet, settings, decoder, tmp_path, monkeypatch
 ):
     saved = checkpoints.save_checkpoint
@@ -130,16 +132,16 @@ def test_a_run_that_was_broken_off_ends_as_one_that_was_not(
     assert one.heads.weights.sha256 == other.heads.weights.sha256
 
 
-def test_pictures_are_mirrored_and_shifted_as_drawn():
+def test_apply_variations_agrees_with_loop():
     side_px, shift_px = 5, 2
     asked = TowerConfig(horizontal_flip=True, random_crop_shift_px=shift_px)
     tower = TrainedTower(torch.nn.Identity(), asked, side_px)
-    pictures = torch.randn(64, 3, side_px, side_px, generator=torch.Generator().manual_seed(0))
-    how = tower.draw_variations(len(pictures), np.random.default_rng(0))
+    images = torch.randn(64, 3, side_px, side_px, generator=torch.Generator().manual_seed(0))
+    how = tower.draw_variations(len(images), np.random.default_rng(0))
     assert [len(set(each)) for each in how.T.tolist()] == [2, 5, 5]
 
-    shown = tower.apply_variations(pictures.flatten(1), how).view_as(pictures)
-    for before, after, (mirrored, down_px, right_px) in zip(pictures, shown, how, strict=True):
+    shown = tower.apply_variations(images.flatten(1), how).view_as(images)
+    for before, after, (mirrored, down_px, right_px) in zip(images, shown, how, strict=True):
         for y in range(side_px):
             for x in range(side_px):
                 column = side_px - 1 - x if mirrored else x
@@ -148,7 +150,7 @@ def test_pictures_are_mirrored_and_shifted_as_drawn():
                 assert torch.equal(after[:, y, x], before[:, line, column])
 
 
-def test_blocks_before_the_last_stay_as_they_were(planet, settings, decoder, tmp_path):
+def test_train_embedder_of_last_block_keeps_earlier_blocks(planet, settings, decoder, tmp_path):
     asked = config(
         planet,
         name="last",
@@ -164,7 +166,7 @@ def test_blocks_before_the_last_stay_as_they_were(planet, settings, decoder, tmp
         assert kept is (not name.startswith("layer4.") or running), name
 
 
-def test_configs_that_leave_a_tower_open_are_refused(planet, settings):
+def test_open_feature_source_with_incomplete_tower_config_is_refused(planet, settings):
     for change, words in (
         ({"train_tower": None}, "without trained weights"),
         ({"train_tower": {"trainable_blocks": 2, "size_px": 64}}, "without trained weights"),

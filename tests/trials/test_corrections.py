@@ -46,7 +46,7 @@ def geotagged(harness: ServiceHarness) -> tuple[list[Path], list[Path]]:
 
 
 @pytest.mark.timeout(3_600)
-def test_precedence_of_real_photos_in_every_order_is_kept(harness, tmp_path, capsys):
+def test_field_precedence_of_real_photos_holds_in_every_order(harness, tmp_path, capsys):
     small, large = geotagged(harness)
     assert len(small) > 15
     assert len(large) > 5

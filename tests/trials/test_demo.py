@@ -1,4 +1,4 @@
-"""`pinpoint demo`, as a newcomer runs it: it works, works again at once, and goes away."""
+"""`pinpoint demo` as a new user runs it: first run, fast second run, and removal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _check_map(path: Path) -> None:
 
 
 def _check_lines(lines: list[str], photos: list[dict[str, Any]]) -> None:
-    """A line for every photo that says all that was found."""
+    """Every photo has a line with all its results."""
     own = [" ".join(line.split()) for line in lines if line.lstrip()[:1].isdigit()]
     assert len(own) == len(photos)
     for number, (line, photo) in enumerate(zip(own, photos, strict=True), start=1):
@@ -71,7 +71,7 @@ def _is(word: str, radius_km: float) -> bool:
 
 @pytest.mark.ci
 @pytest.mark.timeout(600)
-def test_the_demo_runs_twice_and_is_taken_down(tmp_path):
+def test_demo_runs_twice_and_is_removed(tmp_path):
     with home_folder() as home:
         own = demo_home(home)
         watcher = watch_over(own)

@@ -1,6 +1,6 @@
-"""The shipped embedder: how well it searches, and that its recipe makes it again.
+"""The shipped embedder: its recall on the synthetic planet, and reproduction by its recipe.
 
-On the synthetic planet, in both settings. The second test trains for minutes, and kills itself.
+The second test trains for minutes, and kills the training once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pinpoint.synthetic.dataset import make_planet
 from pinpoint.synthetic.presets import PRESETS
 from pinpoint.training.core import loop
 from trials.embedder.tables import SEED, channels, markdown, measured
-from trials.planet.ground import ground, planned
+from trials.planet.planet_images import plan_shots, render_planet
 
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny.toml"
 NAME = "world-tiny"
@@ -37,8 +37,10 @@ def say(text):
 
 
 @pytest.mark.timeout(2_400)
-def test_what_the_shipped_embedder_finds():
-    planet = ground(SEED, PRESETS["bench"], planned(SEED, PRESETS["bench"], ("train", "test")))
+def test_shipped_embedder_recall_is_above_bounds():
+    planet = render_planet(
+        SEED, PRESETS["bench"], plan_shots(SEED, PRESETS["bench"], ("train", "test"))
+    )
     figures = measured(planet, channels(planet, find_bundle(NAME, ServiceSettings().home), say))
     say("\nsynthetic planet, not the Earth\n" + markdown(figures, planet))
     for kind, lowest in LOWEST.items():
@@ -49,8 +51,8 @@ def test_what_the_shipped_embedder_finds():
 
 
 @pytest.mark.timeout(3_000)
-def test_the_recipe_makes_it_again_though_killed(tmp_path):
-    """Killed once at a random step and gone on with, it ends where the shipped one is."""
+def test_train_recipe_after_kill_reproduces_shipped_metrics(tmp_path):
+    """A run that is killed at a random step and resumed has the metrics of the shipped bundle."""
     make_planet(tmp_path / "planet", preset="bench", seed=SEED)
     recipe = Path(shutil.copy(RECIPE, tmp_path / "planet"))
     steps, out = 0, tmp_path / "run"

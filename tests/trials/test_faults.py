@@ -1,4 +1,4 @@
-"""Real faults against a real stack: whatever is killed, everything comes back or is ended."""
+"""Real faults against a real stack: every killed process is restarted or its stack ends."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _ours(settings: Settings) -> list[psutil.Process]:
 
 @pytest.mark.ci
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_a_killed_process_comes_back_and_is_reported(settings, victim):
+def test_supervisor_restarts_and_reports_killed_process(settings, victim):
     before = _wait(settings, lambda now: now.state == "up")
     old = next(one for one in before.processes if one.name == victim)
     psutil.Process(old.pid).kill()
@@ -77,7 +77,7 @@ def test_a_killed_process_comes_back_and_is_reported(settings, victim):
 
 
 @pytest.mark.ci
-def test_up_recovers_after_the_supervisor_alone_was_killed(settings):
+def test_up_recovers_after_supervisor_kill(settings):
     before = _wait(settings, lambda now: now.state == "up")
     assert before.supervisor_pid is not None
     psutil.Process(before.supervisor_pid).kill()
@@ -91,7 +91,7 @@ def test_up_recovers_after_the_supervisor_alone_was_killed(settings):
 
 
 @pytest.mark.ci
-def test_up_recovers_after_everything_was_killed(settings):
+def test_up_recovers_after_kill_of_all_processes(settings):
     before = lifecycle.stack_status(settings)
     victims = _ours(settings)
     for process in victims:
@@ -105,7 +105,7 @@ def test_up_recovers_after_everything_was_killed(settings):
 
 
 @pytest.mark.ci
-def test_down_leaves_nothing_and_up_resumes(settings):
+def test_down_leaves_no_process_and_up_resumes(settings):
     before = lifecycle.stack_status(settings)
     assert lifecycle.stop_stack(settings).state == "down"
     assert _ours(settings) == []
@@ -116,7 +116,7 @@ def test_down_leaves_nothing_and_up_resumes(settings):
     assert lifecycle.start_stack(settings).api_url == before.api_url
 
 
-def test_a_stopped_supervisor_is_replaced(settings):
+def test_up_replaces_stopped_supervisor(settings):
     """SIGSTOP: it is there and answers nothing."""
     before = _wait(settings, lambda now: now.state == "up")
     assert before.supervisor_pid is not None
@@ -126,7 +126,7 @@ def test_a_stopped_supervisor_is_replaced(settings):
     assert after.supervisor_pid != before.supervisor_pid
 
 
-def test_a_foreign_process_under_a_stale_pid_is_left_alone(settings):
+def test_up_with_stale_pid_leaves_foreign_process(settings):
     """After a reboot the recorded ids belong to others, which must neither die nor be trusted."""
     lifecycle.stop_stack(settings)
     paths = StackPaths(settings.services.home)
@@ -141,7 +141,7 @@ def test_a_foreign_process_under_a_stale_pid_is_left_alone(settings):
     assert stranger.is_running()
 
 
-def test_two_ups_at_once_make_one_stack(settings):
+def test_concurrent_ups_start_one_stack(settings):
     lifecycle.stop_stack(settings)
     assert settings.services.home.is_dir()
     code = (

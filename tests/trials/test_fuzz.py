@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of what reads hostile bytes, for a while each.
+"""Coverage-guided fuzzing of everything that reads hostile bytes.
 
 `PINPOINT_TEST_FUZZ_S` says how long (default 60 s a target). A finding fails with its input in
 hexadecimal; make it by a line of program in `fuzz.seeds.FINDINGS`, and it is replayed in every run.
@@ -22,7 +22,7 @@ SEED = os.environ.get("PINPOINT_TEST_FUZZ_SEED", "1")
 
 @pytest.mark.timeout(SECONDS + 120)
 @pytest.mark.parametrize("target", sorted(TARGETS))
-def test_nothing_breaks_a_promise(target, tmp_path):
+def test_fuzz_target_has_no_findings(target, tmp_path):
     pytest.importorskip("atheris", reason="atheris is not installed; see the dev dependencies")
     command = [sys.executable, "-m", "fuzz", target, "--seconds", str(SECONDS), "--seed", SEED]
     environment = {**os.environ, "PYTHONPATH": str(TESTS), "TMPDIR": str(tmp_path)}

@@ -1,4 +1,4 @@
-"""A minute of eight callers at once: stated errors only, flat memory, no long tail."""
+"""One minute of eight concurrent callers: documented errors only, flat memory, no long tail."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pinpoint.client.transport import HttpTransport
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, owner_engine
-from trials.soak.ground import Ground, running
-from trials.soak.world import picture
+from trials.soak.fault_stack import FaultStack, run_fault_stack
+from trials.soak.script import seeded_photo
 
 GALLERY, CALLERS, UPLOADED = 300, 8, 4
 WARM_S, LOAD_S = 20.0, 60.0
@@ -29,7 +29,7 @@ WATCHED = ("api", "worker", "index")
 
 @dataclass
 class Seen:
-    """What callers and the sampler saw."""
+    """Records of the callers and of the memory sampler."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     refused: Counter[str] = field(default_factory=Counter)
@@ -38,42 +38,42 @@ class Seen:
 
 
 @pytest.mark.timeout(600)
-def test_a_minute_of_eight_callers():
-    with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
-        owner = Transactions(owner_engine(ground.paths.owner_url()))
+def test_eight_callers_see_stated_errors_and_flat_memory():
+    with run_fault_stack(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as stack:
+        owner = Transactions(owner_engine(stack.paths.owner_url()))
         ApiKeyStore(owner).create_organization("busy")
         owner.close()
-        images = _gallery(ground)
+        images = _gallery(stack)
         seen, stop, measured = Seen(), threading.Event(), threading.Event()
         threads = [
-            threading.Thread(target=_caller, args=(ground, n, images, seen, stop, measured))
+            threading.Thread(target=_caller, args=(stack, n, images, seen, stop, measured))
             for n in range(CALLERS)
         ]
         for thread in threads:
             thread.start()
         time.sleep(WARM_S)
         measured.set()
-        _sample(ground, seen)
+        _sample(stack, seen)
         stop.set()
         for thread in threads:
             thread.join()
         _report_and_check(seen)
 
 
-def _client(ground: Ground) -> Client:
-    state = read_state(ground.paths)
+def _client(stack: FaultStack) -> Client:
+    state = read_state(stack.paths)
     assert state is not None
-    key = ground.paths.operator_key_file.read_text().strip()
+    key = stack.paths.operator_key_file.read_text().strip()
     return Client(HttpTransport(state.api_url, key, "busy", embedded=True))
 
 
-def _gallery(ground: Ground) -> list[str]:
-    with _client(ground) as client:
+def _gallery(stack: FaultStack) -> list[str]:
+    with _client(stack) as client:
         client.add_source("gallery", "photo", originals="rendition")
         batch = client.open_batch("gallery")["id"]
         for start in range(0, GALLERY, 50):
             numbers = range(start, start + 50)
-            client.upload(batch, {f"{n}.jpg": picture(n, n) for n in numbers})
+            client.upload(batch, {f"{n}.jpg": seeded_photo(n, n) for n in numbers})
         client.close_batch(batch)
         until = time.monotonic() + 180.0
         while not (now := client.batch(batch))["is_processed"]:
@@ -83,19 +83,19 @@ def _gallery(ground: Ground) -> list[str]:
 
 
 def _caller(
-    ground: Ground,
+    stack: FaultStack,
     number: int,
     images: list[str],
     seen: Seen,
     stop: threading.Event,
     measured: threading.Event,
 ) -> None:
-    """Three ask where, three ask what is similar, two upload."""
+    """Three callers locate, three search for similar images, two upload."""
     verb = ("locate", "similar", "upload", "locate", "similar", "upload", "locate", "similar")[
         number
     ]
     turn = 0
-    with _client(ground) as client:
+    with _client(stack) as client:
         while not stop.is_set():
             turn += 1
             began = time.monotonic()
@@ -115,18 +115,20 @@ def _caller(
 def _ask(client: Client, verb: str, number: int, turn: int, images: list[str]) -> None:
     seed = 10_000 * (number + 1) + turn
     if verb == "locate":
-        client.locate(picture(seed % 400, seed % 400))
+        client.locate(seeded_photo(seed % 400, seed % 400))
     elif verb == "similar":
         client.similar(image_id=images[seed % len(images)])
     else:
         batch = client.open_batch("gallery")["id"]
-        client.upload(batch, {f"{seed}-{n}.jpg": picture(seed + n, seed) for n in range(UPLOADED)})
+        client.upload(
+            batch, {f"{seed}-{n}.jpg": seeded_photo(seed + n, seed) for n in range(UPLOADED)}
+        )
         client.close_batch(batch)
         time.sleep(0.5)
 
 
-def _sample(ground: Ground, seen: Seen) -> None:
-    processes = {name: psutil.Process(ground.pid(name)) for name in WATCHED}
+def _sample(stack: FaultStack, seen: Seen) -> None:
+    processes = {name: psutil.Process(stack.pid(name)) for name in WATCHED}
     began = time.monotonic()
     while (now := time.monotonic() - began) < LOAD_S:
         for name, process in processes.items():

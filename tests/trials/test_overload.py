@@ -1,4 +1,4 @@
-"""Too many requests, bodies nobody may send, and dependencies that hang: answers stay stated."""
+"""Too many requests, forbidden bodies, and hanging dependencies: only documented answers."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, owner_engine
 from trials.overload.load import Outcome, ask_many, send_until_answered, stopped, watched
-from trials.soak.ground import Ground, running
-from trials.soak.world import picture
+from trials.soak.fault_stack import FaultStack, run_fault_stack
+from trials.soak.script import seeded_photo
 
-GALLERY, PHOTOS, QUESTIONS = 200, 20, 200
+GALLERY, PHOTOS, QUERIES = 200, 20, 200
 UPLOADS, UPLOAD_BYTES = 20, 95_000_000
-FROZEN_QUESTIONS, MOST_ANSWER_S, BACK_S = 60, 12.0, 5.0
+FROZEN_QUERIES, MOST_ANSWER_S, BACK_S = 60, 12.0, 5.0
 MOST_READY_S = 2.0
 MOST_LIVENESS_S, MEDIAN_LIVENESS_S, MOST_RSS_MB = 1.0, 0.05, 1_500
 
 
 @dataclass
 class Trial:
-    """A running stack with a gallery, keys, and what its photos are answered.
+    """A running stack with a gallery, keys, and the expected answers to its photos.
 
     Files are uploaded to another organization, so that the answers stay the same.
     """
 
-    ground: Ground
+    stack: FaultStack
     url: str
     keys: list[str]
     upload_key: str
@@ -44,15 +44,15 @@ class Trial:
 
     @property
     def api_pid(self) -> int:
-        pid = self.ground.pid("api")
+        pid = self.stack.pid("api")
         assert pid is not None
         return pid
 
 
 @pytest.fixture(scope="module")
 def trial() -> Iterator[Trial]:
-    with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
-        owner = Transactions(owner_engine(ground.paths.owner_url()))
+    with run_fault_stack(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as stack:
+        owner = Transactions(owner_engine(stack.paths.owner_url()))
         access = ApiKeyStore(owner)
         scopes = ["locate", "read", "ingest"]
         for name in ("busy", "bulk"):
@@ -60,14 +60,14 @@ def trial() -> Iterator[Trial]:
         keys = [access.create_key("busy", name, scopes)[1] for name in ("first", "second")]
         upload_key = access.create_key("bulk", "third", scopes)[1]
         owner.close()
-        state = read_state(ground.paths)
+        state = read_state(stack.paths)
         assert state is not None
-        photos = [picture(n, n) for n in range(PHOTOS)]
+        photos = [seeded_photo(n, n) for n in range(PHOTOS)]
         _fill(state.api_url, keys[0])
         answers = [_ask_one(state.api_url, keys[0], photo) for photo in photos]
         assert {one.status for one in answers} == {200}
         expected = [_core(one.said) for one in answers]
-        yield Trial(ground, state.api_url, keys, upload_key, photos, expected)
+        yield Trial(stack, state.api_url, keys, upload_key, photos, expected)
 
 
 def _client(url: str, key: str) -> Client:
@@ -79,7 +79,7 @@ def _fill(url: str, key: str) -> None:
         client.add_source("gallery", "photo", originals="rendition")
         batch = client.open_batch("gallery")["id"]
         for start in range(0, GALLERY, 50):
-            client.upload(batch, {f"{n}.jpg": picture(n, n) for n in range(start, start + 50)})
+            client.upload(batch, {f"{n}.jpg": seeded_photo(n, n) for n in range(start, start + 50)})
         client.close_batch(batch)
         until = time.monotonic() + 180.0
         while not (now := client.batch(batch))["is_processed"]:
@@ -92,13 +92,13 @@ def _ask_one(url: str, key: str, photo: bytes) -> Outcome:
 
 
 def _core(answer: dict) -> object:
-    """What the same photo has to be answered each time."""
+    """The part of an answer that is the same for the same photo."""
     candidates = [(one["image_id"], one["score"]) for one in answer["candidates"]]
     return answer["point"], candidates
 
 
 def _check(trial: Trial, asked: list[Outcome], name: str, most_s: float | None = None) -> Counter:
-    """Every answer is the right one or a stated 503; how many of each there were."""
+    """Check that every answer is correct or a documented 503; returns their counts."""
     for number, one in enumerate(asked):
         if one.status == 200:
             assert _core(one.said) == trial.expected[number % PHOTOS]
@@ -121,20 +121,20 @@ def _check(trial: Trial, asked: list[Outcome], name: str, most_s: float | None =
 
 
 @pytest.mark.timeout(600)
-def test_api_under_questions_and_large_uploads_stays_live_and_small(trial, tmp_path):
+def test_api_under_queries_and_large_uploads_stays_live_and_small(trial, tmp_path):
     large = tmp_path / "large.jpg"
     with large.open("wb") as file:
         file.truncate(UPLOAD_BYTES)
     with _client(trial.url, trial.upload_key) as client:
         client.add_source("large", "photo")
         batches = [client.open_batch("large")["id"] for _ in range(UPLOADS)]
-    questions = [trial.photos[n % PHOTOS] for n in range(QUESTIONS)]
+    queries = [trial.photos[n % PHOTOS] for n in range(QUERIES)]
     with watched(trial.url, trial.api_pid) as seen:
         uploads = [(trial.upload_key, batch, large) for batch in batches]
-        asked, sent = ask_many(trial.url, trial.keys, questions, uploads)
-    seen.show("200 questions and 20 uploads")
-    counts = _check(trial, asked, "questions")
-    assert counts["200"] >= QUESTIONS / 10
+        asked, sent = ask_many(trial.url, trial.keys, queries, uploads)
+    seen.show("200 queries and 20 uploads")
+    counts = _check(trial, asked, "queries")
+    assert counts["200"] >= QUERIES / 10
     uploaded = Counter(one.status for one in sent)
     sys.stdout.write(f"uploads: {dict(uploaded)}, most {max(one.seconds for one in sent):.2f} s\n")
     assert set(uploaded) <= {202, 503}
@@ -161,21 +161,21 @@ def test_large_body_with_a_wrong_key_is_refused_before_it_is_read(trial):
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("program", ["index", "postgres", "redis"])
-def test_dependency_that_is_stopped_gives_quick_503_and_comes_back(trial, program, tmp_path):
-    pid = trial.ground.pid(program)
+def test_stopped_dependency_gives_quick_503_and_recovers(trial, program, tmp_path):
+    pid = trial.stack.pid(program)
     assert pid is not None
     small = tmp_path / "small.jpg"
-    small.write_bytes(picture(1, 1))
+    small.write_bytes(seeded_photo(1, 1))
     with _client(trial.url, trial.upload_key) as client:
         name = f"stopped-{program}"
         client.add_source(name, "photo")
         batches = [client.open_batch(name)["id"] for _ in range(10)]
-    questions = [trial.photos[n % PHOTOS] for n in range(FROZEN_QUESTIONS)]
+    queries = [trial.photos[n % PHOTOS] for n in range(FROZEN_QUERIES)]
     with watched(trial.url, trial.api_pid) as seen:
         with stopped(pid):
             uploads = [(trial.upload_key, batch, small) for batch in batches]
-            asked, sent = ask_many(trial.url, trial.keys, questions, uploads)
-            again, _ = ask_many(trial.url, trial.keys, questions, [])
+            asked, sent = ask_many(trial.url, trial.keys, queries, uploads)
+            again, _ = ask_many(trial.url, trial.keys, queries, [])
             began = time.monotonic()
             ready = httpx.get(f"{trial.url}/health/ready", timeout=30, trust_env=False)
             ready_s = time.monotonic() - began
@@ -187,9 +187,9 @@ def test_dependency_that_is_stopped_gives_quick_503_and_comes_back(trial, progra
             assert time.monotonic() - resumed < BACK_S, one
             time.sleep(0.2)
         back_s = time.monotonic() - resumed
-        after, _ = ask_many(trial.url, trial.keys, questions[:8], [])
+        after, _ = ask_many(trial.url, trial.keys, queries[:8], [])
     seen.show(f"{program} stopped")
-    _check(trial, asked, f"{program} stopped, questions", MOST_ANSWER_S)
+    _check(trial, asked, f"{program} stopped, queries", MOST_ANSWER_S)
     _check(trial, again, f"{program} stopped, asked again", MOST_ANSWER_S)
     sys.stdout.write(
         f"{program} stopped, uploads: {dict(Counter(one.status for one in sent))}, most "

@@ -1,7 +1,7 @@
-"""The planet is neither rigged nor trivial, shown by an embedder that is thrown away afterwards.
+"""The planet's difficulty, measured with an embedder that is trained for this test only.
 
-Open setting throughout: no gallery image or question within 25 km of a training image. The bounds
-are those that difficulty is to be set to, once, before any reranker exists.
+All tests use the open setting: no gallery image or query within 25 km of a training image. The
+difficulty of the planet was set to these bounds once, before any reranker existed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pinpoint.metrics.intervals import cluster_codes, paired_bootstrap
 from pinpoint.synthetic.latent_fields import LATENT_COLUMNS
 from pinpoint.synthetic.presets import PRESETS
 from trials.planet import probe
-from trials.planet.ground import Ground, candidates_km, ground, planned
+from trials.planet.planet_images import PlanetImages, candidates_km, plan_shots, render_planet
 from trials.planet.tables import (
     BOTH,
     CPU_LIMIT_S,
     STEPS,
     descriptor_vectors,
     markdown,
-    search,
+    search_planet,
     share,
 )
 
@@ -33,9 +33,9 @@ PRESET = PRESETS["bench"]
 
 @dataclass(frozen=True)
 class Trained:
-    """A planet, the throw-away net, and what it says of every picture."""
+    """A planet, the probe network, and its vector of every image."""
 
-    planet: Ground
+    planet: PlanetImages
     net: probe.Probe
     vectors: np.ndarray
     steps: int
@@ -44,7 +44,7 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained():
-    planet = ground(SEED, PRESET, planned(SEED, PRESET, ("train", "test")))
+    planet = render_planet(SEED, PRESET, plan_shots(SEED, PRESET, ("train", "test")))
     net, steps, cpu_s = probe.train(planet, steps=STEPS, cpu_limit_s=CPU_LIMIT_S, say=say)
     return Trained(planet, net, probe.vectors(net, planet), steps, cpu_s)
 
@@ -54,12 +54,12 @@ def say(text):
 
 
 @pytest.mark.timeout(2_400)
-def test_retrieval_is_neither_rigged_nor_trivial(trained):
+def test_planet_retrieval_is_within_difficulty_bounds(trained):
     said = f"{trained.steps} steps, {trained.cpu_s:.0f} CPU seconds"
     say(f"\nprobe: {said}; synthetic planet, not the Earth")
     figures = {
-        "descriptor": search(trained.planet, descriptor_vectors(trained.planet)),
-        "probe": search(trained.planet, trained.vectors),
+        "descriptor": search_planet(trained.planet, descriptor_vectors(trained.planet)),
+        "probe": search_planet(trained.planet, trained.vectors),
     }
     say(markdown(figures))
     assert trained.cpu_s <= 600
@@ -70,8 +70,8 @@ def test_retrieval_is_neither_rigged_nor_trivial(trained):
 
 
 @pytest.mark.timeout(600)
-def test_two_kinds_of_gallery_against_one(trained):
-    """Whichever way it comes out: the difference with its interval, clustered by author."""
+def test_planet_gallery_of_two_kinds_difference_has_interval(trained):
+    """Report the difference, of any sign, with its interval, clustered by creator."""
     for kind in BOTH:
         one, rows = candidates_km(
             trained.planet, trained.vectors, role="test", asked=kind, gallery=(kind,)
@@ -86,7 +86,7 @@ def test_two_kinds_of_gallery_against_one(trained):
             found = paired_bootstrap(left, right, codes, seed=SEED)
             gap = found.difference
             say(
-                f"\n{kind} questions, two kinds - one, {'top-1' if depth == 1 else 'oracle@48'}"
+                f"\n{kind} queries, two kinds - one, {'top-1' if depth == 1 else 'oracle@48'}"
                 f" @25 km: {100 * gap.value:+.1f} points"
                 f" [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}], p = {found.p_value:.4f}"
             )
@@ -95,12 +95,12 @@ def test_two_kinds_of_gallery_against_one(trained):
 
 
 @pytest.mark.timeout(1_500)
-def test_what_each_scale_of_factors_contributes(trained):
-    """Pictures drawn anew with one scale switched off; the probe is the same."""
+def test_planet_every_factor_scale_affects_retrieval(trained):
+    """Render images with one scale of factors switched off; the probe is the same."""
     some = [shot for shot in trained.planet.shots if shot.site.role == "test"][::2]
     seen = {}
     for blind in ((), *((scale,) for scale in LATENT_COLUMNS)):
-        part = ground(SEED, PRESET, some, blind)
+        part = render_planet(SEED, PRESET, some, blind)
         vectors = probe.vectors(trained.net, part)
         for kind in BOTH:
             found, _ = candidates_km(part, vectors, role="test", asked=kind, gallery=(kind,))
@@ -109,18 +109,18 @@ def test_what_each_scale_of_factors_contributes(trained):
             f"\nwithout {blind[0] if blind else 'nothing':8}"
             f" photo @25 {seen[blind, 'photo']:5.1f} %  street @25 {seen[blind, 'street']:5.1f} %"
         )
-    # Every scale must matter to somebody, or it is decoration.
+    # Every scale must matter to at least one kind.
     for scale in LATENT_COLUMNS:
         drop = max(seen[(), kind] - seen[(scale,), kind] for kind in BOTH)
         assert drop > 0.3, scale
 
 
 @pytest.mark.timeout(900)
-def test_neither_seed_nor_split_can_be_read_from_a_picture(trained):
-    """A linear probe on pixels, tried on countries (regions for the split) it has not seen."""
+def test_planet_images_do_not_reveal_seed_or_split(trained):
+    """A linear probe on pixels, evaluated on countries (regions for the split) not fitted on."""
     same = trained.planet
     chosen = np.flatnonzero(same.use == "gallery")[::12]
-    other = ground(SEED + 1, PRESET, planned(SEED + 1, PRESET, ("train", "test"))[::13])
+    other = render_planet(SEED + 1, PRESET, plan_shots(SEED + 1, PRESET, ("train", "test"))[::13])
     here, there = _features(same.pixels[chosen]), _features(other.pixels)
     countries = np.concatenate([same.country[chosen], other.country])
     seed_auroc = _read(
@@ -135,7 +135,7 @@ def test_neither_seed_nor_split_can_be_read_from_a_picture(trained):
 
 
 def _features(pixels):
-    """`[N, 8 × 8 × 3 + 3]`: a small picture, and how rough each channel is."""
+    """`[N, 8 × 8 × 3 + 3]`: a small image, and the roughness of each channel."""
     count, side = len(pixels), pixels.shape[1]
     blocks = pixels.reshape(count, 8, side // 8, 8, side // 8, 3).astype(np.float32)
     rough = np.abs(np.diff(pixels.astype(np.float32), axis=2)).mean(axis=(1, 2))
@@ -143,7 +143,7 @@ def _features(pixels):
 
 
 def _read(features, label, groups):
-    """AUROC of ridge regression, trained on half the groups and tried on the other half."""
+    """AUROC of ridge regression, fitted on half the groups and evaluated on the other half."""
     names = np.unique(groups)
     train = np.isin(groups, np.random.default_rng(0).choice(names, len(names) // 2, replace=False))
     middle, spread = features[train].mean(axis=0), features[train].std(axis=0) + 1e-6
@@ -152,9 +152,9 @@ def _read(features, label, groups):
     weights = np.linalg.solve(
         own.T @ own + 10.0 * np.eye(own.shape[1]), own.T @ (label[train] - label[train].mean())
     )
-    score, truth = (table @ weights)[~train], label[~train].astype(bool)
+    score, positive = (table @ weights)[~train], label[~train].astype(bool)
     order = np.argsort(np.argsort(score, kind="stable"), kind="stable") + 1
-    positives = int(truth.sum())
-    return (order[truth].sum() - positives * (positives + 1) / 2) / (
-        positives * (len(truth) - positives)
+    positives = int(positive.sum())
+    return (order[positive].sum() - positives * (positives + 1) / 2) / (
+        positives * (len(positive) - positives)
     )

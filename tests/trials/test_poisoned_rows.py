@@ -20,8 +20,8 @@ from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
 from registration import register_folder
-from trials.soak.ground import Ground, running
-from trials.soak.world import picture, write
+from trials.soak.fault_stack import FaultStack, run_fault_stack
+from trials.soak.script import seeded_photo, write
 
 INNOCENT = 600
 ROUNDS = 2
@@ -61,7 +61,7 @@ SPOILS = "CREATE TRIGGER spoil BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE 
 @pytest.mark.timeout(2_400)
 def test_batch_beside_poisoned_rows_is_as_fast_as_alone(tmp_path):
     folder = tmp_path / "innocent"
-    write(folder, {f"{n:04d}.jpg": picture(n, n) for n in range(INNOCENT)})
+    write(folder, {f"{n:04d}.jpg": seeded_photo(n, n) for n in range(INNOCENT)})
     # Alone, beside poison, alone again: what the machine does meanwhile shows in the difference.
     alone = [run(folder, None)[0]]
     beside, verdicts, tries = run(folder, tmp_path / "poisoned")
@@ -83,38 +83,40 @@ def run(folder: Path, poisoned: Path | None) -> tuple[float, dict[str, int], int
         Seconds until it was complete, verdicts on the poisoned rows by state and reason, and the
         most tries that one of them had.
     """
-    with running(clock=False, disks=False, second=False, chunk=CHUNK, lease_s=30.0) as ground:
-        owner = Transactions(owner_engine(ground.paths.owner_url()))
-        kinds = register_poison(ground, owner, poisoned) if poisoned else {}
-        innocent = register(ground, owner, folder, "innocent")
+    with run_fault_stack(
+        clock=False, disks=False, second=False, chunk=CHUNK, lease_s=30.0
+    ) as stack:
+        owner = Transactions(owner_engine(stack.paths.owner_url()))
+        kinds = register_poison(stack, owner, poisoned) if poisoned else {}
+        innocent = register(stack, owner, folder, "innocent")
         begun = time.monotonic()
         for kill in (1, 2):
-            until_done(ground, innocent, INNOCENT * kill // 3)
+            until_done(stack, innocent, INNOCENT * kill // 3)
             for name in ("worker", "index"):
-                pid = ground.pid(name)
+                pid = stack.pid(name)
                 if pid is not None:
                     os.kill(pid, signal.SIGKILL)
-        until_done(ground, innocent, INNOCENT)
+        until_done(stack, innocent, INNOCENT)
         taken_s = time.monotonic() - begun
         owner.close()
-        until_settled(ground)
-        return taken_s, *checked(ground, kinds)
+        until_settled(stack)
+        return taken_s, *checked(stack, kinds)
 
 
-def register(ground: Ground, owner: Transactions, folder: Path, name: str) -> UUID:
+def register(stack: FaultStack, owner: Transactions, folder: Path, name: str) -> UUID:
     batch = register_folder(
         folder,
         source="photos",
         kind="photo",
         organization_id=ApiKeyStore(owner).create_organization(name).id,
         # Without a queue: the sweep finds the items, of both organizations in the same chunks.
-        database=CatalogDatabase(owner, ground.settings.worker.task_batch_size),
-        settings=ground.settings,
+        database=CatalogDatabase(owner, stack.settings.worker.task_batch_size),
+        settings=stack.settings,
     )
     return batch.id
 
 
-def register_poison(ground: Ground, owner: Transactions, folder: Path) -> dict[UUID, str]:
+def register_poison(stack: FaultStack, owner: Transactions, folder: Path) -> dict[UUID, str]:
     """Items with something wrong in each column, and the reason each must end with."""
     kinds = [
         ("metadata_override", value, reason) for value, reason in METADATA_OVERRIDES.values()
@@ -125,16 +127,16 @@ def register_poison(ground: Ground, owner: Transactions, folder: Path) -> dict[U
     ]
     kinds += [("external_id", "vector:1", "not_indexed")]
     many = len(kinds) * ROUNDS
-    write(folder, {f"{n:04d}.jpg": picture(50_000 + n, n) for n in range(many)})
+    write(folder, {f"{n:04d}.jpg": seeded_photo(50_000 + n, n) for n in range(many)})
     for statement in (FUNCTION, TRIGGER, SPOIL, SPOILS):
-        ground.sql(statement)
+        stack.sql(statement)
     # Items must not be claimed before they are poisoned: the trigger does it as they come.
-    ground.sql("CREATE TABLE wrong (place bigint, col text, value text)")
+    stack.sql("CREATE TABLE wrong (place bigint, col text, value text)")
     for n in range(many):
         column, value, _ = kinds[n % len(kinds)]
         value = f"{value}:{n}" if column == "external_id" and ":" in value else value
-        ground.sql("INSERT INTO wrong VALUES (%s, %s, %s)", n + 1, column, value)
-    ground.sql("""
+        stack.sql("INSERT INTO wrong VALUES (%s, %s, %s)", n + 1, column, value)
+    stack.sql("""
         CREATE FUNCTION spoil_item() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
         SET search_path = pinpoint AS $$
         DECLARE w record; BEGIN
@@ -145,39 +147,37 @@ def register_poison(ground: Ground, owner: Transactions, folder: Path) -> dict[U
             IF w.col = 'uri' THEN NEW.uri := w.value; END IF;
             RETURN NEW;
         END $$""")
-    ground.sql(
+    stack.sql(
         "CREATE TRIGGER spoil_item BEFORE INSERT ON batch_items "
         "FOR EACH ROW EXECUTE FUNCTION spoil_item()"
     )
-    batch = register(ground, owner, folder, "poisoned")
-    ground.sql("DROP TRIGGER spoil_item ON batch_items")
-    items = ground.sql("SELECT id, position FROM batch_items WHERE batch_id = %s", batch)
+    batch = register(stack, owner, folder, "poisoned")
+    stack.sql("DROP TRIGGER spoil_item ON batch_items")
+    items = stack.sql("SELECT id, position FROM batch_items WHERE batch_id = %s", batch)
     return {item: kinds[(place - 1) % len(kinds)][2] for item, place in items}
 
 
-def until_done(ground: Ground, batch: UUID, count: int) -> None:
+def until_done(stack: FaultStack, batch: UUID, count: int) -> None:
     until = time.monotonic() + LIMIT_S
     asked = "SELECT count(*) FROM batch_items WHERE batch_id = %s AND status = 'indexed'"
-    while (done := ground.sql(asked, batch)[0][0]) < count:
+    while (done := stack.sql(asked, batch)[0][0]) < count:
         assert time.monotonic() < until, f"{done} of {count} after {LIMIT_S:g} s"
         time.sleep(0.1)
 
 
-def until_settled(ground: Ground) -> None:
+def until_settled(stack: FaultStack) -> None:
     until = time.monotonic() + LIMIT_S
     asked = "SELECT count(*) FROM batch_items WHERE status IN ('received', 'stored')"
-    while left := ground.sql(asked)[0][0]:
+    while left := stack.sql(asked)[0][0]:
         assert time.monotonic() < until, f"{left} items open after {LIMIT_S:g} s"
         time.sleep(0.2)
 
 
-def checked(ground: Ground, kinds: dict[UUID, str]) -> tuple[dict[str, int], int]:
+def checked(stack: FaultStack, kinds: dict[UUID, str]) -> tuple[dict[str, int], int]:
     """Every poisoned row has its verdict, for its reason; counts by verdict, and the most tries."""
     found: dict[str, int] = {}
     most = 0
-    rows = ground.sql(
-        "SELECT id, status, error_code, attempts FROM batch_items ORDER BY ingest_seq"
-    )
+    rows = stack.sql("SELECT id, status, error_code, attempts FROM batch_items ORDER BY ingest_seq")
     for item, state, reason, attempts in rows:
         if item not in kinds:
             continue

@@ -1,7 +1,8 @@
-"""The index is built anew under load, and again and again with somebody killed in the middle.
+"""The index is rebuilt under load, and with kills during the rebuild.
 
-`PINPOINT_TEST_REBUILD_IMAGES` says how many images (default 100,000). The crashes have a fifth of
-them: each waits until a build that shares two cores with callers has come far enough.
+`PINPOINT_TEST_REBUILD_IMAGES` is the number of images (default 100,000). The test of crashes has a
+fifth of them, because each crash waits for the progress of a build that shares two cores with
+callers.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from pinpoint.records import IndexPoint, IndexQuery
 from pinpoint.store.vectors.edge import EdgeIndex
 from recall_table import ENOUGH, Switch
 from trials.rebuild import crashes
-from trials.rebuild.asker import PER_S as ASKED_PER_S
 from trials.rebuild.load import HEAD, Load, Window, follow, line, loading
+from trials.rebuild.query_load import PER_S as ASKED_PER_S
 from trials.rebuild.rows import BEST, CHANNEL, Loaded, exact, load
 from trials.rebuild.writer import PER_S as WRITTEN_PER_S
 from trials.rebuild.writer import vector_of
-from trials.soak.ground import Ground, running
+from trials.soak.fault_stack import FaultStack, run_fault_stack
 
 IMAGES = int(os.environ.get("PINPOINT_TEST_REBUILD_IMAGES", "100000"))
 CRASHED = IMAGES // 5
@@ -41,38 +42,38 @@ LONGEST_S, RATE_HELD = 1.0, 0.9
 
 
 @pytest.mark.timeout(1_500)
-def test_a_rebuild_under_load(tmp_path):
-    with stack_of(IMAGES) as (ground, services, loaded):
+def test_rebuild_under_load_has_no_failure_and_keeps_answers(tmp_path):
+    with stack_of(IMAGES) as (stack, services, loaded):
         first = _rebuilt(services)
         say(f"{IMAGES} images: first build {sum(one.ended - one.begun for one in first):.1f} s\n")
-        _fresh_owner(ground, services)
+        _fresh_owner(stack, services)
         before = exact(services.index, loaded)
-        under_load = _under_load(ground, services, loaded, tmp_path)
+        under_load = _under_load(stack, services, loaded, tmp_path)
         assert exact(services.index, loaded) == before, "exact answers differ after the swap"
-        _nothing_lost(ground, services, loaded, [under_load])
-        _recall(ground, services, loaded, tmp_path / "copy")
+        _nothing_lost(stack, services, loaded, [under_load])
+        _recall(stack, services, loaded, tmp_path / "copy")
 
 
 @pytest.mark.timeout(1_500)
-def test_crashes_in_a_rebuild(tmp_path):
-    with stack_of(CRASHED) as (ground, services, loaded):
+def test_rebuild_with_crashes_loses_nothing(tmp_path):
+    with stack_of(CRASHED) as (stack, services, loaded):
         first = _rebuilt(services)
         before = exact(services.index, loaded)
         optimizing_s = sum(w.ended - w.begun for w in first if w.name == "optimizing")
-        in_crashes = _crashes(ground, services, loaded, tmp_path, optimizing_s)
+        in_crashes = _crashes(stack, services, loaded, tmp_path, optimizing_s)
         build_before = services.index.info().build
         _rebuilt(services)
         assert services.index.info().build != build_before
         assert exact(services.index, loaded) == before, "exact answers differ after the crashes"
-        _nothing_lost(ground, services, loaded, [in_crashes])
+        _nothing_lost(stack, services, loaded, [in_crashes])
 
 
 @contextmanager
-def stack_of(images: int) -> Iterator[tuple[Ground, Services, Loaded]]:
-    with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
-        loaded = load(ground, images, ASKED)
-        services = build_services(ground.settings, "worker")
-        yield ground, services, loaded
+def stack_of(images: int) -> Iterator[tuple[FaultStack, Services, Loaded]]:
+    with run_fault_stack(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as stack:
+        loaded = load(stack, images, ASKED)
+        services = build_services(stack.settings, "worker")
+        yield stack, services, loaded
         services.close()
 
 
@@ -86,20 +87,20 @@ def _rebuilt(services: Services) -> list[Window]:
     return follow(services.index)
 
 
-def _fresh_owner(ground: Ground, services: Services) -> None:
-    """Start the owner again: what its first rebuild has to import counts as a pause too."""
-    old = ground.pid("index")
+def _fresh_owner(stack: FaultStack, services: Services) -> None:
+    """Restart the index owner, so that the imports of its first rebuild count as a pause too."""
+    old = stack.pid("index")
     os.kill(old, signal.SIGTERM)
     until = time.monotonic() + 60.0
-    while ground.pid("index") in (None, old) or not crashes.serves(services.index):
+    while stack.pid("index") in (None, old) or not crashes.serves(services.index):
         assert time.monotonic() < until, "the owner does not come back"
         time.sleep(0.1)
 
 
-def _under_load(ground: Ground, services: Services, loaded: Loaded, folder) -> Load:
-    """One rebuild while others ask and write: no failure, no long pause, the build changes."""
+def _under_load(stack: FaultStack, services: Services, loaded: Loaded, folder) -> Load:
+    """One rebuild under queries and writes: no failure, no long pause, the build changes."""
     old = services.index.info().build
-    with loading(ground.paths.home, folder, "load", loaded) as seen:
+    with loading(stack.paths.home, folder, "load", loaded) as seen:
         begun = time.monotonic()
         time.sleep(AROUND_S)
         windows = [Window("before", begun, time.monotonic()), *_rebuilt(services)]
@@ -130,26 +131,26 @@ def _under_load(ground: Ground, services: Services, loaded: Loaded, folder) -> L
 
 
 def _same_answers(seen: Load) -> None:
-    """To who has no changed image every answer was the same, before, in and after the rebuild."""
+    """Answers of the organization without changes are the same before, in and after the rebuild."""
     answers: dict[int, set[str]] = {}
     for one in seen.asked():
         if "error" not in one:
             assert one["answer"], f"an empty answer: {one}"
             if one["still"]:
-                answers.setdefault(one["question"], set()).add(one["answer"])
+                answers.setdefault(one["query"], set()).add(one["answer"])
     assert len(answers) == ASKED
-    assert [question for question, said in answers.items() if len(said) > 1] == []
+    assert [query for query, seen_answers in answers.items() if len(seen_answers) > 1] == []
 
 
-def _nothing_lost(ground: Ground, services: Services, loaded: Loaded, loads: list[Load]) -> None:
+def _nothing_lost(stack: FaultStack, services: Services, loaded: Loaded, loads: list[Load]) -> None:
     """Every write is in the index at its row's version with its vector, and nothing else is."""
-    _settled(ground)
+    _settled(stack)
     promised, times = {}, Counter()
     for one in loads:
         promised |= one.promised()
         times.update(one.times())
     ids = [UUID(image) for image in promised]
-    rows = dict(ground.sql("SELECT id, version FROM images WHERE id = ANY(%s)", ids))
+    rows = dict(stack.sql("SELECT id, version FROM images WHERE id = ANY(%s)", ids))
     old = set(loaded.ids)
     assert rows == {each: times[str(each)] + (each in old) for each in ids}, "rows were lost"
     points = {point.id: point for point in services.index.fetch(ids, vectors=True)}
@@ -177,17 +178,17 @@ def _holds(point: IndexPoint, promised: dict[str, tuple[str, int]]) -> bool:
     return np.allclose(found, wanted / np.linalg.norm(wanted), atol=1e-6)
 
 
-def _settled(ground: Ground) -> None:
+def _settled(stack: FaultStack) -> None:
     until = time.monotonic() + 90.0
-    while (waiting := ground.sql("SELECT count(*) FROM images WHERE state <> 'indexed'")) != [(0,)]:
+    while (waiting := stack.sql("SELECT count(*) FROM images WHERE state <> 'indexed'")) != [(0,)]:
         assert time.monotonic() < until, f"{waiting} rows are not in the index"
         time.sleep(0.2)
 
 
-def _recall(ground: Ground, services: Services, loaded: Loaded, copy) -> None:
+def _recall(stack: FaultStack, services: Services, loaded: Loaded, copy) -> None:
     """Recall of the graph that was swapped in, though the product compares all at this size."""
     time.sleep(6.0)  # longer than the owner waits with flushing
-    build_ = ground.paths.index_dir / "builds" / str(services.index.info().build)
+    build_ = stack.paths.index_dir / "builds" / str(services.index.info().build)
     shutil.copytree(build_, copy)
     switch = Switch()
     index = EdgeIndex(copy, chooser=switch)
@@ -211,14 +212,14 @@ def _recall(ground: Ground, services: Services, loaded: Loaded, copy) -> None:
 
 
 def _crashes(
-    ground: Ground, services: Services, loaded: Loaded, folder, optimizing_s: float
+    stack: FaultStack, services: Services, loaded: Loaded, folder, optimizing_s: float
 ) -> Load:
-    """Kills at every state of a rebuild while others ask and write."""
+    """Kills in every state of a rebuild under queries and writes."""
     done = []
-    with loading(ground.paths.home, folder, "crashes", loaded) as seen:
+    with loading(stack.paths.home, folder, "crashes", loaded) as seen:
         say(crashes.HEAD + "\n")
         for victim, state in crashes.MOMENTS:
-            one = crashes.crash(ground, services.index, victim, state, CRASHED, optimizing_s)
+            one = crashes.crash(stack, services.index, victim, state, CRASHED, optimizing_s)
             done.append(one)
             say(f"{one}\n")
             time.sleep(1.0)

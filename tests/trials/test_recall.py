@@ -12,7 +12,7 @@ N, WIDTH, ASKED = 100_000, 512, 40
 
 
 @pytest.mark.timeout(900)
-def test_every_filter_shape_holds_recall_at_100_000_embedded(tmp_path, record_property):
+def test_edge_recall_at_100_000_holds_for_every_filter(tmp_path, record_property):
     gallery = bench.gallery_of(N, WIDTH)
     with bench.edge(tmp_path / "build", gallery) as (index, switch):
         rows = list(bench.table("edge", index, switch, gallery, ASKED))
@@ -22,7 +22,7 @@ def test_every_filter_shape_holds_recall_at_100_000_embedded(tmp_path, record_pr
 
 
 @pytest.mark.timeout(300)
-def test_an_organization_that_is_nearly_the_whole_index_holds_recall(tmp_path, record_property):
+def test_edge_recall_holds_for_dominant_organization(tmp_path, record_property):
     # Here ACORN has nothing to look past and is no better than the plain graph.
     gallery = bench.gallery_of(20_000, WIDTH, big=0.98)
     with bench.edge(tmp_path / "build", gallery) as (index, switch):
@@ -32,7 +32,7 @@ def test_an_organization_that_is_nearly_the_whole_index_holds_recall(tmp_path, r
 
 
 @pytest.mark.timeout(1_800)
-def test_every_filter_shape_holds_recall_at_100_000_on_a_server(record_property):
+def test_server_recall_at_100_000_holds_for_every_filter(record_property):
     if not os.environ.get("PINPOINT_TEST_QDRANT_URL"):
         pytest.skip("no Qdrant server; set PINPOINT_TEST_QDRANT_URL to test against one")
     gallery = bench.gallery_of(N, WIDTH)

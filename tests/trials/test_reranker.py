@@ -1,8 +1,8 @@
-"""The reranker on the synthetic planet, from nothing to its tables, against what it must show.
+"""The reranker on the synthetic planet: a whole run, its tables, and bounds on its figures.
 
-Hours on two cores: `PINPOINT_TEST_RERANK` names a folder that is gone on with and kept. Without it
-all is made anew and thrown away, on the planet `small` in minutes, where figures are shown and
-nothing is asked of them; `PINPOINT_TEST_RERANK_PRESET` names another planet.
+Hours on two cores: `PINPOINT_TEST_RERANK` names a folder whose run is resumed and kept. Without it
+the test makes a new run on the planet `small` in minutes and deletes it; its figures are printed
+and not checked. `PINPOINT_TEST_RERANK_PRESET` names another planet.
 """
 
 from __future__ import annotations
@@ -16,65 +16,72 @@ import pytest
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.stack.supervisor import lifecycle
 from trials.rerank.ablations import BOTH, NONE
-from trials.rerank.ground import KINDS, PRESETS, Ground
-from trials.rerank.measured import CITY_KM, EVERYTHING, read_ablation
-from trials.rerank.steps import STEPS, play
-from trials.rerank.tables import AIMS, SETTINGS, WITHIN, doubted, gaps, promised
+from trials.rerank.bench_run import KINDS, PRESETS, BenchRun
+from trials.rerank.figures import CITY_KM, EVERYTHING, read_ablation
+from trials.rerank.steps import STEPS, run_steps
+from trials.rerank.tables import (
+    AIMS,
+    SETTINGS,
+    WITHIN,
+    abstention_by_ranker,
+    calibration_by_ranker,
+    gaps,
+)
 
 KEPT = os.environ.get("PINPOINT_TEST_RERANK")
 PRESET = os.environ.get("PINPOINT_TEST_RERANK_PRESET", "bench" if KEPT else "small")
 SEED = 7
 CLOSED = {"photo": 0.15, "street": 0.25}
-"""Least share of the gap at 25 km, of answers chosen for that."""
-LEAST_AUTHORS = 500
+"""Minimum share of the gap closed at 25 km, for answers chosen for that radius."""
+MIN_CREATORS = 500
 HOURS = 3_600
 
 pytestmark = pytest.mark.timeout(24 * HOURS)
-enough = pytest.mark.skipif(PRESET != "bench", reason=f"`{PRESET}` has too few questions for that")
+enough = pytest.mark.skipif(PRESET != "bench", reason=f"`{PRESET}` has too few queries")
 
 
 @pytest.fixture(scope="module")
-def ground():
+def bench():
     assert PRESET in PRESETS
     if KEPT:
-        yield _played(Path(KEPT).absolute())
+        yield _run_steps(Path(KEPT).absolute())
         return
     with home_folder() as home:
         watcher = watch_over(home / "stack")
-        made = Ground(home=home, preset=PRESET, seed=SEED, concurrency=2)
+        made = BenchRun(home=home, preset=PRESET, seed=SEED, concurrency=2)
         try:
-            yield _played(home)
+            yield _run_steps(home)
         finally:
             lifecycle.stop_stack(made.settings)
             dismiss(watcher)
             lifecycle.erase_stack(made.settings)
 
 
-def _played(home):
-    made = Ground(home=home, preset=PRESET, seed=SEED, concurrency=2)
-    play(made, tuple(STEPS))
+def _run_steps(home):
+    made = BenchRun(home=home, preset=PRESET, seed=SEED, concurrency=2)
+    run_steps(made, tuple(STEPS))
     sys.stdout.write("\n" + made.tables.read_text(encoding="utf-8"))
     return made
 
 
-def test_every_table_is_there(ground):
-    text = ground.tables.read_text(encoding="utf-8")
+def test_tables_are_complete(bench):
+    text = bench.tables.read_text(encoding="utf-8")
     assert "Synthetic planet, not the Earth" in text
     assert f"preset `{PRESET}`, seed {SEED}" in text
-    found = gaps(ground)
+    found = gaps(bench)
     assert {setting for setting, *_ in found} == set(SETTINGS)
     for one in found.values():
         assert one.top1.value <= one.oracle.value
         assert max(one.vote.value, one.rerank.value) > 0 or PRESET == "tiny"
-    shown = read_ablation(ground)
+    shown = read_ablation(bench)
     for search in ("both", "photo", "street"):
         assert (shown.off_km[search, BOTH] != shown.off_km[search, NONE]).any()
 
 
 @enough
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_closes_the_gap_in_the_open_setting_and_does_no_harm_in_the_closed_one(ground, kind):
-    found = gaps(ground)
+def test_reranker_closes_open_gap_without_closed_loss(bench, kind):
+    found = gaps(bench)
     assert found["open", kind, CITY_KM, WITHIN].closed.value >= CLOSED[kind]
     for aim in AIMS:
         one = found["open", kind, CITY_KM, aim]
@@ -85,26 +92,26 @@ def test_it_closes_the_gap_in_the_open_setting_and_does_no_harm_in_the_closed_on
 
 @enough
 @pytest.mark.parametrize("candidates", KINDS)
-def test_evidence_of_both_kinds_brings_something_to_candidates_of_one(ground, candidates):
-    gained = read_ablation(ground).minus((candidates, BOTH), (candidates, NONE), "photo")
+def test_reranker_gains_from_evidence_of_both_kinds(bench, candidates):
+    gained = read_ablation(bench).minus((candidates, BOTH), (candidates, NONE), "photo")
     assert gained.value >= 0.01
     assert gained.low > 0
 
 
 @enough
-def test_probabilities_and_areas_hold_what_they_say(ground):
-    found = promised(ground)["rerank"]
+def test_calibration_is_accurate(bench):
+    found = calibration_by_ranker(bench)["rerank"]
     everything = found[EVERYTHING]
     assert everything.debiased_ece <= 0.03
     assert 0.87 <= everything.held["0.9"].value <= 0.93
     for stratum, one in found.items():
-        if one.authors >= LEAST_AUTHORS:
+        if one.num_creators >= MIN_CREATORS:
             assert 0.85 <= one.held["0.9"].value <= 0.95, stratum
 
 
 @enough
-def test_it_knows_what_the_gallery_does_not_cover(ground):
-    found = doubted(ground)["rerank"][EVERYTHING]
+def test_abstention_detects_uncovered_regions(bench):
+    found = abstention_by_ranker(bench)["rerank"][EVERYTHING]
     assert found.auroc >= 0.9
     assert found.withheld["not in gallery"][0] >= 0.8
     assert found.withheld["in gallery, informative"][0] <= 0.1

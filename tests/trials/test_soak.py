@@ -1,4 +1,4 @@
-"""Two hundred seeded faults of every kind: afterwards all is as if nothing had happened."""
+"""Two hundred seeded faults of every kind: the final state equals that of a quiet run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from trials.soak.campaign import Campaign
+from trials.soak.fault_stack import run_fault_stack
 from trials.soak.faults import FAULTS, NEED_SMALL_DISKS
-from trials.soak.ground import running
 
 SEED = 2026
 RUNS, FAULTS_PER_RUN, RUNS_PER_WORLD = 10, 20, 5
@@ -20,12 +20,12 @@ SHORT_RUN = 10
 
 @pytest.fixture(scope="module")
 def campaign() -> Iterator[Campaign]:
-    with running() as ground, tempfile.TemporaryDirectory(prefix="pinpoint-test-") as folder:
-        if not ground.faked_clock:
+    with run_fault_stack() as stack, tempfile.TemporaryDirectory(prefix="pinpoint-test-") as folder:
+        if not stack.faked_clock:
             sys.stdout.write("no C compiler: clock steps are done to leases, in SQL\n")
-        if not ground.small_disks:
+        if not stack.small_disks:
             sys.stdout.write("mounting is not allowed: no full disks\n")
-        made = Campaign(ground, Path(folder))
+        made = Campaign(stack, Path(folder))
         yield made
         sys.stdout.write(made.table() + "\n")
 
@@ -39,17 +39,17 @@ def _check(campaign: Campaign, world: int, seed: int, count: int) -> None:
 
 @pytest.mark.ci
 @pytest.mark.timeout(600)
-def test_ten_faults_leave_what_a_quiet_run_leaves(campaign):
+def test_state_after_ten_faults_equals_quiet_run(campaign):
     _check(campaign, SEED, SEED - 1, SHORT_RUN)
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", range(RUNS))
-def test_twenty_faults_leave_what_a_quiet_run_leaves(campaign, number):
+def test_state_after_twenty_faults_equals_quiet_run(campaign, number):
     _check(campaign, SEED + number // RUNS_PER_WORLD, SEED + number, FAULTS_PER_RUN)
 
 
-def test_every_kind_of_fault_was_done(campaign):
+def test_campaign_covers_every_fault_kind(campaign):
     done = {kind for run in campaign.runs for kind, _ in run.recoveries}
     kinds = set(FAULTS) - (set() if campaign.small_disks else set(NEED_SMALL_DISKS))
     if len(campaign.runs) < 2:

@@ -1,4 +1,4 @@
-"""A worker killed again and again during one batch: nothing lost, little done twice."""
+"""A worker is killed repeatedly during one batch: nothing is lost, little is done twice."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
 from pinpoint.store.vectors.rpc.client import RemoteIndex
 from registration import register_folder
-from trials.soak.ground import Ground, running
-from trials.soak.world import picture, write
+from trials.soak.fault_stack import FaultStack, run_fault_stack
+from trials.soak.script import seeded_photo, write
 
 IMAGES, KILLS, SEED = 2_000, 20, 5
 MOST_ENCODED = 1.2
@@ -24,30 +24,30 @@ LIMIT_S = 900.0
 
 
 @pytest.mark.timeout(1_200)
-def test_twenty_kills_in_a_batch_of_two_thousand(tmp_path):
+def test_batch_with_twenty_worker_kills_is_complete(tmp_path):
     folder = tmp_path / "photos"
-    write(folder, {f"{n:04d}.jpg": picture(n, n) for n in range(IMAGES)})
-    with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
-        owner = Transactions(owner_engine(ground.paths.owner_url()))
+    write(folder, {f"{n:04d}.jpg": seeded_photo(n, n) for n in range(IMAGES)})
+    with run_fault_stack(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as stack:
+        owner = Transactions(owner_engine(stack.paths.owner_url()))
         organization = ApiKeyStore(owner).create_organization("killed")
         batch = register_folder(
             folder,
             source="photos",
             kind="photo",
             organization_id=organization.id,
-            database=CatalogDatabase(owner, ground.settings.worker.task_batch_size),
-            settings=ground.settings,
+            database=CatalogDatabase(owner, stack.settings.worker.task_batch_size),
+            settings=stack.settings,
         )
         owner.close()
-        # Jobs were stored for nobody: the sweep finds their items.
-        kills = _kill_while_working(ground)
-        _until(ground, IMAGES)
-        verdicts = ground.sql("SELECT status, count(*) FROM batch_items GROUP BY 1")
-        tries = ground.sql("SELECT attempts, count(*) FROM batch_items GROUP BY 1 ORDER BY 1")
+        # No worker knows the jobs: the sweep finds their items.
+        kills = _kill_while_working(stack)
+        _until(stack, IMAGES)
+        verdicts = stack.sql("SELECT status, count(*) FROM batch_items GROUP BY 1")
+        tries = stack.sql("SELECT attempts, count(*) FROM batch_items GROUP BY 1 ORDER BY 1")
         started = sum(
-            line["images"] for line in ground.logged("worker") if line["event"] == "encoding"
+            line["images"] for line in stack.logged("worker") if line["event"] == "encoding"
         )
-        points = RemoteIndex(ground.paths.index_socket).scroll(None, 10_000, organization.id)
+        points = RemoteIndex(stack.paths.index_socket).scroll(None, 10_000, organization.id)
         sys.stdout.write(
             f"{kills} kills, {started / IMAGES:.3f} encodings an image, verdicts {verdicts}, "
             f"tries {tries}, {len(points)} points\n"
@@ -57,25 +57,25 @@ def test_twenty_kills_in_a_batch_of_two_thousand(tmp_path):
         assert len(points) == len({one[0] for one in points}) == IMAGES
         assert started >= IMAGES
         assert started <= MOST_ENCODED * IMAGES
-        assert ground.sql("SELECT count(*) FROM batches WHERE id = %s", batch.id) == [(1,)]
+        assert stack.sql("SELECT count(*) FROM batches WHERE id = %s", batch.id) == [(1,)]
 
 
-def _done(ground: Ground) -> int:
-    rows = ground.sql("SELECT count(*) FROM batch_items WHERE status = 'indexed'")
+def _done(stack: FaultStack) -> int:
+    rows = stack.sql("SELECT count(*) FROM batch_items WHERE status = 'indexed'")
     return int(rows[0][0])
 
 
-def _kill_while_working(ground: Ground) -> int:
+def _kill_while_working(stack: FaultStack) -> int:
     """Kill the worker as soon as it holds a lease, at moments spread over the whole batch."""
     dice, killed = random.Random(SEED), 0
     for number in range(KILLS):
-        _until(ground, number * IMAGES // (KILLS + 1))
+        _until(stack, number * IMAGES // (KILLS + 1))
         time.sleep(dice.uniform(0.0, 0.5))
         pid = None
         until = time.monotonic() + 120.0
         while pid is None and time.monotonic() < until:
-            pid = ground.pid("worker")
-            held = ground.sql("SELECT DISTINCT lease_owner FROM batch_items")
+            pid = stack.pid("worker")
+            held = stack.sql("SELECT DISTINCT lease_owner FROM batch_items")
             if not any(one and one.split("/")[1] == str(pid) for (one,) in held):
                 pid = None
                 time.sleep(0.02)
@@ -85,8 +85,8 @@ def _kill_while_working(ground: Ground) -> int:
     return killed
 
 
-def _until(ground: Ground, count: int) -> None:
+def _until(stack: FaultStack, count: int) -> None:
     until = time.monotonic() + LIMIT_S
-    while _done(ground) < count:
-        assert time.monotonic() < until, f"{_done(ground)} of {count} after {LIMIT_S:g} s"
+    while _done(stack) < count:
+        assert time.monotonic() < until, f"{_done(stack)} of {count} after {LIMIT_S:g} s"
         time.sleep(0.1)

@@ -20,7 +20,7 @@ PROGRAMS: Final = {
     "planet": ("trials.planet", "how well a probe reads the synthetic planet"),
     "embedder": ("trials.embedder", "retrieval of a trained bundle"),
     "reranker": ("trials.rerank", "accuracy, calibration and ablations of the reranker"),
-    "ship-reranker": ("trials.rerank.shipped", "copy a measured reranker into the package"),
+    "ship-reranker": ("trials.rerank.ship_reranker", "copy a measured reranker into the package"),
     "faults": ("trials.soak", "seeded faults against a real stack, until the first difference"),
     "fuzz": ("fuzz", "coverage-guided fuzzing of one parser"),
 }

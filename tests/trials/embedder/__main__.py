@@ -8,7 +8,7 @@ import sys
 from pinpoint.nets.bundle.bundles import find_bundle
 from pinpoint.settings import ServiceSettings
 from pinpoint.synthetic.presets import PRESETS
-from trials.embedder.tables import made
+from trials.embedder.tables import make_table
 
 
 def _say(text: str) -> None:
@@ -19,4 +19,6 @@ parser = argparse.ArgumentParser(prog="pinpoint bench embedder", description=__d
 parser.add_argument("--preset", choices=tuple(PRESETS), default="bench")
 parser.add_argument("--bundle", default="world-tiny", help="name or folder")
 given = parser.parse_args()
-sys.stdout.write(made(given.preset, find_bundle(given.bundle, ServiceSettings().home), say=_say))
+sys.stdout.write(
+    make_table(given.preset, find_bundle(given.bundle, ServiceSettings().home), say=_say)
+)

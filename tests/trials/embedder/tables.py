@@ -20,28 +20,30 @@ from pinpoint.nets.embedder.embedder import Embedder
 from pinpoint.nets.runtime import open_encoder, tower_features
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
-from trials.planet.ground import Ground, candidates_km, ground, planned
+from trials.planet.planet_images import PlanetImages, candidates_km, plan_shots, render_planet
 from trials.planet.tables import ARMS, SETTINGS, descriptor_vectors
 
 SEED, DEPTHS, NEAR_KM = 7, (1, 12, 48), 25.0
 _AT_ONCE = 512
 Say = Callable[[str], None]
 Key = tuple[str, str, tuple[str, ...], str, int]
-"""Setting, kind of the question, kinds of the gallery, channel, depth."""
+"""Setting, query kind, gallery kinds, channel, depth."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Channel:
-    """What questions are asked with and the gallery is known by, `[N, D]` each."""
+    """Vectors of the queries and of the gallery, `[N, D]` each."""
 
     asked: np.ndarray
     known: np.ndarray
 
 
-def made(preset: str, bundle: Bundle, *, say: Say) -> str:
-    """Draw, encode, search: the line that belongs above the table, and the table."""
-    planet = ground(SEED, PRESETS[preset], planned(SEED, PRESETS[preset], ("train", "test")))
-    say(f"{len(planet.kind)} pictures drawn")
+def make_table(preset: str, bundle: Bundle, *, say: Say) -> str:
+    """Render, encode and search: the line above the table, and the table."""
+    planet = render_planet(
+        SEED, PRESETS[preset], plan_shots(SEED, PRESETS[preset], ("train", "test"))
+    )
+    say(f"{len(planet.kind)} images rendered")
     figures = measured(planet, channels(planet, bundle, say))
     words = (
         f"Synthetic planet, not the Earth: {GENERATOR}, preset `{preset}`, seed {SEED}, digest "
@@ -53,7 +55,7 @@ def made(preset: str, bundle: Bundle, *, say: Say) -> str:
     return f"{words}\n\n{markdown(figures, planet)}"
 
 
-def channels(planet: Ground, bundle: Bundle, say: Say) -> Mapping[str, Channel]:
+def channels(planet: PlanetImages, bundle: Bundle, say: Say) -> Mapping[str, Channel]:
     """Every way of searching this planet, by name."""
     found = {}
     for name, vectors in (
@@ -71,8 +73,8 @@ def channels(planet: Ground, bundle: Bundle, say: Say) -> Mapping[str, Channel]:
     return found
 
 
-def measured(planet: Ground, ways: Mapping[str, Channel]) -> Mapping[Key, Interval]:
-    """Shares of questions with a right candidate, with intervals."""
+def measured(planet: PlanetImages, ways: Mapping[str, Channel]) -> Mapping[Key, Interval]:
+    """Shares of queries with a correct candidate, with intervals."""
     figures = {}
     for setting, role in SETTINGS.items():
         for asked, gallery in ARMS:
@@ -88,8 +90,8 @@ def measured(planet: Ground, ways: Mapping[str, Channel]) -> Mapping[Key, Interv
     return figures
 
 
-def markdown(figures: Mapping[Key, Interval], planet: Ground) -> str:
-    """One line per setting, question and gallery."""
+def markdown(figures: Mapping[Key, Interval], planet: PlanetImages) -> str:
+    """One line per setting, query kind and gallery."""
     names = list(dict.fromkeys(key[3] for key in figures))
     lines = []
     for setting, asked, gallery in dict.fromkeys(key[:3] for key in figures):
@@ -111,8 +113,8 @@ def _opened(bundle: Bundle) -> Embedder:
     return open_encoder(settings, ServiceSettings().home, MediaSettings().rendition_px)
 
 
-def _seen(planet: Ground, encoder: Embedder) -> np.ndarray:
-    """Through the adapter of each picture's kind, as sources are ingested and photos asked."""
+def _seen(planet: PlanetImages, encoder: Embedder) -> np.ndarray:
+    """Encode each image with the adapter of its kind, as ingest and queries do."""
     vectors = np.empty((len(planet.kind), encoder.contract.dims["image"]), dtype=np.float32)
     for kind in np.unique(planet.kind).tolist():
         rows = np.flatnonzero(planet.kind == kind)
@@ -122,7 +124,7 @@ def _seen(planet: Ground, encoder: Embedder) -> np.ndarray:
     return vectors
 
 
-def _bare(planet: Ground, bundle: Bundle) -> np.ndarray:
+def _bare(planet: PlanetImages, bundle: Bundle) -> np.ndarray:
     encode = tower_features(bundle, torch.device("cpu"), 256)
     parts = [
         encode(list(planet.pixels[first : first + _AT_ONCE]))

@@ -17,7 +17,7 @@ GIVEN_UP_S = 30.0
 
 
 def ask_once(host: str, port: int) -> tuple[float, float, int]:
-    """One question over a connection of its own."""
+    """One request over a new connection."""
     started, clock = time.time(), time.monotonic()
     status = 0
     connection = http.client.HTTPConnection(host, port, timeout=GIVEN_UP_S)
@@ -32,7 +32,7 @@ def ask_once(host: str, port: int) -> tuple[float, float, int]:
 
 
 def main() -> None:
-    """Ask until told to stop."""
+    """Send requests until stdin closes."""
     host, port = sys.argv[1], int(sys.argv[2])
     seen = []
     while not select.select([sys.stdin], [], [], PAUSE_S)[0]:

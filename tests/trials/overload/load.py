@@ -1,4 +1,4 @@
-"""Questions and uploads at once, and what became of each."""
+"""Concurrent queries and uploads, and the outcome of each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PIECE = 65_536
 
 @dataclass
 class Outcome:
-    """What became of one request."""
+    """The outcome of one request."""
 
     status: int
     seconds: float
@@ -37,7 +37,7 @@ class Outcome:
 
 @dataclass
 class Seen:
-    """What was measured beside the load."""
+    """Measurements during the load."""
 
     liveness_s: list[float] = field(default_factory=list)
     unanswered: int = 0
@@ -55,7 +55,7 @@ class Seen:
 
 @contextmanager
 def watched(url: str, api_pid: int) -> Iterator[Seen]:
-    """Ask for liveness and for the API's memory while the body runs; complete afterwards."""
+    """Measure liveness and the API's memory while the body runs; complete afterwards."""
     parts = urlsplit(url)
     script = Path(__file__).with_name("liveness.py")
     asker = subprocess.Popen(
@@ -87,12 +87,12 @@ def watched(url: str, api_pid: int) -> Iterator[Seen]:
 def ask_many(
     url: str, keys: list[str], photos: list[bytes], uploads: list[tuple[str, str, Path]]
 ) -> tuple[list[Outcome], list[Outcome]]:
-    """Ask all photos and send all files at once; the outcomes in their order.
+    """Send all queries and all files concurrently; returns the outcomes in order.
 
     Args:
         url: Of the API.
         keys: Taken in turn.
-        photos: A question each.
+        photos: One query per photo.
         uploads: Key, batch and file of each.
     """
 
@@ -132,10 +132,10 @@ async def _post(client: httpx.AsyncClient, path: str, key: str, **parts: Any) ->
 
 
 def send_until_answered(url: str, head: str, size: int) -> tuple[int, str]:
-    """Send a body until an answer comes; the bytes that were taken of it, and the answer's line.
+    """Send a body until an answer comes; returns the bytes read by the API, and the status line.
 
-    What is still in the queues of the system has been read by nobody. The answer is looked at a
-    moment later, so that what is read after it counts, too.
+    Bytes in the queues of the system were not read. The queues are read a moment after the answer,
+    so that bytes read after it count as well.
     """
     parts = urlsplit(url)
     sent = 0

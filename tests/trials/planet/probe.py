@@ -1,8 +1,8 @@
-"""A small convolutional net, trained for some minutes to tell cities apart, and then thrown away.
+"""A small convolutional network, trained for some minutes to separate cities; it is not kept.
 
-Every training city has a direction of its own (a proxy) that its pictures of both kinds are drawn
-to: Movshovitz-Attias et al., "No Fuss Distance Metric Learning using Proxies" (arXiv 1703.07464).
-Contrast between pairs of near pictures, tried first, learned a tenth as much in the same time.
+Every training city has a proxy vector that its images of both kinds are pulled towards:
+Movshovitz-Attias et al., "No Fuss Distance Metric Learning using Proxies" (arXiv 1703.07464).
+A contrastive loss on pairs of near images, tried first, learned a tenth as much in the same time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trials.planet.ground import Ground
+from trials.planet.planet_images import PlanetImages
 
 _BATCH, _WIDTH, _DIMS = 320, 32, 128
 _RATE, _PROXY_RATE, _WARM_STEPS = 2e-3, 2e-2, 100
@@ -48,20 +48,25 @@ class Probe(nn.Module):
 
 
 def train(
-    planet: Ground, *, steps: int, cpu_limit_s: float, say: Callable[[str], None], seed: int = 0
+    planet: PlanetImages,
+    *,
+    steps: int,
+    cpu_limit_s: float,
+    say: Callable[[str], None],
+    seed: int = 0,
 ) -> tuple[Probe, int, float]:
-    """Train on the gallery of role `train`; the net, the steps and the CPU seconds it took.
+    """Train on the gallery of role `train`; returns the network, the steps and the CPU seconds.
 
-    A slow machine takes fewer steps; the rate falls to zero all the same.
+    A slow machine takes fewer steps; the learning rate still falls to zero.
     """
     torch.manual_seed(seed)
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     net = Probe().to(memory_format=torch.channels_last)
     rows = np.flatnonzero((planet.role == "train") & (planet.use == "gallery"))
     cities, city = np.unique(planet.city[rows], return_inverse=True)
     proxies = nn.Parameter(0.1 * torch.randn(len(cities), _DIMS))
     scale = nn.Parameter(torch.tensor(2.5))
-    steer = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         [
             {"params": [*net.parameters(), scale], "full": _RATE, "weight_decay": 0.02},
             {"params": [proxies], "full": _PROXY_RATE, "weight_decay": 0.0},
@@ -74,23 +79,23 @@ def train(
         done = max(step / steps, spent / cpu_limit_s)
         if done >= 1.0:
             return net.eval(), step, spent
-        for group in steer.param_groups:
+        for group in optimizer.param_groups:
             warm = min(1.0, (step + 1) / _WARM_STEPS)
             group["lr"] = group["full"] * warm * 0.5 * (1 + math.cos(math.pi * done))
-        batch = dice.choice(len(rows), min(_BATCH, len(rows)), replace=False)
+        batch = rng.choice(len(rows), min(_BATCH, len(rows)), replace=False)
         with torch.autocast("cpu", torch.bfloat16):  # half the time where the processor has it
             vectors = net(pixels[rows[batch]])
         logits = scale.exp() * vectors @ functional.normalize(proxies, dim=1).T
         loss = functional.cross_entropy(logits, torch.from_numpy(city[batch]))
-        steer.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        steer.step()
+        optimizer.step()
         if step % 200 == 0:
             say(f"step {step} loss {loss.item():.3f} {spent:.0f} CPU s")
     return net.eval(), steps, time.process_time() - began
 
 
-def vectors(net: Probe, planet: Ground) -> np.ndarray:
+def vectors(net: Probe, planet: PlanetImages) -> np.ndarray:
     """`[N, 128]`."""
     pixels = torch.from_numpy(planet.pixels)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The planet's table: how far exact search comes, by the untrained descriptor and by the probe.
+"""The planet's table: exact search with the untrained descriptor and with the probe.
 
 `pinpoint bench planet` makes the one in docs/results.md.
 """
@@ -14,7 +14,7 @@ from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
 from trials.planet import probe
-from trials.planet.ground import Ground, candidates_km, ground, planned
+from trials.planet.planet_images import PlanetImages, candidates_km, plan_shots, render_planet
 
 BOTH = ("photo", "street")
 ARMS = (
@@ -25,16 +25,18 @@ ARMS = (
     ("street", BOTH),
 )
 SETTINGS = {"open": "test", "closed": "train"}
-"""Setting, and the role whose gallery and questions it is; `train` is what the probe learned on."""
+"""Setting → role of gallery and queries; the probe was trained on the role `train`."""
 STEPS, CPU_LIMIT_S = 1_200, 595.0
 
 Found = Mapping[tuple[str, str, tuple[str, ...]], np.ndarray]
 Say = Callable[[str], None]
 
 
-def made(preset: str, seed: int, *, steps: int, say: Say) -> str:
-    """Draw, train, search: the lines that belong above the table, and the table."""
-    planet = ground(seed, PRESETS[preset], planned(seed, PRESETS[preset], ("train", "test")))
+def make_table(preset: str, seed: int, *, steps: int, say: Say) -> str:
+    """Render, train and search: the lines above the table, and the table."""
+    planet = render_planet(
+        seed, PRESETS[preset], plan_shots(seed, PRESETS[preset], ("train", "test"))
+    )
     net, taken, cpu_s = probe.train(planet, steps=steps, cpu_limit_s=CPU_LIMIT_S, say=say)
     words = (
         f"Synthetic planet, not the Earth: {GENERATOR}, preset `{preset}`, seed {seed}, digest "
@@ -42,14 +44,14 @@ def made(preset: str, seed: int, *, steps: int, say: Say) -> str:
         "CPU seconds."
     )
     figures = {
-        "descriptor": search(planet, descriptor_vectors(planet)),
-        "probe": search(planet, probe.vectors(net, planet)),
+        "descriptor": search_planet(planet, descriptor_vectors(planet)),
+        "probe": search_planet(planet, probe.vectors(net, planet)),
     }
     return f"{words}\n\n{markdown(figures)}"
 
 
-def search(planet: Ground, vectors: np.ndarray) -> Found:
-    """Distances of the candidates `[Q, 48]` of every setting, question and gallery."""
+def search_planet(planet: PlanetImages, vectors: np.ndarray) -> Found:
+    """Distances of the candidates `[Q, 48]` of every setting, query kind and gallery."""
     return {
         (setting, asked, gallery): candidates_km(
             planet, vectors, role=role, asked=asked, gallery=gallery
@@ -60,12 +62,12 @@ def search(planet: Ground, vectors: np.ndarray) -> Found:
 
 
 def share(found_km: np.ndarray, depth: int, within_km: float) -> float:
-    """Per cent of questions with one of the first candidates near enough."""
+    """Percentage of queries with one of the first candidates within a radius."""
     return 100.0 * float((found_km[:, :depth].min(axis=1) < within_km).mean())
 
 
 def markdown(figures: Mapping[str, Found]) -> str:
-    """One line per setting, question and gallery; per cent."""
+    """One line per setting, query kind and gallery; percentages."""
     columns = ["setting", "query ← gallery", "queries"]
     for name in figures:
         columns += [f"{name} top-1 @1 / 25 / 200 km", "oracle@12 / @48, 25 km"]
@@ -82,7 +84,7 @@ def markdown(figures: Mapping[str, Found]) -> str:
     return table(columns, rows)
 
 
-def descriptor_vectors(planet: Ground) -> np.ndarray:
+def descriptor_vectors(planet: PlanetImages) -> np.ndarray:
     """`[N, D]`, by the descriptor that needs no weights."""
     encoder = open_encoder(
         EncoderSettings(bundle="descriptor", device="cpu"),

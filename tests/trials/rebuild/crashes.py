@@ -1,4 +1,4 @@
-"""Kills in a rebuild at seeded moments, and what serves after each."""
+"""Kills in a rebuild at seeded moments, and the build that serves after each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 
 from pinpoint.errors import IndexUnavailableError
 from pinpoint.store.vectors.rpc.client import RemoteIndex
-from trials.soak.ground import Ground
+from trials.soak.fault_stack import FaultStack
 
 MOMENTS: Final = (
     ("builder", "streaming"),
@@ -23,7 +23,7 @@ MOMENTS: Final = (
     ("owner", "optimizing"),
     ("owner", "replaying"),
 )
-"""Who is killed in which state of the rebuild."""
+"""The killed process and the state of the rebuild."""
 _WAIT_S: Final = 900.0
 _BACK_S: Final = 120.0
 
@@ -57,12 +57,17 @@ HEAD = f"{'killed':8} {'while':11} {'streamed':>8} {'then served':14} {'back s':
 
 
 def crash(
-    ground: Ground, index: RemoteIndex, victim: str, state: str, streamed: int, optimizing_s: float
+    stack: FaultStack,
+    index: RemoteIndex,
+    victim: str,
+    state: str,
+    streamed: int,
+    optimizing_s: float,
 ) -> Crash:
-    """Start a rebuild, kill somebody in it, wait until the index answers.
+    """Start a rebuild, kill a process in it, wait until the index answers.
 
     Args:
-        ground: The stack.
+        stack: The stack.
         index: The owner's client.
         victim: `builder` or `owner`.
         state: In which state of the rebuild.
@@ -75,21 +80,21 @@ def crash(
     _wait_for(index, state, dice.uniform(0.1, 0.9) * streamed)
     if state == "optimizing":
         time.sleep(dice.uniform(0.0, 0.7) * optimizing_s)
-    owner = psutil.Process(ground.pid("index"))
+    owner = psutil.Process(stack.pid("index"))
     children = owner.children()
     builders = [one for one in children if "pinpoint.stack.index.build" in one.cmdline()]
     now = index.progress()
     if victim == "builder":
         (builder,) = builders
-        pointer, killed = _pointer(ground), time.monotonic()
+        pointer, killed = _pointer(stack), time.monotonic()
         builder.kill()
         _until(lambda: index.progress().state == "failed")
     else:
         # Still, so that the pointer read is the one that the kill leaves.
         owner.suspend()
-        pointer, killed = _pointer(ground), time.monotonic()
+        pointer, killed = _pointer(stack), time.monotonic()
         os.kill(owner.pid, signal.SIGKILL)
-        _until(lambda: serves(index) and ground.pid("index") != owner.pid)
+        _until(lambda: serves(index) and stack.pid("index") != owner.pid)
     back = time.monotonic()
     ended = builders if victim == "builder" else children
     psutil.wait_procs(ended, timeout=10.0)
@@ -98,7 +103,7 @@ def crash(
     done = Crash(victim, now.state, now.points, before, pointer, after, killed, back)
     assert done.after == done.pointer, f"not what the pointer file names: {done}"
     assert state == "replaying" or done.after == done.before, f"not the old index: {done}"
-    builds = sorted(path.name for path in _folder(ground).joinpath("builds").iterdir())
+    builds = sorted(path.name for path in _folder(stack).joinpath("builds").iterdir())
     assert builds == [after], f"left behind: {builds}"
     return done
 
@@ -129,9 +134,9 @@ def _until(done, limit_s: float = _BACK_S) -> None:
         time.sleep(0.02)
 
 
-def _folder(ground: Ground) -> Path:
-    return ground.paths.index_dir
+def _folder(stack: FaultStack) -> Path:
+    return stack.paths.index_dir
 
 
-def _pointer(ground: Ground) -> str:
-    return (_folder(ground) / "current").read_text().strip()
+def _pointer(stack: FaultStack) -> str:
+    return (_folder(stack) / "current").read_text().strip()

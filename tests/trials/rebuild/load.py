@@ -1,4 +1,4 @@
-"""Caller and writer together, each in its own process, and what they saw."""
+"""Caller and writer, each in its own process, and their records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from trials.rebuild.asker import ask_on
+from trials.rebuild.query_load import ask_on
 from trials.rebuild.rows import Loaded, read_lines
 from trials.rebuild.writer import write_on
 
@@ -38,7 +38,7 @@ class Load:
         self.written_notes = folder / f"{run}-written.jsonl"
 
     def asked(self, window: Window | None = None) -> list[dict[str, Any]]:
-        """Questions, all or those under way in a window."""
+        """Queries, all or those active in a window."""
         found = read_lines(self.asked_notes)
         if window is None:
             return found

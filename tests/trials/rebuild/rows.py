@@ -1,4 +1,4 @@
-"""What a rebuild reads: clustered vectors as rows of the stack's PostgreSQL, and questions."""
+"""Data of a rebuild: clustered vectors as rows of the stack's PostgreSQL, and queries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pinpoint.bootstrap import EncoderHandle
 from pinpoint.records import IndexFilter, IndexQuery
 from pinpoint.store.db.rows import image_id
 from pinpoint.store.vectors.rpc.client import RemoteIndex
-from trials.soak.ground import Ground
+from trials.soak.fault_stack import FaultStack
 
 CHANNEL, SEED, BEST = "image", 7, 48
 CHANGING, STILL = OWNERS[:2]
@@ -25,7 +25,7 @@ CHANGING, STILL = OWNERS[:2]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The gallery in PostgreSQL, and what the processes that load the stack are told of it."""
+    """The gallery in PostgreSQL, with the data for the processes that load the stack."""
 
     clustered: Clustered
     ids: list[UUID]
@@ -42,9 +42,9 @@ def name_of(number: int) -> str:
     return f"{number:07d}.jpg"
 
 
-def load(ground: Ground, images: int, n_asked: int) -> Loaded:
+def load(stack: FaultStack, images: int, n_asked: int) -> Loaded:
     """Fill the stack's database; ids are those that an ingest of the same files would give."""
-    contract = EncoderHandle(ground.settings).contract
+    contract = EncoderHandle(stack.settings).contract
     made = clustered(images, contract.dims[CHANNEL], SEED)
     ids = [
         image_id(OWNERS[o], source_id(int(o), int(k)), name_of(i), None)
@@ -60,12 +60,12 @@ def load(ground: Ground, images: int, n_asked: int) -> Loaded:
         vectors=made.vectors.astype(np.float16),
         positions_from="seeded clusters",
     )
-    fill(rows, ground.paths.owner_url(), contract.digest)
+    fill(rows, stack.paths.owner_url(), contract.digest)
     return Loaded(clustered=made, ids=ids, asked=questions(made, n_asked, SEED + 1))
 
 
 def exact(index: RemoteIndex, loaded: Loaded) -> list[list[tuple[UUID, float]]]:
-    """Ids and scores of the best under exact search, among rows that nobody changes."""
+    """Ids and scores of the best hits of an exact search over unchanged rows."""
     untouched = (
         IndexFilter(organization_id=STILL),
         IndexFilter(organization_id=CHANGING, source_kinds=("street",)),

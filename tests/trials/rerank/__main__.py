@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from trials.rerank.ground import PRESETS, Ground
-from trials.rerank.steps import ELSEWHERE, STEPS, play
+from trials.rerank.bench_run import PRESETS, BenchRun
+from trials.rerank.steps import ELSEWHERE, STEPS, run_steps
 
 parser = argparse.ArgumentParser(prog="pinpoint bench reranker", description=__doc__)
 parser.add_argument("--home", type=Path, required=True, help="folder of all results")
@@ -30,11 +30,11 @@ parser.add_argument(
 )
 given = parser.parse_args()
 size = {name: getattr(given, name) for name in ("preset", "seed", "concurrency", "of_each")}
-ground = Ground(
+bench = BenchRun(
     home=given.home.absolute(),
-    trained=given.trained and Ground(home=given.trained.absolute(), **size),
+    trained=given.trained and BenchRun(home=given.trained.absolute(), **size),
     **size,
 )
-play(ground, tuple(given.only or (ELSEWHERE if given.trained else STEPS)))
-if ground.tables.is_file():
-    sys.stdout.write(ground.tables.read_text(encoding="utf-8"))
+run_steps(bench, tuple(given.only or (ELSEWHERE if given.trained else STEPS)))
+if bench.tables.is_file():
+    sys.stdout.write(bench.tables.read_text(encoding="utf-8"))

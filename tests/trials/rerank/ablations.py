@@ -1,9 +1,10 @@
-"""What the reranker's choice rests on: the test's questions, searched and shown in other ways.
+"""Ablations of the reranker: the test queries with other searches and with masked evidence.
 
-Candidates come by the real search flow, with all exclusions and nothing else left out; evidence is
-taken away afterwards, by masking it. The choice is the refined place with most of the scores' mass
-within the radius that is looked at, before any calibration: so arms differ in what was shown,
-and in nothing else. Letters: N questions, K candidates, B questions at a time, R radii.
+Candidates come from the real search flow with all exclusions; evidence is masked afterwards. The
+choice is the refined position with most of the scores' mass within the radius, before any
+calibration. So arms differ only in their input.
+
+Letters: N queries, K candidates, B queries in a batch, R radii.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from pinpoint.training.reranker.examples import (
     split_table,
 )
 from pinpoint.training.reranker.objective import collate
-from trials.rerank.ground import ALONE, KINDS, RERANKED, Ground, say
+from trials.rerank.bench_run import ALONE, KINDS, RERANKED, BenchRun, say
 
 NONE, SAME, OTHER, BOTH = EVIDENCE = ("none", "same kind", "other kind", "both")
-"""Of the question's own kind, of the other, of both."""
+"""Evidence of the query's kind, of the other kind, of both."""
 BEST, VOTE, ORACLE, BY_THEMSELVES = "best image", "vote", "oracle", "candidates alone"
 RADII_KM = (1.0, 25.0)
 _AT_ONCE, _TELL = 32, 20
@@ -47,12 +48,12 @@ _AT_ONCE, _TELL = 32, 20
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """How candidates are looked for."""
+    """Settings of a search."""
 
     name: str
     candidates: int
     kind: str | None = None
-    """The only kind of candidates; evidence is of both all the same."""
+    """The only kind of candidates; evidence has both kinds in any case."""
     evidence: Sequence[str] = (BOTH,)
 
 
@@ -65,7 +66,7 @@ SEARCHES = (
 
 
 class OneKind:
-    """An index whose other kind is never found, though it is there."""
+    """An index that returns hits of one kind only."""
 
     def __init__(self, index: VectorIndex, kind: str) -> None:
         self._index, self._kind = index, kind
@@ -81,39 +82,39 @@ class OneKind:
         return [next(found) if own else [] for own in wanted]
 
 
-def asked(ground: Ground) -> dict[str, int]:
-    """Ask all searches, and keep what each arm chose; the number of questions by search."""
-    learners = questions(ground)
-    services = bootstrap.build_services(ground.settings, "api")
+def asked(bench: BenchRun) -> dict[str, int]:
+    """Run all searches and save the choices of their arms; returns the queries of each search."""
+    learners = ablation_queries(bench)
+    services = bootstrap.build_services(bench.settings, "api")
     try:
         for search in SEARCHES:
-            path = picks_file(ground, search)
+            path = picks_file(bench, search)
             if not path.is_file():
-                examples = _examples(ground, search, learners, services)
+                examples = _examples(bench, search, learners, services)
                 if examples.rejected:
-                    raise RuntimeError(f"pictures that cannot be read: {examples.rejected}")
-                _keep(path, picks(ground, search, examples))
+                    raise RuntimeError(f"images that cannot be read: {examples.rejected}")
+                _keep(path, picks(bench, search, examples))
     finally:
         services.close()
     return {search.name: len(learners) for search in SEARCHES}
 
 
-def picks_file(ground: Ground, search: Search) -> Path:
-    """What the arms of a search chose."""
-    return ground.ablations / f"{search.name}.npz"
+def picks_file(bench: BenchRun, search: Search) -> Path:
+    """File with the choices of the arms of a search."""
+    return bench.ablations / f"{search.name}.npz"
 
 
-def questions(ground: Ground) -> list[TrainingQuery]:
-    """Of the role `test` those that ablations ask, in the order of the labels."""
-    queries = ground.planet / "queries"
+def ablation_queries(bench: BenchRun) -> list[TrainingQuery]:
+    """The ablation queries of the role `test`, in the order of the labels."""
+    queries = bench.planet / "queries"
     labeled = read_labels(PROTOCOLS["synthetic"], queries / "labels.csv")
     own = [each for each in labeled.queries if each.strata["role"] == "test"]
-    kept = some([each.query_kind or "" for each in own], ground.of_each)
+    kept = some([each.query_kind or "" for each in own], bench.of_each)
     return [TrainingQuery(query=own[row], images=queries / "images") for row in kept]
 
 
 def some(kinds: Sequence[str], of_each: int | None) -> list[int]:
-    """Rows of questions in their order; of each kind no more than so many, evenly apart."""
+    """Rows of at most `of_each` queries of each kind, evenly spaced, in order."""
     kept: list[int] = []
     for kind in KINDS:
         rows = [row for row, own in enumerate(kinds) if own == kind]
@@ -123,13 +124,13 @@ def some(kinds: Sequence[str], of_each: int | None) -> list[int]:
 
 
 def _examples(
-    ground: Ground, search: Search, learners: list[TrainingQuery], services: bootstrap.Services
+    bench: BenchRun, search: Search, learners: list[TrainingQuery], services: bootstrap.Services
 ) -> Examples:
-    """What the flow finds for each question."""
+    """The example rows of each query."""
     organization_id = services.api_keys.caller_for(DEFAULT_ORGANIZATION).organization_id
     with services.database.read(organization_id) as catalog:
         source_ids = tuple(catalog.source(f"test-{kind}").id for kind in KINDS)
-    part = read_bundle(ground.bundle(RERANKED)).contract.reranker
+    part = read_bundle(bench.bundle(RERANKED)).contract.reranker
     index = services.index if search.kind is None else OneKind(services.index, search.kind)
     settings = services.settings.search.model_copy(update={"candidates": search.candidates})
     gallery = ExampleGallery(
@@ -149,17 +150,17 @@ def _examples(
         evidence_radius_m=part.evidence_radius_m,
         evidence_per_kind=part.evidence_per_kind,
         balanced=False,
-        concurrency=ground.concurrency,
+        concurrency=bench.concurrency,
     )
-    folder = ground.ablations / f"examples-{search.name}"
+    folder = bench.ablations / f"examples-{search.name}"
     told = _telling(f"ablation {search.name}")
     return cache_examples(folder, learners, split_table(learners, 3), gallery, told)
 
 
-def picks(ground: Ground, search: Search, examples: Examples) -> dict[str, np.ndarray]:
-    """Places by arm, `[N, 2]` or, where a radius is chosen for, `[N, R, 2]`; and the truth."""
-    nets = {name: load_reranker(read_bundle(ground.bundle(name))) for name in (RERANKED, ALONE)}
-    found = {"truth": np.array(examples.rows["truth"])}
+def picks(bench: BenchRun, search: Search, examples: Examples) -> dict[str, np.ndarray]:
+    """Positions by arm, `[N, 2]` or, for each radius, `[N, R, 2]`; and the ground truth."""
+    nets = {name: load_reranker(read_bundle(bench.bundle(name))) for name in (RERANKED, ALONE)}
+    found = {"ground_truth": np.array(examples.rows["ground_truth"])}
     found |= _unlearned(examples)
     for evidence in search.evidence:
         found[evidence] = _chosen(nets[RERANKED], examples, evidence)
@@ -170,22 +171,22 @@ def picks(ground: Ground, search: Search, examples: Examples) -> dict[str, np.nd
 
 
 def _unlearned(examples: Examples) -> dict[str, np.ndarray]:
-    """What needs no weights: candidates stand in the order of their pictures' similarity."""
+    """Arms without weights; candidates are in order of similarity."""
     found = {name: np.empty((len(examples.rows), 2)) for name in (BEST, VOTE, ORACLE)}
     for start in range(0, len(examples.rows), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(examples.rows)))
-        shown, seats = collate(examples, rows), np.arange(len(rows))
+        shown, row_numbers = collate(examples, rows), np.arange(len(rows))
         place = shown.inputs.position.numpy()
         away_km = np.where(shown.inputs.present.numpy(), shown.distance_km(), np.inf)
         voted = np.maximum(examples.rows[rows]["vote_choice"], 0)
         for name, pick in ((BEST, 0), (VOTE, voted), (ORACLE, away_km.argmin(1))):
-            found[name][rows] = place[seats, pick]
+            found[name][rows] = place[row_numbers, pick]
     return found
 
 
 @torch.inference_mode()
 def _chosen(net: RerankerNetwork, examples: Examples, evidence: str) -> np.ndarray:
-    """Refined places with the most mass within each radius, `[N, R, 2]`."""
+    """Refined positions with the most mass within each radius, `[N, R, 2]`."""
     found = np.empty((len(examples.rows), len(RADII_KM), 2))
     for start in range(0, len(found), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(found)))
@@ -212,12 +213,12 @@ def _keep(path: Path, found: dict[str, np.ndarray]) -> None:
 
 
 def _telling(what: str) -> Callable[[int, int], None]:
-    """Says now and then how far it is."""
+    """A progress callback that prints from time to time."""
     told = [0]
 
     def moved_on(done: int, total: int) -> None:
         if done * _TELL >= (told[0] + 1) * total or done == total:
             told[0] = done * _TELL // max(1, total)
-            say(f"{what}: {done} of {total} questions asked")
+            say(f"{what}: {done} of {total} queries asked")
 
     return moved_on

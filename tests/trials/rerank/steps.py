@@ -1,4 +1,4 @@
-"""The steps of a run, each done once: what one has left behind is not made again."""
+"""The steps of a run; a finished step is not repeated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trials.rerank import ablations, tables
-from trials.rerank.ground import ALONE, KINDS, RERANKED, Ground, say
+from trials.rerank.bench_run import ALONE, KINDS, RERANKED, BenchRun, say
 
 RECIPE = Path(__file__).parents[3] / "docs" / "configs" / "world-tiny-reranked.toml"
 RANKERS = ("vote", "rerank")
@@ -21,81 +21,81 @@ SMALLER = {
     "tiny": {"steps = 4000": "steps = 20\nbatch_size = 8\ncheckpoint_steps = 10"},
     "small": {"steps = 4000": "steps = 400\ncheckpoint_steps = 100"},
 }
-"""What of the recipe is changed for smaller planets, which have fewer regions to divide, too."""
+"""Changes of the recipe for smaller planets, which also have fewer regions to split."""
 _DIVIDED = "\n[split]\nval_fraction = 0.3\n"
 
 
-def planet(ground: Ground) -> Any:
-    """Draw it."""
-    asked = ("--preset", ground.preset, "--seed", str(ground.seed))
-    return ground.command("synthetic", "create", ground.planet, *asked)
+def planet(bench: BenchRun) -> Any:
+    """Generate the planet."""
+    asked = ("--preset", bench.preset, "--seed", str(bench.seed))
+    return bench.command("synthetic", "create", bench.planet, *asked)
 
 
-def gallery(ground: Ground) -> Any:
-    """Both kinds of what is learned from, calibrated on and tested on."""
-    roles = ("test",) if ground.trained else ("rerank", "calibration", "test")
-    return [_ingested(ground, role) for role in roles]
+def gallery(bench: BenchRun) -> Any:
+    """Ingest the galleries of both kinds for training, calibration and test."""
+    roles = ("test",) if bench.trained else ("rerank", "calibration", "test")
+    return [_ingested(bench, role) for role in roles]
 
 
-def train(ground: Ground) -> Any:
-    """The recipe's reranker, and the same without a look at other candidates."""
-    if ground.trained is not None:
-        return _taken_along(ground, ground.trained)
+def train(bench: BenchRun) -> Any:
+    """Train the recipe's reranker, and one without attention between candidates."""
+    if bench.trained is not None:
+        return _taken_along(bench, bench.trained)
     text = RECIPE.read_text(encoding="utf-8")
-    for old, new in SMALLER.get(ground.preset, {}).items():
+    for old, new in SMALLER.get(bench.preset, {}).items():
         text = _changed(text, old, new)
-    text += _DIVIDED if ground.preset in SMALLER else ""
-    made = [_trained(ground, RERANKED, text)]
+    text += _DIVIDED if bench.preset in SMALLER else ""
+    made = [_trained(bench, RERANKED, text)]
     alone = _changed(text, f'name = "{RERANKED}"', f'name = "{ALONE}"')
     alone = _changed(alone, "candidate_blocks = 2", "candidate_blocks = 0")
-    # Both are asked the same, so it is asked once.
-    shared = ground.training(ALONE) / "examples"
+    # Both have the same examples, so they are cached once.
+    shared = bench.training(ALONE) / "examples"
     if not shared.is_symlink():
         shared.parent.mkdir(parents=True)
-        shared.symlink_to(ground.training(RERANKED) / "examples")
-    return [*made, _trained(ground, ALONE, alone)]
+        shared.symlink_to(bench.training(RERANKED) / "examples")
+    return [*made, _trained(bench, ALONE, alone)]
 
 
-def calibrate(ground: Ground) -> Any:
-    """Both rankers, on the calibration split and on regions without a gallery.
+def calibrate(bench: BenchRun) -> Any:
+    """Calibrate both rankers on the calibration split and on regions without a gallery.
 
-    The gallery is about as large as the test's: among fewer images the right one stands out more,
-    and 90 % areas fitted there hold less often in a larger one.
+    The gallery is about as large as the test's. With fewer images the correct one is easier to
+    retrieve, and 90 % areas fitted there would cover less often with a larger gallery.
     """
-    if not ground.calibrates:
-        return "left out: this planet has too few authors"
+    if not bench.calibrates:
+        return "left out: this planet has too few creators"
     wide = ("calibration", "rerank")
-    runs = _evaluated(ground, "calibration", ("calibration", "null-train"), galleries=wide)
-    return [ground.command("calibrate", run, bundle=RERANKED) for run in runs]
+    runs = _evaluated(bench, "calibration", ("calibration", "null-train"), galleries=wide)
+    return [bench.command("calibrate", run, bundle=RERANKED) for run in runs]
 
 
-def test(ground: Ground) -> Any:
-    """Both rankers in the open setting, and in regions without a gallery."""
+def test(bench: BenchRun) -> Any:
+    """Evaluate both rankers in the open setting and in regions without a gallery."""
     asked = ("test", "null-test")
-    if ground.trained and ground.of_each:
-        labels = _fewer(ground, "test")
-        return list(map(str, _evaluated(ground, "test", asked[:1], labels=labels)))
-    return list(map(str, _evaluated(ground, "test", asked)))
+    if bench.trained and bench.of_each:
+        labels = _fewer(bench, "test")
+        return list(map(str, _evaluated(bench, "test", asked[:1], labels=labels)))
+    return list(map(str, _evaluated(bench, "test", asked)))
 
 
-def ablate(ground: Ground) -> Any:
-    """The test's questions once more, with fewer candidates and with those of one kind."""
-    return ablations.asked(ground)
+def ablate(bench: BenchRun) -> Any:
+    """Run the test queries with fewer candidates and with candidates of one kind."""
+    return ablations.asked(bench)
 
 
-def closed(ground: Ground) -> Any:
-    """Both rankers where the embedder was trained, over all of that gallery."""
-    _ingested(ground, "train")
-    return list(map(str, _evaluated(ground, "train", ("train",))))
+def closed(bench: BenchRun) -> Any:
+    """Evaluate both rankers on the regions of the embedder's training."""
+    _ingested(bench, "train")
+    return list(map(str, _evaluated(bench, "train", ("train",))))
 
 
-def tabled(ground: Ground) -> Any:
+def tabled(bench: BenchRun) -> Any:
     """Everything as Markdown."""
-    ground.tables.write_text(tables.made(ground), encoding="utf-8")
-    return str(ground.tables)
+    bench.tables.write_text(tables.make_report(bench), encoding="utf-8")
+    return str(bench.tables)
 
 
-STEPS: dict[str, Callable[[Ground], Any]] = {
+STEPS: dict[str, Callable[[BenchRun], Any]] = {
     "planet": planet,
     "gallery": gallery,
     "train": train,
@@ -106,65 +106,65 @@ STEPS: dict[str, Callable[[Ground], Any]] = {
     "tables": tabled,
 }
 ELSEWHERE = ("planet", "gallery", "train", "test", "tables")
-"""Of another planet's bundle: the headline on this one."""
-_STANDING = ("gallery", "train", "calibrate", "test", "ablate", "closed")
+"""Steps with another planet's bundle: only the headline table."""
+_NEEDS_STACK = ("gallery", "train", "calibrate", "test", "ablate", "closed")
 """Steps that need the stack."""
 
 
-def play(ground: Ground, names: tuple[str, ...]) -> None:
-    """Every step that is wanted and not done; the tables are cheap, so they are made anew."""
-    todo = [name for name in STEPS if name in names and not _done(ground, name)]
+def run_steps(bench: BenchRun, names: tuple[str, ...]) -> None:
+    """Run every wanted step that is not done; the tables are always made again."""
+    todo = [name for name in STEPS if name in names and not _done(bench, name)]
     with ExitStack() as ends:
         for name in todo:
-            if name == next((each for each in todo if each in _STANDING), None):
-                ends.enter_context(ground.standing())
-            _play(ground, name)
+            if name == next((each for each in todo if each in _NEEDS_STACK), None):
+                ends.enter_context(bench.run_stack())
+            _run_step(bench, name)
 
 
-def _done(ground: Ground, name: str) -> bool:
+def _done(bench: BenchRun, name: str) -> bool:
     if name == "tables":
         return False
-    mark = _mark(ground, name)
+    mark = _mark(bench, name)
     if not mark.is_file():
         return False
     said = json.loads(mark.read_text(encoding="utf-8"))
-    if (said["preset"], said["seed"]) != (ground.preset, ground.seed):
-        raise RuntimeError(f"{ground.home} holds preset {said['preset']} of seed {said['seed']}")
+    if (said["preset"], said["seed"]) != (bench.preset, bench.seed):
+        raise RuntimeError(f"{bench.home} holds preset {said['preset']} of seed {said['seed']}")
     say(f"{name}: there already, took {said['took_s']:.0f} s")
     return True
 
 
-def _play(ground: Ground, name: str) -> None:
+def _run_step(bench: BenchRun, name: str) -> None:
     say(f"{name}: begins")
     began, before = time.monotonic(), _cpu_s()
-    found = STEPS[name](ground)
+    found = STEPS[name](bench)
     took_s, cpu_s = time.monotonic() - began, _cpu_s() - before
-    said = {"preset": ground.preset, "seed": ground.seed, "took_s": took_s, "found": found}
-    mark = _mark(ground, name)
+    said = {"preset": bench.preset, "seed": bench.seed, "took_s": took_s, "found": found}
+    mark = _mark(bench, name)
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.write_text(json.dumps(said, indent=1), encoding="utf-8")
     say(f"{name}: took {took_s:.0f} s, {cpu_s:.0f} CPU s of it here and in commands")
 
 
-def _mark(ground: Ground, name: str) -> Path:
-    folder = ground.ablations if name == "ablate" else ground.home / "done"
+def _mark(bench: BenchRun, name: str) -> Path:
+    folder = bench.ablations if name == "ablate" else bench.home / "done"
     return folder / f"{name}.json"
 
 
 def _cpu_s() -> float:
-    """Of this process and of the commands that have ended; servers are not in it."""
+    """CPU time of this process and of finished commands, without servers."""
     both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     used = [resource.getrusage(each) for each in both]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def _ingested(ground: Ground, role: str) -> list[Any]:
-    """A role's galleries, each a source of its kind; files that are known are recognized."""
+def _ingested(bench: BenchRun, role: str) -> list[Any]:
+    """Ingest a role's galleries, one source per kind; known files are duplicates."""
     found = []
     for kind in KINDS:
         source = f"{role}-{kind}"
-        manifest = ground.planet / "galleries" / source / "manifest.csv"
-        batch = ground.command(
+        manifest = bench.planet / "galleries" / source / "manifest.csv"
+        batch = bench.command(
             "ingest", manifest, "--source", source, "--source-kind", kind, "--wait"
         )
         lost = batch["rejected"] + batch["failed"]
@@ -175,11 +175,11 @@ def _ingested(ground: Ground, role: str) -> list[Any]:
     return found
 
 
-def _taken_along(ground: Ground, there: Ground) -> str:
-    """The bundle with its calibrations, and what its training said."""
+def _taken_along(bench: BenchRun, there: BenchRun) -> str:
+    """Copy the bundle with its calibrations, and its training report."""
     for old, new in (
-        (there.bundle(RERANKED), ground.bundle(RERANKED)),
-        (there.training(RERANKED) / "report.json", ground.training(RERANKED) / "report.json"),
+        (there.bundle(RERANKED), bench.bundle(RERANKED)),
+        (there.training(RERANKED) / "report.json", bench.training(RERANKED) / "report.json"),
     ):
         new.parent.mkdir(parents=True, exist_ok=True)
         if old.is_dir():
@@ -200,55 +200,55 @@ def _changed(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def _trained(ground: Ground, name: str, text: str) -> Any:
-    if ground.bundle(name).is_dir():
+def _trained(bench: BenchRun, name: str, text: str) -> Any:
+    if bench.bundle(name).is_dir():
         say(f"{name}: trained already")
-        report = ground.training(name) / "report.json"
+        report = bench.training(name) / "report.json"
         return json.loads(report.read_text(encoding="utf-8"))["validation"]
-    config = ground.planet / f"{name}.toml"
+    config = bench.planet / f"{name}.toml"
     config.write_text(text, encoding="utf-8")
-    out = ("--out", ground.training(name), "--concurrency", str(ground.concurrency))
-    made = ground.command("train", "reranker", "--config", config, *out)
+    out = ("--out", bench.training(name), "--concurrency", str(bench.concurrency))
+    made = bench.command("train", "reranker", "--config", config, *out)
     return made["validation"]
 
 
-def _fewer(ground: Ground, role: str) -> Path:
-    """Labels of some of a role's questions, beside the others, where the planet is found."""
-    queries = ground.planet / "queries"
+def _fewer(bench: BenchRun, role: str) -> Path:
+    """Write labels with some of a role's queries to the planet's folder."""
+    queries = bench.planet / "queries"
     with (queries / "labels.csv").open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows = [row for row in reader if row["role"] == role]
         names = reader.fieldnames or ()
-    found = queries / f"labels-{role}-{ground.of_each}.csv"
+    found = queries / f"labels-{role}-{bench.of_each}.csv"
     with found.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
-        kept = ablations.some([row["query_kind"] for row in rows], ground.of_each)
+        kept = ablations.some([row["query_kind"] for row in rows], bench.of_each)
         writer.writerows(rows[row] for row in kept)
     return found
 
 
 def _evaluated(
-    ground: Ground,
+    bench: BenchRun,
     role: str,
     asked: tuple[str, ...],
     *,
     galleries: tuple[str, ...] = (),
     labels: Path | None = None,
 ) -> list[Path]:
-    """Ask a role's gallery, or those of several roles, with both rankers at a time.
+    """Evaluate a role's queries with both rankers concurrently, on one or several galleries.
 
-    One of them does not keep two cores busy. A run that was broken off goes on.
+    One ranker does not use two cores. An interrupted run is resumed.
     """
-    runs = {ranker: ground.run(f"{role}-{ranker}") for ranker in RANKERS}
-    words = [f"--source={each}-{kind}" for each in galleries or (role,) for kind in KINDS]
+    runs = {ranker: bench.run(f"{role}-{ranker}") for ranker in RANKERS}
+    words = [f"--in-source={each}-{kind}" for each in galleries or (role,) for kind in KINDS]
     words += [f"--filter=role={one}" for one in asked]
-    words += ["--no-unfiltered", f"--concurrency={ground.concurrency}"]
-    words += ["--images", str(ground.planet if labels is None else labels.parent / "images")]
+    words += ["--no-unfiltered", f"--concurrency={bench.concurrency}"]
+    words += ["--images", str(bench.planet if labels is None else labels.parent / "images")]
     words += [] if labels is None else ["--labels", str(labels)]
     todo = {ranker: out for ranker, out in runs.items() if not (out / "report.md").is_file()}
     say(f"{role}: to be asked with {' and '.join(todo) or 'nobody, it is done'}")
-    ground.commands(
+    bench.commands(
         *(
             ("evaluate", "synthetic", *words, "--ranker", each, "--out", out)
             for each, out in todo.items()

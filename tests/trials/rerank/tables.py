@@ -1,4 +1,4 @@
-"""The tables as Markdown; every figure is computed in `measured`."""
+"""The tables as Markdown; every figure is computed in `figures`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from trials.rerank.ablations import (
     VOTE,
     picks_file,
 )
-from trials.rerank.ground import KINDS, RERANKED, Ground
-from trials.rerank.measured import (
+from trials.rerank.bench_run import KINDS, RERANKED, BenchRun
+from trials.rerank.figures import (
     RADII_KM,
     Ablation,
-    Doubt,
+    AbstentionFigures,
+    CalibrationFigures,
     Gap,
-    Promise,
-    doubts,
+    abstention_figures,
+    calibration_figures,
     gap,
-    kept_promises,
     read_ablation,
     read_decided,
     read_run,
@@ -40,49 +40,49 @@ from trials.rerank.measured import (
 )
 
 SETTINGS = {"open": "test", "closed": "train"}
-"""Setting, and the role whose gallery and questions it is."""
+"""Setting → role of gallery and queries."""
 RANKERS = ("vote", "rerank")
 GEOSCORE, WITHIN = AIMS = ("GeoScore", "within km")
-"""What an answer is chosen for: as it is by default, or accuracy within the row's radius."""
+"""Objective of an answer: the default, or accuracy within the row's radius."""
 
 
-def made(ground: Ground) -> str:
-    """Everything there is to show."""
-    parts = [words(ground), "## From the best image to the oracle", headline(ground)]
-    if all(picks_file(ground, search).is_file() for search in SEARCHES):
-        parts += ["## What the choice rests on", *ablation(read_ablation(ground))]
-    if ground.calibrates:
-        parts += ["## Calibration", calibration(ground)]
-        if (read_run(ground, "test-rerank").role == "null-test").any():
-            parts += ["## Queries not in the gallery", support(ground)]
+def make_report(bench: BenchRun) -> str:
+    """All tables with their text."""
+    parts = [words(bench), "## From the best image to the oracle", headline(bench)]
+    if all(picks_file(bench, search).is_file() for search in SEARCHES):
+        parts += ["## What the choice rests on", *ablation(read_ablation(bench))]
+    if bench.calibrates:
+        parts += ["## Calibration", calibration(bench)]
+        if (read_run(bench, "test-rerank").role == "null-test").any():
+            parts += ["## Queries not in the gallery", support(bench)]
     return "\n\n".join(parts) + "\n"
 
 
-def words(ground: Ground) -> str:
-    """What stands above every table."""
-    digest = preset_digest(PRESETS[ground.preset], ground.seed)
-    train = json.loads((ground.training(RERANKED) / "report.json").read_text(encoding="utf-8"))
-    elsewhere = " of another planet" if ground.trained else ""
+def words(bench: BenchRun) -> str:
+    """The text above all tables."""
+    digest = preset_digest(PRESETS[bench.preset], bench.seed)
+    train = json.loads((bench.training(RERANKED) / "report.json").read_text(encoding="utf-8"))
+    elsewhere = " of another planet" if bench.trained else ""
     return (
-        f"Synthetic planet, not the Earth: {GENERATOR}, preset `{ground.preset}`, seed"
-        f" {ground.seed}, digest `{digest}`; bundle `{RERANKED}`, trained on"
-        f" {train['questions']['train']:,} queries{elsewhere}. A photo's own row, creator, sequence"
+        f"Synthetic planet, not the Earth: {GENERATOR}, preset `{bench.preset}`, seed"
+        f" {bench.seed}, digest `{digest}`; bundle `{RERANKED}`, trained on"
+        f" {train['queries']['train']:,} queries{elsewhere}. A photo's own row, creator, sequence"
         " and near-duplicates never help. In brackets the 95 % interval of a bootstrap over"
         " creators and sequences."
     )
 
 
-def gaps(ground: Ground) -> dict[tuple[str, str, float, str], Gap]:
-    """By setting, kind of the question, radius, and what answers were chosen for."""
+def gaps(bench: BenchRun) -> dict[tuple[str, str, float, str], Gap]:
+    """Gaps by setting, query kind, radius, and objective of the answers."""
     found = {}
     for setting, role in SETTINGS.items():
         names = [f"{role}-{each}" for each in RANKERS]
-        if not all((ground.run(name) / "report.md").is_file() for name in names):
+        if not all((bench.run(name) / "report.md").is_file() for name in names):
             continue
         for km in RADII_KM:
-            for aim in AIMS if ground.calibrates else AIMS[:1]:
+            for aim in AIMS if bench.calibrates else AIMS[:1]:
                 vote, rerank = (
-                    read_run(ground, name) if aim == GEOSCORE else read_decided(ground, name, km)
+                    read_run(bench, name) if aim == GEOSCORE else read_decided(bench, name, km)
                     for name in names
                 )
                 for kind in KINDS:
@@ -92,19 +92,19 @@ def gaps(ground: Ground) -> dict[tuple[str, str, float, str], Gap]:
     return found
 
 
-def headline(ground: Ground) -> str:
-    """Per cent of the questions answered within a radius, and shares of the gap."""
+def headline(bench: BenchRun) -> str:
+    """Percentages of queries answered within a radius, and shares of the gap."""
     rows = [
         [
             setting,
             kind,
-            f"{found.questions:,} ({found.authors:,})",
+            f"{found.num_queries:,} ({found.num_creators:,})",
             f"{km:g}",
             aim,
             *map(percent, (found.top1, found.vote, found.rerank, found.oracle)),
             *map(percent, (found.closed_by_vote, found.closed, found.ahead, found.gained)),
         ]
-        for (setting, kind, km, aim), found in sorted(gaps(ground).items(), key=_in_order)
+        for (setting, kind, km, aim), found in sorted(gaps(bench).items(), key=_in_order)
     ]
     head = ["setting", "queries", "number (creators)", "km", "chosen for", BEST, VOTE, "rerank"]
     shares = ["gap closed by the vote", "by rerank", "rerank − vote", "rerank − best, points"]
@@ -117,7 +117,7 @@ def _in_order(one: tuple[tuple[str, str, float, str], Gap]) -> tuple[bool, str, 
 
 
 def ablation(found: Ablation) -> list[str]:
-    """Evidence, then one change at a time."""
+    """The table of evidence, then one change per row."""
     rows = []
     for search in SEARCHES:
         arms = [BEST, VOTE, *search.evidence, ORACLE]
@@ -164,43 +164,43 @@ def _arm(arm: str) -> str:
     return f"evidence: {arm}" if arm in EVIDENCE else arm
 
 
-def promised(ground: Ground) -> dict[str, dict[str, Promise]]:
-    """By ranker and stratum."""
-    return {each: kept_promises(read_run(ground, f"test-{each}")) for each in RANKERS}
+def calibration_by_ranker(bench: BenchRun) -> dict[str, dict[str, CalibrationFigures]]:
+    """Calibration figures by ranker and stratum."""
+    return {each: calibration_figures(read_run(bench, f"test-{each}")) for each in RANKERS}
 
 
-def calibration(ground: Ground) -> str:
-    """What was stated, of the questions that the gallery covers."""
+def calibration(bench: BenchRun) -> str:
+    """The calibration table of queries that the gallery covers."""
     rows = [
         [
             ranker,
             stratum,
-            f"{found.questions:,} ({found.authors:,})",
+            f"{found.num_queries:,} ({found.num_creators:,})",
             f"{found.debiased_ece:.3f}",
             *(percent(held) for _, held in sorted(found.held.items())),
         ]
-        for ranker, strata in promised(ground).items()
+        for ranker, strata in calibration_by_ranker(bench).items()
         for stratum, found in strata.items()
     ]
     head = ["ranker", "stratum", "queries (creators)", "debiased ECE of P(within 25 km)"]
     return table([*head, "50 % areas hold, %", "90 % areas hold, %"], rows)
 
 
-def doubted(ground: Ground) -> dict[str, dict[str, Doubt]]:
-    """By ranker and kind of the question."""
-    shows = showing(ground.preset, ground.seed)
+def abstention_by_ranker(bench: BenchRun) -> dict[str, dict[str, AbstentionFigures]]:
+    """Abstention figures by ranker and query kind."""
+    shows = showing(bench.preset, bench.seed)
     found = {}
     for ranker in RANKERS:
-        run = read_run(ground, f"test-{ranker}")
-        found[ranker] = doubts(run, np.array([file in shows for file in run.files]))
+        run = read_run(bench, f"test-{ranker}")
+        found[ranker] = abstention_figures(run, np.array([file in shows for file in run.files]))
     return found
 
 
-def support(ground: Ground) -> str:
-    """Regions without a gallery against those with one."""
+def support(bench: BenchRun) -> str:
+    """The table of regions without a gallery against regions with one."""
     rows = []
     cases: list[str] = []
-    for ranker, kinds in doubted(ground).items():
+    for ranker, kinds in abstention_by_ranker(bench).items():
         for kind, found in kinds.items():
             cases = list(found.withheld)
             said = [_case(*found.withheld[case]) for case in cases]

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from trials.soak.campaign import Campaign
-from trials.soak.ground import running
+from trials.soak.fault_stack import run_fault_stack
 
 FAULTS_PER_RUN = 20
 RUNS_PER_WORLD = 5
@@ -26,9 +26,9 @@ def main() -> int:
     given = parser.parse_args()
     kept = given.evidence or Path(tempfile.gettempdir()) / f"pinpoint-soak-{given.seed}"
     sys.stdout.write(f"seed {given.seed}\n")
-    with running() as ground, tempfile.TemporaryDirectory(prefix="pinpoint-test-") as folder:
-        campaign = Campaign(ground, Path(folder))
-        sys.stdout.write(f"clock faked: {ground.faked_clock}, disks: {ground.small_disks}\n")
+    with run_fault_stack() as stack, tempfile.TemporaryDirectory(prefix="pinpoint-test-") as folder:
+        campaign = Campaign(stack, Path(folder))
+        sys.stdout.write(f"clock faked: {stack.faked_clock}, disks: {stack.small_disks}\n")
         left = given.n
         try:
             while left > 0:
@@ -42,7 +42,7 @@ def main() -> int:
                 if not run.equal or run.drift or run.unstated:
                     raise AssertionError("\n".join([*run.differences[:40], *run.unstated[:20]]))
         except BaseException:
-            _keep(kept, ground.paths.home, campaign)
+            _keep(kept, stack.paths.home, campaign)
             sys.stdout.write(campaign.table() + "\n")
             raise
         sys.stdout.write(campaign.table() + "\n")

@@ -14,9 +14,9 @@ from typing import Any
 from pinpoint.stack.supervisor import lifecycle
 from trials.soak import faults
 from trials.soak.compare import State, differences, drift, pruned, state_of
-from trials.soak.ground import Ground
+from trials.soak.fault_stack import FaultStack
 from trials.soak.player import Player, prepare
-from trials.soak.world import World
+from trials.soak.script import World
 
 SETTLED_S = 120.0
 BACK_S = 120.0
@@ -44,16 +44,16 @@ class Run:
 
 
 class Campaign:
-    """Runs on one ground.
+    """Runs on one stack.
 
     Args:
-        ground: The stack.
+        stack: The stack.
         folder: Where folder operations write their files.
         phases: How many phases of the script are played; five faults fall into each.
     """
 
-    def __init__(self, ground: Ground, folder: Path, phases: int = 4) -> None:
-        self._ground = ground
+    def __init__(self, stack: FaultStack, folder: Path, phases: int = 4) -> None:
+        self._stack = stack
         self._folder = folder
         self._phases = phases
         self._number = 0
@@ -63,12 +63,12 @@ class Campaign:
     @property
     def small_disks(self) -> bool:
         """Whether disks can be filled."""
-        return self._ground.small_disks
+        return self._stack.small_disks
 
     def _player(self, name: str) -> Player:
         self._number += 1
         folder = self._folder / f"{self._number:04d}"
-        return Player(self._ground, f"{name}-{self._number}", folder)
+        return Player(self._stack, f"{name}-{self._number}", folder)
 
     def quiet(self, world: int) -> State:
         """The state after the script when nothing goes wrong."""
@@ -89,7 +89,7 @@ class Campaign:
         """Play the script of a world under `count` faults and compare."""
         wanted = self.quiet(world)
         dice = random.Random(seed)
-        kinds = faults.schedule(seed, count, small_disks=self._ground.small_disks)
+        kinds = faults.schedule(seed, count, small_disks=self._stack.small_disks)
         found = Run(seed, kinds)
         self.runs.append(found)
         player = self._player("faulty")
@@ -99,7 +99,7 @@ class Campaign:
             watched: list[Future[Any]] = []
             per_phase = -(-count // self._phases)
             for number, phase in enumerate(World(world).phases()[: self._phases]):
-                self._ground.second_worker()
+                self._stack.second_worker()
                 script = playing.submit(player.play, phase, 3)
                 for kind in kinds[number * per_phase : (number + 1) * per_phase]:
                     time.sleep(dice.uniform(*GAP_S))
@@ -125,18 +125,18 @@ class Campaign:
 
     def _inject(self, kind: str, dice: random.Random) -> tuple[float, int | None]:
         victim = faults.VICTIMS.get(kind)
-        before = self._ground.pid(victim) if victim else None
+        before = self._stack.pid(victim) if victim else None
         began = time.monotonic()
-        faults.FAULTS[kind](self._ground, dice)
+        faults.FAULTS[kind](self._stack, dice)
         return began, before
 
     def _watch(self, kind: str, began: float, before: int | None) -> tuple[str, float]:
         """Seconds until everything answers again and the victim is another process."""
         victim = faults.VICTIMS.get(kind)
         while time.monotonic() - began < BACK_S:
-            new = self._ground.pid(victim) if victim else -1
+            new = self._stack.pid(victim) if victim else -1
             another = new not in (None, before) or (victim and before is None)
-            if another and lifecycle.stack_status(self._ground.settings).state == "up":
+            if another and lifecycle.stack_status(self._stack.settings).state == "up":
                 break
             time.sleep(0.2)
         return kind, time.monotonic() - began
@@ -144,7 +144,7 @@ class Campaign:
     def _well(self) -> None:
         """Everything is back, or it is said what is not."""
         until = time.monotonic() + BACK_S
-        while (now := lifecycle.stack_status(self._ground.settings)).state != "up":
+        while (now := lifecycle.stack_status(self._stack.settings)).state != "up":
             if time.monotonic() > until:
                 raise AssertionError(f"the stack is not back by itself: {now}")
             time.sleep(0.2)

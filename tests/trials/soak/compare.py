@@ -1,4 +1,4 @@
-"""What an organization's state is: rows, points, blobs and verdicts, for two runs to share."""
+"""The state of an organization: rows, points, blobs and item statuses, to compare two runs."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class State:
 
 def state_of(player: Player) -> State:
     """Read it all, and compare the three stores with each other."""
-    ground, organization = player.ground, player.organization_id
-    full = ground.sql(_ROWS, organization)
+    stack, organization = player.stack, player.organization_id
+    full = stack.sql(_ROWS, organization)
     wrong = [f"{row[0]}/{row[1]} is {row[4]}" for row in full if row[4] != "indexed"]
-    index = RemoteIndex(ground.paths.index_socket)
+    index = RemoteIndex(stack.paths.index_socket)
     points: dict[str, int] = {}
     after = None
     while page := index.scroll(after, 1_000, organization):
@@ -67,18 +67,18 @@ def state_of(player: Player) -> State:
     for image_id in sorted(rows.keys() | points.keys()):
         if rows.get(image_id) != points.get(image_id):
             wrong.append(f"{image_id}: row {rows.get(image_id)}, point {points.get(image_id)}")
-    folder = ground.paths.blobs_dir / str(organization)
+    folder = stack.paths.blobs_dir / str(organization)
     files = {f"blob:{organization}/{one.name}" for one in folder.rglob("*") if one.is_file()}
     wanted = {row[-1] for row in full if (row[-1] or "").startswith("blob:")}
     wrong += [f"blob {uri} is missing" for uri in sorted(wanted - files)]
-    names = ground.sql(
+    names = stack.sql(
         "SELECT name, kind, originals FROM sources WHERE organization_id = %s ORDER BY 1",
         organization,
     )
     return State(
         sources=names,
         rows=[row[:-3] for row in full],
-        cells=ground.sql(_CELLS, organization),
+        cells=stack.sql(_CELLS, organization),
         verdicts={op: _verdicts(player, op, ids) for op, ids in sorted(player.batches.items())},
         wrong=wrong,
         orphans=len(files - wanted),
@@ -87,7 +87,7 @@ def state_of(player: Player) -> State:
 
 def _verdicts(player: Player, op: str, ids: list[str]) -> list[Any]:
     """Each file's verdict; where a folder was registered again, the one that was no repetition."""
-    rows = player.ground.sql(_VERDICTS, ids)
+    rows = player.stack.sql(_VERDICTS, ids)
     if len(ids) <= 1:
         return [tuple(row) for row in rows]
     # An image that is gone has left its items without a name, in each batch as many.
@@ -100,7 +100,7 @@ def _verdicts(player: Player, op: str, ids: list[str]) -> list[Any]:
 
 
 def differences(wanted: State, found: State) -> list[str]:
-    """What a run with faults has otherwise than the quiet one; empty is what has to be."""
+    """Differences of a run with faults from the quiet run; empty if the states are equal."""
     said = list(found.wrong)
     for name in ("sources", "rows", "cells"):
         said += _differ(name, getattr(wanted, name), getattr(found, name))
@@ -118,7 +118,7 @@ def _differ(what: str, wanted: list[Any], found: list[Any]) -> list[str]:
 
 def pruned(player: Player) -> int:
     """Remove blobs that calls which failed have left, as the worker does daily; how many."""
-    services = build_services(player.ground.settings, "operator")
+    services = build_services(player.stack.settings, "operator")
     try:
         assert services.tenant_deletion is not None
         found = prune_leftovers(
@@ -135,7 +135,7 @@ def pruned(player: Player) -> int:
 
 def drift(player: Player) -> int:
     """What `reconcile` reports, without mending it."""
-    services = build_services(player.ground.settings, "operator")
+    services = build_services(player.stack.settings, "operator")
     try:
         parts = services.ingest_components()
         found = reconcile_index_rows(

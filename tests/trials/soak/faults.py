@@ -1,4 +1,4 @@
-"""One function for each kind of fault; it returns when it is over, not when it is mended."""
+"""One function for each kind of fault; it returns when the fault is over, before the recovery."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 import psutil
 
 from pinpoint.stack.servers.postgres import STOP_S, PostgresServer
-from trials.soak.ground import LEASE_S, Ground
+from trials.soak.fault_stack import LEASE_S, FaultStack
 
-Fault = Callable[[Ground, random.Random], None]
+Fault = Callable[[FaultStack, random.Random], None]
 
 
 def _kill(name: str) -> Fault:
-    def kill(ground: Ground, dice: random.Random) -> None:
-        _signal(ground.pid(name), signal.SIGKILL)
+    def kill(stack: FaultStack, dice: random.Random) -> None:
+        _signal(stack.pid(name), signal.SIGKILL)
         if name == "supervisor":
-            ground.up()  # what an init system does
+            stack.up()  # what an init system does
 
     return kill
 
 
 def _stop(name: str) -> Fault:
-    def stop(ground: Ground, dice: random.Random) -> None:
-        pid = ground.pid(name)
+    def stop(stack: FaultStack, dice: random.Random) -> None:
+        pid = stack.pid(name)
         _signal(pid, signal.SIGSTOP)
         time.sleep(dice.uniform(0.5, 2.0))
         _signal(pid, signal.SIGCONT)
@@ -37,15 +37,15 @@ def _stop(name: str) -> Fault:
     return stop
 
 
-def kill_engine(ground: Ground, dice: random.Random) -> None:
+def kill_engine(stack: FaultStack, dice: random.Random) -> None:
     """SIGKILL to the process that has the index open; its owner starts another one."""
-    for engine in _engines(ground):
+    for engine in _engines(stack):
         _signal(engine.pid, signal.SIGKILL)
 
 
-def stop_engine(ground: Ground, dice: random.Random) -> None:
+def stop_engine(stack: FaultStack, dice: random.Random) -> None:
     """Stop the process that has the index open for a while; its owner waits."""
-    engines = _engines(ground)
+    engines = _engines(stack)
     for engine in engines:
         _signal(engine.pid, signal.SIGSTOP)
     time.sleep(dice.uniform(0.5, 2.0))
@@ -53,8 +53,8 @@ def stop_engine(ground: Ground, dice: random.Random) -> None:
         _signal(engine.pid, signal.SIGCONT)
 
 
-def _engines(ground: Ground) -> list[psutil.Process]:
-    owner = ground.pid("index")
+def _engines(stack: FaultStack) -> list[psutil.Process]:
+    owner = stack.pid("index")
     if owner is not None:
         with contextlib.suppress(psutil.NoSuchProcess):
             children = psutil.Process(owner).children()
@@ -62,9 +62,9 @@ def _engines(ground: Ground) -> list[psutil.Process]:
     return []
 
 
-def kill_second(ground: Ground, dice: random.Random) -> None:
+def kill_second(stack: FaultStack, dice: random.Random) -> None:
     """SIGKILL to the worker beside the supervised one; it is started again with the next phase."""
-    _signal(ground.second_pid, signal.SIGKILL)
+    _signal(stack.second_pid, signal.SIGKILL)
 
 
 def _signal(pid: int | None, number: signal.Signals) -> None:
@@ -73,47 +73,45 @@ def _signal(pid: int | None, number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def slow_worker(ground: Ground, dice: random.Random) -> None:
+def slow_worker(stack: FaultStack, dice: random.Random) -> None:
     """Stop the worker that holds a lease until the lease has ended, then let it go on."""
     until, pid = time.monotonic() + 2.0, None
     while pid is None and time.monotonic() < until:
-        owners = ground.sql(
-            "SELECT DISTINCT lease_owner FROM batch_items WHERE lease_until > now()"
-        )
+        owners = stack.sql("SELECT DISTINCT lease_owner FROM batch_items WHERE lease_until > now()")
         pid = int(owners[0][0].split("/")[1]) if owners else None
-    pid = pid or ground.pid("worker")
+    pid = pid or stack.pid("worker")
     _signal(pid, signal.SIGSTOP)
     time.sleep(LEASE_S + dice.uniform(0.5, 2.0))
     _signal(pid, signal.SIGCONT)
 
 
-def restart_redis(ground: Ground, dice: random.Random) -> None:
+def restart_redis(stack: FaultStack, dice: random.Random) -> None:
     """End Redis, politely or not; the supervisor starts it again."""
-    _signal(ground.pid("redis"), dice.choice([signal.SIGTERM, signal.SIGKILL]))
+    _signal(stack.pid("redis"), dice.choice([signal.SIGTERM, signal.SIGKILL]))
 
 
-def broker_away(ground: Ground, dice: random.Random) -> None:
+def broker_away(stack: FaultStack, dice: random.Random) -> None:
     """No broker at all for seconds, while uploads go on arriving."""
     with contextlib.suppress(OSError):
-        ground.supervisor.stop(["redis"], 5.0)
+        stack.supervisor.stop(["redis"], 5.0)
         time.sleep(dice.uniform(1.0, 2.5))
     with contextlib.suppress(OSError):
-        ground.supervisor.start("redis")
+        stack.supervisor.start("redis")
 
 
-def kill_postgres(ground: Ground, dice: random.Random) -> None:
+def kill_postgres(stack: FaultStack, dice: random.Random) -> None:
     """SIGKILL to the postmaster."""
-    if (postmaster := _postmaster(ground)) is not None:
+    if (postmaster := _postmaster(stack)) is not None:
         _signal(postmaster.pid, signal.SIGKILL)
 
 
-def restart_postgres(ground: Ground, dice: random.Random) -> None:
+def restart_postgres(stack: FaultStack, dice: random.Random) -> None:
     """PostgreSQL's fast shutdown, as the supervisor asks for it: all sessions are ended.
 
     PostgreSQL 15 that is asked while it recovers from a killed session never ends (seed 4131), with
     only its checkpointer left; the supervisor kills such a one. Any other that stays is an error.
     """
-    if (postmaster := _postmaster(ground)) is None:
+    if (postmaster := _postmaster(stack)) is None:
         return
     _signal(postmaster.pid, signal.SIGINT)
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -126,9 +124,9 @@ def restart_postgres(ground: Ground, dice: random.Random) -> None:
             postmaster.kill()
 
 
-def kill_backend(ground: Ground, dice: random.Random) -> None:
+def kill_backend(stack: FaultStack, dice: random.Random) -> None:
     """SIGKILL to one session: PostgreSQL ends all the others and recovers."""
-    if (postmaster := _postmaster(ground)) is None:
+    if (postmaster := _postmaster(stack)) is None:
         return
     with contextlib.suppress(psutil.NoSuchProcess):
         sessions = [one for one in postmaster.children() if "local" in _title(one)]
@@ -143,13 +141,13 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-def _postmaster(ground: Ground) -> psutil.Process | None:
-    return PostgresServer(ground.paths).postmaster()
+def _postmaster(stack: FaultStack) -> psutil.Process | None:
+    return PostgresServer(stack.paths).postmaster()
 
 
 def _full(folder: str) -> Fault:
-    def full(ground: Ground, dice: random.Random) -> None:
-        filler = Path(ground.paths.home / folder / "filler")
+    def full(stack: FaultStack, dice: random.Random) -> None:
+        filler = Path(stack.paths.home / folder / "filler")
         try:
             _fill(filler)
             time.sleep(dice.uniform(1.0, 2.5))
@@ -159,12 +157,12 @@ def _full(folder: str) -> Fault:
     return full
 
 
-def restart_when_full(ground: Ground, dice: random.Random) -> None:
+def restart_when_full(stack: FaultStack, dice: random.Random) -> None:
     """The index owner has to start on a full disk."""
-    filler = ground.paths.index_dir / "filler"
+    filler = stack.paths.index_dir / "filler"
     try:
         _fill(filler)
-        _signal(ground.pid("index"), signal.SIGKILL)
+        _signal(stack.pid("index"), signal.SIGKILL)
         time.sleep(dice.uniform(1.0, 4.0))
     finally:
         filler.unlink(missing_ok=True)
@@ -184,12 +182,12 @@ def _fill(filler: Path) -> None:
 def step_clock(sign: int) -> Fault:
     """Set the clock of every process forward or back, by seconds up to an hour."""
 
-    def step(ground: Ground, dice: random.Random) -> None:
+    def step(stack: FaultStack, dice: random.Random) -> None:
         seconds = sign * dice.choice([2, 30, 600, 3_600])
-        if ground.faked_clock:
-            ground.set_clock(ground.offset_s + seconds)
+        if stack.faked_clock:
+            stack.set_clock(stack.offset_s + seconds)
         else:
-            ground.sql(
+            stack.sql(
                 "UPDATE batch_items SET lease_until = lease_until - make_interval(secs => %s)"
                 " WHERE lease_until IS NOT NULL",
                 seconds,

@@ -1,4 +1,4 @@
-"""Plays the script as clients and operators do: what fails with a stated error is tried again."""
+"""Runs the script as clients and operators do: a call with a documented error is retried."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
 from registration import register_folder
-from trials.soak.ground import Ground, patiently
-from trials.soak.world import FOLDERS, SOURCES, Op, write
+from trials.soak.fault_stack import FaultStack, patiently
+from trials.soak.script import FOLDERS, SOURCES, Op, write
 
 PATIENCE_S = 120.0
 STATED = (errors.UnavailableError, errors.StackError)
 
 
 class LostError(AssertionError):
-    """Something that was promised did not happen."""
+    """Work did not complete in time."""
 
 
 @dataclass
 class Player:
-    """One organization that does what the script says."""
+    """Runs the script for one organization."""
 
-    ground: Ground
+    stack: FaultStack
     name: str
     folder: Path
     organization_id: UUID = field(init=False)
@@ -48,8 +48,8 @@ class Player:
     def __post_init__(self) -> None:
         self._clients = threading.local()
         self._opened: list[Client] = []
-        owner = Transactions(owner_engine(self.ground.paths.owner_url()))
-        self._operator = CatalogDatabase(owner, self.ground.settings.worker.task_batch_size)
+        owner = Transactions(owner_engine(self.stack.paths.owner_url()))
+        self._operator = CatalogDatabase(owner, self.stack.settings.worker.task_batch_size)
         self.organization_id = ApiKeyStore(owner).create_organization(self.name).id
 
     def close(self) -> None:
@@ -62,16 +62,16 @@ class Player:
     def _client(self) -> Client:
         found = getattr(self._clients, "client", None)
         if found is None:
-            state = read_state(self.ground.paths)
+            state = read_state(self.stack.paths)
             assert state is not None
-            key = self.ground.paths.operator_key_file.read_text().strip()
+            key = self.stack.paths.operator_key_file.read_text().strip()
             found = Client(HttpTransport(state.api_url, key, self.name, embedded=True))
             self._clients.client = found
             self._opened.append(found)
         return found
 
     def call(self, what: str, ask: Callable[[Client], Any]) -> Any:
-        """One call, again and again while the answer is that the stack is not there."""
+        """One call, retried while the stack is not available."""
         until = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -83,7 +83,7 @@ class Player:
             except errors.PinpointError as error:
                 if type(error) is not errors.PinpointError:
                     raise
-                # A 500: the server did not say what is wrong. Tried again, but held against it.
+                # A 500 is retried and recorded as an undocumented error.
                 self.unstated.append(f"{what}: {error}")
                 self.retries[what] += 1
                 if time.monotonic() > until:
@@ -106,8 +106,8 @@ class Player:
     # --- operations --------------------------------------------------------------------------
 
     def targets(self, phase: list[Op]) -> dict[tuple[str, str], str]:
-        """Image ids of everything that a phase fixes or deletes, asked for while all is well."""
-        rows = self.ground.sql(
+        """Ids of the images that a phase updates or deletes, read before the faults."""
+        rows = self.stack.sql(
             "SELECT s.name, i.external_id, i.id FROM images i JOIN sources s ON s.id = i.source_id"
             " WHERE i.organization_id = %s AND i.state <> 'deleted'",
             self.organization_id,
@@ -163,7 +163,7 @@ class Player:
 
     def _send(self, client: Client, op: Op, batch: str, part: dict[str, bytes]) -> None:
         if self.retries[op.name]:
-            # An answer was lost: what has come in need not be sent twice.
+            # An answer was lost: files that were received are not sent again.
             there = {one["file"] for one in client.items(batch, limit=1000)["items"]}
             part = {name: data for name, data in part.items() if name not in there}
         if part:
@@ -183,7 +183,7 @@ class Player:
                     source=op.source,
                     organization_id=self.organization_id,
                     database=self._operator,
-                    settings=self.ground.settings,
+                    settings=self.stack.settings,
                 ).id
             )
 
@@ -203,7 +203,7 @@ class Player:
         )
 
     def _batches(self, source: str) -> list[Any]:
-        return self.ground.sql(
+        return self.stack.sql(
             "SELECT id FROM batches WHERE organization_id = %s AND source_id = %s",
             self.organization_id,
             self.sources[source],
@@ -212,8 +212,8 @@ class Player:
     # --- waiting -----------------------------------------------------------------------------
 
     def unsettled(self) -> dict[str, int]:
-        """How much of the organization's work is still under way."""
-        rows = self.ground.sql(
+        """The amount of the organization's unfinished work."""
+        rows = self.stack.sql(
             "SELECT (SELECT count(*) FROM batch_items WHERE organization_id = %s"
             "          AND status IN ('received', 'stored')),"
             "       (SELECT count(*) FROM images WHERE organization_id = %s"

@@ -1,6 +1,6 @@
-"""The figures behind the tables, from what the evaluations and ablations left on disk.
+"""The figures of the tables, from the files of the evaluations and ablations.
 
-Letters: N questions.
+Letters: N queries.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from pinpoint.synthetic.capture_patterns import generate_shots
 from pinpoint.synthetic.presets import PRESETS
 from pinpoint.synthetic.regions import choose_sites
 from pinpoint.synthetic.shot_rendering import scene_appearance
-from trials.rerank.ablations import RADII_KM, SEARCHES, picks_file, questions
-from trials.rerank.decided import answers_within
-from trials.rerank.ground import KINDS, Ground
+from trials.rerank.ablations import RADII_KM, SEARCHES, ablation_queries, picks_file
+from trials.rerank.bench_run import KINDS, BenchRun
+from trials.rerank.radius_answers import answers_within
 
 CONVENTION = CONVENTIONS["pinpoint"]
 CITY_KM = 25.0
@@ -34,11 +34,11 @@ EVERYTHING = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """An evaluation's answers without what knows the photo, `[N]` each."""
+    """An evaluation's answers with all exclusions, `[N]` each."""
 
     of: ArmMetrics
     files: list[str]
-    truth: np.ndarray
+    ground_truth: np.ndarray
     """`[N, 2]`."""
     role: np.ndarray
     kind: np.ndarray
@@ -52,35 +52,37 @@ class Run:
 
 
 @cache
-def read_run(ground: Ground, name: str) -> Run:
-    """An evaluation that is finished; its geodesics take half a minute, so they are kept."""
-    arm = read_results(ground.run(name))[EXCLUDED]
+def read_run(bench: BenchRun, name: str) -> Run:
+    """A finished evaluation; cached, because its geodesics take half a minute."""
+    arm = read_results(bench.run(name))[EXCLUDED]
     if not arm.readable.all():
-        raise RuntimeError(f"{name}: {int((~arm.readable).sum())} pictures could not be read")
+        raise RuntimeError(f"{name}: {int((~arm.readable).sum())} images could not be read")
     of = summary.compute_metrics(arm, CONVENTION, summary.recall_depths(arm.candidates.shape[1]))
     return Run(
         of=of,
         files=list(arm.files),
-        truth=arm.ground_truth,
+        ground_truth=arm.ground_truth,
         role=np.array([own["role"] for own in of.strata]),
         kind=np.array([own["kind"] for own in of.strata]),
     )
 
 
 @cache
-def read_decided(ground: Ground, name: str, km: float) -> Run:
-    """The same, had its answers been chosen for accuracy within a radius."""
-    run = read_run(ground, name)
-    answers = answers_within(ground, name, km)
-    return replace(run, of=replace(run.of, error_km=distances_km(run.truth, answers, CONVENTION)))
+def read_decided(bench: BenchRun, name: str, km: float) -> Run:
+    """The run with answers chosen for accuracy within a radius."""
+    run = read_run(bench, name)
+    answers = answers_within(bench, name, km)
+    return replace(
+        run, of=replace(run.of, error_km=distances_km(run.ground_truth, answers, CONVENTION))
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """How far from the best picture to the oracle each ranker goes."""
+    """The share of the gap from the best image to the oracle that each ranker closes."""
 
-    questions: int
-    authors: int
+    num_queries: int
+    num_creators: int
     top1: Interval
     vote: Interval
     rerank: Interval
@@ -88,15 +90,15 @@ class Gap:
     closed_by_vote: Interval
     closed: Interval
     ahead: Interval
-    """Of the reranker beyond the vote, as a share of the same gap."""
+    """Reranker minus vote, as a share of the same gap."""
     gained: Interval
-    """Points of the reranker beyond the best picture."""
+    """Reranker minus best image, in points."""
 
 
 def gap(vote: Run, rerank: Run, rows: np.ndarray, km: float) -> Gap:
-    """Of some of the questions, which are those of both runs."""
+    """The gap over some queries of two runs with the same queries."""
     if vote.files != rerank.files:
-        raise RuntimeError("the runs of both rankers were asked different questions")
+        raise RuntimeError("the runs of both rankers were asked different queries")
     codes = rerank.of.clusters[rows]
     top1, oracle = (rerank.hits(km, depth)[rows] for depth in (1, rerank.deepest))
     voted, ranked = (each.hits(km)[rows] for each in (vote, rerank))
@@ -106,8 +108,8 @@ def gap(vote: Run, rerank: Run, rows: np.ndarray, km: float) -> Gap:
         for name, hit in (("top1", top1), ("vote", voted), ("rerank", ranked), ("oracle", oracle))
     }
     return Gap(
-        questions=len(codes),
-        authors=len(np.unique(codes)),
+        num_queries=len(codes),
+        num_creators=len(np.unique(codes)),
         closed_by_vote=ratio(voted - top1, oracle - top1, codes, **how),
         closed=ratio(ranked - top1, oracle - top1, codes, **how),
         ahead=ratio(ranked - voted, oracle - top1, codes, **how),
@@ -118,10 +120,10 @@ def gap(vote: Run, rerank: Run, rows: np.ndarray, km: float) -> Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """How far off each arm of each search was, and whose question it was, `[N]` each."""
+    """Errors of each arm of each search, and kind and creator of the queries, `[N]` each."""
 
     off_km: dict[tuple[str, str], np.ndarray]
-    """By name of search and arm, `[N, R]` where each radius has its own choice, else `[N, 1]`."""
+    """By search and arm, `[N, R]` if each radius has its own choice, else `[N, 1]`."""
     kind: np.ndarray
     clusters: np.ndarray
 
@@ -143,7 +145,7 @@ class Ablation:
     def minus(
         self, one: tuple[str, str], other: tuple[str, str], kind: str, km: float = CITY_KM
     ) -> Interval:
-        """One search and arm minus another on the same questions, in shares."""
+        """Difference of two searches and arms on the same queries, in shares."""
         rows = self.kind == kind
         pair = (self.hits(*each, km)[rows] for each in (one, other))
         how: dict[str, Any] = {
@@ -153,18 +155,18 @@ class Ablation:
         return paired_bootstrap(*pair, self.clusters[rows], **how).difference
 
 
-def read_ablation(ground: Ground) -> Ablation:
-    """All searches, whose questions are the same."""
-    asked = [each.query for each in questions(ground)]
-    truth = np.array([(one.ground_truth.lat, one.ground_truth.lon) for one in asked])
+def read_ablation(bench: BenchRun) -> Ablation:
+    """Read the ablation of all searches, which have the same queries."""
+    asked = [each.query for each in ablation_queries(bench)]
+    ground_truth = np.array([(one.ground_truth.lat, one.ground_truth.lon) for one in asked])
     off_km = {}
     for search in SEARCHES:
-        with np.load(picks_file(ground, search)) as found:
-            if not np.array_equal(found["truth"], truth):
-                raise RuntimeError(f"{search.name} was asked other questions")
+        with np.load(picks_file(bench, search)) as found:
+            if not np.array_equal(found["ground_truth"], ground_truth):
+                raise RuntimeError(f"{search.name} was asked other queries")
             for arm in found.files:
-                places = found[arm].reshape(len(truth), -1, 2)
-                off_km[search.name, arm] = distances_km(truth[:, None], places, CONVENTION)
+                places = found[arm].reshape(len(ground_truth), -1, 2)
+                off_km[search.name, arm] = distances_km(ground_truth[:, None], places, CONVENTION)
     return Ablation(
         off_km=off_km,
         kind=np.array([one.query_kind for one in asked]),
@@ -173,34 +175,34 @@ def read_ablation(ground: Ground) -> Ablation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Promise:
-    """What was stated of some questions, against what is true."""
+class CalibrationFigures:
+    """Stated probabilities and areas of some queries, compared with the ground truth."""
 
-    questions: int
-    authors: int
+    num_queries: int
+    num_creators: int
     debiased_ece: float
-    """Of the stated probability to be within 25 km."""
+    """Calibration error of the stated probability to be within 25 km."""
     held: dict[str, Interval]
-    """How often the areas hold the truth, by their share."""
+    """Share of areas that contain the ground truth, by their stated probability."""
 
 
-def kept_promises(run: Run) -> dict[str, Promise]:
-    """Of queries in the gallery, all of them and by stratum of the calibration."""
+def calibration_figures(run: Run) -> dict[str, CalibrationFigures]:
+    """Figures of queries in the gallery, for all and by stratum of the calibration."""
     own = run.role == "test"
     found = {EVERYTHING: own} | {kind: own & (run.kind == kind) for kind in KINDS}
     for value in summary.stratum_values(run.of).get("calibration", []):
         found[value] = own & summary.stratum_mask(run.of, "calibration", value)
-    return {name: _promise(run.of, rows) for name, rows in found.items() if rows.any()}
+    return {name: _calibration_figures(run.of, rows) for name, rows in found.items() if rows.any()}
 
 
-def _promise(of: ArmMetrics, rows: np.ndarray) -> Promise:
+def _calibration_figures(of: ArmMetrics, rows: np.ndarray) -> CalibrationFigures:
     how: dict[str, Any] = {"seed": summary.BOOTSTRAP_SEED, "resamples": summary.RESAMPLES}
     stated = calibration_metrics.reliability_metrics(of, CITY_KM, rows)
     if stated is None or not of.credible_region_covers:
         raise RuntimeError("the answers state no probabilities: is there a calibration?")
-    return Promise(
-        questions=int(rows.sum()),
-        authors=len(np.unique(of.clusters[rows])),
+    return CalibrationFigures(
+        num_queries=int(rows.sum()),
+        num_creators=len(np.unique(of.clusters[rows])),
         debiased_ece=stated["debiased_ece"],
         held={
             share: bootstrap(held[rows], of.clusters[rows], **how)
@@ -210,26 +212,26 @@ def _promise(of: ArmMetrics, rows: np.ndarray) -> Promise:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doubt:
-    """Whether the ranker knows what the gallery does not cover."""
+class AbstentionFigures:
+    """How well the ranker detects queries that the gallery does not cover."""
 
     not_in_gallery: int
     informative: int
-    """Queries in the gallery whose photo shows the place."""
+    """Number of queries in the gallery whose image shows the location."""
     auroc: float
     auroc_all: float
-    """Against all queries in the gallery, including those that show nothing."""
+    """AUROC against all queries in the gallery, including those that show nothing."""
     withheld: dict[str, tuple[float, int]]
-    """Share whose answer is withheld, and of how many, by case."""
+    """Share of withheld answers and number of queries, by case."""
 
 
-def doubts(run: Run, shows: np.ndarray) -> dict[str, Doubt]:
-    """By kind of the question, and of all."""
+def abstention_figures(run: Run, shows: np.ndarray) -> dict[str, AbstentionFigures]:
+    """Figures by query kind, and for all queries."""
     groups = {EVERYTHING: np.ones(len(run.role), bool)} | {k: run.kind == k for k in KINDS}
-    return {name: _doubt(run, shows, rows) for name, rows in groups.items()}
+    return {name: _abstention_figures(run, shows, rows) for name, rows in groups.items()}
 
 
-def _doubt(run: Run, shows: np.ndarray, rows: np.ndarray) -> Doubt:
+def _abstention_figures(run: Run, shows: np.ndarray, rows: np.ndarray) -> AbstentionFigures:
     null, covered = rows & (run.role == "null-test"), rows & (run.role == "test")
     informative = covered & shows
     reached = run.hits(CITY_KM, run.deepest) > 0
@@ -241,13 +243,13 @@ def _doubt(run: Run, shows: np.ndarray, rows: np.ndarray) -> Doubt:
         "… not retrieved": informative & ~reached,
         "in gallery, shows nothing": covered & ~shows,
     }
-    doubt, withheld = run.of.p_not_in_gallery, run.of.withheld
+    no_match_probability, withheld = run.of.p_not_in_gallery, run.of.withheld
 
     def auroc(in_gallery: np.ndarray) -> float:
         both = null | in_gallery
-        return abstention_auroc(doubt[both], null[both])
+        return abstention_auroc(no_match_probability[both], null[both])
 
-    return Doubt(
+    return AbstentionFigures(
         not_in_gallery=int(null.sum()),
         informative=int(informative.sum()),
         auroc=auroc(informative),
@@ -261,13 +263,13 @@ def _doubt(run: Run, shows: np.ndarray, rows: np.ndarray) -> Doubt:
 
 @cache
 def showing(preset: str, seed: int) -> frozenset[str]:
-    """Files of the queries that show their place, as the planet knows and no label says."""
+    """Files of the queries that show their location, from the planet's generator."""
     wanted, found = PRESETS[preset], set()
     for site in choose_sites(seed, wanted):
         own = generate_shots(seed, site, wanted.towns[site.role], wanted.habits)
         asked = [shot for shot in own if shot.use == "query"]
         if asked:
-            # A subject of this size fills the picture (`world.looks`).
+            # A subject of this size fills the image (`synthetic.appearance`).
             radius = scene_appearance(seed, asked, wanted).subject_shape[:, 2]
             shown = [shot for shot, size in zip(asked, radius, strict=True) if size < 3.0]
             found |= {f"{site.role}/{shot.file}" for shot in shown}

@@ -1,8 +1,8 @@
-"""Another bundle under a large gallery and constant questions, and back again.
+"""Activation of another bundle with a large gallery under constant queries, and back again.
 
-`PINPOINT_TEST_USE_IMAGES` says how many images (default 20,000). Their vectors are planted under
-both contracts, since pictures for so many would take hours; a few real photos that come in
-meanwhile are encoded by the stack's worker and by the command. The switch is the product's own.
+`PINPOINT_TEST_USE_IMAGES` is the number of images (default 20,000). Their vectors are written
+directly under both contracts, because encoding so many images would take hours. A few real photos
+arrive during the switch and are encoded by the stack's worker and by the command.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from pinpoint.search.pipeline import locate_encoded
 from stack_fixtures import write_photos
 from trials.rebuild.load import follow
 from trials.rebuild.rows import CHANGING, STILL, load
-from trials.soak.ground import running
+from trials.soak.fault_stack import run_fault_stack
 
 IMAGES = int(os.environ.get("PINPOINT_TEST_USE_IMAGES", "20000"))
 ASKED, BUNDLE, REAL = 24, "tiny", 12
 PAUSE_S, PHOTO_PAUSE_S = 0.1, 0.5
 SAME = 2e-3
-"""How far a score may lie from the product of the two planted vectors, which are fp16."""
+"""How far a score may lie from the product of the two stored vectors, which are fp16."""
 
 
-class Planted:
-    """The same gallery in two spaces: under the descriptor, and turned into the tower's width."""
+class SyntheticGallery:
+    """The gallery in the descriptor's embedding and projected to the tower's width."""
 
-    def __init__(self, ground, loaded, old, new):
+    def __init__(self, stack, loaded, old, new):
         self.ids, self.old, self.new = loaded.ids, old, new
         turn = np.random.default_rng(5).standard_normal((old.dims["image"], new.dims["image"]))
         self.vectors = {old.digest: loaded.clustered.vectors.astype(np.float16).astype("f4")}
@@ -54,12 +54,12 @@ class Planted:
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
             digest_of[new.digest] = rows.astype(np.float16).astype("f4")
         self.place = {image: row for row, image in enumerate(self.ids)}
-        self._plant(ground, loaded)
+        self._plant(stack, loaded)
 
-    def _plant(self, ground, loaded):
+    def _plant(self, stack, loaded):
         fields = "image_id, contract, channel, organization_id, vector"
         rows = self.vectors[self.new.digest].astype("<f2")
-        with psycopg.connect(ground.paths.superuser_dsn("pinpoint")) as connection:
+        with psycopg.connect(stack.paths.superuser_dsn("pinpoint")) as connection:
             connection.execute("SET search_path = pinpoint, public")
             with connection.cursor().copy(f"COPY embeddings ({fields}) FROM STDIN") as copy:
                 for image, owner, vector in zip(
@@ -68,12 +68,12 @@ class Planted:
                     copy.write_row(
                         (image, self.new.digest, "image", OWNERS[owner], vector.tobytes())
                     )
-        with psycopg.connect(ground.paths.superuser_dsn("pinpoint"), autocommit=True) as connection:
+        with psycopg.connect(stack.paths.superuser_dsn("pinpoint"), autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE pinpoint.embeddings")
 
-    def wrong(self, digest, question, answer):
-        """Candidates whose score is not that of their vector and the question's in one space."""
-        query = self.asked[digest][question]
+    def wrong(self, digest, query_number, answer):
+        """Candidates whose score is not the cosine of query and candidate in one embedding."""
+        query = self.asked[digest][query_number]
         return [
             one.candidate.id
             for one in answer.ranked
@@ -86,20 +86,20 @@ class Planted:
         return float(own @ query / np.linalg.norm(own) / np.linalg.norm(query))
 
 
-class Questions:
-    """Whole questions under the API's role, and photos over HTTP, each from a thread."""
+class QueryLoad:
+    """Complete queries under the API's role, and photos over HTTP, each from a thread."""
 
-    def __init__(self, ground, planted, photo):
-        self.planted, self.photo, self.home = planted, photo, ground.paths.home
-        self.services = build_services(ground.settings, "api")
+    def __init__(self, stack, gallery, photo):
+        self.gallery, self.photo, self.home = gallery, photo, stack.paths.home
+        self.services = build_services(stack.settings, "api")
         self.answers, self.failed, self.took_s, self.over_http = [], [], [], []
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._until_told, args=each)
+            threading.Thread(target=self._repeat_until_stopped, args=each)
             for each in ((self._vector, PAUSE_S), (self._upload, PHOTO_PAUSE_S))
         ]
 
-    def _until_told(self, ask, pause_s):
+    def _repeat_until_stopped(self, ask, pause_s):
         number = 0
         while not self._stop.is_set():
             begun = time.monotonic()
@@ -112,11 +112,11 @@ class Questions:
             time.sleep(pause_s)
 
     def _vector(self, number):
-        question, owner = number % ASKED, (CHANGING, STILL)[number % 2]
+        query_number, owner = number % ASKED, (CHANGING, STILL)[number % 2]
 
         def ask(encoder):
             return locate_encoded(
-                self.planted.asked[encoder.contract.digest][question],
+                self.gallery.asked[encoder.contract.digest][query_number],
                 SearchFilter(),
                 SearchContext(
                     organization_id=owner,
@@ -129,7 +129,7 @@ class Questions:
             )
 
         answer = self.services.with_current_encoder(ask)
-        wrong = self.planted.wrong(answer.bundle_digest, question, answer)
+        wrong = self.gallery.wrong(answer.bundle_digest, query_number, answer)
         self.answers.append(
             (answer.index_build, answer.bundle_digest, len(answer.ranked), len(wrong))
         )
@@ -152,7 +152,7 @@ class Questions:
             self.services.close()
 
     def builds(self):
-        """Build → contracts that answers gave with it, over both doors."""
+        """Build → contracts of its answers, from both clients."""
         found = {}
         for build_, digest, *_ in [*self.answers, *self.over_http]:
             found.setdefault(build_, set()).add(digest)
@@ -164,10 +164,10 @@ def say(text):
     sys.stdout.flush()
 
 
-def pinpoint(ground, *arguments):
-    """A command as it is typed; its document."""
+def pinpoint(stack, *arguments):
+    """Run a command; returns its JSON document."""
     environment = {name: value for name, value in os.environ.items() if "PINPOINT" not in name}
-    environment |= {"PINPOINT_HOME": str(ground.paths.home), "OMP_NUM_THREADS": "1"}
+    environment |= {"PINPOINT_HOME": str(stack.paths.home), "OMP_NUM_THREADS": "1"}
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "pinpoint.cli", *arguments, "--json"],
@@ -187,50 +187,50 @@ def photos(folder: Path, first: int) -> Path:
     return folder
 
 
-def settled(ground):
+def settled(stack):
     """Wait until the worker has done all there is."""
     until = time.monotonic() + 120
     asked = "SELECT count(*) FROM batch_items WHERE status IN ('received', 'stored')"
-    while ground.sql(asked) != [(0,)]:
+    while stack.sql(asked) != [(0,)]:
         assert time.monotonic() < until, "files have no verdict"
         time.sleep(0.2)
 
 
 @pytest.mark.timeout(1_800)
-def test_a_bundle_is_used_and_left_again_under_load(tmp_path, monkeypatch):
-    with running(clock=False, disks=False, second=False, chunk=8, lease_s=60.0) as ground:
-        monkeypatch.setenv("PINPOINT_HOME", str(ground.paths.home))
-        timm_bundle(ground.paths.home / "bundles" / BUNDLE)
-        services = build_services(ground.settings, "worker")
+def test_bundle_activation_under_load_switches_and_returns(tmp_path, monkeypatch):
+    with run_fault_stack(clock=False, disks=False, second=False, chunk=8, lease_s=60.0) as stack:
+        monkeypatch.setenv("PINPOINT_HOME", str(stack.paths.home))
+        timm_bundle(stack.paths.home / "bundles" / BUNDLE)
+        services = build_services(stack.settings, "worker")
         old = services.encoder.contract
-        new = EncoderHandle(ground.settings, BUNDLE).contract
-        planted = Planted(ground, load(ground, IMAGES, ASKED), old, new)
+        new = EncoderHandle(stack.settings, BUNDLE).contract
+        gallery = SyntheticGallery(stack, load(stack, IMAGES, ASKED), old, new)
         services.index.rebuild()
         follow(services.index)
         assert services.index.count() == IMAGES
         photo = photos(tmp_path / "asked", 500) / "0500.jpg"
-        with Questions(ground, planted, photo).asking() as load_:
-            coming = threading.Thread(target=_keep_coming, args=(ground, tmp_path))
+        with QueryLoad(stack, gallery, photo).asking() as load_:
+            coming = threading.Thread(target=_keep_coming, args=(stack, tmp_path))
             coming.start()
-            there = pinpoint(ground, "bundles", "activate", BUNDLE)
+            there = pinpoint(stack, "bundles", "activate", BUNDLE)
             time.sleep(2.0)
-            back = pinpoint(ground, "bundles", "activate", "descriptor")
+            back = pinpoint(stack, "bundles", "activate", "descriptor")
             coming.join()
             time.sleep(2.0)
-        settled(ground)
+        settled(stack)
         _no_answer_is_wrong(load_, old, new)
         assert (there["contract"], back["contract"]) == (new.digest, old.digest)
         assert there["already"] >= IMAGES
         assert there["unreachable"] == back["unreachable"] == {}
-        _nothing_is_lost(ground, services, old)
+        _nothing_is_lost(stack, services, old)
         services.close()
 
 
-def _keep_coming(ground, folder):
-    """Real photos while the bundle is changed to and fro."""
+def _keep_coming(stack, folder):
+    """Ingest real photos while the bundle changes in both directions."""
     for turn in range(3):
         came = photos(folder / f"turn-{turn}", 600 + 100 * turn)
-        pinpoint(ground, "--org", "org-0", "ingest", str(came), "--source", f"real-{turn}",
+        pinpoint(stack, "--org", "org-0", "ingest", str(came), "--source", f"real-{turn}",
                  "--source-kind", "photo")  # fmt: skip
         time.sleep(3.0)
 
@@ -239,7 +239,7 @@ def _no_answer_is_wrong(load_, old, new):
     answers, builds = load_.answers, load_.builds()
     longest_s, middle_s = max(load_.took_s), float(np.median(load_.took_s))
     say(
-        f"{len(answers)} questions and {len(load_.over_http)} photos over HTTP: "
+        f"{len(answers)} queries and {len(load_.over_http)} photos over HTTP: "
         f"{len(load_.failed)} failed, {sum(one[3] > 0 for one in answers)} mixed; median "
         f"{middle_s:.3f} s, longest {longest_s:.1f} s; {len(builds)} builds"
     )
@@ -250,9 +250,9 @@ def _no_answer_is_wrong(load_, old, new):
         assert {one[1] for one in seen} == {old.digest, new.digest}
 
 
-def _nothing_is_lost(ground, services, contract):
-    real = ground.sql("SELECT count(*) FROM images WHERE external_id !~ '^[0-9]{7}[.]jpg$'")
-    indexed = ground.sql("SELECT count(*) FROM images WHERE state = 'indexed'")
+def _nothing_is_lost(stack, services, contract):
+    real = stack.sql("SELECT count(*) FROM images WHERE external_id !~ '^[0-9]{7}[.]jpg$'")
+    indexed = stack.sql("SELECT count(*) FROM images WHERE state = 'indexed'")
     services.ensure_index()
     drift = reconcile_index_rows(
         repository=services.repository,

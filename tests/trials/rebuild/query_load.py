@@ -1,7 +1,7 @@
-"""Callers in a process of their own: questions at fixed moments, however long others take.
+"""Callers in a separate process: queries at fixed times, independent of earlier ones.
 
-A question is timed from the moment at which it was due, so one that had to wait for slow ones
-before it counts its wait (no coordinated omission).
+A query is timed from the moment at which it was due, so it includes the wait for earlier slow
+queries (no coordinated omission).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from trials.rebuild.rows import CHANGING, STILL
 
 PER_S, _THREADS = 20.0, 6
 _WHOLE_EVERY = 4
-"""Whole answers, evidence included, are for one question in so many; the others stop at candidates.
+"""One query in this many has a complete answer with evidence; the others stop at candidates.
 
-Two cores shared with a writer and a builder could not give twenty of them a second, and a pause
+Two cores shared with a writer and a builder cannot answer twenty of them a second, and a pause
 would be hidden in the queue.
 """
 _TURNS = (CHANGING, STILL)
@@ -38,18 +38,18 @@ Said = list[str]
 
 
 def ask_on(home: Path, asked: np.ndarray, notes: Path, ready: Any, stop: Any) -> None:
-    """Ask from the API's side, with its role, until told to stop.
+    """Send queries under the API's database role until the stop event.
 
     Args:
-        home: Of the stack.
-        asked: Questions `[Q, D]`, put to both organizations in turn.
-        notes: Gets one JSON line a question.
-        ready: Event set before the first question that counts.
-        stop: Event that ends it.
+        home: Home of the stack.
+        asked: Query vectors `[Q, D]`, sent to both organizations in turn.
+        notes: File for one JSON line per query.
+        ready: Event set before the first measured query.
+        stop: Event that ends the function.
     """
     services = build_services(Settings(services=ServiceSettings(home=home)), "api")
     with ThreadPoolExecutor(_THREADS) as pool:
-        # Each thread has its own connections: they are made before anything counts.
+        # Each thread has its own connections, which are made before the measurement.
         list(pool.map(lambda n: _ask(services, asked, n, time.monotonic()), range(4 * _THREADS)))
         ready.set()
         begun, under_way = time.monotonic(), []
@@ -62,11 +62,11 @@ def ask_on(home: Path, asked: np.ndarray, notes: Path, ready: Any, stop: Any) ->
 
 
 def _ask(services: Services, asked: np.ndarray, number: int, due: float) -> dict[str, Any]:
-    question, turn = number // 2 % len(asked), number % 2
-    ask = _whole if question % _WHOLE_EVERY == 0 else _candidates
-    said: dict[str, Any] = {"due": due, "question": question, "still": turn == 1}
+    query, turn = number // 2 % len(asked), number % 2
+    ask = _whole if query % _WHOLE_EVERY == 0 else _candidates
+    said: dict[str, Any] = {"due": due, "query": query, "still": turn == 1}
     try:
-        said["build"], found = ask(services, asked[question], _TURNS[turn])
+        said["build"], found = ask(services, asked[query], _TURNS[turn])
     except PinpointError as error:
         said["error"] = f"{error.reason}: {error.message}"
     else:
@@ -75,7 +75,7 @@ def _ask(services: Services, asked: np.ndarray, number: int, due: float) -> dict
 
 
 def _candidates(services: Services, vector: np.ndarray, owner: UUID) -> tuple[str | None, Said]:
-    """What a `locate` asks of the index: which build it is, and the candidates."""
+    """The index part of a `locate`: the build of the index, and the candidates."""
     context = _context(services, owner)
     for snapshot in consistency.consistent_snapshots(services.index, services.encoder.contract):
         found, _ = retrieve.retrieve_candidates(vector, SearchFilter(), context, snapshot=snapshot)
@@ -94,7 +94,7 @@ def _context(services: Services, owner: UUID) -> SearchContext:
 
 
 def _whole(services: Services, vector: np.ndarray, owner: UUID) -> tuple[str | None, Said]:
-    """A `locate` from the vector on; all that it says but its timings."""
+    """A `locate` from the vector on; everything of its answer without timings."""
     answer = locate_encoded(vector, SearchFilter(), _context(services, owner))
     said: Said = [str(one) for one in (answer.point, *answer.credible_discs, *answer.citations)]
     for one in answer.ranked:

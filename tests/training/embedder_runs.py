@@ -1,4 +1,4 @@
-"""A small run behind a tiny frozen tower, as the TOML a user writes."""
+"""Configs of a small training run with a tiny frozen tower, as TOML files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ checkpoint_steps = 10
 """
 
 
-def written(
+def write_config(
     planet: Planet,
     folder: Path,
     name: str,
@@ -37,9 +37,9 @@ def written(
     changes: tuple[tuple[str, str], ...] = (),
 ) -> Path:
     """The config of a run, with some of its text replaced."""
-    made = planet.manifests()
+    manifests = planet.manifests()
     text = _CONFIG.format(
-        name=name, steps=steps, photos=made["train-photo"], streets=made["train-street"]
+        name=name, steps=steps, photos=manifests["train-photo"], streets=manifests["train-street"]
     )
     for old, new in changes:
         assert old in text
@@ -49,10 +49,10 @@ def written(
     return config
 
 
-def catalogd(
+def write_catalog_config(
     folder: Path, name: str, *, steps: int, changes: tuple[tuple[str, str], ...] = ()
 ) -> Path:
-    """The same over sources `trips` and `drives` of a catalog."""
+    """The config of a run on the sources `trips` and `drives` of a catalog."""
     text = _CONFIG.format(name=name, steps=steps, photos="", streets="")
     for old, new in (
         ('manifest = "", kind = "photo"', 'source = "trips"'),

@@ -1,4 +1,4 @@
-"""Seats in training against those that the search itself gives, on made-up hits and on the flow."""
+"""Candidate slots in training, compared with those of the search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinpoint.training.reranker.objective import augment, collate
 from pinpoint.training.reranker.slots import cosines, reassign_slots, select_slots
 from search.slots_by_loop import slots_by_loop
 
-ROOM, DIM, PER_KIND = 20, 6, 2
+MAX_CANDIDATES, DIM, PER_KIND = 20, 6, 2
 NOTHING = AugmentationConfig(
     drop_evidence=0.0,
     drop_evidence_photo=0.0,
@@ -25,31 +25,33 @@ NOTHING = AugmentationConfig(
 )
 
 
-def made_up(questions=40, seed=4):
-    """Rows with all found by one channel or both, and the photos that they name."""
-    dice = np.random.default_rng(seed)
+def random_rows(queries=40, seed=4):
+    """Random example rows of hits from one or both channels, and the vectors of their images."""
+    rng = np.random.default_rng(seed)
     ids = [uuid.UUID(int=number + 1) for number in range(30)]
     vectors = {
-        each: {IMAGE_CHANNEL: dice.normal(size=DIM), GPS_CHANNEL: dice.normal(size=DIM)}
+        each: {IMAGE_CHANNEL: rng.normal(size=DIM), GPS_CHANNEL: rng.normal(size=DIM)}
         for each in ids
     }
-    rows = np.zeros(questions, row_dtype(InputShape(dim=DIM, candidates=ROOM, per_kind=PER_KIND)))
+    rows = np.zeros(
+        queries, row_dtype(InputShape(dim=DIM, candidates=MAX_CANDIDATES, per_kind=PER_KIND))
+    )
     for row in rows:
-        count = dice.integers(3, ROOM + 1)
-        row["query"] = dice.normal(size=DIM)
+        count = rng.integers(3, MAX_CANDIDATES + 1)
+        row["query"] = rng.normal(size=DIM)
         row["present"][:count] = True
-        row["id"][:count] = [ids[n].bytes for n in dice.permutation(30)[:count]]
-        row["kind"][:count] = dice.random(count) < dice.random()
-        row["in_channel"][:count] = np.array([(1, 0), (0, 1), (1, 1)])[dice.integers(0, 3, count)]
+        row["id"][:count] = [ids[n].bytes for n in rng.permutation(30)[:count]]
+        row["kind"][:count] = rng.random(count) < rng.random()
+        row["in_channel"][:count] = np.array([(1, 0), (0, 1), (1, 1)])[rng.integers(0, 3, count)]
         row["evidence_distance_m"], row["evidence_present"] = (
-            dice.random((ROOM, 2 * PER_KIND)),
+            rng.random((MAX_CANDIDATES, 2 * PER_KIND)),
             True,
         )
     return rows, EmbeddingTable.of(vectors, DIM, np.float32)
 
 
 def selected_by_loop(row, alike, slots):
-    """Ids of those selected from hits as the two channels return them."""
+    """Ids that `slots_by_loop` selects from the hits of the two channels."""
     channels = []
     for channel, scores in enumerate(alike):
         hits = [
@@ -71,33 +73,33 @@ def selected_by_loop(row, alike, slots):
     return {image_id.bytes.rstrip(b"\0") for image_id in selected}
 
 
-def test_seats_are_those_of_the_search():
-    rows, photos = made_up()
+def test_reassign_slots_agrees_with_search():
+    rows, photos = random_rows()
     alike = cosines(rows, photos)
     for slots in (CandidateSlots(8, 2), CandidateSlots(12, 0), CandidateSlots(5, 4)):
         chosen = reassign_slots(rows, rows["present"], alike, slots)
         assert (chosen.sum(1) <= slots.candidates).all()
-        for row, own, *scores in zip(rows, chosen, *alike, strict=True):
-            assert set(row["id"][own].tolist()) == selected_by_loop(row, scores, slots)
+        for row, selected, *scores in zip(rows, chosen, *alike, strict=True):
+            assert set(row["id"][selected].tolist()) == selected_by_loop(row, scores, slots)
 
 
-def test_what_is_shown_is_what_was_chosen_in_its_order():
-    rows, _ = made_up()
+def test_select_slots_keeps_chosen_candidates_in_order():
+    rows, _ = random_rows()
     chosen = rows["present"] & (np.random.default_rng(1).random(rows["present"].shape) < 0.4)
     chosen &= chosen.cumsum(axis=1) <= 7
     found = select_slots(rows, chosen, 7)
     assert found["id"].shape == (len(rows), 7)
-    for row, own, said in zip(rows, chosen, found, strict=True):
-        count = int(own.sum())
-        assert said["present"].tolist() == [True] * count + [False] * (7 - count)
+    for row, selected, result in zip(rows, chosen, found, strict=True):
+        count = int(selected.sum())
+        assert result["present"].tolist() == [True] * count + [False] * (7 - count)
         for name in ("id", "kind", "in_channel", "evidence_distance_m"):
-            assert said[name][:count].tolist() == row[name][own].tolist()
-        assert not said["evidence_present"][count:].any()
-        assert said["query"].tolist() == row["query"].tolist()
+            assert result[name][:count].tolist() == row[name][selected].tolist()
+        assert not result["evidence_present"][count:].any()
+        assert result["query"].tolist() == row["query"].tolist()
 
 
-def test_seats_that_get_free_are_given_to_who_comes_next(examples):
-    """A gallery without the region would bring as many candidates, and so does training."""
+def test_augment_with_dropped_region_refills_slots(examples):
+    """A gallery without the region would return as many candidates, and so does training."""
     _, found = examples
     rows = np.arange(len(found.rows))
     few = replace(found, slots=CandidateSlots(8, 1))
@@ -112,4 +114,4 @@ def test_seats_that_get_free_are_given_to_who_comes_next(examples):
     assert (after.distance_km()[hidden][after.inputs.present.numpy()[hidden]] > 25.0).all()
     changed = (before.inputs.position != after.inputs.position).any(-1).any(-1).numpy()
     assert changed[hidden].any()
-    assert (left[hidden] >= 8).any(), "some were filled whole"
+    assert (left[hidden] >= 8).any(), "some queries have all slots filled"

@@ -1,4 +1,4 @@
-"""A small run of a reranker on a planet's gallery of the role `rerank`, and what it is asked."""
+"""A small training run of a reranker on a planet's gallery of the role `rerank`."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ checkpoint_steps = 4
 """
 
 
-def written(planet, folder, name="ranked", steps=10):
+def write_config(planet, folder, name="ranked", steps=10):
     path = folder / f"{name}.toml"
     path.write_text(TEXT.format(planet=planet.folder, name=name, steps=steps))
     return read_reranker_config(path)
 
 
-def gallery(world, config):
+def example_gallery(world, config):
     harness, org = world
     return ExampleGallery(
         config=RunConfig(organization_id=org, images=harness.folder),
@@ -66,15 +66,15 @@ def gallery(world, config):
     )
 
 
-def train(world, config, folder, into):
+def run_training(world, config, folder, into):
     harness, _ = world
-    told = []
-    made = train_reranker(
+    progress = []
+    result = train_reranker(
         config,
         folder,
-        gallery=gallery(world, config),
+        gallery=example_gallery(world, config),
         bundle=harness.encoder.bundle,
         into=into,
-        on_progress=lambda what, done, total: told.append((what, done, total)),
+        on_progress=lambda what, done, total: progress.append((what, done, total)),
     )
-    return made, told
+    return result, progress

@@ -1,4 +1,4 @@
-"""Whether what is kept from a question shows where it was taken."""
+"""The leakage check: whether missing evidence reveals the location of a query."""
 
 import numpy as np
 import pytest
@@ -16,50 +16,53 @@ from pinpoint.training.reranker.leakage_check import (
 CANDIDATES, PER_KIND = 4, 2
 
 
-def questions(kind, near, elsewhere):
-    """One question a row: candidates 0 and 1 near the truth, 2 and 3 far; so much of evidence."""
+def example_rows(kind, near, elsewhere):
+    """One query per row: candidates 0 and 1 near the ground truth, 2 and 3 far.
+
+    `near` and `elsewhere` give the number of evidence images of each query's candidates.
+    """
     rows = np.zeros(len(near), example_type(InputShape(dim=2, candidates=4, per_kind=PER_KIND)))
     code = SOURCE_KINDS.index(kind)
     rows["query_kind"] = code
     rows["present"] = True
     rows["ground_truth"] = (10.0, 20.0)
     rows["position"] = [(10.1, 20.0), (10.0, 20.1), (40.0, 20.0), (10.0, 60.0)]
-    seats = np.arange(PER_KIND)
-    own = rows["evidence_present"].reshape(len(rows), CANDIDATES, len(SOURCE_KINDS), PER_KIND)[
+    slots = np.arange(PER_KIND)
+    of_kind = rows["evidence_present"].reshape(len(rows), CANDIDATES, len(SOURCE_KINDS), PER_KIND)[
         :, :, code
     ]
-    own[:, :2] = seats < np.array(near)[:, None, None]
-    own[:, 2:] = seats < np.array(elsewhere)[:, None, None]
+    of_kind[:, :2] = slots < np.array(near)[:, None, None]
+    of_kind[:, 2:] = slots < np.array(elsewhere)[:, None, None]
     return rows
 
 
 @pytest.mark.parametrize("kind", SOURCE_KINDS)
-def test_short_sets_are_counted_on_both_sides_of_25_km(kind):
-    found = short_evidence_shares(questions(kind, near=[0, 1, 1, 2], elsewhere=[2, 2, 2, 1]))
+def test_short_evidence_shares_are_counted_near_and_far(kind):
+    found = short_evidence_shares(example_rows(kind, near=[0, 1, 1, 2], elsewhere=[2, 2, 2, 1]))
     assert found == {kind: {NEAR_GROUND_TRUTH: 0.75, ELSEWHERE: 0.25}}
     assert "75%" in leakage_warning(found)
     assert "evidence_per_kind" in leakage_warning(found)
 
 
-def test_sets_that_are_short_elsewhere_tell_the_truth_as_well():
-    found = short_evidence_shares(questions("photo", near=[2, 2], elsewhere=[1, 1]))
+def test_leakage_warning_for_short_evidence_elsewhere_is_given():
+    found = short_evidence_shares(example_rows("photo", near=[2, 2], elsewhere=[1, 1]))
     assert found == {"photo": {NEAR_GROUND_TRUTH: 0.0, ELSEWHERE: 1.0}}
     assert "0% and 100%" in leakage_warning(found)
 
 
-def test_sets_that_are_short_everywhere_tell_nothing():
-    found = short_evidence_shares(questions("photo", near=[1, 2, 0, 1], elsewhere=[0, 1, 1, 2]))
+def test_leakage_warning_for_equal_shares_is_none():
+    found = short_evidence_shares(example_rows("photo", near=[1, 2, 0, 1], elsewhere=[0, 1, 1, 2]))
     assert found["photo"][NEAR_GROUND_TRUTH] == found["photo"][ELSEWHERE]
     assert leakage_warning(found) is None
 
 
-def test_what_is_no_candidate_does_not_count():
-    rows = questions("photo", near=[0], elsewhere=[2])
+def test_short_evidence_shares_ignore_absent_candidates():
+    rows = example_rows("photo", near=[0], elsewhere=[2])
     rows["present"][:, :2] = False
     assert short_evidence_shares(rows) == {}
 
 
-def test_no_seats_are_never_short():
+def test_leakage_warning_without_evidence_slots_is_none():
     rows = np.zeros(1, example_type(InputShape(dim=2, candidates=2, per_kind=0)))
     rows["present"] = True
     rows["position"] = [(0.0, 0.0), (50.0, 0.0)]

@@ -1,12 +1,12 @@
-"""How far an eye of some sharpness would come that compares pictures two by two, as search does.
+"""Retrieval by an oracle observer that compares images in pairs, as the search does.
 
-It reads the factors of a picture that can be seen in it, as the picture has them (their noise is
-in it), and misreads each by `blur` standard deviations. It knows how factors are spread and how
-noisy each kind is, and ranks by how much likelier one place is than two by chance. It does not pool
-what several pictures of a town say, nor know that regions without a gallery share country and
-climate with those that have one: so it is a yardstick for embedders, no ceiling for rerankers.
+It reads the visible factors of an image with the image's own noise, and misreads each factor by
+`blur` standard deviations. It knows the distribution of factors and the noise of each kind, and
+ranks by the likelihood ratio of one location against two. It does not pool several images of a
+city, and does not know that regions without a gallery share country and climate with those that
+have one. So it is a reference for embedders and no upper bound for rerankers.
 `pinpoint bench planet --eye` makes the table in docs/results.md.
-Letters: N pictures, Q questions, G gallery pictures, F factors.
+Letters: N images, Q queries, G gallery images, F factors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pinpoint.synthetic.draws import Draws
 from pinpoint.synthetic.latent_fields import LATENT_COLUMNS, WIDTH, latent_factors
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, Preset, preset_digest
 from pinpoint.synthetic.shot_rendering import draw_shot_noise, scene_appearance
-from trials.planet.ground import apart_km, best_columns, planned
+from trials.planet.planet_images import apart_km, best_columns, plan_shots
 
 BLURS = (0.0, 0.3, 0.6, 1.0)
 KINDS = ("photo", "street")
@@ -33,23 +33,23 @@ _MIXED = [
     *range(LATENT_COLUMNS["corner"].start, LATENT_COLUMNS["corner"].start + 4),
     *range(LATENT_COLUMNS["corner"].start + 8, LATENT_COLUMNS["corner"].stop),
 ]
-"""Of a corner: what is seen only as a sum that depends on where the camera turns; left out."""
+"""Corner factors that are visible only in a sum that depends on the heading; left out."""
 _FAR = slice(0, LATENT_COLUMNS["corner"].start)
-"""What a place shares with all of its town."""
+"""Factors that a location shares with its whole city."""
 _AT_ONCE, _DEPTH, _NEAR_KM = 500, 48, 25.0
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read:
-    """What an eye has read of N pictures."""
+class Readings:
+    """What the observer has read in N images."""
 
     values: np.ndarray
     """`[N, F]`."""
     seen: np.ndarray
-    """Which of them can be seen, `[N, F]`."""
+    """Which factors are visible, `[N, F]`."""
     spread: np.ndarray
-    """How far values are off, in standard deviations of the factors, `[N]`."""
+    """Error of the values in standard deviations of the factors, `[N]`."""
     shots: list[Shot]
     xyz: np.ndarray
 
@@ -65,12 +65,12 @@ class Read:
 
     @property
     def shows(self) -> np.ndarray:
-        """Whether a picture shows anything of its place, `[N]`."""
+        """Whether an image shows any factor of its location, `[N]`."""
         return np.asarray(self.seen.any(axis=1))
 
 
-def read(seed: int, preset: Preset, shots: list[Shot]) -> Read:
-    """Read pictures without painting them, and without a mistake."""
+def read(seed: int, preset: Preset, shots: list[Shot]) -> Readings:
+    """Read the factors of images exactly, without rendering them."""
     values, seen = [], []
     for first in range(0, len(shots), 2_048):
         part = shots[first : first + 2_048]
@@ -82,7 +82,7 @@ def read(seed: int, preset: Preset, shots: list[Shot]) -> Read:
             + _noise(preset, part)[:, None] * Draws(*draw_shot_noise(seed, part)).normal(1.0, WIDTH)
         )
         seen.append(visible(scene_appearance(seed, part, preset)))
-    return Read(
+    return Readings(
         values=np.concatenate(values),
         seen=np.concatenate(seen),
         spread=_noise(preset, shots),
@@ -91,10 +91,12 @@ def read(seed: int, preset: Preset, shots: list[Shot]) -> Read:
     )
 
 
-def blurred(eye: Read, blur: float, seed: int) -> Read:
-    """The same, misread by `blur` standard deviations, of each picture and factor anew."""
-    missed = np.random.default_rng(seed).standard_normal(eye.values.shape).astype(np.float32)
-    return replace(eye, values=eye.values + blur * missed, spread=np.hypot(eye.spread, blur))
+def blurred(readings: Readings, blur: float, seed: int) -> Readings:
+    """The readings with independent errors of `blur` standard deviations."""
+    missed = np.random.default_rng(seed).standard_normal(readings.values.shape).astype(np.float32)
+    return replace(
+        readings, values=readings.values + blur * missed, spread=np.hypot(readings.spread, blur)
+    )
 
 
 def _noise(preset: Preset, shots: list[Shot]) -> np.ndarray:
@@ -103,9 +105,9 @@ def _noise(preset: Preset, shots: list[Shot]) -> np.ndarray:
 
 
 def visible(shown: Appearance) -> np.ndarray:
-    """Whose bearers are in the picture, `[N, WIDTH]`: as `world/looks` hands factors out.
+    """Factors with a visible feature, `[N, WIDTH]`, as `synthetic.appearance` assigns them.
 
-    Generous: a road may lie outside of what the camera sees.
+    An overestimate: a road may be outside the field of view.
     """
     built = (shown.houses[:, 1] < 1e4).any(axis=1)
     road, sign = shown.road_shape[:, 1] > 0, shown.sign_shape[:, 1] > 0
@@ -119,22 +121,22 @@ def visible(shown: Appearance) -> np.ndarray:
     seen[:, country + 6 : country + 8] |= sign[:, None]
     seen[:, LATENT_COLUMNS["town"]] = seen[:, LATENT_COLUMNS["corner"]] = built[:, None]
     seen[:, _MIXED] = False
-    # A radius of 3 half pictures hides everything; close-ups leave the rest of the scene.
+    # A subject with a radius of 3 half images hides everything; close-ups hide a part.
     return np.asarray(seen & (shown.subject_shape[:, 2] < 1.5)[:, None])
 
 
-def likeness(eye: Read, questions: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """Logarithm of how much likelier one place is than two, `[Q, G]`.
+def likeness(readings: Readings, queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Log-likelihood ratio of one location against two, `[Q, G]`.
 
-    One place is one corner, or one town; a factor is standard normal over places.
+    One location is one corner or one city; a factor is standard normal over locations.
     """
-    found = np.empty((len(questions), len(gallery)), np.float32)
-    values, seen = eye.values * eye.seen, eye.seen.astype(np.float32)
-    for one in np.unique(eye.spread[questions]):
-        for other in np.unique(eye.spread[gallery]):
-            rows = np.flatnonzero(eye.spread[questions] == one)
-            columns = np.flatnonzero(eye.spread[gallery] == other)
-            left, right = questions[rows], gallery[columns]
+    found = np.empty((len(queries), len(gallery)), np.float32)
+    values, seen = readings.values * readings.seen, readings.seen.astype(np.float32)
+    for one in np.unique(readings.spread[queries]):
+        for other in np.unique(readings.spread[gallery]):
+            rows = np.flatnonzero(readings.spread[queries] == one)
+            columns = np.flatnonzero(readings.spread[gallery] == other)
+            left, right = queries[rows], gallery[columns]
             pair = [
                 _ratio(
                     (values[left, part], seen[left, part], 1.0 + one**2),
@@ -151,7 +153,7 @@ _Side = tuple[np.ndarray, np.ndarray, float]
 
 
 def _ratio(one: _Side, other: _Side) -> np.ndarray:
-    """Of two normal variables: with covariance 1 against with none, summed over what both show."""
+    """Log ratio of two normal variables with covariance 1 against 0, over factors of both."""
     (x, x_seen, a), (y, y_seen, b) = one, other
     left = a * b - 1.0
     both = np.log(left / (a * b)) * (x_seen @ y_seen.T)
@@ -159,21 +161,21 @@ def _ratio(one: _Side, other: _Side) -> np.ndarray:
     return np.asarray((x @ y.T) / left - 0.5 * (both + squares))
 
 
-def made(preset: str, seed: int, *, every: int, say: Say) -> str:
+def make_table(preset: str, seed: int, *, every: int, say: Say) -> str:
     """The table: a line for each blur.
 
     Args:
         preset: Of the planet.
         seed: Of the planet.
-        every: Of the covered questions of a kind each so manieth is asked.
-        say: Told what is done.
+        every: Step through the queries with a gallery; 2 means every second query.
+        say: Called with progress messages.
     """
-    shots = planned(seed, PRESETS[preset], ("test", "null-test"))
+    shots = plan_shots(seed, PRESETS[preset], ("test", "null-test"))
     plain, rows = read(seed, PRESETS[preset], shots), []
     for blur in BLURS:
-        eye = blurred(plain, blur, seed)
+        readings = blurred(plain, blur, seed)
         asked = {
-            (role, kind): _asked(eye, eye.rows(use="query", role=role, kind=kind)[::step])
+            (role, kind): _asked(readings, readings.rows(use="query", role=role, kind=kind)[::step])
             for role, step in (("test", every), ("null-test", 1))
             for kind in KINDS
         }
@@ -205,26 +207,26 @@ class _Asked:
     shows: np.ndarray
 
 
-def _asked(eye: Read, questions: np.ndarray) -> _Asked:
-    gallery = eye.rows(use="gallery", role="test")
-    creators = np.array([shot.creator for shot in eye.shots])
+def _asked(readings: Readings, queries: np.ndarray) -> _Asked:
+    gallery = readings.rows(use="gallery", role="test")
+    creators = np.array([shot.creator for shot in readings.shots])
     parts = [(np.empty(0),) * 3]
-    for first in range(0, len(questions), _AT_ONCE):
-        rows = questions[first : first + _AT_ONCE]
-        like = likeness(eye, rows, gallery)
+    for first in range(0, len(queries), _AT_ONCE):
+        rows = queries[first : first + _AT_ONCE]
+        like = likeness(readings, rows, gallery)
         like[creators[rows][:, None] == creators[gallery]] = -np.inf
-        away_km = apart_km(eye.xyz[rows], eye.xyz[gallery[best_columns(like, _DEPTH)]])
+        away_km = apart_km(readings.xyz[rows], readings.xyz[gallery[best_columns(like, _DEPTH)]])
         parts.append((away_km[:, 0], away_km.min(axis=1), np.logaddexp.reduce(like, axis=1)))
     near_km, nearest_km, evidence = map(np.concatenate, zip(*parts, strict=True))
     return _Asked(
-        near_km=near_km, nearest_km=nearest_km, evidence=evidence, shows=eye.shows[questions]
+        near_km=near_km, nearest_km=nearest_km, evidence=evidence, shows=readings.shows[queries]
     )
 
 
 def _line(asked: dict[tuple[str, str], _Asked]) -> list[str]:
-    """Cells of each kind: how many, how often right, and how well no gallery is told from one.
+    """Cells of each kind: number of queries, hit rates, and AUROC of a missing gallery.
 
-    The last sets all questions without a gallery against those with one that show their place.
+    The AUROC compares all queries without a gallery with those with one that show their location.
     """
     cells = []
     for kind in KINDS:
@@ -233,7 +235,7 @@ def _line(asked: dict[tuple[str, str], _Asked]) -> list[str]:
         oracle = 100 * (here.nearest_km < _NEAR_KM).mean()
         both = np.concatenate([nowhere.evidence, here.evidence[here.shows]])
         without = np.arange(len(both)) < len(nowhere.evidence)
-        told = abstention_auroc(-both, without)
+        auroc = abstention_auroc(-both, without)
         count = f"{len(here.near_km):,} + {len(nowhere.near_km):,}"
-        cells += [count, f"{top:.1f} / {oracle:.1f}", f"{told:.2f}"]
+        cells += [count, f"{top:.1f} / {oracle:.1f}", f"{auroc:.2f}"]
     return cells

@@ -1,4 +1,4 @@
-"""Runs that workers carry out: their states, lost workers, and a real learner that is killed."""
+"""Training runs of workers: their states, lost workers, and a real worker that is killed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.training.core import runs
 from pinpoint.training.core.configs import read_config
 from pinpoint.training.embedder.train_embedder import train_embedder
-from training.recipe import catalogd, written
+from training.embedder_runs import write_catalog_config, write_config
 
 STEPS = 150
 
@@ -36,9 +36,10 @@ def places(home):
 
 @pytest.fixture
 def opened(places, tmp_path):
-    """A run nobody has begun, its id, and what carries it out."""
+    """The id of a queued run, and a function that executes it."""
     run = runs.open_run(
-        places, read_config(catalogd(tmp_path, "ours", steps=20)).for_organization("default")
+        places,
+        read_config(write_catalog_config(tmp_path, "ours", steps=20)).for_organization("default"),
     )
     asked = UUID(run.id)
 
@@ -49,10 +50,10 @@ def opened(places, tmp_path):
 
 
 def never(*_):
-    raise AssertionError("there was nothing to do")
+    raise AssertionError("the run must not be executed")
 
 
-def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, opened):
+def test_execute_run_records_failure_and_requeue_retries(places, opened):
     asked, carry_out = opened
     assert runs.find_run(places, asked).state == "queued"
 
@@ -67,7 +68,7 @@ def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, open
         "bad_request",
         "too few pictures",
     )
-    assert carry_out(never) is None, "a job that comes late wakes nobody"
+    assert carry_out(never) is None, "a late job does not start a failed run"
     assert runs.requeue(places, asked).error_code is None
 
     def good(config, folder, moved):
@@ -81,7 +82,7 @@ def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, open
         assert 0.03 < now.eta_s < 5
         with pytest.raises(ConflictError, match="is running"):
             runs.requeue(places, asked)
-        assert carry_out(never) is None, "one worker at a time"
+        assert carry_out(never) is None, "a second worker does not start the run"
         return folder / "bundle"
 
     done = carry_out(good)
@@ -97,14 +98,14 @@ def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, open
     assert runs.requeue(places, asked).state == "queued"
 
 
-def test_a_run_that_brings_its_workers_down_does_not_do_so_for_ever(places, opened):
+def test_execute_run_after_repeated_worker_loss_fails(places, opened):
     asked, carry_out = opened
 
     def lost_at(step):
         def train(config, folder, moved):
             moved("steps", 0, 100)
             moved("steps", step, 100)
-            raise SystemExit  # as much as a killed worker can say
+            raise SystemExit  # like a killed worker, without an error record
 
         with pytest.raises(SystemExit):
             carry_out(train)
@@ -142,7 +143,7 @@ def until(ripe, log):
 
 
 @pytest.mark.timeout(240)
-def test_a_learner_is_killed_and_the_next_one_goes_on(
+def test_training_worker_after_kill_resumes_run(
     places, planet, database_url, redis_url, tmp_path, monkeypatch
 ):
     for name, value in (
@@ -158,7 +159,7 @@ def test_a_learner_is_killed_and_the_next_one_goes_on(
         assert said.exit_code == 0, said.output
         return json.loads(said.stdout)
 
-    config = written(planet, tmp_path, "learned", steps=STEPS)
+    config = write_config(planet, tmp_path, "learned", steps=STEPS)
     sent = command("embedder", "--config", str(config), "--background")
     asked, log = UUID(sent["id"]), tmp_path / "learner.log"
     folder = runs.folder_of(places, asked)
@@ -170,7 +171,7 @@ def test_a_learner_is_killed_and_the_next_one_goes_on(
     stopped = runs.find_run(places, asked)
     assert (stopped.state, stopped.stage) == ("stopped", "steps")
     assert stopped.completed < STEPS
-    with learner(log):  # finds it by itself: its job was acknowledged long ago
+    with learner(log):  # it finds the run without a job, because the job was acknowledged
         until(lambda: runs.find_run(places, asked).state == "done", log)
     assert command("status")["runs"][0]["bundle"] == str(places / "bundles" / "learned")
     made = read_bundle(places / "bundles" / "learned").contract.heads
@@ -186,6 +187,6 @@ def test_a_learner_is_killed_and_the_next_one_goes_on(
             into=tmp_path / "bundle",
         )
     assert made.weights.sha256 == read_bundle(alone.bundle).contract.heads.weights.sha256
-    # Lost between the bundle and the last word.
+    # The worker is lost after the bundle and before the final record.
     runs._write_run(folder, replace(runs.find_run(places, asked), state="running", bundle=None))
     assert runs.execute_run(places, asked, never, max_attempts=3).bundle.endswith("learned")

@@ -1,7 +1,7 @@
-"""The script of work: seeded pictures, and phases of operations that do not depend on each other.
+"""The script of work: seeded images, and phases of independent operations.
 
-Within a phase operations may run side by side and in any order; between phases everything is
-settled. So whatever happens meanwhile, there is one right state at the end.
+Operations of a phase may run concurrently and in any order; the next phase starts when all work is
+complete. So there is one correct final state, whatever faults occur.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Bytes = Callable[[], Mapping[str, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One thing a user does.
+    """One operation of a user.
 
     Args:
-        name: What it is called in reports; unique in the script.
+        name: Name in reports; unique in the script.
         verb: upload | folder | fix | delete | erase.
         source: Name of the source it works on.
-        files: Files to send or to write (upload, folder), made when asked for.
-        overrides: What is said of uploaded files.
+        files: Returns the files to send or to write (upload, folder).
+        metadata_overrides: Metadata overrides of uploaded files.
         ids: External ids to fix or delete, with the fields to fix.
     """
 
@@ -51,8 +51,8 @@ SOURCES = {
 FOLDERS = ("gamma", "delta")
 
 
-def picture(seed: int, where: int) -> bytes:
-    """A small seeded JPEG at place number `where`."""
+def seeded_photo(seed: int, where: int) -> bytes:
+    """A small seeded JPEG at position number `where`."""
     lat, lon = 48.0 + 0.01 * (where % 90), 2.0 + 0.01 * (where // 90)
     gps = {1: "N", 2: _degrees(lat), 3: "E", 4: _degrees(lon)}
     return saved(noise(96, 72, seed=seed), quality=90, exif=exif(gps=gps))
@@ -79,7 +79,7 @@ class World:
         start = self._base + 97 * sum(map(ord, prefix)) + 100_003 * generation
         numbers = range(first, first + (count or self._count))
         return lambda: {
-            f"{prefix}/{n:03d}.jpg": picture(start + n, 7 * n + sum(map(ord, prefix)))
+            f"{prefix}/{n:03d}.jpg": seeded_photo(start + n, 7 * n + sum(map(ord, prefix)))
             for n in numbers
         }
 
@@ -143,7 +143,7 @@ class World:
         return {f"{prefix}/{n:03d}.jpg": {} for n in range(self._count) if n % 3 == rest}
 
     def _twins(self) -> Bytes:
-        """Bytes that the source holds already, under other names, and some new files."""
+        """Files whose bytes the source already has under other names, and some new files."""
         old, new = self._files("b", 0, self._count - 4, 4), self._files("b2", 0)
         return lambda: {f"twin-{name}": data for name, data in old().items()} | dict(new())
 

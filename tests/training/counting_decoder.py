@@ -1,6 +1,6 @@
-"""A small frozen tower and a decoder that counts; run as a program it fills a cache, slowly.
+"""A small frozen tower and a decoder that counts its calls; as a program it fills a cache slowly.
 
-The tower is means of color over a grid, seen through a fixed random matrix.
+The features are mean colors over a grid, multiplied by a fixed random matrix.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ TOWER = hashlib.sha256(b"grid of 4, seed 0").hexdigest()
 _MATRIX = np.random.default_rng(0).normal(size=(48, WIDTH)).astype(np.float32)
 
 
-def encode(pictures):
-    """`[B, F]` of pictures of any size."""
+def encode(images):
+    """`[B, F]` of images of any size."""
     means = [
-        [part.mean(axis=(0, 1)) for band in np.array_split(one, 4) for part in columns(band)]
-        for one in pictures
+        [part.mean(axis=(0, 1)) for band in np.array_split(image, 4) for part in columns(band)]
+        for image in images
     ]
-    return (np.array(means, dtype=np.float32).reshape(len(pictures), -1) / 255.0 - 0.5) @ _MATRIX
+    return (np.array(means, dtype=np.float32).reshape(len(images), -1) / 255.0 - 0.5) @ _MATRIX
 
 
 def columns(band):
     return np.array_split(band, 4, axis=1)
 
 
-class Counting:
-    """A real decoder, and how often each file went through it."""
+class CountingDecoder:
+    """A real decoder that records the files it decodes."""
 
     def __init__(self, decoder):
         self.decoder, self.files = decoder, []
@@ -54,9 +54,9 @@ def main(folder, manifest, kind):
         [ManifestSource(manifest=Path(manifest), kind=kind)], MediaSettings()
     ).samples
 
-    def slowly(pictures):
+    def slowly(images):
         time.sleep(0.15)
-        return encode(pictures)
+        return encode(images)
 
     with ChildDecoder(MediaSettings()) as decoder:
         cache_features(

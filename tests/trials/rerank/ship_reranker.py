@@ -1,4 +1,4 @@
-"""The trained reranker and its calibration, into the bundle that comes with the package.
+"""Copy the trained reranker and its calibration into the shipped bundle.
 
 `pinpoint bench ship-reranker --home FOLDER`, after `pinpoint bench reranker` with that folder.
 """
@@ -15,15 +15,15 @@ from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, read_bundle
 from pinpoint.nets.bundle.calibrations import write_calibration
 from pinpoint.nets.reranker.bundle_reranker import load_reranker, write_reranked
 from pinpoint.search.pipeline import RERANK
-from trials.rerank.ground import BUNDLE, RERANKED, Ground
+from trials.rerank.bench_run import BUNDLE, RERANKED, BenchRun
 
 
 def ship(trained: Path, shipped: Path) -> None:
-    """Make the shipped bundle anew, under its own name, with what was trained for its vectors.
+    """Replace the reranker and the calibration of the shipped bundle; its name stays.
 
     Args:
-        trained: Folder of the bundle that a run has made and calibrated.
-        shipped: Folder of the one that comes along; it is replaced.
+        trained: Folder of the calibrated bundle of a run.
+        shipped: Folder of the shipped bundle; it is replaced.
     """
     of, plain = read_bundle(trained), read_bundle(shipped)
     network, part = load_reranker(of), of.contract.reranker
@@ -51,5 +51,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="pinpoint bench ship-reranker", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="of the run")
     given = parser.parse_args()
-    ground = Ground(home=given.home.absolute(), preset="bench", seed=7, concurrency=1)
-    ship(ground.bundle(RERANKED), SHIPPED_FOLDER / BUNDLE)
+    bench = BenchRun(home=given.home.absolute(), preset="bench", seed=7, concurrency=1)
+    ship(bench.bundle(RERANKED), SHIPPED_FOLDER / BUNDLE)

@@ -1,4 +1,4 @@
-"""A trained reranker is calibrated and answers: run, fit, artefact, question, wire."""
+"""A trained reranker: evaluation, calibration fit, calibrated answer and its JSON."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.settings import EncoderSettings, SearchSettings, Settings
-from training.reranked import gallery
+from training.reranker_runs import example_gallery
 
 
 @pytest.fixture(scope="module")
 def calibrated(world, planet, reranked, tmp_path_factory):
-    """An encoder whose bundle has a reranker and its calibration, and the components of the run."""
+    """An encoder whose bundle has a calibrated reranker, and the components of the run."""
     config, _, made, _ = reranked
     folder = tmp_path_factory.mktemp("calibrated")
     copied = copy_bundle(made.bundle, folder / "bundle").weights.parent
@@ -35,23 +35,23 @@ def calibrated(world, planet, reranked, tmp_path_factory):
         search=SearchSettings(candidates=config.gallery.candidates),
     )
     encoder = EncoderHandle(settings)
-    known = gallery(world, config)
+    run_gallery = example_gallery(world, config)
     components = replace(
-        known.components, encoder=encoder, reranker=encoder.reranker, search=settings.search
+        run_gallery.components, encoder=encoder, reranker=encoder.reranker, search=settings.search
     )
     with planet.labels.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    # The gallery of the role `rerank` is the one that is indexed; and of its photos each is taken
-    # for another author's, for they have eight, and ten are the least that can be fitted on.
-    own = [row for row in rows if row["role"] == "rerank"]
-    asked = [{**row, "role": "calibration", "creator": ""} for row in own]
-    asked += [row for row in rows if row["role"] == "null-train"]
+    # Only the gallery of the role `rerank` is indexed. Each of its photos counts as the work of
+    # another creator, because it has eight creators and a fit needs ten.
+    indexed = [row for row in rows if row["role"] == "rerank"]
+    queries = [{**row, "role": "calibration", "creator": ""} for row in indexed]
+    queries += [row for row in rows if row["role"] == "null-train"]
     with (folder / "labels.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
-        writer.writerows(asked)
+        writer.writerows(queries)
     images = planet.folder / "queries/images"
-    plan = replace(known.config, ranker="rerank", images=images, exclude=())
+    plan = replace(run_gallery.config, ranker="rerank", images=images, exclude=())
     labeled = read_labels(PROTOCOLS["synthetic"], folder / "labels.csv")
     evaluate(labeled, folder / "run", config=plan, components=components)
     write_calibration(copied, fit.fit_calibration(folder / "run"))
@@ -59,9 +59,9 @@ def calibrated(world, planet, reranked, tmp_path_factory):
 
 
 def locate(calibrated, planet, world, kind="photo", **changes):
-    """An unseen photo's answer; of the calibration's numbers some may be others."""
+    """The answer for an unseen photo, with changed fields of the calibration."""
     encoder, components = calibrated
-    unseen = next(each for each in planet.queries if (each.role, each.kind) == ("rerank", kind))
+    unseen = next(photo for photo in planet.queries if (photo.role, photo.kind) == ("rerank", kind))
     found = encoder.contract.calibrations["rerank"]
     assert found.reranker_digest == encoder.reranker.digest
     contract = replace(encoder.contract, calibrations={"rerank": replace(found, **changes)})
@@ -78,7 +78,7 @@ def locate(calibrated, planet, world, kind="photo", **changes):
     return pipeline.locate(photo, SearchFilter(), context)
 
 
-def test_a_calibrated_reranker_answers_with_probabilities(calibrated, planet, world):
+def test_locate_with_calibrated_reranker_returns_probabilities(calibrated, planet, world):
     answer = locate(calibrated, planet, world)
     assert (answer.ranker, answer.ranker_fallback_reason, answer.calibrated) == (
         "rerank",
@@ -92,9 +92,9 @@ def test_a_calibrated_reranker_answers_with_probabilities(calibrated, planet, wo
     chances = list(belief.probability_within_km.values())
     assert chances == sorted(chances)
     assert 0 < chances[0] <= chances[-1] <= 1
-    said = AnswerOut.of(answer, 24)
-    assert "Fitted on" in said.calibration_note
-    assert said.no_match_logit == answer.calibrated_result.features.no_match_logit
+    document = AnswerOut.of(answer, 24)
+    assert "Fitted on" in document.calibration_note
+    assert document.no_match_logit == answer.calibrated_result.features.no_match_logit
     alike = [
         each.weight * np.mean([each.candidate.score, *each.similarities]) for each in answer.ranked
     ]
@@ -102,14 +102,14 @@ def test_a_calibrated_reranker_answers_with_probabilities(calibrated, planet, wo
         sum(alike), abs=1e-6
     )
     assert any(each.similarities for each in answer.ranked)
-    assert [one.radius_m for one in said.credible_discs] == [
-        one.radius_m for one in belief.credible_discs
+    assert [disc.radius_m for disc in document.credible_discs] == [
+        disc.radius_m for disc in belief.credible_discs
     ]
-    assert all(one.rerank_logit is not None for one in said.candidates)
+    assert all(candidate.rerank_logit is not None for candidate in document.candidates)
 
 
-def test_an_answer_is_withheld_where_the_null_outweighs_the_candidates(calibrated, planet, world):
-    """With log-odds that are the null's alone: `null - log Σ exp(scores)`."""
+def test_locate_with_dominant_no_match_logit_abstains(calibrated, planet, world):
+    """With log-odds from the no-match logit only: `null - log Σ exp(scores)`."""
     found = calibrated[0].contract.calibrations["rerank"]
     assert found.abstention.signal == "outside_candidates", (
         "four photos without a gallery are too few"
@@ -125,6 +125,6 @@ def test_an_answer_is_withheld_where_the_null_outweighs_the_candidates(calibrate
     assert answer.calibrated_result.posterior.p_outside_candidates == pytest.approx(wanted)
     for above, abstained in ((0.99 * wanted, "outside_candidates"), (1.01 * wanted, None)):
         abstention = replace(found.abstention, threshold=float(above))
-        said = locate(calibrated, planet, world, strata=only_null, abstention=abstention)
-        assert said.calibrated_result.abstention_reason == abstained
-        assert said.point == answer.point, "the best guess is still said"
+        decided = locate(calibrated, planet, world, strata=only_null, abstention=abstention)
+        assert decided.calibrated_result.abstention_reason == abstained
+        assert decided.point == answer.point, "the best guess is still returned"

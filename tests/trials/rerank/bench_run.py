@@ -1,7 +1,7 @@
-"""Where everything of a run lies, the stack that it stands on, and the commands it is made with.
+"""The folders, the stack and the commands of a benchmark run.
 
-The stack is one of its own below the run's home, as `pinpoint up` makes it. It stays on disk when
-the run ends or is broken off, so that the next one finds its gallery.
+The run has its own stack below its home, as `pinpoint up` makes it. The stack stays on disk after
+the run or an interrupt, so that the next run has its gallery.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOOK_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
+class BenchRun:
     """One run."""
 
     home: Path
@@ -39,10 +39,10 @@ class Ground:
     seed: int
     concurrency: int
     of_each: int | None = None
-    """So many of the test's questions of each kind are asked in ablations, and about a planet whose
-    bundle comes from another; None asks all."""
-    trained: Ground | None = None
-    """Another planet's run, whose bundle and calibrations are asked here, untouched."""
+    """Number of test queries of each kind in ablations and with another planet's bundle; None means
+    all."""
+    trained: BenchRun | None = None
+    """Run on another planet, whose bundle and calibrations are evaluated here unchanged."""
 
     @property
     def planet(self) -> Path:
@@ -58,12 +58,12 @@ class Ground:
 
     @property
     def calibrates(self) -> bool:
-        """The smallest planet has too few authors to promise anything."""
+        """Whether the run calibrates; the smallest planet has too few creators."""
         return self.preset != "tiny"
 
     @property
     def settings(self) -> Settings:
-        """Of the stack, whatever the environment says."""
+        """Settings of the stack, independent of the environment."""
         return Settings(
             services=ServiceSettings(home=self.stack),
             encoder=EncoderSettings(bundle=BUNDLE, device="cpu"),
@@ -71,7 +71,7 @@ class Ground:
 
     @property
     def ablations(self) -> Path:
-        """What ablations leave; those of other questions lie elsewhere."""
+        """Folder of the ablations; each number of queries has its own."""
         return self.home / ("ablations" if self.of_each is None else f"ablations-{self.of_each}")
 
     def run(self, name: str) -> Path:
@@ -87,7 +87,7 @@ class Ground:
         return self.stack / "bundles" / name
 
     def command(self, *words: str | Path, bundle: str = BUNDLE) -> Any:
-        """A command as it is typed; its document. What it says meanwhile is seen at once.
+        """Run a command and return its JSON document; its progress is shown at once.
 
         Raises:
             RuntimeError: It failed.
@@ -96,7 +96,7 @@ class Ground:
         return said
 
     def commands(self, *together: Sequence[str | Path], bundle: str = BUNDLE) -> list[Any]:
-        """Several commands at a time; where one fails, or this is broken off, all of them end.
+        """Run several commands concurrently; after a failure or an interrupt all of them end.
 
         Raises:
             RuntimeError: One failed.
@@ -134,8 +134,8 @@ class Ground:
         )
 
     @contextmanager
-    def standing(self) -> Iterator[None]:
-        """The stack is up; afterwards it is down, and all that it holds stays."""
+    def run_stack(self) -> Iterator[None]:
+        """Start the stack, and stop it afterwards; its data stays."""
         self.stack.mkdir(parents=True, exist_ok=True, mode=0o700)
         before = signal.signal(signal.SIGTERM, _interrupted)
         try:
@@ -164,5 +164,5 @@ def say(text: str) -> None:
 
 
 def _interrupted(number: int, _: object) -> None:
-    # Who ends a run must not leave its servers behind.
+    # The end of a run must also end its servers.
     raise KeyboardInterrupt(f"signal {number}")

@@ -1,6 +1,6 @@
-"""The pictures of a planet in memory, with where and by whom they were taken.
+"""The images of a planet in memory, with their locations and creators.
 
-Letters: N images, G gallery images, Q questions, K candidates.
+Letters: N images, G gallery images, Q queries, K candidates.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EARTH_KM = 6371.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class PlanetImages:
     """N images: pixels `[N, H, W, 3]`, unit vectors of their places `[N, 3]`, and labels `[N]`."""
 
     shots: list[Shot]
@@ -34,8 +34,8 @@ class Ground:
     country: np.ndarray
 
 
-def planned(seed: int, preset: Preset, roles: tuple[str, ...]) -> list[Shot]:
-    """Shots of some roles; panoramas as plain pictures, so that all have one shape."""
+def plan_shots(seed: int, preset: Preset, roles: tuple[str, ...]) -> list[Shot]:
+    """Shots of some roles; panoramas as plain images, so that all have one shape."""
     return [
         replace(shot, panorama=False)
         for site in choose_sites(seed, preset)
@@ -44,9 +44,11 @@ def planned(seed: int, preset: Preset, roles: tuple[str, ...]) -> list[Shot]:
     ]
 
 
-def ground(seed: int, preset: Preset, some: list[Shot], blind: tuple[str, ...] = ()) -> Ground:
+def render_planet(
+    seed: int, preset: Preset, some: list[Shot], blind: tuple[str, ...] = ()
+) -> PlanetImages:
     """Draw shots; factors of `blind` scales are switched off."""
-    return Ground(
+    return PlanetImages(
         shots=some,
         pixels=render_shots(seed, some, preset, blind=blind),
         xyz=unit_xyz(lat_lon([shot.point for shot in some])),
@@ -61,7 +63,7 @@ def ground(seed: int, preset: Preset, some: list[Shot], blind: tuple[str, ...] =
 
 
 def candidates_km(
-    planet: Ground,
+    planet: PlanetImages,
     vectors: np.ndarray,
     *,
     role: str,
@@ -70,24 +72,24 @@ def candidates_km(
     depth: int = 48,
     known: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Exact search: distances from truth to candidates `[Q, depth]`, and the questions' rows.
+    """Exact search: distances from ground truth to candidates `[Q, depth]`, and the queries' rows.
 
-    A question's own author is left out of the gallery, as in every protocol. What the gallery is
-    known by may be other vectors than those that questions are asked with.
+    The query's creator is left out of the gallery, as in every protocol. The gallery may have other
+    vectors than the queries.
     """
     known = vectors if known is None else known
     own = planet.role == role
-    questions = np.flatnonzero(own & (planet.use == "query") & (planet.kind == asked))
+    queries = np.flatnonzero(own & (planet.use == "query") & (planet.kind == asked))
     rows = np.flatnonzero(own & (planet.use == "gallery") & np.isin(planet.kind, gallery))
-    found = np.empty((len(questions), depth))
-    for first in range(0, len(questions), 1_000):
-        part = questions[first : first + 1_000]
+    found = np.empty((len(queries), depth))
+    for first in range(0, len(queries), 1_000):
+        part = queries[first : first + 1_000]
         score = vectors[part] @ known[rows].T
         if asked == "photo":
             score[planet.creator[part][:, None] == planet.creator[rows][None, :]] = -2.0
         best = best_columns(score, depth)
         found[first : first + 1_000] = apart_km(planet.xyz[part], planet.xyz[rows[best]])
-    return found, questions
+    return found, queries
 
 
 def apart_km(here: np.ndarray, there: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ def stack(home, database_url, api_database_url, redis_url, tmp_path):
 
 
 @pytest.mark.timeout(240)
-def test_killed_while_it_encodes_and_while_it_builds_it_goes_on(stack):
+def test_bundles_activate_after_kills_resumes(stack):
     digest = stack.tiny.contract.digest
     encoding = stack.command("bundles", "activate", "tiny", "--images-per-second", "30")
     write_photos(stack.folder, 40, first=100)

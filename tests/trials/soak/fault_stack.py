@@ -1,4 +1,4 @@
-"""The stack that faults are done to: its start, its processes and its clock."""
+"""The stack that faults are injected into: its start, its processes and its clock."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BLOBS_MB, INDEX_MB = 48, 1024
 _SECOND = ("worker", "--pool=solo", "--concurrency=1", "-Q", "celery", "-n", "second@pinpoint")
 
 
-class Ground:
+class FaultStack:
     """One running stack with short settings."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Ground:
         self.offset_s = 0
 
     def up(self) -> None:
-        """What an init system does for the supervisor."""
+        """Start the supervisor, as an init system does."""
         with self._lock, self._as_faked():
             lifecycle.start_stack(self.settings)
 
@@ -94,7 +94,7 @@ class Ground:
             file.write(struct.pack("q", offset_s))
 
     def second_worker(self) -> None:
-        """A worker beside the supervised one, as on a second machine of the same kind."""
+        """Start a worker outside the supervisor, as on a second machine."""
         if self._second is not None and self._second.poll() is None:
             return
         state = read_state(self.paths)
@@ -165,15 +165,15 @@ def patiently(ask: Callable[[], Any], error: type[Exception], limit_s: float) ->
 
 
 @contextlib.contextmanager
-def running(
+def run_fault_stack(
     *,
     clock: bool = True,
     disks: bool = True,
     second: bool = True,
     chunk: int = 16,
     lease_s: float = LEASE_S,
-) -> Iterator[Ground]:
-    """A stack for faults; afterwards nothing of it is left.
+) -> Iterator[FaultStack]:
+    """Run a stack for fault injection, and remove it afterwards.
 
     Args:
         clock: Let its clock be set, where there is a C compiler.
@@ -190,7 +190,7 @@ def running(
         # The user that runs PostgreSQL has to read it too.
         Path(clock_folder).chmod(0o755)
         mounted = [] if not disks else _mount(home)
-        ground = Ground(
+        stack = FaultStack(
             home,
             Path(clock_folder),
             faked_clock=clock,
@@ -200,20 +200,20 @@ def running(
         )
         watcher = watch_over(home)
         try:
-            ground.up()
+            stack.up()
             if second:
-                ground.second_worker()
-            yield ground
+                stack.second_worker()
+            yield stack
         finally:
-            ground.close_second()
-            pid = ground.supervisor.recorded_pid()
+            stack.close_second()
+            pid = stack.supervisor.recorded_pid()
             if pid is not None and psutil.pid_exists(pid):
                 psutil.Process(pid).resume()
-            lifecycle.stop_stack(ground.settings)
+            lifecycle.stop_stack(stack.settings)
             dismiss(watcher)
             for folder in mounted:
                 subprocess.run(["umount", "-l", str(folder)], check=False)
-            lifecycle.erase_stack(ground.settings)
+            lifecycle.erase_stack(stack.settings)
 
 
 def _mount(home: Path) -> list[Path]:

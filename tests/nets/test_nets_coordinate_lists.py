@@ -1,4 +1,4 @@
-"""Lists of places: into a bundle and out of it, encoded once, refused in words."""
+"""Coordinate lists of bundles: writing, reading, encoding once, and error messages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write(tmp_path_factory):
     heads = KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=16, dim=DIM))
     location = LocationTower(LocationSpec(hidden=16, dim=DIM))
 
-    def made(name, **more):
+    def write_named(name, **more):
         networks = JointNetworks(heads=heads, **{"location": location, **more})
         return write_joint_embedding(
             folder / name,
@@ -52,7 +52,7 @@ def write(tmp_path_factory):
             note="Random.",
         )
 
-    return made
+    return write_named
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def encoder(folder):
     return open_encoder(EncoderSettings(bundle=str(folder), device="cpu"), folder, 512)
 
 
-def test_the_places_come_back_to_the_last_digit(listing, tmp_path):
+def test_load_coordinates_returns_exact_positions(listing, tmp_path):
     listed = load_coordinates(copy_bundle(listing, tmp_path / "copy"))
     np.testing.assert_array_equal(listed.positions, positions())
     assert listed.logit_scale == 12.0
@@ -72,35 +72,36 @@ def test_the_places_come_back_to_the_last_digit(listing, tmp_path):
     assert listed.digest == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def test_they_change_no_vector_and_so_not_the_digest(listing, write):
+def test_digest_does_not_cover_coordinates(listing, write):
     without = read_bundle(write("without"))
     assert load_coordinates(without) is None
     assert digest(without.contract, 512) == digest(read_bundle(listing).contract, 512)
 
 
-def test_they_are_encoded_once_whoever_asks(listing, monkeypatch):
-    eye, counted, plain = encoder(listing), [], Embedder.encode_positions
+def test_coordinate_gallery_is_encoded_once_over_threads(listing, monkeypatch):
+    opened, calls, original = encoder(listing), [], Embedder.encode_positions
     monkeypatch.setattr(
-        Embedder, "encode_positions", lambda *said: counted.append(1) or plain(*said)
+        Embedder, "encode_positions", lambda *args: calls.append(1) or original(*args)
     )
-    found = []
+    galleries = []
     threads = [
-        threading.Thread(target=lambda: found.append(eye.coordinate_gallery())) for _ in range(4)
+        threading.Thread(target=lambda: galleries.append(opened.coordinate_gallery()))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (len(found), len(counted)) == (4, 1)
-    assert all(each is found[0] for each in found)
-    known = found[0]
-    assert known.vectors.shape == (len(positions()), DIM)
+    assert (len(galleries), len(calls)) == (4, 1)
+    gallery = galleries[0]
+    assert all(other is gallery for other in galleries)
+    assert gallery.vectors.shape == (len(positions()), DIM)
     for number in (0, 3, 4_095, 4_096, len(positions()) - 1):
-        alone = eye.encode_positions(positions()[number : number + 1])[0]
-        np.testing.assert_allclose(known.vectors[number], alone, rtol=0, atol=1e-5)
+        alone = opened.encode_positions(positions()[number : number + 1])[0]
+        np.testing.assert_allclose(gallery.vectors[number], alone, rtol=0, atol=1e-5)
 
 
-def test_a_bundle_without_them_says_what_to_do(write):
+def test_coordinate_gallery_without_list_names_the_command(write):
     with pytest.raises(ConflictError, match="pinpoint bundles import geoclip") as caught:
         encoder(write("none")).coordinate_gallery()
     assert caught.value.reason == "no_coordinates"
@@ -118,20 +119,20 @@ def test_a_bundle_without_them_says_what_to_do(write):
         ("lat,lon\n1,2\nhere,0\n", "cannot be read"),
     ],
 )
-def test_a_list_that_is_none_is_refused(listing, tmp_path, text, words):
+def test_load_coordinates_with_invalid_list_is_refused(listing, tmp_path, text, words):
     bundle = copy_bundle(listing, tmp_path / "copy")
     bundle.coordinates.write_text(text)
     with pytest.raises(
-        BadBundleError, match=r"coordinates .*places\.csv are not those of the contract"
+        BadBundleError, match=r"coordinates .*coordinates\.csv are not those of the contract"
     ):
         read_bundle(bundle.coordinates.parent)
     path = bundle.coordinates.with_name("contract.json")
-    said = json.loads(path.read_text())
-    said["heads"]["coordinates"] |= {
+    contract = json.loads(path.read_text())
+    contract["heads"]["coordinates"] |= {
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "count": 2,
     }
-    path.write_text(json.dumps(said))
+    path.write_text(json.dumps(contract))
     with pytest.raises(BadBundleError, match=words):
         load_coordinates(read_bundle(path.parent))
     bundle.coordinates.unlink()
@@ -140,7 +141,7 @@ def test_a_list_that_is_none_is_refused(listing, tmp_path, text, words):
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("changes", "words"),
     [
         ({"logit_scale": None}, "needs a location encoder and a logit scale"),
         ({"location": None}, "needs a location encoder and a logit scale"),
@@ -148,6 +149,6 @@ def test_a_list_that_is_none_is_refused(listing, tmp_path, text, words):
         ({"coordinates": np.array([[0.0, 181.0]])}, "row 0 is not a position"),
     ],
 )
-def test_a_list_that_cannot_be_used_is_not_written(write, said, words):
+def test_write_joint_embedding_with_invalid_coordinates_is_refused(write, changes, words):
     with pytest.raises(BadBundleError, match=words):
-        write("bad", **{"coordinates": positions(3), "logit_scale": 12.0, **said})
+        write("bad", **{"coordinates": positions(3), "logit_scale": 12.0, **changes})

@@ -1,6 +1,6 @@
-"""The config of the paper's tower: read as a run reads it, and built without its 4.7 GB of weights.
+"""The config with the paper's tower, read as a run reads it, and built without 4.7 GB of weights.
 
-The tower lies on torch's meta device: shapes, no numbers.
+The tower is on torch's meta device, which has shapes but no values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WIDTH, INSIDE, DEPTH, PATCH_PX, SIDE_PX = 1536, 6144, 40, 16, 384
 
 
 def transformer_parameters():
-    """The count of a vision transformer of these sizes that pools by one attending query."""
+    """Parameter count of a vision transformer of these sizes with attention pooling."""
     linear = lambda entering, leaving: entering * leaving + leaving  # noqa: E731
     norm, mlp = 2 * WIDTH, linear(WIDTH, INSIDE) + linear(INSIDE, WIDTH)
     attention = linear(WIDTH, 3 * WIDTH) + linear(WIDTH, WIDTH)
@@ -45,13 +45,13 @@ def tower():
         return Tower(_open_clip_network(SPEC, download=False)).eval()
 
 
-def test_the_tower_has_the_parameters_of_its_sizes(tower):
-    assert {each.device.type for each in tower.parameters()} == {"meta"}
-    counted = sum(each.numel() for each in tower.parameters())
-    assert counted == transformer_parameters() == 1_163_659_776
+def test_paper_tower_has_expected_parameter_count(tower):
+    assert {parameter.device.type for parameter in tower.parameters()} == {"meta"}
+    num_parameters = sum(parameter.numel() for parameter in tower.parameters())
+    assert num_parameters == transformer_parameters() == 1_163_659_776
 
 
-def test_the_configs_networks_fit_behind_the_tower(tower):
+def test_paper_config_networks_fit_tower(tower):
     config = read_config(CONFIG)
     side_px = suggested_preprocess(SPEC).size_px
     assert side_px == SIDE_PX
@@ -67,12 +67,12 @@ def page():
     return (DOCS / "how-to" / "train-on-public-data.md").read_text(encoding="utf-8")
 
 
-def test_the_page_fetches_the_tower_that_the_config_names(page):
+def test_public_data_page_pulls_tower_of_config(page):
     command = f"pinpoint bundles pull {SPEC} --tag {SPEC.pretrained} --name"
     assert f"{command} {read_config(CONFIG).tower} --license Apache-2.0\n" in page
 
 
-def test_the_pages_program_writes_the_manifests_that_the_config_reads(page, tmp_path):
+def test_public_data_page_program_writes_manifests_of_config(page, tmp_path):
     photos, views = tmp_path / "mp16" / "images", tmp_path / "osv5m" / "images"
     files = [photos / "3e_1a_77.jpg", photos / "05_ff_78.png"]
     files += [views / "train" / "00" / "501.jpg", views / "test" / "00" / "503.jpg"]

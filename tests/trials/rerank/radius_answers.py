@@ -1,7 +1,7 @@
-"""Where a run's answers would stand, had they been chosen for accuracy within a radius.
+"""A run's answers if they had been chosen for accuracy within a radius.
 
-`PINPOINT_SEARCH_OPTIMIZE_FOR_RADIUS_KM` chooses so in serving. It leaves the posterior as it is,
-and a row keeps all that the posterior is made from, so nothing is asked again.
+`PINPOINT_SEARCH_OPTIMIZE_FOR_RADIUS_KM` chooses them so in serving. It does not change the
+posterior, and a row has all features of the posterior, so no query is repeated.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pinpoint.geo import posteriors
 from pinpoint.nets.bundle.bundles import read_bundle
 from pinpoint.records import Calibration, QueryFeatures
 from pinpoint.search.posterior import select_most_probable_point
-from trials.rerank.ground import RERANKED, Ground
+from trials.rerank.bench_run import RERANKED, BenchRun
 
 
-def answers_within(ground: Ground, name: str, km: float) -> np.ndarray:
-    """Places `[N, 2]` of an evaluation's answers in the order of its questions, NaN without one."""
-    folder = ground.run(name)
+def answers_within(bench: BenchRun, name: str, km: float) -> np.ndarray:
+    """Positions `[N, 2]` of an evaluation's answers in query order, NaN without an answer."""
+    folder = bench.run(name)
     ranker = json.loads((folder / "run.json").read_text(encoding="utf-8"))["settings"]["ranker"]
-    fitted = read_bundle(ground.bundle(RERANKED)).calibrations[ranker]
+    fitted = read_bundle(bench.bundle(RERANKED)).calibrations[ranker]
     rows = sorted(read_rows(folder), key=lambda row: int(row["number"]))
     asked = [row["arms"][EXCLUDED]["features"] for row in rows]
     return np.array(

@@ -1,4 +1,4 @@
-"""Several processes on one batch: the same weights as one process, from what torchrun starts."""
+"""Training in several processes started by torchrun gives the weights of one process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from nets.towers import timm_bundle
 from pinpoint.training.core.distributed import DistributedContext
-from training.recipe import written
+from training.embedder_runs import write_config
 
 STEPS = 12
 CHANGES = (
@@ -24,10 +24,10 @@ CHANGES = (
 
 
 def trained(home, planet, folder, name, count):
-    config = written(planet, folder, name, steps=STEPS, changes=CHANGES)
+    config = write_config(planet, folder, name, steps=STEPS, changes=CHANGES)
     start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     words = ["-m", "pinpoint.cli", "train", "embedder", "--config", str(config), "--out"]
-    ran = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, *(start if count > 1 else []), *words, str(folder / name)],
         env={**os.environ, "PINPOINT_HOME": str(home), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -35,12 +35,12 @@ def trained(home, planet, folder, name, count):
         timeout=240,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr
+    assert completed.returncode == 0, completed.stderr
     return home / "bundles" / name
 
 
 @pytest.mark.timeout(300)
-def test_two_processes_train_what_one_trains(planet, tmp_path):
+def test_train_embedder_in_two_processes_gives_same_weights(planet, tmp_path):
     timm_bundle(tmp_path / "bundles" / "tiny-timm")
     one, two = (trained(tmp_path, planet, tmp_path, f"by-{n}", n) for n in (1, 2))
     before = torch.load(tmp_path / "by-1" / "checkpoint.pt", weights_only=True)["nets"]
@@ -57,7 +57,7 @@ def test_two_processes_train_what_one_trains(planet, tmp_path):
 
 
 @pytest.mark.parametrize(("rows", "count"), [(12, 3), (13, 3), (2, 4)])
-def test_parts_make_the_batch_again(rows, count):
+def test_distributed_context_parts_recombine_to_batch(rows, count):
     batch = np.arange(100, 100 + rows)
     parts = [DistributedContext(rank=rank, count=count).shard(batch) for rank in range(count)]
     assert len({len(part) for part in parts}) == 1
