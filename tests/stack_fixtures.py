@@ -74,7 +74,7 @@ class ServiceHarness:
             self.owner, contract=lambda: contract.digest, lease_ttl_s=60, max_attempts=3
         )
         self.blobs = FolderBlobs(folder / "blobs")
-        self.parts = IngestComponents(
+        self.components = IngestComponents(
             repository=self.repository,
             decoder=ChildDecoder(self.settings.media, children=1),
             encoder=self.encoder,
@@ -87,7 +87,7 @@ class ServiceHarness:
         """Context of one query over the gallery of an organization."""
         context = SearchContext(
             organization_id=organization_id,
-            decoder=self.parts.decoder,
+            decoder=self.components.decoder,
             encoder=self.encoder,
             index=self.index,
             database=self.database,
@@ -103,11 +103,11 @@ class ServiceHarness:
         while self.queue.sent:
             name, ids = self.queue.sent.pop(0)
             if name == jobs.INGEST_ITEMS:
-                pipeline.ingest_items(ids, WORKER, self.parts)
+                pipeline.ingest_items(ids, WORKER, self.components)
             elif name == jobs.INDEX_IMAGES:
-                pipeline.index_images(ids, self.parts)
+                pipeline.index_images(ids, self.components)
             elif name == jobs.ERASE_IMAGES:
-                pipeline.erase_images(ids, self.parts)
+                pipeline.erase_images(ids, self.components)
             else:
                 raise AssertionError(f"unknown job {name}")
 
@@ -133,7 +133,7 @@ class ServiceHarness:
             return unit.connection.execute(text(statement), values).scalar_one()
 
     def close(self) -> None:
-        self.parts.decoder.close()
+        self.components.decoder.close()
         self.index.close()
         self.owner.close()
         self.as_api.close()

@@ -53,7 +53,7 @@ def metrics_api(harness, tmp_path):
         with_current_encoder=lambda do: do(harness.encoder),
         blobs=harness.blobs,
         jobs=harness.queue,
-        decoder=harness.parts.decoder,
+        decoder=harness.components.decoder,
         maintenance_stats=MaintenanceStats(harness.as_api),
     )
     server = uvicorn.Server(

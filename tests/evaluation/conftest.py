@@ -31,11 +31,11 @@ class EvaluationHarness:
     folder: Path
     ids: dict[str, uuid.UUID]
     """Image ids by file name."""
-    parts: EvaluationComponents = field(init=False)
+    components: EvaluationComponents = field(init=False)
 
     def __post_init__(self) -> None:
-        self.parts = EvaluationComponents(
-            decoder=self.harness.parts.decoder,
+        self.components = EvaluationComponents(
+            decoder=self.harness.components.decoder,
             encoder=self.harness.encoder,
             index=self.harness.index,
             database=self.harness.database,
@@ -68,7 +68,7 @@ class EvaluationHarness:
             labeled or self.labeled(),
             out,
             config=self.plan(**changes),
-            components=self.parts,
+            components=self.components,
             concurrency=concurrency,
             on_progress=on_progress,
         )
@@ -76,8 +76,8 @@ class EvaluationHarness:
     def report(self, out: Path, convention=None, **changes):
         """A run and its report."""
         run = self.run(out, **changes)
-        write_results(out, run, vector_width(self.parts))
-        look = make_photo_loader(self.images, self.parts.decoder, self.parts.max_bytes)
+        write_results(out, run, vector_width(self.components))
+        look = make_photo_loader(self.images, self.components.decoder, self.components.max_bytes)
         return make_report(out, look, convention)
 
 

@@ -63,7 +63,7 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
         org = harness.organization()
         harness.ingest(planet.manifests()["test-photo"], org, source="photos", kind="photo")
         parts = replace(
-            evaluation_harness.parts,
+            evaluation_harness.components,
             encoder=harness.encoder,
             index=harness.index,
             database=harness.database,
@@ -109,11 +109,11 @@ def test_calibration_of_a_bundle_is_used_end_to_end(
 
 
 def _run(evaluation_harness, parts, labeled, out, plan):
-    original, evaluation_harness.parts = evaluation_harness.parts, parts
+    original, evaluation_harness.components = evaluation_harness.components, parts
     try:
         evaluation_harness.run(out, labeled=labeled, **plan)
     finally:
-        evaluation_harness.parts = original
+        evaluation_harness.components = original
     return list(read_rows(out))
 
 

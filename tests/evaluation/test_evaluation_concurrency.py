@@ -63,7 +63,7 @@ def test_run_concurrent_rows_equal_sequential_rows(evaluation_harness, finished,
             row["timings_ms"] = 0
             row["arms"] = {name: {**arm, "timings_ms": 0} for name, arm in row["arms"].items()}
     assert rows[0] == rows[1]
-    width = vector_width(evaluation_harness.parts)
+    width = vector_width(evaluation_harness.components)
     concurrent, sequential = (
         read_vectors(folder, width) for folder in (tmp_path / "run", finished[0])
     )

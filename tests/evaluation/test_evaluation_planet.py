@@ -75,7 +75,7 @@ def test_planet_is_evaluated_end_to_end(planet, evaluation_harness, tmp_path):
         q.file for q in labeled.queries if q.strata["role"] == "test" and q.query_kind == "photo"
     ]
     assert [row["file"] for row in read_rows(tmp_path / "run")] == expected
-    write_results(tmp_path / "run", run, vector_width(evaluation_harness.parts))
+    write_results(tmp_path / "run", run, vector_width(evaluation_harness.components))
     report = make_report(tmp_path / "run", lambda file: None)
     assert report["notes"][0] == PLANET_NOTE
     assert any(

@@ -164,7 +164,7 @@ def test_report_names_convention_and_missing_calibration(finished):
 def test_report_can_be_remade_with_another_convention(finished, evaluation_harness, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     look = figures.make_photo_loader(
-        evaluation_harness.images, evaluation_harness.parts.decoder, 10_000_000
+        evaluation_harness.images, evaluation_harness.components.decoder, 10_000_000
     )
     again = make_report(tmp_path / "run", look, "osv5m")
     assert again["convention"]["name"] == "osv5m"
@@ -228,7 +228,7 @@ def test_report_without_answers_has_no_figures(evaluation_harness, tmp_path):
     few = replace(labeled, queries=tuple(unreadable), rows=2)
     out = tmp_path / "run"
     run = evaluation_harness.run(out, labeled=few)
-    write_results(out, run, vector_width(evaluation_harness.parts))
+    write_results(out, run, vector_width(evaluation_harness.components))
     report = make_report(out, lambda file: None)
     assert report["counts"]["readable"] == 0
     assert report["arms"][UNFILTERED]["all"]["accuracy"]["25"]["value"] is None

@@ -59,7 +59,7 @@ def test_run_row_equals_answer_of_search_flow(evaluation_harness, finished):
         answer = pipeline.locate(
             QueryPhoto(data=data, file="x", kind="photo"),
             SearchFilter(),
-            build_context(evaluation_harness.plan(), evaluation_harness.parts),
+            build_context(evaluation_harness.plan(), evaluation_harness.components),
             exclusions=exclusions,
         )
         arm = row["arms"][name]
@@ -135,7 +135,7 @@ def test_run_interrupted_resumes(evaluation_harness, finished, tmp_path):
     resumed, uninterrupted = rows_of(out), rows_of(finished[0])
     assert list(resumed) == list(uninterrupted)
     assert [bare(row) for row in resumed.values()] == [bare(row) for row in uninterrupted.values()]
-    width = vector_width(evaluation_harness.parts)
+    width = vector_width(evaluation_harness.components)
     np.testing.assert_array_equal(read_vectors(out, width), read_vectors(finished[0], width))
     before = (out / "rows.jsonl").read_bytes()
     evaluation_harness.run(out)
@@ -143,14 +143,14 @@ def test_run_interrupted_resumes(evaluation_harness, finished, tmp_path):
 
 
 def test_run_vector_index_refers_to_query_vector(evaluation_harness, finished):
-    vectors = read_vectors(finished[0], vector_width(evaluation_harness.parts))
+    vectors = read_vectors(finished[0], vector_width(evaluation_harness.components))
     rows = [row for row in read_rows(finished[0]) if row["vector"] is not None]
     assert sorted(row["vector"] for row in rows) == list(range(len(vectors)))
     for row in rows[::5]:
-        read = evaluation_harness.parts.decoder.read(
+        read = evaluation_harness.components.decoder.read(
             "q", (evaluation_harness.images / row["file"]).read_bytes(), query=True
         )
-        expected = evaluation_harness.parts.encoder.encode_query(read.faces[0].pixels, "photo")
+        expected = evaluation_harness.components.encoder.encode_query(read.faces[0].pixels, "photo")
         np.testing.assert_allclose(vectors[row["vector"]], expected, atol=1e-3)
 
 
@@ -204,16 +204,16 @@ def test_run_index_failure_ends_run_without_row(evaluation_harness, tmp_path):
         def search(self, queries):
             raise IndexUnavailableError("the index does not answer")
 
-    parts, evaluation_harness.parts = (
-        evaluation_harness.parts,
-        replace(evaluation_harness.parts, index=Gone(evaluation_harness.parts.index)),
+    parts, evaluation_harness.components = (
+        evaluation_harness.components,
+        replace(evaluation_harness.components, index=Gone(evaluation_harness.components.index)),
     )
     try:
         with pytest.raises(IndexUnavailableError):
             evaluation_harness.run(tmp_path / "run", max_queries=3)
         assert list(read_rows(tmp_path / "run")) == []
     finally:
-        evaluation_harness.parts = parts
+        evaluation_harness.components = parts
     evaluation_harness.run(tmp_path / "run", max_queries=3)
     assert len(list(read_rows(tmp_path / "run"))) == 3
 
@@ -241,15 +241,15 @@ def test_run_index_of_another_bundle_is_rejected(evaluation_harness, tmp_path):
         def info(self):
             return replace(evaluation_harness.harness.index.info(), contract="another")
 
-    parts, evaluation_harness.parts = (
-        evaluation_harness.parts,
-        replace(evaluation_harness.parts, index=Other()),
+    parts, evaluation_harness.components = (
+        evaluation_harness.components,
+        replace(evaluation_harness.components, index=Other()),
     )
     try:
         with pytest.raises(BadBundleError, match="built for bundle another"):
             evaluation_harness.run(tmp_path / "run")
     finally:
-        evaluation_harness.parts = parts
+        evaluation_harness.components = parts
 
 
 def test_results_equal_rows(evaluation_harness, finished):
@@ -303,6 +303,6 @@ def test_results_rewritten_are_identical(finished, evaluation_harness):
     before = (finished[0] / "results.parquet").read_bytes()
     run = run_manifest.read_run_manifest(finished[0])
     assert (
-        write_results(finished[0], run, vector_width(evaluation_harness.parts)).read_bytes()
+        write_results(finished[0], run, vector_width(evaluation_harness.components)).read_bytes()
         == before
     )

@@ -96,7 +96,7 @@ class CorrectionScenario:
         """Decode each file without any override, and write the manifest."""
         rows = ["file,latitude,longitude,captured_at,creator"]
         for number, path in enumerate(sorted(self.folder.iterdir())):
-            read = self.harness.parts.decoder.read(path.name, str(path))
+            read = self.harness.components.decoder.read(path.name, str(path))
             capture = read.capture if isinstance(read, DecodedImage) else None
             layers = PhotoLayers(
                 number=number,

@@ -36,7 +36,7 @@ def test_cancel_batch_cancels_waiting_items_and_finishes_claimed_items(harness, 
     batch = register(harness, org, tmp_path / "in", 6)
     queued_jobs, harness.queue.sent[:] = list(harness.queue.sent), []
     ids = item_ids(harness, org, batch.id)
-    pipeline.ingest_items(ids[:2], WORKER, harness.parts)  # finished before the cancellation
+    pipeline.ingest_items(ids[:2], WORKER, harness.components)  # finished before the cancellation
     claimed = harness.repository.claim(ids[2:4], "host/2/0.00")  # claimed during the cancellation
     assert len(claimed) == 2
     with harness.database.write(org) as catalog:
@@ -53,8 +53,8 @@ def test_cancel_batch_cancels_waiting_items_and_finishes_claimed_items(harness, 
     harness.repository.release_worker("host/2/0.00")
     harness.queue.sent[:] = queued_jobs  # the broker still has the old jobs
     harness.run()
-    pipeline.ingest_items(ids[2:3], WORKER, harness.parts)
-    pipeline.ingest_items(ids[3:4], WORKER, harness.parts)
+    pipeline.ingest_items(ids[2:3], WORKER, harness.components)
+    pipeline.ingest_items(ids[3:4], WORKER, harness.components)
     with harness.database.read(org) as catalog:
         finished = catalog.batch(batch.id)
         canceled = catalog.batch_items(batch.id, status="canceled")

@@ -48,8 +48,10 @@ def test_ingest_file_over_memory_limit_fails_alone(harness, tmp_path):
     org = harness.organization()
     write_photos(tmp_path / "in", 20)
     (tmp_path / "in" / "0010-poison.png").write_bytes(poison(12_000, 9_000))
-    harness.parts.decoder.close()
-    harness.parts = replace(harness.parts, decoder=ChildDecoder(MediaSettings(memory_mb=256)))
+    harness.components.decoder.close()
+    harness.components = replace(
+        harness.components, decoder=ChildDecoder(MediaSettings(memory_mb=256))
+    )
     batch = harness.ingest(tmp_path / "in", org)
     assert (batch.is_processed, batch.indexed, batch.failed) == (True, 20, 1)
     assert items_by_file(harness, org, batch)["0010-poison.png"].error_code == "out_of_memory"

@@ -67,9 +67,9 @@ def test_ingest_items_on_full_disk_counts_no_attempt(harness, waiting_items, mon
         patch.setattr(os, "fsync", _raise_disk_full)
         for _ in range(5):
             with pytest.raises(UnavailableError):
-                pipeline.ingest_items(ids, WORKER, harness.parts)
+                pipeline.ingest_items(ids, WORKER, harness.components)
     assert max_attempts_counted(harness) == 0
-    assert pipeline.ingest_items(ids, WORKER, harness.parts) == 6
+    assert pipeline.ingest_items(ids, WORKER, harness.components) == 6
     with harness.database.read(org) as catalog:
         assert catalog.batch(batch.id).indexed == 6
 
@@ -93,7 +93,7 @@ def test_ingest_items_database_outage_retries_release_until_it_succeeds(
         patch.setattr(harness.index, "upsert", fail_upsert)
         patch.setattr(harness.repository, "release_unprocessed", fail_release_twice)
         with pytest.raises(IndexUnavailableError):
-            pipeline.ingest_items(ids, WORKER, harness.parts)
+            pipeline.ingest_items(ids, WORKER, harness.components)
     assert len(pauses) == 2
     assert max_attempts_counted(harness) == 0
     assert harness.repository.active_workers() == []
@@ -173,7 +173,7 @@ def test_worker_is_alive_after_clock_change(monkeypatch):
 def stale_worker(harness, waiting_items):
     """A worker that read a row for the index, was stopped, and lost its database session."""
     org, _, ids = waiting_items
-    pipeline.ingest_items(ids, WORKER, harness.parts)
+    pipeline.ingest_items(ids, WORKER, harness.components)
     image_id = next(iter(harness.index.scroll(None, 1)))[0]
     with harness.database.write(org) as catalog:
         catalog.update_image(image_id, ImageUpdate(creator="second"))
@@ -240,7 +240,7 @@ def test_stale_worker_does_not_restore_deleted_image(harness, stale_worker):
 def test_expired_tombstones_exclude_images_not_yet_erased(harness, waiting_items):
     """A clock set forward or an index outage of a day must not lose an id."""
     org, _, ids = waiting_items
-    pipeline.ingest_items(ids, WORKER, harness.parts)
+    pipeline.ingest_items(ids, WORKER, harness.components)
     image_id = next(iter(harness.index.scroll(None, 1)))[0]
     with harness.database.write(org) as catalog:
         catalog.delete_image(image_id)

@@ -85,8 +85,10 @@ def test_ingest_new_metadata_updates_without_encoding(harness, tmp_path):
     manifest = tmp_path / "m.csv"
     manifest.write_text("file,latitude,longitude,creator\na.jpg,10,20,ann\n")
     harness.ingest(manifest, org)
-    encode, calls = harness.parts.encoder.encode, []
-    harness.parts.encoder.encode = lambda *arguments: calls.append(arguments) or encode(*arguments)
+    encode, calls = harness.components.encoder.encode, []
+    harness.components.encoder.encode = lambda *arguments: (
+        calls.append(arguments) or encode(*arguments)
+    )
     manifest.write_text("file,latitude,longitude,creator\na.jpg,11,20,ann\n")
     batch = harness.ingest(manifest, org)
     image = only_image(harness, org)
@@ -158,7 +160,7 @@ def test_update_image_without_fields_raises(harness, tmp_path):
     harness.ingest(tmp_path / "in", org)
     with (
         harness.database.write(org) as catalog,
-        pytest.raises(BadRequestError, match="nothing to fix"),
+        pytest.raises(BadRequestError, match="nothing to update"),
     ):
         catalog.update_image(only_image(harness, org).id, ImageUpdate())
 

@@ -76,7 +76,7 @@ def test_lease_heartbeat_keeps_lease_of_long_chunk(harness, register_batch):
             time.sleep(0.1)
 
     parts = replace(
-        harness.parts, repository=repository, encoder=SlowEncoder(harness.encoder, watch)
+        harness.components, repository=repository, encoder=SlowEncoder(harness.encoder, watch)
     )
     assert pipeline.ingest_items(ids, WORKER, parts) == 6
     assert lost == []
@@ -166,7 +166,7 @@ def test_recovery_after_repeated_worker_kills_fails_no_item(harness, register_ba
             len(repository.claim(recover_as_dead(harness, repository)[0], f"host/{kill}/0.00")) == 1
         )
     for job in recover_as_dead(harness, repository):
-        pipeline.ingest_items(job, WORKER, replace(harness.parts, repository=repository))
+        pipeline.ingest_items(job, WORKER, replace(harness.components, repository=repository))
     with harness.database.read(org) as catalog:
         batch_after = catalog.batch(batch.id)
         attempts = [item.attempts for item in catalog.batch_items(batch.id)]
@@ -196,7 +196,7 @@ def test_recovery_of_file_that_kills_workers_fails_only_that_item(harness, regis
             if poisoned_id in job and repository.claim(job, f"host/{workers_killed}/0.00"):
                 workers_killed += 1
                 break
-            pipeline.ingest_items(job, WORKER, replace(harness.parts, repository=repository))
+            pipeline.ingest_items(job, WORKER, replace(harness.components, repository=repository))
     assert workers_killed == 3
     with harness.database.read(org) as catalog:
         batch_after = catalog.batch(batch.id)

@@ -60,12 +60,12 @@ def items_by_file(harness, batch):
 
 def ingest_with_change(harness, change_file):
     """Ingest and call `change_file` for each file after it is read."""
-    parts = harness.parts
-    harness.parts = replace(parts, decoder=ModifyingDecoder(parts.decoder, change_file))
+    parts = harness.components
+    harness.components = replace(parts, decoder=ModifyingDecoder(parts.decoder, change_file))
     try:
         return harness.ingest(harness.in_folder, harness.org)
     finally:
-        harness.parts = parts
+        harness.components = parts
 
 
 CHANGES = {

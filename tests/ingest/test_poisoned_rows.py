@@ -193,7 +193,7 @@ def test_upsert_on_full_disk_raises_unavailable_and_counts_no_attempt(harness, b
     refuse_row_in_table(harness, "images", "INSERT", "external_id", "poison", code="53100")
     (_, ids) = harness.queue.sent.pop()
     with pytest.raises(DatabaseUnavailableError):
-        pipeline.ingest_items(ids, WORKER, harness.parts)
+        pipeline.ingest_items(ids, WORKER, harness.components)
     assert item_of(harness, batches, item_id).attempts == 0
     assert harness.repository.active_workers() == []
 
@@ -211,7 +211,7 @@ def test_index_unreadable_vector_fails_only_that_image(harness, batches):
         harness,
         "CREATE TRIGGER spoil BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION spoil()",
     )
-    pipeline.ingest_items(ids, WORKER, harness.parts)
+    pipeline.ingest_items(ids, WORKER, harness.components)
     item = item_of(harness, batches, item_id)
     assert (item.status, item.error_stage, item.error_code) == ("failed", "index", "not_indexed")
     assert batch_of(harness, batches, "innocent").indexed == GOOD
@@ -246,7 +246,7 @@ def test_erase_images_undeletable_row_removes_the_others(harness, batches):
     for _, ids in harness.queue.sent:
         deleted_ids += ids
     with pytest.raises(Exception, match="poisoned"):
-        pipeline.erase_images(deleted_ids, harness.parts)
+        pipeline.erase_images(deleted_ids, harness.components)
     assert harness.scalar("SELECT count(*) FROM images") == 1
     assert harness.index.count() == 0
 
@@ -281,7 +281,7 @@ def test_reembed_images_unwritable_row_embeds_the_others(harness, batches):
         unit.connection.execute(text("DELETE FROM embeddings"))
         ids = list(unit.connection.execute(text("SELECT id FROM images")).scalars())
     refuse_row_in_table(harness, "embeddings", "INSERT", "image_id", poisoned)
-    done = pipeline.reembed_images(ids, harness.parts, CatalogReembedQueue(harness.owner))
+    done = pipeline.reembed_images(ids, harness.components, CatalogReembedQueue(harness.owner))
     assert done.done == 2 * GOOD
     assert {
         str(image_id): rejection.error_code for image_id, rejection in done.unreachable.items()

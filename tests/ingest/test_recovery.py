@@ -134,7 +134,9 @@ def test_ingest_items_index_unavailable_counts_no_attempt(harness, org, folder, 
             recover(harness)
             for name, ids in list(harness.queue.sent):
                 ingest = name == jobs.INGEST_ITEMS
-                arguments = (ids, WORKER, harness.parts) if ingest else (ids, harness.parts)
+                arguments = (
+                    (ids, WORKER, harness.components) if ingest else (ids, harness.components)
+                )
                 run = pipeline.ingest_items if ingest else pipeline.index_images
                 with pytest.raises(IndexUnavailableError):
                     run(*arguments)
@@ -142,9 +144,9 @@ def test_ingest_items_index_unavailable_counts_no_attempt(harness, org, folder, 
     batch_after = fetch_batch(harness, org, batch)
     assert (batch_after.stored, batch_after.failed) == (6, 0)
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'indexed'") == 0
-    encode, calls = harness.parts.encoder.encode, []
+    encode, calls = harness.components.encoder.encode, []
     monkeypatch.setattr(
-        harness.parts.encoder,
+        harness.components.encoder,
         "encode",
         lambda *arguments: calls.append(arguments) or encode(*arguments),
     )
@@ -155,17 +157,17 @@ def test_ingest_items_index_unavailable_counts_no_attempt(harness, org, folder, 
 
 
 def test_ingest_image_that_cannot_be_encoded_fails_alone(harness, org, folder, monkeypatch):
-    encode = harness.parts.encoder.encode
+    encode = harness.components.encoder.encode
     with (folder / "0003.jpg").open("rb") as file:
         assert file.read(2) == b"\xff\xd8"
-    bad = harness.parts.decoder.read("x", str(folder / "0003.jpg")).faces[0].pixels
+    bad = harness.components.decoder.read("x", str(folder / "0003.jpg")).faces[0].pixels
 
     def encode_or_fail(images, kind=None):
         if any(image.shape == bad.shape and (image == bad).all() for image in images):
             raise RuntimeError("no vector for this one")
         return encode(images, kind)
 
-    monkeypatch.setattr(harness.parts.encoder, "encode", encode_or_fail)
+    monkeypatch.setattr(harness.components.encoder, "encode", encode_or_fail)
     batch = harness.ingest(folder, org)
     assert (batch.indexed, batch.failed) == (5, 1)
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
@@ -198,7 +200,7 @@ def test_ingest_items_late_worker_does_not_replace_newer_file(harness, org, fold
         "SELECT encode(sha256, 'hex') FROM images WHERE external_id = 'in/0000.jpg'"
     )
     (folder / "0000.jpg").write_bytes(jpeg(0, 48.85, 2.35))
-    pipeline.ingest_items(late_item_ids, WORKER, harness.parts)
+    pipeline.ingest_items(late_item_ids, WORKER, harness.components)
     hash_after = harness.scalar(
         "SELECT encode(sha256, 'hex') FROM images WHERE external_id = 'in/0000.jpg'"
     )

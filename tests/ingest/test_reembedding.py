@@ -33,7 +33,7 @@ def tiny_parts(harness, tmp_path):
     """Ingest services with a tiny encoder instead of the descriptor."""
     folder = timm_bundle(tmp_path / "bundles" / "tiny")
     settings = Settings(encoder=EncoderSettings(bundle=str(folder), device="cpu"))
-    return replace(harness.parts, encoder=EncoderHandle(settings))
+    return replace(harness.components, encoder=EncoderHandle(settings))
 
 
 def stored_vectors(harness, contract):
@@ -64,7 +64,11 @@ def test_reembed_images_every_originals_policy_embeds_all(
     assert harness.ingest(tmp_path / "in", org).indexed == 5
     old_vectors = stored_vectors(harness, harness.encoder.contract)
     ids = missing_ids(reembed_queue, tiny_parts)
-    assert (len(ids), reembed_queue.count_live(), missing_ids(reembed_queue, harness.parts)) == (
+    assert (
+        len(ids),
+        reembed_queue.count_live(),
+        missing_ids(reembed_queue, harness.components),
+    ) == (
         5,
         5,
         [],
@@ -186,7 +190,7 @@ def test_reembed_queue_missing_excludes_images_of_open_items(
         raise DatabaseUnavailableError("restarted between rows and vectors")
 
     with monkeypatch.context() as broken:
-        broken.setattr(harness.parts.repository, "save_vectors", fail_save_vectors)
+        broken.setattr(harness.components.repository, "save_vectors", fail_save_vectors)
         with pytest.raises(DatabaseUnavailableError):
             harness.ingest(folder, org)
     contract = harness.encoder.contract

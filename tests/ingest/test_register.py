@@ -213,7 +213,7 @@ def test_register_files_unreadable_folder_is_one_rejection(harness, org, accessi
             settings=harness.settings,
         )
         inspected = list(
-            inspect_files(accessible_folder, harness.parts.decoder, harness.settings.media)
+            inspect_files(accessible_folder, harness.components.decoder, harness.settings.media)
         )
     harness.run()
     items = items_by_file(harness, org, registered.batch)

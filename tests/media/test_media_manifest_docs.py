@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pinpoint.media import gpx, tracks
 from pinpoint.media.manifests import manifest_times
-from pinpoint.media.manifests.columns import COLUMN_NAMES, UNITS
+from pinpoint.media.manifests.columns import COLUMN_NAMES, UNITS, find_column
 from pinpoint.media.manifests.values import MISSING
 from pinpoint.media.metadata import clocks
 
@@ -56,3 +56,12 @@ def test_readme_links_manifest_page() -> None:
     assert "(docs/reference/manifests.md)" in (PAGE.parents[2] / "README.md").read_text(
         encoding="utf-8"
     )
+
+
+def test_find_column_every_listed_name_gives_its_column() -> None:
+    for column, names in COLUMN_NAMES.items():
+        assert names[0] == column
+        for name in names:
+            camel = "".join(word.title() for word in name.split("_"))
+            for text in (name, name.upper(), name.replace("_", " "), camel, f"EXIF:{camel}"):
+                assert find_column(text) == column

@@ -11,7 +11,7 @@ import pytest
 
 from media.pictures import photo
 from pinpoint.errors import BadManifestError, BadRequestError
-from pinpoint.media.manifests.columns import COLUMN_NAMES, find_column, parse_column_options
+from pinpoint.media.manifests.columns import parse_column_options
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
 from pinpoint.media.manifests.manifest_files import (
     describe_manifest,
@@ -393,12 +393,3 @@ def test_find_manifests_returns_only_tables_with_file_column(folder: Path) -> No
         find_one_manifest(folder)
     with pytest.raises(NotADirectoryError):
         find_manifests(folder / "a.csv")
-
-
-def test_find_column_every_listed_name_gives_its_column() -> None:
-    for column, names in COLUMN_NAMES.items():
-        assert names[0] == column
-        for name in names:
-            camel = "".join(word.title() for word in name.split("_"))
-            for text in (name, name.upper(), name.replace("_", " "), camel, f"EXIF:{camel}"):
-                assert find_column(text) == column

@@ -175,7 +175,7 @@ def test_ingest_crash_before_index_is_repaired_with_both_vectors(harness, tmp_pa
         )
     lost = harness.repository.unindexed_images(contract, 100)
     assert lost == sorted(ids.values())
-    ingest_pipeline.index_images(lost, harness.parts)
+    ingest_pipeline.index_images(lost, harness.components)
     for name, _, lat, lon in rows:
         check_vectors(harness, ids[name], lat, lon)
 

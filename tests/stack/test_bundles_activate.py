@@ -167,7 +167,7 @@ def test_reconcile_after_killed_activation_embeds_the_missing_images(stack, monk
         gone = "DELETE FROM embeddings WHERE contract = :contract AND image_id = ANY(:ids)"
         unit.connection.execute(text(gone), {"contract": digest, "ids": lost})
     stack.worker.index.delete_points(lost)
-    monkeypatch.setattr(maintenance, "services", lambda: stack.worker)
+    monkeypatch.setattr(maintenance, "open_services", lambda: stack.worker)
     maintenance.reconcile_index([])
     waiting = stack.worker.repository.unindexed_images(digest, 10)
     assert waiting == lost
@@ -187,7 +187,7 @@ def test_reconcile_skips_images_of_an_open_ingest(stack, monkeypatch):
         broken.setattr(stack.worker.repository, "save_vectors", gone)
         with pytest.raises(DatabaseUnavailableError):
             pipeline.ingest_items(ids, WORKER, stack.worker.ingest_components())
-    monkeypatch.setattr(maintenance, "services", lambda: stack.worker)
+    monkeypatch.setattr(maintenance, "open_services", lambda: stack.worker)
     maintenance.reconcile_index([])
     assert len(stack.vectors(digest)) == PHOTOS
     pipeline.ingest_items(ids, WORKER, stack.worker.ingest_components())

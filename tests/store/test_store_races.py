@@ -110,7 +110,7 @@ def test_erase_source_waits_for_worker_and_removes_its_rows(harness, tmp_path):
     readings = [
         (
             item,
-            harness.parts.decoder.read(
+            harness.components.decoder.read(
                 item.file, harness.blobs.path(item.uri), item.metadata_override
             ),
         )
@@ -149,7 +149,7 @@ def test_save_vectors_of_replaced_bytes_finishes_no_item(harness, tmp_path):
         with harness.database.read(org) as catalog:
             ids = [item.id for item in catalog.batch_items(batch.id)]
         (item,) = harness.repository.claim(ids, worker)
-        reading = harness.parts.decoder.read(
+        reading = harness.components.decoder.read(
             item.file, harness.blobs.path(item.uri), item.metadata_override
         )
         (stored_item,) = harness.repository.upsert_images(
@@ -170,12 +170,12 @@ def test_save_vectors_of_replaced_bytes_finishes_no_item(harness, tmp_path):
     second_embedded = store_image(second, "two")
 
     harness.repository.save_vectors(contract, [first_embedded])
-    pipeline.index_images([first_embedded.image_id], harness.parts)
+    pipeline.index_images([first_embedded.image_id], harness.components)
     assert states() == ["stored", "stored"]
     assert harness.index.count(IndexFilter(organization_id=org)) == 0
 
     harness.repository.save_vectors(contract, [second_embedded])
-    pipeline.index_images([second_embedded.image_id], harness.parts)
+    pipeline.index_images([second_embedded.image_id], harness.components)
     assert states() == ["indexed", "updated"]
     assert harness.index.count(IndexFilter(organization_id=org)) == 1
 
@@ -246,7 +246,7 @@ def test_claim_after_max_attempts_fails_stored_images(harness, tmp_path):
     with harness.database.read(org) as catalog:
         ids = [item.id for item in catalog.batch_items(batch.id)]
     (item,) = harness.repository.claim(ids, "here")
-    reading = harness.parts.decoder.read(
+    reading = harness.components.decoder.read(
         item.file, harness.blobs.path(item.uri), item.metadata_override
     )
     harness.repository.upsert_images([(item, reading)], Originals(harness.blobs))

@@ -47,7 +47,7 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         with_current_encoder=lambda do: do(harness.encoder),
         blobs=harness.blobs,
         jobs=harness.queue,
-        decoder=harness.parts.decoder,
+        decoder=harness.components.decoder,
     )
     app = create_app(services)
     server = uvicorn.Server(

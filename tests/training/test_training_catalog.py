@@ -74,7 +74,7 @@ def run(harness, catalog_sources, tmp_path):
             run_config,
             tmp_path / "runs" / name,
             settings=settings,
-            decoder=harness.parts.decoder,
+            decoder=harness.components.decoder,
             into=home / "bundles" / name,
             gallery=gallery,
         )
@@ -141,7 +141,7 @@ def test_read_snapshot_rows_match_ingested_faces(harness, planet, sources, tmp_p
     from_manifest = read_samples(sources[1:2], settings).samples
     assert len(streets) > len(from_manifest), "a panorama is a row for each face"
     row_of_name = {name.split("/", 1)[1]: k for k, name in enumerate(from_manifest.ids.tolist())}
-    decoder = CountingDecoder(harness.parts.decoder)
+    decoder = CountingDecoder(harness.components.decoder)
     caches = [
         cache_features(
             tmp_path / str(k),

@@ -153,7 +153,7 @@ def test_train_reranker_command_writes_verifiable_bundle(
         names = ("api_keys", "database", "encoder", "index")
         components = {name: getattr(harness, name) for name in names}
         yield SimpleNamespace(
-            settings=harness.settings, decoder=harness.parts.decoder, **components
+            settings=harness.settings, decoder=harness.components.decoder, **components
         )
 
     def pinpoint(*arguments):

@@ -38,7 +38,7 @@ def geotagged(harness: ServiceHarness) -> tuple[list[Path], list[Path]]:
         if digest in seen:
             continue
         seen.add(digest)
-        read = harness.parts.decoder.read(path.name, str(path))
+        read = harness.components.decoder.read(path.name, str(path))
         if isinstance(read, DecodedImage):
             pixels = read.capture.width_px * read.capture.height_px
             (large if pixels > LARGE_PIXELS else small).append(path)

@@ -55,7 +55,9 @@ def bench(
         raise BadRequestError(f"there is no program {program!r}; use {', '.join(PROGRAMS)}")
     tests = find_tests_folder()
     module, _ = PROGRAMS[program]
-    paths = [str(tests), os.environ.get("PYTHONPATH", "")]
+    # The programs format their tables with the functions that generate the reference.
+    table_functions = tests.parent / "docs" / "hooks"
+    paths = [str(tests), str(table_functions), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     # The program replaces this process, so that signals and the exit code are its own.
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)
