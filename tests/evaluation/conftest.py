@@ -50,7 +50,7 @@ class EvaluationHarness:
     def labeled(self):
         return read_labels(PROTOCOLS["custom"], self.folder / "labels.csv")
 
-    def plan(self, **changes) -> RunConfig:
+    def run_config(self, **changes) -> RunConfig:
         return replace(
             RunConfig(organization_id=self.organization_id, images=self.images), **changes
         )
@@ -67,7 +67,7 @@ class EvaluationHarness:
         return evaluate(
             labeled or self.labeled(),
             out,
-            config=self.plan(**changes),
+            config=self.run_config(**changes),
             components=self.components,
             concurrency=concurrency,
             on_progress=on_progress,

@@ -67,7 +67,9 @@ def test_planet_is_evaluated_end_to_end(planet, evaluation_harness, tmp_path):
     run = evaluate(
         labeled,
         tmp_path / "run",
-        config=evaluation_harness.config(organization_id=org, images=paths.images, filters=filters),
+        config=evaluation_harness.run_config(
+            organization_id=org, images=paths.images, filters=filters
+        ),
         components=evaluation_harness.components,
         planet=run_manifest.read_planet(paths.planet),
     )

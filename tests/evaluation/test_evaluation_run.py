@@ -54,12 +54,12 @@ def test_run_row_equals_answer_of_search_flow(evaluation_harness, finished):
     assert row["sha256"] == digest
     for name, exclusions in (
         (UNFILTERED, None),
-        (EXCLUDED, exclusions_for(query, digest, evaluation_harness.plan())),
+        (EXCLUDED, exclusions_for(query, digest, evaluation_harness.run_config())),
     ):
         answer = pipeline.locate(
             QueryPhoto(data=data, file="x", kind="photo"),
             SearchFilter(),
-            build_context(evaluation_harness.plan(), evaluation_harness.components),
+            build_context(evaluation_harness.run_config(), evaluation_harness.components),
             exclusions=exclusions,
         )
         arm = row["arms"][name]

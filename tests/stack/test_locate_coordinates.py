@@ -197,7 +197,7 @@ def test_locate_without_gallery_returns_listed_coordinates(
         monkeypatch, capsys, "locate", photo, "--search-space", "coordinates", "--top", 2, *to
     )
     assert f"{first['lat']:.5f}, {first['lon']:.5f}" in document
-    assert "of the mass within" in document
+    assert "of the weights within" in document
     assert "without evidence" in document
     code, document, error = run(
         monkeypatch,
@@ -210,4 +210,4 @@ def test_locate_without_gallery_returns_listed_coordinates(
         "photo",
         *to,
     )
-    assert (code, "omit kinds" in error) == (64, True)
+    assert (code, "omit source_kinds" in error) == (64, True)
