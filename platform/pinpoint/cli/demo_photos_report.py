@@ -37,24 +37,29 @@ _MAX_CITED: Final = 2
 
 
 def summarize_photo_demo(
-    paths: Sequence[Path], truths: Sequence[Point], gallery: Sequence[Point], answers: list[Json]
+    paths: Sequence[Path],
+    ground_truths: Sequence[Point],
+    gallery: Sequence[Point],
+    answers: list[Json],
 ) -> Json:
     """Build the part of the `--json` document that depends on the answers.
 
     Args:
         paths: Files of the queries.
-        truths: Their positions.
+        ground_truths: Their positions.
         gallery: Positions of the gallery's images.
         answers: The API's answer to each query.
     """
-    places = nearest_places(truths)
+    places = nearest_places(ground_truths)
     photos = [
         {
-            **describe_query(path, truth, answer),
+            **describe_query(path, ground_truth, answer),
             "nearest_place": f"{place.name}, {place.country}",
-            "nearest_in_gallery_m": min(geodesic_m(truth, point) for point in gallery),
+            "nearest_in_gallery_m": min(geodesic_m(ground_truth, point) for point in gallery),
         }
-        for path, truth, place, answer in zip(paths, truths, places, answers, strict=True)
+        for path, ground_truth, place, answer in zip(
+            paths, ground_truths, places, answers, strict=True
+        )
     ]
     covered = [photo for photo in photos if photo["nearest_in_gallery_m"] <= NEAR_M]
     notes = [PHOTO_DEMO_NOTE]
@@ -80,17 +85,17 @@ def _count_within(photos: Sequence[Json], limit_m: float) -> int:
     return sum(photo["error_m"] is not None and photo["error_m"] <= limit_m for photo in photos)
 
 
-def describe_query(path: Path, truth: Point, answer: Json) -> Json:
+def describe_query(path: Path, ground_truth: Point, answer: Json) -> Json:
     """Describe one photo: answer, ground truth, and the distance between them."""
     point, error_m, is_inside = answer["point"], None, None
     radii_m = {f"{disc['probability']:.0%}": disc["radius_m"] for disc in answer["credible_discs"]}
     if point is not None:
-        error_m = geodesic_m(Point(lat=point["lat"], lon=point["lon"]), truth)
+        error_m = geodesic_m(Point(lat=point["lat"], lon=point["lon"]), ground_truth)
         is_inside = error_m <= radii_m[_RADIUS_SHARE]
     cited = [image for images in answer["citations"].values() for image in images]
     return {
         "photo": str(path),
-        "ground_truth": {"lat": truth.lat, "lon": truth.lon},
+        "ground_truth": {"lat": ground_truth.lat, "lon": ground_truth.lon},
         "answer": point,
         "abstention_reason": answer["abstention_reason"],
         "error_m": error_m,

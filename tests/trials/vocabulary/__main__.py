@@ -27,8 +27,12 @@ from trials.vocabulary.photos import LAYER, read_photos
 from trials.vocabulary.ship_vocabulary import write_bare_tower
 from trials.vocabulary.two_views import SEEDS, TwoViews, embed, extract_views, judge, learn
 
-WIDTHS = ((16, 64), (24, 42), (32, 32), (40, 25), (48, 21), (56, 18), (64, 16), (32, 16), (16, 32))
-"""Channels after the local PCA, and centers."""
+WIDTHS = (
+    *((16, 64), (24, 42), (32, 32), (40, 25), (48, 21), (56, 18), (64, 16), (80, 12), (None, 9)),
+    *((16, 32), (32, 16), (64, 8), (None, 4)),
+)
+"""Channels after the local PCA (None: all 112), and centers; the last four have 512 or fewer
+dimensions."""
 NEAR_M = 25.0
 Street = tuple[torch.Tensor, np.ndarray, np.ndarray]
 """Local features `[N, T, C]`, distances `[N, N]` in meters, and which are of another panorama."""
@@ -109,7 +113,8 @@ if __name__ == "__main__":
             config = VocabularyConfig(
                 layer=LAYER, num_centers=centers, local_dim=local_dim, has_pca=False
             )
-            name = f"local PCA to {local_dim}, {centers} centers, {local_dim * centers} dimensions"
+            channels = local_dim or views.photos.shape[2]
+            name = f"{channels} channels, {centers} centers, {channels * centers} dimensions"
             _print_row(name, config, views, street)
-            if (local_dim, centers) in ((32, 32), (48, 21)):
+            if (local_dim, centers) in ((32, 32), (48, 21), (None, 9)):
                 _print_row(f"{name}, learned with the planet", config, views, street, planet_maps)

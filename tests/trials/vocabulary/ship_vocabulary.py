@@ -26,7 +26,7 @@ TOWER = TowerSpec.parse("timm:tf_efficientnet_lite0")
 WEIGHTS_LICENSE = "Apache-2.0"
 HALF = (0.5, 0.5, 0.5)
 PREPROCESS = Preprocess(size_px=320, resize="squash", interpolation="bicubic", mean=HALF, std=HALF)
-CONFIG = VocabularyConfig(layer=LAYER, num_centers=21, local_dim=48, has_pca=False)
+CONFIG = VocabularyConfig(layer=LAYER, num_centers=9, has_pca=False)
 """The best of those that `pinpoint bench vocabulary` compares."""
 NOTE = (
     "EfficientNet-Lite0 of ImageNet and a vocabulary of unrelated photos, not trained for places: "
