@@ -199,7 +199,7 @@ def _write_bundle(
     from pinpoint.nets.bundle.checkpoint import write_bundle
 
     folder = write_bundle(
-        _bundle_folder(name, settings),
+        find_bundle_folder(name, settings),
         name=name,
         tower=tower,
         license=license,
@@ -223,7 +223,7 @@ def _import_geoclip(
         )
     tower = find_bundle(clip_bundle, settings.services.home)
     return read_bundle(
-        write_geoclip(_bundle_folder(name, settings), name=name, tower=tower, source=source)
+        write_geoclip(find_bundle_folder(name, settings), name=name, tower=tower, source=source)
     )
 
 
@@ -233,10 +233,15 @@ def _import_folder(folder: Path, name: str | None, settings: Settings) -> Bundle
     bundle_name = read_bundle(folder).contract.name
     if name not in (None, bundle_name):
         raise BadRequestError(f"the bundle in {folder} is called {bundle_name}; leave --name out")
-    return copy_bundle(folder, _bundle_folder(bundle_name, settings))
+    return copy_bundle(folder, find_bundle_folder(bundle_name, settings))
 
 
-def _bundle_folder(name: str, settings: Settings) -> Path:
+def find_bundle_folder(name: str, settings: Settings) -> Path:
+    """Folder of a new bundle below the home.
+
+    Raises:
+        BadRequestError: The name is reserved or is not the name of a folder.
+    """
     from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER
     from pinpoint.nets.bundle.contract import DESCRIPTOR_NAME
 
