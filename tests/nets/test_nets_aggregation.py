@@ -237,7 +237,7 @@ def test_encoder_with_vlad_is_independent_of_batch_and_order(learned, tmp_path):
         encoder.encode([images[row] for row in order]), together[order], atol=1e-5
     )
     np.testing.assert_allclose(encoder.encode_query(images[7]), together[7], atol=1e-5)
-    assert encoder.encode([]).shape == (0, 6)
+    assert encoder.encode([]).shape == (0, 12)
 
 
 def test_aggregated_bundle_keeps_the_file_of_the_tower(aggregated, tower, tmp_path):

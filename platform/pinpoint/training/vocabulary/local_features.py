@@ -26,7 +26,6 @@ from pinpoint.records import Pixels
 from pinpoint.training.vocabulary.config import VocabularyConfig
 from pinpoint.training.vocabulary.fitting import Floats32, describe_aggregation, to_torch
 
-
 _PROJECT_ROWS = 1_024
 
 
