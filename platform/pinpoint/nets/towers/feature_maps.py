@@ -63,6 +63,10 @@ class FeatureMaps:
             ) from error
         module.register_forward_hook(_end_pass)
 
+    def to(self, device: torch.device) -> None:
+        """Move the network to a device."""
+        self._network.to(device)
+
     def extract(self, pixels: torch.Tensor) -> LocalMap:
         """`[B, 3, S, S]` to local features.
 
