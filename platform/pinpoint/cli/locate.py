@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from pinpoint.cli import output
+from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.cli.explain import show_explanation
 from pinpoint.cli.filter_options import (
@@ -53,6 +55,14 @@ def locate(  # noqa: PLR0913 - options of a command
             help="Search the `gallery`, or the `coordinates` that the bundle lists.",
         ),
     ] = "gallery",
+    same_place: Annotated[
+        bool,
+        typer.Option(
+            "--same-place",
+            help="The photos show one place: they are one query with one answer.",
+        ),
+    ] = False,
+    crop: CropOption = [],  # noqa: B006
     explain: Annotated[
         bool,
         typer.Option(
@@ -82,6 +92,12 @@ def locate(  # noqa: PLR0913 - options of a command
     )
     check_kinds("--query-kind", [query_kind])
     check_choice("--search-space", search_space, _SEARCH_SPACES)
+    crops = read_crops(crop, len(photos))
+    queries = (
+        [LocateQuery(photos, crops)]
+        if same_place
+        else [LocateQuery([photo], crops[i : i + 1]) for i, photo in enumerate(photos)]
+    )
     with session.client() as client:
         parameters = {
             **filters.to_parameters(client),
@@ -89,30 +105,44 @@ def locate(  # noqa: PLR0913 - options of a command
             "top": top,
             "search_space": search_space,
         }
-        _locate_photos(session, client, photos, parameters, explain=explain)
+        _locate_queries(session, client, queries, parameters, explain=explain)
 
 
-def _locate_photos(
+@dataclass(frozen=True, slots=True)
+class LocateQuery:
+    """The photos of one query and their crops."""
+
+    photos: list[Path]
+    crops: list[str]
+    """One for each photo, or none."""
+
+    @property
+    def name(self) -> str:
+        """Paths of the photos."""
+        return ", ".join(map(str, self.photos))
+
+
+def _locate_queries(
     session: Session,
     client: Client,
-    photos: list[Path],
+    queries: list[LocateQuery],
     parameters: dict[str, Any],
     *,
     explain: bool,
 ) -> None:
-    """Locate and print each photo; a photo that cannot be read does not stop the others.
+    """Answer and print each query; a photo that cannot be read does not stop the others.
 
     Raises:
-        typer.Exit: A photo failed; with the exit code of the first failure.
+        typer.Exit: A query failed; with the exit code of the first failure.
     """
     answers: list[dict[str, Any]] = []
     failed: BadRequestError | None = None
-    for photo in photos:
-        answer, error = _locate_photo(client, photo, parameters)
+    for query in queries:
+        answer, error = _locate_query(client, query, parameters)
         failed = failed or error
-        answers.append({"photo": str(photo), "answer": answer, "error": _error_summary(error)})
+        answers.append({"photo": query.name, "answer": answer, "error": _error_summary(error)})
         if not session.as_json and answer is not None:
-            show_answer(str(photo), answer)
+            show_answer(query.name, answer)
             if explain:
                 show_explanation(answer)
     if session.as_json:
@@ -241,16 +271,19 @@ def _format_score(score: dict[str, Any] | None) -> str | None:
     return f"{score['score']:.3f} {rank}"
 
 
-def _locate_photo(
-    client: Client, photo: Path, parameters: dict[str, Any]
+def _locate_query(
+    client: Client, query: LocateQuery, parameters: dict[str, Any]
 ) -> tuple[dict[str, Any] | None, BadRequestError | None]:
-    """Locate one photo; returns the answer or the error. Other errors end the command."""
+    """Answer one query; returns the answer or the error. Other errors end the command."""
     try:
-        return client.locate(photo, **parameters), None
+        return client.locate(query.photos, **parameters, crop=query.crops), None
     except BadRequestError as error:
-        # The message may start with the file name; it is replaced by the full path.
-        message = error.message.removeprefix(f"{photo.name}: ")
-        output.warn(f"pinpoint: {message if str(photo) in message else f'{photo}: {message}'}")
+        message = error.message
+        if len(query.photos) == 1:
+            # The message may start with the file name; it is replaced by the full path.
+            message = message.removeprefix(f"{query.photos[0].name}: ")
+            message = message if query.name in message else f"{query.name}: {message}"
+        output.warn(f"pinpoint: {message}")
         return None, error
 
 

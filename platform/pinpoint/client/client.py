@@ -83,12 +83,14 @@ class Client:
 
     # --- queries -----------------------------------------------------------------------------
 
-    def locate(self, photo: Photo, **parameters: Any) -> Json:
+    def locate(self, photo: Photo | Sequence[Photo], **parameters: Any) -> Json:
         """Estimate the position of a photo, with evidence.
 
         Args:
-            photo: Path or bytes of an image.
-            parameters: `query_kind`, `source_kinds`, `sources`, `lat`, `lon`, `radius_m`, `bbox`
+            photo: Path or bytes of an image, or a list of them: photos of one place, which are one
+                query.
+            parameters: `crop` (`x,y,w,h` in pixels of the upright image, as text or four numbers;
+                a list with one value for each of several photos), `query_kind`, `source_kinds`, `sources`, `lat`, `lon`, `radius_m`, `bbox`
                 (minimum longitude and latitude, maximum longitude and latitude), `polygon`
                 (GeoJSON), `datetime` (text as `start/end`, or a pair of times with None as an open
                 end; both ends are included), `top`, `search_space` (`coordinates` ranks the
@@ -97,8 +99,10 @@ class Client:
         Raises:
             BadPhotoError: The bytes are not an image that Pinpoint accepts.
         """
+        photos = [photo] if isinstance(photo, str | Path | bytes) else photo
+        files = [("photo", _read_photo(entry)) for entry in photos]
         answer: Json = self._transport.call(
-            "POST", "/v1/locate", form=to_form(parameters), files=[("photo", _read_photo(photo))]
+            "POST", "/v1/locate", form=to_form(parameters), files=files
         )
         return answer
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
-from pinpoint.records import SourceKind
+from pinpoint.records import Crop, SourceKind
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
@@ -21,6 +21,8 @@ class QueryPhoto:
     """File name, for messages."""
     kind: SourceKind | None = None
     """Source kind, if known; selects the encoder's adapter."""
+    crop: Crop | None = None
+    """Region of the photo that is the query; None for the whole photo."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from pinpoint.records import (
     Evidence,
     Exclusions,
     IndexPoint,
+    Pixels,
     RankedCandidate,
     Ranking,
     SearchFilter,
@@ -42,6 +43,7 @@ from pinpoint.search import (
 from pinpoint.search.candidates_and_evidence import (
     CandidatesAndEvidence,
     encode_photo,
+    encode_photos,
     find_candidates_and_evidence,
 )
 from pinpoint.search.context import EvidenceSettings, QueryPhoto, SearchContext
@@ -76,16 +78,16 @@ class SimilarRequest:
 
 
 def locate(
-    photo: QueryPhoto,
+    photos: QueryPhoto | Sequence[QueryPhoto],
     search_filter: SearchFilter,
     context: SearchContext,
     *,
     exclusions: Exclusions | None = None,
 ) -> Answer:
-    """Locate a photo and return the answer with its evidence.
+    """Locate a photo, or several photos of one place, and return the answer with its evidence.
 
     Args:
-        photo: The photo.
+        photos: The photo, or several photos of one place, which are one query.
         search_filter: Search filter: area, time and sources.
         context: Gallery, components and settings of the query.
         exclusions: Images treated as absent from the gallery; None in production.
@@ -96,8 +98,16 @@ def locate(
         ModelMismatchError: The index contains vectors of another bundle.
         UnavailableError: The index or the database does not respond.
     """
-    vector = encode_photo(photo, context.decoder, context.encoder, context.stopwatch)
-    return locate_encoded(vector, search_filter, context, kind=photo.kind, exclusions=exclusions)
+    query_photos = [photos] if isinstance(photos, QueryPhoto) else photos
+    encoded = encode_photos(query_photos, context.decoder, context.encoder, context.stopwatch)
+    return locate_encoded(
+        encoded.vector,
+        search_filter,
+        context,
+        kind=query_photos[0].kind,
+        exclusions=exclusions,
+        pixels=encoded.pixels,
+    )
 
 
 def locate_encoded(
@@ -108,6 +118,7 @@ def locate_encoded(
     kind: SourceKind | None = None,
     exclusions: Exclusions | None = None,
     ranker: str | None = None,
+    pixels: Sequence[Pixels] = (),
 ) -> Answer:
     """Locate from the vector `[D]` of a photo: all of `locate` except decoding and encoding.
 
@@ -119,6 +130,7 @@ def locate_encoded(
         exclusions: As `locate`.
         ranker: One of `RANKER_NAMES`; None selects the reranker if there is one, otherwise the
             vote.
+        pixels: Pixels `[H, W, 3]` of each photo of the query.
 
     Raises:
         BadRequestError: The reranker is requested by name, but there is none.
@@ -142,7 +154,12 @@ def locate_encoded(
                 ranking = _rank_with_reranker(reranker, vector, kind, retrieved)
         with stopwatch.stage("decide"):
             calibrated = posterior.calibrate_result(
-                ranking, contract, search_filter, settings, kind=kind
+                ranking,
+                contract,
+                search_filter,
+                settings,
+                kind=kind,
+                num_photos=max(1, len(pixels)),
             )
             decision = answer.decide_answer(
                 ranking.ranked, calibrated, reader=retrieved.reader, cited=settings.max_citations

@@ -50,6 +50,7 @@ def calibrate_result(
     search: SearchSettings,
     *,
     kind: str | None = None,
+    num_photos: int = 1,
 ) -> CalibratedResult:
     """The posterior, if a calibration applies to the query, and a note on the calibration.
 
@@ -59,10 +60,14 @@ def calibrate_result(
         search_filter: The search filter.
         search: The search settings.
         kind: Source kind of the query, as given by the caller.
+        num_photos: Number of photos of the query.
     """
     calibration, note = select_calibration(
         contract, ranking.ranker, search_filter, search.model_dump(mode="json")
     )
+    if calibration is not None and num_photos > 1:
+        # The mean of several vectors has other similarities than the vector of one photo.
+        calibration, note = None, "queries with several photos are not calibrated"
     if not ranking.ranked:
         return CalibratedResult(note=note, abstention_reason="no_candidates")
     features = query_features(ranking.ranked, kind=kind, no_match_logit=ranking.no_match_logit)
