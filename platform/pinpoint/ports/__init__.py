@@ -16,6 +16,7 @@ from pinpoint.ports.engines import (
     VectorIndex,
 )
 from pinpoint.ports.ingest_repository import EncodePositions, IngestRepository, OriginalStore
+from pinpoint.ports.matching import FeatureCache, FeatureMatcher
 from pinpoint.ports.reembed_queue import ReembedQueue
 from pinpoint.ports.tenant_deletion import TenantDeletion
 from pinpoint.ports.training_data import TrainingDataReader
@@ -30,6 +31,8 @@ __all__ = [
     "Decoder",
     "EncodePositions",
     "Encoder",
+    "FeatureCache",
+    "FeatureMatcher",
     "TrainingDataReader",
     "JobQueue",
     "IngestRepository",

@@ -126,6 +126,16 @@ from pinpoint.records.primitives import (
     Vector,
 )
 from pinpoint.records.stats import RecoveryReport, RejectionCount, StageTiming, StatsSnapshot
+from pinpoint.records.verification import (
+    DEFAULT_MIN_INLIERS,
+    DEFAULT_MIN_SPREAD,
+    GeometricMatch,
+    LocalFeatures,
+    TransformModel,
+    Verification,
+    VerificationStatus,
+    VerificationThreshold,
+)
 
 __all__ = [
     "DEFAULT_ORGANIZATION",
@@ -238,4 +248,12 @@ __all__ = [
     "TrainingSource",
     "Vector",
     "FinalStatus",
+    "DEFAULT_MIN_INLIERS",
+    "DEFAULT_MIN_SPREAD",
+    "GeometricMatch",
+    "LocalFeatures",
+    "TransformModel",
+    "Verification",
+    "VerificationStatus",
+    "VerificationThreshold",
 ]
