@@ -67,7 +67,8 @@ def test_locate_writes_only_the_photo_hash_to_the_audit_log(api, search_calls):
         http.post("/v1/locate", files=PHOTO)
     (line,) = api.rows().audit
     assert line["operation"] == "locate"
-    assert len(line["photo_sha256"]) == 64
+    (photo_sha256,) = line["photo_sha256s"]
+    assert len(photo_sha256) == 64
     assert api.parts.blobs.kept == {}
 
 
@@ -363,5 +364,5 @@ def test_openapi_document_is_complete_for_client_generators(api):
         if "security" in op:
             assert "application/problem+json" in op["responses"]["401"]["content"]
     form = document["paths"]["/v1/locate"]["post"]["requestBody"]["content"]["multipart/form-data"]
-    assert form["schema"]["properties"]["photo"]["format"] == "binary"
+    assert form["schema"]["properties"]["photo"]["items"]["format"] == "binary"
     assert form["schema"]["required"] == ["photo"]

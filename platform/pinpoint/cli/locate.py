@@ -140,7 +140,13 @@ def _locate_queries(
     for query in queries:
         answer, error = _locate_query(client, query, parameters)
         failed = failed or error
-        answers.append({"photo": query.name, "answer": answer, "error": _error_summary(error)})
+        answers.append(
+            {
+                "photos": [str(photo) for photo in query.photos],
+                "answer": answer,
+                "error": _error_summary(error),
+            }
+        )
         if not session.as_json and answer is not None:
             show_answer(query.name, answer)
             if explain:

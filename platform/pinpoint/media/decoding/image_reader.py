@@ -134,6 +134,8 @@ def _render_faces(
     Raises:
         RejectedFileError: `undecodable`, `crop_outside_image`.
     """
+    if request.crop is not None and request.format != "jpeg":
+        _load_pixels(image)  # some formats apply their orientation when pixels are loaded
     box = None if request.crop is None else stored_box(image, request.crop)
     width, height = image.size if box is None else (box[2] - box[0], box[3] - box[1])
     size = rendition_size(width, height, request.rendition_px)
