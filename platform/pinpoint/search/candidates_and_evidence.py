@@ -18,6 +18,7 @@ from pinpoint.errors import BadRequestError
 from pinpoint.ports import CatalogReader, Decoder, Encoder
 from pinpoint.records import (
     Candidate,
+    Crop,
     Evidence,
     Exclusions,
     IndexInfo,
@@ -79,6 +80,14 @@ class EncodedPhotos:
     """Pixels `[H, W, 3]` of each distinct photo."""
 
 
+def list_distinct_photos(photos: Sequence[QueryPhoto]) -> list[QueryPhoto]:
+    """The photos of a query, without those of equal bytes and crop, in their order."""
+    distinct: dict[tuple[bytes, Crop | None], QueryPhoto] = {}
+    for photo in photos:
+        distinct.setdefault((photo.data, photo.crop), photo)
+    return list(distinct.values())
+
+
 def encode_photos(
     photos: Sequence[QueryPhoto], decoder: Decoder, encoder: Encoder, stopwatch: Stopwatch
 ) -> EncodedPhotos:
@@ -98,12 +107,11 @@ def encode_photos(
         BadPhotoError: As `decode_photo`.
         TooLargeError: As `decode_photo`.
     """
-    distinct = {(photo.data, photo.crop, photo.kind): photo for photo in photos}
-    if not distinct:
+    if not photos:
         raise BadRequestError("a query needs at least one photo")
     pixels: list[Pixels] = []
     vectors: list[Vector] = []
-    for photo in distinct.values():
+    for photo in list_distinct_photos(photos):
         with stopwatch.stage("decode"):
             pixels.append(decode_photo(photo, decoder))
         with stopwatch.stage("encode"):

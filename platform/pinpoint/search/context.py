@@ -8,6 +8,7 @@ from uuid import UUID
 from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
 from pinpoint.records import Crop, SourceKind
 from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.search.verify import Verifier
 from pinpoint.settings import SearchSettings
 
 
@@ -39,6 +40,8 @@ class SearchContext:
     database: Database
     """Returns evidence, names and licenses."""
     settings: SearchSettings
+    verifier: Verifier | None = None
+    """Compares the query with gallery images, if given and `settings.verify_candidates` > 0."""
     reranker: Reranker | None = None
     """Ranks the candidates, if the bundle has one; otherwise they vote."""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)

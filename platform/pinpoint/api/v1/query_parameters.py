@@ -123,6 +123,24 @@ class LocateForm(SearchFilterParameters):
     )
 
 
+    verify: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="Number of candidates that are compared with the photo by local features; 0 "
+        "disables it. Default: `PINPOINT_SEARCH_VERIFY_CANDIDATES`.",
+    )
+    include: Annotated[
+        list[Literal["matches"]],
+        BeforeValidator(_split_list),
+        Field(
+            default_factory=list,
+            max_length=1,
+            description="`matches`: also return the positions of the inliers in both images.",
+        ),
+    ]
+
+
 class SimilarForm(SearchFilterParameters):
     """Form fields that may accompany or replace a query photo."""
 
