@@ -33,8 +33,8 @@ def test_locate_without_calibration_returns_point_regions_evidence_and_a_note(ap
     assert cited["thumbnail_url"] == f"/v1/images/{cited['image_id']}/thumbnail"
     assert body["bundle"] == {"name": "descriptor", "digest": "d", "note": "sees colors"}
     assert body["index"] == {"engine": "qdrant-edge", "build": "b"}
-    assert search_calls[0]["photo"].data == b"bytes of a photo"
-    assert search_calls[0]["photo"].kind == "photo"
+    (photo,) = search_calls[0]["photos"]
+    assert (photo.data, photo.kind, photo.crop) == (b"bytes of a photo", "photo", None)
     assert search_calls[0]["context"].organization_id == api.parts.api_keys.ids["default"]
 
 

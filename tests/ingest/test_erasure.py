@@ -78,6 +78,7 @@ def erase(harness, organization_deletion, org):
         repository=harness.repository,
         index=harness.index,
         blobs=harness.blobs,
+        features=harness.features,
         on_message=lambda _: None,
     )
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from pinpoint.atomic_files import write_atomic
 from pinpoint.cli import output
 from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.exit_codes import EXIT_CODES
@@ -24,7 +25,7 @@ from pinpoint.cli.filter_options import (
 from pinpoint.cli.option_values import check_choice, check_kinds
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.client import Client
-from pinpoint.errors import BadRequestError
+from pinpoint.errors import BadRequestError, describe_cause
 
 _SEARCH_SPACES: Final = ("gallery", "coordinates")
 _ABSTENTION_TEXTS: Final = {
@@ -63,6 +64,24 @@ def locate(  # noqa: PLR0913 - options of a command
         ),
     ] = False,
     crop: CropOption = [],  # noqa: B006
+    verify: Annotated[
+        int | None,
+        typer.Option(
+            "--verify",
+            min=0,
+            max=64,
+            help="Number of candidates compared with the photo by local features; 0 disables it. "
+            "Default: `PINPOINT_SEARCH_VERIFY_CANDIDATES`.",
+        ),
+    ] = None,
+    matches: Annotated[
+        Path | None,
+        typer.Option(
+            "--matches",
+            metavar="FILE.png",
+            help="Write the match picture: the photo beside the gallery image that matches best.",
+        ),
+    ] = None,
     explain: Annotated[
         bool,
         typer.Option(
@@ -98,14 +117,32 @@ def locate(  # noqa: PLR0913 - options of a command
         if same_place
         else [LocateQuery([photo], crops[i : i + 1]) for i, photo in enumerate(photos)]
     )
+    if matches is not None and len(queries) > 1:
+        raise BadRequestError("--matches writes one picture, so it needs one query")
     with session.client() as client:
         parameters = {
             **filters.to_parameters(client),
             "query_kind": query_kind,
             "top": top,
             "search_space": search_space,
+            "verify": verify,
         }
         _locate_queries(session, client, queries, parameters, explain=explain)
+        if matches is not None:
+            _write_picture(matches, client.match_picture(photos, **parameters, crop=crops))
+
+
+def _write_picture(path: Path, picture: bytes) -> None:
+    """Write the match picture.
+
+    Raises:
+        BadRequestError: The file cannot be written.
+    """
+    try:
+        write_atomic(path, picture, durable=False)
+    except OSError as error:
+        raise BadRequestError(f"{path} cannot be written: {describe_cause(error)}") from error
+    output.warn(f"pinpoint: match picture in {path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +213,7 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
     )
     output.print_line(f"{photo}: {point['lat']:.5f}, {point['lon']:.5f}   {discs} ({calibrated})")
     _print_posterior(answer)
+    _print_verification(answer)
     rows = [
         (
             cited["role"],
@@ -185,6 +223,7 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
             output.format_place(cited["nearest_place"]),
             f"{cited['distance_m']:.0f}",
             f"{cited['similarity']:.3f}",
+            _format_verification(cited["verification"]),
             cited["license"],
             [image["image_id"] for image in (cited, *cited["copies"])],
         )
@@ -199,6 +238,7 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         "nearest place",
         ">distance m",
         ">similarity",
+        ">inliers",
     )
     if listed:
         _print_coordinates(answer["coordinates"])
@@ -246,6 +286,28 @@ def _print_posterior(answer: dict[str, Any]) -> None:
         output.print_line(f"probability within {radii}; {regions}")
         names = [f"{place['name']} {place['probability']:.0%}" for place in posterior["names"]]
         output.print_line(" · ".join(names))
+
+
+def _print_verification(answer: dict[str, Any]) -> None:
+    """Print whether a cited image is verified, and by which threshold."""
+    threshold = answer["verification_threshold"]
+    if threshold is None:
+        return
+    if threshold["false_match_rate"] is not None:
+        basis = f"false-match rate {threshold['false_match_rate']:.2g} on this gallery"
+    else:
+        basis = "default threshold, not calibrated on this gallery"
+    result = "verified" if answer["verified"] else "not verified"
+    output.print_line(f"{result}: {threshold['min_inliers']} inliers or more ({basis})")
+
+
+def _format_verification(verification: dict[str, Any] | None) -> str | None:
+    """Format the inliers of an image, or the reason why it was not compared."""
+    if verification is None:
+        return None
+    if verification["status"] in ("image_unavailable", "time_budget_used"):
+        return str(verification["status"]).replace("_", " ")
+    return f"{verification['inliers']}{' verified' if verification['verified'] else ''}"
 
 
 def _print_channels(candidates: list[dict[str, Any]]) -> None:

@@ -16,9 +16,7 @@ _LIMIT_REASON_PREFIXES: Final = ("too_large", "too_many")
 _CROP_REASON_PREFIX: Final = "crop_"
 
 
-def decode_query(
-    data: bytes, *, file: str, decoder: Decoder, crop: Crop | None = None
-) -> Pixels:
+def decode_query(data: bytes, *, file: str, decoder: Decoder, crop: Crop | None = None) -> Pixels:
     """Decode untrusted bytes to pixels `[H, W, 3]`; of a panorama, the first face.
 
     Args:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Header, Request, Response
 from starlette.datastructures import FormData
 
 from pinpoint.api import forms, problems
 from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, get_meters
-from pinpoint.api.v1 import query_parameters
+from pinpoint.api.v1 import match_picture, query_parameters
 from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequestError
 from pinpoint.ports import Encoder, Reranker
-from pinpoint.records import Answer, Caller, ImageLabel, SearchFilter, SimilarResult
+from pinpoint.records import Answer, Caller, Crop, ImageLabel, SearchFilter, SimilarResult
 from pinpoint.search import coordinate_pipeline, pipeline
 from pinpoint.search.context import QueryPhoto, SearchContext
 
@@ -27,6 +27,7 @@ router = APIRouter(prefix="/v1", tags=["search"])
 
 _PROBLEMS = problems.problem_responses(400, 401, 403, 404, 409, 413, 415, 422, 503)
 
+_PNG: Final = "image/png"
 
 _PHOTO_RULE = BodyRule(
     lane="queries",
@@ -59,15 +60,30 @@ RequestMeters = Annotated[Meters, Depends(get_meters)]
     "/locate",
     operation_id="locate",
     summary="Where was this photo taken, and what is the evidence?",
-    responses=_PROBLEMS,
+    response_model=AnswerOut,
+    responses={
+        200: {
+            "description": "The answer, or with `Accept: image/png` the match picture: the photo "
+            "beside the gallery image that matches best, with lines between the inliers.",
+            "content": {_PNG: {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **_PROBLEMS,
+    },
     openapi_extra=forms.openapi_body(
         query_parameters.LocateForm, file="photo", many=True, required=True
     ),
 )
 def locate(
-    caller: LocateCaller, services: AppServices, form: PhotoForm, request_meters: RequestMeters
-) -> AnswerOut:
+    caller: LocateCaller,
+    services: AppServices,
+    form: PhotoForm,
+    request_meters: RequestMeters,
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
+) -> AnswerOut | Response:
     """Locate one photo, or several photos of one place. Only the hashes of photos are stored."""
+    as_picture = _is_preferred(_PNG, accept)
+    if as_picture:
+        match_picture.require_image_access(caller)
     parameters = forms.form_fields(form, query_parameters.LocateForm)
     photos = _read_photos(form, parameters)
     if not photos:
@@ -87,14 +103,25 @@ def locate(
             lambda encoder: pipeline.locate(
                 photos,
                 search_filter,
-                _build_context(services, caller, encoder, reranker=encoder.reranker),
+                _build_context(
+                    services,
+                    caller,
+                    encoder,
+                    reranker=encoder.reranker,
+                    verify_candidates=parameters.verify,
+                ),
             )
         )
     labels = _log_query(
         services, caller, "locate", photos, answer, list_image_ids(answer, parameters.top)
     )
     request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
-    return AnswerOut.of(answer, parameters.top, labels)
+    if as_picture:
+        picture = match_picture.draw_best_match(answer, photos, caller, services)
+        return Response(picture, media_type=_PNG)
+    return AnswerOut.of(
+        answer, parameters.top, labels, with_matches="matches" in parameters.include
+    )
 
 
 @router.post(
@@ -147,7 +174,7 @@ def _read_photos(
         BadRequestError: There are crops, but not one for each photo.
     """
     files = forms.form_files(form, "photo")
-    crops = parameters.crop or [None] * len(files)
+    crops: Sequence[Crop | None] = parameters.crop or [None] * len(files)
     if len(crops) != len(files):
         raise BadRequestError(
             f"there are {len(files)} photos and {len(crops)} values of 'crop'; give none, or one "
@@ -171,16 +198,34 @@ def _build_filter(
         return query_parameters.to_search_filter(parameters, catalog)
 
 
+def _is_preferred(media_type: str, accept: str) -> bool:
+    """Whether the header `Accept` names this type before JSON and before any wildcard."""
+    for entry in accept.split(","):
+        name = entry.partition(";")[0].strip().lower()
+        if name in (media_type, "application/json") or "*" in name:
+            return name == media_type
+    return False
+
+
 def _build_context(
-    services: Services, caller: Caller, encoder: Encoder, *, reranker: Reranker | None = None
+    services: Services,
+    caller: Caller,
+    encoder: Encoder,
+    *,
+    reranker: Reranker | None = None,
+    verify_candidates: int | None = None,
 ) -> SearchContext:
+    settings = services.settings.search
+    if verify_candidates is not None:
+        settings = settings.model_copy(update={"verify_candidates": verify_candidates})
     return SearchContext(
         organization_id=caller.organization_id,
         decoder=services.decoder,
         encoder=encoder,
         index=services.index,
         database=services.database,
-        settings=services.settings.search,
+        settings=settings,
+        verifier=services.verifier,
         reranker=reranker,
     )
 

@@ -122,7 +122,6 @@ class LocateForm(SearchFilterParameters):
         "without gallery and evidence; it supports only the filters circle, bbox and polygon.",
     )
 
-
     verify: int | None = Field(
         default=None,
         ge=0,

@@ -319,7 +319,7 @@ class Writer(Reader):
 
         A query with several photos has one row for each of them; one without a photo has one row.
         """
-        hashes = [bytes.fromhex(digest) for digest in photo_sha256s]
+        hashes: list[bytes | None] = [bytes.fromhex(digest) for digest in photo_sha256s]
         self._connection.execute(
             insert(audit_log),
             [
