@@ -349,7 +349,7 @@ class Settings:
 
     __slots__ = ("api", "encoder", "log", "matching", "media", "search", "services", "worker")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one group each
         self,
         *,
         services: ServiceSettings | None = None,
