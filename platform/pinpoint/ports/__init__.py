@@ -15,6 +15,7 @@ from pinpoint.ports.engines import (
     Reranker,
     VectorIndex,
 )
+from pinpoint.ports.gallery_pixels import GalleryPixels
 from pinpoint.ports.ingest_repository import EncodePositions, IngestRepository, OriginalStore
 from pinpoint.ports.matching import FeatureCache, FeatureMatcher
 from pinpoint.ports.reembed_queue import ReembedQueue
@@ -33,6 +34,7 @@ __all__ = [
     "Encoder",
     "FeatureCache",
     "FeatureMatcher",
+    "GalleryPixels",
     "TrainingDataReader",
     "JobQueue",
     "IngestRepository",

@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 TransformModel = Literal["fundamental", "homography"]
 """Geometry that the inliers of a pair agree on."""
 
-VerificationStatus = Literal["matched", "not_matched", "no_texture", "image_unavailable"]
+VerificationStatus = Literal[
+    "matched", "not_matched", "no_texture", "image_unavailable", "time_budget_used"
+]
 """`no_texture`: one of the two images has too few key points. `image_unavailable`: the gallery
-image has neither original nor rendition that can be read."""
+image has neither original nor rendition that can be read. `time_budget_used`: the comparison did
+not end within the time budget of the request."""
 
 DEFAULT_MIN_INLIERS: Final = 18
 """Minimum number of inliers without a calibration on the gallery."""
@@ -66,6 +69,8 @@ class VerificationThreshold:
     impostor_rates: tuple[float, ...] = ()
     """Share of impostor pairs with at least as many inliers as the index, and with `min_spread`;
     empty if it was not measured."""
+    reorders_candidates: bool = False
+    """Whether verified candidates come first, because that improved the answers of this gallery."""
     matcher_digest: str | None = None
     """Digest of the matcher that the threshold was measured with."""
 
@@ -91,3 +96,18 @@ class Verification:
     """Share of impostor pairs of this gallery with a match at least as good; None if it was not
     measured."""
     status: VerificationStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageMatch:
+    """Comparison of a query with one gallery image."""
+
+    verification: Verification
+    match: GeometricMatch | None = None
+    """None if the images were not compared."""
+    photo: int = 0
+    """Index of the query photo that matched best, in the order of its distinct photos."""
+    query_size_px: tuple[int, int] = (0, 0)
+    """Width and height of the decoded query photo, or of its crop; `query_points` refer to it."""
+    image_size_px: tuple[int, int] = (0, 0)
+    """Width and height of the decoded gallery image; `image_points` refer to it."""
