@@ -44,13 +44,18 @@ def find_correspondences(
         return np.zeros((0, 2), np.intp)
     vectors, others = root_sift(first.descriptors), root_sift(second.descriptors)
     squared = _squared_distances(vectors, others)
-    forward, forward_ratio = _nearest(squared)
-    backward, backward_ratio = _nearest(squared.T)
-    rows = np.arange(len(forward))
-    ratio = np.maximum(forward_ratio, backward_ratio[forward])
-    rows = rows[(backward[forward] == rows) & (ratio < max_ratio**2)]
-    rows = rows[np.argsort(ratio[rows], kind="stable")]
-    return np.stack([rows, forward[rows]], axis=1)
+    forward, backward = squared.argmin(axis=1), squared.argmin(axis=0)
+    rows = np.flatnonzero(backward[forward] == np.arange(len(forward)))
+    columns = forward[rows]
+    nearest = squared[rows, columns].astype(np.float64)
+    # The second nearest ones are needed for mutual neighbors only.
+    second_nearest = np.minimum(
+        _min_without(squared[rows], columns), _min_without(squared.T[columns], rows)
+    )
+    ratio = np.maximum(nearest, 0.0) / np.maximum(second_nearest, 1.0)
+    order = np.argsort(ratio, kind="stable")
+    order = order[ratio[order] < max_ratio**2]
+    return np.stack([rows[order], columns[order]], axis=1)
 
 
 def _squared_distances(
@@ -62,10 +67,8 @@ def _squared_distances(
     return lengths[0][:, None] + lengths[1][None, :] - 2 * products
 
 
-def _nearest(squared: NDArray[np.float32]) -> tuple[NDArray[np.intp], Floats]:
-    """Nearest column of each row, and the squared ratio to the second nearest distance."""
-    nearest = squared.argmin(axis=1)
-    rows = np.arange(len(squared))
-    best = squared[rows, nearest].astype(np.float64)
-    two = np.partition(squared, 1, axis=1)[:, 1].astype(np.float64)
-    return nearest, np.maximum(best, 0.0) / np.maximum(two, 1.0)
+def _min_without(squared: NDArray[np.float32], columns: NDArray[np.intp]) -> Floats:
+    """Minimum of each row `[M]` without the value in its column of `columns`."""
+    others = squared.copy()
+    others[np.arange(len(others)), columns] = np.inf
+    return others.min(axis=1).astype(np.float64)

@@ -21,16 +21,16 @@ class RootSiftMatcher:
     """
 
     def __init__(self, settings: MatcherSettings | None = None) -> None:
-        self._settings = settings or MatcherSettings()
+        self.settings = settings or MatcherSettings()
 
     @property
     def digest(self) -> str:
         """SHA-256 of the method, its settings and the OpenCV release."""
-        return self._settings.digest
+        return self.settings.digest
 
     def extract(self, pixels: Pixels) -> LocalFeatures:
         """Local features of an upright image `[H, W, 3]`; none if it has no texture."""
-        return extract_features(pixels, self._settings)
+        return extract_features(pixels, self.settings)
 
     def match(self, query: LocalFeatures, image: LocalFeatures) -> GeometricMatch:
         """Match two images; the same for exchanged images and for key points in any order."""
@@ -38,8 +38,8 @@ class RootSiftMatcher:
         # The estimator is not symmetric, so that it always gets the two images in one order.
         is_exchanged = _content_key(query) > _content_key(image)
         first, second = (image, query) if is_exchanged else (query, image)
-        pairs = find_correspondences(first, second, self._settings.max_ratio)
-        match = estimate_geometry(first, second, pairs, self._settings)
+        pairs = find_correspondences(first, second, self.settings.max_ratio)
+        match = estimate_geometry(first, second, pairs, self.settings)
         if is_exchanged:
             return replace(match, query_points=match.image_points, image_points=match.query_points)
         return match

@@ -25,6 +25,8 @@ class MatcherSettings:
     """Maximum number of iterations of the robust estimator."""
     confidence: float = 0.999
     """Confidence at which the robust estimator ends before `iterations`."""
+    min_orientation: float = 0.7
+    """Minimum share of the triangles of inliers with one orientation in both images."""
     grid_cells: int = 8
     """Rows and columns of the grid in which the spread is counted."""
 
