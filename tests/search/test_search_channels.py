@@ -1,10 +1,11 @@
-"""Two channels in one request: which hits become candidates, and their rank in each channel."""
+"""Several channels in one request: which hits become candidates, and their rank in each."""
 
 from __future__ import annotations
 
 import dataclasses
 import random
 from dataclasses import dataclass, field
+from itertools import product
 from uuid import UUID
 
 import numpy as np
@@ -118,11 +119,16 @@ def test_merge_channels_equals_loop(seed):
         ]
 
     limit = rng.randint(1, 16)
-    slots = CandidateSlots(candidates=limit, gps_quota=rng.randint(0, limit))
-    for image, gps in ((answers(), answers()), (answers(), None)):
+    gps_quota = rng.randint(0, limit)
+    slots = CandidateSlots(
+        candidates=limit, gps_quota=gps_quota, raw_quota=rng.randint(0, limit - gps_quota)
+    )
+    for searches_gps, searches_raw in product((True, False), repeat=2):
+        image = answers()
+        gps, raw = answers() if searches_gps else None, answers() if searches_raw else None
         dedupe_m = rng.choice([0.0, 25.0])
-        merged = retrieve.merge_channels(image, gps, slots=slots, dedupe_m=dedupe_m)
-        assert {hit.id for hit in merged} == slots_by_loop(image, gps, slots, dedupe_m)
+        merged = retrieve.merge_channels(image, gps, raw, slots=slots, dedupe_m=dedupe_m)
+        assert {hit.id for hit in merged} == slots_by_loop(image, gps, slots, dedupe_m, raw)
         assert len({hit.id for hit in merged}) == len(merged) <= limit
         assert merged == retrieve.sort_hits(merged)
 

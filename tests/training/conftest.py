@@ -63,7 +63,7 @@ def reranked(world, planet, tmp_path_factory):
     config = write_config(planet, folder)
     into = folder / "bundles" / "ranked"
     with pytest.MonkeyPatch.context() as patch:
-        calls, encode_photo = [], examples_module.encode_photo
+        calls, encode_photo = [], examples_module.encode_photo_channels
 
         def interrupt_encoding(*args, **options):
             calls.append(1)
@@ -71,7 +71,7 @@ def reranked(world, planet, tmp_path_factory):
                 raise KeyboardInterrupt
             return encode_photo(*args, **options)
 
-        patch.setattr(examples_module, "encode_photo", interrupt_encoding)
+        patch.setattr(examples_module, "encode_photo_channels", interrupt_encoding)
         with pytest.raises(KeyboardInterrupt):
             run_training(world, config, folder / "run", into)
     steps = []

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pinpoint.ports import CatalogReader, Decoder, Encoder
 from pinpoint.records import (
+    IMAGE_CHANNEL,
     Candidate,
     Evidence,
     Exclusions,
@@ -67,7 +68,19 @@ def decode_photo(photo: QueryPhoto, decoder: Decoder) -> Pixels:
 def encode_photo(
     photo: QueryPhoto, decoder: Decoder, encoder: Encoder, stopwatch: Stopwatch
 ) -> Vector:
-    """Decode and encode a query photo to a vector `[D]`.
+    """Decode and encode a query photo to a vector `[D]` of the channel `image`.
+
+    Raises:
+        BadPhotoError: As `decode_photo`.
+        TooLargeError: As `decode_photo`.
+    """
+    return encode_photo_channels(photo, decoder, encoder, stopwatch)[IMAGE_CHANNEL]
+
+
+def encode_photo_channels(
+    photo: QueryPhoto, decoder: Decoder, encoder: Encoder, stopwatch: Stopwatch
+) -> Mapping[str, Vector]:
+    """Decode and encode a query photo to a vector `[D]` by channel: `image`, and `raw` if any.
 
     Raises:
         BadPhotoError: As `decode_photo`.
@@ -76,7 +89,7 @@ def encode_photo(
     with stopwatch.stage("decode"):
         pixels = decode_photo(photo, decoder)
     with stopwatch.stage("encode"):
-        return encoder.encode_query(pixels, photo.kind)
+        return encoder.encode_query_channels(pixels, photo.kind)
 
 
 def resolve_query_exclusions(exclusions: Exclusions, context: SearchContext) -> Exclusions:
@@ -97,6 +110,7 @@ def find_candidates_and_evidence(
     context: SearchContext,
     *,
     evidence_settings: EvidenceSettings,
+    raw_vector: Vector | None = None,
     exclusions: Exclusions | None = None,
     with_vectors: bool = False,
 ) -> Iterator[CandidatesAndEvidence]:
@@ -109,6 +123,7 @@ def find_candidates_and_evidence(
         search_filter: The caller's search filter.
         context: Gallery and components.
         evidence_settings: How much evidence each candidate gets.
+        raw_vector: Query `[F]` for the channel `raw`; without it that channel is not searched.
         exclusions: Images treated as absent from the gallery; None in production.
         with_vectors: Whether to fetch the vectors of the candidates, for a reranker.
 
@@ -122,7 +137,12 @@ def find_candidates_and_evidence(
     with stopwatch.stage("retrieve"):
         for snapshot in consistency.consistent_snapshots(context.index, contract):
             candidates, all_exclusions = retrieve.retrieve_candidates(
-                vector, search_filter, context, snapshot=snapshot, exclusions=exclusions
+                vector,
+                search_filter,
+                context,
+                snapshot=snapshot,
+                raw_vector=raw_vector,
+                exclusions=exclusions,
             )
             vectors = (
                 retrieve.fetch_candidate_vectors(candidates, context.index) if with_vectors else []

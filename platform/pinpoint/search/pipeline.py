@@ -16,6 +16,7 @@ from pinpoint.errors import BadRequestError, ModelMismatchError
 from pinpoint.ports import Reranker
 from pinpoint.records import (
     IMAGE_CHANNEL,
+    RAW_CHANNEL,
     Answer,
     Candidate,
     Contract,
@@ -42,6 +43,7 @@ from pinpoint.search import (
 from pinpoint.search.candidates_and_evidence import (
     CandidatesAndEvidence,
     encode_photo,
+    encode_photo_channels,
     find_candidates_and_evidence,
 )
 from pinpoint.search.context import EvidenceSettings, QueryPhoto, SearchContext
@@ -96,8 +98,15 @@ def locate(
         ModelMismatchError: The index contains vectors of another bundle.
         UnavailableError: The index or the database does not respond.
     """
-    vector = encode_photo(photo, context.decoder, context.encoder, context.stopwatch)
-    return locate_encoded(vector, search_filter, context, kind=photo.kind, exclusions=exclusions)
+    vectors = encode_photo_channels(photo, context.decoder, context.encoder, context.stopwatch)
+    return locate_encoded(
+        vectors[IMAGE_CHANNEL],
+        search_filter,
+        context,
+        raw_vector=vectors.get(RAW_CHANNEL),
+        kind=photo.kind,
+        exclusions=exclusions,
+    )
 
 
 def locate_encoded(
@@ -105,6 +114,7 @@ def locate_encoded(
     search_filter: SearchFilter,
     context: SearchContext,
     *,
+    raw_vector: Vector | None = None,
     kind: SourceKind | None = None,
     exclusions: Exclusions | None = None,
     ranker: str | None = None,
@@ -115,6 +125,7 @@ def locate_encoded(
         vector: Query `[D]`, from the encoder of the context.
         search_filter: As `locate`.
         context: As `locate`.
+        raw_vector: Query `[F]` for the channel `raw`; without it that channel is not searched.
         kind: Source kind of the photo, if known.
         exclusions: As `locate`.
         ranker: One of `RANKER_NAMES`; None selects the reranker if there is one, otherwise the
@@ -132,6 +143,7 @@ def locate_encoded(
         search_filter,
         context,
         evidence_settings=_select_evidence_settings(settings, reranker),
+        raw_vector=raw_vector,
         exclusions=exclusions,
         with_vectors=reranker is not None,
     ) as retrieved:

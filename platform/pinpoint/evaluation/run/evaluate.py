@@ -38,6 +38,7 @@ from pinpoint.progress import ProgressCallback
 from pinpoint.records import (
     IMAGE_CHANNEL,
     NEAR_DUPLICATE_COSINE,
+    RAW_CHANNEL,
     SOURCE_KINDS,
     Exclusions,
     IndexFilter,
@@ -45,7 +46,7 @@ from pinpoint.records import (
     Vector,
 )
 from pinpoint.search import consistency, pipeline
-from pinpoint.search.candidates_and_evidence import encode_photo, resolve_query_exclusions
+from pinpoint.search.candidates_and_evidence import encode_photo_channels, resolve_query_exclusions
 from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
@@ -286,29 +287,31 @@ def _evaluate_query(
             data = read_bytes(config.images / query.file, components.max_bytes)
             file_sha256 = sha256(data)
         photo = QueryPhoto(data=data, file=query.file, kind=query.query_kind)
-        vector = encode_photo(photo, components.decoder, components.encoder, watch)
+        vectors = encode_photo_channels(photo, components.decoder, components.encoder, watch)
     except (RejectedFileError, BadPhotoError, TooLargeError) as error:
         detail = error.detail if isinstance(error, RejectedFileError) else error.message
         row = build_query_row(number, query, file_sha256, problem=(error.reason, detail))
         return row, None
     shared_ms = watch.timings_ms()
-    locate = partial(_locate_in_arm, vector, query, config=config, components=components)
+    locate = partial(_locate_in_arm, vectors, query, config=config, components=components)
     arms = {UNFILTERED: locate(None)} if config.unfiltered else {}
     if config.exclude:
         arms[EXCLUDED] = locate(exclusions_for(query, file_sha256, config))
     shared_ms["total"] = round((perf_counter() - started) * 1e3, 3)
-    return build_query_row(number, query, file_sha256, timings=shared_ms, arms=arms), vector
+    return build_query_row(number, query, file_sha256, timings=shared_ms, arms=arms), (
+        vectors[IMAGE_CHANNEL]
+    )
 
 
 def _locate_in_arm(
-    vector: Vector,
+    vectors: Mapping[str, Vector],
     query: LabeledQuery,
     exclusions: Exclusions | None,
     *,
     config: RunConfig,
     components: EvaluationComponents,
 ) -> ArmRow:
-    """Run the search flow for a query vector."""
+    """Run the search flow for the vectors of a query, by channel."""
     context = build_context(config, components)
     excluded = 0
     if exclusions is not None:
@@ -316,9 +319,10 @@ def _locate_in_arm(
         exclusions = resolve_query_exclusions(exclusions, context)
         excluded = len(exclusions.ids)
     answer = pipeline.locate_encoded(
-        vector,
+        vectors[IMAGE_CHANNEL],
         config.search_filter,
         context,
+        raw_vector=vectors.get(RAW_CHANNEL),
         kind=query.query_kind,
         exclusions=exclusions,
         ranker=config.ranker,
