@@ -14,16 +14,11 @@ import torch
 from sqlalchemy import text
 
 from media.pictures import saved
-from nets.towers import timm_bundle
+from nets.joint_bundles import random_joint_bundle
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.ingest import pipeline as ingest_pipeline
 from pinpoint.ingest import reconcile
-from pinpoint.nets.bundle.bundles import read_bundle
-from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
-from pinpoint.nets.embedder.heads import KindHeads
-from pinpoint.nets.embedder.joint_embedding import JointNetworks, write_joint_embedding
-from pinpoint.nets.embedder.location import LocationTower
 from pinpoint.records import ImageUpdate, Point, SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
@@ -32,20 +27,13 @@ from pinpoint.store.vectors.rebuild_source import RebuildSource
 from search.synthetic_views import view
 from stack_fixtures import ServiceHarness
 
-DIM = 24
 CITIES = [(48.85, 2.35), (-33.9, 151.2), (64.1, -21.9), (-54.8, -68.3)]
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["image-gps", "image-gps-raw"])
 def bundle(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundles")
-    tower = read_bundle(timm_bundle(folder / "bare"))
-    torch.manual_seed(3)
-    heads = KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=16, dim=DIM))
-    location = LocationTower(LocationSpec(hidden=16, dim=DIM))
-    metadata = {"name": "tiny-space", "license": "CC0", "note": "Random weights."}
-    networks = JointNetworks(heads=heads, location=location, raw_channel=request.param)
-    return write_joint_embedding(folder / "tiny", tower=tower, networks=networks, **metadata)
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    return random_joint_bundle(folder, raw_channel=request.param)
 
 
 @pytest.fixture
