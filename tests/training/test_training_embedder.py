@@ -17,6 +17,7 @@ from nets.towers import timm_bundle
 from pinpoint.errors import BadRequestError
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.nets.bundle.bundles import read_bundle
+from pinpoint.nets.bundle.specs import feature_width
 from pinpoint.nets.embedder.joint_embedding import load_location
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
@@ -96,7 +97,7 @@ def test_train_embedder_with_raw_channel_writes_same_weights(trained, home, plan
     train_embedder(config, folder / "whole", settings=settings, decoder=decoder, into=into)
     decoder.close()
     with_raw, without = (read_bundle(path).contract for path in (into, home / "bundles" / "whole"))
-    assert with_raw.dims == {**without.dims, "raw": without.heads.image.feature_dim}
+    assert with_raw.dims == {**without.dims, "raw": feature_width(without.heads.image)}
     assert with_raw.heads.weights.sha256 == without.heads.weights.sha256
 
 
