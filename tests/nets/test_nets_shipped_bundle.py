@@ -18,6 +18,7 @@ from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, SearchSettings
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
 from pinpoint.training.reranker.config import read_reranker_config
+from trials.embedder import channel_slots
 from trials.embedder.tables import make_table
 from trials.rerank.ship_reranker import ship
 
@@ -91,6 +92,25 @@ def test_shipped_bundle_serves_image_and_gps_channels(tmp_path):
     images = list(np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8))
     alone = [encoder.encode_query(image, "photo") for image in images]
     assert np.allclose(encoder.encode(images, "photo"), alone, atol=1e-5)
+
+
+def test_results_channel_table_matches_bench_embedder(tmp_path):
+    (block,) = re.findall(
+        r"<!-- table: channels -->\n(.*?)<!-- end of table -->", RESULTS, re.DOTALL
+    )
+    made, documented = (
+        [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+        for text in (
+            channel_slots.make_table(
+                "tiny", find_bundle("world-tiny", tmp_path), say=lambda text: None
+            ),
+            block,
+        )
+    )
+    assert made[0] == documented[0]
+    row_names = [[line[:2], line[3]] for line in made]
+    assert row_names == [[line[:2], line[3]] for line in documented]
+    assert f"preset `bench`, seed 7, digest `{preset_digest(PRESETS['bench'], 7)}`" in block
 
 
 def test_results_table_matches_bench_embedder(tmp_path):

@@ -72,8 +72,8 @@ class PixelEncoder:
         flat = image.astype(np.float64).ravel() - 127.5
         return (flat / np.linalg.norm(flat)).astype(np.float32)
 
-    def encode(self, images, kind=None):
-        return np.stack([self.encode_query(image, kind) for image in images])
+    def encode_query_channels(self, image, kind=None):
+        return {"image": self.encode_query(image, kind)}
 
 
 class PixelDecoder:

@@ -63,15 +63,15 @@ def reranked(world, planet, tmp_path_factory):
     config = write_config(planet, folder)
     into = folder / "bundles" / "ranked"
     with pytest.MonkeyPatch.context() as patch:
-        calls, encode_photo = [], examples_module.encode_photo
+        calls, encode_photos = [], examples_module.encode_photos
 
         def interrupt_encoding(*args, **options):
             calls.append(1)
             if len(calls) == 40:
                 raise KeyboardInterrupt
-            return encode_photo(*args, **options)
+            return encode_photos(*args, **options)
 
-        patch.setattr(examples_module, "encode_photo", interrupt_encoding)
+        patch.setattr(examples_module, "encode_photos", interrupt_encoding)
         with pytest.raises(KeyboardInterrupt):
             run_training(world, config, folder / "run", into)
     steps = []

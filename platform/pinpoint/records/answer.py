@@ -101,7 +101,7 @@ class Candidate:
     """Cosine similarity in channel `image`, whichever channel returned the candidate."""
     rank: int
     channels: Mapping[str, ChannelScore] = field(default_factory=dict)
-    """Scores by channel: `image` always, `gps` if that channel returned the candidate."""
+    """Scores by channel: `image` always, `gps` and `raw` if that channel returned the candidate."""
     content_key: str = ""
     """Equal for images of identical bytes; empty if unknown."""
 

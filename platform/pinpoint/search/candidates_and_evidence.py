@@ -7,6 +7,7 @@ A query of training or evaluation therefore has the candidates and the evidence 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from pinpoint.errors import BadRequestError
 from pinpoint.ports import CatalogReader, Decoder, Encoder
 from pinpoint.records import (
+    IMAGE_CHANNEL,
     Candidate,
     Crop,
     Evidence,
@@ -74,10 +76,16 @@ def decode_photo(photo: QueryPhoto, decoder: Decoder) -> Pixels:
 class EncodedPhotos:
     """The vector and the pixels of a query."""
 
-    vector: Vector
-    """`[D]`; of several photos, the normalized mean of their vectors."""
+    vectors: Mapping[str, Vector]
+    """By channel, `image` and `raw` if any: `[D]`; of several photos, the normalized mean of their
+    vectors."""
     pixels: tuple[Pixels, ...]
     """Pixels `[H, W, 3]` of each distinct photo."""
+
+    @property
+    def vector(self) -> Vector:
+        """`[D]` of the channel `image`."""
+        return self.vectors[IMAGE_CHANNEL]
 
 
 def list_distinct_photos(photos: Sequence[QueryPhoto]) -> list[QueryPhoto]:
@@ -110,20 +118,25 @@ def encode_photos(
     if not photos:
         raise BadRequestError("a query needs at least one photo")
     pixels: list[Pixels] = []
-    vectors: list[Vector] = []
+    vectors: dict[str, list[Vector]] = defaultdict(list)
     for photo in list_distinct_photos(photos):
         with stopwatch.stage("decode"):
             pixels.append(decode_photo(photo, decoder))
         with stopwatch.stage("encode"):
-            vectors.append(encoder.encode_query(pixels[-1], photo.kind))
-    vector = vectors[0] if len(vectors) == 1 else mean_direction(np.stack(vectors))
-    return EncodedPhotos(vector=vector, pixels=tuple(pixels))
+            channels = encoder.encode_query_channels(pixels[-1], photo.kind)
+        for channel, vector in channels.items():
+            vectors[channel].append(vector)
+    fused = {
+        channel: rows[0] if len(rows) == 1 else mean_direction(np.stack(rows))
+        for channel, rows in vectors.items()
+    }
+    return EncodedPhotos(vectors=fused, pixels=tuple(pixels))
 
 
 def encode_photo(
     photo: QueryPhoto, decoder: Decoder, encoder: Encoder, stopwatch: Stopwatch
 ) -> Vector:
-    """Decode and encode a query photo to a vector `[D]`.
+    """Decode and encode a query photo to a vector `[D]` of the channel `image`.
 
     Raises:
         BadPhotoError: As `decode_photo`.
@@ -151,6 +164,7 @@ def find_candidates_and_evidence(
     context: SearchContext,
     *,
     evidence_settings: EvidenceSettings,
+    raw_vector: Vector | None = None,
     exclusions: Exclusions | None = None,
     with_vectors: bool = False,
 ) -> Iterator[CandidatesAndEvidence]:
@@ -163,6 +177,7 @@ def find_candidates_and_evidence(
         search_filter: The caller's search filter.
         context: Gallery and components.
         evidence_settings: How much evidence each candidate gets.
+        raw_vector: Query `[F]` for the channel `raw`; without it that channel is not searched.
         exclusions: Images treated as absent from the gallery; None in production.
         with_vectors: Whether to fetch the vectors of the candidates, for a reranker.
 
@@ -176,7 +191,12 @@ def find_candidates_and_evidence(
     with stopwatch.stage("retrieve"):
         for snapshot in consistency.consistent_snapshots(context.index, contract):
             candidates, all_exclusions = retrieve.retrieve_candidates(
-                vector, search_filter, context, snapshot=snapshot, exclusions=exclusions
+                vector,
+                search_filter,
+                context,
+                snapshot=snapshot,
+                raw_vector=raw_vector,
+                exclusions=exclusions,
             )
             vectors = (
                 retrieve.fetch_candidate_vectors(candidates, context.index) if with_vectors else []

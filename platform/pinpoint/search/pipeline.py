@@ -18,6 +18,7 @@ from pinpoint.errors import BadRequestError, ModelMismatchError
 from pinpoint.ports import CatalogReader, Reranker
 from pinpoint.records import (
     IMAGE_CHANNEL,
+    RAW_CHANNEL,
     Answer,
     Candidate,
     Contract,
@@ -111,6 +112,7 @@ def locate(
         search_filter,
         context,
         kind=query_photos[0].kind,
+        raw_vector=encoded.vectors.get(RAW_CHANNEL),
         exclusions=exclusions,
         pixels=encoded.pixels,
     )
@@ -121,6 +123,7 @@ def locate_encoded(
     search_filter: SearchFilter,
     context: SearchContext,
     *,
+    raw_vector: Vector | None = None,
     kind: SourceKind | None = None,
     exclusions: Exclusions | None = None,
     ranker: str | None = None,
@@ -132,6 +135,7 @@ def locate_encoded(
         vector: Query `[D]`, from the encoder of the context.
         search_filter: As `locate`.
         context: As `locate`.
+        raw_vector: Query `[F]` for the channel `raw`; without it that channel is not searched.
         kind: Source kind of the photo, if known.
         exclusions: As `locate`.
         ranker: One of `RANKER_NAMES`; None selects the reranker if there is one, otherwise the
@@ -151,6 +155,7 @@ def locate_encoded(
         search_filter,
         context,
         evidence_settings=_select_evidence_settings(settings, reranker),
+        raw_vector=raw_vector,
         exclusions=exclusions,
         with_vectors=reranker is not None,
     ) as retrieved:

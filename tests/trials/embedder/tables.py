@@ -57,13 +57,19 @@ def make_table(preset: str, bundle: Bundle, *, say: Say) -> str:
 
 def channels(planet: PlanetImages, bundle: Bundle, say: Say) -> Mapping[str, Channel]:
     """Every way of searching this planet, by name."""
-    found = {}
-    for name, vectors in (
-        ("descriptor", descriptor_vectors(planet)),
-        ("bare tower", _bare(planet, bundle)),
-    ):
-        found[name] = Channel(asked=vectors, known=vectors)
-        say(f"{name}: encoded")
+    vectors = descriptor_vectors(planet)
+    say("descriptor: encoded")
+    return {
+        "descriptor": Channel(asked=vectors, known=vectors),
+        **trained_channels(planet, bundle, say),
+    }
+
+
+def trained_channels(planet: PlanetImages, bundle: Bundle, say: Say) -> dict[str, Channel]:
+    """The ways that a trained bundle offers: its tower's features, its vectors and positions."""
+    vectors = _bare(planet, bundle)
+    found = {"bare tower": Channel(asked=vectors, known=vectors)}
+    say("bare tower: encoded")
     encoder = _opened(bundle)
     vectors = _seen(planet, encoder)
     found["image"] = Channel(asked=vectors, known=vectors)

@@ -111,7 +111,7 @@ def _write(
         Embedded(
             image_id=image_id,
             sha256=reading.capture.sha256,
-            vector=vector_of(run, number, contract.dims[CHANNEL]),
+            vectors={CHANNEL: vector_of(run, number, contract.dims[CHANNEL])},
         )
         for image_id, number, reading in zip(ids, numbers, readings, strict=True)
     ]

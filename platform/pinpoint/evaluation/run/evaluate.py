@@ -38,6 +38,7 @@ from pinpoint.progress import ProgressCallback
 from pinpoint.records import (
     IMAGE_CHANNEL,
     NEAR_DUPLICATE_COSINE,
+    RAW_CHANNEL,
     SOURCE_KINDS,
     Exclusions,
     IndexFilter,
@@ -334,6 +335,7 @@ def _locate_in_arm(
         encoded.vector,
         config.search_filter,
         context,
+        raw_vector=encoded.vectors.get(RAW_CHANNEL),
         kind=query.query_kind,
         exclusions=exclusions,
         ranker=config.ranker,

@@ -191,7 +191,7 @@ def check_installation(stored: str | None, expected: str | None) -> None:
     """Reject an index that belongs to another installation.
 
     Args:
-        stored: Installation id in the index; None if an earlier version created it.
+        stored: Installation id in the index; None if it names none.
         expected: Id of the calling installation; None disables the check.
 
     Raises:
