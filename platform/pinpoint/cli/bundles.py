@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pinpoint.cli import output
+from pinpoint.cli.bundles_published import describe_missing, import_published, is_published
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.errors import BadBundleError, BadRequestError
 from pinpoint.settings import Settings
@@ -109,7 +110,12 @@ def verify(context: typer.Context, name: BundleArgument, as_json: JsonOption = F
 def import_(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     location: Annotated[
-        str, typer.Argument(help="Folder of a bundle, a safetensors file, or `geoclip`.")
+        str,
+        typer.Argument(
+            help="Folder of a bundle, a safetensors file, `geoclip`, or a published network: "
+            "`megaloc`, `boq-dinov2`, `boq-resnet50`, `selavprplusplus-base`, "
+            "`selavprplusplus-large`."
+        ),
     ],
     name: Annotated[
         str | None,
@@ -134,6 +140,20 @@ def import_(  # noqa: PLR0913 - options of a command
             "--wheel", help="For `geoclip`: its wheel file; the default is the installed package."
         ),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="For a published network: its weights file."),
+    ] = None,
+    input_px: Annotated[
+        int | None,
+        typer.Option(
+            "--input-px",
+            min=8,
+            max=4096,
+            help="For a published network: side of its input in pixels; the default is the size "
+            "of the published results.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Import the folder of a bundle or a weights file into PINPOINT_HOME/bundles."""
@@ -144,14 +164,20 @@ def import_(  # noqa: PLR0913 - options of a command
         raise BadRequestError(
             "--tower-arg needs a weights file; the folder of a bundle has its own arguments"
         )
+    published = is_published(location)
+    if not published and (weights or input_px):
+        raise BadRequestError("--weights and --input-px are for a published network")
     if location == GEOCLIP:
         bundle = _import_geoclip(name or GEOCLIP, clip_bundle, wheel, settings)
+    elif published:
+        if license:
+            raise BadRequestError(f"the license of {location} is known; leave --license out")
+        folder = _bundle_folder(name or location, settings)
+        bundle = import_published(location, folder, weights, input_px=input_px, note=note)
     elif path.is_dir():
         bundle = _import_folder(path, name, settings)
     elif not path.is_file():
-        raise BadRequestError(
-            f"{path} does not exist: give the folder of a bundle or a safetensors file"
-        )
+        raise BadRequestError(describe_missing(location))
     elif tower is None or name is None:
         raise BadRequestError("a weights file needs --tower, --name and --license")
     else:
@@ -279,6 +305,9 @@ def _describe_bundle(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "weights_sha256": {weights.file: weights.sha256 for weights in weight_files} or None,
         "weights_mb": round(sum(file.stat().st_size for file in bundle.files) / 1e6, 1),
         "license": " + ".join(dict.fromkeys(weights.license for weights in weight_files)) or None,
+        "converted_from": asdict(contract.weights.converted_from)
+        if contract.weights and contract.weights.converted_from
+        else None,
         "heads": asdict(contract.heads)["image"] if contract.heads else None,
         "location": asdict(contract.heads)["location"] if contract.heads else None,
         "coordinates": contract.heads.coordinates.count

@@ -66,7 +66,8 @@ DESCRIPTOR_PREPROCESS: Final = Preprocess(size_px=128, resize="squash", interpol
 class TowerSpec:
     """A network, identified by its name in its library."""
 
-    library: Literal["open_clip", "timm", "pinpoint"]
+    library: Literal["open_clip", "timm", "place_recognition", "pinpoint"]
+    """`place_recognition`: a published network that Pinpoint implements itself."""
     name: Identifier
     arguments: dict[str, Argument] = Field(default_factory=dict)
     """Passed to the library; only arguments that define the network are allowed."""
@@ -135,12 +136,25 @@ def _argument_value(text: str) -> Argument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class PublishedFile:
+    """The file that weights were converted from; it is not part of the bundle."""
+
+    file: Annotated[str, Field(min_length=1, max_length=255)]
+    """Its name when it was imported."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    source: Annotated[str, Field(min_length=1, max_length=500)]
+    """Address or package that publishes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class WeightsSpec:
     """One safetensors file of the bundle."""
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.safetensors$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     license: Annotated[str, Field(min_length=1, max_length=200)]
+    converted_from: PublishedFile | None = None
+    """Does not affect vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -241,7 +255,7 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
     if IMAGE_CHANNEL not in contract.dims:
         raise BadBundleError(f"{where} does not state the width of the image vector (dims.image)")
     if contract.weights is None or contract.tower.library == "pinpoint":
-        raise BadBundleError(f"{where} must name a tower of open_clip or timm and a weights file")
+        raise BadBundleError(f"{where} must name a tower that has weights, and a weights file")
     if contract.heads is not None:
         _check_heads(contract.heads, contract, where)
     _check_gps(contract, where)
