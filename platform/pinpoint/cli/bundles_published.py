@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pinpoint.cli.tower_options import TowerShape
 from pinpoint.errors import BadRequestError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def describe_missing(location: str) -> str:
 
 
 def import_published(
-    network: str, folder: Path, weights: Path | None, *, input_px: int | None, note: str | None
+    network: str, folder: Path, weights: Path | None, *, shape: TowerShape, note: str | None
 ) -> Bundle:
     """Convert a weights file to a bundle, named like its folder.
 
@@ -37,15 +38,17 @@ def import_published(
         network: Name of a published network.
         folder: Target folder; it must not exist.
         weights: The published file; None if the person gave none.
-        input_px: Side of the input square; None: that of the published results.
+        shape: Changes of the input; the network has an aggregation of its own.
         note: Shown with every answer; None: a general one.
 
     Raises:
-        BadRequestError: There is no weights file; the message says where to get it.
+        BadRequestError: There is no weights file (the message says where to get it), or the shape
+            names an aggregation.
         BadBundleError: The file is not that of the network, or the size does not fit.
         ConflictError: The folder exists.
     """
     from pinpoint.nets.bundle.bundles import read_bundle
+    from pinpoint.nets.bundle.contract import TowerSpec
     from pinpoint.nets.place_recognition.importer import write_published
     from pinpoint.nets.place_recognition.published import find_published
 
@@ -55,12 +58,15 @@ def import_published(
             f"{network}: {problem}. Download {find_published(network).source}, then `pinpoint "
             f"bundles import {network} --weights FILE --name {folder.name}`"
         )
+    if shape.aggregation or shape.layer or shape.gem_power:
+        raise BadRequestError(f"{network} has an aggregation of its own; leave --aggregation out")
+    spec = TowerSpec(library="place_recognition", name=network)
     write_published(
         folder,
         name=folder.name,
         network=network,
         weights=weights,
-        input_px=input_px,
+        preprocess=shape.change_preprocess(spec),
         note=note,
     )
     return read_bundle(folder)

@@ -23,11 +23,11 @@ from pinpoint.nets.bundle.contract import (
     DESCRIPTOR_NAME,
     BundleContract,
     CoordinatesSpec,
-    WeightsSpec,
     descriptor_contract,
     parse_contract,
 )
 from pinpoint.nets.bundle.digests import digest
+from pinpoint.nets.bundle.specs import WeightsSpec
 from pinpoint.records import Calibration
 
 BUNDLES_FOLDER: Final = "bundles"
@@ -42,6 +42,8 @@ class Bundle:
     contract: BundleContract
     weights: Path | None
     """Weights of the tower; None only for the descriptor."""
+    aggregation: Path | None = None
+    """Vocabulary and PCA of the aggregation, if it has any."""
     heads: Path | None = None
     """Weights of the heads and the location tower, if there are any."""
     coordinates: Path | None = None
@@ -54,7 +56,7 @@ class Bundle:
     @property
     def files(self) -> tuple[Path, ...]:
         """All files named by the contract."""
-        files = (self.weights, self.heads, self.coordinates, self.reranker)
+        files = (self.weights, self.aggregation, self.heads, self.coordinates, self.reranker)
         return tuple(file for file in files if file is not None)
 
 
@@ -80,12 +82,14 @@ def read_bundle(folder: Path) -> Bundle:
     if contract.weights is None:
         raise BadBundleError(f"{path} names no weights")
     weights = _check_file(folder, contract.weights, "weights")
+    aggregation = contract.aggregation.weights if contract.aggregation else None
     heads = _check_file(folder, contract.heads.weights, "weights") if contract.heads else None
     coordinates = contract.heads.coordinates if contract.heads else None
     reranker = contract.reranker.weights if contract.reranker else None
     return Bundle(
         contract=contract,
         weights=weights,
+        aggregation=_check_file(folder, aggregation, "aggregation") if aggregation else None,
         heads=heads,
         coordinates=_check_file(folder, coordinates, "coordinates") if coordinates else None,
         reranker=_check_file(folder, reranker, "weights") if reranker else None,

@@ -19,26 +19,31 @@ from pinpoint.nets.bundle.contract import (
     DESCRIPTOR_NAME,
     BundleContract,
     Preprocess,
-    PublishedFile,
     TowerSpec,
-    WeightsSpec,
     contract_json,
     new_contract,
 )
-from pinpoint.nets.bundle.specs import feature_width
+from pinpoint.nets.bundle.specs import PublishedFile, WeightsSpec, feature_width
+from pinpoint.nets.bundle.tensors import read_tensors
+from pinpoint.nets.towers.aggregation import AggregatedTower, Aggregation
 from pinpoint.nets.towers.backbone import Tower, build_tower, suggested_preprocess
 
 _WEIGHTS_FILE = "tower.safetensors"
 
 
 def load_tower(bundle: Bundle) -> Tower:
-    """Build the tower of a bundle and test it on one image.
+    """Build the tower of a bundle, with its aggregation, and test it on one image.
 
     Raises:
         BadBundleError: Weights do not fit the tower, or its width differs from the contract.
     """
     contract = bundle.contract
     tower = build_tower(contract.tower, bundle.weights)
+    if contract.aggregation is not None:
+        file = bundle.aggregation
+        tensors = {} if file is None else read_tensors(file)
+        where = str(file or contract.name)
+        tower = AggregatedTower(tower, Aggregation(contract.aggregation, tensors, where)).eval()
     width = tower_width(tower, contract.preprocess, str(contract.tower))
     expected = feature_width(contract.heads.image) if contract.heads else contract.dims["image"]
     if width != expected:
@@ -89,7 +94,7 @@ def write_bundle(
     contract = new_contract(
         name=name,
         tower=tower,
-        weights=unwritten_weights(license),
+        weights=tower_weights(license),
         preprocess=preprocess,
         note=note or _default_note(tower),
     )
@@ -109,7 +114,7 @@ def write_trained_tower(
     contract = new_contract(
         name=name,
         tower=spec,
-        weights=unwritten_weights(license),
+        weights=tower_weights(license),
         preprocess=preprocess,
         note=_default_note(spec),
     )
@@ -122,7 +127,7 @@ def write_tower(folder: Path, tower: Tower, contract: BundleContract) -> Path:
     Args:
         folder: Target folder; it must not exist. It is created atomically.
         tower: In evaluation mode, on the CPU.
-        contract: With the weights of `unwritten_weights`.
+        contract: With the weights of `tower_weights`.
 
     Returns:
         `folder`.
@@ -161,7 +166,7 @@ def tower_width(tower: Tower, preprocess: Preprocess, name: str) -> int:
     return width
 
 
-def unwritten_weights(license: str, converted_from: PublishedFile | None = None) -> WeightsSpec:
+def tower_weights(license: str, converted_from: PublishedFile | None = None) -> WeightsSpec:
     """The weights file of a tower before it is written; `write_tower` adds the digest.
 
     Raises:

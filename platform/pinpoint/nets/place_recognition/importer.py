@@ -8,8 +8,9 @@ import torch
 
 from pinpoint.errors import BadBundleError
 from pinpoint.nets.bundle.bundles import file_sha256, require_absent
-from pinpoint.nets.bundle.checkpoint import unwritten_weights, write_tower
-from pinpoint.nets.bundle.contract import PublishedFile, TowerSpec, new_contract
+from pinpoint.nets.bundle.checkpoint import tower_weights, write_tower
+from pinpoint.nets.bundle.contract import Preprocess, TowerSpec, new_contract
+from pinpoint.nets.bundle.specs import PublishedFile
 from pinpoint.nets.bundle.tensors import load_state
 from pinpoint.nets.place_recognition.networks import (
     build_published,
@@ -19,7 +20,6 @@ from pinpoint.nets.place_recognition.networks import (
 from pinpoint.nets.place_recognition.published import (
     PublishedNetwork,
     find_published,
-    published_preprocess,
 )
 from pinpoint.nets.towers.backbone import Tower
 
@@ -30,7 +30,7 @@ def write_published(
     name: str,
     network: str,
     weights: Path,
-    input_px: int | None = None,
+    preprocess: Preprocess | None = None,
     note: str | None = None,
 ) -> Path:
     """Convert a published file and write it as a bundle.
@@ -43,7 +43,7 @@ def write_published(
         name: Shown in answers.
         network: One of `PUBLISHED_NETWORKS`.
         weights: The published file.
-        input_px: Side of the input square; default: that of the published results.
+        preprocess: Default: that of the published results.
         note: Capabilities and limits of the weights, shown in every answer.
 
     Returns:
@@ -61,8 +61,8 @@ def write_published(
     contract = new_contract(
         name=name,
         tower=spec,
-        weights=unwritten_weights(published.license, origin),
-        preprocess=published_preprocess(network, input_px),
+        weights=tower_weights(published.license, origin),
+        preprocess=preprocess or published.preprocess,
         note=note or _default_note(published),
     )
     tensors = convert_published(network, read_published(weights))

@@ -8,7 +8,7 @@ allow the use, or is unknown, are listed with the reason.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from pinpoint.errors import BadBundleError
@@ -122,17 +122,3 @@ def find_published(name: str) -> PublishedNetwork:
             f"no published network {name!r}; there are {', '.join(PUBLISHED_NETWORKS)}"
         )
     return PUBLISHED_NETWORKS[name]
-
-
-def published_preprocess(name: str, input_px: int | None = None) -> Preprocess:
-    """Preprocessing of a published network.
-
-    Args:
-        name: One of `PUBLISHED_NETWORKS`.
-        input_px: Side of the input square; default: that of the published results.
-
-    Raises:
-        BadBundleError: As `find_published`.
-    """
-    preprocess = find_published(name).preprocess
-    return preprocess if input_px is None else replace(preprocess, size_px=input_px)

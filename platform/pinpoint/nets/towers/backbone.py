@@ -20,7 +20,7 @@ from pinpoint.errors import BadBundleError, UnavailableError
 from pinpoint.nets.bundle.contract import Argument, Preprocess, TowerSpec
 from pinpoint.nets.bundle.tensors import load_state, read_tensors
 from pinpoint.nets.place_recognition.networks import build_published
-from pinpoint.nets.place_recognition.published import find_published, published_preprocess
+from pinpoint.nets.place_recognition.published import find_published
 from pinpoint.nets.towers.descriptor import Descriptor
 from pinpoint.nets.towers.torchvision_ops import allow_torchvision
 
@@ -127,7 +127,7 @@ def suggested_preprocess(spec: TowerSpec) -> Preprocess:
         if spec.library == "open_clip":
             return _open_clip_preprocess(spec)
         if spec.library == "place_recognition":
-            return published_preprocess(spec.name)
+            return find_published(spec.name).preprocess
         return _timm_preprocess(spec)
     except ValueError as error:
         raise BadBundleError(
