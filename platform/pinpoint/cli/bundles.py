@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pinpoint.cli import output
+from pinpoint.cli.bundles_published import describe_missing, import_published, is_published
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.cli.tower_options import (
     AggregationOption,
@@ -120,7 +121,12 @@ def verify(context: typer.Context, name: BundleArgument, as_json: JsonOption = F
 def import_(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     location: Annotated[
-        str, typer.Argument(help="Folder of a bundle, a safetensors file, or `geoclip`.")
+        str,
+        typer.Argument(
+            help="Folder of a bundle, a safetensors file, `geoclip`, or a published network: "
+            "`megaloc`, `boq-dinov2`, `boq-resnet50`, `selavprplusplus-base`, "
+            "`selavprplusplus-large`."
+        ),
     ],
     name: Annotated[
         str | None,
@@ -150,6 +156,10 @@ def import_(  # noqa: PLR0913 - options of a command
             "--wheel", help="For `geoclip`: its wheel file; the default is the installed package."
         ),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="For a published network: its weights file."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Import the folder of a bundle or a weights file into PINPOINT_HOME/bundles."""
@@ -159,19 +169,28 @@ def import_(  # noqa: PLR0913 - options of a command
     shape = TowerShape(
         aggregation=aggregation, layer=layer, gem_power=gem_power, size_px=size_px, resize=resize
     )
-    if (tower_arguments or shape != TowerShape()) and not path.is_file():
+    published = is_published(location)
+    if (tower_arguments or shape != TowerShape()) and not (published or path.is_file()):
         raise BadRequestError(
             "--tower-arg, --aggregation, --layer, --gem-power, --size-px and --resize need a "
             "weights file; the folder of a bundle has its own contract"
         )
+    if weights is not None and not published:
+        raise BadRequestError("--weights is for a published network")
     if location == GEOCLIP:
         bundle = _import_geoclip(name or GEOCLIP, clip_bundle, wheel, settings)
+    elif published:
+        if license or tower or tower_arguments:
+            raise BadRequestError(
+                f"license and tower of {location} are known: leave --license, --tower and "
+                "--tower-arg out"
+            )
+        folder = find_bundle_folder(name or location, settings)
+        bundle = import_published(location, folder, weights, shape=shape, note=note)
     elif path.is_dir():
         bundle = _import_folder(path, name, settings)
     elif not path.is_file():
-        raise BadRequestError(
-            f"{path} does not exist: give the folder of a bundle or a safetensors file"
-        )
+        raise BadRequestError(describe_missing(location))
     elif tower is None or name is None:
         raise BadRequestError("a weights file needs --tower, --name and --license")
     else:
@@ -334,6 +353,9 @@ def _describe_bundle(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "weights_sha256": {weights.file: weights.sha256 for weights in weight_files} or None,
         "weights_mb": round(sum(file.stat().st_size for file in bundle.files) / 1e6, 1),
         "license": " + ".join(dict.fromkeys(weights.license for weights in weight_files)) or None,
+        "converted_from": asdict(contract.weights.converted_from)
+        if contract.weights and contract.weights.converted_from
+        else None,
         "aggregation": asdict(contract.aggregation) if contract.aggregation else None,
         "heads": asdict(contract.heads)["image"] if contract.heads else None,
         "location": asdict(contract.heads)["location"] if contract.heads else None,

@@ -23,7 +23,7 @@ from pinpoint.nets.bundle.contract import (
     contract_json,
     new_contract,
 )
-from pinpoint.nets.bundle.specs import WeightsSpec, feature_width
+from pinpoint.nets.bundle.specs import PublishedFile, WeightsSpec, feature_width
 from pinpoint.nets.bundle.tensors import read_tensors
 from pinpoint.nets.towers.aggregation import AggregatedTower, Aggregation
 from pinpoint.nets.towers.backbone import Tower, build_tower, suggested_preprocess
@@ -94,11 +94,11 @@ def write_bundle(
     contract = new_contract(
         name=name,
         tower=tower,
-        weights=_weights_spec("0" * 64, license),
+        weights=tower_weights(license),
         preprocess=preprocess,
         note=note or _default_note(tower),
     )
-    return _write_files(folder, build_tower(tower, weights), contract, license)
+    return write_tower(folder, build_tower(tower, weights), contract)
 
 
 def write_trained_tower(
@@ -114,20 +114,36 @@ def write_trained_tower(
     contract = new_contract(
         name=name,
         tower=spec,
-        weights=_weights_spec("0" * 64, license),
+        weights=tower_weights(license),
         preprocess=preprocess,
         note=_default_note(spec),
     )
-    return _write_files(folder, tower, contract, license)
+    return write_tower(folder, tower, contract)
 
 
-def _write_files(folder: Path, tower: Tower, contract: BundleContract, license: str) -> Path:
+def write_tower(folder: Path, tower: Tower, contract: BundleContract) -> Path:
+    """Write a tower and its contract, to which width and digest of the weights are added.
+
+    Args:
+        folder: Target folder; it must not exist. It is created atomically.
+        tower: In evaluation mode, on the CPU.
+        contract: With the weights of `tower_weights`.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        ConflictError: The folder exists.
+        BadBundleError: The tower does not take images of this size.
+    """
+    if contract.weights is None:
+        raise ValueError("the contract of a tower names its weights")
     width = tower_width(tower, contract.preprocess, str(contract.tower))
     tensors = {key: value.contiguous() for key, value in tower.network.state_dict().items()}
     with atomic_folder(folder) as draft:
         save_file(tensors, draft / _WEIGHTS_FILE)
-        spec = _weights_spec(file_sha256(draft / _WEIGHTS_FILE), license)
-        contract = replace(contract, weights=spec, dims={"image": width})
+        weights = replace(contract.weights, sha256=file_sha256(draft / _WEIGHTS_FILE))
+        contract = replace(contract, weights=weights, dims={"image": width})
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
     return folder
 
@@ -150,10 +166,17 @@ def tower_width(tower: Tower, preprocess: Preprocess, name: str) -> int:
     return width
 
 
-def _weights_spec(sha256: str, license: str) -> WeightsSpec:
+def tower_weights(license: str, converted_from: PublishedFile | None = None) -> WeightsSpec:
+    """The weights file of a tower before it is written; `write_tower` adds the digest.
+
+    Raises:
+        BadBundleError: The license is missing or too long.
+    """
     if not 1 <= len(license) <= 200:
         raise BadBundleError("state the license of the weights in 1 to 200 characters")
-    return WeightsSpec(file=_WEIGHTS_FILE, sha256=sha256, license=license)
+    return WeightsSpec(
+        file=_WEIGHTS_FILE, sha256="0" * 64, license=license, converted_from=converted_from
+    )
 
 
 def _default_note(tower: TowerSpec) -> str:

@@ -69,7 +69,8 @@ DESCRIPTOR_PREPROCESS: Final = Preprocess(size_px=128, resize="squash", interpol
 class TowerSpec:
     """A network, identified by its name in its library."""
 
-    library: Literal["open_clip", "timm", "pinpoint"]
+    library: Literal["open_clip", "timm", "place_recognition", "pinpoint"]
+    """`place_recognition`: a published network that Pinpoint implements itself."""
     name: Identifier
     arguments: dict[str, Argument] = Field(default_factory=dict)
     """Passed to the library; only arguments that define the network are allowed."""
@@ -238,7 +239,7 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
     if IMAGE_CHANNEL not in contract.dims:
         raise BadBundleError(f"{where} does not state the width of the image vector (dims.image)")
     if contract.weights is None or contract.tower.library == "pinpoint":
-        raise BadBundleError(f"{where} must name a tower of open_clip or timm and a weights file")
+        raise BadBundleError(f"{where} must name a tower that has weights, and a weights file")
     if contract.heads is not None:
         _check_heads(contract.heads, contract, where)
     if contract.aggregation is not None:

@@ -25,12 +25,25 @@ Label = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class PublishedFile:
+    """The file that weights were converted from; it is not part of the bundle."""
+
+    file: Annotated[str, Field(min_length=1, max_length=255)]
+    """Its name when it was imported."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    source: Annotated[str, Field(min_length=1, max_length=500)]
+    """Address or package that publishes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class WeightsSpec:
     """One safetensors file of the bundle."""
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.safetensors$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     license: Label
+    converted_from: PublishedFile | None = None
+    """Does not affect vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)

@@ -1,5 +1,7 @@
 """Towers: any `open_clip` or `timm` network, with downloaded weights or those of a file.
 
+Also the published networks of `pinpoint.nets.place_recognition`, with those of a file.
+
 The libraries are imported when a tower is built, never before: the descriptor needs neither.
 A tower maps `[B, 3, S, S]` to `[B, D]`, not normalized.
 """
@@ -17,6 +19,8 @@ from torch import nn
 from pinpoint.errors import BadBundleError, UnavailableError
 from pinpoint.nets.bundle.contract import Argument, Preprocess, TowerSpec
 from pinpoint.nets.bundle.tensors import load_state, read_tensors
+from pinpoint.nets.place_recognition.networks import build_published
+from pinpoint.nets.place_recognition.published import find_published
 from pinpoint.nets.towers.descriptor import Descriptor
 from pinpoint.nets.towers.torchvision_ops import allow_torchvision
 
@@ -33,6 +37,7 @@ _ARGUMENTS: Mapping[str, Mapping[str, _Values | None]] = {
         "pad_type": ("", "same", "valid"),
     },
     "open_clip": {"image_size": _SIDE_PX, "quick_gelu": _FLAG},
+    "place_recognition": {},
     "pinpoint": {},
 }
 """An allow-list with the values of each argument; None leaves the values to the library.
@@ -93,7 +98,7 @@ def init_tower(spec: TowerSpec, seed: int) -> Tower:
     Raises:
         BadBundleError: Unknown name or argument, or a network without a library.
     """
-    if spec.library == "pinpoint":
+    if spec.library in ("place_recognition", "pinpoint"):
         raise BadBundleError(f"{spec} cannot be trained; name a network of timm or open_clip")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -102,8 +107,12 @@ def init_tower(spec: TowerSpec, seed: int) -> Tower:
 
 def _build_network(spec: TowerSpec, *, download: bool) -> Tower:
     _check_arguments(spec)
-    build = _open_clip_network if spec.library == "open_clip" else _timm_network
-    network = build(spec, download=download)
+    builders = {
+        "open_clip": _open_clip_network,
+        "timm": _timm_network,
+        "place_recognition": _published_network,
+    }
+    network = builders[spec.library](spec, download=download)
     return Tower(network).to(torch.float32).requires_grad_(False).eval()
 
 
@@ -117,6 +126,8 @@ def suggested_preprocess(spec: TowerSpec) -> Preprocess:
     try:
         if spec.library == "open_clip":
             return _open_clip_preprocess(spec)
+        if spec.library == "place_recognition":
+            return find_published(spec.name).preprocess
         return _timm_preprocess(spec)
     except ValueError as error:
         raise BadBundleError(
@@ -287,6 +298,19 @@ def _timm_preprocess(spec: TowerSpec) -> Preprocess:
         mean=tag.mean,
         std=tag.std,
     )
+
+
+# --- place recognition ----------------------------------------------------------------------
+
+
+def _published_network(spec: TowerSpec, *, download: bool) -> nn.Module:
+    if download:
+        raise BadBundleError(
+            f"the weights of {spec} are not downloaded: fetch "
+            f"{find_published(spec.name).source}, then `pinpoint bundles import {spec.name} "
+            "--weights FILE --name NAME`"
+        )
+    return build_published(spec.name)
 
 
 # --- downloads ------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Published networks for place recognition: own implementations for weights that a site brings."""
