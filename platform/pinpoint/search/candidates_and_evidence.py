@@ -79,7 +79,7 @@ class EncodedPhotos:
     vectors: Mapping[str, Vector]
     """By channel, `image` and `raw` if any: `[D]`; of several photos, the normalized mean of their
     vectors."""
-    pixels: tuple[Pixels, ...]
+    pixels: tuple[Pixels, ...] = ()
     """Pixels `[H, W, 3]` of each distinct photo."""
 
     @property

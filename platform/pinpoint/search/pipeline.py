@@ -49,6 +49,7 @@ from pinpoint.search import (
 )
 from pinpoint.search.candidates_and_evidence import (
     CandidatesAndEvidence,
+    EncodedPhotos,
     encode_photo,
     encode_photos,
     find_candidates_and_evidence,
@@ -108,39 +109,31 @@ def locate(
     query_photos = [photos] if isinstance(photos, QueryPhoto) else photos
     encoded = encode_photos(query_photos, context.decoder, context.encoder, context.stopwatch)
     return locate_encoded(
-        encoded.vector,
-        search_filter,
-        context,
-        kind=query_photos[0].kind,
-        raw_vector=encoded.vectors.get(RAW_CHANNEL),
-        exclusions=exclusions,
-        pixels=encoded.pixels,
+        encoded, search_filter, context, kind=query_photos[0].kind, exclusions=exclusions
     )
 
 
 def locate_encoded(
-    vector: Vector,
+    query_vectors: Vector | EncodedPhotos,
     search_filter: SearchFilter,
     context: SearchContext,
     *,
-    raw_vector: Vector | None = None,
     kind: SourceKind | None = None,
     exclusions: Exclusions | None = None,
     ranker: str | None = None,
-    pixels: Sequence[Pixels] = (),
 ) -> Answer:
-    """Locate from the vector `[D]` of a photo: all of `locate` except decoding and encoding.
+    """Locate from vectors: all of `locate` except decoding and encoding.
 
     Args:
-        vector: Query `[D]`, from the encoder of the context.
+        query_vectors: Encoded photos, or only the query `[D]` of the channel `image`, from the
+            encoder of the context. Without a vector of the channel `raw` that channel is not
+            searched; without pixels no candidate is verified.
         search_filter: As `locate`.
         context: As `locate`.
-        raw_vector: Query `[F]` for the channel `raw`; without it that channel is not searched.
         kind: Source kind of the photo, if known.
         exclusions: As `locate`.
         ranker: One of `RANKER_NAMES`; None selects the reranker if there is one, otherwise the
             vote.
-        pixels: Pixels `[H, W, 3]` of each photo of the query.
 
     Raises:
         BadRequestError: The reranker is requested by name, but there is none.
@@ -149,13 +142,15 @@ def locate_encoded(
     """
     contract, settings, stopwatch = context.encoder.contract, context.settings, context.stopwatch
     reranker = _select_reranker(ranker, context.reranker, contract)
+    encoded = _as_encoded(query_vectors)
+    vector, pixels = encoded.vector, encoded.pixels
     verification = _open_verification(pixels, context)
     with find_candidates_and_evidence(
         vector,
         search_filter,
         context,
         evidence_settings=_select_evidence_settings(settings, reranker),
-        raw_vector=raw_vector,
+        raw_vector=encoded.vectors.get(RAW_CHANNEL),
         exclusions=exclusions,
         with_vectors=reranker is not None,
     ) as retrieved:
@@ -325,6 +320,13 @@ def _decide(
         return answer.decide_answer(
             ranking.ranked, calibrated, reader=reader, cited=context.settings.max_citations
         )
+
+
+def _as_encoded(query_vectors: Vector | EncodedPhotos) -> EncodedPhotos:
+    """Encoded photos; a single vector is that of the channel `image`."""
+    if isinstance(query_vectors, EncodedPhotos):
+        return query_vectors
+    return EncodedPhotos(vectors={IMAGE_CHANNEL: query_vectors})
 
 
 def _select_reranker(

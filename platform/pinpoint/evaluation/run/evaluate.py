@@ -38,7 +38,6 @@ from pinpoint.progress import ProgressCallback
 from pinpoint.records import (
     IMAGE_CHANNEL,
     NEAR_DUPLICATE_COSINE,
-    RAW_CHANNEL,
     SOURCE_KINDS,
     Exclusions,
     IndexFilter,
@@ -332,13 +331,11 @@ def _locate_in_arm(
         exclusions = resolve_query_exclusions(exclusions, context)
         excluded = len(exclusions.ids)
     answer = pipeline.locate_encoded(
-        encoded.vector,
+        encoded,
         config.search_filter,
         context,
-        raw_vector=encoded.vectors.get(RAW_CHANNEL),
         kind=query.query_kind,
         exclusions=exclusions,
         ranker=config.ranker,
-        pixels=encoded.pixels,
     )
     return build_arm_row(answer, excluded, query.ground_truth)
