@@ -27,7 +27,6 @@ from pinpoint.records import (
     Pixels,
     SourceKind,
     Vector,
-    VerificationThreshold,
 )
 from pinpoint.search.verify import Verifier
 from pinpoint.settings import Settings
@@ -294,7 +293,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
             matching,
             matching,
             StoredPixels(blobs, decoder),
-            lambda _organization_id: VerificationThreshold(),
+            matching.find_threshold,
             settings.matching.threads,
         ),
         repository=CatalogIngestRepository(
