@@ -9,8 +9,8 @@ are mounted without access times.
 The worker that erases an image deletes its files on its host (`delete`). Other hosts do not learn
 of the deletion. Therefore a file lives at most `max_age_s` since its creation, however often it is
 used: `get` refuses older ones, and a thread of each process (`start_pruning`) deletes them every
-ten minutes, the first time at its start. So the features of a deleted image leave every host that runs
-Pinpoint within `max_age_s` and ten minutes.
+ten minutes, the first time at its start. So the features of a deleted image leave every host that
+runs Pinpoint within `max_age_s` and ten minutes.
 """
 
 from __future__ import annotations
