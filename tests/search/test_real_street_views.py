@@ -30,6 +30,7 @@ from pinpoint.store.db.rows import unpack_vector
 from shared_data import shared_data
 
 NEAR_M = 25.0
+pytestmark = pytest.mark.timeout(600)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def ingest(home, folder):
         env={**os.environ, "PINPOINT_HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=400,
         check=True,
     )
     batch = json.loads(done.stdout)
