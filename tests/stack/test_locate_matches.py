@@ -27,7 +27,7 @@ def client(running_stack, tmp_path_factory):
     with Client.open(home=running_stack.home) as opened:
         name = unique("scenes")
         opened.add_source(name, "photo", license="CC0", attribution="the test")
-        batch = opened.upload_folder(folder, source=name, wait=True)
+        batch = opened.ingest(folder, source=name, wait=True)
         assert batch["indexed"] == 5
         opened.scenes = name
         yield opened
